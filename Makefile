@@ -1,0 +1,57 @@
+# Regbench's commands. `make help` lists them.
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+BIN := .venv/bin
+PORT ?= 8000
+HOST ?= 127.0.0.1
+UV := $(BIN)/uv
+# The version that requirements.lock keeps, so that a bootstrap today and one next year run the same uv.
+UV_VERSION := 0.13.9
+export UV_LINK_MODE ?= copy
+
+.PHONY: help setup demo up test test-slow lint format bench lock clean
+
+help: ## list these commands
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+setup: .venv/.ready ## install everything into .venv (also done by the commands below)
+
+.venv/.ready: requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Regbench needs Python 3.11 or newer; say which with: make PYTHON=/path/to/python3.11")'
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@test -x $(UV) || $(BIN)/python -m pip install --quiet uv==$(UV_VERSION)
+	$(UV) pip sync --quiet --python $(BIN)/python --require-hashes --compile-bytecode requirements.lock
+	$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	@touch $@
+
+demo: setup ## train the dropout comparison on the whole stack and print the report
+	@$(BIN)/regbench demo
+
+up: setup ## serve the API and train jobs until Ctrl-C (PORT=8000)
+	@$(BIN)/regbench up --host $(HOST) --port $(PORT)
+
+test: setup ## run every test but the slow ones
+	$(BIN)/python -m pytest
+
+test-slow: setup ## run the slow studies only (minutes)
+	$(BIN)/python -m pytest -m slow
+
+lint: setup ## ruff, mypy --strict, import-linter
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: setup ## let ruff rewrite what it can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: setup ## print the benchmarks as ratios beside their targets
+	$(BIN)/python -m bench.training
+
+lock: ## resolve requirements.lock anew from pyproject.toml
+	$(UV) pip compile --quiet --generate-hashes --no-emit-index-url --universal --python-version 3.11 \
+		--extra all --extra dev --no-header --no-annotate pyproject.toml --output-file requirements.lock
+
+clean: ## remove what was built; .regbench with its jobs stays
+	rm -rf .venv dist build .mypy_cache .ruff_cache .pytest_cache

@@ -1,0 +1,33 @@
+"""How Alembic reaches the database: through the same engine as the service."""
+
+from typing import Literal
+
+from alembic import context
+
+from models.database import make_engine
+from models.settings import get_settings
+from models.tables import Base, UtcDateTime
+
+
+def _render_item(kind: str, item: object, _context: object) -> str | Literal[False]:
+    """Write our moment type as the plain one, so that old migrations never import today's code."""
+    return "sa.DateTime(timezone=True)" if kind == "type" and isinstance(item, UtcDateTime) else False
+
+
+def run() -> None:
+    """Run the migrations in one transaction."""
+    engine = make_engine(get_settings())
+    with engine.connect() as connection:
+        context.configure(
+            connection=connection,
+            target_metadata=Base.metadata,
+            render_as_batch=True,
+            render_item=_render_item,
+        )
+        with context.begin_transaction():
+            context.run_migrations()
+        connection.commit()
+    engine.dispose()
+
+
+run()

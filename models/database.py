@@ -1,0 +1,126 @@
+"""The connection to SQLite or PostgreSQL: engine, sessions, the database's clock, and its schema."""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Engine, create_engine, event, make_url
+from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.orm import Session, sessionmaker
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.expression import ColumnElement
+
+from models.errors import ServiceUnavailable
+from models.settings import Settings
+from models.tables import UtcDateTime
+
+SQLITE_BUSY_MILLISECONDS = 10_000
+# The first releases in which SQLite's WAL-reset fault is mended (sqlite.org/wal.html); before them a
+# rollback journal is slower and safe.
+_WAL_IS_SAFE_FROM = (3, 51, 3)
+_WAL_BACKPORTS: dict[tuple[int, ...], tuple[int, ...]] = {(3, 50): (3, 50, 7), (3, 44): (3, 44, 6)}
+
+
+class DatabaseNow(ColumnElement[datetime]):
+    """The database's own clock, `offset_seconds` from now: one clock for every host that holds leases."""
+
+    inherit_cache = False
+    type = UtcDateTime()
+
+    def __init__(self, offset_seconds: float = 0.0) -> None:
+        self.offset_seconds = float(offset_seconds)
+
+
+@compiles(DatabaseNow, "postgresql")
+def _now_postgresql(element: DatabaseNow, _compiler: SQLCompiler, **_: Any) -> str:
+    # clock_timestamp() moves within a transaction; now() would be the moment that it began.
+    return f"(clock_timestamp() + interval '{element.offset_seconds:.6f} seconds')"
+
+
+@compiles(DatabaseNow, "sqlite")
+def _now_sqlite(element: DatabaseNow, _compiler: SQLCompiler, **_: Any) -> str:
+    # SQLAlchemy stores six digits of a second; strftime gives three.
+    return f"strftime('%Y-%m-%d %H:%M:%f000', 'now', '{element.offset_seconds:+.6f} seconds')"
+
+
+def wal_is_safe(version: tuple[int, ...]) -> bool:
+    """Whether this SQLite's write-ahead log can be trusted."""
+    return version >= _WAL_BACKPORTS.get(version[:2], _WAL_IS_SAFE_FROM)
+
+
+def _prepare_sqlite(engine: Engine) -> None:
+    journal = "WAL" if wal_is_safe(sqlite3.sqlite_version_info) else "TRUNCATE"
+
+    @event.listens_for(engine, "connect")
+    def _configure(connection: sqlite3.Connection, _record: object) -> None:
+        # The driver's own, lazy BEGIN is replaced by the one below.
+        connection.isolation_level = None
+        for pragma in (
+            f"busy_timeout={SQLITE_BUSY_MILLISECONDS}",
+            f"journal_mode={journal}",
+            "foreign_keys=ON",
+            "synchronous=FULL",
+        ):
+            connection.execute(f"PRAGMA {pragma}")
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Any) -> None:
+        # A transaction that reads and then writes may find that another wrote in between, and cannot wait
+        # it out; one that takes the write lock first can.
+        reads_only = connection.get_execution_options().get("read_only", False)
+        connection.exec_driver_sql("BEGIN" if reads_only else "BEGIN IMMEDIATE")
+
+
+def make_engine(settings: Settings) -> Engine:
+    """An engine for `settings`, with each database's own precautions."""
+    url = make_url(settings.resolved_database_url)
+    if url.get_backend_name() == "sqlite":
+        engine = create_engine(url)
+        _prepare_sqlite(engine)
+        return engine
+    options = "-c statement_timeout=5000 -c lock_timeout=2000 -c idle_in_transaction_session_timeout=30000"
+    return create_engine(url, pool_pre_ping=True, connect_args={"options": options, "connect_timeout": 5})
+
+
+class Database:
+    """Sessions over one engine. A unit of work commits as a whole, or not at all."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.engine = make_engine(settings)
+        self._writing = sessionmaker(self.engine, expire_on_commit=False)
+        self._reading = sessionmaker(self.engine.execution_options(read_only=True), expire_on_commit=False)
+
+    @contextmanager
+    def write(self) -> Iterator[Session]:
+        """A transaction that may change rows.
+
+        Raises:
+            ServiceUnavailable: the database cannot be reached.
+        """
+        with _translated(), self._writing.begin() as session:
+            yield session
+
+    @contextmanager
+    def read(self) -> Iterator[Session]:
+        """A transaction that only reads; on SQLite it does not wait for writers.
+
+        Raises:
+            ServiceUnavailable: the database cannot be reached.
+        """
+        with _translated(), self._reading.begin() as session:
+            yield session
+
+    def close(self) -> None:
+        """Give back every connection."""
+        self.engine.dispose()
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except (OperationalError, InterfaceError) as error:
+        raise ServiceUnavailable("The database cannot be reached; try again shortly.") from error

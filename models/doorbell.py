@@ -1,0 +1,70 @@
+"""How the API tells workers that a job is waiting. The message may be lost or doubled: the row decides."""
+
+import logging
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+from models.database import Database
+from models.errors import ServiceUnavailable
+from models.settings import Settings
+from models.store import queue
+
+TRAIN_JOB = "regbench.train_job"
+QUEUE = "regbench"
+
+log = logging.getLogger(__name__)
+
+
+def celery_settings(settings: Settings) -> dict[str, Any]:
+    """Celery's configuration, the same at both ends.
+
+    The job row with its lease is what makes a job survive, so Celery acknowledges at once and keeps no
+    results: Redis's visibility timeout can then never run a long job twice.
+    """
+    return {
+        "broker_url": settings.resolved_broker_url,
+        "task_default_queue": QUEUE,
+        "task_acks_late": False,
+        "task_ignore_result": True,
+        "task_serializer": "json",
+        "accept_content": ["json"],
+        "worker_prefetch_multiplier": 1,
+        "worker_hijack_root_logger": False,
+        "broker_connection_retry_on_startup": True,
+        "broker_connection_max_retries": None,
+    }
+
+
+# A publisher that cannot reach the broker gives up within about a second. A worker, which waits on its
+# socket for the next job, must not.
+_PUBLISHER_SETTINGS = {
+    "broker_transport_options": {"socket_timeout": 1.0, "socket_connect_timeout": 1.0, "max_retries": 1},
+    "task_publish_retry_policy": {"max_retries": 1, "interval_start": 0.1, "interval_max": 0.1},
+}
+
+
+@lru_cache(maxsize=4)
+def _celery(settings: Settings) -> Any:
+    from celery import Celery  # noqa: PLC0415 (0.2 s and 20 MB that a mere reader of models should not pay)
+
+    app = Celery("regbench", set_as_current=False)
+    app.conf.update(celery_settings(settings) | _PUBLISHER_SETTINGS)
+    return app
+
+
+def ring(database: Database, settings: Settings, job_ids: Sequence[str]) -> None:
+    """Tell workers of these jobs. If the broker is away, that is logged: their rows keep them safe."""
+    app = _celery(settings)
+    try:
+        with app.producer_or_acquire() as producer:
+            for job_id in job_ids:
+                app.send_task(TRAIN_JOB, kwargs={"job_id": job_id}, queue=QUEUE, producer=producer)
+    except (OSError, app.connection().connection_errors) as error:
+        log.warning("the broker cannot be reached, %d job(s) wait in the database: %s", len(job_ids), error)
+        return
+    try:
+        with database.write() as session:
+            queue.mark_dispatched(session, list(job_ids))
+    except ServiceUnavailable as error:
+        log.warning("could not note that the doorbell rang: %s", error)

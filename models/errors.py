@@ -1,0 +1,87 @@
+"""Everything that can go wrong in Regbench, as one tree. HTTP maps it in one table (api/problems.py).
+
+RegbenchError
+├── NotFound                 a job, experiment, technique, preset or artifact that is not there
+├── Conflict                 the state of a job forbids what was asked
+├── InvalidSpec              a specification that cannot be carried out; names the field
+│   ├── DatasetUnavailable   the dataset cannot be had on this machine
+│   └── OverBudget           the job would cost more than this installation allows
+├── ServiceUnavailable       the database cannot be reached
+├── TrainingFailed           training ended without a usable model
+└── LeaseLost                another worker holds the job; what this one knows is void
+"""
+
+from dataclasses import dataclass
+
+
+class RegbenchError(Exception):
+    """The root. `message` is one sentence for a person; `code` is stable, for programs."""
+
+    code = "error"
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
+
+
+class NotFound(RegbenchError):
+    """A job, experiment, technique, preset or artifact that is not there."""
+
+    code = "not_found"
+
+
+class Conflict(RegbenchError):
+    """The state of a job forbids what was asked."""
+
+    code = "conflict"
+
+
+@dataclass(frozen=True)
+class FieldError:
+    """One fault of a document: a JSON pointer (RFC 6901) to the field, and what is wrong with it."""
+
+    pointer: str
+    detail: str
+
+
+class InvalidSpec(RegbenchError):
+    """A specification that cannot be carried out. `errors` names each field at fault."""
+
+    code = "invalid_spec"
+
+    def __init__(self, errors: list[FieldError]) -> None:
+        super().__init__("; ".join(f"{error.pointer}: {error.detail}" for error in errors))
+        self.errors = errors
+
+
+class DatasetUnavailable(InvalidSpec):
+    """The dataset cannot be had on this machine."""
+
+    code = "dataset_unavailable"
+
+
+class OverBudget(InvalidSpec):
+    """The job would cost more than this installation allows."""
+
+    code = "over_budget"
+
+
+class ServiceUnavailable(RegbenchError):
+    """The database cannot be reached; the same request may succeed later."""
+
+    code = "service_unavailable"
+
+
+class TrainingFailed(RegbenchError):
+    """Training ended without a usable model. `retryable` says whether the same spec could succeed."""
+
+    def __init__(self, code: str, message: str, *, retryable: bool) -> None:
+        super().__init__(message)
+        self.code = code
+        self.retryable = retryable
+
+
+class LeaseLost(RegbenchError):
+    """Another worker holds the job, or it has ended; what this worker still knows of it is void."""
+
+    code = "lease_lost"

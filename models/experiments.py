@@ -1,0 +1,126 @@
+"""An experiment: one base specification, variants of it, and seeds; each variant runs once with each seed."""
+
+import json
+from typing import Annotated, Any, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import PydanticCustomError
+
+from models.spec import JobSpec, Seed
+
+Document = dict[str, Any]
+
+
+class Variant(BaseModel):
+    """A named change to the base."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    name: str = Field(min_length=1, max_length=100, description="Unique within the experiment")
+    changes: Document = Field(
+        {},
+        description="JSON merge patch (RFC 7396) on the base: null removes, objects merge, the rest replaces",
+    )
+
+
+class ExperimentSpec(BaseModel):
+    """What `POST /v1/experiments` takes, once a preset is resolved."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    name: str = Field(min_length=1, max_length=200)
+    base: JobSpec = JobSpec()
+    variants: Annotated[tuple[Variant, ...], Field(strict=False, min_length=1, max_length=100)]
+    seeds: Annotated[
+        tuple[Seed, ...],
+        Field(
+            strict=False, min_length=1, max_length=1000, description="Each variant runs once with each seed"
+        ),
+    ] = (0,)
+    replicates: int | None = Field(
+        None, ge=1, le=1000, description="Instead of `seeds`: the seeds 0 to replicates - 1"
+    )
+    baseline: str | None = Field(
+        None, description="The variant that others are compared with; null: the first"
+    )
+
+    @model_validator(mode="after")
+    def _makes_sense(self) -> Self:
+        names = [variant.name for variant in self.variants]
+        if len(set(names)) < len(names):
+            raise _contradiction("/variants", "two variants have the same name; give each its own")
+        if len(set(self.seeds)) < len(self.seeds):
+            raise _contradiction("/seeds", "a seed stands twice; each gives the same weights again")
+        if self.replicates is not None and "seeds" in self.model_fields_set:
+            raise _contradiction("/replicates", "give seeds or replicates, not both")
+        if self.baseline is not None and self.baseline not in names:
+            raise _contradiction("/baseline", f"no variant has this name; choose one of {', '.join(names)}")
+        return self
+
+    @property
+    def run_seeds(self) -> list[int]:
+        """The seeds that every variant runs with."""
+        return list(range(self.replicates)) if self.replicates else list(self.seeds)
+
+    @property
+    def baseline_name(self) -> str:
+        """The variant that the others are compared with."""
+        return self.baseline or self.variants[0].name
+
+    def resolved(self) -> Self:
+        """The same experiment with its seeds spelt out."""
+        return self.model_copy(update={"seeds": tuple(self.run_seeds), "replicates": None})
+
+    def runs(self) -> list[tuple[str, JobSpec]]:
+        """Every (variant's name, specification), seed by seed, so that pairs finish together.
+
+        Raises:
+            pydantic.ValidationError: a change does not make a valid specification; see `check_variants`.
+        """
+        return [
+            (variant.name, self.spec_of(variant, seed))
+            for seed in self.run_seeds
+            for variant in self.variants
+        ]
+
+    def spec_of(self, variant: Variant, seed: int) -> JobSpec:
+        """The specification of one run."""
+        document = merge_patch(self.base.model_dump(mode="json"), variant.changes)
+        document |= {"seed": seed, "name": f"{variant.name}, seed {seed}"}
+        # Through JSON, so that a change is judged exactly as a posted job is.
+        return JobSpec.model_validate_json(json.dumps(document))
+
+    def check_variants(self) -> list[tuple[tuple[int | str, ...], str]]:
+        """Pairs of (location, what is wrong) for changes that do not make a valid specification."""
+        found: list[tuple[tuple[int | str, ...], str]] = []
+        for number, variant in enumerate(self.variants):
+            try:
+                self.spec_of(variant, self.run_seeds[0])
+            except ValidationError as error:
+                found += [
+                    (("variants", number, "changes", *_location(fault)), str(fault["msg"]))
+                    for fault in error.errors()
+                ]
+        return found
+
+
+def merge_patch(target: Any, patch: Any) -> Any:
+    """RFC 7396: `patch` laid over `target`, neither of them changed."""
+    if not isinstance(patch, dict):
+        return patch
+    merged = dict(target) if isinstance(target, dict) else {}
+    for key, value in patch.items():
+        if value is None:
+            merged.pop(key, None)
+        else:
+            merged[key] = merge_patch(merged.get(key), value)
+    return merged
+
+
+def _contradiction(pointer: str, detail: str) -> PydanticCustomError:
+    return PydanticCustomError("contradiction", "{detail}", {"pointer": pointer, "detail": detail})
+
+
+def _location(fault: Any) -> tuple[int | str, ...]:
+    pointer = fault.get("ctx", {}).get("pointer")
+    return tuple(pointer.strip("/").split("/")) if pointer else fault["loc"]

@@ -1,0 +1,61 @@
+"""Every setting of Regbench, read from the environment (prefix `REGBENCH_`) or a `.env` file."""
+
+from functools import lru_cache
+from pathlib import Path
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """One typed object for the whole service; addresses default to the embedded parts inside `home`."""
+
+    model_config = SettingsConfigDict(env_prefix="REGBENCH_", env_file=".env", extra="ignore", frozen=True)
+
+    home: Path = Field(Path(".regbench"), description="Folder of the embedded database, broker and artifacts")
+    database_url: str = Field("", description="SQLAlchemy address; empty: SQLite inside HOME")
+    broker_url: str = Field("", description="Redis address; empty: the embedded Redis's socket inside HOME")
+    artifacts_url: str = Field("", description="fsspec address for models and predictions; empty: in HOME")
+    data_dir: Path | None = Field(None, description="Folder that holds mnist.npz or fashion_mnist.npz")
+    worker_concurrency: int = Field(
+        0, ge=0, le=256, description="Training processes of one worker; 0: one for each CPU core"
+    )
+    training_threads: int = Field(
+        1, ge=1, le=256, description="CPU threads of one training process; part of the engine's identity"
+    )
+    chunk_seconds: float = Field(
+        1.0, gt=0, le=60, description="Seconds between looks at progress, cancellation and the lease"
+    )
+    lease_seconds: float = Field(30.0, gt=0, le=3600, description="How long a worker holds a job unrenewed")
+    max_parameters: int = Field(20_000_000, ge=1, description="Largest network that a job may ask for")
+    max_training_flops: float = Field(
+        1e16, gt=0, description="Most floating-point operations that a job may ask for"
+    )
+    max_experiment_jobs: int = Field(1_000, ge=1, description="Most jobs that one experiment may create")
+    max_body_bytes: int = Field(65_536, ge=1024, description="Largest request body that the API reads")
+
+    @property
+    def resolved_database_url(self) -> str:
+        """The SQLAlchemy address, the embedded SQLite file's where none is set."""
+        return self.database_url or f"sqlite:///{self.home.absolute() / 'regbench.db'}"
+
+    @property
+    def redis_socket(self) -> Path:
+        """Where the embedded Redis listens."""
+        return self.home.absolute() / "redis.sock"
+
+    @property
+    def resolved_broker_url(self) -> str:
+        """The Celery broker's address, the embedded Redis's socket where none is set."""
+        return self.broker_url or f"redis+socket://{self.redis_socket}"
+
+    @property
+    def resolved_artifacts_url(self) -> str:
+        """The fsspec address of the artifacts, a folder inside `home` where none is set."""
+        return self.artifacts_url or f"file://{self.home.absolute() / 'artifacts'}"
+
+
+@lru_cache(maxsize=1)
+def get_settings() -> Settings:
+    """The process's settings, read once."""
+    return Settings()

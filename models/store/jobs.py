@@ -1,0 +1,186 @@
+"""Jobs as their owners see them: create, find, cancel, delete."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import ColumnElement, and_, delete, func, or_, select, tuple_, update
+from sqlalchemy.orm import Session
+
+from models.errors import Conflict
+from models.identifiers import new_id
+from models.spec import JobSpec
+from models.states import Action, JobState
+from models.store.transitions import database_now, get_job, move, record_event
+from models.tables import LOCAL_OWNER, Epoch, Event, Job
+
+
+@dataclass(frozen=True)
+class NewJob:
+    """A specification to store, and its place in an experiment."""
+
+    spec: JobSpec
+    experiment_id: str | None = None
+    variant: str | None = None
+
+
+@dataclass(frozen=True)
+class JobFilter:
+    """Which jobs: a value given must match; several states or techniques match any of them."""
+
+    states: Sequence[JobState] = ()
+    techniques: Sequence[str] = ()
+    dataset: str | None = None
+    experiment_id: str | None = None
+    label: tuple[str, str] | None = None
+    created_after: datetime | None = None
+    created_before: datetime | None = None
+
+    def conditions(self) -> list[ColumnElement[bool]]:
+        """The WHERE clauses."""
+        found: list[ColumnElement[bool]] = []
+        if self.states:
+            found.append(Job.state.in_(self.states))
+        if self.techniques:
+            on = [Job.spec["regularization"][name].as_string().is_not(None) for name in self.techniques]
+            found.append(or_(*on))
+        if self.dataset is not None:
+            found.append(Job.dataset == self.dataset)
+        if self.experiment_id is not None:
+            found.append(Job.experiment_id == self.experiment_id)
+        if self.label is not None:
+            name, value = self.label
+            found.append(Job.labels[name].as_string() == value)
+        if self.created_after is not None:
+            found.append(Job.created_at > self.created_after)
+        if self.created_before is not None:
+            found.append(Job.created_at < self.created_before)
+        return found
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a page begins: after this job, newest first."""
+
+    created_at: datetime
+    id: str
+
+
+def create_jobs(session: Session, new_jobs: Sequence[NewJob]) -> list[Job]:
+    """Store jobs as queued, each with its first event."""
+    now = database_now(session)
+    jobs = [
+        Job(
+            id=new_id("job"),
+            owner=LOCAL_OWNER,
+            name=new.spec.name,
+            spec=new.spec.model_dump(mode="json"),
+            spec_hash=new.spec.spec_hash,
+            labels=new.spec.labels,
+            dataset=new.spec.dataset.name,
+            experiment_id=new.experiment_id,
+            variant=new.variant,
+            seed=new.spec.seed,
+            state=JobState.QUEUED,
+            priority=new.spec.priority,
+            run_after=now,
+            epochs=new.spec.training.epochs,
+            # A microsecond apart, so that jobs of one transaction keep the order in which they were given.
+            created_at=now + timedelta(microseconds=number),
+            result=None,
+        )
+        for number, new in enumerate(new_jobs)
+    ]
+    session.add_all(jobs)
+    session.flush()
+    session.add_all(
+        Event(job_id=job.id, at=now, type="queued", to_state=JobState.QUEUED, attempt=0, detail={})
+        for job in jobs
+    )
+    return jobs
+
+
+def find_jobs(session: Session, wanted: JobFilter, *, after: Place | None, limit: int) -> list[Job]:
+    """Up to `limit` jobs, newest first, from `after` on."""
+    query = select(Job).where(*wanted.conditions()).order_by(Job.created_at.desc(), Job.id.desc())
+    if after is not None:
+        query = query.where(tuple_(Job.created_at, Job.id) < tuple_(after.created_at, after.id))
+    return list(session.scalars(query.limit(limit)))
+
+
+def queue_positions(session: Session, jobs: Sequence[Job]) -> dict[str, int]:
+    """How many jobs go before each queued one of `jobs`, plus one: 1 is next."""
+    queued = [job.id for job in jobs if job.state == JobState.QUEUED]
+    if not queued:
+        return {}
+    place = func.row_number().over(order_by=(Job.priority.desc(), Job.created_at, Job.id)).label("place")
+    line = select(Job.id, place).where(Job.state == JobState.QUEUED).subquery()
+    found = select(line.c.id, line.c.place).where(line.c.id.in_(queued))
+    return {row.id: row.place for row in session.execute(found)}
+
+
+def epochs_of(session: Session, job_id: str, *, after: int = 0) -> list[Epoch]:
+    """A job's history from the epoch after `after` on."""
+    query = select(Epoch).where(Epoch.job_id == job_id, Epoch.epoch > after).order_by(Epoch.epoch)
+    return list(session.scalars(query))
+
+
+def epochs_of_many(session: Session, job_ids: Sequence[str]) -> dict[str, list[Epoch]]:
+    """The histories of many jobs in one query."""
+    histories: dict[str, list[Epoch]] = {job_id: [] for job_id in job_ids}
+    query = select(Epoch).where(Epoch.job_id.in_(job_ids)).order_by(Epoch.job_id, Epoch.epoch)
+    for epoch in session.scalars(query):
+        histories[epoch.job_id].append(epoch)
+    return histories
+
+
+def events_of(session: Session, job_id: str) -> list[Event]:
+    """All that has happened to a job, first to last."""
+    return list(session.scalars(select(Event).where(Event.job_id == job_id).order_by(Event.id)))
+
+
+def cancel_job(session: Session, job_id: str) -> Job:
+    """End a job: at once if nobody trains it, within a chunk of steps otherwise.
+
+    Raises:
+        NotFound: there is no such job.
+        Conflict: it has ended already.
+    """
+    for waiting in (JobState.QUEUED, JobState.PAUSED):
+        cancelled = move(session, job_id, before=waiting, after=JobState.CANCELLED)
+        if cancelled is not None:
+            return cancelled
+    asked = session.execute(
+        update(Job)
+        .where(Job.id == job_id, Job.state == JobState.RUNNING)
+        .values(requested_action=Action.CANCEL, version=Job.version + 1)
+        .returning(Job.attempt)
+        .execution_options(synchronize_session=False)
+    ).scalar_one_or_none()
+    job = get_job(session, job_id)
+    if asked is None:
+        raise Conflict(
+            f"Job {job_id} has already {job.state}; only a job that has not ended can be cancelled."
+        )
+    record_event(session, job_id, "cancel_requested", attempt=asked)
+    return job
+
+
+def delete_job(session: Session, job_id: str) -> Job:
+    """Remove an ended job with its history; returns it, so that its artifacts can follow.
+
+    Raises:
+        NotFound: there is no such job.
+        Conflict: it has not ended.
+    """
+    job = get_job(session, job_id)
+    ended = [state for state in JobState if state.terminal]
+    removed = session.execute(
+        delete(Job)
+        .where(and_(Job.id == job_id, Job.state.in_(ended)))
+        .returning(Job.id)
+        .execution_options(synchronize_session=False)
+    ).scalar_one_or_none()
+    if removed is None:
+        raise Conflict(f"Job {job_id} is {job.state}; cancel it before deleting it.")
+    return job

@@ -1,0 +1,145 @@
+"""The queue as a worker sees it: claim a job, hold it, write into it, give it back.
+
+Every write names the attempt that it belongs to (the fence), so that a worker which was thought dead and
+wakes up again changes nothing.
+"""
+
+from dataclasses import asdict
+from typing import Any
+
+from sqlalchemy import ColumnElement, func, select, update
+from sqlalchemy.orm import Session
+
+from models.database import DatabaseNow
+from models.errors import LeaseLost
+from models.records import EpochRecord, Progress, ResultRecord
+from models.states import Action, JobState
+from models.store.transitions import move
+from models.tables import Epoch, Job, Result
+
+
+def claim(session: Session, job_id: str, *, owner: str, lease_seconds: float) -> Job | None:
+    """Take a queued job for `owner`; None if it is not there to be taken."""
+    return move(
+        session,
+        job_id,
+        before=JobState.QUEUED,
+        after=JobState.RUNNING,
+        only_if=[Job.run_after <= DatabaseNow()],
+        values={
+            "attempt": Job.attempt + 1,
+            "lease_owner": owner,
+            "lease_expires_at": DatabaseNow(lease_seconds),
+            "heartbeat_at": DatabaseNow(),
+            "started_at": func.coalesce(Job.started_at, DatabaseNow()),
+        },
+    )
+
+
+def renew(
+    session: Session, job_id: str, attempt: int, *, lease_seconds: float, progress: Progress
+) -> Action | None:
+    """Hold on to a job and say how far it is; returns what its owner asks for.
+
+    Raises:
+        LeaseLost: the job is no longer this attempt's.
+    """
+    row = session.execute(
+        update(Job)
+        .where(*_held(job_id, attempt))
+        .values(
+            lease_expires_at=DatabaseNow(lease_seconds),
+            heartbeat_at=DatabaseNow(),
+            version=Job.version + 1,
+            **asdict(progress),
+        )
+        .returning(Job.requested_action, Job.attempt)
+        .execution_options(synchronize_session=False)
+    ).one_or_none()
+    if row is None:
+        raise LeaseLost(f"Job {job_id}, attempt {attempt}, is held by another worker or has ended.")
+    return Action(row.requested_action) if row.requested_action else None
+
+
+def record_epoch(session: Session, job_id: str, attempt: int, record: EpochRecord) -> None:
+    """Add one epoch to the history, or replace what an earlier attempt wrote for it.
+
+    Call `renew` before it, in the same transaction: that is the fence.
+    """
+    session.merge(Epoch(job_id=job_id, attempt=attempt, **asdict(record)))
+
+
+def succeed(session: Session, job_id: str, attempt: int, result: ResultRecord) -> None:
+    """End a job with its result.
+
+    Raises:
+        LeaseLost: the job is no longer this attempt's.
+    """
+    values = {"epochs_done": result.epochs_run, "fraction": 1.0}
+    _end(session, job_id, attempt, JobState.SUCCEEDED, values, {"stop_reason": result.stop_reason})
+    session.add(Result(job_id=job_id, **asdict(result)))
+
+
+def fail(session: Session, job_id: str, attempt: int, *, code: str, message: str, retryable: bool) -> None:
+    """End a job without a result.
+
+    Raises:
+        LeaseLost: the job is no longer this attempt's.
+    """
+    error = {"error_code": code, "error_message": message, "error_retryable": retryable}
+    _end(session, job_id, attempt, JobState.FAILED, error, {"code": code, "message": message})
+
+
+def stop(session: Session, job_id: str, attempt: int, action: Action) -> None:
+    """Do what was asked of a running job: cancel it, pause it, or put it back into the queue.
+
+    Raises:
+        LeaseLost: the job is no longer this attempt's.
+    """
+    after = {
+        Action.CANCEL: JobState.CANCELLED,
+        Action.PAUSE: JobState.PAUSED,
+        Action.RELEASE: JobState.QUEUED,
+    }[action]
+    _end(session, job_id, attempt, after, {"eta_seconds": None}, {})
+
+
+def mark_dispatched(session: Session, job_ids: list[str]) -> None:
+    """Note that the doorbell rang for these jobs."""
+    session.execute(
+        update(Job)
+        .where(Job.id.in_(job_ids))
+        .values(dispatched_at=DatabaseNow())
+        .execution_options(synchronize_session=False)
+    )
+
+
+def waiting_jobs(session: Session) -> list[str]:
+    """The ids of all queued jobs, in the order in which they should start."""
+    order = (Job.priority.desc(), Job.created_at, Job.id)
+    return list(session.scalars(select(Job.id).where(Job.state == JobState.QUEUED).order_by(*order)))
+
+
+def _held(job_id: str, attempt: int) -> list[ColumnElement[bool]]:
+    return [Job.id == job_id, Job.state == JobState.RUNNING, Job.attempt == attempt]
+
+
+def _end(
+    session: Session,
+    job_id: str,
+    attempt: int,
+    after: JobState,
+    values: dict[str, Any],
+    detail: dict[str, Any],
+) -> None:
+    ended = move(
+        session,
+        job_id,
+        before=JobState.RUNNING,
+        after=after,
+        only_if=[Job.attempt == attempt],
+        values=values,
+        detail=detail,
+    )
+    if ended is None:
+        raise LeaseLost(f"Job {job_id}, attempt {attempt}, is held by another worker or has ended.")

@@ -1,0 +1,87 @@
+"""The one way in which a job changes state: a conditional UPDATE and its event, in one transaction."""
+
+from collections.abc import Collection
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, select, update
+from sqlalchemy.orm import Session
+
+from models.database import DatabaseNow
+from models.errors import NotFound
+from models.states import JobState, may_follow
+from models.tables import Event, Job
+
+
+def database_now(session: Session) -> datetime:
+    """The moment by the database's clock."""
+    return session.execute(select(DatabaseNow())).scalar_one()
+
+
+def get_job(session: Session, job_id: str) -> Job:
+    """The job as it stands now, its result with it.
+
+    Raises:
+        NotFound: there is none of that id.
+    """
+    job = session.get(Job, job_id, populate_existing=True)
+    if job is None:
+        raise NotFound(f"There is no job {job_id}.")
+    return job
+
+
+def move(
+    session: Session,
+    job_id: str,
+    *,
+    before: JobState,
+    after: JobState,
+    only_if: Collection[ColumnElement[bool]] = (),
+    values: dict[str, Any] | None = None,
+    detail: dict[str, Any] | None = None,
+) -> Job | None:
+    """Bring a job from one state to another, if it is still in the first and `only_if` holds.
+
+    Returns the changed job, or None where the condition no longer holds: someone else was first.
+    """
+    assert may_follow(before, after), f"{before} -> {after} is not in models/states.py"  # noqa: S101 (a bug)
+    changes: dict[str, Any] = {"requested_action": None, **(values or {})}
+    if after.terminal:
+        changes |= {"finished_at": DatabaseNow(), "eta_seconds": None}
+    if before is JobState.RUNNING:
+        changes |= {"lease_owner": None, "lease_expires_at": None}
+    moved = session.execute(
+        update(Job)
+        .where(Job.id == job_id, Job.state == before, *only_if)
+        .values(state=after, version=Job.version + 1, **changes)
+        .returning(Job.attempt)
+        .execution_options(synchronize_session=False)
+    ).scalar_one_or_none()
+    if moved is None:
+        return None
+    record_event(session, job_id, after, attempt=moved, from_state=before, to_state=after, detail=detail)
+    return get_job(session, job_id)
+
+
+def record_event(
+    session: Session,
+    job_id: str,
+    kind: str,
+    *,
+    attempt: int,
+    from_state: JobState | None = None,
+    to_state: JobState | None = None,
+    detail: dict[str, Any] | None = None,
+) -> None:
+    """Add a row to the job's history."""
+    session.add(
+        Event(
+            job_id=job_id,
+            at=database_now(session),
+            type=str(kind),
+            from_state=from_state,
+            to_state=to_state,
+            attempt=attempt,
+            detail=detail or {},
+        )
+    )

@@ -1,0 +1,250 @@
+"""The tables. What people filter and sort by is a column; only documents they sent are JSON."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    DateTime,
+    Dialect,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Text,
+    TypeDecorator,
+    UniqueConstraint,
+)
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
+from sqlalchemy.types import JSON
+
+from models.identifiers import new_id
+from models.states import Action, JobState
+
+ID = String(40)
+LOCAL_OWNER = "local"
+"""Owner of what is made without an API key."""
+
+
+def _one_of(column: str, values: list[str]) -> str:
+    return f"{column} IN ({', '.join(repr(str(value)) for value in values)})"
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """A moment, always aware and in UTC; SQLite, which knows no zones, is handed it without one."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Hand the database a moment in UTC."""
+        if value is None or dialect.name != "sqlite":
+            return value
+        return value.astimezone(UTC).replace(tzinfo=None)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Give the program an aware moment."""
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+class Base(DeclarativeBase):
+    """All tables; constraint names are fixed so that migrations can name them."""
+
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "ck": "ck_%(table_name)s_%(constraint_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+    type_annotation_map = {datetime: UtcDateTime, dict[str, Any]: JSON, list[Any]: JSON}  # noqa: RUF012 (SQLAlchemy's own form)
+
+
+class ApiKey(Base):
+    """A key that opens the API. Only its hash is stored."""
+
+    __tablename__ = "api_keys"
+
+    id: Mapped[str] = mapped_column(ID, primary_key=True, default=lambda: new_id("key"))
+    name: Mapped[str] = mapped_column(String(200))
+    prefix: Mapped[str] = mapped_column(String(16))
+    key_sha256: Mapped[str] = mapped_column(String(64), unique=True)
+    scopes: Mapped[list[Any]]
+    created_at: Mapped[datetime]
+    expires_at: Mapped[datetime | None]
+    last_used_at: Mapped[datetime | None]
+    revoked_at: Mapped[datetime | None]
+
+
+class Experiment(Base):
+    """Variants times seeds, compared with a baseline."""
+
+    __tablename__ = "experiments"
+
+    id: Mapped[str] = mapped_column(ID, primary_key=True, default=lambda: new_id("exp"))
+    owner: Mapped[str] = mapped_column(ID, default=LOCAL_OWNER)
+    name: Mapped[str] = mapped_column(String(200))
+    preset: Mapped[str | None] = mapped_column(String(63))
+    document: Mapped[dict[str, Any]]
+    """The request with its preset resolved: base, variants, seeds, baseline."""
+    created_at: Mapped[datetime]
+
+    __table_args__ = (Index(None, "created_at", "id"),)
+
+
+class Job(Base):
+    """One training run: the queue and the truth in one row."""
+
+    __tablename__ = "jobs"
+
+    id: Mapped[str] = mapped_column(ID, primary_key=True, default=lambda: new_id("job"))
+    owner: Mapped[str] = mapped_column(ID, default=LOCAL_OWNER)
+    idempotency_key: Mapped[str | None] = mapped_column(String(255))
+    name: Mapped[str | None] = mapped_column(String(200))
+    spec: Mapped[dict[str, Any]]
+    spec_hash: Mapped[str] = mapped_column(String(64), index=True)
+    labels: Mapped[dict[str, Any]]
+    dataset: Mapped[str] = mapped_column(String(63))
+    experiment_id: Mapped[str | None] = mapped_column(ID, ForeignKey("experiments.id"))
+    variant: Mapped[str | None] = mapped_column(String(200))
+    seed: Mapped[int] = mapped_column(Integer)
+    retry_of: Mapped[str | None] = mapped_column(ID, ForeignKey("jobs.id", ondelete="SET NULL"))
+
+    state: Mapped[str] = mapped_column(String(16))
+    requested_action: Mapped[str | None] = mapped_column(String(16))
+    priority: Mapped[int] = mapped_column(Integer)
+    run_after: Mapped[datetime]
+    dispatched_at: Mapped[datetime | None]
+    """When the doorbell last rang for it."""
+
+    attempt: Mapped[int] = mapped_column(Integer, default=0)
+    """The fence: one more at each claim; a worker's write names the attempt that it belongs to."""
+    lease_owner: Mapped[str | None] = mapped_column(String(200))
+    lease_expires_at: Mapped[datetime | None]
+    heartbeat_at: Mapped[datetime | None]
+    crashes: Mapped[int] = mapped_column(Integer, default=0)
+    max_crashes: Mapped[int] = mapped_column(Integer, default=3)
+    checkpoint_epoch: Mapped[int | None]
+    checkpoint_path: Mapped[str | None] = mapped_column(Text)
+    checkpoint_sha256: Mapped[str | None] = mapped_column(String(64))
+
+    epochs: Mapped[int] = mapped_column(Integer)
+    """How many epochs the specification asks for."""
+    epochs_done: Mapped[int] = mapped_column(Integer, default=0)
+    fraction: Mapped[float] = mapped_column(Float, default=0.0)
+    eta_seconds: Mapped[float | None] = mapped_column(Float)
+    version: Mapped[int] = mapped_column(Integer, default=1)
+    """One more at each change of the row; what an ETag is made from."""
+
+    created_at: Mapped[datetime]
+    started_at: Mapped[datetime | None]
+    finished_at: Mapped[datetime | None]
+    error_code: Mapped[str | None] = mapped_column(String(63))
+    error_message: Mapped[str | None] = mapped_column(Text)
+    error_retryable: Mapped[bool | None]
+
+    result: Mapped["Result | None"] = relationship(
+        back_populates="job", cascade="all, delete-orphan", passive_deletes=True, lazy="joined"
+    )
+
+    __table_args__ = (
+        CheckConstraint(_one_of("state", [*JobState]), name="state"),
+        CheckConstraint(_one_of("requested_action", [*Action]), name="requested_action"),
+        UniqueConstraint("owner", "idempotency_key"),
+        Index(None, "created_at", "id"),
+        Index(None, "state", "created_at", "id"),
+        Index(None, "experiment_id", "variant", "seed"),
+        # The claim's own order, so that taking the next job reads one row.
+        Index("ix_jobs_next", "state", "priority", "created_at", "id"),
+    )
+
+
+class Epoch(Base):
+    """What one epoch did. Losses in nats per example, accuracies as fractions.
+
+    `objective` and `batch_accuracy` are what Keras prints: with penalty, random layers on, averaged while
+    the weights move. The others are taken after the epoch, without penalty, in inference mode.
+    """
+
+    __tablename__ = "epochs"
+
+    job_id: Mapped[str] = mapped_column(ID, ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
+    epoch: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    attempt: Mapped[int] = mapped_column(Integer)
+    objective: Mapped[float]
+    penalty: Mapped[float]
+    batch_accuracy: Mapped[float]
+    train_loss: Mapped[float]
+    train_accuracy: Mapped[float]
+    validation_loss: Mapped[float | None]
+    validation_accuracy: Mapped[float | None]
+    weight_norm: Mapped[float]
+    learning_rate: Mapped[float]
+    seconds: Mapped[float]
+
+
+class Result(Base):
+    """What a finished job is worth, measured at the reported epoch's weights. Columns, so people can sort."""
+
+    __tablename__ = "results"
+
+    job_id: Mapped[str] = mapped_column(ID, ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
+    test_accuracy: Mapped[float] = mapped_column(index=True)
+    test_loss: Mapped[float] = mapped_column(index=True)
+    test_brier: Mapped[float]
+    test_ece: Mapped[float]
+    train_accuracy: Mapped[float]
+    train_loss: Mapped[float]
+    validation_accuracy: Mapped[float | None]
+    validation_loss: Mapped[float | None]
+    generalization_gap_accuracy: Mapped[float]
+    generalization_gap_loss: Mapped[float]
+    best_epoch: Mapped[int]
+    reported_epoch: Mapped[int]
+    epochs_run: Mapped[int]
+    stop_reason: Mapped[str] = mapped_column(String(63))
+    parameters: Mapped[int]
+    zero_weight_fraction: Mapped[float]
+    weight_norm: Mapped[float]
+    training_seconds: Mapped[float]
+    compile_seconds: Mapped[float]
+    training_flops: Mapped[float]
+    weights_sha256: Mapped[str] = mapped_column(String(64))
+    dataset_sha256: Mapped[str] = mapped_column(String(64))
+    tensorflow: Mapped[str] = mapped_column(String(63))
+    keras: Mapped[str] = mapped_column(String(63))
+    device: Mapped[str] = mapped_column(String(200))
+    threads: Mapped[int]
+    model_path: Mapped[str] = mapped_column(Text)
+    model_sha256: Mapped[str] = mapped_column(String(64))
+    predictions_path: Mapped[str] = mapped_column(Text)
+    predictions_sha256: Mapped[str] = mapped_column(String(64))
+
+    job: Mapped[Job] = relationship(back_populates="result")
+
+
+class Event(Base):
+    """Something that happened to a job: every change of state is one row."""
+
+    __tablename__ = "events"
+
+    # SQLite gives ids by itself only to a plain INTEGER key.
+    id: Mapped[int] = mapped_column(
+        BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True
+    )
+    job_id: Mapped[str] = mapped_column(ID, ForeignKey("jobs.id", ondelete="CASCADE"))
+    at: Mapped[datetime]
+    type: Mapped[str] = mapped_column(String(63))
+    from_state: Mapped[str | None] = mapped_column(String(16))
+    to_state: Mapped[str | None] = mapped_column(String(16))
+    attempt: Mapped[int] = mapped_column(Integer)
+    detail: Mapped[dict[str, Any]]
+
+    __table_args__ = (Index(None, "job_id", "id"),)
