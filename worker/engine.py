@@ -1,0 +1,51 @@
+"""TensorFlow, set up once in a process, before anything else here imports it."""
+
+import os
+import platform
+from dataclasses import dataclass
+from pathlib import Path
+
+os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import keras
+import tensorflow as tf
+
+
+@dataclass(frozen=True)
+class Engine:
+    """What the weights of a result depend on besides the specification and the data."""
+
+    tensorflow: str
+    keras: str
+    device: str
+    threads: int
+
+
+def start_engine(threads: int) -> Engine:
+    """Fix what makes training repeatable: deterministic kernels and the number of threads.
+
+    A process has one engine: TensorFlow refuses to change its threads once it has computed something.
+    """
+    tf.config.threading.set_intra_op_parallelism_threads(threads)
+    tf.config.threading.set_inter_op_parallelism_threads(1)
+    tf.config.experimental.enable_op_determinism()
+    for gpu in tf.config.list_physical_devices("GPU"):
+        tf.config.experimental.set_memory_growth(gpu, True)
+    return Engine(tensorflow=tf.__version__, keras=keras.__version__, device=_device(), threads=threads)
+
+
+def _device() -> str:
+    gpus = tf.config.list_physical_devices("GPU")
+    if gpus:
+        return str(tf.config.experimental.get_device_details(gpus[0]).get("device_name", "GPU"))
+    return f"{_cpu_model()} ({platform.machine()})"
+
+
+def _cpu_model() -> str:
+    """The processor's name: `platform` knows only its family."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or "CPU"
+    return next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), "CPU")

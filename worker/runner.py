@@ -1,0 +1,98 @@
+"""One job from claim to end, in a process that keeps TensorFlow and compiled programs warm for the next."""
+
+import logging
+import os
+import socket
+from dataclasses import asdict
+
+from models.artifacts import ArtifactStore
+from models.database import Database
+from models.errors import InvalidSpec, LeaseLost, TrainingFailed
+from models.records import ResultRecord
+from models.settings import Settings
+from models.spec import JobSpec
+from models.store import queue
+from worker import artifacts
+from worker.compiled import Programs
+from worker.datasets import divide, load
+from worker.engine import start_engine
+from worker.lease import Interrupted, Lease
+from worker.training import Outcome, train
+
+log = logging.getLogger(__name__)
+
+
+class Runner:
+    """What a training process holds on to between jobs."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._database = Database(settings)
+        self._store = ArtifactStore(settings)
+        self._engine = start_engine(settings.training_threads)
+        self._programs = Programs()
+        self._name = f"{socket.gethostname()}:{os.getpid()}"
+
+    def run(self, job_id: str) -> bool:
+        """Claim a job, train it and end it; returns False where it was not there to be taken."""
+        with self._database.write() as session:
+            job = queue.claim(session, job_id, owner=self._name, lease_seconds=self._settings.lease_seconds)
+        if job is None:
+            log.info("job %s is not waiting: another worker has it, or it has ended", job_id)
+            return False
+        log.info("job %s, attempt %d: %s", job.id, job.attempt, job.name or "unnamed")
+        lease = Lease(self._database, self._settings, job.id, job.attempt)
+        try:
+            self._train(JobSpec.model_validate(job.spec), lease)
+        except Interrupted as request:
+            lease.stop(request.action)
+        except LeaseLost as lost:
+            log.warning("%s Its training stops here.", lost.message)
+        except TrainingFailed as failure:
+            lease.fail(failure.code, failure.message, retryable=failure.retryable)
+        except InvalidSpec as fault:
+            lease.fail(fault.code, fault.message, retryable=True)
+        except Exception as error:
+            # Whatever it is, the job must not hang in `running`; the trace is in the log.
+            log.exception("job %s failed unexpectedly", job.id)
+            lease.fail("internal_error", f"{type(error).__name__}: {error}", retryable=True)
+        return True
+
+    def _train(self, spec: JobSpec, lease: Lease) -> None:
+        division = divide(load(spec.dataset.name, self._settings), spec.dataset)
+        outcome = train(
+            spec, division, lease, programs=self._programs, chunk_seconds=self._settings.chunk_seconds
+        )
+        kept = artifacts.keep(
+            self._store, lease.job_id, lease.attempt, outcome.model, outcome.test_probabilities
+        )
+        lease.succeed(self._result(outcome, kept, division.dataset_sha256))
+
+    def _result(self, outcome: Outcome, kept: artifacts.Kept, dataset_sha256: str) -> ResultRecord:
+        validation = outcome.validation
+        return ResultRecord(
+            test_accuracy=outcome.test.accuracy,
+            test_loss=outcome.test.loss,
+            test_brier=outcome.test_brier,
+            test_ece=outcome.test_ece,
+            train_accuracy=outcome.train.accuracy,
+            train_loss=outcome.train.loss,
+            validation_accuracy=validation.accuracy if validation else None,
+            validation_loss=validation.loss if validation else None,
+            generalization_gap_accuracy=outcome.train.accuracy - outcome.test.accuracy,
+            generalization_gap_loss=outcome.test.loss - outcome.train.loss,
+            best_epoch=outcome.best_epoch,
+            reported_epoch=outcome.reported_epoch,
+            epochs_run=outcome.epochs_run,
+            stop_reason=outcome.stop_reason,
+            parameters=outcome.parameters,
+            zero_weight_fraction=outcome.zero_weight_fraction,
+            weight_norm=outcome.weight_norm,
+            training_seconds=outcome.training_seconds,
+            compile_seconds=outcome.compile_seconds,
+            training_flops=outcome.training_flops,
+            weights_sha256=outcome.weights_sha256,
+            dataset_sha256=dataset_sha256,
+            **asdict(self._engine),
+            **asdict(kept),
+        )

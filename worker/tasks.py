@@ -1,0 +1,35 @@
+"""The one Celery task. TensorFlow is imported inside it, in the child process: it does not survive a fork."""
+
+from functools import lru_cache
+from threading import Lock
+from typing import TYPE_CHECKING
+
+from celery import shared_task
+
+from models.doorbell import TRAIN_JOB
+from models.settings import get_settings
+
+if TYPE_CHECKING:
+    from worker.runner import Runner
+
+
+_one_at_a_time = Lock()
+
+
+def runner() -> "Runner":
+    """This process's runner; the first call takes TensorFlow's import, some seconds."""
+    with _one_at_a_time:  # the warm-up and the first job may both be first
+        return _make_runner()
+
+
+@lru_cache(maxsize=1)
+def _make_runner() -> "Runner":
+    from worker.runner import Runner  # noqa: PLC0415 (see the module's docstring)
+
+    return Runner(get_settings())
+
+
+@shared_task(name=TRAIN_JOB)
+def train_job(job_id: str) -> None:
+    """Train a job if it is still waiting. Rung twice, it trains once: the claim decides."""
+    runner().run(job_id)
