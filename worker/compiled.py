@@ -25,7 +25,7 @@ from worker.regularizers import HashDropout, Penalty, StepClock, has_l1, has_l2
 Tensor = Any
 Weights = list[NDArray[np.float32]]
 
-_FORWARD_BLOCK = 2_000  # images measured at once: large enough for full speed, 4 MB of activations a layer
+_FORWARD_BLOCK = 1_000  # images measured at once: large enough for full speed, small for few images
 _KEPT_PROGRAMS = 8
 
 
@@ -162,6 +162,12 @@ class Program:
             digest.update(f"{variable.path}{value.shape}".encode())
             digest.update(value.tobytes())
         return digest.hexdigest()
+
+    def compilations(self) -> int:
+        """How many times a function of this program was compiled: once for each shape of its arguments."""
+        return int(
+            self._steps.experimental_get_tracing_count() + self._forward.experimental_get_tracing_count()
+        )
 
     def _run_steps(
         self,

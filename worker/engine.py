@@ -22,14 +22,15 @@ class Engine:
     threads: int
 
 
-def start_engine(threads: int) -> Engine:
+def start_engine(threads: int, *, deterministic: bool = True) -> Engine:
     """Fix what makes training repeatable: deterministic kernels and the number of threads.
 
     A process has one engine: TensorFlow refuses to change its threads once it has computed something.
     """
     tf.config.threading.set_intra_op_parallelism_threads(threads)
     tf.config.threading.set_inter_op_parallelism_threads(1)
-    tf.config.experimental.enable_op_determinism()
+    if deterministic:
+        tf.config.experimental.enable_op_determinism()
     for gpu in tf.config.list_physical_devices("GPU"):
         tf.config.experimental.set_memory_growth(gpu, True)
     return Engine(tensorflow=tf.__version__, keras=keras.__version__, device=_device(), threads=threads)

@@ -33,6 +33,10 @@ class Runner:
         self._programs = Programs()
         self._name = f"{socket.gethostname()}:{os.getpid()}"
 
+    def close(self) -> None:
+        """Give back the database's connections."""
+        self._database.close()
+
     def run(self, job_id: str) -> bool:
         """Claim a job, train it and end it; returns False where it was not there to be taken."""
         with self._database.write() as session:

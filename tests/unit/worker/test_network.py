@@ -1,0 +1,85 @@
+import keras
+import numpy as np
+import pytest
+
+from models.spec import JobSpec
+from tests.factories import job_spec
+from worker.network import build_network, exported, kernels, set_initial_weights
+from worker.regularizers import HashDropout, StepClock
+
+
+def network_of(spec: JobSpec, seed: int = 0) -> keras.Model:
+    clock = StepClock()
+    network = build_network(spec, lambda _rate, name: HashDropout(clock, name))
+    set_initial_weights(network, seed)
+    return network
+
+
+def layer_names(**regularization: object) -> list[str]:
+    spec = job_spec(model={"hidden_units": [8, 4]}, regularization=regularization)
+    return [layer.name for layer in network_of(spec).layers]
+
+
+def test_plain_network() -> None:
+    network = network_of(job_spec(model={"hidden_units": [512, 512]}))
+    assert network.count_params() == 669_706
+    assert network.output.shape == (None, 10)
+    assert [kernel.shape for kernel in kernels(network)] == [(784, 512), (512, 512), (512, 10)]
+
+
+def test_dropout_stands_after_each_hidden_layer_and_before_none_of_its_normalization() -> None:
+    assert layer_names(dropout={"rate": 0.5, "input_rate": 0.1}, batch_normalization={}) == [
+        "images",
+        "input_dropout",
+        "hidden_1",
+        "hidden_1_normalization",
+        "hidden_1_activation",
+        "dropout_1",
+        "hidden_2",
+        "hidden_2_normalization",
+        "hidden_2_activation",
+        "dropout_2",
+        "logits",
+    ]
+
+
+def test_normalization_after_the_activation() -> None:
+    names = layer_names(batch_normalization={"position": "after_activation"})
+    assert names[1:4] == ["hidden_1", "hidden_1_activation", "hidden_1_normalization"]
+
+
+def test_a_rate_of_zero_builds_the_plain_network() -> None:
+    assert layer_names(dropout={"rate": 0.0}) == layer_names()
+
+
+def test_adding_dropout_leaves_every_initial_weight_as_it_was() -> None:
+    plain = network_of(job_spec(), seed=5)
+    dropped = network_of(job_spec(regularization={"dropout": {}}), seed=5)
+    for before, after in zip(plain.get_weights(), dropped.get_weights(), strict=True):
+        assert np.array_equal(before, after)
+
+
+def test_initial_weights_are_glorots_and_differ_by_seed_and_layer() -> None:
+    spec = job_spec(model={"hidden_units": [300, 300, 300]})
+    first, other = network_of(spec, seed=1), network_of(spec, seed=2)
+    second, third = (first.get_layer(name).kernel.numpy() for name in ("hidden_2", "hidden_3"))
+    limit = np.sqrt(6 / (300 + 300))
+    assert np.abs(second).max() <= limit
+    # A uniform distribution's standard deviation; 90,000 draws.
+    assert second.std() == pytest.approx(limit / np.sqrt(3), rel=0.01)
+    assert not np.array_equal(second, third)
+    assert not np.array_equal(second, other.get_layer("hidden_2").kernel.numpy())
+    assert not first.get_layer("hidden_2").bias.numpy().any()
+
+
+def test_exported_model_loads_with_keras_alone_and_answers_the_same(tmp_path: object) -> None:
+    spec = job_spec(regularization={"dropout": {"rate": 0.3, "input_rate": 0.1}, "batch_normalization": {}})
+    network = network_of(spec, seed=3)
+    path = f"{tmp_path}/model.keras"
+    exported(spec, network).save(path)
+    loaded = keras.saving.load_model(path, safe_mode=True)
+    images = np.random.default_rng(0).uniform(size=(7, 784)).astype(np.float32)
+    expected = keras.ops.softmax(network(images, training=False)).numpy()
+    assert np.allclose(loaded.predict(images, verbose=0), expected, atol=1e-6)
+    # Another seed's weights answer otherwise, so the comparison above can fail.
+    assert not np.allclose(expected, keras.ops.softmax(network_of(spec, seed=4)(images)).numpy(), atol=1e-3)

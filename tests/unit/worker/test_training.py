@@ -1,0 +1,277 @@
+"""The trainer against Keras itself, against itself, and in its odd corners."""
+
+from dataclasses import replace
+
+import keras
+import numpy as np
+import pytest
+
+from models.errors import TrainingFailed
+from models.experiments import merge_patch
+from models.records import EpochRecord, Progress
+from models.spec import JobSpec
+from tests.factories import job_spec
+from worker.compiled import Programs, program_shape
+from worker.datasets import Dataset, divide
+from worker.network import build_network, set_initial_weights
+from worker.seeds import epoch_order
+from worker.training import Outcome, train
+
+
+class Notes:
+    """An observer that writes down what it is told, and raises `then` at the given chunk."""
+
+    def __init__(self, *, fail_at_chunk: int | None = None, then: Exception | None = None) -> None:
+        self.progress: list[Progress] = []
+        self.epochs: list[EpochRecord] = []
+        self._fail_at_chunk, self._then = fail_at_chunk, then
+
+    def chunk_ended(self, progress: Progress) -> None:
+        self.progress.append(progress)
+        if self._then is not None and len(self.progress) == self._fail_at_chunk:
+            raise self._then
+
+    def epoch_ended(self, record: EpochRecord, progress: Progress) -> None:
+        self.epochs.append(record)
+        self.progress.append(progress)
+
+
+@pytest.fixture(scope="module")
+def programs() -> Programs:
+    """Shared, as in a worker process, so that each shape is compiled once."""
+    return Programs()
+
+
+def run(
+    spec: JobSpec,
+    dataset: Dataset,
+    programs: Programs,
+    notes: Notes | None = None,
+    chunk_seconds: float = 1.0,
+) -> Outcome:
+    division = divide(dataset, spec.dataset)
+    return train(spec, division, notes or Notes(), programs=programs, chunk_seconds=chunk_seconds)
+
+
+def keras_weights(spec: JobSpec, dataset: Dataset) -> list[np.ndarray]:
+    """What `model.fit` makes of the same start and the same order of examples."""
+    regularization = spec.regularization
+    network = build_network(spec, lambda rate, name: keras.layers.Dropout(rate, name=name))
+    for layer in network.layers:
+        if isinstance(layer, keras.layers.Dense) and (regularization.l1 or regularization.l2):
+            l1 = regularization.l1.factor if regularization.l1 else 0.0
+            l2 = regularization.l2.factor if regularization.l2 else 0.0
+            layer.kernel.regularizer = keras.regularizers.L1L2(l1, l2)
+    set_initial_weights(network, spec.seed)
+    optimizer = spec.training.optimizer
+    network.compile(
+        keras.optimizers.Adam(optimizer.learning_rate)
+        if optimizer.name == "adam"
+        else keras.optimizers.SGD(optimizer.learning_rate, optimizer.momentum),
+        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+    )
+    train_examples = divide(dataset, spec.dataset).train
+    for epoch in range(1, spec.training.epochs + 1):
+        order = epoch_order(spec.seed, epoch, len(train_examples))
+        images, labels = train_examples.images[order] / np.float32(255), train_examples.labels[order]
+        batch_size = spec.training.batch_size
+        network.fit(images, labels, batch_size=batch_size, epochs=1, shuffle=False, verbose=0)
+    return network.get_weights()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"training": {"batch_size": 48}},  # 3,200 = 66 x 48 + 32: the last batch is smaller
+        {"training": {"optimizer": {"name": "sgd", "learning_rate": 0.05, "momentum": 0.9}}},
+        {"regularization": {"l1": {"factor": 1e-4}, "l2": {"factor": 1e-3}}},
+        {"regularization": {"batch_normalization": {}}},
+        {"model": {"activation": "tanh"}, "training": {"batch_size": 64}},
+    ],
+    ids=["plain", "uneven batches", "sgd", "elastic net", "batch normalization", "tanh"],
+)
+def test_same_start_and_order_give_the_weights_of_model_fit(
+    changes: dict[str, object], mnist_5k: Dataset, programs: Programs
+) -> None:
+    spec = job_spec(seed=4, **changes)
+    ours, theirs = run(spec, mnist_5k, programs).model.get_weights(), keras_weights(spec, mnist_5k)
+    for start, mine, yours in zip(initial_weights(spec), ours, theirs, strict=True):
+        # Rounding differs from program to program; a wrong gradient, order or batch moves far more.
+        assert np.abs(mine - yours).max() <= 0.02 * np.abs(yours - start).max()
+
+
+def initial_weights(spec: JobSpec) -> list[np.ndarray]:
+    network = build_network(spec, lambda rate, name: keras.layers.Dropout(rate, name=name))
+    set_initial_weights(network, spec.seed)
+    return network.get_weights()
+
+
+EVERYTHING = {
+    "dropout": {"rate": 0.3, "input_rate": 0.1},
+    "l1": {"factor": 1e-5},
+    "l2": {"factor": 1e-4},
+    "batch_normalization": {},
+    "early_stopping": {"patience": 2},
+}
+
+
+def test_same_spec_same_weights_in_a_warm_program_and_a_new_one(
+    mnist_5k: Dataset, programs: Programs
+) -> None:
+    spec = job_spec(seed=1, regularization=EVERYTHING, training={"epochs": 2})
+    first = run(spec, mnist_5k, programs)
+    run(spec.model_copy(update={"seed": 2}), mnist_5k, programs)
+    assert run(spec, mnist_5k, programs).weights_sha256 == first.weights_sha256
+    assert run(spec, mnist_5k, Programs()).weights_sha256 == first.weights_sha256
+
+
+def test_the_length_of_chunks_changes_nothing(mnist_5k: Dataset, programs: Programs) -> None:
+    spec = job_spec(regularization=EVERYTHING, training={"epochs": 2})
+    long, short = Notes(), Notes()
+    whole = run(spec, mnist_5k, programs, long, chunk_seconds=60.0)
+    pieces = run(spec, mnist_5k, programs, short, chunk_seconds=0.01)
+    assert len(short.progress) > len(long.progress)
+    assert pieces.weights_sha256 == whole.weights_sha256
+    for one, other in zip(long.epochs, short.epochs, strict=True):
+        assert (one.objective, one.penalty, one.train_loss) == (
+            other.objective,
+            other.penalty,
+            other.train_loss,
+        )
+
+
+def test_seeds_differ(mnist_5k: Dataset, programs: Programs) -> None:
+    first, second = (run(job_spec(seed=seed), mnist_5k, programs) for seed in (0, 1))
+    assert first.weights_sha256 != second.weights_sha256
+
+
+@pytest.mark.parametrize(
+    "regularization",
+    [{"dropout": {"rate": 0.0}}, {"l1": {"factor": 0.0}}, {"l2": {"factor": 0.0}}],
+    ids=["dropout", "l1", "l2"],
+)
+def test_a_strength_of_zero_is_the_unregularized_model_bit_for_bit(
+    regularization: dict[str, object], mnist_5k: Dataset, programs: Programs
+) -> None:
+    plain = run(job_spec(), mnist_5k, programs)
+    assert (
+        run(job_spec(regularization=regularization), mnist_5k, programs).weights_sha256
+        == plain.weights_sha256
+    )
+
+
+def test_jobs_that_differ_only_in_numbers_share_a_program() -> None:
+    one = job_spec(seed=1, regularization={"dropout": {"rate": 0.2}, "l2": {"factor": 1e-3}})
+    other = job_spec(
+        seed=2,
+        regularization={"dropout": {"rate": 0.6}, "l2": {"factor": 1e-5}},
+        training={"optimizer": {"learning_rate": 0.01}, "epochs": 7},
+    )
+    assert program_shape(one) == program_shape(other)
+    assert program_shape(one) != program_shape(job_spec(seed=1, regularization={"dropout": {"rate": 0.2}}))
+
+
+def test_a_second_job_of_the_same_shape_compiles_nothing(mnist_5k: Dataset) -> None:
+    programs = Programs()
+    first = job_spec(regularization={"dropout": {"rate": 0.2}})
+    run(first, mnist_5k, programs)
+    program = programs.of(first)
+    before = program.compilations()
+    second = job_spec(seed=9, regularization={"dropout": {"rate": 0.7}}, training={"epochs": 2})
+    run(second, mnist_5k, programs)
+    assert programs.of(second) is program
+    assert program.compilations() == before > 0
+
+
+def test_objective_is_cross_entropy_and_penalty_and_the_measures_leave_the_penalty_out(
+    mnist_5k: Dataset, programs: Programs
+) -> None:
+    notes = Notes()
+    outcome = run(job_spec(regularization={"l2": {"factor": 1e-2}}), mnist_5k, programs, notes)
+    epoch = notes.epochs[0]
+    assert epoch.penalty > 0.2
+    # Taken after the epoch and without the penalty, so well below the epoch's mean objective.
+    assert epoch.train_loss < epoch.objective - epoch.penalty
+    assert outcome.validation is not None
+    assert outcome.validation.loss == epoch.validation_loss
+
+
+def test_l2_shrinks_the_weights_and_no_kernel_weight_is_exactly_zero(
+    mnist_5k: Dataset, programs: Programs
+) -> None:
+    plain = run(job_spec(), mnist_5k, programs)
+    shrunk = run(job_spec(regularization={"l2": {"factor": 1e-2}}), mnist_5k, programs)
+    assert shrunk.weight_norm < 0.8 * plain.weight_norm
+    assert shrunk.zero_weight_fraction == 0
+
+
+def test_measures_belong_to_the_model_that_is_kept(mnist_5k: Dataset, programs: Programs) -> None:
+    outcome = run(job_spec(), mnist_5k, programs)
+    test = divide(mnist_5k, job_spec().dataset).test
+    answers = outcome.model.predict(test.images / np.float32(255), verbose=0)
+    assert (answers.argmax(1) == test.labels).mean() == outcome.test.accuracy
+    assert np.allclose(answers, outcome.test_probabilities, atol=1e-5)
+    assert outcome.test.accuracy > 0.7  # one epoch of a small network learns more than chance
+
+
+def test_early_stopping_reports_the_best_epochs_weights(mnist_5k: Dataset, programs: Programs) -> None:
+    # A step size at which the validation loss soon jumps about.
+    changes = {"training": {"epochs": 12, "optimizer": {"learning_rate": 0.03}}, "seed": 2}
+    notes = Notes()
+    stopping = {"early_stopping": {"patience": 2}}
+    outcome = run(job_spec(regularization=stopping, **changes), mnist_5k, programs, notes)
+    best = min(notes.epochs, key=lambda epoch: epoch.validation_loss or 0.0)
+    assert outcome.stop_reason == "early_stopping"
+    assert outcome.epochs_run == len(notes.epochs) == best.epoch + 2 < 12
+    assert outcome.best_epoch == outcome.reported_epoch == best.epoch
+    assert outcome.validation is not None
+    assert outcome.validation.loss == best.validation_loss
+    shortened = job_spec(**(changes | {"training": {**changes["training"], "epochs": best.epoch}}))  # type: ignore[dict-item]
+    assert run(shortened, mnist_5k, programs).weights_sha256 == outcome.weights_sha256
+
+
+def test_without_restoring_the_last_epoch_is_reported(mnist_5k: Dataset, programs: Programs) -> None:
+    spec = job_spec(
+        regularization={"early_stopping": {"patience": 1, "restore_best": False}},
+        training={"epochs": 12, "optimizer": {"learning_rate": 0.03}},
+    )
+    outcome = run(spec, mnist_5k, programs)
+    assert outcome.reported_epoch == outcome.epochs_run == outcome.best_epoch + 1
+
+
+def test_without_validation_data(mnist_5k: Dataset, programs: Programs) -> None:
+    notes = Notes()
+    outcome = run(job_spec(dataset={"validation_fraction": 0.0}), mnist_5k, programs, notes)
+    assert outcome.validation is None
+    assert (notes.epochs[0].validation_loss, notes.epochs[0].validation_accuracy) == (None, None)
+    assert outcome.best_epoch == outcome.reported_epoch == 1
+
+
+def test_a_loss_that_is_no_number_fails_with_what_to_do(mnist_5k: Dataset, programs: Programs) -> None:
+    spec = job_spec(
+        training={"optimizer": {"name": "sgd", "learning_rate": 10.0, "momentum": 0.9}, "epochs": 5},
+        regularization={"l2": {"factor": 0.1}},
+    )
+    with pytest.raises(TrainingFailed, match=r"lower training\.optimizer\.learning_rate") as failure:
+        run(spec, mnist_5k, programs)
+    assert failure.value.code == "diverged"
+    # The next job on the same program starts clean.
+    gentle = {"training": {"optimizer": {"learning_rate": 0.1}}, "regularization": {"l2": {"factor": 1e-4}}}
+    tame = JobSpec.model_validate(merge_patch(spec.model_dump(mode="json"), gentle))
+    assert program_shape(tame) == program_shape(spec)
+    assert run(tame, mnist_5k, programs).test.accuracy > 0.7
+
+
+def test_progress_rises_to_one_and_an_observer_can_end_the_training(
+    mnist_5k: Dataset, programs: Programs
+) -> None:
+    notes = Notes()
+    run(job_spec(training={"epochs": 2}), mnist_5k, programs, notes, chunk_seconds=0.01)
+    fractions = [progress.fraction for progress in notes.progress]
+    assert fractions == sorted(fractions)
+    assert fractions[-1] == 1.0
+    assert notes.progress[-1].epochs_done == 2
+    assert notes.progress[-1].eta_seconds == 0.0
+    with pytest.raises(RuntimeError, match="enough"):
+        run(job_spec(), mnist_5k, programs, Notes(fail_at_chunk=1, then=RuntimeError("enough")))
