@@ -1,0 +1,104 @@
+"""A real Celery worker process on PostgreSQL and Redis, started by the command that an installation uses."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from client.stack import WORKER
+from models.database import Database
+from models.doorbell import ring
+from models.settings import Settings
+from models.spec import JobSpec
+from models.states import JobState
+from models.store import jobs
+from models.tables import Job
+from tests.factories import job_spec
+
+DEADLINE_SECONDS = 180  # TensorFlow's import alone takes tens of seconds on a busy machine
+
+
+@contextmanager
+def worker(settings: Settings, log: Path) -> Iterator[None]:
+    environment = {
+        **os.environ,
+        "REGBENCH_HOME": str(settings.home),
+        "REGBENCH_DATABASE_URL": settings.database_url,
+        "REGBENCH_BROKER_URL": settings.broker_url,
+        "REGBENCH_WORKER_CONCURRENCY": "1",
+    }
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, *WORKER], env=environment, stdout=output, stderr=subprocess.STDOUT
+        )
+        try:
+            yield
+        finally:
+            process.terminate()
+            process.wait(timeout=60)
+
+
+def wait_for(database: Database, job_id: str) -> Job:
+    deadline = time.monotonic() + DEADLINE_SECONDS
+    while time.monotonic() < deadline:
+        with database.read() as session:
+            job = jobs.get_job(session, job_id)
+        if JobState(job.state).terminal:
+            return job
+        time.sleep(0.2)
+    raise TimeoutError(f"job {job_id} is still {job.state}")
+
+
+def queued(database: Database, spec: JobSpec) -> str:
+    with database.write() as session:
+        return jobs.create_jobs(session, [jobs.NewJob(spec)])[0].id
+
+
+@pytest.fixture
+def settings_with_broker(database_settings: Settings, redis_socket: Path) -> Settings:
+    return database_settings.model_copy(update={"broker_url": f"redis+socket://{redis_socket}"})
+
+
+@pytest.mark.parametrize("database_settings", ["postgresql"], indirect=True)
+def test_jobs_are_trained_with_and_without_a_bell(
+    settings_with_broker: Settings, database: Database, tmp_path: Path
+) -> None:
+    # The first waits since before the worker started, and nobody rings for it.
+    waiting = queued(database, job_spec(seed=1))
+    with worker(settings_with_broker, tmp_path / "worker.log"):
+        first = wait_for(database, waiting)
+        rung = queued(database, job_spec(seed=2, regularization={"dropout": {}}))
+        ring(database, settings_with_broker, [rung, rung, rung])
+        second = wait_for(database, rung)
+    log = (tmp_path / "worker.log").read_text()
+    assert (first.state, second.state) == (JobState.SUCCEEDED, JobState.SUCCEEDED), log
+    assert second.attempt == 1, log
+    assert first.result is not None
+    assert second.result is not None
+    assert first.result.weights_sha256 != second.result.weights_sha256
+    with database.read() as session:
+        assert len(jobs.epochs_of(session, rung)) == 1
+
+
+@pytest.mark.parametrize("database_settings", ["postgresql"], indirect=True)
+def test_a_fresh_process_trains_the_weights_of_a_warm_one(
+    settings_with_broker: Settings, database: Database, tmp_path: Path
+) -> None:
+    """Same specification, same machine: same weights, bit for bit, after another job and in a new process."""
+    everything = {"dropout": {"rate": 0.3, "input_rate": 0.1}, "l2": {}, "batch_normalization": {}}
+    spec = job_spec(seed=3, regularization=everything, training={"epochs": 2})
+    ids = [queued(database, spec), queued(database, job_spec(seed=9)), queued(database, spec)]
+    with worker(settings_with_broker, tmp_path / "first.log"):
+        results = [wait_for(database, job_id).result for job_id in ids]
+    alone = queued(database, spec)
+    with worker(settings_with_broker, tmp_path / "second.log"):
+        results.append(wait_for(database, alone).result)
+    first, other, again, fresh = (result.weights_sha256 if result else None for result in results)
+    assert first is not None
+    assert first == again == fresh
+    assert other != first
