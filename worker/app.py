@@ -9,9 +9,11 @@ from celery import Celery, signals
 
 from models.database import Database
 from models.doorbell import celery_settings, ring
+from models.errors import ServiceUnavailable
 from models.settings import Settings, get_settings
 from models.store import queue
 from worker import tasks
+from worker.lease import worker_name
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +36,21 @@ app = make_app(get_settings())
 def warm_up(**_: Any) -> None:
     """Begin TensorFlow's import beside Celery's start: a child that takes over 4 s to start is killed."""
     Thread(target=tasks.runner, name="warm-up", daemon=True).start()
+
+
+@signals.worker_shutting_down.connect
+def release_jobs(**_: Any) -> None:
+    """On SIGTERM: have each job stop at its next chunk and go back into the queue, for another worker."""
+    database = Database(get_settings())
+    try:
+        with database.write() as session:
+            count = queue.release_all(session, worker_name(os.getpid()))
+    except ServiceUnavailable as error:
+        log.warning("could not release this worker's jobs: %s", error.message)
+    else:
+        log.info("%d job(s) go back into the queue", count)
+    finally:
+        database.close()
 
 
 @signals.worker_ready.connect

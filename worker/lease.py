@@ -1,6 +1,7 @@
 """A worker's hold on one job: every write goes through it and names the attempt."""
 
 import logging
+import socket
 
 from models.database import Database
 from models.errors import RegbenchError
@@ -10,6 +11,11 @@ from models.states import Action
 from models.store import queue
 
 log = logging.getLogger(__name__)
+
+
+def worker_name(parent_pid: int) -> str:
+    """What the leases of one worker's processes begin with: its host and its parent process."""
+    return f"{socket.gethostname()}:{parent_pid}"
 
 
 class Interrupted(RegbenchError):

@@ -2,7 +2,6 @@
 
 import logging
 import os
-import socket
 from dataclasses import asdict
 
 from models.artifacts import ArtifactStore
@@ -16,7 +15,7 @@ from worker import artifacts
 from worker.compiled import Programs
 from worker.datasets import divide, load
 from worker.engine import start_engine
-from worker.lease import Interrupted, Lease
+from worker.lease import Interrupted, Lease, worker_name
 from worker.training import Outcome, train
 
 log = logging.getLogger(__name__)
@@ -31,7 +30,7 @@ class Runner:
         self._store = ArtifactStore(settings)
         self._engine = start_engine(settings.training_threads)
         self._programs = Programs()
-        self._name = f"{socket.gethostname()}:{os.getpid()}"
+        self._name = f"{worker_name(os.getppid())}/{os.getpid()}"
 
     def close(self) -> None:
         """Give back the database's connections."""

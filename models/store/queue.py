@@ -104,6 +104,23 @@ def stop(session: Session, job_id: str, attempt: int, action: Action) -> None:
     _end(session, job_id, attempt, after, {"eta_seconds": None}, {})
 
 
+def release_all(session: Session, worker: str) -> int:
+    """Ask every job that `worker`'s processes hold to go back into the queue; returns how many there are."""
+    asked = session.scalars(
+        update(Job)
+        .where(
+            Job.state == JobState.RUNNING,
+            Job.lease_owner.startswith(f"{worker}/", autoescape=True),
+            # A wish of the job's owner goes before ours.
+            Job.requested_action.is_(None),
+        )
+        .values(requested_action=Action.RELEASE, version=Job.version + 1)
+        .returning(Job.id)
+        .execution_options(synchronize_session=False)
+    )
+    return len(asked.all())
+
+
 def mark_dispatched(session: Session, job_ids: list[str]) -> None:
     """Note that the doorbell rang for these jobs."""
     session.execute(

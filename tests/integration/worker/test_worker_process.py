@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -43,15 +43,21 @@ def worker(settings: Settings, log: Path) -> Iterator[None]:
             process.wait(timeout=60)
 
 
-def wait_for(database: Database, job_id: str) -> Job:
+def now(database: Database, job_id: str) -> Job:
+    with database.read() as session:
+        return jobs.get_job(session, job_id)
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
     deadline = time.monotonic() + DEADLINE_SECONDS
-    while time.monotonic() < deadline:
-        with database.read() as session:
-            job = jobs.get_job(session, job_id)
-        if JobState(job.state).terminal:
-            return job
+    while not condition():
+        assert time.monotonic() < deadline, "waited too long"
         time.sleep(0.2)
-    raise TimeoutError(f"job {job_id} is still {job.state}")
+
+
+def wait_for(database: Database, job_id: str) -> Job:
+    wait_until(lambda: JobState(now(database, job_id).state).terminal)
+    return now(database, job_id)
 
 
 def queued(database: Database, spec: JobSpec) -> str:
@@ -102,3 +108,18 @@ def test_a_fresh_process_trains_the_weights_of_a_warm_one(
     assert first is not None
     assert first == again == fresh
     assert other != first
+
+
+@pytest.mark.parametrize("database_settings", ["postgresql"], indirect=True)
+def test_a_worker_that_is_asked_to_stop_puts_its_job_back(
+    settings_with_broker: Settings, database: Database, tmp_path: Path
+) -> None:
+    job_id = queued(database, job_spec(training={"epochs": 1000}))
+    with worker(settings_with_broker, tmp_path / "worker.log"):
+        wait_until(lambda: now(database, job_id).epochs_done > 0)
+    job = now(database, job_id)
+    assert (job.state, job.attempt, job.crashes) == (JobState.QUEUED, 1, 0)
+    assert (job.lease_owner, job.requested_action) == (None, None)
+    with database.read() as session:
+        states = [event.to_state for event in jobs.events_of(session, job_id)]
+    assert states == ["queued", "running", "queued"]
