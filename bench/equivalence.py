@@ -75,7 +75,7 @@ def _seed_script(dataset: Dataset, variant: str) -> tuple[float, float]:
     import keras  # noqa: PLC0415 (after the engine is set up)
 
     def images(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-        return pixels.reshape(-1, 784).astype("float32") / np.float32(255)
+        return pixels.reshape(-1, 784).astype(np.float32) / np.float32(255)
 
     dropout = [keras.layers.Dropout(0.5)] if VARIANTS[variant] else []
     model = keras.Sequential(

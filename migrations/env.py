@@ -1,8 +1,10 @@
 """How Alembic reaches the database: through the same engine as the service."""
 
+import sqlite3
 from typing import Literal
 
 from alembic import context
+from sqlalchemy import Connection
 
 from models.database import make_engine
 from models.settings import get_settings
@@ -14,10 +16,22 @@ def _render_item(kind: str, item: object, _context: object) -> str | Literal[Fal
     return "sa.DateTime(timezone=True)" if kind == "type" and isinstance(item, UtcDateTime) else False
 
 
+def _let_tables_be_rebuilt(connection: Connection) -> None:
+    """SQLite alters a table by copying and dropping it, and would delete all that refers to its rows.
+
+    Foreign keys can be let go only outside a transaction, hence below SQLAlchemy; they are enforced again
+    on every other connection, as this one is closed at the end.
+    """
+    driver: sqlite3.Connection = connection.connection.driver_connection  # type: ignore[assignment] # any driver's
+    driver.execute("PRAGMA foreign_keys=OFF")
+
+
 def run() -> None:
     """Run the migrations in one transaction."""
     engine = make_engine(get_settings())
     with engine.connect() as connection:
+        if connection.dialect.name == "sqlite":
+            _let_tables_be_rebuilt(connection)
         context.configure(
             connection=connection,
             target_metadata=Base.metadata,

@@ -1,10 +1,14 @@
 """Files that jobs leave behind (models, predictions), in a folder or an object store, through fsspec."""
 
 import hashlib
+import os
 import posixpath
+import secrets
+from pathlib import Path
 from typing import Any
 
 import fsspec
+from fsspec.implementations.local import LocalFileSystem
 
 from models.errors import NotFound
 from models.settings import Settings
@@ -16,14 +20,15 @@ class ArtifactStore:
     def __init__(self, settings: Settings) -> None:
         self._files: Any
         self._root: str
-        self._files, self._root = fsspec.core.url_to_fs(settings.resolved_artifacts_url, auto_mkdir=True)
+        self._files, self._root = fsspec.core.url_to_fs(settings.resolved_artifacts_url)
 
     def put(self, name: str, content: bytes) -> str:
         """Keep `content` under `name`, whole or not at all; returns its SHA-256."""
-        path = self._path(name)
-        self._files.makedirs(posixpath.dirname(path), exist_ok=True)
-        with self._files.transaction, self._files.open(path, "wb") as file:
-            file.write(content)
+        if isinstance(self._files, LocalFileSystem):
+            _write_whole(Path(self._path(name)), content)
+        else:
+            # An object store shows an object only when all of it has arrived.
+            self._files.pipe_file(self._path(name), content)
         return hashlib.sha256(content).hexdigest()
 
     def get(self, name: str, *, sha256: str) -> bytes:
@@ -47,3 +52,28 @@ class ArtifactStore:
 
     def _path(self, name: str) -> str:
         return posixpath.join(self._root, name)
+
+
+def _write_whole(path: Path, content: bytes) -> None:
+    # fsspec's own transaction passes through the system's temporary folder: often another file system, where
+    # moving is copying, and half a copy can be seen.
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    try:
+        with part.open("xb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+    _sync_folder(path.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a rename in `folder` outlast a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

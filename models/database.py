@@ -12,6 +12,7 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import Session, sessionmaker
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.expression import ColumnElement
+from sqlalchemy.sql.functions import FunctionElement
 
 from models.errors import ServiceUnavailable
 from models.settings import Settings
@@ -44,6 +45,26 @@ def _now_postgresql(element: DatabaseNow, _compiler: SQLCompiler, **_: Any) -> s
 def _now_sqlite(element: DatabaseNow, _compiler: SQLCompiler, **_: Any) -> str:
     # SQLAlchemy stores six digits of a second; strftime gives three.
     return f"strftime('%Y-%m-%d %H:%M:%f000', 'now', '{element.offset_seconds:+.6f} seconds')"
+
+
+class JsonEntries(FunctionElement[Any]):
+    """The pairs (key, value) of a JSON object of texts, as rows.
+
+    A path would not do: SQLite compares it with the key as it is written, escapes and all.
+    """
+
+    name = "json_entries"
+    inherit_cache = True
+
+
+@compiles(JsonEntries, "postgresql")
+def _entries_postgresql(element: JsonEntries, compiler: SQLCompiler, **kw: Any) -> str:
+    return f"json_each_text({compiler.process(element.clauses, **kw)})"
+
+
+@compiles(JsonEntries, "sqlite")
+def _entries_sqlite(element: JsonEntries, compiler: SQLCompiler, **kw: Any) -> str:
+    return f"json_each({compiler.process(element.clauses, **kw)})"
 
 
 def wal_is_safe(version: tuple[int, ...]) -> bool:

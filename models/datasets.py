@@ -4,11 +4,15 @@ Looked for in REGBENCH_DATA_DIR, then in Keras's own cache, then downloaded into
 Their content is checked by SHA-256 when a worker reads them (worker/datasets.py).
 """
 
+import gzip
+import hashlib
 import logging
 import os
-import tempfile
+import secrets
 import time
+import zlib
 from dataclasses import dataclass
+from http.client import HTTPException
 from pathlib import Path
 from threading import Lock
 from urllib.request import Request, urlopen
@@ -20,7 +24,10 @@ from models.spec import DATASET_ROWS, DatasetName
 log = logging.getLogger(__name__)
 
 MNIST_URL = "https://storage.googleapis.com/tensorflow/tf-keras-datasets/mnist.npz"
+# Of the file, as Keras checks it; other files with the same arrays are welcome in REGBENCH_DATA_DIR.
+MNIST_FILE_SHA256 = "731c5ac602752760c8e48fbffcf8c3b850d9dc2a2aedcf2cc48468fc17b673d1"
 FASHION_URL = "https://storage.googleapis.com/tensorflow/tf-keras-datasets/"
+DEBIAN_FASHION = Path("/usr/share/datasets/fashion-mnist")
 DOWNLOAD_TIMEOUT_SECONDS = 10
 # A refused download is not tried again at every request.
 _REMEMBER_FAILURE_SECONDS = 60.0
@@ -144,7 +151,7 @@ def _places(name: str, settings: Settings) -> list[Path]:
         places.insert(0, settings.data_dir / f"{name}.npz")
     if name == "fashion_mnist":
         # Keras's own form, and Debian's package dataset-fashion-mnist.
-        places += [cache / "fashion-mnist", Path("/usr/share/datasets/fashion-mnist")]
+        places += [cache / "fashion-mnist", DEBIAN_FASHION]
     return places
 
 
@@ -158,26 +165,39 @@ def _may_try(name: str) -> bool:
 
 
 def _download(name: str) -> bool:
-    cache = keras_cache()
-    wanted = {cache / "mnist.npz": MNIST_URL}
-    if name == "fashion_mnist":
-        wanted = {cache / "fashion-mnist" / f"{each}.gz": f"{FASHION_URL}{each}.gz" for each in IDX_FILES}
     try:
-        for path, url in wanted.items():
-            _fetch(url, path)
-    except OSError as error:
+        for path, (url, sha256) in _downloads(name).items():
+            _fetch(url, path, sha256)
+    except (OSError, EOFError, zlib.error, HTTPException) as error:
         log.warning("could not download %s: %s", name, error)
         _failed_at[name] = time.monotonic()
         return False
     return True
 
 
-def _fetch(url: str, path: Path) -> None:
-    """Bring `url` to `path`, whole or not at all."""
+def _downloads(name: str) -> dict[Path, tuple[str, str]]:
+    """For each file of a dataset: its address, and the SHA-256 of what it holds once unpacked."""
+    cache = keras_cache()
+    if name == "mnist":
+        return {cache / "mnist.npz": (MNIST_URL, MNIST_FILE_SHA256)}
+    return {
+        cache / "fashion-mnist" / f"{file}.gz": (f"{FASHION_URL}{file}.gz", sha256)
+        for file, sha256 in zip(IDX_FILES, DATASETS[name].sha256, strict=True)
+    }
+
+
+def _fetch(url: str, path: Path, sha256: str) -> None:
+    """Bring `url` to `path`, whole and as published, or not at all: what is there is not fetched again."""
     path.parent.mkdir(parents=True, exist_ok=True)
     log.info("downloading %s", url)
     with urlopen(Request(url), timeout=DOWNLOAD_TIMEOUT_SECONDS) as answer:  # noqa: S310 (our own https addresses)
         content = answer.read()
-    with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
-        file.write(content)
-    Path(file.name).replace(path)
+    unpacked = gzip.decompress(content) if path.suffix == ".gz" else content
+    if hashlib.sha256(unpacked).hexdigest() != sha256:
+        raise OSError(f"what {url} sent is not what was published")
+    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    try:
+        part.write_bytes(content)
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)

@@ -55,12 +55,14 @@ def _celery(settings: Settings) -> Any:
 
 def ring(database: Database, settings: Settings, job_ids: Sequence[str]) -> None:
     """Tell workers of these jobs. If the broker is away, that is logged: their rows keep them safe."""
+    from kombu.exceptions import KombuError  # noqa: PLC0415 (comes with Celery, see above)
+
     app = _celery(settings)
     try:
         with app.producer_or_acquire() as producer:
             for job_id in job_ids:
                 app.send_task(TRAIN_JOB, kwargs={"job_id": job_id}, queue=QUEUE, producer=producer)
-    except (OSError, app.connection().connection_errors) as error:
+    except (OSError, KombuError, *app.connection().connection_errors) as error:
         log.warning("the broker cannot be reached, %d job(s) wait in the database: %s", len(job_ids), error)
         return
     try:

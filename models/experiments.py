@@ -6,7 +6,7 @@ from typing import Annotated, Any, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
-from models.spec import JobSpec, Seed
+from models.spec import WITHOUT_NUL, JobSpec, Seed
 
 Document = dict[str, Any]
 
@@ -16,7 +16,9 @@ class Variant(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
-    name: str = Field(min_length=1, max_length=100, description="Unique within the experiment")
+    name: Annotated[str, Field(min_length=1, max_length=100), WITHOUT_NUL] = Field(
+        description="Unique within the experiment"
+    )
     changes: Document = Field(
         {},
         description="JSON merge patch (RFC 7396) on the base: null removes, objects merge, the rest replaces",
@@ -28,13 +30,18 @@ class ExperimentSpec(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
-    name: str = Field(min_length=1, max_length=200)
+    name: Annotated[str, Field(min_length=1, max_length=200), WITHOUT_NUL]
     base: JobSpec = JobSpec()
-    variants: Annotated[tuple[Variant, ...], Field(strict=False, min_length=1, max_length=100)]
+    variants: Annotated[
+        tuple[Variant, ...], Field(strict=False, max_length=100, json_schema_extra={"minItems": 1})
+    ]
     seeds: Annotated[
         tuple[Seed, ...],
         Field(
-            strict=False, min_length=1, max_length=1000, description="Each variant runs once with each seed"
+            strict=False,
+            max_length=1000,
+            json_schema_extra={"minItems": 1},
+            description="Each variant runs once with each seed",
         ),
     ] = (0,)
     replicates: int | None = Field(
@@ -46,6 +53,11 @@ class ExperimentSpec(BaseModel):
 
     @model_validator(mode="after")
     def _makes_sense(self) -> Self:
+        # Not Field's min_length, which also complains of too few where one is out of bounds.
+        if not self.variants:
+            raise _contradiction("/variants", "give at least one variant")
+        if not self.seeds:
+            raise _contradiction("/seeds", "give at least one seed")
         names = [variant.name for variant in self.variants]
         if len(set(names)) < len(names):
             raise _contradiction("/variants", "two variants have the same name; give each its own")
@@ -94,6 +106,11 @@ class ExperimentSpec(BaseModel):
         """Pairs of (location, what is wrong) for changes that do not make a valid specification."""
         found: list[tuple[tuple[int | str, ...], str]] = []
         for number, variant in enumerate(self.variants):
+            found += [
+                (("variants", number, "changes", field), "the experiment sets it for each run; leave it out")
+                for field in ("name", "seed")
+                if field in variant.changes
+            ]
             try:
                 self.spec_of(variant, self.run_seeds[0])
             except ValidationError as error:

@@ -4,11 +4,21 @@ import hashlib
 import json
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from models.techniques import Regularization
 
+
+def _without_nul(text: str) -> str:
+    # PostgreSQL keeps no NUL in a text, and refuses to look into JSON that holds one.
+    if "\0" in text:
+        raise PydanticCustomError("nul_character", "holds a NUL character; leave it out")
+    return text
+
+
+WITHOUT_NUL = AfterValidator(_without_nul)
+Text200 = Annotated[str, Field(max_length=200), WITHOUT_NUL]
 DatasetName = Literal["mnist", "fashion_mnist", "mnist_5k"]
 Seed = Annotated[int, Field(ge=0, le=2**31 - 1)]
 
@@ -82,11 +92,19 @@ class ModelSpec(_Part):
     family: Literal["mlp"] = Field("mlp", description="`mlp`: fully connected layers")
     hidden_units: Annotated[
         tuple[Annotated[int, Field(ge=1, le=4096)], ...],
-        Field(strict=False, min_length=1, max_length=8),
+        Field(strict=False, max_length=8, json_schema_extra={"minItems": 1}),
     ] = Field((512, 512), description="Units of each hidden layer, 1 to 4096, in 1 to 8 layers")
     activation: Literal["relu", "tanh", "sigmoid", "gelu"] = Field(
         "relu", description="Of every hidden layer"
     )
+
+    @field_validator("hidden_units")
+    @classmethod
+    def _at_least_one(cls, units: tuple[int, ...]) -> tuple[int, ...]:
+        # Not Field's min_length, which also complains of too few layers where one is out of bounds.
+        if not units:
+            raise PydanticCustomError("too_short", "give at least one hidden layer")
+        return units
 
 
 class OptimizerSpec(_Part):
@@ -108,8 +126,8 @@ class TrainingSpec(_Part):
 class JobSpec(_Part):
     """One training run, whole. Every field has a default: `{}` is the seed experiment's plain network."""
 
-    name: str | None = Field(None, max_length=200, description="For people; changes nothing")
-    labels: dict[Annotated[str, Field(max_length=63)], Annotated[str, Field(max_length=200)]] = Field(
+    name: Text200 | None = Field(None, description="For people; changes nothing")
+    labels: dict[Annotated[str, Field(max_length=63), WITHOUT_NUL], Text200] = Field(
         {}, max_length=32, description="For people and filters; change nothing"
     )
     priority: int = Field(0, ge=-100, le=100, description="Higher goes first")
@@ -129,7 +147,9 @@ class JobSpec(_Part):
     @property
     def spec_hash(self) -> str:
         """SHA-256 of all that can change the weights: equal hashes, equal weights (same data and engine)."""
-        document = self.model_dump(mode="json", exclude={"name", "labels", "priority"})
+        written = self.model_dump_json(exclude={"name", "labels", "priority"})
+        # -0.0 equals 0.0: equal specifications must have equal hashes.
+        document = json.loads(written, parse_float=lambda digits: float(digits) + 0.0)
         canonical = json.dumps(document, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()
 

@@ -41,7 +41,11 @@ class UtcDateTime(TypeDecorator[datetime]):
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
         """Hand the database a moment in UTC."""
-        if value is None or dialect.name != "sqlite":
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError(f"{value} names no time zone; the database would guess one")
+        if dialect.name != "sqlite":
             return value
         return value.astimezone(UTC).replace(tzinfo=None)
 
@@ -161,8 +165,8 @@ class Job(Base):
         Index(None, "created_at", "id"),
         Index(None, "state", "created_at", "id"),
         Index(None, "experiment_id", "variant", "seed"),
-        # The claim's own order, so that taking the next job reads one row.
-        Index("ix_jobs_next", "state", "priority", "created_at", "id"),
+        # The queue's own order, so that finding the next job reads one row and sorts nothing.
+        Index("ix_jobs_next", "state", priority.desc(), "created_at", "id"),
     )
 
 

@@ -98,7 +98,9 @@ def upgrade() -> None:
             ["experiment_id", "variant", "seed"],
             unique=False,
         )
-        batch_op.create_index("ix_jobs_next", ["state", "priority", "created_at", "id"], unique=False)
+        batch_op.create_index(
+            "ix_jobs_next", ["state", sa.text("priority DESC"), "created_at", "id"], unique=False
+        )
         batch_op.create_index(batch_op.f("ix_jobs_spec_hash"), ["spec_hash"], unique=False)
         batch_op.create_index(
             batch_op.f("ix_jobs_state_created_at_id"), ["state", "created_at", "id"], unique=False

@@ -87,36 +87,58 @@ def standings(session: Session, experiment_ids: Sequence[str]) -> dict[str, Stan
     """How far each experiment is, in a number of queries that does not grow with jobs or experiments."""
     counts: dict[str, dict[JobState, int]] = {each: {} for each in experiment_ids}
     done: dict[str, float] = dict.fromkeys(experiment_ids, 0.0)
-    left: dict[str, list[float]] = {each: [] for each in experiment_ids}
+    left = {each: _Left() for each in experiment_ids}
     query = (
-        select(Job.experiment_id, Job.state, func.count(), func.sum(Job.fraction), func.sum(Job.eta_seconds))
+        select(
+            Job.experiment_id,
+            Job.state,
+            func.count(),
+            func.sum(Job.fraction),
+            func.sum(Job.eta_seconds),
+            func.count(Job.eta_seconds),
+        )
         .where(Job.experiment_id.in_(experiment_ids))
         .group_by(Job.experiment_id, Job.state)
     )
-    for experiment_id, state, count, fraction, eta in session.execute(query):
+    for experiment_id, state, count, fraction, eta, with_eta in session.execute(query):
         assert experiment_id is not None  # noqa: S101 (the WHERE says so; for the type checker)
         counts[experiment_id][JobState(state)] = count
-        done[experiment_id] += count if JobState(state).terminal else (fraction or 0.0)
-        if eta is not None:
-            left[experiment_id].append(eta)
+        if JobState(state).terminal:
+            done[experiment_id] += count
+        else:
+            done[experiment_id] += fraction
+            left[experiment_id].seconds += eta or 0.0
+            left[experiment_id].jobs_of_unknown_length += count - with_eta
     best = _best(session, experiment_ids)
     pace = _seconds_a_job(session, experiment_ids)
     found = {}
     for each in experiment_ids:
         total = sum(counts[each].values())
-        waiting = counts[each].get(JobState.QUEUED, 0)
-        known = pace.get(each)
-        remaining = sum(left[each]) + waiting * known if known is not None else None
         variant, job_id, accuracy = best.get(each, (None, None, None))
         found[each] = Standing(
             counts=counts[each],
             fraction=done[each] / total if total else 0.0,
-            remaining_seconds=remaining if waiting or left[each] else (0.0 if known is not None else None),
+            remaining_seconds=left[each].total(pace.get(each)),
             best_variant=variant,
             best_job=job_id,
             best_test_accuracy=accuracy,
         )
     return found
+
+
+@dataclass
+class _Left:
+    """What an experiment has still to train."""
+
+    seconds: float = 0.0
+    jobs_of_unknown_length: int = 0
+
+    def total(self, seconds_a_job: float | None) -> float | None:
+        if not self.jobs_of_unknown_length:
+            return self.seconds
+        if seconds_a_job is None:
+            return None
+        return self.seconds + self.jobs_of_unknown_length * seconds_a_job
 
 
 def _best(session: Session, experiment_ids: Sequence[str]) -> dict[str, tuple[str | None, str, float]]:

@@ -4,15 +4,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, and_, delete, func, or_, select, tuple_, update
+from sqlalchemy import ColumnElement, and_, delete, exists, func, or_, select, tuple_
 from sqlalchemy.orm import Session
 
-from models.errors import Conflict
+from models.database import JsonEntries
+from models.errors import Conflict, NotFound
 from models.identifiers import new_id
 from models.spec import JobSpec
 from models.states import Action, JobState
 from models.store.transitions import database_now, get_job, move, record_event
-from models.tables import LOCAL_OWNER, Epoch, Event, Job
+from models.tables import LOCAL_OWNER, Epoch, Event, Job, Result
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,8 @@ class JobFilter:
             found.append(Job.experiment_id == self.experiment_id)
         if self.label is not None:
             name, value = self.label
-            found.append(Job.labels[name].as_string() == value)
+            entry = JsonEntries(Job.labels).table_valued("key", "value")
+            found.append(exists().where(entry.c.key == name, entry.c.value == value))
         if self.created_after is not None:
             found.append(Job.created_at > self.created_after)
         if self.created_before is not None:
@@ -108,6 +110,26 @@ def find_jobs(session: Session, wanted: JobFilter, *, after: Place | None, limit
     return list(session.scalars(query.limit(limit)))
 
 
+def get_jobs(session: Session, job_ids: Sequence[str]) -> list[Job]:
+    """These jobs with their results, in the order given and each once, in one query.
+
+    Raises:
+        NotFound: one of them is not there.
+    """
+    found = {job.id: job for job in session.scalars(select(Job).where(Job.id.in_(job_ids)))}
+    unknown = [job_id for job_id in job_ids if job_id not in found]
+    if unknown:
+        raise NotFound(f"There is no job {', '.join(unknown)}.")
+    return [found[job_id] for job_id in dict.fromkeys(job_ids)]
+
+
+def seconds_per_operation(session: Session) -> float | None:
+    """The pace of all that was trained here, in seconds a floating-point operation; None before any was."""
+    totals = select(func.sum(Result.training_seconds), func.sum(Result.training_flops))
+    seconds, operations = session.execute(totals).one()
+    return seconds / operations if operations else None
+
+
 def queue_positions(session: Session, jobs: Sequence[Job]) -> dict[str, int]:
     """How many jobs go before each queued one of `jobs`, plus one: 1 is next."""
     queued = [job.id for job in jobs if job.state == JobState.QUEUED]
@@ -146,23 +168,20 @@ def cancel_job(session: Session, job_id: str) -> Job:
         NotFound: there is no such job.
         Conflict: it has ended already.
     """
-    for waiting in (JobState.QUEUED, JobState.PAUSED):
-        cancelled = move(session, job_id, before=waiting, after=JobState.CANCELLED)
-        if cancelled is not None:
-            return cancelled
-    asked = session.execute(
-        update(Job)
-        .where(Job.id == job_id, Job.state == JobState.RUNNING)
-        .values(requested_action=Action.CANCEL, version=Job.version + 1)
-        .returning(Job.attempt)
-        .execution_options(synchronize_session=False)
-    ).scalar_one_or_none()
+    # Locked, so that a worker cannot take, give back or end the job between this look and the change.
+    state = session.scalar(select(Job.state).where(Job.id == job_id).with_for_update())
+    if state in (JobState.QUEUED, JobState.PAUSED):
+        cancelled = move(session, job_id, before=JobState(state), after=JobState.CANCELLED)
+        assert cancelled is not None  # noqa: S101 (the row is locked)
+        return cancelled
     job = get_job(session, job_id)
-    if asked is None:
+    if state != JobState.RUNNING:
         raise Conflict(
             f"Job {job_id} has already {job.state}; only a job that has not ended can be cancelled."
         )
-    record_event(session, job_id, "cancel_requested", attempt=asked)
+    job.requested_action = Action.CANCEL
+    job.version += 1
+    record_event(session, job_id, "cancel_requested", attempt=job.attempt)
     return job
 
 

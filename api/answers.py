@@ -1,0 +1,159 @@
+"""How rows become what the API answers: one function a shape."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from api import schemas
+from models import pricing, tables
+from models.datasets import IDX_FILES, DatasetCard
+from models.states import JobState
+from models.store.experiments import Standing
+from models.techniques import Technique
+
+
+def job_answer(row: tables.Job, queue_position: int | None) -> schemas.Job:
+    """A job's row, and its place in the queue, as the API shows them."""
+    return schemas.Job(
+        id=row.id,
+        name=row.name,
+        state=JobState(row.state),
+        spec=row.spec,
+        spec_hash=row.spec_hash,
+        experiment_id=row.experiment_id,
+        variant=row.variant,
+        labels=row.labels,
+        priority=row.priority,
+        attempt=row.attempt,
+        crashes=row.crashes,
+        queue_position=queue_position,
+        progress=schemas.Progress(
+            epoch=row.epochs_done, epochs=row.epochs, fraction=row.fraction, eta_seconds=row.eta_seconds
+        ),
+        created_at=row.created_at,
+        started_at=row.started_at,
+        finished_at=row.finished_at,
+        stop_reason=row.result.stop_reason if row.result else None,
+        error=_job_error(row),
+        result=result_answer(row.result) if row.result else None,
+        links=_job_links(row),
+    )
+
+
+def result_answer(row: tables.Result) -> schemas.Result:
+    """A result's row as the API shows it."""
+    fields = {name: getattr(row, name) for name in schemas.Result.model_fields if name != "engine"}
+    return schemas.Result(**fields, engine=schemas.Engine.model_validate(row))
+
+
+def _job_error(row: tables.Job) -> schemas.JobError | None:
+    if row.error_code is None:
+        return None
+    return schemas.JobError(
+        code=row.error_code, message=row.error_message or "", retryable=bool(row.error_retryable)
+    )
+
+
+def _job_links(row: tables.Job) -> schemas.JobLinks:
+    here = f"/v1/jobs/{row.id}"
+    return schemas.JobLinks(
+        self=here,
+        epochs=f"{here}/epochs",
+        events=f"{here}/events",
+        model=f"{here}/model" if row.state == JobState.SUCCEEDED else None,
+    )
+
+
+def price_answer(price: pricing.Price, seconds_per_operation: float | None) -> schemas.Price:
+    """A price as the API shows it, with the time it takes at this installation's pace where known."""
+    return schemas.Price(
+        parameters=price.parameters,
+        training_flops=price.training_flops,
+        memory_bytes=price.memory_bytes,
+        estimated_seconds=(
+            None if seconds_per_operation is None else price.training_flops * seconds_per_operation
+        ),
+    )
+
+
+def experiment_answer(row: tables.Experiment, standing: Standing) -> schemas.Experiment:
+    """An experiment's row, and how far it is, as the API shows them."""
+    here = f"/v1/experiments/{row.id}"
+    return schemas.Experiment(
+        id=row.id,
+        name=row.name,
+        preset=row.preset,
+        spec=row.document,
+        baseline=baseline_of(row.document),
+        created_at=row.created_at,
+        progress=schemas.ExperimentProgress(
+            counts={state: standing.counts.get(state, 0) for state in JobState},
+            total=standing.total,
+            fraction=standing.fraction,
+            percent=round(100 * standing.fraction, 1),
+            finished=standing.finished,
+            eta_seconds=standing.remaining_seconds,
+        ),
+        best=_best(standing),
+        links=schemas.ExperimentLinks(
+            self=here,
+            jobs=f"/v1/jobs?experiment={row.id}",
+            report=f"{here}/report",
+            curves=f"{here}/curves",
+            cancel=f"{here}/cancel",
+        ),
+    )
+
+
+def baseline_of(document: Mapping[str, Any]) -> str:
+    """The name of the variant that the others are compared with."""
+    return str(document["baseline"] or document["variants"][0]["name"])
+
+
+def _best(standing: Standing) -> schemas.Best | None:
+    if standing.best_job is None or standing.best_test_accuracy is None:
+        return None
+    return schemas.Best(
+        variant=standing.best_variant, job_id=standing.best_job, test_accuracy=standing.best_test_accuracy
+    )
+
+
+def technique_answer(name: str, technique: type[Technique]) -> schemas.TechniqueCard:
+    """A technique's class as the API explains it; ranges come from the very fields that check a job."""
+    about = technique.about
+    properties: dict[str, dict[str, Any]] = technique.model_json_schema()["properties"]
+    return schemas.TechniqueCard(
+        name=name,
+        title=about.title,
+        formula=about.formula,
+        in_training=about.in_training,
+        at_inference=about.at_inference,
+        when_to_use=about.when_to_use,
+        cost=about.cost,
+        pitfall=about.pitfall,
+        source=about.source,
+        parameters=[
+            schemas.TechniqueParameter(
+                name=parameter,
+                type=schema["type"],
+                default=schema.get("default"),
+                minimum=schema.get("minimum"),
+                maximum=schema.get("maximum"),
+                choices=schema.get("enum"),
+                description=schema.get("description"),
+            )
+            for parameter, schema in properties.items()
+        ],
+    )
+
+
+def dataset_answer(card: DatasetCard, *, available: bool) -> schemas.Dataset:
+    """A dataset's card as the API shows it."""
+    return schemas.Dataset(
+        name=card.name,
+        title=card.title,
+        licence=card.licence,
+        available=available,
+        train_rows=card.train_rows,
+        test_rows=card.test_rows,
+        sha256=dict(zip(IDX_FILES, card.sha256, strict=True)) if card.sha256 else None,
+    )

@@ -1,0 +1,167 @@
+"""Experiments over HTTP: create one with all its jobs, see how far it is, cancel it."""
+
+from collections.abc import Callable
+from typing import Annotated
+
+from fastapi import APIRouter, BackgroundTasks, Depends, Request, Response, status
+from sqlalchemy.orm import Session
+
+from api import answers, schemas
+from api.dependencies import (
+    Cursor,
+    DatabaseDep,
+    DocumentDep,
+    ExperimentId,
+    Limit,
+    SettingsDep,
+    decode_cursor,
+    encode_cursor,
+    next_link,
+    validated,
+)
+from api.openapi import PRESET_EXPERIMENT, takes
+from api.presets import resolve
+from api.problems import to_pointer
+from models import doorbell
+from models.datasets import require
+from models.errors import Conflict, DatasetUnavailable, FieldError, InvalidSpec, OverBudget
+from models.experiments import ExperimentSpec
+from models.pricing import check_budget
+from models.settings import Settings
+from models.spec import JobSpec
+from models.states import JobState
+from models.store import experiments as store
+from models.store.jobs import Place, cancel_job
+from models.tables import Experiment
+
+router = APIRouter(prefix="/v1/experiments", tags=["experiments"])
+
+
+def _posted_experiment(document: DocumentDep, settings: SettingsDep) -> tuple[str | None, ExperimentSpec]:
+    """The preset's name, if any, and an experiment that can be carried out."""
+    if not isinstance(document, dict):
+        raise InvalidSpec([FieldError("", "Input should be an object")])
+    preset, whole = resolve(document)
+    spec = validated(ExperimentSpec, whole)
+    _check(spec, settings)
+    return preset, spec
+
+
+@router.post(
+    "", status_code=status.HTTP_202_ACCEPTED, openapi_extra=takes(ExperimentSpec, also=PRESET_EXPERIMENT)
+)
+def create_experiment(
+    posted: Annotated[tuple[str | None, ExperimentSpec], Depends(_posted_experiment)],
+    database: DatabaseDep,
+    settings: SettingsDep,
+    response: Response,
+    background: BackgroundTasks,
+) -> schemas.Experiment:
+    """Submit an experiment; it and all its jobs are stored, or nothing is."""
+    preset, spec = posted
+    with database.write() as session:
+        experiment, jobs = store.create_experiment(session, spec, preset=preset)
+        answer = _answer(session, experiment)
+    # After the answer: the rows are safe already, and the broker may be slow or away.
+    background.add_task(doorbell.ring, database, settings, [job.id for job in jobs])
+    response.headers["Location"] = answer.links.self
+    return answer
+
+
+@router.get("")
+def list_experiments(
+    database: DatabaseDep, request: Request, response: Response, limit: Limit = 50, cursor: Cursor = None
+) -> schemas.ExperimentPage:
+    """Experiments, newest first; follow `Link: rel=next` or `next_cursor`."""
+    with database.read() as session:
+        found = store.find_experiments(session, after=decode_cursor(cursor), limit=limit + 1)
+        page = found[:limit]
+        standings = store.standings(session, [experiment.id for experiment in page])
+    next_cursor = None
+    if len(found) > limit:
+        next_cursor = encode_cursor(Place(page[-1].created_at, page[-1].id))
+        response.headers["Link"] = next_link(request, next_cursor)
+    items = [answers.experiment_answer(experiment, standings[experiment.id]) for experiment in page]
+    return schemas.ExperimentPage(items=items, next_cursor=next_cursor)
+
+
+@router.get("/{experiment_id}")
+def show_experiment(
+    experiment_id: ExperimentId, database: DatabaseDep, response: Response
+) -> schemas.Experiment:
+    """An experiment: progress over all its jobs, and the best result so far."""
+    with database.read() as session:
+        answer = _answer(session, store.get_experiment(session, experiment_id))
+    if not answer.progress.finished:
+        response.headers["Retry-After"] = "1"
+    return answer
+
+
+@router.post(
+    "/{experiment_id}/cancel",
+    responses={202: {"model": schemas.Experiment, "description": "Asked of the workers"}},
+)
+def cancel_experiment(
+    experiment_id: ExperimentId, database: DatabaseDep, response: Response
+) -> schemas.Experiment:
+    """End every job that has not ended: 200 if all have, 202 while workers are told, 409 if none was left."""
+    with database.write() as session:
+        experiment = store.get_experiment(session, experiment_id)
+        unfinished = [
+            job for job in store.jobs_of(session, experiment_id) if not JobState(job.state).terminal
+        ]
+        if not unfinished:
+            raise Conflict(f"Every job of experiment {experiment_id} has ended; there is nothing to cancel.")
+        for job in unfinished:
+            cancel_job(session, job.id)
+        answer = _answer(session, experiment)
+    if not answer.progress.finished:
+        response.status_code = status.HTTP_202_ACCEPTED
+    return answer
+
+
+def _answer(session: Session, experiment: Experiment) -> schemas.Experiment:
+    session.flush()
+    return answers.experiment_answer(experiment, store.standings(session, [experiment.id])[experiment.id])
+
+
+def _check(spec: ExperimentSpec, settings: Settings) -> None:
+    """Refuse what could not be trained, before anything is stored.
+
+    Raises:
+        InvalidSpec: a variant's changes do not make a valid specification.
+        OverBudget: too many jobs, or a job that is too large.
+        DatasetUnavailable: a dataset cannot be had.
+    """
+    jobs = len(spec.variants) * len(spec.run_seeds)
+    if jobs > settings.max_experiment_jobs:
+        place = "/replicates" if spec.replicates else "/seeds"
+        detail = (
+            f"{len(spec.variants)} variants with {len(spec.run_seeds)} seeds make {jobs:,} jobs; "
+            f"this installation allows {settings.max_experiment_jobs:,} an experiment"
+        )
+        raise OverBudget([FieldError(place, detail)])
+    if faults := spec.check_variants():
+        raise InvalidSpec([FieldError(to_pointer(place), detail) for place, detail in faults])
+    _check_each(spec, OverBudget, lambda job: check_budget(job, settings))
+    _check_each(spec, DatasetUnavailable, lambda job: require(job.dataset.name, settings))
+
+
+def _check_each(spec: ExperimentSpec, kind: type[InvalidSpec], check: Callable[[JobSpec], object]) -> None:
+    """Run `check` on each variant's specification; a fault points to who brought it in, variant or base."""
+    in_base = _faults(spec.base, kind, check)
+    found: dict[FieldError, None] = {}
+    for number, variant in enumerate(spec.variants):
+        for fault in _faults(spec.spec_of(variant, spec.run_seeds[0]), kind, check):
+            place = "/base" if fault in in_base else f"/variants/{number}/changes"
+            found[FieldError(place + fault.pointer, fault.detail)] = None
+    if found:
+        raise kind(list(found))
+
+
+def _faults(job: JobSpec, kind: type[InvalidSpec], check: Callable[[JobSpec], object]) -> list[FieldError]:
+    try:
+        check(job)
+    except kind as error:
+        return error.errors
+    return []

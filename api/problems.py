@@ -1,0 +1,256 @@
+"""Errors as RFC 9457 problem documents, from every corner of the API, in one shape.
+
+`pointer` in `errors` is a JSON pointer (RFC 6901) into the request's body, such as `/model/hidden_units/0`
+(empty: the whole body), or `?limit` for a query parameter.
+"""
+
+import logging
+import re
+import secrets
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from fastapi.routing import iter_route_contexts
+from pydantic import BaseModel, Field
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from models.errors import (
+    Conflict,
+    DatasetUnavailable,
+    FieldError,
+    InvalidSpec,
+    NotFound,
+    OverBudget,
+    RegbenchError,
+    ServiceUnavailable,
+)
+
+log = logging.getLogger(__name__)
+
+MEDIA_TYPE = "application/problem+json"
+RETRY_AFTER_SECONDS = 5
+_MAX_ERRORS = 50
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+
+
+class ProblemError(BaseModel):
+    """One fault of the request."""
+
+    pointer: str = Field(description="JSON pointer into the body, or `?name` of a query parameter")
+    detail: str
+
+
+class ProblemDocument(BaseModel):
+    """RFC 9457: why a request was refused, and what to do about it."""
+
+    type: str = Field(description="Stable name of the kind of problem, for programs")
+    title: str = Field(description="The kind of problem, in words")
+    status: int
+    detail: str = Field(description="What is wrong this time")
+    instance: str = Field(description="The path that was asked for")
+    errors: list[ProblemError] = Field(
+        description="Each fault of the request; empty where there is no such list"
+    )
+    request_id: str = Field(description="Also in the header X-Request-Id and in the service's log")
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of problem: its status and title."""
+
+    status: HTTPStatus
+    title: str
+
+
+# The one table from domain errors to HTTP. A subclass not named here is answered as its parent.
+KINDS: dict[type[RegbenchError], Kind] = {
+    NotFound: Kind(HTTPStatus.NOT_FOUND, "Not found"),
+    Conflict: Kind(HTTPStatus.CONFLICT, "The present state forbids this"),
+    DatasetUnavailable: Kind(HTTPStatus.UNPROCESSABLE_ENTITY, "The dataset is not available"),
+    OverBudget: Kind(HTTPStatus.UNPROCESSABLE_ENTITY, "Over this installation's budget"),
+    InvalidSpec: Kind(HTTPStatus.UNPROCESSABLE_ENTITY, "The request cannot be carried out as specified"),
+    ServiceUnavailable: Kind(HTTPStatus.SERVICE_UNAVAILABLE, "Not available at the moment"),
+    RegbenchError: Kind(HTTPStatus.INTERNAL_SERVER_ERROR, "Internal error"),
+}
+
+
+class Problem(Exception):
+    """A fault of the request as HTTP, such as a body that is too large. Domain errors are not this."""
+
+    def __init__(
+        self,
+        status: HTTPStatus,
+        code: str,
+        title: str,
+        detail: str,
+        *,
+        errors: Sequence[FieldError] = (),
+        headers: dict[str, str] | None = None,
+    ) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.code = code
+        self.title = title
+        self.detail = detail
+        self.errors = errors
+        self.headers = headers or {}
+
+
+def not_acceptable(offers: str) -> Problem:
+    """What is answered where no format suits the Accept header."""
+    return Problem(
+        HTTPStatus.NOT_ACCEPTABLE, "not_acceptable", "No such format", f"This can be had as {offers}."
+    )
+
+
+def to_pointer(parts: Iterable[int | str]) -> str:
+    """The JSON pointer (RFC 6901) that `parts` spell: `("a/b", 0)` gives `/a~1b/0`."""
+    return "".join(f"/{str(part).replace('~', '~0').replace('/', '~1')}" for part in parts)
+
+
+def install(app: FastAPI) -> None:
+    """Answer every error of `app` with a problem document."""
+    app.add_exception_handler(Problem, _on_problem)
+    app.add_exception_handler(RegbenchError, _on_domain_error)
+    app.add_exception_handler(RequestValidationError, _on_bad_parameters)
+    app.add_exception_handler(HTTPException, _on_http_exception)
+    app.add_middleware(RequestEnvelope)
+
+
+def answer(request: Request, problem: Problem) -> JSONResponse:
+    """The problem document, as an answer to `request`."""
+    document = ProblemDocument(
+        type=f"urn:regbench:problem:{problem.code}",
+        title=problem.title,
+        status=problem.status,
+        detail=problem.detail,
+        instance=request.url.path,
+        errors=[
+            ProblemError(pointer=each.pointer, detail=each.detail) for each in problem.errors[:_MAX_ERRORS]
+        ],
+        request_id=request.state.request_id,
+    )
+    return JSONResponse(
+        document.model_dump(), status_code=problem.status, headers=problem.headers, media_type=MEDIA_TYPE
+    )
+
+
+def _on_problem(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, Problem)  # noqa: S101 (Starlette's type of a handler is wider than its calls)
+    return answer(request, error)
+
+
+def _on_domain_error(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RegbenchError)  # noqa: S101 (as above)
+    kind = next(KINDS[parent] for parent in type(error).__mro__ if parent in KINDS)
+    if kind.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        log.warning("request %s: %s", request.state.request_id, error, exc_info=error.__cause__)
+    faults = error.errors if isinstance(error, InvalidSpec) else []
+    retry = {"Retry-After": str(RETRY_AFTER_SECONDS)} if isinstance(error, ServiceUnavailable) else {}
+    detail = _summary(faults) if faults else error.message
+    return answer(request, Problem(kind.status, error.code, kind.title, detail, errors=faults, headers=retry))
+
+
+def _on_bad_parameters(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestValidationError)  # noqa: S101 (as above)
+    faults = [_parameter_fault(each) for each in error.errors()]
+    return answer(
+        request,
+        Problem(
+            HTTPStatus.UNPROCESSABLE_ENTITY,
+            "invalid_parameter",
+            "A parameter of the request is not valid",
+            _summary(faults),
+            errors=faults,
+        ),
+    )
+
+
+def _parameter_fault(fault: dict[str, Any]) -> FieldError:
+    place, *rest = fault["loc"]
+    name = ".".join(str(part) for part in rest if not isinstance(part, int))
+    detail = "there is no such parameter here" if fault["type"] == "extra_forbidden" else str(fault["msg"])
+    return FieldError(f"?{name}" if place == "query" else f"{place} {name}", detail)
+
+
+def _on_http_exception(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)  # noqa: S101 (as above)
+    headers = dict(error.headers or {})
+    status = HTTPStatus(error.status_code)
+    path = request.url.path
+    if status == HTTPStatus.NOT_FOUND:
+        return answer(
+            request,
+            Problem(
+                status, "not_found", "Not found", f"There is nothing at {path}; /docs lists what there is."
+            ),
+        )
+    if status == HTTPStatus.METHOD_NOT_ALLOWED:
+        headers["Allow"] = ", ".join(_methods_of(request))
+        detail = f"{request.method} is not possible on {path}; possible: {headers['Allow']}."
+        return answer(
+            request, Problem(status, "method_not_allowed", "Method not allowed", detail, headers=headers)
+        )
+    code = status.phrase.lower().replace(" ", "_")
+    return answer(request, Problem(status, code, status.phrase, str(error.detail), headers=headers))
+
+
+def _methods_of(request: Request) -> list[str]:
+    """What a path can be asked with. The router names only the methods of the first route that fits."""
+    fitting = [
+        route.methods or set()
+        for route in iter_route_contexts(request.app.routes)
+        if route.path_regex.match(request.url.path)
+    ]
+    return sorted(set().union(*fitting))
+
+
+def _summary(faults: Sequence[FieldError]) -> str:
+    first = f"{faults[0].pointer}: {faults[0].detail}" if faults[0].pointer else faults[0].detail
+    return first if len(faults) == 1 else f"{first} (and {len(faults) - 1} more, see errors)"
+
+
+class RequestEnvelope:
+    """ASGI middleware: every answer carries a request id, and whatever escapes becomes a problem.
+
+    A plain X-Request-Id of the client's own is kept, so that a request can be followed across services.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        offered = Headers(scope=scope).get("X-Request-Id", "")
+        request_id = offered if _REQUEST_ID.fullmatch(offered) else secrets.token_hex(8)
+        scope.setdefault("state", {})["request_id"] = request_id
+        started = False
+
+        async def send_with_id(message: Message) -> None:
+            nonlocal started
+            if message["type"] == "http.response.start":
+                started = True
+                headers = MutableHeaders(scope=message)
+                headers["X-Request-Id"] = request_id
+                headers["X-Content-Type-Options"] = "nosniff"
+            await send(message)
+
+        try:
+            await self.app(scope, receive, send_with_id)
+        except Exception:
+            log.exception("request %s failed", request_id)
+            if started:
+                raise
+            detail = f"Something went wrong inside Regbench; its log has the cause under {request_id}."
+            problem = Problem(HTTPStatus.INTERNAL_SERVER_ERROR, "internal_error", "Internal error", detail)
+            await answer(Request(scope), problem)(scope, receive, send_with_id)

@@ -1,0 +1,128 @@
+"""Reports over HTTP: fetch the rows, compare, render in the format asked for."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from fastapi import APIRouter, Header, Query, Request, Response
+from sqlalchemy.orm import Session
+
+from api.dependencies import DatabaseDep, ExperimentId, negotiate
+from api.problems import not_acceptable
+from api.reports.schemas import Comparison, Curves
+from models.store.experiments import get_experiment, jobs_of
+from models.store.jobs import epochs_of_many, get_jobs
+
+if TYPE_CHECKING:
+    from api.reports.comparison import Subject
+
+router = APIRouter(prefix="/v1", tags=["reports"])
+
+Format = Annotated[
+    Literal["json", "md", "html", "csv"] | None, Query(description="Goes before the Accept header")
+]
+Accept = Annotated[str, Header()]
+JobIds = Annotated[
+    list[Annotated[str, Query(max_length=40, pattern=r"^[A-Za-z0-9_-]+$")]],
+    Query(alias="job", min_length=1, max_length=200),
+]
+
+MEDIA_TYPES = {
+    "json": "application/json",
+    "md": "text/markdown",
+    "html": "text/html",
+    "csv": "text/csv",
+}
+MAX_POINTS = 200
+_TEXT = {"schema": {"type": "string"}}
+_FORMATS: dict[int | str, dict[str, Any]] = {
+    200: {"content": {media_type: _TEXT for name, media_type in MEDIA_TYPES.items() if name != "json"}}
+}
+
+
+@router.get("/experiments/{experiment_id}/report", response_model=Comparison, responses=_FORMATS)
+def experiment_report(
+    experiment_id: ExperimentId,
+    database: DatabaseDep,
+    request: Request,
+    format: Format = None,  # noqa: A002 (the parameter's name in the URL)
+    accept: Accept = "*/*",
+) -> Any:
+    """An experiment's comparison, as JSON, Markdown, HTML or CSV; a partial one says what is missing."""
+    from api.reports import subjects  # noqa: PLC0415 (numpy and scipy, only where a report is asked for)
+
+    wanted = _wanted(format, accept)
+    with database.read() as session:
+        experiment = get_experiment(session, experiment_id)
+        subject = subjects.of_experiment(
+            experiment, jobs_of(session, experiment_id), base_url=str(request.base_url)
+        )
+        return _rendered(_compared(session, subject), wanted)
+
+
+@router.get("/reports", response_model=Comparison, responses=_FORMATS)
+def jobs_report(
+    job: JobIds,
+    database: DatabaseDep,
+    request: Request,
+    format: Format = None,  # noqa: A002 (the parameter's name in the URL)
+    accept: Accept = "*/*",
+) -> Any:
+    """The same comparison over any jobs; those that differ in nothing but their seed are one variant."""
+    from api.reports import subjects  # noqa: PLC0415 (numpy and scipy, only where a report is asked for)
+
+    wanted = _wanted(format, accept)
+    with database.read() as session:
+        subject = subjects.of_jobs(get_jobs(session, job), base_url=str(request.base_url))
+        return _rendered(_compared(session, subject), wanted)
+
+
+@router.get("/experiments/{experiment_id}/curves")
+def experiment_curves(
+    experiment_id: ExperimentId,
+    database: DatabaseDep,
+    max_points: Annotated[int, Query(ge=2, le=MAX_POINTS)] = MAX_POINTS,
+) -> Curves:
+    """Learning curves of each variant over its seeds: mean, and one standard deviation to each side."""
+    from api.reports import subjects  # noqa: PLC0415 (numpy and scipy, only where a report is asked for)
+    from api.reports.curves import curves  # noqa: PLC0415 (the same)
+
+    with database.read() as session:
+        experiment = get_experiment(session, experiment_id)
+        jobs = jobs_of(session, experiment_id)
+        histories = epochs_of_many(session, [job.id for job in jobs])
+    variants = subjects.of_experiment(experiment, jobs, base_url="").variants
+    return curves(experiment_id, variants, histories, max_points=max_points)
+
+
+def _wanted(given: str | None, accept: str) -> str:
+    if given is not None:
+        return given
+    media_type = negotiate(accept, list(MEDIA_TYPES.values()))
+    if media_type is None:
+        raise not_acceptable(", ".join(MEDIA_TYPES.values()))
+    return next(name for name, each in MEDIA_TYPES.items() if each == media_type)
+
+
+def _compared(session: Session, subject: "Subject") -> Comparison:
+    from api.reports.comparison import compare  # noqa: PLC0415 (numpy and scipy again)
+
+    job_ids = [job.id for jobs in subject.variants.values() for job in jobs]
+    histories = epochs_of_many(session, job_ids)
+    return compare(subject, histories, now=datetime.now(UTC), version=version("regbench"))
+
+
+def _rendered(comparison: Comparison, wanted: str) -> Comparison | Response:
+    from api.reports import html, markdown, tabular  # noqa: PLC0415 (jinja2, only for a report)
+
+    renderers: dict[str, Callable[[Comparison], str]] = {
+        "md": markdown.render,
+        "html": html.render,
+        "csv": tabular.render,
+    }
+    if wanted == "json":
+        return comparison
+    # A page made from people's words may load and run nothing.
+    headers = {"Vary": "Accept", "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'"}
+    return Response(renderers[wanted](comparison), media_type=MEDIA_TYPES[wanted], headers=headers)

@@ -1,0 +1,305 @@
+"""The shapes of what the API answers. Each field is always there, null if unknown.
+
+Losses are in nats per example, accuracies and shares are fractions, times are in seconds.
+"""
+
+from datetime import datetime
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from models.states import JobState
+
+
+class Answer(BaseModel):
+    """Of every answer: frozen, and built from rows as well as from values."""
+
+    model_config = ConfigDict(frozen=True, from_attributes=True)
+
+
+class Progress(Answer):
+    """How far a job is."""
+
+    epoch: int = Field(description="Epochs that are done")
+    epochs: int = Field(description="Epochs that the specification asks for")
+    fraction: float = Field(description="Of all steps, 0 to 1")
+    eta_seconds: float | None
+
+
+class JobError(Answer):
+    """Why a job failed."""
+
+    code: str
+    message: str
+    retryable: bool = Field(description="Whether the same specification could succeed")
+
+
+class Engine(Answer):
+    """What trained a job."""
+
+    tensorflow: str
+    keras: str
+    device: str
+    threads: int
+
+
+class Result(Answer):
+    """What a finished job is worth, measured without penalty and in inference mode."""
+
+    test_accuracy: float
+    test_loss: float
+    test_brier: float
+    test_ece: float = Field(description="Expected calibration error")
+    train_accuracy: float
+    train_loss: float
+    validation_accuracy: float | None
+    validation_loss: float | None
+    generalization_gap_accuracy: float = Field(description="Training minus test accuracy")
+    generalization_gap_loss: float = Field(description="Test minus training loss")
+    best_epoch: int
+    reported_epoch: int = Field(description="The epoch whose weights were measured and kept")
+    epochs_run: int
+    stop_reason: str
+    parameters: int
+    zero_weight_fraction: float
+    weight_norm: float
+    training_seconds: float
+    compile_seconds: float
+    training_flops: float
+    weights_sha256: str
+    dataset_sha256: str
+    engine: Engine
+
+
+class JobLinks(Answer):
+    """Where the rest of a job is."""
+
+    self: str
+    epochs: str
+    events: str
+    model: str | None = Field(description="The trained `.keras` file, once there is one")
+
+
+class Job(Answer):
+    """A training job."""
+
+    id: str
+    name: str | None
+    state: JobState
+    spec: dict[str, Any] = Field(description="The specification with every default spelt out")
+    spec_hash: str = Field(description="Equal hashes, equal weights, on the same data and engine")
+    experiment_id: str | None
+    variant: str | None
+    labels: dict[str, str]
+    priority: int
+    attempt: int
+    crashes: int
+    queue_position: int | None = Field(description="1 is next; null once a worker has it")
+    progress: Progress
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    stop_reason: str | None
+    error: JobError | None
+    result: Result | None
+    links: JobLinks
+
+
+class JobPage(Answer):
+    """Jobs, newest first."""
+
+    items: list[Job]
+    next_cursor: str | None
+
+
+class Price(Answer):
+    """What a job would cost; nothing was stored."""
+
+    parameters: int = Field(description="Trained numbers of the network")
+    training_flops: float = Field(description="Floating-point operations of all matrix products of all steps")
+    memory_bytes: int
+    estimated_seconds: float | None = Field(
+        description="At the pace of the jobs finished here so far; null while there are none"
+    )
+
+
+class Epoch(Answer):
+    """What one epoch did. `objective`, `batch_accuracy`: as Keras prints them; the rest without penalty."""
+
+    epoch: int
+    objective: float
+    penalty: float
+    batch_accuracy: float
+    train_loss: float
+    train_accuracy: float
+    validation_loss: float | None
+    validation_accuracy: float | None
+    weight_norm: float
+    learning_rate: float
+    seconds: float
+
+
+class EpochList(Answer):
+    """A job's history."""
+
+    items: list[Epoch]
+
+
+class Event(Answer):
+    """Something that happened to a job."""
+
+    id: int
+    at: datetime
+    type: str
+    from_state: JobState | None
+    to_state: JobState | None
+    attempt: int
+    detail: dict[str, Any]
+
+
+class EventList(Answer):
+    """All that has happened to a job, first to last."""
+
+    items: list[Event]
+
+
+class Best(Answer):
+    """The best test accuracy so far."""
+
+    variant: str | None
+    job_id: str
+    test_accuracy: float
+
+
+class ExperimentProgress(Answer):
+    """How far an experiment is, over all its jobs."""
+
+    counts: dict[JobState, int] = Field(description="Jobs in each state")
+    total: int
+    fraction: float
+    percent: float
+    finished: bool
+    eta_seconds: float | None = Field(
+        description="Seconds of training that are left, as if one worker did them; null until a pace is known"
+    )
+
+
+class ExperimentLinks(Answer):
+    """Where the rest of an experiment is."""
+
+    self: str
+    jobs: str
+    report: str
+    curves: str
+    cancel: str
+
+
+class Experiment(Answer):
+    """Variants of one specification, each trained with each seed."""
+
+    id: str
+    name: str
+    preset: str | None
+    spec: dict[str, Any] = Field(description="The experiment with its preset resolved; post it to repeat it")
+    baseline: str = Field(description="The variant that the others are compared with")
+    created_at: datetime
+    progress: ExperimentProgress
+    best: Best | None
+    links: ExperimentLinks
+
+
+class ExperimentPage(Answer):
+    """Experiments, newest first."""
+
+    items: list[Experiment]
+    next_cursor: str | None
+
+
+class TechniqueParameter(Answer):
+    """A number or choice that a technique takes."""
+
+    name: str
+    type: str
+    default: Any
+    minimum: float | None
+    maximum: float | None
+    choices: list[str] | None
+    description: str | None
+
+
+class TechniqueCard(Answer):
+    """What a technique is."""
+
+    name: str
+    title: str
+    formula: str
+    in_training: str
+    at_inference: str
+    when_to_use: str
+    cost: str
+    pitfall: str
+    source: str
+    parameters: list[TechniqueParameter]
+
+
+class TechniqueList(Answer):
+    """The catalogue."""
+
+    items: list[TechniqueCard]
+
+
+class Dataset(Answer):
+    """Images to train on."""
+
+    name: str
+    title: str
+    licence: str
+    available: bool = Field(description="On this machine already; otherwise a submit tries to download it")
+    train_rows: int
+    test_rows: int
+    sha256: dict[str, str] | None = Field(
+        description="Of each uncompressed IDX file; null where a package ships the images"
+    )
+
+
+class DatasetList(Answer):
+    """All datasets."""
+
+    items: list[Dataset]
+
+
+class PresetCard(Answer):
+    """A ready experiment."""
+
+    name: str
+    title: str
+    expect: str = Field(description="What should come out")
+    jobs: int
+    document: dict[str, Any]
+
+
+class PresetList(Answer):
+    """All presets."""
+
+    items: list[PresetCard]
+
+
+class Health(Answer):
+    """The process answers."""
+
+    status: str
+
+
+class Readiness(Answer):
+    """Whether jobs can be taken and trained."""
+
+    status: str = Field(description="`ready` or `not ready`")
+    checks: dict[str, str] = Field(description="`ok`, or what is wrong")
+
+
+class Index(Answer):
+    """Where to go from here."""
+
+    name: str
+    version: str
+    links: dict[str, str]

@@ -1,0 +1,149 @@
+"""The API's small parts, each alone."""
+
+import os
+import subprocess
+import sys
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from api.answers import technique_answer
+from api.app import create_app
+from api.dependencies import decode_cursor, encode_cursor, negotiate
+from api.presets import PRESETS, resolve
+from api.problems import KINDS, to_pointer
+from models.errors import InvalidSpec, RegbenchError
+from models.experiments import ExperimentSpec
+from models.settings import Settings
+from models.spec import JobSpec
+from models.store.jobs import Place
+from models.techniques import CATALOGUE
+
+HEAVY = ["tensorflow", "keras", "pandas", "matplotlib", "sklearn", "numpy", "scipy", "celery", "alembic"]
+
+
+def test_the_api_loads_nothing_heavy() -> None:
+    program = f"import sys, api.app; print([name for name in {HEAVY} if name in sys.modules])"
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, env=dict(os.environ)
+    )
+    assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("accept", "chosen"),
+    [
+        ("", "application/json"),
+        ("*/*", "application/json"),
+        ("text/html,application/xhtml+xml,*/*;q=0.8", "text/html"),
+        ("text/*", "text/html"),
+        ("text/html;q=0.1, text/csv", "text/csv"),
+        ("application/json;q=0, */*", "text/html"),
+        ("TEXT/CSV", "text/csv"),
+        ("image/png", None),
+        ("text/html;q=nonsense", None),
+    ],
+)
+def test_negotiation(accept: str, chosen: str | None) -> None:
+    assert negotiate(accept, ["application/json", "text/html", "text/csv"]) == chosen
+
+
+def test_pointers_are_escaped() -> None:
+    assert to_pointer(["a/b", 0, "c~d"]) == "/a~1b/0/c~0d"
+    assert to_pointer([]) == ""
+
+
+@given(st.datetimes(timezones=st.just(UTC)))
+def test_cursors_come_back(moment: datetime) -> None:
+    place = Place(moment, "job_0123")
+    assert decode_cursor(encode_cursor(place)) == place
+
+
+@given(st.text(max_size=60))
+def test_strange_cursors_are_refused_and_never_crash(cursor: str) -> None:
+    with pytest.raises(InvalidSpec, match="cursor"):
+        decode_cursor(cursor)
+
+
+def test_every_domain_error_has_its_line_in_the_table() -> None:
+    def tree(kind: type[RegbenchError]) -> list[type[RegbenchError]]:
+        return [kind, *(found for child in kind.__subclasses__() for found in tree(child))]
+
+    # What stays inside a worker has no line of its own.
+    inside = {"TrainingFailed", "LeaseLost"}
+    models = [kind for kind in tree(RegbenchError) if kind.__module__ == "models.errors"]
+    assert {kind for kind in models if kind.__name__ not in inside} == set(KINDS)
+
+
+def test_the_seeds_preset_is_the_seed_documents_experiment() -> None:
+    spec = PRESETS["dropout-vs-none"].spec
+    (plain_name, plain), (dropout_name, dropout) = spec.runs()
+    assert (plain_name, dropout_name, spec.baseline_name) == (
+        "without Dropout",
+        "with Dropout",
+        "without Dropout",
+    )
+    expected = JobSpec.model_validate(
+        {
+            "name": "without Dropout, seed 0",
+            "dataset": {"name": "mnist", "validation_fraction": 0.2, "validation_split": "last"},
+            "model": {"family": "mlp", "hidden_units": [512, 512], "activation": "relu"},
+            "training": {"optimizer": {"name": "adam"}, "batch_size": 32, "epochs": 10},
+        }
+    )
+    assert plain == expected
+    assert dropout.regularization.dropout is not None
+    assert dropout.regularization.dropout.rate == 0.5
+    assert dropout.model_copy(update={"regularization": plain.regularization, "name": plain.name}) == plain
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_presets_are_valid(name: str) -> None:
+    spec = PRESETS[name].spec
+    assert spec.name == name
+    assert spec.check_variants() == []
+    assert len(spec.runs()) == len(spec.variants) * len(spec.run_seeds)
+
+
+def test_all_techniques_has_each_of_the_catalogue_alone() -> None:
+    runs = PRESETS["all-techniques"].spec.runs()[: len(CATALOGUE) + 1]
+    assert [spec.regularization.names for _, spec in runs] == [[], *([name] for name in CATALOGUE)]
+
+
+def test_overrides_never_change_the_preset_itself() -> None:
+    _, document = resolve({"preset": "l1-vs-l2", "base": {"training": {"epochs": 1}}, "replicates": 2})
+    assert ExperimentSpec.model_validate(document).run_seeds == [0, 1]
+    assert PRESETS["l1-vs-l2"].spec.base.training.epochs == 10
+    assert PRESETS["l1-vs-l2"].spec.run_seeds == list(range(10))
+
+
+def test_a_technique_shows_the_ranges_that_check_a_job() -> None:
+    card = technique_answer("dropout", CATALOGUE["dropout"])
+    rate = card.parameters[0]
+    assert (rate.name, rate.type, rate.default, rate.minimum, rate.maximum) == ("rate", "number", 0.5, 0, 0.9)
+    position = technique_answer("batch_normalization", CATALOGUE["batch_normalization"]).parameters[1]
+    assert position.choices == ["before_activation", "after_activation"]
+
+
+def test_openapi_speaks_of_problems_and_of_the_posted_documents(settings: Settings) -> None:
+    app = create_app(settings)
+    document = app.openapi()
+    assert app.openapi() is document
+    text = str(document)
+    assert "HTTPValidationError" not in text
+    for path in document["paths"].values():
+        for operation in path.values():
+            assert "application/problem+json" in operation["responses"]["default"]["content"]
+    body = document["paths"]["/v1/jobs"]["post"]["requestBody"]["content"]["application/json"]["schema"]
+    assert body == {"$ref": "#/components/schemas/JobSpec"}
+
+    def references(value: object) -> set[str]:
+        if isinstance(value, dict):
+            own = {value["$ref"]} if isinstance(value.get("$ref"), str) else set()
+            return own.union(*(references(item) for item in value.values()))
+        return set().union(*(references(item) for item in value)) if isinstance(value, list) else set()
+
+    known = {f"#/components/schemas/{name}" for name in document["components"]["schemas"]}
+    assert references(document) <= known

@@ -1,0 +1,327 @@
+"""The comparison and its renderers, on rows that no database has seen."""
+
+import csv
+import io
+import json
+import re
+import shlex
+import xml.etree.ElementTree as ET
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from api.reports import html, markdown, subjects, tabular
+from api.reports.charts import gap_chart, loss_panels, seed_chart, spread, ticks
+from api.reports.comparison import Subject, compare
+from api.reports.curves import curves, thinned
+from api.reports.schemas import Comparison
+from models.experiments import ExperimentSpec
+from models.states import JobState
+from models.tables import Epoch, Experiment, Job, Result
+from tests.factories import epoch_record, job_spec, result_record
+
+NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+Value = float | str | None
+
+
+def job(variant: str, seed: int, accuracy: Value, *, loss: float = 0.1, **changes: Any) -> Job:
+    """A finished job with that test accuracy; with a state instead of an accuracy, one without a result."""
+    spec = job_spec(seed=seed, **changes)
+    state = JobState.SUCCEEDED if isinstance(accuracy, float) else JobState(str(accuracy))
+    job_id = f"job_{variant}_{seed}".replace(" ", "-")
+    result = None
+    if isinstance(accuracy, float):
+        record = result_record(test_accuracy=accuracy, test_loss=loss)
+        result = Result(job_id=job_id, **asdict(record))
+    return Job(
+        id=job_id,
+        variant=variant,
+        seed=seed,
+        spec=spec.model_dump(mode="json"),
+        dataset=spec.dataset.name,
+        state=state,
+        result=result,
+        epochs=2,
+        epochs_done=1,
+        error_code="diverged" if state is JobState.FAILED else None,
+        error_message="the loss is NaN" if state is JobState.FAILED else None,
+        created_at=NOW + timedelta(seconds=seed),
+    )
+
+
+def compared(variants: dict[str, list[Job]], *, baseline: str = "a", expected: int = 0) -> Comparison:
+    jobs = [each for group in variants.values() for each in group]
+    histories = {
+        each.id: [Epoch(job_id=each.id, **asdict(epoch_record(number))) for number in (1, 2)] for each in jobs
+    }
+    subject = Subject("title", "exp_1", baseline, variants, expected or len(jobs), "curl again")
+    return compare(subject, histories, now=NOW, version="0.0")
+
+
+def pairs(accuracies: Sequence[tuple[float, float]]) -> Comparison:
+    return compared(
+        {
+            "a": [job("a", seed, first) for seed, (first, _) in enumerate(accuracies)],
+            "b": [job("b", seed, second) for seed, (_, second) in enumerate(accuracies)],
+        }
+    )
+
+
+def test_pairs_are_made_by_seed_and_not_by_position() -> None:
+    comparison = compared(
+        {
+            "a": [job("a", 0, 0.90), job("a", 1, "failed"), job("a", 2, 0.92)],
+            "b": [job("b", 2, 0.95), job("b", 1, 0.50), job("b", 0, 0.91)],
+        }
+    )
+    (contrast,) = comparison.contrasts
+    assert contrast.seeds == [0, 2]
+    assert contrast.differences is not None
+    assert contrast.differences.test_accuracy_points.mean == pytest.approx(2.0)
+    assert contrast.differences.test_accuracy_points.n == 2
+
+
+def test_what_is_missing_is_said() -> None:
+    comparison = compared(
+        {
+            "a": [job("a", 0, 0.9), job("a", 1, "failed")],
+            "b": [job("b", 0, "running"), job("b", 1, "queued")],
+        },
+        expected=5,
+    )
+    assert not comparison.complete
+    assert (comparison.finished, comparison.jobs) == (1, 5)
+    assert [(each.variant, each.seed, each.state, each.reason) for each in comparison.missing] == [
+        ("a", 1, "failed", "diverged: the loss is NaN"),
+        ("b", 0, "running", "1 of 2 epochs done"),
+        ("b", 1, "queued", "1 of 2 epochs done"),
+    ]
+    first, second = comparison.variants
+    assert (first.n, first.failed_seeds, first.unfinished_seeds) == (1, [1], [])
+    assert (second.n, second.measures, second.line, second.unfinished_seeds) == (0, None, None, [0, 1])
+    assert "nothing can be said" in comparison.contrasts[0].verdict
+    assert "1 job(s) of this experiment were deleted." in comparison.notes
+
+
+def test_one_seed_shows_what_happened_and_no_more() -> None:
+    comparison = pairs([(0.90, 0.92)])
+    measures = comparison.variants[0].measures
+    assert measures is not None
+    assert (measures.test_accuracy.mean, measures.test_accuracy.sd, measures.test_accuracy.low) == (
+        0.90,
+        None,
+        None,
+    )
+    verdict = comparison.contrasts[0].verdict
+    assert verdict.startswith("Test accuracy +2.00 points, test loss +0.0000 nats")
+    assert verdict.endswith("One pair: this shows what happened, not what would happen again.")
+
+
+def test_few_seeds_say_what_cannot_be_concluded() -> None:
+    verdict = pairs([(0.90, 0.92), (0.91, 0.94), (0.90, 0.93)]).contrasts[0].verdict
+    assert "3 pairs cannot settle it" in verdict
+    assert "p = 0.25 at best" in verdict
+    assert "lower" not in verdict
+    assert "higher" not in verdict
+
+
+def test_six_clear_pairs_say_higher_and_six_mixed_ones_inconclusive() -> None:
+    clear = [(0.90, 0.920), (0.91, 0.932), (0.90, 0.921), (0.92, 0.938), (0.91, 0.931), (0.90, 0.919)]
+    mixed = [(0.90, 0.92), (0.91, 0.90), (0.90, 0.91), (0.92, 0.91), (0.91, 0.93), (0.90, 0.88)]
+    assert "test accuracy higher (+2.02 points, p < 0.001)" in pairs(clear).contrasts[0].verdict
+    assert "test accuracy inconclusive (+0.17 points" in pairs(mixed).contrasts[0].verdict
+    assert "lower (-2.02 points" in pairs([(b, a) for a, b in clear]).contrasts[0].verdict
+
+
+def test_several_comparisons_are_corrected() -> None:
+    gains = [0.005, 0.015, 0.004, 0.012, 0.010, 0.002]
+    base = [job("a", seed, 0.9) for seed in range(6)]
+
+    def p_of(others: int) -> float | None:
+        variants = {"a": base} | {
+            name: [job(name, seed, 0.9 + gain) for seed, gain in enumerate(gains)] for name in "bcd"[:others]
+        }
+        differences = compared(variants).contrasts[0].differences
+        assert differences is not None
+        assert differences.test_accuracy_points.t_p is not None
+        assert differences.test_accuracy_points.t_p < 0.05
+        return differences.test_accuracy_points.t_p_holm
+
+    alone, among_three = p_of(1), p_of(3)
+    assert alone is not None
+    assert among_three == pytest.approx(3 * alone)
+    variants = {name: [job(name, seed, 0.9) for seed in range(6)] for name in "abc"}
+    assert "Holm-corrected over 2 comparisons" in compared(variants).contrasts[0].verdict
+
+
+def test_identical_models_are_not_called_different() -> None:
+    verdict = pairs([(0.90 + 0.001 * seed, 0.90 + 0.001 * seed) for seed in range(8)]).contrasts[0].verdict
+    assert verdict.count("inconclusive (+0.00") == 4
+
+
+def test_a_repeated_seed_counts_once_with_its_result() -> None:
+    retried = job("a", 0, 0.9)
+    retried.id = "job_retry"
+    comparison = compared({"a": [job("a", 0, "failed"), retried], "b": [job("b", 0, 0.8)]}, expected=2)
+    assert [each.job_id for each in comparison.variants[0].seeds] == ["job_retry"]
+    assert comparison.complete
+    assert comparison.missing == []
+
+
+def test_the_order_of_variants_changes_no_number() -> None:
+    variants = {
+        name: [job(name, seed, 0.9 + 0.01 * number * seed) for seed in range(6)]
+        for number, name in enumerate("abc")
+    }
+    forwards = {each.variant: each for each in compared(variants).contrasts}
+    backwards = {each.variant: each for each in compared(dict(reversed(variants.items()))).contrasts}
+    assert forwards == backwards
+
+
+def test_markdown_keeps_the_seeds_line_and_aligned_tables() -> None:
+    text = markdown.render(
+        compared(
+            {
+                "without Dropout": [job("without Dropout", 0, 0.9798, loss=0.11016)],
+                "with Dropout": [job("with Dropout", 0, 0.9801, loss=0.0741)],
+            },
+            baseline="without Dropout",
+        )
+    )
+    lines = [line.rstrip() for line in text.splitlines()]
+    assert "Model without Dropout - Test Loss: 0.1102, Test Accuracy: 0.9798" in lines
+    assert "Model with Dropout - Test Loss: 0.0741, Test Accuracy: 0.9801" in lines
+    tables = re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE)
+    assert len(tables) == 3
+    assert all(len({len(line) for line in table.splitlines()}) == 1 for table in tables)
+    assert "    curl again" in lines
+
+
+HOSTILE = '<script>alert("x")</script> & ](javascript:1) | =1+1'
+
+
+def test_names_cannot_break_out_of_any_format() -> None:
+    comparison = compared({HOSTILE: [job(HOSTILE, 0, 0.9)], "=b": [job("=b", 0, 0.9)]}, baseline=HOSTILE)
+    page = html.render(comparison)
+    assert "<script" not in page
+    assert "&lt;script&gt;" in page
+    text = markdown.render(comparison)
+    assert "<script" not in text
+    assert "](javascript" not in text
+    rows = list(csv.DictReader(io.StringIO(tabular.render(comparison))))
+    assert [row["variant"] for row in rows] == [HOSTILE, "'=b"]
+
+
+def test_html_stands_alone_and_its_charts_are_whole() -> None:
+    comparison = pairs([(0.90, 0.92), (0.91, 0.94)])
+    page = html.render(comparison)
+    assert "http" not in page
+    assert "<script" not in page
+    assert "Model a - Test Loss: 0.1000, Test Accuracy: 0.9050" in page
+    charts = re.findall(r"<svg.*?</svg>", page, re.DOTALL)
+    assert len(charts) == 4
+    for chart in charts:
+        ET.fromstring(chart)  # noqa: S314 (our own drawing)
+    assert "nan" not in "".join(charts)
+
+
+def test_lines_are_told_apart_without_colour() -> None:
+    variants = {name: [job(name, 0, 0.9)] for name in "abcdefghij"}
+    comparison = compared(variants)
+    chart = gap_chart(comparison)
+    assert chart is not None
+    dashes = re.findall(r'stroke-dasharray="([^"]*)"', chart)
+    assert len(set(dashes)) == len(dashes) == 8
+    assert "2 more variants" in html.render(comparison)
+    assert [name for name, _ in loss_panels(comparison)] == list("abcdefghij")
+
+
+def test_a_report_without_any_result_still_reads() -> None:
+    comparison = compared({"a": [job("a", 0, "queued")], "b": []}, expected=2)
+    assert seed_chart(comparison) is None
+    assert gap_chart(comparison) is None
+    assert "Partial: 0 of 2 jobs have finished." in html.render(comparison)
+    assert "Partial: 0 of 2 jobs have finished." in markdown.render(comparison)
+    rows = list(csv.DictReader(io.StringIO(tabular.render(comparison))))
+    assert [(row["state"], row["test_accuracy"]) for row in rows] == [("queued", "")]
+
+
+def test_jobs_that_differ_in_their_seed_only_are_one_variant() -> None:
+    jobs = [
+        job("x", 0, 0.9, name="one", labels={"a": "b"}),
+        job("y", 1, 0.9),
+        job("x", 0, 0.9, regularization={"dropout": {"rate": 0.3}}),
+        job("x", 0, 0.9, training={"batch_size": 64}),
+    ]
+    subject = subjects.of_jobs(jobs, base_url="http://host")
+    assert {name: len(group) for name, group in subject.variants.items()} == {
+        "none, batch_size=32": 2,
+        "dropout rate=0.3, batch_size=32": 1,
+        "none, batch_size=64": 1,
+    }
+    assert subject.baseline == "none, batch_size=32"
+    own = [job("plain", 0, 0.9), job("L2", 0, 0.9, regularization={"l2": {}})]
+    assert list(subjects.of_jobs(own, base_url="http://host").variants) == ["plain", "L2"]
+
+
+def test_variants_that_would_share_a_name_are_numbered() -> None:
+    jobs = [
+        job("x", 0, 0.9, regularization={"batch_normalization": {"position": position}})
+        for position in ("before_activation", "after_activation")
+    ]
+    names = list(subjects.of_jobs(jobs, base_url="").variants)
+    assert names == ["batch_normalization momentum=0.9 (1)", "batch_normalization momentum=0.9 (2)"]
+
+
+def test_the_command_that_repeats_survives_a_shell_and_means_the_same() -> None:
+    document = ExperimentSpec.model_validate(
+        {"name": "it's; rm", "variants": [{"name": "a"}], "seeds": [4]}
+    ).resolved()
+    row = Experiment(id="exp_1", name="x", document=document.model_dump(mode="json"), created_at=NOW)
+    words = shlex.split(subjects.of_experiment(row, [], base_url="http://host/").repeat)
+    assert words[2] == "http://host/v1/experiments"
+    assert ExperimentSpec.model_validate_json(words[-1]) == document
+    again = subjects.of_jobs([job("x", 5, 0.9, training={"epochs": 3})], base_url="http://host")
+    repeated = ExperimentSpec.model_validate_json(shlex.split(again.repeat)[-1])
+    ((_, spec),) = repeated.runs()
+    assert (spec.seed, spec.training.epochs, spec.model.hidden_units) == (5, 3, (16,))
+
+
+def test_curves_have_bands_and_a_bounded_number_of_points() -> None:
+    jobs = [job("a", 0, 0.9), job("a", 1, 0.9)]
+    histories = {
+        each.id: [
+            Epoch(job_id=each.id, **asdict(epoch_record(number, train_loss=1.0 + each.seed)))
+            for number in range(1, 501 - 100 * each.seed)
+        ]
+        for each in jobs
+    }
+    (found,) = curves("exp_1", {"a": jobs}, histories, max_points=50).items
+    assert len(found.train_loss) == 50
+    first, last = found.train_loss[0], found.train_loss[-1]
+    assert (first.epoch, first.n, first.mean) == (1, 2, 1.5)
+    assert (first.low, first.high) == (pytest.approx(1.5 - 0.5**0.5), pytest.approx(1.5 + 0.5**0.5))
+    assert (last.epoch, last.n, last.mean, last.low) == (500, 1, 1.0, None)
+    assert thinned([1, 2, 3], 3) == [1, 2, 3]
+    assert thinned(list(range(1, 1001)), 2) == [1, 1000]
+
+
+def test_ticks_are_round_and_inside() -> None:
+    assert ticks(0.0, 1.0) == pytest.approx([0, 0.2, 0.4, 0.6, 0.8, 1.0])
+    assert ticks(97.62, 98.31) == pytest.approx([97.8, 98.0, 98.2])
+    assert ticks(1, 3, whole=True) == [1, 2, 3]
+
+
+def test_labels_do_not_overlap_and_stay_inside() -> None:
+    moved = spread([100.0, 99.0, 101.0, 10.0], 0, 110)
+    assert moved[3] == 10.0
+    assert sorted(moved) == [10.0, 84.0, 97.0, 110.0]
+    assert moved[1] < moved[0] < moved[2]
+
+
+def test_a_comparison_is_json_without_nan() -> None:
+    text = pairs([(0.9, 0.9), (0.9, 0.9)]).model_dump_json()
+    assert json.loads(text, parse_constant=pytest.fail)["contrasts"][0]["variant"] == "b"
