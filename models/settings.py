@@ -10,7 +10,14 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 class Settings(BaseSettings):
     """One typed object for the whole service; addresses default to the embedded parts inside `home`."""
 
-    model_config = SettingsConfigDict(env_prefix="REGBENCH_", env_file=".env", extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(
+        env_prefix="REGBENCH_",
+        env_file=".env",
+        # `REGBENCH_DATA_DIR=` means none, not the working folder.
+        env_ignore_empty=True,
+        extra="ignore",
+        frozen=True,
+    )
 
     home: Path = Field(Path(".regbench"), description="Folder of the embedded database, broker and artifacts")
     database_url: str = Field("", description="SQLAlchemy address; empty: SQLite inside HOME")

@@ -1,6 +1,7 @@
 """Real parts for every test: settings over a fresh home, both databases, a broker."""
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +14,11 @@ from models.settings import Settings, get_settings
 from tests import servers
 
 KEPT_VARIABLES = {"REGBENCH_DATA_DIR"}
+
+
+def pytest_sessionstart() -> None:
+    """A run that is told to end (SIGTERM) stops the servers that it started, as one that Ctrl-C ends does."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session", autouse=True)

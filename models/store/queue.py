@@ -57,15 +57,19 @@ def renew(
         .execution_options(synchronize_session=False)
     ).one_or_none()
     if row is None:
-        raise LeaseLost(f"Job {job_id}, attempt {attempt}, is held by another worker or has ended.")
+        raise _lost(job_id, attempt)
     return Action(row.requested_action) if row.requested_action else None
 
 
 def record_epoch(session: Session, job_id: str, attempt: int, record: EpochRecord) -> None:
     """Add one epoch to the history, or replace what an earlier attempt wrote for it.
 
-    Call `renew` before it, in the same transaction: that is the fence.
+    Raises:
+        LeaseLost: the job is no longer this attempt's.
     """
+    # Locked until the commit, so that no other attempt begins in between.
+    if session.scalar(select(Job.id).where(*_held(job_id, attempt)).with_for_update()) is None:
+        raise _lost(job_id, attempt)
     session.merge(Epoch(job_id=job_id, attempt=attempt, **asdict(record)))
 
 
@@ -141,6 +145,10 @@ def _held(job_id: str, attempt: int) -> list[ColumnElement[bool]]:
     return [Job.id == job_id, Job.state == JobState.RUNNING, Job.attempt == attempt]
 
 
+def _lost(job_id: str, attempt: int) -> LeaseLost:
+    return LeaseLost(f"Job {job_id}, attempt {attempt}, is held by another worker or has ended.")
+
+
 def _end(
     session: Session,
     job_id: str,
@@ -159,4 +167,4 @@ def _end(
         detail=detail,
     )
     if ended is None:
-        raise LeaseLost(f"Job {job_id}, attempt {attempt}, is held by another worker or has ended.")
+        raise _lost(job_id, attempt)

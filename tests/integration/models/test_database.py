@@ -1,0 +1,114 @@
+"""Clock, zones and transactions of both databases."""
+
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta, timezone
+from threading import Event as Signal
+
+import pytest
+from sqlalchemy import select, update
+from sqlalchemy.exc import IntegrityError
+
+from models.database import Database, DatabaseNow
+from models.store import jobs
+from models.store.jobs import NewJob
+from models.store.transitions import database_now
+from models.tables import Experiment, Job
+from tests.factories import job_spec
+
+
+def create(database: Database) -> str:
+    with database.write() as session:
+        return jobs.create_jobs(session, [NewJob(job_spec())])[0].id
+
+
+def test_the_databases_clock_is_utc(database: Database) -> None:
+    before = datetime.now(UTC)
+    with database.read() as session:
+        now = database_now(session)
+    assert now.utcoffset() == timedelta(0)
+    # SQLite's clock counts milliseconds.
+    assert before - timedelta(milliseconds=1) <= now <= datetime.now(UTC)
+
+
+@pytest.mark.parametrize("seconds", [-3600.0, -0.25, 0.0, 0.25, 30.0, 86_400.0])
+def test_a_moment_so_many_seconds_away(database: Database, seconds: float) -> None:
+    with database.read() as session:
+        now, then = session.execute(select(DatabaseNow(), DatabaseNow(seconds))).one()
+    assert (then - now).total_seconds() == pytest.approx(seconds, abs=0.1)
+
+
+def test_the_clock_moves_within_a_transaction(database: Database) -> None:
+    with database.read() as session:
+        first = database_now(session)
+        # Until the database's own clock says so, however slow the machine.
+        while database_now(session) == first:
+            pass
+
+
+def test_moments_are_compared_as_moments(database: Database) -> None:
+    job_id = create(database)
+    with database.read() as session:
+        created = jobs.get_job(session, job_id).created_at
+        soon = select(Job.id).where(Job.created_at < DatabaseNow(60))
+        later = select(Job.id).where(Job.created_at > DatabaseNow(60))
+        elsewhere = created.astimezone(timezone(timedelta(hours=9)))
+        same = select(Job.id).where(Job.created_at == elsewhere)
+        assert session.scalars(soon).all() == [job_id]
+        assert session.scalars(later).all() == []
+        assert session.scalars(same).all() == [job_id]
+
+
+@pytest.mark.parametrize(
+    ("column", "value"), [("state", "resting"), ("requested_action", "dance"), ("experiment_id", "exp_none")]
+)
+def test_the_database_itself_refuses_what_cannot_be(database: Database, column: str, value: str) -> None:
+    create(database)
+    with pytest.raises(IntegrityError), database.write() as session:
+        session.execute(update(Job).values({column: value}))
+
+
+def test_a_reader_sees_what_was_committed_when_it_looks(database: Database) -> None:
+    job_id = create(database)
+    with database.write() as session:
+        jobs.cancel_job(session, job_id)
+    with database.read() as session:
+        assert jobs.get_job(session, job_id).state == "cancelled"
+
+
+def test_two_writers_take_turns(database: Database) -> None:
+    """A change computed from what was read is not lost: 2 writers, 10 increments each."""
+    job_id = create(database)
+
+    def increment() -> None:
+        for _ in range(10):
+            with database.write() as session:
+                row = session.scalars(select(Job.version).where(Job.id == job_id).with_for_update())
+                session.execute(update(Job).where(Job.id == job_id).values(version=row.one() + 1))
+
+    with ThreadPoolExecutor(2) as writers:
+        for done in [writers.submit(increment), writers.submit(increment)]:
+            done.result()
+    with database.read() as session:
+        assert jobs.get_job(session, job_id).version == 21
+
+
+def test_readers_do_not_see_a_transaction_before_it_commits(database: Database) -> None:
+    written, looked = Signal(), Signal()
+
+    def write() -> None:
+        with database.write() as session:
+            session.add(Experiment(id="exp_1", name="x", document={}, created_at=database_now(session)))
+            session.flush()
+            written.set()
+            assert looked.wait(30)
+
+    with ThreadPoolExecutor(1) as writer:
+        done = writer.submit(write)
+        assert written.wait(30)
+        with database.read() as session:
+            before = session.scalars(select(Experiment.id)).all()
+        looked.set()
+        done.result()
+    assert before == []
+    with database.read() as session:
+        assert session.scalars(select(Experiment.id)).all() == ["exp_1"]

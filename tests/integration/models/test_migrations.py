@@ -1,0 +1,64 @@
+"""The migrations lead to the tables, on both databases, and back."""
+
+from pathlib import Path
+
+import pytest
+from alembic import command
+from sqlalchemy import inspect
+
+from migrations import configuration, head
+from migrations.__main__ import main
+from models.database import Database
+from models.settings import Settings, get_settings
+from models.tables import Base
+
+TABLES = set(Base.metadata.tables) | {"alembic_version"}
+
+
+def tables(database: Database) -> set[str]:
+    return set(inspect(database.engine).get_table_names())
+
+
+def test_a_migrated_database_has_every_table_at_the_newest_revision(database: Database) -> None:
+    assert tables(database) == TABLES
+    with database.read() as session:
+        revision = (
+            session.connection().exec_driver_sql("SELECT version_num FROM alembic_version").scalar_one()
+        )
+    assert revision == head()
+
+
+def test_tables_and_migrations_say_the_same(database_settings: Settings) -> None:
+    # Raises where autogenerate would find something to migrate.
+    command.check(configuration())
+
+
+def test_down_to_nothing_and_up_again(database: Database) -> None:
+    command.downgrade(configuration(), "base")
+    assert tables(database) == {"alembic_version"}
+    command.upgrade(configuration(), "head")
+    assert tables(database) == TABLES
+
+
+def test_migrating_twice_changes_nothing(database: Database) -> None:
+    main()
+    assert tables(database) == TABLES
+
+
+def test_constraints_that_autogenerate_does_not_compare_are_there(database: Database) -> None:
+    found = {check["name"] for check in inspect(database.engine).get_check_constraints("jobs")}
+    assert found == {"ck_jobs_state", "ck_jobs_requested_action"}
+
+
+def test_the_embedded_database_is_made_with_its_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = tmp_path / "new" / "home"
+    monkeypatch.setenv("REGBENCH_HOME", str(home))
+    get_settings.cache_clear()
+    main()
+    database = Database(get_settings())
+    assert tables(database) == TABLES
+    database.close()
+    get_settings.cache_clear()
+    assert (home / "regbench.db").is_file()

@@ -1,0 +1,278 @@
+"""The queue as workers see it: the same tests on both databases."""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from threading import Barrier
+
+import pytest
+from sqlalchemy import select, update
+from sqlalchemy.orm import Session
+
+from models.database import Database
+from models.errors import LeaseLost
+from models.records import Progress
+from models.states import Action, JobState
+from models.store import jobs, queue
+from models.tables import Epoch, Event, Job, Result
+from tests.factories import epoch_record, finished_job, job_spec, result_record
+
+HALF_WAY = Progress(epochs_done=1, fraction=0.5, eta_seconds=12.5)
+
+
+def queued(database: Database, count: int = 1, *, priority: int = 0) -> list[str]:
+    with database.write() as session:
+        new = [jobs.NewJob(job_spec(priority=priority)) for _ in range(count)]
+        return [job.id for job in jobs.create_jobs(session, new)]
+
+
+def claimed(database: Database, job_id: str, owner: str = "worker 1") -> Job:
+    with database.write() as session:
+        job = queue.claim(session, job_id, owner=owner, lease_seconds=30)
+    assert job is not None
+    return job
+
+
+def the(database: Database, job_id: str) -> Job:
+    with database.read() as session:
+        return jobs.get_job(session, job_id)
+
+
+def history(database: Database, job_id: str) -> list[tuple[str, str | None, str | None, int]]:
+    with database.read() as session:
+        return [
+            (event.type, event.from_state, event.to_state, event.attempt)
+            for event in jobs.events_of(session, job_id)
+        ]
+
+
+def test_a_claim_takes_the_job_and_starts_a_lease(database: Database) -> None:
+    [job_id] = queued(database)
+    job = claimed(database, job_id)
+    assert (job.state, job.attempt, job.lease_owner) == ("running", 1, "worker 1")
+    assert job.heartbeat_at is not None
+    assert job.lease_expires_at is not None
+    assert 29 < (job.lease_expires_at - job.heartbeat_at).total_seconds() < 31
+    assert job.started_at is not None
+    assert job.started_at >= job.created_at
+    assert job.version == 2
+
+
+def test_a_job_is_claimed_once(database: Database) -> None:
+    [job_id] = queued(database)
+    claimed(database, job_id)
+    with database.write() as session:
+        assert queue.claim(session, job_id, owner="worker 2", lease_seconds=30) is None
+    assert the(database, job_id).lease_owner == "worker 1"
+
+
+def test_there_is_nothing_to_claim_where_no_job_is(database: Database) -> None:
+    with database.write() as session:
+        assert queue.claim(session, "job_none", owner="worker 1", lease_seconds=30) is None
+
+
+def test_a_job_is_not_claimed_before_its_time(database: Database) -> None:
+    [job_id] = queued(database)
+    with database.write() as session:
+        session.execute(update(Job).values(run_after=datetime(2999, 1, 1, tzinfo=UTC)))
+    with database.write() as session:
+        assert queue.claim(session, job_id, owner="worker 1", lease_seconds=30) is None
+
+
+def test_of_eight_workers_at_once_one_gets_the_job(database: Database) -> None:
+    [job_id] = queued(database)
+    start = Barrier(8)
+
+    def race(number: int) -> bool:
+        start.wait()
+        with database.write() as session:
+            return queue.claim(session, job_id, owner=f"worker {number}", lease_seconds=30) is not None
+
+    with ThreadPoolExecutor(8) as workers:
+        won = list(workers.map(race, range(8)))
+    assert won.count(True) == 1
+    job = the(database, job_id)
+    assert (job.attempt, job.lease_owner) == (1, f"worker {won.index(True)}")
+    assert history(database, job_id) == [
+        ("queued", None, "queued", 0),
+        ("running", "queued", "running", 1),
+    ]
+
+
+def test_renewing_lengthens_the_lease_and_tells_progress(database: Database) -> None:
+    [job_id] = queued(database)
+    before = claimed(database, job_id)
+    with database.write() as session:
+        assert queue.renew(session, job_id, 1, lease_seconds=600, progress=HALF_WAY) is None
+    after = the(database, job_id)
+    assert (after.epochs_done, after.fraction, after.eta_seconds) == (1, 0.5, 12.5)
+    assert after.lease_expires_at is not None
+    assert before.lease_expires_at is not None
+    assert after.lease_expires_at > before.lease_expires_at
+    assert after.version == before.version + 1
+
+
+def test_the_heartbeat_brings_back_what_is_asked(database: Database) -> None:
+    [job_id] = queued(database)
+    claimed(database, job_id)
+    with database.write() as session:
+        jobs.cancel_job(session, job_id)
+    with database.write() as session:
+        asked = queue.renew(session, job_id, 1, lease_seconds=30, progress=HALF_WAY)
+    assert asked is Action.CANCEL
+
+
+WRITES: dict[str, Callable[[Session, str, int], object]] = {
+    "renew": lambda session, job, attempt: queue.renew(
+        session, job, attempt, lease_seconds=30, progress=HALF_WAY
+    ),
+    "record an epoch": lambda session, job, attempt: queue.record_epoch(
+        session, job, attempt, epoch_record(1)
+    ),
+    "succeed": lambda session, job, attempt: queue.succeed(session, job, attempt, result_record()),
+    "fail": lambda session, job, attempt: queue.fail(
+        session, job, attempt, code="oops", message="Oops.", retryable=False
+    ),
+    "cancel": lambda session, job, attempt: queue.stop(session, job, attempt, Action.CANCEL),
+    "pause": lambda session, job, attempt: queue.stop(session, job, attempt, Action.PAUSE),
+    "release": lambda session, job, attempt: queue.stop(session, job, attempt, Action.RELEASE),
+}
+
+
+def everything(database: Database) -> list[list[tuple[object, ...]]]:
+    """All rows that a worker may write."""
+    tables = (Job.__table__, Epoch.__table__, Result.__table__, Event.__table__)
+    with database.read() as session:
+        return [[tuple(row) for row in session.execute(select(table))] for table in tables]
+
+
+@pytest.mark.parametrize("write", WRITES)
+def test_a_worker_thought_dead_changes_nothing(database: Database, write: str) -> None:
+    [job_id] = queued(database)
+    claimed(database, job_id)
+    with database.write() as session:
+        queue.stop(session, job_id, 1, Action.RELEASE)
+    claimed(database, job_id, owner="worker 2")
+    before = everything(database)
+    with pytest.raises(LeaseLost, match="attempt 1"), database.write() as session:
+        WRITES[write](session, job_id, 1)
+    assert everything(database) == before
+
+
+@pytest.mark.parametrize("write", WRITES)
+def test_an_ended_job_is_not_written_to(database: Database, write: str) -> None:
+    job_id = finished_job(database).id
+    before = everything(database)
+    with pytest.raises(LeaseLost), database.write() as session:
+        WRITES[write](session, job_id, 1)
+    assert everything(database) == before
+
+
+def test_succeeding_ends_the_job_with_its_result(database: Database) -> None:
+    job = finished_job(database, result=result_record(test_accuracy=0.9876, epochs_run=3), epochs=3)
+    assert (job.state, job.epochs_done, job.fraction, job.eta_seconds) == ("succeeded", 3, 1.0, None)
+    assert (job.lease_owner, job.lease_expires_at, job.requested_action) == (None, None, None)
+    assert job.finished_at is not None
+    assert job.result is not None
+    assert job.result.test_accuracy == 0.9876
+    assert history(database, job.id) == [
+        ("queued", None, "queued", 0),
+        ("running", "queued", "running", 1),
+        ("succeeded", "running", "succeeded", 1),
+    ]
+
+
+def test_failing_ends_the_job_with_its_error(database: Database) -> None:
+    [job_id] = queued(database)
+    claimed(database, job_id)
+    with database.write() as session:
+        queue.fail(session, job_id, 1, code="diverged", message="The loss is not finite.", retryable=False)
+    job = the(database, job_id)
+    assert (job.state, job.error_code, job.error_retryable) == ("failed", "diverged", False)
+    assert job.error_message == "The loss is not finite."
+    assert job.result is None
+    assert history(database, job_id)[-1] == ("failed", "running", "failed", 1)
+    with database.read() as session:
+        assert jobs.events_of(session, job_id)[-1].detail["code"] == "diverged"
+
+
+@pytest.mark.parametrize(
+    ("action", "state"),
+    [
+        (Action.CANCEL, JobState.CANCELLED),
+        (Action.PAUSE, JobState.PAUSED),
+        (Action.RELEASE, JobState.QUEUED),
+    ],
+)
+def test_stopping_does_what_was_asked(database: Database, action: Action, state: JobState) -> None:
+    [job_id] = queued(database)
+    claimed(database, job_id)
+    with database.write() as session:
+        queue.stop(session, job_id, 1, action)
+    job = the(database, job_id)
+    assert (job.state, job.requested_action, job.lease_owner) == (state, None, None)
+    assert (job.finished_at is not None) == state.terminal
+    assert history(database, job_id)[-1] == (state, "running", state, 1)
+
+
+def test_a_released_job_is_claimed_again_under_the_next_number(database: Database) -> None:
+    [job_id] = queued(database)
+    first = claimed(database, job_id)
+    with database.write() as session:
+        queue.stop(session, job_id, 1, Action.RELEASE)
+    again = claimed(database, job_id, owner="worker 2")
+    assert (again.attempt, again.crashes) == (2, 0)
+    assert again.started_at == first.started_at
+
+
+def test_a_later_attempt_replaces_an_epoch(database: Database) -> None:
+    [job_id] = queued(database)
+    for attempt, loss in ((1, 0.5), (2, 0.25)):
+        claimed(database, job_id)
+        with database.write() as session:
+            queue.renew(session, job_id, attempt, lease_seconds=30, progress=HALF_WAY)
+            queue.record_epoch(session, job_id, attempt, epoch_record(1, train_loss=loss))
+        with database.write() as session:
+            queue.stop(session, job_id, attempt, Action.RELEASE)
+    with database.read() as session:
+        [epoch] = jobs.epochs_of(session, job_id)
+    assert (epoch.epoch, epoch.attempt, epoch.train_loss) == (1, 2, 0.25)
+
+
+def test_epochs_keep_every_digit(database: Database) -> None:
+    [job_id] = queued(database)
+    claimed(database, job_id)
+    record = epoch_record(1, objective=0.1 + 0.2, validation_loss=None, validation_accuracy=None)
+    with database.write() as session:
+        queue.record_epoch(session, job_id, 1, record)
+    with database.read() as session:
+        [epoch] = jobs.epochs_of(session, job_id)
+    assert epoch.objective == 0.1 + 0.2
+    assert epoch.validation_loss is None
+
+
+def test_a_write_that_fails_midway_leaves_nothing(database: Database) -> None:
+    [job_id] = queued(database)
+    claimed(database, job_id)
+    before = everything(database)
+    with pytest.raises(RuntimeError), database.write() as session:  # noqa: PT012 (the end of the block is tested)
+        queue.succeed(session, job_id, 1, result_record())
+        raise RuntimeError("the worker's host stops here")
+    assert everything(database) == before
+
+
+def test_jobs_wait_by_priority_then_by_age(database: Database) -> None:
+    older, newer = queued(database, 2)
+    [urgent] = queued(database, priority=5)
+    [running] = queued(database, priority=9)
+    claimed(database, running)
+    with database.read() as session:
+        assert queue.waiting_jobs(session) == [urgent, older, newer]
+
+
+def test_the_bell_is_noted_for_the_jobs_named(database: Database) -> None:
+    rung, silent = queued(database, 2)
+    with database.write() as session:
+        queue.mark_dispatched(session, [rung])
+    assert the(database, rung).dispatched_at is not None
+    assert the(database, silent).dispatched_at is None

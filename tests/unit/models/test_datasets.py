@@ -1,0 +1,200 @@
+"""Where images are looked for, and what a download that goes wrong leads to. No test leaves this machine."""
+
+import gzip
+import hashlib
+import shutil
+from collections.abc import Iterator
+from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib.util import find_spec
+from pathlib import Path
+from threading import Thread
+
+import pytest
+
+from models import datasets
+from models.datasets import DATASETS, IDX_FILES, available, locate, require
+from models.errors import DatasetUnavailable
+from models.settings import Settings
+from models.spec import DATASET_ROWS
+
+CONTENT = b"what mnist.npz holds"
+PACKED = {name: gzip.compress(name.encode()) for name in IDX_FILES}
+
+
+class _Shelf(BaseHTTPRequestHandler):
+    """Serves what a test put there; promises more bytes than it sends where the test asks for that."""
+
+    files: dict[str, bytes]
+    missing_bytes: int
+    asked: list[str]
+
+    def do_GET(self) -> None:
+        """Answer with the file of that name."""
+        name = self.path.lstrip("/")
+        self.asked.append(name)
+        if name not in self.files:
+            self.send_error(404)
+            return
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(self.files[name]) + self.missing_bytes))
+        self.end_headers()
+        self.wfile.write(self.files[name])
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 (http.server's name)
+        """Keep the test's output clean."""
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A home folder without any dataset, and no failed download remembered."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("KERAS_HOME", raising=False)
+    monkeypatch.setattr(datasets, "_failed_at", {})
+    monkeypatch.setattr(datasets, "DEBIAN_FASHION", tmp_path / "debian")
+    return tmp_path
+
+
+@pytest.fixture
+def shelf(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[_Shelf]]:
+    """A real server on the loopback address, in the place of the one that Keras downloads from."""
+
+    class Shelf(_Shelf):
+        files: dict[str, bytes] = {}  # noqa: RUF012 (a class for each test)
+        missing_bytes = 0
+        asked: list[str] = []  # noqa: RUF012
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Shelf)
+    thread = Thread(target=server.serve_forever, args=(0.01,))
+    thread.start()
+    url = f"http://127.0.0.1:{server.server_port}/"
+    monkeypatch.setattr(datasets, "MNIST_URL", f"{url}mnist.npz")
+    monkeypatch.setattr(datasets, "MNIST_FILE_SHA256", hashlib.sha256(CONTENT).hexdigest())
+    monkeypatch.setattr(datasets, "FASHION_URL", url)
+    digests = tuple(hashlib.sha256(name.encode()).hexdigest() for name in IDX_FILES)
+    monkeypatch.setitem(DATASETS, "fashion_mnist", replace(DATASETS["fashion_mnist"], sha256=digests))  # type: ignore[arg-type] # four
+    yield Shelf
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def _keep(path: Path) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"x")
+    return path
+
+
+def _idx_folder(folder: Path, *, packed: bool) -> Path:
+    for name in IDX_FILES:
+        _keep(folder / (f"{name}.gz" if packed else name))
+    return folder
+
+
+def test_every_dataset_that_a_job_may_name_has_a_card() -> None:
+    assert list(DATASETS) == list(DATASET_ROWS)
+    for name, card in DATASETS.items():
+        assert card.name == name
+        assert (card.train_rows, card.test_rows) == (DATASET_ROWS[name].train, DATASET_ROWS[name].test)
+        assert all(len(bytes.fromhex(digest)) == 32 for digest in card.sha256)
+
+
+def test_the_file_is_the_one_that_keras_knows() -> None:
+    keras = find_spec("keras")  # found, not imported: that would take seconds
+    assert keras is not None
+    assert keras.origin is not None
+    source = Path(keras.origin).parent / "src" / "datasets" / "mnist.py"
+    assert datasets.MNIST_FILE_SHA256 in source.read_text()
+
+
+def test_the_data_folder_goes_before_the_cache(home: Path, tmp_path: Path) -> None:
+    cached = _keep(home / ".keras" / "datasets" / "mnist.npz")
+    settings = Settings(data_dir=tmp_path / "data")
+    assert locate("mnist", settings) == cached
+    own = _keep(tmp_path / "data" / "mnist.npz")
+    assert locate("mnist", settings) == own
+    assert locate("mnist", Settings(data_dir=None)) == cached
+
+
+def test_the_cache_is_where_keras_is_told_to_keep_it(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KERAS_HOME", str(home / "elsewhere"))
+    cached = _keep(home / "elsewhere" / "datasets" / "mnist.npz")
+    assert locate("mnist", Settings(data_dir=None)) == cached
+
+
+def test_fashion_is_found_in_every_form_in_order(home: Path) -> None:
+    settings = Settings(data_dir=home / "data")
+    debian = _idx_folder(home / "debian", packed=True)
+    assert locate("fashion_mnist", settings) == debian
+    cached = _idx_folder(home / ".keras" / "datasets" / "fashion-mnist", packed=False)
+    assert locate("fashion_mnist", settings) == cached
+    own = _keep(home / "data" / "fashion_mnist.npz")
+    assert locate("fashion_mnist", settings) == own
+
+
+def test_a_folder_that_lacks_a_file_is_passed_over(home: Path) -> None:
+    folder = _idx_folder(home / ".keras" / "datasets" / "fashion-mnist", packed=True)
+    (folder / f"{IDX_FILES[3]}.gz").unlink()
+    assert locate("fashion_mnist", Settings(data_dir=None)) is None
+
+
+def test_the_small_dataset_needs_nothing(home: Path) -> None:
+    assert available("mnist_5k", Settings(data_dir=None))
+    require("mnist_5k", Settings(data_dir=None))
+
+
+def test_mnist_is_downloaded_once_into_the_cache(home: Path, shelf: type[_Shelf]) -> None:
+    shelf.files = {"mnist.npz": CONTENT}
+    require("mnist", Settings(data_dir=None))
+    require("mnist", Settings(data_dir=None))
+    assert shelf.asked == ["mnist.npz"]
+    assert (home / ".keras" / "datasets" / "mnist.npz").read_bytes() == CONTENT
+
+
+def test_fashion_is_downloaded_in_kerass_own_form(home: Path, shelf: type[_Shelf]) -> None:
+    shelf.files = {f"{name}.gz": content for name, content in PACKED.items()}
+    require("fashion_mnist", Settings(data_dir=None))
+    folder = home / ".keras" / "datasets" / "fashion-mnist"
+    assert locate("fashion_mnist", Settings(data_dir=None)) == folder
+    assert sorted(path.name for path in folder.iterdir()) == sorted(f"{name}.gz" for name in IDX_FILES)
+
+
+@pytest.mark.parametrize(
+    ("files", "missing_bytes"),
+    [
+        pytest.param({}, 0, id="not found"),
+        pytest.param({"mnist.npz": b"<html>Please log in</html>"}, 0, id="something else"),
+        pytest.param({"mnist.npz": CONTENT}, 10, id="broken off"),
+    ],
+)
+def test_a_download_that_fails_leaves_nothing_and_says_what_to_do(
+    home: Path, shelf: type[_Shelf], files: dict[str, bytes], missing_bytes: int
+) -> None:
+    shelf.files, shelf.missing_bytes = files, missing_bytes
+    with pytest.raises(DatasetUnavailable) as caught:
+        require("mnist", Settings(data_dir=None))
+    [fault] = caught.value.errors
+    assert fault.pointer == "/dataset/name"
+    assert "REGBENCH_DATA_DIR" in fault.detail
+    assert "mnist_5k" in fault.detail
+    assert list((home / ".keras" / "datasets").iterdir()) == []
+
+
+def test_a_packed_file_that_is_damaged_is_refused(home: Path, shelf: type[_Shelf]) -> None:
+    shelf.files = {f"{name}.gz": content[:-9] for name, content in PACKED.items()}
+    with pytest.raises(DatasetUnavailable):
+        require("fashion_mnist", Settings(data_dir=None))
+
+
+def test_a_failed_download_is_not_tried_again_at_once_but_a_file_put_there_is_seen(
+    home: Path, shelf: type[_Shelf]
+) -> None:
+    for _ in range(3):
+        with pytest.raises(DatasetUnavailable):
+            require("mnist", Settings(data_dir=None))
+    assert shelf.asked == ["mnist.npz"]
+    _keep(home / "data" / "mnist.npz")
+    require("mnist", Settings(data_dir=home / "data"))
+    shutil.rmtree(home / "data")
+    with pytest.raises(DatasetUnavailable):
+        require("mnist", Settings(data_dir=home / "data"))

@@ -1,0 +1,159 @@
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from models.experiments import ExperimentSpec, Variant, merge_patch
+from tests.factories import job_spec
+
+
+@pytest.mark.parametrize(
+    ("target", "patch", "expected"),
+    # RFC 7396, appendix A, whole and in its order.
+    [
+        ({"a": "b"}, {"a": "c"}, {"a": "c"}),
+        ({"a": "b"}, {"b": "c"}, {"a": "b", "b": "c"}),
+        ({"a": "b"}, {"a": None}, {}),
+        ({"a": "b", "b": "c"}, {"a": None}, {"b": "c"}),
+        ({"a": ["b"]}, {"a": "c"}, {"a": "c"}),
+        ({"a": "c"}, {"a": ["b"]}, {"a": ["b"]}),
+        ({"a": {"b": "c"}}, {"a": {"b": "d", "c": None}}, {"a": {"b": "d"}}),
+        ({"a": [{"b": "c"}]}, {"a": [1]}, {"a": [1]}),
+        (["a", "b"], ["c", "d"], ["c", "d"]),
+        ({"a": "b"}, ["c"], ["c"]),
+        ({"a": "foo"}, None, None),
+        ({"a": "foo"}, "bar", "bar"),
+        ({"e": None}, {"a": 1}, {"e": None, "a": 1}),
+        ([1, 2], {"a": "b", "c": None}, {"a": "b"}),
+        ({}, {"a": {"bb": {"ccc": None}}}, {"a": {"bb": {}}}),
+    ],
+)
+def test_merge_patch_is_rfc_7396(target: Any, patch: Any, expected: Any) -> None:
+    assert merge_patch(target, patch) == expected
+
+
+def test_merge_patch_changes_neither_side() -> None:
+    target, patch = {"a": {"b": 1}}, {"a": {"c": 2, "b": None}}
+    merge_patch(target, patch)
+    assert (target, patch) == ({"a": {"b": 1}}, {"a": {"c": 2, "b": None}})
+
+
+def experiment(**fields: Any) -> ExperimentSpec:
+    document: dict[str, Any] = {
+        "name": "dropout or not",
+        "base": job_spec().model_dump(mode="json"),
+        "variants": [{"name": "none"}, {"name": "dropout", "changes": {"regularization": {"dropout": {}}}}],
+    }
+    return ExperimentSpec.model_validate(document | fields)
+
+
+def test_runs_go_seed_by_seed_so_that_pairs_finish_together() -> None:
+    runs = experiment(seeds=[7, 3]).runs()
+    assert [(variant, spec.seed) for variant, spec in runs] == [
+        ("none", 7),
+        ("dropout", 7),
+        ("none", 3),
+        ("dropout", 3),
+    ]
+    assert [spec.regularization.names for _, spec in runs] == [[], ["dropout"]] * 2
+    assert runs[1][1].name == "dropout, seed 7"
+
+
+def test_paired_runs_differ_in_nothing_but_the_variants_change() -> None:
+    plain, changed = (spec for _, spec in experiment().runs())
+    apart = {"name", "regularization"}
+    assert plain.model_dump(exclude=apart) == changed.model_dump(exclude=apart)
+
+
+def test_replicates_are_the_first_seeds() -> None:
+    assert experiment(replicates=3).run_seeds == [0, 1, 2]
+
+
+def test_resolved_spells_the_seeds_out_and_can_be_read_again() -> None:
+    resolved = experiment(replicates=2).resolved()
+    assert (resolved.seeds, resolved.replicates) == ((0, 1), None)
+    again = ExperimentSpec.model_validate(resolved.model_dump(mode="json"))
+    assert again.runs() == experiment(replicates=2).runs()
+
+
+def test_the_baseline_is_the_first_variant_unless_named() -> None:
+    assert experiment().baseline_name == "none"
+    assert experiment(baseline="dropout").baseline_name == "dropout"
+
+
+@pytest.mark.parametrize(
+    ("fields", "pointer"),
+    [
+        ({"variants": []}, "/variants"),
+        ({"variants": [{"name": "a"}, {"name": "a"}]}, "/variants"),
+        ({"seeds": []}, "/seeds"),
+        ({"seeds": [1, 2, 1]}, "/seeds"),
+        ({"seeds": [0], "replicates": 2}, "/replicates"),
+        ({"baseline": "no such variant"}, "/baseline"),
+    ],
+)
+def test_a_contradiction_points_at_a_field(fields: dict[str, Any], pointer: str) -> None:
+    with pytest.raises(ValidationError) as refused:
+        experiment(**fields)
+    [fault] = refused.value.errors()
+    assert fault["ctx"]["pointer"] == pointer
+
+
+@pytest.mark.parametrize(
+    ("fields", "location"),
+    [
+        ({"variants": [{"name": ""}]}, ("variants", 0, "name")),
+        ({"variants": [{"name": "a\0"}]}, ("variants", 0, "name")),
+        ({"variants": [{"name": "a", "changes": [1]}]}, ("variants", 0, "changes")),
+        ({"name": ""}, ("name",)),
+        ({"name": "a\0"}, ("name",)),
+        ({"seeds": [-1]}, ("seeds", 0)),
+        ({"replicates": 0}, ("replicates",)),
+        ({"base": {"training": {"epochs": 0}}}, ("base", "training", "epochs")),
+    ],
+)
+def test_a_value_out_of_bounds_is_refused_at_its_place(
+    fields: dict[str, Any], location: tuple[str | int, ...]
+) -> None:
+    with pytest.raises(ValidationError) as refused:
+        experiment(**fields)
+    assert [fault["loc"] for fault in refused.value.errors()] == [location]
+
+
+def test_a_change_that_makes_no_valid_job_is_located_within_its_variant() -> None:
+    spec = experiment(
+        variants=[
+            {"name": "fine"},
+            {"name": "no epochs", "changes": {"training": {"epochs": 0}}},
+            {"name": "unknown", "changes": {"regularization": {"magic": {}}}},
+            {"name": "not together", "changes": {"training": {"optimizer": {"momentum": 0.9}}}},
+        ]
+    )
+    assert [location for location, _ in spec.check_variants()] == [
+        ("variants", 1, "changes", "training", "epochs"),
+        ("variants", 2, "changes", "regularization", "magic"),
+        ("variants", 3, "changes", "training", "optimizer", "momentum"),
+    ]
+
+
+def test_valid_changes_have_no_faults() -> None:
+    assert experiment().check_variants() == []
+
+
+@pytest.mark.parametrize("field", ["seed", "name"])
+def test_a_variant_cannot_change_what_the_experiment_sets_itself(field: str) -> None:
+    changes = {"seed": 5} if field == "seed" else {"name": "mine"}
+    spec = experiment(variants=[{"name": "a", "changes": changes}])
+    [(location, detail)] = spec.check_variants()
+    assert location == ("variants", 0, "changes", field)
+    assert "experiment" in detail
+
+
+def test_null_removes_a_technique_of_the_base() -> None:
+    base = job_spec(regularization={"dropout": {}, "l2": {}})
+    spec = experiment(
+        base=base.model_dump(mode="json"),
+        variants=[{"name": "without", "changes": {"regularization": {"dropout": None}}}],
+    )
+    assert spec.spec_of(Variant.model_validate({"name": "x"}), 0).regularization.names == ["dropout", "l2"]
+    assert spec.runs()[0][1].regularization.names == ["l2"]

@@ -1,0 +1,26 @@
+from dataclasses import fields
+
+from models.records import EpochRecord, Progress, ResultRecord
+from models.tables import Epoch, Job, Result
+
+
+def names(record: type[EpochRecord | ResultRecord | Progress]) -> set[str]:
+    return {field.name for field in fields(record)}
+
+
+def test_an_epoch_record_fills_every_column_of_its_row() -> None:
+    assert names(EpochRecord) == set(Epoch.__table__.columns.keys()) - {"job_id", "attempt"}
+
+
+def test_a_result_record_fills_every_column_of_its_row() -> None:
+    assert names(ResultRecord) == set(Result.__table__.columns.keys()) - {"job_id"}
+
+
+def test_what_may_be_null_is_the_same_on_both_sides() -> None:
+    for record, table in ((EpochRecord, Epoch.__table__), (ResultRecord, Result.__table__)):
+        optional = {field.name for field in fields(record) if "None" in str(field.type)}
+        assert optional == {column.name for column in table.columns if column.nullable}
+
+
+def test_progress_names_columns_of_the_job() -> None:
+    assert names(Progress) < set(Job.__table__.columns.keys())

@@ -1,0 +1,80 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from models.settings import Settings, get_settings
+
+
+def test_empty_addresses_lead_into_the_home_folder(tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path)
+    assert settings.resolved_database_url == f"sqlite:///{tmp_path}/regbench.db"
+    assert settings.resolved_broker_url == f"redis+socket://{tmp_path}/redis.sock"
+    assert settings.resolved_artifacts_url == f"file://{tmp_path}/artifacts"
+
+
+def test_addresses_do_not_depend_on_where_a_process_goes_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert Settings(home=Path("here")).resolved_database_url == f"sqlite:///{tmp_path}/here/regbench.db"
+
+
+def test_given_addresses_are_used_as_they_are(tmp_path: Path) -> None:
+    addresses = {
+        "database_url": "postgresql+psycopg://host/regbench",
+        "broker_url": "redis://host:6379/1",
+        "artifacts_url": "s3://bucket/regbench",
+    }
+    settings = Settings.model_validate({"home": tmp_path, **addresses})
+    assert settings.resolved_database_url == addresses["database_url"]
+    assert settings.resolved_broker_url == addresses["broker_url"]
+    assert settings.resolved_artifacts_url == addresses["artifacts_url"]
+
+
+def test_settings_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REGBENCH_LEASE_SECONDS", "7.5")
+    monkeypatch.setenv("LEASE_SECONDS", "8.5")
+    assert Settings().lease_seconds == 7.5
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("worker_concurrency", -1),
+        ("training_threads", 0),
+        ("chunk_seconds", 0),
+        ("lease_seconds", 0),
+        ("max_parameters", 0),
+        ("max_experiment_jobs", 0),
+        ("max_body_bytes", 1023),
+        ("lease_seconds", "soon"),
+    ],
+)
+def test_a_setting_out_of_bounds_is_refused_by_name(name: str, value: Any) -> None:
+    with pytest.raises(ValidationError, match=name):
+        Settings.model_validate({name: value})
+
+
+def test_the_process_reads_its_settings_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    get_settings.cache_clear()
+    before = get_settings()
+    monkeypatch.setenv("REGBENCH_LEASE_SECONDS", "7.5")
+    assert get_settings() is before
+    get_settings.cache_clear()
+    assert get_settings().lease_seconds == 7.5
+    get_settings.cache_clear()
+
+
+def test_every_setting_is_described() -> None:
+    for name, field in Settings.model_fields.items():
+        assert field.description, name
+
+
+def test_an_empty_variable_is_one_that_is_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("DATA_DIR", "HOME", "LEASE_SECONDS"):
+        monkeypatch.setenv(f"REGBENCH_{name}", "")
+    assert Settings() == Settings.model_validate(
+        {"home": ".regbench", "data_dir": None, "lease_seconds": 30.0}
+    )

@@ -1,0 +1,53 @@
+"""The catalogue: every technique explains itself, and its numbers agree with each other."""
+
+from dataclasses import fields
+from typing import Any
+
+import pytest
+
+from models.techniques import CATALOGUE, About, Regularization
+
+
+@pytest.fixture(params=CATALOGUE)
+def technique(request: pytest.FixtureRequest) -> str:
+    name: str = request.param
+    return name
+
+
+def _parameters(technique: str) -> dict[str, dict[str, Any]]:
+    return CATALOGUE[technique].model_json_schema().get("properties", {})
+
+
+def test_the_catalogue_lists_what_a_job_may_ask_for() -> None:
+    assert list(CATALOGUE) == list(Regularization.model_fields)
+    for name, technique in CATALOGUE.items():
+        assert Regularization.model_fields[name].annotation == technique | None
+
+
+def test_every_technique_explains_itself(technique: str) -> None:
+    about = CATALOGUE[technique].about
+    assert isinstance(about, About)
+    assert CATALOGUE[technique].__doc__
+    for field in fields(About):
+        assert getattr(about, field.name).strip(), f"{technique} says nothing about its {field.name}"
+
+
+def test_every_parameter_is_described_and_bounded(technique: str) -> None:
+    for name, schema in _parameters(technique).items():
+        assert schema.get("description"), f"{technique}.{name}"
+        assert "default" in schema, f"{technique}.{name}"
+        if schema["type"] in ("number", "integer"):
+            assert "maximum" in schema, f"{technique}.{name}"
+            assert schema["minimum"] <= schema["default"] <= schema["maximum"]
+        else:
+            assert schema["type"] == "boolean" or schema["default"] in schema["enum"]
+
+
+def test_what_is_off_leaves_no_trace_in_the_document() -> None:
+    assert Regularization().model_dump(mode="json") == {}
+    assert Regularization.model_validate({"l1": None, "l2": {}}).model_dump() == {"l2": {"factor": 1e-4}}
+
+
+def test_names_follow_the_catalogue_whatever_the_order_of_the_document() -> None:
+    everything = Regularization.model_validate({name: {} for name in reversed(CATALOGUE)})
+    assert everything.names == list(CATALOGUE)

@@ -1,0 +1,60 @@
+"""Pages lead somewhere, speak of files that are there, and show examples that work.
+
+What docs/reference says is compared with the code in tests/unit/models/test_reference.py.
+"""
+
+import re
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from models.experiments import ExperimentSpec
+
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
+PAGES = sorted([*DOCS.rglob("*.md"), ROOT / "README.md"])
+FOLDERS = "api|worker|models|client|migrations|tests|bench|docs"
+
+# `a \| b` is one cell.
+_CELL_BORDER = re.compile(r"(?<!\\)\|")
+
+
+def _links(page: Path) -> set[str]:
+    """Where a page's links lead, outside this repository and within a page left out."""
+    targets = re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text())
+    return {target for target in targets if "://" not in target}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_somewhere(page: Path) -> None:
+    broken = [target for target in _links(page) if not (page.parent / target).exists()]
+    assert not broken
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_files_that_a_page_speaks_of_are_there(page: Path) -> None:
+    spoken_of = re.findall(rf"`((?:{FOLDERS})/[\w./-]+)`", page.read_text())
+    missing = [name for name in spoken_of if not (ROOT / name).exists()]
+    assert not missing
+
+
+def test_every_page_can_be_found_from_the_index() -> None:
+    linked = {(DOCS / target).resolve() for target in _links(DOCS / "index.md")}
+    missing = {page for page in DOCS.rglob("*.md") if page.name != "index.md"} - linked
+    assert not missing, f"docs/index.md leads to none of {sorted(page.name for page in missing)}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_row_of_a_table_has_as_many_cells_as_the_one_above(page: Path) -> None:
+    for above, line in pairwise(page.read_text().splitlines()):
+        if above.startswith("|") and line.startswith("|"):
+            assert len(_CELL_BORDER.findall(above)) == len(_CELL_BORDER.findall(line)), line
+
+
+def test_the_example_of_an_experiment_works() -> None:
+    text = (DOCS / "how-to" / "own-experiment.md").read_text()
+    [example] = re.findall(r"-d '(\{.*?\})'", text, flags=re.DOTALL)
+    experiment = ExperimentSpec.model_validate_json(example)
+    assert not experiment.check_variants()
+    assert len(experiment.runs()) == 30

@@ -1,0 +1,50 @@
+"""Who imports whom, and what an import costs."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+HEAVY = {"celery", "fastapi", "keras", "scipy", "tensorflow"}
+
+
+def loaded_by(module: str) -> set[str]:
+    """The top-level packages that a fresh interpreter has after importing `module`."""
+    program = f"import {module}, sys; print(*{{name.partition('.')[0] for name in sys.modules}})"
+    finished = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, check=True, capture_output=True, text=True
+    )
+    return set(finished.stdout.split())
+
+
+def test_imports_run_one_way() -> None:
+    lint = Path(sys.executable).with_name("lint-imports")
+    finished = subprocess.run([lint, "--no-cache"], cwd=ROOT, check=False, capture_output=True, text=True)
+    assert finished.returncode == 0, finished.stdout + finished.stderr
+    assert "0 broken" in finished.stdout
+
+
+@pytest.mark.parametrize(
+    "module",
+    ["models.spec", "models.experiments", "models.states", "models.techniques", "models.settings"],
+)
+def test_the_pure_parts_load_nothing_heavy_and_no_database(module: str) -> None:
+    assert not loaded_by(module) & (HEAVY | {"sqlalchemy", "redis", "fsspec", "numpy"})
+
+
+@pytest.mark.parametrize(
+    "module", ["models.tables", "models.database", "models.store.queue", "models.doorbell"]
+)
+def test_the_store_loads_nothing_heavy(module: str) -> None:
+    assert not loaded_by(module) & HEAVY
+
+
+@pytest.mark.parametrize("module", ["client.client", "client.cli"])
+def test_the_client_needs_neither_service_nor_database(module: str) -> None:
+    assert not loaded_by(module) & (HEAVY | {"sqlalchemy", "fsspec", "numpy"})
+
+
+def test_the_api_loads_no_tensorflow() -> None:
+    assert not loaded_by("api.app") & {"tensorflow", "keras", "mlxtend", "sklearn"}
