@@ -1,0 +1,52 @@
+"""Hosts and ports: which are free, which are private, and how this machine reaches them."""
+
+import errno
+import socket
+from ipaddress import ip_address
+
+from client.errors import StackError
+
+_ANY = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 (looked up, not bound)
+
+
+def url_of(host: str, port: int) -> str:
+    """Where this machine reaches an API that listens there."""
+    reachable = _ANY.get(host, host)
+    return f"http://[{reachable}]:{port}" if ":" in reachable else f"http://{reachable}:{port}"
+
+
+def loopback_only(host: str) -> bool:
+    """Whether only this machine can reach an API that listens there."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def free_port(host: str = "127.0.0.1") -> int:
+    """A port that nothing listens on now."""
+    with socket.socket() as probe:
+        probe.bind((host, 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def check_port(host: str, port: int) -> None:
+    """Nothing, if an API can listen there.
+
+    Raises:
+        StackError: it cannot.
+    """
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family) as probe:
+            # As the API will: a connection that has just closed does not keep the port.
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise StackError(
+                f"Something else listens on port {port} of {host}.",
+                "Choose another port with --port, or `make up PORT=...`.",
+            ) from None
+        raise StackError(f"Cannot listen on port {port} of {host}: {error.strerror}.") from None

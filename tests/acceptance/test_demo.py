@@ -1,0 +1,39 @@
+"""`regbench demo` on a machine with an empty home, no data and no network."""
+
+import json
+import os
+import re
+import subprocess
+from pathlib import Path
+
+from tests.acceptance.conftest import DEADLINE_SECONDS, REGBENCH, processes_of
+
+NOWHERE = "http://127.0.0.1:9"
+
+
+def test_the_demo_compares_reports_and_leaves_nothing_running(tmp_path: Path) -> None:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("REGBENCH_")}
+    environment |= {"HOME": str(tmp_path), "KERAS_HOME": str(tmp_path / "keras")}
+    environment |= {"HTTPS_PROXY": NOWHERE, "https_proxy": NOWHERE, "HTTP_PROXY": NOWHERE}
+
+    done = subprocess.run(
+        [*REGBENCH, "demo", "--epochs", "1"],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=DEADLINE_SECONDS,
+    )
+
+    assert done.returncode == 0, done.stderr
+    folder = tmp_path / ".regbench" / "demo"
+    assert "Full MNIST cannot be had: mnist is not on this machine" in done.stderr
+    assert "Dataset: mnist_5k (4,000 images to train and validate on, 1,000 to test on)." in done.stderr
+    for variant in ("without Dropout", "with Dropout"):
+        line = rf"^Model {variant} - Test Loss: \d\.\d{{4}}, Test Accuracy: 0\.\d{{4}}\s*$"
+        assert re.search(line, done.stdout, re.MULTILINE), done.stdout
+    assert (folder / "report.md").read_text() == done.stdout
+    assert (folder / "report.html").read_text().lower().startswith("<!doctype html>")
+    json.loads((folder / "report.json").read_text())
+    assert processes_of(folder) == {}

@@ -1,0 +1,187 @@
+"""client.cli: exit codes, and what goes to stdout and to stderr."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from client.cli import app
+from tests.unit.client.conftest import Service
+from tests.unit.client.documents import epoch, job, page, problem
+
+FAILURE = {"code": "diverged", "message": "the loss is not a number", "retryable": False}
+
+
+def run(service: Service, *arguments: str, stdin: str = "") -> Any:
+    return CliRunner().invoke(app, list(arguments), input=stdin, env={"REGBENCH_URL": service.url})
+
+
+def ending(service: Service, *jobs: dict[str, Any]) -> list[str]:
+    for each in jobs:
+        service.answer(f"GET /v1/jobs/{each['id']}", (200, each))
+        service.answer(f"GET /v1/jobs/{each['id']}/epochs", (200, {"items": [epoch(2)]}))
+    return [each["id"] for each in jobs]
+
+
+@pytest.mark.parametrize(
+    ("states", "code"),
+    [
+        (["succeeded"], 0),
+        (["failed"], 1),
+        (["cancelled"], 2),
+        (["succeeded", "cancelled"], 2),
+        (["succeeded", "cancelled", "failed"], 1),
+    ],
+)
+def test_watch_ends_with_the_worst_outcome(service: Service, states: Sequence[str], code: int) -> None:
+    jobs = [job(state, id=f"job_{number}") for number, state in enumerate(states)]
+    result = run(service, "watch", *ending(service, *jobs))
+    assert result.exit_code == code
+    assert result.stdout == ""
+
+
+def test_watch_says_why_a_job_failed(service: Service) -> None:
+    result = run(service, "watch", *ending(service, job("failed", error=FAILURE)))
+    assert "dropout 0.5 (job_1) failed: the loss is not a number" in result.stderr
+
+
+def test_watch_takes_an_experiment_for_its_jobs(service: Service) -> None:
+    service.answer("GET /v1/experiments/exp_1", (200, {"id": "exp_1", "name": "dropout"}))
+    service.answer("GET /v1/jobs", (200, page(job("cancelled", experiment_id="exp_1"))))
+    ending(service, job("cancelled"))
+    assert run(service, "watch", "exp_1").exit_code == 2
+
+
+def test_ctrl_c_ends_the_watching_and_not_the_job(service: Service) -> None:
+    ending(service, job("running"))
+    watch = subprocess.Popen(
+        [sys.executable, "-m", "client.cli", "watch", "job_1", "--url", service.url],
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    while len(service.requests) < 3:
+        assert watch.poll() is None
+        time.sleep(0.05)
+    watch.send_signal(signal.SIGINT)
+    _, stderr = watch.communicate(timeout=60)
+    assert watch.returncode == 130
+    assert "the jobs go on. Watch again with: regbench watch job_1" in stderr
+    assert "Traceback" not in stderr
+    assert not [request for request in service.requests if request.method == "POST"]
+
+
+def test_submit_prints_the_id_and_nothing_else_on_stdout(service: Service, tmp_path: Path) -> None:
+    (tmp_path / "job.json").write_text('{"seed": 7}')
+    service.answer("POST /v1/jobs", (202, job()))
+    result = run(service, "submit", str(tmp_path / "job.json"))
+    assert (result.exit_code, result.stdout) == (0, "job_1\n")
+    assert "regbench watch job_1" in result.stderr
+    assert service.requests[0].body == {"seed": 7}
+
+
+def test_submit_reads_stdin_and_prints_the_job_as_json(service: Service) -> None:
+    service.answer("POST /v1/jobs", (202, job()))
+    result = run(service, "submit", "-", "--json", stdin='{"seed": 7}')
+    assert json.loads(result.stdout) == job()
+
+
+@pytest.mark.parametrize("document", [{"preset": "dropout-vs-none"}, {"name": "mine", "variants": []}])
+def test_submit_sees_that_a_document_is_an_experiment(service: Service, document: dict[str, Any]) -> None:
+    service.answer("POST /v1/experiments", (202, {"id": "exp_1", "name": "mine"}))
+    result = run(service, "submit", "-", stdin=json.dumps(document))
+    assert (result.exit_code, result.stdout) == (0, "exp_1\n")
+    assert service.requests[0].body == document
+
+
+def test_what_the_service_refuses_is_said_with_the_field(service: Service) -> None:
+    errors = [{"pointer": "/training/epochs", "detail": "must be at least 1"}]
+    service.answer("POST /v1/jobs", (422, problem(422, errors=errors)))
+    result = run(service, "submit", "-", stdin='{"training": {"epochs": 0}}')
+    assert (result.exit_code, result.stdout) == (4, "")
+    assert result.stderr.splitlines() == [
+        "regbench: Invalid: One field is wrong.",
+        "/training/epochs: must be at least 1",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["frobnicate"], "No such command"),
+        (["watch"], "Missing argument"),
+        (["report", "exp_1", "--format", "pdf"], "'pdf' is not one of"),
+        (["submit", "no-such-file.json"], "cannot read no-such-file.json"),
+        (["submit", "-"], "- is not JSON"),
+        (["demo", "--epochs", "0"], "--epochs"),
+        (["up", "--port", "65536"], "--port"),
+    ],
+)
+def test_a_command_line_that_makes_no_sense_is_refused(
+    service: Service, arguments: list[str], said: str
+) -> None:
+    result = run(service, *arguments, stdin="{seed: 7}")
+    assert result.exit_code == 4
+    assert said in result.stderr
+    assert service.requests == []
+
+
+def test_a_service_that_cannot_be_reached_is_a_refusal_with_a_hint() -> None:
+    result = CliRunner().invoke(app, ["jobs", "--url", "http://127.0.0.1:9"])
+    assert result.exit_code == 4
+    assert "No service answers at http://127.0.0.1:9" in result.stderr
+    assert "regbench up" in result.stderr
+
+
+def test_jobs_are_listed_one_a_line_up_to_the_limit(service: Service) -> None:
+    result_of_job = {"test_accuracy": 0.97654, "test_loss": 0.1}
+    done = job("succeeded", id="job_2", result=result_of_job)
+    service.answer("GET /v1/jobs", (200, page(done, job(), job(id="job_0"), next_cursor="more")))
+    result = run(service, "jobs", "--limit", "2", "--state", "queued", "--state", "succeeded")
+    assert [line.split() for line in result.stdout.splitlines()] == [
+        ["job_2", "succeeded", "2/10", "0.9765", "dropout", "0.5"],
+        ["job_1", "queued", "2/10", "-", "dropout", "0.5"],
+    ]
+    assert service.requests[0].query == {"limit": ["2"], "state": ["queued", "succeeded"]}
+    assert len(service.requests) == 1
+
+
+def test_a_report_goes_to_stdout_or_to_a_file(service: Service, tmp_path: Path) -> None:
+    service.answer("GET /v1/experiments/exp_1/report", (200, "# größer\n".encode()))
+    assert run(service, "report", "exp_1").stdout == "# größer\n"
+    result = run(service, "report", "exp_1", "--format", "html", "--output", str(tmp_path / "r.html"))
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert (tmp_path / "r.html").read_text() == "# größer\n"
+    assert [request.query for request in service.requests] == [{"format": ["md"]}, {"format": ["html"]}]
+
+
+def test_a_report_of_jobs_is_asked_for_by_their_ids(service: Service) -> None:
+    service.answer("GET /v1/reports", (200, b"{}"))
+    assert run(service, "report", "job_1", "job_2", "--format", "json").stdout == "{}"
+
+
+def test_a_file_that_cannot_be_written_is_one_sentence(service: Service, tmp_path: Path) -> None:
+    service.answer("GET /v1/experiments/exp_1/report", (200, b"# report"))
+    result = run(service, "report", "exp_1", "--output", str(tmp_path / "nowhere" / "r.md"))
+    assert result.exit_code == 1
+    assert "No such file or directory" in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+
+
+def test_cancel_asks_for_each_job(service: Service) -> None:
+    service.answer("POST /v1/jobs/job_1/cancel", (202, job("running")))
+    assert run(service, "cancel", "job_1").exit_code == 0
+    assert run(service, "cancel", "job_2").exit_code == 4
+
+
+def test_a_setting_that_makes_no_sense_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REGBENCH_WORKER_CONCURRENCY", "many")
+    result = CliRunner().invoke(app, ["up"])
+    assert result.exit_code == 1
+    assert "REGBENCH_WORKER_CONCURRENCY" in result.stderr

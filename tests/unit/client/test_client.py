@@ -1,0 +1,144 @@
+"""client.client: what is sent, and what becomes of each kind of answer."""
+
+import httpx
+import pytest
+
+from client.client import Regbench
+from client.errors import ProblemError, Unreachable
+from models.errors import FieldError
+from models.spec import JobSpec
+from models.states import JobState
+from tests.unit.client.conftest import Service
+from tests.unit.client.documents import epoch, job, page, problem
+
+
+def test_a_job_is_sent_with_what_was_set_and_nothing_else(service: Service) -> None:
+    service.answer("POST /v1/jobs", (202, job()))
+    with Regbench(service.url) as client:
+        stored = client.submit_job(JobSpec.model_validate({"seed": 3, "regularization": {"dropout": {}}}))
+    assert (stored.id, stored.state) == ("job_1", JobState.QUEUED)
+    assert service.requests[0].body == {"seed": 3, "regularization": {"dropout": {}}}
+
+
+def test_fields_that_the_client_does_not_know_are_kept(service: Service) -> None:
+    service.answer("GET /v1/jobs/job_1", (200, job(invented_later=[1, 2])))
+    with Regbench(service.url) as client:
+        assert '"invented_later": [\n' in client.job("job_1").json_text()
+
+
+def test_listing_goes_through_all_pages(service: Service) -> None:
+    service.answer(
+        "GET /v1/jobs",
+        (200, page(job(id="job_3"), job(id="job_2"), next_cursor="c1")),
+        (200, page(job(id="job_1"))),
+    )
+    with Regbench(service.url) as client:
+        found = client.jobs(states=[JobState.QUEUED, JobState.RUNNING], experiment="exp_1")
+        assert [each.id for each in found] == ["job_3", "job_2", "job_1"]
+    assert [request.query.get("cursor") for request in service.requests] == [None, ["c1"]]
+    assert {tuple(request.query["state"]) for request in service.requests} == {("queued", "running")}
+    assert {tuple(request.query["experiment"]) for request in service.requests} == {("exp_1",)}
+
+
+def test_an_experiments_jobs_come_in_the_order_of_their_making(service: Service) -> None:
+    service.answer("GET /v1/jobs", (200, page(job(id="job_2"), job(id="job_1"))))
+    with Regbench(service.url) as client:
+        assert [each.id for each in client.jobs_of("exp_1")] == ["job_1", "job_2"]
+
+
+def test_epochs_are_asked_for_from_a_given_one_on(service: Service) -> None:
+    service.answer("GET /v1/jobs/job_1/epochs", (200, {"items": [epoch(3)]}))
+    with Regbench(service.url) as client:
+        assert [each.epoch for each in client.epochs("job_1", after=2)] == [3]
+    assert service.requests[0].query == {"after": ["2"]}
+
+
+def test_a_report_is_asked_for_in_its_format_and_comes_as_it_is(service: Service) -> None:
+    service.answer("GET /v1/experiments/exp_1/report", (200, "größer".encode()))
+    service.answer("GET /v1/reports", (200, b"a,b\n"))
+    with Regbench(service.url) as client:
+        assert client.report("exp_1", "md").decode() == "größer"
+        assert client.report_of_jobs(["job_1", "job_2"], "csv") == b"a,b\n"
+    assert [request.query for request in service.requests] == [
+        {"format": ["md"]},
+        {"job": ["job_1", "job_2"], "format": ["csv"]},
+    ]
+
+
+def test_a_service_that_is_not_ready_says_what_is_missing(service: Service) -> None:
+    checks = {"database": "ok", "worker": "no worker answers"}
+    service.answer("GET /readyz", (503, {"status": "not ready", "checks": checks}))
+    with Regbench(service.url) as client:
+        readiness = client.readiness()
+    assert not readiness.ready
+    assert readiness.missing == ["worker"]
+
+
+def test_a_problem_keeps_all_that_the_service_said(service: Service) -> None:
+    errors = [{"pointer": "/training/epochs", "detail": "must be at least 1"}]
+    service.answer("POST /v1/jobs", (422, problem(422, errors=errors)))
+    with Regbench(service.url) as client, pytest.raises(ProblemError) as caught:
+        client.submit_job({"training": {"epochs": 0}})
+    assert caught.value.status == 422
+    assert caught.value.errors == [FieldError("/training/epochs", "must be at least 1")]
+    assert caught.value.request_id == "req_1"
+    assert caught.value.message == "Invalid: One field is wrong."
+    assert caught.value.hint == "/training/epochs: must be at least 1"
+    assert not caught.value.temporary
+
+
+def test_a_fault_that_the_detail_names_is_not_said_twice(service: Service) -> None:
+    fault = {"pointer": "/seed", "detail": "must not be negative"}
+    document = problem(422, detail="/seed: must not be negative", errors=[fault])
+    service.answer("POST /v1/jobs", (422, document))
+    with Regbench(service.url) as client, pytest.raises(ProblemError) as caught:
+        client.submit_job({"seed": -1})
+    assert caught.value.hint == ""
+
+
+@pytest.mark.parametrize("body", [b"<html>Bad gateway</html>", b"[]", b""])
+def test_an_error_without_a_problem_document_is_told_by_its_status(service: Service, body: bytes) -> None:
+    service.answer("GET /v1/jobs/job_1", (502, body))
+    with Regbench(service.url) as client, pytest.raises(ProblemError) as caught:
+        client.job("job_1")
+    assert caught.value.message == "HTTP 502 Bad Gateway"
+    assert caught.value.temporary
+
+
+@pytest.mark.parametrize("body", [b"<html>hello</html>", b'{"id": "job_1"}'])
+def test_an_answer_of_something_else_is_no_job(service: Service, body: bytes) -> None:
+    service.answer("GET /v1/jobs/job_1", (200, body))
+    with Regbench(service.url) as client, pytest.raises(Unreachable, match="is not Regbench"):
+        client.job("job_1")
+
+
+@pytest.mark.parametrize(
+    ("failure", "message"),
+    [
+        (httpx.ConnectError("refused"), "No service answers at http://regbench.test"),
+        (httpx.ReadTimeout("slow"), "did not answer in time"),
+        (httpx.RemoteProtocolError("torn"), "No service answers"),
+    ],
+)
+def test_every_failure_of_the_network_is_one_error(failure: httpx.TransportError, message: str) -> None:
+    def fail(request: httpx.Request) -> httpx.Response:
+        raise failure
+
+    with (
+        Regbench("http://regbench.test/", transport=httpx.MockTransport(fail)) as client,
+        pytest.raises(Unreachable, match=message),
+    ):
+        client.job("job_1")
+
+
+@pytest.mark.parametrize("url", ["regbench", "ftp://127.0.0.1", "http://[", "http://127.0.0.1:port"])
+def test_an_address_that_makes_no_sense_is_unreachable(url: str) -> None:
+    with pytest.raises(Unreachable), Regbench(url) as client:
+        client.readiness()
+
+
+def test_a_proxy_is_not_asked_for_this_machine(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+    service.answer("GET /healthz", (200, {"status": "ok"}))
+    with Regbench(service.url) as client:
+        assert client.alive()

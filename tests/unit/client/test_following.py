@@ -1,0 +1,125 @@
+"""client.following and client.progress: jobs are followed to their end and shown on the way."""
+
+import io
+
+import pytest
+from rich.console import Console
+
+from client.client import Regbench
+from client.errors import ProblemError, StackError, Unreachable
+from client.following import follow
+from client.progress import Bars, Lines, display_on
+from client.resources import Job
+from models.states import JobState
+from tests.unit.client.conftest import Service
+from tests.unit.client.documents import epoch, job, page, problem
+
+HISTORY = "GET /v1/jobs/job_1/epochs"
+
+
+def plain() -> Console:
+    return Console(file=io.StringIO())
+
+
+def printed(console: Console) -> str:
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+def test_a_job_is_followed_to_its_end(service: Service) -> None:
+    service.answer("GET /v1/jobs/job_1", (200, job("running")), (200, job("succeeded")))
+    service.answer(HISTORY, (200, {"items": [epoch(1), epoch(2)]}))
+    console = plain()
+    with Regbench(service.url) as client, display_on(console) as display:
+        ended = follow(client, [Job.model_validate(job())], display, poll_seconds=0)
+    assert [each.state for each in ended] == [JobState.SUCCEEDED]
+    assert printed(console).splitlines() == [
+        "dropout 0.5: 25 %, running, epoch 2/10, val. accuracy 0.9000, 8 s left",
+        "dropout 0.5: 100 %, succeeded, epoch 2/10, val. accuracy 0.9000",
+    ]
+
+
+def test_the_history_is_read_once_for_each_new_epoch(service: Service) -> None:
+    service.answer("GET /v1/jobs/job_1", (200, job("running")), (200, job("running")), (200, job("failed")))
+    service.answer(HISTORY, (200, {"items": [epoch(1), epoch(2)]}))
+    with Regbench(service.url) as client, display_on(plain()) as display:
+        follow(client, [Job.model_validate(job())], display, poll_seconds=0)
+    assert [request.query for request in service.requests if request.path.endswith("epochs")] == [
+        {"after": ["0"]}
+    ]
+
+
+def test_an_experiments_jobs_are_asked_for_together(service: Service) -> None:
+    first, second = (job("cancelled", id=f"job_{number}", experiment_id="exp_1") for number in (1, 2))
+    service.answer("GET /v1/jobs", (200, page(second, first)))
+    service.answer(HISTORY, (200, {"items": []}))
+    service.answer("GET /v1/jobs/job_2/epochs", (200, {"items": []}))
+    waiting = [Job.model_validate(each | {"state": "queued"}) for each in (first, second)]
+    with Regbench(service.url) as client, display_on(plain()) as display:
+        ended = follow(client, waiting, display, poll_seconds=0)
+    assert [(each.id, each.state) for each in ended] == [
+        ("job_1", JobState.CANCELLED),
+        ("job_2", JobState.CANCELLED),
+    ]
+    assert not [request for request in service.requests if request.path == "/v1/jobs/job_1"]
+
+
+def test_a_service_that_is_away_for_a_moment_is_waited_for(service: Service) -> None:
+    service.answer(
+        "GET /v1/jobs/job_1",
+        (503, problem(503, title="Unavailable", detail="no database")),
+        (503, problem(503)),
+        (200, job("succeeded")),
+    )
+    service.answer(HISTORY, (200, {"items": []}))
+    console = plain()
+    with Regbench(service.url) as client, display_on(console) as display:
+        follow(client, [Job.model_validate(job())], display, poll_seconds=0)
+    assert printed(console).count("Waiting for it") == 1
+
+
+def test_a_service_that_stays_away_is_not_waited_for_for_ever() -> None:
+    with Regbench("http://127.0.0.1:9") as client, display_on(plain()) as display, pytest.raises(Unreachable):
+        follow(client, [Job.model_validate(job())], display, poll_seconds=0, patience_seconds=0)
+
+
+def test_a_job_that_is_gone_ends_the_watch(service: Service) -> None:
+    with (
+        Regbench(service.url) as client,
+        display_on(plain()) as display,
+        pytest.raises(ProblemError, match="Not found"),
+    ):
+        follow(client, [Job.model_validate(job())], display, poll_seconds=0)
+
+
+def test_a_dead_part_of_the_stack_ends_the_watch(service: Service) -> None:
+    def check() -> None:
+        raise StackError("The worker has ended.")
+
+    with Regbench(service.url) as client, display_on(plain()) as display, pytest.raises(StackError):
+        follow(client, [Job.model_validate(job())], display, check=check)
+
+
+def test_without_a_terminal_there_are_no_control_characters_and_few_lines() -> None:
+    console = plain()
+    with display_on(console) as display:
+        assert isinstance(display, Lines)
+        for _ in range(50):
+            display.show(Job.model_validate(job("running", name="[bold]x[/bold]")), None)
+    assert printed(console) == "[bold]x[/bold]: 25 %, running, epoch 2/10, 8 s left\n"
+
+
+def test_on_a_terminal_there_is_a_bar_for_each_job(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm")
+    console = Console(file=io.StringIO(), force_terminal=True, width=80)
+    with display_on(console) as display:
+        assert isinstance(display, Bars)
+        display.show(Job.model_validate(job("running", id="job_1", name="without Dropout, seed 0")), 0.9)
+        display.show(Job.model_validate(job("queued", id="job_2", name="two")), None)
+    one, two = (
+        [line for line in printed(console).splitlines() if name in line][-1] for name in ("without", "two")
+    )
+    assert "25 % epoch 2/10, val. accuracy 0.9000, 8 s left" in one
+    assert "25 % queued, epoch 2/10" in two
+    assert "\x1b[3" not in printed(console), "NO_COLOR is set, and colours were printed"

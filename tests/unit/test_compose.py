@@ -1,0 +1,90 @@
+"""docker-compose.yml has the structure that a deployment needs, and runs what is run natively."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from client import stack
+
+ROOT = Path(__file__).parents[2]
+TEXT = (ROOT / "docker-compose.yml").read_text()
+SERVICES: dict[str, Any] = yaml.safe_load(TEXT)["services"]
+LONG_RUNNING = ["api", "postgres", "redis", "worker"]
+OURS = ["api", "migrate", "worker"]
+
+
+def test_it_has_the_parts_of_a_deployment() -> None:
+    assert sorted(SERVICES) == sorted([*LONG_RUNNING, "migrate"])
+
+
+@pytest.mark.parametrize("service", LONG_RUNNING)
+def test_a_long_running_service_has_a_healthcheck(service: str) -> None:
+    assert SERVICES[service]["healthcheck"]["test"][0] in {"CMD", "CMD-SHELL"}
+    assert SERVICES[service]["restart"] == "unless-stopped"
+
+
+def test_the_migration_runs_once() -> None:
+    assert SERVICES["migrate"]["restart"] == "no"
+    assert SERVICES["migrate"]["depends_on"] == {"postgres": {"condition": "service_healthy"}}
+
+
+@pytest.mark.parametrize("service", ["api", "worker"])
+def test_api_and_worker_wait_for_what_they_need(service: str) -> None:
+    assert SERVICES[service]["depends_on"] == {
+        "migrate": {"condition": "service_completed_successfully"},
+        "postgres": {"condition": "service_healthy"},
+        "redis": {"condition": "service_healthy"},
+    }
+
+
+@pytest.mark.parametrize(
+    ("service", "arguments"),
+    [
+        ("migrate", stack.MIGRATION),
+        ("worker", stack.WORKER),
+        ("api", (*stack.API, "--host", "0.0.0.0", "--port", "8000")),  # noqa: S104 (inside its container)
+    ],
+)
+def test_the_commands_are_those_of_the_embedded_stack(service: str, arguments: tuple[str, ...]) -> None:
+    assert SERVICES[service]["command"] == ["python", *arguments]
+
+
+def test_api_and_worker_share_database_broker_and_files() -> None:
+    assert SERVICES["api"]["environment"] == SERVICES["worker"]["environment"]
+    assert SERVICES["api"]["volumes"] == SERVICES["worker"]["volumes"] == ["data:/data"]
+
+
+def test_only_the_api_is_published_and_only_on_loopback() -> None:
+    published = {name: service["ports"] for name, service in SERVICES.items() if "ports" in service}
+    assert published == {"api": ["127.0.0.1:8000:8000"]}
+
+
+def test_every_password_comes_from_the_environment() -> None:
+    secrets = re.findall(r"^\s*\w*(?:PASSWORD|SECRET|KEY|TOKEN)\w*:\s*(.+)$", TEXT, re.MULTILINE)
+    assert secrets
+    assert all(secret.startswith("${POSTGRES_PASSWORD:?") for secret in secrets)
+    assert re.findall(r"://[^/\s]*:[^/\s]*@", TEXT) == []
+
+
+@pytest.mark.parametrize("service", ["postgres", "redis"])
+def test_images_are_pinned(service: str) -> None:
+    assert re.fullmatch(r"\w+:\d+\.\d+[\w.-]*", SERVICES[service]["image"])
+
+
+@pytest.mark.parametrize("service", OURS)
+def test_our_images_are_built_from_extras_that_exist(service: str) -> None:
+    extras = SERVICES[service]["build"]["args"]["EXTRAS"]
+    assert f"\n{extras} = [" in (ROOT / "pyproject.toml").read_text()
+    assert SERVICES[service]["image"] == f"regbench-{extras}"
+
+
+def test_the_image_runs_as_a_plain_user_from_a_pinned_base() -> None:
+    lines = (ROOT / "Dockerfile").read_text().splitlines()
+    final_stage = lines[max(number for number, line in enumerate(lines) if line.startswith("FROM ")) :]
+    assert [line for line in final_stage if line.startswith("USER ")] == ["USER regbench"]
+    bases = {line.split()[1] for line in lines if line.startswith("FROM ")}
+    assert len(bases) == 1
+    assert re.fullmatch(r"python:3\.11\.\d+-slim-\w+", bases.pop())
