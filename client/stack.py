@@ -146,6 +146,8 @@ class _Starter:
         self._running = running
         # As this process sees them, whatever a .env file says.
         self._environment = os.environ | {
+            # So that what a part says last stands last in its log.
+            "PYTHONUNBUFFERED": "1",
             "REGBENCH_HOME": str(self._home),
             "REGBENCH_DATABASE_URL": settings.database_url,
             "REGBENCH_BROKER_URL": settings.broker_url,

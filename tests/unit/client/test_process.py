@@ -74,7 +74,7 @@ def test_a_child_that_runs_passes_its_check(running: Child, log: Path) -> None:
 
 def test_a_child_that_fails_is_told_with_its_last_line_of_this_run(log: Path) -> None:
     log.write_text("a line of an earlier run\n")
-    child = start("import sys; print('first'); sys.exit('no such database')", log)
+    child = start("import sys; print('first', flush=True); sys.exit('no such database')", log)
     with pytest.raises(
         StackError, match=r"^The part has ended with exit code 1: no such database$"
     ) as caught:
