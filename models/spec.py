@@ -110,7 +110,7 @@ class ModelSpec(_Part):
 class OptimizerSpec(_Part):
     """How weights follow gradients. Everything else is as Keras sets it."""
 
-    name: Literal["adam", "sgd"] = Field("adam", description="`sgd` takes `momentum`")
+    name: Literal["adam", "rmsprop", "sgd"] = Field("adam", description="`sgd` takes `momentum`")
     learning_rate: float = Field(0.001, gt=0, le=10, description="Step size")
     momentum: float = Field(0.0, ge=0, lt=1, description="Of SGD")
 

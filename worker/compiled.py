@@ -20,7 +20,9 @@ from numpy.typing import NDArray
 from models.spec import JobSpec
 from worker.datasets import Examples
 from worker.network import build_network, kernels, set_initial_weights
-from worker.regularizers import HashDropout, Penalty, StepClock, has_l1, has_l2
+from worker.techniques.loss import Objective
+from worker.techniques.noise import KINDS, StepClock, configure_noise
+from worker.techniques.steps import StepRules
 
 Tensor = Any
 Weights = list[NDArray[np.float32]]
@@ -56,8 +58,11 @@ class Program:
 
     def __init__(self, spec: JobSpec) -> None:
         self._clock = StepClock()
-        self.network = build_network(spec, lambda _rate, name: HashDropout(self._clock, name))
-        self._penalty = Penalty(spec, self.network)
+        self.network = build_network(
+            spec, lambda technique, _strength, name: KINDS[technique](self._clock, name)
+        )
+        self._objective = Objective(spec, self.network)
+        self._rules = StepRules(spec, self.network)
         self._optimizer = _optimizer(spec)
         self._optimizer.build(self.network.trainable_variables)
         # Kept over the chunks of an epoch, so that the sums do not depend on where a chunk ended.
@@ -72,13 +77,9 @@ class Program:
         set_initial_weights(self.network, spec.seed)
         for variable in self._optimizer.variables:
             variable.assign(keras.ops.zeros_like(variable))
-        self._optimizer.learning_rate = spec.training.optimizer.learning_rate
-        self._penalty.configure(spec)
-        dropout = spec.regularization.dropout
-        for layer in self.network.layers:
-            if isinstance(layer, HashDropout) and dropout:
-                rate = dropout.input_rate if layer.name == "input_dropout" else dropout.rate
-                layer.configure(rate, spec.seed)
+        self._objective.configure(spec)
+        self._rules.configure(spec)
+        configure_noise(self.network, spec)
 
     def compile(self, examples: DeviceExamples, batch_sizes: set[int], steps: int) -> float:
         """Compile for these shapes, if that is still to be done; returns the seconds that it took."""
@@ -88,11 +89,11 @@ class Program:
             # No step is run, so no weight moves.
             self.run_steps(examples, tf.zeros(shape, tf.int32), first=0, last=0, done_before=0)
         self.logits(examples.images[:1])
-        self.begin_epoch()
         return time.perf_counter() - began
 
-    def begin_epoch(self) -> None:
-        """Set the sums to zero."""
+    def begin_epoch(self, learning_rate: float) -> None:
+        """Set the step size, and the sums to zero."""
+        self._optimizer.learning_rate = learning_rate
         self._objective_sum.assign(0.0)
         self._penalty_sum.assign(0.0)
         self._correct.assign(0)
@@ -133,14 +134,6 @@ class Program:
     def set_weights(self, weights: Weights) -> None:
         """Put back what `weights` returned."""
         self.network.set_weights(weights)
-
-    def learning_rate(self) -> float:
-        """The optimizer's step size as it stands."""
-        return float(self._optimizer.learning_rate.numpy())
-
-    def penalty(self) -> float:
-        """The penalty of the weights as they stand."""
-        return float(self._penalty())
 
     def weight_norm(self) -> float:
         """Root of the sum of all squared kernel weights."""
@@ -189,11 +182,13 @@ class Program:
         trained = self.network.trainable_variables
         with tf.GradientTape() as tape:
             logits = self.network(images, training=True)
-            losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
-            penalty = self._penalty()
-            objective = tf.reduce_mean(losses) + penalty
+            penalty = self._objective.penalty()
+            objective = self._objective.data_loss(logits, labels) + penalty
         gradients = tape.gradient(objective, [variable.value for variable in trained])
-        self._optimizer.apply(gradients, trained)
+        rate = self._optimizer.learning_rate
+        self._rules.before_step(rate)
+        self._optimizer.apply(self._rules.clipped(gradients), trained)
+        self._rules.after_step(rate)
         size = tf.cast(tf.shape(labels)[0], tf.float64)
         hits = tf.argmax(logits, axis=1, output_type=tf.int32) == labels
         self._objective_sum.assign_add(tf.cast(objective, tf.float64) * size)
@@ -221,23 +216,34 @@ class Programs:
         return program
 
 
+# Parameters that are compiled in; all others are variables.
+_COMPILED_IN = {
+    "batch_normalization": ("momentum", "position"),
+    "layer_normalization": ("position",),
+}
+# What happens between epochs is no part of the program.
+_OUTSIDE = {"early_stopping", "learning_rate_schedule"}
+
+
 def program_shape(spec: JobSpec) -> Hashable:
     """All of a specification that is compiled in; jobs that agree on it share a program."""
-    regularization = spec.regularization
-    dropout = regularization.dropout
-    optimizer = spec.training.optimizer
-    return (
-        spec.model,
-        (bool(dropout.input_rate), bool(dropout.rate)) if dropout else (False, False),
-        has_l1(spec),
-        has_l2(spec),
-        regularization.batch_normalization,
-        (optimizer.name, optimizer.momentum),
+    dropout = spec.regularization.dropout
+    techniques = tuple(
+        (name, *(getattr(technique, field) for field in _COMPILED_IN.get(name, ())))
+        for name, technique in spec.regularization.active.items()
+        if name not in _OUTSIDE
     )
+    where_dropout = (bool(dropout.input_rate), bool(dropout.rate)) if dropout else (False, False)
+    optimizer = spec.training.optimizer
+    return (spec.model, techniques, where_dropout, (optimizer.name, optimizer.momentum))
 
 
 def _optimizer(spec: JobSpec) -> keras.optimizers.Optimizer:
     optimizer = spec.training.optimizer
-    if optimizer.name == "sgd":
-        return keras.optimizers.SGD(learning_rate=optimizer.learning_rate, momentum=optimizer.momentum)
-    return keras.optimizers.Adam(learning_rate=optimizer.learning_rate)
+    match optimizer.name:
+        case "sgd":
+            return keras.optimizers.SGD(optimizer.learning_rate, momentum=optimizer.momentum)
+        case "rmsprop":
+            return keras.optimizers.RMSprop(optimizer.learning_rate)
+        case "adam":
+            return keras.optimizers.Adam(optimizer.learning_rate)

@@ -5,44 +5,63 @@ from collections.abc import Callable
 import keras
 
 from models.spec import CLASSES, PIXELS, JobSpec
-from models.techniques import BatchNormalization
 from worker.seeds import derive
 
-DropoutLayer = Callable[[float, str], keras.layers.Layer]
-"""Makes a dropout layer from its rate and name: training and export use different ones."""
+NoiseLayer = Callable[[str, float, str], keras.layers.Layer]
+"""Makes a random layer from its technique, strength and name: training and export use different ones."""
+
+_STOCK_NOISE: dict[str, type[keras.layers.Layer]] = {
+    "dropout": keras.layers.Dropout,
+    "gaussian_dropout": keras.layers.GaussianDropout,
+    "gaussian_noise": keras.layers.GaussianNoise,
+}
 
 
-def build_network(spec: JobSpec, dropout_layer: DropoutLayer) -> keras.Model:
+def stock_noise(technique: str, strength: float, name: str) -> keras.layers.Layer:
+    """Keras's own layer of that kind."""
+    return _STOCK_NOISE[technique](strength, name=name)
+
+
+def build_network(spec: JobSpec, noise_layer: NoiseLayer) -> keras.Model:
     """Images (n, 784) in, logits (n, 10) out; `set_initial_weights` gives it the job's own weights."""
-    dropout = spec.regularization.dropout
+    regularization = spec.regularization
     images = keras.Input((PIXELS,), name="images")
     flow = images
-    if dropout and dropout.input_rate:
-        flow = dropout_layer(dropout.input_rate, "input_dropout")(flow)
+    if (noise := regularization.gaussian_noise) and noise.sigma:
+        flow = noise_layer("gaussian_noise", noise.sigma, "input_noise")(flow)
+    if (dropout := regularization.dropout) and dropout.input_rate:
+        flow = noise_layer("dropout", dropout.input_rate, "input_dropout")(flow)
     for number, units in enumerate(spec.model.hidden_units, start=1):
         flow = _hidden(flow, units, f"hidden_{number}", spec)
-        if dropout and dropout.rate:
-            # After the normalization, whose statistics a mask before it would shift.
-            flow = dropout_layer(dropout.rate, f"dropout_{number}")(flow)
+        # After the normalization, whose statistics a mask before it would shift.
+        if (dropout := regularization.dropout) and dropout.rate:
+            flow = noise_layer("dropout", dropout.rate, f"dropout_{number}")(flow)
+        if (gaussian := regularization.gaussian_dropout) and gaussian.rate:
+            flow = noise_layer("gaussian_dropout", gaussian.rate, f"gaussian_dropout_{number}")(flow)
     return keras.Model(images, keras.layers.Dense(CLASSES, name="logits")(flow), name="regbench")
 
 
 def _hidden(flow: keras.KerasTensor, units: int, name: str, spec: JobSpec) -> keras.KerasTensor:
-    normalization = spec.regularization.batch_normalization
-    before = normalization is not None and normalization.position == "before_activation"
-    # The normalization's beta takes the place of a bias before it.
+    before, after = _normalizations(spec, name)
+    # A normalization's beta takes the place of a bias before it.
     flow = keras.layers.Dense(units, use_bias=not before, name=name)(flow)
-    if normalization and before:
-        flow = _normalized(flow, normalization, name)
-    flow = keras.layers.Activation(spec.model.activation, name=f"{name}_activation")(flow)
-    if normalization and not before:
-        flow = _normalized(flow, normalization, name)
+    for layer in (*before, keras.layers.Activation(spec.model.activation, name=f"{name}_activation"), *after):
+        flow = layer(flow)
     return flow
 
 
-def _normalized(flow: keras.KerasTensor, technique: BatchNormalization, name: str) -> keras.KerasTensor:
-    layer = keras.layers.BatchNormalization(momentum=technique.momentum, name=f"{name}_normalization")
-    return layer(flow)
+def _normalizations(spec: JobSpec, name: str) -> tuple[list[keras.layers.Layer], list[keras.layers.Layer]]:
+    """The normalizing layers before and after the activation."""
+    batch, layer = spec.regularization.batch_normalization, spec.regularization.layer_normalization
+    before: list[keras.layers.Layer] = []
+    after: list[keras.layers.Layer] = []
+    if batch:
+        side = before if batch.position == "before_activation" else after
+        side.append(keras.layers.BatchNormalization(momentum=batch.momentum, name=f"{name}_normalization"))
+    if layer:
+        side = before if layer.position == "before_activation" else after
+        side.append(keras.layers.LayerNormalization(name=f"{name}_layer_normalization"))
+    return before, after
 
 
 def set_initial_weights(network: keras.Model, seed: int) -> None:
@@ -66,7 +85,7 @@ def kernels(network: keras.Model) -> list[keras.Variable]:
 
 def exported(spec: JobSpec, trained: keras.Model) -> keras.Model:
     """The trained network, with softmax, from Keras's own layers alone: it loads without Regbench."""
-    plain = build_network(spec, lambda rate, name: keras.layers.Dropout(rate, name=name))
+    plain = build_network(spec, stock_noise)
     for layer in plain.layers:
         layer.set_weights(trained.get_layer(layer.name).get_weights())
     probabilities = keras.layers.Softmax(name="probabilities")(plain.output)

@@ -19,8 +19,9 @@ from worker.compiled import DeviceExamples, Program, Programs, Weights
 from worker.datasets import Division
 from worker.metrics import Scores, brier, expected_calibration_error, log_probabilities, scores
 from worker.network import exported
-from worker.regularizers import BestEpoch
 from worker.seeds import epoch_order
+from worker.techniques.steps import learning_rate
+from worker.techniques.stopping import BestEpoch
 
 # Until the pace of a job is known, a chunk has this many steps.
 _FIRST_CHUNK_STEPS = 20
@@ -100,7 +101,7 @@ class _Run:
     def train_epoch(self, epoch: int) -> EpochRecord:
         """One pass over the training examples, then the measurements without penalty and noise."""
         began = time.perf_counter()
-        self.program.begin_epoch()
+        self.program.begin_epoch(learning_rate(self.spec, epoch))
         done_before = (epoch - 1) * self._steps.count
         order = epoch_order(self.spec.seed, epoch, len(self.division.train))
         for batches, offset in self._steps.batches(order):
@@ -139,7 +140,7 @@ class _Run:
             validation_loss=validation.loss if validation else None,
             validation_accuracy=validation.accuracy if validation else None,
             weight_norm=self.program.weight_norm(),
-            learning_rate=self.program.learning_rate(),
+            learning_rate=learning_rate(self.spec, epoch),
             seconds=time.perf_counter() - began,
         )
         self._records.append(record)

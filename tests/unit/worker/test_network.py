@@ -5,12 +5,12 @@ import pytest
 from models.spec import JobSpec
 from tests.factories import job_spec
 from worker.network import build_network, exported, kernels, set_initial_weights
-from worker.regularizers import HashDropout, StepClock
+from worker.techniques.noise import KINDS, StepClock
 
 
 def network_of(spec: JobSpec, seed: int = 0) -> keras.Model:
     clock = StepClock()
-    network = build_network(spec, lambda _rate, name: HashDropout(clock, name))
+    network = build_network(spec, lambda technique, _strength, name: KINDS[technique](clock, name))
     set_initial_weights(network, seed)
     return network
 

@@ -10,10 +10,11 @@ from models.errors import TrainingFailed
 from models.experiments import merge_patch
 from models.records import EpochRecord, Progress
 from models.spec import JobSpec
+from models.techniques import CATALOGUE
 from tests.factories import job_spec
 from worker.compiled import Programs, program_shape
 from worker.datasets import Dataset, divide
-from worker.network import build_network, set_initial_weights
+from worker.network import build_network, set_initial_weights, stock_noise
 from worker.seeds import epoch_order
 from worker.training import Outcome, train
 
@@ -56,20 +57,14 @@ def run(
 def keras_weights(spec: JobSpec, dataset: Dataset) -> list[np.ndarray]:
     """What `model.fit` makes of the same start and the same order of examples."""
     regularization = spec.regularization
-    network = build_network(spec, lambda rate, name: keras.layers.Dropout(rate, name=name))
+    network = build_network(spec, stock_noise)
     for layer in network.layers:
         if isinstance(layer, keras.layers.Dense) and (regularization.l1 or regularization.l2):
             l1 = regularization.l1.factor if regularization.l1 else 0.0
             l2 = regularization.l2.factor if regularization.l2 else 0.0
             layer.kernel.regularizer = keras.regularizers.L1L2(l1, l2)
     set_initial_weights(network, spec.seed)
-    optimizer = spec.training.optimizer
-    network.compile(
-        keras.optimizers.Adam(optimizer.learning_rate)
-        if optimizer.name == "adam"
-        else keras.optimizers.SGD(optimizer.learning_rate, optimizer.momentum),
-        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-    )
+    network.compile(keras_optimizer(spec), keras.losses.SparseCategoricalCrossentropy(from_logits=True))
     train_examples = divide(dataset, spec.dataset).train
     for epoch in range(1, spec.training.epochs + 1):
         order = epoch_order(spec.seed, epoch, len(train_examples))
@@ -77,6 +72,23 @@ def keras_weights(spec: JobSpec, dataset: Dataset) -> list[np.ndarray]:
         batch_size = spec.training.batch_size
         network.fit(images, labels, batch_size=batch_size, epochs=1, shuffle=False, verbose=0)
     return network.get_weights()
+
+
+def keras_optimizer(spec: JobSpec) -> keras.optimizers.Optimizer:
+    optimizer, clipping = spec.training.optimizer, spec.regularization.gradient_clipping
+    decay = spec.regularization.weight_decay
+    options = {"global_clipnorm": clipping.norm if clipping else None}
+    match optimizer.name:
+        case "sgd":
+            return keras.optimizers.SGD(optimizer.learning_rate, optimizer.momentum, **options)
+        case "rmsprop":
+            return keras.optimizers.RMSprop(optimizer.learning_rate, **options)
+        case "adam" if decay:
+            made = keras.optimizers.AdamW(optimizer.learning_rate, decay.factor, **options)
+            made.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+            return made
+        case "adam":
+            return keras.optimizers.Adam(optimizer.learning_rate, **options)
 
 
 @pytest.mark.parametrize(
@@ -88,8 +100,21 @@ def keras_weights(spec: JobSpec, dataset: Dataset) -> list[np.ndarray]:
         {"regularization": {"l1": {"factor": 1e-4}, "l2": {"factor": 1e-3}}},
         {"regularization": {"batch_normalization": {}}},
         {"model": {"activation": "tanh"}, "training": {"batch_size": 64}},
+        {"training": {"optimizer": {"name": "rmsprop"}}, "regularization": {"layer_normalization": {}}},
+        {"regularization": {"weight_decay": {"factor": 0.5}}},
+        {"regularization": {"gradient_clipping": {"norm": 0.5}}},
     ],
-    ids=["plain", "uneven batches", "sgd", "elastic net", "batch normalization", "tanh"],
+    ids=[
+        "plain",
+        "uneven batches",
+        "sgd",
+        "elastic net",
+        "batch normalization",
+        "tanh",
+        "rmsprop, layer normalization",
+        "adamw",
+        "clipping",
+    ],
 )
 def test_same_start_and_order_give_the_weights_of_model_fit(
     changes: dict[str, object], mnist_5k: Dataset, programs: Programs
@@ -102,16 +127,14 @@ def test_same_start_and_order_give_the_weights_of_model_fit(
 
 
 def initial_weights(spec: JobSpec) -> list[np.ndarray]:
-    network = build_network(spec, lambda rate, name: keras.layers.Dropout(rate, name=name))
+    network = build_network(spec, stock_noise)
     set_initial_weights(network, spec.seed)
     return network.get_weights()
 
 
-EVERYTHING = {
+EVERYTHING: dict[str, dict[str, object]] = {
+    **{name: {} for name in CATALOGUE},
     "dropout": {"rate": 0.3, "input_rate": 0.1},
-    "l1": {"factor": 1e-5},
-    "l2": {"factor": 1e-4},
-    "batch_normalization": {},
     "early_stopping": {"patience": 2},
 }
 
@@ -144,8 +167,13 @@ def test_seeds_differ(mnist_5k: Dataset, programs: Programs) -> None:
 
 @pytest.mark.parametrize(
     "regularization",
-    [{"dropout": {"rate": 0.0}}, {"l1": {"factor": 0.0}}, {"l2": {"factor": 0.0}}],
-    ids=["dropout", "l1", "l2"],
+    [
+        {"dropout": {"rate": 0.0}, "l1": {"factor": 0.0}, "l2": {"factor": 0.0}},
+        {"gaussian_dropout": {"rate": 0.0}, "gaussian_noise": {"sigma": 0.0}},
+        {"proximal_l1": {"factor": 0.0}, "weight_decay": {"factor": 0.0}, "label_smoothing": {"alpha": 0.0}},
+        {"learning_rate_schedule": {"kind": "exponential", "decay": 1.0}},
+    ],
+    ids=["dropout and penalties", "noise", "steps and targets", "schedule"],
 )
 def test_a_strength_of_zero_is_the_unregularized_model_bit_for_bit(
     regularization: dict[str, object], mnist_5k: Dataset, programs: Programs
@@ -209,6 +237,33 @@ def test_measures_belong_to_the_model_that_is_kept(mnist_5k: Dataset, programs: 
     assert (answers.argmax(1) == test.labels).mean() == outcome.test.accuracy
     assert np.allclose(answers, outcome.test_probabilities, atol=1e-5)
     assert outcome.test.accuracy > 0.7  # one epoch of a small network learns more than chance
+
+
+def test_proximal_l1_zeroes_weights_and_max_norm_bounds_units(mnist_5k: Dataset, programs: Programs) -> None:
+    regularization = {"proximal_l1": {"factor": 1e-2}, "max_norm": {"limit": 0.5}}
+    outcome = run(job_spec(regularization=regularization), mnist_5k, programs)
+    assert outcome.zero_weight_fraction > 0.001 > run(job_spec(), mnist_5k, programs).zero_weight_fraction
+    hidden = outcome.model.get_layer("hidden_1").kernel.numpy()
+    assert np.linalg.norm(hidden, axis=0).max() <= 0.5 + 1e-6
+
+
+def test_a_schedule_is_followed_and_written_down(mnist_5k: Dataset, programs: Programs) -> None:
+    notes = Notes()
+    schedule = {"learning_rate_schedule": {"kind": "exponential", "decay": 0.5}}
+    falling = run(job_spec(regularization=schedule, training={"epochs": 3}), mnist_5k, programs, notes)
+    assert [epoch.learning_rate for epoch in notes.epochs] == [0.001, 0.0005, 0.00025]
+    constant = run(job_spec(training={"epochs": 3}), mnist_5k, programs)
+    assert falling.weights_sha256 != constant.weights_sha256
+
+
+def test_label_smoothing_changes_the_objective_and_not_the_ruler(
+    mnist_5k: Dataset, programs: Programs
+) -> None:
+    notes = Notes()
+    run(job_spec(regularization={"label_smoothing": {"alpha": 0.5}}), mnist_5k, programs, notes)
+    epoch = notes.epochs[0]
+    # The least that a smoothed objective can be is its targets' entropy, 1.71 nats at alpha 0.5.
+    assert epoch.objective > 1.71 > epoch.train_loss
 
 
 def test_early_stopping_reports_the_best_epochs_weights(mnist_5k: Dataset, programs: Programs) -> None:

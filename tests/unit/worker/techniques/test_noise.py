@@ -5,11 +5,18 @@ import pytest
 import tensorflow as tf
 from scipy import stats
 
-from models.records import EpochRecord
-from models.techniques import EarlyStopping
-from tests.factories import epoch_record, job_spec
+from tests.factories import job_spec
 from worker.network import build_network
-from worker.regularizers import BestEpoch, HashDropout, Penalty, StepClock, hashed_uniform
+from worker.techniques.noise import (
+    KINDS,
+    HashDropout,
+    HashedNoise,
+    HashGaussianDropout,
+    HashGaussianNoise,
+    StepClock,
+    configure_noise,
+    hashed_uniform,
+)
 
 UNITS = 4096
 
@@ -78,59 +85,47 @@ def test_masks_of_two_steps_are_not_shifted_copies() -> None:
     assert not np.intersect1d(step, other).size > 5  # 2^24 values, 4096 of each: one meets by chance
 
 
-def test_penalty_equals_the_formula_by_hand() -> None:
+def disturbed(layer_class: type[HashedNoise], strength: float, level: float) -> np.ndarray:
+    """What a layer makes of 262,144 units that all have the same activation."""
+    layer = layer_class(StepClock(), "noise")
+    layer.configure(strength, 0)
+    inputs = tf.fill((64, 4096), level)
+    assert np.array_equal(layer(inputs, training=False), inputs)
+    return layer(inputs, training=True).numpy()
+
+
+def test_gaussian_dropout_keeps_the_mean_and_has_dropouts_variance() -> None:
+    values = disturbed(HashGaussianDropout, 0.2, 2.0)
+    # 262,144 draws: four standard errors of the mean are 0.008.
+    assert values.mean() == pytest.approx(2.0, abs=0.008)
+    assert values.std() == pytest.approx(2.0 * np.sqrt(0.2 / 0.8), rel=0.01)
+
+
+def test_gaussian_noise_is_normal_with_the_standard_deviation_it_is_told() -> None:
+    values = disturbed(HashGaussianNoise, 0.3, 0.5)
+    assert values.std() == pytest.approx(0.3, rel=0.01)
+    assert stats.kstest((values.ravel() - 0.5) / 0.3, "norm").pvalue > 1e-4
+
+
+def test_each_random_layer_gets_the_strength_of_its_own_technique() -> None:
     spec = job_spec(
-        model={"hidden_units": [2]}, regularization={"l1": {"factor": 0.01}, "l2": {"factor": 0.1}}
+        regularization={
+            "dropout": {"rate": 0.4, "input_rate": 0.1},
+            "gaussian_dropout": {"rate": 0.3},
+            "gaussian_noise": {"sigma": 0.2},
+        }
     )
-    network = build_network(spec, lambda _rate, _name: pytest.fail("no dropout was asked for"))
-    hidden, logits = np.zeros((784, 2), np.float32), np.zeros((2, 10), np.float32)
-    hidden[0, 0], hidden[1, 1], logits[1, 9] = 3.0, -4.0, 0.5
-    network.set_weights([hidden, np.full(2, 100.0), logits, np.full(10, 100.0)])  # biases are not penalized
-    penalty = Penalty(spec, network)
-    penalty.configure(spec)
-    assert float(penalty()) == pytest.approx(0.01 * (3 + 4 + 0.5) + 0.1 * (9 + 16 + 0.25))
-
-
-def observe(technique: EarlyStopping | None, losses: list[float | None]) -> tuple[BestEpoch, int]:
-    """The state after these validation losses, and the epoch after which training stopped."""
-    best = BestEpoch(technique)
-    for epoch, loss in enumerate(losses, start=1):
-        best.observe(record(epoch, loss))
-        if best.enough:
-            return best, epoch
-    return best, len(losses)
-
-
-def record(epoch: int, loss: float | None) -> EpochRecord:
-    accuracy = None if loss is None else 1 - loss / 10
-    return epoch_record(epoch, validation_loss=loss, validation_accuracy=accuracy)
-
-
-def test_early_stopping_stops_after_patience_and_remembers_the_best() -> None:
-    best, stopped = observe(EarlyStopping(patience=2), [0.5, 0.3, 0.4, 0.35, 0.2])
-    assert (best.epoch, stopped, best.enough, best.restores) == (2, 4, True, True)
-
-
-def test_an_improvement_below_min_delta_does_not_count() -> None:
-    best, stopped = observe(EarlyStopping(patience=2, min_delta=0.05), [0.5, 0.47, 0.46, 0.1])
-    assert (best.epoch, stopped) == (1, 3)
-
-
-def test_patience_counts_from_the_start_epoch_but_earlier_epochs_may_be_best() -> None:
-    best, stopped = observe(EarlyStopping(patience=1, start_epoch=4), [0.2, 0.5, 0.6, 0.7, 0.8])
-    assert (best.epoch, stopped) == (1, 4)
-
-
-def test_accuracy_is_monitored_upwards() -> None:
-    best, stopped = observe(EarlyStopping(patience=1, monitor="validation_accuracy"), [0.5, 0.3, 0.4])
-    assert (best.epoch, stopped) == (2, 3)
-
-
-def test_without_early_stopping_the_best_epoch_is_known_and_nothing_stops() -> None:
-    best, stopped = observe(None, [0.5, 0.1] + [0.9] * 50)
-    assert (best.epoch, stopped, best.restores) == (2, 52, False)
-
-
-def test_without_validation_data_the_last_epoch_is_the_best() -> None:
-    best, _ = observe(None, [None, None, None])
-    assert best.epoch == 3
+    clock = StepClock()
+    network = build_network(spec, lambda technique, _strength, name: KINDS[technique](clock, name))
+    configure_noise(network, spec)
+    strengths = {
+        layer.name: round(float(layer._state.strength), 6)
+        for layer in network.layers
+        if isinstance(layer, HashedNoise)
+    }
+    assert strengths == {
+        "input_noise": 0.2,
+        "input_dropout": 0.1,
+        "dropout_1": 0.4,
+        "gaussian_dropout_1": 0.3,
+    }

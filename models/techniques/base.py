@@ -1,0 +1,40 @@
+"""What every technique of the catalogue has: bounded parameters, and an explanation."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from pydantic import BaseModel, ConfigDict
+
+
+@dataclass(frozen=True)
+class About:
+    """What a technique is, in words and one formula, for people who choose."""
+
+    title: str
+    formula: str
+    in_training: str
+    at_inference: str
+    when_to_use: str
+    cost: str
+    pitfall: str
+    source: str
+
+
+class Technique(BaseModel):
+    """The parameters of one technique. The class variable `about` explains it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+    about: ClassVar[About]
+    main: ClassVar[str | None] = None
+    """The parameter that says how strong it is; None: it is either there or not."""
+
+    @property
+    def strength(self) -> float:
+        """The main parameter's value."""
+        return 1.0 if self.main is None else float(getattr(self, self.main))
+
+    @property
+    def idle(self) -> bool:
+        """Whether it does nothing: then the program is built as if it were not there."""
+        return not self.strength

@@ -1,0 +1,81 @@
+"""Techniques that disturb what flows through the network in training."""
+
+from pydantic import Field
+
+from models.techniques.base import About, Technique
+
+
+class Dropout(Technique):
+    """Silence random units in training."""
+
+    main = "rate"
+
+    rate: float = Field(0.5, ge=0, le=0.9, description="Share of hidden units silenced at each step")
+    input_rate: float = Field(0.0, ge=0, le=0.5, description="Share of input pixels silenced at each step")
+
+    @property
+    def idle(self) -> bool:
+        """Whether no unit is ever silenced."""
+        return not (self.rate or self.input_rate)
+
+    about = About(
+        title="Dropout",
+        formula="h' = m * h / (1 - rate), m ~ Bernoulli(1 - rate) drawn anew for each example, unit and step",
+        in_training="Each hidden unit is silenced with probability `rate`; the others are scaled up by "
+        "1/(1 - rate), so that the expected input of the next layer stays the same (inverted dropout).",
+        at_inference="Nothing: every unit is used as it is. Srivastava's original form keeps training "
+        "unscaled and multiplies weights by (1 - rate) at inference instead; the expectation is the same.",
+        when_to_use="Wide fully connected layers that overfit. It lowers the loss and the gap between "
+        "training and test more surely than it raises accuracy.",
+        cost="More epochs to converge; next to nothing a step.",
+        pitfall="Accuracy printed during training is taken with units missing, so it stands below the "
+        "validation accuracy; Regbench measures both sides without dropout.",
+        source="Srivastava et al., Dropout: A Simple Way to Prevent Neural Networks from Overfitting, "
+        "JMLR 15 (2014)",
+    )
+
+
+class GaussianDropout(Technique):
+    """Multiply each hidden unit by a random number around one."""
+
+    main = "rate"
+
+    rate: float = Field(
+        0.5, ge=0, le=0.9, description="Strength: the numbers' standard deviation is sqrt(rate / (1 - rate))"
+    )
+
+    about = About(
+        title="Gaussian dropout",
+        formula="h' = h * n, n ~ Normal(1, rate / (1 - rate)) drawn anew for each example, unit and step",
+        in_training="Each hidden unit is multiplied by a random number with mean 1 and the variance that "
+        "dropout of the same rate has; no unit is ever silenced for certain.",
+        at_inference="Nothing: the expectation is the same by construction.",
+        when_to_use="Where dropout helps; it often does as well and its noise is smoother.",
+        cost="A few random numbers a unit, somewhat more than dropout's.",
+        pitfall="A rate of 0.9 is a standard deviation of 3: far more than the signal.",
+        source="Srivastava et al., Dropout: A Simple Way to Prevent Neural Networks from Overfitting, "
+        "JMLR 15 (2014), section 10",
+    )
+
+
+class GaussianNoise(Technique):
+    """Add random numbers to the pixels."""
+
+    main = "sigma"
+
+    sigma: float = Field(
+        0.1, ge=0, le=1, description="Standard deviation, in units of the pixels' range 0 to 1"
+    )
+
+    about = About(
+        title="Gaussian noise on the inputs",
+        formula="x' = x + n, n ~ Normal(0, sigma^2) drawn anew for each example, pixel and step",
+        in_training="Every image is seen with fresh noise, so that no exact pixel value can be memorized.",
+        at_inference="Nothing: images are used as they are.",
+        when_to_use="Small data sets, or when inputs will be noisy in use. For small sigma it acts as a "
+        "penalty on the slope of the output with regard to the input.",
+        cost="Random numbers for 784 pixels an example.",
+        pitfall="Its strength depends on the scale of the inputs; sigma means something else on other data.",
+        source="Bishop, Training with Noise is Equivalent to Tikhonov Regularization, "
+        "Neural Computation 7 (1995)",
+    )

@@ -1,0 +1,102 @@
+"""Techniques that steer the training itself: its target, its steps and its end."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from models.techniques.base import About, Technique
+
+
+class EarlyStopping(Technique):
+    """Stop when the validation data stop improving."""
+
+    monitor: Literal["validation_loss", "validation_accuracy"] = Field(
+        "validation_loss", description="What must improve; the loss is cross-entropy without any penalty"
+    )
+    patience: int = Field(5, ge=1, le=100, description="Epochs without improvement before training stops")
+    min_delta: float = Field(0.0, ge=0, le=1, description="Smallest change that counts as an improvement")
+    start_epoch: int = Field(
+        1, ge=1, le=1000, description="First epoch from which patience counts; earlier ones may still be best"
+    )
+    restore_best: bool = Field(True, description="Report the best epoch's weights, not the last one's")
+
+    about = About(
+        title="Early stopping",
+        formula="stop at the first epoch t with t - argmin over s <= t of validation_loss(s) >= patience",
+        in_training="After each epoch the validation data are measured; with `patience` epochs in a row and "
+        "no improvement, training ends.",
+        at_inference="The best epoch's weights are used.",
+        when_to_use="Nearly always: it saves time and caps overfitting, if validation data can be spared.",
+        cost="Less than nothing: it ends training early. Validation data are not trained on.",
+        pitfall="A noisy monitor and a short patience stop too soon.",
+        source="Prechelt, Early Stopping - But When?, Neural Networks: Tricks of the Trade (1998)",
+    )
+
+
+class LabelSmoothing(Technique):
+    """Train towards targets that are not quite certain."""
+
+    main = "alpha"
+
+    alpha: float = Field(0.1, ge=0, le=0.5, description="Probability that is spread over all ten classes")
+
+    about = About(
+        title="Label smoothing",
+        formula="loss = -sum_k t_k log p_k with t = (1 - alpha) * one_hot + alpha / 10",
+        in_training="The network is told that the truth has probability 1 - 0.9 alpha, so that it gains "
+        "nothing from ever larger logits.",
+        at_inference="Nothing; probabilities are less extreme.",
+        when_to_use="When labels may be wrong, or when overconfidence hurts.",
+        cost="Nothing to speak of.",
+        pitfall="On MNIST the right answer deserves more confidence than it allows: calibration gets worse. "
+        "Losses in a report are cross-entropy without smoothing, the same ruler for all.",
+        source="Szegedy et al., Rethinking the Inception Architecture, CVPR (2016), section 7; Pereyra et "
+        "al., Regularizing Neural Networks by Penalizing Confident Output Distributions, ICLR (2017)",
+    )
+
+
+class GradientClipping(Technique):
+    """Bound the length of a step's gradient."""
+
+    main = "norm"
+
+    norm: float = Field(1.0, ge=0.01, le=100, description="Largest Euclidean norm of all gradients together")
+
+    about = About(
+        title="Gradient clipping by global norm",
+        formula="g <- g * min(1, norm / norm(g)) over all trained weights together",
+        in_training="A step's gradient that is too long is shortened; its direction stays.",
+        at_inference="Nothing.",
+        when_to_use="When single batches throw the training off: high learning rates, noisy labels.",
+        cost="One pass over the gradients a step.",
+        pitfall="Under Adam, which rescales gradients anyway, a norm that is always reached changes little.",
+        source="Pascanu, Mikolov and Bengio, On the Difficulty of Training Recurrent Neural Networks, "
+        "ICML (2013)",
+    )
+
+
+class LearningRateSchedule(Technique):
+    """Let the learning rate fall over the epochs."""
+
+    kind: Literal["exponential", "cosine", "step"] = Field(
+        "cosine", description="`exponential` and `step` multiply by `decay`; `cosine` falls to `floor`"
+    )
+    decay: float = Field(
+        0.5, ge=0.01, le=1, description="Factor of each fall: every epoch, or every `every` epochs"
+    )
+    every: int = Field(5, ge=1, le=1000, description="Epochs between two falls of `step`")
+    floor: float = Field(0.0, ge=0, le=1, description="Where `cosine` ends, as a share of the learning rate")
+
+    about = About(
+        title="Learning-rate schedule",
+        formula="epoch t of T: exponential rate * decay^(t-1); step rate * decay^floor((t-1) / every); "
+        "cosine rate * (floor + (1 - floor) * (1 + cos(pi * (t-1) / T)) / 2)",
+        in_training="The step size is set anew at each epoch's start.",
+        at_inference="Nothing.",
+        when_to_use="With a constant rate the weights keep jumping about the minimum; a falling one lets "
+        "them settle, often worth as much as a regularizer.",
+        cost="Nothing.",
+        pitfall="A rate that falls too early ends the training before it has got anywhere; what depends on "
+        "the rate (proximal L1, weight decay) falls with it.",
+        source="Loshchilov and Hutter, SGDR: Stochastic Gradient Descent with Warm Restarts, ICLR (2017)",
+    )

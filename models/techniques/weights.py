@@ -1,0 +1,107 @@
+"""Techniques that keep weights small: penalties, decay and constraints."""
+
+from pydantic import Field
+
+from models.techniques.base import About, Technique
+
+
+class L1(Technique):
+    """Penalize the absolute size of weights."""
+
+    main = "factor"
+
+    factor: float = Field(1e-5, ge=0, le=1e-2, description="Lambda of the penalty, per weight")
+
+    about = About(
+        title="L1 (lasso)",
+        formula="penalty = factor * sum(abs(w)) over all kernels, biases excluded",
+        in_training="A constant pull of every weight towards zero, added to the objective.",
+        at_inference="Nothing; the weights are smaller.",
+        when_to_use="When few inputs or units should matter and the rest fade out. Together with L2 it is "
+        "the elastic net.",
+        cost="One pass over the weights a step.",
+        pitfall="The subgradient step makes weights tiny but hardly ever exactly zero.",
+        source="Tibshirani, Regression Shrinkage and Selection via the Lasso, JRSS B 58 (1996)",
+    )
+
+
+class L2(Technique):
+    """Penalize the squared size of weights."""
+
+    main = "factor"
+
+    factor: float = Field(1e-4, ge=0, le=1e-1, description="Lambda of the penalty, per squared weight")
+
+    about = About(
+        title="L2 (ridge)",
+        formula="penalty = factor * sum(w^2) over all kernels, biases excluded (no 1/2)",
+        in_training="A pull towards zero in proportion to each weight, added to the objective.",
+        at_inference="Nothing; the weights are smaller and more even.",
+        when_to_use="A first choice for any overfitting network; search the factor on a logarithmic scale.",
+        cost="One pass over the weights a step.",
+        pitfall="Under Adam it is not the same as weight decay: the penalty's gradient is rescaled with the "
+        "rest. A factor of 0.01, Keras's default, destroys a 512-512 network.",
+        source="Krogh and Hertz, A Simple Weight Decay Can Improve Generalization, NeurIPS 4 (1991)",
+    )
+
+
+class ProximalL1(Technique):
+    """Penalize the absolute size of weights, and make them exactly zero."""
+
+    main = "factor"
+
+    factor: float = Field(1e-4, ge=0, le=1e-2, description="Lambda of the penalty, per weight")
+
+    about = About(
+        title="Proximal L1 (exact zeros)",
+        formula="after each step: w <- sign(w) * max(abs(w) - learning_rate * factor, 0) for all kernels",
+        in_training="Every step ends by pulling each weight towards zero by learning rate times factor, and "
+        "no further than zero: the proximal operator of the L1 penalty (soft thresholding).",
+        at_inference="Nothing; many weights are exactly zero and could be left out.",
+        when_to_use="When sparsity itself is wanted: small models, or to see which inputs matter.",
+        cost="One pass over the weights a step.",
+        pitfall="The pull follows the current learning rate, so a decaying schedule weakens it.",
+        source="Parikh and Boyd, Proximal Algorithms, Foundations and Trends in Optimization 1 (2014), 6.5.2",
+    )
+
+
+class WeightDecay(Technique):
+    """Shrink all weights a little at each step, apart from the gradient."""
+
+    main = "factor"
+
+    factor: float = Field(4e-3, ge=0, le=0.5, description="Share lost each step is learning rate * factor")
+
+    about = About(
+        title="Decoupled weight decay",
+        formula="at each step: w <- w - learning_rate * factor * w for all kernels, then the optimizer",
+        in_training="Weights shrink in proportion to themselves, whatever the optimizer does with gradients. "
+        "With Adam this is AdamW.",
+        at_inference="Nothing; the weights are smaller.",
+        when_to_use="In place of L2 under Adam, where a penalty's gradient is rescaled.",
+        cost="One pass over the weights a step.",
+        pitfall="Biases, gamma and beta do not decay here; in Keras's AdamW they do unless excluded.",
+        source="Loshchilov and Hutter, Decoupled Weight Decay Regularization, ICLR (2019)",
+    )
+
+
+class MaxNorm(Technique):
+    """Bound the length of each hidden unit's incoming weights."""
+
+    main = "limit"
+
+    limit: float = Field(
+        3.0, ge=0.5, le=10, description="Largest Euclidean norm of a unit's incoming weights"
+    )
+
+    about = About(
+        title="Max-norm constraint",
+        formula="after each step: w_j <- w_j * min(1, limit / norm(w_j)) over unit j's incoming weights w_j",
+        in_training="A unit whose incoming weights have grown too long is scaled back to the limit.",
+        at_inference="Nothing; no unit's weights are longer than the limit.",
+        when_to_use="Together with dropout and a high learning rate: it keeps weights from running away.",
+        cost="Two passes over the weights a step.",
+        pitfall="A limit above what the norms reach anyway does nothing.",
+        source="Srebro and Shraibman, Rank, Trace-Norm and Max-Norm, COLT (2005); Srivastava et al., "
+        "JMLR 15 (2014), section 5.1",
+    )

@@ -1,0 +1,40 @@
+"""Losses and penalties against their formulas, by hand."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tests.factories import job_spec
+from worker.network import build_network, stock_noise
+from worker.techniques.loss import Objective
+
+
+def objective_of(weights: list[np.ndarray] | None = None, **regularization: object) -> Objective:
+    spec = job_spec(model={"hidden_units": [2]}, regularization=regularization)
+    network = build_network(spec, stock_noise)
+    if weights is not None:
+        network.set_weights(weights)
+    objective = Objective(spec, network)
+    objective.configure(spec)
+    return objective
+
+
+def test_penalty_equals_the_formula_by_hand() -> None:
+    hidden, logits = np.zeros((784, 2), np.float32), np.zeros((2, 10), np.float32)
+    hidden[0, 0], hidden[1, 1], logits[1, 9] = 3.0, -4.0, 0.5
+    weights = [hidden, np.full(2, 100.0), logits, np.full(10, 100.0)]  # biases are not penalized
+    objective = objective_of(weights, l1={"factor": 0.01}, l2={"factor": 0.1})
+    assert float(objective.penalty()) == pytest.approx(0.01 * (3 + 4 + 0.5) + 0.1 * (9 + 16 + 0.25))
+
+
+def test_without_a_technique_the_loss_is_cross_entropy() -> None:
+    logits = tf.constant([[np.log(3.0), *[0.0] * 9]], tf.float32)  # probabilities 3/12 and nine times 1/12
+    assert float(objective_of().data_loss(logits, tf.constant([0]))) == pytest.approx(np.log(4))
+    assert float(objective_of().penalty()) == 0.0
+
+
+def test_label_smoothing_equals_the_formula_by_hand() -> None:
+    logits = tf.constant([[np.log(3.0), *[0.0] * 9]], tf.float32)
+    loss = objective_of(label_smoothing={"alpha": 0.2}).data_loss(logits, tf.constant([0]))
+    # The truth's target is 0.8 + 0.02, each other's 0.02.
+    assert float(loss) == pytest.approx(0.82 * np.log(4) + 9 * 0.02 * np.log(12))

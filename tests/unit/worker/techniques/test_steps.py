@@ -1,0 +1,95 @@
+"""What happens around a step, on small numbers."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from models.spec import JobSpec
+from tests.factories import job_spec
+from worker.network import build_network, kernels, stock_noise
+from worker.techniques.steps import StepRules, learning_rate
+
+
+@pytest.fixture
+def network() -> keras.Model:
+    network = build_network(job_spec(model={"hidden_units": [2, 3]}), stock_noise)
+    stream = np.random.default_rng(0)
+    network.set_weights([stream.normal(size=weight.shape) for weight in network.weights])
+    return network
+
+
+def rules_of(network: keras.Model, **regularization: object) -> StepRules:
+    spec = job_spec(model={"hidden_units": [2, 3]}, regularization=regularization)
+    rules = StepRules(spec, network)
+    rules.configure(spec)
+    return rules
+
+
+def test_clipping_shortens_long_gradients_and_leaves_short_ones(network: keras.Model) -> None:
+    rules = rules_of(network, gradient_clipping={"norm": 1.0})
+    long = [tf.constant([3.0, 0.0]), tf.constant([[4.0]])]  # together of length 5
+    assert np.allclose(rules.clipped(long)[0], [0.6, 0.0])
+    assert np.allclose(rules.clipped(long)[1], [[0.8]])
+    short = [tf.constant([0.3]), tf.constant([0.4])]
+    assert np.allclose(rules.clipped(short)[0], [0.3])
+
+
+def test_decay_shrinks_kernels_by_rate_times_factor_and_leaves_biases(network: keras.Model) -> None:
+    before = [weight.numpy() for weight in network.weights]
+    rules_of(network, weight_decay={"factor": 0.5}).before_step(0.1)
+    for weight, was in zip(network.weights, before, strict=True):
+        share = 0.95 if weight.name == "kernel" else 1.0
+        assert np.allclose(weight.numpy(), share * was)
+
+
+def test_proximal_l1_gives_exact_zeros_and_pulls_the_rest_equally_far(network: keras.Model) -> None:
+    before = [kernel.numpy() for kernel in kernels(network)]
+    rules_of(network, proximal_l1={"factor": 0.01}).after_step(10.0)
+    for kernel, was in zip(kernels(network), before, strict=True):
+        now = kernel.numpy()
+        small = np.abs(was) <= 0.1
+        assert (now[small] == 0).all()
+        assert np.allclose(now[~small], was[~small] - 0.1 * np.sign(was[~small]))
+    assert any((np.abs(was) <= 0.1).any() for was in before)
+
+
+def test_max_norm_holds_every_hidden_units_norm_and_leaves_shorter_ones(network: keras.Model) -> None:
+    first, second, logits = kernels(network)
+    second.assign(second.numpy() * 0.01)
+    before = second.numpy(), logits.numpy()
+    rules_of(network, max_norm={"limit": 3.0}).after_step(0.001)
+    assert np.allclose(np.linalg.norm(first.numpy(), axis=0), 3.0)  # 784 normal weights: about 28 before
+    assert np.array_equal(second.numpy(), before[0])
+    assert np.array_equal(logits.numpy(), before[1])
+
+
+def test_no_technique_changes_nothing(network: keras.Model) -> None:
+    before = [weight.numpy() for weight in network.weights]
+    rules = rules_of(network)
+    rules.before_step(1.0)
+    rules.after_step(1.0)
+    assert all(
+        np.array_equal(weight.numpy(), was) for weight, was in zip(network.weights, before, strict=True)
+    )
+
+
+def rates(epochs: int, **schedule: object) -> list[float]:
+    spec: JobSpec = job_spec(
+        training={"epochs": epochs, "optimizer": {"learning_rate": 0.1}},
+        regularization={"learning_rate_schedule": schedule},
+    )
+    return [learning_rate(spec, epoch) for epoch in range(1, epochs + 1)]
+
+
+def test_schedules_by_hand() -> None:
+    assert rates(3, kind="exponential", decay=0.5) == pytest.approx([0.1, 0.05, 0.025])
+    assert rates(5, kind="step", decay=0.1, every=2) == pytest.approx([0.1, 0.1, 0.01, 0.01, 0.001])
+    assert rates(4, kind="cosine", floor=0.2) == pytest.approx(
+        [0.1, 0.1 * (0.2 + 0.8 * 0.8535534), 0.1 * 0.6, 0.1 * (0.2 + 0.8 * 0.1464466)]
+    )
+
+
+def test_without_a_schedule_the_rate_is_constant() -> None:
+    spec = job_spec(training={"epochs": 9, "optimizer": {"learning_rate": 0.1}})
+    assert {learning_rate(spec, epoch) for epoch in range(1, 10)} == {0.1}
