@@ -34,6 +34,12 @@ class Settings(BaseSettings):
         1.0, gt=0, le=60, description="Seconds between looks at progress, cancellation and the lease"
     )
     lease_seconds: float = Field(30.0, gt=0, le=3600, description="How long a worker holds a job unrenewed")
+    sweep_seconds: float = Field(
+        5.0, gt=0, le=3600, description="Seconds between a worker's looks for abandoned and unheard jobs"
+    )
+    bell_seconds: float = Field(
+        30.0, gt=0, le=3600, description="Seconds after which a worker rings again for a job that still waits"
+    )
     max_parameters: int = Field(20_000_000, ge=1, description="Largest network that a job may ask for")
     max_training_flops: float = Field(
         1e16, gt=0, description="Most floating-point operations that a job may ask for"

@@ -8,12 +8,13 @@ from typing import Any
 from celery import Celery, signals
 
 from models.database import Database
-from models.doorbell import celery_settings, ring
+from models.doorbell import celery_settings
 from models.errors import ServiceUnavailable
 from models.settings import Settings, get_settings
 from models.store import queue
 from worker import tasks
 from worker.lease import worker_name
+from worker.sweeper import Sweeper
 
 log = logging.getLogger(__name__)
 
@@ -30,6 +31,7 @@ def make_app(settings: Settings) -> Celery:
 
 
 app = make_app(get_settings())
+sweeper = Sweeper(get_settings())
 
 
 @signals.worker_process_init.connect
@@ -41,6 +43,7 @@ def warm_up(**_: Any) -> None:
 @signals.worker_shutting_down.connect
 def release_jobs(**_: Any) -> None:
     """On SIGTERM: have each job stop at its next chunk and go back into the queue, for another worker."""
+    sweeper.stop()
     database = Database(get_settings())
     try:
         with database.write() as session:
@@ -54,14 +57,6 @@ def release_jobs(**_: Any) -> None:
 
 
 @signals.worker_ready.connect
-def ring_for_waiting_jobs(**_: Any) -> None:
-    """Take up jobs whose doorbell was lost while no worker or no broker was there."""
-    settings = get_settings()
-    database = Database(settings)
-    with database.read() as session:
-        waiting = queue.waiting_jobs(session)
-    if waiting:
-        log.info("%d job(s) were waiting", len(waiting))
-        ring(database, settings, waiting)
-    # Children that are forked later must not inherit an open connection.
-    database.close()
+def start_watch(**_: Any) -> None:
+    """Look after jobs whose worker died and jobs whose doorbell was lost, from now on."""
+    sweeper.start()

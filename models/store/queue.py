@@ -135,12 +135,6 @@ def mark_dispatched(session: Session, job_ids: list[str]) -> None:
     )
 
 
-def waiting_jobs(session: Session) -> list[str]:
-    """The ids of all queued jobs, in the order in which they should start."""
-    order = (Job.priority.desc(), Job.created_at, Job.id)
-    return list(session.scalars(select(Job.id).where(Job.state == JobState.QUEUED).order_by(*order)))
-
-
 def _held(job_id: str, attempt: int) -> list[ColumnElement[bool]]:
     return [Job.id == job_id, Job.state == JobState.RUNNING, Job.attempt == attempt]
 

@@ -15,6 +15,7 @@ from models.states import Action, JobState
 from models.store import experiments, jobs, queue
 from models.store.experiments import Standing
 from models.store.jobs import Place
+from models.store.rescue import unheard_jobs
 from models.tables import Experiment, Job
 from tests.factories import finish_job, job_spec, result_record
 
@@ -46,7 +47,7 @@ def test_an_experiment_comes_with_all_its_jobs(database: Database) -> None:
     with database.read() as session:
         stored = experiments.get_experiment(session, experiment_id)
         found = experiments.jobs_of(session, experiment_id)
-        waiting = queue.waiting_jobs(session)
+        waiting = unheard_jobs(session, older_than_seconds=30, limit=100)
     assert [job.id for job in found] == job_ids == waiting
     assert [(job.variant, job.seed) for job in found] == [
         ("none", 0),

@@ -261,15 +261,6 @@ def test_a_write_that_fails_midway_leaves_nothing(database: Database) -> None:
     assert everything(database) == before
 
 
-def test_jobs_wait_by_priority_then_by_age(database: Database) -> None:
-    older, newer = queued(database, 2)
-    [urgent] = queued(database, priority=5)
-    [running] = queued(database, priority=9)
-    claimed(database, running)
-    with database.read() as session:
-        assert queue.waiting_jobs(session) == [urgent, older, newer]
-
-
 def test_the_bell_is_noted_for_the_jobs_named(database: Database) -> None:
     rung, silent = queued(database, 2)
     with database.write() as session:

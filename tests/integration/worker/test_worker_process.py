@@ -1,6 +1,7 @@
 """A real Celery worker process on PostgreSQL and Redis, started by the command that an installation uses."""
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -24,20 +25,26 @@ DEADLINE_SECONDS = 180  # TensorFlow's import alone takes tens of seconds on a b
 
 
 @contextmanager
-def worker(settings: Settings, log: Path) -> Iterator[None]:
+def worker(settings: Settings, log: Path) -> Iterator[subprocess.Popen[bytes]]:
     environment = {
         **os.environ,
         "REGBENCH_HOME": str(settings.home),
         "REGBENCH_DATABASE_URL": settings.database_url,
         "REGBENCH_BROKER_URL": settings.broker_url,
         "REGBENCH_WORKER_CONCURRENCY": "1",
+        "REGBENCH_LEASE_SECONDS": str(settings.lease_seconds),
+        "REGBENCH_SWEEP_SECONDS": "1",
     }
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [sys.executable, *WORKER], env=environment, stdout=output, stderr=subprocess.STDOUT
+            [sys.executable, *WORKER],
+            env=environment,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
         )
         try:
-            yield
+            yield process
         finally:
             process.terminate()
             process.wait(timeout=60)
@@ -123,3 +130,25 @@ def test_a_worker_that_is_asked_to_stop_puts_its_job_back(
     with database.read() as session:
         states = [event.to_state for event in jobs.events_of(session, job_id)]
     assert states == ["queued", "running", "queued"]
+
+
+@pytest.mark.parametrize("database_settings", ["postgresql"], indirect=True)
+def test_a_job_whose_worker_is_killed_is_trained_by_the_next_with_the_same_weights(
+    settings_with_broker: Settings, database: Database, tmp_path: Path
+) -> None:
+    spec = job_spec(seed=5, regularization={"dropout": {}}, training={"epochs": 100})
+    short_lease = settings_with_broker.model_copy(update={"lease_seconds": 5.0})
+    undisturbed, disturbed = queued(database, spec), queued(database, spec)
+    with worker(short_lease, tmp_path / "first.log") as process:
+        expected = wait_for(database, undisturbed)
+        wait_until(lambda: now(database, disturbed).epochs_done > 0)
+        os.killpg(process.pid, signal.SIGKILL)
+    assert now(database, disturbed).state == JobState.RUNNING
+    with worker(short_lease, tmp_path / "second.log"):
+        job = wait_for(database, disturbed)
+    assert (job.state, job.crashes, job.attempt) == (JobState.SUCCEEDED, 1, 2)
+    assert job.result is not None
+    assert expected.result is not None
+    assert job.result.weights_sha256 == expected.result.weights_sha256
+    with database.read() as session:
+        assert [epoch.epoch for epoch in jobs.epochs_of(session, disturbed)] == list(range(1, 101))

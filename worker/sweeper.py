@@ -1,0 +1,71 @@
+"""The watch over jobs whose worker or whose doorbell is gone, kept by every worker's parent process."""
+
+import logging
+import time
+from threading import Event, Thread
+
+from models.database import Database
+from models.doorbell import ring
+from models.errors import ServiceUnavailable
+from models.settings import Settings
+from models.store.rescue import rescue_abandoned, unheard_jobs
+
+log = logging.getLogger(__name__)
+
+# Enough to keep a large worker busy, and few enough that a long queue is not rung for again and again.
+_BELLS_A_SWEEP = 32
+
+
+class Sweeper:
+    """Sweeps every few seconds, in a thread, until it is stopped. Many may run at once."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._stopped = Event()
+        self._rescue_from = 0.0
+        self._thread = Thread(target=self._run, name="sweeper", daemon=True)
+
+    def start(self) -> None:
+        """Begin, with the first sweep at once."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Sweep no more."""
+        self._stopped.set()
+
+    def _run(self) -> None:
+        while not self._stopped.is_set():
+            try:
+                self.sweep()
+            except Exception:
+                # A fault in one sweep must not end the watch.
+                log.exception("a sweep failed")
+            self._stopped.wait(self._settings.sweep_seconds)
+
+    def sweep(self) -> None:
+        """Rescue abandoned jobs, and ring again for those that nobody has heard of."""
+        # Opened anew each time: a child that is forked later must not inherit an open connection.
+        database = Database(self._settings)
+        try:
+            self._sweep(database)
+        except ServiceUnavailable as error:
+            log.warning("%s", error.message)
+            # While the database was away no worker could renew its lease; each gets time to do so.
+            self._rescue_from = time.monotonic() + self._settings.lease_seconds
+        finally:
+            database.close()
+
+    def _sweep(self, database: Database) -> None:
+        if time.monotonic() >= self._rescue_from:
+            with database.write() as session:
+                rescued = rescue_abandoned(session)
+            for job_id in rescued.queued:
+                log.warning("job %s was abandoned by its worker and waits for another", job_id)
+            for job_id in rescued.ended:
+                log.warning("job %s was abandoned by its worker and has ended", job_id)
+        with database.read() as session:
+            unheard = unheard_jobs(
+                session, older_than_seconds=self._settings.bell_seconds, limit=_BELLS_A_SWEEP
+            )
+        if unheard:
+            ring(database, self._settings, unheard)
