@@ -11,13 +11,13 @@ from typing import Annotated, Any, TypeVar
 import pydantic_core
 from fastapi import Depends, Request
 from pydantic import BaseModel, Field, ValidationError
-from pydantic_core import ErrorDetails
 
 from api.problems import Problem, to_pointer
 from models.artifacts import ArtifactStore
 from models.database import Database
 from models.errors import FieldError, InvalidSpec, NotFound
 from models.settings import Settings
+from models.spec import faults_of
 from models.store.jobs import Place
 
 M = TypeVar("M", bound=BaseModel)
@@ -139,28 +139,9 @@ def validated(model: type[M], document: Any) -> M:
         # NaN and Infinity travel as the words that Python's JSON knows, and are refused at their field.
         return model.model_validate_json(pydantic_core.to_json(document, inf_nan_mode="constants"))
     except ValidationError as error:
-        raise InvalidSpec(field_errors(error)) from None
-
-
-def field_errors(error: ValidationError) -> list[FieldError]:
-    """What a validation found, each fault with the JSON pointer to its field."""
-    return [
-        FieldError(_pointer(fault), _in_plain_words(fault["type"], fault["msg"]))
-        for fault in error.errors(include_url=False, include_input=False)
-    ]
-
-
-def _pointer(fault: ErrorDetails) -> str:
-    # pydantic marks a fault of a key, not of its value, by this last part.
-    location = [part for part in fault["loc"] if part != "[key]"]
-    # A validator of a whole model says by `pointer` which of its fields it means.
-    return to_pointer(location) + str(fault.get("ctx", {}).get("pointer", ""))
-
-
-def _in_plain_words(kind: str, message: str) -> str:
-    if kind == "extra_forbidden":
-        return "there is no such field here; check its spelling, or see /docs for the fields there are"
-    return message
+        raise InvalidSpec(
+            [FieldError(to_pointer(place), detail) for place, detail in faults_of(error)]
+        ) from None
 
 
 def encode_cursor(place: Place) -> str:

@@ -1,6 +1,7 @@
 """Experiments over HTTP: create one with all its jobs, see how far it is, cancel it."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Annotated
 
 from fastapi import APIRouter, BackgroundTasks, Depends, Request, Response, status
@@ -113,7 +114,9 @@ def cancel_experiment(
         if not unfinished:
             raise Conflict(f"Every job of experiment {experiment_id} has ended; there is nothing to cancel.")
         for job in unfinished:
-            cancel_job(session, job.id)
+            # One that has ended since it was read needs no cancelling, and must not keep the others.
+            with suppress(Conflict):
+                cancel_job(session, job.id)
         answer = _answer(session, experiment)
     if not answer.progress.finished:
         response.status_code = status.HTTP_202_ACCEPTED

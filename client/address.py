@@ -2,6 +2,7 @@
 
 import errno
 import socket
+from contextlib import ExitStack
 from ipaddress import ip_address
 
 from client.errors import StackError
@@ -24,9 +25,12 @@ def loopback_only(host: str) -> bool:
 
 
 def free_port(host: str = "127.0.0.1") -> int:
-    """A port that nothing listens on now."""
-    with socket.socket() as probe:
-        probe.bind((host, 0))
+    """A port that nothing listens on now.
+
+    Raises:
+        StackError: an API cannot listen on this host at all.
+    """
+    with _bound(host, 0) as probe:
         port: int = probe.getsockname()[1]
         return port
 
@@ -37,12 +41,19 @@ def check_port(host: str, port: int) -> None:
     Raises:
         StackError: it cannot.
     """
+    _bound(host, port).close()
+
+
+def _bound(host: str, port: int) -> socket.socket:
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        with socket.socket(family) as probe:
+        with ExitStack() as until_bound:
+            probe = until_bound.enter_context(socket.socket(family))
             # As the API will: a connection that has just closed does not keep the port.
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(address)
+            until_bound.pop_all()
+            return probe
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             raise StackError(

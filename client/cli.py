@@ -239,6 +239,8 @@ def _document(file: str) -> Document:
         document = json.loads(text)
     except json.JSONDecodeError as error:
         raise typer.BadParameter(f"{file} is not JSON: {error}") from None
+    except RecursionError:
+        raise typer.BadParameter(f"{file} is nested too deeply for a job or an experiment") from None
     except (OSError, UnicodeDecodeError) as error:
         raise typer.BadParameter(f"cannot read {file}: {error}") from None
     if not isinstance(document, dict):

@@ -60,7 +60,7 @@ class Regbench:
 
     def submit_job(self, spec: JobSpec | Document) -> Job:
         """Hand in a job; it is stored when this returns."""
-        return self._read(self._send("POST", "/v1/jobs", json=_document(spec)), Job)
+        return self._read(self._send("POST", "/v1/jobs", **_body(spec)), Job)
 
     def job(self, job_id: str) -> Job:
         """The job as it stands now."""
@@ -100,7 +100,7 @@ class Regbench:
 
         `timeout` in seconds: a service that has to download a dataset first takes its time.
         """
-        answer = self._send("POST", "/v1/experiments", json=_document(document), timeout=timeout)
+        answer = self._send("POST", "/v1/experiments", **_body(document), timeout=timeout)
         return self._read(answer, Experiment)
 
     def experiment(self, experiment_id: str) -> Experiment:
@@ -175,8 +175,10 @@ class _Page(_Items[Item], Generic[Item]):
     next_cursor: str | None
 
 
-def _document(spec: BaseModel | Document) -> Document:
-    return spec.model_dump(mode="json", exclude_unset=True) if isinstance(spec, BaseModel) else spec
+def _body(spec: BaseModel | Document) -> dict[str, Any]:
+    document = spec.model_dump(mode="json", exclude_unset=True) if isinstance(spec, BaseModel) else spec
+    # Not httpx's own JSON, which cannot write a NaN: the service refuses it, and says at which field.
+    return {"content": json.dumps(document), "headers": {"Content-Type": "application/json"}}
 
 
 def _problem(answer: httpx.Response) -> ProblemError:

@@ -1,5 +1,6 @@
 """What the service returns, as far as the client looks at it. Fields that are newer than it are kept."""
 
+import unicodedata
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
@@ -53,8 +54,10 @@ class Job(_Resource):
 
     @property
     def title(self) -> str:
-        """What people call it: its name, else its variant, else its id."""
-        return self.name or self.variant or self.id
+        """What people call it, on one line: its name, else its variant, else its id."""
+        title = self.name or self.variant or self.id
+        # A name may come from anyone, and a terminal obeys control characters.
+        return "".join(" " if unicodedata.category(character) == "Cc" else character for character in title)
 
 
 class Epoch(_Resource):

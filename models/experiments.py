@@ -6,7 +6,7 @@ from typing import Annotated, Any, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
-from models.spec import WITHOUT_NUL, JobSpec, Seed
+from models.spec import WITHOUT_NUL, JobSpec, Seed, faults_of
 
 Document = dict[str, Any]
 
@@ -115,8 +115,7 @@ class ExperimentSpec(BaseModel):
                 self.spec_of(variant, self.run_seeds[0])
             except ValidationError as error:
                 found += [
-                    (("variants", number, "changes", *_location(fault)), str(fault["msg"]))
-                    for fault in error.errors()
+                    (("variants", number, "changes", *place), detail) for place, detail in faults_of(error)
                 ]
         return found
 
@@ -136,8 +135,3 @@ def merge_patch(target: Any, patch: Any) -> Any:
 
 def _contradiction(pointer: str, detail: str) -> PydanticCustomError:
     return PydanticCustomError("contradiction", "{detail}", {"pointer": pointer, "detail": detail})
-
-
-def _location(fault: Any) -> tuple[int | str, ...]:
-    pointer = fault.get("ctx", {}).get("pointer")
-    return tuple(pointer.strip("/").split("/")) if pointer else fault["loc"]

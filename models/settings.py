@@ -2,6 +2,7 @@
 
 from functools import lru_cache
 from pathlib import Path
+from urllib.parse import quote
 
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -50,7 +51,8 @@ class Settings(BaseSettings):
     @property
     def resolved_database_url(self) -> str:
         """The SQLAlchemy address, the embedded SQLite file's where none is set."""
-        return self.database_url or f"sqlite:///{self.home.absolute() / 'regbench.db'}"
+        # Quoted: a `?` or `%` in the folder's name would be read as part of an address.
+        return self.database_url or f"sqlite:///{quote(str(self.home.absolute() / 'regbench.db'))}"
 
     @property
     def redis_socket(self) -> Path:

@@ -4,8 +4,16 @@ import hashlib
 import json
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import ErrorDetails, PydanticCustomError
 
 from models.techniques import Regularization
 
@@ -24,6 +32,28 @@ Seed = Annotated[int, Field(ge=0, le=2**31 - 1)]
 
 CLASSES = 10
 PIXELS = 28 * 28
+
+
+def faults_of(error: ValidationError) -> list[tuple[tuple[int | str, ...], str]]:
+    """What a validation found: for each fault its location in the document, and what is wrong there."""
+    return [
+        (_location(fault), _in_plain_words(fault["type"], fault["msg"]))
+        for fault in error.errors(include_url=False, include_input=False)
+    ]
+
+
+def _location(fault: ErrorDetails) -> tuple[int | str, ...]:
+    # pydantic marks a fault of a key, not of its value, by this last part.
+    location = [part for part in fault["loc"] if part != "[key]"]
+    # A validator of a whole model says by `pointer` which of its fields it means.
+    _, *further = str(fault.get("ctx", {}).get("pointer", "")).split("/")
+    return (*location, *further)
+
+
+def _in_plain_words(kind: str, message: str) -> str:
+    if kind == "extra_forbidden":
+        return "there is no such field here; check its spelling, or see /docs for the fields there are"
+    return message
 
 
 class Rows(BaseModel):

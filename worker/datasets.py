@@ -173,11 +173,19 @@ def _split(labels: Bytes, spec: DatasetSpec) -> tuple[NDArray[np.intp], NDArray[
 def _stratified(
     rows: NDArray[np.intp], labels: Bytes, size: int, stream: np.random.Generator
 ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Two parts with the classes' shares of the whole, the first of `size`, both in the rows' order."""
+    """Two parts with the classes' shares of the whole, the first of `size`, both in the rows' order.
+
+    A part that is too small to hold every class, or a class of one example, leaves no shares to keep: then
+    the parts are drawn without regard to classes.
+    """
     from sklearn.model_selection import train_test_split  # noqa: PLC0415 (two seconds to import)
 
     seed = int(stream.integers(2**31))
-    chosen, rest = train_test_split(rows, train_size=size, stratify=labels, random_state=seed)
+    sizes = np.unique(labels, return_counts=True)[1]
+    has_shares = min(size, len(rows) - size) >= len(sizes) and sizes.min() > 1
+    chosen, rest = train_test_split(
+        rows, train_size=size, stratify=labels if has_shares else None, random_state=seed
+    )
     return np.sort(chosen), np.sort(rest)
 
 

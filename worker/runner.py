@@ -58,7 +58,9 @@ class Runner:
         except Exception as error:
             # Whatever it is, the job must not hang in `running`; the trace is in the log.
             log.exception("job %s failed unexpectedly", job.id)
-            lease.fail("internal_error", f"{type(error).__name__}: {error}", retryable=True)
+            # Its first line only: a database's error goes on with the whole statement.
+            reason = str(error).partition("\n")[0]
+            lease.fail("internal_error", f"{type(error).__name__}: {reason}", retryable=True)
         return True
 
     def _train(self, spec: JobSpec, lease: Lease) -> None:

@@ -88,7 +88,11 @@ def compare(subject: Subject, histories: History, *, now: datetime, version: str
         missing=[_missing(name, job) for name, jobs in chosen.items() for job in jobs if job.result is None],
         datasets=_datasets(everything),
         engines=sorted({_engine(job.result) for job in done if job.result is not None}),
-        notes=_notes(everything, deleted=subject.expected - len(everything)),
+        notes=_notes(
+            everything,
+            deleted=subject.expected - len(everything),
+            repeated=sum(len(jobs) for jobs in subject.variants.values()) - len(everything),
+        ),
         repeat=subject.repeat,
     )
 
@@ -259,7 +263,7 @@ def _engine(result: Result) -> str:
     return f"{versions} on {result.device}, threads a job: {result.threads}"
 
 
-def _notes(jobs: Sequence[Job], *, deleted: int) -> list[str]:
+def _notes(jobs: Sequence[Job], *, deleted: int, repeated: int) -> list[str]:
     results = [job.result for job in jobs if job.result is not None]
     notes = [
         _SAME_RULER,
@@ -267,6 +271,8 @@ def _notes(jobs: Sequence[Job], *, deleted: int) -> list[str]:
     ]
     if deleted > 0:
         notes.append(f"{deleted} job(s) of this experiment were deleted.")
+    if repeated > 0:
+        notes.append(f"{repeated} job(s) repeat another's variant and seed, and are left out.")
     if results:
         notes.append(_test_set_note(jobs, results))
     if len({_engine(result) for result in results}) > 1:

@@ -54,7 +54,7 @@ def of_jobs(jobs: Sequence[Job], *, base_url: str) -> Subject:
         experiment_id=None,
         baseline=baseline,
         variants=dict(zip(names, groups.values(), strict=True)),
-        expected=len(jobs),
+        expected=sum(len({job.seed for job in group}) for group in groups.values()),
         repeat=_curl(repeat, base_url),
     )
 

@@ -177,7 +177,7 @@ def cancel_job(session: Session, job_id: str) -> Job:
     job = get_job(session, job_id)
     if state != JobState.RUNNING:
         raise Conflict(
-            f"Job {job_id} has already {job.state}; only a job that has not ended can be cancelled."
+            f"Job {job_id} is already {job.state}; only a job that has not ended can be cancelled."
         )
     job.requested_action = Action.CANCEL
     job.version += 1

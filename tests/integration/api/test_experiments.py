@@ -135,3 +135,32 @@ def test_a_whole_experiment_is_cancelled(client: httpx.Client, database: Databas
     with database.write() as session:
         queue.fail(session, jobs[0]["id"], 1, code="x", message="x", retryable=False)
     assert client.post(experiment["links"]["cancel"]).status_code == 409
+
+
+def test_a_job_that_ends_meanwhile_does_not_keep_the_others_from_being_cancelled(
+    client: TestClient, database: Database
+) -> None:
+    if database.engine.dialect.name == "sqlite":
+        pytest.skip("SQLite lets no other writer in between")
+    experiment = create(client, DOCUMENT)
+    first = jobs_of(client, experiment)[0]["id"]
+    with database.write() as session:
+        queue.claim(session, first, owner="test", lease_seconds=30)
+    engine = client.app.state.database.engine
+    ended: list[str] = []
+
+    def end_the_first(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        if "FOR UPDATE" in statement and not ended:
+            ended.append(first)
+            with database.write() as session:
+                queue.succeed(session, first, 1, result_record())
+
+    event.listen(engine, "before_cursor_execute", end_the_first)
+    try:
+        answer = client.post(experiment["links"]["cancel"])
+    finally:
+        event.remove(engine, "before_cursor_execute", end_the_first)
+    assert ended == [first]
+    assert answer.status_code == 200, answer.text
+    counts = answer.json()["progress"]["counts"]
+    assert (counts["succeeded"], counts["cancelled"]) == (1, 3)

@@ -11,11 +11,12 @@ from models.database import Database
 from models.errors import LeaseLost, NotFound
 from models.records import Progress
 from models.settings import Settings
-from models.spec import JobSpec
+from models.spec import DatasetSpec, JobSpec
 from models.states import Action, JobState
 from models.store import jobs, queue
 from models.tables import Job
 from tests.factories import job_spec
+from worker.datasets import divide, load
 from worker.lease import Lease
 from worker.runner import Runner
 
@@ -101,6 +102,23 @@ def test_training_that_diverges_fails_the_job_with_what_to_do(database: Database
     assert job.result is None
 
 
+@pytest.mark.parametrize(
+    "dataset",
+    [
+        {"train_samples": 3_999},
+        {"validation_fraction": 0.0005},
+        {"train_samples": 100, "validation_fraction": 0.05},
+    ],
+)
+def test_a_part_with_fewer_examples_than_classes_is_still_divided(
+    dataset: dict[str, float], settings: Settings
+) -> None:
+    spec = DatasetSpec.model_validate({"name": "mnist_5k", **dataset})
+    division = divide(load("mnist_5k", settings), spec)
+    assert division.validation is not None
+    assert (len(division.train), len(division.validation)) == (spec.training_rows, spec.validation_rows)
+
+
 def test_a_dataset_that_the_worker_lacks_fails_the_job_and_not_the_worker(
     database: Database, runner: Runner, monkeypatch: pytest.MonkeyPatch, tmp_path: object
 ) -> None:
@@ -117,12 +135,16 @@ def test_an_unforeseen_error_fails_the_job_and_not_the_worker(
     database: Database, runner: Runner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job_id = queued(database, job_spec())
+
+    def break_down(_model: object) -> bytes:
+        raise ArithmeticError("divided by zero\n[SQL: all that is nobody's business]")
+
     with monkeypatch.context() as patch:
-        patch.setattr("worker.artifacts._keras_file", lambda _model: 1 / 0)
+        patch.setattr("worker.artifacts._keras_file", break_down)
         runner.run(job_id)
     job = job_now(database, job_id)
     assert (job.state, job.error_code) == (JobState.FAILED, "internal_error")
-    assert "ZeroDivisionError" in str(job.error_message)
+    assert job.error_message == "ArithmeticError: divided by zero"
 
 
 def test_a_worker_that_lost_its_lease_changes_nothing(

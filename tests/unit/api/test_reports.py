@@ -169,6 +169,16 @@ def test_a_repeated_seed_counts_once_with_its_result() -> None:
     assert [each.job_id for each in comparison.variants[0].seeds] == ["job_retry"]
     assert comparison.complete
     assert comparison.missing == []
+    assert "1 job(s) repeat another's variant and seed, and are left out." in comparison.notes
+
+
+def test_jobs_that_repeat_each_other_are_no_deleted_ones() -> None:
+    first, again = job("x", 0, 0.9), job("x", 0, 0.9)
+    again.id = "job_again"
+    subject = subjects.of_jobs([first, again], base_url="")
+    comparison = compare(subject, {first.id: [], again.id: []}, now=NOW, version="0.0")
+    assert (comparison.complete, comparison.finished, comparison.jobs) == (True, 1, 1)
+    assert not [note for note in comparison.notes if "deleted" in note]
 
 
 def test_the_order_of_variants_changes_no_number() -> None:

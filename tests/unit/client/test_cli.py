@@ -132,6 +132,12 @@ def test_a_command_line_that_makes_no_sense_is_refused(
     assert service.requests == []
 
 
+def test_a_document_without_bottom_is_refused(service: Service) -> None:
+    result = run(service, "submit", "-", stdin='{"a":' * 5_000)
+    assert result.exit_code == 4
+    assert "nested too deeply" in result.stderr
+
+
 def test_a_service_that_cannot_be_reached_is_a_refusal_with_a_hint() -> None:
     result = CliRunner().invoke(app, ["jobs", "--url", "http://127.0.0.1:9"])
     assert result.exit_code == 4

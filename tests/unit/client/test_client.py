@@ -20,6 +20,15 @@ def test_a_job_is_sent_with_what_was_set_and_nothing_else(service: Service) -> N
     assert service.requests[0].body == {"seed": 3, "regularization": {"dropout": {}}}
 
 
+def test_what_json_has_no_word_for_is_left_to_the_service(service: Service) -> None:
+    errors = [{"pointer": "/seed", "detail": "Input should be a finite number"}]
+    service.answer("POST /v1/jobs", (422, problem(422, errors=errors)))
+    with Regbench(service.url) as client, pytest.raises(ProblemError) as refused:
+        client.submit_job({"seed": float("inf"), "name": "\ud800"})
+    assert refused.value.errors == [FieldError("/seed", "Input should be a finite number")]
+    assert service.requests[0].body == {"seed": float("inf"), "name": "\ud800"}
+
+
 def test_fields_that_the_client_does_not_know_are_kept(service: Service) -> None:
     service.answer("GET /v1/jobs/job_1", (200, job(invented_later=[1, 2])))
     with Regbench(service.url) as client:

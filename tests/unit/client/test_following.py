@@ -109,6 +109,11 @@ def test_without_a_terminal_there_are_no_control_characters_and_few_lines() -> N
     assert printed(console) == "[bold]x[/bold]: 25 %, running, epoch 2/10, 8 s left\n"
 
 
+def test_a_name_cannot_command_the_terminal() -> None:
+    named = Job.model_validate(job(name="\x1b[31mred\x1b]0;title\x07\nnew line é日\x9b2J"))
+    assert named.title == " [31mred ]0;title  new line é日 2J"
+
+
 def test_on_a_terminal_there_is_a_bar_for_each_job(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NO_COLOR", "1")
     monkeypatch.setenv("TERM", "xterm")

@@ -50,9 +50,16 @@ def test_a_port_in_use_is_told_and_a_free_one_is_not() -> None:
             check_port("127.0.0.1", port)
 
 
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1"])
+def test_a_free_port_is_one_of_the_host_itself(host: str) -> None:
+    check_port(host, free_port(host))
+
+
 def test_a_host_that_is_not_this_machine_is_told() -> None:
     with pytest.raises(StackError, match=r"Cannot listen on port 8000 of 192\.0\.2\.1"):
         check_port("192.0.2.1", 8000)
+    with pytest.raises(StackError, match=r"Cannot listen on port 0 of 192\.0\.2\.1"):
+        free_port("192.0.2.1")
 
 
 def test_a_home_has_one_stack_at_a_time(tmp_path: Path) -> None:

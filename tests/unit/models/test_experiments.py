@@ -127,13 +127,16 @@ def test_a_change_that_makes_no_valid_job_is_located_within_its_variant() -> Non
             {"name": "no epochs", "changes": {"training": {"epochs": 0}}},
             {"name": "unknown", "changes": {"regularization": {"magic": {}}}},
             {"name": "not together", "changes": {"training": {"optimizer": {"momentum": 0.9}}}},
+            {"name": "long key", "changes": {"labels": {"k" * 64: "x"}}},
         ]
     )
     assert [location for location, _ in spec.check_variants()] == [
         ("variants", 1, "changes", "training", "epochs"),
         ("variants", 2, "changes", "regularization", "magic"),
         ("variants", 3, "changes", "training", "optimizer", "momentum"),
+        ("variants", 4, "changes", "labels", "k" * 64),
     ]
+    assert "check its spelling" in spec.check_variants()[1][1]
 
 
 def test_valid_changes_have_no_faults() -> None:

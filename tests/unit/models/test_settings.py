@@ -3,6 +3,7 @@ from typing import Any
 
 import pytest
 from pydantic import ValidationError
+from sqlalchemy import make_url
 
 from models.settings import Settings, get_settings
 
@@ -19,6 +20,12 @@ def test_addresses_do_not_depend_on_where_a_process_goes_later(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert Settings(home=Path("here")).resolved_database_url == f"sqlite:///{tmp_path}/here/regbench.db"
+
+
+@pytest.mark.parametrize("folder", ["a b", "q?x=1", "p%41%zz", "h#1", "é日"])
+def test_the_database_is_in_the_home_folder_whatever_its_name(tmp_path: Path, folder: str) -> None:
+    settings = Settings(home=tmp_path / folder)
+    assert make_url(settings.resolved_database_url).database == f"{tmp_path / folder}/regbench.db"
 
 
 def test_given_addresses_are_used_as_they_are(tmp_path: Path) -> None:
