@@ -5,6 +5,7 @@ BIN := .venv/bin
 PORT ?= 8000
 HOST ?= 127.0.0.1
 UV := $(BIN)/uv
+SYNC = $(UV) pip sync --quiet --python $(BIN)/python --require-hashes --compile-bytecode requirements.lock
 # The version that requirements.lock keeps, so that a bootstrap today and one next year run the same uv.
 UV_VERSION := 0.13.9
 export UV_LINK_MODE ?= copy
@@ -20,7 +21,8 @@ setup: .venv/.ready ## install everything into .venv (also done by the commands 
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Regbench needs Python 3.11 or newer; say which with: make PYTHON=/path/to/python3.11")'
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@test -x $(UV) || $(BIN)/python -m pip install --quiet uv==$(UV_VERSION)
-	$(UV) pip sync --quiet --python $(BIN)/python --require-hashes --compile-bytecode requirements.lock
+	@# Behind a proxy with a certificate of its own, only the system's certificates will do.
+	$(SYNC) || $(SYNC) --system-certs
 	$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	@touch $@
 
