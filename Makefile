@@ -50,6 +50,7 @@ format: setup ## let ruff rewrite what it can
 
 bench: setup ## print the benchmarks as ratios beside their targets
 	$(BIN)/python -m bench.training
+	$(BIN)/python -m bench.techniques
 
 lock: ## resolve requirements.lock anew from pyproject.toml
 	$(UV) pip compile --quiet --generate-hashes --no-emit-index-url --universal --python-version 3.11 \
