@@ -2,15 +2,21 @@
 
 import logging
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import Event, Thread
 
 from models.database import Database
-from models.errors import RegbenchError
+from models.errors import LeaseLost, RegbenchError, ServiceUnavailable
 from models.records import EpochRecord, Progress, ResultRecord
 from models.settings import Settings
 from models.states import Action
 from models.store import queue
 
 log = logging.getLogger(__name__)
+
+# A few may fail before the lease runs out.
+_BEATS_A_LEASE = 6
 
 
 def worker_name(parent_pid: int) -> str:
@@ -34,6 +40,28 @@ class Lease:
     def __init__(self, database: Database, settings: Settings, job_id: str, attempt: int) -> None:
         self._database, self._seconds = database, settings.lease_seconds
         self.job_id, self.attempt = job_id, attempt
+
+    @contextmanager
+    def kept(self) -> Iterator[None]:
+        """Keep the lease while the block runs, however long a compilation or a single step may take."""
+        stopped = Event()
+        beat = Thread(target=self._beat, args=(stopped,), name="heartbeat", daemon=True)
+        beat.start()
+        try:
+            yield
+        finally:
+            stopped.set()
+            beat.join()
+
+    def _beat(self, stopped: Event) -> None:
+        while not stopped.wait(self._seconds / _BEATS_A_LEASE):
+            try:
+                with self._database.write() as session:
+                    queue.hold(session, self.job_id, self.attempt, lease_seconds=self._seconds)
+            except LeaseLost:
+                return  # the trainer learns of it at its next look
+            except ServiceUnavailable as error:
+                log.warning("job %s: %s", self.job_id, error.message)
 
     def chunk_ended(self, progress: Progress) -> None:
         """Renew the lease and say how far the job is.

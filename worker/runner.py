@@ -46,7 +46,8 @@ class Runner:
         log.info("job %s, attempt %d: %s", job.id, job.attempt, job.name or "unnamed")
         lease = Lease(self._database, self._settings, job.id, job.attempt)
         try:
-            self._train(JobSpec.model_validate(job.spec), lease)
+            with lease.kept():
+                self._train(JobSpec.model_validate(job.spec), lease)
         except Interrupted as request:
             lease.stop(request.action)
         except LeaseLost as lost:

@@ -23,8 +23,9 @@ from worker.seeds import epoch_order
 from worker.techniques.steps import learning_rate
 from worker.techniques.stopping import BestEpoch
 
-# Until the pace of a job is known, a chunk has this many steps.
-_FIRST_CHUNK_STEPS = 20
+# A step of a large network may take seconds, so the first chunk is one step, and no chunk is more than so
+# many times as long as the one before: the last batch of an epoch may be much smaller than the others.
+_FASTEST_GROWTH = 8
 
 
 class Observer(Protocol):
@@ -120,16 +121,18 @@ class _Run:
 
     def _record(self, epoch: int, began: float) -> EpochRecord:
         sums, rows = self.program.sums(), len(self.division.train)
-        if not math.isfinite(sums.objective):
+        learned = scores(
+            self.program.logits(self._measured), self.division.train.labels[self.division.measured]
+        )
+        validation = self._validation_scores()
+        weight_norm = self.program.weight_norm()
+        # The objective is a mean over the epoch: the weights may be lost while it is still a number.
+        if not all(map(math.isfinite, (sums.objective, learned.loss, weight_norm))):
             raise TrainingFailed(
                 "diverged",
                 f"The loss stopped being a number in epoch {epoch}; lower training.optimizer.learning_rate.",
                 retryable=False,
             )
-        learned = scores(
-            self.program.logits(self._measured), self.division.train.labels[self.division.measured]
-        )
-        validation = self._validation_scores()
         record = EpochRecord(
             epoch=epoch,
             objective=sums.objective / rows,
@@ -139,7 +142,7 @@ class _Run:
             train_accuracy=learned.accuracy,
             validation_loss=validation.loss if validation else None,
             validation_accuracy=validation.accuracy if validation else None,
-            weight_norm=self.program.weight_norm(),
+            weight_norm=weight_norm,
             learning_rate=learning_rate(self.spec, epoch),
             seconds=time.perf_counter() - began,
         )
@@ -214,12 +217,13 @@ class _Pace:
         self._total, self._chunk_seconds = total_steps, chunk_seconds
         self._began = time.perf_counter()
         self._done = 0
-        self.chunk_steps = _FIRST_CHUNK_STEPS
+        self.chunk_steps = 1
 
     def saw(self, steps: int, seconds: float) -> None:
         """Take in one chunk."""
         self._done += steps
-        self.chunk_steps = max(1, round(steps * self._chunk_seconds / max(seconds, 1e-6)))
+        wanted = round(steps * self._chunk_seconds / max(seconds, 1e-6))
+        self.chunk_steps = max(1, min(wanted, _FASTEST_GROWTH * steps))
 
     @property
     def fraction(self) -> float:

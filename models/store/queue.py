@@ -61,6 +61,23 @@ def renew(
     return Action(row.requested_action) if row.requested_action else None
 
 
+def hold(session: Session, job_id: str, attempt: int, *, lease_seconds: float) -> None:
+    """Hold on to a job without having anything new to say of it.
+
+    Raises:
+        LeaseLost: the job is no longer this attempt's.
+    """
+    kept = session.execute(
+        update(Job)
+        .where(*_held(job_id, attempt))
+        .values(lease_expires_at=DatabaseNow(lease_seconds), heartbeat_at=DatabaseNow())
+        .returning(Job.id)
+        .execution_options(synchronize_session=False)
+    ).one_or_none()
+    if kept is None:
+        raise LeaseLost(f"Job {job_id}, attempt {attempt}, is held by another worker or has ended.")
+
+
 def record_epoch(session: Session, job_id: str, attempt: int, record: EpochRecord) -> None:
     """Add one epoch to the history, or replace what an earlier attempt wrote for it.
 

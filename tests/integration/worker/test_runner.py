@@ -1,6 +1,7 @@
 """A job from claim to end against both databases, trained for real."""
 
 import io
+import time
 from collections.abc import Iterator
 
 import numpy as np
@@ -14,6 +15,7 @@ from models.settings import Settings
 from models.spec import DatasetSpec, JobSpec
 from models.states import Action, JobState
 from models.store import jobs, queue
+from models.store.rescue import rescue_abandoned
 from models.tables import Job
 from tests.factories import job_spec
 from worker.datasets import divide, load
@@ -177,3 +179,37 @@ def test_artifacts_of_a_job_are_not_found_once_removed(
     store.remove(result.model_path)
     with pytest.raises(NotFound, match="no longer kept"):
         store.get(result.model_path, sha256=result.model_sha256)
+
+
+def test_a_lease_is_kept_while_a_single_step_takes_longer_than_it(
+    database: Database, database_settings: Settings
+) -> None:
+    short = database_settings.model_copy(update={"lease_seconds": 0.6})
+    job_id = queued(database, job_spec())
+    with database.write() as session:
+        job = queue.claim(session, job_id, owner="test", lease_seconds=short.lease_seconds)
+        assert job is not None
+    with Lease(database, short, job_id, job.attempt).kept():
+        time.sleep(1.5)
+        with database.write() as session:
+            assert rescue_abandoned(session).queued == []
+    time.sleep(1.0)
+    with database.write() as session:
+        assert rescue_abandoned(session).queued == [job_id]
+
+
+def test_weights_that_are_lost_while_the_objective_is_still_a_number_are_divergence(
+    database: Database, runner: Runner
+) -> None:
+    spec = job_spec(
+        dataset={"train_samples": 100},
+        model={"hidden_units": [512] * 8},
+        training={
+            "optimizer": {"name": "sgd", "learning_rate": 10.0, "momentum": 0.99},
+            "batch_size": 80,
+            "epochs": 9,
+        },
+    )
+    job_id = queued(database, spec)
+    runner.run(job_id)
+    assert job_now(database, job_id).error_code == "diverged"
