@@ -160,7 +160,9 @@ class JobSpec(_Part):
     labels: dict[Annotated[str, Field(max_length=63), WITHOUT_NUL], Text200] = Field(
         {}, max_length=32, description="For people and filters; change nothing"
     )
-    priority: int = Field(0, ge=-100, le=100, description="Higher goes first")
+    priority: int = Field(
+        0, ge=-100, le=100, description="Higher goes first among jobs not yet announced to workers"
+    )
     dataset: DatasetSpec = DatasetSpec()
     model: ModelSpec = ModelSpec()
     regularization: Regularization = Regularization()
