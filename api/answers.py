@@ -1,6 +1,6 @@
 """How rows become what the API answers: one function a shape."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from api import schemas
@@ -12,7 +12,7 @@ from models.techniques import Technique
 
 
 def job_answer(row: tables.Job, queue_position: int | None) -> schemas.Job:
-    """A job's row, and its place in the queue, as the API shows them."""
+    """A job's row, and its place in the queue, as lists of jobs show them."""
     return schemas.Job(
         id=row.id,
         name=row.name,
@@ -39,10 +39,36 @@ def job_answer(row: tables.Job, queue_position: int | None) -> schemas.Job:
     )
 
 
+def job_details(row: tables.Job, queue_position: int | None) -> schemas.JobDetails:
+    """A job's row, and its place in the queue, as the job itself is shown."""
+    result = result_details(row.result) if row.result else None
+    return schemas.JobDetails(**dict(job_answer(row, queue_position)) | {"result": result})
+
+
 def result_answer(row: tables.Result) -> schemas.Result:
-    """A result's row as the API shows it."""
+    """A result's row as lists and reports show it."""
     fields = {name: getattr(row, name) for name in schemas.Result.model_fields if name != "engine"}
     return schemas.Result(**fields, engine=schemas.Engine.model_validate(row))
+
+
+def result_details(row: tables.Result) -> schemas.ResultDetails:
+    """A result's row as its job shows it."""
+    return schemas.ResultDetails(
+        **dict(result_answer(row)),
+        layers=row.layers,
+        confusion_matrix=row.confusion,
+        per_class_accuracy=None if row.confusion is None else per_class_accuracy(row.confusion),
+    )
+
+
+def per_class_accuracy(confusion: Sequence[Sequence[int]]) -> list[float | None]:
+    """The share of each true class that was recognized; None where there is nothing of it.
+
+    `confusion` has shape (classes, classes): counts by true class, then by answer.
+    """
+    return [
+        answers[truth] / sum(answers) if any(answers) else None for truth, answers in enumerate(confusion)
+    ]
 
 
 def _job_error(row: tables.Job) -> schemas.JobError | None:

@@ -6,7 +6,7 @@ from importlib.metadata import version
 
 from fastapi import FastAPI
 
-from api import catalogue, experiments, health, jobs, openapi, problems, schemas
+from api import catalogue, experiments, health, jobs, metrics, openapi, problems, schemas
 from api.reports import routes as reports
 from models.database import Database
 from models.settings import Settings, get_settings
@@ -34,7 +34,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.database = Database(settings)
     problems.install(app)
     openapi.install(app)
-    for part in (jobs, experiments, reports, catalogue, health):
+    for part in (jobs, experiments, reports, catalogue, health, metrics):
         app.include_router(part.router)
     app.add_api_route("/", _index, methods=["GET"], tags=["health"], summary="Where to go from here")
     return app
@@ -59,5 +59,6 @@ def _index() -> schemas.Index:
             "techniques": "/v1/techniques",
             "datasets": "/v1/datasets",
             "readiness": "/readyz",
+            "metrics": "/metrics",
         },
     )

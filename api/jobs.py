@@ -99,7 +99,7 @@ def create_job(
     response: Response,
     background: BackgroundTasks,
     dry_run: Annotated[bool, Query(description="Only check and price; store nothing")] = False,
-) -> schemas.Job | schemas.Price:
+) -> schemas.JobDetails | schemas.Price:
     """Submit a training job; it is stored when this answers. `?dry_run=true` only checks and prices it."""
     price = check_budget(spec, settings)
     require(spec.dataset.name, settings)
@@ -137,7 +137,7 @@ def list_jobs(
 
 
 @router.get("/{job_id}")
-def show_job(job_id: JobId, database: DatabaseDep, response: Response) -> schemas.Job:
+def show_job(job_id: JobId, database: DatabaseDep, response: Response) -> schemas.JobDetails:
     """A job: its state, progress, result or error. `Retry-After` says when to look again."""
     with database.read() as session:
         answer = _answer(session, get_job(session, job_id))
@@ -178,9 +178,9 @@ def list_events(job_id: JobId, database: DatabaseDep) -> schemas.EventList:
 
 
 @router.post(
-    "/{job_id}/cancel", responses={202: {"model": schemas.Job, "description": "Asked of the worker"}}
+    "/{job_id}/cancel", responses={202: {"model": schemas.JobDetails, "description": "Asked of the worker"}}
 )
-def cancel_job(job_id: JobId, database: DatabaseDep, response: Response) -> schemas.Job:
+def cancel_job(job_id: JobId, database: DatabaseDep, response: Response) -> schemas.JobDetails:
     """End a job: 200 if it is cancelled now, 202 while its worker is being told, 409 if it has ended."""
     with database.write() as session:
         answer = _answer(session, store.cancel_job(session, job_id))
@@ -223,8 +223,8 @@ def download_model(job_id: JobId, database: DatabaseDep, artifacts: ArtifactsDep
     )
 
 
-def _answer(session: Session, job: Job) -> schemas.Job:
-    return answers.job_answer(job, store.queue_positions(session, [job]).get(job.id))
+def _answer(session: Session, job: Job) -> schemas.JobDetails:
+    return answers.job_details(job, store.queue_positions(session, [job]).get(job.id))
 
 
 def _csv(epochs: list[schemas.Epoch]) -> Response:

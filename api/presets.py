@@ -50,6 +50,7 @@ def _every_technique() -> list[Document]:
     alone = [
         {"name": technique.about.title, "changes": _with(**{name: {}})}
         for name, technique in CATALOGUE.items()
+        if name != "spatial_dropout"  # a fully connected network has no feature maps to silence
     ]
     return [{"name": "none", "changes": {}}, *alone]
 
@@ -108,7 +109,7 @@ PRESETS: dict[str, Preset] = {
         },
     ),
     "all-techniques": Preset(
-        title="Each technique of the catalogue, at its default strength, against none",
+        title="Each technique that a fully connected network can have, at its default strength, against none",
         expect="What each technique buys in accuracy, loss and gap, and what it costs in seconds; early "
         "stopping is the one that saves time.",
         document={

@@ -43,32 +43,69 @@ class Engine(Answer):
     threads: int
 
 
+class Layer(Answer):
+    """One layer's kernel, measured at the reported epoch."""
+
+    name: str = Field(description="As in the `.keras` file")
+    shape: list[int] = Field(
+        description="(inputs, units) if dense, (height, width, channels, filters) of a convolution"
+    )
+    weight_norm: float = Field(description="Euclidean norm of the kernel")
+    zero_fraction: float = Field(description="Share of its weights that are exactly zero")
+    near_zero_fraction: float = Field(description="Share of its weights below 0.001 in size")
+    zero_inputs_fraction: float = Field(
+        description="Share of its rows (all axes but the last) whose weights are all exactly zero: pixels, "
+        "where a first dense layer ignores them"
+    )
+
+
 class Result(Answer):
     """What a finished job is worth, measured without penalty and in inference mode."""
 
-    test_accuracy: float
-    test_loss: float
-    test_brier: float
-    test_ece: float = Field(description="Expected calibration error")
-    train_accuracy: float
-    train_loss: float
-    validation_accuracy: float | None
-    validation_loss: float | None
+    test_accuracy: float = Field(description="On the test images, which are touched once, after training")
+    test_loss: float = Field(description="Cross-entropy on the test images")
+    test_brier: float = Field(description="Brier score, 0 (best) to 2")
+    test_ece: float = Field(description="Expected calibration error, over bins of equally many images")
+    train_accuracy: float = Field(description="On all training images")
+    train_loss: float = Field(description="Cross-entropy on all training images")
+    validation_accuracy: float | None = Field(description="Null where nothing is held out")
+    validation_loss: float | None = Field(description="Cross-entropy; null where nothing is held out")
     generalization_gap_accuracy: float = Field(description="Training minus test accuracy")
     generalization_gap_loss: float = Field(description="Test minus training loss")
-    best_epoch: int
+    best_epoch: int = Field(description="Of the lowest validation loss; the last where nothing is held out")
     reported_epoch: int = Field(description="The epoch whose weights were measured and kept")
-    epochs_run: int
-    stop_reason: str
-    parameters: int
-    zero_weight_fraction: float
-    weight_norm: float
-    training_seconds: float
-    compile_seconds: float
-    training_flops: float
-    weights_sha256: str
-    dataset_sha256: str
-    engine: Engine
+    epochs_run: int = Field(description="Fewer than asked for where the training stopped early")
+    stop_reason: str = Field(description="`completed` or `early_stopping`")
+    parameters: int = Field(description="Trained numbers of the network")
+    zero_weight_fraction: float = Field(description="Share of kernel weights that are exactly zero")
+    near_zero_weight_fraction: float | None = Field(
+        description="Share of kernel weights below 0.001 in size; null in results from before it was recorded"
+    )
+    weight_norm: float = Field(description="Euclidean norm of all kernels together")
+    training_seconds: float = Field(description="Of all epochs, their measurements included")
+    compile_seconds: float = Field(description="What compiling took before the first epoch")
+    compilations: int = Field(
+        description="What XLA compiled for this job; 0 where every compiled function was there already, and "
+        "in results from before it was recorded"
+    )
+    training_flops: float = Field(
+        description="Floating-point operations of all matrix products of the epochs that were run"
+    )
+    weights_sha256: str = Field(description="Of every weight's name, shape and bytes")
+    dataset_sha256: str = Field(description="Of the images and labels that the worker read")
+    engine: Engine = Field(description="What trained it: TensorFlow, Keras, processor and threads")
+
+
+class ResultDetails(Result):
+    """A result with what is too large for a list. Null in results from before it was recorded."""
+
+    layers: list[Layer] | None = Field(description="One a kernel, first to last")
+    confusion_matrix: list[list[int]] | None = Field(
+        description="10 x 10 counts of test images: a row for each true class, a column for each answer"
+    )
+    per_class_accuracy: list[float | None] | None = Field(
+        description="Share of each true class's test images that are recognized; null where it has none"
+    )
 
 
 class JobLinks(Answer):
@@ -105,8 +142,14 @@ class Job(Answer):
     links: JobLinks
 
 
+class JobDetails(Job):
+    """A training job, its result in full."""
+
+    result: ResultDetails | None
+
+
 class JobPage(Answer):
-    """Jobs, newest first."""
+    """Jobs, newest first. Their results are without layers, confusion matrix and accuracy of each class."""
 
     items: list[Job]
     next_cursor: str | None

@@ -25,8 +25,13 @@ TARGETS = {
     "dropout": 1.1,
     **dict.fromkeys(("l1", "l2", "max_norm", "batch_normalization", "label_smoothing"), 1.25),
 }
-# Between epochs they do next to nothing, and early stopping would end a round.
-NOT_TIMED = {"early_stopping", "learning_rate_schedule"}
+# Between epochs they do next to nothing, and early stopping would end a round; spatial dropout needs a cnn.
+NOT_TIMED = {
+    "early_stopping",
+    "learning_rate_schedule",
+    "spatial_dropout",
+    "stochastic_weight_averaging",
+}
 
 
 def main() -> int:

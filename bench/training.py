@@ -19,7 +19,7 @@ from models.spec import JobSpec
 from worker.compiled import Programs
 from worker.datasets import Division, divide, load
 from worker.engine import start_engine
-from worker.network import build_network, stock_noise
+from worker.network import StockLayers, build_network
 from worker.training import train
 
 TARGET = 4.0
@@ -87,7 +87,7 @@ def _keras_contestants(spec: JobSpec, division: Division) -> dict[str, Callable[
 def _keras(spec: JobSpec, division: Division, compile_options: dict[str, object]) -> Callable[[], float]:
     import keras  # noqa: PLC0415 (after the engine is set up)
 
-    model = build_network(spec, stock_noise)
+    model = build_network(spec, StockLayers())
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     model.compile("adam", loss, metrics=["accuracy"], **compile_options)
     images, labels = division.train.images / 255.0, division.train.labels

@@ -1,11 +1,10 @@
 """What a job will cost, reckoned from its specification before anything is stored."""
 
 from dataclasses import dataclass
-from itertools import pairwise
 
 from models.errors import FieldError, OverBudget
 from models.settings import Settings
-from models.spec import CLASSES, DATASET_ROWS, PIXELS, JobSpec
+from models.spec import CLASSES, DATASET_ROWS, PIXELS, SIDE, Cnn, JobSpec, Mlp
 
 
 @dataclass(frozen=True)
@@ -20,12 +19,24 @@ class Price:
     """Images as 32-bit floats, weights, gradients and optimizer state."""
 
 
+@dataclass(frozen=True)
+class _Layer:
+    """What a layer with a kernel costs, without biases and normalization."""
+
+    weights: int
+    outputs: int
+    """Units or filters: each has a bias of its own."""
+    positions: int
+    """How often each weight is used for one image."""
+    field: str
+    """Of the specification's model, that says how large the layer is."""
+
+
 def price(spec: JobSpec) -> Price:
     """Reckon the cost of `spec`."""
-    widths = [PIXELS, *spec.model.hidden_units, CLASSES]
-    parameters = sum((fan_in + 1) * fan_out for fan_in, fan_out in pairwise(widths))
-    if spec.regularization.batch_normalization:
-        parameters += sum(spec.model.hidden_units)  # gamma and beta come, the bias goes
+    layers = _layers(spec.model)
+    parameters = sum(layer.weights + layer.outputs for layer in layers)
+    parameters += _normalizing(spec) * sum(layer.outputs for layer in layers[:-1])
     images = spec.dataset.rows + DATASET_ROWS[spec.dataset.name].test
     return Price(
         parameters=parameters,
@@ -37,12 +48,35 @@ def price(spec: JobSpec) -> Price:
 def flops_per_epoch(spec: JobSpec) -> int:
     """Operations of one epoch's matrix products.
 
-    Two a weight and example forward, two for the weight's gradient, two for the input's gradient; the
-    images need none.
+    Two a weight, position and example forward, two for the weight's gradient, two for the input's gradient;
+    the images need none.
     """
-    widths = [PIXELS, *spec.model.hidden_units, CLASSES]
-    weights = sum(fan_in * fan_out for fan_in, fan_out in pairwise(widths))
-    return (6 * weights - 2 * widths[0] * widths[1]) * spec.dataset.training_rows
+    products = [layer.weights * layer.positions for layer in _layers(spec.model)]
+    return (6 * sum(products) - 2 * products[0]) * spec.dataset.training_rows
+
+
+def _layers(model: Mlp | Cnn) -> list[_Layer]:
+    """Every layer with a kernel, from the images to the logits."""
+    found, inputs, side, field = [], PIXELS, SIDE, "hidden_units"
+    if isinstance(model, Cnn):
+        channels, field = 1, "filters"
+        for filters in model.filters:
+            found.append(_Layer(model.kernel_size**2 * channels * filters, filters, side**2, field))
+            channels, side = filters, side // 2  # each convolution is followed by 2x2 pooling
+        inputs = side**2 * channels
+    for units in model.hidden_units:
+        field = "hidden_units"
+        found.append(_Layer(inputs * units, units, 1, field))
+        inputs = units
+    return [*found, _Layer(inputs * CLASSES, CLASSES, 1, field)]
+
+
+def _normalizing(spec: JobSpec) -> int:
+    """Numbers that normalization adds to each unit or filter: gamma and beta, less the bias."""
+    batch, layer = spec.regularization.batch_normalization, spec.regularization.layer_normalization
+    given = [technique for technique in (batch, layer) if technique]
+    # A beta takes the place of a bias before it.
+    return 2 * len(given) - any(technique.position == "before_activation" for technique in given)
 
 
 def check_budget(spec: JobSpec, settings: Settings) -> Price:
@@ -56,7 +90,7 @@ def check_budget(spec: JobSpec, settings: Settings) -> Price:
     if cost.parameters > settings.max_parameters:
         errors.append(
             FieldError(
-                "/model/hidden_units",
+                f"/model/{_largest(spec.model)}",
                 f"{cost.parameters:,} parameters; this installation allows {settings.max_parameters:,} a job",
             )
         )
@@ -71,3 +105,8 @@ def check_budget(spec: JobSpec, settings: Settings) -> Price:
     if errors:
         raise OverBudget(errors)
     return cost
+
+
+def _largest(model: Mlp | Cnn) -> str:
+    """The field of `model` that most of its weights come from."""
+    return max(_layers(model), key=lambda layer: layer.weights).field

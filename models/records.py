@@ -21,12 +21,32 @@ class EpochRecord:
 
 
 @dataclass(frozen=True)
+class LayerRecord:
+    """One layer's kernel at the reported weights; all shares are fractions, 0 to 1."""
+
+    name: str
+    shape: tuple[int, ...]
+    """Of the kernel: (inputs, units) if dense, (height, width, channels, filters) of a convolution."""
+    weight_norm: float
+    """Euclidean norm of the kernel."""
+    zero_fraction: float
+    """Of the weights that are exactly zero."""
+    near_zero_fraction: float
+    """Of the weights as small as `ResultRecord.near_zero_weight_fraction` counts them."""
+    zero_inputs_fraction: float
+    """Of the kernel's rows (all axes but the last) whose weights are all exactly zero: pixels, where a first
+    dense layer ignores them."""
+
+
+@dataclass(frozen=True)
 class ResultRecord:
     """What a finished job is worth; tables.Result names the same columns.
 
     `generalization_gap_accuracy` is training minus test accuracy, `generalization_gap_loss` test minus
     training loss: both grow with overfitting. `best_epoch` had the best validation loss (the last epoch
     where nothing is held out); `reported_epoch` is the one whose weights were measured and kept.
+    `near_zero_weight_fraction` is the share of kernel weights below 0.001 in size. `compilations` counts
+    what XLA compiled for this job: 0 where every compiled function was there already.
     """
 
     test_accuracy: float
@@ -45,9 +65,11 @@ class ResultRecord:
     stop_reason: str
     parameters: int
     zero_weight_fraction: float
+    near_zero_weight_fraction: float
     weight_norm: float
     training_seconds: float
     compile_seconds: float
+    compilations: int
     training_flops: float
     weights_sha256: str
     dataset_sha256: str
@@ -59,6 +81,10 @@ class ResultRecord:
     model_sha256: str
     predictions_path: str
     predictions_sha256: str
+    layers: tuple[LayerRecord, ...]
+    """One a kernel, first to last."""
+    confusion: tuple[tuple[int, ...], ...]
+    """Shape (classes, classes): test images by their true class, then by the network's answer."""
 
 
 @dataclass(frozen=True)

@@ -31,6 +31,11 @@ class Settings(BaseSettings):
     training_threads: int = Field(
         1, ge=1, le=256, description="CPU threads of one training process; part of the engine's identity"
     )
+    training_memory_mb: int = Field(
+        2_000,
+        ge=1_000,
+        description="Resident megabytes after which a training process is replaced once its job has ended",
+    )
     chunk_seconds: float = Field(
         1.0, gt=0, le=60, description="Seconds between looks at progress, cancellation and the lease"
     )

@@ -2,18 +2,20 @@
 
 import hashlib
 import json
+from collections.abc import Iterator
 from typing import Annotated, Literal, Self
 
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     ValidationError,
     field_validator,
     model_validator,
 )
-from pydantic_core import ErrorDetails, PydanticCustomError
+from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
 
 from models.techniques import Regularization
 
@@ -31,13 +33,14 @@ DatasetName = Literal["mnist", "fashion_mnist", "mnist_5k"]
 Seed = Annotated[int, Field(ge=0, le=2**31 - 1)]
 
 CLASSES = 10
-PIXELS = 28 * 28
+SIDE = 28
+PIXELS = SIDE * SIDE
 
 
 def faults_of(error: ValidationError) -> list[tuple[tuple[int | str, ...], str]]:
     """What a validation found: for each fault its location in the document, and what is wrong there."""
     return [
-        (_location(fault), _in_plain_words(fault["type"], fault["msg"]))
+        (_location(fault), _in_plain_words(fault))
         for fault in error.errors(include_url=False, include_input=False)
     ]
 
@@ -50,10 +53,13 @@ def _location(fault: ErrorDetails) -> tuple[int | str, ...]:
     return (*location, *further)
 
 
-def _in_plain_words(kind: str, message: str) -> str:
-    if kind == "extra_forbidden":
-        return "there is no such field here; check its spelling, or see /docs for the fields there are"
-    return message
+def _in_plain_words(fault: ErrorDetails) -> str:
+    if fault["type"] != "extra_forbidden":
+        return fault["msg"]
+    match fault["loc"]:
+        case (*_, "model", str(name)) if name in Cnn.model_fields:
+            return f"an mlp has no {name}; leave it out (null in a variant's changes) or choose family cnn"
+    return "there is no such field here; check its spelling, or see /docs for the fields there are"
 
 
 class Rows(BaseModel):
@@ -116,31 +122,87 @@ class DatasetSpec(_Part):
         return self.rows - self.validation_rows
 
 
-class ModelSpec(_Part):
-    """The network, before any regularization."""
+HiddenUnits = Annotated[int, Field(ge=1, le=4096)]
+Activation = Literal["relu", "tanh", "sigmoid", "gelu"]
 
-    family: Literal["mlp"] = Field("mlp", description="`mlp`: fully connected layers")
+
+class Mlp(_Part):
+    """A fully connected network, before any regularization."""
+
+    family: Literal["mlp"] = Field("mlp", description="`mlp`: fully connected layers alone; the default")
     hidden_units: Annotated[
-        tuple[Annotated[int, Field(ge=1, le=4096)], ...],
-        Field(strict=False, max_length=8, json_schema_extra={"minItems": 1}),
+        tuple[HiddenUnits, ...], Field(strict=False, max_length=8, json_schema_extra={"minItems": 1})
     ] = Field((512, 512), description="Units of each hidden layer, 1 to 4096, in 1 to 8 layers")
-    activation: Literal["relu", "tanh", "sigmoid", "gelu"] = Field(
-        "relu", description="Of every hidden layer"
-    )
+    activation: Activation = Field("relu", description="Of every hidden layer")
 
     @field_validator("hidden_units")
     @classmethod
     def _at_least_one(cls, units: tuple[int, ...]) -> tuple[int, ...]:
-        # Not Field's min_length, which also complains of too few layers where one is out of bounds.
-        if not units:
-            raise PydanticCustomError("too_short", "give at least one hidden layer")
-        return units
+        return _some(units, "give at least one hidden layer")
+
+
+class Cnn(_Part):
+    """A convolutional network, before any regularization."""
+
+    # Without a default: a document that names no family means an mlp.
+    family: Literal["cnn"] = Field(
+        description="`cnn`: convolutions, each with 2x2 max pooling, then fully connected layers"
+    )
+    filters: Annotated[
+        tuple[Annotated[int, Field(ge=1, le=256)], ...],
+        Field(strict=False, max_length=4, json_schema_extra={"minItems": 1}),
+    ] = Field((32, 64), description="Filters of each convolution, 1 to 256, in 1 to 4 layers")
+    kernel_size: Literal[3, 5] = Field(
+        3, description="Height and width of every kernel, in pixels; the padding is `same`"
+    )
+    hidden_units: Annotated[tuple[HiddenUnits, ...], Field(strict=False, max_length=8)] = Field(
+        (128,), description="Units of each fully connected layer after them, 1 to 4096, in 0 to 8 layers"
+    )
+    activation: Activation = Field("relu", description="Of every convolution and hidden layer")
+
+    @field_validator("filters")
+    @classmethod
+    def _at_least_one(cls, filters: tuple[int, ...]) -> tuple[int, ...]:
+        return _some(filters, "give at least one convolution, or choose the family mlp")
+
+
+def _some(sizes: tuple[int, ...], otherwise: str) -> tuple[int, ...]:
+    # Not Field's min_length, which also complains of too few layers where one is out of bounds.
+    if not sizes:
+        raise PydanticCustomError("too_short", "{detail}", {"detail": otherwise})
+    return sizes
+
+
+def _of_its_family(document: object) -> object:
+    """The model that a document describes, read by its own family's class.
+
+    Not a union's discriminator, which would put the class into every fault's location.
+    """
+    if isinstance(document, Mlp | Cnn):
+        return document
+    if not isinstance(document, dict):
+        raise PydanticCustomError("not_an_object", 'give an object, such as {"family": "mlp"}')
+    match document.get("family", "mlp"):
+        case "mlp":
+            return Mlp.model_validate(document)
+        case "cnn":
+            return Cnn.model_validate(document)
+        case unknown:
+            fault = PydanticCustomError("unknown_family", "there is no such family; choose mlp or cnn")
+            line = InitErrorDetails(type=fault, loc=("family",), input=unknown)
+            raise ValidationError.from_exception_data("ModelSpec", [line])
+
+
+ModelSpec = Annotated[Mlp | Cnn, BeforeValidator(_of_its_family)]
 
 
 class OptimizerSpec(_Part):
     """How weights follow gradients. Everything else is as Keras sets it."""
 
-    name: Literal["adam", "rmsprop", "sgd"] = Field("adam", description="`sgd` takes `momentum`")
+    name: Literal["adam", "adamw", "rmsprop", "sgd"] = Field(
+        "adam",
+        description="`sgd` takes `momentum`; `adamw` is `adam` with `weight_decay` under `/regularization`",
+    )
     learning_rate: float = Field(0.001, gt=0, le=10, description="Step size")
     momentum: float = Field(0.0, ge=0, lt=1, description="Of SGD")
 
@@ -164,7 +226,7 @@ class JobSpec(_Part):
         0, ge=-100, le=100, description="Higher goes first among jobs not yet announced to workers"
     )
     dataset: DatasetSpec = DatasetSpec()
-    model: ModelSpec = ModelSpec()
+    model: ModelSpec = Mlp()
     regularization: Regularization = Regularization()
     training: TrainingSpec = TrainingSpec()
     seed: Seed = Field(0, description="Seed of initial weights, batch order and random layers")
@@ -186,33 +248,99 @@ class JobSpec(_Part):
         return hashlib.sha256(canonical.encode()).hexdigest()
 
 
-def _contradictions(spec: JobSpec) -> list[tuple[str, str]]:
+def _contradictions(spec: JobSpec) -> Iterator[tuple[str, str]]:
     """Pairs of (JSON pointer, what is wrong) for fields that are fine alone and not together."""
-    found = []
+    yield from _too_few_examples(spec)
+    yield from _without_validation_data(spec)
+    yield from _optimizer_at_odds(spec)
+    yield from _family_at_odds(spec)
+    yield from _techniques_at_odds(spec)
+
+
+def _too_few_examples(spec: JobSpec) -> Iterator[tuple[str, str]]:
     available = DATASET_ROWS[spec.dataset.name].train
     if (spec.dataset.train_samples or 0) > available:
-        found.append(
-            (
-                "/dataset/train_samples",
-                f"{spec.dataset.name} has {available} training examples; ask for fewer",
-            )
-        )
-    if spec.regularization.early_stopping and not spec.dataset.validation_rows:
-        found.append(
-            (
-                "/regularization/early_stopping",
-                "early stopping watches validation data; set dataset.validation_fraction above 0",
-            )
-        )
-    if spec.training.optimizer.name != "sgd" and spec.training.optimizer.momentum:
-        found.append(
-            ("/training/optimizer/momentum", "only sgd takes a momentum; leave it out or choose sgd")
+        yield (
+            "/dataset/train_samples",
+            f"{spec.dataset.name} has {available} training examples; ask for fewer",
         )
     if spec.dataset.training_rows < spec.training.batch_size:
-        found.append(
-            (
-                "/training/batch_size",
-                f"larger than the {spec.dataset.training_rows} training examples; choose a smaller batch",
-            )
+        yield (
+            "/training/batch_size",
+            f"larger than the {spec.dataset.training_rows} training examples; choose a smaller batch",
         )
-    return found
+    if spec.training.batch_size == 1 and "mixup" in spec.regularization.active:
+        yield (
+            "/training/batch_size",
+            "mixup mixes each example with another of its batch; choose at least 2, or leave mixup out",
+        )
+
+
+def _without_validation_data(spec: JobSpec) -> Iterator[tuple[str, str]]:
+    if spec.dataset.validation_rows:
+        return
+    if spec.regularization.early_stopping:
+        yield (
+            "/regularization/early_stopping",
+            "early stopping watches validation data; set dataset.validation_fraction above 0",
+        )
+    schedule = spec.regularization.learning_rate_schedule
+    if schedule and schedule.kind == "plateau":
+        yield (
+            "/regularization/learning_rate_schedule/kind",
+            "plateau watches validation data; set dataset.validation_fraction above 0 or choose another kind",
+        )
+
+
+def _optimizer_at_odds(spec: JobSpec) -> Iterator[tuple[str, str]]:
+    optimizer = spec.training.optimizer
+    if optimizer.name != "sgd" and optimizer.momentum:
+        yield "/training/optimizer/momentum", "only sgd takes a momentum; leave it out or choose sgd"
+    # A factor of 0 is not missing: a sweep of factors may begin there.
+    if optimizer.name == "adamw" and spec.regularization.weight_decay is None:
+        yield (
+            "/training/optimizer/name",
+            "adamw is adam with weight decay; give regularization.weight_decay, or choose adam",
+        )
+
+
+def _family_at_odds(spec: JobSpec) -> Iterator[tuple[str, str]]:
+    active = spec.regularization.active
+    if spec.model.family == "mlp" and "spatial_dropout" in active:
+        yield (
+            "/regularization/spatial_dropout",
+            "an mlp has no feature maps to silence; choose dropout, or the family cnn",
+        )
+    for name in ("dropout", "gaussian_dropout"):
+        technique = getattr(spec.regularization, name)
+        if technique and technique.rate and not spec.model.hidden_units:
+            yield (
+                f"/regularization/{name}/rate",
+                "it acts on fully connected hidden layers; give model.hidden_units or choose spatial_dropout",
+            )
+    if spec.model.family == "cnn" and "group_l1" in active:
+        yield (
+            "/regularization/group_l1",
+            "a convolution's weights belong to no single pixel; choose proximal_l1, or the family mlp",
+        )
+
+
+def _techniques_at_odds(spec: JobSpec) -> Iterator[tuple[str, str]]:
+    stopping, active = spec.regularization.early_stopping, spec.regularization.active
+    if stopping and stopping.start_epoch > spec.training.epochs:
+        yield (
+            "/regularization/early_stopping/start_epoch",
+            f"training ends with epoch {spec.training.epochs}; begin no later, or leave early stopping out",
+        )
+    if "stochastic_weight_averaging" not in active:
+        return
+    if "exponential_moving_average" in active:
+        yield (
+            "/regularization/stochastic_weight_averaging",
+            "only one average of the weights can be kept; leave out one of the two averages",
+        )
+    if "batch_normalization" in active:
+        yield (
+            "/regularization/stochastic_weight_averaging",
+            "the mean of the weights would need batch statistics of its own; use exponential_moving_average",
+        )

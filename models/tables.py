@@ -1,4 +1,4 @@
-"""The tables. What people filter and sort by is a column; only documents they sent are JSON."""
+"""The tables. What people filter and sort by is a column; JSON is what is only ever read whole."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -216,9 +216,12 @@ class Result(Base):
     stop_reason: Mapped[str] = mapped_column(String(63))
     parameters: Mapped[int]
     zero_weight_fraction: Mapped[float]
+    near_zero_weight_fraction: Mapped[float | None]
+    """Null, as are `layers` and `confusion`, where the job ended before Regbench recorded it."""
     weight_norm: Mapped[float]
     training_seconds: Mapped[float]
     compile_seconds: Mapped[float]
+    compilations: Mapped[int] = mapped_column(server_default="0")
     training_flops: Mapped[float]
     weights_sha256: Mapped[str] = mapped_column(String(64))
     dataset_sha256: Mapped[str] = mapped_column(String(64))
@@ -230,6 +233,10 @@ class Result(Base):
     model_sha256: Mapped[str] = mapped_column(String(64))
     predictions_path: Mapped[str] = mapped_column(Text)
     predictions_sha256: Mapped[str] = mapped_column(String(64))
+    layers: Mapped[list[Any] | None]
+    """records.LayerRecord of each kernel."""
+    confusion: Mapped[list[Any] | None]
+    """Counts of test images, [truth][answer]."""
 
     job: Mapped[Job] = relationship(back_populates="result")
 
@@ -252,3 +259,12 @@ class Event(Base):
     detail: Mapped[dict[str, Any]]
 
     __table_args__ = (Index(None, "job_id", "id"),)
+
+
+class Counter(Base):
+    """Something that only ever grows, such as the compilations of all workers."""
+
+    __tablename__ = "counters"
+
+    name: Mapped[str] = mapped_column(Text, primary_key=True)
+    value: Mapped[float]

@@ -4,16 +4,22 @@ from typing import Any
 
 from models.database import Database
 from models.experiments import merge_patch
-from models.records import EpochRecord, Progress, ResultRecord
+from models.records import EpochRecord, LayerRecord, Progress, ResultRecord
 from models.spec import JobSpec
 from models.store import jobs, queue
 from models.tables import Job
+from models.techniques import CATALOGUE
 
 _SMALL: dict[str, Any] = {
     "dataset": {"name": "mnist_5k"},
     "model": {"hidden_units": [16]},
     "training": {"epochs": 1},
 }
+
+# As many techniques as an mlp can have at once: one of these two needs a cnn, the other excludes two more.
+EVERY_TECHNIQUE_TOGETHER = tuple(
+    name for name in CATALOGUE if name not in {"spatial_dropout", "stochastic_weight_averaging"}
+)
 
 
 def job_spec(**changes: Any) -> JobSpec:
@@ -58,9 +64,11 @@ def result_record(**changes: Any) -> ResultRecord:
         "stop_reason": "completed",
         "parameters": 12_730,
         "zero_weight_fraction": 0.0,
+        "near_zero_weight_fraction": 0.02,
         "weight_norm": 13.0,
         "training_seconds": 4.5,
         "compile_seconds": 1.0,
+        "compilations": 3,
         "training_flops": 1e9,
         "weights_sha256": "a" * 64,
         "dataset_sha256": "b" * 64,
@@ -72,6 +80,18 @@ def result_record(**changes: Any) -> ResultRecord:
         "model_sha256": "c" * 64,
         "predictions_path": "jobs/x/1/test_probabilities.npy",
         "predictions_sha256": "d" * 64,
+        "layers": (
+            LayerRecord("dense", (784, 16), 12.0, 0.0, 0.02, 0.0),
+            LayerRecord("dense_1", (16, 10), 5.0, 0.0, 0.01, 0.0),
+        ),
+        # 100 test images, of which three 3s are taken for 5s.
+        "confusion": tuple(
+            tuple(
+                7 if truth == answer == 3 else 3 if (truth, answer) == (3, 5) else 10 * (truth == answer)
+                for answer in range(10)
+            )
+            for truth in range(10)
+        ),
     }
     return ResultRecord(**(values | changes))
 

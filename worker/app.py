@@ -26,6 +26,8 @@ def make_app(settings: Settings) -> Celery:
         celery_settings(settings),
         worker_pool="prefork",
         worker_concurrency=settings.worker_concurrency or os.cpu_count(),
+        # XLA gives back no memory of the programs that it has compiled; Celery counts in KiB.
+        worker_max_memory_per_child=settings.training_memory_mb * 1024,
     )
     return app
 

@@ -2,10 +2,10 @@
 
 `model.fit` returns to Python at every step; here a single compiled function runs many steps over images that
 already lie on the device. Whatever differs between jobs of one shape (seed, learning rate, penalty factors,
-dropout rates) is a variable, so that a second job compiles nothing. docs/decisions/0009-compiled-loop.md.
+dropout rates, which examples are learned from) is a variable or an argument, so that a second job compiles
+nothing. docs/decisions/0009-compiled-loop.md.
 """
 
-import hashlib
 import time
 from collections import OrderedDict
 from collections.abc import Hashable
@@ -18,10 +18,14 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from models.spec import JobSpec
-from worker.datasets import Examples
-from worker.network import build_network, kernels, set_initial_weights
+from worker.convolution import BlockMaxPooling, PatchConvolution
+from worker.datasets import Bytes, Examples
+from worker.network import build_network, hidden_outputs, set_initial_weights
+from worker.techniques.averaging import WeightAverage
+from worker.techniques.inputs import Inputs
 from worker.techniques.loss import Objective
-from worker.techniques.noise import KINDS, StepClock, configure_noise
+from worker.techniques.noise import KINDS, configure_noise
+from worker.techniques.randomness import StepClock
 from worker.techniques.steps import StepRules
 
 Tensor = Any
@@ -29,19 +33,18 @@ Weights = list[NDArray[np.float32]]
 
 _FORWARD_BLOCK = 1_000  # images measured at once: large enough for full speed, small for few images
 _KEPT_PROGRAMS = 8
+_KEPT_DATASETS = 2
 
 
 @dataclass(frozen=True)
 class DeviceExamples:
-    """Images (n, 784) with values 0 to 1, and labels (n,), on the device."""
+    """A dataset's images (m, 784), values 0 to 255, and a job's labels for them (m,), on the device.
+
+    Whichever part a job learns from, the shapes are the dataset's: jobs on other parts compile nothing.
+    """
 
     images: Tensor
     labels: Tensor
-
-    @classmethod
-    def of(cls, examples: Examples) -> "DeviceExamples":
-        """Copy examples to the device."""
-        return cls(tf.cast(examples.images, tf.float32) / 255.0, tf.constant(examples.labels))
 
 
 @dataclass(frozen=True)
@@ -53,42 +56,68 @@ class EpochSums:
     correct: int
 
 
+class CompiledLayers:
+    """The layers that train inside a compiled program; the numbers of random ones are set later."""
+
+    def __init__(self, clock: StepClock) -> None:
+        self._clock = clock
+
+    def noise(self, technique: str, _strength: float, name: str) -> keras.layers.Layer:
+        """A random layer, by its technique."""
+        return KINDS[technique](self._clock, name)
+
+    def convolution(self, filters: int, side: int, *, use_bias: bool, name: str) -> keras.layers.Layer:
+        """A convolution with square kernels, stride 1 and `same` padding."""
+        return PatchConvolution(filters, side, padding="same", use_bias=use_bias, name=name)
+
+    def pooling(self, name: str) -> keras.layers.Layer:
+        """Max-pooling over blocks of 2 x 2."""
+        return BlockMaxPooling(2, name=name)
+
+
 class Program:
     """One network shape, ready to train."""
 
     def __init__(self, spec: JobSpec) -> None:
         self._clock = StepClock()
-        self.network = build_network(
-            spec, lambda technique, _strength, name: KINDS[technique](self._clock, name)
-        )
+        self.network = build_network(spec, CompiledLayers(self._clock))
+        self._trained = keras.Model(self.network.input, [self.network.output, *hidden_outputs(self.network)])
+        self._inputs = Inputs(spec, self._clock)
         self._objective = Objective(spec, self.network)
         self._rules = StepRules(spec, self.network)
         self._optimizer = _optimizer(spec)
         self._optimizer.build(self.network.trainable_variables)
+        self.average = WeightAverage(spec, self.network)
         # Kept over the chunks of an epoch, so that the sums do not depend on where a chunk ended.
         self._objective_sum = tf.Variable(0.0, dtype=tf.float64)
         self._penalty_sum = tf.Variable(0.0, dtype=tf.float64)
         self._correct = tf.Variable(0, dtype=tf.int32)
         self._steps = tf.function(self._run_steps, jit_compile=True)
         self._forward = tf.function(self._infer, jit_compile=True)
+        self._compiled: set[tuple[int, int]] = set()
 
     def configure(self, spec: JobSpec) -> None:
         """Put the program at the start of a job: its weights, its optimizer, its numbers."""
         set_initial_weights(self.network, spec.seed)
         for variable in self._optimizer.variables:
             variable.assign(keras.ops.zeros_like(variable))
+        self._inputs.configure(spec)
         self._objective.configure(spec)
         self._rules.configure(spec)
+        self.average.configure(spec)
         configure_noise(self.network, spec)
 
-    def compile(self, examples: DeviceExamples, batch_sizes: set[int], steps: int) -> float:
+    def compile(self, examples: DeviceExamples, batch_sizes: set[int]) -> float:
         """Compile for these shapes, if that is still to be done; returns the seconds that it took."""
-        began = time.perf_counter()
-        for size in sorted(batch_sizes):
-            shape = (steps if size == max(batch_sizes) else 1, size)
+        began, rows = time.perf_counter(), len(examples.labels)
+        missing = {size for size in batch_sizes if (rows, size) not in self._compiled}
+        for size in sorted(missing):
             # No step is run, so no weight moves.
-            self.run_steps(examples, tf.zeros(shape, tf.int32), first=0, last=0, done_before=0)
-        self.logits(examples.images[:1])
+            nothing = tf.zeros([rows], tf.int32)
+            self.run_steps(examples, nothing, size, origin=0, first=0, last=0, done_before=0)
+            self._compiled.add((rows, size))
+        if missing:
+            self.logits(np.zeros((1, examples.images.shape[1]), np.uint8))
         return time.perf_counter() - began
 
     def begin_epoch(self, learning_rate: float) -> None:
@@ -99,15 +128,24 @@ class Program:
         self._correct.assign(0)
 
     def run_steps(
-        self, examples: DeviceExamples, batches: Tensor, *, first: int, last: int, done_before: int
+        self,
+        examples: DeviceExamples,
+        order: Tensor,
+        batch_size: int,
+        *,
+        origin: int,
+        first: int,
+        last: int,
+        done_before: int,
     ) -> None:
-        """Train on the rows named by `batches[first:last]`, (steps, batch size); returns when it is done.
+        """Train on batches `first` to `last` (excluded) of `order[origin:]`; returns when it is done.
 
-        `done_before` counts the job's steps before `batches[0]`: random layers draw by the step's number.
+        `order` (m,) names rows of the images. `done_before` counts the job's steps before batch 0: random
+        parts draw by the step's number.
         """
         # As tensors: a Python number among the arguments would compile the function anew for each value.
-        numbers = (tf.constant(number, tf.int32) for number in (first, last, done_before))
-        self._steps(examples.images, examples.labels, batches, *numbers).numpy()
+        numbers = (tf.constant(number, tf.int32) for number in (origin, first, last, done_before))
+        self._steps(examples.images, examples.labels, order, batch_size, *numbers).numpy()
 
     def sums(self) -> EpochSums:
         """The sums since `begin_epoch`."""
@@ -115,16 +153,15 @@ class Program:
             float(self._objective_sum.numpy()), float(self._penalty_sum.numpy()), int(self._correct.numpy())
         )
 
-    def logits(self, images: Tensor) -> NDArray[np.float32]:
-        """The network's answers (n, 10) to images (n, 784), in inference mode."""
+    def logits(self, images: Bytes) -> NDArray[np.float32]:
+        """The network's answers (n, 10) to images (n, 784), values 0 to 255, in inference mode."""
         rows = len(images)
         blocks = []
         for start in range(0, rows, _FORWARD_BLOCK):
             block = images[start : start + _FORWARD_BLOCK]
             # Every block has the same shape, so one compilation serves any number of images.
-            missing = _FORWARD_BLOCK - len(block)
-            padded = tf.pad(block, [[0, missing], [0, 0]]) if missing else block
-            blocks.append(self._forward(padded).numpy())
+            padded = np.pad(block, [(0, _FORWARD_BLOCK - len(block)), (0, 0)])
+            blocks.append(self._forward(tf.constant(padded)).numpy())
         return np.concatenate(blocks)[:rows]
 
     def weights(self) -> Weights:
@@ -134,27 +171,6 @@ class Program:
     def set_weights(self, weights: Weights) -> None:
         """Put back what `weights` returned."""
         self.network.set_weights(weights)
-
-    def weight_norm(self) -> float:
-        """Root of the sum of all squared kernel weights."""
-        squares = (
-            float(np.square(kernel.numpy(), dtype=np.float64).sum()) for kernel in kernels(self.network)
-        )
-        return float(np.sqrt(sum(squares)))
-
-    def zero_weight_fraction(self) -> float:
-        """Share of kernel weights that are exactly zero."""
-        values = [kernel.numpy() for kernel in kernels(self.network)]
-        return sum(int((value == 0).sum()) for value in values) / sum(value.size for value in values)
-
-    def weights_sha256(self) -> str:
-        """SHA-256 over every weight's name, shape and bytes."""
-        digest = hashlib.sha256()
-        for variable in self.network.weights:
-            value = variable.numpy()
-            digest.update(f"{variable.path}{value.shape}".encode())
-            digest.update(value.tobytes())
-        return digest.hexdigest()
 
     def compilations(self) -> int:
         """How many times a function of this program was compiled: once for each shape of its arguments."""
@@ -166,7 +182,9 @@ class Program:
         self,
         images: Tensor,
         labels: Tensor,
-        batches: Tensor,
+        order: Tensor,
+        batch_size: int,
+        origin: Tensor,
         first: Tensor,
         last: Tensor,
         done_before: Tensor,
@@ -174,36 +192,46 @@ class Program:
         step = first
         while step < last:  # AutoGraph makes a loop of the compiled program of it
             self._clock.step.assign(done_before + step)
-            self._train_on(tf.gather(images, batches[step]), tf.gather(labels, batches[step]))
+            batch = tf.slice(order, [origin + step * batch_size], [batch_size])
+            self._train_on(_floats(tf.gather(images, batch)), tf.gather(labels, batch))
             step += 1
         return step
 
     def _train_on(self, images: Tensor, labels: Tensor) -> None:
         trained = self.network.trainable_variables
+        seen, targets = self._inputs.prepared(images, labels)
         with tf.GradientTape() as tape:
-            logits = self.network(images, training=True)
-            penalty = self._objective.penalty()
-            objective = self._objective.data_loss(logits, labels) + penalty
+            logits, *hidden = self._trained(seen, training=True)
+            penalty = self._objective.penalty(logits, hidden)
+            objective = self._objective.data_loss(logits, targets) + penalty
         gradients = tape.gradient(objective, [variable.value for variable in trained])
         rate = self._optimizer.learning_rate
         self._rules.before_step(rate)
         self._optimizer.apply(self._rules.clipped(gradients), trained)
         self._rules.after_step(rate)
+        self.average.after_step(self._clock.step)
         size = tf.cast(tf.shape(labels)[0], tf.float64)
-        hits = tf.argmax(logits, axis=1, output_type=tf.int32) == labels
+        hits = tf.argmax(logits, axis=1, output_type=tf.int32) == targets.main
         self._objective_sum.assign_add(tf.cast(objective, tf.float64) * size)
         self._penalty_sum.assign_add(tf.cast(penalty, tf.float64) * size)
         self._correct.assign_add(tf.reduce_sum(tf.cast(hits, tf.int32)))
 
     def _infer(self, images: Tensor) -> Tensor:
-        return self.network(images, training=False)
+        return self.network(_floats(images), training=False)
+
+
+def _floats(images: Tensor) -> Tensor:
+    """Pixels 0 to 255 as numbers 0 to 1."""
+    return tf.cast(images, tf.float32) / 255.0
 
 
 class Programs:
-    """The programs of one process, the latest used kept."""
+    """What a process keeps for its next job: the latest used programs, and datasets on the device."""
 
     def __init__(self) -> None:
         self._kept: OrderedDict[Hashable, Program] = OrderedDict()
+        self._images: OrderedDict[int, tuple[Bytes, Tensor]] = OrderedDict()
+        self._dropped = 0
 
     def of(self, spec: JobSpec) -> Program:
         """The program for a specification's shape, made if it is not there yet, at the start of the job."""
@@ -211,9 +239,24 @@ class Programs:
         program = self._kept.pop(shape, None) or Program(spec)
         self._kept[shape] = program
         while len(self._kept) > _KEPT_PROGRAMS:
-            self._kept.popitem(last=False)
+            self._dropped += self._kept.popitem(last=False)[1].compilations()
         program.configure(spec)
         return program
+
+    def on_device(self, examples: Examples) -> DeviceExamples:
+        """Examples for `Program.run_steps`; a dataset's images are copied to the device once."""
+        pool, key = examples.pool, id(examples.pool)
+        # The array is kept beside its copy, so that no other can take over its identity.
+        self._images[key] = self._images.pop(key) if key in self._images else (pool, tf.constant(pool))
+        while len(self._images) > _KEPT_DATASETS:
+            self._images.popitem(last=False)
+        labels = np.zeros(len(pool), np.int32)
+        labels[examples.rows] = examples.labels
+        return DeviceExamples(self._images[key][1], tf.constant(labels))
+
+    def compilations(self) -> int:
+        """How many compilations this process has done so far."""
+        return self._dropped + sum(program.compilations() for program in self._kept.values())
 
 
 # Parameters that are compiled in; all others are variables.
@@ -221,21 +264,25 @@ _COMPILED_IN = {
     "batch_normalization": ("momentum", "position"),
     "layer_normalization": ("position",),
 }
+# Parameters of which only whether they are zero is compiled in.
+_SWITCHES = {"dropout": ("input_rate", "rate"), "augmentation": ("elastic",)}
 # What happens between epochs is no part of the program.
 _OUTSIDE = {"early_stopping", "learning_rate_schedule"}
 
 
 def program_shape(spec: JobSpec) -> Hashable:
     """All of a specification that is compiled in; jobs that agree on it share a program."""
-    dropout = spec.regularization.dropout
     techniques = tuple(
-        (name, *(getattr(technique, field) for field in _COMPILED_IN.get(name, ())))
+        (
+            name,
+            *(getattr(technique, field) for field in _COMPILED_IN.get(name, ())),
+            *(bool(getattr(technique, field)) for field in _SWITCHES.get(name, ())),
+        )
         for name, technique in spec.regularization.active.items()
         if name not in _OUTSIDE
     )
-    where_dropout = (bool(dropout.input_rate), bool(dropout.rate)) if dropout else (False, False)
     optimizer = spec.training.optimizer
-    return (spec.model, techniques, where_dropout, (optimizer.name, optimizer.momentum))
+    return (spec.model, techniques, (optimizer.name, optimizer.momentum))
 
 
 def _optimizer(spec: JobSpec) -> keras.optimizers.Optimizer:
@@ -245,5 +292,5 @@ def _optimizer(spec: JobSpec) -> keras.optimizers.Optimizer:
             return keras.optimizers.SGD(optimizer.learning_rate, momentum=optimizer.momentum)
         case "rmsprop":
             return keras.optimizers.RMSprop(optimizer.learning_rate)
-        case "adam":
+        case "adam" | "adamw":  # the decay is a technique, in StepRules
             return keras.optimizers.Adam(optimizer.learning_rate)

@@ -2,8 +2,8 @@
 
 import gzip
 import hashlib
-from dataclasses import dataclass
-from functools import lru_cache
+from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +16,7 @@ from models.spec import CLASSES, PIXELS, DatasetSpec
 
 Bytes = NDArray[np.uint8]
 Labels = NDArray[np.int32]
+Rows = NDArray[np.intp]
 
 # Streams of random numbers that are drawn from one split seed, each for its own purpose, so that asking for
 # a subset does not change the noise.
@@ -26,9 +27,9 @@ _TEST_IMAGES_A_CLASS = 100
 _MEASURED_ROWS = 10_000
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Dataset:
-    """Images (n, 28, 28) and labels (n,), all uint8, as they were published."""
+    """Images (n, 28, 28) and labels (n,), all uint8, as they were published. One object a process."""
 
     train_images: Bytes
     train_labels: Bytes
@@ -37,20 +38,44 @@ class Dataset:
     sha256: str
     """Of the four IDX digests one after another: names the data of a result."""
 
+    @cached_property
+    def train(self) -> "Examples":
+        """All training examples."""
+        return Examples.all_of(self.train_images, self.train_labels)
+
+    @cached_property
+    def test(self) -> "Examples":
+        """All test examples."""
+        return Examples.all_of(self.test_images, self.test_labels)
+
 
 @dataclass(frozen=True)
 class Examples:
-    """Images (n, 784) with values 0 to 255, and labels (n,). They become floats 0 to 1 on the device."""
+    """Rows (n,) of a dataset's images (m, 784), values 0 to 255, and the rows' labels (n,).
 
-    images: Bytes
+    The images are shared by all jobs on the dataset; they become floats 0 to 1 where they are used.
+    """
+
+    pool: Bytes
+    rows: Rows
     labels: Labels
+
+    @classmethod
+    def all_of(cls, images: Bytes, labels: Bytes) -> "Examples":
+        """Every image (n, 28, 28) with its label (n,)."""
+        return cls(images.reshape(-1, PIXELS), np.arange(len(labels)), labels.astype(np.int32))
 
     def __len__(self) -> int:
         return len(self.labels)
 
-    def take(self, rows: NDArray[np.intp]) -> "Examples":
-        """The examples of these rows, in this order."""
-        return Examples(self.images[rows], self.labels[rows])
+    @property
+    def images(self) -> Bytes:
+        """The examples' own images (n, 784)."""
+        return self.pool[self.rows]
+
+    def take(self, places: Rows) -> "Examples":
+        """The examples at these places, in this order."""
+        return Examples(self.pool, self.rows[places], self.labels[places])
 
 
 @dataclass(frozen=True)
@@ -60,8 +85,8 @@ class Division:
     train: Examples
     validation: Examples | None
     test: Examples
-    measured: NDArray[np.intp]
-    """Rows of `train` whose loss and accuracy are taken after each epoch: as many as validation has."""
+    measured: Examples
+    """The part of `train` whose loss and accuracy are taken after each epoch: as many as validation has."""
     dataset_sha256: str
 
 
@@ -132,47 +157,42 @@ def idx_sha256(array: Bytes) -> str:
     return hashlib.sha256(header + np.ascontiguousarray(array).tobytes()).hexdigest()
 
 
+@lru_cache(maxsize=4)
 def divide(dataset: Dataset, spec: DatasetSpec) -> Division:
     """Subset, split and label noise, each from its own seed, the same for every job that asks the same."""
     rows = _subset(dataset.train_labels, spec)
     learned, held_out = _split(dataset.train_labels[rows], spec)
-    train = _examples(dataset.train_images, dataset.train_labels).take(rows[learned])
-    validation = _examples(dataset.train_images[rows[held_out]], dataset.train_labels[rows[held_out]])
+    train, validation = dataset.train.take(rows[learned]), dataset.train.take(rows[held_out])
+    train = replace(train, labels=_noisy(train.labels, spec))
     measured = min(len(train), len(validation) or _MEASURED_ROWS)
     return Division(
-        train=Examples(train.images, _noisy(train.labels, spec)),
+        train=train,
         validation=validation if len(validation) else None,
-        test=_examples(dataset.test_images, dataset.test_labels),
-        measured=np.sort(_stream(spec, _MEASURED).permutation(len(train))[:measured]),
+        test=dataset.test,
+        measured=train.take(np.sort(_stream(spec, _MEASURED).permutation(len(train))[:measured])),
         dataset_sha256=dataset.sha256,
     )
-
-
-def _examples(images: Bytes, labels: Bytes) -> Examples:
-    return Examples(images.reshape(-1, PIXELS), labels.astype(np.int32))
 
 
 def _stream(spec: DatasetSpec, purpose: int) -> np.random.Generator:
     return np.random.default_rng([spec.split_seed, purpose])
 
 
-def _subset(labels: Bytes, spec: DatasetSpec) -> NDArray[np.intp]:
+def _subset(labels: Bytes, spec: DatasetSpec) -> Rows:
     everything = np.arange(len(labels))
     if spec.rows == len(labels):
         return everything
     return _stratified(everything, labels, spec.rows, _stream(spec, _SUBSET))[0]
 
 
-def _split(labels: Bytes, spec: DatasetSpec) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+def _split(labels: Bytes, spec: DatasetSpec) -> tuple[Rows, Rows]:
     everything = np.arange(len(labels))
     if spec.validation_split == "last" or not spec.validation_rows:
         return everything[: spec.training_rows], everything[spec.training_rows :]
     return _stratified(everything, labels, spec.training_rows, _stream(spec, _SPLIT))
 
 
-def _stratified(
-    rows: NDArray[np.intp], labels: Bytes, size: int, stream: np.random.Generator
-) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+def _stratified(rows: Rows, labels: Bytes, size: int, stream: np.random.Generator) -> tuple[Rows, Rows]:
     """Two parts with the classes' shares of the whole, the first of `size`, both in the rows' order.
 
     A part that is too small to hold every class, or a class of one example, leaves no shares to keep: then

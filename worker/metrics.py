@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from models.spec import CLASSES
+
 Logits = NDArray[np.float32]
 Array = NDArray[np.float64]
 
@@ -56,3 +58,9 @@ def expected_calibration_error(
     groups = (group for group in np.array_split(order, bins) if len(group))
     gaps = [abs(confidence[group].mean() - correct[group].mean()) * len(group) for group in groups]
     return float(sum(gaps) / len(labels))
+
+
+def confusion_matrix(probabilities: Array, labels: NDArray[np.int32]) -> tuple[tuple[int, ...], ...]:
+    """How often each truth (row) got each answer (column): counts (10, 10)."""
+    cells = np.bincount(labels * CLASSES + probabilities.argmax(axis=1), minlength=CLASSES * CLASSES)
+    return tuple(tuple(row) for row in cells.reshape(CLASSES, CLASSES).tolist())

@@ -1,53 +1,118 @@
 """The network that a specification asks for. It knows nothing of training."""
 
-from collections.abc import Callable
+from typing import Protocol
 
 import keras
 
-from models.spec import CLASSES, PIXELS, JobSpec
+from models.spec import CLASSES, PIXELS, SIDE, Cnn, JobSpec
 from worker.seeds import derive
 
-NoiseLayer = Callable[[str, float, str], keras.layers.Layer]
-"""Makes a random layer from its technique, strength and name: training and export use different ones."""
 
-_STOCK_NOISE: dict[str, type[keras.layers.Layer]] = {
-    "dropout": keras.layers.Dropout,
-    "gaussian_dropout": keras.layers.GaussianDropout,
-    "gaussian_noise": keras.layers.GaussianNoise,
-}
+class LayerKit(Protocol):
+    """Makes the layers of which training and export use different kinds."""
+
+    def noise(self, technique: str, strength: float, name: str) -> keras.layers.Layer:
+        """A random layer, by its technique."""
+
+    def convolution(self, filters: int, side: int, *, use_bias: bool, name: str) -> keras.layers.Layer:
+        """A convolution with square kernels, stride 1 and `same` padding."""
+
+    def pooling(self, name: str) -> keras.layers.Layer:
+        """Max-pooling over blocks of 2 x 2."""
 
 
-def stock_noise(technique: str, strength: float, name: str) -> keras.layers.Layer:
-    """Keras's own layer of that kind."""
-    return _STOCK_NOISE[technique](strength, name=name)
+class StockLayers:
+    """Keras's own layers."""
+
+    _NOISE: dict[str, type[keras.layers.Layer]] = {  # noqa: RUF012 (never changed)
+        "dropout": keras.layers.Dropout,
+        "spatial_dropout": keras.layers.SpatialDropout2D,
+        "gaussian_dropout": keras.layers.GaussianDropout,
+        "gaussian_noise": keras.layers.GaussianNoise,
+    }
+
+    def noise(self, technique: str, strength: float, name: str) -> keras.layers.Layer:
+        """A random layer, by its technique."""
+        return self._NOISE[technique](strength, name=name)
+
+    def convolution(self, filters: int, side: int, *, use_bias: bool, name: str) -> keras.layers.Layer:
+        """A convolution with square kernels, stride 1 and `same` padding."""
+        return keras.layers.Conv2D(filters, side, padding="same", use_bias=use_bias, name=name)
+
+    def pooling(self, name: str) -> keras.layers.Layer:
+        """Max-pooling over blocks of 2 x 2."""
+        return keras.layers.MaxPooling2D(2, name=name)
 
 
-def build_network(spec: JobSpec, noise_layer: NoiseLayer) -> keras.Model:
+def build_network(spec: JobSpec, kit: LayerKit) -> keras.Model:
     """Images (n, 784) in, logits (n, 10) out; `set_initial_weights` gives it the job's own weights."""
-    regularization = spec.regularization
     images = keras.Input((PIXELS,), name="images")
-    flow = images
-    if (noise := regularization.gaussian_noise) and noise.sigma:
-        flow = noise_layer("gaussian_noise", noise.sigma, "input_noise")(flow)
-    if (dropout := regularization.dropout) and dropout.input_rate:
-        flow = noise_layer("dropout", dropout.input_rate, "input_dropout")(flow)
+    flow = _noisy_inputs(images, spec, kit)
+    if isinstance(spec.model, Cnn):
+        flow = _convolutions(flow, spec.model, spec, kit)
     for number, units in enumerate(spec.model.hidden_units, start=1):
-        flow = _hidden(flow, units, f"hidden_{number}", spec)
-        # After the normalization, whose statistics a mask before it would shift.
-        if (dropout := regularization.dropout) and dropout.rate:
-            flow = noise_layer("dropout", dropout.rate, f"dropout_{number}")(flow)
-        if (gaussian := regularization.gaussian_dropout) and gaussian.rate:
-            flow = noise_layer("gaussian_dropout", gaussian.rate, f"gaussian_dropout_{number}")(flow)
+        flow = _fully_connected(flow, units, number, spec, kit)
     return keras.Model(images, keras.layers.Dense(CLASSES, name="logits")(flow), name="regbench")
 
 
-def _hidden(flow: keras.KerasTensor, units: int, name: str, spec: JobSpec) -> keras.KerasTensor:
+def _noisy_inputs(images: keras.KerasTensor, spec: JobSpec, kit: LayerKit) -> keras.KerasTensor:
+    regularization, flow = spec.regularization, images
+    if (noise := regularization.gaussian_noise) and noise.sigma:
+        flow = kit.noise("gaussian_noise", noise.sigma, "input_noise")(flow)
+    if (dropout := regularization.dropout) and dropout.input_rate:
+        flow = kit.noise("dropout", dropout.input_rate, "input_dropout")(flow)
+    return flow
+
+
+def _convolutions(flow: keras.KerasTensor, model: Cnn, spec: JobSpec, kit: LayerKit) -> keras.KerasTensor:
+    flow = keras.layers.Reshape((SIDE, SIDE, 1), name="square")(flow)
+    spatial = spec.regularization.spatial_dropout
+    for number, filters in enumerate(model.filters, start=1):
+        name = f"convolution_{number}"
+        before, after = _normalizations(spec, name)
+        layer = kit.convolution(filters, model.kernel_size, use_bias=not before, name=name)
+        flow = _activated(layer(flow), name, spec, before, after)
+        flow = kit.pooling(f"pooling_{number}")(flow)
+        if spatial and spatial.rate:
+            flow = kit.noise("spatial_dropout", spatial.rate, f"spatial_dropout_{number}")(flow)
+    return keras.layers.Flatten(name="flat")(flow)
+
+
+def _fully_connected(
+    flow: keras.KerasTensor, units: int, number: int, spec: JobSpec, kit: LayerKit
+) -> keras.KerasTensor:
+    name, regularization = f"hidden_{number}", spec.regularization
     before, after = _normalizations(spec, name)
     # A normalization's beta takes the place of a bias before it.
-    flow = keras.layers.Dense(units, use_bias=not before, name=name)(flow)
-    for layer in (*before, keras.layers.Activation(spec.model.activation, name=f"{name}_activation"), *after):
+    layer = keras.layers.Dense(units, use_bias=not before, name=name)
+    flow = _activated(layer(flow), name, spec, before, after)
+    # After the normalization, whose statistics a mask before it would shift.
+    if (dropout := regularization.dropout) and dropout.rate:
+        flow = kit.noise("dropout", dropout.rate, f"dropout_{number}")(flow)
+    if (gaussian := regularization.gaussian_dropout) and gaussian.rate:
+        flow = kit.noise("gaussian_dropout", gaussian.rate, f"gaussian_dropout_{number}")(flow)
+    return flow
+
+
+def _activated(
+    flow: keras.KerasTensor,
+    name: str,
+    spec: JobSpec,
+    before: list[keras.layers.Layer],
+    after: list[keras.layers.Layer],
+) -> keras.KerasTensor:
+    activation = keras.layers.Activation(spec.model.activation, name=f"{name}{_ACTIVATION}")
+    for layer in (*before, activation, *after):
         flow = layer(flow)
     return flow
+
+
+_ACTIVATION = "_activation"
+
+
+def hidden_outputs(network: keras.Model) -> list[keras.KerasTensor]:
+    """What each hidden layer hands on, right after its activation."""
+    return [layer.output for layer in network.layers if layer.name.endswith(_ACTIVATION)]
 
 
 def _normalizations(spec: JobSpec, name: str) -> tuple[list[keras.layers.Layer], list[keras.layers.Layer]]:
@@ -79,13 +144,13 @@ def _initial(layer: keras.layers.Layer, weight: keras.Variable, seed: int) -> ke
 
 
 def kernels(network: keras.Model) -> list[keras.Variable]:
-    """The matrices that penalties and weight norms are about: no biases, no normalization."""
+    """The weights that penalties and weight norms are about: no biases, no normalization."""
     return [weight for weight in network.trainable_weights if weight.name == "kernel"]
 
 
 def exported(spec: JobSpec, trained: keras.Model) -> keras.Model:
     """The trained network, with softmax, from Keras's own layers alone: it loads without Regbench."""
-    plain = build_network(spec, stock_noise)
+    plain = build_network(spec, StockLayers())
     for layer in plain.layers:
         layer.set_weights(trained.get_layer(layer.name).get_weights())
     probabilities = keras.layers.Softmax(name="probabilities")(plain.output)

@@ -2,7 +2,6 @@
 
 import math
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -13,11 +12,19 @@ from numpy.typing import NDArray
 
 from models.errors import TrainingFailed
 from models.pricing import flops_per_epoch
-from models.records import EpochRecord, Progress
+from models.records import EpochRecord, LayerRecord, Progress
 from models.spec import JobSpec
-from worker.compiled import DeviceExamples, Program, Programs, Weights
-from worker.datasets import Division
-from worker.metrics import Scores, brier, expected_calibration_error, log_probabilities, scores
+from worker import weights
+from worker.compiled import Program, Programs, Weights
+from worker.datasets import Division, Examples, Rows
+from worker.metrics import (
+    Scores,
+    brier,
+    confusion_matrix,
+    expected_calibration_error,
+    log_probabilities,
+    scores,
+)
 from worker.network import exported
 from worker.seeds import epoch_order
 from worker.techniques.steps import learning_rate
@@ -54,10 +61,14 @@ class Outcome:
     stop_reason: str
     parameters: int
     zero_weight_fraction: float
+    near_zero_weight_fraction: float
     weight_norm: float
+    layers: tuple[LayerRecord, ...]
+    confusion: tuple[tuple[int, ...], ...]
     weights_sha256: str
     training_seconds: float
     compile_seconds: float
+    compilations: int
     training_flops: float
     model: keras.Model
 
@@ -70,10 +81,9 @@ def train(
     Raises:
         TrainingFailed: the weights stopped being finite numbers.
     """
-    run = _Run(spec, division, observer, programs.of(spec), chunk_seconds)
+    run = _Run(spec, division, observer, programs, chunk_seconds)
     for epoch in range(1, spec.training.epochs + 1):
         record = run.train_epoch(epoch)
-        run.keep_if_best(record)
         observer.epoch_ended(record, run.progress())
         if run.best.enough:
             break
@@ -84,48 +94,57 @@ class _Run:
     """The state of one job in training."""
 
     def __init__(
-        self, spec: JobSpec, division: Division, observer: Observer, program: Program, chunk_seconds: float
+        self, spec: JobSpec, division: Division, observer: Observer, programs: Programs, chunk_seconds: float
     ) -> None:
-        self.spec, self.division, self.observer, self.program = spec, division, observer, program
+        self.spec, self.division, self.observer, self._programs = spec, division, observer, programs
         self.best = BestEpoch(spec.regularization.early_stopping)
         self._best_weights: Weights | None = None
         self._records: list[EpochRecord] = []
-        self._examples = DeviceExamples.of(division.train)
-        self._measured = tf.gather(self._examples.images, division.measured)
-        self._validation = DeviceExamples.of(division.validation) if division.validation else None
-        self._steps = _StepPlan(len(division.train), spec.training.batch_size)
-        self.compile_seconds = program.compile(
-            self._examples, self._steps.batch_sizes, self._steps.full_batches
-        )
+        self._compiled_before = programs.compilations()
+        self.program: Program = programs.of(spec)
+        self._examples = programs.on_device(division.train)
+        self._steps = _StepPlan(division.train.rows, len(division.train.pool), spec.training.batch_size)
+        self.compile_seconds = self.program.compile(self._examples, self._steps.batch_sizes)
         self._pace = _Pace(self._steps.count * spec.training.epochs, chunk_seconds)
 
     def train_epoch(self, epoch: int) -> EpochRecord:
         """One pass over the training examples, then the measurements without penalty and noise."""
-        began = time.perf_counter()
-        self.program.begin_epoch(learning_rate(self.spec, epoch))
+        began, rate = time.perf_counter(), learning_rate(self.spec, self._records)
+        self.program.begin_epoch(rate)
         done_before = (epoch - 1) * self._steps.count
-        order = epoch_order(self.spec.seed, epoch, len(self.division.train))
-        for batches, offset in self._steps.batches(order):
-            self._run_chunks(batches, done_before + offset)
-        return self._record(epoch, began)
+        order = self._steps.in_pool(epoch_order(self.spec.seed, epoch, len(self.division.train)))
+        for part in self._steps.parts:
+            self._run_chunks(part, order, done_before)
+        self.program.average.after_epoch(epoch)
+        with self.program.average.in_place():
+            record = self._record(epoch, rate, began)
+            if self.best.observe(record) and self.best.restores:
+                self._best_weights = self.program.weights()
+        self._records.append(record)
+        return record
 
-    def _run_chunks(self, batches: Any, done_before: int) -> None:
-        first, steps = 0, len(batches)
-        while first < steps:
-            last = min(steps, first + self._pace.chunk_steps)
+    def _run_chunks(self, part: "_Part", order: Any, done_before: int) -> None:
+        first = 0
+        while first < part.steps:
+            last = min(part.steps, first + self._pace.chunk_steps)
             began = time.perf_counter()
-            self.program.run_steps(self._examples, batches, first=first, last=last, done_before=done_before)
+            self.program.run_steps(
+                self._examples,
+                order,
+                part.batch_size,
+                origin=part.origin,
+                first=first,
+                last=last,
+                done_before=done_before + part.steps_before,
+            )
             self._pace.saw(last - first, time.perf_counter() - began)
             self.observer.chunk_ended(self.progress())
             first = last
 
-    def _record(self, epoch: int, began: float) -> EpochRecord:
+    def _record(self, epoch: int, rate: float, began: float) -> EpochRecord:
         sums, rows = self.program.sums(), len(self.division.train)
-        learned = scores(
-            self.program.logits(self._measured), self.division.train.labels[self.division.measured]
-        )
-        validation = self._validation_scores()
-        weight_norm = self.program.weight_norm()
+        learned, validation = self._scores(self.division.measured), self._validation_scores()
+        weight_norm = weights.weight_norm(self.program.network)
         # The objective is a mean over the epoch: the weights may be lost while it is still a number.
         if not all(map(math.isfinite, (sums.objective, learned.loss, weight_norm))):
             raise TrainingFailed(
@@ -133,7 +152,7 @@ class _Run:
                 f"The loss stopped being a number in epoch {epoch}; lower training.optimizer.learning_rate.",
                 retryable=False,
             )
-        record = EpochRecord(
+        return EpochRecord(
             epoch=epoch,
             objective=sums.objective / rows,
             penalty=sums.penalty / rows,
@@ -143,21 +162,15 @@ class _Run:
             validation_loss=validation.loss if validation else None,
             validation_accuracy=validation.accuracy if validation else None,
             weight_norm=weight_norm,
-            learning_rate=learning_rate(self.spec, epoch),
+            learning_rate=rate,
             seconds=time.perf_counter() - began,
         )
-        self._records.append(record)
-        return record
+
+    def _scores(self, examples: Examples) -> Scores:
+        return scores(self.program.logits(examples.images), examples.labels)
 
     def _validation_scores(self) -> Scores | None:
-        if self._validation is None or self.division.validation is None:
-            return None
-        return scores(self.program.logits(self._validation.images), self.division.validation.labels)
-
-    def keep_if_best(self, record: EpochRecord) -> None:
-        """Keep the weights of the best epoch so far, if they may be wanted again."""
-        if self.best.observe(record) and self.best.restores:
-            self._best_weights = self.program.weights()
+        return self._scores(self.division.validation) if self.division.validation else None
 
     def progress(self) -> Progress:
         """How far the job is."""
@@ -165,14 +178,15 @@ class _Run:
 
     def outcome(self) -> Outcome:
         """Measure the weights that are to be reported; the test images are touched here and nowhere else."""
-        if self._best_weights is not None:
+        if self._best_weights is None:
+            self.program.average.adopt()
+        else:
             self.program.set_weights(self._best_weights)
-        test = self.division.test
-        logits = self.program.logits(DeviceExamples.of(test).images)
+        network, test = self.program.network, self.division.test
+        logits = self.program.logits(test.images)
         probabilities = np.exp(log_probabilities(logits))
-        train = self.division.train
         return Outcome(
-            train=scores(self.program.logits(self._examples.images), train.labels),
+            train=self._scores(self.division.train),
             validation=self._validation_scores(),
             test=scores(logits, test.labels),
             test_brier=brier(probabilities, test.labels),
@@ -182,32 +196,48 @@ class _Run:
             reported_epoch=self.best.epoch if self.best.restores else len(self._records),
             epochs_run=len(self._records),
             stop_reason="early_stopping" if self.best.enough else "completed",
-            parameters=sum(int(np.prod(weight.shape)) for weight in self.program.network.trainable_weights),
-            zero_weight_fraction=self.program.zero_weight_fraction(),
-            weight_norm=self.program.weight_norm(),
-            weights_sha256=self.program.weights_sha256(),
+            parameters=sum(int(np.prod(weight.shape)) for weight in network.trainable_weights),
+            zero_weight_fraction=weights.zero_fraction(network),
+            near_zero_weight_fraction=weights.near_zero_fraction(network),
+            weight_norm=weights.weight_norm(network),
+            layers=weights.layer_records(network),
+            confusion=confusion_matrix(probabilities, test.labels),
+            weights_sha256=weights.weights_sha256(network),
             training_seconds=sum(record.seconds for record in self._records),
             compile_seconds=self.compile_seconds,
+            compilations=self._programs.compilations() - self._compiled_before,
             training_flops=float(flops_per_epoch(self.spec) * len(self._records)),
-            model=exported(self.spec, self.program.network),
+            model=exported(self.spec, network),
         )
+
+
+@dataclass(frozen=True)
+class _Part:
+    """Batches of one size within an epoch's order: where they begin, how many they are."""
+
+    batch_size: int
+    origin: int
+    steps: int
+    steps_before: int
 
 
 class _StepPlan:
     """How an epoch's examples are cut into batches: full ones, then what is left, as `model.fit` does."""
 
-    def __init__(self, rows: int, batch_size: int) -> None:
-        self._batch_size = batch_size
-        self.full_batches, self._left = divmod(rows, batch_size)
-        self.count = self.full_batches + bool(self._left)
-        self.batch_sizes = {batch_size, self._left} - {0}
+    def __init__(self, rows: Rows, pool: int, batch_size: int) -> None:
+        self._rows, self._pool = rows, pool
+        full, left = divmod(len(rows), batch_size)
+        self.parts = [_Part(batch_size, 0, full, 0)]
+        if left:
+            self.parts.append(_Part(left, full * batch_size, 1, full))
+        self.count = full + bool(left)
+        self.batch_sizes = {part.batch_size for part in self.parts}
 
-    def batches(self, order: NDArray[np.int32]) -> Iterator[tuple[Any, int]]:
-        """Pairs of (rows as a tensor (steps, batch size), steps of the epoch before them)."""
-        full = self.full_batches * self._batch_size
-        yield tf.constant(order[:full].reshape(-1, self._batch_size)), 0
-        if self._left:
-            yield tf.constant(order[full:].reshape(1, self._left)), self.full_batches
+    def in_pool(self, order: NDArray[np.int32]) -> Any:
+        """An epoch's order (n,) as rows of the dataset's images, filled up to their number (m,)."""
+        filled = np.zeros(self._pool, np.int32)
+        filled[: len(order)] = self._rows[order]
+        return tf.constant(filled)
 
 
 class _Pace:

@@ -130,6 +130,12 @@ def seconds_per_operation(session: Session) -> float | None:
     return seconds / operations if operations else None
 
 
+def count_by_state(session: Session) -> dict[JobState, int]:
+    """How many jobs are in each state, those without any included."""
+    found = session.execute(select(Job.state, func.count()).group_by(Job.state))
+    return dict.fromkeys(JobState, 0) | {JobState(state): count for state, count in found}
+
+
 def queue_positions(session: Session, jobs: Sequence[Job]) -> dict[str, int]:
     """How many jobs go before each queued one of `jobs`, plus one: 1 is next."""
     queued = [job.id for job in jobs if job.state == JobState.QUEUED]

@@ -14,6 +14,7 @@ from models.database import DatabaseNow
 from models.errors import LeaseLost
 from models.records import EpochRecord, Progress, ResultRecord
 from models.states import Action, JobState
+from models.store import counters
 from models.store.transitions import move
 from models.tables import Epoch, Job, Result
 
@@ -99,6 +100,16 @@ def succeed(session: Session, job_id: str, attempt: int, result: ResultRecord) -
     values = {"epochs_done": result.epochs_run, "fraction": 1.0}
     _end(session, job_id, attempt, JobState.SUCCEEDED, values, {"stop_reason": result.stop_reason})
     session.add(Result(job_id=job_id, **asdict(result)))
+    session.flush()
+    # Last, because the counters' rows are everybody's and stay locked until the commit.
+    counters.add(
+        session,
+        compilations=result.compilations,
+        compile_seconds=result.compile_seconds,
+        trainings=1,
+        epochs=result.epochs_run,
+        training_seconds=result.training_seconds,
+    )
 
 
 def fail(session: Session, job_id: str, attempt: int, *, code: str, message: str, retryable: bool) -> None:

@@ -7,11 +7,15 @@ realization, with TensorFlow, is in worker/techniques/.
 
 from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, model_serializer
 
+from models.techniques.activity import ActivityL1
+from models.techniques.averaging import ExponentialMovingAverage, StochasticWeightAveraging
 from models.techniques.base import About, Technique
-from models.techniques.noise import Dropout, GaussianDropout, GaussianNoise
+from models.techniques.inputs import Augmentation, Mixup
+from models.techniques.noise import Dropout, GaussianDropout, GaussianNoise, SpatialDropout
 from models.techniques.normalization import BatchNormalization, LayerNormalization
-from models.techniques.schedule import EarlyStopping, GradientClipping, LabelSmoothing, LearningRateSchedule
-from models.techniques.weights import L1, L2, MaxNorm, ProximalL1, WeightDecay
+from models.techniques.schedule import EarlyStopping, GradientClipping, LearningRateSchedule
+from models.techniques.targets import ConfidencePenalty, LabelSmoothing
+from models.techniques.weights import L1, L2, GroupL1, MaxNorm, ProximalL1, WeightDecay
 
 __all__ = ["CATALOGUE", "About", "Regularization", "Technique"]
 
@@ -22,18 +26,26 @@ class Regularization(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     dropout: Dropout | None = None
+    spatial_dropout: SpatialDropout | None = None
     gaussian_dropout: GaussianDropout | None = None
     gaussian_noise: GaussianNoise | None = None
+    augmentation: Augmentation | None = None
+    mixup: Mixup | None = None
     l1: L1 | None = None
     l2: L2 | None = None
+    activity_l1: ActivityL1 | None = None
     proximal_l1: ProximalL1 | None = None
+    group_l1: GroupL1 | None = None
     weight_decay: WeightDecay | None = None
     max_norm: MaxNorm | None = None
     batch_normalization: BatchNormalization | None = None
     layer_normalization: LayerNormalization | None = None
     label_smoothing: LabelSmoothing | None = None
+    confidence_penalty: ConfidencePenalty | None = None
     gradient_clipping: GradientClipping | None = None
     learning_rate_schedule: LearningRateSchedule | None = None
+    exponential_moving_average: ExponentialMovingAverage | None = None
+    stochastic_weight_averaging: StochasticWeightAveraging | None = None
     early_stopping: EarlyStopping | None = None
 
     @model_serializer(mode="wrap")
@@ -55,17 +67,25 @@ class Regularization(BaseModel):
 
 CATALOGUE: dict[str, type[Technique]] = {
     "dropout": Dropout,
+    "spatial_dropout": SpatialDropout,
     "gaussian_dropout": GaussianDropout,
     "gaussian_noise": GaussianNoise,
+    "augmentation": Augmentation,
+    "mixup": Mixup,
     "l1": L1,
     "l2": L2,
+    "activity_l1": ActivityL1,
     "proximal_l1": ProximalL1,
+    "group_l1": GroupL1,
     "weight_decay": WeightDecay,
     "max_norm": MaxNorm,
     "batch_normalization": BatchNormalization,
     "layer_normalization": LayerNormalization,
     "label_smoothing": LabelSmoothing,
+    "confidence_penalty": ConfidencePenalty,
     "gradient_clipping": GradientClipping,
     "learning_rate_schedule": LearningRateSchedule,
+    "exponential_moving_average": ExponentialMovingAverage,
+    "stochastic_weight_averaging": StochasticWeightAveraging,
     "early_stopping": EarlyStopping,
 }

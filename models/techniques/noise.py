@@ -35,6 +35,28 @@ class Dropout(Technique):
     )
 
 
+class SpatialDropout(Technique):
+    """Silence whole feature maps of convolutions in training."""
+
+    main = "rate"
+
+    rate: float = Field(0.2, ge=0, le=0.9, description="Share of feature maps silenced at each step")
+
+    about = About(
+        title="Spatial dropout",
+        formula="h'_c = m_c * h_c / (1 - rate), m_c ~ Bernoulli(1 - rate) drawn anew for each example, map c "
+        "and step",
+        in_training="After each convolution's pooling, a feature map is silenced at all of its positions or "
+        "at none; the others are scaled up by 1/(1 - rate).",
+        at_inference="Nothing: every map is used as it is.",
+        when_to_use="Convolutional networks. Neighbouring positions of a map say almost the same, so that "
+        "dropout of single positions takes little away; dropout of maps does.",
+        cost="One random number a map and example: less than dropout's.",
+        pitfall="With few filters a rate that suits dropout silences most of a layer: begin near 0.1 to 0.2.",
+        source="Tompson et al., Efficient Object Localization Using Convolutional Networks, CVPR (2015)",
+    )
+
+
 class GaussianDropout(Technique):
     """Multiply each hidden unit by a random number around one."""
 

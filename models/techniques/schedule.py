@@ -1,4 +1,4 @@
-"""Techniques that steer the training itself: its target, its steps and its end."""
+"""Techniques that steer the training itself: its steps and its end."""
 
 from typing import Literal
 
@@ -33,28 +33,6 @@ class EarlyStopping(Technique):
     )
 
 
-class LabelSmoothing(Technique):
-    """Train towards targets that are not quite certain."""
-
-    main = "alpha"
-
-    alpha: float = Field(0.1, ge=0, le=0.5, description="Probability that is spread over all ten classes")
-
-    about = About(
-        title="Label smoothing",
-        formula="loss = -sum_k t_k log p_k with t = (1 - alpha) * one_hot + alpha / 10",
-        in_training="The network is told that the truth has probability 1 - 0.9 alpha, so that it gains "
-        "nothing from ever larger logits.",
-        at_inference="Nothing; probabilities are less extreme.",
-        when_to_use="When labels may be wrong, or when overconfidence hurts.",
-        cost="Nothing to speak of.",
-        pitfall="On MNIST the right answer deserves more confidence than it allows: calibration gets worse. "
-        "Losses in a report are cross-entropy without smoothing, the same ruler for all.",
-        source="Szegedy et al., Rethinking the Inception Architecture, CVPR (2016), section 7; Pereyra et "
-        "al., Regularizing Neural Networks by Penalizing Confident Output Distributions, ICLR (2017)",
-    )
-
-
 class GradientClipping(Technique):
     """Bound the length of a step's gradient."""
 
@@ -78,25 +56,37 @@ class GradientClipping(Technique):
 class LearningRateSchedule(Technique):
     """Let the learning rate fall over the epochs."""
 
-    kind: Literal["exponential", "cosine", "step"] = Field(
-        "cosine", description="`exponential` and `step` multiply by `decay`; `cosine` falls to `floor`"
+    kind: Literal["exponential", "cosine", "step", "plateau"] = Field(
+        "cosine",
+        description="`exponential`, `step` and `plateau` multiply by `decay`; `cosine` falls to `floor`",
     )
     decay: float = Field(
-        0.5, ge=0.01, le=1, description="Factor of each fall: every epoch, or every `every` epochs"
+        0.5,
+        ge=0.01,
+        le=1,
+        description="Factor of each fall: of `exponential` every epoch, else as `every` says",
     )
-    every: int = Field(5, ge=1, le=1000, description="Epochs between two falls of `step`")
+    every: int = Field(
+        5,
+        ge=1,
+        le=1000,
+        description="Epochs between two falls of `step`; epochs in a row without a lower validation loss "
+        "before a fall of `plateau`",
+    )
     floor: float = Field(0.0, ge=0, le=1, description="Where `cosine` ends, as a share of the learning rate")
 
     about = About(
         title="Learning-rate schedule",
         formula="epoch t of T: exponential rate * decay^(t-1); step rate * decay^floor((t-1) / every); "
-        "cosine rate * (floor + (1 - floor) * (1 + cos(pi * (t-1) / T)) / 2)",
-        in_training="The step size is set anew at each epoch's start.",
+        "cosine rate * (floor + (1 - floor) * (1 + cos(pi * (t-1) / T)) / 2); plateau rate * decay^(runs of "
+        "`every` epochs without a lower validation loss before t)",
+        in_training="The step size is set anew at each epoch's start: by `plateau` from the validation data, "
+        "by the others on a course that is known beforehand.",
         at_inference="Nothing.",
         when_to_use="With a constant rate the weights keep jumping about the minimum; a falling one lets "
         "them settle, often worth as much as a regularizer.",
         cost="Nothing.",
         pitfall="A rate that falls too early ends the training before it has got anywhere; what depends on "
-        "the rate (proximal L1, weight decay) falls with it.",
+        "the rate (proximal and group L1, weight decay) falls with it.",
         source="Loshchilov and Hutter, SGDR: Stochastic Gradient Descent with Warm Restarts, ICLR (2017)",
     )

@@ -18,7 +18,7 @@ class L1(Technique):
         in_training="A constant pull of every weight towards zero, added to the objective.",
         at_inference="Nothing; the weights are smaller.",
         when_to_use="When few inputs or units should matter and the rest fade out. Together with L2 it is "
-        "the elastic net.",
+        "the elastic net (Zou and Hastie, JRSS B 67, 2005).",
         cost="One pass over the weights a step.",
         pitfall="The subgradient step makes weights tiny but hardly ever exactly zero.",
         source="Tibshirani, Regression Shrinkage and Selection via the Lasso, JRSS B 58 (1996)",
@@ -37,7 +37,8 @@ class L2(Technique):
         formula="penalty = factor * sum(w^2) over all kernels, biases excluded (no 1/2)",
         in_training="A pull towards zero in proportion to each weight, added to the objective.",
         at_inference="Nothing; the weights are smaller and more even.",
-        when_to_use="A first choice for any overfitting network; search the factor on a logarithmic scale.",
+        when_to_use="A first choice for any overfitting network; search the factor on a logarithmic scale. "
+        "Together with L1 it is the elastic net (Zou and Hastie, JRSS B 67, 2005).",
         cost="One pass over the weights a step.",
         pitfall="Under Adam it is not the same as weight decay: the penalty's gradient is rescaled with the "
         "rest. A factor of 0.01, Keras's default, destroys a 512-512 network.",
@@ -65,6 +66,33 @@ class ProximalL1(Technique):
     )
 
 
+class GroupL1(Technique):
+    """Penalize the length of each pixel's outgoing weights, and make whole pixels exactly zero."""
+
+    main = "factor"
+
+    factor: float = Field(
+        1e-3, ge=0, le=1e-2, description="Lambda of the penalty, per weight of a pixel's row"
+    )
+
+    about = About(
+        title="Group L1 (whole pixels)",
+        formula="after each step: w_p <- w_p * max(0, 1 - learning_rate * factor * sqrt(units) / norm(w_p)) "
+        "over the weights w_p that leave pixel p",
+        in_training="Every step ends by shortening each row of the first kernel, and no further than to "
+        "zero: the proximal operator of the group lasso. The root of the row's length makes the factor mean "
+        "the same in layers of any width.",
+        at_inference="Nothing; pixels whose row is zero are not looked at.",
+        when_to_use="Feature selection: to see which pixels a fully connected network needs. Proximal L1 "
+        "zeroes single weights and seldom all weights of a pixel.",
+        cost="Two passes over the first kernel a step.",
+        pitfall="It is for fully connected networks alone: a convolution's rows are no pixels. The pull "
+        "follows the current learning rate, so a decaying schedule weakens it.",
+        source="Yuan and Lin, Model Selection and Estimation in Regression with Grouped Variables, "
+        "JRSS B 68 (2006)",
+    )
+
+
 class WeightDecay(Technique):
     """Shrink all weights a little at each step, apart from the gradient."""
 
@@ -76,7 +104,7 @@ class WeightDecay(Technique):
         title="Decoupled weight decay",
         formula="at each step: w <- w - learning_rate * factor * w for all kernels, then the optimizer",
         in_training="Weights shrink in proportion to themselves, whatever the optimizer does with gradients. "
-        "With Adam this is AdamW.",
+        "With Adam this is AdamW: `adam` and `adamw` are one and the same optimizer here.",
         at_inference="Nothing; the weights are smaller.",
         when_to_use="In place of L2 under Adam, where a penalty's gradient is rescaled.",
         cost="One pass over the weights a step.",

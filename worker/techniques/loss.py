@@ -1,5 +1,6 @@
 """What is added to, or changed in, the loss that a step follows."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -7,10 +8,13 @@ import tensorflow as tf
 
 from models.spec import CLASSES, JobSpec
 from worker.network import kernels
+from worker.techniques.inputs import Targets
+
+_LOSS_TECHNIQUES = ("l1", "l2", "activity_l1", "confidence_penalty", "label_smoothing")
 
 
 class Objective:
-    """Cross-entropy, smoothed where asked for, plus penalties over all kernels.
+    """Cross-entropy, smoothed where asked for, plus penalties.
 
     Numbers are variables; a technique that is off is not in the program.
     """
@@ -19,9 +23,7 @@ class Objective:
         active = spec.regularization.active
         self._kernels = kernels(network)
         self._numbers = {
-            name: tf.Variable(0.0, trainable=False)
-            for name in ("l1", "l2", "label_smoothing")
-            if name in active
+            name: tf.Variable(0.0, trainable=False) for name in _LOSS_TECHNIQUES if name in active
         }
 
     def configure(self, spec: JobSpec) -> None:
@@ -29,20 +31,41 @@ class Objective:
         for name, variable in self._numbers.items():
             variable.assign(spec.regularization.active[name].strength)
 
-    def data_loss(self, logits: Any, labels: Any) -> Any:
-        """Mean loss of logits (n, 10) against labels (n,), in nats per example."""
+    def data_loss(self, logits: Any, targets: Targets) -> Any:
+        """Mean loss of logits (n, 10) against their targets, in nats per example."""
+        loss = self._cross_entropy(logits, targets.labels)
+        if targets.partners is None:
+            return loss
+        # Cross-entropy is linear in its targets: mixed targets give the mix of two losses.
+        return targets.share * loss + (1.0 - targets.share) * self._cross_entropy(logits, targets.partners)
+
+    def _cross_entropy(self, logits: Any, labels: Any) -> Any:
         alpha = self._numbers.get("label_smoothing")
         if alpha is None:
             return tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits))
         targets = (1.0 - alpha) * tf.one_hot(labels, CLASSES) + alpha / CLASSES
         return tf.reduce_mean(tf.nn.softmax_cross_entropy_with_logits(targets, logits))
 
-    def penalty(self) -> Any:
-        """The sum that is added to the data's loss, in nats per example."""
+    def penalty(self, logits: Any, hidden: Sequence[Any]) -> Any:
+        """What is added to the data's loss, in nats per example.
+
+        `hidden` are the outputs of the hidden layers for the batch that gave `logits` (n, 10).
+        """
         total = tf.constant(0.0)
         for kernel in self._kernels:
             if "l1" in self._numbers:
                 total += self._numbers["l1"] * tf.reduce_sum(tf.abs(kernel.value))
             if "l2" in self._numbers:
                 total += self._numbers["l2"] * tf.reduce_sum(tf.square(kernel.value))
+        if "activity_l1" in self._numbers:
+            activity = sum(tf.reduce_sum(tf.abs(outputs)) for outputs in hidden)
+            total += self._numbers["activity_l1"] * activity / tf.cast(tf.shape(logits)[0], tf.float32)
+        if "confidence_penalty" in self._numbers:
+            total -= self._numbers["confidence_penalty"] * _mean_entropy(logits)
         return total
+
+
+def _mean_entropy(logits: Any) -> Any:
+    """Mean entropy of the answers, in nats: 0 when certain, log 10 at most."""
+    log_probabilities = tf.nn.log_softmax(logits)
+    return -tf.reduce_mean(tf.reduce_sum(tf.exp(log_probabilities) * log_probabilities, axis=1))

@@ -1,20 +1,22 @@
 """What happens to gradients before, and to weights around, the optimizer's step."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import keras
 import tensorflow as tf
 
+from models.records import EpochRecord
 from models.spec import JobSpec
 from models.techniques.schedule import LearningRateSchedule
 from worker.network import kernels
 
-_STEP_TECHNIQUES = ("gradient_clipping", "weight_decay", "proximal_l1", "max_norm")
+_STEP_TECHNIQUES = ("gradient_clipping", "weight_decay", "proximal_l1", "group_l1", "max_norm")
 
 
 class StepRules:
-    """Clipping, decay, soft thresholding and the norm's limit, in this order around the optimizer's step.
+    """Clipping, decay, thresholding and the norm's limit, in this order around the optimizer's step.
 
     Numbers are variables; a technique that is off is not in the program.
     """
@@ -51,24 +53,42 @@ class StepRules:
 
     def after_step(self, learning_rate: Any) -> None:
         """Threshold and bound the weights that the optimizer has left."""
-        factor, limit = self._numbers.get("proximal_l1"), self._numbers.get("max_norm")
-        if factor is not None:
+        numbers = self._numbers
+        if "proximal_l1" in numbers:
             for kernel in self._kernels:
-                shrunk = tf.maximum(tf.abs(kernel.value) - learning_rate * factor, 0.0)
+                shrunk = tf.maximum(tf.abs(kernel.value) - learning_rate * numbers["proximal_l1"], 0.0)
                 kernel.assign(tf.sign(kernel.value) * shrunk)
-        if limit is not None:
+        if "group_l1" in numbers:
+            _shrink_rows(self._kernels[0], learning_rate * numbers["group_l1"])
+        if "max_norm" in numbers:
+            limit = numbers["max_norm"]
             for kernel in self._hidden_kernels:
-                norms = tf.sqrt(tf.reduce_sum(tf.square(kernel.value), axis=0, keepdims=True))
+                norms = _unit_norms(kernel.value)
                 kernel.assign(kernel.value * (limit / tf.maximum(norms, limit)))
 
 
-def learning_rate(spec: JobSpec, epoch: int) -> float:
-    """The step size of an epoch, counted from 1, under the job's schedule."""
+def _shrink_rows(kernel: keras.Variable, amount: Any) -> None:
+    """Shorten each row of a kernel (inputs, units) by `amount` times root of units, to zero at most."""
+    norms = tf.norm(kernel.value, axis=1, keepdims=True)
+    # A row that is already zero stays zero: the quotient's denominator must only be a number.
+    threshold = amount * math.sqrt(kernel.shape[1])
+    kernel.assign(kernel.value * tf.maximum(1.0 - threshold / tf.maximum(norms, 1e-30), 0.0))
+
+
+def _unit_norms(kernel: Any) -> Any:
+    """Euclidean norm of each unit's incoming weights; the last axis of a kernel counts units."""
+    inputs = list(range(len(kernel.shape) - 1))
+    return tf.sqrt(tf.reduce_sum(tf.square(kernel), axis=inputs, keepdims=True))
+
+
+def learning_rate(spec: JobSpec, history: Sequence[EpochRecord]) -> float:
+    """The step size of the epoch that follows `history`, under the job's schedule."""
     rate, schedule = spec.training.optimizer.learning_rate, spec.regularization.learning_rate_schedule
-    return rate if schedule is None else rate * _share(schedule, epoch - 1, spec.training.epochs)
+    return rate if schedule is None else rate * _share(schedule, history, spec.training.epochs)
 
 
-def _share(schedule: LearningRateSchedule, done: int, epochs: int) -> float:
+def _share(schedule: LearningRateSchedule, history: Sequence[EpochRecord], epochs: int) -> float:
+    done = len(history)
     match schedule.kind:
         case "exponential":
             return schedule.decay**done
@@ -76,3 +96,18 @@ def _share(schedule: LearningRateSchedule, done: int, epochs: int) -> float:
             return float(schedule.decay ** (done // schedule.every))
         case "cosine":
             return schedule.floor + (1 - schedule.floor) * (1 + math.cos(math.pi * done / epochs)) / 2
+        case "plateau":
+            return float(schedule.decay ** _plateaus(history, schedule.every))
+
+
+def _plateaus(history: Sequence[EpochRecord], patience: int) -> int:
+    """How many times `patience` epochs in a row have brought no lower validation loss."""
+    best, waited, found = math.inf, 0, 0
+    for record in history:
+        if record.validation_loss is not None and record.validation_loss < best:
+            best, waited = record.validation_loss, 0
+        else:
+            waited += 1
+        if waited == patience:
+            waited, found = 0, found + 1
+    return found

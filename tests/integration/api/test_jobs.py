@@ -7,12 +7,14 @@ from typing import Any
 
 import httpx
 import pytest
+from sqlalchemy import null, update
 
 from models.artifacts import ArtifactStore
 from models.database import Database
 from models.settings import Settings
 from models.store import queue
 from models.store.transitions import get_job
+from models.tables import Result
 from tests.factories import finish_job, finished_job, job_spec, result_record
 
 FIELDS = [
@@ -120,6 +122,40 @@ def test_a_finished_job_shows_its_result_history_and_events(client: httpx.Client
     assert later == epochs[2:]
     events = client.get(job["links"]["events"]).json()["items"]
     assert [event["to_state"] for event in events] == ["queued", "running", "succeeded"]
+
+
+def test_a_job_shows_its_layers_and_classes_and_a_list_does_not(
+    client: httpx.Client, database: Database
+) -> None:
+    job_id = finished_job(database).id
+    result = client.get(f"/v1/jobs/{job_id}").json()["result"]
+    assert (result["near_zero_weight_fraction"], result["compilations"]) == (0.02, 3)
+    assert result["layers"][0] == {
+        "name": "dense",
+        "shape": [784, 16],
+        "weight_norm": 12.0,
+        "zero_fraction": 0.0,
+        "near_zero_fraction": 0.02,
+        "zero_inputs_fraction": 0.0,
+    }
+    assert result["confusion_matrix"][3] == [0, 0, 0, 7, 0, 3, 0, 0, 0, 0]
+    assert result["per_class_accuracy"] == [1, 1, 1, 0.7, 1, 1, 1, 1, 1, 1]
+    [listed] = client.get("/v1/jobs").json()["items"]
+    details = {"layers", "confusion_matrix", "per_class_accuracy"}
+    assert listed["result"] == {name: value for name, value in result.items() if name not in details}
+
+
+def test_a_result_from_before_its_details_were_recorded_says_null(
+    client: httpx.Client, database: Database
+) -> None:
+    job_id = finished_job(database).id
+    with database.write() as session:
+        session.execute(
+            update(Result).values(near_zero_weight_fraction=None, layers=null(), confusion=null())
+        )
+    result = client.get(f"/v1/jobs/{job_id}").json()["result"]
+    absent = ["near_zero_weight_fraction", "layers", "confusion_matrix", "per_class_accuracy"]
+    assert [result[name] for name in absent] == [None] * 4
 
 
 def test_epochs_as_csv(client: httpx.Client, database: Database) -> None:

@@ -4,13 +4,15 @@ from pathlib import Path
 
 import pytest
 from alembic import command
-from sqlalchemy import inspect
+from sqlalchemy import MetaData, Table, inspect, select
 
 from migrations import configuration, head
 from migrations.__main__ import main
 from models.database import Database
 from models.settings import Settings, get_settings
+from models.store.transitions import get_job
 from models.tables import Base
+from tests.factories import finished_job
 
 TABLES = set(Base.metadata.tables) | {"alembic_version"}
 
@@ -38,6 +40,24 @@ def test_down_to_nothing_and_up_again(database: Database) -> None:
     assert tables(database) == {"alembic_version"}
     command.upgrade(configuration(), "head")
     assert tables(database) == TABLES
+
+
+def test_a_result_from_before_0002_keeps_its_values_and_lacks_the_new_ones(database: Database) -> None:
+    job_id = finished_job(database).id
+    command.downgrade(configuration(), "0001")
+    database.close()
+    old = Table("results", MetaData(), autoload_with=database.engine)
+    with database.engine.connect() as connection:
+        [before] = connection.execute(select(old)).mappings()
+    assert "compilations" not in before
+    command.upgrade(configuration(), "0002")
+    database.close()
+    with database.read() as session:
+        result = get_job(session, job_id).result
+    assert result is not None
+    assert {name: getattr(result, name) for name in before} == before
+    assert (result.near_zero_weight_fraction, result.layers, result.confusion) == (None, None, None)
+    assert result.compilations == 0
 
 
 def test_migrating_twice_changes_nothing(database: Database) -> None:

@@ -6,7 +6,9 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
+from api.app import create_app
 from models.artifacts import ArtifactStore
 from models.database import Database
 from models.errors import LeaseLost, NotFound
@@ -18,6 +20,7 @@ from models.store import jobs, queue
 from models.store.rescue import rescue_abandoned
 from models.tables import Job
 from tests.factories import job_spec
+from tests.integration.api.conftest import TestClient
 from worker.datasets import divide, load
 from worker.lease import Lease
 from worker.runner import Runner
@@ -35,9 +38,39 @@ def queued(database: Database, spec: JobSpec) -> str:
         return jobs.create_jobs(session, [jobs.NewJob(spec)])[0].id
 
 
+def scraped(settings: Settings) -> dict[str, float]:
+    """What /metrics says of everything but states."""
+    with TestClient(create_app(settings)) as client:
+        families = text_string_to_metric_families(client.get("/metrics").text)
+        return {sample.name: sample.value for family in families for sample in family.samples}
+
+
 def job_now(database: Database, job_id: str) -> Job:
     with database.read() as session:
         return jobs.get_job(session, job_id)
+
+
+def test_a_second_job_of_the_same_shape_compiles_nothing_and_metrics_say_so(
+    database: Database, runner: Runner, database_settings: Settings
+) -> None:
+    first = job_spec(regularization={"dropout": {"rate": 0.2}, "l2": {"factor": 1e-3}})
+    other = job_spec(
+        seed=5,
+        regularization={"dropout": {"rate": 0.7}, "l2": {"factor": 1e-5}},
+        training={"optimizer": {"learning_rate": 0.01}, "epochs": 2},
+    )
+    runner.run(queued(database, first))
+    after_first = scraped(database_settings)
+    assert after_first["regbench_compilations_total"] == 2  # the steps, and the measurements
+    assert after_first["regbench_compile_seconds_total"] > 0
+    job_id = queued(database, other)
+    runner.run(job_id)
+    after_second = scraped(database_settings)
+    assert after_second["regbench_compilations_total"] == 2
+    assert (after_second["regbench_trainings_total"], after_second["regbench_epochs_total"]) == (2, 3)
+    result = job_now(database, job_id).result
+    assert result is not None
+    assert result.compilations == 0
 
 
 def test_a_job_leaves_its_history_result_and_files(

@@ -139,6 +139,30 @@ def test_a_change_that_makes_no_valid_job_is_located_within_its_variant() -> Non
     assert "check its spelling" in spec.check_variants()[1][1]
 
 
+def test_a_variant_may_be_of_another_family() -> None:
+    to_cnn = {"family": "cnn", "hidden_units": [8]}
+    to_mlp = {"family": "mlp", "filters": None, "kernel_size": None}
+    for base, change, family in (({}, to_cnn, "cnn"), (to_cnn, to_mlp, "mlp")):
+        spec = experiment(
+            base=job_spec(model=base).model_dump(mode="json"),
+            variants=[{"name": "as it is"}, {"name": "other", "changes": {"model": change}}],
+        )
+        assert spec.check_variants() == []
+        assert spec.runs()[1][1].model.family == family
+        again = ExperimentSpec.model_validate(spec.resolved().model_dump(mode="json"))
+        assert again.runs() == spec.runs()
+
+
+def test_a_change_of_family_that_leaves_filters_behind_is_told_to_remove_them() -> None:
+    spec = experiment(
+        base=job_spec(model={"family": "cnn"}).model_dump(mode="json"),
+        variants=[{"name": "mlp", "changes": {"model": {"family": "mlp", "kernel_size": None}}}],
+    )
+    [(location, detail)] = spec.check_variants()
+    assert location == ("variants", 0, "changes", "model", "filters")
+    assert "null in a variant's changes" in detail
+
+
 def test_valid_changes_have_no_faults() -> None:
     assert experiment().check_variants() == []
 

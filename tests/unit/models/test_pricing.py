@@ -16,9 +16,67 @@ def test_parameters_of_the_seed_network() -> None:
     assert price(SEED_NETWORK).parameters == 669_706
 
 
-def test_batch_normalization_adds_a_number_a_unit() -> None:
-    with_it = JobSpec.model_validate({"regularization": {"batch_normalization": {}}})
-    assert price(with_it).parameters == 669_706 + 512 + 512
+@pytest.mark.parametrize(
+    ("regularization", "numbers_a_unit"),
+    [
+        ({"batch_normalization": {}}, 1),  # gamma and beta come, the bias goes
+        ({"batch_normalization": {"position": "after_activation"}}, 2),
+        ({"layer_normalization": {}}, 1),
+        ({"layer_normalization": {"position": "after_activation"}}, 2),
+        ({"batch_normalization": {}, "layer_normalization": {}}, 3),
+        ({"batch_normalization": {}, "layer_normalization": {"position": "after_activation"}}, 3),
+    ],
+)
+def test_normalization_adds_numbers_to_each_hidden_unit(
+    regularization: dict[str, Any], numbers_a_unit: int
+) -> None:
+    with_it = JobSpec.model_validate({"regularization": regularization})
+    assert price(with_it).parameters == 669_706 + numbers_a_unit * (512 + 512)
+
+
+# Images of 28 and 14 pixels a side are convolved; 7 x 7 x 6 numbers are left for the 8 units.
+CNN = {"family": "cnn", "filters": [4, 6], "kernel_size": 3, "hidden_units": [8]}
+CNN_WEIGHTS = [3 * 3 * 1 * 4, 3 * 3 * 4 * 6, 7 * 7 * 6 * 8, 8 * 10]
+
+
+def test_parameters_of_a_small_cnn() -> None:
+    assert price(job_spec(model=CNN)).parameters == sum(CNN_WEIGHTS) + 4 + 6 + 8 + 10
+    normalized = job_spec(model=CNN, regularization={"batch_normalization": {}})
+    assert price(normalized).parameters == sum(CNN_WEIGHTS) + 2 * (4 + 6 + 8) + 10
+
+
+def test_operations_of_a_small_cnn() -> None:
+    # A kernel's weights are used at every pixel of what is convolved.
+    first, *others = [
+        weights * positions for weights, positions in zip(CNN_WEIGHTS, [28 * 28, 14 * 14, 1, 1], strict=True)
+    ]
+    per_example = 4 * first + 6 * sum(others)
+    assert flops_per_epoch(job_spec(model=CNN)) == per_example * 3_200
+
+
+def test_a_cnn_without_hidden_layers_of_units() -> None:
+    model = CNN | {"filters": [2, 2, 2, 2], "kernel_size": 5, "hidden_units": []}
+    # 28, 14, 7 and 3 pixels a side: what does not fill a block of 2 x 2 is left out, and one pixel remains.
+    kernels = 25 * 1 * 2 + 3 * 25 * 2 * 2 + 1 * 1 * 2 * 10
+    assert price(job_spec(model=model)).parameters == kernels + 4 * 2 + 10
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({}, "hidden_units"),
+        ({"filters": [64, 256]}, "filters"),
+        ({"filters": [64, 256], "hidden_units": [64]}, "hidden_units"),
+        ({"filters": [64, 256], "hidden_units": []}, "filters"),
+        ({"filters": [1], "hidden_units": []}, "filters"),
+    ],
+)
+def test_a_cnn_beyond_the_limit_is_told_where_most_of_it_comes_from(
+    settings: Settings, changes: dict[str, Any], field: str
+) -> None:
+    with pytest.raises(OverBudget) as refused:
+        check_budget(job_spec(model=CNN | changes), settings.model_copy(update={"max_parameters": 1}))
+    assert [error.pointer for error in refused.value.errors] == [f"/model/{field}"]
 
 
 def test_operations_of_the_seed_network() -> None:

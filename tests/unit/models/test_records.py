@@ -3,6 +3,9 @@ from dataclasses import fields
 from models.records import EpochRecord, Progress, ResultRecord
 from models.tables import Epoch, Job, Result
 
+# What results from before these were recorded do not have.
+LATER = {"near_zero_weight_fraction", "layers", "confusion"}
+
 
 def names(record: type[EpochRecord | ResultRecord | Progress]) -> set[str]:
     return {field.name for field in fields(record)}
@@ -17,9 +20,12 @@ def test_a_result_record_fills_every_column_of_its_row() -> None:
 
 
 def test_what_may_be_null_is_the_same_on_both_sides() -> None:
-    for record, table in ((EpochRecord, Epoch.__table__), (ResultRecord, Result.__table__)):
+    for record, table, later in (
+        (EpochRecord, Epoch.__table__, set()),
+        (ResultRecord, Result.__table__, LATER),
+    ):
         optional = {field.name for field in fields(record) if "None" in str(field.type)}
-        assert optional == {column.name for column in table.columns if column.nullable}
+        assert optional | later == {column.name for column in table.columns if column.nullable}
 
 
 def test_progress_names_columns_of_the_job() -> None:

@@ -49,18 +49,21 @@ def state_rows() -> list[str]:
     ]
 
 
-def field_rows(schema: dict[str, Any], definitions: dict[str, Any], pointer: str = "") -> list[str]:
+def field_rows(
+    schema: dict[str, Any], definitions: dict[str, Any], pointer: str = "", family: str = ""
+) -> list[str]:
     """One row for each number, text or list that a specification may hold, objects gone through."""
     found = []
     for name, part in schema["properties"].items():
-        [inner] = [each for each in part.get("anyOf", [part]) if each.get("type") != "null"]
-        if "$ref" in inner:
-            inner_schema = definitions[inner["$ref"].rpartition("/")[2]]
-            found += field_rows(inner_schema, definitions, f"{pointer}/{name}")
-        else:
-            default = json.dumps(part["default"])
-            cells = (f"`{pointer}/{name}`", _values(inner), f"`{default}`", part["description"])
-            found.append(row(*cells))
+        inner = [each for each in part.get("anyOf", [part]) if each.get("type") != "null"]
+        objects = [definitions[each["$ref"].rpartition("/")[2]] for each in inner if "$ref" in each]
+        for each in objects:
+            of_family = f" ({each['properties']['family']['const']})" if len(objects) > 1 else ""
+            found += field_rows(each, definitions, f"{pointer}/{name}", of_family)
+        if not objects:
+            [value] = inner
+            default = f"`{json.dumps(part['default'])}`" if "default" in part else "-"
+            found.append(row(f"`{pointer}/{name}`{family}", _values(value), default, part["description"]))
     return found
 
 

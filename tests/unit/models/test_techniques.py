@@ -48,6 +48,36 @@ def test_what_is_off_leaves_no_trace_in_the_document() -> None:
     assert Regularization.model_validate({"l1": None, "l2": {}}).model_dump() == {"l2": {"factor": 1e-4}}
 
 
+@pytest.mark.parametrize(
+    ("document", "active"),
+    [
+        ({"augmentation": {}}, True),
+        ({"augmentation": {"shift": 0, "rotation": 0}}, False),
+        ({"augmentation": {"shift": 0, "rotation": 0, "zoom": 0.1}}, True),
+        ({"augmentation": {"shift": 0, "rotation": 0, "elastic": 8}}, True),
+        ({"dropout": {"rate": 0}}, False),
+        ({"dropout": {"rate": 0, "input_rate": 0.2}}, True),
+        ({"mixup": {"alpha": 0}}, False),
+        ({"exponential_moving_average": {"decay": 0}}, False),
+        ({"stochastic_weight_averaging": {"start": 0}}, True),
+    ],
+)
+def test_a_technique_is_idle_only_where_nothing_of_it_acts(document: dict[str, Any], active: bool) -> None:
+    assert list(Regularization.model_validate(document).active) == (list(document) if active else [])
+
+
+@pytest.mark.parametrize("name", [name for name, cls in CATALOGUE.items() if cls.main])
+def test_a_strength_is_above_zero_and_idle_at_zero(name: str) -> None:
+    cls = CATALOGUE[name]
+    assert cls().strength > 0
+    assert not cls().idle
+    assert cls.main
+    if name in {"max_norm", "gradient_clipping"}:  # no limit at all is no limit of 0
+        assert _parameters(name)[cls.main]["minimum"] > 0
+    else:
+        assert cls.model_validate({cls.main: 0}).idle
+
+
 def test_names_follow_the_catalogue_whatever_the_order_of_the_document() -> None:
     everything = Regularization.model_validate({name: {} for name in reversed(CATALOGUE)})
     assert everything.names == list(CATALOGUE)

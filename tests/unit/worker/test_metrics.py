@@ -1,8 +1,15 @@
 import numpy as np
 import pytest
+from sklearn import metrics as sklearn_metrics
 from sklearn.metrics import log_loss
 
-from worker.metrics import brier, expected_calibration_error, log_probabilities, scores
+from worker.metrics import (
+    brier,
+    confusion_matrix,
+    expected_calibration_error,
+    log_probabilities,
+    scores,
+)
 
 
 @pytest.fixture
@@ -52,3 +59,9 @@ def test_calibration_error_of_a_calibrated_forecast_is_small() -> None:
 def test_fewer_examples_than_bins() -> None:
     error = expected_calibration_error(np.array([[0.8, 0.2]]), np.array([0], np.int32))
     assert error == pytest.approx(0.2)
+
+
+def test_confusion_matrix_agrees_with_scikit_learn(logits: np.ndarray, labels: np.ndarray) -> None:
+    ours = confusion_matrix(np.exp(log_probabilities(logits)), labels)
+    theirs = sklearn_metrics.confusion_matrix(labels, logits.argmax(1), labels=range(10))
+    assert ours == tuple(map(tuple, theirs.tolist()))

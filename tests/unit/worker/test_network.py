@@ -2,15 +2,16 @@ import keras
 import numpy as np
 import pytest
 
+from models.pricing import price
 from models.spec import JobSpec
 from tests.factories import job_spec
-from worker.network import build_network, exported, kernels, set_initial_weights
-from worker.techniques.noise import KINDS, StepClock
+from worker.compiled import CompiledLayers
+from worker.network import StockLayers, build_network, exported, kernels, set_initial_weights
+from worker.techniques.randomness import StepClock
 
 
 def network_of(spec: JobSpec, seed: int = 0) -> keras.Model:
-    clock = StepClock()
-    network = build_network(spec, lambda technique, _strength, name: KINDS[technique](clock, name))
+    network = build_network(spec, CompiledLayers(StepClock()))
     set_initial_weights(network, seed)
     return network
 
@@ -83,3 +84,50 @@ def test_exported_model_loads_with_keras_alone_and_answers_the_same(tmp_path: ob
     assert np.allclose(loaded.predict(images, verbose=0), expected, atol=1e-6)
     # Another seed's weights answer otherwise, so the comparison above can fail.
     assert not np.allclose(expected, keras.ops.softmax(network_of(spec, seed=4)(images)).numpy(), atol=1e-3)
+
+
+CNN = {"family": "cnn", "filters": [4, 6], "kernel_size": 3, "hidden_units": [8]}
+
+
+def test_convolutional_network() -> None:
+    spec = job_spec(model=CNN, regularization={"spatial_dropout": {}, "batch_normalization": {}})
+    network = network_of(spec)
+    assert [layer.name for layer in network.layers][:8] == [
+        "images",
+        "square",
+        "convolution_1",
+        "convolution_1_normalization",
+        "convolution_1_activation",
+        "pooling_1",
+        "spatial_dropout_1",
+        "convolution_2",
+    ]
+    # Images of 28, 14 and 7 pixels a side: two poolings leave 7 x 7 x 6 numbers.
+    assert [kernel.shape for kernel in kernels(network)] == [(3, 3, 1, 4), (3, 3, 4, 6), (294, 8), (8, 10)]
+
+
+@pytest.mark.parametrize("regularization", [{}, {"batch_normalization": {}}, {"layer_normalization": {}}])
+@pytest.mark.parametrize("model", [{}, CNN], ids=["mlp", "cnn"])
+def test_the_price_counts_the_parameters_that_there_are(
+    model: dict[str, object], regularization: dict[str, object]
+) -> None:
+    spec = job_spec(model=model, regularization=regularization)
+    trained = network_of(spec).trainable_weights
+    assert price(spec).parameters == sum(int(np.prod(weight.shape)) for weight in trained)
+
+
+def test_an_exported_convolutional_network_answers_the_same(tmp_path: object) -> None:
+    spec = job_spec(model=CNN, regularization={"spatial_dropout": {"rate": 0.5}})
+    network = network_of(spec, seed=3)
+    path = f"{tmp_path}/model.keras"
+    exported(spec, network).save(path)
+    images = np.random.default_rng(0).uniform(size=(7, 784)).astype(np.float32)
+    expected = keras.ops.softmax(build_like(spec, network)(images, training=False)).numpy()
+    assert np.allclose(keras.saving.load_model(path).predict(images, verbose=0), expected, atol=1e-6)
+
+
+def build_like(spec: JobSpec, network: keras.Model) -> keras.Model:
+    """The same network from Keras's own layers, with the weights of `network`."""
+    stock = build_network(spec, StockLayers())
+    stock.set_weights(network.get_weights())
+    return stock

@@ -10,11 +10,10 @@ from models.errors import TrainingFailed
 from models.experiments import merge_patch
 from models.records import EpochRecord, Progress
 from models.spec import JobSpec
-from models.techniques import CATALOGUE
-from tests.factories import job_spec
+from tests.factories import EVERY_TECHNIQUE_TOGETHER, job_spec
 from worker.compiled import Programs, program_shape
 from worker.datasets import Dataset, divide
-from worker.network import build_network, set_initial_weights, stock_noise
+from worker.network import StockLayers, build_network, set_initial_weights
 from worker.seeds import epoch_order
 from worker.training import Outcome, train
 
@@ -57,9 +56,9 @@ def run(
 def keras_weights(spec: JobSpec, dataset: Dataset) -> list[np.ndarray]:
     """What `model.fit` makes of the same start and the same order of examples."""
     regularization = spec.regularization
-    network = build_network(spec, stock_noise)
+    network = build_network(spec, StockLayers())
     for layer in network.layers:
-        if isinstance(layer, keras.layers.Dense) and (regularization.l1 or regularization.l2):
+        if hasattr(layer, "kernel") and (regularization.l1 or regularization.l2):
             l1 = regularization.l1.factor if regularization.l1 else 0.0
             l2 = regularization.l2.factor if regularization.l2 else 0.0
             layer.kernel.regularizer = keras.regularizers.L1L2(l1, l2)
@@ -83,12 +82,15 @@ def keras_optimizer(spec: JobSpec) -> keras.optimizers.Optimizer:
             return keras.optimizers.SGD(optimizer.learning_rate, optimizer.momentum, **options)
         case "rmsprop":
             return keras.optimizers.RMSprop(optimizer.learning_rate, **options)
-        case "adam" if decay:
+        case "adamw" if decay:
             made = keras.optimizers.AdamW(optimizer.learning_rate, decay.factor, **options)
             made.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
             return made
         case "adam":
             return keras.optimizers.Adam(optimizer.learning_rate, **options)
+
+
+SMALL_CNN = {"family": "cnn", "filters": [3, 4], "hidden_units": [12]}
 
 
 @pytest.mark.parametrize(
@@ -101,8 +103,19 @@ def keras_optimizer(spec: JobSpec) -> keras.optimizers.Optimizer:
         {"regularization": {"batch_normalization": {}}},
         {"model": {"activation": "tanh"}, "training": {"batch_size": 64}},
         {"training": {"optimizer": {"name": "rmsprop"}}, "regularization": {"layer_normalization": {}}},
-        {"regularization": {"weight_decay": {"factor": 0.5}}},
+        {
+            "training": {"optimizer": {"name": "adamw"}},
+            "regularization": {"weight_decay": {"factor": 0.5}},
+        },
         {"regularization": {"gradient_clipping": {"norm": 0.5}}},
+        {"model": SMALL_CNN, "training": {"optimizer": {"name": "sgd", "learning_rate": 0.05}}},
+        {
+            # Ten steps: normalization over small maps makes differences of rounding grow fast.
+            "dataset": {"train_samples": 400},
+            "model": SMALL_CNN | {"kernel_size": 5},
+            "training": {"optimizer": {"name": "sgd", "learning_rate": 0.05}},
+            "regularization": {"batch_normalization": {}, "l2": {}},
+        },
     ],
     ids=[
         "plain",
@@ -114,6 +127,8 @@ def keras_optimizer(spec: JobSpec) -> keras.optimizers.Optimizer:
         "rmsprop, layer normalization",
         "adamw",
         "clipping",
+        "convolutions",
+        "convolutions, batch normalization, L2",
     ],
 )
 def test_same_start_and_order_give_the_weights_of_model_fit(
@@ -127,24 +142,34 @@ def test_same_start_and_order_give_the_weights_of_model_fit(
 
 
 def initial_weights(spec: JobSpec) -> list[np.ndarray]:
-    network = build_network(spec, stock_noise)
+    network = build_network(spec, StockLayers())
     set_initial_weights(network, spec.seed)
     return network.get_weights()
 
 
 EVERYTHING: dict[str, dict[str, object]] = {
-    **{name: {} for name in CATALOGUE},
+    **{name: {} for name in EVERY_TECHNIQUE_TOGETHER},
     "dropout": {"rate": 0.3, "input_rate": 0.1},
+    "augmentation": {"shift": 2.0, "rotation": 10.0, "zoom": 0.1, "elastic": 20.0},
     "early_stopping": {"patience": 2},
+}
+# What an MLP or the moving average has no place for.
+THE_REST: dict[str, object] = {
+    "model": SMALL_CNN,
+    "regularization": {"spatial_dropout": {}, "stochastic_weight_averaging": {"start": 0.0}},
 }
 
 
+@pytest.mark.parametrize(
+    "changes", [{"regularization": EVERYTHING}, THE_REST], ids=["everything", "the rest"]
+)
 def test_same_spec_same_weights_in_a_warm_program_and_a_new_one(
-    mnist_5k: Dataset, programs: Programs
+    changes: dict[str, object], mnist_5k: Dataset, programs: Programs
 ) -> None:
-    spec = job_spec(seed=1, regularization=EVERYTHING, training={"epochs": 2})
+    spec = job_spec(seed=1, training={"epochs": 2}, **changes)
     first = run(spec, mnist_5k, programs)
-    run(spec.model_copy(update={"seed": 2}), mnist_5k, programs)
+    other = run(spec.model_copy(update={"seed": 2}), mnist_5k, programs)
+    assert other.weights_sha256 != first.weights_sha256
     assert run(spec, mnist_5k, programs).weights_sha256 == first.weights_sha256
     assert run(spec, mnist_5k, Programs()).weights_sha256 == first.weights_sha256
 
@@ -172,8 +197,14 @@ def test_seeds_differ(mnist_5k: Dataset, programs: Programs) -> None:
         {"gaussian_dropout": {"rate": 0.0}, "gaussian_noise": {"sigma": 0.0}},
         {"proximal_l1": {"factor": 0.0}, "weight_decay": {"factor": 0.0}, "label_smoothing": {"alpha": 0.0}},
         {"learning_rate_schedule": {"kind": "exponential", "decay": 1.0}},
+        {"group_l1": {"factor": 0.0}, "activity_l1": {"factor": 0.0}, "confidence_penalty": {"beta": 0.0}},
+        {
+            "augmentation": {"shift": 0.0, "rotation": 0.0},
+            "mixup": {"alpha": 0.0},
+            "exponential_moving_average": {"decay": 0.0},
+        },
     ],
-    ids=["dropout and penalties", "noise", "steps and targets", "schedule"],
+    ids=["dropout and penalties", "noise", "steps and targets", "schedule", "groups", "inputs and average"],
 )
 def test_a_strength_of_zero_is_the_unregularized_model_bit_for_bit(
     regularization: dict[str, object], mnist_5k: Dataset, programs: Programs
@@ -194,18 +225,35 @@ def test_jobs_that_differ_only_in_numbers_share_a_program() -> None:
     )
     assert program_shape(one) == program_shape(other)
     assert program_shape(one) != program_shape(job_spec(seed=1, regularization={"dropout": {"rate": 0.2}}))
+    input_dropout = {"dropout": {"rate": 0.2, "input_rate": 0.1}, "l2": {}}
+    assert program_shape(one) != program_shape(job_spec(seed=1, regularization=input_dropout))
 
 
 def test_a_second_job_of_the_same_shape_compiles_nothing(mnist_5k: Dataset) -> None:
     programs = Programs()
-    first = job_spec(regularization={"dropout": {"rate": 0.2}})
-    run(first, mnist_5k, programs)
-    program = programs.of(first)
-    before = program.compilations()
-    second = job_spec(seed=9, regularization={"dropout": {"rate": 0.7}}, training={"epochs": 2})
-    run(second, mnist_5k, programs)
-    assert programs.of(second) is program
-    assert program.compilations() == before > 0
+    first = run(job_spec(regularization={"dropout": {"rate": 0.2}}), mnist_5k, programs)
+    # The steps of a full batch, and the measurements.
+    assert first.compilations == programs.compilations() == 2
+    second = job_spec(
+        seed=9,
+        regularization={"dropout": {"rate": 0.7}},
+        training={"epochs": 2, "optimizer": {"learning_rate": 0.01}},
+        dataset={"train_samples": 2_000, "split_seed": 5, "label_noise": 0.2},  # 1,600 images: 50 batches
+    )
+    assert run(second, mnist_5k, programs).compilations == 0
+    uneven = job_spec(regularization={"dropout": {}}, dataset={"train_samples": 2_010})
+    assert run(uneven, mnist_5k, programs).compilations == 1  # its last batch has another size
+    assert programs.compilations() == 3
+
+
+def test_compilations_of_dropped_programs_stay_counted(
+    mnist_5k: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("worker.compiled._KEPT_PROGRAMS", 1)
+    programs = Programs()
+    for units in (3, 4, 3):
+        run(job_spec(model={"hidden_units": [units]}), mnist_5k, programs)
+    assert programs.compilations() == 6
 
 
 def test_objective_is_cross_entropy_and_penalty_and_the_measures_leave_the_penalty_out(
@@ -232,7 +280,7 @@ def test_l2_shrinks_the_weights_and_no_kernel_weight_is_exactly_zero(
 
 def test_measures_belong_to_the_model_that_is_kept(mnist_5k: Dataset, programs: Programs) -> None:
     outcome = run(job_spec(), mnist_5k, programs)
-    test = divide(mnist_5k, job_spec().dataset).test
+    test = mnist_5k.test
     answers = outcome.model.predict(test.images / np.float32(255), verbose=0)
     assert (answers.argmax(1) == test.labels).mean() == outcome.test.accuracy
     assert np.allclose(answers, outcome.test_probabilities, atol=1e-5)
@@ -264,6 +312,88 @@ def test_label_smoothing_changes_the_objective_and_not_the_ruler(
     epoch = notes.epochs[0]
     # The least that a smoothed objective can be is its targets' entropy, 1.71 nats at alpha 0.5.
     assert epoch.objective > 1.71 > epoch.train_loss
+
+
+def test_group_l1_silences_pixels_and_says_so(mnist_5k: Dataset, programs: Programs) -> None:
+    # Strong enough for one epoch: the pixels at the edge, which teach nothing, are the first to go.
+    regularization = {"group_l1": {"factor": 1e-2}}
+    sgd = {"optimizer": {"name": "sgd", "learning_rate": 0.5}}
+    outcome = run(job_spec(regularization=regularization, training=sgd), mnist_5k, programs)
+    first = outcome.layers[0]
+    assert 0.02 < first.zero_inputs_fraction < 0.9
+    assert (
+        first.zero_inputs_fraction == (outcome.model.get_layer("hidden_1").kernel.numpy() == 0).all(1).mean()
+    )
+    assert run(job_spec(training=sgd), mnist_5k, programs).layers[0].zero_inputs_fraction == 0
+
+
+def test_activity_l1_makes_hidden_units_quieter(mnist_5k: Dataset, programs: Programs) -> None:
+    quiet, plain = (
+        run(job_spec(regularization=regularization), mnist_5k, programs).model
+        for regularization in ({"activity_l1": {"factor": 1e-2}}, {})
+    )
+    images = mnist_5k.test.images / np.float32(255)
+    activity = [
+        keras.Model(model.input, model.get_layer("hidden_1_activation").output)
+        .predict(images, verbose=0)
+        .sum(axis=1)
+        .mean()
+        for model in (quiet, plain)
+    ]
+    assert activity[0] < 0.8 * activity[1]
+
+
+def test_the_confidence_penalty_makes_answers_less_certain(mnist_5k: Dataset, programs: Programs) -> None:
+    unsure, plain = (
+        run(job_spec(regularization=regularization, training={"epochs": 4}), mnist_5k, programs)
+        for regularization in ({"confidence_penalty": {"beta": 1.0}}, {})
+    )
+    confidence = [outcome.test_probabilities.max(axis=1).mean() for outcome in (unsure, plain)]
+    assert confidence[0] < confidence[1] - 0.05
+
+
+def test_mixup_and_augmentation_make_training_harder_and_leave_the_ruler_alone(
+    mnist_5k: Dataset, programs: Programs
+) -> None:
+    plain = Notes()
+    run(job_spec(), mnist_5k, programs, plain)
+    for regularization in ({"mixup": {"alpha": 1.0}}, {"augmentation": {"shift": 4.0, "rotation": 20.0}}):
+        notes = Notes()
+        run(job_spec(regularization=regularization), mnist_5k, programs, notes)
+        assert notes.epochs[0].objective > plain.epochs[0].objective
+        assert notes.epochs[0].train_loss < notes.epochs[0].objective
+        assert notes.epochs[0].penalty == 0
+
+
+@pytest.mark.parametrize(
+    "averaging", [{"exponential_moving_average": {}}, {"stochastic_weight_averaging": {"start": 0.0}}]
+)
+def test_averaged_weights_are_measured_and_kept_and_do_not_steer_the_training(
+    averaging: dict[str, object], mnist_5k: Dataset, programs: Programs
+) -> None:
+    averaged, newest = Notes(), Notes()
+    changes = {"training": {"epochs": 3, "optimizer": {"learning_rate": 0.01}}}
+    outcome = run(job_spec(regularization=averaging, **changes), mnist_5k, programs, averaged)
+    run(job_spec(**changes), mnist_5k, programs, newest)
+    assert [epoch.objective for epoch in averaged.epochs] == [epoch.objective for epoch in newest.epochs]
+    assert averaged.epochs[-1].validation_loss != newest.epochs[-1].validation_loss
+    assert outcome.validation is not None
+    assert outcome.validation.loss == averaged.epochs[-1].validation_loss
+    answers = outcome.model.predict(mnist_5k.test.images / np.float32(255), verbose=0)
+    assert np.allclose(answers, outcome.test_probabilities, atol=1e-5)
+
+
+def test_the_confusion_matrix_and_layers_belong_to_the_reported_model(
+    mnist_5k: Dataset, programs: Programs
+) -> None:
+    outcome = run(job_spec(), mnist_5k, programs)
+    confusion = np.array(outcome.confusion)
+    assert confusion.sum() == len(mnist_5k.test)
+    assert np.trace(confusion) / confusion.sum() == outcome.test.accuracy
+    assert [layer.name for layer in outcome.layers] == ["hidden_1", "logits"]
+    assert np.sqrt(sum(layer.weight_norm**2 for layer in outcome.layers)) == pytest.approx(
+        outcome.weight_norm
+    )
 
 
 def test_early_stopping_reports_the_best_epochs_weights(mnist_5k: Dataset, programs: Programs) -> None:

@@ -6,17 +6,17 @@ import tensorflow as tf
 from scipy import stats
 
 from tests.factories import job_spec
+from worker.compiled import CompiledLayers
 from worker.network import build_network
 from worker.techniques.noise import (
-    KINDS,
     HashDropout,
     HashedNoise,
     HashGaussianDropout,
     HashGaussianNoise,
-    StepClock,
+    HashSpatialDropout,
     configure_noise,
-    hashed_uniform,
 )
+from worker.techniques.randomness import StepClock
 
 UNITS = 4096
 
@@ -28,12 +28,6 @@ def mask(*, seed: int = 0, step: int = 0, layer: str = "dropout_1", rate: float 
     dropout = HashDropout(clock, layer)
     dropout.configure(rate, seed)
     return dropout(tf.ones((8, UNITS // 8)), training=True).numpy() > 0
-
-
-def numbers(step: int, key: int, count: int = 100_000) -> np.ndarray:
-    return hashed_uniform(
-        tf.range(count), tf.constant(key, tf.uint32), tf.constant(key + 1, tf.uint32), tf.constant(step)
-    ).numpy()
 
 
 @pytest.mark.parametrize("rate", [0.1, 0.5, 0.9])
@@ -64,25 +58,18 @@ def test_masks_repeat_for_the_same_step_seed_and_layer_and_for_no_other() -> Non
         assert (one == other).mean() == pytest.approx(0.5, abs=5 * 0.5 / np.sqrt(UNITS))
 
 
-def test_hashed_numbers_are_uniform() -> None:
-    for step, key in itertools.product((0, 1, 14_999), (0, 1, 2**31)):
-        values = numbers(step, key)
-        assert values.min() >= 0
-        assert values.max() < 1
-        assert stats.kstest(values, "uniform").pvalue > 1e-4
-
-
-def test_hashed_numbers_of_neighbouring_units_and_steps_are_uncorrelated() -> None:
-    for key in range(20):
-        values, following_step = numbers(5, key), numbers(6, key)
-        for other in (np.roll(values, 1), np.roll(values, 512), following_step):
-            # 100,000 pairs: the coefficient's standard deviation is 0.003.
-            assert abs(np.corrcoef(values, other)[0, 1]) < 0.016
-
-
-def test_masks_of_two_steps_are_not_shifted_copies() -> None:
-    step, other = numbers(100, 7, 4096), numbers(101, 7, 4096)
-    assert not np.intersect1d(step, other).size > 5  # 2^24 values, 4096 of each: one meets by chance
+def test_spatial_dropout_silences_whole_maps_and_keeps_the_expectation() -> None:
+    layer = HashSpatialDropout(StepClock(), "spatial_dropout_1")
+    layer.configure(0.25, 0)
+    inputs = tf.fill((64, 5, 6, 256), 3.0)
+    assert np.array_equal(layer(inputs, training=False), inputs)
+    maps = layer(inputs, training=True).numpy().reshape(64, 30, 256)
+    assert (maps == maps[:, :1]).all()
+    kept = maps[:, 0] > 0
+    assert np.allclose(maps[:, 0][kept], 4.0)
+    # 16,384 maps: four standard deviations.
+    assert kept.mean() == pytest.approx(0.75, abs=4 * np.sqrt(0.25 * 0.75 / kept.size))
+    assert not (kept == kept[0]).all()
 
 
 def disturbed(layer_class: type[HashedNoise], strength: float, level: float) -> np.ndarray:
@@ -115,8 +102,7 @@ def test_each_random_layer_gets_the_strength_of_its_own_technique() -> None:
             "gaussian_noise": {"sigma": 0.2},
         }
     )
-    clock = StepClock()
-    network = build_network(spec, lambda technique, _strength, name: KINDS[technique](clock, name))
+    network = build_network(spec, CompiledLayers(StepClock()))
     configure_noise(network, spec)
     strengths = {
         layer.name: round(float(layer._state.strength), 6)

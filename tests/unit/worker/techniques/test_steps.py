@@ -6,14 +6,14 @@ import pytest
 import tensorflow as tf
 
 from models.spec import JobSpec
-from tests.factories import job_spec
-from worker.network import build_network, kernels, stock_noise
+from tests.factories import epoch_record, job_spec
+from worker.network import StockLayers, build_network, kernels
 from worker.techniques.steps import StepRules, learning_rate
 
 
 @pytest.fixture
 def network() -> keras.Model:
-    network = build_network(job_spec(model={"hidden_units": [2, 3]}), stock_noise)
+    network = build_network(job_spec(model={"hidden_units": [2, 3]}), StockLayers())
     stream = np.random.default_rng(0)
     network.set_weights([stream.normal(size=weight.shape) for weight in network.weights])
     return network
@@ -64,6 +64,37 @@ def test_max_norm_holds_every_hidden_units_norm_and_leaves_shorter_ones(network:
     assert np.array_equal(logits.numpy(), before[1])
 
 
+def test_max_norm_of_a_convolution_bounds_each_filter() -> None:
+    spec = job_spec(
+        model={"family": "cnn", "filters": [3], "hidden_units": []},
+        regularization={"max_norm": {"limit": 0.5}},
+    )
+    network = build_network(spec, StockLayers())
+    convolution, _logits = kernels(network)
+    convolution.assign(np.random.default_rng(0).normal(size=convolution.shape))
+    rules = StepRules(spec, network)
+    rules.configure(spec)
+    rules.after_step(0.001)
+    assert np.allclose(np.sqrt((convolution.numpy() ** 2).sum(axis=(0, 1, 2))), 0.5)
+
+
+def test_group_l1_silences_weak_pixels_whole_and_shortens_the_others_equally(network: keras.Model) -> None:
+    first, second, _ = kernels(network)
+    weak = np.arange(784) % 3 == 0
+    first.assign(np.where(weak[:, None], 0.01, 1.0) * first.numpy())
+    before = first.numpy(), second.numpy()
+    # Rows have two weights: the threshold is 1.0 * 0.05 * sqrt(2).
+    rules_of(network, group_l1={"factor": 0.01}).after_step(5.0)
+    was, now = (np.linalg.norm(values, axis=1) for values in (before[0], first.numpy()))
+    threshold = 0.05 * np.sqrt(2)
+    assert np.allclose(now, np.maximum(was - threshold, 0.0), atol=1e-6)
+    assert (first.numpy()[was <= threshold] == 0).all()
+    assert (was <= threshold).sum() >= weak.sum() - 10
+    directions = first.numpy()[now > 0] / now[now > 0, None]
+    assert np.allclose(directions, before[0][now > 0] / was[now > 0, None], atol=1e-5)
+    assert np.array_equal(second.numpy(), before[1])
+
+
 def test_no_technique_changes_nothing(network: keras.Model) -> None:
     before = [weight.numpy() for weight in network.weights]
     rules = rules_of(network)
@@ -79,7 +110,8 @@ def rates(epochs: int, **schedule: object) -> list[float]:
         training={"epochs": epochs, "optimizer": {"learning_rate": 0.1}},
         regularization={"learning_rate_schedule": schedule},
     )
-    return [learning_rate(spec, epoch) for epoch in range(1, epochs + 1)]
+    history = [epoch_record(epoch) for epoch in range(1, epochs + 1)]
+    return [learning_rate(spec, history[:done]) for done in range(epochs)]
 
 
 def test_schedules_by_hand() -> None:
@@ -92,4 +124,16 @@ def test_schedules_by_hand() -> None:
 
 def test_without_a_schedule_the_rate_is_constant() -> None:
     spec = job_spec(training={"epochs": 9, "optimizer": {"learning_rate": 0.1}})
-    assert {learning_rate(spec, epoch) for epoch in range(1, 10)} == {0.1}
+    assert {learning_rate(spec, [epoch_record(1)] * done) for done in range(9)} == {0.1}
+
+
+def test_on_a_plateau_the_rate_falls_after_so_many_epochs_without_a_lower_validation_loss() -> None:
+    schedule = {"kind": "plateau", "decay": 0.1, "every": 2}
+    spec = job_spec(
+        training={"epochs": 9, "optimizer": {"learning_rate": 1.0}},
+        regularization={"learning_rate_schedule": schedule},
+    )
+    losses = [0.5, 0.4, 0.4, 0.45, 0.39, 0.5, 0.5, 0.5, 0.5]
+    history = [epoch_record(number, validation_loss=loss) for number, loss in enumerate(losses, start=1)]
+    followed = [learning_rate(spec, history[:done]) for done in range(len(losses) + 1)]
+    assert followed == pytest.approx([1, 1, 1, 1, 0.1, 0.1, 0.1, 0.01, 0.01, 0.001])

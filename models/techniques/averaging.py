@@ -1,0 +1,54 @@
+"""Techniques that keep an average of the weights instead of the last ones."""
+
+from pydantic import Field
+
+from models.techniques.base import About, Technique
+
+
+class ExponentialMovingAverage(Technique):
+    """Keep a running average of the weights over the last steps."""
+
+    main = "decay"
+
+    decay: float = Field(
+        0.999, ge=0, le=0.9999, description="Share of the old average kept at each step, once warmed up"
+    )
+
+    about = About(
+        title="Exponential moving average of the weights",
+        formula="after step t: avg <- d * avg + (1 - d) * w, d = min(decay, (1 + t) / (10 + t))",
+        in_training="Nothing: the weights train on as they would without it. Beside them an average is kept, "
+        "whose decay begins small, so that it does not hold on to the random start.",
+        at_inference="The averaged weights are used; epochs are measured and compared with them too.",
+        when_to_use="Nearly always: it takes away the jitter of the last steps, as a falling learning rate "
+        "does, without having to know beforehand when to fall.",
+        cost="One pass over the weights a step, and a second copy of them.",
+        pitfall="The average reaches back about 1/(1 - decay) steps: with fewer steps than that in all it "
+        "lags behind the weights and looks worse than they are.",
+        source="Polyak and Juditsky, Acceleration of Stochastic Approximation by Averaging, SIAM Journal on "
+        "Control and Optimization 30 (1992); the decay grows as in TensorFlow's ExponentialMovingAverage",
+    )
+
+
+class StochasticWeightAveraging(Technique):
+    """Keep the plain mean of the weights at the ends of the later epochs."""
+
+    start: float = Field(
+        0.5, ge=0, le=0.99, description="Share of the epochs that pass before averaging begins"
+    )
+
+    about = About(
+        title="Stochastic weight averaging",
+        formula="w_swa = mean of the weights at the ends of all epochs t > start * epochs",
+        in_training="Nothing: the weights train on as they would without it, and each later epoch's end "
+        "joins the mean.",
+        at_inference="The averaged weights are used; from the first averaged epoch on, epochs are measured "
+        "with them too.",
+        when_to_use="With a constant, rather high learning rate, whose epochs end at different places around "
+        "a wide minimum: their mean lies nearer to its middle.",
+        cost="One pass over the weights an epoch, and a second copy of them.",
+        pitfall="Epochs that end before the training has got anywhere spoil the mean: begin late enough. Not "
+        "with batch normalization, whose statistics would have to be gathered anew for the mean.",
+        source="Izmailov et al., Averaging Weights Leads to Wider Optima and Better Generalization, "
+        "UAI (2018)",
+    )

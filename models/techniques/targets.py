@@ -1,0 +1,50 @@
+"""Techniques that keep the answers from growing too certain."""
+
+from pydantic import Field
+
+from models.techniques.base import About, Technique
+
+
+class LabelSmoothing(Technique):
+    """Train towards targets that are not quite certain."""
+
+    main = "alpha"
+
+    alpha: float = Field(0.1, ge=0, le=0.5, description="Probability that is spread over all ten classes")
+
+    about = About(
+        title="Label smoothing",
+        formula="loss = -sum_k t_k log p_k with t = (1 - alpha) * one_hot + alpha / 10",
+        in_training="The network is told that the truth has probability 1 - 0.9 alpha, so that it gains "
+        "nothing from ever larger logits.",
+        at_inference="Nothing; probabilities are less extreme.",
+        when_to_use="When labels may be wrong, or when overconfidence hurts.",
+        cost="Nothing to speak of.",
+        pitfall="On MNIST the right answer deserves more confidence than it allows: calibration gets worse. "
+        "Losses in a report are cross-entropy without smoothing, the same ruler for all.",
+        source="Szegedy et al., Rethinking the Inception Architecture, CVPR (2016), section 7; Pereyra et "
+        "al., Regularizing Neural Networks by Penalizing Confident Output Distributions, ICLR (2017)",
+    )
+
+
+class ConfidencePenalty(Technique):
+    """Reward answers that are not quite certain."""
+
+    main = "beta"
+
+    beta: float = Field(0.1, ge=0, le=1, description="Weight of the answers' entropy")
+
+    about = About(
+        title="Confidence penalty",
+        formula="loss - beta * H(p), H(p) = -sum_k p_k log p_k of each example's answer, mean over the batch",
+        in_training="The entropy of the answers, in nats, is subtracted from the objective: certainty costs "
+        "the more, the less it gains in cross-entropy.",
+        at_inference="Nothing; probabilities are less extreme.",
+        when_to_use="Where label smoothing helps. It leaves to the network which wrong classes get the "
+        "probability, where smoothing asks for all alike.",
+        cost="Nothing to speak of.",
+        pitfall="The penalty that a report shows is negative, because entropy is subtracted. As with label "
+        "smoothing, calibration may get worse where certainty is deserved.",
+        source="Pereyra et al., Regularizing Neural Networks by Penalizing Confident Output Distributions, "
+        "ICLR workshop (2017)",
+    )
