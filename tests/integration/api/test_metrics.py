@@ -11,7 +11,7 @@ from models.database import Database
 from models.settings import Settings
 from models.states import JobState
 from models.store import counters, jobs
-from tests.factories import finished_job, job_spec
+from tests.factories import finished_job, job_spec, result_record
 from tests.integration.api.conftest import TestClient
 
 Sample = tuple[str, tuple[str, ...]]
@@ -42,7 +42,7 @@ def test_a_new_installation_shows_every_metric(client: httpx.Client) -> None:
 
 
 def test_jobs_are_counted_by_state_and_counters_shown(client: httpx.Client, database: Database) -> None:
-    finished_job(database)
+    finished_job(database, result=result_record(compilations=3, compile_seconds=1.0))
     with database.write() as session:
         jobs.create_jobs(session, [jobs.NewJob(job_spec(seed=seed)) for seed in range(2)])
         counters.add(session, compilations=2, compile_seconds=1.5)
@@ -50,8 +50,9 @@ def test_jobs_are_counted_by_state_and_counters_shown(client: httpx.Client, data
     assert found["regbench_jobs", ("queued",)] == 2
     assert found["regbench_jobs", ("succeeded",)] == 1
     assert found["regbench_jobs", ("failed",)] == 0
-    assert found["regbench_compilations_total", ()] == 2
-    assert found["regbench_compile_seconds_total", ()] == 1.5
+    assert found["regbench_compilations_total", ()] == 5
+    assert found["regbench_compile_seconds_total", ()] == 2.5
+    assert found["regbench_trainings_total", ()] == 1
 
 
 def test_a_scrape_is_two_queries_however_many_jobs_there_are(database_settings: Settings) -> None:
