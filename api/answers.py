@@ -6,7 +6,7 @@ from typing import Any
 from api import schemas
 from models import pricing, tables
 from models.datasets import IDX_FILES, DatasetCard
-from models.states import JobState
+from models.states import Action, JobState
 from models.store.experiments import Standing
 from models.techniques import Technique
 
@@ -17,10 +17,12 @@ def job_answer(row: tables.Job, queue_position: int | None) -> schemas.Job:
         id=row.id,
         name=row.name,
         state=JobState(row.state),
+        requested_action=Action(row.requested_action) if row.requested_action else None,
         spec=row.spec,
         spec_hash=row.spec_hash,
         experiment_id=row.experiment_id,
         variant=row.variant,
+        retry_of=row.retry_of,
         labels=row.labels,
         priority=row.priority,
         attempt=row.attempt,
@@ -81,11 +83,18 @@ def _job_error(row: tables.Job) -> schemas.JobError | None:
 
 def _job_links(row: tables.Job) -> schemas.JobLinks:
     here = f"/v1/jobs/{row.id}"
+    state = JobState(row.state)
+    ends = state.terminal or row.requested_action == Action.CANCEL
+    pausing = state == JobState.PAUSED or row.requested_action == Action.PAUSE
     return schemas.JobLinks(
         self=here,
         epochs=f"{here}/epochs",
         events=f"{here}/events",
-        model=f"{here}/model" if row.state == JobState.SUCCEEDED else None,
+        model=f"{here}/model" if state == JobState.SUCCEEDED else None,
+        cancel=None if ends else f"{here}/cancel",
+        pause=None if ends or pausing else f"{here}/pause",
+        resume=f"{here}/resume" if pausing else None,
+        retry=f"{here}/retry" if state in (JobState.FAILED, JobState.CANCELLED) else None,
     )
 
 

@@ -1,4 +1,4 @@
-"""Jobs over HTTP: submit, find, follow, cancel, delete."""
+"""Jobs over HTTP: submit, find, follow, cancel, pause, resume, retry, delete."""
 
 import csv
 import io
@@ -177,15 +177,76 @@ def list_events(job_id: JobId, database: DatabaseDep) -> schemas.EventList:
     return schemas.EventList(items=[schemas.Event.model_validate(row) for row in rows])
 
 
-@router.post(
-    "/{job_id}/cancel", responses={202: {"model": schemas.JobDetails, "description": "Asked of the worker"}}
-)
+_ASKED: dict[int | str, dict[str, Any]] = {
+    202: {
+        "model": schemas.JobDetails,
+        "description": "Asked of the worker, which honours it within a chunk of steps",
+    }
+}
+
+
+@router.post("/{job_id}/cancel", responses=_ASKED)
 def cancel_job(job_id: JobId, database: DatabaseDep, response: Response) -> schemas.JobDetails:
     """End a job: 200 if it is cancelled now, 202 while its worker is being told, 409 if it has ended."""
     with database.write() as session:
         answer = _answer(session, store.cancel_job(session, job_id))
-    if not answer.state.terminal:
+    if answer.state != JobState.CANCELLED:
         response.status_code = status.HTTP_202_ACCEPTED
+    return answer
+
+
+@router.post("/{job_id}/pause", responses=_ASKED)
+def pause_job(job_id: JobId, database: DatabaseDep, response: Response) -> schemas.JobDetails:
+    """Set a job aside: 200 if it is paused now, 202 while its worker is being told, 409 if it ends or has.
+
+    Asked again, it answers the same.
+    """
+    with database.write() as session:
+        answer = _answer(session, store.pause_job(session, job_id))
+    if answer.state != JobState.PAUSED:
+        response.status_code = status.HTTP_202_ACCEPTED
+    return answer
+
+
+@router.post("/{job_id}/resume")
+def resume_job(
+    job_id: JobId, database: DatabaseDep, settings: SettingsDep, background: BackgroundTasks
+) -> schemas.JobDetails:
+    """Let a paused job go on, in its old place in the queue; take back a pause that is not carried out yet.
+
+    A job that is not paused is answered as it is; 409 if it ends or has ended.
+    """
+    with database.write() as session:
+        answer = _answer(session, store.resume_job(session, job_id))
+    if answer.state == JobState.QUEUED:
+        background.add_task(doorbell.ring, database, settings, [job_id])
+    return answer
+
+
+@router.post(
+    "/{job_id}/retry",
+    status_code=status.HTTP_202_ACCEPTED,
+    responses={200: {"model": schemas.JobDetails, "description": "The retry that there is, and that has not ended"}},
+)
+def retry_job(
+    job_id: JobId,
+    database: DatabaseDep,
+    settings: SettingsDep,
+    response: Response,
+    background: BackgroundTasks,
+) -> schemas.JobDetails:
+    """Train what a failed or cancelled job should have, as a new job; `Location` and body are that job's.
+
+    409 if the job has not ended or has succeeded, or if its retry has ended: then retry that one.
+    """
+    with database.write() as session:
+        retry, is_new = store.retry_job(session, job_id)
+        answer = _answer(session, retry)
+    if is_new:
+        background.add_task(doorbell.ring, database, settings, [retry.id])
+    else:
+        response.status_code = status.HTTP_200_OK
+    response.headers["Location"] = answer.links.self
     return answer
 
 

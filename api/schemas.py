@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from models.states import JobState
+from models.states import Action, JobState
 
 
 class Answer(BaseModel):
@@ -20,10 +20,10 @@ class Answer(BaseModel):
 class Progress(Answer):
     """How far a job is."""
 
-    epoch: int = Field(description="Epochs that are done")
+    epoch: int = Field(description="Epochs that are done; of a job that waits, those it need not train again")
     epochs: int = Field(description="Epochs that the specification asks for")
     fraction: float = Field(description="Of all steps, 0 to 1")
-    eta_seconds: float | None
+    eta_seconds: float | None = Field(description="Null while nobody trains it")
 
 
 class JobError(Answer):
@@ -115,6 +115,10 @@ class JobLinks(Answer):
     epochs: str
     events: str
     model: str | None = Field(description="The trained `.keras` file, once there is one")
+    cancel: str | None = Field(description="POST here; null where the state forbids it, as for those below")
+    pause: str | None
+    resume: str | None
+    retry: str | None
 
 
 class Job(Answer):
@@ -123,10 +127,14 @@ class Job(Answer):
     id: str
     name: str | None
     state: JobState
+    requested_action: Action | None = Field(
+        description="What its worker is asked for and has not done yet; `release`: back into the queue"
+    )
     spec: dict[str, Any] = Field(description="The specification with every default spelt out")
     spec_hash: str = Field(description="Equal hashes, equal weights, on the same data and engine")
     experiment_id: str | None
     variant: str | None
+    retry_of: str | None = Field(description="The job that this one repeats")
     labels: dict[str, str]
     priority: int
     attempt: int

@@ -196,12 +196,44 @@ def jobs(
 
 @app.command()
 def cancel(
-    ids: Annotated[list[str], typer.Argument(metavar="ID...", help="Jobs.")], url: Url = DEFAULT_URL
+    ids: Annotated[list[str], typer.Argument(metavar="ID...", help="Jobs or experiments.")],
+    url: Url = DEFAULT_URL,
 ) -> None:
-    """Ask for the end of jobs; one that is running stops within about a second."""
+    """Ask for the end of jobs, or of whole experiments; one that is running stops within about a second."""
     with Regbench(url) as client:
         for each in ids:
-            client.cancel(each)
+            client.cancel_experiment(each) if _is_experiment(each) else client.cancel(each)
+
+
+@app.command()
+def pause(
+    ids: Annotated[list[str], typer.Argument(metavar="ID...", help="Jobs.")], url: Url = DEFAULT_URL
+) -> None:
+    """Set jobs aside; one that is running stops within about a second."""
+    with Regbench(url) as client:
+        for each in _job_ids(ids):
+            client.pause(each)
+
+
+@app.command()
+def resume(
+    ids: Annotated[list[str], typer.Argument(metavar="ID...", help="Paused jobs.")], url: Url = DEFAULT_URL
+) -> None:
+    """Let paused jobs go on."""
+    with Regbench(url) as client:
+        for each in _job_ids(ids):
+            client.resume(each)
+
+
+@app.command()
+def retry(
+    ids: Annotated[list[str], typer.Argument(metavar="ID...", help="Failed or cancelled jobs.")],
+    url: Url = DEFAULT_URL,
+) -> None:
+    """Train failed or cancelled jobs again, as new jobs, and print their ids."""
+    with Regbench(url) as client:
+        for each in _job_ids(ids):
+            typer.echo(client.retry(each).id)
 
 
 @app.command()
@@ -248,11 +280,22 @@ def _document(file: str) -> Document:
     return document
 
 
+def _is_experiment(given: str) -> bool:
+    return given.startswith("exp_")
+
+
+def _job_ids(given: Sequence[str]) -> Sequence[str]:
+    """All of them, or none: nothing is done for the first where the second makes no sense."""
+    for each in filter(_is_experiment, given):
+        raise typer.BadParameter(f"{each} is an experiment; its jobs: regbench jobs --experiment {each}")
+    return given
+
+
 def _jobs_named(client: Regbench, ids: Sequence[str]) -> list[Job]:
     """The jobs of these ids, and of these experiments."""
     found: list[Job] = []
     for each in ids:
-        if each.startswith("exp_"):
+        if _is_experiment(each):
             client.experiment(each)  # says so if there is none
             found += client.jobs_of(each)
         else:

@@ -93,6 +93,18 @@ class Regbench:
         """Ask for a job's end; a running job stops within about a second."""
         return self._read(self._send("POST", f"/v1/jobs/{job_id}/cancel"), Job)
 
+    def pause(self, job_id: str) -> Job:
+        """Set a job aside; a running job stops within about a second."""
+        return self._read(self._send("POST", f"/v1/jobs/{job_id}/pause"), Job)
+
+    def resume(self, job_id: str) -> Job:
+        """Let a paused job go on."""
+        return self._read(self._send("POST", f"/v1/jobs/{job_id}/resume"), Job)
+
+    def retry(self, job_id: str) -> Job:
+        """The new job that trains a failed or cancelled one's specification again."""
+        return self._read(self._send("POST", f"/v1/jobs/{job_id}/retry"), Job)
+
     def create_experiment(
         self, document: ExperimentSpec | Document, *, timeout: float | None = None
     ) -> Experiment:
@@ -106,6 +118,10 @@ class Regbench:
     def experiment(self, experiment_id: str) -> Experiment:
         """The experiment and how far it is."""
         return self._read(self._send("GET", f"/v1/experiments/{experiment_id}"), Experiment)
+
+    def cancel_experiment(self, experiment_id: str) -> Experiment:
+        """Ask for the end of all the experiment's jobs that have not ended."""
+        return self._read(self._send("POST", f"/v1/experiments/{experiment_id}/cancel"), Experiment)
 
     def jobs_of(self, experiment_id: str) -> list[Job]:
         """The experiment's jobs, in the order in which they were made."""

@@ -223,7 +223,7 @@ class JobSpec(_Part):
         {}, max_length=32, description="For people and filters; change nothing"
     )
     priority: int = Field(
-        0, ge=-100, le=100, description="Higher goes first among jobs not yet announced to workers"
+        0, ge=-100, le=100, description="Of the jobs that wait, the highest goes first; none is interrupted"
     )
     dataset: DatasetSpec = DatasetSpec()
     model: ModelSpec = Mlp()

@@ -34,6 +34,13 @@ class Action(StrEnum):
     """Put the job back into the queue, because its worker is shutting down."""
 
 
+STATE_AFTER = {
+    Action.CANCEL: JobState.CANCELLED,
+    Action.PAUSE: JobState.PAUSED,
+    Action.RELEASE: JobState.QUEUED,
+}
+"""What becomes of a running job when its worker honours what was asked."""
+
 TRANSITIONS: dict[JobState, frozenset[JobState]] = {
     JobState.QUEUED: frozenset({JobState.RUNNING, JobState.PAUSED, JobState.CANCELLED}),
     JobState.RUNNING: frozenset(

@@ -119,7 +119,10 @@ class Job(Base):
     experiment_id: Mapped[str | None] = mapped_column(ID, ForeignKey("experiments.id"))
     variant: Mapped[str | None] = mapped_column(String(200))
     seed: Mapped[int] = mapped_column(Integer)
-    retry_of: Mapped[str | None] = mapped_column(ID, ForeignKey("jobs.id", ondelete="SET NULL"))
+    retry_of: Mapped[str | None] = mapped_column(
+        ID, ForeignKey("jobs.id", ondelete="SET NULL"), index=True, unique=True
+    )
+    """The job that this one repeats; a job is repeated once, its repetition may be repeated in turn."""
 
     state: Mapped[str] = mapped_column(String(16))
     requested_action: Mapped[str | None] = mapped_column(String(16))

@@ -6,6 +6,7 @@ from models.database import Database
 from models.experiments import merge_patch
 from models.records import EpochRecord, LayerRecord, Progress, ResultRecord
 from models.spec import JobSpec
+from models.states import JobState
 from models.store import jobs, queue
 from models.tables import Job
 from models.techniques import CATALOGUE
@@ -127,3 +128,23 @@ def finish_job(
         queue.succeed(session, job_id, attempt, result or result_record(epochs_run=epochs))
     with database.read() as session:
         return jobs.get_job(session, job_id)
+
+
+def job_in(database: Database, state: JobState) -> str:
+    """The id of a job in `state`, which it reached by the store's own functions."""
+    if state is JobState.SUCCEEDED:
+        return finished_job(database).id
+    with database.write() as session:
+        (job,) = jobs.create_jobs(session, [jobs.NewJob(job_spec())])
+        if state is JobState.QUEUED:
+            return job.id
+        queue.claim(session, job.id, owner="worker", lease_seconds=30)
+        if state is JobState.FAILED:
+            queue.fail(session, job.id, 1, code="oops", message="Oops.", retryable=False)
+        elif state is JobState.PAUSED:
+            jobs.pause_job(session, job.id)
+            queue.stop(session, job.id, 1)
+        elif state is JobState.CANCELLED:
+            jobs.cancel_job(session, job.id)
+            queue.stop(session, job.id, 1)
+    return job.id

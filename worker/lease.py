@@ -1,22 +1,38 @@
-"""A worker's hold on one job: every write goes through it and names the attempt."""
+"""A worker's hold on one job: every write goes through it and names the attempt.
+
+A database that is away for a while costs nothing but the wait: training goes on, and what was to be written
+is kept, until a lease's length has passed since the lease was last renewed. From then on the job may be
+another worker's; training stops, and only the end of the job, result or not, is still offered to the
+database, whose fence decides whether it is wanted.
+"""
 
 import logging
 import socket
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from threading import Event, Thread
+from typing import TypeVar
+
+from sqlalchemy.orm import Session
 
 from models.database import Database
 from models.errors import LeaseLost, RegbenchError, ServiceUnavailable
 from models.records import EpochRecord, Progress, ResultRecord
 from models.settings import Settings
-from models.states import Action
+from models.states import Action, JobState
 from models.store import queue
 
 log = logging.getLogger(__name__)
 
-# A few may fail before the lease runs out.
+# A few may fail before the lease runs out; also the longest wait before a failed write is tried again.
 _BEATS_A_LEASE = 6
+_FIRST_RETRY_SECONDS = 0.1
+# How long the end of a job is kept for a database that is away. Training processes have nothing else to do
+# then; but one that is told to shut down would wait for it.
+_LEASES_OF_PATIENCE = 20
+
+Found = TypeVar("Found")
 
 
 def worker_name(parent_pid: int) -> str:
@@ -25,13 +41,9 @@ def worker_name(parent_pid: int) -> str:
 
 
 class Interrupted(RegbenchError):
-    """The job's owner, or its worker shutting down, asks it to stop; `action` says how."""
+    """The job is to stop: its owner or its worker, shutting down, has asked for it, or its lease ran out."""
 
     code = "interrupted"
-
-    def __init__(self, action: Action) -> None:
-        super().__init__(f"asked to {action}")
-        self.action = action
 
 
 class Lease:
@@ -39,6 +51,9 @@ class Lease:
 
     def __init__(self, database: Database, settings: Settings, job_id: str, attempt: int) -> None:
         self._database, self._seconds = database, settings.lease_seconds
+        self._backoff = _Backoff(self._seconds / _BEATS_A_LEASE)
+        self._renewed_at = time.monotonic()
+        self._unwritten: list[EpochRecord] = []
         self.job_id, self.attempt = job_id, attempt
 
     @contextmanager
@@ -56,8 +71,7 @@ class Lease:
     def _beat(self, stopped: Event) -> None:
         while not stopped.wait(self._seconds / _BEATS_A_LEASE):
             try:
-                with self._database.write() as session:
-                    queue.hold(session, self.job_id, self.attempt, lease_seconds=self._seconds)
+                self._write(self._hold)
             except LeaseLost:
                 return  # the trainer learns of it at its next look
             except ServiceUnavailable as error:
@@ -67,40 +81,139 @@ class Lease:
         """Renew the lease and say how far the job is.
 
         Raises:
-            Interrupted: the job is asked to stop.
+            Interrupted: the job is to stop.
             LeaseLost: the job is no longer this worker's.
         """
-        with self._database.write() as session:
-            action = queue.renew(
-                session, self.job_id, self.attempt, lease_seconds=self._seconds, progress=progress
-            )
-        if action is not None:
-            raise Interrupted(action)
+        if (asked := self._report(progress)) is not None:
+            raise Interrupted(f"Asked to {asked}.")
 
     def epoch_ended(self, record: EpochRecord, progress: Progress) -> None:
-        """Store an epoch's history.
+        """Store an epoch's history; at the latest with the next chunk that finds the database there.
+
+        Raises:
+            Interrupted: the lease has run out while the database was away.
+            LeaseLost: the job is no longer this worker's.
+        """
+        self._unwritten.append(record)
+        self._report(progress)
+
+    def succeed(self, result: ResultRecord) -> None:
+        """End the job with its result.
 
         Raises:
             LeaseLost: the job is no longer this worker's.
+            ServiceUnavailable: the database stayed away.
         """
-        with self._database.write() as session:
-            queue.renew(session, self.job_id, self.attempt, lease_seconds=self._seconds, progress=progress)
-            queue.record_epoch(session, self.job_id, self.attempt, record)
 
-    def succeed(self, result: ResultRecord) -> None:
-        """End the job with its result."""
-        with self._database.write() as session:
+        def write(session: Session) -> None:
+            self._write_history(session)
             queue.succeed(session, self.job_id, self.attempt, result)
+
+        self._insist(write)
         log.info("job %s succeeded: test accuracy %.4f", self.job_id, result.test_accuracy)
 
     def fail(self, code: str, message: str, *, retryable: bool) -> None:
-        """End the job without one."""
-        with self._database.write() as session:
+        """End the job without one.
+
+        Raises:
+            LeaseLost: the job is no longer this worker's.
+            ServiceUnavailable: the database stayed away.
+        """
+
+        def write(session: Session) -> None:
+            self._write_history(session)
             queue.fail(session, self.job_id, self.attempt, code=code, message=message, retryable=retryable)
+
+        self._insist(write)
         log.warning("job %s failed (%s): %s", self.job_id, code, message)
 
-    def stop(self, action: Action) -> None:
-        """Do what was asked of the job."""
-        with self._database.write() as session:
-            queue.stop(session, self.job_id, self.attempt, action)
-        log.info("job %s: %s", self.job_id, action)
+    def stop(self) -> JobState:
+        """Do what was asked of the job, else give it back.
+
+        Raises:
+            LeaseLost: the job is no longer this worker's.
+            ServiceUnavailable: the database stayed away.
+        """
+
+        def write(session: Session) -> JobState:
+            self._write_history(session)
+            return queue.stop(session, self.job_id, self.attempt)
+
+        state = self._insist(write)
+        log.info("job %s: %s", self.job_id, state)
+        return state
+
+    def _report(self, progress: Progress) -> Action | None:
+        """Write what is new, if the database is there; returns what is asked of the job."""
+
+        def write(session: Session) -> Action | None:
+            asked = queue.renew(
+                session, self.job_id, self.attempt, lease_seconds=self._seconds, progress=progress
+            )
+            self._write_history(session)
+            return asked
+
+        if self._backoff.over:
+            try:
+                asked = self._write(write)
+            except ServiceUnavailable as error:
+                log.warning("job %s trains on, its history is kept: %s", self.job_id, error.message)
+            else:
+                self._unwritten.clear()
+                return asked
+        if time.monotonic() - self._renewed_at > self._seconds:
+            raise Interrupted("The database has been away for as long as a lease holds.")
+        return None
+
+    def _write_history(self, session: Session) -> None:
+        for record in self._unwritten:
+            queue.record_epoch(session, self.job_id, self.attempt, record)
+
+    def _hold(self, session: Session) -> None:
+        queue.hold(session, self.job_id, self.attempt, lease_seconds=self._seconds)
+
+    def _insist(self, write: Callable[[Session], Found]) -> Found:
+        """Write the job's end, as soon as the database is there."""
+        deadline = time.monotonic() + _LEASES_OF_PATIENCE * self._seconds
+        while True:
+            try:
+                return self._write(write)
+            except ServiceUnavailable as error:
+                if time.monotonic() > deadline:
+                    raise
+                log.warning("job %s: what became of it waits to be stored: %s", self.job_id, error.message)
+                time.sleep(self._backoff.seconds)
+
+    def _write(self, write: Callable[[Session], Found]) -> Found:
+        began = time.monotonic()
+        try:
+            with self._database.write() as session:
+                found = write(session)
+        except ServiceUnavailable:
+            self._backoff.failed()
+            raise
+        self._renewed_at = max(self._renewed_at, began)
+        self._backoff.succeeded()
+        return found
+
+
+class _Backoff:
+    """When to try again what has failed: after twice as long as the last time, up to a limit."""
+
+    def __init__(self, limit_seconds: float) -> None:
+        self._limit = limit_seconds
+        self.succeeded()
+
+    def succeeded(self) -> None:
+        """Begin anew."""
+        self.seconds, self._until = 0.0, 0.0
+
+    def failed(self) -> None:
+        """Wait longer than before."""
+        self.seconds = min(self._limit, 2 * self.seconds or _FIRST_RETRY_SECONDS)
+        self._until = time.monotonic() + self.seconds
+
+    @property
+    def over(self) -> bool:
+        """Whether it is time to try again."""
+        return time.monotonic() >= self._until

@@ -6,11 +6,12 @@ from dataclasses import asdict
 
 from models.artifacts import ArtifactStore
 from models.database import Database
-from models.errors import InvalidSpec, LeaseLost, TrainingFailed
+from models.errors import InvalidSpec, LeaseLost, ServiceUnavailable, TrainingFailed
 from models.records import ResultRecord
 from models.settings import Settings
 from models.spec import JobSpec
 from models.store import queue
+from models.tables import Job
 from worker import artifacts
 from worker.compiled import Programs
 from worker.datasets import divide, load
@@ -36,22 +37,41 @@ class Runner:
         """Give back the database's connections."""
         self._database.close()
 
-    def run(self, job_id: str) -> bool:
-        """Claim a job, train it and end it; returns False where it was not there to be taken."""
-        with self._database.write() as session:
-            job = queue.claim(session, job_id, owner=self._name, lease_seconds=self._settings.lease_seconds)
+    def run_next(self) -> bool:
+        """Claim the job that is next, train it and end it; returns False where none was to be had."""
+        lease_seconds = self._settings.lease_seconds
+        try:
+            with self._database.write() as session:
+                job = queue.claim_next(session, owner=self._name, lease_seconds=lease_seconds)
+        except ServiceUnavailable as error:
+            log.warning("no job claimed: %s", error.message)  # those that wait are rung for again
+            return False
         if job is None:
-            log.info("job %s is not waiting: another worker has it, or it has ended", job_id)
+            log.info("no job is waiting: another worker has it, or it has ended")
             return False
         log.info("job %s, attempt %d: %s", job.id, job.attempt, job.name or "unnamed")
-        lease = Lease(self._database, self._settings, job.id, job.attempt)
+        try:
+            self._bring_to_its_end(job, Lease(self._database, self._settings, job.id, job.attempt))
+        except LeaseLost as lost:
+            log.warning("%s Its training stops here.", lost.message)
+        except ServiceUnavailable as error:
+            log.warning("job %s is left for another worker to train again: %s", job.id, error.message)
+        return True
+
+    def _bring_to_its_end(self, job: Job, lease: Lease) -> None:
+        """Train a job and say how it ended.
+
+        Raises:
+            LeaseLost: another worker holds it, or it has ended.
+            ServiceUnavailable: the database stayed away for longer than the end of a job is kept for it.
+        """
         try:
             with lease.kept():
                 self._train(JobSpec.model_validate(job.spec), lease)
-        except Interrupted as request:
-            lease.stop(request.action)
-        except LeaseLost as lost:
-            log.warning("%s Its training stops here.", lost.message)
+        except Interrupted:
+            lease.stop()
+        except (LeaseLost, ServiceUnavailable):
+            raise
         except TrainingFailed as failure:
             lease.fail(failure.code, failure.message, retryable=failure.retryable)
         except InvalidSpec as fault:
@@ -62,7 +82,6 @@ class Runner:
             # Its first line only: a database's error goes on with the whole statement.
             reason = str(error).partition("\n")[0]
             lease.fail("internal_error", f"{type(error).__name__}: {reason}", retryable=True)
-        return True
 
     def _train(self, spec: JobSpec, lease: Lease) -> None:
         division = divide(load(spec.dataset.name, self._settings), spec.dataset)

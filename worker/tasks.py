@@ -1,5 +1,6 @@
 """The one Celery task. TensorFlow is imported inside it, in the child process: it does not survive a fork."""
 
+import logging
 from functools import lru_cache
 from threading import Lock
 from typing import TYPE_CHECKING
@@ -12,6 +13,8 @@ from models.settings import get_settings
 if TYPE_CHECKING:
     from worker.runner import Runner
 
+
+log = logging.getLogger(__name__)
 
 _one_at_a_time = Lock()
 
@@ -31,5 +34,6 @@ def _make_runner() -> "Runner":
 
 @shared_task(name=TRAIN_JOB)
 def train_job(job_id: str) -> None:
-    """Train a job if it is still waiting. Rung twice, it trains once: the claim decides."""
-    runner().run(job_id)
+    """Train the job that is next. Which one rang does not matter: every waiting job has a bell of its own."""
+    log.debug("job %s rang", job_id)
+    runner().run_next()

@@ -1,8 +1,9 @@
-"""Jobs as their owners see them: create, find, cancel, delete."""
+"""Jobs as their owners see them: create, find, cancel, pause, resume, retry, delete."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from sqlalchemy import ColumnElement, and_, delete, exists, func, or_, select, tuple_
 from sqlalchemy.orm import Session
@@ -18,11 +19,12 @@ from models.tables import LOCAL_OWNER, Epoch, Event, Job, Result
 
 @dataclass(frozen=True)
 class NewJob:
-    """A specification to store, and its place in an experiment."""
+    """A specification to store, its place in an experiment, and the job that it repeats."""
 
     spec: JobSpec
     experiment_id: str | None = None
     variant: str | None = None
+    retry_of: str | None = None
 
 
 @dataclass(frozen=True)
@@ -82,6 +84,7 @@ def create_jobs(session: Session, new_jobs: Sequence[NewJob]) -> list[Job]:
             dataset=new.spec.dataset.name,
             experiment_id=new.experiment_id,
             variant=new.variant,
+            retry_of=new.retry_of,
             seed=new.spec.seed,
             state=JobState.QUEUED,
             priority=new.spec.priority,
@@ -168,26 +171,111 @@ def events_of(session: Session, job_id: str) -> list[Event]:
 
 
 def cancel_job(session: Session, job_id: str) -> Job:
-    """End a job: at once if nobody trains it, within a chunk of steps otherwise.
+    """End a job: at once if nobody trains it, within a chunk of steps otherwise. No other wish undoes this.
 
     Raises:
         NotFound: there is no such job.
         Conflict: it has ended already.
     """
-    # Locked, so that a worker cannot take, give back or end the job between this look and the change.
-    state = session.scalar(select(Job.state).where(Job.id == job_id).with_for_update())
-    if state in (JobState.QUEUED, JobState.PAUSED):
-        cancelled = move(session, job_id, before=JobState(state), after=JobState.CANCELLED)
-        assert cancelled is not None  # noqa: S101 (the row is locked)
-        return cancelled
-    job = get_job(session, job_id)
-    if state != JobState.RUNNING:
-        raise Conflict(
-            f"Job {job_id} is already {job.state}; only a job that has not ended can be cancelled."
-        )
-    job.requested_action = Action.CANCEL
-    job.version += 1
-    record_event(session, job_id, "cancel_requested", attempt=job.attempt)
+    job = _locked(session, job_id)
+    match job.state:
+        case JobState.QUEUED | JobState.PAUSED:
+            return _move(session, job, JobState.CANCELLED)
+        case JobState.RUNNING:
+            return _ask(session, job, Action.CANCEL)
+    raise Conflict(f"Job {job_id} is already {job.state}; only a job that has not ended can be cancelled.")
+
+
+def pause_job(session: Session, job_id: str) -> Job:
+    """Set a job aside: at once if it waits, within a chunk of steps if it runs. Asked again, changes nothing.
+
+    Raises:
+        NotFound: there is no such job.
+        Conflict: it has ended, or is asked to.
+    """
+    job = _going_on(session, job_id, "paused")
+    match job.state:
+        case JobState.QUEUED:
+            return _move(session, job, JobState.PAUSED)
+        case JobState.RUNNING:
+            return _ask(session, job, Action.PAUSE)
+    return job
+
+
+def resume_job(session: Session, job_id: str) -> Job:
+    """Let a paused job go on, in its old place in the queue; one that is not paused goes on as it does.
+
+    A pause that its worker has not carried out yet is taken back.
+
+    Raises:
+        NotFound: there is no such job.
+        Conflict: it has ended, or is asked to.
+    """
+    job = _going_on(session, job_id, "resumed")
+    if job.state == JobState.PAUSED:
+        # Its bell may have rung while it was paused.
+        return _move(session, job, JobState.QUEUED, {"dispatched_at": None})
+    if job.requested_action == Action.PAUSE:
+        job.requested_action = None
+        job.version += 1
+        record_event(session, job_id, "pause_withdrawn", attempt=job.attempt)
+    return job
+
+
+def retry_job(session: Session, job_id: str) -> tuple[Job, bool]:
+    """Another job with the specification and the place in its experiment of one that did not succeed.
+
+    Returns the new job and True; or, where the job is being retried already, that retry and False.
+
+    Raises:
+        NotFound: there is no such job.
+        Conflict: it has succeeded or not ended, or its retry has ended.
+    """
+    job = _locked(session, job_id)
+    if job.state not in (JobState.FAILED, JobState.CANCELLED):
+        raise Conflict(f"Job {job_id} is {job.state}; only a failed or cancelled job can be retried.")
+    retry = session.scalar(select(Job).where(Job.retry_of == job_id))
+    if retry is None:
+        spec = JobSpec.model_validate(job.spec)
+        (retry,) = create_jobs(session, [NewJob(spec, job.experiment_id, job.variant, retry_of=job_id)])
+        return retry, True
+    if JobState(retry.state).terminal:
+        advice = "it has the result" if retry.state == JobState.SUCCEEDED else "retry that one"
+        raise Conflict(f"Job {job_id} was retried as job {retry.id}, which has {retry.state}; {advice}.")
+    return retry, False
+
+
+def _locked(session: Session, job_id: str) -> Job:
+    """The job as it stands.
+
+    Locked, so that a worker cannot take, give back or end it between this look and the change.
+    """
+    session.execute(select(Job.id).where(Job.id == job_id).with_for_update())
+    return get_job(session, job_id)
+
+
+def _going_on(session: Session, job_id: str, become: str) -> Job:
+    """The job, locked, if it has not ended and is not about to."""
+    job = _locked(session, job_id)
+    if JobState(job.state).terminal:
+        raise Conflict(f"Job {job_id} is already {job.state}; only a job that has not ended can be {become}.")
+    if job.requested_action == Action.CANCEL:
+        raise Conflict(f"Job {job_id} is being cancelled and can no longer be {become}.")
+    return job
+
+
+def _move(session: Session, job: Job, after: JobState, values: dict[str, Any] | None = None) -> Job:
+    moved = move(session, job.id, before=JobState(job.state), after=after, values=values)
+    assert moved is not None  # noqa: S101 (the row is locked)
+    return moved
+
+
+def _ask(session: Session, job: Job, action: Action) -> Job:
+    """Ask the job's worker for something, once; it looks at least once a chunk."""
+    if job.requested_action != action:
+        job.requested_action = action
+        job.version += 1
+        record_event(session, job.id, f"{action}_requested", attempt=job.attempt)
     return job
 
 

@@ -1,4 +1,4 @@
-"""The queue as a worker sees it: claim a job, hold it, write into it, give it back.
+"""The queue as a worker sees it: claim the next job, hold it, write into it, give it back.
 
 Every write names the attempt that it belongs to (the fence), so that a worker which was thought dead and
 wakes up again changes nothing.
@@ -7,20 +7,36 @@ wakes up again changes nothing.
 from dataclasses import asdict
 from typing import Any
 
-from sqlalchemy import ColumnElement, func, select, update
+from sqlalchemy import ColumnElement, Select, func, select, update
 from sqlalchemy.orm import Session
 
 from models.database import DatabaseNow
 from models.errors import LeaseLost
 from models.records import EpochRecord, Progress, ResultRecord
-from models.states import Action, JobState
+from models.states import STATE_AFTER, Action, JobState
 from models.store import counters
 from models.store.transitions import move
 from models.tables import Epoch, Job, Result
 
 
+def waiting() -> Select[str]:
+    """The ids of queued jobs that may start now, the next one first."""
+    return (
+        select(Job.id)
+        .where(Job.state == JobState.QUEUED, Job.run_after <= DatabaseNow())
+        .order_by(Job.priority.desc(), Job.created_at, Job.id)
+    )
+
+
+def claim_next(session: Session, *, owner: str, lease_seconds: float) -> Job | None:
+    """Take the job that is next for `owner`; None if none is waiting."""
+    # A job that another worker is just taking is passed over, not waited for.
+    job_id = session.scalar(waiting().limit(1).with_for_update(skip_locked=True))
+    return claim(session, job_id, owner=owner, lease_seconds=lease_seconds) if job_id else None
+
+
 def claim(session: Session, job_id: str, *, owner: str, lease_seconds: float) -> Job | None:
-    """Take a queued job for `owner`; None if it is not there to be taken."""
+    """Take this queued job for `owner`; None if it is not there to be taken."""
     return move(
         session,
         job_id,
@@ -76,11 +92,11 @@ def hold(session: Session, job_id: str, attempt: int, *, lease_seconds: float) -
         .execution_options(synchronize_session=False)
     ).one_or_none()
     if kept is None:
-        raise LeaseLost(f"Job {job_id}, attempt {attempt}, is held by another worker or has ended.")
+        raise _lost(job_id, attempt)
 
 
 def record_epoch(session: Session, job_id: str, attempt: int, record: EpochRecord) -> None:
-    """Add one epoch to the history, or replace what an earlier attempt wrote for it.
+    """Add one epoch to the history; one that is there already is replaced.
 
     Raises:
         LeaseLost: the job is no longer this attempt's.
@@ -122,18 +138,17 @@ def fail(session: Session, job_id: str, attempt: int, *, code: str, message: str
     _end(session, job_id, attempt, JobState.FAILED, error, {"code": code, "message": message})
 
 
-def stop(session: Session, job_id: str, attempt: int, action: Action) -> None:
-    """Do what was asked of a running job: cancel it, pause it, or put it back into the queue.
+def stop(session: Session, job_id: str, attempt: int) -> JobState:
+    """Do what is asked of a running job, else put it back into the queue; returns its new state.
 
     Raises:
         LeaseLost: the job is no longer this attempt's.
     """
-    after = {
-        Action.CANCEL: JobState.CANCELLED,
-        Action.PAUSE: JobState.PAUSED,
-        Action.RELEASE: JobState.QUEUED,
-    }[action]
-    _end(session, job_id, attempt, after, {"eta_seconds": None}, {})
+    # Asked of the row, not of the worker: since the worker's last look the owner may have changed his mind.
+    asked = session.scalar(select(Job.requested_action).where(*_held(job_id, attempt)).with_for_update())
+    after = STATE_AFTER[Action(asked or Action.RELEASE)]
+    _end(session, job_id, attempt, after, {}, {})
+    return after
 
 
 def release_all(session: Session, worker: str) -> int:

@@ -10,7 +10,8 @@ from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
 
 from models.database import DatabaseNow
-from models.states import Action, JobState
+from models.states import STATE_AFTER, Action, JobState
+from models.store.queue import waiting
 from models.store.transitions import move
 from models.tables import Job
 
@@ -22,41 +23,32 @@ class Rescued:
     """The ids of jobs whose lease had run out, by what became of them."""
 
     queued: list[str]
+    """Waiting for another worker; or paused, where their owner had asked for that."""
     ended: list[str]
 
 
 def rescue_abandoned(session: Session) -> Rescued:
     """Take every job whose lease has run out from its worker: back into the queue, or to its end."""
-    expired = select(Job).where(Job.state == JobState.RUNNING, Job.lease_expires_at < DatabaseNow())
+    # Locked, so that its worker, come back, its owner's cancel, or another rescuer cannot come in between.
+    expired = (
+        select(Job)
+        .where(Job.state == JobState.RUNNING, Job.lease_expires_at < DatabaseNow())
+        .with_for_update(of=Job, skip_locked=True)
+    )
     rescued = Rescued([], [])
     for job in session.scalars(expired).all():
         after, values, detail = _fate(job)
-        moved = move(
-            session,
-            job.id,
-            before=JobState.RUNNING,
-            after=after,
-            # Its worker may have come back, or another rescuer may have been quicker.
-            only_if=[Job.attempt == job.attempt, Job.lease_expires_at < DatabaseNow()],
-            values=values,
-            detail=detail,
-        )
-        if moved is not None:
-            (rescued.ended if after.terminal else rescued.queued).append(job.id)
+        move(session, job.id, before=JobState.RUNNING, after=after, values=values, detail=detail)
+        (rescued.ended if after.terminal else rescued.queued).append(job.id)
     return rescued
 
 
 def _fate(job: Job) -> tuple[JobState, dict[str, Any], dict[str, Any]]:
     """What becomes of an abandoned job: its next state, columns to set, and the event's detail."""
     lost: dict[str, Any] = {"reason": "lease_expired", "worker": job.lease_owner}
-    match job.requested_action:
-        case Action.CANCEL:
-            return JobState.CANCELLED, {}, lost
-        case Action.PAUSE:
-            return JobState.PAUSED, {}, lost
-        case Action.RELEASE:
-            # Its worker was told to stop and could not give it back in time: no crash.
-            return JobState.QUEUED, {}, lost
+    if job.requested_action:
+        # Its worker was told to stop, and could not do so in time: no crash.
+        return STATE_AFTER[Action(job.requested_action)], {}, lost
     crashes = job.crashes + 1
     if crashes >= job.max_crashes:
         error = {
@@ -71,14 +63,5 @@ def _fate(job: Job) -> tuple[JobState, dict[str, Any], dict[str, Any]]:
 
 def unheard_jobs(session: Session, *, older_than_seconds: float, limit: int) -> list[str]:
     """Up to `limit` queued jobs that may start and whose bell rang too long ago, the next ones first."""
-    query = (
-        select(Job.id)
-        .where(
-            Job.state == JobState.QUEUED,
-            Job.run_after <= DatabaseNow(),
-            or_(Job.dispatched_at.is_(None), Job.dispatched_at < DatabaseNow(-older_than_seconds)),
-        )
-        .order_by(Job.priority.desc(), Job.created_at, Job.id)
-        .limit(limit)
-    )
-    return list(session.scalars(query))
+    unheard = or_(Job.dispatched_at.is_(None), Job.dispatched_at < DatabaseNow(-older_than_seconds))
+    return list(session.scalars(waiting().where(unheard).limit(limit)))

@@ -4,13 +4,23 @@ from collections.abc import Collection
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, select, update
+from sqlalchemy import ColumnElement, delete, func, select, update
 from sqlalchemy.orm import Session
 
 from models.database import DatabaseNow
 from models.errors import NotFound
 from models.states import JobState, may_follow
-from models.tables import Event, Job
+from models.tables import Epoch, Event, Job
+
+_CHECKPOINT_EPOCH = func.coalesce(Job.checkpoint_epoch, 0)
+# What a job shows while it waits: where it will go on, and no time left that nobody is measuring. Its last
+# bell was heard, so it has none.
+_WAITS_AT_ITS_CHECKPOINT: dict[str, Any] = {
+    "epochs_done": _CHECKPOINT_EPOCH,
+    "fraction": _CHECKPOINT_EPOCH / Job.epochs,
+    "eta_seconds": None,
+    "dispatched_at": None,
+}
 
 
 def database_now(session: Session) -> datetime:
@@ -42,6 +52,9 @@ def move(
 ) -> Job | None:
     """Bring a job from one state to another, if it is still in the first and `only_if` holds.
 
+    A job that its worker gives up before the end goes back to its checkpoint, else to the start: progress,
+    and epochs that the next attempt will train again.
+
     Returns the changed job, or None where the condition no longer holds: someone else was first.
     """
     assert may_follow(before, after), f"{before} -> {after} is not in models/states.py"  # noqa: S101 (a bug)
@@ -50,6 +63,9 @@ def move(
         changes |= {"finished_at": DatabaseNow(), "eta_seconds": None}
     if before is JobState.RUNNING:
         changes |= {"lease_owner": None, "lease_expires_at": None}
+    put_back = before is JobState.RUNNING and not after.terminal
+    if put_back:
+        changes |= _WAITS_AT_ITS_CHECKPOINT
     moved = session.execute(
         update(Job)
         .where(Job.id == job_id, Job.state == before, *only_if)
@@ -59,8 +75,19 @@ def move(
     ).scalar_one_or_none()
     if moved is None:
         return None
+    if put_back:
+        _forget_epochs_beyond_checkpoint(session, job_id)
     record_event(session, job_id, after, attempt=moved, from_state=before, to_state=after, detail=detail)
     return get_job(session, job_id)
+
+
+def _forget_epochs_beyond_checkpoint(session: Session, job_id: str) -> None:
+    reached = select(_CHECKPOINT_EPOCH).where(Job.id == job_id).scalar_subquery()
+    session.execute(
+        delete(Epoch)
+        .where(Epoch.job_id == job_id, Epoch.epoch > reached)
+        .execution_options(synchronize_session=False)
+    )
 
 
 def record_event(

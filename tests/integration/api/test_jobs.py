@@ -18,8 +18,19 @@ from models.tables import Result
 from tests.factories import finish_job, finished_job, job_spec, result_record
 
 FIELDS = [
-    *["id", "name", "state", "spec", "spec_hash", "experiment_id", "variant", "labels", "priority"],
-    *["attempt", "crashes", "queue_position", "progress", "created_at", "started_at", "finished_at"],
+    *["id", "name", "state", "requested_action", "spec", "spec_hash", "experiment_id", "variant"],
+    *[
+        "retry_of",
+        "labels",
+        "priority",
+        "attempt",
+        "crashes",
+        "queue_position",
+        "progress",
+        "created_at",
+        "started_at",
+        "finished_at",
+    ],
     *["stop_reason", "error", "result", "links"],
 ]
 
@@ -181,6 +192,81 @@ def test_cancel_says_whether_it_is_done(client: httpx.Client, database: Database
     assert again.status_code == 409
     assert again.json()["type"] == "urn:regbench:problem:conflict"
     assert client.post("/v1/jobs/job_none/cancel").status_code == 404
+
+
+def test_pause_and_resume_say_whether_it_is_done(client: httpx.Client, database: Database) -> None:
+    waiting, running = submit(client)["id"], submit(client)["id"]
+    claim(database, running)
+    at_once = client.post(f"/v1/jobs/{waiting}/pause")
+    assert (at_once.status_code, at_once.json()["state"]) == (200, "paused")
+    assert at_once.json()["queue_position"] is None
+    asked = client.post(f"/v1/jobs/{running}/pause")
+    assert (asked.status_code, asked.json()["state"]) == (202, "running")
+    assert asked.json()["requested_action"] == "pause"
+    again = client.post(f"/v1/jobs/{waiting}/pause")
+    assert (again.status_code, again.json()) == (200, at_once.json())
+    resumed = client.post(f"/v1/jobs/{waiting}/resume")
+    assert (resumed.status_code, resumed.json()["state"]) == (200, "queued")
+    assert resumed.json()["queue_position"] == 1
+    withdrawn = client.post(f"/v1/jobs/{running}/resume")
+    assert (withdrawn.status_code, withdrawn.json()["requested_action"]) == (200, None)
+
+
+@pytest.mark.parametrize("verb", ["pause", "resume", "retry"])
+def test_what_the_state_forbids_is_a_conflict(client: httpx.Client, database: Database, verb: str) -> None:
+    done = finished_job(database).id
+    answer = client.post(f"/v1/jobs/{done}/{verb}")
+    assert answer.status_code == 409
+    assert answer.json()["type"] == "urn:regbench:problem:conflict"
+    assert "succeeded" in answer.json()["detail"]
+    assert client.post(f"/v1/jobs/job_none/{verb}").status_code == 404
+
+
+def test_a_retry_is_a_new_job_with_a_place_of_its_own(client: httpx.Client) -> None:
+    old = submit(client, name="mine", labels={"team": "a"}, priority=7)
+    refused = client.post(f"/v1/jobs/{old['id']}/retry")
+    assert refused.status_code == 409
+    assert "only a failed or cancelled job" in refused.json()["detail"]
+    client.post(f"/v1/jobs/{old['id']}/cancel")
+    answer = client.post(f"/v1/jobs/{old['id']}/retry")
+    assert answer.status_code == 202
+    new = answer.json()
+    assert new["retry_of"] == old["id"] != new["id"]
+    assert answer.headers["Location"] == new["links"]["self"] == f"/v1/jobs/{new['id']}"
+    for field in ("name", "labels", "priority", "spec", "spec_hash"):
+        assert new[field] == old[field]
+    again = client.post(f"/v1/jobs/{old['id']}/retry")
+    assert (again.status_code, again.json()["id"]) == (200, new["id"])
+    assert again.headers["Location"] == new["links"]["self"]
+
+
+def test_the_links_are_those_that_the_state_allows(client: httpx.Client, database: Database) -> None:
+    def verbs(job: dict[str, Any]) -> set[str]:
+        links = {verb: job["links"][verb] for verb in ("cancel", "pause", "resume", "retry")}
+        assert all(link in (None, f"/v1/jobs/{job['id']}/{verb}") for verb, link in links.items())
+        return {verb for verb, link in links.items() if link}
+
+    job = submit(client)
+    here = job["links"]["self"]
+    assert verbs(job) == {"cancel", "pause"}
+    claim(database, job["id"])
+    assert verbs(client.post(f"{here}/pause").json()) == {"cancel", "resume"}
+    assert verbs(client.post(f"{here}/cancel").json()) == set()
+    with database.write() as session:
+        queue.stop(session, job["id"], 1)
+    assert verbs(client.get(here).json()) == {"retry"}
+    assert verbs(client.get(f"/v1/jobs/{finished_job(database).id}").json()) == set()
+
+
+def test_the_place_in_the_queue_follows_the_priority(client: httpx.Client) -> None:
+    plain, low, high = (submit(client, priority=priority)["id"] for priority in (0, -1, 5))
+
+    def places() -> dict[str, int | None]:
+        return {job["id"]: job["queue_position"] for job in client.get("/v1/jobs").json()["items"]}
+
+    assert places() == {high: 1, plain: 2, low: 3}
+    client.post(f"/v1/jobs/{high}/pause")
+    assert places() == {high: None, plain: 1, low: 2}
 
 
 def test_the_model_can_be_fetched_and_goes_with_its_job(

@@ -11,7 +11,7 @@ from models.database import Database
 from models.errors import NotFound
 from models.experiments import ExperimentSpec
 from models.records import Progress
-from models.states import Action, JobState
+from models.states import JobState
 from models.store import experiments, jobs, queue
 from models.store.experiments import Standing
 from models.store.jobs import Place
@@ -150,8 +150,7 @@ class TestStanding:
             result = result_record(training_seconds=8.0, compile_seconds=2.0)
             finish_job(database, job_id, result=result, epochs=2)
         with database.write() as session:
-            queue.claim(session, job_ids[3], owner="worker", lease_seconds=30)
-            queue.stop(session, job_ids[3], 1, Action.PAUSE)
+            jobs.pause_job(session, job_ids[3])
         now = standing(database, experiment_id)
         assert not now.finished
         assert now.remaining_seconds == pytest.approx(10.0)

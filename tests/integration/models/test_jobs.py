@@ -13,11 +13,11 @@ from models.database import Database
 from models.errors import Conflict, NotFound
 from models.records import Progress
 from models.spec import JobSpec
-from models.states import Action, JobState
+from models.states import JobState
 from models.store import jobs, queue
 from models.store.jobs import JobFilter, NewJob, Place
 from models.tables import Epoch, Event, Job, Result
-from tests.factories import epoch_record, finished_job, job_spec
+from tests.factories import epoch_record, finished_job, job_in, job_spec
 
 
 def create(database: Database, *specs: JobSpec) -> list[Job]:
@@ -31,24 +31,6 @@ def find(
     with database.read() as session:
         found = jobs.find_jobs(session, wanted or JobFilter(), after=after, limit=limit)
         return [job.id for job in found]
-
-
-def bring_to(database: Database, state: JobState) -> str:
-    """A job in `state`, which it reached by the store's own functions."""
-    if state is JobState.SUCCEEDED:
-        return finished_job(database).id
-    [job] = create(database)
-    with database.write() as session:
-        if state is JobState.QUEUED:
-            return job.id
-        queue.claim(session, job.id, owner="worker", lease_seconds=30)
-        if state is JobState.FAILED:
-            queue.fail(session, job.id, 1, code="oops", message="Oops.", retryable=False)
-        elif state is JobState.PAUSED:
-            queue.stop(session, job.id, 1, Action.PAUSE)
-        elif state is JobState.CANCELLED:
-            queue.stop(session, job.id, 1, Action.CANCEL)
-    return job.id
 
 
 def test_a_new_job_is_queued_with_its_first_event(database: Database) -> None:
@@ -81,7 +63,7 @@ def test_a_job_that_is_not_there_is_not_found(database: Database) -> None:
 
 @pytest.mark.parametrize("state", [JobState.QUEUED, JobState.PAUSED])
 def test_a_waiting_job_is_cancelled_at_once(database: Database, state: JobState) -> None:
-    job_id = bring_to(database, state)
+    job_id = job_in(database, state)
     with database.write() as session:
         job = jobs.cancel_job(session, job_id)
     assert job.state == JobState.CANCELLED
@@ -92,7 +74,7 @@ def test_a_waiting_job_is_cancelled_at_once(database: Database, state: JobState)
 
 
 def test_a_running_job_is_asked_to_stop(database: Database) -> None:
-    job_id = bring_to(database, JobState.RUNNING)
+    job_id = job_in(database, JobState.RUNNING)
     with database.write() as session:
         job = jobs.cancel_job(session, job_id)
     assert (job.state, job.requested_action, job.version) == ("running", "cancel", 3)
@@ -101,7 +83,7 @@ def test_a_running_job_is_asked_to_stop(database: Database) -> None:
 
 
 def test_a_job_that_is_given_back_in_this_moment_is_cancelled_all_the_same(database: Database) -> None:
-    job_id = bring_to(database, JobState.RUNNING)
+    job_id = job_in(database, JobState.RUNNING)
     begun = Signal()
 
     def cancel() -> str:
@@ -111,7 +93,7 @@ def test_a_job_that_is_given_back_in_this_moment_is_cancelled_all_the_same(datab
 
     with ThreadPoolExecutor(1) as owner:
         with database.write() as session:
-            queue.stop(session, job_id, 1, Action.RELEASE)
+            queue.stop(session, job_id, 1)
             cancelled = owner.submit(cancel)
             assert begun.wait(30)
             # The other must stand before the lock when this one commits; if it comes later, that is well too.
@@ -121,7 +103,7 @@ def test_a_job_that_is_given_back_in_this_moment_is_cancelled_all_the_same(datab
 
 @pytest.mark.parametrize("state", [state for state in JobState if state.terminal])
 def test_an_ended_job_cannot_be_cancelled(database: Database, state: JobState) -> None:
-    job_id = bring_to(database, state)
+    job_id = job_in(database, state)
     with pytest.raises(Conflict, match=f"already {state}"), database.write() as session:
         jobs.cancel_job(session, job_id)
 
@@ -134,7 +116,7 @@ def test_a_job_that_is_not_there_can_be_neither_cancelled_nor_deleted(database: 
 
 @pytest.mark.parametrize("state", list(JobState))
 def test_only_an_ended_job_is_deleted(database: Database, state: JobState) -> None:
-    job_id = bring_to(database, state)
+    job_id = job_in(database, state)
     if state.terminal:
         with database.write() as session:
             assert jobs.delete_job(session, job_id).id == job_id
@@ -195,7 +177,7 @@ class TestFilters:
     """A value given must match; several states or techniques match any of them."""
 
     def test_by_state(self, database: Database) -> None:
-        ids = {state: bring_to(database, state) for state in JobState}
+        ids = {state: job_in(database, state) for state in JobState}
         for state in JobState:
             assert find(database, JobFilter(states=[state])) == [ids[state]]
         two = JobFilter(states=[JobState.QUEUED, JobState.FAILED])
@@ -265,7 +247,7 @@ class TestFilters:
 
 def test_queue_positions_count_all_that_goes_before(database: Database) -> None:
     new = create(database, job_spec(), job_spec(priority=1), job_spec(), job_spec(priority=-1))
-    running = bring_to(database, JobState.RUNNING)
+    running = job_in(database, JobState.RUNNING)
     with database.read() as session:
         asked = [jobs.get_job(session, job_id) for job_id in (new[0].id, new[2].id, new[3].id, running)]
         places = jobs.queue_positions(session, asked)
@@ -303,12 +285,15 @@ def test_every_change_of_a_jobs_life_is_an_event_in_order(database: Database) ->
             queue.renew(session, job.id, attempt, lease_seconds=30, progress=progress)
             queue.record_epoch(session, job.id, attempt, epoch_record(1))
         with database.write() as session:
-            queue.stop(session, job.id, attempt, Action.RELEASE if attempt == 1 else Action.CANCEL)
+            if attempt == 2:
+                jobs.cancel_job(session, job.id)
+            queue.stop(session, job.id, attempt)
     with database.read() as session:
         events = jobs.events_of(session, job.id)
         version = jobs.get_job(session, job.id).version
+    assert events.pop(-2).type == "cancel_requested"
     states = [JobState.QUEUED, *(event.to_state for event in events[1:])]
     assert states == ["queued", "running", "queued", "running", "cancelled"]
     assert [event.from_state for event in events] == [None, *states[:-1]]
     assert [event.at for event in events] == sorted(event.at for event in events)
-    assert version == 1 + 4 + 2, "one more for each transition and each heartbeat"
+    assert version == 1 + 4 + 2 + 1, "one more for each transition, each heartbeat and each wish"

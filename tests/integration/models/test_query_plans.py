@@ -4,15 +4,9 @@ from sqlalchemy import Select, select, text
 from sqlalchemy.orm import Session
 
 from models.database import Database
-from models.states import JobState
+from models.store.queue import waiting
 from models.tables import Job
 
-NEXT = (
-    select(Job.id)
-    .where(Job.state == JobState.QUEUED)
-    .order_by(Job.priority.desc(), Job.created_at, Job.id)
-    .limit(1)
-)
 NEWEST = select(Job.id).order_by(Job.created_at.desc(), Job.id.desc()).limit(50)
 
 
@@ -34,7 +28,7 @@ def _sorts(plan: str) -> bool:
 
 def test_the_next_job_is_read_from_its_index_in_order(database: Database) -> None:
     with database.read() as session:
-        plan = _plan(session, NEXT)
+        plan = _plan(session, waiting().limit(1))
     assert "ix_jobs_next" in plan
     assert not _sorts(plan), plan
 

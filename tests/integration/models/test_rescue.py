@@ -1,7 +1,9 @@
 """Abandoned and unheard jobs: the same tests on both databases."""
 
+import time
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
+from threading import Event as Signal
 
 import pytest
 from sqlalchemy import select, update
@@ -13,7 +15,7 @@ from models.states import Action, JobState
 from models.store import jobs, queue
 from models.store.rescue import Rescued, rescue_abandoned, unheard_jobs
 from models.tables import Job
-from tests.factories import job_spec
+from tests.factories import epoch_record, job_spec
 
 NO_PROGRESS = Progress(0, 0.0, None)
 
@@ -95,6 +97,59 @@ def test_what_was_asked_of_an_abandoned_job_is_done(database: Database, wish: Ac
     rescue(database)
     job = the(database, job_id)
     assert (job.state, job.crashes, job.requested_action) == (state, 0, None)
+
+
+def test_a_rescued_job_waits_at_its_checkpoint(database: Database) -> None:
+    job_id = held(database, seconds=-1)
+    with database.write() as session:
+        for epoch in (1, 2):
+            queue.record_epoch(session, job_id, 1, epoch_record(epoch))
+    change(database, job_id, epochs_done=2, epochs=4, fraction=0.6, eta_seconds=9.0, checkpoint_epoch=1)
+    rescue(database)
+    job = the(database, job_id)
+    assert (job.epochs_done, job.fraction, job.eta_seconds) == (1, 0.25, None)
+    with database.read() as session:
+        assert [epoch.epoch for epoch in jobs.epochs_of(session, job_id)] == [1]
+
+
+def test_a_rescued_job_is_rung_for_as_soon_as_it_may_start(database: Database) -> None:
+    job_id = held(database, seconds=-1)
+    with database.write() as session:
+        queue.mark_dispatched(session, [job_id])
+    rescue(database)
+    assert unheard(database) == []
+    change(database, job_id, run_after=DatabaseNow())
+    assert unheard(database) == [job_id]
+
+
+def test_a_cancel_in_the_moment_of_the_rescue_is_not_lost(database: Database) -> None:
+    job_id = held(database, seconds=-1)
+    begun = Signal()
+
+    def cancel() -> str:
+        begun.set()
+        with database.write() as session:
+            return jobs.cancel_job(session, job_id).state
+
+    with ThreadPoolExecutor(1) as owner:
+        with database.write() as session:
+            assert rescue_abandoned(session).queued == [job_id]
+            cancelled = owner.submit(cancel)
+            assert begun.wait(30)
+            # The other must stand before the lock when this one commits; if it comes later, that is well too.
+            time.sleep(0.2)
+        assert cancelled.result() == JobState.CANCELLED
+
+
+def test_a_job_whose_owner_is_just_asking_for_its_end_is_rescued_later(database: Database) -> None:
+    if database.engine.dialect.name == "sqlite":
+        pytest.skip("SQLite lets no rescuer in between")
+    job_id = held(database, seconds=-1)
+    with database.write() as session:
+        jobs.cancel_job(session, job_id)
+        assert rescue(database) == Rescued([], [])
+    assert rescue(database) == Rescued([], [job_id])
+    assert the(database, job_id).state == JobState.CANCELLED
 
 
 def test_a_worker_that_wakes_up_after_the_rescue_changes_nothing(database: Database) -> None:

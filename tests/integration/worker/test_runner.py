@@ -15,7 +15,7 @@ from models.errors import LeaseLost, NotFound
 from models.records import Progress
 from models.settings import Settings
 from models.spec import DatasetSpec, JobSpec
-from models.states import Action, JobState
+from models.states import JobState
 from models.store import jobs, queue
 from models.store.rescue import rescue_abandoned
 from models.tables import Job
@@ -77,7 +77,7 @@ def test_a_job_leaves_its_history_result_and_files(
     database: Database, runner: Runner, database_settings: Settings
 ) -> None:
     job_id = queued(database, job_spec(training={"epochs": 2}, regularization={"dropout": {"rate": 0.2}}))
-    assert runner.run(job_id)
+    assert runner.run_next()
     job = job_now(database, job_id)
     assert (job.state, job.epochs_done, job.fraction, job.attempt) == (JobState.SUCCEEDED, 2, 1.0, 1)
     assert job.started_at is not None
@@ -100,12 +100,12 @@ def test_a_job_leaves_its_history_result_and_files(
 
 def test_a_bell_rung_three_times_trains_once(database: Database, runner: Runner) -> None:
     job_id = queued(database, job_spec())
-    assert [runner.run(job_id) for _ in range(3)] == [True, False, False]
+    assert [runner.run_next() for _ in range(3)] == [True, False, False]
     assert job_now(database, job_id).attempt == 1
 
 
-def test_a_bell_for_no_job_is_harmless(runner: Runner) -> None:
-    assert runner.run("job_none") is False
+def test_a_bell_with_no_job_waiting_is_harmless(runner: Runner) -> None:
+    assert runner.run_next() is False
 
 
 def test_a_cancelled_job_stops_within_a_chunk_and_keeps_its_history(
@@ -121,7 +121,7 @@ def test_a_cancelled_job_stops_within_a_chunk_and_keeps_its_history(
                 assert jobs.cancel_job(session, lease.job_id).state == JobState.RUNNING
 
     monkeypatch.setattr(Lease, "epoch_ended", cancel_after_second_epoch)
-    runner.run(job_id)
+    runner.run_next()
     job = job_now(database, job_id)
     assert (job.state, job.epochs_done, job.result) == (JobState.CANCELLED, 2, None)
     assert job.requested_action is None
@@ -130,7 +130,7 @@ def test_a_cancelled_job_stops_within_a_chunk_and_keeps_its_history(
 def test_training_that_diverges_fails_the_job_with_what_to_do(database: Database, runner: Runner) -> None:
     wild = {"optimizer": {"name": "sgd", "learning_rate": 10.0, "momentum": 0.9}, "epochs": 5}
     job_id = queued(database, job_spec(training=wild, regularization={"l2": {"factor": 0.1}}))
-    runner.run(job_id)
+    runner.run_next()
     job = job_now(database, job_id)
     assert (job.state, job.error_code, job.error_retryable) == (JobState.FAILED, "diverged", False)
     assert "learning_rate" in str(job.error_message)
@@ -160,8 +160,8 @@ def test_a_dataset_that_the_worker_lacks_fails_the_job_and_not_the_worker(
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
     lacking = queued(database, job_spec(dataset={"name": "fashion_mnist"}))
     good = queued(database, job_spec())
-    runner.run(lacking)
-    runner.run(good)
+    runner.run_next()
+    runner.run_next()
     assert job_now(database, lacking).error_code == "dataset_unavailable"
     assert job_now(database, good).state == JobState.SUCCEEDED
 
@@ -176,7 +176,7 @@ def test_an_unforeseen_error_fails_the_job_and_not_the_worker(
 
     with monkeypatch.context() as patch:
         patch.setattr("worker.artifacts._keras_file", break_down)
-        runner.run(job_id)
+        runner.run_next()
     job = job_now(database, job_id)
     assert (job.state, job.error_code) == (JobState.FAILED, "internal_error")
     assert job.error_message == "ArithmeticError: divided by zero"
@@ -190,7 +190,7 @@ def test_a_worker_that_lost_its_lease_changes_nothing(
         first = queue.claim(session, job_id, owner="first", lease_seconds=30)
         assert first is not None
         attempt = first.attempt
-        queue.stop(session, job_id, attempt, Action.RELEASE)
+        queue.stop(session, job_id, attempt)
         assert queue.claim(session, job_id, owner="second", lease_seconds=30) is not None
     zombie = Lease(database, database_settings, job_id, attempt)
     with pytest.raises(LeaseLost):
@@ -205,7 +205,7 @@ def test_artifacts_of_a_job_are_not_found_once_removed(
     database: Database, runner: Runner, database_settings: Settings
 ) -> None:
     job_id = queued(database, job_spec())
-    runner.run(job_id)
+    runner.run_next()
     result = job_now(database, job_id).result
     assert result is not None
     store = ArtifactStore(database_settings)
@@ -244,5 +244,5 @@ def test_weights_that_are_lost_while_the_objective_is_still_a_number_are_diverge
         },
     )
     job_id = queued(database, spec)
-    runner.run(job_id)
+    runner.run_next()
     assert job_now(database, job_id).error_code == "diverged"

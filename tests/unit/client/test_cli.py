@@ -186,6 +186,38 @@ def test_cancel_asks_for_each_job(service: Service) -> None:
     assert run(service, "cancel", "job_2").exit_code == 4
 
 
+def test_cancel_takes_an_experiment_for_all_its_jobs(service: Service) -> None:
+    service.answer("POST /v1/experiments/exp_1/cancel", (202, {"id": "exp_1", "name": "dropout"}))
+    service.answer("POST /v1/jobs/job_1/cancel", (202, job("running")))
+    result = run(service, "cancel", "exp_1", "job_1")
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert len(service.requests) == 2
+
+
+@pytest.mark.parametrize("verb", ["pause", "resume"])
+def test_a_wish_is_sent_for_each_job(service: Service, verb: str) -> None:
+    service.answer(f"POST /v1/jobs/job_1/{verb}", (202, job("running")))
+    service.answer(f"POST /v1/jobs/job_2/{verb}", (409, problem(409, title="No", detail="It has ended.")))
+    result = run(service, verb, "job_1", "job_2")
+    assert (result.exit_code, result.stdout) == (4, "")
+    assert result.stderr == "regbench: No: It has ended.\n"
+    assert len(service.requests) == 2
+
+
+def test_retry_prints_the_new_jobs_id(service: Service) -> None:
+    service.answer("POST /v1/jobs/job_1/retry", (202, job(id="job_2", retry_of="job_1")))
+    result = run(service, "retry", "job_1")
+    assert (result.exit_code, result.stdout) == (0, "job_2\n")
+
+
+@pytest.mark.parametrize("verb", ["pause", "resume", "retry"])
+def test_an_experiment_is_no_job_to_pause_resume_or_retry(service: Service, verb: str) -> None:
+    result = run(service, verb, "job_1", "exp_1")
+    assert result.exit_code == 4
+    assert "exp_1 is an experiment" in result.stderr
+    assert service.requests == []
+
+
 def test_a_setting_that_makes_no_sense_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("REGBENCH_WORKER_CONCURRENCY", "many")
     result = CliRunner().invoke(app, ["up"])

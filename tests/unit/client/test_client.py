@@ -55,6 +55,18 @@ def test_an_experiments_jobs_come_in_the_order_of_their_making(service: Service)
         assert [each.id for each in client.jobs_of("exp_1")] == ["job_1", "job_2"]
 
 
+def test_each_wish_is_a_post_and_answers_with_the_job(service: Service) -> None:
+    with Regbench(service.url) as client:
+        for verb, wish in (
+            ("cancel", client.cancel),
+            ("pause", client.pause),
+            ("resume", client.resume),
+            ("retry", client.retry),
+        ):
+            service.answer(f"POST /v1/jobs/job_1/{verb}", (200, job(id=f"job after {verb}")))
+            assert wish("job_1").id == f"job after {verb}"
+
+
 def test_epochs_are_asked_for_from_a_given_one_on(service: Service) -> None:
     service.answer("GET /v1/jobs/job_1/epochs", (200, {"items": [epoch(3)]}))
     with Regbench(service.url) as client:
