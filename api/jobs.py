@@ -226,7 +226,9 @@ def resume_job(
 @router.post(
     "/{job_id}/retry",
     status_code=status.HTTP_202_ACCEPTED,
-    responses={200: {"model": schemas.JobDetails, "description": "The retry that there is, and that has not ended"}},
+    responses={
+        200: {"model": schemas.JobDetails, "description": "The retry that there is, and that has not ended"}
+    },
 )
 def retry_job(
     job_id: JobId,

@@ -59,12 +59,13 @@ def test_a_second_job_of_the_same_shape_compiles_nothing_and_metrics_say_so(
         regularization={"dropout": {"rate": 0.7}, "l2": {"factor": 1e-5}},
         training={"optimizer": {"learning_rate": 0.01}, "epochs": 2},
     )
-    runner.run(queued(database, first))
+    queued(database, first)
+    runner.run_next()
     after_first = scraped(database_settings)
     assert after_first["regbench_compilations_total"] == 2  # the steps, and the measurements
     assert after_first["regbench_compile_seconds_total"] > 0
     job_id = queued(database, other)
-    runner.run(job_id)
+    runner.run_next()
     after_second = scraped(database_settings)
     assert after_second["regbench_compilations_total"] == 2
     assert (after_second["regbench_trainings_total"], after_second["regbench_epochs_total"]) == (2, 3)
