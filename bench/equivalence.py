@@ -41,7 +41,7 @@ class _Silent:
     def chunk_ended(self, progress: Progress) -> None:
         """Nothing to do."""
 
-    def epoch_ended(self, record: EpochRecord, progress: Progress) -> None:
+    def epoch_ended(self, record: EpochRecord, progress: Progress, checkpoint: object) -> None:
         """Nothing to do."""
 
 

@@ -13,6 +13,18 @@ from fsspec.implementations.local import LocalFileSystem
 from models.errors import NotFound
 from models.settings import Settings
 
+CHECKPOINT = "checkpoint-"
+"""What the names of checkpoint files begin with, in the folder of the attempt that wrote them."""
+
+
+def attempt_folder(job_id: str, attempt: int) -> str:
+    """Where an attempt at a job keeps its files; two attempts never write the same one."""
+    return f"{_job_folder(job_id)}/{attempt}"
+
+
+def _job_folder(job_id: str) -> str:
+    return f"jobs/{job_id}"
+
 
 class ArtifactStore:
     """Named byte strings under one address. Names come from the service, never from a user."""
@@ -44,6 +56,20 @@ class ArtifactStore:
         if hashlib.sha256(content).hexdigest() != sha256:
             raise NotFound(f"The file {name} is damaged: its SHA-256 is not the one recorded.")
         return content
+
+    def checkpoints(self, job_id: str) -> list[str]:
+        """The names of a job's checkpoints, of all its attempts."""
+        folder = _job_folder(job_id)
+        root = self._path(folder)
+        # An object store may still list what has just been removed.
+        self._files.invalidate_cache()
+        names = [posixpath.relpath(path, root) for path in self._files.find(root)]
+        return [f"{folder}/{name}" for name in names if posixpath.basename(name).startswith(CHECKPOINT)]
+
+    def forget_checkpoints(self, job_id: str) -> None:
+        """Remove all checkpoints of a job: it has ended."""
+        for name in self.checkpoints(job_id):
+            self.remove(name)
 
     def remove(self, name: str) -> None:
         """Forget the bytes under `name`, if they are there."""

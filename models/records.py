@@ -88,6 +88,15 @@ class ResultRecord:
 
 
 @dataclass(frozen=True)
+class CheckpointRecord:
+    """Where a job can go on: after which epoch, and with which file."""
+
+    epoch: int
+    path: str
+    sha256: str
+
+
+@dataclass(frozen=True)
 class Progress:
     """How far a running job is."""
 

@@ -39,6 +39,9 @@ class Settings(BaseSettings):
     chunk_seconds: float = Field(
         1.0, gt=0, le=60, description="Seconds between looks at progress, cancellation and the lease"
     )
+    checkpoint_seconds: float = Field(
+        5.0, ge=0, le=3600, description="Least seconds between two checkpoints of a job; 0: after every epoch"
+    )
     lease_seconds: float = Field(30.0, gt=0, le=3600, description="How long a worker holds a job unrenewed")
     sweep_seconds: float = Field(
         5.0, gt=0, le=3600, description="Seconds between a worker's looks for abandoned and unheard jobs"

@@ -172,6 +172,18 @@ class Program:
         """Put back what `weights` returned."""
         self.network.set_weights(weights)
 
+    def state(self) -> list[NDArray[Any]]:
+        """All that the next epoch depends on: weights, optimizer, average."""
+        return [variable.numpy() for variable in self._state_variables()]
+
+    def restore(self, state: list[NDArray[Any]]) -> None:
+        """Go back to what `state` returned, after `configure` for the same job."""
+        for variable, value in zip(self._state_variables(), state, strict=True):
+            variable.assign(value)
+
+    def _state_variables(self) -> list[Any]:
+        return [*self.network.weights, *self._optimizer.variables, *self.average.variables]
+
     def compilations(self) -> int:
         """How many times a function of this program was compiled: once for each shape of its arguments."""
         return int(

@@ -18,10 +18,11 @@ from sqlalchemy.orm import Session
 
 from models.database import Database
 from models.errors import LeaseLost, RegbenchError, ServiceUnavailable
-from models.records import EpochRecord, Progress, ResultRecord
+from models.records import CheckpointRecord, EpochRecord, Progress, ResultRecord
 from models.settings import Settings
 from models.states import Action, JobState
 from models.store import queue
+from worker.checkpoints import Checkpoint, Checkpoints
 
 log = logging.getLogger(__name__)
 
@@ -49,11 +50,20 @@ class Interrupted(RegbenchError):
 class Lease:
     """The right to write into a job, for one attempt. It is the trainer's observer: each look renews it."""
 
-    def __init__(self, database: Database, settings: Settings, job_id: str, attempt: int) -> None:
+    def __init__(
+        self,
+        database: Database,
+        settings: Settings,
+        job_id: str,
+        attempt: int,
+        checkpoints: Checkpoints | None = None,
+    ) -> None:
         self._database, self._seconds = database, settings.lease_seconds
         self._backoff = _Backoff(self._seconds / _BEATS_A_LEASE)
         self._renewed_at = time.monotonic()
         self._unwritten: list[EpochRecord] = []
+        self._checkpoints = checkpoints
+        self._unwritten_checkpoint: CheckpointRecord | None = None
         self.job_id, self.attempt = job_id, attempt
 
     @contextmanager
@@ -87,14 +97,20 @@ class Lease:
         if (asked := self._report(progress)) is not None:
             raise Interrupted(f"Asked to {asked}.")
 
-    def epoch_ended(self, record: EpochRecord, progress: Progress) -> None:
-        """Store an epoch's history; at the latest with the next chunk that finds the database there.
+    def epoch_ended(
+        self, record: EpochRecord, progress: Progress, checkpoint: Callable[[], Checkpoint]
+    ) -> None:
+        """Store an epoch's history, and where the job could go on.
+
+        If the database is away, at the latest with the next chunk that finds it there.
 
         Raises:
             Interrupted: the lease has run out while the database was away.
             LeaseLost: the job is no longer this worker's.
         """
         self._unwritten.append(record)
+        if self._checkpoints and (kept := self._checkpoints.keep(checkpoint)):
+            self._unwritten_checkpoint = kept
         self._report(progress)
 
     def succeed(self, result: ResultRecord) -> None:
@@ -159,7 +175,7 @@ class Lease:
             except ServiceUnavailable as error:
                 log.warning("job %s trains on, its history is kept: %s", self.job_id, error.message)
             else:
-                self._unwritten.clear()
+                self._history_is_stored()
                 return asked
         if time.monotonic() - self._renewed_at > self._seconds:
             raise Interrupted("The database has been away for as long as a lease holds.")
@@ -168,6 +184,24 @@ class Lease:
     def _write_history(self, session: Session) -> None:
         for record in self._unwritten:
             queue.record_epoch(session, self.job_id, self.attempt, record)
+        # In the same transaction: a job never goes on after an epoch that its history lacks.
+        if self._unwritten_checkpoint:
+            queue.record_checkpoint(session, self.job_id, self.attempt, self._unwritten_checkpoint)
+
+    def _history_is_stored(self) -> None:
+        self._unwritten.clear()
+        if self._checkpoints and self._unwritten_checkpoint:
+            self._checkpoints.stored(self._unwritten_checkpoint)
+        self._unwritten_checkpoint = None
+
+    def go_back(self, epoch: int) -> None:
+        """Say that the job goes on after `epoch`: no later checkpoint of it can be used.
+
+        Raises:
+            LeaseLost: the job is no longer this worker's.
+            ServiceUnavailable: the database is away.
+        """
+        self._write(lambda session: queue.go_back(session, self.job_id, self.attempt, epoch))
 
     def _hold(self, session: Session) -> None:
         queue.hold(session, self.job_id, self.attempt, lease_seconds=self._seconds)

@@ -7,12 +7,14 @@ from dataclasses import asdict
 from models.artifacts import ArtifactStore
 from models.database import Database
 from models.errors import InvalidSpec, LeaseLost, ServiceUnavailable, TrainingFailed
-from models.records import ResultRecord
+from models.records import CheckpointRecord, ResultRecord
 from models.settings import Settings
 from models.spec import JobSpec
+from models.states import JobState
 from models.store import queue
 from models.tables import Job
 from worker import artifacts
+from worker.checkpoints import Checkpoint, Checkpoints
 from worker.compiled import Programs
 from worker.datasets import divide, load
 from worker.engine import start_engine
@@ -50,16 +52,26 @@ class Runner:
             log.info("no job is waiting: another worker has it, or it has ended")
             return False
         log.info("job %s, attempt %d: %s", job.id, job.attempt, job.name or "unnamed")
+        checkpoints = Checkpoints(
+            self._store,
+            job.id,
+            job.attempt,
+            spec_hash=job.spec_hash,
+            engine=self._engine,
+            every_seconds=self._settings.checkpoint_seconds,
+        )
+        lease = Lease(self._database, self._settings, job.id, job.attempt, checkpoints)
         try:
-            self._bring_to_its_end(job, Lease(self._database, self._settings, job.id, job.attempt))
+            if self._bring_to_its_end(job, lease, checkpoints).terminal:
+                self._store.forget_checkpoints(job.id)
         except LeaseLost as lost:
             log.warning("%s Its training stops here.", lost.message)
         except ServiceUnavailable as error:
             log.warning("job %s is left for another worker to train again: %s", job.id, error.message)
         return True
 
-    def _bring_to_its_end(self, job: Job, lease: Lease) -> None:
-        """Train a job and say how it ended.
+    def _bring_to_its_end(self, job: Job, lease: Lease, checkpoints: Checkpoints) -> JobState:
+        """Train a job and say how it ended; returns its state.
 
         Raises:
             LeaseLost: another worker holds it, or it has ended.
@@ -67,9 +79,9 @@ class Runner:
         """
         try:
             with lease.kept():
-                self._train(JobSpec.model_validate(job.spec), lease)
+                self._train(JobSpec.model_validate(job.spec), lease, _resumed(job, lease, checkpoints))
         except Interrupted:
-            lease.stop()
+            return lease.stop()
         except (LeaseLost, ServiceUnavailable):
             raise
         except TrainingFailed as failure:
@@ -82,11 +94,19 @@ class Runner:
             # Its first line only: a database's error goes on with the whole statement.
             reason = str(error).partition("\n")[0]
             lease.fail("internal_error", f"{type(error).__name__}: {reason}", retryable=True)
+        else:
+            return JobState.SUCCEEDED
+        return JobState.FAILED
 
-    def _train(self, spec: JobSpec, lease: Lease) -> None:
+    def _train(self, spec: JobSpec, lease: Lease, resumed: Checkpoint | None) -> None:
         division = divide(load(spec.dataset.name, self._settings), spec.dataset)
         outcome = train(
-            spec, division, lease, programs=self._programs, chunk_seconds=self._settings.chunk_seconds
+            spec,
+            division,
+            lease,
+            programs=self._programs,
+            chunk_seconds=self._settings.chunk_seconds,
+            resumed=resumed,
         )
         kept = artifacts.keep(
             self._store, lease.job_id, lease.attempt, outcome.model, outcome.test_probabilities
@@ -125,3 +145,15 @@ class Runner:
             **asdict(self._engine),
             **asdict(kept),
         )
+
+
+def _resumed(job: Job, lease: Lease, checkpoints: Checkpoints) -> Checkpoint | None:
+    """Where a job goes on; None for its start."""
+    if not job.checkpoint_epoch:
+        return None
+    named = CheckpointRecord(job.checkpoint_epoch, job.checkpoint_path or "", job.checkpoint_sha256 or "")
+    found = checkpoints.newest(named)
+    if found is None or found.epoch < named.epoch:
+        lease.go_back(found.epoch if found else 0)
+    log.info("job %s goes on after epoch %d", job.id, found.epoch if found else 0)
+    return found

@@ -4,6 +4,7 @@ import logging
 import time
 from threading import Event, Thread
 
+from models.artifacts import ArtifactStore
 from models.database import Database
 from models.doorbell import ring
 from models.errors import ServiceUnavailable
@@ -63,6 +64,7 @@ class Sweeper:
                 log.warning("job %s was abandoned by its worker and waits for another", job_id)
             for job_id in rescued.ended:
                 log.warning("job %s was abandoned by its worker and has ended", job_id)
+                ArtifactStore(self._settings).forget_checkpoints(job_id)
         with database.read() as session:
             unheard = unheard_jobs(
                 session, older_than_seconds=self._settings.bell_seconds, limit=_BELLS_A_SWEEP

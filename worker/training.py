@@ -2,6 +2,7 @@
 
 import math
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -15,6 +16,7 @@ from models.pricing import flops_per_epoch
 from models.records import EpochRecord, LayerRecord, Progress
 from models.spec import JobSpec
 from worker import weights
+from worker.checkpoints import Checkpoint
 from worker.compiled import Program, Programs, Weights
 from worker.datasets import Division, Examples, Rows
 from worker.metrics import (
@@ -41,8 +43,10 @@ class Observer(Protocol):
     def chunk_ended(self, progress: Progress) -> None:
         """Some steps of an epoch are done."""
 
-    def epoch_ended(self, record: EpochRecord, progress: Progress) -> None:
-        """An epoch is done and measured."""
+    def epoch_ended(
+        self, record: EpochRecord, progress: Progress, checkpoint: Callable[[], Checkpoint]
+    ) -> None:
+        """An epoch is done and measured; `checkpoint` makes what a later `train` can go on from."""
 
 
 @dataclass(frozen=True)
@@ -74,19 +78,25 @@ class Outcome:
 
 
 def train(
-    spec: JobSpec, division: Division, observer: Observer, *, programs: Programs, chunk_seconds: float
+    spec: JobSpec,
+    division: Division,
+    observer: Observer,
+    *,
+    programs: Programs,
+    chunk_seconds: float,
+    resumed: Checkpoint | None = None,
 ) -> Outcome:
-    """Train and measure one model.
+    """Train and measure one model, from its start or from where it was `resumed`.
 
     Raises:
         TrainingFailed: the weights stopped being finite numbers.
     """
     run = _Run(spec, division, observer, programs, chunk_seconds)
-    for epoch in range(1, spec.training.epochs + 1):
-        record = run.train_epoch(epoch)
-        observer.epoch_ended(record, run.progress())
-        if run.best.enough:
-            break
+    if resumed:
+        run.go_on_from(resumed)
+    while run.epochs_done < spec.training.epochs and not run.best.enough:
+        record = run.train_epoch(run.epochs_done + 1)
+        observer.epoch_ended(record, run.progress(), run.checkpoint)
     return run.outcome()
 
 
@@ -106,6 +116,25 @@ class _Run:
         self._steps = _StepPlan(division.train.rows, len(division.train.pool), spec.training.batch_size)
         self.compile_seconds = self.program.compile(self._examples, self._steps.batch_sizes)
         self._pace = _Pace(self._steps.count * spec.training.epochs, chunk_seconds)
+
+    @property
+    def epochs_done(self) -> int:
+        """How many epochs are done and measured."""
+        return len(self._records)
+
+    def checkpoint(self) -> Checkpoint:
+        """The job after its last epoch."""
+        return Checkpoint([*self._records], self.program.state(), self._best_weights or [])
+
+    def go_on_from(self, checkpoint: Checkpoint) -> None:
+        """Take up a job that was interrupted: its next epoch is the one after the checkpoint's last."""
+        self._records = [*checkpoint.history]
+        for record in self._records:
+            self.best.observe(record)
+        self.program.restore(checkpoint.program)
+        self.program.average.went_on_after(checkpoint.epoch)
+        self._best_weights = checkpoint.best_weights or None
+        self._pace.skip(checkpoint.epoch * self._steps.count)
 
     def train_epoch(self, epoch: int) -> EpochRecord:
         """One pass over the training examples, then the measurements without penalty and noise."""
@@ -174,7 +203,7 @@ class _Run:
 
     def progress(self) -> Progress:
         """How far the job is."""
-        return Progress(len(self._records), self._pace.fraction, self._pace.remaining_seconds)
+        return Progress(self.epochs_done, self._pace.fraction, self._pace.remaining_seconds)
 
     def outcome(self) -> Outcome:
         """Measure the weights that are to be reported; the test images are touched here and nowhere else."""
@@ -193,8 +222,8 @@ class _Run:
             test_ece=expected_calibration_error(probabilities, test.labels),
             test_probabilities=probabilities,
             best_epoch=self.best.epoch,
-            reported_epoch=self.best.epoch if self.best.restores else len(self._records),
-            epochs_run=len(self._records),
+            reported_epoch=self.best.epoch if self.best.restores else self.epochs_done,
+            epochs_run=self.epochs_done,
             stop_reason="early_stopping" if self.best.enough else "completed",
             parameters=sum(int(np.prod(weight.shape)) for weight in network.trainable_weights),
             zero_weight_fraction=weights.zero_fraction(network),
@@ -206,7 +235,7 @@ class _Run:
             training_seconds=sum(record.seconds for record in self._records),
             compile_seconds=self.compile_seconds,
             compilations=self._programs.compilations() - self._compiled_before,
-            training_flops=float(flops_per_epoch(self.spec) * len(self._records)),
+            training_flops=float(flops_per_epoch(self.spec) * self.epochs_done),
             model=exported(self.spec, network),
         )
 
@@ -246,8 +275,12 @@ class _Pace:
     def __init__(self, total_steps: int, chunk_seconds: float) -> None:
         self._total, self._chunk_seconds = total_steps, chunk_seconds
         self._began = time.perf_counter()
-        self._done = 0
+        self._done = self._skipped = 0
         self.chunk_steps = 1
+
+    def skip(self, steps: int) -> None:
+        """Count steps that were done before."""
+        self._done = self._skipped = steps
 
     def saw(self, steps: int, seconds: float) -> None:
         """Take in one chunk."""
@@ -263,6 +296,7 @@ class _Pace:
     @property
     def remaining_seconds(self) -> float | None:
         """At the pace so far, measurements between epochs included; None before the first chunk."""
-        if not self._done:
+        timed = self._done - self._skipped
+        if not timed:
             return None
-        return (time.perf_counter() - self._began) / self._done * (self._total - self._done)
+        return (time.perf_counter() - self._began) / timed * (self._total - self._done)

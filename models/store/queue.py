@@ -12,10 +12,10 @@ from sqlalchemy.orm import Session
 
 from models.database import DatabaseNow
 from models.errors import LeaseLost
-from models.records import EpochRecord, Progress, ResultRecord
+from models.records import CheckpointRecord, EpochRecord, Progress, ResultRecord
 from models.states import STATE_AFTER, Action, JobState
 from models.store import counters
-from models.store.transitions import move
+from models.store.transitions import forget_epochs_beyond_checkpoint, move
 from models.tables import Epoch, Job, Result
 
 
@@ -105,6 +105,39 @@ def record_epoch(session: Session, job_id: str, attempt: int, record: EpochRecor
     if session.scalar(select(Job.id).where(*_held(job_id, attempt)).with_for_update()) is None:
         raise _lost(job_id, attempt)
     session.merge(Epoch(job_id=job_id, attempt=attempt, **asdict(record)))
+
+
+def record_checkpoint(session: Session, job_id: str, attempt: int, checkpoint: CheckpointRecord) -> None:
+    """Say where the job can go on from now.
+
+    Raises:
+        LeaseLost: the job is no longer this attempt's.
+    """
+    _set_checkpoint(session, job_id, attempt, checkpoint.epoch, checkpoint.path, checkpoint.sha256)
+
+
+def go_back(session: Session, job_id: str, attempt: int, epoch: int) -> None:
+    """Say that a job goes on after `epoch`, because no later checkpoint can be used; 0 is its start.
+
+    Raises:
+        LeaseLost: the job is no longer this attempt's.
+    """
+    _set_checkpoint(session, job_id, attempt, epoch or None, None, None)
+    forget_epochs_beyond_checkpoint(session, job_id)
+
+
+def _set_checkpoint(
+    session: Session, job_id: str, attempt: int, epoch: int | None, path: str | None, sha256: str | None
+) -> None:
+    changed = session.execute(
+        update(Job)
+        .where(*_held(job_id, attempt))
+        .values(checkpoint_epoch=epoch, checkpoint_path=path, checkpoint_sha256=sha256)
+        .returning(Job.id)
+        .execution_options(synchronize_session=False)
+    ).one_or_none()
+    if changed is None:
+        raise _lost(job_id, attempt)
 
 
 def succeed(session: Session, job_id: str, attempt: int, result: ResultRecord) -> None:

@@ -13,6 +13,7 @@ from models.states import JobState, may_follow
 from models.tables import Epoch, Event, Job
 
 _CHECKPOINT_EPOCH = func.coalesce(Job.checkpoint_epoch, 0)
+_NO_CHECKPOINT = dict.fromkeys(("checkpoint_epoch", "checkpoint_path", "checkpoint_sha256"))
 # What a job shows while it waits: where it will go on, and no time left that nobody is measuring. Its last
 # bell was heard, so it has none.
 _WAITS_AT_ITS_CHECKPOINT: dict[str, Any] = {
@@ -60,7 +61,7 @@ def move(
     assert may_follow(before, after), f"{before} -> {after} is not in models/states.py"  # noqa: S101 (a bug)
     changes: dict[str, Any] = {"requested_action": None, **(values or {})}
     if after.terminal:
-        changes |= {"finished_at": DatabaseNow(), "eta_seconds": None}
+        changes |= {"finished_at": DatabaseNow(), "eta_seconds": None, **_NO_CHECKPOINT}
     if before is JobState.RUNNING:
         changes |= {"lease_owner": None, "lease_expires_at": None}
     put_back = before is JobState.RUNNING and not after.terminal
@@ -76,12 +77,13 @@ def move(
     if moved is None:
         return None
     if put_back:
-        _forget_epochs_beyond_checkpoint(session, job_id)
+        forget_epochs_beyond_checkpoint(session, job_id)
     record_event(session, job_id, after, attempt=moved, from_state=before, to_state=after, detail=detail)
     return get_job(session, job_id)
 
 
-def _forget_epochs_beyond_checkpoint(session: Session, job_id: str) -> None:
+def forget_epochs_beyond_checkpoint(session: Session, job_id: str) -> None:
+    """Remove from the history what the next attempt will train again."""
     reached = select(_CHECKPOINT_EPOCH).where(Job.id == job_id).scalar_subquery()
     session.execute(
         delete(Epoch)

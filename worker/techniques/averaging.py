@@ -21,16 +21,17 @@ class WeightAverage:
         self._by_step = "exponential_moving_average" in active
         self._by_epoch = "stochastic_weight_averaging" in active
         self._weights = network.weights if self._by_step or self._by_epoch else []
-        self._average = [tf.Variable(weight.value, trainable=False) for weight in self._weights]
+        self.variables = [tf.Variable(weight.value, trainable=False) for weight in self._weights]
+        """The averaged weights; empty where nothing is averaged."""
         self._decay = tf.Variable(0.0, trainable=False)
-        self._waits, self._epochs_in = 0, 0
+        self._waits, self._epochs = 0, 0
 
     def configure(self, spec: JobSpec) -> None:
         """Begin anew at the network's present weights, with the job's own numbers."""
         regularization = spec.regularization
-        for average, weight in zip(self._average, self._weights, strict=True):
+        for average, weight in zip(self.variables, self._weights, strict=True):
             average.assign(weight.value)
-        self._epochs_in = 0
+        self._epochs = 0
         if self._by_step and regularization.exponential_moving_average:
             self._decay.assign(regularization.exponential_moving_average.decay)
         if self._by_epoch and regularization.stochastic_weight_averaging:
@@ -43,21 +44,30 @@ class WeightAverage:
         # Early on a fixed decay would hold on to the random start.
         done = tf.cast(step + 1, tf.float32)
         decay = tf.minimum(self._decay, (1.0 + done) / (10.0 + done))
-        for average, weight in zip(self._average, self._weights, strict=True):
+        for average, weight in zip(self.variables, self._weights, strict=True):
             average.assign(decay * average + (1.0 - decay) * weight.value)
 
     def after_epoch(self, epoch: int) -> None:
         """Take in the weights at the end of an epoch, counted from 1."""
-        if not self._by_epoch or epoch <= self._waits:
+        self.went_on_after(epoch)
+        if not self._by_epoch or not self._epochs_in:
             return
-        self._epochs_in += 1
-        for average, weight in zip(self._average, self._weights, strict=True):
+        for average, weight in zip(self.variables, self._weights, strict=True):
             average.assign_add((weight.value - average) / self._epochs_in)
+
+    def went_on_after(self, epoch: int) -> None:
+        """Know that epochs up to `epoch` have been taken in."""
+        self._epochs = epoch
+
+    @property
+    def _epochs_in(self) -> int:
+        """How many epochs are in the average."""
+        return max(0, self._epochs - self._waits) if self._by_epoch else 0
 
     def adopt(self) -> None:
         """Give the network the averaged weights, where there is an average."""
         if self._by_step or self._epochs_in:
-            for average, weight in zip(self._average, self._weights, strict=True):
+            for average, weight in zip(self.variables, self._weights, strict=True):
                 weight.assign(average)
 
     @contextmanager

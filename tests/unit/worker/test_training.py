@@ -1,5 +1,6 @@
 """The trainer against Keras itself, against itself, and in its odd corners."""
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import keras
@@ -10,12 +11,15 @@ from models.errors import TrainingFailed
 from models.experiments import merge_patch
 from models.records import EpochRecord, Progress
 from models.spec import JobSpec
-from tests.factories import EVERY_TECHNIQUE_TOGETHER, job_spec
+from tests.factories import EVERY_TECHNIQUE_TOGETHER, epoch_record, job_spec
+from worker.checkpoints import Checkpoint
 from worker.compiled import Programs, program_shape
 from worker.datasets import Dataset, divide
 from worker.network import StockLayers, build_network, set_initial_weights
 from worker.seeds import epoch_order
 from worker.training import Outcome, train
+
+ORIGIN = {"engine": "this one"}
 
 
 class Notes:
@@ -24,6 +28,7 @@ class Notes:
     def __init__(self, *, fail_at_chunk: int | None = None, then: Exception | None = None) -> None:
         self.progress: list[Progress] = []
         self.epochs: list[EpochRecord] = []
+        self.checkpoints: list[Checkpoint | None] = []
         self._fail_at_chunk, self._then = fail_at_chunk, then
 
     def chunk_ended(self, progress: Progress) -> None:
@@ -31,7 +36,10 @@ class Notes:
         if self._then is not None and len(self.progress) == self._fail_at_chunk:
             raise self._then
 
-    def epoch_ended(self, record: EpochRecord, progress: Progress) -> None:
+    def epoch_ended(
+        self, record: EpochRecord, progress: Progress, checkpoint: Callable[[], Checkpoint]
+    ) -> None:
+        self.checkpoints.append(Checkpoint.from_bytes(checkpoint().to_bytes(ORIGIN), ORIGIN))
         self.epochs.append(record)
         self.progress.append(progress)
 
@@ -48,9 +56,10 @@ def run(
     programs: Programs,
     notes: Notes | None = None,
     chunk_seconds: float = 1.0,
+    resumed: Checkpoint | None = None,
 ) -> Outcome:
-    division = divide(dataset, spec.dataset)
-    return train(spec, division, notes or Notes(), programs=programs, chunk_seconds=chunk_seconds)
+    division, observer = divide(dataset, spec.dataset), notes or Notes()
+    return train(spec, division, observer, programs=programs, chunk_seconds=chunk_seconds, resumed=resumed)
 
 
 def keras_weights(spec: JobSpec, dataset: Dataset) -> list[np.ndarray]:
@@ -172,6 +181,46 @@ def test_same_spec_same_weights_in_a_warm_program_and_a_new_one(
     assert other.weights_sha256 != first.weights_sha256
     assert run(spec, mnist_5k, programs).weights_sha256 == first.weights_sha256
     assert run(spec, mnist_5k, Programs()).weights_sha256 == first.weights_sha256
+
+
+@pytest.mark.parametrize(
+    "changes", [{"regularization": EVERYTHING}, THE_REST], ids=["everything", "the rest"]
+)
+def test_a_job_that_goes_on_from_any_epoch_ends_as_if_never_interrupted(
+    changes: dict[str, object], mnist_5k: Dataset, programs: Programs
+) -> None:
+    spec = job_spec(seed=1, training={"epochs": 4}, **changes)
+    undisturbed = Notes()
+    expected = run(spec, mnist_5k, programs, undisturbed)
+    for checkpoint in undisturbed.checkpoints:
+        assert checkpoint is not None
+        run(spec.model_copy(update={"seed": 2}), mnist_5k, programs)  # something else, in between
+        notes = Notes()
+        found = run(spec, mnist_5k, programs, notes, resumed=checkpoint)
+        assert found.weights_sha256 == expected.weights_sha256
+        assert (found.best_epoch, found.epochs_run) == (expected.best_epoch, expected.epochs_run)
+        history = [*checkpoint.history, *notes.epochs]
+        for one, other in zip(history, undisturbed.epochs, strict=True):
+            assert replace(one, seconds=0.0) == replace(other, seconds=0.0)
+
+
+def test_progress_of_a_resumed_job_counts_what_was_done_before(mnist_5k: Dataset, programs: Programs) -> None:
+    first, second = Notes(), Notes()
+    spec = job_spec(training={"epochs": 4})
+    run(spec, mnist_5k, programs, first)
+    run(spec, mnist_5k, programs, second, chunk_seconds=0.01, resumed=first.checkpoints[2])
+    assert 0.75 < second.progress[0].fraction < 0.8
+    assert (second.progress[0].epochs_done, second.progress[-1].epochs_done) == (3, 4)
+    assert second.progress[-1].fraction == 1.0
+
+
+def test_a_checkpoint_of_another_engine_is_not_used() -> None:
+    checkpoint = Checkpoint([epoch_record(1)], [np.ones(3)], [])
+    content = checkpoint.to_bytes(ORIGIN)
+    again = Checkpoint.from_bytes(content, ORIGIN)
+    assert again is not None
+    assert again.history == checkpoint.history
+    assert Checkpoint.from_bytes(content, {"engine": "another one"}) is None
 
 
 def test_the_length_of_chunks_changes_nothing(mnist_5k: Dataset, programs: Programs) -> None:

@@ -1,0 +1,216 @@
+"""A job that is interrupted goes on where it was: same weights, each epoch once, and no file left behind."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from models.artifacts import ArtifactStore
+from models.database import Database
+from models.records import EpochRecord, Progress
+from models.settings import Settings
+from models.spec import JobSpec
+from models.states import Action, JobState
+from models.store import jobs
+from models.tables import Job
+from tests.factories import job_spec
+from worker.checkpoints import Checkpoint
+from worker.lease import Lease
+from worker.runner import Runner
+
+SPEC = job_spec(
+    seed=7,
+    regularization={"dropout": {"rate": 0.3}, "batch_normalization": {}, "early_stopping": {"patience": 3}},
+    training={"epochs": 6},
+)
+
+
+@pytest.fixture
+def settings(database_settings: Settings) -> Settings:
+    """A checkpoint after every epoch."""
+    return database_settings.model_copy(update={"checkpoint_seconds": 0.0})
+
+
+@pytest.fixture
+def runner(settings: Settings) -> Iterator[Runner]:
+    runner = Runner(settings)
+    yield runner
+    runner.close()
+
+
+@pytest.fixture
+def store(settings: Settings) -> ArtifactStore:
+    return ArtifactStore(settings)
+
+
+def queued(database: Database, spec: JobSpec) -> str:
+    with database.write() as session:
+        return jobs.create_jobs(session, [jobs.NewJob(spec)])[0].id
+
+
+def job_now(database: Database, job_id: str) -> Job:
+    with database.read() as session:
+        return jobs.get_job(session, job_id)
+
+
+def history(database: Database, job_id: str) -> list[int]:
+    with database.read() as session:
+        return [epoch.epoch for epoch in jobs.epochs_of(session, job_id)]
+
+
+def expected_weights(database: Database, runner: Runner) -> str:
+    undisturbed = queued(database, SPEC)
+    runner.run_next()
+    result = job_now(database, undisturbed).result
+    assert result is not None
+    return result.weights_sha256
+
+
+@pytest.fixture
+def asked_after(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, Action], None]:
+    """Ask for something once, when so many epochs are stored: what an owner does, at a known moment."""
+    stored = Lease.epoch_ended
+
+    def ask(epochs: int, action: Action) -> None:
+        done = False
+
+        def epoch_ended(
+            lease: Lease, record: EpochRecord, progress: Progress, checkpoint: Callable[[], Checkpoint]
+        ) -> None:
+            nonlocal done
+            stored(lease, record, progress, checkpoint)
+            if record.epoch == epochs and not done:
+                done = True
+                with lease._database.write() as session:
+                    jobs.get_job(session, lease.job_id).requested_action = action
+
+        monkeypatch.setattr(Lease, "epoch_ended", epoch_ended)
+
+    return ask
+
+
+def interrupted(
+    database: Database,
+    runner: Runner,
+    ask: Callable[[int, Action], None],
+    action: Action = Action.RELEASE,
+    epochs: int = 3,
+) -> str:
+    """A job that stopped in the epoch after `epochs`."""
+    ask(epochs, action)
+    job_id = queued(database, SPEC)
+    assert runner.run_next()
+    return job_id
+
+
+def test_a_released_job_goes_on_at_its_checkpoint_and_ends_with_the_same_weights(
+    database: Database,
+    runner: Runner,
+    store: ArtifactStore,
+    asked_after: Callable[[int, Action], None],
+) -> None:
+    expected = expected_weights(database, runner)
+    job_id = interrupted(database, runner, asked_after)
+    waiting = job_now(database, job_id)
+    assert (waiting.state, waiting.checkpoint_epoch, waiting.epochs_done) == (JobState.QUEUED, 3, 3)
+    assert waiting.fraction == 0.5
+    assert history(database, job_id) == [1, 2, 3]
+    assert len(store.checkpoints(job_id)) == 2  # the newest, and the one before in case it is damaged
+    runner.run_next()
+    job = job_now(database, job_id)
+    assert (job.state, job.attempt, job.crashes) == (JobState.SUCCEEDED, 2, 0)
+    assert job.result is not None
+    assert job.result.weights_sha256 == expected
+    with database.read() as session:
+        attempts = [epoch.attempt for epoch in jobs.epochs_of(session, job_id)]
+    assert attempts == [1, 1, 1, *[2] * (job.result.epochs_run - 3)]
+    assert store.checkpoints(job_id) == []
+    assert (job.checkpoint_epoch, job.checkpoint_path) == (None, None)
+
+
+@pytest.mark.parametrize(("damaged", "goes_on_after"), [(1, 2), (2, 0)])
+def test_a_damaged_checkpoint_is_never_loaded(
+    damaged: int,
+    goes_on_after: int,
+    database: Database,
+    runner: Runner,
+    settings: Settings,
+    asked_after: Callable[[int, Action], None],
+) -> None:
+    expected = expected_weights(database, runner)
+    job_id = interrupted(database, runner, asked_after)
+    files = sorted((settings.home / "artifacts" / "jobs" / job_id).rglob("checkpoint-*"), reverse=True)
+    assert len(files) == 2
+    for file in files[:damaged]:
+        content = bytearray(file.read_bytes())
+        content[len(content) // 2] ^= 1
+        file.write_bytes(content)
+    runner.run_next()
+    job = job_now(database, job_id)
+    assert job.result is not None
+    assert job.result.weights_sha256 == expected
+    with database.read() as session:
+        attempts = [epoch.attempt for epoch in jobs.epochs_of(session, job_id)]
+    assert attempts == [*[1] * goes_on_after, *[2] * (job.result.epochs_run - goes_on_after)]
+
+
+def test_a_torn_checkpoint_is_never_loaded(
+    database: Database, runner: Runner, settings: Settings, asked_after: Callable[[int, Action], None]
+) -> None:
+    job_id = interrupted(database, runner, asked_after)
+    for file in (settings.home / "artifacts" / "jobs" / job_id).rglob("checkpoint-*"):
+        file.write_bytes(file.read_bytes()[:1000])
+    runner.run_next()
+    job = job_now(database, job_id)
+    assert job.state == JobState.SUCCEEDED
+    assert history(database, job_id) == list(range(1, job.epochs_done + 1))
+
+
+def test_a_disk_that_is_full_costs_the_checkpoint_and_not_the_job(
+    database: Database, settings: Settings, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The real error of a real full device: /dev/full stands where the checkpoint would be written."""
+
+    class Full(ArtifactStore):
+        def put(self, name: str, content: bytes) -> str:
+            if "checkpoint-" in name:
+                with open("/dev/full", "wb") as device:
+                    device.write(content)
+            return super().put(name, content)
+
+    runner = Runner(settings)
+    runner._store = Full(settings)
+    job_id = queued(database, SPEC)
+    runner.run_next()
+    runner.close()
+    assert job_now(database, job_id).state == JobState.SUCCEEDED
+    assert "no checkpoint of epoch 1: [Errno 28] No space left on device" in caplog.text
+
+
+@pytest.mark.parametrize("action", [Action.PAUSE, Action.CANCEL])
+def test_a_paused_job_keeps_its_checkpoint_and_a_cancelled_one_does_not(
+    action: Action,
+    database: Database,
+    runner: Runner,
+    store: ArtifactStore,
+    asked_after: Callable[[int, Action], None],
+) -> None:
+    job_id = interrupted(database, runner, asked_after, action)
+    job = job_now(database, job_id)
+    if action is Action.PAUSE:
+        assert (job.state, job.checkpoint_epoch) == (JobState.PAUSED, 3)
+        assert store.checkpoints(job_id)
+    else:
+        assert (job.state, job.checkpoint_epoch) == (JobState.CANCELLED, None)
+        assert store.checkpoints(job_id) == []
+
+
+def test_checkpoints_are_as_far_apart_as_the_settings_say(
+    database: Database, database_settings: Settings, asked_after: Callable[[int, Action], None]
+) -> None:
+    rarely = Runner(database_settings.model_copy(update={"checkpoint_seconds": 3600.0}))
+    job_id = interrupted(database, rarely, asked_after)
+    rarely.close()
+    job = job_now(database, job_id)
+    assert (job.state, job.checkpoint_epoch, job.epochs_done) == (JobState.QUEUED, None, 0)
+    assert history(database, job_id) == []

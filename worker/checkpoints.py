@@ -1,0 +1,143 @@
+"""Where a job can go on: its state after an epoch, in a file that is whole or not used.
+
+The shuffle and every random part draw from (seed, epoch or step), so weights, optimizer and the epochs so far
+are all there is to keep: a job that goes on ends with the very weights of one that was never interrupted.
+"""
+
+import hashlib
+import io
+import json
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.artifacts import CHECKPOINT, ArtifactStore, attempt_folder
+from models.errors import NotFound
+from models.records import CheckpointRecord, EpochRecord
+from worker.engine import Engine
+
+log = logging.getLogger(__name__)
+
+Arrays = list[NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A job after an epoch."""
+
+    history: list[EpochRecord]
+    """Every epoch so far; what depends on them (the best epoch, the learning rate) follows."""
+    program: Arrays
+    """What `Program.state` gave."""
+    best_weights: Arrays
+    """The best epoch's weights, where they may be wanted again; else empty."""
+
+    @property
+    def epoch(self) -> int:
+        """The last epoch that is done."""
+        return len(self.history)
+
+    def to_bytes(self, origin: dict[str, Any]) -> bytes:
+        """As a `.npz` file without pickled objects; `origin` says what it may be used for."""
+        about = json.dumps({"origin": origin, "history": [asdict(record) for record in self.history]})
+        arrays = {f"program_{number:04d}": array for number, array in enumerate(self.program)}
+        arrays |= {f"best_{number:04d}": array for number, array in enumerate(self.best_weights)}
+        file = io.BytesIO()
+        np.savez(file, allow_pickle=False, about=np.frombuffer(about.encode(), np.uint8), **arrays)
+        return file.getvalue()
+
+    @classmethod
+    def from_bytes(cls, content: bytes, origin: dict[str, Any]) -> "Checkpoint | None":
+        """What `to_bytes` wrote; None if it was written by another engine or for another specification."""
+        with np.load(io.BytesIO(content), allow_pickle=False) as file:
+            about = json.loads(file["about"].tobytes())
+            if about["origin"] != origin:
+                return None
+            names = sorted(file.files)
+            return cls(
+                history=[EpochRecord(**record) for record in about["history"]],
+                program=[file[name] for name in names if name.startswith("program_")],
+                best_weights=[file[name] for name in names if name.startswith("best_")],
+            )
+
+
+class Checkpoints:
+    """The checkpoints of one job, written by one attempt."""
+
+    def __init__(
+        self,
+        store: ArtifactStore,
+        job_id: str,
+        attempt: int,
+        *,
+        spec_hash: str,
+        engine: Engine,
+        every_seconds: float,
+    ) -> None:
+        self._store, self._job_id, self._attempt = store, job_id, attempt
+        self._origin = {"spec_hash": spec_hash, **asdict(engine)}
+        self._every_seconds = every_seconds
+        self._kept_at = time.monotonic()
+        self._stored: list[str] = []
+
+    def keep(self, make: Callable[[], Checkpoint]) -> CheckpointRecord | None:
+        """Write a checkpoint, if the last one is old enough; None if none was written."""
+        if time.monotonic() - self._kept_at < self._every_seconds:
+            return None
+        checkpoint = make()
+        content = checkpoint.to_bytes(self._origin)
+        digest = hashlib.sha256(content).hexdigest()
+        # The digest is part of the name, so that an older file can be checked without the database.
+        name = f"{CHECKPOINT}{checkpoint.epoch:04d}-{digest}.npz"
+        path = f"{attempt_folder(self._job_id, self._attempt)}/{name}"
+        try:
+            self._store.put(path, content)
+        except OSError as error:
+            # The job goes on without; only an interruption would cost more than it had to.
+            log.warning("no checkpoint of epoch %d: %s", checkpoint.epoch, error)
+            return None
+        self._kept_at = time.monotonic()
+        return CheckpointRecord(epoch=checkpoint.epoch, path=path, sha256=digest)
+
+    def stored(self, record: CheckpointRecord) -> None:
+        """The database names this one now: all but it and the one before can go."""
+        self._stored.append(record.path)
+        for path in self._stored[:-2]:
+            self._remove(path)
+        self._stored = self._stored[-2:]
+
+    def newest(self, record: CheckpointRecord) -> Checkpoint | None:
+        """The checkpoint that the database names; if it is damaged or gone, the newest sound one before."""
+        files = [path for path in self._store.checkpoints(self._job_id) if _epoch_of(path) <= record.epoch]
+        older = sorted(files, key=_epoch_of, reverse=True)
+        for path, digest in [(record.path, record.sha256), *((path, _digest_of(path)) for path in older)]:
+            try:
+                checkpoint = Checkpoint.from_bytes(self._store.get(path, sha256=digest), self._origin)
+            except (NotFound, OSError, ValueError, KeyError) as error:
+                log.warning("%s cannot be used: %s", path, error)
+                continue
+            if checkpoint is None:
+                log.warning("%s was written by another engine", path)
+                continue
+            self._stored = [path]
+            return checkpoint
+        return None
+
+    def _remove(self, path: str) -> None:
+        try:
+            self._store.remove(path)
+        except OSError as error:
+            log.warning("%s stays: %s", path, error)
+
+
+def _epoch_of(path: str) -> int:
+    return int(path.rpartition(CHECKPOINT)[2].partition("-")[0])
+
+
+def _digest_of(path: str) -> str:
+    return path.rpartition("-")[2].removesuffix(".npz")
