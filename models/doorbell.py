@@ -53,13 +53,20 @@ def _celery(settings: Settings) -> Any:
     return app
 
 
-def ring(database: Database, settings: Settings, job_ids: Sequence[str]) -> None:
-    """Tell workers of these jobs. If the broker is away, that is logged: their rows keep them safe."""
+def ring(
+    database: Database, settings: Settings, job_ids: Sequence[str], *, only_if_silent: bool = False
+) -> None:
+    """Tell workers of these jobs. If the broker is away, that is logged: their rows keep them safe.
+
+    `only_if_silent`: not where bells wait in the broker already, which find these jobs as well as others.
+    """
     from kombu.exceptions import KombuError  # noqa: PLC0415 (comes with Celery, see above)
 
     app = _celery(settings)
     try:
         with app.producer_or_acquire() as producer:
+            if only_if_silent and producer.channel.queue_declare(queue=QUEUE).message_count:
+                return
             for job_id in job_ids:
                 app.send_task(TRAIN_JOB, kwargs={"job_id": job_id}, queue=QUEUE, producer=producer)
     except (OSError, KombuError, *app.connection().connection_errors) as error:

@@ -70,4 +70,4 @@ class Sweeper:
                 session, older_than_seconds=self._settings.bell_seconds, limit=_BELLS_A_SWEEP
             )
         if unheard:
-            ring(database, self._settings, unheard)
+            ring(database, self._settings, unheard, only_if_silent=True)

@@ -61,6 +61,20 @@ def test_nothing_to_ring_for_sends_nothing(
     assert broker.llen(QUEUE) == 0
 
 
+def test_nobody_rings_again_while_a_bell_waits(
+    database: Database, broker_settings: Settings, broker: Redis
+) -> None:
+    first, second = create(database, 2)
+    ring(database, broker_settings, [first], only_if_silent=True)
+    ring(database, broker_settings, [second], only_if_silent=True)
+    assert broker.llen(QUEUE) == 1
+    assert not dispatched(database, second)
+    broker.flushall()
+    ring(database, broker_settings, [second], only_if_silent=True)
+    assert broker.llen(QUEUE) == 1
+    assert dispatched(database, second)
+
+
 @pytest.mark.parametrize(
     "address",
     [
