@@ -10,7 +10,7 @@ SYNC = $(UV) pip sync --quiet --python $(BIN)/python --require-hashes --compile-
 UV_VERSION := 0.13.9
 export UV_LINK_MODE ?= copy
 
-.PHONY: help setup demo up test test-slow lint format bench lock clean
+.PHONY: help setup demo up test test-slow chaos lint format bench lock clean
 
 help: ## list these commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -37,6 +37,9 @@ test: setup ## run every test but the slow ones
 
 test-slow: setup ## run the slow studies only (minutes)
 	$(BIN)/python -m pytest -m slow
+
+chaos: setup ## break things on purpose, at length: make chaos [SEED=n]
+	$(BIN)/python -m pytest tests/chaos --chaos=full $(if $(SEED),--chaos-seed=$(SEED)) -s
 
 lint: setup ## ruff, mypy --strict, import-linter
 	$(BIN)/ruff check .

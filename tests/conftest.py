@@ -4,6 +4,7 @@ import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from random import SystemRandom
 
 import psycopg
 import pytest
@@ -12,8 +13,33 @@ from sqlalchemy import make_url
 from models.database import Database
 from models.settings import Settings, get_settings
 from tests import servers
+from tests.chaos.ledger import LEDGER, Ledger, table
 
 KEPT_VARIABLES = {"REGBENCH_DATA_DIR"}
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """How much chaos, and which."""
+    parser.addoption("--chaos", choices=("short", "full"), default="short", help="how long tests/chaos runs")
+    parser.addoption("--chaos-seed", type=int, default=None, help="repeats the faults of an earlier run")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Choose the seed of the faults."""
+    seed = config.getoption("--chaos-seed")
+    config.stash[LEDGER] = Ledger(
+        seed=SystemRandom().randrange(2**31) if seed is None else seed,
+        full=config.getoption("--chaos") == "full",
+    )
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Print what the faults have done."""
+    ledger = config.stash[LEDGER]
+    if ledger.tallies:
+        terminalreporter.section("chaos")
+        for line in table(ledger):
+            terminalreporter.line(line)
 
 
 def pytest_sessionstart() -> None:

@@ -98,7 +98,7 @@ class Lease:
             raise Interrupted(f"Asked to {asked}.")
 
     def epoch_ended(
-        self, record: EpochRecord, progress: Progress, checkpoint: Callable[[], Checkpoint]
+        self, record: EpochRecord, progress: Progress, checkpoint: Callable[[], Checkpoint] | None = None
     ) -> None:
         """Store an epoch's history, and where the job could go on.
 
@@ -109,7 +109,7 @@ class Lease:
             LeaseLost: the job is no longer this worker's.
         """
         self._unwritten.append(record)
-        if self._checkpoints and (kept := self._checkpoints.keep(checkpoint)):
+        if self._checkpoints and checkpoint and (kept := self._checkpoints.keep(checkpoint)):
             self._unwritten_checkpoint = kept
         self._report(progress)
 
