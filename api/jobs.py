@@ -186,11 +186,16 @@ _ASKED: dict[int | str, dict[str, Any]] = {
 
 
 @router.post("/{job_id}/cancel", responses=_ASKED)
-def cancel_job(job_id: JobId, database: DatabaseDep, response: Response) -> schemas.JobDetails:
+def cancel_job(
+    job_id: JobId, database: DatabaseDep, artifacts: ArtifactsDep, response: Response
+) -> schemas.JobDetails:
     """End a job: 200 if it is cancelled now, 202 while its worker is being told, 409 if it has ended."""
     with database.write() as session:
         answer = _answer(session, store.cancel_job(session, job_id))
-    if answer.state != JobState.CANCELLED:
+    if answer.state == JobState.CANCELLED:
+        # One that was paused, or waited to go on. A running one's worker clears up after it.
+        artifacts.forget_checkpoints(job_id)
+    else:
         response.status_code = status.HTTP_202_ACCEPTED
     return answer
 

@@ -26,7 +26,7 @@ from client.errors import ClientError, ProblemError, StackError, Unreachable
 from client.following import follow
 from client.progress import display_on
 from client.resources import Job
-from client.stack import running_stack
+from client.stack import prune_files, running_stack
 from models.experiments import Document
 from models.settings import Settings
 from models.spec import DatasetName
@@ -144,6 +144,26 @@ def demo(
     _write(report.encode())
     folder = settings.home / "demo"
     say(f"Done in {time.monotonic() - started:.0f} s: {folder / 'report.html'}, report.md and report.json.")
+
+
+@app.command()
+def prune(
+    days: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            max=36_500,
+            help="Also remove models and predictions of jobs that finished so many days ago; 0: none. "
+            "Default: REGBENCH_KEEP_ARTIFACTS_DAYS.",
+        ),
+    ] = None,
+    dry_run: Annotated[bool, typer.Option(help="Only say what would be removed.")] = False,
+) -> None:
+    """Clear up this machine's installation: checkpoints of ended jobs, and models past an age."""
+    settings = _settings()
+    options = ["--dry-run"] if dry_run else []
+    options += [] if days is None else ["--days", str(days)]
+    _write(prune_files(settings, options).encode())
 
 
 @app.command()

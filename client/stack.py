@@ -6,6 +6,7 @@ compares them).
 
 import importlib.util
 import os
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -21,6 +22,7 @@ from client.process import Child
 from models.settings import Settings
 
 MIGRATION = ("-m", "migrations")
+RETENTION = ("-m", "models.retention")
 # Gossip and mingling are for fleets that talk among themselves; mingling costs a second at every start.
 WORKER = (
     *("-m", "celery", "-A", "worker.app:app", "worker"),
@@ -136,6 +138,37 @@ def running_stack(
             say("Stopping what was started ...")
 
 
+def prune_files(settings: Settings, options: Sequence[str]) -> str:
+    """Run the clearing up of models/retention.py; returns what it says.
+
+    Raises:
+        StackError: it could not be done.
+    """
+    done = subprocess.run(  # noqa: S603 (our own command, no shell)
+        [sys.executable, *RETENTION, *options],
+        env=_environment(settings),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        reason = done.stderr.strip().splitlines()
+        raise StackError(reason[-1] if reason else f"Nothing was removed: exit code {done.returncode}.")
+    return done.stdout
+
+
+def _environment(settings: Settings) -> dict[str, str]:
+    """What every part is told: the settings as this process sees them, whatever a .env file says."""
+    return os.environ | {
+        # So that what a part says last stands last in its log.
+        "PYTHONUNBUFFERED": "1",
+        "REGBENCH_HOME": str(settings.home.absolute()),
+        "REGBENCH_DATABASE_URL": settings.database_url,
+        "REGBENCH_BROKER_URL": settings.broker_url,
+        "REGBENCH_ARTIFACTS_URL": settings.artifacts_url,
+    }
+
+
 class _Starter:
     """Starts parts with one environment, and puts their ends on one pile: the last started ends first."""
 
@@ -144,15 +177,7 @@ class _Starter:
         self._logs = self._home / "logs"
         self._logs.mkdir(exist_ok=True)
         self._running = running
-        # As this process sees them, whatever a .env file says.
-        self._environment = os.environ | {
-            # So that what a part says last stands last in its log.
-            "PYTHONUNBUFFERED": "1",
-            "REGBENCH_HOME": str(self._home),
-            "REGBENCH_DATABASE_URL": settings.database_url,
-            "REGBENCH_BROKER_URL": settings.broker_url,
-            "REGBENCH_ARTIFACTS_URL": settings.artifacts_url,
-        }
+        self._environment = _environment(settings)
 
     def redis(self, settings: Settings) -> Child:
         """The embedded Redis, whose address the parts started after it get."""

@@ -22,8 +22,21 @@ def attempt_folder(job_id: str, attempt: int) -> str:
     return f"{_job_folder(job_id)}/{attempt}"
 
 
+def job_of(name: str) -> str:
+    """The id of the job that keeps a file."""
+    return name.split("/")[1]
+
+
+def is_checkpoint(name: str) -> bool:
+    """Whether a file is a checkpoint: of use only until its job has ended."""
+    return posixpath.basename(name).startswith(CHECKPOINT)
+
+
+_JOBS = "jobs"
+
+
 def _job_folder(job_id: str) -> str:
-    return f"jobs/{job_id}"
+    return f"{_JOBS}/{job_id}"
 
 
 class ArtifactStore:
@@ -57,14 +70,18 @@ class ArtifactStore:
             raise NotFound(f"The file {name} is damaged: its SHA-256 is not the one recorded.")
         return content
 
-    def checkpoints(self, job_id: str) -> list[str]:
-        """The names of a job's checkpoints, of all its attempts."""
-        folder = _job_folder(job_id)
+    def files(self, job_id: str | None = None) -> dict[str, int]:
+        """Name and size in bytes of all that a job keeps, or that all jobs keep."""
+        folder = _JOBS if job_id is None else _job_folder(job_id)
         root = self._path(folder)
         # An object store may still list what has just been removed.
         self._files.invalidate_cache()
-        names = [posixpath.relpath(path, root) for path in self._files.find(root)]
-        return [f"{folder}/{name}" for name in names if posixpath.basename(name).startswith(CHECKPOINT)]
+        found = self._files.find(root, detail=True)
+        return {f"{folder}/{posixpath.relpath(path, root)}": about["size"] for path, about in found.items()}
+
+    def checkpoints(self, job_id: str) -> list[str]:
+        """The names of a job's checkpoints, of all its attempts."""
+        return [name for name in self.files(job_id) if is_checkpoint(name)]
 
     def forget_checkpoints(self, job_id: str) -> None:
         """Remove all checkpoints of a job: it has ended."""

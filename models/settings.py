@@ -49,6 +49,11 @@ class Settings(BaseSettings):
     bell_seconds: float = Field(
         30.0, gt=0, le=3600, description="Seconds after which a worker rings again for a job that still waits"
     )
+    keep_artifacts_days: float = Field(
+        0.0,
+        ge=0,
+        description="Days after which a finished job's model and predictions are removed; 0: never",
+    )
     max_parameters: int = Field(20_000_000, ge=1, description="Largest network that a job may ask for")
     max_training_flops: float = Field(
         1e16, gt=0, description="Most floating-point operations that a job may ask for"

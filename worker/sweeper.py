@@ -8,6 +8,7 @@ from models.artifacts import ArtifactStore
 from models.database import Database
 from models.doorbell import ring
 from models.errors import ServiceUnavailable
+from models.retention import prune
 from models.settings import Settings
 from models.store.rescue import rescue_abandoned, unheard_jobs
 
@@ -15,6 +16,7 @@ log = logging.getLogger(__name__)
 
 # Enough to keep a large worker busy, and few enough that a long queue is not rung for again and again.
 _BELLS_A_SWEEP = 32
+_PRUNE_SECONDS = 3_600.0
 
 
 class Sweeper:
@@ -23,7 +25,7 @@ class Sweeper:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._stopped = Event()
-        self._rescue_from = 0.0
+        self._rescue_from = self._prune_from = 0.0
         self._thread = Thread(target=self._run, name="sweeper", daemon=True)
 
     def start(self) -> None:
@@ -44,11 +46,14 @@ class Sweeper:
             self._stopped.wait(self._settings.sweep_seconds)
 
     def sweep(self) -> None:
-        """Rescue abandoned jobs, and ring again for those that nobody has heard of."""
+        """Rescue abandoned jobs, ring again for those that nobody has heard of, and clear up now and then."""
         # Opened anew each time: a child that is forked later must not inherit an open connection.
         database = Database(self._settings)
         try:
             self._sweep(database)
+            if time.monotonic() >= self._prune_from:
+                self._prune_from = time.monotonic() + _PRUNE_SECONDS
+                prune(database, ArtifactStore(self._settings), days=self._settings.keep_artifacts_days)
         except ServiceUnavailable as error:
             log.warning("%s", error.message)
             # While the database was away no worker could renew its lease; each gets time to do so.

@@ -13,6 +13,8 @@ import pytest
 from typer.testing import CliRunner
 
 from client.cli import app
+from models.artifacts import ArtifactStore
+from models.settings import Settings
 from tests.unit.client.conftest import Service
 from tests.unit.client.documents import epoch, job, page, problem
 
@@ -223,3 +225,17 @@ def test_a_setting_that_makes_no_sense_is_named(monkeypatch: pytest.MonkeyPatch)
     result = CliRunner().invoke(app, ["up"])
     assert result.exit_code == 1
     assert "REGBENCH_WORKER_CONCURRENCY" in result.stderr
+
+
+def test_prune_says_what_it_removed_and_one_sentence_where_it_cannot(
+    database_settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ArtifactStore(database_settings).put("jobs/job_unknown/1/model.keras", b"1")
+    pruned = CliRunner().invoke(app, ["prune", "--days", "30"])
+    assert pruned.exit_code == 0, pruned.output
+    assert pruned.stdout.startswith("0 file(s), 0.0 MB removed.\n1 file(s) belong to jobs that this database")
+    monkeypatch.setenv("REGBENCH_DATABASE_URL", "sqlite:////no/such/folder/regbench.db")
+    refused = CliRunner().invoke(app, ["prune"])
+    assert refused.exit_code == 1
+    assert len(refused.stderr.splitlines()) == 1
+    assert "Traceback" not in refused.stderr

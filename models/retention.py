@@ -1,0 +1,102 @@
+"""What need not be kept any longer: `python -m models.retention`, and every worker once an hour.
+
+    python -m models.retention [--days 30] [--dry-run]
+
+Checkpoints of jobs that have ended always go; a worker that dies at the wrong moment may leave one behind.
+Models and predictions of jobs that finished so many days ago go too; results and histories stay.
+"""
+
+import argparse
+import logging
+import sys
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import select
+
+from models.artifacts import ArtifactStore, is_checkpoint, job_of
+from models.database import Database
+from models.errors import ServiceUnavailable
+from models.settings import get_settings
+from models.states import JobState
+from models.store.transitions import database_now
+from models.tables import Job
+
+log = logging.getLogger(__name__)
+
+_JOBS_A_QUERY = 500
+
+
+@dataclass(frozen=True)
+class Pruned:
+    """What has gone, or in a dry run would go."""
+
+    files: int
+    bytes: int
+    unknown: int
+    """Files of jobs that this database does not know. They stay: it may be the wrong database."""
+
+
+def prune(database: Database, store: ArtifactStore, *, days: float = 0.0, dry_run: bool = False) -> Pruned:
+    """Remove checkpoints of ended jobs and, where `days` is above 0, what older finished jobs keep.
+
+    Raises:
+        ServiceUnavailable: the database cannot be reached.
+    """
+    # The files first: a job that is made after this look has none among them.
+    files = store.files()
+    ended = _ended(database, sorted({job_of(name) for name in files}))
+    with database.read() as session:
+        oldest = database_now(session) - timedelta(days=days)
+    useless = [
+        name
+        for name in files
+        if (finished := ended.get(job_of(name))) and (is_checkpoint(name) or (days and finished < oldest))
+    ]
+    if not dry_run:
+        for name in useless:
+            store.remove(name)
+    unknown = sum(job_of(name) not in ended for name in files)
+    if useless:
+        log.info("%d file(s) of jobs that have ended are no longer kept", len(useless))
+    return Pruned(len(useless), sum(files[name] for name in useless), unknown)
+
+
+def _ended(database: Database, job_ids: list[str]) -> dict[str, datetime | None]:
+    """For each job that is known: when it ended; None if it has not."""
+    found: dict[str, datetime | None] = {}
+    with database.read() as session:
+        for start in range(0, len(job_ids), _JOBS_A_QUERY):
+            part = job_ids[start : start + _JOBS_A_QUERY]
+            for row in session.execute(select(Job.id, Job.state, Job.finished_at).where(Job.id.in_(part))):
+                found[row.id] = row.finished_at if JobState(row.state).terminal else None
+    return found
+
+
+def main() -> None:
+    """Prune the installation that the settings name, and say what has gone."""
+    settings = get_settings()
+    parser = argparse.ArgumentParser(prog="python -m models.retention", description="Clear up.")
+    parser.add_argument("--days", type=float, default=settings.keep_artifacts_days)
+    parser.add_argument("--dry-run", action="store_true")
+    arguments = parser.parse_args()
+    if not 0 <= arguments.days <= 36_500:
+        parser.error("--days takes a number from 0 (never) to 36500")
+    database = Database(settings)
+    try:
+        pruned = prune(database, ArtifactStore(settings), days=arguments.days, dry_run=arguments.dry_run)
+    except ServiceUnavailable as error:
+        sys.exit(error.message)
+    finally:
+        database.close()
+    verb = "would go" if arguments.dry_run else "removed"
+    print(f"{pruned.files} file(s), {pruned.bytes / 1e6:.1f} MB {verb}.")  # noqa: T201 (what it is for)
+    if pruned.unknown:
+        print(  # noqa: T201 (the same)
+            f"{pruned.unknown} file(s) belong to jobs that this database does not know, and stay: "
+            "is it the right one?"
+        )
+
+
+if __name__ == "__main__":
+    main()
