@@ -105,13 +105,14 @@ class Lease:
         If the database is away, at the latest with the next chunk that finds it there.
 
         Raises:
-            Interrupted: the lease has run out while the database was away.
+            Interrupted: the job is to stop.
             LeaseLost: the job is no longer this worker's.
         """
         self._unwritten.append(record)
         if self._checkpoints and checkpoint and (kept := self._checkpoints.keep(checkpoint)):
             self._unwritten_checkpoint = kept
-        self._report(progress)
+        if (asked := self._report(progress)) is not None:
+            raise Interrupted(f"Asked to {asked}.")
 
     def succeed(self, result: ResultRecord) -> None:
         """End the job with its result.

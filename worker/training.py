@@ -41,7 +41,7 @@ class Observer(Protocol):
     """Who is told how training goes. Either method may raise to end it."""
 
     def chunk_ended(self, progress: Progress) -> None:
-        """Some steps of an epoch are done."""
+        """Some steps of an epoch are done, and more are to come."""
 
     def epoch_ended(
         self, record: EpochRecord, progress: Progress, checkpoint: Callable[[], Checkpoint]
@@ -167,7 +167,9 @@ class _Run:
                 done_before=done_before + part.steps_before,
             )
             self._pace.saw(last - first, time.perf_counter() - began)
-            self.observer.chunk_ended(self.progress())
+            # The end of the epoch follows at once, and says the same and more.
+            if part.steps_before + last < self._steps.count:
+                self.observer.chunk_ended(self.progress())
             first = last
 
     def _record(self, epoch: int, rate: float, began: float) -> EpochRecord:
