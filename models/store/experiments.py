@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import func, select, tuple_
-from sqlalchemy.orm import Session
+from sqlalchemy import ColumnElement, exists, func, select, tuple_
+from sqlalchemy.orm import Session, aliased
 
 from models.errors import NotFound
 from models.experiments import ExperimentSpec
@@ -78,9 +78,18 @@ def find_experiments(session: Session, *, after: Place | None, limit: int) -> li
 
 
 def jobs_of(session: Session, experiment_id: str) -> list[Job]:
-    """All jobs of an experiment with their results, in one query, in the order of their creation."""
-    query = select(Job).where(Job.experiment_id == experiment_id).order_by(Job.created_at, Job.id)
-    return list(session.scalars(query))
+    """An experiment's jobs with their results, in one query, in the order of their creation.
+
+    One that was retried is left out: its retry stands in its place.
+    """
+    query = select(Job).where(Job.experiment_id == experiment_id, _not_retried())
+    return list(session.scalars(query.order_by(Job.created_at, Job.id)))
+
+
+def _not_retried() -> ColumnElement[bool]:
+    """Whether a job is one to count: the newest of its line of retries."""
+    retry = aliased(Job)
+    return ~exists().where(retry.retry_of == Job.id)
 
 
 def standings(session: Session, experiment_ids: Sequence[str]) -> dict[str, Standing]:
@@ -97,7 +106,7 @@ def standings(session: Session, experiment_ids: Sequence[str]) -> dict[str, Stan
             func.sum(Job.eta_seconds),
             func.count(Job.eta_seconds),
         )
-        .where(Job.experiment_id.in_(experiment_ids))
+        .where(Job.experiment_id.in_(experiment_ids), _not_retried())
         .group_by(Job.experiment_id, Job.state)
     )
     for experiment_id, state, count, fraction, eta, with_eta in session.execute(query):

@@ -196,3 +196,19 @@ def test_jobs_of_an_experiment_come_in_one_query_with_their_results(database: Da
         found = experiments.jobs_of(session, experiment_id)
         assert [job.result is not None for job in found] == [True, False, False, False]
     assert len(statements) == 1
+
+
+def test_a_retry_stands_in_the_place_of_the_job_that_it_repeats(database: Database) -> None:
+    experiment_id, (first, *others) = create(database)
+    with database.write() as session:
+        jobs.cancel_job(session, first)
+        retry, _ = jobs.retry_job(session, first)
+    assert standing(database, experiment_id).counts == {JobState.QUEUED: 4}
+    finish_job(database, retry.id)
+    assert standing(database, experiment_id).counts == {JobState.QUEUED: 3, JobState.SUCCEEDED: 1}
+    with database.read() as session:
+        found = experiments.jobs_of(session, experiment_id)
+    assert {job.id for job in found} == {retry.id, *others}
+    assert {(job.variant, job.seed) for job in found} == {
+        (variant, seed) for variant in ("none", "dropout") for seed in (0, 1)
+    }
