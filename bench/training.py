@@ -33,7 +33,7 @@ class Silent:
     def chunk_ended(self, progress: object) -> None:
         """Nothing to do."""
 
-    def epoch_ended(self, record: object, progress: object, checkpoint: object) -> None:
+    def epoch_ended(self, record: object, progress: object) -> None:
         """Note how long the epoch took, its measurements included, as `model.fit` with validation does."""
         self.seconds = record.seconds  # type: ignore[attr-defined]
 

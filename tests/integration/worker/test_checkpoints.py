@@ -68,7 +68,7 @@ def expected_weights(database: Database, runner: Runner) -> str:
 
 @pytest.fixture
 def asked_after(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, Action], None]:
-    """Ask for something once, when so many epochs are stored: what an owner does, at a known moment."""
+    """Ask for something once, while such an epoch ends: what an owner does, at a known moment."""
     stored = Lease.epoch_ended
 
     def ask(epochs: int, action: Action) -> None:
@@ -78,11 +78,11 @@ def asked_after(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, Action], None
             lease: Lease, record: EpochRecord, progress: Progress, checkpoint: Callable[[], Checkpoint]
         ) -> None:
             nonlocal done
-            stored(lease, record, progress, checkpoint)
             if record.epoch == epochs and not done:
                 done = True
                 with lease._database.write() as session:
                     jobs.get_job(session, lease.job_id).requested_action = action
+            stored(lease, record, progress, checkpoint)
 
         monkeypatch.setattr(Lease, "epoch_ended", epoch_ended)
 
@@ -96,7 +96,7 @@ def interrupted(
     action: Action = Action.RELEASE,
     epochs: int = 3,
 ) -> str:
-    """A job that stopped in the epoch after `epochs`."""
+    """A job that stopped after `epochs`."""
     ask(epochs, action)
     job_id = queued(database, SPEC)
     assert runner.run_next()
