@@ -31,7 +31,7 @@ from worker.techniques.steps import StepRules
 Tensor = Any
 Weights = list[NDArray[np.float32]]
 
-_FORWARD_BLOCK = 1_000  # images measured at once: large enough for full speed, small for few images
+_FORWARD_BLOCK = 400  # images measured at once: large enough for full speed, and a divisor of most parts
 _KEPT_PROGRAMS = 8
 _KEPT_DATASETS = 2
 
