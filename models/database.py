@@ -102,8 +102,18 @@ def make_engine(settings: Settings) -> Engine:
         engine = create_engine(url)
         _prepare_sqlite(engine)
         return engine
-    options = "-c statement_timeout=5000 -c lock_timeout=2000 -c idle_in_transaction_session_timeout=30000"
-    return create_engine(url, pool_pre_ping=True, connect_args={"options": options, "connect_timeout": 5})
+    return create_engine(url, pool_pre_ping=True, connect_args=_POSTGRESQL)
+
+
+_POSTGRESQL = {
+    "options": "-c statement_timeout=5000 -c lock_timeout=2000 -c idle_in_transaction_session_timeout=30000",
+    "connect_timeout": 5,
+    # A server that vanishes without a word is noticed within seconds; TCP by itself takes minutes.
+    "keepalives_idle": 5,
+    "keepalives_interval": 2,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 10_000,
+}
 
 
 class Database:

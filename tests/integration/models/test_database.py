@@ -112,3 +112,12 @@ def test_readers_do_not_see_a_transaction_before_it_commits(database: Database) 
     assert before == []
     with database.read() as session:
         assert session.scalars(select(Experiment.id)).all() == ["exp_1"]
+
+
+@pytest.mark.parametrize("database_settings", ["postgresql"], indirect=True)
+def test_postgresql_is_asked_to_notice_a_server_that_vanished(database: Database) -> None:
+    with database.read() as session:
+        driver = session.connection().connection.driver_connection
+    assert driver is not None
+    agreed = driver.info.get_parameters()
+    assert (agreed["tcp_user_timeout"], agreed["keepalives_idle"]) == ("10000", "5")
