@@ -2,6 +2,7 @@
 
 import logging
 import os
+import time
 from threading import Thread
 from typing import Any
 
@@ -17,6 +18,8 @@ from worker.lease import worker_name
 from worker.sweeper import Sweeper
 
 log = logging.getLogger(__name__)
+
+_RELEASE_RETRY_SECONDS = 1.0
 
 
 def make_app(settings: Settings) -> Celery:
@@ -46,16 +49,24 @@ def warm_up(**_: Any) -> None:
 def release_jobs(**_: Any) -> None:
     """On SIGTERM: have each job stop at its next chunk and go back into the queue, for another worker."""
     sweeper.stop()
+    # In a thread, because a database that is away must not keep Celery from stopping what does not need it.
+    Thread(target=_release_all, args=(worker_name(os.getpid()),), name="release", daemon=True).start()
+
+
+def _release_all(worker: str) -> None:
+    """Ask for the release of a worker's jobs, until the database has heard it or the worker has ended."""
     database = Database(get_settings())
-    try:
-        with database.write() as session:
-            count = queue.release_all(session, worker_name(os.getpid()))
-    except ServiceUnavailable as error:
-        log.warning("could not release this worker's jobs: %s", error.message)
-    else:
-        log.info("%d job(s) go back into the queue", count)
-    finally:
-        database.close()
+    while True:
+        try:
+            with database.write() as session:
+                count = queue.release_all(session, worker)
+        except ServiceUnavailable as error:
+            log.warning("could not release this worker's jobs yet: %s", error.message)
+            time.sleep(_RELEASE_RETRY_SECONDS)
+        else:
+            log.info("%d job(s) go back into the queue", count)
+            database.close()
+            return
 
 
 @signals.worker_ready.connect

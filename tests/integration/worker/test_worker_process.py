@@ -20,6 +20,7 @@ from models.states import JobState
 from models.store import jobs
 from models.tables import Job
 from tests.factories import job_spec
+from tests.servers import stopped_postgresql
 
 DEADLINE_SECONDS = 180  # TensorFlow's import alone takes tens of seconds on a busy machine
 
@@ -134,6 +135,22 @@ def test_a_worker_that_is_asked_to_stop_puts_its_job_back(
     with database.read() as session:
         states = [event.to_state for event in jobs.events_of(session, job_id)]
     assert states == ["queued", "running", "queued"]
+
+
+@pytest.mark.parametrize("database_settings", ["postgresql"], indirect=True)
+def test_a_worker_that_is_asked_to_stop_while_the_database_is_away_puts_its_job_back_later(
+    settings_with_broker: Settings, database: Database, tmp_path: Path
+) -> None:
+    job_id = queued(database, job_spec(training={"epochs": 1000}))
+    log = tmp_path / "worker.log"
+    with worker(settings_with_broker, log) as process:
+        wait_until(lambda: now(database, job_id).epochs_done > 0)
+        with stopped_postgresql(settings_with_broker.database_url):
+            process.terminate()
+            wait_until(lambda: "could not release" in log.read_text())
+        process.wait(DEADLINE_SECONDS)
+    job = now(database, job_id)
+    assert (job.state, job.attempt, job.crashes) == (JobState.QUEUED, 1, 0), log.read_text()
 
 
 @pytest.mark.parametrize("database_settings", ["postgresql"], indirect=True)
