@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
@@ -28,6 +28,7 @@ Rows = list[tuple[Any, ...]]
 
 # One byte decides which job is meant, whatever there is to choose from.
 numbers = st.integers(0, 255)
+priorities = st.lists(st.sampled_from([*_SPECS]), min_size=1, max_size=3)
 leases = st.sampled_from([3600.0, 3600.0, -1.0])
 
 
@@ -36,6 +37,7 @@ class Score:
     """What all sequences of a run have done."""
 
     sequences: int = 0
+    steps: int = 0
     jobs: int = 0
     stale: int = 0
     """Writes of attempts that were over."""
@@ -94,8 +96,14 @@ class StoreMachine(RuleBasedStateMachine):
 
     # Owners.
 
+    @initialize(priorities=priorities)
+    def begin(self, priorities: list[int]) -> None:
+        """With something to do; which rules a sequence may use at all is Hypothesis's choice."""
+        self.create(priorities)
+        self.claim_next(WORKERS[0], -1.0)
+
     @precondition(lambda self: len(self._model.jobs) < 12)
-    @rule(priorities=st.lists(st.sampled_from([*_SPECS]), min_size=1, max_size=3))
+    @rule(priorities=priorities)
     def create(self, priorities: list[int]) -> None:
         with self._database.write() as session:
             made = jobs.create_jobs(session, [jobs.NewJob(_SPECS[priority]) for priority in priorities])
@@ -251,6 +259,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     @invariant()
     def the_database_says_what_the_model_says(self) -> None:
+        self._score.steps += 1
         with self._database.read() as session:
             found = {job.id: job for job in session.scalars(select(Job))}
             epochs = session.execute(select(Epoch.job_id, Epoch.epoch).order_by(Epoch.epoch)).all()

@@ -29,6 +29,7 @@ def test_the_store_does_what_a_simple_model_does(
             suppress_health_check=[HealthCheck.too_slow],
         ),
     )
+    print(score)
     # Every step was compared: what differs has failed the test.
     tally.faults, tally.jobs = score.stale + score.expired, score.jobs
     assert score.sequences >= (1000 if full else 25)
