@@ -48,9 +48,7 @@ def _ended_well(job: Job, expected: JobState, history: list[Event], epochs: list
     moves = [event.to_state for event in history if event.to_state]
     steps = pairwise(JobState(state) for state in moves)
     complete = expected is not JobState.SUCCEEDED or epochs == [*range(1, job.epochs + 1)]
-    return (
-        job.state == expected == moves[-1] and all(may_follow(*step) for step in steps) and complete
-    )
+    return job.state == expected == moves[-1] and all(may_follow(*step) for step in steps) and complete
 
 
 def _doubled(job: Job, history: list[Event]) -> bool:

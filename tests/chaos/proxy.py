@@ -14,7 +14,7 @@ _RESET = struct.pack("ii", 1, 0)
 
 
 class Proxy:
-    """Forwards one loopback port to `target`. Only its own thread and `cut` and `restore` touch the sockets."""
+    """Forwards one loopback port to `target`, in a thread of its own."""
 
     def __init__(self, target: Path) -> None:
         self._target = target

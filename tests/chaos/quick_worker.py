@@ -1,7 +1,7 @@
-"""A worker whose trainings take no time: `celery -A tests.chaos.quick_worker worker`. All else is the real worker.
+"""The real worker but for the training, which takes no time: `celery -A tests.chaos.quick_worker worker`.
 
-A job's label `seconds` says how long an epoch of it takes. Between epochs the worker looks at what is asked of
-the job; during one it does not.
+A job's label `seconds` says how long an epoch of it takes. Between epochs the worker looks at what is asked
+of the job; during one it does not.
 """
 
 import hashlib
@@ -107,7 +107,7 @@ def _model() -> Any:
 def _make_runner() -> "Runner":
     from worker import runner  # noqa: PLC0415 (as above)
 
-    runner.train = quick_train
+    setattr(runner, "train", quick_train)  # noqa: B010 (a name that runner imports, and does not export)
     return runner.Runner(get_settings())
 
 

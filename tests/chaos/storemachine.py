@@ -1,8 +1,9 @@
-"""Random sequences of everything that can be asked of the store, each compared with the model after each step."""
+"""Random sequences of all that can be asked of the store, compared with the model after each step."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 from hypothesis import strategies as st
@@ -70,7 +71,7 @@ class StoreMachine(RuleBasedStateMachine):
     def __init__(self, database: Database, score: Score) -> None:
         super().__init__()
         self._database, self._score, self._model = database, score, Model()
-        self._before: dict[str, JobState] = {}
+        self._ended: dict[str, JobState] = {}
         score.sequences += 1
         with database.write() as session:
             session.execute(delete(Job))
@@ -279,9 +280,9 @@ class StoreMachine(RuleBasedStateMachine):
 
     @invariant()
     def an_end_is_final(self) -> None:
-        now = {job.id: job.state for job in self._model.jobs}
-        assert all(now.get(job_id, state) == state for job_id, state in self._before.items() if state.terminal)
-        self._before = now
+        ended = {job.id: job.state for job in self._model.jobs if job.state.terminal}
+        assert all(ended.get(job_id, state) == state for job_id, state in self._ended.items())
+        self._ended = ended
 
     def _rows(self) -> Rows:
         """Every row that a write might change."""
@@ -298,7 +299,7 @@ def _check_history(events: list[Event], job: ModelJob) -> None:
     told: list[Told] = [(each.type, each.from_state, each.to_state, each.attempt) for each in events]
     assert told == job.events
     moves = [(before, after) for _, before, after, _ in told if after]
-    for (_, reached), (before, after) in zip(moves, moves[1:], strict=False):
+    for (_, reached), (before, after) in pairwise(moves):
         assert reached == before
         assert before is not None
         assert after is not None

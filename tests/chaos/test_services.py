@@ -21,7 +21,7 @@ from models.database import Database
 from models.doorbell import QUEUE
 from models.settings import Settings
 from models.states import JobState
-from models.store import jobs
+from models.store.transitions import get_job
 from models.tables import Job
 from tests import servers
 from tests.chaos.ends import all_ended, count, wait_until
@@ -47,7 +47,12 @@ class Fleet:
     def job(self, job_id: str) -> Job:
         """As it stands."""
         with self.database.read() as session:
-            return jobs.get_job(session, job_id)
+            return get_job(session, job_id)
+
+    def owner(self, job_id: str) -> str:
+        """Who trains the job, once somebody does."""
+        wait_until(lambda: self.job(job_id).lease_owner is not None)
+        return self.job(job_id).lease_owner or ""
 
     def submit(self, number: int) -> list[str]:
         """So many jobs over HTTP."""
@@ -188,9 +193,7 @@ def test_a_job_whose_worker_is_killed_after_it_was_asked_to_cancel(
     for seed in range(5 if full else 1):
         # So long that its worker does not look whether anything is asked of it.
         job_id = submit(fleet.client, seed=seed, labels={"seconds": "600"})
-        wait_until(lambda job_id=job_id: fleet.job(job_id).state == JobState.RUNNING)
-        owner = fleet.job(job_id).lease_owner
-        assert owner is not None
+        owner = fleet.owner(job_id)
         answer = fleet.client.post(f"/v1/jobs/{job_id}/cancel")
         assert (answer.status_code, answer.json()["state"]) == (202, JobState.RUNNING)
         os.kill(int(owner.rpartition("/")[2]), signal.SIGKILL)
@@ -200,4 +203,3 @@ def test_a_job_whose_worker_is_killed_after_it_was_asked_to_cancel(
     # The next job is trained, and by then the cancelled one would have been, too.
     fleet.finish(tally, fleet.submit(1))
     assert {(job.state, job.attempt) for job in map(fleet.job, job_ids)} == {(JobState.CANCELLED, 1)}
-

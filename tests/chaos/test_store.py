@@ -17,8 +17,8 @@ def test_the_store_does_what_a_simple_model_does(
     def machine() -> StoreMachine:
         return StoreMachine(database, score)
 
-    run_state_machine_as_test(  # type: ignore[no-untyped-call]
-        machine,
+    run_state_machine_as_test(
+        machine,  # type: ignore[arg-type]  # whatever makes a machine will do
         settings=settings(
             max_examples=1000 if full else 25,
             stateful_step_count=30,
@@ -29,7 +29,6 @@ def test_the_store_does_what_a_simple_model_does(
             suppress_health_check=[HealthCheck.too_slow],
         ),
     )
-    print(score)
     # Every step was compared: what differs has failed the test.
     tally.faults, tally.jobs = score.stale + score.expired, score.jobs
     assert score.sequences >= (1000 if full else 25)
