@@ -35,6 +35,11 @@ class Child:
                 preexec_fn=_die_with_parent(),  # noqa: PLW1509 (no threads run while parts are started)
             )
 
+    @property
+    def pid(self) -> int:
+        """The process's id, which is also its group's."""
+        return self._process.pid
+
     def check(self) -> None:
         """Nothing, as long as the process runs.
 

@@ -114,35 +114,39 @@ class Lease:
         if (asked := self._report(progress)) is not None:
             raise Interrupted(f"Asked to {asked}.")
 
-    def succeed(self, result: ResultRecord) -> None:
-        """End the job with its result.
+    def succeed(self, result: ResultRecord) -> JobState:
+        """End the job with its result, or as its owner has been promised; returns its state.
 
         Raises:
             LeaseLost: the job is no longer this worker's.
             ServiceUnavailable: the database stayed away.
         """
 
-        def write(session: Session) -> None:
+        def write(session: Session) -> JobState:
             self._write_history(session)
-            queue.succeed(session, self.job_id, self.attempt, result)
+            return queue.succeed(session, self.job_id, self.attempt, result)
 
-        self._insist(write)
-        log.info("job %s succeeded: test accuracy %.4f", self.job_id, result.test_accuracy)
+        state = self._insist(write)
+        log.info("job %s %s: test accuracy %.4f", self.job_id, state, result.test_accuracy)
+        return state
 
-    def fail(self, code: str, message: str, *, retryable: bool) -> None:
-        """End the job without one.
+    def fail(self, code: str, message: str, *, retryable: bool) -> JobState:
+        """End the job without one, or as its owner has been promised; returns its state.
 
         Raises:
             LeaseLost: the job is no longer this worker's.
             ServiceUnavailable: the database stayed away.
         """
 
-        def write(session: Session) -> None:
+        def write(session: Session) -> JobState:
             self._write_history(session)
-            queue.fail(session, self.job_id, self.attempt, code=code, message=message, retryable=retryable)
+            return queue.fail(
+                session, self.job_id, self.attempt, code=code, message=message, retryable=retryable
+            )
 
-        self._insist(write)
-        log.warning("job %s failed (%s): %s", self.job_id, code, message)
+        state = self._insist(write)
+        log.warning("job %s %s (%s): %s", self.job_id, state, code, message)
+        return state
 
     def stop(self) -> JobState:
         """Do what was asked of the job, else give it back.

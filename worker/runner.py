@@ -79,26 +79,23 @@ class Runner:
         """
         try:
             with lease.kept():
-                self._train(JobSpec.model_validate(job.spec), lease, _resumed(job, lease, checkpoints))
+                return self._train(JobSpec.model_validate(job.spec), lease, _resumed(job, lease, checkpoints))
         except Interrupted:
             return lease.stop()
         except (LeaseLost, ServiceUnavailable):
             raise
         except TrainingFailed as failure:
-            lease.fail(failure.code, failure.message, retryable=failure.retryable)
+            return lease.fail(failure.code, failure.message, retryable=failure.retryable)
         except InvalidSpec as fault:
-            lease.fail(fault.code, fault.message, retryable=True)
+            return lease.fail(fault.code, fault.message, retryable=True)
         except Exception as error:
             # Whatever it is, the job must not hang in `running`; the trace is in the log.
             log.exception("job %s failed unexpectedly", job.id)
             # Its first line only: a database's error goes on with the whole statement.
             reason = str(error).partition("\n")[0]
-            lease.fail("internal_error", f"{type(error).__name__}: {reason}", retryable=True)
-        else:
-            return JobState.SUCCEEDED
-        return JobState.FAILED
+            return lease.fail("internal_error", f"{type(error).__name__}: {reason}", retryable=True)
 
-    def _train(self, spec: JobSpec, lease: Lease, resumed: Checkpoint | None) -> None:
+    def _train(self, spec: JobSpec, lease: Lease, resumed: Checkpoint | None) -> JobState:
         division = divide(load(spec.dataset.name, self._settings), spec.dataset)
         outcome = train(
             spec,
@@ -111,7 +108,12 @@ class Runner:
         kept = artifacts.keep(
             self._store, lease.job_id, lease.attempt, outcome.model, outcome.test_probabilities
         )
-        lease.succeed(self._result(outcome, kept, division.dataset_sha256))
+        state = lease.succeed(self._result(outcome, kept, division.dataset_sha256))
+        if state is JobState.CANCELLED:
+            # No result names them, so nothing would ever remove them.
+            for path in (kept.model_path, kept.predictions_path):
+                self._store.remove(path)
+        return state
 
     def _result(self, outcome: Outcome, kept: artifacts.Kept, dataset_sha256: str) -> ResultRecord:
         validation = outcome.validation

@@ -140,12 +140,16 @@ def _set_checkpoint(
         raise _lost(job_id, attempt)
 
 
-def succeed(session: Session, job_id: str, attempt: int, result: ResultRecord) -> None:
-    """End a job with its result.
+def succeed(session: Session, job_id: str, attempt: int, result: ResultRecord) -> JobState:
+    """End a job with its result; or without, if its owner was told that it will be cancelled.
+
+    Returns its new state.
 
     Raises:
         LeaseLost: the job is no longer this attempt's.
     """
+    if _asked(session, job_id, attempt) is Action.CANCEL:
+        return stop(session, job_id, attempt)
     values = {"epochs_done": result.epochs_run, "fraction": 1.0}
     _end(session, job_id, attempt, JobState.SUCCEEDED, values, {"stop_reason": result.stop_reason})
     session.add(Result(job_id=job_id, **asdict(result)))
@@ -159,16 +163,24 @@ def succeed(session: Session, job_id: str, attempt: int, result: ResultRecord) -
         epochs=result.epochs_run,
         training_seconds=result.training_seconds,
     )
+    return JobState.SUCCEEDED
 
 
-def fail(session: Session, job_id: str, attempt: int, *, code: str, message: str, retryable: bool) -> None:
-    """End a job without a result.
+def fail(
+    session: Session, job_id: str, attempt: int, *, code: str, message: str, retryable: bool
+) -> JobState:
+    """End a job without a result; as cancelled, if its owner was told that it will be.
+
+    Returns its new state.
 
     Raises:
         LeaseLost: the job is no longer this attempt's.
     """
+    if _asked(session, job_id, attempt) is Action.CANCEL:
+        return stop(session, job_id, attempt)
     error = {"error_code": code, "error_message": message, "error_retryable": retryable}
     _end(session, job_id, attempt, JobState.FAILED, error, {"code": code, "message": message})
+    return JobState.FAILED
 
 
 def stop(session: Session, job_id: str, attempt: int) -> JobState:
@@ -177,9 +189,7 @@ def stop(session: Session, job_id: str, attempt: int) -> JobState:
     Raises:
         LeaseLost: the job is no longer this attempt's.
     """
-    # Asked of the row, not of the worker: since the worker's last look the owner may have changed his mind.
-    asked = session.scalar(select(Job.requested_action).where(*_held(job_id, attempt)).with_for_update())
-    after = STATE_AFTER[Action(asked or Action.RELEASE)]
+    after = STATE_AFTER[_asked(session, job_id, attempt) or Action.RELEASE]
     _end(session, job_id, attempt, after, {}, {})
     return after
 
@@ -213,6 +223,15 @@ def mark_dispatched(session: Session, job_ids: list[str]) -> None:
 
 def _held(job_id: str, attempt: int) -> list[ColumnElement[bool]]:
     return [Job.id == job_id, Job.state == JobState.RUNNING, Job.attempt == attempt]
+
+
+def _asked(session: Session, job_id: str, attempt: int) -> Action | None:
+    """What is asked of the job, which stays locked so that it is asked nothing else until the commit.
+
+    Asked of the row, not of the worker: since the worker's last look the owner may have changed his mind.
+    """
+    asked = session.scalar(select(Job.requested_action).where(*_held(job_id, attempt)).with_for_update())
+    return Action(asked) if asked else None
 
 
 def _lost(job_id: str, attempt: int) -> LeaseLost:

@@ -314,6 +314,32 @@ def test_the_owners_last_word_counts_and_not_what_the_worker_heard(database: Dat
         assert queue.stop(session, job_id, 1) is JobState.CANCELLED
 
 
+@pytest.mark.parametrize("write", ["succeed", "fail"])
+def test_a_cancel_that_was_granted_holds_though_the_training_is_done(database: Database, write: str) -> None:
+    [job_id] = queued(database)
+    claimed(database, job_id)
+    with database.write() as session:
+        jobs.cancel_job(session, job_id)
+    with database.write() as session:
+        assert WRITES[write](session, job_id, 1) is JobState.CANCELLED
+    with database.read() as session:
+        job = jobs.get_job(session, job_id)
+        assert (job.state, job.result, job.error_code) == (JobState.CANCELLED, None, None)
+        assert [event.to_state for event in jobs.events_of(session, job_id)][-1] == "cancelled"
+
+
+@pytest.mark.parametrize(("write", "state"), [("succeed", "succeeded"), ("fail", "failed")])
+def test_a_pause_comes_too_late_for_a_training_that_is_done(
+    database: Database, write: str, state: str
+) -> None:
+    [job_id] = queued(database)
+    claimed(database, job_id)
+    with database.write() as session:
+        jobs.pause_job(session, job_id)
+    with database.write() as session:
+        assert WRITES[write](session, job_id, 1) == state
+
+
 def test_a_released_job_is_claimed_again_under_the_next_number(database: Database) -> None:
     [job_id] = queued(database)
     first = claimed(database, job_id)

@@ -3,6 +3,7 @@
 import io
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from api.app import create_app
 from models.artifacts import ArtifactStore
 from models.database import Database
 from models.errors import LeaseLost, NotFound
-from models.records import Progress
+from models.records import Progress, ResultRecord
 from models.settings import Settings
 from models.spec import DatasetSpec, JobSpec
 from models.states import JobState
@@ -129,6 +130,26 @@ def test_a_cancelled_job_stops_within_a_chunk_and_keeps_its_history(
     # With epochs as short as these, the next look is at the end of one.
     assert (job.state, job.epochs_done, job.result) == (JobState.CANCELLED, 3, None)
     assert job.requested_action is None
+
+
+def test_a_job_that_is_cancelled_when_its_training_is_done_leaves_no_files(
+    database: Database, runner: Runner, database_settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job_id = queued(database, job_spec())
+    succeed = Lease.succeed
+    kept: list[Path] = []
+
+    def cancel_before(lease: Lease, result: ResultRecord) -> JobState:
+        kept.extend(file for file in (database_settings.home / "artifacts").rglob("*") if file.is_file())
+        with database.write() as session:
+            jobs.cancel_job(session, lease.job_id)
+        return succeed(lease, result)
+
+    monkeypatch.setattr(Lease, "succeed", cancel_before)
+    runner.run_next()
+    assert job_now(database, job_id).state == JobState.CANCELLED
+    assert kept
+    assert not any(file.exists() for file in kept)
 
 
 def test_training_that_diverges_fails_the_job_with_what_to_do(database: Database, runner: Runner) -> None:

@@ -1,0 +1,32 @@
+"""A process that does nothing but claim: `python -m tests.chaos.claimer NAME` prints the ids of its jobs.
+
+It claims from the moment that a line reaches its standard input until no job is waiting.
+"""
+
+import sys
+
+from models.database import Database
+from models.settings import get_settings
+from models.store import queue
+
+_LEASE_SECONDS = 3600.0
+
+
+def main(name: str) -> None:
+    """Claim until nothing waits."""
+    database = Database(get_settings())
+    with database.read():
+        pass  # connected before the race begins
+    print("ready", flush=True)  # noqa: T201 (how it speaks to the test)
+    sys.stdin.readline()
+    while True:
+        with database.write() as session:
+            job = queue.claim_next(session, owner=name, lease_seconds=_LEASE_SECONDS)
+        if job is None:
+            break
+        print(job.id)  # noqa: T201
+    database.close()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

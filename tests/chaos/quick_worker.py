@@ -1,0 +1,114 @@
+"""The real worker but for the training, which takes no time: `celery -A tests.chaos.quick_worker worker`.
+
+A job's label `seconds` says how long an epoch of it takes. Between epochs the worker looks at what is asked
+of the job; during one it does not.
+"""
+
+import hashlib
+import time
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from models.records import Progress
+from models.settings import get_settings
+from models.spec import JobSpec
+from tests.factories import epoch_record, result_record
+from worker import tasks
+from worker.app import app
+
+if TYPE_CHECKING:
+    from worker.runner import Runner
+    from worker.training import Outcome
+
+__all__ = ["app"]
+
+
+def weights(spec: JobSpec) -> str:
+    """The SHA-256 that the weights of this specification's job must have.
+
+    Each epoch's follow from those of the one before: who goes on from the wrong place ends elsewhere.
+    """
+    state = _first(spec)
+    for _ in range(spec.training.epochs):
+        state = _next(state)
+    return state.hex()
+
+
+def _first(spec: JobSpec) -> bytes:
+    return hashlib.sha256(spec.spec_hash.encode()).digest()
+
+
+def _next(state: bytes) -> bytes:
+    return hashlib.sha256(state).digest()
+
+
+def quick_train(
+    spec: JobSpec, _division: object, observer: Any, *, resumed: Any = None, **_: object
+) -> "Outcome":
+    """In place of `worker.training.train`: reports what it would, and returns a plausible outcome."""
+    from worker.checkpoints import Checkpoint  # noqa: PLC0415 (imports TensorFlow: only in the child)
+
+    history = [*resumed.history] if resumed else []
+    state = resumed.program[0].tobytes() if resumed else _first(spec)
+    epochs = spec.training.epochs
+    for epoch in range(len(history) + 1, epochs + 1):
+        time.sleep(float(spec.labels.get("seconds", 0.0)))
+        state = _next(state)
+        history.append(epoch_record(epoch))
+        progress = Progress(epoch, epoch / epochs, 1.0)
+        checkpoint = Checkpoint([*history], [np.frombuffer(state, np.uint8)], [])
+        observer.epoch_ended(history[-1], progress, lambda kept=checkpoint: kept)
+        observer.chunk_ended(progress)
+    return _outcome(epochs, state.hex())
+
+
+def _outcome(epochs: int, weights_sha256: str) -> "Outcome":
+    from worker.metrics import Scores  # noqa: PLC0415 (as above)
+    from worker.training import Outcome  # noqa: PLC0415
+
+    like = result_record()
+    scores = Scores(like.train_loss, like.train_accuracy)
+    return Outcome(
+        train=scores,
+        validation=scores,
+        test=scores,
+        test_brier=like.test_brier,
+        test_ece=like.test_ece,
+        test_probabilities=np.full((500, 10), 0.1),
+        best_epoch=epochs,
+        reported_epoch=epochs,
+        epochs_run=epochs,
+        stop_reason=like.stop_reason,
+        parameters=like.parameters,
+        zero_weight_fraction=like.zero_weight_fraction,
+        near_zero_weight_fraction=like.near_zero_weight_fraction,
+        weight_norm=like.weight_norm,
+        layers=like.layers,
+        confusion=like.confusion,
+        weights_sha256=weights_sha256,
+        training_seconds=like.training_seconds,
+        compile_seconds=0.0,
+        compilations=0,
+        training_flops=like.training_flops,
+        model=_model(),
+    )
+
+
+@lru_cache(maxsize=1)
+def _model() -> Any:
+    import keras  # noqa: PLC0415 (as above)
+
+    return keras.Sequential([keras.Input((28, 28)), keras.layers.Flatten(), keras.layers.Dense(10)])
+
+
+@lru_cache(maxsize=1)
+def _make_runner() -> "Runner":
+    from worker import runner  # noqa: PLC0415 (as above)
+
+    setattr(runner, "train", quick_train)  # noqa: B010 (a name that runner imports, and does not export)
+    return runner.Runner(get_settings())
+
+
+tasks._make_runner = _make_runner

@@ -1,0 +1,69 @@
+"""API and worker as processes of their own, started by the commands that an installation uses."""
+
+import os
+import socket
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+
+from client.process import Child
+from client.stack import API, WORKER
+from models.settings import Settings
+from models.states import JobState
+from tests.chaos.ends import wait_until
+
+QUICK_WORKER = tuple("tests.chaos.quick_worker:app" if each == "worker.app:app" else each for each in WORKER)
+
+
+@contextmanager
+def quick_worker(settings: Settings, log: Path) -> Iterator[Child]:
+    """A worker, not yet ready, whose trainings take no time."""
+    with _running("worker", QUICK_WORKER, settings, log) as process:
+        yield process
+
+
+@contextmanager
+def api(settings: Settings, log: Path) -> Iterator[tuple[Child, httpx.Client]]:
+    """An API that answers, and a client of it."""
+    # Not pytest's own folder: a unix socket's path may have 107 bytes at most.
+    with tempfile.TemporaryDirectory() as folder:
+        path = str(Path(folder) / "api.sock")
+        transport = httpx.HTTPTransport(uds=path)
+        with (
+            _running("API", (*API, "--uds", path), settings, log) as process,
+            httpx.Client(transport=transport, base_url="http://api", timeout=30.0) as client,
+        ):
+            wait_until(lambda: _listens(process, path))
+            assert client.get("/healthz").status_code == 200
+            yield process, client
+
+
+def submit(client: httpx.Client, **changes: object) -> str:
+    """Submit a small job; returns its id."""
+    answer = client.post("/v1/jobs", json={"dataset": {"name": "mnist_5k"}, **changes})
+    assert answer.status_code == 202, answer.text
+    assert answer.json()["state"] == JobState.QUEUED
+    job_id: str = answer.json()["id"]
+    return job_id
+
+
+def _listens(process: Child, path: str) -> bool:
+    """Whether a connection is accepted; asked without httpx, which leaves a socket open if none is."""
+    process.check()
+    with socket.socket(socket.AF_UNIX) as probe:
+        return probe.connect_ex(path) == 0
+
+
+@contextmanager
+def _running(name: str, arguments: tuple[str, ...], settings: Settings, log: Path) -> Iterator[Child]:
+    values = {key: value for key, value in settings.model_dump().items() if value is not None}
+    environment = os.environ | {f"REGBENCH_{key.upper()}": str(value) for key, value in values.items()}
+    process = Child(name, [sys.executable, *arguments], log=log, environment=environment)
+    try:
+        yield process
+    finally:
+        process.stop(grace_seconds=30.0)

@@ -1,0 +1,62 @@
+"""Many processes claim at once, and no job has two of them."""
+
+import subprocess
+import sys
+from collections import Counter
+from contextlib import ExitStack
+
+from models.database import Database
+from models.states import JobState
+from models.store import jobs
+from models.store.jobs import JobFilter
+from tests.chaos.ledger import Tally
+from tests.factories import job_spec
+
+DEADLINE_SECONDS = 300
+
+
+def test_every_job_is_claimed_by_exactly_one_process(database: Database, tally: Tally, full: bool) -> None:
+    processes, count = (16, 1000) if full else (4, 100)
+    with database.write() as session:
+        created = [job.id for job in jobs.create_jobs(session, [jobs.NewJob(job_spec())] * count)]
+    claims = _race(processes)
+    told = Counter(job_id for ids in claims for job_id in ids)
+    with database.read() as session:
+        found = {job.id: job for job in jobs.find_jobs(session, JobFilter(), after=None, limit=count + 1)}
+        events = {each: [event.type for event in jobs.events_of(session, each)] for each in found}
+    tally.faults, tally.jobs = processes, len(found)
+    for job_id in created:
+        job = found.pop(job_id)
+        if job.state != JobState.RUNNING or not told[job_id]:
+            tally.lost += 1
+        if told[job_id] > 1 or job.attempt > 1 or events[job_id].count("running") > 1:
+            tally.doubled += 1
+    assert not found, "jobs that nobody created"
+    # Had one process taken all before the others began, nothing would have been shown.
+    assert sum(1 for ids in claims if ids) > 1
+
+
+def _race(processes: int) -> list[list[str]]:
+    """The ids that each process says are its own."""
+    with ExitStack() as stack:
+        racers = [
+            stack.enter_context(
+                subprocess.Popen(
+                    [sys.executable, "-m", "tests.chaos.claimer", f"claimer {number}"],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    text=True,
+                )
+            )
+            for number in range(processes)
+        ]
+        for racer in racers:
+            assert racer.stdout is not None
+            assert racer.stdout.readline() == "ready\n"
+        for racer in racers:
+            assert racer.stdin is not None
+            racer.stdin.write("go\n")
+            racer.stdin.flush()
+        claims = [racer.communicate(timeout=DEADLINE_SECONDS)[0].split() for racer in racers]
+        assert [racer.returncode for racer in racers] == [0] * processes
+    return claims

@@ -1,0 +1,35 @@
+"""The store against a model of it, over random sequences of everything that can be asked of it."""
+
+from hypothesis import HealthCheck, seed, settings
+from hypothesis.stateful import run_state_machine_as_test
+
+from models.database import Database
+from tests.chaos.ledger import Ledger, Tally
+from tests.chaos.storemachine import Score, StoreMachine
+
+
+def test_the_store_does_what_a_simple_model_does(
+    database: Database, tally: Tally, ledger: Ledger, full: bool
+) -> None:
+    score = Score()
+
+    @seed(ledger.seed)
+    def machine() -> StoreMachine:
+        return StoreMachine(database, score)
+
+    run_state_machine_as_test(
+        machine,  # type: ignore[arg-type]  # whatever makes a machine will do
+        settings=settings(
+            max_examples=1000 if full else 25,
+            stateful_step_count=30,
+            deadline=None,
+            database=None,
+            print_blob=False,
+            # A real database takes its time, and so do many rules.
+            suppress_health_check=[HealthCheck.too_slow],
+        ),
+    )
+    # Every step was compared: what differs has failed the test.
+    tally.faults, tally.jobs = score.stale + score.expired, score.jobs
+    assert score.sequences >= (1000 if full else 25)
+    assert min(score.stale, score.expired) > 0, "no fault was injected"
