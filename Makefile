@@ -52,8 +52,8 @@ format: setup ## let ruff rewrite what it can
 	$(BIN)/ruff format .
 
 bench: setup ## print the benchmarks as ratios beside their targets
-	$(BIN)/python -m bench.training
-	$(BIN)/python -m bench.techniques
+	@missed=0; for each in training techniques worker study; do \
+		$(BIN)/python -m bench.$$each || missed=1; done; exit $$missed
 
 lock: ## resolve requirements.lock anew from pyproject.toml
 	$(UV) pip compile --quiet --generate-hashes --no-emit-index-url --universal --python-version 3.11 \

@@ -10,7 +10,7 @@ import argparse
 import statistics
 import sys
 
-from bench.training import Silent
+from bench.stopwatch import Silent
 from models.datasets import available
 from models.settings import Settings
 from models.spec import JobSpec

@@ -32,7 +32,7 @@ class Settings(BaseSettings):
         1, ge=1, le=256, description="CPU threads of one training process; part of the engine's identity"
     )
     training_memory_mb: int = Field(
-        2_000,
+        1_300,
         ge=1_000,
         description="Resident megabytes after which a training process is replaced once its job has ended",
     )
