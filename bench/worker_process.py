@@ -6,7 +6,6 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import product
 from typing import Any
 
 import worker.app  # noqa: F401 (Celery takes memory in a worker, too)
@@ -22,21 +21,6 @@ from worker.runner import Runner
 
 EPOCHS = 10
 SECOND_JOBS = 10
-# Each network with each of the techniques, on a part of the images, so that it takes minutes and not an hour.
-NETWORKS: tuple[dict[str, Any], ...] = (
-    {"family": "mlp", "hidden_units": [512, 512]},
-    {"family": "mlp", "hidden_units": [1024]},
-    {"family": "mlp", "hidden_units": [256, 128, 64]},
-    {"family": "cnn", "filters": [16, 32], "hidden_units": [128]},
-)
-TECHNIQUES: tuple[dict[str, Any], ...] = (
-    {},
-    {"dropout": {}},
-    {"l2": {}, "label_smoothing": {}},
-    {"batch_normalization": {}},
-    {"augmentation": {}, "max_norm": {}},
-)
-TRAIN_SAMPLES = 2_000
 
 
 @dataclass(frozen=True)
@@ -98,13 +82,6 @@ def gigabytes_after_one_job(bench: Bench) -> float:
     return _peak_gigabytes()
 
 
-def gigabytes_after_many_jobs(bench: Bench) -> float:
-    """Peak resident gigabytes of this process after jobs of as many shapes as there are above."""
-    for model, regularization in product(NETWORKS, TECHNIQUES):
-        bench.train(model=model, regularization=regularization, dataset={"train_samples": TRAIN_SAMPLES})
-    return _peak_gigabytes()
-
-
 def _peak_gigabytes() -> float:
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     # In bytes on macOS, in KiB on Linux.
@@ -114,7 +91,6 @@ def _peak_gigabytes() -> float:
 MEASUREMENTS: dict[str, Callable[[Bench], float]] = {
     "first-step": first_step_seconds,
     "one-job": gigabytes_after_one_job,
-    "many-jobs": gigabytes_after_many_jobs,
 }
 
 

@@ -88,6 +88,16 @@ class ResultRecord:
 
 
 @dataclass(frozen=True)
+class Engine:
+    """What the weights of a result depend on besides the specification and the data."""
+
+    tensorflow: str
+    keras: str
+    device: str
+    threads: int
+
+
+@dataclass(frozen=True)
 class CheckpointRecord:
     """Where a job can go on: after which epoch, and with which file."""
 

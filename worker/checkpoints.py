@@ -18,8 +18,7 @@ from numpy.typing import NDArray
 
 from models.artifacts import CHECKPOINT, ArtifactStore, attempt_folder
 from models.errors import NotFound
-from models.records import CheckpointRecord, EpochRecord
-from worker.engine import Engine
+from models.records import CheckpointRecord, Engine, EpochRecord
 
 log = logging.getLogger(__name__)
 

@@ -2,7 +2,6 @@
 
 import os
 import platform
-from dataclasses import dataclass
 from pathlib import Path
 
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
@@ -11,15 +10,10 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import keras
 import tensorflow as tf
 
+from models.records import Engine
 
-@dataclass(frozen=True)
-class Engine:
-    """What the weights of a result depend on besides the specification and the data."""
-
-    tensorflow: str
-    keras: str
-    device: str
-    threads: int
+OUT_OF_MEMORY: tuple[type[Exception], ...] = (MemoryError, tf.errors.ResourceExhaustedError)
+"""What is raised where the memory does not suffice, and the process lives to tell."""
 
 
 def start_engine(threads: int, *, deterministic: bool = True) -> Engine:

@@ -2,6 +2,8 @@
 
 import logging
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 
 from models.artifacts import ArtifactStore
@@ -17,7 +19,7 @@ from worker import artifacts
 from worker.checkpoints import Checkpoint, Checkpoints
 from worker.compiled import Programs
 from worker.datasets import divide, load
-from worker.engine import start_engine
+from worker.engine import OUT_OF_MEMORY, start_engine
 from worker.lease import Interrupted, Lease, worker_name
 from worker.training import Outcome, train
 
@@ -97,17 +99,18 @@ class Runner:
 
     def _train(self, spec: JobSpec, lease: Lease, resumed: Checkpoint | None) -> JobState:
         division = divide(load(spec.dataset.name, self._settings), spec.dataset)
-        outcome = train(
-            spec,
-            division,
-            lease,
-            programs=self._programs,
-            chunk_seconds=self._settings.chunk_seconds,
-            resumed=resumed,
-        )
-        kept = artifacts.keep(
-            self._store, lease.job_id, lease.attempt, outcome.model, outcome.test_probabilities
-        )
+        with _faults_of_the_machine():
+            outcome = train(
+                spec,
+                division,
+                lease,
+                programs=self._programs,
+                chunk_seconds=self._settings.chunk_seconds,
+                resumed=resumed,
+            )
+            kept = artifacts.keep(
+                self._store, lease.job_id, lease.attempt, outcome.model, outcome.test_probabilities
+            )
         state = lease.succeed(self._result(outcome, kept, division.dataset_sha256))
         if state is JobState.CANCELLED:
             # No result names them, so nothing would ever remove them.
@@ -147,6 +150,23 @@ class Runner:
             **asdict(self._engine),
             **asdict(kept),
         )
+
+
+@contextmanager
+def _faults_of_the_machine() -> Iterator[None]:
+    """What the machine has too little of, as a failure that says what to do."""
+    try:
+        yield
+    except OUT_OF_MEMORY:
+        advice = "Ask for a smaller model or a smaller training.batch_size."
+        raise TrainingFailed(
+            "out_of_memory", f"The worker's memory did not suffice. {advice}", retryable=False
+        ) from None
+    except OSError as error:
+        advice = "Free some space where REGBENCH_ARTIFACTS_URL points to, then retry the job."
+        raise TrainingFailed(
+            "artifacts_unwritable", f"The model could not be kept: {error.strerror}. {advice}", retryable=True
+        ) from error
 
 
 def _resumed(job: Job, lease: Lease, checkpoints: Checkpoints) -> Checkpoint | None:

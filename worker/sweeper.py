@@ -1,6 +1,7 @@
 """The watch over jobs whose worker or whose doorbell is gone, kept by every worker's parent process."""
 
 import logging
+import os
 import time
 from threading import Event, Thread
 
@@ -10,7 +11,8 @@ from models.doorbell import ring
 from models.errors import ServiceUnavailable
 from models.retention import prune
 from models.settings import Settings
-from models.store.rescue import rescue_abandoned, unheard_jobs
+from models.store.rescue import holders, rescue_abandoned, unheard_jobs
+from worker.lease import worker_name
 
 log = logging.getLogger(__name__)
 
@@ -64,7 +66,7 @@ class Sweeper:
     def _sweep(self, database: Database) -> None:
         if time.monotonic() >= self._rescue_from:
             with database.write() as session:
-                rescued = rescue_abandoned(session)
+                rescued = rescue_abandoned(session, _dead(holders(session, worker_name(os.getpid()))))
             for job_id in rescued.queued:
                 log.warning("job %s was abandoned by its worker and waits for another", job_id)
             for job_id in rescued.ended:
@@ -76,3 +78,16 @@ class Sweeper:
             )
         if unheard:
             ring(database, self._settings, unheard, only_if_silent=True)
+
+
+def _dead(holders: list[str]) -> set[str]:
+    """Those of this process's children that are no more: nobody need wait for their leases to run out."""
+    return {holder for holder in holders if not _alive(int(holder.rpartition("/")[2]))}
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True

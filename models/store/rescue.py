@@ -3,6 +3,7 @@
 Any number of workers may do this at once, as often as they like: every change is conditional.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,25 +28,41 @@ class Rescued:
     ended: list[str]
 
 
-def rescue_abandoned(session: Session) -> Rescued:
-    """Take every job whose lease has run out from its worker: back into the queue, or to its end."""
+def holders(session: Session, worker: str) -> list[str]:
+    """Which of a worker's training processes hold jobs."""
+    own = Job.lease_owner.startswith(f"{worker}/", autoescape=True)
+    return [
+        owner
+        for owner in session.scalars(select(Job.lease_owner).where(Job.state == JobState.RUNNING, own))
+        if owner
+    ]
+
+
+def rescue_abandoned(session: Session, dead: Collection[str] = ()) -> Rescued:
+    """Take every job whose lease has run out from its worker: back into the queue, or to its end.
+
+    `dead` holders are known to be no more; their leases count as run out.
+    """
     # Locked, so that its worker, come back, its owner's cancel, or another rescuer cannot come in between.
-    expired = (
+    abandoned = (
         select(Job)
-        .where(Job.state == JobState.RUNNING, Job.lease_expires_at < DatabaseNow())
+        .where(
+            Job.state == JobState.RUNNING,
+            or_(Job.lease_expires_at < DatabaseNow(), Job.lease_owner.in_(dead)),
+        )
         .with_for_update(of=Job, skip_locked=True)
     )
     rescued = Rescued([], [])
-    for job in session.scalars(expired).all():
-        after, values, detail = _fate(job)
+    for job in session.scalars(abandoned).all():
+        after, values, detail = _fate(job, "process_died" if job.lease_owner in dead else "lease_expired")
         move(session, job.id, before=JobState.RUNNING, after=after, values=values, detail=detail)
         (rescued.ended if after.terminal else rescued.queued).append(job.id)
     return rescued
 
 
-def _fate(job: Job) -> tuple[JobState, dict[str, Any], dict[str, Any]]:
+def _fate(job: Job, reason: str) -> tuple[JobState, dict[str, Any], dict[str, Any]]:
     """What becomes of an abandoned job: its next state, columns to set, and the event's detail."""
-    lost: dict[str, Any] = {"reason": "lease_expired", "worker": job.lease_owner}
+    lost: dict[str, Any] = {"reason": reason, "worker": job.lease_owner}
     if job.requested_action:
         # Its worker was told to stop, and could not do so in time: no crash.
         return STATE_AFTER[Action(job.requested_action)], {}, lost

@@ -29,8 +29,16 @@ def all_ended(database: Database, job_ids: list[str]) -> bool:
         return all(JobState(job.state).terminal for job in jobs.get_jobs(session, job_ids))
 
 
-def count(database: Database, tally: Tally, expected: Mapping[str, JobState]) -> None:
-    """Add to the tally what became of these jobs, each of which should have ended as `expected` says."""
+def count(
+    database: Database,
+    tally: Tally,
+    expected: Mapping[str, JobState],
+    weights_of: Callable[[JobSpec], str] = weights,
+) -> None:
+    """Add to the tally what became of these jobs, each of which should have ended as `expected` says.
+
+    `weights_of` says what the weights of a specification's job must be.
+    """
     with database.read() as session:
         found = jobs.get_jobs(session, [*expected])
         histories = {job.id: jobs.events_of(session, job.id) for job in found}
@@ -39,7 +47,7 @@ def count(database: Database, tally: Tally, expected: Mapping[str, JobState]) ->
         tally.jobs += 1
         tally.lost += not _ended_well(job, expected[job.id], histories[job.id], epochs[job.id])
         tally.doubled += _doubled(job, histories[job.id])
-        tally.wrong += job.result is not None and job.result.weights_sha256 != weights(
+        tally.wrong += job.result is not None and job.result.weights_sha256 != weights_of(
             JobSpec.model_validate(job.spec)
         )
 
@@ -47,7 +55,7 @@ def count(database: Database, tally: Tally, expected: Mapping[str, JobState]) ->
 def _ended_well(job: Job, expected: JobState, history: list[Event], epochs: list[int]) -> bool:
     moves = [event.to_state for event in history if event.to_state]
     steps = pairwise(JobState(state) for state in moves)
-    complete = expected is not JobState.SUCCEEDED or epochs == [*range(1, job.epochs + 1)]
+    complete = expected is not JobState.SUCCEEDED or epochs == [*range(1, job.epochs_done + 1)]
     return job.state == expected == moves[-1] and all(may_follow(*step) for step in steps) and complete
 
 

@@ -36,7 +36,7 @@ class Ledger:
 LEDGER = pytest.StashKey[Ledger]()
 
 
-LINE = "{:<58}{:>8}{:>7}{:>7}{:>10}{:>15}"
+LINE = "{:<74}{:>8}{:>7}{:>7}{:>10}{:>15}"
 
 
 def table(ledger: Ledger) -> list[str]:

@@ -1,12 +1,16 @@
 """The real worker but for the training, which takes no time: `celery -A tests.chaos.quick_worker worker`.
 
-A job's label `seconds` says how long an epoch of it takes. Between epochs the worker looks at what is asked
-of the job; during one it does not.
+A job's label `seconds` says how long an epoch of it takes; its label `fault`, what it does to its process.
+Between epochs the worker looks at what is asked of the job; during one it does not.
 """
 
+import ctypes
 import hashlib
+import resource
 import time
+from collections.abc import Callable
 from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -50,6 +54,8 @@ def quick_train(
     """In place of `worker.training.train`: reports what it would, and returns a plausible outcome."""
     from worker.checkpoints import Checkpoint  # noqa: PLC0415 (imports TensorFlow: only in the child)
 
+    if fault := spec.labels.get("fault"):
+        FAULTS[fault]()
     history = [*resumed.history] if resumed else []
     state = resumed.program[0].tobytes() if resumed else _first(spec)
     epochs = spec.training.epochs
@@ -62,6 +68,29 @@ def quick_train(
         observer.epoch_ended(history[-1], progress, lambda kept=checkpoint: kept)
         observer.chunk_ended(progress)
     return _outcome(epochs, state.hex())
+
+
+def _segfault() -> None:
+    ctypes.string_at(0)
+
+
+def _exhaust_memory() -> None:
+    """Ask for more than the process may have; the limit is this job's alone."""
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (_address_space() + 2**28, before[1]))
+    try:
+        np.ones(2**28)
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, before)
+
+
+def _address_space() -> int:
+    """Bytes that this process has mapped."""
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    return pages * resource.getpagesize()
+
+
+FAULTS: dict[str, Callable[[], None]] = {"segfault": _segfault, "memory": _exhaust_memory}
 
 
 def _outcome(epochs: int, weights_sha256: str) -> "Outcome":

@@ -27,6 +27,13 @@ def quick_worker(settings: Settings, log: Path) -> Iterator[Child]:
 
 
 @contextmanager
+def real_worker(settings: Settings, log: Path) -> Iterator[Child]:
+    """A worker, not yet ready, as an installation runs it."""
+    with _running("worker", WORKER, settings, log) as process:
+        yield process
+
+
+@contextmanager
 def api(settings: Settings, log: Path) -> Iterator[tuple[Child, httpx.Client]]:
     """An API that answers, and a client of it."""
     # Not pytest's own folder: a unix socket's path may have 107 bytes at most.

@@ -48,3 +48,8 @@ def test_the_client_needs_neither_service_nor_database(module: str) -> None:
 
 def test_the_api_loads_no_tensorflow() -> None:
     assert not loaded_by("api.app") & {"tensorflow", "keras", "mlxtend", "sklearn"}
+
+
+def test_a_workers_parent_process_loads_no_tensorflow() -> None:
+    """It would not survive the fork of a training process, and each of those brings its own."""
+    assert not loaded_by("worker.app") & {"tensorflow", "keras", "sklearn"}

@@ -1,7 +1,6 @@
 """A real Celery worker process on PostgreSQL and Redis, started by the command that an installation uses."""
 
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -151,25 +150,3 @@ def test_a_worker_that_is_asked_to_stop_while_the_database_is_away_puts_its_job_
         process.wait(DEADLINE_SECONDS)
     job = now(database, job_id)
     assert (job.state, job.attempt, job.crashes) == (JobState.QUEUED, 1, 0), log.read_text()
-
-
-@pytest.mark.parametrize("database_settings", ["postgresql"], indirect=True)
-def test_a_job_whose_worker_is_killed_is_trained_by_the_next_with_the_same_weights(
-    settings_with_broker: Settings, database: Database, tmp_path: Path
-) -> None:
-    spec = job_spec(seed=5, regularization={"dropout": {}}, training={"epochs": 100})
-    short_lease = settings_with_broker.model_copy(update={"lease_seconds": 5.0})
-    undisturbed, disturbed = queued(database, spec), queued(database, spec)
-    with worker(short_lease, tmp_path / "first.log") as process:
-        expected = wait_for(database, undisturbed)
-        wait_until(lambda: now(database, disturbed).epochs_done > 0)
-        os.killpg(process.pid, signal.SIGKILL)
-    assert now(database, disturbed).state == JobState.RUNNING
-    with worker(short_lease, tmp_path / "second.log"):
-        job = wait_for(database, disturbed)
-    assert (job.state, job.crashes, job.attempt) == (JobState.SUCCEEDED, 1, 2)
-    assert job.result is not None
-    assert expected.result is not None
-    assert job.result.weights_sha256 == expected.result.weights_sha256
-    with database.read() as session:
-        assert [epoch.epoch for epoch in jobs.epochs_of(session, disturbed)] == list(range(1, 101))

@@ -1,0 +1,178 @@
+"""Real trainings whose process is killed, stopped or frozen end with the weights of an undisturbed one."""
+
+import os
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from client.process import Child
+from models.database import Database
+from models.settings import Settings
+from models.spec import JobSpec
+from models.states import JobState
+from models.store import jobs
+from models.store.transitions import get_job
+from models.tables import Job
+from tests.chaos.ends import all_ended, count, wait_until
+from tests.chaos.ledger import Tally
+from tests.chaos.services import real_worker
+from tests.factories import job_spec
+
+EPOCHS = 10
+
+
+def spec(seed: int) -> JobSpec:
+    """Everything that has a state from epoch to epoch; large enough that each epoch can be caught."""
+    return job_spec(
+        seed=seed,
+        model={"hidden_units": [256]},
+        regularization={
+            "dropout": {"rate": 0.3},
+            "batch_normalization": {},
+            "early_stopping": {"patience": EPOCHS},
+        },
+        training={"epochs": EPOCHS},
+    )
+
+
+class Site:
+    """A database, and the workers on it: started, killed and started again."""
+
+    def __init__(self, settings: Settings, stack: ExitStack) -> None:
+        self.settings, self._stack = settings, stack
+        self.database = Database(settings)
+        stack.callback(self.database.close)
+        self._started = 0
+        self.worker = self.start()
+
+    def start(self) -> Child:
+        """One more worker, which is the one to disturb from now on."""
+        self._started += 1
+        log = self.settings.home / f"worker-{self._started}.log"
+        self.worker = self._stack.enter_context(real_worker(self.settings, log))
+        return self.worker
+
+    def submit(self, seed: int = 0) -> str:
+        """A job that may lose its process as often as it has epochs: by default the third crash ends it."""
+        with self.database.write() as session:
+            (job,) = jobs.create_jobs(session, [jobs.NewJob(spec(seed))])
+            job.max_crashes = 2 * EPOCHS
+        return job.id
+
+    def job(self, job_id: str) -> Job:
+        """As it stands."""
+        with self.database.read() as session:
+            return get_job(session, job_id)
+
+    def train(self, job_id: str, attempt: int, epochs: int) -> int:
+        """Wait until an attempt has done so many epochs; returns the process that trains it."""
+        wait_until(lambda: self._reached(self.job(job_id), attempt, epochs))
+        return int((self.job(job_id).lease_owner or "0").rpartition("/")[2])
+
+    @staticmethod
+    def _reached(job: Job, attempt: int, epochs: int) -> bool:
+        assert not JobState(job.state).terminal, "it ended before it could be disturbed"
+        return job.state == JobState.RUNNING and job.attempt == attempt and job.epochs_done >= epochs
+
+
+@pytest.fixture
+def site(database_settings: Settings, redis_socket: Path) -> Iterator[Site]:
+    settings = database_settings.model_copy(
+        update={
+            "broker_url": f"redis+socket://{redis_socket}",
+            "worker_concurrency": 1,
+            "checkpoint_seconds": 0.0,
+            "lease_seconds": 4.0,
+            "sweep_seconds": 0.5,
+            "bell_seconds": 1.0,
+        }
+    )
+    with ExitStack() as stack:
+        yield Site(settings, stack)
+
+
+def killed_child(site: Site, job_id: str, attempt: int, epochs: int) -> None:
+    """Its training process is killed; Celery starts another."""
+    os.kill(site.train(job_id, attempt, epochs), signal.SIGKILL)
+
+
+def damaged(site: Site, job_id: str, attempt: int, epochs: int) -> None:
+    """The same, and the newest checkpoint is damaged before the other process can read it."""
+    pid = site.train(job_id, attempt, epochs)
+    os.kill(pid, signal.SIGSTOP)
+    named = site.settings.home / "artifacts" / (site.job(job_id).checkpoint_path or "")
+    content = bytearray(named.read_bytes())
+    content[len(content) // 2] ^= 1
+    named.write_bytes(content)
+    os.kill(pid, signal.SIGKILL)
+
+
+def killed_worker(site: Site, job_id: str, attempt: int, epochs: int) -> None:
+    """The whole worker is killed, and another is started."""
+    site.train(job_id, attempt, epochs)
+    os.killpg(site.worker.pid, signal.SIGKILL)
+    site.start()
+
+
+def stopped_worker(site: Site, job_id: str, attempt: int, epochs: int) -> None:
+    """The worker is asked to stop, and another is started."""
+    site.train(job_id, attempt, epochs)
+    crashes = site.job(job_id).crashes
+    site.worker.stop(30.0)
+    assert site.job(job_id).crashes == crashes
+    site.start()
+
+
+def frozen_worker(site: Site, job_id: str, attempt: int, epochs: int) -> None:
+    """The worker is frozen past its lease; it wakes up while another trains the job."""
+    site.train(job_id, attempt, epochs)
+    frozen = site.worker.pid
+    os.killpg(frozen, signal.SIGSTOP)
+    try:
+        site.start()
+        site.train(job_id, attempt + 1, epochs)
+    finally:
+        os.killpg(frozen, signal.SIGCONT)
+
+
+Fault = Callable[[Site, str, int, int], None]
+
+
+def plan(random: Random, *, full: bool, short_of_time: bool) -> list[list[Fault]]:
+    """For each job the faults that it meets, each in another epoch."""
+    if not full:
+        # Each costs a process's start, with TensorFlow's import.
+        child = random.choice([killed_child, damaged])
+        return [[child] if short_of_time else [child, random.choice([frozen_worker, killed_worker])]]
+    others: list[Fault] = [damaged, killed_worker, stopped_worker, frozen_worker]
+    return [[killed_child] * (EPOCHS - 1), random.sample(others, k=4), random.choices(others, k=4)]
+
+
+def test_trainings_that_are_killed_stopped_and_frozen(
+    site: Site, tally: Tally, random: Random, full: bool
+) -> None:
+    undisturbed = site.submit()
+    wait_until(lambda: all_ended(site.database, [undisturbed]))
+    expected = site.job(undisturbed).result
+    assert expected is not None
+    job_ids = []
+    on_sqlite = site.settings.database_url.startswith("sqlite")
+    for faults in plan(random, full=full, short_of_time=on_sqlite):
+        job_id = site.submit()
+        job_ids.append(job_id)
+        epochs = sorted(random.sample(range(1, EPOCHS), k=len(faults)))
+        for attempt, (fault, epoch) in enumerate(zip(faults, epochs, strict=True), start=1):
+            fault(site, job_id, attempt, epoch)
+            tally.faults += 1
+        wait_until(lambda job_id=job_id: all_ended(site.database, [job_id]))
+        assert site.job(job_id).attempt > len(faults)
+    count(
+        site.database,
+        tally,
+        dict.fromkeys(job_ids, JobState.SUCCEEDED),
+        weights_of=lambda _: expected.weights_sha256,
+    )
