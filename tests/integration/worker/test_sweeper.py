@@ -1,0 +1,46 @@
+"""A training process that is no more: its parent takes its job at once, and nobody else's."""
+
+import os
+import subprocess
+import sys
+
+from models.database import Database
+from models.settings import Settings
+from models.states import JobState
+from models.store import jobs, queue
+from models.tables import Job
+from tests.factories import job_spec
+from worker.lease import worker_name
+from worker.sweeper import Sweeper
+
+
+def held_by(database: Database, owner: str) -> str:
+    """A job whose lease runs for another hour."""
+    with database.write() as session:
+        (job,) = jobs.create_jobs(session, [jobs.NewJob(job_spec())])
+        assert queue.claim(session, job.id, owner=owner, lease_seconds=3600)
+    return job.id
+
+
+def the(database: Database, job_id: str) -> Job:
+    with database.read() as session:
+        return jobs.get_job(session, job_id)
+
+
+def test_a_childs_death_is_noticed_though_its_lease_runs_on(
+    database: Database, database_settings: Settings
+) -> None:
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    own, other = worker_name(os.getpid()), worker_name(os.getpid() + 1)
+    orphan = held_by(database, f"{own}/{gone.pid}")
+    alive = held_by(database, f"{own}/{os.getpid()}")
+    elsewhere = held_by(database, f"{other}/{gone.pid}")
+    Sweeper(database_settings).sweep()
+    job = the(database, orphan)
+    assert (job.state, job.crashes, job.lease_owner) == (JobState.QUEUED, 1, None)
+    for job_id in (alive, elsewhere):
+        assert (the(database, job_id).state, the(database, job_id).crashes) == (JobState.RUNNING, 0)
+    with database.read() as session:
+        last = jobs.events_of(session, orphan)[-1]
+    assert last.detail["reason"] == "process_died"
