@@ -12,12 +12,9 @@ from hypothesis import strategies as st
 from api.answers import per_class_accuracy, technique_answer
 from api.app import create_app
 from api.dependencies import decode_cursor, encode_cursor, negotiate
-from api.presets import PRESETS, resolve
 from api.problems import KINDS, to_pointer
 from models.errors import InvalidSpec, RegbenchError
-from models.experiments import ExperimentSpec
 from models.settings import Settings
-from models.spec import JobSpec
 from models.store.jobs import Place
 from models.techniques import CATALOGUE
 
@@ -80,49 +77,6 @@ def test_every_domain_error_has_its_line_in_the_table() -> None:
     inside = {"TrainingFailed", "LeaseLost"}
     models = [kind for kind in tree(RegbenchError) if kind.__module__ == "models.errors"]
     assert {kind for kind in models if kind.__name__ not in inside} == set(KINDS)
-
-
-def test_the_seeds_preset_is_the_seed_documents_experiment() -> None:
-    spec = PRESETS["dropout-vs-none"].spec
-    (plain_name, plain), (dropout_name, dropout) = spec.runs()
-    assert (plain_name, dropout_name, spec.baseline_name) == (
-        "without Dropout",
-        "with Dropout",
-        "without Dropout",
-    )
-    expected = JobSpec.model_validate(
-        {
-            "name": "without Dropout, seed 0",
-            "dataset": {"name": "mnist", "validation_fraction": 0.2, "validation_split": "last"},
-            "model": {"family": "mlp", "hidden_units": [512, 512], "activation": "relu"},
-            "training": {"optimizer": {"name": "adam"}, "batch_size": 32, "epochs": 10},
-        }
-    )
-    assert plain == expected
-    assert dropout.regularization.dropout is not None
-    assert dropout.regularization.dropout.rate == 0.5
-    assert dropout.model_copy(update={"regularization": plain.regularization, "name": plain.name}) == plain
-
-
-@pytest.mark.parametrize("name", PRESETS)
-def test_presets_are_valid(name: str) -> None:
-    spec = PRESETS[name].spec
-    assert spec.name == name
-    assert spec.check_variants() == []
-    assert len(spec.runs()) == len(spec.variants) * len(spec.run_seeds)
-
-
-def test_all_techniques_has_each_that_an_mlp_can_have_alone() -> None:
-    possible = [name for name in CATALOGUE if name != "spatial_dropout"]
-    runs = PRESETS["all-techniques"].spec.runs()[: len(possible) + 1]
-    assert [spec.regularization.names for _, spec in runs] == [[], *([name] for name in possible)]
-
-
-def test_overrides_never_change_the_preset_itself() -> None:
-    _, document = resolve({"preset": "l1-vs-l2", "base": {"training": {"epochs": 1}}, "replicates": 2})
-    assert ExperimentSpec.model_validate(document).run_seeds == [0, 1]
-    assert PRESETS["l1-vs-l2"].spec.base.training.epochs == 10
-    assert PRESETS["l1-vs-l2"].spec.run_seeds == list(range(10))
 
 
 def test_a_technique_shows_the_ranges_that_check_a_job() -> None:

@@ -1,0 +1,48 @@
+"""What presets are made of."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from models.experiments import Document, ExperimentSpec, merge_patch
+
+# Enough pairs for the exact test and for an interval worth reading; `"replicates": 3` makes it quick.
+TEN_SEEDS = list(range(10))
+# Where one job trains for many minutes. Three pairs show a direction; no exact test can confirm it.
+THREE_SEEDS = [0, 1, 2]
+
+
+@dataclass(frozen=True)
+class Preset:
+    """An experiment document, and what should come out of it (directions, not values)."""
+
+    title: str
+    expect: str
+    document: Document
+
+    @property
+    def spec(self) -> ExperimentSpec:
+        """The document as an experiment."""
+        return ExperimentSpec.model_validate(self.document)
+
+
+def base(**changes: Any) -> Document:
+    """The seed document's plain network, 784-512-512-10, Adam, batches of 32, ten epochs; and what differs.
+
+    `changes` is a JSON merge patch on it.
+    """
+    plain: Document = {
+        "dataset": {"name": "mnist", "validation_fraction": 0.2},
+        "model": {"family": "mlp", "hidden_units": [512, 512], "activation": "relu"},
+        "training": {
+            "optimizer": {"name": "adam", "learning_rate": 0.001},
+            "batch_size": 32,
+            "epochs": 10,
+        },
+    }
+    merged: Document = merge_patch(plain, changes)
+    return merged
+
+
+def variant(name: str, **techniques: Document) -> Document:
+    """The base with these techniques; without any, the base as it is."""
+    return {"name": name, "changes": {"regularization": techniques} if techniques else {}}

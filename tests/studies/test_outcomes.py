@@ -1,0 +1,220 @@
+"""Slow: presets, tried on mnist_5k through API, database and training, come out as their `expect` says."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from api.app import create_app
+from models.experiments import merge_patch
+from models.settings import Settings
+from tests.integration.api.conftest import TestClient
+from tests.integration.api.test_experiments import create
+from worker.runner import Runner
+
+pytestmark = pytest.mark.slow
+
+SMALL: dict[str, Any] = {"dataset": {"name": "mnist_5k"}}
+
+
+@dataclass(frozen=True)
+class Run:
+    """One finished job, as the API tells it."""
+
+    result: dict[str, Any]
+    epochs: list[dict[str, Any]]
+
+    def course(self, measure: str) -> NDArray[np.float64]:
+        """The measure after each epoch."""
+        return np.array([epoch[measure] for epoch in self.epochs])
+
+
+@dataclass(frozen=True)
+class Study:
+    """A finished experiment: the runs of each variant in the order of the seeds: equal places are pairs."""
+
+    runs: dict[str, list[Run]]
+
+    def of(self, variant: str, measure: str) -> NDArray[np.float64]:
+        """The measure of each seed's result."""
+        return np.array([run.result[measure] for run in self.runs[variant]])
+
+    def mean(self, variant: str, measure: str) -> float:
+        return float(self.of(variant, measure).mean())
+
+
+@dataclass(frozen=True)
+class Service:
+    """The API and a training process, on one database."""
+
+    client: TestClient
+    runner: Runner
+
+    def carry_out(
+        self,
+        preset: str,
+        *,
+        only: tuple[str, ...] = (),
+        also: tuple[dict[str, Any], ...] = (),
+        **overrides: Any,
+    ) -> Study:
+        """Post the preset with mnist_5k and `overrides`, train all its jobs and read them back.
+
+        `only` names the variants to keep (all, if none is named), `also` are variants to add.
+        """
+        presets = {each["name"]: each["document"] for each in self.client.get("/v1/presets").json()["items"]}
+        kept = [each for each in presets[preset]["variants"] if not only or each["name"] in only]
+        posted = merge_patch({"preset": preset, "base": SMALL, "variants": [*kept, *also]}, overrides)
+        experiment = create(self.client, posted)
+        while self.runner.run_next():
+            pass
+        report = self.client.get(experiment["links"]["report"], params={"format": "json"}).json()
+        assert report["complete"], report["missing"]
+        return Study(
+            {
+                variant["name"]: [self._run(seed["job_id"]) for seed in variant["seeds"]]
+                for variant in report["variants"]
+            }
+        )
+
+    def _run(self, job_id: str) -> Run:
+        job = self.client.get(f"/v1/jobs/{job_id}").json()
+        return Run(job["result"], self.client.get(job["links"]["epochs"]).json()["items"])
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory, migrated_sqlite: Path) -> Iterator[Service]:
+    """One for all studies: a network of the same shape is compiled once."""
+    settings = Settings(home=tmp_path_factory.mktemp("studies"), training_threads=1)
+    (settings.home / "regbench.db").write_bytes(migrated_sqlite.read_bytes())
+    runner = Runner(settings)
+    with TestClient(create_app(settings)) as client:
+        yield Service(client, runner)
+    runner.close()
+
+
+def test_dropout_and_l2_lower_loss_and_gap(service: Service) -> None:
+    l2 = {"name": "with L2", "changes": {"regularization": {"l2": {"factor": 1e-3}}}}
+    study = service.carry_out("dropout-vs-none", also=(l2,), replicates=5)
+    for measure in ("generalization_gap_loss", "test_loss"):
+        without = study.of("without Dropout", measure)
+        for variant in ("with Dropout", "with L2"):
+            assert (study.of(variant, measure) < without).mean() >= 0.8
+            assert study.mean(variant, measure) < 0.95 * without.mean()
+    # Units are missing in training and present when the same images are measured.
+    for run in study.runs["with Dropout"]:
+        assert (run.course("batch_accuracy") < run.course("train_accuracy")).all()
+
+
+def test_the_larger_the_l2_factor_the_smaller_the_weights_until_it_underfits(service: Service) -> None:
+    study = service.carry_out("lambda-path", replicates=3)
+    path = ["none", "L2 1e-6", "L2 1e-5", "L2 1e-4", "L2 1e-3", "L2 1e-2", "L2 1e-1"]
+    norms = np.array([study.of(variant, "weight_norm") for variant in path])
+    assert (np.diff(norms, axis=0) < 0).all()  # of every seed, at every step
+    assert (study.of("L2 1e-3", "test_loss") < study.of("none", "test_loss")).all()
+    assert (study.of("L2 1e-2", "test_loss") > study.of("none", "test_loss")).all()
+    # So strong that the training images are not learned either.
+    assert study.of("none", "train_accuracy").min() > 0.95
+    assert study.of("L2 1e-1", "train_accuracy").max() < 0.6
+
+
+def test_only_proximal_steps_make_zeros_and_only_those_of_groups_whole_rows(service: Service) -> None:
+    study = service.carry_out("sparsity", replicates=3)
+    zeros = {variant: study.of(variant, "zero_weight_fraction") for variant in study.runs}
+    assert max(zeros["none"].max(), zeros["L1 1e-4"].max()) < 1e-4
+    assert zeros["proximal L1 1e-4"].min() > 0.03
+    assert (zeros["proximal L1 1e-3"] > 5 * zeros["proximal L1 1e-4"]).all()
+    # The same penalty, but for the zeros.
+    assert study.of("proximal L1 1e-4", "test_loss") == pytest.approx(
+        study.of("L1 1e-4", "test_loss"), rel=0.05
+    )
+    for run in study.runs["group L1 5e-4"]:
+        first, *later = run.result["layers"]
+        assert first["zero_inputs_fraction"] > 0.1
+        assert first["zero_fraction"] == pytest.approx(first["zero_inputs_fraction"], abs=1e-4)
+        assert max(layer["zero_fraction"] for layer in later) < 1e-4
+    for run in study.runs["proximal L1 1e-4"] + study.runs["proximal L1 1e-3"]:
+        first = run.result["layers"][0]
+        assert first["zero_fraction"] > 2 * first["zero_inputs_fraction"]
+
+
+@pytest.fixture(scope="module")
+def averaged(service: Service) -> Study:
+    return service.carry_out("weight-averaging", replicates=3)
+
+
+@pytest.mark.parametrize("technique", ["EMA", "SWA", "cosine schedule"])
+def test_weights_that_settle_have_a_lower_test_loss(averaged: Study, technique: str) -> None:
+    gained = averaged.of("none", "test_loss") - averaged.of(technique, "test_loss")
+    assert (gained > 0).all()
+
+
+def test_smoothed_labels_make_answers_too_modest(service: Service) -> None:
+    study = service.carry_out("label-smoothing", replicates=3)
+    calibration = [study.of(f"alpha {alpha}", "test_ece") for alpha in (0.01, 0.05, 0.1, 0.2)]
+    assert (np.diff(calibration, axis=0) > 0).all()
+    assert (calibration[2] > 2 * study.of("none", "test_ece")).all()
+    assert study.mean("alpha 0.1", "test_accuracy") > study.mean("none", "test_accuracy")
+
+
+def test_altered_images_give_the_best_accuracy(service: Service) -> None:
+    study = service.carry_out(
+        "augmentation",
+        only=("none", "shift + rotation", "elastic", "mixup"),
+        base={"training": {"epochs": 20}},
+        replicates=3,
+    )
+    accuracy = {variant: study.of(variant, "test_accuracy") for variant in study.runs}
+    for altered in ("shift + rotation", "elastic"):
+        assert (accuracy[altered] > accuracy["none"] + 0.01).all()
+        assert (accuracy[altered] > accuracy["mixup"]).all()
+        # They are learned less closely, and what is learned of them holds better.
+        assert (study.of(altered, "train_loss") > study.of("none", "train_loss")).all()
+        assert (study.of(altered, "test_loss") < study.of("none", "test_loss")).all()
+
+
+def test_wrong_labels_hurt_and_techniques_help_against_learning_them_by_heart(service: Service) -> None:
+    study = service.carry_out("label-noise", base={"training": {"epochs": 20}}, replicates=3)
+    accuracies = np.array([study.of(f"{share}% noise", "test_accuracy") for share in (0, 20, 40, 60)])
+    assert (np.diff(accuracies, axis=0) < -0.05).all()
+    # Against labels of which four in ten were drawn at random: learned by heart.
+    assert study.of("40% noise", "train_accuracy").min() > 0.9
+    for technique in ("dropout", "early stopping", "label smoothing", "L2"):
+        helped = f"40% noise + {technique}"
+        assert study.mean(helped, "test_accuracy") > study.mean("40% noise", "test_accuracy") + 0.01
+        assert (study.of(helped, "test_loss") < study.of("40% noise", "test_loss")).all()
+    for technique in ("dropout", "early stopping"):
+        assert study.mean(f"40% noise + {technique}", "train_accuracy") < 0.95
+
+
+def test_early_stopping_keeps_the_lowest_validation_loss_and_saves_the_rest(service: Service) -> None:
+    study = service.carry_out("early-stopping", base={"training": {"epochs": 60}}, replicates=3)
+    for run in study.runs["none"]:
+        losses = run.course("validation_loss")
+        best = losses.argmin()
+        # Overfitting: what is unlearned of the held-out examples is still being learned of the training ones.
+        assert best < 15
+        assert losses[-1] > 1.2 * losses[best]
+        assert run.course("train_loss")[-1] < 0.1 * run.course("train_loss")[best]
+        assert abs(run.course("validation_accuracy")[-1] - run.course("validation_accuracy")[best]) < 0.02
+    for run in study.runs["early stopping"] + study.runs["dropout + early stopping"]:
+        losses = run.course("validation_loss")
+        assert (run.result["stop_reason"], run.result["epochs_run"]) == ("early_stopping", len(losses))
+        assert len(losses) < 60
+        assert run.result["reported_epoch"] == losses.argmin() + 1
+        assert run.result["validation_loss"] == losses.min()
+    assert (study.of("early stopping", "test_loss") < study.of("none", "test_loss")).all()
+    assert (study.of("dropout + early stopping", "test_loss") < study.of("none", "test_loss")).all()
+
+
+def test_more_examples_are_better_with_and_without_dropout(service: Service) -> None:
+    kept = ("250", "250 + dropout", "1,000", "1,000 + dropout", "4,000", "4,000 + dropout")
+    study = service.carry_out("small-data", only=kept, baseline="4,000", replicates=2)
+    for technique in ("", " + dropout"):
+        sizes = [f"{size}{technique}" for size in ("250", "1,000", "4,000")]
+        accuracies = np.array([study.of(size, "test_accuracy") for size in sizes])
+        assert (np.diff(accuracies, axis=0) > 0.01).all()
