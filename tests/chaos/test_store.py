@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from hypothesis import HealthCheck, seed, settings
+from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis.stateful import run_state_machine_as_test
 from sqlalchemy import event
 
@@ -26,6 +26,8 @@ def test_the_store_does_what_a_simple_model_does(
         settings=settings(
             max_examples=1000 if full else 25,
             stateful_step_count=30,
+            # A smaller example takes minutes to find: for people, not for continuous integration.
+            phases=[Phase.generate, Phase.shrink] if full else [Phase.generate],
             deadline=None,
             database=None,
             print_blob=False,
