@@ -60,7 +60,10 @@ def _ended_well(job: Job, expected: JobState, history: list[Event], epochs: list
 
 
 def _doubled(job: Job, history: list[Event]) -> bool:
-    """Whether it has ended twice, or the database tells of more attempts than one after another."""
-    ends = [event for event in history if event.to_state and JobState(event.to_state).terminal]
+    """Whether it has ended twice, or was begun anew while an attempt was under way or beside the count."""
+    moves = [JobState(event.to_state) for event in history if event.to_state]
     attempts = [event.attempt for event in history if event.to_state == JobState.RUNNING]
-    return len(ends) > 1 or attempts != [*range(1, job.attempt + 1)]
+    begun_twice = (JobState.RUNNING, JobState.RUNNING) in pairwise(moves)
+    return (
+        begun_twice or sum(state.terminal for state in moves) > 1 or attempts != [*range(1, job.attempt + 1)]
+    )

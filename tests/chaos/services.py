@@ -39,7 +39,8 @@ def api(settings: Settings, log: Path) -> Iterator[tuple[Child, httpx.Client]]:
     # Not pytest's own folder: a unix socket's path may have 107 bytes at most.
     with tempfile.TemporaryDirectory() as folder:
         path = str(Path(folder) / "api.sock")
-        transport = httpx.HTTPTransport(uds=path)
+        # A kept connection may be closed by the API in the very moment in which it is used again.
+        transport = httpx.HTTPTransport(uds=path, limits=httpx.Limits(max_keepalive_connections=0))
         with (
             _running("API", (*API, "--uds", path), settings, log) as process,
             httpx.Client(transport=transport, base_url="http://api", timeout=30.0) as client,

@@ -30,6 +30,8 @@ Rows = list[tuple[Any, ...]]
 # One byte decides which job is meant, whatever there is to choose from.
 numbers = st.integers(0, 255)
 priorities = st.lists(st.sampled_from([*_SPECS]), min_size=1, max_size=3)
+wishes = ["cancel", "pause", "resume"]
+endings = st.sampled_from(["vanish", "stop", "fail", "succeed"])
 leases = st.sampled_from([3600.0, 3600.0, -1.0])
 
 
@@ -102,6 +104,8 @@ class StoreMachine(RuleBasedStateMachine):
         """With something to do; which rules a sequence may use at all is Hypothesis's choice."""
         self.create(priorities)
         self.claim_next(WORKERS[0], -1.0)
+        self.rescue()
+        self.wait()
 
     @precondition(lambda self: len(self._model.jobs) < 12)
     @rule(priorities=priorities)
@@ -112,9 +116,11 @@ class StoreMachine(RuleBasedStateMachine):
         self._model.jobs += [ModelJob(job.id, job.priority) for job in made]
 
     @precondition(lambda self: self._model.jobs)
-    @rule(number=numbers, wish=st.sampled_from(["cancel", "pause", "resume"]))
+    @rule(number=numbers, wish=st.sampled_from(wishes))
     def wish(self, number: int, wish: str) -> None:
-        job = self._one(number)
+        self._wish(self._one(number), wish)
+
+    def _wish(self, job: ModelJob, wish: str) -> None:
         ask = {"cancel": jobs.cancel_job, "pause": jobs.pause_job, "resume": jobs.resume_job}[wish]
         state, asked = job.state, job.asked
         granted = getattr(job, wish)()
@@ -147,8 +153,34 @@ class StoreMachine(RuleBasedStateMachine):
 
     # Workers.
 
+    @rule(
+        worker=st.sampled_from(WORKERS),
+        epochs=st.integers(1, 3),
+        checkpoint=st.booleans(),
+        wish=st.sampled_from([None, *wishes]),
+        ending=endings,
+    )
+    def work(self, worker: str, epochs: int, checkpoint: bool, wish: str | None, ending: str) -> None:
+        """The usual way of a job, as one rule, so that many sequences get that far."""
+        job = self._claim(worker, 3600.0)
+        if job is None:
+            return
+        for epoch in range(1, epochs + 1):
+            self._train(job, -1.0 if ending == "vanish" and epoch == epochs else 3600.0)
+            if checkpoint and epoch == 1:
+                self._keep(job)
+        if wish:
+            self._wish(job, wish)
+        if ending == "vanish":
+            self.rescue()
+        else:
+            self._end(job, ending)
+
     @rule(worker=st.sampled_from(WORKERS), lease=leases)
     def claim_next(self, worker: str, lease: float) -> None:
+        self._claim(worker, lease)
+
+    def _claim(self, worker: str, lease: float) -> ModelJob | None:
         job = next((job for job in self._model.queue() if not job.delayed), None)
         with self._database.write() as session:
             claimed = queue.claim_next(session, owner=f"{worker}/7", lease_seconds=lease)
@@ -156,12 +188,15 @@ class StoreMachine(RuleBasedStateMachine):
         if job:
             job.claim(abandoned=lease < 0)
             job.worker = worker
+        return job
 
     @precondition(lambda self: self._any(JobState.RUNNING))
     @rule(number=numbers, lease=leases)
     def train_an_epoch(self, number: int, lease: float) -> None:
+        self._train(self._one(number, JobState.RUNNING), lease)
+
+    def _train(self, job: ModelJob, lease: float) -> None:
         """What a lease's report does: renew, and the epoch's row, in one transaction."""
-        job = self._one(number, JobState.RUNNING)
         epoch = len(job.epochs) % EPOCHS + 1  # the first again after the last: a write that is repeated
         with self._database.write() as session:
             progress = Progress(epoch, epoch / EPOCHS, 1.0)
@@ -183,16 +218,20 @@ class StoreMachine(RuleBasedStateMachine):
     @rule(number=numbers)
     def record_checkpoint(self, number: int) -> None:
         found = self._model.those(lambda job: bool(job.epochs) and job.state is JobState.RUNNING)
-        job = found[number % len(found)]
+        self._keep(found[number % len(found)])
+
+    def _keep(self, job: ModelJob) -> None:
         job.checkpoint = job.epochs[-1]
         with self._database.write() as session:
             checkpoint = CheckpointRecord(job.checkpoint, f"epoch-{job.checkpoint}", "0" * 64)
             queue.record_checkpoint(session, job.id, job.attempt, checkpoint)
 
     @precondition(lambda self: self._any(JobState.RUNNING))
-    @rule(number=numbers, ending=st.sampled_from(["succeed", "fail", "stop", "stop"]))
+    @rule(number=numbers, ending=endings.filter(lambda ending: ending != "vanish"))
     def end(self, number: int, ending: str) -> None:
-        job = self._one(number, JobState.RUNNING)
+        self._end(self._one(number, JobState.RUNNING), ending)
+
+    def _end(self, job: ModelJob, ending: str) -> None:
         with self._database.write() as session:
             _WRITES[ending](session, job.id, job.attempt)
         after = {

@@ -60,8 +60,10 @@ class Fleet:
 
     def finish(self, tally: Tally, job_ids: list[str], state: JobState = JobState.SUCCEEDED) -> None:
         """Wait until all have ended, and count how."""
-        wait_until(lambda: all_ended(self.database, job_ids))
-        count(self.database, tally, dict.fromkeys(job_ids, state))
+        try:
+            wait_until(lambda: all_ended(self.database, job_ids))
+        finally:
+            count(self.database, tally, dict.fromkeys(job_ids, state))
 
     @contextmanager
     def deaf_worker(self) -> Iterator[None]:
