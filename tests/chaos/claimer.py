@@ -4,6 +4,7 @@ It claims from the moment that a line reaches its standard input until no job is
 """
 
 import sys
+import time
 
 from models.database import Database
 from models.settings import get_settings
@@ -25,6 +26,7 @@ def main(name: str) -> None:
         if job is None:
             break
         print(job.id)  # noqa: T201
+        time.sleep(0.001)  # on a busy machine one would take all before the others have their turn
     database.close()
 
 
