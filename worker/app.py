@@ -14,6 +14,7 @@ from models.errors import ServiceUnavailable
 from models.settings import Settings, get_settings
 from models.store import queue
 from worker import tasks
+from worker.credit import forgive_lost_acknowledgements
 from worker.lease import worker_name
 from worker.sweeper import Sweeper
 
@@ -24,6 +25,7 @@ _RELEASE_RETRY_SECONDS = 1.0
 
 def make_app(settings: Settings) -> Celery:
     """Celery as Regbench needs it; docs/decisions/0007-job-row-is-the-queue.md."""
+    forgive_lost_acknowledgements()
     app = Celery("regbench", include=["worker.tasks"])
     app.conf.update(
         celery_settings(settings),

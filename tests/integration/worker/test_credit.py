@@ -1,0 +1,26 @@
+"""What an outage of the broker costs a worker: a real Redis, which is stopped."""
+
+import logging
+
+import pytest
+
+from models.settings import Settings
+from tests import servers
+from worker.app import make_app
+
+
+def test_a_bell_that_cannot_be_acknowledged_does_not_keep_the_next_one_away(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with servers.redis() as socket:
+        app = make_app(Settings(broker_url=f"redis+socket://{socket}"))
+        connection = app.connection_for_read()
+        bells = connection.SimpleQueue("bells")
+        bells.put("bell")
+        bells.channel.basic_qos(0, 1, False)
+        bell = bells.get(timeout=10)
+    assert not bells.channel.qos.can_consume()
+    bell.ack_log_error(logging.getLogger(__name__), connection.connection_errors)
+    assert "Couldn't ack" in caplog.text
+    assert bells.channel.qos.can_consume()
+    connection.collect()
