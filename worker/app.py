@@ -8,13 +8,13 @@ from typing import Any
 
 from celery import Celery, signals
 
-from models.database import Database
 from models.doorbell import celery_settings
 from models.errors import ServiceUnavailable
 from models.settings import Settings, get_settings
 from models.store import queue
 from worker import tasks
 from worker.credit import forgive_lost_acknowledgements
+from worker.forks import database_between_forks
 from worker.lease import worker_name
 from worker.sweeper import Sweeper
 
@@ -57,17 +57,15 @@ def release_jobs(**_: Any) -> None:
 
 def _release_all(worker: str) -> None:
     """Ask for the release of a worker's jobs, until the database has heard it or the worker has ended."""
-    database = Database(get_settings())
     while True:
         try:
-            with database.write() as session:
+            with database_between_forks(get_settings()) as database, database.write() as session:
                 count = queue.release_all(session, worker)
         except ServiceUnavailable as error:
             log.warning("could not release this worker's jobs yet: %s", error.message)
             time.sleep(_RELEASE_RETRY_SECONDS)
         else:
             log.info("%d job(s) go back into the queue", count)
-            database.close()
             return
 
 

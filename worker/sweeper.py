@@ -12,6 +12,7 @@ from models.errors import ServiceUnavailable
 from models.retention import prune
 from models.settings import Settings
 from models.store.rescue import holders, rescue_abandoned, unheard_jobs
+from worker.forks import database_between_forks
 from worker.lease import worker_name
 
 log = logging.getLogger(__name__)
@@ -49,19 +50,16 @@ class Sweeper:
 
     def sweep(self) -> None:
         """Rescue abandoned jobs, ring again for those that nobody has heard of, and clear up now and then."""
-        # Opened anew each time: a child that is forked later must not inherit an open connection.
-        database = Database(self._settings)
         try:
-            self._sweep(database)
-            if time.monotonic() >= self._prune_from:
-                self._prune_from = time.monotonic() + _PRUNE_SECONDS
-                prune(database, ArtifactStore(self._settings), days=self._settings.keep_artifacts_days)
+            with database_between_forks(self._settings) as database:
+                self._sweep(database)
+                if time.monotonic() >= self._prune_from:
+                    self._prune_from = time.monotonic() + _PRUNE_SECONDS
+                    prune(database, ArtifactStore(self._settings), days=self._settings.keep_artifacts_days)
         except ServiceUnavailable as error:
             log.warning("%s", error.message)
             # While the database was away no worker could renew its lease; each gets time to do so.
             self._rescue_from = time.monotonic() + self._settings.lease_seconds
-        finally:
-            database.close()
 
     def _sweep(self, database: Database) -> None:
         if time.monotonic() >= self._rescue_from:
