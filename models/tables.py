@@ -12,11 +12,13 @@ from sqlalchemy import (
     ForeignKey,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     String,
     Text,
     TypeDecorator,
     UniqueConstraint,
+    false,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 from sqlalchemy.types import JSON
@@ -98,9 +100,27 @@ class Experiment(Base):
     preset: Mapped[str | None] = mapped_column(String(63))
     document: Mapped[dict[str, Any]]
     """The request with its preset resolved: base, variants, seeds, baseline."""
+    growing: Mapped[bool] = mapped_column(server_default=false(), default=False, index=True)
+    """Whether seeds may still be added by themselves, as `until` in the document asks."""
     created_at: Mapped[datetime]
 
     __table_args__ = (Index(None, "created_at", "id"),)
+
+
+class Run(Base):
+    """The job that stands for one seed of one variant; one job may serve several experiments."""
+
+    __tablename__ = "experiment_runs"
+
+    experiment_id: Mapped[str] = mapped_column(
+        ID, ForeignKey("experiments.id", ondelete="CASCADE"), primary_key=True
+    )
+    variant: Mapped[str] = mapped_column(String(200), primary_key=True)
+    seed: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    job_id: Mapped[str] = mapped_column(ID, ForeignKey("jobs.id", ondelete="CASCADE"), index=True)
+    """Of a line of retries the newest."""
+    reused: Mapped[bool]
+    """Whether the job had succeeded before the experiment asked for it."""
 
 
 class Job(Base):
@@ -240,6 +260,10 @@ class Result(Base):
     """records.LayerRecord of each kernel."""
     confusion: Mapped[list[Any] | None]
     """Counts of test images, [truth][answer]."""
+    test_correct: Mapped[bytes | None] = mapped_column(LargeBinary, deferred=True)
+    """One bit a test image, in the data's order: whether it was recognized (numpy.packbits, big-endian)."""
+    portrait: Mapped[dict[str, Any] | None] = mapped_column(deferred=True)
+    """records.PortraitRecord: large, and read for a few models only."""
 
     job: Mapped[Job] = relationship(back_populates="result")
 

@@ -27,23 +27,34 @@ class Measures(Answer):
     generalization_gap_accuracy: Measure
     generalization_gap_loss: Measure
     test_ece: Measure
+    test_brier: Measure
     epochs_run: Measure
+    best_epoch: Measure
     training_seconds: Measure
+    training_flops: Measure
     parameters: Measure
     weight_norm: Measure
     zero_weight_fraction: Measure
 
 
 class CurvePoint(Answer):
-    """Means over the seeds that reached this epoch. `gap_loss` is validation minus training loss."""
+    """Means and standard deviations over the seeds that reached this epoch; `sd` is null with one seed.
+
+    `gap_loss` is validation minus training loss.
+    """
 
     epoch: int
     n: int
     train_loss: float
+    train_loss_sd: float | None = None
     train_accuracy: float
+    train_accuracy_sd: float | None = None
     validation_loss: float | None
+    validation_loss_sd: float | None = None
     validation_accuracy: float | None
+    validation_accuracy_sd: float | None = None
     gap_loss: float | None
+    gap_loss_sd: float | None = None
 
 
 class SeedResult(Answer):
@@ -51,7 +62,41 @@ class SeedResult(Answer):
 
     seed: int
     job_id: str
+    reused: bool = Field(False, description="Whether it had been trained before the experiment asked for it")
     result: Result
+
+
+class CalibrationBin(Answer):
+    """Test images of about the same confidence, as many in each bin."""
+
+    n: int
+    confidence: float
+    accuracy: float
+
+
+class Portrait(Answer):
+    """What one model of a variant looks like: that of its first finished seed."""
+
+    seed: int
+    job_id: str
+    weight_edges: list[float] = Field(description="Of the histogram's bins, one more than there are counts")
+    weight_counts: list[int] = Field(description="Kernel weights in each bin, exact zeros left out")
+    weight_zeros: int = Field(description="Kernel weights that are exactly zero")
+    calibration: list[CalibrationBin] = Field(description="From the least to the most certain answers")
+    first_layer: list[str] = Field(
+        description="Incoming weights of the first hidden units of largest norm, each a square image: base64 "
+        "of bytes, row by row; 128 is zero, 1 and 255 are minus and plus `first_layer_scale`"
+    )
+    first_layer_side: int
+    first_layer_scale: float
+
+
+class OtherChange(Answer):
+    """Something besides its regularization in which a variant differs from the baseline."""
+
+    field: str = Field(description="JSON pointer into the specification")
+    baseline: Any
+    variant: Any
 
 
 class VariantReport(Answer):
@@ -66,7 +111,17 @@ class VariantReport(Answer):
     unfinished_seeds: list[int]
     measures: Measures | None = Field(description="Null while no seed has finished")
     line: str | None = Field(description="The variant's mean test loss and accuracy in one sentence")
+    other_changes: list[OtherChange] = Field([], description="Against the baseline; empty where fair")
     curve: list[CurvePoint]
+    overfits_from: int | None = Field(
+        None,
+        description="The epoch of the lowest mean validation loss, where the loss has risen clearly since; "
+        "null where it has not",
+    )
+    confusion: list[list[int]] | None = Field(
+        None, description="Test images of all seeds together: a row for each true class; null if unknown"
+    )
+    portrait: Portrait | None = Field(None, description="Of the first variants only; null if unknown")
 
 
 class Difference(Answer):
@@ -78,9 +133,40 @@ class Difference(Answer):
     low: float | None = Field(description="Of the 95 % paired t interval")
     high: float | None
     t_p: float | None = Field(description="p of the paired t test")
-    t_p_holm: float | None = Field(description="The same, corrected for the number of variants (Holm)")
+    t_p_holm: float | None = Field(
+        description="The same, corrected (Holm) for all that this report tests: measures times variants"
+    )
     sign_flip_p: float | None = Field(description="p of the exact sign-flip permutation test")
     d: float | None = Field(description="Mean difference in standard deviations of the differences")
+    superiority: float | None = Field(
+        None, description="Share of pairs in which the variant's value is the higher; half of each tie"
+    )
+    detectable: float | None = Field(
+        None, description="Smallest true difference that so many pairs find with a probability of 80 %"
+    )
+
+
+class Equivalence(Answer):
+    """Whether two accuracies are as good as equal: two one-sided tests (TOST)."""
+
+    margin_points: float = Field(description="What counts as no difference worth having, to either side")
+    low: float = Field(description="Of the 90 % interval of the difference, in points")
+    high: float
+    p: float = Field(description="Of the larger of the two one-sided tests; below 0.05: equivalent")
+    equivalent: bool
+    more_seeds: int | None = Field(
+        description="How many more pairs would find a true difference of the margin with a probability of "
+        "80 %, if they scatter as these do; 0 if there are enough"
+    )
+
+
+class McNemar(Answer):
+    """One seed's two models on the same test images: those that only one of them recognizes."""
+
+    seed: int
+    only_baseline: int
+    only_variant: int
+    p: float = Field(description="Exact (binomial), two-sided; for this pair of models alone, uncorrected")
 
 
 class Differences(Answer):
@@ -99,6 +185,10 @@ class Contrast(Answer):
     baseline: str
     seeds: list[int] = Field(description="Seeds that both have finished")
     differences: Differences | None = Field(description="Null without a pair")
+    equivalence: Equivalence | None = Field(
+        None, description="Of test accuracy; null with fewer than two pairs"
+    )
+    mcnemar: list[McNemar] = Field([], description="A test a seed, never pooled; empty if unknown")
     verdict: str
 
 
@@ -120,6 +210,22 @@ class DatasetUsed(Answer):
     test_rows: int
 
 
+class Advice(Answer):
+    """A sentence, and where in this report its numbers are."""
+
+    text: str
+    evidence: list[str] = Field(description="JSON pointers into this report")
+
+
+class Consideration(Answer):
+    """One of the four things to weigh when choosing a technique, and what this experiment says about it."""
+
+    name: str = Field(description="`complexity`, `data`, `resources` or `task`")
+    title: str
+    advice: list[Advice]
+    not_tested: str | None = Field(description="What this experiment leaves open; null if nothing")
+
+
 class Comparison(Answer):
     """The report."""
 
@@ -134,6 +240,7 @@ class Comparison(Answer):
     seeds: list[int]
     variants: list[VariantReport]
     contrasts: list[Contrast]
+    recommendation: list[Consideration] = Field([], description="Four, once there is something to say")
     missing: list[Missing]
     datasets: list[DatasetUsed]
     engines: list[str]
