@@ -105,6 +105,7 @@ class VariantReport(Answer):
     name: str
     is_baseline: bool
     regularization: dict[str, Any]
+    training_rows: int | None = Field(None, description="Examples to learn from; null where no job is left")
     n: int = Field(description="Finished seeds")
     seeds: list[SeedResult]
     failed_seeds: list[int]

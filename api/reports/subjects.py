@@ -78,7 +78,7 @@ def _names(groups: Sequence[Sequence[Job]], documents: Sequence[dict[str, Any]])
     ]
     names = [
         ", ".join(
-            [_techniques(document["regularization"])]
+            [techniques_in_words(document["regularization"])]
             + [f"{field.rpartition('.')[2]}={each.get(field)}" for field in differing]
         )
         for document, each in zip(documents, leaves, strict=True)
@@ -89,8 +89,8 @@ def _names(groups: Sequence[Sequence[Job]], documents: Sequence[dict[str, Any]])
     ]
 
 
-def _techniques(regularization: Mapping[str, Mapping[str, Any]]) -> str:
-    """A name such as `dropout rate=0.5 + l2 factor=0.0001`, or `none`."""
+def techniques_in_words(regularization: Mapping[str, Mapping[str, Any]]) -> str:
+    """What a variant is regularized with: a name such as `dropout rate=0.5 + l2 factor=0.0001`, or `none`."""
     return " + ".join(_technique(name, given) for name, given in regularization.items()) or "none"
 
 
