@@ -1,5 +1,7 @@
 """What a warm worker costs: seconds from claim to first step for another job of a known shape, and memory.
 
+Also how far the first epoch's ETA is off.
+
     python -m bench.worker [--dataset mnist|mnist_5k] [--only MEASUREMENT ...]
 
 Each measurement is taken in a fresh process (bench/worker_process.py) on a database of its own, the last one
@@ -31,6 +33,7 @@ MANY_JOBS = "many-jobs"
 MEASUREMENTS = {
     "first-step": Measurement("claim to first step, shape known, median of 10", "s", 0.1),
     "one-job": Measurement("peak memory after the seed's network, 10 epochs", "GB", 1.5),
+    "eta": Measurement("ETA after the first of 10 epochs, share it is off", "", 0.3),
     MANY_JOBS: Measurement("peak memory of a worker's process, 20 shapes", "GB", 1.5),
 }
 

@@ -4,9 +4,13 @@ import resource
 import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from threading import Event, Thread
 from typing import Any
+
+from sqlalchemy import select
 
 import worker.app  # noqa: F401 (Celery takes memory in a worker, too)
 from bench.stopwatch import steps_noted
@@ -15,12 +19,15 @@ from models.database import Database
 from models.experiments import merge_patch
 from models.settings import get_settings
 from models.spec import JobSpec
+from models.states import JobState
 from models.store import jobs
 from models.store.transitions import get_job
+from models.tables import Job
 from worker.runner import Runner
 
 EPOCHS = 10
 SECOND_JOBS = 10
+_POLL_SECONDS = 0.05
 
 
 @dataclass(frozen=True)
@@ -56,6 +63,26 @@ class Bench:
             raise SystemExit(f"the job has {job.state}: {job.error_message}")
         return Run(began, job.result.compilations)
 
+    @contextmanager
+    def progress_noted(self) -> Iterator[list[tuple[float, int, float | None]]]:
+        """Look at running jobs while the block runs: (moment, epochs done, ETA), as if polled."""
+        noted: list[tuple[float, int, float | None]] = []
+        stopped = Event()
+
+        def look() -> None:
+            running = select(Job.epochs_done, Job.eta_seconds).where(Job.state == JobState.RUNNING)
+            while not stopped.wait(_POLL_SECONDS):
+                with self._database.read() as session:
+                    noted.extend((time.perf_counter(), *row) for row in session.execute(running))
+
+        watch = Thread(target=look)
+        watch.start()
+        try:
+            yield noted
+        finally:
+            stopped.set()
+            watch.join()
+
 
 def first_step_seconds(bench: Bench) -> float:
     """Seconds from just before a job's claim to its first step, where its shape is known: the median."""
@@ -82,6 +109,15 @@ def gigabytes_after_one_job(bench: Bench) -> float:
     return _peak_gigabytes()
 
 
+def eta_is_off_by(bench: Bench) -> float:
+    """By what share of the time that was left the first epoch's ETA was wrong."""
+    with bench.progress_noted() as noted:
+        bench.train(training={"epochs": EPOCHS})
+        ended = time.perf_counter()
+    at, told = next((at, eta) for at, epochs_done, eta in noted if epochs_done >= 1 and eta is not None)
+    return abs(told - (ended - at)) / (ended - at)
+
+
 def _peak_gigabytes() -> float:
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     # In bytes on macOS, in KiB on Linux.
@@ -91,6 +127,7 @@ def _peak_gigabytes() -> float:
 MEASUREMENTS: dict[str, Callable[[Bench], float]] = {
     "first-step": first_step_seconds,
     "one-job": gigabytes_after_one_job,
+    "eta": eta_is_off_by,
 }
 
 
