@@ -17,6 +17,7 @@ from models.store.transitions import move
 from models.tables import Job
 
 _FIRST_BACKOFF_SECONDS = 2.0
+_DOUBLINGS = 4
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,7 @@ def _fate(job: Job, reason: str) -> tuple[JobState, dict[str, Any], dict[str, An
             "error_retryable": True,
         }
         return JobState.FAILED, {"crashes": crashes, **error}, lost
-    backoff = _FIRST_BACKOFF_SECONDS * 2**job.crashes
+    backoff = _FIRST_BACKOFF_SECONDS * 2 ** min(job.crashes, _DOUBLINGS)
     return JobState.QUEUED, {"crashes": crashes, "run_after": DatabaseNow(backoff)}, lost
 
 

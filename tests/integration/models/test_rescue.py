@@ -67,6 +67,14 @@ def test_an_abandoned_job_waits_again_for_a_while_and_counts_the_crash(database:
     assert last.detail == {"reason": "lease_expired", "worker": "worker"}
 
 
+def test_no_job_waits_for_long_however_often_it_was_abandoned(database: Database) -> None:
+    job_id = held(database, seconds=-1)
+    change(database, job_id, crashes=10_000, max_crashes=20_000)
+    rescue(database)
+    with database.read() as session:
+        assert session.scalar(select(Job.run_after < DatabaseNow(33)).where(Job.id == job_id))
+
+
 def test_a_job_that_is_held_is_left_alone(database: Database) -> None:
     job_id = held(database, seconds=30)
     assert rescue(database) == Rescued([], [])
