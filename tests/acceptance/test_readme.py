@@ -1,33 +1,17 @@
 """The README's lines, run as they stand against a running service."""
 
-import os
 import re
-import subprocess
 from pathlib import Path
 
 from client.client import Regbench
 from models.states import JobState
-from tests.acceptance.conftest import DEADLINE_SECONDS
-
-README = Path(__file__).parents[2] / "README.md"
+from tests.acceptance.pages import run_blocks, shell_blocks
 
 
-def test_the_readmes_curl_lines_do_what_it_says(url: str, client: Regbench) -> None:
-    blocks = re.findall(r"^```sh\n(.*?)^```$", README.read_text(), re.MULTILINE | re.DOTALL)
-    assert sum(block.count("curl ") for block in blocks) == 7
-    script = "set -euo pipefail\n" + "".join(blocks) + '\necho "$JOB $EXPERIMENT"\n'
-
-    done = subprocess.run(
-        ["bash", "-c", script],  # noqa: S607 (the README's reader has a shell on the PATH)
-        env=os.environ | {"REGBENCH_URL": url},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=DEADLINE_SECONDS,
-    )
-
-    assert (done.returncode, done.stderr) == (0, "")
-    job_id, experiment_id = done.stdout.splitlines()[-1].split()
+def test_the_readmes_curl_lines_do_what_it_says(url: str, client: Regbench, tmp_path: Path) -> None:
+    assert sum(block.count("curl ") for block in shell_blocks("README.md")) == 7
+    said = run_blocks("README.md", url=url, folder=tmp_path, then='echo "$JOB $EXPERIMENT"')
+    job_id, experiment_id = said.splitlines()[-1].split()
     job = client.job(job_id)
     assert job.state is JobState.SUCCEEDED
     assert job.result is not None
@@ -35,7 +19,7 @@ def test_the_readmes_curl_lines_do_what_it_says(url: str, client: Regbench) -> N
     assert set(job.spec["regularization"]) == {"dropout", "l2"}
     assert [each.epoch for each in client.epochs(job_id)] == [1, 2, 3, 4, 5]
     assert [each.state for each in client.jobs_of(experiment_id)] == [JobState.SUCCEEDED] * 6
-    assert re.search(r"^epoch,", done.stdout, re.MULTILINE), "the epochs as CSV"
+    assert re.search(r"^epoch,", said, re.MULTILINE), "the epochs as CSV"
     for variant in ("without Dropout", "with Dropout"):
         line = rf"^Model {variant} - Test Loss: 0\.\d{{4}}, Test Accuracy: 0\.\d{{4}}\s*$"
-        assert re.search(line, done.stdout, re.MULTILINE), done.stdout
+        assert re.search(line, said, re.MULTILINE), said

@@ -1,0 +1,31 @@
+"""The shell lines of a documentation page, run as they stand by whoever reads it."""
+
+import os
+import re
+import subprocess
+from pathlib import Path
+
+from tests.acceptance.conftest import DEADLINE_SECONDS
+
+ROOT = Path(__file__).parents[2]
+
+
+def shell_blocks(page: str) -> list[str]:
+    """The contents of a page's blocks that begin with ```sh, first to last."""
+    return re.findall(r"^```sh\n(.*?)^```$", (ROOT / page).read_text(), re.MULTILINE | re.DOTALL)
+
+
+def run_blocks(page: str, *, url: str, folder: Path, then: str = "") -> str:
+    """Run a page's blocks, and `then`, in one shell that stops at a fault; returns what it prints."""
+    script = "set -euo pipefail\n" + "".join(shell_blocks(page)) + f"\n{then}\n"
+    done = subprocess.run(
+        ["bash", "-c", script],  # noqa: S607 (the reader has a shell on the PATH)
+        env=os.environ | {"REGBENCH_URL": url},
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=DEADLINE_SECONDS,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout
