@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from api.reports.statistics import (
+from models.statistics import (
     estimate,
     holm,
     paired_difference,
