@@ -111,7 +111,7 @@ def _tested(found: PairedDifference | None) -> float:
 def _difference(found: PairedDifference, baseline: float, corrected: float, tests: int) -> Difference:
     enough = found.n >= FEWEST_PAIRS
     detectable = None
-    if enough and found.sd is not None:
+    if enough and found.sd:
         detectable = detectable_difference(found.sd, found.n, level=ALPHA / tests)
     return Difference(
         n=found.n,

@@ -31,13 +31,11 @@ def verdict(
         return " ".join([_observed(differences) + ".", *map(_single_models, mcnemar), _ONE_PAIR])
     if pairs < FEWEST_PAIRS:
         return f"{_observed(differences)}, on average over {pairs} pairs. {_too_few(pairs)}"
-    return " ".join(
-        [
-            _accuracy(differences.test_accuracy_points, equivalence),
-            *_others(_named(differences)[1:]),
-            f"({pairs} pairs; paired t tests at 5 %, Holm-corrected for {tests} tests.)",
-        ]
-    )
+    basis = f"({pairs} pairs; paired t tests at 5 %, Holm-corrected for {tests} tests.)"
+    first, *others = _named(differences)
+    if not differences.test_accuracy_points.sd:
+        return " ".join([*_judgements([first, *others]), basis])
+    return " ".join([_accuracy(differences.test_accuracy_points, equivalence), *_judgements(others), basis])
 
 
 _ONE_PAIR = "One pair: this shows what happened, not what would happen again."
@@ -73,9 +71,6 @@ def _too_few(pairs: int) -> str:
 
 
 def _accuracy(found: Difference, equivalence: Equivalence) -> str:
-    if not found.sd:
-        label, numbers = _judged(found, "points")
-        return f"{label}: test accuracy {numbers}".rstrip() + "."
     direction = call(found)
     mean = amount(found.mean, "points")
     margin = f"{equivalence.margin_points:g} points"
@@ -89,7 +84,7 @@ def _accuracy(found: Difference, equivalence: Equivalence) -> str:
     if direction:
         return f"Test accuracy is {direction} by {_size(found, 'points')} ({outer}, {_p(found.t_p_holm)})."
     return (
-        f"Test accuracy: no difference could be shown ({mean}, {outer}"
+        f"Test accuracy: no difference could be shown ({mean}, {outer}, {_p(found.t_p_holm)}"
         f"{_disagreement(found)}); {_what_would_show(equivalence, found.n)} one of {margin}."
     )
 
@@ -100,7 +95,7 @@ def _what_would_show(equivalence: Equivalence, pairs: int) -> str:
     return f"these {pairs} pairs would probably have shown"
 
 
-def _others(named: Sequence[tuple[str, Difference, str]]) -> list[str]:
+def _judgements(named: Sequence[tuple[str, Difference, str]]) -> list[str]:
     """Measures of which the same can be said share a sentence."""
     said: dict[str, list[str]] = {label: [] for label in (_LOWER, _HIGHER, _OPEN, _SAME, _ALIKE)}
     for what, found, unit in named:
