@@ -1,24 +1,40 @@
-"""The statistics against scipy, and against examples that were worked by hand or published."""
+"""The statistics against scipy and statsmodels, and against the worked examples of their sources."""
 
 import itertools
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
+from statsmodels.stats.contingency_tables import mcnemar as statsmodels_mcnemar
+from statsmodels.stats.multitest import multipletests
+from statsmodels.stats.power import TTestPower
+from statsmodels.stats.weightstats import ttost_paired
 
 from models.statistics import (
+    detectable_difference,
     estimate,
     holm,
+    mcnemar,
     paired_difference,
+    pairs_to_detect,
     proportion_standard_error,
     sign_flip_p,
+    two_one_sided_tests,
 )
 
 # Student's own example (1908): hours of sleep gained by ten patients with two drugs.
 SLEEP_A = [0.7, -1.6, -0.2, -1.2, -0.1, 3.4, 3.7, 0.8, 0.0, 2.0]
 SLEEP_B = [1.9, 0.8, 1.1, 0.1, -0.1, 4.4, 5.5, 1.6, 4.6, 3.4]
+# Darwin's maize, as Fisher gives it (The Design of Experiments, chapter 3): how many eighths of an inch the
+# crossed plant of each pair stands above the self-fertilized one.
+MAIZE = [49, -67, 8, 16, 6, 23, 28, 41, 14, 29, 56, 24, 75, 60, -48]
+
+
+def packed(right: Sequence[bool]) -> bytes:
+    return np.packbits(np.array(right, dtype=bool)).tobytes()
 
 
 def test_students_sleep() -> None:
@@ -31,6 +47,17 @@ def test_students_sleep() -> None:
     # Nine differences are positive and one is zero: of 1,024 signings, 2 * 2 reach the sum.
     assert found.sign_flip_p == 4 / 1024
     assert found.d == pytest.approx(1.58 / found.sd)
+    assert found.superiority == (9 + 0.5) / 10
+
+
+def test_darwins_maize() -> None:
+    # Fisher, section 21: of 32,768 signings 863 have a sum of 314 or more, and as many one of -314 or less.
+    assert sign_flip_p(MAIZE) == 2 * 863 / 2**15
+    found = paired_difference([0.0] * 15, MAIZE)
+    assert found is not None
+    # And t = 2.148, which 4.97 % of samples exceed.
+    assert found.t_p == pytest.approx(0.0497, abs=5e-5)
+    assert found.superiority == 13 / 15
 
 
 @pytest.mark.parametrize("n", [2, 3, 10, 30])
@@ -98,11 +125,116 @@ def test_pairs_need_partners() -> None:
         paired_difference([1.0], [1.0, 2.0])
 
 
+def test_equal_differences_are_equal_however_they_are_rounded() -> None:
+    baseline = [0.90, 0.91, 0.92, 0.93, 0.94, 0.95]
+    found = paired_difference(baseline, [value + 0.02 for value in baseline])
+    assert found is not None
+    assert (found.sd, found.t_p, found.d, found.superiority) == (0.0, None, None, 1.0)
+    assert found.sign_flip_p == 2 / 64
+
+
+@given(
+    st.lists(st.integers(9000, 9999), min_size=2, max_size=12),
+    st.sampled_from([1e-12, 1e-4, 1.0, 1e9]),
+)
+def test_the_unit_changes_no_test(hits: list[int], unit: float) -> None:
+    baseline, variant = hits, hits[::-1]
+    plain = paired_difference(baseline, variant)
+    scaled = paired_difference([unit * value for value in baseline], [unit * value for value in variant])
+    assert plain is not None
+    assert scaled is not None
+    assert scaled.t_p == pytest.approx(plain.t_p)
+    assert (scaled.sign_flip_p, scaled.superiority) == (plain.sign_flip_p, plain.superiority)
+
+
+@pytest.mark.parametrize("pairs", [3, 6, 10, 30, 200])
+@pytest.mark.parametrize("level", [0.05, 0.05 / 20])
+def test_what_is_detectable_is_found_four_times_in_five(pairs: int, level: float) -> None:
+    found = detectable_difference(0.5, pairs, level=level)
+    critical = stats.t.isf(level / 2, pairs - 1)
+    noncentral = stats.nct(pairs - 1, found / 0.5 * np.sqrt(pairs))
+    assert noncentral.sf(critical) == pytest.approx(0.8, abs=1e-6)
+
+
+@pytest.mark.parametrize("pairs", [6, 10, 30, 200])
+def test_what_is_detectable_is_statsmodels(pairs: int) -> None:
+    theirs = TTestPower().solve_power(nobs=pairs, alpha=0.05, power=0.8)
+    assert detectable_difference(1.0, pairs) == pytest.approx(theirs, abs=1e-4)
+
+
+@pytest.mark.parametrize(("effect", "pairs"), [(0.2, 199), (0.5, 34), (0.8, 15)])
+def test_cohens_small_medium_and_large_effects(effect: float, pairs: int) -> None:
+    # As G*Power gives it for a two-sided paired t test at 5 % with a power of 80 %.
+    assert pairs_to_detect(effect, 1.0) == pairs
+
+
+@pytest.mark.parametrize("sd", [0.01, 0.1, 0.26, 1.0, 40.0])
+def test_no_fewer_pairs_would_do(sd: float) -> None:
+    needed = pairs_to_detect(0.2, sd, level=0.01)
+    assert detectable_difference(sd, needed, level=0.01) <= 0.2
+    assert needed == 2 or detectable_difference(sd, needed - 1, level=0.01) > 0.2
+    assert pairs_to_detect(0.2, 0.0) == 2
+
+
+def test_tosters_worked_example() -> None:
+    # Lakens's package TOSTER keeps this example: mean 0.54 against 0.5, sd 1.2, n 100, bounds of 0.3 sd.
+    found = two_one_sided_tests(0.04, 1.2, 100, margin=0.36)
+    assert found.p == pytest.approx(0.004474619, abs=1e-9)
+    assert (found.low, found.high) == (pytest.approx(-0.1592469), pytest.approx(0.2392469))
+
+
+@given(st.floats(-0.5, 0.5), st.floats(0.01, 0.5), st.integers(2, 30))
+def test_equivalence_is_statsmodels_and_the_intervals(mean: float, sd: float, n: int) -> None:
+    noise = np.arange(n) - (n - 1) / 2
+    differences = mean + sd * noise / noise.std(ddof=1)
+    found = two_one_sided_tests(mean, sd, n, margin=0.2)
+    assert found.p == pytest.approx(ttost_paired(differences, np.zeros(n), -0.2, 0.2)[0], abs=1e-9)
+    assert (found.p < 0.05) == (found.low > -0.2 and found.high < 0.2)
+
+
+def test_without_scatter_equivalence_is_a_matter_of_size() -> None:
+    assert two_one_sided_tests(0.1, 0.0, 6, margin=0.2).p == 0
+    assert two_one_sided_tests(-0.2, 0.0, 6, margin=0.2).p == 1
+
+
+def test_mcnemars_worked_example() -> None:
+    # Agresti, Categorical Data Analysis, section 10.1: 1,600 voters asked twice about the prime minister.
+    first = [True] * 794 + [True] * 150 + [False] * 86 + [False] * 570
+    second = [True] * 794 + [False] * 150 + [True] * 86 + [False] * 570
+    found = mcnemar(packed(first), packed(second))
+    assert (found.only_baseline, found.only_variant) == (150, 86)
+    # z = -4.17, of which a standard normal's two tails hold 0.00003.
+    assert found.p == pytest.approx(2 * stats.norm.sf(4.17), rel=0.3)
+    assert found.p == pytest.approx(stats.binomtest(86, 236).pvalue)
+
+
+@given(st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_size=60))
+def test_mcnemar_is_statsmodels(answers: list[tuple[bool, bool]]) -> None:
+    first, second = zip(*answers, strict=True)
+    found = mcnemar(packed(first), packed(second))
+    table = [[sum(pair == (a, b) for pair in answers) for b in (True, False)] for a in (True, False)]
+    assert (found.only_baseline, found.only_variant) == (table[0][1], table[1][0])
+    if found.only_baseline + found.only_variant:
+        assert found.p == pytest.approx(statsmodels_mcnemar(table, exact=True).pvalue)
+    else:
+        assert found.p == 1
+
+
+def test_mcnemar_needs_the_same_cases() -> None:
+    with pytest.raises(ValueError, match="same cases"):
+        mcnemar(b"\x00", b"\x00\x00")
+
+
 def test_holms_worked_example() -> None:
     # Four tests: 0.01 * 4, 0.02 * 3, 0.03 * 2, 0.04 * 1, then never falling.
     assert holm([0.04, 0.01, 0.03, 0.02]) == pytest.approx([0.06, 0.04, 0.06, 0.06])
     assert holm([0.5, 0.9]) == [1.0, 1.0]
     assert holm([]) == []
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=24))
+def test_holm_is_statsmodels(p_values: list[float]) -> None:
+    assert holm(p_values) == pytest.approx(multipletests(p_values, method="holm")[1].tolist())
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=12))
