@@ -1,10 +1,10 @@
 """Each variant against the baseline, in pairs that share a seed. Pure: no database, no HTTP."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from sqlalchemy import inspect
 
-from api.reports.schemas import Contrast, Difference, Differences, Equivalence, McNemar
+from api.reports.schemas import Contrast, Difference, Differences, Equivalence, Interval, McNemar
 from api.reports.verdicts import verdict
 from models.statistics import (
     ALPHA,
@@ -13,6 +13,7 @@ from models.statistics import (
     detectable_difference,
     holm,
     mcnemar,
+    over_new_cases,
     paired_difference,
     pairs_to_detect,
     two_one_sided_tests,
@@ -67,15 +68,18 @@ def _contrast(
 ) -> Contrast:
     differences = Differences(**measures) if measures else None
     equivalence = _equivalence(differences.test_accuracy_points, tests) if differences else None
-    by_seed = list(_mcnemar(pairs))
+    answers = _answers(pairs)
+    by_seed = [_mcnemar(seed, *each) for seed, each in answers.items()]
+    on_new_images = _on_new_images(list(answers.values()))
     return Contrast(
         variant=variant,
         baseline=baseline,
         seeds=list(pairs),
         differences=differences,
         equivalence=equivalence,
+        accuracy_on_new_images=on_new_images,
         mcnemar=by_seed,
-        verdict=verdict(differences, equivalence, by_seed, tests=tests),
+        verdict=verdict(differences, equivalence, on_new_images, by_seed, tests=tests),
     )
 
 
@@ -144,18 +148,28 @@ def _equivalence(accuracy: Difference, tests: int) -> Equivalence | None:
     )
 
 
-def _mcnemar(pairs: Pairs) -> Iterable[McNemar]:
+def _answers(pairs: Pairs) -> dict[int, tuple[bytes, bytes]]:
+    """By seed which test images either model recognizes, where both are known and are the same images."""
+    answers = {}
     for seed, (baseline, variant) in pairs.items():
         first, second = _recognized(baseline), _recognized(variant)
-        if first is None or second is None or len(first) != len(second):
-            continue
         # As many images of another dataset are no pairs.
-        if baseline.dataset_sha256 != variant.dataset_sha256:
-            continue
-        found = mcnemar(first, second)
-        yield McNemar(
-            seed=seed, only_baseline=found.only_baseline, only_variant=found.only_variant, p=found.p
-        )
+        same = baseline.dataset_sha256 == variant.dataset_sha256
+        if first is not None and second is not None and same and len(first) == len(second):
+            answers[seed] = first, second
+    return answers
+
+
+def _mcnemar(seed: int, baseline: bytes, variant: bytes) -> McNemar:
+    found = mcnemar(baseline, variant)
+    return McNemar(seed=seed, only_baseline=found.only_baseline, only_variant=found.only_variant, p=found.p)
+
+
+def _on_new_images(answers: Sequence[tuple[bytes, bytes]]) -> Interval | None:
+    if len(answers) < 2 or len({len(each) for each, _ in answers}) > 1:
+        return None
+    found = over_new_cases([each for each, _ in answers], [each for _, each in answers])
+    return Interval(low=100 * found.low, high=100 * found.high)
 
 
 def _recognized(result: Result) -> bytes | None:

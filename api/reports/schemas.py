@@ -178,6 +178,13 @@ class McNemar(Answer):
     p: float = Field(description="Exact (binomial), two-sided; for this pair of models alone, uncorrected")
 
 
+class Interval(Answer):
+    """Where a true value lies with a probability of 95 %."""
+
+    low: float
+    high: float
+
+
 class Differences(Answer):
     """Variant minus baseline. Accuracies here are in percentage points, losses in nats."""
 
@@ -195,6 +202,11 @@ class Contrast(Answer):
     seeds: list[int] = Field(description="Seeds that both have finished")
     differences: Differences | None = Field(description="Null without a pair")
     equivalence: Equivalence | None = Field(description="Of test accuracy; null with fewer than two pairs")
+    accuracy_on_new_images: Interval | None = Field(
+        None,
+        description="Of the difference in test accuracy, in points, for new seeds and new test images alike; "
+        "`differences` speaks of these images only. Null unless two pairs' answers or more are known",
+    )
     mcnemar: list[McNemar] = Field(
         description="A test a seed, never pooled; of the seeds for which both models' answers are known"
     )

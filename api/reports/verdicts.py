@@ -3,10 +3,18 @@
 from collections.abc import Sequence
 from typing import Literal
 
-from api.reports.schemas import Difference, Differences, Equivalence, McNemar
+from api.reports.schemas import Difference, Differences, Equivalence, Interval, McNemar
 from models.statistics import ALPHA, FEWEST_PAIRS
 
 Call = Literal["higher", "lower"]
+
+_ONE_PAIR = "One pair: this shows what happened, not what would happen again."
+# What the judged measures are sorted under, in this order.
+_LOWER = "Lower"
+_HIGHER = "Higher"
+_OPEN = "No difference could be shown"
+_SAME = "The same in every pair"
+_ALIKE = "Different by the same in every pair, which no t test can judge"
 
 
 def call(difference: Difference) -> Call | None:
@@ -19,6 +27,7 @@ def call(difference: Difference) -> Call | None:
 def verdict(
     differences: Differences | None,
     equivalence: Equivalence | None,
+    on_new_images: Interval | None,
     mcnemar: Sequence[McNemar],
     *,
     tests: int,
@@ -35,10 +44,9 @@ def verdict(
     first, *others = _named(differences)
     if not differences.test_accuracy_points.sd:
         return " ".join([*_judgements([first, *others]), basis])
-    return " ".join([_accuracy(differences.test_accuracy_points, equivalence), *_judgements(others), basis])
-
-
-_ONE_PAIR = "One pair: this shows what happened, not what would happen again."
+    accuracy = _accuracy(differences.test_accuracy_points, equivalence)
+    reach = _reach(differences.test_accuracy_points, equivalence, on_new_images)
+    return " ".join([accuracy, *reach, *_judgements(others), basis])
 
 
 def _named(differences: Differences) -> list[tuple[str, Difference, str]]:
@@ -89,6 +97,18 @@ def _accuracy(found: Difference, equivalence: Equivalence) -> str:
     )
 
 
+def _reach(found: Difference, equivalence: Equivalence, on_new_images: Interval | None) -> list[str]:
+    """What a claim about these test images does not say about others."""
+    if on_new_images is None:
+        return []
+    margin, low, high = equivalence.margin_points, on_new_images.low, on_new_images.high
+    too_far = call(found) is not None and low <= 0 <= high
+    too_wide = equivalence.equivalent and (low < -margin or high > margin)
+    if not too_far and not too_wide:
+        return []
+    return [f"On other test images that need not hold ({_interval(95, low, high)} for new images as well)."]
+
+
 def _what_would_show(equivalence: Equivalence, pairs: int) -> str:
     if equivalence.more_seeds:
         return f"about {_more_seeds(equivalence.more_seeds)} would probably show"
@@ -104,27 +124,21 @@ def _judgements(named: Sequence[tuple[str, Difference, str]]) -> list[str]:
     return [f"{label}: {', '.join(parts)}." for label, parts in said.items() if parts]
 
 
-_LOWER = "Lower"
-_HIGHER = "Higher"
-_OPEN = "No difference could be shown"
-_SAME = "The same in every pair"
-_ALIKE = "Different by the same in every pair, which no t test can judge"
-
-
 def _judged(found: Difference, unit: str) -> tuple[str, str]:
     if not found.sd:
         return (_ALIKE, amount(found.mean, unit)) if found.mean else (_SAME, "")
     direction = call(found)
     if direction is None:
-        detectable = (
-            ""
-            if found.detectable is None
-            else f"; one of {_plain(found.detectable, unit)} would probably have shown"
-        )
-        return _OPEN, f"({amount(found.mean, unit)}, {_p(found.t_p_holm)}{_disagreement(found)}{detectable})"
+        numbers = f"{amount(found.mean, unit)}, {_p(found.t_p_holm)}{_disagreement(found)}"
+        return _OPEN, f"({numbers}; {_would_have_shown(found, unit)})"
     share = "" if found.relative is None else f"{_share(abs(found.relative))}, "
     label = _LOWER if direction == "lower" else _HIGHER
     return label, f"by {_size(found, unit)} ({share}{_p(found.t_p_holm)})"
+
+
+def _would_have_shown(found: Difference, unit: str) -> str:
+    assert found.detectable is not None  # noqa: S101 (pairs that may be judged and scatter have it)
+    return f"one of {_plain(found.detectable, unit)} would probably have shown"
 
 
 def _disagreement(found: Difference) -> str:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from api.reports.contrasts import contrasts
 from api.reports.schemas import Contrast, Difference
 from api.reports.verdicts import call
-from models.statistics import detectable_difference
+from models.statistics import detectable_difference, over_new_cases, paired_difference
 from models.tables import Job, Result
 
 VARIANTS, SEEDS = "abcdef", 10
@@ -49,7 +49,7 @@ def experiments(
 ) -> Iterator[dict[str, Contrast]]:
     """The contrasts of simulated experiments.
 
-    The measures of a run have its seed's part, the run's part, and a part each; runs of a seed share the first.
+    A run's measures have its seed's part, the run's part, and a part each; runs of a seed share the first.
     `gains` is what a variant truly adds to the test accuracy, in points; training accuracy gains as much, so
     that the gap stays. A steady baseline scatters by its seeds' part only.
     """
@@ -151,3 +151,36 @@ def test_what_is_called_detectable_is_found_four_times_in_five() -> None:
 def test_what_differs_by_the_margin_is_rarely_called_equivalent() -> None:
     found = [each["b"].equivalence for each in experiments(MANY, normal, {"b": 0.2})]
     assert np.mean([each is not None and each.equivalent for each in found]) <= 0.05
+
+
+def models(generator: np.random.Generator, difficulty: Array, pairs: int) -> NDArray[np.bool_]:
+    """Which images as many models recognize, each luckier or less so; shape (pairs, images)."""
+    luck = generator.normal(scale=0.1, size=(pairs, 1))
+    return np.asarray(generator.logistic(size=(pairs, difficulty.size)) + luck > difficulty)
+
+
+@pytest.mark.slow
+def test_the_wider_interval_holds_for_new_images_and_the_plain_one_does_not() -> None:
+    """Two techniques that are as good as each other, on average over images, but not on the same images."""
+    generator = np.random.default_rng(0)
+    pairs, images = 30, 10_000
+    held = []
+    for _ in range(300):
+        difficulty, taste = 3 * generator.normal(size=images) - 7, generator.normal(size=images) / 2
+        first, second = (
+            models(generator, difficulty - taste, pairs),
+            models(generator, difficulty + taste, pairs),
+        )
+        wider = over_new_cases([packed(row) for row in first], [packed(row) for row in second])
+        plain = paired_difference(first.mean(1).tolist(), second.mean(1).tolist())
+        assert plain is not None
+        assert plain.low is not None
+        assert plain.high is not None
+        held.append((wider.low <= 0 <= wider.high, plain.low <= 0 <= plain.high))
+    of_new_images, of_these_only = np.mean(held, axis=0)
+    assert of_new_images == pytest.approx(0.95, abs=0.03)
+    assert of_these_only < 0.9
+
+
+def packed(right: NDArray[np.bool_]) -> bytes:
+    return np.packbits(right).tobytes()

@@ -164,3 +164,25 @@ def test_the_order_of_jobs_and_variants_changes_no_number() -> None:
     forwards = {each.variant: each for each in contrasts(variants, "a")}
     turned = {name: jobs[::-1] for name, jobs in reversed(variants.items())}
     assert {each.variant: each for each in contrasts(turned, "a")} == forwards
+
+
+def test_new_images_widen_the_interval_of_the_accuracy() -> None:
+    generator = np.random.default_rng(0)
+    right = generator.random((2, 8, 1000)) < 0.98
+    variants = {
+        name: [
+            finished_row(name, seed, test_accuracy=float(row.mean()), test_correct=np.packbits(row).tobytes())
+            for seed, row in enumerate(of_variant)
+        ]
+        for name, of_variant in zip("ab", right, strict=True)
+    }
+    (found,) = contrasts(variants, "a")
+    numbers = accuracy(found)
+    wider = found.accuracy_on_new_images
+    assert wider is not None
+    assert numbers.low is not None
+    assert numbers.high is not None
+    assert wider.low <= numbers.low < numbers.high <= wider.high
+    assert (wider.low + wider.high) / 2 == pytest.approx(numbers.mean)
+    variants["b"][1:] = []
+    assert contrasts(variants, "a")[0].accuracy_on_new_images is None

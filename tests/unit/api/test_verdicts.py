@@ -7,6 +7,7 @@ import pytest
 
 from api.reports.contrasts import contrasts
 from api.reports.verdicts import call
+from models.tables import Job
 from tests.factories import finished_row
 from tests.unit.api.test_contrasts import accuracy, answers, contrast
 
@@ -155,3 +156,30 @@ def test_the_exact_test_has_a_veto() -> None:
     assert numbers.sign_flip_p == 4 / 64
     assert call(numbers) is None
     assert "; the exact sign-flip test does not confirm the t test: p = 0.062); about" in found.verdict
+
+
+def test_a_claim_about_these_images_is_not_one_about_others() -> None:
+    """About the same few of 1,000 images make all the difference in each pair: other images need not."""
+
+    def said(gained: Sequence[int], *, lost: int = 0) -> str:
+        first = np.arange(1000) < 900
+        rows: dict[str, list[Job]] = {"a": [], "b": []}
+        for seed in range(8):
+            second = first.copy()
+            second[:lost] = False
+            second[900 : 900 + gained[seed % len(gained)]] = True
+            for name, right in (("a", first), ("b", second)):
+                correct = np.packbits(right).tobytes()
+                rows[name].append(
+                    finished_row(name, seed, test_accuracy=float(right.mean()), test_correct=correct)
+                )
+        return contrasts(rows, "a")[0].verdict
+
+    few = said([3, 4, 3, 4, 4])
+    assert few.startswith("Test accuracy is higher by 0.35 points (95 % interval")
+    assert "On other test images that need not hold (95 % interval -0.05 to +0.75 for new images" in few
+    assert "On other test images" not in said([30, 31, 32])
+    assert "On other test images" not in said([0, 1, 0])
+    exchanged = said([5, 6, 5], lost=5)
+    assert exchanged.startswith("Test accuracy stays within 0.2 points of the baseline's (+0.04 points")
+    assert "On other test images that need not hold" in exchanged

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
+from statsmodels.regression.linear_model import OLS
 from statsmodels.stats.contingency_tables import mcnemar as statsmodels_mcnemar
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.power import TTestPower
@@ -18,6 +19,7 @@ from models.statistics import (
     estimate,
     holm,
     mcnemar,
+    over_new_cases,
     paired_difference,
     pairs_to_detect,
     proportion_standard_error,
@@ -223,6 +225,34 @@ def test_mcnemar_is_statsmodels(answers: list[tuple[bool, bool]]) -> None:
 def test_mcnemar_needs_the_same_cases() -> None:
     with pytest.raises(ValueError, match="same cases"):
         mcnemar(b"\x00", b"\x00\x00")
+
+
+def test_new_cases_are_statsmodels_two_way_clusters() -> None:
+    first, second = np.random.default_rng(0).random((2, 6, 40)) < [[[0.8]], [[0.7]]]
+    differences = second.astype(float) - first.astype(float)
+    pair, case = np.indices(differences.shape)
+    covariances = []
+    for groups in (pair, case, pair * 40 + case):
+        fitted = OLS(differences.ravel(), np.ones(differences.size)).fit()
+        robust = fitted.get_robustcov_results("cluster", groups=groups.ravel(), use_correction=False)
+        covariances.append(robust.cov_params()[0, 0])
+    # statsmodels divides by n where an unbiased variance takes n - 1.
+    variance = covariances[0] * 6 / 5 + covariances[1] * 40 / 39 - covariances[2]
+    half = stats.t.isf(0.025, 5) * np.sqrt(variance)
+    found = over_new_cases([packed(row) for row in first], [packed(row) for row in second])
+    assert (found.low + found.high) / 2 == pytest.approx(differences.mean())
+    assert (found.high - found.low) / 2 == pytest.approx(half)
+
+
+def test_new_cases_never_make_more_certain() -> None:
+    first, second = np.random.default_rng(1).random((2, 5, 800)) < 0.9
+    found = over_new_cases([packed(row) for row in first], [packed(row) for row in second])
+    of_these = paired_difference(first.mean(axis=1).tolist(), second.mean(axis=1).tolist())
+    assert of_these is not None
+    assert of_these.low is not None
+    assert of_these.high is not None
+    assert found.low <= of_these.low + 1e-12
+    assert found.high >= of_these.high - 1e-12
 
 
 def test_holms_worked_example() -> None:
