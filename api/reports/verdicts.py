@@ -177,7 +177,8 @@ def _interval(confidence: int, low: float | None, high: float | None) -> str:
 
 
 def _more_seeds(number: int) -> str:
-    return f"{number:,} more {'seed' if number == 1 else 'seeds'}"
+    # An estimate of 1,234 is one of about 1,200.
+    return f"{float(f'{number:.2g}'):,.0f} more {'seed' if number == 1 else 'seeds'}"
 
 
 def _p(p: float | None) -> str:

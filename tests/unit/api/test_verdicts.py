@@ -87,6 +87,13 @@ def test_an_unclear_difference_says_how_many_seeds_would_show_one() -> None:
     )
 
 
+def test_a_large_number_of_seeds_is_rounded() -> None:
+    found = contrast([0.9 + gain for gain in scattered(0.5, 2.5, 10)])
+    assert found.equivalence is not None
+    assert found.equivalence.more_seeds == 1736
+    assert "; about 1,700 more seeds would probably show one of 0.2 points." in found.verdict
+
+
 def test_enough_pairs_that_show_nothing_say_that_they_were_enough() -> None:
     assert verdict(scattered(0.13, 0.15, 10)).startswith(
         "Test accuracy: no difference could be shown (+0.13 points, 95 % interval +0.02 to +0.24, "
