@@ -86,16 +86,18 @@ def test_superiority_and_the_relative_difference() -> None:
     found = accuracy(contrast([0.91, 0.92, 0.9, 0.89]))
     assert found.superiority == (1 + 1 + 0.5 + 0) / 4
     assert found.relative == pytest.approx((0.905 - 0.9) / 0.9)
-    negative = contrasts(
-        {
-            "a": [finished_row("a", 0, generalization_gap_loss=-0.01)],
-            "b": [finished_row("b", 0, generalization_gap_loss=0.02)],
-        },
-        "a",
-    )[0].differences
-    assert negative is not None
-    assert negative.generalization_gap_loss.relative is None
-    assert negative.generalization_gap_loss.superiority is None
+    assert accuracy(contrast([0.91])).superiority is None
+
+
+@pytest.mark.parametrize(("baseline", "variant"), [(-0.01, 0.02), (0.02, -0.01), (0.0, 0.02)])
+def test_a_share_of_what_is_not_positive_is_not_told(baseline: float, variant: float) -> None:
+    rows = {
+        name: [finished_row(name, 0, generalization_gap_loss=value)]
+        for name, value in (("a", baseline), ("b", variant))
+    }
+    found = contrasts(rows, "a")[0].differences
+    assert found is not None
+    assert found.generalization_gap_loss.relative is None
 
 
 def test_what_is_detectable_is_found_four_times_in_five_after_the_correction() -> None:
