@@ -1,5 +1,6 @@
 """Sensible things to test with; a test states only what matters to it."""
 
+from dataclasses import asdict
 from typing import Any
 
 from models.database import Database
@@ -8,7 +9,7 @@ from models.records import EpochRecord, LayerRecord, Progress, ResultRecord
 from models.spec import JobSpec
 from models.states import JobState
 from models.store import jobs, queue
-from models.tables import Job
+from models.tables import Job, Result
 from models.techniques import CATALOGUE
 
 _SMALL: dict[str, Any] = {
@@ -148,3 +149,11 @@ def job_in(database: Database, state: JobState) -> str:
             jobs.cancel_job(session, job.id)
             queue.stop(session, job.id, 1)
     return job.id
+
+
+def finished_row(variant: str, seed: int, **changes: Any) -> Job:
+    """A finished job that no database has seen, with that much of its result changed."""
+    job_id = f"job_{variant}_{seed}".replace(" ", "-")
+    test_correct = changes.pop("test_correct", None)
+    result = Result(job_id=job_id, **asdict(result_record(**changes)), test_correct=test_correct)
+    return Job(id=job_id, variant=variant, seed=seed, state=JobState.SUCCEEDED, result=result)

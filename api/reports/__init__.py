@@ -1,1 +1,1 @@
-"""Comparisons of finished jobs: statistics, one typed Comparison, and one renderer for each format."""
+"""Comparisons of finished jobs: one typed Comparison, and one renderer for each format."""

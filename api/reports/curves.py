@@ -5,7 +5,7 @@ from typing import cast
 
 from api.reports.comparison import History
 from api.reports.schemas import BandPoint, Curves, VariantCurves
-from api.reports.statistics import estimate
+from models.statistics import estimate
 from models.tables import Epoch, Job
 
 

@@ -135,15 +135,21 @@ class Difference(Answer):
     high: float | None
     t_p: float | None = Field(description="p of the paired t test")
     t_p_holm: float | None = Field(
-        description="The same, corrected (Holm) for all that this report tests: measures times variants"
+        description="The same, corrected (Holm) for all that this report tests: measures times variants; "
+        "null below six pairs, from which nothing is concluded"
     )
     sign_flip_p: float | None = Field(description="p of the exact sign-flip permutation test")
     d: float | None = Field(description="Mean difference in standard deviations of the differences")
     superiority: float | None = Field(
-        None, description="Share of pairs in which the variant's value is the higher; half of each tie"
+        description="Share of pairs in which the variant's value is the higher; half of each tie"
     )
     detectable: float | None = Field(
-        None, description="Smallest true difference that so many pairs find with a probability of 80 %"
+        description="True difference that so many pairs find with a probability of 80 %, at the level that "
+        "the correction leaves a single test; null below six pairs"
+    )
+    relative: float | None = Field(
+        description="Mean difference as a share of the baseline's mean over these pairs; null unless both "
+        "means are positive"
     )
 
 
@@ -153,11 +159,14 @@ class Equivalence(Answer):
     margin_points: float = Field(description="What counts as no difference worth having, to either side")
     low: float = Field(description="Of the 90 % interval of the difference, in points")
     high: float
-    p: float = Field(description="Of the larger of the two one-sided tests; below 0.05: equivalent")
-    equivalent: bool
+    p: float = Field(
+        description="Of the larger of the two one-sided tests; below 0.05 it is within the margin"
+    )
+    equivalent: bool = Field(description="p is below 0.05, and there are six pairs or more")
     more_seeds: int | None = Field(
         description="How many more pairs would find a true difference of the margin with a probability of "
-        "80 %, if they scatter as these do; 0 if there are enough"
+        "80 %, if they scatter as these do, at the level that the correction leaves a single test; 0 if "
+        "there are enough"
     )
 
 
@@ -168,6 +177,13 @@ class McNemar(Answer):
     only_baseline: int
     only_variant: int
     p: float = Field(description="Exact (binomial), two-sided; for this pair of models alone, uncorrected")
+
+
+class Interval(Answer):
+    """Where a true value lies with a probability of 95 %."""
+
+    low: float
+    high: float
 
 
 class Differences(Answer):
@@ -186,10 +202,15 @@ class Contrast(Answer):
     baseline: str
     seeds: list[int] = Field(description="Seeds that both have finished")
     differences: Differences | None = Field(description="Null without a pair")
-    equivalence: Equivalence | None = Field(
-        None, description="Of test accuracy; null with fewer than two pairs"
+    equivalence: Equivalence | None = Field(description="Of test accuracy; null with fewer than two pairs")
+    accuracy_on_new_images: Interval | None = Field(
+        None,
+        description="Of the difference in test accuracy, in points, for new seeds and new test images alike; "
+        "`differences` speaks of these images only. Null unless two pairs' answers or more are known",
     )
-    mcnemar: list[McNemar] = Field([], description="A test a seed, never pooled; empty if unknown")
+    mcnemar: list[McNemar] = Field(
+        description="A test a seed, never pooled; of the seeds for which both models' answers are known"
+    )
     verdict: str
 
 

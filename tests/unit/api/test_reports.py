@@ -120,48 +120,6 @@ def test_one_seed_shows_what_happened_and_no_more() -> None:
     assert verdict.endswith("One pair: this shows what happened, not what would happen again.")
 
 
-def test_few_seeds_say_what_cannot_be_concluded() -> None:
-    verdict = pairs([(0.90, 0.92), (0.91, 0.94), (0.90, 0.93)]).contrasts[0].verdict
-    assert "3 pairs cannot settle it" in verdict
-    assert "p = 0.25 at best" in verdict
-    assert "lower" not in verdict
-    assert "higher" not in verdict
-
-
-def test_six_clear_pairs_say_higher_and_six_mixed_ones_inconclusive() -> None:
-    clear = [(0.90, 0.920), (0.91, 0.932), (0.90, 0.921), (0.92, 0.938), (0.91, 0.931), (0.90, 0.919)]
-    mixed = [(0.90, 0.92), (0.91, 0.90), (0.90, 0.91), (0.92, 0.91), (0.91, 0.93), (0.90, 0.88)]
-    assert "test accuracy higher (+2.02 points, p < 0.001)" in pairs(clear).contrasts[0].verdict
-    assert "test accuracy inconclusive (+0.17 points" in pairs(mixed).contrasts[0].verdict
-    assert "lower (-2.02 points" in pairs([(b, a) for a, b in clear]).contrasts[0].verdict
-
-
-def test_several_comparisons_are_corrected() -> None:
-    gains = [0.005, 0.015, 0.004, 0.012, 0.010, 0.002]
-    base = [job("a", seed, 0.9) for seed in range(6)]
-
-    def p_of(others: int) -> float | None:
-        variants = {"a": base} | {
-            name: [job(name, seed, 0.9 + gain) for seed, gain in enumerate(gains)] for name in "bcd"[:others]
-        }
-        differences = compared(variants).contrasts[0].differences
-        assert differences is not None
-        assert differences.test_accuracy_points.t_p is not None
-        assert differences.test_accuracy_points.t_p < 0.05
-        return differences.test_accuracy_points.t_p_holm
-
-    alone, among_three = p_of(1), p_of(3)
-    assert alone is not None
-    assert among_three == pytest.approx(3 * alone)
-    variants = {name: [job(name, seed, 0.9) for seed in range(6)] for name in "abc"}
-    assert "Holm-corrected over 2 comparisons" in compared(variants).contrasts[0].verdict
-
-
-def test_identical_models_are_not_called_different() -> None:
-    verdict = pairs([(0.90 + 0.001 * seed, 0.90 + 0.001 * seed) for seed in range(8)]).contrasts[0].verdict
-    assert verdict.count("inconclusive (+0.00") == 4
-
-
 def test_a_repeated_seed_counts_once_with_its_result() -> None:
     retried = job("a", 0, 0.9)
     retried.id = "job_retry"
