@@ -2,8 +2,9 @@
 
     python -m models.retention [--days 30] [--dry-run]
 
-Checkpoints of jobs that have ended always go; a worker that dies at the wrong moment may leave one behind.
-Models and predictions of jobs that finished so many days ago go too; results and histories stay.
+Checkpoints and half-written files of jobs that have ended always go; a worker that dies at the wrong moment
+may leave one behind. Models and predictions of jobs that finished so many days ago go too; results and
+histories stay.
 """
 
 import argparse
@@ -14,7 +15,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import select
 
-from models.artifacts import ArtifactStore, is_checkpoint, job_of
+from models.artifacts import ArtifactStore, is_checkpoint, is_part, job_of
 from models.database import Database
 from models.errors import ServiceUnavailable
 from models.settings import get_settings
@@ -38,7 +39,7 @@ class Pruned:
 
 
 def prune(database: Database, store: ArtifactStore, *, days: float = 0.0, dry_run: bool = False) -> Pruned:
-    """Remove checkpoints of ended jobs and, where `days` is above 0, what older finished jobs keep.
+    """Remove what ended jobs no longer need: checkpoints, half-written files and, past `days` above 0, all.
 
     Raises:
         ServiceUnavailable: the database cannot be reached.
@@ -51,7 +52,8 @@ def prune(database: Database, store: ArtifactStore, *, days: float = 0.0, dry_ru
     useless = [
         name
         for name in files
-        if (finished := ended.get(job_of(name))) and (is_checkpoint(name) or (days and finished < oldest))
+        if (finished := ended.get(job_of(name)))
+        and (is_checkpoint(name) or is_part(name) or (days and finished < oldest))
     ]
     if not dry_run:
         for name in useless:
