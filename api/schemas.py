@@ -168,7 +168,9 @@ class Price(Answer):
 
     parameters: int = Field(description="Trained numbers of the network")
     training_flops: float = Field(description="Floating-point operations of all matrix products of all steps")
-    memory_bytes: int
+    memory_bytes: int = Field(
+        description="Images, weights, gradients, optimizer state, and what a step holds of its batch"
+    )
     estimated_seconds: float | None = Field(
         description="At the pace of the jobs finished here so far; null while there are none"
     )
