@@ -5,7 +5,7 @@ import logging
 import os
 import posixpath
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -105,10 +105,14 @@ class ArtifactStore:
     def _forget(self, job_id: str, names: Callable[[], list[str]]) -> None:
         # The row says already that the job has ended, or is gone: nobody could do anything about a failure.
         try:
-            for name in names():
-                self.remove(name)
+            self.remove_all(names())
         except OSError as error:
             log.warning("files of job %s stay: %s", job_id, error)
+
+    def remove_all(self, names: Iterable[str]) -> None:
+        """Forget all of these."""
+        for name in names:
+            self.remove(name)
 
     def remove(self, name: str) -> None:
         """Forget the bytes under `name`, if they are there."""

@@ -8,8 +8,8 @@ histories stay.
 """
 
 import argparse
-import logging
 import sys
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -22,8 +22,6 @@ from models.settings import get_settings
 from models.states import JobState
 from models.store.transitions import database_now
 from models.tables import Job
-
-log = logging.getLogger(__name__)
 
 _JOBS_A_QUERY = 500
 
@@ -39,13 +37,27 @@ class Pruned:
 
 
 def prune(database: Database, store: ArtifactStore, *, days: float = 0.0, dry_run: bool = False) -> Pruned:
-    """Remove what ended jobs no longer need: checkpoints, half-written files and, past `days` above 0, all.
+    """Remove what ended jobs no longer need.
 
     Raises:
         ServiceUnavailable: the database cannot be reached.
     """
     # The files first: a job that is made after this look has none among them.
     files = store.files()
+    useless, unknown = useless_files(database, files, days=days)
+    if not dry_run:
+        store.remove_all(useless)
+    return Pruned(len(useless), sum(files[name] for name in useless), unknown)
+
+
+def useless_files(database: Database, files: Collection[str], *, days: float) -> tuple[list[str], int]:
+    """Which of `files` can go: of ended jobs checkpoints, half-written files and, past `days` above 0, all.
+
+    Also how many belong to jobs that the database does not know.
+
+    Raises:
+        ServiceUnavailable: the database cannot be reached.
+    """
     ended = _ended(database, sorted({job_of(name) for name in files}))
     with database.read() as session:
         oldest = database_now(session) - timedelta(days=days)
@@ -55,13 +67,7 @@ def prune(database: Database, store: ArtifactStore, *, days: float = 0.0, dry_ru
         if (finished := ended.get(job_of(name)))
         and (is_checkpoint(name) or is_part(name) or (days and finished < oldest))
     ]
-    if not dry_run:
-        for name in useless:
-            store.remove(name)
-    unknown = sum(job_of(name) not in ended for name in files)
-    if useless:
-        log.info("%d file(s) of jobs that have ended are no longer kept", len(useless))
-    return Pruned(len(useless), sum(files[name] for name in useless), unknown)
+    return useless, sum(job_of(name) not in ended for name in files)
 
 
 def _ended(database: Database, job_ids: list[str]) -> dict[str, datetime | None]:

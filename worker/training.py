@@ -178,7 +178,8 @@ class _Run:
         weight_norm = weights.weight_norm(self.program.network)
         # The objective is a mean over the epoch: the weights may be lost while it is still a number. And
         # images that were not trained on may overflow first.
-        _require_numbers(epoch, sums.objective, learned.loss, weight_norm, validation and validation.loss)
+        validation_loss = validation.loss if validation else None
+        _require_numbers(epoch, sums.objective, learned.loss, weight_norm, validation_loss)
         return EpochRecord(
             epoch=epoch,
             objective=sums.objective / rows,
@@ -186,7 +187,7 @@ class _Run:
             batch_accuracy=sums.correct / rows,
             train_loss=learned.loss,
             train_accuracy=learned.accuracy,
-            validation_loss=validation.loss if validation else None,
+            validation_loss=validation_loss,
             validation_accuracy=validation.accuracy if validation else None,
             weight_norm=weight_norm,
             learning_rate=rate,

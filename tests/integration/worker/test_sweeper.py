@@ -6,12 +6,14 @@ import sys
 
 import pytest
 
+from models.artifacts import ArtifactStore
 from models.database import Database
 from models.settings import Settings
 from models.states import JobState
 from models.store import jobs, queue
 from models.tables import Job
-from tests.factories import job_spec
+from tests.factories import finished_job, job_spec
+from worker import forks
 from worker.lease import worker_name
 from worker.sweeper import Sweeper
 
@@ -59,3 +61,26 @@ def test_a_dead_childs_number_that_another_users_process_has_now_stops_no_sweep(
     expired = held_by(database, "another:1/2", lease_seconds=-1)
     Sweeper(database_settings).sweep()
     assert (the(database, reused).state, the(database, expired).state) == (JobState.RUNNING, JobState.QUEUED)
+
+
+def test_a_slow_store_keeps_no_process_from_being_forked(
+    database: Database, database_settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = ArtifactStore(database_settings)
+    crashed = held_by(database, "another:1/2", lease_seconds=-1)
+    with database.write() as session:
+        jobs.get_job(session, crashed).max_crashes = 1
+    forgotten = finished_job(database).id
+    for job_id in (crashed, forgotten):
+        store.put(f"jobs/{job_id}/1/checkpoint-0001-ab.npz", b"1")
+    removed, remove = [], ArtifactStore.remove
+
+    def observed(store: ArtifactStore, name: str) -> None:
+        assert not forks._no_fork.locked()
+        removed.append(name.split("/")[1])
+        remove(store, name)
+
+    monkeypatch.setattr(ArtifactStore, "remove", observed)
+    Sweeper(database_settings).sweep()
+    assert removed == [crashed, forgotten]
+    assert store.files() == {}
