@@ -72,7 +72,10 @@ class Result(Answer):
     validation_loss: float | None = Field(description="Cross-entropy; null where nothing is held out")
     generalization_gap_accuracy: float = Field(description="Training minus test accuracy")
     generalization_gap_loss: float = Field(description="Test minus training loss")
-    best_epoch: int = Field(description="Of the lowest validation loss; the last where nothing is held out")
+    best_epoch: int = Field(
+        description="Of the lowest validation loss, or the best by the measure and `min_delta` of early "
+        "stopping; the last where nothing is held out"
+    )
     reported_epoch: int = Field(description="The epoch whose weights were measured and kept")
     epochs_run: int = Field(description="Fewer than asked for where the training stopped early")
     stop_reason: str = Field(description="`completed` or `early_stopping`")
