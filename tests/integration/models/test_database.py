@@ -1,6 +1,7 @@
 """Clock, zones and transactions of both databases."""
 
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta, timezone
 from threading import Event as Signal
 
@@ -9,6 +10,8 @@ from sqlalchemy import select, update
 from sqlalchemy.exc import IntegrityError
 
 from models.database import Database, DatabaseNow
+from models.errors import ServiceUnavailable
+from models.settings import Settings
 from models.store import jobs
 from models.store.jobs import NewJob
 from models.store.transitions import database_now
@@ -43,6 +46,19 @@ def test_the_clock_moves_within_a_transaction(database: Database) -> None:
         # Until the database's own clock says so, however slow the machine.
         while database_now(session) == first:
             pass
+
+
+def test_more_transactions_than_connections_are_a_service_unavailable(
+    database_settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    crowded = Database(database_settings)
+    monkeypatch.setattr(crowded.engine.pool, "_timeout", 0.05)
+    with ExitStack() as open_ones:
+        for _ in range(15):
+            open_ones.enter_context(crowded.read()).connection()
+        with pytest.raises(ServiceUnavailable), crowded.read() as one_too_many:
+            one_too_many.connection()
+    crowded.close()
 
 
 def test_moments_are_compared_as_moments(database: Database) -> None:
