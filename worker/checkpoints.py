@@ -114,8 +114,12 @@ class Checkpoints:
 
     def newest(self, record: CheckpointRecord) -> Checkpoint | None:
         """The checkpoint that the database names; if it is damaged or gone, the newest sound one before."""
-        files = [path for path in self._store.checkpoints(self._job_id) if _epoch_of(path) <= record.epoch]
-        older = sorted(files, key=_epoch_of, reverse=True)
+        files = self._store.checkpoints(self._job_id)
+        older = sorted(
+            (path for path in files if _epoch_of(path) <= record.epoch), key=_epoch_of, reverse=True
+        )
+        # Other attempts' files too: they can go once two newer ones are there.
+        self._stored = files
         for path, digest in [(record.path, record.sha256), *((path, _digest_of(path)) for path in older)]:
             try:
                 checkpoint = Checkpoint.from_bytes(self._store.get(path, sha256=digest), self._origin)
@@ -125,7 +129,7 @@ class Checkpoints:
             if checkpoint is None:
                 log.warning("%s was written by another engine or release", path)
                 continue
-            self._stored = [path]
+            self._stored = [*(other for other in files if other != path), path]
             return checkpoint
         return None
 

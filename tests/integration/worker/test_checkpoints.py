@@ -130,6 +130,19 @@ def test_a_released_job_goes_on_at_its_checkpoint_and_ends_with_the_same_weights
     assert (job.checkpoint_epoch, job.checkpoint_path) == (None, None)
 
 
+def test_a_job_that_is_interrupted_again_and_again_keeps_two_checkpoints(
+    database: Database, runner: Runner, store: ArtifactStore, asked_after: Callable[[int, Action], None]
+) -> None:
+    job_id = interrupted(database, runner, asked_after, epochs=2)
+    asked_after(4, Action.RELEASE)
+    assert runner.run_next()
+    job = job_now(database, job_id)
+    assert (job.state, job.attempt, job.checkpoint_epoch) == (JobState.QUEUED, 2, 4)
+    kept = sorted(store.checkpoints(job_id))
+    assert [name.rpartition("checkpoint-")[2][:4] for name in kept] == ["0003", "0004"]
+    assert kept[-1] == job.checkpoint_path
+
+
 @pytest.mark.parametrize(("damaged", "goes_on_after"), [(1, 2), (2, 0)])
 def test_a_damaged_checkpoint_is_never_loaded(
     damaged: int,
