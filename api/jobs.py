@@ -261,13 +261,10 @@ def retry_job(
 def delete_job(job_id: JobId, database: DatabaseDep, artifacts: ArtifactsDep) -> None:
     """Remove an ended job with its history, model and predictions; 409 while it has not ended."""
     with database.write() as session:
-        job = store.delete_job(session, job_id)
-        names = [job.checkpoint_path]
-        if job.result is not None:
-            names += [job.result.model_path, job.result.predictions_path]
-    # After the commit: a file without a row is litter, a row without its file is a lie.
-    for name in filter(None, names):
-        artifacts.remove(name)
+        store.delete_job(session, job_id)
+    # After the commit: a file without a row is litter, a row without its file is a lie. All files, not only
+    # those that the row names: a worker that died may have left others, which nobody would find again.
+    artifacts.forget(job_id)
 
 
 @router.get(

@@ -72,7 +72,10 @@ class Result(Answer):
     validation_loss: float | None = Field(description="Cross-entropy; null where nothing is held out")
     generalization_gap_accuracy: float = Field(description="Training minus test accuracy")
     generalization_gap_loss: float = Field(description="Test minus training loss")
-    best_epoch: int = Field(description="Of the lowest validation loss; the last where nothing is held out")
+    best_epoch: int = Field(
+        description="Of the lowest validation loss, or the best by the measure and `min_delta` of early "
+        "stopping; the last where nothing is held out"
+    )
     reported_epoch: int = Field(description="The epoch whose weights were measured and kept")
     epochs_run: int = Field(description="Fewer than asked for where the training stopped early")
     stop_reason: str = Field(description="`completed` or `early_stopping`")
@@ -168,7 +171,9 @@ class Price(Answer):
 
     parameters: int = Field(description="Trained numbers of the network")
     training_flops: float = Field(description="Floating-point operations of all matrix products of all steps")
-    memory_bytes: int
+    memory_bytes: int = Field(
+        description="Images, weights, gradients, optimizer state, and what a step holds of its batch"
+    )
     estimated_seconds: float | None = Field(
         description="At the pace of the jobs finished here so far; null while there are none"
     )

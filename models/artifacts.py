@@ -1,9 +1,12 @@
 """Files that jobs leave behind (models, predictions), in a folder or an object store, through fsspec."""
 
 import hashlib
+import logging
 import os
 import posixpath
 import secrets
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +15,8 @@ from fsspec.implementations.local import LocalFileSystem
 
 from models.errors import NotFound
 from models.settings import Settings
+
+log = logging.getLogger(__name__)
 
 CHECKPOINT = "checkpoint-"
 """What the names of checkpoint files begin with, in the folder of the attempt that wrote them."""
@@ -32,6 +37,12 @@ def is_checkpoint(name: str) -> bool:
     return posixpath.basename(name).startswith(CHECKPOINT)
 
 
+def is_part(name: str) -> bool:
+    """Whether a file was never finished: its writer is at it now, or died."""
+    return name.endswith(_PART)
+
+
+_PART = ".part"
 _JOBS = "jobs"
 
 
@@ -84,14 +95,31 @@ class ArtifactStore:
         return [name for name in self.files(job_id) if is_checkpoint(name)]
 
     def forget_checkpoints(self, job_id: str) -> None:
-        """Remove all checkpoints of a job: it has ended."""
-        for name in self.checkpoints(job_id):
+        """Remove all checkpoints of a job: it has ended. What cannot be removed is logged, and stays."""
+        self._forget(job_id, lambda: self.checkpoints(job_id))
+
+    def forget(self, job_id: str) -> None:
+        """Remove all that a job keeps, of every attempt. What cannot be removed is logged, and stays."""
+        self._forget(job_id, lambda: [*self.files(job_id)])
+
+    def _forget(self, job_id: str, names: Callable[[], list[str]]) -> None:
+        # The row says already that the job has ended, or is gone: nobody could do anything about a failure.
+        try:
+            self.remove_all(names())
+        except OSError as error:
+            log.warning("files of job %s stay: %s", job_id, error)
+
+    def remove_all(self, names: Iterable[str]) -> None:
+        """Forget all of these."""
+        for name in names:
             self.remove(name)
 
     def remove(self, name: str) -> None:
         """Forget the bytes under `name`, if they are there."""
         if self._files.exists(self._path(name)):
-            self._files.rm_file(self._path(name))
+            # Gone by now, where another process clears up too.
+            with suppress(FileNotFoundError):
+                self._files.rm_file(self._path(name))
 
     def _path(self, name: str) -> str:
         return posixpath.join(self._root, name)
@@ -101,7 +129,7 @@ def _write_whole(path: Path, content: bytes) -> None:
     # fsspec's own transaction passes through the system's temporary folder: often another file system, where
     # moving is copying, and half a copy can be seen.
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}{_PART}")
     try:
         with part.open("xb") as file:
             file.write(content)

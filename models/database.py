@@ -6,8 +6,9 @@ from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Engine, create_engine, event, make_url
-from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy import Engine, ExceptionContext, create_engine, event, make_url
+from sqlalchemy.exc import InterfaceError, InternalError, OperationalError
+from sqlalchemy.exc import TimeoutError as NoConnectionFree
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import Session, sessionmaker
 from sqlalchemy.sql.compiler import SQLCompiler
@@ -102,7 +103,19 @@ def make_engine(settings: Settings) -> Engine:
         engine = create_engine(url)
         _prepare_sqlite(engine)
         return engine
-    return create_engine(url, pool_pre_ping=True, connect_args=_POSTGRESQL)
+    engine = create_engine(url, pool_pre_ping=True, connect_args=_POSTGRESQL)
+    event.listen(engine, "handle_error", _notice_lost_connections)
+    return engine
+
+
+# The server that was the primary is a standby now; a transaction was idle for too long and was cut off.
+_AS_GOOD_AS_GONE = {"25006", "25P03"}
+
+
+def _notice_lost_connections(context: ExceptionContext) -> None:
+    # psycopg calls both internal errors. A connection to a former primary would be taken for sound for good.
+    if getattr(context.original_exception, "sqlstate", None) in _AS_GOOD_AS_GONE:
+        context.is_disconnect = True
 
 
 _POSTGRESQL = {
@@ -153,5 +166,13 @@ class Database:
 def _translated() -> Iterator[None]:
     try:
         yield
-    except (OperationalError, InterfaceError) as error:
-        raise ServiceUnavailable("The database cannot be reached; try again shortly.") from error
+    except (OperationalError, InterfaceError, NoConnectionFree) as error:
+        raise _unreachable() from error
+    except InternalError as error:
+        if not error.connection_invalidated:
+            raise
+        raise _unreachable() from error
+
+
+def _unreachable() -> ServiceUnavailable:
+    return ServiceUnavailable("The database cannot be reached; try again shortly.")

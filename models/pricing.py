@@ -16,7 +16,7 @@ class Price:
     training_flops: float
     """Floating-point operations of the matrix products of all steps."""
     memory_bytes: int
-    """Images as 32-bit floats, weights, gradients and optimizer state."""
+    """Images, weights, gradients, optimizer state, and what a step works on; not the program itself."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,8 @@ class _Layer:
     """Units or filters: each has a bias of its own."""
     positions: int
     """How often each weight is used for one image."""
+    patches: int
+    """Numbers that are laid out for one image before the product; 0 for a dense layer."""
     field: str
     """Of the specification's model, that says how large the layer is."""
 
@@ -37,12 +39,29 @@ def price(spec: JobSpec) -> Price:
     layers = _layers(spec.model)
     parameters = sum(layer.weights + layer.outputs for layer in layers)
     parameters += _normalizing(spec) * sum(layer.outputs for layer in layers[:-1])
-    images = spec.dataset.rows + DATASET_ROWS[spec.dataset.name].test
+    rows = DATASET_ROWS[spec.dataset.name]
+    # A byte a pixel, whatever part is trained on; the training images once more on the device.
+    images = (2 * rows.train + rows.test) * PIXELS
+    numbers = _COPIES_OF_WEIGHTS * parameters + spec.training.batch_size * _numbers_an_example(layers)
     return Price(
         parameters=parameters,
         training_flops=float(flops_per_epoch(spec) * spec.training.epochs),
-        memory_bytes=4 * (images * PIXELS + 4 * parameters),
+        memory_bytes=images + 4 * numbers,
     )
+
+
+# Weights, gradients and Adam's two moments.
+_COPIES_OF_WEIGHTS = 4
+# How much of it a step was seen to hold at once, rounded up; docs/decisions/0012-convolution-as-patches.md.
+_COPIES_OF_OUTPUTS = 3
+_COPIES_OF_PATCHES = 1.5
+
+
+def _numbers_an_example(layers: list[_Layer]) -> int:
+    """How many numbers a step holds for each example of its batch."""
+    outputs = sum(layer.outputs * layer.positions for layer in layers)
+    patches = sum(layer.patches for layer in layers)
+    return int(_COPIES_OF_OUTPUTS * outputs + _COPIES_OF_PATCHES * patches)
 
 
 def flops_per_epoch(spec: JobSpec) -> int:
@@ -61,14 +80,15 @@ def _layers(model: Mlp | Cnn) -> list[_Layer]:
     if isinstance(model, Cnn):
         channels, field = 1, "filters"
         for filters in model.filters:
-            found.append(_Layer(model.kernel_size**2 * channels * filters, filters, side**2, field))
+            patch = model.kernel_size**2 * channels
+            found.append(_Layer(patch * filters, filters, side**2, patch * side**2, field))
             channels, side = filters, side // 2  # each convolution is followed by 2x2 pooling
         inputs = side**2 * channels
     for units in model.hidden_units:
         field = "hidden_units"
-        found.append(_Layer(inputs * units, units, 1, field))
+        found.append(_Layer(inputs * units, units, 1, 0, field))
         inputs = units
-    return [*found, _Layer(inputs * CLASSES, CLASSES, 1, field)]
+    return [*found, _Layer(inputs * CLASSES, CLASSES, 1, 0, field)]
 
 
 def _normalizing(spec: JobSpec) -> int:
@@ -102,9 +122,20 @@ def check_budget(spec: JobSpec, settings: Settings) -> Price:
                 f"{settings.max_training_flops:.2g} a job",
             )
         )
+    if cost.memory_bytes > settings.max_memory_mb * _MEGABYTE:
+        errors.append(
+            FieldError(
+                "/training/batch_size",
+                f"{cost.memory_bytes / _MEGABYTE:,.0f} MB of memory, most of it for the examples of a batch; "
+                f"this installation allows {settings.max_memory_mb:,} MB a job",
+            )
+        )
     if errors:
         raise OverBudget(errors)
     return cost
+
+
+_MEGABYTE = 1_000_000
 
 
 def _largest(model: Mlp | Cnn) -> str:

@@ -43,8 +43,9 @@ class ResultRecord:
     """What a finished job is worth; tables.Result names the same columns.
 
     `generalization_gap_accuracy` is training minus test accuracy, `generalization_gap_loss` test minus
-    training loss: both grow with overfitting. `best_epoch` had the best validation loss (the last epoch
-    where nothing is held out); `reported_epoch` is the one whose weights were measured and kept.
+    training loss: both grow with overfitting. `best_epoch` had the best validation loss, or what early
+    stopping found best (the last epoch where nothing is held out); `reported_epoch` is the one whose weights
+    were measured and kept.
     `near_zero_weight_fraction` is the share of kernel weights below 0.001 in size. `compilations` counts
     what XLA compiled for this job: 0 where every compiled function was there already.
     """

@@ -2,27 +2,26 @@
 
     python -m models.retention [--days 30] [--dry-run]
 
-Checkpoints of jobs that have ended always go; a worker that dies at the wrong moment may leave one behind.
-Models and predictions of jobs that finished so many days ago go too; results and histories stay.
+Checkpoints and half-written files of jobs that have ended always go; a worker that dies at the wrong moment
+may leave one behind. Models and predictions of jobs that finished so many days ago go too; results and
+histories stay.
 """
 
 import argparse
-import logging
 import sys
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from sqlalchemy import select
 
-from models.artifacts import ArtifactStore, is_checkpoint, job_of
+from models.artifacts import ArtifactStore, is_checkpoint, is_part, job_of
 from models.database import Database
 from models.errors import ServiceUnavailable
 from models.settings import get_settings
 from models.states import JobState
 from models.store.transitions import database_now
 from models.tables import Job
-
-log = logging.getLogger(__name__)
 
 _JOBS_A_QUERY = 500
 
@@ -38,28 +37,37 @@ class Pruned:
 
 
 def prune(database: Database, store: ArtifactStore, *, days: float = 0.0, dry_run: bool = False) -> Pruned:
-    """Remove checkpoints of ended jobs and, where `days` is above 0, what older finished jobs keep.
+    """Remove what ended jobs no longer need.
 
     Raises:
         ServiceUnavailable: the database cannot be reached.
     """
     # The files first: a job that is made after this look has none among them.
     files = store.files()
+    useless, unknown = useless_files(database, files, days=days)
+    if not dry_run:
+        store.remove_all(useless)
+    return Pruned(len(useless), sum(files[name] for name in useless), unknown)
+
+
+def useless_files(database: Database, files: Collection[str], *, days: float) -> tuple[list[str], int]:
+    """Which of `files` can go: of ended jobs checkpoints, half-written files and, past `days` above 0, all.
+
+    Also how many belong to jobs that the database does not know.
+
+    Raises:
+        ServiceUnavailable: the database cannot be reached.
+    """
     ended = _ended(database, sorted({job_of(name) for name in files}))
     with database.read() as session:
         oldest = database_now(session) - timedelta(days=days)
     useless = [
         name
         for name in files
-        if (finished := ended.get(job_of(name))) and (is_checkpoint(name) or (days and finished < oldest))
+        if (finished := ended.get(job_of(name)))
+        and (is_checkpoint(name) or is_part(name) or (days and finished < oldest))
     ]
-    if not dry_run:
-        for name in useless:
-            store.remove(name)
-    unknown = sum(job_of(name) not in ended for name in files)
-    if useless:
-        log.info("%d file(s) of jobs that have ended are no longer kept", len(useless))
-    return Pruned(len(useless), sum(files[name] for name in useless), unknown)
+    return useless, sum(job_of(name) not in ended for name in files)
 
 
 def _ended(database: Database, job_ids: list[str]) -> dict[str, datetime | None]:

@@ -52,11 +52,18 @@ class Settings(BaseSettings):
     keep_artifacts_days: float = Field(
         0.0,
         ge=0,
+        le=36_500,
         description="Days after which a finished job's model and predictions are removed; 0: never",
     )
     max_parameters: int = Field(20_000_000, ge=1, description="Largest network that a job may ask for")
     max_training_flops: float = Field(
         1e16, gt=0, description="Most floating-point operations that a job may ask for"
+    )
+    max_memory_mb: int = Field(
+        4_000,
+        ge=1,
+        description="Most megabytes that a job's images, weights and batches may take; each training process "
+        "takes about 1,100 more",
     )
     max_experiment_jobs: int = Field(1_000, ge=1, description="Most jobs that one experiment may create")
     max_body_bytes: int = Field(65_536, ge=1024, description="Largest request body that the API reads")

@@ -20,7 +20,7 @@ from worker.sweeper import Sweeper
 
 log = logging.getLogger(__name__)
 
-_RELEASE_RETRY_SECONDS = 1.0
+_RELEASE_SECONDS = 1.0
 
 
 def make_app(settings: Settings) -> Celery:
@@ -56,17 +56,21 @@ def release_jobs(**_: Any) -> None:
 
 
 def _release_all(worker: str) -> None:
-    """Ask for the release of a worker's jobs, until the database has heard it or the worker has ended."""
+    """Ask for the release of a worker's jobs, again and again until the worker has ended.
+
+    Not only once: a process that is still starting may claim a job after it, and an owner who pauses and
+    resumes a job takes back what was asked before.
+    """
     while True:
         try:
             with database_between_forks(get_settings()) as database, database.write() as session:
                 count = queue.release_all(session, worker)
         except ServiceUnavailable as error:
             log.warning("could not release this worker's jobs yet: %s", error.message)
-            time.sleep(_RELEASE_RETRY_SECONDS)
         else:
-            log.info("%d job(s) go back into the queue", count)
-            return
+            if count:
+                log.info("%d job(s) go back into the queue", count)
+        time.sleep(_RELEASE_SECONDS)
 
 
 @signals.worker_ready.connect

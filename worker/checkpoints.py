@@ -11,6 +11,7 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from importlib.metadata import version
 from typing import Any
 
 import numpy as np
@@ -52,7 +53,7 @@ class Checkpoint:
 
     @classmethod
     def from_bytes(cls, content: bytes, origin: dict[str, Any]) -> "Checkpoint | None":
-        """What `to_bytes` wrote; None if it was written by another engine or for another specification."""
+        """What `to_bytes` wrote; None if another engine or release wrote it, or for another specification."""
         with np.load(io.BytesIO(content), allow_pickle=False) as file:
             about = json.loads(file["about"].tobytes())
             if about["origin"] != origin:
@@ -79,7 +80,8 @@ class Checkpoints:
         every_seconds: float,
     ) -> None:
         self._store, self._job_id, self._attempt = store, job_id, attempt
-        self._origin = {"spec_hash": spec_hash, **asdict(engine)}
+        # Another release may train in another way, or keep other arrays.
+        self._origin = {"spec_hash": spec_hash, "regbench": version("regbench"), **asdict(engine)}
         self._every_seconds = every_seconds
         self._kept_at = time.monotonic()
         self._stored: list[str] = []
@@ -112,18 +114,22 @@ class Checkpoints:
 
     def newest(self, record: CheckpointRecord) -> Checkpoint | None:
         """The checkpoint that the database names; if it is damaged or gone, the newest sound one before."""
-        files = [path for path in self._store.checkpoints(self._job_id) if _epoch_of(path) <= record.epoch]
-        older = sorted(files, key=_epoch_of, reverse=True)
+        files = self._store.checkpoints(self._job_id)
+        older = sorted(
+            (path for path in files if _epoch_of(path) <= record.epoch), key=_epoch_of, reverse=True
+        )
+        # Other attempts' files too: they can go once two newer ones are there.
+        self._stored = files
         for path, digest in [(record.path, record.sha256), *((path, _digest_of(path)) for path in older)]:
             try:
                 checkpoint = Checkpoint.from_bytes(self._store.get(path, sha256=digest), self._origin)
-            except (NotFound, OSError, ValueError, KeyError) as error:
+            except (NotFound, OSError, ValueError, KeyError, TypeError) as error:
                 log.warning("%s cannot be used: %s", path, error)
                 continue
             if checkpoint is None:
-                log.warning("%s was written by another engine", path)
+                log.warning("%s was written by another engine or release", path)
                 continue
-            self._stored = [path]
+            self._stored = [*(other for other in files if other != path), path]
             return checkpoint
         return None
 

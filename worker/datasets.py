@@ -19,8 +19,9 @@ Labels = NDArray[np.int32]
 Rows = NDArray[np.intp]
 
 # Streams of random numbers that are drawn from one split seed, each for its own purpose, so that asking for
-# a subset does not change the noise.
-_SUBSET, _SPLIT, _NOISE, _MEASURED = 1, 2, 3, 4
+# a subset does not change the noise. The two that permute rows lie beyond any epoch's number: epochs draw
+# their orders from [job seed, epoch], and the third one would visit all noisy labels first.
+_SUBSET, _SPLIT, _NOISE, _MEASURED = 1, 2, 1_003, 1_004
 _MNIST_5K_SEED = 5_000
 _TEST_IMAGES_A_CLASS = 100
 # Without validation data, this many training examples are measured after each epoch.

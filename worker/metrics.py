@@ -22,8 +22,9 @@ class Scores:
 
 
 def log_probabilities(logits: Logits) -> Array:
-    """Log-softmax (n, 10), without overflow."""
-    shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
+    """Log-softmax (n, 10), without overflow; not a number where logits are infinite."""
+    with np.errstate(invalid="ignore"):
+        shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
     normalized: Array = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
     return normalized
 

@@ -9,7 +9,7 @@ from models.artifacts import ArtifactStore
 from models.database import Database
 from models.doorbell import ring
 from models.errors import ServiceUnavailable
-from models.retention import prune
+from models.retention import useless_files
 from models.settings import Settings
 from models.store.rescue import holders, rescue_abandoned, unheard_jobs
 from worker.forks import database_between_forks
@@ -52,16 +52,29 @@ class Sweeper:
         """Rescue abandoned jobs, ring again for those that nobody has heard of, and clear up now and then."""
         try:
             with database_between_forks(self._settings) as database:
-                self._sweep(database)
-                if time.monotonic() >= self._prune_from:
-                    self._prune_from = time.monotonic() + _PRUNE_SECONDS
-                    prune(database, ArtifactStore(self._settings), days=self._settings.keep_artifacts_days)
+                ended = self._sweep(database)
+            # Files without the database: a slow store must not keep the worker from forking.
+            for job_id in ended:
+                ArtifactStore(self._settings).forget_checkpoints(job_id)
+            if time.monotonic() >= self._prune_from:
+                self._prune_from = time.monotonic() + _PRUNE_SECONDS
+                self._prune(ArtifactStore(self._settings))
         except ServiceUnavailable as error:
             log.warning("%s", error.message)
             # While the database was away no worker could renew its lease; each gets time to do so.
             self._rescue_from = time.monotonic() + self._settings.lease_seconds
 
-    def _sweep(self, database: Database) -> None:
+    def _prune(self, store: ArtifactStore) -> None:
+        files = store.files()
+        with database_between_forks(self._settings) as database:
+            useless, _ = useless_files(database, files, days=self._settings.keep_artifacts_days)
+        store.remove_all(useless)
+        if useless:
+            log.info("%d file(s) of jobs that have ended are no longer kept", len(useless))
+
+    def _sweep(self, database: Database) -> list[str]:
+        """Returns the jobs that it has brought to their end."""
+        ended: list[str] = []
         if time.monotonic() >= self._rescue_from:
             with database.write() as session:
                 rescued = rescue_abandoned(session, _dead(holders(session, worker_name(os.getpid()))))
@@ -69,13 +82,14 @@ class Sweeper:
                 log.warning("job %s was abandoned by its worker and waits for another", job_id)
             for job_id in rescued.ended:
                 log.warning("job %s was abandoned by its worker and has ended", job_id)
-                ArtifactStore(self._settings).forget_checkpoints(job_id)
+            ended = rescued.ended
         with database.read() as session:
             unheard = unheard_jobs(
                 session, older_than_seconds=self._settings.bell_seconds, limit=_BELLS_A_SWEEP
             )
         if unheard:
             ring(database, self._settings, unheard, only_if_silent=True)
+        return ended
 
 
 def _dead(holders: list[str]) -> set[str]:
@@ -88,4 +102,6 @@ def _alive(pid: int) -> bool:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
+    except PermissionError:
+        pass  # somebody else's process has the number by now: its lease decides
     return True

@@ -176,13 +176,10 @@ class _Run:
         sums, rows = self.program.sums(), len(self.division.train)
         learned, validation = self._scores(self.division.measured), self._validation_scores()
         weight_norm = weights.weight_norm(self.program.network)
-        # The objective is a mean over the epoch: the weights may be lost while it is still a number.
-        if not all(map(math.isfinite, (sums.objective, learned.loss, weight_norm))):
-            raise TrainingFailed(
-                "diverged",
-                f"The loss stopped being a number in epoch {epoch}; lower training.optimizer.learning_rate.",
-                retryable=False,
-            )
+        # The objective is a mean over the epoch: the weights may be lost while it is still a number. And
+        # images that were not trained on may overflow first.
+        validation_loss = validation.loss if validation else None
+        _require_numbers(epoch, sums.objective, learned.loss, weight_norm, validation_loss)
         return EpochRecord(
             epoch=epoch,
             objective=sums.objective / rows,
@@ -190,7 +187,7 @@ class _Run:
             batch_accuracy=sums.correct / rows,
             train_loss=learned.loss,
             train_accuracy=learned.accuracy,
-            validation_loss=validation.loss if validation else None,
+            validation_loss=validation_loss,
             validation_accuracy=validation.accuracy if validation else None,
             weight_norm=weight_norm,
             learning_rate=rate,
@@ -216,10 +213,12 @@ class _Run:
         network, test = self.program.network, self.division.test
         logits = self.program.logits(test.images)
         probabilities = np.exp(log_probabilities(logits))
+        train, tested = self._scores(self.division.train), scores(logits, test.labels)
+        _require_numbers(self.epochs_done, train.loss, tested.loss)
         return Outcome(
-            train=self._scores(self.division.train),
+            train=train,
             validation=self._validation_scores(),
-            test=scores(logits, test.labels),
+            test=tested,
             test_brier=brier(probabilities, test.labels),
             test_ece=expected_calibration_error(probabilities, test.labels),
             test_probabilities=probabilities,
@@ -240,6 +239,16 @@ class _Run:
             training_flops=float(flops_per_epoch(self.spec) * self.epochs_done),
             model=exported(self.spec, network),
         )
+
+
+def _require_numbers(epoch: int, *measured: float | None) -> None:
+    if all(value is None or math.isfinite(value) for value in measured):
+        return
+    raise TrainingFailed(
+        "diverged",
+        f"The loss stopped being a number in epoch {epoch}; lower training.optimizer.learning_rate.",
+        retryable=False,
+    )
 
 
 @dataclass(frozen=True)

@@ -280,7 +280,7 @@ def _ask(session: Session, job: Job, action: Action) -> Job:
 
 
 def delete_job(session: Session, job_id: str) -> Job:
-    """Remove an ended job with its history; returns it, so that its artifacts can follow.
+    """Remove an ended job with its history, and return it as it was; its artifacts stay.
 
     Raises:
         NotFound: there is no such job.

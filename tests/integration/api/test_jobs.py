@@ -12,10 +12,11 @@ from sqlalchemy import null, update
 from models.artifacts import ArtifactStore
 from models.database import Database
 from models.settings import Settings
+from models.states import JobState
 from models.store import queue
 from models.store.transitions import get_job
 from models.tables import Result
-from tests.factories import finish_job, finished_job, job_spec, result_record
+from tests.factories import finish_job, finished_job, job_in, job_spec, result_record
 
 FIELDS = [
     *["id", "name", "state", "requested_action", "spec", "spec_hash", "experiment_id", "variant"],
@@ -273,16 +274,31 @@ def test_the_model_can_be_fetched_and_goes_with_its_job(
     client: httpx.Client, database: Database, database_settings: Settings
 ) -> None:
     artifacts = ArtifactStore(database_settings)
-    digest = artifacts.put("jobs/x/1/model.keras", b"a model")
-    result = result_record(model_path="jobs/x/1/model.keras", model_sha256=digest)
-    job_id = finished_job(database, result=result).id
+    job_id = job_in(database, JobState.QUEUED)
+    model = f"jobs/{job_id}/2/model.keras"
+    digest = artifacts.put(model, b"a model")
+    finish_job(database, job_id, result=result_record(model_path=model, model_sha256=digest))
+    # What an attempt left behind that died, and what another job keeps.
+    artifacts.put(f"jobs/{job_id}/1/checkpoint-0003-ab.npz", b"1")
+    artifacts.put("jobs/job_other/1/model.keras", b"another model")
     answer = client.get(f"/v1/jobs/{job_id}/model")
     assert hashlib.sha256(answer.content).hexdigest() == digest
     assert f"{job_id}.keras" in answer.headers["Content-Disposition"]
     assert client.delete(f"/v1/jobs/{job_id}").status_code == 204
     assert client.get(f"/v1/jobs/{job_id}").status_code == 404
     assert client.delete(f"/v1/jobs/{job_id}").status_code == 404
-    assert not list(database_settings.home.rglob("model.keras"))
+    assert [*artifacts.files()] == ["jobs/job_other/1/model.keras"]
+
+
+def test_a_store_that_cannot_be_written_does_not_undo_a_cancel(
+    client: httpx.Client, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(_store: ArtifactStore, _job_id: str) -> list[str]:
+        raise PermissionError("read-only")
+
+    monkeypatch.setattr(ArtifactStore, "checkpoints", fails)
+    answer = client.post(f"/v1/jobs/{job_in(database, JobState.PAUSED)}/cancel")
+    assert (answer.status_code, answer.json()["state"]) == (200, "cancelled")
 
 
 def test_a_job_without_a_model_says_so(client: httpx.Client) -> None:

@@ -1,14 +1,18 @@
 """Clock, zones and transactions of both databases."""
 
+import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta, timezone
 from threading import Event as Signal
 
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import select, text, update
 from sqlalchemy.exc import IntegrityError
 
 from models.database import Database, DatabaseNow
+from models.errors import ServiceUnavailable
+from models.settings import Settings
 from models.store import jobs
 from models.store.jobs import NewJob
 from models.store.transitions import database_now
@@ -16,8 +20,10 @@ from models.tables import Experiment, Job
 from tests.factories import job_spec
 
 
-def create(database: Database) -> str:
+def create(database: Database, after_seconds: float = 0.0) -> str:
     with database.write() as session:
+        database_now(session)
+        time.sleep(after_seconds)
         return jobs.create_jobs(session, [NewJob(job_spec())])[0].id
 
 
@@ -43,6 +49,36 @@ def test_the_clock_moves_within_a_transaction(database: Database) -> None:
         # Until the database's own clock says so, however slow the machine.
         while database_now(session) == first:
             pass
+
+
+def test_more_transactions_than_connections_are_a_service_unavailable(
+    database_settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    crowded = Database(database_settings)
+    monkeypatch.setattr(crowded.engine.pool, "_timeout", 0.05)
+    with ExitStack() as open_ones:
+        for _ in range(15):
+            open_ones.enter_context(crowded.read()).connection()
+        with pytest.raises(ServiceUnavailable), crowded.read() as one_too_many:
+            one_too_many.connection()
+    crowded.close()
+
+
+@pytest.mark.parametrize("database_settings", ["postgresql"], indirect=True)
+@pytest.mark.parametrize(
+    ("setting", "seconds"),
+    [("default_transaction_read_only = on", 0.0), ("idle_in_transaction_session_timeout = 100", 1.0)],
+    ids=["a standby", "cut off"],
+)
+def test_a_connection_that_can_no_longer_be_used_is_replaced(
+    database: Database, setting: str, seconds: float
+) -> None:
+    """What a connection sees after a failover, and a process that was frozen in a transaction."""
+    with database.write() as session:
+        session.execute(text(f"SET SESSION {setting}"))
+    with pytest.raises(ServiceUnavailable):
+        create(database, after_seconds=seconds)
+    assert create(database)
 
 
 def test_moments_are_compared_as_moments(database: Database) -> None:

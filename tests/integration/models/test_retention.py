@@ -54,6 +54,16 @@ def test_checkpoints_of_ended_jobs_go_and_all_else_stays(database: Database, sto
     assert forgotten not in store.files()
 
 
+def test_half_written_files_go_with_the_end_of_their_job(database: Database, store: ArtifactStore) -> None:
+    _, model = finished(database, store, days_ago=1)
+    needed = running(database, store)
+    folder, writing = model.rpartition("/")[0], f"{needed.rpartition('/')[0]}/.model.keras.1f.part"
+    for name in (f"{folder}/.checkpoint-0003-cd.npz.0a.part", f"{folder}/.model.keras.0b.part", writing):
+        store.put(name, b"12")
+    assert prune(database, store).files == 3
+    assert set(store.files()) == {model, needed, writing}
+
+
 def test_models_go_after_so_many_days(database: Database, store: ArtifactStore) -> None:
     finished(database, store, days_ago=31)
     _, young_model = finished(database, store, days_ago=29)

@@ -1,6 +1,7 @@
 """A job that is interrupted goes on where it was: same weights, each epoch once, and no file left behind."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from models.states import Action, JobState
 from models.store import jobs
 from models.tables import Job
 from tests.factories import job_spec
+from worker import checkpoints
 from worker.checkpoints import Checkpoint
 from worker.lease import Lease
 from worker.runner import Runner
@@ -128,6 +130,19 @@ def test_a_released_job_goes_on_at_its_checkpoint_and_ends_with_the_same_weights
     assert (job.checkpoint_epoch, job.checkpoint_path) == (None, None)
 
 
+def test_a_job_that_is_interrupted_again_and_again_keeps_two_checkpoints(
+    database: Database, runner: Runner, store: ArtifactStore, asked_after: Callable[[int, Action], None]
+) -> None:
+    job_id = interrupted(database, runner, asked_after, epochs=2)
+    asked_after(4, Action.RELEASE)
+    assert runner.run_next()
+    job = job_now(database, job_id)
+    assert (job.state, job.attempt, job.checkpoint_epoch) == (JobState.QUEUED, 2, 4)
+    kept = sorted(store.checkpoints(job_id))
+    assert [name.rpartition("checkpoint-")[2][:4] for name in kept] == ["0003", "0004"]
+    assert kept[-1] == job.checkpoint_path
+
+
 @pytest.mark.parametrize(("damaged", "goes_on_after"), [(1, 2), (2, 0)])
 def test_a_damaged_checkpoint_is_never_loaded(
     damaged: int,
@@ -164,6 +179,39 @@ def test_a_torn_checkpoint_is_never_loaded(
     job = job_now(database, job_id)
     assert job.state == JobState.SUCCEEDED
     assert history(database, job_id) == list(range(1, job.epochs_done + 1))
+
+
+def test_a_checkpoint_of_another_release_is_not_gone_on_from(
+    database: Database,
+    runner: Runner,
+    asked_after: Callable[[int, Action], None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    job_id = interrupted(database, runner, asked_after)
+    monkeypatch.setattr(checkpoints, "version", lambda _package: "999.0")
+    runner.run_next()
+    with database.read() as session:
+        assert {epoch.attempt for epoch in jobs.epochs_of(session, job_id)} == {2}
+    assert job_now(database, job_id).state == JobState.SUCCEEDED
+
+
+def test_a_checkpoint_whose_history_has_other_fields_is_not_gone_on_from(
+    database: Database,
+    runner: Runner,
+    asked_after: Callable[[int, Action], None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Between two states of the code that call themselves the same release."""
+
+    def older_fields(record: object) -> dict[str, object]:
+        return asdict(record) | ({"then_known_as": 1} if isinstance(record, EpochRecord) else {})
+
+    with monkeypatch.context() as older:
+        older.setattr(checkpoints, "asdict", older_fields)
+        job_id = interrupted(database, runner, asked_after)
+    runner.run_next()
+    job = job_now(database, job_id)
+    assert (job.state, job.error_message) == (JobState.SUCCEEDED, None)
 
 
 def test_a_disk_that_is_full_costs_the_checkpoint_and_not_the_job(

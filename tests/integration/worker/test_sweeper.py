@@ -4,21 +4,25 @@ import os
 import subprocess
 import sys
 
+import pytest
+
+from models.artifacts import ArtifactStore
 from models.database import Database
 from models.settings import Settings
 from models.states import JobState
 from models.store import jobs, queue
 from models.tables import Job
-from tests.factories import job_spec
+from tests.factories import finished_job, job_spec
+from worker import forks
 from worker.lease import worker_name
 from worker.sweeper import Sweeper
 
 
-def held_by(database: Database, owner: str) -> str:
-    """A job whose lease runs for another hour."""
+def held_by(database: Database, owner: str, lease_seconds: float = 3600) -> str:
+    """A job whose lease runs for another hour, where nothing else is said."""
     with database.write() as session:
         (job,) = jobs.create_jobs(session, [jobs.NewJob(job_spec())])
-        assert queue.claim(session, job.id, owner=owner, lease_seconds=3600)
+        assert queue.claim(session, job.id, owner=owner, lease_seconds=lease_seconds)
     return job.id
 
 
@@ -44,3 +48,39 @@ def test_a_childs_death_is_noticed_though_its_lease_runs_on(
     with database.read() as session:
         last = jobs.events_of(session, orphan)[-1]
     assert last.detail["reason"] == "process_died"
+
+
+def test_a_dead_childs_number_that_another_users_process_has_now_stops_no_sweep(
+    database: Database, database_settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def not_ours(_pid: int, _signal: int) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(os, "kill", not_ours)
+    reused = held_by(database, f"{worker_name(os.getpid())}/1")
+    expired = held_by(database, "another:1/2", lease_seconds=-1)
+    Sweeper(database_settings).sweep()
+    assert (the(database, reused).state, the(database, expired).state) == (JobState.RUNNING, JobState.QUEUED)
+
+
+def test_a_slow_store_keeps_no_process_from_being_forked(
+    database: Database, database_settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = ArtifactStore(database_settings)
+    crashed = held_by(database, "another:1/2", lease_seconds=-1)
+    with database.write() as session:
+        jobs.get_job(session, crashed).max_crashes = 1
+    forgotten = finished_job(database).id
+    for job_id in (crashed, forgotten):
+        store.put(f"jobs/{job_id}/1/checkpoint-0001-ab.npz", b"1")
+    removed, remove = [], ArtifactStore.remove
+
+    def observed(store: ArtifactStore, name: str) -> None:
+        assert not forks._no_fork.locked()
+        removed.append(name.split("/")[1])
+        remove(store, name)
+
+    monkeypatch.setattr(ArtifactStore, "remove", observed)
+    Sweeper(database_settings).sweep()
+    assert removed == [crashed, forgotten]
+    assert store.files() == {}

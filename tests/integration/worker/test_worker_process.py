@@ -150,3 +150,19 @@ def test_a_worker_that_is_asked_to_stop_while_the_database_is_away_puts_its_job_
         process.wait(DEADLINE_SECONDS)
     job = now(database, job_id)
     assert (job.state, job.attempt, job.crashes) == (JobState.QUEUED, 1, 0), log.read_text()
+
+
+@pytest.mark.parametrize("database_settings", ["postgresql"], indirect=True)
+def test_a_job_that_is_claimed_while_its_worker_stops_goes_back_too(
+    settings_with_broker: Settings, database: Database, tmp_path: Path
+) -> None:
+    """A bell is heard, and SIGTERM comes while TensorFlow is still being imported: before the claim."""
+    job_id = queued(database, job_spec(training={"epochs": 1000}))
+    log = tmp_path / "worker.log"
+    with worker(settings_with_broker, log) as process:
+        wait_until(lambda: "received" in log.read_text())
+        assert now(database, job_id).state == JobState.QUEUED
+        process.terminate()
+        process.wait(DEADLINE_SECONDS)
+    job = now(database, job_id)
+    assert (job.state, job.crashes) == (JobState.QUEUED, 0), log.read_text()

@@ -1,3 +1,4 @@
+import math
 from typing import Any
 
 import pytest
@@ -88,8 +89,31 @@ def test_operations_of_the_seed_network() -> None:
 
 
 def test_memory_of_the_seed_network() -> None:
-    numbers = 70_000 * 784 + 4 * 669_706  # images; weights, gradients and Adam's two moments
-    assert price(SEED_NETWORK).memory_bytes == 4 * numbers
+    images = (2 * 60_000 + 10_000) * 784  # bytes; the training images also on the device
+    weights = 4 * 669_706  # gradients and Adam's two moments too
+    batch = 32 * 3 * (512 + 512 + 10)
+    assert price(SEED_NETWORK).memory_bytes == images + 4 * (weights + batch)
+
+
+def test_a_convolutions_patches_take_memory() -> None:
+    images, parameters = (2 * 4_000 + 1_000) * 784, price(job_spec(model=CNN)).parameters
+    outputs = 4 * 28 * 28 + 6 * 14 * 14 + 8 + 10
+    patches = 9 * 28 * 28 + 9 * 4 * 14 * 14
+    batch = 100 * int(3 * outputs + 1.5 * patches)
+    spec = job_spec(model=CNN, training={"batch_size": 100})
+    assert price(spec).memory_bytes == images + 4 * (4 * parameters + batch)
+
+
+def test_a_batch_that_no_worker_could_hold_is_refused(settings: Settings) -> None:
+    """Patches of the second convolution alone: 4,096 x 14 x 14 x 25 x 256 numbers, 20 GB."""
+    model = CNN | {"filters": [256, 256], "kernel_size": 5}
+    huge = JobSpec.model_validate({"model": model, "training": {"batch_size": 4096, "epochs": 1}})
+    with pytest.raises(OverBudget) as refused:
+        check_budget(huge, settings)
+    (error,) = refused.value.errors
+    assert error.pointer == "/training/batch_size"
+    assert "43,772 MB of memory" in error.detail
+    assert "allows 4,000 MB" in error.detail
 
 
 def test_a_subset_costs_less() -> None:
@@ -100,7 +124,11 @@ def test_a_subset_costs_less() -> None:
 
 def test_a_job_at_the_limit_is_accepted(settings: Settings) -> None:
     cost = price(SEED_NETWORK)
-    limits = {"max_parameters": cost.parameters, "max_training_flops": cost.training_flops}
+    limits = {
+        "max_parameters": cost.parameters,
+        "max_training_flops": cost.training_flops,
+        "max_memory_mb": math.ceil(cost.memory_bytes / 1e6),
+    }
     assert check_budget(SEED_NETWORK, settings.model_copy(update=limits)) == cost
 
 

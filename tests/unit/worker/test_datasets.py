@@ -11,6 +11,7 @@ from models.settings import Settings
 from models.spec import DatasetSpec
 from worker import datasets
 from worker.datasets import Dataset, divide, idx_sha256, load
+from worker.seeds import epoch_order
 
 
 def test_mnist_5k_is_balanced_and_its_test_images_are_not_trained_on(mnist_5k: Dataset) -> None:
@@ -95,6 +96,18 @@ def test_label_noise_replaces_the_share_and_a_tenth_of_it_stays_right(
     assert clean.validation is not None
     assert np.array_equal(noisy.validation.labels, clean.validation.labels)
     assert np.array_equal(noisy.test.labels, clean.test.labels)
+
+
+def test_no_epoch_visits_the_noisy_labels_or_the_measured_rows_first(mnist_5k: Dataset) -> None:
+    clean = divide(mnist_5k, DatasetSpec(name="mnist_5k"))
+    noisy = divide(mnist_5k, DatasetSpec(name="mnist_5k", label_noise=0.4))
+    is_noisy = clean.train.labels != noisy.train.labels
+    is_measured = np.isin(clean.train.rows, clean.measured.rows)
+    for epoch in range(1, 1001):
+        first_half = epoch_order(0, epoch, 3200)[:1600]
+        # Half of each lies in the first half of an order that knows nothing of it: 0.5 +- 0.015.
+        assert float(is_noisy[first_half].sum() / is_noisy.sum()) == pytest.approx(0.5, abs=0.1)
+        assert float(is_measured[first_half].sum() / is_measured.sum()) == pytest.approx(0.5, abs=0.1)
 
 
 def test_measured_rows_are_as_many_as_validation_has_and_fixed(mnist_5k: Dataset) -> None:

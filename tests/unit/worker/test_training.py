@@ -15,7 +15,7 @@ from tests.factories import EVERY_TECHNIQUE_TOGETHER, epoch_record, job_spec
 from worker.checkpoints import Checkpoint
 from worker.compiled import Programs, program_shape
 from worker.datasets import Dataset, divide
-from worker.network import StockLayers, build_network, set_initial_weights
+from worker.network import StockLayers, build_network, kernels, set_initial_weights
 from worker.seeds import epoch_order
 from worker.training import Outcome, train
 
@@ -491,6 +491,37 @@ def test_a_loss_that_is_no_number_fails_with_what_to_do(mnist_5k: Dataset, progr
     tame = JobSpec.model_validate(merge_patch(spec.model_dump(mode="json"), gentle))
     assert program_shape(tame) == program_shape(spec)
     assert run(tame, mnist_5k, programs).test.accuracy > 0.7
+
+
+@pytest.mark.parametrize("part", ["validation", "test"])
+def test_a_loss_that_is_no_number_on_images_not_trained_on_fails_too(
+    part: str, mnist_5k: Dataset, programs: Programs
+) -> None:
+    """A pixel that is black in all training images has a weight that overflows where it is lit."""
+    spec = job_spec(dataset={"train_samples": 100, "validation_fraction": 0.5}, training={"epochs": 2})
+    division = divide(mnist_5k, spec.dataset)
+    assert division.validation is not None
+    seen, held_out = division.train.images.any(axis=0), division.validation.images.any(axis=0)
+    if part == "test":
+        seen, held_out = seen | held_out, division.test.images.any(axis=0)
+    (pixel, *_) = np.flatnonzero(held_out & ~seen)
+
+    class Vandal(Notes):
+        def epoch_ended(
+            self, record: EpochRecord, progress: Progress, checkpoint: Callable[[], Checkpoint]
+        ) -> None:
+            super().epoch_ended(record, progress, checkpoint)
+            if len(self.epochs) == (1 if part == "validation" else 2):
+                first, *_, last = kernels(network)
+                last.assign(last * 1e4)
+                rows = first.numpy()
+                rows[pixel] = 3e38
+                first.assign(rows)
+
+    network = programs.of(spec).network
+    with pytest.raises(TrainingFailed, match="stopped being a number in epoch 2") as failure:
+        run(spec, mnist_5k, programs, Vandal())
+    assert failure.value.code == "diverged"
 
 
 def test_progress_rises_to_one_and_an_observer_can_end_the_training(
