@@ -17,9 +17,9 @@ from api.reports.schemas import (
     Measures,
     VariantReport,
 )
-from api.reports.statistics import PairedDifference, paired_difference
 from api.reports.subjects import techniques_in_words
-from api.reports.verdicts import ALPHA, PAIRS_FOR_EXACT_TEST
+from api.reports.verdicts import call
+from models.statistics import FEWEST_PAIRS, PairedDifference, paired_difference
 
 # A loss of accuracy up to here is a fair price for what a task needs besides; Equivalence uses it too.
 MARGIN_POINTS = 0.2
@@ -214,9 +214,7 @@ def _overfitting(evidence: _Evidence) -> Iterator[Advice]:
     closing = [
         (each, found)
         for each in evidence.measured
-        if (found := evidence.difference(each, "generalization_gap_loss"))
-        and _called(found[1])
-        and found[1].mean < 0
+        if (found := evidence.difference(each, "generalization_gap_loss")) and call(found[1]) == "lower"
     ]
     if closing:
         each, (place, difference) = min(closing, key=lambda pair: pair[1][1].mean)
@@ -270,14 +268,14 @@ def _accuracy(evidence: _Evidence) -> Iterator[Advice]:
     if not found:
         return
     pairs = min(difference.n for _, _, difference in found)
-    if pairs < PAIRS_FOR_EXACT_TEST:
+    if pairs < FEWEST_PAIRS:
         text = (
             f"With {pairs} pair(s) of seeds nothing is settled about accuracy; what follows is what was "
-            f"seen. Ask for at least {PAIRS_FOR_EXACT_TEST} seeds."
+            f"seen. Ask for at least {FEWEST_PAIRS} seeds."
         )
         yield _advice(text, *(place for _, place, _ in found))
         return
-    better = [(each, place, gain) for each, place, gain in found if _called(gain) and gain.mean > 0]
+    better = [(each, place, gain) for each, place, gain in found if call(gain) == "higher"]
     if not better:
         text = "For accuracy alone no technique of this experiment is shown to be worth choosing."
         yield _advice(text, *(place for _, place, _ in found))
@@ -334,12 +332,6 @@ def _accurate_enough(evidence: _Evidence) -> list[_Measured]:
     fair = [each for each in evidence.measured if not each.variant.other_changes]
     best = max((each.measures.test_accuracy.mean for each in fair), default=0.0)
     return [each for each in fair if 100 * (best - each.measures.test_accuracy.mean) <= MARGIN_POINTS]
-
-
-def _called(difference: Difference) -> bool:
-    """Whether the report calls this difference one."""
-    enough = difference.n >= PAIRS_FOR_EXACT_TEST
-    return enough and difference.t_p_holm is not None and difference.t_p_holm < ALPHA
 
 
 def _advice(text: str, *evidence: str) -> Advice:
