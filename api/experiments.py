@@ -1,14 +1,14 @@
-"""Experiments over HTTP: create one with all its jobs, see how far it is, cancel it."""
+"""Experiments over HTTP: create one with all its jobs, see how far it is, cancel, pause, resume, retry."""
 
 from collections.abc import Callable
-from contextlib import suppress
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, BackgroundTasks, Depends, Request, Response, status
 from sqlalchemy.orm import Session
 
 from api import answers, schemas
 from api.dependencies import (
+    ArtifactsDep,
     Cursor,
     DatabaseDep,
     DocumentDep,
@@ -25,14 +25,15 @@ from api.presets import resolve
 from api.problems import to_pointer
 from models import doorbell
 from models.datasets import require
-from models.errors import Conflict, DatasetUnavailable, FieldError, InvalidSpec, OverBudget
+from models.errors import DatasetUnavailable, FieldError, InvalidSpec, OverBudget
 from models.experiments import ExperimentSpec
 from models.pricing import check_budget
 from models.settings import Settings
 from models.spec import JobSpec
 from models.states import JobState
 from models.store import experiments as store
-from models.store.jobs import Place, cancel_job
+from models.store.jobs import Place, cancel_job, pause_job, resume_job
+from models.store.runs import ask_all, retry_failed
 from models.tables import Experiment
 
 router = APIRouter(prefix="/v1/experiments", tags=["experiments"])
@@ -98,28 +99,69 @@ def show_experiment(
     return answer
 
 
-@router.post(
-    "/{experiment_id}/cancel",
-    responses={202: {"model": schemas.Experiment, "description": "Asked of the workers"}},
-)
+_ASKED: dict[int | str, dict[str, Any]] = {
+    202: {"model": schemas.Experiment, "description": "Asked of the workers, which honour it within a chunk"}
+}
+
+
+@router.post("/{experiment_id}/cancel", responses=_ASKED)
 def cancel_experiment(
-    experiment_id: ExperimentId, database: DatabaseDep, response: Response
+    experiment_id: ExperimentId, database: DatabaseDep, artifacts: ArtifactsDep, response: Response
 ) -> schemas.Experiment:
     """End every job that has not ended: 200 if all have, 202 while workers are told, 409 if none was left."""
     with database.write() as session:
         experiment = store.get_experiment(session, experiment_id)
-        unfinished = [
-            job for job in store.jobs_of(session, experiment_id) if not JobState(job.state).terminal
-        ]
-        if not unfinished:
-            raise Conflict(f"Every job of experiment {experiment_id} has ended; there is nothing to cancel.")
-        for job in unfinished:
-            # One that has ended since it was read needs no cancelling, and must not keep the others.
-            with suppress(Conflict):
-                cancel_job(session, job.id)
+        asked = ask_all(session, experiment_id, cancel_job)
+        cancelled = [job.id for job in asked if job.state == JobState.CANCELLED]
         answer = _answer(session, experiment)
+    for job_id in cancelled:
+        artifacts.forget_checkpoints(job_id)
     if not answer.progress.finished:
         response.status_code = status.HTTP_202_ACCEPTED
+    return answer
+
+
+@router.post("/{experiment_id}/pause", responses=_ASKED)
+def pause_experiment(
+    experiment_id: ExperimentId, database: DatabaseDep, response: Response
+) -> schemas.Experiment:
+    """Set every job aside that has not ended: 200 if none runs now, 202 while workers are told.
+
+    409 if every job has ended. Asked again, it answers the same.
+    """
+    with database.write() as session:
+        experiment = store.get_experiment(session, experiment_id)
+        ask_all(session, experiment_id, pause_job)
+        answer = _answer(session, experiment)
+    if answer.progress.counts[JobState.RUNNING]:
+        response.status_code = status.HTTP_202_ACCEPTED
+    return answer
+
+
+@router.post("/{experiment_id}/resume")
+def resume_experiment(
+    experiment_id: ExperimentId, database: DatabaseDep, settings: SettingsDep, background: BackgroundTasks
+) -> schemas.Experiment:
+    """Let every paused job go on, each in its old place in the queue; 409 if every job has ended."""
+    with database.write() as session:
+        experiment = store.get_experiment(session, experiment_id)
+        asked = ask_all(session, experiment_id, resume_job)
+        waiting = [job.id for job in asked if job.state == JobState.QUEUED]
+        answer = _answer(session, experiment)
+    background.add_task(doorbell.ring, database, settings, waiting)
+    return answer
+
+
+@router.post("/{experiment_id}/retry-failed", status_code=status.HTTP_202_ACCEPTED)
+def retry_failed_jobs(
+    experiment_id: ExperimentId, database: DatabaseDep, settings: SettingsDep, background: BackgroundTasks
+) -> schemas.Experiment:
+    """Train every failed or cancelled job anew, as a new job in its place; 409 if there is none."""
+    with database.write() as session:
+        experiment = store.get_experiment(session, experiment_id)
+        retries = [job.id for job in retry_failed(session, experiment_id)]
+        answer = _answer(session, experiment)
+    background.add_task(doorbell.ring, database, settings, retries)
     return answer
 
 
@@ -132,7 +174,7 @@ def _check(spec: ExperimentSpec, settings: Settings) -> None:
     """Refuse what could not be trained, before anything is stored.
 
     Raises:
-        InvalidSpec: a variant's changes do not make a valid specification.
+        InvalidSpec: a variant's changes do not make a valid specification, or make an unfair comparison.
         OverBudget: too many jobs, or a job that is too large.
         DatasetUnavailable: a dataset cannot be had.
     """
@@ -146,6 +188,8 @@ def _check(spec: ExperimentSpec, settings: Settings) -> None:
         raise OverBudget([FieldError(place, detail)])
     if faults := spec.check_variants():
         raise InvalidSpec([FieldError(to_pointer(place), detail) for place, detail in faults])
+    if unfair := spec.unfair_variants():
+        raise InvalidSpec([FieldError(pointer, detail) for pointer, detail in unfair])
     _check_each(spec, OverBudget, lambda job: check_budget(job, settings))
     _check_each(spec, DatasetUnavailable, lambda job: require(job.dataset.name, settings))
 

@@ -227,6 +227,7 @@ class ExperimentProgress(Answer):
 
     counts: dict[JobState, int] = Field(description="Jobs in each state")
     total: int
+    reused: int = Field(description="Jobs that had succeeded before the experiment asked for them")
     fraction: float
     percent: float
     finished: bool
@@ -236,13 +237,16 @@ class ExperimentProgress(Answer):
 
 
 class ExperimentLinks(Answer):
-    """Where the rest of an experiment is."""
+    """Where the rest of an experiment is; null: its jobs do not allow it."""
 
     self: str
     jobs: str
     report: str
     curves: str
-    cancel: str
+    cancel: str | None
+    pause: str | None
+    resume: str | None
+    retry_failed: str | None
 
 
 class Experiment(Answer):
