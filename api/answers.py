@@ -139,6 +139,7 @@ def experiment_answer(row: tables.Experiment, standing: Standing) -> schemas.Exp
             pause=None if standing.finished else f"{here}/pause",
             resume=None if standing.finished else f"{here}/resume",
             retry_failed=f"{here}/retry-failed" if standing.unsuccessful else None,
+            extend=f"{here}/extend",
         ),
     )
 

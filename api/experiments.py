@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Annotated, Any
 
-from fastapi import APIRouter, BackgroundTasks, Depends, Request, Response, status
+from fastapi import APIRouter, BackgroundTasks, Depends, Query, Request, Response, status
 from sqlalchemy.orm import Session
 
 from api import answers, schemas
@@ -18,15 +18,17 @@ from api.dependencies import (
     decode_cursor,
     encode_cursor,
     next_link,
+    posted,
     validated,
 )
+from api.experiment_prices import experiment_price
 from api.openapi import PRESET_EXPERIMENT, takes
 from api.presets import resolve
 from api.problems import to_pointer
 from models import doorbell
 from models.datasets import require
 from models.errors import DatasetUnavailable, FieldError, InvalidSpec, OverBudget
-from models.experiments import ExperimentSpec
+from models.experiments import Document, ExperimentSpec, Extension
 from models.pricing import check_budget
 from models.settings import Settings
 from models.spec import JobSpec
@@ -50,17 +52,28 @@ def _posted_experiment(document: DocumentDep, settings: SettingsDep) -> tuple[st
 
 
 @router.post(
-    "", status_code=status.HTTP_202_ACCEPTED, openapi_extra=takes(ExperimentSpec, also=PRESET_EXPERIMENT)
+    "",
+    status_code=status.HTTP_202_ACCEPTED,
+    openapi_extra=takes(ExperimentSpec, also=PRESET_EXPERIMENT),
+    responses={200: {"model": schemas.ExperimentPrice, "description": "A dry run's price"}},
 )
 def create_experiment(
-    posted: Annotated[tuple[str | None, ExperimentSpec], Depends(_posted_experiment)],
+    given: Annotated[tuple[str | None, ExperimentSpec], Depends(_posted_experiment)],
     database: DatabaseDep,
     settings: SettingsDep,
     response: Response,
     background: BackgroundTasks,
-) -> schemas.Experiment:
-    """Submit an experiment; it and all its jobs are stored, or nothing is."""
-    preset, spec = posted
+    dry_run: Annotated[bool, Query(description="Only check and price; store nothing")] = False,
+) -> schemas.Experiment | schemas.ExperimentPrice:
+    """Submit an experiment; it and all its jobs are stored, or nothing is.
+
+    `?dry_run=true` only checks and prices it, and says how small a difference its seeds can show.
+    """
+    preset, spec = given
+    if dry_run:
+        response.status_code = status.HTTP_200_OK
+        with database.read() as session:
+            return experiment_price(session, spec)
     with database.write() as session:
         experiment, jobs = store.create_experiment(session, spec, preset=preset)
         answer = _answer(session, experiment)
@@ -165,6 +178,52 @@ def retry_failed_jobs(
     return answer
 
 
+@router.post("/{experiment_id}/extend", status_code=status.HTTP_202_ACCEPTED, openapi_extra=takes(Extension))
+def extend_experiment(
+    experiment_id: ExperimentId,
+    extension: Annotated[Extension, Depends(posted(Extension))],
+    database: DatabaseDep,
+    settings: SettingsDep,
+    background: BackgroundTasks,
+) -> schemas.Experiment:
+    """Add seeds or variants; only what is new is trained. 409 if nothing is."""
+    with database.read() as session:
+        document = store.get_experiment(session, experiment_id).document
+    # Before the lock: a dataset may have to be downloaded.
+    _check_datasets(_extended(document, extension, settings), settings)
+    with database.write() as session:
+        experiment = store.lock_experiment(session, experiment_id)
+        after = _extended(experiment.document, extension, settings)
+        before = validated(ExperimentSpec, experiment.document)
+        jobs = [job.id for job in store.extend_experiment(session, experiment, before, after)]
+        answer = _answer(session, experiment)
+    background.add_task(doorbell.ring, database, settings, jobs)
+    return answer
+
+
+def _extended(document: Document, extension: Extension, settings: Settings) -> ExperimentSpec:
+    """The extended experiment, within this installation's limits; faults point into the extension."""
+    try:
+        after = validated(ExperimentSpec, extension.of(document))
+        _check_jobs(after, settings)
+    except InvalidSpec as error:
+        raise type(error)(
+            [
+                FieldError(_in_extension(fault.pointer, len(document["variants"])), fault.detail)
+                for fault in error.errors
+            ]
+        ) from None
+    return after
+
+
+def _in_extension(pointer: str, variants_before: int) -> str:
+    """Where a fault of an extended experiment lies in what was posted."""
+    match pointer.split("/"):
+        case ["", "variants", number, *further] if number.isdecimal() and int(number) >= variants_before:
+            return "/".join(["", "variants", str(int(number) - variants_before), *further])
+    return pointer
+
+
 def _answer(session: Session, experiment: Experiment) -> schemas.Experiment:
     session.flush()
     return answers.experiment_answer(experiment, store.standings(session, [experiment.id])[experiment.id])
@@ -178,6 +237,15 @@ def _check(spec: ExperimentSpec, settings: Settings) -> None:
         OverBudget: too many jobs, or a job that is too large.
         DatasetUnavailable: a dataset cannot be had.
     """
+    _check_jobs(spec, settings)
+    _check_datasets(spec, settings)
+
+
+def _check_datasets(spec: ExperimentSpec, settings: Settings) -> None:
+    _check_each(spec, DatasetUnavailable, lambda job: require(job.dataset.name, settings))
+
+
+def _check_jobs(spec: ExperimentSpec, settings: Settings) -> None:
     jobs = len(spec.variants) * len(spec.run_seeds)
     if jobs > settings.max_experiment_jobs:
         place = "/replicates" if spec.replicates else "/seeds"
@@ -191,7 +259,6 @@ def _check(spec: ExperimentSpec, settings: Settings) -> None:
     if unfair := spec.unfair_variants():
         raise InvalidSpec([FieldError(pointer, detail) for pointer, detail in unfair])
     _check_each(spec, OverBudget, lambda job: check_budget(job, settings))
-    _check_each(spec, DatasetUnavailable, lambda job: require(job.dataset.name, settings))
 
 
 def _check_each(spec: ExperimentSpec, kind: type[InvalidSpec], check: Callable[[JobSpec], object]) -> None:

@@ -152,6 +152,36 @@ class ExperimentSpec(BaseModel):
         ]
 
 
+class Extension(BaseModel):
+    """What `POST /v1/experiments/{id}/extend` takes."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    seeds: Annotated[tuple[Seed, ...], Field(strict=False, max_length=1000)] = Field(
+        (), description="Seeds to add for every variant; those that are there already are passed over"
+    )
+    replicates: int | None = Field(
+        None, ge=1, le=1000, description="Instead of `seeds`: have the seeds 0 to replicates - 1"
+    )
+    variants: Annotated[tuple[Variant, ...], Field(strict=False, max_length=100)] = Field(
+        (), description="Variants to add, each with every seed"
+    )
+
+    @model_validator(mode="after")
+    def _makes_sense(self) -> Self:
+        if self.replicates is not None and self.seeds:
+            raise _contradiction("/replicates", "give seeds or replicates, not both")
+        return self
+
+    def of(self, document: Document) -> Document:
+        """An experiment's document with what this adds to it."""
+        added = range(self.replicates) if self.replicates else self.seeds
+        return document | {
+            "seeds": list(dict.fromkeys([*document["seeds"], *added])),
+            "variants": [*document["variants"], *(each.model_dump(mode="json") for each in self.variants)],
+        }
+
+
 @dataclass(frozen=True)
 class OtherChange:
     """Something besides its regularization in which a variant's specification differs from the baseline's."""

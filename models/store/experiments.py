@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from sqlalchemy import Integer, cast, func, select, tuple_
 from sqlalchemy.orm import Session
 
-from models.errors import NotFound
+from models.errors import Conflict, NotFound
 from models.experiments import ExperimentSpec
 from models.identifiers import new_id
 from models.states import JobState
@@ -65,6 +65,32 @@ def create_experiment(
     session.add(experiment)
     session.flush()
     return experiment, add_runs(session, experiment.id, spec.runs(), reuse=spec.reuse)
+
+
+def extend_experiment(
+    session: Session, experiment: Experiment, before: ExperimentSpec, after: ExperimentSpec
+) -> list[Job]:
+    """Store what `after` has and `before` has not; returns the new jobs. The experiment must be locked.
+
+    Raises:
+        Conflict: `after` has nothing new.
+    """
+    there = {(variant.name, seed) for variant in before.variants for seed in before.run_seeds}
+    wanted = [(name, run) for name, run in after.runs() if (name, run.seed) not in there]
+    if not wanted:
+        raise Conflict(f"Experiment {experiment.id} has all these seeds and variants already.")
+    experiment.document = after.resolved().model_dump(mode="json")
+    return add_runs(session, experiment.id, wanted, reuse=after.reuse)
+
+
+def lock_experiment(session: Session, experiment_id: str) -> Experiment:
+    """The experiment as it stands, and nobody else extends it before the commit.
+
+    Raises:
+        NotFound: there is none of that id.
+    """
+    session.execute(select(Experiment.id).where(Experiment.id == experiment_id).with_for_update())
+    return get_experiment(session, experiment_id)
 
 
 def get_experiment(session: Session, experiment_id: str) -> Experiment:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, and_, or_, select
+from sqlalchemy import ColumnElement, and_, func, or_, select
 from sqlalchemy.orm import Session
 
 from models.errors import Conflict
@@ -92,6 +92,29 @@ def _same_today(session: Session, datasets: Collection[str]) -> list[ColumnEleme
             same = [column == value for column, value in zip(_ENGINE, newest, strict=True)]
             found.append(and_(Job.dataset == dataset, *same))
     return found
+
+
+def variance_over_seeds(session: Session, dataset: str) -> float | None:
+    """How much test accuracy (a fraction) varies from seed to seed within a variant on this dataset.
+
+    Pooled over every variant of every experiment that two seeds have finished of; None where there is none.
+    """
+    accuracy = Result.test_accuracy
+    query = (
+        select(func.count(), func.sum(accuracy), func.sum(accuracy * accuracy))
+        .select_from(Run)
+        .join(Result, Result.job_id == Run.job_id)
+        .join(Job, Job.id == Run.job_id)
+        .where(Job.dataset == dataset)
+        .group_by(Run.experiment_id, Run.variant)
+        .having(func.count() > 1)
+    )
+    groups = session.execute(query).all()
+    if not groups:
+        return None
+    # Rounding may leave a group of equal values a hair below zero.
+    squares = sum(max(0.0, total_squares - total**2 / count) for count, total, total_squares in groups)
+    return squares / sum(count - 1 for count, _, _ in groups)
 
 
 def jobs_of(session: Session, experiment_id: str) -> list[PlacedJob]:

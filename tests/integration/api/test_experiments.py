@@ -1,5 +1,6 @@
 """Experiments over HTTP, on each database."""
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, ClassVar
 
 import httpx
@@ -316,3 +317,109 @@ class TestTheWhole:
             *(job["id"] for job in jobs[1:]),
         }
         assert client.post(f"{experiment['links']['self']}/retry-failed").status_code == 409
+
+
+class TestExtend:
+    """More seeds and variants, of which only the new are trained."""
+
+    L2: ClassVar = {"name": "L2", "changes": {"regularization": {"l2": {"factor": 0.001}}}}
+
+    def test_seeds_and_variants_are_added_while_it_runs(self, client: httpx.Client) -> None:
+        experiment = create(client, DOCUMENT)
+        before = {job["id"] for job in jobs_of(client, experiment)}
+        answer = client.post(experiment["links"]["extend"], json={"seeds": [7, 9], "variants": [self.L2]})
+        assert answer.status_code == 202, answer.text
+        extended = answer.json()
+        assert extended["spec"]["seeds"] == [3, 7, 9]
+        assert [each["name"] for each in extended["spec"]["variants"]] == ["none", "dropout", "L2"]
+        jobs = jobs_of(client, extended)
+        assert {(job["variant"], job["spec"]["seed"]) for job in jobs if job["id"] not in before} == {
+            ("none", 9),
+            ("dropout", 9),
+            *(("L2", seed) for seed in (3, 7, 9)),
+        }
+        assert before < {job["id"] for job in jobs}
+        assert client.get(experiment["links"]["report"]).json()["jobs"] == 9
+
+    def test_replicates_say_how_many_there_shall_be(self, client: httpx.Client) -> None:
+        experiment = create(client, DOCUMENT | {"seeds": [0, 1]})
+        extended = client.post(experiment["links"]["extend"], json={"replicates": 4}).json()
+        assert extended["spec"]["seeds"] == [0, 1, 2, 3]
+        assert extended["progress"]["total"] == 8
+
+    def test_what_has_succeeded_elsewhere_is_linked(self, client: httpx.Client, database: Database) -> None:
+        finish(client, database, create(client, DOCUMENT))
+        experiment = create(client, DOCUMENT | {"seeds": [1]})
+        extended = client.post(experiment["links"]["extend"], json={"seeds": [3]}).json()
+        assert (extended["progress"]["reused"], extended["progress"]["counts"]["queued"]) == (2, 2)
+
+    @pytest.mark.parametrize("nothing", [{}, {"seeds": [3]}, {"seeds": [7, 3]}])
+    def test_nothing_new_is_a_conflict(self, client: httpx.Client, nothing: dict[str, Any]) -> None:
+        experiment = create(client, DOCUMENT)
+        assert client.post(experiment["links"]["extend"], json=nothing).status_code == 409
+
+    @pytest.mark.parametrize(
+        ("extension", "pointer"),
+        [
+            ({"variants": [{"name": "none"}]}, "/variants"),
+            (
+                {"variants": [{"name": "x", "changes": {"training": {"epochs": 5}}}]},
+                "/variants/0/changes/training/epochs",
+            ),
+            ({"seeds": [1], "replicates": 2}, "/replicates"),
+            ({"seeds": [-1]}, "/seeds/0"),
+            ({"seeds": list(range(10, 900))}, "/seeds"),
+            ({"until": 3}, "/until"),
+        ],
+    )
+    def test_a_bad_extension_is_refused_at_its_field(
+        self, client: httpx.Client, extension: dict[str, Any], pointer: str
+    ) -> None:
+        experiment = create(client, DOCUMENT)
+        answer = client.post(experiment["links"]["extend"], json=extension)
+        assert answer.status_code == 422
+        assert [error["pointer"] for error in answer.json()["errors"]] == [pointer]
+        assert client.get(experiment["links"]["self"]).json() == experiment
+
+    def test_two_at_once_double_nothing(self, client: httpx.Client) -> None:
+        experiment = create(client, DOCUMENT)
+
+        def extend(_: int) -> int:
+            return client.post(experiment["links"]["extend"], json={"seeds": [8]}).status_code
+
+        with ThreadPoolExecutor(2) as pool:
+            assert sorted(pool.map(extend, range(2))) == [202, 409]
+        assert client.get(experiment["links"]["self"]).json()["progress"]["total"] == 6
+
+
+class TestDryRun:
+    """A price, and what so many seeds can show."""
+
+    def price(self, client: httpx.Client, **changes: Any) -> dict[str, Any]:
+        answer = client.post("/v1/experiments?dry_run=true", json=DOCUMENT | changes)
+        assert answer.status_code == 200, answer.text
+        found: dict[str, Any] = answer.json()
+        return found
+
+    def test_before_anything_was_trained(self, client: httpx.Client) -> None:
+        price = self.price(client)
+        assert (price["jobs"], price["reused"], price["to_train"]) == (4, 0, 4)
+        assert price["parameters"] == {"none": 784 * 16 + 16 + 170, "dropout": 784 * 16 + 16 + 170}
+        assert price["estimated_seconds"] is None
+        assert price["detectable"]["pairs"] == 2
+        assert price["detectable"]["accuracy_points"] is None
+        assert client.get("/v1/experiments").json()["items"] == []
+        assert self.price(client, seeds=[1])["detectable"] is None
+
+    def test_what_is_known_here_is_used(self, client: httpx.Client, database: Database) -> None:
+        jobs = jobs_of(client, create(client, DOCUMENT))
+        for accuracy, job in zip((0.90, 0.92, 0.92, 0.94), jobs, strict=True):
+            result = result_record(test_accuracy=accuracy, training_seconds=2.0, training_flops=1e9)
+            finish_job(database, job["id"], result=result)
+        price = self.price(client, seeds=[3, 7, *range(20, 28)])
+        assert (price["reused"], price["to_train"]) == (4, 16)
+        assert price["estimated_seconds"] == pytest.approx(price["training_flops"] * 2e-9)
+        found = price["detectable"]
+        # Each variant's variance over its two seeds is 0.0002; ten pairs show 1.0 (Cohen 1988).
+        assert found["standard_deviations"] == pytest.approx(1.0, abs=0.01)
+        assert found["accuracy_points"] == pytest.approx(2.0 * found["standard_deviations"])
