@@ -123,6 +123,7 @@ def experiment_answer(row: tables.Experiment, standing: Standing) -> schemas.Exp
         progress=schemas.ExperimentProgress(
             counts={state: standing.counts.get(state, 0) for state in JobState},
             total=standing.total,
+            reused=standing.reused,
             fraction=standing.fraction,
             percent=round(100 * standing.fraction, 1),
             finished=standing.finished,
@@ -134,7 +135,11 @@ def experiment_answer(row: tables.Experiment, standing: Standing) -> schemas.Exp
             jobs=f"/v1/jobs?experiment={row.id}",
             report=f"{here}/report",
             curves=f"{here}/curves",
-            cancel=f"{here}/cancel",
+            cancel=None if standing.finished else f"{here}/cancel",
+            pause=None if standing.finished else f"{here}/pause",
+            resume=None if standing.finished else f"{here}/resume",
+            retry_failed=f"{here}/retry-failed" if standing.unsuccessful else None,
+            extend=f"{here}/extend",
         ),
     )
 

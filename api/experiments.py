@@ -1,14 +1,14 @@
-"""Experiments over HTTP: create one with all its jobs, see how far it is, cancel it."""
+"""Experiments over HTTP: create one with all its jobs, see how far it is, cancel, pause, resume, retry."""
 
 from collections.abc import Callable
-from contextlib import suppress
-from typing import Annotated
+from typing import Annotated, Any
 
-from fastapi import APIRouter, BackgroundTasks, Depends, Request, Response, status
+from fastapi import APIRouter, BackgroundTasks, Depends, Query, Request, Response, status
 from sqlalchemy.orm import Session
 
 from api import answers, schemas
 from api.dependencies import (
+    ArtifactsDep,
     Cursor,
     DatabaseDep,
     DocumentDep,
@@ -18,21 +18,24 @@ from api.dependencies import (
     decode_cursor,
     encode_cursor,
     next_link,
+    posted,
     validated,
 )
+from api.experiment_prices import experiment_price
 from api.openapi import PRESET_EXPERIMENT, takes
 from api.presets import resolve
 from api.problems import to_pointer
 from models import doorbell
 from models.datasets import require
-from models.errors import Conflict, DatasetUnavailable, FieldError, InvalidSpec, OverBudget
-from models.experiments import ExperimentSpec
+from models.errors import DatasetUnavailable, FieldError, InvalidSpec, OverBudget
+from models.experiments import Document, ExperimentSpec, Extension
 from models.pricing import check_budget
 from models.settings import Settings
 from models.spec import JobSpec
 from models.states import JobState
 from models.store import experiments as store
-from models.store.jobs import Place, cancel_job
+from models.store.jobs import Place, cancel_job, pause_job, resume_job
+from models.store.runs import ask_all, retry_failed
 from models.tables import Experiment
 
 router = APIRouter(prefix="/v1/experiments", tags=["experiments"])
@@ -49,17 +52,28 @@ def _posted_experiment(document: DocumentDep, settings: SettingsDep) -> tuple[st
 
 
 @router.post(
-    "", status_code=status.HTTP_202_ACCEPTED, openapi_extra=takes(ExperimentSpec, also=PRESET_EXPERIMENT)
+    "",
+    status_code=status.HTTP_202_ACCEPTED,
+    openapi_extra=takes(ExperimentSpec, also=PRESET_EXPERIMENT),
+    responses={200: {"model": schemas.ExperimentPrice, "description": "A dry run's price"}},
 )
 def create_experiment(
-    posted: Annotated[tuple[str | None, ExperimentSpec], Depends(_posted_experiment)],
+    given: Annotated[tuple[str | None, ExperimentSpec], Depends(_posted_experiment)],
     database: DatabaseDep,
     settings: SettingsDep,
     response: Response,
     background: BackgroundTasks,
-) -> schemas.Experiment:
-    """Submit an experiment; it and all its jobs are stored, or nothing is."""
-    preset, spec = posted
+    dry_run: Annotated[bool, Query(description="Only check and price; store nothing")] = False,
+) -> schemas.Experiment | schemas.ExperimentPrice:
+    """Submit an experiment; it and all its jobs are stored, or nothing is.
+
+    `?dry_run=true` only checks and prices it, and says how small a difference its seeds can show.
+    """
+    preset, spec = given
+    if dry_run:
+        response.status_code = status.HTTP_200_OK
+        with database.read() as session:
+            return experiment_price(session, spec)
     with database.write() as session:
         experiment, jobs = store.create_experiment(session, spec, preset=preset)
         answer = _answer(session, experiment)
@@ -98,29 +112,116 @@ def show_experiment(
     return answer
 
 
-@router.post(
-    "/{experiment_id}/cancel",
-    responses={202: {"model": schemas.Experiment, "description": "Asked of the workers"}},
-)
+_ASKED: dict[int | str, dict[str, Any]] = {
+    202: {"model": schemas.Experiment, "description": "Asked of the workers, which honour it within a chunk"}
+}
+
+
+@router.post("/{experiment_id}/cancel", responses=_ASKED)
 def cancel_experiment(
-    experiment_id: ExperimentId, database: DatabaseDep, response: Response
+    experiment_id: ExperimentId, database: DatabaseDep, artifacts: ArtifactsDep, response: Response
 ) -> schemas.Experiment:
     """End every job that has not ended: 200 if all have, 202 while workers are told, 409 if none was left."""
     with database.write() as session:
         experiment = store.get_experiment(session, experiment_id)
-        unfinished = [
-            job for job in store.jobs_of(session, experiment_id) if not JobState(job.state).terminal
-        ]
-        if not unfinished:
-            raise Conflict(f"Every job of experiment {experiment_id} has ended; there is nothing to cancel.")
-        for job in unfinished:
-            # One that has ended since it was read needs no cancelling, and must not keep the others.
-            with suppress(Conflict):
-                cancel_job(session, job.id)
+        asked = ask_all(session, experiment_id, cancel_job)
+        cancelled = [job.id for job in asked if job.state == JobState.CANCELLED]
         answer = _answer(session, experiment)
+    for job_id in cancelled:
+        artifacts.forget_checkpoints(job_id)
     if not answer.progress.finished:
         response.status_code = status.HTTP_202_ACCEPTED
     return answer
+
+
+@router.post("/{experiment_id}/pause", responses=_ASKED)
+def pause_experiment(
+    experiment_id: ExperimentId, database: DatabaseDep, response: Response
+) -> schemas.Experiment:
+    """Set every job aside that has not ended: 200 if none runs now, 202 while workers are told.
+
+    409 if every job has ended. Asked again, it answers the same.
+    """
+    with database.write() as session:
+        experiment = store.get_experiment(session, experiment_id)
+        ask_all(session, experiment_id, pause_job)
+        answer = _answer(session, experiment)
+    if answer.progress.counts[JobState.RUNNING]:
+        response.status_code = status.HTTP_202_ACCEPTED
+    return answer
+
+
+@router.post("/{experiment_id}/resume")
+def resume_experiment(
+    experiment_id: ExperimentId, database: DatabaseDep, settings: SettingsDep, background: BackgroundTasks
+) -> schemas.Experiment:
+    """Let every paused job go on, each in its old place in the queue; 409 if every job has ended."""
+    with database.write() as session:
+        experiment = store.get_experiment(session, experiment_id)
+        asked = ask_all(session, experiment_id, resume_job)
+        waiting = [job.id for job in asked if job.state == JobState.QUEUED]
+        answer = _answer(session, experiment)
+    background.add_task(doorbell.ring, database, settings, waiting)
+    return answer
+
+
+@router.post("/{experiment_id}/retry-failed", status_code=status.HTTP_202_ACCEPTED)
+def retry_failed_jobs(
+    experiment_id: ExperimentId, database: DatabaseDep, settings: SettingsDep, background: BackgroundTasks
+) -> schemas.Experiment:
+    """Train every failed or cancelled job anew, as a new job in its place; 409 if there is none."""
+    with database.write() as session:
+        experiment = store.get_experiment(session, experiment_id)
+        retries = [job.id for job in retry_failed(session, experiment_id)]
+        answer = _answer(session, experiment)
+    background.add_task(doorbell.ring, database, settings, retries)
+    return answer
+
+
+@router.post("/{experiment_id}/extend", status_code=status.HTTP_202_ACCEPTED, openapi_extra=takes(Extension))
+def extend_experiment(
+    experiment_id: ExperimentId,
+    extension: Annotated[Extension, Depends(posted(Extension))],
+    database: DatabaseDep,
+    settings: SettingsDep,
+    background: BackgroundTasks,
+) -> schemas.Experiment:
+    """Add seeds or variants; only what is new is trained. 409 if nothing is."""
+    with database.read() as session:
+        document = store.get_experiment(session, experiment_id).document
+    # Before the lock: a dataset may have to be downloaded.
+    _check_datasets(_extended(document, extension, settings), settings)
+    with database.write() as session:
+        experiment = store.lock_experiment(session, experiment_id)
+        after = _extended(experiment.document, extension, settings)
+        before = validated(ExperimentSpec, experiment.document)
+        jobs = [job.id for job in store.extend_experiment(session, experiment, before, after)]
+        answer = _answer(session, experiment)
+    background.add_task(doorbell.ring, database, settings, jobs)
+    return answer
+
+
+def _extended(document: Document, extension: Extension, settings: Settings) -> ExperimentSpec:
+    """The extended experiment, within this installation's limits; faults point into the extension."""
+    try:
+        after = validated(ExperimentSpec, extension.of(document))
+        _check_jobs(after, settings)
+    except InvalidSpec as error:
+        raise type(error)(
+            [
+                FieldError(_in_extension(fault.pointer, len(document["variants"])), fault.detail)
+                for fault in error.errors
+            ]
+        ) from None
+    return after
+
+
+def _in_extension(pointer: str, variants_before: int) -> str:
+    """Where a fault of an extended experiment lies in what was posted."""
+    match pointer.split("/"):
+        case ["", "variants", number, *further] if number.isdecimal() and int(number) >= variants_before:
+            return "/".join(["", "variants", str(int(number) - variants_before), *further])
+    return pointer
 
 
 def _answer(session: Session, experiment: Experiment) -> schemas.Experiment:
@@ -132,10 +233,19 @@ def _check(spec: ExperimentSpec, settings: Settings) -> None:
     """Refuse what could not be trained, before anything is stored.
 
     Raises:
-        InvalidSpec: a variant's changes do not make a valid specification.
+        InvalidSpec: a variant's changes do not make a valid specification, or make an unfair comparison.
         OverBudget: too many jobs, or a job that is too large.
         DatasetUnavailable: a dataset cannot be had.
     """
+    _check_jobs(spec, settings)
+    _check_datasets(spec, settings)
+
+
+def _check_datasets(spec: ExperimentSpec, settings: Settings) -> None:
+    _check_each(spec, DatasetUnavailable, lambda job: require(job.dataset.name, settings))
+
+
+def _check_jobs(spec: ExperimentSpec, settings: Settings) -> None:
     jobs = len(spec.variants) * len(spec.run_seeds)
     if jobs > settings.max_experiment_jobs:
         place = "/replicates" if spec.replicates else "/seeds"
@@ -146,8 +256,9 @@ def _check(spec: ExperimentSpec, settings: Settings) -> None:
         raise OverBudget([FieldError(place, detail)])
     if faults := spec.check_variants():
         raise InvalidSpec([FieldError(to_pointer(place), detail) for place, detail in faults])
+    if unfair := spec.unfair_variants():
+        raise InvalidSpec([FieldError(pointer, detail) for pointer, detail in unfair])
     _check_each(spec, OverBudget, lambda job: check_budget(job, settings))
-    _check_each(spec, DatasetUnavailable, lambda job: require(job.dataset.name, settings))
 
 
 def _check_each(spec: ExperimentSpec, kind: type[InvalidSpec], check: Callable[[JobSpec], object]) -> None:

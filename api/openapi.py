@@ -7,7 +7,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from api.problems import MEDIA_TYPE, ProblemDocument
-from models.experiments import ExperimentSpec
+from models.experiments import ExperimentSpec, Extension
 from models.spec import JobSpec
 
 _COMPONENT = "#/components/schemas/{model}"
@@ -56,7 +56,7 @@ def install(app: FastAPI) -> None:
 
 
 def _components() -> dict[str, Any]:
-    models: list[type[BaseModel]] = [JobSpec, ExperimentSpec, ProblemDocument]
+    models: list[type[BaseModel]] = [JobSpec, ExperimentSpec, Extension, ProblemDocument]
     _, definitions = models_json_schema([(model, "validation") for model in models], ref_template=_COMPONENT)
     found: dict[str, Any] = definitions["$defs"]
     return found

@@ -91,7 +91,8 @@ def _document(dataset: DatasetName, epochs: int | None) -> Document:
     base: Document = {"dataset": {"name": dataset}}
     if epochs is not None:
         base["training"] = {"epochs": epochs}
-    return {"preset": PRESET, "base": base}
+    # A demo shows training, the second time too.
+    return {"preset": PRESET, "base": base, "reuse": False}
 
 
 def _dataset_is_missing(problem: ProblemError) -> bool:

@@ -1,6 +1,8 @@
 """An experiment: one base specification, variants of it, and seeds; each variant runs once with each seed."""
 
 import json
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -9,6 +11,8 @@ from pydantic_core import PydanticCustomError
 from models.spec import WITHOUT_NUL, JobSpec, Seed, faults_of
 
 Document = dict[str, Any]
+
+_UNFAIR = "it differs in more than its regularization; set allow_other_changes to true if you mean it"
 
 
 class Variant(BaseModel):
@@ -49,6 +53,14 @@ class ExperimentSpec(BaseModel):
     )
     baseline: str | None = Field(
         None, description="The variant that others are compared with; null: the first"
+    )
+    allow_other_changes: bool = Field(
+        False, description="Whether variants may differ from the baseline in more than regularization"
+    )
+    reuse: bool = Field(
+        True,
+        description="Whether a job that has succeeded before with the same specification, data and engine is "
+        "linked in place of training it again",
     )
 
     @model_validator(mode="after")
@@ -118,6 +130,93 @@ class ExperimentSpec(BaseModel):
                     (("variants", number, "changes", *place), detail) for place, detail in faults_of(error)
                 ]
         return found
+
+    def unfair_variants(self) -> list[tuple[str, str]]:
+        """Pairs of (JSON pointer, what is wrong) for variants that differ in more than their regularization.
+
+        None where `allow_other_changes` says that they may. `check_variants` must have found nothing.
+        """
+        if self.allow_other_changes:
+            return []
+        documents = [self.spec_of(each, self.run_seeds[0]).model_dump(mode="json") for each in self.variants]
+        names = [each.name for each in self.variants]
+        baseline = documents[names.index(self.baseline_name)]
+        return [
+            (
+                f"/variants/{number}/changes{change.field}",
+                f"{json.dumps(change.variant)}, but {json.dumps(change.baseline)} in the baseline: "
+                + _UNFAIR,
+            )
+            for number, document in enumerate(documents)
+            for change in other_changes(baseline, document)
+        ]
+
+
+class Extension(BaseModel):
+    """What `POST /v1/experiments/{id}/extend` takes."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    seeds: Annotated[tuple[Seed, ...], Field(strict=False, max_length=1000)] = Field(
+        (), description="Seeds to add for every variant; those that are there already are passed over"
+    )
+    replicates: int | None = Field(
+        None, ge=1, le=1000, description="Instead of `seeds`: have the seeds 0 to replicates - 1"
+    )
+    variants: Annotated[tuple[Variant, ...], Field(strict=False, max_length=100)] = Field(
+        (), description="Variants to add, each with every seed"
+    )
+
+    @model_validator(mode="after")
+    def _makes_sense(self) -> Self:
+        if self.replicates is not None and self.seeds:
+            raise _contradiction("/replicates", "give seeds or replicates, not both")
+        return self
+
+    def of(self, document: Document) -> Document:
+        """An experiment's document with what this adds to it."""
+        added = range(self.replicates) if self.replicates else self.seeds
+        return document | {
+            "seeds": list(dict.fromkeys([*document["seeds"], *added])),
+            "variants": [*document["variants"], *(each.model_dump(mode="json") for each in self.variants)],
+        }
+
+
+@dataclass(frozen=True)
+class OtherChange:
+    """Something besides its regularization in which a variant's specification differs from the baseline's."""
+
+    field: str
+    """JSON pointer into the specification."""
+    baseline: Any
+    variant: Any
+
+
+# What people may read, and what pairs have in common.
+_NOT_COMPARED = ("regularization", "name", "labels", "priority", "seed")
+
+
+def other_changes(baseline: Document, variant: Document) -> list[OtherChange]:
+    """In what two specifications, written as JSON, differ besides their regularization.
+
+    A field that one of them lacks is None there. An optimizer that a technique asks for is named too: it
+    acts by itself.
+    """
+    fields = dict.fromkeys([*baseline, *variant])
+    return [
+        change
+        for field in fields
+        if field not in _NOT_COMPARED
+        for change in _differing(f"/{field}", baseline.get(field), variant.get(field))
+    ]
+
+
+def _differing(pointer: str, baseline: Any, variant: Any) -> Iterator[OtherChange]:
+    if isinstance(baseline, dict) and isinstance(variant, dict):
+        for key in dict.fromkeys([*baseline, *variant]):
+            yield from _differing(f"{pointer}/{key}", baseline.get(key), variant.get(key))
+    elif baseline != variant:
+        yield OtherChange(pointer, baseline, variant)
 
 
 def merge_patch(target: Any, patch: Any) -> Any:

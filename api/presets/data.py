@@ -40,6 +40,7 @@ DATA: dict[str, Preset] = {
         "the baseline 4,000: there the full size makes a tenth of the others' updates.",
         document={
             "name": "small-data",
+            "allow_other_changes": True,
             "base": base(training={"epochs": 3}),
             "variants": _sizes(),
             "baseline": "full size",
@@ -53,6 +54,7 @@ DATA: dict[str, Preset] = {
         "each keep more of it.",
         document={
             "name": "label-noise",
+            "allow_other_changes": True,
             "base": base(dataset={"label_noise": 0.4}, training={"epochs": 30}),
             "variants": [
                 *(_noisy(share) for share in (0.0, 0.2, 0.4, 0.6)),

@@ -13,9 +13,11 @@ from api.reports.schemas import (
     Measure,
     Measures,
     Missing,
+    OtherChange,
     SeedResult,
     VariantReport,
 )
+from models.experiments import other_changes
 from models.spec import DATASET_ROWS
 from models.states import JobState
 from models.statistics import estimate, proportion_standard_error
@@ -45,6 +47,8 @@ class Subject:
     expected: int
     """How many jobs there should be; those that were deleted are missed here."""
     repeat: str
+    reused: frozenset[tuple[str, int]] = frozenset()
+    """(variant, seed) of the jobs that the experiment did not train itself."""
 
 
 def compare(subject: Subject, histories: History, *, now: datetime, version: str) -> Comparison:
@@ -63,7 +67,7 @@ def compare(subject: Subject, histories: History, *, now: datetime, version: str
         baseline=subject.baseline,
         seeds=sorted({job.seed for job in everything}),
         variants=[
-            _variant(name, jobs, histories, is_baseline=name == subject.baseline)
+            _variant(name, jobs, histories, subject.reused, baseline=chosen[subject.baseline])
             for name, jobs in chosen.items()
         ],
         contrasts=contrasts(chosen, subject.baseline),
@@ -124,17 +128,29 @@ def _worth(job: Job) -> tuple[bool, datetime]:
     return job.result is not None, job.created_at
 
 
-def _variant(name: str, jobs: Sequence[Job], histories: History, *, is_baseline: bool) -> VariantReport:
+def _variant(
+    name: str,
+    jobs: Sequence[Job],
+    histories: History,
+    reused: frozenset[tuple[str, int]],
+    *,
+    baseline: Sequence[Job],
+) -> VariantReport:
     done = [job for job in jobs if job.result is not None]
     results = [job.result for job in done if job.result is not None]
     measures = _measures(results) if results else None
     return VariantReport(
         name=name,
-        is_baseline=is_baseline,
+        is_baseline=jobs is baseline,
         regularization=jobs[0].spec["regularization"] if jobs else {},
         n=len(done),
         seeds=[
-            SeedResult(seed=job.seed, job_id=job.id, result=result_answer(job.result))
+            SeedResult(
+                seed=job.seed,
+                job_id=job.id,
+                reused=(name, job.seed) in reused,
+                result=result_answer(job.result),
+            )
             for job in done
             if job.result is not None
         ],
@@ -142,6 +158,10 @@ def _variant(name: str, jobs: Sequence[Job], histories: History, *, is_baseline:
         unfinished_seeds=[job.seed for job in jobs if job.result is None and job.state != JobState.FAILED],
         measures=measures,
         line=_line(name, measures) if measures else None,
+        other_changes=[
+            OtherChange.model_validate(change)
+            for change in (other_changes(baseline[0].spec, jobs[0].spec) if baseline and jobs else [])
+        ],
         curve=mean_curve([histories[job.id] for job in done]),
     )
 

@@ -11,8 +11,9 @@ from sqlalchemy.orm import Session
 from api.dependencies import DatabaseDep, ExperimentId, negotiate
 from api.problems import not_acceptable
 from api.reports.schemas import Comparison, Curves
-from models.store.experiments import get_experiment, jobs_of
+from models.store.experiments import get_experiment
 from models.store.jobs import epochs_of_many, get_jobs
+from models.store.runs import jobs_of
 
 if TYPE_CHECKING:
     from api.reports.comparison import Subject
@@ -91,7 +92,7 @@ def experiment_curves(
     with database.read() as session:
         experiment = get_experiment(session, experiment_id)
         jobs = jobs_of(session, experiment_id)
-        histories = epochs_of_many(session, [job.id for job in jobs])
+        histories = epochs_of_many(session, [each.job.id for each in jobs])
     variants = subjects.of_experiment(experiment, jobs, base_url="").variants
     return curves(experiment_id, variants, histories, max_points=max_points)
 

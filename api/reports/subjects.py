@@ -7,18 +7,19 @@ from typing import Any
 
 from api.answers import baseline_of
 from api.reports.comparison import Subject
+from models.store.runs import PlacedJob
 from models.tables import Experiment, Job
 
 # What cannot make two jobs of one variant differ in kind.
 _NOT_THE_VARIANT = ("name", "labels", "priority", "seed")
 
 
-def of_experiment(experiment: Experiment, jobs: Sequence[Job], *, base_url: str) -> Subject:
+def of_experiment(experiment: Experiment, placed: Sequence[PlacedJob], *, base_url: str) -> Subject:
     """An experiment's variants, in its own order."""
     document = experiment.document
     variants: dict[str, list[Job]] = {variant["name"]: [] for variant in document["variants"]}
-    for job in jobs:
-        variants[job.variant or ""].append(job)
+    for each in placed:
+        variants[each.variant].append(each.job)
     return Subject(
         title=experiment.name,
         experiment_id=experiment.id,
@@ -26,6 +27,7 @@ def of_experiment(experiment: Experiment, jobs: Sequence[Job], *, base_url: str)
         variants=variants,
         expected=len(variants) * len(document["seeds"]),
         repeat=_curl(document, base_url),
+        reused=frozenset((each.variant, each.seed) for each in placed if each.reused),
     )
 
 

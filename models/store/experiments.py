@@ -3,16 +3,17 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, exists, func, select, tuple_
-from sqlalchemy.orm import Session, aliased
+from sqlalchemy import Integer, cast, func, select, tuple_
+from sqlalchemy.orm import Session
 
-from models.errors import NotFound
+from models.errors import Conflict, NotFound
 from models.experiments import ExperimentSpec
 from models.identifiers import new_id
 from models.states import JobState
-from models.store.jobs import NewJob, Place, create_jobs
+from models.store.jobs import Place
+from models.store.runs import add_runs
 from models.store.transitions import database_now
-from models.tables import LOCAL_OWNER, Experiment, Job, Result
+from models.tables import LOCAL_OWNER, Experiment, Job, Result, Run
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,8 @@ class Standing:
     """How far an experiment is, over all its jobs."""
 
     counts: dict[JobState, int]
+    reused: int
+    """How many of the jobs had succeeded before the experiment asked for them."""
     fraction: float
     """Of all steps of all jobs; an ended job counts as done."""
     remaining_seconds: float | None
@@ -38,11 +41,19 @@ class Standing:
         """Whether every job has ended."""
         return all(state.terminal for state, count in self.counts.items() if count)
 
+    @property
+    def unsuccessful(self) -> int:
+        """How many jobs have failed or were cancelled."""
+        return self.counts.get(JobState.FAILED, 0) + self.counts.get(JobState.CANCELLED, 0)
+
 
 def create_experiment(
     session: Session, spec: ExperimentSpec, *, preset: str | None
 ) -> tuple[Experiment, list[Job]]:
-    """Store an experiment and all its jobs; with the caller's commit, all of them or none."""
+    """Store an experiment and its jobs; with the caller's commit, all of them or none.
+
+    Returns it and the new jobs; a run that has succeeded before is linked, unless `spec.reuse` is off.
+    """
     experiment = Experiment(
         id=new_id("exp"),
         owner=LOCAL_OWNER,
@@ -53,8 +64,33 @@ def create_experiment(
     )
     session.add(experiment)
     session.flush()
-    jobs = create_jobs(session, [NewJob(run, experiment.id, variant) for variant, run in spec.runs()])
-    return experiment, jobs
+    return experiment, add_runs(session, experiment.id, spec.runs(), reuse=spec.reuse)
+
+
+def extend_experiment(
+    session: Session, experiment: Experiment, before: ExperimentSpec, after: ExperimentSpec
+) -> list[Job]:
+    """Store what `after` has and `before` has not; returns the new jobs. The experiment must be locked.
+
+    Raises:
+        Conflict: `after` has nothing new.
+    """
+    there = {(variant.name, seed) for variant in before.variants for seed in before.run_seeds}
+    wanted = [(name, run) for name, run in after.runs() if (name, run.seed) not in there]
+    if not wanted:
+        raise Conflict(f"Experiment {experiment.id} has all these seeds and variants already.")
+    experiment.document = after.resolved().model_dump(mode="json")
+    return add_runs(session, experiment.id, wanted, reuse=after.reuse)
+
+
+def lock_experiment(session: Session, experiment_id: str) -> Experiment:
+    """The experiment as it stands, and nobody else extends it before the commit.
+
+    Raises:
+        NotFound: there is none of that id.
+    """
+    session.execute(select(Experiment.id).where(Experiment.id == experiment_id).with_for_update())
+    return get_experiment(session, experiment_id)
 
 
 def get_experiment(session: Session, experiment_id: str) -> Experiment:
@@ -77,41 +113,29 @@ def find_experiments(session: Session, *, after: Place | None, limit: int) -> li
     return list(session.scalars(query.limit(limit)))
 
 
-def jobs_of(session: Session, experiment_id: str) -> list[Job]:
-    """An experiment's jobs with their results, in one query, in the order of their creation.
-
-    One that was retried is left out: its retry stands in its place.
-    """
-    query = select(Job).where(Job.experiment_id == experiment_id, _not_retried())
-    return list(session.scalars(query.order_by(Job.created_at, Job.id)))
-
-
-def _not_retried() -> ColumnElement[bool]:
-    """Whether a job is one to count: the newest of its line of retries."""
-    retry = aliased(Job)
-    return ~exists().where(retry.retry_of == Job.id)
-
-
 def standings(session: Session, experiment_ids: Sequence[str]) -> dict[str, Standing]:
     """How far each experiment is, in a number of queries that does not grow with jobs or experiments."""
     counts: dict[str, dict[JobState, int]] = {each: {} for each in experiment_ids}
+    reused = dict.fromkeys(experiment_ids, 0)
     done: dict[str, float] = dict.fromkeys(experiment_ids, 0.0)
     left = {each: _Left() for each in experiment_ids}
     query = (
         select(
-            Job.experiment_id,
+            Run.experiment_id,
             Job.state,
             func.count(),
+            func.sum(cast(Run.reused, Integer)),
             func.sum(Job.fraction),
             func.sum(Job.eta_seconds),
             func.count(Job.eta_seconds),
         )
-        .where(Job.experiment_id.in_(experiment_ids), _not_retried())
-        .group_by(Job.experiment_id, Job.state)
+        .join(Job, Job.id == Run.job_id)
+        .where(Run.experiment_id.in_(experiment_ids))
+        .group_by(Run.experiment_id, Job.state)
     )
-    for experiment_id, state, count, fraction, eta, with_eta in session.execute(query):
-        assert experiment_id is not None  # noqa: S101 (the WHERE says so; for the type checker)
+    for experiment_id, state, count, linked, fraction, eta, with_eta in session.execute(query):
         counts[experiment_id][JobState(state)] = count
+        reused[experiment_id] += linked
         if JobState(state).terminal:
             done[experiment_id] += count
         else:
@@ -126,6 +150,7 @@ def standings(session: Session, experiment_ids: Sequence[str]) -> dict[str, Stan
         variant, job_id, accuracy = best.get(each, (None, None, None))
         found[each] = Standing(
             counts=counts[each],
+            reused=reused[each],
             fraction=done[each] / total if total else 0.0,
             remaining_seconds=left[each].total(pace.get(each)),
             best_variant=variant,
@@ -150,30 +175,31 @@ class _Left:
         return self.seconds + self.jobs_of_unknown_length * seconds_a_job
 
 
-def _best(session: Session, experiment_ids: Sequence[str]) -> dict[str, tuple[str | None, str, float]]:
+def _best(session: Session, experiment_ids: Sequence[str]) -> dict[str, tuple[str, str, float]]:
     rank = (
         func.row_number()
         .over(
-            partition_by=Job.experiment_id, order_by=(Result.test_accuracy.desc(), Result.test_loss, Job.id)
+            partition_by=Run.experiment_id,
+            order_by=(Result.test_accuracy.desc(), Result.test_loss, Run.job_id, Run.variant),
         )
         .label("rank")
     )
     ranked = (
-        select(Job.experiment_id, Job.variant, Job.id, Result.test_accuracy, rank)
-        .join(Result, Result.job_id == Job.id)
-        .where(Job.experiment_id.in_(experiment_ids))
+        select(Run.experiment_id, Run.variant, Run.job_id, Result.test_accuracy, rank)
+        .join(Result, Result.job_id == Run.job_id)
+        .where(Run.experiment_id.in_(experiment_ids))
         .subquery()
     )
-    query = select(ranked.c.experiment_id, ranked.c.variant, ranked.c.id, ranked.c.test_accuracy)
+    query = select(ranked.c.experiment_id, ranked.c.variant, ranked.c.job_id, ranked.c.test_accuracy)
     rows = session.execute(query.where(ranked.c.rank == 1))
     return {experiment: (variant, job_id, accuracy) for experiment, variant, job_id, accuracy in rows}
 
 
 def _seconds_a_job(session: Session, experiment_ids: Sequence[str]) -> dict[str, float]:
     query = (
-        select(Job.experiment_id, func.avg(Result.training_seconds + Result.compile_seconds))
-        .join(Result, Result.job_id == Job.id)
-        .where(Job.experiment_id.in_(experiment_ids))
-        .group_by(Job.experiment_id)
+        select(Run.experiment_id, func.avg(Result.training_seconds + Result.compile_seconds).label("seconds"))
+        .join(Result, Result.job_id == Run.job_id)
+        .where(Run.experiment_id.in_(experiment_ids))
+        .group_by(Run.experiment_id)
     )
-    return {experiment: seconds for experiment, seconds in session.execute(query) if experiment is not None}
+    return {row.experiment_id: row.seconds for row in session.execute(query)}

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, delete, exists, func, or_, select, tuple_
+from sqlalchemy import ColumnElement, and_, delete, exists, func, or_, select, tuple_, update
 from sqlalchemy.orm import Session
 
 from models.database import JsonEntries
@@ -14,7 +14,7 @@ from models.identifiers import new_id
 from models.spec import JobSpec
 from models.states import Action, JobState
 from models.store.transitions import database_now, get_job, move, record_event
-from models.tables import LOCAL_OWNER, Epoch, Event, Job, Result
+from models.tables import LOCAL_OWNER, Epoch, Event, Job, Result, Run
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class JobFilter:
         if self.dataset is not None:
             found.append(Job.dataset == self.dataset)
         if self.experiment_id is not None:
-            found.append(Job.experiment_id == self.experiment_id)
+            found.append(Job.id.in_(select(Run.job_id).where(Run.experiment_id == self.experiment_id)))
         if self.label is not None:
             name, value = self.label
             entry = JsonEntries(Job.labels).table_valued("key", "value")
@@ -223,7 +223,7 @@ def resume_job(session: Session, job_id: str) -> Job:
 
 
 def retry_job(session: Session, job_id: str) -> tuple[Job, bool]:
-    """Another job with the specification and the place in its experiment of one that did not succeed.
+    """Another job with the specification and the place in experiments of one that did not succeed.
 
     Returns the new job and True; or, where the job is being retried already, that retry and False.
 
@@ -238,6 +238,7 @@ def retry_job(session: Session, job_id: str) -> tuple[Job, bool]:
     if retry is None:
         spec = JobSpec.model_validate(job.spec)
         (retry,) = create_jobs(session, [NewJob(spec, job.experiment_id, job.variant, retry_of=job_id)])
+        session.execute(update(Run).where(Run.job_id == job_id).values(job_id=retry.id))
         return retry, True
     if JobState(retry.state).terminal:
         advice = "it has the result" if retry.state == JobState.SUCCEEDED else "retry that one"

@@ -1,15 +1,23 @@
 """The tutorial's lines, run as they stand: they lead to the reports that it speaks of."""
 
-import re
+import json
 from pathlib import Path
 
 from client.client import Regbench
 from tests.acceptance.pages import run_blocks
 
 
-def test_the_tutorial_leads_to_its_answer(url: str, client: Regbench, tmp_path: Path) -> None:
+def test_the_tutorial_leads_to_an_answer(url: str, client: Regbench, tmp_path: Path) -> None:
     said = run_blocks("docs/tutorial.md", url=url, folder=tmp_path, then='echo "$EXPERIMENT $SECOND"')
-    first, second = said.splitlines()[-1].split()
     assert '"to_train": 18' in said, "the price of six seeds"
     assert said.count("# dropout or L2 here?") == 3
-    reports = [client.report(experiment_id, "json") for experiment_id in (first, second)]
+    first, second = (json.loads(client.report(each, "json")) for each in said.split()[-2:])
+    for report, baseline in ((first, "none"), (second, "L2")):
+        assert (report["complete"], report["baseline"], report["seeds"]) == (True, baseline, [*range(10)])
+    trained = {each["job_id"] for variant in first["variants"] for each in variant["seeds"]}
+    linked = {each["job_id"] for variant in second["variants"] for each in variant["seeds"] if each["reused"]}
+    assert linked == trained, "the second question costs nothing"
+    for variant, contrast in zip(("dropout", "L2"), first["contrasts"], strict=True):
+        assert contrast["variant"] == variant
+        assert contrast["differences"]["test_loss"]["high"] < 0, "each takes something off the test loss"
+    assert (tmp_path / "report.html").read_text().startswith("<!doctype html>")

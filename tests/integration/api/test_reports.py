@@ -120,7 +120,7 @@ def test_a_deleted_job_is_missed(client: httpx.Client, experiment: dict[str, Any
 def test_queries_do_not_grow_with_jobs(client: TestClient, database: Database) -> None:
     def queries(replicates: int) -> int:
         document = {key: value for key, value in DOCUMENT.items() if key != "seeds"}
-        created = create(client, document | {"replicates": replicates})
+        created = create(client, document | {"replicates": replicates, "reuse": False})
         for job in jobs_of(client, created):
             finish_job(database, job["id"], epochs=1)
         seen: list[str] = []

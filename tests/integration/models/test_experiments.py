@@ -12,7 +12,7 @@ from models.errors import NotFound
 from models.experiments import ExperimentSpec
 from models.records import Progress
 from models.states import JobState
-from models.store import experiments, jobs, queue
+from models.store import experiments, jobs, queue, runs
 from models.store.experiments import Standing
 from models.store.jobs import Place
 from models.store.rescue import unheard_jobs
@@ -46,7 +46,7 @@ def test_an_experiment_comes_with_all_its_jobs(database: Database) -> None:
     experiment_id, job_ids = create(database)
     with database.read() as session:
         stored = experiments.get_experiment(session, experiment_id)
-        found = experiments.jobs_of(session, experiment_id)
+        found = [each.job for each in runs.jobs_of(session, experiment_id)]
         waiting = unheard_jobs(session, older_than_seconds=30, limit=100)
     assert [job.id for job in found] == job_ids == waiting
     assert [(job.variant, job.seed) for job in found] == [
@@ -93,6 +93,7 @@ class TestStanding:
         experiment_id, _ = create(database)
         assert standing(database, experiment_id) == Standing(
             counts={JobState.QUEUED: 4},
+            reused=0,
             fraction=0.0,
             remaining_seconds=None,
             best_variant=None,
@@ -193,7 +194,7 @@ def test_jobs_of_an_experiment_come_in_one_query_with_their_results(database: Da
     experiment_id, job_ids = create(database)
     finish_job(database, job_ids[0], epochs=2)
     with counted(database) as statements, database.read() as session:
-        found = experiments.jobs_of(session, experiment_id)
+        found = [each.job for each in runs.jobs_of(session, experiment_id)]
         assert [job.result is not None for job in found] == [True, False, False, False]
     assert len(statements) == 1
 
@@ -207,7 +208,7 @@ def test_a_retry_stands_in_the_place_of_the_job_that_it_repeats(database: Databa
     finish_job(database, retry.id)
     assert standing(database, experiment_id).counts == {JobState.QUEUED: 3, JobState.SUCCEEDED: 1}
     with database.read() as session:
-        found = experiments.jobs_of(session, experiment_id)
+        found = [each.job for each in runs.jobs_of(session, experiment_id)]
     assert {job.id for job in found} == {retry.id, *others}
     assert {(job.variant, job.seed) for job in found} == {
         (variant, seed) for variant in ("none", "dropout") for seed in (0, 1)
