@@ -119,6 +119,7 @@ def experiment_answer(row: tables.Experiment, standing: Standing) -> schemas.Exp
         preset=row.preset,
         spec=row.document,
         baseline=baseline_of(row.document),
+        growing=row.growing,
         created_at=row.created_at,
         progress=schemas.ExperimentProgress(
             counts={state: standing.counts.get(state, 0) for state in JobState},
@@ -126,7 +127,7 @@ def experiment_answer(row: tables.Experiment, standing: Standing) -> schemas.Exp
             reused=standing.reused,
             fraction=standing.fraction,
             percent=round(100 * standing.fraction, 1),
-            finished=standing.finished,
+            finished=standing.finished and not row.growing,
             eta_seconds=standing.remaining_seconds,
         ),
         best=_best(standing),

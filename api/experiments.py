@@ -123,8 +123,10 @@ def cancel_experiment(
 ) -> schemas.Experiment:
     """End every job that has not ended: 200 if all have, 202 while workers are told, 409 if none was left."""
     with database.write() as session:
-        experiment = store.get_experiment(session, experiment_id)
-        asked = ask_all(session, experiment_id, cancel_job)
+        experiment = store.lock_experiment(session, experiment_id)
+        # Nobody wants more seeds of it, even where all that it has so far have ended.
+        growing, experiment.growing = experiment.growing, False
+        asked = [] if growing and _ended(session, experiment) else ask_all(session, experiment_id, cancel_job)
         cancelled = [job.id for job in asked if job.state == JobState.CANCELLED]
         answer = _answer(session, experiment)
     for job_id in cancelled:
@@ -224,6 +226,10 @@ def _in_extension(pointer: str, variants_before: int) -> str:
     return pointer
 
 
+def _ended(session: Session, experiment: Experiment) -> bool:
+    return store.standings(session, [experiment.id])[experiment.id].finished
+
+
 def _answer(session: Session, experiment: Experiment) -> schemas.Experiment:
     session.flush()
     return answers.experiment_answer(experiment, store.standings(session, [experiment.id])[experiment.id])
@@ -254,6 +260,9 @@ def _check_jobs(spec: ExperimentSpec, settings: Settings) -> None:
             f"this installation allows {settings.max_experiment_jobs:,} an experiment"
         )
         raise OverBudget([FieldError(place, detail)])
+    if spec.until is not None and spec.until.max_jobs > settings.max_experiment_jobs:
+        detail = f"this installation allows {settings.max_experiment_jobs:,} jobs an experiment"
+        raise OverBudget([FieldError("/until/max_jobs", detail)])
     if faults := spec.check_variants():
         raise InvalidSpec([FieldError(to_pointer(place), detail) for place, detail in faults])
     if unfair := spec.unfair_variants():

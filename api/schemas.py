@@ -235,7 +235,7 @@ class ExperimentProgress(Answer):
     reused: int = Field(description="Jobs that had succeeded before the experiment asked for them")
     fraction: float
     percent: float
-    finished: bool
+    finished: bool = Field(description="Whether every job has ended and no seed will be added")
     eta_seconds: float | None = Field(
         description="Seconds of training that are left, as if one worker did them; null until a pace is known"
     )
@@ -290,6 +290,7 @@ class Experiment(Answer):
     preset: str | None
     spec: dict[str, Any] = Field(description="The experiment with its preset resolved; post it to repeat it")
     baseline: str = Field(description="The variant that the others are compared with")
+    growing: bool = Field(description="Whether seeds may still be added, as `until` in `spec` asks")
     created_at: datetime
     progress: ExperimentProgress
     best: Best | None

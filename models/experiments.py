@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
@@ -29,6 +29,26 @@ class Variant(BaseModel):
     )
 
 
+MOST_SEEDS = 1000
+MEASURES = {"test_accuracy": 100.0, "test_loss": 1.0, "generalization_gap_loss": 1.0}
+"""What `until` may look at: columns of a result, and what turns each into points or nats."""
+
+
+class Until(BaseModel):
+    """When to stop adding seeds: when a difference is known closely enough, or a budget is spent."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    variant: str = Field(description="Whose difference from the baseline is to become known")
+    measure: Literal["test_accuracy", "test_loss", "generalization_gap_loss"] = "test_accuracy"
+    half_width: float = Field(
+        gt=0,
+        le=100,
+        description="Of the difference's 95 % interval: points for an accuracy, nats for a loss",
+    )
+    max_jobs: int = Field(ge=1, description="The experiment never has more jobs than that")
+
+
 class ExperimentSpec(BaseModel):
     """What `POST /v1/experiments` takes, once a preset is resolved."""
 
@@ -43,13 +63,13 @@ class ExperimentSpec(BaseModel):
         tuple[Seed, ...],
         Field(
             strict=False,
-            max_length=1000,
+            max_length=MOST_SEEDS,
             json_schema_extra={"minItems": 1},
             description="Each variant runs once with each seed",
         ),
     ] = (0,)
     replicates: int | None = Field(
-        None, ge=1, le=1000, description="Instead of `seeds`: the seeds 0 to replicates - 1"
+        None, ge=1, le=MOST_SEEDS, description="Instead of `seeds`: the seeds 0 to replicates - 1"
     )
     baseline: str | None = Field(
         None, description="The variant that others are compared with; null: the first"
@@ -61,6 +81,9 @@ class ExperimentSpec(BaseModel):
         True,
         description="Whether a job that has succeeded before with the same specification, data and engine is "
         "linked in place of training it again",
+    )
+    until: Until | None = Field(
+        None, description="Add seeds until a difference is known closely enough; null: only those given"
     )
 
     @model_validator(mode="after")
@@ -79,6 +102,8 @@ class ExperimentSpec(BaseModel):
             raise _contradiction("/replicates", "give seeds or replicates, not both")
         if self.baseline is not None and self.baseline not in names:
             raise _contradiction("/baseline", f"no variant has this name; choose one of {', '.join(names)}")
+        if self.until is not None and self.until.variant not in set(names) - {self.baseline_name}:
+            raise _contradiction("/until/variant", "name one of the variants that is not the baseline")
         return self
 
     @property
@@ -157,11 +182,11 @@ class Extension(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
-    seeds: Annotated[tuple[Seed, ...], Field(strict=False, max_length=1000)] = Field(
+    seeds: Annotated[tuple[Seed, ...], Field(strict=False, max_length=MOST_SEEDS)] = Field(
         (), description="Seeds to add for every variant; those that are there already are passed over"
     )
     replicates: int | None = Field(
-        None, ge=1, le=1000, description="Instead of `seeds`: have the seeds 0 to replicates - 1"
+        None, ge=1, le=MOST_SEEDS, description="Instead of `seeds`: have the seeds 0 to replicates - 1"
     )
     variants: Annotated[tuple[Variant, ...], Field(strict=False, max_length=100)] = Field(
         (), description="Variants to add, each with every seed"

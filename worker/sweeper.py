@@ -11,6 +11,7 @@ from models.doorbell import ring
 from models.errors import ServiceUnavailable
 from models.retention import useless_files
 from models.settings import Settings
+from models.store.growth import grow_experiments
 from models.store.rescue import holders, rescue_abandoned, unheard_jobs
 from worker.forks import database_between_forks
 from worker.lease import worker_name
@@ -83,6 +84,10 @@ class Sweeper:
             for job_id in rescued.ended:
                 log.warning("job %s was abandoned by its worker and has ended", job_id)
             ended = rescued.ended
+        with database.write() as session:
+            added = grow_experiments(session)
+        if added:
+            log.info("%d job(s) were added to experiments that ask for closer answers", len(added))
         with database.read() as session:
             unheard = unheard_jobs(
                 session, older_than_seconds=self._settings.bell_seconds, limit=_BELLS_A_SWEEP

@@ -60,6 +60,7 @@ def create_experiment(
         name=spec.name,
         preset=preset,
         document=spec.resolved().model_dump(mode="json"),
+        growing=spec.until is not None,
         created_at=database_now(session),
     )
     session.add(experiment)
@@ -80,6 +81,7 @@ def extend_experiment(
     if not wanted:
         raise Conflict(f"Experiment {experiment.id} has all these seeds and variants already.")
     experiment.document = after.resolved().model_dump(mode="json")
+    experiment.growing = after.until is not None
     return add_runs(session, experiment.id, wanted, reuse=after.reuse)
 
 
