@@ -442,7 +442,9 @@ def test_the_confusion_matrix_and_layers_belong_to_the_reported_model(
     recognized = np.unpackbits(np.frombuffer(outcome.test_correct, np.uint8), count=len(mnist_5k.test))
     assert recognized.mean() == outcome.test.accuracy
     found = outcome.portrait
-    assert sum(found.weight_counts) + found.weight_zeros == sum(np.prod(each.shape) for each in outcome.layers)
+    assert sum(found.weight_counts) + found.weight_zeros == sum(
+        np.prod(each.shape) for each in outcome.layers
+    )
     gaps = [abs(each.confidence - each.accuracy) * each.n for each in found.calibration]
     assert sum(gaps) / len(mnist_5k.test) == outcome.test_ece
     assert [layer.name for layer in outcome.layers] == ["hidden_1", "logits"]
