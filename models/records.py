@@ -39,6 +39,37 @@ class LayerRecord:
 
 
 @dataclass(frozen=True)
+class CalibrationBin:
+    """Test images of about the same confidence, as many in each bin (Naeini et al., AAAI 2015)."""
+
+    n: int
+    confidence: float
+    """Mean probability of the answers given, 0 to 1."""
+    accuracy: float
+    """Share of these answers that are right."""
+
+
+@dataclass(frozen=True)
+class PortraitRecord:
+    """What a single model looks like, at the reported weights: for charts of one model."""
+
+    weight_edges: tuple[float, ...]
+    """Of the histogram's bins, ascending and symmetric about zero: one more than there are counts."""
+    weight_counts: tuple[int, ...]
+    """Kernel weights in each bin; those that are exactly zero are left out."""
+    weight_zeros: int
+    """Kernel weights that are exactly zero."""
+    calibration: tuple[CalibrationBin, ...]
+    """From the least to the most certain."""
+    first_layer: tuple[str, ...]
+    """Incoming weights of the first hidden units of largest norm, each an image: base64 of its pixels as
+    bytes, row by row; 128 is zero, 1 and 255 are minus and plus `first_layer_scale`."""
+    first_layer_side: int
+    """Pixels along each side of such an image: 28 for a dense layer, the kernel's size for a convolution."""
+    first_layer_scale: float
+
+
+@dataclass(frozen=True)
 class ResultRecord:
     """What a finished job is worth; tables.Result names the same columns.
 
@@ -86,37 +117,9 @@ class ResultRecord:
     """One a kernel, first to last."""
     confusion: tuple[tuple[int, ...], ...]
     """Shape (classes, classes): test images by their true class, then by the network's answer."""
-
-
-@dataclass(frozen=True)
-class CalibrationBin:
-    """Test images of about the same confidence, as many in each bin (Naeini et al., AAAI 2015)."""
-
-    n: int
-    confidence: float
-    """Mean probability of the answers given, 0 to 1."""
-    accuracy: float
-    """Share of these answers that are right."""
-
-
-@dataclass(frozen=True)
-class PortraitRecord:
-    """What a single model looks like, at the reported weights: for charts of one model."""
-
-    weight_edges: tuple[float, ...]
-    """Of the histogram's bins, ascending and symmetric about zero: one more than there are counts."""
-    weight_counts: tuple[int, ...]
-    """Kernel weights in each bin; those that are exactly zero are left out."""
-    weight_zeros: int
-    """Kernel weights that are exactly zero."""
-    calibration: tuple[CalibrationBin, ...]
-    """From the least to the most certain."""
-    first_layer: tuple[str, ...]
-    """Incoming weights of the first hidden units of largest norm, each an image: base64 of its pixels as
-    bytes, row by row; 128 is zero, 1 and 255 are minus and plus `first_layer_scale`."""
-    first_layer_side: int
-    """Pixels along each side of such an image: 28 for a dense layer, the kernel's size for a convolution."""
-    first_layer_scale: float
+    test_correct: bytes
+    """One bit a test image, in the data's order: whether it was recognized (numpy.packbits, big-endian)."""
+    portrait: PortraitRecord
 
 
 @dataclass(frozen=True)

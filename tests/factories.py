@@ -5,7 +5,14 @@ from typing import Any
 
 from models.database import Database
 from models.experiments import merge_patch
-from models.records import EpochRecord, LayerRecord, Progress, ResultRecord
+from models.records import (
+    CalibrationBin,
+    EpochRecord,
+    LayerRecord,
+    PortraitRecord,
+    Progress,
+    ResultRecord,
+)
 from models.spec import JobSpec
 from models.states import JobState
 from models.store import jobs, queue
@@ -94,6 +101,17 @@ def result_record(**changes: Any) -> ResultRecord:
             )
             for truth in range(10)
         ),
+        # Likewise: the first 97 of 100.
+        "test_correct": b"\xff" * 12 + b"\x80",
+        "portrait": PortraitRecord(
+            weight_edges=(-0.5, 0.0, 0.5),
+            weight_counts=(6000, 6704),
+            weight_zeros=0,
+            calibration=(CalibrationBin(50, 0.93, 0.94), CalibrationBin(50, 0.99, 1.0)),
+            first_layer=("gIGCg4SFhoeI",),  # 3 x 3 pixels, 128 to 136
+            first_layer_side=3,
+            first_layer_scale=0.5,
+        ),
     }
     return ResultRecord(**(values | changes))
 
@@ -152,8 +170,10 @@ def job_in(database: Database, state: JobState) -> str:
 
 
 def finished_row(variant: str, seed: int, **changes: Any) -> Job:
-    """A finished job that no database has seen, with that much of its result changed."""
+    """A finished job that no database has seen, with that much of its result changed.
+
+    Which test images it recognizes is unknown, unless given.
+    """
     job_id = f"job_{variant}_{seed}".replace(" ", "-")
-    test_correct = changes.pop("test_correct", None)
-    result = Result(job_id=job_id, **asdict(result_record(**changes)), test_correct=test_correct)
+    result = Result(job_id=job_id, **asdict(result_record(**({"test_correct": None} | changes))))
     return Job(id=job_id, variant=variant, seed=seed, state=JobState.SUCCEEDED, result=result)

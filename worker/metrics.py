@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from models.records import CalibrationBin
 from models.spec import CLASSES
 
 Logits = NDArray[np.float32]
@@ -50,15 +51,32 @@ def expected_calibration_error(
 ) -> float:
     """Mean gap between confidence and accuracy over bins that hold equally many examples, 0 to 1.
 
-    Equal-mass bins, because nearly all of MNIST's confidences lie in the last bin of equal width.
     Source: Nguyen and O'Connor, Posterior Calibration and Exploratory Analysis, EMNLP (2015).
+    """
+    found = calibration(probabilities, labels, bins)
+    return sum(abs(each.confidence - each.accuracy) * each.n for each in found) / len(labels)
+
+
+def calibration(
+    probabilities: Array, labels: NDArray[np.int32], bins: int = ECE_BINS
+) -> tuple[CalibrationBin, ...]:
+    """Confidence and accuracy in up to `bins` bins that hold equally many examples, least certain first.
+
+    Equal-mass bins, because nearly all of MNIST's confidences lie in the last bin of equal width.
     """
     confidence = probabilities.max(axis=1)
     correct = probabilities.argmax(axis=1) == labels
     order = np.argsort(confidence, kind="stable")
-    groups = (group for group in np.array_split(order, bins) if len(group))
-    gaps = [abs(confidence[group].mean() - correct[group].mean()) * len(group) for group in groups]
-    return float(sum(gaps) / len(labels))
+    return tuple(
+        CalibrationBin(len(group), float(confidence[group].mean()), float(correct[group].mean()))
+        for group in np.array_split(order, bins)
+        if len(group)
+    )
+
+
+def recognized(logits: Logits, labels: NDArray[np.int32]) -> bytes:
+    """One bit an example, in their order, the first one highest: whether it was answered rightly."""
+    return np.packbits(logits.argmax(axis=1) == labels).tobytes()
 
 
 def confusion_matrix(probabilities: Array, labels: NDArray[np.int32]) -> tuple[tuple[int, ...], ...]:

@@ -141,6 +141,8 @@ class Runner:
             weight_norm=outcome.weight_norm,
             layers=outcome.layers,
             confusion=outcome.confusion,
+            test_correct=outcome.test_correct,
+            portrait=outcome.portrait,
             training_seconds=outcome.training_seconds,
             compile_seconds=outcome.compile_seconds,
             compilations=outcome.compilations,

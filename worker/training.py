@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from models.errors import TrainingFailed
 from models.pricing import flops_per_epoch
-from models.records import EpochRecord, LayerRecord, Progress
+from models.records import EpochRecord, LayerRecord, PortraitRecord, Progress
 from models.spec import JobSpec
 from worker import weights
 from worker.checkpoints import Checkpoint
@@ -22,9 +22,11 @@ from worker.datasets import Division, Examples, Rows
 from worker.metrics import (
     Scores,
     brier,
+    calibration,
     confusion_matrix,
     expected_calibration_error,
     log_probabilities,
+    recognized,
     scores,
 )
 from worker.network import exported
@@ -69,6 +71,8 @@ class Outcome:
     weight_norm: float
     layers: tuple[LayerRecord, ...]
     confusion: tuple[tuple[int, ...], ...]
+    test_correct: bytes
+    portrait: PortraitRecord
     weights_sha256: str
     training_seconds: float
     compile_seconds: float
@@ -232,6 +236,8 @@ class _Run:
             weight_norm=weights.weight_norm(network),
             layers=weights.layer_records(network),
             confusion=confusion_matrix(probabilities, test.labels),
+            test_correct=recognized(logits, test.labels),
+            portrait=weights.portrait(network, calibration(probabilities, test.labels)),
             weights_sha256=weights.weights_sha256(network),
             training_seconds=sum(record.seconds for record in self._records),
             compile_seconds=self.compile_seconds,

@@ -1,16 +1,20 @@
 """What a network's weights look like: norms, zeros, and a digest."""
 
+import base64
 import hashlib
+import math
 
 import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from models.records import LayerRecord
+from models.records import CalibrationBin, LayerRecord, PortraitRecord
 from worker.network import kernels
 
 NEAR_ZERO = 1e-3
 """A weight below this counts as near zero: a fortieth of what the seed's layers start with."""
+_BINS_A_SIDE = 20
+_UNITS_SHOWN = 12
 
 
 def weight_norm(network: keras.Model) -> float:
@@ -48,6 +52,42 @@ def _layer_record(name: str, values: NDArray[np.float32]) -> LayerRecord:
         near_zero_fraction=float((abs(values) < NEAR_ZERO).mean()),
         zero_inputs_fraction=float((rows == 0).all(axis=1).mean()),
     )
+
+
+def portrait(network: keras.Model, calibration: tuple[CalibrationBin, ...]) -> PortraitRecord:
+    """What charts of this one model show: its weights, and the `calibration` that was measured."""
+    values = _values(network)
+    edges = _symmetric_edges(max(float(abs(each).max()) for each in values))
+    counts = sum(np.histogram(each[each != 0], edges)[0] for each in values)
+    images, side, scale = _first_layer(values[0])
+    return PortraitRecord(
+        weight_edges=tuple(edges.tolist()),
+        weight_counts=tuple(np.asarray(counts).tolist()),
+        weight_zeros=sum(int((each == 0).sum()) for each in values),
+        calibration=calibration,
+        first_layer=images,
+        first_layer_side=side,
+        first_layer_scale=scale,
+    )
+
+
+def _symmetric_edges(largest: float) -> NDArray[np.float64]:
+    """Zero is exactly one of them, so that no bin holds weights of both signs."""
+    half = np.linspace(0.0, largest or 1.0, _BINS_A_SIDE + 1)
+    return np.concatenate([-half[:0:-1], half])
+
+
+def _first_layer(kernel: NDArray[np.float32]) -> tuple[tuple[str, ...], int, float]:
+    """The units of largest norm as images in base64, the pixels of a side, and the weight of the brightest.
+
+    `kernel` is (pixels, units) of a dense layer, (side, side, 1, filters) of a convolution.
+    """
+    units = kernel.reshape(-1, kernel.shape[-1]).T.astype(np.float64)
+    shown = units[np.argsort(-np.linalg.norm(units, axis=1), kind="stable")[:_UNITS_SHOWN]]
+    scale = float(abs(shown).max())
+    pixels = np.rint(128 + 127 * shown / (scale or 1.0)).astype(np.uint8)
+    images = tuple(base64.b64encode(each.tobytes()).decode() for each in pixels)
+    return images, math.isqrt(units.shape[1]), scale
 
 
 def _values(network: keras.Model) -> list[NDArray[np.float32]]:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+from api.reports import words
 from api.reports.schemas import (
     Advice,
     Comparison,
@@ -17,7 +18,6 @@ from api.reports.schemas import (
     Measures,
     VariantReport,
 )
-from api.reports.subjects import techniques_in_words
 from api.reports.verdicts import call
 from models.statistics import FEWEST_PAIRS, PairedDifference, paired_difference
 
@@ -102,7 +102,7 @@ class _Evidence:
                 if plain is None or each is plain or (value := size(each)) is None:
                     continue
                 if (gain := _gain(plain.variant, each.variant)) is not None:
-                    name = techniques_in_words(each.variant.regularization)
+                    name = words.techniques(each.variant.regularization)
                     found.setdefault(name, []).append(_Step(value, plain, each, gain))
         return {name: sorted(steps, key=lambda step: step.size) for name, steps in found.items()}
 

@@ -1,10 +1,12 @@
 """Jobs and their histories in, one Comparison out. Pure: no database, no HTTP."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from api.answers import result_answer
+from api.reports.advice import recommend
 from api.reports.contrasts import contrasts
 from api.reports.schemas import (
     Comparison,
@@ -14,16 +16,23 @@ from api.reports.schemas import (
     Measures,
     Missing,
     OtherChange,
+    Portrait,
     SeedResult,
     VariantReport,
 )
 from models.experiments import other_changes
-from models.spec import DATASET_ROWS
+from models.spec import DATASET_ROWS, DatasetSpec
 from models.states import JobState
 from models.statistics import estimate, proportion_standard_error
-from models.tables import Epoch, Job, Result
+from models.store.reports import EpochSummary, Spread
+from models.tables import Job, Result
 
-History = Mapping[str, Sequence[Epoch]]
+Summaries = Mapping[str, Sequence[EpochSummary]]
+
+PORTRAYED = 8
+"""Of so many variants a model is portrayed: more pictures than that no reader compares."""
+_CLEARLY = 2.0
+"""Standard errors by which a loss must have risen to be called overfitting."""
 
 _SAME_RULER = (
     "Losses are cross-entropy in nats without any penalty, accuracies are measured with random layers off, "
@@ -51,12 +60,29 @@ class Subject:
     """(variant, seed) of the jobs that the experiment did not train itself."""
 
 
-def compare(subject: Subject, histories: History, *, now: datetime, version: str) -> Comparison:
-    """The comparison of `subject`; `histories` holds each job's epochs by its id."""
+def finished(subject: Subject) -> dict[str, list[Job]]:
+    """Of each variant the jobs with results that its numbers come from, by seed."""
+    return {
+        name: [job for job in _one_a_seed(jobs) if job.result is not None]
+        for name, jobs in subject.variants.items()
+    }
+
+
+def portrayed(subject: Subject) -> list[Result]:
+    """The results whose portraits `compare` shows: of each first variant the first seed's."""
+    firsts = [jobs[0].result for jobs in list(finished(subject).values())[:PORTRAYED] if jobs]
+    return [result for result in firsts if result is not None]
+
+
+def compare(subject: Subject, summaries: Summaries, *, now: datetime, version: str) -> Comparison:
+    """The comparison of `subject`; `summaries` holds the epochs of the finished jobs of each variant.
+
+    Reads `test_correct` of every result and the portraits of `portrayed`, which must have been loaded.
+    """
     chosen = {name: _one_a_seed(jobs) for name, jobs in subject.variants.items()}
     everything = [job for jobs in chosen.values() for job in jobs]
     done = [job for job in everything if job.result is not None]
-    return Comparison(
+    comparison = Comparison(
         title=subject.title,
         experiment_id=subject.experiment_id,
         generated_at=now,
@@ -67,8 +93,15 @@ def compare(subject: Subject, histories: History, *, now: datetime, version: str
         baseline=subject.baseline,
         seeds=sorted({job.seed for job in everything}),
         variants=[
-            _variant(name, jobs, histories, subject.reused, baseline=chosen[subject.baseline])
-            for name, jobs in chosen.items()
+            _variant(
+                name,
+                jobs,
+                summaries[name],
+                subject.reused,
+                baseline=chosen[subject.baseline],
+                portrayed=number < PORTRAYED,
+            )
+            for number, (name, jobs) in enumerate(chosen.items())
         ],
         contrasts=contrasts(chosen, subject.baseline),
         missing=[_missing(name, job) for name, jobs in chosen.items() for job in jobs if job.result is None],
@@ -81,37 +114,33 @@ def compare(subject: Subject, histories: History, *, now: datetime, version: str
         ),
         repeat=subject.repeat,
     )
+    return comparison.model_copy(update={"recommendation": recommend(comparison)})
 
 
-def mean_curve(histories: Sequence[Sequence[Epoch]]) -> list[CurvePoint]:
-    """Means over seeds, epoch by epoch; jobs that stopped earlier leave the later epochs to the others."""
-    by_epoch: dict[int, list[Epoch]] = {}
-    for history in histories:
-        for row in history:
-            by_epoch.setdefault(row.epoch, []).append(row)
-    return [_curve_point(epoch, by_epoch[epoch]) for epoch in sorted(by_epoch)]
-
-
-def _curve_point(epoch: int, rows: Sequence[Epoch]) -> CurvePoint:
-    train_loss = _mean([row.train_loss for row in rows])
-    train_accuracy = _mean([row.train_accuracy for row in rows])
-    validation_loss = _mean([row.validation_loss for row in rows])
-    assert train_loss is not None  # noqa: S101 (there is a row, and the column is never null)
-    assert train_accuracy is not None  # noqa: S101 (the same)
+def _curve_point(epoch: EpochSummary) -> CurvePoint:
+    loss, accuracy, gap = epoch.validation_loss, epoch.validation_accuracy, epoch.gap_loss
     return CurvePoint(
-        epoch=epoch,
-        n=len(rows),
-        train_loss=train_loss,
-        train_accuracy=train_accuracy,
-        validation_loss=validation_loss,
-        validation_accuracy=_mean([row.validation_accuracy for row in rows]),
-        gap_loss=None if validation_loss is None else validation_loss - train_loss,
+        epoch=epoch.epoch,
+        n=epoch.train_loss.n,
+        train_loss=epoch.train_loss.mean,
+        train_loss_sd=epoch.train_loss.sd,
+        train_accuracy=epoch.train_accuracy.mean,
+        train_accuracy_sd=epoch.train_accuracy.sd,
+        validation_loss=_mean(loss),
+        validation_loss_sd=_sd(loss),
+        validation_accuracy=_mean(accuracy),
+        validation_accuracy_sd=_sd(accuracy),
+        gap_loss=_mean(gap),
+        gap_loss_sd=_sd(gap),
     )
 
 
-def _mean(values: Sequence[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return sum(known) / len(known) if known else None
+def _mean(spread: Spread | None) -> float | None:
+    return spread.mean if spread else None
+
+
+def _sd(spread: Spread | None) -> float | None:
+    return spread.sd if spread else None
 
 
 def _one_a_seed(jobs: Sequence[Job]) -> list[Job]:
@@ -131,10 +160,11 @@ def _worth(job: Job) -> tuple[bool, datetime]:
 def _variant(
     name: str,
     jobs: Sequence[Job],
-    histories: History,
+    epochs: Sequence[EpochSummary],
     reused: frozenset[tuple[str, int]],
     *,
     baseline: Sequence[Job],
+    portrayed: bool,
 ) -> VariantReport:
     done = [job for job in jobs if job.result is not None]
     results = [job.result for job in done if job.result is not None]
@@ -143,6 +173,7 @@ def _variant(
         name=name,
         is_baseline=jobs is baseline,
         regularization=jobs[0].spec["regularization"] if jobs else {},
+        training_rows=DatasetSpec.model_validate(jobs[0].spec["dataset"]).training_rows if jobs else None,
         n=len(done),
         seeds=[
             SeedResult(
@@ -162,8 +193,47 @@ def _variant(
             OtherChange.model_validate(change)
             for change in (other_changes(baseline[0].spec, jobs[0].spec) if baseline and jobs else [])
         ],
-        curve=mean_curve([histories[job.id] for job in done]),
+        curve=[_curve_point(epoch) for epoch in epochs],
+        overfits_from=_overfits_from(epochs),
+        confusion=_confusion(results),
+        portrait=_portrait(done[0]) if done and portrayed else None,
     )
+
+
+def _overfits_from(epochs: Sequence[EpochSummary]) -> int | None:
+    """The epoch of the lowest mean validation loss, if the mean has clearly risen up to the last epoch.
+
+    Only epochs that as many jobs reached count, because jobs that stop early are not like the others.
+    Clearly is by more than two standard errors of the difference of two independent means: those of the
+    same seeds vary less against each other, so this errs towards saying nothing. One seed says nothing.
+    """
+    most = max((epoch.train_loss.n for epoch in epochs), default=0)
+    known = [
+        (epoch.epoch, epoch.validation_loss)
+        for epoch in epochs
+        if epoch.validation_loss is not None and epoch.train_loss.n == most
+    ]
+    if not known:
+        return None
+    first, lowest = min(known, key=lambda each: each[1].mean)
+    last = known[-1][1]
+    if lowest.sd is None or last.sd is None:
+        return None
+    error = math.sqrt((lowest.sd**2 + last.sd**2) / most)
+    return first if last.mean - lowest.mean > _CLEARLY * error else None
+
+
+def _confusion(results: Sequence[Result]) -> list[list[int]] | None:
+    known = [result.confusion for result in results if result.confusion is not None]
+    if not known or len(known) < len(results):
+        return None
+    return [[sum(cells) for cells in zip(*rows, strict=True)] for rows in zip(*known, strict=True)]
+
+
+def _portrait(job: Job) -> Portrait | None:
+    if job.result is None or job.result.portrait is None:
+        return None
+    return Portrait.model_validate({"seed": job.seed, "job_id": job.id} | job.result.portrait)
 
 
 def _line(name: str, measures: Measures) -> str:

@@ -1,6 +1,6 @@
 """Reports over HTTP: fetch the rows, compare, render in the format asked for."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -12,11 +12,13 @@ from api.dependencies import DatabaseDep, ExperimentId, negotiate
 from api.problems import not_acceptable
 from api.reports.schemas import Comparison, Curves
 from models.store.experiments import get_experiment
-from models.store.jobs import epochs_of_many, get_jobs
+from models.store.jobs import get_jobs
+from models.store.reports import load_portraits, load_recognized, summaries
 from models.store.runs import jobs_of
+from models.tables import Job
 
 if TYPE_CHECKING:
-    from api.reports.comparison import Subject
+    from api.reports.comparison import Subject, Summaries
 
 router = APIRouter(prefix="/v1", tags=["reports"])
 
@@ -59,7 +61,8 @@ def experiment_report(
         subject = subjects.of_experiment(
             experiment, jobs_of(session, experiment_id), base_url=str(request.base_url)
         )
-        return _rendered(_compared(session, subject), wanted)
+        curves = _load(session, subject)
+    return _rendered(_compared(subject, curves), wanted)
 
 
 @router.get("/reports", response_model=Comparison, responses=_FORMATS)
@@ -76,7 +79,8 @@ def jobs_report(
     wanted = _wanted(format, accept)
     with database.read() as session:
         subject = subjects.of_jobs(get_jobs(session, job), base_url=str(request.base_url))
-        return _rendered(_compared(session, subject), wanted)
+        curves = _load(session, subject)
+    return _rendered(_compared(subject, curves), wanted)
 
 
 @router.get("/experiments/{experiment_id}/curves")
@@ -91,10 +95,9 @@ def experiment_curves(
 
     with database.read() as session:
         experiment = get_experiment(session, experiment_id)
-        jobs = jobs_of(session, experiment_id)
-        histories = epochs_of_many(session, [each.job.id for each in jobs])
-    variants = subjects.of_experiment(experiment, jobs, base_url="").variants
-    return curves(experiment_id, variants, histories, max_points=max_points)
+        subject = subjects.of_experiment(experiment, jobs_of(session, experiment_id), base_url="")
+        found = summaries(session, _ids(subject.variants))
+    return curves(experiment_id, found, max_points=max_points)
 
 
 def _wanted(given: str | None, accept: str) -> str:
@@ -106,12 +109,24 @@ def _wanted(given: str | None, accept: str) -> str:
     return next(name for name, each in MEDIA_TYPES.items() if each == media_type)
 
 
-def _compared(session: Session, subject: "Subject") -> Comparison:
-    from api.reports.comparison import compare  # noqa: PLC0415 (numpy and scipy again)
+def _load(session: Session, subject: "Subject") -> "Summaries":
+    """All that the comparison reads, so that it holds no connection while it computes."""
+    from api.reports.comparison import finished, portrayed  # noqa: PLC0415 (numpy and scipy again)
 
-    job_ids = [job.id for jobs in subject.variants.values() for job in jobs]
-    histories = epochs_of_many(session, job_ids)
-    return compare(subject, histories, now=datetime.now(UTC), version=version("regbench"))
+    done = finished(subject)
+    load_recognized(session, [job.result for jobs in done.values() for job in jobs if job.result])
+    load_portraits(session, portrayed(subject))
+    return summaries(session, _ids(done))
+
+
+def _ids(variants: Mapping[str, Sequence[Job]]) -> dict[str, list[str]]:
+    return {name: [job.id for job in jobs] for name, jobs in variants.items()}
+
+
+def _compared(subject: "Subject", curves: "Summaries") -> Comparison:
+    from api.reports.comparison import compare  # noqa: PLC0415 (the same)
+
+    return compare(subject, curves, now=datetime.now(UTC), version=version("regbench"))
 
 
 def _rendered(comparison: Comparison, wanted: str) -> Comparison | Response:

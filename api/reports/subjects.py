@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from api.answers import baseline_of
+from api.reports import words
 from api.reports.comparison import Subject
 from models.store.runs import PlacedJob
 from models.tables import Experiment, Job
@@ -80,7 +81,7 @@ def _names(groups: Sequence[Sequence[Job]], documents: Sequence[dict[str, Any]])
     ]
     names = [
         ", ".join(
-            [techniques_in_words(document["regularization"])]
+            [words.techniques(document["regularization"])]
             + [f"{field.rpartition('.')[2]}={each.get(field)}" for field in differing]
         )
         for document, each in zip(documents, leaves, strict=True)
@@ -89,20 +90,6 @@ def _names(groups: Sequence[Sequence[Job]], documents: Sequence[dict[str, Any]])
         f"{name} ({names[: number + 1].count(name)})" if names.count(name) > 1 else name
         for number, name in enumerate(names)
     ]
-
-
-def techniques_in_words(regularization: Mapping[str, Mapping[str, Any]]) -> str:
-    """What a variant is regularized with: a name such as `dropout rate=0.5 + l2 factor=0.0001`, or `none`."""
-    return " + ".join(_technique(name, given) for name, given in regularization.items()) or "none"
-
-
-def _technique(name: str, parameters: Mapping[str, Any]) -> str:
-    numbers = [
-        f"{key}={value}"
-        for key, value in parameters.items()
-        if isinstance(value, int | float) and not isinstance(value, bool) and value
-    ]
-    return " ".join([name, *numbers])
 
 
 def _leaves(document: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

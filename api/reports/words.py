@@ -1,5 +1,8 @@
 """Numbers as every format writes them."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from api.reports.schemas import Comparison, Difference, Measure, VariantReport
 
 UNKNOWN = "-"
@@ -124,6 +127,20 @@ def contrast_rows(comparison: Comparison) -> list[list[str]]:
             ]
         rows.append([contrast.variant, str(len(contrast.seeds)), *cells])
     return rows
+
+
+def techniques(regularization: Mapping[str, Mapping[str, Any]]) -> str:
+    """What a variant is regularized with: a name such as `dropout rate=0.5 + l2 factor=0.0001`, or `none`."""
+    return " + ".join(_technique(name, given) for name, given in regularization.items()) or "none"
+
+
+def _technique(name: str, parameters: Mapping[str, Any]) -> str:
+    numbers = [
+        f"{key}={value}"
+        for key, value in parameters.items()
+        if isinstance(value, int | float) and not isinstance(value, bool) and value
+    ]
+    return " ".join([name, *numbers])
 
 
 def _half_width(measure: Measure, unit: float, digits: int) -> str:

@@ -156,15 +156,6 @@ def epochs_of(session: Session, job_id: str, *, after: int = 0) -> list[Epoch]:
     return list(session.scalars(query))
 
 
-def epochs_of_many(session: Session, job_ids: Sequence[str]) -> dict[str, list[Epoch]]:
-    """The histories of many jobs in one query."""
-    histories: dict[str, list[Epoch]] = {job_id: [] for job_id in job_ids}
-    query = select(Epoch).where(Epoch.job_id.in_(job_ids)).order_by(Epoch.job_id, Epoch.epoch)
-    for epoch in session.scalars(query):
-        histories[epoch.job_id].append(epoch)
-    return histories
-
-
 def events_of(session: Session, job_id: str) -> list[Event]:
     """All that has happened to a job, first to last."""
     return list(session.scalars(select(Event).where(Event.job_id == job_id).order_by(Event.id)))

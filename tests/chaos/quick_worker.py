@@ -116,6 +116,8 @@ def _outcome(epochs: int, weights_sha256: str) -> "Outcome":
         weight_norm=like.weight_norm,
         layers=like.layers,
         confusion=like.confusion,
+        test_correct=like.test_correct,
+        portrait=like.portrait,
         weights_sha256=weights_sha256,
         training_seconds=like.training_seconds,
         compile_seconds=0.0,

@@ -4,7 +4,6 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from threading import Event as Signal
-from typing import Any
 
 import pytest
 from sqlalchemy import func, select
@@ -265,15 +264,6 @@ def test_history_from_an_epoch_on(database: Database) -> None:
         assert [epoch.epoch for epoch in jobs.epochs_of(session, job_id)] == [1, 2, 3, 4]
         assert [epoch.epoch for epoch in jobs.epochs_of(session, job_id, after=2)] == [3, 4]
         assert jobs.epochs_of(session, job_id, after=4) == []
-
-
-def test_histories_of_many_jobs(database: Database) -> None:
-    one, two = finished_job(database, epochs=2).id, finished_job(database, epochs=3).id
-    [empty] = create(database)
-    with database.read() as session:
-        found = jobs.epochs_of_many(session, [one, two, empty.id])
-    lengths: dict[str, Any] = {job_id: [epoch.epoch for epoch in epochs] for job_id, epochs in found.items()}
-    assert lengths == {one: [1, 2], two: [1, 2, 3], empty.id: []}
 
 
 def test_every_change_of_a_jobs_life_is_an_event_in_order(database: Database) -> None:

@@ -9,6 +9,7 @@ import xml.etree.ElementTree as ET
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
+from statistics import mean, stdev
 from typing import Any
 
 import pytest
@@ -20,8 +21,9 @@ from api.reports.curves import curves, thinned
 from api.reports.schemas import Comparison
 from models.experiments import ExperimentSpec
 from models.states import JobState
-from models.tables import Epoch, Experiment, Job, Result
-from tests.factories import epoch_record, job_spec, result_record
+from models.store.reports import EpochSummary, Spread
+from models.tables import Experiment, Job, Result
+from tests.factories import job_spec, result_record
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 Value = float | str | None
@@ -54,11 +56,19 @@ def job(variant: str, seed: int, accuracy: Value, *, loss: float = 0.1, **change
 
 def compared(variants: dict[str, list[Job]], *, baseline: str = "a", expected: int = 0) -> Comparison:
     jobs = [each for group in variants.values() for each in group]
-    histories = {
-        each.id: [Epoch(job_id=each.id, **asdict(epoch_record(number))) for number in (1, 2)] for each in jobs
+    epochs = {
+        name: [summary(number, [0.4 / number] * len(done)) for number in (1, 2) if done]
+        for name, group in variants.items()
+        for done in [[each for each in group if each.result]]
     }
     subject = Subject("title", "exp_1", baseline, variants, expected or len(jobs), "curl again")
-    return compare(subject, histories, now=NOW, version="0.0")
+    return compare(subject, epochs, now=NOW, version="0.0")
+
+
+def summary(epoch: int, losses: Sequence[float]) -> EpochSummary:
+    """An epoch of jobs with these losses, whether of training or validation."""
+    measured = Spread(len(losses), mean(losses), stdev(losses) if len(losses) > 1 else None)
+    return EpochSummary(epoch, measured, measured, measured, measured, measured)
 
 
 def pairs(accuracies: Sequence[tuple[float, float]]) -> Comparison:
@@ -134,7 +144,7 @@ def test_jobs_that_repeat_each_other_are_no_deleted_ones() -> None:
     first, again = job("x", 0, 0.9), job("x", 0, 0.9)
     again.id = "job_again"
     subject = subjects.of_jobs([first, again], base_url="")
-    comparison = compare(subject, {first.id: [], again.id: []}, now=NOW, version="0.0")
+    comparison = compare(subject, {name: [] for name in subject.variants}, now=NOW, version="0.0")
     assert (comparison.complete, comparison.finished, comparison.jobs) == (True, 1, 1)
     assert not [note for note in comparison.notes if "deleted" in note]
 
@@ -259,15 +269,8 @@ def test_the_command_that_repeats_survives_a_shell_and_means_the_same() -> None:
 
 
 def test_curves_have_bands_and_a_bounded_number_of_points() -> None:
-    jobs = [job("a", 0, 0.9), job("a", 1, 0.9)]
-    histories = {
-        each.id: [
-            Epoch(job_id=each.id, **asdict(epoch_record(number, train_loss=1.0 + each.seed)))
-            for number in range(1, 501 - 100 * each.seed)
-        ]
-        for each in jobs
-    }
-    (found,) = curves("exp_1", {"a": jobs}, histories, max_points=50).items
+    epochs = [summary(number, [1.0, 2.0] if number < 401 else [1.0]) for number in range(1, 501)]
+    (found,) = curves("exp_1", {"a": epochs}, max_points=50).items
     assert len(found.train_loss) == 50
     first, last = found.train_loss[0], found.train_loss[-1]
     assert (first.epoch, first.n, first.mean) == (1, 2, 1.5)
@@ -293,3 +296,28 @@ def test_labels_do_not_overlap_and_stay_inside() -> None:
 def test_a_comparison_is_json_without_nan() -> None:
     text = pairs([(0.9, 0.9), (0.9, 0.9)]).model_dump_json()
     assert json.loads(text, parse_constant=pytest.fail)["contrasts"][0]["variant"] == "b"
+
+
+def overfits_from(*losses: Sequence[float]) -> int | None:
+    subject = Subject("title", "exp_1", "a", {"a": [job("a", 0, 0.9), job("a", 1, 0.9)]}, 2, "curl again")
+    epochs = [summary(number, each) for number, each in enumerate(losses, 1)]
+    return compare(subject, {"a": epochs}, now=NOW, version="0.0").variants[0].overfits_from
+
+
+def test_overfitting_begins_where_the_loss_was_lowest_and_has_clearly_risen_since() -> None:
+    assert overfits_from([0.5, 0.52], [0.3, 0.32], [0.6, 0.62]) == 2
+    assert overfits_from([0.5, 0.52], [0.4, 0.42], [0.3, 0.32]) is None
+    # Up by 0.05, where chance moves the means by about 0.1.
+    assert overfits_from([0.5, 0.6], [0.3, 0.4], [0.35, 0.45]) is None
+    # The only job that went on is not like both together.
+    assert overfits_from([0.5, 0.52], [0.3, 0.32], [0.9]) is None
+    assert overfits_from([0.3], [0.9]) is None
+
+
+def test_a_variant_shows_its_confusion_and_portrait() -> None:
+    variant = pairs([(0.9, 0.9), (0.9, 0.9)]).variants[0]
+    assert variant.confusion is not None
+    assert (variant.confusion[3][3], variant.confusion[3][5], variant.confusion[0][0]) == (14, 6, 20)
+    assert variant.portrait is not None
+    assert (variant.portrait.seed, variant.portrait.first_layer_side) == (0, 3)
+    assert [each.n for each in variant.portrait.calibration] == [50, 50]

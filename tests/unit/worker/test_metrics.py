@@ -5,9 +5,11 @@ from sklearn.metrics import log_loss
 
 from worker.metrics import (
     brier,
+    calibration,
     confusion_matrix,
     expected_calibration_error,
     log_probabilities,
+    recognized,
     scores,
 )
 
@@ -65,3 +67,26 @@ def test_confusion_matrix_agrees_with_scikit_learn(logits: np.ndarray, labels: n
     ours = confusion_matrix(np.exp(log_probabilities(logits)), labels)
     theirs = sklearn_metrics.confusion_matrix(labels, logits.argmax(1), labels=range(10))
     assert ours == tuple(map(tuple, theirs.tolist()))
+
+
+def test_calibration_bins_by_hand() -> None:
+    confident = np.array([0.9, 0.6, 0.8, 0.6])
+    probabilities = np.stack([confident, 1 - confident], axis=1)
+    unsure, sure = calibration(probabilities, np.array([0, 1, 0, 0], np.int32), bins=2)
+    assert (unsure.n, unsure.confidence, unsure.accuracy) == (2, pytest.approx(0.6), 0.5)
+    assert (sure.n, sure.confidence, sure.accuracy) == (2, pytest.approx(0.85), 1.0)
+
+
+def test_the_bins_give_the_calibration_error(logits: np.ndarray, labels: np.ndarray) -> None:
+    probabilities = np.exp(log_probabilities(logits))
+    bins = calibration(probabilities, labels)
+    assert len(bins) == 15
+    assert {each.n for each in bins} == {33, 34}
+    gaps = [abs(each.confidence - each.accuracy) * each.n / 500 for each in bins]
+    assert expected_calibration_error(probabilities, labels) == pytest.approx(sum(gaps), rel=1e-12)
+
+
+def test_recognized_images_are_bits_in_the_order_of_the_images() -> None:
+    logits = np.eye(10, dtype=np.float32)
+    labels = np.array([0, 9, 2, 9, 9, 9, 9, 9, 9, 9], np.int32)
+    assert recognized(logits, labels) == bytes([0b10100000, 0b01000000])

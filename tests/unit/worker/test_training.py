@@ -439,6 +439,14 @@ def test_the_confusion_matrix_and_layers_belong_to_the_reported_model(
     confusion = np.array(outcome.confusion)
     assert confusion.sum() == len(mnist_5k.test)
     assert np.trace(confusion) / confusion.sum() == outcome.test.accuracy
+    recognized = np.unpackbits(np.frombuffer(outcome.test_correct, np.uint8), count=len(mnist_5k.test))
+    assert recognized.mean() == outcome.test.accuracy
+    found = outcome.portrait
+    assert sum(found.weight_counts) + found.weight_zeros == sum(
+        np.prod(each.shape) for each in outcome.layers
+    )
+    gaps = [abs(each.confidence - each.accuracy) * each.n for each in found.calibration]
+    assert sum(gaps) / len(mnist_5k.test) == outcome.test_ece
     assert [layer.name for layer in outcome.layers] == ["hidden_1", "logits"]
     assert np.sqrt(sum(layer.weight_norm**2 for layer in outcome.layers)) == pytest.approx(
         outcome.weight_norm

@@ -1,0 +1,119 @@
+"""What a report reads of many jobs, in a number of queries that does not grow with them."""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Integer, bindparam, cast, func, select
+from sqlalchemy.orm import Session
+from sqlalchemy.orm.attributes import set_committed_value
+from sqlalchemy.types import JSON
+
+from models.database import JsonEntries
+from models.tables import Epoch, Result
+
+_MEASURES = {
+    "train_loss": Epoch.train_loss,
+    "train_accuracy": Epoch.train_accuracy,
+    "validation_loss": Epoch.validation_loss,
+    "validation_accuracy": Epoch.validation_accuracy,
+    "gap_loss": Epoch.validation_loss - Epoch.train_loss,
+}
+
+
+@dataclass(frozen=True)
+class Spread:
+    """One measure over jobs; the standard deviation (n - 1) needs two."""
+
+    n: int
+    mean: float
+    sd: float | None
+
+
+@dataclass(frozen=True)
+class EpochSummary:
+    """One epoch over the jobs of a variant that reached it; None without validation images."""
+
+    epoch: int
+    train_loss: Spread
+    train_accuracy: Spread
+    validation_loss: Spread | None
+    validation_accuracy: Spread | None
+    gap_loss: Spread | None
+    """Validation minus training loss, of each job."""
+
+
+def summaries(session: Session, variants: Mapping[str, Sequence[str]]) -> dict[str, list[EpochSummary]]:
+    """Each variant's epochs over its jobs, given by their ids: one query, one row an epoch and variant.
+
+    Deviations are squared after the mean is known: a mean of squares would lose what differs in the last
+    digits.
+    """
+    names = list(variants)
+    # One parameter, however many jobs there are: databases limit how many a statement may have.
+    number_of = {job_id: str(number) for number, name in enumerate(names) for job_id in variants[name]}
+    place = _entries(number_of)
+    rows = (
+        select(
+            cast(place.c.value, Integer).label("variant"),
+            Epoch.epoch,
+            *(column.label(name) for name, column in _MEASURES.items()),
+        )
+        .join(place, place.c.key == Epoch.job_id)
+        .cte("rows")
+    )
+    means = (
+        select(rows.c.variant, rows.c.epoch, *(func.avg(rows.c[name]).label(name) for name in _MEASURES))
+        .group_by(rows.c.variant, rows.c.epoch)
+        .cte("means")
+    )
+    query = (
+        select(
+            rows.c.variant, rows.c.epoch, *(each for name in _MEASURES for each in _spread(rows, means, name))
+        )
+        .join(means, (means.c.variant == rows.c.variant) & (means.c.epoch == rows.c.epoch))
+        .group_by(rows.c.variant, rows.c.epoch)
+        .order_by(rows.c.variant, rows.c.epoch)
+    )
+    found: dict[str, list[EpochSummary]] = {name: [] for name in names}
+    for variant, epoch, *values in session.execute(query):
+        thirds = zip(values[::3], values[1::3], values[2::3], strict=True)
+        spreads: dict[str, Any] = {
+            name: _found(*third) for name, third in zip(_MEASURES, thirds, strict=True)
+        }
+        found[names[variant]].append(EpochSummary(epoch, **spreads))
+    return found
+
+
+def load_recognized(session: Session, results: Iterable[Result]) -> None:
+    """Fill `test_correct` of rows that were read without it, in one query."""
+    _load(session, results, "test_correct")
+
+
+def load_portraits(session: Session, results: Iterable[Result]) -> None:
+    """Fill `portrait` of rows that were read without it, in one query."""
+    _load(session, results, "portrait")
+
+
+def _load(session: Session, results: Iterable[Result], column: str) -> None:
+    by_job = {result.job_id: result for result in results}
+    wanted = _entries(dict.fromkeys(by_job, ""))
+    query = select(Result.job_id, getattr(Result, column)).join(wanted, wanted.c.key == Result.job_id)
+    for job_id, value in session.execute(query):
+        set_committed_value(by_job[job_id], column, value)
+
+
+def _entries(given: Mapping[str, str]) -> Any:
+    return JsonEntries(bindparam(None, dict(given), type_=JSON)).table_valued("key", "value")
+
+
+def _spread(rows: Any, means: Any, name: str) -> tuple[Any, Any, Any]:
+    deviation = rows.c[name] - means.c[name]
+    return func.count(rows.c[name]), func.min(means.c[name]), func.sum(deviation * deviation)
+
+
+def _found(n: int, mean: float | None, squares: float | None) -> Spread | None:
+    if mean is None or squares is None:
+        return None
+    return Spread(n, mean, math.sqrt(squares / (n - 1)) if n > 1 else None)
