@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from random import Random
+from typing import NamedTuple
 
 import pytest
 
@@ -22,20 +23,20 @@ from tests.chaos.ledger import Tally
 from tests.chaos.services import real_worker
 from tests.factories import job_spec
 
-EPOCHS = 10
+# As many as can be killed one by one, and so many that a job outlives a worker's end and another's start.
+FEW, MANY = 10, 40
 
 
-def spec(seed: int) -> JobSpec:
+def spec(epochs: int) -> JobSpec:
     """Everything that has a state from epoch to epoch; large enough that each epoch can be caught."""
     return job_spec(
-        seed=seed,
         model={"hidden_units": [256]},
         regularization={
             "dropout": {"rate": 0.3},
             "batch_normalization": {},
-            "early_stopping": {"patience": EPOCHS},
+            "early_stopping": {"patience": epochs},
         },
-        training={"epochs": EPOCHS},
+        training={"epochs": epochs},
     )
 
 
@@ -56,12 +57,20 @@ class Site:
         self.worker = self._stack.enter_context(real_worker(self.settings, log))
         return self.worker
 
-    def submit(self, seed: int = 0) -> str:
+    def submit(self, epochs: int) -> str:
         """A job that may lose its process as often as it has epochs: by default the third crash ends it."""
         with self.database.write() as session:
-            (job,) = jobs.create_jobs(session, [jobs.NewJob(spec(seed))])
-            job.max_crashes = 2 * EPOCHS
+            (job,) = jobs.create_jobs(session, [jobs.NewJob(spec(epochs))])
+            job.max_crashes = 2 * epochs
         return job.id
+
+    def undisturbed(self, epochs: int) -> str:
+        """The weights' digest of a job that nothing happens to."""
+        job_id = self.submit(epochs)
+        wait_until(lambda: all_ended(self.database, [job_id]))
+        result = self.job(job_id).result
+        assert result is not None
+        return result.weights_sha256
 
     def job(self, job_id: str) -> Job:
         """As it stands."""
@@ -142,37 +151,51 @@ def frozen_worker(site: Site, job_id: str, attempt: int, epochs: int) -> None:
 Fault = Callable[[Site, str, int, int], None]
 
 
-def plan(random: Random, *, full: bool, short_of_time: bool) -> list[list[Fault]]:
-    """For each job the faults that it meets, each in another epoch."""
+class Disturbed(NamedTuple):
+    """A job, the faults that it meets, and the epoch after which each comes."""
+
+    epochs: int
+    faults: list[Fault]
+    after: list[int]
+
+
+def plan(random: Random, *, full: bool, short_of_time: bool) -> list[Disturbed]:
+    """The jobs to disturb."""
+
+    def scattered(faults: list[Fault]) -> Disturbed:
+        # In the first half, so that no job ends before its last fault.
+        return Disturbed(MANY, faults, sorted(random.sample(range(1, MANY // 2), k=len(faults))))
+
     if not full:
         # Each costs a process's start, with TensorFlow's import.
         child = random.choice([killed_child, damaged])
-        return [[child] if short_of_time else [child, random.choice([frozen_worker, killed_worker])]]
+        faults = [child] if short_of_time else [child, random.choice([frozen_worker, killed_worker])]
+        return [scattered(faults)]
     others: list[Fault] = [damaged, killed_worker, stopped_worker, frozen_worker]
-    return [[killed_child] * (EPOCHS - 1), random.sample(others, k=4), random.choices(others, k=4)]
+    each_epoch = Disturbed(FEW, [killed_child] * (FEW - 1), [*range(1, FEW)])
+    return [each_epoch, scattered(random.sample(others, k=4)), scattered(random.choices(others, k=4))]
 
 
 def test_trainings_that_are_killed_stopped_and_frozen(
     site: Site, tally: Tally, random: Random, full: bool
 ) -> None:
-    undisturbed = site.submit()
-    wait_until(lambda: all_ended(site.database, [undisturbed]))
-    expected = site.job(undisturbed).result
-    assert expected is not None
-    job_ids = []
     on_sqlite = site.settings.database_url.startswith("sqlite")
-    for faults in plan(random, full=full, short_of_time=on_sqlite):
-        job_id = site.submit()
+    planned = plan(random, full=full, short_of_time=on_sqlite)
+    expected = {epochs: site.undisturbed(epochs) for epochs in {each.epochs for each in planned}}
+    job_ids = []
+    for disturbed in planned:
+        job_id = site.submit(disturbed.epochs)
         job_ids.append(job_id)
-        epochs = sorted(random.sample(range(1, EPOCHS), k=len(faults)))
-        for attempt, (fault, epoch) in enumerate(zip(faults, epochs, strict=True), start=1):
+        for attempt, (fault, epoch) in enumerate(
+            zip(disturbed.faults, disturbed.after, strict=True), start=1
+        ):
             fault(site, job_id, attempt, epoch)
             tally.faults += 1
         wait_until(lambda job_id=job_id: all_ended(site.database, [job_id]))
-        assert site.job(job_id).attempt > len(faults)
+        assert site.job(job_id).attempt > len(disturbed.faults)
     count(
         site.database,
         tally,
         dict.fromkeys(job_ids, JobState.SUCCEEDED),
-        weights_of=lambda _: expected.weights_sha256,
+        weights_of=lambda spec: expected[spec.training.epochs],
     )
