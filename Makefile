@@ -52,7 +52,7 @@ format: setup ## let ruff rewrite what it can
 	$(BIN)/ruff format .
 
 bench: setup ## print the benchmarks as ratios beside their targets
-	@missed=0; for each in training techniques worker study; do \
+	@missed=0; for each in training techniques worker study report; do \
 		$(BIN)/python -m bench.$$each || missed=1; done; exit $$missed
 
 lock: ## resolve requirements.lock anew from pyproject.toml

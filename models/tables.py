@@ -256,7 +256,7 @@ class Result(Base):
     model_sha256: Mapped[str] = mapped_column(String(64))
     predictions_path: Mapped[str] = mapped_column(Text)
     predictions_sha256: Mapped[str] = mapped_column(String(64))
-    layers: Mapped[list[Any] | None]
+    layers: Mapped[list[Any] | None] = mapped_column(deferred=True)
     """records.LayerRecord of each kernel."""
     confusion: Mapped[list[Any] | None]
     """Counts of test images, [truth][answer]."""
