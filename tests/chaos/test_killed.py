@@ -139,13 +139,15 @@ def stopped_worker(site: Site, job_id: str, attempt: int, epochs: int) -> None:
 def frozen_worker(site: Site, job_id: str, attempt: int, epochs: int) -> None:
     """The worker is frozen past its lease; it wakes up while another trains the job."""
     site.train(job_id, attempt, epochs)
-    frozen = site.worker.pid
-    os.killpg(frozen, signal.SIGSTOP)
+    frozen = site.worker
+    os.killpg(frozen.pid, signal.SIGSTOP)
     try:
         site.start()
         site.train(job_id, attempt + 1, epochs)
     finally:
-        os.killpg(frozen, signal.SIGCONT)
+        os.killpg(frozen.pid, signal.SIGCONT)
+    # Later faults are meant for whoever trains the job; of two workers it could be the other.
+    frozen.stop(30.0)
 
 
 Fault = Callable[[Site, str, int, int], None]
