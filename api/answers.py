@@ -135,6 +135,7 @@ def experiment_answer(row: tables.Experiment, standing: Standing) -> schemas.Exp
             self=here,
             jobs=f"/v1/jobs?experiment={row.id}",
             report=f"{here}/report",
+            charts=f"{here}/charts",
             curves=f"{here}/curves",
             cancel=None if standing.finished else f"{here}/cancel",
             pause=None if standing.finished else f"{here}/pause",

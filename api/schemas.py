@@ -274,6 +274,7 @@ class ExperimentLinks(Answer):
     self: str
     jobs: str
     report: str
+    charts: str
     curves: str
     cancel: str | None
     pause: str | None

@@ -149,20 +149,20 @@ def _data(evidence: _Evidence) -> Consideration:
 
 def _resources(evidence: _Evidence) -> Consideration:
     comparable = [each for each in evidence.measured if not each.variant.other_changes]
-    by_cost = sorted(comparable, key=lambda each: each.measures.training_seconds.mean)
+    by_cost = sorted(comparable, key=_cost)
     advice = []
     lowest = float("inf")
     for each in by_cost:
         loss, seconds = each.measures.test_loss.mean, each.measures.training_seconds.mean
         if loss < lowest:
-            what = "has the lowest test loss of all that take no longer"
-            text = f"{each.variant.name}: {seconds:.3g} s a model; it {what} ({loss:.4f})."
+            what = "on average the lowest test loss of all that take no longer"
+            text = f"{each.variant.name}: {seconds:.3g} s a model, and {what} ({loss:.4f})."
             advice.append(_advice(text, each.at("training_seconds"), each.at("test_loss")))
             lowest = loss
     beaten = [each for each in by_cost if not any(each.at("test_loss") in line.evidence for line in advice)]
     if beaten:
         names = _listed([each.variant.name for each in beaten])
-        text = f"Not worth their time for the loss alone, since a quicker variant has a lower one: {names}."
+        text = f"A quicker variant has on average a lower test loss than these: {names}."
         advice.append(_advice(text, *(each.at("training_seconds") for each in beaten)))
     return Consideration(
         name="resources",
@@ -198,6 +198,10 @@ def _task(evidence: _Evidence) -> Consideration:
         advice=advice,
         not_tested=f"Not tested: {_listed(open_questions)}.",
     )
+
+
+def _cost(each: _Measured) -> tuple[float, float]:
+    return each.measures.training_seconds.mean, each.measures.test_loss.mean
 
 
 def _overfitting(evidence: _Evidence) -> Iterator[Advice]:
@@ -267,18 +271,19 @@ def _accuracy(evidence: _Evidence) -> Iterator[Advice]:
     ]
     if not found:
         return
-    pairs = min(difference.n for _, _, difference in found)
-    if pairs < FEWEST_PAIRS:
+    judged = [(each, place, gain) for each, place, gain in found if gain.n >= FEWEST_PAIRS]
+    if not judged:
+        pairs = max(gain.n for _, _, gain in found)
         text = (
             f"With {pairs} pair(s) of seeds nothing is settled about accuracy; what follows is what was "
             f"seen. Ask for at least {FEWEST_PAIRS} seeds."
         )
         yield _advice(text, *(place for _, place, _ in found))
         return
-    better = [(each, place, gain) for each, place, gain in found if call(gain) == "higher"]
+    better = [(each, place, gain) for each, place, gain in judged if call(gain) == "higher"]
     if not better:
         text = "For accuracy alone no technique of this experiment is shown to be worth choosing."
-        yield _advice(text, *(place for _, place, _ in found))
+        yield _advice(text, *(place for _, place, _ in judged))
         return
     each, place, gain = max(better, key=lambda one: one[2].mean)
     text = f"For accuracy: {each.variant.name}, {gain.mean:+.2f} points{_interval(gain.low, gain.high, 2)}."

@@ -5,6 +5,8 @@ import re
 from api.reports import words
 from api.reports.schemas import Comparison
 
+# An underscore within a word formats nothing.
+_FORMATS = re.compile(r"[*`]|(?<!\w)_|_(?!\w)")
 _OPENS_A_TAG = re.compile(r"<(?=[A-Za-z/!?])")
 
 
@@ -17,7 +19,8 @@ def render(comparison: Comparison) -> str:
         "  \n".join(_text(variant.line) for variant in comparison.variants if variant.line),
         _table(words.variant_rows(comparison)),
         *_differences(comparison),
-        *_missing(comparison),
+        *_recommendation(comparison),
+        *_particulars(comparison),
         "## The networks",
         _table(words.network_rows(comparison)),
         "## Reading this",
@@ -39,14 +42,20 @@ def _differences(comparison: Comparison) -> list[str]:
     ]
 
 
-def _missing(comparison: Comparison) -> list[str]:
-    if not comparison.missing:
+def _recommendation(comparison: Comparison) -> list[str]:
+    if not comparison.recommendation:
         return []
-    lines = [
-        f"{each.variant}, seed {each.seed}: {each.state} ({each.reason}), job {each.job_id}"
-        for each in comparison.missing
-    ]
-    return ["## Missing", _list(lines)]
+    sections = ["## What this experiment advises"]
+    for consideration in comparison.recommendation:
+        lines = [advice.text for advice in consideration.advice]
+        lines += [consideration.not_tested] if consideration.not_tested else []
+        sections += [f"### {consideration.title}", _list(lines)]
+    return sections
+
+
+def _particulars(comparison: Comparison) -> list[str]:
+    found = words.particulars(comparison)
+    return ["## Particulars", _list(found)] if found else []
 
 
 def _provenance(comparison: Comparison) -> list[str]:
@@ -55,7 +64,7 @@ def _provenance(comparison: Comparison) -> list[str]:
         for each in comparison.datasets
     ]
     engines = [f"Engine: {each}" for each in comparison.engines]
-    seeds = ", ".join(str(seed) for seed in comparison.seeds)
+    seeds = words.ranges(comparison.seeds)
     made = f"Regbench {comparison.version}, {comparison.generated_at:%Y-%m-%d %H:%M:%S} UTC; seeds {seeds}"
     return [*data, *engines, made]
 
@@ -84,4 +93,4 @@ def _list(items: list[str]) -> str:
 def _text(text: str) -> str:
     """One line that a Markdown reader shows as it stands, without tags and links: names come from users."""
     line = _OPENS_A_TAG.sub("&lt;", " ".join(text.split()))
-    return line.replace("](", "]\\(")
+    return _FORMATS.sub(r"\\\g<0>", line).replace("](", "]\\(")

@@ -5,12 +5,13 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from fastapi import APIRouter, Header, Query, Request, Response
+from fastapi import APIRouter, Header, Path, Query, Request, Response
 from sqlalchemy.orm import Session
 
 from api.dependencies import DatabaseDep, ExperimentId, negotiate
 from api.problems import not_acceptable
-from api.reports.schemas import Comparison, Curves
+from api.reports.schemas import ChartCard, ChartList, Comparison, Curves
+from models.errors import NotFound
 from models.store.experiments import get_experiment
 from models.store.jobs import get_jobs
 from models.store.reports import load_portraits, load_recognized, summaries
@@ -36,6 +37,10 @@ MEDIA_TYPES = {
     "md": "text/markdown",
     "html": "text/html",
     "csv": "text/csv",
+}
+_PICTURE_TYPES = {"svg": "image/svg+xml", "png": "image/png"}
+_PICTURES: dict[int | str, dict[str, Any]] = {
+    200: {"content": {each: {"schema": {"type": "string"}} for each in _PICTURE_TYPES.values()}}
 }
 MAX_POINTS = 200
 _VARY = {"Vary": "Accept"}
@@ -64,6 +69,62 @@ def experiment_report(
         )
         curves = _load(session, subject)
     return _rendered(_compared(subject, curves), wanted)
+
+
+@router.get("/experiments/{experiment_id}/charts")
+def experiment_charts(experiment_id: ExperimentId, database: DatabaseDep) -> ChartList:
+    """The charts that an experiment's report can have, with their addresses."""
+    from api.reports.charts import CHARTS  # noqa: PLC0415 (matplotlib, only where a chart is asked for)
+
+    with database.read() as session:
+        get_experiment(session, experiment_id)
+    here = f"/v1/experiments/{experiment_id}/charts"
+    return ChartList(
+        items=[
+            ChartCard(
+                name=name,
+                title=chart.title,
+                caption=chart.caption,
+                svg=f"{here}/{name}?format=svg",
+                png=f"{here}/{name}?format=png",
+            )
+            for name, chart in CHARTS.items()
+        ]
+    )
+
+
+@router.get("/experiments/{experiment_id}/charts/{name}", response_class=Response, responses=_PICTURES)
+def experiment_chart(
+    experiment_id: ExperimentId,
+    name: Annotated[str, Path(max_length=40, pattern=r"^[a-z-]+$")],
+    database: DatabaseDep,
+    format: Annotated[  # noqa: A002 (the parameter's name in the URL)
+        Literal["svg", "png"] | None, Query(description="Goes before the Accept header")
+    ] = None,
+    accept: Accept = "*/*",
+) -> Response:
+    """One chart of an experiment's report, as SVG or PNG; 404 where there is nothing to draw yet."""
+    from api.reports import charts, subjects  # noqa: PLC0415 (matplotlib and numpy, only where asked for)
+
+    form = format or _form(accept)
+    if name not in charts.CHARTS:
+        raise NotFound(f"There is no chart {name}; choose one of {', '.join(charts.CHARTS)}.")
+    with database.read() as session:
+        experiment = get_experiment(session, experiment_id)
+        subject = subjects.of_experiment(experiment, jobs_of(session, experiment_id), base_url="")
+        curves = _load(session, subject)
+    picture = charts.render(_compared(subject, curves), name, form)
+    if picture is None:
+        raise NotFound(f"Experiment {experiment_id} has no results yet from which to draw {name}.")
+    headers = _VARY | {"Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'"}
+    return Response(picture, media_type=_PICTURE_TYPES[form], headers=headers)
+
+
+def _form(accept: str) -> Literal["svg", "png"]:
+    wanted = negotiate(accept, list(_PICTURE_TYPES.values()))
+    if wanted is None:
+        raise not_acceptable(", ".join(_PICTURE_TYPES.values()))
+    return "png" if wanted == _PICTURE_TYPES["png"] else "svg"
 
 
 @router.get("/reports", response_model=Comparison, responses=_FORMATS)

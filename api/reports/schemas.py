@@ -296,3 +296,19 @@ class Curves(Answer):
     experiment_id: str
     max_points: int
     items: list[VariantCurves]
+
+
+class ChartCard(Answer):
+    """A chart of a report."""
+
+    name: str
+    title: str
+    caption: str = Field(description="How to read it")
+    svg: str
+    png: str
+
+
+class ChartList(Answer):
+    """All charts of a report; those without data answer 404."""
+
+    items: list[ChartCard]

@@ -14,7 +14,7 @@ def render(comparison: Comparison) -> str:
     """All jobs, finished or not; what is unknown is empty."""
     text = io.StringIO()
     writer = csv.DictWriter(
-        text, ["variant", "is_baseline", "seed", "job_id", "state", *_RESULT, *_ENGINE], restval=""
+        text, ["variant", "is_baseline", "seed", "job_id", "reused", "state", *_RESULT, *_ENGINE], restval=""
     )
     writer.writeheader()
     for variant in comparison.variants:
@@ -27,6 +27,7 @@ def render(comparison: Comparison) -> str:
                     "is_baseline": variant.is_baseline,
                     "seed": each.seed,
                     "job_id": each.job_id,
+                    "reused": each.reused,
                     "state": "succeeded",
                     **result,
                     **engine,

@@ -1,11 +1,14 @@
 """Numbers as every format writes them."""
 
-from collections.abc import Mapping
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from api.reports.schemas import Comparison, Difference, Measure, VariantReport
+from models.states import JobState
 
 UNKNOWN = "-"
+_STILL_TO_COME = (JobState.QUEUED, JobState.RUNNING, JobState.PAUSED)
 
 
 def percent(measure: Measure) -> str:
@@ -48,7 +51,45 @@ def standing(comparison: Comparison) -> str:
     """How complete the report is."""
     if comparison.complete:
         return f"All {comparison.jobs} jobs have finished."
+    if not any(each.state in _STILL_TO_COME for each in comparison.missing):
+        return f"{comparison.finished} of {comparison.jobs} jobs have a result; the others will not have one."
     return f"Partial: {comparison.finished} of {comparison.jobs} jobs have finished."
+
+
+def ranges(seeds: Sequence[int]) -> str:
+    """Ascending seeds, those in a row as a range: `0-9, 12`."""
+    found: list[list[int]] = []
+    for seed in seeds:
+        if found and seed == found[-1][-1] + 1:
+            found[-1].append(seed)
+        else:
+            found.append([seed])
+    return ", ".join(str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in found)
+
+
+def particulars(comparison: Comparison) -> list[str]:
+    """What a reader must know before he compares: what is missing, reused, restored, or differs besides."""
+    return [
+        *(
+            f"{each.variant}, seed {each.seed}: {each.state} ({each.reason}), job {each.job_id}"
+            for each in comparison.missing
+        ),
+        *(line for variant in comparison.variants for line in _of_variant(variant)),
+    ]
+
+
+def _of_variant(variant: VariantReport) -> Iterator[str]:
+    for change in variant.other_changes:
+        yield (
+            f"{variant.name} differs from the baseline in {change.field} too: {json.dumps(change.variant)} "
+            f"instead of {json.dumps(change.baseline)}."
+        )
+    reused = [each.seed for each in variant.seeds if each.reused]
+    if reused:
+        yield f"{variant.name}: seeds {ranges(reused)} had been trained before, and were not trained again."
+    restored = [each.seed for each in variant.seeds if each.result.reported_epoch != each.result.epochs_run]
+    if restored:
+        yield f"{variant.name}: measured at an earlier epoch than the last, seeds {ranges(restored)}."
 
 
 def variant_rows(comparison: Comparison) -> list[list[str]]:

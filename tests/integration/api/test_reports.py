@@ -135,3 +135,27 @@ def test_queries_do_not_grow_with_jobs(client: TestClient, database: Database) -
         return len([statement for statement in seen if statement.lstrip().startswith("SELECT")])
 
     assert queries(1) == queries(6)
+
+
+def test_each_chart_is_listed_and_drawn(client: httpx.Client, experiment: dict[str, Any]) -> None:
+    cards = client.get(experiment["links"]["charts"]).json()["items"]
+    assert {"learning-curves", "first-layer", "reliability"} <= {card["name"] for card in cards}
+    for card in cards:
+        svg = client.get(card["svg"])
+        assert (svg.status_code, svg.headers["content-type"]) == (200, "image/svg+xml"), card["name"]
+    png = client.get(cards[0]["png"].partition("?")[0], headers={"Accept": "image/png"})
+    assert png.headers["content-type"] == "image/png"
+    assert png.content.startswith(b"\x89PNG")
+
+
+def test_a_chart_that_is_not_there_says_why(client: httpx.Client) -> None:
+    created = create(client, DOCUMENT)
+    unknown = client.get(f"{created['links']['charts']}/nothing")
+    assert unknown.status_code == 404
+    assert "choose one of differences" in unknown.json()["detail"]
+    early = client.get(f"{created['links']['charts']}/gap")
+    assert early.status_code == 404
+    assert "no results yet" in early.json()["detail"]
+    other = client.get(f"{created['links']['charts']}/gap", headers={"Accept": "text/plain"})
+    assert other.status_code == 406
+    assert client.get("/v1/experiments/exp_none/charts").status_code == 404
