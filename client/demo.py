@@ -60,8 +60,7 @@ def run_demo(
         experiment = _submit(client, say, dataset, epochs)
         stack.wait_until_ready(say)
         _train(client, experiment, console, stack.check)
-        _write_reports(client, experiment, home)
-        return client.report(experiment.id, "md").decode()
+        return _write_reports(client, experiment, home)
 
 
 def _port() -> int:
@@ -111,6 +110,9 @@ def _reason(job: Job) -> str:
     return job.error.message if job.error else "nobody says why; see the worker's log"
 
 
-def _write_reports(client: Regbench, experiment: Experiment, folder: Path) -> None:
-    for form in REPORTS:
-        (folder / f"report.{form}").write_bytes(client.report(experiment.id, form))
+def _write_reports(client: Regbench, experiment: Experiment, folder: Path) -> str:
+    """Returns the one in Markdown."""
+    reports = {form: client.report(experiment.id, form) for form in REPORTS}
+    for form, content in reports.items():
+        (folder / f"report.{form}").write_bytes(content)
+    return reports["md"].decode()

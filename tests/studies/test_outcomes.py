@@ -219,3 +219,48 @@ def test_more_examples_are_better_and_dropout_is_no_help_with_few(service: Servi
     assert np.diff(accuracies).min() > 0.01
     assert study.mean("250 + dropout", "test_accuracy") < study.mean("250", "test_accuracy") + 0.02
     assert study.mean("250 + dropout", "test_loss") > 1.3 * study.mean("250", "test_loss")
+
+
+def test_batch_normalization_is_faster_at_first_and_dropout_after_it_lowers_loss_and_gap(
+    service: Service,
+) -> None:
+    study = service.carry_out("batch-normalization", replicates=5)
+    first = {
+        variant: np.array([run.course("validation_loss")[0] for run in runs])
+        for variant, runs in study.runs.items()
+    }
+    assert (first["batch normalization"] < first["none"]).mean() >= 0.8
+    for measure in ("test_loss", "generalization_gap_loss"):
+        alone = study.mean("batch normalization", measure)
+        assert study.mean("batch normalization + dropout", measure) < alone
+
+
+def test_penalties_make_weights_small_and_subgradients_no_zeros(service: Service) -> None:
+    study = service.carry_out("l1-vs-l2", replicates=5)
+    for variant in ("L1", "L2", "L1 + L2"):
+        for measure in ("weight_norm", "generalization_gap_loss"):
+            assert (study.of(variant, measure) < study.of("none", measure)).all()
+        assert study.mean(variant, "zero_weight_fraction") < 0.01
+        assert abs(study.mean(variant, "test_accuracy") - study.mean("none", "test_accuracy")) < 0.01
+
+
+def test_a_convolutional_network_leaves_less_to_gain_and_still_something(service: Service) -> None:
+    study = service.carry_out("convolution", base={"training": {"epochs": 5}}, seeds=[0, 1])
+    plain = service.carry_out("dropout-vs-none", only=("without Dropout",), baseline=None, replicates=2)
+    assert study.mean("none", "test_accuracy") > plain.mean("without Dropout", "test_accuracy")
+    for variant in study.runs.keys() - {"none"}:
+        assert study.mean(variant, "generalization_gap_loss") < study.mean("none", "generalization_gap_loss")
+
+
+def test_of_all_techniques_early_stopping_alone_saves_epochs(service: Service) -> None:
+    # Its default patience needs more epochs than the preset's ten to run out.
+    study = service.carry_out("all-techniques", base={"training": {"epochs": 20}}, seeds=[0])
+    shorter = {name for name, runs in study.runs.items() if runs[0].result["epochs_run"] < 20}
+    assert len(study.runs) == 22
+    assert shorter == {"Early stopping"}
+
+
+def test_dropout_beside_max_norm_and_l2_lowers_the_loss(service: Service) -> None:
+    study = service.carry_out("srivastava-2014", base={"training": {"epochs": 10}}, seeds=[0, 1])
+    for alone, both in (("L2", "dropout + L2"), ("max-norm", "dropout + max-norm")):
+        assert study.mean(both, "generalization_gap_loss") < study.mean(alone, "generalization_gap_loss")

@@ -54,10 +54,10 @@ def test_a_result_from_before_0002_keeps_its_values_and_lacks_the_new_ones(datab
     database.close()
     with database.read() as session:
         result = get_job(session, job_id).result
-    assert result is not None
-    assert {name: getattr(result, name) for name in before} == before
-    assert (result.near_zero_weight_fraction, result.layers, result.confusion) == (None, None, None)
-    assert result.compilations == 0
+        assert result is not None
+        assert {name: getattr(result, name) for name in before} == before
+        assert (result.near_zero_weight_fraction, result.layers, result.confusion) == (None, None, None)
+        assert result.compilations == 0
 
 
 def test_migrating_twice_changes_nothing(database: Database) -> None:
