@@ -135,8 +135,8 @@ def _data(evidence: _Evidence) -> Consideration:
     varied = any(evidence.differs(each, _DATA) for each in evidence.measured)
     steps = evidence.steps(lambda each: each.variant.training_rows) if varied else {}
     advice = _along("training examples", steps, grows_with_size=False)
-    rows = {each.variant.training_rows for each in evidence.measured} - {None}
-    only = f" ({min(rows):,} examples)" if len(rows) == 1 else ""  # type: ignore[type-var]
+    rows = {rows for each in evidence.measured if (rows := each.variant.training_rows) is not None}
+    only = f" ({min(rows):,} examples)" if len(rows) == 1 else ""
     return Consideration(
         name="data",
         title="Training data size",
