@@ -4,6 +4,7 @@ import base64
 import binascii
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from http import HTTPStatus
 from typing import Annotated, Any, TypeVar
@@ -19,6 +20,7 @@ from models.errors import FieldError, InvalidSpec, NotFound
 from models.settings import Settings
 from models.spec import faults_of
 from models.store.jobs import Place
+from models.tables import LOCAL_OWNER
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -33,12 +35,31 @@ def _settings(request: Request) -> Settings:
     return settings
 
 
-def _database(request: Request) -> Database:
-    database: Database = request.app.state.database
-    return database
-
-
 SettingsDep = Annotated[Settings, Depends(_settings)]
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Who asks, and which rows it sees."""
+
+    owner: str
+    """Of what it creates."""
+    sees_all: bool
+    """Whether it sees everybody's rows, not only its own."""
+
+
+def _caller() -> Caller:
+    return Caller(owner=LOCAL_OWNER, sees_all=True)
+
+
+CallerDep = Annotated[Caller, Depends(_caller)]
+
+
+def _database(request: Request, caller: CallerDep) -> Database:
+    database: Database = request.app.state.database
+    return database if caller.sees_all else database.of(caller.owner)
+
+
 DatabaseDep = Annotated[Database, Depends(_database)]
 
 

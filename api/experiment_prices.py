@@ -11,10 +11,10 @@ from models.store.jobs import seconds_per_operation
 from models.store.runs import reusable_jobs, variance_over_seeds
 
 
-def experiment_price(session: Session, spec: ExperimentSpec) -> schemas.ExperimentPrice:
-    """The price of all jobs that `spec` would make anew."""
+def experiment_price(session: Session, spec: ExperimentSpec, *, owner: str) -> schemas.ExperimentPrice:
+    """The price of all jobs that `spec` would make anew for `owner`."""
     runs = spec.runs()
-    known = reusable_jobs(session, [run for _, run in runs]) if spec.reuse else {}
+    known = reusable_jobs(session, [run for _, run in runs], owner=owner) if spec.reuse else {}
     prices = {each.name: price(spec.spec_of(each, spec.run_seeds[0])) for each in spec.variants}
     to_train = [variant for variant, run in runs if run.spec_hash not in known]
     operations = sum(prices[variant].training_flops for variant in to_train)

@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 from api import answers, schemas
 from api.dependencies import (
     ArtifactsDep,
+    CallerDep,
     Cursor,
     DatabaseDep,
     DocumentDep,
@@ -59,6 +60,7 @@ def _posted_experiment(document: DocumentDep, settings: SettingsDep) -> tuple[st
 )
 def create_experiment(
     given: Annotated[tuple[str | None, ExperimentSpec], Depends(_posted_experiment)],
+    caller: CallerDep,
     database: DatabaseDep,
     settings: SettingsDep,
     response: Response,
@@ -73,9 +75,9 @@ def create_experiment(
     if dry_run:
         response.status_code = status.HTTP_200_OK
         with database.read() as session:
-            return experiment_price(session, spec)
+            return experiment_price(session, spec, owner=caller.owner)
     with database.write() as session:
-        experiment, jobs = store.create_experiment(session, spec, preset=preset)
+        experiment, jobs = store.create_experiment(session, spec, preset=preset, owner=caller.owner)
         answer = _answer(session, experiment)
     # After the answer: the rows are safe already, and the broker may be slow or away.
     background.add_task(doorbell.ring, database, settings, [job.id for job in jobs])

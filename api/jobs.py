@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 from api import answers, schemas
 from api.dependencies import (
     ArtifactsDep,
+    CallerDep,
     Cursor,
     DatabaseDep,
     JobId,
@@ -94,6 +95,7 @@ class JobQuery(BaseModel):
 )
 def create_job(
     spec: PostedSpec,
+    caller: CallerDep,
     database: DatabaseDep,
     settings: SettingsDep,
     response: Response,
@@ -108,7 +110,7 @@ def create_job(
         with database.read() as session:
             return answers.price_answer(price, store.seconds_per_operation(session))
     with database.write() as session:
-        (job,) = store.create_jobs(session, [NewJob(spec)])
+        (job,) = store.create_jobs(session, [NewJob(spec, caller.owner)])
         answer = _answer(session, job)
     # After the answer: the row is safe already, and the broker may be slow or away.
     background.add_task(doorbell.ring, database, settings, [job.id])

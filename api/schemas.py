@@ -41,6 +41,7 @@ class Engine(Answer):
     keras: str
     device: str
     threads: int
+    regbench: str | None = Field(description="Null in results from before it was recorded")
 
 
 class Layer(Answer):

@@ -109,6 +109,8 @@ class ResultRecord:
     keras: str
     device: str
     threads: int
+    regbench: str
+    """The release whose trainer it was."""
     model_path: str
     model_sha256: str
     predictions_path: str
@@ -130,6 +132,8 @@ class Engine:
     keras: str
     device: str
     threads: int
+    regbench: str
+    """The release, whose trainer may differ from the next one's."""
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,6 @@ from sqlalchemy import (
     String,
     Text,
     TypeDecorator,
-    UniqueConstraint,
     false,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
@@ -29,6 +28,30 @@ from models.states import Action, JobState
 ID = String(40)
 LOCAL_OWNER = "local"
 """Owner of what is made without an API key."""
+
+
+SORTABLE_MEASURES = (
+    "test_accuracy",
+    "test_loss",
+    "test_brier",
+    "test_ece",
+    "train_accuracy",
+    "train_loss",
+    "validation_accuracy",
+    "validation_loss",
+    "generalization_gap_accuracy",
+    "generalization_gap_loss",
+    "best_epoch",
+    "reported_epoch",
+    "epochs_run",
+    "parameters",
+    "zero_weight_fraction",
+    "near_zero_weight_fraction",
+    "weight_norm",
+    "training_seconds",
+    "training_flops",
+)
+"""Columns of a result that jobs can be sorted by."""
 
 
 def _one_of(column: str, values: list[str]) -> str:
@@ -79,6 +102,8 @@ class ApiKey(Base):
     __tablename__ = "api_keys"
 
     id: Mapped[str] = mapped_column(ID, primary_key=True, default=lambda: new_id("key"))
+    owner: Mapped[str] = mapped_column(ID, index=True)
+    """Whose rows it opens; several keys may open the same ones, so that a key can be replaced."""
     name: Mapped[str] = mapped_column(String(200))
     prefix: Mapped[str] = mapped_column(String(16))
     key_sha256: Mapped[str] = mapped_column(String(64), unique=True)
@@ -104,7 +129,7 @@ class Experiment(Base):
     """Whether seeds may still be added by themselves, as `until` in the document asks."""
     created_at: Mapped[datetime]
 
-    __table_args__ = (Index(None, "created_at", "id"),)
+    __table_args__ = (Index(None, "created_at", "id"), Index(None, "owner", "created_at", "id"))
 
 
 class Run(Base):
@@ -130,7 +155,6 @@ class Job(Base):
 
     id: Mapped[str] = mapped_column(ID, primary_key=True, default=lambda: new_id("job"))
     owner: Mapped[str] = mapped_column(ID, default=LOCAL_OWNER)
-    idempotency_key: Mapped[str | None] = mapped_column(String(255))
     name: Mapped[str | None] = mapped_column(String(200))
     spec: Mapped[dict[str, Any]]
     spec_hash: Mapped[str] = mapped_column(String(64), index=True)
@@ -184,13 +208,42 @@ class Job(Base):
     __table_args__ = (
         CheckConstraint(_one_of("state", [*JobState]), name="state"),
         CheckConstraint(_one_of("requested_action", [*Action]), name="requested_action"),
-        UniqueConstraint("owner", "idempotency_key"),
         Index(None, "created_at", "id"),
+        Index(None, "owner", "created_at", "id"),
         Index(None, "state", "created_at", "id"),
+        Index(None, "owner", "state", "created_at", "id"),
+        Index(None, "dataset", "created_at", "id"),
         Index(None, "experiment_id", "variant", "seed"),
         # The queue's own order, so that finding the next job reads one row and sorts nothing.
         Index("ix_jobs_next", "state", priority.desc(), "created_at", "id"),
     )
+
+
+class JobTechnique(Base):
+    """That a job uses a technique: what `spec` says, where it can be found without reading every job."""
+
+    __tablename__ = "job_techniques"
+
+    job_id: Mapped[str] = mapped_column(ID, ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
+    technique: Mapped[str] = mapped_column(String(63), primary_key=True)
+    created_at: Mapped[datetime]
+    """The job's, so that the newest jobs of a technique are found in order."""
+
+    __table_args__ = (Index(None, "technique", "created_at", "job_id"),)
+
+
+class JobLabel(Base):
+    """A job's label, where it can be found without reading every job."""
+
+    __tablename__ = "job_labels"
+
+    job_id: Mapped[str] = mapped_column(ID, ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
+    name: Mapped[str] = mapped_column(String(63), primary_key=True)
+    value: Mapped[str] = mapped_column(String(200))
+    created_at: Mapped[datetime]
+    """The job's, as in JobTechnique."""
+
+    __table_args__ = (Index(None, "name", "value", "created_at", "job_id"),)
 
 
 class Epoch(Base):
@@ -223,8 +276,8 @@ class Result(Base):
     __tablename__ = "results"
 
     job_id: Mapped[str] = mapped_column(ID, ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
-    test_accuracy: Mapped[float] = mapped_column(index=True)
-    test_loss: Mapped[float] = mapped_column(index=True)
+    test_accuracy: Mapped[float]
+    test_loss: Mapped[float]
     test_brier: Mapped[float]
     test_ece: Mapped[float]
     train_accuracy: Mapped[float]
@@ -252,6 +305,8 @@ class Result(Base):
     keras: Mapped[str] = mapped_column(String(63))
     device: Mapped[str] = mapped_column(String(200))
     threads: Mapped[int]
+    regbench: Mapped[str | None] = mapped_column(String(63))
+    """The release whose trainer it was; null in results from before it was recorded."""
     model_path: Mapped[str] = mapped_column(Text)
     model_sha256: Mapped[str] = mapped_column(String(64))
     predictions_path: Mapped[str] = mapped_column(Text)
@@ -266,6 +321,9 @@ class Result(Base):
     """records.PortraitRecord: large, and read for a few models only."""
 
     job: Mapped[Job] = relationship(back_populates="result")
+
+    # One for each measure that lists can be sorted by.
+    __table_args__ = tuple(Index(None, measure, "job_id") for measure in SORTABLE_MEASURES)
 
 
 class Event(Base):
@@ -295,3 +353,75 @@ class Counter(Base):
 
     name: Mapped[str] = mapped_column(Text, primary_key=True)
     value: Mapped[float]
+
+
+class IdempotencyKey(Base):
+    """A request that a client may send again: the same key and body get the first answer."""
+
+    __tablename__ = "idempotency_keys"
+
+    owner: Mapped[str] = mapped_column(ID, primary_key=True)
+    key: Mapped[str] = mapped_column(String(255), primary_key=True)
+    fingerprint: Mapped[str] = mapped_column(String(64))
+    """SHA-256 of method, path, query and body."""
+    locked_until: Mapped[datetime]
+    """Until then the request counts as under way; later, unanswered, its process is taken for dead."""
+    status: Mapped[int | None]
+    """Of the answer; null while there is none."""
+    headers: Mapped[dict[str, Any] | None]
+    body: Mapped[bytes | None] = mapped_column(LargeBinary)
+    created_at: Mapped[datetime] = mapped_column(index=True)
+
+
+class Webhook(Base):
+    """An address that is told when a job ends."""
+
+    __tablename__ = "webhooks"
+
+    id: Mapped[str] = mapped_column(ID, primary_key=True, default=lambda: new_id("hook"))
+    owner: Mapped[str] = mapped_column(ID, index=True)
+    url: Mapped[str] = mapped_column(Text)
+    secret: Mapped[str] = mapped_column(String(100))
+    """What deliveries are signed with, as standardwebhooks writes it: `whsec_` and base64."""
+    states: Mapped[list[Any]]
+    """The terminal states that it wants to hear of."""
+    created_at: Mapped[datetime]
+
+
+class Delivery(Base):
+    """One message to one webhook. Stored in the transaction that ends the job, so that none is forgotten."""
+
+    __tablename__ = "deliveries"
+
+    id: Mapped[str] = mapped_column(ID, primary_key=True, default=lambda: new_id("msg"))
+    webhook_id: Mapped[str] = mapped_column(ID, ForeignKey("webhooks.id", ondelete="CASCADE"))
+    job_id: Mapped[str] = mapped_column(ID, ForeignKey("jobs.id", ondelete="CASCADE"), index=True)
+    event: Mapped[str] = mapped_column(String(63))
+    attempts: Mapped[int] = mapped_column(Integer, default=0)
+    next_attempt_at: Mapped[datetime | None] = mapped_column(index=True)
+    """Null once it is delivered, or given up."""
+    delivered_at: Mapped[datetime | None]
+    last_status: Mapped[int | None]
+    """HTTP status of the last attempt; null where none came back."""
+    last_error: Mapped[str | None] = mapped_column(Text)
+    created_at: Mapped[datetime]
+
+    __table_args__ = (Index(None, "webhook_id", "created_at", "id"),)
+
+
+class AuditEvent(Base):
+    """Who did something that cannot be undone, or that opens doors. Refers to nothing, so it outlives all."""
+
+    __tablename__ = "audit_events"
+
+    id: Mapped[int] = mapped_column(
+        BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True
+    )
+    at: Mapped[datetime] = mapped_column(index=True)
+    owner: Mapped[str] = mapped_column(ID)
+    key_id: Mapped[str | None] = mapped_column(ID)
+    """The API key that was used; null on the command line, or without keys."""
+    action: Mapped[str] = mapped_column(String(63))
+    subject: Mapped[str] = mapped_column(String(200))
+    """What it was done to: an id."""
+    request_id: Mapped[str | None] = mapped_column(String(64))

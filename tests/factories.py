@@ -85,6 +85,7 @@ def result_record(**changes: Any) -> ResultRecord:
         "keras": "3.15.1",
         "device": "CPU",
         "threads": 1,
+        "regbench": "0.1.0",
         "model_path": "jobs/x/1/model.keras",
         "model_sha256": "c" * 64,
         "predictions_path": "jobs/x/1/test_probabilities.npy",
@@ -126,7 +127,9 @@ def finished_job(
     epochs: int = 3,
 ) -> Job:
     """A job that went the whole way through the store's own functions."""
-    new_job = jobs.NewJob(spec or job_spec(training={"epochs": epochs}), experiment_id, variant)
+    new_job = jobs.NewJob(
+        spec or job_spec(training={"epochs": epochs}), experiment_id=experiment_id, variant=variant
+    )
     with database.write() as session:
         job_id = jobs.create_jobs(session, [new_job])[0].id
     return finish_job(database, job_id, result=result, epochs=epochs)

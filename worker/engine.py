@@ -2,6 +2,7 @@
 
 import os
 import platform
+from importlib.metadata import version
 from pathlib import Path
 
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
@@ -27,7 +28,13 @@ def start_engine(threads: int, *, deterministic: bool = True) -> Engine:
         tf.config.experimental.enable_op_determinism()
     for gpu in tf.config.list_physical_devices("GPU"):
         tf.config.experimental.set_memory_growth(gpu, True)
-    return Engine(tensorflow=tf.__version__, keras=keras.__version__, device=_device(), threads=threads)
+    return Engine(
+        tensorflow=tf.__version__,
+        keras=keras.__version__,
+        device=_device(),
+        threads=threads,
+        regbench=version("regbench"),
+    )
 
 
 def _device() -> str:

@@ -48,7 +48,7 @@ class Standing:
 
 
 def create_experiment(
-    session: Session, spec: ExperimentSpec, *, preset: str | None
+    session: Session, spec: ExperimentSpec, *, preset: str | None, owner: str = LOCAL_OWNER
 ) -> tuple[Experiment, list[Job]]:
     """Store an experiment and its jobs; with the caller's commit, all of them or none.
 
@@ -56,7 +56,7 @@ def create_experiment(
     """
     experiment = Experiment(
         id=new_id("exp"),
-        owner=LOCAL_OWNER,
+        owner=owner,
         name=spec.name,
         preset=preset,
         document=spec.resolved().model_dump(mode="json"),
@@ -65,7 +65,7 @@ def create_experiment(
     )
     session.add(experiment)
     session.flush()
-    return experiment, add_runs(session, experiment.id, spec.runs(), reuse=spec.reuse)
+    return experiment, add_runs(session, experiment, spec.runs(), reuse=spec.reuse)
 
 
 def extend_experiment(
@@ -82,7 +82,7 @@ def extend_experiment(
         raise Conflict(f"Experiment {experiment.id} has all these seeds and variants already.")
     experiment.document = after.resolved().model_dump(mode="json")
     experiment.growing = after.until is not None
-    return add_runs(session, experiment.id, wanted, reuse=after.reuse)
+    return add_runs(session, experiment, wanted, reuse=after.reuse)
 
 
 def lock_experiment(session: Session, experiment_id: str) -> Experiment:

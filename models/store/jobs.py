@@ -5,23 +5,27 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, delete, exists, func, or_, select, tuple_, update
+from sqlalchemy import ColumnElement, and_, delete, func, select, tuple_, update
 from sqlalchemy.orm import Session
 
-from models.database import JsonEntries
+from models.database import ALL_OWNERS
 from models.errors import Conflict, NotFound
 from models.identifiers import new_id
 from models.spec import JobSpec
 from models.states import Action, JobState
 from models.store.transitions import database_now, get_job, move, record_event
-from models.tables import LOCAL_OWNER, Epoch, Event, Job, Result, Run
+from models.tables import LOCAL_OWNER, Epoch, Event, Job, JobLabel, JobTechnique, Result, Run
+
+_PACED_BY = 100
+"""Jobs that tell the pace of training: enough to be steady, few enough to read at every price."""
 
 
 @dataclass(frozen=True)
 class NewJob:
-    """A specification to store, its place in an experiment, and the job that it repeats."""
+    """A specification to store, whose it is, its place in an experiment, and the job that it repeats."""
 
     spec: JobSpec
+    owner: str = LOCAL_OWNER
     experiment_id: str | None = None
     variant: str | None = None
     retry_of: str | None = None
@@ -45,16 +49,16 @@ class JobFilter:
         if self.states:
             found.append(Job.state.in_(self.states))
         if self.techniques:
-            on = [Job.spec["regularization"][name].as_string().is_not(None) for name in self.techniques]
-            found.append(or_(*on))
+            using = select(JobTechnique.job_id).where(JobTechnique.technique.in_(self.techniques))
+            found.append(Job.id.in_(using))
         if self.dataset is not None:
             found.append(Job.dataset == self.dataset)
         if self.experiment_id is not None:
             found.append(Job.id.in_(select(Run.job_id).where(Run.experiment_id == self.experiment_id)))
         if self.label is not None:
             name, value = self.label
-            entry = JsonEntries(Job.labels).table_valued("key", "value")
-            found.append(exists().where(entry.c.key == name, entry.c.value == value))
+            labelled = select(JobLabel.job_id).where(JobLabel.name == name, JobLabel.value == value)
+            found.append(Job.id.in_(labelled))
         if self.created_after is not None:
             found.append(Job.created_at > self.created_after)
         if self.created_before is not None:
@@ -76,7 +80,7 @@ def create_jobs(session: Session, new_jobs: Sequence[NewJob]) -> list[Job]:
     jobs = [
         Job(
             id=new_id("job"),
-            owner=LOCAL_OWNER,
+            owner=new.owner,
             name=new.spec.name,
             spec=new.spec.model_dump(mode="json"),
             spec_hash=new.spec.spec_hash,
@@ -102,7 +106,22 @@ def create_jobs(session: Session, new_jobs: Sequence[NewJob]) -> list[Job]:
         Event(job_id=job.id, at=now, type="queued", to_state=JobState.QUEUED, attempt=0, detail={})
         for job in jobs
     )
+    _index(session, jobs, [new.spec for new in new_jobs])
     return jobs
+
+
+def _index(session: Session, jobs: Sequence[Job], specs: Sequence[JobSpec]) -> None:
+    """Note what jobs are searched by and what lies within their JSON."""
+    session.add_all(
+        JobTechnique(job_id=job.id, technique=name, created_at=job.created_at)
+        for job, spec in zip(jobs, specs, strict=True)
+        for name in spec.regularization.active
+    )
+    session.add_all(
+        JobLabel(job_id=job.id, name=name, value=value, created_at=job.created_at)
+        for job in jobs
+        for name, value in job.labels.items()
+    )
 
 
 def find_jobs(session: Session, wanted: JobFilter, *, after: Place | None, limit: int) -> list[Job]:
@@ -127,8 +146,18 @@ def get_jobs(session: Session, job_ids: Sequence[str]) -> list[Job]:
 
 
 def seconds_per_operation(session: Session) -> float | None:
-    """The pace of all that was trained here, in seconds a floating-point operation; None before any was."""
-    totals = select(func.sum(Result.training_seconds), func.sum(Result.training_flops))
+    """The pace of what was trained here last, in seconds a floating-point operation; None before any was."""
+    newest = (
+        select(Job.id)
+        .where(Job.state == JobState.SUCCEEDED)
+        .order_by(Job.created_at.desc(), Job.id.desc())
+        .limit(_PACED_BY)
+    )
+    totals = (
+        select(func.sum(Result.training_seconds), func.sum(Result.training_flops))
+        .where(Result.job_id.in_(newest))
+        .execution_options(**ALL_OWNERS)
+    )
     seconds, operations = session.execute(totals).one()
     return seconds / operations if operations else None
 
@@ -146,7 +175,7 @@ def queue_positions(session: Session, jobs: Sequence[Job]) -> dict[str, int]:
         return {}
     place = func.row_number().over(order_by=(Job.priority.desc(), Job.created_at, Job.id)).label("place")
     line = select(Job.id, place).where(Job.state == JobState.QUEUED).subquery()
-    found = select(line.c.id, line.c.place).where(line.c.id.in_(queued))
+    found = select(line.c.id, line.c.place).where(line.c.id.in_(queued)).execution_options(**ALL_OWNERS)
     return {row.id: row.place for row in session.execute(found)}
 
 
@@ -228,7 +257,8 @@ def retry_job(session: Session, job_id: str) -> tuple[Job, bool]:
     retry = session.scalar(select(Job).where(Job.retry_of == job_id))
     if retry is None:
         spec = JobSpec.model_validate(job.spec)
-        (retry,) = create_jobs(session, [NewJob(spec, job.experiment_id, job.variant, retry_of=job_id)])
+        again = NewJob(spec, job.owner, job.experiment_id, job.variant, retry_of=job_id)
+        (retry,) = create_jobs(session, [again])
         session.execute(update(Run).where(Run.job_id == job_id).values(job_id=retry.id))
         return retry, True
     if JobState(retry.state).terminal:

@@ -11,10 +11,17 @@ from models.errors import Conflict
 from models.spec import JobSpec
 from models.states import JobState
 from models.store.jobs import NewJob, create_jobs, retry_job
-from models.tables import Job, Result, Run
+from models.tables import Experiment, Job, Result, Run
 
 # What must be equal for equal specifications to give equal weights.
-_ENGINE = (Result.dataset_sha256, Result.tensorflow, Result.keras, Result.device, Result.threads)
+_ENGINE = (
+    Result.dataset_sha256,
+    Result.tensorflow,
+    Result.keras,
+    Result.device,
+    Result.threads,
+    Result.regbench,
+)
 
 
 @dataclass(frozen=True)
@@ -29,19 +36,28 @@ class PlacedJob:
 
 
 def add_runs(
-    session: Session, experiment_id: str, wanted: Sequence[tuple[str, JobSpec]], *, reuse: bool
+    session: Session, experiment: Experiment, wanted: Sequence[tuple[str, JobSpec]], *, reuse: bool
 ) -> list[Job]:
     """Give each (variant's name, specification) its job: if `reuse`, one that has succeeded before.
 
+    Only jobs of the experiment's owner are reused.
+
     Returns the jobs that are new.
     """
-    known = reusable_jobs(session, [spec for _, spec in wanted]) if reuse else {}
+    specs = [spec for _, spec in wanted]
+    known = reusable_jobs(session, specs, owner=experiment.owner) if reuse else {}
     new = [(variant, spec) for variant, spec in wanted if spec.spec_hash not in known]
-    jobs = create_jobs(session, [NewJob(spec, experiment_id, variant) for variant, spec in new])
+    jobs = create_jobs(
+        session,
+        [
+            NewJob(spec, owner=experiment.owner, experiment_id=experiment.id, variant=variant)
+            for variant, spec in new
+        ],
+    )
     created = {(variant, spec.seed): job.id for (variant, spec), job in zip(new, jobs, strict=True)}
     session.add_all(
         Run(
-            experiment_id=experiment_id,
+            experiment_id=experiment.id,
             variant=variant,
             seed=spec.seed,
             job_id=created.get((variant, spec.seed)) or known[spec.spec_hash],
@@ -53,8 +69,8 @@ def add_runs(
     return jobs
 
 
-def reusable_jobs(session: Session, specs: Collection[JobSpec]) -> dict[str, str]:
-    """By hash, the newest succeeded job of each specification that would come out the same today.
+def reusable_jobs(session: Session, specs: Collection[JobSpec], *, owner: str) -> dict[str, str]:
+    """By hash, `owner`'s newest succeeded job of each specification that would come out the same today.
 
     That is: with the dataset and the engine of the newest result on that dataset, as the workers are now.
     """
@@ -65,6 +81,7 @@ def reusable_jobs(session: Session, specs: Collection[JobSpec]) -> dict[str, str
         select(Job.spec_hash, Job.id)
         .join(Result, Result.job_id == Job.id)
         .where(
+            Job.owner == owner,
             Job.state == JobState.SUCCEEDED,
             Job.spec_hash.in_({spec.spec_hash for spec in specs}),
             or_(*same_today),

@@ -126,6 +126,7 @@ def test_a_finished_job_shows_its_result_history_and_events(client: httpx.Client
         "keras": "3.15.1",
         "device": "CPU",
         "threads": 1,
+        "regbench": "0.1.0",
     }
     assert job["links"]["model"] == f"/v1/jobs/{job_id}/model"
     epochs = client.get(job["links"]["epochs"]).json()["items"]

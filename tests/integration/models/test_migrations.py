@@ -10,9 +10,10 @@ from migrations import configuration, head
 from migrations.__main__ import main
 from models.database import Database
 from models.settings import Settings, get_settings
+from models.store.jobs import JobFilter, find_jobs
 from models.store.transitions import get_job
 from models.tables import Base
-from tests.factories import finished_job
+from tests.factories import finished_job, job_spec
 
 TABLES = set(Base.metadata.tables) | {"alembic_version"}
 
@@ -50,7 +51,7 @@ def test_a_result_from_before_0002_keeps_its_values_and_lacks_the_new_ones(datab
     with database.engine.connect() as connection:
         [before] = connection.execute(select(old)).mappings()
     assert "compilations" not in before
-    command.upgrade(configuration(), "0002")
+    command.upgrade(configuration(), "head")
     database.close()
     with database.read() as session:
         result = get_job(session, job_id).result
@@ -58,6 +59,19 @@ def test_a_result_from_before_0002_keeps_its_values_and_lacks_the_new_ones(datab
         assert {name: getattr(result, name) for name in before} == before
         assert (result.near_zero_weight_fraction, result.layers, result.confusion) == (None, None, None)
         assert result.compilations == 0
+        assert result.regbench is None
+
+
+def test_jobs_from_before_0006_are_found_by_technique_and_label(database: Database) -> None:
+    spec = job_spec(regularization={"dropout": {"rate": 0.5}}, labels={"who.ever": 'say "x"'})
+    job_id = finished_job(database, spec).id
+    finished_job(database)
+    command.downgrade(configuration(), "0005")
+    command.upgrade(configuration(), "head")
+    database.close()
+    for wanted in (JobFilter(techniques=["dropout"]), JobFilter(label=("who.ever", 'say "x"'))):
+        with database.read() as session:
+            assert [job.id for job in find_jobs(session, wanted, after=None, limit=9)] == [job_id]
 
 
 def test_migrating_twice_changes_nothing(database: Database) -> None:
