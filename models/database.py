@@ -7,6 +7,7 @@ from copy import copy
 from datetime import datetime
 from typing import Any
 
+import pydantic_core
 from sqlalchemy import Engine, ExceptionContext, create_engine, event, make_url
 from sqlalchemy.exc import InterfaceError, InternalError, OperationalError
 from sqlalchemy.exc import TimeoutError as NoConnectionFree
@@ -101,10 +102,10 @@ def make_engine(settings: Settings) -> Engine:
     """An engine for `settings`, with each database's own precautions."""
     url = make_url(settings.resolved_database_url)
     if url.get_backend_name() == "sqlite":
-        engine = create_engine(url)
+        engine = create_engine(url, **_JSON)
         _prepare_sqlite(engine)
         return engine
-    engine = create_engine(url, pool_pre_ping=True, connect_args=_POSTGRESQL)
+    engine = create_engine(url, pool_pre_ping=True, connect_args=_POSTGRESQL, **_JSON)
     event.listen(engine, "handle_error", _notice_lost_connections)
     return engine
 
@@ -118,6 +119,9 @@ def _notice_lost_connections(context: ExceptionContext) -> None:
     if getattr(context.original_exception, "sqlstate", None) in _AS_GOOD_AS_GONE:
         context.is_disconnect = True
 
+
+# Several times as fast as the standard library's, and a list of jobs has a specification in each row.
+_JSON: dict[str, Any] = {"json_deserializer": pydantic_core.from_json}
 
 _POSTGRESQL = {
     "options": "-c statement_timeout=5000 -c lock_timeout=2000 -c idle_in_transaction_session_timeout=30000",
