@@ -275,8 +275,8 @@ def _accuracy(evidence: _Evidence) -> Iterator[Advice]:
     if not judged:
         pairs = max(gain.n for _, _, gain in found)
         text = (
-            f"With {pairs} pair(s) of seeds nothing is settled about accuracy; what follows is what was "
-            f"seen. Ask for at least {FEWEST_PAIRS} seeds."
+            f"With {pairs} {'pair' if pairs == 1 else 'pairs'} of seeds nothing is settled about accuracy; "
+            f"what follows is what was seen. Ask for at least {FEWEST_PAIRS} seeds."
         )
         yield _advice(text, *(place for _, place, _ in found))
         return

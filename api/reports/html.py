@@ -14,30 +14,11 @@ def render(comparison: Comparison) -> str:
     """The page. Everything that came from a user is escaped."""
     return _template().render(
         comparison=comparison,
-        standing=words.standing(comparison),
-        variant_rows=words.variant_rows(comparison),
-        contrast_rows=words.contrast_rows(comparison) if comparison.contrasts else None,
-        network_rows=words.network_rows(comparison),
-        particulars=words.particulars(comparison),
-        seeds=words.ranges(comparison.seeds),
-        place_of=_place_of,
-        charts=[
-            # matplotlib escapes each text that it draws, so its SVG is safe as it stands.
-            (name, chart, Markup(svg))  # noqa: S704
-            for name, chart in charts.CHARTS.items()
-            if (svg := charts.inline(comparison, name))
-        ],
-        left_out=max(0, len(comparison.variants) - charts.MOST_VARIANTS),
+        words=words,
+        # Matplotlib escapes each text that it draws, so its SVG is safe as it stands.
+        svg={chart.name: Markup(chart.svg(comparison)) for chart in charts.available(comparison)},  # noqa: S704
+        charts=charts.CHARTS,
     )
-
-
-def _place_of(pointer: str) -> str:
-    """The id of the part of the page that shows what a JSON pointer into the comparison names."""
-    _, part, *_ = pointer.split("/")
-    if part == "contrasts":
-        return "against"
-    shown_below = ("parameters", "weight_norm", "zero_weight_fraction")
-    return "networks" if pointer.endswith(shown_below) else "variants"
 
 
 def _interval_below(cell: str) -> Markup:

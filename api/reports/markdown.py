@@ -3,10 +3,19 @@
 import re
 
 from api.reports import words
-from api.reports.schemas import Comparison
+from api.reports.schemas import Comparison, Consideration
 
-# An underscore within a word formats nothing.
-_FORMATS = re.compile(r"[*`]|(?<!\w)_|_(?!\w)")
+# What Markdown would take for its own, also inside a line; an underscore between letters means nothing.
+_MEANS_SOMETHING = re.compile(
+    r"""\\(?=[!-/:-@\[-`{-~])        # a backslash before punctuation
+    | [*`~\[] | (?<=\])\(
+    | (?<![^\W_])_ | _(?![^\W_])
+    | &(?=\#?\w+;)                   # an entity
+    """,
+    re.VERBOSE,
+)
+# What would begin a heading, a quotation or a list.
+_BEGINS_A_BLOCK = re.compile(r"^(\d+(?=[.)])|(?=[#>+-]))")
 _OPENS_A_TAG = re.compile(r"<(?=[A-Za-z/!?])")
 
 
@@ -17,14 +26,20 @@ def render(comparison: Comparison) -> str:
         words.standing(comparison),
         # A hard break at each line's end keeps the lines apart when rendered.
         "  \n".join(_text(variant.line) for variant in comparison.variants if variant.line),
-        _table(words.variant_rows(comparison)),
-        *_differences(comparison),
+        *_section(
+            "What it says", [f"{contrast.variant}: {contrast.verdict}" for contrast in comparison.contrasts]
+        ),
         *_recommendation(comparison),
-        *_particulars(comparison),
+        "## The variants",
+        _table(words.variant_rows(comparison)),
+        _list(words.other_changes(comparison)),
+        *_differences(comparison),
         "## The networks",
         _table(words.network_rows(comparison)),
-        "## Reading this",
-        _list([*comparison.notes, *_provenance(comparison)]),
+        *_section("Missing", words.missing(comparison)),
+        *_section("Reused and restored", words.reused(comparison) + words.restored(comparison)),
+        *_section("Reading this", comparison.notes),
+        *_section("Where it comes from", words.provenance(comparison)),
         "## Doing it again",
         # Indented, because a fence could be closed by a name inside.
         f"    {comparison.repeat}",
@@ -32,41 +47,27 @@ def render(comparison: Comparison) -> str:
     return "\n\n".join(section for section in sections if section) + "\n"
 
 
-def _differences(comparison: Comparison) -> list[str]:
-    if not comparison.contrasts:
-        return []
-    return [
-        f"## Against {_text(comparison.baseline)}",
-        _table(words.contrast_rows(comparison)),
-        _list([f"{contrast.variant}: {contrast.verdict}" for contrast in comparison.contrasts]),
-    ]
-
-
 def _recommendation(comparison: Comparison) -> list[str]:
     if not comparison.recommendation:
         return []
-    sections = ["## What this experiment advises"]
-    for consideration in comparison.recommendation:
-        lines = [advice.text for advice in consideration.advice]
-        lines += [consideration.not_tested] if consideration.not_tested else []
-        sections += [f"### {consideration.title}", _list(lines)]
-    return sections
+    return ["## What to choose", *(_consideration(each) for each in comparison.recommendation)]
 
 
-def _particulars(comparison: Comparison) -> list[str]:
-    found = words.particulars(comparison)
-    return ["## Particulars", _list(found)] if found else []
+def _consideration(consideration: Consideration) -> str:
+    lines = [f"- {_item(advice.text)}" for advice in consideration.advice]
+    if consideration.not_tested:
+        lines.append(f"- {_item(consideration.not_tested)}")
+    return f"### {consideration.title}\n\n" + "\n".join(lines)
 
 
-def _provenance(comparison: Comparison) -> list[str]:
-    data = [
-        f"Data: {each.name}" + (f", SHA-256 {', '.join(each.sha256)}" if each.sha256 else "")
-        for each in comparison.datasets
-    ]
-    engines = [f"Engine: {each}" for each in comparison.engines]
-    seeds = words.ranges(comparison.seeds)
-    made = f"Regbench {comparison.version}, {comparison.generated_at:%Y-%m-%d %H:%M:%S} UTC; seeds {seeds}"
-    return [*data, *engines, made]
+def _differences(comparison: Comparison) -> list[str]:
+    if not comparison.contrasts:
+        return []
+    return [f"## Against {_text(comparison.baseline)}", _table(words.contrast_rows(comparison))]
+
+
+def _section(title: str, items: list[str]) -> list[str]:
+    return [f"## {title}", _list(items)] if items else []
 
 
 def _table(rows: list[list[str]]) -> str:
@@ -87,10 +88,14 @@ def _row(cells: list[str], widths: list[int]) -> str:
 
 
 def _list(items: list[str]) -> str:
-    return "\n".join(f"- {_text(item)}" for item in items)
+    return "\n".join(f"- {_item(item)}" for item in items)
+
+
+def _item(text: str) -> str:
+    return _BEGINS_A_BLOCK.sub(r"\1\\", _text(text))
 
 
 def _text(text: str) -> str:
-    """One line that a Markdown reader shows as it stands, without tags and links: names come from users."""
-    line = _OPENS_A_TAG.sub("&lt;", " ".join(text.split()))
-    return _FORMATS.sub(r"\\\g<0>", line).replace("](", "]\\(")
+    """One line that a Markdown reader shows as it stands: names come from users."""
+    line = _MEANS_SOMETHING.sub(r"\\\g<0>", " ".join(text.split()))
+    return _OPENS_A_TAG.sub("&lt;", line)

@@ -105,7 +105,7 @@ def experiment_chart(
     ] = None,
     accept: Accept = "*/*",
 ) -> Response:
-    """One chart of an experiment's report, as SVG or PNG; 404 where there is nothing to draw yet."""
+    """One chart of an experiment's report, as SVG or PNG; 404 says why there is none."""
     from api.reports import charts, subjects  # noqa: PLC0415 (matplotlib and numpy, only where asked for)
 
     form = format or _form(accept)
@@ -115,9 +115,12 @@ def experiment_chart(
         experiment = get_experiment(session, experiment_id)
         subject = subjects.of_experiment(experiment, jobs_of(session, experiment_id), base_url="")
         curves = _load(session, subject)
-    picture = charts.render(_compared(subject, curves), name, form)
+    comparison = _compared(subject, curves)
+    picture = charts.render(comparison, name, form)
     if picture is None:
-        raise NotFound(f"Experiment {experiment_id} has no results yet from which to draw {name}.")
+        raise NotFound(
+            f"Experiment {experiment_id} has no chart {name}: {charts.CHARTS[name].why_absent(comparison)}."
+        )
     headers = _VARY | CLOSED
     return Response(picture, media_type=_PICTURE_TYPES[form], headers=headers)
 

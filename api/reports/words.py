@@ -1,14 +1,25 @@
 """Numbers as every format writes them."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from api.reports.schemas import Comparison, Difference, Measure, VariantReport
-from models.states import JobState
+from api.reports.schemas import Comparison, Difference, Equivalence, Measure, Missing, VariantReport
 
 UNKNOWN = "-"
-_STILL_TO_COME = (JobState.QUEUED, JobState.RUNNING, JobState.PAUSED)
+NETWORK_MEASURES = (
+    "parameters",
+    "weight_norm",
+    "zero_weight_fraction",
+    "test_brier",
+    "best_epoch",
+    "training_flops",
+)
+"""What the table of networks shows; the other measures are in the table of variants."""
+_MEASURE = re.compile(r"/(variants|contrasts)/(\d+)/(?:measures|differences)/(\w+)")
 
 
 def percent(measure: Measure) -> str:
@@ -24,6 +35,11 @@ def number(measure: Measure, digits: int = 4) -> str:
 def whole(measure: Measure) -> str:
     """A count, as a mean where seeds differ in it."""
     return f"{measure.mean:,.0f}" if measure.sd in (None, 0) else f"{measure.mean:,.1f}"
+
+
+def giga(measure: Measure) -> str:
+    """Operations, in thousands of millions."""
+    return f"{measure.mean / 1e9:,.1f}"
 
 
 def difference(found: Difference, digits: int) -> str:
@@ -47,49 +63,128 @@ def seeds(variant: VariantReport) -> str:
     return str(variant.n) if variant.n == total else f"{variant.n} of {total}"
 
 
+def ranges(numbers: Iterable[int]) -> str:
+    """Numbers in order, neighbours as a range: `0-9, 12`."""
+    runs: list[list[int]] = []
+    for number in sorted(numbers):
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    return ", ".join(f"{run[0]}-{run[-1]}" if len(run) > 1 else str(run[0]) for run in runs)
+
+
+def seed_list(numbers: Collection[int]) -> str:
+    """`seed 3`, or `seeds 0-9`."""
+    return f"{'seed' if len(numbers) == 1 else 'seeds'} {ranges(numbers)}"
+
+
 def standing(comparison: Comparison) -> str:
-    """How complete the report is."""
+    """How complete the report is, and what became of the jobs that it lacks."""
     if comparison.complete:
         return f"All {comparison.jobs} jobs have finished."
-    if not any(each.state in _STILL_TO_COME for each in comparison.missing):
-        return f"{comparison.finished} of {comparison.jobs} jobs have a result; the others will not have one."
-    return f"Partial: {comparison.finished} of {comparison.jobs} jobs have finished."
+    states = Counter(each.state for each in comparison.missing)
+    others = ", ".join(f"{number} {state}" for state, number in sorted(states.items()))
+    if states and all(state.terminal for state in states):
+        return (
+            f"{comparison.finished} of {comparison.jobs} jobs have a result; the others will not have one "
+            f"({others})."
+        )
+    text = f"Partial: {comparison.finished} of {comparison.jobs} jobs have finished."
+    return f"{text} Of the others: {others}." if others else text
 
 
-def ranges(seeds: Sequence[int]) -> str:
-    """Ascending seeds, those in a row as a range: `0-9, 12`."""
-    found: list[list[int]] = []
-    for seed in seeds:
-        if found and seed == found[-1][-1] + 1:
-            found[-1].append(seed)
-        else:
-            found.append([seed])
-    return ", ".join(str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in found)
+def missing(comparison: Comparison) -> list[str]:
+    """What the report lacks and why, a line for all seeds of a variant with the same reason."""
+    groups: dict[tuple[str, str, str], list[Missing]] = {}
+    for each in comparison.missing:
+        groups.setdefault((each.variant, each.state, each.reason), []).append(each)
+    return [_missing(group) for group in groups.values()]
 
 
-def particulars(comparison: Comparison) -> list[str]:
-    """What a reader must know before he compares: what is missing, reused, restored, or differs besides."""
+def _missing(group: Sequence[Missing]) -> str:
+    first = group[0]
+    reason = "" if first.reason == first.state else f" ({first.reason})"
+    job = f", job {first.job_id}" if len(group) == 1 else ""
+    return f"{first.variant}, {seed_list([each.seed for each in group])}: {first.state}{reason}{job}"
+
+
+def reused(comparison: Comparison) -> list[str]:
+    """Which seeds had been trained before this was asked for, a line for each variant."""
+    found = [
+        (variant.name, [each.seed for each in variant.seeds if each.reused])
+        for variant in comparison.variants
+    ]
+    return [f"{name}, {seed_list(numbers)}: trained before, and reused" for name, numbers in found if numbers]
+
+
+def restored(comparison: Comparison) -> list[str]:
+    """Which models are those of an earlier epoch than their last, a line for each variant."""
+    lines = []
+    for variant in comparison.variants:
+        earlier = [each for each in variant.seeds if each.result.reported_epoch < each.result.epochs_run]
+        if earlier:
+            kept = ranges({each.result.reported_epoch for each in earlier})
+            run = ranges({each.result.epochs_run for each in earlier})
+            lines.append(
+                f"{variant.name}, {seed_list([each.seed for each in earlier])}: the weights are those of "
+                f"epoch {kept}, of {run} that were trained"
+            )
+    return lines
+
+
+def other_changes(comparison: Comparison) -> list[str]:
+    """In what variants differ besides their regularization, so that a difference may come from that."""
     return [
-        *(
-            f"{each.variant}, seed {each.seed}: {each.state} ({each.reason}), job {each.job_id}"
-            for each in comparison.missing
-        ),
-        *(line for variant in comparison.variants for line in _of_variant(variant)),
+        f"{variant.name} differs from the baseline in {each.field} too: {_value(each.variant)} instead of "
+        f"{_value(each.baseline)}."
+        for variant in comparison.variants
+        for each in variant.other_changes
     ]
 
 
-def _of_variant(variant: VariantReport) -> Iterator[str]:
-    for change in variant.other_changes:
-        yield (
-            f"{variant.name} differs from the baseline in {change.field} too: {json.dumps(change.variant)} "
-            f"instead of {json.dumps(change.baseline)}."
-        )
-    reused = [each.seed for each in variant.seeds if each.reused]
-    if reused:
-        yield f"{variant.name}: seeds {ranges(reused)} had been trained before, and were not trained again."
-    restored = [each.seed for each in variant.seeds if each.result.reported_epoch != each.result.epochs_run]
-    if restored:
-        yield f"{variant.name}: measured at an earlier epoch than the last, seeds {ranges(restored)}."
+def _value(value: Any) -> str:
+    return "nothing" if value is None else json.dumps(value, ensure_ascii=False)
+
+
+def provenance(comparison: Comparison) -> list[str]:
+    """What the numbers were made from and with."""
+    data = [
+        f"Data: {each.name}" + (f", SHA-256 {', '.join(each.sha256)}" if each.sha256 else "")
+        for each in comparison.datasets
+    ]
+    engines = [f"Engine: {each}" for each in comparison.engines]
+    made = f"Regbench {comparison.version}, {comparison.generated_at:%Y-%m-%d %H:%M:%S} UTC"
+    return [*data, *engines, f"{made}; {seed_list(comparison.seeds)}" if comparison.seeds else made]
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where numbers of a sentence stand on the page, and what they are."""
+
+    anchor: str
+    text: str
+
+
+def sources(comparison: Comparison, pointers: Sequence[str]) -> list[Source]:
+    """What JSON pointers into the report lead to: a row of a table each, with the names of its numbers."""
+    rows: dict[tuple[str, str], list[str]] = {}
+    for pointer in pointers:
+        if found := _MEASURE.fullmatch(pointer):
+            table, number, measure = found[1], int(found[2]), found[3]
+            rows.setdefault(_row(comparison, table, number, measure), []).append(
+                measure.removesuffix("_points").replace("_", " ")
+            )
+    return [Source(anchor, f"{name}: {', '.join(measures)}") for (anchor, name), measures in rows.items()]
+
+
+def _row(comparison: Comparison, table: str, number: int, measure: str) -> tuple[str, str]:
+    """The anchor of the row that has this measure, and what the row is about."""
+    if table == "contrasts":
+        contrast = comparison.contrasts[number]
+        return f"contrast-{number}", f"{contrast.variant} against {contrast.baseline}"
+    kind = "network" if measure in NETWORK_MEASURES else "variant"
+    return f"{kind}-{number}", comparison.variants[number].name
 
 
 def variant_rows(comparison: Comparison) -> list[list[str]]:
@@ -128,15 +223,18 @@ def _variant_row(variant: VariantReport) -> list[str]:
 
 def network_rows(comparison: Comparison) -> list[list[str]]:
     """The table of what the networks have become, its head first."""
-    rows = [["variant", "parameters", "weight norm", "exact zeros"]]
+    rows = [["variant", "parameters", "weight norm", "exact zeros", "Brier", "best epoch", "GFLOP"]]
     for variant in comparison.variants:
         measures = variant.measures
-        cells = [UNKNOWN] * 3
+        cells = [UNKNOWN] * 6
         if measures is not None:
             cells = [
                 whole(measures.parameters),
                 number(measures.weight_norm, 2),
                 percent(measures.zero_weight_fraction),
+                number(measures.test_brier),
+                whole(measures.best_epoch),
+                giga(measures.training_flops),
             ]
         rows.append([variant.name, *cells])
     return rows
@@ -149,25 +247,38 @@ def contrast_rows(comparison: Comparison) -> list[list[str]]:
             "variant",
             "pairs",
             "test accuracy, points",
+            "p (accuracy)",
+            _equal_within(comparison),
             "test loss",
             "gap, points",
             "gap (loss)",
-            "p (accuracy)",
         ]
     ]
     for contrast in comparison.contrasts:
         found = contrast.differences
-        cells = [UNKNOWN] * 5
+        cells = [UNKNOWN] * 6
         if found is not None:
             cells = [
                 difference(found.test_accuracy_points, 2),
+                p_value(found.test_accuracy_points.t_p_holm),
+                _equivalence(contrast.equivalence),
                 difference(found.test_loss, 4),
                 difference(found.generalization_gap_accuracy_points, 2),
                 difference(found.generalization_gap_loss, 4),
-                p_value(found.test_accuracy_points.t_p_holm),
             ]
         rows.append([contrast.variant, str(len(contrast.seeds)), *cells])
     return rows
+
+
+def _equal_within(comparison: Comparison) -> str:
+    margins = {each.equivalence.margin_points for each in comparison.contrasts if each.equivalence}
+    return f"equal within {max(margins):g} points" if margins else "as good as equal"
+
+
+def _equivalence(found: Equivalence | None) -> str:
+    if found is None:
+        return UNKNOWN
+    return "yes" if found.equivalent else "not shown"
 
 
 def techniques(regularization: Mapping[str, Mapping[str, Any]]) -> str:

@@ -155,7 +155,7 @@ def test_a_chart_that_is_not_there_says_why(client: httpx.Client) -> None:
     assert "choose one of differences" in unknown.json()["detail"]
     early = client.get(f"{created['links']['charts']}/gap")
     assert early.status_code == 404
-    assert "no results yet" in early.json()["detail"]
+    assert "no job of it has finished" in early.json()["detail"]
     other = client.get(f"{created['links']['charts']}/gap", headers={"Accept": "text/plain"})
     assert other.status_code == 406
     assert client.get("/v1/experiments/exp_none/charts").status_code == 404

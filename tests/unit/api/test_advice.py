@@ -180,7 +180,7 @@ def test_few_seeds_settle_nothing() -> None:
         baseline="none",
     )
     said = texts(of("task", recommend(comparison)).advice)
-    assert "With 3 pair(s) of seeds nothing is settled" in said
+    assert "With 3 pairs of seeds nothing is settled" in said
     assert "For accuracy:" not in said
 
 

@@ -1,79 +1,194 @@
-"""The charts: whole, the same each time, and readable without colour."""
+"""The charts of a report, as files and inside a page."""
 
+import io
 import re
+import struct
 import xml.etree.ElementTree as ET
+from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
-from api.reports import charts
-from api.reports.charts import CHARTS, MOST_VARIANTS
+from api.reports import html
+from api.reports.charts import CHARTS, available, drawing, networks, outcomes
+from api.reports.charts.learning import MOST_PANELS, smoothed
 from api.reports.schemas import Comparison
-from tests.unit.api.test_reports import compared, job
+from tests import comparisons
 
 SVG = "{http://www.w3.org/2000/svg}"
+HARD_NAMES = (
+    '<script>alert("x")</script> & ]]>',
+    "_begins with an underscore",
+    "$x$ and $\\frac{1}{2}$ cost",
+    "two\nlines\x07",
+    "العربية",
+    "漢字" * 20,
+    "W" * 100,
+    "l2 factor=0.0001 and much else besides, so that it is long, seed by seed, until the end of it: A",
+    "l2 factor=0.0001 and much else besides, so that it is long, seed by seed, until the end of it: B",
+)
 
 
-def comparison(*names: str, seeds: int = 2) -> Comparison:
-    """Variants that differ a little from seed to seed; the first is the baseline."""
-    variants = {
-        name: [
-            job(name, seed, 0.9 + 0.001 * number + 0.002 * seed, loss=0.1 + 0.01 * seed)
-            for seed in range(seeds)
-        ]
-        for number, name in enumerate(names)
-    }
-    return compared(variants, baseline=names[0])
-
-
-def texts(svg: bytes) -> list[str]:
-    return ["".join(each.itertext()) for each in ET.fromstring(svg).iter(f"{SVG}text")]  # noqa: S314 (our own drawing)
+def texts(svg: str) -> list[str]:
+    return ["".join(each.itertext()).strip() for each in ET.fromstring(svg).iter(f"{SVG}text")]  # noqa: S314 (our own)
 
 
 @pytest.mark.parametrize("name", CHARTS)
-@pytest.mark.parametrize("seeds", [1, 3])
-def test_each_chart_is_drawn_as_svg_and_png(name: str, seeds: int) -> None:
-    found = comparison("none", "dropout", seeds=seeds)
-    svg = charts.render(found, name, "svg")
-    assert svg is not None
-    root = ET.fromstring(svg)  # noqa: S314 (our own drawing)
+def test_a_chart_is_a_picture_with_a_name_and_text_that_can_be_read_out(name: str) -> None:
+    comparison = comparisons.full()
+    svg = CHARTS[name].svg(comparison)
+    root = ET.fromstring(svg)  # noqa: S314 (our own)
     assert (root.tag, root.get("role"), root.get("aria-label")) == (f"{SVG}svg", "img", CHARTS[name].title)
-    assert root.get("width") is None
     assert root.findtext(f"{SVG}title") == CHARTS[name].title
-    assert b"nan" not in svg.lower()
-    assert svg == charts.render(found, name, "svg"), "the same numbers, the same drawing"
-    png = charts.render(found, name, "png")
-    assert png is not None
-    assert png.startswith(b"\x89PNG")
+    shown = [variant.name for variant in comparison.variants if not variant.is_baseline]
+    assert all(any(variant in text for text in texts(svg)) for variant in shown)
+    assert "nan" not in re.sub(r'"data:[^"]*"', "", svg).lower()
 
 
 @pytest.mark.parametrize("name", CHARTS)
-def test_names_are_drawn_as_they_are(name: str) -> None:
-    hostile = ["none", "a $\\alpha$ <b>", "_hidden", "x" * 100, "two\nlines"]
-    svg = charts.render(comparison(*hostile), name, "svg")
-    assert svg is not None
-    shown = "\n".join(texts(svg))
-    assert "<b>" in shown
-    assert "$\\alpha$" in shown
-    assert "_hidden" in shown
-    assert "x" * 27 + "…" in shown
-    assert "x" * 29 not in shown
-    assert "two lines" in shown
+def test_the_same_comparison_gives_the_same_bytes(name: str) -> None:
+    chart = CHARTS[name]
+    comparison = comparisons.full(seeds=2)
+    assert chart.svg(comparison) == chart.svg(comparison)
+    assert chart.png(comparison) == chart.png(comparison)
+
+
+def test_charts_drawn_at_once_do_not_disturb_each_other() -> None:
+    comparison = comparisons.full()
+    alone = [chart.svg(comparison) for chart in CHARTS.values()]
+    with ThreadPoolExecutor(len(CHARTS)) as threads:
+        together = list(threads.map(lambda chart: chart.svg(comparison), CHARTS.values()))
+    assert alone == together
+
+
+def test_a_png_is_200_pixels_an_inch() -> None:
+    png = CHARTS["accuracy-by-seed"].png(comparisons.full())
+    assert png.startswith(b"\x89PNG\r\n")
+    width, height = struct.unpack(">II", png[16:24])
+    assert width == round(200 * drawing.WIDTH)
+    assert height > 200
+
+
+def test_on_a_page_no_id_is_used_twice_and_each_reference_leads_somewhere() -> None:
+    page = html.render(comparisons.full())
+    ids = re.findall(r'\bid="([^"]*)"', page)
+    assert len(ids) == len(set(ids))
+    references = re.findall(r'(?:href="#|url\(#)([^")]*)', page)
+    assert references
+    assert set(references) <= set(ids)
+
+
+def test_hard_names_are_drawn_as_they_are() -> None:
+    comparison = comparisons.full(HARD_NAMES, seeds=1, epochs=30)
+    for chart in available(comparison):
+        assert chart.png(comparison)
+        svg = chart.svg(comparison)
+        ET.fromstring(svg)  # noqa: S314 (our own)
+        assert "<script" not in svg
+    drawn = texts(CHARTS["cost"].svg(comparison))
+    assert "2 _begins with an underscore" in drawn
+    assert "3 $x$ and $\\frac{1}{2}$ cost" in drawn
+    assert "4 two lines" in drawn
+    long = [text for text in drawn if text.endswith((": A", ": B"))]
+    assert len(long) == 2
+    assert all("…" in text for text in long)
+
+
+def test_without_results_there_is_no_chart_and_a_reason_why() -> None:
+    assert available(comparisons.empty()) == []
+    assert all(chart.absent for chart in CHARTS.values())
+
+
+def test_without_images_to_validate_on_there_is_no_gap_but_a_training_curve() -> None:
+    document = comparisons.full().model_dump()
+    for variant in document["variants"]:
+        variant["overfits_from"] = None
+        for point in variant["curve"]:
+            point.update(dict.fromkeys(name for name in point if name.startswith(("validation", "gap"))))
+    names = [chart.name for chart in available(Comparison.model_validate(document))]
+    assert "gap" not in names
+    assert "learning-curves" in names
+    assert CHARTS["learning-curves"].svg(Comparison.model_validate(document))
+
+
+def test_what_old_results_lack_leaves_out_its_charts_only() -> None:
+    document = comparisons.full().model_dump()
+    for variant in document["variants"]:
+        variant |= {"portrait": None, "confusion": None}
+    names = {chart.name for chart in available(Comparison.model_validate(document))}
+    assert set(CHARTS) - names == {"weights", "first-layer", "reliability", "confusion-difference"}
+
+
+def test_many_variants_are_small_and_what_is_left_out_is_said() -> None:
+    names = [f"dropout rate={number / 100:.2f}" for number in range(40)]
+    comparison = comparisons.full(names, seeds=2, epochs=4)
+    left_out = {chart.name: chart.left_out(comparison) for chart in available(comparison)}
+    assert left_out == {
+        "differences": 39 - outcomes.MOST_ROWS,
+        "accuracy-by-seed": 40 - outcomes.MOST_ROWS,
+        "cost": 40 - outcomes.MOST_ROWS,
+        "learning-curves": 40 - MOST_PANELS,
+        "accuracy-curves": 40 - MOST_PANELS,
+        "gap": 40 - MOST_PANELS,
+        "weights": 40 - networks.MOST_PANELS,
+        "first-layer": 40 - networks.MOST_PANELS,
+        "reliability": 40 - networks.MOST_PANELS,
+        "confusion-difference": 39 - networks.MOST_PANELS,
+    }
+    assert names[MOST_PANELS - 1] in " ".join(texts(CHARTS["gap"].svg(comparison)))
+    assert "this leaves out 16 of the variants" in " ".join(html.render(comparison).split())
 
 
 def test_lines_are_told_apart_without_colour() -> None:
-    svg = charts.render(comparison(*"abcdefghij"), "gap", "svg")
-    assert svg is not None
-    drawn = re.findall(r'stroke-dasharray: ([^;]*);[^"]*stroke: (#[0-9a-f]{6})', svg.decode())
-    dash_of = {colour: dash for dash, colour in drawn}
-    # The first line is solid, and the axis has no dashes either.
-    assert len(dash_of) == len(set(dash_of.values())) == MOST_VARIANTS - 1
+    assert len(set(map(str, drawing.DASHES))) == len(set(drawing.MARKERS)) == drawing.MOST_LINES
+    figure = CHARTS["gap"].draw(comparisons.full([f"variant {number}" for number in range(8)]))
+    lines = [line for line in figure.axes[0].lines if line.get_markevery() is not None]
+    assert len({line.get_marker() for line in lines}) == len(lines) == 8
 
 
-def test_more_variants_than_can_be_told_apart_are_left_to_the_tables() -> None:
-    names = [f"v{number}" for number in range(30)]
-    svg = charts.render(comparison(*names), "accuracy-by-seed", "svg")
-    assert svg is not None
-    assert [text for text in texts(svg) if text in names] == names[:MOST_VARIANTS]
-    all_of_them = charts.render(comparison(*names), "differences", "svg")
-    assert all_of_them is not None
-    assert set(names[1:]) <= set(texts(all_of_them))
+def test_a_sparse_layer_is_seen_to_be_empty() -> None:
+    panels = CHARTS["first-layer"].draw(comparisons.full()).axes
+    empty = [(panel.images[0].get_array() == 0).mean() for panel in panels]
+    assert empty[2] > 0.5 > empty[0]
+
+
+def test_a_network_without_any_weight_is_drawn() -> None:
+    document = comparisons.full().model_dump()
+    portrait = document["variants"][1]["portrait"]
+    portrait |= {"weight_counts": [0] * len(portrait["weight_counts"]), "first_layer_scale": 0.0}
+    comparison = Comparison.model_validate(document)
+    assert "100.0 % exactly zero" not in " ".join(texts(CHARTS["weights"].svg(comparison)))
+    portrait["weight_zeros"] = 7
+    assert "100.0 % exactly zero" in " ".join(
+        texts(CHARTS["weights"].svg(Comparison.model_validate(document)))
+    )
+
+
+def test_smoothing_keeps_the_ends_and_lags_behind_nothing() -> None:
+    straight = smoothed(np.arange(40.0))
+    assert straight.tolist() == list(range(40))
+    assert smoothed(np.array([0.0, 3.0, 0.0])).tolist() == [0.0, 1.0, 0.0]
+
+
+def test_places_do_not_overlap_and_stay_inside() -> None:
+    moved = drawing.spread([100.0, 99.0, 101.0, 10.0], 0, 110, 13)
+    assert moved[3] == 10.0
+    assert sorted(moved) == [10.0, 84.0, 97.0, 110.0]
+    assert moved[1] < moved[0] < moved[2]
+
+
+def test_a_long_name_keeps_both_ends() -> None:
+    assert drawing.shortened("short") == "short"
+    assert drawing.shortened("a" * 50 + "b" * 50, 21) == "a" * 12 + "…" + "b" * 8
+    assert len(drawing.shortened("漢" * 50, 21)) == 10
+
+
+def test_the_users_style_is_left_alone() -> None:
+    CHARTS["cost"].svg(comparisons.full())
+    # As it is without the charts' style: formulas are read, text becomes shapes.
+    figure = Figure()
+    figure.text(0, 0, "$x$")
+    text = io.StringIO()
+    figure.savefig(text, format="svg")
+    assert "<text" not in text.getvalue()

@@ -210,7 +210,7 @@ def test_html_stands_alone_and_has_every_chart() -> None:
     assert len(ids) == len(set(ids))
     targets = set(re.findall(r'href="#([^"]*)"', page))
     assert targets <= set(ids)
-    assert {"against", "variants", "networks"} & targets
+    assert {target.partition("-")[0] for target in targets} & {"contrast", "variant", "network"}
 
 
 def test_only_charts_with_data_are_shown() -> None:
@@ -229,7 +229,10 @@ def test_a_report_without_any_result_still_reads() -> None:
 
 def test_a_report_whose_jobs_have_all_ended_promises_nothing() -> None:
     comparison = compared({"a": [job("a", 0, "cancelled")], "b": [job("b", 0, "failed")]})
-    assert words.standing(comparison) == "0 of 2 jobs have a result; the others will not have one."
+    assert (
+        words.standing(comparison)
+        == "0 of 2 jobs have a result; the others will not have one (1 cancelled, 1 failed)."
+    )
 
 
 def test_seeds_in_a_row_are_a_range() -> None:
@@ -245,7 +248,7 @@ def test_what_differs_besides_or_was_not_trained_again_is_said() -> None:
     ]
     text = markdown.render(comparison.model_copy(update={"variants": variants}))
     assert "b differs from the baseline in /training/epochs too: 7 instead of 1." in text
-    assert "a: seeds 0 had been trained before, and were not trained again." in text
+    assert "a, seed 0: trained before, and reused" in text
 
 
 def test_jobs_that_differ_in_their_seed_only_are_one_variant() -> None:

@@ -1,0 +1,196 @@
+"""The charts of a report, each drawn once by Matplotlib and written as SVG or PNG.
+
+Importing this imports Matplotlib: do it where a chart is asked for, not where the API starts.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from matplotlib.figure import Figure
+
+from api.reports.charts import drawing, learning, networks, outcomes
+from api.reports.schemas import Comparison
+
+Form = Literal["svg", "png"]
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A chart that a report may hold."""
+
+    name: str
+    title: str
+    caption: str
+    """How to read it."""
+    shows: Callable[[Comparison], int]
+    """How many variants it would show; none: there is no such chart in this report."""
+    of: Callable[[Comparison], int]
+    """How many there are to show, so that it is known how many were left out."""
+    absent: str
+    """Why there is no such chart, where there are results."""
+    draw: Callable[[Comparison], Figure]
+
+    def why_absent(self, comparison: Comparison) -> str:
+        """Why this comparison has no such chart."""
+        return self.absent if comparison.finished else _NO_RESULT
+
+    def left_out(self, comparison: Comparison) -> int:
+        """How many variants there was no room for."""
+        return self.of(comparison) - self.shows(comparison)
+
+    def svg(self, comparison: Comparison) -> str:
+        """One `<svg>` element; the same comparison gives the same bytes."""
+        return drawing.to_svg(lambda: self.draw(comparison), name=self.name, title=self.title)
+
+    def png(self, comparison: Comparison) -> bytes:
+        """The same picture, 200 pixels an inch."""
+        return drawing.to_png(lambda: self.draw(comparison))
+
+
+def render(comparison: Comparison, name: str, form: Form) -> bytes | None:
+    """The chart of that name (a key of `CHARTS`) as a file; None where there is no data for it."""
+    chart = CHARTS[name]
+    if not chart.shows(comparison):
+        return None
+    return chart.svg(comparison).encode() if form == "svg" else chart.png(comparison)
+
+
+def available(comparison: Comparison) -> list[Chart]:
+    """The charts that there are data for."""
+    return [chart for chart in CHARTS.values() if chart.shows(comparison)]
+
+
+def _finished(comparison: Comparison) -> int:
+    return len(outcomes.finished(comparison))
+
+
+def _contrasted(comparison: Comparison) -> int:
+    return len(outcomes.contrasted(comparison))
+
+
+def _learned(comparison: Comparison) -> int:
+    return len(learning.learned(comparison))
+
+
+def _validated(comparison: Comparison) -> int:
+    return len(learning.validated(comparison))
+
+
+def _portrayed(comparison: Comparison) -> int:
+    return len(networks.portrayed(comparison))
+
+
+def _at_most(most: int, count: Callable[[Comparison], int]) -> Callable[[Comparison], int]:
+    return lambda comparison: min(most, count(comparison))
+
+
+_NO_RESULT = "no job of it has finished"
+_NO_PORTRAIT = "of none of its models the weights' picture was kept"
+
+CHARTS: dict[str, Chart] = {
+    chart.name: chart
+    for chart in (
+        Chart(
+            "differences",
+            "Difference from the baseline, with 95 % intervals",
+            "A dot for the mean over pairs of equal seed, a line for its 95 % interval: one that crosses "
+            "zero shows no difference. In the shaded zone accuracies are as good as equal.",
+            _at_most(outcomes.MOST_ROWS, _contrasted),
+            _contrasted,
+            "no variant shares a finished seed with the baseline",
+            outcomes.differences,
+        ),
+        Chart(
+            "accuracy-by-seed",
+            "Test accuracy of each seed",
+            "Lines join models of the same seed: above the baseline's, below the variant's. A line that "
+            "leads to the right is a gain.",
+            _at_most(outcomes.MOST_ROWS, _finished),
+            _finished,
+            _NO_RESULT,
+            outcomes.seeds,
+        ),
+        Chart(
+            "learning-curves",
+            "Loss by epoch",
+            "Means over seeds; the band is one standard deviation to each side. Over many epochs the thin "
+            "line is the mean itself, the thick one smoothed. A dotted upright marks where overfitting sets"
+            " in.",
+            _at_most(learning.MOST_PANELS, _learned),
+            _learned,
+            _NO_RESULT,
+            learning.loss,
+        ),
+        Chart(
+            "accuracy-curves",
+            "Accuracy by epoch",
+            "As the chart of losses, for the share of images recognized.",
+            _at_most(learning.MOST_PANELS, _learned),
+            _learned,
+            _NO_RESULT,
+            learning.accuracy,
+        ),
+        Chart(
+            "gap",
+            "Generalization gap by epoch",
+            "Validation minus training loss, means over seeds; it grows with overfitting. A ring marks "
+            "where overfitting sets in: from there on the validation loss itself rises.",
+            _at_most(learning.MOST_PANELS, _validated),
+            _validated,
+            "no image was held out to validate on",
+            learning.gap,
+        ),
+        Chart(
+            "cost",
+            "Test accuracy against cost",
+            "Up is more accurate, left is quicker. Upright lines are 95 % intervals over seeds.",
+            _at_most(outcomes.MOST_ROWS, _finished),
+            _finished,
+            _NO_RESULT,
+            outcomes.cost,
+        ),
+        Chart(
+            "weights",
+            "How large the weights are",
+            "One model of each variant, all to the same scale. Weights of exactly zero are left out, and "
+            "counted above the plot. Upwards each mark is a tenfold.",
+            _portrayed,
+            lambda comparison: sum(each.measures is not None for each in comparison.variants),
+            _NO_PORTRAIT,
+            networks.weights,
+        ),
+        Chart(
+            "first-layer",
+            "What the first layer looks at",
+            "The incoming weights of the strongest units, each as an image: red above zero, blue below "
+            "(both dark without colour), pale at zero. A pixel that is pale in every image is hardly used.",
+            lambda comparison: sum(bool(each.first_layer) for _, each in networks.portrayed(comparison)),
+            lambda comparison: sum(each.measures is not None for each in comparison.variants),
+            _NO_PORTRAIT,
+            networks.first_layer,
+        ),
+        Chart(
+            "reliability",
+            "How sure, and how often right",
+            "Below the dashed diagonal a model is surer than it is right. As many test images in each dot; "
+            "uprights are standard errors.",
+            lambda comparison: sum(bool(each.calibration) for _, each in networks.portrayed(comparison)),
+            lambda comparison: sum(each.measures is not None for each in comparison.variants),
+            _NO_PORTRAIT,
+            networks.calibration,
+        ),
+        Chart(
+            "confusion-difference",
+            "What is confused more or less than by the baseline",
+            "Of 1,000 test images of each true class, how many more (+) or fewer (-) get each answer. Good "
+            "are + on the diagonal and - off it; less than one is left empty.",
+            lambda comparison: len(networks.confusable(comparison)),
+            lambda comparison: sum(
+                bool(each.confusion) and not each.is_baseline for each in comparison.variants
+            ),
+            "it takes a baseline and another variant with known mistakes",
+            networks.confusion,
+        ),
+    )
+}

@@ -1,0 +1,262 @@
+"""Matplotlib as the charts use it: one style, SVG that may be inlined, PNG. Never pyplot: it keeps state."""
+
+import io
+import math
+import re
+import textwrap
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from html import escape
+from threading import Lock
+from typing import Any
+from unicodedata import east_asian_width
+
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
+from matplotlib.transforms import Bbox, TransformedBbox
+
+# Okabe and Ito's colours, which most kinds of colour blindness tell apart; dashes and markers do without any.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000", "#7A7A7A")
+DASHES: tuple[Any, ...] = (
+    "-",
+    (0, (5, 2)),
+    (0, (1, 1.2)),
+    (0, (6, 2, 1, 2)),
+    (0, (9, 2)),
+    (0, (3, 3)),
+    (0, (6, 2, 1, 2, 1, 2)),
+    (0, (1, 3)),
+)
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+MOST_LINES = len(COLOURS)
+GREY = "#666666"
+
+WIDTH = 4.6
+"""Inches. Narrow, so that the text is still read where a page of 360 pixels shrinks it."""
+_PNG_DPI = 200
+_RIGHT = 0.16
+_BELOW = 0.48
+_LINE = 0.145
+_KEY_ROW = 0.17
+_STYLE: dict[Any, Any] = {
+    "font.family": "DejaVu Sans",
+    "font.size": 8.5,
+    "axes.titlesize": 8.5,
+    "axes.labelsize": 8.5,
+    "xtick.labelsize": 8,
+    "ytick.labelsize": 8,
+    "legend.fontsize": 8,
+    # What one plot writes across to the next is seen there.
+    "axes.facecolor": "none",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": "#888888",
+    "axes.linewidth": 0.7,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "#e4e4e4",
+    "grid.linewidth": 0.6,
+    "lines.linewidth": 1.5,
+    "lines.markersize": 4.5,
+    "legend.frameon": False,
+    "legend.handlelength": 3.2,
+    # Names come from users: a dollar begins no formula.
+    "text.parse_math": False,
+    "svg.fonttype": "none",
+}
+
+# Letters in a line, and lines, of a heading above one of so many columns.
+_HEADINGS = {1: (58, 2), 2: (27, 3), 3: (17, 3)}
+
+# Matplotlib keeps its settings for the whole process, and not all of it may be used by two threads at once.
+_LOCK = Lock()
+
+
+def to_svg(draw: Callable[[], Figure], *, name: str, title: str) -> str:
+    """The drawing as one `<svg>` element, for a page or a file; the same drawing gives the same bytes.
+
+    Args:
+        draw: makes the figure; called with the charts' style in force.
+        name: the chart's, which keeps its ids apart from those of other charts on the page.
+        title: what a screen reader says.
+    """
+    with _style(name):
+        figure = draw()
+        text = io.StringIO()
+        figure.savefig(text, format="svg", metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")))
+    return _inlined(text.getvalue(), title)
+
+
+def to_png(draw: Callable[[], Figure]) -> bytes:
+    """The drawing as a PNG, for slides and documents."""
+    with _style(""):
+        image = io.BytesIO()
+        draw().savefig(image, format="png", dpi=_PNG_DPI, metadata={"Software": None})
+        return image.getvalue()
+
+
+@contextmanager
+def _style(salt: str) -> Iterator[None]:
+    with _LOCK, rc_context(_STYLE | {"svg.hashsalt": f"regbench {salt}"}), warnings.catch_warnings():
+        # The browser has fonts for what DejaVu lacks; a PNG shows a box there.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        yield
+
+
+def _inlined(document: str, title: str) -> str:
+    """Matplotlib's document without what a file of its own needs, and with what a screen reader needs."""
+    body = document[document.index("<svg") :].strip()
+    # These rules would hold for the whole page; on the root they are inherited by the chart alone.
+    body = re.sub(r"\s*<defs>\s*<style.*?</style>\s*</defs>", "", body, count=1, flags=re.DOTALL)
+    # Names that nothing refers to: of groups the same in every chart, of images the same for equal ones.
+    body = re.sub(r'(<g|<image[^>]*?) id="[^"]*"', r"\1", body)
+    box = re.search(r'viewBox="([^"]*)"', body)
+    assert box is not None  # noqa: S101 (Matplotlib always writes it)
+    root = (
+        f'<svg viewBox="{box[1]}" xmlns="http://www.w3.org/2000/svg" '
+        f'xmlns:xlink="http://www.w3.org/1999/xlink" role="img" aria-label="{escape(title)}" '
+        f'style="stroke-linejoin: round; stroke-linecap: butt"><title>{escape(title)}</title>'
+    )
+    return root + body[body.index(">") + 1 :]
+
+
+def single(
+    height: float, *, left: float = 0.72, right: float = _RIGHT, above: float = 0.1, keys: int = 0
+) -> tuple[Figure, Axes]:
+    """A figure with one plot of that height, and below it room for so many rows of `key`; all in inches.
+
+    Places are reckoned and not asked of Matplotlib, whose layout engine takes longer than all the drawing.
+    """
+    below = _BELOW + _KEY_ROW * keys
+    figure = Figure(figsize=(WIDTH, above + height + below))
+    return figure, _placed(figure, left, below, WIDTH - left - right, height)
+
+
+def panels(
+    headings: Sequence[str],
+    height: float,
+    *,
+    columns: int,
+    labels: tuple[str, str],
+    keys: int = 0,
+    left: float = 0.62,
+    share: bool = True,
+) -> tuple[Figure, list[Axes]]:
+    """A figure of plots of that height, each below its heading, with common labels of both axes.
+
+    Args:
+        labels: of the x and the y axis.
+        share: whether all plots have the same scale, which is then written at the edges only.
+    """
+    rows = math.ceil(len(headings) / columns)
+    heading = 0.1 + _LINE * max(text.count("\n") + 1 for text in headings)
+    ticks = 0.08 if share else 0.22
+    across = 0.12 if share else 0.3
+    below = (_BELOW if labels[0] else 0.05) + _KEY_ROW * keys
+    total = rows * (heading + height) + (rows - 1) * ticks + below
+    width = (WIDTH - left - _RIGHT - across * (columns - 1)) / columns
+    figure = Figure(figsize=(WIDTH, total))
+    made: list[Axes] = []
+    for number, text in enumerate(headings):
+        row, column = divmod(number, columns)
+        top = total - heading - row * (heading + height + ticks)
+        first = made[0] if share and made else None
+        axes = _placed(figure, left + column * (width + across), top - height, width, height, like=first)
+        title = axes.set_title(text, loc="left", pad=4)
+        # A name of wide letters ends at the next plot's.
+        title.set_clip_box(_box(figure, left + column * (width + across), top, width + across, heading))
+        if share:
+            axes.tick_params(labelleft=column == 0, labelbottom=number + columns >= len(headings))
+        made.append(axes)
+    _label(figure, (left + WIDTH) / 2, _KEY_ROW * keys + 0.1, labels[0], rotation=0)
+    _label(figure, 0.1, (total + below) / 2, labels[1], rotation=90)
+    return figure, made
+
+
+def _placed(
+    figure: Figure, left: float, bottom: float, width: float, height: float, *, like: Axes | None = None
+) -> Axes:
+    across, up = figure.get_size_inches()
+    area = (left / across, bottom / up, width / across, height / up)
+    return figure.add_axes(area, sharex=like, sharey=like)
+
+
+def _box(figure: Figure, left: float, bottom: float, width: float, height: float) -> TransformedBbox:
+    across, up = figure.get_size_inches()
+    area = Bbox.from_bounds(left / across, bottom / up, width / across, height / up)
+    return TransformedBbox(area, figure.transFigure)
+
+
+def _label(figure: Figure, x: float, y: float, text: str, *, rotation: float) -> None:
+    across, up = figure.get_size_inches()
+    figure.text(x / across, y / up, text, ha="center", va="center", rotation=rotation)
+
+
+def heading(name: str, *, columns: int = 2, note: str = "") -> str:
+    """A variant's name to stand above its plot, on as few lines as it needs, with a note below it."""
+    width, lines = _HEADINGS[columns]
+    # Breaking at words leaves some of each line empty.
+    line = shortened(name, (width - 2) * lines)
+    text = textwrap.wrap(line, int(width * _narrowness(line)), max_lines=lines, placeholder="…")
+    return "\n".join([*text, *([note] if note else [])])
+
+
+def whole_epochs(axes: Axes, last: int) -> None:
+    """An x axis of epochs 1 to `last`."""
+    axes.set_xlim(1 - 0.02 * last, max(last, 2) + 0.02 * last)
+    axes.xaxis.set_major_locator(MaxNLocator(5, integer=True, min_n_ticks=1))
+
+
+def key(figure: Figure, entries: Sequence[tuple[Line2D, str]], *, columns: int = 1) -> None:
+    """What each line or marker means, in the room below the plots, where it can cover nothing."""
+    # Matplotlib leaves out names that begin with an underscore, so the texts are set afterwards.
+    legend = figure.legend(
+        [handle for handle, _ in entries],
+        ["x"] * len(entries),
+        loc="lower left",
+        bbox_to_anchor=(0, 0),
+        ncols=columns,
+        borderaxespad=0,
+        borderpad=0.3,
+        labelspacing=(72 * _KEY_ROW - 8) / 8,
+    )
+    for text, (_, name) in zip(legend.get_texts(), entries, strict=True):
+        text.set_text(shortened(name))
+
+
+def shortened(name: str, most: int = 48) -> str:
+    """`name` on one line; of a long one both ends, because variants often differ in their ends only.
+
+    `most` is of ordinary letters; wide ones take the room of two.
+    """
+    line = " ".join("".join(letter if letter.isprintable() else " " for letter in name).split())
+    fitting = int(most * _narrowness(line))
+    if len(line) <= fitting:
+        return line
+    head = math.ceil((fitting - 1) * 0.6)
+    return f"{line[:head].rstrip()}…{line[-(fitting - 1 - head) :].lstrip()}"
+
+
+def _narrowness(line: str) -> float:
+    """The share of its length in ordinary letters that a line's own letters may have."""
+    wide = sum(letter in "MW@" or east_asian_width(letter) in "WF" for letter in line)
+    return len(line) / (len(line) + wide) if line else 1.0
+
+
+def spread(places: Sequence[float], low: float, high: float, apart: float) -> list[float]:
+    """`places`, moved to lie at least `apart` from each other, between `low` and `high` if they fit."""
+    order = sorted(range(len(places)), key=lambda index: places[index])
+    moved = list(places)
+    free_from = low
+    for index in order:
+        moved[index] = max(moved[index], free_from)
+        free_from = moved[index] + apart
+    free_until = max(high, low + apart * (len(places) - 1))
+    for index in reversed(order):
+        moved[index] = min(moved[index], free_until)
+        free_until = moved[index] - apart
+    return moved

@@ -1,0 +1,162 @@
+"""What happened from epoch to epoch: learning curves and the gap between training and validation."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from api.reports.charts import drawing
+from api.reports.schemas import Comparison, CurvePoint, VariantReport
+
+_TRAINING, _VALIDATION = ((drawing.COLOURS[number], drawing.DASHES[number]) for number in (0, 1))
+_FEWEST_TO_SMOOTH = 10
+_MANY = 8
+"""More plots than this are made smaller."""
+MOST_PANELS = 24
+
+
+def learned(comparison: Comparison) -> list[VariantReport]:
+    """The variants that have epochs."""
+    return [variant for variant in comparison.variants if variant.curve]
+
+
+def validated(comparison: Comparison) -> list[VariantReport]:
+    """The variants with images to validate on."""
+    return [each for each in learned(comparison) if any(point.gap_loss is not None for point in each.curve)]
+
+
+def loss(comparison: Comparison) -> Figure:
+    """Training and validation loss, a plot for each variant, all to the same scale."""
+    return _curves(comparison, "loss", 1.0, "loss, nats")
+
+
+def accuracy(comparison: Comparison) -> Figure:
+    """Training and validation accuracy, a plot for each variant, all to the same scale."""
+    return _curves(comparison, "accuracy", 100.0, "accuracy, %")
+
+
+def gap(comparison: Comparison) -> Figure:
+    """Validation minus training loss: a line for each variant, or a plot for each where there are many."""
+    shown = validated(comparison)[:MOST_PANELS]
+    last = max(variant.curve[-1].epoch for variant in shown)
+    if len(shown) > drawing.MOST_LINES:
+        return _gap_panels(shown, last)
+    figure, axes = drawing.single(2.2, keys=len(shown))
+    entries = []
+    for number, variant in enumerate(shown):
+        style = {
+            "color": drawing.COLOURS[number],
+            "linestyle": drawing.DASHES[number],
+            "marker": drawing.MARKERS[number],
+        }
+        epochs, values = _line(variant, "gap_loss")
+        every = max(1, len(epochs) // 8)
+        axes.plot(epochs, values, markevery=(number % every, every), **style)
+        entries.append((Line2D([], [], **style), variant.name))
+        _onset(axes, variant, "gap_loss", colour=drawing.COLOURS[number])
+    _zero(axes)
+    drawing.whole_epochs(axes, last)
+    axes.set_xlabel("epoch")
+    axes.set_ylabel("gap in loss, nats")
+    drawing.key(figure, entries)
+    return figure
+
+
+def _gap_panels(shown: Sequence[VariantReport], last: int) -> Figure:
+    """Small plots, each with the baseline's line in grey to be held against."""
+    headings = [drawing.heading(each.name, columns=3) for each in shown]
+    figure, axes = drawing.panels(headings, 0.8, columns=3, labels=("epoch", "gap in loss, nats"))
+    base = next((variant for variant in shown if variant.is_baseline), None)
+    for each, variant in zip(axes, shown, strict=True):
+        if base is not None and base is not variant:
+            each.plot(*_line(base, "gap_loss"), color=drawing.GREY, linestyle=(0, (2, 2)), linewidth=1)
+        each.plot(*_line(variant, "gap_loss"), color=drawing.COLOURS[0])
+        _onset(each, variant, "gap_loss", colour=drawing.COLOURS[0])
+        _zero(each)
+        drawing.whole_epochs(each, last)
+    return figure
+
+
+def _curves(comparison: Comparison, measure: str, unit: float, label: str) -> Figure:
+    shown = learned(comparison)[:MOST_PANELS]
+    last = max(variant.curve[-1].epoch for variant in shown)
+    many = len(shown) > _MANY
+    columns = 3 if many else 2
+    headings = [drawing.heading(each.name, columns=columns, note=_onset_note(each)) for each in shown]
+    figure, axes = drawing.panels(
+        headings, 0.8 if many else 1.25, columns=columns, labels=("epoch", label), keys=1
+    )
+    for each, variant in zip(axes, shown, strict=True):
+        _band(each, variant.curve, f"train_{measure}", unit, _TRAINING)
+        _band(each, variant.curve, f"validation_{measure}", unit, _VALIDATION)
+        if variant.overfits_from:
+            each.axvline(variant.overfits_from, color="black", linestyle=(0, (1, 1.5)), linewidth=1)
+        drawing.whole_epochs(each, last)
+    drawing.key(
+        figure,
+        [
+            (Line2D([], [], color=colour, linestyle=dash), name)
+            for (colour, dash), name in ((_TRAINING, "training"), (_VALIDATION, "validation"))
+        ],
+        columns=2,
+    )
+    return figure
+
+
+def _band(
+    axes: Axes, curve: Sequence[CurvePoint], measure: str, unit: float, style: tuple[str, object]
+) -> None:
+    """The mean, one standard deviation to each side, and over many epochs the smoothed mean on top."""
+    known = [point for point in curve if getattr(point, measure) is not None]
+    if not known:
+        return
+    colour, dash = style
+    epochs = np.array([point.epoch for point in known])
+    mean = unit * np.array([getattr(point, measure) for point in known])
+    sd = unit * np.array([getattr(point, f"{measure}_sd") or 0.0 for point in known])
+    if sd.any():
+        axes.fill_between(epochs, mean - sd, mean + sd, color=colour, alpha=0.18, linewidth=0)
+    marker = "." if len(known) == 1 else ""
+    if len(known) < _FEWEST_TO_SMOOTH:
+        axes.plot(epochs, mean, color=colour, linestyle=dash, marker=marker)
+        return
+    axes.plot(epochs, mean, color=colour, linewidth=0.6, alpha=0.6)
+    axes.plot(epochs, smoothed(mean), color=colour, linestyle=dash)
+
+
+def smoothed(values: np.ndarray) -> np.ndarray:
+    """The mean of each value and its neighbours, a tenth of all; at the ends as many as both sides have.
+
+    Centred, so that it neither lags behind nor moves the lowest point.
+    """
+    half = max(1, len(values) // 20)
+    reach = [min(half, index, len(values) - 1 - index) for index in range(len(values))]
+    return np.array([values[index - each : index + each + 1].mean() for index, each in enumerate(reach)])
+
+
+def _line(variant: VariantReport, measure: str) -> tuple[np.ndarray, np.ndarray]:
+    known = [
+        (point.epoch, value) for point in variant.curve if (value := getattr(point, measure)) is not None
+    ]
+    epochs = np.array([epoch for epoch, _ in known])
+    return epochs, np.array([value for _, value in known])
+
+
+def _onset(axes: Axes, variant: VariantReport, measure: str, *, colour: str) -> None:
+    """A large ring where overfitting sets in."""
+    at = [point for point in variant.curve if point.epoch == variant.overfits_from]
+    for point in at:
+        axes.plot(
+            [point.epoch], [getattr(point, measure)], marker="o", markersize=9, color=colour,
+            markerfacecolor="none", markeredgewidth=1.6, linestyle="",
+        )  # fmt: skip
+
+
+def _onset_note(variant: VariantReport) -> str:
+    return f"overfits from {variant.overfits_from}" if variant.overfits_from else ""
+
+
+def _zero(axes: Axes) -> None:
+    axes.axhline(0, color="#888888", linewidth=0.8)

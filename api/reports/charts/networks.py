@@ -1,0 +1,182 @@
+"""What the networks have become: their weights, how sure they are, and what they confuse."""
+
+import base64
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import NullLocator
+
+from api.reports.charts import drawing
+from api.reports.schemas import CalibrationBin, Comparison, Portrait, VariantReport
+
+MOST_PANELS = 8
+# Blue below zero, white at zero, red above.
+_DIVERGING = "RdBu_r"
+_IMAGES_A_ROW = 8
+
+
+def portrayed(comparison: Comparison) -> list[tuple[str, Portrait]]:
+    """The first variants of which a model's picture is known."""
+    return [(each.name, each.portrait) for each in comparison.variants if each.portrait][:MOST_PANELS]
+
+
+def confusable(comparison: Comparison) -> list[VariantReport]:
+    """The first variants whose mistakes can be held against the baseline's."""
+    if _baseline(comparison) is None:
+        return []
+    return [each for each in comparison.variants if each.confusion and not each.is_baseline][:MOST_PANELS]
+
+
+def weights(comparison: Comparison) -> Figure:
+    """How many weights are how large, to one scale; exact zeros are counted beside."""
+    shown = portrayed(comparison)
+    reach = max(max(abs(edge) for edge in each.weight_edges) for _, each in shown)
+    figure, axes = drawing.panels(
+        [drawing.heading(name, note=_zeros(portrait)) for name, portrait in shown],
+        1.1,
+        columns=2,
+        labels=("weight", "weights in a bin"),
+        left=0.75,
+    )
+    for panel, (_, portrait) in zip(axes, shown, strict=True):
+        panel.stairs(portrait.weight_counts, portrait.weight_edges, fill=True, color=drawing.COLOURS[0])
+        panel.set_xlim(-reach, reach)
+        panel.set_yscale("log")
+        panel.yaxis.set_major_formatter(lambda count, _: f"{count:,.0f}")
+        panel.yaxis.set_minor_locator(NullLocator())
+        panel.set_ylim(bottom=0.7)
+    return figure
+
+
+def _zeros(portrait: Portrait) -> str:
+    total = sum(portrait.weight_counts) + portrait.weight_zeros
+    return f"{100 * portrait.weight_zeros / total:.1f} % exactly zero" if total else ""
+
+
+def first_layer(comparison: Comparison) -> Figure:
+    """What units of the first layer look at: incoming weights as images, white where they are zero."""
+    shown = [(name, each) for name, each in portrayed(comparison) if each.first_layer]
+    rows = max(math.ceil(len(each.first_layer) / _IMAGES_A_ROW) for _, each in shown)
+    figure, axes = drawing.panels(
+        [
+            drawing.heading(name, columns=1, note=f"darkest: a weight of ±{each.first_layer_scale:.3g}")
+            for name, each in shown
+        ],
+        rows * 0.55,
+        columns=1,
+        labels=("", ""),
+        left=0.1,
+        share=False,
+    )
+    for panel, (_, portrait) in zip(axes, shown, strict=True):
+        panel.imshow(_mosaic(portrait), cmap=_DIVERGING, vmin=-1, vmax=1, interpolation="none")
+        panel.set_anchor("NW")
+        panel.set_axis_off()
+    return figure
+
+
+def _mosaic(portrait: Portrait) -> np.ndarray:
+    """All units side by side with a space between them, from -1 to 1; NaN where there is none."""
+    side = portrait.first_layer_side
+    images = [
+        (np.frombuffer(base64.b64decode(each), np.uint8).astype(float) - 128) / 127
+        for each in portrait.first_layer
+    ]
+    # A space of a whole number of pixels that is still seen between filters of 3 x 3.
+    space = max(1, side // 14)
+    columns = min(_IMAGES_A_ROW, len(images))
+    rows = math.ceil(len(images) / columns)
+    mosaic = np.full((rows * (side + space) - space, columns * (side + space) - space), np.nan)
+    for number, image in enumerate(images):
+        top, left = (number // columns) * (side + space), (number % columns) * (side + space)
+        mosaic[top : top + side, left : left + side] = image.reshape(side, side)
+    return mosaic
+
+
+def calibration(comparison: Comparison) -> Figure:
+    """Reliability diagrams: how often answers of each confidence are right."""
+    shown = [(name, each) for name, each in portrayed(comparison) if each.calibration]
+    low = min(min(each.confidence, each.accuracy) for _, one in shown for each in one.calibration)
+    # Most answers are almost certain, so that the lowest bin alone sets where the axes begin.
+    low = max(0.0, math.floor(10 * low - 0.2) / 10)
+    figure, axes = drawing.panels(
+        [drawing.heading(name) for name, _ in shown],
+        1.85,
+        columns=2,
+        labels=("confidence of the answer", "share that is right"),
+        keys=1,
+    )
+    for panel, (_, portrait) in zip(axes, shown, strict=True):
+        panel.plot([low, 1], [low, 1], color=drawing.GREY, linestyle=(0, (4, 2)), linewidth=1)
+        panel.errorbar(
+            [each.confidence for each in portrait.calibration],
+            [each.accuracy for each in portrait.calibration],
+            yerr=[_standard_error(each) for each in portrait.calibration],
+            color=drawing.COLOURS[0],
+            marker="o",
+            markersize=3.5,
+            elinewidth=0.8,
+        )
+        panel.set_xlim(low - 0.02, 1.02)
+        panel.set_ylim(low - 0.02, 1.02)
+    entries = [
+        (Line2D([], [], color=drawing.COLOURS[0], marker="o", markersize=3.5), "this model"),
+        (Line2D([], [], color=drawing.GREY, linestyle=(0, (4, 2)), linewidth=1), "as sure as it is right"),
+    ]
+    drawing.key(figure, entries, columns=2)
+    return figure
+
+
+def _standard_error(each: CalibrationBin) -> float:
+    return math.sqrt(each.accuracy * (1 - each.accuracy) / each.n) if each.n else 0.0
+
+
+def confusion(comparison: Comparison) -> Figure:
+    """For each true digit, how many more or fewer of 1,000 images get each answer than with the baseline."""
+    shown = confusable(comparison)
+    base = _baseline(comparison)
+    assert base is not None  # noqa: S101 (there is something to show)
+    changes = [_per_thousand(each.confusion or []) - _per_thousand(base) for each in shown]
+    # Paler than the map's ends, so that black numbers are read on every cell.
+    darkest = 2 * max(1.0, *(abs(change).max() for change in changes))
+    columns = min(2, len(shown))
+    figure, axes = drawing.panels(
+        [drawing.heading(each.name, columns=columns) for each in shown],
+        3.75 / columns,
+        columns=columns,
+        labels=("answer", "true class"),
+        left=0.4,
+        share=False,
+    )
+    for panel, change in zip(axes, changes, strict=True):
+        panel.imshow(change, cmap=_DIVERGING, vmin=-darkest, vmax=darkest, interpolation="none")
+        panel.set_anchor("NW")
+        _cells(panel, change, 9.0 / columns + 1.5)
+    return figure
+
+
+def _cells(panel: Axes, change: np.ndarray, size: float) -> None:
+    """A signed number in each cell that changes by at least one image in a thousand."""
+    panel.set_xticks(range(len(change)))
+    panel.set_yticks(range(len(change)))
+    panel.tick_params(length=0, labelsize=7)
+    panel.grid(visible=False)
+    panel.spines[:].set_visible(False)
+    for row, column in zip(*np.nonzero(abs(change).round()), strict=True):
+        value = int(change[row, column].round())
+        panel.text(column, row, f"{value:+d}", ha="center", va="center", fontsize=size)
+
+
+def _baseline(comparison: Comparison) -> list[list[int]] | None:
+    return next((each.confusion for each in comparison.variants if each.is_baseline), None)
+
+
+def _per_thousand(confusion: Sequence[Sequence[int]]) -> np.ndarray:
+    counts = np.asarray(confusion, float)
+    # A class without an image has no mistakes.
+    shares: np.ndarray = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    return 1000 * shares

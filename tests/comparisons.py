@@ -1,0 +1,291 @@
+"""Comparisons by hand, for what shows them: with everything in them, with nothing, and with hard names."""
+
+import base64
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from api.reports.schemas import Comparison, Measures
+
+SIDE = 28
+
+
+def full(
+    names: Sequence[str] = ("none", "dropout", "L1 <sparse>"), *, seeds: int = 8, epochs: int = 12
+) -> Comparison:
+    """A comparison with every field filled; the first variant is the baseline."""
+    variants = [variant(number, name, seeds=seeds, epochs=epochs) for number, name in enumerate(names)]
+    return Comparison.model_validate(
+        {
+            "title": "dropout-vs-none",
+            "experiment_id": "exp_1",
+            "generated_at": "2026-01-02T03:04:05Z",
+            "version": "0.1.0",
+            "complete": True,
+            "jobs": seeds * len(names),
+            "finished": seeds * len(names),
+            "baseline": names[0],
+            "seeds": list(range(seeds)),
+            "variants": variants,
+            "contrasts": [
+                contrast(number, name, names[0], seeds) for number, name in enumerate(names) if number
+            ],
+            "recommendation": recommendation(names),
+            "missing": [],
+            "datasets": [{"name": "mnist_5k", "sha256": ["b" * 64], "test_rows": 1000}],
+            "engines": ["TensorFlow 2.21.0, Keras 3.15.0 on cpu, threads a job: 1"],
+            "notes": ["Losses are cross-entropy in nats without any penalty."],
+            "repeat": 'curl -sS http://127.0.0.1:8000/v1/experiments -d \'{"name":"again"}\'',
+        }
+    )
+
+
+def empty(names: Sequence[str] = ("none", "dropout"), *, state: str = "queued") -> Comparison:
+    """A comparison of jobs of which none has finished: every field that may be empty is."""
+    reason = "cancelled" if state == "cancelled" else "0 of 12 epochs done"
+    return Comparison.model_validate(
+        full(names).model_dump()
+        | {
+            "complete": False,
+            "finished": 0,
+            "jobs": len(names),
+            "seeds": [0],
+            "variants": [
+                {
+                    "name": name,
+                    "is_baseline": name == names[0],
+                    "regularization": {},
+                    "n": 0,
+                    "seeds": [],
+                    "failed_seeds": [0] if state == "failed" else [],
+                    "unfinished_seeds": [] if state == "failed" else [0],
+                    "measures": None,
+                    "line": None,
+                    "curve": [],
+                }
+                for name in names
+            ],
+            "contrasts": [
+                {
+                    "variant": name,
+                    "baseline": names[0],
+                    "seeds": [],
+                    "differences": None,
+                    "equivalence": None,
+                    "mcnemar": [],
+                    "verdict": "No pair of finished jobs with the same seed yet: nothing can be said.",
+                }
+                for name in names[1:]
+            ],
+            "recommendation": [],
+            "missing": [
+                {"job_id": f"job_{name}", "variant": name, "seed": 0, "state": state, "reason": reason}
+                for name in names
+            ],
+            "datasets": [{"name": "mnist_5k", "sha256": [], "test_rows": 1000}],
+            "engines": [],
+        }
+    )
+
+
+def variant(number: int, name: str, *, seeds: int, epochs: int) -> dict[str, Any]:
+    """One variant; a higher number is a little more accurate, slower and sparser."""
+    results = [seed_result(number, seed, epochs) for seed in range(seeds)]
+    measured = {
+        measure: estimate([each["result"][measure] for each in results]) for measure in Measures.model_fields
+    }
+    return {
+        "name": name,
+        "is_baseline": number == 0,
+        "regularization": {} if number == 0 else {"dropout": {"rate": 0.1 * number}},
+        "training_rows": 3600,
+        "n": seeds,
+        "seeds": results,
+        "failed_seeds": [],
+        "unfinished_seeds": [],
+        "measures": measured,
+        "line": f"Model {name} - Test Loss: {measured['test_loss']['mean']:.4f}, "
+        f"Test Accuracy: {measured['test_accuracy']['mean']:.4f}",
+        "other_changes": [],
+        "curve": [curve_point(number, epoch, epochs, seeds) for epoch in range(1, epochs + 1)],
+        "overfits_from": max(2, epochs // 2) if number == 0 else None,
+        "confusion": confusion(number),
+        "portrait": portrait(number),
+    }
+
+
+def seed_result(number: int, seed: int, epochs: int) -> dict[str, Any]:
+    # Rounded, so that a file of numbers is the same on every machine.
+    wobble = round(math.sin(3.7 * seed + number), 3)
+    result = {
+        "test_accuracy": 0.93 + 0.004 * min(number, 5) + 0.002 * wobble,
+        "test_loss": 0.25 - 0.02 * min(number, 5) - 0.01 * wobble,
+        "test_ece": 0.02 - 0.001 * min(number, 5),
+        "test_brier": 0.1,
+        "train_accuracy": 0.99,
+        "train_loss": 0.05,
+        "validation_accuracy": 0.92,
+        "validation_loss": 0.3,
+        "generalization_gap_accuracy": 0.06 - 0.004 * min(number, 5),
+        "generalization_gap_loss": 0.2 - 0.02 * min(number, 5),
+        "best_epoch": max(1, epochs // 2),
+        "reported_epoch": max(1, epochs // 2) if number == 1 else epochs,
+        "epochs_run": epochs,
+        "stop_reason": "early_stopping" if number == 1 else "completed",
+        "parameters": 669706,
+        "weight_norm": 30.0 - number,
+        "zero_weight_fraction": 0.0 if number < 2 else 0.6,
+        "near_zero_weight_fraction": 0.1,
+        "training_seconds": 5.0 + number + 0.3 * wobble,
+        "training_flops": 1e12,
+        "compile_seconds": 1.0,
+        "compilations": 3,
+        "dataset_sha256": "b" * 64,
+        "weights_sha256": "c" * 64,
+        "engine": {
+            "tensorflow": "2.21.0", "keras": "3.15.0", "device": "cpu", "threads": 1, "regbench": "0.1.0",
+        },
+    }  # fmt: skip
+    return {
+        "seed": seed,
+        "job_id": f"job_{number}_{seed}",
+        "reused": number == 0 and seed < 3,
+        "result": result,
+    }
+
+
+def estimate(values: Sequence[float]) -> dict[str, Any]:
+    mean = float(np.mean(values))
+    if len(values) < 2:
+        return {"n": 1, "mean": mean, "sd": None, "low": None, "high": None}
+    sd = float(np.std(values, ddof=1))
+    half = 2.4 * sd / math.sqrt(len(values))
+    return {"n": len(values), "mean": mean, "sd": sd, "low": mean - half, "high": mean + half}
+
+
+def curve_point(number: int, epoch: int, epochs: int, seeds: int) -> dict[str, Any]:
+    share = epoch / epochs
+    sd = 0.01 if seeds > 1 else None
+    train = 0.8 * math.exp(-3 * share) + 0.02 * number
+    validation = train + 0.05 + 0.3 * share**2 / (1 + number) + 0.01 * math.sin(7 * epoch)
+    return {
+        "epoch": epoch,
+        "n": seeds,
+        "train_loss": train,
+        "train_loss_sd": sd,
+        "train_accuracy": 0.99 - 0.2 * train,
+        "train_accuracy_sd": sd,
+        "validation_loss": validation,
+        "validation_loss_sd": sd,
+        "validation_accuracy": 0.99 - 0.2 * validation,
+        "validation_accuracy_sd": sd,
+        "gap_loss": validation - train,
+        "gap_loss_sd": sd,
+    }
+
+
+def confusion(number: int) -> list[list[int]]:
+    return [
+        [95 + min(number, 3) if truth == answer else (5 - min(number, 3) if answer == (truth + 1) % 10 else 0)
+         for answer in range(10)]
+        for truth in range(10)
+    ]  # fmt: skip
+
+
+def portrait(number: int) -> dict[str, Any]:
+    edges = np.linspace(-0.5, 0.5, 41)
+    counts = (20_000 * np.exp(-((edges[:-1] + 0.0125) ** 2) * (20 + 40 * number))).astype(int)
+    return {
+        "seed": 0,
+        "job_id": f"job_{number}_0",
+        "weight_edges": edges.tolist(),
+        "weight_counts": counts.tolist(),
+        "weight_zeros": 0 if number < 2 else 400_000,
+        "calibration": [
+            {"n": 100, "confidence": 0.55 + 0.05 * each, "accuracy": 0.5 + 0.055 * each} for each in range(9)
+        ],
+        "first_layer": [image(number, unit) for unit in range(16)],
+        "first_layer_side": SIDE,
+        "first_layer_scale": 0.2,
+    }
+
+
+def image(number: int, unit: int) -> str:
+    y, x = np.mgrid[:SIDE, :SIDE] / SIDE - 0.5
+    values = np.cos((3 + unit) * x + 2 * y * unit) * np.exp(-6 * (x**2 + y**2))
+    if number >= 2:
+        values[abs(values) < 0.6] = 0.0
+    return base64.b64encode((128 + np.rint(127 * values)).astype(np.uint8).tobytes()).decode()
+
+
+def contrast(number: int, name: str, baseline: str, seeds: int) -> dict[str, Any]:
+    return {
+        "variant": name,
+        "baseline": baseline,
+        "seeds": list(range(seeds)),
+        "differences": {
+            "test_accuracy_points": difference(0.4 * min(number, 5) - 0.5, 0.3, seeds),
+            "test_loss": difference(-0.02 * min(number, 5), 0.01, seeds),
+            "generalization_gap_accuracy_points": difference(-0.4 * min(number, 5), 0.2, seeds),
+            "generalization_gap_loss": difference(-0.02 * min(number, 5), 0.01, seeds),
+        },
+        "equivalence": {
+            "margin_points": 0.2, "low": -0.3, "high": 0.15, "p": 0.2, "equivalent": number == 1,
+            "more_seeds": 12,
+        } if seeds > 1 else None,
+        "accuracy_on_new_images": {"low": -1.0, "high": 1.2} if seeds > 1 else None,
+        "mcnemar": [{"seed": 0, "only_baseline": 12, "only_variant": 20, "p": 0.21}],
+        "verdict": f"Test accuracy is higher by {0.4 * number:.2f} points.",
+    }  # fmt: skip
+
+
+def difference(mean: float, sd: float, seeds: int) -> dict[str, Any]:
+    known = seeds > 1
+    half = 2.4 * sd / math.sqrt(seeds)
+    return {
+        "n": seeds,
+        "mean": mean,
+        "sd": sd if known else None,
+        "low": mean - half if known else None,
+        "high": mean + half if known else None,
+        "t_p": 0.01 if known else None,
+        "t_p_holm": 0.03 if known else None,
+        "sign_flip_p": 0.02 if known else None,
+        "d": 1.2 if known else None,
+        "superiority": 0.75 if known else None,
+        "detectable": 0.25 if known else None,
+        "relative": None,
+    }
+
+
+def recommendation(names: Sequence[str]) -> list[dict[str, Any]]:
+    last = len(names) - 1
+    return [
+        {
+            "name": "complexity",
+            "title": "Model complexity",
+            "advice": [
+                {
+                    "text": f"{names[0]}, with 669,706 parameters, has a test loss 0.2000 nats above.",
+                    "evidence": [
+                        "/variants/0/measures/generalization_gap_loss",
+                        "/variants/0/measures/parameters",
+                    ],
+                }
+            ],
+            "not_tested": "One size of network was trained.",
+        },
+        {
+            "name": "task",
+            "title": "What the task needs",
+            "advice": [
+                {
+                    "text": f"For accuracy: {names[last]}.",
+                    "evidence": ["/contrasts/0/differences/test_accuracy_points"] if last else [],
+                }
+            ],
+            "not_tested": None,
+        },
+    ]
