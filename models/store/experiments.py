@@ -3,14 +3,14 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Integer, cast, func, select, tuple_
+from sqlalchemy import Integer, cast, func, select
 from sqlalchemy.orm import Session
 
 from models.errors import Conflict, NotFound
 from models.experiments import ExperimentSpec
 from models.identifiers import new_id
 from models.states import JobState
-from models.store.jobs import Place
+from models.store.lists import NEWEST_FIRST, Place
 from models.store.runs import add_runs
 from models.store.transitions import database_now
 from models.tables import LOCAL_OWNER, Experiment, Job, Result, Run
@@ -109,9 +109,9 @@ def get_experiment(session: Session, experiment_id: str) -> Experiment:
 
 def find_experiments(session: Session, *, after: Place | None, limit: int) -> list[Experiment]:
     """Up to `limit` experiments, newest first, from `after` on."""
-    query = select(Experiment).order_by(Experiment.created_at.desc(), Experiment.id.desc())
+    query = NEWEST_FIRST.sorts(select(Experiment), Experiment.created_at, Experiment.id)
     if after is not None:
-        query = query.where(tuple_(Experiment.created_at, Experiment.id) < tuple_(after.created_at, after.id))
+        query = query.where(NEWEST_FIRST.beyond(after, Experiment.created_at, Experiment.id))
     return list(session.scalars(query.limit(limit)))
 
 

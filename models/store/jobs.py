@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, delete, func, select, tuple_, update
-from sqlalchemy.orm import Session
+from sqlalchemy import Select, and_, bindparam, case, delete, func, select, tuple_, update
+from sqlalchemy.orm import Session, aliased
 
 from models.database import ALL_OWNERS
 from models.errors import Conflict, NotFound
@@ -29,49 +29,6 @@ class NewJob:
     experiment_id: str | None = None
     variant: str | None = None
     retry_of: str | None = None
-
-
-@dataclass(frozen=True)
-class JobFilter:
-    """Which jobs: a value given must match; several states or techniques match any of them."""
-
-    states: Sequence[JobState] = ()
-    techniques: Sequence[str] = ()
-    dataset: str | None = None
-    experiment_id: str | None = None
-    label: tuple[str, str] | None = None
-    created_after: datetime | None = None
-    created_before: datetime | None = None
-
-    def conditions(self) -> list[ColumnElement[bool]]:
-        """The WHERE clauses."""
-        found: list[ColumnElement[bool]] = []
-        if self.states:
-            found.append(Job.state.in_(self.states))
-        if self.techniques:
-            using = select(JobTechnique.job_id).where(JobTechnique.technique.in_(self.techniques))
-            found.append(Job.id.in_(using))
-        if self.dataset is not None:
-            found.append(Job.dataset == self.dataset)
-        if self.experiment_id is not None:
-            found.append(Job.id.in_(select(Run.job_id).where(Run.experiment_id == self.experiment_id)))
-        if self.label is not None:
-            name, value = self.label
-            labelled = select(JobLabel.job_id).where(JobLabel.name == name, JobLabel.value == value)
-            found.append(Job.id.in_(labelled))
-        if self.created_after is not None:
-            found.append(Job.created_at > self.created_after)
-        if self.created_before is not None:
-            found.append(Job.created_at < self.created_before)
-        return found
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where a page begins: after this job, newest first."""
-
-    created_at: datetime
-    id: str
 
 
 def create_jobs(session: Session, new_jobs: Sequence[NewJob]) -> list[Job]:
@@ -124,14 +81,6 @@ def _index(session: Session, jobs: Sequence[Job], specs: Sequence[JobSpec]) -> N
     )
 
 
-def find_jobs(session: Session, wanted: JobFilter, *, after: Place | None, limit: int) -> list[Job]:
-    """Up to `limit` jobs, newest first, from `after` on."""
-    query = select(Job).where(*wanted.conditions()).order_by(Job.created_at.desc(), Job.id.desc())
-    if after is not None:
-        query = query.where(tuple_(Job.created_at, Job.id) < tuple_(after.created_at, after.id))
-    return list(session.scalars(query.limit(limit)))
-
-
 def get_jobs(session: Session, job_ids: Sequence[str]) -> list[Job]:
     """These jobs with their results, in the order given and each once, in one query.
 
@@ -169,14 +118,70 @@ def count_by_state(session: Session) -> dict[JobState, int]:
 
 
 def queue_positions(session: Session, jobs: Sequence[Job]) -> dict[str, int]:
-    """How many jobs go before each queued one of `jobs`, plus one: 1 is next."""
+    """How many jobs go before each queued one of `jobs`, plus one: 1 is next.
+
+    Counted in the queue's index, from one of them to the next, so that no stretch is counted for each.
+    """
     queued = [job.id for job in jobs if job.state == JobState.QUEUED]
     if not queued:
         return {}
-    place = func.row_number().over(order_by=(Job.priority.desc(), Job.created_at, Job.id)).label("place")
-    line = select(Job.id, place).where(Job.state == JobState.QUEUED).subquery()
-    found = select(line.c.id, line.c.place).where(line.c.id.in_(queued)).execution_options(**ALL_OWNERS)
-    return {row.id: row.place for row in session.execute(found)}
+    places, reached, above = {}, 0, 0
+    for row in session.execute(_STRETCHES, {"ids": queued}):
+        if row.first_of_priority:
+            above += row.higher
+            reached = above
+        reached += row.same
+        places[row.id] = reached
+    return places
+
+
+def _stretches() -> Select[Any]:
+    """Of some queued jobs, first to last: how many lie between each and the one before, itself included.
+
+    `same` counts those of its own priority; `higher` those from the priority of the one before on, down to
+    its own, which is left out.
+    """
+    mine = (
+        select(
+            Job.id,
+            Job.priority,
+            Job.created_at,
+            func.lag(Job.priority).over(order_by=_QUEUE_ORDER).label("priority_before"),
+            func.lag(Job.created_at).over(partition_by=Job.priority, order_by=_QUEUE_ORDER).label("moment_before"),
+            func.lag(Job.id).over(partition_by=Job.priority, order_by=_QUEUE_ORDER).label("id_before"),
+        )
+        .where(Job.state == JobState.QUEUED, Job.id.in_(bindparam("ids", expanding=True)))
+        .cte("mine")
+    )
+    other = aliased(Job)
+    place = tuple_(other.created_at, other.id)
+    waiting = select(func.count()).where(other.state == JobState.QUEUED)
+    same = waiting.where(
+        other.priority == mine.c.priority,
+        place <= tuple_(mine.c.created_at, mine.c.id),
+        place > tuple_(func.coalesce(mine.c.moment_before, _BEFORE_ALL), func.coalesce(mine.c.id_before, "")),
+    )
+    higher = waiting.where(
+        other.priority > mine.c.priority,
+        other.priority <= func.coalesce(mine.c.priority_before, _ABOVE_ALL),
+    )
+    first_of_priority = mine.c.id_before.is_(None)
+    return (
+        select(
+            mine.c.id,
+            first_of_priority.label("first_of_priority"),
+            same.scalar_subquery().label("same"),
+            case((first_of_priority, higher.scalar_subquery()), else_=0).label("higher"),
+        )
+        .order_by(mine.c.priority.desc(), mine.c.created_at, mine.c.id)
+        .execution_options(**ALL_OWNERS)
+    )
+
+
+_QUEUE_ORDER = (Job.priority.desc(), Job.created_at, Job.id)
+_BEFORE_ALL = datetime(1970, 1, 1, tzinfo=UTC)
+_ABOVE_ALL = 2**31 - 1
+_STRETCHES = _stretches()
 
 
 def epochs_of(session: Session, job_id: str, *, after: int = 0) -> list[Epoch]:

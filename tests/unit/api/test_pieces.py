@@ -15,7 +15,7 @@ from api.dependencies import decode_cursor, encode_cursor, negotiate
 from api.problems import KINDS, to_pointer
 from models.errors import InvalidSpec, RegbenchError
 from models.settings import Settings
-from models.store.jobs import Place
+from models.store.lists import Place
 from models.techniques import CATALOGUE
 
 HEAVY = ["tensorflow", "keras", "pandas", "matplotlib", "sklearn", "numpy", "scipy", "celery", "alembic"]
