@@ -8,6 +8,7 @@ from fastapi import FastAPI
 
 from api import catalogue, experiments, health, jobs, metrics, openapi, problems, schemas
 from api.reports import routes as reports
+from api.watching import Watcher
 from models.database import Database
 from models.settings import Settings, get_settings
 
@@ -42,8 +43,13 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
-    yield
     database: Database = app.state.database
+    settings: Settings = app.state.settings
+    # Here, because it belongs to the event loop that serves.
+    watcher = Watcher(database, seconds=settings.stream_seconds, most=settings.max_streams)
+    app.state.watcher = watcher
+    async with watcher.running():
+        yield
     database.close()
 
 

@@ -16,6 +16,7 @@ from models.records import (
 from models.spec import JobSpec
 from models.states import JobState
 from models.store import jobs, queue
+from models.store.transitions import get_job
 from models.tables import Job, Result
 from models.techniques import CATALOGUE
 
@@ -149,7 +150,7 @@ def finish_job(
             queue.record_epoch(session, job_id, attempt, epoch_record(epoch))
         queue.succeed(session, job_id, attempt, result or result_record(epochs_run=epochs))
     with database.read() as session:
-        return jobs.get_job(session, job_id)
+        return get_job(session, job_id)
 
 
 def job_in(database: Database, state: JobState) -> str:

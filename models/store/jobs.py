@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Select, and_, bindparam, case, delete, func, select, tuple_, update
-from sqlalchemy.orm import Session, aliased
+from sqlalchemy.orm import Session, aliased, joinedload
 
 from models.database import ALL_OWNERS
 from models.errors import Conflict, NotFound
@@ -94,6 +94,19 @@ def get_jobs(session: Session, job_ids: Sequence[str]) -> list[Job]:
     return [found[job_id] for job_id in dict.fromkeys(job_ids)]
 
 
+def get_job_details(session: Session, job_id: str) -> Job:
+    """The job as it stands now, with all of its result that is shown, in one query.
+
+    Raises:
+        NotFound: there is none of that id.
+    """
+    details = joinedload(Job.result).undefer_group("details")
+    job = session.get(Job, job_id, options=[details], populate_existing=True)
+    if job is None:
+        raise NotFound(f"There is no job {job_id}.")
+    return job
+
+
 def seconds_per_operation(session: Session) -> float | None:
     """The pace of what was trained here last, in seconds a floating-point operation; None before any was."""
     newest = (
@@ -123,8 +136,15 @@ def queue_positions(session: Session, jobs: Sequence[Job]) -> dict[str, int]:
     Counted in the queue's index, from one of them to the next, so that no stretch is counted for each.
     """
     queued = [job.id for job in jobs if job.state == JobState.QUEUED]
-    if not queued:
-        return {}
+    return _places(session, queued) if queued else {}
+
+
+def queue_position(session: Session, job_id: str) -> int | None:
+    """The place of one job in the queue; None if it is not in it."""
+    return _places(session, [job_id]).get(job_id)
+
+
+def _places(session: Session, queued: Sequence[str]) -> dict[str, int]:
     places, reached, above = {}, 0, 0
     for row in session.execute(_STRETCHES, {"ids": queued}):
         if row.first_of_priority:
@@ -147,7 +167,9 @@ def _stretches() -> Select[Any]:
             Job.priority,
             Job.created_at,
             func.lag(Job.priority).over(order_by=_QUEUE_ORDER).label("priority_before"),
-            func.lag(Job.created_at).over(partition_by=Job.priority, order_by=_QUEUE_ORDER).label("moment_before"),
+            func.lag(Job.created_at)
+            .over(partition_by=Job.priority, order_by=_QUEUE_ORDER)
+            .label("moment_before"),
             func.lag(Job.id).over(partition_by=Job.priority, order_by=_QUEUE_ORDER).label("id_before"),
         )
         .where(Job.state == JobState.QUEUED, Job.id.in_(bindparam("ids", expanding=True)))

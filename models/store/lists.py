@@ -144,7 +144,7 @@ def place_of(job: Job, order: Order) -> Place:
 def _by_time(
     session: Session, wanted: JobFilter, order: Order, after: Place | None, limit: int
 ) -> Select[Any]:
-    """Ids by age: each value of one field has an index in that order, and the first rows of all are merged."""
+    """Ids by age: each value of one field has an index in that order, whose first rows are merged."""
     fields = wanted.fields()
     first = _fewest(session, wanted, fields)[0] if fields else _EVERY_JOB
     table, job_id = first.table, _id_of(first.table)

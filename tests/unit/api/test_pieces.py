@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from api.answers import per_class_accuracy, technique_answer
 from api.app import create_app
-from api.dependencies import decode_cursor, encode_cursor, negotiate
+from api.dependencies import negotiate
+from api.pages import decode_cursor, encode_cursor
 from api.problems import KINDS, to_pointer
 from models.errors import InvalidSpec, RegbenchError
 from models.settings import Settings
