@@ -13,11 +13,17 @@ from typing import Any, cast
 from sqlalchemy import ColumnElement, Select, and_, exists, false, func, or_, select, true, tuple_, union
 from sqlalchemy.orm import Session, aliased, defer, lazyload
 
+from models.database import ALL_OWNERS
 from models.states import JobState
 from models.tables import Job, JobLabel, JobTechnique, Result, Run
 
 _FEW = 2_000
 """So many jobs are looked up and sorted in a few milliseconds, whatever their order."""
+_COUNTED = 6_000
+"""How far the fields of a question are counted, to see which of them fewest jobs fit."""
+
+_OTHER = {table: aliased(table) for table in (Job, JobLabel, JobTechnique, Run)}
+"""For conditions that look a job up by its id: made once, because that takes longer than the look-up."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +101,7 @@ class _Field:
 
     def met_by(self, job_id: Any) -> ColumnElement[bool]:
         """That this job fits; looked up by its id, whatever other indexes there are."""
-        other = aliased(self.table)
+        other = _OTHER[self.table]
         return exists().where(_id_of(other) == job_id, self._fits_any(other))
 
     def found(self, wanted: JobFilter) -> Select[Any]:
@@ -146,7 +152,9 @@ def _by_time(
 ) -> Select[Any]:
     """Ids by age: each value of one field has an index in that order, whose first rows are merged."""
     fields = wanted.fields()
-    first = _fewest(session, wanted, fields)[0] if fields else _EVERY_JOB
+    # Of one owner there may be fewer than of anything that is asked for.
+    choices = fields if fields and session.info.get("owner") is None else [*fields, _EVERY_JOB]
+    first = choices[0] if len(choices) == 1 else _fewest(session, wanted, choices, _COUNTED)[0]
     table, job_id = first.table, _id_of(first.table)
     moment = Job.created_at if table is Run else table.created_at
     also = [field.met_by(job_id) for field in fields if field is not first]
@@ -192,7 +200,7 @@ def _by_measure(
     # No other state has results, so there is no need to look.
     wanted = replace(wanted, states=())
     fields = wanted.fields()
-    first, count = _fewest(session, wanted, fields)
+    first, count = _fewest(session, wanted, [*fields, _EVERY_JOB], _FEW)
     if count < _FEW:
         query = query.where(job_id.in_(first.found(wanted)))
         # A sum has no index that would tempt the database to read every result in its order.
@@ -203,12 +211,16 @@ def _by_measure(
     return order.sorts(query, measure, job_id).limit(limit)
 
 
-def _fewest(session: Session, wanted: JobFilter, fields: Sequence[_Field]) -> tuple[_Field, int]:
-    """The field that fewest rows fit, or every job; and how many these are, counted up to _FEW."""
-    choices = [*fields, _EVERY_JOB]
-    rows = [field.found(wanted).limit(_FEW).subquery() for field in choices]
-    counts = select(*(select(func.count()).select_from(each).scalar_subquery() for each in rows))
-    return min(zip(choices, session.execute(counts).one(), strict=True), key=lambda each: each[1])
+def _fewest(session: Session, wanted: JobFilter, choices: Sequence[_Field], most: int) -> tuple[_Field, int]:
+    """The one that fewest rows fit (the last is every job), and how many these are, counted up to `most`."""
+    rows = [field.found(wanted) for field in choices]
+    if (owner := session.info.get("owner")) is not None:
+        rows[-1] = rows[-1].where(Job.owner == owner)
+    parts = [each.limit(most).subquery() for each in rows]
+    counts = select(*(select(func.count()).select_from(part).scalar_subquery() for part in parts))
+    # An owner's own rows of each kind have no index to be counted in; and no count is shown to anybody.
+    found = session.execute(counts.execution_options(**ALL_OWNERS)).one()
+    return min(zip(choices, found, strict=True), key=lambda each: each[1])
 
 
 def _id_of(table: Any) -> Any:
@@ -217,5 +229,5 @@ def _id_of(table: Any) -> Any:
 
 def _seen(job_id: Any, wanted: JobFilter | None = None) -> ColumnElement[bool]:
     """That the session may see this job, and that it is neither too old nor too young."""
-    job = aliased(Job)
+    job = _OTHER[Job]
     return exists().where(job.id == job_id, *(wanted.within(job.created_at) if wanted else []))
