@@ -179,16 +179,16 @@ class Watcher:
                 await self._hurry.wait()
             await asyncio.sleep(_GATHER_SECONDS)
             self._hurry.clear()
-            await self._look_and_tell()
+            await self.look()
             with suppress(TimeoutError):
                 async with asyncio.timeout(self._seconds):
                     await self._hurry.wait()
 
-    async def _look_and_tell(self) -> None:
+    async def look(self) -> None:
         """One look for everybody. While the database is away, everybody waits."""
         following = [_Ask(each, each.job_id, each.version, each.position) for each in self._following]
         try:
-            jobs, news = await to_thread.run_sync(self._look, following, limiter=self._thread)
+            jobs, news = await to_thread.run_sync(self._read, following, limiter=self._thread)
         except ServiceUnavailable as error:
             if not self._away:
                 log.warning("jobs that are followed: %s", error.message, exc_info=error.__cause__)
@@ -208,7 +208,7 @@ class Watcher:
                 if ask.of.version is None:
                     self._hurry.set()
 
-    def _look(self, following: Sequence["_Ask"]) -> tuple[dict[str, Glance], dict[str, History]]:
+    def _read(self, following: Sequence["_Ask"]) -> tuple[dict[str, Glance], dict[str, History]]:
         with self._database.read() as session:
             jobs = glances(session, {ask.job_id for ask in following})
             behind = [
