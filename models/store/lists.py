@@ -22,7 +22,7 @@ _FEW = 2_000
 _COUNTED = 6_000
 """How far the fields of a question are counted, to see which of them fewest jobs fit."""
 
-_OTHER = {table: aliased(table) for table in (Job, JobLabel, JobTechnique, Run)}
+_OTHER: dict[Any, Any] = {table: aliased(table) for table in (Job, JobLabel, JobTechnique, Run)}
 """For conditions that look a job up by its id: made once, because that takes longer than the look-up."""
 
 
