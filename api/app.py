@@ -33,6 +33,9 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     )
     app.state.settings = settings
     app.state.database = Database(settings)
+    app.state.watcher = Watcher(
+        app.state.database, seconds=settings.stream_seconds, most=settings.max_streams
+    )
     problems.install(app)
     openapi.install(app)
     for part in (jobs, experiments, reports, catalogue, health, metrics):
@@ -43,13 +46,10 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
-    database: Database = app.state.database
-    settings: Settings = app.state.settings
-    # Here, because it belongs to the event loop that serves.
-    watcher = Watcher(database, seconds=settings.stream_seconds, most=settings.max_streams)
-    app.state.watcher = watcher
+    watcher: Watcher = app.state.watcher
     async with watcher.running():
         yield
+    database: Database = app.state.database
     database.close()
 
 

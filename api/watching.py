@@ -162,6 +162,7 @@ class Watcher:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Look while the block runs; stop before the server waits for open answers to end."""
+        self._stopped = False
         task = asyncio.create_task(self._run())
         try:
             with _before_shutdown(self.stop):
