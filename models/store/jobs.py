@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import Select, and_, bindparam, case, delete, func, select, tuple_, update
+from sqlalchemy import ColumnElement, Select, and_, bindparam, case, delete, func, select, tuple_, update
 from sqlalchemy.orm import Session, aliased, joinedload
 
 from models.database import ALL_OWNERS
@@ -145,63 +145,56 @@ def queue_position(session: Session, job_id: str) -> int | None:
 
 
 def _places(session: Session, queued: Sequence[str]) -> dict[str, int]:
-    places, reached, above = {}, 0, 0
+    places, reached = {}, 0
     for row in session.execute(_STRETCHES, {"ids": queued}):
-        if row.first_of_priority:
-            above += row.higher
-            reached = above
-        reached += row.same
+        reached += row.stretch
         places[row.id] = reached
     return places
 
 
 def _stretches() -> Select[Any]:
-    """Of some queued jobs, first to last: how many lie between each and the one before, itself included.
-
-    `same` counts those of its own priority; `higher` those from the priority of the one before on, down to
-    its own, which is left out.
-    """
+    """Of some queued jobs, first to last: how many there are from the one before, left out, to each."""
     mine = (
         select(
             Job.id,
             Job.priority,
             Job.created_at,
-            func.lag(Job.priority).over(order_by=_QUEUE_ORDER).label("priority_before"),
-            func.lag(Job.created_at)
-            .over(partition_by=Job.priority, order_by=_QUEUE_ORDER)
-            .label("moment_before"),
-            func.lag(Job.id).over(partition_by=Job.priority, order_by=_QUEUE_ORDER).label("id_before"),
+            *(
+                func.lag(column).over(order_by=_QUEUE_ORDER).label(f"{column.key}_before")
+                for column in (Job.priority, Job.created_at, Job.id)
+            ),
         )
         .where(Job.state == JobState.QUEUED, Job.id.in_(bindparam("ids", expanding=True)))
         .cte("mine")
     )
     other = aliased(Job)
     place = tuple_(other.created_at, other.id)
-    waiting = select(func.count()).where(other.state == JobState.QUEUED)
-    same = waiting.where(
-        other.priority == mine.c.priority,
-        place <= tuple_(mine.c.created_at, mine.c.id),
-        place > tuple_(func.coalesce(mine.c.moment_before, _BEFORE_ALL), func.coalesce(mine.c.id_before, "")),
+    upto = place <= tuple_(mine.c.created_at, mine.c.id)
+    beyond = place > tuple_(mine.c.created_at_before, mine.c.id_before)
+    higher = func.coalesce(mine.c.priority_before, _ABOVE_ALL)
+
+    def waiting(*where: ColumnElement[bool]) -> ColumnElement[int]:
+        count = select(func.count()).where(other.state == JobState.QUEUED, *where)
+        return count.scalar_subquery()
+
+    # Each part is one stretch of ix_jobs_next; together they are walked through once.
+    stretch = case(
+        (
+            mine.c.priority_before == mine.c.priority,
+            waiting(other.priority == mine.c.priority, upto, beyond),
+        ),
+        else_=waiting(other.priority == mine.c.priority_before, beyond)
+        + waiting(other.priority > mine.c.priority, other.priority < higher)
+        + waiting(other.priority == mine.c.priority, upto),
     )
-    higher = waiting.where(
-        other.priority > mine.c.priority,
-        other.priority <= func.coalesce(mine.c.priority_before, _ABOVE_ALL),
-    )
-    first_of_priority = mine.c.id_before.is_(None)
     return (
-        select(
-            mine.c.id,
-            first_of_priority.label("first_of_priority"),
-            same.scalar_subquery().label("same"),
-            case((first_of_priority, higher.scalar_subquery()), else_=0).label("higher"),
-        )
+        select(mine.c.id, stretch.label("stretch"))
         .order_by(mine.c.priority.desc(), mine.c.created_at, mine.c.id)
         .execution_options(**ALL_OWNERS)
     )
 
 
 _QUEUE_ORDER = (Job.priority.desc(), Job.created_at, Job.id)
-_BEFORE_ALL = datetime(1970, 1, 1, tzinfo=UTC)
 _ABOVE_ALL = 2**31 - 1
 _STRETCHES = _stretches()
 

@@ -288,3 +288,15 @@ def test_every_change_of_a_jobs_life_is_an_event_in_order(database: Database) ->
     assert [event.from_state for event in events] == [None, *states[:-1]]
     assert [event.at for event in events] == sorted(event.at for event in events)
     assert version == 1 + 4 + 2 + 1, "one more for each transition, each heartbeat and each wish"
+
+
+def test_queue_positions_of_a_page_are_those_of_the_whole_line(database: Database) -> None:
+    specs = [job_spec(seed=seed, priority=(seed * 7) % 3 - 1) for seed in range(12)]
+    new = create(database, *specs)
+    line = sorted(new, key=lambda job: (-job.priority, job.created_at, job.id))
+    expected = {job.id: place for place, job in enumerate(line, 1)}
+    with database.read() as session:
+        for page in (new, new[::2], new[5:7], new[:1], line[-1:], line[3:9:2]):
+            places = jobs.queue_positions(session, page)
+            assert places == {job.id: expected[job.id] for job in page}
+        assert [jobs.queue_position(session, job.id) for job in line] == [*range(1, 13)]
