@@ -11,14 +11,20 @@ from models.store.experiments import Standing
 from models.techniques import Technique
 
 
-def job_answer(row: tables.Job, queue_position: int | None) -> schemas.Job:
-    """A job's row, and its place in the queue, as lists of jobs show them."""
+def job_answer(
+    row: tables.Job, queue_position: int | None, *, spec: bool = True, result: bool = True
+) -> schemas.Job:
+    """A job's row, and its place in the queue, as lists of jobs show them.
+
+    Without `spec` or `result` these are empty, and what belongs to them is not read.
+    """
+    outcome = row.result if result else None
     return schemas.Job(
         id=row.id,
         name=row.name,
         state=JobState(row.state),
         requested_action=Action(row.requested_action) if row.requested_action else None,
-        spec=row.spec,
+        spec=row.spec if spec else {},
         spec_hash=row.spec_hash,
         experiment_id=row.experiment_id,
         variant=row.variant,
@@ -34,9 +40,9 @@ def job_answer(row: tables.Job, queue_position: int | None) -> schemas.Job:
         created_at=row.created_at,
         started_at=row.started_at,
         finished_at=row.finished_at,
-        stop_reason=row.result.stop_reason if row.result else None,
+        stop_reason=outcome.stop_reason if outcome else None,
         error=_job_error(row),
-        result=result_answer(row.result) if row.result else None,
+        result=result_answer(outcome) if outcome else None,
         links=_job_links(row),
     )
 

@@ -8,6 +8,7 @@ from fastapi import FastAPI
 
 from api import catalogue, experiments, health, jobs, metrics, openapi, problems, schemas
 from api.reports import routes as reports
+from api.watching import Watcher
 from models.database import Database
 from models.settings import Settings, get_settings
 
@@ -32,6 +33,9 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     )
     app.state.settings = settings
     app.state.database = Database(settings)
+    app.state.watcher = Watcher(
+        app.state.database, seconds=settings.stream_seconds, most=settings.max_streams
+    )
     problems.install(app)
     openapi.install(app)
     for part in (jobs, experiments, reports, catalogue, health, metrics):
@@ -42,7 +46,9 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
-    yield
+    watcher: Watcher = app.state.watcher
+    async with watcher.running():
+        yield
     database: Database = app.state.database
     database.close()
 

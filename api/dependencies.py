@@ -1,33 +1,27 @@
 """What routes ask for: the settings, the database, ids, and the posted document, checked."""
 
-import base64
-import binascii
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
 from http import HTTPStatus
 from typing import Annotated, Any, TypeVar
 
 import pydantic_core
 from fastapi import Depends, Request
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, ValidationError
 
 from api.problems import Problem, to_pointer
+from api.watching import Watcher
 from models.artifacts import ArtifactStore
 from models.database import Database
 from models.errors import FieldError, InvalidSpec, NotFound
 from models.settings import Settings
 from models.spec import faults_of
-from models.store.jobs import Place
 from models.tables import LOCAL_OWNER
 
 M = TypeVar("M", bound=BaseModel)
 
 _ID = re.compile(r"[A-Za-z0-9_-]{1,40}")
-
-Limit = Annotated[int, Field(ge=1, le=200, description="Most items in one page")]
-Cursor = Annotated[str | None, Field(max_length=200, description="`next_cursor` of the page before")]
 
 
 def _settings(request: Request) -> Settings:
@@ -61,6 +55,14 @@ def _database(request: Request, caller: CallerDep) -> Database:
 
 
 DatabaseDep = Annotated[Database, Depends(_database)]
+
+
+async def _watcher(request: Request) -> Watcher:
+    watcher: Watcher = request.app.state.watcher
+    return watcher
+
+
+WatcherDep = Annotated[Watcher, Depends(_watcher)]
 
 
 def _artifacts(settings: SettingsDep) -> ArtifactStore:
@@ -163,35 +165,6 @@ def validated(model: type[M], document: Any) -> M:
         raise InvalidSpec(
             [FieldError(to_pointer(place), detail) for place, detail in faults_of(error)]
         ) from None
-
-
-def encode_cursor(place: Place) -> str:
-    """An opaque name for `place`, fit for a URL."""
-    return base64.urlsafe_b64encode(f"{place.created_at.isoformat()} {place.id}".encode()).decode()
-
-
-def decode_cursor(cursor: str | None) -> Place | None:
-    """The place that `cursor` names; None: the beginning.
-
-    Raises:
-        InvalidSpec: it is not one that the service gave.
-    """
-    if cursor is None:
-        return None
-    try:
-        moment, _, row_id = base64.b64decode(cursor, altchars="-_", validate=True).decode().partition(" ")
-        place = Place(datetime.fromisoformat(moment), row_id)
-    except (binascii.Error, ValueError):
-        place = None
-    if place is None or place.created_at.utcoffset() != timedelta(0) or not _ID.fullmatch(place.id):
-        raise InvalidSpec([FieldError("?cursor", "not a cursor of this service; leave it out to start anew")])
-    return place
-
-
-def next_link(request: Request, cursor: str) -> str:
-    """The value of `Link` that leads to the next page of the same question."""
-    url = request.url.include_query_params(cursor=cursor)
-    return f'<{url.path}?{url.query}>; rel="next"'
 
 
 def negotiate(accept: str, offered: list[str]) -> str | None:

@@ -10,20 +10,17 @@ from api import answers, schemas
 from api.dependencies import (
     ArtifactsDep,
     CallerDep,
-    Cursor,
     DatabaseDep,
     DocumentDep,
     ExperimentId,
-    Limit,
     SettingsDep,
-    decode_cursor,
-    encode_cursor,
-    next_link,
     posted,
     validated,
 )
 from api.experiment_prices import experiment_price
 from api.openapi import PRESET_EXPERIMENT, takes
+from api.pages import Cursor, FieldNames, Limit, decode_cursor, encode_cursor, page_answer, wanted_fields
+from api.polling import IfNoneMatch, document_tag, matches, not_modified, retry_after_remaining
 from api.presets import resolve
 from api.problems import to_pointer
 from models import doorbell
@@ -35,7 +32,8 @@ from models.settings import Settings
 from models.spec import JobSpec
 from models.states import JobState
 from models.store import experiments as store
-from models.store.jobs import Place, cancel_job, pause_job, resume_job
+from models.store.jobs import cancel_job, pause_job, resume_job
+from models.store.lists import Place
 from models.store.runs import ask_all, retry_failed
 from models.tables import Experiment
 
@@ -85,11 +83,16 @@ def create_experiment(
     return answer
 
 
-@router.get("")
+@router.get("", response_model=schemas.ExperimentPage | schemas.PartialPage)
 def list_experiments(
-    database: DatabaseDep, request: Request, response: Response, limit: Limit = 50, cursor: Cursor = None
-) -> schemas.ExperimentPage:
+    database: DatabaseDep,
+    request: Request,
+    limit: Limit = 50,
+    cursor: Cursor = None,
+    fields: FieldNames = None,
+) -> Response:
     """Experiments, newest first; follow `Link: rel=next` or `next_cursor`."""
+    shown = wanted_fields(fields, schemas.Experiment, {"spec": ExperimentSpec})
     with database.read() as session:
         found = store.find_experiments(session, after=decode_cursor(cursor), limit=limit + 1)
         page = found[:limit]
@@ -97,21 +100,33 @@ def list_experiments(
     next_cursor = None
     if len(found) > limit:
         next_cursor = encode_cursor(Place(page[-1].created_at, page[-1].id))
-        response.headers["Link"] = next_link(request, next_cursor)
     items = [answers.experiment_answer(experiment, standings[experiment.id]) for experiment in page]
-    return schemas.ExperimentPage(items=items, next_cursor=next_cursor)
+    answer = schemas.ExperimentPage(items=items, next_cursor=next_cursor)
+    return page_answer(request, answer, next_cursor, shown)
 
 
-@router.get("/{experiment_id}")
+@router.get(
+    "/{experiment_id}",
+    response_model=schemas.Experiment,
+    responses={304: {"description": "As you have it"}},
+)
 def show_experiment(
-    experiment_id: ExperimentId, database: DatabaseDep, response: Response
-) -> schemas.Experiment:
-    """An experiment: progress over all its jobs, and the best result so far."""
+    experiment_id: ExperimentId, database: DatabaseDep, if_none_match: IfNoneMatch = None
+) -> Response:
+    """An experiment: progress over all its jobs, and the best result so far.
+
+    `Retry-After` says when it is worth to look again; `If-None-Match` with the last `ETag` is answered with
+    304 while nothing has changed.
+    """
     with database.read() as session:
         answer = _answer(session, store.get_experiment(session, experiment_id))
-    if not answer.progress.finished:
-        response.headers["Retry-After"] = "1"
-    return answer
+    progress = answer.progress
+    later = {} if progress.finished else retry_after_remaining(progress.eta_seconds)
+    document = answer.model_dump_json()
+    tag = document_tag(document)
+    if matches(if_none_match, tag):
+        return not_modified(tag, later)
+    return Response(document, media_type="application/json", headers=later | {"ETag": tag})
 
 
 _ASKED: dict[int | str, dict[str, Any]] = {

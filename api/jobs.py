@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, BackgroundTasks, Depends, Header, Query, Request, Response, status
+from fastapi.concurrency import run_in_threadpool
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 from sqlalchemy.orm import Session
 
@@ -13,28 +14,52 @@ from api import answers, schemas
 from api.dependencies import (
     ArtifactsDep,
     CallerDep,
-    Cursor,
     DatabaseDep,
     JobId,
-    Limit,
     SettingsDep,
-    decode_cursor,
-    encode_cursor,
+    WatcherDep,
     negotiate,
-    next_link,
     posted,
 )
 from api.openapi import takes
+from api.pages import (
+    Cursor,
+    FieldNames,
+    Limit,
+    Sort,
+    decode_cursor,
+    encode_cursor,
+    order_of,
+    page_answer,
+    wanted_fields,
+)
+from api.polling import (
+    IfNoneMatch,
+    Prefer,
+    job_tag,
+    matches,
+    not_modified,
+    retry_after,
+    rows_tag,
+    stand,
+    stand_seen,
+    wait_for_change,
+    wished_wait,
+)
 from api.problems import not_acceptable
+from api.streams import JobStream, LastEventId, position_of
 from models import doorbell
+from models.database import Database
 from models.datasets import require
 from models.errors import FieldError, InvalidSpec, NotFound
 from models.pricing import check_budget
 from models.spec import DatasetName, JobSpec
 from models.states import JobState
 from models.store import jobs as store
-from models.store.jobs import JobFilter, NewJob, Place
+from models.store.jobs import NewJob
+from models.store.lists import JobFilter, find_jobs, place_of
 from models.store.transitions import get_job
+from models.store.watching import Glance, Position, epochs_mark, glance
 from models.tables import Job
 from models.techniques import CATALOGUE
 
@@ -42,6 +67,7 @@ router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 
 PostedSpec = Annotated[JobSpec, Depends(posted(JobSpec))]
 _NO_NUL = r"^[^\x00]*$"
+_REPEATED = Field(max_length=50)
 # Bounded, because the ends of the calendar leave it when they are brought to UTC.
 Moment = Annotated[
     AwareDatetime, Field(ge=datetime(1970, 1, 1, tzinfo=UTC), lt=datetime(9999, 1, 1, tzinfo=UTC))
@@ -53,15 +79,19 @@ class JobQuery(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    state: list[JobState] = Field([], description="Any of these")
-    technique: list[str] = Field([], description="Jobs that use any of these")
-    dataset: DatasetName | None = None
-    experiment: Annotated[str | None, Field(max_length=40, pattern=_NO_NUL)] = None
+    state: Annotated[list[JobState], _REPEATED] = Field([], description="Any of these")
+    technique: Annotated[list[str], _REPEATED] = Field([], description="Jobs that use any of these")
+    dataset: Annotated[list[DatasetName], _REPEATED] = Field([], description="Any of these")
+    experiment: Annotated[list[Annotated[str, Field(max_length=40, pattern=_NO_NUL)]], _REPEATED] = Field(
+        [], description="Jobs that stand in any of these"
+    )
     label: Annotated[
-        str | None, Field(max_length=264, pattern=r"^[^\x00=]+=[^\x00]*$", description="`name=value`")
-    ] = None
+        list[Annotated[str, Field(max_length=264, pattern=r"^[^\x00=]+=[^\x00]*$")]], _REPEATED
+    ] = Field([], description="`name=value`; jobs that have any of these")
     created_after: Moment | None = None
     created_before: Moment | None = None
+    sort: Sort = "-created_at"
+    fields: FieldNames = None
     limit: Limit = 50
     cursor: Cursor = None
 
@@ -75,13 +105,13 @@ class JobQuery(BaseModel):
         if unknown:
             choices = ", ".join(CATALOGUE)
             raise InvalidSpec([FieldError("?technique", f"no such technique; choose from {choices}")])
-        name, _, value = (self.label or "").partition("=")
+        labels = [label.partition("=") for label in dict.fromkeys(self.label)]
         return JobFilter(
-            states=self.state,
-            techniques=self.technique,
-            dataset=self.dataset,
-            experiment_id=self.experiment,
-            label=(name, value) if self.label else None,
+            states=[*dict.fromkeys(self.state)],
+            techniques=[*dict.fromkeys(self.technique)],
+            datasets=[*dict.fromkeys(self.dataset)],
+            experiment_ids=[*dict.fromkeys(self.experiment)],
+            labels=[(name, value) for name, _, value in labels],
             created_after=self.created_after,
             created_before=self.created_before,
         )
@@ -118,67 +148,175 @@ def create_job(
     return answer
 
 
-@router.get("")
-def list_jobs(
-    query: Annotated[JobQuery, Query()], database: DatabaseDep, request: Request, response: Response
-) -> schemas.JobPage:
-    """Jobs, newest first. Filters apply before paging; follow `Link: rel=next` or `next_cursor`."""
+@router.get("", response_model=schemas.JobPage | schemas.PartialPage)
+def list_jobs(query: Annotated[JobQuery, Query()], database: DatabaseDep, request: Request) -> Response:
+    """Jobs, newest first or as `sort` asks. Follow `Link: rel=next` or `next_cursor` to the next page.
+
+    Values of one filter are alternatives; different filters must all fit. A page does not shift while jobs
+    are added.
+    """
+    fields = wanted_fields(query.fields, schemas.Job, {"spec": JobSpec})
+    order = order_of(query.sort)
+    read = {
+        "specs": fields is None or "spec" in fields,
+        "results": fields is None or not fields.keys().isdisjoint({"result", "stop_reason"}),
+    }
     with database.read() as session:
-        found = store.find_jobs(
-            session, query.filter(), after=decode_cursor(query.cursor), limit=query.limit + 1
+        found = find_jobs(
+            session,
+            query.filter(),
+            after=decode_cursor(query.cursor, order),
+            limit=query.limit + 1,
+            order=order,
+            **read,
         )
         page = found[: query.limit]
-        places = store.queue_positions(session, page)
-    cursor = None
-    if len(found) > query.limit:
-        cursor = encode_cursor(Place(page[-1].created_at, page[-1].id))
-        response.headers["Link"] = next_link(request, cursor)
-    return schemas.JobPage(
-        items=[answers.job_answer(job, places.get(job.id)) for job in page], next_cursor=cursor
-    )
+        places = store.queue_positions(session, page) if fields is None or "queue_position" in fields else {}
+        cursor = None
+        if len(found) > query.limit:
+            cursor = encode_cursor(place_of(page[-1], order), order)
+        items = [
+            answers.job_answer(job, places.get(job.id), spec=read["specs"], result=read["results"])
+            for job in page
+        ]
+    return page_answer(request, schemas.JobPage(items=items, next_cursor=cursor), cursor, fields)
 
 
-@router.get("/{job_id}")
-def show_job(job_id: JobId, database: DatabaseDep, response: Response) -> schemas.JobDetails:
-    """A job: its state, progress, result or error. `Retry-After` says when to look again."""
-    with database.read() as session:
-        answer = _answer(session, get_job(session, job_id))
-    if not answer.state.terminal:
-        response.headers["Retry-After"] = "1"
+@router.get(
+    "/{job_id}", response_model=schemas.JobDetails, responses={304: {"description": "As you have it"}}
+)
+async def show_job(
+    job_id: JobId,
+    database: DatabaseDep,
+    watcher: WatcherDep,
+    if_none_match: IfNoneMatch = None,
+    prefer: Prefer = None,
+) -> Response:
+    """A job: its state, progress, result or error.
+
+    `Retry-After` says when it is worth to look again. `If-None-Match` with the last `ETag` is answered with
+    304 while nothing has changed; with `Prefer: wait=N` when state or epoch changes, or after N seconds.
+    """
+    wait = wished_wait(prefer)
+    if wait is None:
+        return await run_in_threadpool(_show, database, job_id, if_none_match)
+    job, _ = await run_in_threadpool(_look, database, job_id)
+    seen = stand_seen(if_none_match) or stand(job)
+    if not watcher.full and not job.state.terminal and stand(job) == seen:
+        await wait_for_change(watcher, job_id, seen, wait)
+    answer = await run_in_threadpool(_show, database, job_id, if_none_match)
+    answer.headers["Preference-Applied"] = f"wait={wait}"
     return answer
+
+
+def _show(database: Database, job_id: str, if_none_match: str | None) -> Response:
+    if if_none_match is not None:
+        # Without all that the client may have already.
+        glance, place = _look(database, job_id)
+        tag = job_tag(glance, place)
+        if matches(if_none_match, tag):
+            return not_modified(tag, retry_after(glance.state, glance.eta_seconds, place))
+    with database.read() as session:
+        job = store.get_job_details(session, job_id)
+        place = store.queue_position(session, job_id) if job.state == JobState.QUEUED else None
+    answer = answers.job_details(job, place)
+    headers = retry_after(answer.state, job.eta_seconds, place) | {"ETag": job_tag(job, place)}
+    return Response(answer.model_dump_json(), media_type="application/json", headers=headers)
+
+
+def _look(database: Database, job_id: str) -> tuple[Glance, int | None]:
+    """The job at a glance, and its place in the queue."""
+    with database.read() as session:
+        job = glance(session, job_id)
+        if job is None:
+            raise NotFound(f"There is no job {job_id}.")
+        return job, store.queue_position(session, job_id) if job.state == JobState.QUEUED else None
 
 
 @router.get(
     "/{job_id}/epochs",
     response_model=schemas.EpochList,
-    responses={200: {"content": {"text/csv": {"schema": {"type": "string"}}}}},
+    responses={
+        200: {"content": {"text/csv": {"schema": {"type": "string"}}}},
+        304: {"description": "As you have it"},
+    },
 )
 def list_epochs(
     job_id: JobId,
     database: DatabaseDep,
     after: Annotated[int, Query(ge=0, le=2**31 - 1, description="Only later epochs than this one")] = 0,
     accept: Annotated[str, Header()] = "*/*",
-) -> Any:
-    """A job's history, one entry an epoch, as JSON or CSV by `Accept`."""
+    if_none_match: IfNoneMatch = None,
+) -> Response:
+    """A job's history, one entry an epoch, as JSON or CSV by `Accept`. `If-None-Match` as of a job."""
     wanted = negotiate(accept, ["application/json", "text/csv"])
     if wanted is None:
         raise not_acceptable("application/json or text/csv")
     with database.read() as session:
-        get_job(session, job_id)
+        if glance(session, job_id) is None:
+            raise NotFound(f"There is no job {job_id}.")
+        tag = rows_tag(f"{epochs_mark(session, job_id, after=after)}-{wanted.partition('/')[2]}")
+        if matches(if_none_match, tag):
+            return not_modified(tag, _BY_ACCEPT)
         rows = store.epochs_of(session, job_id, after=after)
     epochs = [schemas.Epoch.model_validate(row) for row in rows]
-    return schemas.EpochList(items=epochs) if wanted == "application/json" else _csv(epochs)
+    text = schemas.EpochList(items=epochs).model_dump_json() if wanted == "application/json" else _csv(epochs)
+    return Response(text, media_type=wanted, headers=_BY_ACCEPT | {"ETag": tag})
 
 
-@router.get("/{job_id}/events")
-def list_events(job_id: JobId, database: DatabaseDep) -> schemas.EventList:
-    """All that has happened to a job, first to last."""
+@router.get(
+    "/{job_id}/events",
+    response_model=schemas.EventList,
+    responses={
+        200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}},
+        204: {"description": "The job has ended, and you have all of its messages"},
+    },
+)
+async def list_events(
+    job_id: JobId,
+    database: DatabaseDep,
+    watcher: WatcherDep,
+    accept: Annotated[str, Header()] = "*/*",
+    last_event_id: LastEventId = None,
+) -> Response:
+    """All that has happened to a job, first to last; as server-sent events also all that will, by `Accept`.
+
+    A stream has `change` (as in the list), `epoch` (as in the history) and `progress` messages, and `end`
+    after which it closes. With `Last-Event-ID` it goes on after that message.
+    """
+    wanted = negotiate(accept, ["application/json", "text/event-stream"])
+    if wanted is None:
+        raise not_acceptable("application/json or text/event-stream")
+    if wanted == "application/json":
+        return await run_in_threadpool(_events, database, job_id)
+    position = position_of(last_event_id)
+    if await run_in_threadpool(_has_all, database, job_id, position):
+        # What tells a browser's EventSource not to come again.
+        return Response(status_code=status.HTTP_204_NO_CONTENT)
+    return JobStream(watcher, job_id, position)
+
+
+def _events(database: Database, job_id: str) -> Response:
     with database.read() as session:
         get_job(session, job_id)
         rows = store.events_of(session, job_id)
-    return schemas.EventList(items=[schemas.Event.model_validate(row) for row in rows])
+    events = schemas.EventList(items=[schemas.Event.model_validate(row) for row in rows])
+    return Response(events.model_dump_json(), media_type="application/json", headers=_BY_ACCEPT)
 
 
+def _has_all(database: Database, job_id: str, position: Position) -> bool:
+    """Whether there is nothing beyond this position of a job, and will be nothing."""
+    with database.read() as session:
+        job = glance(session, job_id)
+        if job is None:
+            raise NotFound(f"There is no job {job_id}.")
+        # The last event is its end.
+        return job.state.terminal and all(
+            event.id <= position.event for event in store.events_of(session, job_id)
+        )
+
+
+_BY_ACCEPT = {"Vary": "Accept"}
 _ASKED: dict[int | str, dict[str, Any]] = {
     202: {
         "model": schemas.JobDetails,
@@ -294,9 +432,9 @@ def _answer(session: Session, job: Job) -> schemas.JobDetails:
     return answers.job_details(job, store.queue_positions(session, [job]).get(job.id))
 
 
-def _csv(epochs: list[schemas.Epoch]) -> Response:
+def _csv(epochs: list[schemas.Epoch]) -> str:
     text = io.StringIO()
     writer = csv.DictWriter(text, fieldnames=list(schemas.Epoch.model_fields))
     writer.writeheader()
     writer.writerows(epoch.model_dump() for epoch in epochs)
-    return Response(text.getvalue(), media_type="text/csv")
+    return text.getvalue()

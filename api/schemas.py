@@ -161,7 +161,7 @@ class JobDetails(Job):
 
 
 class JobPage(Answer):
-    """Jobs, newest first. Their results are without layers, confusion matrix and accuracy of each class."""
+    """Jobs in the order asked for. Their results lack layers, confusion matrix and accuracy of each class."""
 
     items: list[Job]
     next_cursor: str | None
@@ -218,6 +218,18 @@ class EventList(Answer):
     """All that has happened to a job, first to last."""
 
     items: list[Event]
+
+
+class StreamProgress(Progress):
+    """How far a job is, as a `progress` message of its stream says it."""
+
+    state: JobState
+
+
+class StreamEnd(Answer):
+    """The last message of a stream."""
+
+    state: JobState
 
 
 class Best(Answer):
@@ -297,6 +309,13 @@ class Experiment(Answer):
     progress: ExperimentProgress
     best: Best | None
     links: ExperimentLinks
+
+
+class PartialPage(Answer):
+    """A page of those fields that were asked for."""
+
+    items: list[dict[str, Any]]
+    next_cursor: str | None
 
 
 class ExperimentPage(Answer):

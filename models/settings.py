@@ -67,6 +67,12 @@ class Settings(BaseSettings):
     )
     max_experiment_jobs: int = Field(1_000, ge=1, description="Most jobs that one experiment may create")
     max_body_bytes: int = Field(65_536, ge=1024, description="Largest request body that the API reads")
+    max_streams: int = Field(
+        500, ge=1, le=100_000, description="Most clients that one API process lets follow jobs at once"
+    )
+    stream_seconds: float = Field(
+        0.5, gt=0, le=60, description="Seconds between an API process's looks at the jobs that clients follow"
+    )
 
     @property
     def resolved_database_url(self) -> str:

@@ -311,9 +311,9 @@ class Result(Base):
     model_sha256: Mapped[str] = mapped_column(String(64))
     predictions_path: Mapped[str] = mapped_column(Text)
     predictions_sha256: Mapped[str] = mapped_column(String(64))
-    layers: Mapped[list[Any] | None] = mapped_column(deferred=True)
+    layers: Mapped[list[Any] | None] = mapped_column(deferred=True, deferred_group="details")
     """records.LayerRecord of each kernel."""
-    confusion: Mapped[list[Any] | None]
+    confusion: Mapped[list[Any] | None] = mapped_column(deferred=True, deferred_group="details")
     """Counts of test images, [truth][answer]."""
     test_correct: Mapped[bytes | None] = mapped_column(LargeBinary, deferred=True)
     """One bit a test image, in the data's order: whether it was recognized (numpy.packbits, big-endian)."""

@@ -14,7 +14,7 @@ from api.reports.schemas import ChartCard, ChartList, Comparison, Curves
 from models.errors import NotFound
 from models.store.experiments import get_experiment
 from models.store.jobs import get_jobs
-from models.store.reports import load_portraits, load_recognized, summaries
+from models.store.reports import load_confusions, load_portraits, load_recognized, summaries
 from models.store.runs import jobs_of
 from models.tables import Job
 
@@ -181,7 +181,9 @@ def _load(session: Session, subject: "Subject") -> "Summaries":
     from api.reports.comparison import finished, portrayed  # noqa: PLC0415 (numpy and scipy again)
 
     done = finished(subject)
-    load_recognized(session, [job.result for jobs in done.values() for job in jobs if job.result])
+    results = [job.result for jobs in done.values() for job in jobs if job.result]
+    load_confusions(session, results)
+    load_recognized(session, results)
     load_portraits(session, portrayed(subject))
     return summaries(session, _ids(done))
 

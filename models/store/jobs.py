@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, delete, func, select, tuple_, update
-from sqlalchemy.orm import Session
+from sqlalchemy import ColumnElement, Select, and_, bindparam, case, delete, func, select, tuple_, update
+from sqlalchemy.orm import Session, aliased, joinedload
 
 from models.database import ALL_OWNERS
 from models.errors import Conflict, NotFound
@@ -29,49 +29,6 @@ class NewJob:
     experiment_id: str | None = None
     variant: str | None = None
     retry_of: str | None = None
-
-
-@dataclass(frozen=True)
-class JobFilter:
-    """Which jobs: a value given must match; several states or techniques match any of them."""
-
-    states: Sequence[JobState] = ()
-    techniques: Sequence[str] = ()
-    dataset: str | None = None
-    experiment_id: str | None = None
-    label: tuple[str, str] | None = None
-    created_after: datetime | None = None
-    created_before: datetime | None = None
-
-    def conditions(self) -> list[ColumnElement[bool]]:
-        """The WHERE clauses."""
-        found: list[ColumnElement[bool]] = []
-        if self.states:
-            found.append(Job.state.in_(self.states))
-        if self.techniques:
-            using = select(JobTechnique.job_id).where(JobTechnique.technique.in_(self.techniques))
-            found.append(Job.id.in_(using))
-        if self.dataset is not None:
-            found.append(Job.dataset == self.dataset)
-        if self.experiment_id is not None:
-            found.append(Job.id.in_(select(Run.job_id).where(Run.experiment_id == self.experiment_id)))
-        if self.label is not None:
-            name, value = self.label
-            labelled = select(JobLabel.job_id).where(JobLabel.name == name, JobLabel.value == value)
-            found.append(Job.id.in_(labelled))
-        if self.created_after is not None:
-            found.append(Job.created_at > self.created_after)
-        if self.created_before is not None:
-            found.append(Job.created_at < self.created_before)
-        return found
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where a page begins: after this job, newest first."""
-
-    created_at: datetime
-    id: str
 
 
 def create_jobs(session: Session, new_jobs: Sequence[NewJob]) -> list[Job]:
@@ -124,14 +81,6 @@ def _index(session: Session, jobs: Sequence[Job], specs: Sequence[JobSpec]) -> N
     )
 
 
-def find_jobs(session: Session, wanted: JobFilter, *, after: Place | None, limit: int) -> list[Job]:
-    """Up to `limit` jobs, newest first, from `after` on."""
-    query = select(Job).where(*wanted.conditions()).order_by(Job.created_at.desc(), Job.id.desc())
-    if after is not None:
-        query = query.where(tuple_(Job.created_at, Job.id) < tuple_(after.created_at, after.id))
-    return list(session.scalars(query.limit(limit)))
-
-
 def get_jobs(session: Session, job_ids: Sequence[str]) -> list[Job]:
     """These jobs with their results, in the order given and each once, in one query.
 
@@ -143,6 +92,19 @@ def get_jobs(session: Session, job_ids: Sequence[str]) -> list[Job]:
     if unknown:
         raise NotFound(f"There is no job {', '.join(unknown)}.")
     return [found[job_id] for job_id in dict.fromkeys(job_ids)]
+
+
+def get_job_details(session: Session, job_id: str) -> Job:
+    """The job as it stands now, with all of its result that is shown, in one query.
+
+    Raises:
+        NotFound: there is none of that id.
+    """
+    details = joinedload(Job.result).undefer_group("details")
+    job = session.get(Job, job_id, options=[details], populate_existing=True)
+    if job is None:
+        raise NotFound(f"There is no job {job_id}.")
+    return job
 
 
 def seconds_per_operation(session: Session) -> float | None:
@@ -169,14 +131,72 @@ def count_by_state(session: Session) -> dict[JobState, int]:
 
 
 def queue_positions(session: Session, jobs: Sequence[Job]) -> dict[str, int]:
-    """How many jobs go before each queued one of `jobs`, plus one: 1 is next."""
+    """How many jobs go before each queued one of `jobs`, plus one: 1 is next.
+
+    Counted in the queue's index, from one of them to the next, so that no stretch is counted for each.
+    """
     queued = [job.id for job in jobs if job.state == JobState.QUEUED]
-    if not queued:
-        return {}
-    place = func.row_number().over(order_by=(Job.priority.desc(), Job.created_at, Job.id)).label("place")
-    line = select(Job.id, place).where(Job.state == JobState.QUEUED).subquery()
-    found = select(line.c.id, line.c.place).where(line.c.id.in_(queued)).execution_options(**ALL_OWNERS)
-    return {row.id: row.place for row in session.execute(found)}
+    return _places(session, queued) if queued else {}
+
+
+def queue_position(session: Session, job_id: str) -> int | None:
+    """The place of one job in the queue; None if it is not in it."""
+    return _places(session, [job_id]).get(job_id)
+
+
+def _places(session: Session, queued: Sequence[str]) -> dict[str, int]:
+    places, reached = {}, 0
+    for row in session.execute(_STRETCHES, {"ids": queued}):
+        reached += row.stretch
+        places[row.id] = reached
+    return places
+
+
+def _stretches() -> Select[Any]:
+    """Of some queued jobs, first to last: how many there are from the one before, left out, to each."""
+    mine = (
+        select(
+            Job.id,
+            Job.priority,
+            Job.created_at,
+            *(
+                func.lag(column).over(order_by=_QUEUE_ORDER).label(f"{column.key}_before")
+                for column in (Job.priority, Job.created_at, Job.id)
+            ),
+        )
+        .where(Job.state == JobState.QUEUED, Job.id.in_(bindparam("ids", expanding=True)))
+        .cte("mine")
+    )
+    other = aliased(Job)
+    place = tuple_(other.created_at, other.id)
+    upto = place <= tuple_(mine.c.created_at, mine.c.id)
+    beyond = place > tuple_(mine.c.created_at_before, mine.c.id_before)
+    higher = func.coalesce(mine.c.priority_before, _ABOVE_ALL)
+
+    def waiting(*where: ColumnElement[bool]) -> ColumnElement[int]:
+        count = select(func.count()).where(other.state == JobState.QUEUED, *where)
+        return count.scalar_subquery()
+
+    # Each part is one stretch of ix_jobs_next; together they are walked through once.
+    stretch = case(
+        (
+            mine.c.priority_before == mine.c.priority,
+            waiting(other.priority == mine.c.priority, upto, beyond),
+        ),
+        else_=waiting(other.priority == mine.c.priority_before, beyond)
+        + waiting(other.priority > mine.c.priority, other.priority < higher)
+        + waiting(other.priority == mine.c.priority, upto),
+    )
+    return (
+        select(mine.c.id, stretch.label("stretch"))
+        .order_by(mine.c.priority.desc(), mine.c.created_at, mine.c.id)
+        .execution_options(**ALL_OWNERS)
+    )
+
+
+_QUEUE_ORDER = (Job.priority.desc(), Job.created_at, Job.id)
+_ABOVE_ALL = 2**31 - 1
+_STRETCHES = _stretches()
 
 
 def epochs_of(session: Session, job_id: str, *, after: int = 0) -> list[Epoch]:

@@ -86,6 +86,11 @@ def summaries(session: Session, variants: Mapping[str, Sequence[str]]) -> dict[s
     return found
 
 
+def load_confusions(session: Session, results: Iterable[Result]) -> None:
+    """Fill `confusion` of rows that were read without it, in one query."""
+    _load(session, results, "confusion")
+
+
 def load_recognized(session: Session, results: Iterable[Result]) -> None:
     """Fill `test_correct` of rows that were read without it, in one query."""
     _load(session, results, "test_correct")

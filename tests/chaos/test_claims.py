@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from models.database import Database
 from models.states import JobState
 from models.store import jobs
-from models.store.jobs import JobFilter
+from models.store.lists import JobFilter, find_jobs
 from tests.chaos.ledger import Tally
 from tests.factories import job_spec
 
@@ -22,7 +22,7 @@ def test_every_job_is_claimed_by_exactly_one_process(database: Database, tally: 
     claims = _race(processes)
     told = Counter(job_id for ids in claims for job_id in ids)
     with database.read() as session:
-        found = {job.id: job for job in jobs.find_jobs(session, JobFilter(), after=None, limit=count + 1)}
+        found = {job.id: job for job in find_jobs(session, JobFilter(), after=None, limit=count + 1)}
         events = {each: [event.type for event in jobs.events_of(session, each)] for each in found}
     tally.faults, tally.jobs = processes, len(found)
     for job_id in created:

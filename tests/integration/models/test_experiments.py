@@ -14,7 +14,7 @@ from models.records import Progress
 from models.states import JobState
 from models.store import experiments, jobs, queue, runs
 from models.store.experiments import Standing
-from models.store.jobs import Place
+from models.store.lists import Place
 from models.store.rescue import unheard_jobs
 from models.tables import Experiment, Job
 from tests.factories import finish_job, job_spec, result_record

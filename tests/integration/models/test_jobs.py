@@ -13,8 +13,9 @@ from models.errors import Conflict, NotFound
 from models.records import Progress
 from models.spec import JobSpec
 from models.states import JobState
-from models.store import jobs, queue
-from models.store.jobs import JobFilter, NewJob, Place
+from models.store import jobs, lists, queue
+from models.store.jobs import NewJob
+from models.store.lists import JobFilter, Place
 from models.tables import Epoch, Event, Job, Result
 from tests.factories import epoch_record, finished_job, job_in, job_spec
 
@@ -28,7 +29,7 @@ def find(
     database: Database, wanted: JobFilter | None = None, *, after: Place | None = None, limit: int = 50
 ) -> list[str]:
     with database.read() as session:
-        found = jobs.find_jobs(session, wanted or JobFilter(), after=after, limit=limit)
+        found = lists.find_jobs(session, wanted or JobFilter(), after=after, limit=limit)
         return [job.id for job in found]
 
 
@@ -152,7 +153,7 @@ def test_pages_show_each_job_once_while_jobs_are_added(database: Database) -> No
     after = None
     while True:
         with database.read() as session:
-            page = jobs.find_jobs(session, JobFilter(), after=after, limit=3)
+            page = lists.find_jobs(session, JobFilter(), after=after, limit=3)
         if not page:
             break
         seen += [job.id for job in page]
@@ -223,11 +224,11 @@ class TestFilters:
             job_spec(labels={"another": value}),
             job_spec(),
         )
-        assert find(database, JobFilter(label=(name, value))) == [wanted.id]
+        assert find(database, JobFilter(labels=[(name, value)])) == [wanted.id]
 
     def test_by_dataset(self, database: Database) -> None:
         small, _large = create(database, job_spec(), job_spec(dataset={"name": "mnist"}))
-        assert find(database, JobFilter(dataset="mnist_5k")) == [small.id]
+        assert find(database, JobFilter(datasets=["mnist_5k"])) == [small.id]
 
     def test_by_time(self, database: Database) -> None:
         one, two, three = create(database, *(job_spec(seed=seed) for seed in range(3)))
@@ -240,7 +241,7 @@ class TestFilters:
         labels = {"team": "a"}
         create(database, job_spec(labels=labels))
         [wanted] = create(database, job_spec(labels=labels, dataset={"name": "mnist"}))
-        wanted_filter = JobFilter(states=[JobState.QUEUED], dataset="mnist", label=("team", "a"))
+        wanted_filter = JobFilter(states=[JobState.QUEUED], datasets=["mnist"], labels=[("team", "a")])
         assert find(database, wanted_filter) == [wanted.id]
 
 
@@ -287,3 +288,15 @@ def test_every_change_of_a_jobs_life_is_an_event_in_order(database: Database) ->
     assert [event.from_state for event in events] == [None, *states[:-1]]
     assert [event.at for event in events] == sorted(event.at for event in events)
     assert version == 1 + 4 + 2 + 1, "one more for each transition, each heartbeat and each wish"
+
+
+def test_queue_positions_of_a_page_are_those_of_the_whole_line(database: Database) -> None:
+    specs = [job_spec(seed=seed, priority=(seed * 7) % 3 - 1) for seed in range(12)]
+    new = create(database, *specs)
+    line = sorted(new, key=lambda job: (-job.priority, job.created_at, job.id))
+    expected = {job.id: place for place, job in enumerate(line, 1)}
+    with database.read() as session:
+        for page in (new, new[::2], new[5:7], new[:1], line[-1:], line[3:9:2]):
+            places = jobs.queue_positions(session, page)
+            assert places == {job.id: expected[job.id] for job in page}
+        assert [jobs.queue_position(session, job.id) for job in line] == [*range(1, 13)]

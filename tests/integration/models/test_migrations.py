@@ -10,7 +10,7 @@ from migrations import configuration, head
 from migrations.__main__ import main
 from models.database import Database
 from models.settings import Settings, get_settings
-from models.store.jobs import JobFilter, find_jobs
+from models.store.lists import JobFilter, find_jobs
 from models.store.transitions import get_job
 from models.tables import Base
 from tests.factories import finished_job, job_spec
@@ -69,7 +69,7 @@ def test_jobs_from_before_0006_are_found_by_technique_and_label(database: Databa
     command.downgrade(configuration(), "0005")
     command.upgrade(configuration(), "head")
     database.close()
-    for wanted in (JobFilter(techniques=["dropout"]), JobFilter(label=("who.ever", 'say "x"'))):
+    for wanted in (JobFilter(techniques=["dropout"]), JobFilter(labels=[("who.ever", 'say "x"')])):
         with database.read() as session:
             assert [job.id for job in find_jobs(session, wanted, after=None, limit=9)] == [job_id]
 

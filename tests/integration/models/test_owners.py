@@ -10,7 +10,8 @@ from models.database import Database
 from models.errors import NotFound
 from models.experiments import ExperimentSpec
 from models.store import experiments, jobs
-from models.store.jobs import JobFilter, NewJob
+from models.store.jobs import NewJob
+from models.store.lists import JobFilter, find_jobs
 from models.store.runs import reusable_jobs
 from models.store.transitions import get_job
 from models.tables import Job, Result, Run
@@ -71,7 +72,7 @@ def test_an_update_of_all_jobs_changes_ones_own(database: Database, theirs: str)
 def test_lists_and_reuse_know_ones_own_jobs_only(database: Database, theirs: str) -> None:
     spec = job_spec()
     with database.of("ours").read() as session:
-        assert [job.owner for job in jobs.find_jobs(session, JobFilter(), after=None, limit=9)] == ["ours"]
+        assert [job.owner for job in find_jobs(session, JobFilter(), after=None, limit=9)] == ["ours"]
     with database.read() as session:
         assert reusable_jobs(session, [spec], owner="ours") == {}
         assert reusable_jobs(session, [spec], owner="theirs") == {spec.spec_hash: theirs}

@@ -1,5 +1,6 @@
 """The API's small parts, each alone."""
 
+import base64
 import os
 import subprocess
 import sys
@@ -11,11 +12,12 @@ from hypothesis import strategies as st
 
 from api.answers import per_class_accuracy, technique_answer
 from api.app import create_app
-from api.dependencies import decode_cursor, encode_cursor, negotiate
+from api.dependencies import negotiate
+from api.pages import decode_cursor, encode_cursor
 from api.problems import KINDS, to_pointer
 from models.errors import InvalidSpec, RegbenchError
 from models.settings import Settings
-from models.store.jobs import Place
+from models.store.lists import Order, Place
 from models.techniques import CATALOGUE
 
 HEAVY = ["tensorflow", "keras", "pandas", "matplotlib", "sklearn", "numpy", "scipy", "celery", "alembic"]
@@ -56,6 +58,23 @@ def test_pointers_are_escaped() -> None:
 def test_cursors_come_back(moment: datetime) -> None:
     place = Place(moment, "job_0123")
     assert decode_cursor(encode_cursor(place)) == place
+
+
+@given(st.floats(allow_nan=False, allow_infinity=False), st.booleans())
+def test_cursors_of_measures_come_back_to_the_last_digit(value: float, descending: bool) -> None:
+    place, order = Place(value, "job_0123"), Order("test_loss", descending)
+    assert decode_cursor(encode_cursor(place, order), order) == place
+    with pytest.raises(InvalidSpec, match="sort"):
+        decode_cursor(encode_cursor(place, order), Order("test_loss", not descending))
+
+
+@pytest.mark.parametrize(
+    ("by", "value"), [("test_loss", "nan"), ("epochs_run", "1e3"), ("parameters", 2**31), ("created_at", 3)]
+)
+def test_cursors_that_no_list_gave_are_refused(by: str, value: object) -> None:
+    forged = base64.urlsafe_b64encode(f"{by} {value} job_1".encode()).decode()
+    with pytest.raises(InvalidSpec, match="not a cursor"):
+        decode_cursor(forged, Order(by, descending=False))
 
 
 @given(st.text(max_size=60))
