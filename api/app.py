@@ -6,7 +6,18 @@ from importlib.metadata import version
 
 from fastapi import FastAPI
 
-from api import catalogue, experiments, health, jobs, metrics, openapi, problems, schemas
+from api import (
+    batches,
+    catalogue,
+    experiments,
+    health,
+    idempotency,
+    jobs,
+    metrics,
+    openapi,
+    problems,
+    schemas,
+)
 from api.reports import routes as reports
 from api.watching import Watcher
 from models.database import Database
@@ -38,7 +49,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     )
     problems.install(app)
     openapi.install(app)
-    for part in (jobs, experiments, reports, catalogue, health, metrics):
+    idempotency.install(app)
+    for part in (batches, jobs, experiments, reports, catalogue, health, metrics):
         app.include_router(part.router)
     app.add_api_route("/", _index, methods=["GET"], tags=["health"], summary="Where to go from here")
     return app

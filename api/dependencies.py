@@ -21,6 +21,8 @@ from models.tables import LOCAL_OWNER
 
 M = TypeVar("M", bound=BaseModel)
 
+BATCH = ":batch"
+"""What the path of a request for many jobs at once ends with."""
 _ID = re.compile(r"[A-Za-z0-9_-]{1,40}")
 
 
@@ -92,15 +94,16 @@ ExperimentId = Annotated[str, Depends(_experiment_id)]
 async def _body(request: Request, settings: SettingsDep) -> bytes:
     """The body of a JSON request. Its size is counted: a Content-Length may be absent, or a lie."""
     _check_content_type(request.headers.get("Content-Type", ""))
+    most = settings.max_batch_bytes if request.url.path.endswith(BATCH) else settings.max_body_bytes
     body = bytearray()
     async for piece in request.stream():
         body += piece
-        if len(body) > settings.max_body_bytes:
+        if len(body) > most:
             raise Problem(
                 HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
                 "body_too_large",
                 "The body is too large",
-                f"This installation reads bodies of at most {settings.max_body_bytes:,} bytes.",
+                f"This installation reads bodies of at most {most:,} bytes here.",
             )
     return bytes(body)
 

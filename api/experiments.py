@@ -18,6 +18,7 @@ from api.dependencies import (
     validated,
 )
 from api.experiment_prices import experiment_price
+from api.idempotency import OnceDep, OnceWithoutBodyDep
 from api.openapi import PRESET_EXPERIMENT, takes
 from api.pages import Cursor, FieldNames, Limit, decode_cursor, encode_cursor, page_answer, wanted_fields
 from api.polling import IfNoneMatch, document_tag, matches, not_modified, retry_after_remaining
@@ -53,6 +54,7 @@ def _posted_experiment(document: DocumentDep, settings: SettingsDep) -> tuple[st
 @router.post(
     "",
     status_code=status.HTTP_202_ACCEPTED,
+    response_model=schemas.Experiment | schemas.ExperimentPrice,
     openapi_extra=takes(ExperimentSpec, also=PRESET_EXPERIMENT),
     responses={200: {"model": schemas.ExperimentPrice, "description": "A dry run's price"}},
 )
@@ -61,10 +63,11 @@ def create_experiment(
     caller: CallerDep,
     database: DatabaseDep,
     settings: SettingsDep,
+    once: OnceDep,
     response: Response,
     background: BackgroundTasks,
     dry_run: Annotated[bool, Query(description="Only check and price; store nothing")] = False,
-) -> schemas.Experiment | schemas.ExperimentPrice:
+) -> Any:
     """Submit an experiment; it and all its jobs are stored, or nothing is.
 
     `?dry_run=true` only checks and prices it, and says how small a difference its seeds can show.
@@ -74,12 +77,12 @@ def create_experiment(
         response.status_code = status.HTTP_200_OK
         with database.read() as session:
             return experiment_price(session, spec, owner=caller.owner)
-    with database.write() as session:
+    with once.carried_out(), database.write() as session:
         experiment, jobs = store.create_experiment(session, spec, preset=preset, owner=caller.owner)
-        answer = _answer(session, experiment)
+        body = _answer(session, experiment)
+        answer = once.answer(session, body, status.HTTP_202_ACCEPTED, {"Location": body.links.self})
     # After the answer: the rows are safe already, and the broker may be slow or away.
     background.add_task(doorbell.ring, database, settings, [job.id for job in jobs])
-    response.headers["Location"] = answer.links.self
     return answer
 
 
@@ -184,38 +187,52 @@ def resume_experiment(
     return answer
 
 
-@router.post("/{experiment_id}/retry-failed", status_code=status.HTTP_202_ACCEPTED)
+@router.post(
+    "/{experiment_id}/retry-failed",
+    status_code=status.HTTP_202_ACCEPTED,
+    response_model=schemas.Experiment,
+)
 def retry_failed_jobs(
-    experiment_id: ExperimentId, database: DatabaseDep, settings: SettingsDep, background: BackgroundTasks
-) -> schemas.Experiment:
+    experiment_id: ExperimentId,
+    database: DatabaseDep,
+    settings: SettingsDep,
+    once: OnceWithoutBodyDep,
+    background: BackgroundTasks,
+) -> Response:
     """Train every failed or cancelled job anew, as a new job in its place; 409 if there is none."""
-    with database.write() as session:
+    with once.carried_out(), database.write() as session:
         experiment = store.get_experiment(session, experiment_id)
         retries = [job.id for job in retry_failed(session, experiment_id)]
-        answer = _answer(session, experiment)
+        answer = once.answer(session, _answer(session, experiment), status.HTTP_202_ACCEPTED)
     background.add_task(doorbell.ring, database, settings, retries)
     return answer
 
 
-@router.post("/{experiment_id}/extend", status_code=status.HTTP_202_ACCEPTED, openapi_extra=takes(Extension))
+@router.post(
+    "/{experiment_id}/extend",
+    status_code=status.HTTP_202_ACCEPTED,
+    response_model=schemas.Experiment,
+    openapi_extra=takes(Extension),
+)
 def extend_experiment(
     experiment_id: ExperimentId,
     extension: Annotated[Extension, Depends(posted(Extension))],
     database: DatabaseDep,
     settings: SettingsDep,
+    once: OnceDep,
     background: BackgroundTasks,
-) -> schemas.Experiment:
+) -> Response:
     """Add seeds or variants; only what is new is trained. 409 if nothing is."""
     with database.read() as session:
         document = store.get_experiment(session, experiment_id).document
     # Before the lock: a dataset may have to be downloaded.
     _check_datasets(_extended(document, extension, settings), settings)
-    with database.write() as session:
+    with once.carried_out(), database.write() as session:
         experiment = store.lock_experiment(session, experiment_id)
         after = _extended(experiment.document, extension, settings)
         before = validated(ExperimentSpec, experiment.document)
         jobs = [job.id for job in store.extend_experiment(session, experiment, before, after)]
-        answer = _answer(session, experiment)
+        answer = once.answer(session, _answer(session, experiment), status.HTTP_202_ACCEPTED)
     background.add_task(doorbell.ring, database, settings, jobs)
     return answer
 

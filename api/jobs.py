@@ -21,6 +21,7 @@ from api.dependencies import (
     negotiate,
     posted,
 )
+from api.idempotency import OnceDep, OnceWithoutBodyDep
 from api.openapi import takes
 from api.pages import (
     Cursor,
@@ -74,8 +75,8 @@ Moment = Annotated[
 ]
 
 
-class JobQuery(BaseModel):
-    """Which jobs, and which page of them."""
+class JobFilterQuery(BaseModel):
+    """Which jobs."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -90,10 +91,6 @@ class JobQuery(BaseModel):
     ] = Field([], description="`name=value`; jobs that have any of these")
     created_after: Moment | None = None
     created_before: Moment | None = None
-    sort: Sort = "-created_at"
-    fields: FieldNames = None
-    limit: Limit = 50
-    cursor: Cursor = None
 
     def filter(self) -> JobFilter:
         """The same question, as the store asks it.
@@ -117,9 +114,19 @@ class JobQuery(BaseModel):
         )
 
 
+class JobQuery(JobFilterQuery):
+    """Which jobs, and which page of them."""
+
+    sort: Sort = "-created_at"
+    fields: FieldNames = None
+    limit: Limit = 50
+    cursor: Cursor = None
+
+
 @router.post(
     "",
     status_code=status.HTTP_202_ACCEPTED,
+    response_model=schemas.JobDetails | schemas.Price,
     openapi_extra=takes(JobSpec),
     responses={200: {"model": schemas.Price, "description": "A dry run's price"}},
 )
@@ -128,10 +135,11 @@ def create_job(
     caller: CallerDep,
     database: DatabaseDep,
     settings: SettingsDep,
+    once: OnceDep,
     response: Response,
     background: BackgroundTasks,
     dry_run: Annotated[bool, Query(description="Only check and price; store nothing")] = False,
-) -> schemas.JobDetails | schemas.Price:
+) -> Any:
     """Submit a training job; it is stored when this answers. `?dry_run=true` only checks and prices it."""
     price = check_budget(spec, settings)
     require(spec.dataset.name, settings)
@@ -139,12 +147,12 @@ def create_job(
         response.status_code = status.HTTP_200_OK
         with database.read() as session:
             return answers.price_answer(price, store.seconds_per_operation(session))
-    with database.write() as session:
+    with once.carried_out(), database.write() as session:
         (job,) = store.create_jobs(session, [NewJob(spec, caller.owner)])
-        answer = _answer(session, job)
+        body = _answer(session, job)
+        answer = once.answer(session, body, status.HTTP_202_ACCEPTED, {"Location": body.links.self})
     # After the answer: the row is safe already, and the broker may be slow or away.
     background.add_task(doorbell.ring, database, settings, [job.id])
-    response.headers["Location"] = answer.links.self
     return answer
 
 
@@ -371,6 +379,7 @@ def resume_job(
 @router.post(
     "/{job_id}/retry",
     status_code=status.HTTP_202_ACCEPTED,
+    response_model=schemas.JobDetails,
     responses={
         200: {"model": schemas.JobDetails, "description": "The retry that there is, and that has not ended"}
     },
@@ -379,21 +388,20 @@ def retry_job(
     job_id: JobId,
     database: DatabaseDep,
     settings: SettingsDep,
-    response: Response,
+    once: OnceWithoutBodyDep,
     background: BackgroundTasks,
-) -> schemas.JobDetails:
+) -> Response:
     """Train what a failed or cancelled job should have, as a new job; `Location` and body are that job's.
 
     409 if the job has not ended or has succeeded, or if its retry has ended: then retry that one.
     """
-    with database.write() as session:
+    with once.carried_out(), database.write() as session:
         retry, is_new = store.retry_job(session, job_id)
-        answer = _answer(session, retry)
+        body = _answer(session, retry)
+        code = status.HTTP_202_ACCEPTED if is_new else status.HTTP_200_OK
+        answer = once.answer(session, body, code, {"Location": body.links.self})
     if is_new:
         background.add_task(doorbell.ring, database, settings, [retry.id])
-    else:
-        response.status_code = status.HTTP_200_OK
-    response.headers["Location"] = answer.links.self
     return answer
 
 

@@ -167,6 +167,27 @@ class JobPage(Answer):
     next_cursor: str | None
 
 
+class JobList(Answer):
+    """The jobs of a batch, in the order in which they were given."""
+
+    items: list[Job]
+
+
+class Cancellation(Answer):
+    """What became of a job that was to be cancelled."""
+
+    id: str
+    state: JobState
+    outcome: str = Field(description="`cancelled`, or `asked` of its worker, which ends it within a chunk")
+
+
+class Cancellations(Answer):
+    """What became of the jobs that fitted, oldest first."""
+
+    items: list[Cancellation]
+    more: bool = Field(description="Whether more jobs fit; ask again")
+
+
 class Price(Answer):
     """What a job would cost; nothing was stored."""
 
@@ -178,6 +199,12 @@ class Price(Answer):
     estimated_seconds: float | None = Field(
         description="At the pace of the jobs finished here so far; null while there are none"
     )
+
+
+class BatchPrice(Answer):
+    """What the jobs of a batch would cost, in the order in which they were given; nothing was stored."""
+
+    items: list[Price]
 
 
 class Epoch(Answer):

@@ -67,6 +67,8 @@ class Settings(BaseSettings):
     )
     max_experiment_jobs: int = Field(1_000, ge=1, description="Most jobs that one experiment may create")
     max_body_bytes: int = Field(65_536, ge=1024, description="Largest request body that the API reads")
+    max_batch_jobs: int = Field(1_000, ge=1, description="Most jobs that one batch may submit")
+    max_batch_bytes: int = Field(4_194_304, ge=1024, description="Largest body of a batch that the API reads")
     max_streams: int = Field(
         500, ge=1, le=100_000, description="Most clients that one API process lets follow jobs at once"
     )

@@ -248,6 +248,12 @@ class JobSpec(_Part):
         return hashlib.sha256(canonical.encode()).hexdigest()
 
 
+class JobBatch(_Part):
+    """Jobs to submit together."""
+
+    jobs: Annotated[tuple[JobSpec, ...], Field(strict=False, min_length=1)]
+
+
 def _contradictions(spec: JobSpec) -> Iterator[tuple[str, str]]:
     """Pairs of (JSON pointer, what is wrong) for fields that are fine alone and not together."""
     yield from _too_few_examples(spec)

@@ -12,6 +12,7 @@ from models.errors import ServiceUnavailable
 from models.retention import useless_files
 from models.settings import Settings
 from models.store.growth import grow_experiments
+from models.store.idempotency import forget_old_keys
 from models.store.rescue import holders, rescue_abandoned, unheard_jobs
 from worker.forks import database_between_forks
 from worker.lease import worker_name
@@ -88,6 +89,8 @@ class Sweeper:
             added = grow_experiments(session)
         if added:
             log.info("%d job(s) were added to experiments that ask for closer answers", len(added))
+        with database.write() as session:
+            forget_old_keys(session)
         with database.read() as session:
             unheard = unheard_jobs(
                 session, older_than_seconds=self._settings.bell_seconds, limit=_BELLS_A_SWEEP

@@ -1,0 +1,130 @@
+"""Many jobs at once: submit them all or none, cancel all that fit a question."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Annotated, Any
+
+from fastapi import APIRouter, BackgroundTasks, Depends, Query, Response, status
+from pydantic import Field
+
+from api import answers, schemas
+from api.dependencies import BATCH, ArtifactsDep, CallerDep, DatabaseDep, SettingsDep, posted
+from api.idempotency import OnceDep
+from api.jobs import JobFilterQuery
+from api.openapi import takes
+from models import doorbell
+from models.datasets import require
+from models.errors import FieldError, InvalidSpec, OverBudget
+from models.pricing import check_budget
+from models.settings import Settings
+from models.spec import JobBatch, JobSpec
+from models.states import JobState
+from models.store import jobs as store
+from models.store.jobs import NewJob
+from models.store.lists import Order, find_jobs
+
+router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
+
+_GOING_ON = [state for state in JobState if not state.terminal]
+
+
+@router.post(
+    BATCH,
+    status_code=status.HTTP_202_ACCEPTED,
+    response_model=schemas.JobList | schemas.BatchPrice,
+    openapi_extra=takes(JobBatch),
+    responses={200: {"model": schemas.BatchPrice, "description": "A dry run's price"}},
+)
+def create_jobs(
+    batch: Annotated[JobBatch, Depends(posted(JobBatch))],
+    caller: CallerDep,
+    database: DatabaseDep,
+    settings: SettingsDep,
+    once: OnceDep,
+    response: Response,
+    background: BackgroundTasks,
+    dry_run: Annotated[bool, Query(description="Only check and price; store nothing")] = False,
+) -> Any:
+    """Submit jobs, all of them or none: one that cannot be had keeps the others from being stored."""
+    _check(batch, settings)
+    if dry_run:
+        response.status_code = status.HTTP_200_OK
+        with database.read() as session:
+            pace = store.seconds_per_operation(session)
+        prices = [check_budget(spec, settings) for spec in batch.jobs]
+        return schemas.BatchPrice(items=[answers.price_answer(price, pace) for price in prices])
+    with once.carried_out(), database.write() as session:
+        jobs = store.create_jobs(session, [NewJob(spec, caller.owner) for spec in batch.jobs])
+        places = store.queue_positions(session, jobs)
+        body = schemas.JobList(items=[answers.job_answer(job, places.get(job.id)) for job in jobs])
+        answer = once.answer(session, body, status.HTTP_202_ACCEPTED)
+    background.add_task(doorbell.ring, database, settings, [job.id for job in jobs])
+    return answer
+
+
+def _check(batch: JobBatch, settings: Settings) -> None:
+    if len(batch.jobs) > settings.max_batch_jobs:
+        detail = f"{len(batch.jobs):,} jobs; this installation takes {settings.max_batch_jobs:,} at once"
+        raise OverBudget([FieldError("/jobs", detail)])
+    checks: list[Callable[[JobSpec], object]] = [
+        lambda spec: check_budget(spec, settings),
+        lambda spec: require(spec.dataset.name, settings),
+    ]
+    for check in checks:
+        _check_each(batch, check)
+
+
+def _check_each(batch: JobBatch, check: Callable[[JobSpec], object]) -> None:
+    """Run `check` on each job; its faults point into the batch.
+
+    Raises:
+        InvalidSpec: of the kind of the first that was found.
+    """
+    found: list[tuple[type[InvalidSpec], FieldError]] = []
+    for number, spec in enumerate(batch.jobs):
+        try:
+            check(spec)
+        except InvalidSpec as error:
+            found += [
+                (type(error), FieldError(f"/jobs/{number}{fault.pointer}", fault.detail))
+                for fault in error.errors
+            ]
+    if found:
+        raise found[0][0]([fault for _, fault in found])
+
+
+class CancelQuery(JobFilterQuery):
+    """Which jobs to cancel."""
+
+    limit: Annotated[int, Field(ge=1, le=200, description="Most jobs to cancel in one request")] = 200
+
+
+@router.post(":cancel")
+def cancel_jobs(
+    query: Annotated[CancelQuery, Query()], database: DatabaseDep, artifacts: ArtifactsDep
+) -> schemas.Cancellations:
+    """Cancel the jobs that fit and have not ended, oldest first, each as `POST /v1/jobs/{id}/cancel` would.
+
+    At least one filter must be given. Ask again while `more` is true.
+    """
+    if not query.model_fields_set - {"limit"}:
+        raise InvalidSpec([FieldError("", "say which jobs: give at least one filter, such as ?label=a=b")])
+    going_on = [state for state in query.state or _GOING_ON if not state.terminal]
+    if not going_on:
+        return schemas.Cancellations(items=[], more=False)
+    wanted = replace(query.filter(), states=going_on)
+    with database.write() as session:
+        found = find_jobs(session, wanted, after=None, limit=query.limit + 1, order=Order(descending=False))
+        asked = [store.cancel_job(session, job.id) for job in found[: query.limit]]
+        items = [
+            schemas.Cancellation(
+                id=job.id,
+                state=JobState(job.state),
+                outcome="cancelled" if job.state == JobState.CANCELLED else "asked",
+            )
+            for job in asked
+        ]
+    for item in items:
+        if item.outcome == "cancelled":
+            artifacts.forget_checkpoints(item.id)
+    return schemas.Cancellations(items=items, more=len(found) > query.limit)

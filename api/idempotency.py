@@ -1,0 +1,155 @@
+"""`Idempotency-Key` on every POST that creates: sent again, a request is answered as it was the first time.
+
+After draft-ietf-httpapi-idempotency-key-header. Errors are not remembered: what was refused changed nothing,
+and may be sent again with the same key.
+"""
+
+import hashlib
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from http import HTTPStatus
+from typing import Annotated
+
+from fastapi import Depends, FastAPI, Header, Request, Response
+from pydantic import BaseModel
+from sqlalchemy.orm import Session
+
+from api.dependencies import BodyDep, CallerDep, DatabaseDep
+from api.problems import Problem
+from models.database import Database
+from models.errors import FieldError, InvalidSpec, ServiceUnavailable
+from models.store.idempotency import Held, KeyReused, Remembered, UnderWay, begin, release, remember
+
+_KEY = re.compile(r'"?([\x21\x23-\x7e]{1,255})"?')
+
+Key = Annotated[
+    str | None,
+    Header(
+        alias="Idempotency-Key",
+        description="1 to 255 visible characters of your choice, such as a UUID. Sent again within 24 hours "
+        "with the same content, the request is answered as the first time, and changes nothing",
+    ),
+]
+
+
+class Replayed(Exception):
+    """The request has been answered before; `answer` is that answer."""
+
+    def __init__(self, answer: Remembered) -> None:
+        super().__init__()
+        self.answer = answer
+
+
+class Once:
+    """A request that may come again; without a key it holds nothing and remembers nothing."""
+
+    def __init__(self, database: Database, owner: str, key: str | None, fingerprint: str) -> None:
+        self._database, self._owner, self._key, self._fingerprint = database, owner, key, fingerprint
+        self._held: Held | None = None
+        self._remembered = False
+
+    @contextmanager
+    def carried_out(self) -> Iterator[None]:
+        """The block carries the request out; what it changes and its `answer` are one transaction.
+
+        Raises:
+            Replayed: it was carried out before.
+            Problem: the key belongs to another request, or the first one is under way.
+        """
+        if self._key is None:
+            yield
+            return
+        self._held = _begin(self._database, self._owner, self._key, self._fingerprint)
+        try:
+            yield
+        except BaseException:
+            self._release(self._held)
+            raise
+        if not self._remembered:
+            self._release(self._held)
+
+    def answer(
+        self, session: Session, body: BaseModel, status: int, headers: Mapping[str, str] | None = None
+    ) -> Response:
+        """The answer to this request, kept in the transaction of what it has made.
+
+        Raises:
+            UnderWay: it took so long that another request has taken its key over; nothing may be committed.
+        """
+        content, headers = body.model_dump_json().encode(), dict(headers or {})
+        if self._held is not None:
+            remember(session, self._held, Remembered(status, headers, content))
+            self._remembered = True
+        return Response(content, status, headers, media_type="application/json")
+
+    def _release(self, held: Held) -> None:
+        # Where the commit came through, and only its acknowledgement did not, the answer is there and stays.
+        with suppress(ServiceUnavailable), self._database.write() as session:
+            release(session, held)
+
+
+async def _once_with_body(
+    request: Request, body: BodyDep, caller: CallerDep, database: DatabaseDep, key: Key = None
+) -> Once:
+    return Once(database, caller.owner, _checked(key), _fingerprint(request, body))
+
+
+async def _once_without_body(
+    request: Request, caller: CallerDep, database: DatabaseDep, key: Key = None
+) -> Once:
+    return Once(database, caller.owner, _checked(key), _fingerprint(request, b""))
+
+
+OnceDep = Annotated[Once, Depends(_once_with_body)]
+OnceWithoutBodyDep = Annotated[Once, Depends(_once_without_body)]
+
+
+def _checked(key: str | None) -> str | None:
+    if key is None:
+        return None
+    found = _KEY.fullmatch(key)
+    if found is None:
+        detail = "1 to 255 visible characters, such as a UUID"
+        raise InvalidSpec([FieldError("header Idempotency-Key", detail)])
+    return found[1]
+
+
+def _fingerprint(request: Request, body: bytes) -> str:
+    asked = f"{request.method} {request.url.path}?{request.url.query}\n".encode()
+    return hashlib.sha256(asked + body).hexdigest()
+
+
+def _begin(database: Database, owner: str, key: str, fingerprint: str) -> Held:
+    try:
+        with database.write() as session:
+            found = begin(session, owner, key, fingerprint)
+    except KeyReused:
+        raise Problem(
+            HTTPStatus.UNPROCESSABLE_ENTITY,
+            "idempotency_key_reused",
+            "The idempotency key belongs to another request",
+            f"The key {key} was sent before with another body, path or query; take a new key.",
+        ) from None
+    except UnderWay as error:
+        raise Problem(
+            HTTPStatus.CONFLICT,
+            error.code,
+            "The first request with this idempotency key is under way",
+            error.message,
+            headers={"Retry-After": "1"},
+        ) from None
+    if isinstance(found, Remembered):
+        raise Replayed(found)
+    return found
+
+
+def install(app: FastAPI) -> None:
+    """Answer what was answered before."""
+    app.add_exception_handler(Replayed, _replay)
+
+
+def _replay(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, Replayed)  # noqa: S101 (Starlette's type of a handler is wider than its calls)
+    headers = {**error.answer.headers, "Idempotent-Replayed": "true"}
+    return Response(error.answer.body, error.answer.status, headers, media_type="application/json")
