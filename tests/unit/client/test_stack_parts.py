@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from client.address import check_port, free_port, loopback_only, url_of
+from client.address import check_port, free_port, url_of
 from client.broker import find_redis_server, redis_command, usable_socket, wait_for_redis
 from client.errors import StackError
 from client.home import forget, held
 from client.process import Child
+from models.addresses import loopback_only
 
 
 @pytest.mark.parametrize(
