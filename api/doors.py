@@ -15,8 +15,8 @@ from http import HTTPStatus
 from urllib.parse import urlsplit
 
 from limits import RateLimitItemPerMinute
-from limits.storage import MemoryStorage
-from limits.strategies import FixedWindowRateLimiter
+from limits.aio.storage import MemoryStorage
+from limits.aio.strategies import FixedWindowRateLimiter
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers
 from starlette.requests import Request
@@ -83,7 +83,7 @@ class Door:
                 await self.app(scope, receive, send)
                 return
             caller, use_is_news = await self._keys.caller_of(scope)
-            rate = self._rates.count(caller, scope["method"])
+            rate = await self._rates.count(caller, scope["method"])
         except (Problem, RegbenchError) as error:
             await problems.answer_error(Request(scope), error)(scope, receive, send)
             return
@@ -234,7 +234,7 @@ class _Rates:
         self._reads = _limit(settings.max_reads_per_minute)
         self._writes = _limit(settings.max_writes_per_minute)
 
-    def count(self, caller: Caller, method: str) -> RawHeaders:
+    async def count(self, caller: Caller, method: str) -> RawHeaders:
         """Count one request; returns the headers that say what is left.
 
         Their form is that of draft-ietf-httpapi-ratelimit-headers.
@@ -245,8 +245,8 @@ class _Rates:
         name, limit = ("reads", self._reads) if method in _READS else ("writes", self._writes)
         if limit is None:
             return []
-        allowed = self._limiter.hit(limit, name, str(caller.key_id))
-        left = self._limiter.get_window_stats(limit, name, str(caller.key_id))
+        allowed = await self._limiter.hit(limit, name, str(caller.key_id))
+        left = await self._limiter.get_window_stats(limit, name, str(caller.key_id))
         seconds = max(1, math.ceil(left.reset_time - time.time()))
         headers = {
             "RateLimit-Policy": f'"{name}";q={limit.amount};w={limit.get_expiry()}',
