@@ -11,10 +11,10 @@ import argparse
 import re
 import sys
 
-from sqlalchemy.exc import OperationalError, ProgrammingError
+from sqlalchemy.exc import ProgrammingError
 
 from models.database import Database
-from models.errors import RegbenchError
+from models.errors import RegbenchError, ServiceUnavailable
 from models.scopes import Scope
 from models.settings import get_settings
 from models.store import audit, keys
@@ -33,10 +33,11 @@ def main() -> None:
         sys.stdout.write(
             {"create": _create, "list": _list, "revoke": _revoke}[arguments.verb](database, arguments)
         )
+    except (ServiceUnavailable, ProgrammingError):
+        # SQLite and PostgreSQL call a missing table these.
+        sys.exit("The database cannot be reached, or is not of the newest form; run: python -m migrations")
     except RegbenchError as error:
         sys.exit(error.message)
-    except (OperationalError, ProgrammingError):
-        sys.exit("The database has no table of keys yet; run: python -m migrations")
     finally:
         database.close()
 
