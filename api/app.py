@@ -9,19 +9,23 @@ from fastapi import FastAPI
 from api import (
     batches,
     catalogue,
+    documentation,
     experiments,
     health,
     idempotency,
     jobs,
+    keys,
     metrics,
     openapi,
     problems,
     schemas,
 )
+from api.doors import Door
 from api.reports import routes as reports
 from api.watching import Watcher
 from models.database import Database
 from models.settings import Settings, get_settings
+from models.store.quotas import Quotas
 
 DESCRIPTION = """\
 Trains regularized and unregularized MNIST models and says, with evidence, which regularization helps.
@@ -41,16 +45,20 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         lifespan=_lifespan,
         responses=openapi.PROBLEM_RESPONSES,
         redirect_slashes=False,
+        docs_url=None,
+        redoc_url=None,
     )
     app.state.settings = settings
-    app.state.database = Database(settings)
+    app.state.database = Database(settings, quotas=Quotas.of(settings))
     app.state.watcher = Watcher(
         app.state.database, seconds=settings.stream_seconds, most=settings.max_streams
     )
+    # What is added later stands before: an answer of the door's, too, gets the envelope of every answer.
+    app.add_middleware(Door, settings=settings, database=app.state.database)
     problems.install(app)
     openapi.install(app)
     idempotency.install(app)
-    for part in (batches, jobs, experiments, reports, catalogue, health, metrics):
+    for part in (batches, jobs, experiments, reports, catalogue, keys, health, metrics, documentation):
         app.include_router(part.router)
     app.add_api_route("/", _index, methods=["GET"], tags=["health"], summary="Where to go from here")
     return app

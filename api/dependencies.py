@@ -17,7 +17,6 @@ from models.database import Database
 from models.errors import FieldError, InvalidSpec, NotFound
 from models.settings import Settings
 from models.spec import faults_of
-from models.tables import LOCAL_OWNER
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -41,11 +40,14 @@ class Caller:
     owner: str
     """Of what it creates."""
     sees_all: bool
-    """Whether it sees everybody's rows, not only its own."""
+    """Whether it sees everybody's rows, not only its own, and may do what admins do."""
+    key_id: str | None = None
+    """The API key that it showed; None where none is needed."""
 
 
-def _caller() -> Caller:
-    return Caller(owner=LOCAL_OWNER, sees_all=True)
+async def _caller(request: Request) -> Caller:
+    caller: Caller = request.state.caller  # by api/doors.py
+    return caller
 
 
 CallerDep = Annotated[Caller, Depends(_caller)]
@@ -72,14 +74,19 @@ def _artifacts(settings: SettingsDep) -> ArtifactStore:
 
 
 def _job_id(job_id: str) -> str:
-    return _known_form("job", job_id)
+    return known_form("job", job_id)
 
 
 def _experiment_id(experiment_id: str) -> str:
-    return _known_form("experiment", experiment_id)
+    return known_form("experiment", experiment_id)
 
 
-def _known_form(kind: str, given: str) -> str:
+def known_form(kind: str, given: str) -> str:
+    """`given`, if it can be an id.
+
+    Raises:
+        NotFound: it cannot.
+    """
     # What cannot be an id never reaches the database: PostgreSQL refuses some strings altogether.
     if not _ID.fullmatch(given):
         raise NotFound(f"There is no {kind} of that id.")

@@ -22,6 +22,7 @@ from api.dependencies import (
     posted,
 )
 from api.idempotency import OnceDep, OnceWithoutBodyDep
+from api.keys import note
 from api.openapi import takes
 from api.pages import (
     Cursor,
@@ -406,10 +407,13 @@ def retry_job(
 
 
 @router.delete("/{job_id}", status_code=status.HTTP_204_NO_CONTENT)
-def delete_job(job_id: JobId, database: DatabaseDep, artifacts: ArtifactsDep) -> None:
+def delete_job(
+    job_id: JobId, caller: CallerDep, database: DatabaseDep, artifacts: ArtifactsDep, request: Request
+) -> None:
     """Remove an ended job with its history, model and predictions; 409 while it has not ended."""
     with database.write() as session:
         store.delete_job(session, job_id)
+        note(session, "job_deleted", job_id, caller, request)
     # After the commit: a file without a row is litter, a row without its file is a lie. All files, not only
     # those that the row names: a worker that died may have left others, which nobody would find again.
     artifacts.forget(job_id)

@@ -49,6 +49,9 @@ def install(app: FastAPI) -> None:
         document = generate()
         if fresh:
             document["components"]["schemas"] |= _components()
+            document["components"]["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
+            # Or none, where none is needed.
+            document["security"] = [{"key": []}, {}]
         return document
 
     # FastAPI's documented way to extend the document.
@@ -56,7 +59,9 @@ def install(app: FastAPI) -> None:
 
 
 def _components() -> dict[str, Any]:
-    models: list[type[BaseModel]] = [JobSpec, ExperimentSpec, Extension, ProblemDocument]
+    from api.keys import NewKey  # noqa: PLC0415 (which needs `takes`)
+
+    models: list[type[BaseModel]] = [JobSpec, ExperimentSpec, Extension, NewKey, ProblemDocument]
     _, definitions = models_json_schema([(model, "validation") for model in models], ref_template=_COMPONENT)
     found: dict[str, Any] = definitions["$defs"]
     return found

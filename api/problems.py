@@ -28,6 +28,7 @@ from models.errors import (
     InvalidSpec,
     NotFound,
     OverBudget,
+    OverQuota,
     RegbenchError,
     ServiceUnavailable,
 )
@@ -37,6 +38,18 @@ log = logging.getLogger(__name__)
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_SECONDS = 5
 _MAX_ERRORS = 50
+_CLOSED = [
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+]
+"""On every answer: no page of another site may embed it, frame it, or learn where it was read."""
+_CAREFUL = {
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    # Kept by its owner's own program only, which asks again (with its ETag) before it uses it.
+    "Cache-Control": "private, no-cache",
+}
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
@@ -76,6 +89,7 @@ KINDS: dict[type[RegbenchError], Kind] = {
     DatasetUnavailable: Kind(HTTPStatus.UNPROCESSABLE_ENTITY, "The dataset is not available"),
     OverBudget: Kind(HTTPStatus.UNPROCESSABLE_ENTITY, "Over this installation's budget"),
     InvalidSpec: Kind(HTTPStatus.UNPROCESSABLE_ENTITY, "The request cannot be carried out as specified"),
+    OverQuota: Kind(HTTPStatus.TOO_MANY_REQUESTS, "Over the owner's quota"),
     ServiceUnavailable: Kind(HTTPStatus.SERVICE_UNAVAILABLE, "Not available at the moment"),
     RegbenchError: Kind(HTTPStatus.INTERNAL_SERVER_ERROR, "Internal error"),
 }
@@ -142,6 +156,11 @@ def answer(request: Request, problem: Problem) -> JSONResponse:
     )
 
 
+def answer_error(request: Request, error: Problem | RegbenchError) -> JSONResponse:
+    """The problem document of an error that was caught before any route."""
+    return _on_problem(request, error) if isinstance(error, Problem) else _on_domain_error(request, error)
+
+
 def _on_problem(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, Problem)  # noqa: S101 (Starlette's type of a handler is wider than its calls)
     return answer(request, error)
@@ -153,9 +172,15 @@ def _on_domain_error(request: Request, error: Exception) -> JSONResponse:
     if kind.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         log.warning("request %s: %s", request.state.request_id, error, exc_info=error.__cause__)
     faults = error.errors if isinstance(error, InvalidSpec) else []
-    retry = {"Retry-After": str(RETRY_AFTER_SECONDS)} if isinstance(error, ServiceUnavailable) else {}
+    retry = _retry_after(error)
     detail = _summary(faults) if faults else error.message
     return answer(request, Problem(kind.status, error.code, kind.title, detail, errors=faults, headers=retry))
+
+
+def _retry_after(error: RegbenchError) -> dict[str, str]:
+    if isinstance(error, OverQuota):
+        return {"Retry-After": str(error.retry_after)}
+    return {"Retry-After": str(RETRY_AFTER_SECONDS)} if isinstance(error, ServiceUnavailable) else {}
 
 
 def _on_bad_parameters(request: Request, error: Exception) -> JSONResponse:
@@ -242,7 +267,10 @@ class RequestEnvelope:
                 started = True
                 headers = MutableHeaders(scope=message)
                 headers["X-Request-Id"] = request_id
-                headers["X-Content-Type-Options"] = "nosniff"
+                # What a route says of itself goes before.
+                headers.raw.extend(_CLOSED)
+                for name, value in _CAREFUL.items():
+                    headers.setdefault(name, value)
             await send(message)
 
         try:

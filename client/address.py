@@ -3,7 +3,6 @@
 import errno
 import socket
 from contextlib import ExitStack
-from ipaddress import ip_address
 
 from client.errors import StackError
 
@@ -14,14 +13,6 @@ def url_of(host: str, port: int) -> str:
     """Where this machine reaches an API that listens there."""
     reachable = _ANY.get(host, host)
     return f"http://[{reachable}]:{port}" if ":" in reachable else f"http://{reachable}:{port}"
-
-
-def loopback_only(host: str) -> bool:
-    """Whether only this machine can reach an API that listens there."""
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def free_port(host: str = "127.0.0.1") -> int:

@@ -19,15 +19,17 @@ from pydantic import ValidationError
 from rich.console import Console
 from typer.core import TyperGroup
 
-from client.address import free_port, loopback_only
+from client.address import free_port
 from client.client import DEFAULT_URL, Regbench, ReportFormat
 from client.demo import run_demo
-from client.errors import ClientError, ProblemError, StackError, Unreachable
+from client.errors import ClientError, ProblemError, Unreachable
 from client.following import follow
 from client.progress import display_on
 from client.resources import Job
-from client.stack import prune_files, running_stack
+from client.stack import keys_required, manage_keys, prune_files, running_stack
+from models.addresses import loopback_only
 from models.experiments import Document
+from models.scopes import Scope
 from models.settings import Settings
 from models.spec import DatasetName
 from models.states import JobState
@@ -70,6 +72,10 @@ def _in_words(error: Exception) -> tuple[str, str]:
     """What went wrong, and what to do about it."""
     if isinstance(error, ClientError):
         return error.message, error.hint
+    if isinstance(error, ValidationError) and error.title == Settings.__name__:
+        fault = error.errors()[0]
+        name = f"REGBENCH_{'_'.join(str(part) for part in fault['loc']).upper()}"
+        return f"{name} is not right: {fault['msg']}.", ""
     if isinstance(error, OSError):
         return f"{error.filename or 'the system says'}: {error.strerror or error}.", ""
     if os.environ.get("REGBENCH_DEBUG"):
@@ -100,20 +106,28 @@ app = typer.Typer(
     epilog="Exit codes: 0 succeeded, 1 failed, 2 cancelled, 4 refused, 130 interrupted.",
 )
 
+keys = typer.Typer(
+    no_args_is_help=True, help="Make, list and revoke the API keys of this machine's installation."
+)
+app.add_typer(keys, name="keys")
+
 Url = Annotated[str, typer.Option(envvar="REGBENCH_URL", help="Address of the service.")]
 
 
 @app.command()
 def up(
     host: Annotated[
-        str, typer.Option(help="Address to listen on; others than loopback are open to all.")
+        str,
+        typer.Option(help="Address to listen on; on others than loopback every request needs an API key."),
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0: any free one.")] = 8000,
 ) -> None:
     """Serve the API and train jobs, until Ctrl-C."""
-    settings = _settings()
-    if not loopback_only(host):
-        say(f"Warning: there are no API keys yet, so whoever can reach {host} can use this service.")
+    settings = Settings()
+    if keys_required(settings, host) == "true":
+        say("Requests need an API key; make one with: regbench keys create NAME")
+    elif not loopback_only(host):
+        say(f"Warning: API keys are turned off, so whoever can reach {host} can use this service.")
     started = time.monotonic()
     try:
         with _stopped_by_signals(), running_stack(settings, host, port or free_port(host), say=say) as stack:
@@ -137,7 +151,7 @@ def demo(
     ] = None,
 ) -> None:
     """Train the dropout comparison on a stack of its own and print the report."""
-    settings = _settings()
+    settings = Settings()
     started = time.monotonic()
     with _stopped_by_signals():
         report = run_demo(settings, _stderr(), say, dataset=dataset, epochs=epochs)
@@ -160,10 +174,42 @@ def prune(
     dry_run: Annotated[bool, typer.Option(help="Only say what would be removed.")] = False,
 ) -> None:
     """Clear up this machine's installation: checkpoints of ended jobs, and models past an age."""
-    settings = _settings()
+    settings = Settings()
     options = ["--dry-run"] if dry_run else []
     options += [] if days is None else ["--days", str(days)]
     _write(prune_files(settings, options).encode())
+
+
+@keys.command("create")
+def create_key(
+    name: Annotated[str, typer.Argument(help="For people to know the key by.")],
+    owner: Annotated[str | None, typer.Option(help="Whose jobs it opens; default: local.")] = None,
+    scope: Annotated[
+        Scope, typer.Option(help="read: look; write: also change; admin: also see everybody's, and keys.")
+    ] = Scope.WRITE,
+    expires_days: Annotated[
+        float | None, typer.Option(min=0, max=36_500, help="Days until it expires; default: never.")
+    ] = None,
+) -> None:
+    """Make a key and print it, this once."""
+    options = ["--scope", str(scope)]
+    options += [] if owner is None else [f"--owner={owner}"]
+    options += [] if expires_days is None else ["--expires-days", str(expires_days)]
+    key, _, about = manage_keys(Settings(), ["create", *options, "--", name]).partition("\n")
+    typer.echo(key)
+    say(about.strip())
+
+
+@keys.command("list")
+def list_keys() -> None:
+    """Show all keys: id, first letters, scope, owner, whether it is open, last use, name."""
+    _write(manage_keys(Settings(), ["list"]).encode())
+
+
+@keys.command("revoke")
+def revoke_key(key_id: Annotated[str, typer.Argument(metavar="ID", help="As `list` shows it.")]) -> None:
+    """Close a key for good."""
+    say(manage_keys(Settings(), ["revoke", "--", key_id]).strip())
 
 
 @app.command()
@@ -274,15 +320,6 @@ def report(
     else:
         output.write_bytes(content)
         say(f"Written: {output}")
-
-
-def _settings() -> Settings:
-    try:
-        return Settings()
-    except ValidationError as error:
-        fault = error.errors()[0]
-        name = f"REGBENCH_{'_'.join(str(part) for part in fault['loc']).upper()}"
-        raise StackError(f"{name} is not right: {fault['msg']}.") from None
 
 
 def _document(file: str) -> Document:

@@ -7,14 +7,18 @@ from typing import Any, Generic, Literal, Self, TypeVar
 import httpx
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from client.address import loopback_only
 from client.errors import ProblemError, Unreachable
 from client.resources import Dataset, Epoch, Experiment, Job, Readiness
+from models.addresses import loopback_only
 from models.errors import FieldError
 from models.experiments import Document, ExperimentSpec
+from models.settings import get_settings
 from models.spec import JobSpec
 from models.states import JobState
 
+_ABOUT_KEYS = {
+    401: "Put a key into REGBENCH_API_KEY; `regbench keys create NAME`, where the service runs, makes one."
+}
 DEFAULT_URL = "http://127.0.0.1:8000"
 ReportFormat = Literal["md", "html", "json", "csv"]
 
@@ -32,19 +36,27 @@ class Regbench:
         self,
         base_url: str = DEFAULT_URL,
         *,
+        api_key: str | None = None,
         timeout: float = 30.0,
         transport: httpx.BaseTransport | None = None,
     ) -> None:
-        """`timeout` in seconds, for each request; `transport` replaces the network, for tests."""
+        """`api_key` None: what REGBENCH_API_KEY says; empty: none.
+
+        `timeout` in seconds, for each request; `transport` replaces the network, for tests.
+        """
         self.base_url = base_url.rstrip("/")
+        key = get_settings().api_key if api_key is None else api_key
         try:
             self._http = httpx.Client(
                 base_url=self.base_url,
                 timeout=timeout,
                 transport=transport,
+                headers={"Authorization": f"Bearer {key.strip()}"} if key else {},
                 # A proxy that the environment names cannot reach this machine's own loopback.
                 trust_env=not loopback_only(httpx.URL(self.base_url).host),
             )
+        except UnicodeEncodeError:
+            raise Unreachable("The API key is not one: a key has letters, digits, - and _ only.") from None
         except httpx.InvalidURL as error:
             raise Unreachable(f"{base_url} is not an address: {error}.") from None
 
@@ -208,7 +220,9 @@ def _problem(answer: httpx.Response) -> ProblemError:
     return ProblemError(
         status=answer.status_code,
         title=str(document.get("title") or f"HTTP {answer.status_code} {answer.reason_phrase}"),
-        detail=str(document.get("detail") or ""),
+        detail=" ".join(
+            filter(None, (str(document.get("detail") or ""), _ABOUT_KEYS.get(answer.status_code)))
+        ),
         errors=[
             FieldError(
                 str(error.get("pointer") or error.get("parameter") or ""), str(error.get("detail", ""))

@@ -19,10 +19,12 @@ from client.client import Regbench
 from client.errors import StackError, Unreachable
 from client.home import forget, held
 from client.process import Child
+from models.addresses import loopback_only
 from models.settings import Settings
 
 MIGRATION = ("-m", "migrations")
 RETENTION = ("-m", "models.retention")
+KEYS = ("-m", "models.keys")
 # Gossip and mingling are for fleets that talk among themselves; mingling costs a second at every start.
 WORKER = (
     *("-m", "celery", "-A", "worker.app:app", "worker"),
@@ -30,7 +32,7 @@ WORKER = (
 )
 API = (
     *("-m", "uvicorn", "api.app:create_app", "--factory"),
-    *("--no-access-log", "--timeout-graceful-shutdown", "5"),
+    *("--no-access-log", "--no-server-header", "--timeout-graceful-shutdown", "5"),
 )
 
 MIGRATION_SECONDS = 120.0
@@ -120,7 +122,7 @@ def running_stack(
         check_port(host, port)
         if throwaway:
             forget(home)
-        start = _Starter(settings, running)
+        start = _Starter(settings, running, "false" if throwaway else keys_required(settings, host))
         stack = Stack(url_of(host, port))
         if not settings.broker_url:
             stack.add(start.redis(settings))
@@ -138,14 +140,39 @@ def running_stack(
             say("Stopping what was started ...")
 
 
+def keys_required(settings: Settings, host: str) -> str:
+    """`true` or `false`: whether an API that listens on `host` asks for keys.
+
+    Only the stack knows where its API will listen, so it is the stack that says what `auto` means.
+    """
+    if settings.api_keys_required != "auto":
+        return settings.api_keys_required
+    return "false" if loopback_only(host) else "true"
+
+
 def prune_files(settings: Settings, options: Sequence[str]) -> str:
     """Run the clearing up of models/retention.py; returns what it says.
 
     Raises:
         StackError: it could not be done.
     """
+    return _run(settings, [*RETENTION, *options], "Nothing was removed")
+
+
+def manage_keys(settings: Settings, arguments: Sequence[str]) -> str:
+    """Run models/keys.py, on a database of the newest form; returns what it says.
+
+    Raises:
+        StackError: it could not be done.
+    """
+    settings.home.mkdir(parents=True, exist_ok=True)
+    _run(settings, MIGRATION, "The database could not be brought to its newest form")
+    return _run(settings, [*KEYS, *arguments], "Nothing was changed")
+
+
+def _run(settings: Settings, command: Sequence[str], failure: str) -> str:
     done = subprocess.run(  # noqa: S603 (our own command, no shell)
-        [sys.executable, *RETENTION, *options],
+        [sys.executable, *command],
         env=_environment(settings),
         capture_output=True,
         text=True,
@@ -153,7 +180,7 @@ def prune_files(settings: Settings, options: Sequence[str]) -> str:
     )
     if done.returncode:
         reason = done.stderr.strip().splitlines()
-        raise StackError(reason[-1] if reason else f"Nothing was removed: exit code {done.returncode}.")
+        raise StackError(reason[-1] if reason else f"{failure}: exit code {done.returncode}.")
     return done.stdout
 
 
@@ -172,12 +199,12 @@ def _environment(settings: Settings) -> dict[str, str]:
 class _Starter:
     """Starts parts with one environment, and puts their ends on one pile: the last started ends first."""
 
-    def __init__(self, settings: Settings, running: ExitStack) -> None:
+    def __init__(self, settings: Settings, running: ExitStack, keys_required: str) -> None:
         self._home = settings.home.absolute()
         self._logs = self._home / "logs"
         self._logs.mkdir(exist_ok=True)
         self._running = running
-        self._environment = _environment(settings)
+        self._environment = _environment(settings) | {"REGBENCH_API_KEYS_REQUIRED": keys_required}
 
     def redis(self, settings: Settings) -> Child:
         """The embedded Redis, whose address the parts started after it get."""

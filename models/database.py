@@ -157,13 +157,19 @@ def _show_own_rows(query: ORMExecuteState) -> None:
 class Database:
     """Sessions over one engine. A unit of work commits as a whole, or not at all."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, *, quotas: Any = None) -> None:
+        """`quotas` (models/store/quotas.py) bind what its sessions store; None: nothing does."""
         self.engine = make_engine(settings)
+        self._quotas = quotas
         self._owner: str | None = None
         self._writing = sessionmaker(self.engine, expire_on_commit=False)
         self._reading = sessionmaker(self.engine.execution_options(read_only=True), expire_on_commit=False)
         for sessions in (self._writing, self._reading):
             event.listen(sessions, "do_orm_execute", _show_own_rows)
+
+    @property
+    def _info(self) -> dict[str, Any]:
+        return {"owner": self._owner, "quotas": self._quotas}
 
     def of(self, owner: str | None) -> "Database":
         """The same database, whose sessions see only `owner`'s jobs, experiments and webhooks; None: all."""
@@ -178,7 +184,7 @@ class Database:
         Raises:
             ServiceUnavailable: the database cannot be reached.
         """
-        with _translated(), self._writing(info={"owner": self._owner}) as session, session.begin():
+        with _translated(), self._writing(info=self._info) as session, session.begin():
             yield session
 
     @contextmanager
@@ -188,7 +194,7 @@ class Database:
         Raises:
             ServiceUnavailable: the database cannot be reached.
         """
-        with _translated(), self._reading(info={"owner": self._owner}) as session, session.begin():
+        with _translated(), self._reading(info=self._info) as session, session.begin():
             yield session
 
     def close(self) -> None:

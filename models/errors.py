@@ -6,6 +6,7 @@ RegbenchError
 ├── InvalidSpec              a specification that cannot be carried out; names the field
 │   ├── DatasetUnavailable   the dataset cannot be had on this machine
 │   └── OverBudget           the job would cost more than this installation allows
+├── OverQuota                the owner has as much waiting, or has asked for as much today, as it may
 ├── ServiceUnavailable       the database cannot be reached
 ├── TrainingFailed           training ended without a usable model
 └── LeaseLost                another worker holds the job; what this one knows is void
@@ -64,6 +65,17 @@ class OverBudget(InvalidSpec):
     """The job would cost more than this installation allows."""
 
     code = "over_budget"
+
+
+class OverQuota(RegbenchError):
+    """The owner has as much waiting, or has asked for as much today, as it may; later it may again."""
+
+    code = "over_quota"
+
+    def __init__(self, message: str, *, retry_after: int) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+        """Seconds after which there may be room."""
 
 
 class ServiceUnavailable(RegbenchError):

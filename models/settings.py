@@ -2,6 +2,7 @@
 
 from functools import lru_cache
 from pathlib import Path
+from typing import Literal
 from urllib.parse import quote
 
 from pydantic import Field
@@ -74,6 +75,31 @@ class Settings(BaseSettings):
     )
     stream_seconds: float = Field(
         0.5, gt=0, le=60, description="Seconds between an API process's looks at the jobs that clients follow"
+    )
+    api_keys_required: Literal["auto", "true", "false"] = Field(
+        "auto",
+        description="Whether requests need an API key; auto: yes, unless `regbench up` serves loopback only",
+    )
+    allowed_hosts: str = Field(
+        "",
+        description="Where keys are not required: names, apart by commas, by which the service may be asked "
+        "besides loopback ones; `*`: any",
+    )
+    api_key: str = Field("", repr=False, description="Key that the `regbench` command and client send")
+    max_reads_per_minute: int = Field(
+        6_000, ge=0, description="Reads that one key may make a minute, in each API process; 0: any number"
+    )
+    max_writes_per_minute: int = Field(
+        600, ge=0, description="Writes that one key may make a minute, in each API process; 0: any number"
+    )
+    max_queued_jobs: int = Field(0, ge=0, description="Most jobs of one owner that may wait; 0: any number")
+    max_running_jobs: int = Field(
+        0, ge=0, description="Jobs of one owner above which its next one waits, others pass; 0: any number"
+    )
+    max_flops_per_day: float = Field(
+        0.0,
+        ge=0,
+        description="Most floating-point operations that one owner may ask for in 24 hours; 0: any number",
     )
 
     @property

@@ -54,6 +54,9 @@ def _no_settings_of_the_developer() -> Iterator[None]:
         for name in [name for name in os.environ if name.startswith("REGBENCH_")]:
             if name not in KEPT_VARIABLES:
                 patch.delenv(name)
+        # Keys have tests of their own.
+        patch.setenv("REGBENCH_API_KEYS_REQUIRED", "false")
+        patch.setenv("REGBENCH_ALLOWED_HOSTS", "testserver")
         patch.setitem(Settings.model_config, "env_file", None)
         yield
 

@@ -46,7 +46,12 @@ class Runner:
         lease_seconds = self._settings.lease_seconds
         try:
             with self._database.write() as session:
-                job = queue.claim_next(session, owner=self._name, lease_seconds=lease_seconds)
+                job = queue.claim_next(
+                    session,
+                    owner=self._name,
+                    lease_seconds=lease_seconds,
+                    max_running=self._settings.max_running_jobs,
+                )
         except ServiceUnavailable as error:
             log.warning("no job claimed: %s", error.message)  # those that wait are rung for again
             return False

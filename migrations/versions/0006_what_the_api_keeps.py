@@ -177,6 +177,7 @@ def upgrade() -> None:
     op.create_index(op.f("ix_jobs_owner_state_created_at_id"), "jobs", ["owner", "state", "created_at", "id"])
     op.create_index(op.f("ix_experiments_owner_created_at_id"), "experiments", ["owner", "created_at", "id"])
 
+    op.add_column("jobs", sa.Column("priced_flops", sa.Float(), server_default="0", nullable=False))
     op.add_column("results", sa.Column("regbench", sa.String(length=63), nullable=True))
     for measure in ("test_accuracy", "test_loss"):
         op.drop_index(op.f(f"ix_results_{measure}"), "results")
@@ -190,6 +191,7 @@ def downgrade() -> None:
     for measure in ("test_accuracy", "test_loss"):
         op.create_index(op.f(f"ix_results_{measure}"), "results", [measure])
     op.drop_column("results", "regbench")
+    op.drop_column("jobs", "priced_flops")
 
     op.drop_index(op.f("ix_experiments_owner_created_at_id"), "experiments")
     op.drop_index(op.f("ix_jobs_dataset_created_at_id"), "jobs")

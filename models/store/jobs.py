@@ -11,8 +11,10 @@ from sqlalchemy.orm import Session, aliased, joinedload
 from models.database import ALL_OWNERS
 from models.errors import Conflict, NotFound
 from models.identifiers import new_id
+from models.pricing import price
 from models.spec import JobSpec
 from models.states import Action, JobState
+from models.store.quotas import check_quotas
 from models.store.transitions import database_now, get_job, move, record_event
 from models.tables import LOCAL_OWNER, Epoch, Event, Job, JobLabel, JobTechnique, Result, Run
 
@@ -32,7 +34,11 @@ class NewJob:
 
 
 def create_jobs(session: Session, new_jobs: Sequence[NewJob]) -> list[Job]:
-    """Store jobs as queued, each with its first event."""
+    """Store jobs as queued, each with its first event.
+
+    Raises:
+        OverQuota: they are more than their owner may have; see models/store/quotas.py.
+    """
     now = database_now(session)
     jobs = [
         Job(
@@ -51,12 +57,14 @@ def create_jobs(session: Session, new_jobs: Sequence[NewJob]) -> list[Job]:
             priority=new.spec.priority,
             run_after=now,
             epochs=new.spec.training.epochs,
+            priced_flops=price(new.spec).training_flops,
             # A microsecond apart, so that jobs of one transaction keep the order in which they were given.
             created_at=now + timedelta(microseconds=number),
             result=None,
         )
         for number, new in enumerate(new_jobs)
     ]
+    check_quotas(session, jobs, now)
     session.add_all(jobs)
     session.flush()
     session.add_all(
@@ -125,8 +133,10 @@ def seconds_per_operation(session: Session) -> float | None:
 
 
 def count_by_state(session: Session) -> dict[JobState, int]:
-    """How many jobs are in each state, those without any included."""
-    found = session.execute(select(Job.state, func.count()).group_by(Job.state))
+    """How many jobs of everybody are in each state, those without any included."""
+    found = session.execute(
+        select(Job.state, func.count()).group_by(Job.state).execution_options(**ALL_OWNERS)
+    )
     return dict.fromkeys(JobState, 0) | {JobState(state): count for state, count in found}
 
 

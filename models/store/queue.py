@@ -8,30 +8,47 @@ from dataclasses import asdict
 from typing import Any
 
 from sqlalchemy import ColumnElement, Select, func, select, update
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, aliased
 
 from models.database import DatabaseNow
 from models.errors import LeaseLost
 from models.records import CheckpointRecord, EpochRecord, Progress, ResultRecord
 from models.states import STATE_AFTER, Action, JobState
 from models.store import counters
+from models.store.quotas import one_at_a_time
 from models.store.transitions import forget_epochs_beyond_checkpoint, move
 from models.tables import Epoch, Job, Result
 
 
-def waiting() -> Select[str]:
-    """The ids of queued jobs that may start now, the next one first."""
-    return (
+def waiting(*, max_running: int = 0) -> Select[str]:
+    """The ids of queued jobs that may start now, the next one first.
+
+    Those of an owner of whose jobs `max_running` run are left out, so that others pass them; 0: of none.
+    """
+    query = (
         select(Job.id)
         .where(Job.state == JobState.QUEUED, Job.run_after <= DatabaseNow())
         .order_by(Job.priority.desc(), Job.created_at, Job.id)
     )
+    if not max_running:
+        return query
+    running = aliased(Job)
+    busy = (
+        select(running.owner)
+        .where(running.state == JobState.RUNNING)
+        .group_by(running.owner)
+        .having(func.count() >= max_running)
+    )
+    return query.where(Job.owner.not_in(busy))
 
 
-def claim_next(session: Session, *, owner: str, lease_seconds: float) -> Job | None:
-    """Take the job that is next for `owner`; None if none is waiting."""
+def claim_next(session: Session, *, owner: str, lease_seconds: float, max_running: int = 0) -> Job | None:
+    """Take the job that is next for the worker `owner`; None if none may start."""
+    if max_running:
+        # Two workers at once would each find room for one more.
+        one_at_a_time(session, "claim")
     # A job that another worker is just taking is passed over, not waited for.
-    job_id = session.scalar(waiting().limit(1).with_for_update(skip_locked=True))
+    job_id = session.scalar(waiting(max_running=max_running).limit(1).with_for_update(skip_locked=True))
     return claim(session, job_id, owner=owner, lease_seconds=lease_seconds) if job_id else None
 
 

@@ -120,6 +120,33 @@ def test_a_job_that_may_not_start_yet_lets_others_go_first(database: Database) -
     assert [claim_next(database), claim_next(database)] == [other, None]
 
 
+def test_jobs_of_an_owner_who_has_enough_running_let_others_pass(database: Database) -> None:
+    with database.write() as session:
+        specs = [("ann", 1), ("ann", 2), ("bob", 3), ("ann", 4)]
+        made = jobs.create_jobs(session, [jobs.NewJob(job_spec(seed=seed), owner) for owner, seed in specs])
+        first, second, bobs, _ = (job.id for job in made)
+
+    def claim(most: int) -> str | None:
+        with database.write() as session:
+            job = queue.claim_next(session, owner="worker", lease_seconds=30, max_running=most)
+            return job.id if job else None
+
+    assert [claim(1), claim(1), claim(1), claim(2), claim(2)] == [first, bobs, None, second, None]
+
+
+def test_two_workers_at_once_do_not_run_more_than_an_owner_may(database: Database) -> None:
+    queued(database, 8)
+    start = Barrier(4)
+
+    def claim(_: int) -> bool:
+        start.wait()
+        with database.write() as session:
+            return queue.claim_next(session, owner="w", lease_seconds=30, max_running=2) is not None
+
+    with ThreadPoolExecutor(4) as workers:
+        assert sum(workers.map(claim, range(4))) == 2
+
+
 def test_a_worker_passes_over_the_job_that_another_is_just_taking(database: Database) -> None:
     if database.engine.dialect.name == "sqlite":
         pytest.skip("SQLite lets one claim at a time; the next one sees what it did")

@@ -1,6 +1,7 @@
 """client.cli: exit codes, and what goes to stdout and to stderr."""
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -225,6 +226,24 @@ def test_a_setting_that_makes_no_sense_is_named(monkeypatch: pytest.MonkeyPatch)
     result = CliRunner().invoke(app, ["up"])
     assert result.exit_code == 1
     assert "REGBENCH_WORKER_CONCURRENCY" in result.stderr
+
+
+def test_a_key_is_made_shown_once_listed_and_revoked(database_settings: Settings) -> None:
+    made = CliRunner().invoke(app, ["keys", "create", "laptop", "--scope", "read", "--owner", "ann"])
+    assert made.exit_code == 0, made.output
+    key = made.stdout.strip()
+    assert re.fullmatch(r"rb_[A-Za-z0-9_-]{43}", key)
+    assert "not shown again" in made.stderr
+    listed = CliRunner().invoke(app, ["keys", "list"]).stdout
+    key_id = listed.split()[0]
+    assert key not in listed
+    assert "read   ann  open  never used  laptop" in listed
+    assert CliRunner().invoke(app, ["keys", "revoke", key_id]).exit_code == 0
+    assert "revoked" in CliRunner().invoke(app, ["keys", "list"]).stdout
+    refused = CliRunner().invoke(app, ["keys", "revoke", "key_none"])
+    assert refused.exit_code == 1
+    assert refused.stderr == "regbench: There is no key key_none.\n"
+    assert "owner" in CliRunner().invoke(app, ["keys", "create", "x", "--owner", "a b"]).stderr
 
 
 def test_prune_says_what_it_removed_and_one_sentence_where_it_cannot(

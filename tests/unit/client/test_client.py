@@ -6,6 +6,7 @@ import pytest
 from client.client import Regbench
 from client.errors import ProblemError, Unreachable
 from models.errors import FieldError
+from models.settings import Settings
 from models.spec import JobSpec
 from models.states import JobState
 from tests.unit.client.conftest import Service
@@ -163,3 +164,23 @@ def test_a_proxy_is_not_asked_for_this_machine(service: Service, monkeypatch: py
     service.answer("GET /healthz", (200, {"status": "ok"}))
     with Regbench(service.url) as client:
         assert client.alive()
+
+
+@pytest.mark.parametrize(
+    ("given", "sent"), [(None, "Bearer rb_env"), ("rb_own\n", "Bearer rb_own"), ("", None)]
+)
+def test_a_key_goes_with_each_request(
+    monkeypatch: pytest.MonkeyPatch, given: str | None, sent: str | None
+) -> None:
+    monkeypatch.setenv("REGBENCH_API_KEY", "rb_env")
+    monkeypatch.setattr("client.client.get_settings", Settings)
+
+    def refuse(request: httpx.Request) -> httpx.Response:
+        assert request.headers.get("Authorization") == sent
+        return httpx.Response(401, json={"title": "An API key is needed", "detail": "Send one."})
+
+    with (
+        Regbench("http://regbench.test", api_key=given, transport=httpx.MockTransport(refuse)) as client,
+        pytest.raises(ProblemError, match="REGBENCH_API_KEY"),
+    ):
+        client.job("job_1")

@@ -7,11 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from client.address import check_port, free_port, loopback_only, url_of
+from client.address import check_port, free_port, url_of
 from client.broker import find_redis_server, redis_command, usable_socket, wait_for_redis
 from client.errors import StackError
 from client.home import forget, held
 from client.process import Child
+from client.stack import keys_required
+from models.addresses import loopback_only
+from models.settings import Settings
 
 
 @pytest.mark.parametrize(
@@ -134,3 +137,19 @@ def test_a_redis_that_does_not_start_is_told_with_its_last_line(tmp_path: Path) 
     server = Child("Redis", command, log=tmp_path / "redis.log", environment=os.environ)
     with pytest.raises(StackError, match="Redis has ended with exit code 1"):
         wait_for_redis(server, tmp_path / "redis.sock")
+
+
+@pytest.mark.parametrize(
+    ("setting", "host", "required"),
+    [
+        ("auto", "127.0.0.1", "false"),
+        ("auto", "localhost", "false"),
+        ("auto", "0.0.0.0", "true"),  # noqa: S104 (a name, nothing is bound)
+        ("true", "127.0.0.1", "true"),
+        ("false", "0.0.0.0", "false"),  # noqa: S104 (the same)
+    ],
+)
+def test_keys_are_left_out_on_loopback_only_unless_told_otherwise(
+    settings: Settings, setting: str, host: str, required: str
+) -> None:
+    assert keys_required(settings.model_copy(update={"api_keys_required": setting}), host) == required

@@ -1,0 +1,271 @@
+"""Who may come in: API keys, their scopes and rates; without keys, only what comes from this machine.
+
+One pure ASGI middleware before every route, so that a new route cannot forget it. A key that was found is
+believed for a few seconds: a request then costs no query, and a revoked key still works for as long.
+"""
+
+import logging
+import math
+import re
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import lru_cache
+from http import HTTPStatus
+from urllib.parse import urlsplit
+
+from limits import RateLimitItemPerMinute
+from limits.aio.storage import MemoryStorage
+from limits.aio.strategies import FixedWindowRateLimiter
+from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import Headers
+from starlette.requests import Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from api import problems
+from api.dependencies import Caller
+from api.problems import Problem
+from models import scopes
+from models.addresses import loopback_only
+from models.database import Database
+from models.errors import RegbenchError, ServiceUnavailable
+from models.settings import Settings
+from models.store import keys
+from models.tables import LOCAL_OWNER
+
+log = logging.getLogger(__name__)
+
+OPEN = {"/", "/healthz", "/readyz", "/docs", "/openapi.json"}
+"""Paths that need no key: they show the release, not what anybody made with it."""
+BELIEVED_SECONDS = 5.0
+_MOST_BELIEVED = 10_000
+_KEY = re.compile(r"rb_[A-Za-z0-9_-]{43}")
+_READS = {"GET", "HEAD", "OPTIONS"}
+_NOBODY = Caller(owner="", sees_all=False)
+_LOCAL = Caller(owner=LOCAL_OWNER, sees_all=True)
+
+RawHeaders = list[tuple[bytes, bytes]]
+
+
+@dataclass(frozen=True)
+class _Believed:
+    """A key that was found in the database a moment ago."""
+
+    caller: Caller
+    scope: scopes.Scope
+    until: float
+    """By time.monotonic()."""
+
+
+class Door:
+    """ASGI middleware: names the caller in `request.state.caller`, or answers with a problem."""
+
+    def __init__(self, app: ASGIApp, settings: Settings, database: Database) -> None:
+        self.app = app
+        self._keys = _Keys(database) if settings.api_keys_required != "false" else None
+        self._rates = _Rates(settings)
+        self._hosts = frozenset(each.strip().lower() for each in settings.allowed_hosts.split(",")) - {""}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on, or refuse it."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        state = scope.setdefault("state", {})
+        if scope["path"] in OPEN:
+            state["caller"] = _NOBODY
+            await self.app(scope, receive, send)
+            return
+        try:
+            if self._keys is None:
+                self._check_local(scope)
+                state["caller"] = _LOCAL
+                await self.app(scope, receive, send)
+                return
+            caller, use_is_news = await self._keys.caller_of(scope)
+            rate = await self._rates.count(caller, scope["method"])
+        except (Problem, RegbenchError) as error:
+            await problems.answer_error(Request(scope), error)(scope, receive, send)
+            return
+        state["caller"] = caller
+
+        async def send_with_rate(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message.get("headers", ()), *rate]
+            await send(message)
+
+        await self.app(scope, receive, send_with_rate if rate else send)
+        if use_is_news:
+            # The answer is on its way already.
+            await self._keys.note_use(caller)
+
+    def _check_local(self, scope: Scope) -> None:
+        """Refuse what a web page makes a browser on this machine send.
+
+        Raises:
+            Problem: the request is for another host's name, or comes from another site's page.
+        """
+        headers = Headers(scope=scope)
+        host = headers.get("Host", "")
+        if not ("*" in self._hosts or _is_local(host) or _name_in(host) in self._hosts):
+            raise Problem(
+                HTTPStatus.MISDIRECTED_REQUEST,
+                "wrong_host",
+                "Not the host that was asked for",
+                "Without API keys only loopback names are answered, and those in REGBENCH_ALLOWED_HOSTS.",
+            )
+        if scope["method"] not in _READS and _of_another_site(headers, host):
+            raise Problem(
+                HTTPStatus.FORBIDDEN,
+                "cross_origin",
+                "A page of another site may not do this",
+                "Without API keys a browser may change something only from this service's own pages.",
+            )
+
+
+@lru_cache(maxsize=256)
+def _is_local(host: str) -> bool:
+    return loopback_only(_name_in(host))
+
+
+def _name_in(host: str) -> str:
+    try:
+        return urlsplit(f"//{host}").hostname or ""
+    except ValueError:
+        return ""
+
+
+def _of_another_site(headers: Headers, host: str) -> bool:
+    site, origin = headers.get("Sec-Fetch-Site"), headers.get("Origin")
+    if site is not None:
+        return site not in ("same-origin", "none")
+    return origin is not None and urlsplit(origin).netloc.lower() != host.lower()
+
+
+class _Keys:
+    """The keys that requests show, and those of them that were found a moment ago."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._believed: dict[str, _Believed] = {}
+
+    async def caller_of(self, scope: Scope) -> tuple[Caller, bool]:
+        """Whose key the request shows, and whether its use should be noted.
+
+        Raises:
+            Problem: none, an unknown or expired one, or one whose scope is too small.
+            ServiceUnavailable: the database cannot be reached.
+        """
+        key = _key_in(Headers(scope=scope))
+        known = self._believed.get(key)
+        if known is not None and time.monotonic() < known.until:
+            believed, use_is_news = known, False
+        else:
+            believed, use_is_news = await run_in_threadpool(self._look_up, key)
+        needed = scopes.Scope.READ if scope["method"] in _READS else scopes.Scope.WRITE
+        if not believed.scope.includes(needed):
+            raise forbidden(needed)
+        return believed.caller, use_is_news
+
+    async def note_use(self, caller: Caller) -> None:
+        """Note that a key was used."""
+        await run_in_threadpool(self._note_use, caller)
+
+    def _look_up(self, key: str) -> tuple[_Believed, bool]:
+        with self._database.read() as session:
+            found = keys.find_key(session, key)
+        if found is None or found.revoked:
+            self._believed.pop(key, None)
+            raise _unauthorized("invalid_key", "This API key opens nothing here.")
+        left = BELIEVED_SECONDS if found.seconds_left is None else found.seconds_left
+        if left <= 0:
+            self._believed.pop(key, None)
+            raise _unauthorized("expired_key", "This API key has expired; ask for a new one.")
+        caller = Caller(found.owner, sees_all=found.scope is scopes.Scope.ADMIN, key_id=found.id)
+        believed = _Believed(caller, found.scope, time.monotonic() + min(left, BELIEVED_SECONDS))
+        if len(self._believed) >= _MOST_BELIEVED:
+            self._believed.clear()
+        self._believed[key] = believed
+        return believed, not found.use_is_old_news
+
+    def _note_use(self, caller: Caller) -> None:
+        try:
+            with self._database.write() as session:
+                keys.note_use(session, str(caller.key_id))
+        except ServiceUnavailable as error:
+            log.warning("the last use of key %s was not noted: %s", caller.key_id, error)
+
+
+def _key_in(headers: Headers) -> str:
+    scheme, _, key = headers.get("Authorization", "").partition(" ")
+    if not scheme:
+        raise _unauthorized(
+            "missing_key", "Send an API key: the header Authorization: Bearer rb_...", code=None
+        )
+    if scheme.lower() != "bearer" or not _KEY.fullmatch(key.strip()):
+        raise _unauthorized("invalid_key", "This is not an API key: it is to be Authorization: Bearer rb_...")
+    return key.strip()
+
+
+def _unauthorized(kind: str, detail: str, *, code: str | None = "invalid_token") -> Problem:
+    # RFC 6750, section 3.1: a request that shows no key is told no error code.
+    challenge = "Bearer" if code is None else f'Bearer error="{code}"'
+    return Problem(
+        HTTPStatus.UNAUTHORIZED, kind, "An API key is needed", detail, headers={"WWW-Authenticate": challenge}
+    )
+
+
+def forbidden(needed: scopes.Scope) -> Problem:
+    """What a key is told whose scope is too small."""
+    return Problem(
+        HTTPStatus.FORBIDDEN,
+        "insufficient_scope",
+        "This API key may not do that",
+        f"This needs a key of the scope {needed}.",
+        headers={"WWW-Authenticate": f'Bearer error="insufficient_scope", scope="{needed}"'},
+    )
+
+
+class _Rates:
+    """How often each key may ask in a minute, counted by this process alone."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._limiter = FixedWindowRateLimiter(MemoryStorage())
+        self._reads = _limit(settings.max_reads_per_minute)
+        self._writes = _limit(settings.max_writes_per_minute)
+
+    async def count(self, caller: Caller, method: str) -> RawHeaders:
+        """Count one request; returns the headers that say what is left.
+
+        Their form is that of draft-ietf-httpapi-ratelimit-headers.
+
+        Raises:
+            Problem: there is nothing left.
+        """
+        name, limit = ("reads", self._reads) if method in _READS else ("writes", self._writes)
+        if limit is None:
+            return []
+        allowed = await self._limiter.hit(limit, name, str(caller.key_id))
+        left = await self._limiter.get_window_stats(limit, name, str(caller.key_id))
+        seconds = max(1, math.ceil(left.reset_time - time.time()))
+        headers = {
+            "RateLimit-Policy": f'"{name}";q={limit.amount};w={limit.get_expiry()}',
+            "RateLimit": f'"{name}";r={left.remaining};t={seconds}',
+        }
+        if not allowed:
+            raise Problem(
+                HTTPStatus.TOO_MANY_REQUESTS,
+                "rate_limited",
+                "Too many requests",
+                f"This key may make {limit.amount:,} {name} a minute; try again in {seconds} s.",
+                headers=headers | {"Retry-After": str(seconds)},
+            )
+        return _raw(headers.items())
+
+
+def _limit(a_minute: int) -> RateLimitItemPerMinute | None:
+    return RateLimitItemPerMinute(a_minute) if a_minute else None
+
+
+def _raw(headers: Iterable[tuple[str, str]]) -> RawHeaders:
+    return [(name.lower().encode(), value.encode()) for name, value in headers]

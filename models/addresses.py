@@ -1,0 +1,11 @@
+"""Which hosts are this machine's own."""
+
+from ipaddress import ip_address
+
+
+def loopback_only(host: str) -> bool:
+    """Whether only this machine can reach what listens there."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -1,0 +1,84 @@
+"""What one owner may have waiting, and ask for in a day; checked in the transaction that stores the jobs."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from models.errors import OverQuota
+from models.settings import Settings
+from models.states import JobState
+from models.tables import Job
+
+_DAY = timedelta(hours=24)
+_QUEUE_RETRY_SECONDS = 30
+
+
+@dataclass(frozen=True)
+class Quotas:
+    """Limits of one owner; 0: none."""
+
+    queued_jobs: int
+    flops_per_day: float
+
+    @classmethod
+    def of(cls, settings: Settings) -> "Quotas":
+        """As the settings have them."""
+        return cls(settings.max_queued_jobs, settings.max_flops_per_day)
+
+
+def check_quotas(session: Session, jobs: Sequence[Job], now: datetime) -> None:
+    """Refuse new jobs that would lead their owner beyond the session's quotas, if it has any.
+
+    Raises:
+        OverQuota: it says how much is left.
+    """
+    quotas: Quotas | None = session.info.get("quotas")
+    if quotas is None or not (quotas.queued_jobs or quotas.flops_per_day):
+        return
+    for owner in {job.owner for job in jobs}:
+        # Two requests at once would each find room.
+        one_at_a_time(session, f"quota {owner}")
+        own = [job for job in jobs if job.owner == owner]
+        if quotas.queued_jobs:
+            _check_queued(session, owner, len(own), quotas.queued_jobs)
+        if quotas.flops_per_day:
+            _check_flops(session, owner, sum(job.priced_flops for job in own), quotas.flops_per_day, now)
+
+
+def one_at_a_time(session: Session, what: str) -> None:
+    """Nobody else passes here for the same `what` before the commit."""
+    # SQLite has one writer anyway.
+    if session.get_bind().dialect.name == "postgresql":
+        session.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(what, 0))))
+
+
+def _check_queued(session: Session, owner: str, more: int, most: int) -> None:
+    queued = session.scalar(
+        select(func.count()).select_from(Job).where(Job.owner == owner, Job.state == JobState.QUEUED)
+    )
+    left = max(0, most - (queued or 0))
+    if more > left:
+        raise OverQuota(
+            f"This would make {more:,} job(s) wait; of {most:,} that may, {left:,} are left.",
+            retry_after=_QUEUE_RETRY_SECONDS,
+        )
+
+
+def _check_flops(session: Session, owner: str, more: float, most: float, now: datetime) -> None:
+    spent, oldest = session.execute(
+        select(func.sum(Job.priced_flops), func.min(Job.created_at)).where(
+            Job.owner == owner, Job.created_at > now - _DAY
+        )
+    ).one()
+    left = max(0.0, most - (spent or 0.0))
+    if more > left:
+        raise OverQuota(
+            f"This would take {more:.3g} floating-point operations; of {most:.3g} within 24 hours, "
+            f"{left:.3g} are left.",
+            retry_after=max(1, round((oldest + _DAY - now).total_seconds()))
+            if oldest
+            else int(_DAY.total_seconds()),
+        )
