@@ -4,9 +4,10 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 
-from api import catalogue, experiments, health, jobs, metrics, openapi, problems, schemas
+from api import about, catalogue, experiments, health, jobs, metrics, openapi, problems, schemas
+from api.dependencies import known_parameters
 from api.reports import routes as reports
 from models.database import Database
 from models.settings import Settings, get_settings
@@ -27,16 +28,18 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         version=version("regbench"),
         description=DESCRIPTION,
         lifespan=_lifespan,
-        responses=openapi.PROBLEM_RESPONSES,
+        openapi_tags=openapi.TAGS,
+        generate_unique_id_function=openapi.operation_id,
+        dependencies=[Depends(known_parameters)],
         redirect_slashes=False,
     )
     app.state.settings = settings
     app.state.database = Database(settings)
     problems.install(app)
     openapi.install(app)
-    for part in (jobs, experiments, reports, catalogue, health, metrics):
+    for part in (jobs, experiments, reports, catalogue, health, metrics, about):
         app.include_router(part.router)
-    app.add_api_route("/", _index, methods=["GET"], tags=["health"], summary="Where to go from here")
+    app.add_api_route("/", _show_index, name="show_index", methods=["GET"], tags=["about"])
     return app
 
 
@@ -47,7 +50,8 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     database.close()
 
 
-def _index() -> schemas.Index:
+def _show_index() -> schemas.Index:
+    """Where to go from here."""
     return schemas.Index(
         name="Regbench",
         version=version("regbench"),

@@ -6,13 +6,17 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from http import HTTPStatus
 from typing import Annotated, Any, TypeVar
 
 import pydantic_core
-from fastapi import Depends, Request
+from fastapi import Depends, Header, Path, Request
+from fastapi.dependencies.models import Dependant
+from fastapi.dependencies.utils import get_flat_params
+from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, Field, ValidationError
 
+from api import problem_types
+from api.problem_types import raises
 from api.problems import Problem, to_pointer
 from models.artifacts import ArtifactStore
 from models.database import Database
@@ -55,6 +59,7 @@ def _caller() -> Caller:
 CallerDep = Annotated[Caller, Depends(_caller)]
 
 
+@raises(problem_types.SERVICE_UNAVAILABLE)
 def _database(request: Request, caller: CallerDep) -> Database:
     database: Database = request.app.state.database
     return database if caller.sees_all else database.of(caller.owner)
@@ -63,15 +68,42 @@ def _database(request: Request, caller: CallerDep) -> Database:
 DatabaseDep = Annotated[Database, Depends(_database)]
 
 
+async def known_parameters(request: Request) -> None:
+    """Refuse a query parameter that the route does not know: misspelt, it would silently change nothing.
+
+    Raises:
+        RequestValidationError: it names each one, and those that there are.
+    """
+    if not request.scope["query_string"]:
+        return
+    known = _query_parameters(request.scope["route"].dependant)
+    unknown = [name for name in request.query_params if name not in known]
+    if unknown:
+        offered = f"there are {', '.join(sorted(known))}" if known else "nor any other"
+        hint = f"there is no such parameter here; {offered}"
+        faults = [{"type": "unknown", "loc": ("query", name), "msg": hint} for name in unknown]
+        raise RequestValidationError(faults)
+
+
+def _query_parameters(dependant: Dependant) -> set[str]:
+    own = get_flat_params(Dependant(query_params=dependant.query_params))
+    return {field.alias for field in own}.union(*map(_query_parameters, dependant.dependencies))
+
+
+@raises(problem_types.SERVICE_UNAVAILABLE)
 def _artifacts(settings: SettingsDep) -> ArtifactStore:
     return ArtifactStore(settings)
 
 
-def _job_id(job_id: str) -> str:
+@raises(problem_types.NOT_FOUND)
+def _job_id(job_id: Annotated[str, Path(description="As `POST /v1/jobs` gave it")]) -> str:
     return _known_form("job", job_id)
 
 
-def _experiment_id(experiment_id: str) -> str:
+@raises(problem_types.NOT_FOUND)
+def _experiment_id(
+    experiment_id: Annotated[str, Path(description="As `POST /v1/experiments` gave it")],
+) -> str:
     return _known_form("experiment", experiment_id)
 
 
@@ -82,11 +114,14 @@ def _known_form(kind: str, given: str) -> str:
     return given
 
 
+# Left out of the OpenAPI document, where each answer's formats say it (OpenAPI 3.1, "Parameter Object").
+Accept = Annotated[str, Header(include_in_schema=False)]
 ArtifactsDep = Annotated[ArtifactStore, Depends(_artifacts)]
 JobId = Annotated[str, Depends(_job_id)]
 ExperimentId = Annotated[str, Depends(_experiment_id)]
 
 
+@raises(problem_types.BODY_TOO_LARGE, problem_types.UNSUPPORTED_MEDIA_TYPE)
 async def _body(request: Request, settings: SettingsDep) -> bytes:
     """The body of a JSON request. Its size is counted: a Content-Length may be absent, or a lie."""
     _check_content_type(request.headers.get("Content-Type", ""))
@@ -95,9 +130,7 @@ async def _body(request: Request, settings: SettingsDep) -> bytes:
         body += piece
         if len(body) > settings.max_body_bytes:
             raise Problem(
-                HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-                "body_too_large",
-                "The body is too large",
+                problem_types.BODY_TOO_LARGE,
                 f"This installation reads bodies of at most {settings.max_body_bytes:,} bytes.",
             )
     return bytes(body)
@@ -108,9 +141,7 @@ def _check_content_type(content_type: str) -> None:
     if essence == "application/json" or (essence.startswith("application/") and essence.endswith("+json")):
         return
     raise Problem(
-        HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
-        "unsupported_media_type",
-        "The body must be JSON",
+        problem_types.UNSUPPORTED_MEDIA_TYPE,
         f"The body is declared as {essence or 'nothing'}; send the header Content-Type: application/json.",
     )
 
@@ -118,6 +149,7 @@ def _check_content_type(content_type: str) -> None:
 BodyDep = Annotated[bytes, Depends(_body)]
 
 
+@raises(problem_types.NOT_JSON, problem_types.INVALID_SPEC)
 def json_document(body: BodyDep) -> Any:
     """The posted document, as Python values.
 
@@ -129,13 +161,7 @@ def json_document(body: BodyDep) -> Any:
     except ValueError as error:
         why = str(error) if body.strip() else "it is empty"
         detail = f"The body is not a JSON document: {why}."
-        raise Problem(
-            HTTPStatus.BAD_REQUEST,
-            "not_json",
-            "The body is not JSON",
-            detail,
-            errors=[FieldError("", detail)],
-        ) from None
+        raise Problem(problem_types.NOT_JSON, detail, errors=[FieldError("", detail)]) from None
 
 
 DocumentDep = Annotated[Any, Depends(json_document)]

@@ -1,12 +1,13 @@
 """Experiments over HTTP: create one with all its jobs, see how far it is, cancel, pause, resume, retry."""
 
 from collections.abc import Callable
+from http import HTTPStatus
 from typing import Annotated, Any
 
 from fastapi import APIRouter, BackgroundTasks, Depends, Query, Request, Response, status
 from sqlalchemy.orm import Session
 
-from api import answers, schemas
+from api import answers, problem_types, schemas
 from api.dependencies import (
     ArtifactsDep,
     CallerDep,
@@ -23,8 +24,9 @@ from api.dependencies import (
     validated,
 )
 from api.experiment_prices import experiment_price
-from api.openapi import PRESET_EXPERIMENT, takes
+from api.openapi import PRESET_EXPERIMENT, sends, takes
 from api.presets import resolve
+from api.problem_types import raises
 from api.problems import to_pointer
 from models import doorbell
 from models.datasets import require
@@ -58,6 +60,8 @@ def _posted_experiment(document: DocumentDep, settings: SettingsDep) -> tuple[st
     openapi_extra=takes(ExperimentSpec, also=PRESET_EXPERIMENT),
     responses={200: {"model": schemas.ExperimentPrice, "description": "A dry run's price"}},
 )
+@raises(problem_types.DATASET_UNAVAILABLE, problem_types.OVER_BUDGET)
+@sends("Location", status=HTTPStatus.ACCEPTED)
 def create_experiment(
     given: Annotated[tuple[str | None, ExperimentSpec], Depends(_posted_experiment)],
     caller: CallerDep,
@@ -86,6 +90,8 @@ def create_experiment(
 
 
 @router.get("")
+@raises(problem_types.INVALID_SPEC)
+@sends("Link")
 def list_experiments(
     database: DatabaseDep, request: Request, response: Response, limit: Limit = 50, cursor: Cursor = None
 ) -> schemas.ExperimentPage:
@@ -103,6 +109,7 @@ def list_experiments(
 
 
 @router.get("/{experiment_id}")
+@sends("Retry-After")
 def show_experiment(
     experiment_id: ExperimentId, database: DatabaseDep, response: Response
 ) -> schemas.Experiment:
@@ -120,6 +127,7 @@ _ASKED: dict[int | str, dict[str, Any]] = {
 
 
 @router.post("/{experiment_id}/cancel", responses=_ASKED)
+@raises(problem_types.CONFLICT)
 def cancel_experiment(
     experiment_id: ExperimentId, database: DatabaseDep, artifacts: ArtifactsDep, response: Response
 ) -> schemas.Experiment:
@@ -139,6 +147,7 @@ def cancel_experiment(
 
 
 @router.post("/{experiment_id}/pause", responses=_ASKED)
+@raises(problem_types.CONFLICT)
 def pause_experiment(
     experiment_id: ExperimentId, database: DatabaseDep, response: Response
 ) -> schemas.Experiment:
@@ -156,6 +165,7 @@ def pause_experiment(
 
 
 @router.post("/{experiment_id}/resume")
+@raises(problem_types.CONFLICT)
 def resume_experiment(
     experiment_id: ExperimentId, database: DatabaseDep, settings: SettingsDep, background: BackgroundTasks
 ) -> schemas.Experiment:
@@ -170,6 +180,7 @@ def resume_experiment(
 
 
 @router.post("/{experiment_id}/retry-failed", status_code=status.HTTP_202_ACCEPTED)
+@raises(problem_types.CONFLICT)
 def retry_failed_jobs(
     experiment_id: ExperimentId, database: DatabaseDep, settings: SettingsDep, background: BackgroundTasks
 ) -> schemas.Experiment:
@@ -183,6 +194,7 @@ def retry_failed_jobs(
 
 
 @router.post("/{experiment_id}/extend", status_code=status.HTTP_202_ACCEPTED, openapi_extra=takes(Extension))
+@raises(problem_types.CONFLICT, problem_types.DATASET_UNAVAILABLE, problem_types.OVER_BUDGET)
 def extend_experiment(
     experiment_id: ExperimentId,
     extension: Annotated[Extension, Depends(posted(Extension))],

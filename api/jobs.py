@@ -3,14 +3,16 @@
 import csv
 import io
 from datetime import UTC, datetime
+from http import HTTPStatus
 from typing import Annotated, Any
 
-from fastapi import APIRouter, BackgroundTasks, Depends, Header, Query, Request, Response, status
+from fastapi import APIRouter, BackgroundTasks, Depends, Query, Request, Response, status
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 from sqlalchemy.orm import Session
 
-from api import answers, schemas
+from api import answers, problem_types, schemas
 from api.dependencies import (
+    Accept,
     ArtifactsDep,
     CallerDep,
     Cursor,
@@ -24,7 +26,8 @@ from api.dependencies import (
     next_link,
     posted,
 )
-from api.openapi import takes
+from api.openapi import sends, takes
+from api.problem_types import raises
 from api.problems import not_acceptable
 from models import doorbell
 from models.datasets import require
@@ -55,13 +58,16 @@ class JobQuery(BaseModel):
 
     state: list[JobState] = Field([], description="Any of these")
     technique: list[str] = Field([], description="Jobs that use any of these")
-    dataset: DatasetName | None = None
-    experiment: Annotated[str | None, Field(max_length=40, pattern=_NO_NUL)] = None
+    dataset: DatasetName | None = Field(None, description="Jobs that train on these images")
+    experiment: Annotated[
+        str | None,
+        Field(max_length=40, pattern=_NO_NUL, description="Id of the experiment that they belong to"),
+    ] = None
     label: Annotated[
         str | None, Field(max_length=264, pattern=r"^[^\x00=]+=[^\x00]*$", description="`name=value`")
     ] = None
-    created_after: Moment | None = None
-    created_before: Moment | None = None
+    created_after: Moment | None = Field(None, description="Later than this, with a time zone (RFC 3339)")
+    created_before: Moment | None = Field(None, description="Earlier than this")
     limit: Limit = 50
     cursor: Cursor = None
 
@@ -93,6 +99,8 @@ class JobQuery(BaseModel):
     openapi_extra=takes(JobSpec),
     responses={200: {"model": schemas.Price, "description": "A dry run's price"}},
 )
+@raises(problem_types.DATASET_UNAVAILABLE, problem_types.OVER_BUDGET)
+@sends("Location", status=HTTPStatus.ACCEPTED)
 def create_job(
     spec: PostedSpec,
     caller: CallerDep,
@@ -119,6 +127,8 @@ def create_job(
 
 
 @router.get("")
+@raises(problem_types.INVALID_SPEC)
+@sends("Link")
 def list_jobs(
     query: Annotated[JobQuery, Query()], database: DatabaseDep, request: Request, response: Response
 ) -> schemas.JobPage:
@@ -139,6 +149,7 @@ def list_jobs(
 
 
 @router.get("/{job_id}")
+@sends("Retry-After")
 def show_job(job_id: JobId, database: DatabaseDep, response: Response) -> schemas.JobDetails:
     """A job: its state, progress, result or error. `Retry-After` says when to look again."""
     with database.read() as session:
@@ -153,11 +164,12 @@ def show_job(job_id: JobId, database: DatabaseDep, response: Response) -> schema
     response_model=schemas.EpochList,
     responses={200: {"content": {"text/csv": {"schema": {"type": "string"}}}}},
 )
+@raises(problem_types.NOT_ACCEPTABLE)
 def list_epochs(
     job_id: JobId,
     database: DatabaseDep,
     after: Annotated[int, Query(ge=0, le=2**31 - 1, description="Only later epochs than this one")] = 0,
-    accept: Annotated[str, Header()] = "*/*",
+    accept: Accept = "*/*",
 ) -> Any:
     """A job's history, one entry an epoch, as JSON or CSV by `Accept`."""
     wanted = negotiate(accept, ["application/json", "text/csv"])
@@ -188,6 +200,7 @@ _ASKED: dict[int | str, dict[str, Any]] = {
 
 
 @router.post("/{job_id}/cancel", responses=_ASKED)
+@raises(problem_types.CONFLICT)
 def cancel_job(
     job_id: JobId, database: DatabaseDep, artifacts: ArtifactsDep, response: Response
 ) -> schemas.JobDetails:
@@ -203,6 +216,7 @@ def cancel_job(
 
 
 @router.post("/{job_id}/pause", responses=_ASKED)
+@raises(problem_types.CONFLICT)
 def pause_job(job_id: JobId, database: DatabaseDep, response: Response) -> schemas.JobDetails:
     """Set a job aside: 200 if it is paused now, 202 while its worker is being told, 409 if it ends or has.
 
@@ -216,6 +230,7 @@ def pause_job(job_id: JobId, database: DatabaseDep, response: Response) -> schem
 
 
 @router.post("/{job_id}/resume")
+@raises(problem_types.CONFLICT)
 def resume_job(
     job_id: JobId, database: DatabaseDep, settings: SettingsDep, background: BackgroundTasks
 ) -> schemas.JobDetails:
@@ -237,6 +252,9 @@ def resume_job(
         200: {"model": schemas.JobDetails, "description": "The retry that there is, and that has not ended"}
     },
 )
+@raises(problem_types.CONFLICT)
+@sends("Location", status=HTTPStatus.ACCEPTED)
+@sends("Location")
 def retry_job(
     job_id: JobId,
     database: DatabaseDep,
@@ -260,6 +278,7 @@ def retry_job(
 
 
 @router.delete("/{job_id}", status_code=status.HTTP_204_NO_CONTENT)
+@raises(problem_types.CONFLICT)
 def delete_job(job_id: JobId, database: DatabaseDep, artifacts: ArtifactsDep) -> None:
     """Remove an ended job with its history, model and predictions; 409 while it has not ended."""
     with database.write() as session:
