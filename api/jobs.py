@@ -2,12 +2,13 @@
 
 import csv
 import io
+import re
 from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Annotated, Any
 
 from fastapi import APIRouter, BackgroundTasks, Depends, Query, Request, Response, status
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
 from sqlalchemy.orm import Session
 
 from api import answers, problem_types, schemas
@@ -44,10 +45,22 @@ from models.techniques import CATALOGUE
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 
 PostedSpec = Annotated[JobSpec, Depends(posted(JobSpec))]
+_DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
 _NO_NUL = r"^[^\x00]*$"
+
+
+def _written_out(value: str) -> str:
+    # Pydantic would take a number for seconds since 1970; the OpenAPI document promises RFC 3339.
+    if not _DATE.match(value):
+        raise ValueError("should be a date and time such as 2026-01-31T12:00:00Z")
+    return value
+
+
 # Bounded, because the ends of the calendar leave it when they are brought to UTC.
 Moment = Annotated[
-    AwareDatetime, Field(ge=datetime(1970, 1, 1, tzinfo=UTC), lt=datetime(9999, 1, 1, tzinfo=UTC))
+    AwareDatetime,
+    BeforeValidator(_written_out),
+    Field(ge=datetime(1970, 1, 1, tzinfo=UTC), lt=datetime(9999, 1, 1, tzinfo=UTC)),
 ]
 
 

@@ -139,7 +139,10 @@ def _complete_operation(operation: dict[str, Any], route: RouteContext) -> None:
     for status, names in getattr(route.endpoint, "headers", {}).items():
         responses[str(status.value)].setdefault("headers", {}).update(_headers(*names))
     responses.pop("422", None)
-    responses |= _problems(_kinds(route.dependant))
+    for status, problem in _problems(_kinds(route.dependant)).items():
+        # A status may also be an answer that is meant, as of readiness.
+        meant = responses.setdefault(status, problem)
+        meant["content"] |= problem["content"]
     for response in responses.values():
         response.setdefault("headers", {}).update(_headers("X-Request-Id"))
     operation["responses"] = dict(sorted(responses.items()))

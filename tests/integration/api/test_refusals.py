@@ -179,6 +179,7 @@ def test_a_dataset_that_cannot_be_had_is_refused(
         ("/v1/jobs?experiment=%00", ["?experiment"]),
         ("/v1/jobs?cursor=xyz", ["?cursor"]),
         ("/v1/jobs?created_after=yesterday", ["?created_after"]),
+        ("/v1/jobs?created_before=0.5", ["?created_before"]),
         ("/v1/jobs?created_after=0001-01-01T00:00:00%2B14:00", ["?created_after"]),
         ("/v1/experiments?limit=0&cursor=%20", ["?limit"]),
         ("/v1/reports", ["?job"]),
