@@ -10,7 +10,7 @@ SYNC = $(UV) pip sync --quiet --python $(BIN)/python --require-hashes --compile-
 UV_VERSION := 0.13.9
 export UV_LINK_MODE ?= copy
 
-.PHONY: help setup demo up test test-slow chaos lint format bench lock clean
+.PHONY: help setup demo up test test-slow chaos lint format openapi fuzz bench lock clean
 
 help: ## list these commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -50,6 +50,12 @@ lint: setup ## ruff, mypy --strict, import-linter
 format: setup ## let ruff rewrite what it can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+openapi: setup ## write docs/reference/openapi.json and its examples anew
+	WRITE_OPENAPI=1 $(BIN)/python -m pytest tests/integration/api/test_contract.py
+
+fuzz: setup ## ask the API 1,000 odd things an operation (hours): make fuzz [SEED=n]
+	$(BIN)/python -m pytest tests/integration/api/test_fuzz.py --fuzz=full $(if $(SEED),--fuzz-seed=$(SEED))
 
 bench: setup ## print the benchmarks as ratios beside their targets
 	@missed=0; for each in training techniques worker study report; do \

@@ -4,9 +4,10 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 
 from api import (
+    about,
     batches,
     catalogue,
     documentation,
@@ -20,6 +21,7 @@ from api import (
     problems,
     schemas,
 )
+from api.dependencies import known_parameters
 from api.doors import Door
 from api.reports import routes as reports
 from api.watching import Watcher
@@ -43,7 +45,9 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         version=version("regbench"),
         description=DESCRIPTION,
         lifespan=_lifespan,
-        responses=openapi.PROBLEM_RESPONSES,
+        openapi_tags=openapi.TAGS,
+        generate_unique_id_function=openapi.operation_id,
+        dependencies=[Depends(known_parameters)],
         redirect_slashes=False,
         docs_url=None,
         redoc_url=None,
@@ -58,9 +62,9 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     problems.install(app)
     openapi.install(app)
     idempotency.install(app)
-    for part in (batches, jobs, experiments, reports, catalogue, keys, health, metrics, documentation):
+    for part in (batches, jobs, experiments, reports, catalogue, keys, health, metrics, about, documentation):
         app.include_router(part.router)
-    app.add_api_route("/", _index, methods=["GET"], tags=["health"], summary="Where to go from here")
+    app.add_api_route("/", _show_index, name="show_index", methods=["GET"], tags=["about"])
     return app
 
 
@@ -73,7 +77,8 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     database.close()
 
 
-def _index() -> schemas.Index:
+def _show_index() -> schemas.Index:
+    """Where to go from here."""
     return schemas.Index(
         name="Regbench",
         version=version("regbench"),

@@ -7,11 +7,12 @@ from typing import Annotated, Any
 from fastapi import APIRouter, BackgroundTasks, Depends, Query, Response, status
 from pydantic import Field
 
-from api import answers, schemas
+from api import answers, problem_types, schemas
 from api.dependencies import BATCH, ArtifactsDep, CallerDep, DatabaseDep, SettingsDep, posted
 from api.idempotency import OnceDep
 from api.jobs import JobFilterQuery
 from api.openapi import takes
+from api.problem_types import raises
 from models import doorbell
 from models.datasets import require
 from models.errors import FieldError, InvalidSpec, OverBudget
@@ -35,6 +36,7 @@ _GOING_ON = [state for state in JobState if not state.terminal]
     openapi_extra=takes(JobBatch),
     responses={200: {"model": schemas.BatchPrice, "description": "A dry run's price"}},
 )
+@raises(problem_types.DATASET_UNAVAILABLE, problem_types.OVER_BUDGET, problem_types.OVER_QUOTA)
 def create_jobs(
     batch: Annotated[JobBatch, Depends(posted(JobBatch))],
     caller: CallerDep,
@@ -100,6 +102,7 @@ class CancelQuery(JobFilterQuery):
 
 
 @router.post(":cancel")
+@raises(problem_types.INVALID_SPEC)
 def cancel_jobs(
     query: Annotated[CancelQuery, Query()], database: DatabaseDep, artifacts: ArtifactsDep
 ) -> schemas.Cancellations:

@@ -1,10 +1,13 @@
 """What there is to choose from: techniques, datasets and presets."""
 
-from fastapi import APIRouter
+from typing import Annotated
 
-from api import answers, schemas
+from fastapi import APIRouter, Path
+
+from api import answers, problem_types, schemas
 from api.dependencies import SettingsDep
 from api.presets import PRESETS
+from api.problem_types import raises
 from models.datasets import DATASETS, available
 from models.errors import NotFound
 from models.techniques import CATALOGUE
@@ -21,7 +24,10 @@ def list_techniques() -> schemas.TechniqueList:
 
 
 @router.get("/techniques/{name}")
-def get_technique(name: str) -> schemas.TechniqueCard:
+@raises(problem_types.NOT_FOUND)
+def show_technique(
+    name: Annotated[str, Path(description="As in a specification: `dropout`, `l2`")],
+) -> schemas.TechniqueCard:
     """One technique."""
     if name not in CATALOGUE:
         raise NotFound(f"There is no technique of that name; there are {', '.join(CATALOGUE)}.")

@@ -3,13 +3,17 @@
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from http import HTTPStatus
 from typing import Annotated, Any, TypeVar
 
 import pydantic_core
-from fastapi import Depends, Request
+from fastapi import Depends, Header, Path, Request
+from fastapi.dependencies.models import Dependant
+from fastapi.dependencies.utils import get_flat_params
+from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ValidationError
 
+from api import problem_types
+from api.problem_types import raises
 from api.problems import Problem, to_pointer
 from api.watching import Watcher
 from models.artifacts import ArtifactStore
@@ -45,6 +49,15 @@ class Caller:
     """The API key that it showed; None where none is needed."""
 
 
+@raises(
+    problem_types.MISSING_KEY,
+    problem_types.INVALID_KEY,
+    problem_types.EXPIRED_KEY,
+    problem_types.INSUFFICIENT_SCOPE,
+    problem_types.CROSS_ORIGIN,
+    problem_types.WRONG_HOST,
+    problem_types.RATE_LIMITED,
+)
 async def _caller(request: Request) -> Caller:
     caller: Caller = request.state.caller  # by api/doors.py
     return caller
@@ -53,6 +66,7 @@ async def _caller(request: Request) -> Caller:
 CallerDep = Annotated[Caller, Depends(_caller)]
 
 
+@raises(problem_types.SERVICE_UNAVAILABLE)
 def _database(request: Request, caller: CallerDep) -> Database:
     database: Database = request.app.state.database
     return database if caller.sees_all else database.of(caller.owner)
@@ -69,15 +83,42 @@ async def _watcher(request: Request) -> Watcher:
 WatcherDep = Annotated[Watcher, Depends(_watcher)]
 
 
+async def known_parameters(request: Request) -> None:
+    """Refuse a query parameter that the route does not know: misspelt, it would silently change nothing.
+
+    Raises:
+        RequestValidationError: it names each one, and those that there are.
+    """
+    if not request.scope["query_string"]:
+        return
+    known = _query_parameters(request.scope["route"].dependant)
+    unknown = [name for name in request.query_params if name not in known]
+    if unknown:
+        offered = f"there are {', '.join(sorted(known))}" if known else "nor any other"
+        hint = f"there is no such parameter here; {offered}"
+        faults = [{"type": "unknown", "loc": ("query", name), "msg": hint} for name in unknown]
+        raise RequestValidationError(faults)
+
+
+def _query_parameters(dependant: Dependant) -> set[str]:
+    own = get_flat_params(Dependant(query_params=dependant.query_params))
+    return {field.alias for field in own}.union(*map(_query_parameters, dependant.dependencies))
+
+
+@raises(problem_types.SERVICE_UNAVAILABLE)
 def _artifacts(settings: SettingsDep) -> ArtifactStore:
     return ArtifactStore(settings)
 
 
-def _job_id(job_id: str) -> str:
+@raises(problem_types.NOT_FOUND)
+def _job_id(job_id: Annotated[str, Path(description="As `POST /v1/jobs` gave it")]) -> str:
     return known_form("job", job_id)
 
 
-def _experiment_id(experiment_id: str) -> str:
+@raises(problem_types.NOT_FOUND)
+def _experiment_id(
+    experiment_id: Annotated[str, Path(description="As `POST /v1/experiments` gave it")],
+) -> str:
     return known_form("experiment", experiment_id)
 
 
@@ -93,11 +134,14 @@ def known_form(kind: str, given: str) -> str:
     return given
 
 
+# Left out of the OpenAPI document, where each answer's formats say it (OpenAPI 3.1, "Parameter Object").
+Accept = Annotated[str, Header(include_in_schema=False)]
 ArtifactsDep = Annotated[ArtifactStore, Depends(_artifacts)]
 JobId = Annotated[str, Depends(_job_id)]
 ExperimentId = Annotated[str, Depends(_experiment_id)]
 
 
+@raises(problem_types.BODY_TOO_LARGE, problem_types.UNSUPPORTED_MEDIA_TYPE)
 async def _body(request: Request, settings: SettingsDep) -> bytes:
     """The body of a JSON request. Its size is counted: a Content-Length may be absent, or a lie."""
     _check_content_type(request.headers.get("Content-Type", ""))
@@ -107,9 +151,7 @@ async def _body(request: Request, settings: SettingsDep) -> bytes:
         body += piece
         if len(body) > most:
             raise Problem(
-                HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-                "body_too_large",
-                "The body is too large",
+                problem_types.BODY_TOO_LARGE,
                 f"This installation reads bodies of at most {most:,} bytes here.",
             )
     return bytes(body)
@@ -120,9 +162,7 @@ def _check_content_type(content_type: str) -> None:
     if essence == "application/json" or (essence.startswith("application/") and essence.endswith("+json")):
         return
     raise Problem(
-        HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
-        "unsupported_media_type",
-        "The body must be JSON",
+        problem_types.UNSUPPORTED_MEDIA_TYPE,
         f"The body is declared as {essence or 'nothing'}; send the header Content-Type: application/json.",
     )
 
@@ -130,6 +170,7 @@ def _check_content_type(content_type: str) -> None:
 BodyDep = Annotated[bytes, Depends(_body)]
 
 
+@raises(problem_types.NOT_JSON, problem_types.INVALID_SPEC)
 def json_document(body: BodyDep) -> Any:
     """The posted document, as Python values.
 
@@ -141,13 +182,7 @@ def json_document(body: BodyDep) -> Any:
     except ValueError as error:
         why = str(error) if body.strip() else "it is empty"
         detail = f"The body is not a JSON document: {why}."
-        raise Problem(
-            HTTPStatus.BAD_REQUEST,
-            "not_json",
-            "The body is not JSON",
-            detail,
-            errors=[FieldError("", detail)],
-        ) from None
+        raise Problem(problem_types.NOT_JSON, detail, errors=[FieldError("", detail)]) from None
 
 
 DocumentDep = Annotated[Any, Depends(json_document)]

@@ -11,7 +11,6 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
-from http import HTTPStatus
 from urllib.parse import urlsplit
 
 from limits import RateLimitItemPerMinute
@@ -22,8 +21,9 @@ from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from api import problems
+from api import problem_types, problems
 from api.dependencies import Caller
+from api.problem_types import ProblemType
 from api.problems import Problem
 from models import scopes
 from models.addresses import loopback_only
@@ -109,16 +109,12 @@ class Door:
         host = headers.get("Host", "")
         if not ("*" in self._hosts or _is_local(host) or _name_in(host) in self._hosts):
             raise Problem(
-                HTTPStatus.MISDIRECTED_REQUEST,
-                "wrong_host",
-                "Not the host that was asked for",
+                problem_types.WRONG_HOST,
                 "Without API keys only loopback names are answered, and those in REGBENCH_ALLOWED_HOSTS.",
             )
         if scope["method"] not in _READS and _of_another_site(headers, host):
             raise Problem(
-                HTTPStatus.FORBIDDEN,
-                "cross_origin",
-                "A page of another site may not do this",
+                problem_types.CROSS_ORIGIN,
                 "Without API keys a browser may change something only from this service's own pages.",
             )
 
@@ -176,11 +172,11 @@ class _Keys:
             found = keys.find_key(session, key)
         if found is None or found.revoked:
             self._believed.pop(key, None)
-            raise _unauthorized("invalid_key", "This API key opens nothing here.")
+            raise _unauthorized(problem_types.INVALID_KEY, "This API key opens nothing here.")
         left = BELIEVED_SECONDS if found.seconds_left is None else found.seconds_left
         if left <= 0:
             self._believed.pop(key, None)
-            raise _unauthorized("expired_key", "This API key has expired; ask for a new one.")
+            raise _unauthorized(problem_types.EXPIRED_KEY, "This API key has expired; ask for a new one.")
         caller = Caller(found.owner, sees_all=found.scope is scopes.Scope.ADMIN, key_id=found.id)
         believed = _Believed(caller, found.scope, time.monotonic() + min(left, BELIEVED_SECONDS))
         if len(self._believed) >= _MOST_BELIEVED:
@@ -200,27 +196,25 @@ def _key_in(headers: Headers) -> str:
     scheme, _, key = headers.get("Authorization", "").partition(" ")
     if not scheme:
         raise _unauthorized(
-            "missing_key", "Send an API key: the header Authorization: Bearer rb_...", code=None
+            problem_types.MISSING_KEY, "Send an API key: the header Authorization: Bearer rb_...", code=None
         )
     if scheme.lower() != "bearer" or not _KEY.fullmatch(key.strip()):
-        raise _unauthorized("invalid_key", "This is not an API key: it is to be Authorization: Bearer rb_...")
+        raise _unauthorized(
+            problem_types.INVALID_KEY, "This is not an API key: it is to be Authorization: Bearer rb_..."
+        )
     return key.strip()
 
 
-def _unauthorized(kind: str, detail: str, *, code: str | None = "invalid_token") -> Problem:
+def _unauthorized(kind: ProblemType, detail: str, *, code: str | None = "invalid_token") -> Problem:
     # RFC 6750, section 3.1: a request that shows no key is told no error code.
     challenge = "Bearer" if code is None else f'Bearer error="{code}"'
-    return Problem(
-        HTTPStatus.UNAUTHORIZED, kind, "An API key is needed", detail, headers={"WWW-Authenticate": challenge}
-    )
+    return Problem(kind, detail, headers={"WWW-Authenticate": challenge})
 
 
 def forbidden(needed: scopes.Scope) -> Problem:
     """What a key is told whose scope is too small."""
     return Problem(
-        HTTPStatus.FORBIDDEN,
-        "insufficient_scope",
-        "This API key may not do that",
+        problem_types.INSUFFICIENT_SCOPE,
         f"This needs a key of the scope {needed}.",
         headers={"WWW-Authenticate": f'Bearer error="insufficient_scope", scope="{needed}"'},
     )
@@ -254,9 +248,7 @@ class _Rates:
         }
         if not allowed:
             raise Problem(
-                HTTPStatus.TOO_MANY_REQUESTS,
-                "rate_limited",
-                "Too many requests",
+                problem_types.RATE_LIMITED,
                 f"This key may make {limit.amount:,} {name} a minute; try again in {seconds} s.",
                 headers=headers | {"Retry-After": str(seconds)},
             )

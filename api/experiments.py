@@ -1,12 +1,13 @@
 """Experiments over HTTP: create one with all its jobs, see how far it is, cancel, pause, resume, retry."""
 
 from collections.abc import Callable
+from http import HTTPStatus
 from typing import Annotated, Any
 
 from fastapi import APIRouter, BackgroundTasks, Depends, Query, Request, Response, status
 from sqlalchemy.orm import Session
 
-from api import answers, schemas
+from api import answers, problem_types, schemas
 from api.dependencies import (
     ArtifactsDep,
     CallerDep,
@@ -19,10 +20,11 @@ from api.dependencies import (
 )
 from api.experiment_prices import experiment_price
 from api.idempotency import OnceDep, OnceWithoutBodyDep
-from api.openapi import PRESET_EXPERIMENT, takes
+from api.openapi import PRESET_EXPERIMENT, sends, takes
 from api.pages import Cursor, FieldNames, Limit, decode_cursor, encode_cursor, page_answer, wanted_fields
 from api.polling import IfNoneMatch, document_tag, matches, not_modified, retry_after_remaining
 from api.presets import resolve
+from api.problem_types import raises
 from api.problems import to_pointer
 from models import doorbell
 from models.datasets import require
@@ -58,6 +60,8 @@ def _posted_experiment(document: DocumentDep, settings: SettingsDep) -> tuple[st
     openapi_extra=takes(ExperimentSpec, also=PRESET_EXPERIMENT),
     responses={200: {"model": schemas.ExperimentPrice, "description": "A dry run's price"}},
 )
+@raises(problem_types.DATASET_UNAVAILABLE, problem_types.OVER_BUDGET, problem_types.OVER_QUOTA)
+@sends("Location", status=HTTPStatus.ACCEPTED)
 def create_experiment(
     given: Annotated[tuple[str | None, ExperimentSpec], Depends(_posted_experiment)],
     caller: CallerDep,
@@ -87,6 +91,8 @@ def create_experiment(
 
 
 @router.get("", response_model=schemas.ExperimentPage | schemas.PartialPage)
+@raises(problem_types.INVALID_SPEC)
+@sends("Link")
 def list_experiments(
     database: DatabaseDep,
     request: Request,
@@ -113,6 +119,8 @@ def list_experiments(
     response_model=schemas.Experiment,
     responses={304: {"description": "As you have it"}},
 )
+@sends("Retry-After", "ETag")
+@sends("Retry-After", "ETag", status=HTTPStatus.NOT_MODIFIED)
 def show_experiment(
     experiment_id: ExperimentId, database: DatabaseDep, if_none_match: IfNoneMatch = None
 ) -> Response:
@@ -138,6 +146,7 @@ _ASKED: dict[int | str, dict[str, Any]] = {
 
 
 @router.post("/{experiment_id}/cancel", responses=_ASKED)
+@raises(problem_types.CONFLICT)
 def cancel_experiment(
     experiment_id: ExperimentId, database: DatabaseDep, artifacts: ArtifactsDep, response: Response
 ) -> schemas.Experiment:
@@ -157,6 +166,7 @@ def cancel_experiment(
 
 
 @router.post("/{experiment_id}/pause", responses=_ASKED)
+@raises(problem_types.CONFLICT)
 def pause_experiment(
     experiment_id: ExperimentId, database: DatabaseDep, response: Response
 ) -> schemas.Experiment:
@@ -174,6 +184,7 @@ def pause_experiment(
 
 
 @router.post("/{experiment_id}/resume")
+@raises(problem_types.CONFLICT)
 def resume_experiment(
     experiment_id: ExperimentId, database: DatabaseDep, settings: SettingsDep, background: BackgroundTasks
 ) -> schemas.Experiment:
@@ -192,6 +203,7 @@ def resume_experiment(
     status_code=status.HTTP_202_ACCEPTED,
     response_model=schemas.Experiment,
 )
+@raises(problem_types.CONFLICT, problem_types.OVER_QUOTA)
 def retry_failed_jobs(
     experiment_id: ExperimentId,
     database: DatabaseDep,
@@ -213,6 +225,12 @@ def retry_failed_jobs(
     status_code=status.HTTP_202_ACCEPTED,
     response_model=schemas.Experiment,
     openapi_extra=takes(Extension),
+)
+@raises(
+    problem_types.CONFLICT,
+    problem_types.DATASET_UNAVAILABLE,
+    problem_types.OVER_BUDGET,
+    problem_types.OVER_QUOTA,
 )
 def extend_experiment(
     experiment_id: ExperimentId,

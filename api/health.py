@@ -21,13 +21,13 @@ PING_SECONDS = 0.5
 
 
 @router.get("/healthz")
-def healthz() -> schemas.Health:
+def show_health() -> schemas.Health:
     """Liveness: the process answers. Touches nothing else."""
     return schemas.Health(status=OK)
 
 
 @router.get("/readyz", responses={503: {"model": schemas.Readiness, "description": "Not ready"}})
-def readyz(response: Response, database: DatabaseDep, settings: SettingsDep) -> schemas.Readiness:
+def show_readiness(response: Response, database: DatabaseDep, settings: SettingsDep) -> schemas.Readiness:
     """Readiness: database, migrations, broker, and at least one live worker."""
     checks = {
         "database": _reason(lambda: _check_database(database)),

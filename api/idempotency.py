@@ -8,14 +8,15 @@ import hashlib
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from http import HTTPStatus
 from typing import Annotated
 
 from fastapi import Depends, FastAPI, Header, Request, Response
 from pydantic import BaseModel
 from sqlalchemy.orm import Session
 
+from api import problem_types
 from api.dependencies import BodyDep, CallerDep, DatabaseDep
+from api.problem_types import raises
 from api.problems import Problem
 from models.database import Database
 from models.errors import FieldError, InvalidSpec, ServiceUnavailable
@@ -89,12 +90,14 @@ class Once:
             release(session, held)
 
 
+@raises(problem_types.IDEMPOTENCY_KEY_REUSED, problem_types.IDEMPOTENCY_KEY_UNDER_WAY)
 async def _once_with_body(
     request: Request, body: BodyDep, caller: CallerDep, database: DatabaseDep, key: Key = None
 ) -> Once:
     return Once(database, caller.owner, _checked(key), _fingerprint(request, body))
 
 
+@raises(problem_types.IDEMPOTENCY_KEY_REUSED, problem_types.IDEMPOTENCY_KEY_UNDER_WAY)
 async def _once_without_body(
     request: Request, caller: CallerDep, database: DatabaseDep, key: Key = None
 ) -> Once:
@@ -126,16 +129,12 @@ def _begin(database: Database, owner: str, key: str, fingerprint: str) -> Held:
             found = begin(session, owner, key, fingerprint)
     except KeyReused:
         raise Problem(
-            HTTPStatus.UNPROCESSABLE_ENTITY,
-            "idempotency_key_reused",
-            "The idempotency key belongs to another request",
+            problem_types.IDEMPOTENCY_KEY_REUSED,
             f"The key {key} was sent before with another body, path or query; take a new key.",
         ) from None
     except UnderWay as error:
         raise Problem(
-            HTTPStatus.CONFLICT,
-            error.code,
-            "The first request with this idempotency key is under way",
+            problem_types.IDEMPOTENCY_KEY_UNDER_WAY,
             error.message,
             headers={"Retry-After": "1"},
         ) from None

@@ -2,16 +2,19 @@
 
 import csv
 import io
+import re
 from datetime import UTC, datetime
+from http import HTTPStatus
 from typing import Annotated, Any
 
-from fastapi import APIRouter, BackgroundTasks, Depends, Header, Query, Request, Response, status
+from fastapi import APIRouter, BackgroundTasks, Depends, Query, Request, Response, status
 from fastapi.concurrency import run_in_threadpool
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
 from sqlalchemy.orm import Session
 
-from api import answers, schemas
+from api import answers, problem_types, schemas
 from api.dependencies import (
+    Accept,
     ArtifactsDep,
     CallerDep,
     DatabaseDep,
@@ -23,7 +26,7 @@ from api.dependencies import (
 )
 from api.idempotency import OnceDep, OnceWithoutBodyDep
 from api.keys import note
-from api.openapi import takes
+from api.openapi import sends, takes
 from api.pages import (
     Cursor,
     FieldNames,
@@ -48,6 +51,7 @@ from api.polling import (
     wait_for_change,
     wished_wait,
 )
+from api.problem_types import raises
 from api.problems import not_acceptable
 from api.streams import JobStream, LastEventId, position_of
 from models import doorbell
@@ -68,11 +72,23 @@ from models.techniques import CATALOGUE
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 
 PostedSpec = Annotated[JobSpec, Depends(posted(JobSpec))]
+_DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
 _NO_NUL = r"^[^\x00]*$"
 _REPEATED = Field(max_length=50)
+
+
+def _written_out(value: str) -> str:
+    # Pydantic would take a number for seconds since 1970; the OpenAPI document promises RFC 3339.
+    if not _DATE.match(value):
+        raise ValueError("should be a date and time such as 2026-01-31T12:00:00Z")
+    return value
+
+
 # Bounded, because the ends of the calendar leave it when they are brought to UTC.
 Moment = Annotated[
-    AwareDatetime, Field(ge=datetime(1970, 1, 1, tzinfo=UTC), lt=datetime(9999, 1, 1, tzinfo=UTC))
+    AwareDatetime,
+    BeforeValidator(_written_out),
+    Field(ge=datetime(1970, 1, 1, tzinfo=UTC), lt=datetime(9999, 1, 1, tzinfo=UTC)),
 ]
 
 
@@ -90,8 +106,8 @@ class JobFilterQuery(BaseModel):
     label: Annotated[
         list[Annotated[str, Field(max_length=264, pattern=r"^[^\x00=]+=[^\x00]*$")]], _REPEATED
     ] = Field([], description="`name=value`; jobs that have any of these")
-    created_after: Moment | None = None
-    created_before: Moment | None = None
+    created_after: Moment | None = Field(None, description="Later than this, with a time zone (RFC 3339)")
+    created_before: Moment | None = Field(None, description="Earlier than this")
 
     def filter(self) -> JobFilter:
         """The same question, as the store asks it.
@@ -131,6 +147,8 @@ class JobQuery(JobFilterQuery):
     openapi_extra=takes(JobSpec),
     responses={200: {"model": schemas.Price, "description": "A dry run's price"}},
 )
+@raises(problem_types.DATASET_UNAVAILABLE, problem_types.OVER_BUDGET, problem_types.OVER_QUOTA)
+@sends("Location", status=HTTPStatus.ACCEPTED)
 def create_job(
     spec: PostedSpec,
     caller: CallerDep,
@@ -158,6 +176,8 @@ def create_job(
 
 
 @router.get("", response_model=schemas.JobPage | schemas.PartialPage)
+@raises(problem_types.INVALID_SPEC)
+@sends("Link")
 def list_jobs(query: Annotated[JobQuery, Query()], database: DatabaseDep, request: Request) -> Response:
     """Jobs, newest first or as `sort` asks. Follow `Link: rel=next` or `next_cursor` to the next page.
 
@@ -194,6 +214,9 @@ def list_jobs(query: Annotated[JobQuery, Query()], database: DatabaseDep, reques
 @router.get(
     "/{job_id}", response_model=schemas.JobDetails, responses={304: {"description": "As you have it"}}
 )
+@raises(problem_types.TOO_MANY_STREAMS)
+@sends("Retry-After", "ETag", "Preference-Applied")
+@sends("Retry-After", "ETag", "Preference-Applied", status=HTTPStatus.NOT_MODIFIED)
 async def show_job(
     job_id: JobId,
     database: DatabaseDep,
@@ -250,11 +273,14 @@ def _look(database: Database, job_id: str) -> tuple[Glance, int | None]:
         304: {"description": "As you have it"},
     },
 )
+@raises(problem_types.NOT_ACCEPTABLE)
+@sends("ETag")
+@sends("ETag", status=HTTPStatus.NOT_MODIFIED)
 def list_epochs(
     job_id: JobId,
     database: DatabaseDep,
     after: Annotated[int, Query(ge=0, le=2**31 - 1, description="Only later epochs than this one")] = 0,
-    accept: Annotated[str, Header()] = "*/*",
+    accept: Accept = "*/*",
     if_none_match: IfNoneMatch = None,
 ) -> Response:
     """A job's history, one entry an epoch, as JSON or CSV by `Accept`. `If-None-Match` as of a job."""
@@ -281,11 +307,12 @@ def list_epochs(
         204: {"description": "The job has ended, and you have all of its messages"},
     },
 )
+@raises(problem_types.NOT_ACCEPTABLE, problem_types.TOO_MANY_STREAMS)
 async def list_events(
     job_id: JobId,
     database: DatabaseDep,
     watcher: WatcherDep,
-    accept: Annotated[str, Header()] = "*/*",
+    accept: Accept = "*/*",
     last_event_id: LastEventId = None,
 ) -> Response:
     """All that has happened to a job, first to last; as server-sent events also all that will, by `Accept`.
@@ -335,6 +362,7 @@ _ASKED: dict[int | str, dict[str, Any]] = {
 
 
 @router.post("/{job_id}/cancel", responses=_ASKED)
+@raises(problem_types.CONFLICT)
 def cancel_job(
     job_id: JobId, database: DatabaseDep, artifacts: ArtifactsDep, response: Response
 ) -> schemas.JobDetails:
@@ -350,6 +378,7 @@ def cancel_job(
 
 
 @router.post("/{job_id}/pause", responses=_ASKED)
+@raises(problem_types.CONFLICT)
 def pause_job(job_id: JobId, database: DatabaseDep, response: Response) -> schemas.JobDetails:
     """Set a job aside: 200 if it is paused now, 202 while its worker is being told, 409 if it ends or has.
 
@@ -363,6 +392,7 @@ def pause_job(job_id: JobId, database: DatabaseDep, response: Response) -> schem
 
 
 @router.post("/{job_id}/resume")
+@raises(problem_types.CONFLICT)
 def resume_job(
     job_id: JobId, database: DatabaseDep, settings: SettingsDep, background: BackgroundTasks
 ) -> schemas.JobDetails:
@@ -385,6 +415,9 @@ def resume_job(
         200: {"model": schemas.JobDetails, "description": "The retry that there is, and that has not ended"}
     },
 )
+@raises(problem_types.CONFLICT, problem_types.OVER_QUOTA)
+@sends("Location", status=HTTPStatus.ACCEPTED)
+@sends("Location")
 def retry_job(
     job_id: JobId,
     database: DatabaseDep,
@@ -407,6 +440,7 @@ def retry_job(
 
 
 @router.delete("/{job_id}", status_code=status.HTTP_204_NO_CONTENT)
+@raises(problem_types.CONFLICT)
 def delete_job(
     job_id: JobId, caller: CallerDep, database: DatabaseDep, artifacts: ArtifactsDep, request: Request
 ) -> None:

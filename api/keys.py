@@ -3,10 +3,11 @@
 from datetime import datetime
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Query, Request, Response, status
+from fastapi import APIRouter, Depends, Path, Query, Request, Response, status
 from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy.orm import Session
 
+from api import problem_types
 from api.dependencies import (
     Caller,
     CallerDep,
@@ -17,6 +18,7 @@ from api.dependencies import (
 from api.doors import forbidden
 from api.openapi import takes
 from api.pages import Cursor, Limit, decode_cursor, encode_cursor, page_answer
+from api.problem_types import raises
 from api.schemas import Answer
 from models.scopes import Scope
 from models.store import audit
@@ -99,7 +101,8 @@ def _admin(caller: CallerDep) -> Caller:
 AdminDep = Annotated[Caller, Depends(_admin)]
 
 
-def _key_id(key_id: str) -> str:
+@raises(problem_types.NOT_FOUND)
+def _key_id(key_id: Annotated[str, Path(description="As `GET /v1/keys` shows it")]) -> str:
     return known_form("key", key_id)
 
 

@@ -23,7 +23,7 @@ router = APIRouter(tags=["health"])
     response_class=Response,
     responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
 )
-def metrics(database: DatabaseDep) -> Response:
+def show_metrics(database: DatabaseDep) -> Response:
     """The numbers of the whole installation in Prometheus's text format."""
     with database.read() as session:
         snapshot = Snapshot(jobs.count_by_state(session), counters.read(session))

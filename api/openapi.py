@@ -1,23 +1,72 @@
-"""The OpenAPI document: the posted models, and problem documents in place of FastAPI's own errors."""
+"""The OpenAPI document: what FastAPI sees of the routes, and what it cannot see.
 
+FastAPI knows paths, parameters and answers. Added here: the posted documents, each operation's problems by
+status (`raises` in api/problem_types.py says which), headers, and the examples in api/examples.
+"""
+
+import json
+from collections.abc import Callable, Iterator
+from functools import lru_cache
+from http import HTTPStatus
+from itertools import groupby
+from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI
+from fastapi.dependencies.models import Dependant
+from fastapi.routing import APIRoute, RouteContext, iter_route_contexts
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
+from api import problem_types
+from api.problem_types import F, ProblemType, raised_by
 from api.problems import MEDIA_TYPE, ProblemDocument
 from models.experiments import ExperimentSpec, Extension
-from models.spec import JobSpec
+from models.spec import JobBatch, JobSpec
 
-_COMPONENT = "#/components/schemas/{model}"
+EXAMPLES = Path(__file__).parent / "examples"
 
-PROBLEM_RESPONSES: dict[int | str, dict[str, Any]] = {
-    # "default" covers every error, so FastAPI adds none of its own.
-    "default": {
-        "description": "Any error, as a problem document (RFC 9457)",
-        "content": {MEDIA_TYPE: {"schema": {"$ref": _COMPONENT.format(model="ProblemDocument")}}},
-    }
+_SCHEMA = "#/components/schemas/{model}"
+
+TAGS = [
+    {"name": "jobs", "description": "One training each: submit it, follow it, fetch what came out."},
+    {"name": "experiments", "description": "Variants of one specification, each trained with each seed."},
+    {
+        "name": "reports",
+        "description": "What a comparison of finished jobs shows, and what it cannot.",
+    },
+    {"name": "catalogue", "description": "What there is to choose from: techniques, datasets, presets."},
+    {"name": "keys", "description": "API keys and the audit trail, for keys of the scope admin."},
+    {"name": "health", "description": "Is the service alive, ready, and what has it done?"},
+    {"name": "about", "description": "The service about itself: where to begin, and what its problems mean."},
+]
+
+HEADERS: dict[str, dict[str, Any]] = {
+    "X-Request-Id": {
+        "description": "Name of this request in the service's log; the client's own, if it sent a plain one",
+        "schema": {"type": "string", "pattern": "^[A-Za-z0-9._-]{1,64}$"},
+    },
+    "Location": {
+        "description": "Path of what was created",
+        "schema": {"type": "string", "format": "uri-reference"},
+    },
+    "Link": {
+        "description": '`<path>; rel="next"`: the next page; absent on the last one',
+        "schema": {"type": "string"},
+    },
+    "Retry-After": {
+        "description": "Seconds until it is worth asking again; absent where nothing will change",
+        "schema": {"type": "integer", "minimum": 0},
+    },
+    "ETag": {
+        "description": "What this answer shows; send it back as `If-None-Match`",
+        "schema": {"type": "string"},
+    },
+    "Preference-Applied": {
+        "description": "`wait=N`, where `Prefer: wait=N` was honoured",
+        "schema": {"type": "string"},
+    },
+    "Allow": {"description": "The methods that the path can be asked with", "schema": {"type": "string"}},
 }
 
 PRESET_EXPERIMENT: dict[str, Any] = {
@@ -33,14 +82,36 @@ PRESET_EXPERIMENT: dict[str, Any] = {
 
 def takes(*models: type[BaseModel], also: dict[str, Any] | None = None) -> dict[str, Any]:
     """The part of an operation that says which JSON documents it takes."""
-    schemas = [{"$ref": _COMPONENT.format(model=model.__name__)} for model in models]
+    schemas = [{"$ref": _SCHEMA.format(model=model.__name__)} for model in models]
     schemas += [also] if also else []
     schema = schemas[0] if len(schemas) == 1 else {"anyOf": schemas}
     return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
 
 
+def text(*media_types: str) -> dict[int | str, dict[str, Any]]:
+    """The part of a route that says which texts it answers with."""
+    return {200: {"content": {each: {"schema": {"type": "string"}} for each in media_types}}}
+
+
+def sends(*headers: str, status: HTTPStatus = HTTPStatus.OK) -> Callable[[F], F]:
+    """Say of a route which of `HEADERS` its answers of this status may carry."""
+
+    def marked(function: F) -> F:
+        said: dict[HTTPStatus, tuple[str, ...]] = function.__dict__.setdefault("headers", {})
+        said[status] = headers
+        return function
+
+    return marked
+
+
+def operation_id(route: APIRoute) -> str:
+    """The name of a route as generated clients spell it: `list_jobs` gives `listJobs`."""
+    first, *others = route.name.split("_")
+    return first + "".join(each.capitalize() for each in others)
+
+
 def install(app: FastAPI) -> None:
-    """Add the schemas that routes refer to but FastAPI does not see."""
+    """Add what FastAPI does not see."""
     generate = app.openapi
 
     def openapi() -> dict[str, Any]:
@@ -48,20 +119,114 @@ def install(app: FastAPI) -> None:
         # FastAPI keeps what it generated, so the additions stay too.
         document = generate()
         if fresh:
-            document["components"]["schemas"] |= _components()
-            document["components"]["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
-            # Or none, where none is needed.
-            document["security"] = [{"key": []}, {}]
+            _complete(document, app)
         return document
 
     # FastAPI's documented way to extend the document.
     app.openapi = openapi  # type: ignore[method-assign]  # the way that FastAPI documents
 
 
-def _components() -> dict[str, Any]:
+def _complete(document: dict[str, Any], app: FastAPI) -> None:
+    components = document["components"]
+    components["schemas"] |= _posted()
+    components["headers"] = HEADERS
+    components["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
+    # Or none, where none is needed.
+    document["security"] = [{"key": []}, {}]
+    components["examples"] = {
+        code: {"summary": problem_types.TYPES[code].title, "value": value}
+        for code, value in read_examples()["problems"].items()
+    }
+    for validation in ("HTTPValidationError", "ValidationError"):
+        components["schemas"].pop(validation, None)
+    for route in iter_route_contexts(app.routes):
+        for method in route.methods or ():
+            operation = document["paths"].get(route.path_format, {}).get(method.lower())
+            if operation is not None:
+                _complete_operation(operation, route)
+
+
+def _complete_operation(operation: dict[str, Any], route: RouteContext) -> None:
+    responses = operation["responses"]
+    for status, names in getattr(route.endpoint, "headers", {}).items():
+        responses[str(status.value)].setdefault("headers", {}).update(_headers(*names))
+    responses.pop("422", None)
+    for status, problem in _problems(_kinds(route.dependant)).items():
+        # A status may also be an answer that is meant, as of readiness.
+        meant = responses.setdefault(status, problem)
+        meant["content"] |= problem["content"]
+    for response in responses.values():
+        response.setdefault("headers", {}).update(_headers("X-Request-Id"))
+    operation["responses"] = dict(sorted(responses.items()))
+    _add_examples(operation)
+
+
+def _kinds(dependant: Dependant) -> set[ProblemType]:
+    """What a route may answer besides what is meant."""
+    # Any request can have a parameter too many, and any code can fail.
+    kinds = {problem_types.INVALID_PARAMETER, problem_types.INTERNAL_ERROR}
+    for each in _dependants(dependant):
+        kinds.update(raised_by(each.call))
+    return kinds
+
+
+def _dependants(dependant: Dependant) -> Iterator[Dependant]:
+    yield dependant
+    for each in dependant.dependencies:
+        yield from _dependants(each)
+
+
+def _problems(kinds: set[ProblemType]) -> dict[str, Any]:
+    """The responses of an operation that are problems, by status."""
+    ordered = sorted(kinds, key=lambda kind: (kind.status, kind.code))
+    return {
+        str(status.value): _problem(list(each)) for status, each in groupby(ordered, lambda kind: kind.status)
+    }
+
+
+def _problem(kinds: list[ProblemType]) -> dict[str, Any]:
+    described = "; or ".join(f"{kind.title} (`{kind.uri}`)" for kind in kinds)
+    response: dict[str, Any] = {
+        "description": described,
+        "content": {
+            MEDIA_TYPE: {
+                "schema": {"$ref": _SCHEMA.format(model="ProblemDocument")},
+                "examples": {kind.code: {"$ref": f"#/components/examples/{kind.code}"} for kind in kinds},
+            }
+        },
+    }
+    if kinds[0].status == HTTPStatus.SERVICE_UNAVAILABLE:
+        response["headers"] = _headers("Retry-After")
+    return response
+
+
+def _headers(*names: str) -> dict[str, Any]:
+    return {name: {"$ref": f"#/components/headers/{name}"} for name in names}
+
+
+def _add_examples(operation: dict[str, Any]) -> None:
+    """Put in what was asked and answered when api/examples was written."""
+    shown = read_examples().get(operation["operationId"], {})
+    posted = operation.get("requestBody", {}).get("content", {}).get("application/json")
+    if posted is not None and "request" in shown:
+        posted["example"] = shown["request"]
+    for status, by_type in shown.get("responses", {}).items():
+        for media_type, value in by_type.items():
+            content = operation["responses"].get(status, {}).get("content", {})
+            if media_type in content:
+                content[media_type]["example"] = value
+
+
+@lru_cache(maxsize=1)
+def read_examples() -> dict[str, Any]:
+    """What is in api/examples, by operation id; under `problems` a document of each type."""
+    return {path.stem: json.loads(path.read_text()) for path in EXAMPLES.glob("*.json")}
+
+
+def _posted() -> dict[str, Any]:
     from api.keys import NewKey  # noqa: PLC0415 (which needs `takes`)
 
-    models: list[type[BaseModel]] = [JobSpec, ExperimentSpec, Extension, NewKey, ProblemDocument]
-    _, definitions = models_json_schema([(model, "validation") for model in models], ref_template=_COMPONENT)
+    models: list[type[BaseModel]] = [JobSpec, JobBatch, ExperimentSpec, Extension, NewKey, ProblemDocument]
+    _, definitions = models_json_schema([(model, "validation") for model in models], ref_template=_SCHEMA)
     found: dict[str, Any] = definitions["$defs"]
     return found

@@ -8,7 +8,6 @@ import logging
 import re
 import secrets
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
@@ -21,6 +20,8 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from api import problem_types
+from api.problem_types import ProblemType
 from models.errors import (
     Conflict,
     DatasetUnavailable,
@@ -63,7 +64,7 @@ class ProblemError(BaseModel):
 class ProblemDocument(BaseModel):
     """RFC 9457: why a request was refused, and what to do about it."""
 
-    type: str = Field(description="Stable name of the kind of problem, for programs")
+    type: str = Field(description="Stable name of the kind of problem, for programs: an address here")
     title: str = Field(description="The kind of problem, in words")
     status: int
     detail: str = Field(description="What is wrong this time")
@@ -74,24 +75,16 @@ class ProblemDocument(BaseModel):
     request_id: str = Field(description="Also in the header X-Request-Id and in the service's log")
 
 
-@dataclass(frozen=True)
-class Kind:
-    """A kind of problem: its status and title."""
-
-    status: HTTPStatus
-    title: str
-
-
 # The one table from domain errors to HTTP. A subclass not named here is answered as its parent.
-KINDS: dict[type[RegbenchError], Kind] = {
-    NotFound: Kind(HTTPStatus.NOT_FOUND, "Not found"),
-    Conflict: Kind(HTTPStatus.CONFLICT, "The present state forbids this"),
-    DatasetUnavailable: Kind(HTTPStatus.UNPROCESSABLE_ENTITY, "The dataset is not available"),
-    OverBudget: Kind(HTTPStatus.UNPROCESSABLE_ENTITY, "Over this installation's budget"),
-    InvalidSpec: Kind(HTTPStatus.UNPROCESSABLE_ENTITY, "The request cannot be carried out as specified"),
-    OverQuota: Kind(HTTPStatus.TOO_MANY_REQUESTS, "Over the owner's quota"),
-    ServiceUnavailable: Kind(HTTPStatus.SERVICE_UNAVAILABLE, "Not available at the moment"),
-    RegbenchError: Kind(HTTPStatus.INTERNAL_SERVER_ERROR, "Internal error"),
+KINDS: dict[type[RegbenchError], ProblemType] = {
+    NotFound: problem_types.NOT_FOUND,
+    Conflict: problem_types.CONFLICT,
+    DatasetUnavailable: problem_types.DATASET_UNAVAILABLE,
+    OverBudget: problem_types.OVER_BUDGET,
+    InvalidSpec: problem_types.INVALID_SPEC,
+    OverQuota: problem_types.OVER_QUOTA,
+    ServiceUnavailable: problem_types.SERVICE_UNAVAILABLE,
+    RegbenchError: problem_types.INTERNAL_ERROR,
 }
 
 
@@ -100,18 +93,14 @@ class Problem(Exception):
 
     def __init__(
         self,
-        status: HTTPStatus,
-        code: str,
-        title: str,
+        kind: ProblemType,
         detail: str,
         *,
         errors: Sequence[FieldError] = (),
         headers: dict[str, str] | None = None,
     ) -> None:
         super().__init__(detail)
-        self.status = status
-        self.code = code
-        self.title = title
+        self.kind = kind
         self.detail = detail
         self.errors = errors
         self.headers = headers or {}
@@ -119,9 +108,7 @@ class Problem(Exception):
 
 def not_acceptable(offers: str) -> Problem:
     """What is answered where no format suits the Accept header."""
-    return Problem(
-        HTTPStatus.NOT_ACCEPTABLE, "not_acceptable", "No such format", f"This can be had as {offers}."
-    )
+    return Problem(problem_types.NOT_ACCEPTABLE, f"This can be had as {offers}.")
 
 
 def to_pointer(parts: Iterable[int | str]) -> str:
@@ -135,15 +122,17 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(RegbenchError, _on_domain_error)
     app.add_exception_handler(RequestValidationError, _on_bad_parameters)
     app.add_exception_handler(HTTPException, _on_http_exception)
+    app.add_middleware(HeadAsGet)
     app.add_middleware(RequestEnvelope)
 
 
 def answer(request: Request, problem: Problem) -> JSONResponse:
     """The problem document, as an answer to `request`."""
+    kind = problem.kind
     document = ProblemDocument(
-        type=f"urn:regbench:problem:{problem.code}",
-        title=problem.title,
-        status=problem.status,
+        type=kind.uri,
+        title=kind.title,
+        status=kind.status,
         detail=problem.detail,
         instance=request.url.path,
         errors=[
@@ -152,7 +141,7 @@ def answer(request: Request, problem: Problem) -> JSONResponse:
         request_id=request.state.request_id,
     )
     return JSONResponse(
-        document.model_dump(), status_code=problem.status, headers=problem.headers, media_type=MEDIA_TYPE
+        document.model_dump(), status_code=kind.status, headers=problem.headers, media_type=MEDIA_TYPE
     )
 
 
@@ -174,7 +163,7 @@ def _on_domain_error(request: Request, error: Exception) -> JSONResponse:
     faults = error.errors if isinstance(error, InvalidSpec) else []
     retry = _retry_after(error)
     detail = _summary(faults) if faults else error.message
-    return answer(request, Problem(kind.status, error.code, kind.title, detail, errors=faults, headers=retry))
+    return answer(request, Problem(kind, detail, errors=faults, headers=retry))
 
 
 def _retry_after(error: RegbenchError) -> dict[str, str]:
@@ -186,16 +175,7 @@ def _retry_after(error: RegbenchError) -> dict[str, str]:
 def _on_bad_parameters(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)  # noqa: S101 (as above)
     faults = [_parameter_fault(each) for each in error.errors()]
-    return answer(
-        request,
-        Problem(
-            HTTPStatus.UNPROCESSABLE_ENTITY,
-            "invalid_parameter",
-            "A parameter of the request is not valid",
-            _summary(faults),
-            errors=faults,
-        ),
-    )
+    return answer(request, Problem(problem_types.INVALID_PARAMETER, _summary(faults), errors=faults))
 
 
 def _parameter_fault(fault: dict[str, Any]) -> FieldError:
@@ -207,24 +187,18 @@ def _parameter_fault(fault: dict[str, Any]) -> FieldError:
 
 def _on_http_exception(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)  # noqa: S101 (as above)
-    headers = dict(error.headers or {})
     status = HTTPStatus(error.status_code)
     path = request.url.path
     if status == HTTPStatus.NOT_FOUND:
-        return answer(
-            request,
-            Problem(
-                status, "not_found", "Not found", f"There is nothing at {path}; /docs lists what there is."
-            ),
-        )
+        detail = f"There is nothing at {path}; /docs lists what there is."
+        return answer(request, Problem(problem_types.NOT_FOUND, detail))
     if status == HTTPStatus.METHOD_NOT_ALLOWED:
-        headers["Allow"] = ", ".join(_methods_of(request))
+        headers = {"Allow": ", ".join(_methods_of(request))}
         detail = f"{request.method} is not possible on {path}; possible: {headers['Allow']}."
-        return answer(
-            request, Problem(status, "method_not_allowed", "Method not allowed", detail, headers=headers)
-        )
-    code = status.phrase.lower().replace(" ", "_")
-    return answer(request, Problem(status, code, status.phrase, str(error.detail), headers=headers))
+        return answer(request, Problem(problem_types.METHOD_NOT_ALLOWED, detail, headers=headers))
+    # The framework's own, of which none is known here. RFC 9457 has a name for what only the status tells.
+    other = ProblemType("", status, status.phrase, "", "")
+    return answer(request, Problem(other, str(error.detail), headers=dict(error.headers or {})))
 
 
 def _methods_of(request: Request) -> list[str]:
@@ -234,7 +208,8 @@ def _methods_of(request: Request) -> list[str]:
         for route in iter_route_contexts(request.app.routes)
         if route.path_regex.match(request.url.path)
     ]
-    return sorted(set().union(*fitting))
+    methods = set().union(*fitting)
+    return sorted(methods | {"HEAD"} if "GET" in methods else methods)
 
 
 def _summary(faults: Sequence[FieldError]) -> str:
@@ -280,5 +255,26 @@ class RequestEnvelope:
             if started:
                 raise
             detail = f"Something went wrong inside Regbench; its log has the cause under {request_id}."
-            problem = Problem(HTTPStatus.INTERNAL_SERVER_ERROR, "internal_error", "Internal error", detail)
+            problem = Problem(problem_types.INTERNAL_ERROR, detail)
             await answer(Request(scope), problem)(scope, receive, send_with_id)
+
+
+class HeadAsGet:
+    """ASGI middleware: what can be had by GET can be asked for by HEAD, which answers all but the body."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on."""
+        if scope["type"] != "http" or scope["method"] != "HEAD":
+            await self.app(scope, receive, send)
+            return
+
+        async def send_start(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                await send(message)
+                # At once, so that a stream sees its reader leave.
+                await send({"type": "http.response.body", "body": b""})
+
+        await self.app({**scope, "method": "GET"}, receive, send_start)

@@ -6,14 +6,13 @@ then. Within one look events come first, then epochs, so that an id says exactly
 
 import re
 from collections.abc import AsyncIterator
-from http import HTTPStatus
 from typing import Annotated
 
 from fastapi import Header
 from fastapi.sse import EventSourceResponse, format_sse_event
 from starlette.types import Receive, Scope, Send
 
-from api import schemas
+from api import problem_types, schemas
 from api.problems import Problem
 from api.watching import Ended, News, Subscription, Watcher
 from models.errors import FieldError
@@ -43,9 +42,7 @@ def position_of(last_event_id: str | None) -> Position:
     if found is None:
         detail = "not an id of this service's messages; leave it out to have all of them"
         raise Problem(
-            HTTPStatus.UNPROCESSABLE_ENTITY,
-            "invalid_parameter",
-            "A parameter of the request is not valid",
+            problem_types.INVALID_PARAMETER,
             f"header Last-Event-ID: {detail}",
             errors=[FieldError("header Last-Event-ID", detail)],
         )

@@ -8,11 +8,11 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
-from http import HTTPStatus
 from types import FrameType
 
 from anyio import CapacityLimiter, to_thread
 
+from api import problem_types
 from api.problems import Problem
 from models.database import Database
 from models.errors import ServiceUnavailable
@@ -138,9 +138,7 @@ class Watcher:
             raise ServiceUnavailable("The service is about to end; ask again shortly.")
         if self.full:
             raise Problem(
-                HTTPStatus.SERVICE_UNAVAILABLE,
-                "too_many_streams",
-                "Too many streams",
+                problem_types.TOO_MANY_STREAMS,
                 f"This process follows jobs for {self._most} clients at once; ask again later, or poll.",
                 headers={"Retry-After": "5"},
             )

@@ -31,7 +31,7 @@ WORKER = (
     *("--pool", "prefork", "--loglevel", "INFO", "--without-gossip", "--without-mingle"),
 )
 API = (
-    *("-m", "uvicorn", "api.app:create_app", "--factory"),
+    *("-m", "uvicorn", "api.app:create_app", "--factory", "--http", "api.protocol:Guarded"),
     *("--no-access-log", "--no-server-header", "--timeout-graceful-shutdown", "5"),
 )
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
-from models.spec import WITHOUT_NUL, JobSpec, Seed, faults_of
+from models.spec import WITHOUT_NUL, JobSpec, Seed, counted_first, faults_of
 
 Document = dict[str, Any]
 
@@ -29,6 +29,7 @@ class Variant(BaseModel):
     )
 
 
+MOST_VARIANTS = 100
 MOST_SEEDS = 1000
 MEASURES = {"test_accuracy": 100.0, "test_loss": 1.0, "generalization_gap_loss": 1.0}
 """What `until` may look at: columns of a result, and what turns each into points or nats."""
@@ -57,7 +58,9 @@ class ExperimentSpec(BaseModel):
     name: Annotated[str, Field(min_length=1, max_length=200), WITHOUT_NUL]
     base: JobSpec = JobSpec()
     variants: Annotated[
-        tuple[Variant, ...], Field(strict=False, max_length=100, json_schema_extra={"minItems": 1})
+        tuple[Variant, ...],
+        Field(strict=False, max_length=MOST_VARIANTS, json_schema_extra={"minItems": 1}),
+        counted_first(MOST_VARIANTS),
     ]
     seeds: Annotated[
         tuple[Seed, ...],
@@ -67,6 +70,7 @@ class ExperimentSpec(BaseModel):
             json_schema_extra={"minItems": 1},
             description="Each variant runs once with each seed",
         ),
+        counted_first(MOST_SEEDS),
     ] = (0,)
     replicates: int | None = Field(
         None, ge=1, le=MOST_SEEDS, description="Instead of `seeds`: the seeds 0 to replicates - 1"
@@ -182,15 +186,15 @@ class Extension(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
-    seeds: Annotated[tuple[Seed, ...], Field(strict=False, max_length=MOST_SEEDS)] = Field(
-        (), description="Seeds to add for every variant; those that are there already are passed over"
-    )
+    seeds: Annotated[
+        tuple[Seed, ...], Field(strict=False, max_length=MOST_SEEDS), counted_first(MOST_SEEDS)
+    ] = Field((), description="Seeds to add for every variant; those that are there already are passed over")
     replicates: int | None = Field(
         None, ge=1, le=MOST_SEEDS, description="Instead of `seeds`: have the seeds 0 to replicates - 1"
     )
-    variants: Annotated[tuple[Variant, ...], Field(strict=False, max_length=100)] = Field(
-        (), description="Variants to add, each with every seed"
-    )
+    variants: Annotated[
+        tuple[Variant, ...], Field(strict=False, max_length=MOST_VARIANTS), counted_first(MOST_VARIANTS)
+    ] = Field((), description="Variants to add, each with every seed")
 
     @model_validator(mode="after")
     def _makes_sense(self) -> Self:

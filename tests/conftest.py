@@ -14,31 +14,44 @@ from models.database import Database
 from models.settings import Settings, get_settings
 from tests import servers
 from tests.chaos.ledger import LEDGER, Ledger, table
+from tests.fuzzing import FUZZING, Fuzzing
 
 KEPT_VARIABLES = {"REGBENCH_DATA_DIR"}
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """How much chaos, and which."""
+    """How much chaos and fuzzing, and which."""
     parser.addoption("--chaos", choices=("short", "full"), default="short", help="how long tests/chaos runs")
     parser.addoption("--chaos-seed", type=int, default=None, help="repeats the faults of an earlier run")
+    parser.addoption("--fuzz", choices=("few", "full"), default="few", help="how many cases the API is asked")
+    parser.addoption("--fuzz-seed", type=int, default=None, help="repeats the cases of an earlier run")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Choose the seed of the faults."""
+    """Choose the seeds of the faults and of the fuzzing."""
     seed = config.getoption("--chaos-seed")
     config.stash[LEDGER] = Ledger(
         seed=SystemRandom().randrange(2**31) if seed is None else seed,
         full=config.getoption("--chaos") == "full",
     )
+    seed = config.getoption("--fuzz-seed")
+    config.stash[FUZZING] = Fuzzing(
+        seed=SystemRandom().randrange(2**31) if seed is None else seed,
+        full=config.getoption("--fuzz") == "full",
+    )
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Print what the faults have done."""
+    """Print what the faults and the fuzzing have done."""
     ledger = config.stash[LEDGER]
     if ledger.tallies:
         terminalreporter.section("chaos")
         for line in table(ledger):
+            terminalreporter.line(line)
+    fuzzing = config.stash[FUZZING]
+    if fuzzing.runs:
+        terminalreporter.section("fuzzing")
+        for line in fuzzing.table():
             terminalreporter.line(line)
 
 

@@ -5,10 +5,12 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from fastapi import APIRouter, Header, Path, Query, Request, Response
+from fastapi import APIRouter, Path, Query, Request, Response
 from sqlalchemy.orm import Session
 
-from api.dependencies import DatabaseDep, ExperimentId, negotiate
+from api import problem_types
+from api.dependencies import Accept, DatabaseDep, ExperimentId, negotiate
+from api.problem_types import raises
 from api.problems import not_acceptable
 from api.reports.schemas import ChartCard, ChartList, Comparison, Curves
 from models.errors import NotFound
@@ -26,10 +28,9 @@ router = APIRouter(prefix="/v1", tags=["reports"])
 Format = Annotated[
     Literal["json", "md", "html", "csv"] | None, Query(description="Goes before the Accept header")
 ]
-Accept = Annotated[str, Header()]
 JobIds = Annotated[
     list[Annotated[str, Query(max_length=40, pattern=r"^[A-Za-z0-9_-]+$")]],
-    Query(alias="job", min_length=1, max_length=200),
+    Query(alias="job", min_length=1, max_length=200, description="Ids of the jobs to compare"),
 ]
 
 MEDIA_TYPES = {
@@ -53,7 +54,8 @@ _FORMATS: dict[int | str, dict[str, Any]] = {
 
 
 @router.get("/experiments/{experiment_id}/report", response_model=Comparison, responses=_FORMATS)
-def experiment_report(
+@raises(problem_types.NOT_ACCEPTABLE)
+def show_experiment_report(
     experiment_id: ExperimentId,
     database: DatabaseDep,
     request: Request,
@@ -74,7 +76,7 @@ def experiment_report(
 
 
 @router.get("/experiments/{experiment_id}/charts")
-def experiment_charts(experiment_id: ExperimentId, database: DatabaseDep) -> ChartList:
+def list_experiment_charts(experiment_id: ExperimentId, database: DatabaseDep) -> ChartList:
     """The charts that an experiment's report can have, with their addresses."""
     from api.reports.charts import CHARTS  # noqa: PLC0415 (matplotlib, only where a chart is asked for)
 
@@ -96,9 +98,10 @@ def experiment_charts(experiment_id: ExperimentId, database: DatabaseDep) -> Cha
 
 
 @router.get("/experiments/{experiment_id}/charts/{name}", response_class=Response, responses=_PICTURES)
-def experiment_chart(
+@raises(problem_types.NOT_ACCEPTABLE)
+def show_experiment_chart(
     experiment_id: ExperimentId,
-    name: Annotated[str, Path(max_length=40, pattern=r"^[a-z-]+$")],
+    name: Annotated[str, Path(max_length=40, pattern=r"^[a-z-]+$", description="Of a chart in the list")],
     database: DatabaseDep,
     format: Annotated[  # noqa: A002 (the parameter's name in the URL)
         Literal["svg", "png"] | None, Query(description="Goes before the Accept header")
@@ -133,7 +136,8 @@ def _form(accept: str) -> Literal["svg", "png"]:
 
 
 @router.get("/reports", response_model=Comparison, responses=_FORMATS)
-def jobs_report(
+@raises(problem_types.NOT_FOUND, problem_types.NOT_ACCEPTABLE)
+def show_jobs_report(
     job: JobIds,
     database: DatabaseDep,
     request: Request,
@@ -151,10 +155,10 @@ def jobs_report(
 
 
 @router.get("/experiments/{experiment_id}/curves")
-def experiment_curves(
+def show_experiment_curves(
     experiment_id: ExperimentId,
     database: DatabaseDep,
-    max_points: Annotated[int, Query(ge=2, le=MAX_POINTS)] = MAX_POINTS,
+    max_points: Annotated[int, Query(ge=2, le=MAX_POINTS, description="Of each curve, at most")] = MAX_POINTS,
 ) -> Curves:
     """Learning curves of each variant over its seeds: mean, and one standard deviation to each side."""
     from api.reports import subjects  # noqa: PLC0415 (numpy and scipy, only where a report is asked for)

@@ -207,7 +207,7 @@ def test_too_many_streams_are_refused_and_polling_goes_on(
         next(told)
         refused = client.get(f"{here}/events", headers=STREAM)
         assert refused.status_code == 503
-        assert refused.json()["type"] == "urn:regbench:problem:too_many_streams"
+        assert refused.json()["type"] == "/problems/too_many_streams"
         assert refused.headers["Retry-After"]
         begun = time.monotonic()
         assert client.get(here, headers={"Prefer": "wait=10"}).status_code == 200

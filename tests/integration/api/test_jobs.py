@@ -193,7 +193,7 @@ def test_cancel_says_whether_it_is_done(client: httpx.Client, database: Database
     assert (asked.status_code, asked.json()["state"]) == (202, "running")
     again = client.post(f"/v1/jobs/{waiting}/cancel")
     assert again.status_code == 409
-    assert again.json()["type"] == "urn:regbench:problem:conflict"
+    assert again.json()["type"] == "/problems/conflict"
     assert client.post("/v1/jobs/job_none/cancel").status_code == 404
 
 
@@ -220,7 +220,7 @@ def test_what_the_state_forbids_is_a_conflict(client: httpx.Client, database: Da
     done = finished_job(database).id
     answer = client.post(f"/v1/jobs/{done}/{verb}")
     assert answer.status_code == 409
-    assert answer.json()["type"] == "urn:regbench:problem:conflict"
+    assert answer.json()["type"] == "/problems/conflict"
     assert "succeeded" in answer.json()["detail"]
     assert client.post(f"/v1/jobs/job_none/{verb}").status_code == 404
 

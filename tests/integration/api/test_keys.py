@@ -69,7 +69,7 @@ def test_without_a_good_key_nothing_is_shown(guarded: TestClient, authorization:
     for path in ("/v1/jobs", "/v1/presets", "/metrics", "/v1/keys", "/nothing/here"):
         answer = guarded.get(path, headers=headers)
         kind = "invalid_key" if authorization else "missing_key"
-        assert problem(answer, 401)["type"] == f"urn:regbench:problem:{kind}"
+        assert problem(answer, 401)["type"] == f"/problems/{kind}"
         assert answer.headers["WWW-Authenticate"].startswith("Bearer")
 
 
@@ -89,7 +89,7 @@ def test_scopes_open_what_they_should(guarded: TestClient, database: Database) -
     read, write, admin = (bearer(make_key(database, scope)) for scope in Scope)
     assert guarded.get("/v1/jobs", headers=read).status_code == 200
     refused = guarded.post("/v1/jobs", json=JOB, headers=read)
-    assert problem(refused, 403)["type"] == "urn:regbench:problem:insufficient_scope"
+    assert problem(refused, 403)["type"] == "/problems/insufficient_scope"
     assert 'scope="write"' in refused.headers["WWW-Authenticate"]
     job = guarded.post("/v1/jobs", json=JOB, headers=write)
     assert job.status_code == 202
@@ -244,7 +244,7 @@ def test_reads_and_writes_are_counted_apart(closed: Settings, database: Database
         assert client.post("/v1/jobs?dry_run=true", json=JOB, headers=headers).status_code == 200
         assert client.get("/v1/presets", headers=headers).status_code == 200
         refused = client.get("/v1/presets", headers=headers)
-        assert problem(refused, 429)["type"] == "urn:regbench:problem:rate_limited"
+        assert problem(refused, 429)["type"] == "/problems/rate_limited"
         assert 1 <= int(refused.headers["Retry-After"]) <= 60
         assert refused.headers["RateLimit"].startswith('"reads";r=0;')
         assert client.post("/v1/jobs?dry_run=true", json=JOB, headers=headers).status_code == 429
@@ -260,7 +260,7 @@ def test_what_is_over_a_quota_is_not_stored(
     experiment["variants"][1]["changes"] = {"regularization": {"l2": {}}}
     with TestClient(create_app(closed.model_copy(update=quota))) as client:
         refused = client.post("/v1/experiments", json=experiment, headers=headers)
-        assert problem(refused, 429)["type"] == "urn:regbench:problem:over_quota"
+        assert problem(refused, 429)["type"] == "/problems/over_quota"
         assert int(refused.headers["Retry-After"]) > 0
         assert "left" in refused.json()["detail"]
         assert client.get("/v1/experiments", headers=headers).json()["items"] == []
@@ -284,7 +284,7 @@ def test_the_operations_of_a_day_are_added_up(closed: Settings, database: Databa
 @pytest.mark.parametrize("host", ["evil.example", "evil.example:8000", "127.0.0.1.evil.example", "", "["])
 def test_without_keys_another_hosts_name_is_refused(client: httpx.Client, host: str) -> None:
     refused = client.get("/v1/presets", headers={"Host": host})
-    assert problem(refused, 421)["type"] == "urn:regbench:problem:wrong_host"
+    assert problem(refused, 421)["type"] == "/problems/wrong_host"
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1:8000", "localhost", "LOCALHOST:1", "[::1]:8000", "testserver"])
@@ -306,7 +306,7 @@ def test_without_keys_another_sites_page_changes_nothing(
     client: httpx.Client, headers: dict[str, str]
 ) -> None:
     refused = client.post("/v1/jobs", json=JOB, headers=headers)
-    assert problem(refused, 403)["type"] == "urn:regbench:problem:cross_origin"
+    assert problem(refused, 403)["type"] == "/problems/cross_origin"
     assert client.get("/v1/jobs").json()["items"] == []
 
 

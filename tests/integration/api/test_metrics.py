@@ -77,4 +77,4 @@ def test_a_database_that_is_away_is_a_problem(settings: Settings) -> None:
         answer = client.get("/metrics")
     assert answer.status_code == 503
     assert answer.headers["Content-Type"] == "application/problem+json"
-    assert answer.json()["type"] == "urn:regbench:problem:service_unavailable"
+    assert answer.json()["type"] == "/problems/service_unavailable"

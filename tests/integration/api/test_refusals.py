@@ -8,6 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
+from api import problem_types
 from api.app import create_app
 from models import datasets
 from models.settings import Settings
@@ -158,7 +159,7 @@ def test_a_dataset_that_cannot_be_had_is_refused(
     with TestClient(create_app(database_settings.model_copy(update={"data_dir": None}))) as client:
         refused = client.post("/v1/jobs", json={})
         assert pointers(refused) == ["/dataset/name"]
-        assert refused.json()["type"] == "urn:regbench:problem:dataset_unavailable"
+        assert refused.json()["type"] == "/problems/dataset_unavailable"
         assert "mnist_5k" in refused.json()["detail"]
         preset = client.post("/v1/experiments", json={"preset": "dropout-vs-none"})
         assert pointers(preset) == ["/base/dataset/name"]
@@ -178,6 +179,7 @@ def test_a_dataset_that_cannot_be_had_is_refused(
         ("/v1/jobs?experiment=%00", ["?experiment"]),
         ("/v1/jobs?cursor=xyz", ["?cursor"]),
         ("/v1/jobs?created_after=yesterday", ["?created_after"]),
+        ("/v1/jobs?created_before=0.5", ["?created_before"]),
         ("/v1/jobs?created_after=0001-01-01T00:00:00%2B14:00", ["?created_after"]),
         ("/v1/experiments?limit=0&cursor=%20", ["?limit"]),
         ("/v1/reports", ["?job"]),
@@ -211,7 +213,41 @@ def test_what_is_not_there_is_a_problem(client: httpx.Client, path: str) -> None
 def test_a_method_that_is_not_possible_names_those_that_are(client: httpx.Client) -> None:
     answer = client.put("/v1/jobs")
     problem(answer, 405)
-    assert answer.headers["Allow"] == "GET, POST"
+    assert answer.headers["Allow"] == "GET, HEAD, POST"
+
+
+def test_head_answers_as_get_does_but_for_the_body(client: httpx.Client) -> None:
+    for path in ("/healthz", "/v1/jobs", "/v1/jobs/job_none", "/problems/conflict"):
+        got, asked = client.get(path), client.head(path)
+        assert asked.status_code == got.status_code
+        assert asked.content == b""
+        same = ("Content-Type", "Content-Length")
+        assert [asked.headers[name] for name in same] == [got.headers[name] for name in same]
+    refused = client.head("/v1/jobs/job_none/cancel")
+    assert (refused.status_code, refused.headers["Allow"]) == (405, "POST")
+
+
+def test_no_route_takes_a_parameter_that_it_does_not_know(client: httpx.Client) -> None:
+    asked = 0
+    for path, operations in client.get("/openapi.json").json()["paths"].items():
+        for method in operations:
+            answer = client.request(method, path + "?no_such=1", content=b"{}", headers=JSON)
+            assert "?no_such" in pointers(answer), path
+            asked += 1
+    assert asked > 30
+    document = problem(client.get("/v1/experiments/exp_none/curves?points=3"), 422)
+    assert "max_points" in document["errors"][0]["detail"]
+
+
+def test_the_type_of_every_problem_leads_to_its_explanation(client: httpx.Client) -> None:
+    for kind in problem_types.TYPES.values():
+        plain = client.get(kind.uri, headers={"Accept": "text/markdown"})
+        assert (plain.status_code, plain.text) == (200, problem_types.page(kind))
+        shown = client.get(kind.uri, headers={"Accept": "text/html,*/*;q=0.1"})
+        assert shown.headers["Content-Type"].startswith("text/html")
+        assert f"<h1>{kind.title}</h1>" in shown.text
+    problem(client.get("/problems/nonsense"), 404)
+    problem(client.get("/problems/conflict", headers={"Accept": "image/png"}), 406)
 
 
 def test_only_json_is_read(client: httpx.Client) -> None:
@@ -245,7 +281,7 @@ def test_a_database_that_is_away_is_503(settings: Settings) -> None:
     lost = settings.model_copy(update={"home": Path("/nonexistent/folder")})
     with TestClient(create_app(lost)) as client:
         answer = client.post("/v1/jobs", json=job_spec().model_dump(mode="json"))
-        assert problem(answer, 503)["type"] == "urn:regbench:problem:service_unavailable"
+        assert problem(answer, 503)["type"] == "/problems/service_unavailable"
         assert int(answer.headers["Retry-After"]) > 0
         ready = client.get("/readyz")
         assert ready.status_code == 503

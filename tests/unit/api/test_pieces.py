@@ -114,7 +114,7 @@ def test_openapi_speaks_of_problems_and_of_the_posted_documents(settings: Settin
     assert "HTTPValidationError" not in text
     for path in document["paths"].values():
         for operation in path.values():
-            assert "application/problem+json" in operation["responses"]["default"]["content"]
+            assert "application/problem+json" in operation["responses"]["500"]["content"]
     body = document["paths"]["/v1/jobs"]["post"]["requestBody"]["content"]["application/json"]["schema"]
     assert body == {"$ref": "#/components/schemas/JobSpec"}
 
@@ -124,5 +124,7 @@ def test_openapi_speaks_of_problems_and_of_the_posted_documents(settings: Settin
             return own.union(*(references(item) for item in value.values()))
         return set().union(*(references(item) for item in value)) if isinstance(value, list) else set()
 
-    known = {f"#/components/schemas/{name}" for name in document["components"]["schemas"]}
+    known = {
+        f"#/components/{kind}/{name}" for kind, parts in document["components"].items() for name in parts
+    }
     assert references(document) <= known

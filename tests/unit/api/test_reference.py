@@ -5,10 +5,11 @@ from collections.abc import Iterator
 import pytest
 
 from api.metrics import Snapshot
+from api.problem_types import TYPES, page
 from api.schemas import Answer, Layer, ResultDetails
 from models.states import JobState
 from models.store.counters import COUNTERS
-from tests.unit.models.test_reference import row, rows_of
+from tests.unit.models.test_reference import REFERENCE, row, rows_of
 
 
 def metric_rows() -> Iterator[str]:
@@ -38,3 +39,8 @@ def test_a_table_holds_what_the_code_says(page: str, heading: str, rows: list[st
 @pytest.mark.parametrize("model", [ResultDetails, Layer])
 def test_every_field_is_explained(model: type[Answer]) -> None:
     assert all(field.description for field in model.model_fields.values())
+
+
+def test_the_page_of_problems_has_every_type_in_full() -> None:
+    text = (REFERENCE / "problems.md").read_text()
+    assert text.partition("\n## ")[2] == "\n".join(map(page, TYPES.values())).removeprefix("## ")

@@ -1,0 +1,56 @@
+"""schemathesis against a real server: whatever is asked, no answer is a fault or lies outside the document.
+
+Few cases an operation here; `make fuzz` tries 1,000 of each, and prints what was tried.
+"""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from sqlalchemy import make_url
+
+from models import datasets
+from models.settings import Settings
+from tests.fuzzing import FUZZING, Run
+from tests.integration.api.serving import serving
+
+CONFIGURATION = Path(__file__).with_name("schemathesis.toml")
+FEW, MANY = 3, 1000
+
+
+@pytest.fixture
+def _nothing_to_download(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Who asks for images that are not here is refused, and quickly."""
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    for name in ("MNIST_URL", "FASHION_URL"):
+        monkeypatch.setattr(datasets, name, f"{tmp_path.as_uri()}/nowhere/")
+
+
+@pytest.mark.usefixtures("_nothing_to_download")
+def test_every_answer_is_in_the_document(
+    database_settings: Settings, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    fuzzing = request.config.stash[FUZZING]
+    database = make_url(database_settings.resolved_database_url).get_backend_name()
+    phases = "examples,fuzzing,stateful"
+    # The bounds of every field: thousands of cases, of which hardly any reaches the database.
+    if fuzzing.full or database == "sqlite":
+        phases += ",coverage"
+    report = tmp_path / "report.json"
+    with serving(database_settings.model_copy(update={"data_dir": None})) as port:
+        command = [sys.executable, "-c", "from schemathesis.cli import schemathesis as st; st()"]
+        command += ["--config-file", str(CONFIGURATION), "run", f"http://127.0.0.1:{port}/openapi.json"]
+        command += ["--seed", str(fuzzing.seed), "--max-examples", str(MANY if fuzzing.full else FEW)]
+        command += ["--phases", phases, "--continue-on-failure", "--report-json-path", str(report)]
+        run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert report.exists(), run.stderr
+    found = json.loads(report.read_text())
+    tried = found["test_cases"]
+    fuzzing.runs.append(
+        Run(database, found["operations"]["tested"], tried["generated"], tried["unique_failures"])
+    )
+    assert run.returncode == 0, run.stdout
+    assert found["operations"]["tested"] == found["operations"]["total"] > 30
+    assert tried["generated"] > found["operations"]["tested"]

@@ -1,0 +1,73 @@
+"""Every package that an installed Regbench needs may be used and passed on by anybody."""
+
+import re
+from collections.abc import Iterator
+from importlib.metadata import Distribution, PackageNotFoundError, distribution
+
+from packaging.requirements import Requirement
+
+EXTRAS = ("api", "worker", "worker-cpu", "embedded")
+# Of these two one is installed.
+TENSORFLOWS = {"tensorflow", "tensorflow-cpu"}
+
+# LGPL: psycopg, a library that stays a package of its own. MPL: certifi's list of certificates.
+ALLOWED = re.compile(
+    r"MIT(-CMU)?|((New|3-Clause) )?BSD([ -][234]-Clause)?|0BSD"
+    r"|ISC( License \(ISCL\))?|Zlib|CC0-1\.0|Unlicense|HPND"
+    r"|Apache([- ]2\.0| Software| License 2\.0| 2\.0 License)?|PSF-2\.0|Python Software Foundation"
+    r"|LGPL-3\.0-only|MPL-2\.0|Mozilla Public License 2\.0 \(MPL 2\.0\)",
+)
+# Packages that say nothing, and what their repositories say.
+LOOKED_UP = {"namex": "Apache-2.0"}
+
+
+def needed() -> dict[str, Distribution]:
+    """Every package that these extras need on this machine, at whatever remove."""
+    found: dict[str, Distribution] = {}
+    waiting = [("regbench", extra) for extra in EXTRAS]
+    seen = set(waiting)
+    while waiting:
+        name, extra = waiting.pop()
+        try:
+            found[name] = distribution(name)
+        except PackageNotFoundError:
+            assert name in TENSORFLOWS, f"{name} is not installed"
+            continue
+        new = set(_requirements(found[name], extra)) - seen
+        seen |= new
+        waiting += new
+    return found
+
+
+def _requirements(package: Distribution, extra: str) -> Iterator[tuple[str, str]]:
+    for text in package.requires or []:
+        requirement = Requirement(text)
+        if requirement.marker is None or requirement.marker.evaluate({"extra": extra}):
+            for wanted in {"", *requirement.extras}:
+                yield requirement.name.lower().replace("_", "-"), wanted
+
+
+def licences(package: Distribution) -> list[str]:
+    """The names of a package's licences, by the newest of the three ways in which packages say them."""
+    about = package.metadata
+    classified = [each for each in about.get_all("Classifier") or [] if each.startswith("License ::")]
+    if expression := about.get("License-Expression"):
+        said = re.split(r" AND | OR ", expression)
+    elif classified:
+        said = [each.rpartition(" :: ")[2] for each in classified]
+    else:
+        said = [about.get("License") or LOOKED_UP.get(about["Name"], "unknown")]
+    return [each.removesuffix(" License") for each in said]
+
+
+def test_no_package_has_a_licence_that_nobody_has_looked_at() -> None:
+    packages = needed()
+    assert {"fastapi", "celery", "keras", "psycopg"} <= set(packages)
+    assert TENSORFLOWS & set(packages)
+    said = {name: licences(package) for name, package in packages.items()}
+    assert {name: each for name, each in said.items() if not all(map(ALLOWED.fullmatch, each))} == {}
+
+
+def test_a_licence_that_asks_for_more_is_seen() -> None:
+    for licence in ("GPL-3.0-only", "AGPL-3.0", "unknown", "Other/Proprietary", "MIT-like"):
+        assert not ALLOWED.fullmatch(licence)
