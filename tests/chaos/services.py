@@ -43,7 +43,7 @@ def api(settings: Settings, log: Path) -> Iterator[tuple[Child, httpx.Client]]:
         transport = httpx.HTTPTransport(uds=path, limits=httpx.Limits(max_keepalive_connections=0))
         with (
             _running("API", (*API, "--uds", path), settings, log) as process,
-            httpx.Client(transport=transport, base_url="http://api", timeout=30.0) as client,
+            httpx.Client(transport=transport, base_url="http://localhost", timeout=30.0) as client,
         ):
             wait_until(lambda: _listens(process, path))
             assert client.get("/healthz").status_code == 200

@@ -19,7 +19,7 @@ from api import protocol
 from api.app import create_app
 from models.artifacts import ArtifactStore
 from models.database import Database
-from models.doorbell import QUEUE, TRAIN_JOB, celery_settings
+from models.doorbell import QUEUE, celery_settings
 from models.settings import Settings
 from tests.factories import finished_job, result_record
 from tests.integration.api.conftest import TestClient
@@ -54,7 +54,7 @@ def exchange(port: int, sent: bytes, *, patience: float = WAIT_SECONDS) -> bytes
 
 
 def get(target: str, *headers: str) -> bytes:
-    lines = [f"GET {target} HTTP/1.1", "Host: regbench", "Connection: close", *headers, "", ""]
+    lines = [f"GET {target} HTTP/1.1", "Host: localhost", "Connection: close", *headers, "", ""]
     return "\r\n".join(lines).encode("latin-1")
 
 
@@ -91,7 +91,7 @@ def test_no_path_leads_out_of_the_service(port: int) -> None:
 
 
 def test_a_body_without_end_is_answered_before_it_ends(port: int) -> None:
-    head = b"POST /v1/jobs HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n"
+    head = b"POST /v1/jobs HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
     with socket.create_connection(("127.0.0.1", port), timeout=WAIT_SECONDS) as connection:
         connection.sendall(head + b"Transfer-Encoding: chunked\r\n\r\n")
         # Never ended by a chunk of length 0.
@@ -114,8 +114,8 @@ def test_a_body_without_end_is_answered_before_it_ends(port: int) -> None:
     ],
 )
 def test_a_body_whose_length_is_in_doubt_smuggles_nothing(port: int, headers: list[str]) -> None:
-    lines = ["POST /v1/jobs HTTP/1.1", "Host: a", "Content-Type: application/json", *headers, "", ""]
-    smuggled = "0\r\n\r\nGET /healthz HTTP/1.1\r\nHost: a\r\n\r\n"
+    lines = ["POST /v1/jobs HTTP/1.1", "Host: localhost", "Content-Type: application/json", *headers, "", ""]
+    smuggled = "0\r\n\r\nGET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
     answer = exchange(port, ("\r\n".join(lines) + smuggled).encode(), patience=0.5)
     assert not answer.startswith(b"HTTP/1.1 2")
     assert b'"status":"ok"' not in answer
@@ -223,15 +223,15 @@ def test_a_pickle_in_the_broker_is_not_opened(settings: Settings, redis_socket: 
     app.conf.update(celery_settings(settings))
     heard = threading.Event()
 
-    @app.task(name=TRAIN_JOB)
+    @app.task(name="tests.heard")
     def train_job(job_id: str) -> None:
         heard.set()
 
     with Redis(unix_socket_path=str(redis_socket)) as redis:
         redis.delete(QUEUE)
-        app.send_task(TRAIN_JOB, kwargs={"job_id": Bomb(tmp_path / "gone-off")}, serializer="pickle")
+        app.send_task("tests.heard", kwargs={"job_id": Bomb(tmp_path / "gone-off")}, serializer="pickle")
         assert b"application/x-python-serialize" in redis.lrange(QUEUE, 0, -1)[0]
-        app.send_task(TRAIN_JOB, kwargs={"job_id": "job_1"})
+        app.send_task("tests.heard", kwargs={"job_id": "job_1"})
         with start_worker(app, pool="solo", perform_ping_check=False, shutdown_timeout=WAIT_SECONDS):
             # The worker has thrown the first message away, and takes the next.
             assert heard.wait(WAIT_SECONDS)

@@ -106,7 +106,7 @@ def test_an_expired_key_is_told_so(guarded: TestClient, database: Database) -> N
     with database.write() as session:
         session.execute(update(ApiKey).values(expires_at=database_now(session) - timedelta(seconds=1)))
     forget(guarded)
-    assert problem(guarded.get("/v1/jobs", headers=bearer(key)), 401)["type"].endswith(":expired_key")
+    assert problem(guarded.get("/v1/jobs", headers=bearer(key)), 401)["type"].endswith("/expired_key")
 
 
 def forget(client: TestClient) -> None:
@@ -131,7 +131,7 @@ def test_a_revoked_key_opens_nothing_once_it_is_no_longer_believed(
     assert guarded.post(f"/v1/keys/{row['id']}/revoke", headers=admin).json() == first.json()
     later = doors.time.monotonic() + doors.BELIEVED_SECONDS + 0.1
     monkeypatch.setattr(doors.time, "monotonic", lambda: later)
-    assert problem(guarded.get("/v1/jobs", headers=bearer(key)), 401)["type"].endswith(":invalid_key")
+    assert problem(guarded.get("/v1/jobs", headers=bearer(key)), 401)["type"].endswith("/invalid_key")
     actions = [each["action"] for each in guarded.get("/v1/audit", headers=admin).json()["items"]]
     assert actions == ["key_revoked"]
 
@@ -277,7 +277,7 @@ def test_the_operations_of_a_day_are_added_up(closed: Settings, database: Databa
     with TestClient(create_app(closed.model_copy(update={"max_flops_per_day": 1.5 * cost}))) as client:
         assert client.post("/v1/jobs", json=JOB, headers=headers).status_code == 202
         refused = client.post("/v1/jobs", json=JOB, headers=headers)
-        assert problem(refused, 429)["type"].endswith(":over_quota")
+        assert problem(refused, 429)["type"].endswith("/over_quota")
         assert 86_000 < int(refused.headers["Retry-After"]) <= 86_400
 
 
