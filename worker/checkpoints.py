@@ -11,7 +11,6 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
 from typing import Any
 
 import numpy as np
@@ -80,8 +79,8 @@ class Checkpoints:
         every_seconds: float,
     ) -> None:
         self._store, self._job_id, self._attempt = store, job_id, attempt
-        # Another release may train in another way, or keep other arrays.
-        self._origin = {"spec_hash": spec_hash, "regbench": version("regbench"), **asdict(engine)}
+        # The release is part of the engine: another one may train in another way, or keep other arrays.
+        self._origin = {"spec_hash": spec_hash, **asdict(engine)}
         self._every_seconds = every_seconds
         self._kept_at = time.monotonic()
         self._stored: list[str] = []

@@ -1,7 +1,7 @@
 """A job that is interrupted goes on where it was: same weights, each epoch once, and no file left behind."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -188,7 +188,7 @@ def test_a_checkpoint_of_another_release_is_not_gone_on_from(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     job_id = interrupted(database, runner, asked_after)
-    monkeypatch.setattr(checkpoints, "version", lambda _package: "999.0")
+    monkeypatch.setattr(runner, "_engine", replace(runner._engine, regbench="999.0"))
     runner.run_next()
     with database.read() as session:
         assert {epoch.attempt for epoch in jobs.epochs_of(session, job_id)} == {2}
