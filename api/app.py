@@ -24,6 +24,7 @@ from api import (
 from api.dependencies import known_parameters
 from api.doors import Door
 from api.reports import routes as reports
+from api.shown import Shown
 from api.watching import Watcher
 from models.database import Database
 from models.settings import Settings, get_settings
@@ -54,6 +55,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     )
     app.state.settings = settings
     app.state.database = Database(settings, quotas=Quotas.of(settings))
+    app.state.shown = Shown()
     app.state.watcher = Watcher(
         app.state.database, seconds=settings.stream_seconds, most=settings.max_streams
     )

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ValidationError
 from api import problem_types
 from api.problem_types import raises
 from api.problems import Problem, to_pointer
+from api.shown import Shown
 from api.watching import Watcher
 from models.artifacts import ArtifactStore
 from models.database import Database
@@ -29,7 +30,7 @@ BATCH = ":batch"
 _ID = re.compile(r"[A-Za-z0-9_-]{1,40}")
 
 
-def _settings(request: Request) -> Settings:
+async def _settings(request: Request) -> Settings:
     settings: Settings = request.app.state.settings
     return settings
 
@@ -67,7 +68,7 @@ CallerDep = Annotated[Caller, Depends(_caller)]
 
 
 @raises(problem_types.SERVICE_UNAVAILABLE)
-def _database(request: Request, caller: CallerDep) -> Database:
+async def _database(request: Request, caller: CallerDep) -> Database:
     database: Database = request.app.state.database
     return database if caller.sees_all else database.of(caller.owner)
 
@@ -81,6 +82,14 @@ async def _watcher(request: Request) -> Watcher:
 
 
 WatcherDep = Annotated[Watcher, Depends(_watcher)]
+
+
+async def _shown(request: Request) -> Shown:
+    shown: Shown = request.app.state.shown
+    return shown
+
+
+ShownDep = Annotated[Shown, Depends(_shown)]
 
 
 async def known_parameters(request: Request) -> None:
@@ -106,17 +115,17 @@ def _query_parameters(dependant: Dependant) -> set[str]:
 
 
 @raises(problem_types.SERVICE_UNAVAILABLE)
-def _artifacts(settings: SettingsDep) -> ArtifactStore:
+async def _artifacts(settings: SettingsDep) -> ArtifactStore:
     return ArtifactStore(settings)
 
 
 @raises(problem_types.NOT_FOUND)
-def _job_id(job_id: Annotated[str, Path(description="As `POST /v1/jobs` gave it")]) -> str:
+async def _job_id(job_id: Annotated[str, Path(description="As `POST /v1/jobs` gave it")]) -> str:
     return known_form("job", job_id)
 
 
 @raises(problem_types.NOT_FOUND)
-def _experiment_id(
+async def _experiment_id(
     experiment_id: Annotated[str, Path(description="As `POST /v1/experiments` gave it")],
 ) -> str:
     return known_form("experiment", experiment_id)

@@ -20,6 +20,7 @@ from api.dependencies import (
     DatabaseDep,
     JobId,
     SettingsDep,
+    ShownDep,
     WatcherDep,
     negotiate,
     posted,
@@ -53,6 +54,7 @@ from api.polling import (
 )
 from api.problem_types import raises
 from api.problems import not_acceptable
+from api.shown import Shown
 from api.streams import JobStream, LastEventId, position_of
 from models import doorbell
 from models.database import Database
@@ -65,7 +67,7 @@ from models.store import jobs as store
 from models.store.jobs import NewJob
 from models.store.lists import JobFilter, find_jobs, place_of
 from models.store.transitions import get_job
-from models.store.watching import Glance, Position, epochs_mark, glance
+from models.store.watching import Glance, Position, epochs_mark, glance, look
 from models.tables import Job
 from models.techniques import CATALOGUE
 
@@ -221,6 +223,7 @@ async def show_job(
     job_id: JobId,
     database: DatabaseDep,
     watcher: WatcherDep,
+    shown: ShownDep,
     if_none_match: IfNoneMatch = None,
     prefer: Prefer = None,
 ) -> Response:
@@ -231,38 +234,46 @@ async def show_job(
     """
     wait = wished_wait(prefer)
     if wait is None:
-        return await run_in_threadpool(_show, database, job_id, if_none_match)
+        return await run_in_threadpool(_show, database, shown, job_id, if_none_match)
     job, _ = await run_in_threadpool(_look, database, job_id)
     seen = stand_seen(if_none_match) or stand(job)
     if not watcher.full and not job.state.terminal and stand(job) == seen:
         await wait_for_change(watcher, job_id, seen, wait)
-    answer = await run_in_threadpool(_show, database, job_id, if_none_match)
+    answer = await run_in_threadpool(_show, database, shown, job_id, if_none_match)
     answer.headers["Preference-Applied"] = f"wait={wait}"
     return answer
 
 
-def _show(database: Database, job_id: str, if_none_match: str | None) -> Response:
-    if if_none_match is not None:
-        # Without all that the client may have already.
-        glance, place = _look(database, job_id)
-        tag = job_tag(glance, place)
-        if matches(if_none_match, tag):
-            return not_modified(tag, retry_after(glance.state, glance.eta_seconds, place))
+def _show(database: Database, shown: Shown, job_id: str, if_none_match: str | None) -> Response:
+    job, place = _look(database, job_id)
+    tag = job_tag(job, place)
+    headers = retry_after(job.state, job.eta_seconds, place)
+    if matches(if_none_match, tag):
+        return not_modified(tag, headers)
+    answer = shown.get(job_id, tag)
+    if answer is None:
+        # What is read now may be newer than the look, and then has a tag of its own.
+        answer, tag = _read(database, job_id)
+        shown.keep(job_id, tag, answer)
+    return Response(answer, media_type="application/json", headers=headers | {"ETag": tag})
+
+
+def _read(database: Database, job_id: str) -> tuple[bytes, str]:
     with database.read() as session:
         job = store.get_job_details(session, job_id)
         place = store.queue_position(session, job_id) if job.state == JobState.QUEUED else None
-    answer = answers.job_details(job, place)
-    headers = retry_after(answer.state, job.eta_seconds, place) | {"ETag": job_tag(job, place)}
-    return Response(answer.model_dump_json(), media_type="application/json", headers=headers)
+    return answers.job_details(job, place).model_dump_json().encode(), job_tag(job, place)
 
 
 def _look(database: Database, job_id: str) -> tuple[Glance, int | None]:
     """The job at a glance, and its place in the queue."""
+    job = look(database, job_id)
+    if job is None:
+        raise NotFound(f"There is no job {job_id}.")
+    if job.state != JobState.QUEUED:
+        return job, None
     with database.read() as session:
-        job = glance(session, job_id)
-        if job is None:
-            raise NotFound(f"There is no job {job_id}.")
-        return job, store.queue_position(session, job_id) if job.state == JobState.QUEUED else None
+        return job, store.queue_position(session, job_id)
 
 
 @router.get(
