@@ -7,14 +7,12 @@ the API's memory at its peak, and how long others wait meanwhile: `GET /healthz`
 """
 
 import argparse
-import os
 import statistics
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from tempfile import TemporaryDirectory
 from threading import Event, Thread
 
@@ -22,11 +20,8 @@ import httpx
 import numpy as np
 from sqlalchemy import insert, update
 
-from bench.child import output_of
+from bench.server import api_process, megabytes, sqlite
 from bench.workload import positive, seed_spec, warn_if_busy
-from client.address import free_port
-from client.process import Child
-from client.stack import API
 from models.database import Database
 from models.experiments import ExperimentSpec
 from models.settings import Settings
@@ -43,7 +38,6 @@ TARGETS = {"JSON": 1.0, "HTML": 5.0}
 MEMORY_TARGET = 300.0
 _ROUNDS = 3
 _ASK_SECONDS = 0.01
-_START_SECONDS = 60.0
 _ROWS_AT_ONCE = 10_000
 
 
@@ -70,22 +64,16 @@ def main() -> int:
     missed = False
     for name in arguments.database:
         with TemporaryDirectory(prefix="regbench-bench-") as folder, ExitStack() as stack:
-            url = stack.enter_context(postgresql()) if name == "postgresql" else _sqlite(folder)
+            url = stack.enter_context(postgresql()) if name == "postgresql" else sqlite(folder)
             experiment_id = _fill(url, arguments.seeds, arguments.epochs)
             print(f"{name}: {VARIANTS} variants x {arguments.seeds} seeds x {arguments.epochs} epochs")
             missed |= _measure(url, folder, experiment_id)
     return int(missed)
 
 
-def _sqlite(folder: str) -> str:
-    url = f"sqlite:///{folder}/regbench.db"
-    output_of("-m", "migrations", environment={"REGBENCH_DATABASE_URL": url, "REGBENCH_HOME": folder})
-    return url
-
-
 def _measure(url: str, folder: str, experiment_id: str) -> bool:
     """Print one database's table; returns whether a target is missed."""
-    with _api(url, folder) as (pid, address), httpx.Client(base_url=address, timeout=120.0) as client:
+    with api_process(url, folder) as (pid, address), httpx.Client(base_url=address, timeout=120.0) as client:
         idle = _asked(address, lambda: time.sleep(1.0))
         report = f"/v1/experiments/{experiment_id}/report"
         found = {
@@ -106,7 +94,7 @@ def _measure(url: str, folder: str, experiment_id: str) -> bool:
 
 def _of_report(client: httpx.Client, address: str, pid: int, path: str) -> Measured:
     """The median of a few, and the highest memory of all."""
-    before = _megabytes(pid, "VmRSS")
+    before = megabytes(pid, "VmRSS")
     took: list[float] = []
 
     def fetch() -> None:
@@ -116,7 +104,7 @@ def _of_report(client: httpx.Client, address: str, pid: int, path: str) -> Measu
             took.append(time.perf_counter() - began)
 
     others = _asked(address, fetch)
-    return Measured(statistics.median(took), _megabytes(pid, "VmHWM") - before, others)
+    return Measured(statistics.median(took), megabytes(pid, "VmHWM") - before, others)
 
 
 def _asked(address: str, meanwhile: Callable[[], None]) -> list[float]:
@@ -144,41 +132,6 @@ def _asked(address: str, meanwhile: Callable[[], None]) -> list[float]:
 def _milliseconds(seconds: list[float]) -> str:
     high = float(np.quantile(seconds, 0.99))
     return f"{1000 * statistics.median(seconds):14.1f} ms{1000 * high:6.0f} ms"
-
-
-@contextmanager
-def _api(url: str, folder: str) -> Iterator[tuple[int, str]]:
-    """A real API process: its id and its address."""
-    port = free_port(HOST)
-    environment = os.environ | {"REGBENCH_DATABASE_URL": url, "REGBENCH_HOME": folder}
-    command = [sys.executable, *API, "--host", HOST, "--port", str(port)]
-    process = Child("API", command, log=Path(folder) / "api.log", environment=environment)
-    address = f"http://{HOST}:{port}"
-    try:
-        deadline = time.monotonic() + _START_SECONDS
-        while not _answers(address):
-            process.check()
-            if time.monotonic() > deadline:
-                raise SystemExit("the API does not answer")
-            time.sleep(0.1)
-        yield process.pid, address
-    finally:
-        process.stop(10.0)
-
-
-def _answers(address: str) -> bool:
-    try:
-        return httpx.get(f"{address}/healthz").is_success
-    except httpx.TransportError:
-        return False
-
-
-def _megabytes(pid: int, field: str) -> float:
-    """Of a process's resident memory, now (VmRSS) or at its peak (VmHWM); Linux only."""
-    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith(f"{field}:"):
-            return float(line.split()[1]) / 1000
-    raise SystemExit(f"this system does not tell {field}")
 
 
 def _fill(url: str, seeds: int, epochs: int) -> str:

@@ -1,0 +1,43 @@
+"""Requests a second, by wrk (github.com/wg/wrk): a load tool in C leaves the processor to the server."""
+
+import re
+import shutil
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+
+CONNECTIONS = 16
+_RATE = re.compile(r"Requests/sec:\s+([\d.]+)")
+_REFUSED = re.compile(r"Non-2xx or 3xx responses: (\d+)")
+_LOST = re.compile(r"Socket errors: (.*)")
+
+
+def requests_per_second(
+    url: str, seconds: int, *, headers: Mapping[str, str] | None = None, script: Path | None = None
+) -> float:
+    """What one server answers with sixteen connections that ask again as soon as they are answered.
+
+    Raises:
+        SystemExit: wrk is not there, or an answer was an error.
+    """
+    program = shutil.which("wrk")
+    if program is None:
+        raise SystemExit("wrk is not installed; your system's packages have it: apt-get install wrk")
+    command = [program, "--threads", "1", "--connections", str(CONNECTIONS), "--duration", f"{seconds}s"]
+    command += [part for name, value in (headers or {}).items() for part in ("--header", f"{name}: {value}")]
+    command += ["--script", str(script)] if script else []
+    printed = subprocess.run([*command, url], check=True, capture_output=True, text=True).stdout
+    rate = _RATE.search(printed)
+    if rate is None or _REFUSED.search(printed) or _LOST.search(printed):
+        raise SystemExit(f"{url} was not answered as it should be:\n{printed}")
+    return float(rate[1])
+
+
+def posting(document: str, folder: Path) -> Path:
+    """A script for wrk that posts `document`, a JSON text."""
+    script = folder / "post.lua"
+    quoted = document.replace("\\", "\\\\").replace("'", "\\'")
+    script.write_text(
+        f"wrk.method = 'POST'\nwrk.body = '{quoted}'\nwrk.headers['Content-Type'] = 'application/json'\n"
+    )
+    return script
