@@ -36,6 +36,7 @@ def render(comparison: Comparison) -> str:
         *_differences(comparison),
         "## The networks",
         _table(words.network_rows(comparison)),
+        *_every_number(comparison),
         *_section("Missing", words.missing(comparison)),
         *_section("Reused and restored", words.reused(comparison) + words.restored(comparison)),
         *_section("Reading this", comparison.notes),
@@ -58,6 +59,12 @@ def _consideration(consideration: Consideration) -> str:
     if consideration.not_tested:
         lines.append(f"- {_item(consideration.not_tested)}")
     return f"### {consideration.title}\n\n" + "\n".join(lines)
+
+
+def _every_number(comparison: Comparison) -> list[str]:
+    tables = [words.measure_rows(comparison), words.test_rows(comparison), words.seed_rows(comparison)]
+    filled = [_table(rows) for rows in tables if len(rows) > 1]
+    return ["## Every number", *filled] if filled else []
 
 
 def _differences(comparison: Comparison) -> list[str]:

@@ -240,6 +240,63 @@ def network_rows(comparison: Comparison) -> list[list[str]]:
     return rows
 
 
+def measure_rows(comparison: Comparison) -> list[list[str]]:
+    """The table of every measure of every variant, its head first, in the measures' own units."""
+    rows = [["variant and measure", "seeds", "mean", "sd", "95 % interval"]]
+    for variant in comparison.variants:
+        for name, found in variant.measures or ():
+            spread = [_plain(each) for each in (found.mean, found.sd)]
+            rows.append([f"{variant.name}: {_spoken(name)}", str(found.n), *spread, _interval(found)])
+    return rows
+
+
+def test_rows(comparison: Comparison) -> list[list[str]]:
+    """The table of every test against the baseline, its head first."""
+    head = [
+        "variant and measure",
+        "pairs",
+        "mean",
+        "sd",
+        "95 % interval",
+        "p (t)",
+        "p (Holm)",
+        "p (sign flips)",
+    ]
+    rows = [[*head, "d"]]
+    for contrast in comparison.contrasts:
+        for name, found in contrast.differences or ():
+            spread = [_plain(each) for each in (found.mean, found.sd)]
+            tests = [p_value(each) for each in (found.t_p, found.t_p_holm, found.sign_flip_p)]
+            size = UNKNOWN if found.d is None else f"{found.d:.2f}"
+            what = f"{contrast.variant}: {_spoken(name)}"
+            rows.append([what, str(found.n), *spread, _interval(found), *tests, size])
+    return rows
+
+
+def seed_rows(comparison: Comparison) -> list[list[str]]:
+    """The table of McNemar's tests, one for each seed of each contrast, its head first."""
+    rows = [["variant and seed", "only this one recognizes", "only the baseline", "p (McNemar)"]]
+    for contrast in comparison.contrasts:
+        for each in contrast.mcnemar:
+            counts = [f"{each.only_variant:,}", f"{each.only_baseline:,}"]
+            rows.append([f"{contrast.variant}, seed {each.seed}", *counts, p_value(each.p)])
+    return rows
+
+
+def _plain(value: float | None) -> str:
+    return UNKNOWN if value is None else f"{value:.4g}"
+
+
+def _interval(found: Measure | Difference) -> str:
+    if found.low is None or found.high is None:
+        return UNKNOWN
+    return f"{found.low:.4g} to {found.high:.4g}"
+
+
+def _spoken(measure: str) -> str:
+    return measure.replace("_points", ", points").replace("_", " ")
+
+
 def contrast_rows(comparison: Comparison) -> list[list[str]]:
     """The table of differences from the baseline, its head first; p is of the test accuracy."""
     rows = [

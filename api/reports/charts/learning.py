@@ -42,7 +42,7 @@ def gap(comparison: Comparison) -> Figure:
     shown = validated(comparison)[:MOST_PANELS]
     last = max(variant.curve[-1].epoch for variant in shown)
     if len(shown) > drawing.MOST_LINES:
-        return _gap_panels(shown, last)
+        return _gap_panels(shown, last, validated(comparison))
     figure, axes = drawing.single(2.2, keys=len(shown))
     entries = []
     for number, variant in enumerate(shown):
@@ -64,11 +64,12 @@ def gap(comparison: Comparison) -> Figure:
     return figure
 
 
-def _gap_panels(shown: Sequence[VariantReport], last: int) -> Figure:
+def _gap_panels(shown: Sequence[VariantReport], last: int, every_variant: Sequence[VariantReport]) -> Figure:
     """Small plots, each with the baseline's line in grey to be held against."""
     headings = [drawing.heading(each.name, columns=3) for each in shown]
     figure, axes = drawing.panels(headings, 0.8, columns=3, labels=("epoch", "gap in loss, nats"))
-    base = next((variant for variant in shown if variant.is_baseline), None)
+    # Also where there is no plot for it.
+    base = next((variant for variant in every_variant if variant.is_baseline), None)
     for each, variant in zip(axes, shown, strict=True):
         if base is not None and base is not variant:
             each.plot(*_line(base, "gap_loss"), color=drawing.GREY, linestyle=(0, (2, 2)), linewidth=1)

@@ -192,3 +192,65 @@ def test_the_users_style_is_left_alone() -> None:
     text = io.StringIO()
     figure.savefig(text, format="svg")
     assert "<text" not in text.getvalue()
+
+
+def lines(figure: Figure, plot: int = 0) -> list[list[tuple[float, float]]]:
+    """The points of every line of a plot, first to last."""
+    found = figure.axes[plot].get_lines()
+    return [
+        list(zip(map(float, line.get_xdata()), map(float, line.get_ydata()), strict=True)) for line in found
+    ]
+
+
+def test_a_learning_curve_is_the_mean_its_smoothed_line_and_a_band_of_one_deviation() -> None:
+    comparison = comparisons.full(epochs=30)
+    points = comparison.variants[0].curve
+    figure = CHARTS["learning-curves"].draw(comparison)
+    raw, smooth, *_ = lines(figure)
+    assert raw == [(point.epoch, pytest.approx(point.train_loss)) for point in points]
+    assert [y for _, y in smooth] == pytest.approx(smoothed(np.array([point.train_loss for point in points])))
+    band = figure.axes[0].collections[0].get_paths()[0].vertices
+    edges = {
+        round(point.train_loss + sign * (point.train_loss_sd or 0), 6) for point in points for sign in (1, -1)
+    }
+    assert edges <= {round(float(y), 6) for _, y in band}
+
+
+def test_where_overfitting_sets_in_is_marked_on_curves_and_on_the_gap() -> None:
+    comparison = comparisons.full()
+    onset = comparison.variants[0].overfits_from
+    assert onset is not None
+    curves = CHARTS["learning-curves"].draw(comparison)
+    assert [(onset, 0.0), (onset, 1.0)] in lines(curves, 0)
+    assert all((onset, 1.0) not in line for line in lines(curves, 1)), "the second variant does not overfit"
+    there = next(point.gap_loss for point in comparison.variants[0].curve if point.epoch == onset)
+    assert [(onset, pytest.approx(there))] in lines(CHARTS["gap"].draw(comparison))
+
+
+def test_a_seeds_line_leads_from_the_baselines_accuracy_to_the_variants() -> None:
+    comparison = comparisons.full(seeds=3)
+    base, variant, _ = (
+        {each.seed: 100 * each.result.test_accuracy for each in found.seeds} for found in comparison.variants
+    )
+    drawn = [[x for x, _ in line] for line in lines(CHARTS["accuracy-by-seed"].draw(comparison))]
+    for seed in range(3):
+        assert [pytest.approx(base[seed]), pytest.approx(variant[seed])] in drawn
+
+
+def test_cost_is_on_the_horizontal_axis_and_accuracy_on_the_upright_one() -> None:
+    comparison = comparisons.full()
+    drawn = [line for line in lines(CHARTS["cost"].draw(comparison)) if len(line) == 1]
+    for variant in comparison.variants:
+        assert variant.measures is not None
+        seconds, accuracy = variant.measures.training_seconds.mean, 100 * variant.measures.test_accuracy.mean
+        assert [(pytest.approx(seconds), pytest.approx(accuracy))] in drawn
+
+
+def test_every_gap_has_the_baselines_beside_it_even_where_that_has_no_plot() -> None:
+    names = [f"v{number}" for number in range(30)]
+    comparison = comparisons.full(names)
+    last = [
+        variant.model_copy(update={"is_baseline": variant.name == "v29"}) for variant in comparison.variants
+    ]
+    figure = CHARTS["gap"].draw(comparison.model_copy(update={"variants": last, "baseline": "v29"}))
+    assert all(len(lines(figure, plot)) >= 3 for plot in range(MOST_PANELS)), "its own, the baseline's, zero"

@@ -172,7 +172,7 @@ def test_markdown_keeps_the_seeds_line_and_aligned_tables() -> None:
     assert "Model without Dropout - Test Loss: 0.1102, Test Accuracy: 0.9798" in lines
     assert "Model with Dropout - Test Loss: 0.0741, Test Accuracy: 0.9801" in lines
     tables = re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE)
-    assert len(tables) == 3
+    assert len(tables) == 6
     assert all(len({len(line) for line in table.splitlines()}) == 1 for table in tables)
     assert "    curl again" in lines
 
