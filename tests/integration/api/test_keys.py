@@ -75,6 +75,8 @@ def test_without_a_good_key_nothing_is_shown(guarded: TestClient, authorization:
 
 def test_some_pages_need_no_key(guarded: TestClient) -> None:
     assert guarded.get("/healthz").status_code == 200
+    missing = guarded.get("/v1/jobs").json()["type"]
+    assert "regbench keys create" in guarded.get(missing).text
     for path in ("/", "/docs", "/openapi.json"):
         assert guarded.get(path).status_code == 200
     assert guarded.get("/readyz").status_code in (200, 503)
