@@ -20,6 +20,7 @@ from api import (
     openapi,
     problems,
     schemas,
+    webhooks,
 )
 from api.dependencies import known_parameters
 from api.doors import Door
@@ -64,7 +65,19 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     problems.install(app)
     openapi.install(app)
     idempotency.install(app)
-    for part in (batches, jobs, experiments, reports, catalogue, keys, health, metrics, about, documentation):
+    for part in (
+        batches,
+        jobs,
+        experiments,
+        reports,
+        catalogue,
+        keys,
+        webhooks,
+        health,
+        metrics,
+        about,
+        documentation,
+    ):
         app.include_router(part.router)
     app.add_api_route("/", _show_index, name="show_index", methods=["GET"], tags=["about"])
     return app

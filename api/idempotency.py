@@ -22,7 +22,7 @@ from models.database import Database
 from models.errors import FieldError, InvalidSpec, ServiceUnavailable
 from models.store.idempotency import Held, KeyReused, Remembered, UnderWay, begin, release, remember
 
-_KEY = re.compile(r'"?([\x21\x23-\x7e]{1,255})"?')
+_KEY = re.compile(r'([\x21\x23-\x7e]{1,255})|"([\x21\x23-\x7e]{1,255})"')
 
 Key = Annotated[
     str | None,
@@ -115,7 +115,7 @@ def _checked(key: str | None) -> str | None:
     if found is None:
         detail = "1 to 255 visible characters, such as a UUID"
         raise InvalidSpec([FieldError("header Idempotency-Key", detail)])
-    return found[1]
+    return found[1] or found[2]
 
 
 def _fingerprint(request: Request, body: bytes) -> str:

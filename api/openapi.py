@@ -37,6 +37,7 @@ TAGS = [
     },
     {"name": "catalogue", "description": "What there is to choose from: techniques, datasets, presets."},
     {"name": "keys", "description": "API keys and the audit trail, for keys of the scope admin."},
+    {"name": "webhooks", "description": "Addresses that are told when a job ends."},
     {"name": "health", "description": "Is the service alive, ready, and what has it done?"},
     {"name": "about", "description": "The service about itself: where to begin, and what its problems mean."},
 ]
@@ -225,8 +226,17 @@ def read_examples() -> dict[str, Any]:
 
 def _posted() -> dict[str, Any]:
     from api.keys import NewKey  # noqa: PLC0415 (which needs `takes`)
+    from api.webhooks import NewWebhook  # noqa: PLC0415 (likewise)
 
-    models: list[type[BaseModel]] = [JobSpec, JobBatch, ExperimentSpec, Extension, NewKey, ProblemDocument]
+    models: list[type[BaseModel]] = [
+        JobSpec,
+        JobBatch,
+        ExperimentSpec,
+        Extension,
+        NewKey,
+        NewWebhook,
+        ProblemDocument,
+    ]
     _, definitions = models_json_schema([(model, "validation") for model in models], ref_template=_SCHEMA)
     found: dict[str, Any] = definitions["$defs"]
     return found

@@ -75,7 +75,8 @@ BODY_TOO_LARGE = ProblemType(
     "The body is too large",
     "The body has more bytes than this installation reads. They are counted as they come, whatever "
     "`Content-Length` says, and the rest is not read.",
-    "Send less; `detail` names the bound, which the setting `REGBENCH_MAX_BODY_BYTES` moves.",
+    "Send less; `detail` names the bound, which the settings `REGBENCH_MAX_BODY_BYTES` and "
+    "`REGBENCH_MAX_BATCH_BYTES` move.",
 )
 UNSUPPORTED_MEDIA_TYPE = ProblemType(
     "unsupported_media_type",

@@ -76,6 +76,9 @@ class Settings(BaseSettings):
     stream_seconds: float = Field(
         0.5, gt=0, le=60, description="Seconds between an API process's looks at the jobs that clients follow"
     )
+    webhook_private_addresses: bool = Field(
+        False, description="Whether webhooks may lead to private and loopback addresses, and to http"
+    )
     api_keys_required: Literal["auto", "true", "false"] = Field(
         "auto",
         description="Whether requests need an API key; auto: yes, unless `regbench up` serves loopback only",

@@ -14,6 +14,7 @@ from models.settings import Settings, get_settings
 from models.store import queue
 from worker import tasks
 from worker.credit import forgive_lost_acknowledgements
+from worker.delivery import Messenger
 from worker.forks import database_between_forks
 from worker.lease import worker_name
 from worker.sweeper import Sweeper
@@ -39,6 +40,7 @@ def make_app(settings: Settings) -> Celery:
 
 app = make_app(get_settings())
 sweeper = Sweeper(get_settings())
+messenger = Messenger(get_settings())
 
 
 @signals.worker_process_init.connect
@@ -51,6 +53,7 @@ def warm_up(**_: Any) -> None:
 def release_jobs(**_: Any) -> None:
     """On SIGTERM: have each job stop at its next chunk and go back into the queue, for another worker."""
     sweeper.stop()
+    messenger.stop()
     # In a thread, because a database that is away must not keep Celery from stopping what does not need it.
     Thread(target=_release_all, args=(worker_name(os.getpid()),), name="release", daemon=True).start()
 
@@ -77,3 +80,4 @@ def _release_all(worker: str) -> None:
 def start_watch(**_: Any) -> None:
     """Look after jobs whose worker died and jobs whose doorbell was lost, from now on."""
     sweeper.start()
+    messenger.start()

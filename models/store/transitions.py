@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from models.database import DatabaseNow
 from models.errors import NotFound
 from models.states import JobState, may_follow
-from models.tables import Epoch, Event, Job
+from models.tables import Delivery, Epoch, Event, Job, Webhook
 
 _CHECKPOINT_EPOCH = func.coalesce(Job.checkpoint_epoch, 0)
 _NO_CHECKPOINT = dict.fromkeys(("checkpoint_epoch", "checkpoint_path", "checkpoint_sha256"))
@@ -79,7 +79,29 @@ def move(
     if put_back:
         forget_epochs_beyond_checkpoint(session, job_id)
     record_event(session, job_id, after, attempt=moved, from_state=before, to_state=after, detail=detail)
-    return get_job(session, job_id)
+    job = get_job(session, job_id)
+    if after.terminal:
+        _tell_of(session, job)
+    return job
+
+
+def _tell_of(session: Session, job: Job) -> None:
+    """Store what the owner's webhooks are to be told, in the transaction that ends the job."""
+    webhooks = session.scalars(select(Webhook).where(Webhook.owner == job.owner)).all()
+    wanted = [webhook for webhook in webhooks if job.state in webhook.states]
+    if not wanted:
+        return
+    now = database_now(session)
+    session.add_all(
+        Delivery(
+            webhook_id=webhook.id,
+            job_id=job.id,
+            event=f"job.{job.state}",
+            next_attempt_at=now,
+            created_at=now,
+        )
+        for webhook in wanted
+    )
 
 
 def forget_epochs_beyond_checkpoint(session: Session, job_id: str) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import httpx
 import pytest
-from celery import Celery
+from celery import Celery, signals
 from celery.contrib.testing.worker import start_worker
 from redis import Redis
 
@@ -217,6 +217,19 @@ class Bomb:
         return Path.touch, (self.path,)
 
 
+@pytest.fixture
+def _logging_stays_as_it_is() -> Iterator[None]:
+    """Whoever answers Celery's signal sets up logging; else Celery takes the root logger from later tests."""
+
+    def do_nothing(**_: object) -> None:
+        """The tests' own will do."""
+
+    signals.setup_logging.connect(do_nothing)
+    yield
+    signals.setup_logging.disconnect(do_nothing)
+
+
+@pytest.mark.usefixtures("_logging_stays_as_it_is")
 def test_a_pickle_in_the_broker_is_not_opened(settings: Settings, redis_socket: Path, tmp_path: Path) -> None:
     settings = settings.model_copy(update={"broker_url": f"redis+socket://{redis_socket}"})
     app = Celery("regbench", set_as_current=False)

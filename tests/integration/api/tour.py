@@ -22,7 +22,7 @@ from models.store.keys import create_key
 from models.store.runs import jobs_of
 from models.store.transitions import database_now
 from models.tables import LOCAL_OWNER
-from tests.factories import finish_job, job_in, result_record
+from tests.factories import finish_job, finished_job, job_in, result_record
 from tests.integration.api.conftest import TestClient
 
 JOB = {
@@ -105,6 +105,7 @@ def walk(settings: Settings, database: Database) -> dict[str, Any]:
         _experiments(recorder, database)
         _batches(recorder)
         _keys(recorder)
+        _webhooks(recorder, database)
         _refusals(recorder)
         _sent_again(recorder, database)
         _from_elsewhere(recorder)
@@ -202,6 +203,15 @@ def _keys(recorder: Recorder) -> None:
     recorder.ask("GET", "/v1/keys")
     recorder.ask("POST", f"/v1/keys/{made['id']}/revoke")
     recorder.ask("GET", "/v1/audit")
+
+
+def _webhooks(recorder: Recorder, database: Database) -> None:
+    wanted = {"url": "https://example.org/regbench", "states": ["succeeded", "failed"]}
+    here = recorder.ask("POST", "/v1/webhooks", json=wanted).headers["Location"]
+    finished_job(database)
+    for path in ("/v1/webhooks", here, f"{here}/deliveries"):
+        recorder.ask("GET", path)
+    recorder.ask("DELETE", here)
 
 
 def _sent_again(recorder: Recorder, database: Database) -> None:

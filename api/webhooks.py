@@ -1,0 +1,186 @@
+"""Webhooks over HTTP: addresses that are told when a job ends, and how that went."""
+
+import binascii
+from base64 import b64decode
+from datetime import datetime
+from http import HTTPStatus
+from typing import Annotated, Self
+from urllib.parse import urlsplit
+
+import httpx
+from fastapi import APIRouter, Depends, Path, Response, status
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from api import problem_types
+from api.dependencies import CallerDep, DatabaseDep, SettingsDep, known_form, posted
+from api.idempotency import OnceDep
+from api.openapi import sends, takes
+from api.problem_types import raises
+from api.schemas import Answer
+from models.errors import FieldError, InvalidSpec
+from models.settings import Settings
+from models.states import JobState
+from models.store import webhooks as store
+from models.tables import Webhook as Row
+
+router = APIRouter(prefix="/v1/webhooks", tags=["webhooks"])
+
+_ENDS = tuple(state for state in JobState if state.terminal)
+_DELIVERIES = 100
+
+
+class NewWebhook(BaseModel):
+    """An address to tell."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    url: Annotated[str, Field(max_length=2_000, pattern=r"^https?://[^\s\x00]+$")] = Field(
+        description="Where to POST to; https, unless this installation tells private addresses too"
+    )
+    states: Annotated[tuple[JobState, ...], Field(min_length=1, max_length=len(_ENDS))] = Field(
+        _ENDS, description="Of these ends of a job it is told; of all, if left out"
+    )
+    secret: Annotated[str, Field(pattern=r"^whsec_[A-Za-z0-9+/]{32,88}={0,2}$")] | None = Field(
+        None, description="What messages are signed with; made for you, if left out"
+    )
+
+    @field_validator("states")
+    @classmethod
+    def _only_ends(cls, states: tuple[JobState, ...]) -> tuple[JobState, ...]:
+        if not set(states) <= set(_ENDS):
+            raise ValueError(f"a job ends as one of {', '.join(_ENDS)}")
+        return tuple(dict.fromkeys(states))
+
+
+class Webhook(Answer):
+    """An address that is told when a job ends."""
+
+    id: str
+    url: str
+    states: list[JobState]
+    created_at: datetime
+
+    @classmethod
+    def of(cls, row: Row) -> Self:
+        """A row without its secret."""
+        return cls.model_validate(row)
+
+
+class MadeWebhook(Webhook):
+    """A new webhook; only here its secret is shown."""
+
+    secret: str
+
+
+class WebhookList(Answer):
+    """All webhooks, oldest first."""
+
+    items: list[Webhook]
+
+
+class Delivery(Answer):
+    """One message, and what became of it."""
+
+    id: str = Field(description="The header `webhook-id`: the same however often it is sent")
+    job_id: str
+    event: str
+    attempts: int
+    next_attempt_at: datetime | None = Field(description="Null once it has arrived, or was given up")
+    delivered_at: datetime | None
+    last_status: int | None = Field(description="What the last attempt was answered with; null: nothing")
+    last_error: str | None
+    created_at: datetime
+
+
+class DeliveryList(Answer):
+    """The latest messages to a webhook, newest first."""
+
+    items: list[Delivery]
+
+
+@raises(problem_types.NOT_FOUND)
+async def _webhook_id(
+    webhook_id: Annotated[str, Path(description="As `POST /v1/webhooks` gave it")],
+) -> str:
+    return known_form("webhook", webhook_id)
+
+
+WebhookId = Annotated[str, Depends(_webhook_id)]
+
+
+@router.post(
+    "", status_code=status.HTTP_201_CREATED, response_model=MadeWebhook, openapi_extra=takes(NewWebhook)
+)
+@sends("Location", status=HTTPStatus.CREATED)
+def create_webhook(
+    wanted: Annotated[NewWebhook, Depends(posted(NewWebhook))],
+    caller: CallerDep,
+    database: DatabaseDep,
+    settings: SettingsDep,
+    once: OnceDep,
+) -> Response:
+    """Have an address told of your jobs' ends. Only this answer shows the secret that signs messages."""
+    _check(wanted.url, settings)
+    _check_secret(wanted.secret)
+    with once.carried_out(), database.write() as session:
+        row = store.create_webhook(
+            session, caller.owner, url=wanted.url, states=wanted.states, secret=wanted.secret
+        )
+        made = MadeWebhook.model_validate(row)
+        return once.answer(session, made, status.HTTP_201_CREATED, {"Location": f"/v1/webhooks/{row.id}"})
+
+
+def _check(url: str, settings: Settings) -> None:
+    try:
+        parts = urlsplit(url)
+        named = bool(parts.hostname) and (parts.port is None or parts.port > 0)
+        # As it will be asked for: a host of too long or empty parts is no host.
+        httpx.URL(url)
+        str(parts.hostname).encode("idna")
+    except (ValueError, httpx.InvalidURL):
+        named = False
+    if not named:
+        raise InvalidSpec([FieldError("/url", "names no host that could be asked")])
+    if parts.username is not None or parts.password is not None:
+        raise InvalidSpec([FieldError("/url", "must hold no name and password: messages are signed instead")])
+    if parts.scheme != "https" and not settings.webhook_private_addresses:
+        raise InvalidSpec([FieldError("/url", "must be https: a message could be read on its way")])
+
+
+def _check_secret(secret: str | None) -> None:
+    try:
+        b64decode((secret or "").removeprefix("whsec_"), validate=True)
+    except binascii.Error:
+        raise InvalidSpec(
+            [FieldError("/secret", "is not whsec_ and base64; leave it out to have one made")]
+        ) from None
+
+
+@router.get("")
+def list_webhooks(database: DatabaseDep) -> WebhookList:
+    """All your webhooks, oldest first."""
+    with database.read() as session:
+        return WebhookList(items=[Webhook.of(row) for row in store.all_webhooks(session)])
+
+
+@router.get("/{webhook_id}")
+def show_webhook(webhook_id: WebhookId, database: DatabaseDep) -> Webhook:
+    """A webhook, without its secret."""
+    with database.read() as session:
+        return Webhook.of(store.get_webhook(session, webhook_id))
+
+
+@router.get("/{webhook_id}/deliveries")
+def list_deliveries(webhook_id: WebhookId, database: DatabaseDep) -> DeliveryList:
+    """The latest hundred messages to a webhook: which have arrived, which are tried again, and why."""
+    with database.read() as session:
+        store.get_webhook(session, webhook_id)
+        rows = store.deliveries_of(session, webhook_id, limit=_DELIVERIES)
+        return DeliveryList(items=[Delivery.model_validate(row) for row in rows])
+
+
+@router.delete("/{webhook_id}", status_code=status.HTTP_204_NO_CONTENT)
+def delete_webhook(webhook_id: WebhookId, database: DatabaseDep) -> None:
+    """Tell this address nothing any more, not even what is under way to it."""
+    with database.write() as session:
+        session.delete(store.get_webhook(session, webhook_id))
