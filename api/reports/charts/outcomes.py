@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
@@ -102,12 +103,11 @@ def _seed_row(axes: Axes, row: int, variant: VariantReport, before: Mapping[int,
     """The variant's seeds, and above them the baseline's seeds that they are paired with."""
     upper, lower = row - 0.14, row + 0.2
     after = _accuracies(variant)
-    for seed in sorted(before.keys() & after.keys()):
-        better = after[seed] > before[seed]
-        axes.plot(
-            [before[seed], after[seed]], [upper, lower], linewidth=1,
-            color=_BETTER if better else _WORSE, linestyle="-" if better else (0, (2, 1.5)),
-        )  # fmt: skip
+    pairs = [(before[seed], after[seed]) for seed in sorted(before.keys() & after.keys())]
+    for better, colour, dash in ((True, _BETTER, "-"), (False, _WORSE, (0, (2, 1.5)))):
+        lines = [[(old, upper), (new, lower)] for old, new in pairs if (new > old) == better]
+        # Of a hundred seeds each line by itself would take longer to draw than all else.
+        axes.add_collection(LineCollection(lines, linewidths=1, colors=colour, linestyles=[dash]))
     paired = [before[seed] for seed in after if seed in before]
     axes.plot(
         paired, [upper] * len(paired), "o", color="black", markerfacecolor="white", markersize=4,

@@ -232,7 +232,9 @@ def test_a_seeds_line_leads_from_the_baselines_accuracy_to_the_variants() -> Non
     base, variant, _ = (
         {each.seed: 100 * each.result.test_accuracy for each in found.seeds} for found in comparison.variants
     )
-    drawn = [[x for x, _ in line] for line in lines(CHARTS["accuracy-by-seed"].draw(comparison))]
+    [axes] = CHARTS["accuracy-by-seed"].draw(comparison).axes
+    joined = [line for each in axes.collections for line in each.get_segments()]
+    drawn = [[float(x) for x, _ in line] for line in joined]
     for seed in range(3):
         assert [pytest.approx(base[seed]), pytest.approx(variant[seed])] in drawn
 
