@@ -1,5 +1,6 @@
 """The application: `uvicorn api.app:create_app --factory`."""
 
+import gc
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
@@ -85,6 +86,10 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    if not gc.get_freeze_count():
+        # What the process loaded until now stays: no collection need walk through it again.
+        gc.collect()
+        gc.freeze()
     watcher: Watcher = app.state.watcher
     async with watcher.running():
         yield
