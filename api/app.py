@@ -25,6 +25,7 @@ from api import (
 )
 from api.dependencies import known_parameters
 from api.doors import Door
+from api.looks import Looks
 from api.reports import routes as reports
 from api.shown import Shown
 from api.watching import Watcher
@@ -57,6 +58,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     )
     app.state.settings = settings
     app.state.database = Database(settings, quotas=Quotas.of(settings))
+    app.state.looks = Looks(app.state.database)
     app.state.shown = Shown()
     app.state.watcher = Watcher(
         app.state.database, seconds=settings.stream_seconds, most=settings.max_streams

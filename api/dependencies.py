@@ -15,7 +15,6 @@ from pydantic import BaseModel, ValidationError
 from api import problem_types
 from api.problem_types import raises
 from api.problems import Problem, to_pointer
-from api.shown import Shown
 from api.watching import Watcher
 from models.artifacts import ArtifactStore
 from models.database import Database
@@ -82,14 +81,6 @@ async def _watcher(request: Request) -> Watcher:
 
 
 WatcherDep = Annotated[Watcher, Depends(_watcher)]
-
-
-async def _shown(request: Request) -> Shown:
-    shown: Shown = request.app.state.shown
-    return shown
-
-
-ShownDep = Annotated[Shown, Depends(_shown)]
 
 
 async def known_parameters(request: Request) -> None:

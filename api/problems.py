@@ -5,8 +5,8 @@
 """
 
 import logging
+import random
 import re
-import secrets
 from collections.abc import Iterable, Sequence
 from http import HTTPStatus
 from typing import Any
@@ -232,7 +232,7 @@ class RequestEnvelope:
             await self.app(scope, receive, send)
             return
         offered = Headers(scope=scope).get("X-Request-Id", "")
-        request_id = offered if _REQUEST_ID.fullmatch(offered) else secrets.token_hex(8)
+        request_id = offered if _REQUEST_ID.fullmatch(offered) else f"{random.getrandbits(64):016x}"
         scope.setdefault("state", {})["request_id"] = request_id
         started = False
 
