@@ -31,6 +31,7 @@ from api.shown import Shown
 from api.watching import Watcher
 from models.database import Database
 from models.settings import Settings, get_settings
+from models.store.experiments import Standings
 from models.store.quotas import Quotas
 
 DESCRIPTION = """\
@@ -60,6 +61,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.database = Database(settings, quotas=Quotas.of(settings))
     app.state.looks = Looks(app.state.database)
     app.state.shown = Shown()
+    app.state.standings = Standings()
     app.state.watcher = Watcher(
         app.state.database, seconds=settings.stream_seconds, most=settings.max_streams
     )

@@ -105,7 +105,8 @@ def list_experiments(
     with database.read() as session:
         found = store.find_experiments(session, after=decode_cursor(cursor), limit=limit + 1)
         page = found[:limit]
-        standings = store.standings(session, [experiment.id for experiment in page])
+        known: store.Standings = request.app.state.standings
+        standings = known.of(session, [experiment.id for experiment in page])
     next_cursor = None
     if len(found) > limit:
         next_cursor = encode_cursor(Place(page[-1].created_at, page[-1].id))
