@@ -23,6 +23,7 @@ from api import (
     schemas,
     webhooks,
 )
+from api.bells import Bells
 from api.dependencies import known_parameters
 from api.doors import Door
 from api.looks import Looks
@@ -59,6 +60,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     )
     app.state.settings = settings
     app.state.database = Database(settings, quotas=Quotas.of(settings))
+    app.state.bells = Bells(app.state.database, settings)
     app.state.looks = Looks(app.state.database)
     app.state.shown = Shown()
     app.state.standings = Standings()

@@ -1,18 +1,19 @@
 """What routes ask for: the settings, the database, ids, and the posted document, checked."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, TypeVar
 
 import pydantic_core
-from fastapi import Depends, Header, Path, Request
+from fastapi import BackgroundTasks, Depends, Header, Path, Request
 from fastapi.dependencies.models import Dependant
 from fastapi.dependencies.utils import get_flat_params
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ValidationError
 
 from api import problem_types
+from api.bells import Bells
 from api.problem_types import raises
 from api.problems import Problem, to_pointer
 from api.watching import Watcher
@@ -81,6 +82,15 @@ async def _watcher(request: Request) -> Watcher:
 
 
 WatcherDep = Annotated[Watcher, Depends(_watcher)]
+
+
+async def _ring(request: Request, background: BackgroundTasks) -> Callable[[Sequence[str]], None]:
+    """Rings for jobs after the answer: their rows are safe already, and the broker may be slow or away."""
+    bells: Bells = request.app.state.bells
+    return lambda job_ids: background.add_task(bells.ring, job_ids)
+
+
+RingDep = Annotated[Callable[[Sequence[str]], None], Depends(_ring)]
 
 
 async def known_parameters(request: Request) -> None:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Annotated, Any
 
-from fastapi import APIRouter, BackgroundTasks, Depends, Query, Request, Response, status
+from fastapi import APIRouter, Depends, Query, Request, Response, status
 from fastapi.concurrency import run_in_threadpool
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
 from sqlalchemy.orm import Session
@@ -19,6 +19,7 @@ from api.dependencies import (
     CallerDep,
     DatabaseDep,
     JobId,
+    RingDep,
     SettingsDep,
     WatcherDep,
     negotiate,
@@ -57,7 +58,6 @@ from api.problems import not_acceptable
 from api.shown import Shown
 from api.streams import JobStream, LastEventId, position_of
 from api.watching import Watcher
-from models import doorbell
 from models.database import Database
 from models.datasets import require
 from models.errors import FieldError, InvalidSpec, NotFound
@@ -159,7 +159,7 @@ def create_job(
     settings: SettingsDep,
     once: OnceDep,
     response: Response,
-    background: BackgroundTasks,
+    ring: RingDep,
     dry_run: Annotated[bool, Query(description="Only check and price; store nothing")] = False,
 ) -> Any:
     """Submit a training job; it is stored when this answers. `?dry_run=true` only checks and prices it."""
@@ -173,8 +173,7 @@ def create_job(
         (job,) = store.create_jobs(session, [NewJob(spec, caller.owner)])
         body = _answer(session, job)
         answer = once.answer(session, body, status.HTTP_202_ACCEPTED, {"Location": body.links.self})
-    # After the answer: the row is safe already, and the broker may be slow or away.
-    background.add_task(doorbell.ring, database, settings, [job.id])
+    ring([job.id])
     return answer
 
 
@@ -406,9 +405,7 @@ def pause_job(job_id: JobId, database: DatabaseDep, response: Response) -> schem
 
 @router.post("/{job_id}/resume")
 @raises(problem_types.CONFLICT)
-def resume_job(
-    job_id: JobId, database: DatabaseDep, settings: SettingsDep, background: BackgroundTasks
-) -> schemas.JobDetails:
+def resume_job(job_id: JobId, database: DatabaseDep, ring: RingDep) -> schemas.JobDetails:
     """Let a paused job go on, in its old place in the queue; take back a pause that is not carried out yet.
 
     A job that is not paused is answered as it is; 409 if it ends or has ended.
@@ -416,7 +413,7 @@ def resume_job(
     with database.write() as session:
         answer = _answer(session, store.resume_job(session, job_id))
     if answer.state == JobState.QUEUED:
-        background.add_task(doorbell.ring, database, settings, [job_id])
+        ring([job_id])
     return answer
 
 
@@ -434,9 +431,8 @@ def resume_job(
 def retry_job(
     job_id: JobId,
     database: DatabaseDep,
-    settings: SettingsDep,
     once: OnceWithoutBodyDep,
-    background: BackgroundTasks,
+    ring: RingDep,
 ) -> Response:
     """Train what a failed or cancelled job should have, as a new job; `Location` and body are that job's.
 
@@ -448,7 +444,7 @@ def retry_job(
         code = status.HTTP_202_ACCEPTED if is_new else status.HTTP_200_OK
         answer = once.answer(session, body, code, {"Location": body.links.self})
     if is_new:
-        background.add_task(doorbell.ring, database, settings, [retry.id])
+        ring([retry.id])
     return answer
 
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from copy import copy
 from datetime import datetime
+from threading import Lock
 from typing import Any
 
 import pydantic_core
@@ -168,6 +169,9 @@ class Database:
         if self.engine.dialect.name == "postgresql":
             # One statement needs no BEGIN and no ROLLBACK, each of which is a journey.
             self._looking = self._looking.execution_options(isolation_level="AUTOCOMMIT")
+        # SQLite has one writer, for which others ask again after a while, whoever came first. Threads of one
+        # process can do better: they take turns.
+        self._turn: Lock | None = Lock() if self.engine.dialect.name == "sqlite" else None
         for sessions in (self._writing, self._reading):
             event.listen(sessions, "do_orm_execute", _show_own_rows)
 
@@ -188,8 +192,20 @@ class Database:
         Raises:
             ServiceUnavailable: the database cannot be reached.
         """
-        with _translated(), self._writing(info=self._info) as session, session.begin():
+        with _translated(), self._my_turn(), self._writing(info=self._info) as session, session.begin():
             yield session
+
+    @contextmanager
+    def _my_turn(self) -> Iterator[None]:
+        if self._turn is None:
+            yield
+            return
+        if not self._turn.acquire(timeout=SQLITE_BUSY_MILLISECONDS / 1000):
+            raise _unreachable()
+        try:
+            yield
+        finally:
+            self._turn.release()
 
     @contextmanager
     def read(self) -> Iterator[Session]:
