@@ -6,7 +6,7 @@ from importlib.metadata import version
 
 from fastapi import FastAPI
 
-from api import catalogue, experiments, health, jobs, metrics, openapi, problems, schemas
+from api import catalogue, experiments, health, jobs, metrics, openapi, predictions, problems, schemas
 from api.reports import routes as reports
 from models.database import Database
 from models.settings import Settings, get_settings
@@ -32,9 +32,10 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     )
     app.state.settings = settings
     app.state.database = Database(settings)
+    app.state.limits = predictions.Limits()
     problems.install(app)
     openapi.install(app)
-    for part in (jobs, experiments, reports, catalogue, health, metrics):
+    for part in (jobs, predictions, experiments, reports, catalogue, health, metrics):
         app.include_router(part.router)
     app.add_api_route("/", _index, methods=["GET"], tags=["health"], summary="Where to go from here")
     return app

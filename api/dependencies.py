@@ -68,14 +68,19 @@ def _artifacts(settings: SettingsDep) -> ArtifactStore:
 
 
 def _job_id(job_id: str) -> str:
-    return _known_form("job", job_id)
+    return known_form("job", job_id)
 
 
 def _experiment_id(experiment_id: str) -> str:
-    return _known_form("experiment", experiment_id)
+    return known_form("experiment", experiment_id)
 
 
-def _known_form(kind: str, given: str) -> str:
+def known_form(kind: str, given: str) -> str:
+    """`given`, if it can be an id.
+
+    Raises:
+        NotFound: it cannot.
+    """
     # What cannot be an id never reaches the database: PostgreSQL refuses some strings altogether.
     if not _ID.fullmatch(given):
         raise NotFound(f"There is no {kind} of that id.")
@@ -87,20 +92,29 @@ JobId = Annotated[str, Depends(_job_id)]
 ExperimentId = Annotated[str, Depends(_experiment_id)]
 
 
-async def _body(request: Request, settings: SettingsDep) -> bytes:
-    """The body of a JSON request. Its size is counted: a Content-Length may be absent, or a lie."""
-    _check_content_type(request.headers.get("Content-Type", ""))
+async def counted_body(request: Request, most: int) -> bytes:
+    """A request's body of at most so many bytes. They are counted: a Content-Length may be absent, or a lie.
+
+    Raises:
+        Problem: there are more; the rest is not read.
+    """
     body = bytearray()
     async for piece in request.stream():
         body += piece
-        if len(body) > settings.max_body_bytes:
+        if len(body) > most:
             raise Problem(
                 HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
                 "body_too_large",
                 "The body is too large",
-                f"This installation reads bodies of at most {settings.max_body_bytes:,} bytes.",
+                f"This installation reads bodies of at most {most:,} bytes here.",
             )
     return bytes(body)
+
+
+async def _body(request: Request, settings: SettingsDep) -> bytes:
+    """The body of a JSON request."""
+    _check_content_type(request.headers.get("Content-Type", ""))
+    return await counted_body(request, settings.max_body_bytes)
 
 
 def _check_content_type(content_type: str) -> None:

@@ -28,7 +28,7 @@ from api.openapi import takes
 from api.problems import not_acceptable
 from models import doorbell
 from models.datasets import require
-from models.errors import FieldError, InvalidSpec, NotFound
+from models.errors import FieldError, InvalidSpec
 from models.pricing import check_budget
 from models.spec import DatasetName, JobSpec
 from models.states import JobState
@@ -279,10 +279,8 @@ def delete_job(job_id: JobId, database: DatabaseDep, artifacts: ArtifactsDep) ->
 def download_model(job_id: JobId, database: DatabaseDep, artifacts: ArtifactsDep) -> Response:
     """The trained model as a `.keras` file."""
     with database.read() as session:
-        job = get_job(session, job_id)
-    if job.result is None:
-        raise NotFound(f"Job {job_id} is {job.state} and has no model; only a succeeded job has one.")
-    content = artifacts.get(job.result.model_path, sha256=job.result.model_sha256)
+        result = store.result_of(get_job(session, job_id))
+    content = artifacts.get(result.model_path, sha256=result.model_sha256)
     return Response(
         content,
         media_type="application/octet-stream",

@@ -56,7 +56,9 @@ def install(app: FastAPI) -> None:
 
 
 def _components() -> dict[str, Any]:
-    models: list[type[BaseModel]] = [JobSpec, ExperimentSpec, Extension, ProblemDocument]
+    from api.predictions import PostedImages  # noqa: PLC0415 (which needs this module's neighbours)
+
+    models: list[type[BaseModel]] = [JobSpec, ExperimentSpec, Extension, PostedImages, ProblemDocument]
     _, definitions = models_json_schema([(model, "validation") for model in models], ref_template=_COMPONENT)
     found: dict[str, Any] = definitions["$defs"]
     return found

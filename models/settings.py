@@ -67,6 +67,15 @@ class Settings(BaseSettings):
     )
     max_experiment_jobs: int = Field(1_000, ge=1, description="Most jobs that one experiment may create")
     max_body_bytes: int = Field(65_536, ge=1024, description="Largest request body that the API reads")
+    max_upload_bytes: int = Field(
+        4_194_304, ge=1024, description="Largest body with images to predict that the API reads"
+    )
+    prediction_seconds: float = Field(
+        10.0, gt=0, le=600, description="Seconds that a request for predictions waits for its answer"
+    )
+    predictor_models: int = Field(
+        10, ge=1, le=1000, description="Models that the predictor keeps loaded, those used last"
+    )
 
     @property
     def resolved_database_url(self) -> str:
