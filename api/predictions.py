@@ -1,5 +1,6 @@
 """What trained models make of images, over HTTP. Another process computes it: worker/predictor.py."""
 
+import sys
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -10,6 +11,7 @@ import numpy as np
 from anyio import CapacityLimiter, to_thread
 from fastapi import APIRouter, Depends, Query, Request
 from pydantic import BaseModel, ConfigDict, FailFast, Field, ValidationError
+from python_multipart.multipart import parse_options_header
 from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
@@ -112,6 +114,12 @@ def _from_json(body: bytes) -> Grey:
         raise InvalidSpec(faults) from None
 
 
+class _InMemory(MultiPartParser):
+    """Writes nothing to the disk: the whole body was small enough to be read."""
+
+    spool_max_size = sys.maxsize
+
+
 async def _uploaded(request: Request, body: bytes) -> list[bytes]:
     """The files named `image` of a form.
 
@@ -122,7 +130,11 @@ async def _uploaded(request: Request, body: bytes) -> list[bytes]:
     async def whole() -> AsyncGenerator[bytes]:
         yield body
 
-    parser = MultiPartParser(request.headers, whole(), max_files=MOST_IMAGES, max_fields=0)
+    # The parser would not miss the end of a form that was cut off, nor what had begun before.
+    _, options = parse_options_header(request.headers["Content-Type"])
+    if b"\r\n--" + options.get(b"boundary", b"") + b"--" not in b"\r\n" + body:
+        raise InvalidSpec([FieldError("", "the form has no end: its last boundary is missing")])
+    parser = _InMemory(request.headers, whole(), max_files=MOST_IMAGES, max_fields=0)
     try:
         form = await parser.parse()
     except MultiPartException as error:
