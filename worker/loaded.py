@@ -14,12 +14,14 @@ from numpy.typing import NDArray
 
 from models.artifacts import ArtifactStore
 from models.database import Database
+from models.errors import Damaged
 from models.settings import Settings
 from models.spec import PIXELS, JobSpec
 from models.store.jobs import result_of
 from models.store.transitions import get_job
 from worker.engine import start_engine
 from worker.network import answering
+from worker.weights import weights_sha256
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +49,7 @@ class LoadedModels:
 
         Raises:
             NotFound: there is no such job, or it has no model, or no longer.
-            Damaged: the model's file is not the one that was kept.
+            Damaged: the model's file is not the one that was kept, or its weights are not.
         """
         answers: NDArray[np.float32] = self._model(job_id)(images).numpy()
         return answers
@@ -66,7 +68,11 @@ class LoadedModels:
         result = result_of(job)
         content = self._store.get(result.model_path, sha256=result.model_sha256)
         log.info("loading the model of job %s", job_id)
-        return one_by_one(with_weights(JobSpec.model_validate(job.spec), content))
+        network = with_weights(JobSpec.model_validate(job.spec), content)
+        # Keras leaves weights that it does not find in a file as they are, which is random.
+        if weights_sha256(network) != result.weights_sha256:
+            raise Damaged(f"The weights in {result.model_path} are not the ones that were trained.")
+        return one_by_one(network)
 
 
 def with_weights(spec: JobSpec, keras_file: bytes) -> keras.Model:
