@@ -30,7 +30,8 @@ WORKER = (
 )
 PREDICTOR = (
     *("-m", "celery", "-A", "worker.predictor:app", "worker", "--hostname", "predictor@%h"),
-    *("--loglevel", "INFO", "--without-gossip", "--without-mingle"),
+    # A heartbeat that finds no broker would keep it from stopping, and nobody listens to them.
+    *("--loglevel", "INFO", "--without-gossip", "--without-mingle", "--without-heartbeat"),
 )
 API = (
     *("-m", "uvicorn", "api.app:create_app", "--factory"),
