@@ -19,6 +19,7 @@ from api import (
     keys,
     metrics,
     openapi,
+    predictions,
     problems,
     schemas,
     webhooks,
@@ -60,6 +61,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     )
     app.state.settings = settings
     app.state.database = Database(settings, quotas=Quotas.of(settings))
+    app.state.limits = predictions.Limits()
     app.state.bells = Bells(app.state.database, settings)
     app.state.looks = Looks(app.state.database)
     app.state.shown = Shown()
@@ -75,6 +77,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     for part in (
         batches,
         jobs,
+        predictions,
         experiments,
         reports,
         catalogue,

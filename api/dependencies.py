@@ -151,11 +151,12 @@ JobId = Annotated[str, Depends(_job_id)]
 ExperimentId = Annotated[str, Depends(_experiment_id)]
 
 
-@raises(problem_types.BODY_TOO_LARGE, problem_types.UNSUPPORTED_MEDIA_TYPE)
-async def _body(request: Request, settings: SettingsDep) -> bytes:
-    """The body of a JSON request. Its size is counted: a Content-Length may be absent, or a lie."""
-    _check_content_type(request.headers.get("Content-Type", ""))
-    most = settings.max_batch_bytes if request.url.path.endswith(BATCH) else settings.max_body_bytes
+async def counted_body(request: Request, most: int) -> bytes:
+    """A request's body of at most so many bytes. They are counted: a Content-Length may be absent, or a lie.
+
+    Raises:
+        Problem: there are more; the rest is not read.
+    """
     body = bytearray()
     async for piece in request.stream():
         body += piece
@@ -165,6 +166,14 @@ async def _body(request: Request, settings: SettingsDep) -> bytes:
                 f"This installation reads bodies of at most {most:,} bytes here.",
             )
     return bytes(body)
+
+
+@raises(problem_types.BODY_TOO_LARGE, problem_types.UNSUPPORTED_MEDIA_TYPE)
+async def _body(request: Request, settings: SettingsDep) -> bytes:
+    """The body of a JSON request."""
+    _check_content_type(request.headers.get("Content-Type", ""))
+    most = settings.max_batch_bytes if request.url.path.endswith(BATCH) else settings.max_body_bytes
+    return await counted_body(request, most)
 
 
 def _check_content_type(content_type: str) -> None:

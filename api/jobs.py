@@ -472,10 +472,8 @@ def delete_job(
 def download_model(job_id: JobId, database: DatabaseDep, artifacts: ArtifactsDep) -> Response:
     """The trained model as a `.keras` file."""
     with database.read() as session:
-        job = get_job(session, job_id)
-    if job.result is None:
-        raise NotFound(f"Job {job_id} is {job.state} and has no model; only a succeeded job has one.")
-    content = artifacts.get(job.result.model_path, sha256=job.result.model_sha256)
+        result = store.result_of(get_job(session, job_id))
+    content = artifacts.get(result.model_path, sha256=result.model_sha256)
     return Response(
         content,
         media_type="application/octet-stream",

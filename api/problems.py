@@ -30,6 +30,7 @@ from models.errors import (
     NotFound,
     OverBudget,
     OverQuota,
+    PredictorUnavailable,
     RegbenchError,
     ServiceUnavailable,
 )
@@ -83,6 +84,7 @@ KINDS: dict[type[RegbenchError], ProblemType] = {
     OverBudget: problem_types.OVER_BUDGET,
     InvalidSpec: problem_types.INVALID_SPEC,
     OverQuota: problem_types.OVER_QUOTA,
+    PredictorUnavailable: problem_types.PREDICTOR_UNAVAILABLE,
     ServiceUnavailable: problem_types.SERVICE_UNAVAILABLE,
     RegbenchError: problem_types.INTERNAL_ERROR,
 }
