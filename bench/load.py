@@ -3,11 +3,12 @@
 import re
 import shutil
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 CONNECTIONS = 16
 _RATE = re.compile(r"Requests/sec:\s+([\d.]+)")
+_COUNT = re.compile(r"(\d+) requests in")
 _REFUSED = re.compile(r"Non-2xx or 3xx responses: (\d+)")
 _LOST = re.compile(r"Socket errors: (.*)")
 
@@ -20,17 +21,36 @@ def requests_per_second(
     Raises:
         SystemExit: wrk is not there, or an answer was an error.
     """
+    return float(_told(_RATE, _load(url, seconds, headers or {}, script)))
+
+
+def requests_answered(url: str, seconds: int, *, script: Path) -> int:
+    """How many requests one server has answered meanwhile.
+
+    Raises:
+        SystemExit: wrk is not there, or an answer was an error.
+    """
+    return int(_told(_COUNT, _load(url, seconds, {}, script)))
+
+
+def _told(what: re.Pattern[str], printed: str) -> str:
+    found = what.search(printed)
+    if found is None:
+        raise SystemExit(f"wrk says something else than it should:\n{printed}")
+    return found[1]
+
+
+def _load(url: str, seconds: int, headers: Mapping[str, str], script: Path | None) -> str:
     program = shutil.which("wrk")
     if program is None:
         raise SystemExit("wrk is not installed; your system's packages have it: apt-get install wrk")
     command = [program, "--threads", "1", "--connections", str(CONNECTIONS), "--duration", f"{seconds}s"]
-    command += [part for name, value in (headers or {}).items() for part in ("--header", f"{name}: {value}")]
+    command += [part for name, value in headers.items() for part in ("--header", f"{name}: {value}")]
     command += ["--script", str(script)] if script else []
     printed = subprocess.run([*command, url], check=True, capture_output=True, text=True).stdout
-    rate = _RATE.search(printed)
-    if rate is None or _REFUSED.search(printed) or _LOST.search(printed):
+    if _REFUSED.search(printed) or _LOST.search(printed):
         raise SystemExit(f"{url} was not answered as it should be:\n{printed}")
-    return float(rate[1])
+    return printed
 
 
 def posting(document: str, folder: Path) -> Path:
@@ -39,5 +59,16 @@ def posting(document: str, folder: Path) -> Path:
     quoted = document.replace("\\", "\\\\").replace("'", "\\'")
     script.write_text(
         f"wrk.method = 'POST'\nwrk.body = '{quoted}'\nwrk.headers['Content-Type'] = 'application/json'\n"
+    )
+    return script
+
+
+def reading(paths: Sequence[str], folder: Path) -> Path:
+    """A script for wrk that asks for these paths in turn."""
+    script = folder / "read.lua"
+    listed = ", ".join(f"'{path}'" for path in paths)
+    script.write_text(
+        f"local paths = {{{listed}}}\nlocal n = 0\n"
+        "request = function() n = n + 1; return wrk.format('GET', paths[n % #paths + 1]) end\n"
     )
     return script
