@@ -96,9 +96,11 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     if not gc.get_freeze_count():
-        # What the process loaded until now stays: no collection need walk through it again.
+        # What the process loaded until now stays: no collection need walk through it again. And a report's
+        # drawings are made of more objects than Python expects of all a program.
         gc.collect()
         gc.freeze()
+        gc.set_threshold(20_000, 20, 20)
     watcher: Watcher = app.state.watcher
     async with watcher.running():
         yield

@@ -13,12 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from api.problems import to_pointer
 from models.errors import FieldError, InvalidSpec
+from models.predictions import Choice
 from models.spec import SIDE
 
 Grey = NDArray[np.float32]
 """(height, width), 0 (black) to 1 (white)."""
-Choice = Literal["auto", "true", "false"]
 
 FORMATS = ("PNG", "JPEG")
 MOST_SIDE = 4_096
@@ -62,6 +63,35 @@ def read_images(files: Sequence[bytes], pointers: Sequence[str], treatment: Trea
         left -= pixels
         images.append(_prepared(grey, treatment))
     return np.stack(images)
+
+
+def from_numbers(images: Sequence[Sequence[Sequence[float]]], scale: Literal["byte", "unit"]) -> Grey:
+    """Posted numbers as pixels (n, 28, 28), 0 to 1.
+
+    Raises:
+        InvalidSpec: the numbers are not of this scale.
+    """
+    pixels = np.array(images, np.float32)
+    if scale == "byte":
+        if 0 < pixels.max() <= 1:
+            hint = 'no pixel is above 1; where pixels go from 0 to 1, say "scale": "unit"'
+            raise InvalidSpec([FieldError("/images", hint)])
+        return pixels / np.float32(255)
+    if pixels.max() > 1:
+        place = [int(each) for each in np.unravel_index(pixels.argmax(), pixels.shape)]
+        raise InvalidSpec([FieldError(to_pointer(["images", *place]), 'above 1, and "scale" is "unit"')])
+    return pixels
+
+
+def to_question(images: Grey) -> bytes:
+    """As the predictor reads them: float32, little-endian."""
+    return images.astype("<f4").tobytes()
+
+
+def to_numbers(images: Grey) -> list[list[list[int]]]:
+    """Pixels from 0 to 255, to be shown."""
+    shown: list[list[list[int]]] = np.rint(images * 255).astype(int).tolist()
+    return shown
 
 
 def _grey(content: bytes, most_pixels: int) -> tuple[Grey, int]:

@@ -4,9 +4,8 @@ import sys
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-import numpy as np
 from anyio import CapacityLimiter, to_thread
 from fastapi import APIRouter, Depends, Query, Request
 from pydantic import BaseModel, ConfigDict, FailFast, Field, ValidationError
@@ -16,16 +15,18 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 
 from api import problem_types, schemas
 from api.dependencies import DatabaseDep, JobId, SettingsDep, counted_body, json_document, known_form
-from api.images import Choice, Grey, Treatment, read_images
 from api.problem_types import raises
 from api.problems import Problem, to_pointer
 from models import predictions
 from models.database import Database
 from models.errors import FieldError, InvalidSpec, PredictorUnavailable
-from models.predictions import MOST_IMAGES, MOST_JOBS, Probabilities
+from models.predictions import MOST_IMAGES, MOST_JOBS, Choice, Probabilities
 from models.settings import Settings
 from models.spec import SIDE, faults_of
 from models.store.jobs import get_jobs, result_of
+
+if TYPE_CHECKING:
+    from api.images import Grey
 
 router = APIRouter(tags=["predictions"])
 
@@ -41,23 +42,6 @@ class PostedImages(BaseModel):
 
     images: Annotated[list[Square], FailFast(), Field(min_length=1, max_length=MOST_IMAGES)]
     scale: Literal["byte", "unit"] = Field("byte", description="`byte`: 0 to 255; `unit`: 0 to 1")
-
-    def pixels(self) -> Grey:
-        """As an array (n, 28, 28), 0 to 1.
-
-        Raises:
-            InvalidSpec: the numbers are not of this scale.
-        """
-        pixels = np.array(self.images, np.float32)
-        if self.scale == "byte":
-            if 0 < pixels.max() <= 1:
-                hint = 'no pixel is above 1; where pixels go from 0 to 1, say "scale": "unit"'
-                raise InvalidSpec([FieldError("/images", hint)])
-            return pixels / np.float32(255)
-        if pixels.max() > 1:
-            place = [int(each) for each in np.unravel_index(pixels.argmax(), pixels.shape)]
-            raise InvalidSpec([FieldError(to_pointer(["images", *place]), 'above 1, and "scale" is "unit"')])
-        return pixels
 
 
 @dataclass(frozen=True)
@@ -87,7 +71,7 @@ async def _posted_images(
         Choice,
         Query(description="Files: whether to box and centre the digit as MNIST does; auto: unless 28x28"),
     ] = "auto",
-) -> Grey:
+) -> "Grey":
     """The posted images (n, 28, 28), 0 to 1."""
     limits: Limits = request.app.state.limits
     essence = request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
@@ -105,17 +89,25 @@ async def _posted_images(
             problem_types.UNSUPPORTED_MEDIA_TYPE,
             f"The body is declared as {essence or 'nothing'}; send {_FORMATS}.",
         )
-    read = partial(read_images, files, pointers, Treatment(invert, center))
-    return await to_thread.run_sync(read, limiter=limits.reading)
+    return await to_thread.run_sync(_from_files, files, pointers, invert, center, limiter=limits.reading)
 
 
-def _from_json(body: bytes) -> Grey:
+def _from_files(files: Sequence[bytes], pointers: Sequence[str], invert: Choice, center: Choice) -> "Grey":
+    from api import images  # noqa: PLC0415 (NumPy and Pillow, which who asks for no prediction need not wait for)
+
+    return images.read_images(files, pointers, images.Treatment(invert, center))
+
+
+def _from_json(body: bytes) -> "Grey":
     document = json_document(body)
     try:
-        return PostedImages.model_validate(document).pixels()
+        posted = PostedImages.model_validate(document)
     except ValidationError as error:
         faults = [FieldError(to_pointer(place), detail) for place, detail in faults_of(error)]
         raise InvalidSpec(faults) from None
+    from api import images  # noqa: PLC0415 (as above)
+
+    return images.from_numbers(posted.images, posted.scale)
 
 
 class _InMemory(MultiPartParser):
@@ -154,7 +146,7 @@ async def _uploaded(request: Request, body: bytes) -> list[bytes]:
         await form.close()
 
 
-ImagesDep = Annotated[Grey, Depends(_posted_images)]
+ImagesDep = Annotated["Grey", Depends(_posted_images)]
 Include = Annotated[
     Literal["images"] | None, Query(description="`images`: answer also with the images as the model saw them")
 ]
@@ -196,7 +188,7 @@ async def predict_images(
     """What a succeeded job's model makes of images: JSON, one PNG or JPEG file, or a form of such files."""
     [answers] = await _ask(request, database, settings, [job_id], images)
     return schemas.Predictions(
-        job_id=job_id, predictions=_predictions(answers), images=_shown(images) if include else None
+        job_id=job_id, predictions=_predictions(answers), images=_shown(images, include)
     )
 
 
@@ -218,12 +210,12 @@ async def predict_with_models(
             schemas.JobPredictions(job_id=job_id, predictions=_predictions(each))
             for job_id, each in zip(job_ids, answers, strict=True)
         ],
-        images=_shown(images) if include else None,
+        images=_shown(images, include),
     )
 
 
 async def _ask(
-    request: Request, database: Database, settings: Settings, job_ids: Sequence[str], images: Grey
+    request: Request, database: Database, settings: Settings, job_ids: Sequence[str], images: "Grey"
 ) -> list[Probabilities]:
     limits: Limits = request.app.state.limits
     if limits.waiting.available_tokens < 1:
@@ -233,12 +225,14 @@ async def _ask(
 
 
 def _ask_in_thread(
-    database: Database, settings: Settings, job_ids: Sequence[str], images: Grey
+    database: Database, settings: Settings, job_ids: Sequence[str], images: "Grey"
 ) -> list[Probabilities]:
+    from api.images import to_question  # noqa: PLC0415 (as above)
+
     with database.read() as session:
         for job in get_jobs(session, job_ids):
             result_of(job)
-    return predictions.predict(settings, job_ids, images.astype("<f4").tobytes())
+    return predictions.predict(settings, job_ids, to_question(images))
 
 
 def _predictions(probabilities: Probabilities) -> list[schemas.Prediction]:
@@ -248,6 +242,7 @@ def _predictions(probabilities: Probabilities) -> list[schemas.Prediction]:
     ]
 
 
-def _shown(images: Grey) -> list[list[list[int]]]:
-    shown: list[list[list[int]]] = np.rint(images * 255).astype(int).tolist()
-    return shown
+def _shown(seen: "Grey", include: str | None) -> list[list[list[int]]] | None:
+    from api import images  # noqa: PLC0415 (as above)
+
+    return images.to_numbers(seen) if include else None

@@ -8,7 +8,7 @@ import base64
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
-from typing import Any
+from typing import Any, Literal
 
 from models.doorbell import celery_settings
 from models.errors import Conflict, NotFound, PredictorUnavailable, RegbenchError
@@ -25,6 +25,8 @@ _MOST_WAITING = 32
 """Questions in the queue above which no more are asked: each may take 1.4 MB of Redis's memory."""
 _START = "python -m celery -A worker.predictor:app worker"
 
+Choice = Literal["auto", "true", "false"]
+"""What is done to an image before it is asked about: decided by its looks, or as told."""
 Probabilities = list[list[float]]
 """(n, 10): of each image, of each class."""
 

@@ -46,6 +46,8 @@ _STYLE: dict[Any, Any] = {
     "font.family": "DejaVu Sans",
     "font.size": 8.5,
     "axes.titlesize": 8.5,
+    # Where a heading stands is reckoned; to find it, Matplotlib would measure every tick's text.
+    "axes.titley": 1.0,
     "axes.labelsize": 8.5,
     "xtick.labelsize": 8,
     "ytick.labelsize": 8,
