@@ -30,7 +30,7 @@ def test_a_job_is_followed_to_its_end(service: Service) -> None:
     service.answer("GET /v1/jobs/job_1", (200, job("running")), (200, job("succeeded")))
     service.answer(HISTORY, (200, {"items": [epoch(1), epoch(2)]}))
     console = plain()
-    with Regbench(service.url) as client, display_on(console) as display:
+    with Regbench(service.url, retries=0) as client, display_on(console) as display:
         ended = follow(client, [Job.model_validate(job())], display, poll_seconds=0)
     assert [each.state for each in ended] == [JobState.SUCCEEDED]
     assert printed(console).splitlines() == [
@@ -42,7 +42,7 @@ def test_a_job_is_followed_to_its_end(service: Service) -> None:
 def test_the_history_is_read_once_for_each_new_epoch(service: Service) -> None:
     service.answer("GET /v1/jobs/job_1", (200, job("running")), (200, job("running")), (200, job("failed")))
     service.answer(HISTORY, (200, {"items": [epoch(1), epoch(2)]}))
-    with Regbench(service.url) as client, display_on(plain()) as display:
+    with Regbench(service.url, retries=0) as client, display_on(plain()) as display:
         follow(client, [Job.model_validate(job())], display, poll_seconds=0)
     assert [request.query for request in service.requests if request.path.endswith("epochs")] == [
         {"after": ["0"]}
@@ -55,7 +55,7 @@ def test_an_experiments_jobs_are_asked_for_together(service: Service) -> None:
     service.answer(HISTORY, (200, {"items": []}))
     service.answer("GET /v1/jobs/job_2/epochs", (200, {"items": []}))
     waiting = [Job.model_validate(each | {"state": "queued"}) for each in (first, second)]
-    with Regbench(service.url) as client, display_on(plain()) as display:
+    with Regbench(service.url, retries=0) as client, display_on(plain()) as display:
         ended = follow(client, waiting, display, poll_seconds=0)
     assert [(each.id, each.state) for each in ended] == [
         ("job_1", JobState.CANCELLED),
@@ -73,19 +73,23 @@ def test_a_service_that_is_away_for_a_moment_is_waited_for(service: Service) -> 
     )
     service.answer(HISTORY, (200, {"items": []}))
     console = plain()
-    with Regbench(service.url) as client, display_on(console) as display:
+    with Regbench(service.url, retries=0) as client, display_on(console) as display:
         follow(client, [Job.model_validate(job())], display, poll_seconds=0)
     assert printed(console).count("Waiting for it") == 1
 
 
 def test_a_service_that_stays_away_is_not_waited_for_for_ever() -> None:
-    with Regbench("http://127.0.0.1:9") as client, display_on(plain()) as display, pytest.raises(Unreachable):
+    with (
+        Regbench("http://127.0.0.1:9", retries=0) as client,
+        display_on(plain()) as display,
+        pytest.raises(Unreachable),
+    ):
         follow(client, [Job.model_validate(job())], display, poll_seconds=0, patience_seconds=0)
 
 
 def test_a_job_that_is_gone_ends_the_watch(service: Service) -> None:
     with (
-        Regbench(service.url) as client,
+        Regbench(service.url, retries=0) as client,
         display_on(plain()) as display,
         pytest.raises(ProblemError, match="Not found"),
     ):
@@ -96,7 +100,11 @@ def test_a_dead_part_of_the_stack_ends_the_watch(service: Service) -> None:
     def check() -> None:
         raise StackError("The worker has ended.")
 
-    with Regbench(service.url) as client, display_on(plain()) as display, pytest.raises(StackError):
+    with (
+        Regbench(service.url, retries=0) as client,
+        display_on(plain()) as display,
+        pytest.raises(StackError),
+    ):
         follow(client, [Job.model_validate(job())], display, check=check)
 
 
