@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 from client.client import DEFAULT_URL, Regbench
 from client.errors import ClientError
+from models.spec import DATASET_ROWS
 from models.techniques import CATALOGUE
 
 SECONDS = 1.0
@@ -14,6 +15,11 @@ MOST_IDS = 50
 def technique_names(incomplete: str) -> list[str]:
     """Techniques whose names begin so."""
     return [name for name in CATALOGUE if name.startswith(incomplete)]
+
+
+def dataset_names(incomplete: str) -> list[str]:
+    """Datasets whose names begin so."""
+    return [name for name in DATASET_ROWS if name.startswith(incomplete)]
 
 
 def preset_names(incomplete: str) -> list[tuple[str, str]]:

@@ -7,7 +7,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Annotated, Any
 
@@ -15,7 +15,9 @@ import typer
 from pydantic import ValidationError
 from rich.console import Console
 
+from client.client import Regbench
 from client.completion import job_or_experiment_ids
+from client.documents import NoDocument
 from client.errors import ClientError, ProblemError, Unreachable
 from models.settings import Settings
 
@@ -41,9 +43,9 @@ def stderr_console() -> Console:
     return Console(stderr=True)
 
 
-def stdout_console() -> Console:
-    """Where tables go; no narrower than 80 columns where nobody says how wide it is."""
-    return Console()
+def connected(url: str) -> Regbench:
+    """A client that tries little: a person waits."""
+    return Regbench(url, retries=2)
 
 
 def write(content: bytes) -> None:
@@ -62,15 +64,14 @@ def is_experiment(given: str) -> bool:
     return given.startswith("exp_")
 
 
-def experiment_ids(given: Sequence[str]) -> Sequence[str]:
-    """All of them.
+def experiment_id(given: str) -> str:
+    """It, for an argument's check.
 
     Raises:
-        typer.BadParameter: one names no experiment.
+        typer.BadParameter: it names no experiment.
     """
-    for each in given:
-        if not is_experiment(each):
-            raise typer.BadParameter(f"{each} is no experiment; an experiment's id begins with exp_")
+    if not is_experiment(given):
+        raise typer.BadParameter(f"{given} is no experiment; an experiment's id begins with exp_")
     return given
 
 
@@ -91,7 +92,7 @@ def one_sentence() -> Iterator[None]:
         say(f"regbench: {sentence}")
         if hint:
             say(hint)
-        refused = isinstance(error, ProblemError | Unreachable)
+        refused = isinstance(error, ProblemError | Unreachable | NoDocument)
         raise typer.Exit(REFUSED if refused else FAILED) from None
 
 

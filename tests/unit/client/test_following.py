@@ -9,11 +9,12 @@ from client.client import Regbench
 from client.errors import ProblemError, StackError, Unreachable
 from client.following import follow
 from client.progress import Bars, Lines, display_on
-from client.resources import Job
+from client.resources import Epoch, Job
 from models.states import JobState
 from tests.unit.client.conftest import Service
 from tests.unit.client.documents import epoch, job, page, problem
 
+HISTORY_SO_FAR = [Epoch.model_validate(epoch(number)) for number in (1, 2)]
 HISTORY = "GET /v1/jobs/job_1/epochs"
 
 
@@ -113,7 +114,7 @@ def test_without_a_terminal_there_are_no_control_characters_and_few_lines() -> N
     with display_on(console) as display:
         assert isinstance(display, Lines)
         for _ in range(50):
-            display.show(Job.model_validate(job("running", name="[bold]x[/bold]")), None)
+            display.show(Job.model_validate(job("running", name="[bold]x[/bold]")), [])
     assert printed(console) == "[bold]x[/bold]: 25 %, running, epoch 2/10, 8 s left\n"
 
 
@@ -128,11 +129,13 @@ def test_on_a_terminal_there_is_a_bar_for_each_job(monkeypatch: pytest.MonkeyPat
     console = Console(file=io.StringIO(), force_terminal=True, width=80)
     with display_on(console) as display:
         assert isinstance(display, Bars)
-        display.show(Job.model_validate(job("running", id="job_1", name="without Dropout, seed 0")), 0.9)
-        display.show(Job.model_validate(job("queued", id="job_2", name="two")), None)
+        display.show(
+            Job.model_validate(job("running", id="job_1", name="without Dropout, seed 0")), HISTORY_SO_FAR
+        )
+        display.show(Job.model_validate(job("queued", id="job_2", name="two")), [])
     one, two = (
         [line for line in printed(console).splitlines() if name in line][-1] for name in ("without", "two")
     )
-    assert "25 % epoch 2/10, val. accuracy 0.9000, 8 s left" in one
+    assert "25 % epoch 2/10, acc. 0.9000, 8 s left" in one
     assert "25 % queued, epoch 2/10" in two
     assert "\x1b[3" not in printed(console), "NO_COLOR is set, and colours were printed"
