@@ -23,7 +23,7 @@ from models.settings import Settings
 OLDEST_PYTHON = (3, 11)
 # A job's model takes a few megabytes, TensorFlow's compiled programs and logs some more.
 LITTLE_DISK_BYTES, LEAST_DISK_BYTES = 2_000_000_000, 200_000_000
-_SERVICE_SECONDS = 10.0
+_SERVICE_SECONDS = 5.0
 _DEFAULT_PORT = 8000
 
 
@@ -56,7 +56,7 @@ def examine(settings: Settings, url: str, begin: Callable[[str], None]) -> Itera
     packages = _packages()
     yield packages
     if loopback_only(urlsplit(url).hostname or "") and packages.health is Health.OK:
-        for what, look in _LOCAL.items():
+        for what, look in CHECKS.items():
             begin(what)
             yield from look(settings)
     begin("the service")
@@ -196,7 +196,8 @@ def _keys(settings: Settings) -> Iterator[Finding]:
         )
 
 
-_LOCAL: dict[str, Callable[[Settings], Iterator[Finding]]] = {
+# Of this machine, by what they look at.
+CHECKS: dict[str, Callable[[Settings], Iterator[Finding]]] = {
     "the home folder": _home,
     "the datasets": _datasets,
     "Redis": _redis,

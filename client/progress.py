@@ -25,6 +25,7 @@ SPARE_ROWS = 3
 # A terminal narrower than these many columns shows no sparklines, no bars.
 SPARKLINE_COLUMNS, BAR_COLUMNS = 90, 60
 _SPARKLINE_WIDTH = 16
+_LEAST_TITLE = 8
 _REFRESHES_PER_SECOND = 4.0
 
 _BLOCKS = "▁▂▃▄▅▆▇█"
@@ -99,7 +100,7 @@ class Bars(_Display):
         with_sparklines = options.max_width >= SPARKLINE_COLUMNS
         table = Table.grid(padding=(0, 1), expand=True)
         table.add_column(no_wrap=True, width=1)
-        table.add_column(no_wrap=True, overflow="ellipsis", ratio=3)
+        table.add_column(no_wrap=True, overflow="ellipsis", ratio=3, min_width=_LEAST_TITLE)
         if with_bars:
             table.add_column(no_wrap=True, ratio=2)
         table.add_column(no_wrap=True, justify="right")
@@ -110,10 +111,8 @@ class Bars(_Display):
             cells: list[Text | ProgressBar] = [self._sign(job), Text(job.title)]
             if with_bars:
                 cells.append(_bar(job))
-            cells += [
-                Text(f"{100 * _fraction(job):.0f} %"),
-                Text(", ".join(_facts(job, history, short=True))),
-            ]
+            facts = _facts(job, history, short=True) if with_bars else _one_fact(job, history)
+            cells += [Text(f"{100 * _fraction(job):.0f} %"), Text(", ".join(facts))]
             if with_sparklines:
                 cells.append(Text(self._sparkline(history), style="cyan"))
             table.add_row(*cells)
@@ -235,6 +234,13 @@ def _facts(job: Job, history: Sequence[Epoch], *, short: bool = False) -> list[s
     if job.state is JobState.RUNNING and job.progress.eta_seconds is not None:
         facts.append(f"{_duration(job.progress.eta_seconds)} left")
     return facts
+
+
+def _one_fact(job: Job, history: Sequence[Epoch]) -> list[str]:
+    """The one that a narrow terminal has room for."""
+    facts = _facts(job, history, short=True)
+    # Of a running one how well it does, since the percentage tells the epoch.
+    return facts[1:2] if job.state is JobState.RUNNING else facts[:1]
 
 
 def _duration(seconds: float) -> str:
