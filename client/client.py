@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import secrets
 import time
 from collections.abc import Iterator, Sequence
@@ -64,20 +65,22 @@ class Regbench:
 
     def __init__(
         self,
-        base_url: str = DEFAULT_URL,
+        base_url: str | None = None,
         *,
         api_key: str | None = None,
         timeout: float = 30.0,
         retries: int = RETRIES,
         transport: httpx.BaseTransport | None = None,
     ) -> None:
-        """`api_key` None: what REGBENCH_API_KEY says; empty: none.
+        """`base_url` None: what REGBENCH_URL says, else http://127.0.0.1:8000.
+
+        `api_key` None: what REGBENCH_API_KEY says; empty: none.
 
         `timeout` in seconds, for each try of a request; `retries`: tries after the first one; `transport`
         replaces the network, for tests.
         """
         self._timeout, self._retries = timeout, retries
-        self.base_url = base_url.rstrip("/")
+        self.base_url = (base_url or os.environ.get("REGBENCH_URL") or DEFAULT_URL).rstrip("/")
         key = get_settings().api_key if api_key is None else api_key
         try:
             self._http = httpx.Client(
@@ -91,7 +94,7 @@ class Regbench:
         except UnicodeEncodeError:
             raise Unreachable("The API key is not one: a key has letters, digits, - and _ only.") from None
         except httpx.InvalidURL as error:
-            raise Unreachable(f"{base_url} is not an address: {error}.") from None
+            raise Unreachable(f"{self.base_url} is not an address: {error}.") from None
 
     def __enter__(self) -> Self:
         return self

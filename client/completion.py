@@ -1,9 +1,8 @@
 """What a shell may complete an argument to. A service that does not answer at once is not waited for."""
 
-import os
 from collections.abc import Callable
 
-from client.client import DEFAULT_URL, Regbench
+from client.client import Regbench
 from client.errors import ClientError
 from models.spec import DATASET_ROWS
 from models.techniques import CATALOGUE
@@ -60,7 +59,7 @@ def experiment_ids(incomplete: str) -> list[tuple[str, str]]:
 
 def _asked(ask: Callable[[Regbench], list[tuple[str, str]]]) -> list[tuple[str, str]]:
     try:
-        with Regbench(os.environ.get("REGBENCH_URL") or DEFAULT_URL, timeout=SECONDS, retries=0) as client:
+        with Regbench(timeout=SECONDS, retries=0) as client:
             return ask(client)
     except ClientError:
         return []
