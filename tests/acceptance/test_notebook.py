@@ -23,7 +23,6 @@ def test_the_notebook_comes_to_a_conclusion(
     url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("REGBENCH_URL", url)
-    monkeypatch.setenv("MPLBACKEND", "agg")
     # Nothing of the developer's own Jupyter.
     monkeypatch.setenv("JUPYTER_CONFIG_DIR", str(tmp_path))
     monkeypatch.setenv("IPYTHONDIR", str(tmp_path))

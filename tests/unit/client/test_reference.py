@@ -23,7 +23,8 @@ HEAD = """\
 # The `regbench` command
 
 What `--help` says (a test compares). Progress goes to stderr, data to stdout; with `--json` nothing but JSON
-stands on stdout. `NO_COLOR` turns colours off. `regbench --install-completion` lets the shell complete commands, ids and names.
+stands on stdout. `NO_COLOR` turns colours off. `regbench --install-completion` lets the shell complete
+commands, ids and names.
 """
 COLUMNS = 100
 
