@@ -14,6 +14,7 @@ from typing import Annotated, Any
 import typer
 from pydantic import ValidationError
 from rich.console import Console
+from rich.status import Status
 
 from client.client import Regbench
 from client.completion import job_or_experiment_ids
@@ -46,6 +47,11 @@ def stderr_console() -> Console:
 def connected(url: str) -> Regbench:
     """A client that tries little: a person waits."""
     return Regbench(url, retries=2)
+
+
+def busy(what: str) -> Status:
+    """A moving sign on a terminal's stderr while the block runs."""
+    return stderr_console().status(f"{what} ...")
 
 
 def write(content: bytes) -> None:

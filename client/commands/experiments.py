@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from client.client import DEFAULT_URL
-from client.commands.common import AsJson, JsonLines, Url, connected, experiment_id, say, write_json
+from client.commands.common import AsJson, JsonLines, Url, busy, connected, experiment_id, say, write_json
 from client.commands.jobs import show_experiment
 from client.commands.submitting import DryRun, Seeds, Settings, say_price
 from client.commands.watching import watched
@@ -51,7 +51,8 @@ def run(
         if dry_run:
             say_price(client.price(document), as_json=as_json)
             return
-        stored = client.create_experiment(document)
+        with busy("Handing it in"):
+            stored = client.create_experiment(document)
     typer.echo(stored.json_text() if as_json else stored.id)
     code = watched(url, [stored.id]) if watch else 0
     say(f"Its report: regbench report {stored.id}")

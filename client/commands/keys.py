@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from client.commands.common import AsJson, say, write
+from client.commands.common import AsJson, busy, say, write
 from client.stack import manage_keys
 from models.scopes import Scope
 from models.settings import Settings
@@ -36,7 +36,8 @@ def create_key(
     options = ["--scope", str(scope)]
     options += [] if owner is None else [f"--owner={owner}"]
     options += [] if expires_days is None else ["--expires-days", str(expires_days)]
-    said = manage_keys(Settings(), ["create", *options, *_json(as_json), "--", name])
+    with busy("Bringing the database to its newest form"):
+        said = manage_keys(Settings(), ["create", *options, *_json(as_json), "--", name])
     if as_json:
         write(said.encode())
         return
@@ -53,7 +54,9 @@ def list_keys(as_json: AsJson = False) -> None:
     Example:
       regbench keys list --json
     """
-    write(manage_keys(Settings(), ["list", *_json(as_json)]).encode())
+    with busy("Bringing the database to its newest form"):
+        said = manage_keys(Settings(), ["list", *_json(as_json)])
+    write(said.encode())
 
 
 @keys.command("revoke")
@@ -66,7 +69,8 @@ def revoke_key(
     Example:
       regbench keys revoke key_1
     """
-    said = manage_keys(Settings(), ["revoke", "--", key_id]).strip()
+    with busy("Bringing the database to its newest form"):
+        said = manage_keys(Settings(), ["revoke", "--", key_id]).strip()
     say(said)
     if as_json:
         typer.echo(json.dumps({"id": key_id, "revoked": True}))

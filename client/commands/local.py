@@ -16,6 +16,7 @@ from client.commands.common import (
     SUCCEEDED,
     AsJson,
     Url,
+    busy,
     say,
     stderr_console,
     stopped_by_signals,
@@ -113,7 +114,7 @@ def prune(
     options = ["--dry-run"] if dry_run else []
     options += [] if days is None else ["--days", str(days)]
     options += ["--json"] if as_json else []
-    with stderr_console().status("Looking through the files ..."):
+    with busy("Looking through the files"):
         said = prune_files(Settings(), options)
     write(said.encode())
 
@@ -128,11 +129,14 @@ def doctor(url: Url = DEFAULT_URL, as_json: AsJson = False) -> None:
     console = Console()
     findings: list[Finding] = []
     # Each line as soon as it is known: some checks take seconds.
-    with stderr_console().status("Looking ...") as status:
+    with busy("Looking") as status:
         for finding in examine(Settings(), url, lambda what: status.update(f"Looking at {what} ...")):
             findings.append(finding)
             if not as_json:
+                # While the sign moves, rich leads stdout to where it moves: to stderr.
+                status.stop()
                 _print(console, finding)
+                status.start()
     sick = any(each.health is Health.FAULT for each in findings)
     if as_json:
         write_json({"healthy": not sick, "findings": [_document(each) for each in findings]})

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from client.client import DEFAULT_URL, ReportFormat
-from client.commands.common import AsJson, Ids, Url, connected, is_experiment, say, write
+from client.commands.common import AsJson, Ids, Url, busy, connected, is_experiment, say, write
 
 # Shown in a browser by --open; the others are for a terminal or a program.
 _PAGE: ReportFormat = "html"
@@ -34,7 +34,7 @@ def report(
     if any(map(is_experiment, ids)) and len(ids) > 1:
         raise typer.BadParameter("a report is of one experiment, or of jobs")
     wanted = _form(form, output, open_it=open_it, as_json=as_json)
-    with connected(url) as client:
+    with connected(url) as client, busy("Comparing"):
         content = (
             client.report(ids[0], wanted) if is_experiment(ids[0]) else client.report_of_jobs(ids, wanted)
         )

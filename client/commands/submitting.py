@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from client.client import DEFAULT_URL, Regbench, is_experiment
-from client.commands.common import AsJson, Url, connected, say, write_json
+from client.commands.common import AsJson, Url, busy, connected, say, write_json
 from client.commands.watching import watched
 from client.documents import read_document, seeds_of, with_settings
 from client.resources import Experiment, Job, Price
@@ -47,11 +47,15 @@ def submit(
         if dry_run:
             say_price(client.price(_seeded(document, seeds)), as_json=as_json)
             return
-        stored = _submit(client, document, seeds)
+        # A service that has to fetch a dataset first takes its time.
+        with busy("Handing it in"):
+            stored = _submit(client, document, seeds)
         ids = [each.id for each in stored]
         if as_json:
             documents = [each.model_dump(mode="json") for each in stored]
-            write_json(documents[0] if seeds is None or len(documents) == 1 else documents)
+            # A list wherever there may be many, even where there is one.
+            many = seeds is not None and not is_experiment(document)
+            write_json(documents if many else documents[0])
         else:
             typer.echo("\n".join(ids))
         if not watch:

@@ -1,6 +1,10 @@
 """What `regbench watch` looks like in a real terminal."""
 
+import os
+import pty
 import re
+import subprocess
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -96,6 +100,21 @@ def test_a_terminal_that_is_made_smaller_is_filled_anew(service: Service) -> Non
         lines = screen.wait_for(lambda lines: "30 %" in "".join(lines))
         assert "━" not in lines[-1], "there is no room for a bar"
         assert "█" not in lines[-1], "there is no room for the course"
+
+
+def test_a_sign_that_moves_on_stderr_takes_nothing_from_stdout() -> None:
+    master, slave = pty.openpty()
+    command = [sys.executable, "-m", "client.cli", "doctor", "--url", "http://regbench.invalid"]
+    environment = os.environ | {"TERM": "xterm-256color"}
+    seen = subprocess.run(
+        command, stdout=subprocess.PIPE, stderr=slave, env=environment, text=True, check=False
+    )
+    os.close(slave)
+    os.close(master)
+    assert seen.returncode == 1
+    names = [line.partition(":")[0].split()[-1] for line in seen.stdout.splitlines() if "->" not in line]
+    assert names == ["Python", "packages", "service"]
+    assert "\x1b" not in seen.stdout
 
 
 def test_a_hundred_jobs_do_not_flood_the_screen(service: Service) -> None:
