@@ -1,6 +1,7 @@
 """A real pseudo-terminal for the command line: what a person would see, as lines of characters."""
 
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -26,6 +27,8 @@ class Terminal:
             list(command[1:]),
             env=dict(os.environ) | {"TERM": "xterm-256color"} | environment,
             dimensions=(rows, columns),
+            # As in a person's shell, also where the tests run in the background, which ignores Ctrl-C.
+            preexec_fn=_heed_ctrl_c,
         )
 
     @property
@@ -74,6 +77,10 @@ class Terminal:
         self.raw += written
         self._stream.feed(written)
         return True
+
+
+def _heed_ctrl_c() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 @contextmanager
