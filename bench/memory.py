@@ -7,8 +7,8 @@ from typing import Any
 
 from bench.workload import seed_spec
 from client.address import free_port
-from client.cli import say
 from client.client import Regbench
+from client.commands.common import say
 from client.stack import running_stack
 from models.experiments import merge_patch
 from models.settings import Settings

@@ -17,8 +17,8 @@ from tempfile import TemporaryDirectory
 from bench.child import output_of
 from bench.workload import positive, seed_spec, warn_if_busy
 from client.address import free_port
-from client.cli import say
 from client.client import Regbench
+from client.commands.common import say
 from client.errors import StackError
 from client.stack import Stack, running_stack
 from models.experiments import Document, merge_patch

@@ -2,23 +2,28 @@
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from client.client import Regbench
 from client.errors import ProblemError, Unreachable
-from client.resources import Job
+from client.resources import Epoch, Job
+from models.states import JobState
 
 POLL_SECONDS = 0.5
 # A service that is being restarted, or a laptop that slept, is waited for.
 PATIENCE_SECONDS = 60.0
+# A key has a limit of requests: many jobs that belong to no experiment are looked at less often.
+_SECONDS_A_REQUEST = 0.03
+
+_GOING_ON = [state for state in JobState if not state.terminal]
 
 
 class Display(Protocol):
     """Shows how jobs are doing; see client/progress.py."""
 
-    def show(self, job: Job, validation_accuracy: float | None) -> None:
-        """Bring what is shown of this job up to date; accuracy is a fraction, None where not yet known."""
+    def show(self, job: Job, history: Sequence[Epoch]) -> None:
+        """Bring what is shown of this job up to date; `history`: its epochs so far."""
 
     def note(self, message: str) -> None:
         """Say something that concerns no single job."""
@@ -27,8 +32,11 @@ class Display(Protocol):
 @dataclass
 class _Watched:
     job: Job
-    seen_epoch: int = 0
-    validation_accuracy: float | None = None
+    history: list[Epoch] = field(default_factory=list)
+
+    @property
+    def seen_epoch(self) -> int:
+        return self.history[-1].epoch if self.history else 0
 
 
 def follow(
@@ -56,10 +64,10 @@ def follow(
             _refresh(client, [each for each in watched if not each.job.state.terminal])
             for each in watched:
                 _read_history(client, each)
-                display.show(each.job, each.validation_accuracy)
+                display.show(each.job, each.history)
         if all(each.job.state.terminal for each in watched):
             return [each.job for each in watched]
-        time.sleep(poll_seconds)
+        time.sleep(max(poll_seconds, _asked_alone(watched) * _SECONDS_A_REQUEST))
 
 
 class _Patience:
@@ -85,10 +93,16 @@ class _Patience:
         return time.monotonic() - self._away_since < self._seconds
 
 
+def _asked_alone(watched: Sequence[_Watched]) -> int:
+    """How many jobs have a request of their own at each look."""
+    return sum(not each.job.state.terminal and each.job.experiment_id is None for each in watched)
+
+
 def _refresh(client: Regbench, watched: Sequence[_Watched]) -> None:
     """Bring jobs up to date: those of one experiment by one listing, however many they are."""
     together = {each.job.experiment_id for each in watched} - {None}
-    fresh = {job.id: job for each in together for job in client.jobs(experiment=each)}
+    # What is missing there has ended, and is asked for once.
+    fresh = {job.id: job for each in together for job in client.jobs(experiment=each, states=_GOING_ON)}
     for each in watched:
         each.job = fresh.get(each.job.id) or client.job(each.job.id)
 
@@ -96,6 +110,4 @@ def _refresh(client: Regbench, watched: Sequence[_Watched]) -> None:
 def _read_history(client: Regbench, watched: _Watched) -> None:
     """Ask for the history, but only when an epoch has been added to it."""
     if watched.job.progress.epoch > watched.seen_epoch:
-        for epoch in client.epochs(watched.job.id, after=watched.seen_epoch):
-            watched.seen_epoch = epoch.epoch
-            watched.validation_accuracy = epoch.validation_accuracy
+        watched.history += client.epochs(watched.job.id, after=watched.seen_epoch)

@@ -40,6 +40,18 @@ def held(home: Path) -> Iterator[None]:
         yield
 
 
+def holder(home: Path) -> str:
+    """The id of the process whose stack runs in `home`; empty if none does."""
+    try:
+        with (home / _LOCK).open() as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return (home / _LOCK).read_text() or "unknown"
+    except OSError:
+        pass  # there is no such folder, or it cannot be read
+    return ""
+
+
 def forget(home: Path) -> None:
     """Remove what an earlier stack left in `home`."""
     for pattern in _OURS:

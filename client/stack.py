@@ -25,6 +25,7 @@ from models.settings import Settings
 MIGRATION = ("-m", "migrations")
 RETENTION = ("-m", "models.retention")
 KEYS = ("-m", "models.keys")
+SURVEY = ("-m", "worker.survey")
 # Gossip and mingling are for fleets that talk among themselves; mingling costs a second at every start.
 WORKER = (
     *("-m", "celery", "-A", "worker.app:app", "worker"),
@@ -165,7 +166,7 @@ def prune_files(settings: Settings, options: Sequence[str]) -> str:
     Raises:
         StackError: it could not be done.
     """
-    return _run(settings, [*RETENTION, *options], "Nothing was removed")
+    return run_module(settings, [*RETENTION, *options], "Nothing was removed")
 
 
 def manage_keys(settings: Settings, arguments: Sequence[str]) -> str:
@@ -175,11 +176,16 @@ def manage_keys(settings: Settings, arguments: Sequence[str]) -> str:
         StackError: it could not be done.
     """
     settings.home.mkdir(parents=True, exist_ok=True)
-    _run(settings, MIGRATION, "The database could not be brought to its newest form")
-    return _run(settings, [*KEYS, *arguments], "Nothing was changed")
+    run_module(settings, MIGRATION, "The database could not be brought to its newest form")
+    return run_module(settings, [*KEYS, *arguments], "Nothing was changed")
 
 
-def _run(settings: Settings, command: Sequence[str], failure: str) -> str:
+def run_module(settings: Settings, command: Sequence[str], failure: str = "It ended badly") -> str:
+    """Run a module of this installation, as `("-m", NAME, ...)`; returns what it says.
+
+    Raises:
+        StackError: it ended badly; the message is the last line that it said, else `failure`.
+    """
     done = subprocess.run(  # noqa: S603 (our own command, no shell)
         [sys.executable, *command],
         env=_environment(settings),

@@ -1,15 +1,17 @@
 """API keys of the installation that the settings name: `python -m models.keys`, and `regbench keys`.
 
-    python -m models.keys create NAME [--owner O] [--scope read|write|admin] [--expires-days 90]
-    python -m models.keys list
+    python -m models.keys create NAME [--owner O] [--scope read|write|admin] [--expires-days 90] [--json]
+    python -m models.keys list [--json]
     python -m models.keys revoke ID
 
 It works on the database itself, so that the first key can be made before there is any.
 """
 
 import argparse
+import json
 import re
 import sys
+from typing import Any
 
 from sqlalchemy.exc import ProgrammingError
 
@@ -50,7 +52,8 @@ def _arguments() -> argparse.Namespace:
     create.add_argument("--owner", default=LOCAL_OWNER)
     create.add_argument("--scope", type=Scope, choices=list(Scope), default=Scope.WRITE)
     create.add_argument("--expires-days", type=float)
-    verbs.add_parser("list")
+    create.add_argument("--json", action="store_true")
+    verbs.add_parser("list").add_argument("--json", action="store_true")
     verbs.add_parser("revoke").add_argument("id")
     arguments = parser.parse_args()
     if arguments.verb == "create":
@@ -74,12 +77,28 @@ def _create(database: Database, arguments: argparse.Namespace) -> str:
             expires_days=arguments.expires_days,
         )
         audit.record(session, "key_created", row.id, owner=LOCAL_OWNER)
+        if arguments.json:
+            return f"{json.dumps(_document(row) | {'key': key})}\n"
     return f"{key}\n{row.id} opens {row.owner}'s rows, scope {arguments.scope}. The key is not shown again.\n"
 
 
-def _list(database: Database, _arguments: argparse.Namespace) -> str:
+def _list(database: Database, arguments: argparse.Namespace) -> str:
     with database.read() as session:
+        if arguments.json:
+            return f"{json.dumps([_document(row) for row in keys.list_keys(session)])}\n"
         return "".join(f"{_line(row)}\n" for row in keys.list_keys(session)) or "There are no keys.\n"
+
+
+def _document(row: ApiKey) -> dict[str, Any]:
+    moments = ("created_at", "expires_at", "last_used_at", "revoked_at")
+    return {
+        "id": row.id,
+        "name": row.name,
+        "owner": row.owner,
+        "scope": keys.scope_of(row),
+        "prefix": row.prefix,
+        **{name: moment and moment.isoformat() for name in moments for moment in [getattr(row, name)]},
+    }
 
 
 def _line(row: ApiKey) -> str:

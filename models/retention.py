@@ -1,6 +1,6 @@
 """What need not be kept any longer: `python -m models.retention`, and every worker once an hour.
 
-    python -m models.retention [--days 30] [--dry-run]
+    python -m models.retention [--days 30] [--dry-run] [--json]
 
 Checkpoints and half-written files of jobs that have ended always go; a worker that dies at the wrong moment
 may leave one behind. Models and predictions of jobs that finished so many days ago go too; results and
@@ -8,9 +8,10 @@ histories stay.
 """
 
 import argparse
+import json
 import sys
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 
 from sqlalchemy import select
@@ -87,6 +88,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m models.retention", description="Clear up.")
     parser.add_argument("--days", type=float, default=settings.keep_artifacts_days)
     parser.add_argument("--dry-run", action="store_true")
+    parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
     if not 0 <= arguments.days <= 36_500:
         parser.error("--days takes a number from 0 (never) to 36500")
@@ -97,6 +99,9 @@ def main() -> None:
         sys.exit(error.message)
     finally:
         database.close()
+    if arguments.json:
+        print(json.dumps(asdict(pruned) | {"dry_run": arguments.dry_run}))  # noqa: T201 (what it is for)
+        return
     verb = "would go" if arguments.dry_run else "removed"
     print(f"{pruned.files} file(s), {pruned.bytes / 1e6:.1f} MB {verb}.")  # noqa: T201 (what it is for)
     if pruned.unknown:

@@ -17,20 +17,24 @@ class Request:
     path: str
     query: dict[str, list[str]]
     body: Any
+    headers: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass
 class Service:
-    """Answers by method and path; of several answers each is given once, and the last for ever."""
+    """Answers by method and path; of several answers each is given once, and the last for ever.
+
+    An answer is status and body, and headers if it has any.
+    """
 
     url: str = ""
-    answers: dict[str, list[tuple[int, Any]]] = field(default_factory=dict)
+    answers: dict[str, list[tuple[Any, ...]]] = field(default_factory=dict)
     requests: list[Request] = field(default_factory=list)
 
-    def answer(self, route: str, *answers: tuple[int, Any]) -> None:
+    def answer(self, route: str, *answers: tuple[Any, ...]) -> None:
         self.answers[route] = list(answers)
 
-    def next_answer(self, route: str) -> tuple[int, Any]:
+    def next_answer(self, route: str) -> tuple[Any, ...]:
         waiting = self.answers.get(route, [(404, {"title": "Not found", "detail": f"no {route}"})])
         return waiting.pop(0) if len(waiting) > 1 else waiting[0]
 
@@ -45,11 +49,15 @@ def service() -> Iterator[Service]:
             content = self.rfile.read(int(self.headers.get("Content-Length", 0)))
             is_form = self.headers.get("Content-Type", "").startswith("multipart/")
             body = json.loads(content) if content and not is_form else content or None
-            service.requests.append(Request(self.command, parts.path, parse_qs(parts.query), body))
-            status, answer = service.next_answer(f"{self.command} {parts.path}")
+            service.requests.append(
+                Request(self.command, parts.path, parse_qs(parts.query), body, dict(self.headers))
+            )
+            status, answer, *headers = service.next_answer(f"{self.command} {parts.path}")
             data = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
             self.send_response(status)
             self.send_header("Content-Length", str(len(data)))
+            for name, value in (headers[0] if headers else {}).items():
+                self.send_header(name, value)
             self.end_headers()
             self.wfile.write(data)
 

@@ -19,6 +19,13 @@ from models.settings import Settings
 from tests.unit.client.conftest import Service
 from tests.unit.client.documents import epoch, job, page, predictions, problem
 
+PROGRESS = {
+    "counts": {"queued": 1, "running": 0, "succeeded": 1},
+    "total": 2,
+    "fraction": 0.5,
+    "finished": False,
+    "eta_seconds": 3.0,
+}
 FAILURE = {"code": "diverged", "message": "the loss is not a number", "retryable": False}
 
 
@@ -121,9 +128,15 @@ def test_what_the_service_refuses_is_said_with_the_field(service: Service) -> No
         (["watch"], "Missing argument"),
         (["report", "exp_1", "--format", "pdf"], "'pdf' is not one of"),
         (["submit", "no-such-file.json"], "cannot read no-such-file.json"),
-        (["submit", "-"], "- is not JSON"),
         (["predict", "job_1", "no-such-file.png"], "no-such-file.png"),
         (["predict", "job_1"], "Missing argument"),
+        (["submit", "-"], "stdin is neither JSON nor YAML: line 1, column 11"),
+        (["submit", "no-such.json", "--seeds", "9-0"], "no-such.json"),
+        (["experiment", "show", "job_1"], "job_1 is no experiment"),
+        (["experiment", "extend", "exp_1"], "say what to add"),
+        (["experiment", "run", "x", "--seeds", "9-0"], "from low to high, not 9-0"),
+        (["experiment", "run", "x", "--set", "seeds"], "path.to.field=value"),
+        (["report", "exp_1", "job_1"], "one experiment, or of jobs"),
         (["demo", "--epochs", "0"], "--epochs"),
         (["up", "--port", "65536"], "--port"),
     ],
@@ -131,7 +144,7 @@ def test_what_the_service_refuses_is_said_with_the_field(service: Service) -> No
 def test_a_command_line_that_makes_no_sense_is_refused(
     service: Service, arguments: list[str], said: str
 ) -> None:
-    result = run(service, *arguments, stdin="{seed: 7}")
+    result = run(service, *arguments, stdin="{seed: 7, ]")
     assert result.exit_code == 4
     assert said in result.stderr
     assert service.requests == []
@@ -205,7 +218,10 @@ def test_a_wish_is_sent_for_each_job(service: Service, verb: str) -> None:
     service.answer(f"POST /v1/jobs/job_2/{verb}", (409, problem(409, title="No", detail="It has ended.")))
     result = run(service, verb, "job_1", "job_2")
     assert (result.exit_code, result.stdout) == (4, "")
-    assert result.stderr == "regbench: No: It has ended.\n"
+    assert result.stderr.splitlines() == [
+        "dropout 0.5 (job_1): running",
+        "regbench: No: It has ended.",
+    ]
     assert len(service.requests) == 2
 
 
@@ -215,12 +231,13 @@ def test_retry_prints_the_new_jobs_id(service: Service) -> None:
     assert (result.exit_code, result.stdout) == (0, "job_2\n")
 
 
-@pytest.mark.parametrize("verb", ["pause", "resume", "retry"])
-def test_an_experiment_is_no_job_to_pause_resume_or_retry(service: Service, verb: str) -> None:
-    result = run(service, verb, "job_1", "exp_1")
-    assert result.exit_code == 4
-    assert "exp_1 is an experiment" in result.stderr
-    assert service.requests == []
+@pytest.mark.parametrize("verb", ["pause", "resume", "retry-failed"])
+def test_an_experiment_is_taken_for_all_its_jobs(service: Service, verb: str) -> None:
+    answer = {"id": "exp_1", "name": "dropout", "progress": PROGRESS}
+    service.answer(f"POST /v1/experiments/exp_1/{verb}", (202, answer))
+    result = run(service, verb.removesuffix("-failed"), "exp_1")
+    assert result.exit_code == 0, result.stderr
+    assert len(service.requests) == 1
 
 
 def test_a_setting_that_makes_no_sense_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -121,7 +121,7 @@ def test_a_fault_that_the_detail_names_is_not_said_twice(service: Service) -> No
 @pytest.mark.parametrize("body", [b"<html>Bad gateway</html>", b"[]", b""])
 def test_an_error_without_a_problem_document_is_told_by_its_status(service: Service, body: bytes) -> None:
     service.answer("GET /v1/jobs/job_1", (502, body))
-    with Regbench(service.url) as client, pytest.raises(ProblemError) as caught:
+    with Regbench(service.url, retries=0) as client, pytest.raises(ProblemError) as caught:
         client.job("job_1")
     assert caught.value.message == "HTTP 502 Bad Gateway"
     assert caught.value.temporary
@@ -147,7 +147,7 @@ def test_every_failure_of_the_network_is_one_error(failure: httpx.TransportError
         raise failure
 
     with (
-        Regbench("http://regbench.test/", transport=httpx.MockTransport(fail)) as client,
+        Regbench("http://regbench.test/", retries=0, transport=httpx.MockTransport(fail)) as client,
         pytest.raises(Unreachable, match=message),
     ):
         client.job("job_1")

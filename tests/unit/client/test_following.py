@@ -9,11 +9,12 @@ from client.client import Regbench
 from client.errors import ProblemError, StackError, Unreachable
 from client.following import follow
 from client.progress import Bars, Lines, display_on
-from client.resources import Job
+from client.resources import Epoch, Job
 from models.states import JobState
 from tests.unit.client.conftest import Service
 from tests.unit.client.documents import epoch, job, page, problem
 
+HISTORY_SO_FAR = [Epoch.model_validate(epoch(number)) for number in (1, 2)]
 HISTORY = "GET /v1/jobs/job_1/epochs"
 
 
@@ -30,7 +31,7 @@ def test_a_job_is_followed_to_its_end(service: Service) -> None:
     service.answer("GET /v1/jobs/job_1", (200, job("running")), (200, job("succeeded")))
     service.answer(HISTORY, (200, {"items": [epoch(1), epoch(2)]}))
     console = plain()
-    with Regbench(service.url) as client, display_on(console) as display:
+    with Regbench(service.url, retries=0) as client, display_on(console) as display:
         ended = follow(client, [Job.model_validate(job())], display, poll_seconds=0)
     assert [each.state for each in ended] == [JobState.SUCCEEDED]
     assert printed(console).splitlines() == [
@@ -42,7 +43,7 @@ def test_a_job_is_followed_to_its_end(service: Service) -> None:
 def test_the_history_is_read_once_for_each_new_epoch(service: Service) -> None:
     service.answer("GET /v1/jobs/job_1", (200, job("running")), (200, job("running")), (200, job("failed")))
     service.answer(HISTORY, (200, {"items": [epoch(1), epoch(2)]}))
-    with Regbench(service.url) as client, display_on(plain()) as display:
+    with Regbench(service.url, retries=0) as client, display_on(plain()) as display:
         follow(client, [Job.model_validate(job())], display, poll_seconds=0)
     assert [request.query for request in service.requests if request.path.endswith("epochs")] == [
         {"after": ["0"]}
@@ -55,7 +56,7 @@ def test_an_experiments_jobs_are_asked_for_together(service: Service) -> None:
     service.answer(HISTORY, (200, {"items": []}))
     service.answer("GET /v1/jobs/job_2/epochs", (200, {"items": []}))
     waiting = [Job.model_validate(each | {"state": "queued"}) for each in (first, second)]
-    with Regbench(service.url) as client, display_on(plain()) as display:
+    with Regbench(service.url, retries=0) as client, display_on(plain()) as display:
         ended = follow(client, waiting, display, poll_seconds=0)
     assert [(each.id, each.state) for each in ended] == [
         ("job_1", JobState.CANCELLED),
@@ -73,19 +74,23 @@ def test_a_service_that_is_away_for_a_moment_is_waited_for(service: Service) -> 
     )
     service.answer(HISTORY, (200, {"items": []}))
     console = plain()
-    with Regbench(service.url) as client, display_on(console) as display:
+    with Regbench(service.url, retries=0) as client, display_on(console) as display:
         follow(client, [Job.model_validate(job())], display, poll_seconds=0)
     assert printed(console).count("Waiting for it") == 1
 
 
 def test_a_service_that_stays_away_is_not_waited_for_for_ever() -> None:
-    with Regbench("http://127.0.0.1:9") as client, display_on(plain()) as display, pytest.raises(Unreachable):
+    with (
+        Regbench("http://127.0.0.1:9", retries=0) as client,
+        display_on(plain()) as display,
+        pytest.raises(Unreachable),
+    ):
         follow(client, [Job.model_validate(job())], display, poll_seconds=0, patience_seconds=0)
 
 
 def test_a_job_that_is_gone_ends_the_watch(service: Service) -> None:
     with (
-        Regbench(service.url) as client,
+        Regbench(service.url, retries=0) as client,
         display_on(plain()) as display,
         pytest.raises(ProblemError, match="Not found"),
     ):
@@ -96,7 +101,11 @@ def test_a_dead_part_of_the_stack_ends_the_watch(service: Service) -> None:
     def check() -> None:
         raise StackError("The worker has ended.")
 
-    with Regbench(service.url) as client, display_on(plain()) as display, pytest.raises(StackError):
+    with (
+        Regbench(service.url, retries=0) as client,
+        display_on(plain()) as display,
+        pytest.raises(StackError),
+    ):
         follow(client, [Job.model_validate(job())], display, check=check)
 
 
@@ -105,7 +114,7 @@ def test_without_a_terminal_there_are_no_control_characters_and_few_lines() -> N
     with display_on(console) as display:
         assert isinstance(display, Lines)
         for _ in range(50):
-            display.show(Job.model_validate(job("running", name="[bold]x[/bold]")), None)
+            display.show(Job.model_validate(job("running", name="[bold]x[/bold]")), [])
     assert printed(console) == "[bold]x[/bold]: 25 %, running, epoch 2/10, 8 s left\n"
 
 
@@ -120,11 +129,13 @@ def test_on_a_terminal_there_is_a_bar_for_each_job(monkeypatch: pytest.MonkeyPat
     console = Console(file=io.StringIO(), force_terminal=True, width=80)
     with display_on(console) as display:
         assert isinstance(display, Bars)
-        display.show(Job.model_validate(job("running", id="job_1", name="without Dropout, seed 0")), 0.9)
-        display.show(Job.model_validate(job("queued", id="job_2", name="two")), None)
+        display.show(
+            Job.model_validate(job("running", id="job_1", name="without Dropout, seed 0")), HISTORY_SO_FAR
+        )
+        display.show(Job.model_validate(job("queued", id="job_2", name="two")), [])
     one, two = (
         [line for line in printed(console).splitlines() if name in line][-1] for name in ("without", "two")
     )
-    assert "25 % epoch 2/10, val. accuracy 0.9000, 8 s left" in one
+    assert "25 % epoch 2/10, acc. 0.9000, 8 s left" in one
     assert "25 % queued, epoch 2/10" in two
     assert "\x1b[3" not in printed(console), "NO_COLOR is set, and colours were printed"
