@@ -27,6 +27,18 @@ _LABELS = {
     "/training/optimizer/name": "Optimizer",
 }
 
+_FAMILIES = {
+    "noise": "Noise in the network",
+    "inputs": "The images",
+    "weights": "Weights and activations",
+    "activity": "Weights and activations",
+    "normalization": "Normalization",
+    "targets": "The targets",
+    "schedule": "The course of training",
+    "averaging": "Averages of the weights",
+}
+"""What the techniques of each module of models/techniques take hold of."""
+
 
 @dataclass(frozen=True)
 class Control:
@@ -77,6 +89,11 @@ class Control:
         """The default as a person would type it."""
         return shown(self.default)
 
+    @property
+    def bounds(self) -> str | None:
+        """What a number may be, in words; None where that goes without saying."""
+        return None if self.scale is None else f"{shown(self.least)} to {shown(self.most)}"
+
 
 @dataclass(frozen=True)
 class Group:
@@ -85,6 +102,8 @@ class Group:
     controls: tuple[Control, ...]
     when: tuple[str, str] | None = None
     """The pointer of that field, and its value."""
+    at_first: bool = True
+    """Whether that field has that value when the form opens."""
 
 
 @dataclass(frozen=True)
@@ -101,8 +120,18 @@ class TechniqueChoice:
     """A technique that can be switched on, its explanation and its fields."""
 
     name: str
+    summary: str
+    """What it does, in one short sentence."""
     about: About
     controls: tuple[Control, ...]
+
+
+@dataclass(frozen=True)
+class Family:
+    """Techniques that take hold of the same thing."""
+
+    title: str
+    techniques: tuple[TechniqueChoice, ...]
 
 
 def shown(value: Any) -> str:
@@ -133,7 +162,11 @@ def sections() -> tuple[Section, ...]:
         Section(
             "model",
             "Network",
-            (Group((family,)), Group(mlp, ("/model/family", "mlp")), Group(cnn, ("/model/family", "cnn"))),
+            (
+                Group((family,)),
+                Group(mlp, ("/model/family", "mlp")),
+                Group(cnn, ("/model/family", "cnn"), at_first=False),
+            ),
         ),
         Section(
             "training",
@@ -141,32 +174,34 @@ def sections() -> tuple[Section, ...]:
             (
                 Group(_controls(TrainingSpec, "/training", leave_out=("optimizer",))),
                 Group(optimizer),
-                Group(momentum, ("/training/optimizer/name", "sgd")),
+                Group(momentum, ("/training/optimizer/name", "sgd"), at_first=False),
             ),
         ),
     )
 
 
-def job_controls() -> tuple[Control, ...]:
+def job() -> Section:
     """What a job has besides: its name, its seed, its priority."""
     nested = ("labels", "dataset", "model", "regularization", "training")
-    return _controls(JobSpec, "", leave_out=nested)
+    return Section("job", "The job", (Group(_controls(JobSpec, "", leave_out=nested)),))
 
 
-def experiment_controls() -> dict[str, Control]:
-    """What an experiment has besides its base and its variants, by name."""
-    chosen = ("name", "replicates", "allow_other_changes", "reuse")
-    leave_out = tuple(set(ExperimentSpec.model_fields) - set(chosen))
-    found = _controls(ExperimentSpec, "", leave_out=leave_out)
-    return {control.pointer.removeprefix("/"): control for control in found}
+def experiment_rules() -> tuple[Control, ...]:
+    """How an experiment is carried out: what it has besides its name, base, variants and seeds."""
+    rules = {"allow_other_changes", "reuse"}
+    return _controls(ExperimentSpec, "", leave_out=tuple(set(ExperimentSpec.model_fields) - rules))
 
 
-def techniques() -> tuple[TechniqueChoice, ...]:
-    """Every technique of the catalogue."""
-    return tuple(
-        TechniqueChoice(name, technique.about, _controls(technique, f"/regularization/{name}"))
-        for name, technique in CATALOGUE.items()
-    )
+def families() -> tuple[Family, ...]:
+    """Every technique of the catalogue, by what it takes hold of."""
+    found: dict[str, list[TechniqueChoice]] = {}
+    for name, technique in CATALOGUE.items():
+        schema = technique.model_json_schema()
+        choice = TechniqueChoice(
+            name, schema["description"], technique.about, _controls(technique, f"/regularization/{name}")
+        )
+        found.setdefault(_FAMILIES[technique.__module__.rpartition(".")[2]], []).append(choice)
+    return tuple(Family(title, tuple(choices)) for title, choices in found.items())
 
 
 def _controls(model: type[BaseModel], under: str, *, leave_out: tuple[str, ...] = ()) -> tuple[Control, ...]:
