@@ -118,7 +118,7 @@ def find_experiments(session: Session, *, after: Place | None, limit: int) -> li
 def experiment_names(session: Session, experiment_ids: Collection[str]) -> dict[str, str]:
     """The names of those experiments that there are, by id."""
     query = select(Experiment.id, Experiment.name).where(Experiment.id.in_(experiment_ids))
-    return dict(session.execute(query).tuples().all())
+    return dict(session.execute(query).all())
 
 
 def standings(session: Session, experiment_ids: Sequence[str]) -> dict[str, Standing]:
