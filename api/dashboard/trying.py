@@ -35,7 +35,7 @@ def try_models(page: PageDep, database: DatabaseDep, left: ModelId = None, right
         jobs = find_jobs(session, JobFilter(states=[JobState.SUCCEEDED]), after=None, limit=_MOST_MODELS)
         wished = {each for each in (left, right) if each} - {job.id for job in jobs}
         jobs += get_jobs(session, sorted(wished))
-        names = experiment_names(session, {job.experiment_id for job in jobs if job.experiment_id})
+        names = experiment_names(session, sorted({job.experiment_id for job in jobs if job.experiment_id}))
         found = trials.models(jobs, names)
     if not found:
         return page("try.html.jinja", groups={}, sides=[])

@@ -1,6 +1,6 @@
 """Experiments: create one with all its jobs, find them, and say how far they are."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import Integer, cast, func, select
@@ -115,7 +115,7 @@ def find_experiments(session: Session, *, after: Place | None, limit: int) -> li
     return list(session.scalars(query.limit(limit)))
 
 
-def experiment_names(session: Session, experiment_ids: Collection[str]) -> dict[str, str]:
+def experiment_names(session: Session, experiment_ids: Sequence[str]) -> dict[str, str]:
     """The names of those experiments that there are, by id."""
     query = select(Experiment.id, Experiment.name).where(Experiment.id.in_(experiment_ids))
     return dict(session.execute(query).all())
