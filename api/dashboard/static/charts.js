@@ -9,7 +9,16 @@ const TITLES = {
   validation_accuracy: "Validation accuracy, %", train_accuracy: "Training accuracy, %",
 };
 
-const style = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+// A colour of app.css as it is now: light or dark.
+function style(name) {
+  const probe = document.createElement("span");
+  probe.style.color = `var(${name})`;
+  document.body.append(probe);
+  const { color } = getComputedStyle(probe);
+  probe.remove();
+  return color;
+}
+
 export const isDark = () => {
   const chosen = document.documentElement.dataset.theme;
   return chosen ? chosen === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
@@ -44,18 +53,19 @@ function traces(item, index, measure) {
 const escaped = (text) => text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
 
 export function layout(yTitle, keep) {
-  const [text, line] = [style("--text"), style("--line")];
+  const [text, quiet, line] = ["--text", "--quiet", "--line"].map(style);
   const axis = { gridcolor: line, zeroline: false, automargin: true, linecolor: line };
   return {
     // As long as this stays the same, new data keep the zoom that somebody has chosen.
     uirevision: keep,
-    margin: { l: 10, r: 10, t: 10, b: 10 }, hovermode: "closest",
+    margin: { l: 10, r: 10, t: 34, b: 10 }, hovermode: "closest",
     paper_bgcolor: "transparent", plot_bgcolor: "transparent",
     font: { family: "system-ui, sans-serif", size: 13, color: text },
     hoverlabel: { bgcolor: style("--paper"), bordercolor: line, font: { color: text } },
-    xaxis: { ...axis, title: { text: "Epoch" }, tickformat: "d" },
+    modebar: { bgcolor: "transparent", color: quiet, activecolor: text },
+    xaxis: { ...axis, title: { text: "Epoch", standoff: 6 }, tickformat: "d" },
     yaxis: { ...axis, title: { text: yTitle } },
-    legend: { orientation: "h", y: -0.2, yref: "paper" },
+    legend: { orientation: "h", yref: "container", y: 0.02, yanchor: "bottom" },
   };
 }
 

@@ -34,7 +34,7 @@ function differences(report, chosen, choose) {
         type: "button", id: `measure-${each.name}`, "aria-pressed": String(each === measure),
         onclick: () => choose(each.name),
       }, each.title))),
-    h("div", { class: "scroll", role: "region", "aria-labelledby": "differences-title", tabindex: 0 },
+    h("div", { class: "scroll", role: "group", "aria-labelledby": "differences-title", tabindex: 0 },
       h("table", { class: "forest" },
         h("thead", {}, h("tr", {},
           h("th", { scope: "col" }, "Variant"),
@@ -125,7 +125,7 @@ const COLUMNS = [
 function table(report) {
   return h("section", { "aria-labelledby": "variants-title" },
     h("h2", { id: "variants-title" }, "The variants in numbers"),
-    h("div", { class: "scroll", role: "region", "aria-labelledby": "variants-title", tabindex: 0 },
+    h("div", { class: "scroll", role: "group", "aria-labelledby": "variants-title", tabindex: 0 },
       h("table", {},
         h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "Variant"), h("th", { scope: "col", class: "number" }, "Seeds"),
           COLUMNS.map(([title]) => h("th", { scope: "col", class: "number" }, title)))),

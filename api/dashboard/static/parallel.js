@@ -32,7 +32,7 @@ export function parallel(report) {
   });
   return h("section", { "aria-labelledby": "sweep-title" },
     h("h2", { id: "sweep-title" }, "The sweep at a glance"),
-    h("div", { class: "scroll", role: "region", "aria-labelledby": "sweep-title", tabindex: 0 },
+    h("div", { class: "scroll", role: "group", "aria-labelledby": "sweep-title", tabindex: 0 },
       s("svg", { class: "sweep", viewBox: `0 0 ${WIDTH} ${HEIGHT}` },
         axes.map((each, place) => drawnAxis(each, x(place, axes))), lines)),
     said,
