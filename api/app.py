@@ -1,5 +1,6 @@
 """The application: `uvicorn api.app:create_app --factory`."""
 
+import gc
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
@@ -19,17 +20,21 @@ from api import (
     keys,
     metrics,
     openapi,
+    predictions,
     problems,
     schemas,
     webhooks,
 )
+from api.bells import Bells
 from api.dependencies import known_parameters
 from api.doors import Door
+from api.looks import Looks
 from api.reports import routes as reports
 from api.shown import Shown
 from api.watching import Watcher
 from models.database import Database
 from models.settings import Settings, get_settings
+from models.store.experiments import Standings
 from models.store.quotas import Quotas
 
 DESCRIPTION = """\
@@ -57,7 +62,11 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     )
     app.state.settings = settings
     app.state.database = Database(settings, quotas=Quotas.of(settings))
+    app.state.limits = predictions.Limits()
+    app.state.bells = Bells(app.state.database, settings)
+    app.state.looks = Looks(app.state.database)
     app.state.shown = Shown()
+    app.state.standings = Standings()
     app.state.watcher = Watcher(
         app.state.database, seconds=settings.stream_seconds, most=settings.max_streams
     )
@@ -69,6 +78,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     for part in (
         batches,
         jobs,
+        predictions,
         experiments,
         reports,
         catalogue,
@@ -87,6 +97,10 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    if not gc.get_freeze_count():
+        # What the process loaded until now stays: no collection need walk through it again.
+        gc.collect()
+        gc.freeze()
     watcher: Watcher = app.state.watcher
     async with watcher.running():
         yield

@@ -4,16 +4,15 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Annotated, Any
 
-from fastapi import APIRouter, BackgroundTasks, Depends, Query, Response, status
+from fastapi import APIRouter, Depends, Query, Response, status
 from pydantic import Field
 
 from api import answers, problem_types, schemas
-from api.dependencies import BATCH, ArtifactsDep, CallerDep, DatabaseDep, SettingsDep, posted
+from api.dependencies import BATCH, ArtifactsDep, CallerDep, DatabaseDep, RingDep, SettingsDep, posted
 from api.idempotency import OnceDep
 from api.jobs import JobFilterQuery
 from api.openapi import takes
 from api.problem_types import raises
-from models import doorbell
 from models.datasets import require
 from models.errors import FieldError, InvalidSpec, OverBudget
 from models.pricing import check_budget
@@ -44,7 +43,7 @@ def create_jobs(
     settings: SettingsDep,
     once: OnceDep,
     response: Response,
-    background: BackgroundTasks,
+    ring: RingDep,
     dry_run: Annotated[bool, Query(description="Only check and price; store nothing")] = False,
 ) -> Any:
     """Submit jobs, all of them or none: one that cannot be had keeps the others from being stored."""
@@ -60,7 +59,7 @@ def create_jobs(
         places = store.queue_positions(session, jobs)
         body = schemas.JobList(items=[answers.job_answer(job, places.get(job.id)) for job in jobs])
         answer = once.answer(session, body, status.HTTP_202_ACCEPTED)
-    background.add_task(doorbell.ring, database, settings, [job.id for job in jobs])
+    ring([job.id for job in jobs])
     return answer
 
 

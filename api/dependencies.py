@@ -1,21 +1,21 @@
 """What routes ask for: the settings, the database, ids, and the posted document, checked."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, TypeVar
 
 import pydantic_core
-from fastapi import Depends, Header, Path, Request
+from fastapi import BackgroundTasks, Depends, Header, Path, Request
 from fastapi.dependencies.models import Dependant
 from fastapi.dependencies.utils import get_flat_params
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ValidationError
 
 from api import problem_types
+from api.bells import Bells
 from api.problem_types import raises
 from api.problems import Problem, to_pointer
-from api.shown import Shown
 from api.watching import Watcher
 from models.artifacts import ArtifactStore
 from models.database import Database
@@ -84,12 +84,13 @@ async def _watcher(request: Request) -> Watcher:
 WatcherDep = Annotated[Watcher, Depends(_watcher)]
 
 
-async def _shown(request: Request) -> Shown:
-    shown: Shown = request.app.state.shown
-    return shown
+async def _ring(request: Request, background: BackgroundTasks) -> Callable[[Sequence[str]], None]:
+    """Rings for jobs after the answer: their rows are safe already, and the broker may be slow or away."""
+    bells: Bells = request.app.state.bells
+    return lambda job_ids: background.add_task(bells.ring, job_ids)
 
 
-ShownDep = Annotated[Shown, Depends(_shown)]
+RingDep = Annotated[Callable[[Sequence[str]], None], Depends(_ring)]
 
 
 async def known_parameters(request: Request) -> None:
@@ -150,11 +151,12 @@ JobId = Annotated[str, Depends(_job_id)]
 ExperimentId = Annotated[str, Depends(_experiment_id)]
 
 
-@raises(problem_types.BODY_TOO_LARGE, problem_types.UNSUPPORTED_MEDIA_TYPE)
-async def _body(request: Request, settings: SettingsDep) -> bytes:
-    """The body of a JSON request. Its size is counted: a Content-Length may be absent, or a lie."""
-    _check_content_type(request.headers.get("Content-Type", ""))
-    most = settings.max_batch_bytes if request.url.path.endswith(BATCH) else settings.max_body_bytes
+async def counted_body(request: Request, most: int) -> bytes:
+    """A request's body of at most so many bytes. They are counted: a Content-Length may be absent, or a lie.
+
+    Raises:
+        Problem: there are more; the rest is not read.
+    """
     body = bytearray()
     async for piece in request.stream():
         body += piece
@@ -164,6 +166,14 @@ async def _body(request: Request, settings: SettingsDep) -> bytes:
                 f"This installation reads bodies of at most {most:,} bytes here.",
             )
     return bytes(body)
+
+
+@raises(problem_types.BODY_TOO_LARGE, problem_types.UNSUPPORTED_MEDIA_TYPE)
+async def _body(request: Request, settings: SettingsDep) -> bytes:
+    """The body of a JSON request."""
+    _check_content_type(request.headers.get("Content-Type", ""))
+    most = settings.max_batch_bytes if request.url.path.endswith(BATCH) else settings.max_body_bytes
+    return await counted_body(request, most)
 
 
 def _check_content_type(content_type: str) -> None:

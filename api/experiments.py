@@ -4,7 +4,7 @@ from collections.abc import Callable
 from http import HTTPStatus
 from typing import Annotated, Any
 
-from fastapi import APIRouter, BackgroundTasks, Depends, Query, Request, Response, status
+from fastapi import APIRouter, Depends, Query, Request, Response, status
 from sqlalchemy.orm import Session
 
 from api import answers, problem_types, schemas
@@ -14,6 +14,7 @@ from api.dependencies import (
     DatabaseDep,
     DocumentDep,
     ExperimentId,
+    RingDep,
     SettingsDep,
     posted,
     validated,
@@ -26,7 +27,6 @@ from api.polling import IfNoneMatch, document_tag, matches, not_modified, retry_
 from api.presets import resolve
 from api.problem_types import raises
 from api.problems import to_pointer
-from models import doorbell
 from models.datasets import require
 from models.errors import DatasetUnavailable, FieldError, InvalidSpec, OverBudget
 from models.experiments import Document, ExperimentSpec, Extension
@@ -69,7 +69,7 @@ def create_experiment(
     settings: SettingsDep,
     once: OnceDep,
     response: Response,
-    background: BackgroundTasks,
+    ring: RingDep,
     dry_run: Annotated[bool, Query(description="Only check and price; store nothing")] = False,
 ) -> Any:
     """Submit an experiment; it and all its jobs are stored, or nothing is.
@@ -85,8 +85,7 @@ def create_experiment(
         experiment, jobs = store.create_experiment(session, spec, preset=preset, owner=caller.owner)
         body = _answer(session, experiment)
         answer = once.answer(session, body, status.HTTP_202_ACCEPTED, {"Location": body.links.self})
-    # After the answer: the rows are safe already, and the broker may be slow or away.
-    background.add_task(doorbell.ring, database, settings, [job.id for job in jobs])
+    ring([job.id for job in jobs])
     return answer
 
 
@@ -105,7 +104,8 @@ def list_experiments(
     with database.read() as session:
         found = store.find_experiments(session, after=decode_cursor(cursor), limit=limit + 1)
         page = found[:limit]
-        standings = store.standings(session, [experiment.id for experiment in page])
+        known: store.Standings = request.app.state.standings
+        standings = known.of(session, [experiment.id for experiment in page])
     next_cursor = None
     if len(found) > limit:
         next_cursor = encode_cursor(Place(page[-1].created_at, page[-1].id))
@@ -186,7 +186,7 @@ def pause_experiment(
 @router.post("/{experiment_id}/resume")
 @raises(problem_types.CONFLICT)
 def resume_experiment(
-    experiment_id: ExperimentId, database: DatabaseDep, settings: SettingsDep, background: BackgroundTasks
+    experiment_id: ExperimentId, database: DatabaseDep, ring: RingDep
 ) -> schemas.Experiment:
     """Let every paused job go on, each in its old place in the queue; 409 if every job has ended."""
     with database.write() as session:
@@ -194,7 +194,7 @@ def resume_experiment(
         asked = ask_all(session, experiment_id, resume_job)
         waiting = [job.id for job in asked if job.state == JobState.QUEUED]
         answer = _answer(session, experiment)
-    background.add_task(doorbell.ring, database, settings, waiting)
+    ring(waiting)
     return answer
 
 
@@ -207,16 +207,15 @@ def resume_experiment(
 def retry_failed_jobs(
     experiment_id: ExperimentId,
     database: DatabaseDep,
-    settings: SettingsDep,
     once: OnceWithoutBodyDep,
-    background: BackgroundTasks,
+    ring: RingDep,
 ) -> Response:
     """Train every failed or cancelled job anew, as a new job in its place; 409 if there is none."""
     with once.carried_out(), database.write() as session:
         experiment = store.get_experiment(session, experiment_id)
         retries = [job.id for job in retry_failed(session, experiment_id)]
         answer = once.answer(session, _answer(session, experiment), status.HTTP_202_ACCEPTED)
-    background.add_task(doorbell.ring, database, settings, retries)
+    ring(retries)
     return answer
 
 
@@ -238,7 +237,7 @@ def extend_experiment(
     database: DatabaseDep,
     settings: SettingsDep,
     once: OnceDep,
-    background: BackgroundTasks,
+    ring: RingDep,
 ) -> Response:
     """Add seeds or variants; only what is new is trained. 409 if nothing is."""
     with database.read() as session:
@@ -251,7 +250,7 @@ def extend_experiment(
         before = validated(ExperimentSpec, experiment.document)
         jobs = [job.id for job in store.extend_experiment(session, experiment, before, after)]
         answer = once.answer(session, _answer(session, experiment), status.HTTP_202_ACCEPTED)
-    background.add_task(doorbell.ring, database, settings, jobs)
+    ring(jobs)
     return answer
 
 

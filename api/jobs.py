@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Annotated, Any
 
-from fastapi import APIRouter, BackgroundTasks, Depends, Query, Request, Response, status
+from fastapi import APIRouter, Depends, Query, Request, Response, status
 from fastapi.concurrency import run_in_threadpool
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
 from sqlalchemy.orm import Session
@@ -19,14 +19,15 @@ from api.dependencies import (
     CallerDep,
     DatabaseDep,
     JobId,
+    RingDep,
     SettingsDep,
-    ShownDep,
     WatcherDep,
     negotiate,
     posted,
 )
 from api.idempotency import OnceDep, OnceWithoutBodyDep
 from api.keys import note
+from api.looks import Looks
 from api.openapi import sends, takes
 from api.pages import (
     Cursor,
@@ -56,7 +57,7 @@ from api.problem_types import raises
 from api.problems import not_acceptable
 from api.shown import Shown
 from api.streams import JobStream, LastEventId, position_of
-from models import doorbell
+from api.watching import Watcher
 from models.database import Database
 from models.datasets import require
 from models.errors import FieldError, InvalidSpec, NotFound
@@ -67,7 +68,7 @@ from models.store import jobs as store
 from models.store.jobs import NewJob
 from models.store.lists import JobFilter, find_jobs, place_of
 from models.store.transitions import get_job
-from models.store.watching import Glance, Position, epochs_mark, glance, look
+from models.store.watching import Position, epochs_mark, glance
 from models.tables import Job
 from models.techniques import CATALOGUE
 
@@ -158,7 +159,7 @@ def create_job(
     settings: SettingsDep,
     once: OnceDep,
     response: Response,
-    background: BackgroundTasks,
+    ring: RingDep,
     dry_run: Annotated[bool, Query(description="Only check and price; store nothing")] = False,
 ) -> Any:
     """Submit a training job; it is stored when this answers. `?dry_run=true` only checks and prices it."""
@@ -172,8 +173,7 @@ def create_job(
         (job,) = store.create_jobs(session, [NewJob(spec, caller.owner)])
         body = _answer(session, job)
         answer = once.answer(session, body, status.HTTP_202_ACCEPTED, {"Location": body.links.self})
-    # After the answer: the row is safe already, and the broker may be slow or away.
-    background.add_task(doorbell.ring, database, settings, [job.id])
+    ring([job.id])
     return answer
 
 
@@ -220,10 +220,9 @@ def list_jobs(query: Annotated[JobQuery, Query()], database: DatabaseDep, reques
 @sends("Retry-After", "ETag", "Preference-Applied")
 @sends("Retry-After", "ETag", "Preference-Applied", status=HTTPStatus.NOT_MODIFIED)
 async def show_job(
+    request: Request,
     job_id: JobId,
     database: DatabaseDep,
-    watcher: WatcherDep,
-    shown: ShownDep,
     if_none_match: IfNoneMatch = None,
     prefer: Prefer = None,
 ) -> Response:
@@ -232,48 +231,50 @@ async def show_job(
     `Retry-After` says when it is worth to look again. `If-None-Match` with the last `ETag` is answered with
     304 while nothing has changed; with `Prefer: wait=N` when state or epoch changes, or after N seconds.
     """
+    # Asked for most: as dependencies, these would double what the answer costs.
+    looks: Looks = request.app.state.looks
+    shown: Shown = request.app.state.shown
     wait = wished_wait(prefer)
-    if wait is None:
-        return await run_in_threadpool(_show, database, shown, job_id, if_none_match)
-    job, _ = await run_in_threadpool(_look, database, job_id)
-    seen = stand_seen(if_none_match) or stand(job)
-    if not watcher.full and not job.state.terminal and stand(job) == seen:
-        await wait_for_change(watcher, job_id, seen, wait)
-    answer = await run_in_threadpool(_show, database, shown, job_id, if_none_match)
-    answer.headers["Preference-Applied"] = f"wait={wait}"
+    if wait is not None:
+        watcher: Watcher = request.app.state.watcher
+        job = await looks.at(job_id, owner=database.owner)
+        seen = stand_seen(if_none_match) or stand(job)
+        if not watcher.full and not job.state.terminal and stand(job) == seen:
+            await wait_for_change(watcher, job_id, seen, wait)
+    answer = await _show(database, looks, shown, job_id, if_none_match)
+    if wait is not None:
+        answer.headers["Preference-Applied"] = f"wait={wait}"
     return answer
 
 
-def _show(database: Database, shown: Shown, job_id: str, if_none_match: str | None) -> Response:
-    job, place = _look(database, job_id)
+async def _show(
+    database: Database, looks: Looks, shown: Shown, job_id: str, if_none_match: str | None
+) -> Response:
+    job = await looks.at(job_id, owner=database.owner)
+    place = await run_in_threadpool(_place, database, job_id) if job.state == JobState.QUEUED else None
     tag = job_tag(job, place)
     headers = retry_after(job.state, job.eta_seconds, place)
     if matches(if_none_match, tag):
         return not_modified(tag, headers)
-    answer = shown.get(job_id, tag)
-    if answer is None:
+    body = shown.get(job_id, tag)
+    if body is None:
         # What is read now may be newer than the look, and then has a tag of its own.
-        answer, tag = _read(database, job_id)
-        shown.keep(job_id, tag, answer)
-    return Response(answer, media_type="application/json", headers=headers | {"ETag": tag})
+        tag, body = await run_in_threadpool(_read, database, shown, job_id)
+    return Response(body, media_type="application/json", headers=headers | {"ETag": tag})
 
 
-def _read(database: Database, job_id: str) -> tuple[bytes, str]:
+def _place(database: Database, job_id: str) -> int | None:
+    with database.read() as session:
+        return store.queue_position(session, job_id)
+
+
+def _read(database: Database, shown: Shown, job_id: str) -> tuple[str, bytes]:
     with database.read() as session:
         job = store.get_job_details(session, job_id)
         place = store.queue_position(session, job_id) if job.state == JobState.QUEUED else None
-    return answers.job_details(job, place).model_dump_json().encode(), job_tag(job, place)
-
-
-def _look(database: Database, job_id: str) -> tuple[Glance, int | None]:
-    """The job at a glance, and its place in the queue."""
-    job = look(database, job_id)
-    if job is None:
-        raise NotFound(f"There is no job {job_id}.")
-    if job.state != JobState.QUEUED:
-        return job, None
-    with database.read() as session:
-        return job, store.queue_position(session, job_id)
+    tag, body = job_tag(job, place), answers.job_details(job, place).model_dump_json().encode()
+    shown.keep(job_id, tag, body)
+    return tag, body
 
 
 @router.get(
@@ -404,9 +405,7 @@ def pause_job(job_id: JobId, database: DatabaseDep, response: Response) -> schem
 
 @router.post("/{job_id}/resume")
 @raises(problem_types.CONFLICT)
-def resume_job(
-    job_id: JobId, database: DatabaseDep, settings: SettingsDep, background: BackgroundTasks
-) -> schemas.JobDetails:
+def resume_job(job_id: JobId, database: DatabaseDep, ring: RingDep) -> schemas.JobDetails:
     """Let a paused job go on, in its old place in the queue; take back a pause that is not carried out yet.
 
     A job that is not paused is answered as it is; 409 if it ends or has ended.
@@ -414,7 +413,7 @@ def resume_job(
     with database.write() as session:
         answer = _answer(session, store.resume_job(session, job_id))
     if answer.state == JobState.QUEUED:
-        background.add_task(doorbell.ring, database, settings, [job_id])
+        ring([job_id])
     return answer
 
 
@@ -432,9 +431,8 @@ def resume_job(
 def retry_job(
     job_id: JobId,
     database: DatabaseDep,
-    settings: SettingsDep,
     once: OnceWithoutBodyDep,
-    background: BackgroundTasks,
+    ring: RingDep,
 ) -> Response:
     """Train what a failed or cancelled job should have, as a new job; `Location` and body are that job's.
 
@@ -446,7 +444,7 @@ def retry_job(
         code = status.HTTP_202_ACCEPTED if is_new else status.HTTP_200_OK
         answer = once.answer(session, body, code, {"Location": body.links.self})
     if is_new:
-        background.add_task(doorbell.ring, database, settings, [retry.id])
+        ring([retry.id])
     return answer
 
 
@@ -474,10 +472,8 @@ def delete_job(
 def download_model(job_id: JobId, database: DatabaseDep, artifacts: ArtifactsDep) -> Response:
     """The trained model as a `.keras` file."""
     with database.read() as session:
-        job = get_job(session, job_id)
-    if job.result is None:
-        raise NotFound(f"Job {job_id} is {job.state} and has no model; only a succeeded job has one.")
-    content = artifacts.get(job.result.model_path, sha256=job.result.model_sha256)
+        result = store.result_of(get_job(session, job_id))
+    content = artifacts.get(result.model_path, sha256=result.model_sha256)
     return Response(
         content,
         media_type="application/octet-stream",

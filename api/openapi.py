@@ -35,6 +35,7 @@ TAGS = [
         "name": "reports",
         "description": "What a comparison of finished jobs shows, and what it cannot.",
     },
+    {"name": "predictions", "description": "What trained models make of images."},
     {"name": "catalogue", "description": "What there is to choose from: techniques, datasets, presets."},
     {"name": "keys", "description": "API keys and the audit trail, for keys of the scope admin."},
     {"name": "webhooks", "description": "Addresses that are told when a job ends."},
@@ -226,6 +227,7 @@ def read_examples() -> dict[str, Any]:
 
 def _posted() -> dict[str, Any]:
     from api.keys import NewKey  # noqa: PLC0415 (which needs `takes`)
+    from api.predictions import PostedImages  # noqa: PLC0415 (likewise)
     from api.webhooks import NewWebhook  # noqa: PLC0415 (likewise)
 
     models: list[type[BaseModel]] = [
@@ -235,6 +237,7 @@ def _posted() -> dict[str, Any]:
         Extension,
         NewKey,
         NewWebhook,
+        PostedImages,
         ProblemDocument,
     ]
     _, definitions = models_json_schema([(model, "validation") for model in models], ref_template=_SCHEMA)

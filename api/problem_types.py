@@ -201,6 +201,15 @@ OVER_QUOTA = ProblemType(
     "installation allows.",
     "Wait for jobs to end, or cancel some; `detail` says how much is left.",
 )
+PREDICTOR_UNAVAILABLE = ProblemType(
+    "predictor_unavailable",
+    HTTPStatus.SERVICE_UNAVAILABLE,
+    "Nobody computes predictions",
+    "Models answer in a process of their own, which is not there, still starts, or has more to do than it "
+    "can answer in time. All else works without it.",
+    "Send the request again after the seconds that `Retry-After` names. `regbench up` and docker-compose.yml "
+    "start the process; `detail` has its command.",
+)
 TOO_MANY_STREAMS = ProblemType(
     "too_many_streams",
     HTTPStatus.SERVICE_UNAVAILABLE,
@@ -234,6 +243,7 @@ TYPES = {
         RATE_LIMITED,
         OVER_QUOTA,
         TOO_MANY_STREAMS,
+        PREDICTOR_UNAVAILABLE,
         INTERNAL_ERROR,
         SERVICE_UNAVAILABLE,
     )

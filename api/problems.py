@@ -5,8 +5,8 @@
 """
 
 import logging
+import random
 import re
-import secrets
 from collections.abc import Iterable, Sequence
 from http import HTTPStatus
 from typing import Any
@@ -30,6 +30,7 @@ from models.errors import (
     NotFound,
     OverBudget,
     OverQuota,
+    PredictorUnavailable,
     RegbenchError,
     ServiceUnavailable,
 )
@@ -83,6 +84,7 @@ KINDS: dict[type[RegbenchError], ProblemType] = {
     OverBudget: problem_types.OVER_BUDGET,
     InvalidSpec: problem_types.INVALID_SPEC,
     OverQuota: problem_types.OVER_QUOTA,
+    PredictorUnavailable: problem_types.PREDICTOR_UNAVAILABLE,
     ServiceUnavailable: problem_types.SERVICE_UNAVAILABLE,
     RegbenchError: problem_types.INTERNAL_ERROR,
 }
@@ -232,7 +234,7 @@ class RequestEnvelope:
             await self.app(scope, receive, send)
             return
         offered = Headers(scope=scope).get("X-Request-Id", "")
-        request_id = offered if _REQUEST_ID.fullmatch(offered) else secrets.token_hex(8)
+        request_id = offered if _REQUEST_ID.fullmatch(offered) else f"{random.getrandbits(64):016x}"
         scope.setdefault("state", {})["request_id"] = request_id
         started = False
 

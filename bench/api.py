@@ -128,6 +128,9 @@ def _loads(client: httpx.Client, bare: str, crowd: Crowd, seconds: int) -> Itera
 
 def _posts(client: httpx.Client, folder: Path, crowd: Crowd, seconds: int) -> Iterator[Row]:
     document = json.dumps(client.get(f"/v1/jobs/{crowd.finished_job}").json()["spec"])
+    first = client.post("/v1/jobs", content=document, headers={"Content-Type": "application/json"})
+    if not first.is_success:
+        raise SystemExit(first.json()["detail"])
     rate = requests_per_second(f"{client.base_url}/v1/jobs", seconds, script=posting(document, folder))
     yield Row("POST /v1/jobs", rate, "a s", POSTS_PER_SECOND, at_least=True)
 

@@ -27,12 +27,9 @@ _SECONDS_APART = 30
 _RARE = 1_000
 """One job in so many has the rare label and the rare technique."""
 
-_STATES = (
-    *[JobState.SUCCEEDED] * 90,
-    *[JobState.FAILED] * 5,
-    *[JobState.CANCELLED] * 4,
-    JobState.PAUSED,
-)
+_STATES = (*[JobState.SUCCEEDED] * 90, *[JobState.FAILED] * 5, *[JobState.CANCELLED] * 5)
+_UNFINISHED = 20
+"""One experiment in so many is half paused."""
 _TECHNIQUES: tuple[dict[str, Any], ...] = (
     {},
     {"dropout": {"rate": 0.5}},
@@ -55,6 +52,14 @@ _STEPS = {
     "SELECT epoch FROM n) AS step",
     "postgresql": "generate_series(1, 100) AS step(epoch)",
 }
+
+
+def _state(number: int) -> JobState:
+    """Mixed within an experiment, but those that wait stand together, as somebody paused them."""
+    experiment, place = divmod(number, _SEEDS * _VARIANTS)
+    if experiment % _UNFINISHED == 1 and place % 2:
+        return JobState.PAUSED
+    return _STATES[number * 7 % len(_STATES)]
 
 
 @dataclass(frozen=True)
@@ -104,7 +109,7 @@ class _Made:
         self.created_at = _FIRST + timedelta(seconds=_SECONDS_APART * number)
         rare = number % _RARE == 0
         self.regularization = _RARE_TECHNIQUE if rare else _TECHNIQUES[number % len(_TECHNIQUES)]
-        self.state = _STATES[number * 7 % len(_STATES)]
+        self.state = _state(number)
         self.succeeded = self.state is JobState.SUCCEEDED
         self.spec = _spec(self.regularization, number)
 

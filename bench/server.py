@@ -13,6 +13,7 @@ from bench.child import output_of
 from client.address import free_port
 from client.process import Child
 from client.stack import API
+from tests.servers import redis
 
 HOST = "127.0.0.1"
 _START_SECONDS = 60.0
@@ -27,14 +28,16 @@ def sqlite(folder: str) -> str:
 
 @contextmanager
 def api_process(url: str, folder: str) -> Iterator[tuple[int, str]]:
-    """A real API process over the database `url`: its id and its address."""
-    environment = {
-        "REGBENCH_DATABASE_URL": url,
-        "REGBENCH_HOME": folder,
-        "REGBENCH_API_KEYS_REQUIRED": "false",
-    }
-    with served(API, folder, environment, "/healthz") as running:
-        yield running
+    """A real API process over the database `url`, with a broker of its own: its id and its address."""
+    with redis() as socket:
+        environment = {
+            "REGBENCH_DATABASE_URL": url,
+            "REGBENCH_BROKER_URL": f"redis+socket://{socket}",
+            "REGBENCH_HOME": folder,
+            "REGBENCH_API_KEYS_REQUIRED": "false",
+        }
+        with served(API, folder, environment, "/healthz") as running:
+            yield running
 
 
 @contextmanager

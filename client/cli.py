@@ -20,10 +20,11 @@ from rich.console import Console
 from typer.core import TyperGroup
 
 from client.address import free_port
-from client.client import DEFAULT_URL, Regbench, ReportFormat
+from client.client import DEFAULT_URL, Choice, Regbench, ReportFormat
 from client.demo import run_demo
 from client.errors import ClientError, ProblemError, Unreachable
 from client.following import follow
+from client.predictions import show_predictions
 from client.progress import display_on
 from client.resources import Job
 from client.stack import keys_required, manage_keys, prune_files, running_stack
@@ -320,6 +321,30 @@ def report(
     else:
         output.write_bytes(content)
         say(f"Written: {output}")
+
+
+@app.command()
+def predict(
+    job_id: Annotated[str, typer.Argument(metavar="ID", help="A job that has succeeded.")],
+    images: Annotated[
+        list[Path],
+        typer.Argument(metavar="IMAGE...", exists=True, dir_okay=False, help="PNG or JPEG files, up to 256."),
+    ],
+    url: Url = DEFAULT_URL,
+    invert: Annotated[Choice, typer.Option(help="Whether ink is dark; auto: by the border.")] = "auto",
+    center: Annotated[
+        Choice, typer.Option(help="Whether to box and centre the digit as MNIST does; auto: unless 28x28.")
+    ] = "auto",
+    as_json: Annotated[bool, typer.Option("--json", help="Print the whole answer.")] = False,
+) -> None:
+    """Ask a trained model what it sees on images."""
+    contents = [path.read_bytes() for path in images]
+    with Regbench(url) as client:
+        found = client.predict(job_id, contents, invert=invert, center=center)
+    if as_json:
+        typer.echo(found.json_text())
+    else:
+        show_predictions(Console(), [path.name for path in images], found.predictions)
 
 
 def _document(file: str) -> Document:

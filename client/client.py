@@ -8,7 +8,7 @@ import httpx
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from client.errors import ProblemError, Unreachable
-from client.resources import Dataset, Epoch, Experiment, Job, Readiness
+from client.resources import Dataset, Epoch, Experiment, Job, Predictions, Readiness
 from models.addresses import loopback_only
 from models.errors import FieldError
 from models.experiments import Document, ExperimentSpec
@@ -21,6 +21,7 @@ _ABOUT_KEYS = {
 }
 DEFAULT_URL = "http://127.0.0.1:8000"
 ReportFormat = Literal["md", "html", "json", "csv"]
+Choice = Literal["auto", "true", "false"]
 
 Shape = TypeVar("Shape")
 Item = TypeVar("Item")
@@ -147,6 +148,22 @@ class Regbench:
     def report_of_jobs(self, job_ids: Sequence[str], form: ReportFormat) -> bytes:
         """The same comparison over any finished jobs."""
         return self._send("GET", "/v1/reports", params={"job": list(job_ids), "format": form}).content
+
+    def predict(
+        self, job_id: str, images: Sequence[bytes], *, invert: Choice = "auto", center: Choice = "auto"
+    ) -> Predictions:
+        """What a succeeded job's model makes of the contents of PNG or JPEG files, up to 256.
+
+        `invert`: whether ink is dark; auto looks at the border. `center`: whether to box and centre the digit
+        as MNIST does; auto leaves an image of 28x28 as it is.
+        """
+        answer = self._send(
+            "POST",
+            f"/v1/jobs/{job_id}/predict",
+            params={"invert": invert, "center": center},
+            files=[("image", ("image", content)) for content in images],
+        )
+        return self._read(answer, Predictions)
 
     def datasets(self) -> list[Dataset]:
         """The datasets that the service knows."""

@@ -100,3 +100,18 @@ class Readiness(_Resource):
     def missing(self) -> list[str]:
         """The checks that have not passed."""
         return [name for name, said in self.checks.items() if said != "ok"]
+
+
+class Prediction(_Resource):
+    """What a model makes of one image: a probability of each class."""
+
+    label: int
+    confidence: float
+    probabilities: list[float]
+
+
+class Predictions(_Resource):
+    """What a job's model makes of images, in their order."""
+
+    job_id: str
+    predictions: list[Prediction]

@@ -1,7 +1,7 @@
-"""The whole service on one machine: Redis, database, worker and API as child processes of this one.
+"""The whole service on one machine: Redis, database, worker, predictor and API as children of this process.
 
-Worker, API and migration run by the commands that docker-compose.yml runs (tests/unit/test_compose.py
-compares them).
+Worker, predictor, API and migration run by the commands that docker-compose.yml runs; tests compare them
+(tests/unit/test_compose.py).
 """
 
 import importlib.util
@@ -30,6 +30,11 @@ WORKER = (
     *("-m", "celery", "-A", "worker.app:app", "worker"),
     *("--pool", "prefork", "--loglevel", "INFO", "--without-gossip", "--without-mingle"),
 )
+PREDICTOR = (
+    *("-m", "celery", "-A", "worker.predictor:app", "worker", "--hostname", "predictor@%h"),
+    # A heartbeat that finds no broker would keep it from stopping, and nobody listens to them.
+    *("--loglevel", "INFO", "--without-gossip", "--without-mingle", "--without-heartbeat"),
+)
 API = (
     *("-m", "uvicorn", "api.app:create_app", "--factory", "--http", "api.protocol:Guarded"),
     *("--no-access-log", "--no-server-header", "--timeout-graceful-shutdown", "5"),
@@ -43,6 +48,7 @@ REDIS_GRACE_SECONDS = 5.0
 # A worker that is asked to stop puts its jobs back at their next chunk, about a second away; while it
 # imports TensorFlow or compiles it hears nothing.
 WORKER_GRACE_SECONDS = 20.0
+PREDICTOR_GRACE_SECONDS = 5.0
 API_GRACE_SECONDS = 10.0
 # Where nobody will miss a job that was cut off.
 HURRIED_GRACE_SECONDS = 3.0
@@ -133,6 +139,9 @@ def running_stack(
         grace = HURRIED_GRACE_SECONDS if throwaway else WORKER_GRACE_SECONDS
         stack.add(start.child("worker", WORKER, grace=grace))
         stack.add(start.child("API", (*API, "--host", host, "--port", str(port)), grace=API_GRACE_SECONDS))
+        if not throwaway:
+            # Last, since nobody waits for it.
+            stack.add(start.child("predictor", PREDICTOR, grace=PREDICTOR_GRACE_SECONDS))
         stack.wait_for_api()
         try:
             yield stack

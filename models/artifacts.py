@@ -13,7 +13,7 @@ from typing import Any
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
-from models.errors import NotFound
+from models.errors import Damaged, NotFound
 from models.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -71,14 +71,15 @@ class ArtifactStore:
         """The bytes under `name`.
 
         Raises:
-            NotFound: they are gone, or are not the ones that were kept.
+            NotFound: they are gone.
+            Damaged: they are not the ones that were kept.
         """
         try:
             content: bytes = self._files.cat_file(self._path(name))
         except FileNotFoundError:
             raise NotFound(f"The file {name} is no longer kept.") from None
         if hashlib.sha256(content).hexdigest() != sha256:
-            raise NotFound(f"The file {name} is damaged: its SHA-256 is not the one recorded.")
+            raise Damaged(f"The file {name} is damaged: its SHA-256 is not the one recorded.")
         return content
 
     def files(self, job_id: str | None = None) -> dict[str, int]:

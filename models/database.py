@@ -1,10 +1,11 @@
 """The connection to SQLite or PostgreSQL: engine, sessions, the database's clock, and its schema."""
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from copy import copy
 from datetime import datetime
+from threading import Lock
 from typing import Any
 
 import pydantic_core
@@ -165,6 +166,12 @@ class Database:
         self._writing = sessionmaker(self.engine, expire_on_commit=False)
         self._reading = sessionmaker(self.engine.execution_options(read_only=True), expire_on_commit=False)
         self._looking = self.engine.execution_options(read_only=True)
+        if self.engine.dialect.name == "postgresql":
+            # One statement needs no BEGIN and no ROLLBACK, each of which is a journey.
+            self._looking = self._looking.execution_options(isolation_level="AUTOCOMMIT")
+        # SQLite has one writer, for which others ask again after a while, whoever came first. Threads of one
+        # process can do better: they take turns.
+        self._turn: Lock | None = Lock() if self.engine.dialect.name == "sqlite" else None
         for sessions in (self._writing, self._reading):
             event.listen(sessions, "do_orm_execute", _show_own_rows)
 
@@ -185,8 +192,20 @@ class Database:
         Raises:
             ServiceUnavailable: the database cannot be reached.
         """
-        with _translated(), self._writing(info=self._info) as session, session.begin():
+        with _translated(), self._my_turn(), self._writing(info=self._info) as session, session.begin():
             yield session
+
+    @contextmanager
+    def _my_turn(self) -> Iterator[None]:
+        if self._turn is None:
+            yield
+            return
+        if not self._turn.acquire(timeout=SQLITE_BUSY_MILLISECONDS / 1000):
+            raise _unreachable()
+        try:
+            yield
+        finally:
+            self._turn.release()
 
     @contextmanager
     def read(self) -> Iterator[Session]:
@@ -203,16 +222,14 @@ class Database:
         """Whose rows its sessions see; None: everybody's."""
         return self._owner
 
-    def look_up(self, query: Select[Any], **values: Any) -> Row[Any] | None:
-        """The row of a query that finds one at most, for less than a session costs.
-
-        Nothing is left out by itself: the query names the owner, where there is one.
+    def look_up(self, query: Select[Any], **values: Any) -> Sequence[Row[Any]]:
+        """The rows of a small query, for less than a session costs. Everybody's: no owner is asked for.
 
         Raises:
             ServiceUnavailable: the database cannot be reached.
         """
         with _translated(), self._looking.connect() as connection:
-            return connection.execute(query, values).one_or_none()
+            return connection.execute(query, values).all()
 
     def close(self) -> None:
         """Give back every connection."""

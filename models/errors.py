@@ -2,12 +2,14 @@
 
 RegbenchError
 ├── NotFound                 a job, experiment, technique, preset or artifact that is not there
+│   └── Damaged              a file is there, but is not the one that was kept
 ├── Conflict                 the state of a job forbids what was asked
 ├── InvalidSpec              a specification that cannot be carried out; names the field
 │   ├── DatasetUnavailable   the dataset cannot be had on this machine
 │   └── OverBudget           the job would cost more than this installation allows
 ├── OverQuota                the owner has as much waiting, or has asked for as much today, as it may
 ├── ServiceUnavailable       the database cannot be reached
+│   └── PredictorUnavailable nobody computes predictions, or not in time
 ├── TrainingFailed           training ended without a usable model
 └── LeaseLost                another worker holds the job; what this one knows is void
 """
@@ -29,6 +31,10 @@ class NotFound(RegbenchError):
     """A job, experiment, technique, preset or artifact that is not there."""
 
     code = "not_found"
+
+
+class Damaged(NotFound):
+    """A file is there, but is not the one that was kept: it must not be used."""
 
 
 class Conflict(RegbenchError):
@@ -82,6 +88,12 @@ class ServiceUnavailable(RegbenchError):
     """The database cannot be reached; the same request may succeed later."""
 
     code = "service_unavailable"
+
+
+class PredictorUnavailable(ServiceUnavailable):
+    """Nobody computes predictions, or not in time; the same request may succeed later."""
+
+    code = "predictor_unavailable"
 
 
 class TrainingFailed(RegbenchError):

@@ -104,6 +104,15 @@ class Settings(BaseSettings):
         ge=0,
         description="Most floating-point operations that one owner may ask for in 24 hours; 0: any number",
     )
+    max_upload_bytes: int = Field(
+        4_194_304, ge=1024, description="Largest body with images to predict that the API reads"
+    )
+    prediction_seconds: float = Field(
+        10.0, gt=0, le=600, description="Seconds that a request for predictions waits for its answer"
+    )
+    predictor_models: int = Field(
+        10, ge=1, le=1000, description="Models that the predictor keeps loaded, those used last"
+    )
 
     @property
     def resolved_database_url(self) -> str:

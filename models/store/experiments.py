@@ -1,7 +1,9 @@
 """Experiments: create one with all its jobs, find them, and say how far they are."""
 
-from collections.abc import Sequence
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from threading import Lock
 
 from sqlalchemy import Integer, cast, func, select
 from sqlalchemy.orm import Session
@@ -165,6 +167,39 @@ def standings(session: Session, experiment_ids: Sequence[str]) -> dict[str, Stan
             best_test_accuracy=accuracy,
         )
     return found
+
+
+class Standings:
+    """How far experiments are. What is known of finished ones is kept: a job that has ended never changes."""
+
+    def __init__(self, *, most: int = 1_000) -> None:
+        self._most = most
+        self._finished: OrderedDict[str, tuple[int, Standing]] = OrderedDict()
+        self._lock = Lock()
+
+    def of(self, session: Session, experiment_ids: Sequence[str]) -> dict[str, Standing]:
+        """As `standings`, which is asked only for those that had not finished, or have other jobs now."""
+        jobs = (
+            select(Run.experiment_id, func.aggregate_strings(Run.job_id, ","))
+            .where(Run.experiment_id.in_(experiment_ids))
+            .group_by(Run.experiment_id)
+        )
+        # In whatever order the database found them.
+        marks = {each: hash(tuple(sorted(ids.split(",")))) for each, ids in session.execute(jobs)}
+        with self._lock:
+            known = {each: self._finished[each] for each in experiment_ids if each in self._finished}
+        found = {each: standing for each, (mark, standing) in known.items() if mark == marks.get(each, 0)}
+        others = [each for each in experiment_ids if each not in found]
+        if others:
+            found |= standings(session, others)
+            self._keep({each: (marks.get(each, 0), found[each]) for each in others if found[each].finished})
+        return found
+
+    def _keep(self, finished: Mapping[str, tuple[int, Standing]]) -> None:
+        with self._lock:
+            self._finished |= finished
+            while len(self._finished) > self._most:
+                self._finished.popitem(last=False)
 
 
 @dataclass

@@ -115,6 +115,17 @@ def get_job_details(session: Session, job_id: str) -> Job:
     return job
 
 
+def result_of(job: Job) -> Result:
+    """What a job has measured and kept.
+
+    Raises:
+        NotFound: it has not succeeded.
+    """
+    if job.result is None:
+        raise NotFound(f"Job {job.id} is {job.state} and has no model; only a succeeded job has one.")
+    return job.result
+
+
 def seconds_per_operation(session: Session) -> float | None:
     """The pace of what was trained here last, in seconds a floating-point operation; None before any was."""
     newest = (

@@ -1,6 +1,7 @@
 """What a report reads of many jobs, in a number of queries that does not grow with them."""
 
 import math
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -45,36 +46,17 @@ class EpochSummary:
 
 
 def summaries(session: Session, variants: Mapping[str, Sequence[str]]) -> dict[str, list[EpochSummary]]:
-    """Each variant's epochs over its jobs, given by their ids: one query, one row an epoch and variant.
-
-    Deviations are squared after the mean is known: a mean of squares would lose what differs in the last
-    digits.
-    """
+    """Each variant's epochs over its jobs, given by their ids: one query, one row an epoch and variant."""
     names = list(variants)
     # One parameter, however many jobs there are: databases limit how many a statement may have.
     number_of = {job_id: str(number) for number, name in enumerate(names) for job_id in variants[name]}
     place = _entries(number_of)
-    rows = (
-        select(
-            cast(place.c.value, Integer).label("variant"),
-            Epoch.epoch,
-            *(column.label(name) for name, column in _MEASURES.items()),
-        )
-        .join(place, place.c.key == Epoch.job_id)
-        .cte("rows")
-    )
-    means = (
-        select(rows.c.variant, rows.c.epoch, *(func.avg(rows.c[name]).label(name) for name in _MEASURES))
-        .group_by(rows.c.variant, rows.c.epoch)
-        .cte("means")
-    )
+    variant = cast(place.c.value, Integer).label("variant")
     query = (
-        select(
-            rows.c.variant, rows.c.epoch, *(each for name in _MEASURES for each in _spread(rows, means, name))
-        )
-        .join(means, (means.c.variant == rows.c.variant) & (means.c.epoch == rows.c.epoch))
-        .group_by(rows.c.variant, rows.c.epoch)
-        .order_by(rows.c.variant, rows.c.epoch)
+        select(variant, Epoch.epoch, *(each for column in _MEASURES.values() for each in _sums(column)))
+        .join(place, place.c.key == Epoch.job_id)
+        .group_by(variant, Epoch.epoch)
+        .order_by(variant, Epoch.epoch)
     )
     found: dict[str, list[EpochSummary]] = {name: [] for name in names}
     for variant, epoch, *values in session.execute(query):
@@ -113,12 +95,19 @@ def _entries(given: Mapping[str, str]) -> Any:
     return JsonEntries(bindparam(None, dict(given), type_=JSON)).table_valued("key", "value")
 
 
-def _spread(rows: Any, means: Any, name: str) -> tuple[Any, Any, Any]:
-    deviation = rows.c[name] - means.c[name]
-    return func.count(rows.c[name]), func.min(means.c[name]), func.sum(deviation * deviation)
+def _sums(column: Any) -> tuple[Any, Any, Any]:
+    return func.count(column), func.sum(column), func.sum(column * column)
 
 
-def _found(n: int, mean: float | None, squares: float | None) -> Spread | None:
-    if mean is None or squares is None:
+def _found(n: int, total: float | None, squares: float | None) -> Spread | None:
+    """From sums of values and of their squares, both in double precision.
+
+    What the subtraction can lose is less than the last digit of the values, which were computed in single
+    precision; below that, jobs that agree would seem to differ by the sums' own rounding.
+    """
+    if total is None or squares is None:
         return None
-    return Spread(n, mean, math.sqrt(squares / (n - 1)) if n > 1 else None)
+    deviations = squares - total * total / n
+    if deviations < n * sys.float_info.epsilon * squares:
+        deviations = 0.0
+    return Spread(n, total / n, math.sqrt(deviations / (n - 1)) if n > 1 else None)

@@ -21,6 +21,7 @@ class Glance:
     """What tells whether a job has changed, and how far it is."""
 
     id: str
+    owner: str
     version: int
     state: JobState
     epochs_done: int
@@ -101,11 +102,10 @@ def epochs_mark(session: Session, job_id: str, *, after: int = 0) -> str:
     return f"{count}-{attempts or 0}"
 
 
-def look(database: Database, job_id: str) -> Glance | None:
-    """The job at a glance, without a session: what is asked for most, and costs least."""
-    query = _ANYBODYS if database.owner is None else _OWN
-    row = database.look_up(query, job=job_id, owner=database.owner)
-    return None if row is None else _read(row)
+def look(database: Database, job_ids: Collection[str]) -> dict[str, Glance]:
+    """Those of the jobs that are there, whoever's they are, without a session: what is asked for most."""
+    rows = database.look_up(_LOOK, jobs=dict.fromkeys(job_ids, ""))
+    return {row.id: _read(row) for row in rows}
 
 
 def _glance() -> Select[Any]:
@@ -122,5 +122,5 @@ def _entries(given: Mapping[str, str]) -> Any:
 
 
 # Made once: to make a query takes longer than to ask it.
-_ANYBODYS = _glance().where(Job.id == bindparam("job"))
-_OWN = _ANYBODYS.where(Job.owner == bindparam("owner"))
+_WANTED = JsonEntries(bindparam("jobs", type_=JSON)).table_valued("key", "value")
+_LOOK = _glance().join(_WANTED, _WANTED.c.key == Job.id)

@@ -12,8 +12,8 @@ from client import stack
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docker-compose.yml").read_text()
 SERVICES: dict[str, Any] = yaml.safe_load(TEXT)["services"]
-LONG_RUNNING = ["api", "postgres", "redis", "worker"]
-OURS = ["api", "migrate", "worker"]
+LONG_RUNNING = ["api", "postgres", "predictor", "redis", "worker"]
+OURS = ["api", "migrate", "predictor", "worker"]
 
 
 def test_it_has_the_parts_of_a_deployment() -> None:
@@ -31,8 +31,8 @@ def test_the_migration_runs_once() -> None:
     assert SERVICES["migrate"]["depends_on"] == {"postgres": {"condition": "service_healthy"}}
 
 
-@pytest.mark.parametrize("service", ["api", "worker"])
-def test_api_and_worker_wait_for_what_they_need(service: str) -> None:
+@pytest.mark.parametrize("service", ["api", "worker", "predictor"])
+def test_our_services_wait_for_what_they_need(service: str) -> None:
     assert SERVICES[service]["depends_on"] == {
         "migrate": {"condition": "service_completed_successfully"},
         "postgres": {"condition": "service_healthy"},
@@ -45,6 +45,7 @@ def test_api_and_worker_wait_for_what_they_need(service: str) -> None:
     [
         ("migrate", stack.MIGRATION),
         ("worker", stack.WORKER),
+        ("predictor", stack.PREDICTOR),
         ("api", (*stack.API, "--host", "0.0.0.0", "--port", "8000")),  # noqa: S104 (inside its container)
     ],
 )
@@ -52,9 +53,10 @@ def test_the_commands_are_those_of_the_embedded_stack(service: str, arguments: t
     assert SERVICES[service]["command"] == ["python", *arguments]
 
 
-def test_api_and_worker_share_database_broker_and_files() -> None:
-    assert SERVICES["api"]["environment"] == SERVICES["worker"]["environment"]
-    assert SERVICES["api"]["volumes"] == SERVICES["worker"]["volumes"] == ["data:/data"]
+@pytest.mark.parametrize("service", ["worker", "predictor"])
+def test_it_shares_database_broker_and_files_with_the_api(service: str) -> None:
+    assert SERVICES["api"]["environment"] == SERVICES[service]["environment"]
+    assert SERVICES["api"]["volumes"] == SERVICES[service]["volumes"] == ["data:/data"]
 
 
 def test_only_the_api_is_published_and_only_on_loopback() -> None:

@@ -195,7 +195,10 @@ def test_a_key_that_makes_no_sense_is_refused(client: httpx.Client, document: An
     assert client.get("/v1/keys").json()["items"] == []
 
 
-BODIES: dict[str, Any] = {"/v1/experiments/{experiment_id}/extend": {"seeds": [7]}}
+BODIES: dict[str, Any] = {
+    "/v1/experiments/{experiment_id}/extend": {"seeds": [7]},
+    "/v1/jobs/{job_id}/predict": {"images": [[[0] * 28] * 28]},
+}
 
 
 def test_another_owners_rows_are_not_there_by_any_route(guarded: TestClient, database: Database) -> None:

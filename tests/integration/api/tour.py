@@ -12,6 +12,7 @@ from api import health
 from api.app import create_app
 from api.problems import MEDIA_TYPE
 from api.watching import Watcher
+from models import predictions
 from models.artifacts import ArtifactStore
 from models.database import Database
 from models.scopes import Scope
@@ -43,6 +44,8 @@ EXPERIMENT = {
     "replicates": 2,
     "baseline": "none",
 }
+STROKE = [[float(12 < column < 16 and 4 <= row < 24) for column in range(28)] for row in range(28)]
+ONE = [0.003, 0.941, 0.008, 0.006, 0.007, 0.004, 0.005, 0.013, 0.009, 0.004]
 JSON = {"Content-Type": "application/json"}
 # What a program opens or a browser draws says nothing in a JSON document.
 SHOWN = re.compile(r"application/(.+\+)?json|text/(csv|markdown|plain)")
@@ -156,7 +159,17 @@ def _jobs(recorder: Recorder, settings: Settings, database: Database) -> None:
     recorder.ask("POST", f"{waiting}/cancel")
     for _ in range(2):
         recorder.ask("POST", f"{failed}/retry")
+    _predictions(recorder, job)
     recorder.ask("DELETE", here)
+
+
+def _predictions(recorder: Recorder, job: str) -> None:
+    posted = {"images": [STROKE], "scale": "unit"}
+    recorder.ask("POST", f"/v1/jobs/{job}/predict", json=posted)
+    # Nobody computes in a test of the API; tests/integration/worker/test_predictor.py has the real answers.
+    with patch.object(predictions, "predict", lambda _settings, job_ids, _images: [[ONE]] * len(job_ids)):
+        recorder.ask("POST", f"/v1/jobs/{job}/predict", json=posted)
+        recorder.ask("POST", f"/v1/predict?job={job}", json=posted)
 
 
 def _experiments(recorder: Recorder, database: Database) -> None:

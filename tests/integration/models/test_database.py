@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta, timezone
 from threading import Event as Signal
 
 import pytest
-from sqlalchemy import select, text, update
+from sqlalchemy import event, select, text, update
 from sqlalchemy.exc import IntegrityError
 
 from models.database import Database, DatabaseNow
@@ -126,6 +126,45 @@ def test_two_writers_take_turns(database: Database) -> None:
             done.result()
     with database.read() as session:
         assert jobs.get_job(session, job_id).version == 21
+
+
+def test_threads_of_one_process_wait_for_their_turn_before_they_ask_sqlite(settings: Settings) -> None:
+    database = Database(settings)
+    begun: list[str] = []
+    event.listen(
+        database.engine,
+        "before_cursor_execute",
+        lambda *given: begun.append(given[2]) if "BEGIN" in given[2] else None,
+    )
+    waiting = Signal()
+
+    def write() -> None:
+        waiting.set()
+        with database.of("somebody").write() as session:
+            session.execute(text("SELECT 1"))
+
+    with ThreadPoolExecutor() as threads:
+        with database.write() as session:
+            session.execute(text("SELECT 1"))
+            other = threads.submit(write)
+            assert waiting.wait(10)
+            with pytest.raises(TimeoutError):
+                other.result(0.2)
+            assert begun == ["BEGIN IMMEDIATE"]
+        other.result(10)
+    assert len(begun) == 2
+
+
+def test_whose_turn_does_not_come_is_told(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("models.database.SQLITE_BUSY_MILLISECONDS", 50)
+    database = Database(settings)
+
+    def write() -> None:
+        with database.write():
+            pass
+
+    with ThreadPoolExecutor() as threads, database.write(), pytest.raises(ServiceUnavailable):
+        threads.submit(write).result(10)
 
 
 def test_readers_do_not_see_a_transaction_before_it_commits(database: Database) -> None:

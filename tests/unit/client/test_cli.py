@@ -17,7 +17,7 @@ from client.cli import app
 from models.artifacts import ArtifactStore
 from models.settings import Settings
 from tests.unit.client.conftest import Service
-from tests.unit.client.documents import epoch, job, page, problem
+from tests.unit.client.documents import epoch, job, page, predictions, problem
 
 FAILURE = {"code": "diverged", "message": "the loss is not a number", "retryable": False}
 
@@ -122,6 +122,8 @@ def test_what_the_service_refuses_is_said_with_the_field(service: Service) -> No
         (["report", "exp_1", "--format", "pdf"], "'pdf' is not one of"),
         (["submit", "no-such-file.json"], "cannot read no-such-file.json"),
         (["submit", "-"], "- is not JSON"),
+        (["predict", "job_1", "no-such-file.png"], "no-such-file.png"),
+        (["predict", "job_1"], "Missing argument"),
         (["demo", "--epochs", "0"], "--epochs"),
         (["up", "--port", "65536"], "--port"),
     ],
@@ -258,3 +260,37 @@ def test_prune_says_what_it_removed_and_one_sentence_where_it_cannot(
     assert refused.exit_code == 1
     assert len(refused.stderr.splitlines()) == 1
     assert "Traceback" not in refused.stderr
+
+
+def test_predictions_are_shown_with_a_bar_for_each_digit(service: Service, tmp_path: Path) -> None:
+    files = [tmp_path / "[seven].png", tmp_path / "three.png"]
+    for each in files:
+        each.write_bytes(b"an image")
+    service.answer("POST /v1/jobs/job_1/predict", (200, predictions(7, 3)))
+    result = run(service, "predict", "job_1", *map(str, files), "--invert", "true")
+    assert result.exit_code == 0, result.stderr
+    assert service.requests[0].query["invert"] == ["true"]
+    lines = result.stdout.splitlines()
+    assert len(lines) == 22
+    assert (lines[0], lines[11]) == ("[seven].png: 7 (91.0%)", "three.png: 3 (91.0%)")
+    lengths = [line.count("█") for line in lines[1:11]]
+    assert lengths.index(max(lengths)) == 7
+    assert max(lengths) == int(0.91 * 40)
+    assert [line.split()[0] for line in lines[1:11]] == list("0123456789")
+    assert lines[8].split()[-1] == "91.0%"
+
+
+def test_predictions_as_json(service: Service, tmp_path: Path) -> None:
+    (tmp_path / "seven.png").write_bytes(b"an image")
+    service.answer("POST /v1/jobs/job_1/predict", (200, predictions(7)))
+    result = run(service, "predict", "job_1", str(tmp_path / "seven.png"), "--json")
+    assert json.loads(result.stdout) == predictions(7)
+
+
+def test_a_file_that_is_no_image_is_refused_by_its_place(service: Service, tmp_path: Path) -> None:
+    (tmp_path / "seven.png").write_bytes(b"no image")
+    errors = [{"pointer": "/image/0", "detail": "neither a PNG nor a JPEG file"}]
+    service.answer("POST /v1/jobs/job_1/predict", (422, problem(422, errors=errors)))
+    result = run(service, "predict", "job_1", str(tmp_path / "seven.png"))
+    assert (result.exit_code, result.stdout) == (4, "")
+    assert "/image/0: neither a PNG nor a JPEG file" in result.stderr

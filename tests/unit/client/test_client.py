@@ -10,7 +10,7 @@ from models.settings import Settings
 from models.spec import JobSpec
 from models.states import JobState
 from tests.unit.client.conftest import Service
-from tests.unit.client.documents import epoch, job, page, problem
+from tests.unit.client.documents import epoch, job, page, predictions, problem
 
 
 def test_a_job_is_sent_with_what_was_set_and_nothing_else(service: Service) -> None:
@@ -184,3 +184,15 @@ def test_a_key_goes_with_each_request(
         pytest.raises(ProblemError, match="REGBENCH_API_KEY"),
     ):
         client.job("job_1")
+
+
+def test_images_are_sent_as_a_form(service: Service) -> None:
+    service.answer("POST /v1/jobs/job_1/predict", (200, predictions(7)))
+    with Regbench(service.url) as client:
+        found = client.predict("job_1", [b"one file", b"another"], center="true")
+    assert found.predictions[0].label == 7
+    assert service.requests[0].query == {"invert": ["auto"], "center": ["true"]}
+    form = service.requests[0].body
+    assert form.count(b'name="image"; filename=') == 2
+    assert b"one file" in form
+    assert b"another" in form

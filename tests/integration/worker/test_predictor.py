@@ -1,0 +1,294 @@
+"""A real predictor, asked through the API: one process for all tests, by an installation's command."""
+
+import io
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+from redis import Redis
+
+from api.app import create_app
+from client.stack import PREDICTOR
+from models import predictions
+from models.artifacts import ArtifactStore
+from models.database import Database
+from models.settings import Settings
+from models.spec import JobSpec
+from models.store import jobs
+from tests.factories import finish_job, job_spec, result_record
+from tests.integration.api.conftest import TestClient
+from tests.integration.api.test_refusals import problem
+from worker import artifacts
+from worker.datasets import Dataset, load
+from worker.network import StockLayers, build_network, exported
+from worker.runner import Runner
+from worker.weights import weights_sha256
+
+DEADLINE_SECONDS = 180  # TensorFlow's import alone takes tens of seconds on a busy machine
+KEPT_MODELS = 2
+CNN = {"family": "cnn", "filters": [4, 6], "kernel_size": 3, "hidden_units": [8]}
+SPECS = {
+    "plain": job_spec(),
+    "batch-normalization": job_spec(
+        regularization={"dropout": {"rate": 0.5, "input_rate": 0.2}, "batch_normalization": {}}
+    ),
+    "normalization-after": job_spec(
+        model={"hidden_units": [16, 12], "activation": "tanh"},
+        regularization={
+            "batch_normalization": {"position": "after_activation"},
+            "gaussian_dropout": {"rate": 0.5},
+            "gaussian_noise": {"sigma": 0.3},
+        },
+    ),
+    "cnn": job_spec(
+        model=CNN, regularization={"spatial_dropout": {"rate": 0.5}, "layer_normalization": {}, "dropout": {}}
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Service:
+    """An API with a predictor, and what stands behind them."""
+
+    client: TestClient
+    settings: Settings
+    database: Database
+    log: Path
+    pid: int
+
+    def ask(self, job_id: str, images: NDArray[Any]) -> NDArray[np.float64]:
+        """Probabilities (n, 10) of images (n, 28, 28), 0 to 255."""
+        answer = self.client.post(f"/v1/jobs/{job_id}/predict", json={"images": images.tolist()})
+        assert answer.status_code == 200, answer.text + self.log.read_text()
+        found = answer.json()["predictions"]
+        for each in found:
+            assert each["confidence"] == max(each["probabilities"])
+            assert each["label"] == int(np.argmax(each["probabilities"]))
+        return np.array([each["probabilities"] for each in found])
+
+    def job_of(self, spec: JobSpec, seed: int = 0, **changes: Any) -> str:
+        """A job that has succeeded, with random weights; `changes` are its result's."""
+        network = build_network(spec, StockLayers())
+        rng = np.random.default_rng(seed)
+        for weight in network.weights:
+            values = rng.normal(0, 0.2, weight.shape)
+            weight.assign(abs(values) if weight.name == "moving_variance" else values)
+        with self.database.write() as session:
+            job_id = jobs.create_jobs(session, [jobs.NewJob(spec)])[0].id
+        store = ArtifactStore(self.settings)
+        kept = artifacts.keep(store, job_id, 1, exported(spec, network), np.zeros((1, 10)))
+        result = asdict(kept) | {"weights_sha256": weights_sha256(network)} | changes
+        return finish_job(self.database, job_id, result=result_record(**result)).id
+
+    def loads(self, job_id: str) -> int:
+        """How often the predictor has loaded a job's model."""
+        return self.log.read_text().count(f"loading the model of job {job_id}")
+
+
+@pytest.fixture(scope="module")
+def service(
+    tmp_path_factory: pytest.TempPathFactory, migrated_sqlite: Path, redis_socket: Path
+) -> Iterator[Service]:
+    home = tmp_path_factory.mktemp("predictor")
+    (home / "regbench.db").write_bytes(migrated_sqlite.read_bytes())
+    settings = Settings(
+        home=home,
+        broker_url=f"redis+socket://{redis_socket}",
+        predictor_models=KEPT_MODELS,
+        prediction_seconds=60,
+    )
+    environment = {
+        **os.environ,
+        "REGBENCH_HOME": str(home),
+        "REGBENCH_BROKER_URL": settings.broker_url,
+        "REGBENCH_PREDICTOR_MODELS": str(KEPT_MODELS),
+    }
+    log = home / "predictor.log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, *PREDICTOR], env=environment, stdout=output, stderr=subprocess.STDOUT
+        )
+    database = Database(settings)
+    try:
+        _wait_until_ready(redis_socket, process, log)
+        with TestClient(create_app(settings)) as client:
+            yield Service(client, settings, database, log, process.pid)
+    finally:
+        process.terminate()
+        process.wait(timeout=60)
+        database.close()
+
+
+def _wait_until_ready(redis_socket: Path, process: subprocess.Popen[bytes], log: Path) -> None:
+    deadline = time.monotonic() + DEADLINE_SECONDS
+    with Redis(unix_socket_path=str(redis_socket)) as redis:
+        redis.delete(predictions.READY)
+        while not redis.exists(predictions.READY):
+            assert process.poll() is None, log.read_text()
+            assert time.monotonic() < deadline, log.read_text()
+            time.sleep(0.1)
+
+
+@pytest.fixture(scope="module")
+def mnist_5k() -> Dataset:
+    return load("mnist_5k", Settings())
+
+
+@pytest.fixture(scope="module")
+def trained(service: Service) -> str:
+    """A job that knows its digits."""
+    spec = job_spec(
+        model={"hidden_units": [128]},
+        regularization={"dropout": {"rate": 0.2}, "batch_normalization": {}},
+        training={"epochs": 10},
+    )
+    with service.database.write() as session:
+        job_id = jobs.create_jobs(session, [jobs.NewJob(spec)])[0].id
+    runner = Runner(service.settings)
+    runner.run_next()
+    runner.close()
+    return job_id
+
+
+@pytest.mark.parametrize("name", SPECS)
+def test_the_answers_are_those_of_the_downloaded_model(
+    service: Service, mnist_5k: Dataset, tmp_path: Path, name: str
+) -> None:
+    job_id = service.job_of(SPECS[name])
+    images = mnist_5k.test_images[::100]
+    (tmp_path / "model.keras").write_bytes(service.client.get(f"/v1/jobs/{job_id}/model").content)
+    downloaded = keras.saving.load_model(tmp_path / "model.keras", safe_mode=True)
+    expected = downloaded.predict(images.reshape(-1, 784) / np.float32(255), verbose=0)
+    assert np.abs(service.ask(job_id, images) - expected).max() < 1e-5
+    # Images are told apart, so the comparison above can fail.
+    assert np.ptp(expected, axis=0).max() > 1e-3
+
+
+def test_what_is_said_of_an_image_does_not_depend_on_others(
+    service: Service, trained: str, mnist_5k: Dataset
+) -> None:
+    images = mnist_5k.test_images[:256]
+    together = service.ask(trained, images)
+    assert np.array_equal(service.ask(trained, images), together)
+    assert np.array_equal(service.ask(trained, images[::-1]), together[::-1])
+    for number in (0, 37, 255):
+        assert np.array_equal(
+            service.ask(trained, images[number : number + 1]), together[number : number + 1]
+        )
+
+
+def drawn(image: NDArray[np.uint8]) -> bytes:
+    """A digit as somebody might draw it: dark on 200x200 pixels of light paper, away from the middle."""
+    ink = Image.fromarray(255 - image).resize((120, 120), Image.Resampling.BICUBIC)
+    paper = Image.new("L", (200, 200), 255)
+    paper.paste(ink, (70, 15))
+    content = io.BytesIO()
+    paper.save(content, "PNG")
+    return content.getvalue()
+
+
+def test_drawn_digits_are_recognized(service: Service, trained: str, mnist_5k: Dataset) -> None:
+    images, labels = mnist_5k.test_images[:200], mnist_5k.test_labels[:200]
+    as_they_are = (service.ask(trained, images).argmax(axis=1) == labels).mean()
+    assert as_they_are > 0.88
+    files = [("image", (f"{number}.png", drawn(image))) for number, image in enumerate(images)]
+    answer = service.client.post(f"/v1/jobs/{trained}/predict", files=files)
+    found = np.array([each["label"] for each in answer.json()["predictions"]])
+    assert (found == labels).mean() > as_they_are - 0.03
+    # Which is the doing of what is done to them.
+    as_drawn = service.client.post(f"/v1/jobs/{trained}/predict?center=false", files=files).json()
+    assert (
+        np.mean([each["label"] == label for each, label in zip(as_drawn["predictions"], labels, strict=True)])
+        < 0.5
+    )
+
+
+def test_models_are_asked_side_by_side(service: Service, trained: str, mnist_5k: Dataset) -> None:
+    other = service.job_of(job_spec(), seed=5)
+    images = mnist_5k.test_images[:3]
+    answer = service.client.post(f"/v1/predict?job={other}&job={trained}", json={"images": images.tolist()})
+    items = answer.json()["items"]
+    assert [item["job_id"] for item in items] == [other, trained]
+    for item in items:
+        apart = service.ask(item["job_id"], images)
+        assert np.array_equal([each["probabilities"] for each in item["predictions"]], apart)
+
+
+def test_the_models_that_were_used_last_stay_loaded(service: Service, mnist_5k: Dataset) -> None:
+    first, second, third = (service.job_of(job_spec(), seed) for seed in range(3))
+    images = mnist_5k.test_images[:1]
+    for job_id in (first, second, first, third, first):
+        service.ask(job_id, images)
+    assert [service.loads(each) for each in (first, second, third)] == [1, 1, 1]
+    service.ask(second, images)
+    assert service.loads(second) == 2
+
+
+def test_many_may_ask_at_once(service: Service, trained: str, mnist_5k: Dataset) -> None:
+    images = mnist_5k.test_images[:24]
+    expected = service.ask(trained, images)
+    with ThreadPoolExecutor(12) as pool:
+        found = list(pool.map(lambda number: service.ask(trained, images[number : number + 1])[0], range(24)))
+    assert np.array_equal(found, expected)
+
+
+def test_a_model_that_was_tampered_with_is_never_loaded(service: Service, tmp_path: Path) -> None:
+    job_id, other = service.job_of(job_spec(), seed=7), service.job_of(job_spec(), seed=8)
+    store = ArtifactStore(service.settings)
+    with service.database.read() as session:
+        own, others = (jobs.result_of(job) for job in jobs.get_jobs(session, [job_id, other]))
+    # A model that could be loaded, but is not this one.
+    store.put(own.model_path, store.get(others.model_path, sha256=others.model_sha256))
+    answer = service.client.post(f"/v1/jobs/{job_id}/predict", json={"images": [[[0] * 28] * 28]})
+    assert "damaged" in problem(answer, 409)["detail"]
+    log = service.log.read_text()
+    assert f"not loaded: The file {own.model_path} is damaged" in log
+    assert service.loads(job_id) == 0
+    store.remove(own.model_path)
+    answer = service.client.post(f"/v1/jobs/{job_id}/predict", json={"images": [[[0] * 28] * 28]})
+    assert "no longer kept" in problem(answer, 404)["detail"]
+
+
+def test_weights_that_are_not_the_trained_ones_are_never_used(service: Service) -> None:
+    job_id = service.job_of(job_spec(), weights_sha256="0" * 64)
+    answer = service.client.post(f"/v1/jobs/{job_id}/predict", json={"images": [[[0] * 28] * 28]})
+    assert "not the ones that were trained" in problem(answer, 409)["detail"]
+
+
+def test_a_model_that_does_not_fit_is_a_fault_and_the_next_question_is_answered(
+    service: Service, trained: str, mnist_5k: Dataset
+) -> None:
+    job_id = service.job_of(job_spec(model={"hidden_units": [8]}))
+    with service.database.write() as session:
+        [job] = jobs.get_jobs(session, [job_id])
+        job.spec = job_spec(model={"hidden_units": [9]}).model_dump(mode="json")
+    answer = service.client.post(f"/v1/jobs/{job_id}/predict", json={"images": [[[0] * 28] * 28]})
+    problem(answer, 500)
+    service.ask(trained, mnist_5k.test_images[:1])
+
+
+def test_a_predictor_is_no_worker(service: Service) -> None:
+    """Who waits for a worker must not be told that there is one."""
+    checks = service.client.get("/readyz").json()["checks"]
+    assert checks["broker"] == "ok"
+    assert "no worker answers" in checks["worker"]
+
+
+def test_the_predictor_gives_way_to_those_that_train(service: Service) -> None:
+    assert os.getpriority(os.PRIO_PROCESS, service.pid) > os.getpriority(os.PRIO_PROCESS, 0)
+
+
+def test_the_predictor_logs_no_answers(service: Service, trained: str, mnist_5k: Dataset) -> None:
+    service.ask(trained, mnist_5k.test_images[:1])
+    assert "succeeded in" not in service.log.read_text()

@@ -1,0 +1,95 @@
+"""The Celery application that answers for trained models: `celery -A worker.predictor:app worker`.
+
+A process that trains nothing, so that models stay loaded and no prediction waits for a training. Where the
+processor is short, those that train go before it.
+"""
+
+import base64
+import logging
+import os
+import time
+from functools import lru_cache
+from threading import Lock, Thread
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from celery import Celery, signals
+from redis.exceptions import RedisError
+
+from models.errors import Damaged, NotFound
+from models.predictions import DAMAGED, GONE, PREDICT, READY, predictor_settings
+from models.settings import Settings, get_settings
+from models.spec import PIXELS
+
+if TYPE_CHECKING:
+    from worker.loaded import LoadedModels
+
+log = logging.getLogger(__name__)
+
+NICENESS = 10
+ANNOUNCE_SECONDS = 2.0
+_BELIEVED_SECONDS = 10
+
+_one_at_a_time = Lock()
+
+
+def make_app(settings: Settings) -> Celery:
+    """Celery as predictions need it."""
+    app = Celery("regbench-predictor", set_as_current=False)
+    app.conf.update(predictor_settings(settings), worker_pool="solo", worker_concurrency=1)
+    return app
+
+
+app = make_app(get_settings())
+
+
+def models() -> "LoadedModels":
+    """This process's models; the first call takes TensorFlow's import, some seconds."""
+    with _one_at_a_time:  # the warm-up and the first question may both be first
+        return _make_models()
+
+
+@lru_cache(maxsize=1)
+def _make_models() -> "LoadedModels":
+    from worker.loaded import LoadedModels  # noqa: PLC0415 (who only asks after this process needs no TensorFlow)
+
+    return LoadedModels(get_settings())
+
+
+@app.task(name=PREDICT)
+def predict(job_ids: list[str], images: str) -> dict[str, Any]:
+    """Each job's probabilities (n, 10) for images (n, 784), float32 in base64; or what is wrong, and why."""
+    pixels = np.frombuffer(base64.b64decode(images), "<f4").reshape(-1, PIXELS)
+    try:
+        return {"probabilities": [models().probabilities(each, pixels).tolist() for each in job_ids]}
+    except Damaged as error:
+        log.error("not loaded: %s", error.message)
+        return {"fault": DAMAGED, "detail": f"{error.message} It was not loaded; train the job again."}
+    except NotFound as error:
+        return {"fault": GONE, "detail": error.message}
+
+
+@signals.worker_init.connect
+def give_way(**_: Any) -> None:
+    """Leave the processor to those that train, where they want it."""
+    os.nice(NICENESS)
+    # Two lines for each question, one with the whole answer, would soon fill a disk.
+    for name in ("celery.worker.strategy", "celery.app.trace"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+
+
+@signals.worker_ready.connect
+def start_announcing(**_: Any) -> None:
+    """Import TensorFlow, then say again and again that somebody answers."""
+    Thread(target=_announce, name="announce", daemon=True).start()
+
+
+def _announce() -> None:
+    models()
+    log.info("ready")
+    while True:
+        try:
+            app.backend.client.set(READY, "1", ex=_BELIEVED_SECONDS)
+        except RedisError as error:
+            log.warning("could not announce this predictor: %s", error)
+        time.sleep(ANNOUNCE_SECONDS)
