@@ -6,12 +6,15 @@ import subprocess
 import time
 from collections.abc import Iterator
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image, ImageDraw
 from playwright.sync_api import Page, expect, sync_playwright
 
 from client.client import Regbench
+from client.errors import ProblemError
 from tests.acceptance.conftest import DEADLINE_SECONDS
 from tests.factories import job_spec
 
@@ -52,7 +55,7 @@ def finished(up: Any) -> str:
     strengths = (0.0001, 0.001, 0.01)
     document = {
         "name": "a sweep",
-        "base": job_spec(training={"epochs": 2}).model_dump(mode="json"),
+        "base": job_spec(model={"hidden_units": [32]}, training={"epochs": 4}).model_dump(mode="json"),
         "variants": [
             {"name": "none"},
             *(
@@ -180,6 +183,62 @@ def test_a_preset_that_is_changed_is_sent_as_its_difference(page: Page) -> None:
     page.goto(page.url)
     expect(page.locator(".variant")).to_have_count(4)
     expect(page.get_by_role("textbox", name="Seeds")).to_have_value("0")
+
+
+def test_a_digit_is_drawn_and_two_models_answer(
+    page: Page, client: Regbench, finished: str, tmp_path: Path
+) -> None:
+    image = Image.new("L", (28, 28))
+    image.save(tmp_path / "black.png")
+    deadline = time.monotonic() + DEADLINE_SECONDS
+    while not predicts(client, client.jobs_of(finished)[0].id, (tmp_path / "black.png").read_bytes()):
+        # It may still be importing TensorFlow.
+        assert time.monotonic() < deadline
+        time.sleep(0.5)
+
+    page.goto("/try")
+    box = page.locator("#pad").bounding_box()
+    assert box is not None
+    middle, top, bottom = box["x"] + 0.5 * box["width"], box["y"] + 40, box["y"] + box["height"] - 40
+    page.mouse.move(middle + 12, top)
+    page.mouse.down()
+    page.mouse.move(middle, bottom, steps=8)
+    page.mouse.up()
+    expect(page.locator(".digit")).to_have_text(["1", "1"])
+    for side in page.locator("[data-side]").all():
+        shares = [float(text.removesuffix(" %")) for text in side.locator(".bars .value").all_inner_texts()]
+        assert (len(shares), shares.index(max(shares))) == (10, 1)
+        assert sum(shares) == pytest.approx(100, abs=0.6)
+        expect(side.locator(".confidence")).to_contain_text("confidence of")
+    expect(page.locator("#compared")).to_contain_text("Both say 1")
+    expect(page.get_by_label("What the models see")).to_be_visible()
+
+    # By keyboard alone, and with another model.
+    page.locator("#pad").focus()
+    page.keyboard.press("Backspace")
+    expect(page.locator(".digit")).to_have_text(["\u2013", "\u2013"])
+    page.keyboard.press("0")
+    expect(page.locator(".digit").first).to_have_text("0")
+    left = page.locator("#left")
+    left.select_option(left.locator("option:not(:checked)").first.get_attribute("value"))
+    expect(page.locator(".digit").first).to_have_text(re.compile(r"\d"))
+    assert "left=job_" in page.url
+    # And a file: dark on white, as people have it.
+    drawn = Image.new("RGB", (200, 200), "white")
+    ImageDraw.Draw(drawn).line([(115, 30), (100, 170)], fill="navy", width=14)
+    drawn.save(tmp_path / "one.png")
+    page.locator("#upload").set_input_files(tmp_path / "one.png")
+    expect(page.locator(".digit").nth(1)).to_have_text("1")
+
+
+def predicts(client: Regbench, job_id: str, image: bytes) -> bool:
+    try:
+        client.predict(job_id, [image])
+    except ProblemError as error:
+        if not error.temporary:
+            raise
+        return False
+    return True
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

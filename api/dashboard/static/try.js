@@ -1,12 +1,15 @@
 // A drawn digit, and what two models make of it while it is being drawn.
 
 import { ask } from "./api.js";
+import { pause } from "./live.js";
 
 const element = (id) => document.getElementById(id);
 const pad = element("pad");
 const ink = pad.getContext("2d", { willReadFrequently: true });
 const sides = [...document.querySelectorAll("[data-side]")];
 const PEN = 20;
+// Between two requests, in milliseconds: quick enough for the eye.
+const GAP = 80;
 // Strokes of ready digits, in a square of 100.
 const READY = [
   "M50 15 C24 15 24 85 50 85 C76 85 76 15 50 15",
@@ -121,6 +124,7 @@ async function answer() {
   while (again) {
     again = false;
     await (blank ? forget() : predict());
+    await pause(GAP);
   }
   asking = false;
 }
@@ -169,12 +173,12 @@ function compare([one, other]) {
   element("compared").hidden = false;
   const [first, second] = sides.map((side) => side.querySelector("h2").textContent);
   if (one.label !== other.label)
-    element("compared").textContent = `They disagree: ${first.toLowerCase()} says ${one.label}, ${second.toLowerCase()} says ${other.label}.`;
+    element("compared").textContent = `They disagree: ${first} says ${one.label}, ${second} says ${other.label}.`;
   else {
     const points = 100 * Math.abs(one.confidence - other.confidence);
     const surer = one.confidence > other.confidence ? first : second;
     element("compared").textContent = points < 0.05 ? `Both say ${one.label}, and are equally sure.`
-      : `Both say ${one.label}; ${surer.toLowerCase()} is surer by ${points.toFixed(1)} points.`;
+      : `Both say ${one.label}; ${surer} is surer by ${points.toFixed(1)} points.`;
   }
 }
 
