@@ -1,15 +1,13 @@
 """Pages about experiments: the list, one of them, and the forms that start jobs and experiments."""
 
-import json
 from dataclasses import dataclass
 from typing import Annotated, Any
-from urllib.parse import urlencode
 
 from fastapi import APIRouter, Query, Response
 
 from api import answers, schemas
 from api.dashboard import forms, grids, views
-from api.dashboard.pages import PageDep
+from api.dashboard.pages import PageDep, PageRoute
 from api.dependencies import DatabaseDep, ExperimentId, SettingsDep
 from api.pages import Cursor, decode_cursor, encode_cursor
 from api.presets import PRESETS
@@ -20,7 +18,7 @@ from models.store import experiments as store
 from models.store.lists import Place
 from models.store.runs import glances_of
 
-router = APIRouter(include_in_schema=False)
+router = APIRouter(include_in_schema=False, route_class=PageRoute)
 
 _PAGE = 50
 _MORE_SEEDS = 5
@@ -84,7 +82,6 @@ def show_experiment(
         grid=grids.grid(glances, names, baseline=experiment.baseline),
         actions=acts(experiment),
         next_seeds=f"{max(seeds) + 1}-{max(seeds) + _MORE_SEEDS}",
-        again=urlencode({"spec": json.dumps(experiment.spec)}),
     )
 
 
@@ -112,6 +109,7 @@ def new_experiment(page: PageDep, settings: SettingsDep, spec: Form = None, pres
         sections=forms.sections(),
         families=forms.families(),
         rules=forms.experiment_rules(),
+        until=forms.until(),
         submit="Start the experiment",
         **_datasets(settings),
     )

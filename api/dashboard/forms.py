@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel
 
-from models.experiments import ExperimentSpec
+from models.experiments import ExperimentSpec, Until
 from models.spec import Cnn, DatasetSpec, JobSpec, Mlp, OptimizerSpec, TrainingSpec
 from models.techniques import CATALOGUE, About
 
@@ -190,6 +190,11 @@ def experiment_rules() -> tuple[Control, ...]:
     """How an experiment is carried out: what it has besides its name, base, variants and seeds."""
     rules = {"allow_other_changes", "reuse"}
     return _controls(ExperimentSpec, "", leave_out=tuple(set(ExperimentSpec.model_fields) - rules))
+
+
+def until() -> tuple[Control, ...]:
+    """When an experiment stops adding seeds by itself."""
+    return _controls(Until, "/until")
 
 
 def families() -> tuple[Family, ...]:

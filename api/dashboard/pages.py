@@ -1,15 +1,21 @@
 """How a page is made: a template, what it shows, and a policy under which it runs only its own scripts."""
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Coroutine
 from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import Depends, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from api import problems
 from api.dashboard import static, views
+from api.problems import Problem
+from models.errors import RegbenchError
 
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; "
@@ -28,15 +34,40 @@ Page = Callable[..., Response]
 """Given a template's name and what it shows."""
 
 
-async def _page(request: Request) -> Page:
-    def render(template: str, **shown: Any) -> Response:
+def page_for(request: Request) -> Page:
+    """What makes the answer to `request`."""
+
+    def render(template: str, *, status: int = 200, **shown: Any) -> Response:
         text = _templates().get_template(template).render(path=request.url.path, **shown)
-        return Response(text, media_type="text/html", headers={"Content-Security-Policy": POLICY})
+        headers = {"Content-Security-Policy": POLICY}
+        return Response(text, status_code=status, media_type="text/html", headers=headers)
 
     return render
 
 
+async def _page(request: Request) -> Page:
+    return page_for(request)
+
+
 PageDep = Annotated[Page, Depends(_page)]
+
+
+class PageRoute(APIRoute):
+    """A route whose problems, too, are told as a page."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """The handler that FastAPI calls."""
+        usual = super().get_route_handler()
+
+        async def handle(request: Request) -> Response:
+            try:
+                return await usual(request)
+            except (Problem, RegbenchError, RequestValidationError) as error:
+                answer = problems.answer_error(request, error)
+                problem = json.loads(answer.body)
+                return page_for(request)("problem.html.jinja", status=answer.status_code, problem=problem)
+
+        return handle
 
 
 @lru_cache(maxsize=1)

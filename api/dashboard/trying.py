@@ -6,14 +6,14 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Response
 
 from api.dashboard import trials
-from api.dashboard.pages import PageDep
+from api.dashboard.pages import PageDep, PageRoute
 from api.dependencies import DatabaseDep
 from models.states import JobState
 from models.store.experiments import experiment_names
 from models.store.jobs import get_jobs
 from models.store.lists import JobFilter, find_jobs
 
-router = APIRouter(include_in_schema=False)
+router = APIRouter(include_in_schema=False, route_class=PageRoute)
 
 _MOST_MODELS = 200
 ModelId = Annotated[str | None, Query(max_length=40, pattern=r"^[A-Za-z0-9_-]+$")]

@@ -12,9 +12,9 @@ const element = (id) => document.getElementById(id);
 const id = element("standing").dataset.experiment;
 const address = `/v1/experiments/${id}`;
 const finished = () => element("standing").dataset.finished === "true";
-const done = () => element("standing").dataset.done;
-// Curves and report take the service some work: no more often than this.
-const LOOK_MILLISECONDS = 4000;
+// Curves and report take the service some work: no more often than this, and at most a fifth of the time.
+const LOOK_MILLISECONDS = 3000;
+const LEISURE = 5;
 
 // ---- curves
 
@@ -115,20 +115,22 @@ let watching = false;
 async function watch() {
   watching = true;
   let tag = null;
-  let looked = 0;
-  let known = done();
-  while (!finished()) {
+  let next = 0;
+  let stale = false;
+  while (stale || !finished()) {
     await pause(1000);
     try {
       const answer = await fetch(address, { headers: tag ? { "If-None-Match": tag } : {} });
-      if (answer.status === 304 || !answer.ok) continue;
-      tag = answer.headers.get("ETag");
-      await refresh();
-      if (Date.now() - looked > LOOK_MILLISECONDS || done() !== known || finished()) {
-        await look();
-        looked = Date.now();
-        known = done();
+      if (answer.ok) {
+        tag = answer.headers.get("ETag");
+        await refresh();
+        stale = true;
       }
+      if (!stale || (Date.now() < next && !finished())) continue;
+      const begun = Date.now();
+      await look();
+      stale = false;
+      next = Date.now() + Math.max(LOOK_MILLISECONDS, LEISURE * (Date.now() - begun));
     } catch {
       // The service is away for a moment: look again.
     }

@@ -7,7 +7,7 @@ import { readSeeds, writeSeeds } from "./seeds.js";
 import { bytes, compact, count, seconds, Submission } from "./submission.js";
 
 const element = (id) => document.getElementById(id);
-const [form, base, rules, variants] = ["new-experiment", "base", "rules", "variants"].map(element);
+const [form, base, rules, until, variants] = ["new-experiment", "base", "rules", "until", "variants"].map(element);
 const BLANK = {
   name: "dropout or not",
   base: { dataset: { name: "mnist_5k" } },
@@ -101,11 +101,12 @@ let preset = null;
 
 function open(experiment) {
   const { name, base: under = {}, variants: all = [], seeds = [0], replicates, baseline, ...rest } = experiment;
-  kept = { labels: under.labels, until: rest.until };
+  kept = { labels: under.labels };
   setValue(nameField, name ?? "");
   element("seeds").value = writeSeeds(replicates ? Array.from({ length: replicates }, (_, index) => index) : seeds);
   fill(base, under);
   fill(rules, rest);
+  fill(until, rest);
   variants.replaceChildren();
   all.forEach((each, index) =>
     addVariant(each, { isBaseline: baseline ? each.name === baseline : index === 0 }));
@@ -121,9 +122,9 @@ function readWhole() {
     variants: cards.map(readVariant),
     seeds: readSeeds(element("seeds").value),
     ...read(rules),
+    ...read(until),
   };
   if (kept.labels) whole.base.labels = kept.labels;
-  if (kept.until) whole.until = kept.until;
   const baseline = cards.findIndex((card) => card.querySelector(".baseline").checked);
   if (baseline > 0) whole.baseline = whole.variants[baseline].name;
   return whole;
@@ -206,8 +207,27 @@ const detectable = ({ pairs, accuracy_points: points, standard_deviations: devia
     ? `with ${pairs} seeds a difference of ${deviations.toFixed(1)} standard deviations or more, four times in five`
     : `with ${pairs} seeds a difference of ${points.toFixed(2)} points of accuracy or more, four times in five`;
 
+// Something sensible to begin with, once it is switched on.
+until.querySelector(".switch").addEventListener("change", ({ target }) => {
+  if (!target.checked) return;
+  const others = [...variants.children].filter((card) => !card.querySelector(".baseline").checked);
+  const usual = {
+    "/until/variant": others[0]?.querySelector(".variant-name").value ?? "",
+    "/until/half_width": 0.2,
+    "/until/max_jobs": 5 * readSeeds(element("seeds").value).length * variants.children.length,
+  };
+  for (const [pointer, value] of Object.entries(usual)) {
+    const field = until.querySelector(`[data-pointer="${pointer}"]`);
+    if (valueOf(field) === null) setValue(field, value);
+  }
+  changed();
+});
+until.querySelector('[data-pointer="/until/variant"] .value').setAttribute("list", "variant-names");
+
 function changed() {
   for (const card of variants.children) settle(card);
+  element("variant-names").replaceChildren(...[...variants.children].map((card) =>
+    new Option(card.querySelector(".variant-name").value)));
   submission.changed();
 }
 
@@ -265,8 +285,9 @@ const query = new URLSearchParams(location.search);
 try {
   const { preset: name, ...overrides } = JSON.parse(query.get("spec") ?? "{}");
   startFrom(name ?? query.get("preset"), overrides);
+  if (query.has("from")) open((await ask(`/v1/experiments/${encodeURIComponent(query.get("from"))}`)).spec);
 } catch {
-  // An address that somebody has mistyped: the form opens as it always does.
+  // An address that somebody has mistyped, or an experiment that is gone: the form opens as it always does.
   startFrom(null);
 }
 showWhatCounts(form);

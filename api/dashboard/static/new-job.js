@@ -4,12 +4,14 @@ import { fill, listen, read, settle } from "./controls.js";
 import { bytes, count, seconds, Submission } from "./submission.js";
 
 const form = document.getElementById("new-job");
+// Of the document that the address holds: what the form has no field for.
+let kept = {};
 const given = new URLSearchParams(location.search).get("spec");
 
 const submission = new Submission({
   form,
   path: "/v1/jobs",
-  read: () => read(form),
+  read: () => ({ ...kept, ...read(form) }),
   words: (price) => [
     ["Time", seconds(price.estimated_seconds)],
     ["Weights to train", count(price.parameters)],
@@ -22,7 +24,11 @@ const submission = new Submission({
 });
 
 try {
-  if (given !== null) fill(form, JSON.parse(given));
+  if (given !== null) {
+    const document = JSON.parse(given);
+    fill(form, document);
+    if (Object.keys(document.labels ?? {}).length) kept = { labels: document.labels };
+  }
 } catch {
   // An address that somebody has mistyped: the form opens as it always does.
 }

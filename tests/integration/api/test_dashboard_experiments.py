@@ -189,6 +189,24 @@ def test_pages_show_an_owner_its_own_only(database_settings: Settings, database:
         assert client.get("/static/app.css").status_code == 200
 
 
+def test_problems_are_told_as_a_page(client: httpx.Client) -> None:
+    missing = client.get("/experiments/exp_none")
+    assert (missing.status_code, missing.headers["content-type"]) == (404, "text/html; charset=utf-8")
+    assert "There is no experiment exp_none." in missing.text
+    assert missing.headers["X-Request-Id"] in missing.text
+    for path in (
+        f"/experiments?cursor={HARD_NAME}",
+        "/new?nothing=1",
+        "/try?left=<script>",
+        "/try?left=job_no",
+    ):
+        answer = client.get(path)
+        assert answer.status_code in (404, 422)
+        assert "<h1>" in answer.text
+        assert HARD_NAME not in answer.text
+        assert answer.headers["Content-Security-Policy"] == POLICY
+
+
 def test_pages_are_no_part_of_the_contract(client: httpx.Client) -> None:
     described = client.get("/openapi.json").json()["paths"]
     assert not {"/experiments", "/new", "/try", "/static/{name}"} & set(described)
