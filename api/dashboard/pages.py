@@ -64,7 +64,7 @@ class PageRoute(APIRoute):
                 return await usual(request)
             except (Problem, RegbenchError, RequestValidationError) as error:
                 answer = problems.answer_error(request, error)
-                problem = json.loads(answer.body)
+                problem = json.loads(bytes(answer.body))
                 return page_for(request)("problem.html.jinja", status=answer.status_code, problem=problem)
 
         return handle
