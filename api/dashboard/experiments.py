@@ -100,7 +100,13 @@ def new_job(page: PageDep, settings: SettingsDep, spec: Form = None) -> Response
 
 
 @router.get("/new/experiment")
-def new_experiment(page: PageDep, settings: SettingsDep, spec: Form = None, preset: Form = None) -> Response:
+def new_experiment(
+    page: PageDep,
+    settings: SettingsDep,
+    spec: Form = None,
+    preset: Form = None,
+    origin: Annotated[str | None, Query(alias="from", description="An experiment's id")] = None,
+) -> Response:
     """The form for an experiment."""
     return page(
         "new_experiment.html.jinja",

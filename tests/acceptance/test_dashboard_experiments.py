@@ -185,6 +185,19 @@ def test_a_preset_that_is_changed_is_sent_as_its_difference(page: Page) -> None:
     expect(page.get_by_role("textbox", name="Seeds")).to_have_value("0")
 
 
+def test_an_experiment_is_begun_from_another_and_adds_seeds_by_itself(page: Page, finished: str) -> None:
+    page.goto(f"/experiments/{finished}")
+    page.get_by_role("link", name="Start from this experiment").click()
+    expect(page.locator(".variant")).to_have_count(4)
+    expect(page.get_by_role("textbox", name="Hidden units")).to_have_value("32")
+    expect(page.locator("#price")).to_contain_text("8, of which 8 were trained before")
+    page.get_by_role("switch", name="Add seeds by itself").check()
+    expect(page.locator("#curl")).to_contain_text(
+        '"until":{"variant":"L2 0.0001","half_width":0.2,"max_jobs":40}'
+    )
+    expect(page.get_by_role("button", name="Start the experiment")).to_be_enabled()
+
+
 def test_a_digit_is_drawn_and_two_models_answer(
     page: Page, client: Regbench, finished: str, tmp_path: Path
 ) -> None:

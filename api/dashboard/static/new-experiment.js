@@ -101,7 +101,7 @@ let preset = null;
 
 function open(experiment) {
   const { name, base: under = {}, variants: all = [], seeds = [0], replicates, baseline, ...rest } = experiment;
-  kept = { labels: under.labels };
+  kept = Object.keys(under.labels ?? {}).length ? { labels: under.labels } : {};
   setValue(nameField, name ?? "");
   element("seeds").value = writeSeeds(replicates ? Array.from({ length: replicates }, (_, index) => index) : seeds);
   fill(base, under);

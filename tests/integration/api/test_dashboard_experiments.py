@@ -78,6 +78,8 @@ def test_an_experiments_grid_shows_each_job(client: httpx.Client, database: Data
         queue.claim(session, jobs[2]["id"], owner="worker", lease_seconds=30)
         queue.fail(session, jobs[2]["id"], 1, code="oops", message="It broke.", retryable=False)
     text = page(client, f"/experiments/{experiment['id']}")
+    (form,) = re.findall(r'href="(/new/experiment[?]from=[^"]+)"', text)
+    assert "New experiment" in page(client, form)
     for job in jobs:
         assert f'href="/jobs/{job["id"]}"' in text
     assert "none, seed 3: test accuracy 91.23 %, test loss 0.2500" in text
