@@ -37,8 +37,8 @@ log = logging.getLogger(__name__)
 
 OPEN = {"/", "/healthz", "/readyz", "/docs", "/openapi.json"}
 """Paths that need no key: they show the release, not what anybody made with it."""
-_PROBLEMS = "/problems/"
-"""Nor do these: whoever is told that a key is missing is told there what that means."""
+_OPEN_BELOW = ("/problems/", "/static/")
+"""Nor do these: what a missing key means, and the pages' styles and scripts."""
 BELIEVED_SECONDS = 5.0
 _MOST_BELIEVED = 10_000
 _KEY = re.compile(r"rb_[A-Za-z0-9_-]{43}")
@@ -74,7 +74,7 @@ class Door:
             await self.app(scope, receive, send)
             return
         state = scope.setdefault("state", {})
-        if scope["path"] in OPEN or scope["path"].startswith(_PROBLEMS):
+        if scope["path"] in OPEN or scope["path"].startswith(_OPEN_BELOW):
             state["caller"] = _NOBODY
             await self.app(scope, receive, send)
             return

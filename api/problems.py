@@ -147,9 +147,13 @@ def answer(request: Request, problem: Problem) -> JSONResponse:
     )
 
 
-def answer_error(request: Request, error: Problem | RegbenchError) -> JSONResponse:
-    """The problem document of an error that was caught before any route."""
-    return _on_problem(request, error) if isinstance(error, Problem) else _on_domain_error(request, error)
+def answer_error(request: Request, error: Problem | RegbenchError | RequestValidationError) -> JSONResponse:
+    """The problem document of an error that was caught before or around a route."""
+    if isinstance(error, Problem):
+        return _on_problem(request, error)
+    if isinstance(error, RegbenchError):
+        return _on_domain_error(request, error)
+    return _on_bad_parameters(request, error)
 
 
 def _on_problem(request: Request, error: Exception) -> JSONResponse:

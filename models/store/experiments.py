@@ -117,6 +117,12 @@ def find_experiments(session: Session, *, after: Place | None, limit: int) -> li
     return list(session.scalars(query.limit(limit)))
 
 
+def experiment_names(session: Session, experiment_ids: Sequence[str]) -> dict[str, str]:
+    """The names of those experiments that there are, by id."""
+    query = select(Experiment.id, Experiment.name).where(Experiment.id.in_(experiment_ids))
+    return dict(session.execute(query).all())
+
+
 def standings(session: Session, experiment_ids: Sequence[str]) -> dict[str, Standing]:
     """How far each experiment is, in a number of queries that does not grow with jobs or experiments."""
     counts: dict[str, dict[JobState, int]] = {each: {} for each in experiment_ids}

@@ -35,6 +35,23 @@ class PlacedJob:
     job: Job
 
 
+@dataclass(frozen=True)
+class RunGlance:
+    """A job of an experiment as far as a table of all of them shows it."""
+
+    variant: str
+    seed: int
+    reused: bool
+    job_id: str
+    state: JobState
+    fraction: float
+    epochs_done: int
+    epochs: int
+    error: str | None
+    test_accuracy: float | None
+    test_loss: float | None
+
+
 def add_runs(
     session: Session, experiment: Experiment, wanted: Sequence[tuple[str, JobSpec]], *, reuse: bool
 ) -> list[Job]:
@@ -146,6 +163,32 @@ def jobs_of(session: Session, experiment_id: str) -> list[PlacedJob]:
         .order_by(Job.created_at, Job.id, Run.variant)
     )
     return [PlacedJob(run.variant, run.seed, run.reused, job) for run, job in session.execute(query)]
+
+
+def glances_of(session: Session, experiment_id: str) -> list[RunGlance]:
+    """The same jobs as `jobs_of` has, without their specifications and most of their results."""
+    query = (
+        select(
+            Run.variant,
+            Run.seed,
+            Run.reused,
+            Job.id,
+            Job.state,
+            Job.fraction,
+            Job.epochs_done,
+            Job.epochs,
+            Job.error_message,
+            Result.test_accuracy,
+            Result.test_loss,
+        )
+        .join(Job, Job.id == Run.job_id)
+        .outerjoin(Result, Result.job_id == Job.id)
+        .where(Run.experiment_id == experiment_id)
+    )
+    return [
+        RunGlance(variant, seed, reused, job_id, JobState(state), *rest)
+        for variant, seed, reused, job_id, state, *rest in session.execute(query)
+    ]
 
 
 def ask_all(session: Session, experiment_id: str, ask: Callable[[Session, str], Job]) -> list[Job]:

@@ -1,0 +1,9 @@
+"""The pages that people look at. Their scripts talk to the same REST API as everybody."""
+
+from fastapi import APIRouter
+
+from api.dashboard import experiments, static, trying
+
+router = APIRouter(include_in_schema=False)
+for part in (static, experiments, trying):
+    router.include_router(part.router)

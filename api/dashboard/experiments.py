@@ -1,0 +1,174 @@
+"""Pages about experiments: the list, one of them, and the forms that start jobs and experiments."""
+
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Response
+
+from api import answers, schemas
+from api.dashboard import forms, grids, views
+from api.dashboard.pages import PageDep, PageRoute
+from api.dependencies import DatabaseDep, ExperimentId, SettingsDep
+from api.pages import Cursor, decode_cursor, encode_cursor
+from api.presets import PRESETS
+from models.datasets import DATASETS, available
+from models.settings import Settings
+from models.states import JobState
+from models.store import experiments as store
+from models.store.lists import Place
+from models.store.runs import glances_of
+
+router = APIRouter(include_in_schema=False, route_class=PageRoute)
+
+_PAGE = 50
+_MORE_SEEDS = 5
+Form = Annotated[str | None, Query(description="What the form begins with; read by the page itself")]
+
+
+@dataclass(frozen=True)
+class Row:
+    """An experiment in the list."""
+
+    experiment: schemas.Experiment
+    variants: int
+    seeds: int
+    dataset: str
+    standing: str
+
+
+@dataclass(frozen=True)
+class Act:
+    """A button, and why it cannot be pressed now."""
+
+    label: str
+    path: str
+    reason: str | None = None
+    asks: str | None = None
+    """What a person is asked before it is done."""
+
+
+@router.get("/experiments")
+def list_experiments(page: PageDep, database: DatabaseDep, cursor: Cursor = None) -> Response:
+    """Experiments, newest first."""
+    with database.read() as session:
+        found = store.find_experiments(session, after=decode_cursor(cursor), limit=_PAGE + 1)
+        shown = found[:_PAGE]
+        standings = store.standings(session, [each.id for each in shown])
+    rows = [_row(answers.experiment_answer(each, standings[each.id])) for each in shown]
+    last = encode_cursor(Place(shown[-1].created_at, shown[-1].id)) if len(found) > _PAGE else None
+    return page("experiments.html.jinja", rows=rows, next_cursor=last)
+
+
+@router.get("/experiments/{experiment_id}")
+def show_experiment(
+    experiment_id: ExperimentId,
+    page: PageDep,
+    database: DatabaseDep,
+    curve: Form = None,
+    difference: Form = None,
+) -> Response:
+    """One experiment: how far it is, its grid, its curves and what its report says."""
+    with database.read() as session:
+        row = store.get_experiment(session, experiment_id)
+        standing = store.standings(session, [experiment_id])[experiment_id]
+        glances = glances_of(session, experiment_id)
+    experiment = answers.experiment_answer(row, standing)
+    names = [variant["name"] for variant in experiment.spec["variants"]]
+    seeds = experiment.spec["seeds"]
+    return page(
+        "experiment.html.jinja",
+        experiment=experiment,
+        standing=standing_words(experiment.progress),
+        grid=grids.grid(glances, names, baseline=experiment.baseline),
+        actions=acts(experiment),
+        next_seeds=f"{max(seeds) + 1}-{max(seeds) + _MORE_SEEDS}",
+    )
+
+
+@router.get("/new")
+def new_job(page: PageDep, settings: SettingsDep, spec: Form = None) -> Response:
+    """The form for one job."""
+    return page(
+        "new_job.html.jinja",
+        tab="job",
+        sections=forms.sections(),
+        families=forms.families(),
+        job=forms.job(),
+        submit="Start training",
+        **_datasets(settings),
+    )
+
+
+@router.get("/new/experiment")
+def new_experiment(
+    page: PageDep,
+    settings: SettingsDep,
+    spec: Form = None,
+    preset: Form = None,
+    origin: Annotated[str | None, Query(alias="from", description="An experiment's id")] = None,
+) -> Response:
+    """The form for an experiment."""
+    return page(
+        "new_experiment.html.jinja",
+        tab="experiment",
+        presets=PRESETS,
+        sections=forms.sections(),
+        families=forms.families(),
+        rules=forms.experiment_rules(),
+        until=forms.until(),
+        submit="Start the experiment",
+        **_datasets(settings),
+    )
+
+
+def _datasets(settings: Settings) -> dict[str, Any]:
+    """The dataset that a form begins with, one that is here if any is; and what to say beside each."""
+    here = [name for name in DATASETS if available(name, settings)]
+    return {
+        "dataset": here[0] if here else None,
+        "notes": {name: "" if name in here else " (to be downloaded)" for name in DATASETS},
+    }
+
+
+def standing_words(progress: schemas.ExperimentProgress) -> str:
+    """How far an experiment is, in a few words."""
+    done = progress.counts[JobState.SUCCEEDED]
+    if progress.finished:
+        return "finished" if done == progress.total else f"ended, {done} of {progress.total} succeeded"
+    words = f"{done} of {progress.total} succeeded"
+    if progress.eta_seconds is None:
+        return words
+    return f"{words}, about {views.duration(progress.eta_seconds)} of training left"
+
+
+def acts(experiment: schemas.Experiment) -> list[Act]:
+    """What can be asked of an experiment, and why not."""
+    links, counts = experiment.links, experiment.progress.counts
+    ended = "Every job has ended."
+    here = links.self
+    paused = "" if counts[JobState.PAUSED] else "No job is paused."
+    return [
+        Act("Pause", f"{here}/pause", None if links.pause else ended),
+        Act("Resume", f"{here}/resume", (paused or None) if links.resume else ended),
+        Act(
+            "Cancel",
+            f"{here}/cancel",
+            None if links.cancel else ended,
+            asks="End every job that has not ended? What is trained so far stays.",
+        ),
+        Act(
+            "Retry what failed",
+            f"{here}/retry-failed",
+            None if links.retry_failed else "No job has failed or was cancelled.",
+        ),
+    ]
+
+
+def _row(experiment: schemas.Experiment) -> Row:
+    return Row(
+        experiment=experiment,
+        variants=len(experiment.spec["variants"]),
+        seeds=len(experiment.spec["seeds"]),
+        dataset=experiment.spec["base"]["dataset"]["name"],
+        standing=standing_words(experiment.progress),
+    )

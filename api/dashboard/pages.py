@@ -1,0 +1,92 @@
+"""How a page is made: a template, what it shows, and a policy under which it runs only its own scripts."""
+
+import json
+from collections.abc import Callable, Coroutine
+from functools import lru_cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated, Any
+
+from fastapi import Depends, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from api import problems
+from api.dashboard import static, views
+from api.problems import Problem
+from models.errors import RegbenchError
+
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; "
+    "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+"""Styles in place are Plotly's: it writes them into the elements that it makes."""
+NAVIGATION = {
+    "/jobs": "Jobs",
+    "/experiments": "Experiments",
+    "/new": "New",
+    "/try": "Try it",
+    "/learn": "Learn",
+}
+
+Page = Callable[..., Response]
+"""Given a template's name and what it shows."""
+
+
+def page_for(request: Request) -> Page:
+    """What makes the answer to `request`."""
+
+    def render(template: str, *, status: int = 200, **shown: Any) -> Response:
+        text = _templates().get_template(template).render(path=request.url.path, **shown)
+        headers = {"Content-Security-Policy": POLICY}
+        return Response(text, status_code=status, media_type="text/html", headers=headers)
+
+    return render
+
+
+async def _page(request: Request) -> Page:
+    return page_for(request)
+
+
+PageDep = Annotated[Page, Depends(_page)]
+
+
+class PageRoute(APIRoute):
+    """A route whose problems, too, are told as a page."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """The handler that FastAPI calls."""
+        usual = super().get_route_handler()
+
+        async def handle(request: Request) -> Response:
+            try:
+                return await usual(request)
+            except (Problem, RegbenchError, RequestValidationError) as error:
+                answer = problems.answer_error(request, error)
+                problem = json.loads(bytes(answer.body))
+                return page_for(request)("problem.html.jinja", status=answer.status_code, problem=problem)
+
+        return handle
+
+
+@lru_cache(maxsize=1)
+def _templates() -> Environment:
+    made = Environment(
+        loader=FileSystemLoader(Path(__file__).parent / "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made.filters["marked"] = views.marked
+    made.globals.update(
+        badge=views.badge,
+        moment=views.moment,
+        percent=views.percent,
+        navigation=NAVIGATION,
+        static=static.address,
+        plotly=static.plotly_address,
+        version=version("regbench"),
+    )
+    return made

@@ -1,0 +1,87 @@
+// All of Plotly is wrapped here. Its file is loaded before (defer), from the installed package.
+
+// Okabe and Ito's colours, as in reports; dashes tell lines apart without any.
+const LIGHT = ["#0072B2", "#D55E00", "#009E73", "#A8487D", "#2B8CBE", "#9A6A00", "#000000", "#6B6B6B"];
+const DARK = ["#56B4E9", "#FF8A4C", "#35C99A", "#E39CC4", "#9AD0F5", "#E6B84A", "#FFFFFF", "#A8A8A8"];
+const DASHES = ["solid", "dash", "dot", "dashdot", "longdash", "longdashdot", "5px,2px", "2px,4px"];
+const TITLES = {
+  validation_loss: "Validation loss, nats", train_loss: "Training loss, nats",
+  validation_accuracy: "Validation accuracy, %", train_accuracy: "Training accuracy, %",
+};
+
+// A colour of app.css as it is now: light or dark.
+function style(name) {
+  const probe = document.createElement("span");
+  probe.style.color = `var(${name})`;
+  document.body.append(probe);
+  const { color } = getComputedStyle(probe);
+  probe.remove();
+  return color;
+}
+
+export const isDark = () => {
+  const chosen = document.documentElement.dataset.theme;
+  return chosen ? chosen === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
+};
+const faint = (colour) => `${colour}2e`;
+
+// A variant's curve and its band, from GET /v1/experiments/{id}/curves.
+function traces(item, index, measure) {
+  const colours = isDark() ? DARK : LIGHT;
+  const colour = colours[index % colours.length];
+  const scale = measure.endsWith("accuracy") ? 100 : 1;
+  const digits = scale === 100 ? 2 : 4;
+  const points = item[measure];
+  const epochs = points.map((point) => point.epoch);
+  const group = `v${index}`;
+  const banded = points.filter((point) => point.low !== null);
+  const edge = (name) => ({
+    x: banded.map((point) => point.epoch), y: banded.map((point) => scale * point[name]),
+    mode: "lines", line: { width: 0 }, hoverinfo: "skip", showlegend: false, legendgroup: group,
+  });
+  const band = banded.length ? [edge("low"), { ...edge("high"), fill: "tonexty", fillcolor: faint(colour) }] : [];
+  return [...band, {
+    x: epochs, y: points.map((point) => scale * point.mean), name: escaped(item.variant), legendgroup: group,
+    mode: points.length > 1 ? "lines" : "markers",
+    line: { color: colour, width: 2, dash: DASHES[index % DASHES.length] }, marker: { color: colour },
+    customdata: points.map((point) => point.n),
+    hovertemplate: `%{fullData.name}<br>epoch %{x}: %{y:.${digits}f} (%{customdata} seeds)<extra></extra>`,
+  }];
+}
+
+// Plotly reads a little HTML in texts; names are texts.
+const escaped = (text) => text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
+
+export function layout(yTitle, keep) {
+  const [text, quiet, line] = ["--text", "--quiet", "--line"].map(style);
+  const axis = { gridcolor: line, zeroline: false, automargin: true, linecolor: line };
+  return {
+    // As long as this stays the same, new data keep the zoom that somebody has chosen.
+    uirevision: keep,
+    margin: { l: 10, r: 10, t: 34, b: 10 }, hovermode: "closest",
+    paper_bgcolor: "transparent", plot_bgcolor: "transparent",
+    font: { family: "system-ui, sans-serif", size: 13, color: text },
+    hoverlabel: { bgcolor: style("--paper"), bordercolor: line, font: { color: text } },
+    modebar: { bgcolor: "transparent", color: quiet, activecolor: text },
+    xaxis: { ...axis, title: { text: "Epoch", standoff: 6 }, tickformat: "d" },
+    yaxis: { ...axis, title: { text: yTitle } },
+    legend: { orientation: "h", yref: "container", y: 0.02, yanchor: "bottom" },
+  };
+}
+
+const CONFIG = { responsive: true, displaylogo: false, modeBarButtonsToRemove: ["select2d", "lasso2d", "toImage"] };
+
+export function draw(place, data, plan) {
+  place.draw = () => draw(place, data, plan);
+  return window.Plotly.react(place, data(), plan(), CONFIG);
+}
+
+export function showCurves(place, curves, measure) {
+  return draw(place, () => curves.items.flatMap((item, index) => traces(item, index, measure)),
+    () => layout(TITLES[measure], measure));
+}
+
+// Another colour scheme: every chart is drawn anew in it.
+const redraw = () => document.querySelectorAll(".chart").forEach((chart) => chart.draw?.());
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
+addEventListener("theme", redraw);

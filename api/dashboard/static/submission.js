@@ -1,0 +1,142 @@
+// What stands beside both forms: the price as one types, the service's faults, the button, the shell line.
+
+import { ask, Refusal } from "./api.js";
+import { clearFaults, placeOf, showFault } from "./controls.js";
+
+const PAUSE = 300;
+const element = (id) => document.getElementById(id);
+
+export function shellLine(path, body) {
+  const json = JSON.stringify(body).replaceAll("'", "'\\''");
+  return `curl -sS '${location.origin}${path}' -H 'Content-Type: application/json' -d '${json}'`;
+}
+
+// `options`: form; path, where the document is posted; read(), the document; words(price), what is shown of a
+// price as [term, text] pairs; scopeOf(pointer), [the element that a fault's pointer lies in, the pointer from
+// there on]; page(answer), where to go when it was taken; address(document), this page's own query.
+export class Submission {
+  constructor(options) {
+    Object.assign(this, options);
+    this.key = crypto.randomUUID();
+    this.submit = element("submit");
+    this.submit.addEventListener("click", (event) => { event.preventDefault(); this.send(); });
+    this.form.addEventListener("submit", (event) => { event.preventDefault(); this.send(); });
+    copies(element("copy-curl"), () => element("curl").textContent);
+    copies(element("copy-link"), () => location.href);
+  }
+
+  // The form has changed: show the line that does the same, and ask the price after a short pause.
+  changed() {
+    this.document = this.read();
+    element("curl").textContent = shellLine(this.path, this.document);
+    history.replaceState(null, "", `${location.pathname}${this.address(this.document)}`);
+    clearTimeout(this.timer);
+    this.timer = setTimeout(() => this.price(), PAUSE);
+  }
+
+  async price() {
+    this.asking?.abort();
+    this.asking = new AbortController();
+    try {
+      const price = await ask(`${this.path}?dry_run=true`, {
+        method: "POST", body: this.document, signal: this.asking.signal,
+      });
+      this.show([], this.words(price));
+    } catch (error) {
+      if (error.name === "AbortError") return;
+      this.refused(error);
+    }
+  }
+
+  async send() {
+    if (this.submit.getAttribute("aria-disabled") === "true") return;
+    this.asking?.abort();
+    clearTimeout(this.timer);
+    this.hold("Being sent ...");
+    try {
+      const headers = { "Idempotency-Key": this.key };
+      const taken = await ask(this.path, { method: "POST", body: this.read(), headers });
+      location.assign(this.page(taken));
+    } catch (error) {
+      // What is sent next is another request.
+      this.key = crypto.randomUUID();
+      this.refused(error);
+      element("faults").scrollIntoView({ block: "nearest" });
+    }
+  }
+
+  refused(error) {
+    if (error instanceof Refusal && error.errors.length) this.show(error.errors, []);
+    else this.show([{ pointer: null, detail: error.message }], []);
+  }
+
+  show(faults, words) {
+    clearFaults(this.form);
+    const terms = words.flatMap(([term, text]) => [make("dt", term), make("dd", text)]);
+    const price = make("dl");
+    price.append(...terms);
+    element("price").replaceChildren(faults.length ? make("p", "There is no price as long as something is wrong.") : price);
+    element("faults").hidden = faults.length === 0;
+    element("faults").replaceChildren(...faults.map((fault) => this.line(fault)));
+    const fields = faults.filter((fault) => fault.pointer !== null).length;
+    if (fields) this.hold(fields === 1 ? "One field has to be changed first." : `${fields} fields have to be changed first.`);
+    else this.release();
+  }
+
+  line(fault) {
+    const [scope, pointer] = fault.pointer === null ? [null, ""] : this.scopeOf(fault.pointer);
+    const place = scope && placeOf(scope, pointer);
+    if (!place) return make("p", fault.pointer ? `${fault.pointer}: ${fault.detail}` : fault.detail);
+    const input = showFault(place, fault.detail);
+    const line = make("p");
+    const link = make("button", place.querySelector("label, b, h3")?.textContent.trim() ?? fault.pointer);
+    link.type = "button";
+    link.className = "link";
+    link.addEventListener("click", () => {
+      for (let box = place.closest("details"); box; box = box.parentElement.closest("details")) box.open = true;
+      input?.focus();
+    });
+    line.append(link, `: ${fault.detail}`);
+    return line;
+  }
+
+  hold(reason) {
+    this.submit.setAttribute("aria-disabled", "true");
+    element("submit-reason").textContent = reason;
+  }
+
+  release() {
+    this.submit.removeAttribute("aria-disabled");
+    element("submit-reason").textContent = "";
+  }
+}
+
+function make(tag, text = "") {
+  const made = document.createElement(tag);
+  made.textContent = text;
+  return made;
+}
+
+function copies(button, text) {
+  const usual = button.textContent;
+  button.addEventListener("click", async () => {
+    await navigator.clipboard.writeText(text());
+    button.textContent = "Copied";
+    setTimeout(() => { button.textContent = usual; }, 1500);
+  });
+}
+
+export const bytes = (count) => `${(count / 1e6).toFixed(count < 1e7 ? 1 : 0)} MB`;
+
+export function seconds(count) {
+  if (count === null) return "not known until a job has finished here";
+  if (count < 1) return "under a second";
+  if (count < 60) return `about ${Math.round(count)} s`;
+  const minutes = Math.round(count / 60);
+  if (minutes < 60) return `about ${minutes} min`;
+  return `about ${Math.floor(minutes / 60)} h ${minutes % 60} min`;
+}
+
+const SHORT = new Intl.NumberFormat("en", { notation: "compact", maximumSignificantDigits: 3 });
+export const count = (number) => number.toLocaleString("en");
+export const compact = (number) => SHORT.format(number);

@@ -1,0 +1,79 @@
+"""Which models can be tried on a drawn digit, and which two to begin with."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from api.dashboard.views import percent
+from models.tables import Job, Result
+
+_LONE = "Jobs on their own"
+
+
+@dataclass(frozen=True)
+class Model:
+    """A trained model, as a list to choose from shows it."""
+
+    job_id: str
+    label: str
+    group: str
+    """Under which heading: its experiment's."""
+    techniques: str
+    accuracy: str
+    regularized: bool
+    seed: int
+    dataset: str
+
+
+def models(jobs: Sequence[Job], experiments: dict[str, str]) -> list[Model]:
+    """The models of succeeded jobs, in their order; `experiments` are names by id."""
+    return [_model(job, job.result, experiments) for job in jobs if job.result is not None]
+
+
+def _model(job: Job, result: Result, experiments: dict[str, str]) -> Model:
+    names = list(job.spec["regularization"])
+    accuracy = percent(result.test_accuracy)
+    title = job.name or job.id
+    return Model(
+        job_id=job.id,
+        label=f"{title}: {accuracy}",
+        group=experiments.get(job.experiment_id or "", _LONE),
+        techniques=", ".join(name.replace("_", " ") for name in names) or "no regularization",
+        accuracy=accuracy,
+        regularized=bool(names),
+        seed=job.seed,
+        dataset=job.dataset,
+    )
+
+
+def groups(found: Sequence[Model]) -> dict[str, list[Model]]:
+    """The models under their headings, in their order."""
+    by_group: dict[str, list[Model]] = {}
+    for model in found:
+        by_group.setdefault(model.group, []).append(model)
+    return by_group
+
+
+def pair(found: Sequence[Model]) -> tuple[Model, Model]:
+    """An unregularized and a regularized model to compare: the newest of one experiment, best of one seed.
+
+    Where no experiment has both, the newest of each; where there is only one kind, the two newest.
+    """
+    for alike in (_same_run, _same_group, _any):
+        for regularized in found:
+            if regularized.regularized:
+                for plain in found:
+                    if not plain.regularized and alike(plain, regularized):
+                        return plain, regularized
+    return found[-1 if len(found) == 1 else 1], found[0]
+
+
+def _same_run(one: Model, other: Model) -> bool:
+    return _same_group(one, other) and one.seed == other.seed
+
+
+def _same_group(one: Model, other: Model) -> bool:
+    return one.group != _LONE and one.group == other.group and one.dataset == other.dataset
+
+
+def _any(one: Model, other: Model) -> bool:
+    return one.dataset == other.dataset

@@ -1,0 +1,271 @@
+"""The dashboard in a real browser, over a whole stack: forms, an experiment that fills up, a drawn digit."""
+
+import re
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image, ImageDraw
+from playwright.sync_api import Page, expect, sync_playwright
+
+from client.client import Regbench
+from client.errors import ProblemError
+from tests.acceptance.conftest import DEADLINE_SECONDS
+from tests.factories import job_spec
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="takes a Chromium of this machine")
+
+DESK, PHONE = 1280, 360
+PATIENCE = 1000 * DEADLINE_SECONDS
+# What the browser itself writes where the service refuses something, as the form asks it to.
+REFUSED = "the server responded with a status of 422"
+AXE = (files("axe_playwright_python") / "axe.min.js").read_text()
+GRAVE = {"serious", "critical"}
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield started
+        started.close()
+
+
+@pytest.fixture
+def page(browser: Any, url: str) -> Iterator[Page]:
+    context = browser.new_context(base_url=url, viewport={"width": DESK, "height": 900})
+    opened = context.new_page()
+    complaints: list[str] = []
+    opened.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+    opened.on("pageerror", lambda error: complaints.append(str(error)))
+    yield opened
+    context.close()
+    assert [each for each in complaints if REFUSED not in each] == []
+
+
+@pytest.fixture(scope="module")
+def finished(up: Any) -> str:
+    """An experiment's id, all of its jobs finished: a sweep, so that every part of its page is there."""
+    strengths = (0.0001, 0.001, 0.01)
+    document = {
+        "name": "a sweep",
+        "base": job_spec(model={"hidden_units": [32]}, training={"epochs": 4}).model_dump(mode="json"),
+        "variants": [
+            {"name": "none"},
+            *(
+                {"name": f"L2 {factor}", "changes": {"regularization": {"l2": {"factor": factor}}}}
+                for factor in strengths
+            ),
+        ],
+        "seeds": [0, 1],
+    }
+    with Regbench(up.url()) as client:
+        experiment = client.create_experiment(document)
+        while not client.experiment(experiment.id).progress["finished"]:
+            time.sleep(0.2)
+        return experiment.id
+
+
+def test_an_experiment_is_submitted_through_the_form_and_fills_up(page: Page, url: str) -> None:
+    page.goto("/new/experiment")
+    page.get_by_role("textbox", name="Name", exact=True).first.fill("through the form")
+    page.get_by_role("textbox", name="Seeds").fill("5-6")
+    page.get_by_role("textbox", name="Hidden units").fill("16")
+    page.get_by_role("textbox", name="Epochs", exact=True).fill("3")
+    dropout = page.locator(".variant").nth(1)
+    dropout.get_by_role("textbox", name="Rate", exact=True).fill("0.2")
+    expect(dropout.locator(".variant-name")).to_have_value("dropout rate 0.2")
+    page.get_by_role("button", name="Add a variant").click()
+    page.locator(".variant").nth(2).get_by_label("Add a technique").select_option("l2")
+    expect(page.locator(".variant").nth(2).locator(".variant-name")).to_have_value("l2")
+    expect(page.locator("#price dd").first).to_have_text("6")
+    page.get_by_role("button", name="Start the experiment").click()
+    page.wait_for_url(re.compile(r"/experiments/exp_\w+$"))
+
+    # Live, in the page as it was opened: a mark that a reload would take away stays.
+    page.evaluate("document.querySelector('h1').dataset.mark = 'here'")
+    expect(page.locator(".grid .cell.succeeded")).to_have_count(6, timeout=PATIENCE)
+    expect(page.locator(".forest tbody tr")).to_have_count(2, timeout=PATIENCE)
+    expect(page.locator("#standing")).to_contain_text("finished", timeout=PATIENCE)
+    assert page.locator("h1[data-mark=here]").inner_text() == "through the form"
+    expect(page.locator(".verdicts dt")).to_have_text(["dropout rate 0.2", "l2"])
+    expect(page.get_by_role("heading", name="What to choose")).to_be_visible()
+    assert page.evaluate("document.querySelector('#curves').data.length") == 3 * 3
+
+    # Two more seeds, and the same page goes on.
+    page.get_by_text("Add seeds").click()
+    page.get_by_label("Seeds to add").fill("7")
+    page.get_by_role("button", name="Add", exact=True).click()
+    expect(page.locator(".grid .cell")).to_have_count(9, timeout=PATIENCE)
+    expect(page.locator(".grid .cell.succeeded")).to_have_count(9, timeout=PATIENCE)
+
+
+def test_a_charts_zoom_stays_while_data_come(page: Page, finished: str) -> None:
+    page.goto(f"/experiments/{finished}")
+    expect(page.locator("#curves .legend")).to_be_visible(timeout=PATIENCE)
+    page.evaluate("Plotly.relayout('curves', {'xaxis.range': [1.2, 1.8]})")
+    page.evaluate("document.querySelector('#curves').draw()")
+    assert page.evaluate("document.querySelector('#curves').layout.xaxis.range") == [1.2, 1.8]
+    page.get_by_role("button", name="Training accuracy").click()
+    assert page.url.endswith("?curve=train_accuracy")
+    assert "accuracy" in page.evaluate("document.querySelector('#curves').layout.yaxis.title.text")
+
+
+def test_a_sweep_is_drawn_and_every_line_can_be_reached(page: Page, finished: str) -> None:
+    page.goto(f"/experiments/{finished}?difference=test_loss")
+    lines = page.locator(".sweep-line")
+    expect(lines).to_have_count(4, timeout=PATIENCE)
+    lines.nth(1).focus()
+    expect(page.locator(".sweep").locator("xpath=../..").get_by_role("status")).to_contain_text("L2 0.0001")
+    expect(page.get_by_role("button", name="Test loss")).to_have_attribute("aria-pressed", "true")
+    for row in page.locator(".forest tbody tr").all():
+        assert re.search(r"[+\u2212]\d\.\d{4}", row.inner_text())
+
+
+def test_a_fault_stands_at_its_field_and_holds_the_button(page: Page) -> None:
+    page.goto("/new")
+    page.get_by_role("textbox", name="Batch size", exact=True).fill("5000")
+    field = page.locator(".field[data-pointer='/training/batch_size']")
+    expect(field.locator(".fault")).to_contain_text("less than or equal to 4096")
+    button = page.get_by_role("button", name="Start training")
+    expect(button).to_have_attribute("aria-disabled", "true")
+    expect(page.locator("#submit-reason")).to_have_text("One field has to be changed first.")
+    page.locator("#faults").get_by_role("button", name="Batch size").click()
+    expect(page.get_by_role("textbox", name="Batch size", exact=True)).to_be_focused()
+    page.keyboard.press("Control+a")
+    page.keyboard.type("64")
+    expect(button).not_to_have_attribute("aria-disabled", "true")
+    expect(field.locator(".fault")).to_be_hidden()
+
+
+def test_an_address_holds_the_form_and_the_shell_line_does_the_same(
+    page: Page, client: Regbench, url: str
+) -> None:
+    page.goto("/new")
+    page.get_by_role("textbox", name="Name", exact=True).fill("it's a name")
+    page.get_by_role("textbox", name="Hidden units").fill("8")
+    page.get_by_role("textbox", name="Epochs", exact=True).fill("1")
+    page.locator("[data-technique=dropout] .switch").check()
+    slider = page.get_by_role("slider", name="Rate, slider", exact=True).first
+    slider.focus()
+    page.keyboard.press("Home")
+    rate = page.locator(".field[data-pointer='/regularization/dropout/rate'] .value")
+    expect(rate).to_have_value("0")
+    rate.fill("0.25")
+    expect(page.locator("#curl")).to_contain_text('"rate":0.25')
+    line = page.locator("#curl").inner_text()
+    page.goto(page.url)
+    expect(rate).to_have_value("0.25")
+    assert page.locator("#curl").inner_text() == line
+
+    done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=True)  # noqa: S607
+    submitted = re.search(r'"id":"(job_\w+)"', done.stdout)
+    assert submitted is not None, done.stdout
+    spec = client.job(submitted[1]).spec
+    assert (spec["name"], spec["model"]["hidden_units"]) == ("it's a name", [8])
+    assert spec["regularization"]["dropout"]["rate"] == 0.25
+
+
+def test_a_preset_that_is_changed_is_sent_as_its_difference(page: Page) -> None:
+    page.goto("/new/experiment?preset=l1-vs-l2")
+    expect(page.locator(".variant")).to_have_count(4)
+    page.get_by_label("Dataset").select_option("mnist_5k")
+    page.get_by_role("textbox", name="Seeds").fill("0")
+    expect(page.locator("#curl")).to_contain_text(
+        '{"preset":"l1-vs-l2","base":{"dataset":{"name":"mnist_5k"}},"seeds":[0]}'
+    )
+    page.goto(page.url)
+    expect(page.locator(".variant")).to_have_count(4)
+    expect(page.get_by_role("textbox", name="Seeds")).to_have_value("0")
+
+
+def test_an_experiment_is_begun_from_another_and_adds_seeds_by_itself(page: Page, finished: str) -> None:
+    page.goto(f"/experiments/{finished}")
+    page.get_by_role("link", name="Start from this experiment").click()
+    expect(page.locator(".variant")).to_have_count(4)
+    expect(page.get_by_role("textbox", name="Hidden units")).to_have_value("32")
+    expect(page.locator("#price")).to_contain_text("8, of which 8 were trained before")
+    page.get_by_role("switch", name="Add seeds by itself").check()
+    expect(page.locator("#curl")).to_contain_text(
+        '"until":{"variant":"L2 0.0001","half_width":0.2,"max_jobs":40}'
+    )
+    expect(page.get_by_role("button", name="Start the experiment")).to_be_enabled()
+
+
+def test_a_digit_is_drawn_and_two_models_answer(
+    page: Page, client: Regbench, finished: str, tmp_path: Path
+) -> None:
+    image = Image.new("L", (28, 28))
+    image.save(tmp_path / "black.png")
+    deadline = time.monotonic() + DEADLINE_SECONDS
+    while not predicts(client, client.jobs_of(finished)[0].id, (tmp_path / "black.png").read_bytes()):
+        # It may still be importing TensorFlow.
+        assert time.monotonic() < deadline
+        time.sleep(0.5)
+
+    page.goto("/try")
+    box = page.locator("#pad").bounding_box()
+    assert box is not None
+    middle, top, bottom = box["x"] + 0.5 * box["width"], box["y"] + 40, box["y"] + box["height"] - 40
+    page.mouse.move(middle + 12, top)
+    page.mouse.down()
+    page.mouse.move(middle, bottom, steps=8)
+    page.mouse.up()
+    expect(page.locator(".digit")).to_have_text(["1", "1"])
+    for side in page.locator("[data-side]").all():
+        shares = [float(text.removesuffix(" %")) for text in side.locator(".bars .value").all_inner_texts()]
+        assert (len(shares), shares.index(max(shares))) == (10, 1)
+        assert sum(shares) == pytest.approx(100, abs=0.6)
+        expect(side.locator(".confidence")).to_contain_text("confidence of")
+    expect(page.locator("#compared")).to_contain_text("Both say 1")
+    expect(page.get_by_label("What the models see")).to_be_visible()
+
+    # By keyboard alone, and with another model.
+    page.locator("#pad").focus()
+    page.keyboard.press("Backspace")
+    expect(page.locator(".digit")).to_have_text(["\u2013", "\u2013"])
+    page.keyboard.press("0")
+    expect(page.locator(".digit").first).to_have_text("0")
+    left = page.locator("#left")
+    left.select_option(left.locator("option:not(:checked)").first.get_attribute("value"))
+    expect(page.locator(".digit").first).to_have_text(re.compile(r"\d"))
+    assert "left=job_" in page.url
+    # And a file: dark on white, as people have it.
+    drawn = Image.new("RGB", (200, 200), "white")
+    ImageDraw.Draw(drawn).line([(115, 30), (100, 170)], fill="navy", width=14)
+    drawn.save(tmp_path / "one.png")
+    page.locator("#upload").set_input_files(tmp_path / "one.png")
+    expect(page.locator(".digit").nth(1)).to_have_text("1")
+
+
+def predicts(client: Regbench, job_id: str, image: bytes) -> bool:
+    try:
+        client.predict(job_id, [image])
+    except ProblemError as error:
+        if not error.temporary:
+            raise
+        return False
+    return True
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [DESK, PHONE])
+def test_everybody_can_use_it(browser: Any, url: str, finished: str, scheme: str, width: int) -> None:
+    for path in ("/experiments", f"/experiments/{finished}", "/new", "/new/experiment", "/try"):
+        page = browser.new_page(base_url=url, viewport={"width": width, "height": 800}, color_scheme=scheme)
+        page.goto(path)
+        page.wait_for_load_state("networkidle")
+        page.evaluate("document.querySelectorAll('details').forEach(each => { each.open = true; })")
+        for switch in page.locator(".switch").all():
+            switch.check()
+        assert page.evaluate("document.documentElement.scrollWidth") <= width, path
+        page.evaluate(AXE)
+        found = page.evaluate("axe.run()")["violations"]
+        assert [(each["id"], each["nodes"][0]["html"]) for each in found if each["impact"] in GRAVE] == []
+        page.close()
