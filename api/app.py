@@ -4,8 +4,10 @@ import gc
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
+from typing import Any
 
-from fastapi import Depends, FastAPI
+from fastapi import Depends, FastAPI, Response
+from fastapi.responses import RedirectResponse
 
 from api import (
     about,
@@ -26,7 +28,7 @@ from api import (
     webhooks,
 )
 from api.bells import Bells
-from api.dependencies import known_parameters
+from api.dependencies import Accept, known_parameters, negotiate
 from api.doors import Door
 from api.looks import Looks
 from api.reports import routes as reports
@@ -91,7 +93,15 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         documentation,
     ):
         app.include_router(part.router)
-    app.add_api_route("/", _show_index, name="show_index", methods=["GET"], tags=["about"])
+    app.add_api_route(
+        "/",
+        _show_index,
+        name="show_index",
+        methods=["GET"],
+        tags=["about"],
+        response_model=schemas.Index,
+        responses={303: {"description": "A browser asks, and is led to the pages"}},
+    )
     return app
 
 
@@ -110,8 +120,11 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     database.close()
 
 
-def _show_index() -> schemas.Index:
-    """Where to go from here."""
+def _show_index(response: Response, accept: Accept = "*/*") -> Any:
+    """Where to go from here; a browser is led to the pages."""
+    if negotiate(accept, ["application/json", "text/html"]) == "text/html":
+        return RedirectResponse("/jobs", status_code=303, headers={"Vary": "Accept"})
+    response.headers["Vary"] = "Accept"
     return schemas.Index(
         name="Regbench",
         version=version("regbench"),

@@ -29,6 +29,15 @@ def show_technique(
     name: Annotated[str, Path(description="As in a specification: `dropout`, `l2`")],
 ) -> schemas.TechniqueCard:
     """One technique."""
+    return technique_card(name)
+
+
+def technique_card(name: str) -> schemas.TechniqueCard:
+    """What a technique is.
+
+    Raises:
+        NotFound: there is none of that name.
+    """
     if name not in CATALOGUE:
         raise NotFound(f"There is no technique of that name; there are {', '.join(CATALOGUE)}.")
     return answers.technique_answer(name, CATALOGUE[name])

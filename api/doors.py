@@ -11,14 +11,16 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
-from urllib.parse import urlsplit
+from http import HTTPStatus
+from urllib.parse import urlencode, urlsplit
 
 from limits import RateLimitItemPerMinute
 from limits.aio.storage import MemoryStorage
 from limits.aio.strategies import FixedWindowRateLimiter
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers
-from starlette.requests import Request
+from starlette.requests import Request, cookie_parser
+from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api import problem_types, problems
@@ -35,10 +37,13 @@ from models.tables import LOCAL_OWNER
 
 log = logging.getLogger(__name__)
 
-OPEN = {"/", "/healthz", "/readyz", "/docs", "/openapi.json"}
+LOGIN = "/login"
+OPEN = {"/", LOGIN, "/logout", "/healthz", "/readyz", "/docs", "/openapi.json"}
 """Paths that need no key: they show the release, not what anybody made with it."""
 _OPEN_BELOW = ("/problems/", "/static/")
 """Nor do these: what a missing key means, and the pages' styles and scripts."""
+COOKIE = "regbench_key"
+"""Holds a browser's key: its pages, and the streams that they follow, can send no header of their own."""
 BELIEVED_SECONDS = 5.0
 _MOST_BELIEVED = 10_000
 _KEY = re.compile(r"rb_[A-Za-z0-9_-]{43}")
@@ -87,7 +92,8 @@ class Door:
             caller, use_is_news = await self._keys.caller_of(scope)
             rate = await self._rates.count(caller, scope["method"])
         except (Problem, RegbenchError) as error:
-            await problems.answer_error(Request(scope), error)(scope, receive, send)
+            refusal = _to_login(scope, error) or problems.answer_error(Request(scope), error)
+            await refusal(scope, receive, send)
             return
         state["caller"] = caller
 
@@ -133,6 +139,11 @@ def _name_in(host: str) -> str:
         return ""
 
 
+def from_another_site(headers: Headers) -> bool:
+    """Whether a browser sends this on behalf of another site's page."""
+    return _of_another_site(headers, headers.get("Host", ""))
+
+
 def _of_another_site(headers: Headers, host: str) -> bool:
     site, origin = headers.get("Sec-Fetch-Site"), headers.get("Origin")
     if site is not None:
@@ -154,7 +165,7 @@ class _Keys:
             Problem: none, an unknown or expired one, or one whose scope is too small.
             ServiceUnavailable: the database cannot be reached.
         """
-        key = _key_in(Headers(scope=scope))
+        key = _key_in(Headers(scope=scope), scope["method"])
         known = self._believed.get(key)
         if known is not None and time.monotonic() < known.until:
             believed, use_is_news = known, False
@@ -194,8 +205,25 @@ class _Keys:
             log.warning("the last use of key %s was not noted: %s", caller.key_id, error)
 
 
-def _key_in(headers: Headers) -> str:
+def _to_login(scope: Scope, error: Problem | RegbenchError) -> Response | None:
+    """Where a browser goes that asks for a page without a key that opens it."""
+    headers = Headers(scope=scope)
+    wants_page = "text/html" in headers.get("Accept", "") and not scope["path"].startswith("/v1/")
+    if not (isinstance(error, Problem) and error.kind.status == HTTPStatus.UNAUTHORIZED and wants_page):
+        return None
+    return RedirectResponse(f"{LOGIN}?{urlencode({'next': scope['path']})}", status_code=303)
+
+
+def _key_in(headers: Headers, method: str) -> str:
     scheme, _, key = headers.get("Authorization", "").partition(" ")
+    kept = cookie_parser(headers.get("Cookie", "")).get(COOKIE)
+    if not scheme and kept:
+        if method not in _READS and from_another_site(headers):
+            raise Problem(
+                problem_types.CROSS_ORIGIN,
+                "With a key that a browser keeps, only this service's own pages may change something.",
+            )
+        scheme, key = "Bearer", kept
     if not scheme:
         raise _unauthorized(
             problem_types.MISSING_KEY, "Send an API key: the header Authorization: Bearer rb_...", code=None

@@ -18,7 +18,7 @@ from models.store.lists import NEWEST_FIRST, Order, Place
 from models.tables import SORTABLE_MEASURES, Result
 
 _ID = re.compile(r"[A-Za-z0-9_-]{1,40}")
-_SORTS = [f"{sign}{name}" for name in ("created_at", *SORTABLE_MEASURES) for sign in ("-", "")]
+SORTS = [f"{sign}{name}" for name in ("created_at", *SORTABLE_MEASURES) for sign in ("-", "")]
 _LARGEST = 2**31
 
 Fields = dict[str, Any]
@@ -26,8 +26,8 @@ Fields = dict[str, Any]
 
 
 def _known(sort: str) -> str:
-    if sort not in _SORTS:
-        raise PydanticCustomError("sort", "choose from {choices}", {"choices": ", ".join(_SORTS)})
+    if sort not in SORTS:
+        raise PydanticCustomError("sort", "choose from {choices}", {"choices": ", ".join(SORTS)})
     return sort
 
 
@@ -37,7 +37,7 @@ Sort = Annotated[
     str,
     AfterValidator(_known),
     Field(
-        json_schema_extra={"enum": list(_SORTS)},
+        json_schema_extra={"enum": list(SORTS)},
         description="`-`: from high to low. By a measure of results only jobs that have it are listed",
     ),
 ]
@@ -72,7 +72,7 @@ def decode_cursor(cursor: str | None, order: Order = NEWEST_FIRST) -> Place | No
         return None
     try:
         sort, value, row_id = base64.b64decode(cursor, altchars="-_", validate=True).decode().split(" ")
-        place = Place(_read(value, order_of(sort)), row_id) if sort in _SORTS else None
+        place = Place(_read(value, order_of(sort)), row_id) if sort in SORTS else None
     except (binascii.Error, ValueError):
         place = None
     if place is None or not _ID.fullmatch(place.id):

@@ -2,8 +2,8 @@
 
 from fastapi import APIRouter
 
-from api.dashboard import experiments, static, trying
+from api.dashboard import experiments, jobs, learning, login, static, trying
 
 router = APIRouter(include_in_schema=False)
-for part in (static, experiments, trying):
+for part in (static, jobs, experiments, learning, login, trying):
     router.include_router(part.router)

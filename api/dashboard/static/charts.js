@@ -9,6 +9,8 @@ const TITLES = {
   validation_accuracy: "Validation accuracy, %", train_accuracy: "Training accuracy, %",
 };
 
+const FEW_EPOCHS = 12;
+
 // A colour of app.css as it is now: light or dark.
 function style(name) {
   const probe = document.createElement("span");
@@ -52,7 +54,8 @@ function traces(item, index, measure) {
 // Plotly reads a little HTML in texts; names are texts.
 const escaped = (text) => text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
 
-export function layout(yTitle, keep) {
+// `epochs`: how many there are at most, since there are no parts of one.
+export function layout(yTitle, keep, epochs) {
   const [text, quiet, line] = ["--text", "--quiet", "--line"].map(style);
   const axis = { gridcolor: line, zeroline: false, automargin: true, linecolor: line };
   return {
@@ -63,7 +66,7 @@ export function layout(yTitle, keep) {
     font: { family: "system-ui, sans-serif", size: 13, color: text },
     hoverlabel: { bgcolor: style("--paper"), bordercolor: line, font: { color: text } },
     modebar: { bgcolor: "transparent", color: quiet, activecolor: text },
-    xaxis: { ...axis, title: { text: "Epoch", standoff: 6 }, tickformat: "d" },
+    xaxis: { ...axis, title: { text: "Epoch", standoff: 6 }, tickformat: "d", ...(epochs <= FEW_EPOCHS ? { dtick: 1 } : {}) },
     yaxis: { ...axis, title: { text: yTitle } },
     legend: { orientation: "h", yref: "container", y: 0.02, yanchor: "bottom" },
   };
@@ -78,10 +81,49 @@ export function draw(place, data, plan) {
 
 export function showCurves(place, curves, measure) {
   return draw(place, () => curves.items.flatMap((item, index) => traces(item, index, measure)),
-    () => layout(TITLES[measure], measure));
+    () => layout(TITLES[measure], measure, longest(curves.items.map((item) => item[measure]))));
 }
+
+const longest = (lists) => Math.max(0, ...lists.map((list) => list.at(-1)?.epoch ?? 0));
 
 // Another colour scheme: every chart is drawn anew in it.
 const redraw = () => document.querySelectorAll(".chart").forEach((chart) => chart.draw?.());
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
 addEventListener("theme", redraw);
+
+// A job's curves: training and validation, what lies between them shaded, the epoch that was kept marked.
+export function showTraining(place, epochs, measure, kept) {
+  const scale = measure === "accuracy" ? 100 : 1;
+  const digits = scale === 100 ? 2 : 4;
+  const line = (name, key, colour, dash, more) => ({
+    x: epochs.map((each) => each.epoch), y: epochs.map((each) => (each[key] === null ? null : scale * each[key])),
+    name, mode: epochs.length > 1 ? "lines" : "markers", line: { color: colour, width: 2, dash }, marker: { color: colour },
+    hovertemplate: `${name}<br>epoch %{x}: %{y:.${digits}f}<extra></extra>`, ...more,
+  });
+  const data = () => {
+    const [training, validation] = isDark() ? DARK : LIGHT;
+    const held = epochs.some((each) => each[`validation_${measure}`] !== null);
+    return [line("Training", `train_${measure}`, training, "solid"),
+      ...(held ? [line("Validation", `validation_${measure}`, validation, "dash", { fill: "tonexty", fillcolor: faint(validation) })] : [])];
+  };
+  const plan = () => {
+    const made = layout(measure === "accuracy" ? "Accuracy, %" : "Loss, nats", measure, epochs.length);
+    if (!kept) return made;
+    return { ...made,
+      shapes: [{ type: "line", x0: kept, x1: kept, yref: "paper", y0: 0, y1: 1, line: { color: style("--quiet"), dash: "dot", width: 1.5 } }],
+      annotations: [{ x: kept, yref: "paper", y: 1, yanchor: "bottom", text: "kept", showarrow: false, font: { color: style("--quiet") } }] };
+  };
+  return draw(place, data, plan);
+}
+
+// The same measure of several jobs.
+export function showTogether(place, jobs, measure) {
+  const scale = measure.endsWith("accuracy") ? 100 : 1;
+  const data = () => jobs.map(({ title, epochs }, index) => ({
+    x: epochs.map((each) => each.epoch), y: epochs.map((each) => (each[measure] === null ? null : scale * each[measure])),
+    name: escaped(title), mode: epochs.length > 1 ? "lines" : "markers",
+    line: { color: (isDark() ? DARK : LIGHT)[index % LIGHT.length], width: 2, dash: DASHES[index % DASHES.length] },
+    hovertemplate: `%{fullData.name}<br>epoch %{x}: %{y:.${scale === 100 ? 2 : 4}f}<extra></extra>`,
+  }));
+  return draw(place, data, () => layout(TITLES[measure], measure, longest(jobs.map((job) => job.epochs))));
+}

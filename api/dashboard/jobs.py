@@ -1,0 +1,222 @@
+"""Pages about jobs: the list, one of them, and several side by side."""
+
+import json
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request, Response
+
+from api import answers, schemas
+from api.dashboard import views
+from api.dashboard.pages import PageDep, PageRoute
+from api.dependencies import DatabaseDep, JobId, known_form
+from api.jobs import JobQuery
+from api.pages import SORTS, decode_cursor, encode_cursor, order_of
+from api.reports import words
+from models.datasets import DATASETS
+from models.spec import JobSpec
+from models.states import JobState
+from models.store import jobs as store
+from models.store.lists import find_jobs, place_of
+from models.techniques import CATALOGUE
+
+router = APIRouter(include_in_schema=False, route_class=PageRoute)
+
+_MOST_COMPARED = 10
+_MEASURES = {
+    "test_accuracy": "Test accuracy",
+    "test_loss": "Test loss",
+    "train_accuracy": "Training accuracy",
+    "train_loss": "Training loss",
+    "validation_accuracy": "Validation accuracy",
+    "validation_loss": "Validation loss",
+    "generalization_gap_accuracy": "Gap in accuracy, training minus test",
+    "generalization_gap_loss": "Gap in loss, test minus training",
+    "test_ece": "Calibration error (ECE)",
+    "test_brier": "Brier score",
+    "reported_epoch": "Epoch whose weights were kept",
+    "epochs_run": "Epochs run",
+    "parameters": "Parameters",
+    "zero_weight_fraction": "Weights that are zero",
+    "weight_norm": "Norm of the weights",
+    "training_seconds": "Seconds of training",
+}
+"""What a result's tables show, in this order."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """A job in the list."""
+
+    job: schemas.Job
+    title: str
+    about: str
+
+
+@router.get("/jobs")
+def list_jobs(
+    page: PageDep, query: Annotated[JobQuery, Query()], database: DatabaseDep, request: Request
+) -> Response:
+    """Jobs, as the address filters and sorts them."""
+    order = order_of(query.sort)
+    with database.read() as session:
+        after = decode_cursor(query.cursor, order)
+        found = find_jobs(session, query.filter(), after=after, limit=query.limit + 1, order=order)
+        shown = found[: query.limit]
+        places = store.queue_positions(session, shown)
+        rows = [_row(answers.job_answer(job, places.get(job.id))) for job in shown]
+        cursor = encode_cursor(place_of(shown[-1], order), order) if len(found) > query.limit else None
+    return page(
+        "jobs.html.jinja",
+        rows=rows,
+        best=_best(rows),
+        query=query,
+        filtered=bool(query.model_fields_set - {"sort", "limit", "cursor"}),
+        next_page=request.url.include_query_params(cursor=cursor).query if cursor else None,
+        choices={"state": list(JobState), "technique": list(CATALOGUE), "dataset": list(DATASETS)},
+        sorts=SORTS,
+    )
+
+
+@router.get("/jobs/{job_id}")
+def show_job(page: PageDep, job_id: JobId, database: DatabaseDep, request: Request) -> Response:
+    """One job: how far it is, its curves, its specification, its result and what happened to it."""
+    with database.read() as session:
+        row = store.get_job_details(session, job_id)
+        place = store.queue_positions(session, [row]).get(job_id)
+        events = store.events_of(session, job_id)
+        job = answers.job_details(row, place)
+    return page(
+        "job.html.jinja",
+        job=job,
+        title=_title(job),
+        standing=standing_words(job),
+        events=events,
+        facts=facts(job.spec),
+        curl=curl_line(str(request.base_url), job.spec),
+        measures=_measures(job.result),
+        digits=range(10),
+    )
+
+
+@router.get("/compare")
+def compare_jobs(
+    page: PageDep,
+    database: DatabaseDep,
+    job: Annotated[list[str], Query(min_length=1, max_length=_MOST_COMPARED, description="Jobs")],
+    curve: Annotated[str | None, Query(description="Which curve is shown; read by the page itself")] = None,
+) -> Response:
+    """Jobs side by side: their curves, what differs in their specifications, and their results."""
+    job_ids = [known_form("job", each) for each in dict.fromkeys(job)]
+    with database.read() as session:
+        jobs = [answers.job_answer(each, None) for each in store.get_jobs(session, job_ids)]
+    finished = [each for each in jobs if each.result]
+    return page(
+        "compare.html.jinja",
+        jobs=[(each, _title(each)) for each in jobs],
+        differing=differences([each.spec for each in jobs]),
+        results=[
+            (label, [_measures(each.result).get(label, "") for each in jobs]) for label in _MEASURES.values()
+        ],
+        report="&".join(f"job={each.id}" for each in finished) if len(finished) > 1 else None,
+    )
+
+
+def standing_words(job: schemas.Job) -> str:
+    """How far a job is, in a few words."""
+    done = f"epoch {job.progress.epoch} of {job.progress.epochs}"
+    match job.state:
+        case JobState.QUEUED:
+            return f"number {job.queue_position} in the queue" if job.queue_position else "in the queue"
+        case JobState.RUNNING if job.progress.eta_seconds is not None:
+            return f"{done}, about {views.duration(job.progress.eta_seconds)} left"
+        case JobState.SUCCEEDED if job.result:
+            return f"{job.result.epochs_run} epochs in {views.duration(job.result.training_seconds)}"
+    return done
+
+
+def facts(spec: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """A specification as a person reads it: what it is of, and its value."""
+    dataset, model, training = spec["dataset"], spec["model"], spec["training"]
+    optimizer = training["optimizer"]
+    samples = dataset["train_samples"]
+    network = (
+        f"fully connected, {' - '.join(map(str, model['hidden_units']))} hidden units"
+        if model["family"] == "mlp"
+        else "convolutional"
+    )
+    found = [
+        ("Dataset", dataset["name"] + (f", {samples:,} training images" if samples else "")),
+        ("Network", f"{network}, {model['activation']}"),
+        ("Regularization", words.techniques(spec["regularization"])),
+        ("Optimizer", f"{optimizer['name']}, learning rate {optimizer['learning_rate']:g}"),
+        ("Training", f"{training['epochs']} epochs, batches of {training['batch_size']}"),
+        ("Seed", str(spec["seed"])),
+    ]
+    if dataset["label_noise"]:
+        found.insert(1, ("Wrong labels", views.percent(dataset["label_noise"])))
+    return found
+
+
+def curl_line(base_url: str, spec: Mapping[str, Any]) -> str:
+    """The command that submits the same job."""
+    short = JobSpec.model_validate(spec).model_dump(mode="json", exclude_defaults=True)
+    body = shlex.quote(json.dumps(short))
+    address = shlex.quote(f"{base_url.rstrip('/')}/v1/jobs")
+    return f"curl -sS {address} -H 'Content-Type: application/json' -d {body}"
+
+
+def differences(specs: Sequence[Mapping[str, Any]]) -> list[tuple[str, list[str]]]:
+    """The fields in which specifications differ, each with its values; names are told elsewhere."""
+    flat = [_leaves(spec) for spec in specs]
+    fields = dict.fromkeys(field for each in flat for field in each)
+    rows = [(field, [each.get(field, "-") for each in flat]) for field in fields]
+    return [(field, values) for field, values in rows if len(set(values)) > 1 and field != "name"]
+
+
+def _leaves(document: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    found: dict[str, str] = {}
+    for key, value in document.items():
+        if isinstance(value, Mapping):
+            found |= _leaves(value, f"{prefix}{key}.")
+        else:
+            found[prefix + key] = json.dumps(value)
+    return found
+
+
+def _title(job: schemas.Job) -> str:
+    return job.name or job.variant or words.techniques(job.spec["regularization"])
+
+
+def _row(job: schemas.Job) -> Row:
+    about = [
+        words.techniques(job.spec["regularization"]),
+        job.spec["dataset"]["name"],
+        f"seed {job.spec['seed']}",
+    ]
+    title = _title(job)
+    return Row(job, title, ", ".join(each for each in about if each != title))
+
+
+def _best(rows: Sequence[Row]) -> str | None:
+    """The job on this page with the highest test accuracy, if there is more than one to compare."""
+    finished = [(row.job.result.test_accuracy, row.job.id) for row in rows if row.job.result]
+    return max(finished)[1] if len(finished) > 1 else None
+
+
+def _measures(result: schemas.Result | None) -> dict[str, str]:
+    """What was measured, as it is written."""
+    if result is None:
+        return {}
+    found = {label: getattr(result, name) for name, label in _MEASURES.items()}
+    return {label: _written(label, value) for label, value in found.items() if value is not None}
+
+
+def _written(label: str, value: float) -> str:
+    if "accuracy" in label or "Weights that" in label:
+        return views.percent(value)
+    if isinstance(value, int):
+        return f"{value:,}"
+    return f"{value:.1f}" if "econds" in label else f"{value:.4f}"

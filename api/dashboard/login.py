@@ -1,0 +1,69 @@
+"""Where keys are required: a browser shows its key once, and keeps it in a cookie that no script can read."""
+
+from typing import Annotated
+from urllib.parse import parse_qs
+
+from fastapi import APIRouter, Query, Request, Response
+from fastapi.responses import RedirectResponse
+
+from api.dashboard.pages import Page, PageDep, PageRoute
+from api.dependencies import SettingsDep, counted_body
+from api.doors import COOKIE, LOGIN, from_another_site
+from api.problem_types import CROSS_ORIGIN
+from api.problems import Problem
+from models.database import Database
+from models.store.keys import find_key
+
+router = APIRouter(include_in_schema=False, route_class=PageRoute)
+
+_START = "/jobs"
+_COOKIE_SECONDS = 30 * 86_400
+Next = Annotated[str, Query(description="The page that was asked for")]
+
+
+@router.get(LOGIN)
+def show_login(page: PageDep, settings: SettingsDep, next: Next = _START) -> Response:  # noqa: A002 (the address's word)
+    """The form for a key."""
+    return _form(page, settings.api_keys_required != "false", _own_page(next))
+
+
+@router.post(LOGIN)
+async def log_in(request: Request, page: PageDep) -> Response:
+    """Keep a key that opens something, and go on to the page that was asked for."""
+    if from_another_site(request.headers):
+        raise Problem(CROSS_ORIGIN, "Only this service's own page may send the form.")
+    form = parse_qs((await counted_body(request, 4096)).decode("utf-8", "replace"))
+    key, wanted = (form.get(name, [""])[0].strip() for name in ("key", "next"))
+    database: Database = request.app.state.database
+    with database.read() as session:
+        found = find_key(session, key) if key else None
+    if found is None or found.revoked or (found.seconds_left is not None and found.seconds_left <= 0):
+        return _form(page, True, _own_page(wanted), fault="This key opens nothing here.", status=401)
+    answer = RedirectResponse(_own_page(wanted), status_code=303)
+    answer.set_cookie(
+        COOKIE,
+        key,
+        max_age=_COOKIE_SECONDS,
+        httponly=True,
+        samesite="strict",
+        secure=request.url.scheme == "https",
+    )
+    return answer
+
+
+@router.post("/logout")
+def log_out() -> Response:
+    """Forget the key."""
+    answer = RedirectResponse(LOGIN, status_code=303)
+    answer.delete_cookie(COOKIE, httponly=True, samesite="strict")
+    return answer
+
+
+def _form(page: Page, needed: bool, wanted: str, *, fault: str = "", status: int = 200) -> Response:
+    return page("login.html.jinja", status=status, needed=needed, wanted=wanted, fault=fault)
+
+
+def _own_page(wanted: str) -> str:
+    """The wanted page, if it is one of this service: a link from elsewhere must not lead away."""
+    plain = wanted.startswith("/") and not wanted.startswith("//") and "\\" not in wanted
+    return wanted if plain and wanted.isprintable() else _START

@@ -1,0 +1,85 @@
+// The list of jobs: its filters, what can be asked of the ticked ones, and their states as they change.
+
+import { ask } from "./api.js";
+import { pause, refresh } from "./live.js";
+
+const element = (id) => document.getElementById(id);
+const MOST_COMPARED = 10;
+
+// An address says only what was chosen.
+element("filters").addEventListener("formdata", ({ formData }) => {
+  for (const [name, value] of [...formData]) if (!value) formData.delete(name);
+  if (formData.get("sort") === "-created_at") formData.delete("sort");
+});
+element("filters").addEventListener("change", ({ target }) => { if (target.tagName === "SELECT") target.form.requestSubmit(); });
+
+const ticks = () => [...document.querySelectorAll(".tick")];
+const ticked = () => ticks().filter((tick) => tick.checked).map((tick) => tick.value);
+
+function allow(button, allowed, title) {
+  if (allowed) { button.removeAttribute("aria-disabled"); button.removeAttribute("title"); }
+  else { button.setAttribute("aria-disabled", "true"); button.title = title; }
+}
+
+function count() {
+  const number = ticked().length;
+  element("ticked").textContent = number ? `${number} ticked` : "None ticked";
+  allow(element("compare"), number >= 2 && number <= MOST_COMPARED, "Tick two to ten jobs");
+  document.querySelectorAll("[data-verb]").forEach((button) => allow(button, number > 0, "Tick jobs first"));
+}
+
+if (element("jobs")) {
+  element("tick-all").addEventListener("change", ({ target }) => {
+    for (const tick of ticks()) tick.checked = target.checked;
+    count();
+  });
+  element("jobs").addEventListener("change", count);
+  element("compare").addEventListener("click", () => {
+    if (element("compare").getAttribute("aria-disabled")) return;
+    location.assign(`/compare?${new URLSearchParams(ticked().map((id) => ["job", id]))}`);
+  });
+  document.querySelectorAll("[data-verb]").forEach((button) => button.addEventListener("click", () => act(button)));
+  element("export").addEventListener("click", save);
+  count();
+}
+
+async function act(button) {
+  const { verb } = button.dataset;
+  const wanted = ticked();
+  if (!wanted.length || (verb === "cancel" && !confirm(`Cancel ${wanted.length} job(s)?`))) return;
+  const answers = await Promise.allSettled(wanted.map((id) => ask(`/v1/jobs/${id}/${verb}`, { method: "POST" })));
+  const refused = answers.filter((answer) => answer.status === "rejected").map((answer) => answer.reason.message);
+  const done = wanted.length - refused.length;
+  element("said").textContent = [`${verb}: ${done} of ${wanted.length} done.`, ...new Set(refused)].join(" ");
+  await refresh();
+  watch();
+}
+
+// What is on the screen, as it is there.
+function save() {
+  const cell = (each) => each.innerText.replaceAll(/\s+/g, " ").trim();
+  const quoted = (text) => `"${text.replaceAll('"', '""')}"`;
+  const [head, ...rows] = [...element("jobs").rows];
+  const lines = [["id", ...[...head.cells].slice(1).map((each) => each.textContent)]];
+  for (const row of rows) lines.push([row.dataset.job, ...[...row.cells].slice(1).map(cell)]);
+  const text = lines.map((line) => line.map(quoted).join(",")).join("\r\n");
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(new Blob([text], { type: "text/csv" }));
+  link.download = "jobs.csv";
+  link.click();
+  URL.revokeObjectURL(link.href);
+}
+
+let watching = false;
+
+async function watch() {
+  if (watching) return;
+  watching = true;
+  while (document.querySelector("td.unfinished")) {
+    await pause(2000);
+    await refresh().catch(() => {});
+  }
+  watching = false;
+}
+
+watch();

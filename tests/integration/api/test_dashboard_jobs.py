@@ -1,0 +1,196 @@
+"""The dashboard's pages about jobs and techniques, and its login, as they are served."""
+
+import re
+from collections.abc import Iterator
+from html import unescape
+
+import httpx
+import pytest
+
+from api.app import create_app
+from api.dashboard.jobs import differences
+from api.dashboard.pages import POLICY
+from models.database import Database
+from models.settings import Settings
+from models.states import JobState
+from models.store import jobs
+from models.store.jobs import NewJob
+from models.techniques import CATALOGUE
+from tests.factories import finish_job, finished_job, job_in, job_spec, result_record
+from tests.integration.api.conftest import TestClient
+from tests.integration.api.test_dashboard_experiments import page
+from tests.integration.api.test_experiments import DOCUMENT, create
+from tests.integration.api.test_experiments import jobs_of as jobs_of_experiment
+from tests.integration.api.test_keys import bearer, make_key
+
+HARD_NAME = "<script>alert(1)</script>"
+HTML = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
+
+
+def stored(database: Database, **spec: object) -> str:
+    with database.write() as session:
+        return jobs.create_jobs(session, [NewJob(job_spec(**spec))])[0].id
+
+
+@pytest.fixture
+def paths(database: Database) -> list[str]:
+    job = finished_job(database).id
+    return ["/jobs", f"/jobs/{job}", f"/compare?job={job}", "/learn", "/learn/dropout", "/login"]
+
+
+def test_pages_run_only_their_own_scripts_and_all_of_them_are_there(
+    client: httpx.Client, paths: list[str]
+) -> None:
+    for path in paths:
+        answer = client.get(path)
+        assert answer.status_code == 200, path
+        assert answer.headers["Content-Security-Policy"] == POLICY
+        assert re.findall(r"<script(?![^>]* src=)[^>]*>", answer.text) == []
+        assert re.findall(r"\son\w+=", answer.text) == []
+        for address in re.findall(r'(?:src|href)="(/static/[^"]+)"', answer.text):
+            assert client.get(address).status_code == 200, address
+
+
+def test_a_name_is_never_markup(client: httpx.Client, database: Database) -> None:
+    job = stored(database, name=HARD_NAME, labels={"a": HARD_NAME})
+    for path in ("/jobs", f"/jobs/{job}", f"/compare?job={job}"):
+        text = page(client, path)
+        assert HARD_NAME not in text
+        assert HARD_NAME in unescape(text)
+
+
+def test_the_list_is_filtered_sorted_and_paged_as_its_address_says(
+    client: httpx.Client, database: Database
+) -> None:
+    worse, better = (finished_job(database, result=result_record(test_accuracy=a)).id for a in (0.91, 0.93))
+    failed = job_in(database, JobState.FAILED)
+
+    def listed(query: str) -> list[str]:
+        return re.findall(r'<tr data-job="(\w+)"', page(client, f"/jobs?{query}"))
+
+    assert listed("state=failed") == [failed]
+    assert listed("sort=-test_accuracy") == [better, worse]
+    assert listed("technique=mixup") == []
+    first = page(client, "/jobs?sort=-test_accuracy&limit=1")
+    following = unescape(re.findall(r'href="(/jobs\?[^"]*cursor[^"]*)"', first)[0])
+    assert re.findall(r'<tr data-job="(\w+)"', page(client, following)) == [worse]
+    assert "highest test accuracy" in page(client, "/jobs")
+
+
+def test_what_the_address_asks_wrongly_is_told_as_a_page(client: httpx.Client) -> None:
+    answer = client.get("/jobs?state=sleeping")
+    assert answer.status_code == 422
+    assert answer.headers["content-type"].startswith("text/html")
+    assert "state" in answer.text
+    assert client.get("/jobs/job_none").status_code == 404
+    assert client.get("/learn/nothing").status_code == 404
+
+
+def test_a_job_shows_what_it_is_and_what_came_out(client: httpx.Client, database: Database) -> None:
+    job = stored(database, name="shown", regularization={"dropout": {"rate": 0.25}})
+    waiting = page(client, f"/jobs/{job}")
+    assert "number 1 in the queue" in waiting
+    assert "the test images are touched once" in waiting
+    finish_job(database, job, result=result_record(test_accuracy=0.9375), epochs=2)
+    text = page(client, f"/jobs/{job}")
+    assert "93.75 %" in text
+    assert "dropout rate=0.25" in text
+    command = unescape(re.findall(r'<pre id="curl">(.*?)</pre>', text, re.DOTALL)[0])
+    assert command.startswith("curl -sS http://testserver/v1/jobs")
+    assert '"rate": 0.25' in command
+    assert '"epochs"' not in command or "test_accuracy" not in command
+    assert "Which digits it confuses" in text
+
+
+def test_jobs_are_compared_by_what_differs(client: httpx.Client, database: Database) -> None:
+    ids = [finished_job(database, job_spec(seed=seed)).id for seed in (3, 4)]
+    text = page(client, f"/compare?job={ids[0]}&job={ids[1]}")
+    assert re.findall(r"<th scope=\"row\"><code>(.*?)</code>", text) == ["seed"]
+    assert f"/v1/reports?job={ids[0]}&amp;job={ids[1]}&amp;format=html" in text
+    assert client.get("/compare?" + "&".join(f"job=job_{n}" for n in range(11))).status_code == 422
+
+
+def test_differences_of_specifications() -> None:
+    specs = [{"a": {"b": 1, "c": {}}, "name": "x"}, {"a": {"b": 2, "c": {"d": 3}}, "name": "y"}]
+    assert differences(specs) == [("a.b", ["1", "2"]), ("a.c.d", ["-", "3"])]
+
+
+def test_every_technique_is_explained(client: httpx.Client) -> None:
+    text = page(client, "/learn")
+    for name, technique in CATALOGUE.items():
+        assert f'href="/learn/{name}"' in text
+        assert technique.about.title in unescape(page(client, f"/learn/{name}"))
+
+
+def test_a_techniques_effect_is_that_of_an_experiment_here(client: httpx.Client, database: Database) -> None:
+    assert "No finished experiment" in page(client, "/learn/dropout")
+    experiment = create(client, DOCUMENT)
+    for job in jobs_of_experiment(client, experiment):
+        accuracy = 0.95 if job["spec"]["regularization"] else 0.90
+        finish_job(database, job["id"], result=result_record(test_accuracy=accuracy))
+    text = page(client, "/learn/dropout")
+    assert f'href="/experiments/{experiment["id"]}"' in text
+    assert "95.00 %" in text
+    assert "90.00 %" in text
+
+
+def test_a_browser_is_led_to_the_pages_and_a_program_to_the_resources(client: httpx.Client) -> None:
+    led = client.get("/", headers=HTML, follow_redirects=False)
+    assert (led.status_code, led.headers["Location"], led.headers["Vary"]) == (303, "/jobs", "Accept")
+    assert client.get("/").json()["links"]["jobs"] == "/v1/jobs"
+
+
+class TestLogin:
+    """Where keys are required."""
+
+    @pytest.fixture
+    def guarded(self, database_settings: Settings) -> Iterator[TestClient]:
+        strict = database_settings.model_copy(update={"api_keys_required": "true"})
+        with TestClient(create_app(strict)) as client:
+            yield client
+
+    def test_a_page_without_a_key_leads_to_the_form(self, guarded: TestClient) -> None:
+        answer = guarded.get("/jobs", headers=HTML, follow_redirects=False)
+        assert (answer.status_code, answer.headers["Location"]) == (303, "/login?next=%2Fjobs")
+        assert guarded.get("/v1/jobs", headers=HTML).status_code == 401
+        assert guarded.get("/jobs").status_code == 401
+        assert "API key" in guarded.get("/login?next=/jobs").text
+
+    def test_a_key_is_kept_out_of_reach_of_scripts(self, guarded: TestClient, database: Database) -> None:
+        key = make_key(database)
+        answer = guarded.post("/login", data={"key": key, "next": "/learn"}, follow_redirects=False)
+        assert (answer.status_code, answer.headers["Location"]) == (303, "/learn")
+        assert re.search(r"HttpOnly.*SameSite=strict", answer.headers["Set-Cookie"])
+        assert guarded.get("/jobs", headers=HTML, follow_redirects=False).status_code == 200
+        assert guarded.get("/v1/jobs").status_code == 200
+        guarded.post("/logout")
+        assert guarded.get("/v1/jobs").status_code == 401
+
+    def test_a_wrong_key_is_not_kept(self, guarded: TestClient) -> None:
+        for key in ("", "rb_" + "x" * 43, "\x00"):
+            answer = guarded.post("/login", data={"key": key})
+            assert answer.status_code == 401
+            assert "Set-Cookie" not in answer.headers
+
+    @pytest.mark.parametrize("wanted", ["https://evil.example/", "//evil.example", "/\\evil.example", "x"])
+    def test_nobody_is_led_elsewhere(self, guarded: TestClient, database: Database, wanted: str) -> None:
+        sent = {"key": make_key(database), "next": wanted}
+        assert guarded.post("/login", data=sent, follow_redirects=False).headers["Location"] == "/jobs"
+
+    def test_another_sites_page_cannot_use_the_kept_key(
+        self, guarded: TestClient, database: Database
+    ) -> None:
+        guarded.post("/login", data={"key": make_key(database)})
+        spec = job_spec().model_dump(mode="json")
+        for headers in ({"Sec-Fetch-Site": "cross-site"}, {"Origin": "https://evil.example"}):
+            answer = guarded.post("/v1/jobs", json=spec, headers=headers)
+            assert answer.json()["type"] == "/problems/cross_origin"
+        assert guarded.post("/login", headers={"Sec-Fetch-Site": "cross-site"}).status_code == 403
+        assert guarded.post("/v1/jobs?dry_run=true", json=spec).status_code == 200
+
+    def test_anothers_job_is_not_shown(self, guarded: TestClient, database: Database) -> None:
+        job = finished_job(database).id
+        theirs = bearer(make_key(database, owner="theirs"))
+        for path in (f"/jobs/{job}", f"/compare?job={job}"):
+            assert guarded.get(path, headers=theirs).status_code == 404
+        assert job not in guarded.get("/jobs", headers=theirs).text
