@@ -26,6 +26,13 @@ MOST_SIDE = 4_096
 MOST_PIXELS = MOST_SIDE**2
 """Of all files of one request together: decoded, a pixel takes up to eight bytes."""
 
+_JPEG = b"\xff\xd8"
+_MOST_JPEG_PARTS = {b"\xff\xda": 64, b"\xff\xe1": 256}
+"""Scans and EXIF segments. A progressive JPEG is gone through once for each scan, and 33 bytes can be one:
+a body of 4 MB could keep a processor busy for an hour. Cameras and programs write about ten."""
+_MOST_PNG_PARTS = {b"iCCP": 1}
+"""Colour profiles, each of which is decompressed; the format allows one."""
+
 _ENOUGH = 256
 """Pixels of a side to which large images are brought first: ample for 28."""
 _INK = 0.2
@@ -96,6 +103,7 @@ def to_numbers(images: Grey) -> list[list[list[int]]]:
 
 def _grey(content: bytes, most_pixels: int) -> tuple[Grey, int]:
     """The image on white paper, and how many pixels its file holds."""
+    _check_parts(content)
     try:
         with Image.open(io.BytesIO(content), formats=FORMATS) as image:
             pixels = image.width * image.height
@@ -111,6 +119,13 @@ def _grey(content: bytes, most_pixels: int) -> tuple[Grey, int]:
     except Exception as error:
         # Pillow has no one error for what is wrong inside of a file.
         raise _Unreadable(f"the file is damaged: {str(error) or type(error).__name__}") from None
+
+
+def _check_parts(content: bytes) -> None:
+    # No marker stands in the data of a JPEG by chance; to count those in its metadata too does no harm.
+    most = _MOST_JPEG_PARTS if content.startswith(_JPEG) else _MOST_PNG_PARTS
+    if any(content.count(part) > number for part, number in most.items()):
+        raise _Unreadable("more scans, EXIF segments or colour profiles than any camera or program writes")
 
 
 _TOO_LARGE = (

@@ -58,7 +58,8 @@ def predict(settings: Settings, job_ids: Sequence[str], images: bytes) -> list[P
         NotFound: a job, or its model, is no longer there.
         Conflict: a model's file is not the one that was kept, so it was not loaded.
     """
-    from celery.exceptions import TimeoutError as NoAnswer  # noqa: PLC0415 (see _celery)
+    from celery.exceptions import TaskRevokedError  # noqa: PLC0415 (see _celery)
+    from celery.exceptions import TimeoutError as NoAnswer  # noqa: PLC0415 (the same)
 
     app = _celery(settings)
     with _reached(app):
@@ -72,10 +73,16 @@ def predict(settings: Settings, job_ids: Sequence[str], images: bytes) -> list[P
         try:
             answer = asked.get(timeout=settings.prediction_seconds, propagate=False)
         except NoAnswer:
-            raise PredictorUnavailable(
-                f"The predictor did not answer within {settings.prediction_seconds:g} s; it may be busy."
-            ) from None
-    if not asked.successful():
+            answer = NoAnswer()
+        finally:
+            # Else Redis keeps the answer, and its channel stays subscribed until garbage is collected.
+            asked.forget()
+    # Revoked: the predictor came to the question, and found that it had expired.
+    if isinstance(answer, (NoAnswer, TaskRevokedError)):
+        raise PredictorUnavailable(
+            f"The predictor did not answer within {settings.prediction_seconds:g} s; it may be busy."
+        )
+    if isinstance(answer, Exception):
         raise RegbenchError(f"The predictor failed with {type(answer).__name__}; its log has the cause.")
     if "fault" in answer:
         raise _FAULTS[answer["fault"]](answer["detail"])

@@ -226,7 +226,13 @@ def test_another_owners_rows_are_not_there_by_any_route(guarded: TestClient, dat
             tried += 1
     assert tried >= 15
     assert guarded.get(f"/v1/reports?job={job.id}", headers=ours).status_code == 404
-    assert guarded.get("/v1/jobs", headers=ours).json()["items"] == []
+    images = BODIES["/v1/jobs/{job_id}/predict"]
+    own = finish_job(database, guarded.post("/v1/jobs", json=JOB, headers=ours).json()["id"])
+    for asked in (f"job={job.id}", f"job={own.id}&job={job.id}"):
+        assert guarded.post(f"/v1/predict?{asked}", json=images, headers=ours).status_code == 404
+    # Its own it may ask; here is nobody to answer.
+    assert guarded.post(f"/v1/predict?job={own.id}", json=images, headers=ours).status_code == 503
+    assert [each["id"] for each in guarded.get("/v1/jobs", headers=ours).json()["items"]] == [own.id]
     assert guarded.get("/v1/experiments", headers=ours).json()["items"] == []
     assert guarded.get(f"/v1/jobs/{job.id}", headers=theirs).json()["state"] == "succeeded"
     assert (

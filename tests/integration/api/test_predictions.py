@@ -1,15 +1,18 @@
 """What the API takes as images, what it refuses, and what it says where nobody answers."""
 
 import base64
+import gc
 import io
 import json
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from celery import Celery
 from numpy.typing import NDArray
 from PIL import Image
 from redis import Redis
@@ -330,6 +333,36 @@ def test_who_does_not_answer_is_not_waited_for(asking: TestClient, path: str, br
     # Whoever comes back later throws it away.
     assert json.loads(message)["headers"]["expires"]
     assert broker.llen(TRAINING_QUEUE) == 0
+
+
+# Celery's own call, in a process that turns warnings into errors.
+@pytest.mark.filterwarnings("ignore:Call to deprecated setex:DeprecationWarning")
+def test_a_question_that_expired_is_no_failure(
+    database_settings: Settings, path: str, redis_socket: Path, broker: Redis
+) -> None:
+    """The predictor may say so a moment before the API gives up."""
+    broker.set(predictions.READY, "1")
+    settings = database_settings.model_copy(
+        update={"broker_url": f"redis+socket://{redis_socket}", "prediction_seconds": 60}
+    )
+    predictor = Celery(set_as_current=False)
+    predictor.conf.update(predictions.predictor_settings(settings))
+    with TestClient(create_app(settings)) as client, ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(client.post, path, json={"images": [BLANK]})
+        _, message = broker.brpop(predictions.QUEUE, timeout=30)
+        predictor.backend.mark_as_revoked(json.loads(message)["headers"]["id"], "expired")
+        assert "did not answer" in problem(answer.result(timeout=30), 503)["detail"]
+
+
+def test_who_gave_up_listens_no_longer(asking: TestClient, path: str, broker: Redis) -> None:
+    gc.disable()  # which would clear up as well, at some time
+    try:
+        with ThreadPoolExecutor(8) as pool:
+            answers = list(pool.map(lambda _: asking.post(path, json={"images": [BLANK]}), range(8)))
+        assert {answer.status_code for answer in answers} == {503}
+        assert broker.pubsub_channels("celery-task-meta-*") == []
+    finally:
+        gc.enable()
 
 
 def test_questions_do_not_pile_up(asking: TestClient, path: str, broker: Redis) -> None:

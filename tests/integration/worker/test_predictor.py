@@ -2,6 +2,7 @@
 
 import io
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -241,6 +242,41 @@ def test_many_may_ask_at_once(service: Service, trained: str, mnist_5k: Dataset)
     with ThreadPoolExecutor(12) as pool:
         found = list(pool.map(lambda number: service.ask(trained, images[number : number + 1])[0], range(24)))
     assert np.array_equal(found, expected)
+
+
+def test_an_answer_that_nobody_waits_for_any_longer_is_not_kept(
+    service: Service, trained: str, mnist_5k: Dataset, redis_socket: Path
+) -> None:
+    question = {"images": mnist_5k.test_images[:1].tolist()}
+    service.ask(trained, mnist_5k.test_images[:1])
+    with Redis(unix_socket_path=str(redis_socket)) as redis:
+        assert redis.keys("celery-task-meta-*") == []
+        short = service.settings.model_copy(update={"prediction_seconds": 0.5})
+        os.kill(service.pid, signal.SIGSTOP)
+        try:
+            with TestClient(create_app(short)) as client, ThreadPoolExecutor(4) as pool:
+                path = f"/v1/jobs/{trained}/predict"
+                answers = list(pool.map(lambda _: client.post(path, json=question), range(4)))
+        finally:
+            os.kill(service.pid, signal.SIGCONT)
+        for answer in answers:
+            assert "did not answer within 0.5 s" in problem(answer, 503)["detail"]
+        service.ask(trained, mnist_5k.test_images[:1])
+        assert redis.llen(predictions.QUEUE) == 0
+        # That it came too late is all that is left of each, and not for long.
+        assert all(0 < redis.ttl(key) <= 60 for key in redis.keys("celery-task-meta-*"))
+
+
+def test_a_model_in_use_is_not_answered_for_once_its_job_is_deleted(
+    service: Service, mnist_5k: Dataset
+) -> None:
+    job_id = service.job_of(job_spec(), seed=9)
+    service.ask(job_id, mnist_5k.test_images[:1])
+    assert service.client.delete(f"/v1/jobs/{job_id}").status_code == 204
+    answer = service.client.post(
+        f"/v1/jobs/{job_id}/predict", json={"images": mnist_5k.test_images[:1].tolist()}
+    )
+    assert "no job" in problem(answer, 404)["detail"]
 
 
 def test_a_model_that_was_tampered_with_is_never_loaded(service: Service, tmp_path: Path) -> None:

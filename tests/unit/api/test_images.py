@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image, ImageDraw
+from PIL import Image, ImageCms, ImageDraw
 
 from api import images
 from api.images import MOST_SIDE, Grey, Treatment, read_images
@@ -202,6 +202,43 @@ def test_many_images_together_are_bounded_too() -> None:
 def test_a_bomb_in_a_comment_is_not_opened() -> None:
     text = b"Comment\0\0" + zlib.compress(b"\0" * 10**8, 9)
     assert fault(png(28, 28, (b"zTXt", text), (b"IDAT", zlib.compress(b"\0" * 29 * 28))))[0] == "/image/0"
+
+
+def with_last_scan_again(jpeg: bytes, times: int) -> bytes:
+    """A progressive JPEG whose last scan comes `times` times more."""
+    begin, end = jpeg.rindex(b"\xff\xda"), jpeg.rindex(b"\xff\xd9")
+    return jpeg[:end] + jpeg[begin:end] * times + jpeg[end:]
+
+
+def test_a_jpeg_that_would_be_gone_through_for_an_hour_is_refused() -> None:
+    jpeg = file_of(Image.new("L", (MOST_SIDE, MOST_SIDE), 200), "JPEG", progressive=True)
+    started = time.process_time()
+    assert "scans" in fault(with_last_scan_again(jpeg, 100_000))[1]
+    assert time.process_time() - started < 0.5
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB", "CMYK"])
+def test_progressive_jpegs_are_read(mode: str) -> None:
+    jpeg = file_of(drawing().convert("RGB").convert(mode), "JPEG", progressive=True, quality=95)
+    assert np.abs(read(jpeg) - REFERENCE).mean() < 0.01
+    assert np.abs(read(with_last_scan_again(jpeg, 40)) - REFERENCE).mean() < 0.01
+
+
+def test_metadata_in_many_pieces_is_refused() -> None:
+    jpeg = file_of(drawing(), "JPEG")
+    segment = b"\xff\xe1\x00\x0eExif\0\0MM\0*\0\0"
+    profile = b"a\0\0" + zlib.compress(b"\0" * 10**6, 9)
+    started = time.process_time()
+    assert "EXIF" in fault(jpeg[:2] + segment * 200_000 + jpeg[2:])[1]
+    assert "profiles" in fault(png(28, 28, *[(b"iCCP", profile)] * 3_000))[1]
+    assert time.process_time() - started < 0.5
+
+
+def test_a_colour_profile_is_no_fault() -> None:
+    profiled = file_of(
+        drawing(), icc_profile=ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    )
+    assert np.abs(read(profiled) - REFERENCE).mean() < 0.01
 
 
 def test_a_header_that_lies_about_its_size_is_refused() -> None:
