@@ -153,7 +153,7 @@ class Regbench:
         until, tag = _deadline(timeout), ""
         while True:
             asked_at = time.monotonic()
-            wait = max(min(_WAIT_SECONDS, math.ceil(until - asked_at)), 1)
+            wait = max(math.ceil(min(_WAIT_SECONDS, until - asked_at)), 1)
             headers = {"Prefer": f"wait={wait}"} | ({"If-None-Match": tag} if tag else {})
             answer = self._send("GET", f"/v1/jobs/{job_id}", headers=headers, timeout=self._timeout + wait)
             if answer.status_code != httpx.codes.NOT_MODIFIED:

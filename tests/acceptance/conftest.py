@@ -10,10 +10,13 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
+from playwright.sync_api import Page, sync_playwright
 
 from client.client import Regbench
+from tests.acceptance.browsing import CHROMIUM, DESK, REFUSED
 
 # As it is installed beside the Python that runs the tests.
 REGBENCH = (str(Path(sys.executable).with_name("regbench")),)
@@ -74,6 +77,26 @@ def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
 @pytest.fixture
 def url(up: Up) -> str:
     return up.url()
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield started
+        started.close()
+
+
+@pytest.fixture
+def page(browser: Any, url: str) -> Iterator[Page]:
+    context = browser.new_context(base_url=url, viewport={"width": DESK, "height": 900})
+    opened = context.new_page()
+    complaints: list[str] = []
+    opened.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+    opened.on("pageerror", lambda error: complaints.append(str(error)))
+    yield opened
+    context.close()
+    assert [each for each in complaints if REFUSED not in each] == []
 
 
 @pytest.fixture

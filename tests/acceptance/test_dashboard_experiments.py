@@ -1,52 +1,24 @@
 """The dashboard in a real browser, over a whole stack: forms, an experiment that fills up, a drawn digit."""
 
 import re
-import shutil
 import subprocess
 import time
-from collections.abc import Iterator
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import pytest
 from PIL import Image, ImageDraw
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import Page, expect
 
 from client.client import Regbench
 from client.errors import ProblemError
+from tests.acceptance.browsing import DESK, NEEDS_CHROMIUM, PHONE, check_access, opened
 from tests.acceptance.conftest import DEADLINE_SECONDS
 from tests.factories import job_spec
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="takes a Chromium of this machine")
+pytestmark = NEEDS_CHROMIUM
 
-DESK, PHONE = 1280, 360
 PATIENCE = 1000 * DEADLINE_SECONDS
-# What the browser itself writes where the service refuses something, as the form asks it to.
-REFUSED = "the server responded with a status of 422"
-AXE = (files("axe_playwright_python") / "axe.min.js").read_text()
-GRAVE = {"serious", "critical"}
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield started
-        started.close()
-
-
-@pytest.fixture
-def page(browser: Any, url: str) -> Iterator[Page]:
-    context = browser.new_context(base_url=url, viewport={"width": DESK, "height": 900})
-    opened = context.new_page()
-    complaints: list[str] = []
-    opened.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
-    opened.on("pageerror", lambda error: complaints.append(str(error)))
-    yield opened
-    context.close()
-    assert [each for each in complaints if REFUSED not in each] == []
 
 
 @pytest.fixture(scope="module")
@@ -258,14 +230,8 @@ def predicts(client: Regbench, job_id: str, image: bytes) -> bool:
 @pytest.mark.parametrize("width", [DESK, PHONE])
 def test_everybody_can_use_it(browser: Any, url: str, finished: str, scheme: str, width: int) -> None:
     for path in ("/experiments", f"/experiments/{finished}", "/new", "/new/experiment", "/try"):
-        page = browser.new_page(base_url=url, viewport={"width": width, "height": 800}, color_scheme=scheme)
-        page.goto(path)
-        page.wait_for_load_state("networkidle")
-        page.evaluate("document.querySelectorAll('details').forEach(each => { each.open = true; })")
-        for switch in page.locator(".switch").all():
-            switch.check()
-        assert page.evaluate("document.documentElement.scrollWidth") <= width, path
-        page.evaluate(AXE)
-        found = page.evaluate("axe.run()")["violations"]
-        assert [(each["id"], each["nodes"][0]["html"]) for each in found if each["impact"] in GRAVE] == []
-        page.close()
+        with opened(browser, url, path, scheme, width) as page:
+            page.evaluate("document.querySelectorAll('details').forEach(each => { each.open = true; })")
+            for switch in page.locator(".switch").all():
+                switch.check()
+            check_access(page, path)

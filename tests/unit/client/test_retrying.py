@@ -136,14 +136,15 @@ def test_every_refusal_has_its_request_id_and_code(service: Service) -> None:
     assert (refused.value.request_id, refused.value.code) == ("req_7", "over_budget")
 
 
-def test_a_job_is_waited_for_with_what_was_seen_last(service: Service) -> None:
+@pytest.mark.parametrize("timeout", [60, None])
+def test_a_job_is_waited_for_with_what_was_seen_last(service: Service, timeout: float | None) -> None:
     tag = {"ETag": 'W/"1"'}
     service.answer(
         "GET /v1/jobs/job_1", (200, job("running"), tag), (304, b"", tag), (200, job("succeeded"), tag)
     )
     service.answer("POST /v1/jobs", (202, job()))
     with Regbench(service.url) as client:
-        assert client.submit_job({}).wait(60).state == "succeeded"
+        assert client.submit_job({}).wait(timeout).state == "succeeded"
     asked = service.requests[1:]
     assert [request.headers.get("If-None-Match") for request in asked] == [None, 'W/"1"', 'W/"1"']
     assert [request.headers["Prefer"] for request in asked] == ["wait=20"] * 3

@@ -1,0 +1,104 @@
+"""The dashboard's pages about jobs in a real browser: a job as it learns, the list, a comparison."""
+
+import csv
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from client.client import Regbench
+from tests.acceptance.browsing import DESK, NEEDS_CHROMIUM, PHONE, check_access, opened, wait_until
+from tests.acceptance.conftest import DEADLINE_SECONDS
+from tests.factories import job_spec
+
+pytestmark = NEEDS_CHROMIUM
+
+PATIENCE = 1000 * DEADLINE_SECONDS
+
+
+@pytest.fixture(scope="module")
+def trained(up: Any) -> list[str]:
+    """Two jobs that have succeeded, and differ in their seed."""
+    with Regbench(up.url()) as client:
+        jobs = [
+            client.submit(job_spec(name=f"compared {seed}", model={"hidden_units": [16]}, seed=seed))
+            for seed in (21, 22)
+        ]
+        return [job.wait().id for job in jobs]
+
+
+def test_a_job_is_submitted_through_the_form_and_its_curves_move(page: Page) -> None:
+    page.goto("/new")
+    page.get_by_role("textbox", name="Name", exact=True).fill("watched")
+    page.get_by_role("textbox", name="Epochs", exact=True).fill("40")
+    page.get_by_role("button", name="Start training").click()
+    page.wait_for_url(re.compile(r"/jobs/job_\w+$"))
+    page.evaluate("document.querySelector('h1').dataset.mark = 'here'")
+    points = "document.querySelector('#loss').data?.[0]?.x.length ?? 0"
+    wait_until(page, f"({points}) >= 2")
+    before = page.evaluate(points)
+    wait_until(page, f"({points}) > {before}")
+    expect(page.locator("#standing")).to_contain_text("of the test images recognized", timeout=PATIENCE)
+    assert page.locator("h1[data-mark=here]").inner_text() == "watched"
+    assert page.evaluate(points) == 40
+    shapes = page.evaluate("document.querySelector('#loss').layout.shapes.map(each => each.x0)")
+    assert shapes == [int(page.locator("#standing").get_attribute("data-reported") or 0)]
+    expect(page.get_by_role("heading", name="Which digits it confuses")).to_be_visible()
+    expect(page.locator("#events tbody tr").last).to_contain_text("succeeded")
+
+
+def test_a_job_is_paused_resumed_and_cancelled(page: Page, client: Regbench) -> None:
+    job = client.submit(job_spec(name="long", training={"epochs": 1000}))
+    page.goto(f"/jobs/{job.id}")
+    for button, state in (("Pause", "paused"), ("Resume", "running"), ("Cancel", "cancelled")):
+        page.once("dialog", lambda dialog: dialog.accept())
+        page.get_by_role("button", name=button).click()
+        expect(page.locator("#standing .badge")).to_contain_text(state, timeout=PATIENCE)
+    expect(page.get_by_role("button", name="Cancel")).to_have_attribute("title", "It has ended.")
+
+
+def test_ticked_jobs_are_compared_and_reported(page: Page, trained: list[str], tmp_path: Path) -> None:
+    page.goto("/jobs")
+    page.get_by_label("State").select_option("succeeded")
+    page.wait_for_url(re.compile(r"state=succeeded"))
+    compare = page.get_by_role("button", name="Compare")
+    expect(compare).to_have_attribute("aria-disabled", "true")
+    for job_id in trained:
+        page.locator(f"[data-job={job_id}] .tick").check()
+    expect(page.locator("#ticked")).to_have_text("2 ticked")
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Save as CSV").click()
+    download.value.save_as(tmp_path / "jobs.csv")
+    rows = list(csv.DictReader((tmp_path / "jobs.csv").read_text().splitlines()))
+    shown = page.locator("#jobs tbody tr").count()
+    assert len(rows) == shown
+    assert set(trained) <= {row["id"] for row in rows}
+    assert all(re.fullmatch(r"\d+\.\d\d %", row["Test accuracy"]) for row in rows)
+
+    compare.click()
+    page.wait_for_url(re.compile(r"/compare\?"))
+    expect(page.locator("#jobs-compared tbody th")).to_have_text(["seed"])
+    wait_until(page, "document.querySelector('#curves').data?.length === 2")
+    page.get_by_role("link", name="the report over these jobs").click()
+    expect(page.locator("h1")).to_be_visible()
+    assert "/v1/reports" in page.url
+
+
+def test_the_list_follows_its_jobs_and_keeps_what_is_ticked(page: Page, client: Regbench) -> None:
+    job = client.submit(job_spec(name="followed", model={"hidden_units": [16]}, training={"epochs": 30}))
+    page.goto("/jobs")
+    page.locator(f"[data-job={job.id}] .tick").check()
+    expect(page.locator(f"#state-{job.id}")).to_contain_text("succeeded", timeout=PATIENCE)
+    expect(page.locator(f"#accuracy-{job.id}")).to_contain_text("%", timeout=PATIENCE)
+    expect(page.locator(f"[data-job={job.id}] .tick")).to_be_checked()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [DESK, PHONE])
+def test_everybody_can_use_it(browser: Any, url: str, trained: list[str], scheme: str, width: int) -> None:
+    several = "&".join(f"job={each}" for each in trained)
+    for path in ("/jobs", f"/jobs/{trained[0]}", f"/compare?{several}", "/learn", "/learn/dropout", "/login"):
+        with opened(browser, url, path, scheme, width) as page:
+            check_access(page, path)
