@@ -79,7 +79,8 @@ def url(up: Up) -> str:
     return up.url()
 
 
-@pytest.fixture(scope="session")
+# Not of the session: as long as it lives, nothing else in this thread can run an event loop.
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
     with sync_playwright() as playwright:
         started = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])

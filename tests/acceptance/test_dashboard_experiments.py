@@ -39,7 +39,7 @@ def finished(up: Any) -> str:
     }
     with Regbench(up.url()) as client:
         experiment = client.create_experiment(document)
-        while not client.experiment(experiment.id).progress["finished"]:
+        while not client.experiment(experiment.id).progress.finished:
             time.sleep(0.2)
         return experiment.id
 

@@ -1,20 +1,18 @@
 """The HTML report in a real browser: on a screen, on a phone, on paper."""
 
-import shutil
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import Any
 
 import pytest
-from playwright.sync_api import sync_playwright
 
 from api.reports import html
 from api.reports.routes import CLOSED
 from api.reports.schemas import Comparison
 from tests import comparisons
+from tests.acceptance.browsing import NEEDS_CHROMIUM
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="takes a Chromium of this machine")
+pytestmark = NEEDS_CHROMIUM
 
 ADDRESS = "http://regbench.test/report"
 DESK, PHONE = 1200, 360
@@ -50,14 +48,6 @@ TEXT_FAULTS = """svg => {
   });
   return faults;
 }"""
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield started
-        started.close()
 
 
 @pytest.fixture
