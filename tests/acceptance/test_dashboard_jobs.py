@@ -32,7 +32,9 @@ def trained(up: Any) -> list[str]:
 def test_a_job_is_submitted_through_the_form_and_its_curves_move(page: Page) -> None:
     page.goto("/new")
     page.get_by_role("textbox", name="Name", exact=True).fill("watched")
-    page.get_by_role("textbox", name="Epochs", exact=True).fill("40")
+    page.get_by_label("Dataset").first.select_option("mnist_5k")
+    page.get_by_role("textbox", name="Hidden units").fill("64")
+    page.get_by_role("textbox", name="Epochs", exact=True).fill("60")
     page.get_by_role("button", name="Start training").click()
     page.wait_for_url(re.compile(r"/jobs/job_\w+$"))
     page.evaluate("document.querySelector('h1').dataset.mark = 'here'")
@@ -42,7 +44,7 @@ def test_a_job_is_submitted_through_the_form_and_its_curves_move(page: Page) -> 
     wait_until(page, f"({points}) > {before}")
     expect(page.locator("#standing")).to_contain_text("of the test images recognized", timeout=PATIENCE)
     assert page.locator("h1[data-mark=here]").inner_text() == "watched"
-    assert page.evaluate(points) == 40
+    assert page.evaluate(points) == 60
     shapes = page.evaluate("document.querySelector('#loss').layout.shapes.map(each => each.x0)")
     assert shapes == [int(page.locator("#standing").get_attribute("data-reported") or 0)]
     expect(page.get_by_role("heading", name="Which digits it confuses")).to_be_visible()
