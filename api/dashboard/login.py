@@ -5,6 +5,7 @@ from urllib.parse import parse_qs
 
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import RedirectResponse
+from starlette.concurrency import run_in_threadpool
 
 from api.dashboard.pages import Page, PageDep, PageRoute
 from api.dependencies import SettingsDep, counted_body
@@ -34,10 +35,7 @@ async def log_in(request: Request, page: PageDep) -> Response:
         raise Problem(CROSS_ORIGIN, "Only this service's own page may send the form.")
     form = parse_qs((await counted_body(request, 4096)).decode("utf-8", "replace"))
     key, wanted = (form.get(name, [""])[0].strip() for name in ("key", "next"))
-    database: Database = request.app.state.database
-    with database.read() as session:
-        found = find_key(session, key) if key else None
-    if found is None or found.revoked or (found.seconds_left is not None and found.seconds_left <= 0):
+    if not await run_in_threadpool(_opens, request.app.state.database, key):
         return _form(page, True, _own_page(wanted), fault="This key opens nothing here.", status=401)
     answer = RedirectResponse(_own_page(wanted), status_code=303)
     answer.set_cookie(
@@ -57,6 +55,15 @@ def log_out() -> Response:
     answer = RedirectResponse(LOGIN, status_code=303)
     answer.delete_cookie(COOKIE, httponly=True, samesite="strict")
     return answer
+
+
+def _opens(database: Database, key: str) -> bool:
+    """Whether a key opens something now."""
+    with database.read() as session:
+        found = find_key(session, key) if key else None
+    if found is None or found.revoked:
+        return False
+    return found.seconds_left is None or found.seconds_left > 0
 
 
 def _form(page: Page, needed: bool, wanted: str, *, fault: str = "", status: int = 200) -> Response:
