@@ -11,9 +11,10 @@ from api.dependencies import Accept, negotiate
 from api.openapi import text
 from api.problem_types import ProblemType, raises
 from api.problems import not_acceptable
+from api.routing import Route
 from models.errors import NotFound
 
-router = APIRouter(tags=["about"])
+router = APIRouter(tags=["about"], route_class=Route)
 
 _HEADERS = {"Vary": "Accept", "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'"}
 

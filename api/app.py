@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from importlib.metadata import version
 from typing import Any
 
-from fastapi import Depends, FastAPI, Response
+from fastapi import FastAPI, Response
 from fastapi.responses import RedirectResponse
 
 from api import (
@@ -28,10 +28,11 @@ from api import (
     webhooks,
 )
 from api.bells import Bells
-from api.dependencies import Accept, known_parameters, negotiate
+from api.dependencies import Accept, negotiate
 from api.doors import Door
 from api.looks import Looks
 from api.reports import routes as reports
+from api.routing import Route
 from api.shown import Shown
 from api.watching import Watcher
 from models.database import Database
@@ -57,11 +58,11 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         lifespan=_lifespan,
         openapi_tags=openapi.TAGS,
         generate_unique_id_function=openapi.operation_id,
-        dependencies=[Depends(known_parameters)],
         redirect_slashes=False,
         docs_url=None,
         redoc_url=None,
     )
+    app.router.route_class = Route
     app.state.settings = settings
     app.state.database = Database(settings, quotas=Quotas.of(settings))
     app.state.limits = predictions.Limits()
@@ -78,8 +79,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     openapi.install(app)
     idempotency.install(app)
     for part in (
-        batches,
         jobs,
+        batches,
         predictions,
         experiments,
         reports,

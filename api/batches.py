@@ -13,6 +13,7 @@ from api.idempotency import OnceDep
 from api.jobs import JobFilterQuery
 from api.openapi import takes
 from api.problem_types import raises
+from api.routing import Route
 from models.datasets import require
 from models.errors import FieldError, InvalidSpec, OverBudget
 from models.pricing import check_budget
@@ -23,7 +24,7 @@ from models.store import jobs as store
 from models.store.jobs import NewJob
 from models.store.lists import Order, find_jobs
 
-router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
+router = APIRouter(prefix="/v1/jobs", tags=["jobs"], route_class=Route)
 
 _GOING_ON = [state for state in JobState if not state.terminal]
 

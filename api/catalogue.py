@@ -8,11 +8,12 @@ from api import answers, problem_types, schemas
 from api.dependencies import SettingsDep
 from api.presets import PRESETS
 from api.problem_types import raises
+from api.routing import Route
 from models.datasets import DATASETS, available
 from models.errors import NotFound
 from models.techniques import CATALOGUE
 
-router = APIRouter(prefix="/v1", tags=["catalogue"])
+router = APIRouter(prefix="/v1", tags=["catalogue"], route_class=Route)
 
 
 @router.get("/techniques")

@@ -1,15 +1,13 @@
 """What routes ask for: the settings, the database, ids, and the posted document, checked."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, TypeVar
 
 import pydantic_core
 from fastapi import BackgroundTasks, Depends, Header, Path, Request
-from fastapi.dependencies.models import Dependant
-from fastapi.dependencies.utils import get_flat_params
-from fastapi.exceptions import RequestValidationError
+from fastapi.concurrency import run_in_threadpool
 from pydantic import BaseModel, ValidationError
 
 from api import problem_types
@@ -24,10 +22,12 @@ from models.settings import Settings
 from models.spec import faults_of
 
 M = TypeVar("M", bound=BaseModel)
+T = TypeVar("T")
 
 BATCH = ":batch"
 """What the path of a request for many jobs at once ends with."""
 _ID = re.compile(r"[A-Za-z0-9_-]{1,40}")
+_SMALL_BYTES = 8_192
 
 
 async def _settings(request: Request) -> Settings:
@@ -50,7 +50,7 @@ class Caller:
     """The API key that it showed; None where none is needed."""
 
 
-@raises(
+_AT_THE_DOOR = (
     problem_types.MISSING_KEY,
     problem_types.INVALID_KEY,
     problem_types.EXPIRED_KEY,
@@ -59,6 +59,9 @@ class Caller:
     problem_types.WRONG_HOST,
     problem_types.RATE_LIMITED,
 )
+
+
+@raises(*_AT_THE_DOOR)
 async def _caller(request: Request) -> Caller:
     caller: Caller = request.state.caller  # by api/doors.py
     return caller
@@ -67,9 +70,11 @@ async def _caller(request: Request) -> Caller:
 CallerDep = Annotated[Caller, Depends(_caller)]
 
 
-@raises(problem_types.SERVICE_UNAVAILABLE)
-async def _database(request: Request, caller: CallerDep) -> Database:
+@raises(problem_types.SERVICE_UNAVAILABLE, *_AT_THE_DOOR)
+async def _database(request: Request) -> Database:
     database: Database = request.app.state.database
+    # Not by CallerDep: each dependency within another costs what looking a job up does.
+    caller: Caller = request.state.caller
     return database if caller.sees_all else database.of(caller.owner)
 
 
@@ -91,28 +96,6 @@ async def _ring(request: Request, background: BackgroundTasks) -> Callable[[Sequ
 
 
 RingDep = Annotated[Callable[[Sequence[str]], None], Depends(_ring)]
-
-
-async def known_parameters(request: Request) -> None:
-    """Refuse a query parameter that the route does not know: misspelt, it would silently change nothing.
-
-    Raises:
-        RequestValidationError: it names each one, and those that there are.
-    """
-    if not request.scope["query_string"]:
-        return
-    known = _query_parameters(request.scope["route"].dependant)
-    unknown = [name for name in request.query_params if name not in known]
-    if unknown:
-        offered = f"there are {', '.join(sorted(known))}" if known else "nor any other"
-        hint = f"there is no such parameter here; {offered}"
-        faults = [{"type": "unknown", "loc": ("query", name), "msg": hint} for name in unknown]
-        raise RequestValidationError(faults)
-
-
-def _query_parameters(dependant: Dependant) -> set[str]:
-    own = get_flat_params(Dependant(query_params=dependant.query_params))
-    return {field.alias for field in own}.union(*map(_query_parameters, dependant.dependencies))
 
 
 @raises(problem_types.SERVICE_UNAVAILABLE)
@@ -189,8 +172,7 @@ def _check_content_type(content_type: str) -> None:
 BodyDep = Annotated[bytes, Depends(_body)]
 
 
-@raises(problem_types.NOT_JSON, problem_types.INVALID_SPEC)
-def json_document(body: BodyDep) -> Any:
+def json_document(body: bytes) -> Any:
     """The posted document, as Python values.
 
     Raises:
@@ -204,16 +186,27 @@ def json_document(body: BodyDep) -> Any:
         raise Problem(problem_types.NOT_JSON, detail, errors=[FieldError("", detail)]) from None
 
 
-DocumentDep = Annotated[Any, Depends(json_document)]
+@raises(problem_types.NOT_JSON, problem_types.INVALID_SPEC)
+async def _document(body: BodyDep) -> Any:
+    return await _read(body, json_document)
 
 
-def posted(model: type[M]) -> Callable[[Any], M]:
+DocumentDep = Annotated[Any, Depends(_document)]
+
+
+def posted(model: type[M]) -> Callable[[bytes], Awaitable[M]]:
     """A dependency that gives the posted document as `model`."""
 
-    def read(document: DocumentDep) -> M:
-        return validated(model, document)
+    @raises(problem_types.NOT_JSON, problem_types.INVALID_SPEC)
+    async def read(body: BodyDep) -> M:
+        return await _read(body, lambda body: validated(model, json_document(body)))
 
     return read
+
+
+async def _read(body: bytes, reader: Callable[[bytes], T]) -> T:
+    # The way into a thread and back takes longer than to read a job; a large document would hold others up.
+    return reader(body) if len(body) <= _SMALL_BYTES else await run_in_threadpool(reader, body)
 
 
 def validated(model: type[M], document: Any) -> M:

@@ -27,6 +27,7 @@ from api.polling import IfNoneMatch, document_tag, matches, not_modified, retry_
 from api.presets import resolve
 from api.problem_types import raises
 from api.problems import to_pointer
+from api.routing import Route
 from models.datasets import require
 from models.errors import DatasetUnavailable, FieldError, InvalidSpec, OverBudget
 from models.experiments import Document, ExperimentSpec, Extension
@@ -40,7 +41,7 @@ from models.store.lists import Place
 from models.store.runs import ask_all, retry_failed
 from models.tables import Experiment
 
-router = APIRouter(prefix="/v1/experiments", tags=["experiments"])
+router = APIRouter(prefix="/v1/experiments", tags=["experiments"], route_class=Route)
 
 
 def _posted_experiment(document: DocumentDep, settings: SettingsDep) -> tuple[str | None, ExperimentSpec]:

@@ -9,12 +9,13 @@ from fastapi import APIRouter, Response, status
 
 from api import schemas
 from api.dependencies import DatabaseDep, SettingsDep
+from api.routing import Route
 from models.database import Database
 from models.doorbell import celery_settings
 from models.errors import ServiceUnavailable
 from models.settings import Settings
 
-router = APIRouter(tags=["health"])
+router = APIRouter(tags=["health"], route_class=Route)
 
 OK = "ok"
 PING_SECONDS = 0.5

@@ -55,6 +55,7 @@ from api.polling import (
 )
 from api.problem_types import raises
 from api.problems import not_acceptable
+from api.routing import Route
 from api.shown import Shown
 from api.streams import JobStream, LastEventId, position_of
 from api.watching import Watcher
@@ -72,7 +73,7 @@ from models.store.watching import Position, epochs_mark, glance
 from models.tables import Job
 from models.techniques import CATALOGUE
 
-router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
+router = APIRouter(prefix="/v1/jobs", tags=["jobs"], route_class=Route)
 
 PostedSpec = Annotated[JobSpec, Depends(posted(JobSpec))]
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}")

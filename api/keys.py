@@ -19,6 +19,7 @@ from api.doors import forbidden
 from api.openapi import takes
 from api.pages import Cursor, Limit, decode_cursor, encode_cursor, page_answer
 from api.problem_types import raises
+from api.routing import Route
 from api.schemas import Answer
 from models.scopes import Scope
 from models.store import audit
@@ -26,7 +27,7 @@ from models.store import keys as store
 from models.store.lists import Place
 from models.tables import LOCAL_OWNER, ApiKey
 
-router = APIRouter(prefix="/v1", tags=["keys"])
+router = APIRouter(prefix="/v1", tags=["keys"], route_class=Route)
 
 
 class NewKey(BaseModel):

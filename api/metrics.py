@@ -11,11 +11,12 @@ from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4, CollectorRegistry, Metri
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
 from api.dependencies import DatabaseDep
+from api.routing import Route
 from models.states import JobState
 from models.store import counters, jobs
 from models.store.counters import COUNTERS
 
-router = APIRouter(tags=["health"])
+router = APIRouter(tags=["health"], route_class=Route)
 
 
 @router.get(

@@ -28,7 +28,9 @@ from models.store.jobs import get_jobs, result_of
 if TYPE_CHECKING:
     from api.images import Grey
 
-router = APIRouter(tags=["predictions"])
+from api.routing import Route
+
+router = APIRouter(tags=["predictions"], route_class=Route)
 
 Pixel = Annotated[float, Field(ge=0, le=255, allow_inf_nan=False)]
 Row = Annotated[list[Pixel], FailFast(), Field(min_length=SIDE, max_length=SIDE)]

@@ -16,6 +16,7 @@ from api.dependencies import CallerDep, DatabaseDep, SettingsDep, known_form, po
 from api.idempotency import OnceDep
 from api.openapi import sends, takes
 from api.problem_types import raises
+from api.routing import Route
 from api.schemas import Answer
 from models.errors import FieldError, InvalidSpec
 from models.settings import Settings
@@ -23,7 +24,7 @@ from models.states import JobState
 from models.store import webhooks as store
 from models.tables import Webhook as Row
 
-router = APIRouter(prefix="/v1/webhooks", tags=["webhooks"])
+router = APIRouter(prefix="/v1/webhooks", tags=["webhooks"], route_class=Route)
 
 _ENDS = tuple(state for state in JobState if state.terminal)
 _DELIVERIES = 100

@@ -9,12 +9,12 @@ from typing import Annotated, Any
 
 from fastapi import Depends, Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.routing import APIRoute
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from api import problems
 from api.dashboard import static, views
 from api.problems import Problem
+from api.routing import Route
 from models.errors import RegbenchError
 
 POLICY = (
@@ -52,7 +52,7 @@ async def _page(request: Request) -> Page:
 PageDep = Annotated[Page, Depends(_page)]
 
 
-class PageRoute(APIRoute):
+class PageRoute(Route):
     """A route whose problems, too, are told as a page."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:

@@ -23,7 +23,9 @@ from models.tables import Job
 if TYPE_CHECKING:
     from api.reports.comparison import Subject, Summaries
 
-router = APIRouter(prefix="/v1", tags=["reports"])
+from api.routing import Route
+
+router = APIRouter(prefix="/v1", tags=["reports"], route_class=Route)
 
 Format = Annotated[
     Literal["json", "md", "html", "csv"] | None, Query(description="Goes before the Accept header")

@@ -1,6 +1,6 @@
 """One ring for all that is submitted while it rings."""
 
-from concurrent.futures import ThreadPoolExecutor
+import asyncio
 from threading import Event
 
 import pytest
@@ -36,16 +36,19 @@ def bell(monkeypatch: pytest.MonkeyPatch) -> Bell:
 
 def test_what_comes_meanwhile_is_rung_for_together(settings: Settings, bell: Bell) -> None:
     ours = Bells(Database(settings), settings)
-    with ThreadPoolExecutor() as threads:
-        first = threads.submit(ours.ring, ["a"])
-        assert bell.began.wait(SECONDS)
+
+    async def play() -> None:
+        first = asyncio.create_task(ours.ring(["a"]))
+        assert await asyncio.to_thread(bell.began.wait, SECONDS)
         for others in (["b", "c"], ["d"]):
-            ours.ring(others)  # returns at once
+            await ours.ring(others)  # returns at once
         assert bell.rung == [["a"]]
         bell.go_on.set()
-        first.result(SECONDS)
-    assert bell.rung == [["a"], ["b", "c", "d"]]
-    ours.ring(["e"])
+        await asyncio.wait_for(first, SECONDS)
+        assert bell.rung == [["a"], ["b", "c", "d"]]
+        await ours.ring(["e"])
+
+    asyncio.run(play())
     assert bell.rung[2:] == [["e"]]
 
 
@@ -60,7 +63,7 @@ def test_a_fault_does_not_silence_the_next(
     with monkeypatch.context() as patched:
         patched.setattr(bells.doorbell, "ring", fail)
         with pytest.raises(RuntimeError):
-            ours.ring(["a"])
+            asyncio.run(ours.ring(["a"]))
     bell.go_on.set()
-    ours.ring(["b"])
+    asyncio.run(ours.ring(["b"]))
     assert bell.rung == [["b"]]

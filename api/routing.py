@@ -1,0 +1,41 @@
+"""The routes of this service: each refuses a query parameter that it does not know."""
+
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from fastapi import Request, Response
+from fastapi.dependencies.models import Dependant
+from fastapi.dependencies.utils import get_flat_params
+from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
+
+
+class Route(APIRoute):
+    """A route that refuses query parameters that it does not have: misspelt, they would change nothing."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """The handler that FastAPI calls."""
+        usual = super().get_route_handler()
+
+        async def handle(request: Request) -> Response:
+            # Not a dependency: FastAPI would go about it for every request, though hardly any has a query.
+            if request.scope["query_string"]:
+                _refuse_unknown(request)
+            return await usual(request)
+
+        return handle
+
+
+def _refuse_unknown(request: Request) -> None:
+    known = _query_parameters(request.scope["route"].dependant)
+    unknown = [name for name in request.query_params if name not in known]
+    if unknown:
+        offered = f"there are {', '.join(sorted(known))}" if known else "nor any other"
+        hint = f"there is no such parameter here; {offered}"
+        faults = [{"type": "unknown", "loc": ("query", name), "msg": hint} for name in unknown]
+        raise RequestValidationError(faults)
+
+
+def _query_parameters(dependant: Dependant) -> set[str]:
+    own = get_flat_params(Dependant(query_params=dependant.query_params))
+    return {field.alias for field in own}.union(*map(_query_parameters, dependant.dependencies))
