@@ -61,10 +61,24 @@ _AT_THE_DOOR = (
 )
 
 
-@raises(*_AT_THE_DOOR)
-async def _caller(request: Request) -> Caller:
+def caller_of(request: Request) -> Caller:
+    """Who asks."""
     caller: Caller = request.state.caller  # by api/doors.py
     return caller
+
+
+def database_for(request: Request) -> Database:
+    """The database, as far as the caller may see it."""
+    database: Database = request.app.state.database
+    caller = caller_of(request)
+    return database if caller.sees_all else database.of(caller.owner)
+
+
+# What a dependency needs of another, it takes from the request: each that FastAPI has to go about within
+# another costs what looking a job up does.
+@raises(*_AT_THE_DOOR)
+async def _caller(request: Request) -> Caller:
+    return caller_of(request)
 
 
 CallerDep = Annotated[Caller, Depends(_caller)]
@@ -72,10 +86,7 @@ CallerDep = Annotated[Caller, Depends(_caller)]
 
 @raises(problem_types.SERVICE_UNAVAILABLE, *_AT_THE_DOOR)
 async def _database(request: Request) -> Database:
-    database: Database = request.app.state.database
-    # Not by CallerDep: each dependency within another costs what looking a job up does.
-    caller: Caller = request.state.caller
-    return database if caller.sees_all else database.of(caller.owner)
+    return database_for(request)
 
 
 DatabaseDep = Annotated[Database, Depends(_database)]
@@ -152,10 +163,11 @@ async def counted_body(request: Request, most: int) -> bytes:
 
 
 @raises(problem_types.BODY_TOO_LARGE, problem_types.UNSUPPORTED_MEDIA_TYPE)
-async def _body(request: Request, settings: SettingsDep) -> bytes:
+async def _body(request: Request) -> bytes:
     """The body of a JSON request."""
     _check_content_type(request.headers.get("Content-Type", ""))
-    most = settings.max_batch_bytes if request.url.path.endswith(BATCH) else settings.max_body_bytes
+    settings: Settings = request.app.state.settings
+    most = settings.max_batch_bytes if request.scope["path"].endswith(BATCH) else settings.max_body_bytes
     return await counted_body(request, most)
 
 

@@ -15,7 +15,7 @@ from pydantic import BaseModel
 from sqlalchemy.orm import Session
 
 from api import problem_types
-from api.dependencies import BodyDep, CallerDep, DatabaseDep
+from api.dependencies import BodyDep, caller_of, database_for
 from api.problem_types import raises
 from api.problems import Problem
 from models.database import Database
@@ -91,17 +91,18 @@ class Once:
 
 
 @raises(problem_types.IDEMPOTENCY_KEY_REUSED, problem_types.IDEMPOTENCY_KEY_UNDER_WAY)
-async def _once_with_body(
-    request: Request, body: BodyDep, caller: CallerDep, database: DatabaseDep, key: Key = None
-) -> Once:
-    return Once(database, caller.owner, _checked(key), _fingerprint(request, body))
+async def _once_with_body(request: Request, body: BodyDep, key: Key = None) -> Once:
+    return _once(request, body, key)
 
 
 @raises(problem_types.IDEMPOTENCY_KEY_REUSED, problem_types.IDEMPOTENCY_KEY_UNDER_WAY)
-async def _once_without_body(
-    request: Request, caller: CallerDep, database: DatabaseDep, key: Key = None
-) -> Once:
-    return Once(database, caller.owner, _checked(key), _fingerprint(request, b""))
+async def _once_without_body(request: Request, key: Key = None) -> Once:
+    return _once(request, b"", key)
+
+
+def _once(request: Request, body: bytes, key: str | None) -> Once:
+    fingerprint = _fingerprint(request, body)
+    return Once(database_for(request), caller_of(request).owner, _checked(key), fingerprint)
 
 
 OnceDep = Annotated[Once, Depends(_once_with_body)]

@@ -8,6 +8,9 @@ from models.database import Database
 from models.errors import NotFound
 from models.store.watching import Glance, look
 
+_TURNS_TO_JOIN = 4
+"""Of the event loop, before a look begins: some tens of microseconds."""
+
 
 class Looks:
     """Jobs at a glance, for many requests at once. Used from its event loop only.
@@ -38,6 +41,9 @@ class Looks:
 
     async def _look(self) -> None:
         while self._waiting:
+            # Let who has just been answered ask again: one look for sixteen costs little more than for one.
+            for _ in range(_TURNS_TO_JOIN):
+                await asyncio.sleep(0)
             waiting, self._waiting = self._waiting, []
             jobs: dict[str, Glance] = {}
             fault: Exception | None = None

@@ -1,6 +1,7 @@
 """The connection to SQLite or PostgreSQL: engine, sessions, the database's clock, and its schema."""
 
 import sqlite3
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from copy import copy
@@ -9,13 +10,13 @@ from threading import Lock
 from typing import Any
 
 import pydantic_core
-from sqlalchemy import Engine, ExceptionContext, Row, Select, create_engine, event, make_url
-from sqlalchemy.exc import InterfaceError, InternalError, OperationalError
+from sqlalchemy import Engine, ExceptionContext, Float, Row, Select, create_engine, event, literal, make_url
+from sqlalchemy.exc import InterfaceError, InternalError, InvalidatePoolError, OperationalError
 from sqlalchemy.exc import TimeoutError as NoConnectionFree
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import ORMExecuteState, Session, sessionmaker, with_loader_criteria
+from sqlalchemy.pool import ConnectionPoolEntry
 from sqlalchemy.sql.compiler import SQLCompiler
-from sqlalchemy.sql.expression import ColumnElement
 from sqlalchemy.sql.functions import FunctionElement
 
 from models.errors import ServiceUnavailable
@@ -23,32 +24,36 @@ from models.settings import Settings
 from models.tables import Experiment, Job, UtcDateTime, Webhook
 
 SQLITE_BUSY_MILLISECONDS = 10_000
+_TRUSTED_SECONDS = 1.0
 # The first releases in which SQLite's WAL-reset fault is mended (sqlite.org/wal.html); before them a
 # rollback journal is slower and safe.
 _WAL_IS_SAFE_FROM = (3, 51, 3)
 _WAL_BACKPORTS: dict[tuple[int, ...], tuple[int, ...]] = {(3, 50): (3, 50, 7), (3, 44): (3, 44, 6)}
 
 
-class DatabaseNow(ColumnElement[datetime]):
+class DatabaseNow(FunctionElement[datetime]):
     """The database's own clock, `offset_seconds` from now: one clock for every host that holds leases."""
 
-    inherit_cache = False
+    name = "database_now"
+    inherit_cache = True
     type = UtcDateTime()
 
     def __init__(self, offset_seconds: float = 0.0) -> None:
-        self.offset_seconds = float(offset_seconds)
+        # A parameter, so that a statement is compiled once for every offset.
+        super().__init__(literal(float(offset_seconds), Float()))
 
 
 @compiles(DatabaseNow, "postgresql")
-def _now_postgresql(element: DatabaseNow, _compiler: SQLCompiler, **_: Any) -> str:
+def _now_postgresql(element: DatabaseNow, compiler: SQLCompiler, **kw: Any) -> str:
     # clock_timestamp() moves within a transaction; now() would be the moment that it began.
-    return f"(clock_timestamp() + interval '{element.offset_seconds:.6f} seconds')"
+    return f"(clock_timestamp() + make_interval(secs => {compiler.process(element.clauses, **kw)}))"
 
 
 @compiles(DatabaseNow, "sqlite")
-def _now_sqlite(element: DatabaseNow, _compiler: SQLCompiler, **_: Any) -> str:
+def _now_sqlite(element: DatabaseNow, compiler: SQLCompiler, **kw: Any) -> str:
     # SQLAlchemy stores six digits of a second; strftime gives three.
-    return f"strftime('%Y-%m-%d %H:%M:%f000', 'now', '{element.offset_seconds:+.6f} seconds')"
+    offset = f"printf('%+.6f seconds', {compiler.process(element.clauses, **kw)})"
+    return f"strftime('%Y-%m-%d %H:%M:%f000', 'now', {offset})"
 
 
 class JsonEntries(FunctionElement[Any]):
@@ -106,9 +111,33 @@ def make_engine(settings: Settings) -> Engine:
         engine = create_engine(url, **_JSON)
         _prepare_sqlite(engine)
         return engine
-    engine = create_engine(url, pool_pre_ping=True, connect_args=_POSTGRESQL, **_JSON)
+    engine = create_engine(url, connect_args=_POSTGRESQL, **_JSON)
     event.listen(engine, "handle_error", _notice_lost_connections)
+    _try_rested_connections(engine)
     return engine
+
+
+def _try_rested_connections(engine: Engine) -> None:
+    """Ask a connection that has rested whether it still works, before a transaction finds that it does not.
+
+    SQLAlchemy's own `pool_pre_ping` asks every time, which at hundreds of requests a second is a journey of
+    each that tells nothing new.
+    """
+
+    @event.listens_for(engine, "checkin")
+    def _note(_connection: object, record: ConnectionPoolEntry) -> None:
+        record.info["rests_since"] = time.monotonic()
+
+    @event.listens_for(engine, "checkout")
+    def _ask(connection: Any, record: ConnectionPoolEntry, _proxy: object) -> None:
+        rests_since = record.info.get("rests_since")
+        if rests_since is None or time.monotonic() - rests_since < _TRUSTED_SECONDS:
+            return
+        dialect = engine.dialect
+        try:
+            dialect.do_ping(connection)
+        except dialect.loaded_dbapi.Error as error:
+            raise InvalidatePoolError from error
 
 
 # The server that was the primary is a standby now; a transaction was idle for too long and was cut off.

@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy import event, select, text, update
 from sqlalchemy.exc import IntegrityError
 
+from models import database as models_database
 from models.database import Database, DatabaseNow
 from models.errors import ServiceUnavailable
 from models.settings import Settings
@@ -79,6 +80,41 @@ def test_a_connection_that_can_no_longer_be_used_is_replaced(
     with pytest.raises(ServiceUnavailable):
         create(database, after_seconds=seconds)
     assert create(database)
+
+
+@pytest.mark.parametrize("database_settings", ["postgresql"], indirect=True)
+def test_connections_that_were_cut_off_while_they_rested_are_replaced(
+    database: Database, database_settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with ExitStack() as open_ones:
+        for _ in range(3):
+            open_ones.enter_context(database.read()).connection()
+    other = Database(database_settings)
+    with other.write() as session:
+        session.execute(
+            text(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            )
+        )
+    other.close()
+    monkeypatch.setattr(models_database, "_TRUSTED_SECONDS", 0.0)
+    assert create(database)
+    assert create(database)
+
+
+@pytest.mark.parametrize("database_settings", ["postgresql"], indirect=True)
+def test_a_connection_that_worked_a_moment_ago_is_not_asked(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[object] = []
+    monkeypatch.setattr(database.engine.dialect, "do_ping", asked.append)
+    create(database)
+    create(database)
+    assert asked == []
+    monkeypatch.setattr(models_database, "_TRUSTED_SECONDS", 0.0)
+    create(database)
+    assert len(asked) == 1
 
 
 def test_moments_are_compared_as_moments(database: Database) -> None:
