@@ -108,10 +108,10 @@ def make_engine(settings: Settings) -> Engine:
     """An engine for `settings`, with each database's own precautions."""
     url = make_url(settings.resolved_database_url)
     if url.get_backend_name() == "sqlite":
-        engine = create_engine(url, **_JSON)
+        engine = create_engine(url, **_POOL, **_JSON)
         _prepare_sqlite(engine)
         return engine
-    engine = create_engine(url, connect_args=_POSTGRESQL, **_JSON)
+    engine = create_engine(url, connect_args=_POSTGRESQL, **_POOL, **_JSON)
     event.listen(engine, "handle_error", _notice_lost_connections)
     _try_rested_connections(engine)
     return engine
@@ -152,6 +152,10 @@ def _notice_lost_connections(context: ExceptionContext) -> None:
 
 # Several times as fast as the standard library's, and a list of jobs has a specification in each row.
 _JSON: dict[str, Any] = {"json_deserializer": pydantic_core.from_json}
+
+# Under load nearly all are in use; what is beyond a pool's size SQLAlchemy closes as soon as it is given back, and
+# opens again for the next request.
+_POOL = {"pool_size": 15, "max_overflow": 0}
 
 _POSTGRESQL = {
     "options": "-c statement_timeout=5000 -c lock_timeout=2000 -c idle_in_transaction_session_timeout=30000"
