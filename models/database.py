@@ -153,8 +153,8 @@ def _notice_lost_connections(context: ExceptionContext) -> None:
 # Several times as fast as the standard library's, and a list of jobs has a specification in each row.
 _JSON: dict[str, Any] = {"json_deserializer": pydantic_core.from_json}
 
-# Under load nearly all are in use; what is beyond a pool's size SQLAlchemy closes as soon as it is given back, and
-# opens again for the next request.
+# Under load nearly all are in use; what is beyond a pool's size SQLAlchemy closes as soon as it comes back,
+# and opens another for the next request.
 _POOL = {"pool_size": 15, "max_overflow": 0}
 
 _POSTGRESQL = {
