@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Response, status
 from pydantic import Field
+from sqlalchemy.orm import Session
 
 from api import answers, problem_types, schemas
 from api.dependencies import BATCH, ArtifactsDep, CallerDep, DatabaseDep, RingDep, SettingsDep, posted
@@ -15,7 +16,7 @@ from api.openapi import takes
 from api.problem_types import raises
 from api.routing import Route
 from models.datasets import require
-from models.errors import FieldError, InvalidSpec, OverBudget
+from models.errors import Conflict, FieldError, InvalidSpec, NotFound, OverBudget
 from models.pricing import check_budget
 from models.settings import Settings
 from models.spec import JobBatch, JobSpec
@@ -23,6 +24,7 @@ from models.states import JobState
 from models.store import jobs as store
 from models.store.jobs import NewJob
 from models.store.lists import Order, find_jobs
+from models.store.transitions import get_job
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"], route_class=Route)
 
@@ -118,16 +120,22 @@ def cancel_jobs(
     wanted = replace(query.filter(), states=going_on)
     with database.write() as session:
         found = find_jobs(session, wanted, after=None, limit=query.limit + 1, order=Order(descending=False))
-        asked = [store.cancel_job(session, job.id) for job in found[: query.limit]]
-        items = [
-            schemas.Cancellation(
-                id=job.id,
-                state=JobState(job.state),
-                outcome="cancelled" if job.state == JobState.CANCELLED else "asked",
-            )
-            for job in asked
-        ]
+        each = (_cancel(session, job.id) for job in found[: query.limit])
+        items = [item for item in each if item is not None]
     for item in items:
         if item.outcome == "cancelled":
             artifacts.forget_checkpoints(item.id)
     return schemas.Cancellations(items=items, more=len(found) > query.limit)
+
+
+def _cancel(session: Session, job_id: str) -> schemas.Cancellation | None:
+    """What became of a job that was to be cancelled; None if it was deleted since it was found."""
+    try:
+        job = store.cancel_job(session, job_id)
+        outcome = "cancelled" if job.state == JobState.CANCELLED else "asked"
+    except NotFound:
+        return None
+    except Conflict:
+        # It ended since it was found, and is no reason to leave the others as they are.
+        job, outcome = get_job(session, job_id), "ended"
+    return schemas.Cancellation(id=job_id, state=JobState(job.state), outcome=outcome)

@@ -71,16 +71,25 @@ class Once:
             self._release(self._held)
 
     def answer(
-        self, session: Session, body: BaseModel, status: int, headers: Mapping[str, str] | None = None
+        self,
+        session: Session,
+        body: BaseModel,
+        status: int,
+        headers: Mapping[str, str] | None = None,
+        *,
+        again: BaseModel | None = None,
     ) -> Response:
         """The answer to this request, kept in the transaction of what it has made.
+
+        `again` is kept instead of a body that must not be: one with a secret.
 
         Raises:
             UnderWay: it took so long that another request has taken its key over; nothing may be committed.
         """
         content, headers = body.model_dump_json().encode(), dict(headers or {})
         if self._held is not None:
-            remember(session, self._held, Remembered(status, headers, content))
+            kept = content if again is None else again.model_dump_json().encode()
+            remember(session, self._held, Remembered(status, headers, kept))
             self._remembered = True
         return Response(content, status, headers, media_type="application/json")
 

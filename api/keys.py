@@ -16,6 +16,7 @@ from api.dependencies import (
     posted,
 )
 from api.doors import forbidden
+from api.idempotency import OnceDep
 from api.openapi import takes
 from api.pages import Cursor, Limit, decode_cursor, encode_cursor, page_answer
 from api.problem_types import raises
@@ -64,7 +65,10 @@ class Key(Answer):
 class MadeKey(Key):
     """A new key, shown this once."""
 
-    key: str = Field(description="For the header `Authorization: Bearer ...`; it cannot be had again")
+    key: str | None = Field(
+        description="For the header `Authorization: Bearer ...`; it cannot be had again, and is null "
+        "where the request was sent again"
+    )
 
 
 class KeyPage(Answer):
@@ -128,20 +132,24 @@ def list_keys(
     return page_answer(request, shown, next_cursor, None)
 
 
-@router.post("/keys", status_code=status.HTTP_201_CREATED, openapi_extra=takes(NewKey))
+@router.post(
+    "/keys", status_code=status.HTTP_201_CREATED, response_model=MadeKey, openapi_extra=takes(NewKey)
+)
 def create_key(
     admin: AdminDep,
     wanted: Annotated[NewKey, Depends(posted(NewKey))],
     database: DatabaseDep,
     request: Request,
-    response: Response,
-) -> MadeKey:
+    once: OnceDep,
+) -> Response:
     """Make a key. This answer alone shows it; the service keeps only its hash."""
-    with database.write() as session:
+    with once.carried_out(), database.write() as session:
         row, key = store.create_key(session, **wanted.model_dump())
         note(session, "key_created", row.id, admin, request)
-    response.headers["Cache-Control"] = "no-store"
-    return MadeKey(**_shown(row).model_dump(), key=key)
+        made = MadeKey(**_shown(row).model_dump(), key=key)
+        again = made.model_copy(update={"key": None})
+        headers = {"Cache-Control": "no-store"}
+        return once.answer(session, made, status.HTTP_201_CREATED, headers, again=again)
 
 
 @router.post("/keys/{key_id}/revoke")

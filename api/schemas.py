@@ -4,7 +4,7 @@ Losses are in nats per example, accuracies and shares are fractions, times are i
 """
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -178,7 +178,10 @@ class Cancellation(Answer):
 
     id: str
     state: JobState
-    outcome: str = Field(description="`cancelled`, or `asked` of its worker, which ends it within a chunk")
+    outcome: Literal["cancelled", "asked", "ended"] = Field(
+        description="`cancelled`; `asked` of its worker, which ends it within a chunk; "
+        "or `ended` by itself meanwhile"
+    )
 
 
 class Cancellations(Answer):

@@ -23,7 +23,7 @@ from tests.servers import postgresql
 GROWTH_MEGABYTES = 10.0
 _SECONDS_A_LOAD = 10
 _STREAMS_AT_ONCE = 200
-_WARM_UP = 20
+_WARM_UP = 5
 """The first part in so many fills what is kept for good: pools, caches, compiled statements."""
 _JOBS = 2_000
 

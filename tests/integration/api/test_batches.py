@@ -5,11 +5,15 @@ from typing import Any
 import httpx
 import pytest
 from fastapi.testclient import TestClient
+from sqlalchemy import delete, update
 
+from api import batches
 from api.app import create_app
 from models.database import Database
 from models.settings import Settings
 from models.states import JobState
+from models.store.lists import find_jobs
+from models.tables import Job
 from tests.factories import job_in
 
 SPEC: dict[str, Any] = {"dataset": {"name": "mnist_5k"}, "training": {"epochs": 1}}
@@ -87,6 +91,27 @@ def test_a_running_job_is_asked_and_ended_ones_are_left(client: httpx.Client, da
     answer = client.post("/v1/jobs:cancel", params={"dataset": "mnist_5k"}).json()
     assert answer["items"] == [{"id": running, "state": "running", "outcome": "asked"}]
     assert client.post("/v1/jobs:cancel", params={"state": "failed"}).json()["items"] == []
+
+
+def test_a_job_that_ended_or_went_in_between_does_not_keep_the_others(
+    client: httpx.Client, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deleted, ended, waiting = batch(client, 0, 1, 2, labels={"sweep": "8"})
+
+    def found_before(*given: Any, **asked: Any) -> list[Job]:
+        found = find_jobs(*given, **asked)
+        (session,) = given[:1]
+        session.execute(delete(Job).where(Job.id == deleted))
+        session.execute(update(Job).where(Job.id == ended).values(state=JobState.FAILED))
+        return found
+
+    monkeypatch.setattr(batches, "find_jobs", found_before)
+    answer = client.post("/v1/jobs:cancel", params={"label": "sweep=8"})
+    assert answer.json()["items"] == [
+        {"id": ended, "state": "failed", "outcome": "ended"},
+        {"id": waiting, "state": "cancelled", "outcome": "cancelled"},
+    ]
+    assert client.get(f"/v1/jobs/{waiting}").json()["state"] == "cancelled"
 
 
 def test_nobody_cancels_everything_by_mistake(client: httpx.Client) -> None:

@@ -21,7 +21,7 @@ from models.scopes import Scope
 from models.settings import Settings
 from models.store import experiments, jobs, keys
 from models.store.transitions import database_now
-from models.tables import ApiKey, Webhook
+from models.tables import ApiKey, IdempotencyKey, Webhook
 from tests.factories import finish_job, job_spec
 from tests.integration.api.conftest import TestClient
 from tests.integration.api.test_refusals import problem
@@ -59,6 +59,21 @@ def test_only_the_hash_of_a_key_is_stored(database: Database) -> None:
     values = [str(getattr(row, column.name)) for column in ApiKey.__table__.columns]
     assert not any(key[8:] in value for value in values)
     assert key.startswith(row.prefix)
+
+
+def test_a_key_that_is_asked_for_twice_is_made_and_shown_once(
+    guarded: TestClient, database: Database
+) -> None:
+    admin = bearer(make_key(database, Scope.ADMIN)) | {"Idempotency-Key": "once"}
+    wanted = {"name": "n", "owner": "theirs", "scope": "read"}
+    first, again = (guarded.post("/v1/keys", json=wanted, headers=admin) for _ in range(2))
+    assert first.headers["Cache-Control"] == again.headers["Cache-Control"] == "no-store"
+    assert again.headers["Idempotent-Replayed"] == "true"
+    assert again.json() == first.json() | {"key": None}
+    with database.read() as session:
+        (kept,) = session.scalars(select(IdempotencyKey)).all()
+    assert first.json()["key"].encode() not in (kept.body or b"")
+    assert len(guarded.get("/v1/keys", headers=admin).json()["items"]) == 2
 
 
 @pytest.mark.parametrize(
