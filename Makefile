@@ -58,7 +58,7 @@ fuzz: setup ## ask the API 1,000 odd things an operation (hours): make fuzz [SEE
 	$(BIN)/python -m pytest tests/integration/api/test_fuzz.py --fuzz=full $(if $(SEED),--fuzz-seed=$(SEED))
 
 bench: setup ## print the benchmarks as ratios beside their targets
-	@missed=0; for each in training techniques worker study report api; do \
+	@missed=0; for each in training techniques worker study report api endurance pages; do \
 		$(BIN)/python -m bench.$$each || missed=1; done; exit $$missed
 
 lock: ## resolve requirements.lock anew from pyproject.toml
