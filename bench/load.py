@@ -8,6 +8,8 @@ from pathlib import Path
 
 CONNECTIONS = 16
 _RATE = re.compile(r"Requests/sec:\s+([\d.]+)")
+_MEDIAN = re.compile(r"50%\s+([\d.]+)(us|ms|s)\b")
+_MILLISECONDS = {"us": 0.001, "ms": 1.0, "s": 1000.0}
 _COUNT = re.compile(r"(\d+) requests in")
 _REFUSED = re.compile(r"Non-2xx or 3xx responses: (\d+)")
 _LOST = re.compile(r"Socket errors: (.*)")
@@ -21,7 +23,7 @@ def requests_per_second(
     Raises:
         SystemExit: wrk is not there, or an answer was an error.
     """
-    return float(_told(_RATE, _load(url, seconds, headers or {}, script)))
+    return float(_told(_RATE, _load(url, seconds, headers or {}, script))[1])
 
 
 def requests_answered(url: str, seconds: int, *, script: Path) -> int:
@@ -30,21 +32,34 @@ def requests_answered(url: str, seconds: int, *, script: Path) -> int:
     Raises:
         SystemExit: wrk is not there, or an answer was an error.
     """
-    return int(_told(_COUNT, _load(url, seconds, {}, script)))
+    return int(_told(_COUNT, _load(url, seconds, {}, script))[1])
 
 
-def _told(what: re.Pattern[str], printed: str) -> str:
+def median_milliseconds(url: str, seconds: int) -> float:
+    """How long one server takes for an answer, asked by one connection again and again.
+
+    Raises:
+        SystemExit: wrk is not there, or an answer was an error.
+    """
+    found = _told(_MEDIAN, _load(url, seconds, {}, None, connections=1))
+    return float(found[1]) * _MILLISECONDS[found[2]]
+
+
+def _told(what: re.Pattern[str], printed: str) -> re.Match[str]:
     found = what.search(printed)
     if found is None:
         raise SystemExit(f"wrk says something else than it should:\n{printed}")
-    return found[1]
+    return found
 
 
-def _load(url: str, seconds: int, headers: Mapping[str, str], script: Path | None) -> str:
+def _load(
+    url: str, seconds: int, headers: Mapping[str, str], script: Path | None, connections: int = CONNECTIONS
+) -> str:
     program = shutil.which("wrk")
     if program is None:
         raise SystemExit("wrk is not installed; your system's packages have it: apt-get install wrk")
-    command = [program, "--threads", "1", "--connections", str(CONNECTIONS), "--duration", f"{seconds}s"]
+    command = [program, "--threads", "1", "--connections", str(connections), "--duration", f"{seconds}s"]
+    command += ["--latency"]
     command += [part for name, value in headers.items() for part in ("--header", f"{name}: {value}")]
     command += ["--script", str(script)] if script else []
     printed = subprocess.run([*command, url], check=True, capture_output=True, text=True).stdout
