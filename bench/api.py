@@ -185,7 +185,7 @@ def _far_page(client: httpx.Client) -> str:
 
 
 def _asked(client: httpx.Client, what: str, path: str, target: float) -> Row:
-    """The median of a second's answers, in milliseconds: the service's time, not that of a client in Python."""
+    """The median of a second's answers, in milliseconds: the service's time, without a client in Python."""
     client.get(path).raise_for_status()
     return Row(what, median_milliseconds(f"{client.base_url}{path}", _ASKED_SECONDS), "ms", target)
 
