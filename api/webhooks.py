@@ -7,7 +7,6 @@ from http import HTTPStatus
 from typing import Annotated, Self
 from urllib.parse import urlsplit
 
-import httpx
 from fastapi import APIRouter, Depends, Path, Response, status
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
@@ -132,6 +131,8 @@ def create_webhook(
 
 
 def _check(url: str, settings: Settings) -> None:
+    import httpx  # noqa: PLC0415 (0.1 s and 6 MB, its command line included, that the start need not take)
+
     try:
         parts = urlsplit(url)
         named = bool(parts.hostname) and (parts.port is None or parts.port > 0)
