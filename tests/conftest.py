@@ -3,8 +3,10 @@
 import os
 import signal
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from random import SystemRandom
+from typing import Any
 
 import psycopg
 import pytest
@@ -13,8 +15,8 @@ from sqlalchemy import make_url
 from models.database import Database
 from models.settings import Settings, get_settings
 from tests import servers
-from tests.chaos.ledger import LEDGER, Ledger, table
-from tests.fuzzing import FUZZING, Fuzzing
+from tests.chaos.ledger import LEDGER, Ledger, Tally, table
+from tests.fuzzing import FUZZING, Fuzzing, Run
 
 KEPT_VARIABLES = {"REGBENCH_DATA_DIR"}
 
@@ -28,17 +30,49 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Choose the seeds of the faults and of the fuzzing."""
-    seed = config.getoption("--chaos-seed")
-    config.stash[LEDGER] = Ledger(
-        seed=SystemRandom().randrange(2**31) if seed is None else seed,
-        full=config.getoption("--chaos") == "full",
-    )
-    seed = config.getoption("--fuzz-seed")
-    config.stash[FUZZING] = Fuzzing(
-        seed=SystemRandom().randrange(2**31) if seed is None else seed,
-        full=config.getoption("--fuzz") == "full",
-    )
+    """Choose the seeds of the faults and of the fuzzing; processes that share a run share them too."""
+    given: dict[str, int] = getattr(config, "workerinput", {})
+
+    def seed(option: str) -> int:
+        asked: int | None = config.getoption(option)
+        return given.get(option, SystemRandom().randrange(2**31)) if asked is None else asked
+
+    config.stash[LEDGER] = Ledger(seed=seed("--chaos-seed"), full=config.getoption("--chaos") == "full")
+    config.stash[FUZZING] = Fuzzing(seed=seed("--fuzz-seed"), full=config.getoption("--fuzz") == "full")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Tell a process of pytest-xdist the seeds."""
+    node.workerinput["--chaos-seed"] = node.config.stash[LEDGER].seed
+    node.workerinput["--fuzz-seed"] = node.config.stash[FUZZING].seed
+
+
+# First, because pytest-xdist's own hook reads the marks.
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Keep in one process of pytest-xdist the tests of a file, and all that share the stack."""
+    if not config.getoption("loadgroup", False):
+        return
+    for item in items:
+        shared = item.path.parent if item.path.parent.name == "acceptance" else item.path
+        item.add_marker(pytest.mark.xdist_group(str(shared.relative_to(config.rootpath))))
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Hand the process that prints them what this one's faults and fuzzing have done."""
+    output: dict[str, Any] | None = getattr(session.config, "workeroutput", None)
+    if output is not None:
+        output["tallies"] = [asdict(tally) for tally in session.config.stash[LEDGER].tallies]
+        output["runs"] = [asdict(run) for run in session.config.stash[FUZZING].runs]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any, error: object) -> None:
+    """Take what a process of pytest-xdist hands over; one that was killed hands over nothing."""
+    if error is None:
+        node.config.stash[LEDGER].tallies += [Tally(**tally) for tally in node.workeroutput["tallies"]]
+        node.config.stash[FUZZING].runs += [Run(**run) for run in node.workeroutput["runs"]]
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
