@@ -8,9 +8,7 @@ from pathlib import Path
 from random import SystemRandom
 from typing import Any
 
-import psycopg
 import pytest
-from sqlalchemy import make_url
 
 from models.database import Database
 from models.settings import Settings, get_settings
@@ -48,15 +46,11 @@ def pytest_configure_node(node: Any) -> None:
     node.workerinput["--fuzz-seed"] = node.config.stash[FUZZING].seed
 
 
-# First, because pytest-xdist's own hook reads the marks.
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+def pytest_itemcollected(item: pytest.Item) -> None:
     """Keep in one process of pytest-xdist the tests of a file, and all that share the stack."""
-    if not config.getoption("loadgroup", False):
-        return
-    for item in items:
+    if item.config.getoption("loadgroup", False):
         shared = item.path.parent if item.path.parent.name == "acceptance" else item.path
-        item.add_marker(pytest.mark.xdist_group(str(shared.relative_to(config.rootpath))))
+        item.add_marker(pytest.mark.xdist_group(str(shared.relative_to(item.config.rootpath))))
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
@@ -145,7 +139,7 @@ def database_settings(
         (tmp_path / "regbench.db").write_bytes(source.read_bytes())
         url = f"sqlite:///{tmp_path / 'regbench.db'}"
     else:
-        url = _fresh_postgresql_database(request.getfixturevalue("postgresql"))
+        url = servers.empty_postgresql(request.getfixturevalue("postgresql"))
     monkeypatch.setenv("REGBENCH_HOME", str(tmp_path))
     monkeypatch.setenv("REGBENCH_DATABASE_URL", url)
     get_settings.cache_clear()
@@ -158,11 +152,3 @@ def database(database_settings: Settings) -> Iterator[Database]:
     database = Database(database_settings)
     yield database
     database.close()
-
-
-def _fresh_postgresql_database(migrated: str) -> str:
-    """An empty copy of the migrated database; the former test's copy goes."""
-    with psycopg.connect(servers.plain(migrated, "postgres"), autocommit=True) as connection:
-        connection.execute("DROP DATABASE IF EXISTS test WITH (FORCE)")
-        connection.execute("CREATE DATABASE test TEMPLATE migrated")
-    return make_url(migrated).set(database="test").render_as_string(hide_password=False)
