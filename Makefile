@@ -35,7 +35,7 @@ up: setup ## serve the API and train jobs until Ctrl-C (PORT=8000)
 
 test: setup ## run every test but the slow ones, in two processes: make test [PROCESSES=n]
 	@# Files in their order: the long ones come first, so that both processes end at about the same time.
-	$(BIN)/python -m pytest -n $(PROCESSES) --dist loadgroup --no-loadscope-reorder
+	$(BIN)/python -m pytest -n $(PROCESSES) --dist loadfile --no-loadscope-reorder
 
 test-slow: setup ## run the slow studies only (minutes)
 	$(BIN)/python -m pytest -m slow

@@ -46,11 +46,17 @@ def pytest_configure_node(node: Any) -> None:
     node.workerinput["--fuzz-seed"] = node.config.stash[FUZZING].seed
 
 
-def pytest_itemcollected(item: pytest.Item) -> None:
-    """Keep in one process of pytest-xdist the tests of a file, and all that share the stack."""
-    if item.config.getoption("loadgroup", False):
-        shared = item.path.parent if item.path.parent.name == "acceptance" else item.path
-        item.add_marker(pytest.mark.xdist_group(str(shared.relative_to(item.config.rootpath))))
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """A process of pytest-xdist takes the tests of a file, or all that share the stack."""
+    from xdist.scheduler import LoadFileScheduling  # noqa: PLC0415 (only called where it is there)
+
+    class FilesAndTheStack(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file: str = super()._split_scope(nodeid)
+            return "the stack" if file.startswith("tests/acceptance/") else file
+
+    return FilesAndTheStack(config, log)
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
