@@ -3,6 +3,7 @@
 import gc
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import cache
 from importlib.metadata import version
 from typing import Any
 
@@ -108,17 +109,21 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
-    if not gc.get_freeze_count():
-        # What the process loaded until now stays: no collection need walk through it again. And a report's
-        # drawings are made of more objects than Python expects of all a program.
-        gc.collect()
-        gc.freeze()
-        gc.set_threshold(20_000, 20, 20)
+    _settle_memory()
     watcher: Watcher = app.state.watcher
     async with watcher.running():
         yield
     database: Database = app.state.database
     database.close()
+
+
+@cache
+def _settle_memory() -> None:
+    # What the process loaded until now stays: no collection need walk through it again. And a report's
+    # drawings are made of more objects than Python expects of all a program.
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 20)
 
 
 def _show_index(response: Response, accept: Accept = "*/*") -> Any:

@@ -3,18 +3,18 @@
 import os
 import signal
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from random import SystemRandom
+from typing import Any
 
-import psycopg
 import pytest
-from sqlalchemy import make_url
 
 from models.database import Database
 from models.settings import Settings, get_settings
 from tests import servers
-from tests.chaos.ledger import LEDGER, Ledger, table
-from tests.fuzzing import FUZZING, Fuzzing
+from tests.chaos.ledger import LEDGER, Ledger, Tally, table
+from tests.fuzzing import FUZZING, Fuzzing, Run
 
 KEPT_VARIABLES = {"REGBENCH_DATA_DIR"}
 
@@ -28,17 +28,51 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Choose the seeds of the faults and of the fuzzing."""
-    seed = config.getoption("--chaos-seed")
-    config.stash[LEDGER] = Ledger(
-        seed=SystemRandom().randrange(2**31) if seed is None else seed,
-        full=config.getoption("--chaos") == "full",
-    )
-    seed = config.getoption("--fuzz-seed")
-    config.stash[FUZZING] = Fuzzing(
-        seed=SystemRandom().randrange(2**31) if seed is None else seed,
-        full=config.getoption("--fuzz") == "full",
-    )
+    """Choose the seeds of the faults and of the fuzzing; processes that share a run share them too."""
+    given: dict[str, int] = getattr(config, "workerinput", {})
+
+    def seed(option: str) -> int:
+        asked: int | None = config.getoption(option)
+        return given.get(option, SystemRandom().randrange(2**31)) if asked is None else asked
+
+    config.stash[LEDGER] = Ledger(seed=seed("--chaos-seed"), full=config.getoption("--chaos") == "full")
+    config.stash[FUZZING] = Fuzzing(seed=seed("--fuzz-seed"), full=config.getoption("--fuzz") == "full")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Tell a process of pytest-xdist the seeds."""
+    node.workerinput["--chaos-seed"] = node.config.stash[LEDGER].seed
+    node.workerinput["--fuzz-seed"] = node.config.stash[FUZZING].seed
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """A process of pytest-xdist takes the tests of a file, or all that share the stack."""
+    from xdist.scheduler import LoadFileScheduling  # noqa: PLC0415 (only called where it is there)
+
+    class FilesAndTheStack(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file: str = super()._split_scope(nodeid)
+            return "the stack" if file.startswith("tests/acceptance/") else file
+
+    return FilesAndTheStack(config, log)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Hand the process that prints them what this one's faults and fuzzing have done."""
+    output: dict[str, Any] | None = getattr(session.config, "workeroutput", None)
+    if output is not None:
+        output["tallies"] = [asdict(tally) for tally in session.config.stash[LEDGER].tallies]
+        output["runs"] = [asdict(run) for run in session.config.stash[FUZZING].runs]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any, error: object) -> None:
+    """Take what a process of pytest-xdist hands over; one that was killed hands over nothing."""
+    if error is None:
+        node.config.stash[LEDGER].tallies += [Tally(**tally) for tally in node.workeroutput["tallies"]]
+        node.config.stash[FUZZING].runs += [Run(**run) for run in node.workeroutput["runs"]]
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
@@ -111,7 +145,7 @@ def database_settings(
         (tmp_path / "regbench.db").write_bytes(source.read_bytes())
         url = f"sqlite:///{tmp_path / 'regbench.db'}"
     else:
-        url = _fresh_postgresql_database(request.getfixturevalue("postgresql"))
+        url = servers.empty_postgresql(request.getfixturevalue("postgresql"))
     monkeypatch.setenv("REGBENCH_HOME", str(tmp_path))
     monkeypatch.setenv("REGBENCH_DATABASE_URL", url)
     get_settings.cache_clear()
@@ -124,11 +158,3 @@ def database(database_settings: Settings) -> Iterator[Database]:
     database = Database(database_settings)
     yield database
     database.close()
-
-
-def _fresh_postgresql_database(migrated: str) -> str:
-    """An empty copy of the migrated database; the former test's copy goes."""
-    with psycopg.connect(servers.plain(migrated, "postgres"), autocommit=True) as connection:
-        connection.execute("DROP DATABASE IF EXISTS test WITH (FORCE)")
-        connection.execute("CREATE DATABASE test TEMPLATE migrated")
-    return make_url(migrated).set(database="test").render_as_string(hide_password=False)

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 import pytest
 from starlette.exceptions import StarletteDeprecationWarning
 
-from api.app import create_app
 from models.database import Database
 from models.settings import Settings
+from tests.applications import application
 
 with warnings.catch_warnings():
     # Starlette would rather have httpx2; Regbench's own client is built on httpx, so that is what there is.
@@ -19,5 +19,5 @@ with warnings.catch_warnings():
 @pytest.fixture
 def client(database_settings: Settings, database: Database) -> Iterator[TestClient]:
     """A client of the API over `database`; no broker runs, so doorbells are only logged."""
-    with TestClient(create_app(database_settings)) as client:
+    with TestClient(application(database_settings)) as client:
         yield client

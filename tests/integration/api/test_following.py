@@ -12,12 +12,12 @@ import httpx
 import pytest
 import uvicorn
 
-from api.app import create_app
 from models.database import Database
 from models.records import Progress
 from models.settings import Settings
 from models.states import JobState
 from models.store import queue
+from tests.applications import application
 from tests.factories import epoch_record, finished_job, job_in, result_record
 
 STREAM = {"Accept": "text/event-stream"}
@@ -37,7 +37,7 @@ class Served:
 
 @contextmanager
 def serve(settings: Settings) -> Iterator[Served]:
-    app = create_app(settings)
+    app = application(settings)
     server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="warning"))
     thread = threading.Thread(target=server.run)
     thread.start()

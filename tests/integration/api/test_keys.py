@@ -14,7 +14,6 @@ from fastapi.routing import iter_route_contexts
 from sqlalchemy import event, select, update
 
 from api import doors
-from api.app import create_app
 from models.database import Database
 from models.experiments import ExperimentSpec
 from models.scopes import Scope
@@ -22,6 +21,7 @@ from models.settings import Settings
 from models.store import experiments, jobs, keys
 from models.store.transitions import database_now
 from models.tables import ApiKey, IdempotencyKey, Webhook
+from tests.applications import application
 from tests.factories import finish_job, job_spec
 from tests.integration.api.conftest import TestClient
 from tests.integration.api.test_refusals import problem
@@ -46,7 +46,7 @@ def closed(database_settings: Settings) -> Settings:
 @pytest.fixture
 def guarded(closed: Settings, database: Database) -> Iterator[TestClient]:
     """A client of an API that asks for keys."""
-    with TestClient(create_app(closed)) as client:
+    with TestClient(application(closed)) as client:
         yield client
 
 
@@ -263,7 +263,7 @@ class _Any(dict[str, str]):
 def test_reads_and_writes_are_counted_apart(closed: Settings, database: Database) -> None:
     few = closed.model_copy(update={"max_reads_per_minute": 2, "max_writes_per_minute": 1})
     headers, others = bearer(make_key(database)), bearer(make_key(database, owner="others"))
-    with TestClient(create_app(few)) as client:
+    with TestClient(application(few)) as client:
         first = client.get("/v1/presets", headers=headers)
         assert first.headers["RateLimit-Policy"] == '"reads";q=2;w=60'
         assert re.fullmatch(r'"reads";r=1;t=\d+', first.headers["RateLimit"])
@@ -284,7 +284,7 @@ def test_what_is_over_a_quota_is_not_stored(
     headers, others = bearer(make_key(database)), bearer(make_key(database, owner="others"))
     experiment = {"name": "e", "base": JOB, "variants": [{"name": "a"}, {"name": "b"}], "seeds": [0, 1]}
     experiment["variants"][1]["changes"] = {"regularization": {"l2": {}}}
-    with TestClient(create_app(closed.model_copy(update=quota))) as client:
+    with TestClient(application(closed.model_copy(update=quota))) as client:
         refused = client.post("/v1/experiments", json=experiment, headers=headers)
         assert problem(refused, 429)["type"] == "/problems/over_quota"
         assert int(refused.headers["Retry-After"]) > 0
@@ -298,9 +298,9 @@ def test_what_is_over_a_quota_is_not_stored(
 
 def test_the_operations_of_a_day_are_added_up(closed: Settings, database: Database) -> None:
     headers = bearer(make_key(database))
-    with TestClient(create_app(closed)) as client:
+    with TestClient(application(closed)) as client:
         cost = client.post("/v1/jobs?dry_run=true", json=JOB, headers=headers).json()["training_flops"]
-    with TestClient(create_app(closed.model_copy(update={"max_flops_per_day": 1.5 * cost}))) as client:
+    with TestClient(application(closed.model_copy(update={"max_flops_per_day": 1.5 * cost}))) as client:
         assert client.post("/v1/jobs", json=JOB, headers=headers).status_code == 202
         refused = client.post("/v1/jobs", json=JOB, headers=headers)
         assert problem(refused, 429)["type"].endswith("/over_quota")
@@ -365,7 +365,7 @@ def test_the_page_of_the_api_shows_every_operation_and_loads_nothing(client: htt
 def test_two_requests_at_once_do_not_both_find_room(closed: Settings, database: Database) -> None:
     headers = bearer(make_key(database))
     few = closed.model_copy(update={"max_queued_jobs": 2})
-    with TestClient(create_app(few)) as client, ThreadPoolExecutor(8) as several:
+    with TestClient(application(few)) as client, ThreadPoolExecutor(8) as several:
         answers = several.map(lambda _: client.post("/v1/jobs", json=JOB, headers=headers), range(8))
         assert sorted(answer.status_code for answer in answers) == [202] * 2 + [429] * 6
 

@@ -175,7 +175,7 @@ def test_a_retry_takes_its_place_in_the_experiment(database: Database) -> None:
     assert (new.experiment_id, new.variant, new.seed) == (job.experiment_id, "plain", job.seed)
 
 
-@pytest.mark.parametrize("state", set(JobState) - {JobState.FAILED, JobState.CANCELLED})
+@pytest.mark.parametrize("state", sorted(set(JobState) - {JobState.FAILED, JobState.CANCELLED}))
 def test_only_what_failed_or_was_cancelled_is_retried(database: Database, state: JobState) -> None:
     job_id = job_in(database, state)
     with pytest.raises(Conflict, match=f"is {state}; only"):

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
-from pathlib import Path
 
 import pytest
 
@@ -17,6 +16,7 @@ from models.tables import Job
 from tests.factories import job_spec
 from worker import checkpoints
 from worker.checkpoints import Checkpoint
+from worker.compiled import Programs
 from worker.lease import Lease
 from worker.runner import Runner
 
@@ -33,9 +33,16 @@ def settings(database_settings: Settings) -> Settings:
     return database_settings.model_copy(update={"checkpoint_seconds": 0.0})
 
 
+@pytest.fixture(scope="module")
+def programs() -> Programs:
+    """Of a process that has trained such jobs before: compiling takes longer than all else here."""
+    return Programs()
+
+
 @pytest.fixture
-def runner(settings: Settings) -> Iterator[Runner]:
+def runner(settings: Settings, programs: Programs) -> Iterator[Runner]:
     runner = Runner(settings)
+    runner._programs = programs
     yield runner
     runner.close()
 
@@ -215,7 +222,7 @@ def test_a_checkpoint_whose_history_has_other_fields_is_not_gone_on_from(
 
 
 def test_a_disk_that_is_full_costs_the_checkpoint_and_not_the_job(
-    database: Database, settings: Settings, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    database: Database, settings: Settings, runner: Runner, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The real error of a real full device: /dev/full stands where the checkpoint would be written."""
 
@@ -226,11 +233,9 @@ def test_a_disk_that_is_full_costs_the_checkpoint_and_not_the_job(
                     device.write(content)
             return super().put(name, content)
 
-    runner = Runner(settings)
     runner._store = Full(settings)
     job_id = queued(database, SPEC)
     runner.run_next()
-    runner.close()
     assert job_now(database, job_id).state == JobState.SUCCEEDED
     assert "no checkpoint of epoch 1: [Errno 28] No space left on device" in caplog.text
 
@@ -254,9 +259,13 @@ def test_a_paused_job_keeps_its_checkpoint_and_a_cancelled_one_does_not(
 
 
 def test_checkpoints_are_as_far_apart_as_the_settings_say(
-    database: Database, database_settings: Settings, asked_after: Callable[[int, Action], None]
+    database: Database,
+    database_settings: Settings,
+    programs: Programs,
+    asked_after: Callable[[int, Action], None],
 ) -> None:
     rarely = Runner(database_settings.model_copy(update={"checkpoint_seconds": 3600.0}))
+    rarely._programs = programs
     job_id = interrupted(database, rarely, asked_after)
     rarely.close()
     job = job_now(database, job_id)

@@ -1,7 +1,7 @@
 """The statistics against scipy and statsmodels, and against the worked examples of their sources."""
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pytest
@@ -262,6 +262,15 @@ def test_holms_worked_example() -> None:
     assert holm([]) == []
 
 
+@pytest.fixture(scope="module")
+def _no_collection_of_garbage() -> Iterator[None]:
+    """statsmodels' Holm collects garbage at each call: half a second where TensorFlow is loaded."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("gc.collect", lambda: 0)
+        yield
+
+
+@pytest.mark.usefixtures("_no_collection_of_garbage")
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=24))
 def test_holm_is_statsmodels(p_values: list[float]) -> None:
     assert holm(p_values) == pytest.approx(multipletests(p_values, method="holm")[1].tolist())
