@@ -65,6 +65,22 @@ def test_without_scripts_the_colours_are_the_systems(browser: Any, url: str) -> 
     assert backgrounds[0] != backgrounds[1]
 
 
+def test_forms_work_where_the_page_comes_unencrypted_from_elsewhere(page: Page) -> None:
+    # As over plain http from another machine. There is no other way to look at what was copied than to paste it.
+    page.add_init_script(
+        "delete Crypto.prototype.randomUUID; delete Navigator.prototype.clipboard;"
+        "if (crypto.randomUUID || navigator.clipboard) throw new Error('still there');"
+    )
+    page.goto("/new")
+    expect(page.locator("#price dd").first).to_be_visible()
+    page.get_by_role("button", name="Copy", exact=True).click()
+    expect(page.get_by_role("button", name="Copied")).to_be_focused()
+    line = page.locator("#curl").inner_text()
+    page.get_by_role("textbox", name="Name", exact=True).focus()
+    page.keyboard.press("Control+v")
+    expect(page.get_by_role("textbox", name="Name", exact=True)).to_have_value(line)
+
+
 @pytest.mark.parametrize("width", [DESK, PHONE])
 def test_the_header_fits(browser: Any, url: str, width: int) -> None:
     with opened(browser, url, "/jobs", "light", width) as page:

@@ -2,6 +2,7 @@
 
 import { ask } from "./api.js";
 import { showTraining } from "./charts.js";
+import { copies } from "./insecure.js";
 import { refresh } from "./live.js";
 
 const element = (id) => document.getElementById(id);
@@ -37,17 +38,15 @@ async function say(request) {
 }
 
 document.addEventListener("click", async ({ target }) => {
-  const { post, copy } = target.dataset;
-  if (copy) {
-    await navigator.clipboard.writeText(element(copy).textContent);
-    target.textContent = "Copied";
-  }
+  const { post } = target.dataset;
   if (!post || (post.endsWith("/cancel") && !confirm("End this job? What it has learned is lost."))) return;
   await say(async () => {
     const answer = await ask(post, { method: "POST" });
     if (post.endsWith("/retry")) location.assign(`/jobs/${answer.id}`);
   });
 });
+
+copies(element("copy-curl"), () => element("curl").textContent);
 
 let stream = null;
 

@@ -2,11 +2,12 @@
 
 import { ask, Refusal } from "./api.js";
 import { clearFaults, placeOf, showFault } from "./controls.js";
+import { copies, randomKey } from "./insecure.js";
 
 const PAUSE = 300;
 const element = (id) => document.getElementById(id);
 
-export function shellLine(path, body) {
+function shellLine(path, body) {
   const json = JSON.stringify(body).replaceAll("'", "'\\''");
   return `curl -sS '${location.origin}${path}' -H 'Content-Type: application/json' -d '${json}'`;
 }
@@ -17,7 +18,7 @@ export function shellLine(path, body) {
 export class Submission {
   constructor(options) {
     Object.assign(this, options);
-    this.key = crypto.randomUUID();
+    this.key = randomKey();
     this.submit = element("submit");
     this.submit.addEventListener("click", (event) => { event.preventDefault(); this.send(); });
     this.form.addEventListener("submit", (event) => { event.preventDefault(); this.send(); });
@@ -59,7 +60,7 @@ export class Submission {
       location.assign(this.page(taken));
     } catch (error) {
       // What is sent next is another request.
-      this.key = crypto.randomUUID();
+      this.key = randomKey();
       this.refused(error);
       element("faults").scrollIntoView({ block: "nearest" });
     }
@@ -115,15 +116,6 @@ function make(tag, text = "") {
   const made = document.createElement(tag);
   made.textContent = text;
   return made;
-}
-
-function copies(button, text) {
-  const usual = button.textContent;
-  button.addEventListener("click", async () => {
-    await navigator.clipboard.writeText(text());
-    button.textContent = "Copied";
-    setTimeout(() => { button.textContent = usual; }, 1500);
-  });
 }
 
 export const bytes = (count) => `${(count / 1e6).toFixed(count < 1e7 ? 1 : 0)} MB`;
