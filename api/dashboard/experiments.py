@@ -98,6 +98,7 @@ def new_job(page: PageDep, settings: SettingsDep, spec: Form = None) -> Response
         families=forms.families(),
         job=forms.job(),
         submit="Start training",
+        authorization=views.authorization(settings),
         **_datasets(settings),
     )
 
@@ -120,6 +121,7 @@ def new_experiment(
         rules=forms.experiment_rules(),
         until=forms.until(),
         submit="Start the experiment",
+        authorization=views.authorization(settings),
         **_datasets(settings),
     )
 

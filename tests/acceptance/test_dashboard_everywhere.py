@@ -66,7 +66,7 @@ def test_without_scripts_the_colours_are_the_systems(browser: Any, url: str) -> 
 
 
 def test_forms_work_where_the_page_comes_unencrypted_from_elsewhere(page: Page) -> None:
-    # As over plain http from another machine. There is no other way to look at what was copied than to paste it.
+    # As over plain http from another machine. What was copied can only be looked at by pasting it.
     page.add_init_script(
         "delete Crypto.prototype.randomUUID; delete Navigator.prototype.clipboard;"
         "if (crypto.randomUUID || navigator.clipboard) throw new Error('still there');"

@@ -9,7 +9,8 @@ const element = (id) => document.getElementById(id);
 
 function shellLine(path, body) {
   const json = JSON.stringify(body).replaceAll("'", "'\\''");
-  return `curl -sS '${location.origin}${path}' -H 'Content-Type: application/json' -d '${json}'`;
+  const { authorization } = element("curl").dataset;
+  return `curl -sS '${location.origin}${path}'${authorization} -H 'Content-Type: application/json' -d '${json}'`;
 }
 
 // `options`: form; path, where the document is posted; read(), the document; words(price), what is shown of a

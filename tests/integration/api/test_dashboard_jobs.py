@@ -96,7 +96,7 @@ def test_a_job_shows_what_it_is_and_what_came_out(client: httpx.Client, database
     assert "93.75 %" in text
     assert "dropout rate=0.25" in text
     command = unescape(re.findall(r'<pre id="curl">(.*?)</pre>', text, re.DOTALL)[0])
-    assert command.startswith("curl -sS http://testserver/v1/jobs")
+    assert command.startswith("curl -sS http://testserver/v1/jobs -H 'Content-Type")
     assert '"rate": 0.25' in command
     assert '"epochs"' not in command or "test_accuracy" not in command
     assert "Which digits it confuses" in text
@@ -187,6 +187,16 @@ class TestLogin:
             assert answer.json()["type"] == "/problems/cross_origin"
         assert guarded.post("/login", headers={"Sec-Fetch-Site": "cross-site"}).status_code == 403
         assert guarded.post("/v1/jobs?dry_run=true", json=spec).status_code == 200
+
+    def test_lines_for_the_shell_show_a_key(self, guarded: TestClient, database: Database) -> None:
+        ours = bearer(make_key(database))
+        header = '-H "Authorization: Bearer $REGBENCH_API_KEY"'
+        job = guarded.post("/v1/jobs", json=job_spec().model_dump(mode="json"), headers=ours).json()["id"]
+        line = re.findall(r'<pre id="curl">(.*?)</pre>', guarded.get(f"/jobs/{job}", headers=ours).text)[0]
+        assert header in unescape(line)
+        for path in ("/new", "/new/experiment"):
+            (shown,) = re.findall(r'data-authorization="(.*?)"', guarded.get(path, headers=ours).text)
+            assert unescape(shown) == f" {header}"
 
     def test_anothers_job_is_not_shown(self, guarded: TestClient, database: Database) -> None:
         job = finished_job(database).id
