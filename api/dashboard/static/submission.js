@@ -1,6 +1,6 @@
 // What stands beside both forms: the price as one types, the service's faults, the button, the shell line.
 
-import { ask, Refusal } from "./api.js";
+import { ask, isFinal, leave, Refusal } from "./api.js";
 import { clearFaults, placeOf, showFault } from "./controls.js";
 import { copies, randomKey } from "./insecure.js";
 
@@ -19,16 +19,18 @@ function shellLine(path, body) {
 export class Submission {
   constructor(options) {
     Object.assign(this, options);
-    this.key = randomKey();
     this.submit = element("submit");
     this.submit.addEventListener("click", (event) => { event.preventDefault(); this.send(); });
     this.form.addEventListener("submit", (event) => { event.preventDefault(); this.send(); });
     copies(element("copy-curl"), () => element("curl").textContent);
     copies(element("copy-link"), () => location.href);
+    // Back from what it led to, the form is as it was left, and what it sends now is another request.
+    addEventListener("pageshow", ({ persisted }) => { if (persisted) this.changed(); });
   }
 
   // The form has changed: show the line that does the same, and ask the price after a short pause.
   changed() {
+    this.key = randomKey();
     this.document = this.read();
     element("curl").textContent = shellLine(this.path, this.document);
     history.replaceState(null, "", `${location.pathname}${this.address(this.document)}`);
@@ -58,10 +60,10 @@ export class Submission {
     try {
       const headers = { "Idempotency-Key": this.key };
       const taken = await ask(this.path, { method: "POST", body: this.read(), headers });
-      location.assign(this.page(taken));
+      await leave(this.page(taken));
     } catch (error) {
-      // What is sent next is another request.
-      this.key = randomKey();
+      // What nobody answered may have been taken all the same: sent again it has the same key.
+      if (isFinal(error)) this.key = randomKey();
       this.refused(error);
       element("faults").scrollIntoView({ block: "nearest" });
     }
