@@ -102,7 +102,8 @@ matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
 addEventListener("theme", redraw);
 
 // A job's curves: training and validation, what lies between them shaded, the epoch that was kept marked.
-export function showTraining(place, epochs, measure, kept) {
+// `range`: of the measure, where several are to be compared.
+export function showTraining(place, epochs, measure, kept, range = null) {
   const scale = measure === "accuracy" ? 100 : 1;
   const digits = scale === 100 ? 2 : 4;
   const line = (name, key, colour, dash, more) => ({
@@ -118,6 +119,7 @@ export function showTraining(place, epochs, measure, kept) {
   };
   const plan = () => {
     const made = layout(measure === "accuracy" ? "Accuracy, %" : "Loss, nats", measure, epochs.length);
+    if (range) made.yaxis.range = range;
     if (!kept) return made;
     return { ...made,
       shapes: [{ type: "line", x0: kept, x1: kept, yref: "paper", y0: 0, y1: 1, line: { color: style("--quiet"), dash: "dot", width: 1.5 } }],

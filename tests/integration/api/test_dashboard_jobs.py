@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from html import unescape
+from typing import Any
 
 import httpx
 import pytest
@@ -154,16 +155,70 @@ def test_every_technique_is_explained(client: httpx.Client) -> None:
         assert technique.about.title in unescape(page(client, f"/learn/{name}"))
 
 
+def outcomes(text: str) -> dict[str, list[str]]:
+    """What a technique's page tells of the variants, by their names."""
+    table = re.findall(r'<table id="outcomes">(.*?)</table>', text, re.DOTALL)
+    rows = re.findall(r'<th scope="row">(.*?)</th>(.*?)</tr>', table[0], re.DOTALL) if table else []
+    return {unescape(name): re.findall(r'<td class="number">(.*?)</td>', cells) for name, cells in rows}
+
+
+def finish(client: httpx.Client, database: Database, experiment: dict[str, Any], leave: int = 0) -> None:
+    for job in jobs_of_experiment(client, experiment)[leave:]:
+        techniques = len(job["spec"]["regularization"])
+        result = result_record(test_accuracy=0.90 + 0.05 * techniques, test_loss=0.5 - 0.1 * techniques)
+        finish_job(database, job["id"], result=result)
+
+
 def test_a_techniques_effect_is_that_of_an_experiment_here(client: httpx.Client, database: Database) -> None:
-    assert "No finished experiment" in page(client, "/learn/dropout")
+    assert "No experiment of this installation" in page(client, "/learn/dropout")
     experiment = create(client, DOCUMENT)
-    for job in jobs_of_experiment(client, experiment):
-        accuracy = 0.95 if job["spec"]["regularization"] else 0.90
-        finish_job(database, job["id"], result=result_record(test_accuracy=accuracy))
+    finish(client, database, experiment, leave=1)
     text = page(client, "/learn/dropout")
     assert f'href="/experiments/{experiment["id"]}"' in text
-    assert "95.00 %" in text
-    assert "90.00 %" in text
+    # Of the two seeds one model has not finished, so only the other is told.
+    assert "with one seed" in text
+    assert outcomes(text) == {"none (without it)": ["90.00 %", "0.5000"], "dropout": ["95.00 %", "0.4000"]}
+    drawn = re.findall(r'data-job="(\w+)"', text)
+    assert drawn == [job["id"] for job in jobs_of_experiment(client, experiment) if job["spec"]["seed"] == 7]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"regularization": {"dropout": {}, "l2": {}}},
+        {"regularization": {"dropout": {}}, "model": {"hidden_units": [8]}},
+    ],
+)
+def test_what_else_has_changed_is_no_techniques_effect(
+    client: httpx.Client, database: Database, changes: dict[str, Any]
+) -> None:
+    variants = [{"name": "none"}, {"name": "dropout and more", "changes": changes}]
+    finish(client, database, create(client, DOCUMENT | {"variants": variants, "allow_other_changes": True}))
+    assert outcomes(page(client, "/learn/dropout")) == {}
+
+
+def test_a_regularized_baseline_shows_no_techniques_effect(client: httpx.Client, database: Database) -> None:
+    variants = [
+        {"name": "l2", "changes": {"regularization": {"l2": {}}}},
+        {"name": "dropout", "changes": {"regularization": {"dropout": {}}}},
+    ]
+    finish(client, database, create(client, DOCUMENT | {"variants": variants}))
+    assert outcomes(page(client, "/learn/dropout")) == {}
+
+
+def test_the_experiment_with_the_most_seeds_shows_a_technique(
+    client: httpx.Client, database: Database
+) -> None:
+    larger = create(client, DOCUMENT | {"seeds": [1, 2, 3]})
+    variants = [{"name": HARD_NAME}, {"name": '"]<b>', "changes": {"regularization": {"dropout": {}}}}]
+    newer = create(client, DOCUMENT | {"seeds": [4], "variants": variants})
+    finish(client, database, newer)
+    text = page(client, "/learn/dropout")
+    assert f'href="/experiments/{newer["id"]}"' in text
+    assert "<b>" not in text
+    assert HARD_NAME not in text
+    finish(client, database, larger)
+    assert "means over 3 seeds" in page(client, "/learn/dropout")
 
 
 def test_a_browser_is_led_to_the_pages_and_a_program_to_the_resources(client: httpx.Client) -> None:
