@@ -76,7 +76,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     )
     # What is added later stands before: an answer of the door's, too, gets the envelope of every answer.
     app.add_middleware(Door, settings=settings, database=app.state.database)
-    problems.install(app)
+    problems.install(app, page=dashboard.problem_page)
     openapi.install(app)
     idempotency.install(app)
     for part in (

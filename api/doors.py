@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from http import HTTPStatus
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import quote, urlencode, urlsplit
 
 from limits import RateLimitItemPerMinute
 from limits.aio.storage import MemoryStorage
@@ -207,11 +207,12 @@ class _Keys:
 
 def _to_login(scope: Scope, error: Problem | RegbenchError) -> Response | None:
     """Where a browser goes that asks for a page without a key that opens it."""
-    headers = Headers(scope=scope)
-    wants_page = "text/html" in headers.get("Accept", "") and not scope["path"].startswith("/v1/")
-    if not (isinstance(error, Problem) and error.kind.status == HTTPStatus.UNAUTHORIZED and wants_page):
+    unknown = isinstance(error, Problem) and error.kind.status == HTTPStatus.UNAUTHORIZED
+    if not (unknown and problems.asks_for_page(scope)):
         return None
-    return RedirectResponse(f"{LOGIN}?{urlencode({'next': scope['path']})}", status_code=303)
+    query = scope["query_string"].decode("latin-1")
+    wanted = quote(scope["path"]) + (f"?{query}" if query else "")
+    return RedirectResponse(f"{LOGIN}?{urlencode({'next': wanted})}", status_code=303)
 
 
 def _key_in(headers: Headers, method: str) -> str:

@@ -7,13 +7,13 @@
 import logging
 import random
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, Response
 from fastapi.routing import iter_route_contexts
 from pydantic import BaseModel, Field
 from starlette.datastructures import Headers, MutableHeaders
@@ -38,6 +38,9 @@ from models.errors import (
 log = logging.getLogger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
+IS_PAGE = "is_page"
+"""In a request's state: whatever it accepts, its answer is a page."""
+_FOR_PROGRAMS = ("/v1/", "/static/")
 RETRY_AFTER_SECONDS = 5
 _MAX_ERRORS = 50
 _CLOSED = [
@@ -75,6 +78,9 @@ class ProblemDocument(BaseModel):
     )
     request_id: str = Field(description="Also in the header X-Request-Id and in the service's log")
 
+
+PageOf = Callable[[Request, ProblemDocument, Mapping[str, str]], Response]
+"""Makes a problem's page, with these headers."""
 
 # The one table from domain errors to HTTP. A subclass not named here is answered as its parent.
 KINDS: dict[type[RegbenchError], ProblemType] = {
@@ -118,8 +124,9 @@ def to_pointer(parts: Iterable[int | str]) -> str:
     return "".join(f"/{str(part).replace('~', '~0').replace('/', '~1')}" for part in parts)
 
 
-def install(app: FastAPI) -> None:
-    """Answer every error of `app` with a problem document."""
+def install(app: FastAPI, page: PageOf) -> None:
+    """Answer every error of `app` with a problem document; where a person asks for a page, with `page`."""
+    app.state.problem_page = page
     app.add_exception_handler(Problem, _on_problem)
     app.add_exception_handler(RegbenchError, _on_domain_error)
     app.add_exception_handler(RequestValidationError, _on_bad_parameters)
@@ -128,8 +135,15 @@ def install(app: FastAPI) -> None:
     app.add_middleware(RequestEnvelope)
 
 
-def answer(request: Request, problem: Problem) -> JSONResponse:
-    """The problem document, as an answer to `request`."""
+def asks_for_page(scope: Scope) -> bool:
+    """Whether a browser asks to show something to a person, rather than a program for a document."""
+    if scope["path"].startswith(_FOR_PROGRAMS):
+        return False
+    return scope["state"].get(IS_PAGE, False) or "text/html" in Headers(scope=scope).get("Accept", "")
+
+
+def answer(request: Request, problem: Problem) -> Response:
+    """The problem document, or its page, as an answer to `request`."""
     kind = problem.kind
     document = ProblemDocument(
         type=kind.uri,
@@ -142,12 +156,15 @@ def answer(request: Request, problem: Problem) -> JSONResponse:
         ],
         request_id=request.state.request_id,
     )
+    if asks_for_page(request.scope):
+        show: PageOf = request.app.state.problem_page
+        return show(request, document, problem.headers)
     return JSONResponse(
         document.model_dump(), status_code=kind.status, headers=problem.headers, media_type=MEDIA_TYPE
     )
 
 
-def answer_error(request: Request, error: Problem | RegbenchError | RequestValidationError) -> JSONResponse:
+def answer_error(request: Request, error: Problem | RegbenchError | RequestValidationError) -> Response:
     """The problem document of an error that was caught before or around a route."""
     if isinstance(error, Problem):
         return _on_problem(request, error)
@@ -156,12 +173,12 @@ def answer_error(request: Request, error: Problem | RegbenchError | RequestValid
     return _on_bad_parameters(request, error)
 
 
-def _on_problem(request: Request, error: Exception) -> JSONResponse:
+def _on_problem(request: Request, error: Exception) -> Response:
     assert isinstance(error, Problem)  # noqa: S101 (Starlette's type of a handler is wider than its calls)
     return answer(request, error)
 
 
-def _on_domain_error(request: Request, error: Exception) -> JSONResponse:
+def _on_domain_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, RegbenchError)  # noqa: S101 (as above)
     kind = next(KINDS[parent] for parent in type(error).__mro__ if parent in KINDS)
     if kind.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
@@ -178,7 +195,7 @@ def _retry_after(error: RegbenchError) -> dict[str, str]:
     return {"Retry-After": str(RETRY_AFTER_SECONDS)} if isinstance(error, ServiceUnavailable) else {}
 
 
-def _on_bad_parameters(request: Request, error: Exception) -> JSONResponse:
+def _on_bad_parameters(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)  # noqa: S101 (as above)
     faults = [_parameter_fault(each) for each in error.errors()]
     return answer(request, Problem(problem_types.INVALID_PARAMETER, _summary(faults), errors=faults))
@@ -191,7 +208,7 @@ def _parameter_fault(fault: dict[str, Any]) -> FieldError:
     return FieldError(f"?{name}" if place == "query" else f"{place} {name}", detail)
 
 
-def _on_http_exception(request: Request, error: Exception) -> JSONResponse:
+def _on_http_exception(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101 (as above)
     status = HTTPStatus(error.status_code)
     path = request.url.path

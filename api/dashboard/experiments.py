@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Query, Request, Response
 
 from api import answers, schemas
 from api.dashboard import forms, grids, views
@@ -48,12 +48,15 @@ class Act:
 
 
 @router.get("/experiments")
-def list_experiments(page: PageDep, database: DatabaseDep, cursor: Cursor = None) -> Response:
+def list_experiments(
+    page: PageDep, database: DatabaseDep, request: Request, cursor: Cursor = None
+) -> Response:
     """Experiments, newest first."""
     with database.read() as session:
         found = store.find_experiments(session, after=decode_cursor(cursor), limit=_PAGE + 1)
         shown = found[:_PAGE]
-        standings = store.standings(session, [each.id for each in shown])
+        known: store.Standings = request.app.state.standings
+        standings = known.of(session, [each.id for each in shown])
     rows = [_row(answers.experiment_answer(each, standings[each.id])) for each in shown]
     last = encode_cursor(Place(shown[-1].created_at, shown[-1].id)) if len(found) > _PAGE else None
     return page("experiments.html.jinja", rows=rows, next_cursor=last)
@@ -95,6 +98,7 @@ def new_job(page: PageDep, settings: SettingsDep, spec: Form = None) -> Response
         families=forms.families(),
         job=forms.job(),
         submit="Start training",
+        authorization=views.authorization(settings),
         **_datasets(settings),
     )
 
@@ -117,6 +121,7 @@ def new_experiment(
         rules=forms.experiment_rules(),
         until=forms.until(),
         submit="Start the experiment",
+        authorization=views.authorization(settings),
         **_datasets(settings),
     )
 

@@ -11,7 +11,7 @@ from fastapi import APIRouter, Query, Request, Response
 from api import answers, schemas
 from api.dashboard import views
 from api.dashboard.pages import PageDep, PageRoute
-from api.dependencies import DatabaseDep, JobId, known_form
+from api.dependencies import DatabaseDep, JobId, SettingsDep, known_form
 from api.jobs import JobQuery
 from api.pages import SORTS, decode_cursor, encode_cursor, order_of
 from api.reports import words
@@ -81,7 +81,9 @@ def list_jobs(
 
 
 @router.get("/jobs/{job_id}")
-def show_job(page: PageDep, job_id: JobId, database: DatabaseDep, request: Request) -> Response:
+def show_job(
+    page: PageDep, job_id: JobId, database: DatabaseDep, settings: SettingsDep, request: Request
+) -> Response:
     """One job: how far it is, its curves, its specification, its result and what happened to it."""
     with database.read() as session:
         row = store.get_job_details(session, job_id)
@@ -95,7 +97,7 @@ def show_job(page: PageDep, job_id: JobId, database: DatabaseDep, request: Reque
         standing=standing_words(job),
         events=events,
         facts=facts(job.spec),
-        curl=curl_line(str(request.base_url), job.spec),
+        curl=curl_line(str(request.base_url), job.spec, views.authorization(settings)),
         measures=_measures(job.result),
         digits=range(10),
     )
@@ -160,12 +162,12 @@ def facts(spec: Mapping[str, Any]) -> list[tuple[str, str]]:
     return found
 
 
-def curl_line(base_url: str, spec: Mapping[str, Any]) -> str:
-    """The command that submits the same job."""
+def curl_line(base_url: str, spec: Mapping[str, Any], authorization: str) -> str:
+    """The command that submits the same job; `authorization`: its argument that shows a key, if any."""
     short = JobSpec.model_validate(spec).model_dump(mode="json", exclude_defaults=True)
     body = shlex.quote(json.dumps(short))
     address = shlex.quote(f"{base_url.rstrip('/')}/v1/jobs")
-    return f"curl -sS {address} -H 'Content-Type: application/json' -d {body}"
+    return f"curl -sS {address}{authorization} -H 'Content-Type: application/json' -d {body}"
 
 
 def differences(specs: Sequence[Mapping[str, Any]]) -> list[tuple[str, list[str]]]:

@@ -1,8 +1,9 @@
 """Pages that explain the techniques, and show what they did in this installation."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import mean
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Response
 from sqlalchemy.orm import Session
@@ -13,16 +14,27 @@ from api.dashboard import views
 from api.dashboard.pages import PageDep, PageRoute
 from api.dependencies import DatabaseDep
 from api.presets import PRESETS
-from models.states import JobState
-from models.store.experiments import get_experiment
-from models.store.lists import JobFilter, find_jobs
-from models.store.runs import glances_of
+from models.experiments import merge_patch
+from models.store.experiments import find_experiments
+from models.store.runs import RunGlance, glances_of
+from models.tables import Experiment
 from models.techniques import CATALOGUE
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
 
-_LOOKED_AT = 20
-"""Newest jobs with a technique among which those of experiments are looked for."""
+_LOOKED_AT = 50
+"""Newest experiments among which those that show a technique are looked for."""
+_MOST_WEIGHED = 10
+"""Of those that could show it, how many are asked how many seeds they have finished."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a variant: means over the seeds that it shares with the others."""
+
+    variant: str
+    accuracy: str
+    loss: str
 
 
 @dataclass(frozen=True)
@@ -31,11 +43,15 @@ class Effect:
 
     experiment_id: str
     experiment: str
-    variant: str
-    baseline: str
     seeds: int
-    with_it: str
-    without: str
+    baseline: Outcome
+    variants: tuple[Outcome, ...]
+    """Those that differ from the baseline in this technique alone."""
+    shown: str
+    """Of these the one with the lowest test loss; a pair of its models is drawn:"""
+    seed: int
+    job_without: str
+    job_with: str
 
 
 @router.get("/learn")
@@ -68,32 +84,59 @@ def presets_with(name: str) -> dict[str, str]:
 
 
 def effect_of(session: Session, technique: str) -> Effect | None:
-    """What an experiment shows in which a variant with this technique alone stands beside the baseline.
+    """What an experiment shows in which variants with this technique alone stand beside a plain baseline.
 
-    Among the newest the one with the most seeds that both have finished.
+    Among the newest the one with the most seeds that all of these have finished.
     """
-    wanted = JobFilter(states=[JobState.SUCCEEDED], techniques=[technique])
-    jobs = find_jobs(session, wanted, after=None, limit=_LOOKED_AT)
-    places = {
-        (job.experiment_id, job.variant)
-        for job in jobs
-        if job.experiment_id and job.variant and list(job.spec["regularization"]) == [technique]
-    }
-    found = [_effect(session, experiment_id, variant) for experiment_id, variant in sorted(places)]
+    newest = find_experiments(session, after=None, limit=_LOOKED_AT)
+    fitting = [(each, variants_with(each.document, technique)) for each in newest]
+    weighed = [(each, variants) for each, variants in fitting if variants][:_MOST_WEIGHED]
+    found = [_effect(session, each, variants) for each, variants in weighed]
     return max((each for each in found if each), key=lambda each: each.seeds, default=None)
 
 
-def _effect(session: Session, experiment_id: str, variant: str) -> Effect | None:
-    experiment = get_experiment(session, experiment_id)
+def variants_with(document: Mapping[str, Any], technique: str) -> list[str]:
+    """The variants of an experiment that differ from its baseline in having this technique; it has none."""
+    specs = {each["name"]: merge_patch(document["base"], each["changes"]) for each in document["variants"]}
+    baseline = specs[answers.baseline_of(document)]
+    if baseline["regularization"]:
+        return []
+    return [
+        name
+        for name, spec in specs.items()
+        if list(spec["regularization"]) == [technique] and spec | {"regularization": {}} == baseline
+    ]
+
+
+def _effect(session: Session, experiment: Experiment, variants: Sequence[str]) -> Effect | None:
     baseline = answers.baseline_of(experiment.document)
-    accuracies: dict[str, dict[int, float]] = {variant: {}, baseline: {}}
-    for each in glances_of(session, experiment_id):
-        if each.variant in accuracies and each.test_accuracy is not None:
-            accuracies[each.variant][each.seed] = each.test_accuracy
-    seeds = accuracies[variant].keys() & accuracies[baseline].keys()
-    if variant == baseline or not seeds:
+    runs: dict[str, dict[int, RunGlance]] = {name: {} for name in (baseline, *variants)}
+    for each in glances_of(session, experiment.id):
+        if each.variant in runs and each.test_accuracy is not None:
+            runs[each.variant][each.seed] = each
+    seeds = sorted(set.intersection(*(set(finished) for finished in runs.values())))
+    if not seeds:
         return None
-    with_it, without = (
-        views.percent(mean(accuracies[name][seed] for seed in seeds)) for name in (variant, baseline)
+    losses = {
+        name: mean(finished[seed].test_loss or 0.0 for seed in seeds) for name, finished in runs.items()
+    }
+    best = min(variants, key=lambda name: losses[name])
+    outcomes = {
+        name: Outcome(
+            name,
+            views.percent(mean(finished[seed].test_accuracy or 0.0 for seed in seeds)),
+            f"{losses[name]:.4f}",
+        )
+        for name, finished in runs.items()
+    }
+    return Effect(
+        experiment_id=experiment.id,
+        experiment=experiment.name,
+        seeds=len(seeds),
+        baseline=outcomes[baseline],
+        variants=tuple(outcomes[name] for name in variants),
+        shown=best,
+        seed=seeds[0],
+        job_without=runs[baseline][seeds[0]].job_id,
+        job_with=runs[best][seeds[0]].job_id,
     )
-    return Effect(experiment_id, experiment.name, variant, baseline, len(seeds), with_it, without)

@@ -19,6 +19,8 @@ router = APIRouter(include_in_schema=False, route_class=PageRoute)
 
 _START = "/jobs"
 _COOKIE_SECONDS = 30 * 86_400
+_MOST_BYTES = 65_536
+"""Of the form: the address of the page that was asked for may hold a whole specification."""
 Next = Annotated[str, Query(description="The page that was asked for")]
 
 
@@ -31,9 +33,8 @@ def show_login(page: PageDep, settings: SettingsDep, next: Next = _START) -> Res
 @router.post(LOGIN)
 async def log_in(request: Request, page: PageDep) -> Response:
     """Keep a key that opens something, and go on to the page that was asked for."""
-    if from_another_site(request.headers):
-        raise Problem(CROSS_ORIGIN, "Only this service's own page may send the form.")
-    form = parse_qs((await counted_body(request, 4096)).decode("utf-8", "replace"))
+    _check_own(request)
+    form = parse_qs((await counted_body(request, _MOST_BYTES)).decode("utf-8", "replace"))
     key, wanted = (form.get(name, [""])[0].strip() for name in ("key", "next"))
     if not await run_in_threadpool(_opens, request.app.state.database, key):
         return _form(page, True, _own_page(wanted), fault="This key opens nothing here.", status=401)
@@ -50,11 +51,22 @@ async def log_in(request: Request, page: PageDep) -> Response:
 
 
 @router.post("/logout")
-def log_out() -> Response:
+def log_out(request: Request) -> Response:
     """Forget the key."""
+    _check_own(request)
     answer = RedirectResponse(LOGIN, status_code=303)
     answer.delete_cookie(COOKIE, httponly=True, samesite="strict")
     return answer
+
+
+def _check_own(request: Request) -> None:
+    """Refuse what another site's page makes a browser send.
+
+    Raises:
+        Problem: it is such.
+    """
+    if from_another_site(request.headers):
+        raise Problem(CROSS_ORIGIN, "Only this service's own page may send the form.")
 
 
 def _opens(database: Database, key: str) -> bool:

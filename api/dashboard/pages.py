@@ -1,21 +1,17 @@
 """How a page is made: a template, what it shows, and a policy under which it runs only its own scripts."""
 
-import json
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import Depends, Request, Response
-from fastapi.exceptions import RequestValidationError
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from api import problems
 from api.dashboard import static, views
-from api.problems import Problem
+from api.problems import IS_PAGE, ProblemDocument
 from api.routing import Route
-from models.errors import RegbenchError
 
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; "
@@ -53,21 +49,32 @@ PageDep = Annotated[Page, Depends(_page)]
 
 
 class PageRoute(Route):
-    """A route whose problems, too, are told as a page."""
+    """A route to a page: whoever asks, its problems are pages as well."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """The handler that FastAPI calls."""
         usual = super().get_route_handler()
 
         async def handle(request: Request) -> Response:
-            try:
-                return await usual(request)
-            except (Problem, RegbenchError, RequestValidationError) as error:
-                answer = problems.answer_error(request, error)
-                problem = json.loads(bytes(answer.body))
-                return page_for(request)("problem.html.jinja", status=answer.status_code, problem=problem)
+            request.scope["state"][IS_PAGE] = True
+            request.scope["query_string"] = _chosen(request.scope["query_string"])
+            return await usual(request)
 
         return handle
+
+
+def problem_page(request: Request, problem: ProblemDocument, headers: Mapping[str, str]) -> Response:
+    """A problem as a page."""
+    page = page_for(request)("problem.html.jinja", status=problem.status, problem=problem)
+    page.headers.update(headers)
+    page.headers.append("Vary", "Accept")
+    return page
+
+
+def _chosen(query: bytes) -> bytes:
+    """A query without what a form says of the fields that were left empty."""
+    parts = query.split(b"&")
+    return b"&".join(part for part in parts if part.partition(b"=")[1:] != (b"=", b""))
 
 
 @lru_cache(maxsize=1)

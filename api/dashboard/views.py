@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 from markupsafe import Markup, escape
 
+from models.settings import Settings
 from models.states import JobState
 
 SIGNS = {
@@ -51,6 +52,13 @@ def ago(span: timedelta) -> str:
             number = seconds // size
             return f"{number} {name}{'' if number == 1 else 's'} ago"
     return "just now"
+
+
+def authorization(settings: Settings) -> str:
+    """What a curl line needs so that its caller is known: the variable is that of client and command."""
+    if settings.api_keys_required == "false":
+        return ""
+    return ' -H "Authorization: Bearer $REGBENCH_API_KEY"'
 
 
 def duration(seconds: float) -> str:

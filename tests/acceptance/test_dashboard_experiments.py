@@ -12,7 +12,7 @@ from playwright.sync_api import Page, expect
 
 from client.client import Regbench
 from client.errors import ProblemError
-from tests.acceptance.browsing import DESK, NEEDS_CHROMIUM, PHONE, check_access, opened
+from tests.acceptance.browsing import DESK, NEEDS_CHROMIUM, PHONE, check_access, opened, wait_until
 from tests.acceptance.conftest import DEADLINE_SECONDS
 from tests.factories import job_spec
 
@@ -98,6 +98,17 @@ def test_a_sweep_is_drawn_and_every_line_can_be_reached(page: Page, finished: st
     expect(page.get_by_role("button", name="Test loss")).to_have_attribute("aria-pressed", "true")
     for row in page.locator(".forest tbody tr").all():
         assert re.search(r"[+\u2212]\d\.\d{4}", row.inner_text())
+
+
+def test_a_technique_is_shown_by_a_finished_pair_of_models(page: Page, finished: str) -> None:
+    page.goto("/learn/l2")
+    expect(page.locator("#outcomes tbody tr")).to_have_count(4)
+    expect(page.locator("#verdicts dt")).to_have_text(["L2 0.0001", "L2 0.001", "L2 0.01"])
+    charts = "[...document.querySelectorAll('#pair .chart')]"
+    wait_until(page, f"{charts}.every(each => each.data?.length === 2)")
+    ranges = page.evaluate(f"{charts}.map(each => each.layout.yaxis.range)")
+    assert ranges[0] == ranges[1]
+    check_access(page, "/learn/l2")
 
 
 def test_a_fault_stands_at_its_field_and_holds_the_button(page: Page) -> None:

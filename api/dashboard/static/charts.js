@@ -11,6 +11,16 @@ const TITLES = {
 
 const FEW_EPOCHS = 12;
 
+// No two of 64 lines have both the same colour and the same dash.
+const dashOf = (index) => DASHES[(index + Math.floor(index / DASHES.length)) % DASHES.length];
+
+// Which of the buttons' curves the address asks for; the first, if it names none that there is.
+export function chosenMeasure(buttons) {
+  const there = [...buttons.children].map((button) => button.dataset.measure);
+  const wanted = new URLSearchParams(location.search).get("curve");
+  return there.includes(wanted) ? wanted : there[0];
+}
+
 // A colour of app.css as it is now: light or dark.
 function style(name) {
   const probe = document.createElement("span");
@@ -45,7 +55,7 @@ function traces(item, index, measure) {
   return [...band, {
     x: epochs, y: points.map((point) => scale * point.mean), name: escaped(item.variant), legendgroup: group,
     mode: points.length > 1 ? "lines" : "markers",
-    line: { color: colour, width: 2, dash: DASHES[index % DASHES.length] }, marker: { color: colour },
+    line: { color: colour, width: 2, dash: dashOf(index) }, marker: { color: colour },
     customdata: points.map((point) => point.n),
     hovertemplate: `%{fullData.name}<br>epoch %{x}: %{y:.${digits}f} (%{customdata} seeds)<extra></extra>`,
   }];
@@ -92,7 +102,8 @@ matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
 addEventListener("theme", redraw);
 
 // A job's curves: training and validation, what lies between them shaded, the epoch that was kept marked.
-export function showTraining(place, epochs, measure, kept) {
+// `range`: of the measure, where several are to be compared.
+export function showTraining(place, epochs, measure, kept, range = null) {
   const scale = measure === "accuracy" ? 100 : 1;
   const digits = scale === 100 ? 2 : 4;
   const line = (name, key, colour, dash, more) => ({
@@ -108,6 +119,7 @@ export function showTraining(place, epochs, measure, kept) {
   };
   const plan = () => {
     const made = layout(measure === "accuracy" ? "Accuracy, %" : "Loss, nats", measure, epochs.length);
+    if (range) made.yaxis.range = range;
     if (!kept) return made;
     return { ...made,
       shapes: [{ type: "line", x0: kept, x1: kept, yref: "paper", y0: 0, y1: 1, line: { color: style("--quiet"), dash: "dot", width: 1.5 } }],
@@ -122,7 +134,7 @@ export function showTogether(place, jobs, measure) {
   const data = () => jobs.map(({ title, epochs }, index) => ({
     x: epochs.map((each) => each.epoch), y: epochs.map((each) => (each[measure] === null ? null : scale * each[measure])),
     name: escaped(title), mode: epochs.length > 1 ? "lines" : "markers",
-    line: { color: (isDark() ? DARK : LIGHT)[index % LIGHT.length], width: 2, dash: DASHES[index % DASHES.length] },
+    line: { color: (isDark() ? DARK : LIGHT)[index % LIGHT.length], width: 2, dash: dashOf(index) },
     hovertemplate: `%{fullData.name}<br>epoch %{x}: %{y:.${scale === 100 ? 2 : 4}f}<extra></extra>`,
   }));
   return draw(place, data, () => layout(TITLES[measure], measure, longest(jobs.map((job) => job.epochs))));

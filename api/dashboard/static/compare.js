@@ -1,11 +1,11 @@
 // Several jobs side by side: one curve of each.
 
 import { ask } from "./api.js";
-import { showTogether } from "./charts.js";
+import { chosenMeasure, showTogether } from "./charts.js";
 
 const element = (id) => document.getElementById(id);
 const links = [...document.querySelectorAll("#results [data-job]")];
-let measure = new URLSearchParams(location.search).get("curve") ?? "validation_loss";
+let measure = chosenMeasure(element("curve-choice"));
 let jobs = [];
 
 function draw() {

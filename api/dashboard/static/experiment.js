@@ -1,9 +1,9 @@
 // One experiment: its standing and its grid as they fill up, its curves, and what its report says.
 
-import { ask } from "./api.js";
-import { showCurves } from "./charts.js";
+import { ask, change, once, request } from "./api.js";
+import { chosenMeasure, showCurves } from "./charts.js";
 import { findings } from "./findings.js";
-import { pause, refresh } from "./live.js";
+import { keepLooking, refresh } from "./live.js";
 import { parallel } from "./parallel.js";
 import { readSeeds } from "./seeds.js";
 import { h } from "./elements.js";
@@ -15,11 +15,12 @@ const finished = () => element("standing").dataset.finished === "true";
 // Curves and report take the service some work: no more often than this, and at most a fifth of the time.
 const LOOK_MILLISECONDS = 3000;
 const LEISURE = 5;
+const UNCHANGED = 304;
 
 // ---- curves
 
 let curves = null;
-let measure = new URLSearchParams(location.search).get("curve") ?? "validation_loss";
+let measure = chosenMeasure(element("curve-choice"));
 
 function drawCurves() {
   for (const button of element("curve-choice").children)
@@ -56,7 +57,20 @@ function showFindings() {
     showFindings();
     element(`measure-${name}`).focus();
   });
-  element("findings").replaceChildren(...[first, parallel(report), ...others].filter(Boolean));
+  replaceFindings([first, parallel(report), ...others].filter(Boolean));
+}
+
+// What somebody has scrolled, opened or focused in them stays as it is.
+function replaceFindings(parts) {
+  const place = element("findings");
+  const focused = place.contains(document.activeElement) ? document.activeElement.id : "";
+  const all = (selector) => [...place.querySelectorAll(selector)];
+  const scrolled = new Map(all(".scroll").map((each) => [each.getAttribute("aria-labelledby"), each.scrollLeft]));
+  const open = all("details[open]").length > 0;
+  place.replaceChildren(...parts);
+  for (const each of all(".scroll")) each.scrollLeft = scrolled.get(each.getAttribute("aria-labelledby")) ?? 0;
+  for (const each of all("details")) each.open = open;
+  if (focused) element(focused)?.focus();
 }
 
 async function look() {
@@ -70,25 +84,25 @@ async function look() {
 
 // ---- what can be asked of it
 
-element("standing").addEventListener("click", async ({ target }) => {
+element("standing").addEventListener("click", ({ target }) => {
   const { post, asks } = target.dataset;
   if (!post || target.getAttribute("aria-disabled") === "true") return;
   if (asks && !window.confirm(asks)) return;
-  await tell(element("said"), () => ask(post, { method: "POST" }));
+  once(target, () => tell(element("said"), () => change(post)));
 });
 
-element("extend").addEventListener("submit", async (event) => {
+element("extend").addEventListener("submit", (event) => {
   event.preventDefault();
   const fault = event.target.querySelector(".fault");
   fault.hidden = true;
   const seeds = readSeeds(element("more-seeds").value);
-  await tell(fault, () => ask(`${address}/extend`, { method: "POST", body: { seeds } }));
+  once(event.target, () => tell(fault, () => change(`${address}/extend`, { seeds })));
 });
 
-async function tell(place, request) {
+async function tell(place, carryOut) {
   place.textContent = "";
   try {
-    await request();
+    await carryOut();
     await refresh();
     if (!watching) watch();
   } catch (error) {
@@ -102,7 +116,7 @@ async function tell(place, request) {
 element("charts").addEventListener("toggle", async () => {
   const list = element("charts").querySelector("ul");
   if (list.childElementCount) return;
-  const { items } = await ask(`${address}/charts`);
+  const { items } = await ask(`${address}/charts`).catch(() => ({ items: [] }));
   list.append(...items.map((chart) => h("li", {}, `${chart.title}: `,
     h("a", { href: chart.svg, download: `${id}-${chart.name}.svg` }, "SVG"), ", ",
     h("a", { href: chart.png, download: `${id}-${chart.name}.png` }, "PNG"))));
@@ -117,26 +131,22 @@ async function watch() {
   let tag = null;
   let next = 0;
   let stale = false;
-  while (stale || !finished()) {
-    await pause(1000);
-    try {
-      const answer = await fetch(address, { headers: tag ? { "If-None-Match": tag } : {} });
-      if (answer.ok) {
-        tag = answer.headers.get("ETag");
-        await refresh();
-        stale = true;
-      }
-      if (!stale || (Date.now() < next && !finished())) continue;
-      const begun = Date.now();
-      await look();
-      stale = false;
-      next = Date.now() + Math.max(LOOK_MILLISECONDS, LEISURE * (Date.now() - begun));
-    } catch {
-      // The service is away for a moment: look again.
+  await keepLooking(1000, () => stale || !finished(), async () => {
+    const answer = await request(address, { headers: tag ? { "If-None-Match": tag } : {} });
+    if (answer.status !== UNCHANGED) {
+      await refresh();
+      tag = answer.headers.get("ETag");
+      stale = true;
     }
-  }
+    if (!stale || (Date.now() < next && !finished())) return;
+    const begun = Date.now();
+    await look();
+    stale = false;
+    next = Date.now() + Math.max(LOOK_MILLISECONDS, LEISURE * (Date.now() - begun));
+    if (finished()) element("said").textContent = "Every job has ended; the comparison is complete.";
+  });
   watching = false;
 }
 
-await look().catch((error) => { element("findings").textContent = error.message; });
+await look().catch((error) => { element("findings").textContent = `${error.message} Reload the page to try again.`; });
 watch();

@@ -1,12 +1,15 @@
 // One job: its curves as they grow, and what can be asked of it.
 
-import { ask } from "./api.js";
+import { ask, change, leave, once } from "./api.js";
 import { showTraining } from "./charts.js";
-import { refresh } from "./live.js";
+import { copies } from "./insecure.js";
+import { pause, refresh } from "./live.js";
 
 const element = (id) => document.getElementById(id);
 const standing = () => element("standing").dataset;
 const address = `/v1/jobs/${standing().job}`;
+const AGAIN_MILLISECONDS = 2000;
+const GONE = 404;
 
 let epochs = [];
 let drawn = null;
@@ -19,56 +22,72 @@ function draw() {
   });
 }
 
+async function load() {
+  epochs = (await ask(`${address}/epochs`)).items;
+  draw();
+}
+
 // An epoch that is trained again, because a worker was lost, stands in the place of the first.
 function add(epoch) {
   epochs = [...epochs.filter((each) => each.epoch < epoch.epoch), epoch];
   draw();
 }
 
-async function say(request) {
-  element("said").textContent = "";
-  try {
-    await request();
-    await refresh();
-    follow();
-  } catch (error) {
-    element("said").textContent = error.message;
-  }
-}
-
-document.addEventListener("click", async ({ target }) => {
-  const { post, copy } = target.dataset;
-  if (copy) {
-    await navigator.clipboard.writeText(element(copy).textContent);
-    target.textContent = "Copied";
-  }
+document.addEventListener("click", ({ target }) => {
+  const { post } = target.dataset;
   if (!post || (post.endsWith("/cancel") && !confirm("End this job? What it has learned is lost."))) return;
-  await say(async () => {
-    const answer = await ask(post, { method: "POST" });
-    if (post.endsWith("/retry")) location.assign(`/jobs/${answer.id}`);
+  once(target, async () => {
+    element("said").textContent = "";
+    try {
+      const answer = await change(post);
+      if (post.endsWith("/retry")) await leave(`/jobs/${answer.id}`);
+      await refresh();
+      follow();
+    } catch (error) {
+      element("said").textContent = error.message;
+    }
   });
 });
 
+copies(element("copy-curl"), () => element("curl").textContent);
+
 let stream = null;
 
-// The browser comes again by itself, with the id of the last message that it has.
+// The browser comes again by itself, with the id of the last message that it has, unless it was refused.
 function follow() {
   if (stream || ["succeeded", "failed", "cancelled"].includes(standing().state)) return;
   stream = new EventSource(`${address}/events`);
   stream.addEventListener("epoch", ({ data }) => add(JSON.parse(data)));
   for (const kind of ["progress", "change"]) stream.addEventListener(kind, () => refresh().catch(() => {}));
-  stream.addEventListener("end", async () => {
-    stream.close();
-    stream = null;
-    await refresh();
-    draw();
+  stream.addEventListener("end", () => { stop(); catchUp(); });
+  // Why, the reading says at the top of the page.
+  stream.addEventListener("error", () => {
+    if (stream.readyState === EventSource.CLOSED) {
+      stop();
+      pause(AGAIN_MILLISECONDS).then(catchUp);
+    } else refresh().catch(() => {});
   });
 }
 
+function stop() {
+  stream.close();
+  stream = null;
+}
+
+// Everything anew, and on from there; again and again as long as nobody answers.
+async function catchUp() {
+  try {
+    await refresh();
+    await load();
+    follow();
+  } catch (error) {
+    if (error.status !== GONE) pause(AGAIN_MILLISECONDS).then(catchUp);
+  }
+}
+
 try {
-  epochs = (await ask(`${address}/epochs`)).items;
+  await load();
 } catch (error) {
   element("said").textContent = error.message;
 }
-draw();
 follow();

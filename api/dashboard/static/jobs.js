@@ -1,7 +1,8 @@
 // The list of jobs: its filters, what can be asked of the ticked ones, and their states as they change.
 
-import { ask } from "./api.js";
-import { pause, refresh } from "./live.js";
+import { change, once } from "./api.js";
+import { h } from "./elements.js";
+import { keepLooking, refresh } from "./live.js";
 
 const element = (id) => document.getElementById(id);
 const MOST_COMPARED = 10;
@@ -11,7 +12,11 @@ element("filters").addEventListener("formdata", ({ formData }) => {
   for (const [name, value] of [...formData]) if (!value) formData.delete(name);
   if (formData.get("sort") === "-created_at") formData.delete("sort");
 });
-element("filters").addEventListener("change", ({ target }) => { if (target.tagName === "SELECT") target.form.requestSubmit(); });
+// What is chosen with the pointer is shown at once. Who goes through the choices by arrow keys has not chosen yet.
+let byKeys = false;
+element("filters").addEventListener("keydown", () => { byKeys = true; });
+element("filters").addEventListener("pointerdown", () => { byKeys = false; });
+element("filters").addEventListener("change", ({ target }) => { if (target.tagName === "SELECT" && !byKeys) target.form.requestSubmit(); });
 
 const ticks = () => [...document.querySelectorAll(".tick")];
 const ticked = () => ticks().filter((tick) => tick.checked).map((tick) => tick.value);
@@ -38,7 +43,7 @@ if (element("jobs")) {
     if (element("compare").getAttribute("aria-disabled")) return;
     location.assign(`/compare?${new URLSearchParams(ticked().map((id) => ["job", id]))}`);
   });
-  document.querySelectorAll("[data-verb]").forEach((button) => button.addEventListener("click", () => act(button)));
+  document.querySelectorAll("[data-verb]").forEach((button) => button.addEventListener("click", () => once(button, () => act(button))));
   element("export").addEventListener("click", save);
   count();
 }
@@ -47,18 +52,26 @@ async function act(button) {
   const { verb } = button.dataset;
   const wanted = ticked();
   if (!wanted.length || (verb === "cancel" && !confirm(`Cancel ${wanted.length} job(s)?`))) return;
-  const answers = await Promise.allSettled(wanted.map((id) => ask(`/v1/jobs/${id}/${verb}`, { method: "POST" })));
+  const answers = await Promise.allSettled(wanted.map((id) => change(`/v1/jobs/${id}/${verb}`)));
   const refused = answers.filter((answer) => answer.status === "rejected").map((answer) => answer.reason.message);
   const done = wanted.length - refused.length;
   element("said").textContent = [`${verb}: ${done} of ${wanted.length} done.`, ...new Set(refused)].join(" ");
-  await refresh();
+  if (verb === "retry" && done) {
+    // They are trained as new jobs, so there is nothing left to be asked of these.
+    for (const tick of ticks()) tick.checked = false;
+    count();
+    element("said").append(" ", h("a", { href: "/jobs" }, "Show the new jobs"));
+  }
+  await refresh().catch(() => {});
   watch();
 }
 
 // What is on the screen, as it is there.
 function save() {
   const cell = (each) => each.innerText.replaceAll(/\s+/g, " ").trim();
-  const quoted = (text) => `"${text.replaceAll('"', '""')}"`;
+  // A spreadsheet would run what begins like a formula; names come from users.
+  const safe = (text) => (/^[=+\-@]/.test(text) ? `'${text}` : text);
+  const quoted = (text) => `"${safe(text).replaceAll('"', '""')}"`;
   const [head, ...rows] = [...element("jobs").rows];
   const lines = [["id", ...[...head.cells].slice(1).map((each) => each.textContent)]];
   for (const row of rows) lines.push([row.dataset.job, ...[...row.cells].slice(1).map(cell)]);
@@ -75,10 +88,7 @@ let watching = false;
 async function watch() {
   if (watching) return;
   watching = true;
-  while (document.querySelector("td.unfinished")) {
-    await pause(2000);
-    await refresh().catch(() => {});
-  }
+  await keepLooking(2000, () => document.querySelector("td.unfinished"), refresh);
   watching = false;
 }
 

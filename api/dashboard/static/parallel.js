@@ -25,7 +25,7 @@ export function parallel(report) {
     return s("polyline", {
       points: axes.map((each, place) => `${x(place, axes)},${each.y(index)}`).join(" "),
       class: `sweep-line${best ? " best" : ""}${variant.is_baseline ? " baseline" : ""}`,
-      tabindex: 0, role: "img", "aria-label": name,
+      id: `sweep-${index}`, tabindex: 0, role: "img", "aria-label": name,
       onpointerenter: () => { said.textContent = name; },
       onfocus: () => { said.textContent = name; },
     });

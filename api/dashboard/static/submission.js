@@ -1,14 +1,16 @@
 // What stands beside both forms: the price as one types, the service's faults, the button, the shell line.
 
-import { ask, Refusal } from "./api.js";
+import { ask, isFinal, leave, Refusal } from "./api.js";
 import { clearFaults, placeOf, showFault } from "./controls.js";
+import { copies, randomKey } from "./insecure.js";
 
 const PAUSE = 300;
 const element = (id) => document.getElementById(id);
 
-export function shellLine(path, body) {
+function shellLine(path, body) {
   const json = JSON.stringify(body).replaceAll("'", "'\\''");
-  return `curl -sS '${location.origin}${path}' -H 'Content-Type: application/json' -d '${json}'`;
+  const { authorization } = element("curl").dataset;
+  return `curl -sS '${location.origin}${path}'${authorization} -H 'Content-Type: application/json' -d '${json}'`;
 }
 
 // `options`: form; path, where the document is posted; read(), the document; words(price), what is shown of a
@@ -17,16 +19,18 @@ export function shellLine(path, body) {
 export class Submission {
   constructor(options) {
     Object.assign(this, options);
-    this.key = crypto.randomUUID();
     this.submit = element("submit");
     this.submit.addEventListener("click", (event) => { event.preventDefault(); this.send(); });
     this.form.addEventListener("submit", (event) => { event.preventDefault(); this.send(); });
     copies(element("copy-curl"), () => element("curl").textContent);
     copies(element("copy-link"), () => location.href);
+    // Back from what it led to, the form is as it was left, and what it sends now is another request.
+    addEventListener("pageshow", ({ persisted }) => { if (persisted) this.changed(); });
   }
 
   // The form has changed: show the line that does the same, and ask the price after a short pause.
   changed() {
+    this.key = randomKey();
     this.document = this.read();
     element("curl").textContent = shellLine(this.path, this.document);
     history.replaceState(null, "", `${location.pathname}${this.address(this.document)}`);
@@ -56,10 +60,10 @@ export class Submission {
     try {
       const headers = { "Idempotency-Key": this.key };
       const taken = await ask(this.path, { method: "POST", body: this.read(), headers });
-      location.assign(this.page(taken));
+      await leave(this.page(taken));
     } catch (error) {
-      // What is sent next is another request.
-      this.key = crypto.randomUUID();
+      // What nobody answered may have been taken all the same: sent again it has the same key.
+      if (isFinal(error)) this.key = randomKey();
       this.refused(error);
       element("faults").scrollIntoView({ block: "nearest" });
     }
@@ -115,15 +119,6 @@ function make(tag, text = "") {
   const made = document.createElement(tag);
   made.textContent = text;
   return made;
-}
-
-function copies(button, text) {
-  const usual = button.textContent;
-  button.addEventListener("click", async () => {
-    await navigator.clipboard.writeText(text());
-    button.textContent = "Copied";
-    setTimeout(() => { button.textContent = usual; }, 1500);
-  });
 }
 
 export const bytes = (count) => `${(count / 1e6).toFixed(count < 1e7 ? 1 : 0)} MB`;

@@ -124,19 +124,29 @@ def test_the_list_goes_on_where_it_ended(client: httpx.Client) -> None:
     assert "cursor=" not in second
 
 
+def queries(client: TestClient, path: str) -> int:
+    """How many a page takes."""
+    seen: list[str] = []
+    engine = client.app.state.database.engine
+
+    def count(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        seen.append(statement)
+
+    event.listen(engine, "before_cursor_execute", count)
+    page(client, path)
+    event.remove(engine, "before_cursor_execute", count)
+    return len([statement for statement in seen if statement.lstrip().startswith("SELECT")])
+
+
+def test_the_list_asks_no_more_of_what_has_finished(client: TestClient, database: Database) -> None:
+    for job in jobs_of(client, create(client, DOCUMENT)):
+        finish_job(database, job["id"])
+    first, second = (queries(client, "/experiments") for _ in range(2))
+    assert second < first
+    assert "finished" in page(client, "/experiments")
+
+
 def test_queries_do_not_grow(client: TestClient, database: Database) -> None:
-    def queries(path: str) -> int:
-        seen: list[str] = []
-        engine = client.app.state.database.engine
-
-        def count(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
-            seen.append(statement)
-
-        event.listen(engine, "before_cursor_execute", count)
-        page(client, path)
-        event.remove(engine, "before_cursor_execute", count)
-        return len([statement for statement in seen if statement.lstrip().startswith("SELECT")])
-
     def grown(seeds: int) -> str:
         document = {key: value for key, value in DOCUMENT.items() if key != "seeds"}
         created = create(client, document | {"replicates": seeds, "reuse": False})
@@ -145,12 +155,12 @@ def test_queries_do_not_grow(client: TestClient, database: Database) -> None:
         return f"/experiments/{created['id']}"
 
     small = grown(1)
-    before = {path: queries(path) for path in ("/experiments", small, "/try")}
+    before = {path: queries(client, path) for path in ("/experiments", small, "/try")}
     large = grown(5)
     assert before == {
-        "/experiments": queries("/experiments"),
-        small: queries(large),
-        "/try": queries("/try"),
+        "/experiments": queries(client, "/experiments"),
+        small: queries(client, large),
+        "/try": queries(client, "/try"),
     }
 
 

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from html import unescape
+from typing import Any
 
 import httpx
 import pytest
@@ -11,10 +12,12 @@ from api.app import create_app
 from api.dashboard.jobs import differences
 from api.dashboard.pages import POLICY
 from models.database import Database
+from models.scopes import Scope
 from models.settings import Settings
 from models.states import JobState
 from models.store import jobs
 from models.store.jobs import NewJob
+from models.tables import LOCAL_OWNER
 from models.techniques import CATALOGUE
 from tests.factories import finish_job, finished_job, job_in, job_spec, result_record
 from tests.integration.api.conftest import TestClient
@@ -86,6 +89,36 @@ def test_what_the_address_asks_wrongly_is_told_as_a_page(client: httpx.Client) -
     assert client.get("/learn/nothing").status_code == 404
 
 
+def test_fields_that_are_left_empty_filter_nothing(client: httpx.Client, database: Database) -> None:
+    job = finished_job(database).id
+    # As a browser sends the form where no script helps it.
+    assert job in page(client, "/jobs?state=&technique=&dataset=&label=&sort=-created_at")
+    assert job in page(client, "/jobs?state=succeeded&label=&cursor=")
+    assert client.get("/jobs?label=team%3D").status_code == 200
+    assert client.get("/v1/jobs?state=").status_code == 422
+
+
+def test_every_fault_of_an_address_is_told(client: httpx.Client) -> None:
+    text = client.get("/jobs?limit=0&state=sleeping").text
+    assert re.findall(r"<li><code>(.*?)</code>", text) == ["?state", "?limit"]
+
+
+@pytest.mark.parametrize("path", ["/nothing", "/jobs/", "/jobs/a%2Fb", "/login/x", "/logout"])
+def test_what_is_not_there_is_told_to_a_browser_as_a_page(client: httpx.Client, path: str) -> None:
+    status = 405 if path == "/logout" else 404
+    answer = client.get(path, headers=HTML)
+    assert (answer.status_code, answer.headers["content-type"]) == (status, "text/html; charset=utf-8")
+    assert answer.headers["Content-Security-Policy"] == POLICY
+    assert answer.headers["Vary"] == "Accept"
+    assert 'href="/jobs"' in answer.text
+    assert client.get(path).json()["status"] == status
+
+
+def test_programs_are_told_problems_as_documents(client: httpx.Client) -> None:
+    for path in ("/v1/jobs/job_none", "/static/nothing.js"):
+        assert client.get(path, headers=HTML).headers["content-type"] == "application/problem+json"
+
+
 def test_a_job_shows_what_it_is_and_what_came_out(client: httpx.Client, database: Database) -> None:
     job = stored(database, name="shown", regularization={"dropout": {"rate": 0.25}})
     waiting = page(client, f"/jobs/{job}")
@@ -96,7 +129,7 @@ def test_a_job_shows_what_it_is_and_what_came_out(client: httpx.Client, database
     assert "93.75 %" in text
     assert "dropout rate=0.25" in text
     command = unescape(re.findall(r'<pre id="curl">(.*?)</pre>', text, re.DOTALL)[0])
-    assert command.startswith("curl -sS http://testserver/v1/jobs")
+    assert command.startswith("curl -sS http://testserver/v1/jobs -H 'Content-Type")
     assert '"rate": 0.25' in command
     assert '"epochs"' not in command or "test_accuracy" not in command
     assert "Which digits it confuses" in text
@@ -122,16 +155,70 @@ def test_every_technique_is_explained(client: httpx.Client) -> None:
         assert technique.about.title in unescape(page(client, f"/learn/{name}"))
 
 
+def outcomes(text: str) -> dict[str, list[str]]:
+    """What a technique's page tells of the variants, by their names."""
+    table = re.findall(r'<table id="outcomes">(.*?)</table>', text, re.DOTALL)
+    rows = re.findall(r'<th scope="row">(.*?)</th>(.*?)</tr>', table[0], re.DOTALL) if table else []
+    return {unescape(name): re.findall(r'<td class="number">(.*?)</td>', cells) for name, cells in rows}
+
+
+def finish(client: httpx.Client, database: Database, experiment: dict[str, Any], leave: int = 0) -> None:
+    for job in jobs_of_experiment(client, experiment)[leave:]:
+        techniques = len(job["spec"]["regularization"])
+        result = result_record(test_accuracy=0.90 + 0.05 * techniques, test_loss=0.5 - 0.1 * techniques)
+        finish_job(database, job["id"], result=result)
+
+
 def test_a_techniques_effect_is_that_of_an_experiment_here(client: httpx.Client, database: Database) -> None:
-    assert "No finished experiment" in page(client, "/learn/dropout")
+    assert "No experiment of this installation" in page(client, "/learn/dropout")
     experiment = create(client, DOCUMENT)
-    for job in jobs_of_experiment(client, experiment):
-        accuracy = 0.95 if job["spec"]["regularization"] else 0.90
-        finish_job(database, job["id"], result=result_record(test_accuracy=accuracy))
+    finish(client, database, experiment, leave=1)
     text = page(client, "/learn/dropout")
     assert f'href="/experiments/{experiment["id"]}"' in text
-    assert "95.00 %" in text
-    assert "90.00 %" in text
+    # Of the two seeds one model has not finished, so only the other is told.
+    assert "with one seed" in text
+    assert outcomes(text) == {"none (without it)": ["90.00 %", "0.5000"], "dropout": ["95.00 %", "0.4000"]}
+    drawn = re.findall(r'data-job="(\w+)"', text)
+    assert drawn == [job["id"] for job in jobs_of_experiment(client, experiment) if job["spec"]["seed"] == 7]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"regularization": {"dropout": {}, "l2": {}}},
+        {"regularization": {"dropout": {}}, "model": {"hidden_units": [8]}},
+    ],
+)
+def test_what_else_has_changed_is_no_techniques_effect(
+    client: httpx.Client, database: Database, changes: dict[str, Any]
+) -> None:
+    variants = [{"name": "none"}, {"name": "dropout and more", "changes": changes}]
+    finish(client, database, create(client, DOCUMENT | {"variants": variants, "allow_other_changes": True}))
+    assert outcomes(page(client, "/learn/dropout")) == {}
+
+
+def test_a_regularized_baseline_shows_no_techniques_effect(client: httpx.Client, database: Database) -> None:
+    variants = [
+        {"name": "l2", "changes": {"regularization": {"l2": {}}}},
+        {"name": "dropout", "changes": {"regularization": {"dropout": {}}}},
+    ]
+    finish(client, database, create(client, DOCUMENT | {"variants": variants}))
+    assert outcomes(page(client, "/learn/dropout")) == {}
+
+
+def test_the_experiment_with_the_most_seeds_shows_a_technique(
+    client: httpx.Client, database: Database
+) -> None:
+    larger = create(client, DOCUMENT | {"seeds": [1, 2, 3]})
+    variants = [{"name": HARD_NAME}, {"name": '"]<b>', "changes": {"regularization": {"dropout": {}}}}]
+    newer = create(client, DOCUMENT | {"seeds": [4], "variants": variants})
+    finish(client, database, newer)
+    text = page(client, "/learn/dropout")
+    assert f'href="/experiments/{newer["id"]}"' in text
+    assert "<b>" not in text
+    assert HARD_NAME not in text
+    finish(client, database, larger)
+    assert "means over 3 seeds" in page(client, "/learn/dropout")
 
 
 def test_a_browser_is_led_to_the_pages_and_a_program_to_the_resources(client: httpx.Client) -> None:
@@ -155,6 +242,28 @@ class TestLogin:
         assert guarded.get("/v1/jobs", headers=HTML).status_code == 401
         assert guarded.get("/jobs").status_code == 401
         assert "API key" in guarded.get("/login?next=/jobs").text
+
+    def test_who_logs_in_comes_to_the_very_address_that_was_asked_for(
+        self, guarded: TestClient, database: Database
+    ) -> None:
+        wanted = "/new?spec=%7B%22name%22%3A%22a%26b%22%7D&" + "x=%2F" * 1000
+        form = guarded.get(wanted, headers=HTML).text
+        hidden = unescape(re.findall(r'name="next" value="(.*?)"', form)[0])
+        sent = {"key": make_key(database), "next": hidden}
+        answer = guarded.post("/login", data=sent, follow_redirects=False)
+        assert answer.headers["Location"] == wanted
+
+    def test_what_the_door_refuses_is_a_page_too(
+        self, database_settings: Settings, database: Database
+    ) -> None:
+        settings = {"api_keys_required": "true", "max_reads_per_minute": 1}
+        with TestClient(create_app(database_settings.model_copy(update=settings))) as client:
+            headers = HTML | bearer(make_key(database))
+            assert client.get("/jobs", headers=headers).status_code == 200
+            answer = client.get("/jobs", headers=headers)
+            assert (answer.status_code, answer.headers["content-type"]) == (429, "text/html; charset=utf-8")
+            assert int(answer.headers["Retry-After"]) > 0
+            assert "try again in" in answer.text
 
     def test_a_key_is_kept_out_of_reach_of_scripts(self, guarded: TestClient, database: Database) -> None:
         key = make_key(database)
@@ -186,11 +295,46 @@ class TestLogin:
             answer = guarded.post("/v1/jobs", json=spec, headers=headers)
             assert answer.json()["type"] == "/problems/cross_origin"
         assert guarded.post("/login", headers={"Sec-Fetch-Site": "cross-site"}).status_code == 403
+        assert guarded.post("/logout", headers={"Sec-Fetch-Site": "cross-site"}).status_code == 403
         assert guarded.post("/v1/jobs?dry_run=true", json=spec).status_code == 200
+
+    def test_a_key_that_may_read_changes_nothing(self, guarded: TestClient, database: Database) -> None:
+        job = stored(database)
+        guarded.post("/login", data={"key": make_key(database, Scope.READ, owner=LOCAL_OWNER)})
+        assert guarded.get(f"/jobs/{job}").status_code == 200
+        spec = job_spec().model_dump(mode="json")
+        for path, body in (
+            ("/v1/jobs", spec),
+            ("/v1/jobs?dry_run=true", spec),
+            (f"/v1/jobs/{job}/cancel", None),
+        ):
+            assert guarded.post(path, json=body).json()["type"] == "/problems/insufficient_scope"
+
+    def test_lines_for_the_shell_show_a_key(self, guarded: TestClient, database: Database) -> None:
+        ours = bearer(make_key(database))
+        header = '-H "Authorization: Bearer $REGBENCH_API_KEY"'
+        job = guarded.post("/v1/jobs", json=job_spec().model_dump(mode="json"), headers=ours).json()["id"]
+        line = re.findall(r'<pre id="curl">(.*?)</pre>', guarded.get(f"/jobs/{job}", headers=ours).text)[0]
+        assert header in unescape(line)
+        for path in ("/new", "/new/experiment"):
+            (shown,) = re.findall(r'data-authorization="(.*?)"', guarded.get(path, headers=ours).text)
+            assert unescape(shown) == f" {header}"
 
     def test_anothers_job_is_not_shown(self, guarded: TestClient, database: Database) -> None:
         job = finished_job(database).id
         theirs = bearer(make_key(database, owner="theirs"))
-        for path in (f"/jobs/{job}", f"/compare?job={job}"):
+        for path in (f"/jobs/{job}", f"/compare?job={job}", f"/try?left={job}"):
             assert guarded.get(path, headers=theirs).status_code == 404
-        assert job not in guarded.get("/jobs", headers=theirs).text
+        for path in ("/jobs", "/try"):
+            assert job not in guarded.get(path, headers=theirs).text
+
+    def test_what_a_technique_did_is_told_its_owner_alone(
+        self, guarded: TestClient, database: Database
+    ) -> None:
+        ours, theirs = (bearer(make_key(database, owner=owner)) for owner in ("ours", "theirs"))
+        created = guarded.post("/v1/experiments", json=DOCUMENT, headers=ours).json()
+        jobs_of = guarded.get(f"/v1/jobs?experiment={created['id']}", headers=ours).json()
+        for job in jobs_of["items"]:
+            finish_job(database, job["id"])
+        assert created["id"] in guarded.get("/learn/dropout", headers=ours).text
+        assert created["id"] not in guarded.get("/learn/dropout", headers=theirs).text
