@@ -3,6 +3,7 @@
 import os
 import signal
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from random import SystemRandom
@@ -17,6 +18,7 @@ from tests.chaos.ledger import LEDGER, Ledger, Tally, table
 from tests.fuzzing import FUZZING, Fuzzing, Run
 
 KEPT_VARIABLES = {"REGBENCH_DATA_DIR"}
+PROCESSES = pytest.StashKey[list[int]]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -41,9 +43,16 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: Any) -> None:
-    """Tell a process of pytest-xdist the seeds."""
+    """Tell a process of pytest-xdist the seeds, and leave it the time to stop its servers."""
     node.workerinput["--chaos-seed"] = node.config.stash[LEDGER].seed
     node.workerinput["--fuzz-seed"] = node.config.stash[FUZZING].seed
+    node.nodemanager.EXIT_TIMEOUT = 60
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodeready(node: Any) -> None:
+    """Remember a process of pytest-xdist."""
+    node.config.stash.setdefault(PROCESSES, []).append(node.gateway._rinfo().pid)
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -59,8 +68,14 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     return FilesAndTheStack(config, log)
 
 
-def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Hand the process that prints them what this one's faults and fuzzing have done."""
+# First, because pytest-xdist's own hook waits for its processes.
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """Hand over what this process's faults and fuzzing have done; told to end, tell those that help."""
+    if exitstatus == pytest.ExitCode.INTERRUPTED:
+        for pid in session.config.stash.get(PROCESSES, []):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGTERM)
     output: dict[str, Any] | None = getattr(session.config, "workeroutput", None)
     if output is not None:
         output["tallies"] = [asdict(tally) for tally in session.config.stash[LEDGER].tallies]
