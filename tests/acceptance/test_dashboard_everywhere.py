@@ -15,7 +15,7 @@ from playwright.sync_api import Page, Route, expect
 from client.client import Regbench
 from client.resources import Job
 from models.states import JobState
-from tests.acceptance.browsing import DESK, NEEDS_CHROMIUM, PHONE, check_access, opened
+from tests.acceptance.browsing import DESK, NEEDS_CHROMIUM, PHONE, check_access, opened, wait_until
 from tests.acceptance.conftest import DEADLINE_SECONDS
 from tests.factories import job_spec
 
@@ -228,6 +228,22 @@ def test_a_form_whose_answer_was_lost_is_taken_once(quiet: Page, client: Regbenc
     button.click()
     quiet.wait_for_url(re.compile(r"/jobs/job_\w+$"))
     assert len([job for job in client.jobs() if job.spec["name"] == name]) == 2
+
+
+def test_lines_of_many_variants_differ(quiet: Page, client: Regbench) -> None:
+    variants = [
+        {"name": f"dropout {rate}", "changes": {"regularization": {"dropout": {"rate": rate / 100}}}}
+        for rate in range(22)
+    ]
+    base = job_spec(model={"hidden_units": [8]}, dataset={"train_samples": 200}).model_dump(mode="json")
+    experiment = client.create_experiment({"name": "many", "base": base, "variants": variants, "seeds": [0]})
+    experiment.wait()
+    quiet.goto(f"/experiments/{experiment.id}?curve=nonsense")
+    wait_until(quiet, "document.querySelector('#curves').data?.length === 22")
+    lines = quiet.evaluate("document.querySelector('#curves').data.map(({line}) => line.color + line.dash)")
+    assert len(set(lines)) == 22
+    expect(quiet.get_by_role("button", name="Validation loss")).to_have_attribute("aria-pressed", "true")
+    check_access(quiet, "many variants")
 
 
 def test_arrow_keys_go_through_the_choices_of_a_filter(page: Page) -> None:
