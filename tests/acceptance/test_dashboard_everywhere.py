@@ -15,7 +15,15 @@ from playwright.sync_api import Page, Route, expect
 from client.client import Regbench
 from client.resources import Job
 from models.states import JobState
-from tests.acceptance.browsing import DESK, NEEDS_CHROMIUM, PHONE, check_access, opened, wait_until
+from tests.acceptance.browsing import (
+    DESK,
+    ELSEWHERE,
+    NEEDS_CHROMIUM,
+    PHONE,
+    check_access,
+    opened,
+    wait_until,
+)
 from tests.acceptance.conftest import DEADLINE_SECONDS
 from tests.factories import job_spec
 
@@ -93,6 +101,19 @@ def test_forms_work_where_the_page_comes_unencrypted_from_elsewhere(page: Page) 
     page.get_by_role("textbox", name="Name", exact=True).focus()
     page.keyboard.press("Control+v")
     expect(page.get_by_role("textbox", name="Name", exact=True)).to_have_value(line)
+
+
+def test_a_login_is_taken_where_the_page_comes_unencrypted_from_elsewhere(quiet: Page, url: str) -> None:
+    # This stack asks for no key, so its page has no form; what counts is whether one from there is its own.
+    quiet.goto(f"{url.replace('127.0.0.1', ELSEWHERE)}/login")
+    assert not quiet.evaluate("isSecureContext")
+    quiet.evaluate(
+        "document.querySelector('main').innerHTML ="
+        " '<form method=post action=/login><input name=key><button>Log in</button></form>'"
+    )
+    with quiet.expect_navigation() as navigation:
+        quiet.get_by_role("button", name="Log in").click()
+    assert navigation.value.status == 401
 
 
 @pytest.mark.parametrize("width", [DESK, PHONE])
