@@ -13,6 +13,8 @@ from playwright.sync_api import Page
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 NEEDS_CHROMIUM = pytest.mark.skipif(CHROMIUM is None, reason="takes a Chromium of this machine")
 DESK, PHONE = 1280, 360
+ELSEWHERE = "plain.example"
+"""This machine by a name that is none of its own: browsers trust plain http to it less than to loopback."""
 DEADLINE_SECONDS = 300
 # What the browser itself writes where the service refuses something, as a form asks it to.
 REFUSED = "the server responded with a status of 422"

@@ -16,7 +16,7 @@ import pytest
 from playwright.sync_api import Page, sync_playwright
 
 from client.client import Regbench
-from tests.acceptance.browsing import CHROMIUM, DESK, REFUSED
+from tests.acceptance.browsing import CHROMIUM, DESK, ELSEWHERE, REFUSED
 
 # As it is installed beside the Python that runs the tests.
 REGBENCH = (str(Path(sys.executable).with_name("regbench")),)
@@ -83,7 +83,8 @@ def url(up: Up) -> str:
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
     with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        arguments = ["--no-sandbox", f"--host-resolver-rules=MAP {ELSEWHERE} 127.0.0.1"]
+        started = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
         yield started
         started.close()
 

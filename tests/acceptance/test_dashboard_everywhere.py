@@ -15,7 +15,15 @@ from playwright.sync_api import Page, Route, expect
 from client.client import Regbench
 from client.resources import Job
 from models.states import JobState
-from tests.acceptance.browsing import DESK, NEEDS_CHROMIUM, PHONE, check_access, opened
+from tests.acceptance.browsing import (
+    DESK,
+    ELSEWHERE,
+    NEEDS_CHROMIUM,
+    PHONE,
+    check_access,
+    opened,
+    wait_until,
+)
 from tests.acceptance.conftest import DEADLINE_SECONDS
 from tests.factories import job_spec
 
@@ -93,6 +101,19 @@ def test_forms_work_where_the_page_comes_unencrypted_from_elsewhere(page: Page) 
     page.get_by_role("textbox", name="Name", exact=True).focus()
     page.keyboard.press("Control+v")
     expect(page.get_by_role("textbox", name="Name", exact=True)).to_have_value(line)
+
+
+def test_a_login_is_taken_where_the_page_comes_unencrypted_from_elsewhere(quiet: Page, url: str) -> None:
+    # This stack asks for no key, so its page has no form; what counts is whether one from there is its own.
+    quiet.goto(f"{url.replace('127.0.0.1', ELSEWHERE)}/login")
+    assert not quiet.evaluate("isSecureContext")
+    quiet.evaluate(
+        "document.querySelector('main').innerHTML ="
+        " '<form method=post action=/login><input name=key><button>Log in</button></form>'"
+    )
+    with quiet.expect_navigation() as navigation:
+        quiet.get_by_role("button", name="Log in").click()
+    assert navigation.value.status == 401
 
 
 @pytest.mark.parametrize("width", [DESK, PHONE])
@@ -228,6 +249,22 @@ def test_a_form_whose_answer_was_lost_is_taken_once(quiet: Page, client: Regbenc
     button.click()
     quiet.wait_for_url(re.compile(r"/jobs/job_\w+$"))
     assert len([job for job in client.jobs() if job.spec["name"] == name]) == 2
+
+
+def test_lines_of_many_variants_differ(quiet: Page, client: Regbench) -> None:
+    variants = [
+        {"name": f"dropout {rate}", "changes": {"regularization": {"dropout": {"rate": rate / 100}}}}
+        for rate in range(22)
+    ]
+    base = job_spec(model={"hidden_units": [8]}, dataset={"train_samples": 200}).model_dump(mode="json")
+    experiment = client.create_experiment({"name": "many", "base": base, "variants": variants, "seeds": [0]})
+    experiment.wait()
+    quiet.goto(f"/experiments/{experiment.id}?curve=nonsense")
+    wait_until(quiet, "document.querySelector('#curves').data?.length === 22")
+    lines = quiet.evaluate("document.querySelector('#curves').data.map(({line}) => line.color + line.dash)")
+    assert len(set(lines)) == 22
+    expect(quiet.get_by_role("button", name="Validation loss")).to_have_attribute("aria-pressed", "true")
+    check_access(quiet, "many variants")
 
 
 def test_arrow_keys_go_through_the_choices_of_a_filter(page: Page) -> None:

@@ -3,6 +3,7 @@
 // Okabe and Ito's colours, as in reports; dashes tell lines apart without any.
 const LIGHT = ["#0072B2", "#D55E00", "#009E73", "#A8487D", "#2B8CBE", "#9A6A00", "#000000", "#6B6B6B"];
 const DARK = ["#56B4E9", "#FF8A4C", "#35C99A", "#E39CC4", "#9AD0F5", "#E6B84A", "#FFFFFF", "#A8A8A8"];
+const COLOURS = LIGHT.length;
 const DASHES = ["solid", "dash", "dot", "dashdot", "longdash", "longdashdot", "5px,2px", "2px,4px"];
 const TITLES = {
   validation_loss: "Validation loss, nats", train_loss: "Training loss, nats",
@@ -35,10 +36,11 @@ export const isDark = () => {
   const chosen = document.documentElement.dataset.theme;
   return chosen ? chosen === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
 };
-const faint = (colour) => `${colour}2e`;
+// Of a shaded part; `layers`: how many of them may lie over each other.
+const faint = (colour, layers = 1) => `${colour}${layers > COLOURS ? "0d" : "2e"}`;
 
 // A variant's curve and its band, from GET /v1/experiments/{id}/curves.
-function traces(item, index, measure) {
+function traces(item, index, measure, layers) {
   const colours = isDark() ? DARK : LIGHT;
   const colour = colours[index % colours.length];
   const scale = measure.endsWith("accuracy") ? 100 : 1;
@@ -51,7 +53,7 @@ function traces(item, index, measure) {
     x: banded.map((point) => point.epoch), y: banded.map((point) => scale * point[name]),
     mode: "lines", line: { width: 0 }, hoverinfo: "skip", showlegend: false, legendgroup: group,
   });
-  const band = banded.length ? [edge("low"), { ...edge("high"), fill: "tonexty", fillcolor: faint(colour) }] : [];
+  const band = banded.length ? [edge("low"), { ...edge("high"), fill: "tonexty", fillcolor: faint(colour, layers) }] : [];
   return [...band, {
     x: epochs, y: points.map((point) => scale * point.mean), name: escaped(item.variant), legendgroup: group,
     mode: points.length > 1 ? "lines" : "markers",
@@ -90,7 +92,9 @@ export function draw(place, data, plan) {
 }
 
 export function showCurves(place, curves, measure) {
-  return draw(place, () => curves.items.flatMap((item, index) => traces(item, index, measure)),
+  // Room for a longer legend.
+  place.style.height = `${25 + Math.min(0.8 * Math.max(curves.items.length - COLOURS, 0), 16)}rem`;
+  return draw(place, () => curves.items.flatMap((item, index) => traces(item, index, measure, curves.items.length)),
     () => layout(TITLES[measure], measure, longest(curves.items.map((item) => item[measure]))));
 }
 
@@ -100,6 +104,9 @@ const longest = (lists) => Math.max(0, ...lists.map((list) => list.at(-1)?.epoch
 const redraw = () => document.querySelectorAll(".chart").forEach((chart) => chart.draw?.());
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
 addEventListener("theme", redraw);
+
+const empty = (made) => ({ ...made, xaxis: { visible: false }, yaxis: { visible: false },
+  annotations: [{ xref: "paper", yref: "paper", x: 0.5, y: 0.5, text: "No epoch has been measured.", showarrow: false, font: { color: style("--quiet") } }] });
 
 // A job's curves: training and validation, what lies between them shaded, the epoch that was kept marked.
 // `range`: of the measure, where several are to be compared.
@@ -120,6 +127,7 @@ export function showTraining(place, epochs, measure, kept, range = null) {
   const plan = () => {
     const made = layout(measure === "accuracy" ? "Accuracy, %" : "Loss, nats", measure, epochs.length);
     if (range) made.yaxis.range = range;
+    if (!epochs.length) return empty(made);
     if (!kept) return made;
     return { ...made,
       shapes: [{ type: "line", x0: kept, x1: kept, yref: "paper", y0: 0, y1: 1, line: { color: style("--quiet"), dash: "dot", width: 1.5 } }],

@@ -26,7 +26,7 @@ function differences(report, chosen, choose) {
   const measure = MEASURES.find((each) => each.name === chosen) ?? MEASURES[0];
   const found = report.contrasts.map((contrast) => contrast.differences?.[measure.name] ?? null);
   const ends = found.filter(Boolean).flatMap((each) => [each.low ?? each.mean, each.high ?? each.mean]);
-  const reach = Math.max(...ends.map(Math.abs), 1e-9) * 1.1;
+  const reach = ends.length ? Math.max(...ends.map(Math.abs), 1e-9) * 1.1 : 1;
   return h("section", { "aria-labelledby": "differences-title" },
     h("h2", { id: "differences-title" }, "Differences from ", h("q", {}, report.baseline)),
     h("div", { class: "tabs", role: "group", "aria-label": "Measure" },

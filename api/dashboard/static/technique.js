@@ -4,7 +4,7 @@ import { ask } from "./api.js";
 import { showTraining } from "./charts.js";
 import { h } from "./elements.js";
 
-const { experiment, variants } = document.getElementById("pair").dataset;
+const { experiment, variant } = document.getElementById("pair").dataset;
 const places = [...document.querySelectorAll("#pair [data-job]")];
 
 async function draw() {
@@ -18,11 +18,8 @@ async function draw() {
 
 async function tell() {
   const report = await ask(`/v1/experiments/${experiment}/report?format=json`);
-  const there = report.contrasts.filter((contrast) => JSON.parse(variants).includes(contrast.variant) && contrast.verdict);
-  if (there.length) {
-    document.getElementById("verdicts").replaceChildren(h("h3", {}, "Is it more than chance?"),
-      h("dl", {}, there.flatMap((contrast) => [h("dt", {}, contrast.variant), h("dd", {}, contrast.verdict)])));
-  }
+  const { verdict } = report.contrasts.find((contrast) => contrast.variant === variant) ?? {};
+  if (verdict) document.getElementById("verdict").replaceChildren(h("b", {}, `${variant}: `), verdict);
 }
 
 // Where either cannot be had, the page says at its top why, and its links lead on.

@@ -135,6 +135,11 @@ def test_a_job_shows_what_it_is_and_what_came_out(client: httpx.Client, database
     assert "Which digits it confuses" in text
 
 
+def test_a_job_that_failed_says_that_nothing_will_come(client: httpx.Client, database: Database) -> None:
+    text = page(client, f"/jobs/{job_in(database, JobState.FAILED)}")
+    assert "Nothing: it ended before the test images were touched." in text
+
+
 def test_jobs_are_compared_by_what_differs(client: httpx.Client, database: Database) -> None:
     ids = [finished_job(database, job_spec(seed=seed)).id for seed in (3, 4)]
     text = page(client, f"/compare?job={ids[0]}&job={ids[1]}")
