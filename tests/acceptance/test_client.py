@@ -62,18 +62,23 @@ def test_in_a_terminal_a_preset_is_run_watched_and_left(url: str, client: Regben
         *("experiment", "run", "dropout-vs-none", "--url", url, "--seeds", "0"),
         *("--set", "base.dataset.name=mnist_5k", "--set", "base.training.epochs=1000"),
     ]
-    with terminal(*command) as screen:
-        experiment_id = screen.wait_for(lambda lines: any("exp_" in line for line in lines))[0]
-        # Both bars, and the course of the loss of one that trains.
-        screen.wait_for(lambda lines: any("acc. 0." in line and line[-1] in "▁▂▃▄▅▆▇█" for line in lines))
-        screen.press_ctrl_c()
-        assert screen.end() == 130
-        assert "the jobs go on" in " ".join(screen.lines)
-    time.sleep(1.0)
-    states = [job.state for job in client.jobs_of(experiment_id)]
-    assert not [state for state in states if state.terminal]
-    assert run("cancel", experiment_id, REGBENCH_URL=url).returncode == 0
-    assert client.wait_for_experiment(experiment_id, DEADLINE_SECONDS).finished
+    try:
+        with terminal(*command) as screen:
+            experiment_id = screen.wait_for(lambda lines: any("exp_" in line for line in lines))[0]
+            # Both bars, and the course of the loss of one that trains.
+            screen.wait_for(lambda lines: any("acc. 0." in line and line[-1] in "▁▂▃▄▅▆▇█" for line in lines))
+            screen.press_ctrl_c()
+            assert screen.end() == 130
+            assert "the jobs go on" in " ".join(screen.lines)
+        time.sleep(1.0)
+        states = [job.state for job in client.jobs_of(experiment_id)]
+        assert not [state for state in states if state.terminal]
+        assert run("cancel", experiment_id, REGBENCH_URL=url).returncode == 0
+        assert client.wait_for_experiment(experiment_id, DEADLINE_SECONDS).finished
+    finally:
+        # Left to themselves they would train for minutes, and other tests wait for the same workers.
+        for job in client.jobs(states=[JobState.QUEUED, JobState.RUNNING]):
+            job.cancel()
 
 
 def test_what_the_service_offers_is_shown_and_completed(url: str) -> None:
