@@ -207,6 +207,17 @@ def test_a_stream_that_is_refused_is_asked_for_again(quiet: Page, client: Regben
     expect(quiet.locator("#standing .badge")).to_contain_text("running", timeout=PATIENCE)
 
 
+def test_a_job_that_waits_for_a_worker_says_so(quiet: Page, client: Regbench, paused: Job) -> None:
+    client.resume(paused.id)
+    waiting = client.submit(job_spec(name="behind it", training={"epochs": 1000}, priority=-10))
+    checks = {"worker": "no worker answers; jobs wait until one does"}
+    quiet.route("**/readyz", lambda route: route.fulfill(status=503, json={"checks": checks}))
+    quiet.goto(f"/jobs/{waiting.id}")
+    expect(quiet.locator("#said")).to_have_text(f"It waits: {checks['worker']}.", timeout=PATIENCE)
+    quiet.unroute("**/readyz")
+    expect(quiet.locator("#said")).to_be_empty(timeout=PATIENCE)
+
+
 def test_what_is_pressed_twice_is_done_once(page: Page, client: Regbench, paused: Job) -> None:
     client.cancel(paused.id)
     posted: list[str] = []

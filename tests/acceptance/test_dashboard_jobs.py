@@ -101,6 +101,15 @@ def test_the_list_follows_its_jobs_and_keeps_what_is_ticked(page: Page, client: 
 @pytest.mark.parametrize("width", [DESK, PHONE])
 def test_everybody_can_use_it(browser: Any, url: str, trained: list[str], scheme: str, width: int) -> None:
     several = "&".join(f"job={each}" for each in trained)
-    for path in ("/jobs", f"/jobs/{trained[0]}", f"/compare?{several}", "/learn", "/learn/dropout", "/login"):
+    for path in (
+        "/jobs",
+        f"/jobs/{trained[0]}",
+        f"/compare?{several}",
+        "/learn",
+        "/learn/dropout",
+        "/login",
+        "/nothing",
+    ):
         with opened(browser, url, path, scheme, width) as page:
+            page.evaluate("document.querySelectorAll('details').forEach(each => { each.open = true; })")
             check_access(page, path)

@@ -3,7 +3,7 @@
 import { ask, change, once, request } from "./api.js";
 import { chosenMeasure, showCurves } from "./charts.js";
 import { findings } from "./findings.js";
-import { keepLooking, refresh } from "./live.js";
+import { keepLooking, refresh, sayWhoIsMissing } from "./live.js";
 import { parallel } from "./parallel.js";
 import { readSeeds } from "./seeds.js";
 import { h } from "./elements.js";
@@ -150,3 +150,5 @@ async function watch() {
 
 await look().catch((error) => { element("findings").textContent = `${error.message} Reload the page to try again.`; });
 watch();
+sayWhoIsMissing(element("said"), () => element("standing").querySelector(".badge.queued") !== null
+  && element("standing").querySelector(".badge.running") === null);

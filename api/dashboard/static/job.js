@@ -3,7 +3,7 @@
 import { ask, change, leave, once } from "./api.js";
 import { showTraining } from "./charts.js";
 import { copies } from "./insecure.js";
-import { pause, refresh } from "./live.js";
+import { pause, refresh, sayWhoIsMissing } from "./live.js";
 
 const element = (id) => document.getElementById(id);
 const standing = () => element("standing").dataset;
@@ -91,3 +91,4 @@ try {
   element("said").textContent = error.message;
 }
 follow();
+sayWhoIsMissing(element("said"), () => standing().state === "queued");

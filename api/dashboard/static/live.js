@@ -74,3 +74,17 @@ export async function pause(milliseconds) {
   if (document.hidden)
     await new Promise((go) => { document.addEventListener("visibilitychange", go, { once: true }); });
 }
+
+const WORKER_MILLISECONDS = 5000;
+
+// As long as something waits to be trained and no worker answers, says so in `place`.
+export async function sayWhoIsMissing(place, waits) {
+  let said = "";
+  while (waits() || said) {
+    await pause(WORKER_MILLISECONDS);
+    const { checks } = waits() ? await fetch("/readyz").then((answer) => answer.json()).catch(() => ({})) : {};
+    const missing = checks && checks.worker !== "ok" ? `It waits: ${checks.worker}.` : "";
+    if (missing !== said) place.textContent = missing;
+    said = missing;
+  }
+}

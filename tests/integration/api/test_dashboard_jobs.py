@@ -128,7 +128,7 @@ def test_a_job_shows_what_it_is_and_what_came_out(client: httpx.Client, database
     text = page(client, f"/jobs/{job}")
     assert "93.75 %" in text
     assert "dropout rate=0.25" in text
-    command = unescape(re.findall(r'<pre id="curl">(.*?)</pre>', text, re.DOTALL)[0])
+    command = unescape(re.findall(r'<pre id="curl"[^>]*>(.*?)</pre>', text, re.DOTALL)[0])
     assert command.startswith("curl -sS http://testserver/v1/jobs -H 'Content-Type")
     assert '"rate": 0.25' in command
     assert '"epochs"' not in command or "test_accuracy" not in command
@@ -145,6 +145,9 @@ def test_jobs_are_compared_by_what_differs(client: httpx.Client, database: Datab
     text = page(client, f"/compare?job={ids[0]}&job={ids[1]}")
     assert re.findall(r"<th scope=\"row\"><code>(.*?)</code>", text) == ["seed"]
     assert f"/v1/reports?job={ids[0]}&amp;job={ids[1]}&amp;format=html" in text
+    assert re.findall(r'data-title="(.*?)"', text)[:2] == ["none, seed 3", "none, seed 4"]
+    named = finished_job(database, job_spec(name="dropout, seed 5", seed=5)).id
+    assert 'data-title="dropout, seed 5"' in page(client, f"/compare?job={named}")
     assert client.get("/compare?" + "&".join(f"job=job_{n}" for n in range(11))).status_code == 422
 
 
@@ -319,7 +322,9 @@ class TestLogin:
         ours = bearer(make_key(database))
         header = '-H "Authorization: Bearer $REGBENCH_API_KEY"'
         job = guarded.post("/v1/jobs", json=job_spec().model_dump(mode="json"), headers=ours).json()["id"]
-        line = re.findall(r'<pre id="curl">(.*?)</pre>', guarded.get(f"/jobs/{job}", headers=ours).text)[0]
+        line = re.findall(r'<pre id="curl"[^>]*>(.*?)</pre>', guarded.get(f"/jobs/{job}", headers=ours).text)[
+            0
+        ]
         assert header in unescape(line)
         for path in ("/new", "/new/experiment"):
             (shown,) = re.findall(r'data-authorization="(.*?)"', guarded.get(path, headers=ours).text)
