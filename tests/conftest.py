@@ -116,6 +116,10 @@ def _no_settings_of_the_developer() -> Iterator[None]:
         for name in [name for name in os.environ if name.startswith("REGBENCH_")]:
             if name not in KEPT_VARIABLES:
                 patch.delenv(name)
+        # pytest loads readline, which tells every process that is started from there how wide a terminal is:
+        # those of pytest-xdist, and from them the programs that tests start in terminals of their own.
+        for name in ("COLUMNS", "LINES"):
+            patch.delenv(name, raising=False)
         # Keys have tests of their own.
         patch.setenv("REGBENCH_API_KEYS_REQUIRED", "false")
         patch.setenv("REGBENCH_ALLOWED_HOSTS", "testserver")
