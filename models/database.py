@@ -1,5 +1,6 @@
 """The connection to SQLite or PostgreSQL: engine, sessions, the database's clock, and its schema."""
 
+import select
 import sqlite3
 import time
 from collections.abc import Iterator, Sequence
@@ -117,11 +118,18 @@ def make_engine(settings: Settings) -> Engine:
     return engine
 
 
+def _has_word_from_server(connection: Any) -> bool:
+    """Whether a PostgreSQL connection that nobody uses has something to read: the server's farewell, mostly."""
+    poll = select.poll()
+    poll.register(connection.fileno(), select.POLLIN)
+    return bool(poll.poll(0))
+
+
 def _try_rested_connections(engine: Engine) -> None:
     """Ask a connection that has rested whether it still works, before a transaction finds that it does not.
 
     SQLAlchemy's own `pool_pre_ping` asks every time, which at hundreds of requests a second is a journey of
-    each that tells nothing new.
+    each that tells nothing new; whether the server has closed one can be seen without a journey.
     """
 
     @event.listens_for(engine, "checkin")
@@ -131,7 +139,9 @@ def _try_rested_connections(engine: Engine) -> None:
     @event.listens_for(engine, "checkout")
     def _ask(connection: Any, record: ConnectionPoolEntry, _proxy: object) -> None:
         rests_since = record.info.get("rests_since")
-        if rests_since is None or time.monotonic() - rests_since < _TRUSTED_SECONDS:
+        if rests_since is None:
+            return
+        if time.monotonic() - rests_since < _TRUSTED_SECONDS and not _has_word_from_server(connection):
             return
         dialect = engine.dialect
         try:

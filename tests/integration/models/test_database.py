@@ -83,9 +83,11 @@ def test_a_connection_that_can_no_longer_be_used_is_replaced(
 
 
 @pytest.mark.parametrize("database_settings", ["postgresql"], indirect=True)
+@pytest.mark.parametrize("trusted_seconds", [0.0, 3600.0])
 def test_connections_that_were_cut_off_while_they_rested_are_replaced(
-    database: Database, database_settings: Settings, monkeypatch: pytest.MonkeyPatch
+    database: Database, database_settings: Settings, monkeypatch: pytest.MonkeyPatch, trusted_seconds: float
 ) -> None:
+    monkeypatch.setattr(models_database, "_TRUSTED_SECONDS", trusted_seconds)
     with ExitStack() as open_ones:
         for _ in range(3):
             open_ones.enter_context(database.read()).connection()
@@ -98,7 +100,6 @@ def test_connections_that_were_cut_off_while_they_rested_are_replaced(
             )
         )
     other.close()
-    monkeypatch.setattr(models_database, "_TRUSTED_SECONDS", 0.0)
     assert create(database)
     assert create(database)
 
