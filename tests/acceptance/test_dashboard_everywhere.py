@@ -1,6 +1,7 @@
 """What every page of the dashboard has, in a real browser: colours, copies, and what it says in trouble."""
 
 import csv
+import os
 import re
 import time
 from collections.abc import Iterator
@@ -207,9 +208,18 @@ def test_a_stream_that_is_refused_is_asked_for_again(quiet: Page, client: Regben
     expect(quiet.locator("#standing .badge")).to_contain_text("running", timeout=PATIENCE)
 
 
-def test_a_job_that_waits_for_a_worker_says_so(quiet: Page, client: Regbench, paused: Job) -> None:
-    client.resume(paused.id)
-    waiting = client.submit(job_spec(name="behind it", training={"epochs": 1000}, priority=-10))
+@pytest.fixture
+def waiting(client: Regbench) -> Iterator[Job]:
+    """A job for which no process of the worker is free: each trains another for minutes."""
+    long = job_spec(name="in front", model={"hidden_units": [512]}, training={"epochs": 1000})
+    in_front = [client.submit(long.model_copy(update={"seed": seed})) for seed in range(os.cpu_count() or 1)]
+    last = client.submit(job_spec(name="behind them", priority=-10))
+    yield last
+    for job in [last, *in_front]:
+        client.cancel(job.id)
+
+
+def test_a_job_that_waits_for_a_worker_says_so(quiet: Page, waiting: Job) -> None:
     checks = {"worker": "no worker answers; jobs wait until one does"}
     quiet.route("**/readyz", lambda route: route.fulfill(status=503, json={"checks": checks}))
     quiet.goto(f"/jobs/{waiting.id}")
