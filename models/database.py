@@ -119,7 +119,7 @@ def make_engine(settings: Settings) -> Engine:
 
 
 def _has_word_from_server(connection: Any) -> bool:
-    """Whether a PostgreSQL connection that nobody uses has something to read: the server's farewell, mostly."""
+    """Whether a connection to PostgreSQL that nobody uses has something to read: a farewell, mostly."""
     poll = select.poll()
     poll.register(connection.fileno(), select.POLLIN)
     return bool(poll.poll(0))
@@ -207,11 +207,12 @@ class Database:
         self._quotas = quotas
         self._owner: str | None = None
         self._writing = sessionmaker(self.engine, expire_on_commit=False)
-        self._reading = sessionmaker(self.engine.execution_options(read_only=True), expire_on_commit=False)
         self._looking = self.engine.execution_options(read_only=True)
         if self.engine.dialect.name == "postgresql":
-            # One statement needs no BEGIN and no ROLLBACK, each of which is a journey.
+            # Each statement sees what was committed before it began, in a transaction (READ COMMITTED) as
+            # without one; BEGIN and COMMIT would be two journeys more.
             self._looking = self._looking.execution_options(isolation_level="AUTOCOMMIT")
+        self._reading = sessionmaker(self._looking, expire_on_commit=False)
         # SQLite has one writer, for which others ask again after a while, whoever came first. Threads of one
         # process can do better: they take turns.
         self._turn: Lock | None = Lock() if self.engine.dialect.name == "sqlite" else None
