@@ -2,8 +2,10 @@
 
 import warnings
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+from redis import Redis
 from starlette.exceptions import StarletteDeprecationWarning
 
 from models.database import Database
@@ -17,7 +19,28 @@ with warnings.catch_warnings():
 
 
 @pytest.fixture
-def client(database_settings: Settings, database: Database) -> Iterator[TestClient]:
-    """A client of the API over `database`; no broker runs, so doorbells are only logged."""
+def broker(redis_socket: Path) -> Iterator[Redis]:
+    """A real Redis, empty at first."""
+    with Redis(unix_socket_path=str(redis_socket)) as redis:
+        redis.flushall()
+        yield redis
+
+
+@pytest.fixture
+def settings_with_broker(database_settings: Settings, redis_socket: Path, broker: Redis) -> Settings:
+    """Those of `database_settings`, with `broker`."""
+    return database_settings.model_copy(update={"broker_url": f"redis+socket://{redis_socket}"})
+
+
+@pytest.fixture
+def client(settings_with_broker: Settings, database: Database) -> Iterator[TestClient]:
+    """A client of the API over `database`; nobody hears the doorbells."""
+    with TestClient(application(settings_with_broker)) as client:
+        yield client
+
+
+@pytest.fixture
+def client_without_broker(database_settings: Settings, database: Database) -> Iterator[TestClient]:
+    """The same where no broker runs; what would ring is only logged."""
     with TestClient(application(database_settings)) as client:
         yield client

@@ -1,21 +1,16 @@
 """Health, catalogue and the doorbell, against real parts."""
 
-from pathlib import Path
-
 import httpx
 from redis import Redis
 from sqlalchemy import text
 
-from api.app import create_app
 from models.database import Database
 from models.doorbell import QUEUE
-from models.settings import Settings
 from tests.factories import job_spec
-from tests.integration.api.conftest import TestClient
 
 
-def test_readiness_says_what_is_missing(client: httpx.Client) -> None:
-    answer = client.get("/readyz")
+def test_readiness_says_what_is_missing(client_without_broker: httpx.Client) -> None:
+    answer = client_without_broker.get("/readyz")
     assert answer.status_code == 503
     assert answer.json() == {
         "status": "not ready",
@@ -26,7 +21,7 @@ def test_readiness_says_what_is_missing(client: httpx.Client) -> None:
             "worker": "unknown without the broker",
         },
     }
-    assert client.get("/healthz").json() == {"status": "ok"}
+    assert client_without_broker.get("/healthz").json() == {"status": "ok"}
 
 
 def test_a_database_behind_the_code_is_not_ready(client: httpx.Client, database: Database) -> None:
@@ -38,25 +33,19 @@ def test_a_database_behind_the_code_is_not_ready(client: httpx.Client, database:
     assert "no revision" in client.get("/readyz").json()["checks"]["migrations"]
 
 
-def test_the_bell_rings_after_the_job_is_stored(database_settings: Settings, redis_socket: Path) -> None:
-    settings = database_settings.model_copy(update={"broker_url": f"redis+socket://{redis_socket}"})
-    with Redis(unix_socket_path=str(redis_socket)) as redis:
-        redis.delete(QUEUE)
-        with TestClient(create_app(settings)) as client:
-            posted = client.post("/v1/jobs", json=job_spec().model_dump(mode="json"))
-            assert posted.status_code == 202
-            checks = client.get("/readyz").json()["checks"]
-        assert checks["broker"] == "ok"
-        assert checks["worker"] == "no worker answers; jobs wait until one does"
-        messages = redis.lrange(QUEUE, 0, -1)
-        redis.delete(QUEUE)
-    assert len(messages) == 1
+def test_the_bell_rings_after_the_job_is_stored(client: httpx.Client, broker: Redis) -> None:
+    posted = client.post("/v1/jobs", json=job_spec().model_dump(mode="json"))
+    assert posted.status_code == 202
+    checks = client.get("/readyz").json()["checks"]
+    assert checks["broker"] == "ok"
+    assert checks["worker"] == "no worker answers; jobs wait until one does"
+    assert len(broker.lrange(QUEUE, 0, -1)) == 1
 
 
-def test_without_a_broker_a_job_is_taken_all_the_same(client: httpx.Client) -> None:
-    answer = client.post("/v1/jobs", json=job_spec().model_dump(mode="json"))
+def test_without_a_broker_a_job_is_taken_all_the_same(client_without_broker: httpx.Client) -> None:
+    answer = client_without_broker.post("/v1/jobs", json=job_spec().model_dump(mode="json"))
     assert answer.status_code == 202
-    assert client.get(answer.headers["Location"]).json()["state"] == "queued"
+    assert client_without_broker.get(answer.headers["Location"]).json()["state"] == "queued"
 
 
 def test_the_catalogue(client: httpx.Client) -> None:

@@ -7,7 +7,6 @@ import json
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -284,28 +283,17 @@ def test_a_body_over_the_limit_is_refused(
         assert pointers(client.post(path, content=b" " * 10_000, headers=PNG)) == [""]
 
 
-def test_without_a_broker_it_is_said(client: TestClient, path: str) -> None:
-    answer = client.post(path, json={"images": [BLANK]})
+def test_without_a_broker_it_is_said(client_without_broker: TestClient, path: str) -> None:
+    answer = client_without_broker.post(path, json={"images": [BLANK]})
     assert "broker" in problem(answer, 503)["detail"]
     assert int(answer.headers["Retry-After"]) > 0
 
 
 @pytest.fixture
-def broker(redis_socket: Path) -> Iterator[Redis]:
-    with Redis(unix_socket_path=str(redis_socket)) as redis:
-        yield redis
-        redis.delete(predictions.READY, predictions.QUEUE)
-
-
-@pytest.fixture
-def asking(
-    database_settings: Settings, database: Database, redis_socket: Path, broker: Redis
-) -> Iterator[TestClient]:
+def asking(settings_with_broker: Settings, database: Database, broker: Redis) -> Iterator[TestClient]:
     """A client of an API with a broker, at which somebody says that he answers; nobody does."""
     broker.set(predictions.READY, "1")
-    settings = database_settings.model_copy(
-        update={"broker_url": f"redis+socket://{redis_socket}", "prediction_seconds": 0.2}
-    )
+    settings = settings_with_broker.model_copy(update={"prediction_seconds": 0.2})
     with TestClient(create_app(settings)) as client:
         yield client
 
@@ -338,13 +326,11 @@ def test_who_does_not_answer_is_not_waited_for(asking: TestClient, path: str, br
 # Celery's own call, in a process that turns warnings into errors.
 @pytest.mark.filterwarnings("ignore:Call to deprecated setex:DeprecationWarning")
 def test_a_question_that_expired_is_no_failure(
-    database_settings: Settings, path: str, redis_socket: Path, broker: Redis
+    settings_with_broker: Settings, path: str, broker: Redis
 ) -> None:
     """The predictor may say so a moment before the API gives up."""
     broker.set(predictions.READY, "1")
-    settings = database_settings.model_copy(
-        update={"broker_url": f"redis+socket://{redis_socket}", "prediction_seconds": 60}
-    )
+    settings = settings_with_broker.model_copy(update={"prediction_seconds": 60})
     predictor = Celery(set_as_current=False)
     predictor.conf.update(predictions.predictor_settings(settings))
     with TestClient(create_app(settings)) as client, ThreadPoolExecutor(1) as pool:
