@@ -23,8 +23,9 @@ from tests.chaos.ledger import Tally
 from tests.chaos.services import real_worker
 from tests.factories import job_spec
 
-# As many as can be killed one by one, and so many that a job outlives a worker's end and another's start.
-FEW, MANY = 10, 40
+# As many as can be killed one by one; enough for two faults; so many that a job outlives a worker's end and
+# another's start.
+FEW, SOME, MANY = 10, 20, 40
 
 
 def spec(epochs: int) -> JobSpec:
@@ -164,18 +165,19 @@ class Disturbed(NamedTuple):
 def plan(random: Random, *, full: bool, short_of_time: bool) -> list[Disturbed]:
     """The jobs to disturb."""
 
-    def scattered(faults: list[Fault]) -> Disturbed:
+    def scattered(faults: list[Fault], epochs: int) -> Disturbed:
         # In the first half, so that no job ends before its last fault.
-        return Disturbed(MANY, faults, sorted(random.sample(range(1, MANY // 2), k=len(faults))))
+        return Disturbed(epochs, faults, sorted(random.sample(range(1, epochs // 2), k=len(faults))))
 
     if not full:
         # Each costs a process's start, with TensorFlow's import.
         child = random.choice([killed_child, damaged])
         faults = [child] if short_of_time else [child, random.choice([frozen_worker, killed_worker])]
-        return [scattered(faults)]
+        return [scattered(faults, SOME)]
     others: list[Fault] = [damaged, killed_worker, stopped_worker, frozen_worker]
     each_epoch = Disturbed(FEW, [killed_child] * (FEW - 1), [*range(1, FEW)])
-    return [each_epoch, scattered(random.sample(others, k=4)), scattered(random.choices(others, k=4))]
+    several, repeated = random.sample(others, k=4), random.choices(others, k=4)
+    return [each_epoch, scattered(several, MANY), scattered(repeated, MANY)]
 
 
 def test_trainings_that_are_killed_stopped_and_frozen(

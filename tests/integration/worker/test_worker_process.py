@@ -105,7 +105,7 @@ def test_the_same_specification_gives_the_same_weights_wherever_it_is_trained(
     """Bit for bit: beside another job, after other jobs in a warm process, and alone in a new process."""
     everything = {"dropout": {"rate": 0.3, "input_rate": 0.1}, "l2": {}, "batch_normalization": {}}
     spec = job_spec(seed=3, regularization=everything, training={"epochs": 2})
-    busy = job_spec(seed=9, model={"hidden_units": [512, 512]}, training={"epochs": 20})
+    busy = job_spec(seed=9, model={"hidden_units": [512, 512]}, training={"epochs": 8})
     beside = queued(database, busy)
     # Three on two processes, one of which trains the other job: at least two share a warm one.
     ids = [queued(database, spec) for _ in range(3)]
