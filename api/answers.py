@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from sqlalchemy import Row
+
 from api import schemas
 from models import pricing, tables
 from models.datasets import IDX_FILES, DatasetCard
@@ -11,20 +13,30 @@ from models.store.experiments import Standing
 from models.techniques import Technique
 
 
-def job_answer(
-    row: tables.Job, queue_position: int | None, *, spec: bool = True, result: bool = True
-) -> schemas.Job:
-    """A job's row, and its place in the queue, as lists of jobs show them.
+def job_answer(row: tables.Job, queue_position: int | None) -> schemas.Job:
+    """A job's row, and its place in the queue, as lists of jobs show them."""
+    return _job(row, row.spec, row.result, queue_position)
 
-    Without `spec` or `result` these are empty, and what belongs to them is not read.
-    """
-    outcome = row.result if result else None
+
+def listed_answer(
+    row: Row[Any], queue_position: int | None, *, spec: bool = True, result: bool = True
+) -> schemas.Job:
+    """The same of a row that `listed` in models/store/lists.py gave, perhaps without `spec` or `result`."""
+    return _job(row, row.spec if spec else {}, row if result and row.job_id else None, queue_position)
+
+
+def _job(
+    row: tables.Job | Row[Any],
+    spec: dict[str, Any],
+    outcome: tables.Result | Row[Any] | None,
+    queue_position: int | None,
+) -> schemas.Job:
     return schemas.Job(
         id=row.id,
         name=row.name,
         state=JobState(row.state),
         requested_action=Action(row.requested_action) if row.requested_action else None,
-        spec=row.spec if spec else {},
+        spec=spec,
         spec_hash=row.spec_hash,
         experiment_id=row.experiment_id,
         variant=row.variant,
@@ -53,7 +65,7 @@ def job_details(row: tables.Job, queue_position: int | None) -> schemas.JobDetai
     return schemas.JobDetails(**dict(job_answer(row, queue_position)) | {"result": result})
 
 
-def result_answer(row: tables.Result) -> schemas.Result:
+def result_answer(row: tables.Result | Row[Any]) -> schemas.Result:
     """A result's row as lists and reports show it."""
     fields = {name: getattr(row, name) for name in schemas.Result.model_fields if name != "engine"}
     return schemas.Result(**fields, engine=schemas.Engine.model_validate(row))
@@ -79,7 +91,7 @@ def per_class_accuracy(confusion: Sequence[Sequence[int]]) -> list[float | None]
     ]
 
 
-def _job_error(row: tables.Job) -> schemas.JobError | None:
+def _job_error(row: tables.Job | Row[Any]) -> schemas.JobError | None:
     if row.error_code is None:
         return None
     return schemas.JobError(
@@ -87,7 +99,7 @@ def _job_error(row: tables.Job) -> schemas.JobError | None:
     )
 
 
-def _job_links(row: tables.Job) -> schemas.JobLinks:
+def _job_links(row: tables.Job | Row[Any]) -> schemas.JobLinks:
     here = f"/v1/jobs/{row.id}"
     state = JobState(row.state)
     ends = state.terminal or row.requested_action == Action.CANCEL

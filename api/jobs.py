@@ -208,7 +208,7 @@ def list_jobs(query: Annotated[JobQuery, Query()], database: DatabaseDep, reques
         if len(found) > query.limit:
             cursor = encode_cursor(place_of(page[-1], order), order)
         items = [
-            answers.job_answer(job, places.get(job.id), spec=read["specs"], result=read["results"])
+            answers.listed_answer(job, places.get(job.id), spec=read["specs"], result=read["results"])
             for job in page
         ]
     return page_answer(request, schemas.JobPage(items=items, next_cursor=cursor), cursor, fields)

@@ -67,7 +67,7 @@ def list_jobs(
         found = find_jobs(session, query.filter(), after=after, limit=query.limit + 1, order=order)
         shown = found[: query.limit]
         places = store.queue_positions(session, shown)
-        rows = [_row(answers.job_answer(job, places.get(job.id))) for job in shown]
+        rows = [_row(answers.listed_answer(job, places.get(job.id))) for job in shown]
         cursor = encode_cursor(place_of(shown[-1], order), order) if len(found) > query.limit else None
     return page(
         "jobs.html.jinja",

@@ -2,9 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Row
 
 from api.dashboard.views import percent
-from models.tables import Job, Result
 
 _LONE = "Jobs on their own"
 
@@ -24,14 +26,14 @@ class Model:
     dataset: str
 
 
-def models(jobs: Sequence[Job], experiments: dict[str, str]) -> list[Model]:
-    """The models of succeeded jobs, in their order; `experiments` are names by id."""
-    return [_model(job, job.result, experiments) for job in jobs if job.result is not None]
+def models(jobs: Sequence[Row[Any]], experiments: dict[str, str]) -> list[Model]:
+    """The models of those jobs, as `listed` gave them, that have one; `experiments` are names by id."""
+    return [_model(job, experiments) for job in jobs if job.job_id]
 
 
-def _model(job: Job, result: Result, experiments: dict[str, str]) -> Model:
+def _model(job: Row[Any], experiments: dict[str, str]) -> Model:
     names = list(job.spec["regularization"])
-    accuracy = percent(result.test_accuracy)
+    accuracy = percent(job.test_accuracy)
     title = job.name or job.id
     return Model(
         job_id=job.id,

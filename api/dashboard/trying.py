@@ -11,7 +11,7 @@ from api.dependencies import DatabaseDep
 from models.states import JobState
 from models.store.experiments import experiment_names
 from models.store.jobs import get_jobs
-from models.store.lists import JobFilter, find_jobs
+from models.store.lists import JobFilter, find_jobs, listed
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
 
@@ -34,7 +34,7 @@ def try_models(page: PageDep, database: DatabaseDep, left: ModelId = None, right
     with database.read() as session:
         jobs = find_jobs(session, JobFilter(states=[JobState.SUCCEEDED]), after=None, limit=_MOST_MODELS)
         wished = {each for each in (left, right) if each} - {job.id for job in jobs}
-        jobs += get_jobs(session, sorted(wished))
+        jobs += listed(session, [job.id for job in get_jobs(session, sorted(wished))])
         names = experiment_names(session, sorted({job.experiment_id for job in jobs if job.experiment_id}))
         found = trials.models(jobs, names)
     if not found:

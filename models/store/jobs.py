@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, bindparam, case, delete, func, select, tuple_, update
+from sqlalchemy import ColumnElement, Row, Select, and_, bindparam, case, delete, func, select, tuple_, update
 from sqlalchemy.orm import Session, aliased, joinedload
 
 from models.database import ALL_OWNERS
@@ -151,7 +151,7 @@ def count_by_state(session: Session) -> dict[JobState, int]:
     return dict.fromkeys(JobState, 0) | {JobState(state): count for state, count in found}
 
 
-def queue_positions(session: Session, jobs: Sequence[Job]) -> dict[str, int]:
+def queue_positions(session: Session, jobs: Sequence[Job | Row[Any]]) -> dict[str, int]:
     """How many jobs go before each queued one of `jobs`, plus one: 1 is next.
 
     Counted in the queue's index, from one of them to the next, so that no stretch is counted for each.

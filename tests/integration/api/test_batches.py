@@ -5,7 +5,7 @@ from typing import Any
 import httpx
 import pytest
 from fastapi.testclient import TestClient
-from sqlalchemy import delete, update
+from sqlalchemy import Row, delete, update
 
 from api import batches
 from api.app import create_app
@@ -98,7 +98,7 @@ def test_a_job_that_ended_or_went_in_between_does_not_keep_the_others(
 ) -> None:
     deleted, ended, waiting = batch(client, 0, 1, 2, labels={"sweep": "8"})
 
-    def found_before(*given: Any, **asked: Any) -> list[Job]:
+    def found_before(*given: Any, **asked: Any) -> list[Row[Any]]:
         found = find_jobs(*given, **asked)
         (session,) = given[:1]
         session.execute(delete(Job).where(Job.id == deleted))
