@@ -35,6 +35,7 @@ from api.looks import Looks
 from api.reports import routes as reports
 from api.routing import Route
 from api.shown import Shown
+from api.submissions import Submissions
 from api.watching import Watcher
 from models.database import Database
 from models.settings import Settings, get_settings
@@ -68,6 +69,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.database = Database(settings, quotas=Quotas.of(settings))
     app.state.limits = predictions.Limits()
     app.state.bells = Bells(app.state.database, settings)
+    app.state.submissions = Submissions(app.state.database)
     app.state.looks = Looks(app.state.database)
     app.state.shown = Shown()
     app.state.standings = Standings()

@@ -58,6 +58,7 @@ from api.problems import not_acceptable
 from api.routing import Route
 from api.shown import Shown
 from api.streams import JobStream, LastEventId, position_of
+from api.submissions import SubmitDep
 from api.watching import Watcher
 from models.database import Database
 from models.datasets import require
@@ -160,7 +161,7 @@ def create_job(
     settings: SettingsDep,
     once: OnceDep,
     response: Response,
-    ring: RingDep,
+    submit: SubmitDep,
     dry_run: Annotated[bool, Query(description="Only check and price; store nothing")] = False,
 ) -> Any:
     """Submit a training job; it is stored when this answers. `?dry_run=true` only checks and prices it."""
@@ -170,12 +171,8 @@ def create_job(
         response.status_code = status.HTTP_200_OK
         with database.read() as session:
             return answers.price_answer(price, store.seconds_per_operation(session))
-    with once.carried_out(), database.write() as session:
-        (job,) = store.create_jobs(session, [NewJob(spec, caller.owner)])
-        body = _answer(session, job)
-        answer = once.answer(session, body, status.HTTP_202_ACCEPTED, {"Location": body.links.self})
-    ring([job.id])
-    return answer
+    with once.carried_out():
+        return submit(NewJob(spec, caller.owner), once)
 
 
 @router.get("", response_model=schemas.JobPage | schemas.PartialPage)
