@@ -1,6 +1,7 @@
 """How rows become what the API answers: one function a shape."""
 
 from collections.abc import Mapping, Sequence
+from operator import attrgetter
 from typing import Any
 
 from sqlalchemy import Row
@@ -11,6 +12,9 @@ from models.datasets import IDX_FILES, DatasetCard
 from models.states import Action, JobState
 from models.store.experiments import Standing
 from models.techniques import Technique
+
+_MEASURES = [name for name in schemas.Result.model_fields if name != "engine"]
+_measures = attrgetter(*_MEASURES)
 
 
 def job_answer(row: tables.Job, queue_position: int | None) -> schemas.Job:
@@ -67,8 +71,8 @@ def job_details(row: tables.Job, queue_position: int | None) -> schemas.JobDetai
 
 def result_answer(row: tables.Result | Row[Any]) -> schemas.Result:
     """A result's row as lists and reports show it."""
-    fields = {name: getattr(row, name) for name in schemas.Result.model_fields if name != "engine"}
-    return schemas.Result(**fields, engine=schemas.Engine.model_validate(row))
+    measures = zip(_MEASURES, _measures(row), strict=True)
+    return schemas.Result(**dict(measures), engine=schemas.Engine.model_validate(row))
 
 
 def result_details(row: tables.Result) -> schemas.ResultDetails:

@@ -165,7 +165,7 @@ _JSON: dict[str, Any] = {"json_deserializer": pydantic_core.from_json}
 
 # Under load nearly all are in use; what is beyond a pool's size SQLAlchemy closes as soon as it comes back,
 # and opens another for the next request.
-_POOL = {"pool_size": 15, "max_overflow": 0}
+_POOL = {"pool_size": 15, "max_overflow": 0, "pool_use_lifo": True}
 
 _POSTGRESQL = {
     "options": "-c statement_timeout=5000 -c lock_timeout=2000 -c idle_in_transaction_session_timeout=30000"

@@ -4,8 +4,9 @@ from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from threading import Lock
+from typing import Any
 
-from sqlalchemy import Integer, cast, func, select
+from sqlalchemy import Integer, Select, bindparam, cast, func, select
 from sqlalchemy.orm import Session
 
 from models.errors import Conflict, NotFound
@@ -129,21 +130,9 @@ def standings(session: Session, experiment_ids: Sequence[str]) -> dict[str, Stan
     reused = dict.fromkeys(experiment_ids, 0)
     done: dict[str, float] = dict.fromkeys(experiment_ids, 0.0)
     left = {each: _Left() for each in experiment_ids}
-    query = (
-        select(
-            Run.experiment_id,
-            Job.state,
-            func.count(),
-            func.sum(cast(Run.reused, Integer)),
-            func.sum(Job.fraction),
-            func.sum(Job.eta_seconds),
-            func.count(Job.eta_seconds),
-        )
-        .join(Job, Job.id == Run.job_id)
-        .where(Run.experiment_id.in_(experiment_ids))
-        .group_by(Run.experiment_id, Job.state)
-    )
-    for experiment_id, state, count, linked, fraction, eta, with_eta in session.execute(query):
+    for experiment_id, state, count, linked, fraction, eta, with_eta in session.execute(
+        _COUNTS, {"ids": experiment_ids}
+    ):
         counts[experiment_id][JobState(state)] = count
         reused[experiment_id] += linked
         if JobState(state).terminal:
@@ -179,13 +168,9 @@ class Standings:
 
     def of(self, session: Session, experiment_ids: Sequence[str]) -> dict[str, Standing]:
         """As `standings`, which is asked only for those that had not finished, or have other jobs now."""
-        jobs = (
-            select(Run.experiment_id, func.aggregate_strings(Run.job_id, ","))
-            .where(Run.experiment_id.in_(experiment_ids))
-            .group_by(Run.experiment_id)
-        )
+        jobs = session.execute(_JOBS, {"ids": experiment_ids})
         # In whatever order the database found them.
-        marks = {each: hash(tuple(sorted(ids.split(",")))) for each, ids in session.execute(jobs)}
+        marks = {each: hash(tuple(sorted(ids.split(",")))) for each, ids in jobs}
         with self._lock:
             known = {each: self._finished[each] for each in experiment_ids if each in self._finished}
         found = {each: standing for each, (mark, standing) in known.items() if mark == marks.get(each, 0)}
@@ -218,10 +203,13 @@ class _Left:
 
 
 def _best(session: Session, experiment_ids: Sequence[str]) -> dict[str, tuple[str, str, float, float]]:
-    """Of each experiment with results: the best one's variant, job and accuracy; and the seconds a job took.
+    """Of each experiment with results: the best one's variant, job and accuracy; the seconds a job took."""
+    rows = session.execute(_BEST, {"ids": experiment_ids})
+    return {experiment: (variant, job, accuracy, each) for experiment, variant, job, accuracy, each in rows}
 
-    In one query, because looking the results up takes most of the time.
-    """
+
+def _best_runs() -> Select[Any]:
+    """In one query, because looking the results up takes most of the time."""
     seconds = func.avg(Result.training_seconds + Result.compile_seconds).over(partition_by=Run.experiment_id)
     rank = func.row_number().over(
         partition_by=Run.experiment_id,
@@ -237,15 +225,37 @@ def _best(session: Session, experiment_ids: Sequence[str]) -> dict[str, tuple[st
             rank.label("rank"),
         )
         .join(Result, Result.job_id == Run.job_id)
-        .where(Run.experiment_id.in_(experiment_ids))
+        .where(_ASKED_FOR)
         .subquery()
     )
-    first = (
+    return select(
         ranked.c.experiment_id,
         ranked.c.variant,
         ranked.c.job_id,
         ranked.c.test_accuracy,
         ranked.c.seconds,
+    ).where(ranked.c.rank == 1)
+
+
+# Made once: to make these queries takes longer than to ask them.
+_ASKED_FOR = Run.experiment_id.in_(bindparam("ids", expanding=True))
+_JOBS = (
+    select(Run.experiment_id, func.aggregate_strings(Run.job_id, ","))
+    .where(_ASKED_FOR)
+    .group_by(Run.experiment_id)
+)
+_COUNTS = (
+    select(
+        Run.experiment_id,
+        Job.state,
+        func.count(),
+        func.sum(cast(Run.reused, Integer)),
+        func.sum(Job.fraction),
+        func.sum(Job.eta_seconds),
+        func.count(Job.eta_seconds),
     )
-    rows = session.execute(select(*first).where(ranked.c.rank == 1))
-    return {experiment: (variant, job, accuracy, each) for experiment, variant, job, accuracy, each in rows}
+    .join(Job, Job.id == Run.job_id)
+    .where(_ASKED_FOR)
+    .group_by(Run.experiment_id, Job.state)
+)
+_BEST = _best_runs()
