@@ -16,7 +16,7 @@ from client.broker import find_redis_server
 from client.client import Regbench
 from client.errors import ClientError, ProblemError, StackError, Unreachable
 from client.home import holder
-from client.stack import KEYS, MIGRATION, SURVEY, keys_required, run_module
+from client.stack import MIGRATION, SURVEY, keys_required, open_keys, run_module
 from models.addresses import loopback_only
 from models.settings import Settings
 
@@ -179,12 +179,11 @@ def _database(settings: Settings) -> Iterator[Finding]:
 
 def _keys(settings: Settings) -> Iterator[Finding]:
     try:
-        keys = json.loads(run_module(settings, (*KEYS, "list", "--json")))
+        usable, total = open_keys(settings)
     except (StackError, ValueError) as error:
         yield Finding("keys", Health.FAULT, f"cannot be read: {error}", "python -m migrations")
         return
-    usable = [each for each in keys if not each["revoked_at"]]
-    said = f"{len(usable)} of {len(keys)} not revoked" if keys else "none"
+    said = f"{usable} of {total} neither revoked nor expired" if total else "none"
     if settings.api_keys_required == "true" and not usable:
         yield Finding(
             "keys", Health.FAULT, f"{said}, and every request needs one", "regbench keys create NAME"

