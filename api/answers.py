@@ -1,6 +1,7 @@
 """How rows become what the API answers: one function a shape."""
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 from operator import attrgetter
 from typing import Any
 
@@ -181,6 +182,7 @@ def _best(standing: Standing) -> schemas.Best | None:
     )
 
 
+@cache
 def technique_answer(name: str, technique: type[Technique]) -> schemas.TechniqueCard:
     """A technique's class as the API explains it; ranges come from the very fields that check a job."""
     about = technique.about
