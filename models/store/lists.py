@@ -142,10 +142,15 @@ def find_jobs(
     specs: bool = True,
     results: bool = True,
 ) -> list[Row[Any]]:
-    """Up to `limit` jobs in `order`, from `after` on, as `listed` gives them."""
-    page = _by_time if order.by == "created_at" else _by_measure
-    ids = session.scalars(page(session, wanted, order, after, limit)).all()
-    return listed(session, ids, specs=specs, results=results)
+    """Up to `limit` jobs in `order`, from `after` on, as `listed` gives them with what they are sorted by."""
+    by_time = order.by == "created_at"
+    query = (_by_time if by_time else _by_measure)(session, wanted, order, after, limit)
+    while True:
+        ids = session.scalars(query).all()
+        found = listed(session, ids, specs=specs, results=results or not by_time)
+        # One that was deleted in between would make this look like the last page.
+        if len(found) == len(ids):
+            return found
 
 
 def listed(

@@ -38,8 +38,7 @@ def check_quotas(session: Session, jobs: Sequence[Job], now: datetime) -> None:
     quotas: Quotas | None = session.info.get("quotas")
     if quotas is None or not (quotas.queued_jobs or quotas.flops_per_day):
         return
-    # In one order, so that two transactions of several owners do not wait for each other.
-    for owner in sorted({job.owner for job in jobs}):
+    for owner in {job.owner for job in jobs}:
         # Two requests at once would each find room.
         one_at_a_time(session, f"quota {owner}")
         own = [job for job in jobs if job.owner == owner]

@@ -1,15 +1,18 @@
 """Pages of jobs: order, filters together, owners, and what the databases read for them."""
 
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
 import pytest
+from sqlalchemy import Row
+from sqlalchemy.orm import Session
 
 from models.database import Database
 from models.experiments import ExperimentSpec
 from models.spec import JobSpec
 from models.states import JobState
-from models.store import jobs
+from models.store import jobs, lists
 from models.store.experiments import create_experiment
 from models.store.jobs import NewJob
 from models.store.lists import JobFilter, Order, Place, find_jobs, place_of
@@ -150,3 +153,22 @@ def test_bounds_in_time_hold_beyond_the_first_page(database: Database) -> None:
     narrower = JobFilter(created_before=moments[2])
     assert page(database, narrower, after=Place(moments[5], ids[5])) == ids[1::-1]
     assert all(earlier < later for earlier, later in pairwise(moments))
+
+
+# SQLite's readers see one moment throughout.
+@pytest.mark.parametrize("database_settings", ["postgresql"], indirect=True)
+@pytest.mark.usefixtures("database_settings")
+def test_a_job_that_is_deleted_while_a_page_is_read_does_not_end_the_list(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids = [finish_job(database, each).id for each in create(database, *[job_spec()] * 4)]
+    read = lists.listed
+
+    def deleted_before(session: Session, job_ids: Sequence[str], **kinds: bool) -> list[Row[Any]]:
+        if ids[3] in job_ids:
+            with database.write() as other:
+                jobs.delete_job(other, ids[3])
+        return read(session, job_ids, **kinds)
+
+    monkeypatch.setattr(lists, "listed", deleted_before)
+    assert page(database, JobFilter(), limit=3) == ids[2::-1]
