@@ -13,7 +13,7 @@ from api import answers
 from api.bells import Bells
 from api.idempotency import Once
 from models.database import Database
-from models.errors import ServiceUnavailable
+from models.errors import RegbenchError, ServiceUnavailable
 from models.store import jobs as store
 from models.store.jobs import NewJob
 
@@ -25,17 +25,25 @@ class _Submission:
     stored: Future[tuple[str, Response]] = field(default_factory=Future)
 
 
+@dataclass(frozen=True)
+class _Line:
+    """The submissions of one owner that wait for the next transaction, and the turn to store them."""
+
+    waiting: list[_Submission] = field(default_factory=list)
+    turn: Lock = field(default_factory=Lock)
+
+
 class Submissions:
     """Stores the jobs of many requests in one transaction, which costs little more than one job's.
 
-    Each request waits in its own thread until its job is committed; one of them stores for all.
+    Each request waits in its own thread until its job is committed; one of them stores for all. Jobs of one
+    owner only, so that nobody waits for another's quota. Owners are as few as those who have keys.
     """
 
     def __init__(self, database: Database) -> None:
-        """`database` must be everybody's: jobs of several owners are stored together."""
         self._database = database
-        self._waiting: list[_Submission] = []
-        self._lock, self._turn = Lock(), Lock()
+        self._lines: dict[str, _Line] = {}
+        self._lock = Lock()
 
     def store(self, new: NewJob, once: Once) -> tuple[str, Response]:
         """Store a job and what `once` remembers; returns its id and the answer, both committed.
@@ -47,34 +55,40 @@ class Submissions:
         """
         mine = _Submission(new, once)
         with self._lock:
-            self._waiting.append(mine)
-        with self._turn:
+            line = self._lines.setdefault(new.owner, _Line())
+            line.waiting.append(mine)
+        with line.turn:
             if not mine.stored.done():
-                self._store_all()
+                self._store_all(line)
         return mine.stored.result()
 
-    def _store_all(self) -> None:
+    def _store_all(self, line: _Line) -> None:
         with self._lock:
-            waiting, self._waiting = self._waiting, []
+            waiting = line.waiting.copy()
+            line.waiting.clear()
         try:
             found = self._stored(waiting)
         except BaseException as error:
-            self._without_each_other(waiting, error)
+            if len(waiting) > 1 and _is_refusal(error):
+                self._store_each(waiting)
+            else:
+                _tell(waiting, error)
         else:
             for each, answer in zip(waiting, found, strict=True):
                 each.stored.set_result(answer)
 
-    def _without_each_other(self, waiting: Sequence[_Submission], error: BaseException) -> None:
+    def _store_each(self, waiting: Sequence[_Submission]) -> None:
         """Store one by one, so that what is refused to one is not refused to the others."""
-        if len(waiting) == 1 or isinstance(error, ServiceUnavailable):
-            for each in waiting:
-                each.stored.set_exception(error)
-            return
-        for each in waiting:
+        for number, each in enumerate(waiting):
             try:
-                each.stored.set_result(*self._stored([each]))
-            except BaseException as own:
-                each.stored.set_exception(own)
+                (answer,) = self._stored([each])
+            except BaseException as error:
+                if not _is_refusal(error):
+                    _tell(waiting[number:], error)
+                    return
+                each.stored.set_exception(error)
+            else:
+                each.stored.set_result(answer)
 
     def _stored(self, waiting: Sequence[_Submission]) -> list[tuple[str, Response]]:
         with self._database.write() as session:
@@ -86,6 +100,16 @@ class Submissions:
                 answer = each.once.answer(session, body, HTTPStatus.ACCEPTED, {"Location": body.links.self})
                 found.append((job.id, answer))
         return found
+
+
+def _is_refusal(error: BaseException) -> bool:
+    """Whether this is about one job, and was raised before anything was committed."""
+    return isinstance(error, RegbenchError) and not isinstance(error, ServiceUnavailable)
+
+
+def _tell(waiting: Sequence[_Submission], error: BaseException) -> None:
+    for each in waiting:
+        each.stored.set_exception(error)
 
 
 async def _submit(request: Request, background: BackgroundTasks) -> Callable[[NewJob, Once], Response]:

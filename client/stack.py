@@ -137,7 +137,7 @@ def running_stack(
             stack.add(start.redis(settings))
         say("Bringing the database to its newest form ...")
         start.child("migration", MIGRATION, grace=0.0).finish(MIGRATION_SECONDS)
-        if settings.api_keys_required == "auto" and not loopback_only(host):
+        if settings.api_keys_required == "auto" and not (throwaway or loopback_only(host)):
             _check_that_somebody_has_a_key(settings, host)
         say("Starting the worker and the API ...")
         # The worker goes first: it takes longest.
