@@ -162,7 +162,8 @@ def _resources(evidence: _Evidence) -> Consideration:
     beaten = [each for each in by_cost if not any(each.at("test_loss") in line.evidence for line in advice)]
     if beaten:
         names = _listed([each.variant.name for each in beaten])
-        text = f"A quicker variant has on average a lower test loss than these: {names}."
+        another = "Another variant takes no longer, and its test loss is on average no higher."
+        text = f"Hardly worth the time: {names}. {another}"
         advice.append(_advice(text, *(each.at("training_seconds") for each in beaten)))
     return Consideration(
         name="resources",
