@@ -61,6 +61,30 @@ def test_only_the_hash_of_a_key_is_stored(database: Database) -> None:
     assert key.startswith(row.prefix)
 
 
+def test_how_long_a_look_up_takes_says_nothing_of_the_keys_there_are(
+    guarded: TestClient, database: Database
+) -> None:
+    key = make_key(database)
+    guesses = [key[:-1] + letter for letter in "AEIMQUYcgk" if letter != key[-1]]
+    compared: list[str] = []
+
+    def note(_connection: Any, _cursor: Any, _statement: str, parameters: Any, *_: Any) -> None:
+        values = parameters.values() if isinstance(parameters, dict) else parameters
+        compared.extend(str(value) for value in values)
+
+    engine = guarded.app.state.database.engine
+    event.listen(engine, "before_cursor_execute", note)
+    for guess in guesses:
+        assert guarded.get("/v1/jobs", headers=bearer(guess)).status_code == 401
+    event.remove(engine, "before_cursor_execute", note)
+    # What the database compares is a hash, which a guess that is right but for its end has nothing of.
+    hashed = [hashlib.sha256(guess.encode()).hexdigest() for guess in guesses]
+    assert [value for value in compared if len(value) == 64] == hashed
+    stored = hashlib.sha256(key.encode()).hexdigest()
+    assert not any(each.startswith(stored[:8]) for each in hashed)
+    assert not any(key[3:10] in value for value in compared)
+
+
 def test_a_key_that_is_asked_for_twice_is_made_and_shown_once(
     guarded: TestClient, database: Database
 ) -> None:
