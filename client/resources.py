@@ -60,6 +60,7 @@ class Result(_Resource):
 
     test_accuracy: float
     test_loss: float
+    training_seconds: float | None = None
 
 
 class Epoch(_Resource):
