@@ -88,8 +88,10 @@ class Job(_Resource):
 
     @property
     def title(self) -> str:
-        """What people call it, on one line: its name, else its variant, else its id."""
-        return on_one_line(self.name or self.variant or self.id)
+        """What people call it, on one line: its name, else its variant, else its id, and its seed."""
+        called, seed = on_one_line(self.name or self.variant or self.id), f"seed {self.spec.get('seed')}"
+        # The names that experiments give have it already.
+        return called if called.endswith(seed) else f"{called}, {seed}"
 
     def refresh(self) -> "Job":
         """The job as it stands now."""

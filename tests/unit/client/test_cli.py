@@ -59,7 +59,7 @@ def test_watch_ends_with_the_worst_outcome(service: Service, states: Sequence[st
 
 def test_watch_says_why_a_job_failed(service: Service) -> None:
     result = run(service, "watch", *ending(service, job("failed", error=FAILURE)))
-    assert "dropout 0.5 (job_1) failed: the loss is not a number" in result.stderr
+    assert "dropout 0.5, seed 0 (job_1) failed: the loss is not a number" in result.stderr
 
 
 def test_watch_takes_an_experiment_for_its_jobs(service: Service) -> None:
@@ -169,8 +169,8 @@ def test_jobs_are_listed_one_a_line_up_to_the_limit(service: Service) -> None:
     service.answer("GET /v1/jobs", (200, page(done, job(), job(id="job_0"), next_cursor="more")))
     result = run(service, "jobs", "--limit", "2", "--state", "queued", "--state", "succeeded")
     assert [line.split() for line in result.stdout.splitlines()] == [
-        ["job_2", "succeeded", "2/10", "0.9765", "dropout", "0.5"],
-        ["job_1", "queued", "2/10", "-", "dropout", "0.5"],
+        ["job_2", "succeeded", "2/10", "0.9765", "dropout", "0.5,", "seed", "0"],
+        ["job_1", "queued", "2/10", "-", "dropout", "0.5,", "seed", "0"],
     ]
     assert service.requests[0].query == {"limit": ["2"], "state": ["queued", "succeeded"]}
     assert len(service.requests) == 1
@@ -219,7 +219,7 @@ def test_a_wish_is_sent_for_each_job(service: Service, verb: str) -> None:
     result = run(service, verb, "job_1", "job_2")
     assert (result.exit_code, result.stdout) == (4, "")
     assert result.stderr.splitlines() == [
-        "dropout 0.5 (job_1): running",
+        "dropout 0.5, seed 0 (job_1): running",
         "regbench: No: It has ended.",
     ]
     assert len(service.requests) == 2

@@ -206,7 +206,7 @@ def test_an_experiment_is_shown_with_its_jobs(full: Service) -> None:
     for command in (["show"], ["experiment", "show"]):
         lines = run(full, *command, "exp_1").stdout.splitlines()
         assert "jobs         2 in all: 1 running, 1 succeeded" in lines
-        assert lines[-1].split() == ["job_1", "succeeded", "2/10", "0.9777", "dropout", "0.5"]
+        assert lines[-1] == "job_1  succeeded       2/10  0.9777  dropout 0.5, seed 0"
     assert run(full, "experiment", "list").stdout.split() == ["exp_1", "50", "%", "0.9777", "dropout"]
 
 
@@ -257,7 +257,7 @@ def test_names_and_ids_are_completed(full: Service, monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("REGBENCH_URL", full.url)
     assert preset_names("drop") == [("dropout-vs-none", "With and without")]
     assert preset_names("l") == []
-    assert job_or_experiment_ids("") == [("exp_1", "dropout"), ("job_1", "succeeded, dropout 0.5")]
+    assert job_or_experiment_ids("") == [("exp_1", "dropout"), ("job_1", "succeeded, dropout 0.5, seed 0")]
     full.answer("GET /v1/presets", (401, problem(401)))
     assert preset_names("") == []
 

@@ -35,8 +35,8 @@ def test_a_job_is_followed_to_its_end(service: Service) -> None:
         ended = follow(client, [Job.model_validate(job())], display, poll_seconds=0)
     assert [each.state for each in ended] == [JobState.SUCCEEDED]
     assert printed(console).splitlines() == [
-        "dropout 0.5: 25 %, running, epoch 2/10, val. accuracy 0.9000, 8 s left",
-        "dropout 0.5: 100 %, succeeded, epoch 2/10, val. accuracy 0.9000",
+        "dropout 0.5, seed 0: 25 %, running, epoch 2/10, val. accuracy 0.9000, 8 s left",
+        "dropout 0.5, seed 0: 100 %, succeeded, epoch 2/10, val. accuracy 0.9000",
     ]
 
 
@@ -115,12 +115,26 @@ def test_without_a_terminal_there_are_no_control_characters_and_few_lines() -> N
         assert isinstance(display, Lines)
         for _ in range(50):
             display.show(Job.model_validate(job("running", name="[bold]x[/bold]")), [])
-    assert printed(console) == "[bold]x[/bold]: 25 %, running, epoch 2/10, 8 s left\n"
+    assert printed(console) == "[bold]x[/bold], seed 0: 25 %, running, epoch 2/10, 8 s left\n"
 
 
 def test_a_name_cannot_command_the_terminal() -> None:
     named = Job.model_validate(job(name="\x1b[31mred\x1b]0;title\x07\nnew line é日\x9b2J"))
-    assert named.title == " [31mred ]0;title  new line é日 2J"
+    assert named.title == " [31mred ]0;title  new line é日 2J, seed 0"
+
+
+@pytest.mark.parametrize(
+    ("names", "title"),
+    [
+        ({"name": "mine"}, "mine, seed 7"),
+        ({"name": None, "variant": "with L2"}, "with L2, seed 7"),
+        ({"name": None}, "job_1, seed 7"),
+        ({"name": "with L2, seed 7"}, "with L2, seed 7"),
+        ({"name": "with L2, seed 17"}, "with L2, seed 17, seed 7"),
+    ],
+)
+def test_a_title_names_the_seed_once(names: dict[str, str | None], title: str) -> None:
+    assert Job.model_validate(job(spec={"seed": 7}, **names)).title == title
 
 
 def test_on_a_terminal_there_is_a_bar_for_each_job(monkeypatch: pytest.MonkeyPatch) -> None:
