@@ -45,7 +45,7 @@ def submit(
     document = with_settings(read_document(file), settings or [])
     with connected(url) as client:
         if dry_run:
-            say_price(client.price(_seeded(document, seeds)), as_json=as_json)
+            say_price(_price(client, document, seeds), as_json=as_json)
             return
         # A service that has to fetch a dataset first takes its time.
         with busy("Handing it in"):
@@ -84,6 +84,20 @@ def _submit(client: Regbench, document: Document, seeds: str | None) -> list[Job
     if seeds is None:
         return [client.submit_job(document)]
     return client.submit_jobs([document | {"seed": seed} for seed in seeds_of(seeds)])
+
+
+def _price(client: Regbench, document: Document, seeds: str | None) -> Price:
+    """Of all that would be handed in: jobs that differ in nothing but their seed cost the same."""
+    price = client.price(_seeded(document, seeds))
+    if is_experiment(document) or seeds is None:
+        return price
+    jobs, seconds = len(seeds_of(seeds)), price.estimated_seconds
+    whole = {
+        "jobs": jobs,
+        "training_flops": jobs * price.training_flops,
+        "estimated_seconds": None if seconds is None else jobs * seconds,
+    }
+    return price.model_copy(update=whole)
 
 
 def _seeded(document: Document, seeds: str | None) -> Document:

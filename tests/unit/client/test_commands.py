@@ -174,6 +174,17 @@ def test_a_price_is_asked_and_nothing_is_stored(full: Service) -> None:
     assert len(full.requests) == 2
 
 
+def test_the_price_of_a_job_for_each_seed_is_that_of_all(full: Service) -> None:
+    full.answer("POST /v1/jobs", (200, {name: value for name, value in PRICE.items() if name != "jobs"}))
+    command = ["submit", "-", "--seeds", "0-9", "--dry-run"]
+    lines = [line.split(maxsplit=1) for line in run(full, *command, stdin="{}").stdout.splitlines()]
+    assert lines[0] == ["jobs", "10"]
+    assert lines[1][1].endswith("3e+11")
+    assert lines[3][1].endswith("about 24 s")
+    priced = json.loads(run(full, *command, "--json", stdin="{}").stdout)
+    assert (priced["jobs"], priced["training_flops"], priced["memory_bytes"]) == (10, 3e11, 18e6)
+
+
 def test_all_filters_are_handed_on(full: Service) -> None:
     options = {
         "technique": ["l2", "dropout"],
