@@ -1,6 +1,6 @@
 """`regbench submit`."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -11,14 +11,15 @@ from client.documents import read_document, seeds_of, with_settings
 from client.resources import Experiment, Job, Price
 from models.experiments import Document
 
-Settings = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--set",
-        metavar="PATH=VALUE",
-        help="Set a field, such as training.epochs=5; may be given again.",
-    ),
-]
+
+def setting(example: str) -> Any:
+    """The option --set, with an example that fits what the command hands in."""
+    return typer.Option(
+        "--set", metavar="PATH=VALUE", help=f"Set a field, such as {example}; may be given again."
+    )
+
+
+Settings = Annotated[list[str] | None, setting("training.epochs=5")]
 Seeds = Annotated[str | None, typer.Option(metavar="SEEDS", help="Such as 0-9 or 0,3,7.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only check it and say what it would cost.")]
 
