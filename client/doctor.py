@@ -15,7 +15,7 @@ from client.address import check_port
 from client.broker import find_redis_server
 from client.client import Regbench
 from client.errors import ClientError, ProblemError, StackError, Unreachable
-from client.home import holder
+from client.home import has_database, holder
 from client.stack import MIGRATION, SURVEY, keys_required, open_keys, run_module
 from models.addresses import loopback_only
 from models.settings import Settings
@@ -164,7 +164,7 @@ def _redis(settings: Settings) -> Iterator[Finding]:
 
 def _database(settings: Settings) -> Iterator[Finding]:
     what = "of REGBENCH_DATABASE_URL" if settings.database_url else "SQLite in the home folder"
-    if not settings.database_url and not (settings.home / "regbench.db").exists():
+    if not has_database(settings):
         yield Finding("database", Health.OK, f"{what}, made at the first start")
         return
     try:

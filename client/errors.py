@@ -5,6 +5,7 @@ ClientError
 ├── Unreachable    nothing, or something that is not Regbench, answers at the address
 ├── NotInTime      what was waited for has not come to its end in time
 └── StackError     a part of the embedded stack would not start or has died
+    └── NotDone    this machine's installation is not there, or refuses what it was asked for
 """
 
 from models.errors import FieldError
@@ -50,6 +51,10 @@ class NotInTime(ClientError, TimeoutError):
 
 class StackError(ClientError):
     """A part of the embedded stack would not start or has died."""
+
+
+class NotDone(StackError):
+    """This machine's installation is not there, or refuses what it was asked for; no other try helps."""
 
 
 class ProblemError(ClientError):

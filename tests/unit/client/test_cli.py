@@ -260,9 +260,34 @@ def test_a_key_is_made_shown_once_listed_and_revoked(database_settings: Settings
     assert CliRunner().invoke(app, ["keys", "revoke", key_id]).exit_code == 0
     assert "revoked" in CliRunner().invoke(app, ["keys", "list"]).stdout
     refused = CliRunner().invoke(app, ["keys", "revoke", "key_none"])
-    assert refused.exit_code == 1
+    assert refused.exit_code == 4
     assert refused.stderr == "regbench: There is no key key_none.\n"
-    assert "owner" in CliRunner().invoke(app, ["keys", "create", "x", "--owner", "a b"]).stderr
+    nobody = CliRunner().invoke(app, ["keys", "create", "x", "--owner", "a b"])
+    assert nobody.exit_code == 4
+    assert "owner" in nobody.stderr
+
+
+@pytest.mark.parametrize("command", ["keys list", "keys revoke key_1", "prune"])
+def test_where_no_installation_is_none_is_made(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, command: str
+) -> None:
+    monkeypatch.setenv("REGBENCH_HOME", str(tmp_path / "nowhere"))
+    refused = CliRunner().invoke(app, command.split())
+    assert refused.exit_code == 4
+    said, hint = refused.stderr.splitlines()
+    assert said == f"regbench: There is no installation in {tmp_path / 'nowhere'}."
+    assert "REGBENCH_HOME" in hint
+    assert not (tmp_path / "nowhere").exists()
+
+
+def test_the_first_key_is_made_before_the_first_start(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("REGBENCH_HOME", str(tmp_path / "new"))
+    made = CliRunner().invoke(app, ["keys", "create", "laptop"])
+    assert made.exit_code == 0, made.output
+    assert f"For the installation in {tmp_path / 'new'}." in made.stderr
+    assert "laptop" in CliRunner().invoke(app, ["keys", "list"]).stdout
 
 
 def test_prune_says_what_it_removed_and_one_sentence_where_it_cannot(
