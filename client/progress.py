@@ -216,7 +216,7 @@ def _overall(jobs: Sequence[Job], columns: int) -> str:
     facts = [f"{100 * sum(map(_share, jobs)) / len(jobs):.0f} % done"]
     seconds = seconds_left(jobs)
     if seconds is not None:
-        facts.append(f"about {_duration(seconds)} left")
+        facts.append(f"about {duration(seconds)} left")
     whole, short = (f"{len(jobs)} jobs: {', '.join(said)}" for said in (counts + facts, facts))
     return whole if len(whole) <= columns else short
 
@@ -276,7 +276,7 @@ def _facts(job: Job, history: Sequence[Epoch], *, short: bool = False) -> list[s
     if accuracy is not None:
         facts.append(f"{'acc.' if short else 'val. accuracy'} {accuracy:.4f}")
     if job.state is JobState.RUNNING and job.progress.eta_seconds is not None:
-        facts.append(f"{_duration(job.progress.eta_seconds)} left")
+        facts.append(f"{duration(job.progress.eta_seconds)} left")
     return facts
 
 
@@ -287,7 +287,8 @@ def _one_fact(job: Job, history: Sequence[Epoch]) -> list[str]:
     return facts[1:2] if job.state is JobState.RUNNING else facts[:1]
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """A span of time in few words: `42 s`, `3 min`, `2 h 5 min`."""
     if seconds < 100:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)

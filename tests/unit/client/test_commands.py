@@ -213,6 +213,20 @@ def test_a_job_is_shown_with_the_course_of_its_loss(full: Service) -> None:
     assert "validation loss  1.0000 █▃▁ 0.2500" in shown
 
 
+def test_a_job_is_shown_with_its_numbers_and_the_time_that_is_left(full: Service) -> None:
+    used = {
+        "dropout": {"rate": 0.5, "hidden": True, "input_rate": 0.0},
+        "l2": {"factor": 1e-4, "kind": "all"},
+    }
+    full.answer("GET /v1/jobs/job_1", (200, job("running", spec={"seed": 0, "regularization": used})))
+    shown = run(full, "show", "job_1").stdout.splitlines()
+    assert "regularization   dropout rate=0.5 + l2 factor=0.0001" in shown
+    assert "time left        about 8 s" in shown
+    full.answer("GET /v1/jobs/job_1", (200, job("queued", spec={"seed": 0, "regularization": {}})))
+    assert "regularization   none" in run(full, "show", "job_1").stdout
+    assert "time left" not in run(full, "show", "job_1").stdout
+
+
 def test_an_experiment_is_shown_with_its_jobs(full: Service) -> None:
     for command in (["show"], ["experiment", "show"]):
         lines = run(full, *command, "exp_1").stdout.splitlines()
