@@ -33,6 +33,10 @@ def report(
     """
     if any(map(is_experiment, ids)) and len(ids) > 1:
         raise typer.BadParameter("a report is of one experiment, or of jobs")
+    if as_json and form not in (None, "json"):
+        raise typer.BadParameter(
+            f"--json asks for another report than --format {form}; leave one of them out"
+        )
     wanted = _form(form, output, open_it=open_it, as_json=as_json)
     with connected(url) as client, busy("Comparing"):
         content = (

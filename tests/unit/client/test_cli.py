@@ -137,6 +137,7 @@ def test_what_the_service_refuses_is_said_with_the_field(service: Service) -> No
         (["experiment", "run", "x", "--seeds", "9-0"], "from low to high, not 9-0"),
         (["experiment", "run", "x", "--set", "seeds"], "path.to.field=value"),
         (["report", "exp_1", "job_1"], "one experiment, or of jobs"),
+        (["report", "exp_1", "--format", "csv", "--json"], "leave one of them out"),
         (["demo", "--epochs", "0"], "--epochs"),
         (["up", "--port", "65536"], "--port"),
     ],
