@@ -1,6 +1,7 @@
 """`regbench report`."""
 
 import tempfile
+import webbrowser
 from pathlib import Path
 from typing import Annotated
 
@@ -70,5 +71,6 @@ def _open(content: bytes, form: ReportFormat, output: Path | None) -> None:
             output = Path(file.name)
     output.write_bytes(content)
     say(f"Written: {output}")
-    if typer.launch(str(output)) != 0:
+    # Not typer.launch, which starts xdg-open and does not hear that it found no browser.
+    if not webbrowser.open(output.absolute().as_uri()):
         say("No browser could be started; open the file yourself.")

@@ -245,12 +245,12 @@ def test_a_report_is_opened_where_a_browser_is(
     full: Service, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     opened: list[str] = []
-    monkeypatch.setattr("typer.launch", lambda path: opened.append(path) or len(opened) - 1)
+    monkeypatch.setattr("webbrowser.open", lambda address: opened.append(address) or len(opened) == 1)
     command = ["report", "exp_1", "--open", "--output", str(tmp_path / "r.html")]
     result = run(full, *command)
     assert (result.exit_code, result.stdout) == (0, "")
     assert full.requests[-1].query == {"format": ["html"]}
-    assert opened == [str(tmp_path / "r.html")]
+    assert opened == [(tmp_path / "r.html").as_uri()]
     # The second time there is none, and the report is there all the same.
     assert "No browser could be started" in run(full, *command).stderr
     assert (tmp_path / "r.html").read_bytes() == b'{"title": "dropout"}'
