@@ -15,6 +15,19 @@ from models.states import JobState
 _SPARKLINE_WIDTH = 40
 
 
+def labels_given(labels: list[str] | None) -> list[str] | None:
+    """They, for an option's check.
+
+    Raises:
+        typer.BadParameter: one of them is no label.
+    """
+    for label in labels or []:
+        name, equals, _ = label.partition("=")
+        if not (name and equals):
+            raise typer.BadParameter(f"a label is NAME=VALUE, such as sweep=7, not {label}")
+    return labels
+
+
 def jobs(
     state: Annotated[list[JobState] | None, typer.Option(help="Only these; may be given again.")] = None,
     technique: Annotated[
@@ -31,7 +44,9 @@ def jobs(
     ] = None,
     label: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME=VALUE", help="Only jobs that have it; may be given again."),
+        typer.Option(
+            metavar="NAME=VALUE", help="Only jobs that have it; may be given again.", callback=labels_given
+        ),
     ] = None,
     created_after: Annotated[
         str | None, typer.Option(metavar="MOMENT", help="Such as 2026-01-31T12:00:00Z.")

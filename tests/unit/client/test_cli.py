@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -127,7 +128,7 @@ def test_what_the_service_refuses_is_said_with_the_field(service: Service) -> No
         (["frobnicate"], "No such command"),
         (["watch"], "Missing argument"),
         (["report", "exp_1", "--format", "pdf"], "'pdf' is not one of"),
-        (["submit", "no-such-file.json"], "cannot read no-such-file.json"),
+        (["submit", "no-such-file.json"], "There is no file no-such-file.json."),
         (["predict", "job_1", "no-such-file.png"], "no-such-file.png"),
         (["predict", "job_1"], "Missing argument"),
         (["submit", "-"], "stdin is neither JSON nor YAML: line 1, column 11"),
@@ -138,6 +139,9 @@ def test_what_the_service_refuses_is_said_with_the_field(service: Service) -> No
         (["experiment", "run", "x", "--set", "seeds"], "path.to.field=value"),
         (["report", "exp_1", "job_1"], "one experiment, or of jobs"),
         (["report", "exp_1", "--format", "csv", "--json"], "leave one of them out"),
+        (["submit", "."], ". cannot be read: Is a directory."),
+        (["jobs", "--label", "foo"], "a label is NAME=VALUE"),
+        (["jobs", "--label", "=foo"], "a label is NAME=VALUE"),
         (["demo", "--epochs", "0"], "--epochs"),
         (["up", "--port", "65536"], "--port"),
     ],
@@ -149,6 +153,11 @@ def test_a_command_line_that_makes_no_sense_is_refused(
     assert result.exit_code == 4
     assert said in result.stderr
     assert service.requests == []
+
+
+def test_the_version_is_told() -> None:
+    told = CliRunner().invoke(app, ["--version"])
+    assert (told.exit_code, told.stdout) == (0, f"regbench {version('regbench')}\n")
 
 
 def test_a_document_without_bottom_is_refused(service: Service) -> None:
