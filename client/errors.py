@@ -14,7 +14,8 @@ from models.errors import FieldError
 class ClientError(Exception):
     """The root. `message` is one sentence for a person; `hint`, if not empty, says what to do.
 
-    `request_id` is that of the request that failed, as the service's log has it; None where there was none.
+    `request_id` is that of the request that failed, or that was the last, as the service's log has it; None
+    where there was none.
     """
 
     def __init__(self, message: str, hint: str = "", *, request_id: str | None = None) -> None:

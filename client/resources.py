@@ -197,6 +197,18 @@ class Experiment(_Resource):
         """Ask for the end of all its jobs that have not ended."""
         return self._client.cancel_experiment(self.id)
 
+    def pause(self) -> "Experiment":
+        """Set all its jobs aside that have not ended."""
+        return self._client.pause_experiment(self.id)
+
+    def resume(self) -> "Experiment":
+        """Let all its paused jobs go on."""
+        return self._client.resume_experiment(self.id)
+
+    def retry_failed(self) -> "Experiment":
+        """Train its failed and cancelled jobs anew, as new jobs in their places."""
+        return self._client.retry_failed(self.id)
+
 
 class SeedResult(_Resource):
     """One finished job of a variant; `result` has all that was measured."""
