@@ -4,7 +4,8 @@ Exit codes: 0 succeeded, 1 failed, 2 cancelled, 4 refused (the service said no, 
 command line makes no sense), 130 interrupted.
 """
 
-from typing import Any
+from importlib.metadata import version
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
@@ -42,6 +43,23 @@ app = typer.Typer(
     help="Train regularized and unregularized MNIST models, and see which regularization helps.",
     epilog="Exit codes: 0 succeeded, 1 failed, 2 cancelled, 4 refused, 130 interrupted.",
 )
+
+
+def _say_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"regbench {version('regbench')}")
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    version_only: Annotated[
+        bool,
+        typer.Option("--version", help="Print the version and exit.", callback=_say_version, is_eager=True),
+    ] = False,
+) -> None:
+    """What stands before every command."""
+
 
 for command in (
     *(up, demo, submit, watch, jobs, show),

@@ -160,7 +160,7 @@ class Regbench:
                 job, tag = self._read(answer, Job), answer.headers.get("ETag", "")
                 if job.state.terminal:
                     return job
-            _rest(f"Job {job_id}", until, asked_at + _LEAST_SECONDS)
+            _rest(f"Job {job_id}", until, asked_at + _LEAST_SECONDS, answer)
 
     def jobs(
         self,
@@ -233,7 +233,7 @@ class Regbench:
                 if experiment.finished:
                     return experiment
             pause = min(_retry_after(answer) or _LEAST_SECONDS, _MOST_SECONDS)
-            _rest(f"Experiment {experiment_id}", until, time.monotonic() + pause)
+            _rest(f"Experiment {experiment_id}", until, time.monotonic() + pause, answer)
 
     def extend(self, experiment_id: str, extension: Document) -> Experiment:
         """Add `seeds`, or `variants`; only what is new is trained."""
@@ -422,11 +422,13 @@ def _deadline(timeout: float | None) -> float:
     return math.inf if timeout is None else time.monotonic() + timeout
 
 
-def _rest(what: str, until: float, next_look: float) -> None:
-    """Sleep until the next look, or say that there is no time for it."""
+def _rest(what: str, until: float, next_look: float, last: httpx.Response) -> None:
+    """Sleep until the next look, or say that there is no time for it; `last`: what the last one showed."""
     now = time.monotonic()
     if now >= until:
-        raise NotInTime(f"{what} has not ended in time; it goes on.")
+        raise NotInTime(
+            f"{what} has not ended in time; it goes on.", request_id=last.headers.get("X-Request-Id")
+        )
     time.sleep(max(min(next_look, until) - now, 0.0))
 
 

@@ -15,7 +15,7 @@ from client.address import check_port
 from client.broker import find_redis_server
 from client.client import Regbench
 from client.errors import ClientError, ProblemError, StackError, Unreachable
-from client.home import holder
+from client.home import has_database, holder
 from client.stack import MIGRATION, SURVEY, keys_required, open_keys, run_module
 from models.addresses import loopback_only
 from models.settings import Settings
@@ -25,6 +25,7 @@ OLDEST_PYTHON = (3, 11)
 LITTLE_DISK_BYTES, LEAST_DISK_BYTES = 2_000_000_000, 200_000_000
 _SERVICE_SECONDS = 5.0
 _DEFAULT_PORT = 8000
+_DATASET = "dataset "
 
 
 class Health(StrEnum):
@@ -58,7 +59,7 @@ def examine(settings: Settings, url: str, begin: Callable[[str], None]) -> Itera
     if loopback_only(urlsplit(url).hostname or "") and packages.health is Health.OK:
         for what, look in CHECKS.items():
             begin(what)
-            yield from look(settings)
+            yield from (_unless_served(finding, url) for finding in look(settings))
     begin("the service")
     yield from _service(settings, url)
 
@@ -137,17 +138,33 @@ def _datasets(settings: Settings) -> Iterator[Finding]:
         name, place = each["name"], each["place"] or "in a package"
         match each["health"]:
             case "ok":
-                yield Finding(f"dataset {name}", Health.OK, f"as published, {place}")
+                yield Finding(f"{_DATASET}{name}", Health.OK, f"as published, {place}")
             case "absent":
                 yield Finding(
-                    f"dataset {name}",
+                    f"{_DATASET}{name}",
                     Health.WARNING,
                     each["said"],
                     f"set REGBENCH_DATA_DIR to a folder that holds {name}.npz, or use mnist_5k",
                 )
             case _:
                 mend = f"rm {each['place']} (it is fetched again)" if each["place"] else "make setup"
-                yield Finding(f"dataset {name}", Health.FAULT, each["said"], mend)
+                yield Finding(f"{_DATASET}{name}", Health.FAULT, each["said"], mend)
+
+
+def _unless_served(finding: Finding, url: str) -> Finding:
+    """The finding; of a dataset that is absent here, and that a service which runs has, that it is there."""
+    if finding.health is not Health.WARNING or finding.name.removeprefix(_DATASET) not in _served(url):
+        return finding
+    return Finding(finding.name, Health.OK, "not in this environment's folders, but the service has it")
+
+
+def _served(url: str) -> set[str]:
+    """The datasets that the service has; none where none answers, or asks for a key."""
+    try:
+        with Regbench(url, timeout=_SERVICE_SECONDS, retries=0) as client:
+            return {each.name for each in client.datasets() if each.available}
+    except ClientError:
+        return set()
 
 
 def _redis(settings: Settings) -> Iterator[Finding]:
@@ -164,7 +181,7 @@ def _redis(settings: Settings) -> Iterator[Finding]:
 
 def _database(settings: Settings) -> Iterator[Finding]:
     what = "of REGBENCH_DATABASE_URL" if settings.database_url else "SQLite in the home folder"
-    if not settings.database_url and not (settings.home / "regbench.db").exists():
+    if not has_database(settings):
         yield Finding("database", Health.OK, f"{what}, made at the first start")
         return
     try:

@@ -29,8 +29,14 @@ def read_document(file: str) -> Document:
     """
     try:
         text = sys.stdin.read() if file == "-" else Path(file).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise NoDocument(f"cannot read {file}: {error}") from None
+    except FileNotFoundError:
+        raise NoDocument(
+            f"There is no file {file}.", "Name a YAML or JSON file, or `-` to read stdin."
+        ) from None
+    except OSError as error:
+        raise NoDocument(f"{file} cannot be read: {error.strerror or error}.") from None
+    except UnicodeDecodeError:
+        raise NoDocument(f"{file if file != '-' else 'stdin'} is no text in UTF-8.") from None
     name = "stdin" if file == "-" else file
     try:
         document = json.loads(text)

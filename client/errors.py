@@ -5,6 +5,7 @@ ClientError
 ├── Unreachable    nothing, or something that is not Regbench, answers at the address
 ├── NotInTime      what was waited for has not come to its end in time
 └── StackError     a part of the embedded stack would not start or has died
+    └── NotDone    this machine's installation is not there, or refuses what it was asked for
 """
 
 from models.errors import FieldError
@@ -13,7 +14,8 @@ from models.errors import FieldError
 class ClientError(Exception):
     """The root. `message` is one sentence for a person; `hint`, if not empty, says what to do.
 
-    `request_id` is that of the request that failed, as the service's log has it; None where there was none.
+    `request_id` is that of the request that failed, or that was the last, as the service's log has it; None
+    where there was none.
     """
 
     def __init__(self, message: str, hint: str = "", *, request_id: str | None = None) -> None:
@@ -50,6 +52,10 @@ class NotInTime(ClientError, TimeoutError):
 
 class StackError(ClientError):
     """A part of the embedded stack would not start or has died."""
+
+
+class NotDone(StackError):
+    """This machine's installation is not there, or refuses what it was asked for; no other try helps."""
 
 
 class ProblemError(ClientError):

@@ -8,7 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from client.errors import StackError
+from client.errors import NotDone, StackError
+from models.settings import Settings
 
 _LOCK = "stack.lock"
 # All that Regbench itself puts into a home folder.
@@ -38,6 +39,24 @@ def held(home: Path) -> Iterator[None]:
         file.write(str(os.getpid()))
         file.flush()
         yield
+
+
+def has_database(settings: Settings) -> bool:
+    """Whether an installation's database is named, or the home folder holds one."""
+    return bool(settings.database_url) or (settings.home / "regbench.db").exists()
+
+
+def check_installed(settings: Settings) -> None:
+    """Look whether there is an installation, so that none is made where one is only asked about.
+
+    Raises:
+        NotDone: there is none.
+    """
+    if not has_database(settings):
+        raise NotDone(
+            f"There is no installation in {settings.home.absolute()}.",
+            "Name its home folder with REGBENCH_HOME, or start one here with `regbench up` first.",
+        )
 
 
 def holder(home: Path) -> str:

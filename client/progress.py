@@ -93,7 +93,8 @@ class Bars(_Display):
             shown = sorted(rows, key=lambda row: _RANKS[row[0].state])[:room]
         yield self._table(shown, options)
         if len(rows) > 1:
-            yield Text(_counts([job for job, _ in rows]), style="bold", no_wrap=True, overflow="ellipsis")
+            line = _overall([job for job, _ in rows], options.max_width)
+            yield Text(line, style="bold", no_wrap=True, overflow="ellipsis")
 
     def _table(self, rows: Sequence[tuple[Job, Sequence[Epoch]]], options: ConsoleOptions) -> Table:
         with_bars = options.max_width >= BAR_COLUMNS
@@ -208,15 +209,58 @@ _RANKS = {
 }
 
 
-def _counts(jobs: Sequence[Job]) -> str:
+def _overall(jobs: Sequence[Job], columns: int) -> str:
+    """The line for all jobs: states where they fit, how much is done, and how long it goes on."""
     states = [job.state for job in jobs]
     counts = [f"{states.count(state)} {state}" for state in JobState if state in states]
-    return f"{len(jobs)} jobs: {', '.join(counts)}"
+    facts = [f"{100 * sum(map(_share, jobs)) / len(jobs):.0f} % done"]
+    seconds = seconds_left(jobs)
+    if seconds is not None:
+        facts.append(f"about {duration(seconds)} left")
+    whole, short = (f"{len(jobs)} jobs: {', '.join(said)}" for said in (counts + facts, facts))
+    return whole if len(whole) <= columns else short
+
+
+def seconds_left(jobs: Sequence[Job]) -> float | None:
+    """Until those that train or wait have ended, if as many go on training at once.
+
+    What has shown no pace yet is expected to take as long as the others do on average; None where that is not
+    known.
+    """
+    running = [job for job in jobs if job.state is JobState.RUNNING]
+    waiting = [job for job in jobs if job.state is JobState.QUEUED]
+    known = [job.progress.eta_seconds for job in running if job.progress.eta_seconds is not None]
+    unknown = [job for job in running if job.progress.eta_seconds is None] + waiting
+    whole = _mean_duration(jobs)
+    if not running or (unknown and whole is None):
+        return None
+    expected = [(1 - job.progress.fraction) * (whole or 0.0) for job in unknown]
+    # However many train at once, none is ready before its own end.
+    return max([*known, sum(known + expected) / len(running)])
+
+
+def _mean_duration(jobs: Sequence[Job]) -> float | None:
+    """Seconds that a job takes: as those that succeeded did, else as those that train will."""
+    ended = [job.result.training_seconds for job in jobs if job.result and job.result.training_seconds]
+    projected = [
+        job.progress.eta_seconds / (1 - job.progress.fraction)
+        for job in jobs
+        if job.state is JobState.RUNNING
+        and job.progress.eta_seconds is not None
+        and job.progress.fraction < 1
+    ]
+    durations = ended or projected
+    return sum(durations) / len(durations) if durations else None
 
 
 def _bar(job: Job) -> Text | ProgressBar:
     # What has ended needs no bar any more.
     return Text() if job.state.terminal else ProgressBar(total=1.0, completed=_fraction(job))
+
+
+def _share(job: Job) -> float:
+    # As the service counts an experiment: nothing more is to be done for a job that has failed.
+    return 1.0 if job.state.terminal else job.progress.fraction
 
 
 def _fraction(job: Job) -> float:
@@ -232,7 +276,7 @@ def _facts(job: Job, history: Sequence[Epoch], *, short: bool = False) -> list[s
     if accuracy is not None:
         facts.append(f"{'acc.' if short else 'val. accuracy'} {accuracy:.4f}")
     if job.state is JobState.RUNNING and job.progress.eta_seconds is not None:
-        facts.append(f"{_duration(job.progress.eta_seconds)} left")
+        facts.append(f"{duration(job.progress.eta_seconds)} left")
     return facts
 
 
@@ -243,7 +287,8 @@ def _one_fact(job: Job, history: Sequence[Epoch]) -> list[str]:
     return facts[1:2] if job.state is JobState.RUNNING else facts[:1]
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """A span of time in few words: `42 s`, `3 min`, `2 h 5 min`."""
     if seconds < 100:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)

@@ -60,6 +60,7 @@ class Result(_Resource):
 
     test_accuracy: float
     test_loss: float
+    training_seconds: float | None = None
 
 
 class Epoch(_Resource):
@@ -87,8 +88,10 @@ class Job(_Resource):
 
     @property
     def title(self) -> str:
-        """What people call it, on one line: its name, else its variant, else its id."""
-        return on_one_line(self.name or self.variant or self.id)
+        """What people call it, on one line: its name, else its variant, else its id, and its seed."""
+        called, seed = on_one_line(self.name or self.variant or self.id), f"seed {self.spec.get('seed')}"
+        # The names that experiments give have it already.
+        return called if called.endswith(seed) else f"{called}, {seed}"
 
     def refresh(self) -> "Job":
         """The job as it stands now."""
@@ -193,6 +196,18 @@ class Experiment(_Resource):
     def cancel(self) -> "Experiment":
         """Ask for the end of all its jobs that have not ended."""
         return self._client.cancel_experiment(self.id)
+
+    def pause(self) -> "Experiment":
+        """Set all its jobs aside that have not ended."""
+        return self._client.pause_experiment(self.id)
+
+    def resume(self) -> "Experiment":
+        """Let all its paused jobs go on."""
+        return self._client.resume_experiment(self.id)
+
+    def retry_failed(self) -> "Experiment":
+        """Train its failed and cancelled jobs anew, as new jobs in their places."""
+        return self._client.retry_failed(self.id)
 
 
 class SeedResult(_Resource):

@@ -18,8 +18,8 @@ from pathlib import Path
 from client.address import check_port, url_of
 from client.broker import find_redis_server, redis_command, usable_socket, wait_for_redis
 from client.client import Regbench
-from client.errors import StackError, Unreachable
-from client.home import forget, held
+from client.errors import NotDone, StackError, Unreachable
+from client.home import check_installed, forget, held
 from client.process import Child
 from models.addresses import loopback_only
 from models.settings import Settings
@@ -55,6 +55,9 @@ PREDICTOR_GRACE_SECONDS = 5.0
 API_GRACE_SECONDS = 10.0
 # Where nobody will miss a job that was cut off.
 HURRIED_GRACE_SECONDS = 3.0
+
+# With which argparse, and our modules as it does, end where the command line makes no sense.
+_MAKES_NO_SENSE = 2
 
 Say = Callable[[str], None]
 
@@ -192,8 +195,9 @@ def prune_files(settings: Settings, options: Sequence[str]) -> str:
     """Run the clearing up of models/retention.py; returns what it says.
 
     Raises:
-        StackError: it could not be done.
+        StackError: it could not be done, or there is no installation.
     """
+    check_installed(settings)
     return run_module(settings, [*RETENTION, *options], "Nothing was removed")
 
 
@@ -201,8 +205,11 @@ def manage_keys(settings: Settings, arguments: Sequence[str]) -> str:
     """Run models/keys.py, on a database of the newest form; returns what it says.
 
     Raises:
-        StackError: it could not be done.
+        StackError: it could not be done, or there is no installation.
     """
+    # The first key is made before the first start.
+    if arguments[0] != "create":
+        check_installed(settings)
     settings.home.mkdir(parents=True, exist_ok=True)
     run_module(settings, MIGRATION, "The database could not be brought to its newest form")
     return run_module(settings, [*KEYS, *arguments], "Nothing was changed")
@@ -212,6 +219,7 @@ def run_module(settings: Settings, command: Sequence[str], failure: str = "It en
     """Run a module of this installation, as `("-m", NAME, ...)`; returns what it says.
 
     Raises:
+        NotDone: it found that what it was asked for makes no sense.
         StackError: it ended badly; the message is the last line that it said, else `failure`.
     """
     done = subprocess.run(  # noqa: S603 (our own command, no shell)
@@ -223,7 +231,8 @@ def run_module(settings: Settings, command: Sequence[str], failure: str = "It en
     )
     if done.returncode:
         reason = done.stderr.strip().splitlines()
-        raise StackError(reason[-1] if reason else f"{failure}: exit code {done.returncode}.")
+        kind = NotDone if done.returncode == _MAKES_NO_SENSE else StackError
+        raise kind(reason[-1] if reason else f"{failure}: exit code {done.returncode}.")
     return done.stdout
 
 

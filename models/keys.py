@@ -39,7 +39,9 @@ def main() -> None:
         # SQLite and PostgreSQL call a missing table these.
         sys.exit("The database cannot be reached, or is not of the newest form; run: python -m migrations")
     except RegbenchError as error:
-        sys.exit(error.message)
+        # With argparse's exit code: there is no such key, and none at the next try.
+        sys.stderr.write(f"{error.message}\n")
+        sys.exit(2)
     finally:
         database.close()
 

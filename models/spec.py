@@ -75,6 +75,8 @@ def _in_plain_words(fault: ErrorDetails) -> str:
     match fault["loc"]:
         case (*_, "model", str(name)) if name in Cnn.model_fields:
             return f"an mlp has no {name}; leave it out (null in a variant's changes) or choose family cnn"
+        case (str(name),) if name in JobSpec.model_fields:
+            return f"only a job has this field; in an experiment it is base.{name}"
     return "there is no such field here; check its spelling, or see /docs for the fields there are"
 
 

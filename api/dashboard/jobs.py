@@ -94,7 +94,7 @@ def show_job(
     return page(
         "job.html.jinja",
         job=job,
-        title=_title(job),
+        title=views.title(job),
         standing=standing_words(job),
         events=events,
         facts=facts(job.spec),
@@ -118,7 +118,7 @@ def compare_jobs(
     finished = [each for each in jobs if each.result]
     return page(
         "compare.html.jinja",
-        jobs=[(each, _title(each), _full_title(each)) for each in jobs],
+        jobs=[(each, views.title(each), views.full_title(each)) for each in jobs],
         differing=differences([each.spec for each in jobs]),
         results=[
             (label, [_measures(each.result).get(label, "") for each in jobs]) for label in _MEASURES.values()
@@ -189,24 +189,14 @@ def _leaves(document: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
     return found
 
 
-def _title(job: schemas.Job) -> str:
-    return job.name or job.variant or words.techniques(job.spec["regularization"])
-
-
-def _full_title(job: schemas.Job) -> str:
-    """The title with the seed, which those that experiments give have already."""
-    title, seed = _title(job), f"seed {job.spec['seed']}"
-    return title if title.endswith(seed) else f"{title}, {seed}"
-
-
 def _row(job: schemas.Job) -> Row:
     about = [
         words.techniques(job.spec["regularization"]),
         job.spec["dataset"]["name"],
         f"seed {job.spec['seed']}",
     ]
-    title = _title(job)
-    return Row(job, title, _full_title(job), ", ".join(each for each in about if each != title))
+    title = views.title(job)
+    return Row(job, title, views.full_title(job), ", ".join(each for each in about if each != title))
 
 
 def _best(rows: Sequence[Row]) -> str | None:

@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import Row
 
-from api.dashboard.views import percent
+from api.dashboard.views import full_title, percent
 
 _LONE = "Jobs on their own"
 
@@ -34,10 +34,9 @@ def models(jobs: Sequence[Row[Any]], experiments: dict[str, str]) -> list[Model]
 def _model(job: Row[Any], experiments: dict[str, str]) -> Model:
     names = list(job.spec["regularization"])
     accuracy = percent(job.test_accuracy)
-    title = job.name or job.id
     return Model(
         job_id=job.id,
-        label=f"{title}: {accuracy}",
+        label=f"{full_title(job)}: {accuracy}",
         group=experiments.get(job.experiment_id or "", _LONE),
         techniques=", ".join(name.replace("_", " ") for name in names) or "no regularization",
         accuracy=accuracy,

@@ -2,9 +2,13 @@
 
 import re
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from markupsafe import Markup, escape
+from sqlalchemy import Row
 
+from api import schemas
+from api.reports import words
 from models.settings import Settings
 from models.states import JobState
 
@@ -30,6 +34,17 @@ def badge(state: JobState) -> Markup:
     return Markup('<span class="badge {0}"><span aria-hidden="true">{1}</span> {0}</span>').format(
         state, SIGNS[state]
     )
+
+
+def title(job: schemas.Job | Row[Any]) -> str:
+    """What a job is called: as its owner, else as its experiment, else as its techniques do."""
+    return str(job.name or job.variant or words.techniques(job.spec["regularization"]))
+
+
+def full_title(job: schemas.Job | Row[Any]) -> str:
+    """The title with the seed, which those that experiments give have already."""
+    called, seed = title(job), f"seed {job.spec['seed']}"
+    return called if called.endswith(seed) else f"{called}, {seed}"
 
 
 def percent(share: float) -> str:

@@ -19,7 +19,7 @@ from rich.status import Status
 from client.client import Regbench
 from client.completion import job_or_experiment_ids
 from client.documents import NoDocument
-from client.errors import ClientError, ProblemError, Unreachable
+from client.errors import ClientError, NotDone, ProblemError, Unreachable
 from models.settings import Settings
 
 SUCCEEDED, FAILED, CANCELLED, REFUSED, INTERRUPTED = 0, 1, 2, 4, 130
@@ -98,7 +98,7 @@ def one_sentence() -> Iterator[None]:
         say(f"regbench: {sentence}")
         if hint:
             say(hint)
-        refused = isinstance(error, ProblemError | Unreachable | NoDocument)
+        refused = isinstance(error, ProblemError | Unreachable | NoDocument | NotDone)
         raise typer.Exit(REFUSED if refused else FAILED) from None
 
 

@@ -7,7 +7,7 @@ import typer
 from client.client import DEFAULT_URL
 from client.commands.common import AsJson, JsonLines, Url, busy, connected, experiment_id, say, write_json
 from client.commands.jobs import show_experiment
-from client.commands.submitting import DryRun, Seeds, Settings, say_price
+from client.commands.submitting import DryRun, Seeds, say_price, setting
 from client.commands.watching import watched
 from client.completion import experiment_ids, preset_names
 from client.documents import seeds_of, with_settings
@@ -29,7 +29,7 @@ def run(
     preset: Annotated[
         str, typer.Argument(help="As `regbench presets` lists them.", autocompletion=preset_names)
     ],
-    settings: Settings = None,
+    settings: Annotated[list[str] | None, setting("base.training.epochs=5")] = None,
     seeds: Seeds = None,
     watch: Annotated[bool, typer.Option(help="Show its jobs until they end.")] = True,
     dry_run: DryRun = False,
@@ -41,7 +41,7 @@ def run(
     \b
     Examples:
       regbench experiment run dropout-vs-none --seeds 0-4
-      regbench experiment run l2-path --set base.dataset.name=mnist_5k --set base.training.epochs=5
+      regbench experiment run lambda-path --set base.dataset.name=mnist_5k --set base.training.epochs=5
       regbench experiment run dropout-vs-none --dry-run
     """
     document = with_settings({"preset": preset}, settings or [])
@@ -97,7 +97,7 @@ def show_one(given: ExperimentId, url: Url = DEFAULT_URL, as_json: AsJson = Fals
 def extend(
     given: ExperimentId,
     seeds: Seeds = None,
-    settings: Settings = None,
+    settings: Annotated[list[str] | None, setting("variants=[...]")] = None,
     url: Url = DEFAULT_URL,
     as_json: AsJson = False,
 ) -> None:

@@ -1,6 +1,6 @@
 """`regbench jobs`, `show`, `cancel`, `pause`, `resume` and `retry`."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any
 
 import typer
@@ -8,11 +8,24 @@ import typer
 from client.client import DEFAULT_URL, Regbench
 from client.commands.common import AsJson, Ids, JsonLines, Url, connected, is_experiment, say
 from client.completion import dataset_names, experiment_ids, job_or_experiment_ids, technique_names
-from client.progress import sparkline
+from client.progress import duration, sparkline
 from client.resources import Epoch, Experiment, Job
 from models.states import JobState
 
 _SPARKLINE_WIDTH = 40
+
+
+def labels_given(labels: list[str] | None) -> list[str] | None:
+    """They, for an option's check.
+
+    Raises:
+        typer.BadParameter: one of them is no label.
+    """
+    for label in labels or []:
+        name, equals, _ = label.partition("=")
+        if not (name and equals):
+            raise typer.BadParameter(f"a label is NAME=VALUE, such as sweep=7, not {label}")
+    return labels
 
 
 def jobs(
@@ -31,7 +44,9 @@ def jobs(
     ] = None,
     label: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME=VALUE", help="Only jobs that have it; may be given again."),
+        typer.Option(
+            metavar="NAME=VALUE", help="Only jobs that have it; may be given again.", callback=labels_given
+        ),
     ] = None,
     created_after: Annotated[
         str | None, typer.Option(metavar="MOMENT", help="Such as 2026-01-31T12:00:00Z.")
@@ -175,7 +190,7 @@ def _row(job: Job) -> str:
 
 def _show_job(job: Job, history: Sequence[Epoch]) -> None:
     extra = job.model_extra or {}
-    techniques = {name: value for name, value in (job.spec.get("regularization") or {}).items() if value}
+    seconds = job.progress.eta_seconds if job.state is JobState.RUNNING else None
     lines = {
         "id": job.id,
         "name": job.title,
@@ -183,8 +198,9 @@ def _show_job(job: Job, history: Sequence[Epoch]) -> None:
         "experiment": job.experiment_id,
         "dataset": (job.spec.get("dataset") or {}).get("name"),
         "seed": job.spec.get("seed"),
-        "regularization": ", ".join(techniques) or "none",
+        "regularization": _techniques(job.spec.get("regularization") or {}),
         "epoch": f"{job.progress.epoch} of {job.progress.epochs}",
+        "time left": None if seconds is None else f"about {duration(seconds)}",
         "created": extra.get("created_at"),
         "finished": extra.get("finished_at"),
         "stopped because": extra.get("stop_reason"),
@@ -200,6 +216,21 @@ def _show_job(job: Job, history: Sequence[Epoch]) -> None:
         course = sparkline(losses, _SPARKLINE_WIDTH)
         lines["validation loss"] = f"{losses[0]:.4f} {course} {losses[-1]:.4f}"
     _print_lines(lines)
+
+
+def _techniques(regularization: Mapping[str, Mapping[str, Any]]) -> str:
+    """What is used, with what it is set to, as the pages say it: `dropout rate=0.5 + l2 factor=0.0001`."""
+    return " + ".join(_technique(name, given) for name, given in regularization.items()) or "none"
+
+
+def _technique(name: str, parameters: Mapping[str, Any]) -> str:
+    # What is off has no number that tells anything.
+    told = [f"{key}={value}" for key, value in parameters.items() if _is_number(value) and value]
+    return " ".join([name, *told])
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def show_experiment(experiment: Experiment, jobs: Sequence[Job]) -> None:

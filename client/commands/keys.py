@@ -27,7 +27,7 @@ def create_key(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Make a key and print it, this once.
+    """Make a key and print it, this once; of an installation that was never started, its database too.
 
     \b
     Example:
@@ -36,8 +36,11 @@ def create_key(
     options = ["--scope", str(scope)]
     options += [] if owner is None else [f"--owner={owner}"]
     options += [] if expires_days is None else ["--expires-days", str(expires_days)]
+    settings = Settings()
     with busy("Bringing the database to its newest form"):
-        said = manage_keys(Settings(), ["create", *options, *_json(as_json), "--", name])
+        said = manage_keys(settings, ["create", *options, *_json(as_json), "--", name])
+    if not settings.database_url:
+        say(f"For the installation in {settings.home.absolute()}.")
     if as_json:
         write(said.encode())
         return

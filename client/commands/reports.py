@@ -1,6 +1,7 @@
 """`regbench report`."""
 
 import tempfile
+import webbrowser
 from pathlib import Path
 from typing import Annotated
 
@@ -33,6 +34,10 @@ def report(
     """
     if any(map(is_experiment, ids)) and len(ids) > 1:
         raise typer.BadParameter("a report is of one experiment, or of jobs")
+    if as_json and form not in (None, "json"):
+        raise typer.BadParameter(
+            f"--json asks for another report than --format {form}; leave one of them out"
+        )
     wanted = _form(form, output, open_it=open_it, as_json=as_json)
     with connected(url) as client, busy("Comparing"):
         content = (
@@ -66,5 +71,6 @@ def _open(content: bytes, form: ReportFormat, output: Path | None) -> None:
             output = Path(file.name)
     output.write_bytes(content)
     say(f"Written: {output}")
-    if typer.launch(str(output)) != 0:
+    # Not typer.launch, which starts xdg-open and does not hear that it found no browser.
+    if not webbrowser.open(output.absolute().as_uri()):
         say("No browser could be started; open the file yourself.")

@@ -1,6 +1,6 @@
 """`regbench submit`."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -11,14 +11,15 @@ from client.documents import read_document, seeds_of, with_settings
 from client.resources import Experiment, Job, Price
 from models.experiments import Document
 
-Settings = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--set",
-        metavar="PATH=VALUE",
-        help="Set a field, such as training.epochs=5; may be given again.",
-    ),
-]
+
+def setting(example: str) -> Any:
+    """The option --set, with an example that fits what the command hands in."""
+    return typer.Option(
+        "--set", metavar="PATH=VALUE", help=f"Set a field, such as {example}; may be given again."
+    )
+
+
+Settings = Annotated[list[str] | None, setting("training.epochs=5")]
 Seeds = Annotated[str | None, typer.Option(metavar="SEEDS", help="Such as 0-9 or 0,3,7.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only check it and say what it would cost.")]
 
@@ -45,7 +46,7 @@ def submit(
     document = with_settings(read_document(file), settings or [])
     with connected(url) as client:
         if dry_run:
-            say_price(client.price(_seeded(document, seeds)), as_json=as_json)
+            say_price(_price(client, document, seeds), as_json=as_json)
             return
         # A service that has to fetch a dataset first takes its time.
         with busy("Handing it in"):
@@ -84,6 +85,20 @@ def _submit(client: Regbench, document: Document, seeds: str | None) -> list[Job
     if seeds is None:
         return [client.submit_job(document)]
     return client.submit_jobs([document | {"seed": seed} for seed in seeds_of(seeds)])
+
+
+def _price(client: Regbench, document: Document, seeds: str | None) -> Price:
+    """Of all that would be handed in: jobs that differ in nothing but their seed cost the same."""
+    price = client.price(_seeded(document, seeds))
+    if is_experiment(document) or seeds is None:
+        return price
+    jobs, seconds = len(seeds_of(seeds)), price.estimated_seconds
+    whole = {
+        "jobs": jobs,
+        "training_flops": jobs * price.training_flops,
+        "estimated_seconds": None if seconds is None else jobs * seconds,
+    }
+    return price.model_copy(update=whole)
 
 
 def _seeded(document: Document, seeds: str | None) -> Document:

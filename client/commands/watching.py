@@ -29,8 +29,8 @@ def watch(ids: Ids, url: Url = DEFAULT_URL, as_json: JsonLines = False) -> None:
     """Show jobs until they end. Ctrl-C ends the watching, not the jobs.
 
     On a terminal: for each job a bar, epochs, validation accuracy, time left and the course of its validation
-    loss. Elsewhere now and then a plain line. The exit code tells the worst outcome: 0 succeeded, 1 failed,
-    2 cancelled.
+    loss; below them how much of all is done, and about how long it takes yet. Elsewhere now and then a plain
+    line. The exit code tells the worst outcome: 0 succeeded, 1 failed, 2 cancelled.
 
     \b
     Examples:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from api.presets import PRESETS
 from models.experiments import ExperimentSpec
 
 ROOT = Path(__file__).parents[2]
@@ -50,6 +51,12 @@ def test_every_row_of_a_table_has_as_many_cells_as_the_one_above(page: Path) -> 
     for above, line in pairwise(page.read_text().splitlines()):
         if above.startswith("|") and line.startswith("|"):
             assert len(_CELL_BORDER.findall(above)) == len(_CELL_BORDER.findall(line)), line
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_presets_that_examples_name_are_there(page: Path) -> None:
+    named = re.findall(r"experiment run ([a-z]\S*)|\"preset\": *\"(.+?)\"", page.read_text())
+    assert {command or document for command, document in named} <= PRESETS.keys()
 
 
 def test_the_example_of_an_experiment_works() -> None:

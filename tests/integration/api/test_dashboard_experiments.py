@@ -182,8 +182,11 @@ def test_two_models_of_one_experiment_and_seed_are_tried_first(
     jobs = jobs_of(client, experiment)
     for job in jobs[:3]:
         finish_job(database, job["id"])
-    finished_job(database, job_spec(name="on its own"))
-    chosen = re.findall(r'<option value="(\w+)" selected', page(client, "/try"))
+    finished_job(database, job_spec(name="on its own", seed=7))
+    finished_job(database, job_spec())
+    text = page(client, "/try")
+    assert {"on its own, seed 7", "none, seed 0"} < set(re.findall(r">([^>]*): \d+\.\d+ %</option>", text))
+    chosen = re.findall(r'<option value="(\w+)" selected', text)
     assert chosen == [jobs[0]["id"], jobs[1]["id"]]
     wished = page(client, f"/try?left={jobs[2]['id']}&right={jobs[0]['id']}")
     assert re.findall(r'<option value="(\w+)" selected', wished) == [jobs[2]["id"], jobs[0]["id"]]

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +60,7 @@ def test_watch_ends_with_the_worst_outcome(service: Service, states: Sequence[st
 
 def test_watch_says_why_a_job_failed(service: Service) -> None:
     result = run(service, "watch", *ending(service, job("failed", error=FAILURE)))
-    assert "dropout 0.5 (job_1) failed: the loss is not a number" in result.stderr
+    assert "dropout 0.5, seed 0 (job_1) failed: the loss is not a number" in result.stderr
 
 
 def test_watch_takes_an_experiment_for_its_jobs(service: Service) -> None:
@@ -127,7 +128,7 @@ def test_what_the_service_refuses_is_said_with_the_field(service: Service) -> No
         (["frobnicate"], "No such command"),
         (["watch"], "Missing argument"),
         (["report", "exp_1", "--format", "pdf"], "'pdf' is not one of"),
-        (["submit", "no-such-file.json"], "cannot read no-such-file.json"),
+        (["submit", "no-such-file.json"], "There is no file no-such-file.json."),
         (["predict", "job_1", "no-such-file.png"], "no-such-file.png"),
         (["predict", "job_1"], "Missing argument"),
         (["submit", "-"], "stdin is neither JSON nor YAML: line 1, column 11"),
@@ -137,6 +138,10 @@ def test_what_the_service_refuses_is_said_with_the_field(service: Service) -> No
         (["experiment", "run", "x", "--seeds", "9-0"], "from low to high, not 9-0"),
         (["experiment", "run", "x", "--set", "seeds"], "path.to.field=value"),
         (["report", "exp_1", "job_1"], "one experiment, or of jobs"),
+        (["report", "exp_1", "--format", "csv", "--json"], "leave one of them out"),
+        (["submit", "."], ". cannot be read: Is a directory."),
+        (["jobs", "--label", "foo"], "a label is NAME=VALUE"),
+        (["jobs", "--label", "=foo"], "a label is NAME=VALUE"),
         (["demo", "--epochs", "0"], "--epochs"),
         (["up", "--port", "65536"], "--port"),
     ],
@@ -148,6 +153,11 @@ def test_a_command_line_that_makes_no_sense_is_refused(
     assert result.exit_code == 4
     assert said in result.stderr
     assert service.requests == []
+
+
+def test_the_version_is_told() -> None:
+    told = CliRunner().invoke(app, ["--version"])
+    assert (told.exit_code, told.stdout) == (0, f"regbench {version('regbench')}\n")
 
 
 def test_a_document_without_bottom_is_refused(service: Service) -> None:
@@ -169,8 +179,8 @@ def test_jobs_are_listed_one_a_line_up_to_the_limit(service: Service) -> None:
     service.answer("GET /v1/jobs", (200, page(done, job(), job(id="job_0"), next_cursor="more")))
     result = run(service, "jobs", "--limit", "2", "--state", "queued", "--state", "succeeded")
     assert [line.split() for line in result.stdout.splitlines()] == [
-        ["job_2", "succeeded", "2/10", "0.9765", "dropout", "0.5"],
-        ["job_1", "queued", "2/10", "-", "dropout", "0.5"],
+        ["job_2", "succeeded", "2/10", "0.9765", "dropout", "0.5,", "seed", "0"],
+        ["job_1", "queued", "2/10", "-", "dropout", "0.5,", "seed", "0"],
     ]
     assert service.requests[0].query == {"limit": ["2"], "state": ["queued", "succeeded"]}
     assert len(service.requests) == 1
@@ -219,7 +229,7 @@ def test_a_wish_is_sent_for_each_job(service: Service, verb: str) -> None:
     result = run(service, verb, "job_1", "job_2")
     assert (result.exit_code, result.stdout) == (4, "")
     assert result.stderr.splitlines() == [
-        "dropout 0.5 (job_1): running",
+        "dropout 0.5, seed 0 (job_1): running",
         "regbench: No: It has ended.",
     ]
     assert len(service.requests) == 2
@@ -260,9 +270,34 @@ def test_a_key_is_made_shown_once_listed_and_revoked(database_settings: Settings
     assert CliRunner().invoke(app, ["keys", "revoke", key_id]).exit_code == 0
     assert "revoked" in CliRunner().invoke(app, ["keys", "list"]).stdout
     refused = CliRunner().invoke(app, ["keys", "revoke", "key_none"])
-    assert refused.exit_code == 1
+    assert refused.exit_code == 4
     assert refused.stderr == "regbench: There is no key key_none.\n"
-    assert "owner" in CliRunner().invoke(app, ["keys", "create", "x", "--owner", "a b"]).stderr
+    nobody = CliRunner().invoke(app, ["keys", "create", "x", "--owner", "a b"])
+    assert nobody.exit_code == 4
+    assert "owner" in nobody.stderr
+
+
+@pytest.mark.parametrize("command", ["keys list", "keys revoke key_1", "prune"])
+def test_where_no_installation_is_none_is_made(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, command: str
+) -> None:
+    monkeypatch.setenv("REGBENCH_HOME", str(tmp_path / "nowhere"))
+    refused = CliRunner().invoke(app, command.split())
+    assert refused.exit_code == 4
+    said, hint = refused.stderr.splitlines()
+    assert said == f"regbench: There is no installation in {tmp_path / 'nowhere'}."
+    assert "REGBENCH_HOME" in hint
+    assert not (tmp_path / "nowhere").exists()
+
+
+def test_the_first_key_is_made_before_the_first_start(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("REGBENCH_HOME", str(tmp_path / "new"))
+    made = CliRunner().invoke(app, ["keys", "create", "laptop"])
+    assert made.exit_code == 0, made.output
+    assert f"For the installation in {tmp_path / 'new'}." in made.stderr
+    assert "laptop" in CliRunner().invoke(app, ["keys", "list"]).stdout
 
 
 def test_prune_says_what_it_removed_and_one_sentence_where_it_cannot(

@@ -36,6 +36,16 @@ def test_fields_that_the_client_does_not_know_are_kept(service: Service) -> None
         assert '"invented_later": [\n' in client.job("job_1").json_text()
 
 
+@pytest.mark.parametrize("wish", ["pause", "resume", "retry_failed", "cancel"])
+def test_an_experiment_is_asked_itself(service: Service, wish: str) -> None:
+    route = f"/v1/experiments/exp_1/{wish.replace('_', '-')}"
+    service.answer("GET /v1/experiments/exp_1", (200, {"id": "exp_1", "name": "mine"}))
+    service.answer(f"POST {route}", (202, {"id": "exp_1", "name": "mine"}))
+    with Regbench(service.url) as client:
+        assert getattr(client.experiment("exp_1"), wish)().id == "exp_1"
+    assert service.requests[-1].path == route
+
+
 def test_listing_goes_through_all_pages(service: Service) -> None:
     service.answer(
         "GET /v1/jobs",

@@ -174,6 +174,17 @@ def test_a_price_is_asked_and_nothing_is_stored(full: Service) -> None:
     assert len(full.requests) == 2
 
 
+def test_the_price_of_a_job_for_each_seed_is_that_of_all(full: Service) -> None:
+    full.answer("POST /v1/jobs", (200, {name: value for name, value in PRICE.items() if name != "jobs"}))
+    command = ["submit", "-", "--seeds", "0-9", "--dry-run"]
+    lines = [line.split(maxsplit=1) for line in run(full, *command, stdin="{}").stdout.splitlines()]
+    assert lines[0] == ["jobs", "10"]
+    assert lines[1][1].endswith("3e+11")
+    assert lines[3][1].endswith("about 24 s")
+    priced = json.loads(run(full, *command, "--json", stdin="{}").stdout)
+    assert (priced["jobs"], priced["training_flops"], priced["memory_bytes"]) == (10, 3e11, 18e6)
+
+
 def test_all_filters_are_handed_on(full: Service) -> None:
     options = {
         "technique": ["l2", "dropout"],
@@ -202,11 +213,25 @@ def test_a_job_is_shown_with_the_course_of_its_loss(full: Service) -> None:
     assert "validation loss  1.0000 █▃▁ 0.2500" in shown
 
 
+def test_a_job_is_shown_with_its_numbers_and_the_time_that_is_left(full: Service) -> None:
+    used = {
+        "dropout": {"rate": 0.5, "hidden": True, "input_rate": 0.0},
+        "l2": {"factor": 1e-4, "kind": "all"},
+    }
+    full.answer("GET /v1/jobs/job_1", (200, job("running", spec={"seed": 0, "regularization": used})))
+    shown = run(full, "show", "job_1").stdout.splitlines()
+    assert "regularization   dropout rate=0.5 + l2 factor=0.0001" in shown
+    assert "time left        about 8 s" in shown
+    full.answer("GET /v1/jobs/job_1", (200, job("queued", spec={"seed": 0, "regularization": {}})))
+    assert "regularization   none" in run(full, "show", "job_1").stdout
+    assert "time left" not in run(full, "show", "job_1").stdout
+
+
 def test_an_experiment_is_shown_with_its_jobs(full: Service) -> None:
     for command in (["show"], ["experiment", "show"]):
         lines = run(full, *command, "exp_1").stdout.splitlines()
         assert "jobs         2 in all: 1 running, 1 succeeded" in lines
-        assert lines[-1].split() == ["job_1", "succeeded", "2/10", "0.9777", "dropout", "0.5"]
+        assert lines[-1] == "job_1  succeeded       2/10  0.9777  dropout 0.5, seed 0"
     assert run(full, "experiment", "list").stdout.split() == ["exp_1", "50", "%", "0.9777", "dropout"]
 
 
@@ -220,12 +245,12 @@ def test_a_report_is_opened_where_a_browser_is(
     full: Service, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     opened: list[str] = []
-    monkeypatch.setattr("typer.launch", lambda path: opened.append(path) or len(opened) - 1)
+    monkeypatch.setattr("webbrowser.open", lambda address: opened.append(address) or len(opened) == 1)
     command = ["report", "exp_1", "--open", "--output", str(tmp_path / "r.html")]
     result = run(full, *command)
     assert (result.exit_code, result.stdout) == (0, "")
     assert full.requests[-1].query == {"format": ["html"]}
-    assert opened == [str(tmp_path / "r.html")]
+    assert opened == [(tmp_path / "r.html").as_uri()]
     # The second time there is none, and the report is there all the same.
     assert "No browser could be started" in run(full, *command).stderr
     assert (tmp_path / "r.html").read_bytes() == b'{"title": "dropout"}'
@@ -257,7 +282,7 @@ def test_names_and_ids_are_completed(full: Service, monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("REGBENCH_URL", full.url)
     assert preset_names("drop") == [("dropout-vs-none", "With and without")]
     assert preset_names("l") == []
-    assert job_or_experiment_ids("") == [("exp_1", "dropout"), ("job_1", "succeeded, dropout 0.5")]
+    assert job_or_experiment_ids("") == [("exp_1", "dropout"), ("job_1", "succeeded, dropout 0.5, seed 0")]
     full.answer("GET /v1/presets", (401, problem(401)))
     assert preset_names("") == []
 

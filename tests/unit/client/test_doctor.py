@@ -89,6 +89,23 @@ def test_a_damaged_dataset_is_found(settings: Settings, tmp_path: Path) -> None:
     assert str(damaged) in found.mend
 
 
+def test_a_dataset_that_the_service_has_is_not_missed(
+    settings: Settings, service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(doctor, "CHECKS", {"the datasets": CHECKS["the datasets"]})
+    service.answer("GET /readyz", (200, READY))
+    service.answer("GET /v1/jobs", (200, page()))
+    datasets = [
+        {"name": "mnist", "title": "MNIST", "available": True},
+        {"name": "fashion_mnist", "title": "Fashion-MNIST", "available": False},
+    ]
+    service.answer("GET /v1/datasets", (200, {"items": datasets}))
+    found = findings(settings, service.url)
+    assert found["dataset mnist"].health is Health.OK
+    assert found["dataset mnist"].said.endswith("the service has it")
+    assert found["dataset fashion_mnist"].health is Health.WARNING
+
+
 def test_a_home_that_cannot_be_written_is_found(settings: Settings, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     within = settings.model_copy(update={"home": tmp_path / "file" / "home"})

@@ -54,7 +54,7 @@ def test_what_is_no_document_is_told_with_its_place(
 
 def test_what_is_no_text_is_told(tmp_path: Path) -> None:
     (tmp_path / "job.yaml").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(NoDocument, match="cannot read"):
+    with pytest.raises(NoDocument, match="no text in UTF-8"):
         read_document(str(tmp_path / "job.yaml"))
 
 

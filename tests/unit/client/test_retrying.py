@@ -151,11 +151,12 @@ def test_a_job_is_waited_for_with_what_was_seen_last(service: Service, timeout: 
 
 
 def test_a_job_that_does_not_end_is_not_waited_for_for_ever(service: Service) -> None:
-    service.answer("GET /v1/jobs/job_1", (200, job("running")))
+    service.answer("GET /v1/jobs/job_1", (200, job("running"), {"X-Request-Id": "req_7"}))
     began = time.monotonic()
     with Regbench(service.url) as client, pytest.raises(NotInTime, match="job_1") as late:
         client.wait_for_job("job_1", timeout=0.3)
     assert isinstance(late.value, TimeoutError)
+    assert late.value.request_id == "req_7"
     assert time.monotonic() - began < 5
     assert not [request for request in service.requests if request.method == "POST"]
 

@@ -4,6 +4,7 @@ import pytest
 from pydantic import ValidationError
 
 from models.experiments import ExperimentSpec, Variant, merge_patch
+from models.spec import faults_of
 from tests.factories import job_spec
 
 
@@ -30,6 +31,14 @@ from tests.factories import job_spec
 )
 def test_merge_patch_is_rfc_7396(target: Any, patch: Any, expected: Any) -> None:
     assert merge_patch(target, patch) == expected
+
+
+def test_a_field_of_jobs_is_told_to_stand_under_base() -> None:
+    with pytest.raises(ValidationError) as refused:
+        experiment(training={"epochs": 5})
+    assert faults_of(refused.value) == [
+        (("training",), "only a job has this field; in an experiment it is base.training")
+    ]
 
 
 def test_merge_patch_changes_neither_side() -> None:
