@@ -106,6 +106,8 @@ def test_a_sweep_is_drawn_and_every_line_can_be_reached(page: Page, finished: st
     expect(page.get_by_role("button", name="Test loss")).to_have_attribute("aria-pressed", "true")
     for row in page.locator(".forest tbody tr").all():
         assert re.search(r"[+\u2212]\d\.\d{4}", row.inner_text())
+    # Two pairs settle nothing, on whichever side of the line their interval lies.
+    expect(page.locator(".forest-row.open")).to_have_count(3)
 
 
 def test_a_technique_is_shown_by_a_finished_pair_of_models(page: Page, finished: str) -> None:

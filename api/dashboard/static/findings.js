@@ -44,7 +44,7 @@ function differences(report, chosen, choose) {
         h("tbody", {}, report.contrasts.map((contrast, index) => row(contrast, found[index], reach, measure))))),
     h("p", { class: "help" },
       `Mean difference over seeds that both have finished, with its 95 % interval; ${measure.better} is better. `,
-      "An interval across the middle line says that the sign is not known."),
+      "Filled: the verdict below calls it. Hollow: it leaves it open, wherever the interval lies."),
     h("h3", {}, "In words"),
     h("dl", { class: "verdicts" }, report.contrasts.flatMap((contrast) =>
       [h("dt", {}, contrast.variant), h("dd", {}, contrast.verdict)])));
@@ -77,9 +77,10 @@ function row(contrast, difference, reach, measure) {
     h("td", { class: "number" }, difference ? String(difference.n) : "0"));
 }
 
-function side({ low, high }, measure) {
-  if (low === null || (low <= 0 && high >= 0)) return "open";
-  return high < 0 === (measure.better === "lower") ? "better" : "worse";
+// As the verdict has it: an interval on one side of the line is not enough.
+function side({ call }, measure) {
+  if (call === null) return "open";
+  return call === measure.better ? "better" : "worse";
 }
 
 function interval(difference, reach, measure) {
