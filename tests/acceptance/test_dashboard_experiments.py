@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from PIL import Image, ImageDraw
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from client.client import Regbench
 from client.errors import ProblemError
@@ -110,6 +110,24 @@ def test_a_sweep_is_drawn_and_every_line_can_be_reached(page: Page, finished: st
     expect(page.locator(".forest-row.open")).to_have_count(3)
 
 
+def test_one_wide_interval_does_not_flatten_the_others(page: Page, finished: str) -> None:
+    def widened(route: Route) -> None:
+        answer = route.fetch()
+        report = answer.json()
+        report["contrasts"][0]["differences"]["test_accuracy_points"] |= {"low": -164.0, "high": 75.0}
+        route.fulfill(response=answer, json=report)
+
+    page.route("**/report?format=json", widened)
+    page.goto(f"/experiments/{finished}")
+    row = page.locator(".forest tbody tr").first
+    expect(row.locator(".cut")).to_have_count(2, timeout=PATIENCE)
+    expect(row).to_contain_text("\u2212164.00 to +75.00")
+    expect(row).to_contain_text("beyond the chart to the left and the right")
+    reach = re.search(r"to \+(\d+\.\d\d);", page.locator(".forest-axis").get_attribute("aria-label") or "")
+    assert reach is not None
+    assert float(reach[1]) < 75
+
+
 def test_a_technique_is_shown_by_a_finished_pair_of_models(page: Page, finished: str) -> None:
     page.goto("/learn/l2")
     expect(page.locator("#verdict")).to_have_text(re.compile(r".+: .*pair"))
@@ -206,6 +224,7 @@ def test_a_digit_is_drawn_and_two_models_answer(
         time.sleep(0.5)
 
     page.goto("/try")
+    page.wait_for_url(re.compile(r"/try\?left=job_\w+&right=job_\w+$"))
     box = page.locator("#pad").bounding_box()
     assert box is not None
     middle, top, bottom = box["x"] + 0.5 * box["width"], box["y"] + 40, box["y"] + box["height"] - 40
