@@ -91,6 +91,10 @@ def test_ticked_jobs_are_compared_and_reported(page: Page, trained: list[str], t
     page.wait_for_url(re.compile(r"/compare\?"))
     expect(page.locator("#jobs-compared tbody th")).to_have_text(["seed"])
     wait_until(page, "document.querySelector('#curves').data?.length === 2")
+    page.go_back()
+    expect(page.locator("#ticked")).to_have_text("2 ticked")
+    expect(compare).not_to_have_attribute("aria-disabled", "true")
+    page.go_forward()
     page.get_by_role("link", name="the report over these jobs").click()
     expect(page.locator("h1")).to_be_visible()
     assert "/v1/reports" in page.url

@@ -46,6 +46,8 @@ if (element("jobs")) {
   document.querySelectorAll("[data-verb]").forEach((button) => button.addEventListener("click", () => once(button, () => act(button))));
   element("export").addEventListener("click", save);
   count();
+  // Whoever comes back finds boxes ticked: a browser restores them after this script has counted.
+  addEventListener("pageshow", count);
 }
 
 async function act(button) {
