@@ -109,6 +109,29 @@ def test_the_list_follows_its_jobs_and_keeps_what_is_ticked(page: Page, client: 
     expect(page.locator(f"[data-job={job.id}] .tick")).to_be_checked()
 
 
+def test_the_list_announces_what_has_come_and_moves_its_star(page: Page, client: Regbench) -> None:
+    def submit(seed: int, epochs: int) -> str:
+        spec = job_spec(
+            labels={"list": "announced"}, model={"hidden_units": [16]}, seed=seed, training={"epochs": epochs}
+        )
+        return client.submit(spec).id
+
+    first, second = submit(0, 1), submit(1, 1)
+    for job_id in (first, second):
+        client.job(job_id).wait()
+    better = submit(2, 30)
+    page.goto("/jobs?label=list%3Dannounced")
+    page.locator(f"[data-job={first}] .tick").check()
+    expect(page.locator(f"#best-{better} .star")).to_be_visible(timeout=PATIENCE)
+    expect(page.locator("#jobs .star")).to_have_count(1)
+    newest = submit(3, 1)
+    expect(page.locator("#newcomers")).to_have_text("1 more job: show it", timeout=PATIENCE)
+    expect(page.locator(f"[data-job={first}] .tick")).to_be_checked()
+    page.get_by_role("link", name="show it").click()
+    expect(page.locator(f"[data-job={newest}]")).to_be_visible()
+    assert page.url.endswith("/jobs?label=list%3Dannounced")
+
+
 @pytest.mark.parametrize("width", [DESK, PHONE])
 def test_everybody_can_use_it(browser: Any, url: str, trained: list[str], width: int) -> None:
     several = "&".join(f"job={each}" for each in trained)
