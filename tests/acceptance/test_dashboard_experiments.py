@@ -59,6 +59,8 @@ def test_an_experiment_is_submitted_through_the_form_and_fills_up(page: Page, ur
     page.get_by_role("textbox", name="Hidden units").fill("16")
     page.get_by_role("textbox", name="Epochs", exact=True).fill("3")
     dropout = page.locator(".variant").nth(1)
+    dropout.get_by_text("What it is").click()
+    expect(dropout.locator(".explanation")).to_contain_text("Pitfall")
     dropout.get_by_role("textbox", name="Rate", exact=True).fill("0.2")
     expect(dropout.locator(".variant-name")).to_have_value("dropout rate 0.2")
     page.get_by_role("button", name="Add a variant").click()
@@ -142,8 +144,21 @@ def test_a_technique_is_shown_by_a_finished_pair_of_models(page: Page, finished:
     check_access(page, "/learn/l2")
 
 
+def test_a_technique_is_run_small_from_its_page(page: Page, client: Regbench) -> None:
+    page.goto("/learn/mixup")
+    expect(page.locator("#small-price")).to_contain_text("12 jobs of 5 epochs; time on one worker:")
+    check_access(page, "/learn/mixup")
+    page.get_by_role("button", name="Run it small").click()
+    page.wait_for_url(re.compile(r"/experiments/exp_\w+$"))
+    expect(page.locator("h1")).to_have_text("mixup, small")
+    client.experiment(page.url.rpartition("/")[2]).cancel()
+
+
 def test_a_fault_stands_at_its_field_and_holds_the_button(page: Page) -> None:
     page.goto("/new")
+    expect(page.locator("#price dd").first).to_be_visible()
+    refused: list[int] = []
+    page.on("response", lambda answer: refused.append(answer.status) if not answer.ok else None)
     page.get_by_role("textbox", name="Batch size", exact=True).fill("5000")
     field = page.locator(".field[data-pointer='/training/batch_size']")
     expect(field.locator(".fault")).to_contain_text("less than or equal to 4096")
@@ -156,6 +171,7 @@ def test_a_fault_stands_at_its_field_and_holds_the_button(page: Page) -> None:
     page.keyboard.type("64")
     expect(button).not_to_have_attribute("aria-disabled", "true")
     expect(field.locator(".fault")).to_be_hidden()
+    assert refused == []
 
 
 def test_an_address_holds_the_form_and_the_shell_line_does_the_same(
