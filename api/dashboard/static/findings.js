@@ -150,6 +150,7 @@ const COLUMNS = [
 function table(report) {
   return h("section", { "aria-labelledby": "variants-title" },
     h("h2", { id: "variants-title" }, "The variants in numbers"),
+    h("p", { class: "help sideways" }, "Wider than this screen: scroll it sideways \u2192"),
     h("div", { class: "scroll", role: "group", "aria-labelledby": "variants-title", tabindex: 0 },
       h("table", {},
         h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "Variant"), h("th", { scope: "col", class: "number" }, "Seeds"),
