@@ -85,7 +85,9 @@ def show_technique(
 def small_experiment(name: str) -> Document:
     """A technique at its defaults beside none, as small as can settle anything: seconds a job."""
     # Its feature maps are all that spatial dropout can silence.
-    model = {"family": "cnn"} if name == "spatial_dropout" else {"hidden_units": [128]}
+    model: Document = {"hidden_units": [128]}
+    if name == "spatial_dropout":
+        model = {"family": "cnn", "filters": [16, 16], "hidden_units": [64]}
     return {
         "name": f"{name.replace('_', ' ')}, small",
         "base": {"dataset": {"name": "mnist_5k"}, "model": model, "training": {"epochs": _SMALL_EPOCHS}},
