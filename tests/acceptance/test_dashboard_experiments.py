@@ -103,6 +103,7 @@ def test_a_sweep_is_drawn_and_every_line_can_be_reached(page: Page, finished: st
     page.goto(f"/experiments/{finished}?difference=test_loss")
     lines = page.locator(".sweep-line")
     expect(lines).to_have_count(4, timeout=PATIENCE)
+    expect(page.locator(".sweep")).to_contain_text("1e-4")
     lines.nth(1).focus()
     expect(page.locator(".sweep").locator("xpath=../..").get_by_role("status")).to_contain_text("L2 0.0001")
     expect(page.get_by_role("button", name="Test loss")).to_have_attribute("aria-pressed", "true")
