@@ -257,6 +257,7 @@ def difference(mean: float, sd: float, seeds: int) -> dict[str, Any]:
         "superiority": 0.75 if known else None,
         "detectable": 0.25 if known else None,
         "relative": None,
+        "call": ("higher" if mean > 0 else "lower") if known else None,
     }
 
 

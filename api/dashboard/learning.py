@@ -14,7 +14,8 @@ from api.dashboard import views
 from api.dashboard.pages import PageDep, PageRoute
 from api.dependencies import DatabaseDep
 from api.presets import PRESETS
-from models.experiments import merge_patch
+from models.experiments import Document, merge_patch
+from models.statistics import FEWEST_PAIRS
 from models.store.experiments import find_experiments
 from models.store.runs import RunGlance, glances_of
 from models.tables import Experiment
@@ -26,6 +27,7 @@ _LOOKED_AT = 50
 """Newest experiments among which those that show a technique are looked for."""
 _MOST_WEIGHED = 10
 """Of those that could show it, how many are asked how many seeds they have finished."""
+_SMALL_EPOCHS = 5
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,30 @@ def show_technique(
     card = technique_card(name)
     with database.read() as session:
         effect = effect_of(session, name)
-    return page("technique.html.jinja", card=card, effect=effect, presets=presets_with(name))
+    return page(
+        "technique.html.jinja",
+        card=card,
+        effect=effect,
+        presets=presets_with(name),
+        small=small_experiment(name),
+    )
+
+
+def small_experiment(name: str) -> Document:
+    """A technique at its defaults beside none, as small as can settle anything: seconds a job."""
+    # Its feature maps are all that spatial dropout can silence.
+    model: Document = {"hidden_units": [128]}
+    if name == "spatial_dropout":
+        model = {"family": "cnn", "filters": [16, 16], "hidden_units": [64]}
+    return {
+        "name": f"{name.replace('_', ' ')}, small",
+        "base": {"dataset": {"name": "mnist_5k"}, "model": model, "training": {"epochs": _SMALL_EPOCHS}},
+        "variants": [
+            {"name": "none", "changes": {}},
+            {"name": name.replace("_", " "), "changes": {"regularization": {name: {}}}},
+        ],
+        "seeds": list(range(FEWEST_PAIRS)),
+    }
 
 
 def presets_with(name: str) -> dict[str, str]:

@@ -18,7 +18,6 @@ from api.reports.schemas import (
     Measures,
     VariantReport,
 )
-from api.reports.verdicts import call
 from models.statistics import FEWEST_PAIRS, PairedDifference, paired_difference
 
 # A loss of accuracy up to here is a fair price for what a task needs besides; Equivalence uses it too.
@@ -219,7 +218,7 @@ def _overfitting(evidence: _Evidence) -> Iterator[Advice]:
     closing = [
         (each, found)
         for each in evidence.measured
-        if (found := evidence.difference(each, "generalization_gap_loss")) and call(found[1]) == "lower"
+        if (found := evidence.difference(each, "generalization_gap_loss")) and found[1].call == "lower"
     ]
     if closing:
         each, (place, difference) = min(closing, key=lambda pair: pair[1][1].mean)
@@ -281,7 +280,7 @@ def _accuracy(evidence: _Evidence) -> Iterator[Advice]:
         )
         yield _advice(text, *(place for _, place, _ in found))
         return
-    better = [(each, place, gain) for each, place, gain in judged if call(gain) == "higher"]
+    better = [(each, place, gain) for each, place, gain in judged if gain.call == "higher"]
     if not better:
         text = "For accuracy alone no technique of this experiment is shown to be worth choosing."
         yield _advice(text, *(place for _, place, _ in judged))

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from sqlalchemy import inspect
 
 from api.reports.schemas import Contrast, Difference, Differences, Equivalence, Interval, McNemar
-from api.reports.verdicts import verdict
+from api.reports.verdicts import call, verdict
 from models.statistics import (
     ALPHA,
     FEWEST_PAIRS,
@@ -117,6 +117,7 @@ def _difference(found: PairedDifference, baseline: float, corrected: float, test
     detectable = None
     if enough and found.sd:
         detectable = detectable_difference(found.sd, found.n, level=ALPHA / tests)
+    t_p_holm = corrected if enough and found.t_p is not None else None
     return Difference(
         n=found.n,
         mean=found.mean,
@@ -124,12 +125,13 @@ def _difference(found: PairedDifference, baseline: float, corrected: float, test
         low=found.low,
         high=found.high,
         t_p=found.t_p,
-        t_p_holm=corrected if enough and found.t_p is not None else None,
+        t_p_holm=t_p_holm,
         sign_flip_p=found.sign_flip_p,
         d=found.d,
         superiority=found.superiority,
         detectable=detectable,
         relative=found.mean / baseline if baseline > 0 and baseline + found.mean > 0 else None,
+        call=call(found.mean, t_p_holm, found.sign_flip_p),
     )
 
 

@@ -1,12 +1,14 @@
 """What a report says, as frozen values; every format shows the same Comparison."""
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field
 
 from api.schemas import Answer, Result
 from models.states import JobState
+
+Call = Literal["higher", "lower"]
 
 
 class Measure(Answer):
@@ -150,6 +152,10 @@ class Difference(Answer):
     relative: float | None = Field(
         description="Mean difference as a share of the baseline's mean over these pairs; null unless both "
         "means are positive"
+    )
+    call: Call | None = Field(
+        description="What the verdict calls the variant's value, which takes both the corrected t test and "
+        "the sign-flip test; null where no difference could be shown"
     )
 
 

@@ -1,12 +1,9 @@
 """What a contrast's numbers allow to say, in words, and never more."""
 
 from collections.abc import Sequence
-from typing import Literal
 
-from api.reports.schemas import Difference, Differences, Equivalence, Interval, McNemar
+from api.reports.schemas import Call, Difference, Differences, Equivalence, Interval, McNemar
 from models.statistics import ALPHA, FEWEST_PAIRS
-
-Call = Literal["higher", "lower"]
 
 _ONE_PAIR = "One pair: this shows what happened, not what would happen again."
 # What the judged measures are sorted under, in this order.
@@ -17,11 +14,11 @@ _SAME = "The same in every pair"
 _ALIKE = "Different by the same in every pair, which no t test can judge"
 
 
-def call(difference: Difference) -> Call | None:
+def call(mean: float, t_p_holm: float | None, sign_flip_p: float | None) -> Call | None:
     """What may be said of a difference: both the corrected t test and the sign-flip test must find it."""
-    if not _below(difference.t_p_holm) or not _below(difference.sign_flip_p):
+    if not _below(t_p_holm) or not _below(sign_flip_p):
         return None
-    return "higher" if difference.mean > 0 else "lower"
+    return "higher" if mean > 0 else "lower"
 
 
 def verdict(
@@ -79,7 +76,7 @@ def _too_few(pairs: int) -> str:
 
 
 def _accuracy(found: Difference, equivalence: Equivalence) -> str:
-    direction = call(found)
+    direction = found.call
     mean = amount(found.mean, "points")
     margin = f"{equivalence.margin_points:g} points"
     inner = _interval(90, equivalence.low, equivalence.high)
@@ -102,7 +99,7 @@ def _reach(found: Difference, equivalence: Equivalence, on_new_images: Interval 
     if on_new_images is None:
         return []
     margin, low, high = equivalence.margin_points, on_new_images.low, on_new_images.high
-    too_far = call(found) is not None and low <= 0 <= high
+    too_far = found.call is not None and low <= 0 <= high
     too_wide = equivalence.equivalent and (low < -margin or high > margin)
     if not too_far and not too_wide:
         return []
@@ -127,7 +124,7 @@ def _judgements(named: Sequence[tuple[str, Difference, str]]) -> list[str]:
 def _judged(found: Difference, unit: str) -> tuple[str, str]:
     if not found.sd:
         return (_ALIKE, amount(found.mean, unit)) if found.mean else (_SAME, "")
-    direction = call(found)
+    direction = found.call
     if direction is None:
         numbers = f"{amount(found.mean, unit)}, {_p(found.t_p_holm)}{_disagreement(found)}"
         return _OPEN, f"({numbers}; {_would_have_shown(found, unit)})"

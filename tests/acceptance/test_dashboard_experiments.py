@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from PIL import Image, ImageDraw
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from client.client import Regbench
 from client.errors import ProblemError
@@ -59,6 +59,8 @@ def test_an_experiment_is_submitted_through_the_form_and_fills_up(page: Page, ur
     page.get_by_role("textbox", name="Hidden units").fill("16")
     page.get_by_role("textbox", name="Epochs", exact=True).fill("3")
     dropout = page.locator(".variant").nth(1)
+    dropout.get_by_text("What it is").click()
+    expect(dropout.locator(".explanation")).to_contain_text("Pitfall")
     dropout.get_by_role("textbox", name="Rate", exact=True).fill("0.2")
     expect(dropout.locator(".variant-name")).to_have_value("dropout rate 0.2")
     page.get_by_role("button", name="Add a variant").click()
@@ -101,11 +103,32 @@ def test_a_sweep_is_drawn_and_every_line_can_be_reached(page: Page, finished: st
     page.goto(f"/experiments/{finished}?difference=test_loss")
     lines = page.locator(".sweep-line")
     expect(lines).to_have_count(4, timeout=PATIENCE)
+    expect(page.locator(".sweep")).to_contain_text("1e-4")
     lines.nth(1).focus()
     expect(page.locator(".sweep").locator("xpath=../..").get_by_role("status")).to_contain_text("L2 0.0001")
     expect(page.get_by_role("button", name="Test loss")).to_have_attribute("aria-pressed", "true")
     for row in page.locator(".forest tbody tr").all():
         assert re.search(r"[+\u2212]\d\.\d{4}", row.inner_text())
+    # Two pairs settle nothing, on whichever side of the line their interval lies.
+    expect(page.locator(".forest-row.open")).to_have_count(3)
+
+
+def test_one_wide_interval_does_not_flatten_the_others(page: Page, finished: str) -> None:
+    def widened(route: Route) -> None:
+        answer = route.fetch()
+        report = answer.json()
+        report["contrasts"][0]["differences"]["test_accuracy_points"] |= {"low": -164.0, "high": 75.0}
+        route.fulfill(response=answer, json=report)
+
+    page.route("**/report?format=json", widened)
+    page.goto(f"/experiments/{finished}")
+    row = page.locator(".forest tbody tr").first
+    expect(row.locator(".cut")).to_have_count(2, timeout=PATIENCE)
+    expect(row).to_contain_text("\u2212164.00 to +75.00")
+    expect(row).to_contain_text("beyond the chart to the left and the right")
+    reach = re.search(r"to \+(\d+\.\d\d);", page.locator(".forest-axis").get_attribute("aria-label") or "")
+    assert reach is not None
+    assert float(reach[1]) < 75
 
 
 def test_a_technique_is_shown_by_a_finished_pair_of_models(page: Page, finished: str) -> None:
@@ -122,8 +145,21 @@ def test_a_technique_is_shown_by_a_finished_pair_of_models(page: Page, finished:
     check_access(page, "/learn/l2")
 
 
+def test_a_technique_is_run_small_from_its_page(page: Page, client: Regbench) -> None:
+    page.goto("/learn/mixup")
+    expect(page.locator("#small-price")).to_contain_text("12 jobs of 5 epochs; time on one worker:")
+    check_access(page, "/learn/mixup")
+    page.get_by_role("button", name="Run it small").click()
+    page.wait_for_url(re.compile(r"/experiments/exp_\w+$"))
+    expect(page.locator("h1")).to_have_text("mixup, small")
+    client.experiment(page.url.rpartition("/")[2]).cancel()
+
+
 def test_a_fault_stands_at_its_field_and_holds_the_button(page: Page) -> None:
     page.goto("/new")
+    expect(page.locator("#price dd").first).to_be_visible()
+    refused: list[int] = []
+    page.on("response", lambda answer: refused.append(answer.status) if not answer.ok else None)
     page.get_by_role("textbox", name="Batch size", exact=True).fill("5000")
     field = page.locator(".field[data-pointer='/training/batch_size']")
     expect(field.locator(".fault")).to_contain_text("less than or equal to 4096")
@@ -136,6 +172,7 @@ def test_a_fault_stands_at_its_field_and_holds_the_button(page: Page) -> None:
     page.keyboard.type("64")
     expect(button).not_to_have_attribute("aria-disabled", "true")
     expect(field.locator(".fault")).to_be_hidden()
+    assert refused == []
 
 
 def test_an_address_holds_the_form_and_the_shell_line_does_the_same(
@@ -204,6 +241,7 @@ def test_a_digit_is_drawn_and_two_models_answer(
         time.sleep(0.5)
 
     page.goto("/try")
+    page.wait_for_url(re.compile(r"/try\?left=job_\w+&right=job_\w+$"))
     box = page.locator("#pad").bounding_box()
     assert box is not None
     middle, top, bottom = box["x"] + 0.5 * box["width"], box["y"] + 40, box["y"] + box["height"] - 40

@@ -91,6 +91,10 @@ def test_ticked_jobs_are_compared_and_reported(page: Page, trained: list[str], t
     page.wait_for_url(re.compile(r"/compare\?"))
     expect(page.locator("#jobs-compared tbody th")).to_have_text(["seed"])
     wait_until(page, "document.querySelector('#curves').data?.length === 2")
+    page.go_back()
+    expect(page.locator("#ticked")).to_have_text("2 ticked")
+    expect(compare).not_to_have_attribute("aria-disabled", "true")
+    page.go_forward()
     page.get_by_role("link", name="the report over these jobs").click()
     expect(page.locator("h1")).to_be_visible()
     assert "/v1/reports" in page.url
@@ -103,6 +107,29 @@ def test_the_list_follows_its_jobs_and_keeps_what_is_ticked(page: Page, client: 
     expect(page.locator(f"#state-{job.id}")).to_contain_text("succeeded", timeout=PATIENCE)
     expect(page.locator(f"#accuracy-{job.id}")).to_contain_text("%", timeout=PATIENCE)
     expect(page.locator(f"[data-job={job.id}] .tick")).to_be_checked()
+
+
+def test_the_list_announces_what_has_come_and_moves_its_star(page: Page, client: Regbench) -> None:
+    def submit(seed: int, epochs: int) -> str:
+        spec = job_spec(
+            labels={"list": "announced"}, model={"hidden_units": [16]}, seed=seed, training={"epochs": epochs}
+        )
+        return client.submit(spec).id
+
+    first, second = submit(0, 1), submit(1, 1)
+    for job_id in (first, second):
+        client.job(job_id).wait()
+    better = submit(2, 30)
+    page.goto("/jobs?label=list%3Dannounced")
+    page.locator(f"[data-job={first}] .tick").check()
+    expect(page.locator(f"#best-{better} .star")).to_be_visible(timeout=PATIENCE)
+    expect(page.locator("#jobs .star")).to_have_count(1)
+    newest = submit(3, 1)
+    expect(page.locator("#newcomers")).to_have_text("1 more job: show it", timeout=PATIENCE)
+    expect(page.locator(f"[data-job={first}] .tick")).to_be_checked()
+    page.get_by_role("link", name="show it").click()
+    expect(page.locator(f"[data-job={newest}]")).to_be_visible()
+    assert page.url.endswith("/jobs?label=list%3Dannounced")
 
 
 @pytest.mark.parametrize("width", [DESK, PHONE])

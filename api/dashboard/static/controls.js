@@ -160,6 +160,23 @@ export function listen(form, changed) {
   });
 }
 
+// ---- what is wrong with it, as the form itself knows
+
+function checkBounds(field) {
+  const [value, { kind, least, most }] = [valueOf(field), field.dataset];
+  let fault = "";
+  if (typeof value === "string" && ["number", "integer"].includes(kind)) fault = "Input should be a valid number";
+  else if (kind === "integer" && value !== null && !Number.isInteger(value)) fault = "Input should be a valid integer";
+  else if (value !== null && value < Number(least)) fault = `Input should be greater than or equal to ${least}`;
+  else if (value !== null && value > Number(most)) fault = `Input should be less than or equal to ${most}`;
+  inputOf(field).setCustomValidity(fault);
+  return inputOf(field).checkValidity();
+}
+
+// Of the fields that count, those that no service needs to be asked about.
+export const ownFaults = (form) => fieldsOf(form).filter((field) => !asleep(field) && !checkBounds(field))
+  .map((place) => ({ place, pointer: place.dataset.pointer, detail: inputOf(place).validationMessage }));
+
 // ---- what the service says about it
 
 export function clearFaults(form) {

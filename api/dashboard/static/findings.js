@@ -3,7 +3,7 @@
 import { h, s } from "./elements.js";
 
 const MEASURES = [
-  { name: "test_accuracy_points", title: "Test accuracy", unit: "points", digits: 2, better: "higher" },
+  { name: "test_accuracy_points", title: "Test accuracy", unit: "points", digits: 2, better: "higher", most: 100 },
   { name: "test_loss", title: "Test loss", unit: "nats", digits: 4, better: "lower" },
   { name: "generalization_gap_loss", title: "Gap in loss", unit: "nats", digits: 4, better: "lower" },
   { name: "generalization_gap_accuracy_points", title: "Gap in accuracy", unit: "points", digits: 2, better: "lower" },
@@ -25,8 +25,7 @@ const signed = (value, digits) => (value > 0 ? "+" : value < 0 ? "\u2212" : "") 
 function differences(report, chosen, choose) {
   const measure = MEASURES.find((each) => each.name === chosen) ?? MEASURES[0];
   const found = report.contrasts.map((contrast) => contrast.differences?.[measure.name] ?? null);
-  const ends = found.filter(Boolean).flatMap((each) => [each.low ?? each.mean, each.high ?? each.mean]);
-  const reach = ends.length ? Math.max(...ends.map(Math.abs), 1e-9) * 1.1 : 1;
+  const reach = reachOf(found.filter(Boolean), measure);
   return h("section", { "aria-labelledby": "differences-title" },
     h("h2", { id: "differences-title" }, "Differences from ", h("q", {}, report.baseline)),
     h("div", { class: "tabs", role: "group", "aria-label": "Measure" },
@@ -39,15 +38,29 @@ function differences(report, chosen, choose) {
         h("thead", {}, h("tr", {},
           h("th", { scope: "col" }, "Variant"),
           h("th", { scope: "col", class: "number" }, `Difference, ${measure.unit}`),
-          h("th", { scope: "col" }, axis(reach, measure)),
+          h("th", { scope: "col", class: "forest-head" }, axis(reach, measure)),
           h("th", { scope: "col", class: "number" }, "Pairs"))),
         h("tbody", {}, report.contrasts.map((contrast, index) => row(contrast, found[index], reach, measure))))),
     h("p", { class: "help" },
       `Mean difference over seeds that both have finished, with its 95 % interval; ${measure.better} is better. `,
-      "An interval across the middle line says that the sign is not known."),
+      "Filled: the verdict below calls it. Hollow: it leaves it open, wherever the interval lies. ",
+      "An arrow: the interval goes on beyond the chart."),
     h("h3", {}, "In words"),
     h("dl", { class: "verdicts" }, report.contrasts.flatMap((contrast) =>
       [h("dt", {}, contrast.variant), h("dd", {}, contrast.verdict)])));
+}
+
+const MEANS = 2;
+
+// How far the axis goes to each side of 0: every mean is on it and half of the intervals are whole, but one that two
+// seeds have made very wide does not flatten the others.
+function reachOf(found, { most = Infinity }) {
+  if (!found.length) return 1;
+  const ends = found.map((each) => Math.max(Math.abs(each.low ?? each.mean), Math.abs(each.high ?? each.mean)))
+    .sort((one, other) => one - other);
+  const median = ends[Math.floor((ends.length - 1) / 2)];
+  const means = found.map((each) => MEANS * Math.abs(each.mean));
+  return Math.min(1.1 * Math.min(ends.at(-1), Math.max(median, ...means)) || 1, most);
 }
 
 const WIDTH = 280;
@@ -73,26 +86,38 @@ function row(contrast, difference, reach, measure) {
       difference.low === null ? null
         : h("small", {}, `${signed(difference.low, measure.digits)} to ${signed(difference.high, measure.digits)}`),
     ] : "no pair yet"),
-    h("td", {}, difference ? interval(difference, reach, measure) : null),
-    h("td", { class: "number" }, difference ? String(difference.n) : "0"));
+    h("td", {}, difference ? [interval(difference, reach, measure), cutWords(difference, reach)] : null),
+    h("td", { class: "number", "data-label": "Pairs" }, difference ? String(difference.n) : "0"));
 }
 
-function side({ low, high }, measure) {
-  if (low === null || (low <= 0 && high >= 0)) return "open";
-  return high < 0 === (measure.better === "lower") ? "better" : "worse";
+// As the verdict has it: an interval on one side of the line is not enough.
+function side({ call }, measure) {
+  if (call === null) return "open";
+  return call === measure.better ? "better" : "worse";
 }
 
 function interval(difference, reach, measure) {
   const at = across(difference.mean, reach);
+  const [low, high] = [difference.low, difference.high].map((end) => across(within(end, reach), reach));
   const whiskers = difference.low === null ? [] : [
-    s("line", { x1: across(difference.low, reach), x2: across(difference.high, reach), y1: 14, y2: 14 }),
-    ...[difference.low, difference.high].map((end) =>
-      s("line", { x1: across(end, reach), x2: across(end, reach), y1: 9, y2: 19 })),
+    s("line", { x1: low, x2: high, y1: 14, y2: 14 }),
+    end(low, difference.low < -reach ? 6 : 0),
+    end(high, difference.high > reach ? -6 : 0),
   ];
   return s("svg", { class: `forest-row ${side(difference, measure)}`, viewBox: `0 0 ${WIDTH} 28`, "aria-hidden": "true" },
     s("line", { class: "zero", x1: WIDTH / 2, x2: WIDTH / 2, y1: 0, y2: 28 }),
     whiskers,
     s("rect", { x: at - 4.5, y: 9.5, width: 9, height: 9 }));
+}
+
+const within = (value, reach) => Math.min(Math.max(value, -reach), reach);
+
+// Where an interval ends; `barb`: how far an arrow's go back, where it goes on beyond the chart.
+const end = (at, barb) => s("polyline", { points: `${at + barb},9 ${at},14 ${at + barb},19`, class: barb ? "cut" : "end" });
+
+function cutWords({ low, high }, reach) {
+  const sides = [low < -reach && "left", high > reach && "right"].filter(Boolean);
+  return sides.length > 0 && h("span", { class: "visually-hidden" }, `The interval goes on beyond the chart to the ${sides.join(" and the ")}.`);
 }
 
 // ---- the other parts
@@ -125,6 +150,7 @@ const COLUMNS = [
 function table(report) {
   return h("section", { "aria-labelledby": "variants-title" },
     h("h2", { id: "variants-title" }, "The variants in numbers"),
+    h("p", { class: "help sideways" }, "Wider than this screen: scroll it sideways \u2192"),
     h("div", { class: "scroll", role: "group", "aria-labelledby": "variants-title", tabindex: 0 },
       h("table", {},
         h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "Variant"), h("th", { scope: "col", class: "number" }, "Seeds"),

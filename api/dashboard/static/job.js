@@ -20,6 +20,14 @@ function draw() {
     const kept = Number(standing().reported) || null;
     for (const measure of ["loss", "accuracy"]) showTraining(element(measure), epochs, measure, kept);
   });
+  sayWhatComesAgain();
+}
+
+// Whoever goes on begins at the last checkpoint, which may lie before what is drawn.
+function sayWhatComesAgain() {
+  const { state, epoch } = standing();
+  const again = ["paused", "queued"].includes(state) && epochs.length > 0 && epochs.at(-1).epoch > Number(epoch);
+  element("again").textContent = again ? `The epochs after ${epoch} will be trained again: it goes on from the last checkpoint.` : "";
 }
 
 async function load() {
@@ -42,6 +50,7 @@ document.addEventListener("click", ({ target }) => {
       const answer = await change(post);
       if (post.endsWith("/retry")) await leave(`/jobs/${answer.id}`);
       await refresh();
+      sayWhatComesAgain();
       follow();
     } catch (error) {
       element("said").textContent = error.message;
@@ -58,7 +67,7 @@ function follow() {
   if (stream || ["succeeded", "failed", "cancelled"].includes(standing().state)) return;
   stream = new EventSource(`${address}/events`);
   stream.addEventListener("epoch", ({ data }) => add(JSON.parse(data)));
-  for (const kind of ["progress", "change"]) stream.addEventListener(kind, () => refresh().catch(() => {}));
+  for (const kind of ["progress", "change"]) stream.addEventListener(kind, () => refresh().then(sayWhatComesAgain, () => {}));
   stream.addEventListener("end", () => { stop(); catchUp(); });
   // Why, the reading says at the top of the page.
   stream.addEventListener("error", () => {

@@ -46,6 +46,8 @@ if (element("jobs")) {
   document.querySelectorAll("[data-verb]").forEach((button) => button.addEventListener("click", () => once(button, () => act(button))));
   element("export").addEventListener("click", save);
   count();
+  // Whoever comes back finds boxes ticked: a browser restores them after this script has counted.
+  addEventListener("pageshow", count);
 }
 
 async function act(button) {
@@ -62,8 +64,7 @@ async function act(button) {
     count();
     element("said").append(" ", h("a", { href: "/jobs" }, "Show the new jobs"));
   }
-  await refresh().catch(() => {});
-  watch();
+  await look().catch(() => {});
 }
 
 // What is on the screen, as it is there.
@@ -83,13 +84,26 @@ function save() {
   URL.revokeObjectURL(link.href);
 }
 
-let watching = false;
+// ---- live
 
-async function watch() {
-  if (watching) return;
-  watching = true;
-  await keepLooking(2000, () => document.querySelector("td.unfinished"), refresh);
-  watching = false;
+const LOOK_MILLISECONDS = 2000;
+// Where nothing is under way only what others submit can be new: a look in so many.
+const IDLE = 5;
+let idle = 0;
+
+const rowsOf = (page) => [...page.querySelectorAll("#jobs tr[data-job]")].map((row) => row.dataset.job);
+
+// Rows that came by themselves would move what somebody is about to tick.
+async function look() {
+  idle = 0;
+  const shown = new Set(rowsOf(document));
+  const more = rowsOf(await refresh()).filter((id) => !shown.has(id)).length;
+  const words = more ? `${more} more ${more === 1 ? "job" : "jobs"}: ` : "";
+  if (element("newcomers").firstChild?.textContent === (words || undefined)) return;
+  element("newcomers").replaceChildren(...(more ? [words, h("a", { href: location.href }, more === 1 ? "show it" : "show them")] : []));
 }
 
-watch();
+keepLooking(LOOK_MILLISECONDS, () => true, async () => {
+  idle += 1;
+  if (idle >= IDLE || document.querySelector("td.unfinished")) await look();
+});

@@ -34,7 +34,7 @@ let reading = null;
 let following = null;
 
 // Reads this page again and puts what it says now into every element that is marked data-live. One reading at a
-// time, so that none overtakes another; whoever asks meanwhile is answered by the next one.
+// time, so that none overtakes another; whoever asks meanwhile is answered by the next one. Resolves to what was read.
 export function refresh() {
   if (reading === null) {
     reading = readAgain().finally(() => { reading = null; });
@@ -53,6 +53,7 @@ async function readAgain() {
     const next = page.getElementById(now.id);
     if (next) morph(now, next);
   }
+  return page;
 }
 
 // Calls `look` every so many milliseconds as long as `wanted()`, over everything that may go wrong meanwhile,

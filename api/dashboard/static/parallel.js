@@ -32,9 +32,10 @@ export function parallel(report) {
   });
   return h("section", { "aria-labelledby": "sweep-title" },
     h("h2", { id: "sweep-title" }, "The sweep at a glance"),
+    h("p", { class: "help sideways" }, "Wider than this screen: scroll it sideways \u2192"),
     h("div", { class: "scroll", role: "group", "aria-labelledby": "sweep-title", tabindex: 0 },
       s("svg", { class: "sweep", viewBox: `0 0 ${WIDTH} ${HEIGHT}` },
-        axes.map((each, place) => drawnAxis(each, x(place, axes))), lines)),
+        axes.map((each, place) => drawnAxis(each, x(place, axes), place === 0 || place === axes.length - 1)), lines)),
     said,
     h("p", { class: "help" }, "Each line is a variant. Thick: the best test accuracy; dashed: the baseline. Off: without this technique."));
 }
@@ -72,13 +73,18 @@ function axis(title, values) {
   };
 }
 
-const short = (value) => Number(value.toPrecision(4)).toString();
+const short = (value) => {
+  const rounded = Number(value.toPrecision(4));
+  return rounded !== 0 && Math.abs(rounded) < 0.001 ? rounded.toExponential() : rounded.toString();
+};
 
-function drawnAxis(each, at) {
+// `outer`: the first and the last; their labels stand on their left, where there is no line or the only room.
+function drawnAxis(each, at, outer) {
+  const label = outer ? { x: at - 5, "text-anchor": "end" } : { x: at + 5 };
   return s("g", { class: "sweep-axis" },
     s("line", { x1: at, x2: at, y1: TOP, y2: each.floor }),
     s("text", { x: at, y: 12, "text-anchor": "middle", class: "name" }, each.title),
-    s("text", { x: at + 5, y: TOP - 6 }, each.most),
-    s("text", { x: at + 5, y: each.floor + 13 }, each.least),
-    each.off ? s("text", { x: at + 5, y: HEIGHT - BOTTOM + 14 }, "off") : null);
+    s("text", { ...label, y: TOP - 6 }, each.most),
+    s("text", { ...label, y: each.floor + 13 }, each.least),
+    each.off ? s("text", { ...label, y: HEIGHT - BOTTOM + 14 }, "off") : null);
 }

@@ -1,7 +1,7 @@
 // What stands beside both forms: the price as one types, the service's faults, the button, the shell line.
 
 import { ask, isFinal, leave, Refusal } from "./api.js";
-import { clearFaults, placeOf, showFault } from "./controls.js";
+import { clearFaults, ownFaults, placeOf, showFault } from "./controls.js";
 import { copies, randomKey } from "./insecure.js";
 
 const PAUSE = 300;
@@ -38,8 +38,16 @@ export class Submission {
     this.timer = setTimeout(() => this.price(), PAUSE);
   }
 
+  // Says what is wrong where the form itself knows it: asked, the service would only refuse it.
+  isWrong() {
+    const faults = ownFaults(this.form);
+    if (faults.length) this.show(faults, []);
+    return faults.length > 0;
+  }
+
   async price() {
     this.asking?.abort();
+    if (this.isWrong()) return;
     this.asking = new AbortController();
     try {
       const price = await ask(`${this.path}?dry_run=true`, {
@@ -56,6 +64,7 @@ export class Submission {
     if (this.submit.getAttribute("aria-disabled") === "true") return;
     this.asking?.abort();
     clearTimeout(this.timer);
+    if (this.isWrong()) return;
     this.hold("Being sent ...");
     try {
       const headers = { "Idempotency-Key": this.key };
@@ -89,7 +98,7 @@ export class Submission {
 
   line(fault) {
     const [scope, pointer] = fault.pointer === null ? [null, ""] : this.scopeOf(fault.pointer);
-    const place = scope && placeOf(scope, pointer);
+    const place = fault.place ?? (scope && placeOf(scope, pointer));
     if (!place) return make("p", fault.pointer ? `${fault.pointer}: ${fault.detail}` : fault.detail);
     const input = showFault(place, fault.detail);
     const line = make("p");

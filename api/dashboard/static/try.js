@@ -204,13 +204,19 @@ function choose(side) {
   side.querySelector(".model-link").href = `/jobs/${select.value}`;
 }
 
+function keepInAddress() {
+  const chosen = sides.map((side) => [side.dataset.side, side.querySelector(".model").value]);
+  history.replaceState(null, "", `?${new URLSearchParams(chosen)}`);
+}
+
 for (const side of sides) {
   choose(side);
   side.querySelector(".model").addEventListener("change", () => {
     choose(side);
-    const chosen = sides.map((each) => [each.dataset.side, each.querySelector(".model").value]);
-    history.replaceState(null, "", `?${new URLSearchParams(chosen)}`);
+    keepInAddress();
     if (!blank) answer();
   });
 }
+// The pair that the service has chosen too: tomorrow it may choose another.
+keepInAddress();
 wipe();

@@ -1,5 +1,6 @@
 """The dashboard's pages about jobs and techniques, and its login, as they are served."""
 
+import json
 import re
 from collections.abc import Iterator
 from html import unescape
@@ -12,6 +13,7 @@ from api.app import create_app
 from api.dashboard.jobs import differences
 from api.dashboard.pages import POLICY
 from models.database import Database
+from models.experiments import ExperimentSpec
 from models.scopes import Scope
 from models.settings import Settings
 from models.states import JobState
@@ -161,6 +163,15 @@ def test_every_technique_is_explained(client: httpx.Client) -> None:
     for name, technique in CATALOGUE.items():
         assert f'href="/learn/{name}"' in text
         assert technique.about.title in unescape(page(client, f"/learn/{name}"))
+
+
+@pytest.mark.parametrize("name", CATALOGUE)
+def test_every_technique_can_be_run_small(client: httpx.Client, name: str) -> None:
+    form = re.findall(r'<form id="small" data-document="(.*?)">', page(client, f"/learn/{name}"))[0]
+    answer = client.post("/v1/experiments?dry_run=true", json=json.loads(unescape(form)))
+    assert (answer.status_code, answer.json()["jobs"]) == (200, 12), answer.text
+    experiment = ExperimentSpec.model_validate_json(unescape(form))
+    assert [list(job.regularization.active) for _, job in experiment.runs()[:2]] == [[], [name]]
 
 
 def outcomes(text: str) -> dict[str, list[str]]:

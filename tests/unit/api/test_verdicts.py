@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from api.reports.contrasts import contrasts
-from api.reports.verdicts import call
 from models.tables import Job
 from tests.factories import finished_row
 from tests.unit.api.test_contrasts import accuracy, answers, contrast
@@ -121,7 +120,7 @@ def test_the_last_bits_are_no_scatter() -> None:
     # 0.92 - 0.90 is not 0.93 - 0.91 in floating point; as a scatter it would make any difference certain.
     base = [0.90, 0.91, 0.92, 0.93, 0.94, 0.95, 0.96]
     found = contrast([value + 0.02 for value in base], base)
-    assert (accuracy(found).sd, accuracy(found).t_p, call(accuracy(found))) == (0.0, None, None)
+    assert (accuracy(found).sd, accuracy(found).t_p, accuracy(found).call) == (0.0, None, None)
     assert (
         "Different by the same in every pair, which no t test can judge: test accuracy +2.00 points."
         in found.verdict
@@ -161,7 +160,7 @@ def test_the_exact_test_has_a_veto() -> None:
     assert numbers.t_p_holm is not None
     assert numbers.t_p_holm < 0.05
     assert numbers.sign_flip_p == 4 / 64
-    assert call(numbers) is None
+    assert numbers.call is None
     assert "; the exact sign-flip test does not confirm the t test: p = 0.062); about" in found.verdict
 
 
