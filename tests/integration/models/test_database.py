@@ -95,7 +95,8 @@ def test_connections_that_were_cut_off_while_they_rested_are_replaced(
     with other.write() as session:
         session.execute(
             text(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                # Waits, up to so many milliseconds, until each is gone.
+                "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity"
                 " WHERE datname = current_database() AND pid <> pg_backend_pid()"
             )
         )
