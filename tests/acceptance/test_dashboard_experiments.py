@@ -1,5 +1,6 @@
 """The dashboard in a real browser, over a whole stack: forms, an experiment that fills up, a drawn digit."""
 
+import csv
 import re
 import subprocess
 import time
@@ -8,7 +9,7 @@ from typing import Any
 
 import pytest
 from PIL import Image, ImageDraw
-from playwright.sync_api import Page, Route, expect
+from playwright.sync_api import Locator, Page, Route, expect
 
 from client.client import Regbench
 from client.errors import ProblemError
@@ -129,6 +130,33 @@ def test_one_wide_interval_does_not_flatten_the_others(page: Page, finished: str
     reach = re.search(r"to \+(\d+\.\d\d);", page.locator(".forest-axis").get_attribute("aria-label") or "")
     assert reach is not None
     assert float(reach[1]) < 75
+
+
+def test_what_is_saved_is_what_the_screen_shows(page: Page, finished: str, tmp_path: Path) -> None:
+    page.goto(f"/experiments/{finished}")
+    page.locator("#measure-test_loss").click()
+    differences, variants = (_saved(page, button, tmp_path) for button in ("differences", "variants"))
+    shown = page.locator(".forest tbody tr").all()
+    assert [(row["variant"], row["difference, nats"]) for row in differences] == [
+        (row.locator("th").inner_text(), _plain(row.locator("td").first)) for row in shown
+    ]
+    assert all(float(row["low"]) < float(row["high"]) and row["called"] == "open" for row in differences)
+    table = page.get_by_role("region", name="The variants in numbers").locator("tbody tr").all()
+    assert [(row["seeds"], f"{row['Test loss']}\n±{row['Test loss, ±']}") for row in variants] == [
+        tuple(row.locator("td").nth(place).inner_text() for place in (0, 2)) for row in table
+    ]
+
+
+def _saved(page: Page, button: str, folder: Path) -> list[dict[str, str]]:
+    with page.expect_download() as download:
+        page.locator(f"#save-{button}").click()
+    download.value.save_as(folder / f"{button}.csv")
+    return list(csv.DictReader((folder / f"{button}.csv").read_text().splitlines()))
+
+
+def _plain(cell: Locator) -> str:
+    """The number of a cell as a file has it: without its interval, with a minus that programs know."""
+    return cell.inner_text().splitlines()[0].replace("\u2212", "-").removeprefix("+")
 
 
 def test_a_technique_is_shown_by_a_finished_pair_of_models(page: Page, finished: str) -> None:

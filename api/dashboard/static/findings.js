@@ -1,6 +1,7 @@
 // What a report (GET /v1/experiments/{id}/report) says, as elements: differences, verdicts, what to choose.
 
 import { h, s } from "./elements.js";
+import { saveCsv } from "./export.js";
 
 const MEASURES = [
   { name: "test_accuracy_points", title: "Test accuracy", unit: "points", digits: 2, better: "higher", most: 100 },
@@ -45,9 +46,22 @@ function differences(report, chosen, choose) {
       `Mean difference over seeds that both have finished, with its 95 % interval; ${measure.better} is better. `,
       "Filled: the verdict below calls it. Hollow: it leaves it open, wherever the interval lies. ",
       "An arrow: the interval goes on beyond the chart."),
+    saving("save-differences", () => saveCsv(`differences-${measure.name}.csv`, differenceLines(report, measure))),
     h("h3", {}, "In words"),
     h("dl", { class: "verdicts" }, report.contrasts.flatMap((contrast) =>
       [h("dt", {}, contrast.variant), h("dd", {}, contrast.verdict)])));
+}
+
+const saving = (id, save) => h("p", {}, h("button", { type: "button", id, onclick: save }, "Save as CSV"));
+
+function differenceLines(report, { name, unit, digits }) {
+  const lines = [["variant", `difference, ${unit}`, "low", "high", "called", "pairs"]];
+  for (const { variant, differences: found } of report.contrasts) {
+    const { mean = null, low = null, high = null, call = null, n = 0 } = found?.[name] ?? {};
+    const numbers = [mean, low, high].map((value) => (value === null ? "" : value.toFixed(digits)));
+    lines.push([variant, ...numbers, call ?? "open", String(n)]);
+  }
+  return lines;
 }
 
 const MEANS = 2;
@@ -131,11 +145,13 @@ function recommendation(report) {
       each.not_tested ? h("p", { class: "help" }, each.not_tested) : null))));
 }
 
-const spread = (measure, scale, digits) => {
-  const mean = (scale * measure.mean).toFixed(digits);
-  if (measure.low === null) return [mean];
-  return [mean, h("small", {}, `\u00b1${((scale * (measure.high - measure.low)) / 2).toFixed(digits)}`)];
-};
+// The mean, and half of its interval; the latter is empty where one seed has none.
+const numbersOf = (measure, scale, digits) => [
+  (scale * measure.mean).toFixed(digits),
+  measure.low === null ? "" : ((scale * (measure.high - measure.low)) / 2).toFixed(digits),
+];
+
+const spread = ([mean, half]) => (half ? [mean, h("small", {}, `\u00b1${half}`)] : [mean]);
 
 const COLUMNS = [
   ["Test accuracy, %", "test_accuracy", 100, 2],
@@ -148,6 +164,7 @@ const COLUMNS = [
 ];
 
 function table(report) {
+  const shown = report.variants.filter((variant) => variant.measures);
   return h("section", { "aria-labelledby": "variants-title" },
     h("h2", { id: "variants-title" }, "The variants in numbers"),
     h("p", { class: "help sideways" }, "Wider than this screen: scroll it sideways \u2192"),
@@ -155,12 +172,22 @@ function table(report) {
       h("table", {},
         h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "Variant"), h("th", { scope: "col", class: "number" }, "Seeds"),
           COLUMNS.map(([title]) => h("th", { scope: "col", class: "number" }, title)))),
-        h("tbody", {}, report.variants.filter((variant) => variant.measures).map((variant) => h("tr", {},
+        h("tbody", {}, shown.map((variant) => h("tr", {},
           h("th", { scope: "row" }, variant.name, variant.is_baseline ? h("span", { class: "tag" }, "baseline") : null),
           h("td", { class: "number" }, String(variant.n)),
           COLUMNS.map(([, name, scale, digits]) =>
-            h("td", { class: "number" }, spread(variant.measures[name], scale, digits)))))))),
-    h("p", { class: "help" }, "Means over seeds; behind \u00b1 half of the 95 % interval, from two seeds on."));
+            h("td", { class: "number" }, spread(numbersOf(variant.measures[name], scale, digits))))))))),
+    h("p", { class: "help" }, "Means over seeds; behind \u00b1 half of the 95 % interval, from two seeds on."),
+    saving("save-variants", () => saveCsv("variants.csv", variantLines(shown))));
+}
+
+function variantLines(shown) {
+  const lines = [["variant", "seeds", ...COLUMNS.flatMap(([title]) => [title, `${title}, \u00b1`])]];
+  for (const { name, n, measures } of shown) {
+    lines.push([name, String(n), ...COLUMNS.flatMap(([, measure, scale, digits]) =>
+      numbersOf(measures[measure], scale, digits))]);
+  }
+  return lines;
 }
 
 function notes(report) {

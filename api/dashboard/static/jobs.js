@@ -2,6 +2,7 @@
 
 import { change, once } from "./api.js";
 import { h } from "./elements.js";
+import { saveCsv } from "./export.js";
 import { keepLooking, refresh } from "./live.js";
 
 const element = (id) => document.getElementById(id);
@@ -70,18 +71,10 @@ async function act(button) {
 // What is on the screen, as it is there.
 function save() {
   const cell = (each) => each.innerText.replaceAll(/\s+/g, " ").trim();
-  // A spreadsheet would run what begins like a formula; names come from users.
-  const safe = (text) => (/^[=+\-@]/.test(text) ? `'${text}` : text);
-  const quoted = (text) => `"${safe(text).replaceAll('"', '""')}"`;
   const [head, ...rows] = [...element("jobs").rows];
   const lines = [["id", ...[...head.cells].slice(1).map((each) => each.textContent)]];
   for (const row of rows) lines.push([row.dataset.job, ...[...row.cells].slice(1).map(cell)]);
-  const text = lines.map((line) => line.map(quoted).join(",")).join("\r\n");
-  const link = document.createElement("a");
-  link.href = URL.createObjectURL(new Blob([text], { type: "text/csv" }));
-  link.download = "jobs.csv";
-  link.click();
-  URL.revokeObjectURL(link.href);
+  saveCsv("jobs.csv", lines);
 }
 
 // ---- live
