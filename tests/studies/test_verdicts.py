@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 
 from api.reports.contrasts import contrasts
 from api.reports.schemas import Contrast, Difference
-from api.reports.verdicts import call
 from models.statistics import detectable_difference, over_new_cases, paired_difference
 from models.tables import Job, Result
 
@@ -84,7 +83,7 @@ def measures(found: Contrast) -> list[Difference]:
 
 def calls(found: Contrast) -> bool:
     """Whether any measure is called higher or lower; the words must agree with the numbers."""
-    called = any(call(each) for each in measures(found))
+    called = any(each.call for each in measures(found))
     assert bool(_WORDS.search(found.verdict)) == called
     return called
 
@@ -141,7 +140,7 @@ def test_what_is_called_detectable_is_found_four_times_in_five() -> None:
     # A difference's standard deviation: two runs' luck and own noise; what the seed brings cancels.
     sd = 100 * SCATTER[0] * np.sqrt(4)
     gain = detectable_difference(sd, SEEDS, level=0.05 / 20)
-    found = [call(measures(each["b"])[0]) for each in experiments(MANY, normal, {"b": gain})]
+    found = [measures(each["b"])[0].call for each in experiments(MANY, normal, {"b": gain})]
     # A little less than 0.8, because whole images round.
     assert np.mean([each == "higher" for each in found]) == pytest.approx(0.8, abs=0.03)
     assert "lower" not in found

@@ -17,6 +17,7 @@ from models.experiments import ExperimentSpec
 from models.scopes import Scope
 from models.settings import Settings
 from models.states import JobState
+from models.statistics import FEWEST_PAIRS
 from models.store import jobs
 from models.store.jobs import NewJob
 from models.tables import LOCAL_OWNER
@@ -169,7 +170,7 @@ def test_every_technique_is_explained(client: httpx.Client) -> None:
 def test_every_technique_can_be_run_small(client: httpx.Client, name: str) -> None:
     form = re.findall(r'<form id="small" data-document="(.*?)">', page(client, f"/learn/{name}"))[0]
     answer = client.post("/v1/experiments?dry_run=true", json=json.loads(unescape(form)))
-    assert (answer.status_code, answer.json()["jobs"]) == (200, 12), answer.text
+    assert (answer.status_code, answer.json()["jobs"]) == (200, 2 * FEWEST_PAIRS), answer.text
     experiment = ExperimentSpec.model_validate_json(unescape(form))
     assert [list(job.regularization.active) for _, job in experiment.runs()[:2]] == [[], [name]]
 
