@@ -52,7 +52,9 @@ def test_a_job_is_submitted_through_the_form_and_its_curves_move(page: Page) -> 
     wait_until(page, f"({points}) > {before}")
     expect(page.locator("#standing")).to_contain_text("of the test images recognized", timeout=PATIENCE)
     assert page.locator("h1[data-mark=here]").inner_text() == "watched"
-    assert page.evaluate(points) == 60
+    wait_until(page, f"({points}) === 60")
+    # The line at the kept epoch is drawn once the result has been read.
+    wait_until(page, "document.querySelector('#loss').layout.shapes?.length")
     shapes = page.evaluate("document.querySelector('#loss').layout.shapes.map(each => each.x0)")
     assert shapes == [int(page.locator("#standing").get_attribute("data-reported") or 0)]
     expect(page.get_by_role("heading", name="Which digits it confuses")).to_be_visible()
