@@ -12,7 +12,6 @@ from api import answers, problem_types, schemas
 from api.dependencies import BATCH, ArtifactsDep, CallerDep, DatabaseDep, RingDep, SettingsDep, posted
 from api.idempotency import OnceDep
 from api.jobs import JobFilterQuery
-from api.openapi import takes
 from api.problem_types import raises
 from api.routing import Route
 from models.datasets import require
@@ -35,7 +34,6 @@ _GOING_ON = [state for state in JobState if not state.terminal]
     BATCH,
     status_code=status.HTTP_202_ACCEPTED,
     response_model=schemas.JobList | schemas.BatchPrice,
-    openapi_extra=takes(JobBatch),
     responses={200: {"model": schemas.BatchPrice, "description": "A dry run's price"}},
 )
 @raises(problem_types.DATASET_UNAVAILABLE, problem_types.OVER_BUDGET, problem_types.OVER_QUOTA)

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ValidationError
 
 from api import problem_types
 from api.bells import Bells
+from api.openapi import accepts
 from api.problem_types import raises
 from api.problems import Problem, to_pointer
 from api.watching import Watcher
@@ -209,6 +210,7 @@ DocumentDep = Annotated[Any, Depends(_document)]
 def posted(model: type[M]) -> Callable[[bytes], Awaitable[M]]:
     """A dependency that gives the posted document as `model`."""
 
+    @accepts(model)
     @raises(problem_types.NOT_JSON, problem_types.INVALID_SPEC)
     async def read(body: BodyDep) -> M:
         return await _read(body, lambda body: validated(model, json_document(body)))

@@ -21,7 +21,7 @@ from api.dependencies import (
 )
 from api.experiment_prices import experiment_price
 from api.idempotency import OnceDep, OnceWithoutBodyDep
-from api.openapi import PRESET_EXPERIMENT, sends, takes
+from api.openapi import accepts, sends
 from api.pages import Cursor, FieldNames, Limit, decode_cursor, encode_cursor, page_answer, wanted_fields
 from api.polling import IfNoneMatch, document_tag, matches, not_modified, retry_after_remaining
 from api.presets import resolve
@@ -44,6 +44,18 @@ from models.tables import Experiment
 router = APIRouter(prefix="/v1/experiments", tags=["experiments"], route_class=Route)
 
 
+_PRESET_WITH_OVERRIDES: dict[str, Any] = {
+    "type": "object",
+    "title": "A preset with overrides",
+    "description": "The other fields are an experiment's, as a JSON merge patch (RFC 7396) on the preset: "
+    "objects merge, null removes, lists are replaced whole. Giving `replicates` drops the preset's seeds.",
+    "required": ["preset"],
+    "properties": {"preset": {"type": "string"}},
+    "additionalProperties": True,
+}
+
+
+@accepts(ExperimentSpec, or_else=_PRESET_WITH_OVERRIDES)
 def _posted_experiment(document: DocumentDep, settings: SettingsDep) -> tuple[str | None, ExperimentSpec]:
     """The preset's name, if any, and an experiment that can be carried out."""
     if not isinstance(document, dict):
@@ -58,7 +70,6 @@ def _posted_experiment(document: DocumentDep, settings: SettingsDep) -> tuple[st
     "",
     status_code=status.HTTP_202_ACCEPTED,
     response_model=schemas.Experiment | schemas.ExperimentPrice,
-    openapi_extra=takes(ExperimentSpec, also=PRESET_EXPERIMENT),
     responses={200: {"model": schemas.ExperimentPrice, "description": "A dry run's price"}},
 )
 @raises(problem_types.DATASET_UNAVAILABLE, problem_types.OVER_BUDGET, problem_types.OVER_QUOTA)
@@ -224,7 +235,6 @@ def retry_failed_jobs(
     "/{experiment_id}/extend",
     status_code=status.HTTP_202_ACCEPTED,
     response_model=schemas.Experiment,
-    openapi_extra=takes(Extension),
 )
 @raises(
     problem_types.CONFLICT,

@@ -28,7 +28,7 @@ from api.dependencies import (
 from api.idempotency import OnceDep, OnceWithoutBodyDep
 from api.keys import note
 from api.looks import Looks
-from api.openapi import sends, takes
+from api.openapi import sends
 from api.pages import (
     Cursor,
     FieldNames,
@@ -149,7 +149,6 @@ class JobQuery(JobFilterQuery):
     "",
     status_code=status.HTTP_202_ACCEPTED,
     response_model=schemas.JobDetails | schemas.Price,
-    openapi_extra=takes(JobSpec),
     responses={200: {"model": schemas.Price, "description": "A dry run's price"}},
 )
 @raises(problem_types.DATASET_UNAVAILABLE, problem_types.OVER_BUDGET, problem_types.OVER_QUOTA)

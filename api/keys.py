@@ -17,7 +17,6 @@ from api.dependencies import (
 )
 from api.doors import forbidden
 from api.idempotency import OnceDep
-from api.openapi import takes
 from api.pages import Cursor, Limit, decode_cursor, encode_cursor, page_answer
 from api.problem_types import raises
 from api.routing import Route
@@ -132,9 +131,7 @@ def list_keys(
     return page_answer(request, shown, next_cursor, None)
 
 
-@router.post(
-    "/keys", status_code=status.HTTP_201_CREATED, response_model=MadeKey, openapi_extra=takes(NewKey)
-)
+@router.post("/keys", status_code=status.HTTP_201_CREATED, response_model=MadeKey)
 def create_key(
     admin: AdminDep,
     wanted: Annotated[NewKey, Depends(posted(NewKey))],

@@ -1,11 +1,14 @@
 """The OpenAPI document: what FastAPI sees of the routes, and what it cannot see.
 
-FastAPI knows paths, parameters and answers. Added here: the posted documents, each operation's problems by
-status (`raises` in api/problem_types.py says which), headers, and the examples in api/examples.
+FastAPI knows paths, parameters and answers. Added here: request bodies (`accepts` says which, at a route's
+dependencies), each operation's problems by status (`raises` in api/problem_types.py says which), headers, and
+the examples in api/examples.
 """
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from copy import deepcopy
+from dataclasses import dataclass
 from functools import lru_cache
 from http import HTTPStatus
 from itertools import groupby
@@ -21,8 +24,6 @@ from pydantic.json_schema import models_json_schema
 from api import problem_types
 from api.problem_types import F, ProblemType, raised_by
 from api.problems import MEDIA_TYPE, ProblemDocument
-from models.experiments import ExperimentSpec, Extension
-from models.spec import JobBatch, JobSpec
 
 EXAMPLES = Path(__file__).parent / "examples"
 
@@ -71,23 +72,35 @@ HEADERS: dict[str, dict[str, Any]] = {
     "Allow": {"description": "The methods that the path can be asked with", "schema": {"type": "string"}},
 }
 
-PRESET_EXPERIMENT: dict[str, Any] = {
-    "type": "object",
-    "title": "A preset with overrides",
-    "description": "The other fields are an experiment's, as a JSON merge patch (RFC 7396) on the preset: "
-    "objects merge, null removes, lists are replaced whole. Giving `replicates` drops the preset's seeds.",
-    "required": ["preset"],
-    "properties": {"preset": {"type": "string"}},
-    "additionalProperties": True,
-}
+
+@dataclass(frozen=True)
+class RequestBody:
+    """What a dependency reads from a request's body."""
+
+    model: type[BaseModel]
+    content: dict[str, dict[str, Any]]
+    """By media type, as OpenAPI has it."""
 
 
-def takes(*models: type[BaseModel], also: dict[str, Any] | None = None) -> dict[str, Any]:
-    """The part of an operation that says which JSON documents it takes."""
-    schemas = [{"$ref": _SCHEMA.format(model=model.__name__)} for model in models]
-    schemas += [also] if also else []
-    schema = schemas[0] if len(schemas) == 1 else {"anyOf": schemas}
-    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
+def accepts(
+    model: type[BaseModel],
+    *,
+    or_else: dict[str, Any] | None = None,
+    formats: Mapping[str, Mapping[str, Any]] | None = None,
+) -> Callable[[F], F]:
+    """Declare the JSON document that a dependency reads: the OpenAPI document shows it for each route.
+
+    `or_else` is the schema of another JSON document, `formats` are schemas by other media types.
+    """
+    schema: dict[str, Any] = {"$ref": _SCHEMA.format(model=model.__name__)}
+    schemas = {"application/json": {"anyOf": [schema, or_else]} if or_else else schema, **(formats or {})}
+    body = RequestBody(model, {media_type: {"schema": schema} for media_type, schema in schemas.items()})
+
+    def mark(function: F) -> F:
+        function.__dict__["request_body"] = body
+        return function
+
+    return mark
 
 
 def text(*media_types: str) -> dict[int | str, dict[str, Any]]:
@@ -130,7 +143,6 @@ def install(app: FastAPI) -> None:
 
 def _complete(document: dict[str, Any], app: FastAPI) -> None:
     components = document["components"]
-    components["schemas"] |= _posted()
     components["headers"] = HEADERS
     components["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
     # Or none, where none is needed.
@@ -141,19 +153,29 @@ def _complete(document: dict[str, Any], app: FastAPI) -> None:
     }
     for validation in ("HTTPValidationError", "ValidationError"):
         components["schemas"].pop(validation, None)
+    models: list[type[BaseModel]] = [ProblemDocument]
     for route in iter_route_contexts(app.routes):
         for method in route.methods or ():
             operation = document["paths"].get(route.path_format, {}).get(method.lower())
             if operation is not None:
-                _complete_operation(operation, route)
+                models += _complete_operation(operation, route)
+    _, definitions = models_json_schema([(model, "validation") for model in models], ref_template=_SCHEMA)
+    components["schemas"] |= definitions["$defs"]
 
 
-def _complete_operation(operation: dict[str, Any], route: RouteContext) -> None:
+def _complete_operation(operation: dict[str, Any], route: RouteContext) -> list[type[BaseModel]]:
+    """Add what FastAPI does not see; returns the models of the request's body."""
+    dependants = list(_iter_dependants(route.dependant))
+    bodies: list[RequestBody] = [
+        each.call.__dict__["request_body"] for each in dependants if hasattr(each.call, "request_body")
+    ]
+    for body in bodies:
+        operation["requestBody"] = {"required": True, "content": deepcopy(body.content)}
     responses = operation["responses"]
     for status, names in getattr(route.endpoint, "headers", {}).items():
         responses[str(status.value)].setdefault("headers", {}).update(_headers(*names))
     responses.pop("422", None)
-    for status, problem in _problems(_kinds(route.dependant)).items():
+    for status, problem in _problems(dependants).items():
         # A status may also be an answer that is meant, as of readiness.
         meant = responses.setdefault(status, problem)
         meant["content"] |= problem["content"]
@@ -161,25 +183,21 @@ def _complete_operation(operation: dict[str, Any], route: RouteContext) -> None:
         response.setdefault("headers", {}).update(_headers("X-Request-Id"))
     operation["responses"] = dict(sorted(responses.items()))
     _add_examples(operation)
+    return [body.model for body in bodies]
 
 
-def _kinds(dependant: Dependant) -> set[ProblemType]:
-    """What a route may answer besides what is meant."""
-    # Any request can have a parameter too many, and any code can fail.
-    kinds = {problem_types.INVALID_PARAMETER, problem_types.INTERNAL_ERROR}
-    for each in _dependants(dependant):
-        kinds.update(raised_by(each.call))
-    return kinds
-
-
-def _dependants(dependant: Dependant) -> Iterator[Dependant]:
+def _iter_dependants(dependant: Dependant) -> Iterator[Dependant]:
     yield dependant
     for each in dependant.dependencies:
-        yield from _dependants(each)
+        yield from _iter_dependants(each)
 
 
-def _problems(kinds: set[ProblemType]) -> dict[str, Any]:
+def _problems(dependants: list[Dependant]) -> dict[str, Any]:
     """The responses of an operation that are problems, by status."""
+    # Any request can have a parameter too many, and any code can fail.
+    kinds = {problem_types.INVALID_PARAMETER, problem_types.INTERNAL_ERROR}
+    for dependant in dependants:
+        kinds.update(raised_by(dependant.call))
     ordered = sorted(kinds, key=lambda kind: (kind.status, kind.code))
     return {
         str(status.value): _problem(list(each)) for status, each in groupby(ordered, lambda kind: kind.status)
@@ -223,23 +241,3 @@ def _add_examples(operation: dict[str, Any]) -> None:
 def read_examples() -> dict[str, Any]:
     """What is in api/examples, by operation id; under `problems` a document of each type."""
     return {path.stem: json.loads(path.read_text()) for path in EXAMPLES.glob("*.json")}
-
-
-def _posted() -> dict[str, Any]:
-    from api.keys import NewKey  # noqa: PLC0415 (which needs `takes`)
-    from api.predictions import PostedImages  # noqa: PLC0415 (likewise)
-    from api.webhooks import NewWebhook  # noqa: PLC0415 (likewise)
-
-    models: list[type[BaseModel]] = [
-        JobSpec,
-        JobBatch,
-        ExperimentSpec,
-        Extension,
-        NewKey,
-        NewWebhook,
-        PostedImages,
-        ProblemDocument,
-    ]
-    _, definitions = models_json_schema([(model, "validation") for model in models], ref_template=_SCHEMA)
-    found: dict[str, Any] = definitions["$defs"]
-    return found

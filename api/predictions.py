@@ -4,7 +4,7 @@ import sys
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from anyio import CapacityLimiter, to_thread
 from fastapi import APIRouter, Depends, Query, Request
@@ -15,6 +15,7 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 
 from api import problem_types, schemas
 from api.dependencies import DatabaseDep, JobId, SettingsDep, counted_body, json_document, known_form
+from api.openapi import accepts
 from api.problem_types import raises
 from api.problems import Problem, to_pointer
 from models import predictions
@@ -57,8 +58,15 @@ class Limits:
 
 
 _FORMATS = "application/json, image/png, image/jpeg or multipart/form-data"
+_FILE = {"type": "string", "format": "binary"}
+_FORM = {
+    "type": "object",
+    "required": ["image"],
+    "properties": {"image": {"type": "array", "items": _FILE, "maxItems": MOST_IMAGES}},
+}
 
 
+@accepts(PostedImages, formats={"image/png": _FILE, "image/jpeg": _FILE, "multipart/form-data": _FORM})
 @raises(
     problem_types.BODY_TOO_LARGE,
     problem_types.UNSUPPORTED_MEDIA_TYPE,
@@ -154,30 +162,7 @@ Include = Annotated[
 ]
 
 
-def _takes_images() -> dict[str, Any]:
-    """The part of an operation that says in which formats it takes images."""
-    file = {"type": "string", "format": "binary"}
-    form = {
-        "type": "object",
-        "required": ["image"],
-        "properties": {
-            "image": {
-                "type": "array",
-                "items": {"type": "string", "format": "binary"},
-                "maxItems": MOST_IMAGES,
-            }
-        },
-    }
-    content = {
-        "application/json": {"schema": {"$ref": "#/components/schemas/PostedImages"}},
-        "image/png": {"schema": file},
-        "image/jpeg": {"schema": file},
-        "multipart/form-data": {"schema": form},
-    }
-    return {"requestBody": {"required": True, "content": content}}
-
-
-@router.post("/v1/jobs/{job_id}/predict", openapi_extra=_takes_images())
+@router.post("/v1/jobs/{job_id}/predict")
 @raises(problem_types.CONFLICT, problem_types.PREDICTOR_UNAVAILABLE)
 async def predict_images(
     job_id: JobId,
@@ -194,7 +179,7 @@ async def predict_images(
     )
 
 
-@router.post("/v1/predict", openapi_extra=_takes_images())
+@router.post("/v1/predict")
 @raises(problem_types.NOT_FOUND, problem_types.CONFLICT, problem_types.PREDICTOR_UNAVAILABLE)
 async def predict_with_models(
     job: Annotated[list[str], Query(min_length=1, max_length=MOST_JOBS, description="Succeeded jobs")],

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from api import problem_types
 from api.dependencies import CallerDep, DatabaseDep, SettingsDep, known_form, posted
 from api.idempotency import OnceDep
-from api.openapi import sends, takes
+from api.openapi import sends
 from api.problem_types import raises
 from api.routing import Route
 from api.schemas import Answer
@@ -108,9 +108,7 @@ async def _webhook_id(
 WebhookId = Annotated[str, Depends(_webhook_id)]
 
 
-@router.post(
-    "", status_code=status.HTTP_201_CREATED, response_model=MadeWebhook, openapi_extra=takes(NewWebhook)
-)
+@router.post("", status_code=status.HTTP_201_CREATED, response_model=MadeWebhook)
 @sends("Location", status=HTTPStatus.CREATED)
 def create_webhook(
     wanted: Annotated[NewWebhook, Depends(posted(NewWebhook))],
