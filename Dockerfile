@@ -10,7 +10,7 @@ RUN uv pip install --no-cache --compile-bytecode --python /opt/regbench/bin/pyth
 COPY README.md LICENSE ./
 COPY models models
 COPY migrations migrations
-COPY client client
+COPY regbench regbench
 COPY api api
 COPY worker worker
 RUN uv pip install --no-cache --compile-bytecode --python /opt/regbench/bin/python \

@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from bench.workload import seed_spec
-from client.address import free_port
-from client.client import Regbench
-from client.commands.common import say
-from client.stack import running_stack
 from models.experiments import merge_patch
 from models.settings import Settings
+from regbench.cli.options import say
+from regbench.client import Regbench
+from regbench.local.ports import free_port
+from regbench.local.stack import running_stack
 
 HOST = "127.0.0.1"
 POLL_SECONDS = 0.2

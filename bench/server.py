@@ -10,9 +10,9 @@ from pathlib import Path
 import httpx
 
 from bench.child import output_of
-from client.address import free_port
-from client.process import Child
-from client.stack import API
+from regbench.local.ports import free_port
+from regbench.local.process import Child
+from regbench.local.stack import API
 from tests.servers import redis
 
 HOST = "127.0.0.1"

@@ -16,14 +16,14 @@ from tempfile import TemporaryDirectory
 
 from bench.child import output_of
 from bench.workload import positive, seed_spec, warn_if_busy
-from client.address import free_port
-from client.client import Regbench
-from client.commands.common import say
-from client.errors import StackError
-from client.stack import Stack, running_stack
 from models.experiments import Document, merge_patch
 from models.settings import Settings
 from models.states import JobState
+from regbench.cli.options import say
+from regbench.client import Regbench
+from regbench.errors import StackError
+from regbench.local.ports import free_port
+from regbench.local.stack import Stack, running_stack
 
 # In the order in which scripts are run: a plain one, one with random numbers, one with a costly layer.
 TECHNIQUES = ("none", "dropout", "batch_normalization", "l2", "l1", "max_norm")

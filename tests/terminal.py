@@ -88,7 +88,7 @@ def terminal(
     *arguments: str, columns: int = 110, rows: int = 24, environment: Mapping[str, str] | None = None
 ) -> Iterator[Terminal]:
     """`regbench` with these arguments in a terminal of its own."""
-    command = [sys.executable, "-m", "client.cli", *arguments]
+    command = [sys.executable, "-m", "regbench.cli.main", *arguments]
     opened = Terminal(command, columns=columns, rows=rows, environment=environment or {})
     try:
         yield opened

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, sync_playwright
 
-from client.client import Regbench
+from regbench.client import Regbench
 from tests.acceptance.browsing import CHROMIUM, DESK, ELSEWHERE, REFUSED
 
 # As it is installed beside the Python that runs the tests.

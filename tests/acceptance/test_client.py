@@ -5,10 +5,10 @@ import time
 
 import pytest
 
-from client import Regbench
-from client.errors import NotInTime, ProblemError
-from client.resources import Experiment, Job
 from models.states import JobState
+from regbench import Regbench
+from regbench.errors import NotInTime, ProblemError
+from regbench.resources import Experiment, Job
 from tests.acceptance.conftest import DEADLINE_SECONDS, Up, run
 from tests.factories import job_spec
 from tests.terminal import terminal

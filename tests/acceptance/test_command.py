@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from client.client import Regbench
 from models.states import JobState
+from regbench.client import Regbench
 from tests.acceptance.conftest import (
     DEADLINE_SECONDS,
     Up,

@@ -13,9 +13,9 @@ import httpx
 import pytest
 from playwright.sync_api import Page, Route, expect
 
-from client.client import Regbench
-from client.resources import Job
 from models.states import JobState
+from regbench.client import Regbench
+from regbench.resources import Job
 from tests.acceptance.browsing import (
     DESK,
     ELSEWHERE,

@@ -11,8 +11,8 @@ import pytest
 from PIL import Image, ImageDraw
 from playwright.sync_api import Locator, Page, Route, expect
 
-from client.client import Regbench
-from client.errors import ProblemError
+from regbench.client import Regbench
+from regbench.errors import ProblemError
 from tests.acceptance.browsing import (
     DESK,
     NEEDS_CHROMIUM,

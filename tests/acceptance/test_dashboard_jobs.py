@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
-from client.client import Regbench
+from regbench.client import Regbench
 from tests.acceptance.browsing import (
     DESK,
     NEEDS_CHROMIUM,

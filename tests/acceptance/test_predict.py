@@ -5,7 +5,7 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw
 
-from client.client import Regbench
+from regbench.client import Regbench
 from tests.acceptance.conftest import DEADLINE_SECONDS, run
 from tests.factories import job_spec
 

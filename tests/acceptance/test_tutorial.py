@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from client.client import Regbench
+from regbench.client import Regbench
 from tests.acceptance.pages import run_blocks
 
 

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import httpx
 
-from client.process import Child
-from client.stack import API, WORKER
 from models.settings import Settings
 from models.states import JobState
+from regbench.local.process import Child
+from regbench.local.stack import API, WORKER
 from tests.chaos.ends import wait_until
 
 QUICK_WORKER = tuple("tests.chaos.quick_worker:app" if each == "worker.app:app" else each for each in WORKER)

@@ -10,7 +10,6 @@ from typing import NamedTuple
 
 import pytest
 
-from client.process import Child
 from models.database import Database
 from models.settings import Settings
 from models.spec import JobSpec
@@ -18,6 +17,7 @@ from models.states import JobState
 from models.store import jobs
 from models.store.transitions import get_job
 from models.tables import Job
+from regbench.local.process import Child
 from tests.chaos.ends import all_ended, count, wait_until
 from tests.chaos.ledger import Tally
 from tests.chaos.services import real_worker

@@ -16,13 +16,13 @@ import pytest
 from redis import Redis
 from sqlalchemy import make_url
 
-from client.process import Child
 from models.database import Database
 from models.doorbell import QUEUE
 from models.settings import Settings
 from models.states import JobState
 from models.store.transitions import get_job
 from models.tables import Job
+from regbench.local.process import Child
 from tests import servers
 from tests.chaos.ends import all_ended, count, wait_until
 from tests.chaos.ledger import LEDGER, Tally

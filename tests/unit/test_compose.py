@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
-from client import stack
+from regbench.local import stack
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docker-compose.yml").read_text()

@@ -15,7 +15,7 @@ from models.experiments import ExperimentSpec
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 PAGES = sorted([*DOCS.rglob("*.md"), ROOT / "README.md"])
-FOLDERS = "api|worker|models|client|migrations|tests|bench|docs"
+FOLDERS = "api|worker|models|regbench|migrations|tests|bench|docs"
 
 # `a \| b` is one cell.
 _CELL_BORDER = re.compile(r"(?<!\\)\|")

@@ -54,7 +54,7 @@ def test_the_store_loads_nothing_heavy(module: str) -> None:
     assert not loaded_by(module) & HEAVY
 
 
-@pytest.mark.parametrize("module", ["client.client", "client.cli"])
+@pytest.mark.parametrize("module", ["regbench.client", "regbench.cli.main"])
 def test_the_client_needs_neither_service_nor_database(module: str) -> None:
     assert not loaded_by(module) & (HEAVY | {"sqlalchemy", "fsspec", "numpy"})
 

@@ -20,13 +20,13 @@ from PIL import Image
 from redis import Redis
 
 from api.app import create_app
-from client.stack import PREDICTOR
 from models import predictions
 from models.artifacts import ArtifactStore
 from models.database import Database
 from models.settings import Settings
 from models.spec import JobSpec
 from models.store import jobs
+from regbench.local.stack import PREDICTOR
 from tests.factories import finish_job, job_spec, result_record
 from tests.integration.api.conftest import TestClient
 from tests.integration.api.test_refusals import problem

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from client.stack import WORKER
 from models.database import Database
 from models.doorbell import ring
 from models.settings import Settings
@@ -18,6 +17,7 @@ from models.spec import JobSpec
 from models.states import JobState
 from models.store import jobs
 from models.tables import Job
+from regbench.local.stack import WORKER
 from tests.factories import job_spec
 from tests.servers import stopped_postgresql
 

@@ -1,0 +1,265 @@
+"""`regbench jobs`, `show`, `cancel`, `pause`, `resume` and `retry`."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Annotated, Any
+
+import typer
+
+from models.states import JobState
+from regbench.cli.completion import dataset_names, experiment_ids, job_or_experiment_ids, technique_names
+from regbench.cli.options import AsJson, Ids, JsonLines, Url, connected, is_experiment, say
+from regbench.cli.progress import duration, sparkline
+from regbench.client import DEFAULT_URL, Regbench
+from regbench.resources import Epoch, Experiment, Job
+
+_SPARKLINE_WIDTH = 40
+
+
+def labels_given(labels: list[str] | None) -> list[str] | None:
+    """They, for an option's check.
+
+    Raises:
+        typer.BadParameter: one of them is no label.
+    """
+    for label in labels or []:
+        name, equals, _ = label.partition("=")
+        if not (name and equals):
+            raise typer.BadParameter(f"a label is NAME=VALUE, such as sweep=7, not {label}")
+    return labels
+
+
+def jobs(
+    state: Annotated[list[JobState] | None, typer.Option(help="Only these; may be given again.")] = None,
+    technique: Annotated[
+        list[str] | None,
+        typer.Option(help="Only jobs that use it; may be given again.", autocompletion=technique_names),
+    ] = None,
+    dataset: Annotated[
+        list[str] | None,
+        typer.Option(help="Only this one's; may be given again.", autocompletion=dataset_names),
+    ] = None,
+    experiment: Annotated[
+        list[str] | None,
+        typer.Option(help="Only this one's; may be given again.", autocompletion=experiment_ids),
+    ] = None,
+    label: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=VALUE", help="Only jobs that have it; may be given again.", callback=labels_given
+        ),
+    ] = None,
+    created_after: Annotated[
+        str | None, typer.Option(metavar="MOMENT", help="Such as 2026-01-31T12:00:00Z.")
+    ] = None,
+    created_before: Annotated[
+        str | None, typer.Option(metavar="MOMENT", help="Such as 2026-01-31T12:00:00Z.")
+    ] = None,
+    sort: Annotated[
+        str,
+        typer.Option(
+            help="created_at, or a measure such as test_accuracy; with - before it from high to low."
+        ),
+    ] = "-created_at",
+    limit: Annotated[int, typer.Option(min=1, help="At most so many.")] = 50,
+    url: Url = DEFAULT_URL,
+    as_json: JsonLines = False,
+) -> None:
+    """List jobs, newest first. Values of one filter are alternatives; different filters must all fit.
+
+    \b
+    Examples:
+      regbench jobs --state running --state queued
+      regbench jobs --technique dropout --sort -test_accuracy --limit 5
+      regbench jobs --label sweep=7 --json | jq .result.test_accuracy
+    """
+    filters: dict[str, Any] = {
+        "technique": technique,
+        "dataset": dataset,
+        "experiment": experiment,
+        "label": label,
+        "created_after": created_after,
+        "created_before": created_before,
+        "sort": None if sort == "-created_at" else sort,
+    }
+    given = {name: value for name, value in filters.items() if value}
+    with connected(url) as client:
+        found = client.jobs(states=state or (), page_size=min(limit, 200), **given)
+        for _, job in zip(range(limit), found, strict=False):
+            typer.echo(job.model_dump_json() if as_json else _row(job))
+
+
+def show(
+    given: Annotated[
+        str,
+        typer.Argument(metavar="ID", help="A job or an experiment.", autocompletion=job_or_experiment_ids),
+    ],
+    url: Url = DEFAULT_URL,
+    as_json: AsJson = False,
+) -> None:
+    """Show one job, or one experiment, in full.
+
+    \b
+    Examples:
+      regbench show job_1
+      regbench show job_1 --json | jq .spec
+    """
+    with connected(url) as client:
+        found = client.experiment(given) if is_experiment(given) else client.job(given)
+        if as_json:
+            typer.echo(found.json_text())
+        elif isinstance(found, Experiment):
+            show_experiment(found, client.jobs_of(found.id))
+        else:
+            _show_job(found, client.epochs(found.id))
+
+
+def cancel(ids: Ids, url: Url = DEFAULT_URL, as_json: JsonLines = False) -> None:
+    """Ask for the end of jobs, or of whole experiments; one that is running stops within about a second.
+
+    \b
+    Example:
+      regbench cancel job_1 exp_2
+    """
+    _ask(url, ids, Regbench.cancel, Regbench.cancel_experiment, as_json=as_json)
+
+
+def pause(ids: Ids, url: Url = DEFAULT_URL, as_json: JsonLines = False) -> None:
+    """Set jobs aside, or whole experiments; one that is running stops within about a second.
+
+    \b
+    Example:
+      regbench pause exp_2
+    """
+    _ask(url, ids, Regbench.pause, Regbench.pause_experiment, as_json=as_json)
+
+
+def resume(ids: Ids, url: Url = DEFAULT_URL, as_json: JsonLines = False) -> None:
+    """Let paused jobs go on, or all that are paused in an experiment.
+
+    \b
+    Example:
+      regbench resume exp_2
+    """
+    _ask(url, ids, Regbench.resume, Regbench.resume_experiment, as_json=as_json)
+
+
+def retry(ids: Ids, url: Url = DEFAULT_URL, as_json: JsonLines = False) -> None:
+    """Train failed or cancelled jobs again, as new jobs, and print their ids.
+
+    Of an experiment: all that failed or were cancelled, in their places; its own id is printed.
+
+    \b
+    Example:
+      regbench retry job_1
+    """
+    _ask(url, ids, Regbench.retry, Regbench.retry_failed, as_json=as_json, say_ids=True)
+
+
+def _ask(
+    url: str,
+    ids: Sequence[str],
+    of_job: Callable[[Regbench, str], Job],
+    of_experiment: Callable[[Regbench, str], Experiment],
+    *,
+    as_json: bool,
+    say_ids: bool = False,
+) -> None:
+    with connected(url) as client:
+        for each in ids:
+            answer = of_experiment(client, each) if is_experiment(each) else of_job(client, each)
+            if as_json:
+                typer.echo(answer.model_dump_json())
+            elif say_ids:
+                typer.echo(answer.id)
+            elif isinstance(answer, Job):
+                say(f"{answer.title} ({answer.id}): {_stand(answer)}")
+            else:
+                say(f"{answer.title} ({answer.id}): {_counts(answer)}")
+
+
+def _stand(job: Job) -> str:
+    asked = (job.model_extra or {}).get("requested_action")
+    return f"{job.state}, asked to {asked}" if asked else str(job.state)
+
+
+def _row(job: Job) -> str:
+    accuracy = f"{job.result.test_accuracy:.4f}" if job.result else "-"
+    done = f"{job.progress.epoch}/{job.progress.epochs}"
+    return f"{job.id}  {job.state:<9}  {done:>9}  {accuracy:>6}  {job.title}"
+
+
+def _show_job(job: Job, history: Sequence[Epoch]) -> None:
+    extra = job.model_extra or {}
+    seconds = job.progress.eta_seconds if job.state is JobState.RUNNING else None
+    lines = {
+        "id": job.id,
+        "name": job.title,
+        "state": _stand(job),
+        "experiment": job.experiment_id,
+        "dataset": (job.spec.get("dataset") or {}).get("name"),
+        "seed": job.spec.get("seed"),
+        "regularization": _techniques(job.spec.get("regularization") or {}),
+        "epoch": f"{job.progress.epoch} of {job.progress.epochs}",
+        "time left": None if seconds is None else f"about {duration(seconds)}",
+        "created": extra.get("created_at"),
+        "finished": extra.get("finished_at"),
+        "stopped because": extra.get("stop_reason"),
+        "error": job.error and f"{job.error.code}: {job.error.message}",
+    }
+    if job.result:
+        lines |= {
+            "test accuracy": f"{job.result.test_accuracy:.4f}",
+            "test loss": f"{job.result.test_loss:.4f}",
+        }
+    losses = [each.validation_loss for each in history if each.validation_loss is not None]
+    if losses:
+        course = sparkline(losses, _SPARKLINE_WIDTH)
+        lines["validation loss"] = f"{losses[0]:.4f} {course} {losses[-1]:.4f}"
+    _print_lines(lines)
+
+
+def _techniques(regularization: Mapping[str, Mapping[str, Any]]) -> str:
+    """What is used, with what it is set to, as the pages say it: `dropout rate=0.5 + l2 factor=0.0001`."""
+    return " + ".join(_technique(name, given) for name, given in regularization.items()) or "none"
+
+
+def _technique(name: str, parameters: Mapping[str, Any]) -> str:
+    # What is off has no number that tells anything.
+    told = [f"{key}={value}" for key, value in parameters.items() if _is_number(value) and value]
+    return " ".join([name, *told])
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def show_experiment(experiment: Experiment, jobs: Sequence[Job]) -> None:
+    """The experiment, and a row for each of its jobs."""
+    best = experiment.best
+    _print_lines(
+        {
+            "id": experiment.id,
+            "name": experiment.title,
+            "preset": experiment.preset,
+            "baseline": experiment.baseline,
+            "jobs": _counts(experiment),
+            "best so far": best and f"{best.test_accuracy:.4f} ({best.variant or best.job_id})",
+        }
+    )
+    for job in jobs:
+        typer.echo(_row(job))
+
+
+def _counts(experiment: Experiment) -> str:
+    if experiment.progress is None:
+        return ""
+    progress = experiment.progress
+    counts = [f"{count} {state}" for state, count in progress.counts.items() if count]
+    return f"{progress.total} in all: {', '.join(counts)}"
+
+
+def _print_lines(lines: dict[str, Any]) -> None:
+    width = max(map(len, lines)) + 2
+    for name, value in lines.items():
+        if value not in (None, ""):
+            typer.echo(f"{name:<{width}}{value}")

@@ -1,0 +1,162 @@
+"""What concerns this machine's installation: `regbench up`, `demo`, `prune` and `doctor`."""
+
+import json
+import os
+import time
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from models.addresses import loopback_only
+from models.settings import Settings
+from models.spec import DatasetName
+from regbench.cli.options import (
+    FAILED,
+    SUCCEEDED,
+    AsJson,
+    Url,
+    busy,
+    say,
+    stderr_console,
+    stopped_by_signals,
+    write,
+    write_json,
+)
+from regbench.client import DEFAULT_URL
+from regbench.local.demo import run_demo
+from regbench.local.doctor import Finding, Health, examine
+from regbench.local.ports import free_port
+from regbench.local.stack import keys_required, prune_files, running_stack
+
+
+def up(
+    host: Annotated[
+        str,
+        typer.Option(help="Address to listen on; on others than loopback every request needs an API key."),
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0: any free one.")] = 8000,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Once it is ready, print its address and process id as JSON.")
+    ] = False,
+) -> None:
+    """Serve the API and train jobs, until Ctrl-C.
+
+    \b
+    Examples:
+      regbench up
+      regbench up --port 9000
+    """
+    settings = Settings()
+    if keys_required(settings, host) == "true":
+        say("Requests need an API key; make one with: regbench keys create NAME")
+    elif not loopback_only(host):
+        say(f"Warning: API keys are turned off, so whoever can reach {host} can use this service.")
+    started = time.monotonic()
+    try:
+        with stopped_by_signals(), running_stack(settings, host, port or free_port(host), say=say) as stack:
+            stack.wait_until_ready(say)
+            say(f"Ready in {time.monotonic() - started:.0f} s: {stack.url} (Ctrl-C stops it; twice, at once)")
+            say(f"Logs: {settings.home.absolute() / 'logs'}")
+            if as_json:
+                typer.echo(json.dumps({"url": stack.url, "pid": os.getpid()}))
+            while True:
+                stack.check()
+                time.sleep(0.5)
+    except KeyboardInterrupt:
+        say("Stopped. Jobs that were running go on at the next start.")
+
+
+def demo(
+    dataset: Annotated[
+        DatasetName | None, typer.Option(help="Default: mnist where it can be had, else mnist_5k.")
+    ] = None,
+    epochs: Annotated[
+        int | None, typer.Option(min=1, max=1000, help="Default: 10, as the preset has it.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Train the dropout comparison on a stack of its own and print the report.
+
+    \b
+    Example:
+      regbench demo --dataset mnist_5k --epochs 3
+    """
+    settings = Settings()
+    started = time.monotonic()
+    with stopped_by_signals():
+        report = run_demo(settings, stderr_console(), say, dataset=dataset, epochs=epochs)
+    folder = settings.home / "demo"
+    write((folder / "report.json").read_bytes() if as_json else report.encode())
+    say(f"Done in {time.monotonic() - started:.0f} s: {folder / 'report.html'}, report.md and report.json.")
+
+
+def prune(
+    days: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            max=36_500,
+            help="Also remove models and predictions of jobs that finished so many days ago; 0: none. "
+            "Default: REGBENCH_KEEP_ARTIFACTS_DAYS.",
+        ),
+    ] = None,
+    dry_run: Annotated[bool, typer.Option(help="Only say what would be removed.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Clear up this machine's installation: checkpoints of ended jobs, and models past an age.
+
+    \b
+    Example:
+      regbench prune --days 30 --dry-run
+    """
+    options = ["--dry-run"] if dry_run else []
+    options += [] if days is None else ["--days", str(days)]
+    options += ["--json"] if as_json else []
+    with busy("Looking through the files"):
+        said = prune_files(Settings(), options)
+    write(said.encode())
+
+
+def doctor(url: Url = DEFAULT_URL, as_json: AsJson = False) -> None:
+    """Say what is wrong with this installation, and how to mend it. The exit code is 1 if anything is.
+
+    \b
+    Example:
+      regbench doctor
+    """
+    console = Console()
+    findings: list[Finding] = []
+    # Each line as soon as it is known: some checks take seconds.
+    with busy("Looking") as status:
+        for finding in examine(Settings(), url, lambda what: status.update(f"Looking at {what} ...")):
+            findings.append(finding)
+            if not as_json:
+                # While the sign moves, rich leads stdout to where it moves: to stderr.
+                status.stop()
+                _print(console, finding)
+                status.start()
+    sick = any(each.health is Health.FAULT for each in findings)
+    if as_json:
+        write_json({"healthy": not sick, "findings": [_document(each) for each in findings]})
+    raise typer.Exit(FAILED if sick else SUCCEEDED)
+
+
+_STYLES = {Health.OK: "green", Health.WARNING: "yellow", Health.FAULT: "bold red"}
+
+
+def _print(console: Console, finding: Finding) -> None:
+    line = Text(f"{finding.health:<8}", _STYLES[finding.health])
+    console.print(line + Text(f"{finding.name}: {finding.said}"), soft_wrap=True)
+    if finding.mend:
+        console.print(Text(f"{'':8}  -> {finding.mend}"), soft_wrap=True)
+
+
+def _document(finding: Finding) -> dict[str, Any]:
+    return {
+        "name": finding.name,
+        "health": str(finding.health),
+        "said": finding.said,
+        "mend": finding.mend or None,
+    }

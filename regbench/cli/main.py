@@ -1,0 +1,75 @@
+"""The `regbench` command. Progress goes to stderr, data to stdout.
+
+Exit codes: 0 succeeded, 1 failed, 2 cancelled, 4 refused (the service said no, cannot be reached, or the
+command line makes no sense), 130 interrupted.
+"""
+
+from importlib.metadata import version
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from regbench.cli.experiments import experiment, presets
+from regbench.cli.jobs import cancel, jobs, pause, resume, retry, show
+from regbench.cli.keys import keys
+from regbench.cli.local import demo, doctor, prune, up
+from regbench.cli.options import one_sentence
+from regbench.cli.predict import predict
+from regbench.cli.reports import report
+from regbench.cli.submit import submit
+from regbench.cli.techniques import techniques
+from regbench.cli.watch import watch
+
+
+class Commands(TyperGroup):
+    """Regbench's commands, with their errors put into words."""
+
+    def make_context(self, *arguments: Any, **named: Any) -> Any:
+        """As usual, with errors put into words."""
+        with one_sentence():
+            return super().make_context(*arguments, **named)
+
+    def invoke(self, ctx: Any) -> Any:
+        """As usual, with errors put into words."""
+        with one_sentence():
+            return super().invoke(ctx)
+
+
+app = typer.Typer(
+    cls=Commands,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    help="Train regularized and unregularized MNIST models, and see which regularization helps.",
+    epilog="Exit codes: 0 succeeded, 1 failed, 2 cancelled, 4 refused, 130 interrupted.",
+)
+
+
+def _say_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"regbench {version('regbench')}")
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    version_only: Annotated[
+        bool,
+        typer.Option("--version", help="Print the version and exit.", callback=_say_version, is_eager=True),
+    ] = False,
+) -> None:
+    """What stands before every command."""
+
+
+for command in (
+    *(up, demo, submit, watch, jobs, show),
+    *(cancel, pause, resume, retry),
+    *(report, predict, presets, techniques, doctor, prune),
+):
+    app.command()(command)
+app.add_typer(experiment, name="experiment")
+app.add_typer(keys, name="keys")
+
+
+if __name__ == "__main__":
+    app()

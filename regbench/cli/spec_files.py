@@ -1,0 +1,123 @@
+"""Jobs and experiments as people write them: YAML or JSON files, `--set` and `--seeds`.
+
+YAML is read as version 1.2, in which `1e-4` is a number; docs/decisions/0021-retries-and-yaml.md.
+"""
+
+import json
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from models.experiments import Document
+from regbench.errors import ClientError
+
+_SEEDS = re.compile(r"(\d{1,10})(?:-(\d{1,10}))?")
+MOST_SEEDS = 1000
+
+
+class NoDocument(ClientError):
+    """What was given cannot be read as a job or an experiment."""
+
+
+def read_document(file: str) -> Document:
+    """The document in a file, or on stdin if it is `-`.
+
+    Raises:
+        NoDocument: it cannot be read, or is neither.
+    """
+    try:
+        text = sys.stdin.read() if file == "-" else Path(file).read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise NoDocument(
+            f"There is no file {file}.", "Name a YAML or JSON file, or `-` to read stdin."
+        ) from None
+    except OSError as error:
+        raise NoDocument(f"{file} cannot be read: {error.strerror or error}.") from None
+    except UnicodeDecodeError:
+        raise NoDocument(f"{file if file != '-' else 'stdin'} is no text in UTF-8.") from None
+    name = "stdin" if file == "-" else file
+    try:
+        document = json.loads(text)
+    except RecursionError:
+        raise NoDocument(f"{name} is nested too deeply for a job or an experiment") from None
+    except json.JSONDecodeError as error:
+        if file.endswith(".json"):
+            raise NoDocument(f"{name} is not JSON: {error}") from None
+        document = _yaml(name, text)
+    if not isinstance(document, dict):
+        raise NoDocument(f"{name} holds no object with fields, which a job or an experiment is")
+    return document
+
+
+def with_settings(document: Document, settings: Sequence[str]) -> Document:
+    """The document with each `path.to.field=value` set; a value is JSON or YAML.
+
+    Raises:
+        NoDocument: one of them is not of that form.
+    """
+    for setting in settings:
+        path, equals, value = setting.partition("=")
+        names = path.split(".")
+        if not equals or not all(names):
+            raise NoDocument(f"--set takes path.to.field=value, such as training.epochs=5, not {setting}")
+        document = _with(document, names, _value(setting, value))
+    return document
+
+
+def _with(document: Any, names: Sequence[str], value: Any) -> Any:
+    """Not a merge patch, which would lose a null: one that is laid over a preset has work to do there."""
+    if not names:
+        return value
+    fields = document if isinstance(document, dict) else {}
+    return fields | {names[0]: _with(fields.get(names[0]), names[1:], value)}
+
+
+def seeds_of(given: str) -> list[int]:
+    """The seeds that `0-9` or `0,3,7-9` means.
+
+    Raises:
+        NoDocument: it means none, or too many.
+    """
+    seeds: list[int] = []
+    for part in given.split(","):
+        found = _SEEDS.fullmatch(part.strip())
+        if found is None:
+            raise NoDocument(f"--seeds takes seeds such as 0-9 or 0,3,7, not {given}")
+        first, last = int(found[1]), int(found[2] or found[1])
+        if last < first or last - first >= MOST_SEEDS:
+            raise NoDocument(f"--seeds takes up to {MOST_SEEDS:,} seeds from low to high, not {part.strip()}")
+        seeds += range(first, last + 1)
+    return list(dict.fromkeys(seeds))
+
+
+def _value(setting: str, text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (json.JSONDecodeError, RecursionError):
+        return _yaml(f"the value of {setting}", text)
+
+
+def _yaml(name: str, text: str) -> Any:
+    from ruamel.yaml import YAML  # noqa: PLC0415 (0.2 s, only where YAML is read)
+    from ruamel.yaml.error import YAMLError  # noqa: PLC0415 (the same)
+
+    try:
+        document = YAML(typ="safe", pure=True).load(text)
+        json.dumps(document)
+    except YAMLError as error:
+        raise NoDocument(f"{name} is neither JSON nor YAML: {_where(error)}") from None
+    except RecursionError:
+        raise NoDocument(f"{name} is nested too deeply for a job or an experiment") from None
+    except (TypeError, ValueError):
+        raise NoDocument(
+            f"{name} holds something that JSON has no word for, such as a date; put it into quotes"
+        ) from None
+    return document
+
+
+def _where(error: Exception) -> str:
+    mark = getattr(error, "problem_mark", None)
+    problem = getattr(error, "problem", None) or " ".join(str(error).split())
+    return f"line {mark.line + 1}, column {mark.column + 1}: {problem}" if mark else str(problem)

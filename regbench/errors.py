@@ -1,0 +1,93 @@
+"""What can go wrong at the client's end, as one tree; regbench/cli/main.py maps it to exit codes.
+
+ClientError
+├── ProblemError   the service answered and said no (4xx) or could not (5xx)
+├── Unreachable    nothing, or something that is not Regbench, answers at the address
+├── NotInTime      what was waited for has not come to its end in time
+└── StackError     a part of the embedded stack would not start or has died
+    └── NotDone    this machine's installation is not there, or refuses what it was asked for
+"""
+
+from models.errors import FieldError
+
+
+class ClientError(Exception):
+    """The root. `message` is one sentence for a person; `hint`, if not empty, says what to do.
+
+    `request_id` is that of the request that failed, or that was the last, as the service's log has it; None
+    where there was none.
+    """
+
+    def __init__(self, message: str, hint: str = "", *, request_id: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+        self.request_id = request_id
+
+
+class Unreachable(ClientError):
+    """Nothing, or something that is not Regbench, answers at the address.
+
+    `sent`: whether the request may have been carried out all the same. `passing`: whether another try may
+    succeed.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        hint: str = "",
+        *,
+        sent: bool = True,
+        passing: bool = False,
+        request_id: str | None = None,
+    ) -> None:
+        super().__init__(message, hint, request_id=request_id)
+        self.sent = sent
+        self.passing = passing
+
+
+class NotInTime(ClientError, TimeoutError):
+    """What was waited for has not come to its end in time; it goes on."""
+
+
+class StackError(ClientError):
+    """A part of the embedded stack would not start or has died."""
+
+
+class NotDone(StackError):
+    """This machine's installation is not there, or refuses what it was asked for; no other try helps."""
+
+
+class ProblemError(ClientError):
+    """The service answered with a problem document (RFC 9457).
+
+    `code` is stable and for programs (`over_budget`), "" where the answer was no problem document;
+    `retry_after` the seconds after which the service thinks that the same request may succeed.
+    """
+
+    def __init__(
+        self,
+        *,
+        status: int,
+        title: str,
+        detail: str,
+        errors: list[FieldError],
+        request_id: str | None,
+        code: str = "",
+        retry_after: float | None = None,
+    ) -> None:
+        faults = [f"{error.pointer}: {error.detail}" for error in errors]
+        # The detail of an invalid document often repeats its one fault.
+        said = [each for each in faults if each not in detail]
+        super().__init__(f"{title}: {detail}" if detail else title, "\n".join(said), request_id=request_id)
+        self.status = status
+        self.title = title
+        self.detail = detail
+        self.errors = errors
+        self.code = code
+        self.retry_after = retry_after
+
+    @property
+    def temporary(self) -> bool:
+        """Whether the same request may succeed later."""
+        return self.status in {429, 502, 503, 504}

@@ -1,0 +1,89 @@
+"""The home folder of an embedded stack: made, held against a second stack, and emptied for a fresh one."""
+
+import fcntl
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+from models.settings import Settings
+from regbench.errors import NotDone, StackError
+
+_LOCK = "stack.lock"
+# All that Regbench itself puts into a home folder.
+_OURS = ("regbench.db*", "redis.sock", "artifacts", "logs", "report.*")
+
+
+@contextmanager
+def held(home: Path) -> Iterator[None]:
+    """`home`, made if need be, and ours alone until the block ends; the kernel lets go of it if we die.
+
+    Raises:
+        StackError: another stack runs in it, or it cannot be written.
+    """
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        file = (home / _LOCK).open("a+")
+    except OSError as error:
+        raise StackError(
+            f"Cannot use {home} as home folder: {error.strerror}.", "Name another with REGBENCH_HOME."
+        ) from None
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise _taken(home, file) from None
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        yield
+
+
+def has_database(settings: Settings) -> bool:
+    """Whether an installation's database is named, or the home folder holds one."""
+    return bool(settings.database_url) or (settings.home / "regbench.db").exists()
+
+
+def check_installed(settings: Settings) -> None:
+    """Look whether there is an installation, so that none is made where one is only asked about.
+
+    Raises:
+        NotDone: there is none.
+    """
+    if not has_database(settings):
+        raise NotDone(
+            f"There is no installation in {settings.home.absolute()}.",
+            "Name its home folder with REGBENCH_HOME, or start one here with `regbench up` first.",
+        )
+
+
+def holder(home: Path) -> str:
+    """The id of the process whose stack runs in `home`; empty if none does."""
+    try:
+        with (home / _LOCK).open() as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return (home / _LOCK).read_text() or "unknown"
+    except OSError:
+        pass  # there is no such folder, or it cannot be read
+    return ""
+
+
+def forget(home: Path) -> None:
+    """Remove what an earlier stack left in `home`."""
+    for pattern in _OURS:
+        for path in home.glob(pattern):
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+
+
+def _taken(home: Path, file: IO[str]) -> StackError:
+    file.seek(0)
+    return StackError(
+        f"Another Regbench (process {file.read() or 'unknown'}) is running in {home}.",
+        "Stop it, or name another home folder with REGBENCH_HOME.",
+    )

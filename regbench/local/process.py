@@ -1,0 +1,103 @@
+"""A child process of the embedded stack: started with a log file, looked after, stopped whole."""
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from regbench.errors import StackError
+
+_PR_SET_PDEATHSIG = 1
+
+
+class Child:
+    """One process and its descendants. What they print goes to the end of `log`."""
+
+    def __init__(
+        self, name: str, command: Sequence[str], *, log: Path, environment: Mapping[str, str]
+    ) -> None:
+        self._name = name
+        self._log = log
+        with log.open("ab") as output:
+            self._log_start = output.tell()
+            self._process = subprocess.Popen(  # noqa: S603 (our own commands, no shell)
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env=environment,
+                # A group of its own: Ctrl-C reaches us alone, and we stop the parts in order.
+                process_group=0,
+                preexec_fn=_die_with_parent(),  # noqa: PLW1509 (no threads run while parts are started)
+            )
+
+    @property
+    def pid(self) -> int:
+        """The process's id, which is also its group's."""
+        return self._process.pid
+
+    def check(self) -> None:
+        """Nothing, as long as the process runs.
+
+        Raises:
+            StackError: it has ended.
+        """
+        code = self._process.poll()
+        if code is not None:
+            raise self._ended(code)
+
+    def finish(self, seconds: float) -> None:
+        """Wait until the process ends well.
+
+        Raises:
+            StackError: it ended badly, or not in time.
+        """
+        try:
+            code = self._process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            raise StackError(f"{self._name} did not end within {seconds:.0f} s; see {self._log}.") from None
+        if code:
+            raise self._ended(code)
+
+    def stop(self, grace_seconds: float) -> None:
+        """SIGTERM, then SIGKILL after the grace; no descendant is left behind."""
+        try:
+            if self._process.poll() is None:
+                self._process.terminate()
+                self._process.wait(grace_seconds)
+        except (subprocess.TimeoutExpired, KeyboardInterrupt):
+            # Ctrl-C again means: now.
+            pass
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+
+    def _ended(self, code: int) -> StackError:
+        how = f"with exit code {code}" if code >= 0 else f"by {signal.Signals(-code).name}"
+        return StackError(f"{self._name} has ended {how}: {self._last_line()}", f"Its log: {self._log}")
+
+    def _last_line(self) -> str:
+        with self._log.open("rb") as log:
+            log.seek(self._log_start)
+            lines = log.read().decode(errors="replace").strip().splitlines()
+        return lines[-1].strip() if lines else "it printed nothing"
+
+
+def _die_with_parent() -> Callable[[], None] | None:
+    """What a child runs first, so that it gets SIGTERM even if this process is killed (Linux only)."""
+    if sys.platform != "linux":
+        return None
+    prctl = ctypes.CDLL(None, use_errno=True).prctl
+    parent = os.getpid()
+
+    def ask() -> None:
+        prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+        if os.getppid() != parent:  # it died before we could ask
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    return ask

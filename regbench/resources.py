@@ -1,0 +1,360 @@
+"""What the service returns, as far as the client looks at it. Fields that are newer than it are kept.
+
+What came through a `Regbench` can be asked further (`job.wait()`); once that is closed, it can only be read.
+"""
+
+import unicodedata
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel, ConfigDict, PrivateAttr
+
+from models.experiments import Document
+from models.states import JobState
+from regbench.errors import ClientError
+
+if TYPE_CHECKING:
+    import pandas
+
+    from regbench.client import Regbench, ReportFormat
+
+
+class _Resource(BaseModel):
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    _from: "Regbench | None" = PrivateAttr(None)
+
+    def model_post_init(self, context: Any) -> None:
+        """Remember the client through which this came: pydantic's validation context."""
+        self._from = context
+
+    def json_text(self) -> str:
+        """The whole document, as the service sent it."""
+        return self.model_dump_json(indent=2)
+
+    @property
+    def _client(self) -> "Regbench":
+        if self._from is None:
+            raise ClientError(f"This {type(self).__name__} came from no service, so none can be asked.")
+        return self._from
+
+
+class Progress(_Resource):
+    """How far a job is: `epoch` of `epochs` done, `fraction` of all steps, seconds left if known."""
+
+    epoch: int
+    epochs: int
+    fraction: float
+    eta_seconds: float | None
+
+
+class JobFailure(_Resource):
+    """Why a job failed."""
+
+    code: str
+    message: str
+
+
+class Result(_Resource):
+    """What a job measured, in part: accuracies are fractions, losses nats per example."""
+
+    test_accuracy: float
+    test_loss: float
+    training_seconds: float | None = None
+
+
+class Epoch(_Resource):
+    """One row of a job's history."""
+
+    epoch: int
+    train_loss: float
+    train_accuracy: float
+    validation_loss: float | None
+    validation_accuracy: float | None
+
+
+class Job(_Resource):
+    """A job."""
+
+    id: str
+    name: str | None
+    state: JobState
+    variant: str | None
+    experiment_id: str | None
+    spec: dict[str, Any]
+    progress: Progress
+    error: JobFailure | None
+    result: Result | None
+
+    @property
+    def title(self) -> str:
+        """What people call it, on one line: its name, else its variant, else its id, and its seed."""
+        called, seed = on_one_line(self.name or self.variant or self.id), f"seed {self.spec.get('seed')}"
+        # The names that experiments give have it already.
+        return called if called.endswith(seed) else f"{called}, {seed}"
+
+    def refresh(self) -> "Job":
+        """The job as it stands now."""
+        return self._client.job(self.id)
+
+    def wait(self, timeout: float | None = None) -> "Job":
+        """The job once it has ended, well or not; see `state`. A paused one is waited for.
+
+        Raises:
+            NotInTime: it has not ended after `timeout` seconds, and goes on.
+        """
+        return self._client.wait_for_job(self.id, timeout)
+
+    def history(self, *, after: int = 0) -> list[Epoch]:
+        """Its epochs, those that follow `after`."""
+        return self._client.epochs(self.id, after=after)
+
+    def cancel(self) -> "Job":
+        """Ask for its end; a running job stops within about a second."""
+        return self._client.cancel(self.id)
+
+    def pause(self) -> "Job":
+        """Set it aside; a running job stops within about a second."""
+        return self._client.pause(self.id)
+
+    def resume(self) -> "Job":
+        """Let it go on, if it is paused."""
+        return self._client.resume(self.id)
+
+    def retry(self) -> "Job":
+        """The new job that trains its specification again, if it has failed or been cancelled."""
+        return self._client.retry(self.id)
+
+
+class Best(_Resource):
+    """The best test accuracy so far."""
+
+    variant: str | None
+    job_id: str
+    test_accuracy: float
+
+
+class ExperimentProgress(_Resource):
+    """How far an experiment is, over all its jobs; `finished`: all have ended and none will be added."""
+
+    counts: dict[str, int]
+    total: int
+    fraction: float
+    finished: bool
+    eta_seconds: float | None
+
+
+class Experiment(_Resource):
+    """An experiment."""
+
+    id: str
+    name: str
+    preset: str | None = None
+    baseline: str = ""
+    spec: dict[str, Any] = {}
+    progress: ExperimentProgress | None = None
+    best: Best | None = None
+
+    @property
+    def title(self) -> str:
+        """Its name, on one line."""
+        return on_one_line(self.name)
+
+    @property
+    def finished(self) -> bool:
+        """Whether all its jobs have ended and none will be added."""
+        return self.progress is not None and self.progress.finished
+
+    def refresh(self) -> "Experiment":
+        """The experiment as it stands now."""
+        return self._client.experiment(self.id)
+
+    def wait(self, timeout: float | None = None) -> "Experiment":
+        """The experiment once all its jobs have ended, well or not.
+
+        Raises:
+            NotInTime: they have not after `timeout` seconds, and go on.
+        """
+        return self._client.wait_for_experiment(self.id, timeout)
+
+    def jobs(self) -> list[Job]:
+        """Its jobs, in the order in which they were made."""
+        return self._client.jobs_of(self.id)
+
+    def report(self) -> "Report":
+        """The comparison of its variants as far as they have finished."""
+        return self._client.comparison(self.id)
+
+    def report_as(self, form: "ReportFormat") -> bytes:
+        """The same as a document: Markdown, HTML, JSON or CSV, in UTF-8."""
+        return self._client.report(self.id, form)
+
+    def extend(self, *, seeds: Sequence[int] = (), variants: Sequence[Document] = ()) -> "Experiment":
+        """Add seeds, or variants (`{"name": ..., "changes": ...}`); only what is new is trained."""
+        return self._client.extend(self.id, {"seeds": list(seeds), "variants": list(variants)})
+
+    def cancel(self) -> "Experiment":
+        """Ask for the end of all its jobs that have not ended."""
+        return self._client.cancel_experiment(self.id)
+
+    def pause(self) -> "Experiment":
+        """Set all its jobs aside that have not ended."""
+        return self._client.pause_experiment(self.id)
+
+    def resume(self) -> "Experiment":
+        """Let all its paused jobs go on."""
+        return self._client.resume_experiment(self.id)
+
+    def retry_failed(self) -> "Experiment":
+        """Train its failed and cancelled jobs anew, as new jobs in their places."""
+        return self._client.retry_failed(self.id)
+
+
+class SeedResult(_Resource):
+    """One finished job of a variant; `result` has all that was measured."""
+
+    seed: int
+    job_id: str
+    reused: bool = False
+    result: dict[str, Any]
+
+
+class VariantReport(_Resource):
+    """One variant: `n` seeds have finished; `measures` has means and intervals, null while n is 0."""
+
+    name: str
+    is_baseline: bool
+    n: int
+    seeds: list[SeedResult]
+    measures: dict[str, Any] | None
+
+
+class Contrast(_Resource):
+    """One variant against the baseline, and what the numbers allow to say of it."""
+
+    variant: str
+    baseline: str
+    differences: dict[str, Any] | None
+    verdict: str
+
+
+class Report(_Resource):
+    """A comparison; losses in nats, accuracies as fractions, differences of accuracy in points."""
+
+    title: str
+    experiment_id: str | None
+    complete: bool
+    jobs: int
+    finished: int
+    baseline: str
+    seeds: list[int]
+    variants: list[VariantReport]
+    contrasts: list[Contrast]
+
+    def rows(self) -> list[dict[str, Any]]:
+        """One for each finished job: variant, seed, job_id, and all that was measured."""
+        return [
+            {
+                "variant": variant.name,
+                "is_baseline": variant.is_baseline,
+                "seed": each.seed,
+                "job_id": each.job_id,
+                "reused": each.reused,
+                **{name: value for name, value in each.result.items() if name != "engine"},
+            }
+            for variant in self.variants
+            for each in variant.seeds
+        ]
+
+    def to_pandas(self) -> "pandas.DataFrame":
+        """`rows()` as a data frame.
+
+        Raises:
+            ClientError: pandas is not installed.
+        """
+        try:
+            import pandas  # noqa: PLC0415 (many use the client without it)
+        except ImportError:
+            raise ClientError(
+                "A data frame needs pandas, which is not installed.",
+                "Install it with `pip install pandas`, or take report.rows().",
+            ) from None
+        return pandas.DataFrame(self.rows())
+
+
+class Technique(_Resource):
+    """What a regularization technique is."""
+
+    name: str
+    title: str
+    formula: str
+    in_training: str
+    at_inference: str
+    when_to_use: str
+    cost: str
+    pitfall: str
+    source: str
+    parameters: list[dict[str, Any]]
+
+
+class Preset(_Resource):
+    """A ready experiment, and what should come out of it."""
+
+    name: str
+    title: str
+    expect: str
+    jobs: int
+    document: Document
+
+
+class Price(_Resource):
+    """What a job or an experiment would cost, if it were submitted."""
+
+    training_flops: float
+    memory_bytes: int
+    estimated_seconds: float | None
+
+
+class Dataset(_Resource):
+    """A dataset, and whether it is on the service's machine."""
+
+    name: str
+    title: str
+    available: bool
+
+
+class Readiness(_Resource):
+    """Whether the service can train now; each check is `ok` or says what is amiss."""
+
+    status: str
+    checks: dict[str, str]
+
+    @property
+    def ready(self) -> bool:
+        """Whether every check passed."""
+        return self.status == "ready"
+
+    @property
+    def missing(self) -> list[str]:
+        """The checks that have not passed."""
+        return [name for name, said in self.checks.items() if said != "ok"]
+
+
+class Prediction(_Resource):
+    """What a model makes of one image: a probability of each class."""
+
+    label: int
+    confidence: float
+    probabilities: list[float]
+
+
+class Predictions(_Resource):
+    """What a job's model makes of images, in their order."""
+
+    job_id: str
+    predictions: list[Prediction]
+
+
+def on_one_line(text: str) -> str:
+    """The text without control characters: a name may come from anyone, and a terminal obeys them."""
+    return "".join(" " if unicodedata.category(character) == "Cc" else character for character in text)

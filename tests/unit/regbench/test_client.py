@@ -1,0 +1,208 @@
+"""regbench.client: what is sent, and what becomes of each kind of answer."""
+
+import httpx
+import pytest
+
+from models.errors import FieldError
+from models.settings import Settings
+from models.spec import JobSpec
+from models.states import JobState
+from regbench.client import Regbench
+from regbench.errors import ProblemError, Unreachable
+from tests.unit.regbench.conftest import Service
+from tests.unit.regbench.documents import epoch, job, page, predictions, problem
+
+
+def test_a_job_is_sent_with_what_was_set_and_nothing_else(service: Service) -> None:
+    service.answer("POST /v1/jobs", (202, job()))
+    with Regbench(service.url) as client:
+        stored = client.submit_job(JobSpec.model_validate({"seed": 3, "regularization": {"dropout": {}}}))
+    assert (stored.id, stored.state) == ("job_1", JobState.QUEUED)
+    assert service.requests[0].body == {"seed": 3, "regularization": {"dropout": {}}}
+
+
+def test_what_json_has_no_word_for_is_left_to_the_service(service: Service) -> None:
+    errors = [{"pointer": "/seed", "detail": "Input should be a finite number"}]
+    service.answer("POST /v1/jobs", (422, problem(422, errors=errors)))
+    with Regbench(service.url) as client, pytest.raises(ProblemError) as refused:
+        client.submit_job({"seed": float("inf"), "name": "\ud800"})
+    assert refused.value.errors == [FieldError("/seed", "Input should be a finite number")]
+    assert service.requests[0].body == {"seed": float("inf"), "name": "\ud800"}
+
+
+def test_fields_that_the_client_does_not_know_are_kept(service: Service) -> None:
+    service.answer("GET /v1/jobs/job_1", (200, job(invented_later=[1, 2])))
+    with Regbench(service.url) as client:
+        assert '"invented_later": [\n' in client.job("job_1").json_text()
+
+
+@pytest.mark.parametrize("wish", ["pause", "resume", "retry_failed", "cancel"])
+def test_an_experiment_is_asked_itself(service: Service, wish: str) -> None:
+    route = f"/v1/experiments/exp_1/{wish.replace('_', '-')}"
+    service.answer("GET /v1/experiments/exp_1", (200, {"id": "exp_1", "name": "mine"}))
+    service.answer(f"POST {route}", (202, {"id": "exp_1", "name": "mine"}))
+    with Regbench(service.url) as client:
+        assert getattr(client.experiment("exp_1"), wish)().id == "exp_1"
+    assert service.requests[-1].path == route
+
+
+def test_listing_goes_through_all_pages(service: Service) -> None:
+    service.answer(
+        "GET /v1/jobs",
+        (200, page(job(id="job_3"), job(id="job_2"), next_cursor="c1")),
+        (200, page(job(id="job_1"))),
+    )
+    with Regbench(service.url) as client:
+        found = client.jobs(states=[JobState.QUEUED, JobState.RUNNING], experiment="exp_1")
+        assert [each.id for each in found] == ["job_3", "job_2", "job_1"]
+    assert [request.query.get("cursor") for request in service.requests] == [None, ["c1"]]
+    assert {tuple(request.query["state"]) for request in service.requests} == {("queued", "running")}
+    assert {tuple(request.query["experiment"]) for request in service.requests} == {("exp_1",)}
+
+
+def test_an_experiments_jobs_come_in_the_order_of_their_making(service: Service) -> None:
+    service.answer("GET /v1/jobs", (200, page(job(id="job_2"), job(id="job_1"))))
+    with Regbench(service.url) as client:
+        assert [each.id for each in client.jobs_of("exp_1")] == ["job_1", "job_2"]
+
+
+def test_each_wish_is_a_post_and_answers_with_the_job(service: Service) -> None:
+    with Regbench(service.url) as client:
+        for verb, wish in (
+            ("cancel", client.cancel),
+            ("pause", client.pause),
+            ("resume", client.resume),
+            ("retry", client.retry),
+        ):
+            service.answer(f"POST /v1/jobs/job_1/{verb}", (200, job(id=f"job after {verb}")))
+            assert wish("job_1").id == f"job after {verb}"
+
+
+def test_epochs_are_asked_for_from_a_given_one_on(service: Service) -> None:
+    service.answer("GET /v1/jobs/job_1/epochs", (200, {"items": [epoch(3)]}))
+    with Regbench(service.url) as client:
+        assert [each.epoch for each in client.epochs("job_1", after=2)] == [3]
+    assert service.requests[0].query == {"after": ["2"]}
+
+
+def test_a_report_is_asked_for_in_its_format_and_comes_as_it_is(service: Service) -> None:
+    service.answer("GET /v1/experiments/exp_1/report", (200, "größer".encode()))
+    service.answer("GET /v1/reports", (200, b"a,b\n"))
+    with Regbench(service.url) as client:
+        assert client.report("exp_1", "md").decode() == "größer"
+        assert client.report_of_jobs(["job_1", "job_2"], "csv") == b"a,b\n"
+    assert [request.query for request in service.requests] == [
+        {"format": ["md"]},
+        {"job": ["job_1", "job_2"], "format": ["csv"]},
+    ]
+
+
+def test_a_service_that_is_not_ready_says_what_is_missing(service: Service) -> None:
+    checks = {"database": "ok", "worker": "no worker answers"}
+    service.answer("GET /readyz", (503, {"status": "not ready", "checks": checks}))
+    with Regbench(service.url) as client:
+        readiness = client.readiness()
+    assert not readiness.ready
+    assert readiness.missing == ["worker"]
+
+
+def test_a_problem_keeps_all_that_the_service_said(service: Service) -> None:
+    errors = [{"pointer": "/training/epochs", "detail": "must be at least 1"}]
+    service.answer("POST /v1/jobs", (422, problem(422, errors=errors)))
+    with Regbench(service.url) as client, pytest.raises(ProblemError) as caught:
+        client.submit_job({"training": {"epochs": 0}})
+    assert caught.value.status == 422
+    assert caught.value.errors == [FieldError("/training/epochs", "must be at least 1")]
+    assert caught.value.request_id == "req_1"
+    assert caught.value.message == "Invalid: One field is wrong."
+    assert caught.value.hint == "/training/epochs: must be at least 1"
+    assert not caught.value.temporary
+
+
+def test_a_fault_that_the_detail_names_is_not_said_twice(service: Service) -> None:
+    fault = {"pointer": "/seed", "detail": "must not be negative"}
+    document = problem(422, detail="/seed: must not be negative", errors=[fault])
+    service.answer("POST /v1/jobs", (422, document))
+    with Regbench(service.url) as client, pytest.raises(ProblemError) as caught:
+        client.submit_job({"seed": -1})
+    assert caught.value.hint == ""
+
+
+@pytest.mark.parametrize("body", [b"<html>Bad gateway</html>", b"[]", b""])
+def test_an_error_without_a_problem_document_is_told_by_its_status(service: Service, body: bytes) -> None:
+    service.answer("GET /v1/jobs/job_1", (502, body))
+    with Regbench(service.url, retries=0) as client, pytest.raises(ProblemError) as caught:
+        client.job("job_1")
+    assert caught.value.message == "HTTP 502 Bad Gateway"
+    assert caught.value.temporary
+
+
+@pytest.mark.parametrize("body", [b"<html>hello</html>", b'{"id": "job_1"}'])
+def test_an_answer_of_something_else_is_no_job(service: Service, body: bytes) -> None:
+    service.answer("GET /v1/jobs/job_1", (200, body))
+    with Regbench(service.url) as client, pytest.raises(Unreachable, match="is not Regbench"):
+        client.job("job_1")
+
+
+@pytest.mark.parametrize(
+    ("failure", "message"),
+    [
+        (httpx.ConnectError("refused"), "No service answers at http://regbench.test"),
+        (httpx.ReadTimeout("slow"), "did not answer in time"),
+        (httpx.RemoteProtocolError("torn"), "No service answers"),
+    ],
+)
+def test_every_failure_of_the_network_is_one_error(failure: httpx.TransportError, message: str) -> None:
+    def fail(request: httpx.Request) -> httpx.Response:
+        raise failure
+
+    with (
+        Regbench("http://regbench.test/", retries=0, transport=httpx.MockTransport(fail)) as client,
+        pytest.raises(Unreachable, match=message),
+    ):
+        client.job("job_1")
+
+
+@pytest.mark.parametrize("url", ["regbench", "ftp://127.0.0.1", "http://[", "http://127.0.0.1:port"])
+def test_an_address_that_makes_no_sense_is_unreachable(url: str) -> None:
+    with pytest.raises(Unreachable), Regbench(url) as client:
+        client.readiness()
+
+
+def test_a_proxy_is_not_asked_for_this_machine(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+    service.answer("GET /healthz", (200, {"status": "ok"}))
+    with Regbench(service.url) as client:
+        assert client.alive()
+
+
+@pytest.mark.parametrize(
+    ("given", "sent"), [(None, "Bearer rb_env"), ("rb_own\n", "Bearer rb_own"), ("", None)]
+)
+def test_a_key_goes_with_each_request(
+    monkeypatch: pytest.MonkeyPatch, given: str | None, sent: str | None
+) -> None:
+    monkeypatch.setenv("REGBENCH_API_KEY", "rb_env")
+    monkeypatch.setattr("regbench.client.get_settings", Settings)
+
+    def refuse(request: httpx.Request) -> httpx.Response:
+        assert request.headers.get("Authorization") == sent
+        return httpx.Response(401, json={"title": "An API key is needed", "detail": "Send one."})
+
+    with (
+        Regbench("http://regbench.test", api_key=given, transport=httpx.MockTransport(refuse)) as client,
+        pytest.raises(ProblemError, match="REGBENCH_API_KEY"),
+    ):
+        client.job("job_1")
+
+
+def test_images_are_sent_as_a_form(service: Service) -> None:
+    service.answer("POST /v1/jobs/job_1/predict", (200, predictions(7)))
+    with Regbench(service.url) as client:
+        found = client.predict("job_1", [b"one file", b"another"], center="true")
+    assert found.predictions[0].label == 7
+    assert service.requests[0].query == {"invert": ["auto"], "center": ["true"]}
+    form = service.requests[0].body
+    assert form.count(b'name="image"; filename=') == 2
+    assert b"one file" in form
+    assert b"another" in form

@@ -1,0 +1,292 @@
+"""The commands: what is asked of the service, and that --json leaves nothing but JSON on stdout."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from models.settings import Settings
+from regbench.cli.completion import dataset_names, job_or_experiment_ids, preset_names, technique_names
+from regbench.cli.main import app
+from tests.unit.regbench.conftest import Service
+from tests.unit.regbench.documents import epoch, job, page, problem
+
+EXPERIMENT = {
+    "id": "exp_1",
+    "name": "dropout",
+    "preset": "dropout-vs-none",
+    "baseline": "without Dropout",
+    "spec": {},
+    "progress": {
+        "counts": {"queued": 0, "running": 1, "succeeded": 1},
+        "total": 2,
+        "fraction": 0.5,
+        "finished": False,
+        "eta_seconds": 3.0,
+    },
+    "best": {"variant": "with Dropout", "job_id": "job_1", "test_accuracy": 0.9777},
+}
+FINISHED = EXPERIMENT | {"progress": EXPERIMENT["progress"] | {"finished": True}}  # type: ignore[operator]
+PRESET = {"name": "dropout-vs-none", "title": "With and without", "expect": "", "jobs": 2, "document": {}}
+CARD = {
+    "name": "l2",
+    "title": "L2",
+    "formula": "sum(w^2)",
+    "in_training": "a pull",
+    "at_inference": "nothing",
+    "when_to_use": "first",
+    "cost": "little",
+    "pitfall": "not weight decay",
+    "source": "Krogh",
+    "parameters": [
+        {
+            "name": "factor",
+            "type": "number",
+            "default": 0.0001,
+            "minimum": 0.0,
+            "maximum": 0.1,
+            "choices": None,
+            "description": "Lambda",
+        }
+    ],
+}
+PRICE = {"jobs": 4, "training_flops": 3e10, "memory_bytes": 18e6, "estimated_seconds": 2.4}
+RESULT = {"test_accuracy": 0.9777, "test_loss": 0.1}
+
+
+def run(service: Service, *arguments: str, stdin: str = "") -> Any:
+    return CliRunner().invoke(app, list(arguments), input=stdin, env={"REGBENCH_URL": service.url})
+
+
+@pytest.fixture
+def full(service: Service) -> Service:
+    """A service with one finished job in one experiment."""
+    done = job("succeeded", result=RESULT, experiment_id="exp_1")
+    service.answer("GET /v1/jobs/job_1", (200, done))
+    service.answer("GET /v1/jobs/job_1/epochs", (200, {"items": [epoch(1), epoch(2)]}))
+    service.answer("GET /v1/jobs", (200, page(done)))
+    service.answer("POST /v1/jobs", (202, job()))
+    service.answer("POST /v1/jobs:batch", (202, page(job(), job(id="job_2"))))
+    for verb in ("cancel", "pause", "resume", "retry"):
+        service.answer(f"POST /v1/jobs/job_1/{verb}", (202, job()))
+    service.answer("GET /v1/experiments/exp_1", (200, FINISHED))
+    service.answer("GET /v1/experiments", (200, page(EXPERIMENT)))
+    service.answer("POST /v1/experiments", (202, EXPERIMENT))
+    service.answer("POST /v1/experiments/exp_1/extend", (202, EXPERIMENT))
+    service.answer("GET /v1/experiments/exp_1/report", (200, b'{"title": "dropout"}'))
+    service.answer("GET /v1/techniques", (200, {"items": [CARD]}))
+    service.answer("GET /v1/techniques/l2", (200, CARD))
+    service.answer("GET /v1/presets", (200, {"items": [PRESET]}))
+    return service
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "submit -",
+        "submit - --seeds 0-1",
+        "submit - --watch",
+        "jobs",
+        "show job_1",
+        "show exp_1",
+        "cancel job_1",
+        "pause job_1",
+        "resume job_1",
+        "retry job_1",
+        "experiment run dropout-vs-none --no-watch",
+        "experiment run dropout-vs-none --watch",
+        "experiment list",
+        "experiment show exp_1",
+        "experiment extend exp_1 --seeds 5",
+        "report exp_1",
+        "presets",
+        "techniques",
+        "techniques l2",
+    ],
+)
+def test_with_json_nothing_but_json_stands_on_stdout(full: Service, command: str) -> None:
+    result = run(full, *command.split(), "--json", stdin="seed: 7")
+    assert result.exit_code == 0, result.stderr
+    document = json.loads(result.stdout)
+    assert document
+
+
+def test_a_watch_with_json_is_a_line_for_each_change(service: Service) -> None:
+    service.answer("GET /v1/jobs/job_1", *[(200, job("running"))] * 3, (200, job("succeeded")))
+    service.answer("GET /v1/jobs/job_1/epochs", (200, {"items": [epoch(1), epoch(2)]}))
+    result = run(service, "watch", "job_1", "--json")
+    running, succeeded = [json.loads(line) for line in result.stdout.splitlines()]
+    assert (running["state"], running["epoch"], running["fraction"]) == ("running", 2, 0.25)
+    assert (succeeded["state"], succeeded["error"]) == ("succeeded", None)
+    assert succeeded["validation_accuracy"] == 0.9
+    assert result.stderr == ""
+
+
+def test_an_experiment_that_grows_is_watched_on(service: Service) -> None:
+    service.answer("GET /v1/experiments/exp_1", (200, EXPERIMENT), (200, EXPERIMENT), (200, FINISHED))
+    one, two = (job("succeeded", id=f"job_{number}", experiment_id="exp_1") for number in (1, 2))
+    service.answer("GET /v1/jobs", (200, page(one)), (200, page(two, one)))
+    for number in (1, 2):
+        service.answer(f"GET /v1/jobs/job_{number}/epochs", (200, {"items": [epoch(1)]}))
+    result = run(service, "watch", "exp_1", "--json")
+    assert result.exit_code == 0, result.stderr
+    assert [json.loads(line)["id"] for line in result.stdout.splitlines()] == ["job_1", "job_2"]
+
+
+def test_a_preset_is_run_with_changes(full: Service) -> None:
+    changes = ["--set", "base.training.epochs=5", "--set", "base.regularization=null", "--seeds", "0,2"]
+    result = run(full, "experiment", "run", "dropout-vs-none", "--no-watch", *changes)
+    assert (result.exit_code, result.stdout) == (0, "exp_1\n")
+    assert full.requests[0].body == {
+        "preset": "dropout-vs-none",
+        "base": {"training": {"epochs": 5}, "regularization": None},
+        "seeds": [0, 2],
+    }
+    assert "regbench report exp_1" in result.stderr
+
+
+def test_seeds_make_jobs_of_one_document_together(full: Service, tmp_path: Path) -> None:
+    (tmp_path / "job.yaml").write_text("training: {epochs: 3}\nregularization: {l2: {factor: 1e-4}}\n")
+    settings = ["--set", "training.epochs=5", "--seeds", "3-4"]
+    result = run(full, "submit", str(tmp_path / "job.yaml"), *settings)
+    assert (result.exit_code, result.stdout) == (0, "job_1\njob_2\n")
+    both = {"training": {"epochs": 5}, "regularization": {"l2": {"factor": 0.0001}}}
+    assert full.requests[0].body == {"jobs": [both | {"seed": 3}, both | {"seed": 4}]}
+
+
+def test_seeds_of_an_experiment_are_the_experiments(full: Service) -> None:
+    run(full, "submit", "-", "--seeds", "0-2", stdin='{"preset": "dropout-vs-none"}')
+    assert full.requests[0].body == {"preset": "dropout-vs-none", "seeds": [0, 1, 2]}
+
+
+def test_a_price_is_asked_and_nothing_is_stored(full: Service) -> None:
+    full.answer("POST /v1/experiments", (200, PRICE))
+    result = run(full, "experiment", "run", "dropout-vs-none", "--dry-run")
+    assert full.requests[0].query == {"dry_run": ["true"]}
+    assert [line.split()[0] for line in result.stdout.splitlines()] == [
+        *("jobs", "floating-point", "memory", "training")
+    ]
+    assert "about 2 s" in result.stdout
+    full.answer("POST /v1/jobs", (200, PRICE | {"estimated_seconds": None}))
+    assert "not known yet" in run(full, "submit", "-", "--dry-run", stdin="{}").stdout
+    assert len(full.requests) == 2
+
+
+def test_the_price_of_a_job_for_each_seed_is_that_of_all(full: Service) -> None:
+    full.answer("POST /v1/jobs", (200, {name: value for name, value in PRICE.items() if name != "jobs"}))
+    command = ["submit", "-", "--seeds", "0-9", "--dry-run"]
+    lines = [line.split(maxsplit=1) for line in run(full, *command, stdin="{}").stdout.splitlines()]
+    assert lines[0] == ["jobs", "10"]
+    assert lines[1][1].endswith("3e+11")
+    assert lines[3][1].endswith("about 24 s")
+    priced = json.loads(run(full, *command, "--json", stdin="{}").stdout)
+    assert (priced["jobs"], priced["training_flops"], priced["memory_bytes"]) == (10, 3e11, 18e6)
+
+
+def test_all_filters_are_handed_on(full: Service) -> None:
+    options = {
+        "technique": ["l2", "dropout"],
+        "dataset": ["mnist"],
+        "experiment": ["exp_1"],
+        "label": ["sweep=7"],
+        "created_after": ["2026-01-31T12:00:00Z"],
+        "created_before": ["2026-02-01T12:00:00Z"],
+        "sort": ["-test_accuracy"],
+    }
+    given: list[str] = []
+    for name, values in options.items():
+        for value in values:
+            given += [f"--{name.replace('_', '-')}", value]
+    assert run(full, "jobs", *given).exit_code == 0
+    assert full.requests[0].query == options | {"limit": ["50"]}
+
+
+def test_a_job_is_shown_with_the_course_of_its_loss(full: Service) -> None:
+    full.answer(
+        "GET /v1/jobs/job_1/epochs",
+        (200, {"items": [epoch(number) | {"validation_loss": 1 / number} for number in (1, 2, 4)]}),
+    )
+    shown = run(full, "show", "job_1").stdout
+    assert "test accuracy    0.9777" in shown
+    assert "validation loss  1.0000 █▃▁ 0.2500" in shown
+
+
+def test_a_job_is_shown_with_its_numbers_and_the_time_that_is_left(full: Service) -> None:
+    used = {
+        "dropout": {"rate": 0.5, "hidden": True, "input_rate": 0.0},
+        "l2": {"factor": 1e-4, "kind": "all"},
+    }
+    full.answer("GET /v1/jobs/job_1", (200, job("running", spec={"seed": 0, "regularization": used})))
+    shown = run(full, "show", "job_1").stdout.splitlines()
+    assert "regularization   dropout rate=0.5 + l2 factor=0.0001" in shown
+    assert "time left        about 8 s" in shown
+    full.answer("GET /v1/jobs/job_1", (200, job("queued", spec={"seed": 0, "regularization": {}})))
+    assert "regularization   none" in run(full, "show", "job_1").stdout
+    assert "time left" not in run(full, "show", "job_1").stdout
+
+
+def test_an_experiment_is_shown_with_its_jobs(full: Service) -> None:
+    for command in (["show"], ["experiment", "show"]):
+        lines = run(full, *command, "exp_1").stdout.splitlines()
+        assert "jobs         2 in all: 1 running, 1 succeeded" in lines
+        assert lines[-1] == "job_1  succeeded       2/10  0.9777  dropout 0.5, seed 0"
+    assert run(full, "experiment", "list").stdout.split() == ["exp_1", "50", "%", "0.9777", "dropout"]
+
+
+def test_a_technique_is_explained(full: Service) -> None:
+    explained = run(full, "techniques", "l2").stdout
+    assert "factor (number, from 0 to 0.1, default 0.0001): Lambda" in explained
+    assert """echo '{"regularization": {"l2": {}}}' | regbench submit -""" in explained
+
+
+def test_a_report_is_opened_where_a_browser_is(
+    full: Service, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    opened: list[str] = []
+    monkeypatch.setattr("webbrowser.open", lambda address: opened.append(address) or len(opened) == 1)
+    command = ["report", "exp_1", "--open", "--output", str(tmp_path / "r.html")]
+    result = run(full, *command)
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert full.requests[-1].query == {"format": ["html"]}
+    assert opened == [(tmp_path / "r.html").as_uri()]
+    # The second time there is none, and the report is there all the same.
+    assert "No browser could be started" in run(full, *command).stderr
+    assert (tmp_path / "r.html").read_bytes() == b'{"title": "dropout"}'
+
+
+@pytest.mark.parametrize(
+    ("name", "form"), [("r.csv", "csv"), ("r.json", "json"), ("r.html", "html"), ("r", "md")]
+)
+def test_a_files_name_says_which_report_is_meant(full: Service, tmp_path: Path, name: str, form: str) -> None:
+    run(full, "report", "exp_1", "--output", str(tmp_path / name))
+    assert full.requests[0].query == {"format": [form]}
+
+
+def test_keys_and_pruning_speak_json(database_settings: Settings) -> None:
+    made = json.loads(CliRunner().invoke(app, ["keys", "create", "laptop", "--json"]).stdout)
+    assert made["key"].startswith(made["prefix"])
+    assert made["scope"] == "write"
+    [listed] = json.loads(CliRunner().invoke(app, ["keys", "list", "--json"]).stdout)
+    assert listed == {name: value for name, value in made.items() if name != "key"}
+    revoked = CliRunner().invoke(app, ["keys", "revoke", made["id"], "--json"])
+    assert json.loads(revoked.stdout) == {"id": made["id"], "revoked": True}
+    pruned = CliRunner().invoke(app, ["prune", "--dry-run", "--json"])
+    assert json.loads(pruned.stdout) == {"files": 0, "bytes": 0, "unknown": 0, "dry_run": True}
+
+
+def test_names_and_ids_are_completed(full: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert technique_names("spatial") == ["spatial_dropout"]
+    assert dataset_names("mnist_") == ["mnist_5k"]
+    monkeypatch.setenv("REGBENCH_URL", full.url)
+    assert preset_names("drop") == [("dropout-vs-none", "With and without")]
+    assert preset_names("l") == []
+    assert job_or_experiment_ids("") == [("exp_1", "dropout"), ("job_1", "succeeded, dropout 0.5, seed 0")]
+    full.answer("GET /v1/presets", (401, problem(401)))
+    assert preset_names("") == []
+
+
+def test_without_a_service_nothing_is_completed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REGBENCH_URL", "http://127.0.0.1:9")
+    assert job_or_experiment_ids("") == []

