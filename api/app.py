@@ -70,6 +70,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.limits = predictions.Limits()
     app.state.bells = Bells(app.state.database, settings)
     app.state.submissions = Submissions(app.state.database)
+    app.state.broker_check = health.BrokerCheck(settings)
     app.state.looks = Looks(app.state.database)
     app.state.shown = Shown()
     app.state.standings = Standings()

@@ -1,17 +1,18 @@
 """Is the process alive, and can it take and train jobs?"""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from functools import lru_cache
-from typing import Any
+import asyncio
+import time
+from collections.abc import Callable
 
-from fastapi import APIRouter, Response, status
+from anyio import fail_after, to_thread
+from fastapi import APIRouter, Request, Response, status
+from fastapi.concurrency import run_in_threadpool
 
 from api import schemas
-from api.dependencies import DatabaseDep, SettingsDep
+from api.dependencies import DatabaseDep
 from api.routing import Route
 from models.database import Database
-from models.doorbell import celery_settings
+from models.doorbell import get_publisher
 from models.errors import ServiceUnavailable
 from models.settings import Settings
 
@@ -19,26 +20,52 @@ router = APIRouter(tags=["health"], route_class=Route)
 
 OK = "ok"
 PING_SECONDS = 0.5
+_BROKER_CHECK_SECONDS = 5.0
+_CACHE_SECONDS = 1.0
+
+
+class BrokerCheck:
+    """Checks the broker and the workers once for all who ask at the same time, and at most once a second.
+
+    /readyz needs no API key: with a check for each request, anybody could occupy every thread of the API.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._lock = asyncio.Lock()
+        self._checks: dict[str, str] = {}
+        self._expires_at = 0.0
+
+    async def get_checks(self) -> dict[str, str]:
+        """The state of the broker and of the workers, at most a second old."""
+        async with self._lock:
+            if time.monotonic() >= self._expires_at:
+                try:
+                    with fail_after(_BROKER_CHECK_SECONDS):
+                        self._checks = await to_thread.run_sync(
+                            _check_broker_and_worker, self._settings, abandon_on_cancel=True
+                        )
+                except TimeoutError:
+                    self._checks = _report_broken("the broker does not answer in time")
+                self._expires_at = time.monotonic() + _CACHE_SECONDS
+            return self._checks
 
 
 @router.get("/healthz")
-def show_health() -> schemas.Health:
+async def show_health() -> schemas.Health:
     """Liveness: the process answers. Touches nothing else."""
     return schemas.Health(status=OK)
 
 
 @router.get("/readyz", responses={503: {"model": schemas.Readiness, "description": "Not ready"}})
-def show_readiness(response: Response, database: DatabaseDep, settings: SettingsDep) -> schemas.Readiness:
+async def show_readiness(request: Request, response: Response, database: DatabaseDep) -> schemas.Readiness:
     """Readiness: database, migrations, broker, and at least one live worker."""
+    broker_check: BrokerCheck = request.app.state.broker_check
     checks = {
-        "database": _reason(lambda: _check_database(database)),
-        "migrations": _reason(lambda: _check_migrations(database)),
-        "broker": _reason(lambda: _check_broker(settings)),
+        "database": await run_in_threadpool(_reason, lambda: _check_database(database)),
+        "migrations": await run_in_threadpool(_reason, lambda: _check_migrations(database)),
+        **await broker_check.get_checks(),
     }
-    # Without a broker no worker can be asked, and trying would only take time.
-    checks["worker"] = (
-        _reason(lambda: _check_worker(settings)) if checks["broker"] == OK else "unknown without the broker"
-    )
     ready = all(reason == OK for reason in checks.values())
     response.status_code = status.HTTP_200_OK if ready else status.HTTP_503_SERVICE_UNAVAILABLE
     return schemas.Readiness(status="ready" if ready else "not ready", checks=checks)
@@ -70,34 +97,24 @@ def _check_migrations(database: Database) -> None:
         )
 
 
-def _check_broker(settings: Settings) -> None:
-    with _broker(settings) as app, app.connection_for_write() as connection:
-        connection.ensure_connection(max_retries=1, interval_start=0, timeout=1)
+def _check_broker_and_worker(settings: Settings) -> dict[str, str]:
+    app = get_publisher(settings)
+    from kombu.exceptions import KombuError  # noqa: PLC0415 (comes with Celery, which is imported when needed)
+    from redis.exceptions import RedisError, ResponseError  # noqa: PLC0415 (the same)
 
-
-def _check_worker(settings: Settings) -> None:
-    with _broker(settings) as app:
-        answers = app.control.ping(timeout=PING_SECONDS)
-    if not answers:
-        raise ServiceUnavailable("no worker answers; jobs wait until one does")
-
-
-@contextmanager
-def _broker(settings: Settings) -> Iterator[Any]:
-    from kombu.exceptions import KombuError  # noqa: PLC0415 (comes with Celery, see below)
-
-    app = _celery(settings)
     try:
-        yield app
-    except (OSError, KombuError, *app.connection().connection_errors):
-        raise ServiceUnavailable("the broker cannot be reached") from None
+        with app.connection_for_write() as connection:
+            connection.ensure_connection(max_retries=1, interval_start=0, timeout=1)
+            # On this connection: from Celery's pool, a ping takes two connections one after the other, and
+            # as many pings at once as the pool has connections would wait for each other without end.
+            replies = app.control.ping(timeout=PING_SECONDS, connection=connection)
+    except (OSError, KombuError, RedisError) as error:
+        if isinstance(error, ResponseError) or isinstance(error.__cause__, ResponseError):
+            return _report_broken(f"the broker refuses commands: {error}")
+        return _report_broken("the broker cannot be reached")
+    return {"broker": OK, "worker": OK if replies else "no worker answers; jobs wait until one does"}
 
 
-@lru_cache(maxsize=4)
-def _celery(settings: Settings) -> Any:
-    from celery import Celery  # noqa: PLC0415 (0.2 s that a start of the API need not wait for)
-
-    app = Celery("regbench", set_as_current=False)
-    short = {"socket_timeout": 1.0, "socket_connect_timeout": 1.0, "max_retries": 1}
-    app.conf.update(celery_settings(settings) | {"broker_transport_options": short})
-    return app
+def _report_broken(reason: str) -> dict[str, str]:
+    # Without a broker no worker can be asked.
+    return {"broker": reason, "worker": "unknown without the broker"}

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Sequence
 from functools import lru_cache
+from threading import Lock
 from typing import Any
 
 from models.database import Database
@@ -44,13 +45,24 @@ _PUBLISHER_SETTINGS = {
 }
 
 
-@lru_cache(maxsize=4)
-def _celery(settings: Settings) -> Any:
-    from celery import Celery  # noqa: PLC0415 (0.2 s and 20 MB that a mere reader of models should not pay)
+_import_lock = Lock()
 
-    app = Celery("regbench", set_as_current=False)
-    app.conf.update(celery_settings(settings) | _PUBLISHER_SETTINGS)
+
+def make_celery(name: str, configuration: dict[str, Any]) -> Any:
+    """A Celery application for a process that is no worker; may be called in several threads at once."""
+    # `celery` replaces its own module while it is imported; a second thread would see one without names.
+    with _import_lock:
+        from celery import Celery  # noqa: PLC0415 (0.2 s and 20 MB that a reader of models should not pay)
+
+    app = Celery(name, set_as_current=False)
+    app.conf.update(configuration)
     return app
+
+
+@lru_cache(maxsize=4)
+def get_publisher(settings: Settings) -> Any:
+    """The Celery application with which this process sends messages to workers."""
+    return make_celery("regbench", celery_settings(settings) | _PUBLISHER_SETTINGS)
 
 
 def ring(
@@ -60,9 +72,9 @@ def ring(
 
     `only_if_silent`: not where bells wait in the broker already, which find these jobs as well as others.
     """
+    app = get_publisher(settings)
     from kombu.exceptions import KombuError  # noqa: PLC0415 (comes with Celery, see above)
 
-    app = _celery(settings)
     try:
         with app.producer_or_acquire() as producer:
             if only_if_silent and producer.channel.queue_declare(queue=QUEUE).message_count:

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any, Literal
 
-from models.doorbell import celery_settings
+from models.doorbell import celery_settings, make_celery
 from models.errors import Conflict, NotFound, PredictorUnavailable, RegbenchError
 from models.settings import Settings
 
@@ -58,10 +58,10 @@ def predict(settings: Settings, job_ids: Sequence[str], images: bytes) -> list[P
         NotFound: a job, or its model, is no longer there.
         Conflict: a model's file is not the one that was kept, so it was not loaded.
     """
-    from celery.exceptions import TaskRevokedError  # noqa: PLC0415 (see _celery)
+    app = _celery(settings)
+    from celery.exceptions import TaskRevokedError  # noqa: PLC0415 (after make_celery, which may import it)
     from celery.exceptions import TimeoutError as NoAnswer  # noqa: PLC0415 (the same)
 
-    app = _celery(settings)
     with _reached(app):
         _check_somebody_answers(app)
         asked = app.send_task(
@@ -115,16 +115,9 @@ def _reached(app: Any) -> Iterator[None]:
 
 @lru_cache(maxsize=4)
 def _celery(settings: Settings) -> Any:
-    from celery import Celery  # noqa: PLC0415 (0.2 s and 20 MB that a mere reader of models should not pay)
-
-    app = Celery("regbench-predictions", set_as_current=False)
-    short = {"socket_timeout": 2.0, "socket_connect_timeout": 1.0, "max_retries": 1}
-    app.conf.update(
-        predictor_settings(settings)
-        | {
-            "broker_transport_options": short,
-            "redis_socket_connect_timeout": 1.0,
-            "redis_socket_timeout": 2.0,
-        }
-    )
-    return app
+    timeouts = {
+        "broker_transport_options": {"socket_timeout": 2.0, "socket_connect_timeout": 1.0, "max_retries": 1},
+        "redis_socket_connect_timeout": 1.0,
+        "redis_socket_timeout": 2.0,
+    }
+    return make_celery("regbench-predictions", predictor_settings(settings) | timeouts)

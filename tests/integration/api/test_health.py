@@ -1,12 +1,22 @@
 """Health, catalogue and the doorbell, against real parts."""
 
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
 import httpx
+import pytest
 from redis import Redis
 from sqlalchemy import text
 
 from models.database import Database
 from models.doorbell import QUEUE
+from models.settings import Settings
+from tests import servers
+from tests.applications import application
+from tests.chaos.services import api
 from tests.factories import job_spec
+from tests.integration.api.conftest import TestClient
 
 
 def test_readiness_says_what_is_missing(client_without_broker: httpx.Client) -> None:
@@ -31,6 +41,42 @@ def test_a_database_behind_the_code_is_not_ready(client: httpx.Client, database:
     with database.write() as session:
         session.execute(text("DROP TABLE alembic_version"))
     assert "no revision" in client.get("/readyz").json()["checks"]["migrations"]
+
+
+@pytest.mark.parametrize("database_settings", ["sqlite"], indirect=True)
+def test_many_readiness_checks_at_once_stall_nothing(settings_with_broker: Settings, tmp_path: Path) -> None:
+    settings = settings_with_broker.model_copy(update={"allowed_hosts": "localhost"})
+    with api(settings, tmp_path / "api.log") as (_, client):
+
+        def get_readiness(_: int) -> httpx.Response | None:
+            try:
+                return client.get("/readyz", timeout=5.0)
+            except httpx.TimeoutException:
+                return None
+
+        for _ in range(3):
+            with ThreadPoolExecutor(40) as threads:
+                responses = list(threads.map(get_readiness, range(40)))
+            began = time.monotonic()
+            assert client.get("/healthz", timeout=1.0).status_code == 200
+            assert time.monotonic() - began < 1.0
+            assert {response.status_code if response else None for response in responses} == {503}
+            checks = [response.json()["checks"] for response in responses if response]
+            assert {check["broker"] for check in checks} == {"ok"}
+        assert "ImportError" not in (tmp_path / "api.log").read_text()
+
+
+@pytest.mark.parametrize("database_settings", ["sqlite"], indirect=True)
+def test_a_broker_that_refuses_writes_is_not_ready(database_settings: Settings, database: Database) -> None:
+    with servers.redis() as socket, Redis(unix_socket_path=str(socket)) as redis:
+        redis.replicaof("127.0.0.1", 1)
+        settings = database_settings.model_copy(update={"broker_url": f"redis+socket://{socket}"})
+        with TestClient(application(settings)) as client:
+            response = client.get("/readyz")
+    assert response.status_code == 503
+    assert response.json()["checks"]["broker"].startswith("the broker refuses commands: ")
+    assert "read only" in response.json()["checks"]["broker"]
+    assert response.json()["checks"]["worker"] == "unknown without the broker"
 
 
 def test_the_bell_rings_after_the_job_is_stored(client: httpx.Client, broker: Redis) -> None:
