@@ -14,6 +14,7 @@ from functools import lru_cache
 from http import HTTPStatus
 from urllib.parse import quote, urlencode, urlsplit
 
+from cachetools import TLRUCache
 from limits import RateLimitItemPerMinute
 from limits.aio.storage import MemoryStorage
 from limits.aio.strategies import FixedWindowRateLimiter
@@ -60,8 +61,8 @@ class _Believed:
 
     caller: Caller
     scope: scopes.Scope
-    until: float
-    """By time.monotonic()."""
+    seconds: float
+    """For which it may be believed."""
 
 
 class Door:
@@ -156,7 +157,10 @@ class _Keys:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._believed: dict[str, _Believed] = {}
+        # Only the event loop touches it: it is not thread-safe.
+        self._believed: TLRUCache[str, _Believed] = TLRUCache(
+            _MOST_BELIEVED, lambda _key, value, now: now + value.seconds, timer=time.monotonic
+        )
 
     async def caller_of(self, scope: Scope) -> tuple[Caller, bool]:
         """Whose key the request shows, and whether its use should be noted.
@@ -166,11 +170,10 @@ class _Keys:
             ServiceUnavailable: the database cannot be reached.
         """
         key = _key_in(Headers(scope=scope), scope["method"])
-        known = self._believed.get(key)
-        if known is not None and time.monotonic() < known.until:
-            believed, use_is_news = known, False
-        else:
-            believed, use_is_news = await run_in_threadpool(self._look_up, key)
+        use_is_news = False
+        if (believed := self._believed.get(key)) is None:
+            found, use_is_news = await run_in_threadpool(self._look_up, key)
+            believed = self._believed[key] = found
         needed = scopes.Scope.READ if scope["method"] in _READS else scopes.Scope.WRITE
         if not believed.scope.includes(needed):
             raise forbidden(needed)
@@ -184,18 +187,12 @@ class _Keys:
         with self._database.read() as session:
             found = keys.find_key(session, key)
         if found is None or found.revoked:
-            self._believed.pop(key, None)
             raise _unauthorized(problem_types.INVALID_KEY, "This API key opens nothing here.")
         left = BELIEVED_SECONDS if found.seconds_left is None else found.seconds_left
         if left <= 0:
-            self._believed.pop(key, None)
             raise _unauthorized(problem_types.EXPIRED_KEY, "This API key has expired; ask for a new one.")
         caller = Caller(found.owner, sees_all=found.scope is scopes.Scope.ADMIN, key_id=found.id)
-        believed = _Believed(caller, found.scope, time.monotonic() + min(left, BELIEVED_SECONDS))
-        if len(self._believed) >= _MOST_BELIEVED:
-            self._believed.clear()
-        self._believed[key] = believed
-        return believed, not found.use_is_old_news
+        return _Believed(caller, found.scope, min(left, BELIEVED_SECONDS)), not found.use_is_old_news
 
     def _note_use(self, caller: Caller) -> None:
         try:

@@ -9,13 +9,14 @@ import hashlib
 import logging
 import os
 import secrets
-import time
 import zlib
 from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
 from threading import Lock
 from urllib.request import Request, urlopen
+
+from cachetools import TTLCache
 
 from models.errors import DatasetUnavailable, FieldError
 from models.settings import Settings
@@ -29,8 +30,6 @@ MNIST_FILE_SHA256 = "731c5ac602752760c8e48fbffcf8c3b850d9dc2a2aedcf2cc48468fc17b
 FASHION_URL = "https://storage.googleapis.com/tensorflow/tf-keras-datasets/"
 DEBIAN_FASHION = Path("/usr/share/datasets/fashion-mnist")
 DOWNLOAD_TIMEOUT_SECONDS = 10
-# A refused download is not tried again at every request.
-_REMEMBER_FAILURE_SECONDS = 60.0
 
 IDX_FILES = (
     "train-images-idx3-ubyte",
@@ -100,7 +99,8 @@ DATASETS: dict[str, DatasetCard] = {
     ),
 }
 
-_failed_at: dict[str, float] = {}
+# A failed download is not tried again at every request.
+_failed_downloads: TTLCache[str, bool] = TTLCache(maxsize=len(DATASETS), ttl=60.0)
 _downloading = Lock()
 
 
@@ -131,7 +131,7 @@ def require(name: str, settings: Settings) -> None:
     if available(name, settings):
         return
     with _downloading:
-        if available(name, settings) or (_may_try(name) and _download(name)):
+        if available(name, settings) or (name not in _failed_downloads and _download(name)):
             return
     raise DatasetUnavailable(
         [
@@ -160,17 +160,13 @@ def keras_cache() -> Path:
     return Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras") / "datasets"
 
 
-def _may_try(name: str) -> bool:
-    return time.monotonic() - _failed_at.get(name, -_REMEMBER_FAILURE_SECONDS) >= _REMEMBER_FAILURE_SECONDS
-
-
 def _download(name: str) -> bool:
     try:
         for path, (url, sha256) in _downloads(name).items():
             _fetch(url, path, sha256)
     except (OSError, EOFError, zlib.error, HTTPException) as error:
         log.warning("could not download %s: %s", name, error)
-        _failed_at[name] = time.monotonic()
+        _failed_downloads[name] = True
         return False
     return True
 

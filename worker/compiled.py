@@ -7,7 +7,6 @@ nothing. docs/decisions/0009-compiled-loop.md.
 """
 
 import time
-from collections import OrderedDict
 from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +14,7 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
+from cachetools import LRUCache
 from numpy.typing import NDArray
 
 from models.spec import JobSpec
@@ -237,38 +237,48 @@ def _floats(images: Tensor) -> Tensor:
     return tf.cast(images, tf.float32) / 255.0
 
 
+class _Programs(LRUCache[Hashable, Program]):
+    """The latest used programs, by shape; the compilations of evicted ones stay counted."""
+
+    evicted_compilations = 0
+
+    def popitem(self) -> tuple[Hashable, Program]:
+        shape, program = super().popitem()
+        self.evicted_compilations += program.compilations()
+        return shape, program
+
+
 class Programs:
     """What a process keeps for its next job: the latest used programs, and datasets on the device."""
 
     def __init__(self) -> None:
-        self._kept: OrderedDict[Hashable, Program] = OrderedDict()
-        self._images: OrderedDict[int, tuple[Bytes, Tensor]] = OrderedDict()
-        self._dropped = 0
+        self._programs = _Programs(_KEPT_PROGRAMS)
+        self._images: LRUCache[int, tuple[Bytes, Tensor]] = LRUCache(_KEPT_DATASETS)
 
     def of(self, spec: JobSpec) -> Program:
         """The program for a specification's shape, made if it is not there yet, at the start of the job."""
         shape = program_shape(spec)
-        program = self._kept.pop(shape, None) or Program(spec)
-        self._kept[shape] = program
-        while len(self._kept) > _KEPT_PROGRAMS:
-            self._dropped += self._kept.popitem(last=False)[1].compilations()
+        program = self._programs.get(shape)
+        if program is None:
+            program = self._programs[shape] = Program(spec)
         program.configure(spec)
         return program
 
     def on_device(self, examples: Examples) -> DeviceExamples:
         """Examples for `Program.run_steps`; a dataset's images are copied to the device once."""
         pool, key = examples.pool, id(examples.pool)
-        # The array is kept beside its copy, so that no other can take over its identity.
-        self._images[key] = self._images.pop(key) if key in self._images else (pool, tf.constant(pool))
-        while len(self._images) > _KEPT_DATASETS:
-            self._images.popitem(last=False)
+        if key not in self._images:
+            # The array is kept beside its copy, so that no other can take over its identity.
+            self._images[key] = pool, tf.constant(pool)
         labels = np.zeros(len(pool), np.int32)
         labels[examples.rows] = examples.labels
         return DeviceExamples(self._images[key][1], tf.constant(labels))
 
     def compilations(self) -> int:
         """How many compilations this process has done so far."""
-        return self._dropped + sum(program.compilations() for program in self._kept.values())
+        return self._programs.evicted_compilations + sum(
+            program.compilations() for program in self._programs.values()
+        )
 
 
 # Parameters that are compiled in; all others are variables.

@@ -2,7 +2,6 @@
 
 import logging
 import tempfile
-from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
+from cachetools import LRUCache, cached
 from numpy.typing import NDArray
 
 from models.artifacts import ArtifactStore
@@ -36,8 +36,8 @@ class LoadedModels:
     def __init__(self, settings: Settings) -> None:
         self._database = Database(settings)
         self._store = ArtifactStore(settings)
-        self._most = settings.predictor_models
-        self._models: OrderedDict[str, Model] = OrderedDict()
+        models: LRUCache[str, Model] = LRUCache(settings.predictor_models)
+        self._model = cached(models)(self._load)
         start_engine(settings.training_threads)
 
     def close(self) -> None:
@@ -53,14 +53,6 @@ class LoadedModels:
         """
         answers: NDArray[np.float32] = self._model(job_id)(images).numpy()
         return answers
-
-    def _model(self, job_id: str) -> Model:
-        if job_id not in self._models:
-            self._models[job_id] = self._load(job_id)
-            while len(self._models) > self._most:
-                self._models.popitem(last=False)
-        self._models.move_to_end(job_id)
-        return self._models[job_id]
 
     def _load(self, job_id: str) -> Model:
         with self._database.read() as session:

@@ -1,11 +1,11 @@
 """Experiments: create one with all its jobs, find them, and say how far they are."""
 
-from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from threading import Lock
 from typing import Any
 
+from cachetools import LRUCache
 from sqlalchemy import Integer, Select, bindparam, cast, func, select
 from sqlalchemy.orm import Session
 
@@ -162,8 +162,7 @@ class Standings:
     """How far experiments are. What is known of finished ones is kept: a job that has ended never changes."""
 
     def __init__(self, *, most: int = 1_000) -> None:
-        self._most = most
-        self._finished: OrderedDict[str, tuple[int, Standing]] = OrderedDict()
+        self._finished: LRUCache[str, tuple[int, Standing]] = LRUCache(most)
         self._lock = Lock()
 
     def of(self, session: Session, experiment_ids: Sequence[str]) -> dict[str, Standing]:
@@ -177,14 +176,10 @@ class Standings:
         others = [each for each in experiment_ids if each not in found]
         if others:
             found |= standings(session, others)
-            self._keep({each: (marks.get(each, 0), found[each]) for each in others if found[each].finished})
+            finished = {each: (marks.get(each, 0), found[each]) for each in others if found[each].finished}
+            with self._lock:
+                self._finished.update(finished)
         return found
-
-    def _keep(self, finished: Mapping[str, tuple[int, Standing]]) -> None:
-        with self._lock:
-            self._finished |= finished
-            while len(self._finished) > self._most:
-                self._finished.popitem(last=False)
 
 
 @dataclass

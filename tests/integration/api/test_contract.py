@@ -76,7 +76,7 @@ def test_the_examples_are_what_the_service_answers(
     """The same operations, statuses and formats; ids and times are others each time."""
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
     monkeypatch.setattr(datasets, "MNIST_URL", (tmp_path / "nowhere").as_uri())
-    monkeypatch.setattr(datasets, "_failed_at", {})
+    monkeypatch.setattr(datasets, "_failed_downloads", {})
     found = tour.walk(database_settings.model_copy(update={"data_dir": None}), database)
     if WRITE:
         _write(found)

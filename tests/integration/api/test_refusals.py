@@ -155,7 +155,7 @@ def test_a_dataset_that_cannot_be_had_is_refused(
 ) -> None:
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
     monkeypatch.setattr(datasets, "MNIST_URL", (tmp_path / "nowhere").as_uri())
-    monkeypatch.setattr(datasets, "_failed_at", {})
+    monkeypatch.setattr(datasets, "_failed_downloads", {})
     with TestClient(create_app(database_settings.model_copy(update={"data_dir": None}))) as client:
         refused = client.post("/v1/jobs", json={})
         assert pointers(refused) == ["/dataset/name"]

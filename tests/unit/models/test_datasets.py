@@ -50,7 +50,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A home folder without any dataset, and no failed download remembered."""
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.delenv("KERAS_HOME", raising=False)
-    monkeypatch.setattr(datasets, "_failed_at", {})
+    monkeypatch.setattr(datasets, "_failed_downloads", {})
     monkeypatch.setattr(datasets, "DEBIAN_FASHION", tmp_path / "debian")
     return tmp_path
 
