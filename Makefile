@@ -54,7 +54,7 @@ format: setup ## let ruff rewrite what it can
 	$(BIN)/ruff format .
 
 openapi: setup ## write docs/reference/openapi.json and its examples anew
-	WRITE_OPENAPI=1 $(BIN)/python -m pytest tests/integration/api/test_contract.py
+	WRITE_OPENAPI=1 $(BIN)/python -m pytest tests/integration/api/http/test_openapi.py
 
 fuzz: setup ## ask the API 1,000 odd things an operation (half an hour): make fuzz [SEED=n]
 	$(BIN)/python -m pytest tests/integration/api/test_fuzz.py --fuzz=full $(if $(SEED),--fuzz-seed=$(SEED))

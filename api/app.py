@@ -10,35 +10,24 @@ from typing import Any
 from fastapi import FastAPI, Response
 from fastapi.responses import RedirectResponse
 
-from api import (
-    about,
-    batches,
-    catalogue,
-    dashboard,
-    documentation,
-    experiments,
-    health,
-    idempotency,
-    jobs,
-    keys,
-    metrics,
-    openapi,
-    predictions,
-    problems,
-    schemas,
-    webhooks,
-)
+from api import api_keys, catalogue, dashboard, health, metrics, webhooks
 from api.bells import Bells
-from api.dependencies import Accept, negotiate
-from api.doors import Door
-from api.looks import Looks
+from api.experiments import routes as experiment_routes
+from api.http import docs_page, idempotency, openapi, problem_pages, problems
+from api.http import schemas as http_schemas
+from api.http.auth import Door
+from api.http.negotiation import Accept, negotiate
+from api.http.routing import Route
+from api.jobs import batch_routes
+from api.jobs import routes as job_routes
+from api.jobs.status_loader import Looks
+from api.jobs.updates import Watcher
+from api.predictions import routes as prediction_routes
 from api.reports import routes as reports
-from api.routing import Route
 from api.shown import Shown
 from api.submissions import Submissions
-from api.watching import Watcher
-from models.database import Database
 from models.settings import Settings, get_settings
+from models.store.database import Database
 from models.store.experiments import Standings
 from models.store.quotas import Quotas
 
@@ -67,7 +56,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.router.route_class = Route
     app.state.settings = settings
     app.state.database = Database(settings, quotas=Quotas.of(settings))
-    app.state.limits = predictions.Limits()
+    app.state.limits = prediction_routes.Limits()
     app.state.bells = Bells(app.state.database, settings)
     app.state.submissions = Submissions(app.state.database)
     app.state.broker_check = health.BrokerCheck(settings)
@@ -83,19 +72,19 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     openapi.install(app)
     idempotency.install(app)
     for part in (
-        jobs,
-        batches,
-        predictions,
-        experiments,
+        job_routes,
+        batch_routes,
+        prediction_routes,
+        experiment_routes,
         reports,
         catalogue,
         dashboard,
-        keys,
+        api_keys,
         webhooks,
         health,
         metrics,
-        about,
-        documentation,
+        problem_pages,
+        docs_page,
     ):
         app.include_router(part.router)
     app.add_api_route(
@@ -104,7 +93,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         name="show_index",
         methods=["GET"],
         tags=["about"],
-        response_model=schemas.Index,
+        response_model=http_schemas.Index,
         responses={303: {"description": "A browser asks, and is led to the pages"}},
     )
     return app
@@ -134,7 +123,7 @@ def _show_index(response: Response, accept: Accept = "*/*") -> Any:
     if negotiate(accept, ["application/json", "text/html"]) == "text/html":
         return RedirectResponse("/jobs", status_code=303, headers={"Vary": "Accept"})
     response.headers["Vary"] = "Accept"
-    return schemas.Index(
+    return http_schemas.Index(
         name="Regbench",
         version=version("regbench"),
         links={

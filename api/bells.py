@@ -5,9 +5,9 @@ from collections.abc import Sequence
 
 from fastapi.concurrency import run_in_threadpool
 
-from models import doorbell
-from models.database import Database
+from models import dispatch
 from models.settings import Settings
+from models.store.database import Database
 
 _GATHERING_SECONDS = 0.02
 """How long a ring waits for others: far less than a worker needs to begin, and time for a few under load."""
@@ -35,6 +35,6 @@ class Bells:
             while self._waiting:
                 await asyncio.sleep(_GATHERING_SECONDS)
                 waiting, self._waiting = self._waiting, []
-                await run_in_threadpool(doorbell.ring, self._database, self._settings, waiting)
+                await run_in_threadpool(dispatch.ring, self._database, self._settings, waiting)
         finally:
             self._ringing = False

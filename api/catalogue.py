@@ -1,39 +1,153 @@
 """What there is to choose from: techniques, datasets and presets."""
 
-from typing import Annotated
+from functools import cache
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Path
+from pydantic import Field
 
-from api import answers, problem_types, schemas
-from api.dependencies import SettingsDep
-from api.presets import PRESETS
-from api.problem_types import raises
-from api.routing import Route
-from models.datasets import DATASETS, available
+from api.experiments.presets import PRESETS
+from api.http import problem_types
+from api.http.dependencies import SettingsDep
+from api.http.problem_types import raises
+from api.http.routing import Route
+from api.http.schemas import Answer
+from models.datasets import DATASETS, IDX_FILES, DatasetCard, available
 from models.errors import NotFound
-from models.techniques import CATALOGUE
+from models.techniques import CATALOGUE, Technique
+
+
+class TechniqueParameter(Answer):
+    """A number or choice that a technique takes."""
+
+    name: str
+    type: str
+    default: Any
+    minimum: float | None
+    maximum: float | None
+    choices: list[str] | None
+    description: str | None
+
+
+class TechniqueCard(Answer):
+    """What a technique is."""
+
+    name: str
+    title: str
+    formula: str
+    in_training: str
+    at_inference: str
+    when_to_use: str
+    cost: str
+    pitfall: str
+    source: str
+    parameters: list[TechniqueParameter]
+
+
+class TechniqueList(Answer):
+    """The catalogue."""
+
+    items: list[TechniqueCard]
+
+
+class Dataset(Answer):
+    """Images to train on."""
+
+    name: str
+    title: str
+    licence: str
+    available: bool = Field(description="On this machine already; otherwise a submit tries to download it")
+    train_rows: int
+    test_rows: int
+    sha256: dict[str, str] | None = Field(
+        description="Of each uncompressed IDX file; null where a package ships the images"
+    )
+
+
+class DatasetList(Answer):
+    """All datasets."""
+
+    items: list[Dataset]
+
+
+class PresetCard(Answer):
+    """A ready experiment."""
+
+    name: str
+    title: str
+    expect: str = Field(description="What should come out")
+    jobs: int
+    document: dict[str, Any]
+
+
+class PresetList(Answer):
+    """All presets."""
+
+    items: list[PresetCard]
+
+
+@cache
+def technique_answer(name: str, technique: type[Technique]) -> TechniqueCard:
+    """A technique's class as the API explains it; ranges come from the very fields that check a job."""
+    about = technique.about
+    properties: dict[str, dict[str, Any]] = technique.model_json_schema()["properties"]
+    return TechniqueCard(
+        name=name,
+        title=about.title,
+        formula=about.formula,
+        in_training=about.in_training,
+        at_inference=about.at_inference,
+        when_to_use=about.when_to_use,
+        cost=about.cost,
+        pitfall=about.pitfall,
+        source=about.source,
+        parameters=[
+            TechniqueParameter(
+                name=parameter,
+                type=schema["type"],
+                default=schema.get("default"),
+                minimum=schema.get("minimum"),
+                maximum=schema.get("maximum"),
+                choices=schema.get("enum"),
+                description=schema.get("description"),
+            )
+            for parameter, schema in properties.items()
+        ],
+    )
+
+
+def dataset_answer(card: DatasetCard, *, available: bool) -> Dataset:
+    """A dataset's card as the API shows it."""
+    return Dataset(
+        name=card.name,
+        title=card.title,
+        licence=card.licence,
+        available=available,
+        train_rows=card.train_rows,
+        test_rows=card.test_rows,
+        sha256=dict(zip(IDX_FILES, card.sha256, strict=True)) if card.sha256 else None,
+    )
+
 
 router = APIRouter(prefix="/v1", tags=["catalogue"], route_class=Route)
 
 
 @router.get("/techniques")
-def list_techniques() -> schemas.TechniqueList:
+def list_techniques() -> TechniqueList:
     """Every regularization technique: formula, effect in training and at inference, parameters, source."""
-    return schemas.TechniqueList(
-        items=[answers.technique_answer(name, technique) for name, technique in CATALOGUE.items()]
-    )
+    return TechniqueList(items=[technique_answer(name, technique) for name, technique in CATALOGUE.items()])
 
 
 @router.get("/techniques/{name}")
 @raises(problem_types.NOT_FOUND)
 def show_technique(
     name: Annotated[str, Path(description="As in a specification: `dropout`, `l2`")],
-) -> schemas.TechniqueCard:
+) -> TechniqueCard:
     """One technique."""
     return technique_card(name)
 
 
-def technique_card(name: str) -> schemas.TechniqueCard:
+def technique_card(name: str) -> TechniqueCard:
     """What a technique is.
 
     Raises:
@@ -41,26 +155,23 @@ def technique_card(name: str) -> schemas.TechniqueCard:
     """
     if name not in CATALOGUE:
         raise NotFound(f"There is no technique of that name; there are {', '.join(CATALOGUE)}.")
-    return answers.technique_answer(name, CATALOGUE[name])
+    return technique_answer(name, CATALOGUE[name])
 
 
 @router.get("/datasets")
-def list_datasets(settings: SettingsDep) -> schemas.DatasetList:
+def list_datasets(settings: SettingsDep) -> DatasetList:
     """Every dataset: sizes, digests, licence, and whether it is on this machine."""
-    return schemas.DatasetList(
-        items=[
-            answers.dataset_answer(card, available=available(name, settings))
-            for name, card in DATASETS.items()
-        ]
+    return DatasetList(
+        items=[dataset_answer(card, available=available(name, settings)) for name, card in DATASETS.items()]
     )
 
 
 @router.get("/presets")
-def list_presets() -> schemas.PresetList:
+def list_presets() -> PresetList:
     """Every ready experiment, with what should come out of it."""
-    return schemas.PresetList(
+    return PresetList(
         items=[
-            schemas.PresetCard(
+            PresetCard(
                 name=name,
                 title=preset.title,
                 expect=preset.expect,

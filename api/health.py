@@ -7,20 +7,42 @@ from collections.abc import Callable
 from anyio import fail_after, to_thread
 from fastapi import APIRouter, Request, Response, status
 from fastapi.concurrency import run_in_threadpool
+from pydantic import Field
 
-from api import schemas
-from api.dependencies import DatabaseDep
-from api.routing import Route
-from models.database import Database
-from models.doorbell import get_publisher
+from api.http.dependencies import DatabaseDep
+from api.http.routing import Route
+from api.http.schemas import Answer
+from models.dispatch import get_publisher
 from models.errors import ServiceUnavailable
 from models.settings import Settings
+from models.store.database import Database
+
+
+class Health(Answer):
+    """The process answers."""
+
+    status: str
+
+
+class Readiness(Answer):
+    """Whether jobs can be taken and trained."""
+
+    status: str = Field(description="`ready` or `not ready`")
+    checks: dict[str, str] = Field(description="`ok`, or what is wrong")
+
 
 router = APIRouter(tags=["health"], route_class=Route)
 
+
 OK = "ok"
+
+
 PING_SECONDS = 0.5
+
+
 _BROKER_CHECK_SECONDS = 5.0
+
+
 _CACHE_SECONDS = 1.0
 
 
@@ -52,13 +74,13 @@ class BrokerCheck:
 
 
 @router.get("/healthz")
-async def show_health() -> schemas.Health:
+async def show_health() -> Health:
     """Liveness: the process answers. Touches nothing else."""
-    return schemas.Health(status=OK)
+    return Health(status=OK)
 
 
-@router.get("/readyz", responses={503: {"model": schemas.Readiness, "description": "Not ready"}})
-async def show_readiness(request: Request, response: Response, database: DatabaseDep) -> schemas.Readiness:
+@router.get("/readyz", responses={503: {"model": Readiness, "description": "Not ready"}})
+async def show_readiness(request: Request, response: Response, database: DatabaseDep) -> Readiness:
     """Readiness: database, migrations, broker, and at least one live worker."""
     broker_check: BrokerCheck = request.app.state.broker_check
     checks = {
@@ -68,7 +90,7 @@ async def show_readiness(request: Request, response: Response, database: Databas
     }
     ready = all(reason == OK for reason in checks.values())
     response.status_code = status.HTTP_200_OK if ready else status.HTTP_503_SERVICE_UNAVAILABLE
-    return schemas.Readiness(status="ready" if ready else "not ready", checks=checks)
+    return Readiness(status="ready" if ready else "not ready", checks=checks)
 
 
 def _reason(check: Callable[[], None]) -> str:

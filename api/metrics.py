@@ -10,8 +10,8 @@ from fastapi import APIRouter, Response
 from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4, CollectorRegistry, Metric, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
-from api.dependencies import DatabaseDep
-from api.routing import Route
+from api.http.dependencies import DatabaseDep
+from api.http.routing import Route
 from models.states import JobState
 from models.store import counters, jobs
 from models.store.counters import COUNTERS

@@ -9,12 +9,12 @@ from typing import Annotated
 
 from fastapi import BackgroundTasks, Depends, Request, Response
 
-from api import answers
 from api.bells import Bells
-from api.idempotency import Once
-from models.database import Database
+from api.http.idempotency import Once
+from api.jobs import serializers as job_serializers
 from models.errors import RegbenchError, ServiceUnavailable
 from models.store import jobs as store
+from models.store.database import Database
 from models.store.jobs import NewJob
 
 
@@ -96,7 +96,7 @@ class Submissions:
             places = store.queue_positions(session, jobs)
             found = []
             for each, job in zip(waiting, jobs, strict=True):
-                body = answers.job_details(job, places.get(job.id))
+                body = job_serializers.job_details(job, places.get(job.id))
                 answer = each.once.answer(session, body, HTTPStatus.ACCEPTED, {"Location": body.links.self})
                 found.append((job.id, answer))
         return found

@@ -10,18 +10,19 @@ from urllib.parse import urlsplit
 from fastapi import APIRouter, Depends, Path, Response, status
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from api import problem_types
-from api.dependencies import CallerDep, DatabaseDep, SettingsDep, known_form, posted
-from api.idempotency import OnceDep
-from api.openapi import sends
-from api.problem_types import raises
-from api.routing import Route
-from api.schemas import Answer
+from api.http import problem_types
+from api.http.bodies import posted
+from api.http.dependencies import CallerDep, DatabaseDep, SettingsDep, known_form
+from api.http.idempotency import OnceDep
+from api.http.openapi import sends
+from api.http.problem_types import raises
+from api.http.routing import Route
+from api.http.schemas import Answer
 from models.errors import FieldError, InvalidSpec
 from models.settings import Settings
 from models.states import JobState
 from models.store import webhooks as store
-from models.tables import Webhook as Row
+from models.store.tables import Webhook as Row
 
 router = APIRouter(prefix="/v1/webhooks", tags=["webhooks"], route_class=Route)
 

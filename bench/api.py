@@ -20,11 +20,11 @@ from tempfile import TemporaryDirectory
 
 import httpx
 
-from bench.crowd import EPOCHS, Crowd, fill
+from bench.large_database import EPOCHS, Crowd, fill
 from bench.load import median_milliseconds, posting, requests_per_second
 from bench.server import api_process, megabytes, served, sqlite
 from bench.workload import positive, warn_if_busy
-from models.tables import SORTABLE_MEASURES
+from models.store.tables import SORTABLE_MEASURES
 from tests.servers import postgresql
 
 BARE = ("-m", "uvicorn", "bench.bare:app", "--no-access-log")

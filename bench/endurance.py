@@ -14,7 +14,7 @@ from tempfile import TemporaryDirectory
 import httpx
 
 from bench.api import MEMORY_MEGABYTES, Row
-from bench.crowd import Crowd, fill
+from bench.large_database import Crowd, fill
 from bench.load import reading, requests_answered
 from bench.server import HOST, api_process, megabytes, sqlite
 from bench.workload import positive

@@ -17,9 +17,9 @@ from models.datasets import available
 from models.records import EpochRecord, Progress
 from models.settings import Settings
 from models.spec import JobSpec
-from worker.compiled import Programs
 from worker.datasets import Dataset, divide, load
 from worker.engine import start_engine
+from worker.program import Programs
 from worker.training import train
 
 VARIANTS: dict[str, dict[str, object]] = {

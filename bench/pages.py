@@ -17,7 +17,7 @@ from tempfile import TemporaryDirectory
 from playwright.sync_api import Browser, sync_playwright
 
 from bench.api import Row
-from bench.crowd import EPOCHS, fill
+from bench.large_database import EPOCHS, fill
 from bench.server import api_process, sqlite
 from bench.workload import positive, warn_if_busy
 from tests.acceptance.browsing import CHROMIUM, DESK

@@ -22,13 +22,13 @@ from sqlalchemy import insert, update
 
 from bench.server import api_process, megabytes, sqlite
 from bench.workload import positive, seed_spec, warn_if_busy
-from models.database import Database
 from models.experiments import ExperimentSpec
 from models.settings import Settings
 from models.states import JobState
+from models.store.database import Database
+from models.store.experiment_runs import PlacedJob, jobs_of
 from models.store.experiments import create_experiment
-from models.store.runs import PlacedJob, jobs_of
-from models.tables import Epoch, Job, Result
+from models.store.tables import Epoch, Job, Result
 from tests.factories import epoch_record, result_record
 from tests.servers import postgresql
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from models.records import EpochRecord, Progress
-from worker.compiled import Program
+from worker.program import Program
 
 
 class Silent:

@@ -15,9 +15,9 @@ from models.datasets import available
 from models.settings import Settings
 from models.spec import JobSpec
 from models.techniques import CATALOGUE
-from worker.compiled import Programs
 from worker.datasets import Division, divide, load
 from worker.engine import start_engine
+from worker.program import Programs
 from worker.training import train
 
 PLAIN = "none"

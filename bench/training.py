@@ -29,10 +29,10 @@ from bench.workload import (
     warn_if_busy,
 )
 from models.spec import JobSpec
-from worker.compiled import Programs
 from worker.datasets import Division, Examples
 from worker.engine import start_engine
 from worker.network import StockLayers, build_network
+from worker.program import Programs
 from worker.training import train
 
 REGBENCH = "regbench"

@@ -15,14 +15,14 @@ from sqlalchemy import select
 import worker.app  # noqa: F401 (Celery takes memory in a worker, too)
 from bench.stopwatch import steps_noted
 from bench.workload import seed_spec
-from models.database import Database
 from models.experiments import merge_patch
 from models.settings import get_settings
 from models.spec import JobSpec
 from models.states import JobState
 from models.store import jobs
+from models.store.database import Database
+from models.store.tables import Job
 from models.store.transitions import get_job
-from models.tables import Job
 from worker.runner import Runner
 
 EPOCHS = 10

@@ -10,8 +10,8 @@ from alembic.migration import MigrationContext
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from migrations import configuration, head
-from models.database import make_engine
 from models.settings import get_settings
+from models.store.engine import make_engine
 
 
 def main() -> None:

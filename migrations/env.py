@@ -6,9 +6,10 @@ from typing import Literal
 from alembic import context
 from sqlalchemy import Connection
 
-from models.database import make_engine
 from models.settings import get_settings
-from models.tables import Base, UtcDateTime
+from models.store.engine import make_engine
+from models.store.sql_functions import UtcDateTime
+from models.store.tables import Base
 
 
 def _render_item(kind: str, item: object, _context: object) -> str | Literal[False]:

@@ -1,4 +1,4 @@
-"""Everything that can go wrong in Regbench, as one tree. HTTP maps it in one table (api/problems.py).
+"""Everything that can go wrong in Regbench, as one tree. HTTP maps it in one table (api/http/problems.py).
 
 RegbenchError
 ├── NotFound                 a job, experiment, technique, preset or artifact that is not there

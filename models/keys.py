@@ -15,12 +15,12 @@ from typing import Any
 
 from sqlalchemy.exc import ProgrammingError
 
-from models.database import Database
 from models.errors import RegbenchError, ServiceUnavailable
 from models.scopes import Scope
 from models.settings import get_settings
 from models.store import audit, keys
-from models.tables import LOCAL_OWNER, ApiKey
+from models.store.database import Database
+from models.store.tables import LOCAL_OWNER, ApiKey
 
 OWNER = re.compile(r"[A-Za-z0-9_.@-]{1,40}")
 MAX_NAME = 200

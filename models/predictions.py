@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any, Literal
 
-from models.doorbell import celery_settings, make_celery
+from models.dispatch import celery_settings, make_celery
 from models.errors import Conflict, NotFound, PredictorUnavailable, RegbenchError
 from models.settings import Settings
 

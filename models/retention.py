@@ -17,12 +17,12 @@ from datetime import datetime, timedelta
 from sqlalchemy import select
 
 from models.artifacts import ArtifactStore, is_checkpoint, is_part, job_of
-from models.database import Database
 from models.errors import ServiceUnavailable
 from models.settings import get_settings
 from models.states import JobState
+from models.store.database import Database
+from models.store.tables import Job
 from models.store.transitions import database_now
-from models.tables import Job
 
 _JOBS_A_QUERY = 500
 

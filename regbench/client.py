@@ -12,9 +12,9 @@ from uuid import uuid4
 import httpx
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from models.addresses import loopback_only
 from models.errors import FieldError
 from models.experiments import Document, ExperimentSpec
+from models.network_address import loopback_only
 from models.settings import get_settings
 from models.spec import JobSpec
 from models.states import JobState

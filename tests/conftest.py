@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from models.database import Database
 from models.settings import Settings, get_settings
+from models.store.database import Database
 from tests import servers
-from tests.chaos.ledger import LEDGER, Ledger, Tally, table
+from tests.chaos.fault_log import LEDGER, Ledger, Tally, table
 from tests.fuzzing import FUZZING, Fuzzing, Run
 
 KEPT_VARIABLES = {"REGBENCH_DATA_DIR"}

@@ -3,7 +3,6 @@
 from dataclasses import asdict
 from typing import Any
 
-from models.database import Database
 from models.experiments import merge_patch
 from models.records import (
     CalibrationBin,
@@ -16,8 +15,9 @@ from models.records import (
 from models.spec import JobSpec
 from models.states import JobState
 from models.store import jobs, queue
+from models.store.database import Database
+from models.store.tables import Job, Result
 from models.store.transitions import get_job
-from models.tables import Job, Result
 from models.techniques import CATALOGUE
 
 _SMALL: dict[str, Any] = {

@@ -8,16 +8,16 @@ from typing import Any
 
 from celery import Celery, signals
 
-from models.doorbell import celery_settings
+from models.dispatch import celery_settings
 from models.errors import ServiceUnavailable
 from models.settings import Settings, get_settings
 from models.store import queue
 from worker import tasks
-from worker.credit import forgive_lost_acknowledgements
-from worker.delivery import Messenger
-from worker.forks import database_between_forks
+from worker.fork_safety import database_between_forks
+from worker.kombu_patch import forgive_lost_acknowledgements
 from worker.lease import worker_name
 from worker.sweeper import Sweeper
+from worker.webhook_sender import Messenger
 
 log = logging.getLogger(__name__)
 

@@ -16,12 +16,12 @@ from typing import TypeVar
 
 from sqlalchemy.orm import Session
 
-from models.database import Database
 from models.errors import LeaseLost, RegbenchError, ServiceUnavailable
 from models.records import CheckpointRecord, EpochRecord, Progress, ResultRecord
 from models.settings import Settings
 from models.states import Action, JobState
 from models.store import queue
+from models.store.database import Database
 from worker.checkpoints import Checkpoint, Checkpoints
 
 log = logging.getLogger(__name__)

@@ -22,7 +22,7 @@ from models.settings import Settings, get_settings
 from models.spec import PIXELS
 
 if TYPE_CHECKING:
-    from worker.loaded import LoadedModels
+    from worker.model_cache import LoadedModels
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +51,7 @@ def models() -> "LoadedModels":
 
 @lru_cache(maxsize=1)
 def _make_models() -> "LoadedModels":
-    from worker.loaded import LoadedModels  # noqa: PLC0415 (who only asks after this process needs no TensorFlow)
+    from worker.model_cache import LoadedModels  # noqa: PLC0415 (who only asks after this process needs no TensorFlow)
 
     return LoadedModels(get_settings())
 

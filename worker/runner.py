@@ -7,20 +7,20 @@ from contextlib import contextmanager
 from dataclasses import asdict
 
 from models.artifacts import ArtifactStore
-from models.database import Database
 from models.errors import InvalidSpec, LeaseLost, ServiceUnavailable, TrainingFailed
 from models.records import CheckpointRecord, ResultRecord
 from models.settings import Settings
 from models.spec import JobSpec
 from models.states import JobState
 from models.store import queue
-from models.tables import Job
+from models.store.database import Database
+from models.store.tables import Job
 from worker import artifacts
 from worker.checkpoints import Checkpoint, Checkpoints
-from worker.compiled import Programs
 from worker.datasets import divide, load
 from worker.engine import OUT_OF_MEMORY, start_engine
 from worker.lease import Interrupted, Lease, worker_name
+from worker.program import Programs
 from worker.training import Outcome, train
 
 log = logging.getLogger(__name__)

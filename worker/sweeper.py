@@ -6,15 +6,15 @@ import time
 from threading import Event, Thread
 
 from models.artifacts import ArtifactStore
-from models.database import Database
-from models.doorbell import ring
+from models.dispatch import ring
 from models.errors import ServiceUnavailable
 from models.retention import useless_files
 from models.settings import Settings
-from models.store.growth import grow_experiments
+from models.store.auto_extend import grow_experiments
+from models.store.database import Database
 from models.store.idempotency import forget_old_keys
 from models.store.rescue import holders, rescue_abandoned, unheard_jobs
-from worker.forks import database_between_forks
+from worker.fork_safety import database_between_forks
 from worker.lease import worker_name
 
 log = logging.getLogger(__name__)

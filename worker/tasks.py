@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from celery import shared_task
 
-from models.doorbell import TRAIN_JOB
+from models.dispatch import TRAIN_JOB
 from models.settings import get_settings
 
 if TYPE_CHECKING:

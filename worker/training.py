@@ -11,13 +11,12 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from models.cost import flops_per_epoch
 from models.errors import TrainingFailed
-from models.pricing import flops_per_epoch
 from models.records import EpochRecord, LayerRecord, PortraitRecord, Progress
 from models.spec import JobSpec
 from worker import weights
 from worker.checkpoints import Checkpoint
-from worker.compiled import Program, Programs, Weights
 from worker.datasets import Division, Examples, Rows
 from worker.metrics import (
     Scores,
@@ -30,6 +29,7 @@ from worker.metrics import (
     scores,
 )
 from worker.network import exported
+from worker.program import Program, Programs, Weights
 from worker.seeds import epoch_order
 from worker.techniques.steps import learning_rate
 from worker.techniques.stopping import BestEpoch

@@ -2,11 +2,11 @@
 
 from fastapi import APIRouter
 
-from api.dashboard import experiments, jobs, learning, login, static, trying
-from api.dashboard.pages import problem_page
+from api.dashboard import experiments, jobs, login, playground, static_files, techniques
+from api.dashboard.rendering import problem_page
 
 __all__ = ["problem_page", "router"]
 
 router = APIRouter(include_in_schema=False)
-for part in (static, jobs, experiments, learning, login, trying):
+for part in (static_files, jobs, experiments, techniques, login, playground):
     router.include_router(part.router)

@@ -5,18 +5,19 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
 
-from api import answers, schemas
-from api.dashboard import forms, grids, views
-from api.dashboard.pages import PageDep, PageRoute
-from api.dependencies import DatabaseDep, ExperimentId, SettingsDep
-from api.pages import Cursor, decode_cursor, encode_cursor
-from api.presets import PRESETS
+from api.dashboard import filters, forms, run_table
+from api.dashboard.rendering import PageDep, PageRoute
+from api.experiments import schemas as experiment_schemas
+from api.experiments import serializers as experiment_serializers
+from api.experiments.presets import PRESETS
+from api.http.dependencies import DatabaseDep, ExperimentId, SettingsDep
+from api.http.pagination import Cursor, decode_cursor, encode_cursor
 from models.datasets import DATASETS, available
 from models.settings import Settings
 from models.states import JobState
 from models.store import experiments as store
-from models.store.lists import Place
-from models.store.runs import glances_of
+from models.store.experiment_runs import glances_of
+from models.store.job_search import Place
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
 
@@ -29,7 +30,7 @@ Form = Annotated[str | None, Query(description="What the form begins with; read 
 class Row:
     """An experiment in the list."""
 
-    experiment: schemas.Experiment
+    experiment: experiment_schemas.Experiment
     variants: int
     seeds: int
     dataset: str
@@ -57,7 +58,7 @@ def list_experiments(
         shown = found[:_PAGE]
         known: store.Standings = request.app.state.standings
         standings = known.of(session, [each.id for each in shown])
-    rows = [_row(answers.experiment_answer(each, standings[each.id])) for each in shown]
+    rows = [_row(experiment_serializers.experiment_answer(each, standings[each.id])) for each in shown]
     last = encode_cursor(Place(shown[-1].created_at, shown[-1].id)) if len(found) > _PAGE else None
     return page("experiments.html.jinja", rows=rows, next_cursor=last)
 
@@ -75,14 +76,14 @@ def show_experiment(
         row = store.get_experiment(session, experiment_id)
         standing = store.standings(session, [experiment_id])[experiment_id]
         glances = glances_of(session, experiment_id)
-    experiment = answers.experiment_answer(row, standing)
+    experiment = experiment_serializers.experiment_answer(row, standing)
     names = [variant["name"] for variant in experiment.spec["variants"]]
     seeds = experiment.spec["seeds"]
     return page(
         "experiment.html.jinja",
         experiment=experiment,
         standing=standing_words(experiment.progress),
-        grid=grids.grid(glances, names, baseline=experiment.baseline),
+        grid=run_table.grid(glances, names, baseline=experiment.baseline),
         actions=acts(experiment),
         next_seeds=f"{max(seeds) + 1}-{max(seeds) + _MORE_SEEDS}",
     )
@@ -98,7 +99,7 @@ def new_job(page: PageDep, settings: SettingsDep, spec: Form = None) -> Response
         families=forms.families(),
         job=forms.job(),
         submit="Start training",
-        authorization=views.authorization(settings),
+        authorization=filters.authorization(settings),
         **_datasets(settings),
     )
 
@@ -121,7 +122,7 @@ def new_experiment(
         rules=forms.experiment_rules(),
         until=forms.until(),
         submit="Start the experiment",
-        authorization=views.authorization(settings),
+        authorization=filters.authorization(settings),
         **_datasets(settings),
     )
 
@@ -135,7 +136,7 @@ def _datasets(settings: Settings) -> dict[str, Any]:
     }
 
 
-def standing_words(progress: schemas.ExperimentProgress) -> str:
+def standing_words(progress: experiment_schemas.ExperimentProgress) -> str:
     """How far an experiment is, in a few words."""
     done = progress.counts[JobState.SUCCEEDED]
     if progress.finished:
@@ -143,10 +144,10 @@ def standing_words(progress: schemas.ExperimentProgress) -> str:
     words = f"{done} of {progress.total} succeeded"
     if progress.eta_seconds is None:
         return words
-    return f"{words}, about {views.duration(progress.eta_seconds)} of training left"
+    return f"{words}, about {filters.duration(progress.eta_seconds)} of training left"
 
 
-def acts(experiment: schemas.Experiment) -> list[Act]:
+def acts(experiment: experiment_schemas.Experiment) -> list[Act]:
     """What can be asked of an experiment, and why not."""
     links, counts = experiment.links, experiment.progress.counts
     ended = "Every job has ended."
@@ -169,7 +170,7 @@ def acts(experiment: schemas.Experiment) -> list[Act]:
     ]
 
 
-def _row(experiment: schemas.Experiment) -> Row:
+def _row(experiment: experiment_schemas.Experiment) -> Row:
     return Row(
         experiment=experiment,
         variants=len(experiment.spec["variants"]),

@@ -8,18 +8,19 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
 
-from api import answers, schemas
-from api.dashboard import views
-from api.dashboard.pages import PageDep, PageRoute
-from api.dependencies import DatabaseDep, JobId, SettingsDep, known_form
-from api.jobs import JobQuery
-from api.pages import SORTS, decode_cursor, encode_cursor, order_of
-from api.reports import words
+from api.dashboard import filters
+from api.dashboard.rendering import PageDep, PageRoute
+from api.http.dependencies import DatabaseDep, JobId, SettingsDep, known_form
+from api.http.pagination import SORTS, decode_cursor, encode_cursor, order_of
+from api.jobs import schemas as job_schemas
+from api.jobs import serializers as job_serializers
+from api.jobs.routes import JobQuery
+from api.reports import formatting
 from models.datasets import DATASETS
 from models.spec import JobSpec
 from models.states import JobState
 from models.store import jobs as store
-from models.store.lists import find_jobs, place_of
+from models.store.job_search import find_jobs, place_of
 from models.techniques import CATALOGUE
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
@@ -50,7 +51,7 @@ _MEASURES = {
 class Row:
     """A job in the list."""
 
-    job: schemas.Job
+    job: job_schemas.Job
     title: str
     full_title: str
     about: str
@@ -67,7 +68,7 @@ def list_jobs(
         found = find_jobs(session, query.filter(), after=after, limit=query.limit + 1, order=order)
         shown = found[: query.limit]
         places = store.queue_positions(session, shown)
-        rows = [_row(answers.listed_answer(job, places.get(job.id))) for job in shown]
+        rows = [_row(job_serializers.listed_answer(job, places.get(job.id))) for job in shown]
         cursor = encode_cursor(place_of(shown[-1], order), order) if len(found) > query.limit else None
     return page(
         "jobs.html.jinja",
@@ -90,15 +91,15 @@ def show_job(
         row = store.get_job_details(session, job_id)
         place = store.queue_positions(session, [row]).get(job_id)
         events = store.events_of(session, job_id)
-        job = answers.job_details(row, place)
+        job = job_serializers.job_details(row, place)
     return page(
         "job.html.jinja",
         job=job,
-        title=views.title(job),
+        title=filters.title(job),
         standing=standing_words(job),
         events=events,
         facts=facts(job.spec),
-        curl=curl_line(str(request.base_url), job.spec, views.authorization(settings)),
+        curl=curl_line(str(request.base_url), job.spec, filters.authorization(settings)),
         measures=_measures(job.result),
         digits=range(10),
     )
@@ -114,11 +115,11 @@ def compare_jobs(
     """Jobs side by side: their curves, what differs in their specifications, and their results."""
     job_ids = [known_form("job", each) for each in dict.fromkeys(job)]
     with database.read() as session:
-        jobs = [answers.job_answer(each, None) for each in store.get_jobs(session, job_ids)]
+        jobs = [job_serializers.job_answer(each, None) for each in store.get_jobs(session, job_ids)]
     finished = [each for each in jobs if each.result]
     return page(
         "compare.html.jinja",
-        jobs=[(each, views.title(each), views.full_title(each)) for each in jobs],
+        jobs=[(each, filters.title(each), filters.full_title(each)) for each in jobs],
         differing=differences([each.spec for each in jobs]),
         results=[
             (label, [_measures(each.result).get(label, "") for each in jobs]) for label in _MEASURES.values()
@@ -127,16 +128,16 @@ def compare_jobs(
     )
 
 
-def standing_words(job: schemas.Job) -> str:
+def standing_words(job: job_schemas.Job) -> str:
     """How far a job is, in a few words."""
     done = f"epoch {job.progress.epoch} of {job.progress.epochs}"
     match job.state:
         case JobState.QUEUED:
             return f"number {job.queue_position} in the queue" if job.queue_position else "in the queue"
         case JobState.RUNNING if job.progress.eta_seconds is not None:
-            return f"{done}, about {views.duration(job.progress.eta_seconds)} left"
+            return f"{done}, about {filters.duration(job.progress.eta_seconds)} left"
         case JobState.SUCCEEDED if job.result:
-            return f"{job.result.epochs_run} epochs in {views.duration(job.result.training_seconds)}"
+            return f"{job.result.epochs_run} epochs in {filters.duration(job.result.training_seconds)}"
     return done
 
 
@@ -153,13 +154,13 @@ def facts(spec: Mapping[str, Any]) -> list[tuple[str, str]]:
     found = [
         ("Dataset", dataset["name"] + (f", {samples:,} training images" if samples else "")),
         ("Network", f"{network}, {model['activation']}"),
-        ("Regularization", words.techniques(spec["regularization"])),
+        ("Regularization", formatting.techniques(spec["regularization"])),
         ("Optimizer", f"{optimizer['name']}, learning rate {optimizer['learning_rate']:g}"),
         ("Training", f"{training['epochs']} epochs, batches of {training['batch_size']}"),
         ("Seed", str(spec["seed"])),
     ]
     if dataset["label_noise"]:
-        found.insert(1, ("Wrong labels", views.percent(dataset["label_noise"])))
+        found.insert(1, ("Wrong labels", filters.percent(dataset["label_noise"])))
     return found
 
 
@@ -189,14 +190,14 @@ def _leaves(document: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
     return found
 
 
-def _row(job: schemas.Job) -> Row:
+def _row(job: job_schemas.Job) -> Row:
     about = [
-        words.techniques(job.spec["regularization"]),
+        formatting.techniques(job.spec["regularization"]),
         job.spec["dataset"]["name"],
         f"seed {job.spec['seed']}",
     ]
-    title = views.title(job)
-    return Row(job, title, views.full_title(job), ", ".join(each for each in about if each != title))
+    title = filters.title(job)
+    return Row(job, title, filters.full_title(job), ", ".join(each for each in about if each != title))
 
 
 def _best(rows: Sequence[Row]) -> str | None:
@@ -205,7 +206,7 @@ def _best(rows: Sequence[Row]) -> str | None:
     return max(finished)[1] if len(finished) > 1 else None
 
 
-def _measures(result: schemas.Result | None) -> dict[str, str]:
+def _measures(result: job_schemas.Result | None) -> dict[str, str]:
     """What was measured, as it is written."""
     if result is None:
         return {}
@@ -215,7 +216,7 @@ def _measures(result: schemas.Result | None) -> dict[str, str]:
 
 def _written(label: str, value: float) -> str:
     if "accuracy" in label or "Weights that" in label:
-        return views.percent(value)
+        return filters.percent(value)
     if isinstance(value, int):
         return f"{value:,}"
     return f"{value:.1f}" if "econds" in label else f"{value:.4f}"

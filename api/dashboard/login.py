@@ -7,12 +7,13 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import RedirectResponse
 from starlette.concurrency import run_in_threadpool
 
-from api.dashboard.pages import Page, PageDep, PageRoute
-from api.dependencies import SettingsDep, counted_body
-from api.doors import COOKIE, LOGIN, from_another_site
-from api.problem_types import CROSS_ORIGIN
-from api.problems import Problem
-from models.database import Database
+from api.dashboard.rendering import Page, PageDep, PageRoute
+from api.http.auth import COOKIE, LOGIN, from_another_site
+from api.http.bodies import counted_body
+from api.http.dependencies import SettingsDep
+from api.http.problem_types import CROSS_ORIGIN
+from api.http.problems import Problem
+from models.store.database import Database
 from models.store.keys import find_key
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from api.reports import words
+from api.reports import formatting
 from api.reports.schemas import (
     Advice,
     Comparison,
@@ -101,7 +101,7 @@ class _Evidence:
                 if plain is None or each is plain or (value := size(each)) is None:
                     continue
                 if (gain := _gain(plain.variant, each.variant)) is not None:
-                    name = words.techniques(each.variant.regularization)
+                    name = formatting.techniques(each.variant.regularization)
                     found.setdefault(name, []).append(_Step(value, plain, each, gain))
         return {name: sorted(steps, key=lambda step: step.size) for name, steps in found.items()}
 

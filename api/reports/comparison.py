@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from api.answers import result_answer
+from api.jobs.serializers import result_answer
 from api.reports.advice import recommend
 from api.reports.contrasts import contrasts
 from api.reports.schemas import (
@@ -24,8 +24,8 @@ from models.experiments import other_changes
 from models.spec import DATASET_ROWS, DatasetSpec
 from models.states import JobState
 from models.statistics import estimate, proportion_standard_error
-from models.store.reports import EpochSummary, Spread
-from models.tables import Job, Result
+from models.store.report_data import EpochSummary, Spread
+from models.store.tables import Job, Result
 
 Summaries = Mapping[str, Sequence[EpochSummary]]
 

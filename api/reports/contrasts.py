@@ -18,7 +18,7 @@ from models.statistics import (
     pairs_to_detect,
     two_one_sided_tests,
 )
-from models.tables import Job, Result
+from models.store.tables import Job, Result
 
 MARGIN_POINTS = 0.2
 """A difference in accuracy up to which two variants are as good as equal: 20 images of MNIST's 10,000."""

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from api.reports.comparison import Summaries
 from api.reports.schemas import BandPoint, Curves, VariantCurves
-from models.store.reports import EpochSummary, Spread
+from models.store.report_data import EpochSummary, Spread
 
 
 def curves(experiment_id: str, summaries: Summaries, *, max_points: int) -> Curves:

@@ -6,7 +6,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup, escape
 
-from api.reports import charts, words
+from api.reports import charts, formatting
 from api.reports.schemas import Comparison
 
 
@@ -14,7 +14,7 @@ def render(comparison: Comparison) -> str:
     """The page. Everything that came from a user is escaped."""
     return _template().render(
         comparison=comparison,
-        words=words,
+        words=formatting,
         # Matplotlib escapes each text that it draws, so its SVG is safe as it stands.
         svg={chart.name: Markup(chart.svg(comparison)) for chart in charts.available(comparison)},  # noqa: S704
         charts=charts.CHARTS,

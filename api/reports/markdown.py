@@ -2,7 +2,7 @@
 
 import re
 
-from api.reports import words
+from api.reports import formatting
 from api.reports.schemas import Comparison, Consideration
 
 # What Markdown would take for its own, also inside a line; an underscore between letters means nothing.
@@ -23,7 +23,7 @@ def render(comparison: Comparison) -> str:
     """The whole report, ending with a newline."""
     sections = [
         f"# {_text(comparison.title)}",
-        words.standing(comparison),
+        formatting.standing(comparison),
         # A hard break at each line's end keeps the lines apart when rendered.
         "  \n".join(_text(variant.line) for variant in comparison.variants if variant.line),
         *_section(
@@ -31,16 +31,16 @@ def render(comparison: Comparison) -> str:
         ),
         *_recommendation(comparison),
         "## The variants",
-        _table(words.variant_rows(comparison)),
-        _list(words.other_changes(comparison)),
+        _table(formatting.variant_rows(comparison)),
+        _list(formatting.other_changes(comparison)),
         *_differences(comparison),
         "## The networks",
-        _table(words.network_rows(comparison)),
+        _table(formatting.network_rows(comparison)),
         *_every_number(comparison),
-        *_section("Missing", words.missing(comparison)),
-        *_section("Reused and restored", words.reused(comparison) + words.restored(comparison)),
+        *_section("Missing", formatting.missing(comparison)),
+        *_section("Reused and restored", formatting.reused(comparison) + formatting.restored(comparison)),
         *_section("Reading this", comparison.notes),
-        *_section("Where it comes from", words.provenance(comparison)),
+        *_section("Where it comes from", formatting.provenance(comparison)),
         "## Doing it again",
         # Indented, because a fence could be closed by a name inside.
         f"    {comparison.repeat}",
@@ -62,7 +62,11 @@ def _consideration(consideration: Consideration) -> str:
 
 
 def _every_number(comparison: Comparison) -> list[str]:
-    tables = [words.measure_rows(comparison), words.test_rows(comparison), words.seed_rows(comparison)]
+    tables = [
+        formatting.measure_rows(comparison),
+        formatting.test_rows(comparison),
+        formatting.seed_rows(comparison),
+    ]
     filled = [_table(rows) for rows in tables if len(rows) > 1]
     return ["## Every number", *filled] if filled else []
 
@@ -70,7 +74,7 @@ def _every_number(comparison: Comparison) -> list[str]:
 def _differences(comparison: Comparison) -> list[str]:
     if not comparison.contrasts:
         return []
-    return [f"## Against {_text(comparison.baseline)}", _table(words.contrast_rows(comparison))]
+    return [f"## Against {_text(comparison.baseline)}", _table(formatting.contrast_rows(comparison))]
 
 
 def _section(title: str, items: list[str]) -> list[str]:

@@ -8,22 +8,23 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from fastapi import APIRouter, Path, Query, Request, Response
 from sqlalchemy.orm import Session
 
-from api import problem_types
-from api.dependencies import Accept, DatabaseDep, ExperimentId, negotiate
-from api.problem_types import raises
-from api.problems import not_acceptable
+from api.http import problem_types
+from api.http.dependencies import DatabaseDep, ExperimentId
+from api.http.negotiation import Accept, negotiate
+from api.http.problem_types import raises
+from api.http.problems import not_acceptable
 from api.reports.schemas import ChartCard, ChartList, Comparison, Curves
 from models.errors import NotFound
+from models.store.experiment_runs import jobs_of
 from models.store.experiments import get_experiment
 from models.store.jobs import get_jobs
-from models.store.reports import load_confusions, load_portraits, load_recognized, summaries
-from models.store.runs import jobs_of
-from models.tables import Job
+from models.store.report_data import load_confusions, load_portraits, load_recognized, summaries
+from models.store.tables import Job
 
 if TYPE_CHECKING:
     from api.reports.comparison import Subject, Summaries
 
-from api.routing import Route
+from api.http.routing import Route
 
 router = APIRouter(prefix="/v1", tags=["reports"], route_class=Route)
 
@@ -65,12 +66,12 @@ def show_experiment_report(
     accept: Accept = "*/*",
 ) -> Any:
     """An experiment's comparison, as JSON, Markdown, HTML or CSV; a partial one says what is missing."""
-    from api.reports import subjects  # noqa: PLC0415 (numpy and scipy, only where a report is asked for)
+    from api.reports import grouping  # noqa: PLC0415 (numpy and scipy, only where a report is asked for)
 
     wanted = _wanted(format, accept)
     with database.read() as session:
         experiment = get_experiment(session, experiment_id)
-        subject = subjects.of_experiment(
+        subject = grouping.of_experiment(
             experiment, jobs_of(session, experiment_id), base_url=str(request.base_url)
         )
         curves = _load(session, subject)
@@ -111,14 +112,14 @@ def show_experiment_chart(
     accept: Accept = "*/*",
 ) -> Response:
     """One chart of an experiment's report, as SVG or PNG; 404 says why there is none."""
-    from api.reports import charts, subjects  # noqa: PLC0415 (matplotlib and numpy, only where asked for)
+    from api.reports import charts, grouping  # noqa: PLC0415 (as above)
 
     form = format or _form(accept)
     if name not in charts.CHARTS:
         raise NotFound(f"There is no chart {name}; choose one of {', '.join(charts.CHARTS)}.")
     with database.read() as session:
         experiment = get_experiment(session, experiment_id)
-        subject = subjects.of_experiment(experiment, jobs_of(session, experiment_id), base_url="")
+        subject = grouping.of_experiment(experiment, jobs_of(session, experiment_id), base_url="")
         curves = _load(session, subject)
     comparison = _compared(subject, curves)
     picture = charts.render(comparison, name, form)
@@ -147,11 +148,11 @@ def show_jobs_report(
     accept: Accept = "*/*",
 ) -> Any:
     """The same comparison over any jobs; those that differ in nothing but their seed are one variant."""
-    from api.reports import subjects  # noqa: PLC0415 (numpy and scipy, only where a report is asked for)
+    from api.reports import grouping  # noqa: PLC0415 (numpy and scipy, only where a report is asked for)
 
     wanted = _wanted(format, accept)
     with database.read() as session:
-        subject = subjects.of_jobs(get_jobs(session, job), base_url=str(request.base_url))
+        subject = grouping.of_jobs(get_jobs(session, job), base_url=str(request.base_url))
         curves = _load(session, subject)
     return _rendered(_compared(subject, curves), wanted)
 
@@ -163,12 +164,12 @@ def show_experiment_curves(
     max_points: Annotated[int, Query(ge=2, le=MAX_POINTS, description="Of each curve, at most")] = MAX_POINTS,
 ) -> Curves:
     """Learning curves of each variant over its seeds: mean, and one standard deviation to each side."""
-    from api.reports import subjects  # noqa: PLC0415 (numpy and scipy, only where a report is asked for)
+    from api.reports import grouping  # noqa: PLC0415 (numpy and scipy, only where a report is asked for)
     from api.reports.curves import curves  # noqa: PLC0415 (the same)
 
     with database.read() as session:
         experiment = get_experiment(session, experiment_id)
-        subject = subjects.of_experiment(experiment, jobs_of(session, experiment_id), base_url="")
+        subject = grouping.of_experiment(experiment, jobs_of(session, experiment_id), base_url="")
         found = summaries(session, _ids(subject.variants))
     return curves(experiment_id, found, max_points=max_points)
 
@@ -205,12 +206,12 @@ def _compared(subject: "Subject", curves: "Summaries") -> Comparison:
 
 
 def _rendered(comparison: Comparison, wanted: str) -> Response:
-    from api.reports import html, markdown, tabular  # noqa: PLC0415 (jinja2, only for a report)
+    from api.reports import csv_table, html, markdown  # noqa: PLC0415 (jinja2, only for a report)
 
     renderers: dict[str, Callable[[Comparison], str]] = {
         "md": markdown.render,
         "html": html.render,
-        "csv": tabular.render,
+        "csv": csv_table.render,
     }
     if wanted == "json":
         # As it is: FastAPI would check every number of a large report once more.

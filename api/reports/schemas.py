@@ -5,7 +5,8 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from api.schemas import Answer, Result
+from api.http.schemas import Answer
+from api.jobs.schemas import Result
 from models.states import JobState
 
 Call = Literal["higher", "lower"]

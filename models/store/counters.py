@@ -4,7 +4,7 @@ from sqlalchemy import select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
-from models.tables import Counter
+from models.store.tables import Counter
 
 COUNTERS = {
     "compilations": "XLA compilations of all workers",

@@ -13,10 +13,10 @@ from models.errors import Conflict, NotFound
 from models.experiments import ExperimentSpec
 from models.identifiers import new_id
 from models.states import JobState
-from models.store.lists import NEWEST_FIRST, Place
-from models.store.runs import add_runs
+from models.store.experiment_runs import add_runs
+from models.store.job_search import NEWEST_FIRST, Place
+from models.store.tables import LOCAL_OWNER, Experiment, Job, Result, Run
 from models.store.transitions import database_now
-from models.tables import LOCAL_OWNER, Experiment, Job, Result, Run
 
 
 @dataclass(frozen=True)

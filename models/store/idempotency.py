@@ -14,8 +14,8 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from models.errors import Conflict
+from models.store.tables import IdempotencyKey
 from models.store.transitions import database_now
-from models.tables import IdempotencyKey
 
 KEPT_FOR = timedelta(hours=24)
 HELD_FOR = timedelta(seconds=60)

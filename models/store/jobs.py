@@ -8,15 +8,15 @@ from typing import Any
 from sqlalchemy import ColumnElement, Row, Select, and_, bindparam, case, delete, func, select, tuple_, update
 from sqlalchemy.orm import Session, aliased, joinedload
 
-from models.database import ALL_OWNERS
+from models.cost import price
 from models.errors import Conflict, NotFound
 from models.identifiers import new_id
-from models.pricing import price
 from models.spec import JobSpec
 from models.states import Action, JobState
+from models.store.database import ALL_OWNERS
 from models.store.quotas import check_quotas
+from models.store.tables import LOCAL_OWNER, Epoch, Event, Job, JobLabel, JobTechnique, Result, Run
 from models.store.transitions import database_now, get_job, move, record_event
-from models.tables import LOCAL_OWNER, Epoch, Event, Job, JobLabel, JobTechnique, Result, Run
 
 _PACED_BY = 100
 """Jobs that tell the pace of training: enough to be steady, few enough to read at every price."""

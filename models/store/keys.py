@@ -8,12 +8,12 @@ from datetime import timedelta
 from sqlalchemy import or_, select, tuple_, update
 from sqlalchemy.orm import Session
 
-from models.database import DatabaseNow
 from models.errors import NotFound
 from models.scopes import Scope
-from models.store.lists import Place
+from models.store.job_search import Place
+from models.store.sql_functions import DatabaseNow
+from models.store.tables import ApiKey
 from models.store.transitions import database_now
-from models.tables import ApiKey
 
 _BITS = 256
 _SHOWN = 8

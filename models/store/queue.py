@@ -10,14 +10,14 @@ from typing import Any
 from sqlalchemy import ColumnElement, Select, func, select, update
 from sqlalchemy.orm import Session, aliased
 
-from models.database import DatabaseNow
 from models.errors import LeaseLost
 from models.records import CheckpointRecord, EpochRecord, Progress, ResultRecord
 from models.states import STATE_AFTER, Action, JobState
 from models.store import counters
 from models.store.quotas import one_at_a_time
+from models.store.sql_functions import DatabaseNow
+from models.store.tables import Epoch, Job, Result
 from models.store.transitions import forget_epochs_beyond_checkpoint, move
-from models.tables import Epoch, Job, Result
 
 
 def waiting(*, max_running: int = 0) -> Select[str]:

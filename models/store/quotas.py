@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from models.errors import OverQuota
 from models.settings import Settings
 from models.states import JobState
-from models.tables import Job
+from models.store.tables import Job
 
 _DAY = timedelta(hours=24)
 _QUEUE_RETRY_SECONDS = 30

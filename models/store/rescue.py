@@ -10,11 +10,11 @@ from typing import Any
 from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
 
-from models.database import DatabaseNow
 from models.states import STATE_AFTER, Action, JobState
 from models.store.queue import waiting
+from models.store.sql_functions import DatabaseNow
+from models.store.tables import Job
 from models.store.transitions import move
-from models.tables import Job
 
 _FIRST_BACKOFF_SECONDS = 2.0
 _DOUBLINGS = 4

@@ -7,10 +7,10 @@ from typing import Any
 from sqlalchemy import ColumnElement, delete, func, select, update
 from sqlalchemy.orm import Session
 
-from models.database import DatabaseNow
 from models.errors import NotFound
 from models.states import JobState, may_follow
-from models.tables import Delivery, Epoch, Event, Job, Webhook
+from models.store.sql_functions import DatabaseNow
+from models.store.tables import Delivery, Epoch, Event, Job, Webhook
 
 _CHECKPOINT_EPOCH = func.coalesce(Job.checkpoint_epoch, 0)
 _NO_CHECKPOINT = dict.fromkeys(("checkpoint_epoch", "checkpoint_path", "checkpoint_sha256"))

@@ -16,11 +16,11 @@ from typing import Any
 from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
-from models.database import DatabaseNow
 from models.errors import NotFound
 from models.states import JobState
+from models.store.sql_functions import DatabaseNow
+from models.store.tables import Delivery, Job, Webhook
 from models.store.transitions import database_now
-from models.tables import Delivery, Job, Webhook
 
 RETRY_AFTER_SECONDS = (5, 30, 120, 600, 3_600, 10_800, 21_600, 43_200)
 """How long after each failure the next attempt follows: about a day in all. Then it is given up."""

@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from models.addresses import loopback_only
+from models.network_address import loopback_only
 from models.settings import Settings
 from models.spec import DatasetName
 from regbench.cli.options import (

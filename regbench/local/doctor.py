@@ -11,7 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from models.addresses import loopback_only
+from models.network_address import loopback_only
 from models.settings import Settings
 from regbench.client import Regbench
 from regbench.errors import ClientError, ProblemError, StackError, Unreachable

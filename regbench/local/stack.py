@@ -15,7 +15,7 @@ from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
-from models.addresses import loopback_only
+from models.network_address import loopback_only
 from models.settings import Settings
 from regbench.client import Regbench
 from regbench.errors import NotDone, StackError, Unreachable
@@ -27,7 +27,7 @@ from regbench.local.redis_server import find_redis_server, redis_command, usable
 MIGRATION = ("-m", "migrations")
 RETENTION = ("-m", "models.retention")
 KEYS = ("-m", "models.keys")
-SURVEY = ("-m", "worker.survey")
+SURVEY = ("-m", "worker.dataset_check")
 # Gossip and mingling are for fleets that talk among themselves; mingling costs a second at every start.
 WORKER = (
     *("-m", "celery", "-A", "worker.app:app", "worker"),
@@ -39,7 +39,7 @@ PREDICTOR = (
     *("--loglevel", "INFO", "--without-gossip", "--without-mingle", "--without-heartbeat"),
 )
 API = (
-    *("-m", "uvicorn", "api.app:create_app", "--factory", "--http", "api.protocol:Guarded"),
+    *("-m", "uvicorn", "api.app:create_app", "--factory", "--http", "api.http.server_protocol:Guarded"),
     *("--no-access-log", "--no-server-header", "--timeout-graceful-shutdown", "5"),
 )
 

@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.resources import files
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from playwright.sync_api import Page
@@ -48,7 +48,7 @@ def check_access(page: Page, path: str) -> None:
     assert _grave(page, "axe.run()") == []
 
 
-def check_colours(page: Page, scheme: str) -> None:
+def check_colours(page: Page, scheme: Literal["dark", "light"]) -> None:
     """What `check_access` has looked at can be read in other colours too; nothing else depends on them."""
     page.emulate_media(color_scheme=scheme)
     assert _grave(page, "axe.run({ runOnly: ['color-contrast'] })") == []

@@ -6,10 +6,10 @@ It claims from the moment that a line reaches its standard input until no job is
 import sys
 import time
 
-from models.database import Database
 from models.errors import ServiceUnavailable
 from models.settings import get_settings
 from models.store import queue
+from models.store.database import Database
 
 _LEASE_SECONDS = 3600.0
 

@@ -5,7 +5,7 @@ from random import Random
 
 import pytest
 
-from tests.chaos.ledger import LEDGER, Ledger, Tally
+from tests.chaos.fault_log import LEDGER, Ledger, Tally
 
 
 @pytest.fixture(scope="session")

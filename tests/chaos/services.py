@@ -14,7 +14,7 @@ from models.settings import Settings
 from models.states import JobState
 from regbench.local.process import Child
 from regbench.local.stack import API, WORKER
-from tests.chaos.ends import wait_until
+from tests.chaos.outcomes import wait_until
 
 QUICK_WORKER = tuple("tests.chaos.quick_worker:app" if each == "worker.app:app" else each for each in WORKER)
 

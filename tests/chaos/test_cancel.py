@@ -8,13 +8,13 @@ from threading import Barrier
 
 import httpx
 
-from models.database import Database
 from models.settings import Settings
 from models.states import JobState
 from models.store import jobs, queue
+from models.store.database import Database
+from models.store.tables import Job
 from models.store.transitions import get_job
-from models.tables import Job
-from tests.chaos.ledger import Tally
+from tests.chaos.fault_log import Tally
 from tests.chaos.services import api
 from tests.factories import epoch_record, job_spec, result_record
 

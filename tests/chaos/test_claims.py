@@ -5,11 +5,11 @@ import sys
 from collections import Counter
 from contextlib import ExitStack
 
-from models.database import Database
 from models.states import JobState
 from models.store import jobs
-from models.store.lists import JobFilter, find_jobs
-from tests.chaos.ledger import Tally
+from models.store.database import Database
+from models.store.job_search import JobFilter, find_jobs
+from tests.chaos.fault_log import Tally
 from tests.factories import job_spec
 
 DEADLINE_SECONDS = 300

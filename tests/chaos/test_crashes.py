@@ -12,15 +12,15 @@ from threading import Event, Thread
 import pytest
 from sqlalchemy import make_url
 
-from models.database import Database
 from models.errors import ServiceUnavailable
 from models.settings import Settings
 from models.states import JobState
 from models.store import jobs
+from models.store.database import Database
 from models.store.transitions import get_job
 from tests import servers
-from tests.chaos.ends import all_ended, count, wait_until
-from tests.chaos.ledger import Tally
+from tests.chaos.fault_log import Tally
+from tests.chaos.outcomes import all_ended, count, wait_until
 from tests.chaos.services import quick_worker
 from tests.factories import job_spec
 

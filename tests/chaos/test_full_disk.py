@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 
 from models.artifacts import ArtifactStore
-from models.database import Database
 from models.settings import Settings
 from models.states import JobState
 from models.store import jobs
+from models.store.database import Database
+from models.store.tables import Job
 from models.store.transitions import get_job
-from models.tables import Job
-from tests.chaos.ledger import Tally
+from tests.chaos.fault_log import Tally
 from tests.factories import job_spec
 from worker.runner import Runner
 

@@ -10,16 +10,16 @@ from typing import NamedTuple
 
 import pytest
 
-from models.database import Database
 from models.settings import Settings
 from models.spec import JobSpec
 from models.states import JobState
 from models.store import jobs
+from models.store.database import Database
+from models.store.tables import Job
 from models.store.transitions import get_job
-from models.tables import Job
 from regbench.local.process import Child
-from tests.chaos.ends import all_ended, count, wait_until
-from tests.chaos.ledger import Tally
+from tests.chaos.fault_log import Tally
+from tests.chaos.outcomes import all_ended, count, wait_until
 from tests.chaos.services import real_worker
 from tests.factories import job_spec
 

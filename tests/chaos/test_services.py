@@ -16,16 +16,16 @@ import pytest
 from redis import Redis
 from sqlalchemy import make_url
 
-from models.database import Database
-from models.doorbell import QUEUE
+from models.dispatch import QUEUE
 from models.settings import Settings
 from models.states import JobState
+from models.store.database import Database
+from models.store.tables import Job
 from models.store.transitions import get_job
-from models.tables import Job
 from regbench.local.process import Child
 from tests import servers
-from tests.chaos.ends import all_ended, count, wait_until
-from tests.chaos.ledger import LEDGER, Tally
+from tests.chaos.fault_log import LEDGER, Tally
+from tests.chaos.outcomes import all_ended, count, wait_until
 from tests.chaos.proxy import Proxy
 from tests.chaos.services import api, quick_worker, submit
 

@@ -6,9 +6,9 @@ from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis.stateful import run_state_machine_as_test
 from sqlalchemy import event
 
-from models.database import Database
-from tests.chaos.ledger import Ledger, Tally
-from tests.chaos.storemachine import Score, StoreMachine
+from models.store.database import Database
+from tests.chaos.fault_log import Ledger, Tally
+from tests.chaos.store_state_machine import Score, StoreMachine
 
 
 def test_the_store_does_what_a_simple_model_does(

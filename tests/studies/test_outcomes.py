@@ -13,7 +13,7 @@ from api.app import create_app
 from models.experiments import merge_patch
 from models.settings import Settings
 from tests.integration.api.conftest import TestClient
-from tests.integration.api.test_experiments import create
+from tests.integration.api.experiments.test_routes import create
 from worker.runner import Runner
 
 pytestmark = pytest.mark.slow

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from api.reports.contrasts import contrasts
 from api.reports.schemas import Contrast, Difference
 from models.statistics import detectable_difference, over_new_cases, paired_difference
-from models.tables import Job, Result
+from models.store.tables import Job, Result
 
 VARIANTS, SEEDS = "abcdef", 10
 MANY = 2000

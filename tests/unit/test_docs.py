@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from api.presets import PRESETS
+from api.experiments.presets import PRESETS
 from models.experiments import ExperimentSpec
 
 ROOT = Path(__file__).parents[2]

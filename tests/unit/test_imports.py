@@ -48,7 +48,7 @@ def test_the_pure_parts_load_nothing_heavy_and_no_database(module: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "module", ["models.tables", "models.database", "models.store.queue", "models.doorbell"]
+    "module", ["models.store.tables", "models.store.database", "models.store.queue", "models.dispatch"]
 )
 def test_the_store_loads_nothing_heavy(module: str) -> None:
     assert not loaded_by(module) & HEAVY

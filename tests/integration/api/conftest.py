@@ -8,8 +8,8 @@ import pytest
 from redis import Redis
 from starlette.exceptions import StarletteDeprecationWarning
 
-from models.database import Database
 from models.settings import Settings
+from models.store.database import Database
 from tests.applications import application
 
 with warnings.catch_warnings():

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 import uvicorn
 
 from api.app import create_app
-from api.protocol import Guarded
+from api.http.server_protocol import Guarded
 from models.settings import Settings
 
 

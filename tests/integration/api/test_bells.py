@@ -7,9 +7,9 @@ import pytest
 
 from api import bells
 from api.bells import Bells
-from models import doorbell
-from models.database import Database
+from models import dispatch
 from models.settings import Settings
+from models.store.database import Database
 
 SECONDS = 10
 
@@ -30,7 +30,7 @@ class Bell:
 @pytest.fixture
 def bell(monkeypatch: pytest.MonkeyPatch) -> Bell:
     bell = Bell()
-    monkeypatch.setattr(doorbell, "ring", bell.ring)
+    monkeypatch.setattr(dispatch, "ring", bell.ring)
     return bell
 
 
@@ -61,7 +61,7 @@ def test_a_fault_does_not_silence_the_next(
         raise RuntimeError("oops")
 
     with monkeypatch.context() as patched:
-        patched.setattr(bells.doorbell, "ring", fail)
+        patched.setattr(bells.dispatch, "ring", fail)
         with pytest.raises(RuntimeError):
             asyncio.run(ours.ring(["a"]))
     bell.go_on.set()

@@ -9,9 +9,9 @@ import pytest
 from redis import Redis
 from sqlalchemy import text
 
-from models.database import Database
-from models.doorbell import QUEUE
+from models.dispatch import QUEUE
 from models.settings import Settings
+from models.store.database import Database
 from tests import servers
 from tests.applications import application
 from tests.chaos.services import api

@@ -7,10 +7,10 @@ from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import event
 
 from api.app import create_app
-from models.database import Database
 from models.settings import Settings
 from models.states import JobState
 from models.store import counters, jobs
+from models.store.database import Database
 from tests.factories import finished_job, job_spec, result_record
 from tests.integration.api.conftest import TestClient
 

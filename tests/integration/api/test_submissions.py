@@ -11,13 +11,13 @@ import pytest
 from fastapi import Response
 from sqlalchemy import text
 
-from api.idempotency import Once, Replayed
+from api.http.idempotency import Once, Replayed
 from api.submissions import Submissions
-from models.database import Database
 from models.errors import OverQuota, ServiceUnavailable
 from models.settings import Settings
+from models.store.database import Database
+from models.store.job_search import JobFilter, Order, find_jobs
 from models.store.jobs import NewJob
-from models.store.lists import JobFilter, Order, find_jobs
 from models.store.quotas import Quotas, one_at_a_time
 from models.store.transitions import get_job
 from tests.factories import job_spec

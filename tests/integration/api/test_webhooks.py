@@ -5,7 +5,7 @@ from typing import Any
 import httpx
 import pytest
 
-from models.database import Database
+from models.store.database import Database
 from tests.factories import finished_job
 
 URL = "https://example.org/hook"

@@ -8,11 +8,11 @@ from sqlalchemy import MetaData, Table, inspect, select
 
 from migrations import configuration, head
 from migrations.__main__ import main
-from models.database import Database
 from models.settings import Settings, get_settings
-from models.store.lists import JobFilter, find_jobs
+from models.store.database import Database
+from models.store.job_search import JobFilter, find_jobs
+from models.store.tables import Base
 from models.store.transitions import get_job
-from models.tables import Base
 from tests.factories import finished_job, job_spec
 
 TABLES = set(Base.metadata.tables) | {"alembic_version"}

@@ -8,11 +8,12 @@ import pytest
 from sqlalchemy import update
 
 from models.artifacts import ArtifactStore
-from models.database import Database, DatabaseNow
 from models.retention import prune
 from models.settings import Settings
 from models.store import jobs, queue
-from models.tables import Job
+from models.store.database import Database
+from models.store.sql_functions import DatabaseNow
+from models.store.tables import Job
 from tests.factories import finished_job, job_spec
 
 DAY = 86_400.0

@@ -6,18 +6,18 @@ from dataclasses import asdict, replace
 import pytest
 
 from models.artifacts import ArtifactStore
-from models.database import Database
 from models.records import EpochRecord, Progress
 from models.settings import Settings
 from models.spec import JobSpec
 from models.states import Action, JobState
 from models.store import jobs
-from models.tables import Job
+from models.store.database import Database
+from models.store.tables import Job
 from tests.factories import job_spec
 from worker import checkpoints
 from worker.checkpoints import Checkpoint
-from worker.compiled import Programs
 from worker.lease import Lease
+from worker.program import Programs
 from worker.runner import Runner
 
 SPEC = job_spec(

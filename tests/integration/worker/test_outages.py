@@ -11,14 +11,14 @@ from typing import Any
 
 import pytest
 
-from models.database import Database
 from models.errors import LeaseLost, ServiceUnavailable
 from models.records import EpochRecord, Progress
 from models.settings import Settings
 from models.states import JobState
 from models.store import jobs, queue
+from models.store.database import Database
 from models.store.rescue import rescue_abandoned
-from models.tables import Job
+from models.store.tables import Job
 from tests.factories import epoch_record, job_spec, result_record
 from tests.integration.worker.conftest import Outage
 from worker.lease import Interrupted, Lease

@@ -22,14 +22,14 @@ from redis import Redis
 from api.app import create_app
 from models import predictions
 from models.artifacts import ArtifactStore
-from models.database import Database
 from models.settings import Settings
 from models.spec import JobSpec
 from models.store import jobs
+from models.store.database import Database
 from regbench.local.stack import PREDICTOR
 from tests.factories import finish_job, job_spec, result_record
 from tests.integration.api.conftest import TestClient
-from tests.integration.api.test_refusals import problem
+from tests.integration.api.http.test_problems import problem
 from worker import artifacts
 from worker.datasets import Dataset, load
 from worker.network import StockLayers, build_network, exported

@@ -12,15 +12,15 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from api.app import create_app
 from models.artifacts import ArtifactStore
-from models.database import Database
 from models.errors import LeaseLost, NotFound
 from models.records import Progress, ResultRecord
 from models.settings import Settings
 from models.spec import DatasetSpec, JobSpec
 from models.states import JobState
 from models.store import jobs, queue
+from models.store.database import Database
 from models.store.rescue import rescue_abandoned
-from models.tables import Job
+from models.store.tables import Job
 from tests.factories import job_spec
 from tests.integration.api.conftest import TestClient
 from worker.datasets import divide, load

@@ -7,13 +7,13 @@ import sys
 import pytest
 
 from models.artifacts import ArtifactStore
-from models.database import Database
 from models.settings import Settings
 from models.states import JobState
 from models.store import jobs, queue
-from models.tables import Job
+from models.store.database import Database
+from models.store.tables import Job
 from tests.factories import finished_job, job_spec
-from worker import forks
+from worker import fork_safety
 from worker.lease import worker_name
 from worker.sweeper import Sweeper
 
@@ -76,7 +76,7 @@ def test_a_slow_store_keeps_no_process_from_being_forked(
     removed, remove = [], ArtifactStore.remove
 
     def observed(store: ArtifactStore, name: str) -> None:
-        assert not forks._no_fork.locked()
+        assert not fork_safety._no_fork.locked()
         removed.append(name.split("/")[1])
         remove(store, name)
 

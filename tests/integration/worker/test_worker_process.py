@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from models.database import Database
-from models.doorbell import ring
+from models.dispatch import ring
 from models.settings import Settings
 from models.spec import JobSpec
 from models.states import JobState
 from models.store import jobs
-from models.tables import Job
+from models.store.database import Database
+from models.store.tables import Job
 from regbench.local.stack import WORKER
 from tests.factories import job_spec
 from tests.servers import stopped_postgresql

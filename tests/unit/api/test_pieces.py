@@ -10,14 +10,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from api.answers import per_class_accuracy, technique_answer
 from api.app import create_app
-from api.dependencies import negotiate
-from api.pages import decode_cursor, encode_cursor
-from api.problems import KINDS, to_pointer
+from api.catalogue import technique_answer
+from api.http.negotiation import negotiate
+from api.http.pagination import decode_cursor, encode_cursor
+from api.http.problems import KINDS, to_pointer
+from api.jobs.serializers import per_class_accuracy
 from models.errors import InvalidSpec, RegbenchError
 from models.settings import Settings
-from models.store.lists import Order, Place
+from models.store.job_search import Order, Place
 from models.techniques import CATALOGUE
 
 HEAVY = ["tensorflow", "keras", "pandas", "matplotlib", "sklearn", "numpy", "scipy", "celery", "alembic"]

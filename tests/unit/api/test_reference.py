@@ -4,9 +4,10 @@ from collections.abc import Iterator
 
 import pytest
 
+from api.http.problem_types import TYPES, page
+from api.http.schemas import Answer
+from api.jobs.schemas import Layer, ResultDetails
 from api.metrics import Snapshot
-from api.problem_types import TYPES, page
-from api.schemas import Answer, Layer, ResultDetails
 from models.states import JobState
 from models.store.counters import COUNTERS
 from tests.unit.models.test_reference import REFERENCE, row, rows_of

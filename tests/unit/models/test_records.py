@@ -1,7 +1,7 @@
 from dataclasses import fields
 
 from models.records import EpochRecord, Progress, ResultRecord
-from models.tables import Epoch, Job, Result
+from models.store.tables import Epoch, Job, Result
 
 # What results from before these were recorded do not have.
 LATER = {"near_zero_weight_fraction", "layers", "confusion", "test_correct", "portrait", "regbench"}

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from models.database import Database
 from models.scopes import Scope
 from models.settings import Settings
 from models.store import keys
+from models.store.database import Database
 from regbench.cli.main import app
 from regbench.local import doctor
 from regbench.local.doctor import CHECKS, Finding, Health, examine

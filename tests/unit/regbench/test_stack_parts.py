@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from models.addresses import loopback_only
+from models.network_address import loopback_only
 from models.settings import Settings
 from regbench.errors import StackError
 from regbench.local.home_lock import forget, held

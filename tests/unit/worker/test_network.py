@@ -2,11 +2,11 @@ import keras
 import numpy as np
 import pytest
 
-from models.pricing import price
+from models.cost import price
 from models.spec import JobSpec
 from tests.factories import job_spec
-from worker.compiled import CompiledLayers
 from worker.network import StockLayers, build_network, exported, kernels, set_initial_weights
+from worker.program import CompiledLayers
 from worker.techniques.randomness import StepClock
 
 

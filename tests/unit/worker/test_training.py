@@ -13,9 +13,9 @@ from models.records import EpochRecord, Progress
 from models.spec import JobSpec
 from tests.factories import EVERY_TECHNIQUE_TOGETHER, epoch_record, job_spec
 from worker.checkpoints import Checkpoint
-from worker.compiled import Programs, program_shape
 from worker.datasets import Dataset, divide
 from worker.network import StockLayers, build_network, kernels, set_initial_weights
+from worker.program import Programs, program_shape
 from worker.seeds import epoch_order
 from worker.training import Outcome, train
 
@@ -300,7 +300,7 @@ def test_a_second_job_of_the_same_shape_compiles_nothing(mnist_5k: Dataset) -> N
 def test_compilations_of_dropped_programs_stay_counted(
     mnist_5k: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("worker.compiled._KEPT_PROGRAMS", 1)
+    monkeypatch.setattr("worker.program._KEPT_PROGRAMS", 1)
     programs = Programs()
     for units in (3, 4, 3):
         run(job_spec(model={"hidden_units": [units]}), mnist_5k, programs)

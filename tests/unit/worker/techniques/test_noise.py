@@ -6,8 +6,8 @@ import tensorflow as tf
 from scipy import stats
 
 from tests.factories import job_spec
-from worker.compiled import CompiledLayers
 from worker.network import build_network
+from worker.program import CompiledLayers
 from worker.techniques.noise import (
     HashDropout,
     HashedNoise,

@@ -1,0 +1,193 @@
+"""API keys and the audit trail over HTTP, for keys of the scope admin."""
+
+from datetime import datetime
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Path, Query, Request, Response, status
+from pydantic import BaseModel, ConfigDict, Field
+from sqlalchemy.orm import Session
+
+from api.http import problem_types
+from api.http.auth import forbidden
+from api.http.bodies import posted
+from api.http.dependencies import Caller, CallerDep, DatabaseDep, known_form
+from api.http.idempotency import OnceDep
+from api.http.pagination import Cursor, Limit, decode_cursor, encode_cursor, page_answer
+from api.http.problem_types import raises
+from api.http.routing import Route
+from api.http.schemas import Answer
+from models.scopes import Scope
+from models.store import audit
+from models.store import keys as store
+from models.store.job_search import Place
+from models.store.tables import LOCAL_OWNER, ApiKey
+
+router = APIRouter(prefix="/v1", tags=["keys"], route_class=Route)
+
+
+class NewKey(BaseModel):
+    """A key to make."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    name: str = Field(
+        min_length=1, max_length=200, pattern=r"^[^\x00]*$", description="For people to know it by"
+    )
+    owner: str = Field(
+        LOCAL_OWNER,
+        pattern=r"^[A-Za-z0-9_.@-]{1,40}$",
+        description="Whose rows it opens; several keys may share one",
+    )
+    scope: Scope = Field(Scope.WRITE, strict=False)
+    expires_days: float | None = Field(None, gt=0, le=36_500, allow_inf_nan=False)
+
+
+class Key(Answer):
+    """A key, by all but itself."""
+
+    id: str
+    name: str
+    owner: str
+    scope: Scope
+    prefix: str = Field(description="How the key begins")
+    created_at: datetime
+    expires_at: datetime | None
+    last_used_at: datetime | None = Field(description="To the minute")
+    revoked_at: datetime | None
+
+
+class MadeKey(Key):
+    """A new key, shown this once."""
+
+    key: str | None = Field(
+        description="For the header `Authorization: Bearer ...`; it cannot be had again, and is null "
+        "where the request was sent again"
+    )
+
+
+class KeyPage(Answer):
+    """Keys, newest first."""
+
+    items: list[Key]
+    next_cursor: str | None
+
+
+class AuditEvent(Answer):
+    """Something that opened or closed a door, or cannot be undone."""
+
+    id: int
+    at: datetime
+    owner: str = Field(description="Of the key that was used")
+    key_id: str | None = Field(description="The key that was used; null on the command line, or without keys")
+    action: str = Field(description="`key_created`, `key_revoked` or `job_deleted`")
+    subject: str = Field(description="The id of what it was done to")
+    request_id: str | None
+
+
+class AuditPage(Answer):
+    """Audit events, newest first."""
+
+    items: list[AuditEvent]
+    next_cursor: str | None
+
+
+def _admin(caller: CallerDep) -> Caller:
+    if not caller.sees_all:
+        raise forbidden(Scope.ADMIN)
+    return caller
+
+
+AdminDep = Annotated[Caller, Depends(_admin)]
+
+
+@raises(problem_types.NOT_FOUND)
+def _key_id(key_id: Annotated[str, Path(description="As `GET /v1/keys` shows it")]) -> str:
+    return known_form("key", key_id)
+
+
+KeyId = Annotated[str, Depends(_key_id)]
+
+
+@router.get("/keys", response_model=KeyPage)
+def list_keys(
+    _: AdminDep,
+    database: DatabaseDep,
+    request: Request,
+    limit: Limit = 50,
+    cursor: Cursor = None,
+) -> Response:
+    """All keys, newest first, revoked and expired ones too; follow `Link: rel=next` or `next_cursor`."""
+    with database.read() as session:
+        found = store.list_keys(session, after=decode_cursor(cursor), limit=limit + 1)
+    page, next_cursor = found[:limit], None
+    if len(found) > limit:
+        next_cursor = encode_cursor(Place(page[-1].created_at, page[-1].id))
+    shown = KeyPage(items=[_shown(row) for row in page], next_cursor=next_cursor)
+    return page_answer(request, shown, next_cursor, None)
+
+
+@router.post("/keys", status_code=status.HTTP_201_CREATED, response_model=MadeKey)
+def create_key(
+    admin: AdminDep,
+    wanted: Annotated[NewKey, Depends(posted(NewKey))],
+    database: DatabaseDep,
+    request: Request,
+    once: OnceDep,
+) -> Response:
+    """Make a key. This answer alone shows it; the service keeps only its hash."""
+    with once.carried_out(), database.write() as session:
+        row, key = store.create_key(session, **wanted.model_dump())
+        note(session, "key_created", row.id, admin, request)
+        made = MadeKey(**_shown(row).model_dump(), key=key)
+        again = made.model_copy(update={"key": None})
+        headers = {"Cache-Control": "no-store"}
+        return once.answer(session, made, status.HTTP_201_CREATED, headers, again=again)
+
+
+@router.post("/keys/{key_id}/revoke")
+def revoke_key(admin: AdminDep, key_id: KeyId, database: DatabaseDep, request: Request) -> Key:
+    """Close a key for good, within 5 seconds. Asked again, it answers the same."""
+    with database.write() as session:
+        row, was_open = store.revoke_key(session, key_id)
+        if was_open:
+            note(session, "key_revoked", row.id, admin, request)
+        return _shown(row)
+
+
+@router.get("/audit", response_model=AuditPage)
+def list_audit_events(
+    _: AdminDep,
+    database: DatabaseDep,
+    request: Request,
+    limit: Limit = 50,
+    cursor: Annotated[
+        str | None, Query(pattern=r"^[0-9]{1,18}$", description="`next_cursor` of the page before")
+    ] = None,
+) -> Response:
+    """Who made and revoked keys and deleted jobs, newest first; follow `Link: rel=next` or `next_cursor`."""
+    with database.read() as session:
+        found = audit.find_events(session, before=None if cursor is None else int(cursor), limit=limit + 1)
+    page, next_cursor = found[:limit], None
+    if len(found) > limit:
+        next_cursor = str(page[-1].id)
+    shown = AuditPage(items=[AuditEvent.model_validate(row) for row in page], next_cursor=next_cursor)
+    return page_answer(request, shown, next_cursor, None)
+
+
+def note(session: Session, action: str, subject: str, caller: Caller, request: Request) -> None:
+    """Write what `caller` does into the audit trail, in the transaction that does it."""
+    audit.record(
+        session,
+        action,
+        subject,
+        owner=caller.owner,
+        key_id=caller.key_id,
+        request_id=request.state.request_id,
+    )
+
+
+def _shown(row: ApiKey) -> Key:
+    return Key(
+        scope=store.scope_of(row),
+        **{name: getattr(row, name) for name in Key.model_fields if name != "scope"},
+    )

@@ -1,0 +1,58 @@
+"""What an experiment will cost, and what it can be expected to show, before anything is stored."""
+
+from math import sqrt
+
+from sqlalchemy.orm import Session
+
+from api.experiments import schemas
+from models.cost import price
+from models.experiments import ExperimentSpec
+from models.store.experiment_runs import reusable_jobs, variance_over_seeds
+from models.store.jobs import seconds_per_operation
+
+
+def experiment_price(session: Session, spec: ExperimentSpec, *, owner: str) -> schemas.ExperimentPrice:
+    """The price of all jobs that `spec` would make anew for `owner`."""
+    runs = spec.runs()
+    known = reusable_jobs(session, [run for _, run in runs], owner=owner) if spec.reuse else {}
+    prices = {each.name: price(spec.spec_of(each, spec.run_seeds[0])) for each in spec.variants}
+    to_train = [variant for variant, run in runs if run.spec_hash not in known]
+    operations = sum(prices[variant].training_flops for variant in to_train)
+    pace = seconds_per_operation(session)
+    return schemas.ExperimentPrice(
+        jobs=len(runs),
+        reused=len(runs) - len(to_train),
+        to_train=len(to_train),
+        training_flops=operations,
+        estimated_seconds=None if pace is None else operations * pace,
+        memory_bytes=max(each.memory_bytes for each in prices.values()),
+        parameters={name: each.parameters for name, each in prices.items()},
+        detectable=_detectable(session, spec),
+    )
+
+
+def _detectable(session: Session, spec: ExperimentSpec) -> schemas.Detectable | None:
+    from models.statistics import detectable_difference  # noqa: PLC0415 (numpy and scipy, only where asked)
+
+    pairs = len(spec.run_seeds)
+    if pairs < 2 or len(spec.variants) < 2:
+        return None
+    dataset = spec.base.dataset.name
+    variance = variance_over_seeds(session, dataset)
+    basis = "80 % power of a two-sided paired t test at 5 %, not corrected for several variants"
+    if variance is None:
+        points = None
+        basis += f"; no variant has been trained on {dataset} with two seeds here, so its spread is unknown"
+    else:
+        # Two models of one seed share part of their luck; reckoned as if they did not, this errs upwards.
+        points = detectable_difference(100 * sqrt(2 * variance), pairs)
+        basis += (
+            f"; spread from earlier experiments on {dataset} here, two models of one seed reckoned as if "
+            "they shared no luck, so that rather less may show"
+        )
+    return schemas.Detectable(
+        pairs=pairs,
+        standard_deviations=detectable_difference(1.0, pairs),
+        accuracy_points=points,
+        basis=basis,
+    )

@@ -1,0 +1,37 @@
+"""Ready experiments. Each is a plain experiment document, so that anything in it can be overridden.
+
+`POST /v1/experiments {"preset": NAME, ...overrides}` lays the overrides over the document as a JSON merge
+patch (RFC 7396): objects merge, null removes, and lists (variants, seeds) are replaced whole.
+"""
+
+from api.experiments.presets.base import Preset
+from api.experiments.presets.data import DATA
+from api.experiments.presets.networks import NETWORKS
+from api.experiments.presets.training import TRAINING
+from api.experiments.presets.weights import WEIGHTS
+from models.errors import FieldError, InvalidSpec
+from models.experiments import Document, merge_patch
+
+__all__ = ["PRESETS", "Preset", "resolve"]
+
+PRESETS: dict[str, Preset] = NETWORKS | WEIGHTS | DATA | TRAINING
+
+
+def resolve(document: Document) -> tuple[str | None, Document]:
+    """The preset's name and the whole experiment that a posted document means.
+
+    Raises:
+        InvalidSpec: there is no such preset.
+    """
+    if "preset" not in document:
+        return None, document
+    overrides = dict(document)
+    name = overrides.pop("preset")
+    if not isinstance(name, str) or name not in PRESETS:
+        choices = ", ".join(PRESETS)
+        raise InvalidSpec([FieldError("/preset", f"there is no such preset; choose one of {choices}")])
+    underneath = dict(PRESETS[name].document)
+    if overrides.get("replicates") is not None:
+        # The two exclude each other; whoever asks for replicates does not mean the preset's seeds too.
+        underneath.pop("seeds", None)
+    return name, merge_patch(underneath, overrides)

@@ -1,0 +1,92 @@
+"""Presets about the training examples: few of them, wrong labels, altered images."""
+
+from typing import Any
+
+from api.experiments.presets.base import TEN_SEEDS, Preset, base, variant
+from models.experiments import Document, merge_patch
+
+# Size: epochs that come to about 4,000 updates of batches of 32, a fifth of the examples being held out.
+_EPOCHS_OF_SIZE = {125: 1000, 250: 572, 500: 308, 1000: 160, 2000: 80, 4000: 40}
+
+
+def _sizes() -> list[Document]:
+    """Each size without and with dropout, then the full size; pairs stand together."""
+    found = []
+    for size, epochs in _EPOCHS_OF_SIZE.items():
+        sized = {"dataset": {"train_samples": size}, "training": {"epochs": epochs}}
+        found += [
+            _also(variant(f"{size:,}"), **sized),
+            _also(variant(f"{size:,} + dropout", dropout={"rate": 0.5}), **sized),
+        ]
+    return [*found, variant("full size"), variant("full size + dropout", dropout={"rate": 0.5})]
+
+
+def _noisy(share: float) -> Document:
+    return _also(variant(f"{share:.0%} noise"), dataset={"label_noise": share})
+
+
+def _also(of: Document, **changes: Any) -> Document:
+    """A variant with further changes than techniques."""
+    merged: Document = merge_patch(of, {"changes": changes})
+    return merged
+
+
+DATA: dict[str, Preset] = {
+    "small-data": Preset(
+        title="125 to 4,000 examples and all, without and with dropout, at about equal numbers of updates",
+        expect="Test accuracy rises with the number of examples. With a few hundred of them dropout gains "
+        "nothing, and the test loss is higher with it: examples long known keep the weights growing. "
+        "Srivastava et al. (JMLR 2014) gained most with a middling number. On mnist_5k compare with "
+        "the baseline 4,000: there the full size makes a tenth of the others' updates.",
+        document={
+            "name": "small-data",
+            "allow_other_changes": True,
+            "base": base(training={"epochs": 3}),
+            "variants": _sizes(),
+            "baseline": "full size",
+            "seeds": TEN_SEEDS,
+        },
+    ),
+    "label-noise": Preset(
+        title="0 to 60 % wrong training labels without regularization, and what helps at 40 %",
+        expect="The unregularized network learns the wrong labels by heart, and its test accuracy falls "
+        "the more of them there are. At 40 % dropout, early stopping, label smoothing and strong L2 "
+        "each keep more of it.",
+        document={
+            "name": "label-noise",
+            "allow_other_changes": True,
+            "base": base(dataset={"label_noise": 0.4}, training={"epochs": 30}),
+            "variants": [
+                *(_noisy(share) for share in (0.0, 0.2, 0.4, 0.6)),
+                variant("40% noise + dropout", dropout={"rate": 0.5}),
+                variant("40% noise + early stopping", early_stopping={"patience": 5}),
+                variant("40% noise + label smoothing", label_smoothing={"alpha": 0.1}),
+                variant("40% noise + L2", l2={"factor": 1e-2}),
+            ],
+            "baseline": "40% noise",
+            "seeds": TEN_SEEDS,
+        },
+    ),
+    "augmentation": Preset(
+        title="Shifted, rotated, zoomed, bent and mixed training images against the images as they are",
+        expect="The best test accuracy that a fully connected network gets from any technique, elastic "
+        "distortion in front, mixup behind. The images as they are, are learned less closely, so that "
+        "training pays for more epochs.",
+        document={
+            "name": "augmentation",
+            "base": base(training={"epochs": 30}),
+            "variants": [
+                variant("none"),
+                variant("shift", augmentation={"shift": 2.0, "rotation": 0.0}),
+                variant("shift + rotation", augmentation={"shift": 2.0, "rotation": 10.0}),
+                variant(
+                    "shift + rotation + zoom", augmentation={"shift": 2.0, "rotation": 10.0, "zoom": 0.1}
+                ),
+                variant("elastic", augmentation={"shift": 0.0, "rotation": 0.0, "elastic": 34.0}),
+                variant("mixup", mixup={"alpha": 0.2}),
+            ],
+            "baseline": "none",
+            "seeds": TEN_SEEDS,
+        },
+    ),
+}

@@ -1,0 +1,82 @@
+"""Presets about units and layers: dropout, normalization, convolution; and all techniques side by side."""
+
+from api.experiments.presets.base import TEN_SEEDS, THREE_SEEDS, Preset, base, variant
+from models.experiments import Document
+from models.techniques import CATALOGUE
+
+
+def _every_technique() -> list[Document]:
+    alone = [
+        variant(technique.about.title, **{name: {}})
+        for name, technique in CATALOGUE.items()
+        # A fully connected network has no feature maps to silence: see the preset convolution.
+        if name != "spatial_dropout"
+    ]
+    return [variant("none"), *alone]
+
+
+NETWORKS: dict[str, Preset] = {
+    "dropout-vs-none": Preset(
+        title="The same network without and with dropout 0.5 after each hidden layer",
+        expect="Test accuracy may tie, and the gap in accuracy with it. Test loss and the gap in loss are "
+        "lower with dropout. The accuracy seen while training stands below that of the same images measured "
+        "afterwards, because units are missing.",
+        document={
+            "name": "dropout-vs-none",
+            # Keras's validation_split takes the last rows, and so does the experiment this one repeats.
+            "base": base(dataset={"validation_split": "last"}),
+            "variants": [variant("without Dropout"), variant("with Dropout", dropout={"rate": 0.5})],
+            "baseline": "without Dropout",
+            "seeds": [0],
+        },
+    ),
+    "batch-normalization": Preset(
+        title="Batch normalization, alone and with dropout, against none",
+        expect="Faster early epochs with batch normalization. As a regularizer it is mild; dropout after it "
+        "lowers loss and gap further.",
+        document={
+            "name": "batch-normalization",
+            "base": base(),
+            "variants": [
+                variant("none"),
+                variant("batch normalization", batch_normalization={}),
+                variant("batch normalization + dropout", batch_normalization={}, dropout={"rate": 0.5}),
+            ],
+            "baseline": "none",
+            "seeds": TEN_SEEDS,
+        },
+    ),
+    "convolution": Preset(
+        title="What is left to gain where the network is convolutional: two forms of dropout, batch "
+        "normalization and augmentation against none",
+        expect="Without any technique it is better than the plain fully connected network. Each of the four "
+        "lowers test loss and the gap in loss, batch normalization and augmentation most.",
+        document={
+            "name": "convolution",
+            "base": base(
+                model={"family": "cnn", "filters": [32, 64], "kernel_size": 3, "hidden_units": [128]}
+            ),
+            "variants": [
+                variant("none"),
+                variant("spatial dropout", spatial_dropout={"rate": 0.2}),
+                variant("dropout", dropout={"rate": 0.5}),
+                variant("batch normalization", batch_normalization={}),
+                variant("augmentation", augmentation={}),
+            ],
+            "baseline": "none",
+            "seeds": THREE_SEEDS,
+        },
+    ),
+    "all-techniques": Preset(
+        title="Each technique that a fully connected network can have, at its default strength, against none",
+        expect="What each technique buys in accuracy, loss and gap, and what it costs in seconds; early "
+        "stopping is the one that saves time.",
+        document={
+            "name": "all-techniques",
+            "base": base(),
+            "variants": _every_technique(),
+            "baseline": "none",
+            "seeds": TEN_SEEDS,
+        },
+    ),
+}

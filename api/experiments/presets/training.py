@@ -1,0 +1,59 @@
+"""Presets about the course of the training and its targets: when to stop, what to keep, how certain to be."""
+
+from api.experiments.presets.base import TEN_SEEDS, Preset, base, variant
+
+TRAINING: dict[str, Preset] = {
+    "early-stopping": Preset(
+        title="A hundred epochs, or fewer if the validation data say so",
+        expect="Without stopping, the validation loss is lowest after few epochs and then climbs, while the "
+        "accuracy hardly moves. Early stopping keeps the lowest loss and saves most of the time; accuracy "
+        "may lose a little by it. With dropout as well the lowest loss is lower.",
+        document={
+            "name": "early-stopping",
+            "base": base(training={"epochs": 100}),
+            "variants": [
+                variant("none"),
+                variant("early stopping", early_stopping={"patience": 5}),
+                variant("dropout + early stopping", dropout={"rate": 0.5}, early_stopping={"patience": 5}),
+            ],
+            "baseline": "none",
+            "seeds": TEN_SEEDS,
+        },
+    ),
+    "label-smoothing": Preset(
+        title="Label smoothing 0.01 to 0.2 against none",
+        expect="The calibration error rises with alpha: on MNIST the right answer deserves more confidence "
+        "than smoothed labels allow. Only the smallest alpha may lower it, where few examples have made the "
+        "network too certain. Accuracy is equal or better.",
+        document={
+            "name": "label-smoothing",
+            "base": base(),
+            "variants": [
+                variant("none"),
+                *(
+                    variant(f"alpha {alpha}", label_smoothing={"alpha": alpha})
+                    for alpha in (0.01, 0.05, 0.1, 0.2)
+                ),
+            ],
+            "baseline": "none",
+            "seeds": TEN_SEEDS,
+        },
+    ),
+    "weight-averaging": Preset(
+        title="Settling down: averages of the weights and a falling learning rate against none",
+        expect="A lower test loss with each: what they take away is the jitter of the last steps at a "
+        "constant learning rate.",
+        document={
+            "name": "weight-averaging",
+            "base": base(),
+            "variants": [
+                variant("none"),
+                variant("EMA", exponential_moving_average={"decay": 0.999}),
+                variant("SWA", stochastic_weight_averaging={"start": 0.5}),
+                variant("cosine schedule", learning_rate_schedule={"kind": "cosine"}),
+            ],
+            "baseline": "none",
+            "seeds": TEN_SEEDS,
+        },
+    ),
+}

@@ -1,0 +1,354 @@
+"""Experiments over HTTP: create one with all its jobs, see how far it is, cancel, pause, resume, retry."""
+
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Query, Request, Response, status
+from sqlalchemy.orm import Session
+
+from api.experiments import schemas, serializers
+from api.experiments.cost_estimate import experiment_price
+from api.experiments.presets import resolve
+from api.http import problem_types
+from api.http import schemas as http_schemas
+from api.http.bodies import DocumentDep, posted, validated
+from api.http.dependencies import ArtifactsDep, CallerDep, DatabaseDep, ExperimentId, RingDep, SettingsDep
+from api.http.etags import IfNoneMatch, document_tag, matches, not_modified
+from api.http.idempotency import OnceDep, OnceWithoutBodyDep
+from api.http.openapi import accepts, sends
+from api.http.pagination import (
+    Cursor,
+    FieldNames,
+    Limit,
+    decode_cursor,
+    encode_cursor,
+    page_answer,
+    wanted_fields,
+)
+from api.http.problem_types import raises
+from api.http.problems import to_pointer
+from api.http.routing import Route
+from api.jobs.polling import retry_after_remaining
+from models.cost import check_budget
+from models.datasets import require
+from models.errors import DatasetUnavailable, FieldError, InvalidSpec, OverBudget
+from models.experiments import Document, ExperimentSpec, Extension
+from models.settings import Settings
+from models.spec import JobSpec
+from models.states import JobState
+from models.store import experiments as store
+from models.store.experiment_runs import ask_all, retry_failed
+from models.store.job_search import Place
+from models.store.jobs import cancel_job, pause_job, resume_job
+from models.store.tables import Experiment
+
+router = APIRouter(prefix="/v1/experiments", tags=["experiments"], route_class=Route)
+
+
+_PRESET_WITH_OVERRIDES: dict[str, Any] = {
+    "type": "object",
+    "title": "A preset with overrides",
+    "description": "The other fields are an experiment's, as a JSON merge patch (RFC 7396) on the preset: "
+    "objects merge, null removes, lists are replaced whole. Giving `replicates` drops the preset's seeds.",
+    "required": ["preset"],
+    "properties": {"preset": {"type": "string"}},
+    "additionalProperties": True,
+}
+
+
+@accepts(ExperimentSpec, or_else=_PRESET_WITH_OVERRIDES)
+def _posted_experiment(document: DocumentDep, settings: SettingsDep) -> tuple[str | None, ExperimentSpec]:
+    """The preset's name, if any, and an experiment that can be carried out."""
+    if not isinstance(document, dict):
+        raise InvalidSpec([FieldError("", "Input should be an object")])
+    preset, whole = resolve(document)
+    spec = validated(ExperimentSpec, whole)
+    _check(spec, settings)
+    return preset, spec
+
+
+@router.post(
+    "",
+    status_code=status.HTTP_202_ACCEPTED,
+    response_model=schemas.Experiment | schemas.ExperimentPrice,
+    responses={200: {"model": schemas.ExperimentPrice, "description": "A dry run's price"}},
+)
+@raises(problem_types.DATASET_UNAVAILABLE, problem_types.OVER_BUDGET, problem_types.OVER_QUOTA)
+@sends("Location", status=HTTPStatus.ACCEPTED)
+def create_experiment(
+    given: Annotated[tuple[str | None, ExperimentSpec], Depends(_posted_experiment)],
+    caller: CallerDep,
+    database: DatabaseDep,
+    settings: SettingsDep,
+    once: OnceDep,
+    response: Response,
+    ring: RingDep,
+    dry_run: Annotated[bool, Query(description="Only check and price; store nothing")] = False,
+) -> Any:
+    """Submit an experiment; it and all its jobs are stored, or nothing is.
+
+    `?dry_run=true` only checks and prices it, and says how small a difference its seeds can show.
+    """
+    preset, spec = given
+    if dry_run:
+        response.status_code = status.HTTP_200_OK
+        with database.read() as session:
+            return experiment_price(session, spec, owner=caller.owner)
+    with once.carried_out(), database.write() as session:
+        experiment, jobs = store.create_experiment(session, spec, preset=preset, owner=caller.owner)
+        body = _answer(session, experiment)
+        answer = once.answer(session, body, status.HTTP_202_ACCEPTED, {"Location": body.links.self})
+    ring([job.id for job in jobs])
+    return answer
+
+
+@router.get("", response_model=schemas.ExperimentPage | http_schemas.PartialPage)
+@raises(problem_types.INVALID_SPEC)
+@sends("Link")
+def list_experiments(
+    database: DatabaseDep,
+    request: Request,
+    limit: Limit = 50,
+    cursor: Cursor = None,
+    fields: FieldNames = None,
+) -> Response:
+    """Experiments, newest first; follow `Link: rel=next` or `next_cursor`."""
+    shown = wanted_fields(fields, schemas.Experiment, {"spec": ExperimentSpec})
+    with database.read() as session:
+        found = store.find_experiments(session, after=decode_cursor(cursor), limit=limit + 1)
+        page = found[:limit]
+        known: store.Standings = request.app.state.standings
+        standings = known.of(session, [experiment.id for experiment in page])
+    next_cursor = None
+    if len(found) > limit:
+        next_cursor = encode_cursor(Place(page[-1].created_at, page[-1].id))
+    items = [serializers.experiment_answer(experiment, standings[experiment.id]) for experiment in page]
+    answer = schemas.ExperimentPage(items=items, next_cursor=next_cursor)
+    return page_answer(request, answer, next_cursor, shown)
+
+
+@router.get(
+    "/{experiment_id}",
+    response_model=schemas.Experiment,
+    responses={304: {"description": "As you have it"}},
+)
+@sends("Retry-After", "ETag")
+@sends("Retry-After", "ETag", status=HTTPStatus.NOT_MODIFIED)
+def show_experiment(
+    experiment_id: ExperimentId, database: DatabaseDep, if_none_match: IfNoneMatch = None
+) -> Response:
+    """An experiment: progress over all its jobs, and the best result so far.
+
+    `Retry-After` says when it is worth to look again; `If-None-Match` with the last `ETag` is answered with
+    304 while nothing has changed.
+    """
+    with database.read() as session:
+        answer = _answer(session, store.get_experiment(session, experiment_id))
+    progress = answer.progress
+    later = {} if progress.finished else retry_after_remaining(progress.eta_seconds)
+    document = answer.model_dump_json()
+    tag = document_tag(document)
+    if matches(if_none_match, tag):
+        return not_modified(tag, later)
+    return Response(document, media_type="application/json", headers=later | {"ETag": tag})
+
+
+_ASKED: dict[int | str, dict[str, Any]] = {
+    202: {"model": schemas.Experiment, "description": "Asked of the workers, which honour it within a chunk"}
+}
+
+
+@router.post("/{experiment_id}/cancel", responses=_ASKED)
+@raises(problem_types.CONFLICT)
+def cancel_experiment(
+    experiment_id: ExperimentId, database: DatabaseDep, artifacts: ArtifactsDep, response: Response
+) -> schemas.Experiment:
+    """End every job that has not ended: 200 if all have, 202 while workers are told, 409 if none was left."""
+    with database.write() as session:
+        experiment = store.lock_experiment(session, experiment_id)
+        # Nobody wants more seeds of it, even where all that it has so far have ended.
+        growing, experiment.growing = experiment.growing, False
+        asked = [] if growing and _ended(session, experiment) else ask_all(session, experiment_id, cancel_job)
+        cancelled = [job.id for job in asked if job.state == JobState.CANCELLED]
+        answer = _answer(session, experiment)
+    for job_id in cancelled:
+        artifacts.forget_checkpoints(job_id)
+    if not answer.progress.finished:
+        response.status_code = status.HTTP_202_ACCEPTED
+    return answer
+
+
+@router.post("/{experiment_id}/pause", responses=_ASKED)
+@raises(problem_types.CONFLICT)
+def pause_experiment(
+    experiment_id: ExperimentId, database: DatabaseDep, response: Response
+) -> schemas.Experiment:
+    """Set every job aside that has not ended: 200 if none runs now, 202 while workers are told.
+
+    409 if every job has ended. Asked again, it answers the same.
+    """
+    with database.write() as session:
+        experiment = store.get_experiment(session, experiment_id)
+        ask_all(session, experiment_id, pause_job)
+        answer = _answer(session, experiment)
+    if answer.progress.counts[JobState.RUNNING]:
+        response.status_code = status.HTTP_202_ACCEPTED
+    return answer
+
+
+@router.post("/{experiment_id}/resume")
+@raises(problem_types.CONFLICT)
+def resume_experiment(
+    experiment_id: ExperimentId, database: DatabaseDep, ring: RingDep
+) -> schemas.Experiment:
+    """Let every paused job go on, each in its old place in the queue; 409 if every job has ended."""
+    with database.write() as session:
+        experiment = store.get_experiment(session, experiment_id)
+        asked = ask_all(session, experiment_id, resume_job)
+        waiting = [job.id for job in asked if job.state == JobState.QUEUED]
+        answer = _answer(session, experiment)
+    ring(waiting)
+    return answer
+
+
+@router.post(
+    "/{experiment_id}/retry-failed",
+    status_code=status.HTTP_202_ACCEPTED,
+    response_model=schemas.Experiment,
+)
+@raises(problem_types.CONFLICT, problem_types.OVER_QUOTA)
+def retry_failed_jobs(
+    experiment_id: ExperimentId,
+    database: DatabaseDep,
+    once: OnceWithoutBodyDep,
+    ring: RingDep,
+) -> Response:
+    """Train every failed or cancelled job anew, as a new job in its place; 409 if there is none."""
+    with once.carried_out(), database.write() as session:
+        experiment = store.get_experiment(session, experiment_id)
+        retries = [job.id for job in retry_failed(session, experiment_id)]
+        answer = once.answer(session, _answer(session, experiment), status.HTTP_202_ACCEPTED)
+    ring(retries)
+    return answer
+
+
+@router.post(
+    "/{experiment_id}/extend",
+    status_code=status.HTTP_202_ACCEPTED,
+    response_model=schemas.Experiment,
+)
+@raises(
+    problem_types.CONFLICT,
+    problem_types.DATASET_UNAVAILABLE,
+    problem_types.OVER_BUDGET,
+    problem_types.OVER_QUOTA,
+)
+def extend_experiment(
+    experiment_id: ExperimentId,
+    extension: Annotated[Extension, Depends(posted(Extension))],
+    database: DatabaseDep,
+    settings: SettingsDep,
+    once: OnceDep,
+    ring: RingDep,
+) -> Response:
+    """Add seeds or variants; only what is new is trained. 409 if nothing is."""
+    with database.read() as session:
+        document = store.get_experiment(session, experiment_id).document
+    # Before the lock: a dataset may have to be downloaded.
+    _check_datasets(_extended(document, extension, settings), settings)
+    with once.carried_out(), database.write() as session:
+        experiment = store.lock_experiment(session, experiment_id)
+        after = _extended(experiment.document, extension, settings)
+        before = validated(ExperimentSpec, experiment.document)
+        jobs = [job.id for job in store.extend_experiment(session, experiment, before, after)]
+        answer = once.answer(session, _answer(session, experiment), status.HTTP_202_ACCEPTED)
+    ring(jobs)
+    return answer
+
+
+def _extended(document: Document, extension: Extension, settings: Settings) -> ExperimentSpec:
+    """The extended experiment, within this installation's limits; faults point into the extension."""
+    try:
+        after = validated(ExperimentSpec, extension.of(document))
+        _check_jobs(after, settings)
+    except InvalidSpec as error:
+        raise type(error)(
+            [
+                FieldError(_in_extension(fault.pointer, len(document["variants"])), fault.detail)
+                for fault in error.errors
+            ]
+        ) from None
+    return after
+
+
+def _in_extension(pointer: str, variants_before: int) -> str:
+    """Where a fault of an extended experiment lies in what was posted."""
+    match pointer.split("/"):
+        case ["", "variants", number, *further] if number.isdecimal() and int(number) >= variants_before:
+            return "/".join(["", "variants", str(int(number) - variants_before), *further])
+    return pointer
+
+
+def _ended(session: Session, experiment: Experiment) -> bool:
+    return store.standings(session, [experiment.id])[experiment.id].finished
+
+
+def _answer(session: Session, experiment: Experiment) -> schemas.Experiment:
+    session.flush()
+    return serializers.experiment_answer(experiment, store.standings(session, [experiment.id])[experiment.id])
+
+
+def _check(spec: ExperimentSpec, settings: Settings) -> None:
+    """Refuse what could not be trained, before anything is stored.
+
+    Raises:
+        InvalidSpec: a variant's changes do not make a valid specification, or make an unfair comparison.
+        OverBudget: too many jobs, or a job that is too large.
+        DatasetUnavailable: a dataset cannot be had.
+    """
+    _check_jobs(spec, settings)
+    _check_datasets(spec, settings)
+
+
+def _check_datasets(spec: ExperimentSpec, settings: Settings) -> None:
+    _check_each(spec, DatasetUnavailable, lambda job: require(job.dataset.name, settings))
+
+
+def _check_jobs(spec: ExperimentSpec, settings: Settings) -> None:
+    jobs = len(spec.variants) * len(spec.run_seeds)
+    if jobs > settings.max_experiment_jobs:
+        place = "/replicates" if spec.replicates else "/seeds"
+        detail = (
+            f"{len(spec.variants)} variants with {len(spec.run_seeds)} seeds make {jobs:,} jobs; "
+            f"this installation allows {settings.max_experiment_jobs:,} an experiment"
+        )
+        raise OverBudget([FieldError(place, detail)])
+    if spec.until is not None and spec.until.max_jobs > settings.max_experiment_jobs:
+        detail = f"this installation allows {settings.max_experiment_jobs:,} jobs an experiment"
+        raise OverBudget([FieldError("/until/max_jobs", detail)])
+    if faults := spec.check_variants():
+        raise InvalidSpec([FieldError(to_pointer(place), detail) for place, detail in faults])
+    if unfair := spec.unfair_variants():
+        raise InvalidSpec([FieldError(pointer, detail) for pointer, detail in unfair])
+    _check_each(spec, OverBudget, lambda job: check_budget(job, settings))
+
+
+def _check_each(spec: ExperimentSpec, kind: type[InvalidSpec], check: Callable[[JobSpec], object]) -> None:
+    """Run `check` on each variant's specification; a fault points to who brought it in, variant or base."""
+    in_base = _faults(spec.base, kind, check)
+    found: dict[FieldError, None] = {}
+    for number, variant in enumerate(spec.variants):
+        for fault in _faults(spec.spec_of(variant, spec.run_seeds[0]), kind, check):
+            place = "/base" if fault in in_base else f"/variants/{number}/changes"
+            found[FieldError(place + fault.pointer, fault.detail)] = None
+    if found:
+        raise kind(list(found))
+
+
+def _faults(job: JobSpec, kind: type[InvalidSpec], check: Callable[[JobSpec], object]) -> list[FieldError]:
+    try:
+        check(job)
+    except kind as error:
+        return error.errors
+    return []

@@ -1,0 +1,95 @@
+"""Response bodies about experiments. Each field is always present, null if unknown."""
+
+from datetime import datetime
+from typing import Any
+
+from pydantic import Field
+
+from api.http.schemas import Answer
+from models.states import JobState
+
+
+class Best(Answer):
+    """The best test accuracy so far."""
+
+    variant: str | None
+    job_id: str
+    test_accuracy: float
+
+
+class ExperimentProgress(Answer):
+    """How far an experiment is, over all its jobs."""
+
+    counts: dict[JobState, int] = Field(description="Jobs in each state")
+    total: int
+    reused: int = Field(description="Jobs that had succeeded before the experiment asked for them")
+    fraction: float
+    percent: float
+    finished: bool = Field(description="Whether every job has ended and no seed will be added")
+    eta_seconds: float | None = Field(
+        description="Seconds of training that are left, as if one worker did them; null until a pace is known"
+    )
+
+
+class Detectable(Answer):
+    """The smallest true difference from the baseline that so many seeds find with a probability of 80 %."""
+
+    pairs: int = Field(description="Seeds that a variant and the baseline have in common")
+    standard_deviations: float = Field(description="In standard deviations of the paired differences")
+    accuracy_points: float | None = Field(
+        description="In points of test accuracy; null where nothing here shows how much it varies"
+    )
+    basis: str = Field(description="What this was reckoned from")
+
+
+class ExperimentPrice(Answer):
+    """What an experiment would cost."""
+
+    jobs: int
+    reused: int = Field(description="Jobs that have succeeded before and would be linked")
+    to_train: int
+    training_flops: float = Field(description="Of all jobs to train, at their full number of epochs")
+    estimated_seconds: float | None = Field(
+        description="As if one training process did them all, at the pace of the jobs finished here so far; "
+        "null while there are none"
+    )
+    memory_bytes: int = Field(description="Of the largest job")
+    parameters: dict[str, int] = Field(description="Of each variant's network")
+    detectable: Detectable | None = Field(description="Null with one seed or one variant")
+
+
+class ExperimentLinks(Answer):
+    """Where the rest of an experiment is; null: its jobs do not allow it."""
+
+    self: str
+    jobs: str
+    report: str
+    charts: str
+    curves: str
+    cancel: str | None
+    pause: str | None
+    resume: str | None
+    retry_failed: str | None
+    extend: str
+
+
+class Experiment(Answer):
+    """Variants of one specification, each trained with each seed."""
+
+    id: str
+    name: str
+    preset: str | None
+    spec: dict[str, Any] = Field(description="The experiment with its preset resolved; post it to repeat it")
+    baseline: str = Field(description="The variant that the others are compared with")
+    growing: bool = Field(description="Whether seeds may still be added, as `until` in `spec` asks")
+    created_at: datetime
+    progress: ExperimentProgress
+    best: Best | None
+    links: ExperimentLinks
+
+
+class ExperimentPage(Answer):
+    """Experiments, newest first."""
+
+    items: list[Experiment]
+    next_cursor: str | None

@@ -1,0 +1,1 @@
+"""What any HTTP service needs, and nothing of machine learning."""

@@ -1,0 +1,70 @@
+"""GET /docs: every operation on one page, made from the OpenAPI document.
+
+FastAPI's own page loads its scripts from a network that a closed installation may not reach, and that it
+would have to trust; this one loads and runs nothing.
+"""
+
+from collections.abc import Iterator, Sequence
+from html import escape
+from typing import Any
+
+from fastapi import APIRouter, Request
+from fastapi.responses import HTMLResponse
+
+from api.http.routing import Route
+
+router = APIRouter(include_in_schema=False, route_class=Route)
+
+_POLICY = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"
+_STYLE = (
+    "body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#222}"
+    "code{background:#f2f2f2;padding:.1em .3em}summary{cursor:pointer;padding:.2rem 0}"
+    "details{border-bottom:1px solid #ddd}table{border-collapse:collapse}td{padding:.1rem 1rem .1rem 0;"
+    "vertical-align:top}"
+)
+
+
+@router.get("/docs")
+def documentation(request: Request) -> HTMLResponse:
+    """The page for people."""
+    page = "".join(_page(request.app.openapi()))
+    return HTMLResponse(page, headers={"Content-Security-Policy": _POLICY})
+
+
+def _page(document: dict[str, Any]) -> Iterator[str]:
+    title = escape(f"{document['info']['title']} {document['info']['version']}")
+    yield f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title>'
+    yield f"<style>{_STYLE}</style><h1>{title}</h1>{_paragraphs(document['info'].get('description', ''))}"
+    yield '<p>For programs: <a href="/openapi.json">the OpenAPI document</a>.</p>'
+    by_tag: dict[str, list[str]] = {}
+    for path, operations in document["paths"].items():
+        for method, operation in operations.items():
+            tag = (operation.get("tags") or ["other"])[0]
+            by_tag.setdefault(tag, []).append(_operation(method.upper(), path, operation))
+    for tag, shown in by_tag.items():
+        yield f"<h2>{escape(tag.capitalize())}</h2>{''.join(shown)}"
+
+
+def _operation(method: str, path: str, operation: dict[str, Any]) -> str:
+    parameters = [
+        (each["name"], each["in"], each.get("description", "")) for each in operation.get("parameters", ())
+    ]
+    answers = [
+        (status, each.get("description", ""), ", ".join(each.get("content", ())))
+        for status, each in operation["responses"].items()
+    ]
+    takes = ", ".join(operation.get("requestBody", {}).get("content", ()))
+    return (
+        f"<details><summary><code>{method} {escape(path)}</code> {escape(operation.get('summary', ''))}"
+        f"</summary>{_paragraphs(operation.get('description', ''))}"
+        f"{_paragraphs(f'Takes {takes}.') if takes else ''}{_table(parameters)}{_table(answers)}</details>"
+    )
+
+
+def _table(rows: Sequence[tuple[str, ...]]) -> str:
+    lines = "".join(f"<tr>{''.join(f'<td>{escape(cell)}' for cell in row)}" for row in rows)
+    return f"<table>{lines}</table>" if rows else ""
+
+
+def _paragraphs(text: str) -> str:
+    return "".join(f"<p>{escape(part)}</p>" for part in text.strip().split("\n\n") if part)

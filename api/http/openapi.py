@@ -1,0 +1,243 @@
+"""The OpenAPI document: what FastAPI sees of the routes, and what it cannot see.
+
+FastAPI knows paths, parameters and answers. Added here: request bodies (`accepts` says which, at a route's
+dependencies), each operation's problems by status (`raises` in api/http/problem_types.py says which),
+headers, and the examples in api/http/examples.
+"""
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from copy import deepcopy
+from dataclasses import dataclass
+from functools import lru_cache
+from http import HTTPStatus
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.dependencies.models import Dependant
+from fastapi.routing import APIRoute, RouteContext, iter_route_contexts
+from pydantic import BaseModel
+from pydantic.json_schema import models_json_schema
+
+from api.http import problem_types
+from api.http.problem_types import F, ProblemType, raised_by
+from api.http.problems import MEDIA_TYPE, ProblemDocument
+
+EXAMPLES = Path(__file__).parent / "examples"
+
+_SCHEMA = "#/components/schemas/{model}"
+
+TAGS = [
+    {"name": "jobs", "description": "One training each: submit it, follow it, fetch what came out."},
+    {"name": "experiments", "description": "Variants of one specification, each trained with each seed."},
+    {
+        "name": "reports",
+        "description": "What a comparison of finished jobs shows, and what it cannot.",
+    },
+    {"name": "predictions", "description": "What trained models make of images."},
+    {"name": "catalogue", "description": "What there is to choose from: techniques, datasets, presets."},
+    {"name": "keys", "description": "API keys and the audit trail, for keys of the scope admin."},
+    {"name": "webhooks", "description": "Addresses that are told when a job ends."},
+    {"name": "health", "description": "Is the service alive, ready, and what has it done?"},
+    {"name": "about", "description": "The service about itself: where to begin, and what its problems mean."},
+]
+
+HEADERS: dict[str, dict[str, Any]] = {
+    "X-Request-Id": {
+        "description": "Name of this request in the service's log; the client's own, if it sent a plain one",
+        "schema": {"type": "string", "pattern": "^[A-Za-z0-9._-]{1,64}$"},
+    },
+    "Location": {
+        "description": "Path of what was created",
+        "schema": {"type": "string", "format": "uri-reference"},
+    },
+    "Link": {
+        "description": '`<path>; rel="next"`: the next page; absent on the last one',
+        "schema": {"type": "string"},
+    },
+    "Retry-After": {
+        "description": "Seconds until it is worth asking again; absent where nothing will change",
+        "schema": {"type": "integer", "minimum": 0},
+    },
+    "ETag": {
+        "description": "What this answer shows; send it back as `If-None-Match`",
+        "schema": {"type": "string"},
+    },
+    "Preference-Applied": {
+        "description": "`wait=N`, where `Prefer: wait=N` was honoured",
+        "schema": {"type": "string"},
+    },
+    "Allow": {"description": "The methods that the path can be asked with", "schema": {"type": "string"}},
+}
+
+
+@dataclass(frozen=True)
+class RequestBody:
+    """What a dependency reads from a request's body."""
+
+    model: type[BaseModel]
+    content: dict[str, dict[str, Any]]
+    """By media type, as OpenAPI has it."""
+
+
+def accepts(
+    model: type[BaseModel],
+    *,
+    or_else: dict[str, Any] | None = None,
+    formats: Mapping[str, Mapping[str, Any]] | None = None,
+) -> Callable[[F], F]:
+    """Declare the JSON document that a dependency reads: the OpenAPI document shows it for each route.
+
+    `or_else` is the schema of another JSON document, `formats` are schemas by other media types.
+    """
+    schema: dict[str, Any] = {"$ref": _SCHEMA.format(model=model.__name__)}
+    schemas = {"application/json": {"anyOf": [schema, or_else]} if or_else else schema, **(formats or {})}
+    body = RequestBody(model, {media_type: {"schema": schema} for media_type, schema in schemas.items()})
+
+    def mark(function: F) -> F:
+        function.__dict__["request_body"] = body
+        return function
+
+    return mark
+
+
+def text(*media_types: str) -> dict[int | str, dict[str, Any]]:
+    """The part of a route that says which texts it answers with."""
+    return {200: {"content": {each: {"schema": {"type": "string"}} for each in media_types}}}
+
+
+def sends(*headers: str, status: HTTPStatus = HTTPStatus.OK) -> Callable[[F], F]:
+    """Say of a route which of `HEADERS` its answers of this status may carry."""
+
+    def marked(function: F) -> F:
+        said: dict[HTTPStatus, tuple[str, ...]] = function.__dict__.setdefault("headers", {})
+        said[status] = headers
+        return function
+
+    return marked
+
+
+def operation_id(route: APIRoute) -> str:
+    """The name of a route as generated clients spell it: `list_jobs` gives `listJobs`."""
+    first, *others = route.name.split("_")
+    return first + "".join(each.capitalize() for each in others)
+
+
+def install(app: FastAPI) -> None:
+    """Add what FastAPI does not see."""
+    generate = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        fresh = app.openapi_schema is None
+        # FastAPI keeps what it generated, so the additions stay too.
+        document = generate()
+        if fresh:
+            _complete(document, app)
+        return document
+
+    # FastAPI's documented way to extend the document.
+    app.openapi = openapi  # type: ignore[method-assign]  # the way that FastAPI documents
+
+
+def _complete(document: dict[str, Any], app: FastAPI) -> None:
+    components = document["components"]
+    components["headers"] = HEADERS
+    components["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
+    # Or none, where none is needed.
+    document["security"] = [{"key": []}, {}]
+    components["examples"] = {
+        code: {"summary": problem_types.TYPES[code].title, "value": value}
+        for code, value in read_examples()["problems"].items()
+    }
+    for validation in ("HTTPValidationError", "ValidationError"):
+        components["schemas"].pop(validation, None)
+    models: list[type[BaseModel]] = [ProblemDocument]
+    for route in iter_route_contexts(app.routes):
+        for method in route.methods or ():
+            operation = document["paths"].get(route.path_format, {}).get(method.lower())
+            if operation is not None:
+                models += _complete_operation(operation, route)
+    _, definitions = models_json_schema([(model, "validation") for model in models], ref_template=_SCHEMA)
+    components["schemas"] |= definitions["$defs"]
+
+
+def _complete_operation(operation: dict[str, Any], route: RouteContext) -> list[type[BaseModel]]:
+    """Add what FastAPI does not see; returns the models of the request's body."""
+    dependants = list(_iter_dependants(route.dependant))
+    bodies: list[RequestBody] = [
+        each.call.__dict__["request_body"] for each in dependants if hasattr(each.call, "request_body")
+    ]
+    for body in bodies:
+        operation["requestBody"] = {"required": True, "content": deepcopy(body.content)}
+    responses = operation["responses"]
+    for status, names in getattr(route.endpoint, "headers", {}).items():
+        responses[str(status.value)].setdefault("headers", {}).update(_headers(*names))
+    responses.pop("422", None)
+    for status, problem in _problems(dependants).items():
+        # A status may also be an answer that is meant, as of readiness.
+        meant = responses.setdefault(status, problem)
+        meant["content"] |= problem["content"]
+    for response in responses.values():
+        response.setdefault("headers", {}).update(_headers("X-Request-Id"))
+    operation["responses"] = dict(sorted(responses.items()))
+    _add_examples(operation)
+    return [body.model for body in bodies]
+
+
+def _iter_dependants(dependant: Dependant) -> Iterator[Dependant]:
+    yield dependant
+    for each in dependant.dependencies:
+        yield from _iter_dependants(each)
+
+
+def _problems(dependants: list[Dependant]) -> dict[str, Any]:
+    """The responses of an operation that are problems, by status."""
+    # Any request can have a parameter too many, and any code can fail.
+    kinds = {problem_types.INVALID_PARAMETER, problem_types.INTERNAL_ERROR}
+    for dependant in dependants:
+        kinds.update(raised_by(dependant.call))
+    ordered = sorted(kinds, key=lambda kind: (kind.status, kind.code))
+    return {
+        str(status.value): _problem(list(each)) for status, each in groupby(ordered, lambda kind: kind.status)
+    }
+
+
+def _problem(kinds: list[ProblemType]) -> dict[str, Any]:
+    described = "; or ".join(f"{kind.title} (`{kind.uri}`)" for kind in kinds)
+    response: dict[str, Any] = {
+        "description": described,
+        "content": {
+            MEDIA_TYPE: {
+                "schema": {"$ref": _SCHEMA.format(model="ProblemDocument")},
+                "examples": {kind.code: {"$ref": f"#/components/examples/{kind.code}"} for kind in kinds},
+            }
+        },
+    }
+    if kinds[0].status == HTTPStatus.SERVICE_UNAVAILABLE:
+        response["headers"] = _headers("Retry-After")
+    return response
+
+
+def _headers(*names: str) -> dict[str, Any]:
+    return {name: {"$ref": f"#/components/headers/{name}"} for name in names}
+
+
+def _add_examples(operation: dict[str, Any]) -> None:
+    """Put in what was asked and answered when api/examples was written."""
+    shown = read_examples().get(operation["operationId"], {})
+    posted = operation.get("requestBody", {}).get("content", {}).get("application/json")
+    if posted is not None and "request" in shown:
+        posted["example"] = shown["request"]
+    for status, by_type in shown.get("responses", {}).items():
+        for media_type, value in by_type.items():
+            content = operation["responses"].get(status, {}).get("content", {})
+            if media_type in content:
+                content[media_type]["example"] = value
+
+
+@lru_cache(maxsize=1)
+def read_examples() -> dict[str, Any]:
+    """What is in api/examples, by operation id; under `problems` a document of each type."""
+    return {path.stem: json.loads(path.read_text()) for path in EXAMPLES.glob("*.json")}

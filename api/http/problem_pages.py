@@ -1,0 +1,53 @@
+"""What each kind of problem means: the addresses that `type` in a problem document names."""
+
+import html
+import re
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Response
+
+from api.http import problem_types
+from api.http.negotiation import Accept, negotiate
+from api.http.openapi import text
+from api.http.problem_types import ProblemType, raises
+from api.http.problems import not_acceptable
+from api.http.routing import Route
+from models.errors import NotFound
+
+router = APIRouter(tags=["about"], route_class=Route)
+
+_HEADERS = {"Vary": "Accept", "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'"}
+
+
+@router.get("/problems/{code}", response_class=Response, responses=text("text/markdown", "text/html"))
+@raises(problem_types.NOT_FOUND, problem_types.NOT_ACCEPTABLE)
+def show_problem_type(
+    code: Annotated[str, Path(description="The last part of `type` in a problem")],
+    accept: Accept = "*/*",
+) -> Response:
+    """What a kind of problem means, and what to do about it, as Markdown or HTML by `Accept`."""
+    if code not in problem_types.TYPES:
+        raise NotFound(f"There is no problem of that name; there are {', '.join(problem_types.TYPES)}.")
+    kind = problem_types.TYPES[code]
+    wanted = negotiate(accept, ["text/markdown", "text/html"])
+    if wanted is None:
+        raise not_acceptable("text/markdown or text/html")
+    page = _html(kind) if wanted == "text/html" else problem_types.page(kind)
+    return Response(page, media_type=wanted, headers=_HEADERS)
+
+
+def _html(kind: ProblemType) -> str:
+    return (
+        '<!doctype html>\n<html lang="en"><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width">\n'
+        f"<title>{_marked(kind.title)}</title>\n"
+        "<style>body {font: 1rem/1.5 sans-serif; max-width: 40rem; margin: 2rem auto}</style>\n"
+        f"<h1>{_marked(kind.title)}</h1>\n"
+        f"<p><code>{kind.code}</code>, {kind.status.value} {kind.status.phrase}</p>\n"
+        f"<p>{_marked(kind.meaning)}</p>\n"
+        f"<p>What to do: {_marked(kind.remedy)}</p>\n"
+    )
+
+
+def _marked(words: str) -> str:
+    return re.sub(r"`(.+?)`", r"<code>\1</code>", html.escape(words, quote=False))

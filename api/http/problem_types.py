@@ -1,0 +1,278 @@
+"""Every kind of problem that the API answers with: the one table of their names, in words for people.
+
+The name of a type is an address (RFC 9457, section 3.1.1) that this service answers itself, see
+api/http/problem_pages.py; docs/reference/problems.md shows the same texts.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import TypeVar
+
+F = TypeVar("F", bound=Callable[..., object])
+
+
+@dataclass(frozen=True)
+class ProblemType:
+    """A kind of problem."""
+
+    code: str
+    """Never changes; all else may be said better. Empty: of no kind but its status."""
+    status: HTTPStatus
+    title: str
+    meaning: str
+    """What it says of the request."""
+    remedy: str
+    """What to do about it."""
+
+    @property
+    def uri(self) -> str:
+        """The member `type` of the problem document."""
+        return f"/problems/{self.code}" if self.code else "about:blank"
+
+
+NOT_JSON = ProblemType(
+    "not_json",
+    HTTPStatus.BAD_REQUEST,
+    "The body is not JSON",
+    "The body could not be read as a JSON document. `detail` says where the reading stopped.",
+    "Send one JSON document in UTF-8. Single quotes, comments and trailing commas are not JSON.",
+)
+NOT_FOUND = ProblemType(
+    "not_found",
+    HTTPStatus.NOT_FOUND,
+    "Not found",
+    "There is nothing at this address: it is none of the API's paths, or no job, experiment, technique or "
+    "chart has that id or name. It may have been deleted, or be somebody else's. A model or a chart is also "
+    "not found while its job has no result.",
+    "Check the id; `GET /v1/jobs` and `GET /v1/experiments` list what there is, `/docs` every path.",
+)
+METHOD_NOT_ALLOWED = ProblemType(
+    "method_not_allowed",
+    HTTPStatus.METHOD_NOT_ALLOWED,
+    "Method not allowed",
+    "The path exists, but cannot be asked with this method.",
+    "Use one of the methods that the header `Allow` names.",
+)
+NOT_ACCEPTABLE = ProblemType(
+    "not_acceptable",
+    HTTPStatus.NOT_ACCEPTABLE,
+    "No such format",
+    "The answer cannot be had in any of the formats that the header `Accept` names.",
+    "Ask for one of the formats that `detail` lists, or leave the header out.",
+)
+CONFLICT = ProblemType(
+    "conflict",
+    HTTPStatus.CONFLICT,
+    "The present state forbids this",
+    "The job or experiment is there, but its state does not allow what was asked: an ended job cannot be "
+    "cancelled, a running one not be deleted.",
+    "Read it again. Its `links` are null for what its state forbids.",
+)
+BODY_TOO_LARGE = ProblemType(
+    "body_too_large",
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    "The body is too large",
+    "The body has more bytes than this installation reads. They are counted as they come, whatever "
+    "`Content-Length` says, and the rest is not read.",
+    "Send less; `detail` names the bound, which the settings `REGBENCH_MAX_BODY_BYTES` and "
+    "`REGBENCH_MAX_BATCH_BYTES` move.",
+)
+UNSUPPORTED_MEDIA_TYPE = ProblemType(
+    "unsupported_media_type",
+    HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+    "The body must be JSON",
+    "The header `Content-Type` is missing, or names a format that is not read here.",
+    "Send `Content-Type: application/json`.",
+)
+INVALID_PARAMETER = ProblemType(
+    "invalid_parameter",
+    HTTPStatus.UNPROCESSABLE_ENTITY,
+    "A parameter of the request is not valid",
+    "A query parameter or header has a value that it cannot have, is missing, or is not known here.",
+    "`errors` names each parameter, such as `?limit`, and what it may be.",
+)
+INVALID_SPEC = ProblemType(
+    "invalid_spec",
+    HTTPStatus.UNPROCESSABLE_ENTITY,
+    "The request cannot be carried out as specified",
+    "A field of the body has a value that it cannot have, is unknown, or does not go with another one. "
+    "Or a query parameter, such as `?cursor`, names what is not there.",
+    "`errors` points to each field (a JSON pointer, RFC 6901), and says what it may be.",
+)
+DATASET_UNAVAILABLE = ProblemType(
+    "dataset_unavailable",
+    HTTPStatus.UNPROCESSABLE_ENTITY,
+    "The dataset is not available",
+    "The images that were asked for are not on this machine and could not be downloaded.",
+    "Ask for `mnist_5k`, which is always there; or see `detail` for where the files may be put.",
+)
+OVER_BUDGET = ProblemType(
+    "over_budget",
+    HTTPStatus.UNPROCESSABLE_ENTITY,
+    "Over this installation's budget",
+    "What was asked for can be computed, but costs more than this installation allows: parameters, memory, "
+    "floating-point operations, or jobs in an experiment.",
+    "Ask for less; `errors` says by how much. `?dry_run=true` prices without storing.",
+)
+INTERNAL_ERROR = ProblemType(
+    "internal_error",
+    HTTPStatus.INTERNAL_SERVER_ERROR,
+    "Internal error",
+    "Something went wrong inside the service. Its log has the cause under `request_id`.",
+    "Report it with the `request_id`. Before sending a POST again, look whether it had been carried out.",
+)
+SERVICE_UNAVAILABLE = ProblemType(
+    "service_unavailable",
+    HTTPStatus.SERVICE_UNAVAILABLE,
+    "Not available at the moment",
+    "The database, or a file store, cannot be reached just now.",
+    "Send the same request again after as many seconds as the header `Retry-After` says.",
+)
+IDEMPOTENCY_KEY_UNDER_WAY = ProblemType(
+    "idempotency_key_under_way",
+    HTTPStatus.CONFLICT,
+    "The first request with this idempotency key is under way",
+    "A request with the same `Idempotency-Key` was sent before and has not been answered yet.",
+    "Send it again after as many seconds as the header `Retry-After` says: you get the first one's answer.",
+)
+IDEMPOTENCY_KEY_REUSED = ProblemType(
+    "idempotency_key_reused",
+    HTTPStatus.UNPROCESSABLE_ENTITY,
+    "The idempotency key belongs to another request",
+    "The same `Idempotency-Key` was sent within 24 hours with another body, path or query.",
+    "Take a new key for a new request; repeat a request unchanged.",
+)
+MISSING_KEY = ProblemType(
+    "missing_key",
+    HTTPStatus.UNAUTHORIZED,
+    "An API key is needed",
+    "The request shows no API key, and this installation asks for one.",
+    "Send the header `Authorization: Bearer rb_...`; `regbench keys create NAME` on the server makes a key.",
+)
+INVALID_KEY = ProblemType(
+    "invalid_key",
+    HTTPStatus.UNAUTHORIZED,
+    "The API key opens nothing here",
+    "What was shown is not a key of this installation, or one that was revoked.",
+    "Check that the key is whole, and meant for this installation; ask its administrator for another.",
+)
+EXPIRED_KEY = ProblemType(
+    "expired_key",
+    HTTPStatus.UNAUTHORIZED,
+    "The API key has expired",
+    "The key was made to last until a moment that has passed.",
+    "Ask the installation's administrator for a new one.",
+)
+INSUFFICIENT_SCOPE = ProblemType(
+    "insufficient_scope",
+    HTTPStatus.FORBIDDEN,
+    "This API key may not do that",
+    "Reading takes a key of the scope `read`, changing one of `write`, keys and audit one of `admin`.",
+    "Use a key of the scope that `detail` names.",
+)
+CROSS_ORIGIN = ProblemType(
+    "cross_origin",
+    HTTPStatus.FORBIDDEN,
+    "A page of another site may not do this",
+    "Without API keys, a browser may change something only from this service's own pages.",
+    "Use another client, or an installation with API keys.",
+)
+WRONG_HOST = ProblemType(
+    "wrong_host",
+    HTTPStatus.MISDIRECTED_REQUEST,
+    "Not the host that was asked for",
+    "Without API keys only loopback names are answered, so that no web page can reach the service by a name "
+    "of its own.",
+    "Ask for `127.0.0.1` or `localhost`, or add the name to the setting `REGBENCH_ALLOWED_HOSTS`.",
+)
+RATE_LIMITED = ProblemType(
+    "rate_limited",
+    HTTPStatus.TOO_MANY_REQUESTS,
+    "Too many requests",
+    "The key has made as many requests as it may in a minute.",
+    "Wait as many seconds as the header `Retry-After` says; `RateLimit` says on every answer what is left.",
+)
+OVER_QUOTA = ProblemType(
+    "over_quota",
+    HTTPStatus.TOO_MANY_REQUESTS,
+    "Over the owner's quota",
+    "The owner has as many jobs waiting, or has asked for as many operations within a day, as this "
+    "installation allows.",
+    "Wait for jobs to end, or cancel some; `detail` says how much is left.",
+)
+PREDICTOR_UNAVAILABLE = ProblemType(
+    "predictor_unavailable",
+    HTTPStatus.SERVICE_UNAVAILABLE,
+    "Nobody computes predictions",
+    "Models answer in a process of their own, which is not there, still starts, or has more to do than it "
+    "can answer in time. All else works without it.",
+    "Send the request again after the seconds that `Retry-After` names. `regbench up` and docker-compose.yml "
+    "start the process; `detail` has its command.",
+)
+TOO_MANY_STREAMS = ProblemType(
+    "too_many_streams",
+    HTTPStatus.SERVICE_UNAVAILABLE,
+    "Too many streams",
+    "This process lets as many clients follow jobs as it may.",
+    "Ask again later, or poll with `If-None-Match`.",
+)
+
+TYPES = {
+    each.code: each
+    for each in (
+        NOT_JSON,
+        NOT_FOUND,
+        METHOD_NOT_ALLOWED,
+        NOT_ACCEPTABLE,
+        CONFLICT,
+        BODY_TOO_LARGE,
+        UNSUPPORTED_MEDIA_TYPE,
+        INVALID_PARAMETER,
+        INVALID_SPEC,
+        DATASET_UNAVAILABLE,
+        OVER_BUDGET,
+        IDEMPOTENCY_KEY_UNDER_WAY,
+        IDEMPOTENCY_KEY_REUSED,
+        MISSING_KEY,
+        INVALID_KEY,
+        EXPIRED_KEY,
+        INSUFFICIENT_SCOPE,
+        CROSS_ORIGIN,
+        WRONG_HOST,
+        RATE_LIMITED,
+        OVER_QUOTA,
+        TOO_MANY_STREAMS,
+        PREDICTOR_UNAVAILABLE,
+        INTERNAL_ERROR,
+        SERVICE_UNAVAILABLE,
+    )
+}
+
+
+def raises(*types: ProblemType) -> Callable[[F], F]:
+    """Say of a route, or of a dependency, which problems it may answer with: the OpenAPI document lists them.
+
+    A route has also what its dependencies have.
+    """
+
+    def marked(function: F) -> F:
+        function.__dict__["problems"] = types
+        return function
+
+    return marked
+
+
+def raised_by(function: object) -> tuple[ProblemType, ...]:
+    """What `raises` says of a route or dependency."""
+    return getattr(function, "problems", ())
+
+
+def page(kind: ProblemType) -> str:
+    """A type in Markdown: what it means, and what to do."""
+    return (
+        f"## {kind.code}\n\n"
+        f"{kind.title} ({kind.status.value} {kind.status.phrase}).\n\n"
+        f"{kind.meaning}\n\n"
+        f"What to do: {kind.remedy}\n"
+    )

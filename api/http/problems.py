@@ -1,0 +1,303 @@
+"""Errors as RFC 9457 problem documents, from every corner of the API, in one shape.
+
+`pointer` in `errors` is a JSON pointer (RFC 6901) into the request's body, such as `/model/hidden_units/0`
+(empty: the whole body), or `?limit` for a query parameter.
+"""
+
+import logging
+import random
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, Response
+from fastapi.routing import iter_route_contexts
+from pydantic import BaseModel, Field
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from api.http import problem_types
+from api.http.problem_types import ProblemType
+from models.errors import (
+    Conflict,
+    DatasetUnavailable,
+    FieldError,
+    InvalidSpec,
+    NotFound,
+    OverBudget,
+    OverQuota,
+    PredictorUnavailable,
+    RegbenchError,
+    ServiceUnavailable,
+)
+
+log = logging.getLogger(__name__)
+
+MEDIA_TYPE = "application/problem+json"
+IS_PAGE = "is_page"
+"""In a request's state: whatever it accepts, its answer is a page."""
+_FOR_PROGRAMS = ("/v1/", "/static/")
+RETRY_AFTER_SECONDS = 5
+_MAX_ERRORS = 50
+_CLOSED = [
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+]
+"""On every answer: no page of another site may embed it, frame it, or learn where it was read."""
+_CAREFUL = {
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    # Kept by its owner's own program only, which asks again (with its ETag) before it uses it.
+    "Cache-Control": "private, no-cache",
+}
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+
+
+class ProblemError(BaseModel):
+    """One fault of the request."""
+
+    pointer: str = Field(description="JSON pointer into the body, or `?name` of a query parameter")
+    detail: str
+
+
+class ProblemDocument(BaseModel):
+    """RFC 9457: why a request was refused, and what to do about it."""
+
+    type: str = Field(description="Stable name of the kind of problem, for programs: an address here")
+    title: str = Field(description="The kind of problem, in words")
+    status: int
+    detail: str = Field(description="What is wrong this time")
+    instance: str = Field(description="The path that was asked for")
+    errors: list[ProblemError] = Field(
+        description="Each fault of the request; empty where there is no such list"
+    )
+    request_id: str = Field(description="Also in the header X-Request-Id and in the service's log")
+
+
+PageOf = Callable[[Request, ProblemDocument, Mapping[str, str]], Response]
+"""Makes a problem's page, with these headers."""
+
+# The one table from domain errors to HTTP. A subclass not named here is answered as its parent.
+KINDS: dict[type[RegbenchError], ProblemType] = {
+    NotFound: problem_types.NOT_FOUND,
+    Conflict: problem_types.CONFLICT,
+    DatasetUnavailable: problem_types.DATASET_UNAVAILABLE,
+    OverBudget: problem_types.OVER_BUDGET,
+    InvalidSpec: problem_types.INVALID_SPEC,
+    OverQuota: problem_types.OVER_QUOTA,
+    PredictorUnavailable: problem_types.PREDICTOR_UNAVAILABLE,
+    ServiceUnavailable: problem_types.SERVICE_UNAVAILABLE,
+    RegbenchError: problem_types.INTERNAL_ERROR,
+}
+
+
+class Problem(Exception):
+    """A fault of the request as HTTP, such as a body that is too large. Domain errors are not this."""
+
+    def __init__(
+        self,
+        kind: ProblemType,
+        detail: str,
+        *,
+        errors: Sequence[FieldError] = (),
+        headers: dict[str, str] | None = None,
+    ) -> None:
+        super().__init__(detail)
+        self.kind = kind
+        self.detail = detail
+        self.errors = errors
+        self.headers = headers or {}
+
+
+def not_acceptable(offers: str) -> Problem:
+    """What is answered where no format suits the Accept header."""
+    return Problem(problem_types.NOT_ACCEPTABLE, f"This can be had as {offers}.")
+
+
+def to_pointer(parts: Iterable[int | str]) -> str:
+    """The JSON pointer (RFC 6901) that `parts` spell: `("a/b", 0)` gives `/a~1b/0`."""
+    return "".join(f"/{str(part).replace('~', '~0').replace('/', '~1')}" for part in parts)
+
+
+def install(app: FastAPI, page: PageOf) -> None:
+    """Answer every error of `app` with a problem document; where a person asks for a page, with `page`."""
+    app.state.problem_page = page
+    app.add_exception_handler(Problem, _on_problem)
+    app.add_exception_handler(RegbenchError, _on_domain_error)
+    app.add_exception_handler(RequestValidationError, _on_bad_parameters)
+    app.add_exception_handler(HTTPException, _on_http_exception)
+    app.add_middleware(HeadAsGet)
+    app.add_middleware(RequestEnvelope)
+
+
+def asks_for_page(scope: Scope) -> bool:
+    """Whether a browser asks to show something to a person, rather than a program for a document."""
+    if scope["path"].startswith(_FOR_PROGRAMS):
+        return False
+    return scope["state"].get(IS_PAGE, False) or "text/html" in Headers(scope=scope).get("Accept", "")
+
+
+def answer(request: Request, problem: Problem) -> Response:
+    """The problem document, or its page, as an answer to `request`."""
+    kind = problem.kind
+    document = ProblemDocument(
+        type=kind.uri,
+        title=kind.title,
+        status=kind.status,
+        detail=problem.detail,
+        instance=request.url.path,
+        errors=[
+            ProblemError(pointer=each.pointer, detail=each.detail) for each in problem.errors[:_MAX_ERRORS]
+        ],
+        request_id=request.state.request_id,
+    )
+    if asks_for_page(request.scope):
+        show: PageOf = request.app.state.problem_page
+        return show(request, document, problem.headers)
+    return JSONResponse(
+        document.model_dump(), status_code=kind.status, headers=problem.headers, media_type=MEDIA_TYPE
+    )
+
+
+def answer_error(request: Request, error: Problem | RegbenchError | RequestValidationError) -> Response:
+    """The problem document of an error that was caught before or around a route."""
+    if isinstance(error, Problem):
+        return _on_problem(request, error)
+    if isinstance(error, RegbenchError):
+        return _on_domain_error(request, error)
+    return _on_bad_parameters(request, error)
+
+
+def _on_problem(request: Request, error: Exception) -> Response:
+    assert isinstance(error, Problem)  # noqa: S101 (Starlette's type of a handler is wider than its calls)
+    return answer(request, error)
+
+
+def _on_domain_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RegbenchError)  # noqa: S101 (as above)
+    kind = next(KINDS[parent] for parent in type(error).__mro__ if parent in KINDS)
+    if kind.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        log.warning("request %s: %s", request.state.request_id, error, exc_info=error.__cause__)
+    faults = error.errors if isinstance(error, InvalidSpec) else []
+    retry = _retry_after(error)
+    detail = _summary(faults) if faults else error.message
+    return answer(request, Problem(kind, detail, errors=faults, headers=retry))
+
+
+def _retry_after(error: RegbenchError) -> dict[str, str]:
+    if isinstance(error, OverQuota):
+        return {"Retry-After": str(error.retry_after)}
+    return {"Retry-After": str(RETRY_AFTER_SECONDS)} if isinstance(error, ServiceUnavailable) else {}
+
+
+def _on_bad_parameters(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)  # noqa: S101 (as above)
+    faults = [_parameter_fault(each) for each in error.errors()]
+    return answer(request, Problem(problem_types.INVALID_PARAMETER, _summary(faults), errors=faults))
+
+
+def _parameter_fault(fault: dict[str, Any]) -> FieldError:
+    place, *rest = fault["loc"]
+    name = ".".join(str(part) for part in rest if not isinstance(part, int))
+    detail = "there is no such parameter here" if fault["type"] == "extra_forbidden" else str(fault["msg"])
+    return FieldError(f"?{name}" if place == "query" else f"{place} {name}", detail)
+
+
+def _on_http_exception(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)  # noqa: S101 (as above)
+    status = HTTPStatus(error.status_code)
+    path = request.url.path
+    if status == HTTPStatus.NOT_FOUND:
+        detail = f"There is nothing at {path}; /docs lists what there is."
+        return answer(request, Problem(problem_types.NOT_FOUND, detail))
+    if status == HTTPStatus.METHOD_NOT_ALLOWED:
+        headers = {"Allow": ", ".join(_methods_of(request))}
+        detail = f"{request.method} is not possible on {path}; possible: {headers['Allow']}."
+        return answer(request, Problem(problem_types.METHOD_NOT_ALLOWED, detail, headers=headers))
+    # The framework's own, of which none is known here. RFC 9457 has a name for what only the status tells.
+    other = ProblemType("", status, status.phrase, "", "")
+    return answer(request, Problem(other, str(error.detail), headers=dict(error.headers or {})))
+
+
+def _methods_of(request: Request) -> list[str]:
+    """What a path can be asked with. The router names only the methods of the first route that fits."""
+    fitting = [
+        route.methods or set()
+        for route in iter_route_contexts(request.app.routes)
+        if route.path_regex.match(request.url.path)
+    ]
+    methods = set().union(*fitting)
+    return sorted(methods | {"HEAD"} if "GET" in methods else methods)
+
+
+def _summary(faults: Sequence[FieldError]) -> str:
+    first = f"{faults[0].pointer}: {faults[0].detail}" if faults[0].pointer else faults[0].detail
+    return first if len(faults) == 1 else f"{first} (and {len(faults) - 1} more, see errors)"
+
+
+class RequestEnvelope:
+    """ASGI middleware: every answer carries a request id, and whatever escapes becomes a problem.
+
+    A plain X-Request-Id of the client's own is kept, so that a request can be followed across services.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        offered = Headers(scope=scope).get("X-Request-Id", "")
+        request_id = offered if _REQUEST_ID.fullmatch(offered) else f"{random.getrandbits(64):016x}"
+        scope.setdefault("state", {})["request_id"] = request_id
+        started = False
+
+        async def send_with_id(message: Message) -> None:
+            nonlocal started
+            if message["type"] == "http.response.start":
+                started = True
+                headers = MutableHeaders(scope=message)
+                headers["X-Request-Id"] = request_id
+                # What a route says of itself goes before.
+                headers.raw.extend(_CLOSED)
+                for name, value in _CAREFUL.items():
+                    headers.setdefault(name, value)
+            await send(message)
+
+        try:
+            await self.app(scope, receive, send_with_id)
+        except Exception:
+            log.exception("request %s failed", request_id)
+            if started:
+                raise
+            detail = f"Something went wrong inside Regbench; its log has the cause under {request_id}."
+            problem = Problem(problem_types.INTERNAL_ERROR, detail)
+            await answer(Request(scope), problem)(scope, receive, send_with_id)
+
+
+class HeadAsGet:
+    """ASGI middleware: what can be had by GET can be asked for by HEAD, which answers all but the body."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on."""
+        if scope["type"] != "http" or scope["method"] != "HEAD":
+            await self.app(scope, receive, send)
+            return
+
+        async def send_start(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                await send(message)
+                # At once, so that a stream sees its reader leave.
+                await send({"type": "http.response.body", "body": b""})
+
+        await self.app({**scope, "method": "GET"}, receive, send_start)

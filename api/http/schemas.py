@@ -1,0 +1,29 @@
+"""The shapes of what the API answers. Each field is always there, null if unknown.
+
+Losses are in nats per example, accuracies and shares are fractions, times are in seconds.
+"""
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+
+class Answer(BaseModel):
+    """Of every answer: frozen, and built from rows as well as from values."""
+
+    model_config = ConfigDict(frozen=True, from_attributes=True)
+
+
+class PartialPage(Answer):
+    """A page of those fields that were asked for."""
+
+    items: list[dict[str, Any]]
+    next_cursor: str | None
+
+
+class Index(Answer):
+    """Where to go from here."""
+
+    name: str
+    version: str
+    links: dict[str, str]

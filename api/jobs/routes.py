@@ -1,0 +1,472 @@
+"""Jobs over HTTP: submit, find, follow, cancel, pause, resume, retry, delete."""
+
+import csv
+import io
+import re
+from datetime import UTC, datetime
+from http import HTTPStatus
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Query, Request, Response, status
+from fastapi.concurrency import run_in_threadpool
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
+from sqlalchemy.orm import Session
+
+from api.api_keys import note
+from api.http import problem_types
+from api.http import schemas as http_schemas
+from api.http.bodies import posted
+from api.http.dependencies import ArtifactsDep, CallerDep, DatabaseDep, JobId, RingDep, SettingsDep
+from api.http.etags import IfNoneMatch, matches, not_modified, rows_tag
+from api.http.idempotency import OnceDep, OnceWithoutBodyDep
+from api.http.negotiation import Accept, negotiate
+from api.http.openapi import sends
+from api.http.pagination import (
+    Cursor,
+    FieldNames,
+    Limit,
+    Sort,
+    decode_cursor,
+    encode_cursor,
+    order_of,
+    page_answer,
+    wanted_fields,
+)
+from api.http.problem_types import raises
+from api.http.problems import not_acceptable
+from api.http.routing import Route
+from api.jobs import schemas, serializers
+from api.jobs.event_stream import JobStream, LastEventId, position_of
+from api.jobs.polling import Prefer, job_tag, retry_after, stand, stand_seen, wait_for_change, wished_wait
+from api.jobs.status_loader import Looks
+from api.jobs.updates import Watcher, WatcherDep
+from api.shown import Shown
+from api.submissions import SubmitDep
+from models.cost import check_budget
+from models.datasets import require
+from models.errors import FieldError, InvalidSpec, NotFound
+from models.spec import DatasetName, JobSpec
+from models.states import JobState
+from models.store import jobs as store
+from models.store.database import Database
+from models.store.job_search import JobFilter, find_jobs, place_of
+from models.store.job_status import Position, epochs_mark, glance
+from models.store.jobs import NewJob
+from models.store.tables import Job
+from models.store.transitions import get_job
+from models.techniques import CATALOGUE
+
+router = APIRouter(prefix="/v1/jobs", tags=["jobs"], route_class=Route)
+
+PostedSpec = Annotated[JobSpec, Depends(posted(JobSpec))]
+_DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
+_NO_NUL = r"^[^\x00]*$"
+_REPEATED = Field(max_length=50)
+
+
+def _written_out(value: str) -> str:
+    # Pydantic would take a number for seconds since 1970; the OpenAPI document promises RFC 3339.
+    if not _DATE.match(value):
+        raise ValueError("should be a date and time such as 2026-01-31T12:00:00Z")
+    return value
+
+
+# Bounded, because the ends of the calendar leave it when they are brought to UTC.
+Moment = Annotated[
+    AwareDatetime,
+    BeforeValidator(_written_out),
+    Field(ge=datetime(1970, 1, 1, tzinfo=UTC), lt=datetime(9999, 1, 1, tzinfo=UTC)),
+]
+
+
+class JobFilterQuery(BaseModel):
+    """Which jobs."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    state: Annotated[list[JobState], _REPEATED] = Field([], description="Any of these")
+    technique: Annotated[list[str], _REPEATED] = Field([], description="Jobs that use any of these")
+    dataset: Annotated[list[DatasetName], _REPEATED] = Field([], description="Any of these")
+    experiment: Annotated[list[Annotated[str, Field(max_length=40, pattern=_NO_NUL)]], _REPEATED] = Field(
+        [], description="Jobs that stand in any of these"
+    )
+    label: Annotated[
+        list[Annotated[str, Field(max_length=264, pattern=r"^[^\x00=]+=[^\x00]*$")]], _REPEATED
+    ] = Field([], description="`name=value`; jobs that have any of these")
+    created_after: Moment | None = Field(None, description="Later than this, with a time zone (RFC 3339)")
+    created_before: Moment | None = Field(None, description="Earlier than this")
+
+    def filter(self) -> JobFilter:
+        """The same question, as the store asks it.
+
+        Raises:
+            InvalidSpec: a technique is not in the catalogue.
+        """
+        unknown = [name for name in self.technique if name not in CATALOGUE]
+        if unknown:
+            choices = ", ".join(CATALOGUE)
+            raise InvalidSpec([FieldError("?technique", f"no such technique; choose from {choices}")])
+        labels = [label.partition("=") for label in dict.fromkeys(self.label)]
+        return JobFilter(
+            states=[*dict.fromkeys(self.state)],
+            techniques=[*dict.fromkeys(self.technique)],
+            datasets=[*dict.fromkeys(self.dataset)],
+            experiment_ids=[*dict.fromkeys(self.experiment)],
+            labels=[(name, value) for name, _, value in labels],
+            created_after=self.created_after,
+            created_before=self.created_before,
+        )
+
+
+class JobQuery(JobFilterQuery):
+    """Which jobs, and which page of them."""
+
+    sort: Sort = "-created_at"
+    fields: FieldNames = None
+    limit: Limit = 50
+    cursor: Cursor = None
+
+
+@router.post(
+    "",
+    status_code=status.HTTP_202_ACCEPTED,
+    response_model=schemas.JobDetails | schemas.Price,
+    responses={200: {"model": schemas.Price, "description": "A dry run's price"}},
+)
+@raises(problem_types.DATASET_UNAVAILABLE, problem_types.OVER_BUDGET, problem_types.OVER_QUOTA)
+@sends("Location", status=HTTPStatus.ACCEPTED)
+def create_job(
+    spec: PostedSpec,
+    caller: CallerDep,
+    database: DatabaseDep,
+    settings: SettingsDep,
+    once: OnceDep,
+    response: Response,
+    submit: SubmitDep,
+    dry_run: Annotated[bool, Query(description="Only check and price; store nothing")] = False,
+) -> Any:
+    """Submit a training job; it is stored when this answers. `?dry_run=true` only checks and prices it."""
+    price = check_budget(spec, settings)
+    require(spec.dataset.name, settings)
+    if dry_run:
+        response.status_code = status.HTTP_200_OK
+        with database.read() as session:
+            return serializers.price_answer(price, store.seconds_per_operation(session))
+    with once.carried_out():
+        return submit(NewJob(spec, caller.owner), once)
+
+
+@router.get("", response_model=schemas.JobPage | http_schemas.PartialPage)
+@raises(problem_types.INVALID_SPEC)
+@sends("Link")
+def list_jobs(query: Annotated[JobQuery, Query()], database: DatabaseDep, request: Request) -> Response:
+    """Jobs, newest first or as `sort` asks. Follow `Link: rel=next` or `next_cursor` to the next page.
+
+    Values of one filter are alternatives; different filters must all fit. A page does not shift while jobs
+    are added.
+    """
+    fields = wanted_fields(query.fields, schemas.Job, {"spec": JobSpec})
+    order = order_of(query.sort)
+    read = {
+        "specs": fields is None or "spec" in fields,
+        "results": fields is None or not fields.keys().isdisjoint({"result", "stop_reason"}),
+    }
+    with database.read() as session:
+        found = find_jobs(
+            session,
+            query.filter(),
+            after=decode_cursor(query.cursor, order),
+            limit=query.limit + 1,
+            order=order,
+            **read,
+        )
+        page = found[: query.limit]
+        places = store.queue_positions(session, page) if fields is None or "queue_position" in fields else {}
+        cursor = None
+        if len(found) > query.limit:
+            cursor = encode_cursor(place_of(page[-1], order), order)
+        items = [
+            serializers.listed_answer(job, places.get(job.id), spec=read["specs"], result=read["results"])
+            for job in page
+        ]
+    return page_answer(request, schemas.JobPage(items=items, next_cursor=cursor), cursor, fields)
+
+
+@router.get(
+    "/{job_id}", response_model=schemas.JobDetails, responses={304: {"description": "As you have it"}}
+)
+@raises(problem_types.TOO_MANY_STREAMS)
+@sends("Retry-After", "ETag", "Preference-Applied")
+@sends("Retry-After", "ETag", "Preference-Applied", status=HTTPStatus.NOT_MODIFIED)
+async def show_job(
+    request: Request,
+    job_id: JobId,
+    database: DatabaseDep,
+    if_none_match: IfNoneMatch = None,
+    prefer: Prefer = None,
+) -> Response:
+    """A job: its state, progress, result or error.
+
+    `Retry-After` says when it is worth to look again. `If-None-Match` with the last `ETag` is answered with
+    304 while nothing has changed; with `Prefer: wait=N` when state or epoch changes, or after N seconds.
+    """
+    # Asked for most: as dependencies, these would double what the answer costs.
+    looks: Looks = request.app.state.looks
+    shown: Shown = request.app.state.shown
+    wait = wished_wait(prefer)
+    if wait is not None:
+        watcher: Watcher = request.app.state.watcher
+        job = await looks.at(job_id, owner=database.owner)
+        seen = stand_seen(if_none_match) or stand(job)
+        if not watcher.full and not job.state.terminal and stand(job) == seen:
+            await wait_for_change(watcher, job_id, seen, wait)
+    answer = await _show(database, looks, shown, job_id, if_none_match)
+    if wait is not None:
+        answer.headers["Preference-Applied"] = f"wait={wait}"
+    return answer
+
+
+async def _show(
+    database: Database, looks: Looks, shown: Shown, job_id: str, if_none_match: str | None
+) -> Response:
+    job = await looks.at(job_id, owner=database.owner)
+    place = await run_in_threadpool(_place, database, job_id) if job.state == JobState.QUEUED else None
+    tag = job_tag(job, place)
+    headers = retry_after(job.state, job.eta_seconds, place)
+    if matches(if_none_match, tag):
+        return not_modified(tag, headers)
+    body = shown.get(job_id, tag)
+    if body is None:
+        # What is read now may be newer than the look, and then has a tag of its own.
+        tag, body = await run_in_threadpool(_read, database, shown, job_id)
+    return Response(body, media_type="application/json", headers=headers | {"ETag": tag})
+
+
+def _place(database: Database, job_id: str) -> int | None:
+    with database.read() as session:
+        return store.queue_position(session, job_id)
+
+
+def _read(database: Database, shown: Shown, job_id: str) -> tuple[str, bytes]:
+    with database.read() as session:
+        job = store.get_job_details(session, job_id)
+        place = store.queue_position(session, job_id) if job.state == JobState.QUEUED else None
+    tag, body = job_tag(job, place), serializers.job_details(job, place).model_dump_json().encode()
+    shown.keep(job_id, tag, body)
+    return tag, body
+
+
+@router.get(
+    "/{job_id}/epochs",
+    response_model=schemas.EpochList,
+    responses={
+        200: {"content": {"text/csv": {"schema": {"type": "string"}}}},
+        304: {"description": "As you have it"},
+    },
+)
+@raises(problem_types.NOT_ACCEPTABLE)
+@sends("ETag")
+@sends("ETag", status=HTTPStatus.NOT_MODIFIED)
+def list_epochs(
+    job_id: JobId,
+    database: DatabaseDep,
+    after: Annotated[int, Query(ge=0, le=2**31 - 1, description="Only later epochs than this one")] = 0,
+    accept: Accept = "*/*",
+    if_none_match: IfNoneMatch = None,
+) -> Response:
+    """A job's history, one entry an epoch, as JSON or CSV by `Accept`. `If-None-Match` as of a job."""
+    wanted = negotiate(accept, ["application/json", "text/csv"])
+    if wanted is None:
+        raise not_acceptable("application/json or text/csv")
+    with database.read() as session:
+        if glance(session, job_id) is None:
+            raise NotFound(f"There is no job {job_id}.")
+        tag = rows_tag(f"{epochs_mark(session, job_id, after=after)}-{wanted.partition('/')[2]}")
+        if matches(if_none_match, tag):
+            return not_modified(tag, _BY_ACCEPT)
+        rows = store.epochs_of(session, job_id, after=after)
+    epochs = [schemas.Epoch.model_validate(row) for row in rows]
+    text = schemas.EpochList(items=epochs).model_dump_json() if wanted == "application/json" else _csv(epochs)
+    return Response(text, media_type=wanted, headers=_BY_ACCEPT | {"ETag": tag})
+
+
+@router.get(
+    "/{job_id}/events",
+    response_model=schemas.EventList,
+    responses={
+        200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}},
+        204: {"description": "The job has ended, and you have all of its messages"},
+    },
+)
+@raises(problem_types.NOT_ACCEPTABLE, problem_types.TOO_MANY_STREAMS)
+async def list_events(
+    job_id: JobId,
+    database: DatabaseDep,
+    watcher: WatcherDep,
+    accept: Accept = "*/*",
+    last_event_id: LastEventId = None,
+) -> Response:
+    """All that has happened to a job, first to last; as server-sent events also all that will, by `Accept`.
+
+    A stream has `change` (as in the list), `epoch` (as in the history) and `progress` messages, and `end`
+    after which it closes. With `Last-Event-ID` it goes on after that message.
+    """
+    wanted = negotiate(accept, ["application/json", "text/event-stream"])
+    if wanted is None:
+        raise not_acceptable("application/json or text/event-stream")
+    if wanted == "application/json":
+        return await run_in_threadpool(_events, database, job_id)
+    position = position_of(last_event_id)
+    if await run_in_threadpool(_has_all, database, job_id, position):
+        # What tells a browser's EventSource not to come again.
+        return Response(status_code=status.HTTP_204_NO_CONTENT)
+    return JobStream(watcher, job_id, position)
+
+
+def _events(database: Database, job_id: str) -> Response:
+    with database.read() as session:
+        get_job(session, job_id)
+        rows = store.events_of(session, job_id)
+    events = schemas.EventList(items=[schemas.Event.model_validate(row) for row in rows])
+    return Response(events.model_dump_json(), media_type="application/json", headers=_BY_ACCEPT)
+
+
+def _has_all(database: Database, job_id: str, position: Position) -> bool:
+    """Whether there is nothing beyond this position of a job, and will be nothing."""
+    with database.read() as session:
+        job = glance(session, job_id)
+        if job is None:
+            raise NotFound(f"There is no job {job_id}.")
+        # The last event is its end.
+        return job.state.terminal and all(
+            event.id <= position.event for event in store.events_of(session, job_id)
+        )
+
+
+_BY_ACCEPT = {"Vary": "Accept"}
+_ASKED: dict[int | str, dict[str, Any]] = {
+    202: {
+        "model": schemas.JobDetails,
+        "description": "Asked of the worker, which honours it within a chunk of steps",
+    }
+}
+
+
+@router.post("/{job_id}/cancel", responses=_ASKED)
+@raises(problem_types.CONFLICT)
+def cancel_job(
+    job_id: JobId, database: DatabaseDep, artifacts: ArtifactsDep, response: Response
+) -> schemas.JobDetails:
+    """End a job: 200 if it is cancelled now, 202 while its worker is being told, 409 if it has ended."""
+    with database.write() as session:
+        answer = _answer(session, store.cancel_job(session, job_id))
+    if answer.state == JobState.CANCELLED:
+        # One that was paused, or waited to go on. A running one's worker clears up after it.
+        artifacts.forget_checkpoints(job_id)
+    else:
+        response.status_code = status.HTTP_202_ACCEPTED
+    return answer
+
+
+@router.post("/{job_id}/pause", responses=_ASKED)
+@raises(problem_types.CONFLICT)
+def pause_job(job_id: JobId, database: DatabaseDep, response: Response) -> schemas.JobDetails:
+    """Set a job aside: 200 if it is paused now, 202 while its worker is being told, 409 if it ends or has.
+
+    Asked again, it answers the same.
+    """
+    with database.write() as session:
+        answer = _answer(session, store.pause_job(session, job_id))
+    if answer.state != JobState.PAUSED:
+        response.status_code = status.HTTP_202_ACCEPTED
+    return answer
+
+
+@router.post("/{job_id}/resume")
+@raises(problem_types.CONFLICT)
+def resume_job(job_id: JobId, database: DatabaseDep, ring: RingDep) -> schemas.JobDetails:
+    """Let a paused job go on, in its old place in the queue; take back a pause that is not carried out yet.
+
+    A job that is not paused is answered as it is; 409 if it ends or has ended.
+    """
+    with database.write() as session:
+        answer = _answer(session, store.resume_job(session, job_id))
+    if answer.state == JobState.QUEUED:
+        ring([job_id])
+    return answer
+
+
+@router.post(
+    "/{job_id}/retry",
+    status_code=status.HTTP_202_ACCEPTED,
+    response_model=schemas.JobDetails,
+    responses={
+        200: {"model": schemas.JobDetails, "description": "The retry that there is, and that has not ended"}
+    },
+)
+@raises(problem_types.CONFLICT, problem_types.OVER_QUOTA)
+@sends("Location", status=HTTPStatus.ACCEPTED)
+@sends("Location")
+def retry_job(
+    job_id: JobId,
+    database: DatabaseDep,
+    once: OnceWithoutBodyDep,
+    ring: RingDep,
+) -> Response:
+    """Train what a failed or cancelled job should have, as a new job; `Location` and body are that job's.
+
+    409 if the job has not ended or has succeeded, or if its retry has ended: then retry that one.
+    """
+    with once.carried_out(), database.write() as session:
+        retry, is_new = store.retry_job(session, job_id)
+        body = _answer(session, retry)
+        code = status.HTTP_202_ACCEPTED if is_new else status.HTTP_200_OK
+        answer = once.answer(session, body, code, {"Location": body.links.self})
+    if is_new:
+        ring([retry.id])
+    return answer
+
+
+@router.delete("/{job_id}", status_code=status.HTTP_204_NO_CONTENT)
+@raises(problem_types.CONFLICT)
+def delete_job(
+    job_id: JobId, caller: CallerDep, database: DatabaseDep, artifacts: ArtifactsDep, request: Request
+) -> None:
+    """Remove an ended job with its history, model and predictions; 409 while it has not ended."""
+    with database.write() as session:
+        store.delete_job(session, job_id)
+        note(session, "job_deleted", job_id, caller, request)
+    # After the commit: a file without a row is litter, a row without its file is a lie. All files, not only
+    # those that the row names: a worker that died may have left others, which nobody would find again.
+    artifacts.forget(job_id)
+
+
+@router.get(
+    "/{job_id}/model",
+    response_class=Response,
+    responses={
+        200: {"content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}}
+    },
+)
+def download_model(job_id: JobId, database: DatabaseDep, artifacts: ArtifactsDep) -> Response:
+    """The trained model as a `.keras` file."""
+    with database.read() as session:
+        result = store.result_of(get_job(session, job_id))
+    content = artifacts.get(result.model_path, sha256=result.model_sha256)
+    return Response(
+        content,
+        media_type="application/octet-stream",
+        headers={"Content-Disposition": f'attachment; filename="{job_id}.keras"'},
+    )
+
+
+def _answer(session: Session, job: Job) -> schemas.JobDetails:
+    return serializers.job_details(job, store.queue_positions(session, [job]).get(job.id))
+
+
+def _csv(epochs: list[schemas.Epoch]) -> str:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, fieldnames=list(schemas.Epoch.model_fields))
+    writer.writeheader()
+    writer.writerows(epoch.model_dump() for epoch in epochs)
+    return text.getvalue()

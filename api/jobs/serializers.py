@@ -1,0 +1,132 @@
+"""How rows become what the API answers: one function a shape."""
+
+from collections.abc import Sequence
+from operator import attrgetter
+from typing import Any
+
+from sqlalchemy import Row
+
+from api.jobs import schemas
+from models import cost
+from models.states import Action, JobState
+from models.store import tables
+
+_MEASURES = [name for name in schemas.Result.model_fields if name != "engine"]
+
+
+_measures = attrgetter(*_MEASURES)
+
+
+def job_answer(row: tables.Job, queue_position: int | None) -> schemas.Job:
+    """A job's row, and its place in the queue, as lists of jobs show them."""
+    return _job(row, row.spec, row.result, queue_position)
+
+
+def listed_answer(
+    row: Row[Any], queue_position: int | None, *, spec: bool = True, result: bool = True
+) -> schemas.Job:
+    """The same of a row of `listed` (models/store/job_search.py), perhaps without `spec` or `result`."""
+    return _job(row, row.spec if spec else {}, row if result and row.job_id else None, queue_position)
+
+
+def _job(
+    row: tables.Job | Row[Any],
+    spec: dict[str, Any],
+    outcome: tables.Result | Row[Any] | None,
+    queue_position: int | None,
+) -> schemas.Job:
+    return schemas.Job(
+        id=row.id,
+        name=row.name,
+        state=JobState(row.state),
+        requested_action=Action(row.requested_action) if row.requested_action else None,
+        spec=spec,
+        spec_hash=row.spec_hash,
+        experiment_id=row.experiment_id,
+        variant=row.variant,
+        retry_of=row.retry_of,
+        labels=row.labels,
+        priority=row.priority,
+        attempt=row.attempt,
+        crashes=row.crashes,
+        queue_position=queue_position,
+        progress=schemas.Progress(
+            epoch=row.epochs_done, epochs=row.epochs, fraction=row.fraction, eta_seconds=row.eta_seconds
+        ),
+        created_at=row.created_at,
+        started_at=row.started_at,
+        finished_at=row.finished_at,
+        stop_reason=outcome.stop_reason if outcome else None,
+        error=_job_error(row),
+        result=result_answer(outcome) if outcome else None,
+        links=_job_links(row),
+    )
+
+
+def job_details(row: tables.Job, queue_position: int | None) -> schemas.JobDetails:
+    """A job's row, and its place in the queue, as the job itself is shown."""
+    result = result_details(row.result) if row.result else None
+    return schemas.JobDetails(**dict(job_answer(row, queue_position)) | {"result": result})
+
+
+def result_answer(row: tables.Result | Row[Any]) -> schemas.Result:
+    """A result's row as lists and reports show it."""
+    measures = zip(_MEASURES, _measures(row), strict=True)
+    return schemas.Result(**dict(measures), engine=schemas.Engine.model_validate(row))
+
+
+def result_details(row: tables.Result) -> schemas.ResultDetails:
+    """A result's row as its job shows it."""
+    return schemas.ResultDetails(
+        **dict(result_answer(row)),
+        layers=row.layers,
+        confusion_matrix=row.confusion,
+        per_class_accuracy=None if row.confusion is None else per_class_accuracy(row.confusion),
+    )
+
+
+def per_class_accuracy(confusion: Sequence[Sequence[int]]) -> list[float | None]:
+    """The share of each true class that was recognized; None where there is nothing of it.
+
+    `confusion` has shape (classes, classes): counts by true class, then by answer.
+    """
+    return [
+        answers[truth] / sum(answers) if any(answers) else None for truth, answers in enumerate(confusion)
+    ]
+
+
+def _job_error(row: tables.Job | Row[Any]) -> schemas.JobError | None:
+    if row.error_code is None:
+        return None
+    return schemas.JobError(
+        code=row.error_code, message=row.error_message or "", retryable=bool(row.error_retryable)
+    )
+
+
+def _job_links(row: tables.Job | Row[Any]) -> schemas.JobLinks:
+    here = f"/v1/jobs/{row.id}"
+    state = JobState(row.state)
+    ends = state.terminal or row.requested_action == Action.CANCEL
+    pausing = state == JobState.PAUSED or row.requested_action == Action.PAUSE
+    return schemas.JobLinks(
+        self=here,
+        epochs=f"{here}/epochs",
+        events=f"{here}/events",
+        model=f"{here}/model" if state == JobState.SUCCEEDED else None,
+        cancel=None if ends else f"{here}/cancel",
+        pause=None if ends or pausing else f"{here}/pause",
+        resume=f"{here}/resume" if pausing else None,
+        retry=f"{here}/retry" if state in (JobState.FAILED, JobState.CANCELLED) else None,
+    )
+
+
+def price_answer(price: cost.Price, seconds_per_operation: float | None) -> schemas.Price:
+    """A price as the API shows it, with the time it takes at this installation's pace where known."""
+    return schemas.Price(
+        parameters=price.parameters,
+        training_flops=price.training_flops,
+        memory_bytes=price.memory_bytes,
+        estimated_seconds=(
+            None if seconds_per_operation is None else price.training_flops * seconds_per_operation
+        ),
+    )

@@ -1,0 +1,237 @@
+"""What trained models make of images, over HTTP. Another process computes it: worker/predictor.py."""
+
+import sys
+from collections.abc import AsyncGenerator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from anyio import CapacityLimiter, to_thread
+from fastapi import APIRouter, Depends, Query, Request
+from pydantic import BaseModel, ConfigDict, FailFast, Field, ValidationError
+from python_multipart.multipart import parse_options_header
+from starlette.datastructures import UploadFile
+from starlette.formparsers import MultiPartException, MultiPartParser
+
+from api.http import problem_types
+from api.http.bodies import counted_body, json_document
+from api.http.dependencies import DatabaseDep, JobId, SettingsDep, known_form
+from api.http.openapi import accepts
+from api.http.problem_types import raises
+from api.http.problems import Problem, to_pointer
+from models import predictions
+from models.errors import FieldError, InvalidSpec, PredictorUnavailable
+from models.predictions import MOST_IMAGES, MOST_JOBS, Choice, Probabilities
+from models.settings import Settings
+from models.spec import SIDE, faults_of
+from models.store.database import Database
+from models.store.jobs import get_jobs, result_of
+
+if TYPE_CHECKING:
+    from api.predictions.image_files import Grey
+
+from api.http.routing import Route
+from api.predictions import schemas
+
+router = APIRouter(tags=["predictions"], route_class=Route)
+
+Pixel = Annotated[float, Field(ge=0, le=255, allow_inf_nan=False)]
+Row = Annotated[list[Pixel], FailFast(), Field(min_length=SIDE, max_length=SIDE)]
+Square = Annotated[list[Row], FailFast(), Field(min_length=SIDE, max_length=SIDE)]
+
+
+class PostedImages(BaseModel):
+    """Images of 28x28 pixels as numbers, row by row from the top: light ink on black, as MNIST has them."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    images: Annotated[list[Square], FailFast(), Field(min_length=1, max_length=MOST_IMAGES)]
+    scale: Literal["byte", "unit"] = Field("byte", description="`byte`: 0 to 255; `unit`: 0 to 1")
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one API process does at once for predictions."""
+
+    reading: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(1))
+    """One request's files at a time: decoded, they may take 130 MB."""
+    waiting: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(32))
+    """Threads of their own, so that who waits for a prediction keeps no other request waiting."""
+
+
+_FORMATS = "application/json, image/png, image/jpeg or multipart/form-data"
+_FILE = {"type": "string", "format": "binary"}
+_FORM = {
+    "type": "object",
+    "required": ["image"],
+    "properties": {"image": {"type": "array", "items": _FILE, "maxItems": MOST_IMAGES}},
+}
+
+
+@accepts(PostedImages, formats={"image/png": _FILE, "image/jpeg": _FILE, "multipart/form-data": _FORM})
+@raises(
+    problem_types.BODY_TOO_LARGE,
+    problem_types.UNSUPPORTED_MEDIA_TYPE,
+    problem_types.NOT_JSON,
+    problem_types.INVALID_SPEC,
+)
+async def _posted_images(
+    request: Request,
+    settings: SettingsDep,
+    invert: Annotated[Choice, Query(description="Files: whether ink is dark; auto: by the border")] = "auto",
+    center: Annotated[
+        Choice,
+        Query(description="Files: whether to box and centre the digit as MNIST does; auto: unless 28x28"),
+    ] = "auto",
+) -> "Grey":
+    """The posted images (n, 28, 28), 0 to 1."""
+    limits: Limits = request.app.state.limits
+    essence = request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+    if essence == "application/json":
+        body = await counted_body(request, settings.max_upload_bytes)
+        return await to_thread.run_sync(_from_json, body, limiter=limits.reading)
+    if essence in ("image/png", "image/jpeg"):
+        files, pointers = [await counted_body(request, settings.max_upload_bytes)], [""]
+    elif essence == "multipart/form-data":
+        body = await counted_body(request, settings.max_upload_bytes)
+        files = await _uploaded(request, body)
+        pointers = [f"/image/{number}" for number in range(len(files))]
+    else:
+        raise Problem(
+            problem_types.UNSUPPORTED_MEDIA_TYPE,
+            f"The body is declared as {essence or 'nothing'}; send {_FORMATS}.",
+        )
+    return await to_thread.run_sync(_from_files, files, pointers, invert, center, limiter=limits.reading)
+
+
+def _from_files(files: Sequence[bytes], pointers: Sequence[str], invert: Choice, center: Choice) -> "Grey":
+    from api.predictions import image_files  # noqa: PLC0415 (NumPy and Pillow, which who asks for no prediction need not wait for)
+
+    return image_files.read_images(files, pointers, image_files.Treatment(invert, center))
+
+
+def _from_json(body: bytes) -> "Grey":
+    document = json_document(body)
+    try:
+        posted = PostedImages.model_validate(document)
+    except ValidationError as error:
+        faults = [FieldError(to_pointer(place), detail) for place, detail in faults_of(error)]
+        raise InvalidSpec(faults) from None
+    from api.predictions import image_files  # noqa: PLC0415 (as above)
+
+    return image_files.from_numbers(posted.images, posted.scale)
+
+
+class _InMemory(MultiPartParser):
+    """Writes nothing to the disk: the whole body was small enough to be read."""
+
+    spool_max_size = sys.maxsize
+
+
+async def _uploaded(request: Request, body: bytes) -> list[bytes]:
+    """The files named `image` of a form.
+
+    Raises:
+        InvalidSpec: it is no such form, or has other fields or too many.
+    """
+
+    async def whole() -> AsyncGenerator[bytes]:
+        yield body
+
+    # The parser would not miss the end of a form that was cut off, nor what had begun before.
+    _, options = parse_options_header(request.headers["Content-Type"])
+    if b"\r\n--" + options.get(b"boundary", b"") + b"--" not in b"\r\n" + body:
+        raise InvalidSpec([FieldError("", "the form has no end: its last boundary is missing")])
+    parser = _InMemory(request.headers, whole(), max_files=MOST_IMAGES, max_fields=0)
+    try:
+        form = await parser.parse()
+    except MultiPartException as error:
+        raise InvalidSpec([FieldError("", f"the form cannot be read: {error.message}")]) from None
+    try:
+        parts = form.multi_items()
+        others = [name for name, part in parts if name != "image" or not isinstance(part, UploadFile)]
+        if others or not parts:
+            hint = "send files named image, as in: curl -F image=@seven.png"
+            raise InvalidSpec([FieldError(to_pointer(others[:1]), hint)])
+        return [await part.read() for _, part in parts if isinstance(part, UploadFile)]
+    finally:
+        await form.close()
+
+
+ImagesDep = Annotated["Grey", Depends(_posted_images)]
+Include = Annotated[
+    Literal["images"] | None, Query(description="`images`: answer also with the images as the model saw them")
+]
+
+
+@router.post("/v1/jobs/{job_id}/predict")
+@raises(problem_types.CONFLICT, problem_types.PREDICTOR_UNAVAILABLE)
+async def predict_images(
+    job_id: JobId,
+    images: ImagesDep,
+    database: DatabaseDep,
+    settings: SettingsDep,
+    request: Request,
+    include: Include = None,
+) -> schemas.Predictions:
+    """What a succeeded job's model makes of images: JSON, one PNG or JPEG file, or a form of such files."""
+    [answers] = await _ask(request, database, settings, [job_id], images)
+    return schemas.Predictions(
+        job_id=job_id, predictions=_predictions(answers), images=_shown(images, include)
+    )
+
+
+@router.post("/v1/predict")
+@raises(problem_types.NOT_FOUND, problem_types.CONFLICT, problem_types.PREDICTOR_UNAVAILABLE)
+async def predict_with_models(
+    job: Annotated[list[str], Query(min_length=1, max_length=MOST_JOBS, description="Succeeded jobs")],
+    images: ImagesDep,
+    database: DatabaseDep,
+    settings: SettingsDep,
+    request: Request,
+    include: Include = None,
+) -> schemas.PredictionsByJob:
+    """What several jobs' models make of the same images, in the order of the jobs."""
+    job_ids = [known_form("job", each) for each in dict.fromkeys(job)]
+    answers = await _ask(request, database, settings, job_ids, images)
+    return schemas.PredictionsByJob(
+        items=[
+            schemas.JobPredictions(job_id=job_id, predictions=_predictions(each))
+            for job_id, each in zip(job_ids, answers, strict=True)
+        ],
+        images=_shown(images, include),
+    )
+
+
+async def _ask(
+    request: Request, database: Database, settings: Settings, job_ids: Sequence[str], images: "Grey"
+) -> list[Probabilities]:
+    limits: Limits = request.app.state.limits
+    if limits.waiting.available_tokens < 1:
+        raise PredictorUnavailable(f"{limits.waiting.borrowed_tokens} requests wait for predictions already.")
+    ask = partial(_ask_in_thread, database, settings, job_ids, images)
+    return await to_thread.run_sync(ask, limiter=limits.waiting)
+
+
+def _ask_in_thread(
+    database: Database, settings: Settings, job_ids: Sequence[str], images: "Grey"
+) -> list[Probabilities]:
+    from api.predictions.image_files import to_question  # noqa: PLC0415 (as above)
+
+    with database.read() as session:
+        for job in get_jobs(session, job_ids):
+            result_of(job)
+    return predictions.predict(settings, job_ids, to_question(images))
+
+
+def _predictions(probabilities: Probabilities) -> list[schemas.Prediction]:
+    return [
+        schemas.Prediction(label=each.index(max(each)), confidence=max(each), probabilities=each)
+        for each in probabilities
+    ]
+
+
+def _shown(seen: "Grey", include: str | None) -> list[list[list[int]]] | None:
+    from api.predictions import image_files  # noqa: PLC0415 (as above)
+
+    return image_files.to_numbers(seen) if include else None

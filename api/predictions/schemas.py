@@ -1,0 +1,37 @@
+"""Response bodies about predictions."""
+
+from pydantic import Field
+
+from api.http.schemas import Answer
+
+
+class Prediction(Answer):
+    """What a model makes of one image."""
+
+    label: int = Field(description="The class that it holds most likely, 0 to 9")
+    confidence: float = Field(description="That class's probability")
+    probabilities: list[float] = Field(description="Of each class, 0 to 9; they add up to 1")
+
+
+class JobPredictions(Answer):
+    """What a job's model makes of images, in their order."""
+
+    job_id: str
+    predictions: list[Prediction]
+
+
+class Predictions(JobPredictions):
+    """What a job's model makes of images, and the images that it saw."""
+
+    images: list[list[list[int]]] | None = Field(
+        description="With `?include=images`: 28x28 pixels of each, 0 to 255; else null"
+    )
+
+
+class PredictionsByJob(Answer):
+    """What several jobs' models make of the same images."""
+
+    items: list[JobPredictions]
+    images: list[list[list[int]]] | None = Field(
+        description="With `?include=images`: 28x28 pixels of each, 0 to 255; else null"
+    )

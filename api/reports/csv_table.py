@@ -1,0 +1,51 @@
+"""The report as CSV: one row a job, for spreadsheets and data frames."""
+
+import csv
+import io
+
+from api.jobs.schemas import Engine, Result
+from api.reports.schemas import Comparison
+
+_RESULT = [name for name in Result.model_fields if name != "engine"]
+_ENGINE = list(Engine.model_fields)
+
+
+def render(comparison: Comparison) -> str:
+    """All jobs, finished or not; what is unknown is empty."""
+    text = io.StringIO()
+    writer = csv.DictWriter(
+        text, ["variant", "is_baseline", "seed", "job_id", "reused", "state", *_RESULT, *_ENGINE], restval=""
+    )
+    writer.writeheader()
+    for variant in comparison.variants:
+        for each in variant.seeds:
+            result = each.result.model_dump()
+            engine = result.pop("engine")
+            writer.writerow(
+                {
+                    "variant": _safe(variant.name),
+                    "is_baseline": variant.is_baseline,
+                    "seed": each.seed,
+                    "job_id": each.job_id,
+                    "reused": each.reused,
+                    "state": "succeeded",
+                    **result,
+                    **engine,
+                }
+            )
+    for missing in comparison.missing:
+        writer.writerow(
+            {
+                "variant": _safe(missing.variant),
+                "is_baseline": missing.variant == comparison.baseline,
+                "seed": missing.seed,
+                "job_id": missing.job_id,
+                "state": missing.state,
+            }
+        )
+    return text.getvalue()
+
+
+def _safe(name: str) -> str:
+    # A spreadsheet would run what begins like a formula; names come from users.
+    return f"'{name}" if name.startswith(("=", "+", "-", "@", "\t", "\r")) else name

@@ -1,0 +1,108 @@
+"""What a report compares: an experiment's variants, or any jobs, grouped by what they were trained with."""
+
+import json
+import shlex
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from api.experiments.serializers import baseline_of
+from api.reports import formatting
+from api.reports.comparison import Subject
+from models.store.experiment_runs import PlacedJob
+from models.store.tables import Experiment, Job
+
+# What cannot make two jobs of one variant differ in kind.
+_NOT_THE_VARIANT = ("name", "labels", "priority", "seed")
+
+
+def of_experiment(experiment: Experiment, placed: Sequence[PlacedJob], *, base_url: str) -> Subject:
+    """An experiment's variants, in its own order."""
+    document = experiment.document
+    variants: dict[str, list[Job]] = {variant["name"]: [] for variant in document["variants"]}
+    for each in placed:
+        variants[each.variant].append(each.job)
+    return Subject(
+        title=experiment.name,
+        experiment_id=experiment.id,
+        baseline=baseline_of(document),
+        variants=variants,
+        expected=len(variants) * len(document["seeds"]),
+        repeat=_curl(document, base_url),
+        reused=frozenset((each.variant, each.seed) for each in placed if each.reused),
+    )
+
+
+def of_jobs(jobs: Sequence[Job], *, base_url: str) -> Subject:
+    """Any jobs: those whose specifications differ in nothing but the seed are one variant.
+
+    The baseline is the first variant without regularization, else the first.
+    """
+    groups: dict[str, list[Job]] = {}
+    for job in jobs:
+        groups.setdefault(json.dumps(_variant_document(job), sort_keys=True), []).append(job)
+    documents = [_variant_document(group[0]) for group in groups.values()]
+    names = _names(list(groups.values()), documents)
+    plain = [name for name, document in zip(names, documents, strict=True) if not document["regularization"]]
+    baseline = plain[0] if plain else names[0]
+    repeat = {
+        "name": "again",
+        "variants": [
+            {"name": name, "changes": document} for name, document in zip(names, documents, strict=True)
+        ],
+        "baseline": baseline,
+        "seeds": sorted({job.seed for job in jobs}),
+    }
+    return Subject(
+        title=f"{len(jobs)} jobs",
+        experiment_id=None,
+        baseline=baseline,
+        variants=dict(zip(names, groups.values(), strict=True)),
+        expected=sum(len({job.seed for job in group}) for group in groups.values()),
+        repeat=_curl(repeat, base_url),
+    )
+
+
+def _variant_document(job: Job) -> dict[str, Any]:
+    return {key: value for key, value in job.spec.items() if key not in _NOT_THE_VARIANT}
+
+
+def _names(groups: Sequence[Sequence[Job]], documents: Sequence[dict[str, Any]]) -> list[str]:
+    """The variants' own names where each group has exactly one, else what tells the groups apart."""
+    own = [{job.variant for job in group} for group in groups]
+    given = [next(iter(names)) for names in own if len(names) == 1]
+    if len(given) == len(set(given)) == len(groups) and None not in given:
+        return [str(name) for name in given]
+    leaves = [_leaves(document) for document in documents]
+    fields = dict.fromkeys(field for each in leaves for field in each)
+    differing = [
+        field
+        for field in fields
+        if not field.startswith("regularization.") and len({str(each.get(field)) for each in leaves}) > 1
+    ]
+    names = [
+        ", ".join(
+            [formatting.techniques(document["regularization"])]
+            + [f"{field.rpartition('.')[2]}={each.get(field)}" for field in differing]
+        )
+        for document, each in zip(documents, leaves, strict=True)
+    ]
+    return [
+        f"{name} ({names[: number + 1].count(name)})" if names.count(name) > 1 else name
+        for number, name in enumerate(names)
+    ]
+
+
+def _leaves(document: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in document.items():
+        if isinstance(value, dict):
+            found |= _leaves(value, f"{prefix}{key}.")
+        else:
+            found[prefix + key] = value
+    return found
+
+
+def _curl(document: Mapping[str, Any], base_url: str) -> str:
+    body = shlex.quote(json.dumps(document, separators=(",", ":")))
+    address = shlex.quote(f"{base_url.rstrip('/')}/v1/experiments")
+    return f"curl -sS {address} -H 'Content-Type: application/json' -d {body}"

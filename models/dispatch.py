@@ -1,0 +1,91 @@
+"""How the API tells workers that a job is waiting. The message may be lost or doubled: the row decides."""
+
+import logging
+from collections.abc import Sequence
+from functools import lru_cache
+from threading import Lock
+from typing import Any
+
+from models.errors import ServiceUnavailable
+from models.settings import Settings
+from models.store import queue
+from models.store.database import Database
+
+TRAIN_JOB = "regbench.train_job"
+QUEUE = "regbench"
+
+log = logging.getLogger(__name__)
+
+
+def celery_settings(settings: Settings) -> dict[str, Any]:
+    """Celery's configuration, the same at both ends.
+
+    The job row with its lease is what makes a job survive, so Celery acknowledges at once and keeps no
+    results: Redis's visibility timeout can then never run a long job twice.
+    """
+    return {
+        "broker_url": settings.resolved_broker_url,
+        "task_default_queue": QUEUE,
+        "task_acks_late": False,
+        "task_ignore_result": True,
+        "task_serializer": "json",
+        "accept_content": ["json"],
+        "worker_prefetch_multiplier": 1,
+        "worker_hijack_root_logger": False,
+        "broker_connection_retry_on_startup": True,
+        "broker_connection_max_retries": None,
+    }
+
+
+# A publisher that cannot reach the broker gives up within about a second. A worker, which waits on its
+# socket for the next job, must not.
+_PUBLISHER_SETTINGS = {
+    "broker_transport_options": {"socket_timeout": 1.0, "socket_connect_timeout": 1.0, "max_retries": 1},
+    "task_publish_retry_policy": {"max_retries": 1, "interval_start": 0.1, "interval_max": 0.1},
+}
+
+
+_import_lock = Lock()
+
+
+def make_celery(name: str, configuration: dict[str, Any]) -> Any:
+    """A Celery application for a process that is no worker; may be called in several threads at once."""
+    # `celery` replaces its own module while it is imported; a second thread would see one without names.
+    with _import_lock:
+        from celery import Celery  # noqa: PLC0415 (0.2 s and 20 MB that a reader of models should not pay)
+
+    app = Celery(name, set_as_current=False)
+    app.conf.update(configuration)
+    return app
+
+
+@lru_cache(maxsize=4)
+def get_publisher(settings: Settings) -> Any:
+    """The Celery application with which this process sends messages to workers."""
+    return make_celery("regbench", celery_settings(settings) | _PUBLISHER_SETTINGS)
+
+
+def ring(
+    database: Database, settings: Settings, job_ids: Sequence[str], *, only_if_silent: bool = False
+) -> None:
+    """Tell workers of these jobs. If the broker is away, that is logged: their rows keep them safe.
+
+    `only_if_silent`: not where bells wait in the broker already, which find these jobs as well as others.
+    """
+    app = get_publisher(settings)
+    from kombu.exceptions import KombuError  # noqa: PLC0415 (comes with Celery, see above)
+
+    try:
+        with app.producer_or_acquire() as producer:
+            if only_if_silent and producer.channel.queue_declare(queue=QUEUE).message_count:
+                return
+            for job_id in job_ids:
+                app.send_task(TRAIN_JOB, kwargs={"job_id": job_id}, queue=QUEUE, producer=producer)
+    except (OSError, KombuError, *app.connection().connection_errors) as error:
+        log.warning("the broker cannot be reached, %d job(s) wait in the database: %s", len(job_ids), error)
+        return
+    try:
+        with database.write() as session:
+            queue.mark_dispatched(session, list(job_ids))
+    except ServiceUnavailable as error:
+        log.warning("could not note that the doorbell rang: %s", error)

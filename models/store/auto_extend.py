@@ -1,0 +1,87 @@
+"""Experiments that add seeds by themselves, until a difference is known closely enough or a budget is spent.
+
+The width of an interval decides, not what it says: whoever adds seeds until p is small finds differences
+where there are none, whoever adds them until the interval is narrow does not (Chow and Robbins, On the
+Asymptotic Theory of Fixed-Width Sequential Confidence Intervals, Ann. Math. Statistics 36, 1965).
+"""
+
+from collections.abc import Sequence
+from itertools import count, islice
+
+from sqlalchemy import exists, select
+from sqlalchemy.orm import Session
+
+from models.experiments import MEASURES, MOST_SEEDS, ExperimentSpec, Extension, Until
+from models.states import JobState
+from models.store.experiment_runs import PlacedJob, jobs_of
+from models.store.experiments import extend_experiment
+from models.store.tables import Experiment, Job, Run
+
+_MOST_SEEDS_AT_ONCE = 10
+
+
+def grow_experiments(session: Session) -> list[Job]:
+    """Look at each growing experiment whose jobs have all ended: add seeds, or end it; returns new jobs."""
+    ended = [state for state in JobState if state.terminal]
+    under_way = (
+        exists()
+        .where(Run.experiment_id == Experiment.id, Run.job_id == Job.id, Job.state.not_in(ended))
+        .correlate(Experiment)
+    )
+    # One that another worker is just looking at is passed over.
+    ready = select(Experiment).where(Experiment.growing, ~under_way).with_for_update(skip_locked=True)
+    return [job for experiment in session.scalars(ready).all() for job in _grow(session, experiment)]
+
+
+def _grow(session: Session, experiment: Experiment) -> list[Job]:
+    spec = ExperimentSpec.model_validate(experiment.document)
+    seeds = _more_seeds(spec, jobs_of(session, experiment.id))
+    if not seeds:
+        experiment.growing = False
+        return []
+    grown = ExperimentSpec.model_validate(Extension(seeds=seeds).of(experiment.document))
+    return extend_experiment(session, experiment, spec, grown)
+
+
+def _more_seeds(spec: ExperimentSpec, runs: Sequence[PlacedJob]) -> tuple[int, ...]:
+    """The seeds to add; none if the difference is known closely enough, the budget spent, or all hopeless."""
+    until = spec.until
+    if until is None:
+        return ()
+    pairs, half_width = _known(spec, until, runs)
+    affordable = min(MOST_SEEDS, until.max_jobs // len(spec.variants)) - len(spec.seeds)
+    wanted = _pairs_wanted(pairs, half_width, until.half_width) - pairs
+    # If no seed so far has given a pair, further ones would not either.
+    if not pairs or wanted <= 0 or affordable <= 0:
+        return ()
+    unused = (seed for seed in count() if seed not in spec.seeds)
+    return tuple(islice(unused, min(wanted, affordable, _MOST_SEEDS_AT_ONCE)))
+
+
+def _known(spec: ExperimentSpec, until: Until, runs: Sequence[PlacedJob]) -> tuple[int, float | None]:
+    """How many pairs there are of the chosen difference, and half the width of its interval."""
+    from models.statistics import paired_difference  # noqa: PLC0415 (numpy and scipy, only where needed)
+
+    unit = MEASURES[until.measure]
+    values: dict[str, dict[int, float]] = {spec.baseline_name: {}, until.variant: {}}
+    for run in runs:
+        if run.variant in values and run.job.result is not None:
+            values[run.variant][run.seed] = unit * getattr(run.job.result, until.measure)
+    baseline, variant = values[spec.baseline_name], values[until.variant]
+    seeds = sorted(baseline.keys() & variant.keys())
+    found = paired_difference([baseline[seed] for seed in seeds], [variant[seed] for seed in seeds])
+    if found is None or found.low is None or found.high is None:
+        return len(seeds), None
+    return found.n, (found.high - found.low) / 2
+
+
+def _pairs_wanted(pairs: int, half_width: float | None, wanted: float) -> int:
+    """How many pairs it would take, if those to come scatter as those there are."""
+    from models.statistics import FEWEST_PAIRS  # noqa: PLC0415 (as above)
+
+    if half_width is None or pairs < FEWEST_PAIRS:
+        return FEWEST_PAIRS
+    if half_width <= wanted:
+        return pairs
+    # Half as wide with four times as many; at least one more, for the rounding.
+    return max(pairs + 1, round(pairs * (half_width / wanted) ** 2))

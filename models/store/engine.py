@@ -1,0 +1,132 @@
+"""Engines for SQLite and PostgreSQL: journal, timeouts, connection pool."""
+
+import select
+import sqlite3
+import time
+from typing import Any
+
+import pydantic_core
+from sqlalchemy import Engine, ExceptionContext, create_engine, event, make_url
+from sqlalchemy.exc import InvalidatePoolError
+from sqlalchemy.pool import ConnectionPoolEntry
+
+from models.settings import Settings
+
+SQLITE_BUSY_MILLISECONDS = 10_000
+
+
+_TRUSTED_SECONDS = 1.0
+
+
+# The first releases in which SQLite's WAL-reset fault is mended (sqlite.org/wal.html); before them a
+# rollback journal is slower and safe.
+_WAL_IS_SAFE_FROM = (3, 51, 3)
+
+
+_WAL_BACKPORTS: dict[tuple[int, ...], tuple[int, ...]] = {(3, 50): (3, 50, 7), (3, 44): (3, 44, 6)}
+
+
+def wal_is_safe(version: tuple[int, ...]) -> bool:
+    """Whether this SQLite's write-ahead log can be trusted."""
+    return version >= _WAL_BACKPORTS.get(version[:2], _WAL_IS_SAFE_FROM)
+
+
+def _prepare_sqlite(engine: Engine) -> None:
+    journal = "WAL" if wal_is_safe(sqlite3.sqlite_version_info) else "TRUNCATE"
+
+    @event.listens_for(engine, "connect")
+    def _configure(connection: sqlite3.Connection, _record: object) -> None:
+        # The driver's own, lazy BEGIN is replaced by the one below.
+        connection.isolation_level = None
+        for pragma in (
+            f"busy_timeout={SQLITE_BUSY_MILLISECONDS}",
+            f"journal_mode={journal}",
+            "foreign_keys=ON",
+            "synchronous=FULL",
+        ):
+            connection.execute(f"PRAGMA {pragma}")
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Any) -> None:
+        # A transaction that reads and then writes may find that another wrote in between, and cannot wait
+        # it out; one that takes the write lock first can.
+        reads_only = connection.get_execution_options().get("read_only", False)
+        connection.exec_driver_sql("BEGIN" if reads_only else "BEGIN IMMEDIATE")
+
+
+def make_engine(settings: Settings) -> Engine:
+    """An engine for `settings`, with each database's own precautions."""
+    url = make_url(settings.resolved_database_url)
+    if url.get_backend_name() == "sqlite":
+        engine = create_engine(url, **_POOL, **_JSON)
+        _prepare_sqlite(engine)
+        return engine
+    engine = create_engine(url, connect_args=_POSTGRESQL, **_POOL, **_JSON)
+    event.listen(engine, "handle_error", _notice_lost_connections)
+    _try_rested_connections(engine)
+    return engine
+
+
+def _has_word_from_server(connection: Any) -> bool:
+    """Whether a connection to PostgreSQL that nobody uses has something to read: a farewell, mostly."""
+    poll = select.poll()
+    poll.register(connection.fileno(), select.POLLIN)
+    return bool(poll.poll(0))
+
+
+def _try_rested_connections(engine: Engine) -> None:
+    """Ask a connection that has rested whether it still works, before a transaction finds that it does not.
+
+    SQLAlchemy's own `pool_pre_ping` asks every time, which at hundreds of requests a second is a journey of
+    each that tells nothing new; whether the server has closed one can be seen without a journey.
+    """
+
+    @event.listens_for(engine, "checkin")
+    def _note(_connection: object, record: ConnectionPoolEntry) -> None:
+        record.info["rests_since"] = time.monotonic()
+
+    @event.listens_for(engine, "checkout")
+    def _ask(connection: Any, record: ConnectionPoolEntry, _proxy: object) -> None:
+        rests_since = record.info.get("rests_since")
+        if rests_since is None:
+            return
+        if time.monotonic() - rests_since < _TRUSTED_SECONDS and not _has_word_from_server(connection):
+            return
+        dialect = engine.dialect
+        try:
+            dialect.do_ping(connection)
+        except dialect.loaded_dbapi.Error as error:
+            raise InvalidatePoolError from error
+
+
+# The server that was the primary is a standby now; a transaction was idle for too long and was cut off.
+_AS_GOOD_AS_GONE = {"25006", "25P03"}
+
+
+def _notice_lost_connections(context: ExceptionContext) -> None:
+    # psycopg calls both internal errors. A connection to a former primary would be taken for sound for good.
+    if getattr(context.original_exception, "sqlstate", None) in _AS_GOOD_AS_GONE:
+        context.is_disconnect = True
+
+
+# Several times as fast as the standard library's, and a list of jobs has a specification in each row.
+_JSON: dict[str, Any] = {"json_deserializer": pydantic_core.from_json}
+
+
+# Under load nearly all are in use; what is beyond a pool's size SQLAlchemy closes as soon as it comes back,
+# and opens another for the next request.
+_POOL = {"pool_size": 15, "max_overflow": 0, "pool_use_lifo": True}
+
+
+_POSTGRESQL = {
+    "options": "-c statement_timeout=5000 -c lock_timeout=2000 -c idle_in_transaction_session_timeout=30000"
+    # The price of a look-up on disks without heads. As preset, for spinning ones, 50 experiments' jobs are
+    # found by reading every job.
+    " -c random_page_cost=1.1",
+    "connect_timeout": 5,
+    # A server that vanishes without a word is noticed within seconds; TCP by itself takes minutes.
+    "keepalives_idle": 5,
+    "keepalives_interval": 2,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 10_000,
+}

@@ -1,0 +1,230 @@
+"""Which job stands for each seed of each variant of an experiment; a job may serve several experiments."""
+
+from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+from sqlalchemy import ColumnElement, and_, func, or_, select
+from sqlalchemy.orm import Session
+
+from models.errors import Conflict
+from models.spec import JobSpec
+from models.states import JobState
+from models.store.jobs import NewJob, create_jobs, retry_job
+from models.store.tables import Experiment, Job, Result, Run
+
+# What must be equal for equal specifications to give equal weights.
+_ENGINE = (
+    Result.dataset_sha256,
+    Result.tensorflow,
+    Result.keras,
+    Result.device,
+    Result.threads,
+    Result.regbench,
+)
+
+
+@dataclass(frozen=True)
+class PlacedJob:
+    """A job, and its place in an experiment."""
+
+    variant: str
+    seed: int
+    reused: bool
+    """Whether it had succeeded before the experiment asked for it."""
+    job: Job
+
+
+@dataclass(frozen=True)
+class RunGlance:
+    """A job of an experiment as far as a table of all of them shows it."""
+
+    variant: str
+    seed: int
+    reused: bool
+    job_id: str
+    state: JobState
+    fraction: float
+    epochs_done: int
+    epochs: int
+    error: str | None
+    test_accuracy: float | None
+    test_loss: float | None
+
+
+def add_runs(
+    session: Session, experiment: Experiment, wanted: Sequence[tuple[str, JobSpec]], *, reuse: bool
+) -> list[Job]:
+    """Give each (variant's name, specification) its job: if `reuse`, one that has succeeded before.
+
+    Only jobs of the experiment's owner are reused.
+
+    Returns the jobs that are new.
+    """
+    specs = [spec for _, spec in wanted]
+    known = reusable_jobs(session, specs, owner=experiment.owner) if reuse else {}
+    new = [(variant, spec) for variant, spec in wanted if spec.spec_hash not in known]
+    jobs = create_jobs(
+        session,
+        [
+            NewJob(spec, owner=experiment.owner, experiment_id=experiment.id, variant=variant)
+            for variant, spec in new
+        ],
+    )
+    created = {(variant, spec.seed): job.id for (variant, spec), job in zip(new, jobs, strict=True)}
+    session.add_all(
+        Run(
+            experiment_id=experiment.id,
+            variant=variant,
+            seed=spec.seed,
+            job_id=created.get((variant, spec.seed)) or known[spec.spec_hash],
+            reused=(variant, spec.seed) not in created,
+        )
+        for variant, spec in wanted
+    )
+    session.flush()
+    return jobs
+
+
+def reusable_jobs(session: Session, specs: Collection[JobSpec], *, owner: str) -> dict[str, str]:
+    """By hash, `owner`'s newest succeeded job of each specification that would come out the same today.
+
+    That is: with the dataset and the engine of the newest result on that dataset, as the workers are now.
+    """
+    same_today = _same_today(session, {spec.dataset.name for spec in specs})
+    if not same_today:
+        return {}
+    query = (
+        select(Job.spec_hash, Job.id)
+        .join(Result, Result.job_id == Job.id)
+        .where(
+            Job.owner == owner,
+            Job.state == JobState.SUCCEEDED,
+            Job.spec_hash.in_({spec.spec_hash for spec in specs}),
+            or_(*same_today),
+        )
+        .order_by(Job.finished_at, Job.id)
+        # Held until the commit, so that nobody deletes one before its run is stored.
+        .with_for_update(read=True, key_share=True, of=Job)
+    )
+    # The newest comes last, and stays.
+    return {row.spec_hash: row.id for row in session.execute(query)}
+
+
+def _same_today(session: Session, datasets: Collection[str]) -> list[ColumnElement[bool]]:
+    """For each dataset that has results the condition of being trained as its newest was."""
+    found = []
+    for dataset in sorted(datasets):
+        newest = session.execute(
+            select(*_ENGINE)
+            .join(Job, Job.id == Result.job_id)
+            .where(Job.dataset == dataset)
+            .order_by(Job.finished_at.desc(), Job.id.desc())
+            .limit(1)
+        ).one_or_none()
+        if newest is not None:
+            same = [column == value for column, value in zip(_ENGINE, newest, strict=True)]
+            found.append(and_(Job.dataset == dataset, *same))
+    return found
+
+
+def variance_over_seeds(session: Session, dataset: str) -> float | None:
+    """How much test accuracy (a fraction) varies from seed to seed within a variant on this dataset.
+
+    Pooled over every variant of every experiment that two seeds have finished of; None where there is none.
+    """
+    accuracy = Result.test_accuracy
+    query = (
+        select(func.count(), func.sum(accuracy), func.sum(accuracy * accuracy))
+        .select_from(Run)
+        .join(Result, Result.job_id == Run.job_id)
+        .join(Job, Job.id == Run.job_id)
+        .where(Job.dataset == dataset)
+        .group_by(Run.experiment_id, Run.variant)
+        .having(func.count() > 1)
+    )
+    groups = session.execute(query).all()
+    if not groups:
+        return None
+    # Rounding may leave a group of equal values a hair below zero.
+    squares = sum(max(0.0, total_squares - total**2 / count) for count, total, total_squares in groups)
+    return squares / sum(count - 1 for count, _, _ in groups)
+
+
+def jobs_of(session: Session, experiment_id: str) -> list[PlacedJob]:
+    """An experiment's jobs with their results, in one query, in the order of their creation.
+
+    One that was retried is left out: its retry stands in its place.
+    """
+    query = (
+        select(Run, Job)
+        .join(Job, Job.id == Run.job_id)
+        .where(Run.experiment_id == experiment_id)
+        .order_by(Job.created_at, Job.id, Run.variant)
+    )
+    return [PlacedJob(run.variant, run.seed, run.reused, job) for run, job in session.execute(query)]
+
+
+def glances_of(session: Session, experiment_id: str) -> list[RunGlance]:
+    """The same jobs as `jobs_of` has, without their specifications and most of their results."""
+    query = (
+        select(
+            Run.variant,
+            Run.seed,
+            Run.reused,
+            Job.id,
+            Job.state,
+            Job.fraction,
+            Job.epochs_done,
+            Job.epochs,
+            Job.error_message,
+            Result.test_accuracy,
+            Result.test_loss,
+        )
+        .join(Job, Job.id == Run.job_id)
+        .outerjoin(Result, Result.job_id == Job.id)
+        .where(Run.experiment_id == experiment_id)
+    )
+    return [
+        RunGlance(variant, seed, reused, job_id, JobState(state), *rest)
+        for variant, seed, reused, job_id, state, *rest in session.execute(query)
+    ]
+
+
+def ask_all(session: Session, experiment_id: str, ask: Callable[[Session, str], Job]) -> list[Job]:
+    """Ask something of every job of an experiment that has not ended; returns the jobs as they are then.
+
+    Jobs that the experiment merely reuses have ended, so that nothing is asked of them.
+
+    Raises:
+        Conflict: every job has ended.
+    """
+    unfinished = [
+        each.job for each in jobs_of(session, experiment_id) if not JobState(each.job.state).terminal
+    ]
+    if not unfinished:
+        raise Conflict(f"Every job of experiment {experiment_id} has ended; there is nothing left to change.")
+    asked = []
+    for job in unfinished:
+        # One that has ended since it was read, or is being cancelled, must not keep the others.
+        with suppress(Conflict):
+            asked.append(ask(session, job.id))
+    return asked
+
+
+def retry_failed(session: Session, experiment_id: str) -> list[Job]:
+    """Another job for each failed or cancelled one of an experiment, in its place; returns the new jobs.
+
+    Raises:
+        Conflict: no job has failed or was cancelled.
+    """
+    ended = [
+        each.job.id
+        for each in jobs_of(session, experiment_id)
+        if each.job.state in (JobState.FAILED, JobState.CANCELLED)
+    ]
+    if not ended:
+        raise Conflict(f"No job of experiment {experiment_id} has failed or was cancelled.")
+    # The retry takes the place, so that two requests at once make one: the second one finds the first one's.
+    retries = [retry_job(session, job_id) for job_id in ended]
+    return [job for job, is_new in retries if is_new]

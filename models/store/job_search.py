@@ -1,0 +1,272 @@
+"""Pages of jobs: found, ordered and cut in the database, in a time that does not grow with the table.
+
+A list is read from an index that holds it in order, and each job found there is looked up for the rest of
+the question. Which index: that of the field that fewest jobs fit, as far as a short count tells. Left to
+themselves, databases choose by averages, and read the whole table where those mislead.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from functools import cache
+from typing import Any, cast
+
+from sqlalchemy import (
+    ColumnElement,
+    Row,
+    Select,
+    and_,
+    bindparam,
+    exists,
+    false,
+    func,
+    inspect,
+    or_,
+    select,
+    true,
+    tuple_,
+    union,
+)
+from sqlalchemy.orm import Session, aliased
+
+from models.states import JobState
+from models.store.database import ALL_OWNERS
+from models.store.tables import Job, JobLabel, JobTechnique, Result, Run
+
+_FEW = 2_000
+"""So many jobs are looked up and sorted in a few milliseconds, whatever their order."""
+_COUNTED = 6_000
+"""How far the fields of a question are counted, to see which of them fewest jobs fit."""
+
+_OTHER: dict[Any, Any] = {table: aliased(table) for table in (Job, JobLabel, JobTechnique, Run)}
+"""For conditions that look a job up by its id: made once, because that takes longer than the look-up."""
+
+
+@dataclass(frozen=True)
+class Order:
+    """By what jobs are sorted; equal ones by id, in the same direction."""
+
+    by: str = "created_at"
+    """`created_at`, or one of SORTABLE_MEASURES: then only jobs that have it are listed."""
+    descending: bool = True
+
+    def sorts(self, query: Select[Any], value: Any, job_id: Any) -> Select[Any]:
+        """The query in this order."""
+        return query.order_by(*(each.desc() if self.descending else each for each in (value, job_id)))
+
+    def beyond(self, place: "Place", value: Any, job_id: Any) -> ColumnElement[bool]:
+        """That a row comes after `place`."""
+        row, mark = tuple_(value, job_id), tuple_(place.value, place.id)
+        return row < mark if self.descending else row > mark
+
+
+NEWEST_FIRST = Order()
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a page begins: after the row with this id, and with this value of what is sorted by."""
+
+    value: datetime | float
+    id: str
+
+
+@dataclass(frozen=True)
+class JobFilter:
+    """Which jobs: any of a field's values fits, and every field that has values must fit."""
+
+    states: Sequence[JobState] = ()
+    techniques: Sequence[str] = ()
+    datasets: Sequence[str] = ()
+    experiment_ids: Sequence[str] = ()
+    labels: Sequence[tuple[str, str]] = ()
+    created_after: datetime | None = None
+    created_before: datetime | None = None
+
+    def conditions(self) -> list[ColumnElement[bool]]:
+        """The WHERE clauses of a query over Job."""
+        return [*(field.met_by(Job.id) for field in self.fields()), *self.within(Job.created_at)]
+
+    def within(self, created_at: Any) -> list[ColumnElement[bool]]:
+        """That a moment is neither too early nor too late."""
+        found = []
+        if self.created_after is not None:
+            found.append(created_at > self.created_after)
+        if self.created_before is not None:
+            found.append(created_at < self.created_before)
+        return found
+
+    def fields(self) -> list["_Field"]:
+        """What is asked of states, techniques and so on, and where its index is."""
+        asked = [
+            _Field(JobLabel, self.labels, lambda of, label: and_(of.name == label[0], of.value == label[1])),
+            _Field(Run, self.experiment_ids, lambda of, value: of.experiment_id == value),
+            _Field(JobTechnique, self.techniques, lambda of, value: of.technique == value),
+            _Field(Job, self.states, lambda of, value: of.state == value),
+            _Field(Job, self.datasets, lambda of, value: of.dataset == value),
+        ]
+        return [field for field in asked if field.wanted]
+
+
+@dataclass(frozen=True)
+class _Field:
+    table: Any
+    wanted: Sequence[Any]
+    fits: Callable[[Any, Any], ColumnElement[bool]]
+    """Given the table, or an alias of it, and one of the values."""
+
+    def met_by(self, job_id: Any) -> ColumnElement[bool]:
+        """That this job fits; looked up by its id, whatever other indexes there are."""
+        other = _OTHER[self.table]
+        return exists().where(_id_of(other) == job_id, self._fits_any(other))
+
+    def found(self, wanted: JobFilter) -> Select[Any]:
+        """The ids of all that fit, and are neither too old nor too young as far as the table tells."""
+        within = [] if self.table is Run else wanted.within(self.table.created_at)
+        return select(_id_of(self.table)).where(self._fits_any(self.table), *within)
+
+    def _fits_any(self, table: Any) -> ColumnElement[bool]:
+        return or_(*(self.fits(table, value) for value in self.wanted))
+
+
+_EVERY_JOB = _Field(Job, [None], lambda _of, _value: true())
+
+
+def find_jobs(
+    session: Session,
+    wanted: JobFilter,
+    *,
+    after: Place | None,
+    limit: int,
+    order: Order = NEWEST_FIRST,
+    specs: bool = True,
+    results: bool = True,
+) -> list[Row[Any]]:
+    """Up to `limit` jobs in `order`, from `after` on, as `listed` gives them with what they are sorted by."""
+    by_time = order.by == "created_at"
+    query = (_by_time if by_time else _by_measure)(session, wanted, order, after, limit)
+    while True:
+        ids = session.scalars(query).all()
+        found = listed(session, ids, specs=specs, results=results or not by_time)
+        # One that was deleted in between would make this look like the last page.
+        if len(found) == len(ids):
+            return found
+
+
+def listed(
+    session: Session, job_ids: Sequence[str], *, specs: bool = True, results: bool = True
+) -> list[Row[Any]]:
+    """Those of the jobs that are there, in the order given: Job's columns and Result's, one row a job.
+
+    Of a job without a result `job_id`, which is the result's, and all of Result's columns are None. Without
+    `specs` or `results` these columns are not there.
+    """
+    # Rows, not entities, which for a page take three times as long.
+    jobs = {row.id: row for row in session.execute(_listing(specs, results), {"ids": job_ids})}
+    return [jobs[job_id] for job_id in job_ids if job_id in jobs]
+
+
+@cache
+def _listing(specs: bool, results: bool) -> Select[Any]:
+    columns = [*_columns(Job)] if specs else [column for column in _columns(Job) if column.key != "spec"]
+    query = select(*columns).where(Job.id.in_(bindparam("ids", expanding=True)))
+    return query.add_columns(*_columns(Result)).outerjoin(Job.result) if results else query
+
+
+def _columns(table: Any) -> Iterator[Any]:
+    """Of a table, what is not read on demand only."""
+    return (getattr(table, column.key) for column in inspect(table).column_attrs if not column.deferred)
+
+
+def place_of(job: Row[Any], order: Order) -> Place:
+    """Where the page after `job` begins."""
+    return Place(getattr(job, order.by), job.id)
+
+
+def _by_time(
+    session: Session, wanted: JobFilter, order: Order, after: Place | None, limit: int
+) -> Select[Any]:
+    """Ids by age: each value of one field has an index in that order, whose first rows are merged."""
+    fields = wanted.fields()
+    # Of one owner there may be fewer than of anything that is asked for.
+    choices = fields if fields and session.info.get("owner") is None else [*fields, _EVERY_JOB]
+    first = choices[0] if len(choices) == 1 else _fewest(session, wanted, choices, _COUNTED)[0]
+    table, job_id = first.table, _id_of(first.table)
+    moment = Job.created_at if table is Run else table.created_at
+    also = [field.met_by(job_id) for field in fields if field is not first]
+    also += _between(wanted, order, after, moment, job_id)
+    if table is not Job:
+        also.append(_seen(job_id))
+    parts = []
+    for value in first.wanted:
+        part = select(job_id.label("id"), moment.label("moment")).where(first.fits(table, value), *also)
+        if table is Run:
+            part = part.join(Job, Job.id == Run.job_id).distinct()
+        parts.append(order.sorts(part, moment, job_id).limit(limit))
+    if len(parts) == 1:
+        return parts[0]
+    # A job that has two of the values comes once.
+    found = union(*(select(part.subquery()) for part in parts)).subquery()
+    return order.sorts(select(found.c.id), found.c.moment, found.c.id).limit(limit)
+
+
+def _between(
+    wanted: JobFilter, order: Order, after: Place | None, moment: Any, job_id: Any
+) -> list[ColumnElement[bool]]:
+    """The stretch of the index that is read."""
+    if after is None:
+        return wanted.within(moment)
+    # Of two bounds at the end where the reading begins only the nearer: SQLite may begin at the other.
+    edge = cast("datetime", after.value)
+    if order.descending and wanted.created_before and wanted.created_before > edge:
+        wanted = replace(wanted, created_before=None)
+    if not order.descending and wanted.created_after and wanted.created_after < edge:
+        wanted = replace(wanted, created_after=None)
+    return [*wanted.within(moment), order.beyond(after, moment, job_id)]
+
+
+def _by_measure(
+    session: Session, wanted: JobFilter, order: Order, after: Place | None, limit: int
+) -> Select[Any]:
+    """Ids by a measure, in the order of its index; where few jobs fit, these are found and sorted."""
+    job_id, measure = Result.job_id, getattr(Result, order.by)
+    query = select(job_id).where(measure.is_not(None), _seen(job_id, wanted))
+    if wanted.states and JobState.SUCCEEDED not in wanted.states:
+        return query.where(false())
+    # No other state has results, so there is no need to look.
+    wanted = replace(wanted, states=())
+    fields = wanted.fields()
+    asks = bool(fields or wanted.created_after or wanted.created_before)
+    first, count = _EVERY_JOB, _FEW
+    if asks or session.info.get("owner") is not None:
+        first, count = _fewest(session, wanted, [*fields, _EVERY_JOB], _FEW)
+    if count < _FEW:
+        query = query.where(job_id.in_(first.found(wanted)))
+        # A sum has no index that would tempt the database to read every result in its order.
+        measure = measure + 0
+    query = query.where(*(field.met_by(job_id) for field in fields))
+    if after is not None:
+        query = query.where(order.beyond(after, measure, job_id))
+    return order.sorts(query, measure, job_id).limit(limit)
+
+
+def _fewest(session: Session, wanted: JobFilter, choices: Sequence[_Field], most: int) -> tuple[_Field, int]:
+    """The one that fewest rows fit (the last is every job), and how many these are, counted up to `most`."""
+    rows = [field.found(wanted) for field in choices]
+    if (owner := session.info.get("owner")) is not None:
+        rows[-1] = rows[-1].where(Job.owner == owner)
+    parts = [each.limit(most).subquery() for each in rows]
+    counts = select(*(select(func.count()).select_from(part).scalar_subquery() for part in parts))
+    # An owner's own rows of each kind have no index to be counted in; and no count is shown to anybody.
+    found = session.execute(counts.execution_options(**ALL_OWNERS)).one()
+    return min(zip(choices, found, strict=True), key=lambda each: each[1])
+
+
+def _id_of(table: Any) -> Any:
+    return table.job_id if hasattr(table, "job_id") else table.id
+
+
+def _seen(job_id: Any, wanted: JobFilter | None = None) -> ColumnElement[bool]:
+    """That the session may see this job, and that it is neither too old nor too young."""
+    job = _OTHER[Job]
+    return exists().where(job.id == job_id, *(wanted.within(job.created_at) if wanted else []))

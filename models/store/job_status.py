@@ -1,0 +1,127 @@
+"""What is asked over and over about jobs that somebody follows: have they changed, and what is new."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from sqlalchemy import BigInteger, Row, Select, bindparam, cast, func, select
+from sqlalchemy.orm import Session
+from sqlalchemy.types import JSON
+
+from models.states import JobState
+from models.store.database import Database
+from models.store.sql_functions import JsonEntries
+from models.store.tables import Epoch, Event, Job
+
+_MOST_EPOCHS = 200
+"""Of one job's history, what is read at once."""
+
+
+@dataclass(frozen=True)
+class Glance:
+    """What tells whether a job has changed, and how far it is."""
+
+    id: str
+    owner: str
+    version: int
+    state: JobState
+    epochs_done: int
+    epochs: int
+    fraction: float
+    eta_seconds: float | None
+    retry_of: str | None
+
+
+@dataclass(frozen=True)
+class Position:
+    """How much of a job's history somebody has: its events and its epochs up to these."""
+
+    event: int = 0
+    epoch: int = 0
+
+
+@dataclass
+class History:
+    """What is new of one job's history."""
+
+    events: list[Event] = field(default_factory=list)
+    epochs: list[Epoch] = field(default_factory=list)
+    complete: bool = True
+    """Whether there are no more epochs than were read at once."""
+
+
+def glance(session: Session, job_id: str) -> Glance | None:
+    """The job at a glance; None if it is not there."""
+    row = session.execute(_glance().where(Job.id == job_id)).one_or_none()
+    return _read(row) if row else None
+
+
+def glances(session: Session, job_ids: Collection[str]) -> dict[str, Glance]:
+    """Those of the jobs that are there, in one query."""
+    wanted = _entries(dict.fromkeys(job_ids, ""))
+    rows = session.execute(_glance().join(wanted, wanted.c.key == Job.id))
+    return {row.id: _read(row) for row in rows}
+
+
+def histories(session: Session, positions: Mapping[str, Position]) -> dict[str, History]:
+    """What each job's history has beyond the position, in two queries."""
+    found = {job_id: History() for job_id in positions}
+    seen = _entries({job_id: str(position.event) for job_id, position in positions.items()})
+    events = (
+        select(Event)
+        .join(seen, (seen.c.key == Event.job_id) & (Event.id > cast(seen.c.value, BigInteger)))
+        .order_by(Event.id)
+    )
+    for event in session.scalars(events):
+        found[event.job_id].events.append(event)
+    seen = _entries({job_id: str(position.epoch) for job_id, position in positions.items()})
+    reached = cast(seen.c.value, BigInteger)
+    # After the events: whoever is told of a job's end has been told of all its epochs.
+    epochs = (
+        select(Epoch)
+        .join(
+            seen,
+            (seen.c.key == Epoch.job_id) & (Epoch.epoch > reached) & (Epoch.epoch <= reached + _MOST_EPOCHS),
+        )
+        .order_by(Epoch.epoch)
+    )
+    for epoch in session.scalars(epochs):
+        found[epoch.job_id].epochs.append(epoch)
+    for history in found.values():
+        history.complete = len(history.epochs) < _MOST_EPOCHS
+    return found
+
+
+def epochs_mark(session: Session, job_id: str, *, after: int = 0) -> str:
+    """What changes whenever `epochs_of` gives something else.
+
+    An epoch is written again by a later attempt only, so that the sum tells of it.
+    """
+    count, attempts = session.execute(
+        select(func.count(), func.sum(Epoch.attempt)).where(Epoch.job_id == job_id, Epoch.epoch > after)
+    ).one()
+    return f"{count}-{attempts or 0}"
+
+
+def look(database: Database, job_ids: Collection[str]) -> dict[str, Glance]:
+    """Those of the jobs that are there, whoever's they are, without a session: what is asked for most."""
+    rows = database.look_up(_LOOK, jobs=dict.fromkeys(job_ids, ""))
+    return {row.id: _read(row) for row in rows}
+
+
+def _glance() -> Select[Any]:
+    return select(*(getattr(Job, each.name) for each in fields(Glance)))
+
+
+def _read(row: Row[Any]) -> Glance:
+    return Glance(**row._asdict() | {"state": JobState(row.state)})
+
+
+def _entries(given: Mapping[str, str]) -> Any:
+    # One parameter, however many jobs there are.
+    return JsonEntries(bindparam(None, dict(given), type_=JSON)).table_valued("key", "value")
+
+
+# Made once: to make a query takes longer than to ask it.
+_WANTED = JsonEntries(bindparam("jobs", type_=JSON)).table_valued("key", "value")
+_LOOK = _glance().join(_WANTED, _WANTED.c.key == Job.id)

@@ -1,0 +1,113 @@
+"""What a report reads of many jobs, in a number of queries that does not grow with them."""
+
+import math
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Integer, bindparam, cast, func, select
+from sqlalchemy.orm import Session
+from sqlalchemy.orm.attributes import set_committed_value
+from sqlalchemy.types import JSON
+
+from models.store.sql_functions import JsonEntries
+from models.store.tables import Epoch, Result
+
+_MEASURES = {
+    "train_loss": Epoch.train_loss,
+    "train_accuracy": Epoch.train_accuracy,
+    "validation_loss": Epoch.validation_loss,
+    "validation_accuracy": Epoch.validation_accuracy,
+    "gap_loss": Epoch.validation_loss - Epoch.train_loss,
+}
+
+
+@dataclass(frozen=True)
+class Spread:
+    """One measure over jobs; the standard deviation (n - 1) needs two."""
+
+    n: int
+    mean: float
+    sd: float | None
+
+
+@dataclass(frozen=True)
+class EpochSummary:
+    """One epoch over the jobs of a variant that reached it; None without validation images."""
+
+    epoch: int
+    train_loss: Spread
+    train_accuracy: Spread
+    validation_loss: Spread | None
+    validation_accuracy: Spread | None
+    gap_loss: Spread | None
+    """Validation minus training loss, of each job."""
+
+
+def summaries(session: Session, variants: Mapping[str, Sequence[str]]) -> dict[str, list[EpochSummary]]:
+    """Each variant's epochs over its jobs, given by their ids: one query, one row an epoch and variant."""
+    names = list(variants)
+    # One parameter, however many jobs there are: databases limit how many a statement may have.
+    number_of = {job_id: str(number) for number, name in enumerate(names) for job_id in variants[name]}
+    place = _entries(number_of)
+    variant = cast(place.c.value, Integer).label("variant")
+    query = (
+        select(variant, Epoch.epoch, *(each for column in _MEASURES.values() for each in _sums(column)))
+        .join(place, place.c.key == Epoch.job_id)
+        .group_by(variant, Epoch.epoch)
+        .order_by(variant, Epoch.epoch)
+    )
+    found: dict[str, list[EpochSummary]] = {name: [] for name in names}
+    for variant, epoch, *values in session.execute(query):
+        thirds = zip(values[::3], values[1::3], values[2::3], strict=True)
+        spreads: dict[str, Any] = {
+            name: _found(*third) for name, third in zip(_MEASURES, thirds, strict=True)
+        }
+        found[names[variant]].append(EpochSummary(epoch, **spreads))
+    return found
+
+
+def load_confusions(session: Session, results: Iterable[Result]) -> None:
+    """Fill `confusion` of rows that were read without it, in one query."""
+    _load(session, results, "confusion")
+
+
+def load_recognized(session: Session, results: Iterable[Result]) -> None:
+    """Fill `test_correct` of rows that were read without it, in one query."""
+    _load(session, results, "test_correct")
+
+
+def load_portraits(session: Session, results: Iterable[Result]) -> None:
+    """Fill `portrait` of rows that were read without it, in one query."""
+    _load(session, results, "portrait")
+
+
+def _load(session: Session, results: Iterable[Result], column: str) -> None:
+    by_job = {result.job_id: result for result in results}
+    wanted = _entries(dict.fromkeys(by_job, ""))
+    query = select(Result.job_id, getattr(Result, column)).join(wanted, wanted.c.key == Result.job_id)
+    for job_id, value in session.execute(query):
+        set_committed_value(by_job[job_id], column, value)
+
+
+def _entries(given: Mapping[str, str]) -> Any:
+    return JsonEntries(bindparam(None, dict(given), type_=JSON)).table_valued("key", "value")
+
+
+def _sums(column: Any) -> tuple[Any, Any, Any]:
+    return func.count(column), func.sum(column), func.sum(column * column)
+
+
+def _found(n: int, total: float | None, squares: float | None) -> Spread | None:
+    """From sums of values and of their squares, both in double precision.
+
+    What the subtraction can lose is less than the last digit of the values, which were computed in single
+    precision; below that, jobs that agree would seem to differ by the sums' own rounding.
+    """
+    if total is None or squares is None:
+        return None
+    deviations = squares - total * total / n
+    if deviations < n * sys.float_info.epsilon * squares:
+        deviations = 0.0
+    return Spread(n, total / n, math.sqrt(deviations / (n - 1)) if n > 1 else None)

@@ -1,0 +1,406 @@
+"""The tables. What people filter and sort by is a column; JSON is what is only ever read whole."""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Text,
+    false,
+)
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
+from sqlalchemy.types import JSON
+
+from models.identifiers import new_id
+from models.states import Action, JobState
+from models.store.sql_functions import UtcDateTime
+
+ID = String(40)
+
+
+LOCAL_OWNER = "local"
+"""Owner of what is made without an API key."""
+
+
+SORTABLE_MEASURES = (
+    "test_accuracy",
+    "test_loss",
+    "test_brier",
+    "test_ece",
+    "train_accuracy",
+    "train_loss",
+    "validation_accuracy",
+    "validation_loss",
+    "generalization_gap_accuracy",
+    "generalization_gap_loss",
+    "best_epoch",
+    "reported_epoch",
+    "epochs_run",
+    "parameters",
+    "zero_weight_fraction",
+    "near_zero_weight_fraction",
+    "weight_norm",
+    "training_seconds",
+    "training_flops",
+)
+"""Columns of a result that jobs can be sorted by."""
+
+
+def _one_of(column: str, values: list[str]) -> str:
+    return f"{column} IN ({', '.join(repr(str(value)) for value in values)})"
+
+
+class Base(DeclarativeBase):
+    """All tables; constraint names are fixed so that migrations can name them."""
+
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "ck": "ck_%(table_name)s_%(constraint_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+    type_annotation_map = {datetime: UtcDateTime, dict[str, Any]: JSON, list[Any]: JSON}  # noqa: RUF012 (SQLAlchemy's own form)
+
+
+class ApiKey(Base):
+    """A key that opens the API. Only its hash is stored."""
+
+    __tablename__ = "api_keys"
+
+    id: Mapped[str] = mapped_column(ID, primary_key=True, default=lambda: new_id("key"))
+    owner: Mapped[str] = mapped_column(ID, index=True)
+    """Whose rows it opens; several keys may open the same ones, so that a key can be replaced."""
+    name: Mapped[str] = mapped_column(String(200))
+    prefix: Mapped[str] = mapped_column(String(16))
+    key_sha256: Mapped[str] = mapped_column(String(64), unique=True)
+    scopes: Mapped[list[Any]]
+    created_at: Mapped[datetime]
+    expires_at: Mapped[datetime | None]
+    last_used_at: Mapped[datetime | None]
+    revoked_at: Mapped[datetime | None]
+
+
+class Experiment(Base):
+    """Variants times seeds, compared with a baseline."""
+
+    __tablename__ = "experiments"
+
+    id: Mapped[str] = mapped_column(ID, primary_key=True, default=lambda: new_id("exp"))
+    owner: Mapped[str] = mapped_column(ID, default=LOCAL_OWNER)
+    name: Mapped[str] = mapped_column(String(200))
+    preset: Mapped[str | None] = mapped_column(String(63))
+    document: Mapped[dict[str, Any]]
+    """The request with its preset resolved: base, variants, seeds, baseline."""
+    growing: Mapped[bool] = mapped_column(server_default=false(), default=False, index=True)
+    """Whether seeds may still be added by themselves, as `until` in the document asks."""
+    created_at: Mapped[datetime]
+
+    __table_args__ = (Index(None, "created_at", "id"), Index(None, "owner", "created_at", "id"))
+
+
+class Run(Base):
+    """The job that stands for one seed of one variant; one job may serve several experiments."""
+
+    __tablename__ = "experiment_runs"
+
+    experiment_id: Mapped[str] = mapped_column(
+        ID, ForeignKey("experiments.id", ondelete="CASCADE"), primary_key=True
+    )
+    variant: Mapped[str] = mapped_column(String(200), primary_key=True)
+    seed: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    job_id: Mapped[str] = mapped_column(ID, ForeignKey("jobs.id", ondelete="CASCADE"), index=True)
+    """Of a line of retries the newest."""
+    reused: Mapped[bool]
+    """Whether the job had succeeded before the experiment asked for it."""
+
+
+class Job(Base):
+    """One training run: the queue and the truth in one row."""
+
+    __tablename__ = "jobs"
+
+    id: Mapped[str] = mapped_column(ID, primary_key=True, default=lambda: new_id("job"))
+    owner: Mapped[str] = mapped_column(ID, default=LOCAL_OWNER)
+    name: Mapped[str | None] = mapped_column(String(200))
+    spec: Mapped[dict[str, Any]]
+    spec_hash: Mapped[str] = mapped_column(String(64), index=True)
+    labels: Mapped[dict[str, Any]]
+    dataset: Mapped[str] = mapped_column(String(63))
+    experiment_id: Mapped[str | None] = mapped_column(ID, ForeignKey("experiments.id"))
+    variant: Mapped[str | None] = mapped_column(String(200))
+    seed: Mapped[int] = mapped_column(Integer)
+    retry_of: Mapped[str | None] = mapped_column(
+        ID, ForeignKey("jobs.id", ondelete="SET NULL"), index=True, unique=True
+    )
+    """The job that this one repeats; a job is repeated once, its repetition may be repeated in turn."""
+
+    state: Mapped[str] = mapped_column(String(16))
+    requested_action: Mapped[str | None] = mapped_column(String(16))
+    priority: Mapped[int] = mapped_column(Integer)
+    run_after: Mapped[datetime]
+    dispatched_at: Mapped[datetime | None]
+    """When the doorbell last rang for it."""
+
+    attempt: Mapped[int] = mapped_column(Integer, default=0)
+    """The fence: one more at each claim; a worker's write names the attempt that it belongs to."""
+    lease_owner: Mapped[str | None] = mapped_column(String(200))
+    lease_expires_at: Mapped[datetime | None]
+    heartbeat_at: Mapped[datetime | None]
+    crashes: Mapped[int] = mapped_column(Integer, default=0)
+    max_crashes: Mapped[int] = mapped_column(Integer, default=3)
+    checkpoint_epoch: Mapped[int | None]
+    checkpoint_path: Mapped[str | None] = mapped_column(Text)
+    checkpoint_sha256: Mapped[str | None] = mapped_column(String(64))
+
+    epochs: Mapped[int] = mapped_column(Integer)
+    """How many epochs the specification asks for."""
+    priced_flops: Mapped[float] = mapped_column(Float, server_default="0", default=0.0)
+    """Floating-point operations that it was priced at; 0 in jobs from before that was kept."""
+    epochs_done: Mapped[int] = mapped_column(Integer, default=0)
+    fraction: Mapped[float] = mapped_column(Float, default=0.0)
+    eta_seconds: Mapped[float | None] = mapped_column(Float)
+    version: Mapped[int] = mapped_column(Integer, default=1)
+    """One more at each change of the row; what an ETag is made from."""
+
+    created_at: Mapped[datetime]
+    started_at: Mapped[datetime | None]
+    finished_at: Mapped[datetime | None]
+    error_code: Mapped[str | None] = mapped_column(String(63))
+    error_message: Mapped[str | None] = mapped_column(Text)
+    error_retryable: Mapped[bool | None]
+
+    result: Mapped["Result | None"] = relationship(
+        back_populates="job", cascade="all, delete-orphan", passive_deletes=True, lazy="joined"
+    )
+
+    __table_args__ = (
+        CheckConstraint(_one_of("state", [*JobState]), name="state"),
+        CheckConstraint(_one_of("requested_action", [*Action]), name="requested_action"),
+        Index(None, "created_at", "id"),
+        Index(None, "owner", "created_at", "id"),
+        Index(None, "state", "created_at", "id"),
+        Index(None, "owner", "state", "created_at", "id"),
+        Index(None, "dataset", "created_at", "id"),
+        Index(None, "experiment_id", "variant", "seed"),
+        # The queue's own order, so that finding the next job reads one row and sorts nothing.
+        Index("ix_jobs_next", "state", priority.desc(), "created_at", "id"),
+    )
+
+
+class JobTechnique(Base):
+    """That a job uses a technique: what `spec` says, where it can be found without reading every job."""
+
+    __tablename__ = "job_techniques"
+
+    job_id: Mapped[str] = mapped_column(ID, ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
+    technique: Mapped[str] = mapped_column(String(63), primary_key=True)
+    created_at: Mapped[datetime]
+    """The job's, so that the newest jobs of a technique are found in order."""
+
+    __table_args__ = (Index(None, "technique", "created_at", "job_id"),)
+
+
+class JobLabel(Base):
+    """A job's label, where it can be found without reading every job."""
+
+    __tablename__ = "job_labels"
+
+    job_id: Mapped[str] = mapped_column(ID, ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
+    name: Mapped[str] = mapped_column(String(63), primary_key=True)
+    value: Mapped[str] = mapped_column(String(200))
+    created_at: Mapped[datetime]
+    """The job's, as in JobTechnique."""
+
+    __table_args__ = (Index(None, "name", "value", "created_at", "job_id"),)
+
+
+class Epoch(Base):
+    """What one epoch did. Losses in nats per example, accuracies as fractions.
+
+    `objective` and `batch_accuracy` are what Keras prints: with penalty, random layers on, averaged while
+    the weights move. The others are taken after the epoch, without penalty, in inference mode.
+    """
+
+    __tablename__ = "epochs"
+
+    job_id: Mapped[str] = mapped_column(ID, ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
+    epoch: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    attempt: Mapped[int] = mapped_column(Integer)
+    objective: Mapped[float]
+    penalty: Mapped[float]
+    batch_accuracy: Mapped[float]
+    train_loss: Mapped[float]
+    train_accuracy: Mapped[float]
+    validation_loss: Mapped[float | None]
+    validation_accuracy: Mapped[float | None]
+    weight_norm: Mapped[float]
+    learning_rate: Mapped[float]
+    seconds: Mapped[float]
+
+
+class Result(Base):
+    """What a finished job is worth, measured at the reported epoch's weights. Columns, so people can sort."""
+
+    __tablename__ = "results"
+
+    job_id: Mapped[str] = mapped_column(ID, ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
+    test_accuracy: Mapped[float]
+    test_loss: Mapped[float]
+    test_brier: Mapped[float]
+    test_ece: Mapped[float]
+    train_accuracy: Mapped[float]
+    train_loss: Mapped[float]
+    validation_accuracy: Mapped[float | None]
+    validation_loss: Mapped[float | None]
+    generalization_gap_accuracy: Mapped[float]
+    generalization_gap_loss: Mapped[float]
+    best_epoch: Mapped[int]
+    reported_epoch: Mapped[int]
+    epochs_run: Mapped[int]
+    stop_reason: Mapped[str] = mapped_column(String(63))
+    parameters: Mapped[int]
+    zero_weight_fraction: Mapped[float]
+    near_zero_weight_fraction: Mapped[float | None]
+    """Null, as are `layers` and `confusion`, where the job ended before Regbench recorded it."""
+    weight_norm: Mapped[float]
+    training_seconds: Mapped[float]
+    compile_seconds: Mapped[float]
+    compilations: Mapped[int] = mapped_column(server_default="0")
+    training_flops: Mapped[float]
+    weights_sha256: Mapped[str] = mapped_column(String(64))
+    dataset_sha256: Mapped[str] = mapped_column(String(64))
+    tensorflow: Mapped[str] = mapped_column(String(63))
+    keras: Mapped[str] = mapped_column(String(63))
+    device: Mapped[str] = mapped_column(String(200))
+    threads: Mapped[int]
+    regbench: Mapped[str | None] = mapped_column(String(63))
+    """The release whose trainer it was; null in results from before it was recorded."""
+    model_path: Mapped[str] = mapped_column(Text)
+    model_sha256: Mapped[str] = mapped_column(String(64))
+    predictions_path: Mapped[str] = mapped_column(Text)
+    predictions_sha256: Mapped[str] = mapped_column(String(64))
+    layers: Mapped[list[Any] | None] = mapped_column(deferred=True, deferred_group="details")
+    """records.LayerRecord of each kernel."""
+    confusion: Mapped[list[Any] | None] = mapped_column(deferred=True, deferred_group="details")
+    """Counts of test images, [truth][answer]."""
+    test_correct: Mapped[bytes | None] = mapped_column(LargeBinary, deferred=True)
+    """One bit a test image, in the data's order: whether it was recognized (numpy.packbits, big-endian)."""
+    portrait: Mapped[dict[str, Any] | None] = mapped_column(deferred=True)
+    """records.PortraitRecord: large, and read for a few models only."""
+
+    job: Mapped[Job] = relationship(back_populates="result")
+
+    # One for each measure that lists can be sorted by.
+    __table_args__ = tuple(Index(None, measure, "job_id") for measure in SORTABLE_MEASURES)
+
+
+class Event(Base):
+    """Something that happened to a job: every change of state is one row."""
+
+    __tablename__ = "events"
+
+    # SQLite gives ids by itself only to a plain INTEGER key.
+    id: Mapped[int] = mapped_column(
+        BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True
+    )
+    job_id: Mapped[str] = mapped_column(ID, ForeignKey("jobs.id", ondelete="CASCADE"))
+    at: Mapped[datetime]
+    type: Mapped[str] = mapped_column(String(63))
+    from_state: Mapped[str | None] = mapped_column(String(16))
+    to_state: Mapped[str | None] = mapped_column(String(16))
+    attempt: Mapped[int] = mapped_column(Integer)
+    detail: Mapped[dict[str, Any]]
+
+    __table_args__ = (Index(None, "job_id", "id"),)
+
+
+class Counter(Base):
+    """Something that only ever grows, such as the compilations of all workers."""
+
+    __tablename__ = "counters"
+
+    name: Mapped[str] = mapped_column(Text, primary_key=True)
+    value: Mapped[float]
+
+
+class IdempotencyKey(Base):
+    """A request that a client may send again: the same key and body get the first answer."""
+
+    __tablename__ = "idempotency_keys"
+
+    owner: Mapped[str] = mapped_column(ID, primary_key=True)
+    key: Mapped[str] = mapped_column(String(255), primary_key=True)
+    fingerprint: Mapped[str] = mapped_column(String(64))
+    """SHA-256 of method, path, query and body."""
+    locked_until: Mapped[datetime]
+    """Until then the request counts as under way; later, unanswered, its process is taken for dead."""
+    status: Mapped[int | None]
+    """Of the answer; null while there is none."""
+    headers: Mapped[dict[str, Any] | None]
+    body: Mapped[bytes | None] = mapped_column(LargeBinary)
+    created_at: Mapped[datetime] = mapped_column(index=True)
+
+
+class Webhook(Base):
+    """An address that is told when a job ends."""
+
+    __tablename__ = "webhooks"
+
+    id: Mapped[str] = mapped_column(ID, primary_key=True, default=lambda: new_id("hook"))
+    owner: Mapped[str] = mapped_column(ID, index=True)
+    url: Mapped[str] = mapped_column(Text)
+    secret: Mapped[str] = mapped_column(String(100))
+    """What deliveries are signed with, as standardwebhooks writes it: `whsec_` and base64."""
+    states: Mapped[list[Any]]
+    """The terminal states that it wants to hear of."""
+    created_at: Mapped[datetime]
+
+
+class Delivery(Base):
+    """One message to one webhook. Stored in the transaction that ends the job, so that none is forgotten."""
+
+    __tablename__ = "deliveries"
+
+    id: Mapped[str] = mapped_column(ID, primary_key=True, default=lambda: new_id("msg"))
+    webhook_id: Mapped[str] = mapped_column(ID, ForeignKey("webhooks.id", ondelete="CASCADE"))
+    job_id: Mapped[str] = mapped_column(ID, ForeignKey("jobs.id", ondelete="CASCADE"), index=True)
+    event: Mapped[str] = mapped_column(String(63))
+    attempts: Mapped[int] = mapped_column(Integer, default=0)
+    next_attempt_at: Mapped[datetime | None] = mapped_column(index=True)
+    """Null once it is delivered, or given up."""
+    delivered_at: Mapped[datetime | None]
+    last_status: Mapped[int | None]
+    """HTTP status of the last attempt; null where none came back."""
+    last_error: Mapped[str | None] = mapped_column(Text)
+    created_at: Mapped[datetime]
+
+    __table_args__ = (Index(None, "webhook_id", "created_at", "id"),)
+
+
+class AuditEvent(Base):
+    """Who did something that cannot be undone, or that opens doors. Refers to nothing, so it outlives all."""
+
+    __tablename__ = "audit_events"
+
+    id: Mapped[int] = mapped_column(
+        BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True
+    )
+    at: Mapped[datetime] = mapped_column(index=True)
+    owner: Mapped[str] = mapped_column(ID)
+    key_id: Mapped[str | None] = mapped_column(ID)
+    """The API key that was used; null on the command line, or without keys."""
+    action: Mapped[str] = mapped_column(String(63))
+    subject: Mapped[str] = mapped_column(String(200))
+    """What it was done to: an id."""
+    request_id: Mapped[str | None] = mapped_column(String(64))

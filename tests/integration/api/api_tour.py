@@ -1,0 +1,284 @@
+"""A walk through the whole API: what was asked and answered becomes the examples of the OpenAPI document."""
+
+import re
+from datetime import timedelta
+from typing import Any
+from unittest.mock import AsyncMock, patch
+
+import httpx
+from fastapi import FastAPI
+
+from api import health
+from api.app import create_app
+from api.http.problems import MEDIA_TYPE
+from api.jobs.updates import Watcher
+from models import predictions
+from models.artifacts import ArtifactStore
+from models.scopes import Scope
+from models.settings import Settings
+from models.states import JobState
+from models.store import idempotency, queue
+from models.store.database import Database
+from models.store.experiment_runs import jobs_of
+from models.store.keys import create_key
+from models.store.tables import LOCAL_OWNER
+from models.store.transitions import database_now
+from tests.factories import finish_job, finished_job, job_in, result_record
+from tests.integration.api.conftest import TestClient
+
+JOB = {
+    "name": "dropout",
+    "labels": {"study": "first"},
+    "dataset": {"name": "mnist_5k"},
+    "model": {"hidden_units": [32]},
+    "regularization": {"dropout": {"rate": 0.3}},
+    "training": {"epochs": 2},
+}
+EXPERIMENT = {
+    "name": "Does dropout help?",
+    "base": {"dataset": {"name": "mnist_5k"}, "model": {"hidden_units": [32]}, "training": {"epochs": 2}},
+    "variants": [
+        {"name": "none", "changes": {}},
+        {"name": "dropout", "changes": {"regularization": {"dropout": {"rate": 0.3}}}},
+    ],
+    "replicates": 2,
+    "baseline": "none",
+}
+STROKE = [[float(12 < column < 16 and 4 <= row < 24) for column in range(28)] for row in range(28)]
+ONE = [0.003, 0.941, 0.008, 0.006, 0.007, 0.004, 0.005, 0.013, 0.009, 0.004]
+JSON = {"Content-Type": "application/json"}
+# What a program opens or a browser draws says nothing in a JSON document.
+SHOWN = re.compile(r"application/(.+\+)?json|text/(csv|markdown|plain)")
+
+
+class Recorder:
+    """A client that keeps the first answer of each kind: an example for each operation, status and format."""
+
+    def __init__(self, client: TestClient, app: FastAPI) -> None:
+        self.client = client
+        self.examples: dict[str, Any] = {"problems": {}}
+        self._operations = {
+            (method.upper(), re.compile(re.sub(r"\{\w+\}", "[^/]+", path))): operation["operationId"]
+            for path, operations in app.openapi()["paths"].items()
+            for method, operation in operations.items()
+        }
+
+    def ask(self, method: str, path: str, **request: Any) -> httpx.Response:
+        """Ask, and keep what was said."""
+        answer = self.client.request(method, path, **request)
+        essence = answer.headers.get("Content-Type", "").partition(";")[0]
+        assert answer.is_success or path == "/readyz" or essence == MEDIA_TYPE, answer.text
+        if essence == MEDIA_TYPE:
+            document = answer.json()
+            self.examples["problems"].setdefault(document["type"].rpartition("/")[2], document)
+        else:
+            self._keep(method, answer, essence, request.get("json"))
+        return answer
+
+    def _keep(self, method: str, answer: httpx.Response, essence: str, posted: Any) -> None:
+        example = self.examples.setdefault(self._operation(method, answer.url.path), {"responses": {}})
+        if posted is not None:
+            example.setdefault("request", posted)
+        if answer.content and SHOWN.fullmatch(essence):
+            shown = answer.json() if essence.endswith("json") else answer.text
+            example["responses"].setdefault(str(answer.status_code), {}).setdefault(essence, shown)
+
+    def _operation(self, method: str, path: str) -> str:
+        # A literal path, such as /charts, goes before one with a parameter in its place.
+        fitting = [
+            (len(pattern.pattern), name)
+            for (verb, pattern), name in self._operations.items()
+            if verb == method and pattern.fullmatch(path)
+        ]
+        return max(fitting)[1]
+
+
+def walk(settings: Settings, database: Database) -> dict[str, Any]:
+    """What every operation answers, by operation id; under `problems` a document of each type."""
+    app = create_app(settings)
+
+    @app.get("/broken", include_in_schema=False)
+    def broken() -> None:
+        raise RuntimeError
+
+    with TestClient(app) as client:
+        recorder = Recorder(client, app)
+        _about(recorder)
+        _jobs(recorder, settings, database)
+        _experiments(recorder, database)
+        _batches(recorder)
+        _keys(recorder)
+        _webhooks(recorder, database)
+        _refusals(recorder)
+        _sent_again(recorder, database)
+        _from_elsewhere(recorder)
+    _with_keys(recorder, settings, database)
+    lost = settings.model_copy(update={"database_url": "sqlite:////nowhere/at/all.db"})
+    with TestClient(create_app(lost)) as client:
+        recorder.client = client
+        recorder.ask("GET", "/v1/jobs")
+    return recorder.examples
+
+
+def _about(recorder: Recorder) -> None:
+    checks = AsyncMock(return_value={"broker": "ok", "worker": "ok"})
+    with patch.object(health.BrokerCheck, "get_checks", checks):
+        recorder.ask("GET", "/readyz")
+    for path in ("/", "/healthz", "/readyz", "/metrics", "/problems/conflict", "/v1/techniques/dropout"):
+        recorder.ask("GET", path)
+    for path in ("/v1/techniques", "/v1/presets", "/v1/datasets"):
+        recorder.ask("GET", path)
+
+
+def _jobs(recorder: Recorder, settings: Settings, database: Database) -> None:
+    job = recorder.ask("POST", "/v1/jobs", json=JOB).json()["id"]
+    here = f"/v1/jobs/{job}"
+    model = ArtifactStore(settings).put(f"jobs/{job}/1/model.keras", b"a model")
+    finish_job(
+        database,
+        job,
+        result=result_record(epochs_run=2, model_path=f"jobs/{job}/1/model.keras", model_sha256=model),
+        epochs=2,
+    )
+    recorder.ask("POST", "/v1/jobs?dry_run=true", json=JOB)
+    for path in ("/v1/jobs", here, f"{here}/epochs", f"{here}/events", f"{here}/model"):
+        recorder.ask("GET", path)
+    recorder.ask("GET", f"{here}/epochs", headers={"Accept": "text/csv"})
+    recorder.ask("POST", f"{here}/cancel")
+    waiting, running, failed = (
+        f"/v1/jobs/{job_in(database, state)}"
+        for state in (JobState.QUEUED, JobState.RUNNING, JobState.FAILED)
+    )
+    for verb in ("pause", "resume"):
+        recorder.ask("POST", f"{waiting}/{verb}")
+    for verb in ("pause", "cancel"):
+        recorder.ask("POST", f"{running}/{verb}")
+    recorder.ask("POST", f"{waiting}/cancel")
+    for _ in range(2):
+        recorder.ask("POST", f"{failed}/retry")
+    _predictions(recorder, job)
+    recorder.ask("DELETE", here)
+
+
+def _predictions(recorder: Recorder, job: str) -> None:
+    posted = {"images": [STROKE], "scale": "unit"}
+    recorder.ask("POST", f"/v1/jobs/{job}/predict", json=posted)
+    # Nobody computes in a test of the API; tests/integration/worker/test_predictor.py has the real answers.
+    with patch.object(predictions, "predict", lambda _settings, job_ids, _images: [[ONE]] * len(job_ids)):
+        recorder.ask("POST", f"/v1/jobs/{job}/predict", json=posted)
+        recorder.ask("POST", f"/v1/predict?job={job}", json=posted)
+
+
+def _experiments(recorder: Recorder, database: Database) -> None:
+    recorder.ask("POST", "/v1/experiments?dry_run=true", json=EXPERIMENT)
+    experiment = recorder.ask("POST", "/v1/experiments", json=EXPERIMENT).json()["id"]
+    here = f"/v1/experiments/{experiment}"
+    for verb in ("pause", "resume"):
+        recorder.ask("POST", f"{here}/{verb}")
+    _while_one_runs(recorder, database)
+    jobs = [job["id"] for job in recorder.client.get(f"/v1/jobs?experiment={experiment}").json()["items"]]
+    for number, job in enumerate(jobs):
+        finish_job(
+            database, job, result=result_record(epochs_run=2, test_accuracy=0.96 + number / 500), epochs=2
+        )
+    for path in ("", "/report", "/curves", "/charts", "/charts/accuracy-by-seed"):
+        recorder.ask("GET", here + path)
+    for form in ("md", "csv", "html"):
+        recorder.ask("GET", f"{here}/report?format={form}")
+        recorder.ask("GET", f"/v1/reports?job={jobs[0]}&job={jobs[-1]}&format={form}")
+    recorder.ask("GET", f"/v1/reports?job={jobs[0]}&job={jobs[-1]}")
+    recorder.ask("POST", f"{here}/extend", json={"seeds": [2]})
+    recorder.ask("POST", f"{here}/cancel")
+    recorder.ask("POST", f"{here}/retry-failed")
+    recorder.ask("GET", "/v1/experiments")
+
+
+def _while_one_runs(recorder: Recorder, database: Database) -> None:
+    experiment = recorder.client.post("/v1/experiments", json=EXPERIMENT).json()["id"]
+    with database.write() as session:
+        queue.claim(session, jobs_of(session, experiment)[0].job.id, owner="worker", lease_seconds=30)
+    for verb in ("pause", "cancel"):
+        recorder.ask("POST", f"/v1/experiments/{experiment}/{verb}")
+
+
+def _batches(recorder: Recorder) -> None:
+    jobs = {"jobs": [JOB, JOB | {"seed": 1}]}
+    recorder.ask("POST", "/v1/jobs:batch?dry_run=true", json=jobs)
+    recorder.ask("POST", "/v1/jobs:batch", json=jobs)
+    recorder.ask("POST", "/v1/jobs:cancel?label=study%3Dfirst&limit=2")
+
+
+def _keys(recorder: Recorder) -> None:
+    made = recorder.ask("POST", "/v1/keys", json={"name": "laptop", "owner": "ada", "scope": "write"}).json()
+    recorder.ask("GET", "/v1/keys")
+    recorder.ask("POST", f"/v1/keys/{made['id']}/revoke")
+    recorder.ask("GET", "/v1/audit")
+
+
+def _webhooks(recorder: Recorder, database: Database) -> None:
+    wanted = {"url": "https://example.org/regbench", "states": ["succeeded", "failed"]}
+    here = recorder.ask("POST", "/v1/webhooks", json=wanted).headers["Location"]
+    finished_job(database)
+    for path in ("/v1/webhooks", here, f"{here}/deliveries"):
+        recorder.ask("GET", path)
+    recorder.ask("DELETE", here)
+
+
+def _sent_again(recorder: Recorder, database: Database) -> None:
+    key = {"Idempotency-Key": "0f6f0f0e-first-try"}
+    recorder.ask("POST", "/v1/jobs", json=JOB, headers=key)
+    recorder.ask("POST", "/v1/jobs", json=JOB | {"seed": 1}, headers=key)
+    with database.write() as session:
+        held = idempotency.begin(session, LOCAL_OWNER, "k", "")
+    with patch("api.http.idempotency._fingerprint", return_value=""):
+        recorder.ask("POST", "/v1/jobs", json=JOB, headers={"Idempotency-Key": "k"})
+    with database.write() as session:
+        assert isinstance(held, idempotency.Held)
+        idempotency.release(session, held)
+
+
+def _from_elsewhere(recorder: Recorder) -> None:
+    recorder.ask("GET", "/v1/jobs", headers={"Host": "evil.example"})
+    recorder.ask("POST", "/v1/jobs", json=JOB, headers={"Origin": "http://evil.example"})
+    waiting = recorder.client.post("/v1/jobs", json=JOB).json()["links"]["events"]
+    with patch.object(Watcher, "full", True):
+        recorder.ask("GET", waiting, headers={"Accept": "text/event-stream"})
+
+
+def _with_keys(recorder: Recorder, settings: Settings, database: Database) -> None:
+    """What an installation answers that asks for keys, and bounds what they may ask for."""
+    with database.write() as session:
+        _, reads = create_key(session, name="reader", owner="ada", scope=Scope.READ)
+        _, writes = create_key(session, name="writer", owner="ada", scope=Scope.WRITE)
+        old, expired = create_key(session, name="old", owner="ada", scope=Scope.READ, expires_days=1)
+        old.expires_at = database_now(session) - timedelta(days=1)
+    strict = settings.model_copy(
+        update={"api_keys_required": "true", "max_queued_jobs": 1, "max_reads_per_minute": 1}
+    )
+    with TestClient(create_app(strict)) as client:
+        recorder.client = client
+        for shown in ({}, _bearer(f"rb_{'x' * 43}"), _bearer(expired)):
+            recorder.ask("GET", "/v1/jobs", headers=shown)
+        recorder.ask("POST", "/v1/jobs", json=JOB, headers=_bearer(reads))
+        for _ in range(2):
+            recorder.ask("GET", "/v1/jobs", headers=_bearer(reads))
+        for _ in range(2):
+            recorder.ask("POST", "/v1/jobs", json=JOB, headers=_bearer(writes))
+
+
+def _bearer(key: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {key}"}
+
+
+def _refusals(recorder: Recorder) -> None:
+    recorder.ask("PUT", "/v1/jobs")
+    recorder.ask("GET", "/v1/jobs/job_none")
+    recorder.ask("GET", "/v1/jobs?limit=0&sort_by=age")
+    recorder.ask("GET", "/problems/conflict", headers={"Accept": "image/png"})
+    recorder.ask("POST", "/v1/jobs", content="{'seed': 1}", headers=JSON)
+    recorder.ask("POST", "/v1/jobs", content=" " * 70_000, headers=JSON)
+    recorder.ask("POST", "/v1/jobs", content="seed=1")
+    recorder.ask("POST", "/v1/jobs", json={"epoch": 3})
+    recorder.ask("POST", "/v1/jobs", json=JOB | {"model": {"hidden_units": [4096, 4096, 4096]}})
+    recorder.ask("POST", "/v1/jobs", json={"dataset": {"name": "mnist"}})
+    recorder.ask("GET", "/broken")

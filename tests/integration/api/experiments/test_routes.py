@@ -1,0 +1,425 @@
+"""Experiments over HTTP, on each database."""
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, ClassVar
+
+import httpx
+import pytest
+from sqlalchemy import event
+
+from models.store import queue
+from models.store.database import Database
+from tests.factories import finish_job, finished_job, job_spec, result_record
+from tests.integration.api.conftest import TestClient
+
+DOCUMENT: dict[str, Any] = {
+    "name": "small",
+    "base": {"dataset": {"name": "mnist_5k"}, "model": {"hidden_units": [16]}, "training": {"epochs": 2}},
+    "variants": [
+        {"name": "none"},
+        {"name": "dropout", "changes": {"regularization": {"dropout": {"rate": 0.5}}}},
+    ],
+    "seeds": [3, 7],
+}
+
+
+def create(client: httpx.Client, document: dict[str, Any]) -> dict[str, Any]:
+    answer = client.post("/v1/experiments", json=document)
+    assert answer.status_code == 202, answer.text
+    experiment: dict[str, Any] = answer.json()
+    assert answer.headers["Location"] == experiment["links"]["self"]
+    return experiment
+
+
+def jobs_of(client: httpx.Client, experiment: dict[str, Any]) -> list[dict[str, Any]]:
+    """Oldest first."""
+    jobs: list[dict[str, Any]] = client.get(f"{experiment['links']['jobs']}&limit=200").json()["items"]
+    return jobs[::-1]
+
+
+def test_an_experiment_makes_a_job_for_each_variant_and_seed(client: httpx.Client) -> None:
+    experiment = create(client, DOCUMENT)
+    assert experiment["baseline"] == "none"
+    assert experiment["preset"] is None
+    assert experiment["best"] is None
+    assert experiment["progress"]["counts"]["queued"] == experiment["progress"]["total"] == 4
+    jobs = jobs_of(client, experiment)
+    assert [(job["variant"], job["spec"]["seed"]) for job in jobs] == [
+        ("none", 3),
+        ("dropout", 3),
+        ("none", 7),
+        ("dropout", 7),
+    ]
+    assert [job["spec"]["regularization"] for job in jobs[:2]] == [
+        {},
+        {"dropout": {"rate": 0.5, "input_rate": 0.0}},
+    ]
+    assert client.get(experiment["links"]["self"]).json() == experiment
+
+
+def test_progress_counts_and_names_the_best(client: httpx.Client, database: Database) -> None:
+    experiment = create(client, DOCUMENT)
+    jobs = jobs_of(client, experiment)
+    finish_job(database, jobs[0]["id"], result=result_record(test_accuracy=0.9))
+    finish_job(database, jobs[1]["id"], result=result_record(test_accuracy=0.95))
+    shown = client.get(experiment["links"]["self"]).json()
+    assert shown["progress"]["counts"] == experiment["progress"]["counts"] | {"queued": 2, "succeeded": 2}
+    assert (shown["progress"]["percent"], shown["progress"]["finished"]) == (50.0, False)
+    assert shown["progress"]["eta_seconds"] == pytest.approx(2 * 5.5)
+    assert shown["best"] == {"variant": "dropout", "job_id": jobs[1]["id"], "test_accuracy": 0.95}
+    for job in jobs[2:]:
+        finish_job(database, job["id"])
+    done = client.get(experiment["links"]["self"])
+    assert done.json()["progress"]["finished"] is True
+    assert "Retry-After" not in done.headers
+
+
+def test_the_preset_with_overrides(client: httpx.Client) -> None:
+    experiment = create(
+        client,
+        {"preset": "dropout-vs-none", "base": {"dataset": {"name": "mnist_5k"}}, "seeds": [0, 1, 2]},
+    )
+    assert experiment["preset"] == "dropout-vs-none"
+    assert experiment["progress"]["total"] == 6
+    spec = experiment["spec"]
+    assert spec["base"]["dataset"]["name"] == "mnist_5k"
+    assert spec["base"]["dataset"]["validation_split"] == "last"
+    assert spec["base"]["model"]["hidden_units"] == [512, 512]
+    assert [variant["name"] for variant in spec["variants"]] == ["without Dropout", "with Dropout"]
+
+
+def test_replicates_take_the_place_of_a_presets_seeds(client: httpx.Client) -> None:
+    small = {"base": {"dataset": {"name": "mnist_5k"}}, "replicates": 2}
+    experiment = create(client, {"preset": "l1-vs-l2", **small})
+    assert experiment["spec"]["seeds"] == [0, 1]
+    assert experiment["progress"]["total"] == 8
+
+
+def test_a_resolved_experiment_can_be_posted_again(client: httpx.Client) -> None:
+    experiment = create(client, DOCUMENT)
+    assert create(client, experiment["spec"])["spec"] == experiment["spec"]
+
+
+def test_all_of_an_experiment_is_stored_or_nothing(client: TestClient) -> None:
+    engine = client.app.state.database.engine
+
+    def lose_the_connection(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        if statement.startswith("INSERT INTO events"):
+            raise RuntimeError("lost in the middle")
+
+    event.listen(engine, "before_cursor_execute", lose_the_connection)
+    try:
+        assert client.post("/v1/experiments", json=DOCUMENT).status_code == 500
+    finally:
+        event.remove(engine, "before_cursor_execute", lose_the_connection)
+    assert client.get("/v1/experiments").json()["items"] == []
+    assert client.get("/v1/jobs").json()["items"] == []
+
+
+def test_experiments_are_paged(client: httpx.Client) -> None:
+    names = [create(client, DOCUMENT | {"name": f"number {number}"})["name"] for number in range(3)]
+    first = client.get("/v1/experiments?limit=2")
+    second = client.get(first.links["next"]["url"])
+    found = [item["name"] for page in (first, second) for item in page.json()["items"]]
+    assert found == names[::-1]
+    assert second.json()["next_cursor"] is None
+
+
+def test_a_whole_experiment_is_cancelled(client: httpx.Client, database: Database) -> None:
+    experiment = create(client, DOCUMENT)
+    jobs = jobs_of(client, experiment)
+    with database.write() as session:
+        assert queue.claim(session, jobs[0]["id"], owner="test", lease_seconds=30)
+    asked = client.post(experiment["links"]["cancel"])
+    assert asked.status_code == 202
+    assert asked.json()["progress"]["counts"]["cancelled"] == 3
+    with database.write() as session:
+        queue.fail(session, jobs[0]["id"], 1, code="x", message="x", retryable=False)
+    assert client.post(experiment["links"]["cancel"]).status_code == 409
+
+
+def test_a_job_that_ends_meanwhile_does_not_keep_the_others_from_being_cancelled(
+    client: TestClient, database: Database
+) -> None:
+    if database.engine.dialect.name == "sqlite":
+        pytest.skip("SQLite lets no other writer in between")
+    experiment = create(client, DOCUMENT)
+    first = jobs_of(client, experiment)[0]["id"]
+    with database.write() as session:
+        queue.claim(session, first, owner="test", lease_seconds=30)
+    engine = client.app.state.database.engine
+    ended: list[str] = []
+
+    def end_the_first(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        if "FOR UPDATE" in statement and not ended:
+            ended.append(first)
+            with database.write() as session:
+                queue.succeed(session, first, 1, result_record())
+
+    event.listen(engine, "before_cursor_execute", end_the_first)
+    try:
+        answer = client.post(experiment["links"]["cancel"])
+    finally:
+        event.remove(engine, "before_cursor_execute", end_the_first)
+    assert ended == [first]
+    assert answer.status_code == 200, answer.text
+    counts = answer.json()["progress"]["counts"]
+    assert (counts["succeeded"], counts["cancelled"]) == (1, 3)
+
+
+def finish(client: httpx.Client, database: Database, experiment: dict[str, Any], **result: Any) -> None:
+    for job in jobs_of(client, experiment):
+        if job["state"] == "queued":
+            finish_job(database, job["id"], result=result_record(**result))
+
+
+class TestReuse:
+    """Runs that succeeded before are linked, not trained again."""
+
+    def test_what_has_succeeded_is_linked_and_says_so(self, client: httpx.Client, database: Database) -> None:
+        first = create(client, DOCUMENT)
+        assert first["progress"]["reused"] == 0
+        finish(client, database, first)
+        again = create(client, DOCUMENT | {"seeds": [3, 7, 9]})
+        assert (again["progress"]["reused"], again["progress"]["total"]) == (4, 6)
+        assert again["progress"]["counts"]["queued"] == 2
+        assert {job["id"] for job in jobs_of(client, first)} < {job["id"] for job in jobs_of(client, again)}
+        report = client.get(again["links"]["report"]).json()
+        assert (report["finished"], report["jobs"]) == (4, 6)
+        assert [(each["seed"], each["reused"]) for each in report["variants"][1]["seeds"]] == [
+            (3, True),
+            (7, True),
+        ]
+
+    def test_not_if_it_is_switched_off(self, client: httpx.Client, database: Database) -> None:
+        finish(client, database, create(client, DOCUMENT))
+        again = create(client, DOCUMENT | {"reuse": False})
+        assert (again["progress"]["reused"], again["progress"]["counts"]["queued"]) == (0, 4)
+
+    def test_not_what_still_waits(self, client: httpx.Client) -> None:
+        create(client, DOCUMENT)
+        assert create(client, DOCUMENT)["progress"]["counts"]["queued"] == 4
+
+    @pytest.mark.parametrize("changed", ["dataset_sha256", "tensorflow", "keras", "device", "threads"])
+    def test_not_what_today_would_come_out_otherwise(
+        self, client: httpx.Client, database: Database, changed: str
+    ) -> None:
+        finish(client, database, create(client, DOCUMENT))
+        value = 2 if changed == "threads" else "other"
+        finished_job(database, job_spec(seed=99), result=result_record(**{changed: value}))
+        assert create(client, DOCUMENT)["progress"]["reused"] == 0
+
+    def test_two_variants_of_one_specification(self, client: httpx.Client, database: Database) -> None:
+        twins = DOCUMENT | {"variants": [{"name": "a"}, {"name": "b"}], "seeds": [0]}
+        first = create(client, twins)
+        assert first["progress"]["counts"]["queued"] == 2
+        finish(client, database, first)
+        again = create(client, twins)
+        assert (again["progress"]["reused"], again["progress"]["total"]) == (2, 2)
+        assert len(jobs_of(client, again)) == 1
+        report = client.get(again["links"]["report"]).json()
+        assert [each["n"] for each in report["variants"]] == [1, 1]
+
+    def test_cancelling_leaves_it_alone(self, client: httpx.Client, database: Database) -> None:
+        first = create(client, DOCUMENT)
+        finish(client, database, first)
+        again = create(client, DOCUMENT | {"seeds": [3, 8]})
+        counts = client.post(again["links"]["cancel"]).json()["progress"]["counts"]
+        assert (counts["succeeded"], counts["cancelled"]) == (2, 2)
+        assert client.get(first["links"]["self"]).json()["progress"]["counts"]["succeeded"] == 4
+
+    def test_deleting_the_job_is_missed_by_every_experiment(
+        self, client: httpx.Client, database: Database
+    ) -> None:
+        first = create(client, DOCUMENT)
+        finish(client, database, first)
+        again = create(client, DOCUMENT)
+        assert client.delete(jobs_of(client, first)[0]["links"]["self"]).status_code == 204
+        for experiment in (first, again):
+            report = client.get(experiment["links"]["report"]).json()
+            assert (report["finished"], report["jobs"]) == (3, 4)
+
+
+class TestFairness:
+    """A variant differs from the baseline in its regularization alone, or says that it means more."""
+
+    UNFAIR: ClassVar = DOCUMENT | {
+        "variants": [{"name": "none"}, {"name": "longer", "changes": {"training": {"epochs": 9}}}]
+    }
+
+    def test_any_other_change_is_refused(self, client: httpx.Client) -> None:
+        answer = client.post("/v1/experiments", json=self.UNFAIR)
+        assert answer.status_code == 422
+        (error,) = answer.json()["errors"]
+        assert error["pointer"] == "/variants/1/changes/training/epochs"
+        assert "allow_other_changes" in error["detail"]
+        assert client.get("/v1/jobs").json()["items"] == []
+
+    def test_an_optimizer_that_a_technique_asks_for_is_named(self, client: httpx.Client) -> None:
+        changes = {
+            "regularization": {"weight_decay": {}},
+            "training": {"optimizer": {"name": "adamw"}},
+        }
+        variants = [{"name": "none"}, {"name": "decay", "changes": changes}]
+        answer = client.post("/v1/experiments", json=DOCUMENT | {"variants": variants})
+        assert [error["pointer"] for error in answer.json()["errors"]] == [
+            "/variants/1/changes/training/optimizer/name"
+        ]
+
+    def test_what_is_allowed_is_shown_in_the_report(self, client: httpx.Client) -> None:
+        experiment = create(client, self.UNFAIR | {"allow_other_changes": True})
+        report = client.get(experiment["links"]["report"]).json()
+        assert [variant["other_changes"] for variant in report["variants"]] == [
+            [],
+            [{"field": "/training/epochs", "baseline": 2, "variant": 9}],
+        ]
+
+
+class TestTheWhole:
+    """Pause, resume, retry: of every job at once."""
+
+    def test_pause_and_resume(self, client: httpx.Client, database: Database) -> None:
+        experiment = create(client, DOCUMENT)
+        first = jobs_of(client, experiment)[0]["id"]
+        with database.write() as session:
+            assert queue.claim(session, first, owner="test", lease_seconds=30)
+        asked = client.post(experiment["links"]["pause"])
+        assert asked.status_code == 202
+        assert asked.json()["progress"]["counts"]["paused"] == 3
+        with database.write() as session:
+            queue.stop(session, first, 1)
+        assert client.post(experiment["links"]["pause"]).status_code == 200
+        resumed = client.post(experiment["links"]["resume"])
+        assert resumed.status_code == 200
+        assert resumed.json()["progress"]["counts"]["queued"] == 4
+
+    def test_what_has_ended_cannot_be_paused_or_resumed(
+        self, client: httpx.Client, database: Database
+    ) -> None:
+        experiment = create(client, DOCUMENT)
+        finish(client, database, experiment)
+        links = client.get(experiment["links"]["self"]).json()["links"]
+        assert [links[name] for name in ("cancel", "pause", "resume", "retry_failed")] == [None] * 4
+        for action in ("cancel", "pause", "resume", "retry-failed"):
+            assert client.post(f"{links['self']}/{action}").status_code == 409
+
+    def test_retry_of_all_that_did_not_succeed(self, client: httpx.Client, database: Database) -> None:
+        experiment = create(client, DOCUMENT)
+        jobs = jobs_of(client, experiment)
+        finish_job(database, jobs[0]["id"])
+        cancelled = client.post(experiment["links"]["cancel"]).json()
+        retried = client.post(cancelled["links"]["retry_failed"])
+        assert retried.status_code == 202
+        counts = retried.json()["progress"]["counts"]
+        assert (counts["succeeded"], counts["queued"], counts["cancelled"]) == (1, 3, 0)
+        assert {job["retry_of"] for job in jobs_of(client, experiment)} == {
+            None,
+            *(job["id"] for job in jobs[1:]),
+        }
+        assert client.post(f"{experiment['links']['self']}/retry-failed").status_code == 409
+
+
+class TestExtend:
+    """More seeds and variants, of which only the new are trained."""
+
+    L2: ClassVar = {"name": "L2", "changes": {"regularization": {"l2": {"factor": 0.001}}}}
+
+    def test_seeds_and_variants_are_added_while_it_runs(self, client: httpx.Client) -> None:
+        experiment = create(client, DOCUMENT)
+        before = {job["id"] for job in jobs_of(client, experiment)}
+        answer = client.post(experiment["links"]["extend"], json={"seeds": [7, 9], "variants": [self.L2]})
+        assert answer.status_code == 202, answer.text
+        extended = answer.json()
+        assert extended["spec"]["seeds"] == [3, 7, 9]
+        assert [each["name"] for each in extended["spec"]["variants"]] == ["none", "dropout", "L2"]
+        jobs = jobs_of(client, extended)
+        assert {(job["variant"], job["spec"]["seed"]) for job in jobs if job["id"] not in before} == {
+            ("none", 9),
+            ("dropout", 9),
+            *(("L2", seed) for seed in (3, 7, 9)),
+        }
+        assert before < {job["id"] for job in jobs}
+        assert client.get(experiment["links"]["report"]).json()["jobs"] == 9
+
+    def test_replicates_say_how_many_there_shall_be(self, client: httpx.Client) -> None:
+        experiment = create(client, DOCUMENT | {"seeds": [0, 1]})
+        extended = client.post(experiment["links"]["extend"], json={"replicates": 4}).json()
+        assert extended["spec"]["seeds"] == [0, 1, 2, 3]
+        assert extended["progress"]["total"] == 8
+
+    def test_what_has_succeeded_elsewhere_is_linked(self, client: httpx.Client, database: Database) -> None:
+        finish(client, database, create(client, DOCUMENT))
+        experiment = create(client, DOCUMENT | {"seeds": [1]})
+        extended = client.post(experiment["links"]["extend"], json={"seeds": [3]}).json()
+        assert (extended["progress"]["reused"], extended["progress"]["counts"]["queued"]) == (2, 2)
+
+    @pytest.mark.parametrize("nothing", [{}, {"seeds": [3]}, {"seeds": [7, 3]}])
+    def test_nothing_new_is_a_conflict(self, client: httpx.Client, nothing: dict[str, Any]) -> None:
+        experiment = create(client, DOCUMENT)
+        assert client.post(experiment["links"]["extend"], json=nothing).status_code == 409
+
+    @pytest.mark.parametrize(
+        ("extension", "pointer"),
+        [
+            ({"variants": [{"name": "none"}]}, "/variants"),
+            (
+                {"variants": [{"name": "x", "changes": {"training": {"epochs": 5}}}]},
+                "/variants/0/changes/training/epochs",
+            ),
+            ({"seeds": [1], "replicates": 2}, "/replicates"),
+            ({"seeds": [-1]}, "/seeds/0"),
+            ({"seeds": list(range(10, 900))}, "/seeds"),
+            ({"until": 3}, "/until"),
+        ],
+    )
+    def test_a_bad_extension_is_refused_at_its_field(
+        self, client: httpx.Client, extension: dict[str, Any], pointer: str
+    ) -> None:
+        experiment = create(client, DOCUMENT)
+        answer = client.post(experiment["links"]["extend"], json=extension)
+        assert answer.status_code == 422
+        assert [error["pointer"] for error in answer.json()["errors"]] == [pointer]
+        assert client.get(experiment["links"]["self"]).json() == experiment
+
+    def test_two_at_once_double_nothing(self, client: httpx.Client) -> None:
+        experiment = create(client, DOCUMENT)
+
+        def extend(_: int) -> int:
+            return client.post(experiment["links"]["extend"], json={"seeds": [8]}).status_code
+
+        with ThreadPoolExecutor(2) as pool:
+            assert sorted(pool.map(extend, range(2))) == [202, 409]
+        assert client.get(experiment["links"]["self"]).json()["progress"]["total"] == 6
+
+
+class TestDryRun:
+    """A price, and what so many seeds can show."""
+
+    def price(self, client: httpx.Client, **changes: Any) -> dict[str, Any]:
+        answer = client.post("/v1/experiments?dry_run=true", json=DOCUMENT | changes)
+        assert answer.status_code == 200, answer.text
+        found: dict[str, Any] = answer.json()
+        return found
+
+    def test_before_anything_was_trained(self, client: httpx.Client) -> None:
+        price = self.price(client)
+        assert (price["jobs"], price["reused"], price["to_train"]) == (4, 0, 4)
+        assert price["parameters"] == {"none": 784 * 16 + 16 + 170, "dropout": 784 * 16 + 16 + 170}
+        assert price["estimated_seconds"] is None
+        assert price["detectable"]["pairs"] == 2
+        assert price["detectable"]["accuracy_points"] is None
+        assert client.get("/v1/experiments").json()["items"] == []
+        assert self.price(client, seeds=[1])["detectable"] is None
+
+    def test_what_is_known_here_is_used(self, client: httpx.Client, database: Database) -> None:
+        jobs = jobs_of(client, create(client, DOCUMENT))
+        for accuracy, job in zip((0.90, 0.92, 0.92, 0.94), jobs, strict=True):
+            result = result_record(test_accuracy=accuracy, training_seconds=2.0, training_flops=1e9)
+            finish_job(database, job["id"], result=result)
+        price = self.price(client, seeds=[3, 7, *range(20, 28)])
+        assert (price["reused"], price["to_train"]) == (4, 16)
+        assert price["estimated_seconds"] == pytest.approx(price["training_flops"] * 2e-9)
+        found = price["detectable"]
+        # Each variant's variance over its two seeds is 0.0002; ten pairs show 1.0 (Cohen 1988).
+        assert found["standard_deviations"] == pytest.approx(1.0, abs=0.01)
+        assert found["accuracy_points"] == pytest.approx(2.0 * found["standard_deviations"])

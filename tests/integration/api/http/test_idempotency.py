@@ -1,0 +1,188 @@
+"""A request that is sent again with its key is answered as the first time, whatever happens in between."""
+
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+
+import httpx
+import pytest
+from sqlalchemy import func, select, update
+
+from models.settings import Settings
+from models.states import JobState
+from models.store import idempotency
+from models.store.database import Database
+from models.store.jobs import NewJob, create_jobs
+from models.store.tables import IdempotencyKey, Job
+from models.store.transitions import database_now
+from tests.factories import job_in, job_spec
+
+SPEC = {"dataset": {"name": "mnist_5k"}, "training": {"epochs": 1}}
+EXPERIMENT = {"name": "e", "base": SPEC, "variants": [{"name": "a"}], "seeds": [0, 1]}
+KEY = {"Idempotency-Key": "c7f0-first"}
+
+
+def jobs(database: Database) -> int:
+    with database.read() as session:
+        return session.scalar(select(func.count()).select_from(Job)) or 0
+
+
+def age(database: Database, by: timedelta) -> None:
+    """Make every key older."""
+    with database.write() as session:
+        session.execute(
+            update(IdempotencyKey)
+            .values(created_at=database_now(session) - by, locked_until=database_now(session) - by)
+            .execution_options(synchronize_session=False)
+        )
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [("/v1/jobs", SPEC), ("/v1/jobs:batch", {"jobs": [SPEC, SPEC]}), ("/v1/experiments", EXPERIMENT)],
+)
+def test_sent_again_it_is_answered_byte_for_byte(
+    client: httpx.Client, database: Database, path: str, body: object
+) -> None:
+    first = client.post(path, json=body, headers=KEY)
+    assert first.status_code == 202, first.text
+    assert "Idempotent-Replayed" not in first.headers
+    made = jobs(database)
+    again = client.post(path, json=body, headers=KEY)
+    assert again.headers["Idempotent-Replayed"] == "true"
+    assert (again.status_code, again.content) == (first.status_code, first.content)
+    assert again.headers.get("Location") == first.headers.get("Location")
+    assert jobs(database) == made
+
+
+def test_a_retry_and_an_extension_happen_once(client: httpx.Client, database: Database) -> None:
+    failed = job_in(database, JobState.FAILED)
+    answers = [client.post(f"/v1/jobs/{failed}/retry", headers=KEY) for _ in range(2)]
+    assert [answer.status_code for answer in answers] == [202, 202]
+    assert answers[0].content == answers[1].content
+    experiment = client.post("/v1/experiments", json=EXPERIMENT).json()
+    more = {"Idempotency-Key": '"quoted, as the draft has it"'.replace(" ", "").replace(",", "")}
+    answers = [
+        client.post(experiment["links"]["extend"], json={"seeds": [5]}, headers=more) for _ in range(2)
+    ]
+    assert [answer.status_code for answer in answers] == [202, 202]
+    assert answers[0].content == answers[1].content
+
+
+def test_another_content_under_the_same_key_is_refused(client: httpx.Client, database: Database) -> None:
+    client.post("/v1/jobs", json=SPEC, headers=KEY)
+    for path, body in (
+        ("/v1/jobs", SPEC | {"seed": 1}),
+        ("/v1/experiments", EXPERIMENT),
+        ("/v1/jobs:batch", {"jobs": [SPEC]}),
+    ):
+        refused = client.post(path, json=body, headers=KEY)
+        assert refused.status_code == 422
+        assert refused.json()["type"].endswith("idempotency_key_reused")
+    assert jobs(database) == 1
+
+
+def test_what_was_refused_may_be_sent_again_mended(client: httpx.Client, database: Database) -> None:
+    assert client.post("/v1/jobs", json={"seed": -1}, headers=KEY).status_code == 422
+    assert client.post("/v1/jobs/job_none/retry", headers=KEY).status_code == 404
+    assert client.post("/v1/jobs?dry_run=true", json=SPEC, headers=KEY).status_code == 200
+    assert client.post("/v1/jobs", json=SPEC, headers=KEY).status_code == 202
+    assert jobs(database) == 1
+
+
+@pytest.mark.parametrize("key", ["", "a" * 256, "with space", "tab\tin it"])
+def test_what_is_no_key_is_refused(client: httpx.Client, database: Database, key: str) -> None:
+    refused = client.post("/v1/jobs", json=SPEC, headers={"Idempotency-Key": key})
+    assert refused.status_code == 422
+    assert "Idempotency-Key" in refused.json()["errors"][0]["pointer"]
+    assert jobs(database) == 0
+
+
+def test_many_at_once_make_one_job(client: httpx.Client, database: Database) -> None:
+    def submit(_: int) -> httpx.Response:
+        return client.post("/v1/jobs", json=SPEC, headers=KEY)
+
+    with ThreadPoolExecutor(16) as pool:
+        answers = list(pool.map(submit, range(50)))
+    made = [answer for answer in answers if answer.status_code == 202]
+    under_way = [answer for answer in answers if answer.status_code == 409]
+    assert len(made) + len(under_way) == 50
+    assert len({answer.content for answer in made}) == 1
+    assert all(answer.headers["Retry-After"] == "1" for answer in under_way)
+    assert jobs(database) == 1
+
+
+def test_keys_are_forgotten_after_a_day(client: httpx.Client, database: Database) -> None:
+    client.post("/v1/jobs", json=SPEC, headers=KEY)
+    age(database, timedelta(hours=23))
+    assert client.post("/v1/jobs", json=SPEC, headers=KEY).headers["Idempotent-Replayed"] == "true"
+    age(database, timedelta(hours=25))
+    assert "Idempotent-Replayed" not in client.post("/v1/jobs", json=SPEC, headers=KEY).headers
+    assert jobs(database) == 2
+    age(database, timedelta(hours=25))
+    with database.write() as session:
+        assert idempotency.forget_old_keys(session) == 1
+        assert idempotency.forget_old_keys(session) == 0
+
+
+DIES = """
+import os, sys
+from models.store.database import Database
+from models.settings import Settings
+from models.store import idempotency, jobs
+from models.store.jobs import NewJob
+from models.spec import JobSpec
+
+database = Database(Settings())
+with database.write() as session:
+    held = idempotency.begin(session, "local", "k", "content")
+session_of = database.write()
+session = session_of.__enter__()
+jobs.create_jobs(session, [NewJob(JobSpec())])
+idempotency.remember(session, held, idempotency.Remembered(202, {}, b"answer"))
+if sys.argv[1] == "after":
+    session_of.__exit__(None, None, None)
+os._exit(9)
+"""
+
+
+@pytest.mark.parametrize(("when", "made"), [("before", 0), ("after", 1)])
+def test_a_process_that_dies_leaves_both_or_neither(
+    database_settings: Settings, database: Database, when: str, made: int
+) -> None:
+    died = subprocess.run([sys.executable, "-c", DIES, when], env=os.environ, check=False)
+    assert died.returncode == 9
+    assert jobs(database) == made
+    if when == "before":
+        with pytest.raises(idempotency.UnderWay), database.write() as session:
+            idempotency.begin(session, "local", "k", "content")
+        age(database, timedelta(minutes=2))
+    with database.write() as session:
+        found = idempotency.begin(session, "local", "k", "content")
+    assert isinstance(found, idempotency.Remembered if made else idempotency.Held)
+
+
+def test_who_has_lost_its_key_commits_nothing(database: Database) -> None:
+    with database.write() as session:
+        slow = idempotency.begin(session, "local", "k", "content")
+    age(database, timedelta(minutes=2))
+    with database.write() as session:
+        assert isinstance(idempotency.begin(session, "local", "k", "content"), idempotency.Held)
+    assert isinstance(slow, idempotency.Held)
+    with pytest.raises(idempotency.UnderWay):
+        _commit_a_job(database, slow)
+    assert jobs(database) == 0
+
+
+def _commit_a_job(database: Database, held: idempotency.Held) -> None:
+    with database.write() as session:
+        create_jobs(session, [NewJob(job_spec())])
+        idempotency.remember(session, held, idempotency.Remembered(202, {}, b""))
+
+
+def test_keys_of_different_owners_have_nothing_in_common(database: Database) -> None:
+    with database.write() as session:
+        assert isinstance(idempotency.begin(session, "a", "k", "one"), idempotency.Held)
+        assert isinstance(idempotency.begin(session, "b", "k", "two"), idempotency.Held)

@@ -1,0 +1,177 @@
+"""The OpenAPI document says all that the API does, and its checked-in copy is that document.
+
+Where a change is meant, write examples and copy anew with `make openapi`, look at the difference, and
+commit it.
+"""
+
+import json
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jsonschema_rs
+import pytest
+
+from api.app import create_app
+from api.http import problem_types
+from api.http.openapi import EXAMPLES, HEADERS, TAGS, read_examples
+from models import datasets
+from models.errors import RegbenchError
+from models.settings import Settings
+from models.store.database import Database
+from tests.integration.api import api_tour
+from tests.integration.api.api_tour import SHOWN
+
+COPY = Path(__file__).parents[4] / "docs" / "reference" / "openapi.json"
+WRITE = bool(os.environ.get("WRITE_OPENAPI"))
+Document = dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def document() -> Document:
+    return create_app(Settings()).openapi()
+
+
+def operations(document: Document) -> Iterator[Document]:
+    for path in document["paths"].values():
+        yield from path.values()
+
+
+def problem_codes(document: Document, responses: Document, status: str) -> set[str]:
+    examples = responses[status]["content"]["application/problem+json"]["examples"]
+    assert examples.keys() <= document["components"]["examples"].keys()
+    return set(examples)
+
+
+def contents(document: Document) -> Iterator[tuple[str, str, Document]]:
+    """Every format of every request and answer: operation id, place, and what the document says of it."""
+    for operation in operations(document):
+        name = operation["operationId"]
+        for media_type, content in operation.get("requestBody", {}).get("content", {}).items():
+            yield name, f"request {media_type}", content
+        for status, response in operation["responses"].items():
+            for media_type, content in response.get("content", {}).items():
+                yield name, f"{status} {media_type}", content
+
+
+def examples_of(document: Document, content: Document) -> list[Any]:
+    kept = document["components"]["examples"]
+    shown = [kept[name]["value"] for name in content.get("examples", {})]
+    return shown + ([content["example"]] if "example" in content else [])
+
+
+def fits(document: Document, schema: Document, value: Any) -> None:
+    jsonschema_rs.validator_for(
+        schema
+        | {"components": document["components"], "$schema": "https://json-schema.org/draft/2020-12/schema"}
+    ).validate(value)
+
+
+@pytest.mark.parametrize("database_settings", ["sqlite"], indirect=True)
+def test_the_examples_are_what_the_service_answers(
+    database_settings: Settings, database: Database, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The same operations, statuses and formats; ids and times are others each time."""
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    monkeypatch.setattr(datasets, "MNIST_URL", (tmp_path / "nowhere").as_uri())
+    monkeypatch.setattr(datasets, "_failed_downloads", {})
+    found = api_tour.walk(database_settings.model_copy(update={"data_dir": None}), database)
+    if WRITE:
+        _write(found)
+    assert _outline(found) == _outline(read_examples())
+    assert set(found["problems"]) == set(problem_types.TYPES)
+
+
+def _write(found: Document) -> None:
+    EXAMPLES.mkdir(exist_ok=True)
+    for path in EXAMPLES.glob("*.json"):
+        path.unlink()
+    for name, example in found.items():
+        (EXAMPLES / f"{name}.json").write_text(json.dumps(example, indent=1, ensure_ascii=False) + "\n")
+    read_examples.cache_clear()
+
+
+def _outline(examples: Document) -> set[tuple[str, ...]]:
+    problems = {("problems", code) for code in examples["problems"]}
+    return problems | {
+        (name, status, media_type)
+        for name, example in examples.items()
+        if name != "problems"
+        for status, by_type in example["responses"].items()
+        for media_type in by_type
+    }
+
+
+def test_the_copy_is_the_document(document: Document) -> None:
+    text = json.dumps(document, indent=1, ensure_ascii=False) + "\n"
+    if WRITE:
+        COPY.write_text(text)
+    # Line by line, so that a failure shows what changed.
+    assert text.splitlines() == COPY.read_text().splitlines()
+
+
+def test_every_request_and_answer_has_an_example(document: Document) -> None:
+    shown = [each for each in contents(document) if SHOWN.fullmatch(each[1].rpartition(" ")[2])]
+    assert len(shown) > 50
+    assert [(name, place) for name, place, content in shown if not examples_of(document, content)] == []
+
+
+def test_every_example_fits_its_schema(document: Document) -> None:
+    for name, place, content in contents(document):
+        for example in examples_of(document, content):
+            try:
+                fits(document, content["schema"], example)
+            except jsonschema_rs.ValidationError as error:
+                pytest.fail(f"{name} {place}: {error.message} at {error.instance_path}")
+
+
+def test_every_operation_has_a_name_a_tag_and_words(document: Document) -> None:
+    tags = {tag["name"] for tag in TAGS}
+    names = [operation["operationId"] for operation in operations(document)]
+    assert len(set(names)) == len(names)
+    for operation in operations(document):
+        assert re.fullmatch(r"[a-z]+([A-Z][a-z]+)+", operation["operationId"])
+        assert set(operation["tags"]) <= tags
+        assert operation["description"]
+        undescribed = [
+            each["name"]
+            for each in operation.get("parameters", [])
+            if not (each.get("description") or each["schema"].get("description"))
+        ]
+        assert undescribed == [], operation["operationId"]
+
+
+def test_every_answer_names_its_request(document: Document) -> None:
+    for operation in operations(document):
+        for response in operation["responses"].values():
+            assert "X-Request-Id" in response["headers"]
+            assert {each["$ref"].rpartition("/")[2] for each in response["headers"].values()} <= set(HEADERS)
+
+
+def test_problems_are_listed_by_status(document: Document) -> None:
+    for operation in operations(document):
+        assert "default" not in operation["responses"]
+        assert {"422", "500"} <= set(operation["responses"])
+        if "requestBody" in operation:
+            assert {"400", "413", "415"} <= set(operation["responses"])
+    create = document["paths"]["/v1/jobs"]["post"]["responses"]
+    assert problem_codes(document, create, "409") == {"idempotency_key_under_way"}
+    show = document["paths"]["/v1/jobs/{job_id}"]["get"]["responses"]
+    assert "409" not in show
+    assert problem_codes(document, create, "422") == {
+        "dataset_unavailable",
+        "idempotency_key_reused",
+        "invalid_parameter",
+        "invalid_spec",
+        "over_budget",
+    }
+
+
+def test_every_error_of_the_service_has_a_type_of_its_name() -> None:
+    from api.http.problems import KINDS  # noqa: PLC0415
+
+    for error, kind in KINDS.items():
+        assert kind in problem_types.TYPES.values()
+        assert kind.code == error.code or error is RegbenchError

@@ -1,0 +1,328 @@
+"""Jobs over HTTP, on each database."""
+
+import csv
+import hashlib
+import io
+from typing import Any
+
+import httpx
+import pytest
+from sqlalchemy import null, update
+
+from models.artifacts import ArtifactStore
+from models.settings import Settings
+from models.states import JobState
+from models.store import queue
+from models.store.database import Database
+from models.store.tables import Result
+from models.store.transitions import get_job
+from tests.factories import finish_job, finished_job, job_in, job_spec, result_record
+
+FIELDS = [
+    *["id", "name", "state", "requested_action", "spec", "spec_hash", "experiment_id", "variant"],
+    *[
+        "retry_of",
+        "labels",
+        "priority",
+        "attempt",
+        "crashes",
+        "queue_position",
+        "progress",
+        "created_at",
+        "started_at",
+        "finished_at",
+    ],
+    *["stop_reason", "error", "result", "links"],
+]
+
+
+def submit(client: httpx.Client, **changes: Any) -> dict[str, Any]:
+    answer = client.post("/v1/jobs", json=job_spec(**changes).model_dump(mode="json"))
+    assert answer.status_code == 202, answer.text
+    job: dict[str, Any] = answer.json()
+    return job
+
+
+def ids(answer: httpx.Response) -> list[str]:
+    assert answer.status_code == 200, answer.text
+    return [job["id"] for job in answer.json()["items"]]
+
+
+def claim(database: Database, job_id: str) -> None:
+    with database.write() as session:
+        assert queue.claim(session, job_id, owner="test", lease_seconds=30)
+
+
+def test_a_posted_job_is_stored_and_shown_with_every_field(client: httpx.Client) -> None:
+    answer = client.post("/v1/jobs", json={"dataset": {"name": "mnist_5k"}, "name": "mine"})
+    assert answer.status_code == 202
+    job = answer.json()
+    assert list(job) == FIELDS
+    assert job["state"] == "queued"
+    assert job["queue_position"] == 1
+    assert job["spec"]["training"]["epochs"] == 10
+    assert job["links"]["model"] is None
+    assert answer.headers["Location"] == job["links"]["self"] == f"/v1/jobs/{job['id']}"
+    shown = client.get(answer.headers["Location"])
+    assert shown.json() == job
+    assert shown.headers["Retry-After"] == "1"
+
+
+def test_a_dry_run_prices_and_stores_nothing(client: httpx.Client, database: Database) -> None:
+    spec = job_spec().model_dump(mode="json")
+    before = client.post("/v1/jobs?dry_run=true", json=spec)
+    assert before.status_code == 200
+    price = before.json()
+    assert price["parameters"] == 785 * 16 + 17 * 10
+    assert price["estimated_seconds"] is None
+    finished_job(database, result=result_record(training_flops=1e9, training_seconds=4.0))
+    known = client.post("/v1/jobs?dry_run=true", json=spec).json()
+    assert known["estimated_seconds"] == pytest.approx(4.0 * price["training_flops"] / 1e9)
+    assert len(ids(client.get("/v1/jobs"))) == 1
+
+
+def test_pages_are_stable_while_jobs_arrive(client: httpx.Client) -> None:
+    jobs = [submit(client, name=str(number))["id"] for number in range(5)]
+    first = client.get("/v1/jobs?limit=2&state=queued")
+    assert ids(first) == [jobs[4], jobs[3]]
+    submit(client, name="newcomer")
+    second = client.get(first.links["next"]["url"])
+    assert ids(second) == [jobs[2], jobs[1]]
+    third = client.get("/v1/jobs", params={"limit": 2, "cursor": second.json()["next_cursor"]})
+    assert ids(third) == [jobs[0]]
+    assert third.json()["next_cursor"] is None
+    assert "next" not in third.links
+    assert ids(client.get(third.links["first"]["url"]))[1:] == [jobs[4]]
+
+
+def test_filters(client: httpx.Client, database: Database) -> None:
+    plain = submit(client, labels={"team": "a=b", 'a "quoted" name': "c"}, priority=1)["id"]
+    dropout = submit(client, regularization={"dropout": {}, "l2": {}})["id"]
+    l1 = submit(client, regularization={"l1": {}})["id"]
+    finish_job(database, l1)
+    assert ids(client.get("/v1/jobs?technique=l2")) == [dropout]
+    assert ids(client.get("/v1/jobs?technique=l1&technique=dropout")) == [l1, dropout]
+    assert ids(client.get("/v1/jobs?state=succeeded")) == [l1]
+    assert ids(client.get("/v1/jobs?state=succeeded&state=queued&limit=200")) == [l1, dropout, plain]
+    assert ids(client.get("/v1/jobs?label=team%3Da%3Db")) == [plain]
+    assert ids(client.get("/v1/jobs", params={"label": 'a "quoted" name=c'})) == [plain]
+    assert ids(client.get("/v1/jobs?dataset=mnist")) == []
+    assert ids(client.get("/v1/jobs?experiment=exp_none")) == []
+    assert ids(client.get("/v1/jobs?created_after=2999-01-01T00:00:00Z")) == []
+    assert len(ids(client.get("/v1/jobs?created_before=2999-01-01T00:00:00Z"))) == 3
+    places = {job["id"]: job["queue_position"] for job in client.get("/v1/jobs").json()["items"]}
+    assert places == {plain: 1, dropout: 2, l1: None}
+
+
+def test_a_finished_job_shows_its_result_history_and_events(client: httpx.Client, database: Database) -> None:
+    job_id = finished_job(database, epochs=3).id
+    answer = client.get(f"/v1/jobs/{job_id}")
+    job = answer.json()
+    assert "Retry-After" not in answer.headers
+    assert job["state"] == "succeeded"
+    assert job["stop_reason"] == "completed"
+    assert job["result"]["test_accuracy"] == 0.975
+    assert job["result"]["engine"] == {
+        "tensorflow": "2.21.0",
+        "keras": "3.15.1",
+        "device": "CPU",
+        "threads": 1,
+        "regbench": "0.1.0",
+    }
+    assert job["links"]["model"] == f"/v1/jobs/{job_id}/model"
+    epochs = client.get(job["links"]["epochs"]).json()["items"]
+    assert [epoch["epoch"] for epoch in epochs] == [1, 2, 3]
+    later = client.get(f"{job['links']['epochs']}?after=2").json()["items"]
+    assert later == epochs[2:]
+    events = client.get(job["links"]["events"]).json()["items"]
+    assert [event["to_state"] for event in events] == ["queued", "running", "succeeded"]
+
+
+def test_a_job_shows_its_layers_and_classes_and_a_list_does_not(
+    client: httpx.Client, database: Database
+) -> None:
+    job_id = finished_job(database).id
+    result = client.get(f"/v1/jobs/{job_id}").json()["result"]
+    assert (result["near_zero_weight_fraction"], result["compilations"]) == (0.02, 3)
+    assert result["layers"][0] == {
+        "name": "dense",
+        "shape": [784, 16],
+        "weight_norm": 12.0,
+        "zero_fraction": 0.0,
+        "near_zero_fraction": 0.02,
+        "zero_inputs_fraction": 0.0,
+    }
+    assert result["confusion_matrix"][3] == [0, 0, 0, 7, 0, 3, 0, 0, 0, 0]
+    assert result["per_class_accuracy"] == [1, 1, 1, 0.7, 1, 1, 1, 1, 1, 1]
+    [listed] = client.get("/v1/jobs").json()["items"]
+    details = {"layers", "confusion_matrix", "per_class_accuracy"}
+    assert listed["result"] == {name: value for name, value in result.items() if name not in details}
+
+
+def test_a_result_from_before_its_details_were_recorded_says_null(
+    client: httpx.Client, database: Database
+) -> None:
+    job_id = finished_job(database).id
+    with database.write() as session:
+        session.execute(
+            update(Result).values(near_zero_weight_fraction=None, layers=null(), confusion=null())
+        )
+    result = client.get(f"/v1/jobs/{job_id}").json()["result"]
+    absent = ["near_zero_weight_fraction", "layers", "confusion_matrix", "per_class_accuracy"]
+    assert [result[name] for name in absent] == [None] * 4
+
+
+def test_epochs_as_csv(client: httpx.Client, database: Database) -> None:
+    job_id = finished_job(database, epochs=2).id
+    answer = client.get(f"/v1/jobs/{job_id}/epochs", headers={"Accept": "text/csv"})
+    assert answer.headers["Content-Type"].startswith("text/csv")
+    rows = list(csv.DictReader(io.StringIO(answer.text)))
+    assert [row["epoch"] for row in rows] == ["1", "2"]
+    assert float(rows[0]["train_loss"]) == 0.4
+    refused = client.get(f"/v1/jobs/{job_id}/epochs", headers={"Accept": "image/png"})
+    assert refused.status_code == 406
+    assert refused.headers["Content-Type"] == "application/problem+json"
+
+
+def test_cancel_says_whether_it_is_done(client: httpx.Client, database: Database) -> None:
+    waiting, running = submit(client)["id"], submit(client)["id"]
+    claim(database, running)
+    at_once = client.post(f"/v1/jobs/{waiting}/cancel")
+    assert (at_once.status_code, at_once.json()["state"]) == (200, "cancelled")
+    asked = client.post(f"/v1/jobs/{running}/cancel")
+    assert (asked.status_code, asked.json()["state"]) == (202, "running")
+    again = client.post(f"/v1/jobs/{waiting}/cancel")
+    assert again.status_code == 409
+    assert again.json()["type"] == "/problems/conflict"
+    assert client.post("/v1/jobs/job_none/cancel").status_code == 404
+
+
+def test_pause_and_resume_say_whether_it_is_done(client: httpx.Client, database: Database) -> None:
+    waiting, running = submit(client)["id"], submit(client)["id"]
+    claim(database, running)
+    at_once = client.post(f"/v1/jobs/{waiting}/pause")
+    assert (at_once.status_code, at_once.json()["state"]) == (200, "paused")
+    assert at_once.json()["queue_position"] is None
+    asked = client.post(f"/v1/jobs/{running}/pause")
+    assert (asked.status_code, asked.json()["state"]) == (202, "running")
+    assert asked.json()["requested_action"] == "pause"
+    again = client.post(f"/v1/jobs/{waiting}/pause")
+    assert (again.status_code, again.json()) == (200, at_once.json())
+    resumed = client.post(f"/v1/jobs/{waiting}/resume")
+    assert (resumed.status_code, resumed.json()["state"]) == (200, "queued")
+    assert resumed.json()["queue_position"] == 1
+    withdrawn = client.post(f"/v1/jobs/{running}/resume")
+    assert (withdrawn.status_code, withdrawn.json()["requested_action"]) == (200, None)
+
+
+@pytest.mark.parametrize("verb", ["pause", "resume", "retry"])
+def test_what_the_state_forbids_is_a_conflict(client: httpx.Client, database: Database, verb: str) -> None:
+    done = finished_job(database).id
+    answer = client.post(f"/v1/jobs/{done}/{verb}")
+    assert answer.status_code == 409
+    assert answer.json()["type"] == "/problems/conflict"
+    assert "succeeded" in answer.json()["detail"]
+    assert client.post(f"/v1/jobs/job_none/{verb}").status_code == 404
+
+
+def test_a_retry_is_a_new_job_with_a_place_of_its_own(client: httpx.Client) -> None:
+    old = submit(client, name="mine", labels={"team": "a"}, priority=7)
+    refused = client.post(f"/v1/jobs/{old['id']}/retry")
+    assert refused.status_code == 409
+    assert "only a failed or cancelled job" in refused.json()["detail"]
+    client.post(f"/v1/jobs/{old['id']}/cancel")
+    answer = client.post(f"/v1/jobs/{old['id']}/retry")
+    assert answer.status_code == 202
+    new = answer.json()
+    assert new["retry_of"] == old["id"] != new["id"]
+    assert answer.headers["Location"] == new["links"]["self"] == f"/v1/jobs/{new['id']}"
+    for field in ("name", "labels", "priority", "spec", "spec_hash"):
+        assert new[field] == old[field]
+    again = client.post(f"/v1/jobs/{old['id']}/retry")
+    assert (again.status_code, again.json()["id"]) == (200, new["id"])
+    assert again.headers["Location"] == new["links"]["self"]
+
+
+def test_the_links_are_those_that_the_state_allows(client: httpx.Client, database: Database) -> None:
+    def verbs(job: dict[str, Any]) -> set[str]:
+        links = {verb: job["links"][verb] for verb in ("cancel", "pause", "resume", "retry")}
+        assert all(link in (None, f"/v1/jobs/{job['id']}/{verb}") for verb, link in links.items())
+        return {verb for verb, link in links.items() if link}
+
+    job = submit(client)
+    here = job["links"]["self"]
+    assert verbs(job) == {"cancel", "pause"}
+    claim(database, job["id"])
+    assert verbs(client.post(f"{here}/pause").json()) == {"cancel", "resume"}
+    assert verbs(client.post(f"{here}/cancel").json()) == set()
+    with database.write() as session:
+        queue.stop(session, job["id"], 1)
+    assert verbs(client.get(here).json()) == {"retry"}
+    assert verbs(client.get(f"/v1/jobs/{finished_job(database).id}").json()) == set()
+
+
+def test_the_place_in_the_queue_follows_the_priority(client: httpx.Client) -> None:
+    plain, low, high = (submit(client, priority=priority)["id"] for priority in (0, -1, 5))
+
+    def places() -> dict[str, int | None]:
+        return {job["id"]: job["queue_position"] for job in client.get("/v1/jobs").json()["items"]}
+
+    assert places() == {high: 1, plain: 2, low: 3}
+    client.post(f"/v1/jobs/{high}/pause")
+    assert places() == {high: None, plain: 1, low: 2}
+
+
+def test_the_model_can_be_fetched_and_goes_with_its_job(
+    client: httpx.Client, database: Database, database_settings: Settings
+) -> None:
+    artifacts = ArtifactStore(database_settings)
+    job_id = job_in(database, JobState.QUEUED)
+    model = f"jobs/{job_id}/2/model.keras"
+    digest = artifacts.put(model, b"a model")
+    finish_job(database, job_id, result=result_record(model_path=model, model_sha256=digest))
+    # What an attempt left behind that died, and what another job keeps.
+    artifacts.put(f"jobs/{job_id}/1/checkpoint-0003-ab.npz", b"1")
+    artifacts.put("jobs/job_other/1/model.keras", b"another model")
+    answer = client.get(f"/v1/jobs/{job_id}/model")
+    assert hashlib.sha256(answer.content).hexdigest() == digest
+    assert f"{job_id}.keras" in answer.headers["Content-Disposition"]
+    assert client.delete(f"/v1/jobs/{job_id}").status_code == 204
+    assert client.get(f"/v1/jobs/{job_id}").status_code == 404
+    assert client.delete(f"/v1/jobs/{job_id}").status_code == 404
+    assert [*artifacts.files()] == ["jobs/job_other/1/model.keras"]
+
+
+def test_a_store_that_cannot_be_written_does_not_undo_a_cancel(
+    client: httpx.Client, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(_store: ArtifactStore, _job_id: str) -> list[str]:
+        raise PermissionError("read-only")
+
+    monkeypatch.setattr(ArtifactStore, "checkpoints", fails)
+    answer = client.post(f"/v1/jobs/{job_in(database, JobState.PAUSED)}/cancel")
+    assert (answer.status_code, answer.json()["state"]) == (200, "cancelled")
+
+
+def test_a_job_without_a_model_says_so(client: httpx.Client) -> None:
+    job = submit(client)
+    answer = client.get(f"/v1/jobs/{job['id']}/model")
+    assert answer.status_code == 404
+    assert "queued" in answer.json()["detail"]
+
+
+def test_a_job_that_has_not_ended_is_not_deleted(client: httpx.Client, database: Database) -> None:
+    job = submit(client)
+    assert client.delete(f"/v1/jobs/{job['id']}").status_code == 409
+    with database.read() as session:
+        assert get_job(session, job["id"]).state == "queued"
+
+
+def test_a_failed_job_says_why(client: httpx.Client, database: Database) -> None:
+    job = submit(client)
+    with database.write() as session:
+        claimed = queue.claim(session, job["id"], owner="test", lease_seconds=30)
+        assert claimed is not None
+        queue.fail(session, job["id"], claimed.attempt, code="diverged", message="NaN", retryable=False)
+    shown = client.get(f"/v1/jobs/{job['id']}").json()
+    assert shown["state"] == "failed"
+    assert shown["error"] == {"code": "diverged", "message": "NaN", "retryable": False}

@@ -1,0 +1,358 @@
+"""What the API takes as images, what it refuses, and what it says where nobody answers."""
+
+import base64
+import gc
+import io
+import json
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import pytest
+from celery import Celery
+from numpy.typing import NDArray
+from PIL import Image
+from redis import Redis
+
+from api.app import create_app
+from models import predictions
+from models.dispatch import QUEUE as TRAINING_QUEUE
+from models.settings import Settings
+from models.states import JobState
+from models.store.database import Database
+from tests.factories import finished_job, job_in
+from tests.integration.api.conftest import TestClient
+from tests.integration.api.http.test_problems import pointers, problem
+
+JSON = {"Content-Type": "application/json"}
+PNG = {"Content-Type": "image/png"}
+BLANK = [[0] * 28 for _ in range(28)]
+# What the tests of this file are about does not depend on the kind of database.
+pytestmark = pytest.mark.parametrize("database_settings", ["sqlite"], indirect=True)
+
+
+class Answers:
+    """In the place of the predictor: what it was asked; every image is a nine to it."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[list[str], NDArray[np.float32]]] = []
+
+    def __call__(self, settings: Settings, job_ids: Sequence[str], images: bytes) -> list[list[list[float]]]:
+        pixels = np.frombuffer(images, "<f4").reshape(-1, 28, 28)
+        self.asked.append((list(job_ids), pixels))
+        return [[[0.05] * 9 + [0.55] for _ in pixels] for _ in job_ids]
+
+
+@pytest.fixture
+def answers(monkeypatch: pytest.MonkeyPatch) -> Answers:
+    answers = Answers()
+    monkeypatch.setattr(predictions, "predict", answers)
+    return answers
+
+
+@pytest.fixture
+def path(database: Database) -> str:
+    return f"/v1/jobs/{finished_job(database).id}/predict"
+
+
+def png(pixels: Any, form: str = "PNG") -> bytes:
+    content = io.BytesIO()
+    Image.fromarray(np.asarray(pixels, np.uint8)).save(content, form)
+    return content.getvalue()
+
+
+def digit(seed: int = 0) -> NDArray[np.uint8]:
+    """Noise with a dark border."""
+    pixels = np.random.default_rng(seed).integers(0, 256, (28, 28)).astype(np.uint8)
+    pixels[[0, -1]] = pixels[:, [0, -1]] = 0
+    return pixels
+
+
+def seen(answers: Answers) -> list[Any]:
+    return np.rint(answers.asked[-1][1] * 255).astype(int).tolist()
+
+
+def test_images_as_numbers(client: TestClient, path: str, answers: Answers) -> None:
+    images = [digit(0).tolist(), digit(1).tolist()]
+    answer = client.post(path, json={"images": images})
+    assert answer.status_code == 200
+    assert answer.json() == {
+        "job_id": path.split("/")[3],
+        "predictions": [{"label": 9, "confidence": 0.55, "probabilities": [0.05] * 9 + [0.55]}] * 2,
+        "images": None,
+    }
+    assert seen(answers) == images
+    assert client.post(f"{path}?include=images", json={"images": images}).json()["images"] == images
+    unit = (digit(0) / 255).tolist()
+    assert client.post(path, json={"images": [unit], "scale": "unit"}).status_code == 200
+    assert seen(answers) == images[:1]
+
+
+@pytest.mark.parametrize("form", ["png", "jpeg"])
+def test_one_file_as_the_body(client: TestClient, path: str, answers: Answers, form: str) -> None:
+    pixels = np.full((28, 28), 0)
+    pixels[8:20, 12:16] = 255
+    answer = client.post(
+        f"{path}?include=images", content=png(pixels, form.upper()), headers={"Content-Type": f"image/{form}"}
+    )
+    assert answer.status_code == 200, answer.text
+    assert np.abs(np.array(answer.json()["images"][0]) - pixels).mean() < 10
+    assert answer.json()["images"] == seen(answers)
+
+
+def test_a_form_of_files(client: TestClient, path: str, answers: Answers) -> None:
+    images = [digit(seed) for seed in range(3)]
+    files = [("image", (f"{seed}.png", png(each))) for seed, each in enumerate(images)]
+    answer = client.post(path, files=files)
+    assert answer.status_code == 200, answer.text
+    assert len(answer.json()["predictions"]) == 3
+    assert seen(answers) == [each.tolist() for each in images]
+
+
+def test_what_is_done_to_a_file_can_be_chosen(client: TestClient, path: str, answers: Answers) -> None:
+    content = png(digit())
+    for query, expected in (("", digit()), ("?invert=true", 255 - digit())):
+        assert client.post(path + query, content=content, headers=PNG).status_code == 200
+        assert seen(answers)[0] == expected.tolist()
+    assert client.post(f"{path}?center=true", content=content, headers=PNG).status_code == 200
+    assert seen(answers)[0] != digit().tolist()
+    for query in ("invert=maybe", "center=1", "include=everything"):
+        assert pointers(client.post(f"{path}?{query}", content=content, headers=PNG)) == [
+            f"?{query.partition('=')[0]}"
+        ]
+
+
+def test_several_models_see_the_same_images(client: TestClient, database: Database, answers: Answers) -> None:
+    one, other = finished_job(database).id, finished_job(database).id
+    answer = client.post(
+        f"/v1/predict?job={one}&job={other}&job={one}&include=images", json={"images": [digit().tolist()]}
+    )
+    assert [item["job_id"] for item in answer.json()["items"]] == [one, other]
+    assert [len(item["predictions"]) for item in answer.json()["items"]] == [1, 1]
+    assert answer.json()["images"] == [digit().tolist()]
+    assert answers.asked[0][0] == [one, other]
+    eleven = "&".join(f"job=job_{number}" for number in range(11))
+    assert pointers(client.post(f"/v1/predict?{eleven}", json={"images": [BLANK]})) == ["?job"]
+    assert pointers(client.post("/v1/predict", json={"images": [BLANK]})) == ["?job"]
+    problem(client.post(f"/v1/predict?job={one}&job=job_none", json={"images": [BLANK]}), 404)
+    problem(client.post("/v1/predict?job=a%00b", json={"images": [BLANK]}), 404)
+
+
+def test_only_a_succeeded_job_can_be_asked(client: TestClient, database: Database, answers: Answers) -> None:
+    for state in set(JobState) - {JobState.SUCCEEDED}:
+        answer = client.post(f"/v1/jobs/{job_in(database, state)}/predict", json={"images": [BLANK]})
+        assert "only a succeeded job has one" in problem(answer, 404)["detail"]
+    problem(client.post("/v1/jobs/job_none/predict", json={"images": [BLANK]}), 404)
+    assert answers.asked == []
+
+
+def changed(row: int, column: int, value: Any) -> list[Any]:
+    image: list[list[Any]] = [list(each) for each in BLANK]
+    image[row][column] = value
+    return image
+
+
+@pytest.mark.parametrize(
+    ("document", "expected"),
+    [
+        ({}, "/images"),
+        ([], ""),
+        ({"images": []}, "/images"),
+        ({"images": BLANK}, "/images/0/0"),
+        ({"images": [BLANK[:27]]}, "/images/0"),
+        ({"images": [[*BLANK, [0] * 28]]}, "/images/0"),
+        ({"images": [BLANK, [*BLANK[:27], [0] * 27]]}, "/images/1/27"),
+        ({"images": [BLANK] * 257}, "/images"),
+        ({"images": [[0] * 784]}, "/images/0/0"),
+        ({"images": [changed(2, 3, "5")]}, "/images/0/2/3"),
+        ({"images": [changed(2, 3, None)]}, "/images/0/2/3"),
+        ({"images": [changed(2, 3, True)]}, "/images/0/2/3"),
+        ({"images": [changed(2, 3, -1)]}, "/images/0/2/3"),
+        ({"images": [changed(2, 3, 256)]}, "/images/0/2/3"),
+        ({"images": [changed(2, 3, float("nan"))]}, "/images/0/2/3"),
+        ({"images": [changed(2, 3, float("inf"))]}, "/images/0/2/3"),
+        ({"images": [changed(2, 3, 10**400)]}, "/images/0/2/3"),
+        ({"images": [changed(2, 3, 2)], "scale": "unit"}, "/images/0/2/3"),
+        ({"images": [changed(2, 3, 0.5)]}, "/images"),
+        ({"images": [BLANK], "scale": "percent"}, "/scale"),
+        ({"images": [BLANK], "label": 3}, "/label"),
+    ],
+)
+def test_numbers_that_are_no_images_are_refused(
+    client: TestClient, path: str, answers: Answers, document: Any, expected: str
+) -> None:
+    assert pointers(client.post(path, content=json.dumps(document), headers=JSON)) == [expected]
+    assert answers.asked == []
+
+
+def test_a_hint_for_numbers_from_0_to_1(client: TestClient, path: str, answers: Answers) -> None:
+    answer = client.post(path, json={"images": [(digit() / 255).tolist()]})
+    assert '"scale": "unit"' in problem(answer, 422)["detail"]
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"\xff", b"[" * 100_000, b'{"images":' * 20_000])
+def test_what_is_no_json_is_refused(client: TestClient, path: str, answers: Answers, body: bytes) -> None:
+    problem(client.post(path, content=body, headers=JSON), 400)
+
+
+def test_a_million_wrong_numbers_are_refused_quickly_and_in_few_words(
+    client: TestClient, path: str, answers: Answers
+) -> None:
+    wrong = json.dumps({"images": [[[-1] * 28] * 28] * 256})
+    long = json.dumps({"images": [[0] * 10**6]})
+    started = time.process_time()
+    for body, expected in ((wrong, "/images/0/0/0"), (long, "/images/0/0")):
+        answer = client.post(path, content=body, headers=JSON)
+        assert pointers(answer) == [expected]
+        assert len(answer.content) < 2_000
+    assert time.process_time() - started < 2
+
+
+@pytest.mark.parametrize(
+    "content_type", ["image/gif", "image/svg+xml", "image/tiff", "application/octet-stream", "text/plain", ""]
+)
+def test_other_formats_are_refused(
+    client: TestClient, path: str, answers: Answers, content_type: str
+) -> None:
+    answer = client.post(path, content=png(digit()), headers={"Content-Type": content_type})
+    assert "multipart/form-data" in problem(answer, 415)["detail"]
+
+
+def test_a_file_that_is_none_is_refused(client: TestClient, path: str, answers: Answers) -> None:
+    gif = png(digit(), "GIF")
+    assert pointers(client.post(path, content=gif, headers=PNG)) == [""]
+    assert pointers(client.post(path, content=b"", headers=PNG)) == [""]
+    good = ("image", ("a.png", png(digit())))
+    assert pointers(client.post(path, files=[good, ("image", ("b.png", gif))])) == ["/image/1"]
+
+
+def test_forms_that_are_none_are_refused(client: TestClient, path: str, answers: Answers) -> None:
+    good = ("image", ("a.png", png(digit())))
+    assert pointers(client.post(path, files=[good, ("picture", ("b.png", png(digit())))])) == ["/picture"]
+    assert pointers(client.post(path, files=[good], data={"image": "text"})) == [""]
+    assert pointers(client.post(path, files=[good] * 257)) == [""]
+    cut_off = b'--x\r\nContent-Disposition: form-data; name="image"; filename="a"\r\n\r\n' + good[1][1]
+    for content_type, body in (
+        ("multipart/form-data", b"--x\r\n"),
+        ("multipart/form-data; boundary=x", b""),
+        ("multipart/form-data; boundary=x", cut_off),
+        ("multipart/form-data; boundary=x", b"--x--\r\n"),
+        ("multipart/form-data; boundary=x", b"no form at all"),
+        ("multipart/form-data; boundary=x", b"--x\r\n\r\n\r\n--x--"),
+        ("multipart/form-data; boundary=" + "x" * 300, b"--x--"),
+    ):
+        answer = client.post(path, content=body, headers={"Content-Type": content_type})
+        assert pointers(answer) == [""]
+    assert answers.asked == []
+
+
+def test_a_hostile_form_costs_little(client: TestClient, path: str, answers: Answers) -> None:
+    boundary = b"--x\r\n"
+    part = boundary + b'Content-Disposition: form-data; name="image"; filename="a"\r\n\r\n\r\n'
+    bodies = [
+        part * 50_000,
+        boundary + b"A: b\r\n" * 600_000,
+        boundary + b"A" * 4_000_000,
+        part[:-2] + b"\r\n--" * 1_000_000,
+    ]
+    for body in bodies:
+        started = time.process_time()
+        whole = body[:4_194_000] + b"\r\n--x--\r\n"
+        answer = client.post(path, content=whole, headers={"Content-Type": "multipart/form-data; boundary=x"})
+        assert pointers(answer) in ([""], ["/image/0"])
+        assert time.process_time() - started < 2, body[:80]
+
+
+def in_pieces(body: bytes) -> Iterator[bytes]:
+    """Sent so, a body declares no length."""
+    for start in range(0, len(body), 4096):
+        yield body[start : start + 4096]
+
+
+@pytest.mark.parametrize("content_type", ["application/json", "image/png", "multipart/form-data; boundary=x"])
+def test_a_body_over_the_limit_is_refused(
+    database_settings: Settings, path: str, answers: Answers, content_type: str
+) -> None:
+    small = database_settings.model_copy(update={"max_upload_bytes": 10_000})
+    with TestClient(create_app(small)) as client:
+        for body in (b" " * 10_001, in_pieces(b" " * 20_000)):
+            answer = client.post(path, content=body, headers={"Content-Type": content_type})
+            assert "at most 10,000 bytes" in problem(answer, 413)["detail"]
+        assert pointers(client.post(path, content=b" " * 10_000, headers=PNG)) == [""]
+
+
+def test_without_a_broker_it_is_said(client_without_broker: TestClient, path: str) -> None:
+    answer = client_without_broker.post(path, json={"images": [BLANK]})
+    assert "broker" in problem(answer, 503)["detail"]
+    assert int(answer.headers["Retry-After"]) > 0
+
+
+@pytest.fixture
+def asking(settings_with_broker: Settings, database: Database, broker: Redis) -> Iterator[TestClient]:
+    """A client of an API with a broker, at which somebody says that he answers; nobody does."""
+    broker.set(predictions.READY, "1")
+    settings = settings_with_broker.model_copy(update={"prediction_seconds": 0.2})
+    with TestClient(create_app(settings)) as client:
+        yield client
+
+
+def test_without_a_predictor_it_is_said_at_once_how_to_start_one(
+    asking: TestClient, path: str, broker: Redis
+) -> None:
+    broker.delete(predictions.READY)
+    answer = asking.post(path, json={"images": [BLANK]})
+    document = problem(answer, 503)
+    assert "python -m celery -A worker.predictor:app worker" in document["detail"]
+    assert document["type"].endswith("predictor_unavailable")
+    assert int(answer.headers["Retry-After"]) > 0
+    assert broker.llen(predictions.QUEUE) == 0
+
+
+def test_who_does_not_answer_is_not_waited_for(asking: TestClient, path: str, broker: Redis) -> None:
+    answer = asking.post(path, json={"images": [digit().tolist()]})
+    assert "did not answer within 0.2 s" in problem(answer, 503)["detail"]
+    [message] = broker.lrange(predictions.QUEUE, 0, -1)
+    asked = json.loads(base64.b64decode(json.loads(message)["body"]))[1]
+    assert asked["job_ids"] == [path.split("/")[3]]
+    pixels = np.frombuffer(base64.b64decode(asked["images"]), "<f4")
+    assert np.rint(pixels * 255).astype(int).tolist() == digit().ravel().tolist()
+    # Whoever comes back later throws it away.
+    assert json.loads(message)["headers"]["expires"]
+    assert broker.llen(TRAINING_QUEUE) == 0
+
+
+# Celery's own call, in a process that turns warnings into errors.
+@pytest.mark.filterwarnings("ignore:Call to deprecated setex:DeprecationWarning")
+def test_a_question_that_expired_is_no_failure(
+    settings_with_broker: Settings, path: str, broker: Redis
+) -> None:
+    """The predictor may say so a moment before the API gives up."""
+    broker.set(predictions.READY, "1")
+    settings = settings_with_broker.model_copy(update={"prediction_seconds": 60})
+    predictor = Celery(set_as_current=False)
+    predictor.conf.update(predictions.predictor_settings(settings))
+    with TestClient(create_app(settings)) as client, ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(client.post, path, json={"images": [BLANK]})
+        _, message = broker.brpop(predictions.QUEUE, timeout=30)
+        predictor.backend.mark_as_revoked(json.loads(message)["headers"]["id"], "expired")
+        assert "did not answer" in problem(answer.result(timeout=30), 503)["detail"]
+
+
+def test_who_gave_up_listens_no_longer(asking: TestClient, path: str, broker: Redis) -> None:
+    gc.disable()  # which would clear up as well, at some time
+    try:
+        with ThreadPoolExecutor(8) as pool:
+            answers = list(pool.map(lambda _: asking.post(path, json={"images": [BLANK]}), range(8)))
+        assert {answer.status_code for answer in answers} == {503}
+        assert broker.pubsub_channels("celery-task-meta-*") == []
+    finally:
+        gc.enable()
+
+
+def test_questions_do_not_pile_up(asking: TestClient, path: str, broker: Redis) -> None:
+    for _ in range(40):
+        broker.lpush(predictions.QUEUE, "{}")
+    assert "40 questions wait" in problem(asking.post(path, json={"images": [BLANK]}), 503)["detail"]
+    assert broker.llen(predictions.QUEUE) == 40

@@ -1,0 +1,161 @@
+"""Reports over HTTP, on each database."""
+
+import csv
+import io
+from typing import Any
+
+import httpx
+import pytest
+from sqlalchemy import event
+
+from models.store import queue
+from models.store.database import Database
+from tests.factories import finish_job, finished_job, job_spec, result_record
+from tests.integration.api.conftest import TestClient
+from tests.integration.api.experiments.test_routes import DOCUMENT, create, jobs_of
+
+MEDIA_TYPES = {"json": "application/json", "md": "text/markdown", "html": "text/html", "csv": "text/csv"}
+
+
+@pytest.fixture
+def experiment(client: httpx.Client, database: Database) -> dict[str, Any]:
+    """Two variants with two seeds: seed 3 finished in both; of seed 7 one failed, and one waits."""
+    created = create(client, DOCUMENT)
+    jobs = jobs_of(client, created)
+    finish_job(database, jobs[0]["id"], result=result_record(test_accuracy=0.9, test_loss=0.3))
+    finish_job(database, jobs[1]["id"], result=result_record(test_accuracy=0.92, test_loss=0.25))
+    with database.write() as session:
+        claimed = queue.claim(session, jobs[2]["id"], owner="test", lease_seconds=30)
+        assert claimed is not None
+        queue.fail(session, jobs[2]["id"], 1, code="diverged", message="the loss is NaN", retryable=False)
+    return created
+
+
+@pytest.mark.parametrize("form", MEDIA_TYPES)
+def test_a_partial_report_in_every_format(
+    client: httpx.Client, experiment: dict[str, Any], form: str
+) -> None:
+    address = experiment["links"]["report"]
+    by_parameter = client.get(address, params={"format": form})
+    by_header = client.get(address, headers={"Accept": MEDIA_TYPES[form]})
+    for answer in (by_parameter, by_header):
+        assert answer.status_code == 200
+        assert answer.headers["Content-Type"].partition(";")[0] == MEDIA_TYPES[form]
+        assert "diverged" in answer.text or form == "csv"
+    if form in ("md", "html"):
+        assert "Partial: 2 of 4 jobs have finished." in by_header.text
+        assert "Model none - Test Loss: 0.3000, Test Accuracy: 0.9000" in by_header.text
+    if form == "html":
+        assert "default-src 'none'" in by_header.headers["Content-Security-Policy"]
+
+
+def test_the_report_as_json(client: httpx.Client, experiment: dict[str, Any]) -> None:
+    report = client.get(experiment["links"]["report"]).json()
+    assert (report["complete"], report["finished"], report["jobs"]) == (False, 2, 4)
+    assert report["seeds"] == [3, 7]
+    assert [variant["name"] for variant in report["variants"]] == ["none", "dropout"]
+    assert [point["epoch"] for point in report["variants"][0]["curve"]] == [1, 2, 3]
+    assert {(each["variant"], each["seed"], each["state"]) for each in report["missing"]} == {
+        ("none", 7, "failed"),
+        ("dropout", 7, "queued"),
+    }
+    (contrast,) = report["contrasts"]
+    assert contrast["seeds"] == [3]
+    assert contrast["differences"]["test_loss"]["mean"] == pytest.approx(-0.05)
+    assert contrast["differences"]["test_loss"]["t_p"] is None
+    assert report["datasets"] == [{"name": "mnist_5k", "sha256": ["b" * 64], "test_rows": 1000}]
+    assert "/v1/experiments" in report["repeat"]
+
+
+def test_the_report_as_csv_has_a_row_for_each_job(client: httpx.Client, experiment: dict[str, Any]) -> None:
+    text = client.get(experiment["links"]["report"], params={"format": "csv"}).text
+    rows = list(csv.DictReader(io.StringIO(text)))
+    assert [(row["variant"], row["seed"], row["state"]) for row in rows] == [
+        ("none", "3", "succeeded"),
+        ("dropout", "3", "succeeded"),
+        ("none", "7", "failed"),
+        ("dropout", "7", "queued"),
+    ]
+    assert float(rows[1]["test_accuracy"]) == 0.92
+
+
+def test_a_format_that_is_not_made(client: httpx.Client, experiment: dict[str, Any]) -> None:
+    answer = client.get(experiment["links"]["report"], headers={"Accept": "image/png"})
+    assert answer.status_code == 406
+    assert "text/markdown" in answer.json()["detail"]
+    wrong = client.get(experiment["links"]["report"], params={"format": "pdf"})
+    assert wrong.status_code == 422
+    assert wrong.json()["errors"][0]["pointer"] == "?format"
+
+
+def test_curves(client: httpx.Client, experiment: dict[str, Any]) -> None:
+    found = client.get(experiment["links"]["curves"], params={"max_points": 2}).json()
+    assert [item["variant"] for item in found["items"]] == ["none", "dropout"]
+    assert [point["epoch"] for point in found["items"][0]["validation_loss"]] == [1, 3]
+    assert client.get(experiment["links"]["curves"], params={"max_points": 1}).status_code == 422
+
+
+def test_any_jobs_are_compared(client: httpx.Client, database: Database) -> None:
+    plain = [finished_job(database, job_spec(seed=seed)).id for seed in (0, 1)]
+    other = [
+        finished_job(database, job_spec(seed=seed, regularization={"l2": {"factor": 0.001}})).id
+        for seed in (1, 0)
+    ]
+    report = client.get("/v1/reports", params={"job": [*other, *plain]}).json()
+    assert [(each["name"], each["n"]) for each in report["variants"]] == [("l2 factor=0.001", 2), ("none", 2)]
+    assert report["baseline"] == "none"
+    assert report["contrasts"][0]["seeds"] == [0, 1]
+    twice = client.get("/v1/reports", params={"job": [plain[0], plain[0]], "format": "md"})
+    assert "All 1 jobs have finished." in twice.text
+
+
+def test_a_deleted_job_is_missed(client: httpx.Client, experiment: dict[str, Any]) -> None:
+    job = jobs_of(client, experiment)[0]
+    assert client.delete(job["links"]["self"]).status_code == 204
+    report = client.get(experiment["links"]["report"]).json()
+    assert (report["finished"], report["jobs"]) == (1, 4)
+    assert any("deleted" in note for note in report["notes"])
+
+
+def test_queries_do_not_grow_with_jobs(client: TestClient, database: Database) -> None:
+    def queries(replicates: int) -> int:
+        document = {key: value for key, value in DOCUMENT.items() if key != "seeds"}
+        created = create(client, document | {"replicates": replicates, "reuse": False})
+        for job in jobs_of(client, created):
+            finish_job(database, job["id"], epochs=1)
+        seen: list[str] = []
+        engine = client.app.state.database.engine
+
+        def count(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+            seen.append(statement)
+
+        event.listen(engine, "before_cursor_execute", count)
+        assert client.get(created["links"]["report"]).status_code == 200
+        event.remove(engine, "before_cursor_execute", count)
+        return len([statement for statement in seen if statement.lstrip().startswith("SELECT")])
+
+    assert queries(1) == queries(6)
+
+
+def test_each_chart_is_listed_and_drawn(client: httpx.Client, experiment: dict[str, Any]) -> None:
+    cards = client.get(experiment["links"]["charts"]).json()["items"]
+    assert {"learning-curves", "first-layer", "reliability"} <= {card["name"] for card in cards}
+    for card in cards:
+        svg = client.get(card["svg"])
+        assert (svg.status_code, svg.headers["content-type"]) == (200, "image/svg+xml"), card["name"]
+    png = client.get(cards[0]["png"].partition("?")[0], headers={"Accept": "image/png"})
+    assert png.headers["content-type"] == "image/png"
+    assert png.content.startswith(b"\x89PNG")
+
+
+def test_a_chart_that_is_not_there_says_why(client: httpx.Client) -> None:
+    created = create(client, DOCUMENT)
+    unknown = client.get(f"{created['links']['charts']}/nothing")
+    assert unknown.status_code == 404
+    assert "choose one of differences" in unknown.json()["detail"]
+    early = client.get(f"{created['links']['charts']}/gap")
+    assert early.status_code == 404
+    assert "no job of it has finished" in early.json()["detail"]
+    other = client.get(f"{created['links']['charts']}/gap", headers={"Accept": "text/plain"})
+    assert other.status_code == 406
+    assert client.get("/v1/experiments/exp_none/charts").status_code == 404

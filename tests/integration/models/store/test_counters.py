@@ -1,0 +1,57 @@
+"""Counters: nothing that is added gets lost."""
+
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+
+import pytest
+
+from models.store import counters
+from models.store.counters import COUNTERS
+from models.store.database import Database
+
+THREADS, TIMES = 4, 10
+
+
+def counted(database: Database) -> dict[str, float]:
+    with database.read() as session:
+        return counters.read(session)
+
+
+def test_everything_is_zero_at_first(database: Database) -> None:
+    assert counted(database) == dict.fromkeys(COUNTERS, 0.0)
+
+
+def test_amounts_add_up_and_leave_the_others_alone(database: Database) -> None:
+    for _ in range(2):
+        with database.write() as session:
+            counters.add(session, compilations=3, compile_seconds=1.25)
+    assert counted(database) == dict.fromkeys(COUNTERS, 0.0) | {"compilations": 6, "compile_seconds": 2.5}
+
+
+def test_what_is_rolled_back_is_not_counted(database: Database) -> None:
+    with database.write() as session:
+        counters.add(session, trainings=1)
+        session.rollback()
+    assert counted(database)["trainings"] == 0
+
+
+def test_a_name_that_nobody_reads_is_refused(database: Database) -> None:
+    with pytest.raises(AssertionError, match="epoch_seconds"), database.write() as session:
+        counters.add(session, epoch_seconds=1)
+
+
+def test_adding_at_the_same_time_loses_nothing_and_never_deadlocks(database: Database) -> None:
+    together = Barrier(THREADS)
+
+    def work(number: int) -> None:
+        # Half of them name the counters the other way round.
+        names = ["epochs", "trainings"] if number % 2 else ["trainings", "epochs"]
+        for _ in range(TIMES):
+            together.wait(timeout=30)
+            with database.write() as session:
+                counters.add(session, **dict.fromkeys(names, 1))
+
+    with ThreadPoolExecutor(THREADS) as pool:
+        list(pool.map(work, range(THREADS)))
+    found = counted(database)
+    assert (found["epochs"], found["trainings"]) == (THREADS * TIMES, THREADS * TIMES)

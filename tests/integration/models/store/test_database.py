@@ -1,0 +1,237 @@
+"""Clock, zones and transactions of both databases."""
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from datetime import UTC, datetime, timedelta, timezone
+from threading import Event as Signal
+
+import pytest
+from sqlalchemy import event, select, text, update
+from sqlalchemy.exc import IntegrityError
+
+from models.errors import ServiceUnavailable
+from models.settings import Settings
+from models.store import engine as models_engine
+from models.store import jobs
+from models.store.database import Database
+from models.store.jobs import NewJob
+from models.store.sql_functions import DatabaseNow
+from models.store.tables import Experiment, Job
+from models.store.transitions import database_now
+from tests.factories import job_spec
+
+
+def create(database: Database, after_seconds: float = 0.0) -> str:
+    with database.write() as session:
+        database_now(session)
+        time.sleep(after_seconds)
+        return jobs.create_jobs(session, [NewJob(job_spec())])[0].id
+
+
+def test_the_databases_clock_is_utc(database: Database) -> None:
+    before = datetime.now(UTC)
+    with database.read() as session:
+        now = database_now(session)
+    assert now.utcoffset() == timedelta(0)
+    # SQLite's clock counts milliseconds.
+    assert before - timedelta(milliseconds=1) <= now <= datetime.now(UTC)
+
+
+@pytest.mark.parametrize("seconds", [-3600.0, -0.25, 0.0, 0.25, 30.0, 86_400.0])
+def test_a_moment_so_many_seconds_away(database: Database, seconds: float) -> None:
+    with database.read() as session:
+        now, then = session.execute(select(DatabaseNow(), DatabaseNow(seconds))).one()
+    assert (then - now).total_seconds() == pytest.approx(seconds, abs=0.1)
+
+
+def test_the_clock_moves_within_a_transaction(database: Database) -> None:
+    with database.read() as session:
+        first = database_now(session)
+        # Until the database's own clock says so, however slow the machine.
+        while database_now(session) == first:
+            pass
+
+
+def test_more_transactions_than_connections_are_a_service_unavailable(
+    database_settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    crowded = Database(database_settings)
+    monkeypatch.setattr(crowded.engine.pool, "_timeout", 0.05)
+    with ExitStack() as open_ones:
+        for _ in range(15):
+            open_ones.enter_context(crowded.read()).connection()
+        with pytest.raises(ServiceUnavailable), crowded.read() as one_too_many:
+            one_too_many.connection()
+    crowded.close()
+
+
+@pytest.mark.parametrize("database_settings", ["postgresql"], indirect=True)
+@pytest.mark.parametrize(
+    ("setting", "seconds"),
+    [("default_transaction_read_only = on", 0.0), ("idle_in_transaction_session_timeout = 100", 1.0)],
+    ids=["a standby", "cut off"],
+)
+def test_a_connection_that_can_no_longer_be_used_is_replaced(
+    database: Database, setting: str, seconds: float
+) -> None:
+    """What a connection sees after a failover, and a process that was frozen in a transaction."""
+    with database.write() as session:
+        session.execute(text(f"SET SESSION {setting}"))
+    with pytest.raises(ServiceUnavailable):
+        create(database, after_seconds=seconds)
+    assert create(database)
+
+
+@pytest.mark.parametrize("database_settings", ["postgresql"], indirect=True)
+@pytest.mark.parametrize("trusted_seconds", [0.0, 3600.0])
+def test_connections_that_were_cut_off_while_they_rested_are_replaced(
+    database: Database, database_settings: Settings, monkeypatch: pytest.MonkeyPatch, trusted_seconds: float
+) -> None:
+    monkeypatch.setattr(models_engine, "_TRUSTED_SECONDS", trusted_seconds)
+    with ExitStack() as open_ones:
+        for _ in range(3):
+            open_ones.enter_context(database.read()).connection()
+    other = Database(database_settings)
+    with other.write() as session:
+        session.execute(
+            text(
+                # Waits, up to so many milliseconds, until each is gone.
+                "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity"
+                " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            )
+        )
+    other.close()
+    assert create(database)
+    assert create(database)
+
+
+@pytest.mark.parametrize("database_settings", ["postgresql"], indirect=True)
+def test_a_connection_that_worked_a_moment_ago_is_not_asked(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[object] = []
+    monkeypatch.setattr(database.engine.dialect, "do_ping", asked.append)
+    create(database)
+    create(database)
+    assert asked == []
+    monkeypatch.setattr(models_engine, "_TRUSTED_SECONDS", 0.0)
+    create(database)
+    assert len(asked) == 1
+
+
+def test_moments_are_compared_as_moments(database: Database) -> None:
+    job_id = create(database)
+    with database.read() as session:
+        created = jobs.get_job(session, job_id).created_at
+        soon = select(Job.id).where(Job.created_at < DatabaseNow(60))
+        later = select(Job.id).where(Job.created_at > DatabaseNow(60))
+        elsewhere = created.astimezone(timezone(timedelta(hours=9)))
+        same = select(Job.id).where(Job.created_at == elsewhere)
+        assert session.scalars(soon).all() == [job_id]
+        assert session.scalars(later).all() == []
+        assert session.scalars(same).all() == [job_id]
+
+
+@pytest.mark.parametrize(
+    ("column", "value"), [("state", "resting"), ("requested_action", "dance"), ("experiment_id", "exp_none")]
+)
+def test_the_database_itself_refuses_what_cannot_be(database: Database, column: str, value: str) -> None:
+    create(database)
+    with pytest.raises(IntegrityError), database.write() as session:
+        session.execute(update(Job).values({column: value}))
+
+
+def test_a_reader_sees_what_was_committed_when_it_looks(database: Database) -> None:
+    job_id = create(database)
+    with database.write() as session:
+        jobs.cancel_job(session, job_id)
+    with database.read() as session:
+        assert jobs.get_job(session, job_id).state == "cancelled"
+
+
+def test_two_writers_take_turns(database: Database) -> None:
+    """A change computed from what was read is not lost: 2 writers, 10 increments each."""
+    job_id = create(database)
+
+    def increment() -> None:
+        for _ in range(10):
+            with database.write() as session:
+                row = session.scalars(select(Job.version).where(Job.id == job_id).with_for_update())
+                session.execute(update(Job).where(Job.id == job_id).values(version=row.one() + 1))
+
+    with ThreadPoolExecutor(2) as writers:
+        for done in [writers.submit(increment), writers.submit(increment)]:
+            done.result()
+    with database.read() as session:
+        assert jobs.get_job(session, job_id).version == 21
+
+
+def test_threads_of_one_process_wait_for_their_turn_before_they_ask_sqlite(settings: Settings) -> None:
+    database = Database(settings)
+    begun: list[str] = []
+    event.listen(
+        database.engine,
+        "before_cursor_execute",
+        lambda *given: begun.append(given[2]) if "BEGIN" in given[2] else None,
+    )
+    waiting = Signal()
+
+    def write() -> None:
+        waiting.set()
+        with database.of("somebody").write() as session:
+            session.execute(text("SELECT 1"))
+
+    with ThreadPoolExecutor() as threads:
+        with database.write() as session:
+            session.execute(text("SELECT 1"))
+            other = threads.submit(write)
+            assert waiting.wait(10)
+            with pytest.raises(TimeoutError):
+                other.result(0.2)
+            assert begun == ["BEGIN IMMEDIATE"]
+        other.result(10)
+    assert len(begun) == 2
+
+
+def test_whose_turn_does_not_come_is_told(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("models.store.engine.SQLITE_BUSY_MILLISECONDS", 50)
+    database = Database(settings)
+
+    def write() -> None:
+        with database.write():
+            pass
+
+    with ThreadPoolExecutor() as threads, database.write(), pytest.raises(ServiceUnavailable):
+        threads.submit(write).result(10)
+
+
+def test_readers_do_not_see_a_transaction_before_it_commits(database: Database) -> None:
+    written, looked = Signal(), Signal()
+
+    def write() -> None:
+        with database.write() as session:
+            session.add(Experiment(id="exp_1", name="x", document={}, created_at=database_now(session)))
+            session.flush()
+            written.set()
+            assert looked.wait(30)
+
+    with ThreadPoolExecutor(1) as writer:
+        done = writer.submit(write)
+        assert written.wait(30)
+        with database.read() as session:
+            before = session.scalars(select(Experiment.id)).all()
+        looked.set()
+        done.result()
+    assert before == []
+    with database.read() as session:
+        assert session.scalars(select(Experiment.id)).all() == ["exp_1"]
+
+
+@pytest.mark.parametrize("database_settings", ["postgresql"], indirect=True)
+def test_postgresql_is_asked_to_notice_a_server_that_vanished(database: Database) -> None:
+    with database.read() as session:
+        driver = session.connection().connection.driver_connection
+    assert driver is not None
+    agreed = driver.info.get_parameters()
+    assert (agreed["tcp_user_timeout"], agreed["keepalives_idle"]) == ("10000", "5")

@@ -1,0 +1,270 @@
+"""Experiments in the store: the same tests on both databases."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from sqlalchemy import event, func, select
+
+from models.errors import NotFound
+from models.experiments import ExperimentSpec
+from models.records import Progress
+from models.states import JobState
+from models.store import experiment_runs, experiments, jobs, queue
+from models.store.database import Database
+from models.store.experiments import Standing, Standings
+from models.store.job_search import Place
+from models.store.rescue import unheard_jobs
+from models.store.tables import Experiment, Job
+from tests.factories import finish_job, job_spec, result_record
+
+
+def experiment_spec(**fields: Any) -> ExperimentSpec:
+    document: dict[str, Any] = {
+        "name": "dropout or not",
+        "base": job_spec(training={"epochs": 2}).model_dump(mode="json"),
+        "variants": [{"name": "none"}, {"name": "dropout", "changes": {"regularization": {"dropout": {}}}}],
+        "replicates": 2,
+    }
+    return ExperimentSpec.model_validate(document | fields)
+
+
+def create(database: Database, spec: ExperimentSpec | None = None) -> tuple[str, list[str]]:
+    """Ids of an experiment and of its jobs: none, dropout (seed 0), none, dropout (seed 1)."""
+    with database.write() as session:
+        experiment, new = experiments.create_experiment(session, spec or experiment_spec(), preset=None)
+    return experiment.id, [job.id for job in new]
+
+
+def standing(database: Database, experiment_id: str) -> Standing:
+    with database.read() as session:
+        return experiments.standings(session, [experiment_id])[experiment_id]
+
+
+def test_an_experiment_comes_with_all_its_jobs(database: Database) -> None:
+    experiment_id, job_ids = create(database)
+    with database.read() as session:
+        stored = experiments.get_experiment(session, experiment_id)
+        found = [each.job for each in experiment_runs.jobs_of(session, experiment_id)]
+        waiting = unheard_jobs(session, older_than_seconds=30, limit=100)
+    assert [job.id for job in found] == job_ids == waiting
+    assert [(job.variant, job.seed) for job in found] == [
+        ("none", 0),
+        ("dropout", 0),
+        ("none", 1),
+        ("dropout", 1),
+    ]
+    document = ExperimentSpec.model_validate(stored.document)
+    assert document.seeds == (0, 1)
+    assert document.runs() == experiment_spec().runs()
+
+
+def test_an_experiment_is_stored_whole_or_not_at_all(database: Database) -> None:
+    with pytest.raises(RuntimeError), database.write() as session:  # noqa: PT012 (the end of the block is tested)
+        experiments.create_experiment(session, experiment_spec(), preset=None)
+        raise RuntimeError("the API's host stops here")
+    with database.read() as session:
+        assert session.scalar(select(func.count()).select_from(Experiment)) == 0
+        assert session.scalar(select(func.count()).select_from(Job)) == 0
+
+
+def test_an_experiment_that_is_not_there_is_not_found(database: Database) -> None:
+    with pytest.raises(NotFound, match="exp_none"), database.read() as session:
+        experiments.get_experiment(session, "exp_none")
+
+
+def test_pages_show_each_experiment_once(database: Database) -> None:
+    made = {create(database)[0] for _ in range(5)}
+    seen: list[str] = []
+    after = None
+    with database.read() as session:
+        while page := experiments.find_experiments(session, after=after, limit=2):
+            seen += [each.id for each in page]
+            after = Place(page[-1].created_at, page[-1].id)
+    assert len(seen) == 5
+    assert set(seen) == made
+
+
+class TestStanding:
+    """How far an experiment is."""
+
+    def test_nothing_has_begun(self, database: Database) -> None:
+        experiment_id, _ = create(database)
+        assert standing(database, experiment_id) == Standing(
+            counts={JobState.QUEUED: 4},
+            reused=0,
+            fraction=0.0,
+            remaining_seconds=None,
+            best_variant=None,
+            best_job=None,
+            best_test_accuracy=None,
+        )
+
+    def test_half_way(self, database: Database) -> None:
+        experiment_id, job_ids = create(database)
+        result = result_record(training_seconds=8.0, compile_seconds=2.0, test_accuracy=0.9)
+        finish_job(database, job_ids[0], result=result, epochs=2)
+        with database.write() as session:
+            queue.claim(session, job_ids[1], owner="worker", lease_seconds=30)
+            progress = Progress(1, 0.5, 4.0)
+            queue.renew(session, job_ids[1], 1, lease_seconds=30, progress=progress)
+        now = standing(database, experiment_id)
+        assert now.counts == {JobState.SUCCEEDED: 1, JobState.RUNNING: 1, JobState.QUEUED: 2}
+        assert now.total == 4
+        assert now.fraction == pytest.approx((1 + 0.5) / 4)
+        assert now.remaining_seconds == pytest.approx(4.0 + 2 * 10.0)
+        assert (now.best_variant, now.best_job, now.best_test_accuracy) == ("none", job_ids[0], 0.9)
+        assert not now.finished
+
+    def test_all_done(self, database: Database) -> None:
+        experiment_id, job_ids = create(database)
+        for number, job_id in enumerate(job_ids):
+            accuracy = (0.91, 0.95, 0.92, 0.93)[number]
+            finish_job(database, job_id, result=result_record(test_accuracy=accuracy), epochs=2)
+        now = standing(database, experiment_id)
+        assert now.finished
+        assert (now.fraction, now.remaining_seconds) == (1.0, 0.0)
+        assert (now.best_variant, now.best_job, now.best_test_accuracy) == ("dropout", job_ids[1], 0.95)
+
+    def test_the_lower_loss_is_better_where_accuracies_tie(self, database: Database) -> None:
+        experiment_id, job_ids = create(database)
+        for loss, job_id in zip((0.3, 0.2, 0.4, 0.5), job_ids, strict=True):
+            finish_job(database, job_id, result=result_record(test_loss=loss), epochs=2)
+        assert standing(database, experiment_id).best_job == job_ids[1]
+
+    def test_all_ended_without_a_result(self, database: Database) -> None:
+        experiment_id, job_ids = create(database)
+        with database.write() as session:
+            for job_id in job_ids[:3]:
+                jobs.cancel_job(session, job_id)
+            queue.claim(session, job_ids[3], owner="worker", lease_seconds=30)
+            queue.fail(session, job_ids[3], 1, code="oops", message="Oops.", retryable=False)
+        now = standing(database, experiment_id)
+        assert now.finished
+        assert now.counts == {JobState.CANCELLED: 3, JobState.FAILED: 1}
+        assert (now.fraction, now.remaining_seconds, now.best_job) == (1.0, 0.0, None)
+
+    def test_a_paused_job_is_still_to_do(self, database: Database) -> None:
+        experiment_id, job_ids = create(database)
+        for job_id in job_ids[:3]:
+            result = result_record(training_seconds=8.0, compile_seconds=2.0)
+            finish_job(database, job_id, result=result, epochs=2)
+        with database.write() as session:
+            jobs.pause_job(session, job_ids[3])
+        now = standing(database, experiment_id)
+        assert not now.finished
+        assert now.remaining_seconds == pytest.approx(10.0)
+
+    def test_experiments_do_not_mix(self, database: Database) -> None:
+        (one, one_jobs), (other, _) = create(database), create(database)
+        finish_job(database, one_jobs[0], epochs=2)
+        with database.read() as session:
+            both = experiments.standings(session, [one, other])
+        assert (both[one].fraction, both[other].fraction) == (0.25, 0.0)
+        assert both[other].best_job is None
+
+    def test_the_number_of_queries_does_not_grow(self, database: Database) -> None:
+        few = [create(database)[0]]
+        many = few + [create(database, experiment_spec(replicates=5))[0] for _ in range(4)]
+
+        def queries(ids: list[str]) -> int:
+            with counted(database) as statements, database.read() as session:
+                experiments.standings(session, ids)
+            return len(statements)
+
+        assert queries(many) == queries(few)
+
+
+class TestStandings:
+    """What is kept of finished experiments."""
+
+    def test_only_a_finished_experiment_is_kept(self, database: Database) -> None:
+        (one, one_jobs), (other, other_jobs) = create(database), create(database)
+        for job_id in (*one_jobs, *other_jobs[:3]):
+            finish_job(database, job_id, epochs=2)
+        known = Standings()
+        with database.read() as session:
+            first = known.of(session, [one, other])
+            assert first == experiments.standings(session, [one, other])
+        with counted(database) as statements, database.read() as session:
+            assert known.of(session, [one]) == {one: first[one]}
+        assert len(statements) == 1
+        finish_job(database, other_jobs[3], epochs=2)
+        with database.read() as session:
+            assert known.of(session, [one, other])[other].finished
+
+    @pytest.mark.parametrize("what", ["retried", "deleted"])
+    def test_other_jobs_are_another_standing(self, database: Database, what: str) -> None:
+        experiment_id, job_ids = create(database)
+        for job_id in job_ids[:3]:
+            finish_job(database, job_id, epochs=2)
+        with database.write() as session:
+            jobs.cancel_job(session, job_ids[3])
+        known = Standings()
+        with database.read() as session:
+            assert known.of(session, [experiment_id])[experiment_id].finished
+        with database.write() as session:
+            if what == "retried":
+                jobs.retry_job(session, job_ids[3])
+            else:
+                jobs.delete_job(session, job_ids[3])
+        with database.read() as session:
+            now = known.of(session, [experiment_id])[experiment_id]
+        assert now == standing(database, experiment_id)
+        assert now.finished == (what == "deleted")
+        assert now.total == (3 if what == "deleted" else 4)
+
+    def test_the_oldest_are_forgotten(self, database: Database) -> None:
+        made = [create(database) for _ in range(2)]
+        for _, job_ids in made:
+            for job_id in job_ids:
+                finish_job(database, job_id, epochs=2)
+        known = Standings(most=1)
+        with database.read() as session:
+            for experiment_id, _ in made:
+                known.of(session, [experiment_id])
+        with counted(database) as statements, database.read() as session:
+            known.of(session, [made[1][0]])
+            assert len(statements) == 1
+            known.of(session, [made[0][0]])
+            assert len(statements) > 2
+
+
+@contextmanager
+def counted(database: Database) -> Iterator[list[str]]:
+    """The SELECTs that the database is asked."""
+    statements: list[str] = []
+
+    def note(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+        if statement.startswith("SELECT"):
+            statements.append(statement)
+
+    event.listen(database.engine, "before_cursor_execute", note)
+    yield statements
+    event.remove(database.engine, "before_cursor_execute", note)
+
+
+def test_jobs_of_an_experiment_come_in_one_query_with_their_results(database: Database) -> None:
+    experiment_id, job_ids = create(database)
+    finish_job(database, job_ids[0], epochs=2)
+    with counted(database) as statements, database.read() as session:
+        found = [each.job for each in experiment_runs.jobs_of(session, experiment_id)]
+        assert [job.result is not None for job in found] == [True, False, False, False]
+    assert len(statements) == 1
+
+
+def test_a_retry_stands_in_the_place_of_the_job_that_it_repeats(database: Database) -> None:
+    experiment_id, (first, *others) = create(database)
+    with database.write() as session:
+        jobs.cancel_job(session, first)
+        retry, _ = jobs.retry_job(session, first)
+    assert standing(database, experiment_id).counts == {JobState.QUEUED: 4}
+    finish_job(database, retry.id)
+    assert standing(database, experiment_id).counts == {JobState.QUEUED: 3, JobState.SUCCEEDED: 1}
+    with database.read() as session:
+        found = [each.job for each in experiment_runs.jobs_of(session, experiment_id)]
+    assert {job.id for job in found} == {retry.id, *others}
+    assert {(job.variant, job.seed) for job in found} == {
+        (variant, seed) for variant in ("none", "dropout") for seed in (0, 1)
+    }

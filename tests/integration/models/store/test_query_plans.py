@@ -1,0 +1,118 @@
+"""Queries that run often must not sort or read the whole table as it grows."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from sqlalchemy import Select, event, select, text
+from sqlalchemy.orm import Session
+
+from models.states import JobState
+from models.store.database import Database
+from models.store.job_search import JobFilter, Order, Place, find_jobs
+from models.store.jobs import queue_position
+from models.store.queue import waiting
+from models.store.tables import Job
+
+NEWEST = select(Job.id).order_by(Job.created_at.desc(), Job.id.desc()).limit(50)
+
+
+def _plan(session: Session, query: Select[str]) -> str:
+    """What the database would do; `session` is of a transaction, for which alone some ways are ruled out."""
+    dialect = session.get_bind().dialect
+    on_sqlite = dialect.name == "sqlite"
+    written = str(query.compile(dialect=dialect, compile_kwargs={"literal_binds": True}))
+    if not on_sqlite:
+        # On an empty table a scan and a sort would be cheapest: what the index allows is asked here.
+        session.execute(text("SET LOCAL enable_seqscan = off"))
+        session.execute(text("SET LOCAL enable_bitmapscan = off"))
+    rows = session.execute(text(f"EXPLAIN {'QUERY PLAN' if on_sqlite else ''} {written}"))
+    return "\n".join(str(row[-1]) for row in rows)
+
+
+def _sorts(plan: str) -> bool:
+    return "TEMP B-TREE" in plan or "Sort" in plan
+
+
+def test_the_next_job_is_read_from_its_index_in_order(database: Database) -> None:
+    with database.write() as session:
+        plan = _plan(session, waiting().limit(1))
+    assert "ix_jobs_next" in plan
+    assert not _sorts(plan), plan
+
+
+def test_the_newest_jobs_are_read_from_their_index_in_order(database: Database) -> None:
+    with database.write() as session:
+        plan = _plan(session, NEWEST)
+    assert "ix_jobs_created_at_id" in plan
+    assert not _sorts(plan), plan
+
+
+def _plans(database: Database, ask: Callable[[Session], object]) -> list[str]:
+    """How the database carries out each query of `ask`."""
+    asked: list[tuple[str, Any]] = []
+
+    def note(_connection: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
+        if statement.startswith(("SELECT", "WITH")):
+            asked.append((statement, parameters))
+
+    event.listen(database.engine, "before_cursor_execute", note)
+    with database.write() as session:
+        ask(session)
+    event.remove(database.engine, "before_cursor_execute", note)
+    on_sqlite = database.engine.dialect.name == "sqlite"
+    with database.engine.connect() as connection:
+        if not on_sqlite:
+            # As above.
+            connection.execute(text("SET enable_seqscan = off"))
+            connection.execute(text("SET enable_bitmapscan = off"))
+        explain = "EXPLAIN QUERY PLAN" if on_sqlite else "EXPLAIN"
+        return [
+            "\n".join(
+                str(row[-1]) for row in connection.exec_driver_sql(f"{explain} {statement}", parameters)
+            )
+            for statement, parameters in asked
+        ]
+
+
+DEEP = Place(datetime(2026, 1, 1, tzinfo=UTC), "job_1")
+LISTS: dict[str, tuple[JobFilter, Order, Place | None, str]] = {
+    "all": (JobFilter(), Order(), DEEP, "ix_jobs_created_at_id"),
+    "state": (JobFilter(states=[JobState.FAILED]), Order(), DEEP, "ix_jobs_state_created_at_id"),
+    "dataset": (JobFilter(datasets=["mnist"]), Order(), DEEP, "ix_jobs_dataset_created_at_id"),
+    "technique": (
+        JobFilter(techniques=["l2"]),
+        Order(),
+        DEEP,
+        "ix_job_techniques_technique_created_at_job_id",
+    ),
+    "label": (JobFilter(labels=[("a", "b")]), Order(), DEEP, "ix_job_labels_name_value_created_at_job_id"),
+    "measure": (
+        JobFilter(states=[JobState.SUCCEEDED]),
+        Order("test_accuracy"),
+        Place(0.5, "job_1"),
+        "ix_results_test_accuracy_job_id",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", LISTS)
+def test_a_page_deep_in_a_list_is_read_from_its_index_in_order(
+    database: Database, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted, order, after, index = LISTS[name]
+    # As if more than a few jobs fitted: in an empty table they would be sorted.
+    monkeypatch.setattr("models.store.job_search._FEW", 0)
+    *_, ids, _rows = _plans(
+        database, lambda session: find_jobs(session, wanted, after=after, limit=50, order=order)
+    )
+    assert index in ids
+    assert not _sorts(ids), ids
+    assert "SCAN jobs" not in ids
+    assert "Seq Scan" not in ids
+
+
+def test_a_place_in_the_queue_is_counted_in_its_index(database: Database) -> None:
+    (plan,) = _plans(database, lambda session: queue_position(session, "job_1"))
+    assert plan.count("ix_jobs_next") >= 2, plan

@@ -1,0 +1,71 @@
+"""What a report reads, on both databases."""
+
+from statistics import stdev
+
+import pytest
+from sqlalchemy import insert
+
+from models.store import jobs
+from models.store.database import Database
+from models.store.report_data import load_portraits, load_recognized, summaries
+from models.store.tables import Epoch
+from tests.factories import finished_job, job_spec, result_record
+
+
+def test_epochs_are_summarised_by_variant(database: Database) -> None:
+    losses = {"a": [0.1234567, 0.1234568, 0.1234570], "b": [2.0]}
+    ids = {
+        name: [finished_job(database, job_spec(), epochs=0).id for _ in each] for name, each in losses.items()
+    }
+    rows = [
+        {
+            "job_id": job_id,
+            "epoch": 1,
+            "attempt": 1,
+            "train_loss": loss,
+            "train_accuracy": 0.9,
+            "validation_loss": loss + 1.0 if name == "a" else None,
+            "validation_accuracy": 0.8 if name == "a" else None,
+        }
+        | dict.fromkeys(
+            ("objective", "penalty", "batch_accuracy", "weight_norm", "learning_rate", "seconds"), 0.0
+        )
+        for name in losses
+        for job_id, loss in zip(ids[name], losses[name], strict=True)
+    ]
+    with database.write() as session:
+        session.execute(insert(Epoch), rows)
+    with database.read() as session:
+        found = summaries(session, ids | {"none": []})
+    (first,), (second,) = found["a"], found["b"]
+    assert found["none"] == []
+    assert (first.epoch, first.train_loss.n) == (1, 3)
+    assert first.train_loss.mean == pytest.approx(sum(losses["a"]) / 3, rel=1e-14)
+    # The jobs differ in the last digits that single precision has.
+    assert first.train_loss.sd == pytest.approx(stdev(losses["a"]), rel=1e-3)
+    assert first.validation_accuracy is not None
+    assert first.validation_accuracy.mean == pytest.approx(0.8)
+    assert first.validation_accuracy.sd == 0.0
+    assert first.gap_loss is not None
+    assert first.gap_loss.mean == pytest.approx(1.0)
+    assert (second.train_loss.mean, second.train_loss.sd, second.validation_loss) == (2.0, None, None)
+
+
+def test_more_jobs_than_a_statement_may_have_variables(database: Database) -> None:
+    job = finished_job(database, epochs=2)
+    unknown = [f"job_{number}" for number in range(40_000)]
+    with database.read() as session:
+        found = summaries(session, {"a": [*unknown, job.id]})
+    assert [(each.epoch, each.train_loss.n) for each in found["a"]] == [(1, 1), (2, 1)]
+
+
+def test_what_is_deferred_is_loaded_for_many(database: Database) -> None:
+    ids = [finished_job(database, epochs=1).id for _ in range(2)]
+    with database.read() as session:
+        results = [job.result for job in jobs.get_jobs(session, ids) if job.result]
+        load_recognized(session, results)
+        load_portraits(session, results[:1])
+    # The session is closed: what was not loaded could not be had any more.
+    assert [each.test_correct for each in results] == [result_record().test_correct] * 2
+    assert results[0].portrait is not None
+    assert results[0].portrait["first_layer_side"] == 3

@@ -1,0 +1,211 @@
+"""Abandoned and unheard jobs: the same tests on both databases."""
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+from threading import Event as Signal
+
+import pytest
+from sqlalchemy import select, update
+
+from models.errors import LeaseLost
+from models.records import Progress
+from models.states import Action, JobState
+from models.store import jobs, queue
+from models.store.database import Database
+from models.store.rescue import Rescued, rescue_abandoned, unheard_jobs
+from models.store.sql_functions import DatabaseNow
+from models.store.tables import Job
+from tests.factories import epoch_record, job_spec
+
+NO_PROGRESS = Progress(0, 0.0, None)
+
+
+def queued(database: Database, *, priority: int = 0) -> str:
+    with database.write() as session:
+        return jobs.create_jobs(session, [jobs.NewJob(job_spec(priority=priority))])[0].id
+
+
+def held(database: Database, *, seconds: float) -> str:
+    """A job whose worker holds it for so many seconds; less than none: it has been abandoned."""
+    job_id = queued(database)
+    with database.write() as session:
+        assert queue.claim(session, job_id, owner="worker", lease_seconds=seconds) is not None
+    return job_id
+
+
+def change(database: Database, job_id: str, **values: object) -> None:
+    with database.write() as session:
+        session.execute(update(Job).where(Job.id == job_id).values(**values))
+
+
+def the(database: Database, job_id: str) -> Job:
+    with database.read() as session:
+        return jobs.get_job(session, job_id)
+
+
+def rescue(database: Database) -> Rescued:
+    with database.write() as session:
+        return rescue_abandoned(session)
+
+
+def unheard(database: Database, *, older_than_seconds: float = 30, limit: int = 100) -> list[str]:
+    with database.read() as session:
+        return unheard_jobs(session, older_than_seconds=older_than_seconds, limit=limit)
+
+
+def test_an_abandoned_job_waits_again_for_a_while_and_counts_the_crash(database: Database) -> None:
+    job_id = held(database, seconds=-1)
+    assert rescue(database) == Rescued([job_id], [])
+    job = the(database, job_id)
+    assert (job.state, job.crashes, job.attempt, job.lease_owner) == (JobState.QUEUED, 1, 1, None)
+    with database.write() as session:
+        assert queue.claim(session, job_id, owner="too soon", lease_seconds=30) is None
+    with database.read() as session:
+        last = jobs.events_of(session, job_id)[-1]
+        assert session.scalar(select(Job.run_after > DatabaseNow()).where(Job.id == job_id))
+    assert (last.from_state, last.to_state) == ("running", "queued")
+    assert last.detail == {"reason": "lease_expired", "worker": "worker"}
+
+
+def test_no_job_waits_for_long_however_often_it_was_abandoned(database: Database) -> None:
+    job_id = held(database, seconds=-1)
+    change(database, job_id, crashes=10_000, max_crashes=20_000)
+    rescue(database)
+    with database.read() as session:
+        assert session.scalar(select(Job.run_after < DatabaseNow(33)).where(Job.id == job_id))
+
+
+def test_a_job_that_is_held_is_left_alone(database: Database) -> None:
+    job_id = held(database, seconds=30)
+    assert rescue(database) == Rescued([], [])
+    assert the(database, job_id).state == JobState.RUNNING
+
+
+def test_the_third_crash_fails_the_job_and_says_so(database: Database) -> None:
+    job_id = held(database, seconds=-1)
+    change(database, job_id, crashes=2)
+    assert rescue(database) == Rescued([], [job_id])
+    job = the(database, job_id)
+    assert (job.state, job.error_code, job.error_retryable, job.crashes) == (
+        "failed",
+        "worker_crashed",
+        True,
+        3,
+    )
+    assert job.finished_at is not None
+
+
+@pytest.mark.parametrize(
+    ("wish", "state"),
+    [(Action.CANCEL, "cancelled"), (Action.PAUSE, "paused"), (Action.RELEASE, "queued")],
+)
+def test_what_was_asked_of_an_abandoned_job_is_done(database: Database, wish: Action, state: str) -> None:
+    job_id = held(database, seconds=-1)
+    change(database, job_id, requested_action=wish)
+    rescue(database)
+    job = the(database, job_id)
+    assert (job.state, job.crashes, job.requested_action) == (state, 0, None)
+
+
+def test_a_rescued_job_waits_at_its_checkpoint(database: Database) -> None:
+    job_id = held(database, seconds=-1)
+    with database.write() as session:
+        for epoch in (1, 2):
+            queue.record_epoch(session, job_id, 1, epoch_record(epoch))
+    change(database, job_id, epochs_done=2, epochs=4, fraction=0.6, eta_seconds=9.0, checkpoint_epoch=1)
+    rescue(database)
+    job = the(database, job_id)
+    assert (job.epochs_done, job.fraction, job.eta_seconds) == (1, 0.25, None)
+    with database.read() as session:
+        assert [epoch.epoch for epoch in jobs.epochs_of(session, job_id)] == [1]
+
+
+def test_a_rescued_job_is_rung_for_as_soon_as_it_may_start(database: Database) -> None:
+    job_id = held(database, seconds=-1)
+    with database.write() as session:
+        queue.mark_dispatched(session, [job_id])
+    rescue(database)
+    assert unheard(database) == []
+    change(database, job_id, run_after=DatabaseNow())
+    assert unheard(database) == [job_id]
+
+
+def test_a_cancel_in_the_moment_of_the_rescue_is_not_lost(database: Database) -> None:
+    job_id = held(database, seconds=-1)
+    begun = Signal()
+
+    def cancel() -> str:
+        begun.set()
+        with database.write() as session:
+            return jobs.cancel_job(session, job_id).state
+
+    with ThreadPoolExecutor(1) as owner:
+        with database.write() as session:
+            assert rescue_abandoned(session).queued == [job_id]
+            cancelled = owner.submit(cancel)
+            assert begun.wait(30)
+            # The other must stand before the lock when this one commits; if it comes later, that is well too.
+            time.sleep(0.2)
+        assert cancelled.result() == JobState.CANCELLED
+
+
+def test_a_job_whose_owner_is_just_asking_for_its_end_is_rescued_later(database: Database) -> None:
+    if database.engine.dialect.name == "sqlite":
+        pytest.skip("SQLite lets no rescuer in between")
+    job_id = held(database, seconds=-1)
+    with database.write() as session:
+        jobs.cancel_job(session, job_id)
+        assert rescue(database) == Rescued([], [])
+    assert rescue(database) == Rescued([], [job_id])
+    assert the(database, job_id).state == JobState.CANCELLED
+
+
+def test_a_worker_that_wakes_up_after_the_rescue_changes_nothing(database: Database) -> None:
+    job_id = held(database, seconds=-1)
+    rescue(database)
+    with pytest.raises(LeaseLost), database.write() as session:
+        queue.renew(session, job_id, 1, lease_seconds=30, progress=NO_PROGRESS)
+    assert the(database, job_id).state == JobState.QUEUED
+
+
+def test_a_worker_that_renews_in_time_keeps_its_job(database: Database) -> None:
+    job_id = held(database, seconds=-1)
+    with database.write() as session:
+        queue.renew(session, job_id, 1, lease_seconds=30, progress=NO_PROGRESS)
+    assert rescue(database) == Rescued([], [])
+
+
+def test_many_rescuers_count_a_crash_once(database: Database) -> None:
+    job_id = held(database, seconds=-1)
+    together = Barrier(4)
+
+    def one(_number: int) -> int:
+        together.wait()
+        return len(rescue(database).queued)
+
+    with ThreadPoolExecutor(4) as pool:
+        assert sum(pool.map(one, range(4))) == 1
+    assert the(database, job_id).crashes == 1
+
+
+def test_jobs_nobody_rang_for_are_found_the_next_ones_first(database: Database) -> None:
+    older, newer = queued(database), queued(database)
+    urgent = queued(database, priority=5)
+    held(database, seconds=30)
+    assert unheard(database) == [urgent, older, newer]
+    assert unheard(database, limit=2) == [urgent, older]
+
+
+def test_a_job_is_not_rung_for_twice_in_a_row(database: Database) -> None:
+    job_id = queued(database)
+    with database.write() as session:
+        queue.mark_dispatched(session, [job_id])
+    assert unheard(database) == []
+    assert unheard(database, older_than_seconds=-1) == [job_id]
+
+
+def test_a_job_that_may_not_start_yet_is_not_rung_for(database: Database) -> None:
+    job_id = queued(database)
+    change(database, job_id, run_after=DatabaseNow(60))
+    assert unheard(database) == []

@@ -1,0 +1,110 @@
+"""The doorbell on a real Redis, and with none."""
+
+import json
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from redis import Redis
+
+from models.dispatch import QUEUE, TRAIN_JOB, ring
+from models.settings import Settings
+from models.store import jobs
+from models.store.database import Database
+from models.store.jobs import NewJob
+from tests.factories import job_spec
+
+
+@pytest.fixture
+def broker(redis_socket: Path) -> Iterator[Redis]:
+    with Redis(unix_socket_path=str(redis_socket)) as client:
+        client.flushall()
+        yield client
+
+
+@pytest.fixture
+def broker_settings(database_settings: Settings, redis_socket: Path) -> Settings:
+    return database_settings.model_copy(update={"broker_url": f"redis+socket://{redis_socket}"})
+
+
+def create(database: Database, count: int) -> list[str]:
+    with database.write() as session:
+        return [job.id for job in jobs.create_jobs(session, [NewJob(job_spec()) for _ in range(count)])]
+
+
+def dispatched(database: Database, job_id: str) -> bool:
+    with database.read() as session:
+        return jobs.get_job(session, job_id).dispatched_at is not None
+
+
+def test_a_message_a_job_arrives_in_order_and_is_noted(
+    database: Database, broker_settings: Settings, broker: Redis
+) -> None:
+    first, second, silent = create(database, 3)
+    ring(database, broker_settings, [first, second])
+    # Celery's Redis transport pushes on the left and takes from the right.
+    messages = [json.loads(message) for message in reversed(broker.lrange(QUEUE, 0, -1))]
+    assert [message["headers"]["task"] for message in messages] == [TRAIN_JOB, TRAIN_JOB]
+    assert [message["headers"]["kwargsrepr"] for message in messages] == [
+        repr({"job_id": first}),
+        repr({"job_id": second}),
+    ]
+    assert all(message["content-type"] == "application/json" for message in messages)
+    assert [dispatched(database, job_id) for job_id in (first, second, silent)] == [True, True, False]
+
+
+def test_nothing_to_ring_for_sends_nothing(
+    database: Database, broker_settings: Settings, broker: Redis
+) -> None:
+    ring(database, broker_settings, [])
+    assert broker.llen(QUEUE) == 0
+
+
+def test_nobody_rings_again_while_a_bell_waits(
+    database: Database, broker_settings: Settings, broker: Redis
+) -> None:
+    first, second = create(database, 2)
+    ring(database, broker_settings, [first], only_if_silent=True)
+    ring(database, broker_settings, [second], only_if_silent=True)
+    assert broker.llen(QUEUE) == 1
+    assert not dispatched(database, second)
+    broker.flushall()
+    ring(database, broker_settings, [second], only_if_silent=True)
+    assert broker.llen(QUEUE) == 1
+    assert dispatched(database, second)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "redis+socket:///no/such/redis.sock",
+        # Port 9 of this host is "discard", which nobody serves.
+        "redis://127.0.0.1:9/0",
+    ],
+)
+def test_a_broker_that_is_away_is_logged_and_harms_nothing(
+    database: Database,
+    database_settings: Settings,
+    caplog: pytest.LogCaptureFixture,
+    address: str,
+) -> None:
+    [job_id] = create(database, 1)
+    away = database_settings.model_copy(update={"broker_url": address})
+    with caplog.at_level(logging.WARNING, logger="models.dispatch"):
+        ring(database, away, [job_id])
+    [record] = [record for record in caplog.records if record.name == "models.dispatch"]
+    assert "the broker cannot be reached, 1 job(s) wait" in record.message
+    assert not dispatched(database, job_id)
+
+
+def test_a_database_that_goes_after_the_bell_rang_is_logged(
+    database: Database, broker_settings: Settings, broker: Redis, caplog: pytest.LogCaptureFixture
+) -> None:
+    [job_id] = create(database, 1)
+    gone = Database(broker_settings.model_copy(update={"database_url": "sqlite:////no/such/folder/x.db"}))
+    with caplog.at_level(logging.WARNING, logger="models.dispatch"):
+        ring(gone, broker_settings, [job_id])
+    gone.close()
+    assert broker.llen(QUEUE) == 1
+    assert "could not note that the doorbell rang" in caplog.text

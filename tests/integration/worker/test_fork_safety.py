@@ -1,0 +1,54 @@
+"""A training process that is forked while its parent talks to the database can use the database itself."""
+
+import os
+import subprocess
+import sys
+import textwrap
+
+from models.settings import Settings
+
+# A process of its own: a fork of the tests' process would take all of their threads' locks with it.
+FORKS_IN_THE_MIDST_OF_A_WRITE = textwrap.dedent("""
+    import os, sys, threading, time
+    from sqlalchemy import text
+    from models.store.database import Database
+    from models.settings import get_settings
+    from worker.fork_safety import database_between_forks
+
+    WRITE = text("UPDATE jobs SET name = name")
+    writing = threading.Event()
+
+    def sweep():
+        with database_between_forks(get_settings()) as database, database.write() as session:
+            session.execute(WRITE)
+            writing.set()
+            time.sleep(0.3)
+
+    parent = threading.Thread(target=sweep)
+    parent.start()
+    writing.wait()
+    child = os.fork()
+    if child == 0:
+        try:
+            with Database(get_settings()).write() as session:
+                session.execute(WRITE)
+        except BaseException as error:
+            print(error, file=sys.stderr, flush=True)
+            os._exit(1)
+        os._exit(0)
+    parent.join()
+    sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+""")
+
+
+def test_a_child_forked_in_the_midst_of_a_write_is_not_locked_out(database_settings: Settings) -> None:
+    url = database_settings.resolved_database_url
+    done = subprocess.run(
+        [sys.executable, "-c", FORKS_IN_THE_MIDST_OF_A_WRITE],
+        env=os.environ | {"REGBENCH_DATABASE_URL": url},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr

@@ -1,0 +1,252 @@
+"""Webhooks are told of a job's end: signed, again after a failure, and never at a private address."""
+
+import json
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+from sqlalchemy import select, update
+from standardwebhooks import Webhook as Verifier
+
+from models.settings import Settings
+from models.states import JobState
+from models.store import jobs, webhooks
+from models.store.database import Database
+from models.store.jobs import NewJob
+from models.store.sql_functions import DatabaseNow
+from models.store.tables import LOCAL_OWNER, Delivery
+from tests.factories import finished_job, job_spec
+from worker import webhook_sender
+from worker.webhook_sender import Messenger, is_public
+
+
+class Receiver:
+    """A real HTTP server that keeps what it is sent, and answers what it is told to."""
+
+    def __init__(self) -> None:
+        self.got: list[tuple[dict[str, str], str]] = []
+        self.answers: list[int] = []
+        receiver = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                length = int(self.headers["Content-Length"])
+                receiver.got.append((dict(self.headers), self.rfile.read(length).decode()))
+                self.send_response(receiver.answers.pop(0) if receiver.answers else 204)
+                self.end_headers()
+
+            def log_message(self, *_: object) -> None:
+                """Say nothing."""
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_address[1]}/hook"
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    receiver = Receiver()
+    thread = threading.Thread(target=receiver.server.serve_forever, args=(0.05,))
+    thread.start()
+    yield receiver
+    receiver.server.shutdown()
+    thread.join()
+    receiver.server.server_close()
+
+
+@pytest.fixture
+def messenger(database_settings: Settings) -> Messenger:
+    return Messenger(database_settings.model_copy(update={"webhook_private_addresses": True}))
+
+
+def told(database: Database, url: str, states: list[JobState] | None = None, owner: str = LOCAL_OWNER) -> str:
+    """A webhook's secret."""
+    with database.write() as session:
+        ends = states or [state for state in JobState if state.terminal]
+        return webhooks.create_webhook(session, owner, url=url, states=ends, secret=None).secret
+
+
+def deliveries(database: Database) -> list[Delivery]:
+    with database.read() as session:
+        return list(session.scalars(select(Delivery)))
+
+
+def make_due(database: Database) -> None:
+    with database.write() as session:
+        session.execute(
+            update(Delivery)
+            .where(Delivery.next_attempt_at.is_not(None))
+            .values(next_attempt_at=DatabaseNow(-1))
+            .execution_options(synchronize_session=False)
+        )
+
+
+def test_an_end_is_told_once_and_signed(database: Database, messenger: Messenger, receiver: Receiver) -> None:
+    secret = told(database, receiver.url)
+    job = finished_job(database, job_spec(name="mine", labels={"a": "b"}))
+    assert messenger.send_due() == 1
+    assert messenger.send_due() == 0
+    [(headers, text)] = receiver.got
+    message = Verifier(secret).verify(text, headers)
+    assert message["type"] == "job.succeeded"
+    assert message["data"]["id"] == job.id
+    assert message["data"]["labels"] == {"a": "b"}
+    assert message["data"]["result"]["test_accuracy"] == pytest.approx(0.975)
+    [sent] = deliveries(database)
+    assert (sent.attempts, sent.last_status, sent.next_attempt_at) == (1, 204, None)
+    assert sent.delivered_at is not None
+    assert headers["webhook-id"] == sent.id
+
+
+def test_only_the_owners_webhooks_are_told_and_only_of_what_they_want(
+    database: Database, messenger: Messenger, receiver: Receiver
+) -> None:
+    told(database, receiver.url, [JobState.FAILED])
+    told(database, receiver.url, owner="somebody-else")
+    finished_job(database)
+    assert messenger.send_due() == 0
+    told(database, receiver.url, [JobState.CANCELLED])
+    with database.write() as session:
+        (job,) = jobs.create_jobs(session, [NewJob(job_spec())])
+        jobs.cancel_job(session, job.id)
+    assert messenger.send_due() == 1
+    assert json.loads(receiver.got[0][1])["type"] == "job.cancelled"
+
+
+def test_a_failure_is_tried_again_with_the_same_id_and_then_given_up(
+    database: Database, messenger: Messenger, receiver: Receiver
+) -> None:
+    told(database, receiver.url)
+    finished_job(database)
+    attempts = len(webhooks.RETRY_AFTER_SECONDS) + 1
+    receiver.answers = [500] * attempts
+    for _ in range(attempts):
+        assert messenger.send_due() == 1
+        assert messenger.send_due() == 0, "not before its time"
+        make_due(database)
+    assert messenger.send_due() == 0
+    [sent] = deliveries(database)
+    assert (sent.attempts, sent.last_status, sent.delivered_at) == (attempts, 500, None)
+    assert {headers["webhook-id"] for headers, _ in receiver.got} == {sent.id}
+
+
+def test_who_says_that_it_is_gone_is_not_asked_again(
+    database: Database, messenger: Messenger, receiver: Receiver
+) -> None:
+    told(database, receiver.url)
+    finished_job(database)
+    receiver.answers = [410]
+    assert messenger.send_due() == 1
+    assert deliveries(database) == []
+    with database.read() as session:
+        assert webhooks.all_webhooks(session) == []
+
+
+def test_a_redirection_is_not_followed(database: Database, messenger: Messenger, receiver: Receiver) -> None:
+    told(database, receiver.url)
+    finished_job(database)
+    receiver.answers = [302]
+    messenger.send_due()
+    assert (len(receiver.got), deliveries(database)[0].last_status) == (1, 302)
+
+
+def test_one_whose_sender_died_is_sent_again(
+    database: Database, messenger: Messenger, receiver: Receiver
+) -> None:
+    told(database, receiver.url)
+    finished_job(database)
+    with database.write() as session:
+        assert len(webhooks.take_due(session, limit=9)) == 1
+    assert messenger.send_due() == 0, "somebody may be sending it"
+    make_due(database)
+    assert messenger.send_due() == 1
+    assert len(receiver.got) == 1
+
+
+@pytest.mark.parametrize("url", ["https://a..example/", f"https://{'x' * 70}/", "https://xn--/"])
+def test_an_address_that_cannot_be_asked_does_not_keep_the_others_from_being_told(
+    database: Database, messenger: Messenger, receiver: Receiver, url: str
+) -> None:
+    told(database, url)
+    told(database, receiver.url)
+    finished_job(database)
+    assert messenger.send_due() == 2
+    assert len(receiver.got) == 1
+    assert sorted(bool(each.delivered_at) for each in deliveries(database)) == [False, True]
+
+
+def test_a_receiver_that_drips_its_answer_is_not_waited_for(
+    database: Database, messenger: Messenger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(webhook_sender, "_SEND_SECONDS", 0.5)
+    stopped = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def drip() -> None:
+            connection, _ = server.accept()
+            with connection, suppress(OSError):
+                while not stopped.wait(0.05):
+                    connection.sendall(b"H")
+
+        thread = threading.Thread(target=drip)
+        thread.start()
+        told(database, f"http://127.0.0.1:{server.getsockname()[1]}/")
+        finished_job(database)
+        assert messenger.send_due() == 1
+        stopped.set()
+        thread.join()
+    assert deliveries(database)[0].last_error
+
+
+def test_who_took_too_long_does_not_overwrite_what_another_has_delivered(
+    database: Database, messenger: Messenger, receiver: Receiver
+) -> None:
+    told(database, receiver.url)
+    finished_job(database)
+    with database.write() as session:
+        [slow] = webhooks.take_due(session, limit=1)
+    make_due(database)
+    messenger.send_due()
+    with database.write() as session:
+        webhooks.record_failure(session, slow, status=None, error="late")
+    [delivered] = deliveries(database)
+    assert (delivered.last_error, delivered.next_attempt_at) == (None, None)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+def test_no_private_address_is_connected_to(
+    database: Database, database_settings: Settings, receiver: Receiver, host: str
+) -> None:
+    told(database, receiver.url.replace("127.0.0.1", host))
+    finished_job(database)
+    assert Messenger(database_settings).send_due() == 1
+    assert receiver.got == []
+    assert "not on the public network" in (deliveries(database)[0].last_error or "")
+
+
+@pytest.mark.parametrize(
+    ("address", "public"),
+    [
+        ("93.184.215.14", True),
+        ("2606:2800:21f:cb07:6820:80da:af6b:8b2c", True),
+        ("10.1.2.3", False),
+        ("169.254.169.254", False),
+        ("100.64.0.1", False),
+        ("0.0.0.0", False),  # noqa: S104 (nobody binds it here)
+        ("224.0.0.1", False),
+        ("::1", False),
+        ("fe80::1%eth0", False),
+        ("::ffff:127.0.0.1", False),
+        ("::ffff:93.184.215.14", True),
+        ("2002:7f00:1::", False),
+        ("fd00::1", False),
+        ("64:ff9b::7f00:1", False),
+        ("::7f00:1", False),
+        ("fec0::1", False),
+        ("192.0.0.8", False),
+    ],
+)
+def test_what_is_public(address: str, public: bool) -> None:
+    assert is_public(address) is public

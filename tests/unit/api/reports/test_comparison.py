@@ -1,0 +1,334 @@
+"""The comparison and its renderers, on rows that no database has seen."""
+
+import csv
+import io
+import json
+import re
+import shlex
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
+from statistics import mean, stdev
+from typing import Any
+
+import pytest
+
+from api.reports import charts, csv_table, formatting, grouping, html, markdown
+from api.reports.charts import CHARTS
+from api.reports.comparison import Subject, compare
+from api.reports.curves import curves, thinned
+from api.reports.schemas import Comparison
+from models.experiments import ExperimentSpec
+from models.states import JobState
+from models.store.report_data import EpochSummary, Spread
+from models.store.tables import Experiment, Job, Result
+from tests.factories import job_spec, result_record
+
+NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+Value = float | str | None
+
+
+def job(variant: str, seed: int, accuracy: Value, *, loss: float = 0.1, **changes: Any) -> Job:
+    """A finished job with that test accuracy; with a state instead of an accuracy, one without a result."""
+    spec = job_spec(seed=seed, **changes)
+    state = JobState.SUCCEEDED if isinstance(accuracy, float) else JobState(str(accuracy))
+    job_id = f"job_{variant}_{seed}".replace(" ", "-")
+    result = None
+    if isinstance(accuracy, float):
+        record = result_record(test_accuracy=accuracy, test_loss=loss)
+        result = Result(job_id=job_id, **asdict(record))
+    return Job(
+        id=job_id,
+        variant=variant,
+        seed=seed,
+        spec=spec.model_dump(mode="json"),
+        dataset=spec.dataset.name,
+        state=state,
+        result=result,
+        epochs=2,
+        epochs_done=1,
+        error_code="diverged" if state is JobState.FAILED else None,
+        error_message="the loss is NaN" if state is JobState.FAILED else None,
+        created_at=NOW + timedelta(seconds=seed),
+    )
+
+
+def compared(variants: dict[str, list[Job]], *, baseline: str = "a", expected: int = 0) -> Comparison:
+    jobs = [each for group in variants.values() for each in group]
+    epochs = {
+        name: [summary(number, [0.4 / number] * len(done)) for number in (1, 2) if done]
+        for name, group in variants.items()
+        for done in [[each for each in group if each.result]]
+    }
+    subject = Subject("title", "exp_1", baseline, variants, expected or len(jobs), "curl again")
+    return compare(subject, epochs, now=NOW, version="0.0")
+
+
+def summary(epoch: int, losses: Sequence[float]) -> EpochSummary:
+    """An epoch of jobs with these losses, whether of training or validation."""
+    measured = Spread(len(losses), mean(losses), stdev(losses) if len(losses) > 1 else None)
+    return EpochSummary(epoch, measured, measured, measured, measured, measured)
+
+
+def pairs(accuracies: Sequence[tuple[float, float]]) -> Comparison:
+    return compared(
+        {
+            "a": [job("a", seed, first) for seed, (first, _) in enumerate(accuracies)],
+            "b": [job("b", seed, second) for seed, (_, second) in enumerate(accuracies)],
+        }
+    )
+
+
+def test_pairs_are_made_by_seed_and_not_by_position() -> None:
+    comparison = compared(
+        {
+            "a": [job("a", 0, 0.90), job("a", 1, "failed"), job("a", 2, 0.92)],
+            "b": [job("b", 2, 0.95), job("b", 1, 0.50), job("b", 0, 0.91)],
+        }
+    )
+    (contrast,) = comparison.contrasts
+    assert contrast.seeds == [0, 2]
+    assert contrast.differences is not None
+    assert contrast.differences.test_accuracy_points.mean == pytest.approx(2.0)
+    assert contrast.differences.test_accuracy_points.n == 2
+
+
+def test_what_is_missing_is_said() -> None:
+    comparison = compared(
+        {
+            "a": [job("a", 0, 0.9), job("a", 1, "failed")],
+            "b": [job("b", 0, "running"), job("b", 1, "queued")],
+        },
+        expected=5,
+    )
+    assert not comparison.complete
+    assert (comparison.finished, comparison.jobs) == (1, 5)
+    assert [(each.variant, each.seed, each.state, each.reason) for each in comparison.missing] == [
+        ("a", 1, "failed", "diverged: the loss is NaN"),
+        ("b", 0, "running", "1 of 2 epochs done"),
+        ("b", 1, "queued", "1 of 2 epochs done"),
+    ]
+    first, second = comparison.variants
+    assert (first.n, first.failed_seeds, first.unfinished_seeds) == (1, [1], [])
+    assert (second.n, second.measures, second.line, second.unfinished_seeds) == (0, None, None, [0, 1])
+    assert "nothing can be said" in comparison.contrasts[0].verdict
+    assert "1 job(s) of this experiment were deleted." in comparison.notes
+
+
+def test_one_seed_shows_what_happened_and_no_more() -> None:
+    comparison = pairs([(0.90, 0.92)])
+    measures = comparison.variants[0].measures
+    assert measures is not None
+    assert (measures.test_accuracy.mean, measures.test_accuracy.sd, measures.test_accuracy.low) == (
+        0.90,
+        None,
+        None,
+    )
+    verdict = comparison.contrasts[0].verdict
+    assert verdict.startswith("Test accuracy +2.00 points, test loss +0.0000 nats")
+    assert verdict.endswith("One pair: this shows what happened, not what would happen again.")
+
+
+def test_a_repeated_seed_counts_once_with_its_result() -> None:
+    retried = job("a", 0, 0.9)
+    retried.id = "job_retry"
+    comparison = compared({"a": [job("a", 0, "failed"), retried], "b": [job("b", 0, 0.8)]}, expected=2)
+    assert [each.job_id for each in comparison.variants[0].seeds] == ["job_retry"]
+    assert comparison.complete
+    assert comparison.missing == []
+    assert "1 job(s) repeat another's variant and seed, and are left out." in comparison.notes
+
+
+def test_jobs_that_repeat_each_other_are_no_deleted_ones() -> None:
+    first, again = job("x", 0, 0.9), job("x", 0, 0.9)
+    again.id = "job_again"
+    subject = grouping.of_jobs([first, again], base_url="")
+    comparison = compare(subject, {name: [] for name in subject.variants}, now=NOW, version="0.0")
+    assert (comparison.complete, comparison.finished, comparison.jobs) == (True, 1, 1)
+    assert not [note for note in comparison.notes if "deleted" in note]
+
+
+def test_the_order_of_variants_changes_no_number() -> None:
+    variants = {
+        name: [job(name, seed, 0.9 + 0.01 * number * seed) for seed in range(6)]
+        for number, name in enumerate("abc")
+    }
+    forwards = {each.variant: each for each in compared(variants).contrasts}
+    backwards = {each.variant: each for each in compared(dict(reversed(variants.items()))).contrasts}
+    assert forwards == backwards
+
+
+def test_markdown_keeps_the_seeds_line_and_aligned_tables() -> None:
+    text = markdown.render(
+        compared(
+            {
+                "without Dropout": [job("without Dropout", 0, 0.9798, loss=0.11016)],
+                "with Dropout": [job("with Dropout", 0, 0.9801, loss=0.0741)],
+            },
+            baseline="without Dropout",
+        )
+    )
+    lines = [line.rstrip() for line in text.splitlines()]
+    assert "Model without Dropout - Test Loss: 0.1102, Test Accuracy: 0.9798" in lines
+    assert "Model with Dropout - Test Loss: 0.0741, Test Accuracy: 0.9801" in lines
+    tables = re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE)
+    assert len(tables) == 6
+    assert all(len({len(line) for line in table.splitlines()}) == 1 for table in tables)
+    assert "    curl again" in lines
+
+
+def test_markdown_shows_names_as_they_are() -> None:
+    text = markdown.render(
+        compared({"*a* `b` _c_ proximal_l1": [job("a", 0, 0.9)]}, baseline="*a* `b` _c_ proximal_l1")
+    )
+    assert r"\*a\* \`b\` \_c\_ proximal_l1" in text
+
+
+HOSTILE = '<script>alert("x")</script> & ](javascript:1) | =1+1'
+
+
+def test_names_cannot_break_out_of_any_format() -> None:
+    comparison = compared({HOSTILE: [job(HOSTILE, 0, 0.9)], "=b": [job("=b", 0, 0.9)]}, baseline=HOSTILE)
+    page = html.render(comparison)
+    assert "<script" not in page
+    assert "&lt;script&gt;" in page
+    text = markdown.render(comparison)
+    assert "<script" not in text
+    assert "](javascript" not in text
+    rows = list(csv.DictReader(io.StringIO(csv_table.render(comparison))))
+    assert [row["variant"] for row in rows] == [HOSTILE, "'=b"]
+
+
+def test_html_stands_alone_and_has_every_chart() -> None:
+    page = html.render(pairs([(0.90, 0.92), (0.91, 0.94)]))
+    # Links lead to other parts of the page only; the addresses are names of XML's own.
+    assert not re.findall(r'(?:src|href)="(?!#|data:image)', page)
+    assert "<script" not in page
+    assert "Model a - Test Loss: 0.1000, Test Accuracy: 0.9050" in page
+    assert page.count("<svg ") == len(CHARTS)
+    ids = re.findall(r' id="([^"]*)"', page)
+    assert len(ids) == len(set(ids))
+    targets = set(re.findall(r'href="#([^"]*)"', page))
+    assert targets <= set(ids)
+    assert {target.partition("-")[0] for target in targets} & {"contrast", "variant", "network"}
+
+
+def test_only_charts_with_data_are_shown() -> None:
+    comparison = compared({"a": [job("a", 0, "queued")], "b": []}, expected=2)
+    assert [name for name in CHARTS if charts.render(comparison, name, "svg")] == []
+    assert "<svg" not in html.render(comparison)
+
+
+def test_a_report_without_any_result_still_reads() -> None:
+    comparison = compared({"a": [job("a", 0, "queued")], "b": []}, expected=2)
+    assert "Partial: 0 of 2 jobs have finished." in html.render(comparison)
+    assert "Partial: 0 of 2 jobs have finished." in markdown.render(comparison)
+    rows = list(csv.DictReader(io.StringIO(csv_table.render(comparison))))
+    assert [(row["state"], row["test_accuracy"]) for row in rows] == [("queued", "")]
+
+
+def test_a_report_whose_jobs_have_all_ended_promises_nothing() -> None:
+    comparison = compared({"a": [job("a", 0, "cancelled")], "b": [job("b", 0, "failed")]})
+    assert (
+        formatting.standing(comparison)
+        == "0 of 2 jobs have a result; the others will not have one (1 cancelled, 1 failed)."
+    )
+
+
+def test_seeds_in_a_row_are_a_range() -> None:
+    assert formatting.ranges([0, 1, 2, 3, 7, 9, 10]) == "0-3, 7, 9-10"
+    assert formatting.ranges([]) == ""
+
+
+def test_what_differs_besides_or_was_not_trained_again_is_said() -> None:
+    comparison = compared({"a": [job("a", 0, 0.9)], "b": [job("b", 0, 0.9, training={"epochs": 7})]})
+    variants = [
+        each.model_copy(update={"seeds": [seed.model_copy(update={"reused": True}) for seed in each.seeds]})
+        for each in comparison.variants
+    ]
+    text = markdown.render(comparison.model_copy(update={"variants": variants}))
+    assert "b differs from the baseline in /training/epochs too: 7 instead of 1." in text
+    assert "a, seed 0: trained before, and reused" in text
+
+
+def test_jobs_that_differ_in_their_seed_only_are_one_variant() -> None:
+    jobs = [
+        job("x", 0, 0.9, name="one", labels={"a": "b"}),
+        job("y", 1, 0.9),
+        job("x", 0, 0.9, regularization={"dropout": {"rate": 0.3}}),
+        job("x", 0, 0.9, training={"batch_size": 64}),
+    ]
+    subject = grouping.of_jobs(jobs, base_url="http://host")
+    assert {name: len(group) for name, group in subject.variants.items()} == {
+        "none, batch_size=32": 2,
+        "dropout rate=0.3, batch_size=32": 1,
+        "none, batch_size=64": 1,
+    }
+    assert subject.baseline == "none, batch_size=32"
+    own = [job("plain", 0, 0.9), job("L2", 0, 0.9, regularization={"l2": {}})]
+    assert list(grouping.of_jobs(own, base_url="http://host").variants) == ["plain", "L2"]
+
+
+def test_variants_that_would_share_a_name_are_numbered() -> None:
+    jobs = [
+        job("x", 0, 0.9, regularization={"batch_normalization": {"position": position}})
+        for position in ("before_activation", "after_activation")
+    ]
+    names = list(grouping.of_jobs(jobs, base_url="").variants)
+    assert names == ["batch_normalization momentum=0.9 (1)", "batch_normalization momentum=0.9 (2)"]
+
+
+def test_the_command_that_repeats_survives_a_shell_and_means_the_same() -> None:
+    document = ExperimentSpec.model_validate(
+        {"name": "it's; rm", "variants": [{"name": "a"}], "seeds": [4]}
+    ).resolved()
+    row = Experiment(id="exp_1", name="x", document=document.model_dump(mode="json"), created_at=NOW)
+    parts = shlex.split(grouping.of_experiment(row, [], base_url="http://host/").repeat)
+    assert parts[2] == "http://host/v1/experiments"
+    assert ExperimentSpec.model_validate_json(parts[-1]) == document
+    again = grouping.of_jobs([job("x", 5, 0.9, training={"epochs": 3})], base_url="http://host")
+    repeated = ExperimentSpec.model_validate_json(shlex.split(again.repeat)[-1])
+    ((_, spec),) = repeated.runs()
+    assert (spec.seed, spec.training.epochs, spec.model.hidden_units) == (5, 3, (16,))
+
+
+def test_curves_have_bands_and_a_bounded_number_of_points() -> None:
+    epochs = [summary(number, [1.0, 2.0] if number < 401 else [1.0]) for number in range(1, 501)]
+    (found,) = curves("exp_1", {"a": epochs}, max_points=50).items
+    assert len(found.train_loss) == 50
+    first, last = found.train_loss[0], found.train_loss[-1]
+    assert (first.epoch, first.n, first.mean) == (1, 2, 1.5)
+    assert (first.low, first.high) == (pytest.approx(1.5 - 0.5**0.5), pytest.approx(1.5 + 0.5**0.5))
+    assert (last.epoch, last.n, last.mean, last.low) == (500, 1, 1.0, None)
+    assert thinned([1, 2, 3], 3) == [1, 2, 3]
+    assert thinned(list(range(1, 1001)), 2) == [1, 1000]
+
+
+def test_a_comparison_is_json_without_nan() -> None:
+    text = pairs([(0.9, 0.9), (0.9, 0.9)]).model_dump_json()
+    assert json.loads(text, parse_constant=pytest.fail)["contrasts"][0]["variant"] == "b"
+
+
+def overfits_from(*losses: Sequence[float]) -> int | None:
+    subject = Subject("title", "exp_1", "a", {"a": [job("a", 0, 0.9), job("a", 1, 0.9)]}, 2, "curl again")
+    epochs = [summary(number, each) for number, each in enumerate(losses, 1)]
+    return compare(subject, {"a": epochs}, now=NOW, version="0.0").variants[0].overfits_from
+
+
+def test_overfitting_begins_where_the_loss_was_lowest_and_has_clearly_risen_since() -> None:
+    assert overfits_from([0.5, 0.52], [0.3, 0.32], [0.6, 0.62]) == 2
+    assert overfits_from([0.5, 0.52], [0.4, 0.42], [0.3, 0.32]) is None
+    # Up by 0.05, where chance moves the means by about 0.1.
+    assert overfits_from([0.5, 0.6], [0.3, 0.4], [0.35, 0.45]) is None
+    # The only job that went on is not like both together.
+    assert overfits_from([0.5, 0.52], [0.3, 0.32], [0.9]) is None
+    assert overfits_from([0.3], [0.9]) is None
+
+
+def test_a_variant_shows_its_confusion_and_portrait() -> None:
+    variant = pairs([(0.9, 0.9), (0.9, 0.9)]).variants[0]
+    assert variant.confusion is not None
+    assert (variant.confusion[3][3], variant.confusion[3][5], variant.confusion[0][0]) == (14, 6, 20)
+    assert variant.portrait is not None
+    assert (variant.portrait.seed, variant.portrait.first_layer_side) == (0, 3)
+    assert [each.n for each in variant.portrait.calibration] == [50, 50]

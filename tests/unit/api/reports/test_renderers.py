@@ -1,0 +1,161 @@
+"""The report's formats, each against a file that somebody has looked at, and its words one by one.
+
+After a change that is meant, `WRITE_GOLDEN=1` writes the files anew; look at what it changed.
+"""
+
+import csv
+import io
+import os
+import re
+from pathlib import Path
+
+import pytest
+
+from api.reports import csv_table, formatting, html, markdown
+from api.reports.schemas import Comparison, Missing, OtherChange
+from models.states import JobState
+from tests import comparisons
+
+GOLDEN = Path(__file__).parent / "golden"
+CASES = {
+    "full": lambda: comparisons.full(("none", "dropout", "L1 *sparse*|<b>")),
+    "one-seed": lambda: comparisons.full(("without Dropout", "with Dropout"), seeds=1),
+    "empty": comparisons.empty,
+}
+FORMATS = {"md": markdown.render, "csv": csv_table.render, "html": html.render}
+
+
+def without_drawings(page: str) -> str:
+    """What Matplotlib draws is its own affair; that it is there, and under which name, is not."""
+    return re.sub(
+        r"(<svg )[^>]*(role=.img. aria-label=.[^\"]*.).*?(</svg>)", r"\1\2>\3", page, flags=re.DOTALL
+    )
+
+
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("form", FORMATS)
+def test_a_report_is_as_in_its_file(case: str, form: str) -> None:
+    text = without_drawings(FORMATS[form](CASES[case]())).replace("\r\n", "\n")
+    golden = GOLDEN / f"{case}.{form}"
+    if os.environ.get("WRITE_GOLDEN"):
+        golden.write_text(text)
+    assert text == golden.read_text()
+
+
+@pytest.mark.parametrize(
+    ("numbers", "said"),
+    [([], ""), ([4], "4"), ([0, 1], "0-1"), ([9, 0, 1, 2, 5, 7, 8], "0-2, 5, 7-9")],
+)
+def test_many_seeds_are_said_as_ranges(numbers: list[int], said: str) -> None:
+    assert formatting.ranges(numbers) == said
+
+
+def gone(state: JobState, seed: int, *, variant: str = "a", reason: str = "why") -> Missing:
+    return Missing(job_id=f"job_{seed}", variant=variant, seed=seed, state=state, reason=reason)
+
+
+def partial(*missing: Missing) -> Comparison:
+    return comparisons.empty().model_copy(update={"missing": list(missing), "jobs": 8})
+
+
+def test_the_standing_says_what_became_of_the_others() -> None:
+    assert formatting.standing(comparisons.full(seeds=2)) == "All 6 jobs have finished."
+    cancelled = partial(*(gone(JobState.CANCELLED, seed) for seed in range(8)))
+    assert formatting.standing(cancelled) == (
+        "0 of 8 jobs have a result; the others will not have one (8 cancelled)."
+    )
+    mixed = partial(gone(JobState.FAILED, 0), gone(JobState.RUNNING, 1), gone(JobState.RUNNING, 2))
+    assert (
+        formatting.standing(mixed)
+        == "Partial: 0 of 8 jobs have finished. Of the others: 1 failed, 2 running."
+    )
+    assert formatting.standing(partial()) == "Partial: 0 of 8 jobs have finished."
+
+
+def test_what_is_missing_for_the_same_reason_is_one_line() -> None:
+    jobs = [gone(JobState.CANCELLED, seed, reason="cancelled") for seed in range(10)]
+    jobs += [gone(JobState.FAILED, 3, variant="b", reason="diverged: the loss is NaN")]
+    assert formatting.missing(partial(*jobs)) == [
+        "a, seeds 0-9: cancelled",
+        "b, seed 3: failed (diverged: the loss is NaN), job job_3",
+    ]
+
+
+def test_what_else_differs_is_said() -> None:
+    comparison = comparisons.full()
+    changes = [
+        OtherChange(field="/training/epochs", baseline=5, variant=10),
+        OtherChange(field="/training/schedule", baseline=None, variant={"name": "cosine"}),
+    ]
+    other = comparison.variants[1].model_copy(update={"other_changes": changes})
+    changed = comparison.model_copy(update={"variants": [comparison.variants[0], other]})
+    assert formatting.other_changes(changed) == [
+        "dropout differs from the baseline in /training/epochs too: 10 instead of 5.",
+        'dropout differs from the baseline in /training/schedule too: {"name": "cosine"} instead of nothing.',
+    ]
+    assert "dropout differs from the baseline in /training/epochs too" in markdown.render(changed)
+    assert "dropout differs from the baseline in /training/epochs too" in html.render(changed)
+
+
+def test_pointers_lead_to_the_row_that_has_their_numbers() -> None:
+    comparison = comparisons.full()
+    found = formatting.sources(
+        comparison,
+        [
+            "/variants/1/measures/test_loss",
+            "/variants/1/measures/training_seconds",
+            "/variants/1/measures/parameters",
+            "/contrasts/0/differences/test_accuracy_points",
+            "/somewhere/else",
+        ],
+    )
+    assert found == [
+        formatting.Source("variant-1", "dropout: test loss, training seconds"),
+        formatting.Source("network-1", "dropout: parameters"),
+        formatting.Source("contrast-0", "dropout against none: test accuracy"),
+    ]
+    page = html.render(comparison)
+    assert all(f'id="{source.anchor}"' in page for source in found)
+
+
+def test_equivalence_is_said_where_it_could_be_judged() -> None:
+    rows = formatting.contrast_rows(comparisons.full())
+    column = rows[0].index("equal within 0.2 points")
+    assert [row[column] for row in rows[1:]] == ["yes", "not shown"]
+    alone = formatting.contrast_rows(comparisons.full(seeds=1))
+    assert alone[1][alone[0].index("as good as equal")] == "-"
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("*bold* _it_ `code` ~no~", r"\*bold\* \_it\_ \`code\` \~no\~"),
+        ("weight_decay and l2_", r"weight_decay and l2\_"),
+        ("[a](http://x) &lt; a & b", r"\[a]\(http://x) \&lt; a & b"),
+        (r"back\slash \* end\\"[:-1], r"back\slash \\\* end\\"),
+        ("<b>x</b> 1 < 2", "&lt;b>x&lt;/b> 1 < 2"),
+        ("# no heading", r"\# no heading"),
+        ("1. no list", r"1\. no list"),
+        ("- no list\nin one line", r"\- no list in one line"),
+        ("+0.29 points", r"\+0.29 points"),
+    ],
+)
+def test_markdown_shows_a_name_as_it_stands(name: str, shown: str) -> None:
+    missing = [gone(JobState.CANCELLED, 0, variant=name, reason="cancelled")]
+    text = markdown.render(partial(*missing))
+    assert f"\n- {shown}, seed 0: cancelled, job job_0\n" in text
+
+
+def test_numbers_in_tables_carry_no_backslash() -> None:
+    tables = [line for line in markdown.render(comparisons.full()).splitlines() if line.startswith("|")]
+    assert tables
+    assert not [line for line in tables if "\\" in line]
+
+
+def test_the_table_of_jobs_says_which_were_reused() -> None:
+    rows = list(csv.DictReader(io.StringIO(csv_table.render(comparisons.full(seeds=4)))))
+    assert [row["reused"] for row in rows if row["variant"] == "none"] == ["True", "True", "True", "False"]
+    assert {row["reused"] for row in rows if row["variant"] != "none"} == {"False"}
+    assert {row["reused"] for row in csv.DictReader(io.StringIO(csv_table.render(comparisons.empty())))} == {
+        ""
+    }

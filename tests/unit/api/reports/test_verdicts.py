@@ -1,0 +1,191 @@
+"""Verdicts: which words follow from which numbers."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pytest
+
+from api.reports.contrasts import contrasts
+from models.store.tables import Job
+from tests.factories import finished_row
+from tests.unit.api.reports.test_contrasts import accuracy, answers, contrast
+
+CLEAR = [0.019, 0.021, 0.022, 0.018, 0.020, 0.020]
+MIXED = [0.02, -0.01, 0.01, -0.01, 0.02, -0.02]
+TINY = [0.0001, -0.0001, 0.0, 0.0002, -0.0002, 0.0001]
+
+
+def verdict(gains: Sequence[float]) -> str:
+    """Of a variant that gains so much test accuracy, all else equal."""
+    return contrast([0.9 + gain for gain in gains]).verdict
+
+
+def of_measures(changes: Mapping[str, Sequence[float]], baseline: Mapping[str, float]) -> str:
+    """Of a variant whose measures differ so from the baseline's, seed by seed."""
+    first = [finished_row("a", seed, **baseline) for seed in range(6)]
+    second = [
+        finished_row(
+            "b",
+            seed,
+            **{name: value + changes.get(name, [0.0] * 6)[seed] for name, value in baseline.items()},
+        )
+        for seed in range(6)
+    ]
+    return contrasts({"a": first, "b": second}, "a")[0].verdict
+
+
+def test_without_a_pair_nothing_is_said() -> None:
+    assert verdict([]) == "No pair of finished jobs with the same seed yet: nothing can be said."
+
+
+def test_one_pair_shows_what_happened_and_no_more() -> None:
+    said = verdict([0.02])
+    assert said.startswith("Test accuracy +2.00 points, test loss +0.0000 nats, gap in accuracy +0.00 points")
+    assert said.endswith("One pair: this shows what happened, not what would happen again.")
+
+
+def test_one_pair_tells_whose_images_were_recognized() -> None:
+    first = [finished_row("a", 0, test_correct=answers("10000000"))]
+    second = [finished_row("b", 0, test_correct=answers("01111111"))]
+    said = contrasts({"a": first, "b": second}, "a")[0].verdict
+    assert "7 test images are recognized by this model only, 1 by the baseline's only" in said
+    assert "McNemar's test of these two models: p = 0.070" in said
+
+
+@pytest.mark.parametrize(
+    ("pairs", "best", "more"),
+    [(2, "0.5", "4 more seeds"), (3, "0.25", "3 more seeds"), (5, "0.062", "1 more seed")],
+)
+def test_few_pairs_say_what_cannot_be_concluded(pairs: int, best: str, more: str) -> None:
+    said = verdict(CLEAR[:pairs])
+    assert (
+        f"{pairs} pairs cannot settle it, neither that there is a difference nor that there is none" in said
+    )
+    assert f"p = {best} at best. At least {more} would be needed." in said
+    assert not {"higher", "Higher", "lower", "Lower", "stays"} & set(said.replace(":", "").split())
+
+
+def test_a_clear_difference_is_called_with_its_direction_and_interval() -> None:
+    assert verdict(CLEAR).startswith(
+        "Test accuracy is higher by 2.00 points (95 % interval +1.85 to +2.15, p < 0.001)."
+    )
+    assert "is lower by 2.00 points (95 % interval -2.15 to -1.85" in verdict([-gain for gain in CLEAR])
+
+
+def scattered(mean: float, sd: float, pairs: int) -> list[float]:
+    """Gains of that mean and standard deviation, in points."""
+    noise = np.random.default_rng(0).normal(size=pairs)
+    return list((mean + sd * (noise - noise.mean()) / noise.std(ddof=1)) / 100)
+
+
+def test_an_unclear_difference_says_how_many_seeds_would_show_one() -> None:
+    assert verdict(scattered(0.05, 0.27, 10)).startswith(
+        "Test accuracy: no difference could be shown (+0.05 points, 95 % interval -0.14 to +0.24, "
+        "p = 1.000); "
+        "about 14 more seeds would probably show one of 0.2 points."
+    )
+
+
+def test_a_large_number_of_seeds_is_rounded() -> None:
+    found = contrast([0.9 + gain for gain in scattered(0.5, 2.5, 10)])
+    assert found.equivalence is not None
+    assert found.equivalence.more_seeds == 1736
+    assert "; about 1,700 more seeds would probably show one of 0.2 points." in found.verdict
+
+
+def test_enough_pairs_that_show_nothing_say_that_they_were_enough() -> None:
+    assert verdict(scattered(0.13, 0.15, 10)).startswith(
+        "Test accuracy: no difference could be shown (+0.13 points, 95 % interval +0.02 to +0.24, "
+        "p = 0.091); "
+        "these 10 pairs would probably have shown one of 0.2 points."
+    )
+
+
+def test_a_small_difference_is_told_to_be_small() -> None:
+    assert "Test accuracy stays within 0.2 points of the baseline's (+0.00 points, 90 % interval" in verdict(
+        TINY
+    )
+    small = verdict([0.0010, 0.0011, 0.0009, 0.0010, 0.0012, 0.0010])
+    assert small.startswith(
+        "Test accuracy is higher by 0.10 points (p < 0.001), though by less than 0.2 points (90 % interval"
+    )
+
+
+def test_identical_models_are_not_called_different() -> None:
+    said = verdict([0.0] * 8)
+    assert said.startswith("The same in every pair: test accuracy, test loss, gap in accuracy, gap in loss.")
+
+
+def test_the_last_bits_are_no_scatter() -> None:
+    # 0.92 - 0.90 is not 0.93 - 0.91 in floating point; as a scatter it would make any difference certain.
+    base = [0.90, 0.91, 0.92, 0.93, 0.94, 0.95, 0.96]
+    found = contrast([value + 0.02 for value in base], base)
+    assert (accuracy(found).sd, accuracy(found).t_p, accuracy(found).call) == (0.0, None, None)
+    assert (
+        "Different by the same in every pair, which no t test can judge: test accuracy +2.00 points."
+        in found.verdict
+    )
+
+
+def test_what_the_seeds_experiment_shows_can_be_said() -> None:
+    """Dropout leaves accuracy about where it was and improves the loss and the gap by a third."""
+    scatter = np.array([1.0, -1.0, 2.0, -2.0, 0.5, -0.5])
+    said = of_measures(
+        {
+            "test_accuracy": 0.0002 * scatter,
+            "test_loss": -0.036 + 0.002 * scatter,
+            "generalization_gap_loss": -0.03 + 0.002 * scatter,
+        },
+        {"test_accuracy": 0.978, "test_loss": 0.108, "generalization_gap_loss": 0.09},
+    )
+    assert "Test accuracy stays within 0.2 points of the baseline's" in said
+    assert (
+        "Lower: test loss by 0.0360 nats (33 %, p < 0.001), gap in loss by 0.0300 nats (33 %, p < 0.001)."
+        in said
+    )
+    assert "The same in every pair: gap in accuracy." in said
+    assert said.endswith("(6 pairs; paired t tests at 5 %, Holm-corrected for 4 tests.)")
+
+
+def test_an_unclear_loss_says_what_would_have_shown() -> None:
+    said = of_measures({"test_loss": MIXED}, {"test_loss": 0.1})
+    assert "No difference could be shown: test loss (+0.0017 nats, p = 1.000; one of 0.0" in said
+
+
+def test_the_exact_test_has_a_veto() -> None:
+    # Five gains and one tiny loss: t is certain, but 4 of 64 signings do as well.
+    gains = [0.020, 0.021, 0.020, 0.019, 0.020, -0.0001]
+    found = contrast([0.9 + gain for gain in gains])
+    numbers = accuracy(found)
+    assert numbers.t_p_holm is not None
+    assert numbers.t_p_holm < 0.05
+    assert numbers.sign_flip_p == 4 / 64
+    assert numbers.call is None
+    assert "; the exact sign-flip test does not confirm the t test: p = 0.062); about" in found.verdict
+
+
+def test_a_claim_about_these_images_is_not_one_about_others() -> None:
+    """About the same few of 1,000 images make all the difference in each pair: other images need not."""
+
+    def said(gained: Sequence[int], *, lost: int = 0) -> str:
+        first = np.arange(1000) < 900
+        rows: dict[str, list[Job]] = {"a": [], "b": []}
+        for seed in range(8):
+            second = first.copy()
+            second[:lost] = False
+            second[900 : 900 + gained[seed % len(gained)]] = True
+            for name, right in (("a", first), ("b", second)):
+                correct = np.packbits(right).tobytes()
+                rows[name].append(
+                    finished_row(name, seed, test_accuracy=float(right.mean()), test_correct=correct)
+                )
+        return contrasts(rows, "a")[0].verdict
+
+    few = said([3, 4, 3, 4, 4])
+    assert few.startswith("Test accuracy is higher by 0.35 points (95 % interval")
+    assert "On other test images that need not hold (95 % interval -0.05 to +0.75 for new images" in few
+    assert "On other test images" not in said([30, 31, 32])
+    assert "On other test images" not in said([0, 1, 0])
+    exchanged = said([5, 6, 5], lost=5)
+    assert exchanged.startswith("Test accuracy stays within 0.2 points of the baseline's (+0.04 points")
+    assert "On other test images that need not hold" in exchanged

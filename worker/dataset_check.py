@@ -1,0 +1,36 @@
+"""`python -m worker.dataset_check`: which datasets are on this machine, and whether as published.
+
+Said as JSON, for `regbench doctor`.
+A list of objects: `name`, `place` (null: in a package, or nowhere), `health` (`ok`, `absent` or `damaged`)
+and `said`.
+"""
+
+import json
+import sys
+
+from models.datasets import DATASETS, available, locate
+from models.errors import DatasetUnavailable
+from models.settings import Settings, get_settings
+from worker.datasets import load
+
+
+def survey(settings: Settings) -> list[dict[str, str | None]]:
+    """Every dataset, read and checked where it is there; nothing is downloaded."""
+    return [_look(name, settings) for name in DATASETS]
+
+
+def _look(name: str, settings: Settings) -> dict[str, str | None]:
+    place = None if DATASETS[name].packaged else locate(name, settings)
+    health, said = "ok", "as published"
+    if not available(name, settings):
+        health, said = "absent", "not on this machine; a submit tries to download it"
+    else:
+        try:
+            load(name, settings)
+        except DatasetUnavailable as error:
+            health, said = "damaged", error.errors[0].detail
+    return {"name": name, "place": str(place) if place else None, "health": health, "said": said}
+
+
+if __name__ == "__main__":
+    json.dump(survey(get_settings()), sys.stdout)

@@ -1,0 +1,31 @@
+"""The worker's parent process talks to the database while it may have to fork another training process.
+
+SQLite keeps its table of locks in the process's memory. A child that is forked while a thread of its parent
+holds a connection inherits that connection's locks, with nobody in it who would ever give them back: to that
+child the database is locked for good, and it trains nothing. libpq forbids the same (PostgreSQL's manual,
+"Forked Processes", libpq-connect).
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import Lock
+
+from models.settings import Settings
+from models.store.database import Database
+
+_no_fork = Lock()
+os.register_at_fork(
+    before=_no_fork.acquire, after_in_parent=_no_fork.release, after_in_child=_no_fork.release
+)
+
+
+@contextmanager
+def database_between_forks(settings: Settings) -> Iterator[Database]:
+    """A database for one short task; a fork waits until it is closed, so keep it no longer than that."""
+    with _no_fork:
+        database = Database(settings)
+        try:
+            yield database
+        finally:
+            database.close()

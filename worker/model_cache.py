@@ -1,0 +1,93 @@
+"""Trained models, kept ready to answer."""
+
+import logging
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from cachetools import LRUCache, cached
+from numpy.typing import NDArray
+
+from models.artifacts import ArtifactStore
+from models.errors import Damaged
+from models.settings import Settings
+from models.spec import PIXELS, JobSpec
+from models.store.database import Database
+from models.store.jobs import result_of
+from models.store.transitions import get_job
+from worker.engine import start_engine
+from worker.network import answering
+from worker.weights import weights_sha256
+
+log = logging.getLogger(__name__)
+
+Images = NDArray[np.float32]
+Model = Callable[[Images], Any]
+"""Images (n, 784) in, a tensor of probabilities (n, 10) out."""
+
+
+class LoadedModels:
+    """The models that were used last. Which ones a caller may see is not its business."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._database = Database(settings)
+        self._store = ArtifactStore(settings)
+        models: LRUCache[str, Model] = LRUCache(settings.predictor_models)
+        self._model = cached(models)(self._load)
+        start_engine(settings.training_threads)
+
+    def close(self) -> None:
+        """Give back the database's connections."""
+        self._database.close()
+
+    def probabilities(self, job_id: str, images: Images) -> NDArray[np.float32]:
+        """What a job's model makes of images (n, 784), 0 to 1: probabilities (n, 10).
+
+        Raises:
+            NotFound: there is no such job, or it has no model, or no longer.
+            Damaged: the model's file is not the one that was kept, or its weights are not.
+        """
+        answers: NDArray[np.float32] = self._model(job_id)(images).numpy()
+        return answers
+
+    def _load(self, job_id: str) -> Model:
+        with self._database.read() as session:
+            job = get_job(session, job_id)
+        result = result_of(job)
+        content = self._store.get(result.model_path, sha256=result.model_sha256)
+        log.info("loading the model of job %s", job_id)
+        network = with_weights(JobSpec.model_validate(job.spec), content)
+        # Keras leaves weights that it does not find in a file as they are, which is random.
+        if weights_sha256(network) != result.weights_sha256:
+            raise Damaged(f"The weights in {result.model_path} are not the ones that were trained.")
+        return one_by_one(network)
+
+
+def with_weights(spec: JobSpec, keras_file: bytes) -> keras.Model:
+    """The network of a specification with the weights in a `.keras` file: only numbers are read from it."""
+    network = answering(spec)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.keras"
+        path.write_bytes(keras_file)
+        network.load_weights(path)
+    return network
+
+
+def one_by_one(network: keras.Model) -> Model:
+    """The network as one compiled function of images (n, 784), each of which passes through it alone.
+
+    Sums over a batch round differently at different places of it: together, what is said of an image would
+    depend, if only in the last digits, on the others that are asked about with it.
+    """
+
+    @tf.function(input_signature=[tf.TensorSpec((None, PIXELS))], autograph=False)
+    def answers(images: Any) -> Any:
+        return tf.map_fn(lambda image: network(image[None], training=False)[0], images, parallel_iterations=1)
+
+    # Traced now, and called past the warning that tf.function gives where many models are loaded in turn.
+    traced: Model = answers.get_concrete_function()
+    return lambda images: traced(tf.constant(images))
