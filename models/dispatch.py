@@ -3,7 +3,6 @@
 import logging
 from collections.abc import Sequence
 from functools import lru_cache
-from threading import Lock
 from typing import Any
 
 from models.errors import ServiceUnavailable
@@ -45,14 +44,10 @@ _PUBLISHER_SETTINGS = {
 }
 
 
-_import_lock = Lock()
-
-
 def make_celery(name: str, configuration: dict[str, Any]) -> Any:
     """A Celery application for a process that is no worker; may be called in several threads at once."""
-    # `celery` replaces its own module while it is imported; a second thread would see one without names.
-    with _import_lock:
-        from celery import Celery  # noqa: PLC0415 (0.2 s and 20 MB that a reader of models should not pay)
+    # `celery` replaces its own module while it is imported, and a second thread would see it unfinished.
+    from celery.app import Celery  # noqa: PLC0415 (0.2 s and 20 MB that a reader of models should not pay)
 
     app = Celery(name, set_as_current=False)
     app.conf.update(configuration)

@@ -2,6 +2,9 @@
 
 import json
 import logging
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -52,6 +55,40 @@ def test_a_message_a_job_arrives_in_order_and_is_noted(
     ]
     assert all(message["content-type"] == "application/json" for message in messages)
     assert [dispatched(database, job_id) for job_id in (first, second, silent)] == [True, True, False]
+
+
+_FIRST_MESSAGES = """
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+from models.database import Database
+from models.doorbell import ring
+from models.settings import Settings
+
+settings, together = Settings(), Barrier(8)
+database = Database(settings)
+
+def send(job_id):
+    together.wait()
+    ring(database, settings, [job_id])
+
+with ThreadPoolExecutor(8) as pool:
+    list(pool.map(send, sys.argv[1:]))
+"""
+
+
+def test_a_new_process_can_send_its_first_messages_from_several_threads(
+    database: Database, broker_settings: Settings, broker: Redis
+) -> None:
+    job_ids = create(database, 8)
+    environment = {
+        **os.environ,
+        "REGBENCH_DATABASE_URL": broker_settings.resolved_database_url,
+        "REGBENCH_BROKER_URL": broker_settings.resolved_broker_url,
+    }
+    subprocess.run([sys.executable, "-c", _FIRST_MESSAGES, *job_ids], env=environment, check=True)
+    assert broker.llen(QUEUE) == 8
+    assert all(dispatched(database, job_id) for job_id in job_ids)
 
 
 def test_nothing_to_ring_for_sends_nothing(
