@@ -7,11 +7,11 @@ from functools import cache
 from importlib.metadata import version
 from typing import Any
 
+from cachetools import LRUCache
 from fastapi import FastAPI, Response
 from fastapi.responses import RedirectResponse
 
 from api import api_keys, catalogue, dashboard, health, metrics, webhooks
-from api.bells import Bells
 from api.experiments import routes as experiment_routes
 from api.http import docs_page, idempotency, openapi, problem_pages, problems
 from api.http import schemas as http_schemas
@@ -24,8 +24,6 @@ from api.jobs.status_loader import Looks
 from api.jobs.updates import Watcher
 from api.predictions import routes as prediction_routes
 from api.reports import routes as reports
-from api.shown import Shown
-from api.submissions import Submissions
 from models.settings import Settings, get_settings
 from models.store.database import Database
 from models.store.experiments import Standings
@@ -57,11 +55,10 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.settings = settings
     app.state.database = Database(settings, quotas=Quotas.of(settings))
     app.state.limits = prediction_routes.Limits()
-    app.state.bells = Bells(app.state.database, settings)
-    app.state.submissions = Submissions(app.state.database)
     app.state.broker_check = health.BrokerCheck(settings)
     app.state.looks = Looks(app.state.database)
-    app.state.shown = Shown()
+    # By id: the latest answers to GET of a job, each with its ETag. Used from the event loop only.
+    app.state.job_bodies = LRUCache(1_000)
     app.state.standings = Standings()
     app.state.watcher = Watcher(
         app.state.database, seconds=settings.stream_seconds, most=settings.max_streams

@@ -7,9 +7,9 @@ from typing import Annotated
 
 from fastapi import BackgroundTasks, Depends, Path, Request
 
-from api.bells import Bells
 from api.http import problem_types
 from api.http.problem_types import raises
+from models import dispatch
 from models.artifacts import ArtifactStore
 from models.errors import NotFound
 from models.settings import Settings
@@ -82,8 +82,8 @@ DatabaseDep = Annotated[Database, Depends(_database)]
 
 async def _ring(request: Request, background: BackgroundTasks) -> Callable[[Sequence[str]], None]:
     """Rings for jobs after the answer: their rows are safe already, and the broker may be slow or away."""
-    bells: Bells = request.app.state.bells
-    return lambda job_ids: background.add_task(bells.ring, job_ids)
+    state = request.app.state
+    return lambda job_ids: background.add_task(dispatch.ring, state.database, state.settings, job_ids)
 
 
 RingDep = Annotated[Callable[[Sequence[str]], None], Depends(_ring)]

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Annotated, Any
 
+from cachetools import LRUCache
 from fastapi import APIRouter, Depends, Query, Request, Response, status
 from fastapi.concurrency import run_in_threadpool
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
@@ -40,8 +41,6 @@ from api.jobs.event_stream import JobStream, LastEventId, position_of
 from api.jobs.polling import Prefer, job_tag, retry_after, stand, stand_seen, wait_for_change, wished_wait
 from api.jobs.status_loader import Looks
 from api.jobs.updates import Watcher, WatcherDep
-from api.shown import Shown
-from api.submissions import SubmitDep
 from models.cost import check_budget
 from models.datasets import require
 from models.errors import FieldError, InvalidSpec, NotFound
@@ -142,7 +141,7 @@ def create_job(
     settings: SettingsDep,
     once: OnceDep,
     response: Response,
-    submit: SubmitDep,
+    ring: RingDep,
     dry_run: Annotated[bool, Query(description="Only check and price; store nothing")] = False,
 ) -> Any:
     """Submit a training job; it is stored when this answers. `?dry_run=true` only checks and prices it."""
@@ -152,8 +151,12 @@ def create_job(
         response.status_code = status.HTTP_200_OK
         with database.read() as session:
             return serializers.price_answer(price, store.seconds_per_operation(session))
-    with once.carried_out():
-        return submit(NewJob(spec, caller.owner), once)
+    with once.carried_out(), database.write() as session:
+        (job,) = store.create_jobs(session, [NewJob(spec, caller.owner)])
+        body = _answer(session, job)
+        answer = once.answer(session, body, status.HTTP_202_ACCEPTED, {"Location": body.links.self})
+    ring([job.id])
+    return answer
 
 
 @router.get("", response_model=schemas.JobPage | http_schemas.PartialPage)
@@ -212,7 +215,6 @@ async def show_job(
     """
     # Asked for most: as dependencies, these would double what the answer costs.
     looks: Looks = request.app.state.looks
-    shown: Shown = request.app.state.shown
     wait = wished_wait(prefer)
     if wait is not None:
         watcher: Watcher = request.app.state.watcher
@@ -220,14 +222,18 @@ async def show_job(
         seen = stand_seen(if_none_match) or stand(job)
         if not watcher.full and not job.state.terminal and stand(job) == seen:
             await wait_for_change(watcher, job_id, seen, wait)
-    answer = await _show(database, looks, shown, job_id, if_none_match)
+    answer = await _show(database, looks, request.app.state.job_bodies, job_id, if_none_match)
     if wait is not None:
         answer.headers["Preference-Applied"] = f"wait={wait}"
     return answer
 
 
 async def _show(
-    database: Database, looks: Looks, shown: Shown, job_id: str, if_none_match: str | None
+    database: Database,
+    looks: Looks,
+    bodies: LRUCache[str, tuple[str, bytes]],
+    job_id: str,
+    if_none_match: str | None,
 ) -> Response:
     job = await looks.at(job_id, owner=database.owner)
     place = await run_in_threadpool(_place, database, job_id) if job.state == JobState.QUEUED else None
@@ -235,10 +241,11 @@ async def _show(
     headers = retry_after(job.state, job.eta_seconds, place)
     if matches(if_none_match, tag):
         return not_modified(tag, headers)
-    body = shown.get(job_id, tag)
-    if body is None:
+    cached = bodies.get(job_id)
+    if cached is None or cached[0] != tag:
         # What is read now may be newer than the look, and then has a tag of its own.
-        tag, body = await run_in_threadpool(_read, database, shown, job_id)
+        cached = bodies[job_id] = await run_in_threadpool(_read, database, job_id)
+    tag, body = cached
     return Response(body, media_type="application/json", headers=headers | {"ETag": tag})
 
 
@@ -247,13 +254,11 @@ def _place(database: Database, job_id: str) -> int | None:
         return store.queue_position(session, job_id)
 
 
-def _read(database: Database, shown: Shown, job_id: str) -> tuple[str, bytes]:
+def _read(database: Database, job_id: str) -> tuple[str, bytes]:
     with database.read() as session:
         job = store.get_job_details(session, job_id)
         place = store.queue_position(session, job_id) if job.state == JobState.QUEUED else None
-    tag, body = job_tag(job, place), serializers.job_details(job, place).model_dump_json().encode()
-    shown.keep(job_id, tag, body)
-    return tag, body
+    return job_tag(job, place), serializers.job_details(job, place).model_dump_json().encode()
 
 
 @router.get(

@@ -61,8 +61,8 @@ _FIRST_MESSAGES = """
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
-from models.database import Database
-from models.doorbell import ring
+from models.store.database import Database
+from models.dispatch import ring
 from models.settings import Settings
 
 settings, together = Settings(), Barrier(8)
