@@ -88,7 +88,6 @@ class Settings(BaseSettings):
         description="Where keys are not required: names, apart by commas, by which the service may be asked "
         "besides loopback ones; `*`: any",
     )
-    api_key: str = Field("", repr=False, description="Key that the `regbench` command and client send")
     max_reads_per_minute: int = Field(
         6_000, ge=0, description="Reads that one key may make a minute, in each API process; 0: any number"
     )

@@ -3,12 +3,20 @@
 ClientError
 ├── ProblemError   the service answered and said no (4xx) or could not (5xx)
 ├── Unreachable    nothing, or something that is not Regbench, answers at the address
-├── NotInTime      what was waited for has not come to its end in time
+├── WaitTimeout    what was waited for has not come to its end in time
 └── StackError     a part of the embedded stack would not start or has died
-    └── NotDone    this machine's installation is not there, or refuses what it was asked for
+    └── CommandRefused   this machine's installation is not there, or refuses what it was asked for
 """
 
-from models.errors import FieldError
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class FieldError:
+    """One invalid field of a document: a JSON pointer (RFC 6901) to it, and what is wrong with it."""
+
+    pointer: str
+    detail: str
 
 
 class ClientError(Exception):
@@ -28,7 +36,7 @@ class ClientError(Exception):
 class Unreachable(ClientError):
     """Nothing, or something that is not Regbench, answers at the address.
 
-    `sent`: whether the request may have been carried out all the same. `passing`: whether another try may
+    `sent`: whether the request may have been carried out all the same. `transient`: whether another try may
     succeed.
     """
 
@@ -38,15 +46,15 @@ class Unreachable(ClientError):
         hint: str = "",
         *,
         sent: bool = True,
-        passing: bool = False,
+        transient: bool = False,
         request_id: str | None = None,
     ) -> None:
         super().__init__(message, hint, request_id=request_id)
         self.sent = sent
-        self.passing = passing
+        self.transient = transient
 
 
-class NotInTime(ClientError, TimeoutError):
+class WaitTimeout(ClientError, TimeoutError):
     """What was waited for has not come to its end in time; it goes on."""
 
 
@@ -54,7 +62,7 @@ class StackError(ClientError):
     """A part of the embedded stack would not start or has died."""
 
 
-class NotDone(StackError):
+class CommandRefused(StackError):
     """This machine's installation is not there, or refuses what it was asked for; no other try helps."""
 
 
@@ -76,10 +84,10 @@ class ProblemError(ClientError):
         code: str = "",
         retry_after: float | None = None,
     ) -> None:
-        faults = [f"{error.pointer}: {error.detail}" for error in errors]
-        # The detail of an invalid document often repeats its one fault.
-        said = [each for each in faults if each not in detail]
-        super().__init__(f"{title}: {detail}" if detail else title, "\n".join(said), request_id=request_id)
+        lines = [f"{error.pointer}: {error.detail}" for error in errors]
+        # The detail of an invalid document often repeats its only error.
+        hint = "\n".join(line for line in lines if line not in detail)
+        super().__init__(f"{title}: {detail}" if detail else title, hint, request_id=request_id)
         self.status = status
         self.title = title
         self.detail = detail

@@ -5,38 +5,76 @@ What came through a `Regbench` can be asked further (`job.wait()`); once that is
 
 import unicodedata
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict, PrivateAttr
 
-from models.experiments import Document
-from models.states import JobState
 from regbench.errors import ClientError
 
 if TYPE_CHECKING:
     import pandas
 
-    from regbench.client import Regbench, ReportFormat
+Document = dict[str, Any]
+ReportFormat = Literal["md", "html", "json", "csv"]
+
+
+class JobState(StrEnum):
+    """The state of a job; docs/reference/states.md."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    PAUSED = "paused"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+    @property
+    def terminal(self) -> bool:
+        """Whether a job in this state never changes again."""
+        return self in {JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED}
+
+
+class Client(Protocol):
+    """What resources call, of `regbench.client.Regbench`, which imports this module."""
+
+    def job(self, job_id: str) -> "Job": ...
+    def wait_for_job(self, job_id: str, timeout: float | None = None) -> "Job": ...
+    def epochs(self, job_id: str, *, after: int = 0) -> "list[Epoch]": ...
+    def cancel(self, job_id: str) -> "Job": ...
+    def pause(self, job_id: str) -> "Job": ...
+    def resume(self, job_id: str) -> "Job": ...
+    def retry(self, job_id: str) -> "Job": ...
+    def experiment(self, experiment_id: str) -> "Experiment": ...
+    def wait_for_experiment(self, experiment_id: str, timeout: float | None = None) -> "Experiment": ...
+    def jobs_of(self, experiment_id: str) -> "list[Job]": ...
+    def comparison(self, experiment_id: str) -> "Report": ...
+    def report(self, experiment_id: str, form: ReportFormat) -> bytes: ...
+    def extend(self, experiment_id: str, extension: Document) -> "Experiment": ...
+    def cancel_experiment(self, experiment_id: str) -> "Experiment": ...
+    def pause_experiment(self, experiment_id: str) -> "Experiment": ...
+    def resume_experiment(self, experiment_id: str) -> "Experiment": ...
+    def retry_failed(self, experiment_id: str) -> "Experiment": ...
 
 
 class _Resource(BaseModel):
     model_config = ConfigDict(extra="allow", frozen=True)
 
-    _from: "Regbench | None" = PrivateAttr(None)
+    _origin: Client | None = PrivateAttr(None)
 
     def model_post_init(self, context: Any) -> None:
-        """Remember the client through which this came: pydantic's validation context."""
-        self._from = context
+        """Keep the client through which this came: pydantic's validation context."""
+        self._origin = context
 
-    def json_text(self) -> str:
+    def to_json(self) -> str:
         """The whole document, as the service sent it."""
         return self.model_dump_json(indent=2)
 
     @property
-    def _client(self) -> "Regbench":
-        if self._from is None:
+    def _client(self) -> Client:
+        if self._origin is None:
             raise ClientError(f"This {type(self).__name__} came from no service, so none can be asked.")
-        return self._from
+        return self._origin
 
 
 class Progress(_Resource):
@@ -89,9 +127,9 @@ class Job(_Resource):
     @property
     def title(self) -> str:
         """What people call it, on one line: its name, else its variant, else its id, and its seed."""
-        called, seed = on_one_line(self.name or self.variant or self.id), f"seed {self.spec.get('seed')}"
-        # The names that experiments give have it already.
-        return called if called.endswith(seed) else f"{called}, {seed}"
+        name, seed = to_one_line(self.name or self.variant or self.id), f"seed {self.spec.get('seed')}"
+        # The names that experiments give end with it already.
+        return name if name.endswith(seed) else f"{name}, {seed}"
 
     def refresh(self) -> "Job":
         """The job as it stands now."""
@@ -101,7 +139,7 @@ class Job(_Resource):
         """The job once it has ended, well or not; see `state`. A paused one is waited for.
 
         Raises:
-            NotInTime: it has not ended after `timeout` seconds, and goes on.
+            WaitTimeout: it has not ended after `timeout` seconds, and goes on.
         """
         return self._client.wait_for_job(self.id, timeout)
 
@@ -158,7 +196,7 @@ class Experiment(_Resource):
     @property
     def title(self) -> str:
         """Its name, on one line."""
-        return on_one_line(self.name)
+        return to_one_line(self.name)
 
     @property
     def finished(self) -> bool:
@@ -173,7 +211,7 @@ class Experiment(_Resource):
         """The experiment once all its jobs have ended, well or not.
 
         Raises:
-            NotInTime: they have not after `timeout` seconds, and go on.
+            WaitTimeout: they have not after `timeout` seconds, and go on.
         """
         return self._client.wait_for_experiment(self.id, timeout)
 
@@ -185,7 +223,7 @@ class Experiment(_Resource):
         """The comparison of its variants as far as they have finished."""
         return self._client.comparison(self.id)
 
-    def report_as(self, form: "ReportFormat") -> bytes:
+    def report_as(self, form: ReportFormat) -> bytes:
         """The same as a document: Markdown, HTML, JSON or CSV, in UTF-8."""
         return self._client.report(self.id, form)
 
@@ -257,13 +295,13 @@ class Report(_Resource):
             {
                 "variant": variant.name,
                 "is_baseline": variant.is_baseline,
-                "seed": each.seed,
-                "job_id": each.job_id,
-                "reused": each.reused,
-                **{name: value for name, value in each.result.items() if name != "engine"},
+                "seed": seed.seed,
+                "job_id": seed.job_id,
+                "reused": seed.reused,
+                **{name: value for name, value in seed.result.items() if name != "engine"},
             }
             for variant in self.variants
-            for each in variant.seeds
+            for seed in variant.seeds
         ]
 
     def to_pandas(self) -> "pandas.DataFrame":
@@ -307,7 +345,7 @@ class Preset(_Resource):
     document: Document
 
 
-class Price(_Resource):
+class CostEstimate(_Resource):
     """What a job or an experiment would cost, if it were submitted."""
 
     training_flops: float
@@ -337,7 +375,7 @@ class Readiness(_Resource):
     @property
     def missing(self) -> list[str]:
         """The checks that have not passed."""
-        return [name for name, said in self.checks.items() if said != "ok"]
+        return [name for name, outcome in self.checks.items() if outcome != "ok"]
 
 
 class Prediction(_Resource):
@@ -355,6 +393,6 @@ class Predictions(_Resource):
     predictions: list[Prediction]
 
 
-def on_one_line(text: str) -> str:
+def to_one_line(text: str) -> str:
     """The text without control characters: a name may come from anyone, and a terminal obeys them."""
     return "".join(" " if unicodedata.category(character) == "Cc" else character for character in text)

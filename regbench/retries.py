@@ -1,6 +1,6 @@
-"""Which requests are sent again, and when. docs/decisions/0021-retries-and-yaml.md.
+"""Which requests are retried, and when. docs/decisions/0021-retries-and-yaml.md.
 
-Sent again is what cannot have been carried out, and what does no harm twice: reading, and creating with an
+Retried is what cannot have been carried out, and what is idempotent: reading, and creating with an
 `Idempotency-Key`.
 """
 
@@ -12,47 +12,41 @@ from regbench.errors import ProblemError, Unreachable
 
 FIRST_SECONDS = 0.5
 LONGEST_SECONDS = 30.0
-# So that clients that were refused together do not come back together.
-_SPREAD_SECONDS = 0.25
+# Jitter, so that clients that were refused together do not come back together.
+_JITTER_SECONDS = 0.25
 # 409: the same request, sent before, is still being carried out.
-_PASSING = frozenset({409, 429, 502, 503, 504})
+_TRANSIENT = frozenset({409, 429, 502, 503, 504})
 _NOT_CARRIED_OUT = frozenset({429, 503})
 
 
-def sent_again(retries: int, *, harmless: bool) -> Retrying:
-    """What calls a function up to `retries` times more while it raises what may pass.
+def retrying(retries: int, *, idempotent: bool) -> Retrying:
+    """What calls a function up to `retries` times more while it raises what is transient.
 
     Waits a random time up to 0.5 s, 1 s, 2 s, ... (30 at most), or as long as `Retry-After` asked for;
-    where that is over 30 s, the error comes at once. `harmless`: whether it may be carried out twice.
+    where that is over 30 s, the error comes at once. `idempotent`: whether it may be carried out twice.
     """
     return Retrying(
         stop=stop_after_attempt(1 + retries),
-        wait=_pause,
-        retry=retry_if_exception(lambda error: _may_pass(error, harmless=harmless)),
+        wait=_compute_wait,
+        retry=retry_if_exception(lambda error: _is_retryable(error, idempotent=idempotent)),
         reraise=True,
     )
 
 
-_growing = wait_random_exponential(multiplier=FIRST_SECONDS, max=LONGEST_SECONDS)
+_backoff = wait_random_exponential(multiplier=FIRST_SECONDS, max=LONGEST_SECONDS)
 
 
-def _pause(state: RetryCallState) -> float:
+def _compute_wait(state: RetryCallState) -> float:
     error = state.outcome.exception() if state.outcome else None
-    asked = error.retry_after if isinstance(error, ProblemError) else None
-    if asked is None:
-        return _growing(state)
-    return asked + random.uniform(0, _SPREAD_SECONDS)  # noqa: S311 (no secret)
+    if not isinstance(error, ProblemError) or error.retry_after is None:
+        return _backoff(state)
+    return error.retry_after + random.uniform(0, _JITTER_SECONDS)  # noqa: S311 (no secret)
 
 
-def _may_pass(error: BaseException, *, harmless: bool) -> bool:
+def _is_retryable(error: BaseException, *, idempotent: bool) -> bool:
     if isinstance(error, Unreachable):
-        return error.passing and (harmless or not error.sent)
-    if not isinstance(error, ProblemError):
+        return error.transient and (idempotent or not error.sent)
+    if not isinstance(error, ProblemError) or (error.status == 409 and error.retry_after is None):
         return False
-    if error.status == 409 and error.retry_after is None:
-        return False
-    return error.status in (_PASSING if harmless else _NOT_CARRIED_OUT) and _worth_waiting(error)
-
-
-def _worth_waiting(error: ProblemError) -> bool:
-    return error.retry_after is None or error.retry_after <= LONGEST_SECONDS
+    statuses = _TRANSIENT if idempotent else _NOT_CARRIED_OUT
+    return error.status in statuses and (error.retry_after or 0.0) <= LONGEST_SECONDS

@@ -4,15 +4,13 @@ from typing import Annotated
 
 import typer
 
-from models.experiments import Document
 from regbench.cli.completion import experiment_ids, preset_names
 from regbench.cli.jobs import show_experiment
 from regbench.cli.options import AsJson, JsonLines, Url, busy, connected, experiment_id, say, write_json
 from regbench.cli.spec_files import seeds_of, with_settings
-from regbench.cli.submit import DryRun, Seeds, say_price, setting
+from regbench.cli.submit import DryRun, Seeds, setting, show_cost
 from regbench.cli.watch import watched
-from regbench.client import DEFAULT_URL
-from regbench.resources import Experiment
+from regbench.resources import Document, Experiment
 
 experiment = typer.Typer(no_args_is_help=True, help="Run, list, show and extend experiments.")
 
@@ -33,7 +31,7 @@ def run(
     seeds: Seeds = None,
     watch: Annotated[bool, typer.Option(help="Show its jobs until they end.")] = True,
     dry_run: DryRun = False,
-    url: Url = DEFAULT_URL,
+    url: Url = None,
     as_json: AsJson = False,
 ) -> None:
     """Hand in a ready experiment, print its id, and show its jobs until they end. Ctrl-C leaves them running.
@@ -49,11 +47,11 @@ def run(
         document["seeds"] = seeds_of(seeds)
     with connected(url) as client:
         if dry_run:
-            say_price(client.price(document), as_json=as_json)
+            show_cost(client.estimate_cost(document), as_json=as_json)
             return
         with busy("Handing it in"):
             stored = client.create_experiment(document)
-    typer.echo(stored.json_text() if as_json else stored.id)
+    typer.echo(stored.to_json() if as_json else stored.id)
     code = watched(url, [stored.id]) if watch else 0
     say(f"Its report: regbench report {stored.id}")
     raise typer.Exit(code)
@@ -62,7 +60,7 @@ def run(
 @experiment.command("list")
 def list_experiments(
     limit: Annotated[int, typer.Option(min=1, help="At most so many.")] = 50,
-    url: Url = DEFAULT_URL,
+    url: Url = None,
     as_json: JsonLines = False,
 ) -> None:
     """List experiments, newest first.
@@ -78,7 +76,7 @@ def list_experiments(
 
 
 @experiment.command("show")
-def show_one(given: ExperimentId, url: Url = DEFAULT_URL, as_json: AsJson = False) -> None:
+def show_one(given: ExperimentId, url: Url = None, as_json: AsJson = False) -> None:
     """Show an experiment and its jobs.
 
     \b
@@ -88,7 +86,7 @@ def show_one(given: ExperimentId, url: Url = DEFAULT_URL, as_json: AsJson = Fals
     with connected(url) as client:
         found = client.experiment(given)
         if as_json:
-            typer.echo(found.json_text())
+            typer.echo(found.to_json())
         else:
             show_experiment(found, client.jobs_of(given))
 
@@ -98,7 +96,7 @@ def extend(
     given: ExperimentId,
     seeds: Seeds = None,
     settings: Annotated[list[str] | None, setting("variants=[...]")] = None,
-    url: Url = DEFAULT_URL,
+    url: Url = None,
     as_json: AsJson = False,
 ) -> None:
     """Add seeds, or variants, to an experiment; only what is new is trained.
@@ -115,11 +113,11 @@ def extend(
         raise typer.BadParameter("say what to add, with --seeds or --set variants=...")
     with connected(url) as client:
         extended = client.extend(given, extension)
-    typer.echo(extended.json_text() if as_json else extended.id)
+    typer.echo(extended.to_json() if as_json else extended.id)
     say(f"Watch with: regbench watch {given}")
 
 
-def presets(url: Url = DEFAULT_URL, as_json: AsJson = False) -> None:
+def presets(url: Url = None, as_json: AsJson = False) -> None:
     """List the ready experiments.
 
     \b

@@ -5,12 +5,11 @@ from typing import Annotated, Any
 
 import typer
 
-from models.states import JobState
 from regbench.cli.completion import dataset_names, experiment_ids, job_or_experiment_ids, technique_names
 from regbench.cli.options import AsJson, Ids, JsonLines, Url, connected, is_experiment, say
 from regbench.cli.progress import duration, sparkline
-from regbench.client import DEFAULT_URL, Regbench
-from regbench.resources import Epoch, Experiment, Job
+from regbench.client import Regbench
+from regbench.resources import Epoch, Experiment, Job, JobState
 
 _SPARKLINE_WIDTH = 40
 
@@ -61,7 +60,7 @@ def jobs(
         ),
     ] = "-created_at",
     limit: Annotated[int, typer.Option(min=1, help="At most so many.")] = 50,
-    url: Url = DEFAULT_URL,
+    url: Url = None,
     as_json: JsonLines = False,
 ) -> None:
     """List jobs, newest first. Values of one filter are alternatives; different filters must all fit.
@@ -93,7 +92,7 @@ def show(
         str,
         typer.Argument(metavar="ID", help="A job or an experiment.", autocompletion=job_or_experiment_ids),
     ],
-    url: Url = DEFAULT_URL,
+    url: Url = None,
     as_json: AsJson = False,
 ) -> None:
     """Show one job, or one experiment, in full.
@@ -106,14 +105,14 @@ def show(
     with connected(url) as client:
         found = client.experiment(given) if is_experiment(given) else client.job(given)
         if as_json:
-            typer.echo(found.json_text())
+            typer.echo(found.to_json())
         elif isinstance(found, Experiment):
             show_experiment(found, client.jobs_of(found.id))
         else:
             _show_job(found, client.epochs(found.id))
 
 
-def cancel(ids: Ids, url: Url = DEFAULT_URL, as_json: JsonLines = False) -> None:
+def cancel(ids: Ids, url: Url = None, as_json: JsonLines = False) -> None:
     """Ask for the end of jobs, or of whole experiments; one that is running stops within about a second.
 
     \b
@@ -123,7 +122,7 @@ def cancel(ids: Ids, url: Url = DEFAULT_URL, as_json: JsonLines = False) -> None
     _ask(url, ids, Regbench.cancel, Regbench.cancel_experiment, as_json=as_json)
 
 
-def pause(ids: Ids, url: Url = DEFAULT_URL, as_json: JsonLines = False) -> None:
+def pause(ids: Ids, url: Url = None, as_json: JsonLines = False) -> None:
     """Set jobs aside, or whole experiments; one that is running stops within about a second.
 
     \b
@@ -133,7 +132,7 @@ def pause(ids: Ids, url: Url = DEFAULT_URL, as_json: JsonLines = False) -> None:
     _ask(url, ids, Regbench.pause, Regbench.pause_experiment, as_json=as_json)
 
 
-def resume(ids: Ids, url: Url = DEFAULT_URL, as_json: JsonLines = False) -> None:
+def resume(ids: Ids, url: Url = None, as_json: JsonLines = False) -> None:
     """Let paused jobs go on, or all that are paused in an experiment.
 
     \b
@@ -143,7 +142,7 @@ def resume(ids: Ids, url: Url = DEFAULT_URL, as_json: JsonLines = False) -> None
     _ask(url, ids, Regbench.resume, Regbench.resume_experiment, as_json=as_json)
 
 
-def retry(ids: Ids, url: Url = DEFAULT_URL, as_json: JsonLines = False) -> None:
+def retry(ids: Ids, url: Url = None, as_json: JsonLines = False) -> None:
     """Train failed or cancelled jobs again, as new jobs, and print their ids.
 
     Of an experiment: all that failed or were cancelled, in their places; its own id is printed.
@@ -156,7 +155,7 @@ def retry(ids: Ids, url: Url = DEFAULT_URL, as_json: JsonLines = False) -> None:
 
 
 def _ask(
-    url: str,
+    url: str | None,
     ids: Sequence[str],
     of_job: Callable[[Regbench, str], Job],
     of_experiment: Callable[[Regbench, str], Experiment],

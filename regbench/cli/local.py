@@ -9,7 +9,6 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from models.network_address import loopback_only
 from models.settings import Settings
 from models.spec import DatasetName
 from regbench.cli.options import (
@@ -24,7 +23,7 @@ from regbench.cli.options import (
     write,
     write_json,
 )
-from regbench.client import DEFAULT_URL
+from regbench.connection import find_address_and_key, is_loopback
 from regbench.local.demo import run_demo
 from regbench.local.doctor import Finding, Health, examine
 from regbench.local.ports import free_port
@@ -51,7 +50,7 @@ def up(
     settings = Settings()
     if keys_required(settings, host) == "true":
         say("Requests need an API key; make one with: regbench keys create NAME")
-    elif not loopback_only(host):
+    elif not is_loopback(host):
         say(f"Warning: API keys are turned off, so whoever can reach {host} can use this service.")
     started = time.monotonic()
     try:
@@ -119,7 +118,7 @@ def prune(
     write(said.encode())
 
 
-def doctor(url: Url = DEFAULT_URL, as_json: AsJson = False) -> None:
+def doctor(url: Url = None, as_json: AsJson = False) -> None:
     """Say what is wrong with this installation, and how to mend it. The exit code is 1 if anything is.
 
     \b
@@ -130,7 +129,8 @@ def doctor(url: Url = DEFAULT_URL, as_json: AsJson = False) -> None:
     findings: list[Finding] = []
     # Each line as soon as it is known: some checks take seconds.
     with busy("Looking") as status:
-        for finding in examine(Settings(), url, lambda what: status.update(f"Looking at {what} ...")):
+        address, _ = find_address_and_key(url, None)
+        for finding in examine(Settings(), address, lambda what: status.update(f"Looking at {what} ...")):
             findings.append(finding)
             if not as_json:
                 # While the sign moves, rich leads stdout to where it moves: to stderr.

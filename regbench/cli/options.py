@@ -20,11 +20,15 @@ from models.settings import Settings
 from regbench.cli.completion import job_or_experiment_ids
 from regbench.cli.spec_files import NoDocument
 from regbench.client import Regbench
-from regbench.errors import ClientError, NotDone, ProblemError, Unreachable
+from regbench.connection import DEFAULT_URL
+from regbench.errors import ClientError, CommandRefused, ProblemError, Unreachable
 
 SUCCEEDED, FAILED, CANCELLED, REFUSED, INTERRUPTED = 0, 1, 2, 4, 130
 
-Url = Annotated[str, typer.Option(envvar="REGBENCH_URL", help="Address of the service.")]
+Url = Annotated[
+    str | None,
+    typer.Option(envvar="REGBENCH_URL", help="Address of the service.", show_default=DEFAULT_URL),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on stdout, and nothing else there.")]
 JsonLines = Annotated[bool, typer.Option("--json", help="Print JSON on stdout, one document a line.")]
 Ids = Annotated[
@@ -44,7 +48,7 @@ def stderr_console() -> Console:
     return Console(stderr=True)
 
 
-def connected(url: str) -> Regbench:
+def connected(url: str | None) -> Regbench:
     """A client that tries little: a person waits."""
     return Regbench(url, retries=2)
 
@@ -98,7 +102,7 @@ def one_sentence() -> Iterator[None]:
         say(f"regbench: {sentence}")
         if hint:
             say(hint)
-        refused = isinstance(error, ProblemError | Unreachable | NoDocument | NotDone)
+        refused = isinstance(error, ProblemError | Unreachable | NoDocument | CommandRefused)
         raise typer.Exit(REFUSED if refused else FAILED) from None
 
 

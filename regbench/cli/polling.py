@@ -5,10 +5,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from models.states import JobState
 from regbench.client import Regbench
 from regbench.errors import ProblemError, Unreachable
-from regbench.resources import Epoch, Job
+from regbench.resources import Epoch, Job, JobState
 
 POLL_SECONDS = 0.5
 # A service that is being restarted, or a laptop that slept, is waited for.

@@ -9,7 +9,7 @@ from rich.console import Console
 from regbench.cli.completion import job_or_experiment_ids
 from regbench.cli.options import AsJson, Url, busy, connected
 from regbench.cli.probability_bars import show_predictions
-from regbench.client import DEFAULT_URL, Choice
+from regbench.client import Choice
 
 
 def predict(
@@ -21,7 +21,7 @@ def predict(
         list[Path],
         typer.Argument(metavar="IMAGE...", exists=True, dir_okay=False, help="PNG or JPEG files, up to 256."),
     ],
-    url: Url = DEFAULT_URL,
+    url: Url = None,
     invert: Annotated[Choice, typer.Option(help="Whether ink is dark; auto: by the border.")] = "auto",
     center: Annotated[
         Choice, typer.Option(help="Whether to box and centre the digit as MNIST does; auto: unless 28x28.")
@@ -38,6 +38,6 @@ def predict(
     with connected(url) as client, busy("Asking"):
         found = client.predict(job_id, contents, invert=invert, center=center)
     if as_json:
-        typer.echo(found.json_text())
+        typer.echo(found.to_json())
     else:
         show_predictions(Console(), [path.name for path in images], found.predictions)

@@ -15,8 +15,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from models.states import JobState
-from regbench.resources import Epoch, Job
+from regbench.resources import Epoch, Job, JobState
 
 # Without a terminal: at most one line for each job in so many seconds, but for changes of state.
 LINE_SECONDS = 10.0

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from regbench.cli.options import AsJson, Ids, Url, busy, connected, is_experiment, say, write
-from regbench.client import DEFAULT_URL, ReportFormat
+from regbench.resources import ReportFormat
 
 # Shown in a browser by --open; the others are for a terminal or a program.
 _PAGE: ReportFormat = "html"
@@ -21,7 +21,7 @@ def report(
     ] = None,
     output: Annotated[Path | None, typer.Option(help="Write to this file instead of stdout.")] = None,
     open_it: Annotated[bool, typer.Option("--open", help="Show it in a browser.")] = False,
-    url: Url = DEFAULT_URL,
+    url: Url = None,
     as_json: AsJson = False,
 ) -> None:
     """Print the comparison of an experiment's variants, or of any jobs that have succeeded.

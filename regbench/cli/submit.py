@@ -4,12 +4,11 @@ from typing import Annotated, Any
 
 import typer
 
-from models.experiments import Document
 from regbench.cli.options import AsJson, Url, busy, connected, say, write_json
 from regbench.cli.spec_files import read_document, seeds_of, with_settings
 from regbench.cli.watch import watched
-from regbench.client import DEFAULT_URL, Regbench, is_experiment
-from regbench.resources import Experiment, Job, Price
+from regbench.client import Regbench, is_experiment
+from regbench.resources import CostEstimate, Document, Experiment, Job
 
 
 def setting(example: str) -> Any:
@@ -30,7 +29,7 @@ def submit(
     seeds: Seeds = None,
     watch: Annotated[bool, typer.Option(help="Also show it until it ends.")] = False,
     dry_run: DryRun = False,
-    url: Url = DEFAULT_URL,
+    url: Url = None,
     as_json: AsJson = False,
 ) -> None:
     """Hand in a job, or an experiment (a document with `preset` or `variants`), and print its id.
@@ -46,7 +45,7 @@ def submit(
     document = with_settings(read_document(file), settings or [])
     with connected(url) as client:
         if dry_run:
-            say_price(_price(client, document, seeds), as_json=as_json)
+            show_cost(_estimate_cost(client, document, seeds), as_json=as_json)
             return
         # A service that has to fetch a dataset first takes its time.
         with busy("Handing it in"):
@@ -65,17 +64,17 @@ def submit(
     raise typer.Exit(watched(url, ids))
 
 
-def say_price(price: Price, *, as_json: bool) -> None:
+def show_cost(cost: CostEstimate, *, as_json: bool) -> None:
     """What it would cost: on stdout."""
     if as_json:
-        typer.echo(price.json_text())
+        typer.echo(cost.to_json())
         return
-    jobs = (price.model_extra or {}).get("jobs")
+    jobs = (cost.model_extra or {}).get("jobs")
     if jobs is not None:
         typer.echo(f"jobs                   {jobs}")
-    typer.echo(f"floating-point ops     {price.training_flops:.3g}")
-    typer.echo(f"memory of a job        {price.memory_bytes / 1e6:.0f} MB")
-    seconds = price.estimated_seconds
+    typer.echo(f"floating-point ops     {cost.training_flops:.3g}")
+    typer.echo(f"memory of a job        {cost.memory_bytes / 1e6:.0f} MB")
+    seconds = cost.estimated_seconds
     typer.echo(f"training time          {'not known yet' if seconds is None else f'about {seconds:.0f} s'}")
 
 
@@ -87,18 +86,18 @@ def _submit(client: Regbench, document: Document, seeds: str | None) -> list[Job
     return client.submit_jobs([document | {"seed": seed} for seed in seeds_of(seeds)])
 
 
-def _price(client: Regbench, document: Document, seeds: str | None) -> Price:
+def _estimate_cost(client: Regbench, document: Document, seeds: str | None) -> CostEstimate:
     """Of all that would be handed in: jobs that differ in nothing but their seed cost the same."""
-    price = client.price(_seeded(document, seeds))
+    cost = client.estimate_cost(_seeded(document, seeds))
     if is_experiment(document) or seeds is None:
-        return price
-    jobs, seconds = len(seeds_of(seeds)), price.estimated_seconds
+        return cost
+    jobs, seconds = len(seeds_of(seeds)), cost.estimated_seconds
     whole = {
         "jobs": jobs,
-        "training_flops": jobs * price.training_flops,
+        "training_flops": jobs * cost.training_flops,
         "estimated_seconds": None if seconds is None else jobs * seconds,
     }
-    return price.model_copy(update=whole)
+    return cost.model_copy(update=whole)
 
 
 def _seeded(document: Document, seeds: str | None) -> Document:

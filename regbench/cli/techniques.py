@@ -7,7 +7,6 @@ import typer
 
 from regbench.cli.completion import technique_names
 from regbench.cli.options import AsJson, Url, connected, write_json
-from regbench.client import DEFAULT_URL
 from regbench.resources import Technique
 
 
@@ -15,7 +14,7 @@ def techniques(
     name: Annotated[
         str | None, typer.Argument(metavar="[NAME]", help="Explain this one.", autocompletion=technique_names)
     ] = None,
-    url: Url = DEFAULT_URL,
+    url: Url = None,
     as_json: AsJson = False,
 ) -> None:
     """List the regularization techniques, or explain one: what it does, when to use it, its parameters.
@@ -28,7 +27,7 @@ def techniques(
     with connected(url) as client:
         if name is not None:
             card = client.technique(name)
-            typer.echo(card.json_text()) if as_json else _explain(card)
+            typer.echo(card.to_json()) if as_json else _explain(card)
             return
         cards = client.techniques()
     if as_json:

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 import typer
 from rich.console import Console
 
-from models.states import JobState
 from regbench.cli.options import (
     CANCELLED,
     FAILED,
@@ -21,11 +20,11 @@ from regbench.cli.options import (
 )
 from regbench.cli.polling import POLL_SECONDS, Display, follow
 from regbench.cli.progress import Records, display_on
-from regbench.client import DEFAULT_URL, Regbench
-from regbench.resources import Experiment, Job
+from regbench.client import Regbench
+from regbench.resources import Experiment, Job, JobState
 
 
-def watch(ids: Ids, url: Url = DEFAULT_URL, as_json: JsonLines = False) -> None:
+def watch(ids: Ids, url: Url = None, as_json: JsonLines = False) -> None:
     """Show jobs until they end. Ctrl-C ends the watching, not the jobs.
 
     On a terminal: for each job a bar, epochs, validation accuracy, time left and the course of its validation
@@ -40,7 +39,7 @@ def watch(ids: Ids, url: Url = DEFAULT_URL, as_json: JsonLines = False) -> None:
     raise typer.Exit(watched(url, ids, as_json=as_json))
 
 
-def watched(url: str, ids: Sequence[str], *, as_json: bool = False) -> int:
+def watched(url: str | None, ids: Sequence[str], *, as_json: bool = False) -> int:
     """Show jobs, and those of experiments, until they end; returns the exit code."""
     stderr = stderr_console()
     try:

@@ -5,17 +5,15 @@ from pathlib import Path
 
 from rich.console import Console
 
-from models.experiments import Document
 from models.settings import Settings
 from models.spec import DATASET_ROWS, DatasetName
-from models.states import JobState
 from regbench.cli.polling import follow
 from regbench.cli.progress import display_on
-from regbench.client import Regbench, ReportFormat
+from regbench.client import Regbench
 from regbench.errors import ClientError, ProblemError, StackError
 from regbench.local.ports import check_port, free_port
 from regbench.local.stack import Say, running_stack
-from regbench.resources import Experiment, Job
+from regbench.resources import Document, Experiment, Job, JobState, ReportFormat
 
 PRESET = "dropout-vs-none"
 # Needs no download, so the demo works on a machine without network.

@@ -11,9 +11,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from models.network_address import loopback_only
 from models.settings import Settings
 from regbench.client import Regbench
+from regbench.connection import is_loopback
 from regbench.errors import ClientError, ProblemError, StackError, Unreachable
 from regbench.local.home_lock import has_database, holder
 from regbench.local.ports import check_port
@@ -56,7 +56,7 @@ def examine(settings: Settings, url: str, begin: Callable[[str], None]) -> Itera
     yield _python()
     packages = _packages()
     yield packages
-    if loopback_only(urlsplit(url).hostname or "") and packages.health is Health.OK:
+    if is_loopback(urlsplit(url).hostname or "") and packages.health is Health.OK:
         for what, look in CHECKS.items():
             begin(what)
             yield from (_unless_served(finding, url) for finding in look(settings))
@@ -263,7 +263,7 @@ def _may_ask(client: Regbench) -> Finding:
 def _nobody(settings: Settings, url: str, error: ClientError) -> Finding:
     """Why nothing answers there."""
     host, port = urlsplit(url).hostname or "", urlsplit(url).port or _DEFAULT_PORT
-    if not loopback_only(host):
+    if not is_loopback(host):
         return Finding(
             "service", Health.FAULT, error.message, "look at that machine, or correct REGBENCH_URL"
         )

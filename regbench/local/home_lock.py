@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import IO
 
 from models.settings import Settings
-from regbench.errors import NotDone, StackError
+from regbench.errors import CommandRefused, StackError
 
 _LOCK = "stack.lock"
 # All that Regbench itself puts into a home folder.
@@ -50,10 +50,10 @@ def check_installed(settings: Settings) -> None:
     """Look whether there is an installation, so that none is made where one is only asked about.
 
     Raises:
-        NotDone: there is none.
+        CommandRefused: there is none.
     """
     if not has_database(settings):
-        raise NotDone(
+        raise CommandRefused(
             f"There is no installation in {settings.home.absolute()}.",
             "Name its home folder with REGBENCH_HOME, or start one here with `regbench up` first.",
         )

@@ -15,10 +15,10 @@ from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
-from models.network_address import loopback_only
 from models.settings import Settings
 from regbench.client import Regbench
-from regbench.errors import NotDone, StackError, Unreachable
+from regbench.connection import is_loopback
+from regbench.errors import CommandRefused, StackError, Unreachable
 from regbench.local.home_lock import check_installed, forget, held
 from regbench.local.ports import check_port, url_of
 from regbench.local.process import Child
@@ -140,7 +140,7 @@ def running_stack(
             stack.add(start.redis(settings))
         say("Bringing the database to its newest form ...")
         start.child("migration", MIGRATION, grace=0.0).finish(MIGRATION_SECONDS)
-        if settings.api_keys_required == "auto" and not (throwaway or loopback_only(host)):
+        if settings.api_keys_required == "auto" and not (throwaway or is_loopback(host)):
             _check_that_somebody_has_a_key(settings, host)
         say("Starting the worker and the API ...")
         # The worker goes first: it takes longest.
@@ -164,7 +164,7 @@ def keys_required(settings: Settings, host: str) -> str:
     """
     if settings.api_keys_required != "auto":
         return settings.api_keys_required
-    return "false" if loopback_only(host) else "true"
+    return "false" if is_loopback(host) else "true"
 
 
 def _check_that_somebody_has_a_key(settings: Settings, host: str) -> None:
@@ -219,7 +219,7 @@ def run_module(settings: Settings, command: Sequence[str], failure: str = "It en
     """Run a module of this installation, as `("-m", NAME, ...)`; returns what it says.
 
     Raises:
-        NotDone: it found that what it was asked for makes no sense.
+        CommandRefused: it found that what it was asked for makes no sense.
         StackError: it ended badly; the message is the last line that it said, else `failure`.
     """
     done = subprocess.run(  # noqa: S603 (our own command, no shell)
@@ -231,7 +231,7 @@ def run_module(settings: Settings, command: Sequence[str], failure: str = "It en
     )
     if done.returncode:
         reason = done.stderr.strip().splitlines()
-        kind = NotDone if done.returncode == _MAKES_NO_SENSE else StackError
+        kind = CommandRefused if done.returncode == _MAKES_NO_SENSE else StackError
         raise kind(reason[-1] if reason else f"{failure}: exit code {done.returncode}.")
     return done.stdout
 

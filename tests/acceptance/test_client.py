@@ -7,7 +7,7 @@ import pytest
 
 from models.states import JobState
 from regbench import Regbench
-from regbench.errors import NotInTime, ProblemError
+from regbench.errors import ProblemError, WaitTimeout
 from regbench.resources import Experiment, Job
 from tests.acceptance.conftest import DEADLINE_SECONDS, Up, run
 from tests.factories import job_spec
@@ -37,7 +37,7 @@ def test_a_job_is_waited_for_and_another_is_not(client: Regbench) -> None:
     assert [epoch.epoch for epoch in done.history()] == [1]
     long = client.submit(LONG)
     assert isinstance(long, Job)
-    with pytest.raises(NotInTime):
+    with pytest.raises(WaitTimeout):
         long.wait(0.5)
     long.cancel()
     assert long.wait(DEADLINE_SECONDS).state is JobState.CANCELLED

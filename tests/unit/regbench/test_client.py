@@ -1,14 +1,16 @@
 """regbench.client: what is sent, and what becomes of each kind of answer."""
 
+from pathlib import Path
+
 import httpx
 import pytest
 
-from models.errors import FieldError
-from models.settings import Settings
+from models import states
 from models.spec import JobSpec
-from models.states import JobState
 from regbench.client import Regbench
-from regbench.errors import ProblemError, Unreachable
+from regbench.connection import DEFAULT_URL, find_address_and_key
+from regbench.errors import FieldError, ProblemError, Unreachable
+from regbench.resources import JobState
 from tests.unit.regbench.conftest import Service
 from tests.unit.regbench.documents import epoch, job, page, predictions, problem
 
@@ -30,10 +32,15 @@ def test_what_json_has_no_word_for_is_left_to_the_service(service: Service) -> N
     assert service.requests[0].body == {"seed": float("inf"), "name": "\ud800"}
 
 
+def test_the_clients_states_are_the_services() -> None:
+    service_states = {str(state): state.terminal for state in states.JobState}
+    assert {str(state): state.terminal for state in JobState} == service_states
+
+
 def test_fields_that_the_client_does_not_know_are_kept(service: Service) -> None:
     service.answer("GET /v1/jobs/job_1", (200, job(invented_later=[1, 2])))
     with Regbench(service.url) as client:
-        assert '"invented_later": [\n' in client.job("job_1").json_text()
+        assert '"invented_later": [\n' in client.job("job_1").to_json()
 
 
 @pytest.mark.parametrize("wish", ["pause", "resume", "retry_failed", "cancel"])
@@ -183,7 +190,6 @@ def test_a_key_goes_with_each_request(
     monkeypatch: pytest.MonkeyPatch, given: str | None, sent: str | None
 ) -> None:
     monkeypatch.setenv("REGBENCH_API_KEY", "rb_env")
-    monkeypatch.setattr("regbench.client.get_settings", Settings)
 
     def refuse(request: httpx.Request) -> httpx.Response:
         assert request.headers.get("Authorization") == sent
@@ -194,6 +200,37 @@ def test_a_key_goes_with_each_request(
         pytest.raises(ProblemError, match="REGBENCH_API_KEY"),
     ):
         client.job("job_1")
+
+
+@pytest.mark.parametrize(
+    ("environment", "dotenv", "base_url", "expected"),
+    [
+        ({}, {}, None, (DEFAULT_URL, "")),
+        ({}, {"URL": "http://a.test/", "API_KEY": "rb_a"}, None, ("http://a.test", "rb_a")),
+        ({}, {"API_KEY": "rb_a"}, "http://b.test/", ("http://b.test", "rb_a")),
+        ({"URL": "http://b.test"}, {"API_KEY": "rb_a"}, None, ("http://b.test", "rb_a")),
+        ({"URL": "http://b.test", "API_KEY": "rb_b"}, {"API_KEY": "rb_a"}, None, ("http://b.test", "rb_b")),
+        # Another address than the key's own.
+        ({}, {"URL": "http://a.test", "API_KEY": "rb_a"}, "http://b.test", ("http://b.test", "")),
+        ({"URL": "http://b.test"}, {"URL": "http://a.test", "API_KEY": "rb_a"}, None, ("http://b.test", "")),
+        ({"API_KEY": "rb_b"}, {"URL": "http://a.test"}, None, (DEFAULT_URL, "rb_b")),
+    ],
+)
+def test_a_key_goes_to_the_address_that_is_configured_with_it(
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    environment: dict[str, str],
+    dotenv: dict[str, str],
+    base_url: str | None,
+    expected: tuple[str, str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("URL", "API_KEY"):
+        monkeypatch.delenv(f"REGBENCH_{name}", raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(f"REGBENCH_{name}", value)
+    Path(".env").write_text("".join(f"REGBENCH_{name}={value}\n" for name, value in dotenv.items()))
+    assert find_address_and_key(base_url, None) == expected
 
 
 def test_images_are_sent_as_a_form(service: Service) -> None:

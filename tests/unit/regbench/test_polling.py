@@ -5,12 +5,11 @@ import io
 import pytest
 from rich.console import Console
 
-from models.states import JobState
 from regbench.cli.polling import follow
 from regbench.cli.progress import Bars, Lines, display_on, seconds_left
 from regbench.client import Regbench
 from regbench.errors import ProblemError, StackError, Unreachable
-from regbench.resources import Epoch, Job
+from regbench.resources import Epoch, Job, JobState
 from tests.unit.regbench.conftest import Service
 from tests.unit.regbench.documents import epoch, job, page, problem
 

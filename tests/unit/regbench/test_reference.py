@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from regbench.cli.main import app
 from regbench.client import Regbench
-from regbench.errors import ClientError, NotInTime, ProblemError, Unreachable
+from regbench.errors import ClientError, ProblemError, Unreachable, WaitTimeout
 from regbench.resources import Experiment, Job, Report
 
 REFERENCE = Path(__file__).parents[3] / "docs" / "reference"
@@ -37,7 +37,7 @@ def names(command: object, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ..
 
 
 GROUPS = {(), ("experiment",), ("keys",)}
-DESCRIBED = [Regbench, Job, Experiment, Report, ClientError, ProblemError, Unreachable, NotInTime]
+DESCRIBED = [Regbench, Job, Experiment, Report, ClientError, ProblemError, Unreachable, WaitTimeout]
 ALL = list(names(typer.main.get_command(app)))
 
 

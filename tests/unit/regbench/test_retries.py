@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from regbench.client import Regbench
-from regbench.errors import NotInTime, ProblemError, Unreachable
+from regbench.errors import ProblemError, Unreachable, WaitTimeout
 from tests.unit.regbench.conftest import Service
 from tests.unit.regbench.documents import job, page, problem
 
@@ -68,7 +68,7 @@ def test_an_hour_is_not_waited_for(service: Service, slept: list[float]) -> None
         ("/v1/experiments/exp_1/retry-failed", lambda client: client.retry_failed("exp_1")),
     ],
 )
-def test_what_creates_is_sent_again_with_the_same_key_and_content(
+def test_what_creates_is_retrying_with_the_same_key_and_content(
     service: Service, slept: list[float], path: str, create: Callable[[Regbench], Any]
 ) -> None:
     under_way = (409, problem(409), {"Retry-After": "1"})
@@ -89,9 +89,7 @@ def test_what_creates_is_sent_again_with_the_same_key_and_content(
     assert other.headers["Idempotency-Key"] != first.headers["Idempotency-Key"]
 
 
-def test_a_wish_that_may_have_been_carried_out_is_not_sent_again(
-    service: Service, slept: list[float]
-) -> None:
+def test_a_wish_that_may_have_been_carried_out_is_not_retrying(service: Service, slept: list[float]) -> None:
     service.answer("POST /v1/jobs/job_1/cancel", (502, b""))
     with Regbench(service.url) as client, pytest.raises(ProblemError):
         client.cancel("job_1")
@@ -110,7 +108,7 @@ def test_a_plain_no_is_taken_for_one(service: Service, slept: list[float], statu
     ("failure", "tries"),
     [(httpx.ConnectError("no"), 3), (httpx.ReadError("torn"), 1), (httpx.ReadTimeout(""), 1)],
 )
-def test_a_wish_is_sent_again_only_if_it_was_not_sent(
+def test_a_wish_is_retrying_only_if_it_was_not_sent(
     slept: list[float], failure: httpx.TransportError, tries: int
 ) -> None:
     sent: list[httpx.Request] = []
@@ -153,7 +151,7 @@ def test_a_job_is_waited_for_with_what_was_seen_last(service: Service, timeout: 
 def test_a_job_that_does_not_end_is_not_waited_for_for_ever(service: Service) -> None:
     service.answer("GET /v1/jobs/job_1", (200, job("running"), {"X-Request-Id": "req_7"}))
     began = time.monotonic()
-    with Regbench(service.url) as client, pytest.raises(NotInTime, match="job_1") as late:
+    with Regbench(service.url) as client, pytest.raises(WaitTimeout, match="job_1") as late:
         client.wait_for_job("job_1", timeout=0.3)
     assert isinstance(late.value, TimeoutError)
     assert late.value.request_id == "req_7"
@@ -178,5 +176,5 @@ def test_an_experiment_is_waited_for(service: Service) -> None:
             'W/"a"',
         ]
         service.answer("GET /v1/experiments/exp_1", (200, experiment))
-        with pytest.raises(NotInTime, match="exp_1"):
+        with pytest.raises(WaitTimeout, match="exp_1"):
             client.wait_for_experiment("exp_1", 0.3)

@@ -34,7 +34,7 @@ def watching(service: Service, *ids: str) -> Sequence[str]:
     return ["watch", *ids, "--url", service.url]
 
 
-def test_the_bar_moves_and_the_course_of_the_loss_grows_on_one_line(service: Service) -> None:
+def test_the_bar_moves_and_the_course_of_the_loss_grows_to_one_line(service: Service) -> None:
     service.answer("GET /v1/jobs/job_1", (200, at(2)))
     history(service, 2)
     with terminal(*watching(service, "job_1")) as screen:

@@ -1,0 +1,156 @@
+"""One service's HTTP: which address and key, retries, and what becomes of every failure."""
+
+import json
+import os
+import secrets
+from ipaddress import ip_address
+from typing import Any
+
+import httpx
+from dotenv import dotenv_values
+
+from regbench.errors import FieldError, ProblemError, Unreachable
+from regbench.retries import retrying
+
+DEFAULT_URL = "http://127.0.0.1:8000"
+
+_KEY_HINT = "Put a key into REGBENCH_API_KEY; `regbench keys create NAME`, where the service runs, makes one."
+# What fails before anything is sent.
+_NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
+
+
+def find_address_and_key(base_url: str | None, api_key: str | None) -> tuple[str, str]:
+    """The arguments, else what the environment says, else the file `.env` of the current folder.
+
+    A key goes only where it was meant for: a source that names an address and a key has that key for that
+    address alone, and a key of the environment is not sent to an address of a folder's `.env`.
+    """
+    for source in (os.environ, dotenv_values(".env")):
+        url, key = (source.get("REGBENCH_URL") or "").rstrip("/"), source.get("REGBENCH_API_KEY")
+        base_url = base_url or url or (DEFAULT_URL if key else None)
+        if api_key is None and key and url in ("", (base_url or "").rstrip("/")):
+            api_key = key
+    return (base_url or DEFAULT_URL).rstrip("/"), (api_key or "").strip()
+
+
+class Connection:
+    """Sends requests to one service, and raises what goes wrong as ProblemError or Unreachable."""
+
+    def __init__(
+        self,
+        base_url: str | None,
+        api_key: str | None,
+        *,
+        timeout: float,
+        retries: int,
+        transport: httpx.BaseTransport | None,
+    ) -> None:
+        self.timeout, self._retries = timeout, retries
+        self.base_url, key = find_address_and_key(base_url, api_key)
+        try:
+            self._http = httpx.Client(
+                base_url=self.base_url,
+                timeout=timeout,
+                transport=transport,
+                headers={"Authorization": f"Bearer {key}"} if key else {},
+                # A proxy that the environment names cannot reach this machine's own loopback.
+                trust_env=not is_loopback(httpx.URL(self.base_url).host),
+            )
+        except UnicodeEncodeError:
+            raise Unreachable("The API key is not one: a key has letters, digits, - and _ only.") from None
+        except httpx.InvalidURL as error:
+            raise Unreachable(f"{self.base_url} is not an address: {error}.") from None
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._http.close()
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        idempotent: bool | None = None,
+        timeout: float | None = None,
+        headers: dict[str, str] | None = None,
+        **request: Any,
+    ) -> httpx.Response:
+        """The response, if it is no refusal, after retries.
+
+        `idempotent`: whether the request may be carried out twice; None: if it is a GET.
+        """
+        # One id for all attempts, so that the service's log shows that they belong together.
+        headers = {"X-Request-Id": secrets.token_hex(8)} | (headers or {})
+
+        def send() -> httpx.Response:
+            response = self.request_once(method, path, timeout=timeout, headers=headers, **request)
+            if not (response.is_success or response.status_code == httpx.codes.NOT_MODIFIED):
+                raise _parse_problem(response)
+            return response
+
+        return retrying(self._retries, idempotent=method == "GET" if idempotent is None else idempotent)(send)
+
+    def request_once(
+        self, method: str, path: str, *, timeout: float | None = None, **request: Any
+    ) -> httpx.Response:
+        """The response, whatever its status, without retries."""
+        request_id = (request.get("headers") or {}).get("X-Request-Id")
+        try:
+            return self._http.request(
+                method, path, timeout=httpx.USE_CLIENT_DEFAULT if timeout is None else timeout, **request
+            )
+        except httpx.TimeoutException as error:
+            raise Unreachable(
+                f"The service at {self.base_url} did not answer in time.",
+                sent=not isinstance(error, _NOT_SENT),
+                transient=True,
+                request_id=request_id,
+            ) from None
+        except httpx.TransportError as error:
+            raise Unreachable(
+                f"No service answers at {self.base_url} ({error}).",
+                "Start one with `regbench up`, or name its address with --url or REGBENCH_URL.",
+                sent=not isinstance(error, _NOT_SENT),
+                transient=isinstance(error, httpx.NetworkError | httpx.RemoteProtocolError),
+                request_id=request_id,
+            ) from None
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach what listens there."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def parse_retry_after(response: httpx.Response) -> float | None:
+    """Seconds; a date, which HTTP allows too and this service never sends, counts as none."""
+    value = response.headers.get("Retry-After", "")
+    return float(value) if value.isascii() and value.isdecimal() else None
+
+
+def _parse_problem(response: httpx.Response) -> ProblemError:
+    """The problem document, or the best that can be made of a response without one (a proxy's, say)."""
+    try:
+        document = json.loads(response.content)
+    except ValueError:
+        document = {}
+    if not isinstance(document, dict):
+        document = {}
+    hint = _KEY_HINT if response.status_code == httpx.codes.UNAUTHORIZED else ""
+    return ProblemError(
+        status=response.status_code,
+        title=str(document.get("title") or f"HTTP {response.status_code} {response.reason_phrase}"),
+        detail=" ".join(filter(None, (str(document.get("detail") or ""), hint))),
+        errors=[
+            FieldError(
+                str(error.get("pointer") or error.get("parameter") or ""), str(error.get("detail", ""))
+            )
+            for error in document.get("errors") or []
+            if isinstance(error, dict)
+        ],
+        request_id=document.get("request_id") or response.headers.get("X-Request-Id"),
+        code=str(document.get("type") or "").rpartition("/")[2],
+        retry_after=parse_retry_after(response),
+    )
