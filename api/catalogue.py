@@ -12,7 +12,7 @@ from api.http.dependencies import SettingsDep
 from api.http.problem_types import raises
 from api.http.routing import Route
 from api.http.schemas import Answer
-from models.datasets import DATASETS, IDX_FILES, DatasetCard, available
+from models.datasets import DATASETS, IDX_FILES, DatasetCard, is_available
 from models.errors import NotFound
 from models.techniques import CATALOGUE, Technique
 
@@ -162,7 +162,9 @@ def technique_card(name: str) -> TechniqueCard:
 def list_datasets(settings: SettingsDep) -> DatasetList:
     """Every dataset: sizes, digests, licence, and whether it is on this machine."""
     return DatasetList(
-        items=[dataset_answer(card, available=available(name, settings)) for name, card in DATASETS.items()]
+        items=[
+            dataset_answer(card, available=is_available(name, settings)) for name, card in DATASETS.items()
+        ]
     )
 
 

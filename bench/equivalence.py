@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from models.datasets import available
+from models.datasets import is_available
 from models.records import EpochRecord, Progress
 from models.settings import Settings
 from models.spec import JobSpec
@@ -100,7 +100,7 @@ def _seed_script(dataset: Dataset, variant: str) -> tuple[float, float]:
 def main() -> int:
     """Print the table; exit code 1 if a mean accuracy differs by more than the tolerance."""
     parser = argparse.ArgumentParser(description="The trainer's results beside model.fit's.")
-    parser.add_argument("--dataset", default="mnist" if available("mnist", Settings()) else "mnist_5k")
+    parser.add_argument("--dataset", default="mnist" if is_available("mnist", Settings()) else "mnist_5k")
     parser.add_argument("--seeds", type=int, default=5)
     arguments = parser.parse_args()
     start_engine(os.cpu_count() or 1, deterministic=False)

@@ -11,7 +11,7 @@ import statistics
 import sys
 
 from bench.stopwatch import Silent
-from models.datasets import available
+from models.datasets import is_available
 from models.settings import Settings
 from models.spec import JobSpec
 from models.techniques import CATALOGUE
@@ -37,7 +37,7 @@ NOT_TIMED = {
 def main() -> int:
     """Print the table; exit code 1 if a target is missed."""
     parser = argparse.ArgumentParser(description="What each technique costs.")
-    parser.add_argument("--dataset", default="mnist" if available("mnist", Settings()) else "mnist_5k")
+    parser.add_argument("--dataset", default="mnist" if is_available("mnist", Settings()) else "mnist_5k")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=1)
     arguments = parser.parse_args()

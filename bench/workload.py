@@ -6,7 +6,7 @@ import os
 import numpy as np
 from numpy.typing import NDArray
 
-from models.datasets import DATASETS, available
+from models.datasets import DATASETS, is_available
 from models.errors import DatasetUnavailable
 from models.settings import Settings
 from models.spec import CLASSES, PIXELS, JobSpec
@@ -28,7 +28,7 @@ def dataset_and_threads(description: str) -> argparse.ArgumentParser:
 
 def add_dataset(parser: argparse.ArgumentParser) -> None:
     """The option --dataset: MNIST in full where it is on this machine, else what comes with a package."""
-    everything = available("mnist", Settings())
+    everything = is_available("mnist", Settings())
     parser.add_argument("--dataset", choices=DATASETS, default="mnist" if everything else "mnist_5k")
 
 

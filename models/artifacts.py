@@ -13,7 +13,7 @@ from typing import Any
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
-from models.errors import Damaged, NotFound
+from models.errors import ArtifactCorrupted, NotFound
 from models.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -22,12 +22,12 @@ CHECKPOINT = "checkpoint-"
 """What the names of checkpoint files begin with, in the folder of the attempt that wrote them."""
 
 
-def attempt_folder(job_id: str, attempt: int) -> str:
+def get_attempt_folder(job_id: str, attempt: int) -> str:
     """Where an attempt at a job keeps its files; two attempts never write the same one."""
     return f"{_job_folder(job_id)}/{attempt}"
 
 
-def job_of(name: str) -> str:
+def parse_job_id(name: str) -> str:
     """The id of the job that keeps a file."""
     return name.split("/")[1]
 
@@ -37,7 +37,7 @@ def is_checkpoint(name: str) -> bool:
     return posixpath.basename(name).startswith(CHECKPOINT)
 
 
-def is_part(name: str) -> bool:
+def is_partial(name: str) -> bool:
     """Whether a file was never finished: its writer is at it now, or died."""
     return name.endswith(_PART)
 
@@ -72,14 +72,14 @@ class ArtifactStore:
 
         Raises:
             NotFound: they are gone.
-            Damaged: they are not the ones that were kept.
+            ArtifactCorrupted: they are not the ones that were kept.
         """
         try:
             content: bytes = self._files.cat_file(self._path(name))
         except FileNotFoundError:
             raise NotFound(f"The file {name} is no longer kept.") from None
         if hashlib.sha256(content).hexdigest() != sha256:
-            raise Damaged(f"The file {name} is damaged: its SHA-256 is not the one recorded.")
+            raise ArtifactCorrupted(f"The file {name} is damaged: its SHA-256 is not the one recorded.")
         return content
 
     def files(self, job_id: str | None = None) -> dict[str, int]:

@@ -2,13 +2,13 @@
 
 from dataclasses import dataclass
 
-from models.errors import FieldError, OverBudget
+from models.errors import BudgetExceeded, FieldError
 from models.settings import Settings
 from models.spec import CLASSES, DATASET_ROWS, PIXELS, SIDE, Cnn, JobSpec, Mlp
 
 
 @dataclass(frozen=True)
-class Price:
+class CostEstimate:
     """The cost of one job at its full number of epochs."""
 
     parameters: int
@@ -34,7 +34,7 @@ class _Layer:
     """Of the specification's model, that says how large the layer is."""
 
 
-def price(spec: JobSpec) -> Price:
+def estimate_cost(spec: JobSpec) -> CostEstimate:
     """Reckon the cost of `spec`."""
     layers = _layers(spec.model)
     parameters = sum(layer.weights + layer.outputs for layer in layers)
@@ -43,9 +43,9 @@ def price(spec: JobSpec) -> Price:
     # A byte a pixel, whatever part is trained on; the training images once more on the device.
     images = (2 * rows.train + rows.test) * PIXELS
     numbers = _COPIES_OF_WEIGHTS * parameters + spec.training.batch_size * _numbers_an_example(layers)
-    return Price(
+    return CostEstimate(
         parameters=parameters,
-        training_flops=float(flops_per_epoch(spec) * spec.training.epochs),
+        training_flops=float(compute_flops_per_epoch(spec) * spec.training.epochs),
         memory_bytes=images + 4 * numbers,
     )
 
@@ -64,7 +64,7 @@ def _numbers_an_example(layers: list[_Layer]) -> int:
     return int(_COPIES_OF_OUTPUTS * outputs + _COPIES_OF_PATCHES * patches)
 
 
-def flops_per_epoch(spec: JobSpec) -> int:
+def compute_flops_per_epoch(spec: JobSpec) -> int:
     """Operations of one epoch's matrix products.
 
     Two a weight, position and example forward, two for the weight's gradient, two for the input's gradient;
@@ -99,13 +99,13 @@ def _normalizing(spec: JobSpec) -> int:
     return 2 * len(given) - any(technique.position == "before_activation" for technique in given)
 
 
-def check_budget(spec: JobSpec, settings: Settings) -> Price:
+def check_budget(spec: JobSpec, settings: Settings) -> CostEstimate:
     """The price of `spec`.
 
     Raises:
-        OverBudget: it is more than this installation allows; the message says by how much.
+        BudgetExceeded: it is more than this installation allows; the message says by how much.
     """
-    cost = price(spec)
+    cost = estimate_cost(spec)
     errors = []
     if cost.parameters > settings.max_parameters:
         errors.append(
@@ -131,7 +131,7 @@ def check_budget(spec: JobSpec, settings: Settings) -> Price:
             )
         )
     if errors:
-        raise OverBudget(errors)
+        raise BudgetExceeded(errors)
     return cost
 
 

@@ -104,34 +104,34 @@ _failed_downloads: TTLCache[str, bool] = TTLCache(maxsize=len(DATASETS), ttl=60.
 _downloading = Lock()
 
 
-def locate(name: str, settings: Settings) -> Path | None:
+def find_dataset(name: str, settings: Settings) -> Path | None:
     """The file or folder that holds the dataset on this machine; None: nowhere, or inside a package."""
     for place in _places(name, settings):
-        if place.is_file() or (place.is_dir() and all(idx_file(place, each) for each in IDX_FILES)):
+        if place.is_file() or (place.is_dir() and all(find_idx_file(place, each) for each in IDX_FILES)):
             return place
     return None
 
 
-def idx_file(folder: Path, name: str) -> Path | None:
+def find_idx_file(folder: Path, name: str) -> Path | None:
     """The IDX file in `folder`, packed or not."""
     return next((path for path in (folder / name, folder / f"{name}.gz") if path.is_file()), None)
 
 
-def available(name: str, settings: Settings) -> bool:
+def is_available(name: str, settings: Settings) -> bool:
     """Whether the dataset is on this machine, without downloading it."""
-    return DATASETS[name].packaged or locate(name, settings) is not None
+    return DATASETS[name].packaged or find_dataset(name, settings) is not None
 
 
-def require(name: str, settings: Settings) -> None:
+def ensure_available(name: str, settings: Settings) -> None:
     """Make sure that the dataset is on this machine, downloading it if need be.
 
     Raises:
         DatasetUnavailable: it cannot be had; the message says what to do.
     """
-    if available(name, settings):
+    if is_available(name, settings):
         return
     with _downloading:
-        if available(name, settings) or (name not in _failed_downloads and _download(name)):
+        if is_available(name, settings) or (name not in _failed_downloads and _download(name)):
             return
     raise DatasetUnavailable(
         [
@@ -145,7 +145,7 @@ def require(name: str, settings: Settings) -> None:
 
 
 def _places(name: str, settings: Settings) -> list[Path]:
-    cache = keras_cache()
+    cache = get_keras_cache_folder()
     places = [cache / f"{name}.npz"]
     if settings.data_dir is not None:
         places.insert(0, settings.data_dir / f"{name}.npz")
@@ -155,7 +155,7 @@ def _places(name: str, settings: Settings) -> list[Path]:
     return places
 
 
-def keras_cache() -> Path:
+def get_keras_cache_folder() -> Path:
     """The folder in which Keras keeps datasets."""
     return Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras") / "datasets"
 
@@ -173,7 +173,7 @@ def _download(name: str) -> bool:
 
 def _downloads(name: str) -> dict[Path, tuple[str, str]]:
     """For each file of a dataset: its address, and the SHA-256 of what it holds once unpacked."""
-    cache = keras_cache()
+    cache = get_keras_cache_folder()
     if name == "mnist":
         return {cache / "mnist.npz": (MNIST_URL, MNIST_FILE_SHA256)}
     return {

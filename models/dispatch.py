@@ -16,7 +16,7 @@ QUEUE = "regbench"
 log = logging.getLogger(__name__)
 
 
-def celery_settings(settings: Settings) -> dict[str, Any]:
+def build_celery_settings(settings: Settings) -> dict[str, Any]:
     """Celery's configuration, the same at both ends.
 
     The job row with its lease is what makes a job survive, so Celery acknowledges at once and keeps no
@@ -57,10 +57,10 @@ def make_celery(name: str, configuration: dict[str, Any]) -> Any:
 @lru_cache(maxsize=4)
 def get_publisher(settings: Settings) -> Any:
     """The Celery application with which this process sends messages to workers."""
-    return make_celery("regbench", celery_settings(settings) | _PUBLISHER_SETTINGS)
+    return make_celery("regbench", build_celery_settings(settings) | _PUBLISHER_SETTINGS)
 
 
-def ring(
+def notify_workers(
     database: Database, settings: Settings, job_ids: Sequence[str], *, only_if_silent: bool = False
 ) -> None:
     """Tell workers of these jobs. If the broker is away, that is logged: their rows keep them safe.

@@ -2,16 +2,16 @@
 
 RegbenchError
 ├── NotFound                 a job, experiment, technique, preset or artifact that is not there
-│   └── Damaged              a file is there, but is not the one that was kept
-├── Conflict                 the state of a job forbids what was asked
-├── InvalidSpec              a specification that cannot be carried out; names the field
-│   ├── DatasetUnavailable   the dataset cannot be had on this machine
-│   └── OverBudget           the job would cost more than this installation allows
-├── OverQuota                the owner has as much waiting, or has asked for as much today, as it may
+│   └── ArtifactCorrupted    a stored file does not have the SHA-256 recorded for it
+├── Conflict                 the state of a job forbids the requested action
+├── InvalidSpec              a specification that cannot be run; names the field
+│   ├── DatasetUnavailable   the dataset is not available on this machine
+│   └── BudgetExceeded       the job would cost more than this installation allows
+├── QuotaExceeded            the owner's limit of waiting jobs, or of operations a day, is reached
 ├── ServiceUnavailable       the database cannot be reached
-│   └── PredictorUnavailable nobody computes predictions, or not in time
+│   └── PredictorUnavailable no predictor answers, or not in time
 ├── TrainingFailed           training ended without a usable model
-└── LeaseLost                another worker holds the job; what this one knows is void
+└── LeaseLost                another worker holds the job; this worker's writes are rejected
 """
 
 from dataclasses import dataclass
@@ -33,12 +33,12 @@ class NotFound(RegbenchError):
     code = "not_found"
 
 
-class Damaged(NotFound):
-    """A file is there, but is not the one that was kept: it must not be used."""
+class ArtifactCorrupted(NotFound):
+    """A stored file does not have the SHA-256 recorded for it and must not be used."""
 
 
 class Conflict(RegbenchError):
-    """The state of a job forbids what was asked."""
+    """The state of a job forbids the requested action."""
 
     code = "conflict"
 
@@ -52,7 +52,7 @@ class FieldError:
 
 
 class InvalidSpec(RegbenchError):
-    """A specification that cannot be carried out. `errors` names each field at fault."""
+    """A specification that cannot be run. `errors` names each field at fault."""
 
     code = "invalid_spec"
 
@@ -62,19 +62,19 @@ class InvalidSpec(RegbenchError):
 
 
 class DatasetUnavailable(InvalidSpec):
-    """The dataset cannot be had on this machine."""
+    """The dataset is not available on this machine."""
 
     code = "dataset_unavailable"
 
 
-class OverBudget(InvalidSpec):
+class BudgetExceeded(InvalidSpec):
     """The job would cost more than this installation allows."""
 
     code = "over_budget"
 
 
-class OverQuota(RegbenchError):
-    """The owner has as much waiting, or has asked for as much today, as it may; later it may again."""
+class QuotaExceeded(RegbenchError):
+    """The owner's limit of waiting jobs, or of operations a day, is reached; a later request may succeed."""
 
     code = "over_quota"
 
@@ -91,7 +91,7 @@ class ServiceUnavailable(RegbenchError):
 
 
 class PredictorUnavailable(ServiceUnavailable):
-    """Nobody computes predictions, or not in time; the same request may succeed later."""
+    """No predictor answers, or not in time; the same request may succeed later."""
 
     code = "predictor_unavailable"
 
@@ -106,6 +106,6 @@ class TrainingFailed(RegbenchError):
 
 
 class LeaseLost(RegbenchError):
-    """Another worker holds the job, or it has ended; what this worker still knows of it is void."""
+    """Another worker holds the job, or it has ended; this worker's writes are rejected."""
 
     code = "lease_lost"

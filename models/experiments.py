@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
-from models.spec import WITHOUT_NUL, JobSpec, Seed, counted_first, faults_of
+from models.spec import WITHOUT_NUL, JobSpec, Seed, bound_length, get_validation_errors
 
 Document = dict[str, Any]
 
@@ -60,7 +60,7 @@ class ExperimentSpec(BaseModel):
     variants: Annotated[
         tuple[Variant, ...],
         Field(strict=False, max_length=MOST_VARIANTS, json_schema_extra={"minItems": 1}),
-        counted_first(MOST_VARIANTS),
+        bound_length(MOST_VARIANTS),
     ]
     seeds: Annotated[
         tuple[Seed, ...],
@@ -70,7 +70,7 @@ class ExperimentSpec(BaseModel):
             json_schema_extra={"minItems": 1},
             description="Each variant runs once with each seed",
         ),
-        counted_first(MOST_SEEDS),
+        bound_length(MOST_SEEDS),
     ] = (0,)
     replicates: int | None = Field(
         None, ge=1, le=MOST_SEEDS, description="Instead of `seeds`: the seeds 0 to replicates - 1"
@@ -156,7 +156,8 @@ class ExperimentSpec(BaseModel):
                 self.spec_of(variant, self.run_seeds[0])
             except ValidationError as error:
                 found += [
-                    (("variants", number, "changes", *place), detail) for place, detail in faults_of(error)
+                    (("variants", number, "changes", *place), detail)
+                    for place, detail in get_validation_errors(error)
                 ]
         return found
 
@@ -177,7 +178,7 @@ class ExperimentSpec(BaseModel):
                 + _UNFAIR,
             )
             for number, document in enumerate(documents)
-            for change in other_changes(baseline, document)
+            for change in find_other_changes(baseline, document)
         ]
 
 
@@ -187,13 +188,13 @@ class Extension(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     seeds: Annotated[
-        tuple[Seed, ...], Field(strict=False, max_length=MOST_SEEDS), counted_first(MOST_SEEDS)
+        tuple[Seed, ...], Field(strict=False, max_length=MOST_SEEDS), bound_length(MOST_SEEDS)
     ] = Field((), description="Seeds to add for every variant; those that are there already are passed over")
     replicates: int | None = Field(
         None, ge=1, le=MOST_SEEDS, description="Instead of `seeds`: have the seeds 0 to replicates - 1"
     )
     variants: Annotated[
-        tuple[Variant, ...], Field(strict=False, max_length=MOST_VARIANTS), counted_first(MOST_VARIANTS)
+        tuple[Variant, ...], Field(strict=False, max_length=MOST_VARIANTS), bound_length(MOST_VARIANTS)
     ] = Field((), description="Variants to add, each with every seed")
 
     @model_validator(mode="after")
@@ -225,7 +226,7 @@ class OtherChange:
 _NOT_COMPARED = ("regularization", "name", "labels", "priority", "seed")
 
 
-def other_changes(baseline: Document, variant: Document) -> list[OtherChange]:
+def find_other_changes(baseline: Document, variant: Document) -> list[OtherChange]:
     """In what two specifications, written as JSON, differ besides their regularization.
 
     A field that one of them lacks is None there. An optimizer that a technique asks for is named too: it

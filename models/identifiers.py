@@ -3,6 +3,6 @@
 import secrets
 
 
-def new_id(kind: str) -> str:
+def create_id(kind: str) -> str:
     """A fresh id such as `job_5f0c...`: 96 random bits, so two never meet; fit for a URL and a file name."""
     return f"{kind}_{secrets.token_hex(12)}"

@@ -3,7 +3,7 @@
 from ipaddress import ip_address
 
 
-def loopback_only(host: str) -> bool:
+def is_loopback_only(host: str) -> bool:
     """Whether only this machine can reach what listens there."""
     try:
         return ip_address(host).is_loopback

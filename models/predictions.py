@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any, Literal
 
-from models.dispatch import celery_settings, make_celery
+from models.dispatch import build_celery_settings, make_celery
 from models.errors import Conflict, NotFound, PredictorUnavailable, RegbenchError
 from models.settings import Settings
 
@@ -35,9 +35,9 @@ GONE, DAMAGED = "gone", "damaged"
 _FAULTS: dict[str, type[RegbenchError]] = {GONE: NotFound, DAMAGED: Conflict}
 
 
-def predictor_settings(settings: Settings) -> dict[str, Any]:
+def build_predictor_settings(settings: Settings) -> dict[str, Any]:
     """Celery's configuration for predictions, the same at both ends."""
-    return celery_settings(settings) | {
+    return build_celery_settings(settings) | {
         "task_default_queue": QUEUE,
         "task_ignore_result": False,
         "result_backend": settings.resolved_broker_url,
@@ -120,4 +120,4 @@ def _celery(settings: Settings) -> Any:
         "redis_socket_connect_timeout": 1.0,
         "redis_socket_timeout": 2.0,
     }
-    return make_celery("regbench-predictions", predictor_settings(settings) | timeouts)
+    return make_celery("regbench-predictions", build_predictor_settings(settings) | timeouts)

@@ -16,7 +16,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import select
 
-from models.artifacts import ArtifactStore, is_checkpoint, is_part, job_of
+from models.artifacts import ArtifactStore, is_checkpoint, is_partial, parse_job_id
 from models.errors import ServiceUnavailable
 from models.settings import get_settings
 from models.states import JobState
@@ -45,13 +45,13 @@ def prune(database: Database, store: ArtifactStore, *, days: float = 0.0, dry_ru
     """
     # The files first: a job that is made after this look has none among them.
     files = store.files()
-    useless, unknown = useless_files(database, files, days=days)
+    useless, unknown = find_useless_files(database, files, days=days)
     if not dry_run:
         store.remove_all(useless)
     return Pruned(len(useless), sum(files[name] for name in useless), unknown)
 
 
-def useless_files(database: Database, files: Collection[str], *, days: float) -> tuple[list[str], int]:
+def find_useless_files(database: Database, files: Collection[str], *, days: float) -> tuple[list[str], int]:
     """Which of `files` can go: of ended jobs checkpoints, half-written files and, past `days` above 0, all.
 
     Also how many belong to jobs that the database does not know.
@@ -59,16 +59,16 @@ def useless_files(database: Database, files: Collection[str], *, days: float) ->
     Raises:
         ServiceUnavailable: the database cannot be reached.
     """
-    ended = _ended(database, sorted({job_of(name) for name in files}))
+    ended = _ended(database, sorted({parse_job_id(name) for name in files}))
     with database.read() as session:
         oldest = database_now(session) - timedelta(days=days)
     useless = [
         name
         for name in files
-        if (finished := ended.get(job_of(name)))
-        and (is_checkpoint(name) or is_part(name) or (days and finished < oldest))
+        if (finished := ended.get(parse_job_id(name)))
+        and (is_checkpoint(name) or is_partial(name) or (days and finished < oldest))
     ]
-    return useless, sum(job_of(name) not in ended for name in files)
+    return useless, sum(parse_job_id(name) not in ended for name in files)
 
 
 def _ended(database: Database, job_ids: list[str]) -> dict[str, datetime | None]:

@@ -37,7 +37,7 @@ SIDE = 28
 PIXELS = SIDE * SIDE
 
 
-def counted_first(most: int) -> BeforeValidator:
+def bound_length(most: int) -> BeforeValidator:
     """Refuse a list or object that is too long before its items are looked at.
 
     Pydantic would look at each: a body of 64 KiB then has 32,000 faults, and takes a second to refuse.
@@ -53,7 +53,7 @@ def counted_first(most: int) -> BeforeValidator:
     return BeforeValidator(check)
 
 
-def faults_of(error: ValidationError) -> list[tuple[tuple[int | str, ...], str]]:
+def get_validation_errors(error: ValidationError) -> list[tuple[tuple[int | str, ...], str]]:
     """What a validation found: for each fault its location in the document, and what is wrong there."""
     return [
         (_location(fault), _in_plain_words(fault))
@@ -151,7 +151,7 @@ class Mlp(_Part):
     hidden_units: Annotated[
         tuple[HiddenUnits, ...],
         Field(strict=False, max_length=8, json_schema_extra={"minItems": 1}),
-        counted_first(8),
+        bound_length(8),
     ] = Field((512, 512), description="Units of each hidden layer, 1 to 4096, in 1 to 8 layers")
     activation: Activation = Field("relu", description="Of every hidden layer")
 
@@ -171,12 +171,12 @@ class Cnn(_Part):
     filters: Annotated[
         tuple[Annotated[int, Field(ge=1, le=256)], ...],
         Field(strict=False, max_length=4, json_schema_extra={"minItems": 1}),
-        counted_first(4),
+        bound_length(4),
     ] = Field((32, 64), description="Filters of each convolution, 1 to 256, in 1 to 4 layers")
     kernel_size: Literal[3, 5] = Field(
         3, description="Height and width of every kernel, in pixels; the padding is `same`"
     )
-    hidden_units: Annotated[tuple[HiddenUnits, ...], Field(strict=False, max_length=8), counted_first(8)] = (
+    hidden_units: Annotated[tuple[HiddenUnits, ...], Field(strict=False, max_length=8), bound_length(8)] = (
         Field(
             (128,), description="Units of each fully connected layer after them, 1 to 4096, in 0 to 8 layers"
         )
@@ -245,7 +245,7 @@ class JobSpec(_Part):
     labels: Annotated[
         dict[Annotated[str, Field(max_length=63), WITHOUT_NUL], Text200],
         Field(max_length=32),
-        counted_first(32),
+        bound_length(32),
     ] = Field({}, description="For people and filters; change nothing")
     priority: int = Field(
         0, ge=-100, le=100, description="Of the jobs that wait, the highest goes first; none is interrupted"

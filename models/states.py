@@ -59,6 +59,6 @@ TRANSITIONS: dict[JobState, frozenset[JobState]] = {
 }
 
 
-def may_follow(before: JobState, after: JobState) -> bool:
+def can_follow(before: JobState, after: JobState) -> bool:
     """Whether a job may go from `before` to `after` in one step."""
     return after in TRANSITIONS[before]

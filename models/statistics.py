@@ -92,7 +92,7 @@ def estimate(values: Sequence[float]) -> Estimate | None:
     return Estimate(array.size, mean, sd, mean - half, mean + half)
 
 
-def paired_difference(baseline: Sequence[float], variant: Sequence[float]) -> PairedDifference | None:
+def compute_paired_difference(baseline: Sequence[float], variant: Sequence[float]) -> PairedDifference | None:
     """`variant` minus `baseline`, pair by pair; None without pairs.
 
     The 95 % interval and `t_p` are the paired t test's (Student 1908); `sign_flip_p` is the exact test below.
@@ -116,13 +116,13 @@ def paired_difference(baseline: Sequence[float], variant: Sequence[float]) -> Pa
         low=found.low,
         high=found.high,
         t_p=None if found.sd is None else _paired_t_p(found.mean, found.sd, found.n),
-        sign_flip_p=None if found.sd is None else sign_flip_p(differences),
+        sign_flip_p=None if found.sd is None else compute_sign_flip_p(differences),
         d=found.mean / found.sd if found.sd else None,
         superiority=None if found.sd is None else float(np.mean(np.sign(differences) / 2 + 0.5)),
     )
 
 
-def sign_flip_p(differences: Sequence[float] | Array) -> float | None:
+def compute_sign_flip_p(differences: Sequence[float] | Array) -> float | None:
     """Two-sided p of the sign-flip permutation test of the mean difference; None without differences.
 
     Where nothing distinguishes the two models, each difference could as well have the other sign: p is the
@@ -146,7 +146,7 @@ def sign_flip_p(differences: Sequence[float] | Array) -> float | None:
     return float((1 + np.count_nonzero(np.abs(sums) >= threshold)) / (1 + _SAMPLES))
 
 
-def holm(p_values: Sequence[float]) -> list[float]:
+def apply_holm_correction(p_values: Sequence[float]) -> list[float]:
     """`p_values` corrected for their number, in their order, so that any of them below 0.05 may be called.
 
     Source: Holm, A Simple Sequentially Rejective Multiple Test Procedure, Scand. J. Statistics 6 (1979).
@@ -159,7 +159,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return corrected
 
 
-def detectable_difference(sd: float, pairs: int, *, level: float = ALPHA) -> float:
+def compute_detectable_difference(sd: float, pairs: int, *, level: float = ALPHA) -> float:
     """The true mean difference that a two-sided paired t test at `level` finds with 80 % probability.
 
     In the unit of `sd`, the standard deviation of the differences within the `pairs` (two or more). Solved
@@ -170,22 +170,22 @@ def detectable_difference(sd: float, pairs: int, *, level: float = ALPHA) -> flo
     return float(nctdtrinc(pairs - 1, 1 - POWER, critical)) * sd / float(np.sqrt(pairs))
 
 
-def pairs_to_detect(difference: float, sd: float, *, level: float = ALPHA) -> int:
-    """The fewest pairs, two or more, whose `detectable_difference` is at most `difference` (above 0)."""
+def compute_required_pairs(difference: float, sd: float, *, level: float = ALPHA) -> int:
+    """The fewest pairs (at least two) whose `compute_detectable_difference` is at most `difference` (> 0)."""
     enough = 2
-    while detectable_difference(sd, enough, level=level) > difference:
+    while compute_detectable_difference(sd, enough, level=level) > difference:
         enough *= 2
     too_few = enough // 2
     while enough - too_few > 1:
         middle = (enough + too_few) // 2
-        if detectable_difference(sd, middle, level=level) > difference:
+        if compute_detectable_difference(sd, middle, level=level) > difference:
             too_few = middle
         else:
             enough = middle
     return enough
 
 
-def two_one_sided_tests(mean: float, sd: float, n: int, *, margin: float) -> TwoOneSidedTests:
+def run_two_one_sided_tests(mean: float, sd: float, n: int, *, margin: float) -> TwoOneSidedTests:
     """Whether `n` differences of that mean and standard deviation stay within `margin` of zero (TOST).
 
     p is of the larger of two one-sided paired t tests, that the true difference is below -margin and that it
@@ -199,7 +199,7 @@ def two_one_sided_tests(mean: float, sd: float, n: int, *, margin: float) -> Two
     return TwoOneSidedTests(mean - half, mean + half, p)
 
 
-def mcnemar(baseline: bytes, variant: bytes) -> Discordance:
+def run_mcnemar_test(baseline: bytes, variant: bytes) -> Discordance:
     """McNemar's test of two models on the same cases: one bit a case, set where the model is right.
 
     Where both models were as good, a case that only one gets right would fall to either as a coin does; p is
@@ -219,15 +219,16 @@ def mcnemar(baseline: bytes, variant: bytes) -> Discordance:
     return Discordance(only_baseline, only_variant, min(1.0, 2 * float(bdtr(fewer, cases, 0.5))))
 
 
-def proportion_standard_error(share: float, n: int) -> float:
+def compute_proportion_standard_error(share: float, n: int) -> float:
     """The standard error of a share seen in `n` independent cases: of a test accuracy, say."""
     return float(np.sqrt(share * (1 - share) / n))
 
 
-def over_new_cases(baseline: Sequence[bytes], variant: Sequence[bytes]) -> Interval:
+def compute_two_way_clustered_interval(baseline: Sequence[bytes], variant: Sequence[bytes]) -> Interval:
     """The 95 % interval of the mean difference in accuracy for new pairs and new cases alike, as fractions.
 
-    Two or more pairs of models on the same cases: packed bits as in `mcnemar`, a multiple of eight of them.
+    Two or more pairs of models on the same cases: packed bits as in `run_mcnemar_test`, a multiple of
+    eight of them.
     Pairs and cases are crossed: the variances of the mean over pairs and over cases add up, less what both
     contain. It is never narrower than the paired t interval, which stands for these cases only.
     Source: Cameron, Gelbach and Miller, Robust Inference with Multiway Clustering, J. Business and Economic

@@ -11,7 +11,7 @@ from models.store.tables import Job
 _MEASURES = ("test_accuracy", "test_loss", "generalization_gap_loss", "epochs_run", "training_seconds")
 
 
-def body(event: str, job: Job) -> str:
+def build_body(event: str, job: Job) -> str:
     """The message, as JSON."""
     result = job.result
     data: dict[str, Any] = {
@@ -30,7 +30,7 @@ def body(event: str, job: Job) -> str:
     return json.dumps({"type": event, "timestamp": moment.isoformat(), "data": data}, separators=(",", ":"))
 
 
-def headers(message_id: str, secret: str, text: str, *, now: datetime) -> dict[str, str]:
+def sign_headers(message_id: str, secret: str, text: str, *, now: datetime) -> dict[str, str]:
     """What proves to the receiver that the message is ours, and new; `now` in UTC."""
     return {
         "Content-Type": "application/json",

@@ -8,7 +8,7 @@ from typing import Any
 
 from celery import Celery, signals
 
-from models.dispatch import celery_settings
+from models.dispatch import build_celery_settings
 from models.errors import ServiceUnavailable
 from models.settings import Settings, get_settings
 from models.store import queue
@@ -29,7 +29,7 @@ def make_app(settings: Settings) -> Celery:
     forgive_lost_acknowledgements()
     app = Celery("regbench", include=["worker.tasks"])
     app.conf.update(
-        celery_settings(settings),
+        build_celery_settings(settings),
         worker_pool="prefork",
         worker_concurrency=settings.worker_concurrency or os.cpu_count(),
         # XLA gives back no memory of the programs that it has compiled; Celery counts in KiB.

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from models.artifacts import ArtifactStore, attempt_folder
+from models.artifacts import ArtifactStore, get_attempt_folder
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ def keep(
 
     The attempt is part of the names, so that two attempts at a job never write the same file.
     """
-    folder = attempt_folder(job_id, attempt)
+    folder = get_attempt_folder(job_id, attempt)
     model_path, predictions_path = f"{folder}/model.keras", f"{folder}/test_probabilities.npy"
     return Kept(
         model_path=model_path,

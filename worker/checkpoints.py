@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models.artifacts import CHECKPOINT, ArtifactStore, attempt_folder
+from models.artifacts import CHECKPOINT, ArtifactStore, get_attempt_folder
 from models.errors import NotFound
 from models.records import CheckpointRecord, Engine, EpochRecord
 
@@ -94,7 +94,7 @@ class Checkpoints:
         digest = hashlib.sha256(content).hexdigest()
         # The digest is part of the name, so that an older file can be checked without the database.
         name = f"{CHECKPOINT}{checkpoint.epoch:04d}-{digest}.npz"
-        path = f"{attempt_folder(self._job_id, self._attempt)}/{name}"
+        path = f"{get_attempt_folder(self._job_id, self._attempt)}/{name}"
         try:
             self._store.put(path, content)
         except OSError as error:

@@ -8,7 +8,7 @@ and `said`.
 import json
 import sys
 
-from models.datasets import DATASETS, available, locate
+from models.datasets import DATASETS, find_dataset, is_available
 from models.errors import DatasetUnavailable
 from models.settings import Settings, get_settings
 from worker.datasets import load
@@ -20,9 +20,9 @@ def survey(settings: Settings) -> list[dict[str, str | None]]:
 
 
 def _look(name: str, settings: Settings) -> dict[str, str | None]:
-    place = None if DATASETS[name].packaged else locate(name, settings)
+    place = None if DATASETS[name].packaged else find_dataset(name, settings)
     health, said = "ok", "as published"
-    if not available(name, settings):
+    if not is_available(name, settings):
         health, said = "absent", "not on this machine; a submit tries to download it"
     else:
         try:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from models.datasets import DATASETS, IDX_FILES, idx_file, locate
+from models.datasets import DATASETS, IDX_FILES, find_dataset, find_idx_file
 from models.errors import DatasetUnavailable, FieldError
 from models.settings import Settings
 from models.spec import CLASSES, PIXELS, DatasetSpec
@@ -97,7 +97,7 @@ def load(name: str, settings: Settings) -> Dataset:
     Raises:
         DatasetUnavailable: it is not on this machine, or its content is not what was published.
     """
-    place = None if DATASETS[name].packaged else locate(name, settings)
+    place = None if DATASETS[name].packaged else find_dataset(name, settings)
     if place is None and not DATASETS[name].packaged:
         raise _unavailable(f"{name} is not on the worker's machine; set REGBENCH_DATA_DIR there")
     return _load(name, place)
@@ -130,7 +130,7 @@ def _read(place: Path) -> tuple[Bytes, Bytes, Bytes, Bytes]:
 
 
 def _read_idx(folder: Path, name: str) -> Bytes:
-    path = idx_file(folder, name)
+    path = find_idx_file(folder, name)
     if path is None:
         raise FileNotFoundError(folder / name)
     content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()

@@ -13,7 +13,7 @@ from cachetools import LRUCache, cached
 from numpy.typing import NDArray
 
 from models.artifacts import ArtifactStore
-from models.errors import Damaged
+from models.errors import ArtifactCorrupted
 from models.settings import Settings
 from models.spec import PIXELS, JobSpec
 from models.store.database import Database
@@ -49,7 +49,7 @@ class LoadedModels:
 
         Raises:
             NotFound: there is no such job, or it has no model, or no longer.
-            Damaged: the model's file is not the one that was kept, or its weights are not.
+            ArtifactCorrupted: the model's file is not the one that was kept, or its weights are not.
         """
         answers: NDArray[np.float32] = self._model(job_id)(images).numpy()
         return answers
@@ -63,7 +63,7 @@ class LoadedModels:
         network = with_weights(JobSpec.model_validate(job.spec), content)
         # Keras leaves weights that it does not find in a file as they are, which is random.
         if weights_sha256(network) != result.weights_sha256:
-            raise Damaged(f"The weights in {result.model_path} are not the ones that were trained.")
+            raise ArtifactCorrupted(f"The weights in {result.model_path} are not the ones that were trained.")
         return one_by_one(network)
 
 

@@ -16,8 +16,8 @@ import numpy as np
 from celery import Celery, signals
 from redis.exceptions import RedisError
 
-from models.errors import Damaged, NotFound
-from models.predictions import DAMAGED, GONE, PREDICT, READY, predictor_settings
+from models.errors import ArtifactCorrupted, NotFound
+from models.predictions import DAMAGED, GONE, PREDICT, READY, build_predictor_settings
 from models.settings import Settings, get_settings
 from models.spec import PIXELS
 
@@ -36,7 +36,7 @@ _one_at_a_time = Lock()
 def make_app(settings: Settings) -> Celery:
     """Celery as predictions need it."""
     app = Celery("regbench-predictor", set_as_current=False)
-    app.conf.update(predictor_settings(settings), worker_pool="solo", worker_concurrency=1)
+    app.conf.update(build_predictor_settings(settings), worker_pool="solo", worker_concurrency=1)
     return app
 
 
@@ -62,7 +62,7 @@ def predict(job_ids: list[str], images: str) -> dict[str, Any]:
     pixels = np.frombuffer(base64.b64decode(images), "<f4").reshape(-1, PIXELS)
     try:
         return {"probabilities": [models().probabilities(each, pixels).tolist() for each in job_ids]}
-    except Damaged as error:
+    except ArtifactCorrupted as error:
         log.error("not loaded: %s", error.message)
         return {"fault": DAMAGED, "detail": f"{error.message} It was not loaded; train the job again."}
     except NotFound as error:

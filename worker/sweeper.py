@@ -6,9 +6,9 @@ import time
 from threading import Event, Thread
 
 from models.artifacts import ArtifactStore
-from models.dispatch import ring
+from models.dispatch import notify_workers
 from models.errors import ServiceUnavailable
-from models.retention import useless_files
+from models.retention import find_useless_files
 from models.settings import Settings
 from models.store.auto_extend import grow_experiments
 from models.store.database import Database
@@ -69,7 +69,7 @@ class Sweeper:
     def _prune(self, store: ArtifactStore) -> None:
         files = store.files()
         with database_between_forks(self._settings) as database:
-            useless, _ = useless_files(database, files, days=self._settings.keep_artifacts_days)
+            useless, _ = find_useless_files(database, files, days=self._settings.keep_artifacts_days)
         store.remove_all(useless)
         if useless:
             log.info("%d file(s) of jobs that have ended are no longer kept", len(useless))
@@ -96,7 +96,7 @@ class Sweeper:
                 session, older_than_seconds=self._settings.bell_seconds, limit=_BELLS_A_SWEEP
             )
         if unheard:
-            ring(database, self._settings, unheard, only_if_silent=True)
+            notify_workers(database, self._settings, unheard, only_if_silent=True)
         return ended
 
 

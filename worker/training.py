@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from models.cost import flops_per_epoch
+from models.cost import compute_flops_per_epoch
 from models.errors import TrainingFailed
 from models.records import EpochRecord, LayerRecord, PortraitRecord, Progress
 from models.spec import JobSpec
@@ -242,7 +242,7 @@ class _Run:
             training_seconds=sum(record.seconds for record in self._records),
             compile_seconds=self.compile_seconds,
             compilations=self._programs.compilations() - self._compiled_before,
-            training_flops=float(flops_per_epoch(self.spec) * self.epochs_done),
+            training_flops=float(compute_flops_per_epoch(self.spec) * self.epochs_done),
             model=exported(self.spec, network),
         )
 

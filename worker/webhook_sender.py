@@ -157,7 +157,7 @@ class Messenger:
         """Send what is due, a few at once; returns how many there were."""
         with database_between_forks(self._settings) as database, database.write() as session:
             parcels = webhooks.take_due(session, limit=_AT_ONCE)
-            texts = [webhook_payload.body(parcel.event, parcel.job) for parcel in parcels]
+            texts = [webhook_payload.build_body(parcel.event, parcel.job) for parcel in parcels]
         if not parcels:
             return 0
         # No database is held meanwhile: a slow receiver must not keep the worker from forking.
@@ -175,7 +175,7 @@ class Messenger:
     def _send(self, parcel: Parcel, text: str) -> tuple[int | None, str | None]:
         """The status of the answer, if there was one; and what went wrong, if anything did."""
         try:
-            headers = webhook_payload.headers(parcel.id, parcel.secret, text, now=datetime.now(UTC))
+            headers = webhook_payload.sign_headers(parcel.id, parcel.secret, text, now=datetime.now(UTC))
             # Its status says all; the rest of the answer, which may be endless, is not read.
             with (
                 self._client() as client,

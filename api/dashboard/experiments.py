@@ -12,7 +12,7 @@ from api.experiments import serializers as experiment_serializers
 from api.experiments.presets import PRESETS
 from api.http.dependencies import DatabaseDep, ExperimentId, SettingsDep
 from api.http.pagination import Cursor, decode_cursor, encode_cursor
-from models.datasets import DATASETS, available
+from models.datasets import DATASETS, is_available
 from models.settings import Settings
 from models.states import JobState
 from models.store import experiments as store
@@ -129,7 +129,7 @@ def new_experiment(
 
 def _datasets(settings: Settings) -> dict[str, Any]:
     """The dataset that a form begins with, one that is here if any is; and what to say beside each."""
-    here = [name for name in DATASETS if available(name, settings)]
+    here = [name for name in DATASETS if is_available(name, settings)]
     return {
         "dataset": here[0] if here else None,
         "notes": {name: "" if name in here else " (to be downloaded)" for name in DATASETS},

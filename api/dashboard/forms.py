@@ -9,7 +9,7 @@ from pydantic import BaseModel
 
 from models.experiments import ExperimentSpec, Until
 from models.spec import Cnn, DatasetSpec, JobSpec, Mlp, OptimizerSpec, TrainingSpec
-from models.techniques import CATALOGUE, About
+from models.techniques import CATALOGUE, TechniqueCard
 
 Kind = Literal["number", "integer", "boolean", "choice", "numbers", "text"]
 Scale = Literal["linear", "log"]
@@ -122,7 +122,7 @@ class TechniqueChoice:
     name: str
     summary: str
     """What it does, in one short sentence."""
-    about: About
+    about: TechniqueCard
     controls: tuple[Control, ...]
 
 

@@ -5,7 +5,7 @@ from math import sqrt
 from sqlalchemy.orm import Session
 
 from api.experiments import schemas
-from models.cost import price
+from models.cost import estimate_cost
 from models.experiments import ExperimentSpec
 from models.store.experiment_runs import reusable_jobs, variance_over_seeds
 from models.store.jobs import seconds_per_operation
@@ -15,7 +15,7 @@ def experiment_price(session: Session, spec: ExperimentSpec, *, owner: str) -> s
     """The price of all jobs that `spec` would make anew for `owner`."""
     runs = spec.runs()
     known = reusable_jobs(session, [run for _, run in runs], owner=owner) if spec.reuse else {}
-    prices = {each.name: price(spec.spec_of(each, spec.run_seeds[0])) for each in spec.variants}
+    prices = {each.name: estimate_cost(spec.spec_of(each, spec.run_seeds[0])) for each in spec.variants}
     to_train = [variant for variant, run in runs if run.spec_hash not in known]
     operations = sum(prices[variant].training_flops for variant in to_train)
     pace = seconds_per_operation(session)
@@ -32,7 +32,7 @@ def experiment_price(session: Session, spec: ExperimentSpec, *, owner: str) -> s
 
 
 def _detectable(session: Session, spec: ExperimentSpec) -> schemas.Detectable | None:
-    from models.statistics import detectable_difference  # noqa: PLC0415 (numpy and scipy, only where asked)
+    from models.statistics import compute_detectable_difference  # noqa: PLC0415 (numpy and scipy, only where asked)
 
     pairs = len(spec.run_seeds)
     if pairs < 2 or len(spec.variants) < 2:
@@ -45,14 +45,14 @@ def _detectable(session: Session, spec: ExperimentSpec) -> schemas.Detectable | 
         basis += f"; no variant has been trained on {dataset} with two seeds here, so its spread is unknown"
     else:
         # Two models of one seed share part of their luck; reckoned as if they did not, this errs upwards.
-        points = detectable_difference(100 * sqrt(2 * variance), pairs)
+        points = compute_detectable_difference(100 * sqrt(2 * variance), pairs)
         basis += (
             f"; spread from earlier experiments on {dataset} here, two models of one seed reckoned as if "
             "they shared no luck, so that rather less may show"
         )
     return schemas.Detectable(
         pairs=pairs,
-        standard_deviations=detectable_difference(1.0, pairs),
+        standard_deviations=compute_detectable_difference(1.0, pairs),
         accuracy_points=points,
         basis=basis,
     )

@@ -31,8 +31,8 @@ from api.http.problems import to_pointer
 from api.http.routing import Route
 from api.jobs.polling import retry_after_remaining
 from models.cost import check_budget
-from models.datasets import require
-from models.errors import DatasetUnavailable, FieldError, InvalidSpec, OverBudget
+from models.datasets import ensure_available
+from models.errors import BudgetExceeded, DatasetUnavailable, FieldError, InvalidSpec
 from models.experiments import Document, ExperimentSpec, Extension
 from models.settings import Settings
 from models.spec import JobSpec
@@ -304,7 +304,7 @@ def _check(spec: ExperimentSpec, settings: Settings) -> None:
 
     Raises:
         InvalidSpec: a variant's changes do not make a valid specification, or make an unfair comparison.
-        OverBudget: too many jobs, or a job that is too large.
+        BudgetExceeded: too many jobs, or a job that is too large.
         DatasetUnavailable: a dataset cannot be had.
     """
     _check_jobs(spec, settings)
@@ -312,7 +312,7 @@ def _check(spec: ExperimentSpec, settings: Settings) -> None:
 
 
 def _check_datasets(spec: ExperimentSpec, settings: Settings) -> None:
-    _check_each(spec, DatasetUnavailable, lambda job: require(job.dataset.name, settings))
+    _check_each(spec, DatasetUnavailable, lambda job: ensure_available(job.dataset.name, settings))
 
 
 def _check_jobs(spec: ExperimentSpec, settings: Settings) -> None:
@@ -323,15 +323,15 @@ def _check_jobs(spec: ExperimentSpec, settings: Settings) -> None:
             f"{len(spec.variants)} variants with {len(spec.run_seeds)} seeds make {jobs:,} jobs; "
             f"this installation allows {settings.max_experiment_jobs:,} an experiment"
         )
-        raise OverBudget([FieldError(place, detail)])
+        raise BudgetExceeded([FieldError(place, detail)])
     if spec.until is not None and spec.until.max_jobs > settings.max_experiment_jobs:
         detail = f"this installation allows {settings.max_experiment_jobs:,} jobs an experiment"
-        raise OverBudget([FieldError("/until/max_jobs", detail)])
+        raise BudgetExceeded([FieldError("/until/max_jobs", detail)])
     if faults := spec.check_variants():
         raise InvalidSpec([FieldError(to_pointer(place), detail) for place, detail in faults])
     if unfair := spec.unfair_variants():
         raise InvalidSpec([FieldError(pointer, detail) for pointer, detail in unfair])
-    _check_each(spec, OverBudget, lambda job: check_budget(job, settings))
+    _check_each(spec, BudgetExceeded, lambda job: check_budget(job, settings))
 
 
 def _check_each(spec: ExperimentSpec, kind: type[InvalidSpec], check: Callable[[JobSpec], object]) -> None:

@@ -30,7 +30,7 @@ from api.http.problem_types import ProblemType
 from api.http.problems import Problem
 from models import scopes
 from models.errors import RegbenchError, ServiceUnavailable
-from models.network_address import loopback_only
+from models.network_address import is_loopback_only
 from models.settings import Settings
 from models.store import keys
 from models.store.database import Database
@@ -130,7 +130,7 @@ class Door:
 
 @lru_cache(maxsize=256)
 def _is_local(host: str) -> bool:
-    return loopback_only(_name_in(host))
+    return is_loopback_only(_name_in(host))
 
 
 def _name_in(host: str) -> str:

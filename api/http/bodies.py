@@ -14,7 +14,7 @@ from api.http.problem_types import raises
 from api.http.problems import Problem, to_pointer
 from models.errors import FieldError, InvalidSpec
 from models.settings import Settings
-from models.spec import faults_of
+from models.spec import get_validation_errors
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -117,5 +117,5 @@ def validated(model: type[M], document: Any) -> M:
         return model.model_validate_json(pydantic_core.to_json(document, inf_nan_mode="constants"))
     except ValidationError as error:
         raise InvalidSpec(
-            [FieldError(to_pointer(place), detail) for place, detail in faults_of(error)]
+            [FieldError(to_pointer(place), detail) for place, detail in get_validation_errors(error)]
         ) from None

@@ -83,7 +83,9 @@ DatabaseDep = Annotated[Database, Depends(_database)]
 async def _ring(request: Request, background: BackgroundTasks) -> Callable[[Sequence[str]], None]:
     """Rings for jobs after the answer: their rows are safe already, and the broker may be slow or away."""
     state = request.app.state
-    return lambda job_ids: background.add_task(dispatch.ring, state.database, state.settings, job_ids)
+    return lambda job_ids: background.add_task(
+        dispatch.notify_workers, state.database, state.settings, job_ids
+    )
 
 
 RingDep = Annotated[Callable[[Sequence[str]], None], Depends(_ring)]

@@ -23,14 +23,14 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from api.http import problem_types
 from api.http.problem_types import ProblemType
 from models.errors import (
+    BudgetExceeded,
     Conflict,
     DatasetUnavailable,
     FieldError,
     InvalidSpec,
     NotFound,
-    OverBudget,
-    OverQuota,
     PredictorUnavailable,
+    QuotaExceeded,
     RegbenchError,
     ServiceUnavailable,
 )
@@ -87,9 +87,9 @@ KINDS: dict[type[RegbenchError], ProblemType] = {
     NotFound: problem_types.NOT_FOUND,
     Conflict: problem_types.CONFLICT,
     DatasetUnavailable: problem_types.DATASET_UNAVAILABLE,
-    OverBudget: problem_types.OVER_BUDGET,
+    BudgetExceeded: problem_types.OVER_BUDGET,
     InvalidSpec: problem_types.INVALID_SPEC,
-    OverQuota: problem_types.OVER_QUOTA,
+    QuotaExceeded: problem_types.OVER_QUOTA,
     PredictorUnavailable: problem_types.PREDICTOR_UNAVAILABLE,
     ServiceUnavailable: problem_types.SERVICE_UNAVAILABLE,
     RegbenchError: problem_types.INTERNAL_ERROR,
@@ -190,7 +190,7 @@ def _on_domain_error(request: Request, error: Exception) -> Response:
 
 
 def _retry_after(error: RegbenchError) -> dict[str, str]:
-    if isinstance(error, OverQuota):
+    if isinstance(error, QuotaExceeded):
         return {"Retry-After": str(error.retry_after)}
     return {"Retry-After": str(RETRY_AFTER_SECONDS)} if isinstance(error, ServiceUnavailable) else {}
 

@@ -17,8 +17,8 @@ from api.http.routing import Route
 from api.jobs import schemas, serializers
 from api.jobs.routes import JobFilterQuery
 from models.cost import check_budget
-from models.datasets import require
-from models.errors import Conflict, FieldError, InvalidSpec, NotFound, OverBudget
+from models.datasets import ensure_available
+from models.errors import BudgetExceeded, Conflict, FieldError, InvalidSpec, NotFound
 from models.settings import Settings
 from models.spec import JobBatch, JobSpec
 from models.states import JobState
@@ -69,10 +69,10 @@ def create_jobs(
 def _check(batch: JobBatch, settings: Settings) -> None:
     if len(batch.jobs) > settings.max_batch_jobs:
         detail = f"{len(batch.jobs):,} jobs; this installation takes {settings.max_batch_jobs:,} at once"
-        raise OverBudget([FieldError("/jobs", detail)])
+        raise BudgetExceeded([FieldError("/jobs", detail)])
     checks: list[Callable[[JobSpec], object]] = [
         lambda spec: check_budget(spec, settings),
-        lambda spec: require(spec.dataset.name, settings),
+        lambda spec: ensure_available(spec.dataset.name, settings),
     ]
     for check in checks:
         _check_each(batch, check)

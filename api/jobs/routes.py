@@ -42,7 +42,7 @@ from api.jobs.polling import Prefer, job_tag, retry_after, stand, stand_seen, wa
 from api.jobs.status_loader import Looks
 from api.jobs.updates import Watcher, WatcherDep
 from models.cost import check_budget
-from models.datasets import require
+from models.datasets import ensure_available
 from models.errors import FieldError, InvalidSpec, NotFound
 from models.spec import DatasetName, JobSpec
 from models.states import JobState
@@ -146,7 +146,7 @@ def create_job(
 ) -> Any:
     """Submit a training job; it is stored when this answers. `?dry_run=true` only checks and prices it."""
     price = check_budget(spec, settings)
-    require(spec.dataset.name, settings)
+    ensure_available(spec.dataset.name, settings)
     if dry_run:
         response.status_code = status.HTTP_200_OK
         with database.read() as session:

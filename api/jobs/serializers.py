@@ -120,7 +120,7 @@ def _job_links(row: tables.Job | Row[Any]) -> schemas.JobLinks:
     )
 
 
-def price_answer(price: cost.Price, seconds_per_operation: float | None) -> schemas.Price:
+def price_answer(price: cost.CostEstimate, seconds_per_operation: float | None) -> schemas.Price:
     """A price as the API shows it, with the time it takes at this installation's pace where known."""
     return schemas.Price(
         parameters=price.parameters,

@@ -23,7 +23,7 @@ from models import predictions
 from models.errors import FieldError, InvalidSpec, PredictorUnavailable
 from models.predictions import MOST_IMAGES, MOST_JOBS, Choice, Probabilities
 from models.settings import Settings
-from models.spec import SIDE, faults_of
+from models.spec import SIDE, get_validation_errors
 from models.store.database import Database
 from models.store.jobs import get_jobs, result_of
 
@@ -115,7 +115,7 @@ def _from_json(body: bytes) -> "Grey":
     try:
         posted = PostedImages.model_validate(document)
     except ValidationError as error:
-        faults = [FieldError(to_pointer(place), detail) for place, detail in faults_of(error)]
+        faults = [FieldError(to_pointer(place), detail) for place, detail in get_validation_errors(error)]
         raise InvalidSpec(faults) from None
     from api.predictions import image_files  # noqa: PLC0415 (as above)
 

@@ -18,7 +18,7 @@ from api.reports.schemas import (
     Measures,
     VariantReport,
 )
-from models.statistics import FEWEST_PAIRS, PairedDifference, paired_difference
+from models.statistics import FEWEST_PAIRS, PairedDifference, compute_paired_difference
 
 # A loss of accuracy up to here is a fair price for what a task needs besides; Equivalence uses it too.
 MARGIN_POINTS = 0.2
@@ -111,7 +111,7 @@ def _gain(plain: VariantReport, regularized: VariantReport) -> PairedDifference 
     first = {each.seed: each.result.test_loss for each in plain.seeds}
     second = {each.seed: each.result.test_loss for each in regularized.seeds}
     seeds = sorted(first.keys() & second.keys())
-    return paired_difference([second[seed] for seed in seeds], [first[seed] for seed in seeds])
+    return compute_paired_difference([second[seed] for seed in seeds], [first[seed] for seed in seeds])
 
 
 def _complexity(evidence: _Evidence) -> Consideration:

@@ -20,10 +20,10 @@ from api.reports.schemas import (
     SeedResult,
     VariantReport,
 )
-from models.experiments import other_changes
+from models.experiments import find_other_changes
 from models.spec import DATASET_ROWS, DatasetSpec
 from models.states import JobState
-from models.statistics import estimate, proportion_standard_error
+from models.statistics import compute_proportion_standard_error, estimate
 from models.store.report_data import EpochSummary, Spread
 from models.store.tables import Job, Result
 
@@ -191,7 +191,7 @@ def _variant(
         line=_line(name, measures) if measures else None,
         other_changes=[
             OtherChange.model_validate(change)
-            for change in (other_changes(baseline[0].spec, jobs[0].spec) if baseline and jobs else [])
+            for change in (find_other_changes(baseline[0].spec, jobs[0].spec) if baseline and jobs else [])
         ],
         curve=[_curve_point(epoch) for epoch in epochs],
         overfits_from=_overfits_from(epochs),
@@ -299,7 +299,7 @@ def _notes(jobs: Sequence[Job], *, deleted: int, repeated: int) -> list[str]:
 def _test_set_note(jobs: Sequence[Job], results: Sequence[Result]) -> str:
     rows = min(DATASET_ROWS[job.dataset].test for job in jobs)
     mean = sum(result.test_accuracy for result in results) / len(results)
-    points = 100 * proportion_standard_error(mean, rows)
+    points = 100 * compute_proportion_standard_error(mean, rows)
     return (
         f"The test set has {rows:,} images, so that an accuracy of {100 * mean:.1f} % has a standard error "
         f"of {points:.2f} points as a measure of unseen digits; more seeds do not lower that."

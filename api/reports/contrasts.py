@@ -10,13 +10,13 @@ from models.statistics import (
     ALPHA,
     FEWEST_PAIRS,
     PairedDifference,
-    detectable_difference,
-    holm,
-    mcnemar,
-    over_new_cases,
-    paired_difference,
-    pairs_to_detect,
-    two_one_sided_tests,
+    apply_holm_correction,
+    compute_detectable_difference,
+    compute_paired_difference,
+    compute_required_pairs,
+    compute_two_way_clustered_interval,
+    run_mcnemar_test,
+    run_two_one_sided_tests,
 )
 from models.store.tables import Job, Result
 
@@ -45,7 +45,9 @@ def contrasts(variants: Mapping[str, Sequence[Job]], baseline: str) -> list[Cont
     pairs = {name: _pairs(base, _by_seed(jobs)) for name, jobs in variants.items() if name != baseline}
     tests = len(pairs) * len(_CONTRASTED)
     found = {(name, measure): _paired(pairs[name], measure) for name in pairs for measure in _CONTRASTED}
-    corrected = dict(zip(found, holm([_tested(each) for each in found.values()]), strict=True))
+    corrected = dict(
+        zip(found, apply_holm_correction([_tested(each) for each in found.values()]), strict=True)
+    )
     differences = {
         key: _difference(each, _baseline_mean(pairs[key[0]], key[1]), corrected[key], tests)
         for key, each in found.items()
@@ -94,7 +96,7 @@ def _pairs(baseline: Mapping[int, Result], variant: Mapping[int, Result]) -> Pai
 
 def _paired(pairs: Pairs, measure: str) -> PairedDifference | None:
     column, unit = _CONTRASTED[measure]
-    return paired_difference(
+    return compute_paired_difference(
         [unit * getattr(baseline, column) for baseline, _ in pairs.values()],
         [unit * getattr(variant, column) for _, variant in pairs.values()],
     )
@@ -116,7 +118,7 @@ def _difference(found: PairedDifference, baseline: float, corrected: float, test
     enough = found.n >= FEWEST_PAIRS
     detectable = None
     if enough and found.sd:
-        detectable = detectable_difference(found.sd, found.n, level=ALPHA / tests)
+        detectable = compute_detectable_difference(found.sd, found.n, level=ALPHA / tests)
     t_p_holm = corrected if enough and found.t_p is not None else None
     return Difference(
         n=found.n,
@@ -138,8 +140,8 @@ def _difference(found: PairedDifference, baseline: float, corrected: float, test
 def _equivalence(accuracy: Difference, tests: int) -> Equivalence | None:
     if accuracy.sd is None:
         return None
-    found = two_one_sided_tests(accuracy.mean, accuracy.sd, accuracy.n, margin=MARGIN_POINTS)
-    needed = max(FEWEST_PAIRS, pairs_to_detect(MARGIN_POINTS, accuracy.sd, level=ALPHA / tests))
+    found = run_two_one_sided_tests(accuracy.mean, accuracy.sd, accuracy.n, margin=MARGIN_POINTS)
+    needed = max(FEWEST_PAIRS, compute_required_pairs(MARGIN_POINTS, accuracy.sd, level=ALPHA / tests))
     return Equivalence(
         margin_points=MARGIN_POINTS,
         low=found.low,
@@ -163,14 +165,14 @@ def _answers(pairs: Pairs) -> dict[int, tuple[bytes, bytes]]:
 
 
 def _mcnemar(seed: int, baseline: bytes, variant: bytes) -> McNemar:
-    found = mcnemar(baseline, variant)
+    found = run_mcnemar_test(baseline, variant)
     return McNemar(seed=seed, only_baseline=found.only_baseline, only_variant=found.only_variant, p=found.p)
 
 
 def _on_new_images(answers: Sequence[tuple[bytes, bytes]]) -> Interval | None:
     if len(answers) < 2 or len({len(each) for each, _ in answers}) > 1:
         return None
-    found = over_new_cases([each for each, _ in answers], [each for _, each in answers])
+    found = compute_two_way_clustered_interval([each for each, _ in answers], [each for _, each in answers])
     return Interval(low=100 * found.low, high=100 * found.high)
 
 

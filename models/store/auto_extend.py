@@ -60,7 +60,7 @@ def _more_seeds(spec: ExperimentSpec, runs: Sequence[PlacedJob]) -> tuple[int, .
 
 def _known(spec: ExperimentSpec, until: Until, runs: Sequence[PlacedJob]) -> tuple[int, float | None]:
     """How many pairs there are of the chosen difference, and half the width of its interval."""
-    from models.statistics import paired_difference  # noqa: PLC0415 (numpy and scipy, only where needed)
+    from models.statistics import compute_paired_difference  # noqa: PLC0415 (numpy and scipy, only where needed)
 
     unit = MEASURES[until.measure]
     values: dict[str, dict[int, float]] = {spec.baseline_name: {}, until.variant: {}}
@@ -69,7 +69,7 @@ def _known(spec: ExperimentSpec, until: Until, runs: Sequence[PlacedJob]) -> tup
             values[run.variant][run.seed] = unit * getattr(run.job.result, until.measure)
     baseline, variant = values[spec.baseline_name], values[until.variant]
     seeds = sorted(baseline.keys() & variant.keys())
-    found = paired_difference([baseline[seed] for seed in seeds], [variant[seed] for seed in seeds])
+    found = compute_paired_difference([baseline[seed] for seed in seeds], [variant[seed] for seed in seeds])
     if found is None or found.low is None or found.high is None:
         return len(seeds), None
     return found.n, (found.high - found.low) / 2

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from models.errors import Conflict, NotFound
 from models.experiments import ExperimentSpec
-from models.identifiers import new_id
+from models.identifiers import create_id
 from models.states import JobState
 from models.store.experiment_runs import add_runs
 from models.store.job_search import NEWEST_FIRST, Place
@@ -58,7 +58,7 @@ def create_experiment(
     Returns it and the new jobs; a run that has succeeded before is linked, unless `spec.reuse` is off.
     """
     experiment = Experiment(
-        id=new_id("exp"),
+        id=create_id("exp"),
         owner=owner,
         name=spec.name,
         preset=preset,

@@ -8,9 +8,9 @@ from typing import Any
 from sqlalchemy import ColumnElement, Row, Select, and_, bindparam, case, delete, func, select, tuple_, update
 from sqlalchemy.orm import Session, aliased, joinedload
 
-from models.cost import price
+from models.cost import estimate_cost
 from models.errors import Conflict, NotFound
-from models.identifiers import new_id
+from models.identifiers import create_id
 from models.spec import JobSpec
 from models.states import Action, JobState
 from models.store.database import ALL_OWNERS
@@ -37,12 +37,12 @@ def create_jobs(session: Session, new_jobs: Sequence[NewJob]) -> list[Job]:
     """Store jobs as queued, each with its first event.
 
     Raises:
-        OverQuota: they are more than their owner may have; see models/store/quotas.py.
+        QuotaExceeded: they are more than their owner may have; see models/store/quotas.py.
     """
     now = database_now(session)
     jobs = [
         Job(
-            id=new_id("job"),
+            id=create_id("job"),
             owner=new.owner,
             name=new.spec.name,
             spec=new.spec.model_dump(mode="json"),
@@ -57,7 +57,7 @@ def create_jobs(session: Session, new_jobs: Sequence[NewJob]) -> list[Job]:
             priority=new.spec.priority,
             run_after=now,
             epochs=new.spec.training.epochs,
-            priced_flops=price(new.spec).training_flops,
+            priced_flops=estimate_cost(new.spec).training_flops,
             # A microsecond apart, so that jobs of one transaction keep the order in which they were given.
             created_at=now + timedelta(microseconds=number),
             result=None,

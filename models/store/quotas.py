@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from models.errors import OverQuota
+from models.errors import QuotaExceeded
 from models.settings import Settings
 from models.states import JobState
 from models.store.tables import Job
@@ -33,7 +33,7 @@ def check_quotas(session: Session, jobs: Sequence[Job], now: datetime) -> None:
     """Refuse new jobs that would lead their owner beyond the session's quotas, if it has any.
 
     Raises:
-        OverQuota: it says how much is left.
+        QuotaExceeded: it says how much is left.
     """
     quotas: Quotas | None = session.info.get("quotas")
     if quotas is None or not (quotas.queued_jobs or quotas.flops_per_day):
@@ -61,7 +61,7 @@ def _check_queued(session: Session, owner: str, more: int, most: int) -> None:
     )
     left = max(0, most - (queued or 0))
     if more > left:
-        raise OverQuota(
+        raise QuotaExceeded(
             f"This would make {more:,} job(s) wait; of {most:,} that may, {left:,} are left.",
             retry_after=_QUEUE_RETRY_SECONDS,
         )
@@ -75,7 +75,7 @@ def _check_flops(session: Session, owner: str, more: float, most: float, now: da
     ).one()
     left = max(0.0, most - (spent or 0.0))
     if more > left:
-        raise OverQuota(
+        raise QuotaExceeded(
             f"This would take {more:.3g} floating-point operations; of {most:.3g} within 24 hours, "
             f"{left:.3g} are left.",
             retry_after=max(1, round((oldest + _DAY - now).total_seconds()))

@@ -19,7 +19,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 from sqlalchemy.types import JSON
 
-from models.identifiers import new_id
+from models.identifiers import create_id
 from models.states import Action, JobState
 from models.store.sql_functions import UtcDateTime
 
@@ -78,7 +78,7 @@ class ApiKey(Base):
 
     __tablename__ = "api_keys"
 
-    id: Mapped[str] = mapped_column(ID, primary_key=True, default=lambda: new_id("key"))
+    id: Mapped[str] = mapped_column(ID, primary_key=True, default=lambda: create_id("key"))
     owner: Mapped[str] = mapped_column(ID, index=True)
     """Whose rows it opens; several keys may open the same ones, so that a key can be replaced."""
     name: Mapped[str] = mapped_column(String(200))
@@ -96,7 +96,7 @@ class Experiment(Base):
 
     __tablename__ = "experiments"
 
-    id: Mapped[str] = mapped_column(ID, primary_key=True, default=lambda: new_id("exp"))
+    id: Mapped[str] = mapped_column(ID, primary_key=True, default=lambda: create_id("exp"))
     owner: Mapped[str] = mapped_column(ID, default=LOCAL_OWNER)
     name: Mapped[str] = mapped_column(String(200))
     preset: Mapped[str | None] = mapped_column(String(63))
@@ -130,7 +130,7 @@ class Job(Base):
 
     __tablename__ = "jobs"
 
-    id: Mapped[str] = mapped_column(ID, primary_key=True, default=lambda: new_id("job"))
+    id: Mapped[str] = mapped_column(ID, primary_key=True, default=lambda: create_id("job"))
     owner: Mapped[str] = mapped_column(ID, default=LOCAL_OWNER)
     name: Mapped[str | None] = mapped_column(String(200))
     spec: Mapped[dict[str, Any]]
@@ -357,7 +357,7 @@ class Webhook(Base):
 
     __tablename__ = "webhooks"
 
-    id: Mapped[str] = mapped_column(ID, primary_key=True, default=lambda: new_id("hook"))
+    id: Mapped[str] = mapped_column(ID, primary_key=True, default=lambda: create_id("hook"))
     owner: Mapped[str] = mapped_column(ID, index=True)
     url: Mapped[str] = mapped_column(Text)
     secret: Mapped[str] = mapped_column(String(100))
@@ -372,7 +372,7 @@ class Delivery(Base):
 
     __tablename__ = "deliveries"
 
-    id: Mapped[str] = mapped_column(ID, primary_key=True, default=lambda: new_id("msg"))
+    id: Mapped[str] = mapped_column(ID, primary_key=True, default=lambda: create_id("msg"))
     webhook_id: Mapped[str] = mapped_column(ID, ForeignKey("webhooks.id", ondelete="CASCADE"))
     job_id: Mapped[str] = mapped_column(ID, ForeignKey("jobs.id", ondelete="CASCADE"), index=True)
     event: Mapped[str] = mapped_column(String(63))

@@ -8,7 +8,7 @@ from sqlalchemy import ColumnElement, delete, func, select, update
 from sqlalchemy.orm import Session
 
 from models.errors import NotFound
-from models.states import JobState, may_follow
+from models.states import JobState, can_follow
 from models.store.sql_functions import DatabaseNow
 from models.store.tables import Delivery, Epoch, Event, Job, Webhook
 
@@ -58,7 +58,7 @@ def move(
 
     Returns the changed job, or None where the condition no longer holds: someone else was first.
     """
-    assert may_follow(before, after), f"{before} -> {after} is not in models/states.py"  # noqa: S101 (a bug)
+    assert can_follow(before, after), f"{before} -> {after} is not in models/states.py"  # noqa: S101 (a bug)
     changes: dict[str, Any] = {"requested_action": None, **(values or {})}
     if after.terminal:
         changes |= {"finished_at": DatabaseNow(), "eta_seconds": None, **_NO_CHECKPOINT}

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, model
 
 from models.techniques.activity import ActivityL1
 from models.techniques.averaging import ExponentialMovingAverage, StochasticWeightAveraging
-from models.techniques.base import About, Technique
+from models.techniques.base import Technique, TechniqueCard
 from models.techniques.inputs import Augmentation, Mixup
 from models.techniques.noise import Dropout, GaussianDropout, GaussianNoise, SpatialDropout
 from models.techniques.normalization import BatchNormalization, LayerNormalization
@@ -17,7 +17,7 @@ from models.techniques.schedule import EarlyStopping, GradientClipping, Learning
 from models.techniques.targets import ConfidencePenalty, LabelSmoothing
 from models.techniques.weights import L1, L2, GroupL1, MaxNorm, ProximalL1, WeightDecay
 
-__all__ = ["CATALOGUE", "About", "Regularization", "Technique"]
+__all__ = ["CATALOGUE", "Regularization", "Technique", "TechniqueCard"]
 
 
 class Regularization(BaseModel):

@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from models.techniques.base import About, Technique
+from models.techniques.base import Technique, TechniqueCard
 
 
 class ActivityL1(Technique):
@@ -14,7 +14,7 @@ class ActivityL1(Technique):
         1e-4, ge=0, le=0.1, description="Lambda of the penalty, per hidden output, mean over the batch"
     )
 
-    about = About(
+    about = TechniqueCard(
         title="L1 activity penalty",
         formula="penalty = factor * sum(abs(h)) / examples over the outputs h of all hidden layers",
         in_training="A constant pull of every hidden output, taken after the activation, towards zero, added "

@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from models.techniques.base import About, Technique
+from models.techniques.base import Technique, TechniqueCard
 
 
 class ExponentialMovingAverage(Technique):
@@ -14,7 +14,7 @@ class ExponentialMovingAverage(Technique):
         0.999, ge=0, le=0.9999, description="Share of the old average kept at each step, once warmed up"
     )
 
-    about = About(
+    about = TechniqueCard(
         title="Exponential moving average of the weights",
         formula="after step t: avg <- d * avg + (1 - d) * w, d = min(decay, (1 + t) / (10 + t))",
         in_training="Nothing: the weights train on as they would without it. Beside them an average is kept, "
@@ -37,7 +37,7 @@ class StochasticWeightAveraging(Technique):
         0.5, ge=0, le=0.99, description="Share of the epochs that pass before averaging begins"
     )
 
-    about = About(
+    about = TechniqueCard(
         title="Stochastic weight averaging",
         formula="w_swa = mean of the weights at the ends of all epochs t > start * epochs",
         in_training="Nothing: the weights train on as they would without it, and each later epoch's end "

@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict
 
 
 @dataclass(frozen=True)
-class About:
+class TechniqueCard:
     """What a technique is, in words and one formula, for people who choose."""
 
     title: str
@@ -25,7 +25,7 @@ class Technique(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
-    about: ClassVar[About]
+    about: ClassVar[TechniqueCard]
     main: ClassVar[str | None] = None
     """The parameter that says how strong it is; None: it is either there or not."""
 

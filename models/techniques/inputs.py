@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from models.techniques.base import About, Technique
+from models.techniques.base import Technique, TechniqueCard
 
 
 class Augmentation(Technique):
@@ -22,7 +22,7 @@ class Augmentation(Technique):
         """Whether images stay as they are."""
         return not (self.shift or self.rotation or self.zoom or self.elastic)
 
-    about = About(
+    about = TechniqueCard(
         title="Augmentation",
         formula="x'(q) = x(R(angle) (q - c) / scale + c - shift + alpha * (G_sigma * u)(q)), c the centre, "
         "each amount uniform within its bounds and drawn anew for each example and step",
@@ -49,7 +49,7 @@ class Mixup(Technique):
         0.2, ge=0, le=2, description="Of the Beta distribution: near 0 hardly any mixing, 1 uniform"
     )
 
-    about = About(
+    about = TechniqueCard(
         title="Mixup",
         formula="x' = s x_i + (1 - s) x_j, t' = s t_i + (1 - s) t_j, s ~ Beta(alpha, alpha) one per step",
         in_training="Each example is mixed with its neighbour in the randomly ordered batch, and so are "

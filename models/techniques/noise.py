@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from models.techniques.base import About, Technique
+from models.techniques.base import Technique, TechniqueCard
 
 
 class Dropout(Technique):
@@ -18,7 +18,7 @@ class Dropout(Technique):
         """Whether no unit is ever silenced."""
         return not (self.rate or self.input_rate)
 
-    about = About(
+    about = TechniqueCard(
         title="Dropout",
         formula="h' = m * h / (1 - rate), m ~ Bernoulli(1 - rate) drawn anew for each example, unit and step",
         in_training="Each hidden unit is silenced with probability `rate`; the others are scaled up by "
@@ -42,7 +42,7 @@ class SpatialDropout(Technique):
 
     rate: float = Field(0.2, ge=0, le=0.9, description="Share of feature maps silenced at each step")
 
-    about = About(
+    about = TechniqueCard(
         title="Spatial dropout",
         formula="h'_c = m_c * h_c / (1 - rate), m_c ~ Bernoulli(1 - rate) drawn anew for each example, map c "
         "and step",
@@ -66,7 +66,7 @@ class GaussianDropout(Technique):
         0.5, ge=0, le=0.9, description="Strength: the numbers' standard deviation is sqrt(rate / (1 - rate))"
     )
 
-    about = About(
+    about = TechniqueCard(
         title="Gaussian dropout",
         formula="h' = h * n, n ~ Normal(1, rate / (1 - rate)) drawn anew for each example, unit and step",
         in_training="Each hidden unit is multiplied by a random number with mean 1 and the variance that "
@@ -89,7 +89,7 @@ class GaussianNoise(Technique):
         0.1, ge=0, le=1, description="Standard deviation, in units of the pixels' range 0 to 1"
     )
 
-    about = About(
+    about = TechniqueCard(
         title="Gaussian noise on the inputs",
         formula="x' = x + n, n ~ Normal(0, sigma^2) drawn anew for each example, pixel and step",
         in_training="Every image is seen with fresh noise, so that no exact pixel value can be memorized.",

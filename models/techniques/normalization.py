@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from models.techniques.base import About, Technique
+from models.techniques.base import Technique, TechniqueCard
 
 
 class BatchNormalization(Technique):
@@ -17,7 +17,7 @@ class BatchNormalization(Technique):
         "before_activation", description="Where the layer stands; the original paper puts it before"
     )
 
-    about = About(
+    about = TechniqueCard(
         title="Batch normalization",
         formula="z' = gamma * (z - mean_batch) / sqrt(variance_batch + 0.001) + beta",
         in_training="Each unit is centred and scaled with the batch's own mean and variance, whose noise "
@@ -39,7 +39,7 @@ class LayerNormalization(Technique):
         "before_activation", description="Where the layer stands"
     )
 
-    about = About(
+    about = TechniqueCard(
         title="Layer normalization",
         formula="z' = gamma * (z - mean_units) / sqrt(variance_units + 0.001) + beta",
         in_training="Each example's activations of a layer are centred and scaled by their own mean and "

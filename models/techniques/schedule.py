@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from models.techniques.base import About, Technique
+from models.techniques.base import Technique, TechniqueCard
 
 
 class EarlyStopping(Technique):
@@ -20,7 +20,7 @@ class EarlyStopping(Technique):
     )
     restore_best: bool = Field(True, description="Report the best epoch's weights, not the last one's")
 
-    about = About(
+    about = TechniqueCard(
         title="Early stopping",
         formula="stop at the first epoch t with t - argmin over s <= t of validation_loss(s) >= patience",
         in_training="After each epoch the validation data are measured; with `patience` epochs in a row and "
@@ -40,7 +40,7 @@ class GradientClipping(Technique):
 
     norm: float = Field(1.0, ge=0.01, le=100, description="Largest Euclidean norm of all gradients together")
 
-    about = About(
+    about = TechniqueCard(
         title="Gradient clipping by global norm",
         formula="g <- g * min(1, norm / norm(g)) over all trained weights together",
         in_training="A step's gradient that is too long is shortened; its direction stays.",
@@ -75,7 +75,7 @@ class LearningRateSchedule(Technique):
     )
     floor: float = Field(0.0, ge=0, le=1, description="Where `cosine` ends, as a share of the learning rate")
 
-    about = About(
+    about = TechniqueCard(
         title="Learning-rate schedule",
         formula="epoch t of T: exponential rate * decay^(t-1); step rate * decay^floor((t-1) / every); "
         "cosine rate * (floor + (1 - floor) * (1 + cos(pi * (t-1) / T)) / 2); plateau rate * decay^(runs of "

@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from models.techniques.base import About, Technique
+from models.techniques.base import Technique, TechniqueCard
 
 
 class LabelSmoothing(Technique):
@@ -12,7 +12,7 @@ class LabelSmoothing(Technique):
 
     alpha: float = Field(0.1, ge=0, le=0.5, description="Probability that is spread over all ten classes")
 
-    about = About(
+    about = TechniqueCard(
         title="Label smoothing",
         formula="loss = -sum_k t_k log p_k with t = (1 - alpha) * one_hot + alpha / 10",
         in_training="The network is told that the truth has probability 1 - 0.9 alpha, so that it gains "
@@ -34,7 +34,7 @@ class ConfidencePenalty(Technique):
 
     beta: float = Field(0.1, ge=0, le=1, description="Weight of the answers' entropy")
 
-    about = About(
+    about = TechniqueCard(
         title="Confidence penalty",
         formula="loss - beta * H(p), H(p) = -sum_k p_k log p_k of each example's answer, mean over the batch",
         in_training="The entropy of the answers, in nats, is subtracted from the objective: certainty costs "

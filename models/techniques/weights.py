@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from models.techniques.base import About, Technique
+from models.techniques.base import Technique, TechniqueCard
 
 
 class L1(Technique):
@@ -12,7 +12,7 @@ class L1(Technique):
 
     factor: float = Field(1e-5, ge=0, le=1e-2, description="Lambda of the penalty, per weight")
 
-    about = About(
+    about = TechniqueCard(
         title="L1 (lasso)",
         formula="penalty = factor * sum(abs(w)) over all kernels, biases excluded",
         in_training="A constant pull of every weight towards zero, added to the objective.",
@@ -32,7 +32,7 @@ class L2(Technique):
 
     factor: float = Field(1e-4, ge=0, le=1e-1, description="Lambda of the penalty, per squared weight")
 
-    about = About(
+    about = TechniqueCard(
         title="L2 (ridge)",
         formula="penalty = factor * sum(w^2) over all kernels, biases excluded (no 1/2)",
         in_training="A pull towards zero in proportion to each weight, added to the objective.",
@@ -53,7 +53,7 @@ class ProximalL1(Technique):
 
     factor: float = Field(1e-4, ge=0, le=1e-2, description="Lambda of the penalty, per weight")
 
-    about = About(
+    about = TechniqueCard(
         title="Proximal L1 (exact zeros)",
         formula="after each step: w <- sign(w) * max(abs(w) - learning_rate * factor, 0) for all kernels",
         in_training="Every step ends by pulling each weight towards zero by learning rate times factor, and "
@@ -75,7 +75,7 @@ class GroupL1(Technique):
         1e-3, ge=0, le=1e-2, description="Lambda of the penalty, per weight of a pixel's row"
     )
 
-    about = About(
+    about = TechniqueCard(
         title="Group L1 (whole pixels)",
         formula="after each step: w_p <- w_p * max(0, 1 - learning_rate * factor * sqrt(units) / norm(w_p)) "
         "over the weights w_p that leave pixel p",
@@ -100,7 +100,7 @@ class WeightDecay(Technique):
 
     factor: float = Field(4e-3, ge=0, le=0.5, description="Share lost each step is learning rate * factor")
 
-    about = About(
+    about = TechniqueCard(
         title="Decoupled weight decay",
         formula="at each step: w <- w - learning_rate * factor * w for all kernels, then the optimizer",
         in_training="Weights shrink in proportion to themselves, whatever the optimizer does with gradients. "
@@ -122,7 +122,7 @@ class MaxNorm(Technique):
         3.0, ge=0.5, le=10, description="Largest Euclidean norm of a unit's incoming weights"
     )
 
-    about = About(
+    about = TechniqueCard(
         title="Max-norm constraint",
         formula="after each step: w_j <- w_j * min(1, limit / norm(w_j)) over unit j's incoming weights w_j",
         in_training="A unit whose incoming weights have grown too long is scaled back to the limit.",

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from itertools import pairwise
 
 from models.spec import JobSpec
-from models.states import JobState, may_follow
+from models.states import JobState, can_follow
 from models.store import jobs
 from models.store.database import Database
 from models.store.tables import Event, Job
@@ -56,7 +56,7 @@ def _ended_well(job: Job, expected: JobState, history: list[Event], epochs: list
     moves = [event.to_state for event in history if event.to_state]
     steps = pairwise(JobState(state) for state in moves)
     complete = expected is not JobState.SUCCEEDED or epochs == [*range(1, job.epochs_done + 1)]
-    return job.state == expected == moves[-1] and all(may_follow(*step) for step in steps) and complete
+    return job.state == expected == moves[-1] and all(can_follow(*step) for step in steps) and complete
 
 
 def _doubled(job: Job, history: list[Event]) -> bool:

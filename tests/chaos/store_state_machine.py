@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 
 from models.errors import Conflict, LeaseLost
 from models.records import CheckpointRecord, Progress
-from models.states import STATE_AFTER, Action, JobState, may_follow
+from models.states import STATE_AFTER, Action, JobState, can_follow
 from models.store import jobs, queue
 from models.store.database import Database
 from models.store.rescue import rescue_abandoned
@@ -343,6 +343,6 @@ def _check_history(events: list[Event], job: ModelJob) -> None:
         assert reached == before
         assert before is not None
         assert after is not None
-        assert may_follow(JobState(before), JobState(after))
+        assert can_follow(JobState(before), JobState(after))
     assert sum(JobState(after).terminal for _, after in moves if after) <= 1
     assert [attempt for kind, *_, attempt in told if kind == "running"] == [*range(1, job.attempt + 1)]

@@ -9,7 +9,11 @@ from numpy.typing import NDArray
 
 from api.reports.contrasts import contrasts
 from api.reports.schemas import Contrast, Difference
-from models.statistics import detectable_difference, over_new_cases, paired_difference
+from models.statistics import (
+    compute_detectable_difference,
+    compute_paired_difference,
+    compute_two_way_clustered_interval,
+)
 from models.store.tables import Job, Result
 
 VARIANTS, SEEDS = "abcdef", 10
@@ -139,7 +143,7 @@ def test_intervals_cover_the_truth_as_often_as_they_say(number: int) -> None:
 def test_what_is_called_detectable_is_found_four_times_in_five() -> None:
     # A difference's standard deviation: two runs' luck and own noise; what the seed brings cancels.
     sd = 100 * SCATTER[0] * np.sqrt(4)
-    gain = detectable_difference(sd, SEEDS, level=0.05 / 20)
+    gain = compute_detectable_difference(sd, SEEDS, level=0.05 / 20)
     found = [measures(each["b"])[0].call for each in experiments(MANY, normal, {"b": gain})]
     # A little less than 0.8, because whole images round.
     assert np.mean([each == "higher" for each in found]) == pytest.approx(0.8, abs=0.03)
@@ -170,8 +174,10 @@ def test_the_wider_interval_holds_for_new_images_and_the_plain_one_does_not() ->
             models(generator, difficulty - taste, pairs),
             models(generator, difficulty + taste, pairs),
         )
-        wider = over_new_cases([packed(row) for row in first], [packed(row) for row in second])
-        plain = paired_difference(first.mean(1).tolist(), second.mean(1).tolist())
+        wider = compute_two_way_clustered_interval(
+            [packed(row) for row in first], [packed(row) for row in second]
+        )
+        plain = compute_paired_difference(first.mean(1).tolist(), second.mean(1).tolist())
         assert plain is not None
         assert plain.low is not None
         assert plain.high is not None

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from redis import Redis
 
-from models.dispatch import QUEUE, TRAIN_JOB, ring
+from models.dispatch import QUEUE, TRAIN_JOB, notify_workers
 from models.settings import Settings
 from models.store import jobs
 from models.store.database import Database
@@ -45,7 +45,7 @@ def test_a_message_a_job_arrives_in_order_and_is_noted(
     database: Database, broker_settings: Settings, broker: Redis
 ) -> None:
     first, second, silent = create(database, 3)
-    ring(database, broker_settings, [first, second])
+    notify_workers(database, broker_settings, [first, second])
     # Celery's Redis transport pushes on the left and takes from the right.
     messages = [json.loads(message) for message in reversed(broker.lrange(QUEUE, 0, -1))]
     assert [message["headers"]["task"] for message in messages] == [TRAIN_JOB, TRAIN_JOB]
@@ -94,7 +94,7 @@ def test_a_new_process_can_send_its_first_messages_from_several_threads(
 def test_nothing_to_ring_for_sends_nothing(
     database: Database, broker_settings: Settings, broker: Redis
 ) -> None:
-    ring(database, broker_settings, [])
+    notify_workers(database, broker_settings, [])
     assert broker.llen(QUEUE) == 0
 
 
@@ -102,12 +102,12 @@ def test_nobody_rings_again_while_a_bell_waits(
     database: Database, broker_settings: Settings, broker: Redis
 ) -> None:
     first, second = create(database, 2)
-    ring(database, broker_settings, [first], only_if_silent=True)
-    ring(database, broker_settings, [second], only_if_silent=True)
+    notify_workers(database, broker_settings, [first], only_if_silent=True)
+    notify_workers(database, broker_settings, [second], only_if_silent=True)
     assert broker.llen(QUEUE) == 1
     assert not dispatched(database, second)
     broker.flushall()
-    ring(database, broker_settings, [second], only_if_silent=True)
+    notify_workers(database, broker_settings, [second], only_if_silent=True)
     assert broker.llen(QUEUE) == 1
     assert dispatched(database, second)
 
@@ -129,7 +129,7 @@ def test_a_broker_that_is_away_is_logged_and_harms_nothing(
     [job_id] = create(database, 1)
     away = database_settings.model_copy(update={"broker_url": address})
     with caplog.at_level(logging.WARNING, logger="models.dispatch"):
-        ring(database, away, [job_id])
+        notify_workers(database, away, [job_id])
     [record] = [record for record in caplog.records if record.name == "models.dispatch"]
     assert "the broker cannot be reached, 1 job(s) wait" in record.message
     assert not dispatched(database, job_id)
@@ -141,7 +141,7 @@ def test_a_database_that_goes_after_the_bell_rang_is_logged(
     [job_id] = create(database, 1)
     gone = Database(broker_settings.model_copy(update={"database_url": "sqlite:////no/such/folder/x.db"}))
     with caplog.at_level(logging.WARNING, logger="models.dispatch"):
-        ring(gone, broker_settings, [job_id])
+        notify_workers(gone, broker_settings, [job_id])
     gone.close()
     assert broker.llen(QUEUE) == 1
     assert "could not note that the doorbell rang" in caplog.text

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from models.dispatch import ring
+from models.dispatch import notify_workers
 from models.settings import Settings
 from models.spec import JobSpec
 from models.states import JobState
@@ -86,7 +86,7 @@ def test_jobs_are_trained_with_and_without_a_bell(
     with worker(settings_with_broker, tmp_path / "worker.log"):
         first = wait_for(database, waiting)
         rung = queued(database, job_spec(seed=2, regularization={"dropout": {}}))
-        ring(database, settings_with_broker, [rung, rung, rung])
+        notify_workers(database, settings_with_broker, [rung, rung, rung])
         second = wait_for(database, rung)
     log = (tmp_path / "worker.log").read_text()
     assert (first.state, second.state) == (JobState.SUCCEEDED, JobState.SUCCEEDED), log

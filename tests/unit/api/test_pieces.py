@@ -94,7 +94,7 @@ def test_every_domain_error_has_its_line_in_the_table() -> None:
         return [kind, *(found for child in kind.__subclasses__() for found in tree(child))]
 
     # What stays inside a worker has no line of its own, nor what is answered as its parent.
-    inside = {"TrainingFailed", "LeaseLost", "Damaged"}
+    inside = {"TrainingFailed", "LeaseLost", "ArtifactCorrupted"}
     models = [kind for kind in tree(RegbenchError) if kind.__module__ == "models.errors"]
     assert {kind for kind in models if kind.__name__ not in inside} == set(KINDS)
 

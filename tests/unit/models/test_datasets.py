@@ -13,7 +13,7 @@ from threading import Thread
 import pytest
 
 from models import datasets
-from models.datasets import DATASETS, IDX_FILES, available, locate, require
+from models.datasets import DATASETS, IDX_FILES, ensure_available, find_dataset, is_available
 from models.errors import DatasetUnavailable
 from models.settings import Settings
 from models.spec import DATASET_ROWS
@@ -110,52 +110,52 @@ def test_the_file_is_the_one_that_keras_knows() -> None:
 def test_the_data_folder_goes_before_the_cache(home: Path, tmp_path: Path) -> None:
     cached = _keep(home / ".keras" / "datasets" / "mnist.npz")
     settings = Settings(data_dir=tmp_path / "data")
-    assert locate("mnist", settings) == cached
+    assert find_dataset("mnist", settings) == cached
     own = _keep(tmp_path / "data" / "mnist.npz")
-    assert locate("mnist", settings) == own
-    assert locate("mnist", Settings(data_dir=None)) == cached
+    assert find_dataset("mnist", settings) == own
+    assert find_dataset("mnist", Settings(data_dir=None)) == cached
 
 
 def test_the_cache_is_where_keras_is_told_to_keep_it(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KERAS_HOME", str(home / "elsewhere"))
     cached = _keep(home / "elsewhere" / "datasets" / "mnist.npz")
-    assert locate("mnist", Settings(data_dir=None)) == cached
+    assert find_dataset("mnist", Settings(data_dir=None)) == cached
 
 
 def test_fashion_is_found_in_every_form_in_order(home: Path) -> None:
     settings = Settings(data_dir=home / "data")
     debian = _idx_folder(home / "debian", packed=True)
-    assert locate("fashion_mnist", settings) == debian
+    assert find_dataset("fashion_mnist", settings) == debian
     cached = _idx_folder(home / ".keras" / "datasets" / "fashion-mnist", packed=False)
-    assert locate("fashion_mnist", settings) == cached
+    assert find_dataset("fashion_mnist", settings) == cached
     own = _keep(home / "data" / "fashion_mnist.npz")
-    assert locate("fashion_mnist", settings) == own
+    assert find_dataset("fashion_mnist", settings) == own
 
 
 def test_a_folder_that_lacks_a_file_is_passed_over(home: Path) -> None:
     folder = _idx_folder(home / ".keras" / "datasets" / "fashion-mnist", packed=True)
     (folder / f"{IDX_FILES[3]}.gz").unlink()
-    assert locate("fashion_mnist", Settings(data_dir=None)) is None
+    assert find_dataset("fashion_mnist", Settings(data_dir=None)) is None
 
 
 def test_the_small_dataset_needs_nothing(home: Path) -> None:
-    assert available("mnist_5k", Settings(data_dir=None))
-    require("mnist_5k", Settings(data_dir=None))
+    assert is_available("mnist_5k", Settings(data_dir=None))
+    ensure_available("mnist_5k", Settings(data_dir=None))
 
 
 def test_mnist_is_downloaded_once_into_the_cache(home: Path, shelf: type[_Shelf]) -> None:
     shelf.files = {"mnist.npz": CONTENT}
-    require("mnist", Settings(data_dir=None))
-    require("mnist", Settings(data_dir=None))
+    ensure_available("mnist", Settings(data_dir=None))
+    ensure_available("mnist", Settings(data_dir=None))
     assert shelf.asked == ["mnist.npz"]
     assert (home / ".keras" / "datasets" / "mnist.npz").read_bytes() == CONTENT
 
 
 def test_fashion_is_downloaded_in_kerass_own_form(home: Path, shelf: type[_Shelf]) -> None:
     shelf.files = {f"{name}.gz": content for name, content in PACKED.items()}
-    require("fashion_mnist", Settings(data_dir=None))
+    ensure_available("fashion_mnist", Settings(data_dir=None))
     folder = home / ".keras" / "datasets" / "fashion-mnist"
-    assert locate("fashion_mnist", Settings(data_dir=None)) == folder
+    assert find_dataset("fashion_mnist", Settings(data_dir=None)) == folder
     assert sorted(path.name for path in folder.iterdir()) == sorted(f"{name}.gz" for name in IDX_FILES)
 
 
@@ -172,7 +172,7 @@ def test_a_download_that_fails_leaves_nothing_and_says_what_to_do(
 ) -> None:
     shelf.files, shelf.missing_bytes = files, missing_bytes
     with pytest.raises(DatasetUnavailable) as caught:
-        require("mnist", Settings(data_dir=None))
+        ensure_available("mnist", Settings(data_dir=None))
     [fault] = caught.value.errors
     assert fault.pointer == "/dataset/name"
     assert "REGBENCH_DATA_DIR" in fault.detail
@@ -183,7 +183,7 @@ def test_a_download_that_fails_leaves_nothing_and_says_what_to_do(
 def test_a_packed_file_that_is_damaged_is_refused(home: Path, shelf: type[_Shelf]) -> None:
     shelf.files = {f"{name}.gz": content[:-9] for name, content in PACKED.items()}
     with pytest.raises(DatasetUnavailable):
-        require("fashion_mnist", Settings(data_dir=None))
+        ensure_available("fashion_mnist", Settings(data_dir=None))
 
 
 def test_a_failed_download_is_not_tried_again_at_once_but_a_file_put_there_is_seen(
@@ -191,10 +191,10 @@ def test_a_failed_download_is_not_tried_again_at_once_but_a_file_put_there_is_se
 ) -> None:
     for _ in range(3):
         with pytest.raises(DatasetUnavailable):
-            require("mnist", Settings(data_dir=None))
+            ensure_available("mnist", Settings(data_dir=None))
     assert shelf.asked == ["mnist.npz"]
     _keep(home / "data" / "mnist.npz")
-    require("mnist", Settings(data_dir=home / "data"))
+    ensure_available("mnist", Settings(data_dir=home / "data"))
     shutil.rmtree(home / "data")
     with pytest.raises(DatasetUnavailable):
-        require("mnist", Settings(data_dir=home / "data"))
+        ensure_available("mnist", Settings(data_dir=home / "data"))

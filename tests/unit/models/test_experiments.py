@@ -4,7 +4,7 @@ import pytest
 from pydantic import ValidationError
 
 from models.experiments import ExperimentSpec, Variant, merge_patch
-from models.spec import faults_of
+from models.spec import get_validation_errors
 from tests.factories import job_spec
 
 
@@ -36,7 +36,7 @@ def test_merge_patch_is_rfc_7396(target: Any, patch: Any, expected: Any) -> None
 def test_a_field_of_jobs_is_told_to_stand_under_base() -> None:
     with pytest.raises(ValidationError) as refused:
         experiment(training={"epochs": 5})
-    assert faults_of(refused.value) == [
+    assert get_validation_errors(refused.value) == [
         (("training",), "only a job has this field; in an experiment it is base.training")
     ]
 

@@ -13,7 +13,7 @@ from models.spec import (
     Mlp,
     OptimizerSpec,
     TrainingSpec,
-    faults_of,
+    get_validation_errors,
 )
 from tests.factories import EVERY_TECHNIQUE_TOGETHER, job_spec
 
@@ -209,7 +209,7 @@ def test_what_agrees_or_is_idle_is_accepted(document: dict[str, Any]) -> None:
 def test_a_wrong_family_or_field_is_told_what_to_do(model: Any, words: str) -> None:
     with pytest.raises(ValidationError) as refused:
         read({"model": model})
-    [(_, detail)] = faults_of(refused.value)
+    [(_, detail)] = get_validation_errors(refused.value)
     assert words in detail
 
 

@@ -1,6 +1,6 @@
 """The life of a job: the table of transitions is closed, and its ends are ends."""
 
-from models.states import TRANSITIONS, JobState, may_follow
+from models.states import TRANSITIONS, JobState, can_follow
 
 TERMINAL = {JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED}
 
@@ -12,7 +12,7 @@ def test_every_state_has_its_row() -> None:
 def test_terminal_states_never_change() -> None:
     assert {state for state in JobState if state.terminal} == TERMINAL
     for state in TERMINAL:
-        assert not any(may_follow(state, after) for after in JobState)
+        assert not any(can_follow(state, after) for after in JobState)
 
 
 def test_every_state_can_be_reached_from_queued_and_can_end() -> None:
@@ -21,9 +21,9 @@ def test_every_state_can_be_reached_from_queued_and_can_end() -> None:
         reached |= wider
     assert reached == set(JobState)
     for state in set(JobState) - TERMINAL:
-        assert may_follow(state, JobState.CANCELLED)
+        assert can_follow(state, JobState.CANCELLED)
 
 
 def test_only_a_running_job_succeeds_or_fails() -> None:
     for after in (JobState.SUCCEEDED, JobState.FAILED):
-        assert [before for before in JobState if may_follow(before, after)] == [JobState.RUNNING]
+        assert [before for before in JobState if can_follow(before, after)] == [JobState.RUNNING]

@@ -15,16 +15,16 @@ from statsmodels.stats.power import TTestPower
 from statsmodels.stats.weightstats import ttost_paired
 
 from models.statistics import (
-    detectable_difference,
+    apply_holm_correction,
+    compute_detectable_difference,
+    compute_paired_difference,
+    compute_proportion_standard_error,
+    compute_required_pairs,
+    compute_sign_flip_p,
+    compute_two_way_clustered_interval,
     estimate,
-    holm,
-    mcnemar,
-    over_new_cases,
-    paired_difference,
-    pairs_to_detect,
-    proportion_standard_error,
-    sign_flip_p,
-    two_one_sided_tests,
+    run_mcnemar_test,
+    run_two_one_sided_tests,
 )
 
 # Student's own example (1908): hours of sleep gained by ten patients with two drugs.
@@ -40,7 +40,7 @@ def packed(right: Sequence[bool]) -> bytes:
 
 
 def test_students_sleep() -> None:
-    found = paired_difference(SLEEP_A, SLEEP_B)
+    found = compute_paired_difference(SLEEP_A, SLEEP_B)
     assert found is not None
     assert found.mean == pytest.approx(1.58)
     assert found.sd == pytest.approx(1.23, abs=0.005)
@@ -54,8 +54,8 @@ def test_students_sleep() -> None:
 
 def test_darwins_maize() -> None:
     # Fisher, section 21: of 32,768 signings 863 have a sum of 314 or more, and as many one of -314 or less.
-    assert sign_flip_p(MAIZE) == 2 * 863 / 2**15
-    found = paired_difference([0.0] * 15, MAIZE)
+    assert compute_sign_flip_p(MAIZE) == 2 * 863 / 2**15
+    found = compute_paired_difference([0.0] * 15, MAIZE)
     assert found is not None
     # And t = 2.148, which 4.97 % of samples exceed.
     assert found.t_p == pytest.approx(0.0497, abs=5e-5)
@@ -66,7 +66,7 @@ def test_darwins_maize() -> None:
 def test_the_t_test_is_scipys(n: int) -> None:
     generator = np.random.default_rng(n)
     baseline, variant = generator.normal(size=(2, n))
-    found = paired_difference(baseline.tolist(), variant.tolist())
+    found = compute_paired_difference(baseline.tolist(), variant.tolist())
     theirs = stats.ttest_rel(variant, baseline)
     interval = theirs.confidence_interval(0.95)
     assert found is not None
@@ -79,7 +79,7 @@ def test_the_sign_flip_test_counts_every_signing(n: int) -> None:
     differences = np.random.default_rng(n).normal(0.5, 1, size=n)
     sums = [abs(np.dot(signs, differences)) for signs in itertools.product([1, -1], repeat=n)]
     expected = np.mean(np.array(sums) >= abs(differences.sum()) - 1e-12)
-    assert sign_flip_p(differences) == pytest.approx(expected)
+    assert compute_sign_flip_p(differences) == pytest.approx(expected)
 
 
 def test_the_sign_flip_test_is_scipys_and_goes_on_by_sampling() -> None:
@@ -92,44 +92,44 @@ def test_the_sign_flip_test_is_scipys_and_goes_on_by_sampling() -> None:
         vectorized=True,
         rng=np.random.default_rng(1),
     )
-    assert sign_flip_p(differences) == pytest.approx(theirs.pvalue, abs=0.01)
-    assert sign_flip_p(differences) == sign_flip_p(differences)
-    assert sign_flip_p(differences[:12]) == pytest.approx(
+    assert compute_sign_flip_p(differences) == pytest.approx(theirs.pvalue, abs=0.01)
+    assert compute_sign_flip_p(differences) == compute_sign_flip_p(differences)
+    assert compute_sign_flip_p(differences[:12]) == pytest.approx(
         stats.permutation_test((differences[:12],), np.mean, permutation_type="samples").pvalue
     )
 
 
 def test_five_pairs_cannot_reach_five_percent_and_six_can() -> None:
-    assert sign_flip_p([1.0] * 5) == 2 / 32
-    assert sign_flip_p([1.0] * 6) == 2 / 64
+    assert compute_sign_flip_p([1.0] * 5) == 2 / 32
+    assert compute_sign_flip_p([1.0] * 6) == 2 / 64
 
 
 def test_what_too_few_values_cannot_say_is_none() -> None:
     assert estimate([]) is None
-    assert paired_difference([], []) is None
-    assert sign_flip_p([]) is None
+    assert compute_paired_difference([], []) is None
+    assert compute_sign_flip_p([]) is None
     alone = estimate([0.98])
     assert alone is not None
     assert (alone.n, alone.mean, alone.sd, alone.low, alone.high) == (1, 0.98, None, None, None)
-    pair = paired_difference([1.0], [3.0])
+    pair = compute_paired_difference([1.0], [3.0])
     assert pair is not None
     assert (pair.mean, pair.t_p, pair.sign_flip_p) == (2.0, None, None)
 
 
 def test_a_model_against_itself_differs_in_nothing() -> None:
-    found = paired_difference([0.1, 0.2, 0.3], [0.1, 0.2, 0.3])
+    found = compute_paired_difference([0.1, 0.2, 0.3], [0.1, 0.2, 0.3])
     assert found is not None
     assert (found.mean, found.low, found.high, found.t_p, found.sign_flip_p, found.d) == (0, 0, 0, 1, 1, None)
 
 
 def test_pairs_need_partners() -> None:
     with pytest.raises(ValueError, match="pairs"):
-        paired_difference([1.0], [1.0, 2.0])
+        compute_paired_difference([1.0], [1.0, 2.0])
 
 
 def test_equal_differences_are_equal_however_they_are_rounded() -> None:
     baseline = [0.90, 0.91, 0.92, 0.93, 0.94, 0.95]
-    found = paired_difference(baseline, [value + 0.02 for value in baseline])
+    found = compute_paired_difference(baseline, [value + 0.02 for value in baseline])
     assert found is not None
     assert (found.sd, found.t_p, found.d, found.superiority) == (0.0, None, None, 1.0)
     assert found.sign_flip_p == 2 / 64
@@ -141,8 +141,10 @@ def test_equal_differences_are_equal_however_they_are_rounded() -> None:
 )
 def test_the_unit_changes_no_test(hits: list[int], unit: float) -> None:
     baseline, variant = hits, hits[::-1]
-    plain = paired_difference(baseline, variant)
-    scaled = paired_difference([unit * value for value in baseline], [unit * value for value in variant])
+    plain = compute_paired_difference(baseline, variant)
+    scaled = compute_paired_difference(
+        [unit * value for value in baseline], [unit * value for value in variant]
+    )
     assert plain is not None
     assert scaled is not None
     assert scaled.t_p == pytest.approx(plain.t_p)
@@ -152,7 +154,7 @@ def test_the_unit_changes_no_test(hits: list[int], unit: float) -> None:
 @pytest.mark.parametrize("pairs", [3, 6, 10, 30, 200])
 @pytest.mark.parametrize("level", [0.05, 0.05 / 20])
 def test_what_is_detectable_is_found_four_times_in_five(pairs: int, level: float) -> None:
-    found = detectable_difference(0.5, pairs, level=level)
+    found = compute_detectable_difference(0.5, pairs, level=level)
     critical = stats.t.isf(level / 2, pairs - 1)
     noncentral = stats.nct(pairs - 1, found / 0.5 * np.sqrt(pairs))
     assert noncentral.sf(critical) == pytest.approx(0.8, abs=1e-6)
@@ -161,26 +163,26 @@ def test_what_is_detectable_is_found_four_times_in_five(pairs: int, level: float
 @pytest.mark.parametrize("pairs", [6, 10, 30, 200])
 def test_what_is_detectable_is_statsmodels(pairs: int) -> None:
     theirs = TTestPower().solve_power(nobs=pairs, alpha=0.05, power=0.8)
-    assert detectable_difference(1.0, pairs) == pytest.approx(theirs, abs=1e-4)
+    assert compute_detectable_difference(1.0, pairs) == pytest.approx(theirs, abs=1e-4)
 
 
 @pytest.mark.parametrize(("effect", "pairs"), [(0.2, 199), (0.5, 34), (0.8, 15)])
 def test_cohens_small_medium_and_large_effects(effect: float, pairs: int) -> None:
     # As G*Power gives it for a two-sided paired t test at 5 % with a power of 80 %.
-    assert pairs_to_detect(effect, 1.0) == pairs
+    assert compute_required_pairs(effect, 1.0) == pairs
 
 
 @pytest.mark.parametrize("sd", [0.01, 0.1, 0.26, 1.0, 40.0])
 def test_no_fewer_pairs_would_do(sd: float) -> None:
-    needed = pairs_to_detect(0.2, sd, level=0.01)
-    assert detectable_difference(sd, needed, level=0.01) <= 0.2
-    assert needed == 2 or detectable_difference(sd, needed - 1, level=0.01) > 0.2
-    assert pairs_to_detect(0.2, 0.0) == 2
+    needed = compute_required_pairs(0.2, sd, level=0.01)
+    assert compute_detectable_difference(sd, needed, level=0.01) <= 0.2
+    assert needed == 2 or compute_detectable_difference(sd, needed - 1, level=0.01) > 0.2
+    assert compute_required_pairs(0.2, 0.0) == 2
 
 
 def test_tosters_worked_example() -> None:
     # Lakens's package TOSTER keeps this example: mean 0.54 against 0.5, sd 1.2, n 100, bounds of 0.3 sd.
-    found = two_one_sided_tests(0.04, 1.2, 100, margin=0.36)
+    found = run_two_one_sided_tests(0.04, 1.2, 100, margin=0.36)
     assert found.p == pytest.approx(0.004474619, abs=1e-9)
     assert (found.low, found.high) == (pytest.approx(-0.1592469), pytest.approx(0.2392469))
 
@@ -189,21 +191,21 @@ def test_tosters_worked_example() -> None:
 def test_equivalence_is_statsmodels_and_the_intervals(mean: float, sd: float, n: int) -> None:
     noise = np.arange(n) - (n - 1) / 2
     differences = mean + sd * noise / noise.std(ddof=1)
-    found = two_one_sided_tests(mean, sd, n, margin=0.2)
+    found = run_two_one_sided_tests(mean, sd, n, margin=0.2)
     assert found.p == pytest.approx(ttost_paired(differences, np.zeros(n), -0.2, 0.2)[0], abs=1e-9)
     assert (found.p < 0.05) == (found.low > -0.2 and found.high < 0.2)
 
 
 def test_without_scatter_equivalence_is_a_matter_of_size() -> None:
-    assert two_one_sided_tests(0.1, 0.0, 6, margin=0.2).p == 0
-    assert two_one_sided_tests(-0.2, 0.0, 6, margin=0.2).p == 1
+    assert run_two_one_sided_tests(0.1, 0.0, 6, margin=0.2).p == 0
+    assert run_two_one_sided_tests(-0.2, 0.0, 6, margin=0.2).p == 1
 
 
 def test_mcnemars_worked_example() -> None:
     # Agresti, Categorical Data Analysis, section 10.1: 1,600 voters asked twice about the prime minister.
     first = [True] * 794 + [True] * 150 + [False] * 86 + [False] * 570
     second = [True] * 794 + [False] * 150 + [True] * 86 + [False] * 570
-    found = mcnemar(packed(first), packed(second))
+    found = run_mcnemar_test(packed(first), packed(second))
     assert (found.only_baseline, found.only_variant) == (150, 86)
     # z = -4.17, of which a standard normal's two tails hold 0.00003.
     assert found.p == pytest.approx(2 * stats.norm.sf(4.17), rel=0.3)
@@ -213,7 +215,7 @@ def test_mcnemars_worked_example() -> None:
 @given(st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_size=60))
 def test_mcnemar_is_statsmodels(answers: list[tuple[bool, bool]]) -> None:
     first, second = zip(*answers, strict=True)
-    found = mcnemar(packed(first), packed(second))
+    found = run_mcnemar_test(packed(first), packed(second))
     table = [[sum(pair == (a, b) for pair in answers) for b in (True, False)] for a in (True, False)]
     assert (found.only_baseline, found.only_variant) == (table[0][1], table[1][0])
     if found.only_baseline + found.only_variant:
@@ -224,7 +226,7 @@ def test_mcnemar_is_statsmodels(answers: list[tuple[bool, bool]]) -> None:
 
 def test_mcnemar_needs_the_same_cases() -> None:
     with pytest.raises(ValueError, match="same cases"):
-        mcnemar(b"\x00", b"\x00\x00")
+        run_mcnemar_test(b"\x00", b"\x00\x00")
 
 
 def test_new_cases_are_statsmodels_two_way_clusters() -> None:
@@ -239,15 +241,19 @@ def test_new_cases_are_statsmodels_two_way_clusters() -> None:
     # statsmodels divides by n where an unbiased variance takes n - 1.
     variance = covariances[0] * 6 / 5 + covariances[1] * 40 / 39 - covariances[2]
     half = stats.t.isf(0.025, 5) * np.sqrt(variance)
-    found = over_new_cases([packed(row) for row in first], [packed(row) for row in second])
+    found = compute_two_way_clustered_interval(
+        [packed(row) for row in first], [packed(row) for row in second]
+    )
     assert (found.low + found.high) / 2 == pytest.approx(differences.mean())
     assert (found.high - found.low) / 2 == pytest.approx(half)
 
 
 def test_new_cases_never_make_more_certain() -> None:
     first, second = np.random.default_rng(1).random((2, 5, 800)) < 0.9
-    found = over_new_cases([packed(row) for row in first], [packed(row) for row in second])
-    of_these = paired_difference(first.mean(axis=1).tolist(), second.mean(axis=1).tolist())
+    found = compute_two_way_clustered_interval(
+        [packed(row) for row in first], [packed(row) for row in second]
+    )
+    of_these = compute_paired_difference(first.mean(axis=1).tolist(), second.mean(axis=1).tolist())
     assert of_these is not None
     assert of_these.low is not None
     assert of_these.high is not None
@@ -257,9 +263,9 @@ def test_new_cases_never_make_more_certain() -> None:
 
 def test_holms_worked_example() -> None:
     # Four tests: 0.01 * 4, 0.02 * 3, 0.03 * 2, 0.04 * 1, then never falling.
-    assert holm([0.04, 0.01, 0.03, 0.02]) == pytest.approx([0.06, 0.04, 0.06, 0.06])
-    assert holm([0.5, 0.9]) == [1.0, 1.0]
-    assert holm([]) == []
+    assert apply_holm_correction([0.04, 0.01, 0.03, 0.02]) == pytest.approx([0.06, 0.04, 0.06, 0.06])
+    assert apply_holm_correction([0.5, 0.9]) == [1.0, 1.0]
+    assert apply_holm_correction([]) == []
 
 
 @pytest.fixture(scope="module")
@@ -273,12 +279,14 @@ def _no_collection_of_garbage() -> Iterator[None]:
 @pytest.mark.usefixtures("_no_collection_of_garbage")
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=24))
 def test_holm_is_statsmodels(p_values: list[float]) -> None:
-    assert holm(p_values) == pytest.approx(multipletests(p_values, method="holm")[1].tolist())
+    assert apply_holm_correction(p_values) == pytest.approx(
+        multipletests(p_values, method="holm")[1].tolist()
+    )
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=12))
 def test_holm_only_raises_and_keeps_the_order(p_values: list[float]) -> None:
-    corrected = holm(p_values)
+    corrected = apply_holm_correction(p_values)
     assert all(before <= after <= 1 for before, after in zip(p_values, corrected, strict=True))
     assert corrected[int(np.argmin(p_values))] == pytest.approx(min(1.0, len(p_values) * min(p_values)))
     by_p = [after for _, after in sorted(zip(p_values, corrected, strict=True))]
@@ -287,4 +295,4 @@ def test_holm_only_raises_and_keeps_the_order(p_values: list[float]) -> None:
 
 def test_the_test_sets_own_noise() -> None:
     # The known figure: 1.6 % errors on 10,000 images are uncertain by 0.125 points.
-    assert 100 * proportion_standard_error(0.984, 10_000) == pytest.approx(0.125, abs=0.001)
+    assert 100 * compute_proportion_standard_error(0.984, 10_000) == pytest.approx(0.125, abs=0.001)

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from models.techniques import CATALOGUE, About, Regularization
+from models.techniques import CATALOGUE, Regularization, TechniqueCard
 
 
 @pytest.fixture(params=CATALOGUE)
@@ -26,9 +26,9 @@ def test_the_catalogue_lists_what_a_job_may_ask_for() -> None:
 
 def test_every_technique_explains_itself(technique: str) -> None:
     about = CATALOGUE[technique].about
-    assert isinstance(about, About)
+    assert isinstance(about, TechniqueCard)
     assert CATALOGUE[technique].__doc__
-    for field in fields(About):
+    for field in fields(TechniqueCard):
         assert getattr(about, field.name).strip(), f"{technique} says nothing about its {field.name}"
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from models.network_address import loopback_only
+from models.network_address import is_loopback_only
 from models.settings import Settings
 from regbench.connection import is_loopback
 from regbench.errors import StackError
@@ -43,7 +43,7 @@ def test_the_url_is_one_that_this_machine_reaches(host: str, url: str) -> None:
     ],
 )
 def test_only_loopback_is_private(host: str, private: bool) -> None:
-    assert loopback_only(host) is is_loopback(host) is private
+    assert is_loopback_only(host) is is_loopback(host) is private
 
 
 def test_a_port_in_use_is_told_and_a_free_one_is_not() -> None:

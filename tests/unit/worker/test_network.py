@@ -2,7 +2,7 @@ import keras
 import numpy as np
 import pytest
 
-from models.cost import price
+from models.cost import estimate_cost
 from models.spec import JobSpec
 from tests.factories import job_spec
 from worker.network import StockLayers, build_network, exported, kernels, set_initial_weights
@@ -113,7 +113,7 @@ def test_the_price_counts_the_parameters_that_there_are(
 ) -> None:
     spec = job_spec(model=model, regularization=regularization)
     trained = network_of(spec).trainable_weights
-    assert price(spec).parameters == sum(int(np.prod(weight.shape)) for weight in trained)
+    assert estimate_cost(spec).parameters == sum(int(np.prod(weight.shape)) for weight in trained)
 
 
 def test_an_exported_convolutional_network_answers_the_same(tmp_path: object) -> None:

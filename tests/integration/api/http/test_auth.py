@@ -20,7 +20,7 @@ from redis import Redis
 from api.app import create_app
 from api.http import server_protocol
 from models.artifacts import ArtifactStore
-from models.dispatch import QUEUE, celery_settings
+from models.dispatch import QUEUE, build_celery_settings
 from models.settings import Settings
 from models.store.database import Database
 from tests.factories import finished_job, result_record
@@ -223,11 +223,11 @@ class Bomb:
 LISTENER = """
 from pathlib import Path
 from celery import Celery
-from models.dispatch import celery_settings
+from models.dispatch import build_celery_settings
 from models.settings import Settings
 
 app = Celery("regbench")
-app.conf.update(celery_settings(Settings()))
+app.conf.update(build_celery_settings(Settings()))
 
 @app.task(name="tests.heard")
 def heard(path):
@@ -240,7 +240,7 @@ app.worker_main(["worker", "--pool", "solo", "--without-gossip", "--without-ming
 def test_a_pickle_in_the_broker_is_not_opened(settings: Settings, redis_socket: Path, tmp_path: Path) -> None:
     settings = settings.model_copy(update={"broker_url": f"redis+socket://{redis_socket}"})
     app = Celery("regbench", set_as_current=False)
-    app.conf.update(celery_settings(settings))
+    app.conf.update(build_celery_settings(settings))
     exploded, heard = tmp_path / "exploded", tmp_path / "heard"
     with Redis(unix_socket_path=str(redis_socket)) as redis:
         redis.delete(QUEUE)

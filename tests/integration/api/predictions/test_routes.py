@@ -332,7 +332,7 @@ def test_a_question_that_expired_is_no_failure(
     broker.set(predictions.READY, "1")
     settings = settings_with_broker.model_copy(update={"prediction_seconds": 60})
     predictor = Celery(set_as_current=False)
-    predictor.conf.update(predictions.predictor_settings(settings))
+    predictor.conf.update(predictions.build_predictor_settings(settings))
     with TestClient(create_app(settings)) as client, ThreadPoolExecutor(1) as pool:
         answer = pool.submit(client.post, path, json={"images": [BLANK]})
         _, message = broker.brpop(predictions.QUEUE, timeout=30)
