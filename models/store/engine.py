@@ -1,21 +1,14 @@
 """Engines for SQLite and PostgreSQL: journal, timeouts, connection pool."""
 
-import select
 import sqlite3
-import time
 from typing import Any
 
 import pydantic_core
 from sqlalchemy import Engine, ExceptionContext, create_engine, event, make_url
-from sqlalchemy.exc import InvalidatePoolError
-from sqlalchemy.pool import ConnectionPoolEntry
 
 from models.settings import Settings
 
 SQLITE_BUSY_MILLISECONDS = 10_000
-
-
-_TRUSTED_SECONDS = 1.0
 
 
 # The first releases in which SQLite's WAL-reset fault is mended (sqlite.org/wal.html); before them a
@@ -61,42 +54,9 @@ def make_engine(settings: Settings) -> Engine:
         engine = create_engine(url, **_POOL, **_JSON)
         _prepare_sqlite(engine)
         return engine
-    engine = create_engine(url, connect_args=_POSTGRESQL, **_POOL, **_JSON)
+    engine = create_engine(url, connect_args=_POSTGRESQL, pool_pre_ping=True, **_POOL, **_JSON)
     event.listen(engine, "handle_error", _notice_lost_connections)
-    _try_rested_connections(engine)
     return engine
-
-
-def _has_word_from_server(connection: Any) -> bool:
-    """Whether a connection to PostgreSQL that nobody uses has something to read: a farewell, mostly."""
-    poll = select.poll()
-    poll.register(connection.fileno(), select.POLLIN)
-    return bool(poll.poll(0))
-
-
-def _try_rested_connections(engine: Engine) -> None:
-    """Ask a connection that has rested whether it still works, before a transaction finds that it does not.
-
-    SQLAlchemy's own `pool_pre_ping` asks every time, which at hundreds of requests a second is a journey of
-    each that tells nothing new; whether the server has closed one can be seen without a journey.
-    """
-
-    @event.listens_for(engine, "checkin")
-    def _note(_connection: object, record: ConnectionPoolEntry) -> None:
-        record.info["rests_since"] = time.monotonic()
-
-    @event.listens_for(engine, "checkout")
-    def _ask(connection: Any, record: ConnectionPoolEntry, _proxy: object) -> None:
-        rests_since = record.info.get("rests_since")
-        if rests_since is None:
-            return
-        if time.monotonic() - rests_since < _TRUSTED_SECONDS and not _has_word_from_server(connection):
-            return
-        dialect = engine.dialect
-        try:
-            dialect.do_ping(connection)
-        except dialect.loaded_dbapi.Error as error:
-            raise InvalidatePoolError from error
 
 
 # The server that was the primary is a standby now; a transaction was idle for too long and was cut off.

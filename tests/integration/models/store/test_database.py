@@ -12,7 +12,6 @@ from sqlalchemy.exc import IntegrityError
 
 from models.errors import ServiceUnavailable
 from models.settings import Settings
-from models.store import engine as models_engine
 from models.store import jobs
 from models.store.database import Database
 from models.store.jobs import NewJob
@@ -84,11 +83,9 @@ def test_a_connection_that_can_no_longer_be_used_is_replaced(
 
 
 @pytest.mark.parametrize("database_settings", ["postgresql"], indirect=True)
-@pytest.mark.parametrize("trusted_seconds", [0.0, 3600.0])
 def test_connections_that_were_cut_off_while_they_rested_are_replaced(
-    database: Database, database_settings: Settings, monkeypatch: pytest.MonkeyPatch, trusted_seconds: float
+    database: Database, database_settings: Settings
 ) -> None:
-    monkeypatch.setattr(models_engine, "_TRUSTED_SECONDS", trusted_seconds)
     with ExitStack() as open_ones:
         for _ in range(3):
             open_ones.enter_context(database.read()).connection()
@@ -104,20 +101,6 @@ def test_connections_that_were_cut_off_while_they_rested_are_replaced(
     other.close()
     assert create(database)
     assert create(database)
-
-
-@pytest.mark.parametrize("database_settings", ["postgresql"], indirect=True)
-def test_a_connection_that_worked_a_moment_ago_is_not_asked(
-    database: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    asked: list[object] = []
-    monkeypatch.setattr(database.engine.dialect, "do_ping", asked.append)
-    create(database)
-    create(database)
-    assert asked == []
-    monkeypatch.setattr(models_engine, "_TRUSTED_SECONDS", 0.0)
-    create(database)
-    assert len(asked) == 1
 
 
 def test_moments_are_compared_as_moments(database: Database) -> None:
