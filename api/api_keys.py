@@ -16,6 +16,7 @@ from api.http.pagination import Cursor, Limit, decode_cursor, encode_cursor, pag
 from api.http.problem_types import raises
 from api.http.routing import Route
 from api.http.schemas import Answer
+from models.identifiers import OWNER_PATTERN
 from models.scopes import Scope
 from models.store import audit
 from models.store import keys as store
@@ -35,7 +36,7 @@ class NewKey(BaseModel):
     )
     owner: str = Field(
         LOCAL_OWNER,
-        pattern=r"^[A-Za-z0-9_.@-]{1,40}$",
+        pattern=OWNER_PATTERN,
         description="Whose rows it opens; several keys may share one",
     )
     scope: Scope = Field(Scope.WRITE, strict=False)

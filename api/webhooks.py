@@ -20,13 +20,12 @@ from api.http.routing import Route
 from api.http.schemas import Answer
 from models.errors import FieldError, InvalidSpec
 from models.settings import Settings
-from models.states import JobState
+from models.states import TERMINAL, JobState
 from models.store import webhooks as store
 from models.store.tables import Webhook as Row
 
 router = APIRouter(prefix="/v1/webhooks", tags=["webhooks"], route_class=Route)
 
-_ENDS = tuple(state for state in JobState if state.terminal)
 _DELIVERIES = 100
 
 
@@ -38,8 +37,8 @@ class NewWebhook(BaseModel):
     url: Annotated[str, Field(max_length=2_000, pattern=r"^https?://[^\s\x00]+$")] = Field(
         description="Where to POST to; https, unless this installation tells private addresses too"
     )
-    states: Annotated[tuple[JobState, ...], Field(min_length=1, max_length=len(_ENDS))] = Field(
-        _ENDS, description="Of these ends of a job it is told; of all, if left out"
+    states: Annotated[tuple[JobState, ...], Field(min_length=1, max_length=len(TERMINAL))] = Field(
+        TERMINAL, description="Of these ends of a job it is told; of all, if left out"
     )
     secret: Annotated[str, Field(pattern=r"^whsec_[A-Za-z0-9+/]{32,88}={0,2}$")] | None = Field(
         None, description="What messages are signed with; made for you, if left out"
@@ -48,8 +47,8 @@ class NewWebhook(BaseModel):
     @field_validator("states")
     @classmethod
     def _only_ends(cls, states: tuple[JobState, ...]) -> tuple[JobState, ...]:
-        if not set(states) <= set(_ENDS):
-            raise ValueError(f"a job ends as one of {', '.join(_ENDS)}")
+        if not set(states) <= set(TERMINAL):
+            raise ValueError(f"a job ends as one of {', '.join(TERMINAL)}")
         return tuple(dict.fromkeys(states))
 
 

@@ -2,9 +2,7 @@
 
 import hashlib
 import logging
-import os
 import posixpath
-import secrets
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
@@ -14,6 +12,7 @@ import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
 from models.errors import ArtifactCorrupted, NotFound
+from models.files import PART, write_atomically
 from models.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -39,10 +38,9 @@ def is_checkpoint(name: str) -> bool:
 
 def is_partial(name: str) -> bool:
     """Whether a file was never finished: its writer is at it now, or died."""
-    return name.endswith(_PART)
+    return name.endswith(PART)
 
 
-_PART = ".part"
 _JOBS = "jobs"
 
 
@@ -61,7 +59,8 @@ class ArtifactStore:
     def put(self, name: str, content: bytes) -> str:
         """Keep `content` under `name`, whole or not at all; returns its SHA-256."""
         if isinstance(self._files, LocalFileSystem):
-            _write_whole(Path(self._path(name)), content)
+            # Not by fsspec's transactions, which pass through the system's temporary folder.
+            write_atomically(Path(self._path(name)), content)
         else:
             # An object store shows an object only when all of it has arrived.
             self._files.pipe_file(self._path(name), content)
@@ -124,28 +123,3 @@ class ArtifactStore:
 
     def _path(self, name: str) -> str:
         return posixpath.join(self._root, name)
-
-
-def _write_whole(path: Path, content: bytes) -> None:
-    # fsspec's own transaction passes through the system's temporary folder: often another file system, where
-    # moving is copying, and half a copy can be seen.
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}{_PART}")
-    try:
-        with part.open("xb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
-    _sync_folder(path.parent)
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make a rename in `folder` outlast a power cut."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

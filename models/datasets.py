@@ -8,7 +8,6 @@ import gzip
 import hashlib
 import logging
 import os
-import secrets
 import zlib
 from dataclasses import dataclass
 from http.client import HTTPException
@@ -19,6 +18,7 @@ from urllib.request import Request, urlopen
 from cachetools import TTLCache
 
 from models.errors import DatasetUnavailable, FieldError
+from models.files import write_atomically
 from models.settings import Settings
 from models.spec import DATASET_ROWS, DatasetName
 
@@ -191,9 +191,4 @@ def _fetch(url: str, path: Path, sha256: str) -> None:
     unpacked = gzip.decompress(content) if path.suffix == ".gz" else content
     if hashlib.sha256(unpacked).hexdigest() != sha256:
         raise OSError(f"what {url} sent is not what was published")
-    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
-    try:
-        part.write_bytes(content)
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+    write_atomically(path, content)

@@ -1,7 +1,7 @@
 """An experiment: one base specification, variants of it, and seeds; each variant runs once with each seed."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Self
 
@@ -31,6 +31,8 @@ class Variant(BaseModel):
 
 MOST_VARIANTS = 100
 MOST_SEEDS = 1000
+FEWEST_PAIRS = 6
+"""With n pairs the exact sign-flip test's smallest two-sided p is 2 / 2^n: 6 are the first below 5 %."""
 MEASURES = {"test_accuracy": 100.0, "test_loss": 1.0, "generalization_gap_loss": 1.0}
 """What `until` may look at: columns of a result, and what turns each into points or nats."""
 
@@ -260,6 +262,14 @@ def merge_patch(target: Any, patch: Any) -> Any:
         else:
             merged[key] = merge_patch(merged.get(key), value)
     return merged
+
+
+def flatten(document: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """The document's values by their dotted paths: `{"a.b": 1}` of `{"a": {"b": 1}}`."""
+    values: dict[str, Any] = {}
+    for key, value in document.items():
+        values |= flatten(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {prefix + key: value}
+    return values
 
 
 def _contradiction(pointer: str, detail: str) -> PydanticCustomError:

@@ -2,6 +2,9 @@
 
 import secrets
 
+ID_PATTERN = r"^[A-Za-z0-9_-]{1,40}$"
+OWNER_PATTERN = r"^[A-Za-z0-9_.@-]{1,40}$"
+
 
 def create_id(kind: str) -> str:
     """A fresh id such as `job_5f0c...`: 96 random bits, so two never meet; fit for a URL and a file name."""

@@ -16,13 +16,13 @@ from typing import Any
 from sqlalchemy.exc import ProgrammingError
 
 from models.errors import RegbenchError, ServiceUnavailable
+from models.identifiers import OWNER_PATTERN
 from models.scopes import Scope
 from models.settings import get_settings
 from models.store import audit, keys
 from models.store.database import Database
 from models.store.tables import LOCAL_OWNER, ApiKey
 
-OWNER = re.compile(r"[A-Za-z0-9_.@-]{1,40}")
 MAX_NAME = 200
 MAX_DAYS = 36_500.0
 
@@ -59,7 +59,7 @@ def _arguments() -> argparse.Namespace:
     verbs.add_parser("revoke").add_argument("id")
     arguments = parser.parse_args()
     if arguments.verb == "create":
-        if not OWNER.fullmatch(arguments.owner):
+        if not re.fullmatch(OWNER_PATTERN, arguments.owner):
             parser.error("an owner has 1 to 40 letters, digits, dots, dashes, underscores or @")
         if not 0 < len(arguments.name) <= MAX_NAME or not arguments.name.isprintable():
             parser.error(f"a name has 1 to {MAX_NAME} letters that can be printed")

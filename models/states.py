@@ -58,6 +58,9 @@ TRANSITIONS: dict[JobState, frozenset[JobState]] = {
     JobState.CANCELLED: frozenset(),
 }
 
+TERMINAL = tuple(state for state in JobState if state.terminal)
+UNFINISHED = tuple(state for state in JobState if not state.terminal)
+
 
 def can_follow(before: JobState, after: JobState) -> bool:
     """Whether a job may go from `before` to `after` in one step."""

@@ -16,8 +16,6 @@ ALPHA = 0.05
 """How often chance alone may make a report call something different."""
 POWER = 0.8
 """With which probability a difference is found that is called detectable."""
-FEWEST_PAIRS = 6
-"""With n pairs the exact sign-flip test's smallest two-sided p is 2 / 2^n: the first below ALPHA."""
 # 2^20 sums are 8 MB and 20 ms; beyond, the distribution is sampled.
 EXACT_UP_TO = 20
 _SAMPLES = 20_000

@@ -5,14 +5,16 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
 
-from api.dashboard import filters, forms, run_table
+from api.dashboard import forms, run_table
 from api.dashboard.rendering import PageDep, PageRoute
 from api.experiments import schemas as experiment_schemas
 from api.experiments import serializers as experiment_serializers
 from api.experiments.presets import PRESETS
+from api.http.curl import format_curl
 from api.http.dependencies import DatabaseDep, ExperimentId, SettingsDep
 from api.http.pagination import Cursor, decode_cursor, encode_cursor
 from models.datasets import DATASETS, is_available
+from models.formatting import format_duration
 from models.settings import Settings
 from models.states import JobState
 from models.store import experiments as store
@@ -90,7 +92,7 @@ def show_experiment(
 
 
 @router.get("/new")
-def new_job(page: PageDep, settings: SettingsDep, spec: Form = None) -> Response:
+def new_job(page: PageDep, request: Request, settings: SettingsDep, spec: Form = None) -> Response:
     """The form for one job."""
     return page(
         "new_job.html.jinja",
@@ -99,7 +101,7 @@ def new_job(page: PageDep, settings: SettingsDep, spec: Form = None) -> Response
         families=forms.families(),
         job=forms.job(),
         submit="Start training",
-        authorization=filters.authorization(settings),
+        command=format_curl(settings, str(request.base_url), "/v1/jobs"),
         **_datasets(settings),
     )
 
@@ -107,6 +109,7 @@ def new_job(page: PageDep, settings: SettingsDep, spec: Form = None) -> Response
 @router.get("/new/experiment")
 def new_experiment(
     page: PageDep,
+    request: Request,
     settings: SettingsDep,
     spec: Form = None,
     preset: Form = None,
@@ -122,7 +125,7 @@ def new_experiment(
         rules=forms.experiment_rules(),
         until=forms.until(),
         submit="Start the experiment",
-        authorization=filters.authorization(settings),
+        command=format_curl(settings, str(request.base_url), "/v1/experiments"),
         **_datasets(settings),
     )
 
@@ -144,7 +147,7 @@ def standing_words(progress: experiment_schemas.ExperimentProgress) -> str:
     words = f"{done} of {progress.total} succeeded"
     if progress.eta_seconds is None:
         return words
-    return f"{words}, about {filters.duration(progress.eta_seconds)} of training left"
+    return f"{words}, about {format_duration(progress.eta_seconds)} of training left"
 
 
 def acts(experiment: experiment_schemas.Experiment) -> list[Act]:

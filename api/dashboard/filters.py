@@ -8,8 +8,7 @@ from markupsafe import Markup, escape
 from sqlalchemy import Row
 
 from api.jobs import schemas as job_schemas
-from api.reports import formatting
-from models.settings import Settings
+from models.formatting import format_techniques
 from models.states import JobState
 
 SIGNS = {
@@ -38,7 +37,7 @@ def badge(state: JobState) -> Markup:
 
 def title(job: job_schemas.Job | Row[Any]) -> str:
     """What a job is called: as its owner, else as its experiment, else as its techniques do."""
-    return str(job.name or job.variant or formatting.techniques(job.spec["regularization"]))
+    return str(job.name or job.variant or format_techniques(job.spec["regularization"]))
 
 
 def full_title(job: job_schemas.Job | Row[Any]) -> str:
@@ -67,19 +66,3 @@ def ago(span: timedelta) -> str:
             number = seconds // size
             return f"{number} {name}{'' if number == 1 else 's'} ago"
     return "just now"
-
-
-def authorization(settings: Settings) -> str:
-    """What a curl line needs so that its caller is known: the variable is that of client and command."""
-    if settings.api_keys_required == "false":
-        return ""
-    return ' -H "Authorization: Bearer $REGBENCH_API_KEY"'
-
-
-def duration(seconds: float) -> str:
-    """A span of time as a person says it: `1 min 12 s`."""
-    whole = max(1, round(seconds))
-    if whole < 60:
-        return f"{whole} s"
-    minutes, rest = divmod(whole, 60)
-    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"

@@ -1,7 +1,6 @@
 """Pages about jobs: the list, one of them, and several side by side."""
 
 import json
-import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
@@ -10,13 +9,15 @@ from fastapi import APIRouter, Query, Request, Response
 
 from api.dashboard import filters
 from api.dashboard.rendering import PageDep, PageRoute
+from api.http.curl import format_curl
 from api.http.dependencies import DatabaseDep, JobId, SettingsDep, known_form
 from api.http.pagination import SORTS, decode_cursor, encode_cursor, order_of
 from api.jobs import schemas as job_schemas
 from api.jobs import serializers as job_serializers
 from api.jobs.routes import JobQuery
-from api.reports import formatting
 from models.datasets import DATASETS
+from models.experiments import flatten
+from models.formatting import format_duration, format_techniques
 from models.spec import JobSpec
 from models.states import JobState
 from models.store import jobs as store
@@ -99,7 +100,12 @@ def show_job(
         standing=standing_words(job),
         events=events,
         facts=facts(job.spec),
-        curl=curl_line(str(request.base_url), job.spec, filters.authorization(settings)),
+        curl=format_curl(
+            settings,
+            str(request.base_url),
+            "/v1/jobs",
+            JobSpec.model_validate(job.spec).model_dump(mode="json", exclude_defaults=True),
+        ),
         measures=_measures(job.result),
         digits=range(10),
     )
@@ -135,9 +141,9 @@ def standing_words(job: job_schemas.Job) -> str:
         case JobState.QUEUED:
             return f"number {job.queue_position} in the queue" if job.queue_position else "in the queue"
         case JobState.RUNNING if job.progress.eta_seconds is not None:
-            return f"{done}, about {filters.duration(job.progress.eta_seconds)} left"
+            return f"{done}, about {format_duration(job.progress.eta_seconds)} left"
         case JobState.SUCCEEDED if job.result:
-            return f"{job.result.epochs_run} epochs in {filters.duration(job.result.training_seconds)}"
+            return f"{job.result.epochs_run} epochs in {format_duration(job.result.training_seconds)}"
     return done
 
 
@@ -154,7 +160,7 @@ def facts(spec: Mapping[str, Any]) -> list[tuple[str, str]]:
     found = [
         ("Dataset", dataset["name"] + (f", {samples:,} training images" if samples else "")),
         ("Network", f"{network}, {model['activation']}"),
-        ("Regularization", formatting.techniques(spec["regularization"])),
+        ("Regularization", format_techniques(spec["regularization"])),
         ("Optimizer", f"{optimizer['name']}, learning rate {optimizer['learning_rate']:g}"),
         ("Training", f"{training['epochs']} epochs, batches of {training['batch_size']}"),
         ("Seed", str(spec["seed"])),
@@ -164,35 +170,17 @@ def facts(spec: Mapping[str, Any]) -> list[tuple[str, str]]:
     return found
 
 
-def curl_line(base_url: str, spec: Mapping[str, Any], authorization: str) -> str:
-    """The command that submits the same job; `authorization`: its argument that shows a key, if any."""
-    short = JobSpec.model_validate(spec).model_dump(mode="json", exclude_defaults=True)
-    body = shlex.quote(json.dumps(short))
-    address = shlex.quote(f"{base_url.rstrip('/')}/v1/jobs")
-    return f"curl -sS {address}{authorization} -H 'Content-Type: application/json' -d {body}"
-
-
 def differences(specs: Sequence[Mapping[str, Any]]) -> list[tuple[str, list[str]]]:
     """The fields in which specifications differ, each with its values; names are told elsewhere."""
-    flat = [_leaves(spec) for spec in specs]
+    flat = [{field: json.dumps(value) for field, value in flatten(spec).items()} for spec in specs]
     fields = dict.fromkeys(field for each in flat for field in each)
     rows = [(field, [each.get(field, "-") for each in flat]) for field in fields]
     return [(field, values) for field, values in rows if len(set(values)) > 1 and field != "name"]
 
 
-def _leaves(document: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
-    found: dict[str, str] = {}
-    for key, value in document.items():
-        if isinstance(value, Mapping):
-            found |= _leaves(value, f"{prefix}{key}.")
-        else:
-            found[prefix + key] = json.dumps(value)
-    return found
-
-
 def _row(job: job_schemas.Job) -> Row:
     about = [
-        formatting.techniques(job.spec["regularization"]),
+        format_techniques(job.spec["regularization"]),
         job.spec["dataset"]["name"],
         f"seed {job.spec['seed']}",
     ]

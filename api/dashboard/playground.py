@@ -10,6 +10,7 @@ from sqlalchemy import Row
 from api.dashboard.filters import full_title, percent
 from api.dashboard.rendering import PageDep, PageRoute
 from api.http.dependencies import DatabaseDep
+from models.identifiers import ID_PATTERN
 from models.states import JobState
 from models.store.experiments import experiment_names
 from models.store.job_search import JobFilter, find_jobs, listed
@@ -19,7 +20,7 @@ router = APIRouter(include_in_schema=False, route_class=PageRoute)
 
 _MOST_MODELS = 200
 _LONE = "Jobs on their own"
-ModelId = Annotated[str | None, Query(max_length=40, pattern=r"^[A-Za-z0-9_-]+$")]
+ModelId = Annotated[str | None, Query(pattern=ID_PATTERN)]
 
 
 @dataclass(frozen=True)

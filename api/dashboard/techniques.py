@@ -15,7 +15,7 @@ from api.dashboard.rendering import PageDep, PageRoute
 from api.experiments import serializers as experiment_serializers
 from api.experiments.presets import PRESETS
 from api.http.dependencies import DatabaseDep
-from models.experiments import Document, merge_patch
+from models.experiments import FEWEST_PAIRS, Document, merge_patch
 from models.store.experiment_runs import RunGlance, glances_of
 from models.store.experiments import find_experiments
 from models.store.tables import Experiment
@@ -28,8 +28,6 @@ _LOOKED_AT = 50
 _MOST_WEIGHED = 10
 """Of those that could show it, how many are asked how many seeds they have finished."""
 _SMALL_EPOCHS = 5
-# As few as can settle anything: FEWEST_PAIRS of models/statistics.py, which would load NumPy and SciPy.
-_SMALL_SEEDS = 6
 
 
 @dataclass(frozen=True)
@@ -97,7 +95,7 @@ def small_experiment(name: str) -> Document:
             {"name": "none", "changes": {}},
             {"name": name.replace("_", " "), "changes": {"regularization": {name: {}}}},
         ],
-        "seeds": list(range(_SMALL_SEEDS)),
+        "seeds": list(range(FEWEST_PAIRS)),
     }
 
 

@@ -12,10 +12,9 @@ from api.http.problem_types import raises
 from models import dispatch
 from models.artifacts import ArtifactStore
 from models.errors import NotFound
+from models.identifiers import ID_PATTERN
 from models.settings import Settings
 from models.store.database import Database
-
-_ID = re.compile(r"[A-Za-z0-9_-]{1,40}")
 
 
 async def _settings(request: Request) -> Settings:
@@ -115,7 +114,7 @@ def known_form(kind: str, given: str) -> str:
         NotFound: it cannot.
     """
     # What cannot be an id never reaches the database: PostgreSQL refuses some strings altogether.
-    if not _ID.fullmatch(given):
+    if not re.fullmatch(ID_PATTERN, given):
         raise NotFound(f"There is no {kind} of that id.")
     return given
 

@@ -14,10 +14,10 @@ from pydantic import AfterValidator, BaseModel, Field
 from pydantic_core import PydanticCustomError
 
 from models.errors import FieldError, InvalidSpec
+from models.identifiers import ID_PATTERN
 from models.store.job_search import NEWEST_FIRST, Order, Place
 from models.store.tables import SORTABLE_MEASURES, Result
 
-_ID = re.compile(r"[A-Za-z0-9_-]{1,40}")
 SORTS = [f"{sign}{name}" for name in ("created_at", *SORTABLE_MEASURES) for sign in ("-", "")]
 _LARGEST = 2**31
 
@@ -75,7 +75,7 @@ def decode_cursor(cursor: str | None, order: Order = NEWEST_FIRST) -> Place | No
         place = Place(_read(value, order_of(sort)), row_id) if sort in SORTS else None
     except (binascii.Error, ValueError):
         place = None
-    if place is None or not _ID.fullmatch(place.id):
+    if place is None or not re.fullmatch(ID_PATTERN, place.id):
         raise InvalidSpec([FieldError("?cursor", "not a cursor of this service; leave it out to start anew")])
     if sort != _name(order):
         detail = f"belongs to a list with sort={sort}, not {_name(order)}; leave it out to start anew"

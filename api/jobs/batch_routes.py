@@ -21,15 +21,13 @@ from models.datasets import ensure_available
 from models.errors import BudgetExceeded, Conflict, FieldError, InvalidSpec, NotFound
 from models.settings import Settings
 from models.spec import JobBatch, JobSpec
-from models.states import JobState
+from models.states import UNFINISHED, JobState
 from models.store import jobs as store
 from models.store.job_search import Order, find_jobs
 from models.store.jobs import NewJob
 from models.store.transitions import get_job
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"], route_class=Route)
-
-_GOING_ON = [state for state in JobState if not state.terminal]
 
 
 @router.post(
@@ -114,7 +112,7 @@ def cancel_jobs(
     """
     if not query.model_fields_set - {"limit"}:
         raise InvalidSpec([FieldError("", "say which jobs: give at least one filter, such as ?label=a=b")])
-    going_on = [state for state in query.state or _GOING_ON if not state.terminal]
+    going_on = [state for state in query.state or UNFINISHED if not state.terminal]
     if not going_on:
         return schemas.Cancellations(items=[], more=False)
     wanted = replace(query.filter(), states=going_on)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from api.reports import formatting
+from api.reports.contrasts import MARGIN_POINTS
 from api.reports.schemas import (
     Advice,
     Comparison,
@@ -18,10 +18,10 @@ from api.reports.schemas import (
     Measures,
     VariantReport,
 )
-from models.statistics import FEWEST_PAIRS, PairedDifference, compute_paired_difference
+from models.experiments import FEWEST_PAIRS
+from models.formatting import format_techniques
+from models.statistics import PairedDifference, compute_paired_difference
 
-# A loss of accuracy up to here is a fair price for what a task needs besides; Equivalence uses it too.
-MARGIN_POINTS = 0.2
 _SPARSE_FROM = 0.01
 _WIDTH = ("/model/hidden_units", "/model/filters")
 _DATA = ("/dataset/train_samples",)
@@ -101,7 +101,7 @@ class _Evidence:
                 if plain is None or each is plain or (value := size(each)) is None:
                     continue
                 if (gain := _gain(plain.variant, each.variant)) is not None:
-                    name = formatting.techniques(each.variant.regularization)
+                    name = format_techniques(each.variant.regularization)
                     found.setdefault(name, []).append(_Step(value, plain, each, gain))
         return {name: sorted(steps, key=lambda step: step.size) for name, steps in found.items()}
 

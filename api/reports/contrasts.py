@@ -6,9 +6,9 @@ from sqlalchemy import inspect
 
 from api.reports.schemas import Contrast, Difference, Differences, Equivalence, Interval, McNemar
 from api.reports.verdicts import call, verdict
+from models.experiments import FEWEST_PAIRS
 from models.statistics import (
     ALPHA,
-    FEWEST_PAIRS,
     PairedDifference,
     apply_holm_correction,
     compute_detectable_difference,

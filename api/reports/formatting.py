@@ -3,7 +3,7 @@
 import json
 import re
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -336,20 +336,6 @@ def _equivalence(found: Equivalence | None) -> str:
     if found is None:
         return UNKNOWN
     return "yes" if found.equivalent else "not shown"
-
-
-def techniques(regularization: Mapping[str, Mapping[str, Any]]) -> str:
-    """What a variant is regularized with: a name such as `dropout rate=0.5 + l2 factor=0.0001`, or `none`."""
-    return " + ".join(_technique(name, given) for name, given in regularization.items()) or "none"
-
-
-def _technique(name: str, parameters: Mapping[str, Any]) -> str:
-    numbers = [
-        f"{key}={value}"
-        for key, value in parameters.items()
-        if isinstance(value, int | float) and not isinstance(value, bool) and value
-    ]
-    return " ".join([name, *numbers])
 
 
 def _half_width(measure: Measure, unit: float, digits: int) -> str:

@@ -1,13 +1,15 @@
 """What a report compares: an experiment's variants, or any jobs, grouped by what they were trained with."""
 
 import json
-import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from api.experiments.serializers import baseline_of
-from api.reports import formatting
+from api.http.curl import format_curl
 from api.reports.comparison import Subject
+from models.experiments import flatten
+from models.formatting import format_techniques
+from models.settings import Settings
 from models.store.experiment_runs import PlacedJob
 from models.store.tables import Experiment, Job
 
@@ -15,7 +17,9 @@ from models.store.tables import Experiment, Job
 _NOT_THE_VARIANT = ("name", "labels", "priority", "seed")
 
 
-def of_experiment(experiment: Experiment, placed: Sequence[PlacedJob], *, base_url: str) -> Subject:
+def of_experiment(
+    experiment: Experiment, placed: Sequence[PlacedJob], *, settings: Settings, base_url: str
+) -> Subject:
     """An experiment's variants, in its own order."""
     document = experiment.document
     variants: dict[str, list[Job]] = {variant["name"]: [] for variant in document["variants"]}
@@ -27,12 +31,12 @@ def of_experiment(experiment: Experiment, placed: Sequence[PlacedJob], *, base_u
         baseline=baseline_of(document),
         variants=variants,
         expected=len(variants) * len(document["seeds"]),
-        repeat=_curl(document, base_url),
+        repeat=format_curl(settings, base_url, "/v1/experiments", document),
         reused=frozenset((each.variant, each.seed) for each in placed if each.reused),
     )
 
 
-def of_jobs(jobs: Sequence[Job], *, base_url: str) -> Subject:
+def of_jobs(jobs: Sequence[Job], *, settings: Settings, base_url: str) -> Subject:
     """Any jobs: those whose specifications differ in nothing but the seed are one variant.
 
     The baseline is the first variant without regularization, else the first.
@@ -58,7 +62,7 @@ def of_jobs(jobs: Sequence[Job], *, base_url: str) -> Subject:
         baseline=baseline,
         variants=dict(zip(names, groups.values(), strict=True)),
         expected=sum(len({job.seed for job in group}) for group in groups.values()),
-        repeat=_curl(repeat, base_url),
+        repeat=format_curl(settings, base_url, "/v1/experiments", repeat),
     )
 
 
@@ -72,7 +76,7 @@ def _names(groups: Sequence[Sequence[Job]], documents: Sequence[dict[str, Any]])
     given = [next(iter(names)) for names in own if len(names) == 1]
     if len(given) == len(set(given)) == len(groups) and None not in given:
         return [str(name) for name in given]
-    leaves = [_leaves(document) for document in documents]
+    leaves = [flatten(document) for document in documents]
     fields = dict.fromkeys(field for each in leaves for field in each)
     differing = [
         field
@@ -81,7 +85,7 @@ def _names(groups: Sequence[Sequence[Job]], documents: Sequence[dict[str, Any]])
     ]
     names = [
         ", ".join(
-            [formatting.techniques(document["regularization"])]
+            [format_techniques(document["regularization"])]
             + [f"{field.rpartition('.')[2]}={each.get(field)}" for field in differing]
         )
         for document, each in zip(documents, leaves, strict=True)
@@ -90,19 +94,3 @@ def _names(groups: Sequence[Sequence[Job]], documents: Sequence[dict[str, Any]])
         f"{name} ({names[: number + 1].count(name)})" if names.count(name) > 1 else name
         for number, name in enumerate(names)
     ]
-
-
-def _leaves(document: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for key, value in document.items():
-        if isinstance(value, dict):
-            found |= _leaves(value, f"{prefix}{key}.")
-        else:
-            found[prefix + key] = value
-    return found
-
-
-def _curl(document: Mapping[str, Any], base_url: str) -> str:
-    body = shlex.quote(json.dumps(document, separators=(",", ":")))
-    address = shlex.quote(f"{base_url.rstrip('/')}/v1/experiments")
-    return f"curl -sS {address} -H 'Content-Type: application/json' -d {body}"

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from api.reports.comparison import Subject, Summaries
 
 from api.http.routing import Route
+from models.identifiers import ID_PATTERN
 
 router = APIRouter(prefix="/v1", tags=["reports"], route_class=Route)
 
@@ -32,7 +33,7 @@ Format = Annotated[
     Literal["json", "md", "html", "csv"] | None, Query(description="Goes before the Accept header")
 ]
 JobIds = Annotated[
-    list[Annotated[str, Query(max_length=40, pattern=r"^[A-Za-z0-9_-]+$")]],
+    list[Annotated[str, Query(pattern=ID_PATTERN)]],
     Query(alias="job", min_length=1, max_length=200, description="Ids of the jobs to compare"),
 ]
 
@@ -66,14 +67,9 @@ def show_experiment_report(
     accept: Accept = "*/*",
 ) -> Any:
     """An experiment's comparison, as JSON, Markdown, HTML or CSV; a partial one says what is missing."""
-    from api.reports import grouping  # noqa: PLC0415 (numpy and scipy, only where a report is asked for)
-
     wanted = _wanted(format, accept)
     with database.read() as session:
-        experiment = get_experiment(session, experiment_id)
-        subject = grouping.of_experiment(
-            experiment, jobs_of(session, experiment_id), base_url=str(request.base_url)
-        )
+        subject = _read_experiment(session, experiment_id, request)
         curves = _load(session, subject)
     return _rendered(_compared(subject, curves), wanted)
 
@@ -106,20 +102,20 @@ def show_experiment_chart(
     experiment_id: ExperimentId,
     name: Annotated[str, Path(max_length=40, pattern=r"^[a-z-]+$", description="Of a chart in the list")],
     database: DatabaseDep,
+    request: Request,
     format: Annotated[  # noqa: A002 (the parameter's name in the URL)
         Literal["svg", "png"] | None, Query(description="Goes before the Accept header")
     ] = None,
     accept: Accept = "*/*",
 ) -> Response:
     """One chart of an experiment's report, as SVG or PNG; 404 says why there is none."""
-    from api.reports import charts, grouping  # noqa: PLC0415 (as above)
+    from api.reports import charts  # noqa: PLC0415 (matplotlib and numpy, only where asked for)
 
     form = format or _form(accept)
     if name not in charts.CHARTS:
         raise NotFound(f"There is no chart {name}; choose one of {', '.join(charts.CHARTS)}.")
     with database.read() as session:
-        experiment = get_experiment(session, experiment_id)
-        subject = grouping.of_experiment(experiment, jobs_of(session, experiment_id), base_url="")
+        subject = _read_experiment(session, experiment_id, request)
         curves = _load(session, subject)
     comparison = _compared(subject, curves)
     picture = charts.render(comparison, name, form)
@@ -152,7 +148,9 @@ def show_jobs_report(
 
     wanted = _wanted(format, accept)
     with database.read() as session:
-        subject = grouping.of_jobs(get_jobs(session, job), base_url=str(request.base_url))
+        subject = grouping.of_jobs(
+            get_jobs(session, job), settings=request.app.state.settings, base_url=str(request.base_url)
+        )
         curves = _load(session, subject)
     return _rendered(_compared(subject, curves), wanted)
 
@@ -161,15 +159,14 @@ def show_jobs_report(
 def show_experiment_curves(
     experiment_id: ExperimentId,
     database: DatabaseDep,
+    request: Request,
     max_points: Annotated[int, Query(ge=2, le=MAX_POINTS, description="Of each curve, at most")] = MAX_POINTS,
 ) -> Curves:
     """Learning curves of each variant over its seeds: mean, and one standard deviation to each side."""
-    from api.reports import grouping  # noqa: PLC0415 (numpy and scipy, only where a report is asked for)
-    from api.reports.curves import curves  # noqa: PLC0415 (the same)
+    from api.reports.curves import curves  # noqa: PLC0415 (numpy and scipy, only where a report is asked for)
 
     with database.read() as session:
-        experiment = get_experiment(session, experiment_id)
-        subject = grouping.of_experiment(experiment, jobs_of(session, experiment_id), base_url="")
+        subject = _read_experiment(session, experiment_id, request)
         found = summaries(session, _ids(subject.variants))
     return curves(experiment_id, found, max_points=max_points)
 
@@ -181,6 +178,17 @@ def _wanted(given: str | None, accept: str) -> str:
     if media_type is None:
         raise not_acceptable(", ".join(MEDIA_TYPES.values()))
     return next(name for name, each in MEDIA_TYPES.items() if each == media_type)
+
+
+def _read_experiment(session: Session, experiment_id: str, request: Request) -> "Subject":
+    from api.reports import grouping  # noqa: PLC0415 (numpy and scipy, only where a report is asked for)
+
+    return grouping.of_experiment(
+        get_experiment(session, experiment_id),
+        jobs_of(session, experiment_id),
+        settings=request.app.state.settings,
+        base_url=str(request.base_url),
+    )
 
 
 def _load(session: Session, subject: "Subject") -> "Summaries":

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 
 from api.reports.schemas import Call, Difference, Differences, Equivalence, Interval, McNemar
-from models.statistics import ALPHA, FEWEST_PAIRS
+from models.experiments import FEWEST_PAIRS
+from models.statistics import ALPHA
 
 _ONE_PAIR = "One pair: this shows what happened, not what would happen again."
 # What the judged measures are sorted under, in this order.

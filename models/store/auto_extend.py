@@ -11,8 +11,8 @@ from itertools import count, islice
 from sqlalchemy import exists, select
 from sqlalchemy.orm import Session
 
-from models.experiments import MEASURES, MOST_SEEDS, ExperimentSpec, Extension, Until
-from models.states import JobState
+from models.experiments import FEWEST_PAIRS, MEASURES, MOST_SEEDS, ExperimentSpec, Extension, Until
+from models.states import UNFINISHED
 from models.store.experiment_runs import PlacedJob, jobs_of
 from models.store.experiments import extend_experiment
 from models.store.tables import Experiment, Job, Run
@@ -22,10 +22,9 @@ _MOST_SEEDS_AT_ONCE = 10
 
 def grow_experiments(session: Session) -> list[Job]:
     """Look at each growing experiment whose jobs have all ended: add seeds, or end it; returns new jobs."""
-    ended = [state for state in JobState if state.terminal]
     under_way = (
         exists()
-        .where(Run.experiment_id == Experiment.id, Run.job_id == Job.id, Job.state.not_in(ended))
+        .where(Run.experiment_id == Experiment.id, Run.job_id == Job.id, Job.state.in_(UNFINISHED))
         .correlate(Experiment)
     )
     # One that another worker is just looking at is passed over.
@@ -77,8 +76,6 @@ def _known(spec: ExperimentSpec, until: Until, runs: Sequence[PlacedJob]) -> tup
 
 def _pairs_wanted(pairs: int, half_width: float | None, wanted: float) -> int:
     """How many pairs it would take, if those to come scatter as those there are."""
-    from models.statistics import FEWEST_PAIRS  # noqa: PLC0415 (as above)
-
     if half_width is None or pairs < FEWEST_PAIRS:
         return FEWEST_PAIRS
     if half_width <= wanted:

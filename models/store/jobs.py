@@ -12,7 +12,7 @@ from models.cost import estimate_cost
 from models.errors import Conflict, NotFound
 from models.identifiers import create_id
 from models.spec import JobSpec
-from models.states import Action, JobState
+from models.states import TERMINAL, Action, JobState
 from models.store.database import ALL_OWNERS
 from models.store.quotas import check_quotas
 from models.store.tables import LOCAL_OWNER, Epoch, Event, Job, JobLabel, JobTechnique, Result, Run
@@ -350,10 +350,9 @@ def delete_job(session: Session, job_id: str) -> Job:
         Conflict: it has not ended.
     """
     job = get_job(session, job_id)
-    ended = [state for state in JobState if state.terminal]
     removed = session.execute(
         delete(Job)
-        .where(and_(Job.id == job_id, Job.state.in_(ended)))
+        .where(and_(Job.id == job_id, Job.state.in_(TERMINAL)))
         .returning(Job.id)
         .execution_options(synchronize_session=False)
     ).scalar_one_or_none()

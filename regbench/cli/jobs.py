@@ -1,13 +1,14 @@
 """`regbench jobs`, `show`, `cancel`, `pause`, `resume` and `retry`."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
 import typer
 
+from models.formatting import format_duration, format_techniques
 from regbench.cli.completion import dataset_names, experiment_ids, job_or_experiment_ids, technique_names
 from regbench.cli.options import AsJson, Ids, JsonLines, Url, connected, is_experiment, say
-from regbench.cli.progress import duration, sparkline
+from regbench.cli.progress import sparkline
 from regbench.client import Regbench
 from regbench.resources import Epoch, Experiment, Job, JobState
 
@@ -197,9 +198,9 @@ def _show_job(job: Job, history: Sequence[Epoch]) -> None:
         "experiment": job.experiment_id,
         "dataset": (job.spec.get("dataset") or {}).get("name"),
         "seed": job.spec.get("seed"),
-        "regularization": _techniques(job.spec.get("regularization") or {}),
+        "regularization": format_techniques(job.spec.get("regularization") or {}),
         "epoch": f"{job.progress.epoch} of {job.progress.epochs}",
-        "time left": None if seconds is None else f"about {duration(seconds)}",
+        "time left": None if seconds is None else f"about {format_duration(seconds)}",
         "created": extra.get("created_at"),
         "finished": extra.get("finished_at"),
         "stopped because": extra.get("stop_reason"),
@@ -215,21 +216,6 @@ def _show_job(job: Job, history: Sequence[Epoch]) -> None:
         course = sparkline(losses, _SPARKLINE_WIDTH)
         lines["validation loss"] = f"{losses[0]:.4f} {course} {losses[-1]:.4f}"
     _print_lines(lines)
-
-
-def _techniques(regularization: Mapping[str, Mapping[str, Any]]) -> str:
-    """What is used, with what it is set to, as the pages say it: `dropout rate=0.5 + l2 factor=0.0001`."""
-    return " + ".join(_technique(name, given) for name, given in regularization.items()) or "none"
-
-
-def _technique(name: str, parameters: Mapping[str, Any]) -> str:
-    # What is off has no number that tells anything.
-    told = [f"{key}={value}" for key, value in parameters.items() if _is_number(value) and value]
-    return " ".join([name, *told])
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def show_experiment(experiment: Experiment, jobs: Sequence[Job]) -> None:

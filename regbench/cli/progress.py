@@ -15,6 +15,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from models.formatting import format_duration
 from regbench.resources import Epoch, Job, JobState
 
 # Without a terminal: at most one line for each job in so many seconds, but for changes of state.
@@ -215,7 +216,7 @@ def _overall(jobs: Sequence[Job], columns: int) -> str:
     facts = [f"{100 * sum(map(_share, jobs)) / len(jobs):.0f} % done"]
     seconds = seconds_left(jobs)
     if seconds is not None:
-        facts.append(f"about {duration(seconds)} left")
+        facts.append(f"about {format_duration(seconds)} left")
     whole, short = (f"{len(jobs)} jobs: {', '.join(said)}" for said in (counts + facts, facts))
     return whole if len(whole) <= columns else short
 
@@ -275,7 +276,7 @@ def _facts(job: Job, history: Sequence[Epoch], *, short: bool = False) -> list[s
     if accuracy is not None:
         facts.append(f"{'acc.' if short else 'val. accuracy'} {accuracy:.4f}")
     if job.state is JobState.RUNNING and job.progress.eta_seconds is not None:
-        facts.append(f"{duration(job.progress.eta_seconds)} left")
+        facts.append(f"{format_duration(job.progress.eta_seconds)} left")
     return facts
 
 
@@ -284,11 +285,3 @@ def _one_fact(job: Job, history: Sequence[Epoch]) -> list[str]:
     facts = _facts(job, history, short=True)
     # Of a running one how well it does, since the percentage tells the epoch.
     return facts[1:2] if job.state is JobState.RUNNING else facts[:1]
-
-
-def duration(seconds: float) -> str:
-    """A span of time in few words: `42 s`, `3 min`, `2 h 5 min`."""
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60} min"

@@ -10,11 +10,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from models.experiments import MOST_SEEDS
 from regbench.errors import ClientError
 from regbench.resources import Document
 
 _SEEDS = re.compile(r"(\d{1,10})(?:-(\d{1,10}))?")
-MOST_SEEDS = 1000
 
 
 class NoDocument(ClientError):

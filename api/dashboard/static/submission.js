@@ -7,10 +7,8 @@ import { copies, randomKey } from "./insecure.js";
 const PAUSE = 300;
 const element = (id) => document.getElementById(id);
 
-function shellLine(path, body) {
-  const json = JSON.stringify(body).replaceAll("'", "'\\''");
-  const { authorization } = element("curl").dataset;
-  return `curl -sS '${location.origin}${path}'${authorization} -H 'Content-Type: application/json' -d '${json}'`;
+function shellLine(body) {
+  return `${element("curl").dataset.command} '${JSON.stringify(body).replaceAll("'", "'\\''")}'`;
 }
 
 // `options`: form; path, where the document is posted; read(), the document; words(price), what is shown of a
@@ -32,7 +30,7 @@ export class Submission {
   changed() {
     this.key = randomKey();
     this.document = this.read();
-    element("curl").textContent = shellLine(this.path, this.document);
+    element("curl").textContent = shellLine(this.document);
     history.replaceState(null, "", `${location.pathname}${this.address(this.document)}`);
     clearTimeout(this.timer);
     this.timer = setTimeout(() => this.price(), PAUSE);

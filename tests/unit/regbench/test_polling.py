@@ -184,8 +184,8 @@ def test_the_time_that_is_left_over_all_jobs_is_told_where_it_can_be(
 @pytest.mark.parametrize(
     ("width", "line"),
     [
-        (80, "4 jobs: 1 queued, 1 running, 2 failed, 62 % done, about 90 s left"),
-        (40, "4 jobs: 62 % done, about 90 s left"),
+        (80, "4 jobs: 1 queued, 1 running, 2 failed, 62 % done, about 1 min 30 s left"),
+        (40, "4 jobs: 62 % done, about 1 min 30 s left"),
         (20, "4 jobs: 62 % done, …"),
     ],
 )

@@ -39,7 +39,7 @@ def test_the_bar_moves_and_the_course_of_the_loss_grows_to_one_line(service: Ser
     history(service, 2)
     with terminal(*watching(service, "job_1")) as screen:
         [early] = screen.wait_for(lambda lines: "20 %" in "".join(lines))
-        assert "epoch 2/10, acc. 0.9000, 60 s left" in early
+        assert "epoch 2/10, acc. 0.9000, 1 min 0 s left" in early
         assert early.endswith("█▁")
         service.answer("GET /v1/jobs/job_1/epochs", (200, {"items": [epoch(9) | {"validation_loss": 0.1}]}))
         service.answer("GET /v1/jobs/job_1", (200, at(9)))
@@ -133,7 +133,7 @@ def test_a_hundred_jobs_do_not_flood_the_screen(service: Service) -> None:
     for number in (70, 80):
         history(service, 4, f"job_{number}")
     with terminal(*watching(service, "exp_1"), rows=15) as screen:
-        last = "100 jobs: 98 queued, 2 running, 1 % done, about 83 min left"
+        last = "100 jobs: 98 queued, 2 running, 1 % done, about 1 h 23 min left"
         lines = screen.wait_for(lambda lines: last in lines[-1:])
         assert len(lines) <= 15
         assert "number 70" in lines[0]

@@ -19,6 +19,7 @@ from api.reports.comparison import Subject, compare
 from api.reports.curves import curves, thinned
 from api.reports.schemas import Comparison
 from models.experiments import ExperimentSpec
+from models.settings import Settings
 from models.states import JobState
 from models.store.report_data import EpochSummary, Spread
 from models.store.tables import Experiment, Job, Result
@@ -142,7 +143,7 @@ def test_a_repeated_seed_counts_once_with_its_result() -> None:
 def test_jobs_that_repeat_each_other_are_no_deleted_ones() -> None:
     first, again = job("x", 0, 0.9), job("x", 0, 0.9)
     again.id = "job_again"
-    subject = grouping.of_jobs([first, again], base_url="")
+    subject = grouping.of_jobs([first, again], settings=Settings(), base_url="")
     comparison = compare(subject, {name: [] for name in subject.variants}, now=NOW, version="0.0")
     assert (comparison.complete, comparison.finished, comparison.jobs) == (True, 1, 1)
     assert not [note for note in comparison.notes if "deleted" in note]
@@ -258,7 +259,7 @@ def test_jobs_that_differ_in_their_seed_only_are_one_variant() -> None:
         job("x", 0, 0.9, regularization={"dropout": {"rate": 0.3}}),
         job("x", 0, 0.9, training={"batch_size": 64}),
     ]
-    subject = grouping.of_jobs(jobs, base_url="http://host")
+    subject = grouping.of_jobs(jobs, settings=Settings(), base_url="http://host")
     assert {name: len(group) for name, group in subject.variants.items()} == {
         "none, batch_size=32": 2,
         "dropout rate=0.3, batch_size=32": 1,
@@ -266,7 +267,10 @@ def test_jobs_that_differ_in_their_seed_only_are_one_variant() -> None:
     }
     assert subject.baseline == "none, batch_size=32"
     own = [job("plain", 0, 0.9), job("L2", 0, 0.9, regularization={"l2": {}})]
-    assert list(grouping.of_jobs(own, base_url="http://host").variants) == ["plain", "L2"]
+    assert list(grouping.of_jobs(own, settings=Settings(), base_url="http://host").variants) == [
+        "plain",
+        "L2",
+    ]
 
 
 def test_variants_that_would_share_a_name_are_numbered() -> None:
@@ -274,7 +278,7 @@ def test_variants_that_would_share_a_name_are_numbered() -> None:
         job("x", 0, 0.9, regularization={"batch_normalization": {"position": position}})
         for position in ("before_activation", "after_activation")
     ]
-    names = list(grouping.of_jobs(jobs, base_url="").variants)
+    names = list(grouping.of_jobs(jobs, settings=Settings(), base_url="").variants)
     assert names == ["batch_normalization momentum=0.9 (1)", "batch_normalization momentum=0.9 (2)"]
 
 
@@ -283,10 +287,12 @@ def test_the_command_that_repeats_survives_a_shell_and_means_the_same() -> None:
         {"name": "it's; rm", "variants": [{"name": "a"}], "seeds": [4]}
     ).resolved()
     row = Experiment(id="exp_1", name="x", document=document.model_dump(mode="json"), created_at=NOW)
-    parts = shlex.split(grouping.of_experiment(row, [], base_url="http://host/").repeat)
+    parts = shlex.split(grouping.of_experiment(row, [], settings=Settings(), base_url="http://host/").repeat)
     assert parts[2] == "http://host/v1/experiments"
     assert ExperimentSpec.model_validate_json(parts[-1]) == document
-    again = grouping.of_jobs([job("x", 5, 0.9, training={"epochs": 3})], base_url="http://host")
+    again = grouping.of_jobs(
+        [job("x", 5, 0.9, training={"epochs": 3})], settings=Settings(), base_url="http://host"
+    )
     repeated = ExperimentSpec.model_validate_json(shlex.split(again.repeat)[-1])
     ((_, spec),) = repeated.runs()
     assert (spec.seed, spec.training.epochs, spec.model.hidden_units) == (5, 3, (16,))

@@ -1,0 +1,29 @@
+"""Files that are there whole, or not at all."""
+
+import os
+import secrets
+from pathlib import Path
+
+PART = ".part"
+"""What the name of a file ends with that is still being written, or whose writer died."""
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write a file that no reader sees half of, and that outlasts a power cut."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # In the same folder: from another file system moving would be copying.
+    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}{PART}")
+    try:
+        with part.open("xb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+    # The rename itself has to reach the disk, too.
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

@@ -1,0 +1,30 @@
+"""Values as people read them, on pages, in reports and in a terminal."""
+
+from collections.abc import Mapping
+from typing import Any
+
+
+def format_duration(seconds: float) -> str:
+    """A span of time as a person says it: `1 min 12 s`."""
+    whole = max(1, round(seconds))
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    minutes = round(whole / 60)
+    return f"{minutes // 60} h {minutes % 60} min"
+
+
+def format_techniques(regularization: Mapping[str, Mapping[str, Any]]) -> str:
+    """What a variant is regularized with: a name such as `dropout rate=0.5 + l2 factor=0.0001`, or `none`."""
+    return " + ".join(_format_technique(*item) for item in regularization.items()) or "none"
+
+
+def _format_technique(name: str, parameters: Mapping[str, Any]) -> str:
+    # A parameter that is off has no number that tells anything.
+    numbers = [
+        f"{key}={value}"
+        for key, value in parameters.items()
+        if isinstance(value, int | float) and not isinstance(value, bool) and value
+    ]
+    return " ".join([name, *numbers])
