@@ -1,1 +1,21 @@
 """Comparisons of finished jobs: one typed Comparison, and one renderer for each format."""
+
+from importlib import import_module
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from api.reports import charts as charts
+    from api.reports import comparison as comparison
+    from api.reports import csv_table as csv_table
+    from api.reports import curves as curves
+    from api.reports import grouping as grouping
+    from api.reports import html as html
+    from api.reports import markdown as markdown
+
+
+def __getattr__(name: str) -> ModuleType:
+    """Import a module when it is first used: NumPy, SciPy and Matplotlib would double the API's start."""
+    if name in {"charts", "comparison", "csv_table", "curves", "grouping", "html", "markdown"}:
+        return import_module(f"{__name__}.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

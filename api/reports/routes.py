@@ -1,6 +1,6 @@
 """Reports over HTTP: fetch the rows, compare, render in the format asked for."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -8,13 +8,16 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from fastapi import APIRouter, Path, Query, Request, Response
 from sqlalchemy.orm import Session
 
+from api import reports
 from api.http import problem_types
 from api.http.dependencies import DatabaseDep, ExperimentId
 from api.http.negotiation import Accept, negotiate
 from api.http.problem_types import raises
 from api.http.problems import not_acceptable
+from api.http.routing import Route
 from api.reports.schemas import ChartCard, ChartList, Comparison, Curves
 from models.errors import NotFound
+from models.identifiers import ID_PATTERN
 from models.store.experiment_runs import jobs_of
 from models.store.experiments import get_experiment
 from models.store.jobs import get_jobs
@@ -23,9 +26,6 @@ from models.store.tables import Job
 
 if TYPE_CHECKING:
     from api.reports.comparison import Subject, Summaries
-
-from api.http.routing import Route
-from models.identifiers import ID_PATTERN
 
 router = APIRouter(prefix="/v1", tags=["reports"], route_class=Route)
 
@@ -77,8 +77,6 @@ def show_experiment_report(
 @router.get("/experiments/{experiment_id}/charts")
 def list_experiment_charts(experiment_id: ExperimentId, database: DatabaseDep) -> ChartList:
     """The charts that an experiment's report can have, with their addresses."""
-    from api.reports.charts import CHARTS  # noqa: PLC0415 (matplotlib, only where a chart is asked for)
-
     with database.read() as session:
         get_experiment(session, experiment_id)
     here = f"/v1/experiments/{experiment_id}/charts"
@@ -91,7 +89,7 @@ def list_experiment_charts(experiment_id: ExperimentId, database: DatabaseDep) -
                 svg=f"{here}/{name}?format=svg",
                 png=f"{here}/{name}?format=png",
             )
-            for name, chart in CHARTS.items()
+            for name, chart in reports.charts.CHARTS.items()
         ]
     )
 
@@ -109,22 +107,18 @@ def show_experiment_chart(
     accept: Accept = "*/*",
 ) -> Response:
     """One chart of an experiment's report, as SVG or PNG; 404 says why there is none."""
-    from api.reports import charts  # noqa: PLC0415 (matplotlib and numpy, only where asked for)
-
     form = format or _form(accept)
-    if name not in charts.CHARTS:
-        raise NotFound(f"There is no chart {name}; choose one of {', '.join(charts.CHARTS)}.")
+    chart = reports.charts.CHARTS.get(name)
+    if chart is None:
+        raise NotFound(f"There is no chart {name}; choose one of {', '.join(reports.charts.CHARTS)}.")
     with database.read() as session:
         subject = _read_experiment(session, experiment_id, request)
         curves = _load(session, subject)
     comparison = _compared(subject, curves)
-    picture = charts.render(comparison, name, form)
+    picture = reports.charts.render(comparison, name, form)
     if picture is None:
-        raise NotFound(
-            f"Experiment {experiment_id} has no chart {name}: {charts.CHARTS[name].why_absent(comparison)}."
-        )
-    headers = _VARY | CLOSED
-    return Response(picture, media_type=_PICTURE_TYPES[form], headers=headers)
+        raise NotFound(f"Experiment {experiment_id} has no chart {name}: {chart.why_absent(comparison)}.")
+    return Response(picture, media_type=_PICTURE_TYPES[form], headers=_VARY | CLOSED)
 
 
 def _form(accept: str) -> Literal["svg", "png"]:
@@ -144,11 +138,9 @@ def show_jobs_report(
     accept: Accept = "*/*",
 ) -> Any:
     """The same comparison over any jobs; those that differ in nothing but their seed are one variant."""
-    from api.reports import grouping  # noqa: PLC0415 (numpy and scipy, only where a report is asked for)
-
     wanted = _wanted(format, accept)
     with database.read() as session:
-        subject = grouping.of_jobs(
+        subject = reports.grouping.of_jobs(
             get_jobs(session, job), settings=request.app.state.settings, base_url=str(request.base_url)
         )
         curves = _load(session, subject)
@@ -163,12 +155,10 @@ def show_experiment_curves(
     max_points: Annotated[int, Query(ge=2, le=MAX_POINTS, description="Of each curve, at most")] = MAX_POINTS,
 ) -> Curves:
     """Learning curves of each variant over its seeds: mean, and one standard deviation to each side."""
-    from api.reports.curves import curves  # noqa: PLC0415 (numpy and scipy, only where a report is asked for)
-
     with database.read() as session:
         subject = _read_experiment(session, experiment_id, request)
         found = summaries(session, _ids(subject.variants))
-    return curves(experiment_id, found, max_points=max_points)
+    return reports.curves.curves(experiment_id, found, max_points=max_points)
 
 
 def _wanted(given: str | None, accept: str) -> str:
@@ -181,9 +171,7 @@ def _wanted(given: str | None, accept: str) -> str:
 
 
 def _read_experiment(session: Session, experiment_id: str, request: Request) -> "Subject":
-    from api.reports import grouping  # noqa: PLC0415 (numpy and scipy, only where a report is asked for)
-
-    return grouping.of_experiment(
+    return reports.grouping.of_experiment(
         get_experiment(session, experiment_id),
         jobs_of(session, experiment_id),
         settings=request.app.state.settings,
@@ -193,13 +181,11 @@ def _read_experiment(session: Session, experiment_id: str, request: Request) -> 
 
 def _load(session: Session, subject: "Subject") -> "Summaries":
     """All that the comparison reads, so that it holds no connection while it computes."""
-    from api.reports.comparison import finished, portrayed  # noqa: PLC0415 (numpy and scipy again)
-
-    done = finished(subject)
+    done = reports.comparison.finished(subject)
     results = [job.result for jobs in done.values() for job in jobs if job.result]
     load_confusions(session, results)
     load_recognized(session, results)
-    load_portraits(session, portrayed(subject))
+    load_portraits(session, reports.comparison.portrayed(subject))
     return summaries(session, _ids(done))
 
 
@@ -208,21 +194,12 @@ def _ids(variants: Mapping[str, Sequence[Job]]) -> dict[str, list[str]]:
 
 
 def _compared(subject: "Subject", curves: "Summaries") -> Comparison:
-    from api.reports.comparison import compare  # noqa: PLC0415 (the same)
-
-    return compare(subject, curves, now=datetime.now(UTC), version=version("regbench"))
+    return reports.comparison.compare(subject, curves, now=datetime.now(UTC), version=version("regbench"))
 
 
 def _rendered(comparison: Comparison, wanted: str) -> Response:
-    from api.reports import csv_table, html, markdown  # noqa: PLC0415 (jinja2, only for a report)
-
-    renderers: dict[str, Callable[[Comparison], str]] = {
-        "md": markdown.render,
-        "html": html.render,
-        "csv": csv_table.render,
-    }
     if wanted == "json":
         # As it is: FastAPI would check every number of a large report once more.
         return Response(comparison.model_dump_json(), media_type="application/json", headers=_VARY)
-    headers = _VARY | CLOSED
-    return Response(renderers[wanted](comparison), media_type=MEDIA_TYPES[wanted], headers=headers)
+    renderer = {"md": reports.markdown, "html": reports.html, "csv": reports.csv_table}[wanted]
+    return Response(renderer.render(comparison), media_type=MEDIA_TYPES[wanted], headers=_VARY | CLOSED)

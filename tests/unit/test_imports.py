@@ -59,8 +59,10 @@ def test_the_client_needs_neither_service_nor_database(module: str) -> None:
     assert not loaded_by(module) & (HEAVY | {"sqlalchemy", "fsspec", "numpy"})
 
 
-def test_the_api_loads_no_tensorflow() -> None:
-    assert not loaded_by("api.app") & {"tensorflow", "keras", "mlxtend", "sklearn"}
+def test_the_api_loads_neither_tensorflow_nor_what_only_reports_and_predictions_need() -> None:
+    loaded = loaded_by("api.app")
+    assert not loaded & {"tensorflow", "keras", "mlxtend", "sklearn"}
+    assert not loaded & {"matplotlib", "numpy", "PIL", "plotly", "scipy"}
 
 
 def test_a_workers_parent_process_loads_no_tensorflow() -> None:
