@@ -4,7 +4,7 @@ from collections.abc import Callable
 from http import HTTPStatus
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Query, Request, Response, status
+from fastapi import APIRouter, Depends, Request, Response, status
 from sqlalchemy.orm import Session
 
 from api.experiments import schemas, serializers
@@ -13,7 +13,15 @@ from api.experiments.presets import resolve
 from api.http import problem_types
 from api.http import schemas as http_schemas
 from api.http.bodies import DocumentDep, posted, validated
-from api.http.dependencies import ArtifactsDep, CallerDep, DatabaseDep, ExperimentId, RingDep, SettingsDep
+from api.http.dependencies import (
+    ArtifactsDep,
+    CallerDep,
+    DatabaseDep,
+    DryRun,
+    ExperimentId,
+    RingDep,
+    SettingsDep,
+)
 from api.http.etags import IfNoneMatch, document_tag, matches, not_modified
 from api.http.idempotency import OnceDep, OnceWithoutBodyDep
 from api.http.openapi import accepts, sends
@@ -84,7 +92,7 @@ def create_experiment(
     once: OnceDep,
     response: Response,
     ring: RingDep,
-    dry_run: Annotated[bool, Query(description="Only check and price; store nothing")] = False,
+    dry_run: DryRun = False,
 ) -> Any:
     """Submit an experiment; it and all its jobs are stored, or nothing is.
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
-from fastapi import BackgroundTasks, Depends, Path, Request
+from fastapi import BackgroundTasks, Depends, Path, Query, Request
 
 from api.http import problem_types
 from api.http.problem_types import raises
@@ -126,3 +126,4 @@ JobId = Annotated[str, Depends(_job_id)]
 
 
 ExperimentId = Annotated[str, Depends(_experiment_id)]
+DryRun = Annotated[bool, Query(description="Only check and price; store nothing")]

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from api.http import problem_types
 from api.http.bodies import BATCH, posted
-from api.http.dependencies import ArtifactsDep, CallerDep, DatabaseDep, RingDep, SettingsDep
+from api.http.dependencies import ArtifactsDep, CallerDep, DatabaseDep, DryRun, RingDep, SettingsDep
 from api.http.idempotency import OnceDep
 from api.http.problem_types import raises
 from api.http.routing import Route
@@ -45,7 +45,7 @@ def create_jobs(
     once: OnceDep,
     response: Response,
     ring: RingDep,
-    dry_run: Annotated[bool, Query(description="Only check and price; store nothing")] = False,
+    dry_run: DryRun = False,
 ) -> Any:
     """Submit jobs, all of them or none: one that cannot be had keeps the others from being stored."""
     _check(batch, settings)

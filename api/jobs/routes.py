@@ -17,7 +17,7 @@ from api.api_keys import note
 from api.http import problem_types
 from api.http import schemas as http_schemas
 from api.http.bodies import posted
-from api.http.dependencies import ArtifactsDep, CallerDep, DatabaseDep, JobId, RingDep, SettingsDep
+from api.http.dependencies import ArtifactsDep, CallerDep, DatabaseDep, DryRun, JobId, RingDep, SettingsDep
 from api.http.etags import IfNoneMatch, matches, not_modified, rows_tag
 from api.http.idempotency import OnceDep, OnceWithoutBodyDep
 from api.http.negotiation import Accept, negotiate
@@ -142,7 +142,7 @@ def create_job(
     once: OnceDep,
     response: Response,
     ring: RingDep,
-    dry_run: Annotated[bool, Query(description="Only check and price; store nothing")] = False,
+    dry_run: DryRun = False,
 ) -> Any:
     """Submit a training job; it is stored when this answers. `?dry_run=true` only checks and prices it."""
     price = check_budget(spec, settings)

@@ -10,7 +10,7 @@ from sqlalchemy.types import JSON
 
 from models.states import JobState
 from models.store.database import Database
-from models.store.sql_functions import JsonEntries
+from models.store.sql_functions import JsonEntries, make_table
 from models.store.tables import Epoch, Event, Job
 
 _MOST_EPOCHS = 200
@@ -58,7 +58,7 @@ def glance(session: Session, job_id: str) -> Glance | None:
 
 def glances(session: Session, job_ids: Collection[str]) -> dict[str, Glance]:
     """Those of the jobs that are there, in one query."""
-    wanted = _entries(dict.fromkeys(job_ids, ""))
+    wanted = make_table(dict.fromkeys(job_ids, ""))
     rows = session.execute(_glance().join(wanted, wanted.c.key == Job.id))
     return {row.id: _read(row) for row in rows}
 
@@ -66,7 +66,7 @@ def glances(session: Session, job_ids: Collection[str]) -> dict[str, Glance]:
 def histories(session: Session, positions: Mapping[str, Position]) -> dict[str, History]:
     """What each job's history has beyond the position, in two queries."""
     found = {job_id: History() for job_id in positions}
-    seen = _entries({job_id: str(position.event) for job_id, position in positions.items()})
+    seen = make_table({job_id: str(position.event) for job_id, position in positions.items()})
     events = (
         select(Event)
         .join(seen, (seen.c.key == Event.job_id) & (Event.id > cast(seen.c.value, BigInteger)))
@@ -74,7 +74,7 @@ def histories(session: Session, positions: Mapping[str, Position]) -> dict[str, 
     )
     for event in session.scalars(events):
         found[event.job_id].events.append(event)
-    seen = _entries({job_id: str(position.epoch) for job_id, position in positions.items()})
+    seen = make_table({job_id: str(position.epoch) for job_id, position in positions.items()})
     reached = cast(seen.c.value, BigInteger)
     # After the events: whoever is told of a job's end has been told of all its epochs.
     epochs = (
@@ -115,11 +115,6 @@ def _glance() -> Select[Any]:
 
 def _read(row: Row[Any]) -> Glance:
     return Glance(**row._asdict() | {"state": JobState(row.state)})
-
-
-def _entries(given: Mapping[str, str]) -> Any:
-    # One parameter, however many jobs there are.
-    return JsonEntries(bindparam(None, dict(given), type_=JSON)).table_valued("key", "value")
 
 
 # Made once: to make a query takes longer than to ask it.

@@ -6,12 +6,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Integer, bindparam, cast, func, select
+from sqlalchemy import Integer, cast, func, select
 from sqlalchemy.orm import Session
 from sqlalchemy.orm.attributes import set_committed_value
-from sqlalchemy.types import JSON
 
-from models.store.sql_functions import JsonEntries
+from models.store.sql_functions import make_table
 from models.store.tables import Epoch, Result
 
 _MEASURES = {
@@ -50,7 +49,7 @@ def summaries(session: Session, variants: Mapping[str, Sequence[str]]) -> dict[s
     names = list(variants)
     # One parameter, however many jobs there are: databases limit how many a statement may have.
     number_of = {job_id: str(number) for number, name in enumerate(names) for job_id in variants[name]}
-    place = _entries(number_of)
+    place = make_table(number_of)
     variant = cast(place.c.value, Integer).label("variant")
     query = (
         select(variant, Epoch.epoch, *(each for column in _MEASURES.values() for each in _sums(column)))
@@ -85,14 +84,10 @@ def load_portraits(session: Session, results: Iterable[Result]) -> None:
 
 def _load(session: Session, results: Iterable[Result], column: str) -> None:
     by_job = {result.job_id: result for result in results}
-    wanted = _entries(dict.fromkeys(by_job, ""))
+    wanted = make_table(dict.fromkeys(by_job, ""))
     query = select(Result.job_id, getattr(Result, column)).join(wanted, wanted.c.key == Result.job_id)
     for job_id, value in session.execute(query):
         set_committed_value(by_job[job_id], column, value)
-
-
-def _entries(given: Mapping[str, str]) -> Any:
-    return JsonEntries(bindparam(None, dict(given), type_=JSON)).table_valued("key", "value")
 
 
 def _sums(column: Any) -> tuple[Any, Any, Any]:

@@ -1,13 +1,17 @@
 """SQL functions and column types that SQLite and PostgreSQL spell differently."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import (
+    JSON,
     DateTime,
     Dialect,
     Float,
+    TableValuedAlias,
     TypeDecorator,
+    bindparam,
     literal,
 )
 from sqlalchemy.ext.compiler import compiles
@@ -71,6 +75,11 @@ class JsonEntries(FunctionElement[Any]):
 
     name = "json_entries"
     inherit_cache = True
+
+
+def make_table(rows: Mapping[str, str]) -> TableValuedAlias:
+    """A table of the columns `key` and `value`: one parameter, however many rows there are."""
+    return JsonEntries(bindparam(None, dict(rows), type_=JSON)).table_valued("key", "value")
 
 
 @compiles(JsonEntries, "postgresql")
