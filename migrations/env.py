@@ -33,6 +33,10 @@ def run() -> None:
     with engine.connect() as connection:
         if connection.dialect.name == "sqlite":
             _let_tables_be_rebuilt(connection)
+        else:
+            # The service's limit of seconds a statement would end the migration of a large table for good.
+            connection.exec_driver_sql("SET statement_timeout = 0")
+            connection.commit()
         context.configure(
             connection=connection,
             target_metadata=Base.metadata,

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 from alembic import command
-from sqlalchemy import MetaData, Table, inspect, select
+from sqlalchemy import Connection, Engine, MetaData, Table, event, inspect, select
 
 from migrations import configuration, head
 from migrations.__main__ import main
@@ -72,6 +72,24 @@ def test_jobs_from_before_0006_are_found_by_technique_and_label(database: Databa
     for wanted in (JobFilter(techniques=["dropout"]), JobFilter(labels=[("who.ever", 'say "x"')])):
         with database.read() as session:
             assert [job.id for job in find_jobs(session, wanted, after=None, limit=9)] == [job_id]
+
+
+def test_no_migration_is_too_slow_for_postgresql(database: Database) -> None:
+    if database.engine.dialect.name != "postgresql":
+        pytest.skip("SQLite limits no statement")
+    timeouts = []
+
+    def read_timeout(connection: Connection) -> None:
+        timeouts.append(connection.exec_driver_sql("SHOW statement_timeout").scalar_one())
+
+    event.listen(Engine, "commit", read_timeout)
+    try:
+        command.downgrade(configuration(), "-1")
+        command.upgrade(configuration(), "head")
+    finally:
+        event.remove(Engine, "commit", read_timeout)
+    assert timeouts
+    assert set(timeouts) == {"0"}
 
 
 def test_migrating_twice_changes_nothing(database: Database) -> None:
