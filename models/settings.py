@@ -2,11 +2,14 @@
 
 from functools import lru_cache
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 from urllib.parse import quote
 
-from pydantic import Field
+from pydantic import AfterValidator, Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+# `regbench up` runs its parts in another folder, so relative paths are resolved where they are read.
+AbsolutePath = Annotated[Path, AfterValidator(Path.absolute)]
 
 
 class Settings(BaseSettings):
@@ -21,11 +24,17 @@ class Settings(BaseSettings):
         frozen=True,
     )
 
-    home: Path = Field(Path(".regbench"), description="Folder of the embedded database, broker and artifacts")
+    home: AbsolutePath = Field(
+        Path(".regbench"),
+        validate_default=True,
+        description="Folder of the embedded database, broker and artifacts",
+    )
     database_url: str = Field("", description="SQLAlchemy address; empty: SQLite inside HOME")
     broker_url: str = Field("", description="Redis address; empty: the embedded Redis's socket inside HOME")
     artifacts_url: str = Field("", description="fsspec address for models and predictions; empty: in HOME")
-    data_dir: Path | None = Field(None, description="Folder that holds mnist.npz or fashion_mnist.npz")
+    data_dir: AbsolutePath | None = Field(
+        None, description="Folder that holds mnist.npz or fashion_mnist.npz"
+    )
     worker_concurrency: int = Field(
         0, ge=0, le=256, description="Training processes of one worker; 0: one for each CPU core"
     )
@@ -113,16 +122,30 @@ class Settings(BaseSettings):
         10, ge=1, le=1000, description="Models that the predictor keeps loaded, those used last"
     )
 
+    @field_validator("database_url")
+    @classmethod
+    def _resolve_sqlite_path(cls, url: str) -> str:
+        driver, separator, path = url.partition(":///")
+        if not (driver.startswith("sqlite") and path) or path.startswith(("/", ":memory:", "file:")):
+            return url
+        return f"{driver}{separator}{quote(str(Path.cwd()))}/{path}"
+
+    @field_validator("artifacts_url")
+    @classmethod
+    def _resolve_artifacts_path(cls, url: str) -> str:
+        path = url.removeprefix("file://")
+        return f"file://{Path(path).absolute()}" if path and "://" not in path else url
+
     @property
     def resolved_database_url(self) -> str:
         """The SQLAlchemy address, the embedded SQLite file's where none is set."""
         # Quoted: a `?` or `%` in the folder's name would be read as part of an address.
-        return self.database_url or f"sqlite:///{quote(str(self.home.absolute() / 'regbench.db'))}"
+        return self.database_url or f"sqlite:///{quote(str(self.home / 'regbench.db'))}"
 
     @property
     def redis_socket(self) -> Path:
         """Where the embedded Redis listens."""
-        return self.home.absolute() / "redis.sock"
+        return self.home / "redis.sock"
 
     @property
     def resolved_broker_url(self) -> str:
@@ -132,7 +155,7 @@ class Settings(BaseSettings):
     @property
     def resolved_artifacts_url(self) -> str:
         """The fsspec address of the artifacts, a folder inside `home` where none is set."""
-        return self.artifacts_url or f"file://{self.home.absolute() / 'artifacts'}"
+        return self.artifacts_url or f"file://{self.home / 'artifacts'}"
 
 
 @lru_cache(maxsize=1)

@@ -40,7 +40,7 @@ def create_key(
     with busy("Bringing the database to its newest form"):
         said = manage_keys(settings, ["create", *options, *_json(as_json), "--", name])
     if not settings.database_url:
-        say(f"For the installation in {settings.home.absolute()}.")
+        say(f"For the installation in {settings.home}.")
     if as_json:
         write(said.encode())
         return

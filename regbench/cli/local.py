@@ -57,7 +57,7 @@ def up(
         with stopped_by_signals(), running_stack(settings, host, port or free_port(host), say=say) as stack:
             stack.wait_until_ready(say)
             say(f"Ready in {time.monotonic() - started:.0f} s: {stack.url} (Ctrl-C stops it; twice, at once)")
-            say(f"Logs: {settings.home.absolute() / 'logs'}")
+            say(f"Logs: {settings.home / 'logs'}")
             if as_json:
                 typer.echo(json.dumps({"url": stack.url, "pid": os.getpid()}))
             while True:

@@ -46,7 +46,7 @@ def run_demo(
     Raises:
         ClientError: a step failed.
     """
-    home = settings.home.absolute() / "demo"
+    home = settings.home / "demo"
     # A stack of its own, even where another is configured: a demo leaves nothing in anyone's database.
     own = settings.model_copy(
         update={"home": home, "database_url": "", "broker_url": "", "artifacts_url": ""}

@@ -92,7 +92,7 @@ def _packages() -> Finding:
 
 
 def _home(settings: Settings) -> Iterator[Finding]:
-    home = settings.home.absolute()
+    home = settings.home
     place = _nearest(home)
     if not _writable(place):
         yield Finding(
@@ -267,7 +267,7 @@ def _nobody(settings: Settings, url: str, error: ClientError) -> Finding:
         return Finding(
             "service", Health.FAULT, error.message, "look at that machine, or correct REGBENCH_URL"
         )
-    process = holder(settings.home.absolute())
+    process = holder(settings.home)
     if process:
         return Finding(
             "service",

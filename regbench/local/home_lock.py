@@ -54,7 +54,7 @@ def check_installed(settings: Settings) -> None:
     """
     if not has_database(settings):
         raise CommandRefused(
-            f"There is no installation in {settings.home.absolute()}.",
+            f"There is no installation in {settings.home}.",
             "Name its home folder with REGBENCH_HOME, or start one here with `regbench up` first.",
         )
 

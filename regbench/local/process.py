@@ -15,7 +15,7 @@ _PR_SET_PDEATHSIG = 1
 
 
 class Child:
-    """One process and its descendants. What they print goes to the end of `log`."""
+    """One process and its descendants, in the folder of `log`, to whose end goes what they print."""
 
     def __init__(
         self, name: str, command: Sequence[str], *, log: Path, environment: Mapping[str, str]
@@ -26,6 +26,8 @@ class Child:
             self._log_start = output.tell()
             self._process = subprocess.Popen(  # noqa: S603 (our own commands, no shell)
                 command,
+                # Not the current folder, whose modules uvicorn and Celery would import before ours.
+                cwd=log.parent,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,

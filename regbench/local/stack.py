@@ -24,6 +24,9 @@ from regbench.local.ports import check_port, url_of
 from regbench.local.process import Child
 from regbench.local.redis_server import find_redis_server, redis_command, usable_socket, wait_for_redis
 
+# -P: a user's models.py or worker.py in the current folder is not ours. uvicorn and Celery add that folder
+# to the path themselves, so parts run in the folder of their logs (process.py).
+PYTHON = (sys.executable, "-P")
 MIGRATION = ("-m", "migrations")
 RETENTION = ("-m", "models.retention")
 KEYS = ("-m", "models.keys")
@@ -128,7 +131,7 @@ def running_stack(
         StackError: one clear sentence.
     """
     _check_packages()
-    home = settings.home.absolute()
+    home = settings.home
     with ExitStack() as running:
         running.enter_context(held(home))
         check_port(host, port)
@@ -223,8 +226,8 @@ def run_module(settings: Settings, command: Sequence[str], failure: str = "It en
         StackError: it ended badly; the message is the last line that it said, else `failure`.
     """
     done = subprocess.run(  # noqa: S603 (our own command, no shell)
-        [sys.executable, *command],
-        env=_environment(settings),
+        [*PYTHON, *command],
+        env=_build_environment(settings),
         capture_output=True,
         text=True,
         check=False,
@@ -236,15 +239,13 @@ def run_module(settings: Settings, command: Sequence[str], failure: str = "It en
     return done.stdout
 
 
-def _environment(settings: Settings) -> dict[str, str]:
-    """What every part is told: the settings as this process sees them, whatever a .env file says."""
+def _build_environment(settings: Settings) -> dict[str, str]:
+    """All settings as this process sees them: a part runs in another folder, where there is no .env file."""
+    values = settings.model_dump(mode="json", exclude_none=True)
+    # Unbuffered, so that the last line that a part prints stands last in its log.
     return os.environ | {
-        # So that what a part says last stands last in its log.
         "PYTHONUNBUFFERED": "1",
-        "REGBENCH_HOME": str(settings.home.absolute()),
-        "REGBENCH_DATABASE_URL": settings.database_url,
-        "REGBENCH_BROKER_URL": settings.broker_url,
-        "REGBENCH_ARTIFACTS_URL": settings.artifacts_url,
+        **{f"REGBENCH_{name.upper()}": str(value) for name, value in values.items()},
     }
 
 
@@ -252,11 +253,11 @@ class _Starter:
     """Starts parts with one environment, and puts their ends on one pile: the last started ends first."""
 
     def __init__(self, settings: Settings, running: ExitStack, keys_required: str) -> None:
-        self._home = settings.home.absolute()
+        self._home = settings.home
         self._logs = self._home / "logs"
         self._logs.mkdir(exist_ok=True)
         self._running = running
-        self._environment = _environment(settings) | {"REGBENCH_API_KEYS_REQUIRED": keys_required}
+        self._environment = _build_environment(settings) | {"REGBENCH_API_KEYS_REQUIRED": keys_required}
 
     def redis(self, settings: Settings) -> Child:
         """The embedded Redis, whose address the parts started after it get."""
@@ -270,7 +271,7 @@ class _Starter:
 
     def child(self, name: str, arguments: Sequence[str], *, grace: float) -> Child:
         """A part that is written in Python."""
-        return self._start(f"The {name}", [sys.executable, *arguments], grace)
+        return self._start(f"The {name}", [*PYTHON, *arguments], grace)
 
     def _start(self, name: str, command: Sequence[str], grace: float) -> Child:
         log: Path = self._logs / f"{name.lower().removeprefix('the ')}.log"

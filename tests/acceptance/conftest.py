@@ -44,13 +44,16 @@ class Up:
 
 
 @contextmanager
-def regbench_up(home: Path, *, environment: Mapping[str, str] | None = None) -> Iterator[Up]:
+def regbench_up(
+    home: Path, *, environment: Mapping[str, str] | None = None, cwd: Path | None = None
+) -> Iterator[Up]:
     """`regbench up` on a free port and on a home of its own."""
     home.mkdir(parents=True)
     said = home.parent / "said.txt"
     with said.open("wb") as stderr:
         process = subprocess.Popen(
             [*REGBENCH, "up", "--port", "0"],
+            cwd=cwd,
             env=os.environ | {"REGBENCH_HOME": str(home)} | (environment or {}),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,

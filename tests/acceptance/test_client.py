@@ -5,10 +5,9 @@ import time
 
 import pytest
 
-from models.states import JobState
 from regbench import Regbench
 from regbench.errors import ProblemError, WaitTimeout
-from regbench.resources import Experiment, Job
+from regbench.resources import Experiment, Job, JobState
 from tests.acceptance.conftest import DEADLINE_SECONDS, Up, run
 from tests.factories import job_spec
 from tests.terminal import terminal

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from models.states import JobState
 from regbench.client import Regbench
+from regbench.errors import ProblemError
+from regbench.resources import JobState
 from tests.acceptance.conftest import (
     DEADLINE_SECONDS,
     Up,
@@ -111,6 +112,22 @@ def test_a_database_that_cannot_be_had_is_told_with_its_log(tmp_path: Path) -> N
     assert "unable to open database file" in refused.stderr
     assert str(tmp_path / "logs" / "migration.log") in refused.stderr
     assert processes_of(tmp_path) == {}
+
+
+def test_it_starts_beside_a_users_own_modules_and_reads_the_folders_env(tmp_path: Path) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    for name in ("api", "client", "migrations", "models", "worker"):
+        (folder / f"{name}.py").write_text(f"raise SystemExit('{name}.py of the user was imported')")
+    (folder / ".env").write_text("REGBENCH_DATABASE_URL=sqlite:///own.db\nREGBENCH_MAX_EXPERIMENT_JOBS=1\n")
+    with regbench_up(tmp_path / "home", environment={"REGBENCH_HOME": "home"}, cwd=folder) as stack:
+        with Regbench(stack.url()) as client:
+            assert client.submit(job_spec()).wait(DEADLINE_SECONDS).state == JobState.SUCCEEDED
+            with pytest.raises(ProblemError, match="this installation allows 1 an experiment"):
+                client.submit({"preset": "dropout-vs-none"})
+        assert (folder / "own.db").exists()
+        assert processes_of(folder / "home") != {}
+    assert processes_of(folder / "home") == {}
 
 
 def test_a_part_that_dies_ends_the_stack_with_a_sentence(tmp_path: Path) -> None:

@@ -13,9 +13,8 @@ import httpx
 import pytest
 from playwright.sync_api import Page, Route, expect
 
-from models.states import JobState
 from regbench.client import Regbench
-from regbench.resources import Job
+from regbench.resources import Job, JobState
 from tests.acceptance.browsing import (
     DESK,
     ELSEWHERE,

@@ -3,8 +3,8 @@
 import re
 from pathlib import Path
 
-from models.states import JobState
 from regbench.client import Regbench
+from regbench.resources import JobState
 from tests.acceptance.pages import run_blocks, shell_blocks
 
 

@@ -22,6 +22,25 @@ def test_addresses_do_not_depend_on_where_a_process_goes_later(
     assert Settings(home=Path("here")).resolved_database_url == f"sqlite:///{tmp_path}/here/regbench.db"
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "resolved"),
+    [
+        ("data_dir", "data", "{cwd}/data"),
+        ("database_url", "sqlite:///own.db", "sqlite:///{cwd}/own.db"),
+        ("database_url", "sqlite:////own.db", "sqlite:////own.db"),
+        ("database_url", "sqlite://", "sqlite://"),
+        ("artifacts_url", "models", "file://{cwd}/models"),
+        ("artifacts_url", "file:///models", "file:///models"),
+        ("artifacts_url", "memory://models", "memory://models"),
+    ],
+)
+def test_relative_paths_are_resolved_where_they_are_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: str, resolved: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert str(getattr(Settings.model_validate({name: value}), name)) == resolved.format(cwd=tmp_path)
+
+
 @pytest.mark.parametrize("folder", ["a b", "q?x=1", "p%41%zz", "h#1", "é日"])
 def test_the_database_is_in_the_home_folder_whatever_its_name(tmp_path: Path, folder: str) -> None:
     settings = Settings(home=tmp_path / folder)
