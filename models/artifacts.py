@@ -1,4 +1,4 @@
-"""Files that jobs leave behind (models, predictions), in a folder or an object store, through fsspec."""
+"""Files of jobs (models, checkpoints, predictions), in a folder or an object store, through fsspec."""
 
 import hashlib
 import logging
@@ -22,29 +22,29 @@ CHECKPOINT = "checkpoint-"
 
 
 def get_attempt_folder(job_id: str, attempt: int) -> str:
-    """Where an attempt at a job keeps its files; two attempts never write the same one."""
-    return f"{_job_folder(job_id)}/{attempt}"
+    """The folder of one attempt at a job; two attempts never write the same file."""
+    return f"{_get_job_folder(job_id)}/{attempt}"
 
 
 def parse_job_id(name: str) -> str:
-    """The id of the job that keeps a file."""
+    """The id of the job that a file belongs to."""
     return name.split("/")[1]
 
 
 def is_checkpoint(name: str) -> bool:
-    """Whether a file is a checkpoint: of use only until its job has ended."""
+    """Whether a file is a checkpoint, which is of use only until its job has ended."""
     return posixpath.basename(name).startswith(CHECKPOINT)
 
 
 def is_partial(name: str) -> bool:
-    """Whether a file was never finished: its writer is at it now, or died."""
+    """Whether a file is incomplete: it is being written now, or its writer died."""
     return name.endswith(PART)
 
 
 _JOBS = "jobs"
 
 
-def _job_folder(job_id: str) -> str:
+def _get_job_folder(job_id: str) -> str:
     return f"{_JOBS}/{job_id}"
 
 
@@ -57,69 +57,69 @@ class ArtifactStore:
         self._files, self._root = fsspec.core.url_to_fs(settings.resolved_artifacts_url)
 
     def put(self, name: str, content: bytes) -> str:
-        """Keep `content` under `name`, whole or not at all; returns its SHA-256."""
+        """Store `content` under `name` atomically; returns its SHA-256."""
         if isinstance(self._files, LocalFileSystem):
             # Not by fsspec's transactions, which pass through the system's temporary folder.
-            write_atomically(Path(self._path(name)), content)
+            write_atomically(Path(self._resolve(name)), content)
         else:
             # An object store shows an object only when all of it has arrived.
-            self._files.pipe_file(self._path(name), content)
+            self._files.pipe_file(self._resolve(name), content)
         return hashlib.sha256(content).hexdigest()
 
     def get(self, name: str, *, sha256: str) -> bytes:
         """The bytes under `name`.
 
         Raises:
-            NotFound: they are gone.
-            ArtifactCorrupted: they are not the ones that were kept.
+            NotFound: the file has been removed.
+            ArtifactCorrupted: their SHA-256 is not `sha256`.
         """
         try:
-            content: bytes = self._files.cat_file(self._path(name))
+            content: bytes = self._files.cat_file(self._resolve(name))
         except FileNotFoundError:
-            raise NotFound(f"The file {name} is no longer kept.") from None
+            raise NotFound(f"The file {name} has been removed.") from None
         if hashlib.sha256(content).hexdigest() != sha256:
             raise ArtifactCorrupted(f"The file {name} is damaged: its SHA-256 is not the one recorded.")
         return content
 
-    def files(self, job_id: str | None = None) -> dict[str, int]:
-        """Name and size in bytes of all that a job keeps, or that all jobs keep."""
-        folder = _JOBS if job_id is None else _job_folder(job_id)
-        root = self._path(folder)
+    def list_files(self, job_id: str | None = None) -> dict[str, int]:
+        """Name and size in bytes of all files of a job, or of all jobs."""
+        folder = _JOBS if job_id is None else _get_job_folder(job_id)
+        root = self._resolve(folder)
         # An object store may still list what has just been removed.
         self._files.invalidate_cache()
-        found = self._files.find(root, detail=True)
-        return {f"{folder}/{posixpath.relpath(path, root)}": about["size"] for path, about in found.items()}
+        entries = self._files.find(root, detail=True)
+        return {f"{folder}/{posixpath.relpath(path, root)}": entry["size"] for path, entry in entries.items()}
 
-    def checkpoints(self, job_id: str) -> list[str]:
+    def list_checkpoints(self, job_id: str) -> list[str]:
         """The names of a job's checkpoints, of all its attempts."""
-        return [name for name in self.files(job_id) if is_checkpoint(name)]
+        return [name for name in self.list_files(job_id) if is_checkpoint(name)]
 
-    def forget_checkpoints(self, job_id: str) -> None:
-        """Remove all checkpoints of a job: it has ended. What cannot be removed is logged, and stays."""
-        self._forget(job_id, lambda: self.checkpoints(job_id))
+    def delete_checkpoints(self, job_id: str) -> None:
+        """Remove all checkpoints of a job that has ended; failures are logged."""
+        self._remove_or_log(job_id, lambda: self.list_checkpoints(job_id))
 
-    def forget(self, job_id: str) -> None:
-        """Remove all that a job keeps, of every attempt. What cannot be removed is logged, and stays."""
-        self._forget(job_id, lambda: [*self.files(job_id)])
+    def delete_job_files(self, job_id: str) -> None:
+        """Remove all files of a job, of every attempt; failures are logged."""
+        self._remove_or_log(job_id, lambda: [*self.list_files(job_id)])
 
-    def _forget(self, job_id: str, names: Callable[[], list[str]]) -> None:
-        # The row says already that the job has ended, or is gone: nobody could do anything about a failure.
+    def _remove_or_log(self, job_id: str, names: Callable[[], list[str]]) -> None:
+        # The row already says that the job has ended or was deleted; a caller could not undo that.
         try:
-            self.remove_all(names())
+            self.remove_files(names())
         except OSError as error:
-            log.warning("files of job %s stay: %s", job_id, error)
+            log.warning("could not remove files of job %s: %s", job_id, error)
 
-    def remove_all(self, names: Iterable[str]) -> None:
-        """Forget all of these."""
+    def remove_files(self, names: Iterable[str]) -> None:
+        """Remove these files."""
         for name in names:
             self.remove(name)
 
     def remove(self, name: str) -> None:
-        """Forget the bytes under `name`, if they are there."""
-        if self._files.exists(self._path(name)):
-            # Gone by now, where another process clears up too.
+        """Remove the file `name` if it exists."""
+        if self._files.exists(self._resolve(name)):
+            # Another process may have removed it in the meantime.
             with suppress(FileNotFoundError):
-                self._files.rm_file(self._path(name))
+                self._files.rm_file(self._resolve(name))
 
-    def _path(self, name: str) -> str:
+    def _resolve(self, name: str) -> str:
         return posixpath.join(self._root, name)

@@ -1,4 +1,4 @@
-"""What a job will cost, reckoned from its specification before anything is stored."""
+"""The cost of a job, estimated from its specification before anything is stored."""
 
 from dataclasses import dataclass
 
@@ -35,14 +35,14 @@ class _Layer:
 
 
 def estimate_cost(spec: JobSpec) -> CostEstimate:
-    """Reckon the cost of `spec`."""
-    layers = _layers(spec.model)
+    """Estimate the cost of `spec` from its layers."""
+    layers = _list_layers(spec.model)
     parameters = sum(layer.weights + layer.outputs for layer in layers)
-    parameters += _normalizing(spec) * sum(layer.outputs for layer in layers[:-1])
+    parameters += _count_normalization_weights(spec) * sum(layer.outputs for layer in layers[:-1])
     rows = DATASET_ROWS[spec.dataset.name]
     # A byte a pixel, whatever part is trained on; the training images once more on the device.
     images = (2 * rows.train + rows.test) * PIXELS
-    numbers = _COPIES_OF_WEIGHTS * parameters + spec.training.batch_size * _numbers_an_example(layers)
+    numbers = _COPIES_OF_WEIGHTS * parameters + spec.training.batch_size * _count_numbers_per_example(layers)
     return CostEstimate(
         parameters=parameters,
         training_flops=float(compute_flops_per_epoch(spec) * spec.training.epochs),
@@ -52,12 +52,12 @@ def estimate_cost(spec: JobSpec) -> CostEstimate:
 
 # Weights, gradients and Adam's two moments.
 _COPIES_OF_WEIGHTS = 4
-# How much of it a step was seen to hold at once, rounded up; docs/decisions/0012-convolution-as-patches.md.
+# Measured copies that a step holds at once, rounded up; docs/decisions/0012-convolution-as-patches.md.
 _COPIES_OF_OUTPUTS = 3
 _COPIES_OF_PATCHES = 1.5
 
 
-def _numbers_an_example(layers: list[_Layer]) -> int:
+def _count_numbers_per_example(layers: list[_Layer]) -> int:
     """How many numbers a step holds for each example of its batch."""
     outputs = sum(layer.outputs * layer.positions for layer in layers)
     patches = sum(layer.patches for layer in layers)
@@ -70,37 +70,37 @@ def compute_flops_per_epoch(spec: JobSpec) -> int:
     Two a weight, position and example forward, two for the weight's gradient, two for the input's gradient;
     the images need none.
     """
-    products = [layer.weights * layer.positions for layer in _layers(spec.model)]
+    products = [layer.weights * layer.positions for layer in _list_layers(spec.model)]
     return (6 * sum(products) - 2 * products[0]) * spec.dataset.training_rows
 
 
-def _layers(model: Mlp | Cnn) -> list[_Layer]:
+def _list_layers(model: Mlp | Cnn) -> list[_Layer]:
     """Every layer with a kernel, from the images to the logits."""
-    found, inputs, side, field = [], PIXELS, SIDE, "hidden_units"
+    layers, inputs, side, field = [], PIXELS, SIDE, "hidden_units"
     if isinstance(model, Cnn):
         channels, field = 1, "filters"
         for filters in model.filters:
             patch = model.kernel_size**2 * channels
-            found.append(_Layer(patch * filters, filters, side**2, patch * side**2, field))
+            layers.append(_Layer(patch * filters, filters, side**2, patch * side**2, field))
             channels, side = filters, side // 2  # each convolution is followed by 2x2 pooling
         inputs = side**2 * channels
     for units in model.hidden_units:
         field = "hidden_units"
-        found.append(_Layer(inputs * units, units, 1, 0, field))
+        layers.append(_Layer(inputs * units, units, 1, 0, field))
         inputs = units
-    return [*found, _Layer(inputs * CLASSES, CLASSES, 1, 0, field)]
+    return [*layers, _Layer(inputs * CLASSES, CLASSES, 1, 0, field)]
 
 
-def _normalizing(spec: JobSpec) -> int:
+def _count_normalization_weights(spec: JobSpec) -> int:
     """Numbers that normalization adds to each unit or filter: gamma and beta, less the bias."""
     batch, layer = spec.regularization.batch_normalization, spec.regularization.layer_normalization
-    given = [technique for technique in (batch, layer) if technique]
+    techniques = [technique for technique in (batch, layer) if technique]
     # A beta takes the place of a bias before it.
-    return 2 * len(given) - any(technique.position == "before_activation" for technique in given)
+    return 2 * len(techniques) - any(technique.position == "before_activation" for technique in techniques)
 
 
 def check_budget(spec: JobSpec, settings: Settings) -> CostEstimate:
-    """The price of `spec`.
+    """The estimated cost of `spec`.
 
     Raises:
         BudgetExceeded: it is more than this installation allows; the message says by how much.
@@ -110,7 +110,7 @@ def check_budget(spec: JobSpec, settings: Settings) -> CostEstimate:
     if cost.parameters > settings.max_parameters:
         errors.append(
             FieldError(
-                f"/model/{_largest(spec.model)}",
+                f"/model/{_find_largest_field(spec.model)}",
                 f"{cost.parameters:,} parameters; this installation allows {settings.max_parameters:,} a job",
             )
         )
@@ -138,6 +138,6 @@ def check_budget(spec: JobSpec, settings: Settings) -> CostEstimate:
 _MEGABYTE = 1_000_000
 
 
-def _largest(model: Mlp | Cnn) -> str:
+def _find_largest_field(model: Mlp | Cnn) -> str:
     """The field of `model` that most of its weights come from."""
-    return max(_layers(model), key=lambda layer: layer.weights).field
+    return max(_list_layers(model), key=lambda layer: layer.weights).field

@@ -1,6 +1,6 @@
-"""Where the images are: which datasets exist, and the file that holds each on this machine.
+"""The datasets, and the file that holds each on this machine.
 
-Looked for in REGBENCH_DATA_DIR, then in Keras's own cache, then downloaded into that cache as Keras does.
+Searched in REGBENCH_DATA_DIR, then in Keras's own cache, then downloaded into that cache as Keras does.
 Their content is checked by SHA-256 when a worker reads them (worker/datasets.py).
 """
 
@@ -25,7 +25,7 @@ from models.spec import DATASET_ROWS, DatasetName
 log = logging.getLogger(__name__)
 
 MNIST_URL = "https://storage.googleapis.com/tensorflow/tf-keras-datasets/mnist.npz"
-# Of the file, as Keras checks it; other files with the same arrays are welcome in REGBENCH_DATA_DIR.
+# Of the file, as Keras checks it; REGBENCH_DATA_DIR may hold any file with the same arrays.
 MNIST_FILE_SHA256 = "731c5ac602752760c8e48fbffcf8c3b850d9dc2a2aedcf2cc48468fc17b673d1"
 FASHION_URL = "https://storage.googleapis.com/tensorflow/tf-keras-datasets/"
 DEBIAN_FASHION = Path("/usr/share/datasets/fashion-mnist")
@@ -49,7 +49,7 @@ class DatasetCard:
     sha256: tuple[str, str, str, str]
     """Of the four uncompressed IDX files that the arrays make up, in the order of IDX_FILES."""
     packaged: bool = False
-    """Whether a package that the workers need anyway carries it."""
+    """Whether a Python package that workers depend on contains it."""
 
     @property
     def train_rows(self) -> int:
@@ -101,19 +101,19 @@ DATASETS: dict[str, DatasetCard] = {
 
 # A failed download is not tried again at every request.
 _failed_downloads: TTLCache[str, bool] = TTLCache(maxsize=len(DATASETS), ttl=60.0)
-_downloading = Lock()
+_download_lock = Lock()
 
 
 def find_dataset(name: str, settings: Settings) -> Path | None:
     """The file or folder that holds the dataset on this machine; None: nowhere, or inside a package."""
-    for place in _places(name, settings):
-        if place.is_file() or (place.is_dir() and all(find_idx_file(place, each) for each in IDX_FILES)):
-            return place
+    for path in _get_search_paths(name, settings):
+        if path.is_file() or (path.is_dir() and all(find_idx_file(path, file) for file in IDX_FILES)):
+            return path
     return None
 
 
 def find_idx_file(folder: Path, name: str) -> Path | None:
-    """The IDX file in `folder`, packed or not."""
+    """The IDX file in `folder`, gzipped or not."""
     return next((path for path in (folder / name, folder / f"{name}.gz") if path.is_file()), None)
 
 
@@ -123,14 +123,14 @@ def is_available(name: str, settings: Settings) -> bool:
 
 
 def ensure_available(name: str, settings: Settings) -> None:
-    """Make sure that the dataset is on this machine, downloading it if need be.
+    """Ensure that the dataset is on this machine, downloading it if necessary.
 
     Raises:
-        DatasetUnavailable: it cannot be had; the message says what to do.
+        DatasetUnavailable: it could not be downloaded; the message says what to do.
     """
     if is_available(name, settings):
         return
-    with _downloading:
+    with _download_lock:
         if is_available(name, settings) or (name not in _failed_downloads and _download(name)):
             return
     raise DatasetUnavailable(
@@ -144,15 +144,15 @@ def ensure_available(name: str, settings: Settings) -> None:
     )
 
 
-def _places(name: str, settings: Settings) -> list[Path]:
+def _get_search_paths(name: str, settings: Settings) -> list[Path]:
     cache = get_keras_cache_folder()
-    places = [cache / f"{name}.npz"]
+    paths = [cache / f"{name}.npz"]
     if settings.data_dir is not None:
-        places.insert(0, settings.data_dir / f"{name}.npz")
+        paths.insert(0, settings.data_dir / f"{name}.npz")
     if name == "fashion_mnist":
         # Keras's own form, and Debian's package dataset-fashion-mnist.
-        places += [cache / "fashion-mnist", DEBIAN_FASHION]
-    return places
+        paths += [cache / "fashion-mnist", DEBIAN_FASHION]
+    return paths
 
 
 def get_keras_cache_folder() -> Path:
@@ -162,7 +162,7 @@ def get_keras_cache_folder() -> Path:
 
 def _download(name: str) -> bool:
     try:
-        for path, (url, sha256) in _downloads(name).items():
+        for path, (url, sha256) in _list_downloads(name).items():
             _fetch(url, path, sha256)
     except (OSError, EOFError, zlib.error, HTTPException) as error:
         log.warning("could not download %s: %s", name, error)
@@ -171,7 +171,7 @@ def _download(name: str) -> bool:
     return True
 
 
-def _downloads(name: str) -> dict[Path, tuple[str, str]]:
+def _list_downloads(name: str) -> dict[Path, tuple[str, str]]:
     """For each file of a dataset: its address, and the SHA-256 of what it holds once unpacked."""
     cache = get_keras_cache_folder()
     if name == "mnist":
@@ -183,7 +183,7 @@ def _downloads(name: str) -> dict[Path, tuple[str, str]]:
 
 
 def _fetch(url: str, path: Path, sha256: str) -> None:
-    """Bring `url` to `path`, whole and as published, or not at all: what is there is not fetched again."""
+    """Download `url` to `path` atomically, if its SHA-256 is the published one."""
     path.parent.mkdir(parents=True, exist_ok=True)
     log.info("downloading %s", url)
     with urlopen(Request(url), timeout=DOWNLOAD_TIMEOUT_SECONDS) as answer:  # noqa: S310 (our own https addresses)

@@ -1,4 +1,4 @@
-"""How the API tells workers that a job is waiting. The message may be lost or doubled: the row decides."""
+"""Dispatch messages to workers. A message may be lost or duplicated: the job row is the queue."""
 
 import logging
 from collections.abc import Sequence
@@ -45,7 +45,7 @@ _PUBLISHER_SETTINGS = {
 
 
 def make_celery(name: str, configuration: dict[str, Any]) -> Any:
-    """A Celery application for a process that is no worker; may be called in several threads at once."""
+    """A Celery application for a process that is not a worker. Thread-safe."""
     # `celery` replaces its own module while it is imported, and a second thread would see it unfinished.
     from celery.app import Celery  # noqa: PLC0415 (0.2 s and 20 MB that a reader of models should not pay)
 
@@ -61,18 +61,18 @@ def get_publisher(settings: Settings) -> Any:
 
 
 def notify_workers(
-    database: Database, settings: Settings, job_ids: Sequence[str], *, only_if_silent: bool = False
+    database: Database, settings: Settings, job_ids: Sequence[str], *, only_if_queue_is_empty: bool = False
 ) -> None:
-    """Tell workers of these jobs. If the broker is away, that is logged: their rows keep them safe.
+    """Send a message for each of these jobs. An unreachable broker is logged: the sweeper sends again.
 
-    `only_if_silent`: not where bells wait in the broker already, which find these jobs as well as others.
+    `only_if_queue_is_empty`: send nothing while messages wait in the broker; any message starts any job.
     """
     app = get_publisher(settings)
     from kombu.exceptions import KombuError  # noqa: PLC0415 (comes with Celery, see above)
 
     try:
         with app.producer_or_acquire() as producer:
-            if only_if_silent and producer.channel.queue_declare(queue=QUEUE).message_count:
+            if only_if_queue_is_empty and producer.channel.queue_declare(queue=QUEUE).message_count:
                 return
             for job_id in job_ids:
                 app.send_task(TRAIN_JOB, kwargs={"job_id": job_id}, queue=QUEUE, producer=producer)
@@ -83,4 +83,4 @@ def notify_workers(
         with database.write() as session:
             queue.mark_dispatched(session, list(job_ids))
     except ServiceUnavailable as error:
-        log.warning("could not note that the doorbell rang: %s", error)
+        log.warning("could not record that messages were sent: %s", error)

@@ -93,23 +93,23 @@ class ExperimentSpec(BaseModel):
     )
 
     @model_validator(mode="after")
-    def _makes_sense(self) -> Self:
+    def check_consistency(self) -> Self:
         # Not Field's min_length, which also complains of too few where one is out of bounds.
         if not self.variants:
-            raise _contradiction("/variants", "give at least one variant")
+            raise _build_error("/variants", "give at least one variant")
         if not self.seeds:
-            raise _contradiction("/seeds", "give at least one seed")
+            raise _build_error("/seeds", "give at least one seed")
         names = [variant.name for variant in self.variants]
         if len(set(names)) < len(names):
-            raise _contradiction("/variants", "two variants have the same name; give each its own")
+            raise _build_error("/variants", "two variants have the same name; give each its own")
         if len(set(self.seeds)) < len(self.seeds):
-            raise _contradiction("/seeds", "a seed stands twice; each gives the same weights again")
+            raise _build_error("/seeds", "a seed is listed twice; equal seeds give equal weights")
         if self.replicates is not None and "seeds" in self.model_fields_set:
-            raise _contradiction("/replicates", "give seeds or replicates, not both")
+            raise _build_error("/replicates", "give seeds or replicates, not both")
         if self.baseline is not None and self.baseline not in names:
-            raise _contradiction("/baseline", f"no variant has this name; choose one of {', '.join(names)}")
+            raise _build_error("/baseline", f"no variant has this name; choose one of {', '.join(names)}")
         if self.until is not None and self.until.variant not in set(names) - {self.baseline_name}:
-            raise _contradiction("/until/variant", "name one of the variants that is not the baseline")
+            raise _build_error("/until/variant", "name one of the variants that is not the baseline")
         return self
 
     @property
@@ -122,23 +122,23 @@ class ExperimentSpec(BaseModel):
         """The variant that the others are compared with."""
         return self.baseline or self.variants[0].name
 
-    def resolved(self) -> Self:
+    def resolve_seeds(self) -> Self:
         """The same experiment with its seeds spelt out."""
         return self.model_copy(update={"seeds": tuple(self.run_seeds), "replicates": None})
 
-    def runs(self) -> list[tuple[str, JobSpec]]:
+    def build_runs(self) -> list[tuple[str, JobSpec]]:
         """Every (variant's name, specification), seed by seed, so that pairs finish together.
 
         Raises:
             pydantic.ValidationError: a change does not make a valid specification; see `check_variants`.
         """
         return [
-            (variant.name, self.spec_of(variant, seed))
+            (variant.name, self.build_run_spec(variant, seed))
             for seed in self.run_seeds
             for variant in self.variants
         ]
 
-    def spec_of(self, variant: Variant, seed: int) -> JobSpec:
+    def build_run_spec(self, variant: Variant, seed: int) -> JobSpec:
         """The specification of one run."""
         document = merge_patch(self.base.model_dump(mode="json"), variant.changes)
         document |= {"seed": seed, "name": f"{variant.name}, seed {seed}"}
@@ -147,21 +147,21 @@ class ExperimentSpec(BaseModel):
 
     def check_variants(self) -> list[tuple[tuple[int | str, ...], str]]:
         """Pairs of (location, what is wrong) for changes that do not make a valid specification."""
-        found: list[tuple[tuple[int | str, ...], str]] = []
-        for number, variant in enumerate(self.variants):
-            found += [
-                (("variants", number, "changes", field), "the experiment sets it for each run; leave it out")
+        errors: list[tuple[tuple[int | str, ...], str]] = []
+        for index, variant in enumerate(self.variants):
+            errors += [
+                (("variants", index, "changes", field), "the experiment sets it for each run; leave it out")
                 for field in ("name", "seed")
                 if field in variant.changes
             ]
             try:
-                self.spec_of(variant, self.run_seeds[0])
+                self.build_run_spec(variant, self.run_seeds[0])
             except ValidationError as error:
-                found += [
-                    (("variants", number, "changes", *place), detail)
-                    for place, detail in get_validation_errors(error)
+                errors += [
+                    (("variants", index, "changes", *location), detail)
+                    for location, detail in get_validation_errors(error)
                 ]
-        return found
+        return errors
 
     def unfair_variants(self) -> list[tuple[str, str]]:
         """Pairs of (JSON pointer, what is wrong) for variants that differ in more than their regularization.
@@ -170,16 +170,19 @@ class ExperimentSpec(BaseModel):
         """
         if self.allow_other_changes:
             return []
-        documents = [self.spec_of(each, self.run_seeds[0]).model_dump(mode="json") for each in self.variants]
-        names = [each.name for each in self.variants]
+        documents = [
+            self.build_run_spec(variant, self.run_seeds[0]).model_dump(mode="json")
+            for variant in self.variants
+        ]
+        names = [variant.name for variant in self.variants]
         baseline = documents[names.index(self.baseline_name)]
         return [
             (
-                f"/variants/{number}/changes{change.field}",
+                f"/variants/{index}/changes{change.field}",
                 f"{json.dumps(change.variant)}, but {json.dumps(change.baseline)} in the baseline: "
                 + _UNFAIR,
             )
-            for number, document in enumerate(documents)
+            for index, document in enumerate(documents)
             for change in find_other_changes(baseline, document)
         ]
 
@@ -200,17 +203,20 @@ class Extension(BaseModel):
     ] = Field((), description="Variants to add, each with every seed")
 
     @model_validator(mode="after")
-    def _makes_sense(self) -> Self:
+    def check_consistency(self) -> Self:
         if self.replicates is not None and self.seeds:
-            raise _contradiction("/replicates", "give seeds or replicates, not both")
+            raise _build_error("/replicates", "give seeds or replicates, not both")
         return self
 
-    def of(self, document: Document) -> Document:
+    def apply_to(self, document: Document) -> Document:
         """An experiment's document with what this adds to it."""
         added = range(self.replicates) if self.replicates else self.seeds
         return document | {
             "seeds": list(dict.fromkeys([*document["seeds"], *added])),
-            "variants": [*document["variants"], *(each.model_dump(mode="json") for each in self.variants)],
+            "variants": [
+                *document["variants"],
+                *(variant.model_dump(mode="json") for variant in self.variants),
+            ],
         }
 
 
@@ -224,7 +230,7 @@ class OtherChange:
     variant: Any
 
 
-# What people may read, and what pairs have in common.
+# Metadata, and what a pair has in common.
 _NOT_COMPARED = ("regularization", "name", "labels", "priority", "seed")
 
 
@@ -239,14 +245,14 @@ def find_other_changes(baseline: Document, variant: Document) -> list[OtherChang
         change
         for field in fields
         if field not in _NOT_COMPARED
-        for change in _differing(f"/{field}", baseline.get(field), variant.get(field))
+        for change in _find_differences(f"/{field}", baseline.get(field), variant.get(field))
     ]
 
 
-def _differing(pointer: str, baseline: Any, variant: Any) -> Iterator[OtherChange]:
+def _find_differences(pointer: str, baseline: Any, variant: Any) -> Iterator[OtherChange]:
     if isinstance(baseline, dict) and isinstance(variant, dict):
         for key in dict.fromkeys([*baseline, *variant]):
-            yield from _differing(f"{pointer}/{key}", baseline.get(key), variant.get(key))
+            yield from _find_differences(f"{pointer}/{key}", baseline.get(key), variant.get(key))
     elif baseline != variant:
         yield OtherChange(pointer, baseline, variant)
 
@@ -272,5 +278,5 @@ def flatten(document: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return values
 
 
-def _contradiction(pointer: str, detail: str) -> PydanticCustomError:
+def _build_error(pointer: str, detail: str) -> PydanticCustomError:
     return PydanticCustomError("contradiction", "{detail}", {"pointer": pointer, "detail": detail})

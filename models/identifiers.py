@@ -1,4 +1,4 @@
-"""Names for new rows."""
+"""Ids of new rows."""
 
 import secrets
 
@@ -7,5 +7,5 @@ OWNER_PATTERN = r"^[A-Za-z0-9_.@-]{1,40}$"
 
 
 def create_id(kind: str) -> str:
-    """A fresh id such as `job_5f0c...`: 96 random bits, so two never meet; fit for a URL and a file name."""
+    """A new id such as `job_5f0c...`: 96 random bits, safe in a URL and in a file name."""
     return f"{kind}_{secrets.token_hex(12)}"

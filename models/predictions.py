@@ -1,7 +1,6 @@
-"""How the API asks for a model's answers: a Celery task on a queue of its own, and its result.
+"""Remote procedure call from the API to the predictor: a Celery task on its own queue, and its result.
 
-The process that answers is worker/predictor.py. Nothing here is kept: a question that nobody answers in
-time is forgotten by both sides.
+The other end is worker/predictor.py. Requests are not stored: one that is not answered in time expires.
 """
 
 import base64
@@ -17,20 +16,20 @@ from models.settings import Settings
 PREDICT = "regbench.predict"
 QUEUE = "predictions"
 READY = "regbench.predictor"
-"""Key in Redis that is there while somebody answers."""
+"""Key that exists in Redis while a predictor is ready."""
 MOST_IMAGES = 256
 MOST_JOBS = 10
 
 _MOST_WAITING = 32
-"""Questions in the queue above which no more are asked: each may take 1.4 MB of Redis's memory."""
+"""Requests in the queue above which no more are sent: each may take 1.4 MB of Redis's memory."""
 _START = "python -m celery -A worker.predictor:app worker"
 
 Choice = Literal["auto", "true", "false"]
-"""What is done to an image before it is asked about: decided by its looks, or as told."""
+"""Whether an image is transformed before prediction: detected from the image, or as given."""
 Probabilities = list[list[float]]
 """(n, 10): of each image, of each class."""
 
-# What the predictor answers instead of probabilities, and what that means to who asked.
+# Errors that the predictor returns in place of probabilities, and the exceptions they become.
 GONE, DAMAGED = "gone", "damaged"
 _FAULTS: dict[str, type[RegbenchError]] = {GONE: NotFound, DAMAGED: Conflict}
 
@@ -43,7 +42,7 @@ def build_predictor_settings(settings: Settings) -> dict[str, Any]:
         "result_backend": settings.resolved_broker_url,
         "result_expires": 60,
         "result_backend_thread_safe": True,
-        # Of its own, so that who asks for a live worker is not answered by a process that trains nothing.
+        # Separate, so that a ping for live workers is not answered by a process that trains nothing.
         "control_exchange": QUEUE,
     }
 
@@ -54,30 +53,30 @@ def predict(settings: Settings, job_ids: Sequence[str], images: bytes) -> list[P
     Blocks for up to `prediction_seconds`. The caller has checked that it may see the jobs.
 
     Raises:
-        PredictorUnavailable: nobody answers, or not in time.
+        PredictorUnavailable: no predictor answers in time.
         NotFound: a job, or its model, is no longer there.
-        Conflict: a model's file is not the one that was kept, so it was not loaded.
+        Conflict: a model's file is corrupted.
     """
-    app = _celery(settings)
+    app = _get_celery(settings)
     from celery.exceptions import TaskRevokedError  # noqa: PLC0415 (after make_celery, which may import it)
     from celery.exceptions import TimeoutError as NoAnswer  # noqa: PLC0415 (the same)
 
-    with _reached(app):
-        _check_somebody_answers(app)
-        asked = app.send_task(
+    with _convert_broker_errors(app):
+        _check_predictor_is_ready(app)
+        result = app.send_task(
             PREDICT,
             kwargs={"job_ids": list(job_ids), "images": base64.b64encode(images).decode()},
             queue=QUEUE,
             expires=settings.prediction_seconds,
         )
         try:
-            answer = asked.get(timeout=settings.prediction_seconds, propagate=False)
+            answer = result.get(timeout=settings.prediction_seconds, propagate=False)
         except NoAnswer:
             answer = NoAnswer()
         finally:
-            # Else Redis keeps the answer, and its channel stays subscribed until garbage is collected.
-            asked.forget()
-    # Revoked: the predictor came to the question, and found that it had expired.
+            # Otherwise the result stays in Redis, and its channel subscribed until garbage collection.
+            result.forget()
+    # Revoked: the predictor received the request after it had expired.
     if isinstance(answer, (NoAnswer, TaskRevokedError)):
         raise PredictorUnavailable(
             f"The predictor did not answer within {settings.prediction_seconds:g} s; it may be busy."
@@ -86,11 +85,11 @@ def predict(settings: Settings, job_ids: Sequence[str], images: bytes) -> list[P
         raise RegbenchError(f"The predictor failed with {type(answer).__name__}; its log has the cause.")
     if "fault" in answer:
         raise _FAULTS[answer["fault"]](answer["detail"])
-    found: list[Probabilities] = answer["probabilities"]
-    return found
+    probabilities: list[Probabilities] = answer["probabilities"]
+    return probabilities
 
 
-def _check_somebody_answers(app: Any) -> None:
+def _check_predictor_is_ready(app: Any) -> None:
     if not app.backend.client.exists(READY):
         raise PredictorUnavailable(
             "No process that computes predictions is ready. If the service has just started, try again in "
@@ -99,22 +98,22 @@ def _check_somebody_answers(app: Any) -> None:
     with app.producer_or_acquire() as producer:
         waiting = producer.channel.queue_declare(queue=QUEUE).message_count
     if waiting >= _MOST_WAITING:
-        raise PredictorUnavailable(f"{waiting} questions wait for the predictor already.")
+        raise PredictorUnavailable(f"{waiting} requests already wait for the predictor.")
 
 
 @contextmanager
-def _reached(app: Any) -> Iterator[None]:
+def _convert_broker_errors(app: Any) -> Iterator[None]:
     from kombu.exceptions import KombuError  # noqa: PLC0415 (comes with Celery)
     from redis.exceptions import RedisError  # noqa: PLC0415 (the same)
 
     try:
         yield
     except (OSError, KombuError, RedisError) as error:
-        raise PredictorUnavailable("The broker, through which predictors are asked, is away.") from error
+        raise PredictorUnavailable("The broker, which predictions need, cannot be reached.") from error
 
 
 @lru_cache(maxsize=4)
-def _celery(settings: Settings) -> Any:
+def _get_celery(settings: Settings) -> Any:
     timeouts = {
         "broker_transport_options": {"socket_timeout": 2.0, "socket_connect_timeout": 1.0, "max_retries": 1},
         "redis_socket_connect_timeout": 1.0,

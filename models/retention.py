@@ -1,4 +1,4 @@
-"""What need not be kept any longer: `python -m models.retention`, and every worker once an hour.
+"""Removal of files that are no longer needed: `python -m models.retention`, and every worker once an hour.
 
     python -m models.retention [--days 30] [--dry-run] [--json]
 
@@ -29,7 +29,7 @@ _JOBS_A_QUERY = 500
 
 @dataclass(frozen=True)
 class Pruned:
-    """What has gone, or in a dry run would go."""
+    """What was removed, or in a dry run would be."""
 
     files: int
     bytes: int
@@ -43,11 +43,11 @@ def prune(database: Database, store: ArtifactStore, *, days: float = 0.0, dry_ru
     Raises:
         ServiceUnavailable: the database cannot be reached.
     """
-    # The files first: a job that is made after this look has none among them.
-    files = store.files()
+    # List the files before the jobs: a job created in between has no file in the list.
+    files = store.list_files()
     useless, unknown = find_useless_files(database, files, days=days)
     if not dry_run:
-        store.remove_all(useless)
+        store.remove_files(useless)
     return Pruned(len(useless), sum(files[name] for name in useless), unknown)
 
 
@@ -59,7 +59,7 @@ def find_useless_files(database: Database, files: Collection[str], *, days: floa
     Raises:
         ServiceUnavailable: the database cannot be reached.
     """
-    ended = _ended(database, sorted({parse_job_id(name) for name in files}))
+    ended = _load_end_times(database, sorted({parse_job_id(name) for name in files}))
     with database.read() as session:
         oldest = database_now(session) - timedelta(days=days)
     useless = [
@@ -71,15 +71,15 @@ def find_useless_files(database: Database, files: Collection[str], *, days: floa
     return useless, sum(parse_job_id(name) not in ended for name in files)
 
 
-def _ended(database: Database, job_ids: list[str]) -> dict[str, datetime | None]:
+def _load_end_times(database: Database, job_ids: list[str]) -> dict[str, datetime | None]:
     """For each job that is known: when it ended; None if it has not."""
-    found: dict[str, datetime | None] = {}
+    end_times: dict[str, datetime | None] = {}
     with database.read() as session:
         for start in range(0, len(job_ids), _JOBS_A_QUERY):
             part = job_ids[start : start + _JOBS_A_QUERY]
             for row in session.execute(select(Job.id, Job.state, Job.finished_at).where(Job.id.in_(part))):
-                found[row.id] = row.finished_at if JobState(row.state).terminal else None
-    return found
+                end_times[row.id] = row.finished_at if JobState(row.state).terminal else None
+    return end_times
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""What an API key opens: each scope includes the ones before it."""
+"""What an API key may access: each scope includes the ones before it."""
 
 from enum import StrEnum
 
@@ -13,7 +13,7 @@ class Scope(StrEnum):
     ADMIN = "admin"
     """Also everybody's rows, the keys and the audit trail."""
 
-    def includes(self, other: "Scope") -> bool:
-        """Whether a key of this scope may do what needs `other`."""
+    def includes(self, required: "Scope") -> bool:
+        """Whether a key of this scope may do what needs `required`."""
         order = list(Scope)
-        return order.index(self) >= order.index(other)
+        return order.index(self) >= order.index(required)

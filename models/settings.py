@@ -47,17 +47,31 @@ class Settings(BaseSettings):
         description="Resident megabytes after which a training process is replaced once its job has ended",
     )
     chunk_seconds: float = Field(
-        1.0, gt=0, le=60, description="Seconds between looks at progress, cancellation and the lease"
+        1.0,
+        gt=0,
+        le=60,
+        description="Seconds between updates of progress and lease, and checks for cancellation",
     )
     checkpoint_seconds: float = Field(
-        5.0, ge=0, le=3600, description="Least seconds between two checkpoints of a job; 0: after every epoch"
+        5.0,
+        ge=0,
+        le=3600,
+        description="Minimum seconds between two checkpoints of a job; 0: after every epoch",
     )
-    lease_seconds: float = Field(30.0, gt=0, le=3600, description="How long a worker holds a job unrenewed")
+    lease_seconds: float = Field(
+        30.0, gt=0, le=3600, description="Seconds after which the lease of a job expires unless renewed"
+    )
     sweep_seconds: float = Field(
-        5.0, gt=0, le=3600, description="Seconds between a worker's looks for abandoned and unheard jobs"
+        5.0,
+        gt=0,
+        le=3600,
+        description="Seconds between a worker's sweeps for abandoned and undispatched jobs",
     )
-    bell_seconds: float = Field(
-        30.0, gt=0, le=3600, description="Seconds after which a worker rings again for a job that still waits"
+    redispatch_seconds: float = Field(
+        30.0,
+        gt=0,
+        le=3600,
+        description="Seconds after which a worker sends another message for a job that still waits",
     )
     keep_artifacts_days: float = Field(
         0.0,
@@ -83,7 +97,7 @@ class Settings(BaseSettings):
         500, ge=1, le=100_000, description="Most clients that one API process lets follow jobs at once"
     )
     stream_seconds: float = Field(
-        0.5, gt=0, le=60, description="Seconds between an API process's looks at the jobs that clients follow"
+        0.5, gt=0, le=60, description="Seconds between an API process's polls of the jobs that clients follow"
     )
     webhook_private_addresses: bool = Field(
         False, description="Whether webhooks may lead to private and loopback addresses, and to http"
@@ -119,7 +133,10 @@ class Settings(BaseSettings):
         10.0, gt=0, le=600, description="Seconds that a request for predictions waits for its answer"
     )
     predictor_models: int = Field(
-        10, ge=1, le=1000, description="Models that the predictor keeps loaded, those used last"
+        10,
+        ge=1,
+        le=1000,
+        description="Models that the predictor keeps loaded (least recently used are evicted)",
     )
 
     @field_validator("database_url")

@@ -20,14 +20,14 @@ from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError, P
 from models.techniques import Regularization
 
 
-def _without_nul(text: str) -> str:
-    # PostgreSQL keeps no NUL in a text, and refuses to look into JSON that holds one.
+def _refuse_nul(text: str) -> str:
+    # PostgreSQL stores no NUL in text, and cannot query JSON that contains one.
     if "\0" in text:
         raise PydanticCustomError("nul_character", "holds a NUL character; leave it out")
     return text
 
 
-WITHOUT_NUL = AfterValidator(_without_nul)
+WITHOUT_NUL = AfterValidator(_refuse_nul)
 Text200 = Annotated[str, Field(max_length=200), WITHOUT_NUL]
 DatasetName = Literal["mnist", "fashion_mnist", "mnist_5k"]
 Seed = Annotated[int, Field(ge=0, le=2**31 - 1)]
@@ -38,9 +38,9 @@ PIXELS = SIDE * SIDE
 
 
 def bound_length(most: int) -> BeforeValidator:
-    """Refuse a list or object that is too long before its items are looked at.
+    """Refuse a list or object that is too long before its items are validated.
 
-    Pydantic would look at each: a body of 64 KiB then has 32,000 faults, and takes a second to refuse.
+    Otherwise pydantic validates each item: a body of 64 KiB can hold 32,000 errors and take a second.
     """
 
     def check(value: object) -> object:
@@ -54,22 +54,22 @@ def bound_length(most: int) -> BeforeValidator:
 
 
 def get_validation_errors(error: ValidationError) -> list[tuple[tuple[int | str, ...], str]]:
-    """What a validation found: for each fault its location in the document, and what is wrong there."""
+    """The errors of a validation, each as (location in the document, message)."""
     return [
-        (_location(fault), _in_plain_words(fault))
+        (_get_location(fault), _format_message(fault))
         for fault in error.errors(include_url=False, include_input=False)
     ]
 
 
-def _location(fault: ErrorDetails) -> tuple[int | str, ...]:
-    # pydantic marks a fault of a key, not of its value, by this last part.
+def _get_location(fault: ErrorDetails) -> tuple[int | str, ...]:
+    # pydantic appends this part to the location where a key, not its value, is invalid.
     location = [part for part in fault["loc"] if part != "[key]"]
-    # A validator of a whole model says by `pointer` which of its fields it means.
+    # A model validator has no location of its own; it passes the field's by `pointer`.
     _, *further = str(fault.get("ctx", {}).get("pointer", "")).split("/")
     return (*location, *further)
 
 
-def _in_plain_words(fault: ErrorDetails) -> str:
+def _format_message(fault: ErrorDetails) -> str:
     if fault["type"] != "extra_forbidden":
         return fault["msg"]
     match fault["loc"]:
@@ -158,7 +158,7 @@ class Mlp(_Part):
     @field_validator("hidden_units")
     @classmethod
     def _at_least_one(cls, units: tuple[int, ...]) -> tuple[int, ...]:
-        return _some(units, "give at least one hidden layer")
+        return _require_layers(units, "give at least one hidden layer")
 
 
 class Cnn(_Part):
@@ -186,17 +186,17 @@ class Cnn(_Part):
     @field_validator("filters")
     @classmethod
     def _at_least_one(cls, filters: tuple[int, ...]) -> tuple[int, ...]:
-        return _some(filters, "give at least one convolution, or choose the family mlp")
+        return _require_layers(filters, "give at least one convolution, or choose the family mlp")
 
 
-def _some(sizes: tuple[int, ...], otherwise: str) -> tuple[int, ...]:
+def _require_layers(sizes: tuple[int, ...], otherwise: str) -> tuple[int, ...]:
     # Not Field's min_length, which also complains of too few layers where one is out of bounds.
     if not sizes:
         raise PydanticCustomError("too_short", "{detail}", {"detail": otherwise})
     return sizes
 
 
-def _of_its_family(document: object) -> object:
+def _parse_model(document: object) -> object:
     """The model that a document describes, read by its own family's class.
 
     Not a union's discriminator, which would put the class into every fault's location.
@@ -216,7 +216,7 @@ def _of_its_family(document: object) -> object:
             raise ValidationError.from_exception_data("ModelSpec", [line])
 
 
-ModelSpec = Annotated[Mlp | Cnn, BeforeValidator(_of_its_family)]
+ModelSpec = Annotated[Mlp | Cnn, BeforeValidator(_parse_model)]
 
 
 class OptimizerSpec(_Part):
@@ -257,8 +257,8 @@ class JobSpec(_Part):
     seed: Seed = Field(0, description="Seed of initial weights, batch order and random layers")
 
     @model_validator(mode="after")
-    def _makes_sense(self) -> Self:
-        for pointer, detail in _contradictions(self):
+    def check_consistency(self) -> Self:
+        for pointer, detail in _find_contradictions(self):
             # A validator of the whole model has no location of its own; the pointer travels in the context.
             raise PydanticCustomError("contradiction", "{detail}", {"pointer": pointer, "detail": detail})
         return self
@@ -279,16 +279,16 @@ class JobBatch(_Part):
     jobs: Annotated[tuple[JobSpec, ...], Field(strict=False, min_length=1)]
 
 
-def _contradictions(spec: JobSpec) -> Iterator[tuple[str, str]]:
+def _find_contradictions(spec: JobSpec) -> Iterator[tuple[str, str]]:
     """Pairs of (JSON pointer, what is wrong) for fields that are fine alone and not together."""
-    yield from _too_few_examples(spec)
-    yield from _without_validation_data(spec)
-    yield from _optimizer_at_odds(spec)
-    yield from _family_at_odds(spec)
-    yield from _techniques_at_odds(spec)
+    yield from _check_examples(spec)
+    yield from _check_validation_data(spec)
+    yield from _check_optimizer(spec)
+    yield from _check_family(spec)
+    yield from _check_techniques(spec)
 
 
-def _too_few_examples(spec: JobSpec) -> Iterator[tuple[str, str]]:
+def _check_examples(spec: JobSpec) -> Iterator[tuple[str, str]]:
     available = DATASET_ROWS[spec.dataset.name].train
     if (spec.dataset.train_samples or 0) > available:
         yield (
@@ -307,7 +307,7 @@ def _too_few_examples(spec: JobSpec) -> Iterator[tuple[str, str]]:
         )
 
 
-def _without_validation_data(spec: JobSpec) -> Iterator[tuple[str, str]]:
+def _check_validation_data(spec: JobSpec) -> Iterator[tuple[str, str]]:
     if spec.dataset.validation_rows:
         return
     if spec.regularization.early_stopping:
@@ -323,7 +323,7 @@ def _without_validation_data(spec: JobSpec) -> Iterator[tuple[str, str]]:
         )
 
 
-def _optimizer_at_odds(spec: JobSpec) -> Iterator[tuple[str, str]]:
+def _check_optimizer(spec: JobSpec) -> Iterator[tuple[str, str]]:
     optimizer = spec.training.optimizer
     if optimizer.name != "sgd" and optimizer.momentum:
         yield "/training/optimizer/momentum", "only sgd takes a momentum; leave it out or choose sgd"
@@ -335,7 +335,7 @@ def _optimizer_at_odds(spec: JobSpec) -> Iterator[tuple[str, str]]:
         )
 
 
-def _family_at_odds(spec: JobSpec) -> Iterator[tuple[str, str]]:
+def _check_family(spec: JobSpec) -> Iterator[tuple[str, str]]:
     active = spec.regularization.active
     if spec.model.family == "mlp" and "spatial_dropout" in active:
         yield (
@@ -356,7 +356,7 @@ def _family_at_odds(spec: JobSpec) -> Iterator[tuple[str, str]]:
         )
 
 
-def _techniques_at_odds(spec: JobSpec) -> Iterator[tuple[str, str]]:
+def _check_techniques(spec: JobSpec) -> Iterator[tuple[str, str]]:
     stopping, active = spec.regularization.early_stopping, spec.regularization.active
     if stopping and stopping.start_epoch > spec.training.epochs:
         yield (

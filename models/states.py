@@ -4,7 +4,7 @@ from enum import StrEnum
 
 
 class JobState(StrEnum):
-    """Where a job stands. The terminal states never change; a retry is a new job."""
+    """The state of a job. The terminal states never change; a retry is a new job."""
 
     QUEUED = "queued"
     """Stored and waiting for a worker."""
@@ -17,7 +17,7 @@ class JobState(StrEnum):
     FAILED = "failed"
     """Ended without a result; `error` says why."""
     CANCELLED = "cancelled"
-    """Ended at its owner's wish; has the epochs that it reached, and no result."""
+    """Ended at its owner's request; keeps the history of its epochs, and has no result."""
 
     @property
     def terminal(self) -> bool:
@@ -26,7 +26,7 @@ class JobState(StrEnum):
 
 
 class Action(StrEnum):
-    """What may be asked of a running job; its worker honours it within a chunk of steps."""
+    """What an owner may request of a running job; its worker acts on it within a chunk of steps."""
 
     CANCEL = "cancel"
     PAUSE = "pause"
@@ -39,7 +39,7 @@ STATE_AFTER = {
     Action.PAUSE: JobState.PAUSED,
     Action.RELEASE: JobState.QUEUED,
 }
-"""What becomes of a running job when its worker honours what was asked."""
+"""The state of a running job after its worker has acted on a request."""
 
 TRANSITIONS: dict[JobState, frozenset[JobState]] = {
     JobState.QUEUED: frozenset({JobState.RUNNING, JobState.PAUSED, JobState.CANCELLED}),

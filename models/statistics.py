@@ -15,7 +15,7 @@ CONFIDENCE = 0.95
 ALPHA = 0.05
 """How often chance alone may make a report call something different."""
 POWER = 0.8
-"""With which probability a difference is found that is called detectable."""
+"""With which probability a difference is summary that is called detectable."""
 # 2^20 sums are 8 MB and 20 ms; beyond, the distribution is sampled.
 EXACT_UP_TO = 20
 _SAMPLES = 20_000
@@ -85,8 +85,8 @@ def estimate(values: Sequence[float]) -> Estimate | None:
     mean = float(array.mean())
     if array.size == 1:
         return Estimate(1, mean, None, None, None)
-    sd = _sd(array)
-    half = _half_width(sd, array.size, CONFIDENCE)
+    sd = _compute_sd(array)
+    half = _compute_half_width(sd, array.size, CONFIDENCE)
     return Estimate(array.size, mean, sd, mean - half, mean + half)
 
 
@@ -103,20 +103,20 @@ def compute_paired_difference(baseline: Sequence[float], variant: Sequence[float
     """
     if len(baseline) != len(variant):
         raise ValueError("pairs need as many values on either side")
-    differences = _differences(np.asarray(baseline, np.float64), np.asarray(variant, np.float64))
-    found = estimate(differences.tolist())
-    if found is None:
+    differences = _compute_differences(np.asarray(baseline, np.float64), np.asarray(variant, np.float64))
+    summary = estimate(differences.tolist())
+    if summary is None:
         return None
     return PairedDifference(
-        n=found.n,
-        mean=found.mean,
-        sd=found.sd,
-        low=found.low,
-        high=found.high,
-        t_p=None if found.sd is None else _paired_t_p(found.mean, found.sd, found.n),
-        sign_flip_p=None if found.sd is None else compute_sign_flip_p(differences),
-        d=found.mean / found.sd if found.sd else None,
-        superiority=None if found.sd is None else float(np.mean(np.sign(differences) / 2 + 0.5)),
+        n=summary.n,
+        mean=summary.mean,
+        sd=summary.sd,
+        low=summary.low,
+        high=summary.high,
+        t_p=None if summary.sd is None else _compute_paired_t_p(summary.mean, summary.sd, summary.n),
+        sign_flip_p=None if summary.sd is None else compute_sign_flip_p(differences),
+        d=summary.mean / summary.sd if summary.sd else None,
+        superiority=None if summary.sd is None else float(np.mean(np.sign(differences) / 2 + 0.5)),
     )
 
 
@@ -135,7 +135,7 @@ def compute_sign_flip_p(differences: Sequence[float] | Array) -> float | None:
     # Sums that are equal on paper differ in their last bits by the order of adding.
     threshold = observed - 1e-9 * float(np.abs(array).sum())
     if array.size <= EXACT_UP_TO:
-        return float(np.mean(np.abs(_all_signed_sums(array)) >= threshold))
+        return float(np.mean(np.abs(_compute_signed_sums(array)) >= threshold))
     sums = np.full(_SAMPLES, array.sum())
     generator = np.random.default_rng(0)
     for value in array:
@@ -191,7 +191,7 @@ def run_two_one_sided_tests(mean: float, sd: float, n: int, *, margin: float) ->
     Source: Schuirmann, A Comparison of the Two One-Sided Tests Procedure and the Power Approach, J.
     Pharmacokinetics and Biopharmaceutics 15 (1987).
     """
-    half = _half_width(sd, n, 1 - 2 * ALPHA)
+    half = _compute_half_width(sd, n, 1 - 2 * ALPHA)
     beyond = abs(mean) - margin
     p = float(stdtr(n - 1, beyond / (sd / np.sqrt(n)))) if sd else float(beyond >= 0)
     return TwoOneSidedTests(mean - half, mean + half, p)
@@ -233,23 +233,23 @@ def compute_two_way_clustered_interval(baseline: Sequence[bytes], variant: Seque
     Statistics 29 (2011).
     """
     # Shape (pairs, cases): 1 where only the variant is right, -1 where only the baseline is.
-    differences = _unpacked(variant) - _unpacked(baseline)
+    differences = _unpack_bits(variant) - _unpack_bits(baseline)
     pairs, cases = differences.shape
     mean = float(differences.mean())
     of_pairs = differences.mean(axis=1).var(ddof=1) / pairs
     of_cases = differences.mean(axis=0).var(ddof=1) / cases
     of_both = differences.var() / differences.size
     variance = max(of_pairs, of_pairs + of_cases - of_both)
-    half = _half_width(float(np.sqrt(variance * pairs)), pairs, CONFIDENCE)
+    half = _compute_half_width(float(np.sqrt(variance * pairs)), pairs, CONFIDENCE)
     return Interval(mean - half, mean + half)
 
 
-def _unpacked(answers: Sequence[bytes]) -> NDArray[np.int8]:
+def _unpack_bits(answers: Sequence[bytes]) -> NDArray[np.int8]:
     bits = np.unpackbits(np.frombuffer(b"".join(answers), np.uint8)).view(np.int8)
     return bits.reshape(len(answers), -1)
 
 
-def _all_signed_sums(array: Array) -> Array:
+def _compute_signed_sums(array: Array) -> Array:
     # The first sign stays: turning all signs gives the same distance from zero.
     sums = np.empty(2 ** (array.size - 1))
     sums[0] = array[0]
@@ -261,7 +261,7 @@ def _all_signed_sums(array: Array) -> Array:
     return sums
 
 
-def _differences(baseline: Array, variant: Array) -> Array:
+def _compute_differences(baseline: Array, variant: Array) -> Array:
     # What is equal on paper differs in its last bits: 0.92 - 0.90 is not 0.93 - 0.91. Twelve digits are kept,
     # lest such bits pass for a scatter, beside which any difference is large.
     largest = max(np.abs(baseline).max(initial=0), np.abs(variant).max(initial=0))
@@ -269,17 +269,17 @@ def _differences(baseline: Array, variant: Array) -> Array:
     return np.round(variant - baseline, digits)
 
 
-def _paired_t_p(mean: float, sd: float, n: int) -> float | None:
+def _compute_paired_t_p(mean: float, sd: float, n: int) -> float | None:
     if sd == 0:
         # Without any scatter the t statistic does not exist; without any difference there is none to find.
         return 1.0 if mean == 0 else None
     return float(2 * stdtr(n - 1, -abs(mean) / (sd / np.sqrt(n))))
 
 
-def _sd(array: Array) -> float:
+def _compute_sd(array: Array) -> float:
     # Equal values have no scatter, though their computed mean may miss them by a last bit.
     return 0.0 if np.ptp(array) == 0 else float(array.std(ddof=1))
 
 
-def _half_width(sd: float, n: int, confidence: float) -> float:
+def _compute_half_width(sd: float, n: int, confidence: float) -> float:
     return float(stdtrit(n - 1, 0.5 + confidence / 2)) * sd / float(np.sqrt(n))

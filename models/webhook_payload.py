@@ -1,4 +1,4 @@
-"""What webhooks are sent: the job that has ended, in short, signed as standardwebhooks.com says."""
+"""The body and signature of webhook messages about ended jobs, as standardwebhooks.com specifies."""
 
 import json
 from datetime import UTC, datetime
@@ -8,7 +8,7 @@ from standardwebhooks import Webhook as Signer
 
 from models.store.tables import Job
 
-_MEASURES = ("test_accuracy", "test_loss", "generalization_gap_loss", "epochs_run", "training_seconds")
+_METRICS = ("test_accuracy", "test_loss", "generalization_gap_loss", "epochs_run", "training_seconds")
 
 
 def build_body(event: str, job: Job) -> str:
@@ -23,7 +23,7 @@ def build_body(event: str, job: Job) -> str:
         "variant": job.variant,
         "finished_at": job.finished_at.isoformat() if job.finished_at else None,
         "error": {"code": job.error_code, "message": job.error_message} if job.error_code else None,
-        "result": {name: getattr(result, name) for name in _MEASURES} if result else None,
+        "result": {name: getattr(result, name) for name in _METRICS} if result else None,
         "links": {"self": f"/v1/jobs/{job.id}"},
     }
     moment = job.finished_at or datetime.now(UTC)
@@ -31,7 +31,7 @@ def build_body(event: str, job: Job) -> str:
 
 
 def sign_headers(message_id: str, secret: str, text: str, *, now: datetime) -> dict[str, str]:
-    """What proves to the receiver that the message is ours, and new; `now` in UTC."""
+    """Headers with signature and timestamp, which protect against forgery and replay; `now` in UTC."""
     return {
         "Content-Type": "application/json",
         "webhook-id": message_id,

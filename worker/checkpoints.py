@@ -113,7 +113,7 @@ class Checkpoints:
 
     def newest(self, record: CheckpointRecord) -> Checkpoint | None:
         """The checkpoint that the database names; if it is damaged or gone, the newest sound one before."""
-        files = self._store.checkpoints(self._job_id)
+        files = self._store.list_checkpoints(self._job_id)
         older = sorted(
             (path for path in files if _epoch_of(path) <= record.epoch), key=_epoch_of, reverse=True
         )

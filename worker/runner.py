@@ -70,7 +70,7 @@ class Runner:
         lease = Lease(self._database, self._settings, job.id, job.attempt, checkpoints)
         try:
             if self._bring_to_its_end(job, lease, checkpoints).terminal:
-                self._store.forget_checkpoints(job.id)
+                self._store.delete_checkpoints(job.id)
         except LeaseLost as lost:
             log.warning("%s Its training stops here.", lost.message)
         except ServiceUnavailable as error:

@@ -57,7 +57,7 @@ class Sweeper:
                 ended = self._sweep(database)
             # Files without the database: a slow store must not keep the worker from forking.
             for job_id in ended:
-                ArtifactStore(self._settings).forget_checkpoints(job_id)
+                ArtifactStore(self._settings).delete_checkpoints(job_id)
             if time.monotonic() >= self._prune_from:
                 self._prune_from = time.monotonic() + _PRUNE_SECONDS
                 self._prune(ArtifactStore(self._settings))
@@ -67,12 +67,12 @@ class Sweeper:
             self._rescue_from = time.monotonic() + self._settings.lease_seconds
 
     def _prune(self, store: ArtifactStore) -> None:
-        files = store.files()
+        files = store.list_files()
         with database_between_forks(self._settings) as database:
             useless, _ = find_useless_files(database, files, days=self._settings.keep_artifacts_days)
-        store.remove_all(useless)
+        store.remove_files(useless)
         if useless:
-            log.info("%d file(s) of jobs that have ended are no longer kept", len(useless))
+            log.info("%d file(s) of jobs that have ended are has been removed", len(useless))
 
     def _sweep(self, database: Database) -> list[str]:
         """Returns the jobs that it has brought to their end."""
@@ -93,10 +93,10 @@ class Sweeper:
             forget_old_keys(session)
         with database.read() as session:
             unheard = unheard_jobs(
-                session, older_than_seconds=self._settings.bell_seconds, limit=_BELLS_A_SWEEP
+                session, older_than_seconds=self._settings.redispatch_seconds, limit=_BELLS_A_SWEEP
             )
         if unheard:
-            notify_workers(database, self._settings, unheard, only_if_silent=True)
+            notify_workers(database, self._settings, unheard, only_if_queue_is_empty=True)
         return ended
 
 

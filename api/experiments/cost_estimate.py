@@ -13,9 +13,11 @@ from models.store.jobs import seconds_per_operation
 
 def experiment_price(session: Session, spec: ExperimentSpec, *, owner: str) -> schemas.ExperimentPrice:
     """The price of all jobs that `spec` would make anew for `owner`."""
-    runs = spec.runs()
+    runs = spec.build_runs()
     known = reusable_jobs(session, [run for _, run in runs], owner=owner) if spec.reuse else {}
-    prices = {each.name: estimate_cost(spec.spec_of(each, spec.run_seeds[0])) for each in spec.variants}
+    prices = {
+        each.name: estimate_cost(spec.build_run_spec(each, spec.run_seeds[0])) for each in spec.variants
+    }
     to_train = [variant for variant, run in runs if run.spec_hash not in known]
     operations = sum(prices[variant].training_flops for variant in to_train)
     pace = seconds_per_operation(session)

@@ -181,7 +181,7 @@ def cancel_experiment(
         cancelled = [job.id for job in asked if job.state == JobState.CANCELLED]
         answer = _answer(session, experiment)
     for job_id in cancelled:
-        artifacts.forget_checkpoints(job_id)
+        artifacts.delete_checkpoints(job_id)
     if not answer.progress.finished:
         response.status_code = status.HTTP_202_ACCEPTED
     return answer
@@ -278,7 +278,7 @@ def extend_experiment(
 def _extended(document: Document, extension: Extension, settings: Settings) -> ExperimentSpec:
     """The extended experiment, within this installation's limits; faults point into the extension."""
     try:
-        after = validated(ExperimentSpec, extension.of(document))
+        after = validated(ExperimentSpec, extension.apply_to(document))
         _check_jobs(after, settings)
     except InvalidSpec as error:
         raise type(error)(
@@ -347,7 +347,7 @@ def _check_each(spec: ExperimentSpec, kind: type[InvalidSpec], check: Callable[[
     in_base = _faults(spec.base, kind, check)
     found: dict[FieldError, None] = {}
     for number, variant in enumerate(spec.variants):
-        for fault in _faults(spec.spec_of(variant, spec.run_seeds[0]), kind, check):
+        for fault in _faults(spec.build_run_spec(variant, spec.run_seeds[0]), kind, check):
             place = "/base" if fault in in_base else f"/variants/{number}/changes"
             found[FieldError(place + fault.pointer, fault.detail)] = None
     if found:

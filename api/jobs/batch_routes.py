@@ -122,7 +122,7 @@ def cancel_jobs(
         items = [item for item in each if item is not None]
     for item in items:
         if item.outcome == "cancelled":
-            artifacts.forget_checkpoints(item.id)
+            artifacts.delete_checkpoints(item.id)
     return schemas.Cancellations(items=items, more=len(found) > query.limit)
 
 

@@ -367,7 +367,7 @@ def cancel_job(
         answer = _answer(session, store.cancel_job(session, job_id))
     if answer.state == JobState.CANCELLED:
         # One that was paused, or waited to go on. A running one's worker clears up after it.
-        artifacts.forget_checkpoints(job_id)
+        artifacts.delete_checkpoints(job_id)
     else:
         response.status_code = status.HTTP_202_ACCEPTED
     return answer
@@ -443,7 +443,7 @@ def delete_job(
         note(session, "job_deleted", job_id, caller, request)
     # After the commit: a file without a row is litter, a row without its file is a lie. All files, not only
     # those that the row names: a worker that died may have left others, which nobody would find again.
-    artifacts.forget(job_id)
+    artifacts.delete_job_files(job_id)
 
 
 @router.get(

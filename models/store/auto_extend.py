@@ -38,7 +38,7 @@ def _grow(session: Session, experiment: Experiment) -> list[Job]:
     if not seeds:
         experiment.growing = False
         return []
-    grown = ExperimentSpec.model_validate(Extension(seeds=seeds).of(experiment.document))
+    grown = ExperimentSpec.model_validate(Extension(seeds=seeds).apply_to(experiment.document))
     return extend_experiment(session, experiment, spec, grown)
 
 

@@ -62,13 +62,13 @@ def create_experiment(
         owner=owner,
         name=spec.name,
         preset=preset,
-        document=spec.resolved().model_dump(mode="json"),
+        document=spec.resolve_seeds().model_dump(mode="json"),
         growing=spec.until is not None,
         created_at=database_now(session),
     )
     session.add(experiment)
     session.flush()
-    return experiment, add_runs(session, experiment, spec.runs(), reuse=spec.reuse)
+    return experiment, add_runs(session, experiment, spec.build_runs(), reuse=spec.reuse)
 
 
 def extend_experiment(
@@ -80,10 +80,10 @@ def extend_experiment(
         Conflict: `after` has nothing new.
     """
     there = {(variant.name, seed) for variant in before.variants for seed in before.run_seeds}
-    wanted = [(name, run) for name, run in after.runs() if (name, run.seed) not in there]
+    wanted = [(name, run) for name, run in after.build_runs() if (name, run.seed) not in there]
     if not wanted:
         raise Conflict(f"Experiment {experiment.id} has all these seeds and variants already.")
-    experiment.document = after.resolved().model_dump(mode="json")
+    experiment.document = after.resolve_seeds().model_dump(mode="json")
     experiment.growing = after.until is not None
     return add_runs(session, experiment, wanted, reuse=after.reuse)
 

@@ -49,7 +49,7 @@ class Regularization(BaseModel):
     early_stopping: EarlyStopping | None = None
 
     @model_serializer(mode="wrap")
-    def _only_what_is_on(self, handler: SerializerFunctionWrapHandler) -> dict[str, object]:
+    def _serialize_given(self, handler: SerializerFunctionWrapHandler) -> dict[str, object]:
         """Leave out absent techniques, so that a spec shows what it does and its hash survives new ones."""
         return {name: value for name, value in handler(self).items() if value is not None}
 
@@ -61,8 +61,10 @@ class Regularization(BaseModel):
     @property
     def active(self) -> dict[str, Technique]:
         """The techniques that do something, by name: a strength of 0 is as good as absent."""
-        given = {name: getattr(self, name) for name in CATALOGUE}
-        return {name: technique for name, technique in given.items() if technique and not technique.idle}
+        techniques = {name: getattr(self, name) for name in CATALOGUE}
+        return {
+            name: technique for name, technique in techniques.items() if technique and not technique.is_noop
+        }
 
 
 CATALOGUE: dict[str, type[Technique]] = {

@@ -8,7 +8,7 @@ from models.techniques.base import Technique, TechniqueCard
 class ActivityL1(Technique):
     """Penalize the absolute size of what hidden layers hand on."""
 
-    main = "factor"
+    strength_parameter = "factor"
 
     factor: float = Field(
         1e-4, ge=0, le=0.1, description="Lambda of the penalty, per hidden output, mean over the batch"

@@ -8,7 +8,7 @@ from models.techniques.base import Technique, TechniqueCard
 class ExponentialMovingAverage(Technique):
     """Keep a running average of the weights over the last steps."""
 
-    main = "decay"
+    strength_parameter = "decay"
 
     decay: float = Field(
         0.999, ge=0, le=0.9999, description="Share of the old average kept at each step, once warmed up"

@@ -26,15 +26,15 @@ class Technique(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
     about: ClassVar[TechniqueCard]
-    main: ClassVar[str | None] = None
+    strength_parameter: ClassVar[str | None] = None
     """The parameter that says how strong it is; None: it is either there or not."""
 
     @property
     def strength(self) -> float:
         """The main parameter's value."""
-        return 1.0 if self.main is None else float(getattr(self, self.main))
+        return 1.0 if self.strength_parameter is None else float(getattr(self, self.strength_parameter))
 
     @property
-    def idle(self) -> bool:
+    def is_noop(self) -> bool:
         """Whether it does nothing: then the program is built as if it were not there."""
         return not self.strength

@@ -18,7 +18,7 @@ class Augmentation(Technique):
     )
 
     @property
-    def idle(self) -> bool:
+    def is_noop(self) -> bool:
         """Whether images stay as they are."""
         return not (self.shift or self.rotation or self.zoom or self.elastic)
 
@@ -43,7 +43,7 @@ class Augmentation(Technique):
 class Mixup(Technique):
     """Train on mixtures of two images and of their labels."""
 
-    main = "alpha"
+    strength_parameter = "alpha"
 
     alpha: float = Field(
         0.2, ge=0, le=2, description="Of the Beta distribution: near 0 hardly any mixing, 1 uniform"

@@ -8,13 +8,13 @@ from models.techniques.base import Technique, TechniqueCard
 class Dropout(Technique):
     """Silence random units in training."""
 
-    main = "rate"
+    strength_parameter = "rate"
 
     rate: float = Field(0.5, ge=0, le=0.9, description="Share of hidden units silenced at each step")
     input_rate: float = Field(0.0, ge=0, le=0.5, description="Share of input pixels silenced at each step")
 
     @property
-    def idle(self) -> bool:
+    def is_noop(self) -> bool:
         """Whether no unit is ever silenced."""
         return not (self.rate or self.input_rate)
 
@@ -38,7 +38,7 @@ class Dropout(Technique):
 class SpatialDropout(Technique):
     """Silence whole feature maps of convolutions in training."""
 
-    main = "rate"
+    strength_parameter = "rate"
 
     rate: float = Field(0.2, ge=0, le=0.9, description="Share of feature maps silenced at each step")
 
@@ -60,7 +60,7 @@ class SpatialDropout(Technique):
 class GaussianDropout(Technique):
     """Multiply each hidden unit by a random number around one."""
 
-    main = "rate"
+    strength_parameter = "rate"
 
     rate: float = Field(
         0.5, ge=0, le=0.9, description="Strength: the numbers' standard deviation is sqrt(rate / (1 - rate))"
@@ -83,7 +83,7 @@ class GaussianDropout(Technique):
 class GaussianNoise(Technique):
     """Add random numbers to the pixels."""
 
-    main = "sigma"
+    strength_parameter = "sigma"
 
     sigma: float = Field(
         0.1, ge=0, le=1, description="Standard deviation, in units of the pixels' range 0 to 1"

@@ -36,7 +36,7 @@ class EarlyStopping(Technique):
 class GradientClipping(Technique):
     """Bound the length of a step's gradient."""
 
-    main = "norm"
+    strength_parameter = "norm"
 
     norm: float = Field(1.0, ge=0.01, le=100, description="Largest Euclidean norm of all gradients together")
 

@@ -8,7 +8,7 @@ from models.techniques.base import Technique, TechniqueCard
 class LabelSmoothing(Technique):
     """Train towards targets that are not quite certain."""
 
-    main = "alpha"
+    strength_parameter = "alpha"
 
     alpha: float = Field(0.1, ge=0, le=0.5, description="Probability that is spread over all ten classes")
 
@@ -30,7 +30,7 @@ class LabelSmoothing(Technique):
 class ConfidencePenalty(Technique):
     """Reward answers that are not quite certain."""
 
-    main = "beta"
+    strength_parameter = "beta"
 
     beta: float = Field(0.1, ge=0, le=1, description="Weight of the answers' entropy")
 

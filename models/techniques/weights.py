@@ -8,7 +8,7 @@ from models.techniques.base import Technique, TechniqueCard
 class L1(Technique):
     """Penalize the absolute size of weights."""
 
-    main = "factor"
+    strength_parameter = "factor"
 
     factor: float = Field(1e-5, ge=0, le=1e-2, description="Lambda of the penalty, per weight")
 
@@ -28,7 +28,7 @@ class L1(Technique):
 class L2(Technique):
     """Penalize the squared size of weights."""
 
-    main = "factor"
+    strength_parameter = "factor"
 
     factor: float = Field(1e-4, ge=0, le=1e-1, description="Lambda of the penalty, per squared weight")
 
@@ -49,7 +49,7 @@ class L2(Technique):
 class ProximalL1(Technique):
     """Penalize the absolute size of weights, and make them exactly zero."""
 
-    main = "factor"
+    strength_parameter = "factor"
 
     factor: float = Field(1e-4, ge=0, le=1e-2, description="Lambda of the penalty, per weight")
 
@@ -69,7 +69,7 @@ class ProximalL1(Technique):
 class GroupL1(Technique):
     """Penalize the length of each pixel's outgoing weights, and make whole pixels exactly zero."""
 
-    main = "factor"
+    strength_parameter = "factor"
 
     factor: float = Field(
         1e-3, ge=0, le=1e-2, description="Lambda of the penalty, per weight of a pixel's row"
@@ -96,7 +96,7 @@ class GroupL1(Technique):
 class WeightDecay(Technique):
     """Shrink all weights a little at each step, apart from the gradient."""
 
-    main = "factor"
+    strength_parameter = "factor"
 
     factor: float = Field(4e-3, ge=0, le=0.5, description="Share lost each step is learning rate * factor")
 
@@ -116,7 +116,7 @@ class WeightDecay(Technique):
 class MaxNorm(Technique):
     """Bound the length of each hidden unit's incoming weights."""
 
-    main = "limit"
+    strength_parameter = "limit"
 
     limit: float = Field(
         3.0, ge=0.5, le=10, description="Largest Euclidean norm of a unit's incoming weights"

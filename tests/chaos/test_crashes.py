@@ -32,7 +32,7 @@ def on_broker(settings: Settings, redis_socket: Path) -> Settings:
             "worker_concurrency": 1,
             "lease_seconds": 4.0,
             "sweep_seconds": 0.5,
-            "bell_seconds": 1.0,
+            "redispatch_seconds": 1.0,
             "checkpoint_seconds": 0.0,
         }
     )

@@ -62,7 +62,7 @@ def test_a_disk_with_no_room_for_a_second_checkpoint(
         assert job.result is not None, job.error_message
         # Whole, and all that is left: no checkpoint, no part of one.
         assert store.get(job.result.model_path, sha256=job.result.model_sha256)
-        assert {*store.files(job.id)} == {job.result.model_path, job.result.predictions_path}
+        assert {*store.list_files(job.id)} == {job.result.model_path, job.result.predictions_path}
     assert tally.faults, "there was room enough"
 
 
@@ -77,6 +77,8 @@ def test_a_disk_with_no_room_for_the_model(
         assert job.error_retryable is True
         assert "No space left on device" in str(job.error_message)
         assert (
-            ArtifactStore(database_settings.model_copy(update={"artifacts_url": f"file://{disk}"})).files()
+            ArtifactStore(
+                database_settings.model_copy(update={"artifacts_url": f"file://{disk}"})
+            ).list_files()
             == {}
         )

@@ -98,7 +98,7 @@ def site(database_settings: Settings, redis_socket: Path) -> Iterator[Site]:
             "checkpoint_seconds": 0.0,
             "lease_seconds": 4.0,
             "sweep_seconds": 0.5,
-            "bell_seconds": 1.0,
+            "redispatch_seconds": 1.0,
         }
     )
     with ExitStack() as stack:

@@ -98,7 +98,7 @@ def fleet(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
             worker_concurrency=2,
             lease_seconds=LEASE_SECONDS,
             sweep_seconds=0.5,
-            bell_seconds=2.0,
+            redispatch_seconds=2.0,
         )
         database = Database(settings)
         stack.callback(database.close)

@@ -64,4 +64,4 @@ def test_the_example_of_an_experiment_works() -> None:
     [example] = re.findall(r"-d '(\{.*?\})'", text, flags=re.DOTALL)
     experiment = ExperimentSpec.model_validate_json(example)
     assert not experiment.check_variants()
-    assert len(experiment.runs()) == 30
+    assert len(experiment.build_runs()) == 30

@@ -62,7 +62,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
 from models.store.database import Database
-from models.dispatch import ring
+from models.dispatch import notify_workers
 from models.settings import Settings
 
 settings, together = Settings(), Barrier(8)
@@ -70,7 +70,7 @@ database = Database(settings)
 
 def send(job_id):
     together.wait()
-    ring(database, settings, [job_id])
+    notify_workers(database, settings, [job_id])
 
 with ThreadPoolExecutor(8) as pool:
     list(pool.map(send, sys.argv[1:]))
@@ -102,12 +102,12 @@ def test_nobody_rings_again_while_a_bell_waits(
     database: Database, broker_settings: Settings, broker: Redis
 ) -> None:
     first, second = create(database, 2)
-    notify_workers(database, broker_settings, [first], only_if_silent=True)
-    notify_workers(database, broker_settings, [second], only_if_silent=True)
+    notify_workers(database, broker_settings, [first], only_if_queue_is_empty=True)
+    notify_workers(database, broker_settings, [second], only_if_queue_is_empty=True)
     assert broker.llen(QUEUE) == 1
     assert not dispatched(database, second)
     broker.flushall()
-    notify_workers(database, broker_settings, [second], only_if_silent=True)
+    notify_workers(database, broker_settings, [second], only_if_queue_is_empty=True)
     assert broker.llen(QUEUE) == 1
     assert dispatched(database, second)
 
@@ -144,4 +144,4 @@ def test_a_database_that_goes_after_the_bell_rang_is_logged(
         notify_workers(gone, broker_settings, [job_id])
     gone.close()
     assert broker.llen(QUEUE) == 1
-    assert "could not note that the doorbell rang" in caplog.text
+    assert "could not record that messages were sent" in caplog.text

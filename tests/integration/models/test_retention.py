@@ -51,8 +51,8 @@ def test_checkpoints_of_ended_jobs_go_and_all_else_stays(database: Database, sto
     store.put(stranger, b"1")
     pruned = prune(database, store)
     assert (pruned.files, pruned.bytes, pruned.unknown) == (1, 5, 1)
-    assert set(store.files()) == {model, needed, stranger}
-    assert forgotten not in store.files()
+    assert set(store.list_files()) == {model, needed, stranger}
+    assert forgotten not in store.list_files()
 
 
 def test_half_written_files_go_with_the_end_of_their_job(database: Database, store: ArtifactStore) -> None:
@@ -62,7 +62,7 @@ def test_half_written_files_go_with_the_end_of_their_job(database: Database, sto
     for name in (f"{folder}/.checkpoint-0003-cd.npz.0a.part", f"{folder}/.model.keras.0b.part", writing):
         store.put(name, b"12")
     assert prune(database, store).files == 3
-    assert set(store.files()) == {model, needed, writing}
+    assert set(store.list_files()) == {model, needed, writing}
 
 
 def test_models_go_after_so_many_days(database: Database, store: ArtifactStore) -> None:
@@ -70,13 +70,13 @@ def test_models_go_after_so_many_days(database: Database, store: ArtifactStore) 
     _, young_model = finished(database, store, days_ago=29)
     needed = running(database, store)
     assert prune(database, store, days=30).files == 3
-    assert set(store.files()) == {young_model, needed}
+    assert set(store.list_files()) == {young_model, needed}
 
 
 def test_a_dry_run_removes_nothing(database: Database, store: ArtifactStore) -> None:
     files = finished(database, store, days_ago=31)
     assert prune(database, store, days=30, dry_run=True).files == 2
-    assert set(store.files()) == set(files)
+    assert set(store.list_files()) == set(files)
 
 
 def test_an_empty_store(database: Database, store: ArtifactStore) -> None:
@@ -93,4 +93,4 @@ def test_the_command(database: Database, store: ArtifactStore, database_settings
         check=True,
     )
     assert done.stdout == "2 file(s), 0.0 MB removed.\n"
-    assert store.files() == {}
+    assert store.list_files() == {}

@@ -124,7 +124,7 @@ def test_a_released_job_goes_on_at_its_checkpoint_and_ends_with_the_same_weights
     assert (waiting.state, waiting.checkpoint_epoch, waiting.epochs_done) == (JobState.QUEUED, 3, 3)
     assert waiting.fraction == 0.5
     assert history(database, job_id) == [1, 2, 3]
-    assert len(store.checkpoints(job_id)) == 2  # the newest, and the one before in case it is damaged
+    assert len(store.list_checkpoints(job_id)) == 2  # the newest, and the one before in case it is damaged
     runner.run_next()
     job = job_now(database, job_id)
     assert (job.state, job.attempt, job.crashes) == (JobState.SUCCEEDED, 2, 0)
@@ -133,7 +133,7 @@ def test_a_released_job_goes_on_at_its_checkpoint_and_ends_with_the_same_weights
     with database.read() as session:
         attempts = [epoch.attempt for epoch in jobs.epochs_of(session, job_id)]
     assert attempts == [1, 1, 1, *[2] * (job.result.epochs_run - 3)]
-    assert store.checkpoints(job_id) == []
+    assert store.list_checkpoints(job_id) == []
     assert (job.checkpoint_epoch, job.checkpoint_path) == (None, None)
 
 
@@ -145,7 +145,7 @@ def test_a_job_that_is_interrupted_again_and_again_keeps_two_checkpoints(
     assert runner.run_next()
     job = job_now(database, job_id)
     assert (job.state, job.attempt, job.checkpoint_epoch) == (JobState.QUEUED, 2, 4)
-    kept = sorted(store.checkpoints(job_id))
+    kept = sorted(store.list_checkpoints(job_id))
     assert [name.rpartition("checkpoint-")[2][:4] for name in kept] == ["0003", "0004"]
     assert kept[-1] == job.checkpoint_path
 
@@ -252,10 +252,10 @@ def test_a_paused_job_keeps_its_checkpoint_and_a_cancelled_one_does_not(
     job = job_now(database, job_id)
     if action is Action.PAUSE:
         assert (job.state, job.checkpoint_epoch) == (JobState.PAUSED, 3)
-        assert store.checkpoints(job_id)
+        assert store.list_checkpoints(job_id)
     else:
         assert (job.state, job.checkpoint_epoch) == (JobState.CANCELLED, None)
-        assert store.checkpoints(job_id) == []
+        assert store.list_checkpoints(job_id) == []
 
 
 def test_checkpoints_are_as_far_apart_as_the_settings_say(

@@ -293,7 +293,7 @@ def test_a_model_that_was_tampered_with_is_never_loaded(service: Service, tmp_pa
     assert service.loads(job_id) == 0
     store.remove(own.model_path)
     answer = service.client.post(f"/v1/jobs/{job_id}/predict", json={"images": [[[0] * 28] * 28]})
-    assert "no longer kept" in problem(answer, 404)["detail"]
+    assert "has been removed" in problem(answer, 404)["detail"]
 
 
 def test_weights_that_are_not_the_trained_ones_are_never_used(service: Service) -> None:

@@ -235,7 +235,7 @@ def test_artifacts_of_a_job_are_not_found_once_removed(
     assert result is not None
     store = ArtifactStore(database_settings)
     store.remove(result.model_path)
-    with pytest.raises(NotFound, match="no longer kept"):
+    with pytest.raises(NotFound, match="has been removed"):
         store.get(result.model_path, sha256=result.model_sha256)
 
 

@@ -83,4 +83,4 @@ def test_a_slow_store_keeps_no_process_from_being_forked(
     monkeypatch.setattr(ArtifactStore, "remove", observed)
     Sweeper(database_settings).sweep()
     assert removed == [crashed, forgotten]
-    assert store.files() == {}
+    assert store.list_files() == {}

@@ -36,7 +36,7 @@ def test_what_is_put_again_replaces_the_old(store: ArtifactStore) -> None:
 
 
 def test_what_is_missing_is_not_found(store: ArtifactStore) -> None:
-    with pytest.raises(NotFound, match="no longer kept"):
+    with pytest.raises(NotFound, match="has been removed"):
         store.get(NAME, sha256=SHA256)
 
 

@@ -57,7 +57,7 @@ def experiment(**fields: Any) -> ExperimentSpec:
 
 
 def test_runs_go_seed_by_seed_so_that_pairs_finish_together() -> None:
-    runs = experiment(seeds=[7, 3]).runs()
+    runs = experiment(seeds=[7, 3]).build_runs()
     assert [(variant, spec.seed) for variant, spec in runs] == [
         ("none", 7),
         ("dropout", 7),
@@ -69,7 +69,7 @@ def test_runs_go_seed_by_seed_so_that_pairs_finish_together() -> None:
 
 
 def test_paired_runs_differ_in_nothing_but_the_variants_change() -> None:
-    plain, changed = (spec for _, spec in experiment().runs())
+    plain, changed = (spec for _, spec in experiment().build_runs())
     apart = {"name", "regularization"}
     assert plain.model_dump(exclude=apart) == changed.model_dump(exclude=apart)
 
@@ -79,10 +79,10 @@ def test_replicates_are_the_first_seeds() -> None:
 
 
 def test_resolved_spells_the_seeds_out_and_can_be_read_again() -> None:
-    resolved = experiment(replicates=2).resolved()
+    resolved = experiment(replicates=2).resolve_seeds()
     assert (resolved.seeds, resolved.replicates) == ((0, 1), None)
     again = ExperimentSpec.model_validate(resolved.model_dump(mode="json"))
-    assert again.runs() == experiment(replicates=2).runs()
+    assert again.build_runs() == experiment(replicates=2).build_runs()
 
 
 def test_the_baseline_is_the_first_variant_unless_named() -> None:
@@ -157,9 +157,9 @@ def test_a_variant_may_be_of_another_family() -> None:
             variants=[{"name": "as it is"}, {"name": "other", "changes": {"model": change}}],
         )
         assert spec.check_variants() == []
-        assert spec.runs()[1][1].model.family == family
-        again = ExperimentSpec.model_validate(spec.resolved().model_dump(mode="json"))
-        assert again.runs() == spec.runs()
+        assert spec.build_runs()[1][1].model.family == family
+        again = ExperimentSpec.model_validate(spec.resolve_seeds().model_dump(mode="json"))
+        assert again.build_runs() == spec.build_runs()
 
 
 def test_a_change_of_family_that_leaves_filters_behind_is_told_to_remove_them() -> None:
@@ -191,5 +191,8 @@ def test_null_removes_a_technique_of_the_base() -> None:
         base=base.model_dump(mode="json"),
         variants=[{"name": "without", "changes": {"regularization": {"dropout": None}}}],
     )
-    assert spec.spec_of(Variant.model_validate({"name": "x"}), 0).regularization.names == ["dropout", "l2"]
-    assert spec.runs()[0][1].regularization.names == ["l2"]
+    assert spec.build_run_spec(Variant.model_validate({"name": "x"}), 0).regularization.names == [
+        "dropout",
+        "l2",
+    ]
+    assert spec.build_runs()[0][1].regularization.names == ["l2"]

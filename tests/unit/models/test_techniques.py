@@ -66,16 +66,16 @@ def test_a_technique_is_idle_only_where_nothing_of_it_acts(document: dict[str, A
     assert list(Regularization.model_validate(document).active) == (list(document) if active else [])
 
 
-@pytest.mark.parametrize("name", [name for name, cls in CATALOGUE.items() if cls.main])
+@pytest.mark.parametrize("name", [name for name, cls in CATALOGUE.items() if cls.strength_parameter])
 def test_a_strength_is_above_zero_and_idle_at_zero(name: str) -> None:
     cls = CATALOGUE[name]
     assert cls().strength > 0
-    assert not cls().idle
-    assert cls.main
+    assert not cls().is_noop
+    assert cls.strength_parameter
     if name in {"max_norm", "gradient_clipping"}:  # no limit at all is no limit of 0
-        assert _parameters(name)[cls.main]["minimum"] > 0
+        assert _parameters(name)[cls.strength_parameter]["minimum"] > 0
     else:
-        assert cls.model_validate({cls.main: 0}).idle
+        assert cls.model_validate({cls.strength_parameter: 0}).is_noop
 
 
 def test_names_follow_the_catalogue_whatever_the_order_of_the_document() -> None:

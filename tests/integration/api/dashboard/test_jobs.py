@@ -171,7 +171,7 @@ def test_every_technique_can_be_run_small(client: httpx.Client, name: str) -> No
     answer = client.post("/v1/experiments?dry_run=true", json=json.loads(unescape(form)))
     assert (answer.status_code, answer.json()["jobs"]) == (200, 2 * FEWEST_PAIRS), answer.text
     experiment = ExperimentSpec.model_validate_json(unescape(form))
-    assert [list(job.regularization.active) for _, job in experiment.runs()[:2]] == [[], [name]]
+    assert [list(job.regularization.active) for _, job in experiment.build_runs()[:2]] == [[], [name]]
 
 
 def outcomes(text: str) -> dict[str, list[str]]:

@@ -289,7 +289,7 @@ def test_the_model_can_be_fetched_and_goes_with_its_job(
     assert client.delete(f"/v1/jobs/{job_id}").status_code == 204
     assert client.get(f"/v1/jobs/{job_id}").status_code == 404
     assert client.delete(f"/v1/jobs/{job_id}").status_code == 404
-    assert [*artifacts.files()] == ["jobs/job_other/1/model.keras"]
+    assert [*artifacts.list_files()] == ["jobs/job_other/1/model.keras"]
 
 
 def test_a_store_that_cannot_be_written_does_not_undo_a_cancel(

@@ -178,7 +178,7 @@ def test_threads_of_one_process_wait_for_their_turn_before_they_ask_sqlite(setti
 
 
 def test_whose_turn_does_not_come_is_told(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("models.store.engine.SQLITE_BUSY_MILLISECONDS", 50)
+    monkeypatch.setattr("models.store.database.SQLITE_BUSY_MILLISECONDS", 50)
     database = Database(settings)
 
     def write() -> None:

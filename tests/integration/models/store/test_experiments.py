@@ -57,7 +57,7 @@ def test_an_experiment_comes_with_all_its_jobs(database: Database) -> None:
     ]
     document = ExperimentSpec.model_validate(stored.document)
     assert document.seeds == (0, 1)
-    assert document.runs() == experiment_spec().runs()
+    assert document.build_runs() == experiment_spec().build_runs()
 
 
 def test_an_experiment_is_stored_whole_or_not_at_all(database: Database) -> None:

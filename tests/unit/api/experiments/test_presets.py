@@ -24,7 +24,7 @@ def resolved(name: str, **overrides: object) -> ExperimentSpec:
 
 
 def one_of_each_variant(spec: ExperimentSpec) -> list[JobSpec]:
-    return [job for _, job in spec.runs()[: len(spec.variants)]]
+    return [job for _, job in spec.build_runs()[: len(spec.variants)]]
 
 
 @pytest.mark.parametrize("overrides", [{}, SMALL], ids=["as it is", "on mnist_5k"])
@@ -33,7 +33,7 @@ def test_presets_are_valid(name: str, overrides: Document, settings: Settings) -
     spec = resolved(name, **overrides)
     assert spec.name == name
     assert spec.check_variants() == []
-    runs = spec.runs()
+    runs = spec.build_runs()
     assert len(runs) == len(spec.variants) * len(spec.run_seeds) <= settings.max_experiment_jobs
     assert {job.dataset.name for _, job in runs} == {"mnist_5k" if overrides else "mnist"}
     # Equal hashes are equal weights: a variant that repeats another would be trained for nothing.
@@ -62,7 +62,7 @@ def test_all_techniques_has_each_that_an_mlp_can_have_alone() -> None:
 
 def test_the_seeds_preset_is_the_seed_documents_experiment() -> None:
     spec = PRESETS["dropout-vs-none"].spec
-    (plain_name, plain), (dropout_name, dropout) = spec.runs()
+    (plain_name, plain), (dropout_name, dropout) = spec.build_runs()
     assert (plain_name, dropout_name, spec.baseline_name) == (
         "without Dropout",
         "with Dropout",

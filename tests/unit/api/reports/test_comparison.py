@@ -285,7 +285,7 @@ def test_variants_that_would_share_a_name_are_numbered() -> None:
 def test_the_command_that_repeats_survives_a_shell_and_means_the_same() -> None:
     document = ExperimentSpec.model_validate(
         {"name": "it's; rm", "variants": [{"name": "a"}], "seeds": [4]}
-    ).resolved()
+    ).resolve_seeds()
     row = Experiment(id="exp_1", name="x", document=document.model_dump(mode="json"), created_at=NOW)
     parts = shlex.split(grouping.of_experiment(row, [], settings=Settings(), base_url="http://host/").repeat)
     assert parts[2] == "http://host/v1/experiments"
@@ -294,7 +294,7 @@ def test_the_command_that_repeats_survives_a_shell_and_means_the_same() -> None:
         [job("x", 5, 0.9, training={"epochs": 3})], settings=Settings(), base_url="http://host"
     )
     repeated = ExperimentSpec.model_validate_json(shlex.split(again.repeat)[-1])
-    ((_, spec),) = repeated.runs()
+    ((_, spec),) = repeated.build_runs()
     assert (spec.seed, spec.training.epochs, spec.model.hidden_units) == (5, 3, (16,))
 
 
