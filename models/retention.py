@@ -1,24 +1,17 @@
-"""Removal of files that are no longer needed: `python -m models.retention`, and every worker once an hour.
-
-    python -m models.retention [--days 30] [--dry-run] [--json]
+"""What need not be kept any longer, removed by every worker once an hour and by `regbench prune`.
 
 Checkpoints and half-written files of jobs that have ended always go; a worker that dies at the wrong moment
 may leave one behind. Models and predictions of jobs that finished so many days ago go too; results and
 histories stay.
 """
 
-import argparse
-import json
-import sys
 from collections.abc import Collection
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from sqlalchemy import select
 
 from models.artifacts import ArtifactStore, is_checkpoint, is_partial, parse_job_id
-from models.errors import ServiceUnavailable
-from models.settings import get_settings
 from models.states import JobState
 from models.store.database import Database
 from models.store.tables import Job
@@ -80,36 +73,3 @@ def _load_end_times(database: Database, job_ids: list[str]) -> dict[str, datetim
             for row in session.execute(select(Job.id, Job.state, Job.finished_at).where(Job.id.in_(part))):
                 end_times[row.id] = row.finished_at if JobState(row.state).terminal else None
     return end_times
-
-
-def main() -> None:
-    """Prune the installation that the settings name, and say what has gone."""
-    settings = get_settings()
-    parser = argparse.ArgumentParser(prog="python -m models.retention", description="Clear up.")
-    parser.add_argument("--days", type=float, default=settings.keep_artifacts_days)
-    parser.add_argument("--dry-run", action="store_true")
-    parser.add_argument("--json", action="store_true")
-    arguments = parser.parse_args()
-    if not 0 <= arguments.days <= 36_500:
-        parser.error("--days takes a number from 0 (never) to 36500")
-    database = Database(settings)
-    try:
-        pruned = prune(database, ArtifactStore(settings), days=arguments.days, dry_run=arguments.dry_run)
-    except ServiceUnavailable as error:
-        sys.exit(error.message)
-    finally:
-        database.close()
-    if arguments.json:
-        print(json.dumps(asdict(pruned) | {"dry_run": arguments.dry_run}))  # noqa: T201 (what it is for)
-        return
-    verb = "would go" if arguments.dry_run else "removed"
-    print(f"{pruned.files} file(s), {pruned.bytes / 1e6:.1f} MB {verb}.")  # noqa: T201 (what it is for)
-    if pruned.unknown:
-        print(  # noqa: T201 (the same)
-            f"{pruned.unknown} file(s) belong to jobs that this database does not know, and stay: "
-            "is it the right one?"
-        )
-
-
-if __name__ == "__main__":
-    main()

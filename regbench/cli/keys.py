@@ -1,24 +1,30 @@
 """`regbench keys`."""
 
-import json
-from typing import Annotated
+import re
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from models.identifiers import OWNER_PATTERN
 from models.scopes import Scope
 from models.settings import Settings
-from regbench.cli.options import AsJson, busy, say, write
-from regbench.local.stack import manage_keys
+from regbench.cli.options import AsJson, busy, say, write_json
+
+if TYPE_CHECKING:
+    from models.store.tables import ApiKey
+
+_MAX_NAME_LENGTH = 200
+_STATUS = "Migrating the database"
 
 keys = typer.Typer(
-    no_args_is_help=True, help="Make, list and revoke the API keys of this machine's installation."
+    no_args_is_help=True, help="Create, list and revoke the API keys of this machine's installation."
 )
 
 
 @keys.command("create")
 def create_key(
     name: Annotated[str, typer.Argument(help="For people to know the key by.")],
-    owner: Annotated[str | None, typer.Option(help="Whose jobs it opens; default: local.")] = None,
+    owner: Annotated[str | None, typer.Option(help="Whose jobs it gives access to; default: local.")] = None,
     scope: Annotated[
         Scope, typer.Option(help="read: look; write: also change; admin: also see everybody's, and keys.")
     ] = Scope.WRITE,
@@ -27,26 +33,32 @@ def create_key(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Make a key and print it, this once; of an installation that was never started, its database too.
+    """Create a key and print it, this once; of an installation that was never started, its database too.
 
     \b
     Example:
       regbench keys create laptop --owner ann --scope read
     """
-    options = ["--scope", str(scope)]
-    options += [] if owner is None else [f"--owner={owner}"]
-    options += [] if expires_days is None else ["--expires-days", str(expires_days)]
+    if not 0 < len(name) <= _MAX_NAME_LENGTH or not name.isprintable():
+        raise typer.BadParameter(f"a name has 1 to {_MAX_NAME_LENGTH} printable characters")
+    if owner is not None and not re.match(OWNER_PATTERN, owner):
+        raise typer.BadParameter("an owner has 1 to 40 letters, digits, dots, dashes, underscores or @")
+    if expires_days == 0:
+        raise typer.BadParameter("--expires-days takes a number above 0")
+    from regbench.local import installation  # noqa: PLC0415 (needs the service's packages)
+
     settings = Settings()
-    with busy("Bringing the database to its newest form"):
-        said = manage_keys(settings, ["create", *options, *_json(as_json), "--", name])
+    with busy(_STATUS):
+        row, key = installation.create_key(
+            settings, name=name, owner=owner, scope=scope, expires_days=expires_days
+        )
     if not settings.database_url:
         say(f"For the installation in {settings.home}.")
     if as_json:
-        write(said.encode())
+        write_json(_to_document(row) | {"key": key})
         return
-    key, _, about = said.partition("\n")
     typer.echo(key)
-    say(about.strip())
+    say(f"{row.id} gives access to {row.owner}'s jobs, scope {scope}. The key is not shown again.")
 
 
 @keys.command("list")
@@ -57,27 +69,48 @@ def list_keys(as_json: AsJson = False) -> None:
     Example:
       regbench keys list --json
     """
-    with busy("Bringing the database to its newest form"):
-        said = manage_keys(Settings(), ["list", *_json(as_json)])
-    write(said.encode())
+    from regbench.local import installation  # noqa: PLC0415 (needs the service's packages)
+
+    with busy(_STATUS):
+        rows = installation.list_keys(Settings())
+    if as_json:
+        write_json([_to_document(row) for row in rows])
+        return
+    for row in rows:
+        state = "open"
+        if row.revoked_at:
+            state = "revoked"
+        elif row.expires_at:
+            state = f"until {row.expires_at:%Y-%m-%d}"
+        used = f"used {row.last_used_at:%Y-%m-%d %H:%M}" if row.last_used_at else "never used"
+        typer.echo(f"{row.id}  {row.prefix}...  {row.scopes[0]:<5}  {row.owner}  {state}  {used}  {row.name}")
+    if not rows:
+        typer.echo("There are no keys.")
 
 
 @keys.command("revoke")
 def revoke_key(
     key_id: Annotated[str, typer.Argument(metavar="ID", help="As `list` shows it.")], as_json: AsJson = False
 ) -> None:
-    """Close a key for good.
+    """Revoke a key for good.
 
     \b
     Example:
       regbench keys revoke key_1
     """
-    with busy("Bringing the database to its newest form"):
-        said = manage_keys(Settings(), ["revoke", "--", key_id]).strip()
-    say(said)
+    from regbench.local import installation  # noqa: PLC0415 (needs the service's packages)
+
+    with busy(_STATUS):
+        installation.revoke_key(Settings(), key_id)
+    say(f"{key_id} is revoked; a running service notices within 5 seconds.")
     if as_json:
-        typer.echo(json.dumps({"id": key_id, "revoked": True}))
+        write_json({"id": key_id, "revoked": True})
 
 
-def _json(as_json: bool) -> list[str]:
-    return ["--json"] if as_json else []
+def _to_document(row: "ApiKey") -> dict[str, Any]:
+    times = ("created_at", "expires_at", "last_used_at", "revoked_at")
+    return {
+        **{name: getattr(row, name) for name in ("id", "name", "owner", "prefix")},
+        "scope": row.scopes[0],
+        **{name: time and time.isoformat() for name in times for time in [getattr(row, name)]},
+    }

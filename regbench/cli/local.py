@@ -3,6 +3,7 @@
 import json
 import os
 import time
+from dataclasses import asdict
 from typing import Annotated, Any
 
 import typer
@@ -27,7 +28,7 @@ from regbench.connection import find_address_and_key, is_loopback
 from regbench.local.demo import run_demo
 from regbench.local.doctor import Finding, Health, examine
 from regbench.local.ports import free_port
-from regbench.local.stack import keys_required, prune_files, running_stack
+from regbench.local.stack import keys_required, running_stack
 
 
 def up(
@@ -110,12 +111,19 @@ def prune(
     Example:
       regbench prune --days 30 --dry-run
     """
-    options = ["--dry-run"] if dry_run else []
-    options += [] if days is None else ["--days", str(days)]
-    options += ["--json"] if as_json else []
+    from regbench.local import installation  # noqa: PLC0415 (needs the service's packages)
+
     with busy("Looking through the files"):
-        said = prune_files(Settings(), options)
-    write(said.encode())
+        pruned = installation.prune(Settings(), days=days, dry_run=dry_run)
+    if as_json:
+        write_json(asdict(pruned) | {"dry_run": dry_run})
+        return
+    typer.echo(f"{pruned.files} file(s), {pruned.bytes / 1e6:.1f} MB {'would go' if dry_run else 'removed'}.")
+    if pruned.unknown:
+        typer.echo(
+            f"{pruned.unknown} file(s) belong to jobs that this database does not know, and stay: "
+            "is it the right one?"
+        )
 
 
 def doctor(url: Url = None, as_json: AsJson = False) -> None:

@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from rich.console import Console
 from rich.status import Status
 
+from models.errors import NotFound, RegbenchError
 from models.settings import Settings
 from regbench.cli.completion import job_or_experiment_ids
 from regbench.cli.spec_files import NoDocument
@@ -102,7 +103,7 @@ def one_sentence() -> Iterator[None]:
         say(f"regbench: {sentence}")
         if hint:
             say(hint)
-        refused = isinstance(error, ProblemError | Unreachable | NoDocument | CommandRefused)
+        refused = isinstance(error, ProblemError | Unreachable | NoDocument | CommandRefused | NotFound)
         raise typer.Exit(REFUSED if refused else FAILED) from None
 
 
@@ -110,6 +111,13 @@ def _in_words(error: Exception) -> tuple[str, str]:
     """What went wrong, and what to do about it."""
     if isinstance(error, ClientError):
         return error.message, error.hint
+    if isinstance(error, RegbenchError):
+        return error.message, ""
+    if isinstance(error, ModuleNotFoundError):
+        return (
+            f"This needs {error.name}, which is not installed.",
+            "Install it with `pip install 'regbench[all]'`.",
+        )
     if isinstance(error, ValidationError) and error.title == Settings.__name__:
         fault = error.errors()[0]
         name = f"REGBENCH_{'_'.join(str(part) for part in fault['loc']).upper()}"

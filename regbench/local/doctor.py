@@ -11,14 +11,16 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from models.errors import RegbenchError
 from models.settings import Settings
 from regbench.client import Regbench
 from regbench.connection import is_loopback
 from regbench.errors import ClientError, ProblemError, StackError, Unreachable
 from regbench.local.home_lock import has_database, holder
 from regbench.local.ports import check_port
+from regbench.local.process import MIGRATION, run_module
 from regbench.local.redis_server import find_redis_server
-from regbench.local.stack import MIGRATION, SURVEY, keys_required, open_keys, run_module
+from regbench.local.stack import SURVEY, keys_required
 
 OLDEST_PYTHON = (3, 11)
 # A job's model takes a few megabytes, TensorFlow's compiled programs and logs some more.
@@ -195,9 +197,11 @@ def _database(settings: Settings) -> Iterator[Finding]:
 
 
 def _keys(settings: Settings) -> Iterator[Finding]:
+    from regbench.local.installation import count_keys  # noqa: PLC0415 (needs the service's packages)
+
     try:
-        usable, total = open_keys(settings)
-    except (StackError, ValueError) as error:
+        usable, total = count_keys(settings)
+    except RegbenchError as error:
         yield Finding("keys", Health.FAULT, f"cannot be read: {error}", "python -m migrations")
         return
     said = f"{usable} of {total} neither revoked nor expired" if total else "none"

@@ -9,7 +9,13 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from models.settings import Settings
 from regbench.errors import StackError
+
+# -P: a user's models.py or worker.py in the current folder is not ours. uvicorn and Celery add that folder
+# to the path themselves, so parts run in the folder of their logs.
+PYTHON = (sys.executable, "-P")
+MIGRATION = ("-m", "migrations")
 
 _PR_SET_PDEATHSIG = 1
 
@@ -88,6 +94,35 @@ class Child:
             log.seek(self._log_start)
             lines = log.read().decode(errors="replace").strip().splitlines()
         return lines[-1].strip() if lines else "it printed nothing"
+
+
+def run_module(settings: Settings, command: Sequence[str]) -> str:
+    """Run a module of this installation, as `("-m", NAME, ...)`; returns what it prints.
+
+    Raises:
+        StackError: it failed; the message is the last line that it printed.
+    """
+    done = subprocess.run(  # noqa: S603 (our own command, no shell)
+        [*PYTHON, *command],
+        env=build_environment(settings),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        lines = done.stderr.strip().splitlines() or [f"{command[1]} failed: exit code {done.returncode}."]
+        raise StackError(lines[-1])
+    return done.stdout
+
+
+def build_environment(settings: Settings) -> dict[str, str]:
+    """All settings as this process sees them: a part runs in another folder, where there is no .env file."""
+    values = settings.model_dump(mode="json", exclude_none=True)
+    # Unbuffered, so that the last line that a part prints stands last in its log.
+    return os.environ | {
+        "PYTHONUNBUFFERED": "1",
+        **{f"REGBENCH_{name.upper()}": str(value) for name, value in values.items()},
+    }
 
 
 def _die_with_parent() -> Callable[[], None] | None:

@@ -5,31 +5,20 @@ Worker, predictor, API and migration run by the commands that docker-compose.yml
 """
 
 import importlib.util
-import json
-import os
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 
 from models.settings import Settings
 from regbench.client import Regbench
 from regbench.connection import is_loopback
-from regbench.errors import CommandRefused, StackError, Unreachable
-from regbench.local.home_lock import check_installed, forget, held
+from regbench.errors import StackError, Unreachable
+from regbench.local.home_lock import forget, held
 from regbench.local.ports import check_port, url_of
-from regbench.local.process import Child
+from regbench.local.process import MIGRATION, PYTHON, Child, build_environment
 from regbench.local.redis_server import find_redis_server, redis_command, usable_socket, wait_for_redis
 
-# -P: a user's models.py or worker.py in the current folder is not ours. uvicorn and Celery add that folder
-# to the path themselves, so parts run in the folder of their logs (process.py).
-PYTHON = (sys.executable, "-P")
-MIGRATION = ("-m", "migrations")
-RETENTION = ("-m", "models.retention")
-KEYS = ("-m", "models.keys")
 SURVEY = ("-m", "worker.dataset_check")
 # Gossip and mingling are for fleets that talk among themselves; mingling costs a second at every start.
 WORKER = (
@@ -58,9 +47,6 @@ PREDICTOR_GRACE_SECONDS = 5.0
 API_GRACE_SECONDS = 10.0
 # Where nobody will miss a job that was cut off.
 HURRIED_GRACE_SECONDS = 3.0
-
-# With which argparse, and our modules as it does, end where the command line makes no sense.
-_MAKES_NO_SENSE = 2
 
 Say = Callable[[str], None]
 
@@ -171,82 +157,14 @@ def keys_required(settings: Settings, host: str) -> str:
 
 
 def _check_that_somebody_has_a_key(settings: Settings, host: str) -> None:
-    if open_keys(settings)[0]:
+    from regbench.local.installation import count_keys  # noqa: PLC0415 (needs the service's packages)
+
+    if count_keys(settings)[0]:
         return
     raise StackError(
         f"On {host} every request needs an API key, and there is none that opens anything.",
         "Make one with `regbench keys create NAME`, or set REGBENCH_API_KEYS_REQUIRED=true to start without.",
     )
-
-
-def open_keys(settings: Settings) -> tuple[int, int]:
-    """How many API keys open something, and how many there are.
-
-    Raises:
-        StackError: they cannot be read.
-    """
-    keys = json.loads(run_module(settings, (*KEYS, "list", "--json")))
-    now = datetime.now(UTC)
-    shut = sum(
-        bool(key["revoked_at"] or (key["expires_at"] and datetime.fromisoformat(key["expires_at"]) <= now))
-        for key in keys
-    )
-    return len(keys) - shut, len(keys)
-
-
-def prune_files(settings: Settings, options: Sequence[str]) -> str:
-    """Run the clearing up of models/retention.py; returns what it says.
-
-    Raises:
-        StackError: it could not be done, or there is no installation.
-    """
-    check_installed(settings)
-    return run_module(settings, [*RETENTION, *options], "Nothing was removed")
-
-
-def manage_keys(settings: Settings, arguments: Sequence[str]) -> str:
-    """Run models/keys.py, on a database of the newest form; returns what it says.
-
-    Raises:
-        StackError: it could not be done, or there is no installation.
-    """
-    # The first key is made before the first start.
-    if arguments[0] != "create":
-        check_installed(settings)
-    settings.home.mkdir(parents=True, exist_ok=True)
-    run_module(settings, MIGRATION, "The database could not be brought to its newest form")
-    return run_module(settings, [*KEYS, *arguments], "Nothing was changed")
-
-
-def run_module(settings: Settings, command: Sequence[str], failure: str = "It ended badly") -> str:
-    """Run a module of this installation, as `("-m", NAME, ...)`; returns what it says.
-
-    Raises:
-        CommandRefused: it found that what it was asked for makes no sense.
-        StackError: it ended badly; the message is the last line that it said, else `failure`.
-    """
-    done = subprocess.run(  # noqa: S603 (our own command, no shell)
-        [*PYTHON, *command],
-        env=_build_environment(settings),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
-        reason = done.stderr.strip().splitlines()
-        kind = CommandRefused if done.returncode == _MAKES_NO_SENSE else StackError
-        raise kind(reason[-1] if reason else f"{failure}: exit code {done.returncode}.")
-    return done.stdout
-
-
-def _build_environment(settings: Settings) -> dict[str, str]:
-    """All settings as this process sees them: a part runs in another folder, where there is no .env file."""
-    values = settings.model_dump(mode="json", exclude_none=True)
-    # Unbuffered, so that the last line that a part prints stands last in its log.
-    return os.environ | {
-        "PYTHONUNBUFFERED": "1",
-        **{f"REGBENCH_{name.upper()}": str(value) for name, value in values.items()},
-    }
 
 
 class _Starter:
@@ -257,7 +175,7 @@ class _Starter:
         self._logs = self._home / "logs"
         self._logs.mkdir(exist_ok=True)
         self._running = running
-        self._environment = _build_environment(settings) | {"REGBENCH_API_KEYS_REQUIRED": keys_required}
+        self._environment = build_environment(settings) | {"REGBENCH_API_KEYS_REQUIRED": keys_required}
 
     def redis(self, settings: Settings) -> Child:
         """The embedded Redis, whose address the parts started after it get."""

@@ -86,7 +86,7 @@ def test_an_empty_store(database: Database, store: ArtifactStore) -> None:
 def test_the_command(database: Database, store: ArtifactStore, database_settings: Settings) -> None:
     finished(database, store, days_ago=31)
     done = subprocess.run(
-        [sys.executable, "-m", "models.retention", "--days", "30"],
+        [sys.executable, "-m", "regbench.cli.main", "prune", "--days", "30"],
         env=os.environ,
         capture_output=True,
         text=True,

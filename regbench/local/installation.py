@@ -1,0 +1,81 @@
+"""What is done with this machine's database and files, whether or not its service runs.
+
+Needs the packages of the service, so the commands import it only when they use it.
+"""
+
+from contextlib import closing
+from datetime import UTC, datetime
+
+from models import retention
+from models.artifacts import ArtifactStore
+from models.scopes import Scope
+from models.settings import Settings
+from models.store import audit, keys
+from models.store.database import Database
+from models.store.tables import LOCAL_OWNER, ApiKey
+from regbench.local.home_lock import check_installed
+from regbench.local.process import MIGRATION, run_module
+
+
+def create_key(
+    settings: Settings, *, name: str, owner: str | None, scope: Scope, expires_days: float | None
+) -> tuple[ApiKey, str]:
+    """Create an API key, and the database first, if there is none; returns the row and the key itself."""
+    with _open_migrated(settings) as database, database.write() as session:
+        row, key = keys.create_key(
+            session, name=name, owner=owner or LOCAL_OWNER, scope=scope, expires_days=expires_days
+        )
+        audit.record(session, "key_created", row.id, owner=LOCAL_OWNER)
+    return row, key
+
+
+def list_keys(settings: Settings) -> list[ApiKey]:
+    """All API keys, newest first.
+
+    Raises:
+        CommandRefused: there is no installation.
+    """
+    check_installed(settings)
+    with _open_migrated(settings) as database, database.read() as session:
+        return keys.list_keys(session)
+
+
+def revoke_key(settings: Settings, key_id: str) -> None:
+    """Revoke an API key for good.
+
+    Raises:
+        CommandRefused: there is no installation.
+        NotFound: there is no such key.
+    """
+    check_installed(settings)
+    with _open_migrated(settings) as database, database.write() as session:
+        row, was_open = keys.revoke_key(session, key_id)
+        if was_open:
+            audit.record(session, "key_revoked", row.id, owner=LOCAL_OWNER)
+
+
+def count_keys(settings: Settings) -> tuple[int, int]:
+    """How many API keys are neither revoked nor expired, and how many there are; the database is migrated."""
+    with closing(Database(settings)) as database, database.read() as session:
+        rows = keys.list_keys(session)
+    now = datetime.now(UTC)
+    usable = [row for row in rows if not row.revoked_at and (row.expires_at is None or row.expires_at > now)]
+    return len(usable), len(rows)
+
+
+def prune(settings: Settings, *, days: float | None, dry_run: bool) -> retention.Pruned:
+    """Remove files that ended jobs no longer need; `days` None: as REGBENCH_KEEP_ARTIFACTS_DAYS says.
+
+    Raises:
+        CommandRefused: there is no installation.
+    """
+    check_installed(settings)
+    days = settings.keep_artifacts_days if days is None else days
+    with closing(Database(settings)) as database:
+        return retention.prune(database, ArtifactStore(settings), days=days, dry_run=dry_run)
+
+
+def _open_migrated(settings: Settings) -> closing[Database]:
+    settings.home.mkdir(parents=True, exist_ok=True)
+    run_module(settings, MIGRATION)
+    return closing(Database(settings))
