@@ -8,14 +8,14 @@ from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy.orm import Session
 
 from api.http import problem_types
-from api.http.auth import forbidden
-from api.http.bodies import posted
-from api.http.dependencies import Caller, CallerDep, DatabaseDep, known_form
-from api.http.idempotency import OnceDep
-from api.http.pagination import Cursor, Limit, decode_cursor, encode_cursor, page_answer
-from api.http.problem_types import raises
-from api.http.routing import Route
-from api.http.schemas import Answer
+from api.http.auth import build_forbidden
+from api.http.bodies import parse_body
+from api.http.dependencies import Caller, CallerDep, DatabaseDep, parse_id
+from api.http.idempotency import IdempotentDep
+from api.http.pagination import Cursor, Limit, decode_cursor, encode_cursor, render_page
+from api.http.problem_types import problem_responses
+from api.http.routing import StrictQueryRoute
+from api.http.schemas import ResponseModel
 from models.identifiers import OWNER_PATTERN
 from models.scopes import Scope
 from models.store import audit
@@ -23,7 +23,7 @@ from models.store import keys as store
 from models.store.job_search import Place
 from models.store.tables import LOCAL_OWNER, ApiKey
 
-router = APIRouter(prefix="/v1", tags=["keys"], route_class=Route)
+router = APIRouter(prefix="/v1", tags=["keys"], route_class=StrictQueryRoute)
 
 
 class NewKey(BaseModel):
@@ -43,7 +43,7 @@ class NewKey(BaseModel):
     expires_days: float | None = Field(None, gt=0, le=36_500, allow_inf_nan=False)
 
 
-class Key(Answer):
+class Key(ResponseModel):
     """A key, by all but itself."""
 
     id: str
@@ -66,14 +66,14 @@ class MadeKey(Key):
     )
 
 
-class KeyPage(Answer):
+class KeyPage(ResponseModel):
     """Keys, newest first."""
 
     items: list[Key]
     next_cursor: str | None
 
 
-class AuditEvent(Answer):
+class AuditEvent(ResponseModel):
     """Something that opened or closed a door, or cannot be undone."""
 
     id: int
@@ -85,7 +85,7 @@ class AuditEvent(Answer):
     request_id: str | None
 
 
-class AuditPage(Answer):
+class AuditPage(ResponseModel):
     """Audit events, newest first."""
 
     items: list[AuditEvent]
@@ -94,16 +94,16 @@ class AuditPage(Answer):
 
 def _admin(caller: CallerDep) -> Caller:
     if not caller.sees_all:
-        raise forbidden(Scope.ADMIN)
+        raise build_forbidden(Scope.ADMIN)
     return caller
 
 
 AdminDep = Annotated[Caller, Depends(_admin)]
 
 
-@raises(problem_types.NOT_FOUND)
+@problem_responses(problem_types.NOT_FOUND)
 def _key_id(key_id: Annotated[str, Path(description="As `GET /v1/keys` shows it")]) -> str:
-    return known_form("key", key_id)
+    return parse_id("key", key_id)
 
 
 KeyId = Annotated[str, Depends(_key_id)]
@@ -124,25 +124,25 @@ def list_keys(
     if len(found) > limit:
         next_cursor = encode_cursor(Place(page[-1].created_at, page[-1].id))
     shown = KeyPage(items=[_shown(row) for row in page], next_cursor=next_cursor)
-    return page_answer(request, shown, next_cursor, None)
+    return render_page(request, shown, next_cursor, None)
 
 
 @router.post("/keys", status_code=status.HTTP_201_CREATED, response_model=MadeKey)
 def create_key(
     admin: AdminDep,
-    wanted: Annotated[NewKey, Depends(posted(NewKey))],
+    wanted: Annotated[NewKey, Depends(parse_body(NewKey))],
     database: DatabaseDep,
     request: Request,
-    once: OnceDep,
+    idempotent: IdempotentDep,
 ) -> Response:
     """Make a key. This answer alone shows it; the service keeps only its hash."""
-    with once.carried_out(), database.write() as session:
+    with idempotent.executed(), database.write() as session:
         row, key = store.create_key(session, **wanted.model_dump())
         note(session, "key_created", row.id, admin, request)
         made = MadeKey(**_shown(row).model_dump(), key=key)
         again = made.model_copy(update={"key": None})
         headers = {"Cache-Control": "no-store"}
-        return once.answer(session, made, status.HTTP_201_CREATED, headers, again=again)
+        return idempotent.store_response(session, made, status.HTTP_201_CREATED, headers, again=again)
 
 
 @router.post("/keys/{key_id}/revoke")
@@ -172,7 +172,7 @@ def list_audit_events(
     if len(found) > limit:
         next_cursor = str(page[-1].id)
     shown = AuditPage(items=[AuditEvent.model_validate(row) for row in page], next_cursor=next_cursor)
-    return page_answer(request, shown, next_cursor, None)
+    return render_page(request, shown, next_cursor, None)
 
 
 def note(session: Session, action: str, subject: str, caller: Caller, request: Request) -> None:

@@ -15,13 +15,13 @@ from api import api_keys, catalogue, dashboard, health, metrics, webhooks
 from api.experiments import routes as experiment_routes
 from api.http import docs_page, idempotency, openapi, problem_pages, problems
 from api.http import schemas as http_schemas
-from api.http.auth import Door
+from api.http.auth import AuthMiddleware
 from api.http.negotiation import Accept, negotiate
-from api.http.routing import Route
+from api.http.routing import StrictQueryRoute
 from api.jobs import batch_routes
 from api.jobs import routes as job_routes
-from api.jobs.status_loader import Looks
-from api.jobs.updates import Watcher
+from api.jobs.status_loader import JobStatusLoader
+from api.jobs.updates import JobUpdates
 from api.predictions import routes as prediction_routes
 from api.reports import routes as reports
 from models.settings import Settings, get_settings
@@ -46,25 +46,25 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         description=DESCRIPTION,
         lifespan=_lifespan,
         openapi_tags=openapi.TAGS,
-        generate_unique_id_function=openapi.operation_id,
+        generate_unique_id_function=openapi.build_operation_id,
         redirect_slashes=False,
         docs_url=None,
         redoc_url=None,
     )
-    app.router.route_class = Route
+    app.router.route_class = StrictQueryRoute
     app.state.settings = settings
     app.state.database = Database(settings, quotas=Quotas.of(settings))
     app.state.limits = prediction_routes.Limits()
     app.state.broker_check = health.BrokerCheck(settings)
-    app.state.looks = Looks(app.state.database)
+    app.state.status_loader = JobStatusLoader(app.state.database)
     # By id: the latest answers to GET of a job, each with its ETag. Used from the event loop only.
     app.state.job_bodies = LRUCache(1_000)
     app.state.standings = Standings()
-    app.state.watcher = Watcher(
-        app.state.database, seconds=settings.stream_seconds, most=settings.max_streams
+    app.state.job_updates = JobUpdates(
+        app.state.database, seconds=settings.stream_seconds, limit=settings.max_streams
     )
     # What is added later stands before: an answer of the door's, too, gets the envelope of every answer.
-    app.add_middleware(Door, settings=settings, database=app.state.database)
+    app.add_middleware(AuthMiddleware, settings=settings, database=app.state.database)
     problems.install(app, page=dashboard.problem_page)
     openapi.install(app)
     idempotency.install(app)
@@ -99,8 +99,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     _settle_memory()
-    watcher: Watcher = app.state.watcher
-    async with watcher.running():
+    updates: JobUpdates = app.state.job_updates
+    async with updates.running():
         yield
     database: Database = app.state.database
     database.close()

@@ -9,15 +9,15 @@ from pydantic import Field
 from api.experiments.presets import PRESETS
 from api.http import problem_types
 from api.http.dependencies import SettingsDep
-from api.http.problem_types import raises
-from api.http.routing import Route
-from api.http.schemas import Answer
+from api.http.problem_types import problem_responses
+from api.http.routing import StrictQueryRoute
+from api.http.schemas import ResponseModel
 from models.datasets import DATASETS, IDX_FILES, DatasetCard, is_available
 from models.errors import NotFound
 from models.techniques import CATALOGUE, Technique
 
 
-class TechniqueParameter(Answer):
+class TechniqueParameter(ResponseModel):
     """A number or choice that a technique takes."""
 
     name: str
@@ -29,7 +29,7 @@ class TechniqueParameter(Answer):
     description: str | None
 
 
-class TechniqueCard(Answer):
+class TechniqueCard(ResponseModel):
     """What a technique is."""
 
     name: str
@@ -44,13 +44,13 @@ class TechniqueCard(Answer):
     parameters: list[TechniqueParameter]
 
 
-class TechniqueList(Answer):
+class TechniqueList(ResponseModel):
     """The catalogue."""
 
     items: list[TechniqueCard]
 
 
-class Dataset(Answer):
+class Dataset(ResponseModel):
     """Images to train on."""
 
     name: str
@@ -64,13 +64,13 @@ class Dataset(Answer):
     )
 
 
-class DatasetList(Answer):
+class DatasetList(ResponseModel):
     """All datasets."""
 
     items: list[Dataset]
 
 
-class PresetCard(Answer):
+class PresetCard(ResponseModel):
     """A ready experiment."""
 
     name: str
@@ -80,14 +80,14 @@ class PresetCard(Answer):
     document: dict[str, Any]
 
 
-class PresetList(Answer):
+class PresetList(ResponseModel):
     """All presets."""
 
     items: list[PresetCard]
 
 
 @cache
-def technique_answer(name: str, technique: type[Technique]) -> TechniqueCard:
+def serialize_technique(name: str, technique: type[Technique]) -> TechniqueCard:
     """A technique's class as the API explains it; ranges come from the very fields that check a job."""
     about = technique.about
     properties: dict[str, dict[str, Any]] = technique.model_json_schema()["properties"]
@@ -116,7 +116,7 @@ def technique_answer(name: str, technique: type[Technique]) -> TechniqueCard:
     )
 
 
-def dataset_answer(card: DatasetCard, *, available: bool) -> Dataset:
+def serialize_dataset(card: DatasetCard, *, available: bool) -> Dataset:
     """A dataset's card as the API shows it."""
     return Dataset(
         name=card.name,
@@ -129,25 +129,27 @@ def dataset_answer(card: DatasetCard, *, available: bool) -> Dataset:
     )
 
 
-router = APIRouter(prefix="/v1", tags=["catalogue"], route_class=Route)
+router = APIRouter(prefix="/v1", tags=["catalogue"], route_class=StrictQueryRoute)
 
 
 @router.get("/techniques")
 def list_techniques() -> TechniqueList:
     """Every regularization technique: formula, effect in training and at inference, parameters, source."""
-    return TechniqueList(items=[technique_answer(name, technique) for name, technique in CATALOGUE.items()])
+    return TechniqueList(
+        items=[serialize_technique(name, technique) for name, technique in CATALOGUE.items()]
+    )
 
 
 @router.get("/techniques/{name}")
-@raises(problem_types.NOT_FOUND)
+@problem_responses(problem_types.NOT_FOUND)
 def show_technique(
     name: Annotated[str, Path(description="As in a specification: `dropout`, `l2`")],
 ) -> TechniqueCard:
     """One technique."""
-    return technique_card(name)
+    return build_technique_card(name)
 
 
-def technique_card(name: str) -> TechniqueCard:
+def build_technique_card(name: str) -> TechniqueCard:
     """What a technique is.
 
     Raises:
@@ -155,7 +157,7 @@ def technique_card(name: str) -> TechniqueCard:
     """
     if name not in CATALOGUE:
         raise NotFound(f"There is no technique of that name; there are {', '.join(CATALOGUE)}.")
-    return technique_answer(name, CATALOGUE[name])
+    return serialize_technique(name, CATALOGUE[name])
 
 
 @router.get("/datasets")
@@ -163,7 +165,7 @@ def list_datasets(settings: SettingsDep) -> DatasetList:
     """Every dataset: sizes, digests, licence, and whether it is on this machine."""
     return DatasetList(
         items=[
-            dataset_answer(card, available=is_available(name, settings)) for name, card in DATASETS.items()
+            serialize_dataset(card, available=is_available(name, settings)) for name, card in DATASETS.items()
         ]
     )
 

@@ -10,28 +10,28 @@ from fastapi.concurrency import run_in_threadpool
 from pydantic import Field
 
 from api.http.dependencies import DatabaseDep
-from api.http.routing import Route
-from api.http.schemas import Answer
+from api.http.routing import StrictQueryRoute
+from api.http.schemas import ResponseModel
 from models.dispatch import get_publisher
 from models.errors import ServiceUnavailable
 from models.settings import Settings
 from models.store.database import Database
 
 
-class Health(Answer):
+class Health(ResponseModel):
     """The process answers."""
 
     status: str
 
 
-class Readiness(Answer):
+class Readiness(ResponseModel):
     """Whether jobs can be taken and trained."""
 
     status: str = Field(description="`ready` or `not ready`")
     checks: dict[str, str] = Field(description="`ok`, or what is wrong")
 
 
-router = APIRouter(tags=["health"], route_class=Route)
+router = APIRouter(tags=["health"], route_class=StrictQueryRoute)
 
 
 OK = "ok"

@@ -11,12 +11,12 @@ from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4, CollectorRegistry, Metri
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
 from api.http.dependencies import DatabaseDep
-from api.http.routing import Route
+from api.http.routing import StrictQueryRoute
 from models.states import JobState
 from models.store import counters, jobs
 from models.store.counters import COUNTERS
 
-router = APIRouter(tags=["health"], route_class=Route)
+router = APIRouter(tags=["health"], route_class=StrictQueryRoute)
 
 
 @router.get(

@@ -11,20 +11,20 @@ from fastapi import APIRouter, Depends, Path, Response, status
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from api.http import problem_types
-from api.http.bodies import posted
-from api.http.dependencies import CallerDep, DatabaseDep, SettingsDep, known_form
-from api.http.idempotency import OnceDep
-from api.http.openapi import sends
-from api.http.problem_types import raises
-from api.http.routing import Route
-from api.http.schemas import Answer
+from api.http.bodies import parse_body
+from api.http.dependencies import CallerDep, DatabaseDep, SettingsDep, parse_id
+from api.http.idempotency import IdempotentDep
+from api.http.openapi import response_headers
+from api.http.problem_types import problem_responses
+from api.http.routing import StrictQueryRoute
+from api.http.schemas import ResponseModel
 from models.errors import FieldError, InvalidSpec
 from models.settings import Settings
 from models.states import TERMINAL, JobState
 from models.store import webhooks as store
 from models.store.tables import Webhook as Row
 
-router = APIRouter(prefix="/v1/webhooks", tags=["webhooks"], route_class=Route)
+router = APIRouter(prefix="/v1/webhooks", tags=["webhooks"], route_class=StrictQueryRoute)
 
 _DELIVERIES = 100
 
@@ -52,7 +52,7 @@ class NewWebhook(BaseModel):
         return tuple(dict.fromkeys(states))
 
 
-class Webhook(Answer):
+class Webhook(ResponseModel):
     """An address that is told when a job ends."""
 
     id: str
@@ -72,13 +72,13 @@ class MadeWebhook(Webhook):
     secret: str
 
 
-class WebhookList(Answer):
+class WebhookList(ResponseModel):
     """All webhooks, oldest first."""
 
     items: list[Webhook]
 
 
-class Delivery(Answer):
+class Delivery(ResponseModel):
     """One message, and what became of it."""
 
     id: str = Field(description="The header `webhook-id`: the same however often it is sent")
@@ -92,40 +92,42 @@ class Delivery(Answer):
     created_at: datetime
 
 
-class DeliveryList(Answer):
+class DeliveryList(ResponseModel):
     """The latest messages to a webhook, newest first."""
 
     items: list[Delivery]
 
 
-@raises(problem_types.NOT_FOUND)
+@problem_responses(problem_types.NOT_FOUND)
 async def _webhook_id(
     webhook_id: Annotated[str, Path(description="As `POST /v1/webhooks` gave it")],
 ) -> str:
-    return known_form("webhook", webhook_id)
+    return parse_id("webhook", webhook_id)
 
 
 WebhookId = Annotated[str, Depends(_webhook_id)]
 
 
 @router.post("", status_code=status.HTTP_201_CREATED, response_model=MadeWebhook)
-@sends("Location", status=HTTPStatus.CREATED)
+@response_headers("Location", status=HTTPStatus.CREATED)
 def create_webhook(
-    wanted: Annotated[NewWebhook, Depends(posted(NewWebhook))],
+    wanted: Annotated[NewWebhook, Depends(parse_body(NewWebhook))],
     caller: CallerDep,
     database: DatabaseDep,
     settings: SettingsDep,
-    once: OnceDep,
+    idempotent: IdempotentDep,
 ) -> Response:
     """Have an address told of your jobs' ends. Only this answer shows the secret that signs messages."""
     _check(wanted.url, settings)
     _check_secret(wanted.secret)
-    with once.carried_out(), database.write() as session:
+    with idempotent.executed(), database.write() as session:
         row = store.create_webhook(
             session, caller.owner, url=wanted.url, states=wanted.states, secret=wanted.secret
         )
         made = MadeWebhook.model_validate(row)
-        return once.answer(session, made, status.HTTP_201_CREATED, {"Location": f"/v1/webhooks/{row.id}"})
+        return idempotent.store_response(
+            session, made, status.HTTP_201_CREATED, {"Location": f"/v1/webhooks/{row.id}"}
+        )
 
 
 def _check(url: str, settings: Settings) -> None:

@@ -60,7 +60,7 @@ def list_experiments(
         shown = found[:_PAGE]
         known: store.Standings = request.app.state.standings
         standings = known.of(session, [each.id for each in shown])
-    rows = [_row(experiment_serializers.experiment_answer(each, standings[each.id])) for each in shown]
+    rows = [_row(experiment_serializers.serialize_experiment(each, standings[each.id])) for each in shown]
     last = encode_cursor(Place(shown[-1].created_at, shown[-1].id)) if len(found) > _PAGE else None
     return page("experiments.html.jinja", rows=rows, next_cursor=last)
 
@@ -78,7 +78,7 @@ def show_experiment(
         row = store.get_experiment(session, experiment_id)
         standing = store.standings(session, [experiment_id])[experiment_id]
         glances = glances_of(session, experiment_id)
-    experiment = experiment_serializers.experiment_answer(row, standing)
+    experiment = experiment_serializers.serialize_experiment(row, standing)
     names = [variant["name"] for variant in experiment.spec["variants"]]
     seeds = experiment.spec["seeds"]
     return page(

@@ -10,8 +10,8 @@ from fastapi import APIRouter, Query, Request, Response
 from api.dashboard import filters
 from api.dashboard.rendering import PageDep, PageRoute
 from api.http.curl import format_curl
-from api.http.dependencies import DatabaseDep, JobId, SettingsDep, known_form
-from api.http.pagination import SORTS, decode_cursor, encode_cursor, order_of
+from api.http.dependencies import DatabaseDep, JobId, SettingsDep, parse_id
+from api.http.pagination import SORTS, decode_cursor, encode_cursor, parse_sort
 from api.jobs import schemas as job_schemas
 from api.jobs import serializers as job_serializers
 from api.jobs.routes import JobQuery
@@ -63,13 +63,13 @@ def list_jobs(
     page: PageDep, query: Annotated[JobQuery, Query()], database: DatabaseDep, request: Request
 ) -> Response:
     """Jobs, as the address filters and sorts them."""
-    order = order_of(query.sort)
+    order = parse_sort(query.sort)
     with database.read() as session:
         after = decode_cursor(query.cursor, order)
         found = find_jobs(session, query.filter(), after=after, limit=query.limit + 1, order=order)
         shown = found[: query.limit]
         places = store.queue_positions(session, shown)
-        rows = [_row(job_serializers.listed_answer(job, places.get(job.id))) for job in shown]
+        rows = [_row(job_serializers.serialize_listed_job(job, places.get(job.id))) for job in shown]
         cursor = encode_cursor(place_of(shown[-1], order), order) if len(found) > query.limit else None
     return page(
         "jobs.html.jinja",
@@ -92,7 +92,7 @@ def show_job(
         row = store.get_job_details(session, job_id)
         place = store.queue_positions(session, [row]).get(job_id)
         events = store.events_of(session, job_id)
-        job = job_serializers.job_details(row, place)
+        job = job_serializers.serialize_job_details(row, place)
     return page(
         "job.html.jinja",
         job=job,
@@ -119,9 +119,9 @@ def compare_jobs(
     curve: Annotated[str | None, Query(description="Which curve is shown; read by the page itself")] = None,
 ) -> Response:
     """Jobs side by side: their curves, what differs in their specifications, and their results."""
-    job_ids = [known_form("job", each) for each in dict.fromkeys(job)]
+    job_ids = [parse_id("job", each) for each in dict.fromkeys(job)]
     with database.read() as session:
-        jobs = [job_serializers.job_answer(each, None) for each in store.get_jobs(session, job_ids)]
+        jobs = [job_serializers.serialize_job(each, None) for each in store.get_jobs(session, job_ids)]
     finished = [each for each in jobs if each.result]
     return page(
         "compare.html.jinja",

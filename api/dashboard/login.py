@@ -8,8 +8,8 @@ from fastapi.responses import RedirectResponse
 from starlette.concurrency import run_in_threadpool
 
 from api.dashboard.rendering import Page, PageDep, PageRoute
-from api.http.auth import COOKIE, LOGIN, from_another_site
-from api.http.bodies import counted_body
+from api.http.auth import COOKIE, LOGIN, is_cross_site
+from api.http.bodies import read_body_limited
 from api.http.dependencies import SettingsDep
 from api.http.problem_types import CROSS_ORIGIN
 from api.http.problems import Problem
@@ -35,10 +35,10 @@ def show_login(page: PageDep, settings: SettingsDep, next: Next = _START) -> Res
 async def log_in(request: Request, page: PageDep) -> Response:
     """Keep a key that opens something, and go on to the page that was asked for."""
     _check_own(request)
-    form = parse_qs((await counted_body(request, _MOST_BYTES)).decode("utf-8", "replace"))
+    form = parse_qs((await read_body_limited(request, _MOST_BYTES)).decode("utf-8", "replace"))
     key, wanted = (form.get(name, [""])[0].strip() for name in ("key", "next"))
     if not await run_in_threadpool(_opens, request.app.state.database, key):
-        return _form(page, True, _own_page(wanted), fault="This key opens nothing here.", status=401)
+        return _form(page, True, _own_page(wanted), fault="This key is not valid.", status=401)
     answer = RedirectResponse(_own_page(wanted), status_code=303)
     answer.set_cookie(
         COOKIE,
@@ -66,7 +66,7 @@ def _check_own(request: Request) -> None:
     Raises:
         Problem: it is such.
     """
-    if from_another_site(request.headers):
+    if is_cross_site(request.headers):
         raise Problem(CROSS_ORIGIN, "Only this service's own page may send the form.")
 
 

@@ -11,7 +11,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from api.dashboard import filters, static_files
 from api.http.problems import IS_PAGE, ProblemDocument
-from api.http.routing import Route
+from api.http.routing import StrictQueryRoute
 
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; "
@@ -48,7 +48,7 @@ async def _page(request: Request) -> Page:
 PageDep = Annotated[Page, Depends(_page)]
 
 
-class PageRoute(Route):
+class PageRoute(StrictQueryRoute):
     """A route to a page: whoever asks, its problems are pages as well."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:

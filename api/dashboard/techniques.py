@@ -9,7 +9,7 @@ from fastapi import APIRouter, Path, Response
 from sqlalchemy.orm import Session
 
 from api import catalogue
-from api.catalogue import technique_card
+from api.catalogue import build_technique_card
 from api.dashboard import filters
 from api.dashboard.rendering import PageDep, PageRoute
 from api.experiments import serializers as experiment_serializers
@@ -59,7 +59,7 @@ class Effect:
 @router.get("/learn")
 def list_techniques(page: PageDep) -> Response:
     """Every technique in a sentence or two."""
-    cards = [catalogue.technique_answer(name, technique) for name, technique in CATALOGUE.items()]
+    cards = [catalogue.serialize_technique(name, technique) for name, technique in CATALOGUE.items()]
     return page("learn.html.jinja", cards=cards)
 
 
@@ -70,7 +70,7 @@ def show_technique(
     database: DatabaseDep,
 ) -> Response:
     """One technique: what it does, and what it did here."""
-    card = technique_card(name)
+    card = build_technique_card(name)
     with database.read() as session:
         effect = effect_of(session, name)
     return page(
@@ -123,7 +123,7 @@ def effect_of(session: Session, technique: str) -> Effect | None:
 def variants_with(document: Mapping[str, Any], technique: str) -> list[str]:
     """The variants of an experiment that differ from its baseline in having this technique; it has none."""
     specs = {each["name"]: merge_patch(document["base"], each["changes"]) for each in document["variants"]}
-    baseline = specs[experiment_serializers.baseline_of(document)]
+    baseline = specs[experiment_serializers.get_baseline(document)]
     if baseline["regularization"]:
         return []
     return [
@@ -134,7 +134,7 @@ def variants_with(document: Mapping[str, Any], technique: str) -> list[str]:
 
 
 def _effect(session: Session, experiment: Experiment, variants: Sequence[str]) -> Effect | None:
-    baseline = experiment_serializers.baseline_of(experiment.document)
+    baseline = experiment_serializers.get_baseline(experiment.document)
     runs: dict[str, dict[int, RunGlance]] = {name: {} for name in (baseline, *variants)}
     for each in glances_of(session, experiment.id):
         if each.variant in runs and each.test_accuracy is not None:

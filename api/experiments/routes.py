@@ -12,32 +12,32 @@ from api.experiments.cost_estimate import experiment_price
 from api.experiments.presets import resolve
 from api.http import problem_types
 from api.http import schemas as http_schemas
-from api.http.bodies import DocumentDep, posted, validated
+from api.http.bodies import DocumentDep, parse_body, validate_document
 from api.http.dependencies import (
     ArtifactsDep,
     CallerDep,
     DatabaseDep,
+    DispatchDep,
     DryRun,
     ExperimentId,
-    RingDep,
     SettingsDep,
 )
-from api.http.etags import IfNoneMatch, document_tag, matches, not_modified
-from api.http.idempotency import OnceDep, OnceWithoutBodyDep
-from api.http.openapi import accepts, sends
+from api.http.etags import IfNoneMatch, build_not_modified, compute_document_etag, match_etag
+from api.http.idempotency import IdempotentDep, IdempotentWithoutBodyDep
+from api.http.openapi import accepts, response_headers
 from api.http.pagination import (
     Cursor,
     FieldNames,
     Limit,
     decode_cursor,
     encode_cursor,
-    page_answer,
-    wanted_fields,
+    parse_fields,
+    render_page,
 )
-from api.http.problem_types import raises
-from api.http.problems import to_pointer
-from api.http.routing import Route
-from api.jobs.polling import retry_after_remaining
+from api.http.problem_types import problem_responses
+from api.http.problems import format_json_pointer
+from api.http.routing import StrictQueryRoute
+from api.jobs.polling import build_retry_after_remaining
 from models.cost import check_budget
 from models.datasets import ensure_available
 from models.errors import BudgetExceeded, DatasetUnavailable, FieldError, InvalidSpec
@@ -51,7 +51,7 @@ from models.store.job_search import Place
 from models.store.jobs import cancel_job, pause_job, resume_job
 from models.store.tables import Experiment
 
-router = APIRouter(prefix="/v1/experiments", tags=["experiments"], route_class=Route)
+router = APIRouter(prefix="/v1/experiments", tags=["experiments"], route_class=StrictQueryRoute)
 
 
 _PRESET_WITH_OVERRIDES: dict[str, Any] = {
@@ -71,7 +71,7 @@ def _posted_experiment(document: DocumentDep, settings: SettingsDep) -> tuple[st
     if not isinstance(document, dict):
         raise InvalidSpec([FieldError("", "Input should be an object")])
     preset, whole = resolve(document)
-    spec = validated(ExperimentSpec, whole)
+    spec = validate_document(ExperimentSpec, whole)
     _check(spec, settings)
     return preset, spec
 
@@ -82,16 +82,16 @@ def _posted_experiment(document: DocumentDep, settings: SettingsDep) -> tuple[st
     response_model=schemas.Experiment | schemas.ExperimentPrice,
     responses={200: {"model": schemas.ExperimentPrice, "description": "A dry run's price"}},
 )
-@raises(problem_types.DATASET_UNAVAILABLE, problem_types.OVER_BUDGET, problem_types.OVER_QUOTA)
-@sends("Location", status=HTTPStatus.ACCEPTED)
+@problem_responses(problem_types.DATASET_UNAVAILABLE, problem_types.OVER_BUDGET, problem_types.OVER_QUOTA)
+@response_headers("Location", status=HTTPStatus.ACCEPTED)
 def create_experiment(
     given: Annotated[tuple[str | None, ExperimentSpec], Depends(_posted_experiment)],
     caller: CallerDep,
     database: DatabaseDep,
     settings: SettingsDep,
-    once: OnceDep,
+    idempotent: IdempotentDep,
     response: Response,
-    ring: RingDep,
+    dispatch: DispatchDep,
     dry_run: DryRun = False,
 ) -> Any:
     """Submit an experiment; it and all its jobs are stored, or nothing is.
@@ -103,17 +103,19 @@ def create_experiment(
         response.status_code = status.HTTP_200_OK
         with database.read() as session:
             return experiment_price(session, spec, owner=caller.owner)
-    with once.carried_out(), database.write() as session:
+    with idempotent.executed(), database.write() as session:
         experiment, jobs = store.create_experiment(session, spec, preset=preset, owner=caller.owner)
         body = _answer(session, experiment)
-        answer = once.answer(session, body, status.HTTP_202_ACCEPTED, {"Location": body.links.self})
-    ring([job.id for job in jobs])
+        answer = idempotent.store_response(
+            session, body, status.HTTP_202_ACCEPTED, {"Location": body.links.self}
+        )
+    dispatch([job.id for job in jobs])
     return answer
 
 
 @router.get("", response_model=schemas.ExperimentPage | http_schemas.PartialPage)
-@raises(problem_types.INVALID_SPEC)
-@sends("Link")
+@problem_responses(problem_types.INVALID_SPEC)
+@response_headers("Link")
 def list_experiments(
     database: DatabaseDep,
     request: Request,
@@ -122,7 +124,7 @@ def list_experiments(
     fields: FieldNames = None,
 ) -> Response:
     """Experiments, newest first; follow `Link: rel=next` or `next_cursor`."""
-    shown = wanted_fields(fields, schemas.Experiment, {"spec": ExperimentSpec})
+    shown = parse_fields(fields, schemas.Experiment, {"spec": ExperimentSpec})
     with database.read() as session:
         found = store.find_experiments(session, after=decode_cursor(cursor), limit=limit + 1)
         page = found[:limit]
@@ -131,9 +133,9 @@ def list_experiments(
     next_cursor = None
     if len(found) > limit:
         next_cursor = encode_cursor(Place(page[-1].created_at, page[-1].id))
-    items = [serializers.experiment_answer(experiment, standings[experiment.id]) for experiment in page]
+    items = [serializers.serialize_experiment(experiment, standings[experiment.id]) for experiment in page]
     answer = schemas.ExperimentPage(items=items, next_cursor=next_cursor)
-    return page_answer(request, answer, next_cursor, shown)
+    return render_page(request, answer, next_cursor, shown)
 
 
 @router.get(
@@ -141,8 +143,8 @@ def list_experiments(
     response_model=schemas.Experiment,
     responses={304: {"description": "As you have it"}},
 )
-@sends("Retry-After", "ETag")
-@sends("Retry-After", "ETag", status=HTTPStatus.NOT_MODIFIED)
+@response_headers("Retry-After", "ETag")
+@response_headers("Retry-After", "ETag", status=HTTPStatus.NOT_MODIFIED)
 def show_experiment(
     experiment_id: ExperimentId, database: DatabaseDep, if_none_match: IfNoneMatch = None
 ) -> Response:
@@ -154,11 +156,11 @@ def show_experiment(
     with database.read() as session:
         answer = _answer(session, store.get_experiment(session, experiment_id))
     progress = answer.progress
-    later = {} if progress.finished else retry_after_remaining(progress.eta_seconds)
+    later = {} if progress.finished else build_retry_after_remaining(progress.eta_seconds)
     document = answer.model_dump_json()
-    tag = document_tag(document)
-    if matches(if_none_match, tag):
-        return not_modified(tag, later)
+    tag = compute_document_etag(document)
+    if match_etag(if_none_match, tag):
+        return build_not_modified(tag, later)
     return Response(document, media_type="application/json", headers=later | {"ETag": tag})
 
 
@@ -168,7 +170,7 @@ _ASKED: dict[int | str, dict[str, Any]] = {
 
 
 @router.post("/{experiment_id}/cancel", responses=_ASKED)
-@raises(problem_types.CONFLICT)
+@problem_responses(problem_types.CONFLICT)
 def cancel_experiment(
     experiment_id: ExperimentId, database: DatabaseDep, artifacts: ArtifactsDep, response: Response
 ) -> schemas.Experiment:
@@ -188,7 +190,7 @@ def cancel_experiment(
 
 
 @router.post("/{experiment_id}/pause", responses=_ASKED)
-@raises(problem_types.CONFLICT)
+@problem_responses(problem_types.CONFLICT)
 def pause_experiment(
     experiment_id: ExperimentId, database: DatabaseDep, response: Response
 ) -> schemas.Experiment:
@@ -206,9 +208,9 @@ def pause_experiment(
 
 
 @router.post("/{experiment_id}/resume")
-@raises(problem_types.CONFLICT)
+@problem_responses(problem_types.CONFLICT)
 def resume_experiment(
-    experiment_id: ExperimentId, database: DatabaseDep, ring: RingDep
+    experiment_id: ExperimentId, database: DatabaseDep, dispatch: DispatchDep
 ) -> schemas.Experiment:
     """Let every paused job go on, each in its old place in the queue; 409 if every job has ended."""
     with database.write() as session:
@@ -216,7 +218,7 @@ def resume_experiment(
         asked = ask_all(session, experiment_id, resume_job)
         waiting = [job.id for job in asked if job.state == JobState.QUEUED]
         answer = _answer(session, experiment)
-    ring(waiting)
+    dispatch(waiting)
     return answer
 
 
@@ -225,19 +227,19 @@ def resume_experiment(
     status_code=status.HTTP_202_ACCEPTED,
     response_model=schemas.Experiment,
 )
-@raises(problem_types.CONFLICT, problem_types.OVER_QUOTA)
+@problem_responses(problem_types.CONFLICT, problem_types.OVER_QUOTA)
 def retry_failed_jobs(
     experiment_id: ExperimentId,
     database: DatabaseDep,
-    once: OnceWithoutBodyDep,
-    ring: RingDep,
+    idempotent: IdempotentWithoutBodyDep,
+    dispatch: DispatchDep,
 ) -> Response:
     """Train every failed or cancelled job anew, as a new job in its place; 409 if there is none."""
-    with once.carried_out(), database.write() as session:
+    with idempotent.executed(), database.write() as session:
         experiment = store.get_experiment(session, experiment_id)
         retries = [job.id for job in retry_failed(session, experiment_id)]
-        answer = once.answer(session, _answer(session, experiment), status.HTTP_202_ACCEPTED)
-    ring(retries)
+        answer = idempotent.store_response(session, _answer(session, experiment), status.HTTP_202_ACCEPTED)
+    dispatch(retries)
     return answer
 
 
@@ -246,7 +248,7 @@ def retry_failed_jobs(
     status_code=status.HTTP_202_ACCEPTED,
     response_model=schemas.Experiment,
 )
-@raises(
+@problem_responses(
     problem_types.CONFLICT,
     problem_types.DATASET_UNAVAILABLE,
     problem_types.OVER_BUDGET,
@@ -254,31 +256,31 @@ def retry_failed_jobs(
 )
 def extend_experiment(
     experiment_id: ExperimentId,
-    extension: Annotated[Extension, Depends(posted(Extension))],
+    extension: Annotated[Extension, Depends(parse_body(Extension))],
     database: DatabaseDep,
     settings: SettingsDep,
-    once: OnceDep,
-    ring: RingDep,
+    idempotent: IdempotentDep,
+    dispatch: DispatchDep,
 ) -> Response:
     """Add seeds or variants; only what is new is trained. 409 if nothing is."""
     with database.read() as session:
         document = store.get_experiment(session, experiment_id).document
     # Before the lock: a dataset may have to be downloaded.
     _check_datasets(_extended(document, extension, settings), settings)
-    with once.carried_out(), database.write() as session:
+    with idempotent.executed(), database.write() as session:
         experiment = store.lock_experiment(session, experiment_id)
         after = _extended(experiment.document, extension, settings)
-        before = validated(ExperimentSpec, experiment.document)
+        before = validate_document(ExperimentSpec, experiment.document)
         jobs = [job.id for job in store.extend_experiment(session, experiment, before, after)]
-        answer = once.answer(session, _answer(session, experiment), status.HTTP_202_ACCEPTED)
-    ring(jobs)
+        answer = idempotent.store_response(session, _answer(session, experiment), status.HTTP_202_ACCEPTED)
+    dispatch(jobs)
     return answer
 
 
 def _extended(document: Document, extension: Extension, settings: Settings) -> ExperimentSpec:
     """The extended experiment, within this installation's limits; faults point into the extension."""
     try:
-        after = validated(ExperimentSpec, extension.apply_to(document))
+        after = validate_document(ExperimentSpec, extension.apply_to(document))
         _check_jobs(after, settings)
     except InvalidSpec as error:
         raise type(error)(
@@ -304,7 +306,9 @@ def _ended(session: Session, experiment: Experiment) -> bool:
 
 def _answer(session: Session, experiment: Experiment) -> schemas.Experiment:
     session.flush()
-    return serializers.experiment_answer(experiment, store.standings(session, [experiment.id])[experiment.id])
+    return serializers.serialize_experiment(
+        experiment, store.standings(session, [experiment.id])[experiment.id]
+    )
 
 
 def _check(spec: ExperimentSpec, settings: Settings) -> None:
@@ -336,7 +340,7 @@ def _check_jobs(spec: ExperimentSpec, settings: Settings) -> None:
         detail = f"this installation allows {settings.max_experiment_jobs:,} jobs an experiment"
         raise BudgetExceeded([FieldError("/until/max_jobs", detail)])
     if faults := spec.check_variants():
-        raise InvalidSpec([FieldError(to_pointer(place), detail) for place, detail in faults])
+        raise InvalidSpec([FieldError(format_json_pointer(place), detail) for place, detail in faults])
     if unfair := spec.unfair_variants():
         raise InvalidSpec([FieldError(pointer, detail) for pointer, detail in unfair])
     _check_each(spec, BudgetExceeded, lambda job: check_budget(job, settings))

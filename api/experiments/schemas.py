@@ -5,11 +5,11 @@ from typing import Any
 
 from pydantic import Field
 
-from api.http.schemas import Answer
+from api.http.schemas import ResponseModel
 from models.states import JobState
 
 
-class Best(Answer):
+class Best(ResponseModel):
     """The best test accuracy so far."""
 
     variant: str | None
@@ -17,7 +17,7 @@ class Best(Answer):
     test_accuracy: float
 
 
-class ExperimentProgress(Answer):
+class ExperimentProgress(ResponseModel):
     """How far an experiment is, over all its jobs."""
 
     counts: dict[JobState, int] = Field(description="Jobs in each state")
@@ -31,7 +31,7 @@ class ExperimentProgress(Answer):
     )
 
 
-class Detectable(Answer):
+class Detectable(ResponseModel):
     """The smallest true difference from the baseline that so many seeds find with a probability of 80 %."""
 
     pairs: int = Field(description="Seeds that a variant and the baseline have in common")
@@ -42,7 +42,7 @@ class Detectable(Answer):
     basis: str = Field(description="What this was reckoned from")
 
 
-class ExperimentPrice(Answer):
+class ExperimentPrice(ResponseModel):
     """What an experiment would cost."""
 
     jobs: int
@@ -58,7 +58,7 @@ class ExperimentPrice(Answer):
     detectable: Detectable | None = Field(description="Null with one seed or one variant")
 
 
-class ExperimentLinks(Answer):
+class ExperimentLinks(ResponseModel):
     """Where the rest of an experiment is; null: its jobs do not allow it."""
 
     self: str
@@ -73,7 +73,7 @@ class ExperimentLinks(Answer):
     extend: str
 
 
-class Experiment(Answer):
+class Experiment(ResponseModel):
     """Variants of one specification, each trained with each seed."""
 
     id: str
@@ -88,7 +88,7 @@ class Experiment(Answer):
     links: ExperimentLinks
 
 
-class ExperimentPage(Answer):
+class ExperimentPage(ResponseModel):
     """Experiments, newest first."""
 
     items: list[Experiment]

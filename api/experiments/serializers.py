@@ -9,7 +9,7 @@ from models.store import tables
 from models.store.experiments import Standing
 
 
-def experiment_answer(row: tables.Experiment, standing: Standing) -> schemas.Experiment:
+def serialize_experiment(row: tables.Experiment, standing: Standing) -> schemas.Experiment:
     """An experiment's row, and how far it is, as the API shows them."""
     here = f"/v1/experiments/{row.id}"
     return schemas.Experiment(
@@ -17,7 +17,7 @@ def experiment_answer(row: tables.Experiment, standing: Standing) -> schemas.Exp
         name=row.name,
         preset=row.preset,
         spec=row.document,
-        baseline=baseline_of(row.document),
+        baseline=get_baseline(row.document),
         growing=row.growing,
         created_at=row.created_at,
         progress=schemas.ExperimentProgress(
@@ -29,7 +29,7 @@ def experiment_answer(row: tables.Experiment, standing: Standing) -> schemas.Exp
             finished=standing.finished and not row.growing,
             eta_seconds=standing.remaining_seconds,
         ),
-        best=_best(standing),
+        best=_serialize_best(standing),
         links=schemas.ExperimentLinks(
             self=here,
             jobs=f"/v1/jobs?experiment={row.id}",
@@ -45,12 +45,12 @@ def experiment_answer(row: tables.Experiment, standing: Standing) -> schemas.Exp
     )
 
 
-def baseline_of(document: Mapping[str, Any]) -> str:
+def get_baseline(document: Mapping[str, Any]) -> str:
     """The name of the variant that the others are compared with."""
     return str(document["baseline"] or document["variants"][0]["name"])
 
 
-def _best(standing: Standing) -> schemas.Best | None:
+def _serialize_best(standing: Standing) -> schemas.Best | None:
     if standing.best_job is None or standing.best_test_accuracy is None:
         return None
     return schemas.Best(

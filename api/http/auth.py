@@ -1,7 +1,8 @@
-"""Who may come in: API keys, their scopes and rates; without keys, only what comes from this machine.
+"""Authentication and authorization: API keys, their scopes and rate limits.
 
-One pure ASGI middleware before every route, so that a new route cannot forget it. A key that was found is
-believed for a few seconds: a request then costs no query, and a revoked key still works for as long.
+One pure ASGI middleware before every route, so that a new route cannot forget it. Without keys, only
+requests from this machine are accepted. A key is cached for a few seconds: a request then costs no query,
+and a revoked key still works for as long.
 """
 
 import logging
@@ -39,49 +40,49 @@ from models.store.tables import LOCAL_OWNER
 log = logging.getLogger(__name__)
 
 LOGIN = "/login"
-OPEN = {"/", LOGIN, "/logout", "/healthz", "/readyz", "/docs", "/openapi.json"}
-"""Paths that need no key: they show the release, not what anybody made with it."""
-_OPEN_BELOW = ("/problems/", "/static/")
-"""Nor do these: what a missing key means, and the pages' styles and scripts."""
+PUBLIC_PATHS = {"/", LOGIN, "/logout", "/healthz", "/readyz", "/docs", "/openapi.json"}
+"""Paths that need no key: they show the release, and no user data."""
+_PUBLIC_PREFIXES = ("/problems/", "/static/")
+"""Prefixes that need no key: pages about problems, styles and scripts."""
 COOKIE = "regbench_key"
-"""Holds a browser's key: its pages, and the streams that they follow, can send no header of their own."""
-BELIEVED_SECONDS = 5.0
-_MOST_BELIEVED = 10_000
+"""Cookie with a browser's key: pages and event streams cannot set an Authorization header."""
+KEY_CACHE_SECONDS = 5.0
+_MAX_CACHED_KEYS = 10_000
 _KEY = re.compile(r"rb_[A-Za-z0-9_-]{43}")
-_READS = {"GET", "HEAD", "OPTIONS"}
-_NOBODY = Caller(owner="", sees_all=False)
+_SAFE_METHODS = {"GET", "HEAD", "OPTIONS"}
+_ANONYMOUS = Caller(owner="", sees_all=False)
 _LOCAL = Caller(owner=LOCAL_OWNER, sees_all=True)
 
 RawHeaders = list[tuple[bytes, bytes]]
 
 
 @dataclass(frozen=True)
-class _Believed:
-    """A key that was found in the database a moment ago."""
+class _CachedKey:
+    """A valid key, as read from the database."""
 
     caller: Caller
     scope: scopes.Scope
     seconds: float
-    """For which it may be believed."""
+    """Time to live in the cache."""
 
 
-class Door:
-    """ASGI middleware: names the caller in `request.state.caller`, or answers with a problem."""
+class AuthMiddleware:
+    """ASGI middleware: sets `request.state.caller`, or responds with a problem."""
 
     def __init__(self, app: ASGIApp, settings: Settings, database: Database) -> None:
         self.app = app
-        self._keys = _Keys(database) if settings.api_keys_required != "false" else None
-        self._rates = _Rates(settings)
-        self._hosts = frozenset(each.strip().lower() for each in settings.allowed_hosts.split(",")) - {""}
+        self._keys = _KeyCache(database) if settings.api_keys_required != "false" else None
+        self._rates = _RateLimiter(settings)
+        self._hosts = frozenset(host.strip().lower() for host in settings.allowed_hosts.split(",")) - {""}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on, or refuse it."""
+        """Authenticate the request."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
         state = scope.setdefault("state", {})
-        if scope["path"] in OPEN or scope["path"].startswith(_OPEN_BELOW):
-            state["caller"] = _NOBODY
+        if scope["path"] in PUBLIC_PATHS or scope["path"].startswith(_PUBLIC_PREFIXES):
+            state["caller"] = _ANONYMOUS
             await self.app(scope, receive, send)
             return
         try:
@@ -90,10 +91,10 @@ class Door:
                 state["caller"] = _LOCAL
                 await self.app(scope, receive, send)
                 return
-            caller, use_is_news = await self._keys.caller_of(scope)
+            caller, should_record = await self._keys.authenticate(scope)
             rate = await self._rates.count(caller, scope["method"])
         except (Problem, RegbenchError) as error:
-            refusal = _to_login(scope, error) or problems.answer_error(Request(scope), error)
+            refusal = _redirect_to_login(scope, error) or problems.build_error_response(Request(scope), error)
             await refusal(scope, receive, send)
             return
         state["caller"] = caller
@@ -104,24 +105,24 @@ class Door:
             await send(message)
 
         await self.app(scope, receive, send_with_rate if rate else send)
-        if use_is_news:
-            # The answer is on its way already.
-            await self._keys.note_use(caller)
+        if should_record:
+            # The response has been sent already.
+            await self._keys.record_use(caller)
 
     def _check_local(self, scope: Scope) -> None:
-        """Refuse what a web page makes a browser on this machine send.
+        """Refuse cross-site requests that a web page makes through a browser on this machine.
 
         Raises:
-            Problem: the request is for another host's name, or comes from another site's page.
+            Problem: the Host header names another host, or the request comes from another site.
         """
         headers = Headers(scope=scope)
         host = headers.get("Host", "")
-        if not ("*" in self._hosts or _is_local(host) or _name_in(host) in self._hosts):
+        if not ("*" in self._hosts or _is_local(host) or _parse_host_name(host) in self._hosts):
             raise Problem(
                 problem_types.WRONG_HOST,
                 "Without API keys only loopback names are answered, and those in REGBENCH_ALLOWED_HOSTS.",
             )
-        if scope["method"] not in _READS and _of_another_site(headers, host):
+        if scope["method"] not in _SAFE_METHODS and _is_cross_site_for(headers, host):
             raise Problem(
                 problem_types.CROSS_ORIGIN,
                 "Without API keys a browser may change something only from this service's own pages.",
@@ -130,149 +131,153 @@ class Door:
 
 @lru_cache(maxsize=256)
 def _is_local(host: str) -> bool:
-    return is_loopback_only(_name_in(host))
+    return is_loopback_only(_parse_host_name(host))
 
 
-def _name_in(host: str) -> str:
+def _parse_host_name(host: str) -> str:
     try:
         return urlsplit(f"//{host}").hostname or ""
     except ValueError:
         return ""
 
 
-def from_another_site(headers: Headers) -> bool:
-    """Whether a browser sends this on behalf of another site's page."""
-    return _of_another_site(headers, headers.get("Host", ""))
+def is_cross_site(headers: Headers) -> bool:
+    """Whether a browser sends this request for a page of another site."""
+    return _is_cross_site_for(headers, headers.get("Host", ""))
 
 
-def _of_another_site(headers: Headers, host: str) -> bool:
+def _is_cross_site_for(headers: Headers, host: str) -> bool:
     site, origin = headers.get("Sec-Fetch-Site"), headers.get("Origin")
     if site is not None:
         return site not in ("same-origin", "none")
     return origin is not None and urlsplit(origin).netloc.lower() != host.lower()
 
 
-class _Keys:
-    """The keys that requests show, and those of them that were found a moment ago."""
+class _KeyCache:
+    """Looks up the keys of requests, with a cache."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        # Only the event loop touches it: it is not thread-safe.
-        self._believed: TLRUCache[str, _Believed] = TLRUCache(
-            _MOST_BELIEVED, lambda _key, value, now: now + value.seconds, timer=time.monotonic
+        # Not thread-safe: used by the event loop only.
+        self._cache: TLRUCache[str, _CachedKey] = TLRUCache(
+            _MAX_CACHED_KEYS, lambda _key, value, now: now + value.seconds, timer=time.monotonic
         )
 
-    async def caller_of(self, scope: Scope) -> tuple[Caller, bool]:
-        """Whose key the request shows, and whether its use should be noted.
+    async def authenticate(self, scope: Scope) -> tuple[Caller, bool]:
+        """The caller whose key the request carries, and whether to record the key's use.
 
         Raises:
-            Problem: none, an unknown or expired one, or one whose scope is too small.
+            Problem: there is no key, it is unknown or expired, or its scope is too small.
             ServiceUnavailable: the database cannot be reached.
         """
-        key = _key_in(Headers(scope=scope), scope["method"])
-        use_is_news = False
-        if (believed := self._believed.get(key)) is None:
-            found, use_is_news = await run_in_threadpool(self._look_up, key)
-            believed = self._believed[key] = found
-        needed = scopes.Scope.READ if scope["method"] in _READS else scopes.Scope.WRITE
-        if not believed.scope.includes(needed):
-            raise forbidden(needed)
-        return believed.caller, use_is_news
+        key = _extract_key(Headers(scope=scope), scope["method"])
+        should_record = False
+        if (cached := self._cache.get(key)) is None:
+            loaded, should_record = await run_in_threadpool(self._find_key, key)
+            cached = self._cache[key] = loaded
+        required = scopes.Scope.READ if scope["method"] in _SAFE_METHODS else scopes.Scope.WRITE
+        if not cached.scope.includes(required):
+            raise build_forbidden(required)
+        return cached.caller, should_record
 
-    async def note_use(self, caller: Caller) -> None:
-        """Note that a key was used."""
-        await run_in_threadpool(self._note_use, caller)
+    async def record_use(self, caller: Caller) -> None:
+        """Record that a key was used."""
+        await run_in_threadpool(self._write_use, caller)
 
-    def _look_up(self, key: str) -> tuple[_Believed, bool]:
+    def _find_key(self, key: str) -> tuple[_CachedKey, bool]:
         with self._database.read() as session:
-            found = keys.find_key(session, key)
-        if found is None or found.revoked:
-            raise _unauthorized(problem_types.INVALID_KEY, "This API key opens nothing here.")
-        left = BELIEVED_SECONDS if found.seconds_left is None else found.seconds_left
-        if left <= 0:
-            raise _unauthorized(problem_types.EXPIRED_KEY, "This API key has expired; ask for a new one.")
-        caller = Caller(found.owner, sees_all=found.scope is scopes.Scope.ADMIN, key_id=found.id)
-        return _Believed(caller, found.scope, min(left, BELIEVED_SECONDS)), not found.use_is_old_news
+            row = keys.find_key(session, key)
+        if row is None or row.revoked:
+            raise _build_unauthorized(
+                problem_types.INVALID_KEY, "This API key has no access to this resource."
+            )
+        seconds = KEY_CACHE_SECONDS if row.seconds_left is None else row.seconds_left
+        if seconds <= 0:
+            raise _build_unauthorized(
+                problem_types.EXPIRED_KEY, "This API key has expired; ask for a new one."
+            )
+        caller = Caller(row.owner, sees_all=row.scope is scopes.Scope.ADMIN, key_id=row.id)
+        return _CachedKey(caller, row.scope, min(seconds, KEY_CACHE_SECONDS)), not row.use_is_old_news
 
-    def _note_use(self, caller: Caller) -> None:
+    def _write_use(self, caller: Caller) -> None:
         try:
             with self._database.write() as session:
                 keys.note_use(session, str(caller.key_id))
         except ServiceUnavailable as error:
-            log.warning("the last use of key %s was not noted: %s", caller.key_id, error)
+            log.warning("could not record the use of key %s: %s", caller.key_id, error)
 
 
-def _to_login(scope: Scope, error: Problem | RegbenchError) -> Response | None:
-    """Where a browser goes that asks for a page without a key that opens it."""
+def _redirect_to_login(scope: Scope, error: Problem | RegbenchError) -> Response | None:
+    """The redirect to the login page for a browser that requests a page without a valid key."""
     unknown = isinstance(error, Problem) and error.kind.status == HTTPStatus.UNAUTHORIZED
-    if not (unknown and problems.asks_for_page(scope)):
+    if not (unknown and problems.is_page_request(scope)):
         return None
     query = scope["query_string"].decode("latin-1")
-    wanted = quote(scope["path"]) + (f"?{query}" if query else "")
-    return RedirectResponse(f"{LOGIN}?{urlencode({'next': wanted})}", status_code=303)
+    target = quote(scope["path"]) + (f"?{query}" if query else "")
+    return RedirectResponse(f"{LOGIN}?{urlencode({'next': target})}", status_code=303)
 
 
-def _key_in(headers: Headers, method: str) -> str:
+def _extract_key(headers: Headers, method: str) -> str:
     scheme, _, key = headers.get("Authorization", "").partition(" ")
-    kept = cookie_parser(headers.get("Cookie", "")).get(COOKIE)
-    if not scheme and kept:
-        if method not in _READS and from_another_site(headers):
+    cookie = cookie_parser(headers.get("Cookie", "")).get(COOKIE)
+    if not scheme and cookie:
+        if method not in _SAFE_METHODS and is_cross_site(headers):
             raise Problem(
                 problem_types.CROSS_ORIGIN,
                 "With a key that a browser keeps, only this service's own pages may change something.",
             )
-        scheme, key = "Bearer", kept
+        scheme, key = "Bearer", cookie
     if not scheme:
-        raise _unauthorized(
+        raise _build_unauthorized(
             problem_types.MISSING_KEY, "Send an API key: the header Authorization: Bearer rb_...", code=None
         )
     if scheme.lower() != "bearer" or not _KEY.fullmatch(key.strip()):
-        raise _unauthorized(
+        raise _build_unauthorized(
             problem_types.INVALID_KEY, "This is not an API key: it is to be Authorization: Bearer rb_..."
         )
     return key.strip()
 
 
-def _unauthorized(kind: ProblemType, detail: str, *, code: str | None = "invalid_token") -> Problem:
-    # RFC 6750, section 3.1: a request that shows no key is told no error code.
+def _build_unauthorized(kind: ProblemType, detail: str, *, code: str | None = "invalid_token") -> Problem:
+    # RFC 6750, section 3.1: a request without credentials gets no error code.
     challenge = "Bearer" if code is None else f'Bearer error="{code}"'
     return Problem(kind, detail, headers={"WWW-Authenticate": challenge})
 
 
-def forbidden(needed: scopes.Scope) -> Problem:
-    """What a key is told whose scope is too small."""
+def build_forbidden(required: scopes.Scope) -> Problem:
+    """The problem of a key whose scope is too small."""
     return Problem(
         problem_types.INSUFFICIENT_SCOPE,
-        f"This needs a key of the scope {needed}.",
-        headers={"WWW-Authenticate": f'Bearer error="insufficient_scope", scope="{needed}"'},
+        f"This needs a key of the scope {required}.",
+        headers={"WWW-Authenticate": f'Bearer error="insufficient_scope", scope="{required}"'},
     )
 
 
-class _Rates:
-    """How often each key may ask in a minute, counted by this process alone."""
+class _RateLimiter:
+    """Requests per minute of each key, counted by this process alone."""
 
     def __init__(self, settings: Settings) -> None:
         self._limiter = FixedWindowRateLimiter(MemoryStorage())
-        self._reads = _limit(settings.max_reads_per_minute)
-        self._writes = _limit(settings.max_writes_per_minute)
+        self._reads = _build_limit(settings.max_reads_per_minute)
+        self._writes = _build_limit(settings.max_writes_per_minute)
 
     async def count(self, caller: Caller, method: str) -> RawHeaders:
-        """Count one request; returns the headers that say what is left.
+        """Count one request; returns the rate limit headers.
 
         Their form is that of draft-ietf-httpapi-ratelimit-headers.
 
         Raises:
-            Problem: there is nothing left.
+            Problem: the limit is reached.
         """
-        name, limit = ("reads", self._reads) if method in _READS else ("writes", self._writes)
+        name, limit = ("reads", self._reads) if method in _SAFE_METHODS else ("writes", self._writes)
         if limit is None:
             return []
         allowed = await self._limiter.hit(limit, name, str(caller.key_id))
-        left = await self._limiter.get_window_stats(limit, name, str(caller.key_id))
-        seconds = max(1, math.ceil(left.reset_time - time.time()))
+        window = await self._limiter.get_window_stats(limit, name, str(caller.key_id))
+        seconds = max(1, math.ceil(window.reset_time - time.time()))
         headers = {
             "RateLimit-Policy": f'"{name}";q={limit.amount};w={limit.get_expiry()}',
-            "RateLimit": f'"{name}";r={left.remaining};t={seconds}',
+            "RateLimit": f'"{name}";r={window.remaining};t={seconds}',
         }
         if not allowed:
             raise Problem(
@@ -280,12 +285,12 @@ class _Rates:
                 f"This key may make {limit.amount:,} {name} a minute; try again in {seconds} s.",
                 headers=headers | {"Retry-After": str(seconds)},
             )
-        return _raw(headers.items())
+        return _encode_headers(headers.items())
 
 
-def _limit(a_minute: int) -> RateLimitItemPerMinute | None:
+def _build_limit(a_minute: int) -> RateLimitItemPerMinute | None:
     return RateLimitItemPerMinute(a_minute) if a_minute else None
 
 
-def _raw(headers: Iterable[tuple[str, str]]) -> RawHeaders:
+def _encode_headers(headers: Iterable[tuple[str, str]]) -> RawHeaders:
     return [(name.lower().encode(), value.encode()) for name, value in headers]

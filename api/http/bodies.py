@@ -10,49 +10,43 @@ from pydantic import BaseModel, ValidationError
 
 from api.http import problem_types
 from api.http.openapi import accepts
-from api.http.problem_types import raises
-from api.http.problems import Problem, to_pointer
+from api.http.problem_types import problem_responses
+from api.http.problems import Problem, format_json_pointer
 from models.errors import FieldError, InvalidSpec
 from models.settings import Settings
 from models.spec import get_validation_errors
 
 M = TypeVar("M", bound=BaseModel)
-
-
 T = TypeVar("T")
-
-
 BATCH = ":batch"
 """What the path of a request for many jobs at once ends with."""
-
-
 _SMALL_BYTES = 8_192
 
 
-async def counted_body(request: Request, most: int) -> bytes:
-    """A request's body of at most so many bytes. They are counted: a Content-Length may be absent, or a lie.
+async def read_body_limited(request: Request, limit: int) -> bytes:
+    """The body of a request, at most `limit` bytes, whatever its Content-Length says.
 
     Raises:
-        Problem: there are more; the rest is not read.
+        Problem: it is larger; the rest is not read.
     """
     body = bytearray()
-    async for piece in request.stream():
-        body += piece
-        if len(body) > most:
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > limit:
             raise Problem(
                 problem_types.BODY_TOO_LARGE,
-                f"This installation reads bodies of at most {most:,} bytes here.",
+                f"This installation reads bodies of at most {limit:,} bytes here.",
             )
     return bytes(body)
 
 
-@raises(problem_types.BODY_TOO_LARGE, problem_types.UNSUPPORTED_MEDIA_TYPE)
-async def _body(request: Request) -> bytes:
+@problem_responses(problem_types.BODY_TOO_LARGE, problem_types.UNSUPPORTED_MEDIA_TYPE)
+async def _read_json_body(request: Request) -> bytes:
     """The body of a JSON request."""
     _check_content_type(request.headers.get("Content-Type", ""))
     settings: Settings = request.app.state.settings
-    most = settings.max_batch_bytes if request.scope["path"].endswith(BATCH) else settings.max_body_bytes
-    return await counted_body(request, most)
+    limit = settings.max_batch_bytes if request.scope["path"].endswith(BATCH) else settings.max_body_bytes
+    return await read_body_limited(request, limit)
 
 
 def _check_content_type(content_type: str) -> None:
@@ -65,57 +59,60 @@ def _check_content_type(content_type: str) -> None:
     )
 
 
-BodyDep = Annotated[bytes, Depends(_body)]
+BodyDep = Annotated[bytes, Depends(_read_json_body)]
 
 
-def json_document(body: bytes) -> Any:
-    """The posted document, as Python values.
+def parse_json(body: bytes) -> Any:
+    """Parse a JSON document.
 
     Raises:
-        Problem: the body is not JSON; it says where the reading stopped.
+        Problem: the body is not JSON; it says where parsing stopped.
     """
     try:
         return pydantic_core.from_json(body)
     except ValueError as error:
-        why = str(error) if body.strip() else "it is empty"
-        detail = f"The body is not a JSON document: {why}."
+        reason = str(error) if body.strip() else "it is empty"
+        detail = f"The body is not a JSON document: {reason}."
         raise Problem(problem_types.NOT_JSON, detail, errors=[FieldError("", detail)]) from None
 
 
-@raises(problem_types.NOT_JSON, problem_types.INVALID_SPEC)
-async def _document(body: BodyDep) -> Any:
-    return await _read(body, json_document)
+@problem_responses(problem_types.NOT_JSON, problem_types.INVALID_SPEC)
+async def _parse_document(body: BodyDep) -> Any:
+    return await _run_parser(body, parse_json)
 
 
-DocumentDep = Annotated[Any, Depends(_document)]
+DocumentDep = Annotated[Any, Depends(_parse_document)]
 
 
-def posted(model: type[M]) -> Callable[[bytes], Awaitable[M]]:
-    """A dependency that gives the posted document as `model`."""
+def parse_body(model: type[M]) -> Callable[[bytes], Awaitable[M]]:
+    """A dependency that parses and validates the request body as `model`."""
 
     @accepts(model)
-    @raises(problem_types.NOT_JSON, problem_types.INVALID_SPEC)
+    @problem_responses(problem_types.NOT_JSON, problem_types.INVALID_SPEC)
     async def read(body: BodyDep) -> M:
-        return await _read(body, lambda body: validated(model, json_document(body)))
+        return await _run_parser(body, lambda body: validate_document(model, parse_json(body)))
 
     return read
 
 
-async def _read(body: bytes, reader: Callable[[bytes], T]) -> T:
-    # The way into a thread and back takes longer than to read a job; a large document would hold others up.
+async def _run_parser(body: bytes, reader: Callable[[bytes], T]) -> T:
+    # For a small document a thread costs more than parsing; a large one would block the event loop.
     return reader(body) if len(body) <= _SMALL_BYTES else await run_in_threadpool(reader, body)
 
 
-def validated(model: type[M], document: Any) -> M:
-    """`document` as `model`, judged as JSON, so that a posted and a stored document mean the same.
+def validate_document(model: type[M], document: Any) -> M:
+    """Validate `document` as JSON, so that a posted and a stored document mean the same.
 
     Raises:
         InvalidSpec: it names each field at fault.
     """
     try:
-        # NaN and Infinity travel as the words that Python's JSON knows, and are refused at their field.
+        # NaN and Infinity are passed on as constants and refused at their field.
         return model.model_validate_json(pydantic_core.to_json(document, inf_nan_mode="constants"))
     except ValidationError as error:
         raise InvalidSpec(
-            [FieldError(to_pointer(place), detail) for place, detail in get_validation_errors(error)]
+            [
+                FieldError(format_json_pointer(location), detail)
+                for location, detail in get_validation_errors(error)
+            ]
         ) from None

@@ -1,4 +1,4 @@
-"""What routes ask for: the settings, the database, ids, and the posted document, checked."""
+"""Dependencies of routes: settings, database, caller, ids."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -8,7 +8,7 @@ from typing import Annotated
 from fastapi import BackgroundTasks, Depends, Path, Query, Request
 
 from api.http import problem_types
-from api.http.problem_types import raises
+from api.http.problem_types import problem_responses
 from models import dispatch
 from models.artifacts import ArtifactStore
 from models.errors import NotFound
@@ -17,27 +17,27 @@ from models.settings import Settings
 from models.store.database import Database
 
 
-async def _settings(request: Request) -> Settings:
+async def _get_settings(request: Request) -> Settings:
     settings: Settings = request.app.state.settings
     return settings
 
 
-SettingsDep = Annotated[Settings, Depends(_settings)]
+SettingsDep = Annotated[Settings, Depends(_get_settings)]
 
 
 @dataclass(frozen=True)
 class Caller:
-    """Who asks, and which rows it sees."""
+    """The owner of the request's key, and which rows it may access."""
 
     owner: str
-    """Of what it creates."""
+    """Owner of the rows that it creates."""
     sees_all: bool
-    """Whether it sees everybody's rows, not only its own, and may do what admins do."""
+    """Whether it may access the rows of all owners, as admins may."""
     key_id: str | None = None
-    """The API key that it showed; None where none is needed."""
+    """The API key used; None where no key is required."""
 
 
-_AT_THE_DOOR = (
+_AUTH_PROBLEMS = (
     problem_types.MISSING_KEY,
     problem_types.INVALID_KEY,
     problem_types.EXPIRED_KEY,
@@ -48,82 +48,82 @@ _AT_THE_DOOR = (
 )
 
 
-def caller_of(request: Request) -> Caller:
-    """Who asks."""
+def get_caller(request: Request) -> Caller:
+    """The caller, set by AuthMiddleware."""
     caller: Caller = request.state.caller  # by api/http/auth.py
     return caller
 
 
-def database_for(request: Request) -> Database:
-    """The database, as far as the caller may see it."""
+def get_database(request: Request) -> Database:
+    """The database, restricted to rows that the caller may access."""
     database: Database = request.app.state.database
-    caller = caller_of(request)
+    caller = get_caller(request)
     return database if caller.sees_all else database.of(caller.owner)
 
 
-# What a dependency needs of another, it takes from the request: each that FastAPI has to go about within
-# another costs what looking a job up does.
-@raises(*_AT_THE_DOOR)
-async def _caller(request: Request) -> Caller:
-    return caller_of(request)
+# Dependencies read from the request instead of depending on each other: each nested dependency costs as much
+# as loading a job.
+@problem_responses(*_AUTH_PROBLEMS)
+async def _get_caller(request: Request) -> Caller:
+    return get_caller(request)
 
 
-CallerDep = Annotated[Caller, Depends(_caller)]
+CallerDep = Annotated[Caller, Depends(_get_caller)]
 
 
-@raises(problem_types.SERVICE_UNAVAILABLE, *_AT_THE_DOOR)
-async def _database(request: Request) -> Database:
-    return database_for(request)
+@problem_responses(problem_types.SERVICE_UNAVAILABLE, *_AUTH_PROBLEMS)
+async def _get_database(request: Request) -> Database:
+    return get_database(request)
 
 
-DatabaseDep = Annotated[Database, Depends(_database)]
+DatabaseDep = Annotated[Database, Depends(_get_database)]
 
 
-async def _ring(request: Request, background: BackgroundTasks) -> Callable[[Sequence[str]], None]:
-    """Rings for jobs after the answer: their rows are safe already, and the broker may be slow or away."""
+async def _get_dispatch(request: Request, background: BackgroundTasks) -> Callable[[Sequence[str]], None]:
+    """Sends dispatch messages after the response: rows are committed already, and the broker may be slow."""
     state = request.app.state
     return lambda job_ids: background.add_task(
         dispatch.notify_workers, state.database, state.settings, job_ids
     )
 
 
-RingDep = Annotated[Callable[[Sequence[str]], None], Depends(_ring)]
+DispatchDep = Annotated[Callable[[Sequence[str]], None], Depends(_get_dispatch)]
 
 
-@raises(problem_types.SERVICE_UNAVAILABLE)
-async def _artifacts(settings: SettingsDep) -> ArtifactStore:
+@problem_responses(problem_types.SERVICE_UNAVAILABLE)
+async def _get_artifacts(settings: SettingsDep) -> ArtifactStore:
     return ArtifactStore(settings)
 
 
-@raises(problem_types.NOT_FOUND)
-async def _job_id(job_id: Annotated[str, Path(description="As `POST /v1/jobs` gave it")]) -> str:
-    return known_form("job", job_id)
+@problem_responses(problem_types.NOT_FOUND)
+async def _parse_job_id(job_id: Annotated[str, Path(description="As `POST /v1/jobs` gave it")]) -> str:
+    return parse_id("job", job_id)
 
 
-@raises(problem_types.NOT_FOUND)
-async def _experiment_id(
+@problem_responses(problem_types.NOT_FOUND)
+async def _parse_experiment_id(
     experiment_id: Annotated[str, Path(description="As `POST /v1/experiments` gave it")],
 ) -> str:
-    return known_form("experiment", experiment_id)
+    return parse_id("experiment", experiment_id)
 
 
-def known_form(kind: str, given: str) -> str:
-    """`given`, if it can be an id.
+def parse_id(kind: str, value: str) -> str:
+    """`value`, if it can be an id.
 
     Raises:
-        NotFound: it cannot.
+        NotFound: it cannot be one.
     """
-    # What cannot be an id never reaches the database: PostgreSQL refuses some strings altogether.
-    if not re.fullmatch(ID_PATTERN, given):
+    # Such a value must not reach the database: PostgreSQL refuses some strings altogether.
+    if not re.fullmatch(ID_PATTERN, value):
         raise NotFound(f"There is no {kind} of that id.")
-    return given
+    return value
 
 
-ArtifactsDep = Annotated[ArtifactStore, Depends(_artifacts)]
+ArtifactsDep = Annotated[ArtifactStore, Depends(_get_artifacts)]
 
 
-JobId = Annotated[str, Depends(_job_id)]
+JobId = Annotated[str, Depends(_parse_job_id)]
 
 
-ExperimentId = Annotated[str, Depends(_experiment_id)]
+ExperimentId = Annotated[str, Depends(_parse_experiment_id)]
 DryRun = Annotated[bool, Query(description="Only check and price; store nothing")]

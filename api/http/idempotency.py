@@ -1,7 +1,7 @@
-"""`Idempotency-Key` on every POST that creates: sent again, a request is answered as it was the first time.
+"""`Idempotency-Key` on every POST that creates: a repeated request gets the stored response.
 
-After draft-ietf-httpapi-idempotency-key-header. Errors are not remembered: what was refused changed nothing,
-and may be sent again with the same key.
+After draft-ietf-httpapi-idempotency-key-header. Errors are not stored: a refused request changed nothing
+and may be repeated with the same key.
 """
 
 import hashlib
@@ -16,8 +16,8 @@ from sqlalchemy.orm import Session
 
 from api.http import problem_types
 from api.http.bodies import BodyDep
-from api.http.dependencies import caller_of, database_for
-from api.http.problem_types import raises
+from api.http.dependencies import get_caller, get_database
+from api.http.problem_types import problem_responses
 from api.http.problems import Problem
 from models.errors import FieldError, InvalidSpec, ServiceUnavailable
 from models.store.database import Database
@@ -36,42 +36,42 @@ Key = Annotated[
 
 
 class Replayed(Exception):
-    """The request has been answered before; `answer` is that answer."""
+    """The request has been answered before; `build_response` is that answer."""
 
     def __init__(self, answer: Remembered) -> None:
         super().__init__()
         self.answer = answer
 
 
-class Once:
-    """A request that may come again; without a key it holds nothing and remembers nothing."""
+class IdempotentRequest:
+    """A request that a client may repeat. Without a key, nothing is stored."""
 
     def __init__(self, database: Database, owner: str, key: str | None, fingerprint: str) -> None:
         self._database, self._owner, self._key, self._fingerprint = database, owner, key, fingerprint
-        self._held: Held | None = None
-        self._remembered = False
+        self._claim: Held | None = None
+        self._stored = False
 
     @contextmanager
-    def carried_out(self) -> Iterator[None]:
-        """The block carries the request out; what it changes and its `answer` are one transaction.
+    def executed(self) -> Iterator[None]:
+        """The block carries the request out; what it changes and its `build_response` are one transaction.
 
         Raises:
-            Replayed: it was carried out before.
-            Problem: the key belongs to another request, or the first one is under way.
+            Replayed: it was executed before.
+            Problem: the key belongs to another request, or the first one is in progress.
         """
         if self._key is None:
             yield
             return
-        self._held = _begin(self._database, self._owner, self._key, self._fingerprint)
+        self._claim = _claim_key(self._database, self._owner, self._key, self._fingerprint)
         try:
             yield
         except BaseException:
-            self._release(self._held)
+            self._release(self._claim)
             raise
-        if not self._remembered:
-            self._release(self._held)
+        if not self._stored:
+            self._release(self._claim)
 
-    def answer(
+    def store_response(
         self,
         session: Session,
         body: BaseModel,
@@ -80,64 +80,64 @@ class Once:
         *,
         again: BaseModel | None = None,
     ) -> Response:
-        """The answer to this request, kept in the transaction of what it has made.
+        """Build the response, and store it in the transaction of the request's changes.
 
-        `again` is kept instead of a body that must not be: one with a secret.
+        `again` is stored in place of a body that contains a secret.
 
         Raises:
-            UnderWay: it took so long that another request has taken its key over; nothing may be committed.
+            UnderWay: it took so long that another request has claimed its key; nothing may be committed.
         """
         content, headers = body.model_dump_json().encode(), dict(headers or {})
-        if self._held is not None:
-            kept = content if again is None else again.model_dump_json().encode()
-            remember(session, self._held, Remembered(status, headers, kept))
-            self._remembered = True
+        if self._claim is not None:
+            stored = content if again is None else again.model_dump_json().encode()
+            remember(session, self._claim, Remembered(status, headers, stored))
+            self._stored = True
         return Response(content, status, headers, media_type="application/json")
 
     def _release(self, held: Held) -> None:
-        # Where the commit came through, and only its acknowledgement did not, the answer is there and stays.
+        # If the commit succeeded and only its acknowledgement was lost, the stored response stays.
         with suppress(ServiceUnavailable), self._database.write() as session:
             release(session, held)
 
 
-@raises(problem_types.IDEMPOTENCY_KEY_REUSED, problem_types.IDEMPOTENCY_KEY_UNDER_WAY)
-async def _once_with_body(request: Request, body: BodyDep, key: Key = None) -> Once:
-    return _once(request, body, key)
+@problem_responses(problem_types.IDEMPOTENCY_KEY_REUSED, problem_types.IDEMPOTENCY_KEY_UNDER_WAY)
+async def _get_with_body(request: Request, body: BodyDep, key: Key = None) -> IdempotentRequest:
+    return _build_request(request, body, key)
 
 
-@raises(problem_types.IDEMPOTENCY_KEY_REUSED, problem_types.IDEMPOTENCY_KEY_UNDER_WAY)
-async def _once_without_body(request: Request, key: Key = None) -> Once:
-    return _once(request, b"", key)
+@problem_responses(problem_types.IDEMPOTENCY_KEY_REUSED, problem_types.IDEMPOTENCY_KEY_UNDER_WAY)
+async def _get_without_body(request: Request, key: Key = None) -> IdempotentRequest:
+    return _build_request(request, b"", key)
 
 
-def _once(request: Request, body: bytes, key: str | None) -> Once:
-    fingerprint = _fingerprint(request, body)
-    return Once(database_for(request), caller_of(request).owner, _checked(key), fingerprint)
+def _build_request(request: Request, body: bytes, key: str | None) -> IdempotentRequest:
+    fingerprint = _compute_fingerprint(request, body)
+    return IdempotentRequest(get_database(request), get_caller(request).owner, _parse_key(key), fingerprint)
 
 
-OnceDep = Annotated[Once, Depends(_once_with_body)]
-OnceWithoutBodyDep = Annotated[Once, Depends(_once_without_body)]
+IdempotentDep = Annotated[IdempotentRequest, Depends(_get_with_body)]
+IdempotentWithoutBodyDep = Annotated[IdempotentRequest, Depends(_get_without_body)]
 
 
-def _checked(key: str | None) -> str | None:
+def _parse_key(key: str | None) -> str | None:
     if key is None:
         return None
-    found = _KEY.fullmatch(key)
-    if found is None:
+    match = _KEY.fullmatch(key)
+    if match is None:
         detail = "1 to 255 visible characters, such as a UUID"
         raise InvalidSpec([FieldError("header Idempotency-Key", detail)])
-    return found[1] or found[2]
+    return match[1] or match[2]
 
 
-def _fingerprint(request: Request, body: bytes) -> str:
-    asked = f"{request.method} {request.url.path}?{request.url.query}\n".encode()
-    return hashlib.sha256(asked + body).hexdigest()
+def _compute_fingerprint(request: Request, body: bytes) -> str:
+    target = f"{request.method} {request.url.path}?{request.url.query}\n".encode()
+    return hashlib.sha256(target + body).hexdigest()
 
 
-def _begin(database: Database, owner: str, key: str, fingerprint: str) -> Held:
+def _claim_key(database: Database, owner: str, key: str, fingerprint: str) -> Held:
     try:
         with database.write() as session:
-            found = begin(session, owner, key, fingerprint)
+            claim = begin(session, owner, key, fingerprint)
     except KeyReused:
         raise Problem(
             problem_types.IDEMPOTENCY_KEY_REUSED,
@@ -149,17 +149,17 @@ def _begin(database: Database, owner: str, key: str, fingerprint: str) -> Held:
             error.message,
             headers={"Retry-After": "1"},
         ) from None
-    if isinstance(found, Remembered):
-        raise Replayed(found)
-    return found
+    if isinstance(claim, Remembered):
+        raise Replayed(claim)
+    return claim
 
 
 def install(app: FastAPI) -> None:
-    """Answer what was answered before."""
-    app.add_exception_handler(Replayed, _replay)
+    """Respond to repeated requests with the stored response."""
+    app.add_exception_handler(Replayed, _send_stored_response)
 
 
-def _replay(_request: Request, error: Exception) -> Response:
+def _send_stored_response(_request: Request, error: Exception) -> Response:
     assert isinstance(error, Replayed)  # noqa: S101 (Starlette's type of a handler is wider than its calls)
     headers = {**error.answer.headers, "Idempotent-Replayed": "true"}
     return Response(error.answer.body, error.answer.status, headers, media_type="application/json")

@@ -13,19 +13,19 @@ def negotiate(accept: str, offered: list[str]) -> str | None:
 
     Between equals the earlier offer wins (RFC 9110, section 12.5.1).
     """
-    wishes = [_wish(part) for part in (accept or "*/*").split(",")]
+    ranges = [_parse_media_range(part) for part in (accept or "*/*").split(",")]
     best, best_quality = None, 0.0
     for media_type in offered:
-        matching = [wish for wish in wishes if _matches(wish[0], media_type)]
+        matching = [item for item in ranges if _match_media_type(item[0], media_type)]
         # The most specific range decides: text/html;q=0 forbids what */* allows.
-        quality = max(matching, key=lambda wish: 2 - wish[0].count("*"))[1] if matching else 0.0
+        quality = max(matching, key=lambda item: 2 - item[0].count("*"))[1] if matching else 0.0
         if quality > best_quality:
             best, best_quality = media_type, quality
     return best
 
 
-def _wish(part: str) -> tuple[str, float]:
-    pattern, *parameters = (piece.strip().lower() for piece in part.split(";"))
+def _parse_media_range(part: str) -> tuple[str, float]:
+    pattern, *parameters = (text.strip().lower() for text in part.split(";"))
     for parameter in parameters:
         name, _, value = parameter.partition("=")
         if name == "q":
@@ -36,6 +36,6 @@ def _wish(part: str) -> tuple[str, float]:
     return pattern, 1.0
 
 
-def _matches(pattern: str, media_type: str) -> bool:
+def _match_media_type(pattern: str, media_type: str) -> bool:
     kind = media_type.partition("/")[0]
     return pattern in (media_type, f"{kind}/*", "*/*")

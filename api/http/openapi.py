@@ -1,7 +1,7 @@
-"""The OpenAPI document: what FastAPI sees of the routes, and what it cannot see.
+"""The OpenAPI document: what FastAPI generates from the routes, and additions.
 
 FastAPI knows paths, parameters and answers. Added here: request bodies (`accepts` says which, at a route's
-dependencies), each operation's problems by status (`raises` in api/http/problem_types.py says which),
+dependencies), each operation's problems by status (`problem_responses` in api/http/problem_types.py),
 headers, and the examples in api/http/examples.
 """
 
@@ -22,7 +22,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from api.http import problem_types
-from api.http.problem_types import F, ProblemType, raised_by
+from api.http.problem_types import F, ProblemType, get_problem_types
 from api.http.problems import MEDIA_TYPE, ProblemDocument
 
 EXAMPLES = Path(__file__).parent / "examples"
@@ -103,45 +103,45 @@ def accepts(
     return mark
 
 
-def text(*media_types: str) -> dict[int | str, dict[str, Any]]:
+def build_text_responses(*media_types: str) -> dict[int | str, dict[str, Any]]:
     """The part of a route that says which texts it answers with."""
-    return {200: {"content": {each: {"schema": {"type": "string"}} for each in media_types}}}
+    return {200: {"content": {media_type: {"schema": {"type": "string"}} for media_type in media_types}}}
 
 
-def sends(*headers: str, status: HTTPStatus = HTTPStatus.OK) -> Callable[[F], F]:
+def response_headers(*headers: str, status: HTTPStatus = HTTPStatus.OK) -> Callable[[F], F]:
     """Say of a route which of `HEADERS` its answers of this status may carry."""
 
-    def marked(function: F) -> F:
-        said: dict[HTTPStatus, tuple[str, ...]] = function.__dict__.setdefault("headers", {})
-        said[status] = headers
+    def mark(function: F) -> F:
+        by_status: dict[HTTPStatus, tuple[str, ...]] = function.__dict__.setdefault("headers", {})
+        by_status[status] = headers
         return function
 
-    return marked
+    return mark
 
 
-def operation_id(route: APIRoute) -> str:
+def build_operation_id(route: APIRoute) -> str:
     """The name of a route as generated clients spell it: `list_jobs` gives `listJobs`."""
-    first, *others = route.name.split("_")
-    return first + "".join(each.capitalize() for each in others)
+    first, *rest = route.name.split("_")
+    return first + "".join(word.capitalize() for word in rest)
 
 
 def install(app: FastAPI) -> None:
-    """Add what FastAPI does not see."""
+    """Extend the document that FastAPI generates."""
     generate = app.openapi
 
     def openapi() -> dict[str, Any]:
         fresh = app.openapi_schema is None
-        # FastAPI keeps what it generated, so the additions stay too.
+        # FastAPI caches the document, including our additions.
         document = generate()
         if fresh:
-            _complete(document, app)
+            _extend_document(document, app)
         return document
 
     # FastAPI's documented way to extend the document.
     app.openapi = openapi  # type: ignore[method-assign]  # the way that FastAPI documents
 
 
-def _complete(document: dict[str, Any], app: FastAPI) -> None:
+def _extend_document(document: dict[str, Any], app: FastAPI) -> None:
     components = document["components"]
     components["headers"] = HEADERS
     components["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
@@ -158,29 +158,31 @@ def _complete(document: dict[str, Any], app: FastAPI) -> None:
         for method in route.methods or ():
             operation = document["paths"].get(route.path_format, {}).get(method.lower())
             if operation is not None:
-                models += _complete_operation(operation, route)
+                models += _extend_operation(operation, route)
     _, definitions = models_json_schema([(model, "validation") for model in models], ref_template=_SCHEMA)
     components["schemas"] |= definitions["$defs"]
 
 
-def _complete_operation(operation: dict[str, Any], route: RouteContext) -> list[type[BaseModel]]:
-    """Add what FastAPI does not see; returns the models of the request's body."""
+def _extend_operation(operation: dict[str, Any], route: RouteContext) -> list[type[BaseModel]]:
+    """Extend an operation; returns the models of its request body."""
     dependants = list(_iter_dependants(route.dependant))
     bodies: list[RequestBody] = [
-        each.call.__dict__["request_body"] for each in dependants if hasattr(each.call, "request_body")
+        dependant.call.__dict__["request_body"]
+        for dependant in dependants
+        if hasattr(dependant.call, "request_body")
     ]
     for body in bodies:
         operation["requestBody"] = {"required": True, "content": deepcopy(body.content)}
     responses = operation["responses"]
     for status, names in getattr(route.endpoint, "headers", {}).items():
-        responses[str(status.value)].setdefault("headers", {}).update(_headers(*names))
+        responses[str(status.value)].setdefault("headers", {}).update(_build_header_refs(*names))
     responses.pop("422", None)
-    for status, problem in _problems(dependants).items():
-        # A status may also be an answer that is meant, as of readiness.
-        meant = responses.setdefault(status, problem)
-        meant["content"] |= problem["content"]
+    for status, problem in _build_problem_responses(dependants).items():
+        # A status may also be a regular response, as of readiness.
+        response = responses.setdefault(status, problem)
+        response["content"] |= problem["content"]
     for response in responses.values():
-        response.setdefault("headers", {}).update(_headers("X-Request-Id"))
+        response.setdefault("headers", {}).update(_build_header_refs("X-Request-Id"))
     operation["responses"] = dict(sorted(responses.items()))
     _add_examples(operation)
     return [body.model for body in bodies]
@@ -188,23 +190,24 @@ def _complete_operation(operation: dict[str, Any], route: RouteContext) -> list[
 
 def _iter_dependants(dependant: Dependant) -> Iterator[Dependant]:
     yield dependant
-    for each in dependant.dependencies:
-        yield from _iter_dependants(each)
+    for dependency in dependant.dependencies:
+        yield from _iter_dependants(dependency)
 
 
-def _problems(dependants: list[Dependant]) -> dict[str, Any]:
+def _build_problem_responses(dependants: list[Dependant]) -> dict[str, Any]:
     """The responses of an operation that are problems, by status."""
-    # Any request can have a parameter too many, and any code can fail.
+    # Any request can have an unknown parameter, and any code can fail.
     kinds = {problem_types.INVALID_PARAMETER, problem_types.INTERNAL_ERROR}
     for dependant in dependants:
-        kinds.update(raised_by(dependant.call))
+        kinds.update(get_problem_types(dependant.call))
     ordered = sorted(kinds, key=lambda kind: (kind.status, kind.code))
     return {
-        str(status.value): _problem(list(each)) for status, each in groupby(ordered, lambda kind: kind.status)
+        str(status.value): _build_problem_response(list(each))
+        for status, each in groupby(ordered, lambda kind: kind.status)
     }
 
 
-def _problem(kinds: list[ProblemType]) -> dict[str, Any]:
+def _build_problem_response(kinds: list[ProblemType]) -> dict[str, Any]:
     described = "; or ".join(f"{kind.title} (`{kind.uri}`)" for kind in kinds)
     response: dict[str, Any] = {
         "description": described,
@@ -216,21 +219,21 @@ def _problem(kinds: list[ProblemType]) -> dict[str, Any]:
         },
     }
     if kinds[0].status == HTTPStatus.SERVICE_UNAVAILABLE:
-        response["headers"] = _headers("Retry-After")
+        response["headers"] = _build_header_refs("Retry-After")
     return response
 
 
-def _headers(*names: str) -> dict[str, Any]:
+def _build_header_refs(*names: str) -> dict[str, Any]:
     return {name: {"$ref": f"#/components/headers/{name}"} for name in names}
 
 
 def _add_examples(operation: dict[str, Any]) -> None:
-    """Put in what was asked and answered when api/examples was written."""
-    shown = read_examples().get(operation["operationId"], {})
+    """Add the recorded requests and responses of api/http/examples."""
+    examples = read_examples().get(operation["operationId"], {})
     posted = operation.get("requestBody", {}).get("content", {}).get("application/json")
-    if posted is not None and "request" in shown:
-        posted["example"] = shown["request"]
-    for status, by_type in shown.get("responses", {}).items():
+    if posted is not None and "request" in examples:
+        posted["example"] = examples["request"]
+    for status, by_type in examples.get("responses", {}).items():
         for media_type, value in by_type.items():
             content = operation["responses"].get(status, {}).get("content", {})
             if media_type in content:
@@ -239,5 +242,5 @@ def _add_examples(operation: dict[str, Any]) -> None:
 
 @lru_cache(maxsize=1)
 def read_examples() -> dict[str, Any]:
-    """What is in api/examples, by operation id; under `problems` a document of each type."""
+    """The recorded examples by operation id; under `problems` one document of each type."""
     return {path.stem: json.loads(path.read_text()) for path in EXAMPLES.glob("*.json")}

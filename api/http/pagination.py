@@ -1,4 +1,4 @@
-"""Pages of a list over HTTP: in which order, which fields of each item, and where the next page begins."""
+"""Pagination: sort order, field selection, and cursors."""
 
 import base64
 import binascii
@@ -25,7 +25,7 @@ Fields = dict[str, Any]
 """Which fields of a document, as pydantic's `include` has them: each with those in it, or True for all."""
 
 
-def _known(sort: str) -> str:
+def validate_sort(sort: str) -> str:
     if sort not in SORTS:
         raise PydanticCustomError("sort", "choose from {choices}", {"choices": ", ".join(SORTS)})
     return sort
@@ -35,7 +35,7 @@ Limit = Annotated[int, Field(ge=1, le=200, description="Most items in one page")
 Cursor = Annotated[str | None, Field(max_length=200, description="`next_cursor` of the page before")]
 Sort = Annotated[
     str,
-    AfterValidator(_known),
+    AfterValidator(validate_sort),
     Field(
         json_schema_extra={"enum": list(SORTS)},
         description="`-`: from high to low. By a measure of results only jobs that have it are listed",
@@ -51,112 +51,120 @@ FieldNames = Annotated[
 ]
 
 
-def order_of(sort: str) -> Order:
-    """What `-test_accuracy` and the like mean."""
+def parse_sort(sort: str) -> Order:
+    """Parse a sort parameter such as `-test_accuracy`."""
     return Order(by=sort.removeprefix("-"), descending=sort.startswith("-"))
 
 
 def encode_cursor(place: Place, order: Order = NEWEST_FIRST) -> str:
     """An opaque name for `place` in a list of that order, fit for a URL."""
     value = place.value.isoformat() if isinstance(place.value, datetime) else repr(place.value)
-    return base64.urlsafe_b64encode(f"{_name(order)} {value} {place.id}".encode()).decode()
+    return base64.urlsafe_b64encode(f"{_format_sort(order)} {value} {place.id}".encode()).decode()
 
 
 def decode_cursor(cursor: str | None, order: Order = NEWEST_FIRST) -> Place | None:
     """The place that `cursor` names; None: the beginning.
 
     Raises:
-        InvalidSpec: it is not one that the service gave, or belongs to a list of another order.
+        InvalidSpec: it is not a cursor of this service, or belongs to a list of another order.
     """
     if cursor is None:
         return None
     try:
         sort, value, row_id = base64.b64decode(cursor, altchars="-_", validate=True).decode().split(" ")
-        place = Place(_read(value, order_of(sort)), row_id) if sort in SORTS else None
+        place = Place(_parse_value(value, parse_sort(sort)), row_id) if sort in SORTS else None
     except (binascii.Error, ValueError):
         place = None
     if place is None or not re.fullmatch(ID_PATTERN, place.id):
-        raise InvalidSpec([FieldError("?cursor", "not a cursor of this service; leave it out to start anew")])
-    if sort != _name(order):
-        detail = f"belongs to a list with sort={sort}, not {_name(order)}; leave it out to start anew"
+        raise InvalidSpec(
+            [FieldError("?cursor", "not a cursor of this service; leave it out to start from the beginning")]
+        )
+    if sort != _format_sort(order):
+        detail = f"belongs to a list with sort={sort}, not {_format_sort(order)}; leave it out to start again"
         raise InvalidSpec([FieldError("?cursor", detail)])
     return place
 
 
-def _name(order: Order) -> str:
+def _format_sort(order: Order) -> str:
     return f"{'-' if order.descending else ''}{order.by}"
 
 
-def _read(value: str, order: Order) -> datetime | float:
+def _parse_value(value: str, order: Order) -> datetime | float:
     if order.by == "created_at":
         moment = datetime.fromisoformat(value)
         if moment.utcoffset() != timedelta(0):
             raise ValueError("not in UTC")
         return moment
-    number: float = getattr(Result, order.by).type.python_type(value)
-    # Beyond this no column reaches, and databases refuse to compare.
-    if not math.isfinite(number) or (isinstance(number, int) and abs(number) >= _LARGEST):
-        raise ValueError("no measure is as large")
-    return number
+    value_of_column: float = getattr(Result, order.by).type.python_type(value)
+    # No column holds such a value, and databases refuse to compare it.
+    if not math.isfinite(value_of_column) or (
+        isinstance(value_of_column, int) and abs(value_of_column) >= _LARGEST
+    ):
+        raise ValueError("out of range")
+    return value_of_column
 
 
-def wanted_fields(
+def parse_fields(
     names: str | None, model: type[BaseModel], documents: Mapping[str, type[BaseModel]] = MappingProxyType({})
 ) -> Fields | None:
     """Which fields of `model` the names ask for; None: all.
 
-    Each of `documents` says what a field holds that the model calls a mere object.
+    Each of `documents` says what a field holds that the model calls an object.
 
     Raises:
         InvalidSpec: there is no such field; it names those that there are.
     """
     if names is None:
         return None
-    wanted: Fields = {}
+    selected: Fields = {}
     for name in names.split(","):
-        _add(wanted, name.strip(), model, documents)
-    return wanted
+        _add_field(selected, name.strip(), model, documents)
+    return selected
 
 
-def _add(wanted: Fields, name: str, model: type[BaseModel], documents: Mapping[str, type[BaseModel]]) -> None:
-    node, here = wanted, {field: each.annotation for field, each in model.model_fields.items()}
+def _add_field(
+    selected: Fields, name: str, model: type[BaseModel], documents: Mapping[str, type[BaseModel]]
+) -> None:
+    node, available = selected, {field: info.annotation for field, info in model.model_fields.items()}
     *parents, last = name.split(".")
     for part in parents:
-        kind = documents.get(part) if node is wanted else None
-        within = kind or _there(here, part, name)
+        kind = documents.get(part) if node is selected else None
+        annotation = kind or _get_field_type(available, part, name)
         node = node.setdefault(part, {})
         if node is True:
             return
-        if _is_list(within):
+        if _is_list(annotation):
             node = node.setdefault("__all__", {})
-        here = _fields_of(within)
-    _there(here, last, name)
+        available = _get_fields(annotation)
+    _get_field_type(available, last, name)
     node[last] = True
 
 
-def _there(here: Mapping[str, Any], part: str, name: str) -> Any:
-    """What the field holds. An object of free keys may hold anything under any of them."""
-    if part not in here and "*" not in here:
-        choices = ", ".join(here)
+def _get_field_type(available: Mapping[str, Any], part: str, name: str) -> Any:
+    """The type of a field. An object with arbitrary keys may hold anything under any of them."""
+    if part not in available and "*" not in available:
+        choices = ", ".join(available)
         detail = f"there is no {name!r}; " + (
-            f"choose from {choices}" if here else "what it is in has no fields"
+            f"choose from {choices}" if available else "what it is in has no fields"
         )
         raise InvalidSpec([FieldError("?fields", detail)])
-    return here.get(part, Any)
+    return available.get(part, Any)
 
 
-def _fields_of(kind: Any) -> dict[str, Any]:
-    """The fields within a field; `*` for one whose keys are free."""
-    found = {name: each.annotation for model in _models(kind) for name, each in model.model_fields.items()}
+def _get_fields(kind: Any) -> dict[str, Any]:
+    """The fields of a field's type; `*` if its keys are arbitrary."""
+    found = {
+        name: each.annotation for model in _iter_models(kind) for name, each in model.model_fields.items()
+    }
     return found or ({"*": Any} if _is_free(kind) else {})
 
 
-def _models(kind: Any) -> Iterator[type[BaseModel]]:
+def _iter_models(kind: Any) -> Iterator[type[BaseModel]]:
     if isinstance(kind, type) and issubclass(kind, BaseModel):
         yield kind
     elif get_origin(kind) is not dict:
         for part in get_args(kind):
-            yield from _models(part)
+            yield from _iter_models(part)
 
 
 def _is_free(kind: Any) -> bool:
@@ -164,23 +172,23 @@ def _is_free(kind: Any) -> bool:
 
 
 def _is_list(kind: Any) -> bool:
-    return any(get_origin(each) in (list, tuple) for each in (kind, *get_args(kind)))
+    return any(get_origin(part) in (list, tuple) for part in (kind, *get_args(kind)))
 
 
-def page_answer(request: Request, page: BaseModel, cursor: str | None, fields: Fields | None) -> Response:
-    """A page as an answer whose `Link` leads to the first page and the next one."""
-    shown: Fields | None = {"items": {"__all__": fields}, "next_cursor": True} if fields else None
+def render_page(request: Request, page: BaseModel, cursor: str | None, fields: Fields | None) -> Response:
+    """The response with a page, and a `Link` header to the first and next pages."""
+    include: Fields | None = {"items": {"__all__": fields}, "next_cursor": True} if fields else None
     return Response(
-        page.model_dump_json(include=shown),
+        page.model_dump_json(include=include),
         media_type="application/json",
-        headers={"Link": _links(request, cursor)},
+        headers={"Link": _format_links(request, cursor)},
     )
 
 
-def _links(request: Request, cursor: str | None) -> str:
+def _format_links(request: Request, cursor: str | None) -> str:
     first = request.url.remove_query_params("cursor")
     links = [f'<{first.path}{"?" if first.query else ""}{first.query}>; rel="first"']
     if cursor is not None:
-        following = request.url.include_query_params(cursor=cursor)
-        links.append(f'<{following.path}?{following.query}>; rel="next"')
+        next_url = request.url.include_query_params(cursor=cursor)
+        links.append(f'<{next_url.path}?{next_url.query}>; rel="next"')
     return ", ".join(links)

@@ -8,19 +8,21 @@ from fastapi import APIRouter, Path, Response
 
 from api.http import problem_types
 from api.http.negotiation import Accept, negotiate
-from api.http.openapi import text
-from api.http.problem_types import ProblemType, raises
-from api.http.problems import not_acceptable
-from api.http.routing import Route
+from api.http.openapi import build_text_responses
+from api.http.problem_types import ProblemType, problem_responses
+from api.http.problems import build_not_acceptable
+from api.http.routing import StrictQueryRoute
 from models.errors import NotFound
 
-router = APIRouter(tags=["about"], route_class=Route)
+router = APIRouter(tags=["about"], route_class=StrictQueryRoute)
 
 _HEADERS = {"Vary": "Accept", "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'"}
 
 
-@router.get("/problems/{code}", response_class=Response, responses=text("text/markdown", "text/html"))
-@raises(problem_types.NOT_FOUND, problem_types.NOT_ACCEPTABLE)
+@router.get(
+    "/problems/{code}", response_class=Response, responses=build_text_responses("text/markdown", "text/html")
+)
+@problem_responses(problem_types.NOT_FOUND, problem_types.NOT_ACCEPTABLE)
 def show_problem_type(
     code: Annotated[str, Path(description="The last part of `type` in a problem")],
     accept: Accept = "*/*",
@@ -31,8 +33,8 @@ def show_problem_type(
     kind = problem_types.TYPES[code]
     wanted = negotiate(accept, ["text/markdown", "text/html"])
     if wanted is None:
-        raise not_acceptable("text/markdown or text/html")
-    page = _html(kind) if wanted == "text/html" else problem_types.page(kind)
+        raise build_not_acceptable("text/markdown or text/html")
+    page = _html(kind) if wanted == "text/html" else problem_types.render_page(kind)
     return Response(page, media_type=wanted, headers=_HEADERS)
 
 

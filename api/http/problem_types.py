@@ -153,7 +153,7 @@ MISSING_KEY = ProblemType(
 INVALID_KEY = ProblemType(
     "invalid_key",
     HTTPStatus.UNAUTHORIZED,
-    "The API key opens nothing here",
+    "The API key is not valid",
     "What was shown is not a key of this installation, or one that was revoked.",
     "Check that the key is whole, and meant for this installation; ask its administrator for another.",
 )
@@ -250,25 +250,25 @@ TYPES = {
 }
 
 
-def raises(*types: ProblemType) -> Callable[[F], F]:
-    """Say of a route, or of a dependency, which problems it may answer with: the OpenAPI document lists them.
+def problem_responses(*types: ProblemType) -> Callable[[F], F]:
+    """Declare the problems that a route or dependency may respond with, for the OpenAPI document.
 
-    A route has also what its dependencies have.
+    A route inherits those of its dependencies.
     """
 
-    def marked(function: F) -> F:
+    def mark(function: F) -> F:
         function.__dict__["problems"] = types
         return function
 
-    return marked
+    return mark
 
 
-def raised_by(function: object) -> tuple[ProblemType, ...]:
-    """What `raises` says of a route or dependency."""
+def get_problem_types(function: object) -> tuple[ProblemType, ...]:
+    """The problems declared for a route or dependency."""
     return getattr(function, "problems", ())
 
 
-def page(kind: ProblemType) -> str:
+def render_page(kind: ProblemType) -> str:
     """A type in Markdown: what it means, and what to do."""
     return (
         f"## {kind.code}\n\n"

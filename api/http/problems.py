@@ -39,20 +39,20 @@ log = logging.getLogger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
 IS_PAGE = "is_page"
-"""In a request's state: whatever it accepts, its answer is a page."""
-_FOR_PROGRAMS = ("/v1/", "/static/")
+"""Key in a request's state: the response is a page, whatever the Accept header."""
+_API_PREFIXES = ("/v1/", "/static/")
 RETRY_AFTER_SECONDS = 5
 _MAX_ERRORS = 50
-_CLOSED = [
+_SECURITY_HEADERS = [
     (b"x-content-type-options", b"nosniff"),
     (b"x-frame-options", b"DENY"),
     (b"referrer-policy", b"no-referrer"),
     (b"cross-origin-resource-policy", b"same-origin"),
 ]
-"""On every answer: no page of another site may embed it, frame it, or learn where it was read."""
-_CAREFUL = {
+"""Headers of every response: other sites may not embed or frame it, nor see the referrer."""
+_DEFAULT_HEADERS = {
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
-    # Kept by its owner's own program only, which asks again (with its ETag) before it uses it.
+    # Cached by the client only, which must revalidate (with the ETag) before use.
     "Cache-Control": "private, no-cache",
 }
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -79,7 +79,7 @@ class ProblemDocument(BaseModel):
     request_id: str = Field(description="Also in the header X-Request-Id and in the service's log")
 
 
-PageOf = Callable[[Request, ProblemDocument, Mapping[str, str]], Response]
+RenderProblemPage = Callable[[Request, ProblemDocument, Mapping[str, str]], Response]
 """Makes a problem's page, with these headers."""
 
 # The one table from domain errors to HTTP. A subclass not named here is answered as its parent.
@@ -114,18 +114,18 @@ class Problem(Exception):
         self.headers = headers or {}
 
 
-def not_acceptable(offers: str) -> Problem:
-    """What is answered where no format suits the Accept header."""
-    return Problem(problem_types.NOT_ACCEPTABLE, f"This can be had as {offers}.")
+def build_not_acceptable(offers: str) -> Problem:
+    """The problem where no available format suits the Accept header."""
+    return Problem(problem_types.NOT_ACCEPTABLE, f"Available formats: {offers}.")
 
 
-def to_pointer(parts: Iterable[int | str]) -> str:
+def format_json_pointer(parts: Iterable[int | str]) -> str:
     """The JSON pointer (RFC 6901) that `parts` spell: `("a/b", 0)` gives `/a~1b/0`."""
     return "".join(f"/{str(part).replace('~', '~0').replace('/', '~1')}" for part in parts)
 
 
-def install(app: FastAPI, page: PageOf) -> None:
-    """Answer every error of `app` with a problem document; where a person asks for a page, with `page`."""
+def install(app: FastAPI, page: RenderProblemPage) -> None:
+    """Answer every error of `app` with a problem document, and of browsers with `page`."""
     app.state.problem_page = page
     app.add_exception_handler(Problem, _on_problem)
     app.add_exception_handler(RegbenchError, _on_domain_error)
@@ -135,15 +135,15 @@ def install(app: FastAPI, page: PageOf) -> None:
     app.add_middleware(RequestEnvelope)
 
 
-def asks_for_page(scope: Scope) -> bool:
-    """Whether a browser asks to show something to a person, rather than a program for a document."""
-    if scope["path"].startswith(_FOR_PROGRAMS):
+def is_page_request(scope: Scope) -> bool:
+    """Whether the client is a browser that requests a page, not a program."""
+    if scope["path"].startswith(_API_PREFIXES):
         return False
     return scope["state"].get(IS_PAGE, False) or "text/html" in Headers(scope=scope).get("Accept", "")
 
 
-def answer(request: Request, problem: Problem) -> Response:
-    """The problem document, or its page, as an answer to `request`."""
+def build_response(request: Request, problem: Problem) -> Response:
+    """The response to `request`: a problem document, or its page."""
     kind = problem.kind
     document = ProblemDocument(
         type=kind.uri,
@@ -152,19 +152,21 @@ def answer(request: Request, problem: Problem) -> Response:
         detail=problem.detail,
         instance=request.url.path,
         errors=[
-            ProblemError(pointer=each.pointer, detail=each.detail) for each in problem.errors[:_MAX_ERRORS]
+            ProblemError(pointer=error.pointer, detail=error.detail) for error in problem.errors[:_MAX_ERRORS]
         ],
         request_id=request.state.request_id,
     )
-    if asks_for_page(request.scope):
-        show: PageOf = request.app.state.problem_page
+    if is_page_request(request.scope):
+        show: RenderProblemPage = request.app.state.problem_page
         return show(request, document, problem.headers)
     return JSONResponse(
         document.model_dump(), status_code=kind.status, headers=problem.headers, media_type=MEDIA_TYPE
     )
 
 
-def answer_error(request: Request, error: Problem | RegbenchError | RequestValidationError) -> Response:
+def build_error_response(
+    request: Request, error: Problem | RegbenchError | RequestValidationError
+) -> Response:
     """The problem document of an error that was caught before or around a route."""
     if isinstance(error, Problem):
         return _on_problem(request, error)
@@ -175,7 +177,7 @@ def answer_error(request: Request, error: Problem | RegbenchError | RequestValid
 
 def _on_problem(request: Request, error: Exception) -> Response:
     assert isinstance(error, Problem)  # noqa: S101 (Starlette's type of a handler is wider than its calls)
-    return answer(request, error)
+    return build_response(request, error)
 
 
 def _on_domain_error(request: Request, error: Exception) -> Response:
@@ -184,12 +186,12 @@ def _on_domain_error(request: Request, error: Exception) -> Response:
     if kind.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         log.warning("request %s: %s", request.state.request_id, error, exc_info=error.__cause__)
     faults = error.errors if isinstance(error, InvalidSpec) else []
-    retry = _retry_after(error)
-    detail = _summary(faults) if faults else error.message
-    return answer(request, Problem(kind, detail, errors=faults, headers=retry))
+    retry = _get_retry_after(error)
+    detail = _format_summary(faults) if faults else error.message
+    return build_response(request, Problem(kind, detail, errors=faults, headers=retry))
 
 
-def _retry_after(error: RegbenchError) -> dict[str, str]:
+def _get_retry_after(error: RegbenchError) -> dict[str, str]:
     if isinstance(error, QuotaExceeded):
         return {"Retry-After": str(error.retry_after)}
     return {"Retry-After": str(RETRY_AFTER_SECONDS)} if isinstance(error, ServiceUnavailable) else {}
@@ -197,15 +199,17 @@ def _retry_after(error: RegbenchError) -> dict[str, str]:
 
 def _on_bad_parameters(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)  # noqa: S101 (as above)
-    faults = [_parameter_fault(each) for each in error.errors()]
-    return answer(request, Problem(problem_types.INVALID_PARAMETER, _summary(faults), errors=faults))
+    faults = [_convert_parameter_error(fault) for fault in error.errors()]
+    return build_response(
+        request, Problem(problem_types.INVALID_PARAMETER, _format_summary(faults), errors=faults)
+    )
 
 
-def _parameter_fault(fault: dict[str, Any]) -> FieldError:
-    place, *rest = fault["loc"]
+def _convert_parameter_error(fault: dict[str, Any]) -> FieldError:
+    source, *rest = fault["loc"]
     name = ".".join(str(part) for part in rest if not isinstance(part, int))
     detail = "there is no such parameter here" if fault["type"] == "extra_forbidden" else str(fault["msg"])
-    return FieldError(f"?{name}" if place == "query" else f"{place} {name}", detail)
+    return FieldError(f"?{name}" if source == "query" else f"{source} {name}", detail)
 
 
 def _on_http_exception(request: Request, error: Exception) -> Response:
@@ -214,18 +218,18 @@ def _on_http_exception(request: Request, error: Exception) -> Response:
     path = request.url.path
     if status == HTTPStatus.NOT_FOUND:
         detail = f"There is nothing at {path}; /docs lists what there is."
-        return answer(request, Problem(problem_types.NOT_FOUND, detail))
+        return build_response(request, Problem(problem_types.NOT_FOUND, detail))
     if status == HTTPStatus.METHOD_NOT_ALLOWED:
-        headers = {"Allow": ", ".join(_methods_of(request))}
+        headers = {"Allow": ", ".join(_get_methods(request))}
         detail = f"{request.method} is not possible on {path}; possible: {headers['Allow']}."
-        return answer(request, Problem(problem_types.METHOD_NOT_ALLOWED, detail, headers=headers))
+        return build_response(request, Problem(problem_types.METHOD_NOT_ALLOWED, detail, headers=headers))
     # The framework's own, of which none is known here. RFC 9457 has a name for what only the status tells.
     other = ProblemType("", status, status.phrase, "", "")
-    return answer(request, Problem(other, str(error.detail), headers=dict(error.headers or {})))
+    return build_response(request, Problem(other, str(error.detail), headers=dict(error.headers or {})))
 
 
-def _methods_of(request: Request) -> list[str]:
-    """What a path can be asked with. The router names only the methods of the first route that fits."""
+def _get_methods(request: Request) -> list[str]:
+    """The methods of a path. The router reports only those of the first matching route."""
     fitting = [
         route.methods or set()
         for route in iter_route_contexts(request.app.routes)
@@ -235,15 +239,15 @@ def _methods_of(request: Request) -> list[str]:
     return sorted(methods | {"HEAD"} if "GET" in methods else methods)
 
 
-def _summary(faults: Sequence[FieldError]) -> str:
+def _format_summary(faults: Sequence[FieldError]) -> str:
     first = f"{faults[0].pointer}: {faults[0].detail}" if faults[0].pointer else faults[0].detail
     return first if len(faults) == 1 else f"{first} (and {len(faults) - 1} more, see errors)"
 
 
 class RequestEnvelope:
-    """ASGI middleware: every answer carries a request id, and whatever escapes becomes a problem.
+    """ASGI middleware: every response carries a request id, and an uncaught exception becomes a problem.
 
-    A plain X-Request-Id of the client's own is kept, so that a request can be followed across services.
+    A client's own X-Request-Id is kept, so that a request can be followed across services.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -265,9 +269,9 @@ class RequestEnvelope:
                 started = True
                 headers = MutableHeaders(scope=message)
                 headers["X-Request-Id"] = request_id
-                # What a route says of itself goes before.
-                headers.raw.extend(_CLOSED)
-                for name, value in _CAREFUL.items():
+                # A route's own headers take precedence.
+                headers.raw.extend(_SECURITY_HEADERS)
+                for name, value in _DEFAULT_HEADERS.items():
                     headers.setdefault(name, value)
             await send(message)
 
@@ -279,11 +283,11 @@ class RequestEnvelope:
                 raise
             detail = f"Something went wrong inside Regbench; its log has the cause under {request_id}."
             problem = Problem(problem_types.INTERNAL_ERROR, detail)
-            await answer(Request(scope), problem)(scope, receive, send_with_id)
+            await build_response(Request(scope), problem)(scope, receive, send_with_id)
 
 
 class HeadAsGet:
-    """ASGI middleware: what can be had by GET can be asked for by HEAD, which answers all but the body."""
+    """ASGI middleware: HEAD is answered as GET, without the body."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -297,7 +301,7 @@ class HeadAsGet:
         async def send_start(message: Message) -> None:
             if message["type"] == "http.response.start":
                 await send(message)
-                # At once, so that a stream sees its reader leave.
+                # Immediately, so that a stream ends.
                 await send({"type": "http.response.body", "body": b""})
 
         await self.app({**scope, "method": "GET"}, receive, send_start)

@@ -10,7 +10,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 
 
-class Route(APIRoute):
+class StrictQueryRoute(APIRoute):
     """A route that refuses query parameters that it does not have: misspelt, they would change nothing."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:

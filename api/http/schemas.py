@@ -8,20 +8,20 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 
-class Answer(BaseModel):
+class ResponseModel(BaseModel):
     """Of every answer: frozen, and built from rows as well as from values."""
 
     model_config = ConfigDict(frozen=True, from_attributes=True)
 
 
-class PartialPage(Answer):
+class PartialPage(ResponseModel):
     """A page of those fields that were asked for."""
 
     items: list[dict[str, Any]]
     next_cursor: str | None
 
 
-class Index(Answer):
+class Index(ResponseModel):
     """Where to go from here."""
 
     name: str

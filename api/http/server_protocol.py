@@ -1,6 +1,6 @@
 """uvicorn's HTTP over httptools, with bounds on what comes before the body.
 
-Started by `--http api.http.server_protocol:Guarded`.
+Started by `--http api.http.server_protocol:BoundedHttpProtocol`.
 
 uvicorn bounds headers only where h11 parses them, and waits without end for them in both.
 """
@@ -13,7 +13,7 @@ MOST_HEAD_BYTES = 65_536
 HEAD_SECONDS = 20.0
 
 
-class Guarded(HttpToolsProtocol):
+class BoundedHttpProtocol(HttpToolsProtocol):
     """A connection whose request line and headers must be small, and must come soon."""
 
     _head_bytes = 0

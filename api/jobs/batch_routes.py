@@ -9,11 +9,11 @@ from pydantic import Field
 from sqlalchemy.orm import Session
 
 from api.http import problem_types
-from api.http.bodies import BATCH, posted
-from api.http.dependencies import ArtifactsDep, CallerDep, DatabaseDep, DryRun, RingDep, SettingsDep
-from api.http.idempotency import OnceDep
-from api.http.problem_types import raises
-from api.http.routing import Route
+from api.http.bodies import BATCH, parse_body
+from api.http.dependencies import ArtifactsDep, CallerDep, DatabaseDep, DispatchDep, DryRun, SettingsDep
+from api.http.idempotency import IdempotentDep
+from api.http.problem_types import problem_responses
+from api.http.routing import StrictQueryRoute
 from api.jobs import schemas, serializers
 from api.jobs.routes import JobFilterQuery
 from models.cost import check_budget
@@ -27,7 +27,7 @@ from models.store.job_search import Order, find_jobs
 from models.store.jobs import NewJob
 from models.store.transitions import get_job
 
-router = APIRouter(prefix="/v1/jobs", tags=["jobs"], route_class=Route)
+router = APIRouter(prefix="/v1/jobs", tags=["jobs"], route_class=StrictQueryRoute)
 
 
 @router.post(
@@ -36,15 +36,15 @@ router = APIRouter(prefix="/v1/jobs", tags=["jobs"], route_class=Route)
     response_model=schemas.JobList | schemas.BatchPrice,
     responses={200: {"model": schemas.BatchPrice, "description": "A dry run's price"}},
 )
-@raises(problem_types.DATASET_UNAVAILABLE, problem_types.OVER_BUDGET, problem_types.OVER_QUOTA)
+@problem_responses(problem_types.DATASET_UNAVAILABLE, problem_types.OVER_BUDGET, problem_types.OVER_QUOTA)
 def create_jobs(
-    batch: Annotated[JobBatch, Depends(posted(JobBatch))],
+    batch: Annotated[JobBatch, Depends(parse_body(JobBatch))],
     caller: CallerDep,
     database: DatabaseDep,
     settings: SettingsDep,
-    once: OnceDep,
+    idempotent: IdempotentDep,
     response: Response,
-    ring: RingDep,
+    dispatch: DispatchDep,
     dry_run: DryRun = False,
 ) -> Any:
     """Submit jobs, all of them or none: one that cannot be had keeps the others from being stored."""
@@ -54,13 +54,13 @@ def create_jobs(
         with database.read() as session:
             pace = store.seconds_per_operation(session)
         prices = [check_budget(spec, settings) for spec in batch.jobs]
-        return schemas.BatchPrice(items=[serializers.price_answer(price, pace) for price in prices])
-    with once.carried_out(), database.write() as session:
+        return schemas.BatchPrice(items=[serializers.serialize_cost(price, pace) for price in prices])
+    with idempotent.executed(), database.write() as session:
         jobs = store.create_jobs(session, [NewJob(spec, caller.owner) for spec in batch.jobs])
         places = store.queue_positions(session, jobs)
-        body = schemas.JobList(items=[serializers.job_answer(job, places.get(job.id)) for job in jobs])
-        answer = once.answer(session, body, status.HTTP_202_ACCEPTED)
-    ring([job.id for job in jobs])
+        body = schemas.JobList(items=[serializers.serialize_job(job, places.get(job.id)) for job in jobs])
+        answer = idempotent.store_response(session, body, status.HTTP_202_ACCEPTED)
+    dispatch([job.id for job in jobs])
     return answer
 
 
@@ -102,7 +102,7 @@ class CancelQuery(JobFilterQuery):
 
 
 @router.post(":cancel")
-@raises(problem_types.INVALID_SPEC)
+@problem_responses(problem_types.INVALID_SPEC)
 def cancel_jobs(
     query: Annotated[CancelQuery, Query()], database: DatabaseDep, artifacts: ArtifactsDep
 ) -> schemas.Cancellations:

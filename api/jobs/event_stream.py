@@ -1,7 +1,7 @@
 """Server-sent events: what happens to a job, as it happens.
 
 Every message but progress has the id `EVENT.EPOCH`: the last event and the last epoch that the client has by
-then. Within one look events come first, then epochs, so that an id says exactly what came before it.
+then. Within one poll events come first, then epochs, so that an id says exactly what came before it.
 """
 
 import re
@@ -16,14 +16,14 @@ from api.http import problem_types
 from api.http import schemas as http_schemas
 from api.http.problems import Problem
 from api.jobs import schemas
-from api.jobs.updates import Ended, News, Subscription, Watcher
+from api.jobs.updates import JobUpdate, JobUpdates, Subscription, SubscriptionClosed
 from models.errors import FieldError
 from models.states import JobState
 from models.store.job_status import Glance, Position
 from models.store.tables import Event
 
 KEEP_ALIVE_SECONDS = 15.0
-_COME_AGAIN_MILLISECONDS = 2_000
+_RECONNECT_MILLISECONDS = 2_000
 _ID = re.compile(r"(\d{1,18})\.(\d{1,9})")
 
 LastEventId = Annotated[
@@ -32,90 +32,90 @@ LastEventId = Annotated[
 ]
 
 
-def position_of(last_event_id: str | None) -> Position:
-    """What a client has that names its last message; nothing, if it names none.
+def parse_last_event_id(last_event_id: str | None) -> Position:
+    """The position of a client, from the id of its last message; the beginning if it sends none.
 
     Raises:
-        Problem: the service gave no such id.
+        Problem: it is not an id of this service.
     """
     if not last_event_id:
         return Position()
-    found = _ID.fullmatch(last_event_id)
-    if found is None:
+    match = _ID.fullmatch(last_event_id)
+    if match is None:
         detail = "not an id of this service's messages; leave it out to have all of them"
         raise Problem(
             problem_types.INVALID_PARAMETER,
             f"header Last-Event-ID: {detail}",
             errors=[FieldError("header Last-Event-ID", detail)],
         )
-    return Position(int(found[1]), int(found[2]))
+    return Position(int(match[1]), int(match[2]))
 
 
 class JobStream(EventSourceResponse):
-    """A job's history from a position on, and then all that happens, until it has ended."""
+    """A job's history after a position, then updates until the job has ended."""
 
-    def __init__(self, watcher: Watcher, job_id: str, position: Position) -> None:
-        """Begin to follow.
+    def __init__(self, updates: JobUpdates, job_id: str, position: Position) -> None:
+        """Subscribe.
 
         Raises:
-            Problem: too many do.
+            Problem: there are too many subscriptions.
         """
-        self._watcher = watcher
-        self._subscription = watcher.follow(job_id, position)
-        # A proxy that gathers what passes would turn a stream into one late answer.
+        self._updates = updates
+        self._subscription = updates.subscribe(job_id, position)
+        # A buffering proxy would turn a stream into one late response.
         headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-        super().__init__(_messages(self._subscription, position), headers=headers)
+        super().__init__(_generate_messages(self._subscription, position), headers=headers)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send the messages until there are no more, or nobody reads."""
+        """Send messages until there are no more or the client disconnects."""
         try:
             await super().__call__(scope, receive, send)
         finally:
-            self._watcher.leave(self._subscription)
+            self._updates.unsubscribe(self._subscription)
 
 
-async def _messages(subscription: Subscription, position: Position) -> AsyncIterator[bytes]:
-    yield format_sse_event(data_str=None, comment="open", retry=_COME_AGAIN_MILLISECONDS)
+async def _generate_messages(subscription: Subscription, position: Position) -> AsyncIterator[bytes]:
+    yield format_sse_event(data_str=None, comment="open", retry=_RECONNECT_MILLISECONDS)
     while True:
         try:
-            news = await subscription.next(KEEP_ALIVE_SECONDS)
-        except Ended:
+            update = await subscription.next(KEEP_ALIVE_SECONDS)
+        except SubscriptionClosed:
             return
-        if news is None:
+        if update is None:
             yield format_sse_event(data_str=None, comment="still here")
             continue
-        text, position = _written(news, position)
+        text, position = _format_update(update, position)
         yield text
-        if news.job.state.terminal and news.history.complete:
+        if update.job.state.terminal and update.history.complete:
             return
 
 
-def _written(news: News, position: Position) -> tuple[bytes, Position]:
-    """One look's messages, and what the client has after them."""
-    job, history = news.job, news.history
+def _format_update(update: JobUpdate, position: Position) -> tuple[bytes, Position]:
+    """The messages of one update, and the client's position after them."""
+    job, history = update.job, update.history
     messages = []
-    last = [event for event in history.events if _ends(event)]
+    last = [event for event in history.events if _is_terminal(event)]
     for event in history.events:
         if event not in last:
             position = Position(event.id, position.epoch)
-            messages.append(_message("change", schemas.Event.model_validate(event), position))
+            messages.append(_format_message("change", schemas.Event.model_validate(event), position))
     for epoch in history.epochs:
         position = Position(position.event, epoch.epoch)
-        messages.append(_message("epoch", schemas.Epoch.model_validate(epoch), position))
-    messages.append(_message("progress", _progress(job)))
+        messages.append(_format_message("epoch", schemas.Epoch.model_validate(epoch), position))
+    messages.append(_format_message("progress", _build_progress(job)))
     for event in last:
         position = Position(event.id, position.epoch)
-        messages.append(_message("change", schemas.Event.model_validate(event), position))
+        messages.append(_format_message("change", schemas.Event.model_validate(event), position))
     if job.state.terminal and history.complete:
-        messages.append(_message("end", schemas.StreamEnd(state=job.state), position))
+        messages.append(_format_message("end", schemas.StreamEnd(state=job.state), position))
     return b"".join(messages), position
 
 
-def _ends(event: Event) -> bool:
+def _is_terminal(event: Event) -> bool:
     return event.to_state is not None and JobState(event.to_state).terminal
 
 
-def _progress(job: Glance) -> schemas.StreamProgress:
+def _build_progress(job: Glance) -> schemas.StreamProgress:
     return schemas.StreamProgress(
         state=job.state,
         epoch=job.epochs_done,
@@ -125,6 +125,6 @@ def _progress(job: Glance) -> schemas.StreamProgress:
     )
 
 
-def _message(kind: str, data: http_schemas.Answer, position: Position | None = None) -> bytes:
-    number = f"{position.event}.{position.epoch}" if position else None
-    return format_sse_event(event=kind, data_str=data.model_dump_json(), id=number)
+def _format_message(kind: str, data: http_schemas.ResponseModel, position: Position | None = None) -> bytes:
+    message_id = f"{position.event}.{position.epoch}" if position else None
+    return format_sse_event(event=kind, data_str=data.model_dump_json(), id=message_id)

@@ -1,4 +1,4 @@
-"""What makes polling cheap: tags that say whether anything has changed, waiting, and when to ask again."""
+"""Polling of jobs: ETags, `Prefer: wait`, and when to ask again."""
 
 import asyncio
 import math
@@ -7,87 +7,87 @@ from typing import Annotated
 
 from fastapi import Header
 
-from api.http.etags import _TAG, _weak
-from api.jobs.updates import Ended, Watcher
+from api.http.etags import ETAG_PATTERN, format_weak_etag
+from api.jobs.updates import JobUpdates, SubscriptionClosed
 from models.states import JobState
 from models.store.job_status import Glance
 from models.store.tables import Job
 
-LONGEST_WAIT = 30
-
-
+MAX_WAIT_SECONDS = 30
 _WAIT = re.compile(r'\s*wait\s*=\s*"?(\d{1,9})"?\s*', re.IGNORECASE)
-
-
 _JOB_TAG = re.compile(r"\d+-(?P<epoch>\d+)-(?P<state>[a-z]+)-")
-
-
 Prefer = Annotated[
     str | None,
     Header(
-        description=f"`wait=N`: answer after up to N seconds (at most {LONGEST_WAIT}), or when it changes"
+        description=f"`wait=N`: answer after up to N seconds (at most {MAX_WAIT_SECONDS}), or when it changes"
     ),
 ]
 
 
-def job_tag(job: Glance | Job, queue_position: int | None) -> str:
-    """The ETag of a job as it is shown: `version` counts all changes but these two of other rows.
+def format_job_etag(job: Glance | Job, queue_position: int | None) -> str:
+    """The ETag of a job: its `version`, plus two values that depend on other rows.
 
-    It begins with version, epoch and state, which `Prefer: wait` reads again.
+    It begins with version, epoch and state, which `get_seen_progress` reads back.
     """
-    return _weak(f"{job.version}-{job.epochs_done}-{job.state}-{queue_position or 0}-{job.retry_of or ''}")
+    return format_weak_etag(
+        f"{job.version}-{job.epochs_done}-{job.state}-{queue_position or 0}-{job.retry_of or ''}"
+    )
 
 
-def wished_wait(prefer: str | None) -> int | None:
-    """The seconds of `Prefer: wait=N` (RFC 7240), as far as they are granted; None where it is not there."""
+def parse_requested_wait(prefer: str | None) -> int | None:
+    """The seconds of `Prefer: wait=N` (RFC 7240), at most MAX_WAIT_SECONDS; None if absent."""
     for preference in (prefer or "").split(","):
         if wait := _WAIT.fullmatch(preference.partition(";")[0]):
-            return min(int(wait[1]), LONGEST_WAIT)
+            return min(int(wait[1]), MAX_WAIT_SECONDS)
     return None
 
 
-def stand(job: Glance) -> tuple[str, int]:
-    """What `Prefer: wait` waits to change: state and epoch."""
+def get_progress_key(job: Glance) -> tuple[str, int]:
+    """State and epoch: `Prefer: wait` returns when they change."""
     return str(job.state), job.epochs_done
 
 
-def stand_seen(if_none_match: str | None) -> tuple[str, int] | None:
-    """State and epoch of the job that a client has, from its tag."""
-    for tag in _TAG.findall(if_none_match or ""):
-        if found := _JOB_TAG.match(tag):
-            return found["state"], int(found["epoch"])
+def get_seen_progress(if_none_match: str | None) -> tuple[str, int] | None:
+    """State and epoch that a client has seen, from its ETag; None if unknown."""
+    for tag in ETAG_PATTERN.findall(if_none_match or ""):
+        if match := _JOB_TAG.match(tag):
+            return match["state"], int(match["epoch"])
     return None
 
 
-async def wait_for_change(watcher: Watcher, job_id: str, seen: tuple[str, int], seconds: float) -> None:
-    """Return when the job's state or epoch is no longer what was seen, at the latest after so long."""
-    subscription = watcher.follow(job_id)
+async def wait_for_change(updates: JobUpdates, job_id: str, seen: tuple[str, int], seconds: float) -> None:
+    """Return when the job's state or epoch differs from `seen`, or after `seconds`."""
+    subscription = updates.subscribe(job_id)
     try:
         async with asyncio.timeout(seconds):
-            while (news := await subscription.next(seconds)) is None or stand(news.job) == seen:
+            while (update := await subscription.next(seconds)) is None or get_progress_key(
+                update.job
+            ) == seen:
                 pass
-    except (TimeoutError, Ended):
+    except (TimeoutError, SubscriptionClosed):
         pass
     finally:
-        watcher.leave(subscription)
+        updates.unsubscribe(subscription)
 
 
-def retry_after(state: JobState, eta_seconds: float | None, queue_position: int | None) -> dict[str, str]:
-    """The header that says when to ask again: after a tenth of what is left; none of a job that has ended."""
+def build_retry_after(
+    state: JobState, eta_seconds: float | None, queue_position: int | None
+) -> dict[str, str]:
+    """`Retry-After` of a job: a tenth of its remaining time; empty if it has ended."""
     match state:
         case JobState.QUEUED:
-            return _seconds(queue_position or 1)
+            return _build_header(queue_position or 1)
         case JobState.RUNNING:
-            return _seconds((eta_seconds or 0) / 10)
+            return _build_header((eta_seconds or 0) / 10)
         case JobState.PAUSED:
-            return _seconds(LONGEST_WAIT)
+            return _build_header(MAX_WAIT_SECONDS)
     return {}
 
 
-def retry_after_remaining(remaining_seconds: float | None) -> dict[str, str]:
-    """The same of an experiment that has not ended; its time left is None until a pace is known."""
-    return _seconds(5 if remaining_seconds is None else remaining_seconds / 10)
+def build_retry_after_remaining(remaining_seconds: float | None) -> dict[str, str]:
+    """`Retry-After` of an unfinished experiment, whose remaining time may be unknown."""
+    return _build_header(5 if remaining_seconds is None else remaining_seconds / 10)
 
 
-def _seconds(seconds: float) -> dict[str, str]:
+def _build_header(seconds: float) -> dict[str, str]:
     return {"Retry-After": str(min(max(math.ceil(seconds), 1), 30))}

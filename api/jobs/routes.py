@@ -16,12 +16,20 @@ from sqlalchemy.orm import Session
 from api.api_keys import note
 from api.http import problem_types
 from api.http import schemas as http_schemas
-from api.http.bodies import posted
-from api.http.dependencies import ArtifactsDep, CallerDep, DatabaseDep, DryRun, JobId, RingDep, SettingsDep
-from api.http.etags import IfNoneMatch, matches, not_modified, rows_tag
-from api.http.idempotency import OnceDep, OnceWithoutBodyDep
+from api.http.bodies import parse_body
+from api.http.dependencies import (
+    ArtifactsDep,
+    CallerDep,
+    DatabaseDep,
+    DispatchDep,
+    DryRun,
+    JobId,
+    SettingsDep,
+)
+from api.http.etags import IfNoneMatch, build_not_modified, format_rows_etag, match_etag
+from api.http.idempotency import IdempotentDep, IdempotentWithoutBodyDep
 from api.http.negotiation import Accept, negotiate
-from api.http.openapi import sends
+from api.http.openapi import response_headers
 from api.http.pagination import (
     Cursor,
     FieldNames,
@@ -29,18 +37,26 @@ from api.http.pagination import (
     Sort,
     decode_cursor,
     encode_cursor,
-    order_of,
-    page_answer,
-    wanted_fields,
+    parse_fields,
+    parse_sort,
+    render_page,
 )
-from api.http.problem_types import raises
-from api.http.problems import not_acceptable
-from api.http.routing import Route
+from api.http.problem_types import problem_responses
+from api.http.problems import build_not_acceptable
+from api.http.routing import StrictQueryRoute
 from api.jobs import schemas, serializers
-from api.jobs.event_stream import JobStream, LastEventId, position_of
-from api.jobs.polling import Prefer, job_tag, retry_after, stand, stand_seen, wait_for_change, wished_wait
-from api.jobs.status_loader import Looks
-from api.jobs.updates import Watcher, WatcherDep
+from api.jobs.event_stream import JobStream, LastEventId, parse_last_event_id
+from api.jobs.polling import (
+    Prefer,
+    build_retry_after,
+    format_job_etag,
+    get_progress_key,
+    get_seen_progress,
+    parse_requested_wait,
+    wait_for_change,
+)
+from api.jobs.status_loader import JobStatusLoader
+from api.jobs.updates import JobUpdates, JobUpdatesDep
 from models.cost import check_budget
 from models.datasets import ensure_available
 from models.errors import FieldError, InvalidSpec, NotFound
@@ -55,9 +71,9 @@ from models.store.tables import Job
 from models.store.transitions import get_job
 from models.techniques import CATALOGUE
 
-router = APIRouter(prefix="/v1/jobs", tags=["jobs"], route_class=Route)
+router = APIRouter(prefix="/v1/jobs", tags=["jobs"], route_class=StrictQueryRoute)
 
-PostedSpec = Annotated[JobSpec, Depends(posted(JobSpec))]
+PostedSpec = Annotated[JobSpec, Depends(parse_body(JobSpec))]
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
 _NO_NUL = r"^[^\x00]*$"
 _REPEATED = Field(max_length=50)
@@ -132,16 +148,16 @@ class JobQuery(JobFilterQuery):
     response_model=schemas.JobDetails | schemas.Price,
     responses={200: {"model": schemas.Price, "description": "A dry run's price"}},
 )
-@raises(problem_types.DATASET_UNAVAILABLE, problem_types.OVER_BUDGET, problem_types.OVER_QUOTA)
-@sends("Location", status=HTTPStatus.ACCEPTED)
+@problem_responses(problem_types.DATASET_UNAVAILABLE, problem_types.OVER_BUDGET, problem_types.OVER_QUOTA)
+@response_headers("Location", status=HTTPStatus.ACCEPTED)
 def create_job(
     spec: PostedSpec,
     caller: CallerDep,
     database: DatabaseDep,
     settings: SettingsDep,
-    once: OnceDep,
+    idempotent: IdempotentDep,
     response: Response,
-    ring: RingDep,
+    dispatch: DispatchDep,
     dry_run: DryRun = False,
 ) -> Any:
     """Submit a training job; it is stored when this answers. `?dry_run=true` only checks and prices it."""
@@ -150,26 +166,28 @@ def create_job(
     if dry_run:
         response.status_code = status.HTTP_200_OK
         with database.read() as session:
-            return serializers.price_answer(price, store.seconds_per_operation(session))
-    with once.carried_out(), database.write() as session:
+            return serializers.serialize_cost(price, store.seconds_per_operation(session))
+    with idempotent.executed(), database.write() as session:
         (job,) = store.create_jobs(session, [NewJob(spec, caller.owner)])
         body = _answer(session, job)
-        answer = once.answer(session, body, status.HTTP_202_ACCEPTED, {"Location": body.links.self})
-    ring([job.id])
+        answer = idempotent.store_response(
+            session, body, status.HTTP_202_ACCEPTED, {"Location": body.links.self}
+        )
+    dispatch([job.id])
     return answer
 
 
 @router.get("", response_model=schemas.JobPage | http_schemas.PartialPage)
-@raises(problem_types.INVALID_SPEC)
-@sends("Link")
+@problem_responses(problem_types.INVALID_SPEC)
+@response_headers("Link")
 def list_jobs(query: Annotated[JobQuery, Query()], database: DatabaseDep, request: Request) -> Response:
     """Jobs, newest first or as `sort` asks. Follow `Link: rel=next` or `next_cursor` to the next page.
 
     Values of one filter are alternatives; different filters must all fit. A page does not shift while jobs
     are added.
     """
-    fields = wanted_fields(query.fields, schemas.Job, {"spec": JobSpec})
-    order = order_of(query.sort)
+    fields = parse_fields(query.fields, schemas.Job, {"spec": JobSpec})
+    order = parse_sort(query.sort)
     read = {
         "specs": fields is None or "spec" in fields,
         "results": fields is None or not fields.keys().isdisjoint({"result", "stop_reason"}),
@@ -189,18 +207,20 @@ def list_jobs(query: Annotated[JobQuery, Query()], database: DatabaseDep, reques
         if len(found) > query.limit:
             cursor = encode_cursor(place_of(page[-1], order), order)
         items = [
-            serializers.listed_answer(job, places.get(job.id), spec=read["specs"], result=read["results"])
+            serializers.serialize_listed_job(
+                job, places.get(job.id), spec=read["specs"], result=read["results"]
+            )
             for job in page
         ]
-    return page_answer(request, schemas.JobPage(items=items, next_cursor=cursor), cursor, fields)
+    return render_page(request, schemas.JobPage(items=items, next_cursor=cursor), cursor, fields)
 
 
 @router.get(
     "/{job_id}", response_model=schemas.JobDetails, responses={304: {"description": "As you have it"}}
 )
-@raises(problem_types.TOO_MANY_STREAMS)
-@sends("Retry-After", "ETag", "Preference-Applied")
-@sends("Retry-After", "ETag", "Preference-Applied", status=HTTPStatus.NOT_MODIFIED)
+@problem_responses(problem_types.TOO_MANY_STREAMS)
+@response_headers("Retry-After", "ETag", "Preference-Applied")
+@response_headers("Retry-After", "ETag", "Preference-Applied", status=HTTPStatus.NOT_MODIFIED)
 async def show_job(
     request: Request,
     job_id: JobId,
@@ -214,15 +234,15 @@ async def show_job(
     304 while nothing has changed; with `Prefer: wait=N` when state or epoch changes, or after N seconds.
     """
     # Asked for most: as dependencies, these would double what the answer costs.
-    looks: Looks = request.app.state.looks
-    wait = wished_wait(prefer)
+    status_loader: JobStatusLoader = request.app.state.status_loader
+    wait = parse_requested_wait(prefer)
     if wait is not None:
-        watcher: Watcher = request.app.state.watcher
-        job = await looks.at(job_id, owner=database.owner)
-        seen = stand_seen(if_none_match) or stand(job)
-        if not watcher.full and not job.state.terminal and stand(job) == seen:
-            await wait_for_change(watcher, job_id, seen, wait)
-    answer = await _show(database, looks, request.app.state.job_bodies, job_id, if_none_match)
+        updates: JobUpdates = request.app.state.job_updates
+        job = await status_loader.load(job_id, owner=database.owner)
+        seen = get_seen_progress(if_none_match) or get_progress_key(job)
+        if not updates.full and not job.state.terminal and get_progress_key(job) == seen:
+            await wait_for_change(updates, job_id, seen, wait)
+    answer = await _show(database, status_loader, request.app.state.job_bodies, job_id, if_none_match)
     if wait is not None:
         answer.headers["Preference-Applied"] = f"wait={wait}"
     return answer
@@ -230,17 +250,17 @@ async def show_job(
 
 async def _show(
     database: Database,
-    looks: Looks,
+    status_loader: JobStatusLoader,
     bodies: LRUCache[str, tuple[str, bytes]],
     job_id: str,
     if_none_match: str | None,
 ) -> Response:
-    job = await looks.at(job_id, owner=database.owner)
+    job = await status_loader.load(job_id, owner=database.owner)
     place = await run_in_threadpool(_place, database, job_id) if job.state == JobState.QUEUED else None
-    tag = job_tag(job, place)
-    headers = retry_after(job.state, job.eta_seconds, place)
-    if matches(if_none_match, tag):
-        return not_modified(tag, headers)
+    tag = format_job_etag(job, place)
+    headers = build_retry_after(job.state, job.eta_seconds, place)
+    if match_etag(if_none_match, tag):
+        return build_not_modified(tag, headers)
     cached = bodies.get(job_id)
     if cached is None or cached[0] != tag:
         # What is read now may be newer than the look, and then has a tag of its own.
@@ -258,7 +278,9 @@ def _read(database: Database, job_id: str) -> tuple[str, bytes]:
     with database.read() as session:
         job = store.get_job_details(session, job_id)
         place = store.queue_position(session, job_id) if job.state == JobState.QUEUED else None
-    return job_tag(job, place), serializers.job_details(job, place).model_dump_json().encode()
+    return format_job_etag(job, place), serializers.serialize_job_details(
+        job, place
+    ).model_dump_json().encode()
 
 
 @router.get(
@@ -269,9 +291,9 @@ def _read(database: Database, job_id: str) -> tuple[str, bytes]:
         304: {"description": "As you have it"},
     },
 )
-@raises(problem_types.NOT_ACCEPTABLE)
-@sends("ETag")
-@sends("ETag", status=HTTPStatus.NOT_MODIFIED)
+@problem_responses(problem_types.NOT_ACCEPTABLE)
+@response_headers("ETag")
+@response_headers("ETag", status=HTTPStatus.NOT_MODIFIED)
 def list_epochs(
     job_id: JobId,
     database: DatabaseDep,
@@ -282,13 +304,13 @@ def list_epochs(
     """A job's history, one entry an epoch, as JSON or CSV by `Accept`. `If-None-Match` as of a job."""
     wanted = negotiate(accept, ["application/json", "text/csv"])
     if wanted is None:
-        raise not_acceptable("application/json or text/csv")
+        raise build_not_acceptable("application/json or text/csv")
     with database.read() as session:
         if glance(session, job_id) is None:
             raise NotFound(f"There is no job {job_id}.")
-        tag = rows_tag(f"{epochs_mark(session, job_id, after=after)}-{wanted.partition('/')[2]}")
-        if matches(if_none_match, tag):
-            return not_modified(tag, _BY_ACCEPT)
+        tag = format_rows_etag(f"{epochs_mark(session, job_id, after=after)}-{wanted.partition('/')[2]}")
+        if match_etag(if_none_match, tag):
+            return build_not_modified(tag, _BY_ACCEPT)
         rows = store.epochs_of(session, job_id, after=after)
     epochs = [schemas.Epoch.model_validate(row) for row in rows]
     text = schemas.EpochList(items=epochs).model_dump_json() if wanted == "application/json" else _csv(epochs)
@@ -303,11 +325,11 @@ def list_epochs(
         204: {"description": "The job has ended, and you have all of its messages"},
     },
 )
-@raises(problem_types.NOT_ACCEPTABLE, problem_types.TOO_MANY_STREAMS)
+@problem_responses(problem_types.NOT_ACCEPTABLE, problem_types.TOO_MANY_STREAMS)
 async def list_events(
     job_id: JobId,
     database: DatabaseDep,
-    watcher: WatcherDep,
+    updates: JobUpdatesDep,
     accept: Accept = "*/*",
     last_event_id: LastEventId = None,
 ) -> Response:
@@ -318,14 +340,14 @@ async def list_events(
     """
     wanted = negotiate(accept, ["application/json", "text/event-stream"])
     if wanted is None:
-        raise not_acceptable("application/json or text/event-stream")
+        raise build_not_acceptable("application/json or text/event-stream")
     if wanted == "application/json":
         return await run_in_threadpool(_events, database, job_id)
-    position = position_of(last_event_id)
+    position = parse_last_event_id(last_event_id)
     if await run_in_threadpool(_has_all, database, job_id, position):
         # What tells a browser's EventSource not to come again.
         return Response(status_code=status.HTTP_204_NO_CONTENT)
-    return JobStream(watcher, job_id, position)
+    return JobStream(updates, job_id, position)
 
 
 def _events(database: Database, job_id: str) -> Response:
@@ -358,7 +380,7 @@ _ASKED: dict[int | str, dict[str, Any]] = {
 
 
 @router.post("/{job_id}/cancel", responses=_ASKED)
-@raises(problem_types.CONFLICT)
+@problem_responses(problem_types.CONFLICT)
 def cancel_job(
     job_id: JobId, database: DatabaseDep, artifacts: ArtifactsDep, response: Response
 ) -> schemas.JobDetails:
@@ -374,7 +396,7 @@ def cancel_job(
 
 
 @router.post("/{job_id}/pause", responses=_ASKED)
-@raises(problem_types.CONFLICT)
+@problem_responses(problem_types.CONFLICT)
 def pause_job(job_id: JobId, database: DatabaseDep, response: Response) -> schemas.JobDetails:
     """Set a job aside: 200 if it is paused now, 202 while its worker is being told, 409 if it ends or has.
 
@@ -388,8 +410,8 @@ def pause_job(job_id: JobId, database: DatabaseDep, response: Response) -> schem
 
 
 @router.post("/{job_id}/resume")
-@raises(problem_types.CONFLICT)
-def resume_job(job_id: JobId, database: DatabaseDep, ring: RingDep) -> schemas.JobDetails:
+@problem_responses(problem_types.CONFLICT)
+def resume_job(job_id: JobId, database: DatabaseDep, dispatch: DispatchDep) -> schemas.JobDetails:
     """Let a paused job go on, in its old place in the queue; take back a pause that is not carried out yet.
 
     A job that is not paused is answered as it is; 409 if it ends or has ended.
@@ -397,7 +419,7 @@ def resume_job(job_id: JobId, database: DatabaseDep, ring: RingDep) -> schemas.J
     with database.write() as session:
         answer = _answer(session, store.resume_job(session, job_id))
     if answer.state == JobState.QUEUED:
-        ring([job_id])
+        dispatch([job_id])
     return answer
 
 
@@ -409,31 +431,31 @@ def resume_job(job_id: JobId, database: DatabaseDep, ring: RingDep) -> schemas.J
         200: {"model": schemas.JobDetails, "description": "The retry that there is, and that has not ended"}
     },
 )
-@raises(problem_types.CONFLICT, problem_types.OVER_QUOTA)
-@sends("Location", status=HTTPStatus.ACCEPTED)
-@sends("Location")
+@problem_responses(problem_types.CONFLICT, problem_types.OVER_QUOTA)
+@response_headers("Location", status=HTTPStatus.ACCEPTED)
+@response_headers("Location")
 def retry_job(
     job_id: JobId,
     database: DatabaseDep,
-    once: OnceWithoutBodyDep,
-    ring: RingDep,
+    idempotent: IdempotentWithoutBodyDep,
+    dispatch: DispatchDep,
 ) -> Response:
     """Train what a failed or cancelled job should have, as a new job; `Location` and body are that job's.
 
     409 if the job has not ended or has succeeded, or if its retry has ended: then retry that one.
     """
-    with once.carried_out(), database.write() as session:
+    with idempotent.executed(), database.write() as session:
         retry, is_new = store.retry_job(session, job_id)
         body = _answer(session, retry)
         code = status.HTTP_202_ACCEPTED if is_new else status.HTTP_200_OK
-        answer = once.answer(session, body, code, {"Location": body.links.self})
+        answer = idempotent.store_response(session, body, code, {"Location": body.links.self})
     if is_new:
-        ring([retry.id])
+        dispatch([retry.id])
     return answer
 
 
 @router.delete("/{job_id}", status_code=status.HTTP_204_NO_CONTENT)
-@raises(problem_types.CONFLICT)
+@problem_responses(problem_types.CONFLICT)
 def delete_job(
     job_id: JobId, caller: CallerDep, database: DatabaseDep, artifacts: ArtifactsDep, request: Request
 ) -> None:
@@ -466,7 +488,7 @@ def download_model(job_id: JobId, database: DatabaseDep, artifacts: ArtifactsDep
 
 
 def _answer(session: Session, job: Job) -> schemas.JobDetails:
-    return serializers.job_details(job, store.queue_positions(session, [job]).get(job.id))
+    return serializers.serialize_job_details(job, store.queue_positions(session, [job]).get(job.id))
 
 
 def _csv(epochs: list[schemas.Epoch]) -> str:

@@ -8,11 +8,11 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from api.http.schemas import Answer
+from api.http.schemas import ResponseModel
 from models.states import Action, JobState
 
 
-class Progress(Answer):
+class Progress(ResponseModel):
     """How far a job is."""
 
     epoch: int = Field(description="Epochs that are done; of a job that waits, those it need not train again")
@@ -21,7 +21,7 @@ class Progress(Answer):
     eta_seconds: float | None = Field(description="Null while nobody trains it")
 
 
-class JobError(Answer):
+class JobError(ResponseModel):
     """Why a job failed."""
 
     code: str
@@ -29,7 +29,7 @@ class JobError(Answer):
     retryable: bool = Field(description="Whether the same specification could succeed")
 
 
-class Engine(Answer):
+class Engine(ResponseModel):
     """What trained a job."""
 
     tensorflow: str
@@ -39,7 +39,7 @@ class Engine(Answer):
     regbench: str | None = Field(description="Null in results from before it was recorded")
 
 
-class Layer(Answer):
+class Layer(ResponseModel):
     """One layer's kernel, measured at the reported epoch."""
 
     name: str = Field(description="As in the `.keras` file")
@@ -55,7 +55,7 @@ class Layer(Answer):
     )
 
 
-class Result(Answer):
+class Result(ResponseModel):
     """What a finished job is worth, measured without penalty and in inference mode."""
 
     test_accuracy: float = Field(description="On the test images, which are touched once, after training")
@@ -107,7 +107,7 @@ class ResultDetails(Result):
     )
 
 
-class JobLinks(Answer):
+class JobLinks(ResponseModel):
     """Where the rest of a job is."""
 
     self: str
@@ -120,7 +120,7 @@ class JobLinks(Answer):
     retry: str | None
 
 
-class Job(Answer):
+class Job(ResponseModel):
     """A training job."""
 
     id: str
@@ -155,20 +155,20 @@ class JobDetails(Job):
     result: ResultDetails | None
 
 
-class JobPage(Answer):
+class JobPage(ResponseModel):
     """Jobs in the order asked for. Their results lack layers, confusion matrix and accuracy of each class."""
 
     items: list[Job]
     next_cursor: str | None
 
 
-class JobList(Answer):
+class JobList(ResponseModel):
     """The jobs of a batch, in the order in which they were given."""
 
     items: list[Job]
 
 
-class Cancellation(Answer):
+class Cancellation(ResponseModel):
     """What became of a job that was to be cancelled."""
 
     id: str
@@ -179,14 +179,14 @@ class Cancellation(Answer):
     )
 
 
-class Cancellations(Answer):
+class Cancellations(ResponseModel):
     """What became of the jobs that fitted, oldest first."""
 
     items: list[Cancellation]
     more: bool = Field(description="Whether more jobs fit; ask again")
 
 
-class Price(Answer):
+class Price(ResponseModel):
     """What a job would cost; nothing was stored."""
 
     parameters: int = Field(description="Trained numbers of the network")
@@ -199,13 +199,13 @@ class Price(Answer):
     )
 
 
-class BatchPrice(Answer):
+class BatchPrice(ResponseModel):
     """What the jobs of a batch would cost, in the order in which they were given; nothing was stored."""
 
     items: list[Price]
 
 
-class Epoch(Answer):
+class Epoch(ResponseModel):
     """What one epoch did. `objective`, `batch_accuracy`: as Keras prints them; the rest without penalty."""
 
     epoch: int
@@ -221,13 +221,13 @@ class Epoch(Answer):
     seconds: float
 
 
-class EpochList(Answer):
+class EpochList(ResponseModel):
     """A job's history."""
 
     items: list[Epoch]
 
 
-class Event(Answer):
+class Event(ResponseModel):
     """Something that happened to a job."""
 
     id: int
@@ -239,7 +239,7 @@ class Event(Answer):
     detail: dict[str, Any]
 
 
-class EventList(Answer):
+class EventList(ResponseModel):
     """All that has happened to a job, first to last."""
 
     items: list[Event]
@@ -251,7 +251,7 @@ class StreamProgress(Progress):
     state: JobState
 
 
-class StreamEnd(Answer):
+class StreamEnd(ResponseModel):
     """The last message of a stream."""
 
     state: JobState

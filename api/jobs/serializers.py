@@ -17,19 +17,21 @@ _MEASURES = [name for name in schemas.Result.model_fields if name != "engine"]
 _measures = attrgetter(*_MEASURES)
 
 
-def job_answer(row: tables.Job, queue_position: int | None) -> schemas.Job:
+def serialize_job(row: tables.Job, queue_position: int | None) -> schemas.Job:
     """A job's row, and its place in the queue, as lists of jobs show them."""
-    return _job(row, row.spec, row.result, queue_position)
+    return _serialize_job(row, row.spec, row.result, queue_position)
 
 
-def listed_answer(
+def serialize_listed_job(
     row: Row[Any], queue_position: int | None, *, spec: bool = True, result: bool = True
 ) -> schemas.Job:
     """The same of a row of `listed` (models/store/job_search.py), perhaps without `spec` or `result`."""
-    return _job(row, row.spec if spec else {}, row if result and row.job_id else None, queue_position)
+    return _serialize_job(
+        row, row.spec if spec else {}, row if result and row.job_id else None, queue_position
+    )
 
 
-def _job(
+def _serialize_job(
     row: tables.Job | Row[Any],
     spec: dict[str, Any],
     outcome: tables.Result | Row[Any] | None,
@@ -57,35 +59,35 @@ def _job(
         started_at=row.started_at,
         finished_at=row.finished_at,
         stop_reason=outcome.stop_reason if outcome else None,
-        error=_job_error(row),
-        result=result_answer(outcome) if outcome else None,
-        links=_job_links(row),
+        error=_serialize_error(row),
+        result=serialize_result(outcome) if outcome else None,
+        links=_build_links(row),
     )
 
 
-def job_details(row: tables.Job, queue_position: int | None) -> schemas.JobDetails:
+def serialize_job_details(row: tables.Job, queue_position: int | None) -> schemas.JobDetails:
     """A job's row, and its place in the queue, as the job itself is shown."""
-    result = result_details(row.result) if row.result else None
-    return schemas.JobDetails(**dict(job_answer(row, queue_position)) | {"result": result})
+    result = serialize_result_details(row.result) if row.result else None
+    return schemas.JobDetails(**dict(serialize_job(row, queue_position)) | {"result": result})
 
 
-def result_answer(row: tables.Result | Row[Any]) -> schemas.Result:
+def serialize_result(row: tables.Result | Row[Any]) -> schemas.Result:
     """A result's row as lists and reports show it."""
     measures = zip(_MEASURES, _measures(row), strict=True)
     return schemas.Result(**dict(measures), engine=schemas.Engine.model_validate(row))
 
 
-def result_details(row: tables.Result) -> schemas.ResultDetails:
+def serialize_result_details(row: tables.Result) -> schemas.ResultDetails:
     """A result's row as its job shows it."""
     return schemas.ResultDetails(
-        **dict(result_answer(row)),
+        **dict(serialize_result(row)),
         layers=row.layers,
         confusion_matrix=row.confusion,
-        per_class_accuracy=None if row.confusion is None else per_class_accuracy(row.confusion),
+        per_class_accuracy=None if row.confusion is None else compute_per_class_accuracy(row.confusion),
     )
 
 
-def per_class_accuracy(confusion: Sequence[Sequence[int]]) -> list[float | None]:
+def compute_per_class_accuracy(confusion: Sequence[Sequence[int]]) -> list[float | None]:
     """The share of each true class that was recognized; None where there is nothing of it.
 
     `confusion` has shape (classes, classes): counts by true class, then by answer.
@@ -95,7 +97,7 @@ def per_class_accuracy(confusion: Sequence[Sequence[int]]) -> list[float | None]
     ]
 
 
-def _job_error(row: tables.Job | Row[Any]) -> schemas.JobError | None:
+def _serialize_error(row: tables.Job | Row[Any]) -> schemas.JobError | None:
     if row.error_code is None:
         return None
     return schemas.JobError(
@@ -103,7 +105,7 @@ def _job_error(row: tables.Job | Row[Any]) -> schemas.JobError | None:
     )
 
 
-def _job_links(row: tables.Job | Row[Any]) -> schemas.JobLinks:
+def _build_links(row: tables.Job | Row[Any]) -> schemas.JobLinks:
     here = f"/v1/jobs/{row.id}"
     state = JobState(row.state)
     ends = state.terminal or row.requested_action == Action.CANCEL
@@ -120,7 +122,7 @@ def _job_links(row: tables.Job | Row[Any]) -> schemas.JobLinks:
     )
 
 
-def price_answer(price: cost.CostEstimate, seconds_per_operation: float | None) -> schemas.Price:
+def serialize_cost(price: cost.CostEstimate, seconds_per_operation: float | None) -> schemas.Price:
     """A price as the API shows it, with the time it takes at this installation's pace where known."""
     return schemas.Price(
         parameters=price.parameters,

@@ -1,4 +1,4 @@
-"""Looks at single jobs: whoever asks while a query is under way shares the next one with all who do."""
+"""A batching loader (the DataLoader pattern): requests that arrive during a query share the next one."""
 
 import asyncio
 
@@ -8,54 +8,54 @@ from models.errors import NotFound
 from models.store.database import Database
 from models.store.job_status import Glance, look
 
-_TURNS_TO_JOIN = 4
-"""Of the event loop, before a look begins: some tens of microseconds."""
+_BATCHING_TURNS = 4
+"""Turns of the event loop to wait for more requests before a query: some tens of microseconds."""
 
 
-class Looks:
-    """Jobs at a glance, for many requests at once. Used from its event loop only.
+class JobStatusLoader:
+    """Loads the status of jobs for many requests at once. Used from its event loop only.
 
-    A look begins after it was asked for, so that everybody sees what was committed before they asked.
+    A query begins after the requests it serves, so that each sees what was committed before it.
     """
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self._waiting: list[tuple[str, asyncio.Future[Glance | None]]] = []
-        self._looking: asyncio.Task[None] | None = None
+        self._task: asyncio.Task[None] | None = None
 
-    async def at(self, job_id: str, *, owner: str | None) -> Glance:
-        """The job, if it is `owner`'s; None: anybody's.
+    async def load(self, job_id: str, *, owner: str | None) -> Glance:
+        """The status of a job of `owner` (None: of any owner).
 
         Raises:
             NotFound: there is no such job, or it is another's.
             ServiceUnavailable: the database cannot be reached.
         """
-        found: asyncio.Future[Glance | None] = asyncio.get_running_loop().create_future()
-        self._waiting.append((job_id, found))
-        if self._looking is None:
-            self._looking = asyncio.create_task(self._look())
-        job = await found
+        status: asyncio.Future[Glance | None] = asyncio.get_running_loop().create_future()
+        self._waiting.append((job_id, status))
+        if self._task is None:
+            self._task = asyncio.create_task(self._run())
+        job = await status
         if job is None or owner not in (None, job.owner):
             raise NotFound(f"There is no job {job_id}.")
         return job
 
-    async def _look(self) -> None:
+    async def _run(self) -> None:
         while self._waiting:
-            # Let who has just been answered ask again: one look for sixteen costs little more than for one.
-            for _ in range(_TURNS_TO_JOIN):
+            # Let clients that were just answered join: a query for sixteen costs little more than for one.
+            for _ in range(_BATCHING_TURNS):
                 await asyncio.sleep(0)
             waiting, self._waiting = self._waiting, []
             jobs: dict[str, Glance] = {}
-            fault: Exception | None = None
+            failure: Exception | None = None
             try:
                 jobs = await run_in_threadpool(look, self._database, {job_id for job_id, _ in waiting})
             except Exception as error:
-                fault = error
-            for job_id, found in waiting:
-                if found.cancelled():
+                failure = error
+            for job_id, status in waiting:
+                if status.cancelled():
                     continue
-                if fault:
-                    found.set_exception(fault)
+                if failure:
+                    status.set_exception(failure)
                 else:
-                    found.set_result(jobs.get(job_id))
-        self._looking = None
+                    status.set_result(jobs.get(job_id))
+        self._task = None

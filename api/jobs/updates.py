@@ -1,4 +1,4 @@
-"""Jobs that clients follow: one look at the database, every so often, for all of them together."""
+"""Updates of jobs that clients follow: one poll of the database, at intervals, for all of them."""
 
 import asyncio
 import logging
@@ -25,19 +25,19 @@ log = logging.getLogger(__name__)
 
 
 _BACKLOG = 64
-"""Looks that a slow reader may be behind. Then it is cut off; when it comes again it goes on where it was."""
+"""Updates that a slow subscriber may be behind before it is closed; it may resume where it was."""
 
 
-_GATHER_SECONDS = 0.02
-"""How long the first look waits for others that begin to follow at the same moment."""
+_DEBOUNCE_SECONDS = 0.02
+"""How long the first poll waits for more subscriptions that arrive at the same moment."""
 
 
-class Ended(Exception):
-    """There is nothing more to follow: the job is gone, the reader too slow, or the service ends."""
+class SubscriptionClosed(Exception):
+    """No more updates: the job was deleted, the subscriber is too slow, or the service is stopping."""
 
 
 @dataclass(frozen=True)
-class News:
+class JobUpdate:
     """A job that has changed, and what is new in its history."""
 
     job: Glance
@@ -46,53 +46,53 @@ class News:
 
 @dataclass(eq=False)
 class Subscription:
-    """One who follows a job. `position`: what it has of the history; None: it wants none."""
+    """A client's subscription to a job. `position`: how much history it has; None: it needs none."""
 
     job_id: str
     position: Position | None
     version: int | None = None
-    _news: deque[News] = field(default_factory=deque)
+    _pending: deque[JobUpdate] = field(default_factory=deque)
     _ready: asyncio.Event = field(default_factory=asyncio.Event)
-    _ended: bool = False
+    _closed: bool = False
 
-    async def next(self, seconds: float) -> News | None:
-        """The next news, None if there is none for so long.
+    async def next(self, seconds: float) -> JobUpdate | None:
+        """The next update; None on a timeout.
 
         Raises:
-            Ended: there will be none.
+            SubscriptionClosed: there will be no more.
         """
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._ready.wait()
-        if self._news:
-            news = self._news.popleft()
-            if not self._news and not self._ended:
+        if self._pending:
+            update = self._pending.popleft()
+            if not self._pending and not self._closed:
                 self._ready.clear()
-            return news
-        if self._ended:
-            raise Ended
+            return update
+        if self._closed:
+            raise SubscriptionClosed
         return None
 
-    def tell(self, job: Glance, history: History) -> None:
-        """Hand over what of this is new to it."""
+    def publish(self, job: Glance, history: History) -> None:
+        """Queue what of this the subscriber does not have yet."""
         if self.position is not None:
-            history = _beyond(self.position, history)
-            self.position = _reached(self.position, history)
+            history = _exclude_seen(self.position, history)
+            self.position = _compute_position(self.position, history)
         self.version = job.version if history.complete else None
-        if len(self._news) == _BACKLOG:
-            self.end()
+        if len(self._pending) == _BACKLOG:
+            self.close()
         else:
-            self._news.append(News(job, history))
+            self._pending.append(JobUpdate(job, history))
             self._ready.set()
 
-    def end(self) -> None:
-        """Let it read what it was told, and no more."""
-        self._ended = True
+    def close(self) -> None:
+        """Accept no more updates; those in the queue can still be read."""
+        self._closed = True
         self._ready.set()
 
 
-def _beyond(position: Position, history: History) -> History:
-    """What another who follows the job, and has less of it, was the reason to read is left out."""
+def _exclude_seen(position: Position, history: History) -> History:
+    """The part of `history` after `position`; it was read for the subscriber that has least of it."""
     events = [event for event in history.events if event.id > position.event]
     epochs = [epoch for epoch in history.epochs if epoch.epoch > position.epoch]
     if not history.complete:
@@ -103,72 +103,72 @@ def _beyond(position: Position, history: History) -> History:
     return History(events, epochs, history.complete)
 
 
-def _reached(position: Position, history: History) -> Position:
+def _compute_position(position: Position, history: History) -> Position:
     return Position(
         max([position.event, *(event.id for event in history.events)]),
         max([position.epoch, *(epoch.epoch for epoch in history.epochs)]),
     )
 
 
-class Watcher:
-    """Looks after all that is followed in this process. Used from its event loop only."""
+class JobUpdates:
+    """Publish/subscribe for all jobs followed in this process, by polling. Used from its event loop only."""
 
-    def __init__(self, database: Database, *, seconds: float, most: int) -> None:
+    def __init__(self, database: Database, *, seconds: float, limit: int) -> None:
         self._database = database
         self._seconds = seconds
-        self._most = most
-        self._following: set[Subscription] = set()
-        self._hurry = asyncio.Event()
-        # A thread of its own, so that slow requests do not delay the looks.
+        self._limit = limit
+        self._subscriptions: set[Subscription] = set()
+        self._wake_up = asyncio.Event()
+        # A dedicated thread, so that slow requests do not delay polling.
         self._thread = CapacityLimiter(1)
         self._stopped = False
-        self._away = False
+        self._database_down = False
 
     @property
     def full(self) -> bool:
-        """Whether nobody more can follow."""
-        return len(self._following) >= self._most
+        """Whether the limit of subscriptions is reached."""
+        return len(self._subscriptions) >= self._limit
 
     def __len__(self) -> int:
-        return len(self._following)
+        return len(self._subscriptions)
 
-    def follow(self, job_id: str, position: Position | None = None) -> Subscription:
-        """Begin to follow a job; whoever does must `leave` again.
+    def subscribe(self, job_id: str, position: Position | None = None) -> Subscription:
+        """Subscribe to a job; the caller must `unsubscribe`.
 
         Raises:
-            Problem: too many do.
-            ServiceUnavailable: the process is about to end.
+            Problem: the limit is reached.
+            ServiceUnavailable: the process is stopping.
         """
         if self._stopped:
-            raise ServiceUnavailable("The service is about to end; ask again shortly.")
+            raise ServiceUnavailable("The service is stopping; try again shortly.")
         if self.full:
             raise Problem(
                 problem_types.TOO_MANY_STREAMS,
-                f"This process follows jobs for {self._most} clients at once; ask again later, or poll.",
+                f"This process follows jobs for {self._limit} clients at once; try again later, or poll.",
                 headers={"Retry-After": "5"},
             )
         subscription = Subscription(job_id, position)
-        self._following.add(subscription)
-        self._hurry.set()
+        self._subscriptions.add(subscription)
+        self._wake_up.set()
         return subscription
 
-    def leave(self, subscription: Subscription) -> None:
-        """Stop following."""
-        self._following.discard(subscription)
+    def unsubscribe(self, subscription: Subscription) -> None:
+        """Remove a subscription."""
+        self._subscriptions.discard(subscription)
 
     def stop(self) -> None:
-        """End all that is followed, and take nobody more."""
+        """Close all subscriptions and accept no more."""
         self._stopped = True
-        for subscription in self._following:
-            subscription.end()
+        for subscription in self._subscriptions:
+            subscription.close()
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Look while the block runs; stop before the server waits for open answers to end."""
+        """Poll while the block runs; close subscriptions before the server waits for open responses."""
         self._stopped = False
         task = asyncio.create_task(self._run())
         try:
-            with _before_shutdown(self.stop):
+            with _call_before_shutdown(self.stop):
                 yield
         finally:
             self.stop()
@@ -178,105 +178,112 @@ class Watcher:
 
     async def _run(self) -> None:
         while True:
-            if not self._following:
-                self._hurry.clear()
-                await self._hurry.wait()
-            await asyncio.sleep(_GATHER_SECONDS)
-            self._hurry.clear()
-            await self.look()
+            if not self._subscriptions:
+                self._wake_up.clear()
+                await self._wake_up.wait()
+            await asyncio.sleep(_DEBOUNCE_SECONDS)
+            self._wake_up.clear()
+            await self.poll()
             with suppress(TimeoutError):
                 async with asyncio.timeout(self._seconds):
-                    await self._hurry.wait()
+                    await self._wake_up.wait()
 
-    async def look(self) -> None:
-        """One look for everybody. While the database is away, everybody waits."""
-        following = [_Ask(each, each.job_id, each.version, each.position) for each in self._following]
+    async def poll(self) -> None:
+        """Poll the database once for all subscriptions. While it is unreachable, subscribers wait."""
+        requests = [
+            _PollRequest(subscription, subscription.job_id, subscription.version, subscription.position)
+            for subscription in self._subscriptions
+        ]
         try:
-            jobs, news = await to_thread.run_sync(self._read, following, limiter=self._thread)
+            jobs, histories_by_job = await to_thread.run_sync(self._read, requests, limiter=self._thread)
         except ServiceUnavailable as error:
-            if not self._away:
-                log.warning("jobs that are followed: %s", error.message, exc_info=error.__cause__)
-            self._away = True
+            if not self._database_down:
+                log.warning("could not poll followed jobs: %s", error.message, exc_info=error.__cause__)
+            self._database_down = True
             return
         except Exception:
-            # Whatever it is, the next look may do better; without looks every stream would hang.
-            log.exception("the look at jobs that are followed failed")
+            # The next poll may succeed; without polling every stream would hang.
+            log.exception("polling followed jobs failed")
             return
-        self._away = False
-        for ask in following:
-            job = jobs.get(ask.job_id)
+        self._database_down = False
+        for request in requests:
+            job = jobs.get(request.job_id)
             if job is None:
-                ask.of.end()
-            elif job.version != ask.version:
-                ask.of.tell(job, news.get(ask.job_id, History()))
-                if ask.of.version is None:
-                    self._hurry.set()
+                request.subscription.close()
+            elif job.version != request.version:
+                request.subscription.publish(job, histories_by_job.get(request.job_id, History()))
+                if request.subscription.version is None:
+                    self._wake_up.set()
 
-    def _read(self, following: Sequence["_Ask"]) -> tuple[dict[str, Glance], dict[str, History]]:
+    def _read(self, requests: Sequence["_PollRequest"]) -> tuple[dict[str, Glance], dict[str, History]]:
         with self._database.read() as session:
-            jobs = glances(session, {ask.job_id for ask in following})
+            jobs = glances(session, {request.job_id for request in requests})
             behind = [
-                ask for ask in following if ask.job_id in jobs and jobs[ask.job_id].version != ask.version
+                request
+                for request in requests
+                if request.job_id in jobs and jobs[request.job_id].version != request.version
             ]
-            positions = _least(behind)
+            positions = _find_earliest_positions(behind)
             return jobs, histories(session, positions) if positions else {}
 
 
 @dataclass(frozen=True)
-class _Ask:
-    """What a look is to find out, fixed while it lasts."""
+class _PollRequest:
+    """A subscription as it was when the poll began."""
 
-    of: Subscription
+    subscription: Subscription
     job_id: str
     version: int | None
     position: Position | None
 
 
-def _least(asks: Sequence[_Ask]) -> dict[str, Position]:
-    """From where each job's history must be read for everybody who wants it."""
-    found: dict[str, Position] = {}
-    for ask in asks:
-        if ask.position is not None:
-            other = found.get(ask.job_id, ask.position)
-            found[ask.job_id] = Position(
-                min(other.event, ask.position.event), min(other.epoch, ask.position.epoch)
+def _find_earliest_positions(requests: Sequence[_PollRequest]) -> dict[str, Position]:
+    """The position from which each job's history must be read for all its subscribers."""
+    positions: dict[str, Position] = {}
+    for request in requests:
+        if request.position is not None:
+            earliest = positions.get(request.job_id, request.position)
+            positions[request.job_id] = Position(
+                min(earliest.event, request.position.event), min(earliest.epoch, request.position.epoch)
             )
-    return found
+    return positions
 
 
 @contextmanager
-def _before_shutdown(end: Callable[[], None]) -> Iterator[None]:
-    """Call `end` when the process is told to stop, before its server hears of it.
+def _call_before_shutdown(end: Callable[[], None]) -> Iterator[None]:
+    """Call `end` on SIGINT and SIGTERM, before the server's own handler.
 
-    The server waits for open answers before it tells the application that all is over.
+    The server waits for open responses before it runs the application's shutdown.
     """
     if threading.current_thread() is not threading.main_thread():
-        # Only the main thread hears signals; whoever runs a server in another ends it otherwise.
+        # Only the main thread receives signals; a server in another thread is stopped otherwise.
         yield
         return
     loop = asyncio.get_running_loop()
-    servers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    handlers = {
+        signal_number: signal.getsignal(signal_number) for signal_number in (signal.SIGINT, signal.SIGTERM)
+    }
 
-    def handle(number: int, frame: FrameType | None) -> None:
+    def handle(signal_number: int, frame: FrameType | None) -> None:
         loop.call_soon_threadsafe(end)
-        server = servers[signal.Signals(number)]
-        if callable(server):
-            server(number, frame)
+        handler = handlers[signal.Signals(signal_number)]
+        if callable(handler):
+            handler(signal_number, frame)
 
-    ours = [number for number, server in servers.items() if callable(server)]
-    for number in ours:
-        signal.signal(number, handle)
+    replaced = [signal_number for signal_number, handler in handlers.items() if callable(handler)]
+    for signal_number in replaced:
+        signal.signal(signal_number, handle)
     try:
         yield
     finally:
-        for number in ours:
-            if signal.getsignal(number) is handle:
-                signal.signal(number, servers[number])
+        for signal_number in replaced:
+            if signal.getsignal(signal_number) is handle:
+                signal.signal(signal_number, handlers[signal_number])
 
 
-async def _watcher(request: Request) -> Watcher:
-    watcher: Watcher = request.app.state.watcher
-    return watcher
+async def _get_job_updates(request: Request) -> JobUpdates:
+    updates: JobUpdates = request.app.state.job_updates
+    return updates
 
 
-WatcherDep = Annotated[Watcher, Depends(_watcher)]
+JobUpdatesDep = Annotated[JobUpdates, Depends(_get_job_updates)]

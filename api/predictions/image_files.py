@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from api.http.problems import to_pointer
+from api.http.problems import format_json_pointer
 from models.errors import FieldError, InvalidSpec
 from models.predictions import Choice
 from models.spec import SIDE
@@ -86,7 +86,9 @@ def from_numbers(images: Sequence[Sequence[Sequence[float]]], scale: Literal["by
         return pixels / np.float32(255)
     if pixels.max() > 1:
         place = [int(each) for each in np.unravel_index(pixels.argmax(), pixels.shape)]
-        raise InvalidSpec([FieldError(to_pointer(["images", *place]), 'above 1, and "scale" is "unit"')])
+        raise InvalidSpec(
+            [FieldError(format_json_pointer(["images", *place]), 'above 1, and "scale" is "unit"')]
+        )
     return pixels
 
 

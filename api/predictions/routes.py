@@ -14,11 +14,11 @@ from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
 from api.http import problem_types
-from api.http.bodies import counted_body, json_document
-from api.http.dependencies import DatabaseDep, JobId, SettingsDep, known_form
+from api.http.bodies import parse_json, read_body_limited
+from api.http.dependencies import DatabaseDep, JobId, SettingsDep, parse_id
 from api.http.openapi import accepts
-from api.http.problem_types import raises
-from api.http.problems import Problem, to_pointer
+from api.http.problem_types import problem_responses
+from api.http.problems import Problem, format_json_pointer
 from models import predictions
 from models.errors import FieldError, InvalidSpec, PredictorUnavailable
 from models.predictions import MOST_IMAGES, MOST_JOBS, Choice, Probabilities
@@ -30,10 +30,10 @@ from models.store.jobs import get_jobs, result_of
 if TYPE_CHECKING:
     from api.predictions.image_files import Grey
 
-from api.http.routing import Route
+from api.http.routing import StrictQueryRoute
 from api.predictions import schemas
 
-router = APIRouter(tags=["predictions"], route_class=Route)
+router = APIRouter(tags=["predictions"], route_class=StrictQueryRoute)
 
 Pixel = Annotated[float, Field(ge=0, le=255, allow_inf_nan=False)]
 Row = Annotated[list[Pixel], FailFast(), Field(min_length=SIDE, max_length=SIDE)]
@@ -69,7 +69,7 @@ _FORM = {
 
 
 @accepts(PostedImages, formats={"image/png": _FILE, "image/jpeg": _FILE, "multipart/form-data": _FORM})
-@raises(
+@problem_responses(
     problem_types.BODY_TOO_LARGE,
     problem_types.UNSUPPORTED_MEDIA_TYPE,
     problem_types.NOT_JSON,
@@ -88,12 +88,12 @@ async def _posted_images(
     limits: Limits = request.app.state.limits
     essence = request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
     if essence == "application/json":
-        body = await counted_body(request, settings.max_upload_bytes)
+        body = await read_body_limited(request, settings.max_upload_bytes)
         return await to_thread.run_sync(_from_json, body, limiter=limits.reading)
     if essence in ("image/png", "image/jpeg"):
-        files, pointers = [await counted_body(request, settings.max_upload_bytes)], [""]
+        files, pointers = [await read_body_limited(request, settings.max_upload_bytes)], [""]
     elif essence == "multipart/form-data":
-        body = await counted_body(request, settings.max_upload_bytes)
+        body = await read_body_limited(request, settings.max_upload_bytes)
         files = await _uploaded(request, body)
         pointers = [f"/image/{number}" for number in range(len(files))]
     else:
@@ -111,11 +111,13 @@ def _from_files(files: Sequence[bytes], pointers: Sequence[str], invert: Choice,
 
 
 def _from_json(body: bytes) -> "Grey":
-    document = json_document(body)
+    document = parse_json(body)
     try:
         posted = PostedImages.model_validate(document)
     except ValidationError as error:
-        faults = [FieldError(to_pointer(place), detail) for place, detail in get_validation_errors(error)]
+        faults = [
+            FieldError(format_json_pointer(place), detail) for place, detail in get_validation_errors(error)
+        ]
         raise InvalidSpec(faults) from None
     from api.predictions import image_files  # noqa: PLC0415 (as above)
 
@@ -152,7 +154,7 @@ async def _uploaded(request: Request, body: bytes) -> list[bytes]:
         others = [name for name, part in parts if name != "image" or not isinstance(part, UploadFile)]
         if others or not parts:
             hint = "send files named image, as in: curl -F image=@seven.png"
-            raise InvalidSpec([FieldError(to_pointer(others[:1]), hint)])
+            raise InvalidSpec([FieldError(format_json_pointer(others[:1]), hint)])
         return [await part.read() for _, part in parts if isinstance(part, UploadFile)]
     finally:
         await form.close()
@@ -165,7 +167,7 @@ Include = Annotated[
 
 
 @router.post("/v1/jobs/{job_id}/predict")
-@raises(problem_types.CONFLICT, problem_types.PREDICTOR_UNAVAILABLE)
+@problem_responses(problem_types.CONFLICT, problem_types.PREDICTOR_UNAVAILABLE)
 async def predict_images(
     job_id: JobId,
     images: ImagesDep,
@@ -182,7 +184,7 @@ async def predict_images(
 
 
 @router.post("/v1/predict")
-@raises(problem_types.NOT_FOUND, problem_types.CONFLICT, problem_types.PREDICTOR_UNAVAILABLE)
+@problem_responses(problem_types.NOT_FOUND, problem_types.CONFLICT, problem_types.PREDICTOR_UNAVAILABLE)
 async def predict_with_models(
     job: Annotated[list[str], Query(min_length=1, max_length=MOST_JOBS, description="Succeeded jobs")],
     images: ImagesDep,
@@ -192,7 +194,7 @@ async def predict_with_models(
     include: Include = None,
 ) -> schemas.PredictionsByJob:
     """What several jobs' models make of the same images, in the order of the jobs."""
-    job_ids = [known_form("job", each) for each in dict.fromkeys(job)]
+    job_ids = [parse_id("job", each) for each in dict.fromkeys(job)]
     answers = await _ask(request, database, settings, job_ids, images)
     return schemas.PredictionsByJob(
         items=[

@@ -2,10 +2,10 @@
 
 from pydantic import Field
 
-from api.http.schemas import Answer
+from api.http.schemas import ResponseModel
 
 
-class Prediction(Answer):
+class Prediction(ResponseModel):
     """What a model makes of one image."""
 
     label: int = Field(description="The class that it holds most likely, 0 to 9")
@@ -13,7 +13,7 @@ class Prediction(Answer):
     probabilities: list[float] = Field(description="Of each class, 0 to 9; they add up to 1")
 
 
-class JobPredictions(Answer):
+class JobPredictions(ResponseModel):
     """What a job's model makes of images, in their order."""
 
     job_id: str
@@ -28,7 +28,7 @@ class Predictions(JobPredictions):
     )
 
 
-class PredictionsByJob(Answer):
+class PredictionsByJob(ResponseModel):
     """What several jobs' models make of the same images."""
 
     items: list[JobPredictions]

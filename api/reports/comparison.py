@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from api.jobs.serializers import result_answer
+from api.jobs.serializers import serialize_result
 from api.reports.advice import recommend
 from api.reports.contrasts import contrasts
 from api.reports.schemas import (
@@ -180,7 +180,7 @@ def _variant(
                 seed=job.seed,
                 job_id=job.id,
                 reused=(name, job.seed) in reused,
-                result=result_answer(job.result),
+                result=serialize_result(job.result),
             )
             for job in done
             if job.result is not None

@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from api.experiments.serializers import baseline_of
+from api.experiments.serializers import get_baseline
 from api.http.curl import format_curl
 from api.reports.comparison import Subject
 from models.experiments import flatten
@@ -28,7 +28,7 @@ def of_experiment(
     return Subject(
         title=experiment.name,
         experiment_id=experiment.id,
-        baseline=baseline_of(document),
+        baseline=get_baseline(document),
         variants=variants,
         expected=len(variants) * len(document["seeds"]),
         repeat=format_curl(settings, base_url, "/v1/experiments", document),

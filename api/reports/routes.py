@@ -12,9 +12,9 @@ from api import reports
 from api.http import problem_types
 from api.http.dependencies import DatabaseDep, ExperimentId
 from api.http.negotiation import Accept, negotiate
-from api.http.problem_types import raises
-from api.http.problems import not_acceptable
-from api.http.routing import Route
+from api.http.problem_types import problem_responses
+from api.http.problems import build_not_acceptable
+from api.http.routing import StrictQueryRoute
 from api.reports.schemas import ChartCard, ChartList, Comparison, Curves
 from models.errors import NotFound
 from models.identifiers import ID_PATTERN
@@ -27,7 +27,7 @@ from models.store.tables import Job
 if TYPE_CHECKING:
     from api.reports.comparison import Subject, Summaries
 
-router = APIRouter(prefix="/v1", tags=["reports"], route_class=Route)
+router = APIRouter(prefix="/v1", tags=["reports"], route_class=StrictQueryRoute)
 
 Format = Annotated[
     Literal["json", "md", "html", "csv"] | None, Query(description="Goes before the Accept header")
@@ -58,7 +58,7 @@ _FORMATS: dict[int | str, dict[str, Any]] = {
 
 
 @router.get("/experiments/{experiment_id}/report", response_model=Comparison, responses=_FORMATS)
-@raises(problem_types.NOT_ACCEPTABLE)
+@problem_responses(problem_types.NOT_ACCEPTABLE)
 def show_experiment_report(
     experiment_id: ExperimentId,
     database: DatabaseDep,
@@ -95,7 +95,7 @@ def list_experiment_charts(experiment_id: ExperimentId, database: DatabaseDep) -
 
 
 @router.get("/experiments/{experiment_id}/charts/{name}", response_class=Response, responses=_PICTURES)
-@raises(problem_types.NOT_ACCEPTABLE)
+@problem_responses(problem_types.NOT_ACCEPTABLE)
 def show_experiment_chart(
     experiment_id: ExperimentId,
     name: Annotated[str, Path(max_length=40, pattern=r"^[a-z-]+$", description="Of a chart in the list")],
@@ -124,12 +124,12 @@ def show_experiment_chart(
 def _form(accept: str) -> Literal["svg", "png"]:
     wanted = negotiate(accept, list(_PICTURE_TYPES.values()))
     if wanted is None:
-        raise not_acceptable(", ".join(_PICTURE_TYPES.values()))
+        raise build_not_acceptable(", ".join(_PICTURE_TYPES.values()))
     return "png" if wanted == _PICTURE_TYPES["png"] else "svg"
 
 
 @router.get("/reports", response_model=Comparison, responses=_FORMATS)
-@raises(problem_types.NOT_FOUND, problem_types.NOT_ACCEPTABLE)
+@problem_responses(problem_types.NOT_FOUND, problem_types.NOT_ACCEPTABLE)
 def show_jobs_report(
     job: JobIds,
     database: DatabaseDep,
@@ -166,7 +166,7 @@ def _wanted(given: str | None, accept: str) -> str:
         return given
     media_type = negotiate(accept, list(MEDIA_TYPES.values()))
     if media_type is None:
-        raise not_acceptable(", ".join(MEDIA_TYPES.values()))
+        raise build_not_acceptable(", ".join(MEDIA_TYPES.values()))
     return next(name for name, each in MEDIA_TYPES.items() if each == media_type)
 
 

@@ -5,14 +5,14 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from api.http.schemas import Answer
+from api.http.schemas import ResponseModel
 from api.jobs.schemas import Result
 from models.states import JobState
 
 Call = Literal["higher", "lower"]
 
 
-class Measure(Answer):
+class Measure(ResponseModel):
     """One measure over the seeds of a variant. `sd`, `low` and `high` (95 % t interval) need two seeds."""
 
     n: int
@@ -22,7 +22,7 @@ class Measure(Answer):
     high: float | None
 
 
-class Measures(Answer):
+class Measures(ResponseModel):
     """What a variant is worth, over its finished seeds."""
 
     test_accuracy: Measure
@@ -40,7 +40,7 @@ class Measures(Answer):
     zero_weight_fraction: Measure
 
 
-class CurvePoint(Answer):
+class CurvePoint(ResponseModel):
     """Means and standard deviations over the seeds that reached this epoch; `sd` is null with one seed.
 
     `gap_loss` is validation minus training loss.
@@ -60,7 +60,7 @@ class CurvePoint(Answer):
     gap_loss_sd: float | None = None
 
 
-class SeedResult(Answer):
+class SeedResult(ResponseModel):
     """One finished job."""
 
     seed: int
@@ -69,7 +69,7 @@ class SeedResult(Answer):
     result: Result
 
 
-class CalibrationBin(Answer):
+class CalibrationBin(ResponseModel):
     """Test images of about the same confidence, as many in each bin."""
 
     n: int
@@ -77,7 +77,7 @@ class CalibrationBin(Answer):
     accuracy: float
 
 
-class Portrait(Answer):
+class Portrait(ResponseModel):
     """What one model of a variant looks like: that of its first finished seed."""
 
     seed: int
@@ -94,7 +94,7 @@ class Portrait(Answer):
     first_layer_scale: float
 
 
-class OtherChange(Answer):
+class OtherChange(ResponseModel):
     """Something besides its regularization in which a variant differs from the baseline."""
 
     field: str = Field(description="JSON pointer into the specification")
@@ -102,7 +102,7 @@ class OtherChange(Answer):
     variant: Any
 
 
-class VariantReport(Answer):
+class VariantReport(ResponseModel):
     """One variant."""
 
     name: str
@@ -128,7 +128,7 @@ class VariantReport(Answer):
     portrait: Portrait | None = Field(None, description="Of the first variants only; null if unknown")
 
 
-class Difference(Answer):
+class Difference(ResponseModel):
     """A variant minus the baseline, over pairs of equal seed; what too few pairs cannot say is null."""
 
     n: int
@@ -160,7 +160,7 @@ class Difference(Answer):
     )
 
 
-class Equivalence(Answer):
+class Equivalence(ResponseModel):
     """Whether two accuracies are as good as equal: two one-sided tests (TOST)."""
 
     margin_points: float = Field(description="What counts as no difference worth having, to either side")
@@ -177,7 +177,7 @@ class Equivalence(Answer):
     )
 
 
-class McNemar(Answer):
+class McNemar(ResponseModel):
     """One seed's two models on the same test images: those that only one of them recognizes."""
 
     seed: int
@@ -186,14 +186,14 @@ class McNemar(Answer):
     p: float = Field(description="Exact (binomial), two-sided; for this pair of models alone, uncorrected")
 
 
-class Interval(Answer):
+class Interval(ResponseModel):
     """Where a true value lies with a probability of 95 %."""
 
     low: float
     high: float
 
 
-class Differences(Answer):
+class Differences(ResponseModel):
     """Variant minus baseline. Accuracies here are in percentage points, losses in nats."""
 
     test_accuracy_points: Difference
@@ -202,7 +202,7 @@ class Differences(Answer):
     generalization_gap_loss: Difference
 
 
-class Contrast(Answer):
+class Contrast(ResponseModel):
     """One variant against the baseline."""
 
     variant: str
@@ -221,7 +221,7 @@ class Contrast(Answer):
     verdict: str
 
 
-class Missing(Answer):
+class Missing(ResponseModel):
     """A job that the comparison had to do without."""
 
     job_id: str
@@ -231,7 +231,7 @@ class Missing(Answer):
     reason: str
 
 
-class DatasetUsed(Answer):
+class DatasetUsed(ResponseModel):
     """Which images; the digest is of what the workers read."""
 
     name: str
@@ -239,14 +239,14 @@ class DatasetUsed(Answer):
     test_rows: int
 
 
-class Advice(Answer):
+class Advice(ResponseModel):
     """A sentence, and where in this report its numbers are."""
 
     text: str
     evidence: list[str] = Field(description="JSON pointers into this report")
 
 
-class Consideration(Answer):
+class Consideration(ResponseModel):
     """One of the four things to weigh when choosing a technique, and what this experiment says about it."""
 
     name: str = Field(description="`complexity`, `data`, `resources` or `task`")
@@ -255,7 +255,7 @@ class Consideration(Answer):
     not_tested: str | None = Field(description="What this experiment leaves open; null if nothing")
 
 
-class Comparison(Answer):
+class Comparison(ResponseModel):
     """The report."""
 
     title: str
@@ -277,7 +277,7 @@ class Comparison(Answer):
     repeat: str = Field(description="One command that does it again")
 
 
-class BandPoint(Answer):
+class BandPoint(ResponseModel):
     """One epoch of a curve: mean over seeds, and one standard deviation to each side (null with one seed)."""
 
     epoch: int
@@ -287,7 +287,7 @@ class BandPoint(Answer):
     high: float | None
 
 
-class VariantCurves(Answer):
+class VariantCurves(ResponseModel):
     """The learning curves of one variant."""
 
     variant: str
@@ -297,7 +297,7 @@ class VariantCurves(Answer):
     validation_accuracy: list[BandPoint]
 
 
-class Curves(Answer):
+class Curves(ResponseModel):
     """Learning curves of an experiment, at most `max_points` a curve, the first and last epoch among them."""
 
     experiment_id: str
@@ -305,7 +305,7 @@ class Curves(Answer):
     items: list[VariantCurves]
 
 
-class ChartCard(Answer):
+class ChartCard(ResponseModel):
     """A chart of a report."""
 
     name: str
@@ -315,7 +315,7 @@ class ChartCard(Answer):
     png: str
 
 
-class ChartList(Answer):
+class ChartList(ResponseModel):
     """All charts of a report; those without data answer 404."""
 
     items: list[ChartCard]

@@ -31,7 +31,14 @@ PREDICTOR = (
     *("--loglevel", "INFO", "--without-gossip", "--without-mingle", "--without-heartbeat"),
 )
 API = (
-    *("-m", "uvicorn", "api.app:create_app", "--factory", "--http", "api.http.server_protocol:Guarded"),
+    *(
+        "-m",
+        "uvicorn",
+        "api.app:create_app",
+        "--factory",
+        "--http",
+        "api.http.server_protocol:BoundedHttpProtocol",
+    ),
     *("--no-access-log", "--no-server-header", "--timeout-graceful-shutdown", "5"),
 )
 

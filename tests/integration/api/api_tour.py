@@ -11,7 +11,7 @@ from fastapi import FastAPI
 from api import health
 from api.app import create_app
 from api.http.problems import MEDIA_TYPE
-from api.jobs.updates import Watcher
+from api.jobs.updates import JobUpdates
 from models import predictions
 from models.artifacts import ArtifactStore
 from models.scopes import Scope
@@ -230,7 +230,7 @@ def _sent_again(recorder: Recorder, database: Database) -> None:
     recorder.ask("POST", "/v1/jobs", json=JOB | {"seed": 1}, headers=key)
     with database.write() as session:
         held = idempotency.begin(session, LOCAL_OWNER, "k", "")
-    with patch("api.http.idempotency._fingerprint", return_value=""):
+    with patch("api.http.idempotency._compute_fingerprint", return_value=""):
         recorder.ask("POST", "/v1/jobs", json=JOB, headers={"Idempotency-Key": "k"})
     with database.write() as session:
         assert isinstance(held, idempotency.Held)
@@ -241,7 +241,7 @@ def _from_elsewhere(recorder: Recorder) -> None:
     recorder.ask("GET", "/v1/jobs", headers={"Host": "evil.example"})
     recorder.ask("POST", "/v1/jobs", json=JOB, headers={"Origin": "http://evil.example"})
     waiting = recorder.client.post("/v1/jobs", json=JOB).json()["links"]["events"]
-    with patch.object(Watcher, "full", True):
+    with patch.object(JobUpdates, "full", True):
         recorder.ask("GET", waiting, headers={"Accept": "text/event-stream"})
 
 

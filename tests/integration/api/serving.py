@@ -7,14 +7,14 @@ from contextlib import contextmanager
 import uvicorn
 
 from api.app import create_app
-from api.http.server_protocol import Guarded
+from api.http.server_protocol import BoundedHttpProtocol
 from models.settings import Settings
 
 
 @contextmanager
 def serving(settings: Settings) -> Iterator[int]:
     """The port on which the API listens while the block runs."""
-    config = uvicorn.Config(create_app(settings), http=Guarded, port=0, log_level="critical")
+    config = uvicorn.Config(create_app(settings), http=BoundedHttpProtocol, port=0, log_level="critical")
     server = uvicorn.Server(config)
     # Bound here, so that who connects before it is ready waits in the queue.
     with config.bind_socket() as socket:

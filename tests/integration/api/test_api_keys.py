@@ -154,16 +154,16 @@ def test_an_expired_key_is_told_so(guarded: TestClient, database: Database) -> N
 def forget(client: TestClient) -> None:
     """As if the seconds had passed for which a key is believed."""
     layer: Any = client.app.middleware_stack  # type: ignore[attr-defined]
-    while not isinstance(layer, auth.Door):
+    while not isinstance(layer, auth.AuthMiddleware):
         layer = layer.app
     assert layer._keys is not None
-    layer._keys._believed.clear()
+    layer._keys._cache.clear()
 
 
 def test_a_revoked_key_opens_nothing_once_it_is_no_longer_believed(
     closed: Settings, guarded: TestClient, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(auth, "BELIEVED_SECONDS", 0.2)
+    monkeypatch.setattr(auth, "KEY_CACHE_SECONDS", 0.2)
     key, admin = make_key(database), bearer(make_key(database, Scope.ADMIN))
     assert guarded.get("/v1/jobs", headers=bearer(key)).status_code == 200
     row = next(

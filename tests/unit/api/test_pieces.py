@@ -11,11 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from api.app import create_app
-from api.catalogue import technique_answer
+from api.catalogue import serialize_technique
 from api.http.negotiation import negotiate
 from api.http.pagination import decode_cursor, encode_cursor
-from api.http.problems import KINDS, to_pointer
-from api.jobs.serializers import per_class_accuracy
+from api.http.problems import KINDS, format_json_pointer
+from api.jobs.serializers import compute_per_class_accuracy
 from models.errors import InvalidSpec, RegbenchError
 from models.settings import Settings
 from models.store.job_search import Order, Place
@@ -51,8 +51,8 @@ def test_negotiation(accept: str, chosen: str | None) -> None:
 
 
 def test_pointers_are_escaped() -> None:
-    assert to_pointer(["a/b", 0, "c~d"]) == "/a~1b/0/c~0d"
-    assert to_pointer([]) == ""
+    assert format_json_pointer(["a/b", 0, "c~d"]) == "/a~1b/0/c~0d"
+    assert format_json_pointer([]) == ""
 
 
 @given(st.datetimes(timezones=st.just(UTC)))
@@ -86,7 +86,7 @@ def test_strange_cursors_are_refused_and_never_crash(cursor: str) -> None:
 
 def test_the_accuracy_of_a_class_is_its_rows_share_on_the_diagonal() -> None:
     # Two 0s, both right; four 1s, one right; no 2 at all, though one 1 was taken for one.
-    assert per_class_accuracy([[2, 0, 0], [2, 1, 1], [0, 0, 0]]) == [1.0, 0.25, None]
+    assert compute_per_class_accuracy([[2, 0, 0], [2, 1, 1], [0, 0, 0]]) == [1.0, 0.25, None]
 
 
 def test_every_domain_error_has_its_line_in_the_table() -> None:
@@ -100,10 +100,10 @@ def test_every_domain_error_has_its_line_in_the_table() -> None:
 
 
 def test_a_technique_shows_the_ranges_that_check_a_job() -> None:
-    card = technique_answer("dropout", CATALOGUE["dropout"])
+    card = serialize_technique("dropout", CATALOGUE["dropout"])
     rate = card.parameters[0]
     assert (rate.name, rate.type, rate.default, rate.minimum, rate.maximum) == ("rate", "number", 0.5, 0, 0.9)
-    position = technique_answer("batch_normalization", CATALOGUE["batch_normalization"]).parameters[1]
+    position = serialize_technique("batch_normalization", CATALOGUE["batch_normalization"]).parameters[1]
     assert position.choices == ["before_activation", "after_activation"]
 
 

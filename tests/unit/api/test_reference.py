@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from api.http.problem_types import TYPES, page
-from api.http.schemas import Answer
+from api.http.problem_types import TYPES, render_page
+from api.http.schemas import ResponseModel
 from api.jobs.schemas import Layer, ResultDetails
 from api.metrics import Snapshot
 from models.states import JobState
@@ -21,7 +21,7 @@ def metric_rows() -> Iterator[str]:
         yield row(f"`{sample.name}`", metric.type, labels, metric.documentation)
 
 
-def field_rows(model: type[Answer]) -> list[str]:
+def field_rows(model: type[ResponseModel]) -> list[str]:
     return [row(f"`{name}`", field.description or "") for name, field in model.model_fields.items()]
 
 
@@ -38,10 +38,10 @@ def test_a_table_holds_what_the_code_says(page: str, heading: str, rows: list[st
 
 
 @pytest.mark.parametrize("model", [ResultDetails, Layer])
-def test_every_field_is_explained(model: type[Answer]) -> None:
+def test_every_field_is_explained(model: type[ResponseModel]) -> None:
     assert all(field.description for field in model.model_fields.values())
 
 
 def test_the_page_of_problems_has_every_type_in_full() -> None:
     text = (REFERENCE / "problems.md").read_text()
-    assert text.partition("\n## ")[2] == "\n".join(map(page, TYPES.values())).removeprefix("## ")
+    assert text.partition("\n## ")[2] == "\n".join(map(render_page, TYPES.values())).removeprefix("## ")

@@ -242,7 +242,7 @@ def test_no_route_takes_a_parameter_that_it_does_not_know(client: httpx.Client) 
 def test_the_type_of_every_problem_leads_to_its_explanation(client: httpx.Client) -> None:
     for kind in problem_types.TYPES.values():
         plain = client.get(kind.uri, headers={"Accept": "text/markdown"})
-        assert (plain.status_code, plain.text) == (200, problem_types.page(kind))
+        assert (plain.status_code, plain.text) == (200, problem_types.render_page(kind))
         shown = client.get(kind.uri, headers={"Accept": "text/html,*/*;q=0.1"})
         assert shown.headers["Content-Type"].startswith("text/html")
         assert f"<h1>{kind.title}</h1>" in shown.text

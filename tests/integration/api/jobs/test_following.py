@@ -28,7 +28,7 @@ class Served:
     """The API on a port of its own."""
 
     url: str
-    watcher: Any
+    updates: Any
     server: uvicorn.Server
 
     def client(self) -> httpx.Client:
@@ -46,9 +46,9 @@ def serve(settings: Settings) -> Iterator[Served]:
         while not server.started and time.monotonic() < deadline:
             time.sleep(0.01)
         port = server.servers[0].sockets[0].getsockname()[1]
-        yield Served(f"http://127.0.0.1:{port}", app.state.watcher, server)
+        yield Served(f"http://127.0.0.1:{port}", app.state.job_updates, server)
     finally:
-        app.state.watcher.stop()
+        app.state.job_updates.stop()
         server.should_exit = True
         thread.join(20)
         assert not thread.is_alive()
@@ -150,9 +150,9 @@ def test_a_stream_tells_what_happens_as_it_happens(served: Served, database: Dat
         end(database, job_id)
         assert [message.event for message in told] == ["progress", "change", "end"]
     deadline = time.monotonic() + 10
-    while len(served.watcher) and time.monotonic() < deadline:
+    while len(served.updates) and time.monotonic() < deadline:
         time.sleep(0.01)
-    assert len(served.watcher) == 0
+    assert len(served.updates) == 0
 
 
 def test_epochs_that_are_trained_again_come_once(served: Served, database: Database) -> None:
@@ -187,9 +187,9 @@ def test_streams_that_are_left_leave_nothing(served: Served, database: Database)
                 with client.stream("GET", f"/v1/jobs/{job_id}/events", headers=STREAM) as answer:
                     assert next(messages(answer)).event == "change"
     deadline = time.monotonic() + 10
-    while len(served.watcher) and time.monotonic() < deadline:
+    while len(served.updates) and time.monotonic() < deadline:
         time.sleep(0.01)
-    assert len(served.watcher) == 0
+    assert len(served.updates) == 0
 
 
 def test_too_many_streams_are_refused_and_polling_goes_on(
@@ -220,7 +220,7 @@ def test_open_streams_end_when_the_service_does(database_settings: Settings, dat
         with client.stream("GET", f"/v1/jobs/{job_id}/events", headers=STREAM) as answer:
             told = messages(answer)
             next(told)
-            served.watcher.stop()
+            served.updates.stop()
             assert {message.event for message in told} <= {"change", "progress"}
         assert client.get(f"/v1/jobs/{job_id}/events", headers=STREAM).status_code == 503
 

@@ -298,7 +298,7 @@ def test_a_store_that_cannot_be_written_does_not_undo_a_cancel(
     def fails(_store: ArtifactStore, _job_id: str) -> list[str]:
         raise PermissionError("read-only")
 
-    monkeypatch.setattr(ArtifactStore, "checkpoints", fails)
+    monkeypatch.setattr(ArtifactStore, "list_checkpoints", fails)
     answer = client.post(f"/v1/jobs/{job_in(database, JobState.PAUSED)}/cancel")
     assert (answer.status_code, answer.json()["state"]) == (200, "cancelled")
 

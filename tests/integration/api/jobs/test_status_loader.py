@@ -6,7 +6,7 @@ import threading
 import pytest
 
 from api.jobs import status_loader
-from api.jobs.status_loader import Looks
+from api.jobs.status_loader import JobStatusLoader
 from models.errors import NotFound, ServiceUnavailable
 from models.states import JobState
 from models.store.database import Database
@@ -17,10 +17,10 @@ from tests.integration.api.jobs.test_updates import advance, queries
 
 def test_who_asks_during_a_query_shares_the_next(database: Database) -> None:
     jobs = [job_in(database, JobState.RUNNING), finished_job(database).id]
-    ours = Looks(database)
+    ours = JobStatusLoader(database)
 
     async def play() -> list[Glance]:
-        return await asyncio.gather(*(ours.at(jobs[number % 2], owner=None) for number in range(50)))
+        return await asyncio.gather(*(ours.load(jobs[number % 2], owner=None) for number in range(50)))
 
     with queries(database) as seen:
         found = asyncio.run(play())
@@ -32,7 +32,7 @@ def test_a_look_sees_what_was_committed_before_it_was_asked_for(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job_id = job_in(database, JobState.RUNNING)
-    ours = Looks(database)
+    ours = JobStatusLoader(database)
     read = status_loader.look
 
     def slow(*arguments: object) -> dict[str, Glance]:
@@ -44,14 +44,14 @@ def test_a_look_sees_what_was_committed_before_it_was_asked_for(
         return found
 
     async def play() -> tuple[int, int]:
-        first = await ours.at(job_id, owner=None)
+        first = await ours.load(job_id, owner=None)
         return first.epochs_done, (await second[0]).epochs_done
 
     second_asked = threading.Event()
     second: list[asyncio.Task[Glance]] = []
 
     def begin_second() -> None:
-        second.append(loop.create_task(ours.at(job_id, owner=None)))
+        second.append(loop.create_task(ours.load(job_id, owner=None)))
         loop.call_soon(second_asked.set)
 
     monkeypatch.setattr(status_loader, "look", slow)
@@ -63,15 +63,15 @@ def test_a_look_sees_what_was_committed_before_it_was_asked_for(
 
 
 def test_what_is_not_there_or_anothers_is_not_found(database: Database) -> None:
-    ours = Looks(database)
+    ours = JobStatusLoader(database)
     job_id = finished_job(database).id
 
     async def play() -> None:
-        owner = (await ours.at(job_id, owner=None)).owner
-        assert (await ours.at(job_id, owner=owner)).id == job_id
+        owner = (await ours.load(job_id, owner=None)).owner
+        assert (await ours.load(job_id, owner=owner)).id == job_id
         for unseen, by in (("job_unknown", None), (job_id, "somebody else")):
             with pytest.raises(NotFound):
-                await ours.at(unseen, owner=by)
+                await ours.load(unseen, owner=by)
 
     asyncio.run(play())
 
@@ -80,7 +80,7 @@ def test_everybody_hears_of_a_fault_and_the_next_look_may_do_better(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job_id = finished_job(database).id
-    ours = Looks(database)
+    ours = JobStatusLoader(database)
 
     def away(*_: object) -> dict[str, Glance]:
         raise ServiceUnavailable("away")
@@ -89,20 +89,20 @@ def test_everybody_hears_of_a_fault_and_the_next_look_may_do_better(
         with monkeypatch.context() as patched:
             patched.setattr(status_loader, "look", away)
             told = await asyncio.gather(
-                *(ours.at(job_id, owner=None) for _ in range(3)), return_exceptions=True
+                *(ours.load(job_id, owner=None) for _ in range(3)), return_exceptions=True
             )
             assert [type(each) for each in told] == [ServiceUnavailable] * 3
-        assert (await ours.at(job_id, owner=None)).id == job_id
+        assert (await ours.load(job_id, owner=None)).id == job_id
 
     asyncio.run(play())
 
 
 def test_who_gives_up_takes_nothing_from_the_others(database: Database) -> None:
     job_id = finished_job(database).id
-    ours = Looks(database)
+    ours = JobStatusLoader(database)
 
     async def play() -> None:
-        impatient, patient = (asyncio.create_task(ours.at(job_id, owner=None)) for _ in range(2))
+        impatient, patient = (asyncio.create_task(ours.load(job_id, owner=None)) for _ in range(2))
         await asyncio.sleep(0)
         impatient.cancel()
         assert (await patient).id == job_id

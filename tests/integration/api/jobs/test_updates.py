@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from sqlalchemy import event
 
-from api.jobs import updates
-from api.jobs.updates import Ended, News, Subscription, Watcher
+from api.jobs import updates as updates_module
+from api.jobs.updates import JobUpdate, JobUpdates, Subscription, SubscriptionClosed
 from models.errors import ServiceUnavailable
 from models.records import Progress
 from models.states import JobState
@@ -22,8 +22,8 @@ from tests.factories import epoch_record, finished_job, job_in
 SECONDS = 5.0
 
 
-def watcher(database: Database, *, most: int = 1_000) -> Watcher:
-    return Watcher(database, seconds=0.05, most=most)
+def make_updates(database: Database, *, limit: int = 1_000) -> JobUpdates:
+    return JobUpdates(database, seconds=0.05, limit=limit)
 
 
 @contextmanager
@@ -40,7 +40,7 @@ def queries(database: Database) -> Iterator[list[str]]:
     event.remove(database.engine, "before_cursor_execute", note)
 
 
-async def news(subscription: Subscription) -> News:
+async def news(subscription: Subscription) -> JobUpdate:
     found = await subscription.next(SECONDS)
     assert found is not None
     return found
@@ -54,26 +54,26 @@ def advance(database: Database, job_id: str, epoch: int) -> None:
 
 def test_two_hundred_streams_cost_one_query_a_look(database: Database) -> None:
     jobs = [job_in(database, JobState.RUNNING) for _ in range(4)]
-    ours = watcher(database)
+    updates = make_updates(database)
 
     async def play() -> None:
-        following = [ours.follow(jobs[number % 4], Position()) for number in range(200)]
+        following = [updates.subscribe(jobs[number % 4], Position()) for number in range(200)]
         with queries(database) as first:
-            await ours.look()
+            await updates.poll()
         assert len(first) == 3, "versions, events, epochs"
         assert [len((await news(each)).history.events) for each in following] == [2] * 200
         with queries(database) as idle:
-            await ours.look()
+            await updates.poll()
         assert len(idle) == 1
         advance(database, jobs[0], 1)
         with queries(database) as busy:
-            await ours.look()
+            await updates.poll()
         assert len(busy) == 3
         told = [await each.next(0) for each in following]
         assert [number for number, each in enumerate(told) if each] == [*range(0, 200, 4)]
         for each in following:
-            ours.leave(each)
-        assert len(ours) == 0
+            updates.unsubscribe(each)
+        assert len(updates) == 0
 
     asyncio.run(play())
 
@@ -83,13 +83,13 @@ def test_a_long_history_comes_in_parts_and_the_end_comes_last(
 ) -> None:
     monkeypatch.setattr(store, "_MOST_EPOCHS", 2)
     job_id = finished_job(database, epochs=5).id
-    ours = watcher(database)
+    updates = make_updates(database)
 
     async def play() -> None:
-        one = ours.follow(job_id, Position())
+        one = updates.subscribe(job_id, Position())
         seen: list[int] = []
         for expected in ([1, 2], [3, 4], [5]):
-            await ours.look()
+            await updates.poll()
             part = await news(one)
             assert [epoch.epoch for epoch in part.history.epochs] == expected
             seen += [change.id for change in part.history.events]
@@ -105,18 +105,18 @@ def test_a_long_history_comes_in_parts_and_the_end_comes_last(
 def test_a_slow_reader_is_cut_off_and_holds_up_nobody(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(updates, "_BACKLOG", 2)
+    monkeypatch.setattr(updates_module, "_BACKLOG", 2)
     job_id = job_in(database, JobState.RUNNING)
-    ours = watcher(database)
+    updates = make_updates(database)
 
     async def play() -> None:
-        slow, quick = ours.follow(job_id, Position()), ours.follow(job_id, Position())
+        slow, quick = updates.subscribe(job_id, Position()), updates.subscribe(job_id, Position())
         for epoch in range(1, 5):
             advance(database, job_id, epoch)
-            await ours.look()
+            await updates.poll()
             assert [each.epoch for each in (await news(quick)).history.epochs] == [epoch]
         assert [len((await news(slow)).history.epochs) for _ in range(2)] == [1, 1]
-        with pytest.raises(Ended):
+        with pytest.raises(SubscriptionClosed):
             await slow.next(SECONDS)
 
     asyncio.run(play())
@@ -126,44 +126,44 @@ def test_streams_outlive_an_outage_of_the_database(
     database: Database, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     job_id = job_in(database, JobState.RUNNING)
-    ours = watcher(database)
+    updates = make_updates(database)
     with monkeypatch.context() as outage:
 
         def away(*_: Any) -> None:
             raise ServiceUnavailable("The database cannot be reached; try again shortly.")
 
         async def play() -> None:
-            async with ours.running():
-                one = ours.follow(job_id, Position())
+            async with updates.running():
+                one = updates.subscribe(job_id, Position())
                 await news(one)
-                outage.setattr(updates, "glances", away)
+                outage.setattr(updates_module, "glances", away)
                 advance(database, job_id, 1)
                 assert await one.next(0.3) is None
                 outage.undo()
                 assert [each.epoch for each in (await news(one)).history.epochs] == [1]
-                ours.leave(one)
+                updates.unsubscribe(one)
 
         asyncio.run(play())
     assert caplog.text.count("cannot be reached") == 1
 
 
 def test_who_follows_a_job_that_goes_is_told(database: Database) -> None:
-    ours = watcher(database)
+    updates = make_updates(database)
 
     async def play() -> None:
-        one = ours.follow("job_gone", Position())
-        await ours.look()
-        with pytest.raises(Ended):
+        one = updates.subscribe("job_gone", Position())
+        await updates.poll()
+        with pytest.raises(SubscriptionClosed):
             await one.next(SECONDS)
 
     asyncio.run(play())
 
 
 def test_nobody_follows_and_nothing_is_asked(database: Database) -> None:
-    ours = watcher(database)
+    updates = make_updates(database)
 
     async def play() -> None:
-        async with ours.running():
+        async with updates.running():
             with queries(database) as seen:
                 await asyncio.sleep(0.2)
         assert seen == []

@@ -354,5 +354,5 @@ def test_who_gave_up_listens_no_longer(asking: TestClient, path: str, broker: Re
 def test_questions_do_not_pile_up(asking: TestClient, path: str, broker: Redis) -> None:
     for _ in range(40):
         broker.lpush(predictions.QUEUE, "{}")
-    assert "40 questions wait" in problem(asking.post(path, json={"images": [BLANK]}), 503)["detail"]
+    assert "40 requests already wait" in problem(asking.post(path, json={"images": [BLANK]}), 503)["detail"]
     assert broker.llen(predictions.QUEUE) == 40
