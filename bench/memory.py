@@ -8,10 +8,10 @@ from typing import Any
 from bench.workload import seed_spec
 from models.experiments import merge_patch
 from models.settings import Settings
-from regbench.cli.options import say
+from regbench.cli.options import echo_message
 from regbench.client import Regbench
-from regbench.local.ports import free_port
-from regbench.local.stack import running_stack
+from regbench.local.ports import find_free_port
+from regbench.local.stack import run_stack
 
 HOST = "127.0.0.1"
 POLL_SECONDS = 0.2
@@ -37,10 +37,10 @@ def peak_of_a_worker(home: Path, dataset: str) -> float:
     own = {"home": home, "database_url": "", "broker_url": "", "artifacts_url": ""}
     settings = Settings().model_copy(update=own)
     with (
-        running_stack(settings, HOST, free_port(HOST), say=say, throwaway=True) as stack,
+        run_stack(settings, HOST, find_free_port(HOST), echo=echo_message, throwaway=True) as stack,
         Regbench(stack.url) as client,
     ):
-        stack.wait_until_ready(say)
+        stack.wait_until_ready(echo_message)
         base = merge_patch(seed_spec(dataset).model_dump(mode="json"), CHANGES)
         # The shapes come one after another on every process: the order of the queue is theirs.
         ids = [

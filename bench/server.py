@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx
 
 from bench.child import output_of
-from regbench.local.ports import free_port
+from regbench.local.ports import find_free_port
 from regbench.local.process import Child
 from regbench.local.stack import API
 from tests.servers import redis
@@ -45,7 +45,7 @@ def served(
     command: Sequence[str], folder: str, environment: dict[str, str], path: str
 ) -> Iterator[tuple[int, str]]:
     """`python COMMAND --host --port`, until `path` answers: its id and its address."""
-    port = free_port(HOST)
+    port = find_free_port(HOST)
     whole = [sys.executable, *command, "--host", HOST, "--port", str(port)]
     log = Path(folder) / f"{port}.log"
     process = Child("The server", whole, log=log, environment=os.environ | environment)

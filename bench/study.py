@@ -19,11 +19,11 @@ from bench.workload import positive, seed_spec, warn_if_busy
 from models.experiments import Document, merge_patch
 from models.settings import Settings
 from models.states import JobState
-from regbench.cli.options import say
+from regbench.cli.options import echo_message
 from regbench.client import Regbench
 from regbench.errors import StackError
-from regbench.local.ports import free_port
-from regbench.local.stack import Stack, running_stack
+from regbench.local.ports import find_free_port
+from regbench.local.stack import Stack, run_stack
 
 # In the order in which scripts are run: a plain one, one with random numbers, one with a costly layer.
 TECHNIQUES = ("none", "dropout", "batch_normalization", "l2", "l1", "max_norm")
@@ -84,10 +84,10 @@ def _on_a_stack(document: Document) -> float:
         own = {"home": Path(folder), "database_url": "", "broker_url": "", "artifacts_url": ""}
         settings = Settings().model_copy(update=own)
         with (
-            running_stack(settings, HOST, free_port(HOST), say=say, throwaway=True) as stack,
+            run_stack(settings, HOST, find_free_port(HOST), echo=echo_message, throwaway=True) as stack,
             Regbench(stack.url) as client,
         ):
-            stack.wait_until_ready(say)
+            stack.wait_until_ready(echo_message)
             began = time.perf_counter()
             experiment = client.create_experiment(document)
             _wait(stack, client, experiment.id)
@@ -111,7 +111,7 @@ def _wait(stack: Stack, client: Regbench, experiment_id: str) -> None:
         stack.check()
         if time.monotonic() - said >= LINE_SECONDS:
             said = time.monotonic()
-            say(f"{succeeded} of {total} jobs done, {progress['percent']:.0f} % of all steps")
+            echo_message(f"{succeeded} of {total} jobs done, {progress['percent']:.0f} % of all steps")
         time.sleep(POLL_SECONDS)
     if succeeded < total:
         raise StackError(f"Only {succeeded} of {total} jobs succeeded: {progress['counts']}.")

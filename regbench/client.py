@@ -278,7 +278,7 @@ class Regbench:
         """The datasets that the service knows."""
         return self._read(self._http.request("GET", "/v1/datasets"), _Items[Dataset]).items
 
-    def alive(self) -> bool:
+    def is_alive(self) -> bool:
         """Whether the service answers at all."""
         try:
             return self._http.request_once("GET", "/healthz").is_success

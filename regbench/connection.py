@@ -131,7 +131,7 @@ def parse_retry_after(response: httpx.Response) -> float | None:
 
 
 def _parse_problem(response: httpx.Response) -> ProblemError:
-    """The problem document, or the best that can be made of a response without one (a proxy's, say)."""
+    """The problem document, or what a response without one tells (a proxy's, for example)."""
     try:
         document = json.loads(response.content)
     except ValueError:

@@ -7,59 +7,59 @@ from models.techniques import CATALOGUE
 from regbench.client import Regbench
 from regbench.errors import ClientError
 
-SECONDS = 1.0
-MOST_IDS = 50
+_TIMEOUT_SECONDS = 1.0
+_MAX_IDS = 50
 
 
-def technique_names(incomplete: str) -> list[str]:
+def complete_techniques(incomplete: str) -> list[str]:
     """Techniques whose names begin so."""
     return [name for name in CATALOGUE if name.startswith(incomplete)]
 
 
-def dataset_names(incomplete: str) -> list[str]:
+def complete_datasets(incomplete: str) -> list[str]:
     """Datasets whose names begin so."""
     return [name for name in DATASET_ROWS if name.startswith(incomplete)]
 
 
-def preset_names(incomplete: str) -> list[tuple[str, str]]:
+def complete_presets(incomplete: str) -> list[tuple[str, str]]:
     """Presets whose names begin so, each with its title."""
-    return _asked(
+    return _query(
         lambda client: [
-            (each.name, each.title) for each in client.presets() if each.name.startswith(incomplete)
+            (item.name, item.title) for item in client.presets() if item.name.startswith(incomplete)
         ]
     )
 
 
-def job_or_experiment_ids(incomplete: str) -> list[tuple[str, str]]:
+def complete_ids(incomplete: str) -> list[tuple[str, str]]:
     """The newest jobs and experiments whose ids begin so, each with its name."""
-    return [*experiment_ids(incomplete), *job_ids(incomplete)]
+    return [*complete_experiments(incomplete), *complete_jobs(incomplete)]
 
 
-def job_ids(incomplete: str) -> list[tuple[str, str]]:
+def complete_jobs(incomplete: str) -> list[tuple[str, str]]:
     """The newest jobs whose ids begin so, each with its state and name."""
-    return _asked(
+    return _query(
         lambda client: [
             (job.id, f"{job.state}, {job.title}")
-            for _, job in zip(range(MOST_IDS), client.jobs(page_size=MOST_IDS), strict=False)
+            for _, job in zip(range(_MAX_IDS), client.jobs(page_size=_MAX_IDS), strict=False)
             if job.id.startswith(incomplete)
         ]
     )
 
 
-def experiment_ids(incomplete: str) -> list[tuple[str, str]]:
+def complete_experiments(incomplete: str) -> list[tuple[str, str]]:
     """The newest experiments whose ids begin so, each with its name."""
-    return _asked(
+    return _query(
         lambda client: [
-            (each.id, each.name)
-            for _, each in zip(range(MOST_IDS), client.experiments(page_size=MOST_IDS), strict=False)
-            if each.id.startswith(incomplete)
+            (item.id, item.name)
+            for _, item in zip(range(_MAX_IDS), client.experiments(page_size=_MAX_IDS), strict=False)
+            if item.id.startswith(incomplete)
         ]
     )
 
 
-def _asked(ask: Callable[[Regbench], list[tuple[str, str]]]) -> list[tuple[str, str]]:
+def _query(fetch: Callable[[Regbench], list[tuple[str, str]]]) -> list[tuple[str, str]]:
     try:
-        with Regbench(timeout=SECONDS, retries=0) as client:
-            return ask(client)
+        with Regbench(timeout=_TIMEOUT_SECONDS, retries=0) as client:
+            return fetch(client)
     except ClientError:
         return []

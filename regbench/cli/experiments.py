@@ -4,20 +4,29 @@ from typing import Annotated
 
 import typer
 
-from regbench.cli.completion import experiment_ids, preset_names
+from regbench.cli.completion import complete_experiments, complete_presets
 from regbench.cli.jobs import show_experiment
-from regbench.cli.options import AsJson, JsonLines, Url, busy, connected, experiment_id, say, write_json
-from regbench.cli.spec_files import seeds_of, with_settings
-from regbench.cli.submit import DryRun, Seeds, setting, show_cost
-from regbench.cli.watch import watched
-from regbench.resources import Document, Experiment
+from regbench.cli.options import (
+    AsJson,
+    JsonLines,
+    Url,
+    check_experiment_id,
+    connect,
+    echo_message,
+    show_status,
+    write_json,
+)
+from regbench.cli.spec_files import apply_settings, parse_seeds
+from regbench.cli.submit import DryRun, Seeds, make_set_option, show_cost
+from regbench.cli.watch import watch_until_finished
+from regbench.resources import Document
 
 experiment = typer.Typer(no_args_is_help=True, help="Run, list, show and extend experiments.")
 
 ExperimentId = Annotated[
     str,
     typer.Argument(
-        metavar="ID", help="An experiment.", autocompletion=experiment_ids, callback=experiment_id
+        metavar="ID", help="An experiment.", autocompletion=complete_experiments, callback=check_experiment_id
     ),
 ]
 
@@ -25,16 +34,16 @@ ExperimentId = Annotated[
 @experiment.command()
 def run(
     preset: Annotated[
-        str, typer.Argument(help="As `regbench presets` lists them.", autocompletion=preset_names)
+        str, typer.Argument(help="As `regbench presets` lists them.", autocompletion=complete_presets)
     ],
-    settings: Annotated[list[str] | None, setting("base.training.epochs=5")] = None,
+    settings: Annotated[list[str] | None, make_set_option("base.training.epochs=5")] = None,
     seeds: Seeds = None,
     watch: Annotated[bool, typer.Option(help="Show its jobs until they end.")] = True,
     dry_run: DryRun = False,
     url: Url = None,
     as_json: AsJson = False,
 ) -> None:
-    """Hand in a ready experiment, print its id, and show its jobs until they end. Ctrl-C leaves them running.
+    """Submit a preset experiment, print its id, and show its jobs until they end. Ctrl-C leaves them running.
 
     \b
     Examples:
@@ -42,18 +51,18 @@ def run(
       regbench experiment run lambda-path --set base.dataset.name=mnist_5k --set base.training.epochs=5
       regbench experiment run dropout-vs-none --dry-run
     """
-    document = with_settings({"preset": preset}, settings or [])
+    document = apply_settings({"preset": preset}, settings or [])
     if seeds is not None:
-        document["seeds"] = seeds_of(seeds)
-    with connected(url) as client:
+        document["seeds"] = parse_seeds(seeds)
+    with connect(url) as client:
         if dry_run:
             show_cost(client.estimate_cost(document), as_json=as_json)
             return
-        with busy("Handing it in"):
-            stored = client.create_experiment(document)
-    typer.echo(stored.to_json() if as_json else stored.id)
-    code = watched(url, [stored.id]) if watch else 0
-    say(f"Its report: regbench report {stored.id}")
+        with show_status("Submitting"):
+            created = client.create_experiment(document)
+    typer.echo(created.to_json() if as_json else created.id)
+    code = watch_until_finished(url, [created.id]) if watch else 0
+    echo_message(f"Its report: regbench report {created.id}")
     raise typer.Exit(code)
 
 
@@ -69,33 +78,38 @@ def list_experiments(
     Example:
       regbench experiment list --limit 5
     """
-    with connected(url) as client:
-        found = client.experiments(page_size=min(limit, 200))
-        for _, each in zip(range(limit), found, strict=False):
-            typer.echo(each.model_dump_json() if as_json else _row(each))
+    with connect(url) as client:
+        newest = client.experiments(page_size=min(limit, 200))
+        for _, item in zip(range(limit), newest, strict=False):
+            if as_json:
+                typer.echo(item.model_dump_json())
+                continue
+            percent = f"{100 * item.progress.fraction:.0f} %" if item.progress else ""
+            best = f"{item.best.test_accuracy:.4f}" if item.best else "-"
+            typer.echo(f"{item.id}  {percent:>5}  {best:>6}  {item.title}")
 
 
 @experiment.command("show")
-def show_one(given: ExperimentId, url: Url = None, as_json: AsJson = False) -> None:
+def show(experiment_id: ExperimentId, url: Url = None, as_json: AsJson = False) -> None:
     """Show an experiment and its jobs.
 
     \b
     Example:
       regbench experiment show exp_1
     """
-    with connected(url) as client:
-        found = client.experiment(given)
+    with connect(url) as client:
+        resource = client.experiment(experiment_id)
         if as_json:
-            typer.echo(found.to_json())
+            typer.echo(resource.to_json())
         else:
-            show_experiment(found, client.jobs_of(given))
+            show_experiment(resource, client.jobs_of(experiment_id))
 
 
 @experiment.command()
 def extend(
-    given: ExperimentId,
+    experiment_id: ExperimentId,
     seeds: Seeds = None,
-    settings: Annotated[list[str] | None, setting("variants=[...]")] = None,
+    settings: Annotated[list[str] | None, make_set_option("variants=[...]")] = None,
     url: Url = None,
     as_json: AsJson = False,
 ) -> None:
@@ -106,35 +120,29 @@ def extend(
       regbench experiment extend exp_1 --seeds 5-9
       regbench experiment extend exp_1 --set 'variants=[{name: L1, changes: {regularization: {l1: {}}}}]'
     """
-    extension: Document = with_settings({}, settings or [])
+    extension: Document = apply_settings({}, settings or [])
     if seeds is not None:
-        extension["seeds"] = seeds_of(seeds)
+        extension["seeds"] = parse_seeds(seeds)
     if not extension:
-        raise typer.BadParameter("say what to add, with --seeds or --set variants=...")
-    with connected(url) as client:
-        extended = client.extend(given, extension)
+        raise typer.BadParameter("name what to add, with --seeds or --set variants=...")
+    with connect(url) as client:
+        extended = client.extend(experiment_id, extension)
     typer.echo(extended.to_json() if as_json else extended.id)
-    say(f"Watch with: regbench watch {given}")
+    echo_message(f"Watch with: regbench watch {experiment_id}")
 
 
 def presets(url: Url = None, as_json: AsJson = False) -> None:
-    """List the ready experiments.
+    """List the preset experiments.
 
     \b
     Example:
       regbench presets
     """
-    with connected(url) as client:
-        found = client.presets()
+    with connect(url) as client:
+        cards = client.presets()
     if as_json:
-        write_json([each.model_dump(mode="json") for each in found])
+        write_json([card.model_dump(mode="json") for card in cards])
         return
-    width = max(len(each.name) for each in found)
-    for each in found:
-        typer.echo(f"{each.name:<{width}}  {each.jobs:>4} jobs  {each.title}")
-
-
-def _row(each: Experiment) -> str:
-    percent = f"{100 * each.progress.fraction:.0f} %" if each.progress else ""
-    best = f"{each.best.test_accuracy:.4f}" if each.best else "-"
-    return f"{each.id}  {percent:>5}  {best:>6}  {each.title}"
+    width = max(len(card.name) for card in cards)
+    for card in cards:
+        typer.echo(f"{card.name:<{width}}  {card.jobs:>4} jobs  {card.title}")

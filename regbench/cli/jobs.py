@@ -6,17 +6,17 @@ from typing import Annotated, Any
 import typer
 
 from models.formatting import format_duration, format_techniques
-from regbench.cli.completion import dataset_names, experiment_ids, job_or_experiment_ids, technique_names
-from regbench.cli.options import AsJson, Ids, JsonLines, Url, connected, is_experiment, say
-from regbench.cli.progress import sparkline
+from regbench.cli.completion import complete_datasets, complete_experiments, complete_ids, complete_techniques
+from regbench.cli.options import AsJson, Ids, JsonLines, Url, connect, echo_message, is_experiment_id
+from regbench.cli.progress import render_sparkline
 from regbench.client import Regbench
 from regbench.resources import Epoch, Experiment, Job, JobState
 
 _SPARKLINE_WIDTH = 40
 
 
-def labels_given(labels: list[str] | None) -> list[str] | None:
-    """They, for an option's check.
+def check_labels(labels: list[str] | None) -> list[str] | None:
+    """A callback of typer.
 
     Raises:
         typer.BadParameter: one of them is no label.
@@ -32,20 +32,20 @@ def jobs(
     state: Annotated[list[JobState] | None, typer.Option(help="Only these; may be given again.")] = None,
     technique: Annotated[
         list[str] | None,
-        typer.Option(help="Only jobs that use it; may be given again.", autocompletion=technique_names),
+        typer.Option(help="Only jobs that use it; may be given again.", autocompletion=complete_techniques),
     ] = None,
     dataset: Annotated[
         list[str] | None,
-        typer.Option(help="Only this one's; may be given again.", autocompletion=dataset_names),
+        typer.Option(help="Only this one's; may be given again.", autocompletion=complete_datasets),
     ] = None,
     experiment: Annotated[
         list[str] | None,
-        typer.Option(help="Only this one's; may be given again.", autocompletion=experiment_ids),
+        typer.Option(help="Only this one's; may be given again.", autocompletion=complete_experiments),
     ] = None,
     label: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="NAME=VALUE", help="Only jobs that have it; may be given again.", callback=labels_given
+            metavar="NAME=VALUE", help="Only jobs that have it; may be given again.", callback=check_labels
         ),
     ] = None,
     created_after: Annotated[
@@ -57,14 +57,14 @@ def jobs(
     sort: Annotated[
         str,
         typer.Option(
-            help="created_at, or a measure such as test_accuracy; with - before it from high to low."
+            help="created_at, or a metric such as test_accuracy; with - before it from high to low."
         ),
     ] = "-created_at",
     limit: Annotated[int, typer.Option(min=1, help="At most so many.")] = 50,
     url: Url = None,
     as_json: JsonLines = False,
 ) -> None:
-    """List jobs, newest first. Values of one filter are alternatives; different filters must all fit.
+    """List jobs, newest first. Values of one filter are alternatives; different filters must all match.
 
     \b
     Examples:
@@ -81,17 +81,17 @@ def jobs(
         "created_before": created_before,
         "sort": None if sort == "-created_at" else sort,
     }
-    given = {name: value for name, value in filters.items() if value}
-    with connected(url) as client:
-        found = client.jobs(states=state or (), page_size=min(limit, 200), **given)
-        for _, job in zip(range(limit), found, strict=False):
-            typer.echo(job.model_dump_json() if as_json else _row(job))
+    query = {name: value for name, value in filters.items() if value}
+    with connect(url) as client:
+        matches = client.jobs(states=state or (), page_size=min(limit, 200), **query)
+        for _, job in zip(range(limit), matches, strict=False):
+            typer.echo(job.model_dump_json() if as_json else _format_row(job))
 
 
 def show(
-    given: Annotated[
+    resource_id: Annotated[
         str,
-        typer.Argument(metavar="ID", help="A job or an experiment.", autocompletion=job_or_experiment_ids),
+        typer.Argument(metavar="ID", help="A job or an experiment.", autocompletion=complete_ids),
     ],
     url: Url = None,
     as_json: AsJson = False,
@@ -103,44 +103,47 @@ def show(
       regbench show job_1
       regbench show job_1 --json | jq .spec
     """
-    with connected(url) as client:
-        found = client.experiment(given) if is_experiment(given) else client.job(given)
-        if as_json:
-            typer.echo(found.to_json())
-        elif isinstance(found, Experiment):
-            show_experiment(found, client.jobs_of(found.id))
+    with connect(url) as client:
+        if is_experiment_id(resource_id):
+            resource: Job | Experiment = client.experiment(resource_id)
         else:
-            _show_job(found, client.epochs(found.id))
+            resource = client.job(resource_id)
+        if as_json:
+            typer.echo(resource.to_json())
+        elif isinstance(resource, Experiment):
+            show_experiment(resource, client.jobs_of(resource.id))
+        else:
+            _show_job(resource, client.epochs(resource.id))
 
 
 def cancel(ids: Ids, url: Url = None, as_json: JsonLines = False) -> None:
-    """Ask for the end of jobs, or of whole experiments; one that is running stops within about a second.
+    """Cancel jobs, or whole experiments; one that is running stops within about a second.
 
     \b
     Example:
       regbench cancel job_1 exp_2
     """
-    _ask(url, ids, Regbench.cancel, Regbench.cancel_experiment, as_json=as_json)
+    _apply(url, ids, Regbench.cancel, Regbench.cancel_experiment, as_json=as_json)
 
 
 def pause(ids: Ids, url: Url = None, as_json: JsonLines = False) -> None:
-    """Set jobs aside, or whole experiments; one that is running stops within about a second.
+    """Pause jobs, or whole experiments; one that is running stops within about a second.
 
     \b
     Example:
       regbench pause exp_2
     """
-    _ask(url, ids, Regbench.pause, Regbench.pause_experiment, as_json=as_json)
+    _apply(url, ids, Regbench.pause, Regbench.pause_experiment, as_json=as_json)
 
 
 def resume(ids: Ids, url: Url = None, as_json: JsonLines = False) -> None:
-    """Let paused jobs go on, or all that are paused in an experiment.
+    """Resume paused jobs, or all that are paused in an experiment.
 
     \b
     Example:
       regbench resume exp_2
     """
-    _ask(url, ids, Regbench.resume, Regbench.resume_experiment, as_json=as_json)
+    _apply(url, ids, Regbench.resume, Regbench.resume_experiment, as_json=as_json)
 
 
 def retry(ids: Ids, url: Url = None, as_json: JsonLines = False) -> None:
@@ -152,40 +155,44 @@ def retry(ids: Ids, url: Url = None, as_json: JsonLines = False) -> None:
     Example:
       regbench retry job_1
     """
-    _ask(url, ids, Regbench.retry, Regbench.retry_failed, as_json=as_json, say_ids=True)
+    _apply(url, ids, Regbench.retry, Regbench.retry_failed, as_json=as_json, echo_ids=True)
 
 
-def _ask(
+def _apply(
     url: str | None,
     ids: Sequence[str],
-    of_job: Callable[[Regbench, str], Job],
-    of_experiment: Callable[[Regbench, str], Experiment],
+    apply_to_job: Callable[[Regbench, str], Job],
+    apply_to_experiment: Callable[[Regbench, str], Experiment],
     *,
     as_json: bool,
-    say_ids: bool = False,
+    echo_ids: bool = False,
 ) -> None:
-    with connected(url) as client:
-        for each in ids:
-            answer = of_experiment(client, each) if is_experiment(each) else of_job(client, each)
-            if as_json:
-                typer.echo(answer.model_dump_json())
-            elif say_ids:
-                typer.echo(answer.id)
-            elif isinstance(answer, Job):
-                say(f"{answer.title} ({answer.id}): {_stand(answer)}")
+    with connect(url) as client:
+        for name in ids:
+            resource: Job | Experiment
+            if is_experiment_id(name):
+                resource = apply_to_experiment(client, name)
+                state = _format_counts(resource)
             else:
-                say(f"{answer.title} ({answer.id}): {_counts(answer)}")
+                resource = apply_to_job(client, name)
+                state = _format_state(resource)
+            if as_json:
+                typer.echo(resource.model_dump_json())
+            elif echo_ids:
+                typer.echo(resource.id)
+            else:
+                echo_message(f"{resource.title} ({resource.id}): {state}")
 
 
-def _stand(job: Job) -> str:
-    asked = (job.model_extra or {}).get("requested_action")
-    return f"{job.state}, asked to {asked}" if asked else str(job.state)
+def _format_state(job: Job) -> str:
+    action = (job.model_extra or {}).get("requested_action")
+    return f"{job.state}, asked to {action}" if action else str(job.state)
 
 
-def _row(job: Job) -> str:
+def _format_row(job: Job) -> str:
     accuracy = f"{job.result.test_accuracy:.4f}" if job.result else "-"
-    done = f"{job.progress.epoch}/{job.progress.epochs}"
-    return f"{job.id}  {job.state:<9}  {done:>9}  {accuracy:>6}  {job.title}"
+    epoch = f"{job.progress.epoch}/{job.progress.epochs}"
+    return f"{job.id}  {job.state:<9}  {epoch:>9}  {accuracy:>6}  {job.title}"
 
 
 def _show_job(job: Job, history: Sequence[Epoch]) -> None:
@@ -194,7 +201,7 @@ def _show_job(job: Job, history: Sequence[Epoch]) -> None:
     lines = {
         "id": job.id,
         "name": job.title,
-        "state": _stand(job),
+        "state": _format_state(job),
         "experiment": job.experiment_id,
         "dataset": (job.spec.get("dataset") or {}).get("name"),
         "seed": job.spec.get("seed"),
@@ -213,8 +220,8 @@ def _show_job(job: Job, history: Sequence[Epoch]) -> None:
         }
     losses = [each.validation_loss for each in history if each.validation_loss is not None]
     if losses:
-        course = sparkline(losses, _SPARKLINE_WIDTH)
-        lines["validation loss"] = f"{losses[0]:.4f} {course} {losses[-1]:.4f}"
+        sparkline = render_sparkline(losses, _SPARKLINE_WIDTH)
+        lines["validation loss"] = f"{losses[0]:.4f} {sparkline} {losses[-1]:.4f}"
     _print_lines(lines)
 
 
@@ -227,15 +234,15 @@ def show_experiment(experiment: Experiment, jobs: Sequence[Job]) -> None:
             "name": experiment.title,
             "preset": experiment.preset,
             "baseline": experiment.baseline,
-            "jobs": _counts(experiment),
+            "jobs": _format_counts(experiment),
             "best so far": best and f"{best.test_accuracy:.4f} ({best.variant or best.job_id})",
         }
     )
     for job in jobs:
-        typer.echo(_row(job))
+        typer.echo(_format_row(job))
 
 
-def _counts(experiment: Experiment) -> str:
+def _format_counts(experiment: Experiment) -> str:
     if experiment.progress is None:
         return ""
     progress = experiment.progress

@@ -8,7 +8,7 @@ import typer
 from models.identifiers import OWNER_PATTERN
 from models.scopes import Scope
 from models.settings import Settings
-from regbench.cli.options import AsJson, busy, say, write_json
+from regbench.cli.options import AsJson, echo_message, show_status, write_json
 
 if TYPE_CHECKING:
     from models.store.tables import ApiKey
@@ -48,17 +48,17 @@ def create_key(
     from regbench.local import installation  # noqa: PLC0415 (needs the service's packages)
 
     settings = Settings()
-    with busy(_STATUS):
+    with show_status(_STATUS):
         row, key = installation.create_key(
             settings, name=name, owner=owner, scope=scope, expires_days=expires_days
         )
     if not settings.database_url:
-        say(f"For the installation in {settings.home}.")
+        echo_message(f"For the installation in {settings.home}.")
     if as_json:
         write_json(_to_document(row) | {"key": key})
         return
     typer.echo(key)
-    say(f"{row.id} gives access to {row.owner}'s jobs, scope {scope}. The key is not shown again.")
+    echo_message(f"{row.id} gives access to {row.owner}'s jobs, scope {scope}. The key is not shown again.")
 
 
 @keys.command("list")
@@ -71,7 +71,7 @@ def list_keys(as_json: AsJson = False) -> None:
     """
     from regbench.local import installation  # noqa: PLC0415 (needs the service's packages)
 
-    with busy(_STATUS):
+    with show_status(_STATUS):
         rows = installation.list_keys(Settings())
     if as_json:
         write_json([_to_document(row) for row in rows])
@@ -100,9 +100,9 @@ def revoke_key(
     """
     from regbench.local import installation  # noqa: PLC0415 (needs the service's packages)
 
-    with busy(_STATUS):
+    with show_status(_STATUS):
         installation.revoke_key(Settings(), key_id)
-    say(f"{key_id} is revoked; a running service notices within 5 seconds.")
+    echo_message(f"{key_id} is revoked; a running service notices within 5 seconds.")
     if as_json:
         write_json({"id": key_id, "revoked": True})
 

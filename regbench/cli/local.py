@@ -4,7 +4,7 @@ import json
 import os
 import time
 from dataclasses import asdict
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -17,18 +17,18 @@ from regbench.cli.options import (
     SUCCEEDED,
     AsJson,
     Url,
-    busy,
-    say,
-    stderr_console,
-    stopped_by_signals,
+    echo_message,
+    interrupt_on_signals,
+    make_stderr_console,
+    show_status,
     write,
     write_json,
 )
 from regbench.connection import find_address_and_key, is_loopback
 from regbench.local.demo import run_demo
 from regbench.local.doctor import Finding, Health, examine
-from regbench.local.ports import free_port
-from regbench.local.stack import keys_required, running_stack
+from regbench.local.ports import find_free_port
+from regbench.local.stack import are_keys_required, run_stack
 
 
 def up(
@@ -49,23 +49,28 @@ def up(
       regbench up --port 9000
     """
     settings = Settings()
-    if keys_required(settings, host) == "true":
-        say("Requests need an API key; make one with: regbench keys create NAME")
+    if are_keys_required(settings, host):
+        echo_message("Requests need an API key; create one with: regbench keys create NAME")
     elif not is_loopback(host):
-        say(f"Warning: API keys are turned off, so whoever can reach {host} can use this service.")
+        echo_message(f"Warning: API keys are turned off, so whoever can reach {host} can use this service.")
     started = time.monotonic()
     try:
-        with stopped_by_signals(), running_stack(settings, host, port or free_port(host), say=say) as stack:
-            stack.wait_until_ready(say)
-            say(f"Ready in {time.monotonic() - started:.0f} s: {stack.url} (Ctrl-C stops it; twice, at once)")
-            say(f"Logs: {settings.home / 'logs'}")
+        with (
+            interrupt_on_signals(),
+            run_stack(settings, host, port or find_free_port(host), echo=echo_message) as stack,
+        ):
+            stack.wait_until_ready(echo_message)
+            echo_message(
+                f"Ready in {time.monotonic() - started:.0f} s: {stack.url} (Ctrl-C stops it; twice, at once)"
+            )
+            echo_message(f"Logs: {settings.home / 'logs'}")
             if as_json:
                 typer.echo(json.dumps({"url": stack.url, "pid": os.getpid()}))
             while True:
                 stack.check()
                 time.sleep(0.5)
     except KeyboardInterrupt:
-        say("Stopped. Jobs that were running go on at the next start.")
+        echo_message("Stopped. Jobs that were running continue at the next start.")
 
 
 def demo(
@@ -85,11 +90,13 @@ def demo(
     """
     settings = Settings()
     started = time.monotonic()
-    with stopped_by_signals():
-        report = run_demo(settings, stderr_console(), say, dataset=dataset, epochs=epochs)
+    with interrupt_on_signals():
+        report = run_demo(settings, make_stderr_console(), echo_message, dataset=dataset, epochs=epochs)
     folder = settings.home / "demo"
     write((folder / "report.json").read_bytes() if as_json else report.encode())
-    say(f"Done in {time.monotonic() - started:.0f} s: {folder / 'report.html'}, report.md and report.json.")
+    echo_message(
+        f"Done in {time.monotonic() - started:.0f} s: {folder / 'report.html'}, report.md and report.json."
+    )
 
 
 def prune(
@@ -102,10 +109,10 @@ def prune(
             "Default: REGBENCH_KEEP_ARTIFACTS_DAYS.",
         ),
     ] = None,
-    dry_run: Annotated[bool, typer.Option(help="Only say what would be removed.")] = False,
+    dry_run: Annotated[bool, typer.Option(help="Only show what would be removed.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Clear up this machine's installation: checkpoints of ended jobs, and models past an age.
+    """Remove files that are no longer needed: checkpoints of ended jobs, and models past an age.
 
     \b
     Example:
@@ -113,12 +120,13 @@ def prune(
     """
     from regbench.local import installation  # noqa: PLC0415 (needs the service's packages)
 
-    with busy("Looking through the files"):
+    with show_status("Checking the files"):
         pruned = installation.prune(Settings(), days=days, dry_run=dry_run)
     if as_json:
         write_json(asdict(pruned) | {"dry_run": dry_run})
         return
-    typer.echo(f"{pruned.files} file(s), {pruned.bytes / 1e6:.1f} MB {'would go' if dry_run else 'removed'}.")
+    outcome = "would be removed" if dry_run else "removed"
+    typer.echo(f"{pruned.files} file(s), {pruned.bytes / 1e6:.1f} MB {outcome}.")
     if pruned.unknown:
         typer.echo(
             f"{pruned.unknown} file(s) belong to jobs that this database does not know, and stay: "
@@ -127,7 +135,7 @@ def prune(
 
 
 def doctor(url: Url = None, as_json: AsJson = False) -> None:
-    """Say what is wrong with this installation, and how to mend it. The exit code is 1 if anything is.
+    """Check this installation, and show how to fix what is wrong. The exit code is 1 if anything is.
 
     \b
     Example:
@@ -136,35 +144,23 @@ def doctor(url: Url = None, as_json: AsJson = False) -> None:
     console = Console()
     findings: list[Finding] = []
     # Each line as soon as it is known: some checks take seconds.
-    with busy("Looking") as status:
+    with show_status("Checking") as status:
         address, _ = find_address_and_key(url, None)
-        for finding in examine(Settings(), address, lambda what: status.update(f"Looking at {what} ...")):
+        for finding in examine(Settings(), address, lambda area: status.update(f"Checking {area} ...")):
             findings.append(finding)
             if not as_json:
-                # While the sign moves, rich leads stdout to where it moves: to stderr.
+                # While the spinner moves, rich redirects stdout to stderr.
                 status.stop()
-                _print(console, finding)
+                line = Text(f"{finding.health:<8}", _STYLES[finding.health])
+                console.print(line + Text(f"{finding.name}: {finding.message}"), soft_wrap=True)
+                if finding.fix:
+                    console.print(Text(f"{'':8}  -> {finding.fix}"), soft_wrap=True)
                 status.start()
-    sick = any(each.health is Health.FAULT for each in findings)
+    is_healthy = all(finding.health is not Health.FAULT for finding in findings)
     if as_json:
-        write_json({"healthy": not sick, "findings": [_document(each) for each in findings]})
-    raise typer.Exit(FAILED if sick else SUCCEEDED)
+        documents = [asdict(finding) | {"fix": finding.fix or None} for finding in findings]
+        write_json({"healthy": is_healthy, "findings": documents})
+    raise typer.Exit(SUCCEEDED if is_healthy else FAILED)
 
 
 _STYLES = {Health.OK: "green", Health.WARNING: "yellow", Health.FAULT: "bold red"}
-
-
-def _print(console: Console, finding: Finding) -> None:
-    line = Text(f"{finding.health:<8}", _STYLES[finding.health])
-    console.print(line + Text(f"{finding.name}: {finding.said}"), soft_wrap=True)
-    if finding.mend:
-        console.print(Text(f"{'':8}  -> {finding.mend}"), soft_wrap=True)
-
-
-def _document(finding: Finding) -> dict[str, Any]:
-    return {
-        "name": finding.name,
-        "health": str(finding.health),
-        "said": finding.said,
-        "mend": finding.mend or None,
-    }

@@ -14,7 +14,7 @@ from regbench.cli.experiments import experiment, presets
 from regbench.cli.jobs import cancel, jobs, pause, resume, retry, show
 from regbench.cli.keys import keys
 from regbench.cli.local import demo, doctor, prune, up
-from regbench.cli.options import one_sentence
+from regbench.cli.options import report_errors
 from regbench.cli.predict import predict
 from regbench.cli.reports import report
 from regbench.cli.submit import submit
@@ -23,16 +23,16 @@ from regbench.cli.watch import watch
 
 
 class Commands(TyperGroup):
-    """Regbench's commands, with their errors put into words."""
+    """Regbench's commands, which report every error in a sentence."""
 
     def make_context(self, *arguments: Any, **named: Any) -> Any:
-        """As usual, with errors put into words."""
-        with one_sentence():
+        """As usual, with errors reported."""
+        with report_errors():
             return super().make_context(*arguments, **named)
 
     def invoke(self, ctx: Any) -> Any:
-        """As usual, with errors put into words."""
-        with one_sentence():
+        """As usual, with errors reported."""
+        with report_errors():
             return super().invoke(ctx)
 
 
@@ -45,20 +45,20 @@ app = typer.Typer(
 )
 
 
-def _say_version(wanted: bool) -> None:
-    if wanted:
+def _show_version(requested: bool) -> None:
+    if requested:
         typer.echo(f"regbench {version('regbench')}")
         raise typer.Exit
 
 
 @app.callback()
-def main(
+def handle_global_options(
     version_only: Annotated[
         bool,
-        typer.Option("--version", help="Print the version and exit.", callback=_say_version, is_eager=True),
+        typer.Option("--version", help="Print the version and exit.", callback=_show_version, is_eager=True),
     ] = False,
 ) -> None:
-    """What stands before every command."""
+    """Options before every command."""
 
 
 for command in (

@@ -1,4 +1,4 @@
-"""What the commands share: exit codes, options, and how they speak.
+"""What the commands share: exit codes, options, and output.
 
 Progress and remarks go to stderr, data to stdout.
 """
@@ -18,8 +18,8 @@ from rich.status import Status
 
 from models.errors import NotFound, RegbenchError
 from models.settings import Settings
-from regbench.cli.completion import job_or_experiment_ids
-from regbench.cli.spec_files import NoDocument
+from regbench.cli.completion import complete_ids
+from regbench.cli.spec_files import InvalidSpecFile
 from regbench.client import Regbench
 from regbench.connection import DEFAULT_URL
 from regbench.errors import ClientError, CommandRefused, ProblemError, Unreachable
@@ -34,29 +34,29 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on stdout, and 
 JsonLines = Annotated[bool, typer.Option("--json", help="Print JSON on stdout, one document a line.")]
 Ids = Annotated[
     list[str],
-    typer.Argument(metavar="ID...", help="Jobs or experiments.", autocompletion=job_or_experiment_ids),
+    typer.Argument(metavar="ID...", help="Jobs or experiments.", autocompletion=complete_ids),
 ]
 
 
-def say(message: str) -> None:
+def echo_message(message: str) -> None:
     """One line on stderr, as it is: no markup, no wrapping."""
-    stderr_console().print(message, markup=False, highlight=False, soft_wrap=True)
+    make_stderr_console().print(message, markup=False, highlight=False, soft_wrap=True)
 
 
-def stderr_console() -> Console:
-    """Where people read what goes on."""
-    # Made anew each time: a test, or a shell, may have moved stderr since.
+def make_stderr_console() -> Console:
+    """A console for messages."""
+    # A new one each time: a test may have replaced stderr since.
     return Console(stderr=True)
 
 
-def connected(url: str | None) -> Regbench:
-    """A client that tries little: a person waits."""
+def connect(url: str | None) -> Regbench:
+    """A client that retries little: a person waits."""
     return Regbench(url, retries=2)
 
 
-def busy(what: str) -> Status:
-    """A moving sign on a terminal's stderr while the block runs."""
-    return stderr_console().status(f"{what} ...")
+def show_status(activity: str) -> Status:
+    """A spinner on a terminal's stderr while the block runs."""
+    return make_stderr_console().status(f"{activity} ...")
 
 
 def write(content: bytes) -> None:
@@ -70,44 +70,44 @@ def write_json(document: Any) -> None:
     typer.echo(json.dumps(document, indent=2, ensure_ascii=False))
 
 
-def is_experiment(given: str) -> bool:
+def is_experiment_id(value: str) -> bool:
     """Whether this id names an experiment."""
-    return given.startswith("exp_")
+    return value.startswith("exp_")
 
 
-def experiment_id(given: str) -> str:
-    """It, for an argument's check.
+def check_experiment_id(value: str) -> str:
+    """A callback of typer.
 
     Raises:
-        typer.BadParameter: it names no experiment.
+        typer.BadParameter: the value names no experiment.
     """
-    if not is_experiment(given):
-        raise typer.BadParameter(f"{given} is no experiment; an experiment's id begins with exp_")
-    return given
+    if not is_experiment_id(value):
+        raise typer.BadParameter(f"{value} is no experiment; an experiment's id begins with exp_")
+    return value
 
 
 @contextmanager
-def one_sentence() -> Iterator[None]:
+def report_errors() -> Iterator[None]:
     """Every error as one sentence on stderr and an exit code; no traceback reaches a user."""
     try:
         yield
     except (typer.Exit, typer.Abort, BrokenPipeError):
-        # The last: a reader that has seen enough, as in `regbench jobs | head`; typer ends quietly.
+        # BrokenPipeError: the reader has gone, as in `regbench jobs | head`; typer ends quietly.
         raise
     except typer.TyperException as error:
         # The command line's own errors would be 2, which is taken.
         error.exit_code = REFUSED
         raise
     except Exception as error:
-        sentence, hint = _in_words(error)
-        say(f"regbench: {sentence}")
+        message, hint = _describe_error(error)
+        echo_message(f"regbench: {message}")
         if hint:
-            say(hint)
-        refused = isinstance(error, ProblemError | Unreachable | NoDocument | CommandRefused | NotFound)
+            echo_message(hint)
+        refused = isinstance(error, ProblemError | Unreachable | InvalidSpecFile | CommandRefused | NotFound)
         raise typer.Exit(REFUSED if refused else FAILED) from None
 
 
-def _in_words(error: Exception) -> tuple[str, str]:
+def _describe_error(error: Exception) -> tuple[str, str]:
     """What went wrong, and what to do about it."""
     if isinstance(error, ClientError):
         return error.message, error.hint
@@ -119,26 +119,26 @@ def _in_words(error: Exception) -> tuple[str, str]:
             "Install it with `pip install 'regbench[all]'`.",
         )
     if isinstance(error, ValidationError) and error.title == Settings.__name__:
-        fault = error.errors()[0]
-        name = f"REGBENCH_{'_'.join(str(part) for part in fault['loc']).upper()}"
-        return f"{name} is not right: {fault['msg']}.", ""
+        invalid = error.errors()[0]
+        name = f"REGBENCH_{'_'.join(map(str, invalid['loc'])).upper()}"
+        return f"{name} is invalid: {invalid['msg']}.", ""
     if isinstance(error, OSError):
-        return f"{error.filename or 'the system says'}: {error.strerror or error}.", ""
+        return f"{error.filename or 'operating system'}: {error.strerror or error}.", ""
     if os.environ.get("REGBENCH_DEBUG"):
         raise error
-    return f"a fault of its own: {type(error).__name__}: {error}", "REGBENCH_DEBUG=1 shows where it is."
+    return f"internal error: {type(error).__name__}: {error}", "REGBENCH_DEBUG=1 shows the traceback."
 
 
 @contextmanager
-def stopped_by_signals() -> Iterator[None]:
+def interrupt_on_signals() -> Iterator[None]:
     """SIGTERM and SIGHUP end the block as Ctrl-C does, so that what was started is stopped."""
 
-    def interrupt(number: int, frame: object) -> None:
+    def interrupt(signal_number: int, frame: object) -> None:
         raise KeyboardInterrupt
 
-    before = {number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGHUP)}
+    handlers = {code: signal.signal(code, interrupt) for code in (signal.SIGTERM, signal.SIGHUP)}
     try:
         yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for code, handler in handlers.items():
+            signal.signal(code, handler)

@@ -1,4 +1,4 @@
-"""Watching jobs until they end: one loop, whatever the display."""
+"""Polling jobs until they end: one loop, whatever the display."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -10,12 +10,12 @@ from regbench.errors import ProblemError, Unreachable
 from regbench.resources import Epoch, Job, JobState
 
 POLL_SECONDS = 0.5
-# A service that is being restarted, or a laptop that slept, is waited for.
+# The service may be restarted, or the laptop suspended, for as long.
 PATIENCE_SECONDS = 60.0
-# A key has a limit of requests: many jobs that belong to no experiment are looked at less often.
+# A key has a limit of requests: many jobs that belong to no experiment are polled less often.
 _SECONDS_A_REQUEST = 0.03
 
-_GOING_ON = [state for state in JobState if not state.terminal]
+_UNFINISHED = [state for state in JobState if not state.terminal]
 
 
 class Display(Protocol):
@@ -34,11 +34,11 @@ class _Watched:
     history: list[Epoch] = field(default_factory=list)
 
     @property
-    def seen_epoch(self) -> int:
+    def last_epoch(self) -> int:
         return self.history[-1].epoch if self.history else 0
 
 
-def follow(
+def poll_until_finished(
     client: Regbench,
     jobs: Sequence[Job],
     display: Display,
@@ -49,28 +49,31 @@ def follow(
 ) -> list[Job]:
     """Show `jobs` until all have ended; returns them as they then are, in the same order.
 
-    `check` is called at every look and may raise to end the watch.
+    `check` is called at every poll and may raise to end the loop.
 
     Raises:
         Unreachable: the service stayed away longer than `patience_seconds`.
-        ProblemError: the service will not tell, for instance because a job was deleted.
+        ProblemError: the service refuses, for instance because a job was deleted.
     """
     watched = [_Watched(job) for job in jobs]
     patience = _Patience(display, patience_seconds)
     while True:
         check()
         with patience:
-            _refresh(client, [each for each in watched if not each.job.state.terminal])
-            for each in watched:
-                _read_history(client, each)
-                display.show(each.job, each.history)
-        if all(each.job.state.terminal for each in watched):
-            return [each.job for each in watched]
-        time.sleep(max(poll_seconds, _asked_alone(watched) * _SECONDS_A_REQUEST))
+            _refresh(client, [item for item in watched if not item.job.state.terminal])
+            for item in watched:
+                if item.job.progress.epoch > item.last_epoch:
+                    item.history += client.epochs(item.job.id, after=item.last_epoch)
+                display.show(item.job, item.history)
+        if all(item.job.state.terminal for item in watched):
+            return [item.job for item in watched]
+        # Those that belong to no experiment have a request of their own at each poll.
+        polled_alone = [w for w in watched if not w.job.state.terminal and w.job.experiment_id is None]
+        time.sleep(max(poll_seconds, len(polled_alone) * _SECONDS_A_REQUEST))
 
 
 class _Patience:
-    """Swallows a service's absence, until it has lasted too long."""
+    """Suppresses errors of an absent service, until it has been away too long."""
 
     def __init__(self, display: Display, seconds: float) -> None:
         self._display = display
@@ -92,21 +95,12 @@ class _Patience:
         return time.monotonic() - self._away_since < self._seconds
 
 
-def _asked_alone(watched: Sequence[_Watched]) -> int:
-    """How many jobs have a request of their own at each look."""
-    return sum(not each.job.state.terminal and each.job.experiment_id is None for each in watched)
-
-
 def _refresh(client: Regbench, watched: Sequence[_Watched]) -> None:
     """Bring jobs up to date: those of one experiment by one listing, however many they are."""
-    together = {each.job.experiment_id for each in watched} - {None}
-    # What is missing there has ended, and is asked for once.
-    fresh = {job.id: job for each in together for job in client.jobs(experiment=each, states=_GOING_ON)}
-    for each in watched:
-        each.job = fresh.get(each.job.id) or client.job(each.job.id)
-
-
-def _read_history(client: Regbench, watched: _Watched) -> None:
-    """Ask for the history, but only when an epoch has been added to it."""
-    if watched.job.progress.epoch > watched.seen_epoch:
-        watched.history += client.epochs(watched.job.id, after=watched.seen_epoch)
+    experiments = {item.job.experiment_id for item in watched} - {None}
+    unfinished = {
+        job.id: job for name in experiments for job in client.jobs(experiment=name, states=_UNFINISHED)
+    }
+    for item in watched:
+        # A job that is missing there has ended, and is fetched once more.
+        item.job = unfinished.get(item.job.id) or client.job(item.job.id)

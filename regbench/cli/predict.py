@@ -6,8 +6,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from regbench.cli.completion import job_or_experiment_ids
-from regbench.cli.options import AsJson, Url, busy, connected
+from regbench.cli.completion import complete_ids
+from regbench.cli.options import AsJson, Url, connect, show_status
 from regbench.cli.probability_bars import show_predictions
 from regbench.client import Choice
 
@@ -15,7 +15,7 @@ from regbench.client import Choice
 def predict(
     job_id: Annotated[
         str,
-        typer.Argument(metavar="ID", help="A job that has succeeded.", autocompletion=job_or_experiment_ids),
+        typer.Argument(metavar="ID", help="A job that has succeeded.", autocompletion=complete_ids),
     ],
     images: Annotated[
         list[Path],
@@ -28,16 +28,16 @@ def predict(
     ] = "auto",
     as_json: AsJson = False,
 ) -> None:
-    """Ask a trained model what it sees on images.
+    """Classify images with a trained model.
 
     \b
     Example:
       regbench predict job_1 seven.png
     """
     contents = [path.read_bytes() for path in images]
-    with connected(url) as client, busy("Asking"):
-        found = client.predict(job_id, contents, invert=invert, center=center)
+    with connect(url) as client, show_status("Predicting"):
+        response = client.predict(job_id, contents, invert=invert, center=center)
     if as_json:
-        typer.echo(found.to_json())
+        typer.echo(response.to_json())
     else:
-        show_predictions(Console(), [path.name for path in images], found.predictions)
+        show_predictions(Console(), [path.name for path in images], response.predictions)

@@ -13,17 +13,13 @@ _BAR_WIDTH = 40
 
 
 def show_predictions(console: Console, names: Sequence[str], predictions: Sequence[Prediction]) -> None:
-    """Print what is seen on each image: the likeliest class, and how likely each is."""
+    """Print for each image the most probable class, and the probability of each."""
     for name, prediction in zip(names, predictions, strict=True):
-        # As it is: a file's name is no markup.
+        # Text: a file's name is no markup.
         console.print(Text(f"{name}: {prediction.label} ({prediction.confidence:.1%})"), soft_wrap=True)
-        console.print(_bars(prediction))
-
-
-def _bars(prediction: Prediction) -> Table:
-    table = Table.grid(padding=(0, 1))
-    for label, probability in enumerate(prediction.probabilities):
-        style = "bold" if label == prediction.label else ""
-        bar = Bar(1.0, 0.0, probability, width=_BAR_WIDTH)
-        table.add_row(Text(str(label), style), bar, Text(f"{probability:6.1%}", style))
-    return table
+        table = Table.grid(padding=(0, 1))
+        for label, probability in enumerate(prediction.probabilities):
+            style = "bold" if label == prediction.label else ""
+            bar = Bar(1.0, 0.0, probability, width=_BAR_WIDTH)
+            table.add_row(Text(str(label), style), bar, Text(f"{probability:6.1%}", style))
+        console.print(table)

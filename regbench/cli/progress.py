@@ -1,6 +1,6 @@
 """How jobs are shown while they train: live bars on a terminal, now and then a plain line elsewhere.
 
-Every display is told of one job after the other, and once of a whole round (`regbench/cli/polling.py`).
+Every display gets one job after the other at each poll (`regbench/cli/polling.py`).
 """
 
 import json
@@ -18,14 +18,14 @@ from rich.text import Text
 from models.formatting import format_duration
 from regbench.resources import Epoch, Job, JobState
 
-# Without a terminal: at most one line for each job in so many seconds, but for changes of state.
+# Without a terminal: at most one line for each job in so many seconds, except for changes of state.
 LINE_SECONDS = 10.0
-# Rows of a terminal that are left to what else stands there.
+# Rows of a terminal that are left free.
 SPARE_ROWS = 3
 # A terminal narrower than these many columns shows no sparklines, no bars.
 SPARKLINE_COLUMNS, BAR_COLUMNS = 90, 60
 _SPARKLINE_WIDTH = 16
-_LEAST_TITLE = 8
+_MIN_TITLE_WIDTH = 8
 _REFRESHES_PER_SECOND = 4.0
 
 _BLOCKS = "▁▂▃▄▅▆▇█"
@@ -34,7 +34,7 @@ _SIGNS = {JobState.SUCCEEDED: "✓", JobState.FAILED: "✗", JobState.CANCELLED:
 _STYLES = {JobState.SUCCEEDED: "green", JobState.FAILED: "red", JobState.RUNNING: "cyan"}
 
 
-def display_on(console: Console) -> "Bars | Lines":
+def make_display(console: Console) -> "Bars | Lines":
     """Bars where they can move, else lines."""
     return Bars(console) if console.is_terminal and not console.is_dumb_terminal else Lines(console)
 
@@ -84,24 +84,24 @@ class Bars(_Display):
         self._console.print(message, markup=False, highlight=False, soft_wrap=True)
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """What is to be seen now, in the terminal's present size."""
+        """The rows that fit the terminal's present size."""
         rows = list(self._rows.values())
-        room = max((options.height or console.height) - SPARE_ROWS, 1)
-        shown = rows
-        if len(rows) > room:
-            # The order of each kind stays, so that rows do not jump about.
-            shown = sorted(rows, key=lambda row: _RANKS[row[0].state])[:room]
-        yield self._table(shown, options)
+        max_rows = max((options.height or console.height) - SPARE_ROWS, 1)
+        # The sort is stable, so that rows do not jump about.
+        visible = (
+            sorted(rows, key=lambda row: _RANKS[row[0].state])[:max_rows] if len(rows) > max_rows else rows
+        )
+        yield self._render_table(visible, options)
         if len(rows) > 1:
-            line = _overall([job for job, _ in rows], options.max_width)
+            line = _summarize([job for job, _ in rows], options.max_width)
             yield Text(line, style="bold", no_wrap=True, overflow="ellipsis")
 
-    def _table(self, rows: Sequence[tuple[Job, Sequence[Epoch]]], options: ConsoleOptions) -> Table:
+    def _render_table(self, rows: Sequence[tuple[Job, Sequence[Epoch]]], options: ConsoleOptions) -> Table:
         with_bars = options.max_width >= BAR_COLUMNS
         with_sparklines = options.max_width >= SPARKLINE_COLUMNS
         table = Table.grid(padding=(0, 1), expand=True)
         table.add_column(no_wrap=True, width=1)
-        table.add_column(no_wrap=True, overflow="ellipsis", ratio=3, min_width=_LEAST_TITLE)
+        table.add_column(no_wrap=True, overflow="ellipsis", ratio=3, min_width=_MIN_TITLE_WIDTH)
         if with_bars:
             table.add_column(no_wrap=True, ratio=2)
         table.add_column(no_wrap=True, justify="right")
@@ -109,23 +109,28 @@ class Bars(_Display):
         if with_sparklines:
             table.add_column(no_wrap=True, width=_SPARKLINE_WIDTH)
         for job, history in rows:
-            cells: list[Text | ProgressBar] = [self._sign(job), Text(job.title)]
+            cells: list[Text | ProgressBar] = [self._render_state(job), Text(job.title)]
             if with_bars:
-                cells.append(_bar(job))
-            facts = _facts(job, history, short=True) if with_bars else _one_fact(job, history)
-            cells += [Text(f"{100 * _fraction(job):.0f} %"), Text(", ".join(facts))]
+                # What has ended needs no bar any more.
+                ended = job.state.terminal
+                cells.append(Text() if ended else ProgressBar(total=1.0, completed=_get_fraction(job)))
+            facts = _describe_job(job, history, short=True)
+            if not with_bars:
+                # A narrow terminal has room for one: of a running job its accuracy, else its state.
+                facts = facts[1:2] if job.state is JobState.RUNNING else facts[:1]
+            cells += [Text(f"{100 * _get_fraction(job):.0f} %"), Text(", ".join(facts))]
             if with_sparklines:
-                cells.append(Text(self._sparkline(history), style="cyan"))
+                cells.append(Text(self._render_losses(history), style="cyan"))
             table.add_row(*cells)
         return table
 
-    def _sign(self, job: Job) -> Text:
+    def _render_state(self, job: Job) -> Text:
         sign = _SIGNS.get(job.state, "") if self._has_unicode else str(job.state)[0]
         return Text(sign, style=_STYLES.get(job.state, ""))
 
-    def _sparkline(self, history: Sequence[Epoch]) -> str:
-        losses = [each.validation_loss for each in history if each.validation_loss is not None]
-        return sparkline(losses, _SPARKLINE_WIDTH, _BLOCKS if self._has_unicode else _ASCII_BLOCKS)
+    def _render_losses(self, history: Sequence[Epoch]) -> str:
+        losses = [epoch.validation_loss for epoch in history if epoch.validation_loss is not None]
+        return render_sparkline(losses, _SPARKLINE_WIDTH, _BLOCKS if self._has_unicode else _ASCII_BLOCKS)
 
     @property
     def _has_unicode(self) -> bool:
@@ -146,7 +151,9 @@ class Lines(_Display):
         if state is job.state and (job.state is not JobState.RUNNING or now - printed_at < LINE_SECONDS):
             return
         self._last[job.id] = (job.state, now)
-        self.note(f"{job.title}: " + ", ".join([f"{100 * _fraction(job):.0f} %", *_facts(job, history)]))
+        self.note(
+            f"{job.title}: " + ", ".join([f"{100 * _get_fraction(job):.0f} %", *_describe_job(job, history)])
+        )
 
     def note(self, message: str) -> None:
         """Print a line."""
@@ -154,19 +161,19 @@ class Lines(_Display):
 
 
 class Records(_Display):
-    """One JSON document a line on stdout whenever a job's state or epoch has changed; remarks to stderr."""
+    """One JSON document a line on stdout whenever a job's state or epoch has changed; messages to stderr."""
 
-    def __init__(self, console: Console, remarks: Console) -> None:
+    def __init__(self, console: Console, stderr: Console) -> None:
         self._console = console
-        self._remarks = remarks
+        self._stderr = stderr
         self._last: dict[str, tuple[JobState, int]] = {}
 
     def show(self, job: Job, history: Sequence[Epoch]) -> None:
         """Print the job's line, if its state or epoch has changed."""
-        seen = (job.state, job.progress.epoch)
-        if self._last.get(job.id) == seen:
+        current = (job.state, job.progress.epoch)
+        if self._last.get(job.id) == current:
             return
-        self._last[job.id] = seen
+        self._last[job.id] = current
         last = history[-1] if history else None
         record = {
             "id": job.id,
@@ -174,7 +181,7 @@ class Records(_Display):
             "state": str(job.state),
             "epoch": job.progress.epoch,
             "epochs": job.progress.epochs,
-            "fraction": _fraction(job),
+            "fraction": _get_fraction(job),
             "eta_seconds": job.progress.eta_seconds,
             "validation_loss": last and last.validation_loss,
             "validation_accuracy": last and last.validation_accuracy,
@@ -184,21 +191,21 @@ class Records(_Display):
 
     def note(self, message: str) -> None:
         """Print a line on stderr."""
-        self._remarks.print(message, markup=False, highlight=False, soft_wrap=True)
+        self._stderr.print(message, markup=False, highlight=False, soft_wrap=True)
 
 
-def sparkline(values: Sequence[float], width: int, blocks: str = _BLOCKS) -> str:
+def render_sparkline(values: Sequence[float], width: int, blocks: str = _BLOCKS) -> str:
     """The values from first to last as a line of blocks, lowest to highest; of many, `width` of them."""
     if not values:
         return ""
     if len(values) > width:
-        values = [values[round(place * (len(values) - 1) / (width - 1))] for place in range(width)]
+        values = [values[round(column * (len(values) - 1) / (width - 1))] for column in range(width)]
     low, high = min(values), max(values)
     steps = (len(blocks) - 1) / (high - low) if high > low else 0.0
     return "".join(blocks[round((value - low) * steps)] for value in values)
 
 
-# What is seen first where there is no room for all.
+# Which states come first where there is no room for all jobs.
 _RANKS = {
     JobState.RUNNING: 0,
     JobState.FAILED: 1,
@@ -209,37 +216,38 @@ _RANKS = {
 }
 
 
-def _overall(jobs: Sequence[Job], columns: int) -> str:
-    """The line for all jobs: states where they fit, how much is done, and how long it goes on."""
+def _summarize(jobs: Sequence[Job], columns: int) -> str:
+    """The line for all jobs: states where they fit, how much is done, and the time left."""
     states = [job.state for job in jobs]
     counts = [f"{states.count(state)} {state}" for state in JobState if state in states]
-    facts = [f"{100 * sum(map(_share, jobs)) / len(jobs):.0f} % done"]
-    seconds = seconds_left(jobs)
+    # As the service counts an experiment: nothing more is to be done for a job that has failed.
+    fractions = [1.0 if job.state.terminal else job.progress.fraction for job in jobs]
+    facts = [f"{100 * sum(fractions) / len(jobs):.0f} % done"]
+    seconds = estimate_seconds_left(jobs)
     if seconds is not None:
         facts.append(f"about {format_duration(seconds)} left")
-    whole, short = (f"{len(jobs)} jobs: {', '.join(said)}" for said in (counts + facts, facts))
-    return whole if len(whole) <= columns else short
+    full, short = (f"{len(jobs)} jobs: {', '.join(parts)}" for parts in (counts + facts, facts))
+    return full if len(full) <= columns else short
 
 
-def seconds_left(jobs: Sequence[Job]) -> float | None:
-    """Until those that train or wait have ended, if as many go on training at once.
+def estimate_seconds_left(jobs: Sequence[Job]) -> float | None:
+    """Until those that train or wait have ended, if as many continue to train at once.
 
-    What has shown no pace yet is expected to take as long as the others do on average; None where that is not
-    known.
+    A job without an estimate is expected to take as long as the others do on average; None without any.
     """
     running = [job for job in jobs if job.state is JobState.RUNNING]
     waiting = [job for job in jobs if job.state is JobState.QUEUED]
-    known = [job.progress.eta_seconds for job in running if job.progress.eta_seconds is not None]
-    unknown = [job for job in running if job.progress.eta_seconds is None] + waiting
-    whole = _mean_duration(jobs)
-    if not running or (unknown and whole is None):
+    estimates = [job.progress.eta_seconds for job in running if job.progress.eta_seconds is not None]
+    unestimated = [job for job in running if job.progress.eta_seconds is None] + waiting
+    mean = _compute_mean_duration(jobs)
+    if not running or (unestimated and mean is None):
         return None
-    expected = [(1 - job.progress.fraction) * (whole or 0.0) for job in unknown]
-    # However many train at once, none is ready before its own end.
-    return max([*known, sum(known + expected) / len(running)])
+    expected = [(1 - job.progress.fraction) * (mean or 0.0) for job in unestimated]
+    # However many train at once, the longest determines the end.
+    return max([*estimates, sum(estimates + expected) / len(running)])
 
 
-def _mean_duration(jobs: Sequence[Job]) -> float | None:
+def _compute_mean_duration(jobs: Sequence[Job]) -> float | None:
     """Seconds that a job takes: as those that succeeded did, else as those that train will."""
     ended = [job.result.training_seconds for job in jobs if job.result and job.result.training_seconds]
     projected = [
@@ -253,23 +261,13 @@ def _mean_duration(jobs: Sequence[Job]) -> float | None:
     return sum(durations) / len(durations) if durations else None
 
 
-def _bar(job: Job) -> Text | ProgressBar:
-    # What has ended needs no bar any more.
-    return Text() if job.state.terminal else ProgressBar(total=1.0, completed=_fraction(job))
-
-
-def _share(job: Job) -> float:
-    # As the service counts an experiment: nothing more is to be done for a job that has failed.
-    return 1.0 if job.state.terminal else job.progress.fraction
-
-
-def _fraction(job: Job) -> float:
-    # Early stopping ends a job before its last epoch: done is done.
+def _get_fraction(job: Job) -> float:
+    # Early stopping ends a job before its last epoch.
     return 1.0 if job.state is JobState.SUCCEEDED else job.progress.fraction
 
 
-def _facts(job: Job, history: Sequence[Epoch], *, short: bool = False) -> list[str]:
-    """What is known of a job, in words; `short` where a bar moves beside them, and 80 columns are few."""
+def _describe_job(job: Job, history: Sequence[Epoch], *, short: bool = False) -> list[str]:
+    """A job's state, epoch, accuracy and time left; `short` beside a bar, where columns are few."""
     facts = [] if short and job.state is JobState.RUNNING else [str(job.state)]
     facts.append(f"epoch {job.progress.epoch}/{job.progress.epochs}")
     accuracy = history[-1].validation_accuracy if history else None
@@ -278,10 +276,3 @@ def _facts(job: Job, history: Sequence[Epoch], *, short: bool = False) -> list[s
     if job.state is JobState.RUNNING and job.progress.eta_seconds is not None:
         facts.append(f"{format_duration(job.progress.eta_seconds)} left")
     return facts
-
-
-def _one_fact(job: Job, history: Sequence[Epoch]) -> list[str]:
-    """The one that a narrow terminal has room for."""
-    facts = _facts(job, history, short=True)
-    # Of a running one how well it does, since the percentage tells the epoch.
-    return facts[1:2] if job.state is JobState.RUNNING else facts[:1]

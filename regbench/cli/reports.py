@@ -7,20 +7,20 @@ from typing import Annotated
 
 import typer
 
-from regbench.cli.options import AsJson, Ids, Url, busy, connected, is_experiment, say, write
+from regbench.cli.options import AsJson, Ids, Url, connect, echo_message, is_experiment_id, show_status, write
 from regbench.resources import ReportFormat
 
-# Shown in a browser by --open; the others are for a terminal or a program.
-_PAGE: ReportFormat = "html"
+_FORMATS: dict[str, ReportFormat] = {".md": "md", ".html": "html", ".json": "json", ".csv": "csv"}
 
 
 def report(
     ids: Ids,
     form: Annotated[
-        ReportFormat | None, typer.Option("--format", help="md unless --open, --json or --output say more.")
+        ReportFormat | None,
+        typer.Option("--format", help="Default: md, or as the other options imply."),
     ] = None,
     output: Annotated[Path | None, typer.Option(help="Write to this file instead of stdout.")] = None,
-    open_it: Annotated[bool, typer.Option("--open", help="Show it in a browser.")] = False,
+    open_it: Annotated[bool, typer.Option("--open", help="Open it in a browser.")] = False,
     url: Url = None,
     as_json: AsJson = False,
 ) -> None:
@@ -32,45 +32,26 @@ def report(
       regbench report exp_1 --open
       regbench report job_1 job_2 --output report.csv
     """
-    if any(map(is_experiment, ids)) and len(ids) > 1:
+    if any(map(is_experiment_id, ids)) and len(ids) > 1:
         raise typer.BadParameter("a report is of one experiment, or of jobs")
     if as_json and form not in (None, "json"):
-        raise typer.BadParameter(
-            f"--json asks for another report than --format {form}; leave one of them out"
-        )
-    wanted = _form(form, output, open_it=open_it, as_json=as_json)
-    with connected(url) as client, busy("Comparing"):
+        raise typer.BadParameter(f"--json contradicts --format {form}; leave one of them out")
+    if form is None:
+        suffix = output.suffix if output else ".md"
+        form = "json" if as_json else "html" if open_it else _FORMATS.get(suffix, "md")
+    with connect(url) as client, show_status("Comparing"):
         content = (
-            client.report(ids[0], wanted) if is_experiment(ids[0]) else client.report_of_jobs(ids, wanted)
+            client.report(ids[0], form) if is_experiment_id(ids[0]) else client.report_of_jobs(ids, form)
         )
-    if open_it:
-        _open(content, wanted, output)
-    elif output is None:
+    if output is None and not open_it:
         write(content)
-    else:
-        output.write_bytes(content)
-        say(f"Written: {output}")
-
-
-def _form(form: ReportFormat | None, output: Path | None, *, open_it: bool, as_json: bool) -> ReportFormat:
-    """What was asked for in words, else by a flag, else by the file's name."""
-    if form is not None:
-        return form
-    if as_json:
-        return "json"
-    if open_it:
-        return _PAGE
-    by_name: dict[str, ReportFormat] = {".md": "md", ".html": "html", ".json": "json", ".csv": "csv"}
-    return by_name.get(output.suffix, "md") if output else "md"
-
-
-def _open(content: bytes, form: ReportFormat, output: Path | None) -> None:
+        return
     if output is None:
         # It stays: the browser reads it after this command has ended.
         with tempfile.NamedTemporaryFile(prefix="regbench-", suffix=f".{form}", delete=False) as file:
             output = Path(file.name)
     output.write_bytes(content)
-    say(f"Written: {output}")
-    # Not typer.launch, which starts xdg-open and does not hear that it found no browser.
-    if not webbrowser.open(output.absolute().as_uri()):
-        say("No browser could be started; open the file yourself.")
+    echo_message(f"Written: {output}")
+    # Not typer.launch, which starts xdg-open and does not notice that it found no browser.
+    if open_it and not webbrowser.open(output.absolute().as_uri()):
+        echo_message("No browser could be started; open the file yourself.")

@@ -4,23 +4,23 @@ from typing import Annotated, Any
 
 import typer
 
-from regbench.cli.options import AsJson, Url, busy, connected, say, write_json
-from regbench.cli.spec_files import read_document, seeds_of, with_settings
-from regbench.cli.watch import watched
+from regbench.cli.options import AsJson, Url, connect, echo_message, show_status, write_json
+from regbench.cli.spec_files import apply_settings, parse_seeds, read_document
+from regbench.cli.watch import watch_until_finished
 from regbench.client import Regbench, is_experiment
 from regbench.resources import CostEstimate, Document, Experiment, Job
 
 
-def setting(example: str) -> Any:
-    """The option --set, with an example that fits what the command hands in."""
+def make_set_option(example: str) -> Any:
+    """The option --set, with an example that fits what the command submits."""
     return typer.Option(
         "--set", metavar="PATH=VALUE", help=f"Set a field, such as {example}; may be given again."
     )
 
 
-Settings = Annotated[list[str] | None, setting("training.epochs=5")]
+Settings = Annotated[list[str] | None, make_set_option("training.epochs=5")]
 Seeds = Annotated[str | None, typer.Option(metavar="SEEDS", help="Such as 0-9 or 0,3,7.")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Only check it and say what it would cost.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Only check it and show what it would cost.")]
 
 
 def submit(
@@ -32,9 +32,9 @@ def submit(
     url: Url = None,
     as_json: AsJson = False,
 ) -> None:
-    """Hand in a job, or an experiment (a document with `preset` or `variants`), and print its id.
+    """Submit a job, or an experiment (a document with `preset` or `variants`), and print its id.
 
-    With --seeds a job is handed in once for each seed: all of them, or none.
+    With --seeds a job is submitted once for each seed: all of them, or none.
 
     \b
     Examples:
@@ -42,30 +42,37 @@ def submit(
       regbench submit job.yaml --seeds 0-9 --watch
       echo '{"training": {"epochs": 5}}' | regbench submit - --json
     """
-    document = with_settings(read_document(file), settings or [])
-    with connected(url) as client:
+    document = apply_settings(read_document(file), settings or [])
+    with connect(url) as client:
         if dry_run:
             show_cost(_estimate_cost(client, document, seeds), as_json=as_json)
             return
-        # A service that has to fetch a dataset first takes its time.
-        with busy("Handing it in"):
-            stored = _submit(client, document, seeds)
-        ids = [each.id for each in stored]
+        # The service may have to download a dataset first.
+        with show_status("Submitting"):
+            created: list[Job] | list[Experiment]
+            if is_experiment(document):
+                created = [client.create_experiment(_set_seeds(document, seeds))]
+            elif seeds is None:
+                created = [client.submit_job(document)]
+            else:
+                specs = [document | {"seed": seed} for seed in parse_seeds(seeds)]
+                created = client.submit_jobs(specs)
+        ids = [item.id for item in created]
         if as_json:
-            documents = [each.model_dump(mode="json") for each in stored]
+            documents = [item.model_dump(mode="json") for item in created]
             # A list wherever there may be many, even where there is one.
-            many = seeds is not None and not is_experiment(document)
-            write_json(documents if many else documents[0])
+            is_batch = seeds is not None and not is_experiment(document)
+            write_json(documents if is_batch else documents[0])
         else:
             typer.echo("\n".join(ids))
         if not watch:
-            say(f"Watch with: regbench watch {' '.join(ids)}")
+            echo_message(f"Watch with: regbench watch {' '.join(ids)}")
             return
-    raise typer.Exit(watched(url, ids))
+    raise typer.Exit(watch_until_finished(url, ids))
 
 
 def show_cost(cost: CostEstimate, *, as_json: bool) -> None:
-    """What it would cost: on stdout."""
+    """Print what it would cost."""
     if as_json:
         typer.echo(cost.to_json())
         return
@@ -78,32 +85,24 @@ def show_cost(cost: CostEstimate, *, as_json: bool) -> None:
     typer.echo(f"training time          {'not known yet' if seconds is None else f'about {seconds:.0f} s'}")
 
 
-def _submit(client: Regbench, document: Document, seeds: str | None) -> list[Job] | list[Experiment]:
-    if is_experiment(document):
-        return [client.create_experiment(_seeded(document, seeds))]
-    if seeds is None:
-        return [client.submit_job(document)]
-    return client.submit_jobs([document | {"seed": seed} for seed in seeds_of(seeds)])
-
-
 def _estimate_cost(client: Regbench, document: Document, seeds: str | None) -> CostEstimate:
-    """Of all that would be handed in: jobs that differ in nothing but their seed cost the same."""
-    cost = client.estimate_cost(_seeded(document, seeds))
+    """Of all that would be submitted: jobs that differ in nothing but their seed cost the same."""
+    cost = client.estimate_cost(_set_seeds(document, seeds))
     if is_experiment(document) or seeds is None:
         return cost
-    jobs, seconds = len(seeds_of(seeds)), cost.estimated_seconds
-    whole = {
+    jobs, seconds = len(parse_seeds(seeds)), cost.estimated_seconds
+    total = {
         "jobs": jobs,
         "training_flops": jobs * cost.training_flops,
         "estimated_seconds": None if seconds is None else jobs * seconds,
     }
-    return cost.model_copy(update=whole)
+    return cost.model_copy(update=total)
 
 
-def _seeded(document: Document, seeds: str | None) -> Document:
+def _set_seeds(document: Document, seeds: str | None) -> Document:
     """An experiment with these seeds; a job with the first of them."""
     if seeds is None:
         return document
     if is_experiment(document):
-        return document | {"seeds": seeds_of(seeds)}
-    return document | {"seed": seeds_of(seeds)[0]}
+        return document | {"seeds": parse_seeds(seeds)}
+    return document | {"seed": parse_seeds(seeds)[0]}

@@ -5,14 +5,15 @@ from typing import Annotated, Any
 
 import typer
 
-from regbench.cli.completion import technique_names
-from regbench.cli.options import AsJson, Url, connected, write_json
+from regbench.cli.completion import complete_techniques
+from regbench.cli.options import AsJson, Url, connect, write_json
 from regbench.resources import Technique
 
 
 def techniques(
     name: Annotated[
-        str | None, typer.Argument(metavar="[NAME]", help="Explain this one.", autocompletion=technique_names)
+        str | None,
+        typer.Argument(metavar="[NAME]", help="Explain this one.", autocompletion=complete_techniques),
     ] = None,
     url: Url = None,
     as_json: AsJson = False,
@@ -24,18 +25,18 @@ def techniques(
       regbench techniques
       regbench techniques dropout
     """
-    with connected(url) as client:
+    with connect(url) as client:
         if name is not None:
             card = client.technique(name)
             typer.echo(card.to_json()) if as_json else _explain(card)
             return
         cards = client.techniques()
     if as_json:
-        write_json([each.model_dump(mode="json") for each in cards])
+        write_json([card.model_dump(mode="json") for card in cards])
         return
-    width = max(len(each.name) for each in cards)
-    for each in cards:
-        typer.echo(f"{each.name:<{width}}  {each.title}")
+    width = max(len(card.name) for card in cards)
+    for card in cards:
+        typer.echo(f"{card.name:<{width}}  {card.title}")
 
 
 def _explain(card: Technique) -> None:

@@ -14,14 +14,14 @@ from regbench.cli.options import (
     Ids,
     JsonLines,
     Url,
-    is_experiment,
-    say,
-    stderr_console,
+    echo_message,
+    is_experiment_id,
+    make_stderr_console,
 )
-from regbench.cli.polling import POLL_SECONDS, Display, follow
-from regbench.cli.progress import Records, display_on
+from regbench.cli.polling import POLL_SECONDS, Display, poll_until_finished
+from regbench.cli.progress import Records, make_display
 from regbench.client import Regbench
-from regbench.resources import Experiment, Job, JobState
+from regbench.resources import Job, JobState
 
 
 def watch(ids: Ids, url: Url = None, as_json: JsonLines = False) -> None:
@@ -29,61 +29,49 @@ def watch(ids: Ids, url: Url = None, as_json: JsonLines = False) -> None:
 
     On a terminal: for each job a bar, epochs, validation accuracy, time left and the course of its validation
     loss; below them how much of all is done, and about how long it takes yet. Elsewhere now and then a plain
-    line. The exit code tells the worst outcome: 0 succeeded, 1 failed, 2 cancelled.
+    line. The exit code is the worst outcome: 0 succeeded, 1 failed, 2 cancelled.
 
     \b
     Examples:
       regbench watch job_1 job_2
       regbench watch exp_1 --json | jq -r .state
     """
-    raise typer.Exit(watched(url, ids, as_json=as_json))
+    raise typer.Exit(watch_until_finished(url, ids, as_json=as_json))
 
 
-def watched(url: str | None, ids: Sequence[str], *, as_json: bool = False) -> int:
+def watch_until_finished(url: str | None, ids: Sequence[str], *, as_json: bool = False) -> int:
     """Show jobs, and those of experiments, until they end; returns the exit code."""
-    stderr = stderr_console()
+    stderr = make_stderr_console()
     try:
-        # The loop has a patience of its own, and says so.
+        # No retries: the loop itself waits for an absent service, and says so.
         with (
             Regbench(url, retries=0) as client,
-            Records(Console(soft_wrap=True), stderr) if as_json else display_on(stderr) as display,
+            Records(Console(soft_wrap=True), stderr) if as_json else make_display(stderr) as display,
         ):
-            ended = _followed(client, ids, display)
+            jobs = _watch_all(client, ids, display)
     except KeyboardInterrupt:
-        say(f"No longer watching; the jobs go on. Watch again with: regbench watch {' '.join(ids)}")
+        echo_message(f"The jobs continue. Watch again with: regbench watch {' '.join(ids)}")
         return INTERRUPTED
-    for job in ended:
+    for job in jobs:
         if job.error:
-            say(f"{job.title} ({job.id}) failed: {job.error.message}")
-    return _code(ended)
-
-
-def _followed(client: Regbench, ids: Sequence[str], display: Display) -> list[Job]:
-    """The jobs once they have ended, and no experiment among `ids` adds seeds any more."""
-    while True:
-        experiments = [client.experiment(each) for each in ids if is_experiment(each)]
-        ended = follow(client, _jobs_named(client, ids), display)
-        # Of an older service, which says nothing of progress, the jobs are all there is to know.
-        if all(_complete(client, each) for each in experiments):
-            return ended
-        time.sleep(POLL_SECONDS)
-
-
-def _complete(client: Regbench, experiment: Experiment) -> bool:
-    return experiment.progress is None or client.experiment(experiment.id).finished
-
-
-def _jobs_named(client: Regbench, ids: Sequence[str]) -> list[Job]:
-    """The jobs of these ids, and of these experiments, each once."""
-    found: dict[str, Job] = {}
-    for each in ids:
-        jobs = client.jobs_of(each) if is_experiment(each) else [client.job(each)]
-        found |= {job.id: job for job in jobs}
-    return list(found.values())
-
-
-def _code(ended: Sequence[Job]) -> int:
-    states = {job.state for job in ended}
+            echo_message(f"{job.title} ({job.id}) failed: {job.error.message}")
+    states = {job.state for job in jobs}
     if JobState.FAILED in states:
         return FAILED
     return CANCELLED if JobState.CANCELLED in states else SUCCEEDED
+
+
+def _watch_all(client: Regbench, ids: Sequence[str], display: Display) -> list[Job]:
+    """The jobs once they have ended, and no experiment among `ids` adds seeds any more."""
+    experiment_ids = [name for name in ids if is_experiment_id(name)]
+    while True:
+        jobs: dict[str, Job] = {}
+        for name in ids:
+            members = client.jobs_of(name) if is_experiment_id(name) else [client.job(name)]
+            jobs |= {job.id: job for job in members}
+        ended = poll_until_finished(client, list(jobs.values()), display)
+        experiments = [client.experiment(name) for name in experiment_ids]
+        # An older service reports no progress: then all that can be watched has ended.
+        if all(experiment.progress is None or experiment.finished for experiment in experiments):
+            return ended
+        time.sleep(POLL_SECONDS)

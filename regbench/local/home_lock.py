@@ -1,4 +1,4 @@
-"""The home folder of an embedded stack: made, held against a second stack, and emptied for a fresh one."""
+"""The home folder of an embedded stack: created, locked and cleared."""
 
 import fcntl
 import os
@@ -6,19 +6,18 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
 
 from models.settings import Settings
 from regbench.errors import CommandRefused, StackError
 
 _LOCK = "stack.lock"
-# All that Regbench itself puts into a home folder.
-_OURS = ("regbench.db*", "redis.sock", "artifacts", "logs", "report.*")
+# All that a stack writes into its home folder.
+_PATTERNS = ("regbench.db*", "redis.sock", "artifacts", "logs", "report.*")
 
 
 @contextmanager
-def held(home: Path) -> Iterator[None]:
-    """`home`, made if need be, and ours alone until the block ends; the kernel lets go of it if we die.
+def lock_home(home: Path) -> Iterator[None]:
+    """Create `home` if need be, and lock it until the block ends; the kernel unlocks it if we die.
 
     Raises:
         StackError: another stack runs in it, or it cannot be written.
@@ -34,7 +33,11 @@ def held(home: Path) -> Iterator[None]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise _taken(home, file) from None
+            file.seek(0)
+            raise StackError(
+                f"Another Regbench (process {file.read() or 'unknown'}) is running in {home}.",
+                "Stop it, or name another home folder with REGBENCH_HOME.",
+            ) from None
         file.truncate(0)
         file.write(str(os.getpid()))
         file.flush()
@@ -47,7 +50,7 @@ def has_database(settings: Settings) -> bool:
 
 
 def check_installed(settings: Settings) -> None:
-    """Look whether there is an installation, so that none is made where one is only asked about.
+    """Check that there is an installation, so that none is created where one is only read.
 
     Raises:
         CommandRefused: there is none.
@@ -59,7 +62,7 @@ def check_installed(settings: Settings) -> None:
         )
 
 
-def holder(home: Path) -> str:
+def find_lock_owner(home: Path) -> str:
     """The id of the process whose stack runs in `home`; empty if none does."""
     try:
         with (home / _LOCK).open() as file:
@@ -71,19 +74,11 @@ def holder(home: Path) -> str:
     return ""
 
 
-def forget(home: Path) -> None:
+def clear_home(home: Path) -> None:
     """Remove what an earlier stack left in `home`."""
-    for pattern in _OURS:
+    for pattern in _PATTERNS:
         for path in home.glob(pattern):
             if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path)
             else:
                 path.unlink()
-
-
-def _taken(home: Path, file: IO[str]) -> StackError:
-    file.seek(0)
-    return StackError(
-        f"Another Regbench (process {file.read() or 'unknown'}) is running in {home}.",
-        "Stop it, or name another home folder with REGBENCH_HOME.",
-    )

@@ -9,13 +9,13 @@ from regbench.errors import StackError
 _ANY = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 (looked up, not bound)
 
 
-def url_of(host: str, port: int) -> str:
+def format_url(host: str, port: int) -> str:
     """Where this machine reaches an API that listens there."""
     reachable = _ANY.get(host, host)
     return f"http://[{reachable}]:{port}" if ":" in reachable else f"http://{reachable}:{port}"
 
 
-def free_port(host: str = "127.0.0.1") -> int:
+def find_free_port(host: str = "127.0.0.1") -> int:
     """A port that nothing listens on now.
 
     Raises:

@@ -37,7 +37,7 @@ def find_redis_server() -> Path:
     return Path(REDIS_SERVER_PATH)
 
 
-def redis_command(server: Path, socket_path: Path, home: Path) -> list[str]:
+def build_redis_command(server: Path, socket_path: Path, home: Path) -> list[str]:
     """A Redis without network and without disk: what it carries may be lost, the database has it all."""
     return [
         *(str(server), "--port", "0", "--unixsocket", str(socket_path), "--unixsocketperm", "700"),
@@ -46,7 +46,7 @@ def redis_command(server: Path, socket_path: Path, home: Path) -> list[str]:
 
 
 @contextmanager
-def usable_socket(wanted: Path) -> Iterator[Path]:
+def make_usable_socket(wanted: Path) -> Iterator[Path]:
     """`wanted`; or, where it is too long for a socket or odd in an address, a path in a private folder."""
     fits = len(os.fsencode(wanted)) <= SOCKET_PATH_BYTES
     if fits and all(_plain(character) for character in str(wanted)):

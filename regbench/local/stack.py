@@ -8,19 +8,23 @@ import importlib.util
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 
 from models.settings import Settings
 from regbench.client import Regbench
 from regbench.connection import is_loopback
 from regbench.errors import StackError, Unreachable
-from regbench.local.home_lock import forget, held
-from regbench.local.ports import check_port, url_of
+from regbench.local.home_lock import clear_home, lock_home
+from regbench.local.ports import check_port, format_url
 from regbench.local.process import MIGRATION, PYTHON, Child, build_environment
-from regbench.local.redis_server import find_redis_server, redis_command, usable_socket, wait_for_redis
+from regbench.local.redis_server import (
+    build_redis_command,
+    find_redis_server,
+    make_usable_socket,
+    wait_for_redis,
+)
 
-SURVEY = ("-m", "worker.dataset_check")
-# Gossip and mingling are for fleets that talk among themselves; mingling costs a second at every start.
+DATASET_CHECK = ("-m", "worker.dataset_check")
+# Gossip and mingling synchronize many workers, which these need not; mingling costs a second at every start.
 WORKER = (
     *("-m", "celery", "-A", "worker.app:app", "worker"),
     *("--pool", "prefork", "--loglevel", "INFO", "--without-gossip", "--without-mingle"),
@@ -48,14 +52,14 @@ API_SECONDS = 60.0
 READY_SECONDS = 180.0
 REDIS_GRACE_SECONDS = 5.0
 # A worker that is asked to stop puts its jobs back at their next chunk, about a second away; while it
-# imports TensorFlow or compiles it hears nothing.
+# imports TensorFlow or compiles it notices no signal.
 WORKER_GRACE_SECONDS = 20.0
 PREDICTOR_GRACE_SECONDS = 5.0
 API_GRACE_SECONDS = 10.0
 # Where nobody will miss a job that was cut off.
 HURRIED_GRACE_SECONDS = 3.0
 
-Say = Callable[[str], None]
+Echo = Callable[[str], None]
 
 
 class Stack:
@@ -66,7 +70,7 @@ class Stack:
         self._parts: list[Child] = []
 
     def add(self, part: Child) -> None:
-        """Look after this part too."""
+        """Check this part too."""
         self._parts.append(part)
 
     def check(self) -> None:
@@ -86,122 +90,131 @@ class Stack:
         """
         deadline = time.monotonic() + API_SECONDS
         with Regbench(self.url, timeout=5.0) as client:
-            while not client.alive():
+            while not client.is_alive():
                 self.check()
                 if time.monotonic() > deadline:
                     raise StackError(f"The API does not answer at {self.url} after {API_SECONDS:.0f} s.")
                 time.sleep(0.1)
 
-    def wait_until_ready(self, say: Say) -> None:
-        """Wait until jobs can be trained, saying what is waited for.
+    def wait_until_ready(self, echo: Echo) -> None:
+        """Wait until jobs can be trained, and echo what is waited for.
 
         Raises:
             StackError: a part has died, or is not ready in time.
         """
-        said: list[str] = []
+        announced: list[str] = []
         deadline = time.monotonic() + READY_SECONDS
         with Regbench(self.url) as client:
-            while missing := _missing(client):
+            while True:
+                try:
+                    missing = client.readiness().missing
+                except Unreachable:
+                    missing = ["API"]
+                if not missing:
+                    return
                 self.check()
-                if missing != said:
-                    say(f"Waiting for the {' and the '.join(missing)} ...")
-                    said = missing
+                if missing != announced:
+                    echo(f"Waiting for the {' and the '.join(missing)} ...")
+                    announced = missing
                 if time.monotonic() > deadline:
                     raise StackError(f"Not ready after {READY_SECONDS:.0f} s: {', '.join(missing)}.")
                 time.sleep(0.3)
 
 
 @contextmanager
-def running_stack(
-    settings: Settings, host: str, port: int, *, say: Say, throwaway: bool = False
+def run_stack(
+    settings: Settings, host: str, port: int, *, echo: Echo, throwaway: bool = False
 ) -> Iterator[Stack]:
     """Everything that `settings` do not place elsewhere, stopped in order when the block ends.
 
     The API answers when the block begins; the worker may still be starting (`Stack.wait_until_ready`).
-    `throwaway` forgets what an earlier run left in the home folder, and is in a hurry at the end.
+    `throwaway` removes what an earlier run left in the home folder, and is in a hurry at the end.
 
     Raises:
-        StackError: one clear sentence.
+        StackError: a part cannot be started.
     """
     _check_packages()
-    home = settings.home
-    with ExitStack() as running:
-        running.enter_context(held(home))
+    keys_required = not throwaway and are_keys_required(settings, host)
+    with ExitStack() as cleanup:
+        cleanup.enter_context(lock_home(settings.home))
         check_port(host, port)
         if throwaway:
-            forget(home)
-        start = _Starter(settings, running, "false" if throwaway else keys_required(settings, host))
-        stack = Stack(url_of(host, port))
+            clear_home(settings.home)
+        starter = _Starter(settings, cleanup, keys_required=keys_required)
+        stack = Stack(format_url(host, port))
         if not settings.broker_url:
-            stack.add(start.redis(settings))
-        say("Bringing the database to its newest form ...")
-        start.child("migration", MIGRATION, grace=0.0).finish(MIGRATION_SECONDS)
-        if settings.api_keys_required == "auto" and not (throwaway or is_loopback(host)):
-            _check_that_somebody_has_a_key(settings, host)
-        say("Starting the worker and the API ...")
+            stack.add(starter.start_redis(settings))
+        echo("Migrating the database ...")
+        starter.start("migration", MIGRATION, grace=0.0).finish(MIGRATION_SECONDS)
+        if keys_required and settings.api_keys_required == "auto":
+            _check_usable_key(settings, host)
+        echo("Starting the worker and the API ...")
         # The worker goes first: it takes longest.
         grace = HURRIED_GRACE_SECONDS if throwaway else WORKER_GRACE_SECONDS
-        stack.add(start.child("worker", WORKER, grace=grace))
-        stack.add(start.child("API", (*API, "--host", host, "--port", str(port)), grace=API_GRACE_SECONDS))
+        stack.add(starter.start("worker", WORKER, grace=grace))
+        api = (*API, "--host", host, "--port", str(port))
+        stack.add(starter.start("API", api, grace=API_GRACE_SECONDS))
         if not throwaway:
             # Last, since nobody waits for it.
-            stack.add(start.child("predictor", PREDICTOR, grace=PREDICTOR_GRACE_SECONDS))
+            stack.add(starter.start("predictor", PREDICTOR, grace=PREDICTOR_GRACE_SECONDS))
         stack.wait_for_api()
         try:
             yield stack
         finally:
-            say("Stopping what was started ...")
+            echo("Stopping all parts ...")
 
 
-def keys_required(settings: Settings, host: str) -> str:
-    """`true` or `false`: whether an API that listens on `host` asks for keys.
+def are_keys_required(settings: Settings, host: str) -> bool:
+    """Whether an API that listens on `host` asks for keys.
 
-    Only the stack knows where its API will listen, so it is the stack that says what `auto` means.
+    Only the stack knows where its API will listen, so it is the stack that decides what `auto` means.
     """
-    if settings.api_keys_required != "auto":
-        return settings.api_keys_required
-    return "false" if is_loopback(host) else "true"
+    if settings.api_keys_required == "auto":
+        return not is_loopback(host)
+    return settings.api_keys_required == "true"
 
 
-def _check_that_somebody_has_a_key(settings: Settings, host: str) -> None:
+def _check_usable_key(settings: Settings, host: str) -> None:
     from regbench.local.installation import count_keys  # noqa: PLC0415 (needs the service's packages)
 
-    if count_keys(settings)[0]:
-        return
-    raise StackError(
-        f"On {host} every request needs an API key, and there is none that opens anything.",
-        "Make one with `regbench keys create NAME`, or set REGBENCH_API_KEYS_REQUIRED=true to start without.",
-    )
+    usable, _ = count_keys(settings)
+    if not usable:
+        raise StackError(
+            f"On {host} every request needs an API key, and there is no usable one.",
+            "Create one with `regbench keys create NAME`, or set REGBENCH_API_KEYS_REQUIRED=true to start "
+            "without.",
+        )
 
 
 class _Starter:
-    """Starts parts with one environment, and puts their ends on one pile: the last started ends first."""
+    """Starts parts with one environment; on cleanup the last one started is stopped first."""
 
-    def __init__(self, settings: Settings, running: ExitStack, keys_required: str) -> None:
+    def __init__(self, settings: Settings, cleanup: ExitStack, *, keys_required: bool) -> None:
         self._home = settings.home
         self._logs = self._home / "logs"
         self._logs.mkdir(exist_ok=True)
-        self._running = running
-        self._environment = build_environment(settings) | {"REGBENCH_API_KEYS_REQUIRED": keys_required}
+        self._cleanup = cleanup
+        self._environment = build_environment(settings) | {
+            "REGBENCH_API_KEYS_REQUIRED": str(keys_required).lower()
+        }
 
-    def redis(self, settings: Settings) -> Child:
+    def start_redis(self, settings: Settings) -> Child:
         """The embedded Redis, whose address the parts started after it get."""
-        path = self._running.enter_context(usable_socket(settings.redis_socket))
-        redis = self._start(
-            "Redis", redis_command(find_redis_server(), path, self._home), REDIS_GRACE_SECONDS
-        )
+        path = self._cleanup.enter_context(make_usable_socket(settings.redis_socket))
+        command = build_redis_command(find_redis_server(), path, self._home)
+        redis = self._start("Redis", command, REDIS_GRACE_SECONDS)
         wait_for_redis(redis, path)
         self._environment["REGBENCH_BROKER_URL"] = f"redis+socket://{path}"
         return redis
 
-    def child(self, name: str, arguments: Sequence[str], *, grace: float) -> Child:
+    def start(self, name: str, arguments: Sequence[str], *, grace: float) -> Child:
         """A part that is written in Python."""
         return self._start(f"The {name}", [*PYTHON, *arguments], grace)
 
     def _start(self, name: str, command: Sequence[str], grace: float) -> Child:
-        log: Path = self._logs / f"{name.lower().removeprefix('the ')}.log"
+        log = self._logs / f"{name.lower().removeprefix('the ')}.log"
         child = Child(name, command, log=log, environment=self._environment)
-        self._running.callback(child.stop, grace)
+        self._cleanup.callback(child.stop, grace)
         return child
 
 
@@ -212,10 +225,3 @@ def _check_packages() -> None:
             f"Serving needs packages that are not installed: {', '.join(missing)}.",
             "Install them with `pip install 'regbench[all]'`, or `make setup` in a checkout.",
         )
-
-
-def _missing(client: Regbench) -> list[str]:
-    try:
-        return client.readiness().missing
-    except Unreachable:
-        return ["API"]

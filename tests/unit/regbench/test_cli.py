@@ -83,7 +83,7 @@ def test_ctrl_c_ends_the_watching_and_not_the_job(service: Service) -> None:
     watch.send_signal(signal.SIGINT)
     _, stderr = watch.communicate(timeout=60)
     assert watch.returncode == 130
-    assert "the jobs go on. Watch again with: regbench watch job_1" in stderr
+    assert "The jobs continue. Watch again with: regbench watch job_1" in stderr
     assert "Traceback" not in stderr
     assert not [request for request in service.requests if request.method == "POST"]
 
@@ -134,7 +134,7 @@ def test_what_the_service_refuses_is_said_with_the_field(service: Service) -> No
         (["submit", "-"], "stdin is neither JSON nor YAML: line 1, column 11"),
         (["submit", "no-such.json", "--seeds", "9-0"], "no-such.json"),
         (["experiment", "show", "job_1"], "job_1 is no experiment"),
-        (["experiment", "extend", "exp_1"], "say what to add"),
+        (["experiment", "extend", "exp_1"], "name what to add"),
         (["experiment", "run", "x", "--seeds", "9-0"], "from low to high, not 9-0"),
         (["experiment", "run", "x", "--set", "seeds"], "path.to.field=value"),
         (["report", "exp_1", "job_1"], "one experiment, or of jobs"),

@@ -180,7 +180,7 @@ def test_a_proxy_is_not_asked_for_this_machine(service: Service, monkeypatch: py
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
     service.answer("GET /healthz", (200, {"status": "ok"}))
     with Regbench(service.url) as client:
-        assert client.alive()
+        assert client.is_alive()
 
 
 @pytest.mark.parametrize(

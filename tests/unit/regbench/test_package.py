@@ -37,7 +37,7 @@ def test_the_client_imports_none_of_the_users_modules(installed: Path, folder: P
     program = BLOCK_EXTRAS + (
         "import regbench\n"
         "with regbench.Regbench('http://127.0.0.1:9', retries=0) as client:\n"
-        "    assert not client.alive()\n"
+        "    assert not client.is_alive()\n"
         f"assert not set(sys.modules) & {set(USERS_MODULES)}\n"
         "print(regbench.__file__)\n"
     )

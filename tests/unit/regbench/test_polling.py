@@ -5,8 +5,8 @@ import io
 import pytest
 from rich.console import Console
 
-from regbench.cli.polling import follow
-from regbench.cli.progress import Bars, Lines, display_on, seconds_left
+from regbench.cli.polling import poll_until_finished
+from regbench.cli.progress import Bars, Lines, estimate_seconds_left, make_display
 from regbench.client import Regbench
 from regbench.errors import ProblemError, StackError, Unreachable
 from regbench.resources import Epoch, Job, JobState
@@ -30,8 +30,8 @@ def test_a_job_is_followed_to_its_end(service: Service) -> None:
     service.answer("GET /v1/jobs/job_1", (200, job("running")), (200, job("succeeded")))
     service.answer(HISTORY, (200, {"items": [epoch(1), epoch(2)]}))
     console = plain()
-    with Regbench(service.url, retries=0) as client, display_on(console) as display:
-        ended = follow(client, [Job.model_validate(job())], display, poll_seconds=0)
+    with Regbench(service.url, retries=0) as client, make_display(console) as display:
+        ended = poll_until_finished(client, [Job.model_validate(job())], display, poll_seconds=0)
     assert [each.state for each in ended] == [JobState.SUCCEEDED]
     assert printed(console).splitlines() == [
         "dropout 0.5, seed 0: 25 %, running, epoch 2/10, val. accuracy 0.9000, 8 s left",
@@ -42,8 +42,8 @@ def test_a_job_is_followed_to_its_end(service: Service) -> None:
 def test_the_history_is_read_once_for_each_new_epoch(service: Service) -> None:
     service.answer("GET /v1/jobs/job_1", (200, job("running")), (200, job("running")), (200, job("failed")))
     service.answer(HISTORY, (200, {"items": [epoch(1), epoch(2)]}))
-    with Regbench(service.url, retries=0) as client, display_on(plain()) as display:
-        follow(client, [Job.model_validate(job())], display, poll_seconds=0)
+    with Regbench(service.url, retries=0) as client, make_display(plain()) as display:
+        poll_until_finished(client, [Job.model_validate(job())], display, poll_seconds=0)
     assert [request.query for request in service.requests if request.path.endswith("epochs")] == [
         {"after": ["0"]}
     ]
@@ -55,8 +55,8 @@ def test_an_experiments_jobs_are_asked_for_together(service: Service) -> None:
     service.answer(HISTORY, (200, {"items": []}))
     service.answer("GET /v1/jobs/job_2/epochs", (200, {"items": []}))
     waiting = [Job.model_validate(each | {"state": "queued"}) for each in (first, second)]
-    with Regbench(service.url, retries=0) as client, display_on(plain()) as display:
-        ended = follow(client, waiting, display, poll_seconds=0)
+    with Regbench(service.url, retries=0) as client, make_display(plain()) as display:
+        ended = poll_until_finished(client, waiting, display, poll_seconds=0)
     assert [(each.id, each.state) for each in ended] == [
         ("job_1", JobState.CANCELLED),
         ("job_2", JobState.CANCELLED),
@@ -73,27 +73,27 @@ def test_a_service_that_is_away_for_a_moment_is_waited_for(service: Service) -> 
     )
     service.answer(HISTORY, (200, {"items": []}))
     console = plain()
-    with Regbench(service.url, retries=0) as client, display_on(console) as display:
-        follow(client, [Job.model_validate(job())], display, poll_seconds=0)
+    with Regbench(service.url, retries=0) as client, make_display(console) as display:
+        poll_until_finished(client, [Job.model_validate(job())], display, poll_seconds=0)
     assert printed(console).count("Waiting for it") == 1
 
 
 def test_a_service_that_stays_away_is_not_waited_for_for_ever() -> None:
     with (
         Regbench("http://127.0.0.1:9", retries=0) as client,
-        display_on(plain()) as display,
+        make_display(plain()) as display,
         pytest.raises(Unreachable),
     ):
-        follow(client, [Job.model_validate(job())], display, poll_seconds=0, patience_seconds=0)
+        poll_until_finished(client, [Job.model_validate(job())], display, poll_seconds=0, patience_seconds=0)
 
 
 def test_a_job_that_is_gone_ends_the_watch(service: Service) -> None:
     with (
         Regbench(service.url, retries=0) as client,
-        display_on(plain()) as display,
+        make_display(plain()) as display,
         pytest.raises(ProblemError, match="Not found"),
     ):
-        follow(client, [Job.model_validate(job())], display, poll_seconds=0)
+        poll_until_finished(client, [Job.model_validate(job())], display, poll_seconds=0)
 
 
 def test_a_dead_part_of_the_stack_ends_the_watch(service: Service) -> None:
@@ -102,15 +102,15 @@ def test_a_dead_part_of_the_stack_ends_the_watch(service: Service) -> None:
 
     with (
         Regbench(service.url, retries=0) as client,
-        display_on(plain()) as display,
+        make_display(plain()) as display,
         pytest.raises(StackError),
     ):
-        follow(client, [Job.model_validate(job())], display, check=check)
+        poll_until_finished(client, [Job.model_validate(job())], display, check=check)
 
 
 def test_without_a_terminal_there_are_no_control_characters_and_few_lines() -> None:
     console = plain()
-    with display_on(console) as display:
+    with make_display(console) as display:
         assert isinstance(display, Lines)
         for _ in range(50):
             display.show(Job.model_validate(job("running", name="[bold]x[/bold]")), [])
@@ -140,7 +140,7 @@ def test_on_a_terminal_there_is_a_bar_for_each_job(monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("NO_COLOR", "1")
     monkeypatch.setenv("TERM", "xterm")
     console = Console(file=io.StringIO(), force_terminal=True, width=80)
-    with display_on(console) as display:
+    with make_display(console) as display:
         assert isinstance(display, Bars)
         display.show(
             Job.model_validate(job("running", id="job_1", name="without Dropout, seed 0")), HISTORY_SO_FAR
@@ -178,7 +178,7 @@ def standing(state: str, fraction: float = 0.0, eta: float | None = None, took: 
 def test_the_time_that_is_left_over_all_jobs_is_told_where_it_can_be(
     jobs: list[Job], seconds: float | None
 ) -> None:
-    assert seconds_left(jobs) == (None if seconds is None else pytest.approx(seconds))
+    assert estimate_seconds_left(jobs) == (None if seconds is None else pytest.approx(seconds))
 
 
 @pytest.mark.parametrize(
@@ -195,7 +195,7 @@ def test_the_last_line_tells_of_all_jobs_and_fits(
     monkeypatch.setenv("TERM", "xterm")
     console = Console(file=io.StringIO(), force_terminal=True, width=width, color_system=None)
     jobs = [standing("running", 0.5, eta=30), standing("queued"), standing("failed", 0.1), standing("failed")]
-    with display_on(console) as display:
+    with make_display(console) as display:
         for number, each in enumerate(jobs):
             display.show(each.model_copy(update={"id": f"job_{number}"}), [])
     assert printed(console).splitlines()[-2].endswith(line)

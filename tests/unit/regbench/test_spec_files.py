@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from regbench.cli.spec_files import NoDocument, read_document, seeds_of, with_settings
+from regbench.cli.spec_files import InvalidSpecFile, apply_settings, parse_seeds, read_document
 
 WRITTEN = """
 name: dropout and L2   # a remark
@@ -46,7 +46,7 @@ def test_what_is_no_document_is_told_with_its_place(
     tmp_path: Path, name: str, content: str, said: str
 ) -> None:
     (tmp_path / name).write_text(content)
-    with pytest.raises(NoDocument) as refused:
+    with pytest.raises(InvalidSpecFile) as refused:
         read_document(str(tmp_path / name))
     assert said in refused.value.message
     assert str(tmp_path / name) in refused.value.message
@@ -54,7 +54,7 @@ def test_what_is_no_document_is_told_with_its_place(
 
 def test_what_is_no_text_is_told(tmp_path: Path) -> None:
     (tmp_path / "job.yaml").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(NoDocument, match="no text in UTF-8"):
+    with pytest.raises(InvalidSpecFile, match="no text in UTF-8"):
         read_document(str(tmp_path / "job.yaml"))
 
 
@@ -75,21 +75,21 @@ def test_what_is_no_text_is_told(tmp_path: Path) -> None:
 )
 def test_a_setting_sets_one_field_and_leaves_the_others(setting: str, expected: dict[str, Any]) -> None:
     document = {"seed": 1}
-    assert with_settings(document, [setting]) == expected
+    assert apply_settings(document, [setting]) == expected
     assert document == {"seed": 1}
 
 
 def test_settings_that_meet_are_merged() -> None:
     settings = ["training.epochs=5", "training.batch_size=32", "training.epochs=6"]
-    assert with_settings({}, settings) == {"training": {"epochs": 6, "batch_size": 32}}
+    assert apply_settings({}, settings) == {"training": {"epochs": 6, "batch_size": 32}}
 
 
 @pytest.mark.parametrize(
     "setting", ["training.epochs", "=5", "training..epochs=5", ".=1", "name=[1", "name=2026-01-31"]
 )
 def test_a_setting_that_makes_no_sense_is_refused(setting: str) -> None:
-    with pytest.raises(NoDocument):
-        with_settings({}, [setting])
+    with pytest.raises(InvalidSpecFile):
+        apply_settings({}, [setting])
 
 
 @pytest.mark.parametrize(
@@ -97,10 +97,10 @@ def test_a_setting_that_makes_no_sense_is_refused(setting: str) -> None:
     [("7", [7]), ("0-3", [0, 1, 2, 3]), ("0,3, 5-6", [0, 3, 5, 6]), ("1-2,2-3", [1, 2, 3]), ("4-4", [4])],
 )
 def test_seeds_are_written_as_ranges(given: str, seeds: list[int]) -> None:
-    assert seeds_of(given) == seeds
+    assert parse_seeds(given) == seeds
 
 
 @pytest.mark.parametrize("given", ["", "a", "-1", "3-1", "0-1000", "1,,2", "1.5", "0-99999999999"])
 def test_seeds_that_make_no_sense_are_refused(given: str) -> None:
-    with pytest.raises(NoDocument, match="--seeds"):
-        seeds_of(given)
+    with pytest.raises(InvalidSpecFile, match="--seeds"):
+        parse_seeds(given)

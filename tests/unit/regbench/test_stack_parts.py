@@ -11,11 +11,16 @@ from models.network_address import is_loopback_only
 from models.settings import Settings
 from regbench.connection import is_loopback
 from regbench.errors import StackError
-from regbench.local.home_lock import forget, held
-from regbench.local.ports import check_port, free_port, url_of
+from regbench.local.home_lock import clear_home, lock_home
+from regbench.local.ports import check_port, find_free_port, format_url
 from regbench.local.process import Child
-from regbench.local.redis_server import find_redis_server, redis_command, usable_socket, wait_for_redis
-from regbench.local.stack import keys_required
+from regbench.local.redis_server import (
+    build_redis_command,
+    find_redis_server,
+    make_usable_socket,
+    wait_for_redis,
+)
+from regbench.local.stack import are_keys_required
 
 
 @pytest.mark.parametrize(
@@ -28,7 +33,7 @@ from regbench.local.stack import keys_required
     ],
 )
 def test_the_url_is_one_that_this_machine_reaches(host: str, url: str) -> None:
-    assert url_of(host, 8000) == url
+    assert format_url(host, 8000) == url
 
 
 @pytest.mark.parametrize(
@@ -47,7 +52,7 @@ def test_only_loopback_is_private(host: str, private: bool) -> None:
 
 
 def test_a_port_in_use_is_told_and_a_free_one_is_not() -> None:
-    check_port("127.0.0.1", free_port())
+    check_port("127.0.0.1", find_free_port())
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(StackError, match=f"Something else listens on port {port} of 127.0.0.1"):
@@ -56,28 +61,32 @@ def test_a_port_in_use_is_told_and_a_free_one_is_not() -> None:
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1"])
 def test_a_free_port_is_one_of_the_host_itself(host: str) -> None:
-    check_port(host, free_port(host))
+    check_port(host, find_free_port(host))
 
 
 def test_a_host_that_is_not_this_machine_is_told() -> None:
     with pytest.raises(StackError, match=r"Cannot listen on port 8000 of 192\.0\.2\.1"):
         check_port("192.0.2.1", 8000)
     with pytest.raises(StackError, match=r"Cannot listen on port 0 of 192\.0\.2\.1"):
-        free_port("192.0.2.1")
+        find_free_port("192.0.2.1")
 
 
 def test_a_home_has_one_stack_at_a_time(tmp_path: Path) -> None:
     home = tmp_path / "deep" / "home"
-    with held(home), pytest.raises(StackError, match=f"process {os.getpid()}") as caught, held(home):
+    with (
+        lock_home(home),
+        pytest.raises(StackError, match=f"process {os.getpid()}") as caught,
+        lock_home(home),
+    ):
         pass
     assert "REGBENCH_HOME" in caught.value.hint
-    with held(home):
+    with lock_home(home):
         pass
 
 
 def test_a_home_that_cannot_be_a_folder_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(StackError, match="Cannot use"), held(tmp_path / "file"):
+    with pytest.raises(StackError, match="Cannot use"), lock_home(tmp_path / "file"):
         pass
 
 
@@ -91,7 +100,7 @@ def test_forgetting_removes_what_a_stack_left_and_nothing_else(tmp_path: Path) -
     ):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text("")
-    forget(tmp_path)
+    clear_home(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
 
 
@@ -117,10 +126,10 @@ def test_without_any_redis_server_it_is_said_what_to_do(
 def test_redis_answers_wherever_the_home_is(folder: str, tmp_path: Path) -> None:
     home = tmp_path / folder
     home.mkdir()
-    with usable_socket(home / "redis.sock") as path:
+    with make_usable_socket(home / "redis.sock") as path:
         server = Child(
             "Redis",
-            redis_command(find_redis_server(), path, home),
+            build_redis_command(find_redis_server(), path, home),
             log=home / "redis.log",
             environment=os.environ,
         )
@@ -134,7 +143,7 @@ def test_redis_answers_wherever_the_home_is(folder: str, tmp_path: Path) -> None
 
 
 def test_a_redis_that_does_not_start_is_told_with_its_last_line(tmp_path: Path) -> None:
-    command = redis_command(find_redis_server(), tmp_path / "redis.sock", tmp_path / "nowhere")
+    command = build_redis_command(find_redis_server(), tmp_path / "redis.sock", tmp_path / "nowhere")
     server = Child("Redis", command, log=tmp_path / "redis.log", environment=os.environ)
     with pytest.raises(StackError, match="Redis has ended with exit code 1"):
         wait_for_redis(server, tmp_path / "redis.sock")
@@ -143,14 +152,14 @@ def test_a_redis_that_does_not_start_is_told_with_its_last_line(tmp_path: Path) 
 @pytest.mark.parametrize(
     ("setting", "host", "required"),
     [
-        ("auto", "127.0.0.1", "false"),
-        ("auto", "localhost", "false"),
-        ("auto", "0.0.0.0", "true"),  # noqa: S104 (a name, nothing is bound)
-        ("true", "127.0.0.1", "true"),
-        ("false", "0.0.0.0", "false"),  # noqa: S104 (the same)
+        ("auto", "127.0.0.1", False),
+        ("auto", "localhost", False),
+        ("auto", "0.0.0.0", True),  # noqa: S104 (a name, nothing is bound)
+        ("true", "127.0.0.1", True),
+        ("false", "0.0.0.0", False),  # noqa: S104 (the same)
     ],
 )
 def test_keys_are_left_out_on_loopback_only_unless_told_otherwise(
-    settings: Settings, setting: str, host: str, required: str
+    settings: Settings, setting: str, host: str, required: bool
 ) -> None:
-    assert keys_required(settings.model_copy(update={"api_keys_required": setting}), host) == required
+    assert are_keys_required(settings.model_copy(update={"api_keys_required": setting}), host) is required

@@ -63,7 +63,7 @@ def test_ctrl_c_leaves_the_job_running_and_says_so(service: Service) -> None:
         screen.wait_for(lambda lines: "20 %" in "".join(lines))
         screen.press_ctrl_c()
         assert screen.end() == 130
-        assert "No longer watching; the jobs go on." in " ".join(screen.lines)
+        assert "The jobs continue." in " ".join(screen.lines)
         # The cursor is shown again, or a person types blindly.
         assert screen.raw.rindex(b"\x1b[?25h") > screen.raw.rindex(b"\x1b[?25l")
     assert not [request for request in service.requests if request.method == "POST"]
