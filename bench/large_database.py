@@ -211,7 +211,7 @@ def _experiment(number: int) -> dict[str, Any]:
         "name": f"crowd {number}",
         "preset": None,
         "document": _DOCUMENT,
-        "growing": False,
+        "auto_extending": False,
         "created_at": _FIRST + timedelta(seconds=_SECONDS_APART * _SEEDS * _VARIANTS * number),
     }
 

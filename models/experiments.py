@@ -12,7 +12,7 @@ from models.spec import WITHOUT_NUL, JobSpec, Seed, bound_length, get_validation
 
 Document = dict[str, Any]
 
-_UNFAIR = "it differs in more than its regularization; set allow_other_changes to true if you mean it"
+_CONFOUNDED = "it differs in more than its regularization; set allow_confounders to true if you mean it"
 
 
 class Variant(BaseModel):
@@ -33,17 +33,17 @@ MOST_VARIANTS = 100
 MOST_SEEDS = 1000
 FEWEST_PAIRS = 6
 """With n pairs the exact sign-flip test's smallest two-sided p is 2 / 2^n: 6 are the first below 5 %."""
-MEASURES = {"test_accuracy": 100.0, "test_loss": 1.0, "generalization_gap_loss": 1.0}
-"""What `until` may look at: columns of a result, and what turns each into points or nats."""
+STOPPING_METRICS = {"test_accuracy": 100.0, "test_loss": 1.0, "generalization_gap_loss": 1.0}
+"""What a stopping rule may look at: columns of a result, and what turns each into points or nats."""
 
 
-class Until(BaseModel):
+class StoppingRule(BaseModel):
     """When to stop adding seeds: when a difference is known closely enough, or a budget is spent."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     variant: str = Field(description="Whose difference from the baseline is to become known")
-    measure: Literal["test_accuracy", "test_loss", "generalization_gap_loss"] = "test_accuracy"
+    metric: Literal["test_accuracy", "test_loss", "generalization_gap_loss"] = "test_accuracy"
     half_width: float = Field(
         gt=0,
         le=100,
@@ -80,7 +80,7 @@ class ExperimentSpec(BaseModel):
     baseline: str | None = Field(
         None, description="The variant that others are compared with; null: the first"
     )
-    allow_other_changes: bool = Field(
+    allow_confounders: bool = Field(
         False, description="Whether variants may differ from the baseline in more than regularization"
     )
     reuse: bool = Field(
@@ -88,7 +88,7 @@ class ExperimentSpec(BaseModel):
         description="Whether a job that has succeeded before with the same specification, data and engine is "
         "linked in place of training it again",
     )
-    until: Until | None = Field(
+    stopping_rule: StoppingRule | None = Field(
         None, description="Add seeds until a difference is known closely enough; null: only those given"
     )
 
@@ -108,8 +108,10 @@ class ExperimentSpec(BaseModel):
             raise _build_error("/replicates", "give seeds or replicates, not both")
         if self.baseline is not None and self.baseline not in names:
             raise _build_error("/baseline", f"no variant has this name; choose one of {', '.join(names)}")
-        if self.until is not None and self.until.variant not in set(names) - {self.baseline_name}:
-            raise _build_error("/until/variant", "name one of the variants that is not the baseline")
+        if self.stopping_rule is not None and self.stopping_rule.variant not in set(names) - {
+            self.baseline_name
+        }:
+            raise _build_error("/stopping_rule/variant", "name one of the variants that is not the baseline")
         return self
 
     @property
@@ -163,12 +165,12 @@ class ExperimentSpec(BaseModel):
                 ]
         return errors
 
-    def unfair_variants(self) -> list[tuple[str, str]]:
+    def find_confounded_variants(self) -> list[tuple[str, str]]:
         """Pairs of (JSON pointer, what is wrong) for variants that differ in more than their regularization.
 
-        None where `allow_other_changes` says that they may. `check_variants` must have found nothing.
+        None where `allow_confounders` says that they may. `check_variants` must have found nothing.
         """
-        if self.allow_other_changes:
+        if self.allow_confounders:
             return []
         documents = [
             self.build_run_spec(variant, self.run_seeds[0]).model_dump(mode="json")
@@ -180,10 +182,10 @@ class ExperimentSpec(BaseModel):
             (
                 f"/variants/{index}/changes{change.field}",
                 f"{json.dumps(change.variant)}, but {json.dumps(change.baseline)} in the baseline: "
-                + _UNFAIR,
+                + _CONFOUNDED,
             )
             for index, document in enumerate(documents)
-            for change in find_other_changes(baseline, document)
+            for change in find_confounders(baseline, document)
         ]
 
 
@@ -221,7 +223,7 @@ class Extension(BaseModel):
 
 
 @dataclass(frozen=True)
-class OtherChange:
+class Confounder:
     """Something besides its regularization in which a variant's specification differs from the baseline's."""
 
     field: str
@@ -234,7 +236,7 @@ class OtherChange:
 _NOT_COMPARED = ("regularization", "name", "labels", "priority", "seed")
 
 
-def find_other_changes(baseline: Document, variant: Document) -> list[OtherChange]:
+def find_confounders(baseline: Document, variant: Document) -> list[Confounder]:
     """In what two specifications, written as JSON, differ besides their regularization.
 
     A field that one of them lacks is None there. An optimizer that a technique asks for is named too: it
@@ -249,12 +251,12 @@ def find_other_changes(baseline: Document, variant: Document) -> list[OtherChang
     ]
 
 
-def _find_differences(pointer: str, baseline: Any, variant: Any) -> Iterator[OtherChange]:
+def _find_differences(pointer: str, baseline: Any, variant: Any) -> Iterator[Confounder]:
     if isinstance(baseline, dict) and isinstance(variant, dict):
         for key in dict.fromkeys([*baseline, *variant]):
             yield from _find_differences(f"{pointer}/{key}", baseline.get(key), variant.get(key))
     elif baseline != variant:
-        yield OtherChange(pointer, baseline, variant)
+        yield Confounder(pointer, baseline, variant)
 
 
 def merge_patch(target: Any, patch: Any) -> Any:

@@ -50,7 +50,7 @@ class CalibrationBin:
 
 
 @dataclass(frozen=True)
-class PortraitRecord:
+class DiagnosticsRecord:
     """What a single model looks like, at the reported weights: for charts of one model."""
 
     weight_edges: tuple[float, ...]
@@ -120,8 +120,8 @@ class ResultRecord:
     confusion: tuple[tuple[int, ...], ...]
     """Shape (classes, classes): test images by their true class, then by the network's answer."""
     test_correct: bytes
-    """One bit a test image, in the data's order: whether it was recognized (numpy.packbits, big-endian)."""
-    portrait: PortraitRecord
+    """One bit a test image, in the data's order: whether it is correct (numpy.packbits, big-endian)."""
+    diagnostics: DiagnosticsRecord
 
 
 @dataclass(frozen=True)

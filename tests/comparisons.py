@@ -108,11 +108,11 @@ def variant(number: int, name: str, *, seeds: int, epochs: int) -> dict[str, Any
         "measures": measured,
         "line": f"Model {name} - Test Loss: {measured['test_loss']['mean']:.4f}, "
         f"Test Accuracy: {measured['test_accuracy']['mean']:.4f}",
-        "other_changes": [],
+        "confounders": [],
         "curve": [curve_point(number, epoch, epochs, seeds) for epoch in range(1, epochs + 1)],
         "overfits_from": max(2, epochs // 2) if number == 0 else None,
         "confusion": confusion(number),
-        "portrait": portrait(number),
+        "diagnostics": diagnostics(number),
     }
 
 
@@ -194,7 +194,7 @@ def confusion(number: int) -> list[list[int]]:
     ]  # fmt: skip
 
 
-def portrait(number: int) -> dict[str, Any]:
+def diagnostics(number: int) -> dict[str, Any]:
     edges = np.linspace(-0.5, 0.5, 41)
     counts = (20_000 * np.exp(-((edges[:-1] + 0.0125) ** 2) * (20 + 40 * number))).astype(int)
     return {

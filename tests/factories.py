@@ -6,9 +6,9 @@ from typing import Any
 from models.experiments import merge_patch
 from models.records import (
     CalibrationBin,
+    DiagnosticsRecord,
     EpochRecord,
     LayerRecord,
-    PortraitRecord,
     Progress,
     ResultRecord,
 )
@@ -105,7 +105,7 @@ def result_record(**changes: Any) -> ResultRecord:
         ),
         # Likewise: the first 97 of 100.
         "test_correct": b"\xff" * 12 + b"\x80",
-        "portrait": PortraitRecord(
+        "diagnostics": DiagnosticsRecord(
             weight_edges=(-0.5, 0.0, 0.5),
             weight_counts=(6000, 6704),
             weight_zeros=0,

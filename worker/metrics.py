@@ -74,7 +74,7 @@ def calibration(
     )
 
 
-def recognized(logits: Logits, labels: NDArray[np.int32]) -> bytes:
+def pack_correct(logits: Logits, labels: NDArray[np.int32]) -> bytes:
     """One bit an example, in their order, the first one highest: whether it was answered rightly."""
     return np.packbits(logits.argmax(axis=1) == labels).tobytes()
 

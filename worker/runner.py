@@ -147,7 +147,7 @@ class Runner:
             layers=outcome.layers,
             confusion=outcome.confusion,
             test_correct=outcome.test_correct,
-            portrait=outcome.portrait,
+            diagnostics=outcome.diagnostics,
             training_seconds=outcome.training_seconds,
             compile_seconds=outcome.compile_seconds,
             compilations=outcome.compilations,

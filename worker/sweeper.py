@@ -10,7 +10,7 @@ from models.dispatch import notify_workers
 from models.errors import ServiceUnavailable
 from models.retention import find_useless_files
 from models.settings import Settings
-from models.store.auto_extend import grow_experiments
+from models.store.auto_extend import auto_extend_experiments
 from models.store.database import Database
 from models.store.idempotency import forget_old_keys
 from models.store.rescue import holders, rescue_abandoned, unheard_jobs
@@ -86,7 +86,7 @@ class Sweeper:
                 log.warning("job %s was abandoned by its worker and has ended", job_id)
             ended = rescued.ended
         with database.write() as session:
-            added = grow_experiments(session)
+            added = auto_extend_experiments(session)
         if added:
             log.info("%d job(s) were added to experiments that ask for closer answers", len(added))
         with database.write() as session:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from models.cost import compute_flops_per_epoch
 from models.errors import TrainingFailed
-from models.records import EpochRecord, LayerRecord, PortraitRecord, Progress
+from models.records import DiagnosticsRecord, EpochRecord, LayerRecord, Progress
 from models.spec import JobSpec
 from worker import weights
 from worker.checkpoints import Checkpoint
@@ -25,7 +25,7 @@ from worker.metrics import (
     confusion_matrix,
     expected_calibration_error,
     log_probabilities,
-    recognized,
+    pack_correct,
     scores,
 )
 from worker.network import exported
@@ -72,7 +72,7 @@ class Outcome:
     layers: tuple[LayerRecord, ...]
     confusion: tuple[tuple[int, ...], ...]
     test_correct: bytes
-    portrait: PortraitRecord
+    diagnostics: DiagnosticsRecord
     weights_sha256: str
     training_seconds: float
     compile_seconds: float
@@ -236,8 +236,8 @@ class _Run:
             weight_norm=weights.weight_norm(network),
             layers=weights.layer_records(network),
             confusion=confusion_matrix(probabilities, test.labels),
-            test_correct=recognized(logits, test.labels),
-            portrait=weights.portrait(network, calibration(probabilities, test.labels)),
+            test_correct=pack_correct(logits, test.labels),
+            diagnostics=weights.compute_diagnostics(network, calibration(probabilities, test.labels)),
             weights_sha256=weights.weights_sha256(network),
             training_seconds=sum(record.seconds for record in self._records),
             compile_seconds=self.compile_seconds,

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from models.records import CalibrationBin, LayerRecord, PortraitRecord
+from models.records import CalibrationBin, DiagnosticsRecord, LayerRecord
 from worker.network import kernels
 
 NEAR_ZERO = 1e-3
@@ -54,13 +54,13 @@ def _layer_record(name: str, values: NDArray[np.float32]) -> LayerRecord:
     )
 
 
-def portrait(network: keras.Model, calibration: tuple[CalibrationBin, ...]) -> PortraitRecord:
+def compute_diagnostics(network: keras.Model, calibration: tuple[CalibrationBin, ...]) -> DiagnosticsRecord:
     """What charts of this one model show: its weights, and the `calibration` that was measured."""
     values = _values(network)
     edges = _symmetric_edges(max(float(abs(each).max()) for each in values))
     counts = sum(np.histogram(each[each != 0], edges)[0] for each in values)
     images, side, scale = _first_layer(values[0])
-    return PortraitRecord(
+    return DiagnosticsRecord(
         weight_edges=tuple(edges.tolist()),
         weight_counts=tuple(np.asarray(counts).tolist()),
         weight_zeros=sum(int((each == 0).sum()) for each in values),

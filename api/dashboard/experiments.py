@@ -123,7 +123,7 @@ def new_experiment(
         sections=forms.sections(),
         families=forms.families(),
         rules=forms.experiment_rules(),
-        until=forms.until(),
+        stopping_rule=forms.stopping_rule_controls(),
         submit="Start the experiment",
         command=format_curl(settings, str(request.base_url), "/v1/experiments"),
         **_datasets(settings),

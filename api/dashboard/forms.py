@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel
 
-from models.experiments import ExperimentSpec, Until
+from models.experiments import ExperimentSpec, StoppingRule
 from models.spec import Cnn, DatasetSpec, JobSpec, Mlp, OptimizerSpec, TrainingSpec
 from models.techniques import CATALOGUE, TechniqueCard
 
@@ -188,13 +188,13 @@ def job() -> Section:
 
 def experiment_rules() -> tuple[Control, ...]:
     """How an experiment is carried out: what it has besides its name, base, variants and seeds."""
-    rules = {"allow_other_changes", "reuse"}
+    rules = {"allow_confounders", "reuse"}
     return _controls(ExperimentSpec, "", leave_out=tuple(set(ExperimentSpec.model_fields) - rules))
 
 
-def until() -> tuple[Control, ...]:
+def stopping_rule_controls() -> tuple[Control, ...]:
     """When an experiment stops adding seeds by itself."""
-    return _controls(Until, "/until")
+    return _controls(StoppingRule, "/stopping_rule")
 
 
 def families() -> tuple[Family, ...]:

@@ -178,8 +178,12 @@ def cancel_experiment(
     with database.write() as session:
         experiment = store.lock_experiment(session, experiment_id)
         # Nobody wants more seeds of it, even where all that it has so far have ended.
-        growing, experiment.growing = experiment.growing, False
-        asked = [] if growing and _ended(session, experiment) else ask_all(session, experiment_id, cancel_job)
+        auto_extending, experiment.auto_extending = experiment.auto_extending, False
+        asked = (
+            []
+            if auto_extending and _ended(session, experiment)
+            else ask_all(session, experiment_id, cancel_job)
+        )
         cancelled = [job.id for job in asked if job.state == JobState.CANCELLED]
         answer = _answer(session, experiment)
     for job_id in cancelled:
@@ -315,7 +319,7 @@ def _check(spec: ExperimentSpec, settings: Settings) -> None:
     """Refuse what could not be trained, before anything is stored.
 
     Raises:
-        InvalidSpec: a variant's changes do not make a valid specification, or make an unfair comparison.
+        InvalidSpec: a variant's changes make no valid specification, or have confounders.
         BudgetExceeded: too many jobs, or a job that is too large.
         DatasetUnavailable: a dataset cannot be had.
     """
@@ -336,13 +340,13 @@ def _check_jobs(spec: ExperimentSpec, settings: Settings) -> None:
             f"this installation allows {settings.max_experiment_jobs:,} an experiment"
         )
         raise BudgetExceeded([FieldError(place, detail)])
-    if spec.until is not None and spec.until.max_jobs > settings.max_experiment_jobs:
+    if spec.stopping_rule is not None and spec.stopping_rule.max_jobs > settings.max_experiment_jobs:
         detail = f"this installation allows {settings.max_experiment_jobs:,} jobs an experiment"
-        raise BudgetExceeded([FieldError("/until/max_jobs", detail)])
+        raise BudgetExceeded([FieldError("/stopping_rule/max_jobs", detail)])
     if faults := spec.check_variants():
         raise InvalidSpec([FieldError(format_json_pointer(place), detail) for place, detail in faults])
-    if unfair := spec.unfair_variants():
-        raise InvalidSpec([FieldError(pointer, detail) for pointer, detail in unfair])
+    if confounded := spec.find_confounded_variants():
+        raise InvalidSpec([FieldError(pointer, detail) for pointer, detail in confounded])
     _check_each(spec, BudgetExceeded, lambda job: check_budget(job, settings))
 
 

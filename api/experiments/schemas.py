@@ -81,7 +81,9 @@ class Experiment(ResponseModel):
     preset: str | None
     spec: dict[str, Any] = Field(description="The experiment with its preset resolved; post it to repeat it")
     baseline: str = Field(description="The variant that the others are compared with")
-    growing: bool = Field(description="Whether seeds may still be added, as `until` in `spec` asks")
+    auto_extending: bool = Field(
+        description="Whether seeds may still be added, as `stopping_rule` in `spec` asks"
+    )
     created_at: datetime
     progress: ExperimentProgress
     best: Best | None

@@ -18,7 +18,7 @@ def serialize_experiment(row: tables.Experiment, standing: Standing) -> schemas.
         preset=row.preset,
         spec=row.document,
         baseline=get_baseline(row.document),
-        growing=row.growing,
+        auto_extending=row.auto_extending,
         created_at=row.created_at,
         progress=schemas.ExperimentProgress(
             counts={state: standing.counts.get(state, 0) for state in JobState},
@@ -26,7 +26,7 @@ def serialize_experiment(row: tables.Experiment, standing: Standing) -> schemas.
             reused=standing.reused,
             fraction=standing.fraction,
             percent=round(100 * standing.fraction, 1),
-            finished=standing.finished and not row.growing,
+            finished=standing.finished and not row.auto_extending,
             eta_seconds=standing.remaining_seconds,
         ),
         best=_serialize_best(standing),

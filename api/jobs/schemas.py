@@ -103,7 +103,7 @@ class ResultDetails(Result):
         description="10 x 10 counts of test images: a row for each true class, a column for each answer"
     )
     per_class_accuracy: list[float | None] | None = Field(
-        description="Share of each true class's test images that are recognized; null where it has none"
+        description="Share of each true class's test images classified correctly; null where it has none"
     )
 
 

@@ -88,7 +88,7 @@ def serialize_result_details(row: tables.Result) -> schemas.ResultDetails:
 
 
 def compute_per_class_accuracy(confusion: Sequence[Sequence[int]]) -> list[float | None]:
-    """The share of each true class that was recognized; None where there is nothing of it.
+    """The share of each true class that was classified correctly; None where there is nothing of it.
 
     `confusion` has shape (classes, classes): counts by true class, then by answer.
     """

@@ -75,9 +75,7 @@ class _Evidence:
 
     def differs(self, each: _Measured, fields: Sequence[str]) -> bool:
         """Whether a variant differs from the baseline in one of these fields."""
-        return any(
-            change.field.startswith(field) for change in each.variant.other_changes for field in fields
-        )
+        return any(change.field.startswith(field) for change in each.variant.confounders for field in fields)
 
     def difference(self, each: _Measured, measure: str) -> tuple[str, Difference] | None:
         """Where a variant's difference from the baseline stands, and what it is."""
@@ -94,7 +92,7 @@ class _Evidence:
         ordinary = self.baseline.variant.regularization
         settings: dict[str, list[_Measured]] = {}
         for each in self.measured:
-            settings.setdefault(str(each.variant.other_changes), []).append(each)
+            settings.setdefault(str(each.variant.confounders), []).append(each)
         for setting in settings.values():
             plain = next((each for each in setting if each.variant.regularization == ordinary), None)
             for each in setting:
@@ -147,7 +145,7 @@ def _data(evidence: _Evidence) -> Consideration:
 
 
 def _resources(evidence: _Evidence) -> Consideration:
-    comparable = [each for each in evidence.measured if not each.variant.other_changes]
+    comparable = [each for each in evidence.measured if not each.variant.confounders]
     by_cost = sorted(comparable, key=_cost)
     advice = []
     lowest = float("inf")
@@ -320,7 +318,7 @@ def _noise(evidence: _Evidence) -> Iterator[Advice]:
     noise = {
         each.number: change.variant
         for each in evidence.measured
-        for change in each.variant.other_changes
+        for change in each.variant.confounders
         if change.field == _NOISE
     }
     if not noise or evidence.baseline is None:
@@ -334,7 +332,7 @@ def _noise(evidence: _Evidence) -> Iterator[Advice]:
 
 def _accurate_enough(evidence: _Evidence) -> list[_Measured]:
     """Variants that differ from the baseline in their regularization only, near the best accuracy."""
-    fair = [each for each in evidence.measured if not each.variant.other_changes]
+    fair = [each for each in evidence.measured if not each.variant.confounders]
     best = max((each.measures.test_accuracy.mean for each in fair), default=0.0)
     return [each for each in fair if 100 * (best - each.measures.test_accuracy.mean) <= MARGIN_POINTS]
 

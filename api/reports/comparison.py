@@ -10,17 +10,17 @@ from api.reports.advice import recommend
 from api.reports.contrasts import contrasts
 from api.reports.schemas import (
     Comparison,
+    Confounder,
     CurvePoint,
     DatasetUsed,
+    Diagnostics,
     Measure,
     Measures,
     Missing,
-    OtherChange,
-    Portrait,
     SeedResult,
     VariantReport,
 )
-from models.experiments import find_other_changes
+from models.experiments import find_confounders
 from models.spec import DATASET_ROWS, DatasetSpec
 from models.states import JobState
 from models.statistics import compute_proportion_standard_error, estimate
@@ -29,8 +29,8 @@ from models.store.tables import Job, Result
 
 Summaries = Mapping[str, Sequence[EpochSummary]]
 
-PORTRAYED = 8
-"""Of so many variants a model is portrayed: more pictures than that no reader compares."""
+MOST_DIAGNOSED_VARIANTS = 8
+"""Of so many variants a report has the diagnostics of a model: nobody compares more pictures than that."""
 _CLEARLY = 2.0
 """Standard errors by which a loss must have risen to be called overfitting."""
 
@@ -68,16 +68,16 @@ def finished(subject: Subject) -> dict[str, list[Job]]:
     }
 
 
-def portrayed(subject: Subject) -> list[Result]:
-    """The results whose portraits `compare` shows: of each first variant the first seed's."""
-    firsts = [jobs[0].result for jobs in list(finished(subject).values())[:PORTRAYED] if jobs]
+def find_diagnosed_results(subject: Subject) -> list[Result]:
+    """The results whose diagnostics `compare` shows: of each first variant the first seed's."""
+    firsts = [jobs[0].result for jobs in list(finished(subject).values())[:MOST_DIAGNOSED_VARIANTS] if jobs]
     return [result for result in firsts if result is not None]
 
 
 def compare(subject: Subject, summaries: Summaries, *, now: datetime, version: str) -> Comparison:
     """The comparison of `subject`; `summaries` holds the epochs of the finished jobs of each variant.
 
-    Reads `test_correct` of every result and the portraits of `portrayed`, which must have been loaded.
+    Reads `test_correct` of every result and `diagnostics` of `find_diagnosed_results`; both must be loaded.
     """
     chosen = {name: _one_a_seed(jobs) for name, jobs in subject.variants.items()}
     everything = [job for jobs in chosen.values() for job in jobs]
@@ -99,7 +99,7 @@ def compare(subject: Subject, summaries: Summaries, *, now: datetime, version: s
                 summaries[name],
                 subject.reused,
                 baseline=chosen[subject.baseline],
-                portrayed=number < PORTRAYED,
+                with_diagnostics=number < MOST_DIAGNOSED_VARIANTS,
             )
             for number, (name, jobs) in enumerate(chosen.items())
         ],
@@ -164,7 +164,7 @@ def _variant(
     reused: frozenset[tuple[str, int]],
     *,
     baseline: Sequence[Job],
-    portrayed: bool,
+    with_diagnostics: bool,
 ) -> VariantReport:
     done = [job for job in jobs if job.result is not None]
     results = [job.result for job in done if job.result is not None]
@@ -189,14 +189,14 @@ def _variant(
         unfinished_seeds=[job.seed for job in jobs if job.result is None and job.state != JobState.FAILED],
         measures=measures,
         line=_line(name, measures) if measures else None,
-        other_changes=[
-            OtherChange.model_validate(change)
-            for change in (find_other_changes(baseline[0].spec, jobs[0].spec) if baseline and jobs else [])
+        confounders=[
+            Confounder.model_validate(change)
+            for change in (find_confounders(baseline[0].spec, jobs[0].spec) if baseline and jobs else [])
         ],
         curve=[_curve_point(epoch) for epoch in epochs],
         overfits_from=_overfits_from(epochs),
         confusion=_confusion(results),
-        portrait=_portrait(done[0]) if done and portrayed else None,
+        diagnostics=_get_diagnostics(done[0]) if done and with_diagnostics else None,
     )
 
 
@@ -230,10 +230,10 @@ def _confusion(results: Sequence[Result]) -> list[list[int]] | None:
     return [[sum(cells) for cells in zip(*rows, strict=True)] for rows in zip(*known, strict=True)]
 
 
-def _portrait(job: Job) -> Portrait | None:
-    if job.result is None or job.result.portrait is None:
+def _get_diagnostics(job: Job) -> Diagnostics | None:
+    if job.result is None or job.result.diagnostics is None:
         return None
-    return Portrait.model_validate({"seed": job.seed, "job_id": job.id} | job.result.portrait)
+    return Diagnostics.model_validate({"seed": job.seed, "job_id": job.id} | job.result.diagnostics)
 
 
 def _line(name: str, measures: Measures) -> str:

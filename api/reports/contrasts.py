@@ -156,7 +156,7 @@ def _answers(pairs: Pairs) -> dict[int, tuple[bytes, bytes]]:
     """By seed which test images either model recognizes, where both are known and are the same images."""
     answers = {}
     for seed, (baseline, variant) in pairs.items():
-        first, second = _recognized(baseline), _recognized(variant)
+        first, second = _get_correct(baseline), _get_correct(variant)
         # As many images of another dataset are no pairs.
         same = baseline.dataset_sha256 == variant.dataset_sha256
         if first is not None and second is not None and same and len(first) == len(second):
@@ -176,6 +176,6 @@ def _on_new_images(answers: Sequence[tuple[bytes, bytes]]) -> Interval | None:
     return Interval(low=100 * found.low, high=100 * found.high)
 
 
-def _recognized(result: Result) -> bytes | None:
+def _get_correct(result: Result) -> bytes | None:
     # Where the caller did not load the column, touching it would cost a query a row.
     return None if "test_correct" in inspect(result).unloaded else result.test_correct

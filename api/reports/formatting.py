@@ -133,13 +133,13 @@ def restored(comparison: Comparison) -> list[str]:
     return lines
 
 
-def other_changes(comparison: Comparison) -> list[str]:
+def confounders(comparison: Comparison) -> list[str]:
     """In what variants differ besides their regularization, so that a difference may come from that."""
     return [
         f"{variant.name} differs from the baseline in {each.field} too: {_value(each.variant)} instead of "
         f"{_value(each.baseline)}."
         for variant in comparison.variants
-        for each in variant.other_changes
+        for each in variant.confounders
     ]
 
 

@@ -32,7 +32,7 @@ def render(comparison: Comparison) -> str:
         *_recommendation(comparison),
         "## The variants",
         _table(formatting.variant_rows(comparison)),
-        _list(formatting.other_changes(comparison)),
+        _list(formatting.confounders(comparison)),
         *_differences(comparison),
         "## The networks",
         _table(formatting.network_rows(comparison)),

@@ -21,7 +21,7 @@ from models.identifiers import ID_PATTERN
 from models.store.experiment_runs import jobs_of
 from models.store.experiments import get_experiment
 from models.store.jobs import get_jobs
-from models.store.report_data import load_confusions, load_portraits, load_recognized, summaries
+from models.store.report_data import load_confusions, load_correct, load_diagnostics, summaries
 from models.store.tables import Job
 
 if TYPE_CHECKING:
@@ -184,8 +184,8 @@ def _load(session: Session, subject: "Subject") -> "Summaries":
     done = reports.comparison.finished(subject)
     results = [job.result for jobs in done.values() for job in jobs if job.result]
     load_confusions(session, results)
-    load_recognized(session, results)
-    load_portraits(session, reports.comparison.portrayed(subject))
+    load_correct(session, results)
+    load_diagnostics(session, reports.comparison.find_diagnosed_results(subject))
     return summaries(session, _ids(done))
 
 

@@ -77,7 +77,7 @@ class CalibrationBin(ResponseModel):
     accuracy: float
 
 
-class Portrait(ResponseModel):
+class Diagnostics(ResponseModel):
     """What one model of a variant looks like: that of its first finished seed."""
 
     seed: int
@@ -94,7 +94,7 @@ class Portrait(ResponseModel):
     first_layer_scale: float
 
 
-class OtherChange(ResponseModel):
+class Confounder(ResponseModel):
     """Something besides its regularization in which a variant differs from the baseline."""
 
     field: str = Field(description="JSON pointer into the specification")
@@ -115,7 +115,7 @@ class VariantReport(ResponseModel):
     unfinished_seeds: list[int]
     measures: Measures | None = Field(description="Null while no seed has finished")
     line: str | None = Field(description="The variant's mean test loss and accuracy in one sentence")
-    other_changes: list[OtherChange] = Field([], description="Against the baseline; empty where fair")
+    confounders: list[Confounder] = Field([], description="Against the baseline; empty where fair")
     curve: list[CurvePoint]
     overfits_from: int | None = Field(
         None,
@@ -125,7 +125,7 @@ class VariantReport(ResponseModel):
     confusion: list[list[int]] | None = Field(
         None, description="Test images of all seeds together: a row for each true class; null if unknown"
     )
-    portrait: Portrait | None = Field(None, description="Of the first variants only; null if unknown")
+    diagnostics: Diagnostics | None = Field(None, description="Of the first variants only; null if unknown")
 
 
 class Difference(ResponseModel):
@@ -178,7 +178,7 @@ class Equivalence(ResponseModel):
 
 
 class McNemar(ResponseModel):
-    """One seed's two models on the same test images: those that only one of them recognizes."""
+    """One seed's two models on the same test images: those that only one of them classifies correctly."""
 
     seed: int
     only_baseline: int

@@ -63,8 +63,8 @@ def _observed(differences: Differences) -> str:
 
 def _single_models(found: McNemar) -> str:
     return (
-        f"{found.only_variant} test images are recognized by this model only, {found.only_baseline} by the "
-        f"baseline's only (McNemar's test of these two models: {_p(found.p)})."
+        f"{found.only_variant} test images are classified correctly by this model only, "
+        f"{found.only_baseline} by the baseline's only (McNemar's test of these two models: {_p(found.p)})."
     )
 
 

@@ -11,7 +11,14 @@ from itertools import count, islice
 from sqlalchemy import exists, select
 from sqlalchemy.orm import Session
 
-from models.experiments import FEWEST_PAIRS, MEASURES, MOST_SEEDS, ExperimentSpec, Extension, Until
+from models.experiments import (
+    FEWEST_PAIRS,
+    MOST_SEEDS,
+    STOPPING_METRICS,
+    ExperimentSpec,
+    Extension,
+    StoppingRule,
+)
 from models.states import UNFINISHED
 from models.store.experiment_runs import PlacedJob, jobs_of
 from models.store.experiments import extend_experiment
@@ -20,36 +27,36 @@ from models.store.tables import Experiment, Job, Run
 _MOST_SEEDS_AT_ONCE = 10
 
 
-def grow_experiments(session: Session) -> list[Job]:
-    """Look at each growing experiment whose jobs have all ended: add seeds, or end it; returns new jobs."""
+def auto_extend_experiments(session: Session) -> list[Job]:
+    """Add seeds to each experiment whose stopping rule asks for them; return the new jobs."""
     under_way = (
         exists()
         .where(Run.experiment_id == Experiment.id, Run.job_id == Job.id, Job.state.in_(UNFINISHED))
         .correlate(Experiment)
     )
     # One that another worker is just looking at is passed over.
-    ready = select(Experiment).where(Experiment.growing, ~under_way).with_for_update(skip_locked=True)
-    return [job for experiment in session.scalars(ready).all() for job in _grow(session, experiment)]
+    ready = select(Experiment).where(Experiment.auto_extending, ~under_way).with_for_update(skip_locked=True)
+    return [job for experiment in session.scalars(ready).all() for job in _auto_extend(session, experiment)]
 
 
-def _grow(session: Session, experiment: Experiment) -> list[Job]:
+def _auto_extend(session: Session, experiment: Experiment) -> list[Job]:
     spec = ExperimentSpec.model_validate(experiment.document)
     seeds = _more_seeds(spec, jobs_of(session, experiment.id))
     if not seeds:
-        experiment.growing = False
+        experiment.auto_extending = False
         return []
-    grown = ExperimentSpec.model_validate(Extension(seeds=seeds).apply_to(experiment.document))
-    return extend_experiment(session, experiment, spec, grown)
+    extended = ExperimentSpec.model_validate(Extension(seeds=seeds).apply_to(experiment.document))
+    return extend_experiment(session, experiment, spec, extended)
 
 
 def _more_seeds(spec: ExperimentSpec, runs: Sequence[PlacedJob]) -> tuple[int, ...]:
     """The seeds to add; none if the difference is known closely enough, the budget spent, or all hopeless."""
-    until = spec.until
-    if until is None:
+    rule = spec.stopping_rule
+    if rule is None:
         return ()
-    pairs, half_width = _known(spec, until, runs)
-    affordable = min(MOST_SEEDS, until.max_jobs // len(spec.variants)) - len(spec.seeds)
-    wanted = _pairs_wanted(pairs, half_width, until.half_width) - pairs
+    pairs, half_width = _measure_difference(spec, rule, runs)
+    affordable = min(MOST_SEEDS, rule.max_jobs // len(spec.variants)) - len(spec.seeds)
+    wanted = _pairs_wanted(pairs, half_width, rule.half_width) - pairs
     # If no seed so far has given a pair, further ones would not either.
     if not pairs or wanted <= 0 or affordable <= 0:
         return ()
@@ -57,16 +64,18 @@ def _more_seeds(spec: ExperimentSpec, runs: Sequence[PlacedJob]) -> tuple[int, .
     return tuple(islice(unused, min(wanted, affordable, _MOST_SEEDS_AT_ONCE)))
 
 
-def _known(spec: ExperimentSpec, until: Until, runs: Sequence[PlacedJob]) -> tuple[int, float | None]:
+def _measure_difference(
+    spec: ExperimentSpec, rule: StoppingRule, runs: Sequence[PlacedJob]
+) -> tuple[int, float | None]:
     """How many pairs there are of the chosen difference, and half the width of its interval."""
     from models.statistics import compute_paired_difference  # noqa: PLC0415 (numpy and scipy, only where needed)
 
-    unit = MEASURES[until.measure]
-    values: dict[str, dict[int, float]] = {spec.baseline_name: {}, until.variant: {}}
+    unit = STOPPING_METRICS[rule.metric]
+    values: dict[str, dict[int, float]] = {spec.baseline_name: {}, rule.variant: {}}
     for run in runs:
         if run.variant in values and run.job.result is not None:
-            values[run.variant][run.seed] = unit * getattr(run.job.result, until.measure)
-    baseline, variant = values[spec.baseline_name], values[until.variant]
+            values[run.variant][run.seed] = unit * getattr(run.job.result, rule.metric)
+    baseline, variant = values[spec.baseline_name], values[rule.variant]
     seeds = sorted(baseline.keys() & variant.keys())
     found = compute_paired_difference([baseline[seed] for seed in seeds], [variant[seed] for seed in seeds])
     if found is None or found.low is None or found.high is None:

@@ -63,7 +63,7 @@ def create_experiment(
         name=spec.name,
         preset=preset,
         document=spec.resolve_seeds().model_dump(mode="json"),
-        growing=spec.until is not None,
+        auto_extending=spec.stopping_rule is not None,
         created_at=database_now(session),
     )
     session.add(experiment)
@@ -84,7 +84,7 @@ def extend_experiment(
     if not wanted:
         raise Conflict(f"Experiment {experiment.id} has all these seeds and variants already.")
     experiment.document = after.resolve_seeds().model_dump(mode="json")
-    experiment.growing = after.until is not None
+    experiment.auto_extending = after.stopping_rule is not None
     return add_runs(session, experiment, wanted, reuse=after.reuse)
 
 

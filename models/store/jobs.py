@@ -57,7 +57,7 @@ def create_jobs(session: Session, new_jobs: Sequence[NewJob]) -> list[Job]:
             priority=new.spec.priority,
             run_after=now,
             epochs=new.spec.training.epochs,
-            priced_flops=estimate_cost(new.spec).training_flops,
+            estimated_flops=estimate_cost(new.spec).training_flops,
             # A microsecond apart, so that jobs of one transaction keep the order in which they were given.
             created_at=now + timedelta(microseconds=number),
             result=None,

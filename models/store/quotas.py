@@ -45,7 +45,7 @@ def check_quotas(session: Session, jobs: Sequence[Job], now: datetime) -> None:
         if quotas.queued_jobs:
             _check_queued(session, owner, len(own), quotas.queued_jobs)
         if quotas.flops_per_day:
-            _check_flops(session, owner, sum(job.priced_flops for job in own), quotas.flops_per_day, now)
+            _check_flops(session, owner, sum(job.estimated_flops for job in own), quotas.flops_per_day, now)
 
 
 def one_at_a_time(session: Session, what: str) -> None:
@@ -69,7 +69,7 @@ def _check_queued(session: Session, owner: str, more: int, most: int) -> None:
 
 def _check_flops(session: Session, owner: str, more: float, most: float, now: datetime) -> None:
     spent, oldest = session.execute(
-        select(func.sum(Job.priced_flops), func.min(Job.created_at)).where(
+        select(func.sum(Job.estimated_flops), func.min(Job.created_at)).where(
             Job.owner == owner, Job.created_at > now - _DAY
         )
     ).one()

@@ -72,14 +72,14 @@ def load_confusions(session: Session, results: Iterable[Result]) -> None:
     _load(session, results, "confusion")
 
 
-def load_recognized(session: Session, results: Iterable[Result]) -> None:
+def load_correct(session: Session, results: Iterable[Result]) -> None:
     """Fill `test_correct` of rows that were read without it, in one query."""
     _load(session, results, "test_correct")
 
 
-def load_portraits(session: Session, results: Iterable[Result]) -> None:
-    """Fill `portrait` of rows that were read without it, in one query."""
-    _load(session, results, "portrait")
+def load_diagnostics(session: Session, results: Iterable[Result]) -> None:
+    """Fill `diagnostics` of rows that were read without it, in one query."""
+    _load(session, results, "diagnostics")
 
 
 def _load(session: Session, results: Iterable[Result], column: str) -> None:

@@ -102,8 +102,8 @@ class Experiment(Base):
     preset: Mapped[str | None] = mapped_column(String(63))
     document: Mapped[dict[str, Any]]
     """The request with its preset resolved: base, variants, seeds, baseline."""
-    growing: Mapped[bool] = mapped_column(server_default=false(), default=False, index=True)
-    """Whether seeds may still be added by themselves, as `until` in the document asks."""
+    auto_extending: Mapped[bool] = mapped_column(server_default=false(), default=False, index=True)
+    """Whether seeds may still be added by themselves, as `stopping_rule` in the document asks."""
     created_at: Mapped[datetime]
 
     __table_args__ = (Index(None, "created_at", "id"), Index(None, "owner", "created_at", "id"))
@@ -165,7 +165,7 @@ class Job(Base):
 
     epochs: Mapped[int] = mapped_column(Integer)
     """How many epochs the specification asks for."""
-    priced_flops: Mapped[float] = mapped_column(Float, server_default="0", default=0.0)
+    estimated_flops: Mapped[float] = mapped_column(Float, server_default="0", default=0.0)
     """Floating-point operations that it was priced at; 0 in jobs from before that was kept."""
     epochs_done: Mapped[int] = mapped_column(Integer, default=0)
     fraction: Mapped[float] = mapped_column(Float, default=0.0)
@@ -295,9 +295,9 @@ class Result(Base):
     confusion: Mapped[list[Any] | None] = mapped_column(deferred=True, deferred_group="details")
     """Counts of test images, [truth][answer]."""
     test_correct: Mapped[bytes | None] = mapped_column(LargeBinary, deferred=True)
-    """One bit a test image, in the data's order: whether it was recognized (numpy.packbits, big-endian)."""
-    portrait: Mapped[dict[str, Any] | None] = mapped_column(deferred=True)
-    """records.PortraitRecord: large, and read for a few models only."""
+    """One bit a test image, in the data's order: whether it is correct (numpy.packbits, big-endian)."""
+    diagnostics: Mapped[dict[str, Any] | None] = mapped_column(deferred=True)
+    """records.DiagnosticsRecord: large, and read for a few models only."""
 
     job: Mapped[Job] = relationship(back_populates="result")
 

@@ -252,7 +252,7 @@ def test_an_experiment_is_begun_from_another_and_adds_seeds_by_itself(page: Page
     expect(page.locator("#price")).to_contain_text("8, of which 8 were trained before")
     page.get_by_role("switch", name="Add seeds by itself").check()
     expect(page.locator("#curl")).to_contain_text(
-        '"until":{"variant":"L2 0.0001","half_width":0.2,"max_jobs":40}'
+        '"stopping_rule":{"variant":"L2 0.0001","half_width":0.2,"max_jobs":40}'
     )
     expect(page.get_by_role("button", name="Start the experiment")).to_be_enabled()
 

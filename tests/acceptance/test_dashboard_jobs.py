@@ -50,7 +50,9 @@ def test_a_job_is_submitted_through_the_form_and_its_curves_move(page: Page) -> 
     wait_until(page, f"({points}) >= 2")
     before = page.evaluate(points)
     wait_until(page, f"({points}) > {before}")
-    expect(page.locator("#standing")).to_contain_text("of the test images recognized", timeout=PATIENCE)
+    expect(page.locator("#standing")).to_contain_text(
+        "of the test images classified correctly", timeout=PATIENCE
+    )
     assert page.locator("h1[data-mark=here]").inner_text() == "watched"
     wait_until(page, f"({points}) === 60")
     # The line at the kept epoch is drawn once the result has been read.

@@ -117,7 +117,7 @@ def _outcome(epochs: int, weights_sha256: str) -> "Outcome":
         layers=like.layers,
         confusion=like.confusion,
         test_correct=like.test_correct,
-        portrait=like.portrait,
+        diagnostics=like.diagnostics,
         weights_sha256=weights_sha256,
         training_seconds=like.training_seconds,
         compile_seconds=0.0,

@@ -7,7 +7,7 @@ import { readSeeds, writeSeeds } from "./seeds.js";
 import { bytes, compact, count, seconds, Submission } from "./submission.js";
 
 const element = (id) => document.getElementById(id);
-const [form, base, rules, until, variants] = ["new-experiment", "base", "rules", "until", "variants"].map(element);
+const [form, base, rules, stoppingRule, variants] = ["new-experiment", "base", "rules", "stopping-rule", "variants"].map(element);
 const BLANK = {
   name: "dropout or not",
   base: { dataset: { name: "mnist_5k" } },
@@ -208,21 +208,21 @@ const detectable = ({ pairs, accuracy_points: points, standard_deviations: devia
     : `with ${pairs} seeds a difference of ${points.toFixed(2)} points of accuracy or more, four times in five`;
 
 // Something sensible to begin with, once it is switched on.
-until.querySelector(".switch").addEventListener("change", ({ target }) => {
+stoppingRule.querySelector(".switch").addEventListener("change", ({ target }) => {
   if (!target.checked) return;
   const others = [...variants.children].filter((card) => !card.querySelector(".baseline").checked);
   const usual = {
-    "/until/variant": others[0]?.querySelector(".variant-name").value ?? "",
-    "/until/half_width": 0.2,
-    "/until/max_jobs": 5 * readSeeds(element("seeds").value).length * variants.children.length,
+    "/stopping_rule/variant": others[0]?.querySelector(".variant-name").value ?? "",
+    "/stopping_rule/half_width": 0.2,
+    "/stopping_rule/max_jobs": 5 * readSeeds(element("seeds").value).length * variants.children.length,
   };
   for (const [pointer, value] of Object.entries(usual)) {
-    const field = until.querySelector(`[data-pointer="${pointer}"]`);
+    const field = stoppingRule.querySelector(`[data-pointer="${pointer}"]`);
     if (valueOf(field) === null) setValue(field, value);
   }
   changed();
 });
-until.querySelector('[data-pointer="/until/variant"] .value').setAttribute("list", "variant-names");
+stoppingRule.querySelector('[data-pointer="/stopping_rule/variant"] .value').setAttribute("list", "variant-names");
 
 function changed() {
   for (const card of variants.children) settle(card);

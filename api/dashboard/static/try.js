@@ -200,7 +200,7 @@ function trouble(sentence) {
 function choose(side) {
   const select = side.querySelector(".model");
   const { techniques, accuracy } = select.selectedOptions[0].dataset;
-  side.querySelector(".model-about").textContent = `${techniques}; ${accuracy} of the test images recognized`;
+  side.querySelector(".model-about").textContent = `${techniques}; ${accuracy} of the test images classified correctly`;
   side.querySelector(".model-link").href = `/jobs/${select.value}`;
 }
 

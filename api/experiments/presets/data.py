@@ -35,12 +35,12 @@ DATA: dict[str, Preset] = {
     "small-data": Preset(
         title="125 to 4,000 examples and all, without and with dropout, at about equal numbers of updates",
         expect="Test accuracy rises with the number of examples. With a few hundred of them dropout gains "
-        "nothing, and the test loss is higher with it: examples long known keep the weights growing. "
+        "nothing, and the test loss is higher with it: examples long known keep the weights auto_extending. "
         "Srivastava et al. (JMLR 2014) gained most with a middling number. On mnist_5k compare with "
         "the baseline 4,000: there the full size makes a tenth of the others' updates.",
         document={
             "name": "small-data",
-            "allow_other_changes": True,
+            "allow_confounders": True,
             "base": base(training={"epochs": 3}),
             "variants": _sizes(),
             "baseline": "full size",
@@ -54,7 +54,7 @@ DATA: dict[str, Preset] = {
         "each keep more of it.",
         document={
             "name": "label-noise",
-            "allow_other_changes": True,
+            "allow_confounders": True,
             "base": base(dataset={"label_noise": 0.4}, training={"epochs": 30}),
             "variants": [
                 *(_noisy(share) for share in (0.0, 0.2, 0.4, 0.6)),

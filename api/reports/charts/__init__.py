@@ -77,8 +77,8 @@ def _validated(comparison: Comparison) -> int:
     return len(learning.validated(comparison))
 
 
-def _portrayed(comparison: Comparison) -> int:
-    return len(networks.portrayed(comparison))
+def _count_diagnosed(comparison: Comparison) -> int:
+    return len(networks.find_diagnosed_models(comparison))
 
 
 def _at_most(most: int, count: Callable[[Comparison], int]) -> Callable[[Comparison], int]:
@@ -86,7 +86,7 @@ def _at_most(most: int, count: Callable[[Comparison], int]) -> Callable[[Compari
 
 
 _NO_RESULT = "no job of it has finished"
-_NO_PORTRAIT = "of none of its models the weights' picture was kept"
+_NO_DIAGNOSTICS = "of none of its models the weights' picture was kept"
 
 CHARTS: dict[str, Chart] = {
     chart.name: chart
@@ -125,7 +125,7 @@ CHARTS: dict[str, Chart] = {
         Chart(
             "accuracy-curves",
             "Accuracy by epoch",
-            "As the chart of losses, for the share of images recognized.",
+            "As the chart of losses, for the share of images classified correctly.",
             _at_most(learning.MOST_PANELS, _learned),
             _learned,
             _NO_RESULT,
@@ -155,9 +155,9 @@ CHARTS: dict[str, Chart] = {
             "How large the weights are",
             "One model of each variant, all to the same scale. Weights of exactly zero are left out, and "
             "counted above the plot. Upwards each mark is a tenfold.",
-            _portrayed,
+            _count_diagnosed,
             lambda comparison: sum(each.measures is not None for each in comparison.variants),
-            _NO_PORTRAIT,
+            _NO_DIAGNOSTICS,
             networks.weights,
         ),
         Chart(
@@ -165,9 +165,11 @@ CHARTS: dict[str, Chart] = {
             "What the first layer looks at",
             "The incoming weights of the strongest units, each as an image: red above zero, blue below "
             "(both dark without colour), pale at zero. A pixel that is pale in every image is hardly used.",
-            lambda comparison: sum(bool(each.first_layer) for _, each in networks.portrayed(comparison)),
+            lambda comparison: sum(
+                bool(each.first_layer) for _, each in networks.find_diagnosed_models(comparison)
+            ),
             lambda comparison: sum(each.measures is not None for each in comparison.variants),
-            _NO_PORTRAIT,
+            _NO_DIAGNOSTICS,
             networks.first_layer,
         ),
         Chart(
@@ -175,9 +177,11 @@ CHARTS: dict[str, Chart] = {
             "How sure, and how often right",
             "Below the dashed diagonal a model is surer than it is right. As many test images in each dot; "
             "uprights are standard errors.",
-            lambda comparison: sum(bool(each.calibration) for _, each in networks.portrayed(comparison)),
+            lambda comparison: sum(
+                bool(each.calibration) for _, each in networks.find_diagnosed_models(comparison)
+            ),
             lambda comparison: sum(each.measures is not None for each in comparison.variants),
-            _NO_PORTRAIT,
+            _NO_DIAGNOSTICS,
             networks.calibration,
         ),
         Chart(

@@ -11,7 +11,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import NullLocator
 
 from api.reports.charts import drawing
-from api.reports.schemas import CalibrationBin, Comparison, Portrait, VariantReport
+from api.reports.schemas import CalibrationBin, Comparison, Diagnostics, VariantReport
 
 MOST_PANELS = 8
 # Blue below zero, white at zero, red above.
@@ -19,9 +19,9 @@ _DIVERGING = "RdBu_r"
 _IMAGES_A_ROW = 8
 
 
-def portrayed(comparison: Comparison) -> list[tuple[str, Portrait]]:
-    """The first variants of which a model's picture is known."""
-    return [(each.name, each.portrait) for each in comparison.variants if each.portrait][:MOST_PANELS]
+def find_diagnosed_models(comparison: Comparison) -> list[tuple[str, Diagnostics]]:
+    """The first variants of which a model's diagnostics are there."""
+    return [(each.name, each.diagnostics) for each in comparison.variants if each.diagnostics][:MOST_PANELS]
 
 
 def confusable(comparison: Comparison) -> list[VariantReport]:
@@ -33,17 +33,17 @@ def confusable(comparison: Comparison) -> list[VariantReport]:
 
 def weights(comparison: Comparison) -> Figure:
     """How many weights are how large, to one scale; exact zeros are counted beside."""
-    shown = portrayed(comparison)
+    shown = find_diagnosed_models(comparison)
     reach = max(max(abs(edge) for edge in each.weight_edges) for _, each in shown)
     figure, axes = drawing.panels(
-        [drawing.heading(name, note=_zeros(portrait)) for name, portrait in shown],
+        [drawing.heading(name, note=_zeros(diagnostics)) for name, diagnostics in shown],
         1.1,
         columns=2,
         labels=("weight", "weights in a bin"),
         left=0.75,
     )
-    for panel, (_, portrait) in zip(axes, shown, strict=True):
-        panel.stairs(portrait.weight_counts, portrait.weight_edges, fill=True, color=drawing.COLOURS[0])
+    for panel, (_, diagnostics) in zip(axes, shown, strict=True):
+        panel.stairs(diagnostics.weight_counts, diagnostics.weight_edges, fill=True, color=drawing.COLOURS[0])
         panel.set_xlim(-reach, reach)
         panel.set_yscale("log")
         panel.yaxis.set_major_formatter(lambda count, _: f"{count:,.0f}")
@@ -52,14 +52,14 @@ def weights(comparison: Comparison) -> Figure:
     return figure
 
 
-def _zeros(portrait: Portrait) -> str:
-    total = sum(portrait.weight_counts) + portrait.weight_zeros
-    return f"{100 * portrait.weight_zeros / total:.1f} % exactly zero" if total else ""
+def _zeros(diagnostics: Diagnostics) -> str:
+    total = sum(diagnostics.weight_counts) + diagnostics.weight_zeros
+    return f"{100 * diagnostics.weight_zeros / total:.1f} % exactly zero" if total else ""
 
 
 def first_layer(comparison: Comparison) -> Figure:
     """What units of the first layer look at: incoming weights as images, white where they are zero."""
-    shown = [(name, each) for name, each in portrayed(comparison) if each.first_layer]
+    shown = [(name, each) for name, each in find_diagnosed_models(comparison) if each.first_layer]
     rows = max(math.ceil(len(each.first_layer) / _IMAGES_A_ROW) for _, each in shown)
     figure, axes = drawing.panels(
         [
@@ -72,19 +72,19 @@ def first_layer(comparison: Comparison) -> Figure:
         left=0.1,
         share=False,
     )
-    for panel, (_, portrait) in zip(axes, shown, strict=True):
-        panel.imshow(_mosaic(portrait), cmap=_DIVERGING, vmin=-1, vmax=1, interpolation="none")
+    for panel, (_, diagnostics) in zip(axes, shown, strict=True):
+        panel.imshow(_mosaic(diagnostics), cmap=_DIVERGING, vmin=-1, vmax=1, interpolation="none")
         panel.set_anchor("NW")
         panel.set_axis_off()
     return figure
 
 
-def _mosaic(portrait: Portrait) -> np.ndarray:
+def _mosaic(diagnostics: Diagnostics) -> np.ndarray:
     """All units side by side with a space between them, from -1 to 1; NaN where there is none."""
-    side = portrait.first_layer_side
+    side = diagnostics.first_layer_side
     images = [
         (np.frombuffer(base64.b64decode(each), np.uint8).astype(float) - 128) / 127
-        for each in portrait.first_layer
+        for each in diagnostics.first_layer
     ]
     # A space of a whole number of pixels that is still seen between filters of 3 x 3.
     space = max(1, side // 14)
@@ -99,7 +99,7 @@ def _mosaic(portrait: Portrait) -> np.ndarray:
 
 def calibration(comparison: Comparison) -> Figure:
     """Reliability diagrams: how often answers of each confidence are right."""
-    shown = [(name, each) for name, each in portrayed(comparison) if each.calibration]
+    shown = [(name, each) for name, each in find_diagnosed_models(comparison) if each.calibration]
     low = min(min(each.confidence, each.accuracy) for _, one in shown for each in one.calibration)
     # Most answers are almost certain, so that the lowest bin alone sets where the axes begin.
     low = max(0.0, math.floor(10 * low - 0.2) / 10)
@@ -110,12 +110,12 @@ def calibration(comparison: Comparison) -> Figure:
         labels=("confidence of the answer", "share that is right"),
         keys=1,
     )
-    for panel, (_, portrait) in zip(axes, shown, strict=True):
+    for panel, (_, diagnostics) in zip(axes, shown, strict=True):
         panel.plot([low, 1], [low, 1], color=drawing.GREY, linestyle=(0, (4, 2)), linewidth=1)
         panel.errorbar(
-            [each.confidence for each in portrait.calibration],
-            [each.accuracy for each in portrait.calibration],
-            yerr=[_standard_error(each) for each in portrait.calibration],
+            [each.confidence for each in diagnostics.calibration],
+            [each.accuracy for each in diagnostics.calibration],
+            yerr=[_standard_error(each) for each in diagnostics.calibration],
             color=drawing.COLOURS[0],
             marker="o",
             markersize=3.5,

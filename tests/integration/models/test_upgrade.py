@@ -16,6 +16,11 @@ from tests.applications import application
 from tests.integration.api.conftest import TestClient
 
 INSTALLATION = Path(__file__).parents[2] / "data" / "installation_34cc155.sql"
+RENAMED_COLUMNS = {
+    "results": {"portrait": "diagnostics"},
+    "jobs": {"priced_flops": "estimated_flops"},
+    "experiments": {"growing": "auto_extending"},
+}
 Rows = dict[str, list[dict[str, Any]]]
 
 
@@ -74,8 +79,26 @@ def find(client: TestClient, collection: str, name: str) -> dict[str, Any]:
     return document
 
 
+def rename(row: dict[str, Any], names: dict[str, str]) -> dict[str, Any]:
+    return {names.get(name, name): value for name, value in row.items()}
+
+
+def rename_document(document: dict[str, Any]) -> dict[str, Any]:
+    names = {"until": "stopping_rule", "allow_other_changes": "allow_confounders"}
+    renamed = rename(document, names)
+    if renamed["stopping_rule"] is not None:
+        renamed["stopping_rule"] = rename(renamed["stopping_rule"], {"measure": "metric"})
+    return renamed
+
+
 def test_no_row_loses_a_value(old_rows: Rows, database: Database) -> None:
-    assert read_rows(database) == old_rows
+    expected = {
+        table: [rename(row, RENAMED_COLUMNS.get(table, {})) for row in rows]
+        for table, rows in old_rows.items()
+    }
+    for experiment in expected["experiments"]:
+        experiment["document"] = rename_document(experiment["document"])
+    assert read_rows(database) == expected
     assert {table: len(rows) for table, rows in old_rows.items()} == {
         "api_keys": 2,
         "experiments": 4,
@@ -171,13 +194,13 @@ def test_experiments_keep_their_runs_and_what_they_reuse(client: TestClient) -> 
 
 def test_an_experiment_that_adds_seeds_goes_on_doing_so(client: TestClient) -> None:
     ended = find(client, "experiments", "Until the interval is narrow")
-    assert (ended["growing"], ended["spec"]["seeds"]) == (False, [0, 1, 2, 3])
-    assert ended["spec"]["allow_other_changes"]
+    assert (ended["auto_extending"], ended["spec"]["seeds"]) == (False, [0, 1, 2, 3])
+    assert ended["spec"]["allow_confounders"]
     adding = find(client, "experiments", "Still adding seeds")
-    assert adding["growing"]
-    assert adding["spec"]["until"] == {
+    assert adding["auto_extending"]
+    assert adding["spec"]["stopping_rule"] == {
         "variant": "noise",
-        "measure": "test_accuracy",
+        "metric": "test_accuracy",
         "half_width": 0.5,
         "max_jobs": 40,
     }

@@ -4,7 +4,7 @@ from models.records import EpochRecord, Progress, ResultRecord
 from models.store.tables import Epoch, Job, Result
 
 # What results from before these were recorded do not have.
-LATER = {"near_zero_weight_fraction", "layers", "confusion", "test_correct", "portrait", "regbench"}
+LATER = {"near_zero_weight_fraction", "layers", "confusion", "test_correct", "diagnostics", "regbench"}
 
 
 def names(record: type[EpochRecord | ResultRecord | Progress]) -> set[str]:

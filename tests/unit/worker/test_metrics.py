@@ -9,7 +9,7 @@ from worker.metrics import (
     confusion_matrix,
     expected_calibration_error,
     log_probabilities,
-    recognized,
+    pack_correct,
     scores,
 )
 
@@ -86,7 +86,7 @@ def test_the_bins_give_the_calibration_error(logits: np.ndarray, labels: np.ndar
     assert expected_calibration_error(probabilities, labels) == pytest.approx(sum(gaps), rel=1e-12)
 
 
-def test_recognized_images_are_bits_in_the_order_of_the_images() -> None:
+def test_correct_images_are_bits_in_the_order_of_the_images() -> None:
     logits = np.eye(10, dtype=np.float32)
     labels = np.array([0, 9, 2, 9, 9, 9, 9, 9, 9, 9], np.int32)
-    assert recognized(logits, labels) == bytes([0b10100000, 0b01000000])
+    assert pack_correct(logits, labels) == bytes([0b10100000, 0b01000000])

@@ -441,9 +441,9 @@ def test_the_confusion_matrix_and_layers_belong_to_the_reported_model(
     confusion = np.array(outcome.confusion)
     assert confusion.sum() == len(mnist_5k.test)
     assert np.trace(confusion) / confusion.sum() == outcome.test.accuracy
-    recognized = np.unpackbits(np.frombuffer(outcome.test_correct, np.uint8), count=len(mnist_5k.test))
-    assert recognized.mean() == outcome.test.accuracy
-    found = outcome.portrait
+    correct = np.unpackbits(np.frombuffer(outcome.test_correct, np.uint8), count=len(mnist_5k.test))
+    assert correct.mean() == outcome.test.accuracy
+    found = outcome.diagnostics
     assert sum(found.weight_counts) + found.weight_zeros == sum(
         np.prod(each.shape) for each in outcome.layers
     )

@@ -46,9 +46,9 @@ def test_digest_changes_with_any_weight(network: keras.Model) -> None:
     assert weights.weights_sha256(network) != before
 
 
-def test_portrait_of_a_dense_network(network: keras.Model) -> None:
+def test_diagnostics_of_a_dense_network(network: keras.Model) -> None:
     bins = (CalibrationBin(5, 0.9, 0.8),)
-    found = weights.portrait(network, bins)
+    found = weights.compute_diagnostics(network, bins)
     edges = np.array(found.weight_edges)
     assert (edges == -edges[::-1]).all()
     assert (edges[0], edges[20], edges[-1]) == (-3.0, 0.0, 3.0)
@@ -64,30 +64,30 @@ def test_portrait_of_a_dense_network(network: keras.Model) -> None:
     assert set(smaller) == {128}  # 1e-4 of 3 is no shade of grey
 
 
-def test_portrait_shows_the_units_of_largest_norm() -> None:
+def test_diagnostics_shows_the_units_of_largest_norm() -> None:
     network = build_network(job_spec(model={"hidden_units": [20]}), StockLayers())
     kernel = np.zeros((784, 20), np.float32)
     kernel[3] = np.arange(-10, 10)
     _set_first_kernel(network, kernel)
-    images = [base64.b64decode(each) for each in weights.portrait(network, ()).first_layer]
+    images = [base64.b64decode(each) for each in weights.compute_diagnostics(network, ()).first_layer]
     expected = [-10, -9, 9, -8, 8, -7, 7, -6, 6, -5, 5, -4]
     assert [image[3] for image in images] == [round(128 + 12.7 * weight) for weight in expected]
 
 
-def test_portrait_of_a_convolution() -> None:
+def test_diagnostics_of_a_convolution() -> None:
     spec = job_spec(model={"family": "cnn", "filters": [4], "kernel_size": 3, "hidden_units": [8]})
     network = build_network(spec, StockLayers())
     kernel = np.zeros((3, 3, 1, 4), np.float32)
     kernel[0, 2, 0, 1], kernel[2, 0, 0, 1] = 0.5, -0.5
     _set_first_kernel(network, kernel)
-    found = weights.portrait(network, ())
+    found = weights.compute_diagnostics(network, ())
     assert (found.first_layer_side, found.first_layer_scale, len(found.first_layer)) == (3, 0.5, 4)
     assert list(base64.b64decode(found.first_layer[0])) == [128, 128, 255, 128, 128, 128, 1, 128, 128]
 
 
-def test_portrait_of_weights_that_are_all_zero(network: keras.Model) -> None:
+def test_diagnostics_of_weights_that_are_all_zero(network: keras.Model) -> None:
     network.set_weights([np.zeros_like(each) for each in network.get_weights()])
-    found = weights.portrait(network, ())
+    found = weights.compute_diagnostics(network, ())
     assert (sum(found.weight_counts), found.weight_zeros, found.first_layer_scale) == (0, 1588, 0.0)
     assert {*base64.b64decode(found.first_layer[0])} == {128}
 

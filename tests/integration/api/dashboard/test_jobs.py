@@ -212,7 +212,7 @@ def test_what_else_has_changed_is_no_techniques_effect(
     client: httpx.Client, database: Database, changes: dict[str, Any]
 ) -> None:
     variants = [{"name": "none"}, {"name": "dropout and more", "changes": changes}]
-    finish(client, database, create(client, DOCUMENT | {"variants": variants, "allow_other_changes": True}))
+    finish(client, database, create(client, DOCUMENT | {"variants": variants, "allow_confounders": True}))
     assert outcomes(page(client, "/learn/dropout")) == {}
 
 

@@ -252,7 +252,7 @@ class TestFairness:
         assert answer.status_code == 422
         (error,) = answer.json()["errors"]
         assert error["pointer"] == "/variants/1/changes/training/epochs"
-        assert "allow_other_changes" in error["detail"]
+        assert "allow_confounders" in error["detail"]
         assert client.get("/v1/jobs").json()["items"] == []
 
     def test_an_optimizer_that_a_technique_asks_for_is_named(self, client: httpx.Client) -> None:
@@ -267,9 +267,9 @@ class TestFairness:
         ]
 
     def test_what_is_allowed_is_shown_in_the_report(self, client: httpx.Client) -> None:
-        experiment = create(client, self.UNFAIR | {"allow_other_changes": True})
+        experiment = create(client, self.UNFAIR | {"allow_confounders": True})
         report = client.get(experiment["links"]["report"]).json()
-        assert [variant["other_changes"] for variant in report["variants"]] == [
+        assert [variant["confounders"] for variant in report["variants"]] == [
             [],
             [{"field": "/training/epochs", "baseline": 2, "variant": 9}],
         ]
@@ -369,7 +369,7 @@ class TestExtend:
             ({"seeds": [1], "replicates": 2}, "/replicates"),
             ({"seeds": [-1]}, "/seeds/0"),
             ({"seeds": list(range(10, 900))}, "/seeds"),
-            ({"until": 3}, "/until"),
+            ({"stopping_rule": 3}, "/stopping_rule"),
         ],
     )
     def test_a_bad_extension_is_refused_at_its_field(

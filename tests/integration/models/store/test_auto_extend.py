@@ -6,7 +6,7 @@ import pytest
 
 from models.experiments import ExperimentSpec
 from models.store import jobs, queue
-from models.store.auto_extend import grow_experiments
+from models.store.auto_extend import auto_extend_experiments
 from models.store.database import Database
 from models.store.experiment_runs import jobs_of
 from models.store.experiments import create_experiment, get_experiment
@@ -16,7 +16,7 @@ from tests.factories import finish_job, job_spec, result_record
 ENOUGH = 6
 
 
-def create(database: Database, *, replicates: int = ENOUGH, **until: Any) -> str:
+def create(database: Database, *, replicates: int = ENOUGH, **rule: Any) -> str:
     """An experiment of two variants that wants the accuracy's difference to 0.1 points, within 100 jobs."""
     spec = ExperimentSpec.model_validate(
         {
@@ -27,7 +27,7 @@ def create(database: Database, *, replicates: int = ENOUGH, **until: Any) -> str
                 {"name": "dropout", "changes": {"regularization": {"dropout": {}}}},
             ],
             "replicates": replicates,
-            "until": {"variant": "dropout", "half_width": 0.1, "max_jobs": 100} | until,
+            "stopping_rule": {"variant": "dropout", "half_width": 0.1, "max_jobs": 100} | rule,
         }
     )
     with database.write() as session:
@@ -44,9 +44,9 @@ def finish(database: Database, experiment_id: str, *, scatter: float) -> None:
             finish_job(database, run.job.id, result=result_record(test_accuracy=0.9 + gain), epochs=1)
 
 
-def grow(database: Database) -> list[Job]:
+def extend(database: Database) -> list[Job]:
     with database.write() as session:
-        return grow_experiments(session)
+        return auto_extend_experiments(session)
 
 
 def seeds(database: Database, experiment_id: str) -> set[int]:
@@ -54,24 +54,24 @@ def seeds(database: Database, experiment_id: str) -> set[int]:
         return {run.seed for run in jobs_of(session, experiment_id)}
 
 
-def growing(database: Database, experiment_id: str) -> bool:
+def auto_extending(database: Database, experiment_id: str) -> bool:
     with database.read() as session:
-        return get_experiment(session, experiment_id).growing
+        return get_experiment(session, experiment_id).auto_extending
 
 
 def test_seeds_are_added_until_the_interval_is_narrow_enough(database: Database) -> None:
     experiment_id = create(database)
     # Half the interval's width is t(5) sd / sqrt(6) = 0.2 at first, twice what is asked for.
     finish(database, experiment_id, scatter=0.2 / 1.15)
-    new = grow(database)
+    new = extend(database)
     assert {job.experiment_id for job in new} == {experiment_id}
     assert len(new) == 2 * 10, "as many as one step may add, of both variants"
     assert seeds(database, experiment_id) == set(range(ENOUGH + 10))
-    assert grow(database) == [], "not while jobs are under way"
-    assert growing(database, experiment_id)
+    assert extend(database) == [], "not while jobs are under way"
+    assert auto_extending(database, experiment_id)
     finish(database, experiment_id, scatter=0.2 / 1.15)
-    assert grow(database) == []
-    assert not growing(database, experiment_id), "16 pairs are enough: 2.13 x 0.18 / 4 < 0.1"
+    assert extend(database) == []
+    assert not auto_extending(database, experiment_id), "16 pairs are enough: 2.13 x 0.18 / 4 < 0.1"
     with database.read() as session:
         assert len(get_experiment(session, experiment_id).document["seeds"]) == ENOUGH + 10
 
@@ -79,16 +79,16 @@ def test_seeds_are_added_until_the_interval_is_narrow_enough(database: Database)
 def test_never_judged_by_fewer_than_six_pairs(database: Database) -> None:
     experiment_id = create(database, replicates=2)
     finish(database, experiment_id, scatter=0.0)
-    assert len(grow(database)) == 2 * (ENOUGH - 2)
+    assert len(extend(database)) == 2 * (ENOUGH - 2)
 
 
 def test_the_budget_is_kept(database: Database) -> None:
     experiment_id = create(database, max_jobs=2 * ENOUGH + 3)
     finish(database, experiment_id, scatter=5.0)
-    assert len(grow(database)) == 2, "a whole seed of both variants, and no job more"
+    assert len(extend(database)) == 2, "a whole seed of both variants, and no job more"
     finish(database, experiment_id, scatter=5.0)
-    assert grow(database) == []
-    assert not growing(database, experiment_id)
+    assert extend(database) == []
+    assert not auto_extending(database, experiment_id)
 
 
 def test_seeds_that_fail_are_no_reason_to_go_on_for_ever(database: Database) -> None:
@@ -97,17 +97,17 @@ def test_seeds_that_fail_are_no_reason_to_go_on_for_ever(database: Database) -> 
         for run in jobs_of(session, experiment_id):
             queue.claim(session, run.job.id, owner="test", lease_seconds=30)
             queue.fail(session, run.job.id, 1, code="oops", message="Oops.", retryable=False)
-    assert grow(database) == []
-    assert not growing(database, experiment_id)
+    assert extend(database) == []
+    assert not auto_extending(database, experiment_id)
 
 
 @pytest.mark.parametrize("ask", [jobs.pause_job, jobs.cancel_job])
-def test_what_was_set_aside_or_cancelled_does_not_grow(database: Database, ask: Any) -> None:
+def test_what_was_set_aside_or_cancelled_does_not_extend(database: Database, ask: Any) -> None:
     experiment_id = create(database)
     with database.write() as session:
         for run in jobs_of(session, experiment_id):
             ask(session, run.job.id)
-    assert grow(database) == []
+    assert extend(database) == []
 
 
 def test_an_experiment_without_a_wish_stays_as_it_is(database: Database) -> None:
@@ -116,4 +116,4 @@ def test_an_experiment_without_a_wish_stays_as_it_is(database: Database) -> None
             {"name": "two seeds", "variants": [{"name": "none"}], "replicates": 2}
         )
         experiment, _ = create_experiment(session, spec, preset=None)
-    assert not growing(database, experiment.id)
+    assert not auto_extending(database, experiment.id)

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from api.reports.advice import recommend
-from api.reports.schemas import Advice, Comparison, Consideration, Measures, OtherChange
+from api.reports.schemas import Advice, Comparison, Confounder, Consideration, Measures
 from tests.unit.api.reports.test_comparison import compared, job
 
 SEEDS = range(8)
@@ -54,10 +54,10 @@ def with_measures(comparison: Comparison, name: str, **means: float) -> Comparis
     return comparison.model_copy(update={"variants": variants})
 
 
-def in_setting(comparison: Comparison, name: str, *changes: OtherChange, rows: int = 4000) -> Comparison:
+def in_setting(comparison: Comparison, name: str, *changes: Confounder, rows: int = 4000) -> Comparison:
     """The same, one variant differing from the baseline in these fields too."""
     variants = [
-        each.model_copy(update={"other_changes": list(changes), "training_rows": rows})
+        each.model_copy(update={"confounders": list(changes), "training_rows": rows})
         if each.name == name
         else each
         for each in comparison.variants
@@ -86,7 +86,7 @@ def widths(gains: dict[str, float]) -> Comparison:
                 comparison, name, parameters=parameters, generalization_gap_loss=0.1 * (number + 1)
             )
             if width != "narrow":
-                change = OtherChange(field="/model/hidden_units", baseline=[16], variant=[parameters])
+                change = Confounder(field="/model/hidden_units", baseline=[16], variant=[parameters])
                 comparison = in_setting(comparison, name, change)
     return comparison
 
@@ -135,7 +135,7 @@ def test_more_for_larger_networks_is_advised_only_where_gain_and_gap_grow() -> N
 def test_the_gain_is_given_for_each_size_of_training_set() -> None:
     losses = {"none": 0.1, "none + dropout": 0.09, "few": 0.4, "few + dropout": 0.2}
     comparison = experiment(losses, {name: "dropout" for name in losses if name.endswith("dropout")})
-    change = OtherChange(field="/dataset/train_samples", baseline=None, variant=500)
+    change = Confounder(field="/dataset/train_samples", baseline=None, variant=500)
     for name in ("few", "few + dropout"):
         comparison = in_setting(comparison, name, change, rows=400)
         comparison = with_measures(comparison, name, generalization_gap_loss=0.5)

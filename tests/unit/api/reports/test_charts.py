@@ -115,7 +115,7 @@ def test_without_images_to_validate_on_there_is_no_gap_but_a_training_curve() ->
 def test_what_old_results_lack_leaves_out_its_charts_only() -> None:
     document = comparisons.full().model_dump()
     for variant in document["variants"]:
-        variant |= {"portrait": None, "confusion": None}
+        variant |= {"diagnostics": None, "confusion": None}
     names = {chart.name for chart in available(Comparison.model_validate(document))}
     assert set(CHARTS) - names == {"weights", "first-layer", "reliability", "confusion-difference"}
 
@@ -155,11 +155,11 @@ def test_a_sparse_layer_is_seen_to_be_empty() -> None:
 
 def test_a_network_without_any_weight_is_drawn() -> None:
     document = comparisons.full().model_dump()
-    portrait = document["variants"][1]["portrait"]
-    portrait |= {"weight_counts": [0] * len(portrait["weight_counts"]), "first_layer_scale": 0.0}
+    diagnostics = document["variants"][1]["diagnostics"]
+    diagnostics |= {"weight_counts": [0] * len(diagnostics["weight_counts"]), "first_layer_scale": 0.0}
     comparison = Comparison.model_validate(document)
     assert "100.0 % exactly zero" not in " ".join(texts(CHARTS["weights"].svg(comparison)))
-    portrait["weight_zeros"] = 7
+    diagnostics["weight_zeros"] = 7
     assert "100.0 % exactly zero" in " ".join(
         texts(CHARTS["weights"].svg(Comparison.model_validate(document)))
     )

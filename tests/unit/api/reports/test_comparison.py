@@ -331,10 +331,10 @@ def test_overfitting_begins_where_the_loss_was_lowest_and_has_clearly_risen_sinc
     assert overfits_from([0.3], [0.9]) is None
 
 
-def test_a_variant_shows_its_confusion_and_portrait() -> None:
+def test_a_variant_shows_its_confusion_and_diagnostics() -> None:
     variant = pairs([(0.9, 0.9), (0.9, 0.9)]).variants[0]
     assert variant.confusion is not None
     assert (variant.confusion[3][3], variant.confusion[3][5], variant.confusion[0][0]) == (14, 6, 20)
-    assert variant.portrait is not None
-    assert (variant.portrait.seed, variant.portrait.first_layer_side) == (0, 3)
-    assert [each.n for each in variant.portrait.calibration] == [50, 50]
+    assert variant.diagnostics is not None
+    assert (variant.diagnostics.seed, variant.diagnostics.first_layer_side) == (0, 3)
+    assert [each.n for each in variant.diagnostics.calibration] == [50, 50]

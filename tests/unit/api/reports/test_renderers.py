@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from api.reports import csv_table, formatting, html, markdown
-from api.reports.schemas import Comparison, Missing, OtherChange
+from api.reports.schemas import Comparison, Confounder, Missing
 from models.states import JobState
 from tests import comparisons
 
@@ -84,12 +84,12 @@ def test_what_is_missing_for_the_same_reason_is_one_line() -> None:
 def test_what_else_differs_is_said() -> None:
     comparison = comparisons.full()
     changes = [
-        OtherChange(field="/training/epochs", baseline=5, variant=10),
-        OtherChange(field="/training/schedule", baseline=None, variant={"name": "cosine"}),
+        Confounder(field="/training/epochs", baseline=5, variant=10),
+        Confounder(field="/training/schedule", baseline=None, variant={"name": "cosine"}),
     ]
-    other = comparison.variants[1].model_copy(update={"other_changes": changes})
+    other = comparison.variants[1].model_copy(update={"confounders": changes})
     changed = comparison.model_copy(update={"variants": [comparison.variants[0], other]})
-    assert formatting.other_changes(changed) == [
+    assert formatting.confounders(changed) == [
         "dropout differs from the baseline in /training/epochs too: 10 instead of 5.",
         'dropout differs from the baseline in /training/schedule too: {"name": "cosine"} instead of nothing.',
     ]

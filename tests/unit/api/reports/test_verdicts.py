@@ -44,11 +44,11 @@ def test_one_pair_shows_what_happened_and_no_more() -> None:
     assert said.endswith("One pair: this shows what happened, not what would happen again.")
 
 
-def test_one_pair_tells_whose_images_were_recognized() -> None:
+def test_one_pair_tells_whose_images_were_classified_correctly() -> None:
     first = [finished_row("a", 0, test_correct=answers("10000000"))]
     second = [finished_row("b", 0, test_correct=answers("01111111"))]
     said = contrasts({"a": first, "b": second}, "a")[0].verdict
-    assert "7 test images are recognized by this model only, 1 by the baseline's only" in said
+    assert "7 test images are classified correctly by this model only, 1 by the baseline's only" in said
     assert "McNemar's test of these two models: p = 0.070" in said
 
 
