@@ -44,8 +44,8 @@ Item = TypeVar("Item")
 class Regbench:
     """A connection to one Regbench service, closed when its `with` block ends.
 
-    Every method raises ProblemError where the service says no, and Unreachable where none answers, both with
-    the `request_id` that the service's log has. What may pass (a restart, a rate limit) is tried again first,
+    Every method raises ProblemError where the service refuses, and Unreachable where none answers, both with
+    the `request_id` that the service's log has. What is transient (a restart, a rate limit) is retried first,
     with growing pauses; what creates something has an `Idempotency-Key`, so that it is created once.
 
         with Regbench() as regbench:
@@ -102,14 +102,14 @@ class Regbench:
         return self._read(response, CostEstimate)
 
     def job(self, job_id: str) -> Job:
-        """The job as it stands now."""
+        """The job in its present state."""
         return self._read(self._http.request("GET", f"/v1/jobs/{job_id}"), Job)
 
     def wait_for_job(self, job_id: str, timeout: float | None = None) -> Job:
         """The job once it has ended; the service answers as soon as it changes.
 
         Raises:
-            WaitTimeout: it has not ended after `timeout` seconds, and goes on.
+            WaitTimeout: it has not ended after `timeout` seconds, and continues.
         """
         deadline, etag = _compute_deadline(timeout), ""
         while True:
@@ -151,15 +151,15 @@ class Regbench:
         return self._read(response, _Items[Epoch]).items
 
     def cancel(self, job_id: str) -> Job:
-        """Ask for a job's end; a running job stops within about a second."""
+        """Cancel a job; a running job stops within about a second."""
         return self._read(self._http.request("POST", f"/v1/jobs/{job_id}/cancel"), Job)
 
     def pause(self, job_id: str) -> Job:
-        """Set a job aside; a running job stops within about a second."""
+        """Pause a job; a running job stops within about a second."""
         return self._read(self._http.request("POST", f"/v1/jobs/{job_id}/pause"), Job)
 
     def resume(self, job_id: str) -> Job:
-        """Let a paused job go on."""
+        """Resume a paused job."""
         return self._read(self._http.request("POST", f"/v1/jobs/{job_id}/resume"), Job)
 
     def retry(self, job_id: str) -> Job:
@@ -184,10 +184,10 @@ class Regbench:
         return self._iter_pages("/v1/experiments", Experiment, page_size, {})
 
     def wait_for_experiment(self, experiment_id: str, timeout: float | None = None) -> Experiment:
-        """The experiment once all its jobs have ended; asked about as often as `Retry-After` says.
+        """The experiment once all its jobs have ended; polled as often as `Retry-After` says.
 
         Raises:
-            WaitTimeout: they have not after `timeout` seconds, and go on.
+            WaitTimeout: they have not after `timeout` seconds, and continue.
         """
         deadline, etag = _compute_deadline(timeout), ""
         while True:
@@ -205,23 +205,23 @@ class Regbench:
         return self._read(self._create(f"/v1/experiments/{experiment_id}/extend", extension), Experiment)
 
     def pause_experiment(self, experiment_id: str) -> Experiment:
-        """Set all the experiment's jobs aside that have not ended."""
+        """Pause all the experiment's jobs that have not ended."""
         return self._read(self._http.request("POST", f"/v1/experiments/{experiment_id}/pause"), Experiment)
 
     def resume_experiment(self, experiment_id: str) -> Experiment:
-        """Let all the experiment's paused jobs go on."""
+        """Resume all the experiment's paused jobs."""
         return self._read(self._http.request("POST", f"/v1/experiments/{experiment_id}/resume"), Experiment)
 
     def retry_failed(self, experiment_id: str) -> Experiment:
-        """Train the experiment's failed and cancelled jobs anew, as new jobs in their places."""
+        """Train the experiment's failed and cancelled jobs again, as new jobs in their places."""
         return self._read(self._create(f"/v1/experiments/{experiment_id}/retry-failed"), Experiment)
 
     def cancel_experiment(self, experiment_id: str) -> Experiment:
-        """Ask for the end of all the experiment's jobs that have not ended."""
+        """Cancel all the experiment's jobs that have not ended."""
         return self._read(self._http.request("POST", f"/v1/experiments/{experiment_id}/cancel"), Experiment)
 
     def jobs_of(self, experiment_id: str) -> list[Job]:
-        """The experiment's jobs, in the order in which they were made."""
+        """The experiment's jobs, oldest first."""
         return list(self.jobs(experiment=experiment_id))[::-1]
 
     def report(self, experiment_id: str, form: ReportFormat) -> bytes:
@@ -236,7 +236,7 @@ class Regbench:
     def predict(
         self, job_id: str, images: Sequence[bytes], *, invert: Choice = "auto", center: Choice = "auto"
     ) -> Predictions:
-        """What a succeeded job's model makes of the contents of PNG or JPEG files, up to 256.
+        """The predictions of a succeeded job's model for the contents of PNG or JPEG files, up to 256.
 
         `invert`: whether ink is dark; auto looks at the border. `center`: whether to box and centre the digit
         as MNIST does; auto leaves an image of 28x28 as it is.
@@ -251,14 +251,14 @@ class Regbench:
         return self._read(response, Predictions)
 
     def comparison(self, experiment_id: str) -> Report:
-        """The experiment's report, to compute with."""
+        """The experiment's report, parsed."""
         response = self._http.request(
             "GET", f"/v1/experiments/{experiment_id}/report", params={"format": "json"}
         )
         return self._read(response, Report)
 
     def comparison_of_jobs(self, job_ids: Sequence[str]) -> Report:
-        """The report of any finished jobs, to compute with."""
+        """The report of any finished jobs, parsed."""
         response = self._http.request("GET", "/v1/reports", params={"job": list(job_ids), "format": "json"})
         return self._read(response, Report)
 
@@ -349,6 +349,6 @@ def _wait_for_next_poll(name: str, deadline: float, next_poll: float, last: http
     now = time.monotonic()
     if now >= deadline:
         raise WaitTimeout(
-            f"{name} has not ended in time; it goes on.", request_id=last.headers.get("X-Request-Id")
+            f"{name} has not ended in time; it continues.", request_id=last.headers.get("X-Request-Id")
         )
     time.sleep(max(min(next_poll, deadline) - now, 0.0))

@@ -1,11 +1,11 @@
 """What can go wrong at the client's end, as one tree; regbench/cli/main.py maps it to exit codes.
 
 ClientError
-├── ProblemError   the service answered and said no (4xx) or could not (5xx)
+├── ProblemError   the service refused (4xx) or failed (5xx)
 ├── Unreachable    nothing, or something that is not Regbench, answers at the address
-├── WaitTimeout    what was waited for has not come to its end in time
+├── WaitTimeout    what was waited for has not ended in time
 └── StackError     a part of the embedded stack would not start or has died
-    └── CommandRefused   this machine's installation is not there, or refuses what it was asked for
+    └── CommandRefused   this machine has no installation, or it refuses the command
 """
 
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ class FieldError:
 
 
 class ClientError(Exception):
-    """The root. `message` is one sentence for a person; `hint`, if not empty, says what to do.
+    """The root. `message` is one sentence for a person; `hint`, if not empty, how to fix it.
 
     `request_id` is that of the request that failed, or that was the last, as the service's log has it; None
     where there was none.
@@ -55,7 +55,7 @@ class Unreachable(ClientError):
 
 
 class WaitTimeout(ClientError, TimeoutError):
-    """What was waited for has not come to its end in time; it goes on."""
+    """What was waited for has not ended in time; it continues."""
 
 
 class StackError(ClientError):
@@ -63,7 +63,7 @@ class StackError(ClientError):
 
 
 class CommandRefused(StackError):
-    """This machine's installation is not there, or refuses what it was asked for; no other try helps."""
+    """This machine has no installation, or it refuses the command; a retry does not help."""
 
 
 class ProblemError(ClientError):

@@ -1,6 +1,6 @@
-"""What the service returns, as far as the client looks at it. Fields that are newer than it are kept.
+"""What the service returns, as far as the client knows it. Unknown fields are kept.
 
-What came through a `Regbench` can be asked further (`job.wait()`); once that is closed, it can only be read.
+What a `Regbench` returned has methods that send requests (`job.wait()`), until it is closed.
 """
 
 import unicodedata
@@ -73,7 +73,9 @@ class _Resource(BaseModel):
     @property
     def _client(self) -> Client:
         if self._origin is None:
-            raise ClientError(f"This {type(self).__name__} came from no service, so none can be asked.")
+            raise ClientError(
+                f"This {type(self).__name__} did not come from a `Regbench`, so it can send no request."
+            )
         return self._origin
 
 
@@ -132,14 +134,14 @@ class Job(_Resource):
         return name if name.endswith(seed) else f"{name}, {seed}"
 
     def refresh(self) -> "Job":
-        """The job as it stands now."""
+        """The job in its present state."""
         return self._client.job(self.id)
 
     def wait(self, timeout: float | None = None) -> "Job":
         """The job once it has ended, well or not; see `state`. A paused one is waited for.
 
         Raises:
-            WaitTimeout: it has not ended after `timeout` seconds, and goes on.
+            WaitTimeout: it has not ended after `timeout` seconds, and continues.
         """
         return self._client.wait_for_job(self.id, timeout)
 
@@ -148,15 +150,15 @@ class Job(_Resource):
         return self._client.epochs(self.id, after=after)
 
     def cancel(self) -> "Job":
-        """Ask for its end; a running job stops within about a second."""
+        """Cancel it; a running job stops within about a second."""
         return self._client.cancel(self.id)
 
     def pause(self) -> "Job":
-        """Set it aside; a running job stops within about a second."""
+        """Pause it; a running job stops within about a second."""
         return self._client.pause(self.id)
 
     def resume(self) -> "Job":
-        """Let it go on, if it is paused."""
+        """Resume it, if it is paused."""
         return self._client.resume(self.id)
 
     def retry(self) -> "Job":
@@ -204,19 +206,19 @@ class Experiment(_Resource):
         return self.progress is not None and self.progress.finished
 
     def refresh(self) -> "Experiment":
-        """The experiment as it stands now."""
+        """The experiment in its present state."""
         return self._client.experiment(self.id)
 
     def wait(self, timeout: float | None = None) -> "Experiment":
         """The experiment once all its jobs have ended, well or not.
 
         Raises:
-            WaitTimeout: they have not after `timeout` seconds, and go on.
+            WaitTimeout: they have not after `timeout` seconds, and continue.
         """
         return self._client.wait_for_experiment(self.id, timeout)
 
     def jobs(self) -> list[Job]:
-        """Its jobs, in the order in which they were made."""
+        """Its jobs, oldest first."""
         return self._client.jobs_of(self.id)
 
     def report(self) -> "Report":
@@ -232,19 +234,19 @@ class Experiment(_Resource):
         return self._client.extend(self.id, {"seeds": list(seeds), "variants": list(variants)})
 
     def cancel(self) -> "Experiment":
-        """Ask for the end of all its jobs that have not ended."""
+        """Cancel all its jobs that have not ended."""
         return self._client.cancel_experiment(self.id)
 
     def pause(self) -> "Experiment":
-        """Set all its jobs aside that have not ended."""
+        """Pause all its jobs that have not ended."""
         return self._client.pause_experiment(self.id)
 
     def resume(self) -> "Experiment":
-        """Let all its paused jobs go on."""
+        """Resume all its paused jobs."""
         return self._client.resume_experiment(self.id)
 
     def retry_failed(self) -> "Experiment":
-        """Train its failed and cancelled jobs anew, as new jobs in their places."""
+        """Train its failed and cancelled jobs again, as new jobs in their places."""
         return self._client.retry_failed(self.id)
 
 
@@ -268,7 +270,7 @@ class VariantReport(_Resource):
 
 
 class Contrast(_Resource):
-    """One variant against the baseline, and what the numbers allow to say of it."""
+    """One variant against the baseline, and the verdict that the numbers allow."""
 
     variant: str
     baseline: str
@@ -362,7 +364,7 @@ class Dataset(_Resource):
 
 
 class Readiness(_Resource):
-    """Whether the service can train now; each check is `ok` or says what is amiss."""
+    """Whether the service can train now; each check is `ok` or describes the failure."""
 
     status: str
     checks: dict[str, str]
@@ -379,7 +381,7 @@ class Readiness(_Resource):
 
 
 class Prediction(_Resource):
-    """What a model makes of one image: a probability of each class."""
+    """A model's prediction for one image: a probability of each class."""
 
     label: int
     confidence: float
@@ -387,7 +389,7 @@ class Prediction(_Resource):
 
 
 class Predictions(_Resource):
-    """What a job's model makes of images, in their order."""
+    """The predictions of a job's model, in the order of the images."""
 
     job_id: str
     predictions: list[Prediction]

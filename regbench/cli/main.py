@@ -1,6 +1,6 @@
 """The `regbench` command. Progress goes to stderr, data to stdout.
 
-Exit codes: 0 succeeded, 1 failed, 2 cancelled, 4 refused (the service said no, cannot be reached, or the
+Exit codes: 0 succeeded, 1 failed, 2 cancelled, 4 refused (the service refused, cannot be reached, or the
 command line makes no sense), 130 interrupted.
 """
 

@@ -97,6 +97,7 @@ class Bars(_Display):
             yield Text(line, style="bold", no_wrap=True, overflow="ellipsis")
 
     def _render_table(self, rows: Sequence[tuple[Job, Sequence[Epoch]]], options: ConsoleOptions) -> Table:
+        has_unicode = self._console.encoding.startswith("utf")
         with_bars = options.max_width >= BAR_COLUMNS
         with_sparklines = options.max_width >= SPARKLINE_COLUMNS
         table = Table.grid(padding=(0, 1), expand=True)
@@ -109,7 +110,8 @@ class Bars(_Display):
         if with_sparklines:
             table.add_column(no_wrap=True, width=_SPARKLINE_WIDTH)
         for job, history in rows:
-            cells: list[Text | ProgressBar] = [self._render_state(job), Text(job.title)]
+            state = _SIGNS.get(job.state, "") if has_unicode else str(job.state)[0]
+            cells: list[Text | ProgressBar] = [Text(state, style=_STYLES.get(job.state, "")), Text(job.title)]
             if with_bars:
                 # What has ended needs no bar any more.
                 ended = job.state.terminal
@@ -120,21 +122,11 @@ class Bars(_Display):
                 facts = facts[1:2] if job.state is JobState.RUNNING else facts[:1]
             cells += [Text(f"{100 * _get_fraction(job):.0f} %"), Text(", ".join(facts))]
             if with_sparklines:
-                cells.append(Text(self._render_losses(history), style="cyan"))
+                losses = [epoch.validation_loss for epoch in history if epoch.validation_loss is not None]
+                blocks = _BLOCKS if has_unicode else _ASCII_BLOCKS
+                cells.append(Text(render_sparkline(losses, _SPARKLINE_WIDTH, blocks), style="cyan"))
             table.add_row(*cells)
         return table
-
-    def _render_state(self, job: Job) -> Text:
-        sign = _SIGNS.get(job.state, "") if self._has_unicode else str(job.state)[0]
-        return Text(sign, style=_STYLES.get(job.state, ""))
-
-    def _render_losses(self, history: Sequence[Epoch]) -> str:
-        losses = [epoch.validation_loss for epoch in history if epoch.validation_loss is not None]
-        return render_sparkline(losses, _SPARKLINE_WIDTH, _BLOCKS if self._has_unicode else _ASCII_BLOCKS)
-
-    @property
-    def _has_unicode(self) -> bool:
-        return self._console.encoding.startswith("utf")
 
 
 class Lines(_Display):

@@ -18,7 +18,7 @@ FALLBACK: DatasetName = "mnist_5k"
 REPORTS: tuple[ReportFormat, ...] = ("json", "md", "html")
 
 HOST = "127.0.0.1"
-# Where `make up` listens: with it, the line by which the report says how to repeat it works there too.
+# Where `make up` listens, so that the command in the report that repeats it works there too.
 USUAL_PORT = 8000
 # A first demo may have to download MNIST before the service can accept it.
 DOWNLOAD_SECONDS = 600.0

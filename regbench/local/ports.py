@@ -6,7 +6,7 @@ from contextlib import ExitStack
 
 from regbench.errors import StackError
 
-_ANY = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 (looked up, not bound)
+_ANY = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 (resolved, not bound)
 
 
 def format_url(host: str, port: int) -> str:

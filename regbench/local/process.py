@@ -1,4 +1,4 @@
-"""A child process of the embedded stack: started with a log file, looked after, stopped whole."""
+"""A child process of the embedded stack: started with a log file, watched, stopped with its descendants."""
 
 import ctypes
 import os

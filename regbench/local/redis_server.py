@@ -1,6 +1,7 @@
 """The embedded Redis: which server, on which socket, and whether it answers."""
 
 import os
+import re
 import shutil
 import socket
 import tempfile
@@ -38,7 +39,7 @@ def find_redis_server() -> Path:
 
 
 def build_redis_command(server: Path, socket_path: Path, home: Path) -> list[str]:
-    """A Redis without network and without disk: what it carries may be lost, the database has it all."""
+    """A Redis without network and without disk: its messages may be lost, the database has all jobs."""
     return [
         *(str(server), "--port", "0", "--unixsocket", str(socket_path), "--unixsocketperm", "700"),
         *("--dir", str(home), "--save", "", "--appendonly", "no", "--daemonize", "no"),
@@ -46,14 +47,16 @@ def build_redis_command(server: Path, socket_path: Path, home: Path) -> list[str
 
 
 @contextmanager
-def make_usable_socket(wanted: Path) -> Iterator[Path]:
-    """`wanted`; or, where it is too long for a socket or odd in an address, a path in a private folder."""
-    fits = len(os.fsencode(wanted)) <= SOCKET_PATH_BYTES
-    if fits and all(_plain(character) for character in str(wanted)):
-        yield wanted
+def make_usable_socket(path: Path) -> Iterator[Path]:
+    """`path`; or, if it is too long for a socket or not plain in a URL, one in a private temporary folder."""
+    if len(os.fsencode(path)) <= SOCKET_PATH_BYTES and re.fullmatch(r"[A-Za-z0-9/._-]+", str(path)):
+        yield path
         return
-    with tempfile.TemporaryDirectory(prefix="regbench-", dir=_short_temporary_folder()) as folder:
-        yield Path(folder) / wanted.name
+    parent = tempfile.gettempdir()
+    if len(parent) >= SOCKET_PATH_BYTES // 2:
+        parent = "/tmp"  # noqa: S108 (TemporaryDirectory makes a private folder)
+    with tempfile.TemporaryDirectory(prefix="regbench-", dir=parent) as folder:
+        yield Path(folder) / path.name
 
 
 def wait_for_redis(redis: Child, path: Path) -> None:
@@ -63,23 +66,14 @@ def wait_for_redis(redis: Child, path: Path) -> None:
         StackError: it has died, or does not answer in time.
     """
     deadline = time.monotonic() + START_SECONDS
-    while not _pongs(path):
+    while not _is_answering(path):
         redis.check()
         if time.monotonic() > deadline:
             raise StackError(f"Redis does not answer on {path} after {START_SECONDS:.0f} s.")
         time.sleep(0.05)
 
 
-def _plain(character: str) -> bool:
-    return character.isascii() and (character.isalnum() or character in "/._-")
-
-
-def _short_temporary_folder() -> str:
-    folder = tempfile.gettempdir()
-    return folder if len(folder) < SOCKET_PATH_BYTES // 2 else "/tmp"  # noqa: S108 (mkdtemp makes it private)
-
-
-def _pongs(path: Path) -> bool:
+def _is_answering(path: Path) -> bool:
     # Two lines of the protocol spare the client a dependency on redis-py.
     with suppress(OSError), socket.socket(socket.AF_UNIX) as connection:
         connection.settimeout(1.0)

@@ -51,7 +51,7 @@ API_SECONDS = 60.0
 # TensorFlow's import takes most of it: 6 s on a fast machine, many times as long on a slow and busy one.
 READY_SECONDS = 180.0
 REDIS_GRACE_SECONDS = 5.0
-# A worker that is asked to stop puts its jobs back at their next chunk, about a second away; while it
+# A worker that gets SIGTERM requeues its jobs after their current chunk, about a second; while it
 # imports TensorFlow or compiles it notices no signal.
 WORKER_GRACE_SECONDS = 20.0
 PREDICTOR_GRACE_SECONDS = 5.0
