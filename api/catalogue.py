@@ -57,8 +57,8 @@ class Dataset(ResponseModel):
     title: str
     licence: str
     available: bool = Field(description="On this machine already; otherwise a submit tries to download it")
-    train_rows: int
-    test_rows: int
+    train_examples: int
+    test_examples: int
     sha256: dict[str, str] | None = Field(
         description="Of each uncompressed IDX file; null where a package ships the images"
     )
@@ -123,8 +123,8 @@ def serialize_dataset(card: DatasetCard, *, available: bool) -> Dataset:
         title=card.title,
         licence=card.licence,
         available=available,
-        train_rows=card.train_rows,
-        test_rows=card.test_rows,
+        train_examples=card.train_examples,
+        test_examples=card.test_examples,
         sha256=dict(zip(IDX_FILES, card.sha256, strict=True)) if card.sha256 else None,
     )
 

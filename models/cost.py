@@ -71,7 +71,7 @@ def compute_flops_per_epoch(spec: JobSpec) -> int:
     the images need none.
     """
     products = [layer.weights * layer.positions for layer in _list_layers(spec.model)]
-    return (6 * sum(products) - 2 * products[0]) * spec.dataset.training_rows
+    return (6 * sum(products) - 2 * products[0]) * spec.dataset.training_examples
 
 
 def _list_layers(model: Mlp | Cnn) -> list[_Layer]:

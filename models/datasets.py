@@ -52,12 +52,12 @@ class DatasetCard:
     """Whether a Python package that workers depend on contains it."""
 
     @property
-    def train_rows(self) -> int:
+    def train_examples(self) -> int:
         """Examples to train and validate on."""
         return DATASET_ROWS[self.name].train
 
     @property
-    def test_rows(self) -> int:
+    def test_examples(self) -> int:
         """Examples touched once, at the end."""
         return DATASET_ROWS[self.name].test
 

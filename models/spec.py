@@ -129,15 +129,15 @@ class DatasetSpec(_Part):
         return min(self.train_samples or available, available)
 
     @property
-    def validation_rows(self) -> int:
+    def validation_examples(self) -> int:
         """How many examples are held out to validate."""
         # Keras splits at int(n * (1 - fraction)); the same rounding keeps the seed's experiment the same.
         return self.rows - int(self.rows * (1 - self.validation_fraction))
 
     @property
-    def training_rows(self) -> int:
+    def training_examples(self) -> int:
         """How many examples the network learns from in an epoch."""
-        return self.rows - self.validation_rows
+        return self.rows - self.validation_examples
 
 
 HiddenUnits = Annotated[int, Field(ge=1, le=4096)]
@@ -295,10 +295,10 @@ def _check_examples(spec: JobSpec) -> Iterator[tuple[str, str]]:
             "/dataset/train_samples",
             f"{spec.dataset.name} has {available} training examples; ask for fewer",
         )
-    if spec.dataset.training_rows < spec.training.batch_size:
+    if spec.dataset.training_examples < spec.training.batch_size:
         yield (
             "/training/batch_size",
-            f"larger than the {spec.dataset.training_rows} training examples; choose a smaller batch",
+            f"larger than the {spec.dataset.training_examples} training examples; choose a smaller batch",
         )
     if spec.training.batch_size == 1 and "mixup" in spec.regularization.active:
         yield (
@@ -308,7 +308,7 @@ def _check_examples(spec: JobSpec) -> Iterator[tuple[str, str]]:
 
 
 def _check_validation_data(spec: JobSpec) -> Iterator[tuple[str, str]]:
-    if spec.dataset.validation_rows:
+    if spec.dataset.validation_examples:
         return
     if spec.regularization.early_stopping:
         yield (

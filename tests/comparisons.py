@@ -34,7 +34,7 @@ def full(
             ],
             "recommendation": recommendation(names),
             "missing": [],
-            "datasets": [{"name": "mnist_5k", "sha256": ["b" * 64], "test_rows": 1000}],
+            "datasets": [{"name": "mnist_5k", "sha256": ["b" * 64], "test_examples": 1000}],
             "engines": ["TensorFlow 2.21.0, Keras 3.15.0 on cpu, threads a job: 1"],
             "notes": ["Losses are cross-entropy in nats without any penalty."],
             "repeat": 'curl -sS http://127.0.0.1:8000/v1/experiments -d \'{"name":"again"}\'',
@@ -84,7 +84,7 @@ def empty(names: Sequence[str] = ("none", "dropout"), *, state: str = "queued") 
                 {"job_id": f"job_{name}", "variant": name, "seed": 0, "state": state, "reason": reason}
                 for name in names
             ],
-            "datasets": [{"name": "mnist_5k", "sha256": [], "test_rows": 1000}],
+            "datasets": [{"name": "mnist_5k", "sha256": [], "test_examples": 1000}],
             "engines": [],
         }
     )
@@ -100,7 +100,7 @@ def variant(number: int, name: str, *, seeds: int, epochs: int) -> dict[str, Any
         "name": name,
         "is_baseline": number == 0,
         "regularization": {} if number == 0 else {"dropout": {"rate": 0.1 * number}},
-        "training_rows": 3600,
+        "training_examples": 3600,
         "n": seeds,
         "seeds": results,
         "failed_seeds": [],
@@ -110,7 +110,7 @@ def variant(number: int, name: str, *, seeds: int, epochs: int) -> dict[str, Any
         f"Test Accuracy: {measured['test_accuracy']['mean']:.4f}",
         "confounders": [],
         "curve": [curve_point(number, epoch, epochs, seeds) for epoch in range(1, epochs + 1)],
-        "overfits_from": max(2, epochs // 2) if number == 0 else None,
+        "overfitting_onset_epoch": max(2, epochs // 2) if number == 0 else None,
         "confusion": confusion(number),
         "diagnostics": diagnostics(number),
     }

@@ -188,9 +188,9 @@ def _subset(labels: Bytes, spec: DatasetSpec) -> Rows:
 
 def _split(labels: Bytes, spec: DatasetSpec) -> tuple[Rows, Rows]:
     everything = np.arange(len(labels))
-    if spec.validation_split == "last" or not spec.validation_rows:
-        return everything[: spec.training_rows], everything[spec.training_rows :]
-    return _stratified(everything, labels, spec.training_rows, _stream(spec, _SPLIT))
+    if spec.validation_split == "last" or not spec.validation_examples:
+        return everything[: spec.training_examples], everything[spec.training_examples :]
+    return _stratified(everything, labels, spec.training_examples, _stream(spec, _SPLIT))
 
 
 def _stratified(rows: Rows, labels: Bytes, size: int, stream: np.random.Generator) -> tuple[Rows, Rows]:

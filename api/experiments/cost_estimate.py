@@ -54,7 +54,7 @@ def _detectable(session: Session, spec: ExperimentSpec) -> schemas.Detectable | 
         )
     return schemas.Detectable(
         pairs=pairs,
-        standard_deviations=compute_detectable_difference(1.0, pairs),
+        effect_size=compute_detectable_difference(1.0, pairs),
         accuracy_points=points,
         basis=basis,
     )

@@ -35,7 +35,7 @@ class Detectable(ResponseModel):
     """The smallest true difference from the baseline that so many seeds find with a probability of 80 %."""
 
     pairs: int = Field(description="Seeds that a variant and the baseline have in common")
-    standard_deviations: float = Field(description="In standard deviations of the paired differences")
+    effect_size: float = Field(description="Cohen's d_z: in standard deviations of the paired differences")
     accuracy_points: float | None = Field(
         description="In points of test accuracy; null where nothing here shows how much it varies"
     )

@@ -130,7 +130,7 @@ def _cancel(session: Session, job_id: str) -> schemas.Cancellation | None:
     """What became of a job that was to be cancelled; None if it was deleted since it was found."""
     try:
         job = store.cancel_job(session, job_id)
-        outcome = "cancelled" if job.state == JobState.CANCELLED else "asked"
+        outcome = "cancelled" if job.state == JobState.CANCELLED else "requested"
     except NotFound:
         return None
     except Conflict:

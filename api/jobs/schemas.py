@@ -173,8 +173,8 @@ class Cancellation(ResponseModel):
 
     id: str
     state: JobState
-    outcome: Literal["cancelled", "asked", "ended"] = Field(
-        description="`cancelled`; `asked` of its worker, which ends it within a chunk; "
+    outcome: Literal["cancelled", "requested", "ended"] = Field(
+        description="`cancelled`; `requested` of its worker, which ends it within a chunk; "
         "or `ended` by itself meanwhile"
     )
 

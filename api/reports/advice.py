@@ -130,9 +130,9 @@ def _complexity(evidence: _Evidence) -> Consideration:
 
 def _data(evidence: _Evidence) -> Consideration:
     varied = any(evidence.differs(each, _DATA) for each in evidence.measured)
-    steps = evidence.steps(lambda each: each.variant.training_rows) if varied else {}
+    steps = evidence.steps(lambda each: each.variant.training_examples) if varied else {}
     advice = _along("training examples", steps, grows_with_size=False)
-    rows = {rows for each in evidence.measured if (rows := each.variant.training_rows) is not None}
+    rows = {rows for each in evidence.measured if (rows := each.variant.training_examples) is not None}
     only = f" ({min(rows):,} examples)" if len(rows) == 1 else ""
     return Consideration(
         name="data",

@@ -173,7 +173,9 @@ def _variant(
         name=name,
         is_baseline=jobs is baseline,
         regularization=jobs[0].spec["regularization"] if jobs else {},
-        training_rows=DatasetSpec.model_validate(jobs[0].spec["dataset"]).training_rows if jobs else None,
+        training_examples=DatasetSpec.model_validate(jobs[0].spec["dataset"]).training_examples
+        if jobs
+        else None,
         n=len(done),
         seeds=[
             SeedResult(
@@ -194,13 +196,13 @@ def _variant(
             for change in (find_confounders(baseline[0].spec, jobs[0].spec) if baseline and jobs else [])
         ],
         curve=[_curve_point(epoch) for epoch in epochs],
-        overfits_from=_overfits_from(epochs),
+        overfitting_onset_epoch=_find_overfitting_onset(epochs),
         confusion=_confusion(results),
         diagnostics=_get_diagnostics(done[0]) if done and with_diagnostics else None,
     )
 
 
-def _overfits_from(epochs: Sequence[EpochSummary]) -> int | None:
+def _find_overfitting_onset(epochs: Sequence[EpochSummary]) -> int | None:
     """The epoch of the lowest mean validation loss, if the mean has clearly risen up to the last epoch.
 
     Only epochs that as many jobs reached count, because jobs that stop early are not like the others.
@@ -265,7 +267,7 @@ def _datasets(jobs: Sequence[Job]) -> list[DatasetUsed]:
         if job.result is not None:
             digests[job.dataset].add(job.result.dataset_sha256)
     return [
-        DatasetUsed(name=name, sha256=sorted(found), test_rows=DATASET_ROWS[name].test)
+        DatasetUsed(name=name, sha256=sorted(found), test_examples=DATASET_ROWS[name].test)
         for name, found in digests.items()
     ]
 

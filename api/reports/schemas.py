@@ -108,7 +108,9 @@ class VariantReport(ResponseModel):
     name: str
     is_baseline: bool
     regularization: dict[str, Any]
-    training_rows: int | None = Field(None, description="Examples to learn from; null where no job is left")
+    training_examples: int | None = Field(
+        None, description="Examples to learn from; null where no job is left"
+    )
     n: int = Field(description="Finished seeds")
     seeds: list[SeedResult]
     failed_seeds: list[int]
@@ -117,7 +119,7 @@ class VariantReport(ResponseModel):
     line: str | None = Field(description="The variant's mean test loss and accuracy in one sentence")
     confounders: list[Confounder] = Field([], description="Against the baseline; empty where fair")
     curve: list[CurvePoint]
-    overfits_from: int | None = Field(
+    overfitting_onset_epoch: int | None = Field(
         None,
         description="The epoch of the lowest mean validation loss, where the loss has risen clearly since; "
         "null where it has not",
@@ -236,7 +238,7 @@ class DatasetUsed(ResponseModel):
 
     name: str
     sha256: list[str]
-    test_rows: int
+    test_examples: int
 
 
 class Advice(ResponseModel):

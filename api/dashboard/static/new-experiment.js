@@ -202,9 +202,9 @@ function weights(each) {
   return least === most ? count(least) : `${compact(least)} to ${compact(most)}`;
 }
 
-const detectable = ({ pairs, accuracy_points: points, standard_deviations: deviations }) =>
+const detectable = ({ pairs, accuracy_points: points, effect_size: effectSize }) =>
   points === null
-    ? `with ${pairs} seeds a difference of ${deviations.toFixed(1)} standard deviations or more, four times in five`
+    ? `with ${pairs} seeds a difference of ${effectSize.toFixed(1)} standard deviations or more, four times in five`
     : `with ${pairs} seeds a difference of ${points.toFixed(2)} points of accuracy or more, four times in five`;
 
 // Something sensible to begin with, once it is switched on.

@@ -92,8 +92,8 @@ def _curves(comparison: Comparison, measure: str, unit: float, label: str) -> Fi
     for each, variant in zip(axes, shown, strict=True):
         _band(each, variant.curve, f"train_{measure}", unit, _TRAINING)
         _band(each, variant.curve, f"validation_{measure}", unit, _VALIDATION)
-        if variant.overfits_from:
-            each.axvline(variant.overfits_from, color="black", linestyle=(0, (1, 1.5)), linewidth=1)
+        if variant.overfitting_onset_epoch:
+            each.axvline(variant.overfitting_onset_epoch, color="black", linestyle=(0, (1, 1.5)), linewidth=1)
         drawing.whole_epochs(each, last)
     drawing.key(
         figure,
@@ -147,7 +147,7 @@ def _line(variant: VariantReport, measure: str) -> tuple[np.ndarray, np.ndarray]
 
 def _onset(axes: Axes, variant: VariantReport, measure: str, *, colour: str) -> None:
     """A large ring where overfitting sets in."""
-    at = [point for point in variant.curve if point.epoch == variant.overfits_from]
+    at = [point for point in variant.curve if point.epoch == variant.overfitting_onset_epoch]
     for point in at:
         axes.plot(
             [point.epoch], [getattr(point, measure)], marker="o", markersize=9, color=colour,
@@ -156,7 +156,7 @@ def _onset(axes: Axes, variant: VariantReport, measure: str, *, colour: str) -> 
 
 
 def _onset_note(variant: VariantReport) -> str:
-    return f"overfits from {variant.overfits_from}" if variant.overfits_from else ""
+    return f"overfits from {variant.overfitting_onset_epoch}" if variant.overfitting_onset_epoch else ""
 
 
 def _zero(axes: Axes) -> None:

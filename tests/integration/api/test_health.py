@@ -100,7 +100,7 @@ def test_the_catalogue(client: httpx.Client) -> None:
     assert client.get("/v1/techniques/l2").json() in techniques
     datasets = {each["name"]: each for each in client.get("/v1/datasets").json()["items"]}
     assert datasets["mnist_5k"]["available"] is True
-    assert (datasets["mnist"]["train_rows"], datasets["mnist"]["test_rows"]) == (60_000, 10_000)
+    assert (datasets["mnist"]["train_examples"], datasets["mnist"]["test_examples"]) == (60_000, 10_000)
     assert len(datasets["mnist"]["sha256"]) == 4
     presets = {each["name"]: each for each in client.get("/v1/presets").json()["items"]}
     assert presets["dropout-vs-none"]["jobs"] == 2

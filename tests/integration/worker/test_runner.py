@@ -176,7 +176,10 @@ def test_a_part_with_fewer_examples_than_classes_is_still_divided(
     spec = DatasetSpec.model_validate({"name": "mnist_5k", **dataset})
     division = divide(load("mnist_5k", settings), spec)
     assert division.validation is not None
-    assert (len(division.train), len(division.validation)) == (spec.training_rows, spec.validation_rows)
+    assert (len(division.train), len(division.validation)) == (
+        spec.training_examples,
+        spec.validation_examples,
+    )
 
 
 def test_a_dataset_that_the_worker_lacks_fails_the_job_and_not_the_worker(

@@ -95,7 +95,10 @@ def test_every_dataset_that_a_job_may_name_has_a_card() -> None:
     assert list(DATASETS) == list(DATASET_ROWS)
     for name, card in DATASETS.items():
         assert card.name == name
-        assert (card.train_rows, card.test_rows) == (DATASET_ROWS[name].train, DATASET_ROWS[name].test)
+        assert (card.train_examples, card.test_examples) == (
+            DATASET_ROWS[name].train,
+            DATASET_ROWS[name].test,
+        )
         assert all(len(bytes.fromhex(digest)) == 32 for digest in card.sha256)
 
 

@@ -33,7 +33,7 @@ def test_the_empty_document_is_the_seed_experiments_plain_network() -> None:
     assert spec.training.optimizer.name == "adam"
     assert (spec.training.batch_size, spec.training.epochs) == (32, 10)
     assert spec.regularization.names == []
-    assert (spec.dataset.training_rows, spec.dataset.validation_rows) == (48_000, 12_000)
+    assert (spec.dataset.training_examples, spec.dataset.validation_examples) == (48_000, 12_000)
 
 
 @pytest.mark.parametrize(
@@ -245,7 +245,7 @@ def test_rows_are_divided_as_keras_divides_them(
 ) -> None:
     spec = DatasetSpec(train_samples=samples, validation_fraction=fraction)
     # keras/src/trainers/data_adapters/data_adapter_utils.py: int(floor(n * (1 - validation_split))).
-    assert (spec.training_rows, spec.validation_rows) == (training, validation)
+    assert (spec.training_examples, spec.validation_examples) == (training, validation)
 
 
 def test_the_specification_is_frozen() -> None:

@@ -113,7 +113,7 @@ def test_no_epoch_visits_the_noisy_labels_or_the_measured_rows_first(mnist_5k: D
 def test_measured_rows_are_as_many_as_validation_has_and_fixed(mnist_5k: Dataset) -> None:
     spec = DatasetSpec(name="mnist_5k")
     division = divide(mnist_5k, spec)
-    assert len(division.measured) == spec.validation_rows == 800
+    assert len(division.measured) == spec.validation_examples == 800
     assert len(set(division.measured.rows.tolist())) == 800
     assert set(division.measured.rows.tolist()) <= set(division.train.rows.tolist())
     other_split = divide(mnist_5k, DatasetSpec(name="mnist_5k", split_seed=1))

@@ -421,5 +421,5 @@ class TestDryRun:
         assert price["estimated_seconds"] == pytest.approx(price["training_flops"] * 2e-9)
         found = price["detectable"]
         # Each variant's variance over its two seeds is 0.0002; ten pairs show 1.0 (Cohen 1988).
-        assert found["standard_deviations"] == pytest.approx(1.0, abs=0.01)
-        assert found["accuracy_points"] == pytest.approx(2.0 * found["standard_deviations"])
+        assert found["effect_size"] == pytest.approx(1.0, abs=0.01)
+        assert found["accuracy_points"] == pytest.approx(2.0 * found["effect_size"])

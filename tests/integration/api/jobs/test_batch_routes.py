@@ -89,7 +89,7 @@ def test_a_running_job_is_asked_and_ended_ones_are_left(client: httpx.Client, da
     job_in(database, JobState.SUCCEEDED)
     job_in(database, JobState.FAILED)
     answer = client.post("/v1/jobs:cancel", params={"dataset": "mnist_5k"}).json()
-    assert answer["items"] == [{"id": running, "state": "running", "outcome": "asked"}]
+    assert answer["items"] == [{"id": running, "state": "running", "outcome": "requested"}]
     assert client.post("/v1/jobs:cancel", params={"state": "failed"}).json()["items"] == []
 
 

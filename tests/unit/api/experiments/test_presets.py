@@ -84,7 +84,7 @@ def test_the_seeds_preset_is_the_seed_documents_experiment() -> None:
 
 def test_small_data_makes_about_as_many_updates_with_each_size() -> None:
     updates = [
-        job.training.epochs * math.ceil(job.dataset.training_rows / job.training.batch_size)
+        job.training.epochs * math.ceil(job.dataset.training_examples / job.training.batch_size)
         for job in one_of_each_variant(PRESETS["small-data"].spec)
     ]
     assert max(updates) < 1.2 * min(updates)

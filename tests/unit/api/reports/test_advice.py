@@ -57,7 +57,7 @@ def with_measures(comparison: Comparison, name: str, **means: float) -> Comparis
 def in_setting(comparison: Comparison, name: str, *changes: Confounder, rows: int = 4000) -> Comparison:
     """The same, one variant differing from the baseline in these fields too."""
     variants = [
-        each.model_copy(update={"confounders": list(changes), "training_rows": rows})
+        each.model_copy(update={"confounders": list(changes), "training_examples": rows})
         if each.name == name
         else each
         for each in comparison.variants

@@ -103,7 +103,7 @@ def test_without_results_there_is_no_chart_and_a_reason_why() -> None:
 def test_without_images_to_validate_on_there_is_no_gap_but_a_training_curve() -> None:
     document = comparisons.full().model_dump()
     for variant in document["variants"]:
-        variant["overfits_from"] = None
+        variant["overfitting_onset_epoch"] = None
         for point in variant["curve"]:
             point.update(dict.fromkeys(name for name in point if name.startswith(("validation", "gap"))))
     names = [chart.name for chart in available(Comparison.model_validate(document))]
@@ -218,7 +218,7 @@ def test_a_learning_curve_is_the_mean_its_smoothed_line_and_a_band_of_one_deviat
 
 def test_where_overfitting_sets_in_is_marked_on_curves_and_on_the_gap() -> None:
     comparison = comparisons.full()
-    onset = comparison.variants[0].overfits_from
+    onset = comparison.variants[0].overfitting_onset_epoch
     assert onset is not None
     curves = CHARTS["learning-curves"].draw(comparison)
     assert [(onset, 0.0), (onset, 1.0)] in lines(curves, 0)

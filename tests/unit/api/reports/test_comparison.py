@@ -315,20 +315,20 @@ def test_a_comparison_is_json_without_nan() -> None:
     assert json.loads(text, parse_constant=pytest.fail)["contrasts"][0]["variant"] == "b"
 
 
-def overfits_from(*losses: Sequence[float]) -> int | None:
+def overfitting_onset_epoch(*losses: Sequence[float]) -> int | None:
     subject = Subject("title", "exp_1", "a", {"a": [job("a", 0, 0.9), job("a", 1, 0.9)]}, 2, "curl again")
     epochs = [summary(number, each) for number, each in enumerate(losses, 1)]
-    return compare(subject, {"a": epochs}, now=NOW, version="0.0").variants[0].overfits_from
+    return compare(subject, {"a": epochs}, now=NOW, version="0.0").variants[0].overfitting_onset_epoch
 
 
 def test_overfitting_begins_where_the_loss_was_lowest_and_has_clearly_risen_since() -> None:
-    assert overfits_from([0.5, 0.52], [0.3, 0.32], [0.6, 0.62]) == 2
-    assert overfits_from([0.5, 0.52], [0.4, 0.42], [0.3, 0.32]) is None
+    assert overfitting_onset_epoch([0.5, 0.52], [0.3, 0.32], [0.6, 0.62]) == 2
+    assert overfitting_onset_epoch([0.5, 0.52], [0.4, 0.42], [0.3, 0.32]) is None
     # Up by 0.05, where chance moves the means by about 0.1.
-    assert overfits_from([0.5, 0.6], [0.3, 0.4], [0.35, 0.45]) is None
+    assert overfitting_onset_epoch([0.5, 0.6], [0.3, 0.4], [0.35, 0.45]) is None
     # The only job that went on is not like both together.
-    assert overfits_from([0.5, 0.52], [0.3, 0.32], [0.9]) is None
-    assert overfits_from([0.3], [0.9]) is None
+    assert overfitting_onset_epoch([0.5, 0.52], [0.3, 0.32], [0.9]) is None
+    assert overfitting_onset_epoch([0.3], [0.9]) is None
 
 
 def test_a_variant_shows_its_confusion_and_diagnostics() -> None:
