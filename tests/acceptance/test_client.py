@@ -68,7 +68,7 @@ def test_in_a_terminal_a_preset_is_run_watched_and_left(url: str, client: Regben
             screen.wait_for(lambda lines: any("acc. 0." in line and line[-1] in "▁▂▃▄▅▆▇█" for line in lines))
             screen.press_ctrl_c()
             assert screen.end() == 130
-            assert "the jobs go on" in " ".join(screen.lines)
+            assert "The jobs continue" in " ".join(screen.lines)
         time.sleep(1.0)
         states = [job.state for job in client.jobs_of(experiment_id)]
         assert not [state for state in states if state.terminal]
