@@ -24,7 +24,7 @@ from bench.large_database import EPOCHS, Crowd, fill
 from bench.load import median_milliseconds, posting, requests_per_second
 from bench.server import api_process, megabytes, served, sqlite
 from bench.workload import positive, warn_if_busy
-from models.store.tables import SORTABLE_MEASURES
+from models.store.tables import SORTABLE_METRICS
 from tests.servers import postgresql
 
 BARE = ("-m", "uvicorn", "bench.bare:app", "--no-access-log")
@@ -158,10 +158,10 @@ def _pages(client: httpx.Client, crowd: Crowd) -> Iterator[Row]:
         yield _asked(client, f"page: {what}", f"/v1/jobs?limit={_PAGE}&{question}", PAGE_MILLISECONDS)
     slowest = max(
         (
-            _asked(client, f"page: slowest sort, {sign}{measure}", path, PAGE_MILLISECONDS)
-            for measure in SORTABLE_MEASURES
+            _asked(client, f"page: slowest sort, {sign}{metric}", path, PAGE_MILLISECONDS)
+            for metric in SORTABLE_METRICS
             for sign in ("", "-")
-            for path in [f"/v1/jobs?limit={_PAGE}&sort={sign}{measure}"]
+            for path in [f"/v1/jobs?limit={_PAGE}&sort={sign}{metric}"]
         ),
         key=lambda row: row.value,
     )

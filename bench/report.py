@@ -67,11 +67,11 @@ def main() -> int:
             url = stack.enter_context(postgresql()) if name == "postgresql" else sqlite(folder)
             experiment_id = _fill(url, arguments.seeds, arguments.epochs)
             print(f"{name}: {VARIANTS} variants x {arguments.seeds} seeds x {arguments.epochs} epochs")
-            missed |= _measure(url, folder, experiment_id)
+            missed |= _metric(url, folder, experiment_id)
     return int(missed)
 
 
-def _measure(url: str, folder: str, experiment_id: str) -> bool:
+def _metric(url: str, folder: str, experiment_id: str) -> bool:
     """Print one database's table; returns whether a target is missed."""
     with api_process(url, folder) as (pid, address), httpx.Client(base_url=address, timeout=120.0) as client:
         idle = _asked(address, lambda: time.sleep(1.0))

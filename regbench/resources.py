@@ -260,13 +260,13 @@ class SeedResult(_Resource):
 
 
 class VariantReport(_Resource):
-    """One variant: `n` seeds have finished; `measures` has means and intervals, null while n is 0."""
+    """One variant: `n` seeds have finished; `metrics` has means and intervals, null while n is 0."""
 
     name: str
     is_baseline: bool
     n: int
     seeds: list[SeedResult]
-    measures: dict[str, Any] | None
+    metrics: dict[str, Any] | None
 
 
 class Contrast(_Resource):

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from api.reports.schemas import Comparison, Measures
+from api.reports.schemas import Comparison, Metrics
 
 SIDE = 28
 
@@ -61,7 +61,7 @@ def empty(names: Sequence[str] = ("none", "dropout"), *, state: str = "queued") 
                     "seeds": [],
                     "failed_seeds": [0] if state == "failed" else [],
                     "unfinished_seeds": [] if state == "failed" else [0],
-                    "measures": None,
+                    "metrics": None,
                     "line": None,
                     "curve": [],
                 }
@@ -94,7 +94,7 @@ def variant(number: int, name: str, *, seeds: int, epochs: int) -> dict[str, Any
     """One variant; a higher number is a little more accurate, slower and sparser."""
     results = [seed_result(number, seed, epochs) for seed in range(seeds)]
     measured = {
-        measure: estimate([each["result"][measure] for each in results]) for measure in Measures.model_fields
+        metric: estimate([each["result"][metric] for each in results]) for metric in Metrics.model_fields
     }
     return {
         "name": name,
@@ -105,7 +105,7 @@ def variant(number: int, name: str, *, seeds: int, epochs: int) -> dict[str, Any
         "seeds": results,
         "failed_seeds": [],
         "unfinished_seeds": [],
-        "measures": measured,
+        "metrics": measured,
         "line": f"Model {name} - Test Loss: {measured['test_loss']['mean']:.4f}, "
         f"Test Accuracy: {measured['test_accuracy']['mean']:.4f}",
         "confounders": [],
@@ -271,8 +271,8 @@ def recommendation(names: Sequence[str]) -> list[dict[str, Any]]:
                 {
                     "text": f"{names[0]}, with 669,706 parameters, has a test loss 0.2000 nats above.",
                     "evidence": [
-                        "/variants/0/measures/generalization_gap_loss",
-                        "/variants/0/measures/parameters",
+                        "/variants/0/metrics/generalization_gap_loss",
+                        "/variants/0/metrics/parameters",
                     ],
                 }
             ],

@@ -1,4 +1,4 @@
-"""Measures of a classifier from its logits (n, 10) and labels (n,), in 64 bits."""
+"""Metrics of a classifier from its logits (n, 10) and labels (n,), in 64 bits."""
 
 from dataclasses import dataclass
 

@@ -27,7 +27,7 @@ from models.techniques import CATALOGUE
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
 
 _MOST_COMPARED = 10
-_MEASURES = {
+_METRICS = {
     "test_accuracy": "Test accuracy",
     "test_loss": "Test loss",
     "train_accuracy": "Training accuracy",
@@ -106,7 +106,7 @@ def show_job(
             "/v1/jobs",
             JobSpec.model_validate(job.spec).model_dump(mode="json", exclude_defaults=True),
         ),
-        measures=_measures(job.result),
+        metrics=_get_metrics(job.result),
         digits=range(10),
     )
 
@@ -128,7 +128,8 @@ def compare_jobs(
         jobs=[(each, filters.title(each), filters.full_title(each)) for each in jobs],
         differing=differences([each.spec for each in jobs]),
         results=[
-            (label, [_measures(each.result).get(label, "") for each in jobs]) for label in _MEASURES.values()
+            (label, [_get_metrics(each.result).get(label, "") for each in jobs])
+            for label in _METRICS.values()
         ],
         report="&".join(f"job={each.id}" for each in finished) if len(finished) > 1 else None,
     )
@@ -194,11 +195,11 @@ def _best(rows: Sequence[Row]) -> str | None:
     return max(finished)[1] if len(finished) > 1 else None
 
 
-def _measures(result: job_schemas.Result | None) -> dict[str, str]:
+def _get_metrics(result: job_schemas.Result | None) -> dict[str, str]:
     """What was measured, as it is written."""
     if result is None:
         return {}
-    found = {label: getattr(result, name) for name, label in _MEASURES.items()}
+    found = {label: getattr(result, name) for name, label in _METRICS.items()}
     return {label: _written(label, value) for label, value in found.items() if value is not None}
 
 

@@ -16,9 +16,9 @@ from pydantic_core import PydanticCustomError
 from models.errors import FieldError, InvalidSpec
 from models.identifiers import ID_PATTERN
 from models.store.job_search import NEWEST_FIRST, Order, Place
-from models.store.tables import SORTABLE_MEASURES, Result
+from models.store.tables import SORTABLE_METRICS, Result
 
-SORTS = [f"{sign}{name}" for name in ("created_at", *SORTABLE_MEASURES) for sign in ("-", "")]
+SORTS = [f"{sign}{name}" for name in ("created_at", *SORTABLE_METRICS) for sign in ("-", "")]
 _LARGEST = 2**31
 
 Fields = dict[str, Any]
@@ -38,7 +38,7 @@ Sort = Annotated[
     AfterValidator(validate_sort),
     Field(
         json_schema_extra={"enum": list(SORTS)},
-        description="`-`: from high to low. By a measure of results only jobs that have it are listed",
+        description="`-`: from high to low. By a metric of results only jobs that have it are listed",
     ),
 ]
 FieldNames = Annotated[

@@ -69,7 +69,7 @@ class Result(ResponseModel):
     generalization_gap_accuracy: float = Field(description="Training minus test accuracy")
     generalization_gap_loss: float = Field(description="Test minus training loss")
     best_epoch: int = Field(
-        description="Of the lowest validation loss, or the best by the measure and `min_delta` of early "
+        description="Of the lowest validation loss, or the best by the metric and `min_delta` of early "
         "stopping; the last where nothing is held out"
     )
     reported_epoch: int = Field(description="The epoch whose weights were measured and kept")

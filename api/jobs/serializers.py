@@ -11,10 +11,10 @@ from models import cost
 from models.states import Action, JobState
 from models.store import tables
 
-_MEASURES = [name for name in schemas.Result.model_fields if name != "engine"]
+_METRICS = [name for name in schemas.Result.model_fields if name != "engine"]
 
 
-_measures = attrgetter(*_MEASURES)
+_get_metrics = attrgetter(*_METRICS)
 
 
 def serialize_job(row: tables.Job, queue_position: int | None) -> schemas.Job:
@@ -73,8 +73,8 @@ def serialize_job_details(row: tables.Job, queue_position: int | None) -> schema
 
 def serialize_result(row: tables.Result | Row[Any]) -> schemas.Result:
     """A result's row as lists and reports show it."""
-    measures = zip(_MEASURES, _measures(row), strict=True)
-    return schemas.Result(**dict(measures), engine=schemas.Engine.model_validate(row))
+    metrics = zip(_METRICS, _get_metrics(row), strict=True)
+    return schemas.Result(**dict(metrics), engine=schemas.Engine.model_validate(row))
 
 
 def serialize_result_details(row: tables.Result) -> schemas.ResultDetails:

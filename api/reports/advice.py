@@ -15,7 +15,7 @@ from api.reports.schemas import (
     Consideration,
     Contrast,
     Difference,
-    Measures,
+    Metrics,
     VariantReport,
 )
 from models.experiments import FEWEST_PAIRS
@@ -42,10 +42,10 @@ class _Measured:
 
     number: int
     variant: VariantReport
-    measures: Measures
+    metrics: Metrics
 
-    def at(self, measure: str) -> str:
-        return f"/variants/{self.number}/measures/{measure}"
+    def at(self, metric: str) -> str:
+        return f"/variants/{self.number}/metrics/{metric}"
 
 
 @dataclass(frozen=True)
@@ -64,9 +64,9 @@ class _Evidence:
 
     def __init__(self, comparison: Comparison) -> None:
         self.measured = [
-            _Measured(number, variant, variant.measures)
+            _Measured(number, variant, variant.metrics)
             for number, variant in enumerate(comparison.variants)
-            if variant.measures is not None
+            if variant.metrics is not None
         ]
         self.baseline = next((each for each in self.measured if each.variant.is_baseline), None)
         self.contrasts: dict[str, tuple[int, Contrast]] = {
@@ -77,12 +77,12 @@ class _Evidence:
         """Whether a variant differs from the baseline in one of these fields."""
         return any(change.field.startswith(field) for change in each.variant.confounders for field in fields)
 
-    def difference(self, each: _Measured, measure: str) -> tuple[str, Difference] | None:
+    def difference(self, each: _Measured, metric: str) -> tuple[str, Difference] | None:
         """Where a variant's difference from the baseline stands, and what it is."""
         number, contrast = self.contrasts.get(each.variant.name, (0, None))
         if contrast is None or contrast.differences is None:
             return None
-        return f"/contrasts/{number}/differences/{measure}", getattr(contrast.differences, measure)
+        return f"/contrasts/{number}/differences/{metric}", getattr(contrast.differences, metric)
 
     def steps(self, size: Callable[[_Measured], float | None]) -> dict[str, list[_Step]]:
         """For each technique what it gains at each size where the same was trained without it, by size."""
@@ -116,7 +116,7 @@ def _complexity(evidence: _Evidence) -> Consideration:
     varied = any(evidence.differs(each, _WIDTH) for each in evidence.measured)
     advice = list(_overfitting(evidence))
     if varied:
-        steps = evidence.steps(lambda each: each.measures.parameters.mean)
+        steps = evidence.steps(lambda each: each.metrics.parameters.mean)
         advice += _along("parameters", steps, grows_with_size=True)
     return Consideration(
         name="complexity",
@@ -150,7 +150,7 @@ def _resources(evidence: _Evidence) -> Consideration:
     advice = []
     lowest = float("inf")
     for each in by_cost:
-        loss, seconds = each.measures.test_loss.mean, each.measures.training_seconds.mean
+        loss, seconds = each.metrics.test_loss.mean, each.metrics.training_seconds.mean
         if loss < lowest:
             what = "on average the lowest test loss of all that take no longer"
             text = f"{each.variant.name}: {seconds:.3g} s a model, and {what} ({loss:.4f})."
@@ -184,7 +184,7 @@ def _task(evidence: _Evidence) -> Consideration:
             ("wrong training labels", any(evidence.differs(each, [_NOISE]) for each in evidence.measured)),
             (
                 "choosing features (proximal_l1 or group_l1 make exact zeros)",
-                any(each.measures.zero_weight_fraction.mean >= _SPARSE_FROM for each in evidence.measured),
+                any(each.metrics.zero_weight_fraction.mean >= _SPARSE_FROM for each in evidence.measured),
             ),
             ("images unlike the test images, such as damaged or shifted ones", False),
         )
@@ -199,16 +199,16 @@ def _task(evidence: _Evidence) -> Consideration:
 
 
 def _cost(each: _Measured) -> tuple[float, float]:
-    return each.measures.training_seconds.mean, each.measures.test_loss.mean
+    return each.metrics.training_seconds.mean, each.metrics.test_loss.mean
 
 
 def _overfitting(evidence: _Evidence) -> Iterator[Advice]:
     baseline = evidence.baseline
     if baseline is None:
         return
-    gap = baseline.measures.generalization_gap_loss
+    gap = baseline.metrics.generalization_gap_loss
     text = (
-        f"{baseline.variant.name}, with {baseline.measures.parameters.mean:,.0f} parameters, has a test loss "
+        f"{baseline.variant.name}, with {baseline.metrics.parameters.mean:,.0f} parameters, has a test loss "
         f"{abs(gap.mean):.4f} nats {'above' if gap.mean > 0 else 'below'} its training loss"
         f"{_interval(gap.low, gap.high)}."
     )
@@ -250,8 +250,8 @@ def _trend(steps: Sequence[_Step], grows_with_size: bool) -> str:
     apart = first.high is not None and last.low is not None and last.low > first.high
     rising = all(
         after.gain.mean > before.gain.mean
-        and after.plain.measures.generalization_gap_loss.mean
-        > before.plain.measures.generalization_gap_loss.mean
+        and after.plain.metrics.generalization_gap_loss.mean
+        > before.plain.metrics.generalization_gap_loss.mean
         for before, after in pairwise(ordered)
     )
     if apart and rising:
@@ -291,10 +291,10 @@ def _accuracy(evidence: _Evidence) -> Iterator[Advice]:
 def _calibration(evidence: _Evidence) -> Iterator[Advice]:
     fair = _accurate_enough(evidence)
     if len(fair) > 1:
-        best = min(fair, key=lambda each: each.measures.test_ece.mean)
+        best = min(fair, key=lambda each: each.metrics.test_ece.mean)
         text = (
             f"Where probabilities are acted upon: {best.variant.name} has the lowest calibration error "
-            f"({best.measures.test_ece.mean:.4f}) among those within {MARGIN_POINTS} points of the best "
+            f"({best.metrics.test_ece.mean:.4f}) among those within {MARGIN_POINTS} points of the best "
             "accuracy."
         )
         yield _advice(text, best.at("test_ece"), best.at("test_accuracy"))
@@ -302,13 +302,13 @@ def _calibration(evidence: _Evidence) -> Iterator[Advice]:
 
 def _sparsity(evidence: _Evidence) -> Iterator[Advice]:
     sparse = [
-        each for each in _accurate_enough(evidence) if each.measures.zero_weight_fraction.mean >= _SPARSE_FROM
+        each for each in _accurate_enough(evidence) if each.metrics.zero_weight_fraction.mean >= _SPARSE_FROM
     ]
     if sparse:
-        most = max(sparse, key=lambda each: each.measures.zero_weight_fraction.mean)
+        most = max(sparse, key=lambda each: each.metrics.zero_weight_fraction.mean)
         text = (
             f"For few weights or features: {most.variant.name} has "
-            f"{100 * most.measures.zero_weight_fraction.mean:.0f} % exact zeros, and is within "
+            f"{100 * most.metrics.zero_weight_fraction.mean:.0f} % exact zeros, and is within "
             f"{MARGIN_POINTS} points of the best accuracy."
         )
         yield _advice(text, most.at("zero_weight_fraction"), most.at("test_accuracy"))
@@ -325,7 +325,7 @@ def _noise(evidence: _Evidence) -> Iterator[Advice]:
         return
     ordinary = evidence.baseline.variant.regularization
     plain = [each for each in evidence.measured if each.variant.regularization == ordinary]
-    seen = "; ".join(f"{each.variant.name} {100 * each.measures.test_accuracy.mean:.1f} %" for each in plain)
+    seen = "; ".join(f"{each.variant.name} {100 * each.metrics.test_accuracy.mean:.1f} %" for each in plain)
     text = f"With wrong training labels the test accuracy is, without a further technique: {seen}."
     yield _advice(text, *(each.at("test_accuracy") for each in plain))
 
@@ -333,8 +333,8 @@ def _noise(evidence: _Evidence) -> Iterator[Advice]:
 def _accurate_enough(evidence: _Evidence) -> list[_Measured]:
     """Variants that differ from the baseline in their regularization only, near the best accuracy."""
     fair = [each for each in evidence.measured if not each.variant.confounders]
-    best = max((each.measures.test_accuracy.mean for each in fair), default=0.0)
-    return [each for each in fair if 100 * (best - each.measures.test_accuracy.mean) <= MARGIN_POINTS]
+    best = max((each.metrics.test_accuracy.mean for each in fair), default=0.0)
+    return [each for each in fair if 100 * (best - each.metrics.test_accuracy.mean) <= MARGIN_POINTS]
 
 
 def _advice(text: str, *evidence: str) -> Advice:

@@ -14,8 +14,8 @@ from api.reports.schemas import (
     CurvePoint,
     DatasetUsed,
     Diagnostics,
-    Measure,
-    Measures,
+    Metrics,
+    MetricSummary,
     Missing,
     SeedResult,
     VariantReport,
@@ -168,7 +168,7 @@ def _variant(
 ) -> VariantReport:
     done = [job for job in jobs if job.result is not None]
     results = [job.result for job in done if job.result is not None]
-    measures = _measures(results) if results else None
+    metrics = _summarize_metrics(results) if results else None
     return VariantReport(
         name=name,
         is_baseline=jobs is baseline,
@@ -189,8 +189,8 @@ def _variant(
         ],
         failed_seeds=[job.seed for job in jobs if job.state == JobState.FAILED],
         unfinished_seeds=[job.seed for job in jobs if job.result is None and job.state != JobState.FAILED],
-        measures=measures,
-        line=_line(name, measures) if measures else None,
+        metrics=metrics,
+        line=_line(name, metrics) if metrics else None,
         confounders=[
             Confounder.model_validate(change)
             for change in (find_confounders(baseline[0].spec, jobs[0].spec) if baseline and jobs else [])
@@ -238,16 +238,16 @@ def _get_diagnostics(job: Job) -> Diagnostics | None:
     return Diagnostics.model_validate({"seed": job.seed, "job_id": job.id} | job.result.diagnostics)
 
 
-def _line(name: str, measures: Measures) -> str:
-    loss, accuracy = measures.test_loss.mean, measures.test_accuracy.mean
+def _line(name: str, metrics: Metrics) -> str:
+    loss, accuracy = metrics.test_loss.mean, metrics.test_accuracy.mean
     return f"Model {name} - Test Loss: {loss:.4f}, Test Accuracy: {accuracy:.4f}"
 
 
-def _measures(results: Sequence[Result]) -> Measures:
-    return Measures(
+def _summarize_metrics(results: Sequence[Result]) -> Metrics:
+    return Metrics(
         **{
-            name: Measure.model_validate(estimate([getattr(result, name) for result in results]))
-            for name in Measures.model_fields
+            name: MetricSummary.model_validate(estimate([getattr(result, name) for result in results]))
+            for name in Metrics.model_fields
         }
     )
 

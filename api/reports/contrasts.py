@@ -23,7 +23,7 @@ from models.store.tables import Job, Result
 MARGIN_POINTS = 0.2
 """A difference in accuracy up to which two variants are as good as equal: 20 images of MNIST's 10,000."""
 
-# Each measure of a contrast: its column, and what turns it into the unit shown (percentage points).
+# Each metric of a contrast: its column, and what turns it into the unit shown (percentage points).
 _CONTRASTED = {
     "test_accuracy_points": ("test_accuracy", 100.0),
     "test_loss": ("test_loss", 1.0),
@@ -37,14 +37,14 @@ Pairs = Mapping[int, tuple[Result, Result]]
 def contrasts(variants: Mapping[str, Sequence[Job]], baseline: str) -> list[Contrast]:
     """A contrast for each of the `variants` but the `baseline`, in their order.
 
-    Of each variant at most one job a seed. All that may be called higher or lower, measures times variants,
+    Of each variant at most one job a seed. All that may be called higher or lower, metrics times variants,
     is one family of tests, whether or not its jobs have finished: so that if no technique does anything, a
     report calls anything at all in at most 5 % of cases.
     """
     base = _by_seed(variants[baseline])
     pairs = {name: _pairs(base, _by_seed(jobs)) for name, jobs in variants.items() if name != baseline}
     tests = len(pairs) * len(_CONTRASTED)
-    found = {(name, measure): _paired(pairs[name], measure) for name in pairs for measure in _CONTRASTED}
+    found = {(name, metric): _paired(pairs[name], metric) for name in pairs for metric in _CONTRASTED}
     corrected = dict(
         zip(found, apply_holm_correction([_tested(each) for each in found.values()]), strict=True)
     )
@@ -58,7 +58,7 @@ def contrasts(variants: Mapping[str, Sequence[Job]], baseline: str) -> list[Cont
             name,
             baseline,
             each,
-            {measure: differences[name, measure] for measure in _CONTRASTED if each},
+            {metric: differences[name, metric] for metric in _CONTRASTED if each},
             tests=tests,
         )
         for name, each in pairs.items()
@@ -66,9 +66,9 @@ def contrasts(variants: Mapping[str, Sequence[Job]], baseline: str) -> list[Cont
 
 
 def _contrast(
-    variant: str, baseline: str, pairs: Pairs, measures: Mapping[str, Difference], *, tests: int
+    variant: str, baseline: str, pairs: Pairs, metrics: Mapping[str, Difference], *, tests: int
 ) -> Contrast:
-    differences = Differences(**measures) if measures else None
+    differences = Differences(**metrics) if metrics else None
     equivalence = _equivalence(differences.test_accuracy_points, tests) if differences else None
     answers = _answers(pairs)
     by_seed = [_mcnemar(seed, *each) for seed, each in answers.items()]
@@ -94,16 +94,16 @@ def _pairs(baseline: Mapping[int, Result], variant: Mapping[int, Result]) -> Pai
     return {seed: (baseline[seed], variant[seed]) for seed in sorted(baseline.keys() & variant.keys())}
 
 
-def _paired(pairs: Pairs, measure: str) -> PairedDifference | None:
-    column, unit = _CONTRASTED[measure]
+def _paired(pairs: Pairs, metric: str) -> PairedDifference | None:
+    column, unit = _CONTRASTED[metric]
     return compute_paired_difference(
         [unit * getattr(baseline, column) for baseline, _ in pairs.values()],
         [unit * getattr(variant, column) for _, variant in pairs.values()],
     )
 
 
-def _baseline_mean(pairs: Pairs, measure: str) -> float:
-    column, unit = _CONTRASTED[measure]
+def _baseline_mean(pairs: Pairs, metric: str) -> float:
+    column, unit = _CONTRASTED[metric]
     return sum(unit * float(getattr(baseline, column)) for baseline, _ in pairs.values()) / len(pairs)
 
 

@@ -7,10 +7,10 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from api.reports.schemas import Comparison, Difference, Equivalence, Measure, Missing, VariantReport
+from api.reports.schemas import Comparison, Difference, Equivalence, MetricSummary, Missing, VariantReport
 
 UNKNOWN = "-"
-NETWORK_MEASURES = (
+NETWORK_METRICS = (
     "parameters",
     "weight_norm",
     "zero_weight_fraction",
@@ -18,28 +18,28 @@ NETWORK_MEASURES = (
     "best_epoch",
     "training_flops",
 )
-"""What the table of networks shows; the other measures are in the table of variants."""
-_MEASURE = re.compile(r"/(variants|contrasts)/(\d+)/(?:measures|differences)/(\w+)")
+"""What the table of networks shows; the other metrics are in the table of variants."""
+_METRIC = re.compile(r"/(variants|contrasts)/(\d+)/(?:metrics|differences)/(\w+)")
 
 
-def percent(measure: Measure) -> str:
+def percent(metric: MetricSummary) -> str:
     """A share as `97.98 %`, with the half width of its interval where there is one: `97.98 ±0.11 %`."""
-    return f"{100 * measure.mean:.2f}{_half_width(measure, 100, 2)} %"
+    return f"{100 * metric.mean:.2f}{_half_width(metric, 100, 2)} %"
 
 
-def number(measure: Measure, digits: int = 4) -> str:
+def number(metric: MetricSummary, digits: int = 4) -> str:
     """A number, with the half width of its interval where there is one."""
-    return f"{measure.mean:.{digits}f}{_half_width(measure, 1, digits)}"
+    return f"{metric.mean:.{digits}f}{_half_width(metric, 1, digits)}"
 
 
-def whole(measure: Measure) -> str:
+def whole(metric: MetricSummary) -> str:
     """A count, as a mean where seeds differ in it."""
-    return f"{measure.mean:,.0f}" if measure.sd in (None, 0) else f"{measure.mean:,.1f}"
+    return f"{metric.mean:,.0f}" if metric.sd in (None, 0) else f"{metric.mean:,.1f}"
 
 
-def giga(measure: Measure) -> str:
+def giga(metric: MetricSummary) -> str:
     """Operations, in thousands of millions."""
-    return f"{measure.mean / 1e9:,.1f}"
+    return f"{metric.mean / 1e9:,.1f}"
 
 
 def difference(found: Difference, digits: int) -> str:
@@ -170,20 +170,20 @@ def sources(comparison: Comparison, pointers: Sequence[str]) -> list[Source]:
     """What JSON pointers into the report lead to: a row of a table each, with the names of its numbers."""
     rows: dict[tuple[str, str], list[str]] = {}
     for pointer in pointers:
-        if found := _MEASURE.fullmatch(pointer):
-            table, number, measure = found[1], int(found[2]), found[3]
-            rows.setdefault(_row(comparison, table, number, measure), []).append(
-                measure.removesuffix("_points").replace("_", " ")
+        if found := _METRIC.fullmatch(pointer):
+            table, number, metric = found[1], int(found[2]), found[3]
+            rows.setdefault(_row(comparison, table, number, metric), []).append(
+                metric.removesuffix("_points").replace("_", " ")
             )
-    return [Source(anchor, f"{name}: {', '.join(measures)}") for (anchor, name), measures in rows.items()]
+    return [Source(anchor, f"{name}: {', '.join(metrics)}") for (anchor, name), metrics in rows.items()]
 
 
-def _row(comparison: Comparison, table: str, number: int, measure: str) -> tuple[str, str]:
-    """The anchor of the row that has this measure, and what the row is about."""
+def _row(comparison: Comparison, table: str, number: int, metric: str) -> tuple[str, str]:
+    """The anchor of the row that has this metric, and what the row is about."""
     if table == "contrasts":
         contrast = comparison.contrasts[number]
         return f"contrast-{number}", f"{contrast.variant} against {contrast.baseline}"
-    kind = "network" if measure in NETWORK_MEASURES else "variant"
+    kind = "network" if metric in NETWORK_METRICS else "variant"
     return f"{kind}-{number}", comparison.variants[number].name
 
 
@@ -205,19 +205,19 @@ def variant_rows(comparison: Comparison) -> list[list[str]]:
 
 def _variant_row(variant: VariantReport) -> list[str]:
     name = f"{variant.name} (baseline)" if variant.is_baseline else variant.name
-    measures = variant.measures
-    if measures is None:
+    metrics = variant.metrics
+    if metrics is None:
         return [name, seeds(variant), *[UNKNOWN] * 7]
     return [
         name,
         seeds(variant),
-        percent(measures.test_accuracy),
-        number(measures.test_loss),
-        percent(measures.generalization_gap_accuracy),
-        number(measures.generalization_gap_loss),
-        number(measures.test_ece),
-        whole(measures.epochs_run),
-        number(measures.training_seconds, 1),
+        percent(metrics.test_accuracy),
+        number(metrics.test_loss),
+        percent(metrics.generalization_gap_accuracy),
+        number(metrics.generalization_gap_loss),
+        number(metrics.test_ece),
+        whole(metrics.epochs_run),
+        number(metrics.training_seconds, 1),
     ]
 
 
@@ -225,26 +225,26 @@ def network_rows(comparison: Comparison) -> list[list[str]]:
     """The table of what the networks have become, its head first."""
     rows = [["variant", "parameters", "weight norm", "exact zeros", "Brier", "best epoch", "GFLOP"]]
     for variant in comparison.variants:
-        measures = variant.measures
+        metrics = variant.metrics
         cells = [UNKNOWN] * 6
-        if measures is not None:
+        if metrics is not None:
             cells = [
-                whole(measures.parameters),
-                number(measures.weight_norm, 2),
-                percent(measures.zero_weight_fraction),
-                number(measures.test_brier),
-                whole(measures.best_epoch),
-                giga(measures.training_flops),
+                whole(metrics.parameters),
+                number(metrics.weight_norm, 2),
+                percent(metrics.zero_weight_fraction),
+                number(metrics.test_brier),
+                whole(metrics.best_epoch),
+                giga(metrics.training_flops),
             ]
         rows.append([variant.name, *cells])
     return rows
 
 
-def measure_rows(comparison: Comparison) -> list[list[str]]:
-    """The table of every measure of every variant, its head first, in the measures' own units."""
-    rows = [["variant and measure", "seeds", "mean", "sd", "95 % interval"]]
+def metric_rows(comparison: Comparison) -> list[list[str]]:
+    """The table of every metric of every variant, its head first, in the metrics' own units."""
+    rows = [["variant and metric", "seeds", "mean", "sd", "95 % interval"]]
     for variant in comparison.variants:
-        for name, found in variant.measures or ():
+        for name, found in variant.metrics or ():
             spread = [_plain(each) for each in (found.mean, found.sd)]
             rows.append([f"{variant.name}: {_spoken(name)}", str(found.n), *spread, _interval(found)])
     return rows
@@ -253,7 +253,7 @@ def measure_rows(comparison: Comparison) -> list[list[str]]:
 def test_rows(comparison: Comparison) -> list[list[str]]:
     """The table of every test against the baseline, its head first."""
     head = [
-        "variant and measure",
+        "variant and metric",
         "pairs",
         "mean",
         "sd",
@@ -287,14 +287,14 @@ def _plain(value: float | None) -> str:
     return UNKNOWN if value is None else f"{value:.4g}"
 
 
-def _interval(found: Measure | Difference) -> str:
+def _interval(found: MetricSummary | Difference) -> str:
     if found.low is None or found.high is None:
         return UNKNOWN
     return f"{found.low:.4g} to {found.high:.4g}"
 
 
-def _spoken(measure: str) -> str:
-    return measure.replace("_points", ", points").replace("_", " ")
+def _spoken(metric: str) -> str:
+    return metric.replace("_points", ", points").replace("_", " ")
 
 
 def contrast_rows(comparison: Comparison) -> list[list[str]]:
@@ -338,8 +338,8 @@ def _equivalence(found: Equivalence | None) -> str:
     return "yes" if found.equivalent else "not shown"
 
 
-def _half_width(measure: Measure, unit: float, digits: int) -> str:
+def _half_width(metric: MetricSummary, unit: float, digits: int) -> str:
     # Seeds that agree to the last digit have no interval worth showing.
-    if measure.low is None or measure.high is None or not measure.sd:
+    if metric.low is None or metric.high is None or not metric.sd:
         return ""
-    return f" ±{unit * (measure.high - measure.low) / 2:.{digits}f}"
+    return f" ±{unit * (metric.high - metric.low) / 2:.{digits}f}"

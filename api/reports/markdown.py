@@ -63,7 +63,7 @@ def _consideration(consideration: Consideration) -> str:
 
 def _every_number(comparison: Comparison) -> list[str]:
     tables = [
-        formatting.measure_rows(comparison),
+        formatting.metric_rows(comparison),
         formatting.test_rows(comparison),
         formatting.seed_rows(comparison),
     ]

@@ -12,8 +12,8 @@ from models.states import JobState
 Call = Literal["higher", "lower"]
 
 
-class Measure(ResponseModel):
-    """One measure over the seeds of a variant. `sd`, `low` and `high` (95 % t interval) need two seeds."""
+class MetricSummary(ResponseModel):
+    """One metric over the seeds of a variant. `sd`, `low` and `high` (95 % t interval) need two seeds."""
 
     n: int
     mean: float
@@ -22,22 +22,22 @@ class Measure(ResponseModel):
     high: float | None
 
 
-class Measures(ResponseModel):
+class Metrics(ResponseModel):
     """What a variant is worth, over its finished seeds."""
 
-    test_accuracy: Measure
-    test_loss: Measure
-    generalization_gap_accuracy: Measure
-    generalization_gap_loss: Measure
-    test_ece: Measure
-    test_brier: Measure
-    epochs_run: Measure
-    best_epoch: Measure
-    training_seconds: Measure
-    training_flops: Measure
-    parameters: Measure
-    weight_norm: Measure
-    zero_weight_fraction: Measure
+    test_accuracy: MetricSummary
+    test_loss: MetricSummary
+    generalization_gap_accuracy: MetricSummary
+    generalization_gap_loss: MetricSummary
+    test_ece: MetricSummary
+    test_brier: MetricSummary
+    epochs_run: MetricSummary
+    best_epoch: MetricSummary
+    training_seconds: MetricSummary
+    training_flops: MetricSummary
+    parameters: MetricSummary
+    weight_norm: MetricSummary
+    zero_weight_fraction: MetricSummary
 
 
 class CurvePoint(ResponseModel):
@@ -115,7 +115,7 @@ class VariantReport(ResponseModel):
     seeds: list[SeedResult]
     failed_seeds: list[int]
     unfinished_seeds: list[int]
-    measures: Measures | None = Field(description="Null while no seed has finished")
+    metrics: Metrics | None = Field(description="Null while no seed has finished")
     line: str | None = Field(description="The variant's mean test loss and accuracy in one sentence")
     confounders: list[Confounder] = Field([], description="Against the baseline; empty where fair")
     curve: list[CurvePoint]
@@ -140,7 +140,7 @@ class Difference(ResponseModel):
     high: float | None
     t_p: float | None = Field(description="p of the paired t test")
     t_p_holm: float | None = Field(
-        description="The same, corrected (Holm) for all that this report tests: measures times variants; "
+        description="The same, corrected (Holm) for all that this report tests: metrics times variants; "
         "null below six pairs, from which nothing is concluded"
     )
     sign_flip_p: float | None = Field(description="p of the exact sign-flip permutation test")

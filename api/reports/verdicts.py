@@ -7,7 +7,7 @@ from models.experiments import FEWEST_PAIRS
 from models.statistics import ALPHA
 
 _ONE_PAIR = "One pair: this shows what happened, not what would happen again."
-# What the judged measures are sorted under, in this order.
+# What the judged metrics are sorted under, in this order.
 _LOWER = "Lower"
 _HIGHER = "Higher"
 _OPEN = "No difference could be shown"
@@ -114,7 +114,7 @@ def _what_would_show(equivalence: Equivalence, pairs: int) -> str:
 
 
 def _judgements(named: Sequence[tuple[str, Difference, str]]) -> list[str]:
-    """Measures of which the same can be said share a sentence."""
+    """Metrics of which the same can be said share a sentence."""
     said: dict[str, list[str]] = {label: [] for label in (_LOWER, _HIGHER, _OPEN, _SAME, _ALIKE)}
     for what, found, unit in named:
         label, numbers = _judged(found, unit)

@@ -47,7 +47,7 @@ class Order:
     """By what jobs are sorted; equal ones by id, in the same direction."""
 
     by: str = "created_at"
-    """`created_at`, or one of SORTABLE_MEASURES: then only jobs that have it are listed."""
+    """`created_at`, or one of SORTABLE_METRICS: then only jobs that have it are listed."""
     descending: bool = True
 
     def sorts(self, query: Select[Any], value: Any, job_id: Any) -> Select[Any]:
@@ -144,7 +144,7 @@ def find_jobs(
 ) -> list[Row[Any]]:
     """Up to `limit` jobs in `order`, from `after` on, as `listed` gives them with what they are sorted by."""
     by_time = order.by == "created_at"
-    query = (_by_time if by_time else _by_measure)(session, wanted, order, after, limit)
+    query = (_by_time if by_time else _by_metric)(session, wanted, order, after, limit)
     while True:
         ids = session.scalars(query).all()
         found = listed(session, ids, specs=specs, results=results or not by_time)
@@ -225,12 +225,12 @@ def _between(
     return [*wanted.within(moment), order.beyond(after, moment, job_id)]
 
 
-def _by_measure(
+def _by_metric(
     session: Session, wanted: JobFilter, order: Order, after: Place | None, limit: int
 ) -> Select[Any]:
-    """Ids by a measure, in the order of its index; where few jobs fit, these are found and sorted."""
-    job_id, measure = Result.job_id, getattr(Result, order.by)
-    query = select(job_id).where(measure.is_not(None), _seen(job_id, wanted))
+    """Ids by a metric, in the order of its index; where few jobs fit, these are found and sorted."""
+    job_id, metric = Result.job_id, getattr(Result, order.by)
+    query = select(job_id).where(metric.is_not(None), _seen(job_id, wanted))
     if wanted.states and JobState.SUCCEEDED not in wanted.states:
         return query.where(false())
     # No other state has results, so there is no need to look.
@@ -243,11 +243,11 @@ def _by_measure(
     if count < _FEW:
         query = query.where(job_id.in_(first.found(wanted)))
         # A sum has no index that would tempt the database to read every result in its order.
-        measure = measure + 0
+        metric = metric + 0
     query = query.where(*(field.met_by(job_id) for field in fields))
     if after is not None:
-        query = query.where(order.beyond(after, measure, job_id))
-    return order.sorts(query, measure, job_id).limit(limit)
+        query = query.where(order.beyond(after, metric, job_id))
+    return order.sorts(query, metric, job_id).limit(limit)
 
 
 def _fewest(session: Session, wanted: JobFilter, choices: Sequence[_Field], most: int) -> tuple[_Field, int]:

@@ -13,7 +13,7 @@ from sqlalchemy.orm.attributes import set_committed_value
 from models.store.sql_functions import make_table
 from models.store.tables import Epoch, Result
 
-_MEASURES = {
+_METRICS = {
     "train_loss": Epoch.train_loss,
     "train_accuracy": Epoch.train_accuracy,
     "validation_loss": Epoch.validation_loss,
@@ -24,7 +24,7 @@ _MEASURES = {
 
 @dataclass(frozen=True)
 class Spread:
-    """One measure over jobs; the standard deviation (n - 1) needs two."""
+    """One metric over jobs; the standard deviation (n - 1) needs two."""
 
     n: int
     mean: float
@@ -52,7 +52,7 @@ def summaries(session: Session, variants: Mapping[str, Sequence[str]]) -> dict[s
     place = make_table(number_of)
     variant = cast(place.c.value, Integer).label("variant")
     query = (
-        select(variant, Epoch.epoch, *(each for column in _MEASURES.values() for each in _sums(column)))
+        select(variant, Epoch.epoch, *(each for column in _METRICS.values() for each in _sums(column)))
         .join(place, place.c.key == Epoch.job_id)
         .group_by(variant, Epoch.epoch)
         .order_by(variant, Epoch.epoch)
@@ -60,9 +60,7 @@ def summaries(session: Session, variants: Mapping[str, Sequence[str]]) -> dict[s
     found: dict[str, list[EpochSummary]] = {name: [] for name in names}
     for variant, epoch, *values in session.execute(query):
         thirds = zip(values[::3], values[1::3], values[2::3], strict=True)
-        spreads: dict[str, Any] = {
-            name: _found(*third) for name, third in zip(_MEASURES, thirds, strict=True)
-        }
+        spreads: dict[str, Any] = {name: _found(*third) for name, third in zip(_METRICS, thirds, strict=True)}
         found[names[variant]].append(EpochSummary(epoch, **spreads))
     return found
 

@@ -30,7 +30,7 @@ LOCAL_OWNER = "local"
 """Owner of what is made without an API key."""
 
 
-SORTABLE_MEASURES = (
+SORTABLE_METRICS = (
     "test_accuracy",
     "test_loss",
     "test_brier",
@@ -301,8 +301,8 @@ class Result(Base):
 
     job: Mapped[Job] = relationship(back_populates="result")
 
-    # One for each measure that lists can be sorted by.
-    __table_args__ = tuple(Index(None, measure, "job_id") for measure in SORTABLE_MEASURES)
+    # One for each metric that lists can be sorted by.
+    __table_args__ = tuple(Index(None, metric, "job_id") for metric in SORTABLE_METRICS)
 
 
 class Event(Base):

@@ -134,7 +134,7 @@ def test_one_wide_interval_does_not_flatten_the_others(page: Page, finished: str
 
 def test_what_is_saved_is_what_the_screen_shows(page: Page, finished: str, tmp_path: Path) -> None:
     page.goto(f"/experiments/{finished}")
-    page.locator("#measure-test_loss").click()
+    page.locator("#metric-test_loss").click()
     differences, variants = (_saved(page, button, tmp_path) for button in ("differences", "variants"))
     shown = page.locator(".forest tbody tr").all()
     assert [(row["variant"], row["difference, nats"]) for row in differences] == [

@@ -28,9 +28,9 @@ class Run:
     result: dict[str, Any]
     epochs: list[dict[str, Any]]
 
-    def course(self, measure: str) -> NDArray[np.float64]:
-        """The measure after each epoch."""
-        return np.array([epoch[measure] for epoch in self.epochs])
+    def course(self, metric: str) -> NDArray[np.float64]:
+        """The metric after each epoch."""
+        return np.array([epoch[metric] for epoch in self.epochs])
 
 
 @dataclass(frozen=True)
@@ -39,12 +39,12 @@ class Study:
 
     runs: dict[str, list[Run]]
 
-    def of(self, variant: str, measure: str) -> NDArray[np.float64]:
-        """The measure of each seed's result."""
-        return np.array([run.result[measure] for run in self.runs[variant]])
+    def of(self, variant: str, metric: str) -> NDArray[np.float64]:
+        """The metric of each seed's result."""
+        return np.array([run.result[metric] for run in self.runs[variant]])
 
-    def mean(self, variant: str, measure: str) -> float:
-        return float(self.of(variant, measure).mean())
+    def mean(self, variant: str, metric: str) -> float:
+        return float(self.of(variant, metric).mean())
 
 
 @dataclass(frozen=True)
@@ -100,11 +100,11 @@ def service(tmp_path_factory: pytest.TempPathFactory, migrated_sqlite: Path) -> 
 def test_dropout_and_l2_lower_loss_and_gap(service: Service) -> None:
     l2 = {"name": "with L2", "changes": {"regularization": {"l2": {"factor": 1e-3}}}}
     study = service.carry_out("dropout-vs-none", also=(l2,), replicates=5)
-    for measure in ("generalization_gap_loss", "test_loss"):
-        without = study.of("without Dropout", measure)
+    for metric in ("generalization_gap_loss", "test_loss"):
+        without = study.of("without Dropout", metric)
         for variant in ("with Dropout", "with L2"):
-            assert (study.of(variant, measure) < without).mean() >= 0.8
-            assert study.mean(variant, measure) < 0.95 * without.mean()
+            assert (study.of(variant, metric) < without).mean() >= 0.8
+            assert study.mean(variant, metric) < 0.95 * without.mean()
     # Units are missing in training and present when the same images are measured.
     for run in study.runs["with Dropout"]:
         assert (run.course("batch_accuracy") < run.course("train_accuracy")).all()
@@ -230,16 +230,16 @@ def test_batch_normalization_is_faster_at_first_and_dropout_after_it_lowers_loss
         for variant, runs in study.runs.items()
     }
     assert (first["batch normalization"] < first["none"]).mean() >= 0.8
-    for measure in ("test_loss", "generalization_gap_loss"):
-        alone = study.mean("batch normalization", measure)
-        assert study.mean("batch normalization + dropout", measure) < alone
+    for metric in ("test_loss", "generalization_gap_loss"):
+        alone = study.mean("batch normalization", metric)
+        assert study.mean("batch normalization + dropout", metric) < alone
 
 
 def test_penalties_make_weights_small_and_subgradients_no_zeros(service: Service) -> None:
     study = service.carry_out("l1-vs-l2", replicates=5)
     for variant in ("L1", "L2", "L1 + L2"):
-        for measure in ("weight_norm", "generalization_gap_loss"):
-            assert (study.of(variant, measure) < study.of("none", measure)).all()
+        for metric in ("weight_norm", "generalization_gap_loss"):
+            assert (study.of(variant, metric) < study.of("none", metric)).all()
         assert study.mean(variant, "zero_weight_fraction") < 0.01
         assert abs(study.mean(variant, "test_accuracy") - study.mean("none", "test_accuracy")) < 0.01
 

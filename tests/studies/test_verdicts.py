@@ -52,7 +52,7 @@ def experiments(
 ) -> Iterator[dict[str, Contrast]]:
     """The contrasts of simulated experiments.
 
-    A run's measures have its seed's part, the run's part, and a part each; runs of a seed share the first.
+    A run's metrics have its seed's part, the run's part, and a part each; runs of a seed share the first.
     `gains` is what a variant truly adds to the test accuracy, in points; training accuracy gains as much, so
     that the gap stays. A steady baseline scatters by its seeds' part only.
     """
@@ -80,14 +80,14 @@ def experiments(
         yield {found.variant: found for found in contrasts(rows, "a")}
 
 
-def measures(found: Contrast) -> list[Difference]:
+def metrics(found: Contrast) -> list[Difference]:
     assert found.differences is not None
     return [getattr(found.differences, name) for name in type(found.differences).model_fields]
 
 
 def calls(found: Contrast) -> bool:
-    """Whether any measure is called higher or lower; the words must agree with the numbers."""
-    called = any(each.call for each in measures(found))
+    """Whether any metric is called higher or lower; the words must agree with the numbers."""
+    called = any(each.call for each in metrics(found))
     assert bool(_WORDS.search(found.verdict)) == called
     return called
 
@@ -134,7 +134,7 @@ def test_intervals_cover_the_truth_as_often_as_they_say(number: int) -> None:
     found = [each["b"] for each in experiments(number, normal, {"b": 0.3})]
     truths = (0.3, 0.0, 0.0, 0.0)
     covered = np.mean(
-        [[covers(each, truth) for each, truth in zip(measures(one), truths, strict=True)] for one in found], 0
+        [[covers(each, truth) for each, truth in zip(metrics(one), truths, strict=True)] for one in found], 0
     )
     assert covered == pytest.approx(0.95, abs=3 * np.sqrt(0.95 * 0.05 / number))
 
@@ -144,7 +144,7 @@ def test_what_is_called_detectable_is_found_four_times_in_five() -> None:
     # A difference's standard deviation: two runs' luck and own noise; what the seed brings cancels.
     sd = 100 * SCATTER[0] * np.sqrt(4)
     gain = compute_detectable_difference(sd, SEEDS, level=0.05 / 20)
-    found = [measures(each["b"])[0].call for each in experiments(MANY, normal, {"b": gain})]
+    found = [metrics(each["b"])[0].call for each in experiments(MANY, normal, {"b": gain})]
     # A little less than 0.8, because whole images round.
     assert np.mean([each == "higher" for each in found]) == pytest.approx(0.8, abs=0.03)
     assert "lower" not in found

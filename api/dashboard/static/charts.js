@@ -16,8 +16,8 @@ const FEW_EPOCHS = 12;
 const dashOf = (index) => DASHES[(index + Math.floor(index / DASHES.length)) % DASHES.length];
 
 // Which of the buttons' curves the address asks for; the first, if it names none that there is.
-export function chosenMeasure(buttons) {
-  const there = [...buttons.children].map((button) => button.dataset.measure);
+export function chosenMetric(buttons) {
+  const there = [...buttons.children].map((button) => button.dataset.metric);
   const wanted = new URLSearchParams(location.search).get("curve");
   return there.includes(wanted) ? wanted : there[0];
 }
@@ -40,12 +40,12 @@ export const isDark = () => {
 const faint = (colour, layers = 1) => `${colour}${layers > COLOURS ? "0d" : "2e"}`;
 
 // A variant's curve and its band, from GET /v1/experiments/{id}/curves.
-function traces(item, index, measure, layers) {
+function traces(item, index, metric, layers) {
   const colours = isDark() ? DARK : LIGHT;
   const colour = colours[index % colours.length];
-  const scale = measure.endsWith("accuracy") ? 100 : 1;
+  const scale = metric.endsWith("accuracy") ? 100 : 1;
   const digits = scale === 100 ? 2 : 4;
-  const points = item[measure];
+  const points = item[metric];
   const epochs = points.map((point) => point.epoch);
   const group = `v${index}`;
   const banded = points.filter((point) => point.low !== null);
@@ -91,11 +91,11 @@ export function draw(place, data, plan) {
   return window.Plotly.react(place, data(), plan(), CONFIG);
 }
 
-export function showCurves(place, curves, measure) {
+export function showCurves(place, curves, metric) {
   // Room for a longer legend.
   place.style.height = `${25 + Math.min(0.8 * Math.max(curves.items.length - COLOURS, 0), 16)}rem`;
-  return draw(place, () => curves.items.flatMap((item, index) => traces(item, index, measure, curves.items.length)),
-    () => layout(TITLES[measure], measure, longest(curves.items.map((item) => item[measure]))));
+  return draw(place, () => curves.items.flatMap((item, index) => traces(item, index, metric, curves.items.length)),
+    () => layout(TITLES[metric], metric, longest(curves.items.map((item) => item[metric]))));
 }
 
 const longest = (lists) => Math.max(0, ...lists.map((list) => list.at(-1)?.epoch ?? 0));
@@ -109,9 +109,9 @@ const empty = (made) => ({ ...made, xaxis: { visible: false }, yaxis: { visible:
   annotations: [{ xref: "paper", yref: "paper", x: 0.5, y: 0.5, text: "No epoch has been measured.", showarrow: false, font: { color: style("--quiet") } }] });
 
 // A job's curves: training and validation, what lies between them shaded, the epoch that was kept marked.
-// `range`: of the measure, where several are to be compared.
-export function showTraining(place, epochs, measure, kept, range = null) {
-  const scale = measure === "accuracy" ? 100 : 1;
+// `range`: of the metric, where several are to be compared.
+export function showTraining(place, epochs, metric, kept, range = null) {
+  const scale = metric === "accuracy" ? 100 : 1;
   const digits = scale === 100 ? 2 : 4;
   const line = (name, key, colour, dash, more) => ({
     x: epochs.map((each) => each.epoch), y: epochs.map((each) => (each[key] === null ? null : scale * each[key])),
@@ -120,12 +120,12 @@ export function showTraining(place, epochs, measure, kept, range = null) {
   });
   const data = () => {
     const [training, validation] = isDark() ? DARK : LIGHT;
-    const held = epochs.some((each) => each[`validation_${measure}`] !== null);
-    return [line("Training", `train_${measure}`, training, "solid"),
-      ...(held ? [line("Validation", `validation_${measure}`, validation, "dash", { fill: "tonexty", fillcolor: faint(validation) })] : [])];
+    const held = epochs.some((each) => each[`validation_${metric}`] !== null);
+    return [line("Training", `train_${metric}`, training, "solid"),
+      ...(held ? [line("Validation", `validation_${metric}`, validation, "dash", { fill: "tonexty", fillcolor: faint(validation) })] : [])];
   };
   const plan = () => {
-    const made = layout(measure === "accuracy" ? "Accuracy, %" : "Loss, nats", measure, epochs.length);
+    const made = layout(metric === "accuracy" ? "Accuracy, %" : "Loss, nats", metric, epochs.length);
     if (range) made.yaxis.range = range;
     if (!epochs.length) return empty(made);
     if (!kept) return made;
@@ -136,14 +136,14 @@ export function showTraining(place, epochs, measure, kept, range = null) {
   return draw(place, data, plan);
 }
 
-// The same measure of several jobs.
-export function showTogether(place, jobs, measure) {
-  const scale = measure.endsWith("accuracy") ? 100 : 1;
+// The same metric of several jobs.
+export function showTogether(place, jobs, metric) {
+  const scale = metric.endsWith("accuracy") ? 100 : 1;
   const data = () => jobs.map(({ title, epochs }, index) => ({
-    x: epochs.map((each) => each.epoch), y: epochs.map((each) => (each[measure] === null ? null : scale * each[measure])),
+    x: epochs.map((each) => each.epoch), y: epochs.map((each) => (each[metric] === null ? null : scale * each[metric])),
     name: escaped(title), mode: epochs.length > 1 ? "lines" : "markers",
     line: { color: (isDark() ? DARK : LIGHT)[index % LIGHT.length], width: 2, dash: dashOf(index) },
     hovertemplate: `%{fullData.name}<br>epoch %{x}: %{y:.${scale === 100 ? 2 : 4}f}<extra></extra>`,
   }));
-  return draw(place, data, () => layout(TITLES[measure], measure, longest(jobs.map((job) => job.epochs))));
+  return draw(place, data, () => layout(TITLES[metric], metric, longest(jobs.map((job) => job.epochs))));
 }

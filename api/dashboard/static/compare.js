@@ -1,24 +1,24 @@
 // Several jobs side by side: one curve of each.
 
 import { ask } from "./api.js";
-import { chosenMeasure, showTogether } from "./charts.js";
+import { chosenMetric, showTogether } from "./charts.js";
 
 const element = (id) => document.getElementById(id);
 const links = [...document.querySelectorAll("#results [data-job]")];
-let measure = chosenMeasure(element("curve-choice"));
+let metric = chosenMetric(element("curve-choice"));
 let jobs = [];
 
 function draw() {
   for (const button of element("curve-choice").children)
-    button.setAttribute("aria-pressed", String(button.dataset.measure === measure));
-  showTogether(element("curves"), jobs, measure);
+    button.setAttribute("aria-pressed", String(button.dataset.metric === metric));
+  showTogether(element("curves"), jobs, metric);
 }
 
 element("curve-choice").addEventListener("click", ({ target }) => {
-  if (!target.dataset.measure) return;
-  measure = target.dataset.measure;
+  if (!target.dataset.metric) return;
+  metric = target.dataset.metric;
   const query = new URLSearchParams(location.search);
-  query.set("curve", measure);
+  query.set("curve", metric);
   history.replaceState(null, "", `?${query}`);
   draw();
 });

@@ -1,7 +1,7 @@
 // One experiment: its standing and its grid as they fill up, its curves, and what its report says.
 
 import { ask, change, once, request } from "./api.js";
-import { chosenMeasure, showCurves } from "./charts.js";
+import { chosenMetric, showCurves } from "./charts.js";
 import { findings } from "./findings.js";
 import { keepLooking, refresh, sayWhoIsMissing } from "./live.js";
 import { parallel } from "./parallel.js";
@@ -20,18 +20,18 @@ const UNCHANGED = 304;
 // ---- curves
 
 let curves = null;
-let measure = chosenMeasure(element("curve-choice"));
+let metric = chosenMetric(element("curve-choice"));
 
 function drawCurves() {
   for (const button of element("curve-choice").children)
-    button.setAttribute("aria-pressed", String(button.dataset.measure === measure));
-  if (curves) showCurves(element("curves"), curves, measure);
+    button.setAttribute("aria-pressed", String(button.dataset.metric === metric));
+  if (curves) showCurves(element("curves"), curves, metric);
 }
 
 element("curve-choice").addEventListener("click", ({ target }) => {
-  if (!target.dataset.measure) return;
-  measure = target.dataset.measure;
-  remember("curve", measure);
+  if (!target.dataset.metric) return;
+  metric = target.dataset.metric;
+  remember("curve", metric);
   drawCurves();
 });
 
@@ -55,7 +55,7 @@ function showFindings() {
     difference = name;
     remember("difference", name);
     showFindings();
-    element(`measure-${name}`).focus();
+    element(`metric-${name}`).focus();
   });
   replaceFindings([first, parallel(report), ...others].filter(Boolean));
 }

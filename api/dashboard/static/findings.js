@@ -3,18 +3,18 @@
 import { h, s } from "./elements.js";
 import { saveCsv } from "./export.js";
 
-const MEASURES = [
+const METRICS = [
   { name: "test_accuracy_points", title: "Test accuracy", unit: "points", digits: 2, better: "higher", most: 100 },
   { name: "test_loss", title: "Test loss", unit: "nats", digits: 4, better: "lower" },
   { name: "generalization_gap_loss", title: "Gap in loss", unit: "nats", digits: 4, better: "lower" },
   { name: "generalization_gap_accuracy_points", title: "Gap in accuracy", unit: "points", digits: 2, better: "lower" },
 ];
 
-export function findings(report, measure, choose) {
+export function findings(report, metric, choose) {
   const parts = [];
-  if (report.contrasts.length) parts.push(differences(report, measure, choose));
+  if (report.contrasts.length) parts.push(differences(report, metric, choose));
   if (report.recommendation.length) parts.push(recommendation(report));
-  if (report.variants.some((variant) => variant.measures)) parts.push(table(report));
+  if (report.variants.some((variant) => variant.metrics)) parts.push(table(report));
   if (report.notes.length) parts.push(notes(report));
   return parts;
 }
@@ -24,29 +24,29 @@ export function findings(report, measure, choose) {
 const signed = (value, digits) => (value > 0 ? "+" : value < 0 ? "\u2212" : "") + Math.abs(value).toFixed(digits);
 
 function differences(report, chosen, choose) {
-  const measure = MEASURES.find((each) => each.name === chosen) ?? MEASURES[0];
-  const found = report.contrasts.map((contrast) => contrast.differences?.[measure.name] ?? null);
-  const reach = reachOf(found.filter(Boolean), measure);
+  const metric = METRICS.find((each) => each.name === chosen) ?? METRICS[0];
+  const found = report.contrasts.map((contrast) => contrast.differences?.[metric.name] ?? null);
+  const reach = reachOf(found.filter(Boolean), metric);
   return h("section", { "aria-labelledby": "differences-title" },
     h("h2", { id: "differences-title" }, "Differences from ", h("q", {}, report.baseline)),
-    h("div", { class: "tabs", role: "group", "aria-label": "Measure" },
-      MEASURES.map((each) => h("button", {
-        type: "button", id: `measure-${each.name}`, "aria-pressed": String(each === measure),
+    h("div", { class: "tabs", role: "group", "aria-label": "Metric" },
+      METRICS.map((each) => h("button", {
+        type: "button", id: `metric-${each.name}`, "aria-pressed": String(each === metric),
         onclick: () => choose(each.name),
       }, each.title))),
     h("div", { class: "scroll", role: "group", "aria-labelledby": "differences-title", tabindex: 0 },
       h("table", { class: "forest" },
         h("thead", {}, h("tr", {},
           h("th", { scope: "col" }, "Variant"),
-          h("th", { scope: "col", class: "number" }, `Difference, ${measure.unit}`),
-          h("th", { scope: "col", class: "forest-head" }, axis(reach, measure)),
+          h("th", { scope: "col", class: "number" }, `Difference, ${metric.unit}`),
+          h("th", { scope: "col", class: "forest-head" }, axis(reach, metric)),
           h("th", { scope: "col", class: "number" }, "Pairs"))),
-        h("tbody", {}, report.contrasts.map((contrast, index) => row(contrast, found[index], reach, measure))))),
+        h("tbody", {}, report.contrasts.map((contrast, index) => row(contrast, found[index], reach, metric))))),
     h("p", { class: "help" },
-      `Mean difference over seeds that both have finished, with its 95 % interval; ${measure.better} is better. `,
+      `Mean difference over seeds that both have finished, with its 95 % interval; ${metric.better} is better. `,
       "Filled: the verdict below calls it. Hollow: it leaves it open, wherever the interval lies. ",
       "An arrow: the interval goes on beyond the chart."),
-    saving("save-differences", () => saveCsv(`differences-${measure.name}.csv`, differenceLines(report, measure))),
+    saving("save-differences", () => saveCsv(`differences-${metric.name}.csv`, differenceLines(report, metric))),
     h("h3", {}, "In words"),
     h("dl", { class: "verdicts" }, report.contrasts.flatMap((contrast) =>
       [h("dt", {}, contrast.variant), h("dd", {}, contrast.verdict)])));
@@ -80,37 +80,37 @@ function reachOf(found, { most = Infinity }) {
 const WIDTH = 280;
 const across = (value, reach) => WIDTH / 2 + (value / reach) * (WIDTH / 2 - 6);
 
-function axis(reach, measure) {
-  const left = measure.better === "lower" ? "better" : "worse";
-  const right = measure.better === "lower" ? "worse" : "better";
+function axis(reach, metric) {
+  const left = metric.better === "lower" ? "better" : "worse";
+  const right = metric.better === "lower" ? "worse" : "better";
   return s("svg", { class: "forest-axis", viewBox: `0 0 ${WIDTH} 30`, role: "img",
-    "aria-label": `From ${signed(-reach, measure.digits)} to ${signed(reach, measure.digits)}; ${left} to the left` },
+    "aria-label": `From ${signed(-reach, metric.digits)} to ${signed(reach, metric.digits)}; ${left} to the left` },
     s("text", { x: 0, y: 12 }, `\u2190 ${left}`),
     s("text", { x: WIDTH, y: 12, "text-anchor": "end" }, `${right} \u2192`),
-    s("text", { x: 0, y: 27, class: "tick" }, signed(-reach, measure.digits)),
+    s("text", { x: 0, y: 27, class: "tick" }, signed(-reach, metric.digits)),
     s("text", { x: WIDTH / 2, y: 27, class: "tick", "text-anchor": "middle" }, "0"),
-    s("text", { x: WIDTH, y: 27, class: "tick", "text-anchor": "end" }, signed(reach, measure.digits)));
+    s("text", { x: WIDTH, y: 27, class: "tick", "text-anchor": "end" }, signed(reach, metric.digits)));
 }
 
-function row(contrast, difference, reach, measure) {
+function row(contrast, difference, reach, metric) {
   return h("tr", {},
     h("th", { scope: "row" }, contrast.variant),
     h("td", { class: "number" }, difference ? [
-      h("b", {}, signed(difference.mean, measure.digits)),
+      h("b", {}, signed(difference.mean, metric.digits)),
       difference.low === null ? null
-        : h("small", {}, `${signed(difference.low, measure.digits)} to ${signed(difference.high, measure.digits)}`),
+        : h("small", {}, `${signed(difference.low, metric.digits)} to ${signed(difference.high, metric.digits)}`),
     ] : "no pair yet"),
-    h("td", {}, difference ? [interval(difference, reach, measure), cutWords(difference, reach)] : null),
+    h("td", {}, difference ? [interval(difference, reach, metric), cutWords(difference, reach)] : null),
     h("td", { class: "number", "data-label": "Pairs" }, difference ? String(difference.n) : "0"));
 }
 
 // As the verdict has it: an interval on one side of the line is not enough.
-function side({ call }, measure) {
+function side({ call }, metric) {
   if (call === null) return "open";
-  return call === measure.better ? "better" : "worse";
+  return call === metric.better ? "better" : "worse";
 }
 
-function interval(difference, reach, measure) {
+function interval(difference, reach, metric) {
   const at = across(difference.mean, reach);
   const [low, high] = [difference.low, difference.high].map((end) => across(within(end, reach), reach));
   const whiskers = difference.low === null ? [] : [
@@ -118,7 +118,7 @@ function interval(difference, reach, measure) {
     end(low, difference.low < -reach ? 6 : 0),
     end(high, difference.high > reach ? -6 : 0),
   ];
-  return s("svg", { class: `forest-row ${side(difference, measure)}`, viewBox: `0 0 ${WIDTH} 28`, "aria-hidden": "true" },
+  return s("svg", { class: `forest-row ${side(difference, metric)}`, viewBox: `0 0 ${WIDTH} 28`, "aria-hidden": "true" },
     s("line", { class: "zero", x1: WIDTH / 2, x2: WIDTH / 2, y1: 0, y2: 28 }),
     whiskers,
     s("rect", { x: at - 4.5, y: 9.5, width: 9, height: 9 }));
@@ -146,9 +146,9 @@ function recommendation(report) {
 }
 
 // The mean, and half of its interval; the latter is empty where one seed has none.
-const numbersOf = (measure, scale, digits) => [
-  (scale * measure.mean).toFixed(digits),
-  measure.low === null ? "" : ((scale * (measure.high - measure.low)) / 2).toFixed(digits),
+const numbersOf = (metric, scale, digits) => [
+  (scale * metric.mean).toFixed(digits),
+  metric.low === null ? "" : ((scale * (metric.high - metric.low)) / 2).toFixed(digits),
 ];
 
 const spread = ([mean, half]) => (half ? [mean, h("small", {}, `\u00b1${half}`)] : [mean]);
@@ -164,7 +164,7 @@ const COLUMNS = [
 ];
 
 function table(report) {
-  const shown = report.variants.filter((variant) => variant.measures);
+  const shown = report.variants.filter((variant) => variant.metrics);
   return h("section", { "aria-labelledby": "variants-title" },
     h("h2", { id: "variants-title" }, "The variants in numbers"),
     h("p", { class: "help sideways" }, "Wider than this screen: scroll it sideways \u2192"),
@@ -176,16 +176,16 @@ function table(report) {
           h("th", { scope: "row" }, variant.name, variant.is_baseline ? h("span", { class: "tag" }, "baseline") : null),
           h("td", { class: "number" }, String(variant.n)),
           COLUMNS.map(([, name, scale, digits]) =>
-            h("td", { class: "number" }, spread(numbersOf(variant.measures[name], scale, digits))))))))),
+            h("td", { class: "number" }, spread(numbersOf(variant.metrics[name], scale, digits))))))))),
     h("p", { class: "help" }, "Means over seeds; behind \u00b1 half of the 95 % interval, from two seeds on."),
     saving("save-variants", () => saveCsv("variants.csv", variantLines(shown))));
 }
 
 function variantLines(shown) {
   const lines = [["variant", "seeds", ...COLUMNS.flatMap(([title]) => [title, `${title}, \u00b1`])]];
-  for (const { name, n, measures } of shown) {
-    lines.push([name, String(n), ...COLUMNS.flatMap(([, measure, scale, digits]) =>
-      numbersOf(measures[measure], scale, digits))]);
+  for (const { name, n, metrics } of shown) {
+    lines.push([name, String(n), ...COLUMNS.flatMap(([, metric, scale, digits]) =>
+      numbersOf(metrics[metric], scale, digits))]);
   }
   return lines;
 }

@@ -18,7 +18,7 @@ function draw() {
   drawn ??= requestAnimationFrame(() => {
     drawn = null;
     const kept = Number(standing().reported) || null;
-    for (const measure of ["loss", "accuracy"]) showTraining(element(measure), epochs, measure, kept);
+    for (const metric of ["loss", "accuracy"]) showTraining(element(metric), epochs, metric, kept);
   });
   sayWhatComesAgain();
 }

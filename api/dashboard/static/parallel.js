@@ -3,21 +3,21 @@
 import { h, s } from "./elements.js";
 
 const OUTCOMES = [
-  ["test accuracy, %", (measures) => 100 * measures.test_accuracy.mean],
-  ["test loss", (measures) => measures.test_loss.mean],
-  ["gap in loss", (measures) => measures.generalization_gap_loss.mean],
+  ["test accuracy, %", (metrics) => 100 * metrics.test_accuracy.mean],
+  ["test loss", (metrics) => metrics.test_loss.mean],
+  ["gap in loss", (metrics) => metrics.generalization_gap_loss.mean],
 ];
 const [WIDTH, HEIGHT, TOP, BOTTOM, SIDE] = [760, 300, 40, 34, 60];
 const FEWEST = 3;
 
 // Null where there is no sweep: no number that takes three values or more.
 export function parallel(report) {
-  const variants = report.variants.filter((variant) => variant.measures);
+  const variants = report.variants.filter((variant) => variant.metrics);
   const axes = [...parameterAxes(variants), ...OUTCOMES.map(([title, value]) =>
-    axis(title, variants.map((variant) => value(variant.measures))))];
+    axis(title, variants.map((variant) => value(variant.metrics))))];
   if (axes.length === OUTCOMES.length || variants.length < FEWEST) return null;
   const ranked = [...variants].sort((one, other) =>
-    other.measures.test_accuracy.mean - one.measures.test_accuracy.mean);
+    other.metrics.test_accuracy.mean - one.metrics.test_accuracy.mean);
   const said = h("p", { class: "help", role: "status" }, "Point at a line, or move to it with Tab, to see which variant it is.");
   const lines = variants.map((variant, index) => {
     const best = variant === ranked[0];

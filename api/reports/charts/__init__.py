@@ -156,7 +156,7 @@ CHARTS: dict[str, Chart] = {
             "One model of each variant, all to the same scale. Weights of exactly zero are left out, and "
             "counted above the plot. Upwards each mark is a tenfold.",
             _count_diagnosed,
-            lambda comparison: sum(each.measures is not None for each in comparison.variants),
+            lambda comparison: sum(each.metrics is not None for each in comparison.variants),
             _NO_DIAGNOSTICS,
             networks.weights,
         ),
@@ -168,7 +168,7 @@ CHARTS: dict[str, Chart] = {
             lambda comparison: sum(
                 bool(each.first_layer) for _, each in networks.find_diagnosed_models(comparison)
             ),
-            lambda comparison: sum(each.measures is not None for each in comparison.variants),
+            lambda comparison: sum(each.metrics is not None for each in comparison.variants),
             _NO_DIAGNOSTICS,
             networks.first_layer,
         ),
@@ -180,7 +180,7 @@ CHARTS: dict[str, Chart] = {
             lambda comparison: sum(
                 bool(each.calibration) for _, each in networks.find_diagnosed_models(comparison)
             ),
-            lambda comparison: sum(each.measures is not None for each in comparison.variants),
+            lambda comparison: sum(each.metrics is not None for each in comparison.variants),
             _NO_DIAGNOSTICS,
             networks.calibration,
         ),

@@ -80,7 +80,7 @@ def _gap_panels(shown: Sequence[VariantReport], last: int, every_variant: Sequen
     return figure
 
 
-def _curves(comparison: Comparison, measure: str, unit: float, label: str) -> Figure:
+def _curves(comparison: Comparison, metric: str, unit: float, label: str) -> Figure:
     shown = learned(comparison)[:MOST_PANELS]
     last = max(variant.curve[-1].epoch for variant in shown)
     many = len(shown) > _MANY
@@ -90,8 +90,8 @@ def _curves(comparison: Comparison, measure: str, unit: float, label: str) -> Fi
         headings, 0.8 if many else 1.25, columns=columns, labels=("epoch", label), keys=1
     )
     for each, variant in zip(axes, shown, strict=True):
-        _band(each, variant.curve, f"train_{measure}", unit, _TRAINING)
-        _band(each, variant.curve, f"validation_{measure}", unit, _VALIDATION)
+        _band(each, variant.curve, f"train_{metric}", unit, _TRAINING)
+        _band(each, variant.curve, f"validation_{metric}", unit, _VALIDATION)
         if variant.overfitting_onset_epoch:
             each.axvline(variant.overfitting_onset_epoch, color="black", linestyle=(0, (1, 1.5)), linewidth=1)
         drawing.whole_epochs(each, last)
@@ -107,16 +107,16 @@ def _curves(comparison: Comparison, measure: str, unit: float, label: str) -> Fi
 
 
 def _band(
-    axes: Axes, curve: Sequence[CurvePoint], measure: str, unit: float, style: tuple[str, object]
+    axes: Axes, curve: Sequence[CurvePoint], metric: str, unit: float, style: tuple[str, object]
 ) -> None:
     """The mean, one standard deviation to each side, and over many epochs the smoothed mean on top."""
-    known = [point for point in curve if getattr(point, measure) is not None]
+    known = [point for point in curve if getattr(point, metric) is not None]
     if not known:
         return
     colour, dash = style
     epochs = np.array([point.epoch for point in known])
-    mean = unit * np.array([getattr(point, measure) for point in known])
-    sd = unit * np.array([getattr(point, f"{measure}_sd") or 0.0 for point in known])
+    mean = unit * np.array([getattr(point, metric) for point in known])
+    sd = unit * np.array([getattr(point, f"{metric}_sd") or 0.0 for point in known])
     if sd.any():
         axes.fill_between(epochs, mean - sd, mean + sd, color=colour, alpha=0.18, linewidth=0)
     marker = "." if len(known) == 1 else ""
@@ -137,20 +137,18 @@ def smoothed(values: np.ndarray) -> np.ndarray:
     return np.array([values[index - each : index + each + 1].mean() for index, each in enumerate(reach)])
 
 
-def _line(variant: VariantReport, measure: str) -> tuple[np.ndarray, np.ndarray]:
-    known = [
-        (point.epoch, value) for point in variant.curve if (value := getattr(point, measure)) is not None
-    ]
+def _line(variant: VariantReport, metric: str) -> tuple[np.ndarray, np.ndarray]:
+    known = [(point.epoch, value) for point in variant.curve if (value := getattr(point, metric)) is not None]
     epochs = np.array([epoch for epoch, _ in known])
     return epochs, np.array([value for _, value in known])
 
 
-def _onset(axes: Axes, variant: VariantReport, measure: str, *, colour: str) -> None:
+def _onset(axes: Axes, variant: VariantReport, metric: str, *, colour: str) -> None:
     """A large ring where overfitting sets in."""
     at = [point for point in variant.curve if point.epoch == variant.overfitting_onset_epoch]
     for point in at:
         axes.plot(
-            [point.epoch], [getattr(point, measure)], marker="o", markersize=9, color=colour,
+            [point.epoch], [getattr(point, metric)], marker="o", markersize=9, color=colour,
             markerfacecolor="none", markeredgewidth=1.6, linestyle="",
         )  # fmt: skip
 

@@ -26,7 +26,7 @@ def contrasted(comparison: Comparison) -> list[Contrast]:
 
 def finished(comparison: Comparison) -> list[VariantReport]:
     """The variants that have a result."""
-    return [variant for variant in comparison.variants if variant.measures]
+    return [variant for variant in comparison.variants if variant.metrics]
 
 
 def differences(comparison: Comparison) -> Figure:
@@ -44,9 +44,9 @@ def differences(comparison: Comparison) -> Figure:
     if margins:
         margin = max(margins)
         left.axvspan(-margin, margin, color="#eeeeee", zorder=0, linewidth=0)
-    for axes, measure, digits in ((left, "test_accuracy_points", 2), (right, "test_loss", 4)):
+    for axes, metric, digits in ((left, "test_accuracy_points", 2), (right, "test_loss", 4)):
         for row, contrast in enumerate(rows):
-            _interval(axes, row, getattr(contrast.differences, measure), digits)
+            _interval(axes, row, getattr(contrast.differences, metric), digits)
         axes.axvline(0, color="#444444", linewidth=0.9)
         axes.set_ylim(len(rows) - 0.45, -0.7)
         axes.set_yticks([])
@@ -175,13 +175,13 @@ def _mark(number: int) -> tuple[str, str]:
 
 
 def _place(variant: VariantReport) -> tuple[float, float]:
-    assert variant.measures is not None  # noqa: S101 (it has finished)
-    return variant.measures.training_seconds.mean, 100 * variant.measures.test_accuracy.mean
+    assert variant.metrics is not None  # noqa: S101 (it has finished)
+    return variant.metrics.training_seconds.mean, 100 * variant.metrics.test_accuracy.mean
 
 
 def _accuracy_interval(variant: VariantReport) -> tuple[float, float]:
-    assert variant.measures is not None  # noqa: S101 (it has finished)
-    found = variant.measures.test_accuracy
+    assert variant.metrics is not None  # noqa: S101 (it has finished)
+    found = variant.metrics.test_accuracy
     if found.low is None or found.high is None:
         return 100 * found.mean, 100 * found.mean
     return 100 * found.low, 100 * found.high

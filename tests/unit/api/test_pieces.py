@@ -62,7 +62,7 @@ def test_cursors_come_back(moment: datetime) -> None:
 
 
 @given(st.floats(allow_nan=False, allow_infinity=False), st.booleans())
-def test_cursors_of_measures_come_back_to_the_last_digit(value: float, descending: bool) -> None:
+def test_cursors_of_metrics_come_back_to_the_last_digit(value: float, descending: bool) -> None:
     place, order = Place(value, "job_0123"), Order("test_loss", descending)
     assert decode_cursor(encode_cursor(place, order), order) == place
     with pytest.raises(InvalidSpec, match="sort"):

@@ -307,7 +307,7 @@ def test_compilations_of_dropped_programs_stay_counted(
     assert programs.compilations() == 6
 
 
-def test_objective_is_cross_entropy_and_penalty_and_the_measures_leave_the_penalty_out(
+def test_objective_is_cross_entropy_and_penalty_and_the_metrics_leave_the_penalty_out(
     mnist_5k: Dataset, programs: Programs
 ) -> None:
     notes = Notes()
@@ -329,7 +329,7 @@ def test_l2_shrinks_the_weights_and_no_kernel_weight_is_exactly_zero(
     assert shrunk.zero_weight_fraction == 0
 
 
-def test_measures_belong_to_the_model_that_is_kept(mnist_5k: Dataset, programs: Programs) -> None:
+def test_metrics_belong_to_the_model_that_is_kept(mnist_5k: Dataset, programs: Programs) -> None:
     outcome = run(job_spec(), mnist_5k, programs)
     test = mnist_5k.test
     answers = outcome.model.predict(test.images / np.float32(255), verbose=0)

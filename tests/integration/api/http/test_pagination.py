@@ -7,7 +7,7 @@ import pytest
 
 from models.states import JobState
 from models.store.database import Database
-from models.store.tables import SORTABLE_MEASURES
+from models.store.tables import SORTABLE_METRICS
 from tests.factories import finished_job, job_in, job_spec, result_record
 
 
@@ -31,7 +31,7 @@ def fault(answer: httpx.Response) -> tuple[str, str]:
     return error["pointer"], error["detail"]
 
 
-def test_jobs_by_a_measure(client: httpx.Client, database: Database, two: tuple[str, str]) -> None:
+def test_jobs_by_a_metric(client: httpx.Client, database: Database, two: tuple[str, str]) -> None:
     job_in(database, JobState.QUEUED)
     best_first = items(client.get("/v1/jobs?sort=-test_accuracy"))
     assert [job["id"] for job in best_first] == [two[1], two[0]]
@@ -42,13 +42,13 @@ def test_jobs_by_a_measure(client: httpx.Client, database: Database, two: tuple[
 
 
 @pytest.mark.parametrize("fields", ["", "&fields=id"])
-def test_every_measure_can_be_sorted_by_from_page_to_page(
+def test_every_metric_can_be_sorted_by_from_page_to_page(
     client: httpx.Client, two: tuple[str, str], fields: str
 ) -> None:
-    for measure in SORTABLE_MEASURES:
-        first = client.get(f"/v1/jobs?sort={measure}&limit=1{fields}")
+    for metric in SORTABLE_METRICS:
+        first = client.get(f"/v1/jobs?sort={metric}&limit=1{fields}")
         second = client.get(first.links["next"]["url"])
-        assert {job["id"] for job in items(first) + items(second)} == set(two), measure
+        assert {job["id"] for job in items(first) + items(second)} == set(two), metric
         assert "next" not in second.links
 
 

@@ -58,9 +58,9 @@ def measured(database: Database) -> list[str]:
     return sorted(accuracies, key=lambda each: (accuracies[each], each))
 
 
-@pytest.mark.parametrize("few", [0, 2_000], ids=["by the measure's index", "by the filter's"])
+@pytest.mark.parametrize("few", [0, 2_000], ids=["by the metric's index", "by the filter's"])
 @pytest.mark.parametrize("limit", [1, 2, 50])
-def test_sorted_by_a_measure_jobs_that_have_it_come_once(
+def test_sorted_by_a_metric_jobs_that_have_it_come_once(
     database: Database, measured: list[str], monkeypatch: pytest.MonkeyPatch, few: int, limit: int
 ) -> None:
     monkeypatch.setattr("models.store.job_search._FEW", few)

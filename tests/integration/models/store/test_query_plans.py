@@ -88,7 +88,7 @@ LISTS: dict[str, tuple[JobFilter, Order, Place | None, str]] = {
         "ix_job_techniques_technique_created_at_job_id",
     ),
     "label": (JobFilter(labels=[("a", "b")]), Order(), DEEP, "ix_job_labels_name_value_created_at_job_id"),
-    "measure": (
+    "metric": (
         JobFilter(states=[JobState.SUCCEEDED]),
         Order("test_accuracy"),
         Place(0.5, "job_1"),

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from api.reports.advice import recommend
-from api.reports.schemas import Advice, Comparison, Confounder, Consideration, Measures
+from api.reports.schemas import Advice, Comparison, Confounder, Consideration, Metrics
 from tests.unit.api.reports.test_comparison import compared, job
 
 SEEDS = range(8)
@@ -32,23 +32,23 @@ def experiment(
         ]
     comparison = compared(variants, baseline="none")
     for name, changes in results.items():
-        comparison = with_measures(comparison, name, **changes)
+        comparison = with_metrics(comparison, name, **changes)
     return comparison
 
 
-def with_measures(comparison: Comparison, name: str, **means: float) -> Comparison:
-    """The same, one variant's measures having these means."""
+def with_metrics(comparison: Comparison, name: str, **means: float) -> Comparison:
+    """The same, one variant's metrics having these means."""
 
-    def changed(measures: Measures | None) -> Measures | None:
-        if measures is None:
+    def changed(metrics: Metrics | None) -> Metrics | None:
+        if metrics is None:
             return None
         update = {
-            each: getattr(measures, each).model_copy(update={"mean": mean}) for each, mean in means.items()
+            each: getattr(metrics, each).model_copy(update={"mean": mean}) for each, mean in means.items()
         }
-        return measures.model_copy(update=update)
+        return metrics.model_copy(update=update)
 
     variants = [
-        each.model_copy(update={"measures": changed(each.measures)}) if each.name == name else each
+        each.model_copy(update={"metrics": changed(each.metrics)}) if each.name == name else each
         for each in comparison.variants
     ]
     return comparison.model_copy(update={"variants": variants})
@@ -82,7 +82,7 @@ def widths(gains: dict[str, float]) -> Comparison:
     for number, (width, parameters) in enumerate(WIDTHS.items()):
         plain = "none" if width == "narrow" else width
         for name in (plain, f"{plain} + dropout"):
-            comparison = with_measures(
+            comparison = with_metrics(
                 comparison, name, parameters=parameters, generalization_gap_loss=0.1 * (number + 1)
             )
             if width != "narrow":
@@ -138,7 +138,7 @@ def test_the_gain_is_given_for_each_size_of_training_set() -> None:
     change = Confounder(field="/dataset/train_samples", baseline=None, variant=500)
     for name in ("few", "few + dropout"):
         comparison = in_setting(comparison, name, change, rows=400)
-        comparison = with_measures(comparison, name, generalization_gap_loss=0.5)
+        comparison = with_metrics(comparison, name, generalization_gap_loss=0.5)
     for name in ("none", "none + dropout"):
         comparison = in_setting(comparison, name)
     data = of("data", recommend(comparison))
@@ -150,7 +150,7 @@ def test_the_gain_is_given_for_each_size_of_training_set() -> None:
 def test_the_front_of_loss_and_time() -> None:
     comparison = experiment({"none": 0.2, "quick": 0.15, "slow": 0.1, "vain": 0.18})
     for name, seconds in {"none": 4.0, "quick": 2.0, "slow": 9.0, "vain": 6.0}.items():
-        comparison = with_measures(comparison, name, training_seconds=seconds)
+        comparison = with_metrics(comparison, name, training_seconds=seconds)
     *front, beaten = of("resources", recommend(comparison)).advice
     assert [each.text.partition(":")[0] for each in front] == ["quick", "slow"]
     assert beaten.text.startswith("Hardly worth the time: none, vain.")
@@ -189,5 +189,5 @@ def test_zeros_count_only_at_a_fair_accuracy() -> None:
     task = of("task", recommend(comparison))
     assert "sparse has 60 % exact zeros" in texts(task.advice)
     assert "exact zeros)" not in (task.not_tested or "")
-    poor = with_measures(comparison, "sparse", test_accuracy=0.90)
+    poor = with_metrics(comparison, "sparse", test_accuracy=0.90)
     assert "exact zeros" not in texts(of("task", recommend(poor)).advice)

@@ -243,8 +243,8 @@ def test_cost_is_on_the_horizontal_axis_and_accuracy_on_the_upright_one() -> Non
     comparison = comparisons.full()
     drawn = [line for line in lines(CHARTS["cost"].draw(comparison)) if len(line) == 1]
     for variant in comparison.variants:
-        assert variant.measures is not None
-        seconds, accuracy = variant.measures.training_seconds.mean, 100 * variant.measures.test_accuracy.mean
+        assert variant.metrics is not None
+        seconds, accuracy = variant.metrics.training_seconds.mean, 100 * variant.metrics.test_accuracy.mean
         assert [(pytest.approx(seconds), pytest.approx(accuracy))] in drawn
 
 

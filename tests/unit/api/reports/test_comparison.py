@@ -111,16 +111,16 @@ def test_what_is_missing_is_said() -> None:
     ]
     first, second = comparison.variants
     assert (first.n, first.failed_seeds, first.unfinished_seeds) == (1, [1], [])
-    assert (second.n, second.measures, second.line, second.unfinished_seeds) == (0, None, None, [0, 1])
+    assert (second.n, second.metrics, second.line, second.unfinished_seeds) == (0, None, None, [0, 1])
     assert "nothing can be said" in comparison.contrasts[0].verdict
     assert "1 job(s) of this experiment were deleted." in comparison.notes
 
 
 def test_one_seed_shows_what_happened_and_no_more() -> None:
     comparison = pairs([(0.90, 0.92)])
-    measures = comparison.variants[0].measures
-    assert measures is not None
-    assert (measures.test_accuracy.mean, measures.test_accuracy.sd, measures.test_accuracy.low) == (
+    metrics = comparison.variants[0].metrics
+    assert metrics is not None
+    assert (metrics.test_accuracy.mean, metrics.test_accuracy.sd, metrics.test_accuracy.low) == (
         0.90,
         None,
         None,

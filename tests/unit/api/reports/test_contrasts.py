@@ -55,7 +55,7 @@ def test_without_a_pair_there_are_no_numbers() -> None:
 
 
 @pytest.mark.parametrize("others", [1, 3])
-def test_all_measures_of_all_variants_are_one_family(others: int) -> None:
+def test_all_metrics_of_all_variants_are_one_family(others: int) -> None:
     variants = {"a": rows("a", [0.9] * 6), "b": rows("b", [0.9 + gain for gain in GAINS])}
     variants |= {name: rows(name, [0.9] * 6) for name in "cde"[: others - 1]}
     found = accuracy(contrasts(variants, "a")[0])

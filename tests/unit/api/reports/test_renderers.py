@@ -102,9 +102,9 @@ def test_pointers_lead_to_the_row_that_has_their_numbers() -> None:
     found = formatting.sources(
         comparison,
         [
-            "/variants/1/measures/test_loss",
-            "/variants/1/measures/training_seconds",
-            "/variants/1/measures/parameters",
+            "/variants/1/metrics/test_loss",
+            "/variants/1/metrics/training_seconds",
+            "/variants/1/metrics/parameters",
             "/contrasts/0/differences/test_accuracy_points",
             "/somewhere/else",
         ],

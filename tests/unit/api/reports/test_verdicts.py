@@ -20,8 +20,8 @@ def verdict(gains: Sequence[float]) -> str:
     return contrast([0.9 + gain for gain in gains]).verdict
 
 
-def of_measures(changes: Mapping[str, Sequence[float]], baseline: Mapping[str, float]) -> str:
-    """Of a variant whose measures differ so from the baseline's, seed by seed."""
+def of_metrics(changes: Mapping[str, Sequence[float]], baseline: Mapping[str, float]) -> str:
+    """Of a variant whose metrics differ so from the baseline's, seed by seed."""
     first = [finished_row("a", seed, **baseline) for seed in range(6)]
     second = [
         finished_row(
@@ -130,7 +130,7 @@ def test_the_last_bits_are_no_scatter() -> None:
 def test_what_the_seeds_experiment_shows_can_be_said() -> None:
     """Dropout leaves accuracy about where it was and improves the loss and the gap by a third."""
     scatter = np.array([1.0, -1.0, 2.0, -2.0, 0.5, -0.5])
-    said = of_measures(
+    said = of_metrics(
         {
             "test_accuracy": 0.0002 * scatter,
             "test_loss": -0.036 + 0.002 * scatter,
@@ -148,7 +148,7 @@ def test_what_the_seeds_experiment_shows_can_be_said() -> None:
 
 
 def test_an_unclear_loss_says_what_would_have_shown() -> None:
-    said = of_measures({"test_loss": MIXED}, {"test_loss": 0.1})
+    said = of_metrics({"test_loss": MIXED}, {"test_loss": 0.1})
     assert "No difference could be shown: test loss (+0.0017 nats, p = 1.000; one of 0.0" in said
 
 
