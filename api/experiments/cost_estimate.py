@@ -11,24 +11,24 @@ from models.store.experiment_runs import reusable_jobs, variance_over_seeds
 from models.store.jobs import seconds_per_operation
 
 
-def experiment_price(session: Session, spec: ExperimentSpec, *, owner: str) -> schemas.ExperimentPrice:
-    """The price of all jobs that `spec` would make anew for `owner`."""
+def experiment_price(session: Session, spec: ExperimentSpec, *, owner: str) -> schemas.ExperimentCostEstimate:
+    """The cost of all jobs that `spec` would make anew for `owner`."""
     runs = spec.build_runs()
     known = reusable_jobs(session, [run for _, run in runs], owner=owner) if spec.reuse else {}
-    prices = {
+    estimates = {
         each.name: estimate_cost(spec.build_run_spec(each, spec.run_seeds[0])) for each in spec.variants
     }
     to_train = [variant for variant, run in runs if run.spec_hash not in known]
-    operations = sum(prices[variant].training_flops for variant in to_train)
+    operations = sum(estimates[variant].training_flops for variant in to_train)
     pace = seconds_per_operation(session)
-    return schemas.ExperimentPrice(
+    return schemas.ExperimentCostEstimate(
         jobs=len(runs),
         reused=len(runs) - len(to_train),
         to_train=len(to_train),
         training_flops=operations,
         estimated_seconds=None if pace is None else operations * pace,
-        memory_bytes=max(each.memory_bytes for each in prices.values()),
-        parameters={name: each.parameters for name, each in prices.items()},
+        memory_bytes=max(each.memory_bytes for each in estimates.values()),
+        parameters={name: each.parameters for name, each in estimates.items()},
         detectable=_detectable(session, spec),
     )
 
@@ -46,10 +46,10 @@ def _detectable(session: Session, spec: ExperimentSpec) -> schemas.Detectable | 
         points = None
         basis += f"; no variant has been trained on {dataset} with two seeds here, so its spread is unknown"
     else:
-        # Two models of one seed share part of their luck; reckoned as if they did not, this errs upwards.
+        # Two models of one seed share part of their luck; counted as if they did not, this errs upwards.
         points = compute_detectable_difference(100 * sqrt(2 * variance), pairs)
         basis += (
-            f"; spread from earlier experiments on {dataset} here, two models of one seed reckoned as if "
+            f"; spread from earlier experiments on {dataset} here, two models of one seed counted as if "
             "they shared no luck, so that rather less may show"
         )
     return schemas.Detectable(

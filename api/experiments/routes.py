@@ -79,8 +79,8 @@ def _posted_experiment(document: DocumentDep, settings: SettingsDep) -> tuple[st
 @router.post(
     "",
     status_code=status.HTTP_202_ACCEPTED,
-    response_model=schemas.Experiment | schemas.ExperimentPrice,
-    responses={200: {"model": schemas.ExperimentPrice, "description": "A dry run's price"}},
+    response_model=schemas.Experiment | schemas.ExperimentCostEstimate,
+    responses={200: {"model": schemas.ExperimentCostEstimate, "description": "A dry run's cost estimate"}},
 )
 @problem_responses(problem_types.DATASET_UNAVAILABLE, problem_types.OVER_BUDGET, problem_types.OVER_QUOTA)
 @response_headers("Location", status=HTTPStatus.ACCEPTED)
@@ -96,7 +96,7 @@ def create_experiment(
 ) -> Any:
     """Submit an experiment; it and all its jobs are stored, or nothing is.
 
-    `?dry_run=true` only checks and prices it, and says how small a difference its seeds can show.
+    `?dry_run=true` only checks it and estimates its cost, and says how small a difference its seeds can show.
     """
     preset, spec = given
     if dry_run:

@@ -39,10 +39,10 @@ class Detectable(ResponseModel):
     accuracy_points: float | None = Field(
         description="In points of test accuracy; null where nothing here shows how much it varies"
     )
-    basis: str = Field(description="What this was reckoned from")
+    basis: str = Field(description="What this was computed from")
 
 
-class ExperimentPrice(ResponseModel):
+class ExperimentCostEstimate(ResponseModel):
     """What an experiment would cost."""
 
     jobs: int

@@ -126,4 +126,4 @@ JobId = Annotated[str, Depends(_parse_job_id)]
 
 
 ExperimentId = Annotated[str, Depends(_parse_experiment_id)]
-DryRun = Annotated[bool, Query(description="Only check and price; store nothing")]
+DryRun = Annotated[bool, Query(description="Only check and estimate the cost; store nothing")]

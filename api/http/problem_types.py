@@ -113,7 +113,7 @@ OVER_BUDGET = ProblemType(
     "Over this installation's budget",
     "What was asked for can be computed, but costs more than this installation allows: parameters, memory, "
     "floating-point operations, or jobs in an experiment.",
-    "Ask for less; `errors` says by how much. `?dry_run=true` prices without storing.",
+    "Ask for less; `errors` says by how much. `?dry_run=true` estimates the cost without storing.",
 )
 INTERNAL_ERROR = ProblemType(
     "internal_error",

@@ -33,8 +33,8 @@ router = APIRouter(prefix="/v1/jobs", tags=["jobs"], route_class=StrictQueryRout
 @router.post(
     BATCH,
     status_code=status.HTTP_202_ACCEPTED,
-    response_model=schemas.JobList | schemas.BatchPrice,
-    responses={200: {"model": schemas.BatchPrice, "description": "A dry run's price"}},
+    response_model=schemas.JobList | schemas.BatchCostEstimate,
+    responses={200: {"model": schemas.BatchCostEstimate, "description": "A dry run's cost estimate"}},
 )
 @problem_responses(problem_types.DATASET_UNAVAILABLE, problem_types.OVER_BUDGET, problem_types.OVER_QUOTA)
 def create_jobs(
@@ -53,8 +53,10 @@ def create_jobs(
         response.status_code = status.HTTP_200_OK
         with database.read() as session:
             pace = store.seconds_per_operation(session)
-        prices = [check_budget(spec, settings) for spec in batch.jobs]
-        return schemas.BatchPrice(items=[serializers.serialize_cost(price, pace) for price in prices])
+        estimates = [check_budget(spec, settings) for spec in batch.jobs]
+        return schemas.BatchCostEstimate(
+            items=[serializers.serialize_cost(estimate, pace) for estimate in estimates]
+        )
     with idempotent.executed(), database.write() as session:
         jobs = store.create_jobs(session, [NewJob(spec, caller.owner) for spec in batch.jobs])
         places = store.queue_positions(session, jobs)

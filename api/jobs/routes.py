@@ -145,8 +145,8 @@ class JobQuery(JobFilterQuery):
 @router.post(
     "",
     status_code=status.HTTP_202_ACCEPTED,
-    response_model=schemas.JobDetails | schemas.Price,
-    responses={200: {"model": schemas.Price, "description": "A dry run's price"}},
+    response_model=schemas.JobDetails | schemas.CostEstimate,
+    responses={200: {"model": schemas.CostEstimate, "description": "A dry run's cost estimate"}},
 )
 @problem_responses(problem_types.DATASET_UNAVAILABLE, problem_types.OVER_BUDGET, problem_types.OVER_QUOTA)
 @response_headers("Location", status=HTTPStatus.ACCEPTED)
@@ -160,13 +160,16 @@ def create_job(
     dispatch: DispatchDep,
     dry_run: DryRun = False,
 ) -> Any:
-    """Submit a training job; it is stored when this answers. `?dry_run=true` only checks and prices it."""
-    price = check_budget(spec, settings)
+    """Submit a training job; it is stored when this answers.
+
+    `?dry_run=true` only checks it and estimates its cost.
+    """
+    estimate = check_budget(spec, settings)
     ensure_available(spec.dataset.name, settings)
     if dry_run:
         response.status_code = status.HTTP_200_OK
         with database.read() as session:
-            return serializers.serialize_cost(price, store.seconds_per_operation(session))
+            return serializers.serialize_cost(estimate, store.seconds_per_operation(session))
     with idempotent.executed(), database.write() as session:
         (job,) = store.create_jobs(session, [NewJob(spec, caller.owner)])
         body = _answer(session, job)

@@ -186,7 +186,7 @@ class Cancellations(ResponseModel):
     more: bool = Field(description="Whether more jobs fit; ask again")
 
 
-class Price(ResponseModel):
+class CostEstimate(ResponseModel):
     """What a job would cost; nothing was stored."""
 
     parameters: int = Field(description="Trained numbers of the network")
@@ -199,10 +199,10 @@ class Price(ResponseModel):
     )
 
 
-class BatchPrice(ResponseModel):
+class BatchCostEstimate(ResponseModel):
     """What the jobs of a batch would cost, in the order in which they were given; nothing was stored."""
 
-    items: list[Price]
+    items: list[CostEstimate]
 
 
 class Epoch(ResponseModel):

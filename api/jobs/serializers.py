@@ -122,13 +122,13 @@ def _build_links(row: tables.Job | Row[Any]) -> schemas.JobLinks:
     )
 
 
-def serialize_cost(price: cost.CostEstimate, seconds_per_operation: float | None) -> schemas.Price:
-    """A price as the API shows it, with the time it takes at this installation's pace where known."""
-    return schemas.Price(
-        parameters=price.parameters,
-        training_flops=price.training_flops,
-        memory_bytes=price.memory_bytes,
+def serialize_cost(estimate: cost.CostEstimate, seconds_per_operation: float | None) -> schemas.CostEstimate:
+    """An estimate as the API shows it, with the time it takes at this installation's pace where known."""
+    return schemas.CostEstimate(
+        parameters=estimate.parameters,
+        training_flops=estimate.training_flops,
+        memory_bytes=estimate.memory_bytes,
         estimated_seconds=(
-            None if seconds_per_operation is None else price.training_flops * seconds_per_operation
+            None if seconds_per_operation is None else estimate.training_flops * seconds_per_operation
         ),
     )

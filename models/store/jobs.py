@@ -19,7 +19,7 @@ from models.store.tables import LOCAL_OWNER, Epoch, Event, Job, JobLabel, JobTec
 from models.store.transitions import database_now, get_job, move, record_event
 
 _PACED_BY = 100
-"""Jobs that tell the pace of training: enough to be steady, few enough to read at every price."""
+"""Jobs that tell the pace of training: enough to be steady, few enough to read at every estimate."""
 
 
 @dataclass(frozen=True)

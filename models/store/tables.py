@@ -166,7 +166,7 @@ class Job(Base):
     epochs: Mapped[int] = mapped_column(Integer)
     """How many epochs the specification asks for."""
     estimated_flops: Mapped[float] = mapped_column(Float, server_default="0", default=0.0)
-    """Floating-point operations that it was priced at; 0 in jobs from before that was kept."""
+    """Floating-point operations that it was estimated at; 0 in jobs from before that was kept."""
     epochs_done: Mapped[int] = mapped_column(Integer, default=0)
     fraction: Mapped[float] = mapped_column(Float, default=0.0)
     eta_seconds: Mapped[float | None] = mapped_column(Float)

@@ -94,7 +94,7 @@ def test_forms_work_where_the_page_comes_unencrypted_from_elsewhere(page: Page) 
         "if (crypto.randomUUID || navigator.clipboard) throw new Error('still there');"
     )
     page.goto("/new")
-    expect(page.locator("#price dd").first).to_be_visible()
+    expect(page.locator("#cost dd").first).to_be_visible()
     page.get_by_role("button", name="Copy", exact=True).click()
     expect(page.get_by_role("button", name="Copied")).to_be_focused()
     line = page.locator("#curl").inner_text()

@@ -67,7 +67,7 @@ def test_an_experiment_is_submitted_through_the_form_and_fills_up(page: Page, ur
     page.get_by_role("button", name="Add a variant").click()
     page.locator(".variant").nth(2).get_by_label("Add a technique").select_option("l2")
     expect(page.locator(".variant").nth(2).locator(".variant-name")).to_have_value("l2")
-    expect(page.locator("#price dd").first).to_have_text("6")
+    expect(page.locator("#cost dd").first).to_have_text("6")
     page.get_by_role("button", name="Start the experiment").click()
     page.wait_for_url(re.compile(r"/experiments/exp_\w+$"))
 
@@ -175,7 +175,7 @@ def test_a_technique_is_shown_by_a_finished_pair_of_models(page: Page, finished:
 
 def test_a_technique_is_run_small_from_its_page(page: Page, client: Regbench) -> None:
     page.goto("/learn/mixup")
-    expect(page.locator("#small-price")).to_contain_text("12 jobs of 5 epochs; time on one worker:")
+    expect(page.locator("#small-cost")).to_contain_text("12 jobs of 5 epochs; time on one worker:")
     check_access(page, "/learn/mixup")
     page.get_by_role("button", name="Run it small").click()
     page.wait_for_url(re.compile(r"/experiments/exp_\w+$"))
@@ -185,7 +185,7 @@ def test_a_technique_is_run_small_from_its_page(page: Page, client: Regbench) ->
 
 def test_a_fault_stands_at_its_field_and_holds_the_button(page: Page) -> None:
     page.goto("/new")
-    expect(page.locator("#price dd").first).to_be_visible()
+    expect(page.locator("#cost dd").first).to_be_visible()
     refused: list[int] = []
     page.on("response", lambda answer: refused.append(answer.status) if not answer.ok else None)
     page.get_by_role("textbox", name="Batch size", exact=True).fill("5000")
@@ -249,7 +249,7 @@ def test_an_experiment_is_begun_from_another_and_adds_seeds_by_itself(page: Page
     page.get_by_role("link", name="Start from this experiment").click()
     expect(page.locator(".variant")).to_have_count(4)
     expect(page.get_by_role("textbox", name="Hidden units")).to_have_value("32")
-    expect(page.locator("#price")).to_contain_text("8, of which 8 were trained before")
+    expect(page.locator("#cost")).to_contain_text("8, of which 8 were trained before")
     page.get_by_role("switch", name="Add seeds by itself").check()
     expect(page.locator("#curl")).to_contain_text(
         '"stopping_rule":{"variant":"L2 0.0001","half_width":0.2,"max_jobs":40}'

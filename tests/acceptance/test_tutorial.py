@@ -9,7 +9,7 @@ from tests.acceptance.pages import run_blocks
 
 def test_the_tutorial_leads_to_an_answer(url: str, client: Regbench, tmp_path: Path) -> None:
     said = run_blocks("docs/tutorial.md", url=url, folder=tmp_path, then='echo "$EXPERIMENT $SECOND"')
-    assert '"to_train": 18' in said, "the price of six seeds"
+    assert '"to_train": 18' in said, "the cost of six seeds"
     assert said.count("# dropout or L2 here?") == 3
     first, second = (json.loads(client.report(each, "json")) for each in said.split()[-2:])
     for report, baseline in ((first, "none"), (second, "L2")):

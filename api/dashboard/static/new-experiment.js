@@ -175,12 +175,12 @@ const submission = new Submission({
   form,
   path: "/v1/experiments",
   read: document_,
-  words: (price) => [
-    ["Jobs", price.reused ? `${count(price.jobs)}, of which ${count(price.reused)} were trained before` : count(price.jobs)],
-    ["Time on one worker", price.to_train ? seconds(price.estimated_seconds) : "none: all were trained before"],
-    ["Memory of the largest job", bytes(price.memory_bytes)],
-    ["Weights to train", weights(Object.values(price.parameters))],
-    ...(price.detectable ? [["What it can show", detectable(price.detectable)]] : []),
+  words: (cost) => [
+    ["Jobs", cost.reused ? `${count(cost.jobs)}, of which ${count(cost.reused)} were trained before` : count(cost.jobs)],
+    ["Time on one worker", cost.to_train ? seconds(cost.estimated_seconds) : "none: all were trained before"],
+    ["Memory of the largest job", bytes(cost.memory_bytes)],
+    ["Weights to train", weights(Object.values(cost.parameters))],
+    ...(cost.detectable ? [["What it can show", detectable(cost.detectable)]] : []),
   ],
   scopeOf(pointer) {
     const [, part, number, ...further] = pointer.split("/");

@@ -12,10 +12,10 @@ const submission = new Submission({
   form,
   path: "/v1/jobs",
   read: () => ({ ...kept, ...read(form) }),
-  words: (price) => [
-    ["Time", seconds(price.estimated_seconds)],
-    ["Weights to train", count(price.parameters)],
-    ["Memory", bytes(price.memory_bytes)],
+  words: (cost) => [
+    ["Time", seconds(cost.estimated_seconds)],
+    ["Weights to train", count(cost.parameters)],
+    ["Memory", bytes(cost.memory_bytes)],
   ],
   scopeOf: (pointer) => [form, pointer],
   page: (job) => `/jobs/${job.id}`,

@@ -1,11 +1,11 @@
-// The small experiment of a technique's page: its price, and the button that starts it.
+// The small experiment of a technique's page: its cost, and the button that starts it.
 
 import { ask, change, leave, once } from "./api.js";
 import { count, seconds } from "./submission.js";
 
 const PATH = "/v1/experiments";
 const form = document.getElementById("small");
-const said = document.getElementById("small-price");
+const said = document.getElementById("small-cost");
 const wanted = JSON.parse(form.dataset.document);
 
 form.addEventListener("submit", (event) => {

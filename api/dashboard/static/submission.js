@@ -1,4 +1,4 @@
-// What stands beside both forms: the price as one types, the service's faults, the button, the shell line.
+// What stands beside both forms: the cost as one types, the service's faults, the button, the shell line.
 
 import { ask, isFinal, leave, Refusal } from "./api.js";
 import { clearFaults, ownFaults, placeOf, showFault } from "./controls.js";
@@ -11,8 +11,8 @@ function shellLine(body) {
   return `${element("curl").dataset.command} '${JSON.stringify(body).replaceAll("'", "'\\''")}'`;
 }
 
-// `options`: form; path, where the document is posted; read(), the document; words(price), what is shown of a
-// price as [term, text] pairs; scopeOf(pointer), [the element that a fault's pointer lies in, the pointer from
+// `options`: form; path, where the document is posted; read(), the document; words(cost), what is shown of a
+// cost as [term, text] pairs; scopeOf(pointer), [the element that a fault's pointer lies in, the pointer from
 // there on]; page(answer), where to go when it was taken; address(document), this page's own query.
 export class Submission {
   constructor(options) {
@@ -26,14 +26,14 @@ export class Submission {
     addEventListener("pageshow", ({ persisted }) => { if (persisted) this.changed(); });
   }
 
-  // The form has changed: show the line that does the same, and ask the price after a short pause.
+  // The form has changed: show the line that does the same, and ask the cost after a short pause.
   changed() {
     this.key = randomKey();
     this.document = this.read();
     element("curl").textContent = shellLine(this.document);
     history.replaceState(null, "", `${location.pathname}${this.address(this.document)}`);
     clearTimeout(this.timer);
-    this.timer = setTimeout(() => this.price(), PAUSE);
+    this.timer = setTimeout(() => this.cost(), PAUSE);
   }
 
   // Says what is wrong where the form itself knows it: asked, the service would only refuse it.
@@ -43,15 +43,15 @@ export class Submission {
     return faults.length > 0;
   }
 
-  async price() {
+  async cost() {
     this.asking?.abort();
     if (this.isWrong()) return;
     this.asking = new AbortController();
     try {
-      const price = await ask(`${this.path}?dry_run=true`, {
+      const cost = await ask(`${this.path}?dry_run=true`, {
         method: "POST", body: this.document, signal: this.asking.signal,
       });
-      this.show([], this.words(price));
+      this.show([], this.words(cost));
     } catch (error) {
       if (error.name === "AbortError") return;
       this.refused(error);
@@ -84,9 +84,9 @@ export class Submission {
   show(faults, words) {
     clearFaults(this.form);
     const terms = words.flatMap(([term, text]) => [make("dt", term), make("dd", text)]);
-    const price = make("dl");
-    price.append(...terms);
-    element("price").replaceChildren(faults.length ? make("p", "There is no price as long as something is wrong.") : price);
+    const cost = make("dl");
+    cost.append(...terms);
+    element("cost").replaceChildren(faults.length ? make("p", "There is no cost estimate as long as something is wrong.") : cost);
     element("faults").hidden = faults.length === 0;
     element("faults").replaceChildren(...faults.map((fault) => this.line(fault)));
     const fields = faults.filter((fault) => fault.pointer !== null).length;

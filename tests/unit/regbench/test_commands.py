@@ -52,7 +52,7 @@ CARD = {
         }
     ],
 }
-PRICE = {"jobs": 4, "training_flops": 3e10, "memory_bytes": 18e6, "estimated_seconds": 2.4}
+COST = {"jobs": 4, "training_flops": 3e10, "memory_bytes": 18e6, "estimated_seconds": 2.4}
 RESULT = {"test_accuracy": 0.9777, "test_loss": 0.1}
 
 
@@ -162,27 +162,27 @@ def test_seeds_of_an_experiment_are_the_experiments(full: Service) -> None:
 
 
 def test_a_price_is_asked_and_nothing_is_stored(full: Service) -> None:
-    full.answer("POST /v1/experiments", (200, PRICE))
+    full.answer("POST /v1/experiments", (200, COST))
     result = run(full, "experiment", "run", "dropout-vs-none", "--dry-run")
     assert full.requests[0].query == {"dry_run": ["true"]}
     assert [line.split()[0] for line in result.stdout.splitlines()] == [
         *("jobs", "floating-point", "memory", "training")
     ]
     assert "about 2 s" in result.stdout
-    full.answer("POST /v1/jobs", (200, PRICE | {"estimated_seconds": None}))
+    full.answer("POST /v1/jobs", (200, COST | {"estimated_seconds": None}))
     assert "not known yet" in run(full, "submit", "-", "--dry-run", stdin="{}").stdout
     assert len(full.requests) == 2
 
 
 def test_the_price_of_a_job_for_each_seed_is_that_of_all(full: Service) -> None:
-    full.answer("POST /v1/jobs", (200, {name: value for name, value in PRICE.items() if name != "jobs"}))
+    full.answer("POST /v1/jobs", (200, {name: value for name, value in COST.items() if name != "jobs"}))
     command = ["submit", "-", "--seeds", "0-9", "--dry-run"]
     lines = [line.split(maxsplit=1) for line in run(full, *command, stdin="{}").stdout.splitlines()]
     assert lines[0] == ["jobs", "10"]
     assert lines[1][1].endswith("3e+11")
     assert lines[3][1].endswith("about 24 s")
-    priced = json.loads(run(full, *command, "--json", stdin="{}").stdout)
-    assert (priced["jobs"], priced["training_flops"], priced["memory_bytes"]) == (10, 3e11, 18e6)
+    cost = json.loads(run(full, *command, "--json", stdin="{}").stdout)
+    assert (cost["jobs"], cost["training_flops"], cost["memory_bytes"]) == (10, 3e11, 18e6)
 
 
 def test_all_filters_are_handed_on(full: Service) -> None:

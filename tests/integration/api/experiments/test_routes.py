@@ -393,33 +393,33 @@ class TestExtend:
 
 
 class TestDryRun:
-    """A price, and what so many seeds can show."""
+    """A cost, and what so many seeds can show."""
 
-    def price(self, client: httpx.Client, **changes: Any) -> dict[str, Any]:
+    def cost(self, client: httpx.Client, **changes: Any) -> dict[str, Any]:
         answer = client.post("/v1/experiments?dry_run=true", json=DOCUMENT | changes)
         assert answer.status_code == 200, answer.text
         found: dict[str, Any] = answer.json()
         return found
 
     def test_before_anything_was_trained(self, client: httpx.Client) -> None:
-        price = self.price(client)
-        assert (price["jobs"], price["reused"], price["to_train"]) == (4, 0, 4)
-        assert price["parameters"] == {"none": 784 * 16 + 16 + 170, "dropout": 784 * 16 + 16 + 170}
-        assert price["estimated_seconds"] is None
-        assert price["detectable"]["pairs"] == 2
-        assert price["detectable"]["accuracy_points"] is None
+        cost = self.cost(client)
+        assert (cost["jobs"], cost["reused"], cost["to_train"]) == (4, 0, 4)
+        assert cost["parameters"] == {"none": 784 * 16 + 16 + 170, "dropout": 784 * 16 + 16 + 170}
+        assert cost["estimated_seconds"] is None
+        assert cost["detectable"]["pairs"] == 2
+        assert cost["detectable"]["accuracy_points"] is None
         assert client.get("/v1/experiments").json()["items"] == []
-        assert self.price(client, seeds=[1])["detectable"] is None
+        assert self.cost(client, seeds=[1])["detectable"] is None
 
     def test_what_is_known_here_is_used(self, client: httpx.Client, database: Database) -> None:
         jobs = jobs_of(client, create(client, DOCUMENT))
         for accuracy, job in zip((0.90, 0.92, 0.92, 0.94), jobs, strict=True):
             result = result_record(test_accuracy=accuracy, training_seconds=2.0, training_flops=1e9)
             finish_job(database, job["id"], result=result)
-        price = self.price(client, seeds=[3, 7, *range(20, 28)])
-        assert (price["reused"], price["to_train"]) == (4, 16)
-        assert price["estimated_seconds"] == pytest.approx(price["training_flops"] * 2e-9)
-        found = price["detectable"]
+        cost = self.cost(client, seeds=[3, 7, *range(20, 28)])
+        assert (cost["reused"], cost["to_train"]) == (4, 16)
+        assert cost["estimated_seconds"] == pytest.approx(cost["training_flops"] * 2e-9)
+        found = cost["detectable"]
         # Each variant's variance over its two seeds is 0.0002; ten pairs show 1.0 (Cohen 1988).
         assert found["effect_size"] == pytest.approx(1.0, abs=0.01)
         assert found["accuracy_points"] == pytest.approx(2.0 * found["effect_size"])

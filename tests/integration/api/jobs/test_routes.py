@@ -72,12 +72,12 @@ def test_a_dry_run_prices_and_stores_nothing(client: httpx.Client, database: Dat
     spec = job_spec().model_dump(mode="json")
     before = client.post("/v1/jobs?dry_run=true", json=spec)
     assert before.status_code == 200
-    price = before.json()
-    assert price["parameters"] == 785 * 16 + 17 * 10
-    assert price["estimated_seconds"] is None
+    cost = before.json()
+    assert cost["parameters"] == 785 * 16 + 17 * 10
+    assert cost["estimated_seconds"] is None
     finished_job(database, result=result_record(training_flops=1e9, training_seconds=4.0))
     known = client.post("/v1/jobs?dry_run=true", json=spec).json()
-    assert known["estimated_seconds"] == pytest.approx(4.0 * price["training_flops"] / 1e9)
+    assert known["estimated_seconds"] == pytest.approx(4.0 * cost["training_flops"] / 1e9)
     assert len(ids(client.get("/v1/jobs"))) == 1
 
 
