@@ -106,7 +106,7 @@ function open(experiment) {
   element("seeds").value = writeSeeds(replicates ? Array.from({ length: replicates }, (_, index) => index) : seeds);
   fill(base, under);
   fill(rules, rest);
-  fill(until, rest);
+  fill(stoppingRule, rest);
   variants.replaceChildren();
   all.forEach((each, index) =>
     addVariant(each, { isBaseline: baseline ? each.name === baseline : index === 0 }));
@@ -122,7 +122,7 @@ function readWhole() {
     variants: cards.map(readVariant),
     seeds: readSeeds(element("seeds").value),
     ...read(rules),
-    ...read(until),
+    ...read(stoppingRule),
   };
   if (kept.labels) whole.base.labels = kept.labels;
   const baseline = cards.findIndex((card) => card.querySelector(".baseline").checked);
