@@ -119,12 +119,12 @@ def list_keys(
 ) -> Response:
     """All keys, newest first, revoked and expired ones too; follow `Link: rel=next` or `next_cursor`."""
     with database.read() as session:
-        found = store.list_keys(session, after=decode_cursor(cursor), limit=limit + 1)
-    page, next_cursor = found[:limit], None
-    if len(found) > limit:
+        keys = store.list_keys(session, after=decode_cursor(cursor), limit=limit + 1)
+    page, next_cursor = keys[:limit], None
+    if len(keys) > limit:
         next_cursor = encode_cursor(Place(page[-1].created_at, page[-1].id))
-    shown = KeyPage(items=[_shown(row) for row in page], next_cursor=next_cursor)
-    return render_page(request, shown, next_cursor, None)
+    key_page = KeyPage(items=[_shown(row) for row in page], next_cursor=next_cursor)
+    return render_page(request, key_page, next_cursor, None)
 
 
 @router.post("/keys", status_code=status.HTTP_201_CREATED, response_model=MadeKey)
@@ -139,10 +139,10 @@ def create_key(
     with idempotent.executed(), database.write() as session:
         row, key = store.create_key(session, **wanted.model_dump())
         note(session, "key_created", row.id, admin, request)
-        made = MadeKey(**_shown(row).model_dump(), key=key)
-        again = made.model_copy(update={"key": None})
+        made_key = MadeKey(**_shown(row).model_dump(), key=key)
+        again = made_key.model_copy(update={"key": None})
         headers = {"Cache-Control": "no-store"}
-        return idempotent.store_response(session, made, status.HTTP_201_CREATED, headers, again=again)
+        return idempotent.store_response(session, made_key, status.HTTP_201_CREATED, headers, again=again)
 
 
 @router.post("/keys/{key_id}/revoke")
@@ -167,12 +167,12 @@ def list_audit_events(
 ) -> Response:
     """Who made and revoked keys and deleted jobs, newest first; follow `Link: rel=next` or `next_cursor`."""
     with database.read() as session:
-        found = audit.find_events(session, before=None if cursor is None else int(cursor), limit=limit + 1)
-    page, next_cursor = found[:limit], None
-    if len(found) > limit:
+        events = audit.find_events(session, before=None if cursor is None else int(cursor), limit=limit + 1)
+    page, next_cursor = events[:limit], None
+    if len(events) > limit:
         next_cursor = str(page[-1].id)
-    shown = AuditPage(items=[AuditEvent.model_validate(row) for row in page], next_cursor=next_cursor)
-    return render_page(request, shown, next_cursor, None)
+    audit_page = AuditPage(items=[AuditEvent.model_validate(row) for row in page], next_cursor=next_cursor)
+    return render_page(request, audit_page, next_cursor, None)
 
 
 def note(session: Session, action: str, subject: str, caller: Caller, request: Request) -> None:

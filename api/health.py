@@ -112,10 +112,11 @@ def _check_migrations(database: Database) -> None:
     from migrations import head  # noqa: PLC0415 (the same)
 
     with database.read() as session:
-        found = MigrationContext.configure(session.connection()).get_current_revision()
-    if found != head():
+        current_revision = MigrationContext.configure(session.connection()).get_current_revision()
+    if current_revision != head():
         raise ServiceUnavailable(
-            f"the database is at {found or 'no revision'}, the code at {head()}; run: python -m migrations"
+            f"the database is at {current_revision or 'no revision'}, the code at {head()}; run: "
+            "python -m migrations"
         )
 
 

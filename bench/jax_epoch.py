@@ -40,7 +40,7 @@ def _start(key: Array) -> State:
     keys = jax.random.split(key, len(LAYERS) - 1)
     glorot = jax.nn.initializers.glorot_uniform()
     shapes = zip(keys, LAYERS[:-1], LAYERS[1:], strict=True)
-    parameters = [(glorot(each, (ins, outs)), jnp.zeros(outs)) for each, ins, outs in shapes]
+    parameters = [(glorot(item, (ins, outs)), jnp.zeros(outs)) for item, ins, outs in shapes]
     first, second = (jax.tree.map(jnp.zeros_like, parameters) for _ in range(2))
     return State(parameters, first, second, jnp.zeros(()))
 

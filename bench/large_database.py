@@ -83,16 +83,16 @@ def fill(url: str, *, jobs: int, epochs: int) -> Crowd:
     """Store `jobs` jobs, most of them finished, and `epochs` epochs of the first ones that are."""
     database = Database(Settings().model_copy(update={"database_url": url}))
     generator = np.random.default_rng(0)
-    made = [_Made(number) for number in range(jobs)]
+    results = [_Made(index) for index in range(jobs)]
     experiments = range(math.ceil(jobs / (_SEEDS * _VARIANTS)))
     with database.write() as session:
-        _add(session, Experiment, (_experiment(number) for number in experiments))
-        _add(session, Job, (each.row() for each in made))
-        _add(session, Result, (each.result(generator) for each in made if each.succeeded))
-        _add(session, JobTechnique, (row for each in made for row in each.techniques()))
-        _add(session, JobLabel, (each.label() for each in made))
-        _add(session, Event, (each.event() for each in made))
-        _add(session, Run, (each.run() for each in made))
+        _add(session, Experiment, (_experiment(experiment) for experiment in experiments))
+        _add(session, Job, (item.row() for item in results))
+        _add(session, Result, (item.result(generator) for item in results if item.succeeded))
+        _add(session, JobTechnique, (row for item in results for row in item.techniques()))
+        _add(session, JobLabel, (item.label() for item in results))
+        _add(session, Event, (item.event() for item in results))
+        _add(session, Run, (item.run() for item in results))
     with database.write() as session:
         # The service's own limit is for what people ask.
         if database.engine.dialect.name == "postgresql":
@@ -198,7 +198,7 @@ _BASE = seed_spec("mnist").model_dump(mode="json")
 _DOCUMENT = {
     "name": "crowd",
     "base": _BASE,
-    "variants": [{"name": f"variant {number}", "changes": {}} for number in range(_VARIANTS)],
+    "variants": [{"name": f"variant {index}", "changes": {}} for index in range(_VARIANTS)],
     "seeds": list(range(_SEEDS)),
     "baseline": "variant 0",
 }

@@ -41,15 +41,15 @@ def median_milliseconds(url: str, seconds: int) -> float:
     Raises:
         SystemExit: wrk is not there, or an answer was an error.
     """
-    found = _told(_MEDIAN, _load(url, seconds, {}, None, connections=1))
-    return float(found[1]) * _MILLISECONDS[found[2]]
+    result = _told(_MEDIAN, _load(url, seconds, {}, None, connections=1))
+    return float(result[1]) * _MILLISECONDS[result[2]]
 
 
 def _told(what: re.Pattern[str], printed: str) -> re.Match[str]:
-    found = what.search(printed)
-    if found is None:
+    match = what.search(printed)
+    if match is None:
         raise SystemExit(f"wrk says something else than it should:\n{printed}")
-    return found
+    return match
 
 
 def _load(

@@ -60,16 +60,16 @@ def peak_of_a_worker(home: Path, dataset: str) -> float:
 
 def _peaks(home: Path) -> list[float]:
     """Peak resident gigabytes of each process of the worker that belongs to `home`."""
-    found = []
+    results = []
     for process in Path("/proc").glob("[0-9]*"):
         try:
             if f"REGBENCH_HOME={home}".encode() not in (process / "environ").read_bytes().split(b"\0"):
                 continue
             if b"worker.app:app" in (process / "cmdline").read_bytes():
-                found.append(_peak(process / "status"))
+                results.append(_peak(process / "status"))
         except OSError:
             continue  # it has ended meanwhile
-    return found
+    return results
 
 
 def _peak(status: Path) -> float:

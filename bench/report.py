@@ -76,19 +76,19 @@ def _metric(url: str, folder: str, experiment_id: str) -> bool:
     with api_process(url, folder) as (pid, address), httpx.Client(base_url=address, timeout=120.0) as client:
         idle = _asked(address, lambda: time.sleep(1.0))
         report = f"/v1/experiments/{experiment_id}/report"
-        found = {
+        results = {
             form: _of_report(client, address, pid, f"{report}?format={form.lower()}") for form in TARGETS
         }
     print(f"{'':8}{'seconds':>9}{'target':>9}{'MB more':>9}{'target':>9}{'healthz: median':>17}{'99 %':>9}")
     print(f"{'idle':8}{'':36}{_milliseconds(idle)}")
     missed = False
-    for form, each in found.items():
+    for form, item in results.items():
         seconds, memory = f"< {TARGETS[form]:g}", f"< {MEMORY_TARGET:g}"
         print(
-            f"{form:8}{each.seconds:9.2f}{seconds:>9}{each.megabytes:9.0f}{memory:>9}{_milliseconds(each.others)}",
+            f"{form:8}{item.seconds:9.2f}{seconds:>9}{item.megabytes:9.0f}{memory:>9}{_milliseconds(item.others)}",
             flush=True,
         )
-        missed |= each.seconds >= TARGETS[form] or each.megabytes >= MEMORY_TARGET
+        missed |= item.seconds >= TARGETS[form] or item.megabytes >= MEMORY_TARGET
     return missed
 
 

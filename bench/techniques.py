@@ -80,8 +80,8 @@ def _report(rounds: list[dict[str, float]]) -> int:
     print(f"{'':24}{'s/epoch':>9}{'times plain':>13}{'target':>9}")
     missed = False
     for name in rounds[0]:
-        seconds = statistics.median(each[name] for each in rounds)
-        ratio = statistics.median(each[name] / each[PLAIN] for each in rounds)
+        seconds = statistics.median(item[name] for item in rounds)
+        ratio = statistics.median(item[name] / item[PLAIN] for item in rounds)
         target = TARGETS.get(name)
         missed |= target is not None and ratio > target
         print(f"{name:24}{seconds:9.2f}{ratio:13.2f}{f'<= {target:g}' if target else '':>9}")

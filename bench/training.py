@@ -124,12 +124,12 @@ def _held_out(division: Division) -> Examples:
 
 def _optional(arguments: argparse.Namespace, running: ExitStack) -> dict[str, Contestant]:
     """Contestants that are installed, each a child process until `running` ends."""
-    found: dict[str, Contestant] = {}
+    contestants: dict[str, Contestant] = {}
     for name, (package, module) in OPTIONAL.items():
         if importlib.util.find_spec(package) is not None:
             epoch = running.enter_context(child(module, arguments.dataset, arguments.threads))
-            found[name] = _steps_alone(epoch)
-    return found
+            contestants[name] = _steps_alone(epoch)
+    return contestants
 
 
 def _steps_alone(epoch: Callable[[], float]) -> Contestant:
@@ -138,7 +138,7 @@ def _steps_alone(epoch: Callable[[], float]) -> Contestant:
 
 def _report(rounds: list[dict[str, Seconds]], division: Division) -> int:
     print("\nThe training steps of an epoch alone, the order's draw included:")
-    ratios = _table([{name: seconds.steps for name, seconds in each.items()} for each in rounds], TARGETS)
+    ratios = _table([{name: seconds.steps for name, seconds in item.items()} for item in rounds], TARGETS)
     for name, (package, _) in OPTIONAL.items():
         if name not in ratios:
             print(f"{name:44}{package} is not installed: pip install regbench[bench]")
@@ -149,8 +149,8 @@ def _report(rounds: list[dict[str, Seconds]], division: Division) -> int:
     )
     _table(
         [
-            {name: seconds.whole for name, seconds in each.items() if seconds.whole is not None}
-            for each in rounds
+            {name: seconds.whole for name, seconds in item.items() if seconds.whole is not None}
+            for item in rounds
         ],
         {},
     )
@@ -162,8 +162,8 @@ def _table(rounds: list[dict[str, float]], targets: dict[str, float]) -> dict[st
     print(f"{'':44}{'s/epoch':>9}{'times as long':>15}{'target':>10}")
     ratios = {}
     for name in rounds[0]:
-        seconds = statistics.median(each[name] for each in rounds)
-        ratios[name] = statistics.median(each[name] / each[REGBENCH] for each in rounds)
+        seconds = statistics.median(item[name] for item in rounds)
+        ratios[name] = statistics.median(item[name] / item[REGBENCH] for item in rounds)
         target = f">= {targets[name]:.2f}" if name in targets else ""
         print(f"{name:44}{seconds:9.2f}{ratios[name]:15.2f}{target:>10}")
     return ratios

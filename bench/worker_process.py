@@ -87,7 +87,7 @@ class Bench:
 def first_step_seconds(bench: Bench) -> float:
     """Seconds from just before a job's claim to its first step, where its shape is known: the median."""
     bench.train(regularization={"dropout": {"rate": 0.5}, "l2": {"factor": 1e-4}})
-    return statistics.median(_second_job_seconds(bench, number) for number in range(1, SECOND_JOBS + 1))
+    return statistics.median(_second_job_seconds(bench, index) for index in range(1, SECOND_JOBS + 1))
 
 
 def _second_job_seconds(bench: Bench, number: int) -> float:

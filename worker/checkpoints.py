@@ -44,8 +44,8 @@ class Checkpoint:
     def to_bytes(self, origin: dict[str, Any]) -> bytes:
         """As a `.npz` file without pickled objects; `origin` says what it may be used for."""
         about = json.dumps({"origin": origin, "history": [asdict(record) for record in self.history]})
-        arrays = {f"program_{number:04d}": array for number, array in enumerate(self.program)}
-        arrays |= {f"best_{number:04d}": array for number, array in enumerate(self.best_weights)}
+        arrays = {f"program_{index:04d}": array for index, array in enumerate(self.program)}
+        arrays |= {f"best_{index:04d}": array for index, array in enumerate(self.best_weights)}
         file = io.BytesIO()
         np.savez(file, allow_pickle=False, about=np.frombuffer(about.encode(), np.uint8), **arrays)
         return file.getvalue()

@@ -121,11 +121,11 @@ def _unavailable(detail: str) -> DatasetUnavailable:
     return DatasetUnavailable([FieldError("/dataset/name", detail)])
 
 
-def _read(place: Path) -> tuple[Bytes, Bytes, Bytes, Bytes]:
-    if place.is_dir():
-        images, labels, test_images, test_labels = (_read_idx(place, name) for name in IDX_FILES)
+def _read(path: Path) -> tuple[Bytes, Bytes, Bytes, Bytes]:
+    if path.is_dir():
+        images, labels, test_images, test_labels = (_read_idx(path, name) for name in IDX_FILES)
         return images, labels, test_images, test_labels
-    with np.load(place, allow_pickle=False) as file:
+    with np.load(path, allow_pickle=False) as file:
         return file["x_train"], file["y_train"], file["x_test"], file["y_test"]
 
 

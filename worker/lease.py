@@ -227,13 +227,13 @@ class Lease:
         began = time.monotonic()
         try:
             with self._database.write() as session:
-                found = write(session)
+                result = write(session)
         except ServiceUnavailable:
             self._backoff.failed()
             raise
         self._renewed_at = max(self._renewed_at, began)
         self._backoff.succeeded()
-        return found
+        return result
 
 
 class _Backoff:

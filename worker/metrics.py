@@ -53,8 +53,8 @@ def expected_calibration_error(
 
     Source: Nguyen and O'Connor, Posterior Calibration and Exploratory Analysis, EMNLP (2015).
     """
-    found = calibration(probabilities, labels, bins)
-    return sum(abs(each.confidence - each.accuracy) * each.n for each in found) / len(labels)
+    result = calibration(probabilities, labels, bins)
+    return sum(abs(item.confidence - item.accuracy) * item.n for item in result) / len(labels)
 
 
 def calibration(

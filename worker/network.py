@@ -50,8 +50,8 @@ def build_network(spec: JobSpec, kit: LayerKit) -> keras.Model:
     flow = _noisy_inputs(images, spec, kit)
     if isinstance(spec.model, Cnn):
         flow = _convolutions(flow, spec.model, spec, kit)
-    for number, units in enumerate(spec.model.hidden_units, start=1):
-        flow = _fully_connected(flow, units, number, spec, kit)
+    for index, units in enumerate(spec.model.hidden_units, start=1):
+        flow = _fully_connected(flow, units, index, spec, kit)
     return keras.Model(images, keras.layers.Dense(CLASSES, name="logits")(flow), name="regbench")
 
 
@@ -67,14 +67,14 @@ def _noisy_inputs(images: keras.KerasTensor, spec: JobSpec, kit: LayerKit) -> ke
 def _convolutions(flow: keras.KerasTensor, model: Cnn, spec: JobSpec, kit: LayerKit) -> keras.KerasTensor:
     flow = keras.layers.Reshape((SIDE, SIDE, 1), name="square")(flow)
     spatial = spec.regularization.spatial_dropout
-    for number, filters in enumerate(model.filters, start=1):
-        name = f"convolution_{number}"
+    for index, filters in enumerate(model.filters, start=1):
+        name = f"convolution_{index}"
         before, after = _normalizations(spec, name)
         layer = kit.convolution(filters, model.kernel_size, use_bias=not before, name=name)
         flow = _activated(layer(flow), name, spec, before, after)
-        flow = kit.pooling(f"pooling_{number}")(flow)
+        flow = kit.pooling(f"pooling_{index}")(flow)
         if spatial and spatial.rate:
-            flow = kit.noise("spatial_dropout", spatial.rate, f"spatial_dropout_{number}")(flow)
+            flow = kit.noise("spatial_dropout", spatial.rate, f"spatial_dropout_{index}")(flow)
     return keras.layers.Flatten(name="flat")(flow)
 
 

@@ -61,7 +61,7 @@ def predict(job_ids: list[str], images: str) -> dict[str, Any]:
     """Each job's probabilities (n, 10) for images (n, 784), float32 in base64; or what is wrong, and why."""
     pixels = np.frombuffer(base64.b64decode(images), "<f4").reshape(-1, PIXELS)
     try:
-        return {"probabilities": [models().probabilities(each, pixels).tolist() for each in job_ids]}
+        return {"probabilities": [models().probabilities(item, pixels).tolist() for item in job_ids]}
     except ArtifactCorrupted as error:
         log.error("not loaded: %s", error.message)
         return {"fault": DAMAGED, "detail": f"{error.message} It was not loaded; train the job again."}

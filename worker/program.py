@@ -144,7 +144,7 @@ class Program:
         parts draw by the step's number.
         """
         # As tensors: a Python number among the arguments would compile the function anew for each value.
-        numbers = (tf.constant(number, tf.int32) for number in (origin, first, last, done_before))
+        numbers = (tf.constant(item, tf.int32) for item in (origin, first, last, done_before))
         self._steps(examples.images, examples.labels, order, batch_size, *numbers).numpy()
 
     def sums(self) -> EpochSums:

@@ -181,8 +181,8 @@ def _resumed(job: Job, lease: Lease, checkpoints: Checkpoints) -> Checkpoint | N
     if not job.checkpoint_epoch:
         return None
     named = CheckpointRecord(job.checkpoint_epoch, job.checkpoint_path or "", job.checkpoint_sha256 or "")
-    found = checkpoints.newest(named)
-    if found is None or found.epoch < named.epoch:
-        lease.go_back(found.epoch if found else 0)
-    log.info("job %s goes on after epoch %d", job.id, found.epoch if found else 0)
-    return found
+    result = checkpoints.newest(named)
+    if result is None or result.epoch < named.epoch:
+        lease.go_back(result.epoch if result else 0)
+    log.info("job %s goes on after epoch %d", job.id, result.epoch if result else 0)
+    return result

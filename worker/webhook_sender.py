@@ -56,10 +56,10 @@ class Network(httpcore.SyncBackend):
             ForbiddenAddress: the name has an address that may not be reached.
         """
         try:
-            found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+            result = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
         except OSError as error:
             raise httpcore.ConnectError(f"{host} is not known: {error}") from error
-        addresses = [str(each[4][0]) for each in found]
+        addresses = [str(item[4][0]) for item in result]
         if self._public_only and not all(map(is_public, addresses)):
             raise ForbiddenAddress(f"{host} is not on the public network")
         stream = super().connect_tcp(addresses[0], port, timeout, local_address, socket_options)
@@ -102,8 +102,8 @@ class _Stream(httpcore.NetworkStream):
 
 
 _NOT_PUBLIC = [
-    ipaddress.ip_network(each)
-    for each in (
+    ipaddress.ip_network(item)
+    for item in (
         "192.0.0.0/24",  # protocol assignments, some of which Python calls global
         "::/96",  # IPv4-compatible
         "64:ff9b::/96",  # NAT64, of whatever IPv4 address
@@ -115,15 +115,15 @@ _NOT_PUBLIC = [
 
 def is_public(address: str) -> bool:
     """Whether an address is reached over the public network, also where IPv6 hides an IPv4 one."""
-    found = ipaddress.ip_address(address.partition("%")[0])
-    if isinstance(found, ipaddress.IPv6Address):
-        if found.ipv4_mapped is not None:
-            return is_public(str(found.ipv4_mapped))
-        hidden = found.sixtofour or (found.teredo[1] if found.teredo else None)
+    result = ipaddress.ip_address(address.partition("%")[0])
+    if isinstance(result, ipaddress.IPv6Address):
+        if result.ipv4_mapped is not None:
+            return is_public(str(result.ipv4_mapped))
+        hidden = result.sixtofour or (result.teredo[1] if result.teredo else None)
         if hidden is not None and not is_public(str(hidden)):
             return False
-    listed = any(found in network for network in _NOT_PUBLIC if network.version == found.version)
-    return found.is_global and not found.is_multicast and not listed
+    listed = any(result in network for network in _NOT_PUBLIC if network.version == result.version)
+    return result.is_global and not result.is_multicast and not listed
 
 
 class Messenger:

@@ -57,13 +57,13 @@ def _layer_record(name: str, values: NDArray[np.float32]) -> LayerRecord:
 def compute_diagnostics(network: keras.Model, calibration: tuple[CalibrationBin, ...]) -> DiagnosticsRecord:
     """What charts of this one model show: its weights, and the `calibration` that was measured."""
     values = _values(network)
-    edges = _symmetric_edges(max(float(abs(each).max()) for each in values))
-    counts = sum(np.histogram(each[each != 0], edges)[0] for each in values)
+    edges = _symmetric_edges(max(float(abs(value).max()) for value in values))
+    counts = sum(np.histogram(value[value != 0], edges)[0] for value in values)
     images, side, scale = _first_layer(values[0])
     return DiagnosticsRecord(
         weight_edges=tuple(edges.tolist()),
         weight_counts=tuple(np.asarray(counts).tolist()),
-        weight_zeros=sum(int((each == 0).sum()) for each in values),
+        weight_zeros=sum(int((value == 0).sum()) for value in values),
         calibration=calibration,
         first_layer=images,
         first_layer_side=side,
@@ -86,7 +86,7 @@ def _first_layer(kernel: NDArray[np.float32]) -> tuple[tuple[str, ...], int, flo
     shown = units[np.argsort(-np.linalg.norm(units, axis=1), kind="stable")[:_UNITS_SHOWN]]
     scale = float(abs(shown).max())
     pixels = np.rint(128 + 127 * shown / (scale or 1.0)).astype(np.uint8)
-    images = tuple(base64.b64encode(each.tobytes()).decode() for each in pixels)
+    images = tuple(base64.b64encode(pixel.tobytes()).decode() for pixel in pixels)
     return images, math.isqrt(units.shape[1]), scale
 
 

@@ -56,12 +56,12 @@ def list_experiments(
 ) -> Response:
     """Experiments, newest first."""
     with database.read() as session:
-        found = store.find_experiments(session, after=decode_cursor(cursor), limit=_PAGE + 1)
-        shown = found[:_PAGE]
+        experiments = store.find_experiments(session, after=decode_cursor(cursor), limit=_PAGE + 1)
+        shown = experiments[:_PAGE]
         known: store.Standings = request.app.state.standings
-        standings = known.of(session, [each.id for each in shown])
-    rows = [_row(experiment_serializers.serialize_experiment(each, standings[each.id])) for each in shown]
-    last = encode_cursor(Place(shown[-1].created_at, shown[-1].id)) if len(found) > _PAGE else None
+        standings = known.of(session, [item.id for item in shown])
+    rows = [_row(experiment_serializers.serialize_experiment(item, standings[item.id])) for item in shown]
+    last = encode_cursor(Place(shown[-1].created_at, shown[-1].id)) if len(experiments) > _PAGE else None
     return page("experiments.html.jinja", rows=rows, next_cursor=last)
 
 

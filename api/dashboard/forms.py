@@ -82,7 +82,7 @@ class Control:
             return 1
         finest = (self.most - self.least) / _STEPS
         power = 10.0 ** floor(log10(finest))
-        return float(f"{next(power * each for each in (1, 2, 5, 10) if power * each >= finest):.0e}")
+        return float(f"{next(power * item for item in (1, 2, 5, 10) if power * item >= finest):.0e}")
 
     @property
     def shown(self) -> str:
@@ -199,14 +199,14 @@ def stopping_rule_controls() -> tuple[Control, ...]:
 
 def families() -> tuple[Family, ...]:
     """Every technique of the catalogue, by what it takes hold of."""
-    found: dict[str, list[TechniqueChoice]] = {}
+    results: dict[str, list[TechniqueChoice]] = {}
     for name, technique in CATALOGUE.items():
         schema = technique.model_json_schema()
         choice = TechniqueChoice(
             name, schema["description"], technique.about, _controls(technique, f"/regularization/{name}")
         )
-        found.setdefault(_FAMILIES[technique.__module__.rpartition(".")[2]], []).append(choice)
-    return tuple(Family(title, tuple(choices)) for title, choices in found.items())
+        results.setdefault(_FAMILIES[technique.__module__.rpartition(".")[2]], []).append(choice)
+    return tuple(Family(title, tuple(choices)) for title, choices in results.items())
 
 
 def _controls(model: type[BaseModel], under: str, *, leave_out: tuple[str, ...] = ()) -> tuple[Control, ...]:
@@ -218,7 +218,7 @@ def _controls(model: type[BaseModel], under: str, *, leave_out: tuple[str, ...] 
 
 def _control(pointer: str, schema: Mapping[str, Any]) -> Control:
     alternatives = schema.get("anyOf", [schema])
-    typed = next(each for each in alternatives if each.get("type") != "null")
+    typed = next(alternative for alternative in alternatives if alternative.get("type") != "null")
     name = pointer.rpartition("/")[2]
     return Control(
         pointer=pointer,

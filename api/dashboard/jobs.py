@@ -119,19 +119,18 @@ def compare_jobs(
     curve: Annotated[str | None, Query(description="Which curve is shown; read by the page itself")] = None,
 ) -> Response:
     """Jobs side by side: their curves, what differs in their specifications, and their results."""
-    job_ids = [parse_id("job", each) for each in dict.fromkeys(job)]
+    job_ids = [parse_id("job", item) for item in dict.fromkeys(job)]
     with database.read() as session:
-        jobs = [job_serializers.serialize_job(each, None) for each in store.get_jobs(session, job_ids)]
-    finished = [each for each in jobs if each.result]
+        jobs = [job_serializers.serialize_job(job, None) for job in store.get_jobs(session, job_ids)]
+    finished = [job for job in jobs if job.result]
     return page(
         "compare.html.jinja",
-        jobs=[(each, filters.title(each), filters.full_title(each)) for each in jobs],
-        differing=differences([each.spec for each in jobs]),
+        jobs=[(job, filters.title(job), filters.full_title(job)) for job in jobs],
+        differing=differences([job.spec for job in jobs]),
         results=[
-            (label, [_get_metrics(each.result).get(label, "") for each in jobs])
-            for label in _METRICS.values()
+            (label, [_get_metrics(job.result).get(label, "") for job in jobs]) for label in _METRICS.values()
         ],
-        report="&".join(f"job={each.id}" for each in finished) if len(finished) > 1 else None,
+        report="&".join(f"job={item.id}" for item in finished) if len(finished) > 1 else None,
     )
 
 
@@ -174,8 +173,8 @@ def facts(spec: Mapping[str, Any]) -> list[tuple[str, str]]:
 def differences(specs: Sequence[Mapping[str, Any]]) -> list[tuple[str, list[str]]]:
     """The fields in which specifications differ, each with its values; names are told elsewhere."""
     flat = [{field: json.dumps(value) for field, value in flatten(spec).items()} for spec in specs]
-    fields = dict.fromkeys(field for each in flat for field in each)
-    rows = [(field, [each.get(field, "-") for each in flat]) for field in fields]
+    fields = dict.fromkeys(field for item in flat for field in item)
+    rows = [(field, [item.get(field, "-") for item in flat]) for field in fields]
     return [(field, values) for field, values in rows if len(set(values)) > 1 and field != "name"]
 
 
@@ -186,7 +185,7 @@ def _row(job: job_schemas.Job) -> Row:
         f"seed {job.spec['seed']}",
     ]
     title = filters.title(job)
-    return Row(job, title, filters.full_title(job), ", ".join(each for each in about if each != title))
+    return Row(job, title, filters.full_title(job), ", ".join(item for item in about if item != title))
 
 
 def _best(rows: Sequence[Row]) -> str | None:

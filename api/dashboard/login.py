@@ -73,10 +73,10 @@ def _check_own(request: Request) -> None:
 def _opens(database: Database, key: str) -> bool:
     """Whether a key opens something now."""
     with database.read() as session:
-        found = find_key(session, key) if key else None
-    if found is None or found.revoked:
+        result = find_key(session, key) if key else None
+    if result is None or result.revoked:
         return False
-    return found.seconds_left is None or found.seconds_left > 0
+    return result.seconds_left is None or result.seconds_left > 0
 
 
 def _form(page: Page, needed: bool, wanted: str, *, fault: str = "", status: int = 200) -> Response:

@@ -37,19 +37,19 @@ def try_models(page: PageDep, database: DatabaseDep, left: ModelId = None, right
     """Draw a digit; two models answer."""
     with database.read() as session:
         jobs = find_jobs(session, JobFilter(states=[JobState.SUCCEEDED]), after=None, limit=_MOST_MODELS)
-        wished = {each for each in (left, right) if each} - {job.id for job in jobs}
+        wished = {item for item in (left, right) if item} - {job.id for job in jobs}
         jobs += listed(session, [job.id for job in get_jobs(session, sorted(wished))])
         names = experiment_names(session, sorted({job.experiment_id for job in jobs if job.experiment_id}))
-        found = models(jobs, names)
-    if not found:
+        result = models(jobs, names)
+    if not result:
         return page("try.html.jinja", groups={}, sides=[])
-    there = {model.job_id for model in found}
-    first, second = pair(found)
+    there = {model.job_id for model in result}
+    first, second = pair(result)
     sides = [
         Side("left", "Model A", left if left in there else first.job_id),
         Side("right", "Model B", right if right in there else second.job_id),
     ]
-    return page("try.html.jinja", groups=groups(found), sides=sides)
+    return page("try.html.jinja", groups=groups(result), sides=sides)
 
 
 @dataclass(frozen=True)

@@ -79,15 +79,15 @@ def _chosen(query: bytes) -> bytes:
 
 @lru_cache(maxsize=1)
 def _templates() -> Environment:
-    made = Environment(
+    environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent / "templates"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters["marked"] = filters.marked
-    made.globals.update(
+    environment.filters["marked"] = filters.marked
+    environment.globals.update(
         badge=filters.badge,
         moment=filters.moment,
         percent=filters.percent,
@@ -96,4 +96,4 @@ def _templates() -> Environment:
         plotly=static_files.plotly_address,
         version=version("regbench"),
     )
-    return made
+    return environment

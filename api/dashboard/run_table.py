@@ -45,9 +45,9 @@ class Grid:
 
 def grid(glances: Sequence[RunGlance], variants: Sequence[str], *, baseline: str) -> Grid:
     """The table of these jobs, its rows in the order of `variants`."""
-    seeds = tuple(sorted({each.seed for each in glances}))
-    by_place = {(each.variant, each.seed): each for each in glances}
-    best = max((each.test_accuracy for each in glances if each.test_accuracy is not None), default=None)
+    seeds = tuple(sorted({glance.seed for glance in glances}))
+    by_place = {(glance.variant, glance.seed): glance for glance in glances}
+    best = max((glance.test_accuracy for glance in glances if glance.test_accuracy is not None), default=None)
     return Grid(
         seeds=seeds,
         rows=tuple(
@@ -58,11 +58,11 @@ def grid(glances: Sequence[RunGlance], variants: Sequence[str], *, baseline: str
 
 
 def _row(variant: str, places: Sequence[RunGlance | None], is_baseline: bool, best: float | None) -> Row:
-    accuracies = [each.test_accuracy for each in places if each and each.test_accuracy is not None]
+    accuracies = [place.test_accuracy for place in places if place and place.test_accuracy is not None]
     return Row(
         variant=variant,
         is_baseline=is_baseline,
-        cells=tuple(None if each is None else _cell(each, best) for each in places),
+        cells=tuple(None if place is None else _cell(place, best) for place in places),
         mean=f"{100 * fmean(accuracies):.2f}" if accuracies else None,
     )
 

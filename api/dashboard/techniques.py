@@ -114,15 +114,15 @@ def effect_of(session: Session, technique: str) -> Effect | None:
     Among the newest the one with the most seeds that all of these have finished.
     """
     newest = find_experiments(session, after=None, limit=_LOOKED_AT)
-    fitting = [(each, variants_with(each.document, technique)) for each in newest]
-    weighed = [(each, variants) for each, variants in fitting if variants][:_MOST_WEIGHED]
-    found = [_effect(session, each, variants) for each, variants in weighed]
-    return max((each for each in found if each), key=lambda each: each.seeds, default=None)
+    fitting = [(item, variants_with(item.document, technique)) for item in newest]
+    weighed = [(item, variants) for item, variants in fitting if variants][:_MOST_WEIGHED]
+    results = [_effect(session, item, variants) for item, variants in weighed]
+    return max((item for item in results if item), key=lambda item: item.seeds, default=None)
 
 
 def variants_with(document: Mapping[str, Any], technique: str) -> list[str]:
     """The variants of an experiment that differ from its baseline in having this technique; it has none."""
-    specs = {each["name"]: merge_patch(document["base"], each["changes"]) for each in document["variants"]}
+    specs = {item["name"]: merge_patch(document["base"], item["changes"]) for item in document["variants"]}
     baseline = specs[experiment_serializers.get_baseline(document)]
     if baseline["regularization"]:
         return []
@@ -136,9 +136,9 @@ def variants_with(document: Mapping[str, Any], technique: str) -> list[str]:
 def _effect(session: Session, experiment: Experiment, variants: Sequence[str]) -> Effect | None:
     baseline = experiment_serializers.get_baseline(experiment.document)
     runs: dict[str, dict[int, RunGlance]] = {name: {} for name in (baseline, *variants)}
-    for each in glances_of(session, experiment.id):
-        if each.variant in runs and each.test_accuracy is not None:
-            runs[each.variant][each.seed] = each
+    for glance in glances_of(session, experiment.id):
+        if glance.variant in runs and glance.test_accuracy is not None:
+            runs[glance.variant][glance.seed] = glance
     seeds = sorted(set.intersection(*(set(finished) for finished in runs.values())))
     if not seeds:
         return None

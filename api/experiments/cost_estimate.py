@@ -16,7 +16,8 @@ def experiment_price(session: Session, spec: ExperimentSpec, *, owner: str) -> s
     runs = spec.build_runs()
     known = reusable_jobs(session, [run for _, run in runs], owner=owner) if spec.reuse else {}
     estimates = {
-        each.name: estimate_cost(spec.build_run_spec(each, spec.run_seeds[0])) for each in spec.variants
+        variant.name: estimate_cost(spec.build_run_spec(variant, spec.run_seeds[0]))
+        for variant in spec.variants
     }
     to_train = [variant for variant, run in runs if run.spec_hash not in known]
     operations = sum(estimates[variant].training_flops for variant in to_train)
@@ -27,8 +28,8 @@ def experiment_price(session: Session, spec: ExperimentSpec, *, owner: str) -> s
         to_train=len(to_train),
         training_flops=operations,
         estimated_seconds=None if pace is None else operations * pace,
-        memory_bytes=max(each.memory_bytes for each in estimates.values()),
-        parameters={name: each.parameters for name, each in estimates.items()},
+        memory_bytes=max(estimate.memory_bytes for estimate in estimates.values()),
+        parameters={name: item.parameters for name, item in estimates.items()},
         detectable=_detectable(session, spec),
     )
 

@@ -126,12 +126,12 @@ def list_experiments(
     """Experiments, newest first; follow `Link: rel=next` or `next_cursor`."""
     shown = parse_fields(fields, schemas.Experiment, {"spec": ExperimentSpec})
     with database.read() as session:
-        found = store.find_experiments(session, after=decode_cursor(cursor), limit=limit + 1)
-        page = found[:limit]
+        experiments = store.find_experiments(session, after=decode_cursor(cursor), limit=limit + 1)
+        page = experiments[:limit]
         known: store.Standings = request.app.state.standings
         standings = known.of(session, [experiment.id for experiment in page])
     next_cursor = None
-    if len(found) > limit:
+    if len(experiments) > limit:
         next_cursor = encode_cursor(Place(page[-1].created_at, page[-1].id))
     items = [serializers.serialize_experiment(experiment, standings[experiment.id]) for experiment in page]
     answer = schemas.ExperimentPage(items=items, next_cursor=next_cursor)
@@ -344,7 +344,7 @@ def _check_jobs(spec: ExperimentSpec, settings: Settings) -> None:
         detail = f"this installation allows {settings.max_experiment_jobs:,} jobs an experiment"
         raise BudgetExceeded([FieldError("/stopping_rule/max_jobs", detail)])
     if faults := spec.check_variants():
-        raise InvalidSpec([FieldError(format_json_pointer(place), detail) for place, detail in faults])
+        raise InvalidSpec([FieldError(format_json_pointer(item), detail) for item, detail in faults])
     if confounded := spec.find_confounded_variants():
         raise InvalidSpec([FieldError(pointer, detail) for pointer, detail in confounded])
     _check_each(spec, BudgetExceeded, lambda job: check_budget(job, settings))
@@ -353,13 +353,13 @@ def _check_jobs(spec: ExperimentSpec, settings: Settings) -> None:
 def _check_each(spec: ExperimentSpec, kind: type[InvalidSpec], check: Callable[[JobSpec], object]) -> None:
     """Run `check` on each variant's specification; a fault points to who brought it in, variant or base."""
     in_base = _faults(spec.base, kind, check)
-    found: dict[FieldError, None] = {}
-    for number, variant in enumerate(spec.variants):
+    first_errors: dict[FieldError, None] = {}
+    for index, variant in enumerate(spec.variants):
         for fault in _faults(spec.build_run_spec(variant, spec.run_seeds[0]), kind, check):
-            place = "/base" if fault in in_base else f"/variants/{number}/changes"
-            found[FieldError(place + fault.pointer, fault.detail)] = None
-    if found:
-        raise kind(list(found))
+            place = "/base" if fault in in_base else f"/variants/{index}/changes"
+            first_errors[FieldError(place + fault.pointer, fault.detail)] = None
+    if first_errors:
+        raise kind(list(first_errors))
 
 
 def _faults(job: JobSpec, kind: type[InvalidSpec], check: Callable[[JobSpec], object]) -> list[FieldError]:

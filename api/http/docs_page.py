@@ -47,11 +47,11 @@ def _page(document: dict[str, Any]) -> Iterator[str]:
 
 def _operation(method: str, path: str, operation: dict[str, Any]) -> str:
     parameters = [
-        (each["name"], each["in"], each.get("description", "")) for each in operation.get("parameters", ())
+        (item["name"], item["in"], item.get("description", "")) for item in operation.get("parameters", ())
     ]
     answers = [
-        (status, each.get("description", ""), ", ".join(each.get("content", ())))
-        for status, each in operation["responses"].items()
+        (status, item.get("description", ""), ", ".join(item.get("content", ())))
+        for status, item in operation["responses"].items()
     ]
     takes = ", ".join(operation.get("requestBody", {}).get("content", ()))
     return (

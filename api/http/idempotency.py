@@ -36,7 +36,7 @@ Key = Annotated[
 
 
 class Replayed(Exception):
-    """The request has been answered before; `build_response` is that answer."""
+    """The request has been answered before; `answer` is that answer."""
 
     def __init__(self, answer: Remembered) -> None:
         super().__init__()
@@ -53,7 +53,7 @@ class IdempotentRequest:
 
     @contextmanager
     def executed(self) -> Iterator[None]:
-        """The block carries the request out; what it changes and its `build_response` are one transaction.
+        """The block carries the request out; what it changes and its `answer` are one transaction.
 
         Raises:
             Replayed: it was executed before.

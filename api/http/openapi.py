@@ -202,8 +202,8 @@ def _build_problem_responses(dependants: list[Dependant]) -> dict[str, Any]:
         kinds.update(get_problem_types(dependant.call))
     ordered = sorted(kinds, key=lambda kind: (kind.status, kind.code))
     return {
-        str(status.value): _build_problem_response(list(each))
-        for status, each in groupby(ordered, lambda kind: kind.status)
+        str(status.value): _build_problem_response(list(item))
+        for status, item in groupby(ordered, lambda kind: kind.status)
     }
 
 

@@ -153,10 +153,10 @@ def _get_field_type(available: Mapping[str, Any], part: str, name: str) -> Any:
 
 def _get_fields(kind: Any) -> dict[str, Any]:
     """The fields of a field's type; `*` if its keys are arbitrary."""
-    found = {
-        name: each.annotation for model in _iter_models(kind) for name, each in model.model_fields.items()
+    results = {
+        name: item.annotation for model in _iter_models(kind) for name, item in model.model_fields.items()
     }
-    return found or ({"*": Any} if _is_free(kind) else {})
+    return results or ({"*": Any} if _is_free(kind) else {})
 
 
 def _iter_models(kind: Any) -> Iterator[type[BaseModel]]:

@@ -219,8 +219,8 @@ TOO_MANY_STREAMS = ProblemType(
 )
 
 TYPES = {
-    each.code: each
-    for each in (
+    item.code: item
+    for item in (
         NOT_JSON,
         NOT_FOUND,
         METHOD_NOT_ALLOWED,

@@ -84,17 +84,17 @@ def _check_each(batch: JobBatch, check: Callable[[JobSpec], object]) -> None:
     Raises:
         InvalidSpec: of the kind of the first that was found.
     """
-    found: list[tuple[type[InvalidSpec], FieldError]] = []
-    for number, spec in enumerate(batch.jobs):
+    results: list[tuple[type[InvalidSpec], FieldError]] = []
+    for index, spec in enumerate(batch.jobs):
         try:
             check(spec)
         except InvalidSpec as error:
-            found += [
-                (type(error), FieldError(f"/jobs/{number}{fault.pointer}", fault.detail))
+            results += [
+                (type(error), FieldError(f"/jobs/{index}{fault.pointer}", fault.detail))
                 for fault in error.errors
             ]
-    if found:
-        raise found[0][0]([fault for _, fault in found])
+    if results:
+        raise results[0][0]([fault for _, fault in results])
 
 
 class CancelQuery(JobFilterQuery):
@@ -119,13 +119,13 @@ def cancel_jobs(
         return schemas.Cancellations(items=[], more=False)
     wanted = replace(query.filter(), states=going_on)
     with database.write() as session:
-        found = find_jobs(session, wanted, after=None, limit=query.limit + 1, order=Order(descending=False))
-        each = (_cancel(session, job.id) for job in found[: query.limit])
+        jobs = find_jobs(session, wanted, after=None, limit=query.limit + 1, order=Order(descending=False))
+        each = (_cancel(session, job.id) for job in jobs[: query.limit])
         items = [item for item in each if item is not None]
     for item in items:
         if item.outcome == "cancelled":
             artifacts.delete_checkpoints(item.id)
-    return schemas.Cancellations(items=items, more=len(found) > query.limit)
+    return schemas.Cancellations(items=items, more=len(jobs) > query.limit)
 
 
 def _cancel(session: Session, job_id: str) -> schemas.Cancellation | None:

@@ -196,7 +196,7 @@ def list_jobs(query: Annotated[JobQuery, Query()], database: DatabaseDep, reques
         "results": fields is None or not fields.keys().isdisjoint({"result", "stop_reason"}),
     }
     with database.read() as session:
-        found = find_jobs(
+        jobs = find_jobs(
             session,
             query.filter(),
             after=decode_cursor(query.cursor, order),
@@ -204,10 +204,10 @@ def list_jobs(query: Annotated[JobQuery, Query()], database: DatabaseDep, reques
             order=order,
             **read,
         )
-        page = found[: query.limit]
+        page = jobs[: query.limit]
         places = store.queue_positions(session, page) if fields is None or "queue_position" in fields else {}
         cursor = None
-        if len(found) > query.limit:
+        if len(jobs) > query.limit:
             cursor = encode_cursor(place_of(page[-1], order), order)
         items = [
             serializers.serialize_listed_job(

@@ -85,9 +85,9 @@ def from_numbers(images: Sequence[Sequence[Sequence[float]]], scale: Literal["by
             raise InvalidSpec([FieldError("/images", hint)])
         return pixels / np.float32(255)
     if pixels.max() > 1:
-        place = [int(each) for each in np.unravel_index(pixels.argmax(), pixels.shape)]
+        results = [int(item) for item in np.unravel_index(pixels.argmax(), pixels.shape)]
         raise InvalidSpec(
-            [FieldError(format_json_pointer(["images", *place]), 'above 1, and "scale" is "unit"')]
+            [FieldError(format_json_pointer(["images", *results]), 'above 1, and "scale" is "unit"')]
         )
     return pixels
 
@@ -126,7 +126,7 @@ def _grey(content: bytes, most_pixels: int) -> tuple[Grey, int]:
 def _check_parts(content: bytes) -> None:
     # No marker stands in the data of a JPEG by chance; to count those in its metadata too does no harm.
     most = _MOST_JPEG_PARTS if content.startswith(_JPEG) else _MOST_PNG_PARTS
-    if any(content.count(part) > number for part, number in most.items()):
+    if any(content.count(part) > item for part, item in most.items()):
         raise _Unreadable("more scans, EXIF segments or colour profiles than any camera or program writes")
 
 

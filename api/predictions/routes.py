@@ -95,7 +95,7 @@ async def _posted_images(
     elif essence == "multipart/form-data":
         body = await read_body_limited(request, settings.max_upload_bytes)
         files = await _uploaded(request, body)
-        pointers = [f"/image/{number}" for number in range(len(files))]
+        pointers = [f"/image/{index}" for index in range(len(files))]
     else:
         raise Problem(
             problem_types.UNSUPPORTED_MEDIA_TYPE,
@@ -116,7 +116,7 @@ def _from_json(body: bytes) -> "Grey":
         posted = PostedImages.model_validate(document)
     except ValidationError as error:
         faults = [
-            FieldError(format_json_pointer(place), detail) for place, detail in get_validation_errors(error)
+            FieldError(format_json_pointer(item), detail) for item, detail in get_validation_errors(error)
         ]
         raise InvalidSpec(faults) from None
     from api.predictions import image_files  # noqa: PLC0415 (as above)
@@ -194,12 +194,12 @@ async def predict_with_models(
     include: Include = None,
 ) -> schemas.PredictionsByJob:
     """What several jobs' models make of the same images, in the order of the jobs."""
-    job_ids = [parse_id("job", each) for each in dict.fromkeys(job)]
+    job_ids = [parse_id("job", item) for item in dict.fromkeys(job)]
     answers = await _ask(request, database, settings, job_ids, images)
     return schemas.PredictionsByJob(
         items=[
-            schemas.JobPredictions(job_id=job_id, predictions=_predictions(each))
-            for job_id, each in zip(job_ids, answers, strict=True)
+            schemas.JobPredictions(job_id=job_id, predictions=_predictions(answer))
+            for job_id, answer in zip(job_ids, answers, strict=True)
         ],
         images=_shown(images, include),
     )
@@ -228,8 +228,10 @@ def _ask_in_thread(
 
 def _predictions(probabilities: Probabilities) -> list[schemas.Prediction]:
     return [
-        schemas.Prediction(label=each.index(max(each)), confidence=max(each), probabilities=each)
-        for each in probabilities
+        schemas.Prediction(
+            label=probability.index(max(probability)), confidence=max(probability), probabilities=probability
+        )
+        for probability in probabilities
     ]
 
 

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from api.jobs.serializers import serialize_result
 from api.reports.advice import recommend
-from api.reports.contrasts import contrasts
+from api.reports.contrasts import build_contrasts
 from api.reports.schemas import (
     Comparison,
     Confounder,
@@ -60,17 +60,19 @@ class Subject:
     """(variant, seed) of the jobs that the experiment did not train itself."""
 
 
-def finished(subject: Subject) -> dict[str, list[Job]]:
+def select_finished(subject: Subject) -> dict[str, list[Job]]:
     """Of each variant the jobs with results that its numbers come from, by seed."""
     return {
-        name: [job for job in _one_a_seed(jobs) if job.result is not None]
+        name: [job for job in _select_one_per_seed(jobs) if job.result is not None]
         for name, jobs in subject.variants.items()
     }
 
 
 def find_diagnosed_results(subject: Subject) -> list[Result]:
     """The results whose diagnostics `compare` shows: of each first variant the first seed's."""
-    firsts = [jobs[0].result for jobs in list(finished(subject).values())[:MOST_DIAGNOSED_VARIANTS] if jobs]
+    firsts = [
+        jobs[0].result for jobs in list(select_finished(subject).values())[:MOST_DIAGNOSED_VARIANTS] if jobs
+    ]
     return [result for result in firsts if result is not None]
 
 
@@ -79,7 +81,7 @@ def compare(subject: Subject, summaries: Summaries, *, now: datetime, version: s
 
     Reads `test_correct` of every result and `diagnostics` of `find_diagnosed_results`; both must be loaded.
     """
-    chosen = {name: _one_a_seed(jobs) for name, jobs in subject.variants.items()}
+    chosen = {name: _select_one_per_seed(jobs) for name, jobs in subject.variants.items()}
     everything = [job for jobs in chosen.values() for job in jobs]
     done = [job for job in everything if job.result is not None]
     comparison = Comparison(
@@ -93,21 +95,23 @@ def compare(subject: Subject, summaries: Summaries, *, now: datetime, version: s
         baseline=subject.baseline,
         seeds=sorted({job.seed for job in everything}),
         variants=[
-            _variant(
+            _build_variant(
                 name,
                 jobs,
                 summaries[name],
                 subject.reused,
                 baseline=chosen[subject.baseline],
-                with_diagnostics=number < MOST_DIAGNOSED_VARIANTS,
+                with_diagnostics=index < MOST_DIAGNOSED_VARIANTS,
             )
-            for number, (name, jobs) in enumerate(chosen.items())
+            for index, (name, jobs) in enumerate(chosen.items())
         ],
-        contrasts=contrasts(chosen, subject.baseline),
-        missing=[_missing(name, job) for name, jobs in chosen.items() for job in jobs if job.result is None],
-        datasets=_datasets(everything),
-        engines=sorted({_engine(job.result) for job in done if job.result is not None}),
-        notes=_notes(
+        contrasts=build_contrasts(chosen, subject.baseline),
+        missing=[
+            _build_missing(name, job) for name, jobs in chosen.items() for job in jobs if job.result is None
+        ],
+        datasets=_get_datasets(everything),
+        engines=sorted({_describe_engine(job.result) for job in done if job.result is not None}),
+        notes=_build_notes(
             everything,
             deleted=subject.expected - len(everything),
             repeated=sum(len(jobs) for jobs in subject.variants.values()) - len(everything),
@@ -117,7 +121,7 @@ def compare(subject: Subject, summaries: Summaries, *, now: datetime, version: s
     return comparison.model_copy(update={"recommendation": recommend(comparison)})
 
 
-def _curve_point(epoch: EpochSummary) -> CurvePoint:
+def _build_curve_point(epoch: EpochSummary) -> CurvePoint:
     loss, accuracy, gap = epoch.validation_loss, epoch.validation_accuracy, epoch.gap_loss
     return CurvePoint(
         epoch=epoch.epoch,
@@ -126,38 +130,38 @@ def _curve_point(epoch: EpochSummary) -> CurvePoint:
         train_loss_sd=epoch.train_loss.sd,
         train_accuracy=epoch.train_accuracy.mean,
         train_accuracy_sd=epoch.train_accuracy.sd,
-        validation_loss=_mean(loss),
-        validation_loss_sd=_sd(loss),
-        validation_accuracy=_mean(accuracy),
-        validation_accuracy_sd=_sd(accuracy),
-        gap_loss=_mean(gap),
-        gap_loss_sd=_sd(gap),
+        validation_loss=_compute_mean(loss),
+        validation_loss_sd=_compute_sd(loss),
+        validation_accuracy=_compute_mean(accuracy),
+        validation_accuracy_sd=_compute_sd(accuracy),
+        gap_loss=_compute_mean(gap),
+        gap_loss_sd=_compute_sd(gap),
     )
 
 
-def _mean(spread: Spread | None) -> float | None:
+def _compute_mean(spread: Spread | None) -> float | None:
     return spread.mean if spread else None
 
 
-def _sd(spread: Spread | None) -> float | None:
+def _compute_sd(spread: Spread | None) -> float | None:
     return spread.sd if spread else None
 
 
-def _one_a_seed(jobs: Sequence[Job]) -> list[Job]:
+def _select_one_per_seed(jobs: Sequence[Job]) -> list[Job]:
     """For each seed the job that counts: one with a result before one without, then the newest."""
     best: dict[int, Job] = {}
     for job in jobs:
         held = best.get(job.seed)
-        if held is None or _worth(job) > _worth(held):
+        if held is None or _rank_job(job) > _rank_job(held):
             best[job.seed] = job
     return [best[seed] for seed in sorted(best)]
 
 
-def _worth(job: Job) -> tuple[bool, datetime]:
+def _rank_job(job: Job) -> tuple[bool, datetime]:
     return job.result is not None, job.created_at
 
 
-def _variant(
+def _build_variant(
     name: str,
     jobs: Sequence[Job],
     epochs: Sequence[EpochSummary],
@@ -168,7 +172,7 @@ def _variant(
 ) -> VariantReport:
     done = [job for job in jobs if job.result is not None]
     results = [job.result for job in done if job.result is not None]
-    metrics = _summarize_metrics(results) if results else None
+    metrics = _estimate_metrics(results) if results else None
     return VariantReport(
         name=name,
         is_baseline=jobs is baseline,
@@ -190,14 +194,14 @@ def _variant(
         failed_seeds=[job.seed for job in jobs if job.state == JobState.FAILED],
         unfinished_seeds=[job.seed for job in jobs if job.result is None and job.state != JobState.FAILED],
         metrics=metrics,
-        line=_line(name, metrics) if metrics else None,
+        line=_format_line(name, metrics) if metrics else None,
         confounders=[
             Confounder.model_validate(change)
             for change in (find_confounders(baseline[0].spec, jobs[0].spec) if baseline and jobs else [])
         ],
-        curve=[_curve_point(epoch) for epoch in epochs],
+        curve=[_build_curve_point(epoch) for epoch in epochs],
         overfitting_onset_epoch=_find_overfitting_onset(epochs),
-        confusion=_confusion(results),
+        confusion=_sum_confusion(results),
         diagnostics=_get_diagnostics(done[0]) if done and with_diagnostics else None,
     )
 
@@ -210,22 +214,22 @@ def _find_overfitting_onset(epochs: Sequence[EpochSummary]) -> int | None:
     same seeds vary less against each other, so this errs towards saying nothing. One seed says nothing.
     """
     most = max((epoch.train_loss.n for epoch in epochs), default=0)
-    known = [
+    results = [
         (epoch.epoch, epoch.validation_loss)
         for epoch in epochs
         if epoch.validation_loss is not None and epoch.train_loss.n == most
     ]
-    if not known:
+    if not results:
         return None
-    first, lowest = min(known, key=lambda each: each[1].mean)
-    last = known[-1][1]
+    first, lowest = min(results, key=lambda item: item[1].mean)
+    last = results[-1][1]
     if lowest.sd is None or last.sd is None:
         return None
     error = math.sqrt((lowest.sd**2 + last.sd**2) / most)
     return first if last.mean - lowest.mean > _CLEARLY * error else None
 
 
-def _confusion(results: Sequence[Result]) -> list[list[int]] | None:
+def _sum_confusion(results: Sequence[Result]) -> list[list[int]] | None:
     known = [result.confusion for result in results if result.confusion is not None]
     if not known or len(known) < len(results):
         return None
@@ -238,12 +242,12 @@ def _get_diagnostics(job: Job) -> Diagnostics | None:
     return Diagnostics.model_validate({"seed": job.seed, "job_id": job.id} | job.result.diagnostics)
 
 
-def _line(name: str, metrics: Metrics) -> str:
+def _format_line(name: str, metrics: Metrics) -> str:
     loss, accuracy = metrics.test_loss.mean, metrics.test_accuracy.mean
     return f"Model {name} - Test Loss: {loss:.4f}, Test Accuracy: {accuracy:.4f}"
 
 
-def _summarize_metrics(results: Sequence[Result]) -> Metrics:
+def _estimate_metrics(results: Sequence[Result]) -> Metrics:
     return Metrics(
         **{
             name: MetricSummary.model_validate(estimate([getattr(result, name) for result in results]))
@@ -252,7 +256,7 @@ def _summarize_metrics(results: Sequence[Result]) -> Metrics:
     )
 
 
-def _missing(variant: str, job: Job) -> Missing:
+def _build_missing(variant: str, job: Job) -> Missing:
     reasons: dict[str, Callable[[], str]] = {
         JobState.FAILED: lambda: f"{job.error_code}: {job.error_message}",
         JobState.CANCELLED: lambda: "cancelled",
@@ -261,7 +265,7 @@ def _missing(variant: str, job: Job) -> Missing:
     return Missing(job_id=job.id, variant=variant, seed=job.seed, state=JobState(job.state), reason=reason)
 
 
-def _datasets(jobs: Sequence[Job]) -> list[DatasetUsed]:
+def _get_datasets(jobs: Sequence[Job]) -> list[DatasetUsed]:
     digests: dict[str, set[str]] = {job.dataset: set() for job in jobs}
     for job in jobs:
         if job.result is not None:
@@ -272,12 +276,12 @@ def _datasets(jobs: Sequence[Job]) -> list[DatasetUsed]:
     ]
 
 
-def _engine(result: Result) -> str:
+def _describe_engine(result: Result) -> str:
     versions = f"TensorFlow {result.tensorflow}, Keras {result.keras}"
     return f"{versions} on {result.device}, threads a job: {result.threads}"
 
 
-def _notes(jobs: Sequence[Job], *, deleted: int, repeated: int) -> list[str]:
+def _build_notes(jobs: Sequence[Job], *, deleted: int, repeated: int) -> list[str]:
     results = [job.result for job in jobs if job.result is not None]
     notes = [
         _SAME_RULER,
@@ -289,7 +293,7 @@ def _notes(jobs: Sequence[Job], *, deleted: int, repeated: int) -> list[str]:
         notes.append(f"{repeated} job(s) repeat another's variant and seed, and are left out.")
     if results:
         notes.append(_test_set_note(jobs, results))
-    if len({_engine(result) for result in results}) > 1:
+    if len({_describe_engine(result) for result in results}) > 1:
         notes.append("The jobs ran on different engines; differences between those are in the numbers too.")
     if len({job.dataset for job in jobs}) > 1:
         notes.append(
@@ -304,5 +308,5 @@ def _test_set_note(jobs: Sequence[Job], results: Sequence[Result]) -> str:
     points = 100 * compute_proportion_standard_error(mean, rows)
     return (
         f"The test set has {rows:,} images, so that an accuracy of {100 * mean:.1f} % has a standard error "
-        f"of {points:.2f} points as a measure of unseen digits; more seeds do not lower that."
+        f"of {points:.2f} points as a metric of unseen digits; more seeds do not lower that."
     )

@@ -18,16 +18,16 @@ def render(comparison: Comparison) -> str:
     )
     writer.writeheader()
     for variant in comparison.variants:
-        for each in variant.seeds:
-            result = each.result.model_dump()
+        for seed in variant.seeds:
+            result = seed.result.model_dump()
             engine = result.pop("engine")
             writer.writerow(
                 {
-                    "variant": _safe(variant.name),
+                    "variant": _escape_formula(variant.name),
                     "is_baseline": variant.is_baseline,
-                    "seed": each.seed,
-                    "job_id": each.job_id,
-                    "reused": each.reused,
+                    "seed": seed.seed,
+                    "job_id": seed.job_id,
+                    "reused": seed.reused,
                     "state": "succeeded",
                     **result,
                     **engine,
@@ -36,7 +36,7 @@ def render(comparison: Comparison) -> str:
     for missing in comparison.missing:
         writer.writerow(
             {
-                "variant": _safe(missing.variant),
+                "variant": _escape_formula(missing.variant),
                 "is_baseline": missing.variant == comparison.baseline,
                 "seed": missing.seed,
                 "job_id": missing.job_id,
@@ -46,6 +46,6 @@ def render(comparison: Comparison) -> str:
     return text.getvalue()
 
 
-def _safe(name: str) -> str:
+def _escape_formula(name: str) -> str:
     # A spreadsheet would run what begins like a formula; names come from users.
     return f"'{name}" if name.startswith(("=", "+", "-", "@", "\t", "\r")) else name

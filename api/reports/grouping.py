@@ -17,14 +17,14 @@ from models.store.tables import Experiment, Job
 _NOT_THE_VARIANT = ("name", "labels", "priority", "seed")
 
 
-def of_experiment(
+def group_experiment(
     experiment: Experiment, placed: Sequence[PlacedJob], *, settings: Settings, base_url: str
 ) -> Subject:
     """An experiment's variants, in its own order."""
     document = experiment.document
     variants: dict[str, list[Job]] = {variant["name"]: [] for variant in document["variants"]}
-    for each in placed:
-        variants[each.variant].append(each.job)
+    for item in placed:
+        variants[item.variant].append(item.job)
     return Subject(
         title=experiment.name,
         experiment_id=experiment.id,
@@ -32,20 +32,20 @@ def of_experiment(
         variants=variants,
         expected=len(variants) * len(document["seeds"]),
         repeat=format_curl(settings, base_url, "/v1/experiments", document),
-        reused=frozenset((each.variant, each.seed) for each in placed if each.reused),
+        reused=frozenset((item.variant, item.seed) for item in placed if item.reused),
     )
 
 
-def of_jobs(jobs: Sequence[Job], *, settings: Settings, base_url: str) -> Subject:
+def group_jobs(jobs: Sequence[Job], *, settings: Settings, base_url: str) -> Subject:
     """Any jobs: those whose specifications differ in nothing but the seed are one variant.
 
     The baseline is the first variant without regularization, else the first.
     """
     groups: dict[str, list[Job]] = {}
     for job in jobs:
-        groups.setdefault(json.dumps(_variant_document(job), sort_keys=True), []).append(job)
-    documents = [_variant_document(group[0]) for group in groups.values()]
-    names = _names(list(groups.values()), documents)
+        groups.setdefault(json.dumps(_build_variant_document(job), sort_keys=True), []).append(job)
+    documents = [_build_variant_document(group[0]) for group in groups.values()]
+    names = _build_names(list(groups.values()), documents)
     plain = [name for name, document in zip(names, documents, strict=True) if not document["regularization"]]
     baseline = plain[0] if plain else names[0]
     repeat = {
@@ -66,31 +66,31 @@ def of_jobs(jobs: Sequence[Job], *, settings: Settings, base_url: str) -> Subjec
     )
 
 
-def _variant_document(job: Job) -> dict[str, Any]:
+def _build_variant_document(job: Job) -> dict[str, Any]:
     return {key: value for key, value in job.spec.items() if key not in _NOT_THE_VARIANT}
 
 
-def _names(groups: Sequence[Sequence[Job]], documents: Sequence[dict[str, Any]]) -> list[str]:
+def _build_names(groups: Sequence[Sequence[Job]], documents: Sequence[dict[str, Any]]) -> list[str]:
     """The variants' own names where each group has exactly one, else what tells the groups apart."""
     own = [{job.variant for job in group} for group in groups]
-    given = [next(iter(names)) for names in own if len(names) == 1]
-    if len(given) == len(set(given)) == len(groups) and None not in given:
-        return [str(name) for name in given]
+    results = [next(iter(names)) for names in own if len(names) == 1]
+    if len(results) == len(set(results)) == len(groups) and None not in results:
+        return [str(name) for name in results]
     leaves = [flatten(document) for document in documents]
-    fields = dict.fromkeys(field for each in leaves for field in each)
+    fields = dict.fromkeys(field for leave in leaves for field in leave)
     differing = [
         field
         for field in fields
-        if not field.startswith("regularization.") and len({str(each.get(field)) for each in leaves}) > 1
+        if not field.startswith("regularization.") and len({str(leave.get(field)) for leave in leaves}) > 1
     ]
     names = [
         ", ".join(
             [format_techniques(document["regularization"])]
-            + [f"{field.rpartition('.')[2]}={each.get(field)}" for field in differing]
+            + [f"{field.rpartition('.')[2]}={leave.get(field)}" for field in differing]
         )
-        for document, each in zip(documents, leaves, strict=True)
+        for document, leave in zip(documents, leaves, strict=True)
     ]
     return [
-        f"{name} ({names[: number + 1].count(name)})" if names.count(name) > 1 else name
-        for number, name in enumerate(names)
+        f"{name} ({names[: index + 1].count(name)})" if names.count(name) > 1 else name
+        for index, name in enumerate(names)
     ]

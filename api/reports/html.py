@@ -12,16 +12,16 @@ from api.reports.schemas import Comparison
 
 def render(comparison: Comparison) -> str:
     """The page. Everything that came from a user is escaped."""
-    return _template().render(
+    return _get_template().render(
         comparison=comparison,
-        words=formatting,
+        formatting=formatting,
         # Matplotlib escapes each text that it draws, so its SVG is safe as it stands.
-        svg={chart.name: Markup(chart.svg(comparison)) for chart in charts.available(comparison)},  # noqa: S704
+        svg={chart.name: Markup(chart.render_svg(comparison)) for chart in charts.get_available(comparison)},  # noqa: S704
         charts=charts.CHARTS,
     )
 
 
-def _interval_below(cell: str) -> Markup:
+def _format_interval_below(cell: str) -> Markup:
     """A cell with its interval, `±...` or `(... to ...)`, on its own line, to keep tables narrow."""
     mean, sign, interval = cell.partition(" ±")
     if not sign:
@@ -32,7 +32,7 @@ def _interval_below(cell: str) -> Markup:
 
 
 @lru_cache(maxsize=1)
-def _template() -> Template:
+def _get_template() -> Template:
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -40,5 +40,5 @@ def _template() -> Template:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["interval_below"] = _interval_below
+    environment.filters["interval_below"] = _format_interval_below
     return environment.get_template("report.html.jinja")

@@ -22,25 +22,28 @@ _OPENS_A_TAG = re.compile(r"<(?=[A-Za-z/!?])")
 def render(comparison: Comparison) -> str:
     """The whole report, ending with a newline."""
     sections = [
-        f"# {_text(comparison.title)}",
-        formatting.standing(comparison),
+        f"# {_escape_text(comparison.title)}",
+        formatting.describe_progress(comparison),
         # A hard break at each line's end keeps the lines apart when rendered.
-        "  \n".join(_text(variant.line) for variant in comparison.variants if variant.line),
-        *_section(
+        "  \n".join(_escape_text(variant.line) for variant in comparison.variants if variant.line),
+        *_render_section(
             "What it says", [f"{contrast.variant}: {contrast.verdict}" for contrast in comparison.contrasts]
         ),
-        *_recommendation(comparison),
+        *_render_recommendation(comparison),
         "## The variants",
-        _table(formatting.variant_rows(comparison)),
+        _render_table(formatting.build_variant_rows(comparison)),
         _list(formatting.confounders(comparison)),
-        *_differences(comparison),
+        *_render_differences(comparison),
         "## The networks",
-        _table(formatting.network_rows(comparison)),
-        *_every_number(comparison),
-        *_section("Missing", formatting.missing(comparison)),
-        *_section("Reused and restored", formatting.reused(comparison) + formatting.restored(comparison)),
-        *_section("Reading this", comparison.notes),
-        *_section("Where it comes from", formatting.provenance(comparison)),
+        _render_table(formatting.build_network_rows(comparison)),
+        *_render_all_numbers(comparison),
+        *_render_section("Missing", formatting.describe_missing(comparison)),
+        *_render_section(
+            "Reused and restored",
+            formatting.describe_reused(comparison) + formatting.describe_restored(comparison),
+        ),
+        *_render_section("Reading this", comparison.notes),
+        *_render_section("Where it comes from", formatting.describe_provenance(comparison)),
         "## Doing it again",
         # Indented, because a fence could be closed by a name inside.
         f"    {comparison.repeat}",
@@ -48,49 +51,56 @@ def render(comparison: Comparison) -> str:
     return "\n\n".join(section for section in sections if section) + "\n"
 
 
-def _recommendation(comparison: Comparison) -> list[str]:
+def _render_recommendation(comparison: Comparison) -> list[str]:
     if not comparison.recommendation:
         return []
-    return ["## What to choose", *(_consideration(each) for each in comparison.recommendation)]
+    return ["## What to choose", *(_render_consideration(item) for item in comparison.recommendation)]
 
 
-def _consideration(consideration: Consideration) -> str:
-    lines = [f"- {_item(advice.text)}" for advice in consideration.advice]
+def _render_consideration(consideration: Consideration) -> str:
+    lines = [f"- {_render_item(advice.text)}" for advice in consideration.advice]
     if consideration.not_tested:
-        lines.append(f"- {_item(consideration.not_tested)}")
+        lines.append(f"- {_render_item(consideration.not_tested)}")
     return f"### {consideration.title}\n\n" + "\n".join(lines)
 
 
-def _every_number(comparison: Comparison) -> list[str]:
+def _render_all_numbers(comparison: Comparison) -> list[str]:
     tables = [
         formatting.metric_rows(comparison),
         formatting.test_rows(comparison),
-        formatting.seed_rows(comparison),
+        formatting.build_seed_rows(comparison),
     ]
-    filled = [_table(rows) for rows in tables if len(rows) > 1]
+    filled = [_render_table(rows) for rows in tables if len(rows) > 1]
     return ["## Every number", *filled] if filled else []
 
 
-def _differences(comparison: Comparison) -> list[str]:
+def _render_differences(comparison: Comparison) -> list[str]:
     if not comparison.contrasts:
         return []
-    return [f"## Against {_text(comparison.baseline)}", _table(formatting.contrast_rows(comparison))]
+    return [
+        f"## Against {_escape_text(comparison.baseline)}",
+        _render_table(formatting.build_contrast_rows(comparison)),
+    ]
 
 
-def _section(title: str, items: list[str]) -> list[str]:
+def _render_section(title: str, items: list[str]) -> list[str]:
     return [f"## {title}", _list(items)] if items else []
 
 
-def _table(rows: list[list[str]]) -> str:
+def _render_table(rows: list[list[str]]) -> str:
     """Aligned columns: the first to the left, the others to the right."""
-    cells = [[_text(cell).replace("|", "\\|") for cell in row] for row in rows]
+    cells = [[_escape_text(cell).replace("|", "\\|") for cell in row] for row in rows]
     widths = [max(len(row[column]) for row in cells) for column in range(len(cells[0]))]
     rule = ["-" * width if column == 0 else "-" * (width - 1) + ":" for column, width in enumerate(widths)]
-    lines = [_row(cells[0], widths), _row(rule, widths), *(_row(row, widths) for row in cells[1:])]
+    lines = [
+        _render_row(cells[0], widths),
+        _render_row(rule, widths),
+        *(_render_row(row, widths) for row in cells[1:]),
+    ]
     return "\n".join(lines)
 
 
-def _row(cells: list[str], widths: list[int]) -> str:
+def _render_row(cells: list[str], widths: list[int]) -> str:
     first, *others = (
         cell.ljust(width) if column == 0 else cell.rjust(width)
         for column, (cell, width) in enumerate(zip(cells, widths, strict=True))
@@ -99,14 +109,14 @@ def _row(cells: list[str], widths: list[int]) -> str:
 
 
 def _list(items: list[str]) -> str:
-    return "\n".join(f"- {_item(item)}" for item in items)
+    return "\n".join(f"- {_render_item(item)}" for item in items)
 
 
-def _item(text: str) -> str:
-    return _BEGINS_A_BLOCK.sub(r"\1\\", _text(text))
+def _render_item(text: str) -> str:
+    return _BEGINS_A_BLOCK.sub(r"\1\\", _escape_text(text))
 
 
-def _text(text: str) -> str:
+def _escape_text(text: str) -> str:
     """One line that a Markdown reader shows as it stands: names come from users."""
     line = _MEANS_SOMETHING.sub(r"\\\g<0>", " ".join(text.split()))
     return _OPENS_A_TAG.sub("&lt;", line)

@@ -45,7 +45,9 @@ MEDIA_TYPES = {
 }
 _PICTURE_TYPES = {"svg": "image/svg+xml", "png": "image/png"}
 _PICTURES: dict[int | str, dict[str, Any]] = {
-    200: {"content": {each: {"schema": {"type": "string"}} for each in _PICTURE_TYPES.values()}}
+    200: {
+        "content": {picture_type: {"schema": {"type": "string"}} for picture_type in _PICTURE_TYPES.values()}
+    }
 }
 MAX_POINTS = 200
 _VARY = {"Vary": "Accept"}
@@ -67,11 +69,11 @@ def show_experiment_report(
     accept: Accept = "*/*",
 ) -> Any:
     """An experiment's comparison, as JSON, Markdown, HTML or CSV; a partial one says what is missing."""
-    wanted = _wanted(format, accept)
+    requested_format = _get_requested_format(format, accept)
     with database.read() as session:
         subject = _read_experiment(session, experiment_id, request)
         curves = _load(session, subject)
-    return _rendered(_compared(subject, curves), wanted)
+    return _render_report(_build_comparison(subject, curves), requested_format)
 
 
 @router.get("/experiments/{experiment_id}/charts")
@@ -107,21 +109,23 @@ def show_experiment_chart(
     accept: Accept = "*/*",
 ) -> Response:
     """One chart of an experiment's report, as SVG or PNG; 404 says why there is none."""
-    form = format or _form(accept)
+    form = format or _negotiate_format(accept)
     chart = reports.charts.CHARTS.get(name)
     if chart is None:
         raise NotFound(f"There is no chart {name}; choose one of {', '.join(reports.charts.CHARTS)}.")
     with database.read() as session:
         subject = _read_experiment(session, experiment_id, request)
         curves = _load(session, subject)
-    comparison = _compared(subject, curves)
+    comparison = _build_comparison(subject, curves)
     picture = reports.charts.render(comparison, name, form)
     if picture is None:
-        raise NotFound(f"Experiment {experiment_id} has no chart {name}: {chart.why_absent(comparison)}.")
+        raise NotFound(
+            f"Experiment {experiment_id} has no chart {name}: {chart.explain_absence(comparison)}."
+        )
     return Response(picture, media_type=_PICTURE_TYPES[form], headers=_VARY | CLOSED)
 
 
-def _form(accept: str) -> Literal["svg", "png"]:
+def _negotiate_format(accept: str) -> Literal["svg", "png"]:
     wanted = negotiate(accept, list(_PICTURE_TYPES.values()))
     if wanted is None:
         raise build_not_acceptable(", ".join(_PICTURE_TYPES.values()))
@@ -138,13 +142,13 @@ def show_jobs_report(
     accept: Accept = "*/*",
 ) -> Any:
     """The same comparison over any jobs; those that differ in nothing but their seed are one variant."""
-    wanted = _wanted(format, accept)
+    requested_format = _get_requested_format(format, accept)
     with database.read() as session:
-        subject = reports.grouping.of_jobs(
+        subject = reports.grouping.group_jobs(
             get_jobs(session, job), settings=request.app.state.settings, base_url=str(request.base_url)
         )
         curves = _load(session, subject)
-    return _rendered(_compared(subject, curves), wanted)
+    return _render_report(_build_comparison(subject, curves), requested_format)
 
 
 @router.get("/experiments/{experiment_id}/curves")
@@ -157,21 +161,21 @@ def show_experiment_curves(
     """Learning curves of each variant over its seeds: mean, and one standard deviation to each side."""
     with database.read() as session:
         subject = _read_experiment(session, experiment_id, request)
-        found = summaries(session, _ids(subject.variants))
-    return reports.curves.curves(experiment_id, found, max_points=max_points)
+        result = summaries(session, _parse_ids(subject.variants))
+    return reports.curves.build_curves(experiment_id, result, max_points=max_points)
 
 
-def _wanted(given: str | None, accept: str) -> str:
+def _get_requested_format(given: str | None, accept: str) -> str:
     if given is not None:
         return given
     media_type = negotiate(accept, list(MEDIA_TYPES.values()))
     if media_type is None:
         raise build_not_acceptable(", ".join(MEDIA_TYPES.values()))
-    return next(name for name, each in MEDIA_TYPES.items() if each == media_type)
+    return next(name for name, item in MEDIA_TYPES.items() if item == media_type)
 
 
 def _read_experiment(session: Session, experiment_id: str, request: Request) -> "Subject":
-    return reports.grouping.of_experiment(
+    return reports.grouping.group_experiment(
         get_experiment(session, experiment_id),
         jobs_of(session, experiment_id),
         settings=request.app.state.settings,
@@ -181,23 +185,23 @@ def _read_experiment(session: Session, experiment_id: str, request: Request) -> 
 
 def _load(session: Session, subject: "Subject") -> "Summaries":
     """All that the comparison reads, so that it holds no connection while it computes."""
-    done = reports.comparison.finished(subject)
+    done = reports.comparison.select_finished(subject)
     results = [job.result for jobs in done.values() for job in jobs if job.result]
     load_confusions(session, results)
     load_correct(session, results)
     load_diagnostics(session, reports.comparison.find_diagnosed_results(subject))
-    return summaries(session, _ids(done))
+    return summaries(session, _parse_ids(done))
 
 
-def _ids(variants: Mapping[str, Sequence[Job]]) -> dict[str, list[str]]:
+def _parse_ids(variants: Mapping[str, Sequence[Job]]) -> dict[str, list[str]]:
     return {name: [job.id for job in jobs] for name, jobs in variants.items()}
 
 
-def _compared(subject: "Subject", curves: "Summaries") -> Comparison:
+def _build_comparison(subject: "Subject", curves: "Summaries") -> Comparison:
     return reports.comparison.compare(subject, curves, now=datetime.now(UTC), version=version("regbench"))
 
 
-def _rendered(comparison: Comparison, wanted: str) -> Response:
+def _render_report(comparison: Comparison, wanted: str) -> Response:
     if wanted == "json":
         # As it is: FastAPI would check every number of a large report once more.
         return Response(comparison.model_dump_json(), media_type="application/json", headers=_VARY)

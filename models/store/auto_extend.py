@@ -77,10 +77,12 @@ def _measure_difference(
             values[run.variant][run.seed] = unit * getattr(run.job.result, rule.metric)
     baseline, variant = values[spec.baseline_name], values[rule.variant]
     seeds = sorted(baseline.keys() & variant.keys())
-    found = compute_paired_difference([baseline[seed] for seed in seeds], [variant[seed] for seed in seeds])
-    if found is None or found.low is None or found.high is None:
+    paired_difference = compute_paired_difference(
+        [baseline[seed] for seed in seeds], [variant[seed] for seed in seeds]
+    )
+    if paired_difference is None or paired_difference.low is None or paired_difference.high is None:
         return len(seeds), None
-    return found.n, (found.high - found.low) / 2
+    return paired_difference.n, (paired_difference.high - paired_difference.low) / 2
 
 
 def _pairs_wanted(pairs: int, half_width: float | None, wanted: float) -> int:

@@ -31,5 +31,5 @@ def add(session: Session, **amounts: float) -> None:
 
 def read(session: Session) -> dict[str, float]:
     """Every counter; 0 for what has not been counted yet."""
-    found = session.execute(select(Counter.name, Counter.value)).all()
-    return dict.fromkeys(COUNTERS, 0.0) | dict(found)
+    rows = session.execute(select(Counter.name, Counter.value)).all()
+    return dict.fromkeys(COUNTERS, 0.0) | dict(rows)

@@ -113,7 +113,7 @@ def reusable_jobs(session: Session, specs: Collection[JobSpec], *, owner: str) -
 
 def _same_today(session: Session, datasets: Collection[str]) -> list[ColumnElement[bool]]:
     """For each dataset that has results the condition of being trained as its newest was."""
-    found = []
+    results = []
     for dataset in sorted(datasets):
         newest = session.execute(
             select(*_ENGINE)
@@ -124,8 +124,8 @@ def _same_today(session: Session, datasets: Collection[str]) -> list[ColumnEleme
         ).one_or_none()
         if newest is not None:
             same = [column == value for column, value in zip(_ENGINE, newest, strict=True)]
-            found.append(and_(Job.dataset == dataset, *same))
-    return found
+            results.append(and_(Job.dataset == dataset, *same))
+    return results
 
 
 def variance_over_seeds(session: Session, dataset: str) -> float | None:
@@ -199,17 +199,15 @@ def ask_all(session: Session, experiment_id: str, ask: Callable[[Session, str], 
     Raises:
         Conflict: every job has ended.
     """
-    unfinished = [
-        each.job for each in jobs_of(session, experiment_id) if not JobState(each.job.state).terminal
-    ]
+    unfinished = [job.job for job in jobs_of(session, experiment_id) if not JobState(job.job.state).terminal]
     if not unfinished:
         raise Conflict(f"Every job of experiment {experiment_id} has ended; there is nothing left to change.")
-    asked = []
+    results = []
     for job in unfinished:
         # One that has ended since it was read, or is being cancelled, must not keep the others.
         with suppress(Conflict):
-            asked.append(ask(session, job.id))
-    return asked
+            results.append(ask(session, job.id))
+    return results
 
 
 def retry_failed(session: Session, experiment_id: str) -> list[Job]:
@@ -219,9 +217,9 @@ def retry_failed(session: Session, experiment_id: str) -> list[Job]:
         Conflict: no job has failed or was cancelled.
     """
     ended = [
-        each.job.id
-        for each in jobs_of(session, experiment_id)
-        if each.job.state in (JobState.FAILED, JobState.CANCELLED)
+        job.job.id
+        for job in jobs_of(session, experiment_id)
+        if job.job.state in (JobState.FAILED, JobState.CANCELLED)
     ]
     if not ended:
         raise Conflict(f"No job of experiment {experiment_id} has failed or was cancelled.")

@@ -80,12 +80,12 @@ def extend_experiment(
         Conflict: `after` has nothing new.
     """
     there = {(variant.name, seed) for variant in before.variants for seed in before.run_seeds}
-    wanted = [(name, run) for name, run in after.build_runs() if (name, run.seed) not in there]
-    if not wanted:
+    results = [(name, run) for name, run in after.build_runs() if (name, run.seed) not in there]
+    if not results:
         raise Conflict(f"Experiment {experiment.id} has all these seeds and variants already.")
     experiment.document = after.resolve_seeds().model_dump(mode="json")
     experiment.auto_extending = after.stopping_rule is not None
-    return add_runs(session, experiment, wanted, reuse=after.reuse)
+    return add_runs(session, experiment, results, reuse=after.reuse)
 
 
 def lock_experiment(session: Session, experiment_id: str) -> Experiment:
@@ -126,10 +126,10 @@ def experiment_names(session: Session, experiment_ids: Sequence[str]) -> dict[st
 
 def standings(session: Session, experiment_ids: Sequence[str]) -> dict[str, Standing]:
     """How far each experiment is, in a number of queries that does not grow with jobs or experiments."""
-    counts: dict[str, dict[JobState, int]] = {each: {} for each in experiment_ids}
+    counts: dict[str, dict[JobState, int]] = {item: {} for item in experiment_ids}
     reused = dict.fromkeys(experiment_ids, 0)
     done: dict[str, float] = dict.fromkeys(experiment_ids, 0.0)
-    left = {each: _Left() for each in experiment_ids}
+    left = {item: _Left() for item in experiment_ids}
     for experiment_id, state, count, linked, fraction, eta, with_eta in session.execute(
         _COUNTS, {"ids": experiment_ids}
     ):
@@ -142,20 +142,20 @@ def standings(session: Session, experiment_ids: Sequence[str]) -> dict[str, Stan
             left[experiment_id].seconds += eta or 0.0
             left[experiment_id].jobs_of_unknown_length += count - with_eta
     best = _best(session, experiment_ids)
-    found = {}
-    for each in experiment_ids:
-        total = sum(counts[each].values())
-        variant, job_id, accuracy, seconds_a_job = best.get(each, (None, None, None, None))
-        found[each] = Standing(
-            counts=counts[each],
-            reused=reused[each],
-            fraction=done[each] / total if total else 0.0,
-            remaining_seconds=left[each].total(seconds_a_job),
+    results = {}
+    for item in experiment_ids:
+        total = sum(counts[item].values())
+        variant, job_id, accuracy, seconds_a_job = best.get(item, (None, None, None, None))
+        results[item] = Standing(
+            counts=counts[item],
+            reused=reused[item],
+            fraction=done[item] / total if total else 0.0,
+            remaining_seconds=left[item].total(seconds_a_job),
             best_variant=variant,
             best_job=job_id,
             best_test_accuracy=accuracy,
         )
-    return found
+    return results
 
 
 class Standings:
@@ -169,17 +169,19 @@ class Standings:
         """As `standings`, which is asked only for those that had not finished, or have other jobs now."""
         jobs = session.execute(_JOBS, {"ids": experiment_ids})
         # In whatever order the database found them.
-        marks = {each: hash(tuple(sorted(ids.split(",")))) for each, ids in jobs}
+        marks = {item: hash(tuple(sorted(ids.split(",")))) for item, ids in jobs}
         with self._lock:
-            known = {each: self._finished[each] for each in experiment_ids if each in self._finished}
-        found = {each: standing for each, (mark, standing) in known.items() if mark == marks.get(each, 0)}
-        others = [each for each in experiment_ids if each not in found]
+            known = {item: self._finished[item] for item in experiment_ids if item in self._finished}
+        results = {item: standing for item, (mark, standing) in known.items() if mark == marks.get(item, 0)}
+        others = [item for item in experiment_ids if item not in results]
         if others:
-            found |= standings(session, others)
-            finished = {each: (marks.get(each, 0), found[each]) for each in others if found[each].finished}
+            results |= standings(session, others)
+            finished = {
+                other: (marks.get(other, 0), results[other]) for other in others if results[other].finished
+            }
             with self._lock:
                 self._finished.update(finished)
-        return found
+        return results
 
 
 @dataclass
@@ -200,7 +202,7 @@ class _Left:
 def _best(session: Session, experiment_ids: Sequence[str]) -> dict[str, tuple[str, str, float, float]]:
     """Of each experiment with results: the best one's variant, job and accuracy; the seconds a job took."""
     rows = session.execute(_BEST, {"ids": experiment_ids})
-    return {experiment: (variant, job, accuracy, each) for experiment, variant, job, accuracy, each in rows}
+    return {experiment: (variant, job, accuracy, item) for experiment, variant, job, accuracy, item in rows}
 
 
 def _best_runs() -> Select[Any]:

@@ -112,14 +112,14 @@ def remember(session: Session, held: Held, answer: Remembered) -> None:
     Raises:
         UnderWay: this request took so long that another one has taken the key over; nothing may be committed.
     """
-    kept = session.execute(
+    row = session.execute(
         update(IdempotencyKey)
         .where(*held.row())
         .values(status=answer.status, headers=dict(answer.headers), body=answer.body)
         .returning(IdempotencyKey.key)
         .execution_options(synchronize_session=False)
     ).one_or_none()
-    if kept is None:
+    if row is None:
         raise _under_way(held.key)
 
 
@@ -135,11 +135,11 @@ def forget_old_keys(session: Session) -> int:
         .where(IdempotencyKey.created_at <= database_now(session) - KEPT_FOR)
         .limit(_FORGOTTEN_AT_ONCE)
     )
-    found = session.execute(old).all()
-    for owner, key in found:
+    rows = session.execute(old).all()
+    for owner, key in rows:
         session.execute(
             delete(IdempotencyKey)
             .where(IdempotencyKey.owner == owner, IdempotencyKey.key == key)
             .execution_options(synchronize_session=False)
         )
-    return len(found)
+    return len(rows)

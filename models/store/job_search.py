@@ -52,7 +52,7 @@ class Order:
 
     def sorts(self, query: Select[Any], value: Any, job_id: Any) -> Select[Any]:
         """The query in this order."""
-        return query.order_by(*(each.desc() if self.descending else each for each in (value, job_id)))
+        return query.order_by(*(item.desc() if self.descending else item for item in (value, job_id)))
 
     def beyond(self, place: "Place", value: Any, job_id: Any) -> ColumnElement[bool]:
         """That a row comes after `place`."""
@@ -89,23 +89,23 @@ class JobFilter:
 
     def within(self, created_at: Any) -> list[ColumnElement[bool]]:
         """That a moment is neither too early nor too late."""
-        found = []
+        results = []
         if self.created_after is not None:
-            found.append(created_at > self.created_after)
+            results.append(created_at > self.created_after)
         if self.created_before is not None:
-            found.append(created_at < self.created_before)
-        return found
+            results.append(created_at < self.created_before)
+        return results
 
     def fields(self) -> list["_Field"]:
         """What is asked of states, techniques and so on, and where its index is."""
-        asked = [
+        results = [
             _Field(JobLabel, self.labels, lambda of, label: and_(of.name == label[0], of.value == label[1])),
             _Field(Run, self.experiment_ids, lambda of, value: of.experiment_id == value),
             _Field(JobTechnique, self.techniques, lambda of, value: of.technique == value),
             _Field(Job, self.states, lambda of, value: of.state == value),
             _Field(Job, self.datasets, lambda of, value: of.dataset == value),
         ]
-        return [field for field in asked if field.wanted]
+        return [field for field in results if field.wanted]
 
 
 @dataclass(frozen=True)
@@ -120,9 +120,9 @@ class _Field:
         other = _OTHER[self.table]
         return exists().where(_id_of(other) == job_id, self._fits_any(other))
 
-    def found(self, wanted: JobFilter) -> Select[Any]:
+    def found(self, job_filter: JobFilter) -> Select[Any]:
         """The ids of all that fit, and are neither too old nor too young as far as the table tells."""
-        within = [] if self.table is Run else wanted.within(self.table.created_at)
+        within = [] if self.table is Run else job_filter.within(self.table.created_at)
         return select(_id_of(self.table)).where(self._fits_any(self.table), *within)
 
     def _fits_any(self, table: Any) -> ColumnElement[bool]:
@@ -134,7 +134,7 @@ _EVERY_JOB = _Field(Job, [None], lambda _of, _value: true())
 
 def find_jobs(
     session: Session,
-    wanted: JobFilter,
+    job_filter: JobFilter,
     *,
     after: Place | None,
     limit: int,
@@ -144,13 +144,13 @@ def find_jobs(
 ) -> list[Row[Any]]:
     """Up to `limit` jobs in `order`, from `after` on, as `listed` gives them with what they are sorted by."""
     by_time = order.by == "created_at"
-    query = (_by_time if by_time else _by_metric)(session, wanted, order, after, limit)
+    query = (_by_time if by_time else _by_metric)(session, job_filter, order, after, limit)
     while True:
         ids = session.scalars(query).all()
-        found = listed(session, ids, specs=specs, results=results or not by_time)
+        result = listed(session, ids, specs=specs, results=results or not by_time)
         # One that was deleted in between would make this look like the last page.
-        if len(found) == len(ids):
-            return found
+        if len(result) == len(ids):
+            return result
 
 
 def listed(
@@ -184,17 +184,17 @@ def place_of(job: Row[Any], order: Order) -> Place:
 
 
 def _by_time(
-    session: Session, wanted: JobFilter, order: Order, after: Place | None, limit: int
+    session: Session, job_filter: JobFilter, order: Order, after: Place | None, limit: int
 ) -> Select[Any]:
     """Ids by age: each value of one field has an index in that order, whose first rows are merged."""
-    fields = wanted.fields()
+    fields = job_filter.fields()
     # Of one owner there may be fewer than of anything that is asked for.
     choices = fields if fields and session.info.get("owner") is None else [*fields, _EVERY_JOB]
-    first = choices[0] if len(choices) == 1 else _fewest(session, wanted, choices, _COUNTED)[0]
+    first = choices[0] if len(choices) == 1 else _fewest(session, job_filter, choices, _COUNTED)[0]
     table, job_id = first.table, _id_of(first.table)
     moment = Job.created_at if table is Run else table.created_at
     also = [field.met_by(job_id) for field in fields if field is not first]
-    also += _between(wanted, order, after, moment, job_id)
+    also += _between(job_filter, order, after, moment, job_id)
     if table is not Job:
         also.append(_seen(job_id))
     parts = []
@@ -206,42 +206,42 @@ def _by_time(
     if len(parts) == 1:
         return parts[0]
     # A job that has two of the values comes once.
-    found = union(*(select(part.subquery()) for part in parts)).subquery()
-    return order.sorts(select(found.c.id), found.c.moment, found.c.id).limit(limit)
+    result = union(*(select(part.subquery()) for part in parts)).subquery()
+    return order.sorts(select(result.c.id), result.c.moment, result.c.id).limit(limit)
 
 
 def _between(
-    wanted: JobFilter, order: Order, after: Place | None, moment: Any, job_id: Any
+    job_filter: JobFilter, order: Order, after: Place | None, moment: Any, job_id: Any
 ) -> list[ColumnElement[bool]]:
     """The stretch of the index that is read."""
     if after is None:
-        return wanted.within(moment)
+        return job_filter.within(moment)
     # Of two bounds at the end where the reading begins only the nearer: SQLite may begin at the other.
     edge = cast("datetime", after.value)
-    if order.descending and wanted.created_before and wanted.created_before > edge:
-        wanted = replace(wanted, created_before=None)
-    if not order.descending and wanted.created_after and wanted.created_after < edge:
-        wanted = replace(wanted, created_after=None)
-    return [*wanted.within(moment), order.beyond(after, moment, job_id)]
+    if order.descending and job_filter.created_before and job_filter.created_before > edge:
+        job_filter = replace(job_filter, created_before=None)
+    if not order.descending and job_filter.created_after and job_filter.created_after < edge:
+        job_filter = replace(job_filter, created_after=None)
+    return [*job_filter.within(moment), order.beyond(after, moment, job_id)]
 
 
 def _by_metric(
-    session: Session, wanted: JobFilter, order: Order, after: Place | None, limit: int
+    session: Session, job_filter: JobFilter, order: Order, after: Place | None, limit: int
 ) -> Select[Any]:
     """Ids by a metric, in the order of its index; where few jobs fit, these are found and sorted."""
     job_id, metric = Result.job_id, getattr(Result, order.by)
-    query = select(job_id).where(metric.is_not(None), _seen(job_id, wanted))
-    if wanted.states and JobState.SUCCEEDED not in wanted.states:
+    query = select(job_id).where(metric.is_not(None), _seen(job_id, job_filter))
+    if job_filter.states and JobState.SUCCEEDED not in job_filter.states:
         return query.where(false())
     # No other state has results, so there is no need to look.
-    wanted = replace(wanted, states=())
-    fields = wanted.fields()
-    asks = bool(fields or wanted.created_after or wanted.created_before)
+    job_filter = replace(job_filter, states=())
+    fields = job_filter.fields()
+    asks = bool(fields or job_filter.created_after or job_filter.created_before)
     first, count = _EVERY_JOB, _FEW
     if asks or session.info.get("owner") is not None:
-        first, count = _fewest(session, wanted, [*fields, _EVERY_JOB], _FEW)
+        first, count = _fewest(session, job_filter, [*fields, _EVERY_JOB], _FEW)
     if count < _FEW:
-        query = query.where(job_id.in_(first.found(wanted)))
+        query = query.where(job_id.in_(first.found(job_filter)))
         # A sum has no index that would tempt the database to read every result in its order.
         metric = metric + 0
     query = query.where(*(field.met_by(job_id) for field in fields))
@@ -250,23 +250,25 @@ def _by_metric(
     return order.sorts(query, metric, job_id).limit(limit)
 
 
-def _fewest(session: Session, wanted: JobFilter, choices: Sequence[_Field], most: int) -> tuple[_Field, int]:
+def _fewest(
+    session: Session, job_filter: JobFilter, choices: Sequence[_Field], most: int
+) -> tuple[_Field, int]:
     """The one that fewest rows fit (the last is every job), and how many these are, counted up to `most`."""
-    rows = [field.found(wanted) for field in choices]
+    rows = [field.found(job_filter) for field in choices]
     if (owner := session.info.get("owner")) is not None:
         rows[-1] = rows[-1].where(Job.owner == owner)
-    parts = [each.limit(most).subquery() for each in rows]
+    parts = [row.limit(most).subquery() for row in rows]
     counts = select(*(select(func.count()).select_from(part).scalar_subquery() for part in parts))
     # An owner's own rows of each kind have no index to be counted in; and no count is shown to anybody.
-    found = session.execute(counts.execution_options(**ALL_OWNERS)).one()
-    return min(zip(choices, found, strict=True), key=lambda each: each[1])
+    result = session.execute(counts.execution_options(**ALL_OWNERS)).one()
+    return min(zip(choices, result, strict=True), key=lambda item: item[1])
 
 
 def _id_of(table: Any) -> Any:
     return table.job_id if hasattr(table, "job_id") else table.id
 
 
-def _seen(job_id: Any, wanted: JobFilter | None = None) -> ColumnElement[bool]:
+def _seen(job_id: Any, job_filter: JobFilter | None = None) -> ColumnElement[bool]:
     """That the session may see this job, and that it is neither too old nor too young."""
     job = _OTHER[Job]
-    return exists().where(job.id == job_id, *(wanted.within(job.created_at) if wanted else []))
+    return exists().where(job.id == job_id, *(job_filter.within(job.created_at) if job_filter else []))

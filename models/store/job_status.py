@@ -58,14 +58,14 @@ def glance(session: Session, job_id: str) -> Glance | None:
 
 def glances(session: Session, job_ids: Collection[str]) -> dict[str, Glance]:
     """Those of the jobs that are there, in one query."""
-    wanted = make_table(dict.fromkeys(job_ids, ""))
-    rows = session.execute(_glance().join(wanted, wanted.c.key == Job.id))
+    table = make_table(dict.fromkeys(job_ids, ""))
+    rows = session.execute(_glance().join(table, table.c.key == Job.id))
     return {row.id: _read(row) for row in rows}
 
 
 def histories(session: Session, positions: Mapping[str, Position]) -> dict[str, History]:
     """What each job's history has beyond the position, in two queries."""
-    found = {job_id: History() for job_id in positions}
+    results = {job_id: History() for job_id in positions}
     seen = make_table({job_id: str(position.event) for job_id, position in positions.items()})
     events = (
         select(Event)
@@ -73,7 +73,7 @@ def histories(session: Session, positions: Mapping[str, Position]) -> dict[str, 
         .order_by(Event.id)
     )
     for event in session.scalars(events):
-        found[event.job_id].events.append(event)
+        results[event.job_id].events.append(event)
     seen = make_table({job_id: str(position.epoch) for job_id, position in positions.items()})
     reached = cast(seen.c.value, BigInteger)
     # After the events: whoever is told of a job's end has been told of all its epochs.
@@ -86,10 +86,10 @@ def histories(session: Session, positions: Mapping[str, Position]) -> dict[str, 
         .order_by(Epoch.epoch)
     )
     for epoch in session.scalars(epochs):
-        found[epoch.job_id].epochs.append(epoch)
-    for history in found.values():
+        results[epoch.job_id].epochs.append(epoch)
+    for history in results.values():
         history.complete = len(history.epochs) < _MOST_EPOCHS
-    return found
+    return results
 
 
 def epochs_mark(session: Session, job_id: str, *, after: int = 0) -> str:
@@ -110,7 +110,7 @@ def look(database: Database, job_ids: Collection[str]) -> dict[str, Glance]:
 
 
 def _glance() -> Select[Any]:
-    return select(*(getattr(Job, each.name) for each in fields(Glance)))
+    return select(*(getattr(Job, item.name) for item in fields(Glance)))
 
 
 def _read(row: Row[Any]) -> Glance:

@@ -59,10 +59,10 @@ def create_jobs(session: Session, new_jobs: Sequence[NewJob]) -> list[Job]:
             epochs=new.spec.training.epochs,
             estimated_flops=estimate_cost(new.spec).training_flops,
             # A microsecond apart, so that jobs of one transaction keep the order in which they were given.
-            created_at=now + timedelta(microseconds=number),
+            created_at=now + timedelta(microseconds=index),
             result=None,
         )
-        for number, new in enumerate(new_jobs)
+        for index, new in enumerate(new_jobs)
     ]
     check_quotas(session, jobs, now)
     session.add_all(jobs)
@@ -95,11 +95,11 @@ def get_jobs(session: Session, job_ids: Sequence[str]) -> list[Job]:
     Raises:
         NotFound: one of them is not there.
     """
-    found = {job.id: job for job in session.scalars(select(Job).where(Job.id.in_(job_ids)))}
-    unknown = [job_id for job_id in job_ids if job_id not in found]
+    results = {job.id: job for job in session.scalars(select(Job).where(Job.id.in_(job_ids)))}
+    unknown = [job_id for job_id in job_ids if job_id not in results]
     if unknown:
         raise NotFound(f"There is no job {', '.join(unknown)}.")
-    return [found[job_id] for job_id in dict.fromkeys(job_ids)]
+    return [results[job_id] for job_id in dict.fromkeys(job_ids)]
 
 
 def get_job_details(session: Session, job_id: str) -> Job:
@@ -145,10 +145,8 @@ def seconds_per_operation(session: Session) -> float | None:
 
 def count_by_state(session: Session) -> dict[JobState, int]:
     """How many jobs of everybody are in each state, those without any included."""
-    found = session.execute(
-        select(Job.state, func.count()).group_by(Job.state).execution_options(**ALL_OWNERS)
-    )
-    return dict.fromkeys(JobState, 0) | {JobState(state): count for state, count in found}
+    row = session.execute(select(Job.state, func.count()).group_by(Job.state).execution_options(**ALL_OWNERS))
+    return dict.fromkeys(JobState, 0) | {JobState(state): count for state, count in row}
 
 
 def queue_positions(session: Session, jobs: Sequence[Job | Row[Any]]) -> dict[str, int]:

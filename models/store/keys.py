@@ -66,10 +66,10 @@ def find_key(session: Session, key: str) -> FoundKey | None:
     because nobody can choose a hash that begins as another does.
     """
     query = select(ApiKey, DatabaseNow().label("now")).where(ApiKey.key_sha256 == _hash(key))
-    found = session.execute(query).one_or_none()
-    if found is None:
+    result = session.execute(query).one_or_none()
+    if result is None:
         return None
-    row, now = found
+    row, now = result
     used = row.last_used_at
     return FoundKey(
         id=row.id,

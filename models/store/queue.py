@@ -101,14 +101,14 @@ def hold(session: Session, job_id: str, attempt: int, *, lease_seconds: float) -
     Raises:
         LeaseLost: the job is no longer this attempt's.
     """
-    kept = session.execute(
+    row = session.execute(
         update(Job)
         .where(*_held(job_id, attempt))
         .values(lease_expires_at=DatabaseNow(lease_seconds), heartbeat_at=DatabaseNow())
         .returning(Job.id)
         .execution_options(synchronize_session=False)
     ).one_or_none()
-    if kept is None:
+    if row is None:
         raise _lost(job_id, attempt)
 
 
@@ -213,7 +213,7 @@ def stop(session: Session, job_id: str, attempt: int) -> JobState:
 
 def release_all(session: Session, worker: str) -> int:
     """Ask every job that `worker`'s processes hold to go back into the queue; returns how many there are."""
-    asked = session.scalars(
+    rows = session.scalars(
         update(Job)
         .where(
             Job.state == JobState.RUNNING,
@@ -225,7 +225,7 @@ def release_all(session: Session, worker: str) -> int:
         .returning(Job.id)
         .execution_options(synchronize_session=False)
     )
-    return len(asked.all())
+    return len(rows.all())
 
 
 def mark_dispatched(session: Session, job_ids: list[str]) -> None:
@@ -247,8 +247,8 @@ def _asked(session: Session, job_id: str, attempt: int) -> Action | None:
 
     Asked of the row, not of the worker: since the worker's last look the owner may have changed his mind.
     """
-    asked = session.scalar(select(Job.requested_action).where(*_held(job_id, attempt)).with_for_update())
-    return Action(asked) if asked else None
+    row = session.scalar(select(Job.requested_action).where(*_held(job_id, attempt)).with_for_update())
+    return Action(row) if row else None
 
 
 def _lost(job_id: str, attempt: int) -> LeaseLost:

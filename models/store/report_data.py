@@ -48,21 +48,21 @@ def summaries(session: Session, variants: Mapping[str, Sequence[str]]) -> dict[s
     """Each variant's epochs over its jobs, given by their ids: one query, one row an epoch and variant."""
     names = list(variants)
     # One parameter, however many jobs there are: databases limit how many a statement may have.
-    number_of = {job_id: str(number) for number, name in enumerate(names) for job_id in variants[name]}
-    place = make_table(number_of)
-    variant = cast(place.c.value, Integer).label("variant")
+    number_of = {job_id: str(index) for index, name in enumerate(names) for job_id in variants[name]}
+    table = make_table(number_of)
+    variant = cast(table.c.value, Integer).label("variant")
     query = (
-        select(variant, Epoch.epoch, *(each for column in _METRICS.values() for each in _sums(column)))
-        .join(place, place.c.key == Epoch.job_id)
+        select(variant, Epoch.epoch, *(item for column in _METRICS.values() for item in _sums(column)))
+        .join(table, table.c.key == Epoch.job_id)
         .group_by(variant, Epoch.epoch)
         .order_by(variant, Epoch.epoch)
     )
-    found: dict[str, list[EpochSummary]] = {name: [] for name in names}
+    results: dict[str, list[EpochSummary]] = {name: [] for name in names}
     for variant, epoch, *values in session.execute(query):
         thirds = zip(values[::3], values[1::3], values[2::3], strict=True)
         spreads: dict[str, Any] = {name: _found(*third) for name, third in zip(_METRICS, thirds, strict=True)}
-        found[names[variant]].append(EpochSummary(epoch, **spreads))
-    return found
+        results[names[variant]].append(EpochSummary(epoch, **spreads))
+    return results
 
 
 def load_confusions(session: Session, results: Iterable[Result]) -> None:
@@ -82,8 +82,8 @@ def load_diagnostics(session: Session, results: Iterable[Result]) -> None:
 
 def _load(session: Session, results: Iterable[Result], column: str) -> None:
     by_job = {result.job_id: result for result in results}
-    wanted = make_table(dict.fromkeys(by_job, ""))
-    query = select(Result.job_id, getattr(Result, column)).join(wanted, wanted.c.key == Result.job_id)
+    table = make_table(dict.fromkeys(by_job, ""))
+    query = select(Result.job_id, getattr(Result, column)).join(table, table.c.key == Result.job_id)
     for job_id, value in session.execute(query):
         set_committed_value(by_job[job_id], column, value)
 

@@ -88,8 +88,8 @@ def move(
 def _tell_of(session: Session, job: Job) -> None:
     """Store what the owner's webhooks are to be told, in the transaction that ends the job."""
     webhooks = session.scalars(select(Webhook).where(Webhook.owner == job.owner)).all()
-    wanted = [webhook for webhook in webhooks if job.state in webhook.states]
-    if not wanted:
+    results = [webhook for webhook in webhooks if job.state in webhook.states]
+    if not results:
         return
     now = database_now(session)
     session.add_all(
@@ -100,7 +100,7 @@ def _tell_of(session: Session, job: Job) -> None:
             next_attempt_at=now,
             created_at=now,
         )
-        for webhook in wanted
+        for webhook in results
     )
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from api.reports.contrasts import contrasts
+from api.reports.contrasts import build_contrasts
 from api.reports.schemas import Contrast, Difference
 from models.statistics import (
     compute_detectable_difference,
@@ -77,7 +77,7 @@ def experiments(
                 result.test_loss = loss
                 result.generalization_gap_accuracy = round(train_accuracy + gain, 4) - result.test_accuracy
                 result.generalization_gap_loss = loss - train_loss
-        yield {found.variant: found for found in contrasts(rows, "a")}
+        yield {found.variant: found for found in build_contrasts(rows, "a")}
 
 
 def metrics(found: Contrast) -> list[Difference]:

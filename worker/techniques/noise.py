@@ -39,8 +39,8 @@ class HashedNoise(keras.layers.Layer):
         """`draws` independent numbers in [0, 1) for each element of `inputs`."""
         size = tf.size(inputs)
         return [
-            tf.reshape(self._state.stream.uniform(size, after=number * size), tf.shape(inputs))
-            for number in range(draws)
+            tf.reshape(self._state.stream.uniform(size, after=index * size), tf.shape(inputs))
+            for index in range(draws)
         ]
 
     def _normal(self, inputs: Any) -> Any:

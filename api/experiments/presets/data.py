@@ -11,14 +11,14 @@ _EPOCHS_OF_SIZE = {125: 1000, 250: 572, 500: 308, 1000: 160, 2000: 80, 4000: 40}
 
 def _sizes() -> list[Document]:
     """Each size without and with dropout, then the full size; pairs stand together."""
-    found = []
+    results = []
     for size, epochs in _EPOCHS_OF_SIZE.items():
         sized = {"dataset": {"train_samples": size}, "training": {"epochs": epochs}}
-        found += [
+        results += [
             _also(variant(f"{size:,}"), **sized),
             _also(variant(f"{size:,} + dropout", dropout={"rate": 0.5}), **sized),
         ]
-    return [*found, variant("full size"), variant("full size + dropout", dropout={"rate": 0.5})]
+    return [*results, variant("full size"), variant("full size + dropout", dropout={"rate": 0.5})]
 
 
 def _noisy(share: float) -> Document:

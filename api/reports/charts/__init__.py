@@ -31,19 +31,19 @@ class Chart:
     """Why there is no such chart, where there are results."""
     draw: Callable[[Comparison], Figure]
 
-    def why_absent(self, comparison: Comparison) -> str:
+    def explain_absence(self, comparison: Comparison) -> str:
         """Why this comparison has no such chart."""
         return self.absent if comparison.finished else _NO_RESULT
 
-    def left_out(self, comparison: Comparison) -> int:
+    def get_omitted(self, comparison: Comparison) -> int:
         """How many variants there was no room for."""
         return self.of(comparison) - self.shows(comparison)
 
-    def svg(self, comparison: Comparison) -> str:
+    def render_svg(self, comparison: Comparison) -> str:
         """One `<svg>` element; the same comparison gives the same bytes."""
         return drawing.to_svg(lambda: self.draw(comparison), name=self.name, title=self.title)
 
-    def png(self, comparison: Comparison) -> bytes:
+    def render_png(self, comparison: Comparison) -> bytes:
         """The same picture, 200 pixels an inch."""
         return drawing.to_png(lambda: self.draw(comparison))
 
@@ -53,35 +53,35 @@ def render(comparison: Comparison, name: str, form: Form) -> bytes | None:
     chart = CHARTS[name]
     if not chart.shows(comparison):
         return None
-    return chart.svg(comparison).encode() if form == "svg" else chart.png(comparison)
+    return chart.render_svg(comparison).encode() if form == "svg" else chart.render_png(comparison)
 
 
-def available(comparison: Comparison) -> list[Chart]:
+def get_available(comparison: Comparison) -> list[Chart]:
     """The charts that there are data for."""
     return [chart for chart in CHARTS.values() if chart.shows(comparison)]
 
 
-def _finished(comparison: Comparison) -> int:
-    return len(outcomes.finished(comparison))
+def _count_finished(comparison: Comparison) -> int:
+    return len(outcomes.find_finished(comparison))
 
 
-def _contrasted(comparison: Comparison) -> int:
-    return len(outcomes.contrasted(comparison))
+def _count_contrasted(comparison: Comparison) -> int:
+    return len(outcomes.find_contrasted(comparison))
 
 
-def _learned(comparison: Comparison) -> int:
-    return len(learning.learned(comparison))
+def _count_with_curves(comparison: Comparison) -> int:
+    return len(learning.find_with_curves(comparison))
 
 
-def _validated(comparison: Comparison) -> int:
-    return len(learning.validated(comparison))
+def _count_with_validation(comparison: Comparison) -> int:
+    return len(learning.find_with_validation(comparison))
 
 
 def _count_diagnosed(comparison: Comparison) -> int:
     return len(networks.find_diagnosed_models(comparison))
 
 
-def _at_most(most: int, count: Callable[[Comparison], int]) -> Callable[[Comparison], int]:
+def _limit_variants(most: int, count: Callable[[Comparison], int]) -> Callable[[Comparison], int]:
     return lambda comparison: min(most, count(comparison))
 
 
@@ -96,20 +96,20 @@ CHARTS: dict[str, Chart] = {
             "Difference from the baseline, with 95 % intervals",
             "A dot for the mean over pairs of equal seed, a line for its 95 % interval: one that crosses "
             "zero shows no difference. In the shaded zone accuracies are as good as equal.",
-            _at_most(outcomes.MOST_ROWS, _contrasted),
-            _contrasted,
+            _limit_variants(outcomes.MOST_ROWS, _count_contrasted),
+            _count_contrasted,
             "no variant shares a finished seed with the baseline",
-            outcomes.differences,
+            outcomes.draw_differences,
         ),
         Chart(
             "accuracy-by-seed",
             "Test accuracy of each seed",
             "Lines join models of the same seed: above the baseline's, below the variant's. A line that "
             "leads to the right is a gain.",
-            _at_most(outcomes.MOST_ROWS, _finished),
-            _finished,
+            _limit_variants(outcomes.MOST_ROWS, _count_finished),
+            _count_finished,
             _NO_RESULT,
-            outcomes.seeds,
+            outcomes.draw_seeds,
         ),
         Chart(
             "learning-curves",
@@ -117,38 +117,38 @@ CHARTS: dict[str, Chart] = {
             "Means over seeds; the band is one standard deviation to each side. Over many epochs the thin "
             "line is the mean itself, the thick one smoothed. A dotted upright marks where overfitting sets"
             " in.",
-            _at_most(learning.MOST_PANELS, _learned),
-            _learned,
+            _limit_variants(learning.MOST_PANELS, _count_with_curves),
+            _count_with_curves,
             _NO_RESULT,
-            learning.loss,
+            learning.draw_loss,
         ),
         Chart(
             "accuracy-curves",
             "Accuracy by epoch",
             "As the chart of losses, for the share of images classified correctly.",
-            _at_most(learning.MOST_PANELS, _learned),
-            _learned,
+            _limit_variants(learning.MOST_PANELS, _count_with_curves),
+            _count_with_curves,
             _NO_RESULT,
-            learning.accuracy,
+            learning.draw_accuracy,
         ),
         Chart(
             "gap",
             "Generalization gap by epoch",
             "Validation minus training loss, means over seeds; it grows with overfitting. A ring marks "
             "where overfitting sets in: from there on the validation loss itself rises.",
-            _at_most(learning.MOST_PANELS, _validated),
-            _validated,
+            _limit_variants(learning.MOST_PANELS, _count_with_validation),
+            _count_with_validation,
             "no image was held out to validate on",
-            learning.gap,
+            learning.draw_gap,
         ),
         Chart(
             "cost",
             "Test accuracy against cost",
             "Up is more accurate, left is quicker. Upright lines are 95 % intervals over seeds.",
-            _at_most(outcomes.MOST_ROWS, _finished),
-            _finished,
+            _limit_variants(outcomes.MOST_ROWS, _count_finished),
+            _count_finished,
             _NO_RESULT,
-            outcomes.cost,
+            outcomes.draw_cost,
         ),
         Chart(
             "weights",
@@ -156,9 +156,9 @@ CHARTS: dict[str, Chart] = {
             "One model of each variant, all to the same scale. Weights of exactly zero are left out, and "
             "counted above the plot. Upwards each mark is a tenfold.",
             _count_diagnosed,
-            lambda comparison: sum(each.metrics is not None for each in comparison.variants),
+            lambda comparison: sum(variant.metrics is not None for variant in comparison.variants),
             _NO_DIAGNOSTICS,
-            networks.weights,
+            networks.draw_weights,
         ),
         Chart(
             "first-layer",
@@ -166,11 +166,11 @@ CHARTS: dict[str, Chart] = {
             "The incoming weights of the strongest units, each as an image: red above zero, blue below "
             "(both dark without colour), pale at zero. A pixel that is pale in every image is hardly used.",
             lambda comparison: sum(
-                bool(each.first_layer) for _, each in networks.find_diagnosed_models(comparison)
+                bool(item.first_layer) for _, item in networks.find_diagnosed_models(comparison)
             ),
-            lambda comparison: sum(each.metrics is not None for each in comparison.variants),
+            lambda comparison: sum(variant.metrics is not None for variant in comparison.variants),
             _NO_DIAGNOSTICS,
-            networks.first_layer,
+            networks.draw_first_layer,
         ),
         Chart(
             "reliability",
@@ -178,23 +178,23 @@ CHARTS: dict[str, Chart] = {
             "Below the dashed diagonal a model is surer than it is right. As many test images in each dot; "
             "uprights are standard errors.",
             lambda comparison: sum(
-                bool(each.calibration) for _, each in networks.find_diagnosed_models(comparison)
+                bool(item.calibration) for _, item in networks.find_diagnosed_models(comparison)
             ),
-            lambda comparison: sum(each.metrics is not None for each in comparison.variants),
+            lambda comparison: sum(variant.metrics is not None for variant in comparison.variants),
             _NO_DIAGNOSTICS,
-            networks.calibration,
+            networks.draw_calibration,
         ),
         Chart(
             "confusion-difference",
             "What is confused more or less than by the baseline",
             "Of 1,000 test images of each true class, how many more (+) or fewer (-) get each answer. Good "
             "are + on the diagonal and - off it; less than one is left empty.",
-            lambda comparison: len(networks.confusable(comparison)),
+            lambda comparison: len(networks.find_with_confusion(comparison)),
             lambda comparison: sum(
-                bool(each.confusion) and not each.is_baseline for each in comparison.variants
+                bool(variant.confusion) and not variant.is_baseline for variant in comparison.variants
             ),
             "it takes a baseline and another variant with known mistakes",
-            networks.confusion,
+            networks.draw_confusion,
         ),
     )
 }

@@ -86,30 +86,30 @@ def to_svg(draw: Callable[[], Figure], *, name: str, title: str) -> str:
         name: the chart's, which keeps its ids apart from those of other charts on the page.
         title: what a screen reader says.
     """
-    with _style(name):
+    with _apply_style(name):
         figure = draw()
         text = io.StringIO()
         figure.savefig(text, format="svg", metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")))
-    return _inlined(text.getvalue(), title)
+    return _inline_styles(text.getvalue(), title)
 
 
 def to_png(draw: Callable[[], Figure]) -> bytes:
     """The drawing as a PNG, for slides and documents."""
-    with _style(""):
+    with _apply_style(""):
         image = io.BytesIO()
         draw().savefig(image, format="png", dpi=_PNG_DPI, metadata={"Software": None})
         return image.getvalue()
 
 
 @contextmanager
-def _style(salt: str) -> Iterator[None]:
+def _apply_style(salt: str) -> Iterator[None]:
     with _LOCK, rc_context(_STYLE | {"svg.hashsalt": f"regbench {salt}"}), warnings.catch_warnings():
         # The browser has fonts for what DejaVu lacks; a PNG shows a box there.
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         yield
 
 
-def _inlined(document: str, title: str) -> str:
+def _inline_styles(document: str, title: str) -> str:
     """Matplotlib's document without what a file of its own needs, and with what a screen reader needs."""
     body = document[document.index("<svg") :].strip()
     # These rules would hold for the whole page; on the root they are inherited by the chart alone.
@@ -126,19 +126,19 @@ def _inlined(document: str, title: str) -> str:
     return root + body[body.index(">") + 1 :]
 
 
-def single(
+def create_figure(
     height: float, *, left: float = 0.72, right: float = _RIGHT, above: float = 0.1, keys: int = 0
 ) -> tuple[Figure, Axes]:
-    """A figure with one plot of that height, and below it room for so many rows of `key`; all in inches.
+    """A figure with one plot of that height, and room for `keys` rows of legend below it; all in inches.
 
     Places are reckoned and not asked of Matplotlib, whose layout engine takes longer than all the drawing.
     """
     below = _BELOW + _KEY_ROW * keys
     figure = Figure(figsize=(WIDTH, above + height + below))
-    return figure, _placed(figure, left, below, WIDTH - left - right, height)
+    return figure, _place_panel(figure, left, below, WIDTH - left - right, height)
 
 
-def panels(
+def create_panels(
     headings: Sequence[str],
     height: float,
     *,
@@ -162,24 +162,26 @@ def panels(
     total = rows * (heading + height) + (rows - 1) * ticks + below
     width = (WIDTH - left - _RIGHT - across * (columns - 1)) / columns
     figure = Figure(figsize=(WIDTH, total))
-    made: list[Axes] = []
-    for number, text in enumerate(headings):
-        row, column = divmod(number, columns)
+    axes_list: list[Axes] = []
+    for index, text in enumerate(headings):
+        row, column = divmod(index, columns)
         top = total - heading - row * (heading + height + ticks)
-        first = made[0] if share and made else None
-        axes = _placed(figure, left + column * (width + across), top - height, width, height, like=first)
+        first = axes_list[0] if share and axes_list else None
+        axes = _place_panel(figure, left + column * (width + across), top - height, width, height, like=first)
         title = axes.set_title(text, loc="left", pad=4)
         # A name of wide letters ends at the next plot's.
-        title.set_clip_box(_box(figure, left + column * (width + across), top, width + across, heading))
+        title.set_clip_box(
+            _create_box(figure, left + column * (width + across), top, width + across, heading)
+        )
         if share:
-            axes.tick_params(labelleft=column == 0, labelbottom=number + columns >= len(headings))
-        made.append(axes)
-    _label(figure, (left + WIDTH) / 2, _KEY_ROW * keys + 0.1, labels[0], rotation=0)
-    _label(figure, 0.1, (total + below) / 2, labels[1], rotation=90)
-    return figure, made
+            axes.tick_params(labelleft=column == 0, labelbottom=index + columns >= len(headings))
+        axes_list.append(axes)
+    _draw_label(figure, (left + WIDTH) / 2, _KEY_ROW * keys + 0.1, labels[0], rotation=0)
+    _draw_label(figure, 0.1, (total + below) / 2, labels[1], rotation=90)
+    return figure, axes_list
 
 
-def _placed(
+def _place_panel(
     figure: Figure, left: float, bottom: float, width: float, height: float, *, like: Axes | None = None
 ) -> Axes:
     across, up = figure.get_size_inches()
@@ -187,33 +189,33 @@ def _placed(
     return figure.add_axes(area, sharex=like, sharey=like)
 
 
-def _box(figure: Figure, left: float, bottom: float, width: float, height: float) -> TransformedBbox:
+def _create_box(figure: Figure, left: float, bottom: float, width: float, height: float) -> TransformedBbox:
     across, up = figure.get_size_inches()
     area = Bbox.from_bounds(left / across, bottom / up, width / across, height / up)
     return TransformedBbox(area, figure.transFigure)
 
 
-def _label(figure: Figure, x: float, y: float, text: str, *, rotation: float) -> None:
+def _draw_label(figure: Figure, x: float, y: float, text: str, *, rotation: float) -> None:
     across, up = figure.get_size_inches()
     figure.text(x / across, y / up, text, ha="center", va="center", rotation=rotation)
 
 
-def heading(name: str, *, columns: int = 2, note: str = "") -> str:
+def format_heading(name: str, *, columns: int = 2, note: str = "") -> str:
     """A variant's name to stand above its plot, on as few lines as it needs, with a note below it."""
     width, lines = _HEADINGS[columns]
     # Breaking at words leaves some of each line empty.
-    line = shortened(name, (width - 2) * lines)
-    text = textwrap.wrap(line, int(width * _narrowness(line)), max_lines=lines, placeholder="…")
+    line = truncate_label(name, (width - 2) * lines)
+    text = textwrap.wrap(line, int(width * _measure_narrowness(line)), max_lines=lines, placeholder="…")
     return "\n".join([*text, *([note] if note else [])])
 
 
-def whole_epochs(axes: Axes, last: int) -> None:
+def set_epoch_axis(axes: Axes, last: int) -> None:
     """An x axis of epochs 1 to `last`."""
     axes.set_xlim(1 - 0.02 * last, max(last, 2) + 0.02 * last)
     axes.xaxis.set_major_locator(MaxNLocator(5, integer=True, min_n_ticks=1))
 
 
-def key(figure: Figure, entries: Sequence[tuple[Line2D, str]], *, columns: int = 1) -> None:
+def draw_legend(figure: Figure, entries: Sequence[tuple[Line2D, str]], *, columns: int = 1) -> None:
     """What each line or marker means, in the room below the plots, where it can cover nothing."""
     # Matplotlib leaves out names that begin with an underscore, so the texts are set afterwards.
     legend = figure.legend(
@@ -227,29 +229,29 @@ def key(figure: Figure, entries: Sequence[tuple[Line2D, str]], *, columns: int =
         labelspacing=(72 * _KEY_ROW - 8) / 8,
     )
     for text, (_, name) in zip(legend.get_texts(), entries, strict=True):
-        text.set_text(shortened(name))
+        text.set_text(truncate_label(name))
 
 
-def shortened(name: str, most: int = 48) -> str:
+def truncate_label(name: str, most: int = 48) -> str:
     """`name` on one line; of a long one both ends, because variants often differ in their ends only.
 
     `most` is of ordinary letters; wide ones take the room of two.
     """
     line = " ".join("".join(letter if letter.isprintable() else " " for letter in name).split())
-    fitting = int(most * _narrowness(line))
+    fitting = int(most * _measure_narrowness(line))
     if len(line) <= fitting:
         return line
     head = math.ceil((fitting - 1) * 0.6)
     return f"{line[:head].rstrip()}…{line[-(fitting - 1 - head) :].lstrip()}"
 
 
-def _narrowness(line: str) -> float:
+def _measure_narrowness(line: str) -> float:
     """The share of its length in ordinary letters that a line's own letters may have."""
     wide = sum(letter in "MW@" or east_asian_width(letter) in "WF" for letter in line)
     return len(line) / (len(line) + wide) if line else 1.0
 
 
-def spread(places: Sequence[float], low: float, high: float, apart: float) -> list[float]:
+def resolve_overlaps(places: Sequence[float], low: float, high: float, apart: float) -> list[float]:
     """`places`, moved to lie at least `apart` from each other, between `low` and `high` if they fit."""
     order = sorted(range(len(places)), key=lambda index: places[index])
     moved = list(places)

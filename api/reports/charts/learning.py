@@ -10,92 +10,100 @@ from matplotlib.lines import Line2D
 from api.reports.charts import drawing
 from api.reports.schemas import Comparison, CurvePoint, VariantReport
 
-_TRAINING, _VALIDATION = ((drawing.COLOURS[number], drawing.DASHES[number]) for number in (0, 1))
+_TRAINING, _VALIDATION = ((drawing.COLOURS[item], drawing.DASHES[item]) for item in (0, 1))
 _FEWEST_TO_SMOOTH = 10
 _MANY = 8
 """More plots than this are made smaller."""
 MOST_PANELS = 24
 
 
-def learned(comparison: Comparison) -> list[VariantReport]:
+def find_with_curves(comparison: Comparison) -> list[VariantReport]:
     """The variants that have epochs."""
     return [variant for variant in comparison.variants if variant.curve]
 
 
-def validated(comparison: Comparison) -> list[VariantReport]:
+def find_with_validation(comparison: Comparison) -> list[VariantReport]:
     """The variants with images to validate on."""
-    return [each for each in learned(comparison) if any(point.gap_loss is not None for point in each.curve)]
+    return [
+        with_curve
+        for with_curve in find_with_curves(comparison)
+        if any(point.gap_loss is not None for point in with_curve.curve)
+    ]
 
 
-def loss(comparison: Comparison) -> Figure:
+def draw_loss(comparison: Comparison) -> Figure:
     """Training and validation loss, a plot for each variant, all to the same scale."""
-    return _curves(comparison, "loss", 1.0, "loss, nats")
+    return _draw_curves(comparison, "loss", 1.0, "loss, nats")
 
 
-def accuracy(comparison: Comparison) -> Figure:
+def draw_accuracy(comparison: Comparison) -> Figure:
     """Training and validation accuracy, a plot for each variant, all to the same scale."""
-    return _curves(comparison, "accuracy", 100.0, "accuracy, %")
+    return _draw_curves(comparison, "accuracy", 100.0, "accuracy, %")
 
 
-def gap(comparison: Comparison) -> Figure:
+def draw_gap(comparison: Comparison) -> Figure:
     """Validation minus training loss: a line for each variant, or a plot for each where there are many."""
-    shown = validated(comparison)[:MOST_PANELS]
+    shown = find_with_validation(comparison)[:MOST_PANELS]
     last = max(variant.curve[-1].epoch for variant in shown)
     if len(shown) > drawing.MOST_LINES:
-        return _gap_panels(shown, last, validated(comparison))
-    figure, axes = drawing.single(2.2, keys=len(shown))
+        return _draw_gap_panels(shown, last, find_with_validation(comparison))
+    figure, axes = drawing.create_figure(2.2, keys=len(shown))
     entries = []
-    for number, variant in enumerate(shown):
+    for index, variant in enumerate(shown):
         style = {
-            "color": drawing.COLOURS[number],
-            "linestyle": drawing.DASHES[number],
-            "marker": drawing.MARKERS[number],
+            "color": drawing.COLOURS[index],
+            "linestyle": drawing.DASHES[index],
+            "marker": drawing.MARKERS[index],
         }
-        epochs, values = _line(variant, "gap_loss")
+        epochs, values = _get_points(variant, "gap_loss")
         every = max(1, len(epochs) // 8)
-        axes.plot(epochs, values, markevery=(number % every, every), **style)
+        axes.plot(epochs, values, markevery=(index % every, every), **style)
         entries.append((Line2D([], [], **style), variant.name))
-        _onset(axes, variant, "gap_loss", colour=drawing.COLOURS[number])
-    _zero(axes)
-    drawing.whole_epochs(axes, last)
+        _draw_onset(axes, variant, "gap_loss", colour=drawing.COLOURS[index])
+    _draw_zero_line(axes)
+    drawing.set_epoch_axis(axes, last)
     axes.set_xlabel("epoch")
     axes.set_ylabel("gap in loss, nats")
-    drawing.key(figure, entries)
+    drawing.draw_legend(figure, entries)
     return figure
 
 
-def _gap_panels(shown: Sequence[VariantReport], last: int, every_variant: Sequence[VariantReport]) -> Figure:
+def _draw_gap_panels(
+    variant_reports: Sequence[VariantReport], last: int, every_variant: Sequence[VariantReport]
+) -> Figure:
     """Small plots, each with the baseline's line in grey to be held against."""
-    headings = [drawing.heading(each.name, columns=3) for each in shown]
-    figure, axes = drawing.panels(headings, 0.8, columns=3, labels=("epoch", "gap in loss, nats"))
+    headings = [drawing.format_heading(item.name, columns=3) for item in variant_reports]
+    figure, axes = drawing.create_panels(headings, 0.8, columns=3, labels=("epoch", "gap in loss, nats"))
     # Also where there is no plot for it.
     base = next((variant for variant in every_variant if variant.is_baseline), None)
-    for each, variant in zip(axes, shown, strict=True):
+    for axis, variant in zip(axes, variant_reports, strict=True):
         if base is not None and base is not variant:
-            each.plot(*_line(base, "gap_loss"), color=drawing.GREY, linestyle=(0, (2, 2)), linewidth=1)
-        each.plot(*_line(variant, "gap_loss"), color=drawing.COLOURS[0])
-        _onset(each, variant, "gap_loss", colour=drawing.COLOURS[0])
-        _zero(each)
-        drawing.whole_epochs(each, last)
+            axis.plot(*_get_points(base, "gap_loss"), color=drawing.GREY, linestyle=(0, (2, 2)), linewidth=1)
+        axis.plot(*_get_points(variant, "gap_loss"), color=drawing.COLOURS[0])
+        _draw_onset(axis, variant, "gap_loss", colour=drawing.COLOURS[0])
+        _draw_zero_line(axis)
+        drawing.set_epoch_axis(axis, last)
     return figure
 
 
-def _curves(comparison: Comparison, metric: str, unit: float, label: str) -> Figure:
-    shown = learned(comparison)[:MOST_PANELS]
+def _draw_curves(comparison: Comparison, metric: str, unit: float, label: str) -> Figure:
+    shown = find_with_curves(comparison)[:MOST_PANELS]
     last = max(variant.curve[-1].epoch for variant in shown)
     many = len(shown) > _MANY
     columns = 3 if many else 2
-    headings = [drawing.heading(each.name, columns=columns, note=_onset_note(each)) for each in shown]
-    figure, axes = drawing.panels(
+    headings = [
+        drawing.format_heading(item.name, columns=columns, note=_format_onset_note(item)) for item in shown
+    ]
+    figure, axes = drawing.create_panels(
         headings, 0.8 if many else 1.25, columns=columns, labels=("epoch", label), keys=1
     )
-    for each, variant in zip(axes, shown, strict=True):
-        _band(each, variant.curve, f"train_{metric}", unit, _TRAINING)
-        _band(each, variant.curve, f"validation_{metric}", unit, _VALIDATION)
+    for axis, variant in zip(axes, shown, strict=True):
+        _draw_band(axis, variant.curve, f"train_{metric}", unit, _TRAINING)
+        _draw_band(axis, variant.curve, f"validation_{metric}", unit, _VALIDATION)
         if variant.overfitting_onset_epoch:
-            each.axvline(variant.overfitting_onset_epoch, color="black", linestyle=(0, (1, 1.5)), linewidth=1)
-        drawing.whole_epochs(each, last)
-    drawing.key(
+            axis.axvline(variant.overfitting_onset_epoch, color="black", linestyle=(0, (1, 1.5)), linewidth=1)
+        drawing.set_epoch_axis(axis, last)
+    drawing.draw_legend(
         figure,
         [
             (Line2D([], [], color=colour, linestyle=dash), name)
@@ -106,44 +114,46 @@ def _curves(comparison: Comparison, metric: str, unit: float, label: str) -> Fig
     return figure
 
 
-def _band(
+def _draw_band(
     axes: Axes, curve: Sequence[CurvePoint], metric: str, unit: float, style: tuple[str, object]
 ) -> None:
     """The mean, one standard deviation to each side, and over many epochs the smoothed mean on top."""
-    known = [point for point in curve if getattr(point, metric) is not None]
-    if not known:
+    results = [point for point in curve if getattr(point, metric) is not None]
+    if not results:
         return
     colour, dash = style
-    epochs = np.array([point.epoch for point in known])
-    mean = unit * np.array([getattr(point, metric) for point in known])
-    sd = unit * np.array([getattr(point, f"{metric}_sd") or 0.0 for point in known])
+    epochs = np.array([point.epoch for point in results])
+    mean = unit * np.array([getattr(point, metric) for point in results])
+    sd = unit * np.array([getattr(point, f"{metric}_sd") or 0.0 for point in results])
     if sd.any():
         axes.fill_between(epochs, mean - sd, mean + sd, color=colour, alpha=0.18, linewidth=0)
-    marker = "." if len(known) == 1 else ""
-    if len(known) < _FEWEST_TO_SMOOTH:
+    marker = "." if len(results) == 1 else ""
+    if len(results) < _FEWEST_TO_SMOOTH:
         axes.plot(epochs, mean, color=colour, linestyle=dash, marker=marker)
         return
     axes.plot(epochs, mean, color=colour, linewidth=0.6, alpha=0.6)
-    axes.plot(epochs, smoothed(mean), color=colour, linestyle=dash)
+    axes.plot(epochs, smooth(mean), color=colour, linestyle=dash)
 
 
-def smoothed(values: np.ndarray) -> np.ndarray:
+def smooth(values: np.ndarray) -> np.ndarray:
     """The mean of each value and its neighbours, a tenth of all; at the ends as many as both sides have.
 
     Centred, so that it neither lags behind nor moves the lowest point.
     """
     half = max(1, len(values) // 20)
     reach = [min(half, index, len(values) - 1 - index) for index in range(len(values))]
-    return np.array([values[index - each : index + each + 1].mean() for index, each in enumerate(reach)])
+    return np.array([values[index - item : index + item + 1].mean() for index, item in enumerate(reach)])
 
 
-def _line(variant: VariantReport, metric: str) -> tuple[np.ndarray, np.ndarray]:
-    known = [(point.epoch, value) for point in variant.curve if (value := getattr(point, metric)) is not None]
-    epochs = np.array([epoch for epoch, _ in known])
-    return epochs, np.array([value for _, value in known])
+def _get_points(variant: VariantReport, metric: str) -> tuple[np.ndarray, np.ndarray]:
+    results = [
+        (point.epoch, value) for point in variant.curve if (value := getattr(point, metric)) is not None
+    ]
+    epochs = np.array([epoch for epoch, _ in results])
+    return epochs, np.array([value for _, value in results])
 
 
-def _onset(axes: Axes, variant: VariantReport, metric: str, *, colour: str) -> None:
+def _draw_onset(axes: Axes, variant: VariantReport, metric: str, *, colour: str) -> None:
     """A large ring where overfitting sets in."""
     at = [point for point in variant.curve if point.epoch == variant.overfitting_onset_epoch]
     for point in at:
@@ -153,9 +163,9 @@ def _onset(axes: Axes, variant: VariantReport, metric: str, *, colour: str) -> N
         )  # fmt: skip
 
 
-def _onset_note(variant: VariantReport) -> str:
+def _format_onset_note(variant: VariantReport) -> str:
     return f"overfits from {variant.overfitting_onset_epoch}" if variant.overfitting_onset_epoch else ""
 
 
-def _zero(axes: Axes) -> None:
+def _draw_zero_line(axes: Axes) -> None:
     axes.axhline(0, color="#888888", linewidth=0.8)

@@ -21,28 +21,35 @@ _IMAGES_A_ROW = 8
 
 def find_diagnosed_models(comparison: Comparison) -> list[tuple[str, Diagnostics]]:
     """The first variants of which a model's diagnostics are there."""
-    return [(each.name, each.diagnostics) for each in comparison.variants if each.diagnostics][:MOST_PANELS]
+    return [(variant.name, variant.diagnostics) for variant in comparison.variants if variant.diagnostics][
+        :MOST_PANELS
+    ]
 
 
-def confusable(comparison: Comparison) -> list[VariantReport]:
+def find_with_confusion(comparison: Comparison) -> list[VariantReport]:
     """The first variants whose mistakes can be held against the baseline's."""
-    if _baseline(comparison) is None:
+    if _get_baseline(comparison) is None:
         return []
-    return [each for each in comparison.variants if each.confusion and not each.is_baseline][:MOST_PANELS]
+    return [variant for variant in comparison.variants if variant.confusion and not variant.is_baseline][
+        :MOST_PANELS
+    ]
 
 
-def weights(comparison: Comparison) -> Figure:
+def draw_weights(comparison: Comparison) -> Figure:
     """How many weights are how large, to one scale; exact zeros are counted beside."""
-    shown = find_diagnosed_models(comparison)
-    reach = max(max(abs(edge) for edge in each.weight_edges) for _, each in shown)
-    figure, axes = drawing.panels(
-        [drawing.heading(name, note=_zeros(diagnostics)) for name, diagnostics in shown],
+    diagnosed_models = find_diagnosed_models(comparison)
+    reach = max(max(abs(edge) for edge in item.weight_edges) for _, item in diagnosed_models)
+    figure, axes = drawing.create_panels(
+        [
+            drawing.format_heading(name, note=_format_zeros(diagnostics))
+            for name, diagnostics in diagnosed_models
+        ],
         1.1,
         columns=2,
         labels=("weight", "weights in a bin"),
         left=0.75,
     )
-    for panel, (_, diagnostics) in zip(axes, shown, strict=True):
+    for panel, (_, diagnostics) in zip(axes, diagnosed_models, strict=True):
         panel.stairs(diagnostics.weight_counts, diagnostics.weight_edges, fill=True, color=drawing.COLOURS[0])
         panel.set_xlim(-reach, reach)
         panel.set_yscale("log")
@@ -52,19 +59,21 @@ def weights(comparison: Comparison) -> Figure:
     return figure
 
 
-def _zeros(diagnostics: Diagnostics) -> str:
+def _format_zeros(diagnostics: Diagnostics) -> str:
     total = sum(diagnostics.weight_counts) + diagnostics.weight_zeros
     return f"{100 * diagnostics.weight_zeros / total:.1f} % exactly zero" if total else ""
 
 
-def first_layer(comparison: Comparison) -> Figure:
+def draw_first_layer(comparison: Comparison) -> Figure:
     """What units of the first layer look at: incoming weights as images, white where they are zero."""
-    shown = [(name, each) for name, each in find_diagnosed_models(comparison) if each.first_layer]
-    rows = max(math.ceil(len(each.first_layer) / _IMAGES_A_ROW) for _, each in shown)
-    figure, axes = drawing.panels(
+    results = [(name, item) for name, item in find_diagnosed_models(comparison) if item.first_layer]
+    rows = max(math.ceil(len(item.first_layer) / _IMAGES_A_ROW) for _, item in results)
+    figure, axes = drawing.create_panels(
         [
-            drawing.heading(name, columns=1, note=f"darkest: a weight of ±{each.first_layer_scale:.3g}")
-            for name, each in shown
+            drawing.format_heading(
+                name, columns=1, note=f"darkest: a weight of ±{item.first_layer_scale:.3g}"
+            )
+            for name, item in results
         ],
         rows * 0.55,
         columns=1,
@@ -72,50 +81,50 @@ def first_layer(comparison: Comparison) -> Figure:
         left=0.1,
         share=False,
     )
-    for panel, (_, diagnostics) in zip(axes, shown, strict=True):
-        panel.imshow(_mosaic(diagnostics), cmap=_DIVERGING, vmin=-1, vmax=1, interpolation="none")
+    for panel, (_, diagnostics) in zip(axes, results, strict=True):
+        panel.imshow(_build_mosaic(diagnostics), cmap=_DIVERGING, vmin=-1, vmax=1, interpolation="none")
         panel.set_anchor("NW")
         panel.set_axis_off()
     return figure
 
 
-def _mosaic(diagnostics: Diagnostics) -> np.ndarray:
+def _build_mosaic(diagnostics: Diagnostics) -> np.ndarray:
     """All units side by side with a space between them, from -1 to 1; NaN where there is none."""
     side = diagnostics.first_layer_side
     images = [
-        (np.frombuffer(base64.b64decode(each), np.uint8).astype(float) - 128) / 127
-        for each in diagnostics.first_layer
+        (np.frombuffer(base64.b64decode(item), np.uint8).astype(float) - 128) / 127
+        for item in diagnostics.first_layer
     ]
     # A space of a whole number of pixels that is still seen between filters of 3 x 3.
     space = max(1, side // 14)
     columns = min(_IMAGES_A_ROW, len(images))
     rows = math.ceil(len(images) / columns)
     mosaic = np.full((rows * (side + space) - space, columns * (side + space) - space), np.nan)
-    for number, image in enumerate(images):
-        top, left = (number // columns) * (side + space), (number % columns) * (side + space)
+    for index, image in enumerate(images):
+        top, left = (index // columns) * (side + space), (index % columns) * (side + space)
         mosaic[top : top + side, left : left + side] = image.reshape(side, side)
     return mosaic
 
 
-def calibration(comparison: Comparison) -> Figure:
+def draw_calibration(comparison: Comparison) -> Figure:
     """Reliability diagrams: how often answers of each confidence are right."""
-    shown = [(name, each) for name, each in find_diagnosed_models(comparison) if each.calibration]
-    low = min(min(each.confidence, each.accuracy) for _, one in shown for each in one.calibration)
+    results = [(name, item) for name, item in find_diagnosed_models(comparison) if item.calibration]
+    low = min(min(item.confidence, item.accuracy) for _, one in results for item in one.calibration)
     # Most answers are almost certain, so that the lowest bin alone sets where the axes begin.
     low = max(0.0, math.floor(10 * low - 0.2) / 10)
-    figure, axes = drawing.panels(
-        [drawing.heading(name) for name, _ in shown],
+    figure, axes = drawing.create_panels(
+        [drawing.format_heading(name) for name, _ in results],
         1.85,
         columns=2,
         labels=("confidence of the answer", "share that is right"),
         keys=1,
     )
-    for panel, (_, diagnostics) in zip(axes, shown, strict=True):
+    for panel, (_, diagnostics) in zip(axes, results, strict=True):
         panel.plot([low, 1], [low, 1], color=drawing.GREY, linestyle=(0, (4, 2)), linewidth=1)
         panel.errorbar(
-            [each.confidence for each in diagnostics.calibration],
-            [each.accuracy for each in diagnostics.calibration],
-            yerr=[_standard_error(each) for each in diagnostics.calibration],
+            [item.confidence for item in diagnostics.calibration],
+            [item.accuracy for item in diagnostics.calibration],
+            yerr=[_compute_standard_error(item) for item in diagnostics.calibration],
             color=drawing.COLOURS[0],
             marker="o",
             markersize=3.5,
@@ -127,25 +136,32 @@ def calibration(comparison: Comparison) -> Figure:
         (Line2D([], [], color=drawing.COLOURS[0], marker="o", markersize=3.5), "this model"),
         (Line2D([], [], color=drawing.GREY, linestyle=(0, (4, 2)), linewidth=1), "as sure as it is right"),
     ]
-    drawing.key(figure, entries, columns=2)
+    drawing.draw_legend(figure, entries, columns=2)
     return figure
 
 
-def _standard_error(each: CalibrationBin) -> float:
-    return math.sqrt(each.accuracy * (1 - each.accuracy) / each.n) if each.n else 0.0
+def _compute_standard_error(calibration_bin: CalibrationBin) -> float:
+    return (
+        math.sqrt(calibration_bin.accuracy * (1 - calibration_bin.accuracy) / calibration_bin.n)
+        if calibration_bin.n
+        else 0.0
+    )
 
 
-def confusion(comparison: Comparison) -> Figure:
+def draw_confusion(comparison: Comparison) -> Figure:
     """For each true digit, how many more or fewer of 1,000 images get each answer than with the baseline."""
-    shown = confusable(comparison)
-    base = _baseline(comparison)
+    with_confusion = find_with_confusion(comparison)
+    base = _get_baseline(comparison)
     assert base is not None  # noqa: S101 (there is something to show)
-    changes = [_per_thousand(each.confusion or []) - _per_thousand(base) for each in shown]
+    changes = [
+        _normalize_per_thousand(item.confusion or []) - _normalize_per_thousand(base)
+        for item in with_confusion
+    ]
     # Paler than the map's ends, so that black numbers are read on every cell.
     darkest = 2 * max(1.0, *(abs(change).max() for change in changes))
-    columns = min(2, len(shown))
-    figure, axes = drawing.panels(
-        [drawing.heading(each.name, columns=columns) for each in shown],
+    columns = min(2, len(with_confusion))
+    figure, axes = drawing.create_panels(
+        [drawing.format_heading(item.name, columns=columns) for item in with_confusion],
         3.75 / columns,
         columns=columns,
         labels=("answer", "true class"),
@@ -155,11 +171,11 @@ def confusion(comparison: Comparison) -> Figure:
     for panel, change in zip(axes, changes, strict=True):
         panel.imshow(change, cmap=_DIVERGING, vmin=-darkest, vmax=darkest, interpolation="none")
         panel.set_anchor("NW")
-        _cells(panel, change, 9.0 / columns + 1.5)
+        _draw_changes(panel, change, 9.0 / columns + 1.5)
     return figure
 
 
-def _cells(panel: Axes, change: np.ndarray, size: float) -> None:
+def _draw_changes(panel: Axes, change: np.ndarray, size: float) -> None:
     """A signed number in each cell that changes by at least one image in a thousand."""
     panel.set_xticks(range(len(change)))
     panel.set_yticks(range(len(change)))
@@ -171,11 +187,11 @@ def _cells(panel: Axes, change: np.ndarray, size: float) -> None:
         panel.text(column, row, f"{value:+d}", ha="center", va="center", fontsize=size)
 
 
-def _baseline(comparison: Comparison) -> list[list[int]] | None:
-    return next((each.confusion for each in comparison.variants if each.is_baseline), None)
+def _get_baseline(comparison: Comparison) -> list[list[int]] | None:
+    return next((variant.confusion for variant in comparison.variants if variant.is_baseline), None)
 
 
-def _per_thousand(confusion: Sequence[Sequence[int]]) -> np.ndarray:
+def _normalize_per_thousand(confusion: Sequence[Sequence[int]]) -> np.ndarray:
     counts = np.asarray(confusion, float)
     # A class without an image has no mistakes.
     shares: np.ndarray = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)

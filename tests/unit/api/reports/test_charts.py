@@ -11,8 +11,8 @@ import pytest
 from matplotlib.figure import Figure
 
 from api.reports import html
-from api.reports.charts import CHARTS, available, drawing, networks, outcomes
-from api.reports.charts.learning import MOST_PANELS, smoothed
+from api.reports.charts import CHARTS, drawing, get_available, networks, outcomes
+from api.reports.charts.learning import MOST_PANELS, smooth
 from api.reports.schemas import Comparison
 from tests import comparisons
 
@@ -37,7 +37,7 @@ def texts(svg: str) -> list[str]:
 @pytest.mark.parametrize("name", CHARTS)
 def test_a_chart_is_a_picture_with_a_name_and_text_that_can_be_read_out(name: str) -> None:
     comparison = comparisons.full()
-    svg = CHARTS[name].svg(comparison)
+    svg = CHARTS[name].render_svg(comparison)
     root = ET.fromstring(svg)  # noqa: S314 (our own)
     assert (root.tag, root.get("role"), root.get("aria-label")) == (f"{SVG}svg", "img", CHARTS[name].title)
     assert root.findtext(f"{SVG}title") == CHARTS[name].title
@@ -50,20 +50,20 @@ def test_a_chart_is_a_picture_with_a_name_and_text_that_can_be_read_out(name: st
 def test_the_same_comparison_gives_the_same_bytes(name: str) -> None:
     chart = CHARTS[name]
     comparison = comparisons.full(seeds=2)
-    assert chart.svg(comparison) == chart.svg(comparison)
-    assert chart.png(comparison) == chart.png(comparison)
+    assert chart.render_svg(comparison) == chart.render_svg(comparison)
+    assert chart.render_png(comparison) == chart.render_png(comparison)
 
 
 def test_charts_drawn_at_once_do_not_disturb_each_other() -> None:
     comparison = comparisons.full()
-    alone = [chart.svg(comparison) for chart in CHARTS.values()]
+    alone = [chart.render_svg(comparison) for chart in CHARTS.values()]
     with ThreadPoolExecutor(len(CHARTS)) as threads:
-        together = list(threads.map(lambda chart: chart.svg(comparison), CHARTS.values()))
+        together = list(threads.map(lambda chart: chart.render_svg(comparison), CHARTS.values()))
     assert alone == together
 
 
 def test_a_png_is_200_pixels_an_inch() -> None:
-    png = CHARTS["accuracy-by-seed"].png(comparisons.full())
+    png = CHARTS["accuracy-by-seed"].render_png(comparisons.full())
     assert png.startswith(b"\x89PNG\r\n")
     width, height = struct.unpack(">II", png[16:24])
     assert width == round(200 * drawing.WIDTH)
@@ -81,12 +81,12 @@ def test_on_a_page_no_id_is_used_twice_and_each_reference_leads_somewhere() -> N
 
 def test_hard_names_are_drawn_as_they_are() -> None:
     comparison = comparisons.full(HARD_NAMES, seeds=1, epochs=30)
-    for chart in available(comparison):
-        assert chart.png(comparison)
-        svg = chart.svg(comparison)
+    for chart in get_available(comparison):
+        assert chart.render_png(comparison)
+        svg = chart.render_svg(comparison)
         ET.fromstring(svg)  # noqa: S314 (our own)
         assert "<script" not in svg
-    drawn = texts(CHARTS["cost"].svg(comparison))
+    drawn = texts(CHARTS["cost"].render_svg(comparison))
     assert "2 _begins with an underscore" in drawn
     assert "3 $x$ and $\\frac{1}{2}$ cost" in drawn
     assert "4 two lines" in drawn
@@ -96,7 +96,7 @@ def test_hard_names_are_drawn_as_they_are() -> None:
 
 
 def test_without_results_there_is_no_chart_and_a_reason_why() -> None:
-    assert available(comparisons.empty()) == []
+    assert get_available(comparisons.empty()) == []
     assert all(chart.absent for chart in CHARTS.values())
 
 
@@ -106,24 +106,24 @@ def test_without_images_to_validate_on_there_is_no_gap_but_a_training_curve() ->
         variant["overfitting_onset_epoch"] = None
         for point in variant["curve"]:
             point.update(dict.fromkeys(name for name in point if name.startswith(("validation", "gap"))))
-    names = [chart.name for chart in available(Comparison.model_validate(document))]
+    names = [chart.name for chart in get_available(Comparison.model_validate(document))]
     assert "gap" not in names
     assert "learning-curves" in names
-    assert CHARTS["learning-curves"].svg(Comparison.model_validate(document))
+    assert CHARTS["learning-curves"].render_svg(Comparison.model_validate(document))
 
 
 def test_what_old_results_lack_leaves_out_its_charts_only() -> None:
     document = comparisons.full().model_dump()
     for variant in document["variants"]:
         variant |= {"diagnostics": None, "confusion": None}
-    names = {chart.name for chart in available(Comparison.model_validate(document))}
+    names = {chart.name for chart in get_available(Comparison.model_validate(document))}
     assert set(CHARTS) - names == {"weights", "first-layer", "reliability", "confusion-difference"}
 
 
 def test_many_variants_are_small_and_what_is_left_out_is_said() -> None:
     names = [f"dropout rate={number / 100:.2f}" for number in range(40)]
     comparison = comparisons.full(names, seeds=2, epochs=4)
-    left_out = {chart.name: chart.left_out(comparison) for chart in available(comparison)}
+    left_out = {chart.name: chart.get_omitted(comparison) for chart in get_available(comparison)}
     assert left_out == {
         "differences": 39 - outcomes.MOST_ROWS,
         "accuracy-by-seed": 40 - outcomes.MOST_ROWS,
@@ -136,7 +136,7 @@ def test_many_variants_are_small_and_what_is_left_out_is_said() -> None:
         "reliability": 40 - networks.MOST_PANELS,
         "confusion-difference": 39 - networks.MOST_PANELS,
     }
-    assert names[MOST_PANELS - 1] in " ".join(texts(CHARTS["gap"].svg(comparison)))
+    assert names[MOST_PANELS - 1] in " ".join(texts(CHARTS["gap"].render_svg(comparison)))
     assert "this leaves out 16 of the variants" in " ".join(html.render(comparison).split())
 
 
@@ -158,34 +158,34 @@ def test_a_network_without_any_weight_is_drawn() -> None:
     diagnostics = document["variants"][1]["diagnostics"]
     diagnostics |= {"weight_counts": [0] * len(diagnostics["weight_counts"]), "first_layer_scale": 0.0}
     comparison = Comparison.model_validate(document)
-    assert "100.0 % exactly zero" not in " ".join(texts(CHARTS["weights"].svg(comparison)))
+    assert "100.0 % exactly zero" not in " ".join(texts(CHARTS["weights"].render_svg(comparison)))
     diagnostics["weight_zeros"] = 7
     assert "100.0 % exactly zero" in " ".join(
-        texts(CHARTS["weights"].svg(Comparison.model_validate(document)))
+        texts(CHARTS["weights"].render_svg(Comparison.model_validate(document)))
     )
 
 
 def test_smoothing_keeps_the_ends_and_lags_behind_nothing() -> None:
-    straight = smoothed(np.arange(40.0))
+    straight = smooth(np.arange(40.0))
     assert straight.tolist() == list(range(40))
-    assert smoothed(np.array([0.0, 3.0, 0.0])).tolist() == [0.0, 1.0, 0.0]
+    assert smooth(np.array([0.0, 3.0, 0.0])).tolist() == [0.0, 1.0, 0.0]
 
 
 def test_places_do_not_overlap_and_stay_inside() -> None:
-    moved = drawing.spread([100.0, 99.0, 101.0, 10.0], 0, 110, 13)
+    moved = drawing.resolve_overlaps([100.0, 99.0, 101.0, 10.0], 0, 110, 13)
     assert moved[3] == 10.0
     assert sorted(moved) == [10.0, 84.0, 97.0, 110.0]
     assert moved[1] < moved[0] < moved[2]
 
 
 def test_a_long_name_keeps_both_ends() -> None:
-    assert drawing.shortened("short") == "short"
-    assert drawing.shortened("a" * 50 + "b" * 50, 21) == "a" * 12 + "…" + "b" * 8
-    assert len(drawing.shortened("漢" * 50, 21)) == 10
+    assert drawing.truncate_label("short") == "short"
+    assert drawing.truncate_label("a" * 50 + "b" * 50, 21) == "a" * 12 + "…" + "b" * 8
+    assert len(drawing.truncate_label("漢" * 50, 21)) == 10
 
 
 def test_the_users_style_is_left_alone() -> None:
-    CHARTS["cost"].svg(comparisons.full())
+    CHARTS["cost"].render_svg(comparisons.full())
     # As it is without the charts' style: formulas are read, text becomes shapes.
     figure = Figure()
     figure.text(0, 0, "$x$")
@@ -206,9 +206,9 @@ def test_a_learning_curve_is_the_mean_its_smoothed_line_and_a_band_of_one_deviat
     comparison = comparisons.full(epochs=30)
     points = comparison.variants[0].curve
     figure = CHARTS["learning-curves"].draw(comparison)
-    raw, smooth, *_ = lines(figure)
+    raw, smoothed, *_ = lines(figure)
     assert raw == [(point.epoch, pytest.approx(point.train_loss)) for point in points]
-    assert [y for _, y in smooth] == pytest.approx(smoothed(np.array([point.train_loss for point in points])))
+    assert [y for _, y in smoothed] == pytest.approx(smooth(np.array([point.train_loss for point in points])))
     band = figure.axes[0].collections[0].get_paths()[0].vertices
     edges = {
         round(point.train_loss + sign * (point.train_loss_sd or 0), 6) for point in points for sign in (1, -1)

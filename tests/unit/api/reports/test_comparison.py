@@ -16,7 +16,7 @@ import pytest
 from api.reports import charts, csv_table, formatting, grouping, html, markdown
 from api.reports.charts import CHARTS
 from api.reports.comparison import Subject, compare
-from api.reports.curves import curves, thinned
+from api.reports.curves import build_curves, downsample
 from api.reports.schemas import Comparison
 from models.experiments import ExperimentSpec
 from models.settings import Settings
@@ -143,7 +143,7 @@ def test_a_repeated_seed_counts_once_with_its_result() -> None:
 def test_jobs_that_repeat_each_other_are_no_deleted_ones() -> None:
     first, again = job("x", 0, 0.9), job("x", 0, 0.9)
     again.id = "job_again"
-    subject = grouping.of_jobs([first, again], settings=Settings(), base_url="")
+    subject = grouping.group_jobs([first, again], settings=Settings(), base_url="")
     comparison = compare(subject, {name: [] for name in subject.variants}, now=NOW, version="0.0")
     assert (comparison.complete, comparison.finished, comparison.jobs) == (True, 1, 1)
     assert not [note for note in comparison.notes if "deleted" in note]
@@ -231,14 +231,14 @@ def test_a_report_without_any_result_still_reads() -> None:
 def test_a_report_whose_jobs_have_all_ended_promises_nothing() -> None:
     comparison = compared({"a": [job("a", 0, "cancelled")], "b": [job("b", 0, "failed")]})
     assert (
-        formatting.standing(comparison)
+        formatting.describe_progress(comparison)
         == "0 of 2 jobs have a result; the others will not have one (1 cancelled, 1 failed)."
     )
 
 
 def test_seeds_in_a_row_are_a_range() -> None:
-    assert formatting.ranges([0, 1, 2, 3, 7, 9, 10]) == "0-3, 7, 9-10"
-    assert formatting.ranges([]) == ""
+    assert formatting.format_ranges([0, 1, 2, 3, 7, 9, 10]) == "0-3, 7, 9-10"
+    assert formatting.format_ranges([]) == ""
 
 
 def test_what_differs_besides_or_was_not_trained_again_is_said() -> None:
@@ -259,7 +259,7 @@ def test_jobs_that_differ_in_their_seed_only_are_one_variant() -> None:
         job("x", 0, 0.9, regularization={"dropout": {"rate": 0.3}}),
         job("x", 0, 0.9, training={"batch_size": 64}),
     ]
-    subject = grouping.of_jobs(jobs, settings=Settings(), base_url="http://host")
+    subject = grouping.group_jobs(jobs, settings=Settings(), base_url="http://host")
     assert {name: len(group) for name, group in subject.variants.items()} == {
         "none, batch_size=32": 2,
         "dropout rate=0.3, batch_size=32": 1,
@@ -267,7 +267,7 @@ def test_jobs_that_differ_in_their_seed_only_are_one_variant() -> None:
     }
     assert subject.baseline == "none, batch_size=32"
     own = [job("plain", 0, 0.9), job("L2", 0, 0.9, regularization={"l2": {}})]
-    assert list(grouping.of_jobs(own, settings=Settings(), base_url="http://host").variants) == [
+    assert list(grouping.group_jobs(own, settings=Settings(), base_url="http://host").variants) == [
         "plain",
         "L2",
     ]
@@ -278,7 +278,7 @@ def test_variants_that_would_share_a_name_are_numbered() -> None:
         job("x", 0, 0.9, regularization={"batch_normalization": {"position": position}})
         for position in ("before_activation", "after_activation")
     ]
-    names = list(grouping.of_jobs(jobs, settings=Settings(), base_url="").variants)
+    names = list(grouping.group_jobs(jobs, settings=Settings(), base_url="").variants)
     assert names == ["batch_normalization momentum=0.9 (1)", "batch_normalization momentum=0.9 (2)"]
 
 
@@ -287,10 +287,12 @@ def test_the_command_that_repeats_survives_a_shell_and_means_the_same() -> None:
         {"name": "it's; rm", "variants": [{"name": "a"}], "seeds": [4]}
     ).resolve_seeds()
     row = Experiment(id="exp_1", name="x", document=document.model_dump(mode="json"), created_at=NOW)
-    parts = shlex.split(grouping.of_experiment(row, [], settings=Settings(), base_url="http://host/").repeat)
+    parts = shlex.split(
+        grouping.group_experiment(row, [], settings=Settings(), base_url="http://host/").repeat
+    )
     assert parts[2] == "http://host/v1/experiments"
     assert ExperimentSpec.model_validate_json(parts[-1]) == document
-    again = grouping.of_jobs(
+    again = grouping.group_jobs(
         [job("x", 5, 0.9, training={"epochs": 3})], settings=Settings(), base_url="http://host"
     )
     repeated = ExperimentSpec.model_validate_json(shlex.split(again.repeat)[-1])
@@ -300,14 +302,14 @@ def test_the_command_that_repeats_survives_a_shell_and_means_the_same() -> None:
 
 def test_curves_have_bands_and_a_bounded_number_of_points() -> None:
     epochs = [summary(number, [1.0, 2.0] if number < 401 else [1.0]) for number in range(1, 501)]
-    (found,) = curves("exp_1", {"a": epochs}, max_points=50).items
+    (found,) = build_curves("exp_1", {"a": epochs}, max_points=50).items
     assert len(found.train_loss) == 50
     first, last = found.train_loss[0], found.train_loss[-1]
     assert (first.epoch, first.n, first.mean) == (1, 2, 1.5)
     assert (first.low, first.high) == (pytest.approx(1.5 - 0.5**0.5), pytest.approx(1.5 + 0.5**0.5))
     assert (last.epoch, last.n, last.mean, last.low) == (500, 1, 1.0, None)
-    assert thinned([1, 2, 3], 3) == [1, 2, 3]
-    assert thinned(list(range(1, 1001)), 2) == [1, 1000]
+    assert downsample([1, 2, 3], 3) == [1, 2, 3]
+    assert downsample(list(range(1, 1001)), 2) == [1, 1000]
 
 
 def test_a_comparison_is_json_without_nan() -> None:

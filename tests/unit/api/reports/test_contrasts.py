@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from api.reports.contrasts import contrasts
+from api.reports.contrasts import build_contrasts
 from api.reports.schemas import Contrast, Difference
 from models.store.tables import Job
 from tests.factories import finished_row
@@ -21,7 +21,9 @@ def rows(variant: str, accuracies: Sequence[float]) -> list[Job]:
 
 def contrast(variant: Sequence[float], baseline: Sequence[float] | None = None) -> Contrast:
     """The one contrast of two variants with these test accuracies."""
-    (found,) = contrasts({"a": rows("a", baseline or [0.9] * len(variant)), "b": rows("b", variant)}, "a")
+    (found,) = build_contrasts(
+        {"a": rows("a", baseline or [0.9] * len(variant)), "b": rows("b", variant)}, "a"
+    )
     return found
 
 
@@ -37,20 +39,20 @@ def answers(bits: str) -> bytes:
 def test_a_missing_seed_shifts_no_partners() -> None:
     first = [finished_row("a", seed, test_loss=float(seed)) for seed in (0, 1, 2, 4)]
     second = [finished_row("b", seed, test_loss=seed + 0.5) for seed in (4, 3, 2, 0)]
-    (found,) = contrasts({"a": first, "b": second}, "a")
+    (found,) = build_contrasts({"a": first, "b": second}, "a")
     assert found.seeds == [0, 2, 4]
     assert found.differences is not None
     assert (found.differences.test_loss.mean, found.differences.test_loss.sd) == (0.5, 0.0)
 
 
 def test_the_baseline_is_no_contrast_and_the_order_stays() -> None:
-    found = contrasts({name: rows(name, [0.9] * 2) for name in "cab"}, "a")
+    found = build_contrasts({name: rows(name, [0.9] * 2) for name in "cab"}, "a")
     assert [(each.variant, each.baseline) for each in found] == [("c", "a"), ("b", "a")]
-    assert contrasts({"a": rows("a", [0.9])}, "a") == []
+    assert build_contrasts({"a": rows("a", [0.9])}, "a") == []
 
 
 def test_without_a_pair_there_are_no_numbers() -> None:
-    (found,) = contrasts({"a": rows("a", [0.9]), "b": []}, "a")
+    (found,) = build_contrasts({"a": rows("a", [0.9]), "b": []}, "a")
     assert (found.seeds, found.differences, found.equivalence, found.mcnemar) == ([], None, None, [])
 
 
@@ -58,7 +60,7 @@ def test_without_a_pair_there_are_no_numbers() -> None:
 def test_all_metrics_of_all_variants_are_one_family(others: int) -> None:
     variants = {"a": rows("a", [0.9] * 6), "b": rows("b", [0.9 + gain for gain in GAINS])}
     variants |= {name: rows(name, [0.9] * 6) for name in "cde"[: others - 1]}
-    found = accuracy(contrasts(variants, "a")[0])
+    found = accuracy(build_contrasts(variants, "a")[0])
     assert found.t_p is not None
     assert found.t_p_holm == pytest.approx(4 * others * found.t_p)
 
@@ -66,7 +68,7 @@ def test_all_metrics_of_all_variants_are_one_family(others: int) -> None:
 def test_variants_that_have_not_finished_belong_to_the_family_too() -> None:
     variants = {"a": rows("a", [0.9] * 6), "b": rows("b", [0.9 + gain for gain in GAINS])}
     waiting = variants | {"c": [], "d": rows("d", [0.9, 0.9])}
-    alone, among_three = (accuracy(contrasts(each, "a")[0]).t_p_holm for each in (variants, waiting))
+    alone, among_three = (accuracy(build_contrasts(each, "a")[0]).t_p_holm for each in (variants, waiting))
     assert alone is not None
     assert among_three == pytest.approx(3 * alone)
 
@@ -95,7 +97,7 @@ def test_a_share_of_what_is_not_positive_is_not_told(baseline: float, variant: f
         name: [finished_row(name, 0, generalization_gap_loss=value)]
         for name, value in (("a", baseline), ("b", variant))
     }
-    found = contrasts(rows, "a")[0].differences
+    found = build_contrasts(rows, "a")[0].differences
     assert found is not None
     assert found.generalization_gap_loss.relative is None
 
@@ -142,7 +144,7 @@ def test_mcnemar_is_made_seed_by_seed() -> None:
     second = [finished_row("b", 0, test_correct=answers("1101111110"))]
     first.append(finished_row("a", 1, test_correct=answers("1" * 10)))
     second.append(finished_row("b", 1, test_correct=answers("1" * 10)))
-    (found,) = contrasts({"a": first, "b": second}, "a")
+    (found,) = build_contrasts({"a": first, "b": second}, "a")
     assert [(each.seed, each.only_baseline, each.only_variant, each.p) for each in found.mcnemar] == [
         (0, 1, 4, stats.binomtest(1, 5).pvalue),
         (1, 0, 0, 1.0),
@@ -157,15 +159,15 @@ def test_mcnemar_needs_the_same_images() -> None:
         finished_row("b", 1, test_correct=longer),
         finished_row("b", 2, test_correct=known, dataset_sha256="other"),
     ]
-    assert contrasts({"a": first, "b": second}, "a")[0].mcnemar == []
+    assert build_contrasts({"a": first, "b": second}, "a")[0].mcnemar == []
 
 
 def test_the_order_of_jobs_and_variants_changes_no_number() -> None:
     generator = np.random.default_rng(0)
     variants = {name: rows(name, 0.9 + 0.01 * generator.random(7)) for name in "abc"}
-    forwards = {each.variant: each for each in contrasts(variants, "a")}
+    forwards = {each.variant: each for each in build_contrasts(variants, "a")}
     turned = {name: jobs[::-1] for name, jobs in reversed(variants.items())}
-    assert {each.variant: each for each in contrasts(turned, "a")} == forwards
+    assert {each.variant: each for each in build_contrasts(turned, "a")} == forwards
 
 
 def test_new_images_widen_the_interval_of_the_accuracy() -> None:
@@ -178,7 +180,7 @@ def test_new_images_widen_the_interval_of_the_accuracy() -> None:
         ]
         for name, of_variant in zip("ab", right, strict=True)
     }
-    (found,) = contrasts(variants, "a")
+    (found,) = build_contrasts(variants, "a")
     numbers = accuracy(found)
     wider = found.accuracy_on_new_images
     assert wider is not None
@@ -187,4 +189,4 @@ def test_new_images_widen_the_interval_of_the_accuracy() -> None:
     assert wider.low <= numbers.low < numbers.high <= wider.high
     assert (wider.low + wider.high) / 2 == pytest.approx(numbers.mean)
     variants["b"][1:] = []
-    assert contrasts(variants, "a")[0].accuracy_on_new_images is None
+    assert build_contrasts(variants, "a")[0].accuracy_on_new_images is None

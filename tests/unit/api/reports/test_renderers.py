@@ -47,7 +47,7 @@ def test_a_report_is_as_in_its_file(case: str, form: str) -> None:
     [([], ""), ([4], "4"), ([0, 1], "0-1"), ([9, 0, 1, 2, 5, 7, 8], "0-2, 5, 7-9")],
 )
 def test_many_seeds_are_said_as_ranges(numbers: list[int], said: str) -> None:
-    assert formatting.ranges(numbers) == said
+    assert formatting.format_ranges(numbers) == said
 
 
 def gone(state: JobState, seed: int, *, variant: str = "a", reason: str = "why") -> Missing:
@@ -59,23 +59,23 @@ def partial(*missing: Missing) -> Comparison:
 
 
 def test_the_standing_says_what_became_of_the_others() -> None:
-    assert formatting.standing(comparisons.full(seeds=2)) == "All 6 jobs have finished."
+    assert formatting.describe_progress(comparisons.full(seeds=2)) == "All 6 jobs have finished."
     cancelled = partial(*(gone(JobState.CANCELLED, seed) for seed in range(8)))
-    assert formatting.standing(cancelled) == (
+    assert formatting.describe_progress(cancelled) == (
         "0 of 8 jobs have a result; the others will not have one (8 cancelled)."
     )
     mixed = partial(gone(JobState.FAILED, 0), gone(JobState.RUNNING, 1), gone(JobState.RUNNING, 2))
     assert (
-        formatting.standing(mixed)
+        formatting.describe_progress(mixed)
         == "Partial: 0 of 8 jobs have finished. Of the others: 1 failed, 2 running."
     )
-    assert formatting.standing(partial()) == "Partial: 0 of 8 jobs have finished."
+    assert formatting.describe_progress(partial()) == "Partial: 0 of 8 jobs have finished."
 
 
 def test_what_is_missing_for_the_same_reason_is_one_line() -> None:
     jobs = [gone(JobState.CANCELLED, seed, reason="cancelled") for seed in range(10)]
     jobs += [gone(JobState.FAILED, 3, variant="b", reason="diverged: the loss is NaN")]
-    assert formatting.missing(partial(*jobs)) == [
+    assert formatting.describe_missing(partial(*jobs)) == [
         "a, seeds 0-9: cancelled",
         "b, seed 3: failed (diverged: the loss is NaN), job job_3",
     ]
@@ -99,7 +99,7 @@ def test_what_else_differs_is_said() -> None:
 
 def test_pointers_lead_to_the_row_that_has_their_numbers() -> None:
     comparison = comparisons.full()
-    found = formatting.sources(
+    found = formatting.find_sources(
         comparison,
         [
             "/variants/1/metrics/test_loss",
@@ -119,10 +119,10 @@ def test_pointers_lead_to_the_row_that_has_their_numbers() -> None:
 
 
 def test_equivalence_is_said_where_it_could_be_judged() -> None:
-    rows = formatting.contrast_rows(comparisons.full())
+    rows = formatting.build_contrast_rows(comparisons.full())
     column = rows[0].index("equal within 0.2 points")
     assert [row[column] for row in rows[1:]] == ["yes", "not shown"]
-    alone = formatting.contrast_rows(comparisons.full(seeds=1))
+    alone = formatting.build_contrast_rows(comparisons.full(seeds=1))
     assert alone[1][alone[0].index("as good as equal")] == "-"
 
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pytest
 
-from api.reports.contrasts import contrasts
+from api.reports.contrasts import build_contrasts
 from models.store.tables import Job
 from tests.factories import finished_row
 from tests.unit.api.reports.test_contrasts import accuracy, answers, contrast
@@ -31,7 +31,7 @@ def of_metrics(changes: Mapping[str, Sequence[float]], baseline: Mapping[str, fl
         )
         for seed in range(6)
     ]
-    return contrasts({"a": first, "b": second}, "a")[0].verdict
+    return build_contrasts({"a": first, "b": second}, "a")[0].verdict
 
 
 def test_without_a_pair_nothing_is_said() -> None:
@@ -47,7 +47,7 @@ def test_one_pair_shows_what_happened_and_no_more() -> None:
 def test_one_pair_tells_whose_images_were_classified_correctly() -> None:
     first = [finished_row("a", 0, test_correct=answers("10000000"))]
     second = [finished_row("b", 0, test_correct=answers("01111111"))]
-    said = contrasts({"a": first, "b": second}, "a")[0].verdict
+    said = build_contrasts({"a": first, "b": second}, "a")[0].verdict
     assert "7 test images are classified correctly by this model only, 1 by the baseline's only" in said
     assert "McNemar's test of these two models: p = 0.070" in said
 
@@ -179,7 +179,7 @@ def test_a_claim_about_these_images_is_not_one_about_others() -> None:
                 rows[name].append(
                     finished_row(name, seed, test_accuracy=float(right.mean()), test_correct=correct)
                 )
-        return contrasts(rows, "a")[0].verdict
+        return build_contrasts(rows, "a")[0].verdict
 
     few = said([3, 4, 3, 4, 4])
     assert few.startswith("Test accuracy is higher by 0.35 points (95 % interval")
