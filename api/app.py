@@ -65,7 +65,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     )
     # What is added later stands before: an answer of the door's, too, gets the envelope of every answer.
     app.add_middleware(AuthMiddleware, settings=settings, database=app.state.database)
-    problems.install(app, page=dashboard.problem_page)
+    problems.install(app, page=dashboard.render_problem_page)
     openapi.install(app)
     idempotency.install(app)
     for part in (

@@ -1,12 +1,13 @@
-"""Pages about experiments: the list, one of them, and the forms that start jobs and experiments."""
+"""Pages about experiments: the list, one experiment, and the forms for new jobs and experiments."""
 
 from dataclasses import dataclass
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
 
-from api.dashboard import forms, run_table
-from api.dashboard.rendering import PageDep, PageRoute
+from api.dashboard import forms
+from api.dashboard.rendering import PageRoute, RenderPageDep
+from api.dashboard.run_table import build_run_table
 from api.experiments import schemas as experiment_schemas
 from api.experiments import serializers as experiment_serializers
 from api.experiments.presets import PRESETS
@@ -23,9 +24,9 @@ from models.store.job_search import Place
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
 
-_PAGE = 50
-_MORE_SEEDS = 5
-Form = Annotated[str | None, Query(description="What the form begins with; read by the page itself")]
+_PAGE_SIZE = 50
+_SUGGESTED_SEEDS = 5
+ClientState = Annotated[str | None, Query(description="Read by the page's script only")]
 
 
 @dataclass(frozen=True)
@@ -36,148 +37,153 @@ class Row:
     variants: int
     seeds: int
     dataset: str
-    standing: str
+    progress: str
 
 
 @dataclass(frozen=True)
-class Act:
-    """A button, and why it cannot be pressed now."""
+class Action:
+    """A button."""
 
     label: str
     path: str
-    reason: str | None = None
-    asks: str | None = None
-    """What a person is asked before it is done."""
+    disabled_reason: str | None = None
+    confirmation: str | None = None
+    """What the user has to confirm first."""
 
 
 @router.get("/experiments")
 def list_experiments(
-    page: PageDep, database: DatabaseDep, request: Request, cursor: Cursor = None
+    render: RenderPageDep, database: DatabaseDep, request: Request, cursor: Cursor = None
 ) -> Response:
     """Experiments, newest first."""
     with database.read() as session:
-        experiments = store.find_experiments(session, after=decode_cursor(cursor), limit=_PAGE + 1)
-        shown = experiments[:_PAGE]
-        known: store.Standings = request.app.state.standings
-        standings = known.of(session, [item.id for item in shown])
-    rows = [_row(experiment_serializers.serialize_experiment(item, standings[item.id])) for item in shown]
-    last = encode_cursor(Place(shown[-1].created_at, shown[-1].id)) if len(experiments) > _PAGE else None
-    return page("experiments.html.jinja", rows=rows, next_cursor=last)
+        experiments = store.find_experiments(session, after=decode_cursor(cursor), limit=_PAGE_SIZE + 1)
+        page = experiments[:_PAGE_SIZE]
+        cache: store.Standings = request.app.state.standings
+        progress = cache.of(session, [experiment.id for experiment in page])
+    rows = [
+        _build_row(experiment_serializers.serialize_experiment(experiment, progress[experiment.id]))
+        for experiment in page
+    ]
+    last = page[-1] if len(experiments) > _PAGE_SIZE else None
+    next_cursor = encode_cursor(Place(last.created_at, last.id)) if last else None
+    return render("experiments.html.jinja", rows=rows, next_cursor=next_cursor)
 
 
 @router.get("/experiments/{experiment_id}")
 def show_experiment(
     experiment_id: ExperimentId,
-    page: PageDep,
+    render: RenderPageDep,
     database: DatabaseDep,
-    curve: Form = None,
-    difference: Form = None,
+    curve: ClientState = None,
+    difference: ClientState = None,
 ) -> Response:
-    """One experiment: how far it is, its grid, its curves and what its report says."""
+    """One experiment: its progress, its runs, its curves and its report."""
     with database.read() as session:
         row = store.get_experiment(session, experiment_id)
-        standing = store.standings(session, [experiment_id])[experiment_id]
-        glances = glances_of(session, experiment_id)
-    experiment = experiment_serializers.serialize_experiment(row, standing)
+        progress = store.standings(session, [experiment_id])[experiment_id]
+        runs = glances_of(session, experiment_id)
+    experiment = experiment_serializers.serialize_experiment(row, progress)
     names = [variant["name"] for variant in experiment.spec["variants"]]
     seeds = experiment.spec["seeds"]
-    return page(
+    return render(
         "experiment.html.jinja",
         experiment=experiment,
-        standing=standing_words(experiment.progress),
-        grid=run_table.grid(glances, names, baseline=experiment.baseline),
-        actions=acts(experiment),
-        next_seeds=f"{max(seeds) + 1}-{max(seeds) + _MORE_SEEDS}",
+        progress=format_progress(experiment.progress),
+        run_table=build_run_table(runs, names, baseline=experiment.baseline),
+        actions=build_actions(experiment),
+        next_seeds=f"{max(seeds) + 1}-{max(seeds) + _SUGGESTED_SEEDS}",
     )
 
 
 @router.get("/new")
-def new_job(page: PageDep, request: Request, settings: SettingsDep, spec: Form = None) -> Response:
+def show_job_form(
+    render: RenderPageDep, request: Request, settings: SettingsDep, spec: ClientState = None
+) -> Response:
     """The form for one job."""
-    return page(
+    return render(
         "new_job.html.jinja",
         tab="job",
-        sections=forms.sections(),
-        families=forms.families(),
-        job=forms.job(),
+        sections=forms.build_sections(),
+        families=forms.build_families(),
+        job=forms.build_job_section(),
         submit="Start training",
         command=format_curl(settings, str(request.base_url), "/v1/jobs"),
-        **_datasets(settings),
+        **_get_dataset_choice(settings),
     )
 
 
 @router.get("/new/experiment")
-def new_experiment(
-    page: PageDep,
+def show_experiment_form(
+    render: RenderPageDep,
     request: Request,
     settings: SettingsDep,
-    spec: Form = None,
-    preset: Form = None,
+    spec: ClientState = None,
+    preset: ClientState = None,
     origin: Annotated[str | None, Query(alias="from", description="An experiment's id")] = None,
 ) -> Response:
     """The form for an experiment."""
-    return page(
+    return render(
         "new_experiment.html.jinja",
         tab="experiment",
         presets=PRESETS,
-        sections=forms.sections(),
-        families=forms.families(),
-        rules=forms.experiment_rules(),
-        stopping_rule=forms.stopping_rule_controls(),
+        sections=forms.build_sections(),
+        families=forms.build_families(),
+        rules=forms.build_experiment_rules(),
+        stopping_rule=forms.build_stopping_rule_controls(),
         submit="Start the experiment",
         command=format_curl(settings, str(request.base_url), "/v1/experiments"),
-        **_datasets(settings),
+        **_get_dataset_choice(settings),
     )
 
 
-def _datasets(settings: Settings) -> dict[str, Any]:
-    """The dataset that a form begins with, one that is here if any is; and what to say beside each."""
-    here = [name for name in DATASETS if is_available(name, settings)]
+def _get_dataset_choice(settings: Settings) -> dict[str, Any]:
+    """The dataset that a form preselects, and a note for each dataset that has to be downloaded."""
+    available = [name for name in DATASETS if is_available(name, settings)]
     return {
-        "dataset": here[0] if here else None,
-        "notes": {name: "" if name in here else " (to be downloaded)" for name in DATASETS},
+        "dataset": available[0] if available else None,
+        "notes": {name: "" if name in available else " (to be downloaded)" for name in DATASETS},
     }
 
 
-def standing_words(progress: experiment_schemas.ExperimentProgress) -> str:
-    """How far an experiment is, in a few words."""
-    done = progress.counts[JobState.SUCCEEDED]
+def format_progress(progress: experiment_schemas.ExperimentProgress) -> str:
+    """An experiment's progress in a few words."""
+    succeeded = progress.counts[JobState.SUCCEEDED]
+    text = f"{succeeded} of {progress.total} succeeded"
     if progress.finished:
-        return "finished" if done == progress.total else f"ended, {done} of {progress.total} succeeded"
-    words = f"{done} of {progress.total} succeeded"
+        return "finished" if succeeded == progress.total else f"ended, {text}"
     if progress.eta_seconds is None:
-        return words
-    return f"{words}, about {format_duration(progress.eta_seconds)} of training left"
+        return text
+    return f"{text}, about {format_duration(progress.eta_seconds)} of training left"
 
 
-def acts(experiment: experiment_schemas.Experiment) -> list[Act]:
-    """What can be asked of an experiment, and why not."""
-    links, counts = experiment.links, experiment.progress.counts
+def build_actions(experiment: experiment_schemas.Experiment) -> list[Action]:
+    """The buttons of an experiment's page, and why some are disabled."""
+    links, path = experiment.links, experiment.links.self
     ended = "Every job has ended."
-    here = links.self
-    paused = "" if counts[JobState.PAUSED] else "No job is paused."
+    none_paused = None if experiment.progress.counts[JobState.PAUSED] else "No job is paused."
     return [
-        Act("Pause", f"{here}/pause", None if links.pause else ended),
-        Act("Resume", f"{here}/resume", (paused or None) if links.resume else ended),
-        Act(
+        Action("Pause", f"{path}/pause", None if links.pause else ended),
+        Action("Resume", f"{path}/resume", none_paused if links.resume else ended),
+        Action(
             "Cancel",
-            f"{here}/cancel",
+            f"{path}/cancel",
             None if links.cancel else ended,
-            asks="End every job that has not ended? What is trained so far stays.",
+            confirmation="End every job that has not ended? Jobs that are already trained stay.",
         ),
-        Act(
-            "Retry what failed",
-            f"{here}/retry-failed",
+        Action(
+            "Retry failed jobs",
+            f"{path}/retry-failed",
             None if links.retry_failed else "No job has failed or was cancelled.",
         ),
     ]
 
 
-def _row(experiment: experiment_schemas.Experiment) -> Row:
+def _build_row(experiment: experiment_schemas.Experiment) -> Row:
     return Row(
         experiment=experiment,
         variants=len(experiment.spec["variants"]),
         seeds=len(experiment.spec["seeds"]),
         dataset=experiment.spec["base"]["dataset"]["name"],
-        standing=standing_words(experiment.progress),
+        progress=format_progress(experiment.progress),
     )

@@ -1,4 +1,4 @@
-"""How values are written on every page."""
+"""Formats values for the templates."""
 
 import re
 from datetime import UTC, datetime, timedelta
@@ -11,7 +11,7 @@ from api.jobs import schemas as job_schemas
 from models.formatting import format_techniques
 from models.states import JobState
 
-SIGNS = {
+STATE_SYMBOLS = {
     JobState.QUEUED: "·",
     JobState.RUNNING: "▸",
     JobState.PAUSED: "‖",
@@ -19,50 +19,51 @@ SIGNS = {
     JobState.FAILED: "✕",
     JobState.CANCELLED: "⊘",
 }
-"""A sign for each state, so that none is told by its colour alone."""
+"""A symbol for each state, so that states can be told apart without colour."""
 
 
-def marked(words: str) -> Markup:
-    """Words whose parts between backticks are code."""
-    # Escaped first: what is left of the words is text, and backticks are no markup.
-    return Markup(re.sub(r"`(.+?)`", r"<code>\1</code>", str(escape(words))))  # noqa: S704
+def render_inline_code(text: str) -> Markup:
+    """Escaped text; what is between backticks becomes `<code>`."""
+    # The text is escaped first, so the only markup is what the substitution adds.
+    return Markup(re.sub(r"`(.+?)`", r"<code>\1</code>", str(escape(text))))  # noqa: S704
 
 
-def badge(state: JobState) -> Markup:
-    """A state: its sign, its word, its colour."""
+def render_state_badge(state: JobState) -> Markup:
+    """A state with its symbol, in its colour."""
     return Markup('<span class="badge {0}"><span aria-hidden="true">{1}</span> {0}</span>').format(
-        state, SIGNS[state]
+        state, STATE_SYMBOLS[state]
     )
 
 
-def title(job: job_schemas.Job | Row[Any]) -> str:
-    """What a job is called: as its owner, else as its experiment, else as its techniques do."""
+def format_title(job: job_schemas.Job | Row[Any]) -> str:
+    """A job's name, else the name of its variant, else its techniques."""
     return str(job.name or job.variant or format_techniques(job.spec["regularization"]))
 
 
-def full_title(job: job_schemas.Job | Row[Any]) -> str:
-    """The title with the seed, which those that experiments give have already."""
-    called, seed = title(job), f"seed {job.spec['seed']}"
-    return called if called.endswith(seed) else f"{called}, {seed}"
+def format_full_title(job: job_schemas.Job | Row[Any]) -> str:
+    """The title with the seed, which jobs of experiments have in their names."""
+    title, seed = format_title(job), f"seed {job.spec['seed']}"
+    return title if title.endswith(seed) else f"{title}, {seed}"
 
 
-def percent(share: float) -> str:
-    """A share as `97.89 %`."""
-    return f"{100 * share:.2f} %"
+def format_percent(fraction: float) -> str:
+    """A fraction as `97.89 %`."""
+    return f"{100 * fraction:.2f} %"
 
 
-def moment(at: datetime) -> Markup:
-    """When something was, as seen from now; the moment itself is in its title."""
+def render_time_ago(time: datetime) -> Markup:
+    """How long ago a time was; hovering shows the time itself."""
     return Markup('<time datetime="{}" title="{}">{}</time>').format(
-        at.isoformat(timespec="seconds"), f"{at:%Y-%m-%d %H:%M:%S} UTC", ago(datetime.now(UTC) - at)
+        time.isoformat(timespec="seconds"),
+        f"{time:%Y-%m-%d %H:%M:%S} UTC",
+        format_age(datetime.now(UTC) - time),
     )
 
 
-def ago(span: timedelta) -> str:
-    """A span of time that has passed, in its largest unit."""
-    seconds = int(span.total_seconds())
-    for size, name in ((86_400, "day"), (3_600, "hour"), (60, "minute")):
-        if seconds >= size:
-            number = seconds // size
-            return f"{number} {name}{'' if number == 1 else 's'} ago"
+def format_age(age: timedelta) -> str:
+    """A time span that has passed, in its largest unit."""
+    seconds = int(age.total_seconds())
+    for size, unit in ((86_400, "day"), (3_600, "hour"), (60, "minute")):
+        if count := seconds // size:
+            return f"{count} {unit}{'' if count == 1 else 's'} ago"
     return "just now"

@@ -1,4 +1,4 @@
-"""What the forms for new jobs and experiments ask for, from the very fields that check what is posted."""
+"""The forms for new jobs and experiments, derived from the models that validate what is posted."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,12 +14,18 @@ from models.techniques import CATALOGUE, TechniqueCard
 Kind = Literal["number", "integer", "boolean", "choice", "numbers", "text"]
 Scale = Literal["linear", "log"]
 
-_LOG_FROM = 50
-"""Where the largest value is so many times the usual one, even steps would crowd what matters at one end."""
+_LOG_RATIO = 50
+"""A slider is logarithmic if its largest value is at least this many times the default."""
+_KINDS: dict[str, Kind] = {
+    "array": "numbers",
+    "boolean": "boolean",
+    "integer": "integer",
+    "number": "number",
+}
 _STEPS = 100
 _LOG_DECADES = 3
-"""How far below its default a logarithmic slider reaches where 0 is allowed."""
-_RARE = {"/dataset/validation_split", "/dataset/split_seed", "/priority"}
+"""How far below its default a logarithmic slider begins if the minimum is 0."""
+_ADVANCED = {"/dataset/validation_split", "/dataset/split_seed", "/priority"}
 _LABELS = {
     "/dataset/name": "Dataset",
     "/dataset/train_samples": "Training examples",
@@ -37,7 +43,7 @@ _FAMILIES = {
     "schedule": "The course of training",
     "averaging": "Averages of the weights",
 }
-"""What the techniques of each module of models/techniques take hold of."""
+"""A heading for the techniques of each module of models/techniques."""
 
 
 @dataclass(frozen=True)
@@ -45,65 +51,64 @@ class Control:
     """One field of a form."""
 
     pointer: str
-    """Where its value lies in the specification (JSON pointer)."""
+    """To its value in the specification (JSON pointer)."""
     label: str
     kind: Kind
     default: Any
     help: str
-    least: float | None = None
-    most: float | None = None
+    minimum: float | None = None
+    maximum: float | None = None
     choices: tuple[Any, ...] = ()
     optional: bool = False
-    """Whether it may be left empty."""
-    rare: bool = False
-    """Whether hardly anybody needs it, so that it may be folded away."""
+    """Whether it may be empty."""
+    advanced: bool = False
+    """Whether it is folded away because few users need it."""
 
     @property
     def scale(self) -> Scale | None:
-        """How a slider for it runs; None: it has none, because it lacks bounds or is open to 2**31."""
-        if self.kind not in ("number", "integer") or self.least is None or self.most is None:
+        """Of its slider; None: it has none, because it is unbounded or goes up to 2**31."""
+        if self.kind not in ("number", "integer") or self.minimum is None or self.maximum is None:
             return None
-        if self.most >= 2**31 - 1:
+        if self.maximum >= 2**31 - 1:
             return None
-        usual = self.default or self.least
-        return "log" if self.least >= 0 and usual and self.most / usual >= _LOG_FROM else "linear"
+        typical = self.default or self.minimum
+        return "log" if self.minimum >= 0 and typical and self.maximum / typical >= _LOG_RATIO else "linear"
 
     @property
-    def slider_least(self) -> float | None:
-        """Where its slider begins: a logarithmic one never reaches 0."""
-        if self.scale != "log" or self.least is None or self.least > 0:
-            return self.least
+    def slider_minimum(self) -> float | None:
+        """The start of its slider: a logarithmic one never reaches 0."""
+        if self.scale != "log" or self.minimum is None or self.minimum > 0:
+            return self.minimum
         return float(f"{self.default / 10**_LOG_DECADES:.0e}") if self.default else None
 
     @property
     def step(self) -> float:
-        """Of a linear slider: a hundred steps or so from end to end, at round values."""
-        if self.kind == "integer" or self.least is None or self.most is None:
+        """Of a linear slider: a round value that gives about a hundred steps."""
+        if self.kind == "integer" or self.minimum is None or self.maximum is None:
             return 1
-        finest = (self.most - self.least) / _STEPS
+        finest = (self.maximum - self.minimum) / _STEPS
         power = 10.0 ** floor(log10(finest))
-        return float(f"{next(power * item for item in (1, 2, 5, 10) if power * item >= finest):.0e}")
+        return float(f"{next(power * n for n in (1, 2, 5, 10) if power * n >= finest):.0e}")
 
     @property
-    def shown(self) -> str:
-        """The default as a person would type it."""
-        return shown(self.default)
+    def default_text(self) -> str:
+        """The default as a user would type it."""
+        return format_value(self.default)
 
     @property
     def bounds(self) -> str | None:
-        """What a number may be, in words; None where that goes without saying."""
-        return None if self.scale is None else f"{shown(self.least)} to {shown(self.most)}"
+        """The range of its slider as text."""
+        return None if self.scale is None else f"{format_value(self.minimum)} to {format_value(self.maximum)}"
 
 
 @dataclass(frozen=True)
 class Group:
-    """Fields that belong together, and when: only while another field has this value."""
+    """Fields that are visible together, perhaps only while another field has a certain value."""
 
     controls: tuple[Control, ...]
     when: tuple[str, str] | None = None
-    """The pointer of that field, and its value."""
-    at_first: bool = True
-    """Whether that field has that value when the form opens."""
+    """The pointer of that field, and the value."""
+    initially_visible: bool = True
 
 
 @dataclass(frozen=True)
@@ -122,31 +127,31 @@ class TechniqueChoice:
     name: str
     summary: str
     """What it does, in one short sentence."""
-    about: TechniqueCard
+    card: TechniqueCard
     controls: tuple[Control, ...]
 
 
 @dataclass(frozen=True)
 class Family:
-    """Techniques that take hold of the same thing."""
+    """Techniques that act on the same part of training."""
 
     title: str
     techniques: tuple[TechniqueChoice, ...]
 
 
-def shown(value: Any) -> str:
-    """A value of a specification as a person would type it."""
+def format_value(value: Any) -> str:
+    """A value of a specification as a user would type it."""
     if value is None:
         return ""
     if isinstance(value, list | tuple):
-        return ", ".join(map(shown, value))
+        return ", ".join(map(format_value, value))
     return f"{value:.10g}" if isinstance(value, float) else str(value)
 
 
-def sections() -> tuple[Section, ...]:
-    """Everything of a job but its techniques."""
-    mlp = _controls(Mlp, "/model", leave_out=("family",))
-    cnn = _controls(Cnn, "/model", leave_out=("family",))
+def build_sections() -> tuple[Section, ...]:
+    """The fields of a job except its techniques."""
+    mlp = _build_controls(Mlp, "/model", exclude=("family",))
+    cnn = _build_controls(Cnn, "/model", exclude=("family",))
     family = Control(
         "/model/family",
         "Network",
@@ -155,92 +160,87 @@ def sections() -> tuple[Section, ...]:
         "`mlp`: fully connected layers alone; `cnn`: convolutions, each with 2x2 max pooling, before them",
         choices=("mlp", "cnn"),
     )
-    optimizer = _controls(OptimizerSpec, "/training/optimizer", leave_out=("momentum",))
-    momentum = _controls(OptimizerSpec, "/training/optimizer", leave_out=("name", "learning_rate"))
+    optimizer = _build_controls(OptimizerSpec, "/training/optimizer", exclude=("momentum",))
+    momentum = _build_controls(OptimizerSpec, "/training/optimizer", exclude=("name", "learning_rate"))
     return (
-        Section("dataset", "Images", (Group(_controls(DatasetSpec, "/dataset")),)),
+        Section("dataset", "Images", (Group(_build_controls(DatasetSpec, "/dataset")),)),
         Section(
             "model",
             "Network",
             (
                 Group((family,)),
                 Group(mlp, ("/model/family", "mlp")),
-                Group(cnn, ("/model/family", "cnn"), at_first=False),
+                Group(cnn, ("/model/family", "cnn"), initially_visible=False),
             ),
         ),
         Section(
             "training",
             "Training",
             (
-                Group(_controls(TrainingSpec, "/training", leave_out=("optimizer",))),
+                Group(_build_controls(TrainingSpec, "/training", exclude=("optimizer",))),
                 Group(optimizer),
-                Group(momentum, ("/training/optimizer/name", "sgd"), at_first=False),
+                Group(momentum, ("/training/optimizer/name", "sgd"), initially_visible=False),
             ),
         ),
     )
 
 
-def job() -> Section:
-    """What a job has besides: its name, its seed, its priority."""
+def build_job_section() -> Section:
+    """The other fields of a job: its name, its seed, its priority."""
     nested = ("labels", "dataset", "model", "regularization", "training")
-    return Section("job", "The job", (Group(_controls(JobSpec, "", leave_out=nested)),))
+    return Section("job", "The job", (Group(_build_controls(JobSpec, "", exclude=nested)),))
 
 
-def experiment_rules() -> tuple[Control, ...]:
-    """How an experiment is carried out: what it has besides its name, base, variants and seeds."""
+def build_experiment_rules() -> tuple[Control, ...]:
+    """The fields of an experiment other than its name, base, variants and seeds."""
     rules = {"allow_confounders", "reuse"}
-    return _controls(ExperimentSpec, "", leave_out=tuple(set(ExperimentSpec.model_fields) - rules))
+    return _build_controls(ExperimentSpec, "", exclude=tuple(set(ExperimentSpec.model_fields) - rules))
 
 
-def stopping_rule_controls() -> tuple[Control, ...]:
-    """When an experiment stops adding seeds by itself."""
-    return _controls(StoppingRule, "/stopping_rule")
+def build_stopping_rule_controls() -> tuple[Control, ...]:
+    """When an experiment stops adding seeds automatically."""
+    return _build_controls(StoppingRule, "/stopping_rule")
 
 
-def families() -> tuple[Family, ...]:
-    """Every technique of the catalogue, by what it takes hold of."""
-    results: dict[str, list[TechniqueChoice]] = {}
+def build_families() -> tuple[Family, ...]:
+    """All techniques, by what they act on."""
+    choices: dict[str, list[TechniqueChoice]] = {}
     for name, technique in CATALOGUE.items():
         schema = technique.model_json_schema()
         choice = TechniqueChoice(
-            name, schema["description"], technique.about, _controls(technique, f"/regularization/{name}")
+            name,
+            schema["description"],
+            technique.about,
+            _build_controls(technique, f"/regularization/{name}"),
         )
-        results.setdefault(_FAMILIES[technique.__module__.rpartition(".")[2]], []).append(choice)
-    return tuple(Family(title, tuple(choices)) for title, choices in results.items())
+        choices.setdefault(_FAMILIES[technique.__module__.rpartition(".")[2]], []).append(choice)
+    return tuple(Family(title, tuple(techniques)) for title, techniques in choices.items())
 
 
-def _controls(model: type[BaseModel], under: str, *, leave_out: tuple[str, ...] = ()) -> tuple[Control, ...]:
+def _build_controls(
+    model: type[BaseModel], under: str, *, exclude: tuple[str, ...] = ()
+) -> tuple[Control, ...]:
     properties: Mapping[str, Mapping[str, Any]] = model.model_json_schema()["properties"]
     return tuple(
-        _control(f"{under}/{name}", schema) for name, schema in properties.items() if name not in leave_out
+        _build_control(f"{under}/{name}", schema)
+        for name, schema in properties.items()
+        if name not in exclude
     )
 
 
-def _control(pointer: str, schema: Mapping[str, Any]) -> Control:
+def _build_control(pointer: str, schema: Mapping[str, Any]) -> Control:
     alternatives = schema.get("anyOf", [schema])
-    typed = next(alternative for alternative in alternatives if alternative.get("type") != "null")
+    typed = next(schema for schema in alternatives if schema.get("type") != "null")
     name = pointer.rpartition("/")[2]
     return Control(
         pointer=pointer,
         label=_LABELS.get(pointer, name.replace("_", " ").capitalize()),
-        kind=_kind(typed),
+        kind="choice" if "enum" in typed else _KINDS.get(typed["type"], "text"),
         default=schema.get("default"),
         help=schema.get("description", ""),
-        least=typed.get("minimum", typed.get("exclusiveMinimum")),
-        most=typed.get("maximum", typed.get("exclusiveMaximum", typed.get("maxLength"))),
+        minimum=typed.get("minimum", typed.get("exclusiveMinimum")),
+        maximum=typed.get("maximum", typed.get("exclusiveMaximum", typed.get("maxLength"))),
         choices=tuple(typed.get("enum", ())),
         optional=len(alternatives) > 1,
-        rare=pointer in _RARE,
+        advanced=pointer in _ADVANCED,
     )
-
-
-def _kind(schema: Mapping[str, Any]) -> Kind:
-    if "enum" in schema:
-        return "choice"
-    kinds: dict[str, Kind] = {
-        "array": "numbers",
-        "boolean": "boolean",
-        "integer": "integer",
-        "number": "number",
-    }
-    return kinds.get(schema["type"], "text")

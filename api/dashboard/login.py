@@ -1,4 +1,4 @@
-"""Where keys are required: a browser shows its key once, and keeps it in a cookie that no script can read."""
+"""Login with an API key, which the browser keeps in a cookie that scripts cannot read."""
 
 from typing import Annotated
 from urllib.parse import parse_qs
@@ -7,7 +7,7 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import RedirectResponse
 from starlette.concurrency import run_in_threadpool
 
-from api.dashboard.rendering import Page, PageDep, PageRoute
+from api.dashboard.rendering import PageRoute, RenderPage, RenderPageDep
 from api.http.auth import COOKIE, LOGIN, is_cross_site
 from api.http.bodies import read_body_limited
 from api.http.dependencies import SettingsDep
@@ -18,29 +18,30 @@ from models.store.keys import find_key
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
 
-_START = "/jobs"
+_DEFAULT_PAGE = "/jobs"
 _COOKIE_SECONDS = 30 * 86_400
-_MOST_BYTES = 65_536
-"""Of the form: the address of the page that was asked for may hold a whole specification."""
-Next = Annotated[str, Query(description="The page that was asked for")]
+_MAX_FORM_BYTES = 65_536
+"""The requested page's address may contain a whole specification."""
+Next = Annotated[str, Query(description="The page to show after the login")]
 
 
 @router.get(LOGIN)
-def show_login(page: PageDep, settings: SettingsDep, next: Next = _START) -> Response:  # noqa: A002 (the address's word)
+def show_login(render: RenderPageDep, settings: SettingsDep, next: Next = _DEFAULT_PAGE) -> Response:  # noqa: A002 (the query parameter's name)
     """The form for a key."""
-    return _form(page, settings.api_keys_required != "false", _own_page(next))
+    return _render_form(render, _restrict_to_local(next), needed=settings.api_keys_required != "false")
 
 
 @router.post(LOGIN)
-async def log_in(request: Request, page: PageDep) -> Response:
-    """Keep a key that opens something, and go on to the page that was asked for."""
-    _check_own(request)
-    form = parse_qs((await read_body_limited(request, _MOST_BYTES)).decode("utf-8", "replace"))
-    key, wanted = (form.get(name, [""])[0].strip() for name in ("key", "next"))
-    if not await run_in_threadpool(_opens, request.app.state.database, key):
-        return _form(page, True, _own_page(wanted), fault="This key is not valid.", status=401)
-    answer = RedirectResponse(_own_page(wanted), status_code=303)
-    answer.set_cookie(
+async def log_in(request: Request, render: RenderPageDep) -> Response:
+    """Store a valid key in a cookie, and redirect to the requested page."""
+    _require_same_site(request)
+    form = parse_qs((await read_body_limited(request, _MAX_FORM_BYTES)).decode("utf-8", "replace"))
+    key, next_page = (form.get(name, [""])[0].strip() for name in ("key", "next"))
+    next_page = _restrict_to_local(next_page)
+    if not await run_in_threadpool(_is_valid, request.app.state.database, key):
+        return _render_form(render, next_page, error="This key is not valid.", status=401)
+    response = RedirectResponse(next_page, status_code=303)
+    response.set_cookie(
         COOKIE,
         key,
         max_age=_COOKIE_SECONDS,
@@ -48,42 +49,43 @@ async def log_in(request: Request, page: PageDep) -> Response:
         samesite="strict",
         secure=request.url.scheme == "https",
     )
-    return answer
+    return response
 
 
 @router.post("/logout")
 def log_out(request: Request) -> Response:
-    """Forget the key."""
-    _check_own(request)
-    answer = RedirectResponse(LOGIN, status_code=303)
-    answer.delete_cookie(COOKIE, httponly=True, samesite="strict")
-    return answer
+    """Delete the cookie."""
+    _require_same_site(request)
+    response = RedirectResponse(LOGIN, status_code=303)
+    response.delete_cookie(COOKIE, httponly=True, samesite="strict")
+    return response
 
 
-def _check_own(request: Request) -> None:
-    """Refuse what another site's page makes a browser send.
+def _require_same_site(request: Request) -> None:
+    """Protect against cross-site request forgery.
 
     Raises:
-        Problem: it is such.
+        Problem: another site's page sent the request.
     """
     if is_cross_site(request.headers):
         raise Problem(CROSS_ORIGIN, "Only this service's own page may send the form.")
 
 
-def _opens(database: Database, key: str) -> bool:
-    """Whether a key opens something now."""
+def _is_valid(database: Database, key: str) -> bool:
     with database.read() as session:
-        result = find_key(session, key) if key else None
-    if result is None or result.revoked:
+        record = find_key(session, key) if key else None
+    if record is None or record.revoked:
         return False
-    return result.seconds_left is None or result.seconds_left > 0
+    return record.seconds_left is None or record.seconds_left > 0
 
 
-def _form(page: Page, needed: bool, wanted: str, *, fault: str = "", status: int = 200) -> Response:
-    return page("login.html.jinja", status=status, needed=needed, wanted=wanted, fault=fault)
+def _render_form(
+    render: RenderPage, next_page: str, *, needed: bool = True, error: str = "", status: int = 200
+) -> Response:
+    return render("login.html.jinja", status=status, needed=needed, next_page=next_page, error=error)
 
 
-def _own_page(wanted: str) -> str:
-    """The wanted page, if it is one of this service: a link from elsewhere must not lead away."""
-    plain = wanted.startswith("/") and not wanted.startswith("//") and "\\" not in wanted
-    return wanted if plain and wanted.isprintable() else _START
+def _restrict_to_local(path: str) -> str:
+    """The path, unless it leads to another site (an open redirect)."""
+    local = path.startswith("/") and not path.startswith("//") and "\\" not in path
+    return path if local and path.isprintable() else _DEFAULT_PAGE

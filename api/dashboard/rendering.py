@@ -1,4 +1,4 @@
-"""How a page is made: a template, what it shows, and a policy under which it runs only its own scripts."""
+"""Renders pages from templates, under a content security policy that runs only the service's own scripts."""
 
 from collections.abc import Callable, Coroutine, Mapping
 from functools import lru_cache
@@ -17,7 +17,7 @@ POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; "
     "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
-"""Styles in place are Plotly's: it writes them into the elements that it makes."""
+"""Inline styles are allowed because Plotly writes them into the elements it creates."""
 NAVIGATION = {
     "/jobs": "Jobs",
     "/experiments": "Experiments",
@@ -26,59 +26,56 @@ NAVIGATION = {
     "/learn": "Learn",
 }
 
-Page = Callable[..., Response]
-"""Given a template's name and what it shows."""
+RenderPage = Callable[..., Response]
+"""Takes a template's name, and its variables by keyword."""
 
 
-def page_for(request: Request) -> Page:
-    """What makes the answer to `request`."""
+async def get_page_renderer(request: Request) -> RenderPage:
+    """A function that renders the response to `request`."""
 
-    def render(template: str, *, status: int = 200, **shown: Any) -> Response:
-        text = _templates().get_template(template).render(path=request.url.path, **shown)
-        headers = {"Content-Security-Policy": POLICY}
-        return Response(text, status_code=status, media_type="text/html", headers=headers)
+    def render(template: str, *, status: int = 200, **variables: Any) -> Response:
+        return _render(request, template, status, variables)
 
     return render
 
 
-async def _page(request: Request) -> Page:
-    return page_for(request)
-
-
-PageDep = Annotated[Page, Depends(_page)]
+RenderPageDep = Annotated[RenderPage, Depends(get_page_renderer)]
 
 
 class PageRoute(StrictQueryRoute):
-    """A route to a page: whoever asks, its problems are pages as well."""
+    """A route to a page: its problems are rendered as pages, whatever the client accepts."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """The handler that FastAPI calls."""
-        usual = super().get_route_handler()
+        handle_strictly = super().get_route_handler()
 
         async def handle(request: Request) -> Response:
             request.scope["state"][IS_PAGE] = True
-            request.scope["query_string"] = _chosen(request.scope["query_string"])
-            return await usual(request)
+            # A browser sends the empty fields of a form, too: `state=&label=`.
+            parts = request.scope["query_string"].split(b"&")
+            filled = [part for part in parts if part.partition(b"=")[1:] != (b"=", b"")]
+            request.scope["query_string"] = b"&".join(filled)
+            return await handle_strictly(request)
 
         return handle
 
 
-def problem_page(request: Request, problem: ProblemDocument, headers: Mapping[str, str]) -> Response:
+def render_problem_page(request: Request, problem: ProblemDocument, headers: Mapping[str, str]) -> Response:
     """A problem as a page."""
-    page = page_for(request)("problem.html.jinja", status=problem.status, problem=problem)
+    page = _render(request, "problem.html.jinja", problem.status, {"problem": problem})
     page.headers.update(headers)
     page.headers.append("Vary", "Accept")
     return page
 
 
-def _chosen(query: bytes) -> bytes:
-    """A query without what a form says of the fields that were left empty."""
-    parts = query.split(b"&")
-    return b"&".join(part for part in parts if part.partition(b"=")[1:] != (b"=", b""))
+def _render(request: Request, template: str, status: int, variables: Mapping[str, Any]) -> Response:
+    text = _load_templates().get_template(template).render(path=request.url.path, **variables)
+    headers = {"Content-Security-Policy": POLICY}
+    return Response(text, status_code=status, media_type="text/html", headers=headers)
 
 
 @lru_cache(maxsize=1)
-def _templates() -> Environment:
+def _load_templates() -> Environment:
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent / "templates"),
         autoescape=True,
@@ -86,14 +83,14 @@ def _templates() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["marked"] = filters.marked
+    environment.filters["inline_code"] = filters.render_inline_code
     environment.globals.update(
-        badge=filters.badge,
-        moment=filters.moment,
-        percent=filters.percent,
+        badge=filters.render_state_badge,
+        time_ago=filters.render_time_ago,
+        percent=filters.format_percent,
         navigation=NAVIGATION,
-        static=static_files.address,
-        plotly=static_files.plotly_address,
+        static=static_files.build_url,
+        plotly=static_files.build_plotly_url,
         version=version("regbench"),
     )
     return environment

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from api.dashboard.filters import SIGNS
+from api.dashboard.filters import STATE_SYMBOLS
 from models.states import JobState
 from models.store.experiment_runs import RunGlance
 
@@ -16,10 +16,9 @@ class Cell:
     job_id: str
     state: JobState
     text: str
-    """What stands in the cell: its accuracy, how far it is, or the sign of its state."""
+    """Its accuracy, its progress, or the symbol of its state."""
     title: str
     """The same in words."""
-    percent: int
     best: bool
 
 
@@ -30,66 +29,54 @@ class Row:
     variant: str
     is_baseline: bool
     cells: tuple[Cell | None, ...]
-    """One a seed; None where there is no job of that seed."""
+    """One for each seed; None if the variant has no job with that seed."""
     mean: str | None
-    """Of the test accuracies that there are."""
+    """Of the test accuracies so far."""
 
 
 @dataclass(frozen=True)
-class Grid:
+class RunTable:
     """All jobs of an experiment."""
 
     seeds: tuple[int, ...]
     rows: tuple[Row, ...]
 
 
-def grid(glances: Sequence[RunGlance], variants: Sequence[str], *, baseline: str) -> Grid:
-    """The table of these jobs, its rows in the order of `variants`."""
-    seeds = tuple(sorted({glance.seed for glance in glances}))
-    by_place = {(glance.variant, glance.seed): glance for glance in glances}
-    best = max((glance.test_accuracy for glance in glances if glance.test_accuracy is not None), default=None)
-    return Grid(
-        seeds=seeds,
-        rows=tuple(
-            _row(name, [by_place.get((name, seed)) for seed in seeds], name == baseline, best)
-            for name in variants
-        ),
-    )
+def build_run_table(runs: Sequence[RunGlance], variants: Sequence[str], *, baseline: str) -> RunTable:
+    """The table of these runs, its rows in the order of `variants`."""
+    seeds = tuple(sorted({run.seed for run in runs}))
+    by_variant_and_seed = {(run.variant, run.seed): run for run in runs}
+    best = max((run.test_accuracy for run in runs if run.test_accuracy is not None), default=None)
+    rows = []
+    for variant in variants:
+        row_runs = [by_variant_and_seed.get((variant, seed)) for seed in seeds]
+        accuracies = [run.test_accuracy for run in row_runs if run and run.test_accuracy is not None]
+        rows.append(
+            Row(
+                variant=variant,
+                is_baseline=variant == baseline,
+                cells=tuple(None if run is None else _build_cell(run, best) for run in row_runs),
+                mean=f"{100 * fmean(accuracies):.2f}" if accuracies else None,
+            )
+        )
+    return RunTable(seeds, tuple(rows))
 
 
-def _row(variant: str, places: Sequence[RunGlance | None], is_baseline: bool, best: float | None) -> Row:
-    accuracies = [place.test_accuracy for place in places if place and place.test_accuracy is not None]
-    return Row(
-        variant=variant,
-        is_baseline=is_baseline,
-        cells=tuple(None if place is None else _cell(place, best) for place in places),
-        mean=f"{100 * fmean(accuracies):.2f}" if accuracies else None,
-    )
-
-
-def _cell(glance: RunGlance, best: float | None) -> Cell:
+def _build_cell(run: RunGlance, best_accuracy: float | None) -> Cell:
+    if run.test_accuracy is not None and run.test_loss is not None:
+        reused = ", trained before" if run.reused else ""
+        text = f"{100 * run.test_accuracy:.2f}"
+        details = f"test accuracy {text} %, test loss {run.test_loss:.4f}{reused}"
+    elif run.state == JobState.RUNNING:
+        text = f"{int(100 * run.fraction)} %"
+        details = f"running, epoch {run.epochs_done} of {run.epochs}"
+    else:
+        text = STATE_SYMBOLS[run.state]
+        details = f"{run.state}: {run.error}" if run.error else str(run.state)
     return Cell(
-        job_id=glance.job_id,
-        state=glance.state,
-        text=_text(glance),
-        title=f"{glance.variant}, seed {glance.seed}: {_words(glance)}",
-        percent=int(100 * glance.fraction),
-        best=best is not None and glance.test_accuracy == best,
+        job_id=run.job_id,
+        state=run.state,
+        text=text,
+        title=f"{run.variant}, seed {run.seed}: {details}",
+        best=best_accuracy is not None and run.test_accuracy == best_accuracy,
     )
-
-
-def _text(glance: RunGlance) -> str:
-    if glance.test_accuracy is not None:
-        return f"{100 * glance.test_accuracy:.2f}"
-    if glance.state == JobState.RUNNING:
-        return f"{int(100 * glance.fraction)} %"
-    return SIGNS[glance.state]
-
-
-def _words(glance: RunGlance) -> str:
-    if glance.test_accuracy is not None and glance.test_loss is not None:
-        trained = ", trained before" if glance.reused else ""
-        return f"test accuracy {100 * glance.test_accuracy:.2f} %, test loss {glance.test_loss:.4f}{trained}"
-    if glance.state == JobState.RUNNING:
-        return f"running, epoch {glance.epochs_done} of {glance.epochs}"
-    return f"{glance.state}: {glance.error}" if glance.error else str(glance.state)

@@ -1,4 +1,4 @@
-"""Pages that explain the techniques, and show what they did in this installation."""
+"""Pages that explain the techniques and show their effects in this installation's experiments."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from api import catalogue
 from api.catalogue import build_technique_card
 from api.dashboard import filters
-from api.dashboard.rendering import PageDep, PageRoute
+from api.dashboard.rendering import PageRoute, RenderPageDep
 from api.experiments import serializers as experiment_serializers
 from api.experiments.presets import PRESETS
 from api.http.dependencies import DatabaseDep
@@ -23,16 +23,16 @@ from models.techniques import CATALOGUE
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
 
-_LOOKED_AT = 50
-"""Newest experiments among which those that show a technique are looked for."""
-_MOST_WEIGHED = 10
-"""Of those that could show it, how many are asked how many seeds they have finished."""
-_SMALL_EPOCHS = 5
+_MAX_SEARCHED = 50
+"""The newest experiments are searched for those that compare a technique with a plain baseline."""
+_MAX_EVALUATED = 10
+"""Of these, the runs are read."""
+_QUICK_EPOCHS = 5
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a variant: means over the seeds that it shares with the others."""
+    """A variant's means over the seeds that all compared variants have finished."""
 
     variant: str
     accuracy: str
@@ -41,7 +41,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Effect:
-    """What a technique did in an experiment of this installation, beside the baseline of the same seeds."""
+    """What a technique changed in an experiment of this installation."""
 
     experiment_id: str
     experiment: str
@@ -49,48 +49,47 @@ class Effect:
     baseline: Outcome
     variants: tuple[Outcome, ...]
     """Those that differ from the baseline in this technique alone."""
-    shown: str
-    """Of these the one with the lowest test loss; a pair of its models is drawn:"""
+    best_variant: str
+    """The one with the lowest test loss; its curves are drawn for one seed:"""
     seed: int
     job_without: str
     job_with: str
 
 
 @router.get("/learn")
-def list_techniques(page: PageDep) -> Response:
+def list_techniques(render: RenderPageDep) -> Response:
     """Every technique in a sentence or two."""
     cards = [catalogue.serialize_technique(name, technique) for name, technique in CATALOGUE.items()]
-    return page("learn.html.jinja", cards=cards)
+    return render("techniques.html.jinja", cards=cards)
 
 
 @router.get("/learn/{name}")
 def show_technique(
-    page: PageDep,
+    render: RenderPageDep,
     name: Annotated[str, Path(description="As in a specification")],
     database: DatabaseDep,
 ) -> Response:
-    """One technique: what it does, and what it did here."""
+    """One technique: what it does, and its effect here."""
     card = build_technique_card(name)
     with database.read() as session:
-        effect = effect_of(session, name)
-    return page(
+        effect = find_effect(session, name)
+    return render(
         "technique.html.jinja",
         card=card,
         effect=effect,
-        presets=presets_with(name),
-        small=small_experiment(name),
+        presets=find_presets(name),
+        quick_experiment=build_quick_experiment(name),
     )
 
 
-def small_experiment(name: str) -> Document:
-    """A technique at its defaults beside none, as small as can settle anything: seconds a job."""
-    # Its feature maps are all that spatial dropout can silence.
+def build_quick_experiment(name: str) -> Document:
+    """A technique at its defaults against none: the fewest seeds for a verdict, and seconds for each job."""
     model: Document = {"hidden_units": [128]}
-    if name == "spatial_dropout":
+    if name == "spatial_dropout":  # needs feature maps
         model = {"family": "cnn", "filters": [16, 16], "hidden_units": [64]}
     return {
         "name": f"{name.replace('_', ' ')}, small",
-        "base": {"dataset": {"name": "mnist_5k"}, "model": model, "training": {"epochs": _SMALL_EPOCHS}},
+        "base": {"dataset": {"name": "mnist_5k"}, "model": model, "training": {"epochs": _QUICK_EPOCHS}},
         "variants": [
             {"name": "none", "changes": {}},
             {"name": name.replace("_", " "), "changes": {"regularization": {name: {}}}},
@@ -99,30 +98,31 @@ def small_experiment(name: str) -> Document:
     }
 
 
-def presets_with(name: str) -> dict[str, str]:
-    """The titles of the ready experiments with a variant that uses a technique, by their names."""
+def find_presets(technique: str) -> dict[str, str]:
+    """The titles of the presets that use a technique, by name."""
     return {
-        preset_name: preset.title
-        for preset_name, preset in PRESETS.items()
-        if any(name in (variant.changes.get("regularization") or {}) for variant in preset.spec.variants)
+        name: preset.title
+        for name, preset in PRESETS.items()
+        if any(technique in (variant.changes.get("regularization") or {}) for variant in preset.spec.variants)
     }
 
 
-def effect_of(session: Session, technique: str) -> Effect | None:
-    """What an experiment shows in which variants with this technique alone stand beside a plain baseline.
+def find_effect(session: Session, technique: str) -> Effect | None:
+    """The effect of a technique in the recent experiment that has the most seeds for it."""
+    candidates = [
+        (experiment, variants)
+        for experiment in find_experiments(session, after=None, limit=_MAX_SEARCHED)
+        if (variants := find_isolating_variants(experiment.document, technique))
+    ]
+    effects = [_compute_effect(session, *candidate) for candidate in candidates[:_MAX_EVALUATED]]
+    return max((effect for effect in effects if effect), key=lambda effect: effect.seeds, default=None)
 
-    Among the newest the one with the most seeds that all of these have finished.
-    """
-    newest = find_experiments(session, after=None, limit=_LOOKED_AT)
-    fitting = [(item, variants_with(item.document, technique)) for item in newest]
-    weighed = [(item, variants) for item, variants in fitting if variants][:_MOST_WEIGHED]
-    results = [_effect(session, item, variants) for item, variants in weighed]
-    return max((item for item in results if item), key=lambda item: item.seeds, default=None)
 
-
-def variants_with(document: Mapping[str, Any], technique: str) -> list[str]:
-    """The variants of an experiment that differ from its baseline in having this technique; it has none."""
-    specs = {item["name"]: merge_patch(document["base"], item["changes"]) for item in document["variants"]}
+def find_isolating_variants(document: Mapping[str, Any], technique: str) -> list[str]:
+    """The variants that differ from an unregularized baseline in this technique alone."""
+    specs = {
+        variant["name"]: merge_patch(document["base"], variant["changes"]) for variant in document["variants"]
+    }
     baseline = specs[experiment_serializers.get_baseline(document)]
     if baseline["regularization"]:
         return []
@@ -133,12 +133,12 @@ def variants_with(document: Mapping[str, Any], technique: str) -> list[str]:
     ]
 
 
-def _effect(session: Session, experiment: Experiment, variants: Sequence[str]) -> Effect | None:
+def _compute_effect(session: Session, experiment: Experiment, variants: Sequence[str]) -> Effect | None:
     baseline = experiment_serializers.get_baseline(experiment.document)
     runs: dict[str, dict[int, RunGlance]] = {name: {} for name in (baseline, *variants)}
-    for glance in glances_of(session, experiment.id):
-        if glance.variant in runs and glance.test_accuracy is not None:
-            runs[glance.variant][glance.seed] = glance
+    for run in glances_of(session, experiment.id):
+        if run.variant in runs and run.test_accuracy is not None:
+            runs[run.variant][run.seed] = run
     seeds = sorted(set.intersection(*(set(finished) for finished in runs.values())))
     if not seeds:
         return None
@@ -149,7 +149,7 @@ def _effect(session: Session, experiment: Experiment, variants: Sequence[str]) -
     outcomes = {
         name: Outcome(
             name,
-            filters.percent(mean(finished[seed].test_accuracy or 0.0 for seed in seeds)),
+            filters.format_percent(mean(finished[seed].test_accuracy or 0.0 for seed in seeds)),
             f"{losses[name]:.4f}",
         )
         for name, finished in runs.items()
@@ -160,7 +160,7 @@ def _effect(session: Session, experiment: Experiment, variants: Sequence[str]) -
         seeds=len(seeds),
         baseline=outcomes[baseline],
         variants=tuple(outcomes[name] for name in variants),
-        shown=best,
+        best_variant=best,
         seed=seeds[0],
         job_without=runs[baseline][seeds[0]].job_id,
         job_with=runs[best][seeds[0]].job_id,

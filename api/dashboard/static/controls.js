@@ -65,16 +65,16 @@ const shortest = (value) => (typeof value === "number" ? Number(value.toPrecisio
 
 const positionOf = (slider, value) => {
   if (slider.dataset.scale !== "log") return value;
-  const [least, most] = [Number(slider.dataset.least), Number(slider.dataset.most)];
+  const [minimum, maximum] = [Number(slider.dataset.minimum), Number(slider.dataset.maximum)];
   if (!(value > 0)) return 0;
-  return (Math.log(value / least) / Math.log(most / least)) * 1000;
+  return (Math.log(value / minimum) / Math.log(maximum / minimum)) * 1000;
 };
 
 const valueAt = (slider, whole) => {
   const position = Number(slider.value);
   if (slider.dataset.scale !== "log") return position;
-  const [least, most] = [Number(slider.dataset.least), Number(slider.dataset.most)];
-  const value = least * (most / least) ** (position / 1000);
+  const [minimum, maximum] = [Number(slider.dataset.minimum), Number(slider.dataset.maximum)];
+  const value = minimum * (maximum / minimum) ** (position / 1000);
   return whole ? Math.round(value) : Number(value.toPrecision(2));
 };
 
@@ -163,12 +163,12 @@ export function listen(form, changed) {
 // ---- what is wrong with it, as the form itself knows
 
 function checkBounds(field) {
-  const [value, { kind, least, most }] = [valueOf(field), field.dataset];
+  const [value, { kind, minimum, maximum }] = [valueOf(field), field.dataset];
   let fault = "";
   if (typeof value === "string" && ["number", "integer"].includes(kind)) fault = "Input should be a valid number";
   else if (kind === "integer" && value !== null && !Number.isInteger(value)) fault = "Input should be a valid integer";
-  else if (value !== null && value < Number(least)) fault = `Input should be greater than or equal to ${least}`;
-  else if (value !== null && value > Number(most)) fault = `Input should be less than or equal to ${most}`;
+  else if (value !== null && value < Number(minimum)) fault = `Input should be greater than or equal to ${minimum}`;
+  else if (value !== null && value > Number(maximum)) fault = `Input should be less than or equal to ${maximum}`;
   inputOf(field).setCustomValidity(fault);
   return inputOf(field).checkValidity();
 }

@@ -85,9 +85,9 @@ async function look() {
 // ---- what can be asked of it
 
 element("standing").addEventListener("click", ({ target }) => {
-  const { post, asks } = target.dataset;
+  const { post, confirm } = target.dataset;
   if (!post || target.getAttribute("aria-disabled") === "true") return;
-  if (asks && !window.confirm(asks)) return;
+  if (confirm && !window.confirm(confirm)) return;
   once(target, () => tell(element("said"), () => change(post)));
 });
 

@@ -247,7 +247,7 @@ element("add-sweep").addEventListener("click", () => {
   changed();
 });
 element("sweep-parameter").addEventListener("change", (event) => {
-  element("sweep-values").value = event.target.selectedOptions[0].dataset.usual;
+  element("sweep-values").value = event.target.selectedOptions[0].dataset.defaultText;
 });
 variants.addEventListener("change", (event) => {
   if (!event.target.matches(".add-technique") || !event.target.value) return;

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from api.app import create_app
-from api.dashboard.jobs import differences
+from api.dashboard.jobs import find_differences
 from api.dashboard.rendering import POLICY
 from models.experiments import FEWEST_PAIRS, ExperimentSpec
 from models.scopes import Scope
@@ -155,7 +155,7 @@ def test_jobs_are_compared_by_what_differs(client: httpx.Client, database: Datab
 
 def test_differences_of_specifications() -> None:
     specs = [{"a": {"b": 1, "c": {}}, "name": "x"}, {"a": {"b": 2, "c": {"d": 3}}, "name": "y"}]
-    assert differences(specs) == [("a.b", ["1", "2"]), ("a.c.d", ["-", "3"])]
+    assert find_differences(specs) == [("a.b", ["1", "2"]), ("a.c.d", ["-", "3"])]
 
 
 def test_every_technique_is_explained(client: httpx.Client) -> None:

@@ -1,4 +1,4 @@
-"""The forms are made from the specification: what they begin with, it takes."""
+"""The forms derive from the specification, which accepts their initial values."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -11,16 +11,16 @@ from models.spec import JobSpec
 from models.techniques import CATALOGUE, Regularization
 
 
-def all_controls() -> Iterator[Control]:
-    for section in (forms.job(), *forms.sections()):
+def iter_controls() -> Iterator[Control]:
+    for section in (forms.build_job_section(), *forms.build_sections()):
         for group in section.groups:
             yield from group.controls
-    for technique in techniques():
+    for technique in list_techniques():
         yield from technique.controls
 
 
-def techniques() -> list[TechniqueChoice]:
-    return [technique for family in forms.families() for technique in family.techniques]
+def list_techniques() -> list[TechniqueChoice]:
+    return [technique for family in forms.build_families() for technique in family.techniques]
 
 
 def put(document: dict[str, Any], pointer: str, value: Any) -> None:
@@ -30,9 +30,9 @@ def put(document: dict[str, Any], pointer: str, value: Any) -> None:
     document[last] = value
 
 
-def test_the_form_as_it_opens_is_the_job_that_an_empty_document_means() -> None:
+def test_the_initial_form_is_the_default_job() -> None:
     document: dict[str, Any] = {}
-    for section in forms.sections():
+    for section in forms.build_sections():
         for group in section.groups:
             if group.when in (None, ("/model/family", "mlp")):
                 for control in group.controls:
@@ -40,14 +40,14 @@ def test_the_form_as_it_opens_is_the_job_that_an_empty_document_means() -> None:
     assert JobSpec.model_validate(document) == JobSpec()
 
 
-def test_every_technique_can_be_switched_on_as_it_opens() -> None:
-    assert sorted(technique.name for technique in techniques()) == sorted(CATALOGUE)
-    for technique in techniques():
+def test_every_techniques_initial_values_are_its_defaults() -> None:
+    assert sorted(technique.name for technique in list_techniques()) == sorted(CATALOGUE)
+    for technique in list_techniques():
         document: dict[str, Any] = {}
         for control in technique.controls:
             put(document, control.pointer, control.default)
-        given = Regularization.model_validate(document["regularization"])
-        assert getattr(given, technique.name) == CATALOGUE[technique.name]()
+        regularization = Regularization.model_validate(document["regularization"])
+        assert getattr(regularization, technique.name) == CATALOGUE[technique.name]()
 
 
 def test_every_field_of_a_job_is_on_the_form() -> None:
@@ -58,24 +58,24 @@ def test_every_field_of_a_job_is_on_the_form() -> None:
             else:
                 yield f"{under}/{name}"
 
-    there = {control.pointer for control in all_controls()}
+    on_the_form = {control.pointer for control in iter_controls()}
     for document in ({}, {"model": {"family": "cnn"}}):
-        wanted = set(leaves(JobSpec.model_validate(document).model_dump(mode="json")))
-        assert wanted - there == {"/labels", "/regularization"}
+        fields = set(leaves(JobSpec.model_validate(document).model_dump(mode="json")))
+        assert fields - on_the_form == {"/labels", "/regularization"}
 
 
-@pytest.mark.parametrize("control", [each for each in all_controls() if each.scale])
-def test_a_slider_reaches_from_end_to_end_and_holds_the_default(control: Control) -> None:
-    assert control.least is not None
-    assert control.most is not None
-    assert control.slider_least is not None
-    assert control.least <= control.slider_least < control.most
+@pytest.mark.parametrize("control", [control for control in iter_controls() if control.scale])
+def test_a_slider_covers_the_range_and_the_default(control: Control) -> None:
+    assert control.minimum is not None
+    assert control.maximum is not None
+    assert control.slider_minimum is not None
+    assert control.minimum <= control.slider_minimum < control.maximum
     if control.default is not None and control.default > 0:
-        assert control.slider_least <= control.default <= control.most
-    assert 0 < control.step <= control.most - control.least
-    assert control.scale == "linear" or control.slider_least > 0
+        assert control.slider_minimum <= control.default <= control.maximum
+    assert 0 < control.step <= control.maximum - control.minimum
+    assert control.scale == "linear" or control.slider_minimum > 0
 
 
-def test_numbers_are_shown_as_a_person_types_them() -> None:
-    shown = [forms.shown(value) for value in (None, 0.5, 1e-05, 0.0, 3, True, (512, 512), "relu")]
-    assert shown == ["", "0.5", "1e-05", "0", "3", "True", "512, 512", "relu"]
+def test_values_are_formatted_as_a_user_types_them() -> None:
+    texts = [forms.format_value(value) for value in (None, 0.5, 1e-05, 0.0, 3, True, (512, 512), "relu")]
+    assert texts == ["", "0.5", "1e-05", "0", "3", "True", "512, 512", "relu"]

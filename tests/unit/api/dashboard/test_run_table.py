@@ -1,14 +1,14 @@
-"""An experiment's jobs as a table, and which models are tried first."""
+"""An experiment's jobs as a table, and the models that the playground selects."""
 
 from typing import Any
 
-from api.dashboard.playground import Model, groups, pair
-from api.dashboard.run_table import grid
+from api.dashboard.playground import Model, choose_pair, group_models
+from api.dashboard.run_table import build_run_table
 from models.states import JobState
 from models.store.experiment_runs import RunGlance
 
 
-def glance(variant: str = "none", seed: int = 0, **changes: Any) -> RunGlance:
+def make_run(variant: str = "none", seed: int = 0, **changes: Any) -> RunGlance:
     values: dict[str, Any] = {
         "reused": False,
         "job_id": f"job_{variant}_{seed}",
@@ -23,67 +23,74 @@ def glance(variant: str = "none", seed: int = 0, **changes: Any) -> RunGlance:
     return RunGlance(variant, seed, **(values | changes))
 
 
-def waiting(variant: str, seed: int, state: JobState, **changes: Any) -> RunGlance:
-    return glance(variant, seed, state=state, test_accuracy=None, test_loss=None, **changes)
+def make_unfinished_run(variant: str, seed: int, state: JobState, **changes: Any) -> RunGlance:
+    return make_run(variant, seed, state=state, test_accuracy=None, test_loss=None, **changes)
 
 
 def test_rows_are_variants_in_their_order_and_columns_are_seeds() -> None:
-    found = grid(
-        [glance("b", 7), glance("a", 10), glance("b", 10, test_accuracy=0.95)], ["b", "a"], baseline="a"
+    table = build_run_table(
+        [make_run("b", 7), make_run("a", 10), make_run("b", 10, test_accuracy=0.95)], ["b", "a"], baseline="a"
     )
-    assert found.seeds == (7, 10)
-    assert [(row.variant, row.is_baseline, row.mean) for row in found.rows] == [
+    assert table.seeds == (7, 10)
+    assert [(row.variant, row.is_baseline, row.mean) for row in table.rows] == [
         ("b", False, "92.50"),
         ("a", True, "90.00"),
     ]
-    assert [cell and cell.text for row in found.rows for cell in row.cells] == [
+    assert [cell and cell.text for row in table.rows for cell in row.cells] == [
         "90.00",
         "95.00",
         None,
         "90.00",
     ]
-    assert [cell.best for row in found.rows for cell in row.cells if cell] == [False, True, False]
+    assert [cell.best for row in table.rows for cell in row.cells if cell] == [False, True, False]
 
 
-def test_each_state_is_told_without_colour() -> None:
+def test_states_differ_without_colour() -> None:
     states = [state for state in JobState if state not in (JobState.SUCCEEDED, JobState.RUNNING)]
-    found = grid([waiting("a", n, state) for n, state in enumerate(states)], ["a"], baseline="a")
-    texts = [cell.text for cell in found.rows[0].cells if cell]
+    table = build_run_table(
+        [make_unfinished_run("a", n, state) for n, state in enumerate(states)], ["a"], baseline="a"
+    )
+    texts = [cell.text for cell in table.rows[0].cells if cell]
     assert len(set(texts)) == len(states)
-    assert found.rows[0].mean is None
-    running = waiting("a", 0, JobState.RUNNING, fraction=0.429, epochs_done=1)
-    (cell,) = grid([running], ["a"], baseline="a").rows[0].cells
+    assert table.rows[0].mean is None
+    running = make_unfinished_run("a", 0, JobState.RUNNING, fraction=0.429, epochs_done=1)
+    (cell,) = build_run_table([running], ["a"], baseline="a").rows[0].cells
     assert cell is not None
     assert (cell.text, cell.title) == ("42 %", "a, seed 0: running, epoch 1 of 3")
 
 
-def test_a_failure_says_why_and_a_reused_job_that_it_is_one() -> None:
-    failed = waiting("a", 0, JobState.FAILED, error="It broke.")
-    found = grid([failed, glance("a", 1, reused=True)], ["a"], baseline="a")
-    assert [cell.title for cell in found.rows[0].cells if cell] == [
+def test_titles_contain_errors_and_mark_reused_jobs() -> None:
+    failed = make_unfinished_run("a", 0, JobState.FAILED, error="It broke.")
+    table = build_run_table([failed, make_run("a", 1, reused=True)], ["a"], baseline="a")
+    assert [cell.title for cell in table.rows[0].cells if cell] == [
         "a, seed 0: failed: It broke.",
         "a, seed 1: test accuracy 90.00 %, test loss 0.3000, trained before",
     ]
 
 
-def model(name: str, group: str, *, regularized: bool = False, seed: int = 0, of: str = "mnist") -> Model:
-    return Model(name, name, group, "", "", regularized=regularized, seed=seed, dataset=of)
+def make_model(
+    name: str, group: str, *, regularized: bool = False, seed: int = 0, dataset: str = "mnist"
+) -> Model:
+    return Model(name, name, group, "", "", regularized=regularized, seed=seed, dataset=dataset)
 
 
-def test_a_pair_is_of_one_experiment_and_one_seed_where_there_is_one() -> None:
-    lone, other = model("lone", "Jobs on their own"), model("other", "one", seed=1)
-    plain, dropout = model("plain", "one"), model("dropout", "one", regularized=True)
-    assert pair([lone, other, dropout, plain]) == (plain, dropout)
-    assert pair([lone, other, dropout]) == (other, dropout)
-    assert pair([lone, dropout]) == (lone, dropout)
-    elsewhere = model("elsewhere", "two", of="fashion_mnist")
-    assert pair([elsewhere, dropout]) == (dropout, elsewhere)
-    assert pair([plain]) == (plain, plain)
+def test_a_pair_shares_experiment_and_seed_if_possible() -> None:
+    without_experiment, other = (
+        make_model("without experiment", "Jobs without an experiment"),
+        make_model("other", "one", seed=1),
+    )
+    plain, dropout = make_model("plain", "one"), make_model("dropout", "one", regularized=True)
+    assert choose_pair([without_experiment, other, dropout, plain]) == (plain, dropout)
+    assert choose_pair([without_experiment, other, dropout]) == (other, dropout)
+    assert choose_pair([without_experiment, dropout]) == (without_experiment, dropout)
+    unrelated = make_model("unrelated", "two", dataset="fashion_mnist")
+    assert choose_pair([unrelated, dropout]) == (dropout, unrelated)
+    assert choose_pair([plain]) == (plain, plain)
 
 
 def test_groups_keep_the_order_of_their_newest() -> None:
-    found = [model("a", "new"), model("b", "old"), model("c", "new")]
-    assert {group: [each.job_id for each in models] for group, models in groups(found).items()} == {
-        "new": ["a", "c"],
-        "old": ["b"],
-    }
+    models = [make_model("a", "new"), make_model("b", "old"), make_model("c", "new")]
+    groups = group_models(models)
+    assert list(groups) == ["new", "old"]
+    assert [model.job_id for model in groups["new"]] == ["a", "c"]
+    assert [model.job_id for model in groups["old"]] == ["b"]
