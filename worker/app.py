@@ -14,8 +14,8 @@ from models.settings import Settings, get_settings
 from models.store import queue
 from worker import tasks
 from worker.fork_safety import database_between_forks
-from worker.kombu_patch import forgive_lost_acknowledgements
-from worker.lease import worker_name
+from worker.kombu_patch import patch_kombu
+from worker.lease import get_worker_name
 from worker.sweeper import Sweeper
 from worker.webhook_sender import Messenger
 
@@ -26,7 +26,7 @@ _RELEASE_SECONDS = 1.0
 
 def make_app(settings: Settings) -> Celery:
     """Celery as Regbench needs it; docs/decisions/0007-job-row-is-the-queue.md."""
-    forgive_lost_acknowledgements()
+    patch_kombu()
     app = Celery("regbench", include=["worker.tasks"])
     app.conf.update(
         build_celery_settings(settings),
@@ -55,7 +55,7 @@ def release_jobs(**_: Any) -> None:
     sweeper.stop()
     messenger.stop()
     # In a thread, because a database that is away must not keep Celery from stopping what does not need it.
-    Thread(target=_release_all, args=(worker_name(os.getpid()),), name="release", daemon=True).start()
+    Thread(target=_release_all, args=(get_worker_name(os.getpid()),), name="release", daemon=True).start()
 
 
 def _release_all(worker: str) -> None:

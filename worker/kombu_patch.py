@@ -1,22 +1,23 @@
-"""How many messages a worker may take: kombu's count, which an outage of the broker must not use up."""
+"""Patches of kombu's Redis transport, so that a worker outlives every outage of its broker."""
 
 from kombu.transport import virtual
-from kombu.transport.redis import Channel, QoS
+from kombu.transport.redis import Channel, QoS, Transport
+from redis.exceptions import ResponseError
 
 
-class ForgivingQoS(QoS):
-    """Kombu's, but what could not be acknowledged no longer counts as being worked on.
+class PatchedQoS(QoS):
+    """Kombu's QoS, except that a message whose acknowledgement failed no longer counts as unacknowledged.
 
-    Kombu logs an acknowledgement that the broker did not hear, and goes on counting its message. After as
-    many of them as a worker has training processes, it would take no message any more, and say nothing. What
-    the broker holds unacknowledged, it delivers once more some time; a bell too many does no harm.
+    Kombu logs a failed acknowledgement and keeps counting the message. After as many of them as a worker has
+    training processes, it would silently take no more messages. Redis delivers an unacknowledged message
+    again later, and a duplicate does no harm.
     """
 
     def ack(self, delivery_tag: str) -> None:
         """Acknowledge a message.
 
         Raises:
-            redis.ConnectionError: the broker did not hear it; it counts as acknowledged here.
+            redis.ConnectionError: the broker was not reached; the message counts as acknowledged here.
         """
         try:
             super().ack(delivery_tag)  # type: ignore[no-untyped-call]  # kombu declares few types
@@ -25,6 +26,10 @@ class ForgivingQoS(QoS):
             raise
 
 
-def forgive_lost_acknowledgements() -> None:
-    """Have every Redis channel of this process count so; kombu has no setting for it."""
-    Channel.QoS = ForgivingQoS
+def patch_kombu() -> None:
+    """Patch every Redis channel of this process; kombu has no settings for this."""
+    Channel.QoS = PatchedQoS
+    # Redis answers with an error while it is read-only (after a failover) or cannot save (disk full). Kombu
+    # counts that as an error of the channel, and Celery's consumer ends; a connection error is retried.
+    if ResponseError not in Transport.connection_errors:
+        Transport.connection_errors = (*Transport.connection_errors, ResponseError)

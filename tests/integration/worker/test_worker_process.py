@@ -1,14 +1,16 @@
 """A real Celery worker process on PostgreSQL and Redis, started by the command that an installation uses."""
 
 import os
+import re
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pytest
+from redis import Redis
 
 from models.dispatch import notify_workers
 from models.settings import Settings
@@ -18,6 +20,7 @@ from models.store import jobs
 from models.store.database import Database
 from models.store.tables import Job
 from regbench.local.stack import WORKER
+from tests import servers
 from tests.factories import job_spec
 from tests.servers import stopped_postgresql
 
@@ -166,3 +169,47 @@ def test_a_job_that_is_claimed_while_its_worker_stops_goes_back_too(
         process.wait(DEADLINE_SECONDS)
     job = now(database, job_id)
     assert (job.state, job.crashes) == (JobState.QUEUED, 0), log.read_text()
+
+
+@contextmanager
+def read_only(redis: Redis, _folder: Path) -> Iterator[None]:
+    """What a failover does to the old primary."""
+    redis.replicaof("127.0.0.1", 1)
+    yield
+    redis.replicaof("NO", "ONE")
+
+
+@contextmanager
+def unable_to_save(redis: Redis, folder: Path) -> Iterator[None]:
+    """As with a full disk: Redis cannot write its snapshot, and then refuses writes."""
+    redis.config_set("save", "3600 1000000")
+    (folder / "dump.rdb").mkdir()
+    redis.bgsave()
+    yield
+    redis.config_set("save", "")
+
+
+@pytest.mark.parametrize(
+    ("fault", "error"), [(read_only, "UNBLOCKED|read only replica"), (unable_to_save, "MISCONF")]
+)
+@pytest.mark.parametrize("database_settings", ["postgresql"], indirect=True)
+def test_an_idle_worker_outlives_a_broker_that_answers_with_errors(
+    database_settings: Settings,
+    database: Database,
+    tmp_path: Path,
+    fault: Callable[[Redis, Path], AbstractContextManager[None]],
+    error: str,
+) -> None:
+    log = tmp_path / "worker.log"
+    with servers.redis() as socket, Redis(unix_socket_path=str(socket)) as redis:
+        settings = database_settings.model_copy(update={"broker_url": f"redis+socket://{socket}"})
+        with worker(settings, log) as process:
+            wait_until(lambda: " ready." in log.read_text())
+            with fault(redis, socket.parent):
+                wait_until(lambda: re.search(error, log.read_text()))
+                time.sleep(5)  # a few attempts to reconnect
+                assert process.poll() is None, log.read_text()
+            job_id = queued(database, job_spec())
+            notify_workers(database, settings, [job_id])
+            job = wait_for(database, job_id)
+    assert (job.state, job.attempt) == (JobState.SUCCEEDED, 1), log.read_text()
