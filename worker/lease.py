@@ -7,6 +7,7 @@ database, whose fence decides whether it is wanted.
 """
 
 import logging
+import secrets
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -36,9 +37,14 @@ _LEASES_OF_PATIENCE = 20
 Found = TypeVar("Found")
 
 
-def worker_name(parent_pid: int) -> str:
-    """What the leases of one worker's processes begin with: its host and its parent process."""
-    return f"{socket.gethostname()}:{parent_pid}"
+# Drawn once in a worker's parent process and inherited by its forked children. Containers and cloned
+# machines may share host name and process number; without it, each would take the other's jobs for abandoned.
+_TOKEN = secrets.token_hex(4)
+
+
+def get_worker_name(parent_pid: int) -> str:
+    """The prefix of the lease owners of one worker's processes: host, parent process, random token."""
+    return f"{socket.gethostname()}:{parent_pid}:{_TOKEN}"
 
 
 class Interrupted(RegbenchError):

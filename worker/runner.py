@@ -19,7 +19,7 @@ from worker import artifacts
 from worker.checkpoints import Checkpoint, Checkpoints
 from worker.datasets import divide, load
 from worker.engine import OUT_OF_MEMORY, start_engine
-from worker.lease import Interrupted, Lease, worker_name
+from worker.lease import Interrupted, Lease, get_worker_name
 from worker.program import Programs
 from worker.training import Outcome, train
 
@@ -35,7 +35,7 @@ class Runner:
         self._store = ArtifactStore(settings)
         self._engine = start_engine(settings.training_threads)
         self._programs = Programs()
-        self._name = f"{worker_name(os.getppid())}/{os.getpid()}"
+        self._name = f"{get_worker_name(os.getppid())}/{os.getpid()}"
 
     def close(self) -> None:
         """Give back the database's connections."""

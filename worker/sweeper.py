@@ -15,7 +15,7 @@ from models.store.database import Database
 from models.store.idempotency import forget_old_keys
 from models.store.rescue import holders, rescue_abandoned, unheard_jobs
 from worker.fork_safety import database_between_forks
-from worker.lease import worker_name
+from worker.lease import get_worker_name
 
 log = logging.getLogger(__name__)
 
@@ -72,14 +72,14 @@ class Sweeper:
             useless, _ = find_useless_files(database, files, days=self._settings.keep_artifacts_days)
         store.remove_files(useless)
         if useless:
-            log.info("%d file(s) of jobs that have ended are has been removed", len(useless))
+            log.info("%d file(s) of jobs that have ended were removed", len(useless))
 
     def _sweep(self, database: Database) -> list[str]:
         """Returns the jobs that it has brought to their end."""
         ended: list[str] = []
         if time.monotonic() >= self._rescue_from:
             with database.write() as session:
-                rescued = rescue_abandoned(session, _dead(holders(session, worker_name(os.getpid()))))
+                rescued = rescue_abandoned(session, _dead(holders(session, get_worker_name(os.getpid()))))
             for job_id in rescued.queued:
                 log.warning("job %s was abandoned by its worker and waits for another", job_id)
             for job_id in rescued.ended:

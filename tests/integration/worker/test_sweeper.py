@@ -14,7 +14,7 @@ from models.store.database import Database
 from models.store.tables import Job
 from tests.factories import finished_job, job_spec
 from worker import fork_safety
-from worker.lease import worker_name
+from worker.lease import get_worker_name
 from worker.sweeper import Sweeper
 
 
@@ -36,7 +36,7 @@ def test_a_childs_death_is_noticed_though_its_lease_runs_on(
 ) -> None:
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()
-    own, other = worker_name(os.getpid()), worker_name(os.getpid() + 1)
+    own, other = get_worker_name(os.getpid()), get_worker_name(os.getpid() + 1)
     orphan = held_by(database, f"{own}/{gone.pid}")
     alive = held_by(database, f"{own}/{os.getpid()}")
     elsewhere = held_by(database, f"{other}/{gone.pid}")
@@ -57,7 +57,7 @@ def test_a_dead_childs_number_that_another_users_process_has_now_stops_no_sweep(
         raise PermissionError
 
     monkeypatch.setattr(os, "kill", not_ours)
-    reused = held_by(database, f"{worker_name(os.getpid())}/1")
+    reused = held_by(database, f"{get_worker_name(os.getpid())}/1")
     expired = held_by(database, "another:1/2", lease_seconds=-1)
     Sweeper(database_settings).sweep()
     assert (the(database, reused).state, the(database, expired).state) == (JobState.RUNNING, JobState.QUEUED)
@@ -84,3 +84,16 @@ def test_a_slow_store_keeps_no_process_from_being_forked(
     Sweeper(database_settings).sweep()
     assert removed == [crashed, forgotten]
     assert store.list_files() == {}
+
+
+def test_a_worker_with_the_same_host_name_and_process_number_keeps_its_jobs(
+    database: Database, database_settings: Settings
+) -> None:
+    # As in two containers that share the host's name: the other worker's child is none of this kernel's.
+    program = f"from worker.lease import get_worker_name; print(get_worker_name({os.getpid()}))"
+    twin = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    job_id = held_by(database, f"{twin.stdout.strip()}/{gone.pid}")
+    Sweeper(database_settings).sweep()
+    assert (the(database, job_id).state, the(database, job_id).crashes) == (JobState.RUNNING, 0)
