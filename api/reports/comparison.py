@@ -29,7 +29,7 @@ from models.store.tables import Job, Result
 
 Summaries = Mapping[str, Sequence[EpochSummary]]
 
-MOST_DIAGNOSED_VARIANTS = 8
+MAX_DIAGNOSED_VARIANTS = 8
 """Of so many variants a report has the diagnostics of a model: nobody compares more pictures than that."""
 _CLEARLY = 2.0
 """Standard errors by which a loss must have risen to be called overfitting."""
@@ -46,7 +46,7 @@ _INTERVALS = (
 
 
 @dataclass(frozen=True)
-class Subject:
+class JobGroups:
     """What is compared: variants in order, each with its jobs, one of them the baseline."""
 
     title: str
@@ -60,7 +60,7 @@ class Subject:
     """(variant, seed) of the jobs that the experiment did not train itself."""
 
 
-def select_finished(subject: Subject) -> dict[str, list[Job]]:
+def select_finished(subject: JobGroups) -> dict[str, list[Job]]:
     """Of each variant the jobs with results that its numbers come from, by seed."""
     return {
         name: [job for job in _select_one_per_seed(jobs) if job.result is not None]
@@ -68,15 +68,15 @@ def select_finished(subject: Subject) -> dict[str, list[Job]]:
     }
 
 
-def find_diagnosed_results(subject: Subject) -> list[Result]:
+def find_diagnosed_results(subject: JobGroups) -> list[Result]:
     """The results whose diagnostics `compare` shows: of each first variant the first seed's."""
     firsts = [
-        jobs[0].result for jobs in list(select_finished(subject).values())[:MOST_DIAGNOSED_VARIANTS] if jobs
+        jobs[0].result for jobs in list(select_finished(subject).values())[:MAX_DIAGNOSED_VARIANTS] if jobs
     ]
     return [result for result in firsts if result is not None]
 
 
-def compare(subject: Subject, summaries: Summaries, *, now: datetime, version: str) -> Comparison:
+def compare(subject: JobGroups, summaries: Summaries, *, now: datetime, version: str) -> Comparison:
     """The comparison of `subject`; `summaries` holds the epochs of the finished jobs of each variant.
 
     Reads `test_correct` of every result and `diagnostics` of `find_diagnosed_results`; both must be loaded.
@@ -101,7 +101,7 @@ def compare(subject: Subject, summaries: Summaries, *, now: datetime, version: s
                 summaries[name],
                 subject.reused,
                 baseline=chosen[subject.baseline],
-                with_diagnostics=index < MOST_DIAGNOSED_VARIANTS,
+                with_diagnostics=index < MAX_DIAGNOSED_VARIANTS,
             )
             for index, (name, jobs) in enumerate(chosen.items())
         ],

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from sqlalchemy import inspect
 
 from api.reports.schemas import Contrast, Difference, Differences, Equivalence, Interval, McNemar
-from api.reports.verdicts import build_verdict, call
+from api.reports.verdicts import build_verdict, choose_call
 from models.experiments import FEWEST_PAIRS
 from models.statistics import (
     ALPHA,
@@ -143,7 +143,7 @@ def _build_difference(
         relative=paired_difference.mean / baseline
         if baseline > 0 and baseline + paired_difference.mean > 0
         else None,
-        call=call(paired_difference.mean, t_p_holm, paired_difference.sign_flip_p),
+        call=choose_call(paired_difference.mean, t_p_holm, paired_difference.sign_flip_p),
     )
 
 

@@ -138,7 +138,7 @@ def describe_restored(comparison: Comparison) -> list[str]:
     return lines
 
 
-def confounders(comparison: Comparison) -> list[str]:
+def describe_confounders(comparison: Comparison) -> list[str]:
     """In what variants differ besides their regularization, so that a difference may come from that."""
     return [
         f"{variant.name} differs from the baseline in {confounder.field} too: "
@@ -246,7 +246,7 @@ def build_network_rows(comparison: Comparison) -> list[list[str]]:
     return rows
 
 
-def metric_rows(comparison: Comparison) -> list[list[str]]:
+def build_metric_rows(comparison: Comparison) -> list[list[str]]:
     """The table of every metric of every variant, its head first, in the metrics' own units."""
     rows = [["variant and metric", "seeds", "mean", "sd", "95 % interval"]]
     for variant in comparison.variants:
@@ -258,7 +258,7 @@ def metric_rows(comparison: Comparison) -> list[list[str]]:
     return rows
 
 
-def test_rows(comparison: Comparison) -> list[list[str]]:
+def build_test_rows(comparison: Comparison) -> list[list[str]]:
     """The table of every test against the baseline, its head first."""
     head = [
         "variant and metric",

@@ -6,7 +6,7 @@ from typing import Any
 
 from api.experiments.serializers import get_baseline
 from api.http.curl import format_curl
-from api.reports.comparison import Subject
+from api.reports.comparison import JobGroups
 from models.experiments import flatten
 from models.formatting import format_techniques
 from models.settings import Settings
@@ -19,13 +19,13 @@ _NOT_THE_VARIANT = ("name", "labels", "priority", "seed")
 
 def group_experiment(
     experiment: Experiment, placed: Sequence[PlacedJob], *, settings: Settings, base_url: str
-) -> Subject:
+) -> JobGroups:
     """An experiment's variants, in its own order."""
     document = experiment.document
     variants: dict[str, list[Job]] = {variant["name"]: [] for variant in document["variants"]}
     for item in placed:
         variants[item.variant].append(item.job)
-    return Subject(
+    return JobGroups(
         title=experiment.name,
         experiment_id=experiment.id,
         baseline=get_baseline(document),
@@ -36,7 +36,7 @@ def group_experiment(
     )
 
 
-def group_jobs(jobs: Sequence[Job], *, settings: Settings, base_url: str) -> Subject:
+def group_jobs(jobs: Sequence[Job], *, settings: Settings, base_url: str) -> JobGroups:
     """Any jobs: those whose specifications differ in nothing but the seed are one variant.
 
     The baseline is the first variant without regularization, else the first.
@@ -56,7 +56,7 @@ def group_jobs(jobs: Sequence[Job], *, settings: Settings, base_url: str) -> Sub
         "baseline": baseline,
         "seeds": sorted({job.seed for job in jobs}),
     }
-    return Subject(
+    return JobGroups(
         title=f"{len(jobs)} jobs",
         experiment_id=None,
         baseline=baseline,

@@ -32,7 +32,7 @@ def render(comparison: Comparison) -> str:
         *_render_recommendation(comparison),
         "## The variants",
         _render_table(formatting.build_variant_rows(comparison)),
-        _list(formatting.confounders(comparison)),
+        _list(formatting.describe_confounders(comparison)),
         *_render_differences(comparison),
         "## The networks",
         _render_table(formatting.build_network_rows(comparison)),
@@ -66,8 +66,8 @@ def _render_consideration(consideration: Consideration) -> str:
 
 def _render_all_numbers(comparison: Comparison) -> list[str]:
     tables = [
-        formatting.metric_rows(comparison),
-        formatting.test_rows(comparison),
+        formatting.build_metric_rows(comparison),
+        formatting.build_test_rows(comparison),
         formatting.build_seed_rows(comparison),
     ]
     filled = [_render_table(rows) for rows in tables if len(rows) > 1]

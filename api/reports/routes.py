@@ -25,7 +25,7 @@ from models.store.report_data import load_confusions, load_correct, load_diagnos
 from models.store.tables import Job
 
 if TYPE_CHECKING:
-    from api.reports.comparison import Subject, Summaries
+    from api.reports.comparison import JobGroups, Summaries
 
 router = APIRouter(prefix="/v1", tags=["reports"], route_class=StrictQueryRoute)
 
@@ -52,7 +52,7 @@ _PICTURES: dict[int | str, dict[str, Any]] = {
 MAX_POINTS = 200
 _VARY = {"Vary": "Accept"}
 # What is made from people's words may load and run nothing; images lie in the charts themselves.
-CLOSED = {"Content-Security-Policy": "default-src 'none'; img-src data:; style-src 'unsafe-inline'"}
+CSP_HEADERS = {"Content-Security-Policy": "default-src 'none'; img-src data:; style-src 'unsafe-inline'"}
 _TEXT = {"schema": {"type": "string"}}
 _FORMATS: dict[int | str, dict[str, Any]] = {
     200: {"content": {media_type: _TEXT for name, media_type in MEDIA_TYPES.items() if name != "json"}}
@@ -122,7 +122,7 @@ def show_experiment_chart(
         raise NotFound(
             f"Experiment {experiment_id} has no chart {name}: {chart.explain_absence(comparison)}."
         )
-    return Response(picture, media_type=_PICTURE_TYPES[form], headers=_VARY | CLOSED)
+    return Response(picture, media_type=_PICTURE_TYPES[form], headers=_VARY | CSP_HEADERS)
 
 
 def _negotiate_format(accept: str) -> Literal["svg", "png"]:
@@ -174,7 +174,7 @@ def _get_requested_format(given: str | None, accept: str) -> str:
     return next(name for name, item in MEDIA_TYPES.items() if item == media_type)
 
 
-def _read_experiment(session: Session, experiment_id: str, request: Request) -> "Subject":
+def _read_experiment(session: Session, experiment_id: str, request: Request) -> "JobGroups":
     return reports.grouping.group_experiment(
         get_experiment(session, experiment_id),
         jobs_of(session, experiment_id),
@@ -183,7 +183,7 @@ def _read_experiment(session: Session, experiment_id: str, request: Request) -> 
     )
 
 
-def _load(session: Session, subject: "Subject") -> "Summaries":
+def _load(session: Session, subject: "JobGroups") -> "Summaries":
     """All that the comparison reads, so that it holds no connection while it computes."""
     done = reports.comparison.select_finished(subject)
     results = [job.result for jobs in done.values() for job in jobs if job.result]
@@ -197,7 +197,7 @@ def _parse_ids(variants: Mapping[str, Sequence[Job]]) -> dict[str, list[str]]:
     return {name: [job.id for job in jobs] for name, jobs in variants.items()}
 
 
-def _build_comparison(subject: "Subject", curves: "Summaries") -> Comparison:
+def _build_comparison(subject: "JobGroups", curves: "Summaries") -> Comparison:
     return reports.comparison.compare(subject, curves, now=datetime.now(UTC), version=version("regbench"))
 
 
@@ -206,4 +206,4 @@ def _render_report(comparison: Comparison, wanted: str) -> Response:
         # As it is: FastAPI would check every number of a large report once more.
         return Response(comparison.model_dump_json(), media_type="application/json", headers=_VARY)
     renderer = {"md": reports.markdown, "html": reports.html, "csv": reports.csv_table}[wanted]
-    return Response(renderer.render(comparison), media_type=MEDIA_TYPES[wanted], headers=_VARY | CLOSED)
+    return Response(renderer.render(comparison), media_type=MEDIA_TYPES[wanted], headers=_VARY | CSP_HEADERS)

@@ -15,7 +15,7 @@ _SAME = "The same in every pair"
 _ALIKE = "Different by the same in every pair, which no t test can judge"
 
 
-def call(mean: float, t_p_holm: float | None, sign_flip_p: float | None) -> Call | None:
+def choose_call(mean: float, t_p_holm: float | None, sign_flip_p: float | None) -> Call | None:
     """What may be said of a difference: both the corrected t test and the sign-flip test must find it."""
     if not _is_significant(t_p_holm) or not _is_significant(sign_flip_p):
         return None

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from api.reports import html
-from api.reports.routes import CLOSED
+from api.reports.routes import CSP_HEADERS
 from api.reports.schemas import Comparison
 from tests import comparisons
 from tests.acceptance.browsing import NEEDS_CHROMIUM
@@ -67,7 +67,7 @@ def show(page: Any, comparison: Comparison, width: int = DESK) -> list[str]:
 
     def answer(route: Any) -> None:
         if route.request.url == ADDRESS:
-            route.fulfill(body=body, content_type="text/html", headers=CLOSED)
+            route.fulfill(body=body, content_type="text/html", headers=CSP_HEADERS)
         else:
             complaints.append(route.request.url)
             route.abort()

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from api.reports.charts import drawing, learning, networks, outcomes
 from api.reports.schemas import Comparison
 
-Form = Literal["svg", "png"]
+ImageFormat = Literal["svg", "png"]
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Chart:
         return drawing.to_png(lambda: self.draw(comparison))
 
 
-def render(comparison: Comparison, name: str, form: Form) -> bytes | None:
+def render(comparison: Comparison, name: str, form: ImageFormat) -> bytes | None:
     """The chart of that name (a key of `CHARTS`) as a file; None where there is no data for it."""
     chart = CHARTS[name]
     if not chart.shows(comparison):
@@ -78,7 +78,7 @@ def _count_with_validation(comparison: Comparison) -> int:
 
 
 def _count_diagnosed(comparison: Comparison) -> int:
-    return len(networks.find_diagnosed_models(comparison))
+    return len(networks.get_diagnosed_models(comparison))
 
 
 def _limit_variants(most: int, count: Callable[[Comparison], int]) -> Callable[[Comparison], int]:
@@ -96,7 +96,7 @@ CHARTS: dict[str, Chart] = {
             "Difference from the baseline, with 95 % intervals",
             "A dot for the mean over pairs of equal seed, a line for its 95 % interval: one that crosses "
             "zero shows no difference. In the shaded zone accuracies are as good as equal.",
-            _limit_variants(outcomes.MOST_ROWS, _count_contrasted),
+            _limit_variants(outcomes.MAX_ROWS, _count_contrasted),
             _count_contrasted,
             "no variant shares a finished seed with the baseline",
             outcomes.draw_differences,
@@ -106,7 +106,7 @@ CHARTS: dict[str, Chart] = {
             "Test accuracy of each seed",
             "Lines join models of the same seed: above the baseline's, below the variant's. A line that "
             "leads to the right is a gain.",
-            _limit_variants(outcomes.MOST_ROWS, _count_finished),
+            _limit_variants(outcomes.MAX_ROWS, _count_finished),
             _count_finished,
             _NO_RESULT,
             outcomes.draw_seeds,
@@ -117,7 +117,7 @@ CHARTS: dict[str, Chart] = {
             "Means over seeds; the band is one standard deviation to each side. Over many epochs the thin "
             "line is the mean itself, the thick one smoothed. A dotted upright marks where overfitting sets"
             " in.",
-            _limit_variants(learning.MOST_PANELS, _count_with_curves),
+            _limit_variants(learning.MAX_PANELS, _count_with_curves),
             _count_with_curves,
             _NO_RESULT,
             learning.draw_loss,
@@ -126,7 +126,7 @@ CHARTS: dict[str, Chart] = {
             "accuracy-curves",
             "Accuracy by epoch",
             "As the chart of losses, for the share of images classified correctly.",
-            _limit_variants(learning.MOST_PANELS, _count_with_curves),
+            _limit_variants(learning.MAX_PANELS, _count_with_curves),
             _count_with_curves,
             _NO_RESULT,
             learning.draw_accuracy,
@@ -136,7 +136,7 @@ CHARTS: dict[str, Chart] = {
             "Generalization gap by epoch",
             "Validation minus training loss, means over seeds; it grows with overfitting. A ring marks "
             "where overfitting sets in: from there on the validation loss itself rises.",
-            _limit_variants(learning.MOST_PANELS, _count_with_validation),
+            _limit_variants(learning.MAX_PANELS, _count_with_validation),
             _count_with_validation,
             "no image was held out to validate on",
             learning.draw_gap,
@@ -145,7 +145,7 @@ CHARTS: dict[str, Chart] = {
             "cost",
             "Test accuracy against cost",
             "Up is more accurate, left is quicker. Upright lines are 95 % intervals over seeds.",
-            _limit_variants(outcomes.MOST_ROWS, _count_finished),
+            _limit_variants(outcomes.MAX_ROWS, _count_finished),
             _count_finished,
             _NO_RESULT,
             outcomes.draw_cost,
@@ -166,7 +166,7 @@ CHARTS: dict[str, Chart] = {
             "The incoming weights of the strongest units, each as an image: red above zero, blue below "
             "(both dark without colour), pale at zero. A pixel that is pale in every image is hardly used.",
             lambda comparison: sum(
-                bool(item.first_layer) for _, item in networks.find_diagnosed_models(comparison)
+                bool(item.first_layer) for _, item in networks.get_diagnosed_models(comparison)
             ),
             lambda comparison: sum(variant.metrics is not None for variant in comparison.variants),
             _NO_DIAGNOSTICS,
@@ -178,7 +178,7 @@ CHARTS: dict[str, Chart] = {
             "Below the dashed diagonal a model is surer than it is right. As many test images in each dot; "
             "uprights are standard errors.",
             lambda comparison: sum(
-                bool(item.calibration) for _, item in networks.find_diagnosed_models(comparison)
+                bool(item.calibration) for _, item in networks.get_diagnosed_models(comparison)
             ),
             lambda comparison: sum(variant.metrics is not None for variant in comparison.variants),
             _NO_DIAGNOSTICS,

@@ -32,7 +32,7 @@ DASHES: tuple[Any, ...] = (
     (0, (1, 3)),
 )
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
-MOST_LINES = len(COLOURS)
+MAX_LINES = len(COLOURS)
 GREY = "#666666"
 
 WIDTH = 4.6

@@ -14,7 +14,7 @@ _TRAINING, _VALIDATION = ((drawing.COLOURS[item], drawing.DASHES[item]) for item
 _FEWEST_TO_SMOOTH = 10
 _MANY = 8
 """More plots than this are made smaller."""
-MOST_PANELS = 24
+MAX_PANELS = 24
 
 
 def find_with_curves(comparison: Comparison) -> list[VariantReport]:
@@ -43,9 +43,9 @@ def draw_accuracy(comparison: Comparison) -> Figure:
 
 def draw_gap(comparison: Comparison) -> Figure:
     """Validation minus training loss: a line for each variant, or a plot for each where there are many."""
-    shown = find_with_validation(comparison)[:MOST_PANELS]
+    shown = find_with_validation(comparison)[:MAX_PANELS]
     last = max(variant.curve[-1].epoch for variant in shown)
-    if len(shown) > drawing.MOST_LINES:
+    if len(shown) > drawing.MAX_LINES:
         return _draw_gap_panels(shown, last, find_with_validation(comparison))
     figure, axes = drawing.create_figure(2.2, keys=len(shown))
     entries = []
@@ -87,7 +87,7 @@ def _draw_gap_panels(
 
 
 def _draw_curves(comparison: Comparison, metric: str, unit: float, label: str) -> Figure:
-    shown = find_with_curves(comparison)[:MOST_PANELS]
+    shown = find_with_curves(comparison)[:MAX_PANELS]
     last = max(variant.curve[-1].epoch for variant in shown)
     many = len(shown) > _MANY
     columns = 3 if many else 2

@@ -13,16 +13,16 @@ from matplotlib.ticker import NullLocator
 from api.reports.charts import drawing
 from api.reports.schemas import CalibrationBin, Comparison, Diagnostics, VariantReport
 
-MOST_PANELS = 8
+MAX_PANELS = 8
 # Blue below zero, white at zero, red above.
 _DIVERGING = "RdBu_r"
 _IMAGES_A_ROW = 8
 
 
-def find_diagnosed_models(comparison: Comparison) -> list[tuple[str, Diagnostics]]:
+def get_diagnosed_models(comparison: Comparison) -> list[tuple[str, Diagnostics]]:
     """The first variants of which a model's diagnostics are there."""
     return [(variant.name, variant.diagnostics) for variant in comparison.variants if variant.diagnostics][
-        :MOST_PANELS
+        :MAX_PANELS
     ]
 
 
@@ -31,13 +31,13 @@ def find_with_confusion(comparison: Comparison) -> list[VariantReport]:
     if _get_baseline(comparison) is None:
         return []
     return [variant for variant in comparison.variants if variant.confusion and not variant.is_baseline][
-        :MOST_PANELS
+        :MAX_PANELS
     ]
 
 
 def draw_weights(comparison: Comparison) -> Figure:
     """How many weights are how large, to one scale; exact zeros are counted beside."""
-    diagnosed_models = find_diagnosed_models(comparison)
+    diagnosed_models = get_diagnosed_models(comparison)
     reach = max(max(abs(edge) for edge in item.weight_edges) for _, item in diagnosed_models)
     figure, axes = drawing.create_panels(
         [
@@ -66,7 +66,7 @@ def _format_zeros(diagnostics: Diagnostics) -> str:
 
 def draw_first_layer(comparison: Comparison) -> Figure:
     """What units of the first layer look at: incoming weights as images, white where they are zero."""
-    results = [(name, item) for name, item in find_diagnosed_models(comparison) if item.first_layer]
+    results = [(name, item) for name, item in get_diagnosed_models(comparison) if item.first_layer]
     rows = max(math.ceil(len(item.first_layer) / _IMAGES_A_ROW) for _, item in results)
     figure, axes = drawing.create_panels(
         [
@@ -108,7 +108,7 @@ def _build_mosaic(diagnostics: Diagnostics) -> np.ndarray:
 
 def draw_calibration(comparison: Comparison) -> Figure:
     """Reliability diagrams: how often answers of each confidence are right."""
-    results = [(name, item) for name, item in find_diagnosed_models(comparison) if item.calibration]
+    results = [(name, item) for name, item in get_diagnosed_models(comparison) if item.calibration]
     low = min(min(item.confidence, item.accuracy) for _, one in results for item in one.calibration)
     # Most answers are almost certain, so that the lowest bin alone sets where the axes begin.
     low = max(0.0, math.floor(10 * low - 0.2) / 10)

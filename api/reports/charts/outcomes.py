@@ -11,7 +11,7 @@ from matplotlib.ticker import MaxNLocator
 from api.reports.charts import drawing
 from api.reports.schemas import Comparison, Contrast, Difference, VariantReport
 
-MOST_ROWS = 30
+MAX_ROWS = 30
 _BETTER, _WORSE = drawing.COLOURS[0], drawing.COLOURS[1]
 _ROW = 0.46
 _LETTERS_A_ROW = 58
@@ -31,7 +31,7 @@ def find_finished(comparison: Comparison) -> list[VariantReport]:
 
 def draw_differences(comparison: Comparison) -> Figure:
     """A forest plot: each variant's mean difference and 95 % interval, in accuracy and in loss."""
-    rows = find_contrasted(comparison)[:MOST_ROWS]
+    rows = find_contrasted(comparison)[:MAX_ROWS]
     figure, (left, right) = drawing.create_panels(
         ["test accuracy, points", "test loss, nats"],
         _ROW * len(rows),
@@ -74,7 +74,7 @@ def _draw_interval(axes: Axes, row: int, difference: Difference, digits: int) ->
 
 def draw_seeds(comparison: Comparison) -> Figure:
     """Test accuracy of each seed; lines join each variant's to the baseline's of the same seed."""
-    rows = find_finished(comparison)[:MOST_ROWS]
+    rows = find_finished(comparison)[:MAX_ROWS]
     base = next((variant for variant in rows if variant.is_baseline), None)
     before = _get_accuracies(base) if base else {}
     figure, axes = drawing.create_figure(0.5 * len(rows), left=0.25, keys=2)
@@ -126,7 +126,7 @@ def _get_accuracies(variant: VariantReport) -> dict[int, float]:
 
 def draw_cost(comparison: Comparison) -> Figure:
     """Mean test accuracy against mean seconds of training; numbers at the edge lead to the names below."""
-    shown = find_finished(comparison)[:MOST_ROWS]
+    shown = find_finished(comparison)[:MAX_ROWS]
     places = [_compute_position(variant) for variant in shown]
     # High enough that the numbers at the edge have room.
     height = max(2.2, _NUMBER * len(shown))
@@ -172,7 +172,7 @@ def _draw_numbers(axes: Axes, places: Sequence[tuple[float, float]], height: flo
 
 def _mark(number: int) -> tuple[str, str]:
     # Another marker for each eight, so that colour and marker together are one variant's alone.
-    shift = number // drawing.MOST_LINES
+    shift = number // drawing.MAX_LINES
     return drawing.COLOURS[number % 8], drawing.MARKERS[(number + shift) % len(drawing.MARKERS)]
 
 

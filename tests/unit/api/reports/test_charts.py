@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from api.reports import html
 from api.reports.charts import CHARTS, drawing, get_available, networks, outcomes
-from api.reports.charts.learning import MOST_PANELS, smooth
+from api.reports.charts.learning import MAX_PANELS, smooth
 from api.reports.schemas import Comparison
 from tests import comparisons
 
@@ -125,23 +125,23 @@ def test_many_variants_are_small_and_what_is_left_out_is_said() -> None:
     comparison = comparisons.full(names, seeds=2, epochs=4)
     left_out = {chart.name: chart.get_omitted(comparison) for chart in get_available(comparison)}
     assert left_out == {
-        "differences": 39 - outcomes.MOST_ROWS,
-        "accuracy-by-seed": 40 - outcomes.MOST_ROWS,
-        "cost": 40 - outcomes.MOST_ROWS,
-        "learning-curves": 40 - MOST_PANELS,
-        "accuracy-curves": 40 - MOST_PANELS,
-        "gap": 40 - MOST_PANELS,
-        "weights": 40 - networks.MOST_PANELS,
-        "first-layer": 40 - networks.MOST_PANELS,
-        "reliability": 40 - networks.MOST_PANELS,
-        "confusion-difference": 39 - networks.MOST_PANELS,
+        "differences": 39 - outcomes.MAX_ROWS,
+        "accuracy-by-seed": 40 - outcomes.MAX_ROWS,
+        "cost": 40 - outcomes.MAX_ROWS,
+        "learning-curves": 40 - MAX_PANELS,
+        "accuracy-curves": 40 - MAX_PANELS,
+        "gap": 40 - MAX_PANELS,
+        "weights": 40 - networks.MAX_PANELS,
+        "first-layer": 40 - networks.MAX_PANELS,
+        "reliability": 40 - networks.MAX_PANELS,
+        "confusion-difference": 39 - networks.MAX_PANELS,
     }
-    assert names[MOST_PANELS - 1] in " ".join(texts(CHARTS["gap"].render_svg(comparison)))
+    assert names[MAX_PANELS - 1] in " ".join(texts(CHARTS["gap"].render_svg(comparison)))
     assert "this leaves out 16 of the variants" in " ".join(html.render(comparison).split())
 
 
 def test_lines_are_told_apart_without_colour() -> None:
-    assert len(set(map(str, drawing.DASHES))) == len(set(drawing.MARKERS)) == drawing.MOST_LINES
+    assert len(set(map(str, drawing.DASHES))) == len(set(drawing.MARKERS)) == drawing.MAX_LINES
     figure = CHARTS["gap"].draw(comparisons.full([f"variant {number}" for number in range(8)]))
     lines = [line for line in figure.axes[0].lines if line.get_markevery() is not None]
     assert len({line.get_marker() for line in lines}) == len(lines) == 8
@@ -255,4 +255,4 @@ def test_every_gap_has_the_baselines_beside_it_even_where_that_has_no_plot() -> 
         variant.model_copy(update={"is_baseline": variant.name == "v29"}) for variant in comparison.variants
     ]
     figure = CHARTS["gap"].draw(comparison.model_copy(update={"variants": last, "baseline": "v29"}))
-    assert all(len(lines(figure, plot)) >= 3 for plot in range(MOST_PANELS)), "its own, the baseline's, zero"
+    assert all(len(lines(figure, plot)) >= 3 for plot in range(MAX_PANELS)), "its own, the baseline's, zero"

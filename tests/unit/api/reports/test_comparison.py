@@ -15,7 +15,7 @@ import pytest
 
 from api.reports import charts, csv_table, formatting, grouping, html, markdown
 from api.reports.charts import CHARTS
-from api.reports.comparison import Subject, compare
+from api.reports.comparison import JobGroups, compare
 from api.reports.curves import build_curves, downsample
 from api.reports.schemas import Comparison
 from models.experiments import ExperimentSpec
@@ -61,7 +61,7 @@ def compared(variants: dict[str, list[Job]], *, baseline: str = "a", expected: i
         for name, group in variants.items()
         for done in [[each for each in group if each.result]]
     }
-    subject = Subject("title", "exp_1", baseline, variants, expected or len(jobs), "curl again")
+    subject = JobGroups("title", "exp_1", baseline, variants, expected or len(jobs), "curl again")
     return compare(subject, epochs, now=NOW, version="0.0")
 
 
@@ -318,7 +318,7 @@ def test_a_comparison_is_json_without_nan() -> None:
 
 
 def overfitting_onset_epoch(*losses: Sequence[float]) -> int | None:
-    subject = Subject("title", "exp_1", "a", {"a": [job("a", 0, 0.9), job("a", 1, 0.9)]}, 2, "curl again")
+    subject = JobGroups("title", "exp_1", "a", {"a": [job("a", 0, 0.9), job("a", 1, 0.9)]}, 2, "curl again")
     epochs = [summary(number, each) for number, each in enumerate(losses, 1)]
     return compare(subject, {"a": epochs}, now=NOW, version="0.0").variants[0].overfitting_onset_epoch
 

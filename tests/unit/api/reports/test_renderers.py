@@ -89,7 +89,7 @@ def test_what_else_differs_is_said() -> None:
     ]
     other = comparison.variants[1].model_copy(update={"confounders": changes})
     changed = comparison.model_copy(update={"variants": [comparison.variants[0], other]})
-    assert formatting.confounders(changed) == [
+    assert formatting.describe_confounders(changed) == [
         "dropout differs from the baseline in /training/epochs too: 10 instead of 5.",
         'dropout differs from the baseline in /training/schedule too: {"name": "cosine"} instead of nothing.',
     ]
