@@ -146,19 +146,19 @@ def quiet(browser: Any, url: str) -> Iterator[Page]:
 @pytest.mark.parametrize("path", ["/jobs", "/jobs/{job}"])
 def test_a_page_says_that_nobody_answers_and_goes_on_by_itself(quiet: Page, paused: Job, path: str) -> None:
     quiet.goto(path.format(job=paused.id))
-    expect(quiet.locator("#notice")).to_be_hidden()
+    expect(quiet.locator("#banner")).to_be_hidden()
     quiet.context.set_offline(True)
     if path != "/jobs":
         # A stream that is open already is nothing that the browser would cut off.
         quiet.get_by_role("button", name="Resume").click()
-        expect(quiet.locator("#said")).to_have_text("The service does not answer.")
-    expect(quiet.locator("#notice")).to_contain_text("does not answer", timeout=PATIENCE)
+        expect(quiet.locator("#status")).to_have_text("The service does not answer.")
+    expect(quiet.locator("#banner")).to_contain_text("does not answer", timeout=PATIENCE)
     check_access(quiet, path)
     quiet.context.set_offline(False)
     if path != "/jobs":
         quiet.get_by_role("button", name="Resume").click()
-        expect(quiet.locator("#said")).to_be_empty()
-    expect(quiet.locator("#notice")).to_be_hidden(timeout=PATIENCE)
+        expect(quiet.locator("#status")).to_be_empty()
+    expect(quiet.locator("#banner")).to_be_hidden(timeout=PATIENCE)
 
 
 @pytest.mark.parametrize("path", ["/jobs", "/jobs/{job}"])
@@ -171,13 +171,13 @@ def test_a_page_whose_login_has_ended_leads_to_the_form(quiet: Page, paused: Job
     quiet.route("**/events", refuse)
     quiet.goto(here)
     quiet.route(f"**{here}", refuse)
-    expect(quiet.locator("#notice")).to_contain_text("Your login has ended", timeout=PATIENCE)
+    expect(quiet.locator("#banner")).to_contain_text("Your login has ended", timeout=PATIENCE)
     check_access(quiet, path)
     quiet.unroute(f"**{here}")
     # Logged in again in another tab.
-    expect(quiet.locator("#notice")).to_be_hidden(timeout=PATIENCE)
+    expect(quiet.locator("#banner")).to_be_hidden(timeout=PATIENCE)
     quiet.route(f"**{here}", refuse)
-    quiet.locator("#notice").get_by_role("link", name="Log in again").click(timeout=PATIENCE)
+    quiet.locator("#banner").get_by_role("link", name="Log in again").click(timeout=PATIENCE)
     assert unquote(quiet.url).endswith(f"/login?next={here}")
 
 
@@ -186,12 +186,12 @@ def test_a_job_that_is_deleted_is_said_to_be_gone(
 ) -> None:
     quiet.route("**/events", lambda route: route.fulfill(status=503, json={"detail": "not now"}))
     quiet.goto(f"/jobs/{paused.id}")
-    expect(quiet.locator("#standing .badge")).to_contain_text("paused")
+    expect(quiet.locator("#progress .badge")).to_contain_text("paused")
     quiet.context.set_offline(True)
     client.cancel(paused.id)
     assert httpx.delete(f"{url}/v1/jobs/{paused.id}").status_code == 204
     quiet.context.set_offline(False)
-    expect(quiet.locator("#notice")).to_contain_text("no longer there", timeout=PATIENCE)
+    expect(quiet.locator("#banner")).to_contain_text("no longer there", timeout=PATIENCE)
     asked: list[str] = []
     quiet.on("request", lambda request: asked.append(request.url))
     quiet.wait_for_timeout(5000)
@@ -204,7 +204,7 @@ def test_a_stream_that_is_refused_is_asked_for_again(quiet: Page, client: Regben
     quiet.wait_for_timeout(1000)
     quiet.unroute("**/events")
     client.resume(paused.id)
-    expect(quiet.locator("#standing .badge")).to_contain_text("running", timeout=PATIENCE)
+    expect(quiet.locator("#progress .badge")).to_contain_text("running", timeout=PATIENCE)
 
 
 @pytest.fixture
@@ -222,9 +222,9 @@ def test_a_job_that_waits_for_a_worker_says_so(quiet: Page, waiting: Job) -> Non
     checks = {"worker": "no worker answers; jobs wait until one does"}
     quiet.route("**/readyz", lambda route: route.fulfill(status=503, json={"checks": checks}))
     quiet.goto(f"/jobs/{waiting.id}")
-    expect(quiet.locator("#said")).to_have_text(f"It waits: {checks['worker']}.", timeout=PATIENCE)
+    expect(quiet.locator("#status")).to_have_text(f"It waits: {checks['worker']}.", timeout=PATIENCE)
     quiet.unroute("**/readyz")
-    expect(quiet.locator("#said")).to_be_empty(timeout=PATIENCE)
+    expect(quiet.locator("#status")).to_be_empty(timeout=PATIENCE)
 
 
 def test_what_is_pressed_twice_is_done_once(page: Page, client: Regbench, paused: Job) -> None:
@@ -237,7 +237,7 @@ def test_what_is_pressed_twice_is_done_once(page: Page, client: Regbench, paused
     page.goto("/jobs?state=cancelled")
     page.locator(f"[data-job={paused.id}] .tick").check()
     page.get_by_role("button", name="Retry").dblclick()
-    expect(page.locator("#said")).to_contain_text("retry: 1 of 1 done.")
+    expect(page.locator("#status")).to_contain_text("retry: 1 of 1 done.")
     assert len(posted) == 2
     assert len([job for job in client.jobs() if job.retry_of == paused.id]) == 1
 
@@ -256,7 +256,7 @@ def test_a_form_whose_answer_was_lost_is_taken_once(quiet: Page, client: Regbenc
 
     quiet.route("**/v1/jobs", lose)
     button.click()
-    expect(quiet.locator("#faults")).to_contain_text("does not answer")
+    expect(quiet.locator("#form-errors")).to_contain_text("does not answer")
     quiet.unroute("**/v1/jobs")
     button.dblclick()
     quiet.wait_for_url(re.compile(r"/jobs/job_\w+$"))

@@ -73,20 +73,20 @@ def test_an_experiment_is_submitted_through_the_form_and_fills_up(page: Page, ur
 
     # Live, in the page as it was opened: a mark that a reload would take away stays.
     page.evaluate("document.querySelector('h1').dataset.mark = 'here'")
-    expect(page.locator(".grid .cell.succeeded")).to_have_count(6, timeout=PATIENCE)
+    expect(page.locator(".run-table .cell.succeeded")).to_have_count(6, timeout=PATIENCE)
     expect(page.locator(".forest tbody tr")).to_have_count(2, timeout=PATIENCE)
-    expect(page.locator("#standing")).to_contain_text("finished", timeout=PATIENCE)
+    expect(page.locator("#progress")).to_contain_text("finished", timeout=PATIENCE)
     assert page.locator("h1[data-mark=here]").inner_text() == "through the form"
     expect(page.locator(".verdicts dt")).to_have_text(["dropout rate 0.2", "l2"])
     expect(page.get_by_role("heading", name="What to choose")).to_be_visible()
-    assert page.evaluate("document.querySelector('#curves').data.length") == 3 * 3
+    wait_until(page, "document.querySelector('#curves').data.length === 3 * 3")
 
     # Two more seeds, and the same page goes on.
     page.get_by_text("Add seeds").click()
     page.get_by_label("Seeds to add").fill("7")
     page.get_by_role("button", name="Add", exact=True).click()
-    expect(page.locator(".grid .cell")).to_have_count(9, timeout=PATIENCE)
-    expect(page.locator(".grid .cell.succeeded")).to_have_count(9, timeout=PATIENCE)
+    expect(page.locator(".run-table .cell")).to_have_count(9, timeout=PATIENCE)
+    expect(page.locator(".run-table .cell.succeeded")).to_have_count(9, timeout=PATIENCE)
 
 
 def test_a_charts_zoom_stays_while_data_come(page: Page, finished: str) -> None:
@@ -175,7 +175,7 @@ def test_a_technique_is_shown_by_a_finished_pair_of_models(page: Page, finished:
 
 def test_a_technique_is_run_small_from_its_page(page: Page, client: Regbench) -> None:
     page.goto("/learn/mixup")
-    expect(page.locator("#small-cost")).to_contain_text("12 jobs of 5 epochs; time on one worker:")
+    expect(page.locator("#quick-experiment-cost")).to_contain_text("12 jobs of 5 epochs; time on one worker:")
     check_access(page, "/learn/mixup")
     page.get_by_role("button", name="Run it small").click()
     page.wait_for_url(re.compile(r"/experiments/exp_\w+$"))
@@ -190,16 +190,16 @@ def test_a_fault_stands_at_its_field_and_holds_the_button(page: Page) -> None:
     page.on("response", lambda answer: refused.append(answer.status) if not answer.ok else None)
     page.get_by_role("textbox", name="Batch size", exact=True).fill("5000")
     field = page.locator(".field[data-pointer='/training/batch_size']")
-    expect(field.locator(".fault")).to_contain_text("less than or equal to 4096")
+    expect(field.locator(".field-error")).to_contain_text("less than or equal to 4096")
     button = page.get_by_role("button", name="Start training")
     expect(button).to_have_attribute("aria-disabled", "true")
     expect(page.locator("#submit-reason")).to_have_text("One field has to be changed first.")
-    page.locator("#faults").get_by_role("button", name="Batch size").click()
+    page.locator("#form-errors").get_by_role("button", name="Batch size").click()
     expect(page.get_by_role("textbox", name="Batch size", exact=True)).to_be_focused()
     page.keyboard.press("Control+a")
     page.keyboard.type("64")
     expect(button).not_to_have_attribute("aria-disabled", "true")
-    expect(field.locator(".fault")).to_be_hidden()
+    expect(field.locator(".field-error")).to_be_hidden()
     assert refused == []
 
 
@@ -283,7 +283,7 @@ def test_a_digit_is_drawn_and_two_models_answer(
         assert (len(shares), shares.index(max(shares))) == (10, 1)
         assert sum(shares) == pytest.approx(100, abs=0.6)
         expect(side.locator(".confidence")).to_contain_text("confidence of")
-    expect(page.locator("#compared")).to_contain_text("Both say 1")
+    expect(page.locator("#agreement")).to_contain_text("Both say 1")
     expect(page.get_by_label("What the models see")).to_be_visible()
 
     # By keyboard alone, and with another model.

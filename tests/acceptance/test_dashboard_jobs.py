@@ -50,7 +50,7 @@ def test_a_job_is_submitted_through_the_form_and_its_curves_move(page: Page) -> 
     wait_until(page, f"({points}) >= 2")
     before = page.evaluate(points)
     wait_until(page, f"({points}) > {before}")
-    expect(page.locator("#standing")).to_contain_text(
+    expect(page.locator("#progress")).to_contain_text(
         "of the test images classified correctly", timeout=PATIENCE
     )
     assert page.locator("h1[data-mark=here]").inner_text() == "watched"
@@ -58,7 +58,7 @@ def test_a_job_is_submitted_through_the_form_and_its_curves_move(page: Page) -> 
     # The line at the kept epoch is drawn once the result has been read.
     wait_until(page, "document.querySelector('#loss').layout.shapes?.length")
     shapes = page.evaluate("document.querySelector('#loss').layout.shapes.map(each => each.x0)")
-    assert shapes == [int(page.locator("#standing").get_attribute("data-reported") or 0)]
+    assert shapes == [int(page.locator("#progress").get_attribute("data-reported") or 0)]
     expect(page.get_by_role("heading", name="Which digits it confuses")).to_be_visible()
     expect(page.locator("#events tbody tr").last).to_contain_text("succeeded")
 
@@ -69,7 +69,7 @@ def test_a_job_is_paused_resumed_and_cancelled(page: Page, client: Regbench) -> 
     for button, state in (("Pause", "paused"), ("Resume", "running"), ("Cancel", "cancelled")):
         page.once("dialog", lambda dialog: dialog.accept())
         page.get_by_role("button", name=button).click()
-        expect(page.locator("#standing .badge")).to_contain_text(state, timeout=PATIENCE)
+        expect(page.locator("#progress .badge")).to_contain_text(state, timeout=PATIENCE)
     expect(page.get_by_role("button", name="Cancel")).to_have_attribute("title", "It has ended.")
 
 
@@ -129,7 +129,7 @@ def test_the_list_announces_what_has_come_and_moves_its_star(page: Page, client:
     expect(page.locator(f"#best-{better} .star")).to_be_visible(timeout=PATIENCE)
     expect(page.locator("#jobs .star")).to_have_count(1)
     newest = submit(3, 1)
-    expect(page.locator("#newcomers")).to_have_text("1 more job: show it", timeout=PATIENCE)
+    expect(page.locator("#new-jobs")).to_have_text("1 more job: show it", timeout=PATIENCE)
     expect(page.locator(f"[data-job={first}] .tick")).to_be_checked()
     page.get_by_role("link", name="show it").click()
     expect(page.locator(f"[data-job={newest}]")).to_be_visible()

@@ -1,71 +1,74 @@
-// Requests to the service that has sent this page.
+// Requests to the API.
 
-import { randomKey } from "./insecure.js";
-import { sayAway, sayLoggedOut, sayNothing } from "./notice.js";
+import { hideBanner, showLoggedOut, showUnavailable } from "./banner.js";
 
 const BAD_GATEWAY = 502;
 
-export class Refusal extends Error {
+export class ApiError extends Error {
   constructor(problem) { super(problem.detail); this.errors = problem.errors ?? []; this.status = problem.status; }
 }
 
-// As fetch; that nobody answers, or that the login has ended, stands at the top of the page as long as it is so.
+// fetch() that shows a banner while the service is unavailable or the user is logged out.
 export async function request(path, options) {
-  let answer;
+  let response;
   try {
-    answer = await fetch(path, options);
+    response = await fetch(path, options);
   } catch (error) {
     if (error.name === "AbortError") throw error;
-    sayAway("The service does not answer.");
+    showUnavailable("The service does not answer.");
     throw new Error("The service does not answer.", { cause: error });
   }
-  if (answer.status === 401 || (answer.redirected && new URL(answer.url).pathname === "/login")) {
-    sayLoggedOut();
-    throw new Refusal({ status: 401, detail: "Your login has ended." });
+  if (response.status === 401 || (response.redirected && new URL(response.url).pathname === "/login")) {
+    showLoggedOut();
+    throw new ApiError({ status: 401, detail: "Your login has ended." });
   }
-  if (answer.status >= BAD_GATEWAY) sayAway("The service cannot answer now.");
-  else sayNothing();
-  return answer;
+  if (response.status >= BAD_GATEWAY) showUnavailable("The service cannot answer now.");
+  else hideBanner();
+  return response;
 }
 
-export async function ask(path, { method = "GET", body, headers = {}, signal } = {}) {
+export async function requestJson(path, { method = "GET", body, headers = {}, signal } = {}) {
   const raw = body instanceof Blob;
-  const answer = await request(path, { method, signal, headers: { Accept: "application/json", ...(body === undefined ? {} : { "Content-Type": raw ? body.type : "application/json" }), ...headers }, body: raw || body === undefined ? body : JSON.stringify(body) });
-  if (answer.status === 204) return null;
-  // What stands between may answer for the service, in its own words.
-  const document = await answer.json().catch(() => ({ status: answer.status, detail: `The service answered with status ${answer.status}.` }));
-  if (!answer.ok) throw new Refusal(document);
+  const response = await request(path, { method, signal, headers: { Accept: "application/json", ...(body === undefined ? {} : { "Content-Type": raw ? body.type : "application/json" }), ...headers }, body: raw || body === undefined ? body : JSON.stringify(body) });
+  if (response.status === 204) return null;
+  // A proxy may respond with something other than JSON.
+  const document = await response.json().catch(() => ({ status: response.status, detail: `The service answered with status ${response.status}.` }));
+  if (!response.ok) throw new ApiError(document);
   return document;
 }
 
-// Whether a request was refused for good: its answer was not lost, nor that of something that stands between.
-export const isFinal = (error) => error.status < 500;
+// Whether the service has rejected a request, so that a retry has to be a new request: neither the response was
+// lost, nor did a proxy fail.
+export const isRejected = (error) => error.status < 500;
 
-// A request that changes something. It may have been carried out although its answer was lost: asked for again,
-// it is sent with the same key, and done once.
+// crypto.randomUUID() is missing on pages that come over plain HTTP from another machine.
+export const createIdempotencyKey = () => crypto.randomUUID?.()
+  ?? Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
+
+// A POST that is executed once: after a lost response it is retried with the same idempotency key.
 const keys = new Map();
-export async function change(path, body) {
-  if (!keys.has(path)) keys.set(path, randomKey());
+export async function post(path, body) {
+  if (!keys.has(path)) keys.set(path, createIdempotencyKey());
   try {
-    const answer = await ask(path, { method: "POST", body, headers: { "Idempotency-Key": keys.get(path) } });
+    const response = await requestJson(path, { method: "POST", body, headers: { "Idempotency-Key": keys.get(path) } });
     keys.delete(path);
-    return answer;
+    return response;
   } catch (error) {
-    if (isFinal(error)) keys.delete(path);
+    if (isRejected(error)) keys.delete(path);
     throw error;
   }
 }
 
-// What a button does, once however often it is pressed meanwhile.
+// Runs a button's action, and ignores further clicks until it has finished.
 let busy = new WeakSet();
-export async function once(button, action) {
+export async function runUnlessBusy(button, action) {
   if (busy.has(button)) return;
   busy.add(button);
   try { await action(); } finally { busy.delete(button); }
 }
 
-// Leaves for another page; until it is there, the button that led to it stays busy.
-export function leave(path) {
+// Navigates to another page; the button that led to it stays busy until that page is loaded.
+export function navigate(path) {
   location.assign(path);
   return new Promise(() => {});
 }

@@ -1,17 +1,17 @@
-// Several jobs side by side: one curve of each.
+// Compared jobs: one curve of each.
 
-import { ask } from "./api.js";
-import { chosenMetric, showTogether } from "./charts.js";
+import { requestJson } from "./api.js";
+import { getSelectedMetric, showComparison } from "./charts.js";
 
 const element = (id) => document.getElementById(id);
 const links = [...document.querySelectorAll("#results [data-job]")];
-let metric = chosenMetric(element("curve-choice"));
+let metric = getSelectedMetric(element("curve-choice"));
 let jobs = [];
 
 function draw() {
   for (const button of element("curve-choice").children)
     button.setAttribute("aria-pressed", String(button.dataset.metric === metric));
-  showTogether(element("curves"), jobs, metric);
+  showComparison(element("curves"), jobs, metric);
 }
 
 element("curve-choice").addEventListener("click", ({ target }) => {
@@ -25,8 +25,8 @@ element("curve-choice").addEventListener("click", ({ target }) => {
 
 try {
   jobs = await Promise.all(links.map(async ({ dataset }) =>
-    ({ title: dataset.title, epochs: (await ask(`/v1/jobs/${dataset.job}/epochs`)).items })));
+    ({ title: dataset.title, epochs: (await requestJson(`/v1/jobs/${dataset.job}/epochs`)).items })));
 } catch (error) {
-  element("said").textContent = error.message;
+  element("status").textContent = error.message;
 }
 draw();

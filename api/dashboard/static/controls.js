@@ -1,207 +1,205 @@
-// Forms made of a specification's fields (api/dashboard/forms.py): read into a document, filled from one,
-// and the service's faults shown at the fields that they point to.
+// Forms for a specification (api/dashboard/forms.py): reads a document from the fields, fills them from one,
+// and shows errors at the fields that they point to.
 
-const pointerParts = (pointer) =>
+const splitPointer = (pointer) =>
   pointer.split("/").slice(1).map((part) => part.replaceAll("~1", "/").replaceAll("~0", "~"));
 
-export function get(document, pointer) {
-  return pointerParts(pointer).reduce((value, part) => value?.[part], document);
+export function getAt(document, pointer) {
+  return splitPointer(pointer).reduce((value, part) => value?.[part], document);
 }
 
-export function put(document, pointer, value) {
-  const parts = pointerParts(pointer);
+export function setAt(document, pointer, value) {
+  const parts = splitPointer(pointer);
   const last = parts.pop();
-  const within = parts.reduce((object, part) => (object[part] ??= {}), document);
-  within[last] = value;
+  const parent = parts.reduce((object, part) => (object[part] ??= {}), document);
+  parent[last] = value;
 }
 
 export const equal = (one, other) => JSON.stringify(one) === JSON.stringify(other);
 
-// What turns `from` into `to` as a JSON merge patch (RFC 7396).
-export function patch(from, to) {
-  const found = {};
+// The JSON merge patch (RFC 7396) that turns `from` into `to`.
+export function createMergePatch(from, to) {
+  const patch = {};
   for (const name of new Set([...Object.keys(from), ...Object.keys(to)])) {
-    if (!(name in to)) found[name] = null;
+    if (!(name in to)) patch[name] = null;
     else if (isObject(from[name]) && isObject(to[name])) {
-      const below = patch(from[name], to[name]);
-      if (Object.keys(below).length) found[name] = below;
-    } else if (!equal(from[name], to[name])) found[name] = to[name];
+      const nested = createMergePatch(from[name], to[name]);
+      if (Object.keys(nested).length) patch[name] = nested;
+    } else if (!equal(from[name], to[name])) patch[name] = to[name];
   }
-  return found;
+  return patch;
 }
 
 export const isObject = (value) => value !== null && typeof value === "object" && !Array.isArray(value);
 
 // ---- one field
 
-const inputOf = (field) => field.querySelector(".value");
-export const defaultOf = (field) => JSON.parse(field.dataset.default);
+const getInput = (field) => field.querySelector(".value");
+export const getDefault = (field) => JSON.parse(field.dataset.default);
 
-// What is no number goes to the service as it was typed: its answer says what is wrong with it.
-const number = (text) => (Number.isFinite(Number(text)) ? Number(text) : text);
+// Invalid numbers are sent as text: the service explains what is wrong with them.
+const parseNumber = (text) => (Number.isFinite(Number(text)) ? Number(text) : text);
 
-export function valueOf(field) {
-  const input = inputOf(field);
+export function getValue(field) {
+  const input = getInput(field);
   const text = input.value.trim();
   switch (field.dataset.kind) {
     case "boolean": return input.checked;
-    case "numbers": return text.split(/[\s,]+/).filter(Boolean).map(number);
-    case "number": case "integer": return text === "" ? null : number(text);
-    case "choice": return typeof defaultOf(field) === "number" ? Number(text) : text;
+    case "numbers": return text.split(/[\s,]+/).filter(Boolean).map(parseNumber);
+    case "number": case "integer": return text === "" ? null : parseNumber(text);
+    case "choice": return typeof getDefault(field) === "number" ? Number(text) : text;
     default: return text === "" ? null : text;
   }
 }
 
 export function setValue(field, value) {
-  const input = inputOf(field);
+  const input = getInput(field);
   if (field.dataset.kind === "boolean") input.checked = value;
-  else input.value = Array.isArray(value) ? value.join(", ") : value === null ? "" : shortest(value);
-  followField(field);
+  else input.value = Array.isArray(value) ? value.join(", ") : value === null ? "" : formatValue(value);
+  updateSlider(field);
 }
 
-const shortest = (value) => (typeof value === "number" ? Number(value.toPrecision(10)).toString() : value);
+const formatValue = (value) => (typeof value === "number" ? Number(value.toPrecision(10)).toString() : value);
 
-// ---- sliders: a hand for the number field beside, which is what counts
+// ---- sliders: each sets the number field beside it, which has the value
 
-const positionOf = (slider, value) => {
+const toPosition = (slider, value) => {
   if (slider.dataset.scale !== "log") return value;
   const [minimum, maximum] = [Number(slider.dataset.minimum), Number(slider.dataset.maximum)];
   if (!(value > 0)) return 0;
   return (Math.log(value / minimum) / Math.log(maximum / minimum)) * 1000;
 };
 
-const valueAt = (slider, whole) => {
+const fromPosition = (slider, integer) => {
   const position = Number(slider.value);
   if (slider.dataset.scale !== "log") return position;
   const [minimum, maximum] = [Number(slider.dataset.minimum), Number(slider.dataset.maximum)];
   const value = minimum * (maximum / minimum) ** (position / 1000);
-  return whole ? Math.round(value) : Number(value.toPrecision(2));
+  return integer ? Math.round(value) : Number(value.toPrecision(2));
 };
 
-function followField(field) {
+function updateSlider(field) {
   const slider = field.querySelector(".slider");
   if (!slider) return;
-  const value = valueOf(field);
-  slider.value = typeof value === "number" ? positionOf(slider, value) : 0;
-  slider.setAttribute("aria-valuetext", inputOf(field).value || "as it is");
+  const value = getValue(field);
+  slider.value = typeof value === "number" ? toPosition(slider, value) : 0;
+  slider.setAttribute("aria-valuetext", getInput(field).value || "empty");
 }
 
-function followSlider(field) {
+function updateField(field) {
   const slider = field.querySelector(".slider");
-  inputOf(field).value = shortest(valueAt(slider, field.dataset.kind === "integer"));
-  slider.setAttribute("aria-valuetext", inputOf(field).value);
+  getInput(field).value = formatValue(fromPosition(slider, field.dataset.kind === "integer"));
+  slider.setAttribute("aria-valuetext", getInput(field).value);
 }
 
 // ---- a whole form
 
-const fieldsOf = (scope) => [...scope.querySelectorAll(".field[data-kind]")];
-const techniqueOf = (field) => field.closest("[data-technique]");
-const switchedOn = (card) => card.querySelector(".switch")?.checked ?? true;
-const asleep = (field) => {
-  const card = techniqueOf(field);
-  return field.closest("[data-when][hidden]") !== null || (card !== null && !switchedOn(card));
+const getFields = (scope) => [...scope.querySelectorAll(".field[data-kind]")];
+const getTechnique = (field) => field.closest("[data-technique]");
+const isOn = (card) => card.querySelector(".switch")?.checked ?? true;
+const isInactive = (field) => {
+  const card = getTechnique(field);
+  return field.closest("[data-when][hidden]") !== null || (card !== null && !isOn(card));
 };
 
-// Groups of fields that count only while another field has a certain value.
-export function showWhatCounts(scope) {
+// Shows groups of fields only while another field has a certain value, and techniques' fields while they are on.
+export function updateVisibility(scope) {
   for (const group of scope.querySelectorAll("[data-when]")) {
     const [pointer, value] = group.dataset.when.split("=");
-    const decisive = scope.querySelector(`.field[data-pointer="${pointer}"]`);
-    group.hidden = String(valueOf(decisive)) !== value;
+    const condition = scope.querySelector(`.field[data-pointer="${pointer}"]`);
+    group.hidden = String(getValue(condition)) !== value;
   }
   for (const card of scope.querySelectorAll("[data-technique]")) {
     const body = card.querySelector(".technique-controls");
-    if (body && card.querySelector(".switch")) body.hidden = !switchedOn(card);
-    card.classList.toggle("on", switchedOn(card));
+    if (body && card.querySelector(".switch")) body.hidden = !isOn(card);
+    card.classList.toggle("on", isOn(card));
   }
 }
 
-// The document that the fields say, without what is as it would be anyway; `whole(name)`: techniques of
-// which every parameter is written all the same.
-export function read(scope, whole = () => false) {
+// The document of the fields without default values, which it contains only for techniques with
+// `includesDefaults(name)`.
+export function readFields(scope, includesDefaults = () => false) {
   const document = {};
   for (const card of scope.querySelectorAll("[data-technique]"))
-    if (switchedOn(card)) put(document, card.dataset.pointer, {});
-  for (const field of fieldsOf(scope)) {
-    if (asleep(field)) continue;
-    const value = valueOf(field);
-    const card = techniqueOf(field);
-    const always = card !== null && whole(card.dataset.technique);
-    if (always || !equal(value, defaultOf(field))) put(document, field.dataset.pointer, value);
+    if (isOn(card)) setAt(document, card.dataset.pointer, {});
+  for (const field of getFields(scope)) {
+    if (isInactive(field)) continue;
+    const value = getValue(field);
+    const card = getTechnique(field);
+    const included = card !== null && includesDefaults(card.dataset.technique);
+    if (included || !equal(value, getDefault(field))) setAt(document, field.dataset.pointer, value);
   }
   return document;
 }
 
-export function fill(scope, document) {
+export function fillFields(scope, document) {
   for (const card of scope.querySelectorAll("[data-technique]")) {
     const control = card.querySelector(".switch");
-    if (control) control.checked = isObject(get(document, card.dataset.pointer));
+    if (control) control.checked = isObject(getAt(document, card.dataset.pointer));
   }
-  for (const field of fieldsOf(scope)) {
-    const value = get(document, field.dataset.pointer);
-    setValue(field, value === undefined ? defaultOf(field) : value);
+  for (const field of getFields(scope)) {
+    const value = getAt(document, field.dataset.pointer);
+    setValue(field, value === undefined ? getDefault(field) : value);
   }
-  showWhatCounts(scope);
+  updateVisibility(scope);
 }
 
-// Puts sliders and groups where the fields have them, as the page was sent.
-export function settle(scope) {
-  fieldsOf(scope).forEach(followField);
-  showWhatCounts(scope);
+// Sets sliders and visibility to match the initial values.
+export function initialize(scope) {
+  getFields(scope).forEach(updateSlider);
+  updateVisibility(scope);
 }
 
-// Calls `changed` whenever anything in the form is another than before.
-export function listen(form, changed) {
+// Calls `callback` whenever the form changes.
+export function onChange(form, callback) {
   form.addEventListener("input", (event) => {
     const field = event.target.closest(".field[data-kind]");
-    if (field) event.target.matches(".slider") ? followSlider(field) : followField(field);
-    showWhatCounts(form);
-    changed();
+    if (field) event.target.matches(".slider") ? updateField(field) : updateSlider(field);
+    updateVisibility(form);
+    callback();
   });
 }
 
-// ---- what is wrong with it, as the form itself knows
+// ---- errors
 
-function checkBounds(field) {
-  const [value, { kind, minimum, maximum }] = [valueOf(field), field.dataset];
-  let fault = "";
-  if (typeof value === "string" && ["number", "integer"].includes(kind)) fault = "Input should be a valid number";
-  else if (kind === "integer" && value !== null && !Number.isInteger(value)) fault = "Input should be a valid integer";
-  else if (value !== null && value < Number(minimum)) fault = `Input should be greater than or equal to ${minimum}`;
-  else if (value !== null && value > Number(maximum)) fault = `Input should be less than or equal to ${maximum}`;
-  inputOf(field).setCustomValidity(fault);
-  return inputOf(field).checkValidity();
+function isValid(field) {
+  const [value, { kind, minimum, maximum }] = [getValue(field), field.dataset];
+  let error = "";
+  if (typeof value === "string" && ["number", "integer"].includes(kind)) error = "Input should be a valid number";
+  else if (kind === "integer" && value !== null && !Number.isInteger(value)) error = "Input should be a valid integer";
+  else if (value !== null && value < Number(minimum)) error = `Input should be greater than or equal to ${minimum}`;
+  else if (value !== null && value > Number(maximum)) error = `Input should be less than or equal to ${maximum}`;
+  getInput(field).setCustomValidity(error);
+  return getInput(field).checkValidity();
 }
 
-// Of the fields that count, those that no service needs to be asked about.
-export const ownFaults = (form) => fieldsOf(form).filter((field) => !asleep(field) && !checkBounds(field))
-  .map((place) => ({ place, pointer: place.dataset.pointer, detail: inputOf(place).validationMessage }));
+// The errors that can be detected without the service.
+export const validate = (form) => getFields(form).filter((field) => !isInactive(field) && !isValid(field))
+  .map((target) => ({ target, pointer: target.dataset.pointer, detail: getInput(target).validationMessage }));
 
-// ---- what the service says about it
-
-export function clearFaults(form) {
-  for (const fault of form.querySelectorAll(".fault")) {
-    fault.hidden = true;
-    fault.textContent = "";
+export function clearErrors(form) {
+  for (const error of form.querySelectorAll(".field-error")) {
+    error.hidden = true;
+    error.textContent = "";
   }
   for (const input of form.querySelectorAll("[aria-invalid]")) input.removeAttribute("aria-invalid");
 }
 
-// Where a fault is shown: the field that `pointer` names within `scope`, or the nearest thing around it.
-export function placeOf(scope, pointer) {
-  for (let at = pointer; at !== ""; at = at.slice(0, at.lastIndexOf("/"))) {
-    const found = [...scope.querySelectorAll("[data-pointer]")].filter((each) => each.dataset.pointer === at);
-    const awake = found.find((each) => each.closest("[data-when][hidden]") === null);
-    if (awake) return awake;
+// The element that shows an error: the active field of `pointer` within `scope`, or the nearest one around it.
+export function findTarget(scope, pointer) {
+  for (let prefix = pointer; prefix !== ""; prefix = prefix.slice(0, prefix.lastIndexOf("/"))) {
+    const target = [...scope.querySelectorAll("[data-pointer]")].find((element) =>
+      element.dataset.pointer === prefix && element.closest("[data-when][hidden]") === null);
+    if (target) return target;
   }
   return null;
 }
 
-export function showFault(place, detail) {
-  const line = place.querySelector(".fault");
+export function showError(target, detail) {
+  const line = target.querySelector(".field-error");
   line.hidden = false;
   line.textContent = line.textContent ? `${line.textContent}; ${detail}` : detail;
-  const input = place.querySelector(".value, .switch");
+  const input = target.querySelector(".value, .switch");
   input?.setAttribute("aria-invalid", "true");
   return input;
 }

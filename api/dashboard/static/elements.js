@@ -1,15 +1,15 @@
-// Elements out of values: every text goes in as text, so that nothing that somebody named is ever markup.
+// Builds elements; strings become text nodes, so that names from users are never parsed as HTML.
 
 const SVG = "http://www.w3.org/2000/svg";
 
-function build(made, attributes, children) {
+function build(element, attributes, children) {
   for (const [name, value] of Object.entries(attributes)) {
     if (value === false || value === null || value === undefined) continue;
-    if (name.startsWith("on")) made.addEventListener(name.slice(2), value);
-    else made.setAttribute(name, value === true ? "" : value);
+    if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
+    else element.setAttribute(name, value === true ? "" : value);
   }
-  made.append(...children.flat().filter((child) => child !== null && child !== false));
-  return made;
+  element.append(...children.flat().filter((child) => child !== null && child !== false));
+  return element;
 }
 
 export const h = (tag, attributes = {}, ...children) => build(document.createElement(tag), attributes, children);

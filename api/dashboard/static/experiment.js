@@ -1,26 +1,26 @@
-// One experiment: its standing and its grid as they fill up, its curves, and what its report says.
+// One experiment: its progress and runs as they change, its curves, and its report.
 
-import { ask, change, once, request } from "./api.js";
-import { chosenMetric, showCurves } from "./charts.js";
-import { findings } from "./findings.js";
-import { keepLooking, refresh, sayWhoIsMissing } from "./live.js";
-import { parallel } from "./parallel.js";
-import { readSeeds } from "./seeds.js";
+import { post, request, requestJson, runUnlessBusy } from "./api.js";
+import { getSelectedMetric, showCurves } from "./charts.js";
+import { poll, refresh, watchWorker } from "./live-update.js";
 import { h } from "./elements.js";
+import { buildParallelCoordinates } from "./parallel.js";
+import { buildReportView } from "./report-view.js";
+import { readSeeds } from "./seeds.js";
 
 const element = (id) => document.getElementById(id);
-const id = element("standing").dataset.experiment;
+const id = element("progress").dataset.experiment;
 const address = `/v1/experiments/${id}`;
-const finished = () => element("standing").dataset.finished === "true";
-// Curves and report take the service some work: no more often than this, and at most a fifth of the time.
-const LOOK_MILLISECONDS = 3000;
-const LEISURE = 5;
-const UNCHANGED = 304;
+const finished = () => element("progress").dataset.finished === "true";
+// Curves and reports are expensive for the service: reloaded at this interval at most, and a fifth of the time at most.
+const RELOAD_MILLISECONDS = 3000;
+const MIN_IDLE_RATIO = 5;
+const NOT_MODIFIED = 304;
 
 // ---- curves
 
 let curves = null;
-let metric = chosenMetric(element("curve-choice"));
+let metric = getSelectedMetric(element("curve-choice"));
 
 function drawCurves() {
   for (const button of element("curve-choice").children)
@@ -31,11 +31,11 @@ function drawCurves() {
 element("curve-choice").addEventListener("click", ({ target }) => {
   if (!target.dataset.metric) return;
   metric = target.dataset.metric;
-  remember("curve", metric);
+  setQuery("curve", metric);
   drawCurves();
 });
 
-function remember(name, value) {
+function setQuery(name, value) {
   const query = new URLSearchParams(location.search);
   query.set(name, value);
   history.replaceState(null, "", `?${query}`);
@@ -46,68 +46,68 @@ function remember(name, value) {
 let report = null;
 let difference = new URLSearchParams(location.search).get("difference") ?? "test_accuracy_points";
 
-function showFindings() {
+function showReport() {
   if (!report.finished) {
-    element("findings").replaceChildren(h("p", { class: "help" }, "The comparison begins with the first finished job."));
+    element("report-view").replaceChildren(h("p", { class: "help" }, "The comparison begins with the first finished job."));
     return;
   }
-  const [first, ...others] = findings(report, difference, (name) => {
+  const [first, ...others] = buildReportView(report, difference, (name) => {
     difference = name;
-    remember("difference", name);
-    showFindings();
+    setQuery("difference", name);
+    showReport();
     element(`metric-${name}`).focus();
   });
-  replaceFindings([first, parallel(report), ...others].filter(Boolean));
+  replaceReport([first, buildParallelCoordinates(report), ...others].filter(Boolean));
 }
 
-// What somebody has scrolled, opened or focused in them stays as it is.
-function replaceFindings(parts) {
-  const place = element("findings");
-  const focused = place.contains(document.activeElement) ? document.activeElement.id : "";
-  const all = (selector) => [...place.querySelectorAll(selector)];
-  const scrolled = new Map(all(".scroll").map((each) => [each.getAttribute("aria-labelledby"), each.scrollLeft]));
+// Preserves scroll positions, open details and focus.
+function replaceReport(parts) {
+  const view = element("report-view");
+  const focused = view.contains(document.activeElement) ? document.activeElement.id : "";
+  const all = (selector) => [...view.querySelectorAll(selector)];
+  const scrolled = new Map(all(".scroll").map((box) => [box.getAttribute("aria-labelledby"), box.scrollLeft]));
   const open = all("details[open]").length > 0;
-  place.replaceChildren(...parts);
-  for (const each of all(".scroll")) each.scrollLeft = scrolled.get(each.getAttribute("aria-labelledby")) ?? 0;
-  for (const each of all("details")) each.open = open;
+  view.replaceChildren(...parts);
+  for (const box of all(".scroll")) box.scrollLeft = scrolled.get(box.getAttribute("aria-labelledby")) ?? 0;
+  for (const details of all("details")) details.open = open;
   if (focused) element(focused)?.focus();
 }
 
-async function look() {
-  const [freshCurves, freshReport] = await Promise.all([ask(`${address}/curves`), ask(`${address}/report?format=json`)]);
-  curves = freshCurves;
+async function reload() {
+  const [newCurves, newReport] = await Promise.all([requestJson(`${address}/curves`), requestJson(`${address}/report?format=json`)]);
+  curves = newCurves;
   drawCurves();
-  const news = report === null || freshReport.finished !== report.finished || freshReport.complete !== report.complete;
-  report = freshReport;
-  if (news) showFindings();
+  const changed = report === null || newReport.finished !== report.finished || newReport.complete !== report.complete;
+  report = newReport;
+  if (changed) showReport();
 }
 
-// ---- what can be asked of it
+// ---- actions
 
-element("standing").addEventListener("click", ({ target }) => {
-  const { post, confirm } = target.dataset;
-  if (!post || target.getAttribute("aria-disabled") === "true") return;
+element("progress").addEventListener("click", ({ target }) => {
+  const { post: path, confirm } = target.dataset;
+  if (!path || target.getAttribute("aria-disabled") === "true") return;
   if (confirm && !window.confirm(confirm)) return;
-  once(target, () => tell(element("said"), () => change(post)));
+  runUnlessBusy(target, () => run(element("status"), () => post(path)));
 });
 
 element("extend").addEventListener("submit", (event) => {
   event.preventDefault();
-  const fault = event.target.querySelector(".fault");
-  fault.hidden = true;
+  const error = event.target.querySelector(".field-error");
+  error.hidden = true;
   const seeds = readSeeds(element("more-seeds").value);
-  once(event.target, () => tell(fault, () => change(`${address}/extend`, { seeds })));
+  runUnlessBusy(event.target, () => run(error, () => post(`${address}/extend`, { seeds })));
 });
 
-async function tell(place, carryOut) {
-  place.textContent = "";
+async function run(output, action) {
+  output.textContent = "";
   try {
-    await carryOut();
+    await action();
     await refresh();
     if (!watching) watch();
   } catch (error) {
-    place.hidden = false;
-    place.textContent = error.errors?.length ? error.errors.map((each) => each.detail).join("; ") : error.message;
+    output.hidden = false;
+    output.textContent = error.errors?.length ? error.errors.map(({ detail }) => detail).join("; ") : error.message;
   }
 }
 
@@ -116,7 +116,7 @@ async function tell(place, carryOut) {
 element("charts").addEventListener("toggle", async () => {
   const list = element("charts").querySelector("ul");
   if (list.childElementCount) return;
-  const { items } = await ask(`${address}/charts`).catch(() => ({ items: [] }));
+  const { items } = await requestJson(`${address}/charts`).catch(() => ({ items: [] }));
   list.append(...items.map((chart) => h("li", {}, `${chart.title}: `,
     h("a", { href: chart.svg, download: `${id}-${chart.name}.svg` }, "SVG"), ", ",
     h("a", { href: chart.png, download: `${id}-${chart.name}.png` }, "PNG"))));
@@ -128,27 +128,27 @@ let watching = false;
 
 async function watch() {
   watching = true;
-  let tag = null;
-  let next = 0;
+  let etag = null;
+  let nextReload = 0;
   let stale = false;
-  await keepLooking(1000, () => stale || !finished(), async () => {
-    const answer = await request(address, { headers: tag ? { "If-None-Match": tag } : {} });
-    if (answer.status !== UNCHANGED) {
+  await poll(1000, () => stale || !finished(), async () => {
+    const response = await request(address, { headers: etag ? { "If-None-Match": etag } : {} });
+    if (response.status !== NOT_MODIFIED) {
       await refresh();
-      tag = answer.headers.get("ETag");
+      etag = response.headers.get("ETag");
       stale = true;
     }
-    if (!stale || (Date.now() < next && !finished())) return;
-    const begun = Date.now();
-    await look();
+    if (!stale || (Date.now() < nextReload && !finished())) return;
+    const started = Date.now();
+    await reload();
     stale = false;
-    next = Date.now() + Math.max(LOOK_MILLISECONDS, LEISURE * (Date.now() - begun));
-    if (finished()) element("said").textContent = "Every job has ended; the comparison is complete.";
+    nextReload = Date.now() + Math.max(RELOAD_MILLISECONDS, MIN_IDLE_RATIO * (Date.now() - started));
+    if (finished()) element("status").textContent = "Every job has ended; the comparison is complete.";
   });
   watching = false;
 }
 
-await look().catch((error) => { element("findings").textContent = `${error.message} Reload the page to try again.`; });
+await reload().catch((error) => { element("report-view").textContent = `${error.message} Reload the page to try again.`; });
 watch();
-sayWhoIsMissing(element("said"), () => element("standing").querySelector(".badge.queued") !== null
-  && element("standing").querySelector(".badge.running") === null);
+watchWorker(element("status"), () => element("progress").querySelector(".badge.queued") !== null
+  && element("progress").querySelector(".badge.running") === null);

@@ -1,5 +1,5 @@
-// The list of experiments, kept up to date as long as one of them is under way.
+// The list of experiments, updated while one of them is unfinished.
 
-import { keepLooking, refresh } from "./live.js";
+import { poll, refresh } from "./live-update.js";
 
-keepLooking(3000, () => document.querySelector("tr.unfinished"), refresh);
+poll(3000, () => document.querySelector("tr.unfinished"), refresh);

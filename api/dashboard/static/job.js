@@ -1,103 +1,103 @@
-// One job: its curves as they grow, and what can be asked of it.
+// One job: its curves as they grow, and its actions.
 
-import { ask, change, leave, once } from "./api.js";
+import { navigate, post, requestJson, runUnlessBusy } from "./api.js";
 import { showTraining } from "./charts.js";
-import { copies } from "./insecure.js";
-import { pause, refresh, sayWhoIsMissing } from "./live.js";
+import { addCopyAction } from "./clipboard.js";
+import { refresh, sleep, watchWorker } from "./live-update.js";
 
 const element = (id) => document.getElementById(id);
-const standing = () => element("standing").dataset;
-const address = `/v1/jobs/${standing().job}`;
-const AGAIN_MILLISECONDS = 2000;
-const GONE = 404;
+const progress = () => element("progress").dataset;
+const address = `/v1/jobs/${progress().job}`;
+const RETRY_MILLISECONDS = 2000;
+const NOT_FOUND = 404;
 
 let epochs = [];
-let drawn = null;
+let frame = null;
 
 function draw() {
-  drawn ??= requestAnimationFrame(() => {
-    drawn = null;
-    const kept = Number(standing().reported) || null;
-    for (const metric of ["loss", "accuracy"]) showTraining(element(metric), epochs, metric, kept);
+  frame ??= requestAnimationFrame(() => {
+    frame = null;
+    const reported = Number(progress().reported) || null;
+    for (const metric of ["loss", "accuracy"]) showTraining(element(metric), epochs, metric, reported);
   });
-  sayWhatComesAgain();
+  showRewind();
 }
 
-// Whoever goes on begins at the last checkpoint, which may lie before what is drawn.
-function sayWhatComesAgain() {
-  const { state, epoch } = standing();
-  const again = ["paused", "queued"].includes(state) && epochs.length > 0 && epochs.at(-1).epoch > Number(epoch);
-  element("again").textContent = again ? `The epochs after ${epoch} will be trained again: it goes on from the last checkpoint.` : "";
+// Training resumes from the last checkpoint, which may be older than the last epoch that is drawn.
+function showRewind() {
+  const { state, epoch } = progress();
+  const rewinds = ["paused", "queued"].includes(state) && epochs.length > 0 && epochs.at(-1).epoch > Number(epoch);
+  element("rewind").textContent = rewinds ? `The epochs after ${epoch} will be trained again: training resumes from the last checkpoint.` : "";
 }
 
 async function load() {
-  epochs = (await ask(`${address}/epochs`)).items;
+  epochs = (await requestJson(`${address}/epochs`)).items;
   draw();
 }
 
-// An epoch that is trained again, because a worker was lost, stands in the place of the first.
+// After a lost worker epochs are trained again, and replace those of the first attempt.
 function add(epoch) {
-  epochs = [...epochs.filter((each) => each.epoch < epoch.epoch), epoch];
+  epochs = [...epochs.filter((earlier) => earlier.epoch < epoch.epoch), epoch];
   draw();
 }
 
 document.addEventListener("click", ({ target }) => {
-  const { post } = target.dataset;
-  if (!post || (post.endsWith("/cancel") && !confirm("End this job? What it has learned is lost."))) return;
-  once(target, async () => {
-    element("said").textContent = "";
+  const path = target.dataset.post;
+  if (!path || (path.endsWith("/cancel") && !confirm("End this job? What it has learned is lost."))) return;
+  runUnlessBusy(target, async () => {
+    element("status").textContent = "";
     try {
-      const answer = await change(post);
-      if (post.endsWith("/retry")) await leave(`/jobs/${answer.id}`);
+      const job = await post(path);
+      if (path.endsWith("/retry")) await navigate(`/jobs/${job.id}`);
       await refresh();
-      sayWhatComesAgain();
-      follow();
+      showRewind();
+      subscribe();
     } catch (error) {
-      element("said").textContent = error.message;
+      element("status").textContent = error.message;
     }
   });
 });
 
-copies(element("copy-curl"), () => element("curl").textContent);
+addCopyAction(element("copy-curl"), () => element("curl").textContent);
 
 let stream = null;
 
-// The browser comes again by itself, with the id of the last message that it has, unless it was refused.
-function follow() {
-  if (stream || ["succeeded", "failed", "cancelled"].includes(standing().state)) return;
+// The browser reconnects by itself, with the id of the last event, unless the service refuses the stream.
+function subscribe() {
+  if (stream || ["succeeded", "failed", "cancelled"].includes(progress().state)) return;
   stream = new EventSource(`${address}/events`);
   stream.addEventListener("epoch", ({ data }) => add(JSON.parse(data)));
-  for (const kind of ["progress", "change"]) stream.addEventListener(kind, () => refresh().then(sayWhatComesAgain, () => {}));
-  stream.addEventListener("end", () => { stop(); catchUp(); });
-  // Why, the reading says at the top of the page.
+  for (const type of ["progress", "change"]) stream.addEventListener(type, () => refresh().then(showRewind, () => {}));
+  stream.addEventListener("end", () => { unsubscribe(); reload(); });
+  // The refresh shows the reason in the banner.
   stream.addEventListener("error", () => {
     if (stream.readyState === EventSource.CLOSED) {
-      stop();
-      pause(AGAIN_MILLISECONDS).then(catchUp);
+      unsubscribe();
+      sleep(RETRY_MILLISECONDS).then(reload);
     } else refresh().catch(() => {});
   });
 }
 
-function stop() {
+function unsubscribe() {
   stream.close();
   stream = null;
 }
 
-// Everything anew, and on from there; again and again as long as nobody answers.
-async function catchUp() {
+// Loads everything again and subscribes; retries until the service answers or the job is deleted.
+async function reload() {
   try {
     await refresh();
     await load();
-    follow();
+    subscribe();
   } catch (error) {
-    if (error.status !== GONE) pause(AGAIN_MILLISECONDS).then(catchUp);
+    if (error.status !== NOT_FOUND) sleep(RETRY_MILLISECONDS).then(reload);
   }
 }
 
 try {
   await load();
 } catch (error) {
-  element("said").textContent = error.message;
+  element("status").textContent = error.message;
 }
-follow();
-sayWhoIsMissing(element("said"), () => standing().state === "queued");
+subscribe();
+watchWorker(element("status"), () => progress().state === "queued");

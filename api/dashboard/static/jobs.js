@@ -1,19 +1,19 @@
-// The list of jobs: its filters, what can be asked of the ticked ones, and their states as they change.
+// The list of jobs: its filters, the actions on ticked jobs, and live states.
 
-import { change, once } from "./api.js";
+import { post, runUnlessBusy } from "./api.js";
 import { h } from "./elements.js";
 import { saveCsv } from "./export.js";
-import { keepLooking, refresh } from "./live.js";
+import { poll, refresh } from "./live-update.js";
 
 const element = (id) => document.getElementById(id);
-const MOST_COMPARED = 10;
+const MAX_COMPARED = 10;
 
-// An address says only what was chosen.
+// Leaves empty and default values out of the address.
 element("filters").addEventListener("formdata", ({ formData }) => {
   for (const [name, value] of [...formData]) if (!value) formData.delete(name);
   if (formData.get("sort") === "-created_at") formData.delete("sort");
 });
-// What is chosen with the pointer is shown at once. Who goes through the choices by arrow keys has not chosen yet.
+// A choice by pointer is applied at once; the arrow keys pass through other choices first.
 let byKeys = false;
 element("filters").addEventListener("keydown", () => { byKeys = true; });
 element("filters").addEventListener("pointerdown", () => { byKeys = false; });
@@ -22,81 +22,81 @@ element("filters").addEventListener("change", ({ target }) => { if (target.tagNa
 const ticks = () => [...document.querySelectorAll(".tick")];
 const ticked = () => ticks().filter((tick) => tick.checked).map((tick) => tick.value);
 
-function allow(button, allowed, title) {
-  if (allowed) { button.removeAttribute("aria-disabled"); button.removeAttribute("title"); }
+function setEnabled(button, enabled, title) {
+  if (enabled) { button.removeAttribute("aria-disabled"); button.removeAttribute("title"); }
   else { button.setAttribute("aria-disabled", "true"); button.title = title; }
 }
 
-function count() {
-  const number = ticked().length;
-  element("ticked").textContent = number ? `${number} ticked` : "None ticked";
-  allow(element("compare"), number >= 2 && number <= MOST_COMPARED, "Tick two to ten jobs");
-  document.querySelectorAll("[data-verb]").forEach((button) => allow(button, number > 0, "Tick jobs first"));
+function updateToolbar() {
+  const count = ticked().length;
+  element("ticked").textContent = count ? `${count} ticked` : "None ticked";
+  setEnabled(element("compare"), count >= 2 && count <= MAX_COMPARED, "Tick two to ten jobs");
+  document.querySelectorAll("[data-verb]").forEach((button) => setEnabled(button, count > 0, "Tick jobs first"));
 }
 
 if (element("jobs")) {
   element("tick-all").addEventListener("change", ({ target }) => {
     for (const tick of ticks()) tick.checked = target.checked;
-    count();
+    updateToolbar();
   });
-  element("jobs").addEventListener("change", count);
+  element("jobs").addEventListener("change", updateToolbar);
   element("compare").addEventListener("click", () => {
     if (element("compare").getAttribute("aria-disabled")) return;
     location.assign(`/compare?${new URLSearchParams(ticked().map((id) => ["job", id]))}`);
   });
-  document.querySelectorAll("[data-verb]").forEach((button) => button.addEventListener("click", () => once(button, () => act(button))));
+  document.querySelectorAll("[data-verb]").forEach((button) => button.addEventListener("click", () => runUnlessBusy(button, () => act(button))));
   element("export").addEventListener("click", save);
-  count();
-  // Whoever comes back finds boxes ticked: a browser restores them after this script has counted.
-  addEventListener("pageshow", count);
+  updateToolbar();
+  // The back button restores ticked boxes after this script has run.
+  addEventListener("pageshow", updateToolbar);
 }
 
 async function act(button) {
   const { verb } = button.dataset;
-  const wanted = ticked();
-  if (!wanted.length || (verb === "cancel" && !confirm(`Cancel ${wanted.length} job(s)?`))) return;
-  const answers = await Promise.allSettled(wanted.map((id) => change(`/v1/jobs/${id}/${verb}`)));
-  const refused = answers.filter((answer) => answer.status === "rejected").map((answer) => answer.reason.message);
-  const done = wanted.length - refused.length;
-  element("said").textContent = [`${verb}: ${done} of ${wanted.length} done.`, ...new Set(refused)].join(" ");
+  const jobs = ticked();
+  if (!jobs.length || (verb === "cancel" && !confirm(`Cancel ${jobs.length} job(s)?`))) return;
+  const results = await Promise.allSettled(jobs.map((id) => post(`/v1/jobs/${id}/${verb}`)));
+  const refused = results.filter((result) => result.status === "rejected").map((result) => result.reason.message);
+  const done = jobs.length - refused.length;
+  element("status").textContent = [`${verb}: ${done} of ${jobs.length} done.`, ...new Set(refused)].join(" ");
   if (verb === "retry" && done) {
-    // They are trained as new jobs, so there is nothing left to be asked of these.
+    // A retry is a new job; nothing can be done to the ticked ones any more.
     for (const tick of ticks()) tick.checked = false;
-    count();
-    element("said").append(" ", h("a", { href: "/jobs" }, "Show the new jobs"));
+    updateToolbar();
+    element("status").append(" ", h("a", { href: "/jobs" }, "Show the new jobs"));
   }
-  await look().catch(() => {});
+  await update().catch(() => {});
 }
 
-// What is on the screen, as it is there.
+// Saves the table as it is on the screen.
 function save() {
-  const cell = (each) => each.innerText.replaceAll(/\s+/g, " ").trim();
+  const getText = (cell) => cell.innerText.replaceAll(/\s+/g, " ").trim();
   const [head, ...rows] = [...element("jobs").rows];
-  const lines = [["id", ...[...head.cells].slice(1).map((each) => each.textContent)]];
-  for (const row of rows) lines.push([row.dataset.job, ...[...row.cells].slice(1).map(cell)]);
+  const lines = [["id", ...[...head.cells].slice(1).map((cell) => cell.textContent)]];
+  for (const row of rows) lines.push([row.dataset.job, ...[...row.cells].slice(1).map(getText)]);
   saveCsv("jobs.csv", lines);
 }
 
 // ---- live
 
-const LOOK_MILLISECONDS = 2000;
-// Where nothing is under way only what others submit can be new: a look in so many.
-const IDLE = 5;
-let idle = 0;
+const POLL_MILLISECONDS = 2000;
+// While every listed job has ended, only every fifth poll is sent: other users may submit jobs.
+const IDLE_POLLS = 5;
+let idlePolls = 0;
 
-const rowsOf = (page) => [...page.querySelectorAll("#jobs tr[data-job]")].map((row) => row.dataset.job);
+const getJobIds = (page) => [...page.querySelectorAll("#jobs tr[data-job]")].map((row) => row.dataset.job);
 
-// Rows that came by themselves would move what somebody is about to tick.
-async function look() {
-  idle = 0;
-  const shown = new Set(rowsOf(document));
-  const more = rowsOf(await refresh()).filter((id) => !shown.has(id)).length;
-  const words = more ? `${more} more ${more === 1 ? "job" : "jobs"}: ` : "";
-  if (element("newcomers").firstChild?.textContent === (words || undefined)) return;
-  element("newcomers").replaceChildren(...(more ? [words, h("a", { href: location.href }, more === 1 ? "show it" : "show them")] : []));
+// New jobs are announced instead of inserted, which would move the rows that a user is about to tick.
+async function update() {
+  idlePolls = 0;
+  const listed = new Set(getJobIds(document));
+  const more = getJobIds(await refresh()).filter((id) => !listed.has(id)).length;
+  const message = more ? `${more} more ${more === 1 ? "job" : "jobs"}: ` : "";
+  if (element("new-jobs").firstChild?.textContent === (message || undefined)) return;
+  element("new-jobs").replaceChildren(...(more ? [message, h("a", { href: location.href }, more === 1 ? "show it" : "show them")] : []));
 }
 
-keepLooking(LOOK_MILLISECONDS, () => true, async () => {
-  idle += 1;
-  if (idle >= IDLE || document.querySelector("td.unfinished")) await look();
+poll(POLL_MILLISECONDS, () => true, async () => {
+  idlePolls += 1;
+  if (idlePolls >= IDLE_POLLS || document.querySelector("td.unfinished")) await update();
 });

@@ -1,8 +1,8 @@
 // The form for an experiment: variants, each a set of techniques, over a base and seeds.
 
-import { ask } from "./api.js";
-import { defaultOf, equal, fill, get, isObject, listen, patch, placeOf, put, read, setValue, showWhatCounts, valueOf }
-  from "./controls.js";
+import { requestJson } from "./api.js";
+import { createMergePatch, equal, fillFields, findTarget, getAt, getDefault, getValue, isObject, onChange, readFields,
+  setAt, setValue, updateVisibility } from "./controls.js";
 import { readSeeds, writeSeeds } from "./seeds.js";
 import { bytes, compact, count, seconds, Submission } from "./submission.js";
 
@@ -17,78 +17,78 @@ const BLANK = {
 
 // ---- variants
 
-let made = 0;
+let variantCount = 0;
 
 function addVariant({ name = "", changes = {} } = {}, { isBaseline = false, before = null } = {}) {
   const card = element("variant").content.firstElementChild.cloneNode(true);
-  card.dataset.number = ++made;
+  card.dataset.index = ++variantCount;
   const nameInput = card.querySelector(".variant-name");
   nameInput.value = name;
   card.querySelector(".baseline").checked = isBaseline;
   const { regularization = {}, ...others } = changes;
-  const beyond = {};
+  const unknown = {};
   for (const [technique, parameters] of Object.entries(regularization)) {
     if (isObject(parameters) && element(`technique-${technique}`)) addTechnique(card, technique, parameters);
-    else beyond[technique] = parameters;
+    else unknown[technique] = parameters;
   }
-  if (Object.keys(beyond).length) others.regularization = beyond;
+  if (Object.keys(unknown).length) others.regularization = unknown;
   if (Object.keys(others).length) {
     card.querySelector(".other-changes").value = JSON.stringify(others, null, 1);
     card.querySelector(".other").open = true;
   }
   variants.insertBefore(card, before);
-  if (!name || name === usualName(card)) nameInput.dataset.usual = "";
-  settle(card);
+  if (!name || name === generateName(card)) nameInput.dataset.generated = "";
+  updateVariant(card);
   return card;
 }
 
 function addTechnique(card, technique, parameters = {}) {
   const chosen = element(`technique-${technique}`).content.firstElementChild.cloneNode(true);
-  // Ids must be another for each copy.
-  const prefix = `v${card.dataset.number}`;
-  for (const each of chosen.querySelectorAll("[id], [for], [aria-describedby]"))
+  // Ids have to be unique among the copies.
+  const prefix = `v${card.dataset.index}`;
+  for (const labelled of chosen.querySelectorAll("[id], [for], [aria-describedby]"))
     for (const attribute of ["id", "for", "aria-describedby"])
-      if (each.hasAttribute(attribute)) each.setAttribute(attribute, each.getAttribute(attribute).replace(/^v/, prefix));
+      if (labelled.hasAttribute(attribute)) labelled.setAttribute(attribute, labelled.getAttribute(attribute).replace(/^v/, prefix));
   for (const field of chosen.querySelectorAll(".field")) {
-    const given = parameters[field.dataset.pointer.split("/").at(-1)];
-    setValue(field, given === undefined ? defaultOf(field) : given);
+    const value = parameters[field.dataset.pointer.split("/").at(-1)];
+    setValue(field, value === undefined ? getDefault(field) : value);
   }
   card.querySelector(".variant-techniques").append(chosen);
   return chosen;
 }
 
-// What depends on what a variant has: which techniques are left to choose, and its name until somebody gives one.
-function settle(card) {
-  const has = new Set([...card.querySelectorAll("[data-technique]")].map((each) => each.dataset.technique));
-  for (const option of card.querySelectorAll(".add-technique option")) option.disabled = has.has(option.value);
-  card.querySelector(".nothing").hidden = has.size > 0 || card.querySelector(".other-changes").value.trim() !== "";
+// Updates what depends on a variant's techniques: those left to add, and its name until the user enters one.
+function updateVariant(card) {
+  const used = new Set([...card.querySelectorAll("[data-technique]")].map(({ dataset }) => dataset.technique));
+  for (const option of card.querySelectorAll(".add-technique option")) option.disabled = used.has(option.value);
+  card.querySelector(".no-technique").hidden = used.size > 0 || card.querySelector(".other-changes").value.trim() !== "";
   const name = card.querySelector(".variant-name");
-  if ("usual" in name.dataset) name.value = usualName(card);
+  if ("generated" in name.dataset) name.value = generateName(card);
 }
 
-function usualName(card) {
-  const { regularization = {} } = read(card);
+function generateName(card) {
+  const { regularization = {} } = readFields(card);
   const parts = Object.entries(regularization).map(([technique, parameters]) =>
     [technique.replaceAll("_", " "), ...Object.entries(parameters).map(([name, value]) => `${name} ${value}`)].join(" "));
   return parts.join(" + ") || "none";
 }
 
 function readVariant(card) {
-  const inBase = get(read(base), "/regularization") ?? {};
-  const changes = read(card, (technique) => technique in inBase);
+  const inBase = getAt(readFields(base), "/regularization") ?? {};
+  const changes = readFields(card, (technique) => technique in inBase);
   const text = card.querySelector(".other-changes").value.trim();
   const others = card.querySelector(".other");
-  const fault = others.querySelector(".fault");
-  fault.hidden = true;
+  const errorLine = others.querySelector(".field-error");
+  errorLine.hidden = true;
   if (text) {
     try {
-      const given = JSON.parse(text);
-      changes.regularization = { ...given.regularization, ...changes.regularization };
+      const patch = JSON.parse(text);
+      changes.regularization = { ...patch.regularization, ...changes.regularization };
       if (!Object.keys(changes.regularization).length) delete changes.regularization;
-      Object.assign(changes, { ...given, ...(changes.regularization && { regularization: changes.regularization }) });
+      Object.assign(changes, { ...patch, ...(changes.regularization && { regularization: changes.regularization }) });
     } catch (error) {
-      fault.hidden = false;
-      fault.textContent = `This is no JSON yet: ${error.message}`;
+      errorLine.hidden = false;
+      errorLine.textContent = `This is no JSON yet: ${error.message}`;
     }
   }
   return { name: card.querySelector(".variant-name").value, changes };
@@ -96,77 +96,77 @@ function readVariant(card) {
 
 // ---- the whole document
 
-let kept = {};
+let preserved = {};
 let preset = null;
 
-function open(experiment) {
-  const { name, base: under = {}, variants: all = [], seeds = [0], replicates, baseline, ...rest } = experiment;
-  kept = Object.keys(under.labels ?? {}).length ? { labels: under.labels } : {};
+function openDocument(experiment) {
+  const { name, base: baseSpec = {}, variants: items = [], seeds = [0], replicates, baseline, ...rest } = experiment;
+  preserved = Object.keys(baseSpec.labels ?? {}).length ? { labels: baseSpec.labels } : {};
   setValue(nameField, name ?? "");
   element("seeds").value = writeSeeds(replicates ? Array.from({ length: replicates }, (_, index) => index) : seeds);
-  fill(base, under);
-  fill(rules, rest);
-  fill(stoppingRule, rest);
+  fillFields(base, baseSpec);
+  fillFields(rules, rest);
+  fillFields(stoppingRule, rest);
   variants.replaceChildren();
-  all.forEach((each, index) =>
-    addVariant(each, { isBaseline: baseline ? each.name === baseline : index === 0 }));
+  items.forEach((variant, index) =>
+    addVariant(variant, { isBaseline: baseline ? variant.name === baseline : index === 0 }));
 }
 
 const nameField = document.querySelector('.field[data-pointer="/name"]');
 
-function readWhole() {
+function readDocument() {
   const cards = [...variants.children];
-  const whole = {
-    name: valueOf(nameField) ?? "",
-    base: read(base),
+  const document = {
+    name: getValue(nameField) ?? "",
+    base: readFields(base),
     variants: cards.map(readVariant),
     seeds: readSeeds(element("seeds").value),
-    ...read(rules),
-    ...read(stoppingRule),
+    ...readFields(rules),
+    ...readFields(stoppingRule),
   };
-  if (kept.labels) whole.base.labels = kept.labels;
+  if (preserved.labels) document.base.labels = preserved.labels;
   const baseline = cards.findIndex((card) => card.querySelector(".baseline").checked);
-  if (baseline > 0) whole.baseline = whole.variants[baseline].name;
-  return whole;
+  if (baseline > 0) document.baseline = document.variants[baseline].name;
+  return document;
 }
 
-// What is posted: a preset and what differs from it, or the whole.
-function document_() {
-  const whole = readWhole();
-  return preset === null ? whole : { preset: preset.name, ...patch(preset.whole, whole) };
+// What is posted: a preset and a merge patch on it, or the whole document.
+function buildBody() {
+  const document = readDocument();
+  return preset === null ? document : { preset: preset.name, ...createMergePatch(preset.document, document) };
 }
 
-function merged(target, change) {
-  if (!isObject(change)) return change;
+function applyMergePatch(target, patch) {
+  if (!isObject(patch)) return patch;
   const result = isObject(target) ? { ...target } : {};
-  for (const [name, value] of Object.entries(change)) {
+  for (const [name, value] of Object.entries(patch)) {
     if (value === null) delete result[name];
-    else result[name] = merged(result[name], value);
+    else result[name] = applyMergePatch(result[name], value);
   }
   return result;
 }
 
 function startFrom(name, overrides = {}) {
-  const found = presets.find((each) => each.name === name);
-  element("preset").value = found ? name : "";
+  const selected = presets.find((item) => item.name === name);
+  element("preset").value = selected ? name : "";
   const option = element("preset").selectedOptions[0];
-  open(found ? found.document : BLANK);
-  preset = found ? { name, whole: readWhole() } : null;
-  if (Object.keys(overrides).length) open(merged(found ? found.document : {}, overrides));
-  const instead = overrides.base?.dataset?.name ? "" : chooseWhatIsHere();
-  element("preset-help").textContent = found
-    ? `${option.dataset.title}. What should come out: ${option.dataset.expect}${instead}`
+  openDocument(selected ? selected.document : BLANK);
+  preset = selected ? { name, document: readDocument() } : null;
+  if (Object.keys(overrides).length) openDocument(applyMergePatch(selected ? selected.document : {}, overrides));
+  const replacement = overrides.base?.dataset?.name ? "" : replaceMissingDataset();
+  element("preset-help").textContent = selected
+    ? `${option.dataset.title}. What should come out: ${option.dataset.expect}${replacement}`
     : "A preset fills the form; everything can be changed afterwards.";
 }
 
-// Without its dataset on this machine a preset would begin with a download: it begins with another one.
-function chooseWhatIsHere() {
+// Replaces a dataset that would have to be downloaded first.
+function replaceMissingDataset() {
   const field = base.querySelector('.field[data-pointer="/dataset/name"]');
-  const wanted = valueOf(field);
-  const here = datasets.filter((each) => each.available).map((each) => each.name);
-  if (here.includes(wanted) || !here.length) return "";
-  setValue(field, here[0]);
-  return ` Not on this machine yet: ${wanted}; the form begins with ${here[0]} instead.`;
+  const requested = getValue(field);
+  const available = datasets.filter((dataset) => dataset.available).map((dataset) => dataset.name);
+  if (available.includes(requested) || !available.length) return "";
+  setValue(field, available[0]);
+  return ` Not on this machine yet: ${requested}; the form begins with ${available[0]} instead.`;
 }
 
 // ---- the page
@@ -174,77 +174,77 @@ function chooseWhatIsHere() {
 const submission = new Submission({
   form,
   path: "/v1/experiments",
-  read: document_,
-  words: (cost) => [
+  read: buildBody,
+  describe: (cost) => [
     ["Jobs", cost.reused ? `${count(cost.jobs)}, of which ${count(cost.reused)} were trained before` : count(cost.jobs)],
     ["Time on one worker", cost.to_train ? seconds(cost.estimated_seconds) : "none: all were trained before"],
     ["Memory of the largest job", bytes(cost.memory_bytes)],
-    ["Weights to train", weights(Object.values(cost.parameters))],
-    ...(cost.detectable ? [["What it can show", detectable(cost.detectable)]] : []),
+    ["Weights to train", formatWeights(Object.values(cost.parameters))],
+    ...(cost.detectable ? [["What it can show", formatDetectable(cost.detectable)]] : []),
   ],
-  scopeOf(pointer) {
-    const [, part, number, ...further] = pointer.split("/");
+  resolve(pointer) {
+    const [, part, index, ...rest] = pointer.split("/");
     if (part === "base") return [base, pointer.slice("/base".length)];
-    const card = part === "variants" ? variants.children[Number(number)] : undefined;
+    const card = part === "variants" ? variants.children[Number(index)] : undefined;
     if (!card) return [form, pointer];
-    const inside = `/${further.slice(further[0] === "changes" ? 1 : 0).join("/")}`;
-    return placeOf(card, inside) ? [card, inside] : [card, "/changes"];
+    const inner = `/${rest.slice(rest[0] === "changes" ? 1 : 0).join("/")}`;
+    return findTarget(card, inner) ? [card, inner] : [card, "/changes"];
   },
   page: (experiment) => `/experiments/${experiment.id}`,
-  address(posted) {
+  query(posted) {
     if (equal(posted, { preset: preset?.name })) return `?${new URLSearchParams(posted)}`;
     return equal(posted, blank) ? "" : `?${new URLSearchParams({ spec: JSON.stringify(posted) })}`;
   },
 });
 
-function weights(each) {
-  const [least, most] = [Math.min(...each), Math.max(...each)];
-  return least === most ? count(least) : `${compact(least)} to ${compact(most)}`;
+function formatWeights(counts) {
+  const [minimum, maximum] = [Math.min(...counts), Math.max(...counts)];
+  return minimum === maximum ? count(minimum) : `${compact(minimum)} to ${compact(maximum)}`;
 }
 
-const detectable = ({ pairs, accuracy_points: points, effect_size: effectSize }) =>
+const formatDetectable = ({ pairs, accuracy_points: points, effect_size: effectSize }) =>
   points === null
     ? `with ${pairs} seeds a difference of ${effectSize.toFixed(1)} standard deviations or more, four times in five`
     : `with ${pairs} seeds a difference of ${points.toFixed(2)} points of accuracy or more, four times in five`;
 
-// Something sensible to begin with, once it is switched on.
+// Defaults of the stopping rule, once it is switched on.
 stoppingRule.querySelector(".switch").addEventListener("change", ({ target }) => {
   if (!target.checked) return;
   const others = [...variants.children].filter((card) => !card.querySelector(".baseline").checked);
-  const usual = {
+  const defaults = {
     "/stopping_rule/variant": others[0]?.querySelector(".variant-name").value ?? "",
     "/stopping_rule/half_width": 0.2,
     "/stopping_rule/max_jobs": 5 * readSeeds(element("seeds").value).length * variants.children.length,
   };
-  for (const [pointer, value] of Object.entries(usual)) {
+  for (const [pointer, value] of Object.entries(defaults)) {
     const field = stoppingRule.querySelector(`[data-pointer="${pointer}"]`);
-    if (valueOf(field) === null) setValue(field, value);
+    if (getValue(field) === null) setValue(field, value);
   }
-  changed();
+  update();
 });
 stoppingRule.querySelector('[data-pointer="/stopping_rule/variant"] .value').setAttribute("list", "variant-names");
 
-function changed() {
-  for (const card of variants.children) settle(card);
+function update() {
+  for (const card of variants.children) updateVariant(card);
   element("variant-names").replaceChildren(...[...variants.children].map((card) =>
     new Option(card.querySelector(".variant-name").value)));
-  submission.changed();
+  submission.update();
 }
 
-element("preset").addEventListener("change", () => { startFrom(element("preset").value); changed(); });
+element("preset").addEventListener("change", () => { startFrom(element("preset").value); update(); });
 element("add-variant").addEventListener("click", () => {
   addVariant().querySelector(".add-technique").focus();
-  changed();
+  update();
 });
 element("add-sweep").addEventListener("click", () => {
   const pointer = element("sweep-parameter").value;
   for (const text of element("sweep-values").value.split(/[\s,]+/).filter(Boolean)) {
     const changes = {};
-    put(changes, pointer, text === "true" || text === "false" ? text === "true" : Number.isFinite(Number(text)) ? Number(text) : text);
+    setAt(changes, pointer, text === "true" || text === "false" ? text === "true" : Number.isFinite(Number(text)) ? Number(text) : text);
     const [technique, parameter] = pointer.split("/").slice(2);
     addVariant({ name: `${technique.replaceAll("_", " ")} ${parameter} ${text}`, changes });
   }
-  changed();
+  update();
 });
 element("sweep-parameter").addEventListener("change", (event) => {
   element("sweep-values").value = event.target.selectedOptions[0].dataset.defaultText;
@@ -254,12 +254,12 @@ variants.addEventListener("change", (event) => {
   const chosen = addTechnique(event.target.closest(".variant"), event.target.value);
   event.target.value = "";
   chosen.querySelector(".value")?.focus();
-  changed();
+  update();
 });
 variants.addEventListener("click", (event) => {
   const action = event.target.dataset.action;
   const card = event.target.closest(".variant");
-  if (action === "drop") event.target.closest("[data-technique]").remove();
+  if (action === "leave-out") event.target.closest("[data-technique]").remove();
   else if (action === "remove") {
     const next = card.nextElementSibling ?? card.previousElementSibling;
     const wasBaseline = card.querySelector(".baseline").checked;
@@ -270,26 +270,26 @@ variants.addEventListener("click", (event) => {
     const { name, changes } = readVariant(card);
     addVariant({ name: `${name} (copy)`, changes }, { before: card.nextElementSibling });
   } else return;
-  changed();
+  update();
 });
 variants.addEventListener("input", (event) => {
   if (!event.target.matches(".variant-name")) return;
-  if (event.target.value) delete event.target.dataset.usual;
-  else event.target.dataset.usual = "";
+  if (event.target.value) delete event.target.dataset.generated;
+  else event.target.dataset.generated = "";
 }, { capture: true });
 
-const [{ items: presets }, { items: datasets }] = await Promise.all([ask("/v1/presets"), ask("/v1/datasets")]);
-open(BLANK);
-const blank = readWhole();
+const [{ items: presets }, { items: datasets }] = await Promise.all([requestJson("/v1/presets"), requestJson("/v1/datasets")]);
+openDocument(BLANK);
+const blank = readDocument();
 const query = new URLSearchParams(location.search);
 try {
   const { preset: name, ...overrides } = JSON.parse(query.get("spec") ?? "{}");
   startFrom(name ?? query.get("preset"), overrides);
-  if (query.has("from")) open((await ask(`/v1/experiments/${encodeURIComponent(query.get("from"))}`)).spec);
+  if (query.has("from")) openDocument((await requestJson(`/v1/experiments/${encodeURIComponent(query.get("from"))}`)).spec);
 } catch {
-  // An address that somebody has mistyped, or an experiment that is gone: the form opens as it always does.
+  // An invalid address or a deleted experiment: the form opens with its defaults.
   startFrom(null);
 }
-showWhatCounts(form);
-listen(form, changed);
-changed();
+updateVisibility(form);
+onChange(form, update);
+update();

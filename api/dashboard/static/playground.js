@@ -1,17 +1,16 @@
-// A drawn digit, and what two models make of it while it is being drawn.
+// A drawn digit, and the predictions of two models, updated while the user draws.
 
-import { ask } from "./api.js";
-import { pause } from "./live.js";
+import { requestJson } from "./api.js";
+import { sleep } from "./live-update.js";
 
 const element = (id) => document.getElementById(id);
 const pad = element("pad");
-const ink = pad.getContext("2d", { willReadFrequently: true });
+const context = pad.getContext("2d", { willReadFrequently: true });
 const sides = [...document.querySelectorAll("[data-side]")];
-const PEN = 20;
-// Between two requests, in milliseconds: quick enough for the eye.
-const GAP = 80;
-// Strokes of ready digits, in a square of 100.
-const READY = [
+const PEN_WIDTH = 20;
+const REQUEST_INTERVAL_MILLISECONDS = 80;
+// SVG paths of sample digits, in a square of 100.
+const SAMPLES = [
   "M50 15 C24 15 24 85 50 85 C76 85 76 15 50 15",
   "M38 30 L53 15 L53 85",
   "M28 34 C30 10 72 10 70 36 C68 53 40 66 28 83 L74 83",
@@ -28,134 +27,134 @@ const READY = [
 
 let file = null;
 let blank = true;
-let from = null;
+let lastPosition = null;
 
-function wipe() {
-  ink.fillStyle = "#000";
-  ink.fillRect(0, 0, pad.width, pad.height);
-  ink.strokeStyle = ink.fillStyle = "#fff";
-  ink.lineWidth = PEN;
-  ink.lineCap = ink.lineJoin = "round";
+function erase() {
+  context.fillStyle = "#000";
+  context.fillRect(0, 0, pad.width, pad.height);
+  context.strokeStyle = context.fillStyle = "#fff";
+  context.lineWidth = PEN_WIDTH;
+  context.lineCap = context.lineJoin = "round";
   file = null;
   blank = true;
 }
 
-const place = (event) => {
+const getPosition = (event) => {
   const box = pad.getBoundingClientRect();
   return [((event.clientX - box.left) * pad.width) / box.width, ((event.clientY - box.top) * pad.height) / box.height];
 };
 
 function stroke(to) {
-  if (file) wipe();
-  ink.beginPath();
-  ink.moveTo(...(from ?? to));
-  ink.lineTo(...to);
-  ink.stroke();
-  from = to;
+  if (file) erase();
+  context.beginPath();
+  context.moveTo(...(lastPosition ?? to));
+  context.lineTo(...to);
+  context.stroke();
+  lastPosition = to;
   blank = false;
-  answer();
+  update();
 }
 
 pad.addEventListener("pointerdown", (event) => {
   if (event.button !== 0) return;
   pad.setPointerCapture(event.pointerId);
-  from = null;
-  stroke(place(event));
+  lastPosition = null;
+  stroke(getPosition(event));
 });
 pad.addEventListener("pointermove", (event) => {
   if (!pad.hasPointerCapture(event.pointerId)) return;
-  for (const each of event.getCoalescedEvents?.() ?? [event]) stroke(place(each));
+  for (const sample of event.getCoalescedEvents?.() ?? [event]) stroke(getPosition(sample));
 });
-pad.addEventListener("pointerup", () => { from = null; });
+pad.addEventListener("pointerup", () => { lastPosition = null; });
 
-function drawReady(digit) {
-  wipe();
-  ink.save();
-  ink.scale(pad.width / 100, pad.height / 100);
-  ink.lineWidth = PEN / (pad.width / 100);
-  ink.stroke(new Path2D(READY[digit]));
-  ink.restore();
+function drawSample(digit) {
+  erase();
+  context.save();
+  context.scale(pad.width / 100, pad.height / 100);
+  context.lineWidth = PEN_WIDTH / (pad.width / 100);
+  context.stroke(new Path2D(SAMPLES[digit]));
+  context.restore();
   blank = false;
-  answer();
+  update();
 }
 
 function clear() {
-  wipe();
-  answer();
+  erase();
+  update();
 }
 
 pad.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey) return;
-  if (/^[0-9]$/.test(event.key)) drawReady(Number(event.key));
+  if (/^[0-9]$/.test(event.key)) drawSample(Number(event.key));
   else if (["Backspace", "Delete", "Escape"].includes(event.key)) clear();
   else return;
   event.preventDefault();
 });
 for (const button of document.querySelectorAll("[data-digit]"))
-  button.addEventListener("click", () => drawReady(Number(button.dataset.digit)));
+  button.addEventListener("click", () => drawSample(Number(button.dataset.digit)));
 element("clear").addEventListener("click", clear);
 element("upload").addEventListener("change", async ({ target }) => {
   const [chosen] = target.files;
   target.value = "";
   if (!chosen) return;
-  wipe();
+  erase();
   try {
     const image = await createImageBitmap(chosen);
     const scale = Math.min(pad.width / image.width, pad.height / image.height);
     const [width, height] = [image.width * scale, image.height * scale];
-    ink.drawImage(image, (pad.width - width) / 2, (pad.height - height) / 2, width, height);
+    context.drawImage(image, (pad.width - width) / 2, (pad.height - height) / 2, width, height);
   } catch {
-    trouble("This browser cannot show that image; the models are asked all the same.");
+    showError("This browser cannot show that image; the models are asked all the same.");
   }
   file = chosen;
   blank = false;
-  answer();
+  update();
 });
 
-// ---- answers: one request at a time, and always one more for what was drawn meanwhile
+// ---- predictions: one request at a time; changes during a request cause one more
 
-let asking = false;
-let again = false;
+let updating = false;
+let outdated = false;
 
-async function answer() {
-  again = true;
-  if (asking) return;
-  asking = true;
-  while (again) {
-    again = false;
-    await (blank ? forget() : predict());
-    await pause(GAP);
+async function update() {
+  outdated = true;
+  if (updating) return;
+  updating = true;
+  while (outdated) {
+    outdated = false;
+    await (blank ? clearPredictions() : predict());
+    await sleep(REQUEST_INTERVAL_MILLISECONDS);
   }
-  asking = false;
+  updating = false;
 }
 
 async function predict() {
-  const body = file ?? (await new Promise((take) => { pad.toBlob(take, "image/png"); }));
+  const body = file ?? (await new Promise((resolve) => { pad.toBlob(resolve, "image/png"); }));
   const models = sides.map((side) => side.querySelector(".model").value);
   const query = new URLSearchParams([...models.map((id) => ["job", id]), ["include", "images"]]);
   try {
-    const found = await ask(`/v1/predict?${query}`, { method: "POST", body });
-    trouble("");
+    const response = await requestJson(`/v1/predict?${query}`, { method: "POST", body });
+    showError("");
     if (blank) return;
-    const predictions = models.map((id) => found.items.find((item) => item.job_id === id).predictions[0]);
+    const predictions = models.map((id) => response.items.find((item) => item.job_id === id).predictions[0]);
     sides.forEach((side, index) => show(side, predictions[index]));
     compare(predictions);
-    showSeen(found.images[0]);
+    showPreprocessed(response.images[0]);
   } catch (error) {
-    trouble(error.errors?.length ? error.errors.map((each) => each.detail).join("; ") : error.message);
+    showError(error.errors?.length ? error.errors.map(({ detail }) => detail).join("; ") : error.message);
   }
 }
 
-function forget() {
+function clearPredictions() {
   for (const side of sides) {
     side.querySelector(".digit").textContent = "\u2013";
     side.querySelector(".confidence").textContent = "Nothing is drawn yet.";
     for (const bar of side.querySelectorAll(".bars li")) setBar(bar, null, false);
   }
-  element("seen").hidden = element("compared").hidden = true;
+  element("preprocessed").hidden = element("agreement").hidden = true;
 }
 
-const percent = (share) => (share > 0.9999 ? "over 99.99 %" : `${(100 * share).toFixed(share > 0.99 ? 2 : 1)} %`);
+const percent = (fraction) => (fraction > 0.9999 ? "over 99.99 %" : `${(100 * fraction).toFixed(fraction > 0.99 ? 2 : 1)} %`);
 
 function show(side, { label, confidence, probabilities }) {
   side.querySelector(".digit").textContent = label;
@@ -163,60 +162,60 @@ function show(side, { label, confidence, probabilities }) {
   side.querySelectorAll(".bars li").forEach((bar, digit) => setBar(bar, probabilities[digit], digit === label));
 }
 
-function setBar(bar, share, first) {
-  bar.classList.toggle("first", first);
-  bar.querySelector(".fill").style.width = `${100 * (share ?? 0)}%`;
-  bar.querySelector(".value").textContent = share === null ? "\u00a0" : `${(100 * share).toFixed(1)} %`;
+function setBar(bar, fraction, isPredicted) {
+  bar.classList.toggle("predicted", isPredicted);
+  bar.querySelector(".fill").style.width = `${100 * (fraction ?? 0)}%`;
+  bar.querySelector(".value").textContent = fraction === null ? "\u00a0" : `${(100 * fraction).toFixed(1)} %`;
 }
 
 function compare([one, other]) {
-  element("compared").hidden = false;
+  element("agreement").hidden = false;
   const [first, second] = sides.map((side) => side.querySelector("h2").textContent);
   if (one.label !== other.label)
-    element("compared").textContent = `They disagree: ${first} says ${one.label}, ${second} says ${other.label}.`;
+    element("agreement").textContent = `They disagree: ${first} says ${one.label}, ${second} says ${other.label}.`;
   else {
     const points = 100 * Math.abs(one.confidence - other.confidence);
-    const surer = one.confidence > other.confidence ? first : second;
-    element("compared").textContent = points < 0.05 ? `Both say ${one.label}, and are equally sure.`
-      : `Both say ${one.label}; ${surer} is surer by ${points.toFixed(1)} points.`;
+    const moreConfident = one.confidence > other.confidence ? first : second;
+    element("agreement").textContent = points < 0.05 ? `Both say ${one.label}, and are equally sure.`
+      : `Both say ${one.label}; ${moreConfident} is surer by ${points.toFixed(1)} points.`;
   }
 }
 
-function showSeen(rows) {
-  const target = element("seen-pad").getContext("2d");
+function showPreprocessed(rows) {
+  const target = element("preprocessed-pad").getContext("2d");
   const image = target.createImageData(28, 28);
   rows.flat().forEach((value, index) => image.data.set([value, value, value, 255], 4 * index));
   target.putImageData(image, 0, 0);
-  element("seen").hidden = false;
+  element("preprocessed").hidden = false;
 }
 
-function trouble(sentence) {
-  element("trouble").textContent = sentence;
-  element("trouble").hidden = sentence === "";
+function showError(message) {
+  element("error").textContent = message;
+  element("error").hidden = message === "";
 }
 
-// ---- which models; the address keeps them
+// ---- the selected models, which the address contains
 
-function choose(side) {
+function showModel(side) {
   const select = side.querySelector(".model");
   const { techniques, accuracy } = select.selectedOptions[0].dataset;
   side.querySelector(".model-about").textContent = `${techniques}; ${accuracy} of the test images classified correctly`;
   side.querySelector(".model-link").href = `/jobs/${select.value}`;
 }
 
-function keepInAddress() {
+function updateAddress() {
   const chosen = sides.map((side) => [side.dataset.side, side.querySelector(".model").value]);
   history.replaceState(null, "", `?${new URLSearchParams(chosen)}`);
 }
 
 for (const side of sides) {
-  choose(side);
+  showModel(side);
   side.querySelector(".model").addEventListener("change", () => {
-    choose(side);
-    keepInAddress();
-    if (!blank) answer();
+    showModel(side);
+    updateAddress();
+    if (!blank) update();
   });
 }
-// The pair that the service has chosen too: tomorrow it may choose another.
-keepInAddress();
-wipe();
+// Also the pair that the service has preselected, because it may preselect another one later.
+updateAddress();
+erase();

@@ -1,16 +1,16 @@
-// Seeds as people write them: "0-9, 12".
+// Seeds as users write them: "0-9, 12".
 
-export const MOST_SEEDS = 1000;
+const MAX_SEEDS = 1000;
 
 export function readSeeds(text) {
   return text.split(/[\s,]+/).filter(Boolean).flatMap((part) => {
     const range = /^(\d+)-(\d+)$/.exec(part);
-    // What is no seed goes to the service as it is: its answer says what is wrong with it.
+    // Invalid text is sent unchanged: the service explains what is wrong with it.
     if (!range) return [/^\d+$/.test(part) ? Number(part) : part];
     const [from, to] = [Number(range[1]), Number(range[2])];
     if (to < from) return [part];
-    // One more than may be: the service says how many that are.
-    return Array.from({ length: Math.min(to - from, MOST_SEEDS) + 1 }, (_, index) => from + index);
+    // One more than the maximum, so that the service reports the excess.
+    return Array.from({ length: Math.min(to - from, MAX_SEEDS) + 1 }, (_, index) => from + index);
   });
 }
 

@@ -1,131 +1,126 @@
-// What stands beside both forms: the cost as one types, the service's faults, the button, the shell line.
+// Beside both forms: the cost estimate, the errors, the submit button and the curl command.
 
-import { ask, isFinal, leave, Refusal } from "./api.js";
-import { clearFaults, ownFaults, placeOf, showFault } from "./controls.js";
-import { copies, randomKey } from "./insecure.js";
+import { ApiError, createIdempotencyKey, isRejected, navigate, requestJson } from "./api.js";
+import { addCopyAction } from "./clipboard.js";
+import { clearErrors, findTarget, showError, validate } from "./controls.js";
 
-const PAUSE = 300;
+const DEBOUNCE_MILLISECONDS = 300;
 const element = (id) => document.getElementById(id);
 
-function shellLine(body) {
-  return `${element("curl").dataset.command} '${JSON.stringify(body).replaceAll("'", "'\\''")}'`;
-}
-
-// `options`: form; path, where the document is posted; read(), the document; words(cost), what is shown of a
-// cost as [term, text] pairs; scopeOf(pointer), [the element that a fault's pointer lies in, the pointer from
-// there on]; page(answer), where to go when it was taken; address(document), this page's own query.
+// `options`: form; path, where the document is posted; read(), the document; describe(cost), a cost estimate as
+// [term, text] pairs; resolve(pointer), [the element that contains an error's field, the pointer within it];
+// page(response), the page to show after the submission; query(document), the page's own query string.
 export class Submission {
   constructor(options) {
     Object.assign(this, options);
-    this.submit = element("submit");
-    this.submit.addEventListener("click", (event) => { event.preventDefault(); this.send(); });
+    this.button = element("submit");
+    this.button.addEventListener("click", (event) => { event.preventDefault(); this.send(); });
     this.form.addEventListener("submit", (event) => { event.preventDefault(); this.send(); });
-    copies(element("copy-curl"), () => element("curl").textContent);
-    copies(element("copy-link"), () => location.href);
-    // Back from what it led to, the form is as it was left, and what it sends now is another request.
-    addEventListener("pageshow", ({ persisted }) => { if (persisted) this.changed(); });
+    addCopyAction(element("copy-curl"), () => element("curl").textContent);
+    addCopyAction(element("copy-link"), () => location.href);
+    // The back button restores the form; submitting it again is a new request.
+    addEventListener("pageshow", ({ persisted }) => { if (persisted) this.update(); });
   }
 
-  // The form has changed: show the line that does the same, and ask the cost after a short pause.
-  changed() {
-    this.key = randomKey();
+  // The form has changed: updates the curl command and the address, and debounces the cost estimate.
+  update() {
+    this.key = createIdempotencyKey();
     this.document = this.read();
-    element("curl").textContent = shellLine(this.document);
-    history.replaceState(null, "", `${location.pathname}${this.address(this.document)}`);
+    element("curl").textContent = `${element("curl").dataset.command} '${JSON.stringify(this.document).replaceAll("'", "'\\''")}'`;
+    history.replaceState(null, "", `${location.pathname}${this.query(this.document)}`);
     clearTimeout(this.timer);
-    this.timer = setTimeout(() => this.cost(), PAUSE);
+    this.timer = setTimeout(() => this.estimateCost(), DEBOUNCE_MILLISECONDS);
   }
 
-  // Says what is wrong where the form itself knows it: asked, the service would only refuse it.
-  isWrong() {
-    const faults = ownFaults(this.form);
-    if (faults.length) this.show(faults, []);
-    return faults.length > 0;
+  // Validates in the browser first, because the service would only reject such a document.
+  isValid() {
+    const errors = validate(this.form);
+    if (errors.length) this.show(errors, []);
+    return errors.length === 0;
   }
 
-  async cost() {
-    this.asking?.abort();
-    if (this.isWrong()) return;
-    this.asking = new AbortController();
+  async estimateCost() {
+    this.estimate?.abort();
+    if (!this.isValid()) return;
+    this.estimate = new AbortController();
     try {
-      const cost = await ask(`${this.path}?dry_run=true`, {
-        method: "POST", body: this.document, signal: this.asking.signal,
+      const cost = await requestJson(`${this.path}?dry_run=true`, {
+        method: "POST", body: this.document, signal: this.estimate.signal,
       });
-      this.show([], this.words(cost));
+      this.show([], this.describe(cost));
     } catch (error) {
-      if (error.name === "AbortError") return;
-      this.refused(error);
+      if (error.name !== "AbortError") this.showRejection(error);
     }
   }
 
   async send() {
-    if (this.submit.getAttribute("aria-disabled") === "true") return;
-    this.asking?.abort();
+    if (this.button.getAttribute("aria-disabled") === "true") return;
+    this.estimate?.abort();
     clearTimeout(this.timer);
-    if (this.isWrong()) return;
-    this.hold("Being sent ...");
+    if (!this.isValid()) return;
+    this.disable("Being sent ...");
     try {
       const headers = { "Idempotency-Key": this.key };
-      const taken = await ask(this.path, { method: "POST", body: this.read(), headers });
-      await leave(this.page(taken));
+      const created = await requestJson(this.path, { method: "POST", body: this.read(), headers });
+      await navigate(this.page(created));
     } catch (error) {
-      // What nobody answered may have been taken all the same: sent again it has the same key.
-      if (isFinal(error)) this.key = randomKey();
-      this.refused(error);
-      element("faults").scrollIntoView({ block: "nearest" });
+      // If the response was lost, the request may have been executed: a retry sends the same key.
+      if (isRejected(error)) this.key = createIdempotencyKey();
+      this.showRejection(error);
+      element("form-errors").scrollIntoView({ block: "nearest" });
     }
   }
 
-  refused(error) {
-    if (error instanceof Refusal && error.errors.length) this.show(error.errors, []);
+  showRejection(error) {
+    if (error instanceof ApiError && error.errors.length) this.show(error.errors, []);
     else this.show([{ pointer: null, detail: error.message }], []);
   }
 
-  show(faults, words) {
-    clearFaults(this.form);
-    const terms = words.flatMap(([term, text]) => [make("dt", term), make("dd", text)]);
-    const cost = make("dl");
-    cost.append(...terms);
-    element("cost").replaceChildren(faults.length ? make("p", "There is no cost estimate as long as something is wrong.") : cost);
-    element("faults").hidden = faults.length === 0;
-    element("faults").replaceChildren(...faults.map((fault) => this.line(fault)));
-    const fields = faults.filter((fault) => fault.pointer !== null).length;
-    if (fields) this.hold(fields === 1 ? "One field has to be changed first." : `${fields} fields have to be changed first.`);
-    else this.release();
+  show(errors, terms) {
+    clearErrors(this.form);
+    const cost = build("dl");
+    cost.append(...terms.flatMap(([term, text]) => [build("dt", term), build("dd", text)]));
+    element("cost").replaceChildren(errors.length ? build("p", "There is no cost estimate as long as something is wrong.") : cost);
+    element("form-errors").hidden = errors.length === 0;
+    element("form-errors").replaceChildren(...errors.map((error) => this.buildErrorLine(error)));
+    const fields = errors.filter((error) => error.pointer !== null).length;
+    if (fields) this.disable(fields === 1 ? "One field has to be changed first." : `${fields} fields have to be changed first.`);
+    else this.enable();
   }
 
-  line(fault) {
-    const [scope, pointer] = fault.pointer === null ? [null, ""] : this.scopeOf(fault.pointer);
-    const place = fault.place ?? (scope && placeOf(scope, pointer));
-    if (!place) return make("p", fault.pointer ? `${fault.pointer}: ${fault.detail}` : fault.detail);
-    const input = showFault(place, fault.detail);
-    const line = make("p");
-    const link = make("button", place.querySelector("label, b, h3")?.textContent.trim() ?? fault.pointer);
+  // Shows the error at its field, and returns a line that links to the field.
+  buildErrorLine(error) {
+    const [scope, pointer] = error.pointer === null ? [null, ""] : this.resolve(error.pointer);
+    const target = error.target ?? (scope && findTarget(scope, pointer));
+    if (!target) return build("p", error.pointer ? `${error.pointer}: ${error.detail}` : error.detail);
+    const input = showError(target, error.detail);
+    const line = build("p");
+    const link = build("button", target.querySelector("label, b, h3")?.textContent.trim() ?? error.pointer);
     link.type = "button";
     link.className = "link";
     link.addEventListener("click", () => {
-      for (let box = place.closest("details"); box; box = box.parentElement.closest("details")) box.open = true;
+      for (let box = target.closest("details"); box; box = box.parentElement.closest("details")) box.open = true;
       input?.focus();
     });
-    line.append(link, `: ${fault.detail}`);
+    line.append(link, `: ${error.detail}`);
     return line;
   }
 
-  hold(reason) {
-    this.submit.setAttribute("aria-disabled", "true");
+  disable(reason) {
+    this.button.setAttribute("aria-disabled", "true");
     element("submit-reason").textContent = reason;
   }
 
-  release() {
-    this.submit.removeAttribute("aria-disabled");
+  enable() {
+    this.button.removeAttribute("aria-disabled");
     element("submit-reason").textContent = "";
   }
 }
 
-function make(tag, text = "") {
-  const made = document.createElement(tag);
-  made.textContent = text;
-  return made;
+function build(tag, text = "") {
+  const created = document.createElement(tag);
+  created.textContent = text;
+  return created;
 }
 
 export const bytes = (count) => `${(count / 1e6).toFixed(count < 1e7 ? 1 : 0)} MB`;
@@ -140,5 +135,5 @@ export function seconds(count) {
 }
 
 const SHORT = new Intl.NumberFormat("en", { notation: "compact", maximumSignificantDigits: 3 });
-export const count = (number) => number.toLocaleString("en");
-export const compact = (number) => SHORT.format(number);
+export const count = (value) => value.toLocaleString("en");
+export const compact = (value) => SHORT.format(value);

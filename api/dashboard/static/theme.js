@@ -1,29 +1,29 @@
-// Light, dark, or as the system has it: chosen in the header, kept in this browser. A plain script of the page's
-// head, so that what was chosen holds before anything is painted.
+// The theme: light, dark or the system's, chosen in the header and stored in this browser. A classic script in the
+// page's head, so that it is applied before the first paint.
 
 {
-  const KEPT = "regbench-theme";
+  const STORAGE_KEY = "regbench-theme";
   const root = document.documentElement;
-  const select = () => document.getElementById("theme");
+  const getSelect = () => document.getElementById("theme");
 
-  // A browser may forbid storage: what is chosen then holds for this page alone.
-  const kept = () => { try { return localStorage.getItem(KEPT); } catch { return root.dataset.theme; } };
-  const keep = (theme) => { try { localStorage.setItem(KEPT, theme); } catch { /* as above */ } };
+  // A browser may forbid storage: the choice then applies to this page only.
+  const load = () => { try { return localStorage.getItem(STORAGE_KEY); } catch { return root.dataset.theme; } };
+  const store = (theme) => { try { localStorage.setItem(STORAGE_KEY, theme); } catch { /* as above */ } };
 
-  const wear = (theme) => {
+  const apply = (theme) => {
     if (theme === "light" || theme === "dark") root.dataset.theme = theme;
     else delete root.dataset.theme;
-    if (select()) select().value = root.dataset.theme ?? "system";
+    if (getSelect()) getSelect().value = root.dataset.theme ?? "system";
     dispatchEvent(new Event("theme"));
   };
 
-  wear(kept());
-  // Chosen in another tab, or while this page lay behind the back button.
-  addEventListener("storage", ({ key }) => { if (key === KEPT || key === null) wear(kept()); });
-  addEventListener("pageshow", ({ persisted }) => { if (persisted) wear(kept()); });
+  apply(load());
+  // Chosen in another tab, or on a page from which the back button has returned.
+  addEventListener("storage", ({ key }) => { if (key === STORAGE_KEY || key === null) apply(load()); });
+  addEventListener("pageshow", ({ persisted }) => { if (persisted) apply(load()); });
   document.addEventListener("DOMContentLoaded", () => {
-    select().value = root.dataset.theme ?? "system";
-    select().addEventListener("change", () => { keep(select().value); wear(select().value); });
-    select().closest("[hidden]").hidden = false;
+    getSelect().value = root.dataset.theme ?? "system";
+    getSelect().addEventListener("change", () => { store(getSelect().value); apply(getSelect().value); });
+    getSelect().closest("[hidden]").hidden = false;
   });
 }

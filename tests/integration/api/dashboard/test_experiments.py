@@ -1,4 +1,4 @@
-"""The dashboard's pages about experiments as they are served: what they show without any script."""
+"""The HTML of the dashboard's pages about experiments, before any script runs."""
 
 import re
 from html import escape
@@ -21,40 +21,40 @@ from tests.integration.api.conftest import TestClient
 from tests.integration.api.experiments.test_routes import DOCUMENT, create, jobs_of
 from tests.integration.api.test_api_keys import bearer, make_key
 
-HARD_NAME = "<script>alert(1)</script>"
+HOSTILE_NAME = "<script>alert(1)</script>"
 PAGES = ("/experiments", "/new", "/new/experiment", "/try")
 
 
-def page(client: httpx.Client, path: str) -> str:
-    answer = client.get(path, headers={"Accept": "text/html"})
-    assert (answer.status_code, answer.headers["content-type"]) == (200, "text/html; charset=utf-8")
-    return answer.text
+def get_page(client: httpx.Client, path: str) -> str:
+    response = client.get(path, headers={"Accept": "text/html"})
+    assert (response.status_code, response.headers["content-type"]) == (200, "text/html; charset=utf-8")
+    return response.text
 
 
 @pytest.mark.parametrize("path", PAGES)
 def test_pages_run_only_their_own_scripts(client: httpx.Client, path: str) -> None:
-    answer = client.get(path)
-    assert answer.headers["Content-Security-Policy"] == POLICY
+    response = client.get(path)
+    assert response.headers["Content-Security-Policy"] == POLICY
     assert "script-src 'self';" in POLICY
-    assert re.findall(r"<script(?![^>]* src=)[^>]*>", answer.text) == []
-    assert re.findall(r"\son\w+=", answer.text) == []
+    assert re.findall(r"<script(?![^>]* src=)[^>]*>", response.text) == []
+    assert re.findall(r"\son\w+=", response.text) == []
 
 
 @pytest.mark.parametrize("path", PAGES)
-def test_every_style_and_script_of_a_page_is_there(client: httpx.Client, path: str) -> None:
-    wanted = re.findall(r'(?:src|href)="(/static/[^"]+)"', page(client, path))
-    assert wanted
-    for address in wanted:
-        answer = client.get(address)
-        assert answer.status_code == 200
-        assert "immutable" in answer.headers["Cache-Control"]
+def test_every_style_and_script_of_a_page_exists(client: httpx.Client, path: str) -> None:
+    urls = re.findall(r'(?:src|href)="(/static/[^"]+)"', get_page(client, path))
+    assert urls
+    for url in urls:
+        response = client.get(url)
+        assert response.status_code == 200
+        assert "immutable" in response.headers["Cache-Control"]
 
 
-def test_a_script_that_is_asked_for_by_name_alone_is_asked_for_again(client: httpx.Client) -> None:
-    answer = client.get("/static/api.js")
-    assert answer.headers["Cache-Control"] == "no-cache"
-    assert answer.headers["content-type"].startswith("text/javascript")
-    again = client.get("/static/api.js", headers={"If-None-Match": answer.headers["ETag"]})
+def test_a_script_without_a_digest_is_revalidated(client: httpx.Client) -> None:
+    response = client.get("/static/api.js")
+    assert response.headers["Cache-Control"] == "no-cache"
+    assert response.headers["content-type"].startswith("text/javascript")
+    again = client.get("/static/api.js", headers={"If-None-Match": response.headers["ETag"]})
     assert (again.status_code, again.content) == (304, b"")
 
 
@@ -63,13 +63,13 @@ def test_nothing_else_is_served_as_a_file(client: httpx.Client, name: str) -> No
     assert client.get(f"/static/{name}").status_code == 404
 
 
-def test_modules_import_only_what_is_there() -> None:
+def test_modules_import_only_existing_files() -> None:
     for script in static_files.FOLDER.glob("*.js"):
         for imported in re.findall(r'from "\./([^"]+)"', script.read_text()):
             assert (static_files.FOLDER / imported).is_file(), f"{script.name} imports {imported}"
 
 
-def test_an_experiments_grid_shows_each_job(client: httpx.Client, database: Database) -> None:
+def test_an_experiments_run_table_shows_each_job(client: httpx.Client, database: Database) -> None:
     experiment = create(client, DOCUMENT)
     jobs = jobs_of(client, experiment)
     finish_job(database, jobs[0]["id"], result=result_record(test_accuracy=0.9123, test_loss=0.25))
@@ -77,9 +77,9 @@ def test_an_experiments_grid_shows_each_job(client: httpx.Client, database: Data
     with database.write() as session:
         queue.claim(session, jobs[2]["id"], owner="worker", lease_seconds=30)
         queue.fail(session, jobs[2]["id"], 1, code="oops", message="It broke.", retryable=False)
-    text = page(client, f"/experiments/{experiment['id']}")
+    text = get_page(client, f"/experiments/{experiment['id']}")
     (form,) = re.findall(r'href="(/new/experiment[?]from=[^"]+)"', text)
-    assert "New experiment" in page(client, form)
+    assert "New experiment" in get_page(client, form)
     for job in jobs:
         assert f'href="/jobs/{job["id"]}"' in text
     assert "none, seed 3: test accuracy 91.23 %, test loss 0.2500" in text
@@ -90,139 +90,138 @@ def test_an_experiments_grid_shows_each_job(client: httpx.Client, database: Data
     assert re.search(r"Best so far: <a [^>]+>dropout</a>, 94.56 %", text)
 
 
-def test_what_cannot_be_done_says_why(client: httpx.Client, database: Database) -> None:
+def test_disabled_buttons_give_their_reasons(client: httpx.Client, database: Database) -> None:
     experiment = create(client, DOCUMENT)
-    text = page(client, f"/experiments/{experiment['id']}")
+    text = get_page(client, f"/experiments/{experiment['id']}")
     assert 'title="No job is paused."' in text
     assert 'title="No job has failed or was cancelled."' in text
     assert 'title="Every job has ended."' not in text
     for job in jobs_of(client, experiment):
         finish_job(database, job["id"])
-    assert page(client, f"/experiments/{experiment['id']}").count('title="Every job has ended."') == 3
+    assert get_page(client, f"/experiments/{experiment['id']}").count('title="Every job has ended."') == 3
 
 
 def test_names_are_never_markup(client: httpx.Client, database: Database) -> None:
-    variants = [{"name": HARD_NAME}, {"name": '"><img src=x onerror=alert(1)>'}]
-    experiment = create(client, DOCUMENT | {"name": HARD_NAME, "variants": variants})
+    variants = [{"name": HOSTILE_NAME}, {"name": '"><img src=x onerror=alert(1)>'}]
+    experiment = create(client, DOCUMENT | {"name": HOSTILE_NAME, "variants": variants})
     finish_job(database, jobs_of(client, experiment)[0]["id"])
-    finished_job(database, job_spec(name=HARD_NAME))
+    finished_job(database, job_spec(name=HOSTILE_NAME))
     for path in ("/experiments", f"/experiments/{experiment['id']}", "/try"):
-        text = page(client, path)
-        assert HARD_NAME not in text
+        text = get_page(client, path)
+        assert HOSTILE_NAME not in text
         assert "<img" not in text
-        assert escape(HARD_NAME) in text
+        assert escape(HOSTILE_NAME) in text
 
 
-def test_the_list_goes_on_where_it_ended(client: httpx.Client) -> None:
-    for number in range(52):
-        create(client, DOCUMENT | {"name": f"number {number:02}", "reuse": False, "seeds": [0]})
-    first = page(client, "/experiments")
-    assert re.findall(r">number (\d+)</a>", first) == [f"{number:02}" for number in range(51, 1, -1)]
+def test_the_next_page_of_the_list_begins_where_the_first_ended(client: httpx.Client) -> None:
+    for index in range(52):
+        create(client, DOCUMENT | {"name": f"number {index:02}", "reuse": False, "seeds": [0]})
+    first = get_page(client, "/experiments")
+    assert re.findall(r">number (\d+)</a>", first) == [f"{index:02}" for index in range(51, 1, -1)]
     (further,) = re.findall(r'href="(/experiments\?cursor=[^"]+)"', first)
-    second = page(client, further)
+    second = get_page(client, further)
     assert re.findall(r">number (\d+)</a>", second) == ["01", "00"]
     assert "cursor=" not in second
 
 
-def queries(client: TestClient, path: str) -> int:
-    """How many a page takes."""
-    seen: list[str] = []
+def count_queries(client: TestClient, path: str) -> int:
+    statements: list[str] = []
     engine = client.app.state.database.engine
 
-    def count(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
-        seen.append(statement)
+    def record(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        statements.append(statement)
 
-    event.listen(engine, "before_cursor_execute", count)
-    page(client, path)
-    event.remove(engine, "before_cursor_execute", count)
-    return len([statement for statement in seen if statement.lstrip().startswith("SELECT")])
+    event.listen(engine, "before_cursor_execute", record)
+    get_page(client, path)
+    event.remove(engine, "before_cursor_execute", record)
+    return len([statement for statement in statements if statement.lstrip().startswith("SELECT")])
 
 
-def test_the_list_asks_no_more_of_what_has_finished(client: TestClient, database: Database) -> None:
+def test_the_progress_of_finished_experiments_is_cached(client: TestClient, database: Database) -> None:
     for job in jobs_of(client, create(client, DOCUMENT)):
         finish_job(database, job["id"])
-    first, second = (queries(client, "/experiments") for _ in range(2))
+    first, second = (count_queries(client, "/experiments") for _ in range(2))
     assert second < first
-    assert "finished" in page(client, "/experiments")
+    assert "finished" in get_page(client, "/experiments")
 
 
 def test_queries_do_not_grow(client: TestClient, database: Database) -> None:
-    def grown(seeds: int) -> str:
+    def create_finished(seeds: int) -> str:
         document = {key: value for key, value in DOCUMENT.items() if key != "seeds"}
         created = create(client, document | {"replicates": seeds, "reuse": False})
         for job in jobs_of(client, created):
             finish_job(database, job["id"], epochs=1)
         return f"/experiments/{created['id']}"
 
-    small = grown(1)
-    before = {path: queries(client, path) for path in ("/experiments", small, "/try")}
-    large = grown(5)
+    small = create_finished(1)
+    before = {path: count_queries(client, path) for path in ("/experiments", small, "/try")}
+    large = create_finished(5)
     assert before == {
-        "/experiments": queries(client, "/experiments"),
-        small: queries(client, large),
-        "/try": queries(client, "/try"),
+        "/experiments": count_queries(client, "/experiments"),
+        small: count_queries(client, large),
+        "/try": count_queries(client, "/try"),
     }
 
 
-def test_forms_offer_every_technique_with_its_explanation(client: httpx.Client) -> None:
+def test_forms_offer_and_explain_every_technique(client: httpx.Client) -> None:
     for path in ("/new", "/new/experiment"):
-        text = page(client, path)
+        text = get_page(client, path)
         for name, technique in CATALOGUE.items():
             assert f'data-pointer="/regularization/{name}"' in text
             assert str(escape(technique.about.when_to_use, quote=False).replace("`", "")) in re.sub(
-                r"</?code>|&#3[49];", lambda found: {"&#34;": '"', "&#39;": "'"}.get(found[0], ""), text
+                r"</?code>|&#3[49];", lambda match: {"&#34;": '"', "&#39;": "'"}.get(match[0], ""), text
             )
 
 
-def test_two_models_of_one_experiment_and_seed_are_tried_first(
+def test_the_playground_preselects_two_models_of_one_experiment_and_seed(
     client: httpx.Client, database: Database
 ) -> None:
-    assert "No model is trained yet" in page(client, "/try")
+    assert "No model is trained yet" in get_page(client, "/try")
     experiment = create(client, DOCUMENT)
     jobs = jobs_of(client, experiment)
     for job in jobs[:3]:
         finish_job(database, job["id"])
     finished_job(database, job_spec(name="on its own", seed=7))
     finished_job(database, job_spec())
-    text = page(client, "/try")
+    text = get_page(client, "/try")
     assert {"on its own, seed 7", "none, seed 0"} < set(re.findall(r">([^>]*): \d+\.\d+ %</option>", text))
-    chosen = re.findall(r'<option value="(\w+)" selected', text)
-    assert chosen == [jobs[0]["id"], jobs[1]["id"]]
-    wished = page(client, f"/try?left={jobs[2]['id']}&right={jobs[0]['id']}")
-    assert re.findall(r'<option value="(\w+)" selected', wished) == [jobs[2]["id"], jobs[0]["id"]]
+    preselected = re.findall(r'<option value="(\w+)" selected', text)
+    assert preselected == [jobs[0]["id"], jobs[1]["id"]]
+    requested = get_page(client, f"/try?left={jobs[2]['id']}&right={jobs[0]['id']}")
+    assert re.findall(r'<option value="(\w+)" selected', requested) == [jobs[2]["id"], jobs[0]["id"]]
 
 
-def test_pages_show_an_owner_its_own_only(database_settings: Settings, database: Database) -> None:
+def test_pages_show_only_the_owners_own_experiments(database_settings: Settings, database: Database) -> None:
     settings = database_settings.model_copy(update={"api_keys_required": "auto"})
     ours, theirs = (bearer(make_key(database, owner=owner)) for owner in ("ours", "theirs"))
     with TestClient(create_app(settings)) as client:
         created = client.post("/v1/experiments", json=DOCUMENT, headers=ours).json()
         assert created["name"] in client.get("/experiments", headers=ours).text
         assert created["id"] not in client.get("/experiments", headers=theirs).text
-        answer = client.get(f"/experiments/{created['id']}", headers=theirs)
-        assert answer.status_code == 404
+        response = client.get(f"/experiments/{created['id']}", headers=theirs)
+        assert response.status_code == 404
         assert client.get("/static/app.css").status_code == 200
 
 
-def test_problems_are_told_as_a_page(client: httpx.Client) -> None:
+def test_problems_are_pages(client: httpx.Client) -> None:
     missing = client.get("/experiments/exp_none")
     assert (missing.status_code, missing.headers["content-type"]) == (404, "text/html; charset=utf-8")
     assert "There is no experiment exp_none." in missing.text
     assert missing.headers["X-Request-Id"] in missing.text
     for path in (
-        f"/experiments?cursor={HARD_NAME}",
+        f"/experiments?cursor={HOSTILE_NAME}",
         "/new?nothing=1",
         "/try?left=<script>",
         "/try?left=job_no",
     ):
-        answer = client.get(path)
-        assert answer.status_code in (404, 422)
-        assert "<h1>" in answer.text
-        assert HARD_NAME not in answer.text
-        assert answer.headers["Content-Security-Policy"] == POLICY
+        response = client.get(path)
+        assert response.status_code in (404, 422)
+        assert "<h1>" in response.text
+        assert HOSTILE_NAME not in response.text
+        assert response.headers["Content-Security-Policy"] == POLICY
 
 
-def test_pages_are_no_part_of_the_contract(client: httpx.Client) -> None:
+def test_pages_are_not_in_the_openapi_document(client: httpx.Client) -> None:
     described = client.get("/openapi.json").json()["paths"]
     assert not {"/experiments", "/new", "/try", "/static/{name}"} & set(described)
-    assert JobState.QUEUED in page(client, f"/experiments/{create(client, DOCUMENT)['id']}")
+    assert JobState.QUEUED in get_page(client, f"/experiments/{create(client, DOCUMENT)['id']}")

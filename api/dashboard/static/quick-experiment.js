@@ -1,0 +1,29 @@
+// The quick experiment of a technique's page: its cost, and the button that starts it.
+
+import { navigate, post, requestJson, runUnlessBusy } from "./api.js";
+import { count, seconds } from "./submission.js";
+
+const PATH = "/v1/experiments";
+const form = document.getElementById("quick-experiment");
+const status = document.getElementById("quick-experiment-cost");
+const spec = JSON.parse(form.dataset.document);
+
+form.addEventListener("submit", (event) => {
+  event.preventDefault();
+  runUnlessBusy(form, async () => {
+    try {
+      const { id } = await post(PATH, spec);
+      await navigate(`/experiments/${id}`);
+    } catch (error) {
+      status.textContent = error.message;
+    }
+  });
+});
+
+try {
+  const cost = await requestJson(`${PATH}?dry_run=true`, { method: "POST", body: spec });
+  const time = cost.to_train ? `time on one worker: ${seconds(cost.estimated_seconds)}` : "all trained here before";
+  status.append(` ${count(cost.jobs)} jobs of ${spec.base.training.epochs} epochs; ${time}.`);
+} catch (error) {
+  status.textContent = error.message;
+}

@@ -1,0 +1,196 @@
+// A report (GET /v1/experiments/{id}/report) as elements: differences, verdicts, recommendations.
+
+import { h, s } from "./elements.js";
+import { saveCsv } from "./export.js";
+
+const METRICS = [
+  { name: "test_accuracy_points", title: "Test accuracy", unit: "points", digits: 2, better: "higher", limit: 100 },
+  { name: "test_loss", title: "Test loss", unit: "nats", digits: 4, better: "lower" },
+  { name: "generalization_gap_loss", title: "Gap in loss", unit: "nats", digits: 4, better: "lower" },
+  { name: "generalization_gap_accuracy_points", title: "Gap in accuracy", unit: "points", digits: 2, better: "lower" },
+];
+
+export function buildReportView(report, metric, select) {
+  const parts = [];
+  if (report.contrasts.length) parts.push(buildDifferences(report, metric, select));
+  if (report.recommendation.length) parts.push(buildRecommendation(report));
+  if (report.variants.some((variant) => variant.metrics)) parts.push(buildTable(report));
+  if (report.notes.length) parts.push(buildNotes(report));
+  return parts;
+}
+
+// ---- differences from the baseline: a forest plot whose rows are rows of a table
+
+const formatSigned = (value, digits) => (value > 0 ? "+" : value < 0 ? "\u2212" : "") + Math.abs(value).toFixed(digits);
+
+function buildDifferences(report, selected, select) {
+  const metric = METRICS.find(({ name }) => name === selected) ?? METRICS[0];
+  const differences = report.contrasts.map((contrast) => contrast.differences?.[metric.name] ?? null);
+  const reach = computeReach(differences.filter(Boolean), metric);
+  return h("section", { "aria-labelledby": "differences-title" },
+    h("h2", { id: "differences-title" }, "Differences from ", h("q", {}, report.baseline)),
+    h("div", { class: "tabs", role: "group", "aria-label": "Metric" },
+      METRICS.map((item) => h("button", {
+        type: "button", id: `metric-${item.name}`, "aria-pressed": String(item === metric),
+        onclick: () => select(item.name),
+      }, item.title))),
+    h("div", { class: "scroll", role: "group", "aria-labelledby": "differences-title", tabindex: 0 },
+      h("table", { class: "forest" },
+        h("thead", {}, h("tr", {},
+          h("th", { scope: "col" }, "Variant"),
+          h("th", { scope: "col", class: "number" }, `Difference, ${metric.unit}`),
+          h("th", { scope: "col", class: "forest-head" }, buildAxis(reach, metric)),
+          h("th", { scope: "col", class: "number" }, "Pairs"))),
+        h("tbody", {}, report.contrasts.map((contrast, index) => buildRow(contrast, differences[index], reach, metric))))),
+    h("p", { class: "help" },
+      `Mean difference over seeds that both have finished, with its 95 % interval; ${metric.better} is better. `,
+      "Filled: the verdict below calls it. Hollow: it leaves it open, wherever the interval lies. ",
+      "An arrow: the interval goes on beyond the chart."),
+    buildSaveButton("save-differences", () => saveCsv(`differences-${metric.name}.csv`, formatDifferences(report, metric))),
+    h("h3", {}, "In words"),
+    h("dl", { class: "verdicts" }, report.contrasts.flatMap((contrast) =>
+      [h("dt", {}, contrast.variant), h("dd", {}, contrast.verdict)])));
+}
+
+const buildSaveButton = (id, save) => h("p", {}, h("button", { type: "button", id, onclick: save }, "Save as CSV"));
+
+function formatDifferences(report, { name, unit, digits }) {
+  const lines = [["variant", `difference, ${unit}`, "low", "high", "called", "pairs"]];
+  for (const { variant, differences } of report.contrasts) {
+    const { mean = null, low = null, high = null, call = null, n = 0 } = differences?.[name] ?? {};
+    const numbers = [mean, low, high].map((value) => (value === null ? "" : value.toFixed(digits)));
+    lines.push([variant, ...numbers, call ?? "open", String(n)]);
+  }
+  return lines;
+}
+
+const REACH_IN_MEANS = 2;
+
+// The end of the axis on each side of 0: it contains every mean and half of the intervals completely, but a very wide
+// interval of two seeds does not flatten the others.
+function computeReach(differences, { limit = Infinity }) {
+  if (!differences.length) return 1;
+  const ends = differences.map(({ mean, low, high }) => Math.max(Math.abs(low ?? mean), Math.abs(high ?? mean)))
+    .sort((one, other) => one - other);
+  const median = ends[Math.floor((ends.length - 1) / 2)];
+  const means = differences.map(({ mean }) => REACH_IN_MEANS * Math.abs(mean));
+  return Math.min(1.1 * Math.min(ends.at(-1), Math.max(median, ...means)) || 1, limit);
+}
+
+const WIDTH = 280;
+const toX = (value, reach) => WIDTH / 2 + (value / reach) * (WIDTH / 2 - 6);
+
+function buildAxis(reach, metric) {
+  const left = metric.better === "lower" ? "better" : "worse";
+  const right = metric.better === "lower" ? "worse" : "better";
+  return s("svg", { class: "forest-axis", viewBox: `0 0 ${WIDTH} 30`, role: "img",
+    "aria-label": `From ${formatSigned(-reach, metric.digits)} to ${formatSigned(reach, metric.digits)}; ${left} to the left` },
+    s("text", { x: 0, y: 12 }, `\u2190 ${left}`),
+    s("text", { x: WIDTH, y: 12, "text-anchor": "end" }, `${right} \u2192`),
+    s("text", { x: 0, y: 27, class: "tick" }, formatSigned(-reach, metric.digits)),
+    s("text", { x: WIDTH / 2, y: 27, class: "tick", "text-anchor": "middle" }, "0"),
+    s("text", { x: WIDTH, y: 27, class: "tick", "text-anchor": "end" }, formatSigned(reach, metric.digits)));
+}
+
+function buildRow(contrast, difference, reach, metric) {
+  return h("tr", {},
+    h("th", { scope: "row" }, contrast.variant),
+    h("td", { class: "number" }, difference ? [
+      h("b", {}, formatSigned(difference.mean, metric.digits)),
+      difference.low === null ? null
+        : h("small", {}, `${formatSigned(difference.low, metric.digits)} to ${formatSigned(difference.high, metric.digits)}`),
+    ] : "no pair yet"),
+    h("td", {}, difference ? [buildInterval(difference, reach, metric), buildCutNote(difference, reach)] : null),
+    h("td", { class: "number", "data-label": "Pairs" }, difference ? String(difference.n) : "0"));
+}
+
+// The verdict's call: that an interval excludes 0 is not enough.
+function getOutcome({ call }, metric) {
+  if (call === null) return "open";
+  return call === metric.better ? "better" : "worse";
+}
+
+function buildInterval(difference, reach, metric) {
+  const x = toX(difference.mean, reach);
+  const [low, high] = [difference.low, difference.high].map((value) => toX(clamp(value, reach), reach));
+  const whiskers = difference.low === null ? [] : [
+    s("line", { x1: low, x2: high, y1: 14, y2: 14 }),
+    buildEnd(low, difference.low < -reach ? 6 : 0),
+    buildEnd(high, difference.high > reach ? -6 : 0),
+  ];
+  return s("svg", { class: `forest-row ${getOutcome(difference, metric)}`, viewBox: `0 0 ${WIDTH} 28`, "aria-hidden": "true" },
+    s("line", { class: "zero", x1: WIDTH / 2, x2: WIDTH / 2, y1: 0, y2: 28 }),
+    whiskers,
+    s("rect", { x: x - 4.5, y: 9.5, width: 9, height: 9 }));
+}
+
+const clamp = (value, reach) => Math.min(Math.max(value, -reach), reach);
+
+// The end of an interval, drawn as an arrow of length `barb` if the interval extends beyond the chart.
+const buildEnd = (x, barb) => s("polyline", { points: `${x + barb},9 ${x},14 ${x + barb},19`, class: barb ? "cut" : "end" });
+
+function buildCutNote({ low, high }, reach) {
+  const sides = [low < -reach && "left", high > reach && "right"].filter(Boolean);
+  return sides.length > 0 && h("span", { class: "visually-hidden" }, `The interval goes on beyond the chart to the ${sides.join(" and the ")}.`);
+}
+
+// ---- the other parts
+
+function buildRecommendation(report) {
+  return h("section", { "aria-labelledby": "advice-title" },
+    h("h2", { id: "advice-title" }, "What to choose"),
+    h("div", { class: "advice" }, report.recommendation.map((item) => h("article", { class: "card" },
+      h("h3", {}, item.title),
+      item.advice.length ? h("ul", {}, item.advice.map((advice) => h("li", {}, advice.text))) : null,
+      item.not_tested ? h("p", { class: "help" }, item.not_tested) : null))));
+}
+
+// The mean and half of its interval, which is empty for a single seed.
+const formatMean = (metric, scale, digits) => [
+  (scale * metric.mean).toFixed(digits),
+  metric.low === null ? "" : ((scale * (metric.high - metric.low)) / 2).toFixed(digits),
+];
+
+const buildMeanCell = ([mean, half]) => (half ? [mean, h("small", {}, `\u00b1${half}`)] : [mean]);
+
+const COLUMNS = [
+  ["Test accuracy, %", "test_accuracy", 100, 2],
+  ["Test loss", "test_loss", 1, 4],
+  ["Gap in loss", "generalization_gap_loss", 1, 4],
+  ["Gap in accuracy, points", "generalization_gap_accuracy", 100, 2],
+  ["Calibration error", "test_ece", 1, 4],
+  ["Epochs", "epochs_run", 1, 1],
+  ["Seconds", "training_seconds", 1, 1],
+];
+
+function buildTable(report) {
+  const variants = report.variants.filter((variant) => variant.metrics);
+  return h("section", { "aria-labelledby": "variants-title" },
+    h("h2", { id: "variants-title" }, "The variants in numbers"),
+    h("p", { class: "help sideways" }, "Wider than this screen: scroll it sideways \u2192"),
+    h("div", { class: "scroll", role: "group", "aria-labelledby": "variants-title", tabindex: 0 },
+      h("table", {},
+        h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "Variant"), h("th", { scope: "col", class: "number" }, "Seeds"),
+          COLUMNS.map(([title]) => h("th", { scope: "col", class: "number" }, title)))),
+        h("tbody", {}, variants.map((variant) => h("tr", {},
+          h("th", { scope: "row" }, variant.name, variant.is_baseline ? h("span", { class: "tag" }, "baseline") : null),
+          h("td", { class: "number" }, String(variant.n)),
+          COLUMNS.map(([, name, scale, digits]) =>
+            h("td", { class: "number" }, buildMeanCell(formatMean(variant.metrics[name], scale, digits))))))))),
+    h("p", { class: "help" }, "Means over seeds; behind \u00b1 half of the 95 % interval, from two seeds on."),
+    buildSaveButton("save-variants", () => saveCsv("variants.csv", formatVariants(variants))));
+}
+
+function formatVariants(variants) {
+  const lines = [["variant", "seeds", ...COLUMNS.flatMap(([title]) => [title, `${title}, \u00b1`])]];
+  for (const { name, n, metrics } of variants) {
+    lines.push([name, String(n), ...COLUMNS.flatMap(([, metric, scale, digits]) =>
+      formatMean(metrics[metric], scale, digits))]);
+  }
+  return lines;
+}
+
+function buildNotes(report) {
+  return h("details", {}, h("summary", {}, "How to read these numbers"),
+    h("ul", {}, report.notes.map((note) => h("li", {}, note))));
+}
