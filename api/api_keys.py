@@ -12,7 +12,7 @@ from api.http.auth import build_forbidden
 from api.http.bodies import parse_body
 from api.http.dependencies import Caller, CallerDep, DatabaseDep, parse_id
 from api.http.idempotency import IdempotentDep
-from api.http.pagination import Cursor, Limit, decode_cursor, encode_cursor, render_page
+from api.http.pagination import CursorQuery, LimitQuery, decode_cursor, encode_cursor, render_page
 from api.http.problem_types import problem_responses
 from api.http.routing import StrictQueryRoute
 from api.http.schemas import ResponseModel
@@ -20,7 +20,7 @@ from models.identifiers import OWNER_PATTERN
 from models.scopes import Scope
 from models.store import audit
 from models.store import keys as store
-from models.store.job_search import Place
+from models.store.job_search import Cursor
 from models.store.tables import LOCAL_OWNER, ApiKey
 
 router = APIRouter(prefix="/v1", tags=["keys"], route_class=StrictQueryRoute)
@@ -92,21 +92,21 @@ class AuditPage(ResponseModel):
     next_cursor: str | None
 
 
-def _admin(caller: CallerDep) -> Caller:
+def _require_admin(caller: CallerDep) -> Caller:
     if not caller.sees_all:
         raise build_forbidden(Scope.ADMIN)
     return caller
 
 
-AdminDep = Annotated[Caller, Depends(_admin)]
+AdminDep = Annotated[Caller, Depends(_require_admin)]
 
 
 @problem_responses(problem_types.NOT_FOUND)
-def _key_id(key_id: Annotated[str, Path(description="As `GET /v1/keys` shows it")]) -> str:
+def _parse_key_id(key_id: Annotated[str, Path(description="As `GET /v1/keys` shows it")]) -> str:
     return parse_id("key", key_id)
 
 
-KeyId = Annotated[str, Depends(_key_id)]
+KeyId = Annotated[str, Depends(_parse_key_id)]
 
 
 @router.get("/keys", response_model=KeyPage)
@@ -114,16 +114,16 @@ def list_keys(
     _: AdminDep,
     database: DatabaseDep,
     request: Request,
-    limit: Limit = 50,
-    cursor: Cursor = None,
+    limit: LimitQuery = 50,
+    cursor: CursorQuery = None,
 ) -> Response:
     """All keys, newest first, revoked and expired ones too; follow `Link: rel=next` or `next_cursor`."""
     with database.read() as session:
         keys = store.list_keys(session, after=decode_cursor(cursor), limit=limit + 1)
     page, next_cursor = keys[:limit], None
     if len(keys) > limit:
-        next_cursor = encode_cursor(Place(page[-1].created_at, page[-1].id))
-    key_page = KeyPage(items=[_shown(row) for row in page], next_cursor=next_cursor)
+        next_cursor = encode_cursor(Cursor(page[-1].created_at, page[-1].id))
+    key_page = KeyPage(items=[_serialize_key(row) for row in page], next_cursor=next_cursor)
     return render_page(request, key_page, next_cursor, None)
 
 
@@ -138,8 +138,8 @@ def create_key(
     """Make a key. This answer alone shows it; the service keeps only its hash."""
     with idempotent.executed(), database.write() as session:
         row, key = store.create_key(session, **wanted.model_dump())
-        note(session, "key_created", row.id, admin, request)
-        made_key = MadeKey(**_shown(row).model_dump(), key=key)
+        record_audit_event(session, "key_created", row.id, admin, request)
+        made_key = MadeKey(**_serialize_key(row).model_dump(), key=key)
         again = made_key.model_copy(update={"key": None})
         headers = {"Cache-Control": "no-store"}
         return idempotent.store_response(session, made_key, status.HTTP_201_CREATED, headers, again=again)
@@ -151,8 +151,8 @@ def revoke_key(admin: AdminDep, key_id: KeyId, database: DatabaseDep, request: R
     with database.write() as session:
         row, was_open = store.revoke_key(session, key_id)
         if was_open:
-            note(session, "key_revoked", row.id, admin, request)
-        return _shown(row)
+            record_audit_event(session, "key_revoked", row.id, admin, request)
+        return _serialize_key(row)
 
 
 @router.get("/audit", response_model=AuditPage)
@@ -160,7 +160,7 @@ def list_audit_events(
     _: AdminDep,
     database: DatabaseDep,
     request: Request,
-    limit: Limit = 50,
+    limit: LimitQuery = 50,
     cursor: Annotated[
         str | None, Query(pattern=r"^[0-9]{1,18}$", description="`next_cursor` of the page before")
     ] = None,
@@ -175,7 +175,7 @@ def list_audit_events(
     return render_page(request, audit_page, next_cursor, None)
 
 
-def note(session: Session, action: str, subject: str, caller: Caller, request: Request) -> None:
+def record_audit_event(session: Session, action: str, subject: str, caller: Caller, request: Request) -> None:
     """Write what `caller` does into the audit trail, in the transaction that does it."""
     audit.record(
         session,
@@ -187,8 +187,8 @@ def note(session: Session, action: str, subject: str, caller: Caller, request: R
     )
 
 
-def _shown(row: ApiKey) -> Key:
+def _serialize_key(row: ApiKey) -> Key:
     return Key(
-        scope=store.scope_of(row),
+        scope=store.get_scope(row),
         **{name: getattr(row, name) for name in Key.model_fields if name != "scope"},
     )

@@ -18,7 +18,7 @@ from api.http import schemas as http_schemas
 from api.http.auth import AuthMiddleware
 from api.http.negotiation import Accept, negotiate
 from api.http.routing import StrictQueryRoute
-from api.jobs import batch_routes
+from api.jobs import action_routes, batch_routes
 from api.jobs import routes as job_routes
 from api.jobs.status_loader import JobStatusLoader
 from api.jobs.updates import JobUpdates
@@ -26,7 +26,7 @@ from api.predictions import routes as prediction_routes
 from api.reports import routes as reports
 from models.settings import Settings, get_settings
 from models.store.database import Database
-from models.store.experiments import Standings
+from models.store.experiments import ExperimentProgressCache
 from models.store.quotas import Quotas
 
 DESCRIPTION = """\
@@ -44,7 +44,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         title="Regbench",
         version=version("regbench"),
         description=DESCRIPTION,
-        lifespan=_lifespan,
+        lifespan=_run_lifespan,
         openapi_tags=openapi.TAGS,
         generate_unique_id_function=openapi.build_operation_id,
         redirect_slashes=False,
@@ -53,13 +53,13 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     )
     app.router.route_class = StrictQueryRoute
     app.state.settings = settings
-    app.state.database = Database(settings, quotas=Quotas.of(settings))
+    app.state.database = Database(settings, quotas=Quotas.build(settings))
     app.state.limits = prediction_routes.Limits()
     app.state.broker_check = health.BrokerCheck(settings)
     app.state.status_loader = JobStatusLoader(app.state.database)
     # By id: the latest answers to GET of a job, each with its ETag. Used from the event loop only.
     app.state.job_bodies = LRUCache(1_000)
-    app.state.standings = Standings()
+    app.state.experiment_progress = ExperimentProgressCache()
     app.state.job_updates = JobUpdates(
         app.state.database, seconds=settings.stream_seconds, limit=settings.max_streams
     )
@@ -70,6 +70,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     idempotency.install(app)
     for part in (
         job_routes,
+        action_routes,
         batch_routes,
         prediction_routes,
         experiment_routes,
@@ -97,8 +98,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
 
 @asynccontextmanager
-async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
-    _settle_memory()
+async def _run_lifespan(app: FastAPI) -> AsyncIterator[None]:
+    _freeze_memory()
     updates: JobUpdates = app.state.job_updates
     async with updates.running():
         yield
@@ -107,7 +108,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
 
 
 @cache
-def _settle_memory() -> None:
+def _freeze_memory() -> None:
     # What the process loaded until now stays: no collection need walk through it again. And a report's
     # drawings are made of more objects than Python expects of all a program.
     gc.collect()

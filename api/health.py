@@ -84,8 +84,8 @@ async def show_readiness(request: Request, response: Response, database: Databas
     """Readiness: database, migrations, broker, and at least one live worker."""
     broker_check: BrokerCheck = request.app.state.broker_check
     checks = {
-        "database": await run_in_threadpool(_reason, lambda: _check_database(database)),
-        "migrations": await run_in_threadpool(_reason, lambda: _check_migrations(database)),
+        "database": await run_in_threadpool(_get_reason, lambda: _check_database(database)),
+        "migrations": await run_in_threadpool(_get_reason, lambda: _check_migrations(database)),
         **await broker_check.get_checks(),
     }
     ready = all(reason == OK for reason in checks.values())
@@ -93,7 +93,7 @@ async def show_readiness(request: Request, response: Response, database: Databas
     return Readiness(status="ready" if ready else "not ready", checks=checks)
 
 
-def _reason(check: Callable[[], None]) -> str:
+def _get_reason(check: Callable[[], None]) -> str:
     try:
         check()
     except ServiceUnavailable as error:

@@ -99,13 +99,13 @@ class DeliveryList(ResponseModel):
 
 
 @problem_responses(problem_types.NOT_FOUND)
-async def _webhook_id(
+async def _parse_webhook_id(
     webhook_id: Annotated[str, Path(description="As `POST /v1/webhooks` gave it")],
 ) -> str:
     return parse_id("webhook", webhook_id)
 
 
-WebhookId = Annotated[str, Depends(_webhook_id)]
+WebhookId = Annotated[str, Depends(_parse_webhook_id)]
 
 
 @router.post("", status_code=status.HTTP_201_CREATED, response_model=MadeWebhook)
@@ -162,7 +162,7 @@ def _check_secret(secret: str | None) -> None:
 def list_webhooks(database: DatabaseDep) -> WebhookList:
     """All your webhooks, oldest first."""
     with database.read() as session:
-        return WebhookList(items=[Webhook.of(row) for row in store.all_webhooks(session)])
+        return WebhookList(items=[Webhook.of(row) for row in store.get_all_webhooks(session)])
 
 
 @router.get("/{webhook_id}")
@@ -177,7 +177,7 @@ def list_deliveries(webhook_id: WebhookId, database: DatabaseDep) -> DeliveryLis
     """The latest hundred messages to a webhook: which have arrived, which are tried again, and why."""
     with database.read() as session:
         store.get_webhook(session, webhook_id)
-        rows = store.deliveries_of(session, webhook_id, limit=_DELIVERIES)
+        rows = store.get_deliveries(session, webhook_id, limit=_DELIVERIES)
         return DeliveryList(items=[Delivery.model_validate(row) for row in rows])
 
 

@@ -26,7 +26,7 @@ from models.experiments import ExperimentSpec
 from models.settings import Settings
 from models.states import JobState
 from models.store.database import Database
-from models.store.experiment_runs import PlacedJob, jobs_of
+from models.store.experiment_runs import ExperimentRun, get_runs
 from models.store.experiments import create_experiment
 from models.store.tables import Epoch, Job, Result
 from tests.factories import epoch_record, result_record
@@ -140,7 +140,7 @@ def _fill(url: str, seeds: int, epochs: int) -> str:
     generator = np.random.default_rng(0)
     with database.write() as session:
         experiment, _ = create_experiment(session, _spec(seeds, epochs), preset=None)
-        runs = jobs_of(session, experiment.id)
+        runs = get_runs(session, experiment.id)
     with database.write() as session:
         session.execute(
             update(Job).values(state=JobState.SUCCEEDED, attempt=1, epochs_done=epochs, fraction=1.0)
@@ -169,7 +169,7 @@ def _spec(seeds: int, epochs: int) -> ExperimentSpec:
     )
 
 
-def _result(run: PlacedJob, generator: np.random.Generator, epochs: int) -> dict[str, object]:
+def _result(run: ExperimentRun, generator: np.random.Generator, epochs: int) -> dict[str, object]:
     correct = generator.random(10_000) < 0.98
     scatter = generator.normal(0, 0.001)
     record = result_record(
@@ -183,7 +183,7 @@ def _result(run: PlacedJob, generator: np.random.Generator, epochs: int) -> dict
     return asdict(record) | {"job_id": run.job.id}
 
 
-def _epochs(run: PlacedJob, generator: np.random.Generator, epochs: int) -> Iterator[dict[str, object]]:
+def _epochs(run: ExperimentRun, generator: np.random.Generator, epochs: int) -> Iterator[dict[str, object]]:
     losses = generator.normal(0.1, 0.001, size=epochs)
     for epoch, loss in enumerate(losses, start=1):
         record = epoch_record(epoch, train_loss=float(loss), validation_loss=float(loss) + epoch / 1000)

@@ -15,7 +15,7 @@ from models.artifacts import ArtifactStore, is_checkpoint, is_partial, parse_job
 from models.states import JobState
 from models.store.database import Database
 from models.store.tables import Job
-from models.store.transitions import database_now
+from models.store.transitions import get_database_now
 
 _JOBS_A_QUERY = 500
 
@@ -54,7 +54,7 @@ def find_useless_files(database: Database, files: Collection[str], *, days: floa
     """
     ended = _load_end_times(database, sorted({parse_job_id(name) for name in files}))
     with database.read() as session:
-        oldest = database_now(session) - timedelta(days=days)
+        oldest = get_database_now(session) - timedelta(days=days)
     useless = [
         name
         for name in files

@@ -212,10 +212,10 @@ class Lease:
             LeaseLost: the job is no longer this worker's.
             ServiceUnavailable: the database is away.
         """
-        self._write(lambda session: queue.go_back(session, self.job_id, self.attempt, epoch))
+        self._write(lambda session: queue.rewind_to_checkpoint(session, self.job_id, self.attempt, epoch))
 
     def _hold(self, session: Session) -> None:
-        queue.hold(session, self.job_id, self.attempt, lease_seconds=self._seconds)
+        queue.heartbeat(session, self.job_id, self.attempt, lease_seconds=self._seconds)
 
     def _insist(self, write: Callable[[Session], Found]) -> Found:
         """Write the job's end, as soon as the database is there."""

@@ -17,7 +17,7 @@ from models.errors import ArtifactCorrupted
 from models.settings import Settings
 from models.spec import PIXELS, JobSpec
 from models.store.database import Database
-from models.store.jobs import result_of
+from models.store.jobs import get_result
 from models.store.transitions import get_job
 from worker.engine import start_engine
 from worker.network import answering
@@ -57,7 +57,7 @@ class LoadedModels:
     def _load(self, job_id: str) -> Model:
         with self._database.read() as session:
             job = get_job(session, job_id)
-        result = result_of(job)
+        result = get_result(job)
         content = self._store.get(result.model_path, sha256=result.model_sha256)
         log.info("loading the model of job %s", job_id)
         network = with_weights(JobSpec.model_validate(job.spec), content)

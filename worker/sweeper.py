@@ -12,8 +12,8 @@ from models.retention import find_useless_files
 from models.settings import Settings
 from models.store.auto_extend import auto_extend_experiments
 from models.store.database import Database
-from models.store.idempotency import forget_old_keys
-from models.store.rescue import holders, rescue_abandoned, unheard_jobs
+from models.store.idempotency import delete_old_keys
+from models.store.rescue import find_undispatched_jobs, get_lease_owners, rescue_abandoned
 from worker.fork_safety import database_between_forks
 from worker.lease import get_worker_name
 
@@ -79,7 +79,9 @@ class Sweeper:
         ended: list[str] = []
         if time.monotonic() >= self._rescue_from:
             with database.write() as session:
-                rescued = rescue_abandoned(session, _dead(holders(session, get_worker_name(os.getpid()))))
+                rescued = rescue_abandoned(
+                    session, _dead(get_lease_owners(session, get_worker_name(os.getpid())))
+                )
             for job_id in rescued.queued:
                 log.warning("job %s was abandoned by its worker and waits for another", job_id)
             for job_id in rescued.ended:
@@ -90,9 +92,9 @@ class Sweeper:
         if added:
             log.info("%d job(s) were added to experiments that ask for closer answers", len(added))
         with database.write() as session:
-            forget_old_keys(session)
+            delete_old_keys(session)
         with database.read() as session:
-            unheard = unheard_jobs(
+            unheard = find_undispatched_jobs(
                 session, older_than_seconds=self._settings.redispatch_seconds, limit=_BELLS_A_SWEEP
             )
         if unheard:

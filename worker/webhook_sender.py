@@ -18,7 +18,7 @@ from models import webhook_payload
 from models.errors import ServiceUnavailable
 from models.settings import Settings
 from models.store import webhooks
-from models.store.webhooks import Parcel
+from models.store.webhooks import DueDelivery
 from worker.fork_safety import database_between_forks
 
 log = logging.getLogger(__name__)
@@ -156,7 +156,7 @@ class Messenger:
     def send_due(self) -> int:
         """Send what is due, a few at once; returns how many there were."""
         with database_between_forks(self._settings) as database, database.write() as session:
-            parcels = webhooks.take_due(session, limit=_AT_ONCE)
+            parcels = webhooks.claim_due_deliveries(session, limit=_AT_ONCE)
             texts = [webhook_payload.build_body(parcel.event, parcel.job) for parcel in parcels]
         if not parcels:
             return 0
@@ -172,7 +172,7 @@ class Messenger:
                     webhooks.record_failure(session, parcel, status=status, error=error or "")
         return len(parcels)
 
-    def _send(self, parcel: Parcel, text: str) -> tuple[int | None, str | None]:
+    def _send(self, parcel: DueDelivery, text: str) -> tuple[int | None, str | None]:
         """The status of the answer, if there was one; and what went wrong, if anything did."""
         try:
             headers = webhook_payload.sign_headers(parcel.id, parcel.secret, text, now=datetime.now(UTC))

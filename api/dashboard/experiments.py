@@ -13,14 +13,14 @@ from api.experiments import serializers as experiment_serializers
 from api.experiments.presets import PRESETS
 from api.http.curl import format_curl
 from api.http.dependencies import DatabaseDep, ExperimentId, SettingsDep
-from api.http.pagination import Cursor, decode_cursor, encode_cursor
+from api.http.pagination import CursorQuery, decode_cursor, encode_cursor
 from models.datasets import DATASETS, is_available
 from models.formatting import format_duration
 from models.settings import Settings
 from models.states import JobState
 from models.store import experiments as store
-from models.store.experiment_runs import glances_of
-from models.store.job_search import Place
+from models.store.experiment_runs import get_run_summaries
+from models.store.job_search import Cursor
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
 
@@ -53,20 +53,20 @@ class Action:
 
 @router.get("/experiments")
 def list_experiments(
-    render: RenderPageDep, database: DatabaseDep, request: Request, cursor: Cursor = None
+    render: RenderPageDep, database: DatabaseDep, request: Request, cursor: CursorQuery = None
 ) -> Response:
     """Experiments, newest first."""
     with database.read() as session:
         experiments = store.find_experiments(session, after=decode_cursor(cursor), limit=_PAGE_SIZE + 1)
         page = experiments[:_PAGE_SIZE]
-        cache: store.Standings = request.app.state.standings
-        progress = cache.of(session, [experiment.id for experiment in page])
+        cache: store.ExperimentProgressCache = request.app.state.experiment_progress
+        progress = cache.get(session, [experiment.id for experiment in page])
     rows = [
         _build_row(experiment_serializers.serialize_experiment(experiment, progress[experiment.id]))
         for experiment in page
     ]
     last = page[-1] if len(experiments) > _PAGE_SIZE else None
-    next_cursor = encode_cursor(Place(last.created_at, last.id)) if last else None
+    next_cursor = encode_cursor(Cursor(last.created_at, last.id)) if last else None
     return render("experiments.html.jinja", rows=rows, next_cursor=next_cursor)
 
 
@@ -81,8 +81,8 @@ def show_experiment(
     """One experiment: its progress, its runs, its curves and its report."""
     with database.read() as session:
         row = store.get_experiment(session, experiment_id)
-        progress = store.standings(session, [experiment_id])[experiment_id]
-        runs = glances_of(session, experiment_id)
+        progress = store.get_progress(session, [experiment_id])[experiment_id]
+        runs = get_run_summaries(session, experiment_id)
     experiment = experiment_serializers.serialize_experiment(row, progress)
     names = [variant["name"] for variant in experiment.spec["variants"]]
     seeds = experiment.spec["seeds"]

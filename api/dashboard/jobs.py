@@ -14,14 +14,14 @@ from api.http.dependencies import DatabaseDep, JobId, SettingsDep, parse_id
 from api.http.pagination import SORTS, decode_cursor, encode_cursor, parse_sort
 from api.jobs import schemas as job_schemas
 from api.jobs import serializers as job_serializers
-from api.jobs.routes import JobQuery
+from api.jobs.queries import JobQuery
 from models.datasets import DATASETS
 from models.experiments import flatten
 from models.formatting import format_duration, format_techniques
 from models.spec import JobSpec
 from models.states import JobState
 from models.store import jobs as store
-from models.store.job_search import find_jobs, place_of
+from models.store.job_search import find_jobs, get_cursor
 from models.techniques import CATALOGUE
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
@@ -68,9 +68,9 @@ def list_jobs(
         after = decode_cursor(query.cursor, order)
         jobs = find_jobs(session, query.filter(), after=after, limit=query.limit + 1, order=order)
         page = jobs[: query.limit]
-        positions = store.queue_positions(session, page)
+        positions = store.get_queue_positions(session, page)
         rows = [_build_row(job_serializers.serialize_listed_job(job, positions.get(job.id))) for job in page]
-        cursor = encode_cursor(place_of(page[-1], order), order) if len(jobs) > query.limit else None
+        cursor = encode_cursor(get_cursor(page[-1], order), order) if len(jobs) > query.limit else None
     finished = [(row.job.result.test_accuracy, row.job.id) for row in rows if row.job.result]
     return render(
         "jobs.html.jinja",
@@ -91,8 +91,8 @@ def show_job(
     """One job: its progress, curves, specification, result and events."""
     with database.read() as session:
         row = store.get_job_details(session, job_id)
-        position = store.queue_positions(session, [row]).get(job_id)
-        events = store.events_of(session, job_id)
+        position = store.get_queue_positions(session, [row]).get(job_id)
+        events = store.get_events(session, job_id)
         job = job_serializers.serialize_job_details(row, position)
     return render(
         "job.html.jinja",

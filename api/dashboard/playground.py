@@ -12,8 +12,8 @@ from api.dashboard.rendering import PageRoute, RenderPageDep
 from api.http.dependencies import DatabaseDep
 from models.identifiers import ID_PATTERN
 from models.states import JobState
-from models.store.experiments import experiment_names
-from models.store.job_search import JobFilter, find_jobs, listed
+from models.store.experiments import get_experiment_names
+from models.store.job_search import JobFilter, find_jobs, load_listed_jobs
 from models.store.jobs import get_jobs
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
@@ -56,8 +56,10 @@ def show_playground(
         jobs = find_jobs(session, JobFilter(states=[JobState.SUCCEEDED]), after=None, limit=_MAX_MODELS)
         # The address may request models older than those.
         missing = {job_id for job_id in (left, right) if job_id} - {job.id for job in jobs}
-        jobs += listed(session, [job.id for job in get_jobs(session, sorted(missing))])
-        names = experiment_names(session, sorted({job.experiment_id for job in jobs if job.experiment_id}))
+        jobs += load_listed_jobs(session, [job.id for job in get_jobs(session, sorted(missing))])
+        names = get_experiment_names(
+            session, sorted({job.experiment_id for job in jobs if job.experiment_id})
+        )
         models = [_build_model(job, names) for job in jobs if job.job_id]
     if not models:
         return render("playground.html.jinja", groups={}, sides=[])

@@ -6,7 +6,7 @@ from statistics import fmean
 
 from api.dashboard.filters import STATE_SYMBOLS
 from models.states import JobState
-from models.store.experiment_runs import RunGlance
+from models.store.experiment_runs import RunSummary
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class RunTable:
     rows: tuple[Row, ...]
 
 
-def build_run_table(runs: Sequence[RunGlance], variants: Sequence[str], *, baseline: str) -> RunTable:
+def build_run_table(runs: Sequence[RunSummary], variants: Sequence[str], *, baseline: str) -> RunTable:
     """The table of these runs, its rows in the order of `variants`."""
     seeds = tuple(sorted({run.seed for run in runs}))
     by_variant_and_seed = {(run.variant, run.seed): run for run in runs}
@@ -62,7 +62,7 @@ def build_run_table(runs: Sequence[RunGlance], variants: Sequence[str], *, basel
     return RunTable(seeds, tuple(rows))
 
 
-def _build_cell(run: RunGlance, best_accuracy: float | None) -> Cell:
+def _build_cell(run: RunSummary, best_accuracy: float | None) -> Cell:
     if run.test_accuracy is not None and run.test_loss is not None:
         reused = ", trained before" if run.reused else ""
         text = f"{100 * run.test_accuracy:.2f}"

@@ -16,7 +16,7 @@ from api.experiments import serializers as experiment_serializers
 from api.experiments.presets import PRESETS
 from api.http.dependencies import DatabaseDep
 from models.experiments import FEWEST_PAIRS, Document, merge_patch
-from models.store.experiment_runs import RunGlance, glances_of
+from models.store.experiment_runs import RunSummary, get_run_summaries
 from models.store.experiments import find_experiments
 from models.store.tables import Experiment
 from models.techniques import CATALOGUE
@@ -135,8 +135,8 @@ def find_isolating_variants(document: Mapping[str, Any], technique: str) -> list
 
 def _compute_effect(session: Session, experiment: Experiment, variants: Sequence[str]) -> Effect | None:
     baseline = experiment_serializers.get_baseline(experiment.document)
-    runs: dict[str, dict[int, RunGlance]] = {name: {} for name in (baseline, *variants)}
-    for run in glances_of(session, experiment.id):
+    runs: dict[str, dict[int, RunSummary]] = {name: {} for name in (baseline, *variants)}
+    for run in get_run_summaries(session, experiment.id):
         if run.variant in runs and run.test_accuracy is not None:
             runs[run.variant][run.seed] = run
     seeds = sorted(set.intersection(*(set(finished) for finished in runs.values())))

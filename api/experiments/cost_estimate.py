@@ -7,21 +7,23 @@ from sqlalchemy.orm import Session
 from api.experiments import schemas
 from models.cost import estimate_cost
 from models.experiments import ExperimentSpec
-from models.store.experiment_runs import reusable_jobs, variance_over_seeds
-from models.store.jobs import seconds_per_operation
+from models.store.experiment_runs import compute_variance_over_seeds, find_reusable_jobs
+from models.store.jobs import get_seconds_per_operation
 
 
-def experiment_price(session: Session, spec: ExperimentSpec, *, owner: str) -> schemas.ExperimentCostEstimate:
+def estimate_experiment_cost(
+    session: Session, spec: ExperimentSpec, *, owner: str
+) -> schemas.ExperimentCostEstimate:
     """The cost of all jobs that `spec` would make anew for `owner`."""
     runs = spec.build_runs()
-    known = reusable_jobs(session, [run for _, run in runs], owner=owner) if spec.reuse else {}
+    known = find_reusable_jobs(session, [run for _, run in runs], owner=owner) if spec.reuse else {}
     estimates = {
         variant.name: estimate_cost(spec.build_run_spec(variant, spec.run_seeds[0]))
         for variant in spec.variants
     }
     to_train = [variant for variant, run in runs if run.spec_hash not in known]
     operations = sum(estimates[variant].training_flops for variant in to_train)
-    pace = seconds_per_operation(session)
+    pace = get_seconds_per_operation(session)
     return schemas.ExperimentCostEstimate(
         jobs=len(runs),
         reused=len(runs) - len(to_train),
@@ -30,18 +32,18 @@ def experiment_price(session: Session, spec: ExperimentSpec, *, owner: str) -> s
         estimated_seconds=None if pace is None else operations * pace,
         memory_bytes=max(estimate.memory_bytes for estimate in estimates.values()),
         parameters={name: item.parameters for name, item in estimates.items()},
-        detectable=_detectable(session, spec),
+        detectable=_build_detectable(session, spec),
     )
 
 
-def _detectable(session: Session, spec: ExperimentSpec) -> schemas.Detectable | None:
+def _build_detectable(session: Session, spec: ExperimentSpec) -> schemas.Detectable | None:
     from models.statistics import compute_detectable_difference  # noqa: PLC0415 (numpy and scipy, only where asked)
 
     pairs = len(spec.run_seeds)
     if pairs < 2 or len(spec.variants) < 2:
         return None
     dataset = spec.base.dataset.name
-    variance = variance_over_seeds(session, dataset)
+    variance = compute_variance_over_seeds(session, dataset)
     basis = "80 % power of a two-sided paired t test at 5 %, not corrected for several variants"
     if variance is None:
         points = None

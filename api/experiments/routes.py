@@ -8,7 +8,7 @@ from fastapi import APIRouter, Depends, Request, Response, status
 from sqlalchemy.orm import Session
 
 from api.experiments import schemas, serializers
-from api.experiments.cost_estimate import experiment_price
+from api.experiments.cost_estimate import estimate_experiment_cost
 from api.experiments.presets import resolve
 from api.http import problem_types
 from api.http import schemas as http_schemas
@@ -26,9 +26,9 @@ from api.http.etags import IfNoneMatch, build_not_modified, compute_document_eta
 from api.http.idempotency import IdempotentDep, IdempotentWithoutBodyDep
 from api.http.openapi import accepts, response_headers
 from api.http.pagination import (
-    Cursor,
+    CursorQuery,
     FieldNames,
-    Limit,
+    LimitQuery,
     decode_cursor,
     encode_cursor,
     parse_fields,
@@ -46,8 +46,8 @@ from models.settings import Settings
 from models.spec import JobSpec
 from models.states import JobState
 from models.store import experiments as store
-from models.store.experiment_runs import ask_all, retry_failed
-from models.store.job_search import Place
+from models.store.experiment_runs import apply_to_unfinished, retry_failed
+from models.store.job_search import Cursor
 from models.store.jobs import cancel_job, pause_job, resume_job
 from models.store.tables import Experiment
 
@@ -66,7 +66,7 @@ _PRESET_WITH_OVERRIDES: dict[str, Any] = {
 
 
 @accepts(ExperimentSpec, or_else=_PRESET_WITH_OVERRIDES)
-def _posted_experiment(document: DocumentDep, settings: SettingsDep) -> tuple[str | None, ExperimentSpec]:
+def _parse_experiment(document: DocumentDep, settings: SettingsDep) -> tuple[str | None, ExperimentSpec]:
     """The preset's name, if any, and an experiment that can be carried out."""
     if not isinstance(document, dict):
         raise InvalidSpec([FieldError("", "Input should be an object")])
@@ -85,7 +85,7 @@ def _posted_experiment(document: DocumentDep, settings: SettingsDep) -> tuple[st
 @problem_responses(problem_types.DATASET_UNAVAILABLE, problem_types.OVER_BUDGET, problem_types.OVER_QUOTA)
 @response_headers("Location", status=HTTPStatus.ACCEPTED)
 def create_experiment(
-    given: Annotated[tuple[str | None, ExperimentSpec], Depends(_posted_experiment)],
+    given: Annotated[tuple[str | None, ExperimentSpec], Depends(_parse_experiment)],
     caller: CallerDep,
     database: DatabaseDep,
     settings: SettingsDep,
@@ -102,10 +102,10 @@ def create_experiment(
     if dry_run:
         response.status_code = status.HTTP_200_OK
         with database.read() as session:
-            return experiment_price(session, spec, owner=caller.owner)
+            return estimate_experiment_cost(session, spec, owner=caller.owner)
     with idempotent.executed(), database.write() as session:
         experiment, jobs = store.create_experiment(session, spec, preset=preset, owner=caller.owner)
-        body = _answer(session, experiment)
+        body = _serialize(session, experiment)
         answer = idempotent.store_response(
             session, body, status.HTTP_202_ACCEPTED, {"Location": body.links.self}
         )
@@ -119,8 +119,8 @@ def create_experiment(
 def list_experiments(
     database: DatabaseDep,
     request: Request,
-    limit: Limit = 50,
-    cursor: Cursor = None,
+    limit: LimitQuery = 50,
+    cursor: CursorQuery = None,
     fields: FieldNames = None,
 ) -> Response:
     """Experiments, newest first; follow `Link: rel=next` or `next_cursor`."""
@@ -128,11 +128,11 @@ def list_experiments(
     with database.read() as session:
         experiments = store.find_experiments(session, after=decode_cursor(cursor), limit=limit + 1)
         page = experiments[:limit]
-        known: store.Standings = request.app.state.standings
-        standings = known.of(session, [experiment.id for experiment in page])
+        experiment_progress_cache: store.ExperimentProgressCache = request.app.state.experiment_progress
+        standings = experiment_progress_cache.get(session, [experiment.id for experiment in page])
     next_cursor = None
     if len(experiments) > limit:
-        next_cursor = encode_cursor(Place(page[-1].created_at, page[-1].id))
+        next_cursor = encode_cursor(Cursor(page[-1].created_at, page[-1].id))
     items = [serializers.serialize_experiment(experiment, standings[experiment.id]) for experiment in page]
     answer = schemas.ExperimentPage(items=items, next_cursor=next_cursor)
     return render_page(request, answer, next_cursor, shown)
@@ -154,7 +154,7 @@ def show_experiment(
     304 while nothing has changed.
     """
     with database.read() as session:
-        answer = _answer(session, store.get_experiment(session, experiment_id))
+        answer = _serialize(session, store.get_experiment(session, experiment_id))
     progress = answer.progress
     later = {} if progress.finished else build_retry_after_remaining(progress.eta_seconds)
     document = answer.model_dump_json()
@@ -181,11 +181,11 @@ def cancel_experiment(
         auto_extending, experiment.auto_extending = experiment.auto_extending, False
         asked = (
             []
-            if auto_extending and _ended(session, experiment)
-            else ask_all(session, experiment_id, cancel_job)
+            if auto_extending and _has_ended(session, experiment)
+            else apply_to_unfinished(session, experiment_id, cancel_job)
         )
         cancelled = [job.id for job in asked if job.state == JobState.CANCELLED]
-        answer = _answer(session, experiment)
+        answer = _serialize(session, experiment)
     for job_id in cancelled:
         artifacts.delete_checkpoints(job_id)
     if not answer.progress.finished:
@@ -204,8 +204,8 @@ def pause_experiment(
     """
     with database.write() as session:
         experiment = store.get_experiment(session, experiment_id)
-        ask_all(session, experiment_id, pause_job)
-        answer = _answer(session, experiment)
+        apply_to_unfinished(session, experiment_id, pause_job)
+        answer = _serialize(session, experiment)
     if answer.progress.counts[JobState.RUNNING]:
         response.status_code = status.HTTP_202_ACCEPTED
     return answer
@@ -219,9 +219,9 @@ def resume_experiment(
     """Let every paused job go on, each in its old place in the queue; 409 if every job has ended."""
     with database.write() as session:
         experiment = store.get_experiment(session, experiment_id)
-        asked = ask_all(session, experiment_id, resume_job)
+        asked = apply_to_unfinished(session, experiment_id, resume_job)
         waiting = [job.id for job in asked if job.state == JobState.QUEUED]
-        answer = _answer(session, experiment)
+        answer = _serialize(session, experiment)
     dispatch(waiting)
     return answer
 
@@ -242,7 +242,7 @@ def retry_failed_jobs(
     with idempotent.executed(), database.write() as session:
         experiment = store.get_experiment(session, experiment_id)
         retries = [job.id for job in retry_failed(session, experiment_id)]
-        answer = idempotent.store_response(session, _answer(session, experiment), status.HTTP_202_ACCEPTED)
+        answer = idempotent.store_response(session, _serialize(session, experiment), status.HTTP_202_ACCEPTED)
     dispatch(retries)
     return answer
 
@@ -270,18 +270,18 @@ def extend_experiment(
     with database.read() as session:
         document = store.get_experiment(session, experiment_id).document
     # Before the lock: a dataset may have to be downloaded.
-    _check_datasets(_extended(document, extension, settings), settings)
+    _check_datasets(_extend(document, extension, settings), settings)
     with idempotent.executed(), database.write() as session:
         experiment = store.lock_experiment(session, experiment_id)
-        after = _extended(experiment.document, extension, settings)
+        after = _extend(experiment.document, extension, settings)
         before = validate_document(ExperimentSpec, experiment.document)
         jobs = [job.id for job in store.extend_experiment(session, experiment, before, after)]
-        answer = idempotent.store_response(session, _answer(session, experiment), status.HTTP_202_ACCEPTED)
+        answer = idempotent.store_response(session, _serialize(session, experiment), status.HTTP_202_ACCEPTED)
     dispatch(jobs)
     return answer
 
 
-def _extended(document: Document, extension: Extension, settings: Settings) -> ExperimentSpec:
+def _extend(document: Document, extension: Extension, settings: Settings) -> ExperimentSpec:
     """The extended experiment, within this installation's limits; faults point into the extension."""
     try:
         after = validate_document(ExperimentSpec, extension.apply_to(document))
@@ -289,14 +289,14 @@ def _extended(document: Document, extension: Extension, settings: Settings) -> E
     except InvalidSpec as error:
         raise type(error)(
             [
-                FieldError(_in_extension(fault.pointer, len(document["variants"])), fault.detail)
+                FieldError(_convert_pointer(fault.pointer, len(document["variants"])), fault.detail)
                 for fault in error.errors
             ]
         ) from None
     return after
 
 
-def _in_extension(pointer: str, variants_before: int) -> str:
+def _convert_pointer(pointer: str, variants_before: int) -> str:
     """Where a fault of an extended experiment lies in what was posted."""
     match pointer.split("/"):
         case ["", "variants", number, *further] if number.isdecimal() and int(number) >= variants_before:
@@ -304,14 +304,14 @@ def _in_extension(pointer: str, variants_before: int) -> str:
     return pointer
 
 
-def _ended(session: Session, experiment: Experiment) -> bool:
-    return store.standings(session, [experiment.id])[experiment.id].finished
+def _has_ended(session: Session, experiment: Experiment) -> bool:
+    return store.get_progress(session, [experiment.id])[experiment.id].finished
 
 
-def _answer(session: Session, experiment: Experiment) -> schemas.Experiment:
+def _serialize(session: Session, experiment: Experiment) -> schemas.Experiment:
     session.flush()
     return serializers.serialize_experiment(
-        experiment, store.standings(session, [experiment.id])[experiment.id]
+        experiment, store.get_progress(session, [experiment.id])[experiment.id]
     )
 
 
@@ -352,17 +352,19 @@ def _check_jobs(spec: ExperimentSpec, settings: Settings) -> None:
 
 def _check_each(spec: ExperimentSpec, kind: type[InvalidSpec], check: Callable[[JobSpec], object]) -> None:
     """Run `check` on each variant's specification; a fault points to who brought it in, variant or base."""
-    in_base = _faults(spec.base, kind, check)
+    in_base = _convert_errors(spec.base, kind, check)
     first_errors: dict[FieldError, None] = {}
     for index, variant in enumerate(spec.variants):
-        for fault in _faults(spec.build_run_spec(variant, spec.run_seeds[0]), kind, check):
+        for fault in _convert_errors(spec.build_run_spec(variant, spec.run_seeds[0]), kind, check):
             place = "/base" if fault in in_base else f"/variants/{index}/changes"
             first_errors[FieldError(place + fault.pointer, fault.detail)] = None
     if first_errors:
         raise kind(list(first_errors))
 
 
-def _faults(job: JobSpec, kind: type[InvalidSpec], check: Callable[[JobSpec], object]) -> list[FieldError]:
+def _convert_errors(
+    job: JobSpec, kind: type[InvalidSpec], check: Callable[[JobSpec], object]
+) -> list[FieldError]:
     try:
         check(job)
     except kind as error:

@@ -202,7 +202,7 @@ class _KeyCache:
     def _write_use(self, caller: Caller) -> None:
         try:
             with self._database.write() as session:
-                keys.note_use(session, str(caller.key_id))
+                keys.record_use(session, str(caller.key_id))
         except ServiceUnavailable as error:
             log.warning("could not record the use of key %s: %s", caller.key_id, error)
 

@@ -58,7 +58,7 @@ def get_database(request: Request) -> Database:
     """The database, restricted to rows that the caller may access."""
     database: Database = request.app.state.database
     caller = get_caller(request)
-    return database if caller.sees_all else database.of(caller.owner)
+    return database if caller.sees_all else database.for_owner(caller.owner)
 
 
 # Dependencies read from the request instead of depending on each other: each nested dependency costs as much

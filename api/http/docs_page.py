@@ -25,27 +25,28 @@ _STYLE = (
 
 
 @router.get("/docs")
-def documentation(request: Request) -> HTMLResponse:
+def show_documentation(request: Request) -> HTMLResponse:
     """The page for people."""
-    page = "".join(_page(request.app.openapi()))
+    page = "".join(_render_page(request.app.openapi()))
     return HTMLResponse(page, headers={"Content-Security-Policy": _POLICY})
 
 
-def _page(document: dict[str, Any]) -> Iterator[str]:
+def _render_page(document: dict[str, Any]) -> Iterator[str]:
     title = escape(f"{document['info']['title']} {document['info']['version']}")
     yield f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title>'
-    yield f"<style>{_STYLE}</style><h1>{title}</h1>{_paragraphs(document['info'].get('description', ''))}"
+    yield f"<style>{_STYLE}</style><h1>{title}</h1>"
+    yield _render_paragraphs(document["info"].get("description", ""))
     yield '<p>For programs: <a href="/openapi.json">the OpenAPI document</a>.</p>'
     by_tag: dict[str, list[str]] = {}
     for path, operations in document["paths"].items():
         for method, operation in operations.items():
             tag = (operation.get("tags") or ["other"])[0]
-            by_tag.setdefault(tag, []).append(_operation(method.upper(), path, operation))
+            by_tag.setdefault(tag, []).append(_render_operation(method.upper(), path, operation))
     for tag, shown in by_tag.items():
         yield f"<h2>{escape(tag.capitalize())}</h2>{''.join(shown)}"
 
 
-def _operation(method: str, path: str, operation: dict[str, Any]) -> str:
+def _render_operation(method: str, path: str, operation: dict[str, Any]) -> str:
     parameters = [
         (item["name"], item["in"], item.get("description", "")) for item in operation.get("parameters", ())
     ]
@@ -56,15 +57,16 @@ def _operation(method: str, path: str, operation: dict[str, Any]) -> str:
     takes = ", ".join(operation.get("requestBody", {}).get("content", ()))
     return (
         f"<details><summary><code>{method} {escape(path)}</code> {escape(operation.get('summary', ''))}"
-        f"</summary>{_paragraphs(operation.get('description', ''))}"
-        f"{_paragraphs(f'Takes {takes}.') if takes else ''}{_table(parameters)}{_table(answers)}</details>"
+        f"</summary>{_render_paragraphs(operation.get('description', ''))}"
+        f"{_render_paragraphs(f'Takes {takes}.') if takes else ''}"
+        f"{_render_table(parameters)}{_render_table(answers)}</details>"
     )
 
 
-def _table(rows: Sequence[tuple[str, ...]]) -> str:
+def _render_table(rows: Sequence[tuple[str, ...]]) -> str:
     lines = "".join(f"<tr>{''.join(f'<td>{escape(cell)}' for cell in row)}" for row in rows)
     return f"<table>{lines}</table>" if rows else ""
 
 
-def _paragraphs(text: str) -> str:
+def _render_paragraphs(text: str) -> str:
     return "".join(f"<p>{escape(part)}</p>" for part in text.strip().split("\n\n") if part)

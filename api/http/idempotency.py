@@ -21,7 +21,15 @@ from api.http.problem_types import problem_responses
 from api.http.problems import Problem
 from models.errors import FieldError, InvalidSpec, ServiceUnavailable
 from models.store.database import Database
-from models.store.idempotency import Held, KeyReused, Remembered, UnderWay, begin, release, remember
+from models.store.idempotency import (
+    KeyClaim,
+    KeyReused,
+    RequestInProgress,
+    StoredResponse,
+    claim_key,
+    release,
+    store_response,
+)
 
 _KEY = re.compile(r'([\x21\x23-\x7e]{1,255})|"([\x21\x23-\x7e]{1,255})"')
 
@@ -38,7 +46,7 @@ Key = Annotated[
 class Replayed(Exception):
     """The request has been answered before; `answer` is that answer."""
 
-    def __init__(self, answer: Remembered) -> None:
+    def __init__(self, answer: StoredResponse) -> None:
         super().__init__()
         self.answer = answer
 
@@ -48,7 +56,7 @@ class IdempotentRequest:
 
     def __init__(self, database: Database, owner: str, key: str | None, fingerprint: str) -> None:
         self._database, self._owner, self._key, self._fingerprint = database, owner, key, fingerprint
-        self._claim: Held | None = None
+        self._claim: KeyClaim | None = None
         self._stored = False
 
     @contextmanager
@@ -90,14 +98,14 @@ class IdempotentRequest:
         content, headers = body.model_dump_json().encode(), dict(headers or {})
         if self._claim is not None:
             stored = content if again is None else again.model_dump_json().encode()
-            remember(session, self._claim, Remembered(status, headers, stored))
+            store_response(session, self._claim, StoredResponse(status, headers, stored))
             self._stored = True
         return Response(content, status, headers, media_type="application/json")
 
-    def _release(self, held: Held) -> None:
+    def _release(self, key_claim: KeyClaim) -> None:
         # If the commit succeeded and only its acknowledgement was lost, the stored response stays.
         with suppress(ServiceUnavailable), self._database.write() as session:
-            release(session, held)
+            release(session, key_claim)
 
 
 @problem_responses(problem_types.IDEMPOTENCY_KEY_REUSED, problem_types.IDEMPOTENCY_KEY_UNDER_WAY)
@@ -134,22 +142,22 @@ def _compute_fingerprint(request: Request, body: bytes) -> str:
     return hashlib.sha256(target + body).hexdigest()
 
 
-def _claim_key(database: Database, owner: str, key: str, fingerprint: str) -> Held:
+def _claim_key(database: Database, owner: str, key: str, fingerprint: str) -> KeyClaim:
     try:
         with database.write() as session:
-            claim = begin(session, owner, key, fingerprint)
+            claim = claim_key(session, owner, key, fingerprint)
     except KeyReused:
         raise Problem(
             problem_types.IDEMPOTENCY_KEY_REUSED,
             f"The key {key} was sent before with another body, path or query; take a new key.",
         ) from None
-    except UnderWay as error:
+    except RequestInProgress as error:
         raise Problem(
             problem_types.IDEMPOTENCY_KEY_UNDER_WAY,
             error.message,
             headers={"Retry-After": "1"},
         ) from None
-    if isinstance(claim, Remembered):
+    if isinstance(claim, StoredResponse):
         raise Replayed(claim)
     return claim
 

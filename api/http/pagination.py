@@ -15,7 +15,7 @@ from pydantic_core import PydanticCustomError
 
 from models.errors import FieldError, InvalidSpec
 from models.identifiers import ID_PATTERN
-from models.store.job_search import NEWEST_FIRST, Order, Place
+from models.store.job_search import NEWEST_FIRST, Cursor, SortOrder
 from models.store.tables import SORTABLE_METRICS, Result
 
 SORTS = [f"{sign}{name}" for name in ("created_at", *SORTABLE_METRICS) for sign in ("-", "")]
@@ -31,9 +31,9 @@ def validate_sort(sort: str) -> str:
     return sort
 
 
-Limit = Annotated[int, Field(ge=1, le=200, description="Most items in one page")]
-Cursor = Annotated[str | None, Field(max_length=200, description="`next_cursor` of the page before")]
-Sort = Annotated[
+LimitQuery = Annotated[int, Field(ge=1, le=200, description="Most items in one page")]
+CursorQuery = Annotated[str | None, Field(max_length=200, description="`next_cursor` of the page before")]
+SortQuery = Annotated[
     str,
     AfterValidator(validate_sort),
     Field(
@@ -51,18 +51,18 @@ FieldNames = Annotated[
 ]
 
 
-def parse_sort(sort: str) -> Order:
+def parse_sort(sort: str) -> SortOrder:
     """Parse a sort parameter such as `-test_accuracy`."""
-    return Order(by=sort.removeprefix("-"), descending=sort.startswith("-"))
+    return SortOrder(by=sort.removeprefix("-"), descending=sort.startswith("-"))
 
 
-def encode_cursor(place: Place, order: Order = NEWEST_FIRST) -> str:
+def encode_cursor(cursor: Cursor, order: SortOrder = NEWEST_FIRST) -> str:
     """An opaque name for `place` in a list of that order, fit for a URL."""
-    value = place.value.isoformat() if isinstance(place.value, datetime) else repr(place.value)
-    return base64.urlsafe_b64encode(f"{_format_sort(order)} {value} {place.id}".encode()).decode()
+    value = cursor.value.isoformat() if isinstance(cursor.value, datetime) else repr(cursor.value)
+    return base64.urlsafe_b64encode(f"{_format_sort(order)} {value} {cursor.id}".encode()).decode()
 
 
-def decode_cursor(cursor: str | None, order: Order = NEWEST_FIRST) -> Place | None:
+def decode_cursor(cursor: str | None, order: SortOrder = NEWEST_FIRST) -> Cursor | None:
     """The place that `cursor` names; None: the beginning.
 
     Raises:
@@ -72,7 +72,7 @@ def decode_cursor(cursor: str | None, order: Order = NEWEST_FIRST) -> Place | No
         return None
     try:
         sort, value, row_id = base64.b64decode(cursor, altchars="-_", validate=True).decode().split(" ")
-        place = Place(_parse_value(value, parse_sort(sort)), row_id) if sort in SORTS else None
+        place = Cursor(_parse_value(value, parse_sort(sort)), row_id) if sort in SORTS else None
     except (binascii.Error, ValueError):
         place = None
     if place is None or not re.fullmatch(ID_PATTERN, place.id):
@@ -85,11 +85,11 @@ def decode_cursor(cursor: str | None, order: Order = NEWEST_FIRST) -> Place | No
     return place
 
 
-def _format_sort(order: Order) -> str:
+def _format_sort(order: SortOrder) -> str:
     return f"{'-' if order.descending else ''}{order.by}"
 
 
-def _parse_value(value: str, order: Order) -> datetime | float:
+def _parse_value(value: str, order: SortOrder) -> datetime | float:
     if order.by == "created_at":
         moment = datetime.fromisoformat(value)
         if moment.utcoffset() != timedelta(0):

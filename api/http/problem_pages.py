@@ -34,22 +34,22 @@ def show_problem_type(
     wanted = negotiate(accept, ["text/markdown", "text/html"])
     if wanted is None:
         raise build_not_acceptable("text/markdown or text/html")
-    page = _html(kind) if wanted == "text/html" else problem_types.render_page(kind)
+    page = _render_html(kind) if wanted == "text/html" else problem_types.render_page(kind)
     return Response(page, media_type=wanted, headers=_HEADERS)
 
 
-def _html(kind: ProblemType) -> str:
+def _render_html(kind: ProblemType) -> str:
     return (
         '<!doctype html>\n<html lang="en"><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width">\n'
-        f"<title>{_marked(kind.title)}</title>\n"
+        f"<title>{_render_code(kind.title)}</title>\n"
         "<style>body {font: 1rem/1.5 sans-serif; max-width: 40rem; margin: 2rem auto}</style>\n"
-        f"<h1>{_marked(kind.title)}</h1>\n"
+        f"<h1>{_render_code(kind.title)}</h1>\n"
         f"<p><code>{kind.code}</code>, {kind.status.value} {kind.status.phrase}</p>\n"
-        f"<p>{_marked(kind.meaning)}</p>\n"
-        f"<p>What to do: {_marked(kind.remedy)}</p>\n"
+        f"<p>{_render_code(kind.meaning)}</p>\n"
+        f"<p>What to do: {_render_code(kind.remedy)}</p>\n"
     )
 
 
-def _marked(words: str) -> str:
+def _render_code(words: str) -> str:
     return re.sub(r"`(.+?)`", r"<code>\1</code>", html.escape(words, quote=False))

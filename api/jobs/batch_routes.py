@@ -15,7 +15,7 @@ from api.http.idempotency import IdempotentDep
 from api.http.problem_types import problem_responses
 from api.http.routing import StrictQueryRoute
 from api.jobs import schemas, serializers
-from api.jobs.routes import JobFilterQuery
+from api.jobs.queries import JobFilterQuery
 from models.cost import check_budget
 from models.datasets import ensure_available
 from models.errors import BudgetExceeded, Conflict, FieldError, InvalidSpec, NotFound
@@ -23,7 +23,7 @@ from models.settings import Settings
 from models.spec import JobBatch, JobSpec
 from models.states import UNFINISHED, JobState
 from models.store import jobs as store
-from models.store.job_search import Order, find_jobs
+from models.store.job_search import SortOrder, find_jobs
 from models.store.jobs import NewJob
 from models.store.transitions import get_job
 
@@ -52,14 +52,14 @@ def create_jobs(
     if dry_run:
         response.status_code = status.HTTP_200_OK
         with database.read() as session:
-            pace = store.seconds_per_operation(session)
+            pace = store.get_seconds_per_operation(session)
         estimates = [check_budget(spec, settings) for spec in batch.jobs]
         return schemas.BatchCostEstimate(
             items=[serializers.serialize_cost(estimate, pace) for estimate in estimates]
         )
     with idempotent.executed(), database.write() as session:
         jobs = store.create_jobs(session, [NewJob(spec, caller.owner) for spec in batch.jobs])
-        places = store.queue_positions(session, jobs)
+        places = store.get_queue_positions(session, jobs)
         body = schemas.JobList(items=[serializers.serialize_job(job, places.get(job.id)) for job in jobs])
         answer = idempotent.store_response(session, body, status.HTTP_202_ACCEPTED)
     dispatch([job.id for job in jobs])
@@ -119,7 +119,9 @@ def cancel_jobs(
         return schemas.Cancellations(items=[], more=False)
     wanted = replace(query.filter(), states=going_on)
     with database.write() as session:
-        jobs = find_jobs(session, wanted, after=None, limit=query.limit + 1, order=Order(descending=False))
+        jobs = find_jobs(
+            session, wanted, after=None, limit=query.limit + 1, order=SortOrder(descending=False)
+        )
         each = (_cancel(session, job.id) for job in jobs[: query.limit])
         items = [item for item in each if item is not None]
     for item in items:

@@ -19,7 +19,7 @@ from api.jobs import schemas
 from api.jobs.updates import JobUpdate, JobUpdates, Subscription, SubscriptionClosed
 from models.errors import FieldError
 from models.states import JobState
-from models.store.job_status import Glance, Position
+from models.store.job_status import JobStatus, StreamCursor
 from models.store.tables import Event
 
 KEEP_ALIVE_SECONDS = 15.0
@@ -32,14 +32,14 @@ LastEventId = Annotated[
 ]
 
 
-def parse_last_event_id(last_event_id: str | None) -> Position:
+def parse_last_event_id(last_event_id: str | None) -> StreamCursor:
     """The position of a client, from the id of its last message; the beginning if it sends none.
 
     Raises:
         Problem: it is not an id of this service.
     """
     if not last_event_id:
-        return Position()
+        return StreamCursor()
     match = _ID.fullmatch(last_event_id)
     if match is None:
         detail = "not an id of this service's messages; leave it out to have all of them"
@@ -48,13 +48,13 @@ def parse_last_event_id(last_event_id: str | None) -> Position:
             f"header Last-Event-ID: {detail}",
             errors=[FieldError("header Last-Event-ID", detail)],
         )
-    return Position(int(match[1]), int(match[2]))
+    return StreamCursor(int(match[1]), int(match[2]))
 
 
 class JobStream(EventSourceResponse):
     """A job's history after a position, then updates until the job has ended."""
 
-    def __init__(self, updates: JobUpdates, job_id: str, position: Position) -> None:
+    def __init__(self, updates: JobUpdates, job_id: str, position: StreamCursor) -> None:
         """Subscribe.
 
         Raises:
@@ -74,7 +74,7 @@ class JobStream(EventSourceResponse):
             self._updates.unsubscribe(self._subscription)
 
 
-async def _generate_messages(subscription: Subscription, position: Position) -> AsyncIterator[bytes]:
+async def _generate_messages(subscription: Subscription, position: StreamCursor) -> AsyncIterator[bytes]:
     yield format_sse_event(data_str=None, comment="open", retry=_RECONNECT_MILLISECONDS)
     while True:
         try:
@@ -90,21 +90,21 @@ async def _generate_messages(subscription: Subscription, position: Position) -> 
             return
 
 
-def _format_update(update: JobUpdate, position: Position) -> tuple[bytes, Position]:
+def _format_update(update: JobUpdate, position: StreamCursor) -> tuple[bytes, StreamCursor]:
     """The messages of one update, and the client's position after them."""
     job, history = update.job, update.history
     messages = []
     last = [event for event in history.events if _is_terminal(event)]
     for event in history.events:
         if event not in last:
-            position = Position(event.id, position.epoch)
+            position = StreamCursor(event.id, position.epoch)
             messages.append(_format_message("change", schemas.Event.model_validate(event), position))
     for epoch in history.epochs:
-        position = Position(position.event, epoch.epoch)
+        position = StreamCursor(position.event, epoch.epoch)
         messages.append(_format_message("epoch", schemas.Epoch.model_validate(epoch), position))
     messages.append(_format_message("progress", _build_progress(job)))
     for event in last:
-        position = Position(event.id, position.epoch)
+        position = StreamCursor(event.id, position.epoch)
         messages.append(_format_message("change", schemas.Event.model_validate(event), position))
     if job.state.terminal and history.complete:
         messages.append(_format_message("end", schemas.StreamEnd(state=job.state), position))
@@ -115,7 +115,7 @@ def _is_terminal(event: Event) -> bool:
     return event.to_state is not None and JobState(event.to_state).terminal
 
 
-def _build_progress(job: Glance) -> schemas.StreamProgress:
+def _build_progress(job: JobStatus) -> schemas.StreamProgress:
     return schemas.StreamProgress(
         state=job.state,
         epoch=job.epochs_done,
@@ -125,6 +125,8 @@ def _build_progress(job: Glance) -> schemas.StreamProgress:
     )
 
 
-def _format_message(kind: str, data: http_schemas.ResponseModel, position: Position | None = None) -> bytes:
+def _format_message(
+    kind: str, data: http_schemas.ResponseModel, position: StreamCursor | None = None
+) -> bytes:
     message_id = f"{position.event}.{position.epoch}" if position else None
     return format_sse_event(event=kind, data_str=data.model_dump_json(), id=message_id)

@@ -10,7 +10,7 @@ from fastapi import Header
 from api.http.etags import ETAG_PATTERN, format_weak_etag
 from api.jobs.updates import JobUpdates, SubscriptionClosed
 from models.states import JobState
-from models.store.job_status import Glance
+from models.store.job_status import JobStatus
 from models.store.tables import Job
 
 MAX_WAIT_SECONDS = 30
@@ -24,7 +24,7 @@ Prefer = Annotated[
 ]
 
 
-def format_job_etag(job: Glance | Job, queue_position: int | None) -> str:
+def format_job_etag(job: JobStatus | Job, queue_position: int | None) -> str:
     """The ETag of a job: its `version`, plus two values that depend on other rows.
 
     It begins with version, epoch and state, which `get_seen_progress` reads back.
@@ -42,7 +42,7 @@ def parse_requested_wait(prefer: str | None) -> int | None:
     return None
 
 
-def get_progress_key(job: Glance) -> tuple[str, int]:
+def get_progress_key(job: JobStatus) -> tuple[str, int]:
     """State and epoch: `Prefer: wait` returns when they change."""
     return str(job.state), job.epochs_done
 

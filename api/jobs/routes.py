@@ -1,19 +1,14 @@
-"""Jobs over HTTP: submit, find, follow, cancel, pause, resume, retry, delete."""
+"""Jobs over HTTP: submit, list, follow, download."""
 
 import csv
 import io
-import re
-from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Annotated, Any
 
 from cachetools import LRUCache
 from fastapi import APIRouter, Depends, Query, Request, Response, status
 from fastapi.concurrency import run_in_threadpool
-from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
-from sqlalchemy.orm import Session
 
-from api.api_keys import note
 from api.http import problem_types
 from api.http import schemas as http_schemas
 from api.http.bodies import parse_body
@@ -27,14 +22,10 @@ from api.http.dependencies import (
     SettingsDep,
 )
 from api.http.etags import IfNoneMatch, build_not_modified, format_rows_etag, match_etag
-from api.http.idempotency import IdempotentDep, IdempotentWithoutBodyDep
+from api.http.idempotency import IdempotentDep
 from api.http.negotiation import Accept, negotiate
 from api.http.openapi import response_headers
 from api.http.pagination import (
-    Cursor,
-    FieldNames,
-    Limit,
-    Sort,
     decode_cursor,
     encode_cursor,
     parse_fields,
@@ -55,91 +46,24 @@ from api.jobs.polling import (
     parse_requested_wait,
     wait_for_change,
 )
+from api.jobs.queries import JobQuery
 from api.jobs.status_loader import JobStatusLoader
 from api.jobs.updates import JobUpdates, JobUpdatesDep
 from models.cost import check_budget
 from models.datasets import ensure_available
-from models.errors import FieldError, InvalidSpec, NotFound
-from models.spec import DatasetName, JobSpec
+from models.errors import NotFound
+from models.spec import JobSpec
 from models.states import JobState
 from models.store import jobs as store
 from models.store.database import Database
-from models.store.job_search import JobFilter, find_jobs, place_of
-from models.store.job_status import Position, epochs_mark, glance
+from models.store.job_search import find_jobs, get_cursor
+from models.store.job_status import StreamCursor, get_epochs_version, get_status
 from models.store.jobs import NewJob
-from models.store.tables import Job
 from models.store.transitions import get_job
-from models.techniques import CATALOGUE
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"], route_class=StrictQueryRoute)
 
 PostedSpec = Annotated[JobSpec, Depends(parse_body(JobSpec))]
-_DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
-_NO_NUL = r"^[^\x00]*$"
-_REPEATED = Field(max_length=50)
-
-
-def _written_out(value: str) -> str:
-    # Pydantic would take a number for seconds since 1970; the OpenAPI document promises RFC 3339.
-    if not _DATE.match(value):
-        raise ValueError("should be a date and time such as 2026-01-31T12:00:00Z")
-    return value
-
-
-# Bounded, because the ends of the calendar leave it when they are brought to UTC.
-Moment = Annotated[
-    AwareDatetime,
-    BeforeValidator(_written_out),
-    Field(ge=datetime(1970, 1, 1, tzinfo=UTC), lt=datetime(9999, 1, 1, tzinfo=UTC)),
-]
-
-
-class JobFilterQuery(BaseModel):
-    """Which jobs."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    state: Annotated[list[JobState], _REPEATED] = Field([], description="Any of these")
-    technique: Annotated[list[str], _REPEATED] = Field([], description="Jobs that use any of these")
-    dataset: Annotated[list[DatasetName], _REPEATED] = Field([], description="Any of these")
-    experiment: Annotated[list[Annotated[str, Field(max_length=40, pattern=_NO_NUL)]], _REPEATED] = Field(
-        [], description="Jobs that stand in any of these"
-    )
-    label: Annotated[
-        list[Annotated[str, Field(max_length=264, pattern=r"^[^\x00=]+=[^\x00]*$")]], _REPEATED
-    ] = Field([], description="`name=value`; jobs that have any of these")
-    created_after: Moment | None = Field(None, description="Later than this, with a time zone (RFC 3339)")
-    created_before: Moment | None = Field(None, description="Earlier than this")
-
-    def filter(self) -> JobFilter:
-        """The same question, as the store asks it.
-
-        Raises:
-            InvalidSpec: a technique is not in the catalogue.
-        """
-        unknown = [name for name in self.technique if name not in CATALOGUE]
-        if unknown:
-            choices = ", ".join(CATALOGUE)
-            raise InvalidSpec([FieldError("?technique", f"no such technique; choose from {choices}")])
-        labels = [label.partition("=") for label in dict.fromkeys(self.label)]
-        return JobFilter(
-            states=[*dict.fromkeys(self.state)],
-            techniques=[*dict.fromkeys(self.technique)],
-            datasets=[*dict.fromkeys(self.dataset)],
-            experiment_ids=[*dict.fromkeys(self.experiment)],
-            labels=[(name, value) for name, _, value in labels],
-            created_after=self.created_after,
-            created_before=self.created_before,
-        )
-
-
-class JobQuery(JobFilterQuery):
-    """Which jobs, and which page of them."""
-
-    sort: Sort = "-created_at"
-    fields: FieldNames = None
-    limit: Limit = 50
-    cursor: Cursor = None
 
 
 @router.post(
@@ -169,10 +93,10 @@ def create_job(
     if dry_run:
         response.status_code = status.HTTP_200_OK
         with database.read() as session:
-            return serializers.serialize_cost(estimate, store.seconds_per_operation(session))
+            return serializers.serialize_cost(estimate, store.get_seconds_per_operation(session))
     with idempotent.executed(), database.write() as session:
         (job,) = store.create_jobs(session, [NewJob(spec, caller.owner)])
-        body = _answer(session, job)
+        body = serializers.serialize_current_job(session, job)
         answer = idempotent.store_response(
             session, body, status.HTTP_202_ACCEPTED, {"Location": body.links.self}
         )
@@ -205,10 +129,12 @@ def list_jobs(query: Annotated[JobQuery, Query()], database: DatabaseDep, reques
             **read,
         )
         page = jobs[: query.limit]
-        places = store.queue_positions(session, page) if fields is None or "queue_position" in fields else {}
+        places = (
+            store.get_queue_positions(session, page) if fields is None or "queue_position" in fields else {}
+        )
         cursor = None
         if len(jobs) > query.limit:
-            cursor = encode_cursor(place_of(page[-1], order), order)
+            cursor = encode_cursor(get_cursor(page[-1], order), order)
         items = [
             serializers.serialize_listed_job(
                 job, places.get(job.id), spec=read["specs"], result=read["results"]
@@ -259,7 +185,11 @@ async def _show(
     if_none_match: str | None,
 ) -> Response:
     job = await status_loader.load(job_id, owner=database.owner)
-    place = await run_in_threadpool(_place, database, job_id) if job.state == JobState.QUEUED else None
+    place = (
+        await run_in_threadpool(_load_queue_position, database, job_id)
+        if job.state == JobState.QUEUED
+        else None
+    )
     tag = format_job_etag(job, place)
     headers = build_retry_after(job.state, job.eta_seconds, place)
     if match_etag(if_none_match, tag):
@@ -272,15 +202,15 @@ async def _show(
     return Response(body, media_type="application/json", headers=headers | {"ETag": tag})
 
 
-def _place(database: Database, job_id: str) -> int | None:
+def _load_queue_position(database: Database, job_id: str) -> int | None:
     with database.read() as session:
-        return store.queue_position(session, job_id)
+        return store.get_queue_position(session, job_id)
 
 
 def _read(database: Database, job_id: str) -> tuple[str, bytes]:
     with database.read() as session:
         job = store.get_job_details(session, job_id)
-        place = store.queue_position(session, job_id) if job.state == JobState.QUEUED else None
+        place = store.get_queue_position(session, job_id) if job.state == JobState.QUEUED else None
     return format_job_etag(job, place), serializers.serialize_job_details(
         job, place
     ).model_dump_json().encode()
@@ -309,14 +239,20 @@ def list_epochs(
     if wanted is None:
         raise build_not_acceptable("application/json or text/csv")
     with database.read() as session:
-        if glance(session, job_id) is None:
+        if get_status(session, job_id) is None:
             raise NotFound(f"There is no job {job_id}.")
-        tag = format_rows_etag(f"{epochs_mark(session, job_id, after=after)}-{wanted.partition('/')[2]}")
+        tag = format_rows_etag(
+            f"{get_epochs_version(session, job_id, after=after)}-{wanted.partition('/')[2]}"
+        )
         if match_etag(if_none_match, tag):
             return build_not_modified(tag, _BY_ACCEPT)
-        rows = store.epochs_of(session, job_id, after=after)
+        rows = store.get_epochs(session, job_id, after=after)
     epochs = [schemas.Epoch.model_validate(row) for row in rows]
-    text = schemas.EpochList(items=epochs).model_dump_json() if wanted == "application/json" else _csv(epochs)
+    text = (
+        schemas.EpochList(items=epochs).model_dump_json()
+        if wanted == "application/json"
+        else _render_csv(epochs)
+    )
     return Response(text, media_type=wanted, headers=_BY_ACCEPT | {"ETag": tag})
 
 
@@ -345,7 +281,7 @@ async def list_events(
     if wanted is None:
         raise build_not_acceptable("application/json or text/event-stream")
     if wanted == "application/json":
-        return await run_in_threadpool(_events, database, job_id)
+        return await run_in_threadpool(_load_events, database, job_id)
     position = parse_last_event_id(last_event_id)
     if await run_in_threadpool(_has_all, database, job_id, position):
         # What tells a browser's EventSource not to come again.
@@ -353,122 +289,27 @@ async def list_events(
     return JobStream(updates, job_id, position)
 
 
-def _events(database: Database, job_id: str) -> Response:
+def _load_events(database: Database, job_id: str) -> Response:
     with database.read() as session:
         get_job(session, job_id)
-        rows = store.events_of(session, job_id)
+        rows = store.get_events(session, job_id)
     events = schemas.EventList(items=[schemas.Event.model_validate(row) for row in rows])
     return Response(events.model_dump_json(), media_type="application/json", headers=_BY_ACCEPT)
 
 
-def _has_all(database: Database, job_id: str, position: Position) -> bool:
+def _has_all(database: Database, job_id: str, position: StreamCursor) -> bool:
     """Whether there is nothing beyond this position of a job, and will be nothing."""
     with database.read() as session:
-        job = glance(session, job_id)
+        job = get_status(session, job_id)
         if job is None:
             raise NotFound(f"There is no job {job_id}.")
         # The last event is its end.
         return job.state.terminal and all(
-            event.id <= position.event for event in store.events_of(session, job_id)
+            event.id <= position.event for event in store.get_events(session, job_id)
         )
 
 
 _BY_ACCEPT = {"Vary": "Accept"}
-_ASKED: dict[int | str, dict[str, Any]] = {
-    202: {
-        "model": schemas.JobDetails,
-        "description": "Asked of the worker, which honours it within a chunk of steps",
-    }
-}
-
-
-@router.post("/{job_id}/cancel", responses=_ASKED)
-@problem_responses(problem_types.CONFLICT)
-def cancel_job(
-    job_id: JobId, database: DatabaseDep, artifacts: ArtifactsDep, response: Response
-) -> schemas.JobDetails:
-    """End a job: 200 if it is cancelled now, 202 while its worker is being told, 409 if it has ended."""
-    with database.write() as session:
-        answer = _answer(session, store.cancel_job(session, job_id))
-    if answer.state == JobState.CANCELLED:
-        # One that was paused, or waited to go on. A running one's worker clears up after it.
-        artifacts.delete_checkpoints(job_id)
-    else:
-        response.status_code = status.HTTP_202_ACCEPTED
-    return answer
-
-
-@router.post("/{job_id}/pause", responses=_ASKED)
-@problem_responses(problem_types.CONFLICT)
-def pause_job(job_id: JobId, database: DatabaseDep, response: Response) -> schemas.JobDetails:
-    """Set a job aside: 200 if it is paused now, 202 while its worker is being told, 409 if it ends or has.
-
-    Asked again, it answers the same.
-    """
-    with database.write() as session:
-        answer = _answer(session, store.pause_job(session, job_id))
-    if answer.state != JobState.PAUSED:
-        response.status_code = status.HTTP_202_ACCEPTED
-    return answer
-
-
-@router.post("/{job_id}/resume")
-@problem_responses(problem_types.CONFLICT)
-def resume_job(job_id: JobId, database: DatabaseDep, dispatch: DispatchDep) -> schemas.JobDetails:
-    """Let a paused job go on, in its old place in the queue; take back a pause that is not carried out yet.
-
-    A job that is not paused is answered as it is; 409 if it ends or has ended.
-    """
-    with database.write() as session:
-        answer = _answer(session, store.resume_job(session, job_id))
-    if answer.state == JobState.QUEUED:
-        dispatch([job_id])
-    return answer
-
-
-@router.post(
-    "/{job_id}/retry",
-    status_code=status.HTTP_202_ACCEPTED,
-    response_model=schemas.JobDetails,
-    responses={
-        200: {"model": schemas.JobDetails, "description": "The retry that there is, and that has not ended"}
-    },
-)
-@problem_responses(problem_types.CONFLICT, problem_types.OVER_QUOTA)
-@response_headers("Location", status=HTTPStatus.ACCEPTED)
-@response_headers("Location")
-def retry_job(
-    job_id: JobId,
-    database: DatabaseDep,
-    idempotent: IdempotentWithoutBodyDep,
-    dispatch: DispatchDep,
-) -> Response:
-    """Train what a failed or cancelled job should have, as a new job; `Location` and body are that job's.
-
-    409 if the job has not ended or has succeeded, or if its retry has ended: then retry that one.
-    """
-    with idempotent.executed(), database.write() as session:
-        retry, is_new = store.retry_job(session, job_id)
-        body = _answer(session, retry)
-        code = status.HTTP_202_ACCEPTED if is_new else status.HTTP_200_OK
-        answer = idempotent.store_response(session, body, code, {"Location": body.links.self})
-    if is_new:
-        dispatch([retry.id])
-    return answer
-
-
-@router.delete("/{job_id}", status_code=status.HTTP_204_NO_CONTENT)
-@problem_responses(problem_types.CONFLICT)
-def delete_job(
-    job_id: JobId, caller: CallerDep, database: DatabaseDep, artifacts: ArtifactsDep, request: Request
-) -> None:
-    """Remove an ended job with its history, model and predictions; 409 while it has not ended."""
-    with database.write() as session:
-        store.delete_job(session, job_id)
-        note(session, "job_deleted", job_id, caller, request)
-    # After the commit: a file without a row is litter, a row without its file is a lie. All files, not only
-    # those that the row names: a worker that died may have left others, which nobody would find again.
-    artifacts.delete_job_files(job_id)
 
 
 @router.get(
@@ -481,7 +322,7 @@ def delete_job(
 def download_model(job_id: JobId, database: DatabaseDep, artifacts: ArtifactsDep) -> Response:
     """The trained model as a `.keras` file."""
     with database.read() as session:
-        result = store.result_of(get_job(session, job_id))
+        result = store.get_result(get_job(session, job_id))
     content = artifacts.get(result.model_path, sha256=result.model_sha256)
     return Response(
         content,
@@ -490,11 +331,7 @@ def download_model(job_id: JobId, database: DatabaseDep, artifacts: ArtifactsDep
     )
 
 
-def _answer(session: Session, job: Job) -> schemas.JobDetails:
-    return serializers.serialize_job_details(job, store.queue_positions(session, [job]).get(job.id))
-
-
-def _csv(epochs: list[schemas.Epoch]) -> str:
+def _render_csv(epochs: list[schemas.Epoch]) -> str:
     text = io.StringIO()
     writer = csv.DictWriter(text, fieldnames=list(schemas.Epoch.model_fields))
     writer.writeheader()

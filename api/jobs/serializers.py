@@ -5,10 +5,12 @@ from operator import attrgetter
 from typing import Any
 
 from sqlalchemy import Row
+from sqlalchemy.orm import Session
 
 from api.jobs import schemas
 from models import cost
 from models.states import Action, JobState
+from models.store import jobs as store
 from models.store import tables
 
 _METRICS = [name for name in schemas.Result.model_fields if name != "engine"]
@@ -69,6 +71,11 @@ def serialize_job_details(row: tables.Job, queue_position: int | None) -> schema
     """A job's row, and its place in the queue, as the job itself is shown."""
     result = serialize_result_details(row.result) if row.result else None
     return schemas.JobDetails(**dict(serialize_job(row, queue_position)) | {"result": result})
+
+
+def serialize_current_job(session: Session, job: tables.Job) -> schemas.JobDetails:
+    """A job's row with its place in the queue, which is read now."""
+    return serialize_job_details(job, store.get_queue_positions(session, [job]).get(job.id))
 
 
 def serialize_result(row: tables.Result | Row[Any]) -> schemas.Result:

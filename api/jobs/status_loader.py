@@ -6,7 +6,7 @@ from starlette.concurrency import run_in_threadpool
 
 from models.errors import NotFound
 from models.store.database import Database
-from models.store.job_status import Glance, look
+from models.store.job_status import JobStatus, fetch_statuses
 
 _BATCHING_TURNS = 4
 """Turns of the event loop to wait for more requests before a query: some tens of microseconds."""
@@ -20,17 +20,17 @@ class JobStatusLoader:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._waiting: list[tuple[str, asyncio.Future[Glance | None]]] = []
+        self._waiting: list[tuple[str, asyncio.Future[JobStatus | None]]] = []
         self._task: asyncio.Task[None] | None = None
 
-    async def load(self, job_id: str, *, owner: str | None) -> Glance:
+    async def load(self, job_id: str, *, owner: str | None) -> JobStatus:
         """The status of a job of `owner` (None: of any owner).
 
         Raises:
             NotFound: there is no such job, or it is another's.
             ServiceUnavailable: the database cannot be reached.
         """
-        status: asyncio.Future[Glance | None] = asyncio.get_running_loop().create_future()
+        status: asyncio.Future[JobStatus | None] = asyncio.get_running_loop().create_future()
         self._waiting.append((job_id, status))
         if self._task is None:
             self._task = asyncio.create_task(self._run())
@@ -45,10 +45,12 @@ class JobStatusLoader:
             for _ in range(_BATCHING_TURNS):
                 await asyncio.sleep(0)
             waiting, self._waiting = self._waiting, []
-            jobs: dict[str, Glance] = {}
+            jobs: dict[str, JobStatus] = {}
             failure: Exception | None = None
             try:
-                jobs = await run_in_threadpool(look, self._database, {job_id for job_id, _ in waiting})
+                jobs = await run_in_threadpool(
+                    fetch_statuses, self._database, {job_id for job_id, _ in waiting}
+                )
             except Exception as error:
                 failure = error
             for job_id, status in waiting:

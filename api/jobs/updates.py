@@ -19,7 +19,7 @@ from api.http.problems import Problem
 from models.errors import ServiceUnavailable
 from models.states import JobState
 from models.store.database import Database
-from models.store.job_status import Glance, History, Position, glances, histories
+from models.store.job_status import History, JobStatus, StreamCursor, get_histories, get_statuses
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +40,7 @@ class SubscriptionClosed(Exception):
 class JobUpdate:
     """A job that has changed, and what is new in its history."""
 
-    job: Glance
+    job: JobStatus
     history: History
 
 
@@ -49,7 +49,7 @@ class Subscription:
     """A client's subscription to a job. `position`: how much history it has; None: it needs none."""
 
     job_id: str
-    position: Position | None
+    position: StreamCursor | None
     version: int | None = None
     _pending: deque[JobUpdate] = field(default_factory=deque)
     _ready: asyncio.Event = field(default_factory=asyncio.Event)
@@ -73,7 +73,7 @@ class Subscription:
             raise SubscriptionClosed
         return None
 
-    def publish(self, job: Glance, history: History) -> None:
+    def publish(self, job: JobStatus, history: History) -> None:
         """Queue what of this the subscriber does not have yet."""
         if self.position is not None:
             history = _exclude_seen(self.position, history)
@@ -91,7 +91,7 @@ class Subscription:
         self._ready.set()
 
 
-def _exclude_seen(position: Position, history: History) -> History:
+def _exclude_seen(position: StreamCursor, history: History) -> History:
     """The part of `history` after `position`; it was read for the subscriber that has least of it."""
     events = [event for event in history.events if event.id > position.event]
     epochs = [epoch for epoch in history.epochs if epoch.epoch > position.epoch]
@@ -103,8 +103,8 @@ def _exclude_seen(position: Position, history: History) -> History:
     return History(events, epochs, history.complete)
 
 
-def _compute_position(position: Position, history: History) -> Position:
-    return Position(
+def _compute_position(position: StreamCursor, history: History) -> StreamCursor:
+    return StreamCursor(
         max([position.event, *(event.id for event in history.events)]),
         max([position.epoch, *(epoch.epoch for epoch in history.epochs)]),
     )
@@ -132,7 +132,7 @@ class JobUpdates:
     def __len__(self) -> int:
         return len(self._subscriptions)
 
-    def subscribe(self, job_id: str, position: Position | None = None) -> Subscription:
+    def subscribe(self, job_id: str, position: StreamCursor | None = None) -> Subscription:
         """Subscribe to a job; the caller must `unsubscribe`.
 
         Raises:
@@ -215,16 +215,16 @@ class JobUpdates:
                 if request.subscription.version is None:
                     self._wake_up.set()
 
-    def _read(self, requests: Sequence["_PollRequest"]) -> tuple[dict[str, Glance], dict[str, History]]:
+    def _read(self, requests: Sequence["_PollRequest"]) -> tuple[dict[str, JobStatus], dict[str, History]]:
         with self._database.read() as session:
-            jobs = glances(session, {request.job_id for request in requests})
+            jobs = get_statuses(session, {request.job_id for request in requests})
             behind = [
                 request
                 for request in requests
                 if request.job_id in jobs and jobs[request.job_id].version != request.version
             ]
             positions = _find_earliest_positions(behind)
-            return jobs, histories(session, positions) if positions else {}
+            return jobs, get_histories(session, positions) if positions else {}
 
 
 @dataclass(frozen=True)
@@ -234,16 +234,16 @@ class _PollRequest:
     subscription: Subscription
     job_id: str
     version: int | None
-    position: Position | None
+    position: StreamCursor | None
 
 
-def _find_earliest_positions(requests: Sequence[_PollRequest]) -> dict[str, Position]:
+def _find_earliest_positions(requests: Sequence[_PollRequest]) -> dict[str, StreamCursor]:
     """The position from which each job's history must be read for all its subscribers."""
-    positions: dict[str, Position] = {}
+    positions: dict[str, StreamCursor] = {}
     for request in requests:
         if request.position is not None:
             earliest = positions.get(request.job_id, request.position)
-            positions[request.job_id] = Position(
+            positions[request.job_id] = StreamCursor(
                 min(earliest.event, request.position.event), min(earliest.epoch, request.position.epoch)
             )
     return positions

@@ -64,15 +64,15 @@ def read_images(files: Sequence[bytes], pointers: Sequence[str], treatment: Trea
     images = []
     for content, pointer in zip(files, pointers, strict=True):
         try:
-            grey, pixels = _grey(content, left)
+            grey, pixels = _convert_to_grey(content, left)
         except _Unreadable as fault:
             raise InvalidSpec([FieldError(pointer, str(fault))]) from None
         left -= pixels
-        images.append(_prepared(grey, treatment))
+        images.append(_prepare(grey, treatment))
     return np.stack(images)
 
 
-def from_numbers(images: Sequence[Sequence[Sequence[float]]], scale: Literal["byte", "unit"]) -> Grey:
+def read_numbers(images: Sequence[Sequence[Sequence[float]]], scale: Literal["byte", "unit"]) -> Grey:
     """Posted numbers as pixels (n, 28, 28), 0 to 1.
 
     Raises:
@@ -103,7 +103,7 @@ def to_numbers(images: Grey) -> list[list[list[int]]]:
     return shown
 
 
-def _grey(content: bytes, most_pixels: int) -> tuple[Grey, int]:
+def _convert_to_grey(content: bytes, most_pixels: int) -> tuple[Grey, int]:
     """The image on white paper, and how many pixels its file holds."""
     _check_parts(content)
     try:
@@ -111,7 +111,7 @@ def _grey(content: bytes, most_pixels: int) -> tuple[Grey, int]:
             pixels = image.width * image.height
             # Before anything is decoded: so far only the header was read.
             _check_size(image.size, most_pixels)
-            return _decoded(image), pixels
+            return _decode(image), pixels
     except _Unreadable:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
@@ -141,7 +141,7 @@ def _check_size(size: tuple[int, int], most_pixels: int) -> None:
         raise _Unreadable(f"{width:,} x {height:,} pixels are {_TOO_LARGE}")
 
 
-def _decoded(image: Image.Image) -> Grey:
+def _decode(image: Image.Image) -> Grey:
     # A JPEG is not even decoded to its full size; other formats know no such thing and ignore it.
     image.draft("L", (_ENOUGH, _ENOUGH))
     image = ImageOps.exif_transpose(image)
@@ -156,49 +156,49 @@ def _decoded(image: Image.Image) -> Grey:
     return np.asarray(image, np.float32) / np.float32(255)
 
 
-def _prepared(grey: Grey, treatment: Treatment) -> Grey:
-    if treatment.invert == "true" or (treatment.invert == "auto" and _paper(grey) > 0.5):
+def _prepare(grey: Grey, treatment: Treatment) -> Grey:
+    if treatment.invert == "true" or (treatment.invert == "auto" and _measure_paper(grey) > 0.5):
         grey = 1 - grey
     prepared = grey.shape == (SIDE, SIDE)
     if treatment.center == "true" or (treatment.center == "auto" and not prepared):
-        return _centred(grey)
-    return grey if prepared else _fitted(grey, SIDE)
+        return _center(grey)
+    return grey if prepared else _fit(grey, SIDE)
 
 
-def _paper(grey: Grey) -> float:
+def _measure_paper(grey: Grey) -> float:
     """The brightness of the border, which is mostly paper."""
     return float(np.median(np.concatenate([grey[0], grey[-1], grey[:, 0], grey[:, -1]])))
 
 
-def _fitted(grey: Grey, side: int) -> Grey:
+def _fit(grey: Grey, side: int) -> Grey:
     """The whole image, scaled to touch the sides of a square, in the middle of it."""
-    scaled = _scaled(grey, side)
-    square = np.full((side, side), _paper(grey), np.float32)
+    scaled = _scale(grey, side)
+    square = np.full((side, side), _measure_paper(grey), np.float32)
     top, left = ((side - length) // 2 for length in scaled.shape)
     square[top : top + scaled.shape[0], left : left + scaled.shape[1]] = scaled
     return square
 
 
-def _centred(grey: Grey) -> Grey:
+def _center(grey: Grey) -> Grey:
     """The digit as MNIST has its own: its box scaled to 20 pixels, its centre of mass in the middle of 28x28.
 
     Source: Y. LeCun, C. Cortes, C. J. C. Burges, "The MNIST database of handwritten digits". The paper
     becomes black and the strongest ink white, as they are there.
     """
-    ink = np.clip(grey - _paper(grey), 0, None)
+    ink = np.clip(grey - _measure_paper(grey), 0, None)
     square = np.zeros((SIDE, SIDE), np.float32)
     strongest = ink.max()
     if strongest == 0:
         return square
     ink /= strongest
     rows, columns = (np.flatnonzero((ink > _INK).any(axis=axis)) for axis in (1, 0))
-    digit = _scaled(ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1], _BOX)
-    top, left = _corner(digit)
+    digit = _scale(ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1], _BOX)
+    top, left = _compute_corner(digit)
     square[top : top + digit.shape[0], left : left + digit.shape[1]] = digit
     return square
 
 
-def _corner(digit: Grey) -> tuple[int, int]:
+def _compute_corner(digit: Grey) -> tuple[int, int]:
     """Where the digit's upper left corner goes, so that its centre of mass comes to the middle."""
     mass = digit.sum()
     places = []
@@ -208,7 +208,7 @@ def _corner(digit: Grey) -> tuple[int, int]:
     return places[0], places[1]
 
 
-def _scaled(grey: Grey, side: int) -> Grey:
+def _scale(grey: Grey, side: int) -> Grey:
     """The image with its longer side as long as `side`."""
     longest = max(grey.shape)
     height, width = (max(1, round(length * side / longest)) for length in grey.shape)

@@ -25,7 +25,7 @@ from models.predictions import MOST_IMAGES, MOST_JOBS, Choice, Probabilities
 from models.settings import Settings
 from models.spec import SIDE, get_validation_errors
 from models.store.database import Database
-from models.store.jobs import get_jobs, result_of
+from models.store.jobs import get_jobs, get_result
 
 if TYPE_CHECKING:
     from api.predictions.image_files import Grey
@@ -75,7 +75,7 @@ _FORM = {
     problem_types.NOT_JSON,
     problem_types.INVALID_SPEC,
 )
-async def _posted_images(
+async def _parse_images(
     request: Request,
     settings: SettingsDep,
     invert: Annotated[Choice, Query(description="Files: whether ink is dark; auto: by the border")] = "auto",
@@ -89,28 +89,28 @@ async def _posted_images(
     essence = request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
     if essence == "application/json":
         body = await read_body_limited(request, settings.max_upload_bytes)
-        return await to_thread.run_sync(_from_json, body, limiter=limits.reading)
+        return await to_thread.run_sync(_read_json, body, limiter=limits.reading)
     if essence in ("image/png", "image/jpeg"):
         files, pointers = [await read_body_limited(request, settings.max_upload_bytes)], [""]
     elif essence == "multipart/form-data":
         body = await read_body_limited(request, settings.max_upload_bytes)
-        files = await _uploaded(request, body)
+        files = await _read_upload(request, body)
         pointers = [f"/image/{index}" for index in range(len(files))]
     else:
         raise Problem(
             problem_types.UNSUPPORTED_MEDIA_TYPE,
             f"The body is declared as {essence or 'nothing'}; send {_FORMATS}.",
         )
-    return await to_thread.run_sync(_from_files, files, pointers, invert, center, limiter=limits.reading)
+    return await to_thread.run_sync(_read_files, files, pointers, invert, center, limiter=limits.reading)
 
 
-def _from_files(files: Sequence[bytes], pointers: Sequence[str], invert: Choice, center: Choice) -> "Grey":
+def _read_files(files: Sequence[bytes], pointers: Sequence[str], invert: Choice, center: Choice) -> "Grey":
     from api.predictions import image_files  # noqa: PLC0415 (NumPy and Pillow, which who asks for no prediction need not wait for)
 
     return image_files.read_images(files, pointers, image_files.Treatment(invert, center))
 
 
-def _from_json(body: bytes) -> "Grey":
+def _read_json(body: bytes) -> "Grey":
     document = parse_json(body)
     try:
         posted = PostedImages.model_validate(document)
@@ -121,7 +121,7 @@ def _from_json(body: bytes) -> "Grey":
         raise InvalidSpec(faults) from None
     from api.predictions import image_files  # noqa: PLC0415 (as above)
 
-    return image_files.from_numbers(posted.images, posted.scale)
+    return image_files.read_numbers(posted.images, posted.scale)
 
 
 class _InMemory(MultiPartParser):
@@ -130,7 +130,7 @@ class _InMemory(MultiPartParser):
     spool_max_size = sys.maxsize
 
 
-async def _uploaded(request: Request, body: bytes) -> list[bytes]:
+async def _read_upload(request: Request, body: bytes) -> list[bytes]:
     """The files named `image` of a form.
 
     Raises:
@@ -160,7 +160,7 @@ async def _uploaded(request: Request, body: bytes) -> list[bytes]:
         await form.close()
 
 
-ImagesDep = Annotated["Grey", Depends(_posted_images)]
+ImagesDep = Annotated["Grey", Depends(_parse_images)]
 Include = Annotated[
     Literal["images"] | None, Query(description="`images`: answer also with the images as the model saw them")
 ]
@@ -177,9 +177,9 @@ async def predict_images(
     include: Include = None,
 ) -> schemas.Predictions:
     """What a succeeded job's model makes of images: JSON, one PNG or JPEG file, or a form of such files."""
-    [answers] = await _ask(request, database, settings, [job_id], images)
+    [answers] = await _predict(request, database, settings, [job_id], images)
     return schemas.Predictions(
-        job_id=job_id, predictions=_predictions(answers), images=_shown(images, include)
+        job_id=job_id, predictions=_build_predictions(answers), images=_encode_images(images, include)
     )
 
 
@@ -195,38 +195,38 @@ async def predict_with_models(
 ) -> schemas.PredictionsByJob:
     """What several jobs' models make of the same images, in the order of the jobs."""
     job_ids = [parse_id("job", item) for item in dict.fromkeys(job)]
-    answers = await _ask(request, database, settings, job_ids, images)
+    answers = await _predict(request, database, settings, job_ids, images)
     return schemas.PredictionsByJob(
         items=[
-            schemas.JobPredictions(job_id=job_id, predictions=_predictions(answer))
+            schemas.JobPredictions(job_id=job_id, predictions=_build_predictions(answer))
             for job_id, answer in zip(job_ids, answers, strict=True)
         ],
-        images=_shown(images, include),
+        images=_encode_images(images, include),
     )
 
 
-async def _ask(
+async def _predict(
     request: Request, database: Database, settings: Settings, job_ids: Sequence[str], images: "Grey"
 ) -> list[Probabilities]:
     limits: Limits = request.app.state.limits
     if limits.waiting.available_tokens < 1:
         raise PredictorUnavailable(f"{limits.waiting.borrowed_tokens} requests wait for predictions already.")
-    ask = partial(_ask_in_thread, database, settings, job_ids, images)
+    ask = partial(_predict_in_thread, database, settings, job_ids, images)
     return await to_thread.run_sync(ask, limiter=limits.waiting)
 
 
-def _ask_in_thread(
+def _predict_in_thread(
     database: Database, settings: Settings, job_ids: Sequence[str], images: "Grey"
 ) -> list[Probabilities]:
     from api.predictions.image_files import to_question  # noqa: PLC0415 (as above)
 
     with database.read() as session:
         for job in get_jobs(session, job_ids):
-            result_of(job)
+            get_result(job)
     return predictions.predict(settings, job_ids, to_question(images))
 
 
-def _predictions(probabilities: Probabilities) -> list[schemas.Prediction]:
+def _build_predictions(probabilities: Probabilities) -> list[schemas.Prediction]:
     return [
         schemas.Prediction(
             label=probability.index(max(probability)), confidence=max(probability), probabilities=probability
@@ -235,7 +235,7 @@ def _predictions(probabilities: Probabilities) -> list[schemas.Prediction]:
     ]
 
 
-def _shown(seen: "Grey", include: str | None) -> list[list[list[int]]] | None:
+def _encode_images(seen: "Grey", include: str | None) -> list[list[list[int]]] | None:
     from api.predictions import image_files  # noqa: PLC0415 (as above)
 
     return image_files.to_numbers(seen) if include else None

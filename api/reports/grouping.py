@@ -10,7 +10,7 @@ from api.reports.comparison import JobGroups
 from models.experiments import flatten
 from models.formatting import format_techniques
 from models.settings import Settings
-from models.store.experiment_runs import PlacedJob
+from models.store.experiment_runs import ExperimentRun
 from models.store.tables import Experiment, Job
 
 # What cannot make two jobs of one variant differ in kind.
@@ -18,7 +18,7 @@ _NOT_THE_VARIANT = ("name", "labels", "priority", "seed")
 
 
 def group_experiment(
-    experiment: Experiment, placed: Sequence[PlacedJob], *, settings: Settings, base_url: str
+    experiment: Experiment, placed: Sequence[ExperimentRun], *, settings: Settings, base_url: str
 ) -> JobGroups:
     """An experiment's variants, in its own order."""
     document = experiment.document

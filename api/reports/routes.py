@@ -18,10 +18,10 @@ from api.http.routing import StrictQueryRoute
 from api.reports.schemas import ChartCard, ChartList, Comparison, Curves
 from models.errors import NotFound
 from models.identifiers import ID_PATTERN
-from models.store.experiment_runs import jobs_of
+from models.store.experiment_runs import get_runs
 from models.store.experiments import get_experiment
 from models.store.jobs import get_jobs
-from models.store.report_data import load_confusions, load_correct, load_diagnostics, summaries
+from models.store.report_data import load_confusions, load_correct, load_diagnostics, load_summaries
 from models.store.tables import Job
 
 if TYPE_CHECKING:
@@ -161,7 +161,7 @@ def show_experiment_curves(
     """Learning curves of each variant over its seeds: mean, and one standard deviation to each side."""
     with database.read() as session:
         subject = _read_experiment(session, experiment_id, request)
-        result = summaries(session, _parse_ids(subject.variants))
+        result = load_summaries(session, _parse_ids(subject.variants))
     return reports.curves.build_curves(experiment_id, result, max_points=max_points)
 
 
@@ -177,7 +177,7 @@ def _get_requested_format(given: str | None, accept: str) -> str:
 def _read_experiment(session: Session, experiment_id: str, request: Request) -> "JobGroups":
     return reports.grouping.group_experiment(
         get_experiment(session, experiment_id),
-        jobs_of(session, experiment_id),
+        get_runs(session, experiment_id),
         settings=request.app.state.settings,
         base_url=str(request.base_url),
     )
@@ -190,7 +190,7 @@ def _load(session: Session, subject: "JobGroups") -> "Summaries":
     load_confusions(session, results)
     load_correct(session, results)
     load_diagnostics(session, reports.comparison.find_diagnosed_results(subject))
-    return summaries(session, _parse_ids(done))
+    return load_summaries(session, _parse_ids(done))
 
 
 def _parse_ids(variants: Mapping[str, Sequence[Job]]) -> dict[str, list[str]]:

@@ -20,7 +20,7 @@ from models.experiments import (
     StoppingRule,
 )
 from models.states import UNFINISHED
-from models.store.experiment_runs import PlacedJob, jobs_of
+from models.store.experiment_runs import ExperimentRun, get_runs
 from models.store.experiments import extend_experiment
 from models.store.tables import Experiment, Job, Run
 
@@ -41,7 +41,7 @@ def auto_extend_experiments(session: Session) -> list[Job]:
 
 def _auto_extend(session: Session, experiment: Experiment) -> list[Job]:
     spec = ExperimentSpec.model_validate(experiment.document)
-    seeds = _more_seeds(spec, jobs_of(session, experiment.id))
+    seeds = _get_more_seeds(spec, get_runs(session, experiment.id))
     if not seeds:
         experiment.auto_extending = False
         return []
@@ -49,14 +49,14 @@ def _auto_extend(session: Session, experiment: Experiment) -> list[Job]:
     return extend_experiment(session, experiment, spec, extended)
 
 
-def _more_seeds(spec: ExperimentSpec, runs: Sequence[PlacedJob]) -> tuple[int, ...]:
+def _get_more_seeds(spec: ExperimentSpec, runs: Sequence[ExperimentRun]) -> tuple[int, ...]:
     """The seeds to add; none if the difference is known closely enough, the budget spent, or all hopeless."""
     rule = spec.stopping_rule
     if rule is None:
         return ()
     pairs, half_width = _measure_difference(spec, rule, runs)
     affordable = min(MOST_SEEDS, rule.max_jobs // len(spec.variants)) - len(spec.seeds)
-    wanted = _pairs_wanted(pairs, half_width, rule.half_width) - pairs
+    wanted = _compute_required_pairs(pairs, half_width, rule.half_width) - pairs
     # If no seed so far has given a pair, further ones would not either.
     if not pairs or wanted <= 0 or affordable <= 0:
         return ()
@@ -65,7 +65,7 @@ def _more_seeds(spec: ExperimentSpec, runs: Sequence[PlacedJob]) -> tuple[int, .
 
 
 def _measure_difference(
-    spec: ExperimentSpec, rule: StoppingRule, runs: Sequence[PlacedJob]
+    spec: ExperimentSpec, rule: StoppingRule, runs: Sequence[ExperimentRun]
 ) -> tuple[int, float | None]:
     """How many pairs there are of the chosen difference, and half the width of its interval."""
     from models.statistics import compute_paired_difference  # noqa: PLC0415 (numpy and scipy, only where needed)
@@ -85,7 +85,7 @@ def _measure_difference(
     return paired_difference.n, (paired_difference.high - paired_difference.low) / 2
 
 
-def _pairs_wanted(pairs: int, half_width: float | None, wanted: float) -> int:
+def _compute_required_pairs(pairs: int, half_width: float | None, wanted: float) -> int:
     """How many pairs it would take, if those to come scatter as those there are."""
     if half_width is None or pairs < FEWEST_PAIRS:
         return FEWEST_PAIRS

@@ -16,12 +16,12 @@ from models.settings import Settings
 from models.store.engine import SQLITE_BUSY_MILLISECONDS, make_engine
 from models.store.tables import Experiment, Job, Webhook
 
-ALL_OWNERS = {"all_owners": True}
-"""Execution options of a query that counts everybody's rows in a session that is one owner's."""
+UNFILTERED = {"all_owners": True}
+"""Execution options of a query over the rows of all owners in a session that is limited to one."""
 
 
-def _show_own_rows(query: ORMExecuteState) -> None:
-    """Leave out what is not the session's owner's; a new route cannot forget to ask."""
+def _apply_owner_filter(query: ORMExecuteState) -> None:
+    """Limit every query to the rows of the session's owner, so that no route can forget to."""
     owner = query.session.info.get("owner")
     if owner is None or query.execution_options.get("all_owners", False):
         return
@@ -37,29 +37,29 @@ class Database:
     """Sessions over one engine. A unit of work commits as a whole, or not at all."""
 
     def __init__(self, settings: Settings, *, quotas: Any = None) -> None:
-        """`quotas` (models/store/quotas.py) bind what its sessions store; None: nothing does."""
+        """`quotas` (models/store/quotas.py) limit what its sessions store; None: no limit."""
         self.engine = make_engine(settings)
         self._quotas = quotas
         self._owner: str | None = None
         self._writing = sessionmaker(self.engine, expire_on_commit=False)
-        self._looking = self.engine.execution_options(read_only=True)
+        self._read_engine = self.engine.execution_options(read_only=True)
         if self.engine.dialect.name == "postgresql":
             # Each statement sees what was committed before it began, in a transaction (READ COMMITTED) as
             # without one; BEGIN and COMMIT would be two journeys more.
-            self._looking = self._looking.execution_options(isolation_level="AUTOCOMMIT")
-        self._reading = sessionmaker(self._looking, expire_on_commit=False)
-        # SQLite has one writer, for which others ask again after a while, whoever came first. Threads of one
-        # process can do better: they take turns.
-        self._turn: Lock | None = Lock() if self.engine.dialect.name == "sqlite" else None
+            self._read_engine = self._read_engine.execution_options(isolation_level="AUTOCOMMIT")
+        self._reading = sessionmaker(self._read_engine, expire_on_commit=False)
+        # SQLite allows one writer; others retry after a delay, in no order. Threads of one process wait for a
+        # lock instead, which is fair.
+        self._write_lock: Lock | None = Lock() if self.engine.dialect.name == "sqlite" else None
         for sessions in (self._writing, self._reading):
-            event.listen(sessions, "do_orm_execute", _show_own_rows)
+            event.listen(sessions, "do_orm_execute", _apply_owner_filter)
 
     @property
     def _info(self) -> dict[str, Any]:
         return {"owner": self._owner, "quotas": self._quotas}
 
-    def of(self, owner: str | None) -> "Database":
-        """The same database, whose sessions see only `owner`'s jobs, experiments and webhooks; None: all."""
+    def for_owner(self, owner: str | None) -> "Database":
+        """The same database, its sessions limited to `owner`'s jobs, experiments and webhooks; None: all."""
         view = copy(self)
         view._owner = owner
         return view
@@ -71,20 +71,25 @@ class Database:
         Raises:
             ServiceUnavailable: the database cannot be reached.
         """
-        with _translated(), self._my_turn(), self._writing(info=self._info) as session, session.begin():
+        with (
+            _convert_errors(),
+            self._acquire_write_lock(),
+            self._writing(info=self._info) as session,
+            session.begin(),
+        ):
             yield session
 
     @contextmanager
-    def _my_turn(self) -> Iterator[None]:
-        if self._turn is None:
+    def _acquire_write_lock(self) -> Iterator[None]:
+        if self._write_lock is None:
             yield
             return
-        if not self._turn.acquire(timeout=SQLITE_BUSY_MILLISECONDS / 1000):
-            raise _unreachable()
+        if not self._write_lock.acquire(timeout=SQLITE_BUSY_MILLISECONDS / 1000):
+            raise _build_unreachable()
         try:
             yield
         finally:
-            self._turn.release()
+            self._write_lock.release()
 
     @contextmanager
     def read(self) -> Iterator[Session]:
@@ -93,39 +98,39 @@ class Database:
         Raises:
             ServiceUnavailable: the database cannot be reached.
         """
-        with _translated(), self._reading(info=self._info) as session, session.begin():
+        with _convert_errors(), self._reading(info=self._info) as session, session.begin():
             yield session
 
     @property
     def owner(self) -> str | None:
-        """Whose rows its sessions see; None: everybody's."""
+        """The owner whose rows its sessions see; None: all."""
         return self._owner
 
-    def look_up(self, query: Select[Any], **values: Any) -> Sequence[Row[Any]]:
-        """The rows of a small query, for less than a session costs. Everybody's: no owner is asked for.
+    def fetch_rows(self, query: Select[Any], **values: Any) -> Sequence[Row[Any]]:
+        """The rows of a small query, cheaper than a session. Not limited to an owner.
 
         Raises:
             ServiceUnavailable: the database cannot be reached.
         """
-        with _translated(), self._looking.connect() as connection:
+        with _convert_errors(), self._read_engine.connect() as connection:
             return connection.execute(query, values).all()
 
     def close(self) -> None:
-        """Give back every connection."""
+        """Close all connections."""
         self.engine.dispose()
 
 
 @contextmanager
-def _translated() -> Iterator[None]:
+def _convert_errors() -> Iterator[None]:
     try:
         yield
     except (OperationalError, InterfaceError, NoConnectionFree) as error:
-        raise _unreachable() from error
+        raise _build_unreachable() from error
     except InternalError as error:
         if not error.connection_invalidated:
             raise
-        raise _unreachable() from error
+        raise _build_unreachable() from error
 
 
-def _unreachable() -> ServiceUnavailable:
+def _build_unreachable() -> ServiceUnavailable:
     return ServiceUnavailable("The database cannot be reached; try again shortly.")

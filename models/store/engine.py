@@ -19,13 +19,13 @@ _WAL_IS_SAFE_FROM = (3, 51, 3)
 _WAL_BACKPORTS: dict[tuple[int, ...], tuple[int, ...]] = {(3, 50): (3, 50, 7), (3, 44): (3, 44, 6)}
 
 
-def wal_is_safe(version: tuple[int, ...]) -> bool:
+def is_wal_safe(version: tuple[int, ...]) -> bool:
     """Whether this SQLite's write-ahead log can be trusted."""
     return version >= _WAL_BACKPORTS.get(version[:2], _WAL_IS_SAFE_FROM)
 
 
 def _prepare_sqlite(engine: Engine) -> None:
-    journal = "WAL" if wal_is_safe(sqlite3.sqlite_version_info) else "TRUNCATE"
+    journal = "WAL" if is_wal_safe(sqlite3.sqlite_version_info) else "TRUNCATE"
 
     @event.listens_for(engine, "connect")
     def _configure(connection: sqlite3.Connection, _record: object) -> None:
@@ -55,17 +55,17 @@ def make_engine(settings: Settings) -> Engine:
         _prepare_sqlite(engine)
         return engine
     engine = create_engine(url, connect_args=_POSTGRESQL, pool_pre_ping=True, **_POOL, **_JSON)
-    event.listen(engine, "handle_error", _notice_lost_connections)
+    event.listen(engine, "handle_error", _detect_lost_connections)
     return engine
 
 
 # The server that was the primary is a standby now; a transaction was idle for too long and was cut off.
-_AS_GOOD_AS_GONE = {"25006", "25P03"}
+_DISCONNECT_STATES = {"25006", "25P03"}
 
 
-def _notice_lost_connections(context: ExceptionContext) -> None:
+def _detect_lost_connections(context: ExceptionContext) -> None:
     # psycopg calls both internal errors. A connection to a former primary would be taken for sound for good.
-    if getattr(context.original_exception, "sqlstate", None) in _AS_GOOD_AS_GONE:
+    if getattr(context.original_exception, "sqlstate", None) in _DISCONNECT_STATES:
         context.is_disconnect = True
 
 

@@ -25,7 +25,7 @@ _ENGINE = (
 
 
 @dataclass(frozen=True)
-class PlacedJob:
+class ExperimentRun:
     """A job, and its place in an experiment."""
 
     variant: str
@@ -36,7 +36,7 @@ class PlacedJob:
 
 
 @dataclass(frozen=True)
-class RunGlance:
+class RunSummary:
     """A job of an experiment as far as a table of all of them shows it."""
 
     variant: str
@@ -62,7 +62,7 @@ def add_runs(
     Returns the jobs that are new.
     """
     specs = [spec for _, spec in wanted]
-    known = reusable_jobs(session, specs, owner=experiment.owner) if reuse else {}
+    known = find_reusable_jobs(session, specs, owner=experiment.owner) if reuse else {}
     new = [(variant, spec) for variant, spec in wanted if spec.spec_hash not in known]
     jobs = create_jobs(
         session,
@@ -86,12 +86,12 @@ def add_runs(
     return jobs
 
 
-def reusable_jobs(session: Session, specs: Collection[JobSpec], *, owner: str) -> dict[str, str]:
+def find_reusable_jobs(session: Session, specs: Collection[JobSpec], *, owner: str) -> dict[str, str]:
     """By hash, `owner`'s newest succeeded job of each specification that would come out the same today.
 
     That is: with the dataset and the engine of the newest result on that dataset, as the workers are now.
     """
-    same_today = _same_today(session, {spec.dataset.name for spec in specs})
+    same_today = _select_current(session, {spec.dataset.name for spec in specs})
     if not same_today:
         return {}
     query = (
@@ -111,7 +111,7 @@ def reusable_jobs(session: Session, specs: Collection[JobSpec], *, owner: str) -
     return {row.spec_hash: row.id for row in session.execute(query)}
 
 
-def _same_today(session: Session, datasets: Collection[str]) -> list[ColumnElement[bool]]:
+def _select_current(session: Session, datasets: Collection[str]) -> list[ColumnElement[bool]]:
     """For each dataset that has results the condition of being trained as its newest was."""
     results = []
     for dataset in sorted(datasets):
@@ -128,7 +128,7 @@ def _same_today(session: Session, datasets: Collection[str]) -> list[ColumnEleme
     return results
 
 
-def variance_over_seeds(session: Session, dataset: str) -> float | None:
+def compute_variance_over_seeds(session: Session, dataset: str) -> float | None:
     """How much test accuracy (a fraction) varies from seed to seed within a variant on this dataset.
 
     Pooled over every variant of every experiment that two seeds have finished of; None where there is none.
@@ -151,7 +151,7 @@ def variance_over_seeds(session: Session, dataset: str) -> float | None:
     return squares / sum(count - 1 for count, _, _ in groups)
 
 
-def jobs_of(session: Session, experiment_id: str) -> list[PlacedJob]:
+def get_runs(session: Session, experiment_id: str) -> list[ExperimentRun]:
     """An experiment's jobs with their results, in one query, in the order of their creation.
 
     One that was retried is left out: its retry stands in its place.
@@ -162,11 +162,11 @@ def jobs_of(session: Session, experiment_id: str) -> list[PlacedJob]:
         .where(Run.experiment_id == experiment_id)
         .order_by(Job.created_at, Job.id, Run.variant)
     )
-    return [PlacedJob(run.variant, run.seed, run.reused, job) for run, job in session.execute(query)]
+    return [ExperimentRun(run.variant, run.seed, run.reused, job) for run, job in session.execute(query)]
 
 
-def glances_of(session: Session, experiment_id: str) -> list[RunGlance]:
-    """The same jobs as `jobs_of` has, without their specifications and most of their results."""
+def get_run_summaries(session: Session, experiment_id: str) -> list[RunSummary]:
+    """The same jobs as `get_runs` has, without their specifications and most of their results."""
     query = (
         select(
             Run.variant,
@@ -186,12 +186,14 @@ def glances_of(session: Session, experiment_id: str) -> list[RunGlance]:
         .where(Run.experiment_id == experiment_id)
     )
     return [
-        RunGlance(variant, seed, reused, job_id, JobState(state), *rest)
+        RunSummary(variant, seed, reused, job_id, JobState(state), *rest)
         for variant, seed, reused, job_id, state, *rest in session.execute(query)
     ]
 
 
-def ask_all(session: Session, experiment_id: str, ask: Callable[[Session, str], Job]) -> list[Job]:
+def apply_to_unfinished(
+    session: Session, experiment_id: str, ask: Callable[[Session, str], Job]
+) -> list[Job]:
     """Ask something of every job of an experiment that has not ended; returns the jobs as they are then.
 
     Jobs that the experiment merely reuses have ended, so that nothing is asked of them.
@@ -199,7 +201,7 @@ def ask_all(session: Session, experiment_id: str, ask: Callable[[Session, str], 
     Raises:
         Conflict: every job has ended.
     """
-    unfinished = [job.job for job in jobs_of(session, experiment_id) if not JobState(job.job.state).terminal]
+    unfinished = [job.job for job in get_runs(session, experiment_id) if not JobState(job.job.state).terminal]
     if not unfinished:
         raise Conflict(f"Every job of experiment {experiment_id} has ended; there is nothing left to change.")
     results = []
@@ -218,7 +220,7 @@ def retry_failed(session: Session, experiment_id: str) -> list[Job]:
     """
     ended = [
         job.job.id
-        for job in jobs_of(session, experiment_id)
+        for job in get_runs(session, experiment_id)
         if job.job.state in (JobState.FAILED, JobState.CANCELLED)
     ]
     if not ended:

@@ -14,13 +14,13 @@ from models.experiments import ExperimentSpec
 from models.identifiers import create_id
 from models.states import JobState
 from models.store.experiment_runs import add_runs
-from models.store.job_search import NEWEST_FIRST, Place
+from models.store.job_search import NEWEST_FIRST, Cursor
 from models.store.tables import LOCAL_OWNER, Experiment, Job, Result, Run
-from models.store.transitions import database_now
+from models.store.transitions import get_database_now
 
 
 @dataclass(frozen=True)
-class Standing:
+class ExperimentProgress:
     """How far an experiment is, over all its jobs."""
 
     counts: dict[JobState, int]
@@ -64,7 +64,7 @@ def create_experiment(
         preset=preset,
         document=spec.resolve_seeds().model_dump(mode="json"),
         auto_extending=spec.stopping_rule is not None,
-        created_at=database_now(session),
+        created_at=get_database_now(session),
     )
     session.add(experiment)
     session.flush()
@@ -110,21 +110,21 @@ def get_experiment(session: Session, experiment_id: str) -> Experiment:
     return experiment
 
 
-def find_experiments(session: Session, *, after: Place | None, limit: int) -> list[Experiment]:
+def find_experiments(session: Session, *, after: Cursor | None, limit: int) -> list[Experiment]:
     """Up to `limit` experiments, newest first, from `after` on."""
-    query = NEWEST_FIRST.sorts(select(Experiment), Experiment.created_at, Experiment.id)
+    query = NEWEST_FIRST.apply_to(select(Experiment), Experiment.created_at, Experiment.id)
     if after is not None:
-        query = query.where(NEWEST_FIRST.beyond(after, Experiment.created_at, Experiment.id))
+        query = query.where(NEWEST_FIRST.build_after(after, Experiment.created_at, Experiment.id))
     return list(session.scalars(query.limit(limit)))
 
 
-def experiment_names(session: Session, experiment_ids: Sequence[str]) -> dict[str, str]:
+def get_experiment_names(session: Session, experiment_ids: Sequence[str]) -> dict[str, str]:
     """The names of those experiments that there are, by id."""
     query = select(Experiment.id, Experiment.name).where(Experiment.id.in_(experiment_ids))
     return dict(session.execute(query).all())
 
 
-def standings(session: Session, experiment_ids: Sequence[str]) -> dict[str, Standing]:
+def get_progress(session: Session, experiment_ids: Sequence[str]) -> dict[str, ExperimentProgress]:
     """How far each experiment is, in a number of queries that does not grow with jobs or experiments."""
     counts: dict[str, dict[JobState, int]] = {item: {} for item in experiment_ids}
     reused = dict.fromkeys(experiment_ids, 0)
@@ -141,12 +141,12 @@ def standings(session: Session, experiment_ids: Sequence[str]) -> dict[str, Stan
             done[experiment_id] += fraction
             left[experiment_id].seconds += eta or 0.0
             left[experiment_id].jobs_of_unknown_length += count - with_eta
-    best = _best(session, experiment_ids)
+    best = _find_best(session, experiment_ids)
     results = {}
     for item in experiment_ids:
         total = sum(counts[item].values())
         variant, job_id, accuracy, seconds_a_job = best.get(item, (None, None, None, None))
-        results[item] = Standing(
+        results[item] = ExperimentProgress(
             counts=counts[item],
             reused=reused[item],
             fraction=done[item] / total if total else 0.0,
@@ -158,15 +158,15 @@ def standings(session: Session, experiment_ids: Sequence[str]) -> dict[str, Stan
     return results
 
 
-class Standings:
+class ExperimentProgressCache:
     """How far experiments are. What is known of finished ones is kept: a job that has ended never changes."""
 
     def __init__(self, *, most: int = 1_000) -> None:
-        self._finished: LRUCache[str, tuple[int, Standing]] = LRUCache(most)
+        self._finished: LRUCache[str, tuple[int, ExperimentProgress]] = LRUCache(most)
         self._lock = Lock()
 
-    def of(self, session: Session, experiment_ids: Sequence[str]) -> dict[str, Standing]:
-        """As `standings`, which is asked only for those that had not finished, or have other jobs now."""
+    def get(self, session: Session, experiment_ids: Sequence[str]) -> dict[str, ExperimentProgress]:
+        """As `get_progress`, which is asked only for those that had not finished, or have other jobs now."""
         jobs = session.execute(_JOBS, {"ids": experiment_ids})
         # In whatever order the database found them.
         marks = {item: hash(tuple(sorted(ids.split(",")))) for item, ids in jobs}
@@ -175,7 +175,7 @@ class Standings:
         results = {item: standing for item, (mark, standing) in known.items() if mark == marks.get(item, 0)}
         others = [item for item in experiment_ids if item not in results]
         if others:
-            results |= standings(session, others)
+            results |= get_progress(session, others)
             finished = {
                 other: (marks.get(other, 0), results[other]) for other in others if results[other].finished
             }
@@ -199,13 +199,13 @@ class _Left:
         return self.seconds + self.jobs_of_unknown_length * seconds_a_job
 
 
-def _best(session: Session, experiment_ids: Sequence[str]) -> dict[str, tuple[str, str, float, float]]:
+def _find_best(session: Session, experiment_ids: Sequence[str]) -> dict[str, tuple[str, str, float, float]]:
     """Of each experiment with results: the best one's variant, job and accuracy; the seconds a job took."""
     rows = session.execute(_BEST, {"ids": experiment_ids})
     return {experiment: (variant, job, accuracy, item) for experiment, variant, job, accuracy, item in rows}
 
 
-def _best_runs() -> Select[Any]:
+def _select_best_runs() -> Select[Any]:
     """In one query, because looking the results up takes most of the time."""
     seconds = func.avg(Result.training_seconds + Result.compile_seconds).over(partition_by=Run.experiment_id)
     rank = func.row_number().over(
@@ -255,4 +255,4 @@ _COUNTS = (
     .where(_ASKED_FOR)
     .group_by(Run.experiment_id, Job.state)
 )
-_BEST = _best_runs()
+_BEST = _select_best_runs()

@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 
 from models.errors import Conflict
 from models.store.tables import IdempotencyKey
-from models.store.transitions import database_now
+from models.store.transitions import get_database_now
 
 KEPT_FOR = timedelta(hours=24)
 HELD_FOR = timedelta(seconds=60)
@@ -27,14 +27,14 @@ class KeyReused(Exception):
     """The key belongs to a request with another content."""
 
 
-class UnderWay(Conflict):
+class RequestInProgress(Conflict):
     """The first request with this key has not been answered yet."""
 
     code = "idempotency_key_under_way"
 
 
 @dataclass(frozen=True)
-class Remembered:
+class StoredResponse:
     """The answer to the first request."""
 
     status: int
@@ -43,7 +43,7 @@ class Remembered:
 
 
 @dataclass(frozen=True)
-class Held:
+class KeyClaim:
     """A key that this request holds. `until` is its fence: whoever takes the key over, writes another."""
 
     owner: str
@@ -60,14 +60,14 @@ class Held:
         ]
 
 
-def begin(session: Session, owner: str, key: str, fingerprint: str) -> Held | Remembered:
+def claim_key(session: Session, owner: str, key: str, fingerprint: str) -> KeyClaim | StoredResponse:
     """Hold the key for a request of this content; or the answer that it has had already.
 
     Raises:
         KeyReused: the key's first request had another content.
         UnderWay: somebody holds it.
     """
-    now = database_now(session)
+    now = get_database_now(session)
     row = session.scalar(
         select(IdempotencyKey)
         .where(IdempotencyKey.owner == owner, IdempotencyKey.key == key)
@@ -78,35 +78,39 @@ def begin(session: Session, owner: str, key: str, fingerprint: str) -> Held | Re
         session.flush()
         row = None
     if row is None:
-        return _first(session, owner, key, fingerprint, now)
+        return _insert_claim(session, owner, key, fingerprint, now)
     if row.fingerprint != fingerprint:
         raise KeyReused
     if row.status is not None:
-        return Remembered(row.status, row.headers or {}, row.body or b"")
+        return StoredResponse(row.status, row.headers or {}, row.body or b"")
     if row.locked_until > now:
-        raise _under_way(key)
+        raise _build_in_progress(key)
     row.locked_until = now + HELD_FOR
-    return Held(owner, key, row.locked_until)
+    return KeyClaim(owner, key, row.locked_until)
 
 
-def _first(session: Session, owner: str, key: str, fingerprint: str, now: datetime) -> Held:
-    held = Held(owner, key, now + HELD_FOR)
+def _insert_claim(session: Session, owner: str, key: str, fingerprint: str, now: datetime) -> KeyClaim:
+    key_claim = KeyClaim(owner, key, now + HELD_FOR)
     session.add(
-        IdempotencyKey(owner=owner, key=key, fingerprint=fingerprint, locked_until=held.until, created_at=now)
+        IdempotencyKey(
+            owner=owner, key=key, fingerprint=fingerprint, locked_until=key_claim.until, created_at=now
+        )
     )
     try:
         session.flush()
     except IntegrityError:
         # Another request with it came between the look and this.
-        raise _under_way(key) from None
-    return held
+        raise _build_in_progress(key) from None
+    return key_claim
 
 
-def _under_way(key: str) -> UnderWay:
-    return UnderWay(f"The first request with the key {key} has not been answered yet; ask again shortly.")
+def _build_in_progress(key: str) -> RequestInProgress:
+    return RequestInProgress(
+        f"The first request with the key {key} has not been answered yet; ask again shortly."
+    )
 
 
-def remember(session: Session, held: Held, answer: Remembered) -> None:
+def store_response(session: Session, key_claim: KeyClaim, answer: StoredResponse) -> None:
     """Keep the answer, with the caller's commit.
 
     Raises:
@@ -114,25 +118,27 @@ def remember(session: Session, held: Held, answer: Remembered) -> None:
     """
     row = session.execute(
         update(IdempotencyKey)
-        .where(*held.row())
+        .where(*key_claim.row())
         .values(status=answer.status, headers=dict(answer.headers), body=answer.body)
         .returning(IdempotencyKey.key)
         .execution_options(synchronize_session=False)
     ).one_or_none()
     if row is None:
-        raise _under_way(held.key)
+        raise _build_in_progress(key_claim.key)
 
 
-def release(session: Session, held: Held) -> None:
+def release(session: Session, key_claim: KeyClaim) -> None:
     """Give the key back: the request has changed nothing."""
-    session.execute(delete(IdempotencyKey).where(*held.row()).execution_options(synchronize_session=False))
+    session.execute(
+        delete(IdempotencyKey).where(*key_claim.row()).execution_options(synchronize_session=False)
+    )
 
 
-def forget_old_keys(session: Session) -> int:
+def delete_old_keys(session: Session) -> int:
     """Remove some of the keys that are older than they are kept; returns how many."""
     old = (
         select(IdempotencyKey.owner, IdempotencyKey.key)
-        .where(IdempotencyKey.created_at <= database_now(session) - KEPT_FOR)
+        .where(IdempotencyKey.created_at <= get_database_now(session) - KEPT_FOR)
         .limit(_FORGOTTEN_AT_ONCE)
     )
     rows = session.execute(old).all()

@@ -30,7 +30,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import Session, aliased
 
 from models.states import JobState
-from models.store.database import ALL_OWNERS
+from models.store.database import UNFILTERED
 from models.store.tables import Job, JobLabel, JobTechnique, Result, Run
 
 _FEW = 2_000
@@ -38,34 +38,34 @@ _FEW = 2_000
 _COUNTED = 6_000
 """How far the fields of a question are counted, to see which of them fewest jobs fit."""
 
-_OTHER: dict[Any, Any] = {table: aliased(table) for table in (Job, JobLabel, JobTechnique, Run)}
-"""For conditions that look a job up by its id: made once, because that takes longer than the look-up."""
+_ALIASES: dict[Any, Any] = {table: aliased(table) for table in (Job, JobLabel, JobTechnique, Run)}
+"""Aliases for conditions on a job's id; created once, because creating one costs more than the query."""
 
 
 @dataclass(frozen=True)
-class Order:
-    """By what jobs are sorted; equal ones by id, in the same direction."""
+class SortOrder:
+    """The sort order of jobs; ties by id, in the same direction."""
 
     by: str = "created_at"
     """`created_at`, or one of SORTABLE_METRICS: then only jobs that have it are listed."""
     descending: bool = True
 
-    def sorts(self, query: Select[Any], value: Any, job_id: Any) -> Select[Any]:
-        """The query in this order."""
+    def apply_to(self, query: Select[Any], value: Any, job_id: Any) -> Select[Any]:
+        """`query` in this order."""
         return query.order_by(*(item.desc() if self.descending else item for item in (value, job_id)))
 
-    def beyond(self, place: "Place", value: Any, job_id: Any) -> ColumnElement[bool]:
-        """That a row comes after `place`."""
-        row, mark = tuple_(value, job_id), tuple_(place.value, place.id)
-        return row < mark if self.descending else row > mark
+    def build_after(self, cursor: "Cursor", value: Any, job_id: Any) -> ColumnElement[bool]:
+        """The condition that a row comes after `cursor`."""
+        row, position = tuple_(value, job_id), tuple_(cursor.value, cursor.id)
+        return row < position if self.descending else row > position
 
 
-NEWEST_FIRST = Order()
+NEWEST_FIRST = SortOrder()
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where a page begins: after the row with this id, and with this value of what is sorted by."""
+class Cursor:
+    """Keyset pagination: a page begins after the row with this id and this sort value."""
 
     value: datetime | float
     id: str
@@ -73,7 +73,7 @@ class Place:
 
 @dataclass(frozen=True)
 class JobFilter:
-    """Which jobs: any of a field's values fits, and every field that has values must fit."""
+    """A filter of jobs: any value of a field may match, and every field that has values must match."""
 
     states: Sequence[JobState] = ()
     techniques: Sequence[str] = ()
@@ -83,50 +83,50 @@ class JobFilter:
     created_after: datetime | None = None
     created_before: datetime | None = None
 
-    def conditions(self) -> list[ColumnElement[bool]]:
+    def build_conditions(self) -> list[ColumnElement[bool]]:
         """The WHERE clauses of a query over Job."""
-        return [*(field.met_by(Job.id) for field in self.fields()), *self.within(Job.created_at)]
+        return [*(field.match_job(Job.id) for field in self.get_fields()), *self.match_time(Job.created_at)]
 
-    def within(self, created_at: Any) -> list[ColumnElement[bool]]:
-        """That a moment is neither too early nor too late."""
-        results = []
+    def match_time(self, created_at: Any) -> list[ColumnElement[bool]]:
+        """Conditions on the time of creation."""
+        conditions = []
         if self.created_after is not None:
-            results.append(created_at > self.created_after)
+            conditions.append(created_at > self.created_after)
         if self.created_before is not None:
-            results.append(created_at < self.created_before)
-        return results
+            conditions.append(created_at < self.created_before)
+        return conditions
 
-    def fields(self) -> list["_Field"]:
-        """What is asked of states, techniques and so on, and where its index is."""
-        results = [
+    def get_fields(self) -> list["_Field"]:
+        """The fields that have values, each with the table that indexes it."""
+        fields = [
             _Field(JobLabel, self.labels, lambda of, label: and_(of.name == label[0], of.value == label[1])),
             _Field(Run, self.experiment_ids, lambda of, value: of.experiment_id == value),
             _Field(JobTechnique, self.techniques, lambda of, value: of.technique == value),
             _Field(Job, self.states, lambda of, value: of.state == value),
             _Field(Job, self.datasets, lambda of, value: of.dataset == value),
         ]
-        return [field for field in results if field.wanted]
+        return [field for field in fields if field.values]
 
 
 @dataclass(frozen=True)
 class _Field:
     table: Any
-    wanted: Sequence[Any]
-    fits: Callable[[Any, Any], ColumnElement[bool]]
-    """Given the table, or an alias of it, and one of the values."""
+    values: Sequence[Any]
+    match: Callable[[Any, Any], ColumnElement[bool]]
+    """Condition from the table (or an alias of it) and one of the values."""
 
-    def met_by(self, job_id: Any) -> ColumnElement[bool]:
-        """That this job fits; looked up by its id, whatever other indexes there are."""
-        other = _OTHER[self.table]
-        return exists().where(_id_of(other) == job_id, self._fits_any(other))
+    def match_job(self, job_id: Any) -> ColumnElement[bool]:
+        """The condition that a job matches, looked up by its id whatever other indexes there are."""
+        alias = _ALIASES[self.table]
+        return exists().where(_get_id_column(alias) == job_id, self._match_any(alias))
 
-    def found(self, job_filter: JobFilter) -> Select[Any]:
-        """The ids of all that fit, and are neither too old nor too young as far as the table tells."""
-        within = [] if self.table is Run else job_filter.within(self.table.created_at)
-        return select(_id_of(self.table)).where(self._fits_any(self.table), *within)
+    def select_ids(self, job_filter: JobFilter) -> Select[Any]:
+        """The ids of all jobs that match, within the time range as far as the table has it."""
+        within = [] if self.table is Run else job_filter.match_time(self.table.created_at)
+        return select(_get_id_column(self.table)).where(self._match_any(self.table), *within)
 
-    def _fits_any(self, table: Any) -> ColumnElement[bool]:
-        return or_(*(self.fits(table, value) for value in self.wanted))
+    def _match_any(self, table: Any) -> ColumnElement[bool]:
+        return or_(*(self.match(table, value) for value in self.values))
 
 
 _EVERY_JOB = _Field(Job, [None], lambda _of, _value: true())
@@ -136,24 +136,24 @@ def find_jobs(
     session: Session,
     job_filter: JobFilter,
     *,
-    after: Place | None,
+    after: Cursor | None,
     limit: int,
-    order: Order = NEWEST_FIRST,
+    order: SortOrder = NEWEST_FIRST,
     specs: bool = True,
     results: bool = True,
 ) -> list[Row[Any]]:
-    """Up to `limit` jobs in `order`, from `after` on, as `listed` gives them with what they are sorted by."""
+    """Up to `limit` jobs in `order` after `after`, as `load_listed_jobs` gives them, with the sort value."""
     by_time = order.by == "created_at"
-    query = (_by_time if by_time else _by_metric)(session, job_filter, order, after, limit)
+    query = (_search_by_time if by_time else _search_by_metric)(session, job_filter, order, after, limit)
     while True:
         ids = session.scalars(query).all()
-        result = listed(session, ids, specs=specs, results=results or not by_time)
+        result = load_listed_jobs(session, ids, specs=specs, results=results or not by_time)
         # One that was deleted in between would make this look like the last page.
         if len(result) == len(ids):
             return result
 
 
-def listed(
+def load_listed_jobs(
     session: Session, job_ids: Sequence[str], *, specs: bool = True, results: bool = True
 ) -> list[Row[Any]]:
     """Those of the jobs that are there, in the order given: Job's columns and Result's, one row a job.
@@ -162,113 +162,117 @@ def listed(
     `specs` or `results` these columns are not there.
     """
     # Rows, not entities, which for a page take three times as long.
-    jobs = {row.id: row for row in session.execute(_listing(specs, results), {"ids": job_ids})}
+    jobs = {row.id: row for row in session.execute(_build_listing(specs, results), {"ids": job_ids})}
     return [jobs[job_id] for job_id in job_ids if job_id in jobs]
 
 
 @cache
-def _listing(specs: bool, results: bool) -> Select[Any]:
-    columns = [*_columns(Job)] if specs else [column for column in _columns(Job) if column.key != "spec"]
+def _build_listing(specs: bool, results: bool) -> Select[Any]:
+    columns = (
+        [*_get_columns(Job)] if specs else [column for column in _get_columns(Job) if column.key != "spec"]
+    )
     query = select(*columns).where(Job.id.in_(bindparam("ids", expanding=True)))
-    return query.add_columns(*_columns(Result)).outerjoin(Job.result) if results else query
+    return query.add_columns(*_get_columns(Result)).outerjoin(Job.result) if results else query
 
 
-def _columns(table: Any) -> Iterator[Any]:
+def _get_columns(table: Any) -> Iterator[Any]:
     """Of a table, what is not read on demand only."""
     return (getattr(table, column.key) for column in inspect(table).column_attrs if not column.deferred)
 
 
-def place_of(job: Row[Any], order: Order) -> Place:
+def get_cursor(job: Row[Any], order: SortOrder) -> Cursor:
     """Where the page after `job` begins."""
-    return Place(getattr(job, order.by), job.id)
+    return Cursor(getattr(job, order.by), job.id)
 
 
-def _by_time(
-    session: Session, job_filter: JobFilter, order: Order, after: Place | None, limit: int
+def _search_by_time(
+    session: Session, job_filter: JobFilter, order: SortOrder, after: Cursor | None, limit: int
 ) -> Select[Any]:
     """Ids by age: each value of one field has an index in that order, whose first rows are merged."""
-    fields = job_filter.fields()
+    fields = job_filter.get_fields()
     # Of one owner there may be fewer than of anything that is asked for.
     choices = fields if fields and session.info.get("owner") is None else [*fields, _EVERY_JOB]
-    first = choices[0] if len(choices) == 1 else _fewest(session, job_filter, choices, _COUNTED)[0]
-    table, job_id = first.table, _id_of(first.table)
+    first = (
+        choices[0] if len(choices) == 1 else _find_most_selective(session, job_filter, choices, _COUNTED)[0]
+    )
+    table, job_id = first.table, _get_id_column(first.table)
     moment = Job.created_at if table is Run else table.created_at
-    also = [field.met_by(job_id) for field in fields if field is not first]
-    also += _between(job_filter, order, after, moment, job_id)
+    also = [field.match_job(job_id) for field in fields if field is not first]
+    also += _limit_to_range(job_filter, order, after, moment, job_id)
     if table is not Job:
-        also.append(_seen(job_id))
+        also.append(_match_filter(job_id))
     parts = []
-    for value in first.wanted:
-        part = select(job_id.label("id"), moment.label("moment")).where(first.fits(table, value), *also)
+    for value in first.values:
+        part = select(job_id.label("id"), moment.label("moment")).where(first.match(table, value), *also)
         if table is Run:
             part = part.join(Job, Job.id == Run.job_id).distinct()
-        parts.append(order.sorts(part, moment, job_id).limit(limit))
+        parts.append(order.apply_to(part, moment, job_id).limit(limit))
     if len(parts) == 1:
         return parts[0]
     # A job that has two of the values comes once.
     result = union(*(select(part.subquery()) for part in parts)).subquery()
-    return order.sorts(select(result.c.id), result.c.moment, result.c.id).limit(limit)
+    return order.apply_to(select(result.c.id), result.c.moment, result.c.id).limit(limit)
 
 
-def _between(
-    job_filter: JobFilter, order: Order, after: Place | None, moment: Any, job_id: Any
+def _limit_to_range(
+    job_filter: JobFilter, order: SortOrder, after: Cursor | None, moment: Any, job_id: Any
 ) -> list[ColumnElement[bool]]:
     """The stretch of the index that is read."""
     if after is None:
-        return job_filter.within(moment)
+        return job_filter.match_time(moment)
     # Of two bounds at the end where the reading begins only the nearer: SQLite may begin at the other.
     edge = cast("datetime", after.value)
     if order.descending and job_filter.created_before and job_filter.created_before > edge:
         job_filter = replace(job_filter, created_before=None)
     if not order.descending and job_filter.created_after and job_filter.created_after < edge:
         job_filter = replace(job_filter, created_after=None)
-    return [*job_filter.within(moment), order.beyond(after, moment, job_id)]
+    return [*job_filter.match_time(moment), order.build_after(after, moment, job_id)]
 
 
-def _by_metric(
-    session: Session, job_filter: JobFilter, order: Order, after: Place | None, limit: int
+def _search_by_metric(
+    session: Session, job_filter: JobFilter, order: SortOrder, after: Cursor | None, limit: int
 ) -> Select[Any]:
     """Ids by a metric, in the order of its index; where few jobs fit, these are found and sorted."""
     job_id, metric = Result.job_id, getattr(Result, order.by)
-    query = select(job_id).where(metric.is_not(None), _seen(job_id, job_filter))
+    query = select(job_id).where(metric.is_not(None), _match_filter(job_id, job_filter))
     if job_filter.states and JobState.SUCCEEDED not in job_filter.states:
         return query.where(false())
     # No other state has results, so there is no need to look.
     job_filter = replace(job_filter, states=())
-    fields = job_filter.fields()
+    fields = job_filter.get_fields()
     asks = bool(fields or job_filter.created_after or job_filter.created_before)
     first, count = _EVERY_JOB, _FEW
     if asks or session.info.get("owner") is not None:
-        first, count = _fewest(session, job_filter, [*fields, _EVERY_JOB], _FEW)
+        first, count = _find_most_selective(session, job_filter, [*fields, _EVERY_JOB], _FEW)
     if count < _FEW:
-        query = query.where(job_id.in_(first.found(job_filter)))
+        query = query.where(job_id.in_(first.select_ids(job_filter)))
         # A sum has no index that would tempt the database to read every result in its order.
         metric = metric + 0
-    query = query.where(*(field.met_by(job_id) for field in fields))
+    query = query.where(*(field.match_job(job_id) for field in fields))
     if after is not None:
-        query = query.where(order.beyond(after, metric, job_id))
-    return order.sorts(query, metric, job_id).limit(limit)
+        query = query.where(order.build_after(after, metric, job_id))
+    return order.apply_to(query, metric, job_id).limit(limit)
 
 
-def _fewest(
+def _find_most_selective(
     session: Session, job_filter: JobFilter, choices: Sequence[_Field], most: int
 ) -> tuple[_Field, int]:
     """The one that fewest rows fit (the last is every job), and how many these are, counted up to `most`."""
-    rows = [field.found(job_filter) for field in choices]
+    rows = [field.select_ids(job_filter) for field in choices]
     if (owner := session.info.get("owner")) is not None:
         rows[-1] = rows[-1].where(Job.owner == owner)
     parts = [row.limit(most).subquery() for row in rows]
     counts = select(*(select(func.count()).select_from(part).scalar_subquery() for part in parts))
     # An owner's own rows of each kind have no index to be counted in; and no count is shown to anybody.
-    result = session.execute(counts.execution_options(**ALL_OWNERS)).one()
+    result = session.execute(counts.execution_options(**UNFILTERED)).one()
     return min(zip(choices, result, strict=True), key=lambda item: item[1])
 
 
-def _id_of(table: Any) -> Any:
+def _get_id_column(table: Any) -> Any:
     return table.job_id if hasattr(table, "job_id") else table.id
 
 
-def _seen(job_id: Any, job_filter: JobFilter | None = None) -> ColumnElement[bool]:
+def _match_filter(job_id: Any, job_filter: JobFilter | None = None) -> ColumnElement[bool]:
     """That the session may see this job, and that it is neither too old nor too young."""
-    job = _OTHER[Job]
-    return exists().where(job.id == job_id, *(job_filter.within(job.created_at) if job_filter else []))
+    job = _ALIASES[Job]
+    return exists().where(job.id == job_id, *(job_filter.match_time(job.created_at) if job_filter else []))

@@ -18,7 +18,7 @@ _MOST_EPOCHS = 200
 
 
 @dataclass(frozen=True)
-class Glance:
+class JobStatus:
     """What tells whether a job has changed, and how far it is."""
 
     id: str
@@ -33,7 +33,7 @@ class Glance:
 
 
 @dataclass(frozen=True)
-class Position:
+class StreamCursor:
     """How much of a job's history somebody has: its events and its epochs up to these."""
 
     event: int = 0
@@ -50,20 +50,20 @@ class History:
     """Whether there are no more epochs than were read at once."""
 
 
-def glance(session: Session, job_id: str) -> Glance | None:
+def get_status(session: Session, job_id: str) -> JobStatus | None:
     """The job at a glance; None if it is not there."""
-    row = session.execute(_glance().where(Job.id == job_id)).one_or_none()
+    row = session.execute(_build_status().where(Job.id == job_id)).one_or_none()
     return _read(row) if row else None
 
 
-def glances(session: Session, job_ids: Collection[str]) -> dict[str, Glance]:
+def get_statuses(session: Session, job_ids: Collection[str]) -> dict[str, JobStatus]:
     """Those of the jobs that are there, in one query."""
     table = make_table(dict.fromkeys(job_ids, ""))
-    rows = session.execute(_glance().join(table, table.c.key == Job.id))
+    rows = session.execute(_build_status().join(table, table.c.key == Job.id))
     return {row.id: _read(row) for row in rows}
 
 
-def histories(session: Session, positions: Mapping[str, Position]) -> dict[str, History]:
+def get_histories(session: Session, positions: Mapping[str, StreamCursor]) -> dict[str, History]:
     """What each job's history has beyond the position, in two queries."""
     results = {job_id: History() for job_id in positions}
     seen = make_table({job_id: str(position.event) for job_id, position in positions.items()})
@@ -92,7 +92,7 @@ def histories(session: Session, positions: Mapping[str, Position]) -> dict[str, 
     return results
 
 
-def epochs_mark(session: Session, job_id: str, *, after: int = 0) -> str:
+def get_epochs_version(session: Session, job_id: str, *, after: int = 0) -> str:
     """What changes whenever `epochs_of` gives something else.
 
     An epoch is written again by a later attempt only, so that the sum tells of it.
@@ -103,20 +103,20 @@ def epochs_mark(session: Session, job_id: str, *, after: int = 0) -> str:
     return f"{count}-{attempts or 0}"
 
 
-def look(database: Database, job_ids: Collection[str]) -> dict[str, Glance]:
+def fetch_statuses(database: Database, job_ids: Collection[str]) -> dict[str, JobStatus]:
     """Those of the jobs that are there, whoever's they are, without a session: what is asked for most."""
-    rows = database.look_up(_LOOK, jobs=dict.fromkeys(job_ids, ""))
+    rows = database.fetch_rows(_LOOK, jobs=dict.fromkeys(job_ids, ""))
     return {row.id: _read(row) for row in rows}
 
 
-def _glance() -> Select[Any]:
-    return select(*(getattr(Job, item.name) for item in fields(Glance)))
+def _build_status() -> Select[Any]:
+    return select(*(getattr(Job, item.name) for item in fields(JobStatus)))
 
 
-def _read(row: Row[Any]) -> Glance:
-    return Glance(**row._asdict() | {"state": JobState(row.state)})
+def _read(row: Row[Any]) -> JobStatus:
+    return JobStatus(**row._asdict() | {"state": JobState(row.state)})
 
 
 # Made once: to make a query takes longer than to ask it.
 _WANTED = JsonEntries(bindparam("jobs", type_=JSON)).table_valued("key", "value")
-_LOOK = _glance().join(_WANTED, _WANTED.c.key == Job.id)
+_LOOK = _build_status().join(_WANTED, _WANTED.c.key == Job.id)

@@ -13,12 +13,12 @@ from models.errors import Conflict, NotFound
 from models.identifiers import create_id
 from models.spec import JobSpec
 from models.states import TERMINAL, Action, JobState
-from models.store.database import ALL_OWNERS
+from models.store.database import UNFILTERED
 from models.store.quotas import check_quotas
 from models.store.tables import LOCAL_OWNER, Epoch, Event, Job, JobLabel, JobTechnique, Result, Run
-from models.store.transitions import database_now, get_job, move, record_event
+from models.store.transitions import get_database_now, get_job, record_event, transition
 
-_PACED_BY = 100
+_PACE_JOBS = 100
 """Jobs that tell the pace of training: enough to be steady, few enough to read at every estimate."""
 
 
@@ -39,7 +39,7 @@ def create_jobs(session: Session, new_jobs: Sequence[NewJob]) -> list[Job]:
     Raises:
         QuotaExceeded: they are more than their owner may have; see models/store/quotas.py.
     """
-    now = database_now(session)
+    now = get_database_now(session)
     jobs = [
         Job(
             id=create_id("job"),
@@ -115,7 +115,7 @@ def get_job_details(session: Session, job_id: str) -> Job:
     return job
 
 
-def result_of(job: Job) -> Result:
+def get_result(job: Job) -> Result:
     """What a job has measured and kept.
 
     Raises:
@@ -126,18 +126,18 @@ def result_of(job: Job) -> Result:
     return job.result
 
 
-def seconds_per_operation(session: Session) -> float | None:
+def get_seconds_per_operation(session: Session) -> float | None:
     """The pace of what was trained here last, in seconds a floating-point operation; None before any was."""
     newest = (
         select(Job.id)
         .where(Job.state == JobState.SUCCEEDED)
         .order_by(Job.created_at.desc(), Job.id.desc())
-        .limit(_PACED_BY)
+        .limit(_PACE_JOBS)
     )
     totals = (
         select(func.sum(Result.training_seconds), func.sum(Result.training_flops))
         .where(Result.job_id.in_(newest))
-        .execution_options(**ALL_OWNERS)
+        .execution_options(**UNFILTERED)
     )
     seconds, operations = session.execute(totals).one()
     return seconds / operations if operations else None
@@ -145,25 +145,25 @@ def seconds_per_operation(session: Session) -> float | None:
 
 def count_by_state(session: Session) -> dict[JobState, int]:
     """How many jobs of everybody are in each state, those without any included."""
-    row = session.execute(select(Job.state, func.count()).group_by(Job.state).execution_options(**ALL_OWNERS))
+    row = session.execute(select(Job.state, func.count()).group_by(Job.state).execution_options(**UNFILTERED))
     return dict.fromkeys(JobState, 0) | {JobState(state): count for state, count in row}
 
 
-def queue_positions(session: Session, jobs: Sequence[Job | Row[Any]]) -> dict[str, int]:
+def get_queue_positions(session: Session, jobs: Sequence[Job | Row[Any]]) -> dict[str, int]:
     """How many jobs go before each queued one of `jobs`, plus one: 1 is next.
 
     Counted in the queue's index, from one of them to the next, so that no stretch is counted for each.
     """
     queued = [job.id for job in jobs if job.state == JobState.QUEUED]
-    return _places(session, queued) if queued else {}
+    return _select_positions(session, queued) if queued else {}
 
 
-def queue_position(session: Session, job_id: str) -> int | None:
+def get_queue_position(session: Session, job_id: str) -> int | None:
     """The place of one job in the queue; None if it is not in it."""
-    return _places(session, [job_id]).get(job_id)
+    return _select_positions(session, [job_id]).get(job_id)
 
 
-def _places(session: Session, queued: Sequence[str]) -> dict[str, int]:
+def _select_positions(session: Session, queued: Sequence[str]) -> dict[str, int]:
     places, reached = {}, 0
     for row in session.execute(_STRETCHES, {"ids": queued}):
         reached += row.stretch
@@ -171,7 +171,7 @@ def _places(session: Session, queued: Sequence[str]) -> dict[str, int]:
     return places
 
 
-def _stretches() -> Select[Any]:
+def _select_ranges() -> Select[Any]:
     """Of some queued jobs, first to last: how many there are from the one before, left out, to each."""
     mine = (
         select(
@@ -209,22 +209,22 @@ def _stretches() -> Select[Any]:
     return (
         select(mine.c.id, stretch.label("stretch"))
         .order_by(mine.c.priority.desc(), mine.c.created_at, mine.c.id)
-        .execution_options(**ALL_OWNERS)
+        .execution_options(**UNFILTERED)
     )
 
 
 _QUEUE_ORDER = (Job.priority.desc(), Job.created_at, Job.id)
 _ABOVE_ALL = 2**31 - 1
-_STRETCHES = _stretches()
+_STRETCHES = _select_ranges()
 
 
-def epochs_of(session: Session, job_id: str, *, after: int = 0) -> list[Epoch]:
+def get_epochs(session: Session, job_id: str, *, after: int = 0) -> list[Epoch]:
     """A job's history from the epoch after `after` on."""
     query = select(Epoch).where(Epoch.job_id == job_id, Epoch.epoch > after).order_by(Epoch.epoch)
     return list(session.scalars(query))
 
 
-def events_of(session: Session, job_id: str) -> list[Event]:
+def get_events(session: Session, job_id: str) -> list[Event]:
     """All that has happened to a job, first to last."""
     return list(session.scalars(select(Event).where(Event.job_id == job_id).order_by(Event.id)))
 
@@ -236,12 +236,12 @@ def cancel_job(session: Session, job_id: str) -> Job:
         NotFound: there is no such job.
         Conflict: it has ended already.
     """
-    job = _locked(session, job_id)
+    job = _lock_job(session, job_id)
     match job.state:
         case JobState.QUEUED | JobState.PAUSED:
             return _move(session, job, JobState.CANCELLED)
         case JobState.RUNNING:
-            return _ask(session, job, Action.CANCEL)
+            return _request_action(session, job, Action.CANCEL)
     raise Conflict(f"Job {job_id} is already {job.state}; only a job that has not ended can be cancelled.")
 
 
@@ -252,12 +252,12 @@ def pause_job(session: Session, job_id: str) -> Job:
         NotFound: there is no such job.
         Conflict: it has ended, or is asked to.
     """
-    job = _going_on(session, job_id, "paused")
+    job = _get_unfinished(session, job_id, "paused")
     match job.state:
         case JobState.QUEUED:
             return _move(session, job, JobState.PAUSED)
         case JobState.RUNNING:
-            return _ask(session, job, Action.PAUSE)
+            return _request_action(session, job, Action.PAUSE)
     return job
 
 
@@ -270,7 +270,7 @@ def resume_job(session: Session, job_id: str) -> Job:
         NotFound: there is no such job.
         Conflict: it has ended, or is asked to.
     """
-    job = _going_on(session, job_id, "resumed")
+    job = _get_unfinished(session, job_id, "resumed")
     if job.state == JobState.PAUSED:
         # Its bell may have rung while it was paused.
         return _move(session, job, JobState.QUEUED, {"dispatched_at": None})
@@ -290,7 +290,7 @@ def retry_job(session: Session, job_id: str) -> tuple[Job, bool]:
         NotFound: there is no such job.
         Conflict: it has succeeded or not ended, or its retry has ended.
     """
-    job = _locked(session, job_id)
+    job = _lock_job(session, job_id)
     if job.state not in (JobState.FAILED, JobState.CANCELLED):
         raise Conflict(f"Job {job_id} is {job.state}; only a failed or cancelled job can be retried.")
     retry = session.scalar(select(Job).where(Job.retry_of == job_id))
@@ -306,7 +306,7 @@ def retry_job(session: Session, job_id: str) -> tuple[Job, bool]:
     return retry, False
 
 
-def _locked(session: Session, job_id: str) -> Job:
+def _lock_job(session: Session, job_id: str) -> Job:
     """The job as it stands.
 
     Locked, so that a worker cannot take, give back or end it between this look and the change.
@@ -315,9 +315,9 @@ def _locked(session: Session, job_id: str) -> Job:
     return get_job(session, job_id)
 
 
-def _going_on(session: Session, job_id: str, become: str) -> Job:
+def _get_unfinished(session: Session, job_id: str, become: str) -> Job:
     """The job, locked, if it has not ended and is not about to."""
-    job = _locked(session, job_id)
+    job = _lock_job(session, job_id)
     if JobState(job.state).terminal:
         raise Conflict(f"Job {job_id} is already {job.state}; only a job that has not ended can be {become}.")
     if job.requested_action == Action.CANCEL:
@@ -326,12 +326,12 @@ def _going_on(session: Session, job_id: str, become: str) -> Job:
 
 
 def _move(session: Session, job: Job, after: JobState, values: dict[str, Any] | None = None) -> Job:
-    moved = move(session, job.id, before=JobState(job.state), after=after, values=values)
+    moved = transition(session, job.id, before=JobState(job.state), after=after, values=values)
     assert moved is not None  # noqa: S101 (the row is locked)
     return moved
 
 
-def _ask(session: Session, job: Job, action: Action) -> Job:
+def _request_action(session: Session, job: Job, action: Action) -> Job:
     """Ask the job's worker for something, once; it looks at least once a chunk."""
     if job.requested_action != action:
         job.requested_action = action

@@ -10,10 +10,10 @@ from sqlalchemy.orm import Session
 
 from models.errors import NotFound
 from models.scopes import Scope
-from models.store.job_search import Place
+from models.store.job_search import Cursor
 from models.store.sql_functions import DatabaseNow
 from models.store.tables import ApiKey
-from models.store.transitions import database_now
+from models.store.transitions import get_database_now
 
 _BITS = 256
 _SHOWN = 8
@@ -39,12 +39,12 @@ def create_key(
 ) -> tuple[ApiKey, str]:
     """Store a new key; returns its row, and the key itself, which cannot be had again."""
     key = f"rb_{secrets.token_urlsafe(_BITS // 8)}"
-    now = database_now(session)
+    now = get_database_now(session)
     row = ApiKey(
         owner=owner,
         name=name,
         prefix=key[:_SHOWN],
-        key_sha256=_hash(key),
+        key_sha256=_compute_hash(key),
         scopes=[str(scope)],
         created_at=now,
         expires_at=None if expires_days is None else now + timedelta(days=expires_days),
@@ -54,7 +54,7 @@ def create_key(
     return row, key
 
 
-def scope_of(row: ApiKey) -> Scope:
+def get_scope(row: ApiKey) -> Scope:
     """What a stored key may do."""
     return Scope(row.scopes[0])
 
@@ -65,7 +65,7 @@ def find_key(session: Session, key: str) -> FoundKey | None:
     Looked up by the hash of the whole key: how long that takes says nothing about the keys that there are,
     because nobody can choose a hash that begins as another does.
     """
-    query = select(ApiKey, DatabaseNow().label("now")).where(ApiKey.key_sha256 == _hash(key))
+    query = select(ApiKey, DatabaseNow().label("now")).where(ApiKey.key_sha256 == _compute_hash(key))
     result = session.execute(query).one_or_none()
     if result is None:
         return None
@@ -74,14 +74,14 @@ def find_key(session: Session, key: str) -> FoundKey | None:
     return FoundKey(
         id=row.id,
         owner=row.owner,
-        scope=scope_of(row),
+        scope=get_scope(row),
         revoked=row.revoked_at is not None,
         seconds_left=None if row.expires_at is None else (row.expires_at - now).total_seconds(),
         use_is_old_news=used is not None and (now - used).total_seconds() < _USE_NOTED_EVERY_SECONDS,
     )
 
 
-def note_use(session: Session, key_id: str) -> None:
+def record_use(session: Session, key_id: str) -> None:
     """Note that a key is in use, at most once a minute."""
     old = or_(ApiKey.last_used_at.is_(None), ApiKey.last_used_at < DatabaseNow(-_USE_NOTED_EVERY_SECONDS))
     session.execute(
@@ -92,7 +92,7 @@ def note_use(session: Session, key_id: str) -> None:
     )
 
 
-def list_keys(session: Session, *, after: Place | None = None, limit: int | None = None) -> list[ApiKey]:
+def list_keys(session: Session, *, after: Cursor | None = None, limit: int | None = None) -> list[ApiKey]:
     """Up to `limit` keys, newest first, from `after` on; revoked and expired ones too."""
     query = select(ApiKey).order_by(ApiKey.created_at.desc(), ApiKey.id.desc())
     if after is not None:
@@ -111,11 +111,11 @@ def revoke_key(session: Session, key_id: str) -> tuple[ApiKey, bool]:
         raise NotFound(f"There is no key {key_id}.")
     was_open = row.revoked_at is None
     if was_open:
-        row.revoked_at = database_now(session)
+        row.revoked_at = get_database_now(session)
         session.flush()
     return row, was_open
 
 
-def _hash(key: str) -> str:
+def _compute_hash(key: str) -> str:
     # No slow hash: against 256 random bits guessing is hopeless, and it would be paid at every request.
     return hashlib.sha256(key.encode()).hexdigest()

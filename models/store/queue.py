@@ -1,7 +1,6 @@
-"""The queue as a worker sees it: claim the next job, hold it, write into it, give it back.
+"""The job queue for workers: claim the next job, renew its lease, record results, release it.
 
-Every write names the attempt that it belongs to (the fence), so that a worker which was thought dead and
-wakes up again changes nothing.
+Every write is fenced by its attempt, so that a worker that was presumed dead and resumes changes nothing.
 """
 
 from dataclasses import asdict
@@ -14,16 +13,16 @@ from models.errors import LeaseLost
 from models.records import CheckpointRecord, EpochRecord, Progress, ResultRecord
 from models.states import STATE_AFTER, Action, JobState
 from models.store import counters
-from models.store.quotas import one_at_a_time
+from models.store.quotas import acquire_advisory_lock
 from models.store.sql_functions import DatabaseNow
 from models.store.tables import Epoch, Job, Result
-from models.store.transitions import forget_epochs_beyond_checkpoint, move
+from models.store.transitions import delete_epochs_after_checkpoint, transition
 
 
-def waiting(*, max_running: int = 0) -> Select[str]:
-    """The ids of queued jobs that may start now, the next one first.
+def select_claimable(*, max_running: int = 0) -> Select[str]:
+    """The ids of queued jobs that may start now, next one first.
 
-    Those of an owner of whose jobs `max_running` run are left out, so that others pass them; 0: of none.
+    Owners with `max_running` running jobs are skipped; 0: no limit.
     """
     query = (
         select(Job.id)
@@ -43,18 +42,20 @@ def waiting(*, max_running: int = 0) -> Select[str]:
 
 
 def claim_next(session: Session, *, owner: str, lease_seconds: float, max_running: int = 0) -> Job | None:
-    """Take the job that is next for the worker `owner`; None if none may start."""
+    """Claim the next job for the worker `owner`; None if none may start."""
     if max_running:
-        # Two workers at once would each find room for one more.
-        one_at_a_time(session, "claim")
-    # A job that another worker is just taking is passed over, not waited for.
-    job_id = session.scalar(waiting(max_running=max_running).limit(1).with_for_update(skip_locked=True))
+        # Otherwise two workers could each claim an owner's last free slot.
+        acquire_advisory_lock(session, "claim")
+    # Skip a job that another worker is claiming.
+    job_id = session.scalar(
+        select_claimable(max_running=max_running).limit(1).with_for_update(skip_locked=True)
+    )
     return claim(session, job_id, owner=owner, lease_seconds=lease_seconds) if job_id else None
 
 
 def claim(session: Session, job_id: str, *, owner: str, lease_seconds: float) -> Job | None:
-    """Take this queued job for `owner`; None if it is not there to be taken."""
-    return move(
+    """Claim this queued job for `owner`; None if it is not claimable."""
+    return transition(
         session,
         job_id,
         before=JobState.QUEUED,
@@ -73,14 +74,14 @@ def claim(session: Session, job_id: str, *, owner: str, lease_seconds: float) ->
 def renew(
     session: Session, job_id: str, attempt: int, *, lease_seconds: float, progress: Progress
 ) -> Action | None:
-    """Hold on to a job and say how far it is; returns what its owner asks for.
+    """Renew the lease and record progress; returns the action that the owner requests.
 
     Raises:
         LeaseLost: the job is no longer this attempt's.
     """
     row = session.execute(
         update(Job)
-        .where(*_held(job_id, attempt))
+        .where(*_fence(job_id, attempt))
         .values(
             lease_expires_at=DatabaseNow(lease_seconds),
             heartbeat_at=DatabaseNow(),
@@ -91,25 +92,25 @@ def renew(
         .execution_options(synchronize_session=False)
     ).one_or_none()
     if row is None:
-        raise _lost(job_id, attempt)
+        raise _build_lease_lost(job_id, attempt)
     return Action(row.requested_action) if row.requested_action else None
 
 
-def hold(session: Session, job_id: str, attempt: int, *, lease_seconds: float) -> None:
-    """Hold on to a job without having anything new to say of it.
+def heartbeat(session: Session, job_id: str, attempt: int, *, lease_seconds: float) -> None:
+    """Renew the lease without progress.
 
     Raises:
         LeaseLost: the job is no longer this attempt's.
     """
     row = session.execute(
         update(Job)
-        .where(*_held(job_id, attempt))
+        .where(*_fence(job_id, attempt))
         .values(lease_expires_at=DatabaseNow(lease_seconds), heartbeat_at=DatabaseNow())
         .returning(Job.id)
         .execution_options(synchronize_session=False)
     ).one_or_none()
     if row is None:
-        raise _lost(job_id, attempt)
+        raise _build_lease_lost(job_id, attempt)
 
 
 def record_epoch(session: Session, job_id: str, attempt: int, record: EpochRecord) -> None:
@@ -118,14 +119,14 @@ def record_epoch(session: Session, job_id: str, attempt: int, record: EpochRecor
     Raises:
         LeaseLost: the job is no longer this attempt's.
     """
-    # Locked until the commit, so that no other attempt begins in between.
-    if session.scalar(select(Job.id).where(*_held(job_id, attempt)).with_for_update()) is None:
-        raise _lost(job_id, attempt)
+    # Locked until the commit, so that no other attempt can begin.
+    if session.scalar(select(Job.id).where(*_fence(job_id, attempt)).with_for_update()) is None:
+        raise _build_lease_lost(job_id, attempt)
     session.merge(Epoch(job_id=job_id, attempt=attempt, **asdict(record)))
 
 
 def record_checkpoint(session: Session, job_id: str, attempt: int, checkpoint: CheckpointRecord) -> None:
-    """Say where the job can go on from now.
+    """Record the checkpoint that the job can resume from.
 
     Raises:
         LeaseLost: the job is no longer this attempt's.
@@ -133,14 +134,14 @@ def record_checkpoint(session: Session, job_id: str, attempt: int, checkpoint: C
     _set_checkpoint(session, job_id, attempt, checkpoint.epoch, checkpoint.path, checkpoint.sha256)
 
 
-def go_back(session: Session, job_id: str, attempt: int, epoch: int) -> None:
-    """Say that a job goes on after `epoch`, because no later checkpoint can be used; 0 is its start.
+def rewind_to_checkpoint(session: Session, job_id: str, attempt: int, epoch: int) -> None:
+    """Rewind a job to `epoch`, because no later checkpoint can be used; 0 is the start.
 
     Raises:
         LeaseLost: the job is no longer this attempt's.
     """
     _set_checkpoint(session, job_id, attempt, epoch or None, None, None)
-    forget_epochs_beyond_checkpoint(session, job_id)
+    delete_epochs_after_checkpoint(session, job_id)
 
 
 def _set_checkpoint(
@@ -148,13 +149,13 @@ def _set_checkpoint(
 ) -> None:
     changed = session.execute(
         update(Job)
-        .where(*_held(job_id, attempt))
+        .where(*_fence(job_id, attempt))
         .values(checkpoint_epoch=epoch, checkpoint_path=path, checkpoint_sha256=sha256)
         .returning(Job.id)
         .execution_options(synchronize_session=False)
     ).one_or_none()
     if changed is None:
-        raise _lost(job_id, attempt)
+        raise _build_lease_lost(job_id, attempt)
 
 
 def succeed(session: Session, job_id: str, attempt: int, result: ResultRecord) -> JobState:
@@ -165,7 +166,7 @@ def succeed(session: Session, job_id: str, attempt: int, result: ResultRecord) -
     Raises:
         LeaseLost: the job is no longer this attempt's.
     """
-    if _asked(session, job_id, attempt) is Action.CANCEL:
+    if _get_requested_action(session, job_id, attempt) is Action.CANCEL:
         return stop(session, job_id, attempt)
     values = {"epochs_done": result.epochs_run, "fraction": 1.0}
     _end(session, job_id, attempt, JobState.SUCCEEDED, values, {"stop_reason": result.stop_reason})
@@ -193,7 +194,7 @@ def fail(
     Raises:
         LeaseLost: the job is no longer this attempt's.
     """
-    if _asked(session, job_id, attempt) is Action.CANCEL:
+    if _get_requested_action(session, job_id, attempt) is Action.CANCEL:
         return stop(session, job_id, attempt)
     error = {"error_code": code, "error_message": message, "error_retryable": retryable}
     _end(session, job_id, attempt, JobState.FAILED, error, {"code": code, "message": message})
@@ -206,7 +207,7 @@ def stop(session: Session, job_id: str, attempt: int) -> JobState:
     Raises:
         LeaseLost: the job is no longer this attempt's.
     """
-    after = STATE_AFTER[_asked(session, job_id, attempt) or Action.RELEASE]
+    after = STATE_AFTER[_get_requested_action(session, job_id, attempt) or Action.RELEASE]
     _end(session, job_id, attempt, after, {}, {})
     return after
 
@@ -229,7 +230,7 @@ def release_all(session: Session, worker: str) -> int:
 
 
 def mark_dispatched(session: Session, job_ids: list[str]) -> None:
-    """Note that the doorbell rang for these jobs."""
+    """Record that messages were sent for these jobs."""
     session.execute(
         update(Job)
         .where(Job.id.in_(job_ids))
@@ -238,20 +239,20 @@ def mark_dispatched(session: Session, job_ids: list[str]) -> None:
     )
 
 
-def _held(job_id: str, attempt: int) -> list[ColumnElement[bool]]:
+def _fence(job_id: str, attempt: int) -> list[ColumnElement[bool]]:
     return [Job.id == job_id, Job.state == JobState.RUNNING, Job.attempt == attempt]
 
 
-def _asked(session: Session, job_id: str, attempt: int) -> Action | None:
+def _get_requested_action(session: Session, job_id: str, attempt: int) -> Action | None:
     """What is asked of the job, which stays locked so that it is asked nothing else until the commit.
 
     Asked of the row, not of the worker: since the worker's last look the owner may have changed his mind.
     """
-    row = session.scalar(select(Job.requested_action).where(*_held(job_id, attempt)).with_for_update())
+    row = session.scalar(select(Job.requested_action).where(*_fence(job_id, attempt)).with_for_update())
     return Action(row) if row else None
 
 
-def _lost(job_id: str, attempt: int) -> LeaseLost:
+def _build_lease_lost(job_id: str, attempt: int) -> LeaseLost:
     return LeaseLost(f"Job {job_id}, attempt {attempt}, is held by another worker or has ended.")
 
 
@@ -263,7 +264,7 @@ def _end(
     values: dict[str, Any],
     detail: dict[str, Any],
 ) -> None:
-    ended = move(
+    ended = transition(
         session,
         job_id,
         before=JobState.RUNNING,
@@ -273,4 +274,4 @@ def _end(
         detail=detail,
     )
     if ended is None:
-        raise _lost(job_id, attempt)
+        raise _build_lease_lost(job_id, attempt)

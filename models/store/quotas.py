@@ -24,7 +24,7 @@ class Quotas:
     flops_per_day: float
 
     @classmethod
-    def of(cls, settings: Settings) -> "Quotas":
+    def build(cls, settings: Settings) -> "Quotas":
         """As the settings have them."""
         return cls(settings.max_queued_jobs, settings.max_flops_per_day)
 
@@ -40,7 +40,7 @@ def check_quotas(session: Session, jobs: Sequence[Job], now: datetime) -> None:
         return
     for owner in {job.owner for job in jobs}:
         # Two requests at once would each find room.
-        one_at_a_time(session, f"quota {owner}")
+        acquire_advisory_lock(session, f"quota {owner}")
         own = [job for job in jobs if job.owner == owner]
         if quotas.queued_jobs:
             _check_queued(session, owner, len(own), quotas.queued_jobs)
@@ -48,7 +48,7 @@ def check_quotas(session: Session, jobs: Sequence[Job], now: datetime) -> None:
             _check_flops(session, owner, sum(job.estimated_flops for job in own), quotas.flops_per_day, now)
 
 
-def one_at_a_time(session: Session, what: str) -> None:
+def acquire_advisory_lock(session: Session, what: str) -> None:
     """Nobody else passes here for the same `what` before the commit."""
     # SQLite has one writer anyway.
     if session.get_bind().dialect.name == "postgresql":

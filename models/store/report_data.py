@@ -44,7 +44,7 @@ class EpochSummary:
     """Validation minus training loss, of each job."""
 
 
-def summaries(session: Session, variants: Mapping[str, Sequence[str]]) -> dict[str, list[EpochSummary]]:
+def load_summaries(session: Session, variants: Mapping[str, Sequence[str]]) -> dict[str, list[EpochSummary]]:
     """Each variant's epochs over its jobs, given by their ids: one query, one row an epoch and variant."""
     names = list(variants)
     # One parameter, however many jobs there are: databases limit how many a statement may have.
@@ -52,7 +52,7 @@ def summaries(session: Session, variants: Mapping[str, Sequence[str]]) -> dict[s
     table = make_table(number_of)
     variant = cast(table.c.value, Integer).label("variant")
     query = (
-        select(variant, Epoch.epoch, *(item for column in _METRICS.values() for item in _sums(column)))
+        select(variant, Epoch.epoch, *(item for column in _METRICS.values() for item in _select_sums(column)))
         .join(table, table.c.key == Epoch.job_id)
         .group_by(variant, Epoch.epoch)
         .order_by(variant, Epoch.epoch)
@@ -60,7 +60,9 @@ def summaries(session: Session, variants: Mapping[str, Sequence[str]]) -> dict[s
     results: dict[str, list[EpochSummary]] = {name: [] for name in names}
     for variant, epoch, *values in session.execute(query):
         thirds = zip(values[::3], values[1::3], values[2::3], strict=True)
-        spreads: dict[str, Any] = {name: _found(*third) for name, third in zip(_METRICS, thirds, strict=True)}
+        spreads: dict[str, Any] = {
+            name: _load_columns(*third) for name, third in zip(_METRICS, thirds, strict=True)
+        }
         results[names[variant]].append(EpochSummary(epoch, **spreads))
     return results
 
@@ -88,11 +90,11 @@ def _load(session: Session, results: Iterable[Result], column: str) -> None:
         set_committed_value(by_job[job_id], column, value)
 
 
-def _sums(column: Any) -> tuple[Any, Any, Any]:
+def _select_sums(column: Any) -> tuple[Any, Any, Any]:
     return func.count(column), func.sum(column), func.sum(column * column)
 
 
-def _found(n: int, total: float | None, squares: float | None) -> Spread | None:
+def _load_columns(n: int, total: float | None, squares: float | None) -> Spread | None:
     """From sums of values and of their squares, both in double precision.
 
     What the subtraction can lose is less than the last digit of the values, which were computed in single

@@ -1,6 +1,6 @@
-"""Jobs that nobody looks after any more: those whose worker is gone, and those whose bell is.
+"""Recovery of jobs whose worker died or whose dispatch message was lost.
 
-Any number of workers may do this at once, as often as they like: every change is conditional.
+Any number of workers may do this concurrently: every change is conditional.
 """
 
 from collections.abc import Collection
@@ -11,10 +11,10 @@ from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
 
 from models.states import STATE_AFTER, Action, JobState
-from models.store.queue import waiting
+from models.store.queue import select_claimable
 from models.store.sql_functions import DatabaseNow
 from models.store.tables import Job
-from models.store.transitions import move
+from models.store.transitions import transition
 
 _FIRST_BACKOFF_SECONDS = 2.0
 _DOUBLINGS = 4
@@ -22,15 +22,15 @@ _DOUBLINGS = 4
 
 @dataclass(frozen=True)
 class Rescued:
-    """The ids of jobs whose lease had run out, by what became of them."""
+    """The ids of jobs whose lease had expired, by outcome."""
 
     queued: list[str]
     """Waiting for another worker; or paused, where their owner had asked for that."""
     ended: list[str]
 
 
-def holders(session: Session, worker: str) -> list[str]:
-    """Which of a worker's training processes hold jobs."""
+def get_lease_owners(session: Session, worker: str) -> list[str]:
+    """The lease owners among a worker's training processes."""
     own = Job.lease_owner.startswith(f"{worker}/", autoescape=True)
     return [
         owner
@@ -40,11 +40,11 @@ def holders(session: Session, worker: str) -> list[str]:
 
 
 def rescue_abandoned(session: Session, dead: Collection[str] = ()) -> Rescued:
-    """Take every job whose lease has run out from its worker: back into the queue, or to its end.
+    """Take every job whose lease has expired from its worker: back into the queue, or to its end.
 
-    `dead` holders are known to be no more; their leases count as run out.
+    The leases of `dead` owners count as expired.
     """
-    # Locked, so that its worker, come back, its owner's cancel, or another rescuer cannot come in between.
+    # Locked against a worker that returns, a cancel by the owner, and other rescuers.
     abandoned = (
         select(Job)
         .where(
@@ -55,17 +55,19 @@ def rescue_abandoned(session: Session, dead: Collection[str] = ()) -> Rescued:
     )
     rescued = Rescued([], [])
     for job in session.scalars(abandoned).all():
-        after, values, detail = _fate(job, "process_died" if job.lease_owner in dead else "lease_expired")
-        move(session, job.id, before=JobState.RUNNING, after=after, values=values, detail=detail)
+        after, values, detail = _choose_outcome(
+            job, "process_died" if job.lease_owner in dead else "lease_expired"
+        )
+        transition(session, job.id, before=JobState.RUNNING, after=after, values=values, detail=detail)
         (rescued.ended if after.terminal else rescued.queued).append(job.id)
     return rescued
 
 
-def _fate(job: Job, reason: str) -> tuple[JobState, dict[str, Any], dict[str, Any]]:
-    """What becomes of an abandoned job: its next state, columns to set, and the event's detail."""
+def _choose_outcome(job: Job, reason: str) -> tuple[JobState, dict[str, Any], dict[str, Any]]:
+    """The outcome of an abandoned job: its next state, columns to set, and the event's detail."""
     lost: dict[str, Any] = {"reason": reason, "worker": job.lease_owner}
     if job.requested_action:
-        # Its worker was told to stop, and could not do so in time: no crash.
+        # Its worker was asked to stop and could not do so in time: not a crash.
         return STATE_AFTER[Action(job.requested_action)], {}, lost
     crashes = job.crashes + 1
     if crashes >= job.max_crashes:
@@ -79,7 +81,7 @@ def _fate(job: Job, reason: str) -> tuple[JobState, dict[str, Any], dict[str, An
     return JobState.QUEUED, {"crashes": crashes, "run_after": DatabaseNow(backoff)}, lost
 
 
-def unheard_jobs(session: Session, *, older_than_seconds: float, limit: int) -> list[str]:
-    """Up to `limit` queued jobs that may start and whose bell rang too long ago, the next ones first."""
-    unheard = or_(Job.dispatched_at.is_(None), Job.dispatched_at < DatabaseNow(-older_than_seconds))
-    return list(session.scalars(waiting().where(unheard).limit(limit)))
+def find_undispatched_jobs(session: Session, *, older_than_seconds: float, limit: int) -> list[str]:
+    """Up to `limit` claimable jobs whose last dispatch message is too old, next ones first."""
+    undispatched = or_(Job.dispatched_at.is_(None), Job.dispatched_at < DatabaseNow(-older_than_seconds))
+    return list(session.scalars(select_claimable().where(undispatched).limit(limit)))

@@ -24,12 +24,8 @@ from models.states import Action, JobState
 from models.store.sql_functions import UtcDateTime
 
 ID = String(40)
-
-
 LOCAL_OWNER = "local"
 """Owner of what is made without an API key."""
-
-
 SORTABLE_METRICS = (
     "test_accuracy",
     "test_loss",
@@ -41,9 +37,7 @@ SORTABLE_METRICS = (
     "validation_loss",
     "generalization_gap_accuracy",
     "generalization_gap_loss",
-    "best_epoch",
-    "reported_epoch",
-    "epochs_run",
+    *("best_epoch", "reported_epoch", "epochs_run"),
     "parameters",
     "zero_weight_fraction",
     "near_zero_weight_fraction",
@@ -54,7 +48,7 @@ SORTABLE_METRICS = (
 """Columns of a result that jobs can be sorted by."""
 
 
-def _one_of(column: str, values: list[str]) -> str:
+def _build_check(column: str, values: list[str]) -> str:
     return f"{column} IN ({', '.join(repr(str(value)) for value in values)})"
 
 
@@ -150,7 +144,7 @@ class Job(Base):
     priority: Mapped[int] = mapped_column(Integer)
     run_after: Mapped[datetime]
     dispatched_at: Mapped[datetime | None]
-    """When the doorbell last rang for it."""
+    """When a message was last sent for it."""
 
     attempt: Mapped[int] = mapped_column(Integer, default=0)
     """The fence: one more at each claim; a worker's write names the attempt that it belongs to."""
@@ -185,8 +179,8 @@ class Job(Base):
     )
 
     __table_args__ = (
-        CheckConstraint(_one_of("state", [*JobState]), name="state"),
-        CheckConstraint(_one_of("requested_action", [*Action]), name="requested_action"),
+        CheckConstraint(_build_check("state", [*JobState]), name="state"),
+        CheckConstraint(_build_check("requested_action", [*Action]), name="requested_action"),
         Index(None, "created_at", "id"),
         Index(None, "owner", "created_at", "id"),
         Index(None, "state", "created_at", "id"),

@@ -24,7 +24,7 @@ _WAITS_AT_ITS_CHECKPOINT: dict[str, Any] = {
 }
 
 
-def database_now(session: Session) -> datetime:
+def get_database_now(session: Session) -> datetime:
     """The moment by the database's clock."""
     return session.execute(select(DatabaseNow())).scalar_one()
 
@@ -41,7 +41,7 @@ def get_job(session: Session, job_id: str) -> Job:
     return job
 
 
-def move(
+def transition(
     session: Session,
     job_id: str,
     *,
@@ -77,21 +77,21 @@ def move(
     if moved is None:
         return None
     if put_back:
-        forget_epochs_beyond_checkpoint(session, job_id)
+        delete_epochs_after_checkpoint(session, job_id)
     record_event(session, job_id, after, attempt=moved, from_state=before, to_state=after, detail=detail)
     job = get_job(session, job_id)
     if after.terminal:
-        _tell_of(session, job)
+        enqueue_webhook_deliveries(session, job)
     return job
 
 
-def _tell_of(session: Session, job: Job) -> None:
+def enqueue_webhook_deliveries(session: Session, job: Job) -> None:
     """Store what the owner's webhooks are to be told, in the transaction that ends the job."""
     webhooks = session.scalars(select(Webhook).where(Webhook.owner == job.owner)).all()
     results = [webhook for webhook in webhooks if job.state in webhook.states]
     if not results:
         return
-    now = database_now(session)
+    now = get_database_now(session)
     session.add_all(
         Delivery(
             webhook_id=webhook.id,
@@ -104,7 +104,7 @@ def _tell_of(session: Session, job: Job) -> None:
     )
 
 
-def forget_epochs_beyond_checkpoint(session: Session, job_id: str) -> None:
+def delete_epochs_after_checkpoint(session: Session, job_id: str) -> None:
     """Remove from the history what the next attempt will train again."""
     reached = select(_CHECKPOINT_EPOCH).where(Job.id == job_id).scalar_subquery()
     session.execute(
@@ -128,7 +128,7 @@ def record_event(
     session.add(
         Event(
             job_id=job_id,
-            at=database_now(session),
+            at=get_database_now(session),
             type=str(kind),
             from_state=from_state,
             to_state=to_state,

@@ -20,18 +20,18 @@ from models.errors import NotFound
 from models.states import JobState
 from models.store.sql_functions import DatabaseNow
 from models.store.tables import Delivery, Job, Webhook
-from models.store.transitions import database_now
+from models.store.transitions import get_database_now
 
 RETRY_AFTER_SECONDS = (5, 30, 120, 600, 3_600, 10_800, 21_600, 43_200)
 """How long after each failure the next attempt follows: about a day in all. Then it is given up."""
-HELD_FOR_SECONDS = 60.0
+CLAIM_SECONDS = 60.0
 _SPREAD = 0.2
 _GONE = 410
 _MOST_LETTERS = 500
 _SECRET_BYTES = 24
 
 
-def new_secret() -> str:
+def create_secret() -> str:
     """A secret as standardwebhooks writes them."""
     return f"whsec_{b64encode(secrets.token_bytes(_SECRET_BYTES)).decode()}"
 
@@ -44,8 +44,8 @@ def create_webhook(
         owner=owner,
         url=url,
         states=[str(state) for state in states],
-        secret=secret or new_secret(),
-        created_at=database_now(session),
+        secret=secret or create_secret(),
+        created_at=get_database_now(session),
     )
     session.add(webhook)
     session.flush()
@@ -64,19 +64,19 @@ def get_webhook(session: Session, webhook_id: str) -> Webhook:
     return webhook
 
 
-def all_webhooks(session: Session) -> list[Webhook]:
+def get_all_webhooks(session: Session) -> list[Webhook]:
     """Every webhook, oldest first."""
     return list(session.scalars(select(Webhook).order_by(Webhook.created_at, Webhook.id)))
 
 
-def deliveries_of(session: Session, webhook_id: str, *, limit: int) -> list[Delivery]:
+def get_deliveries(session: Session, webhook_id: str, *, limit: int) -> list[Delivery]:
     """The latest deliveries to a webhook, newest first."""
     query = select(Delivery).where(Delivery.webhook_id == webhook_id)
     return list(session.scalars(query.order_by(Delivery.created_at.desc(), Delivery.id.desc()).limit(limit)))
 
 
 @dataclass(frozen=True)
-class Parcel:
+class DueDelivery:
     """A delivery to be sent now."""
 
     id: str
@@ -88,7 +88,7 @@ class Parcel:
     attempt: int
 
 
-def take_due(session: Session, *, limit: int) -> list[Parcel]:
+def claim_due_deliveries(session: Session, *, limit: int) -> list[DueDelivery]:
     """Up to `limit` deliveries whose time has come; nobody else takes them for HELD_FOR_SECONDS."""
     due = (
         select(Delivery, Webhook, Job)
@@ -103,21 +103,21 @@ def take_due(session: Session, *, limit: int) -> list[Parcel]:
     for delivery, webhook, job in session.execute(due):
         delivery.attempts += 1
         parcels.append(
-            Parcel(
+            DueDelivery(
                 delivery.id, webhook.id, webhook.url, webhook.secret, delivery.event, job, delivery.attempts
             )
         )
-        delivery.next_attempt_at = database_now(session) + timedelta(seconds=HELD_FOR_SECONDS)
+        delivery.next_attempt_at = get_database_now(session) + timedelta(seconds=CLAIM_SECONDS)
     return parcels
 
 
-def record_success(session: Session, parcel: Parcel, status: int) -> None:
+def record_success(session: Session, parcel: DueDelivery, status: int) -> None:
     """Note that a delivery has arrived."""
     now = DatabaseNow()
     _end(session, parcel, next_attempt_at=None, delivered_at=now, last_status=status, last_error=None)
 
 
-def record_failure(session: Session, parcel: Parcel, *, status: int | None, error: str) -> None:
+def record_failure(session: Session, parcel: DueDelivery, *, status: int | None, error: str) -> None:
     """Note that an attempt has failed; another one follows later, unless it was the last.
 
     A receiver that says that it is gone for good is told nothing more: its webhook goes.
@@ -131,7 +131,7 @@ def record_failure(session: Session, parcel: Parcel, *, status: int | None, erro
     _end(session, parcel, next_attempt_at=later, last_status=status, last_error=error[:_MOST_LETTERS])
 
 
-def _end(session: Session, parcel: Parcel, **values: Any) -> None:
+def _end(session: Session, parcel: DueDelivery, **values: Any) -> None:
     # One that took so long that another sender has taken it over has nothing to say any more.
     session.execute(
         update(Delivery)

@@ -41,8 +41,8 @@ def count(
     """
     with database.read() as session:
         found = jobs.get_jobs(session, [*expected])
-        histories = {job.id: jobs.events_of(session, job.id) for job in found}
-        epochs = {job.id: [each.epoch for each in jobs.epochs_of(session, job.id)] for job in found}
+        histories = {job.id: jobs.get_events(session, job.id) for job in found}
+        epochs = {job.id: [each.epoch for each in jobs.get_epochs(session, job.id)] for job in found}
     for job in found:
         tally.jobs += 1
         tally.lost += not _ended_well(job, expected[job.id], histories[job.id], epochs[job.id])

@@ -54,12 +54,12 @@ _WRITES: dict[str, Callable[[Session, str, int], object]] = {
     "renew": lambda session, job, attempt: queue.renew(
         session, job, attempt, lease_seconds=3600, progress=Progress(2, 0.5, 1.0)
     ),
-    "hold": lambda session, job, attempt: queue.hold(session, job, attempt, lease_seconds=3600),
+    "hold": lambda session, job, attempt: queue.heartbeat(session, job, attempt, lease_seconds=3600),
     "record_epoch": lambda session, job, attempt: queue.record_epoch(session, job, attempt, epoch_record(1)),
     "record_checkpoint": lambda session, job, attempt: queue.record_checkpoint(
         session, job, attempt, CheckpointRecord(1, "x", "0" * 64)
     ),
-    "go_back": lambda session, job, attempt: queue.go_back(session, job, attempt, 0),
+    "go_back": lambda session, job, attempt: queue.rewind_to_checkpoint(session, job, attempt, 0),
     "succeed": lambda session, job, attempt: queue.succeed(session, job, attempt, _RESULT),
     "fail": lambda session, job, attempt: queue.fail(
         session, job, attempt, code="x", message="x", retryable=False
@@ -212,7 +212,7 @@ class StoreMachine(RuleBasedStateMachine):
     def hold(self, number: int) -> None:
         job = self._one(number, JobState.RUNNING)
         with self._database.write() as session:
-            queue.hold(session, job.id, job.attempt, lease_seconds=3600.0)
+            queue.heartbeat(session, job.id, job.attempt, lease_seconds=3600.0)
         job.abandoned = False
 
     @precondition(lambda self: any(job.epochs and job.state is JobState.RUNNING for job in self._model.jobs))
@@ -305,7 +305,7 @@ class StoreMachine(RuleBasedStateMachine):
             found = {job.id: job for job in session.scalars(select(Job))}
             epochs = session.execute(select(Epoch.job_id, Epoch.epoch).order_by(Epoch.epoch)).all()
             events = session.scalars(select(Event).order_by(Event.id)).all()
-            places = jobs.queue_positions(session, [*found.values()])
+            places = jobs.get_queue_positions(session, [*found.values()])
         assert found.keys() == {job.id for job in self._model.jobs}
         assert places == {job.id: place for place, job in enumerate(self._model.queue(), start=1)}
         for job in self._model.jobs:

@@ -69,7 +69,7 @@ def _cancel(client: httpx.Client, job_id: str, together: Barrier, delay_seconds:
 def _count(database: Database, tally: Tally, job_id: str, status: int) -> None:
     with database.read() as session:
         job = get_job(session, job_id)
-        ends = [each for each in jobs.events_of(session, job_id) if _is_end(each.to_state)]
+        ends = [each for each in jobs.get_events(session, job_id) if _is_end(each.to_state)]
     tally.jobs += 1
     tally.doubled += len(ends) > 1
     tally.lost += not _as_promised(job, status, [each.to_state for each in ends])

@@ -23,7 +23,7 @@ def test_every_job_is_claimed_by_exactly_one_process(database: Database, tally: 
     told = Counter(job_id for ids in claims for job_id in ids)
     with database.read() as session:
         found = {job.id: job for job in find_jobs(session, JobFilter(), after=None, limit=count + 1)}
-        events = {each: [event.type for event in jobs.events_of(session, each)] for each in found}
+        events = {each: [event.type for event in jobs.get_events(session, each)] for each in found}
     tally.faults, tally.jobs = processes, len(found)
     for job_id in created:
         job = found.pop(job_id)

@@ -25,7 +25,7 @@ class Preset:
         return ExperimentSpec.model_validate(self.document)
 
 
-def base(**changes: Any) -> Document:
+def build_base(**changes: Any) -> Document:
     """The seed document's plain network, 784-512-512-10, Adam, batches of 32, ten epochs; and what differs.
 
     `changes` is a JSON merge patch on it.
@@ -43,6 +43,6 @@ def base(**changes: Any) -> Document:
     return merged
 
 
-def variant(name: str, **techniques: Document) -> Document:
+def build_variant(name: str, **techniques: Document) -> Document:
     """The base with these techniques; without any, the base as it is."""
     return {"name": name, "changes": {"regularization": techniques} if techniques else {}}

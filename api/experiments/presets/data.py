@@ -2,30 +2,30 @@
 
 from typing import Any
 
-from api.experiments.presets.base import TEN_SEEDS, Preset, base, variant
+from api.experiments.presets.base import TEN_SEEDS, Preset, build_base, build_variant
 from models.experiments import Document, merge_patch
 
 # Size: epochs that come to about 4,000 updates of batches of 32, a fifth of the examples being held out.
 _EPOCHS_OF_SIZE = {125: 1000, 250: 572, 500: 308, 1000: 160, 2000: 80, 4000: 40}
 
 
-def _sizes() -> list[Document]:
+def _build_sizes() -> list[Document]:
     """Each size without and with dropout, then the full size; pairs stand together."""
     results = []
     for size, epochs in _EPOCHS_OF_SIZE.items():
         sized = {"dataset": {"train_samples": size}, "training": {"epochs": epochs}}
         results += [
-            _also(variant(f"{size:,}"), **sized),
-            _also(variant(f"{size:,} + dropout", dropout={"rate": 0.5}), **sized),
+            _extend(build_variant(f"{size:,}"), **sized),
+            _extend(build_variant(f"{size:,} + dropout", dropout={"rate": 0.5}), **sized),
         ]
-    return [*results, variant("full size"), variant("full size + dropout", dropout={"rate": 0.5})]
+    return [*results, build_variant("full size"), build_variant("full size + dropout", dropout={"rate": 0.5})]
 
 
-def _noisy(share: float) -> Document:
-    return _also(variant(f"{share:.0%} noise"), dataset={"label_noise": share})
+def _build_noisy(share: float) -> Document:
+    return _extend(build_variant(f"{share:.0%} noise"), dataset={"label_noise": share})
 
 
-def _also(of: Document, **changes: Any) -> Document:
+def _extend(of: Document, **changes: Any) -> Document:
     """A variant with further changes than techniques."""
     merged: Document = merge_patch(of, {"changes": changes})
     return merged
@@ -41,8 +41,8 @@ DATA: dict[str, Preset] = {
         document={
             "name": "small-data",
             "allow_confounders": True,
-            "base": base(training={"epochs": 3}),
-            "variants": _sizes(),
+            "base": build_base(training={"epochs": 3}),
+            "variants": _build_sizes(),
             "baseline": "full size",
             "seeds": TEN_SEEDS,
         },
@@ -55,13 +55,13 @@ DATA: dict[str, Preset] = {
         document={
             "name": "label-noise",
             "allow_confounders": True,
-            "base": base(dataset={"label_noise": 0.4}, training={"epochs": 30}),
+            "base": build_base(dataset={"label_noise": 0.4}, training={"epochs": 30}),
             "variants": [
-                *(_noisy(share) for share in (0.0, 0.2, 0.4, 0.6)),
-                variant("40% noise + dropout", dropout={"rate": 0.5}),
-                variant("40% noise + early stopping", early_stopping={"patience": 5}),
-                variant("40% noise + label smoothing", label_smoothing={"alpha": 0.1}),
-                variant("40% noise + L2", l2={"factor": 1e-2}),
+                *(_build_noisy(share) for share in (0.0, 0.2, 0.4, 0.6)),
+                build_variant("40% noise + dropout", dropout={"rate": 0.5}),
+                build_variant("40% noise + early stopping", early_stopping={"patience": 5}),
+                build_variant("40% noise + label smoothing", label_smoothing={"alpha": 0.1}),
+                build_variant("40% noise + L2", l2={"factor": 1e-2}),
             ],
             "baseline": "40% noise",
             "seeds": TEN_SEEDS,
@@ -74,16 +74,16 @@ DATA: dict[str, Preset] = {
         "training pays for more epochs.",
         document={
             "name": "augmentation",
-            "base": base(training={"epochs": 30}),
+            "base": build_base(training={"epochs": 30}),
             "variants": [
-                variant("none"),
-                variant("shift", augmentation={"shift": 2.0, "rotation": 0.0}),
-                variant("shift + rotation", augmentation={"shift": 2.0, "rotation": 10.0}),
-                variant(
+                build_variant("none"),
+                build_variant("shift", augmentation={"shift": 2.0, "rotation": 0.0}),
+                build_variant("shift + rotation", augmentation={"shift": 2.0, "rotation": 10.0}),
+                build_variant(
                     "shift + rotation + zoom", augmentation={"shift": 2.0, "rotation": 10.0, "zoom": 0.1}
                 ),
-                variant("elastic", augmentation={"shift": 0.0, "rotation": 0.0, "elastic": 34.0}),
-                variant("mixup", mixup={"alpha": 0.2}),
+                build_variant("elastic", augmentation={"shift": 0.0, "rotation": 0.0, "elastic": 34.0}),
+                build_variant("mixup", mixup={"alpha": 0.2}),
             ],
             "baseline": "none",
             "seeds": TEN_SEEDS,

@@ -1,18 +1,18 @@
 """Presets about units and layers: dropout, normalization, convolution; and all techniques side by side."""
 
-from api.experiments.presets.base import TEN_SEEDS, THREE_SEEDS, Preset, base, variant
+from api.experiments.presets.base import TEN_SEEDS, THREE_SEEDS, Preset, build_base, build_variant
 from models.experiments import Document
 from models.techniques import CATALOGUE
 
 
-def _every_technique() -> list[Document]:
+def _build_all_techniques() -> list[Document]:
     alone = [
-        variant(technique.about.title, **{name: {}})
+        build_variant(technique.about.title, **{name: {}})
         for name, technique in CATALOGUE.items()
         # A fully connected network has no feature maps to silence: see the preset convolution.
         if name != "spatial_dropout"
     ]
-    return [variant("none"), *alone]
+    return [build_variant("none"), *alone]
 
 
 NETWORKS: dict[str, Preset] = {
@@ -24,8 +24,11 @@ NETWORKS: dict[str, Preset] = {
         document={
             "name": "dropout-vs-none",
             # Keras's validation_split takes the last rows, and so does the experiment this one repeats.
-            "base": base(dataset={"validation_split": "last"}),
-            "variants": [variant("without Dropout"), variant("with Dropout", dropout={"rate": 0.5})],
+            "base": build_base(dataset={"validation_split": "last"}),
+            "variants": [
+                build_variant("without Dropout"),
+                build_variant("with Dropout", dropout={"rate": 0.5}),
+            ],
             "baseline": "without Dropout",
             "seeds": [0],
         },
@@ -36,11 +39,11 @@ NETWORKS: dict[str, Preset] = {
         "lowers loss and gap further.",
         document={
             "name": "batch-normalization",
-            "base": base(),
+            "base": build_base(),
             "variants": [
-                variant("none"),
-                variant("batch normalization", batch_normalization={}),
-                variant("batch normalization + dropout", batch_normalization={}, dropout={"rate": 0.5}),
+                build_variant("none"),
+                build_variant("batch normalization", batch_normalization={}),
+                build_variant("batch normalization + dropout", batch_normalization={}, dropout={"rate": 0.5}),
             ],
             "baseline": "none",
             "seeds": TEN_SEEDS,
@@ -53,15 +56,15 @@ NETWORKS: dict[str, Preset] = {
         "lowers test loss and the gap in loss, batch normalization and augmentation most.",
         document={
             "name": "convolution",
-            "base": base(
+            "base": build_base(
                 model={"family": "cnn", "filters": [32, 64], "kernel_size": 3, "hidden_units": [128]}
             ),
             "variants": [
-                variant("none"),
-                variant("spatial dropout", spatial_dropout={"rate": 0.2}),
-                variant("dropout", dropout={"rate": 0.5}),
-                variant("batch normalization", batch_normalization={}),
-                variant("augmentation", augmentation={}),
+                build_variant("none"),
+                build_variant("spatial dropout", spatial_dropout={"rate": 0.2}),
+                build_variant("dropout", dropout={"rate": 0.5}),
+                build_variant("batch normalization", batch_normalization={}),
+                build_variant("augmentation", augmentation={}),
             ],
             "baseline": "none",
             "seeds": THREE_SEEDS,
@@ -73,8 +76,8 @@ NETWORKS: dict[str, Preset] = {
         "stopping is the one that saves time.",
         document={
             "name": "all-techniques",
-            "base": base(),
-            "variants": _every_technique(),
+            "base": build_base(),
+            "variants": _build_all_techniques(),
             "baseline": "none",
             "seeds": TEN_SEEDS,
         },

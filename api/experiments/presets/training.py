@@ -1,6 +1,6 @@
 """Presets about the course of the training and its targets: when to stop, what to keep, how certain to be."""
 
-from api.experiments.presets.base import TEN_SEEDS, Preset, base, variant
+from api.experiments.presets.base import TEN_SEEDS, Preset, build_base, build_variant
 
 TRAINING: dict[str, Preset] = {
     "early-stopping": Preset(
@@ -10,11 +10,13 @@ TRAINING: dict[str, Preset] = {
         "may lose a little by it. With dropout as well the lowest loss is lower.",
         document={
             "name": "early-stopping",
-            "base": base(training={"epochs": 100}),
+            "base": build_base(training={"epochs": 100}),
             "variants": [
-                variant("none"),
-                variant("early stopping", early_stopping={"patience": 5}),
-                variant("dropout + early stopping", dropout={"rate": 0.5}, early_stopping={"patience": 5}),
+                build_variant("none"),
+                build_variant("early stopping", early_stopping={"patience": 5}),
+                build_variant(
+                    "dropout + early stopping", dropout={"rate": 0.5}, early_stopping={"patience": 5}
+                ),
             ],
             "baseline": "none",
             "seeds": TEN_SEEDS,
@@ -27,11 +29,11 @@ TRAINING: dict[str, Preset] = {
         "network too certain. Accuracy is equal or better.",
         document={
             "name": "label-smoothing",
-            "base": base(),
+            "base": build_base(),
             "variants": [
-                variant("none"),
+                build_variant("none"),
                 *(
-                    variant(f"alpha {alpha}", label_smoothing={"alpha": alpha})
+                    build_variant(f"alpha {alpha}", label_smoothing={"alpha": alpha})
                     for alpha in (0.01, 0.05, 0.1, 0.2)
                 ),
             ],
@@ -45,12 +47,12 @@ TRAINING: dict[str, Preset] = {
         "constant learning rate.",
         document={
             "name": "weight-averaging",
-            "base": base(),
+            "base": build_base(),
             "variants": [
-                variant("none"),
-                variant("EMA", exponential_moving_average={"decay": 0.999}),
-                variant("SWA", stochastic_weight_averaging={"start": 0.5}),
-                variant("cosine schedule", learning_rate_schedule={"kind": "cosine"}),
+                build_variant("none"),
+                build_variant("EMA", exponential_moving_average={"decay": 0.999}),
+                build_variant("SWA", stochastic_weight_averaging={"start": 0.5}),
+                build_variant("cosine schedule", learning_rate_schedule={"kind": "cosine"}),
             ],
             "baseline": "none",
             "seeds": TEN_SEEDS,

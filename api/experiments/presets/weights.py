@@ -1,6 +1,6 @@
 """Presets about the size of weights: penalties, exact zeros, and norms held within bounds."""
 
-from api.experiments.presets.base import TEN_SEEDS, THREE_SEEDS, Preset, base, variant
+from api.experiments.presets.base import TEN_SEEDS, THREE_SEEDS, Preset, build_base, build_variant
 
 _LAMBDAS = ["1e-6", "1e-5", "1e-4", "1e-3", "1e-2", "1e-1"]
 
@@ -11,12 +11,12 @@ WEIGHTS: dict[str, Preset] = {
         "hardly any exact zeros with L1, because a subgradient step does not stop at zero.",
         document={
             "name": "l1-vs-l2",
-            "base": base(),
+            "base": build_base(),
             "variants": [
-                variant("none"),
-                variant("L1", l1={"factor": 1e-5}),
-                variant("L2", l2={"factor": 1e-4}),
-                variant("L1 + L2", l1={"factor": 1e-5}, l2={"factor": 1e-4}),
+                build_variant("none"),
+                build_variant("L1", l1={"factor": 1e-5}),
+                build_variant("L2", l2={"factor": 1e-4}),
+                build_variant("L1 + L2", l1={"factor": 1e-5}, l2={"factor": 1e-4}),
             ],
             "baseline": "none",
             "seeds": TEN_SEEDS,
@@ -28,10 +28,10 @@ WEIGHTS: dict[str, Preset] = {
         "the middle beats both ends, and the largest underfits, on the training images too.",
         document={
             "name": "lambda-path",
-            "base": base(),
+            "base": build_base(),
             "variants": [
-                variant("none"),
-                *(variant(f"L2 {factor}", l2={"factor": float(factor)}) for factor in _LAMBDAS),
+                build_variant("none"),
+                *(build_variant(f"L2 {factor}", l2={"factor": float(factor)}) for factor in _LAMBDAS),
             ],
             "baseline": "none",
             "seeds": TEN_SEEDS,
@@ -45,14 +45,14 @@ WEIGHTS: dict[str, Preset] = {
         document={
             "name": "sparsity",
             # Plain SGD: behind Adam, which rescales gradients, a proximal step is of another penalty.
-            "base": base(training={"optimizer": {"name": "sgd", "learning_rate": 0.1}}),
+            "base": build_base(training={"optimizer": {"name": "sgd", "learning_rate": 0.1}}),
             "variants": [
-                variant("none"),
-                variant("L1 1e-4", l1={"factor": 1e-4}),
-                variant("proximal L1 1e-4", proximal_l1={"factor": 1e-4}),
-                variant("proximal L1 1e-3", proximal_l1={"factor": 1e-3}),
-                variant("group L1 1e-4", group_l1={"factor": 1e-4}),
-                variant("group L1 5e-4", group_l1={"factor": 5e-4}),
+                build_variant("none"),
+                build_variant("L1 1e-4", l1={"factor": 1e-4}),
+                build_variant("proximal L1 1e-4", proximal_l1={"factor": 1e-4}),
+                build_variant("proximal L1 1e-3", proximal_l1={"factor": 1e-3}),
+                build_variant("group L1 1e-4", group_l1={"factor": 1e-4}),
+                build_variant("group L1 5e-4", group_l1={"factor": 5e-4}),
             ],
             "baseline": "none",
             "seeds": TEN_SEEDS,
@@ -67,7 +67,7 @@ WEIGHTS: dict[str, Preset] = {
         "here is far shorter, which is hardest on dropout, one learning rate serves all, and none is tuned.",
         document={
             "name": "srivastava-2014",
-            "base": base(
+            "base": build_base(
                 model={"hidden_units": [1024, 1024, 2048]},
                 training={
                     # Momentum 0.95 and a step ten times the usual, as the paper advises with dropout.
@@ -77,12 +77,12 @@ WEIGHTS: dict[str, Preset] = {
                 },
             ),
             "variants": [
-                variant("none"),
-                variant("L2", l2={"factor": 1e-5}),
+                build_variant("none"),
+                build_variant("L2", l2={"factor": 1e-5}),
                 # The paper's limits of 3 to 4 are hardly reached by units that begin with a norm of 1.
-                variant("max-norm", max_norm={"limit": 1.5}),
-                variant("dropout + L2", dropout={"rate": 0.5, "input_rate": 0.2}, l2={"factor": 1e-5}),
-                variant(
+                build_variant("max-norm", max_norm={"limit": 1.5}),
+                build_variant("dropout + L2", dropout={"rate": 0.5, "input_rate": 0.2}, l2={"factor": 1e-5}),
+                build_variant(
                     "dropout + max-norm", dropout={"rate": 0.5, "input_rate": 0.2}, max_norm={"limit": 1.5}
                 ),
             ],

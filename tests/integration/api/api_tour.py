@@ -19,10 +19,10 @@ from models.settings import Settings
 from models.states import JobState
 from models.store import idempotency, queue
 from models.store.database import Database
-from models.store.experiment_runs import jobs_of
+from models.store.experiment_runs import get_runs
 from models.store.keys import create_key
 from models.store.tables import LOCAL_OWNER
-from models.store.transitions import database_now
+from models.store.transitions import get_database_now
 from tests.factories import finish_job, finished_job, job_in, result_record
 from tests.integration.api.conftest import TestClient
 
@@ -196,7 +196,7 @@ def _experiments(recorder: Recorder, database: Database) -> None:
 def _while_one_runs(recorder: Recorder, database: Database) -> None:
     experiment = recorder.client.post("/v1/experiments", json=EXPERIMENT).json()["id"]
     with database.write() as session:
-        queue.claim(session, jobs_of(session, experiment)[0].job.id, owner="worker", lease_seconds=30)
+        queue.claim(session, get_runs(session, experiment)[0].job.id, owner="worker", lease_seconds=30)
     for verb in ("pause", "cancel"):
         recorder.ask("POST", f"/v1/experiments/{experiment}/{verb}")
 
@@ -229,11 +229,11 @@ def _sent_again(recorder: Recorder, database: Database) -> None:
     recorder.ask("POST", "/v1/jobs", json=JOB, headers=key)
     recorder.ask("POST", "/v1/jobs", json=JOB | {"seed": 1}, headers=key)
     with database.write() as session:
-        held = idempotency.begin(session, LOCAL_OWNER, "k", "")
+        held = idempotency.claim_key(session, LOCAL_OWNER, "k", "")
     with patch("api.http.idempotency._compute_fingerprint", return_value=""):
         recorder.ask("POST", "/v1/jobs", json=JOB, headers={"Idempotency-Key": "k"})
     with database.write() as session:
-        assert isinstance(held, idempotency.Held)
+        assert isinstance(held, idempotency.KeyClaim)
         idempotency.release(session, held)
 
 
@@ -251,7 +251,7 @@ def _with_keys(recorder: Recorder, settings: Settings, database: Database) -> No
         _, reads = create_key(session, name="reader", owner="ada", scope=Scope.READ)
         _, writes = create_key(session, name="writer", owner="ada", scope=Scope.WRITE)
         old, expired = create_key(session, name="old", owner="ada", scope=Scope.READ, expires_days=1)
-        old.expires_at = database_now(session) - timedelta(days=1)
+        old.expires_at = get_database_now(session) - timedelta(days=1)
     strict = settings.model_copy(
         update={"api_keys_required": "true", "max_queued_jobs": 1, "max_reads_per_minute": 1}
     )

@@ -21,7 +21,7 @@ from models.settings import Settings
 from models.store import experiments, jobs, keys
 from models.store.database import Database
 from models.store.tables import ApiKey, IdempotencyKey, Webhook
-from models.store.transitions import database_now
+from models.store.transitions import get_database_now
 from tests.applications import application
 from tests.factories import finish_job, job_spec
 from tests.integration.api.conftest import TestClient
@@ -146,7 +146,7 @@ def test_an_expired_key_is_told_so(guarded: TestClient, database: Database) -> N
     key = make_key(database, expires_days=1)
     assert guarded.get("/v1/jobs", headers=bearer(key)).status_code == 200
     with database.write() as session:
-        session.execute(update(ApiKey).values(expires_at=database_now(session) - timedelta(seconds=1)))
+        session.execute(update(ApiKey).values(expires_at=get_database_now(session) - timedelta(seconds=1)))
     forget(guarded)
     assert problem(guarded.get("/v1/jobs", headers=bearer(key)), 401)["type"].endswith("/expired_key")
 

@@ -8,7 +8,7 @@ from models.settings import Settings
 from models.store.database import Database
 from models.store.job_search import JobFilter, find_jobs
 from models.store.jobs import NewJob, create_jobs
-from models.store.quotas import Quotas, one_at_a_time
+from models.store.quotas import Quotas, acquire_advisory_lock
 from tests.applications import application
 from tests.factories import job_spec
 from tests.integration.api.conftest import TestClient
@@ -40,7 +40,7 @@ def test_nobody_waits_for_anothers_quota(database_settings: Settings) -> None:
 
     with ThreadPoolExecutor(1) as pool:
         with limited.write() as session:
-            one_at_a_time(session, "quota ann")
+            acquire_advisory_lock(session, "quota ann")
             blocked = pool.submit(submit, "ann")
             submit("bob")
             assert not blocked.done()

@@ -22,6 +22,7 @@ def outage(database_settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Outa
     """Makes the database unreachable while a block runs: PostgreSQL is stopped, SQLite's file locked."""
     # Ten seconds of patience with a lock, at each write, would make the tests long.
     monkeypatch.setattr("models.store.engine.SQLITE_BUSY_MILLISECONDS", 50)
+    monkeypatch.setattr("models.store.database.SQLITE_BUSY_MILLISECONDS", 50)
     url = database_settings.resolved_database_url
     take_away = servers.locked_sqlite if url.startswith("sqlite") else servers.stopped_postgresql
     return lambda: take_away(url)

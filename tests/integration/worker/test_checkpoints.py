@@ -64,7 +64,7 @@ def job_now(database: Database, job_id: str) -> Job:
 
 def history(database: Database, job_id: str) -> list[int]:
     with database.read() as session:
-        return [epoch.epoch for epoch in jobs.epochs_of(session, job_id)]
+        return [epoch.epoch for epoch in jobs.get_epochs(session, job_id)]
 
 
 def expected_weights(database: Database, runner: Runner) -> str:
@@ -131,7 +131,7 @@ def test_a_released_job_goes_on_at_its_checkpoint_and_ends_with_the_same_weights
     assert job.result is not None
     assert job.result.weights_sha256 == expected
     with database.read() as session:
-        attempts = [epoch.attempt for epoch in jobs.epochs_of(session, job_id)]
+        attempts = [epoch.attempt for epoch in jobs.get_epochs(session, job_id)]
     assert attempts == [1, 1, 1, *[2] * (job.result.epochs_run - 3)]
     assert store.list_checkpoints(job_id) == []
     assert (job.checkpoint_epoch, job.checkpoint_path) == (None, None)
@@ -172,7 +172,7 @@ def test_a_damaged_checkpoint_is_never_loaded(
     assert job.result is not None
     assert job.result.weights_sha256 == expected
     with database.read() as session:
-        attempts = [epoch.attempt for epoch in jobs.epochs_of(session, job_id)]
+        attempts = [epoch.attempt for epoch in jobs.get_epochs(session, job_id)]
     assert attempts == [*[1] * goes_on_after, *[2] * (job.result.epochs_run - goes_on_after)]
 
 
@@ -198,7 +198,7 @@ def test_a_checkpoint_of_another_release_is_not_gone_on_from(
     monkeypatch.setattr(runner, "_engine", replace(runner._engine, regbench="999.0"))
     runner.run_next()
     with database.read() as session:
-        assert {epoch.attempt for epoch in jobs.epochs_of(session, job_id)} == {2}
+        assert {epoch.attempt for epoch in jobs.get_epochs(session, job_id)} == {2}
     assert job_now(database, job_id).state == JobState.SUCCEEDED
 
 

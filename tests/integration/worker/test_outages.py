@@ -51,7 +51,7 @@ def the(database: Database, job_id: str) -> Job:
 
 def epochs(database: Database, job_id: str) -> list[int]:
     with database.read() as session:
-        return [epoch.epoch for epoch in jobs.epochs_of(session, job_id)]
+        return [epoch.epoch for epoch in jobs.get_epochs(session, job_id)]
 
 
 def held(database: Database, settings: Settings, *, lease_seconds: float = 30.0) -> Lease:

@@ -283,7 +283,7 @@ def test_a_model_that_was_tampered_with_is_never_loaded(service: Service, tmp_pa
     job_id, other = service.job_of(job_spec(), seed=7), service.job_of(job_spec(), seed=8)
     store = ArtifactStore(service.settings)
     with service.database.read() as session:
-        own, others = (jobs.result_of(job) for job in jobs.get_jobs(session, [job_id, other]))
+        own, others = (jobs.get_result(job) for job in jobs.get_jobs(session, [job_id, other]))
     # A model that could be loaded, but is not this one.
     store.put(own.model_path, store.get(others.model_path, sha256=others.model_sha256))
     answer = service.client.post(f"/v1/jobs/{job_id}/predict", json={"images": [[[0] * 28] * 28]})

@@ -86,8 +86,8 @@ def test_a_job_leaves_its_history_result_and_files(
     assert job.started_at is not None
     assert job.finished_at is not None
     with database.read() as session:
-        history = jobs.epochs_of(session, job_id)
-        events = [event.to_state for event in jobs.events_of(session, job_id)]
+        history = jobs.get_epochs(session, job_id)
+        events = [event.to_state for event in jobs.get_events(session, job_id)]
     assert [epoch.epoch for epoch in history] == [1, 2]
     assert events == ["queued", "running", "succeeded"]
     result = job.result

@@ -46,7 +46,7 @@ def test_a_childs_death_is_noticed_though_its_lease_runs_on(
     for job_id in (alive, elsewhere):
         assert (the(database, job_id).state, the(database, job_id).crashes) == (JobState.RUNNING, 0)
     with database.read() as session:
-        last = jobs.events_of(session, orphan)[-1]
+        last = jobs.get_events(session, orphan)[-1]
     assert last.detail["reason"] == "process_died"
 
 

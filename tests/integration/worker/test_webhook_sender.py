@@ -141,7 +141,7 @@ def test_who_says_that_it_is_gone_is_not_asked_again(
     assert messenger.send_due() == 1
     assert deliveries(database) == []
     with database.read() as session:
-        assert webhooks.all_webhooks(session) == []
+        assert webhooks.get_all_webhooks(session) == []
 
 
 def test_a_redirection_is_not_followed(database: Database, messenger: Messenger, receiver: Receiver) -> None:
@@ -158,7 +158,7 @@ def test_one_whose_sender_died_is_sent_again(
     told(database, receiver.url)
     finished_job(database)
     with database.write() as session:
-        assert len(webhooks.take_due(session, limit=9)) == 1
+        assert len(webhooks.claim_due_deliveries(session, limit=9)) == 1
     assert messenger.send_due() == 0, "somebody may be sending it"
     make_due(database)
     assert messenger.send_due() == 1
@@ -206,7 +206,7 @@ def test_who_took_too_long_does_not_overwrite_what_another_has_delivered(
     told(database, receiver.url)
     finished_job(database)
     with database.write() as session:
-        [slow] = webhooks.take_due(session, limit=1)
+        [slow] = webhooks.claim_due_deliveries(session, limit=1)
     make_due(database)
     messenger.send_due()
     with database.write() as session:

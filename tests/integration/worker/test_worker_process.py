@@ -98,7 +98,7 @@ def test_jobs_are_trained_with_and_without_a_bell(
     assert second.result is not None
     assert first.result.weights_sha256 != second.result.weights_sha256
     with database.read() as session:
-        assert len(jobs.epochs_of(session, rung)) == 1
+        assert len(jobs.get_epochs(session, rung)) == 1
 
 
 @pytest.mark.parametrize("database_settings", ["postgresql"], indirect=True)
@@ -135,7 +135,7 @@ def test_a_worker_that_is_asked_to_stop_puts_its_job_back(
     assert (job.state, job.attempt, job.crashes) == (JobState.QUEUED, 1, 0)
     assert (job.lease_owner, job.requested_action) == (None, None)
     with database.read() as session:
-        states = [event.to_state for event in jobs.events_of(session, job_id)]
+        states = [event.to_state for event in jobs.get_events(session, job_id)]
     assert states == ["queued", "running", "queued"]
 
 

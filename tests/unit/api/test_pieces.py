@@ -18,7 +18,7 @@ from api.http.problems import KINDS, format_json_pointer
 from api.jobs.serializers import compute_per_class_accuracy
 from models.errors import InvalidSpec, RegbenchError
 from models.settings import Settings
-from models.store.job_search import Order, Place
+from models.store.job_search import Cursor, SortOrder
 from models.techniques import CATALOGUE
 
 HEAVY = ["tensorflow", "keras", "pandas", "matplotlib", "sklearn", "numpy", "scipy", "celery", "alembic"]
@@ -57,16 +57,16 @@ def test_pointers_are_escaped() -> None:
 
 @given(st.datetimes(timezones=st.just(UTC)))
 def test_cursors_come_back(moment: datetime) -> None:
-    place = Place(moment, "job_0123")
+    place = Cursor(moment, "job_0123")
     assert decode_cursor(encode_cursor(place)) == place
 
 
 @given(st.floats(allow_nan=False, allow_infinity=False), st.booleans())
 def test_cursors_of_metrics_come_back_to_the_last_digit(value: float, descending: bool) -> None:
-    place, order = Place(value, "job_0123"), Order("test_loss", descending)
+    place, order = Cursor(value, "job_0123"), SortOrder("test_loss", descending)
     assert decode_cursor(encode_cursor(place, order), order) == place
     with pytest.raises(InvalidSpec, match="sort"):
-        decode_cursor(encode_cursor(place, order), Order("test_loss", not descending))
+        decode_cursor(encode_cursor(place, order), SortOrder("test_loss", not descending))
 
 
 @pytest.mark.parametrize(
@@ -75,7 +75,7 @@ def test_cursors_of_metrics_come_back_to_the_last_digit(value: float, descending
 def test_cursors_that_no_list_gave_are_refused(by: str, value: object) -> None:
     forged = base64.urlsafe_b64encode(f"{by} {value} job_1".encode()).decode()
     with pytest.raises(InvalidSpec, match="not a cursor"):
-        decode_cursor(forged, Order(by, descending=False))
+        decode_cursor(forged, SortOrder(by, descending=False))
 
 
 @given(st.text(max_size=60))

@@ -16,7 +16,7 @@ from models.store import idempotency
 from models.store.database import Database
 from models.store.jobs import NewJob, create_jobs
 from models.store.tables import IdempotencyKey, Job
-from models.store.transitions import database_now
+from models.store.transitions import get_database_now
 from tests.factories import job_in, job_spec
 
 SPEC = {"dataset": {"name": "mnist_5k"}, "training": {"epochs": 1}}
@@ -34,7 +34,7 @@ def age(database: Database, by: timedelta) -> None:
     with database.write() as session:
         session.execute(
             update(IdempotencyKey)
-            .values(created_at=database_now(session) - by, locked_until=database_now(session) - by)
+            .values(created_at=get_database_now(session) - by, locked_until=get_database_now(session) - by)
             .execution_options(synchronize_session=False)
         )
 
@@ -123,8 +123,8 @@ def test_keys_are_forgotten_after_a_day(client: httpx.Client, database: Database
     assert jobs(database) == 2
     age(database, timedelta(hours=25))
     with database.write() as session:
-        assert idempotency.forget_old_keys(session) == 1
-        assert idempotency.forget_old_keys(session) == 0
+        assert idempotency.delete_old_keys(session) == 1
+        assert idempotency.delete_old_keys(session) == 0
 
 
 DIES = """
@@ -137,11 +137,11 @@ from models.spec import JobSpec
 
 database = Database(Settings())
 with database.write() as session:
-    held = idempotency.begin(session, "local", "k", "content")
+    claim = idempotency.claim_key(session, "local", "k", "content")
 session_of = database.write()
 session = session_of.__enter__()
 jobs.create_jobs(session, [NewJob(JobSpec())])
-idempotency.remember(session, held, idempotency.Remembered(202, {}, b"answer"))
+idempotency.store_response(session, claim, idempotency.StoredResponse(202, {}, b"answer"))
 if sys.argv[1] == "after":
     session_of.__exit__(None, None, None)
 os._exit(9)
@@ -156,33 +156,33 @@ def test_a_process_that_dies_leaves_both_or_neither(
     assert died.returncode == 9
     assert jobs(database) == made
     if when == "before":
-        with pytest.raises(idempotency.UnderWay), database.write() as session:
-            idempotency.begin(session, "local", "k", "content")
+        with pytest.raises(idempotency.RequestInProgress), database.write() as session:
+            idempotency.claim_key(session, "local", "k", "content")
         age(database, timedelta(minutes=2))
     with database.write() as session:
-        found = idempotency.begin(session, "local", "k", "content")
-    assert isinstance(found, idempotency.Remembered if made else idempotency.Held)
+        found = idempotency.claim_key(session, "local", "k", "content")
+    assert isinstance(found, idempotency.StoredResponse if made else idempotency.KeyClaim)
 
 
 def test_who_has_lost_its_key_commits_nothing(database: Database) -> None:
     with database.write() as session:
-        slow = idempotency.begin(session, "local", "k", "content")
+        slow = idempotency.claim_key(session, "local", "k", "content")
     age(database, timedelta(minutes=2))
     with database.write() as session:
-        assert isinstance(idempotency.begin(session, "local", "k", "content"), idempotency.Held)
-    assert isinstance(slow, idempotency.Held)
-    with pytest.raises(idempotency.UnderWay):
+        assert isinstance(idempotency.claim_key(session, "local", "k", "content"), idempotency.KeyClaim)
+    assert isinstance(slow, idempotency.KeyClaim)
+    with pytest.raises(idempotency.RequestInProgress):
         _commit_a_job(database, slow)
     assert jobs(database) == 0
 
 
-def _commit_a_job(database: Database, held: idempotency.Held) -> None:
+def _commit_a_job(database: Database, held: idempotency.KeyClaim) -> None:
     with database.write() as session:
         create_jobs(session, [NewJob(job_spec())])
-        idempotency.remember(session, held, idempotency.Remembered(202, {}, b""))
+        idempotency.store_response(session, held, idempotency.StoredResponse(202, {}, b""))
 
 
 def test_keys_of_different_owners_have_nothing_in_common(database: Database) -> None:
     with database.write() as session:
-        assert isinstance(idempotency.begin(session, "a", "k", "one"), idempotency.Held)
-        assert isinstance(idempotency.begin(session, "b", "k", "two"), idempotency.Held)
+        assert isinstance(idempotency.claim_key(session, "a", "k", "one"), idempotency.KeyClaim)
+        assert isinstance(idempotency.claim_key(session, "b", "k", "two"), idempotency.KeyClaim)

@@ -10,7 +10,7 @@ from api.jobs.status_loader import JobStatusLoader
 from models.errors import NotFound, ServiceUnavailable
 from models.states import JobState
 from models.store.database import Database
-from models.store.job_status import Glance
+from models.store.job_status import JobStatus
 from tests.factories import finished_job, job_in
 from tests.integration.api.jobs.test_updates import advance, queries
 
@@ -19,7 +19,7 @@ def test_who_asks_during_a_query_shares_the_next(database: Database) -> None:
     jobs = [job_in(database, JobState.RUNNING), finished_job(database).id]
     ours = JobStatusLoader(database)
 
-    async def play() -> list[Glance]:
+    async def play() -> list[JobStatus]:
         return await asyncio.gather(*(ours.load(jobs[number % 2], owner=None) for number in range(50)))
 
     with queries(database) as seen:
@@ -33,9 +33,9 @@ def test_a_look_sees_what_was_committed_before_it_was_asked_for(
 ) -> None:
     job_id = job_in(database, JobState.RUNNING)
     ours = JobStatusLoader(database)
-    read = status_loader.look
+    read = status_loader.fetch_statuses
 
-    def slow(*arguments: object) -> dict[str, Glance]:
+    def slow(*arguments: object) -> dict[str, JobStatus]:
         found = read(*arguments)  # type: ignore[arg-type]
         if found[job_id].epochs_done == 0:
             advance(database, job_id, 1)
@@ -48,13 +48,13 @@ def test_a_look_sees_what_was_committed_before_it_was_asked_for(
         return first.epochs_done, (await second[0]).epochs_done
 
     second_asked = threading.Event()
-    second: list[asyncio.Task[Glance]] = []
+    second: list[asyncio.Task[JobStatus]] = []
 
     def begin_second() -> None:
         second.append(loop.create_task(ours.load(job_id, owner=None)))
         loop.call_soon(second_asked.set)
 
-    monkeypatch.setattr(status_loader, "look", slow)
+    monkeypatch.setattr(status_loader, "fetch_statuses", slow)
     loop = asyncio.new_event_loop()
     try:
         assert loop.run_until_complete(play()) == (0, 1)
@@ -82,12 +82,12 @@ def test_everybody_hears_of_a_fault_and_the_next_look_may_do_better(
     job_id = finished_job(database).id
     ours = JobStatusLoader(database)
 
-    def away(*_: object) -> dict[str, Glance]:
+    def away(*_: object) -> dict[str, JobStatus]:
         raise ServiceUnavailable("away")
 
     async def play() -> None:
         with monkeypatch.context() as patched:
-            patched.setattr(status_loader, "look", away)
+            patched.setattr(status_loader, "fetch_statuses", away)
             told = await asyncio.gather(
                 *(ours.load(job_id, owner=None) for _ in range(3)), return_exceptions=True
             )

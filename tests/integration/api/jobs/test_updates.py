@@ -16,7 +16,7 @@ from models.states import JobState
 from models.store import job_status as store
 from models.store import queue
 from models.store.database import Database
-from models.store.job_status import Position
+from models.store.job_status import StreamCursor
 from tests.factories import epoch_record, finished_job, job_in
 
 SECONDS = 5.0
@@ -57,7 +57,7 @@ def test_two_hundred_streams_cost_one_query_a_look(database: Database) -> None:
     updates = make_updates(database)
 
     async def play() -> None:
-        following = [updates.subscribe(jobs[number % 4], Position()) for number in range(200)]
+        following = [updates.subscribe(jobs[number % 4], StreamCursor()) for number in range(200)]
         with queries(database) as first:
             await updates.poll()
         assert len(first) == 3, "versions, events, epochs"
@@ -86,7 +86,7 @@ def test_a_long_history_comes_in_parts_and_the_end_comes_last(
     updates = make_updates(database)
 
     async def play() -> None:
-        one = updates.subscribe(job_id, Position())
+        one = updates.subscribe(job_id, StreamCursor())
         seen: list[int] = []
         for expected in ([1, 2], [3, 4], [5]):
             await updates.poll()
@@ -110,7 +110,7 @@ def test_a_slow_reader_is_cut_off_and_holds_up_nobody(
     updates = make_updates(database)
 
     async def play() -> None:
-        slow, quick = updates.subscribe(job_id, Position()), updates.subscribe(job_id, Position())
+        slow, quick = updates.subscribe(job_id, StreamCursor()), updates.subscribe(job_id, StreamCursor())
         for epoch in range(1, 5):
             advance(database, job_id, epoch)
             await updates.poll()
@@ -134,9 +134,9 @@ def test_streams_outlive_an_outage_of_the_database(
 
         async def play() -> None:
             async with updates.running():
-                one = updates.subscribe(job_id, Position())
+                one = updates.subscribe(job_id, StreamCursor())
                 await news(one)
-                outage.setattr(updates_module, "glances", away)
+                outage.setattr(updates_module, "get_statuses", away)
                 advance(database, job_id, 1)
                 assert await one.next(0.3) is None
                 outage.undo()
@@ -151,7 +151,7 @@ def test_who_follows_a_job_that_goes_is_told(database: Database) -> None:
     updates = make_updates(database)
 
     async def play() -> None:
-        one = updates.subscribe("job_gone", Position())
+        one = updates.subscribe("job_gone", StreamCursor())
         await updates.poll()
         with pytest.raises(SubscriptionClosed):
             await one.next(SECONDS)

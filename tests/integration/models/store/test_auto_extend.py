@@ -8,7 +8,7 @@ from models.experiments import ExperimentSpec
 from models.store import jobs, queue
 from models.store.auto_extend import auto_extend_experiments
 from models.store.database import Database
-from models.store.experiment_runs import jobs_of
+from models.store.experiment_runs import get_runs
 from models.store.experiments import create_experiment, get_experiment
 from models.store.tables import Job
 from tests.factories import finish_job, job_spec, result_record
@@ -37,7 +37,7 @@ def create(database: Database, *, replicates: int = ENOUGH, **rule: Any) -> str:
 def finish(database: Database, experiment_id: str, *, scatter: float) -> None:
     """Let every job succeed that has not; the difference is 1 point, give or take `scatter`."""
     with database.read() as session:
-        runs = jobs_of(session, experiment_id)
+        runs = get_runs(session, experiment_id)
     for run in runs:
         if run.job.result is None:
             gain = 0.01 + scatter / 100 * (-1) ** run.seed if run.variant == "dropout" else 0.0
@@ -51,7 +51,7 @@ def extend(database: Database) -> list[Job]:
 
 def seeds(database: Database, experiment_id: str) -> set[int]:
     with database.read() as session:
-        return {run.seed for run in jobs_of(session, experiment_id)}
+        return {run.seed for run in get_runs(session, experiment_id)}
 
 
 def auto_extending(database: Database, experiment_id: str) -> bool:
@@ -94,7 +94,7 @@ def test_the_budget_is_kept(database: Database) -> None:
 def test_seeds_that_fail_are_no_reason_to_go_on_for_ever(database: Database) -> None:
     experiment_id = create(database)
     with database.write() as session:
-        for run in jobs_of(session, experiment_id):
+        for run in get_runs(session, experiment_id):
             queue.claim(session, run.job.id, owner="test", lease_seconds=30)
             queue.fail(session, run.job.id, 1, code="oops", message="Oops.", retryable=False)
     assert extend(database) == []
@@ -105,7 +105,7 @@ def test_seeds_that_fail_are_no_reason_to_go_on_for_ever(database: Database) -> 
 def test_what_was_set_aside_or_cancelled_does_not_extend(database: Database, ask: Any) -> None:
     experiment_id = create(database)
     with database.write() as session:
-        for run in jobs_of(session, experiment_id):
+        for run in get_runs(session, experiment_id):
             ask(session, run.job.id)
     assert extend(database) == []
 

@@ -17,13 +17,13 @@ from models.store.database import Database
 from models.store.jobs import NewJob
 from models.store.sql_functions import DatabaseNow
 from models.store.tables import Experiment, Job
-from models.store.transitions import database_now
+from models.store.transitions import get_database_now
 from tests.factories import job_spec
 
 
 def create(database: Database, after_seconds: float = 0.0) -> str:
     with database.write() as session:
-        database_now(session)
+        get_database_now(session)
         time.sleep(after_seconds)
         return jobs.create_jobs(session, [NewJob(job_spec())])[0].id
 
@@ -31,7 +31,7 @@ def create(database: Database, after_seconds: float = 0.0) -> str:
 def test_the_databases_clock_is_utc(database: Database) -> None:
     before = datetime.now(UTC)
     with database.read() as session:
-        now = database_now(session)
+        now = get_database_now(session)
     assert now.utcoffset() == timedelta(0)
     # SQLite's clock counts milliseconds.
     assert before - timedelta(milliseconds=1) <= now <= datetime.now(UTC)
@@ -46,9 +46,9 @@ def test_a_moment_so_many_seconds_away(database: Database, seconds: float) -> No
 
 def test_the_clock_moves_within_a_transaction(database: Database) -> None:
     with database.read() as session:
-        first = database_now(session)
+        first = get_database_now(session)
         # Until the database's own clock says so, however slow the machine.
-        while database_now(session) == first:
+        while get_database_now(session) == first:
             pass
 
 
@@ -162,7 +162,7 @@ def test_threads_of_one_process_wait_for_their_turn_before_they_ask_sqlite(setti
 
     def write() -> None:
         waiting.set()
-        with database.of("somebody").write() as session:
+        with database.for_owner("somebody").write() as session:
             session.execute(text("SELECT 1"))
 
     with ThreadPoolExecutor() as threads:
@@ -194,7 +194,7 @@ def test_readers_do_not_see_a_transaction_before_it_commits(database: Database) 
 
     def write() -> None:
         with database.write() as session:
-            session.add(Experiment(id="exp_1", name="x", document={}, created_at=database_now(session)))
+            session.add(Experiment(id="exp_1", name="x", document={}, created_at=get_database_now(session)))
             session.flush()
             written.set()
             assert looked.wait(30)

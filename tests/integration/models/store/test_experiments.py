@@ -13,9 +13,9 @@ from models.records import Progress
 from models.states import JobState
 from models.store import experiment_runs, experiments, jobs, queue
 from models.store.database import Database
-from models.store.experiments import Standing, Standings
-from models.store.job_search import Place
-from models.store.rescue import unheard_jobs
+from models.store.experiments import ExperimentProgress, ExperimentProgressCache
+from models.store.job_search import Cursor
+from models.store.rescue import find_undispatched_jobs
 from models.store.tables import Experiment, Job
 from tests.factories import finish_job, job_spec, result_record
 
@@ -37,17 +37,17 @@ def create(database: Database, spec: ExperimentSpec | None = None) -> tuple[str,
     return experiment.id, [job.id for job in new]
 
 
-def standing(database: Database, experiment_id: str) -> Standing:
+def standing(database: Database, experiment_id: str) -> ExperimentProgress:
     with database.read() as session:
-        return experiments.standings(session, [experiment_id])[experiment_id]
+        return experiments.get_progress(session, [experiment_id])[experiment_id]
 
 
 def test_an_experiment_comes_with_all_its_jobs(database: Database) -> None:
     experiment_id, job_ids = create(database)
     with database.read() as session:
         stored = experiments.get_experiment(session, experiment_id)
-        found = [each.job for each in experiment_runs.jobs_of(session, experiment_id)]
-        waiting = unheard_jobs(session, older_than_seconds=30, limit=100)
+        found = [each.job for each in experiment_runs.get_runs(session, experiment_id)]
+        waiting = find_undispatched_jobs(session, older_than_seconds=30, limit=100)
     assert [job.id for job in found] == job_ids == waiting
     assert [(job.variant, job.seed) for job in found] == [
         ("none", 0),
@@ -81,7 +81,7 @@ def test_pages_show_each_experiment_once(database: Database) -> None:
     with database.read() as session:
         while page := experiments.find_experiments(session, after=after, limit=2):
             seen += [each.id for each in page]
-            after = Place(page[-1].created_at, page[-1].id)
+            after = Cursor(page[-1].created_at, page[-1].id)
     assert len(seen) == 5
     assert set(seen) == made
 
@@ -91,7 +91,7 @@ class TestStanding:
 
     def test_nothing_has_begun(self, database: Database) -> None:
         experiment_id, _ = create(database)
-        assert standing(database, experiment_id) == Standing(
+        assert standing(database, experiment_id) == ExperimentProgress(
             counts={JobState.QUEUED: 4},
             reused=0,
             fraction=0.0,
@@ -160,7 +160,7 @@ class TestStanding:
         (one, one_jobs), (other, _) = create(database), create(database)
         finish_job(database, one_jobs[0], epochs=2)
         with database.read() as session:
-            both = experiments.standings(session, [one, other])
+            both = experiments.get_progress(session, [one, other])
         assert (both[one].fraction, both[other].fraction) == (0.25, 0.0)
         assert both[other].best_job is None
 
@@ -170,7 +170,7 @@ class TestStanding:
 
         def queries(ids: list[str]) -> int:
             with counted(database) as statements, database.read() as session:
-                experiments.standings(session, ids)
+                experiments.get_progress(session, ids)
             return len(statements)
 
         assert queries(many) == queries(few)
@@ -183,16 +183,16 @@ class TestStandings:
         (one, one_jobs), (other, other_jobs) = create(database), create(database)
         for job_id in (*one_jobs, *other_jobs[:3]):
             finish_job(database, job_id, epochs=2)
-        known = Standings()
+        known = ExperimentProgressCache()
         with database.read() as session:
-            first = known.of(session, [one, other])
-            assert first == experiments.standings(session, [one, other])
+            first = known.get(session, [one, other])
+            assert first == experiments.get_progress(session, [one, other])
         with counted(database) as statements, database.read() as session:
-            assert known.of(session, [one]) == {one: first[one]}
+            assert known.get(session, [one]) == {one: first[one]}
         assert len(statements) == 1
         finish_job(database, other_jobs[3], epochs=2)
         with database.read() as session:
-            assert known.of(session, [one, other])[other].finished
+            assert known.get(session, [one, other])[other].finished
 
     @pytest.mark.parametrize("what", ["retried", "deleted"])
     def test_other_jobs_are_another_standing(self, database: Database, what: str) -> None:
@@ -201,16 +201,16 @@ class TestStandings:
             finish_job(database, job_id, epochs=2)
         with database.write() as session:
             jobs.cancel_job(session, job_ids[3])
-        known = Standings()
+        known = ExperimentProgressCache()
         with database.read() as session:
-            assert known.of(session, [experiment_id])[experiment_id].finished
+            assert known.get(session, [experiment_id])[experiment_id].finished
         with database.write() as session:
             if what == "retried":
                 jobs.retry_job(session, job_ids[3])
             else:
                 jobs.delete_job(session, job_ids[3])
         with database.read() as session:
-            now = known.of(session, [experiment_id])[experiment_id]
+            now = known.get(session, [experiment_id])[experiment_id]
         assert now == standing(database, experiment_id)
         assert now.finished == (what == "deleted")
         assert now.total == (3 if what == "deleted" else 4)
@@ -220,14 +220,14 @@ class TestStandings:
         for _, job_ids in made:
             for job_id in job_ids:
                 finish_job(database, job_id, epochs=2)
-        known = Standings(most=1)
+        known = ExperimentProgressCache(most=1)
         with database.read() as session:
             for experiment_id, _ in made:
-                known.of(session, [experiment_id])
+                known.get(session, [experiment_id])
         with counted(database) as statements, database.read() as session:
-            known.of(session, [made[1][0]])
+            known.get(session, [made[1][0]])
             assert len(statements) == 1
-            known.of(session, [made[0][0]])
+            known.get(session, [made[0][0]])
             assert len(statements) > 2
 
 
@@ -249,7 +249,7 @@ def test_jobs_of_an_experiment_come_in_one_query_with_their_results(database: Da
     experiment_id, job_ids = create(database)
     finish_job(database, job_ids[0], epochs=2)
     with counted(database) as statements, database.read() as session:
-        found = [each.job for each in experiment_runs.jobs_of(session, experiment_id)]
+        found = [each.job for each in experiment_runs.get_runs(session, experiment_id)]
         assert [job.result is not None for job in found] == [True, False, False, False]
     assert len(statements) == 1
 
@@ -263,7 +263,7 @@ def test_a_retry_stands_in_the_place_of_the_job_that_it_repeats(database: Databa
     finish_job(database, retry.id)
     assert standing(database, experiment_id).counts == {JobState.QUEUED: 3, JobState.SUCCEEDED: 1}
     with database.read() as session:
-        found = [each.job for each in experiment_runs.jobs_of(session, experiment_id)]
+        found = [each.job for each in experiment_runs.get_runs(session, experiment_id)]
     assert {job.id for job in found} == {retry.id, *others}
     assert {(job.variant, job.seed) for job in found} == {
         (variant, seed) for variant in ("none", "dropout") for seed in (0, 1)

@@ -14,7 +14,7 @@ from models.states import JobState
 from models.store import job_search, jobs
 from models.store.database import Database
 from models.store.experiments import create_experiment
-from models.store.job_search import JobFilter, Order, Place, find_jobs, place_of
+from models.store.job_search import Cursor, JobFilter, SortOrder, find_jobs, get_cursor
 from models.store.jobs import NewJob
 from models.store.transitions import get_job
 from tests.factories import finish_job, job_spec, result_record
@@ -33,17 +33,17 @@ def page(database: Database, wanted: JobFilter, **asked: Any) -> list[str]:
         return [job.id for job in find_jobs(session, wanted, **({"after": None, "limit": 50} | asked))]
 
 
-def walk(database: Database, wanted: JobFilter, order: Order, limit: int) -> list[str]:
+def walk(database: Database, wanted: JobFilter, order: SortOrder, limit: int) -> list[str]:
     """A whole list, page after page."""
     seen: list[str] = []
-    after: Place | None = None
+    after: Cursor | None = None
     while True:
         with database.read() as session:
             found = find_jobs(session, wanted, after=after, limit=limit, order=order)
         if not found:
             return seen
         seen += [job.id for job in found]
-        after = place_of(found[-1], order)
+        after = get_cursor(found[-1], order)
 
 
 @pytest.fixture
@@ -65,12 +65,12 @@ def test_sorted_by_a_metric_jobs_that_have_it_come_once(
 ) -> None:
     monkeypatch.setattr("models.store.job_search._FEW", few)
     for wanted in (JobFilter(), JobFilter(techniques=["dropout"], states=[JobState.SUCCEEDED])):
-        assert walk(database, wanted, Order("test_accuracy", descending=False), limit) == measured
-        assert walk(database, wanted, Order("test_accuracy"), limit) == measured[::-1]
-        assert walk(database, wanted, Order("validation_accuracy"), limit) == measured[2::-1]
-        assert walk(database, wanted, Order("epochs_run"), limit) == sorted(measured)[::-1]
-    assert walk(database, JobFilter(states=[JobState.QUEUED]), Order("test_accuracy"), limit) == []
-    assert walk(database, JobFilter(techniques=["l1"]), Order("test_accuracy"), limit) == []
+        assert walk(database, wanted, SortOrder("test_accuracy", descending=False), limit) == measured
+        assert walk(database, wanted, SortOrder("test_accuracy"), limit) == measured[::-1]
+        assert walk(database, wanted, SortOrder("validation_accuracy"), limit) == measured[2::-1]
+        assert walk(database, wanted, SortOrder("epochs_run"), limit) == sorted(measured)[::-1]
+    assert walk(database, JobFilter(states=[JobState.QUEUED]), SortOrder("test_accuracy"), limit) == []
+    assert walk(database, JobFilter(techniques=["l1"]), SortOrder("test_accuracy"), limit) == []
 
 
 def test_values_of_a_field_are_alternatives_and_fields_must_all_fit(database: Database) -> None:
@@ -95,8 +95,8 @@ def test_values_of_a_field_are_alternatives_and_fields_must_all_fit(database: Da
     ]
     for wanted, expected in newest:
         assert page(database, wanted) == expected
-        assert walk(database, wanted, Order(), 1) == expected
-        assert page(database, wanted, order=Order(descending=False)) == expected[::-1]
+        assert walk(database, wanted, SortOrder(), 1) == expected
+        assert page(database, wanted, order=SortOrder(descending=False)) == expected[::-1]
 
 
 def test_by_experiments_each_job_once(database: Database) -> None:
@@ -127,10 +127,10 @@ def test_by_experiments_each_job_once(database: Database) -> None:
     ],
     ids=str,
 )
-@pytest.mark.parametrize("order", [Order(), Order("test_loss", descending=False)], ids=str)
+@pytest.mark.parametrize("order", [SortOrder(), SortOrder("test_loss", descending=False)], ids=str)
 @pytest.mark.parametrize("few", [0, 2_000])
 def test_no_list_shows_another_owners_jobs(
-    database: Database, wanted: JobFilter, order: Order, few: int, monkeypatch: pytest.MonkeyPatch
+    database: Database, wanted: JobFilter, order: SortOrder, few: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("models.store.job_search._FEW", few)
     spec = job_spec(regularization=BOTH, labels={"team": "a"})
@@ -138,8 +138,8 @@ def test_no_list_shows_another_owners_jobs(
     (theirs,) = create(database, spec, owner="theirs")
     for job_id in (ours, theirs):
         finish_job(database, job_id)
-    assert page(database.of("ours"), wanted, order=order) == [ours]
-    assert page(database.of("nobody"), wanted, order=order) == []
+    assert page(database.for_owner("ours"), wanted, order=order) == [ours]
+    assert page(database.for_owner("nobody"), wanted, order=order) == []
 
 
 def test_bounds_in_time_hold_beyond_the_first_page(database: Database) -> None:
@@ -147,11 +147,11 @@ def test_bounds_in_time_hold_beyond_the_first_page(database: Database) -> None:
     with database.read() as session:
         moments = [get_job(session, each).created_at for each in ids]
     wanted = JobFilter(created_after=moments[0], created_before=moments[5])
-    assert walk(database, wanted, Order(), 2) == ids[4:0:-1]
-    assert walk(database, wanted, Order(descending=False), 2) == ids[1:5]
+    assert walk(database, wanted, SortOrder(), 2) == ids[4:0:-1]
+    assert walk(database, wanted, SortOrder(descending=False), 2) == ids[1:5]
     # A bound that is nearer than the cursor goes before it.
     narrower = JobFilter(created_before=moments[2])
-    assert page(database, narrower, after=Place(moments[5], ids[5])) == ids[1::-1]
+    assert page(database, narrower, after=Cursor(moments[5], ids[5])) == ids[1::-1]
     assert all(earlier < later for earlier, later in pairwise(moments))
 
 
@@ -162,7 +162,7 @@ def test_a_job_that_is_deleted_while_a_page_is_read_does_not_end_the_list(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ids = [finish_job(database, each).id for each in create(database, *[job_spec()] * 4)]
-    read = job_search.listed
+    read = job_search.load_listed_jobs
 
     def deleted_before(session: Session, job_ids: Sequence[str], **kinds: bool) -> list[Row[Any]]:
         if ids[3] in job_ids:
@@ -170,5 +170,5 @@ def test_a_job_that_is_deleted_while_a_page_is_read_does_not_end_the_list(
                 jobs.delete_job(other, ids[3])
         return read(session, job_ids, **kinds)
 
-    monkeypatch.setattr(job_search, "listed", deleted_before)
+    monkeypatch.setattr(job_search, "load_listed_jobs", deleted_before)
     assert page(database, JobFilter(), limit=3) == ids[2::-1]

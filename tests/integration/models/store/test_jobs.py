@@ -14,7 +14,7 @@ from models.spec import JobSpec
 from models.states import JobState
 from models.store import job_search, jobs, queue
 from models.store.database import Database
-from models.store.job_search import JobFilter, Place
+from models.store.job_search import Cursor, JobFilter
 from models.store.jobs import NewJob
 from models.store.tables import Epoch, Event, Job, Result
 from tests.factories import epoch_record, finished_job, job_in, job_spec
@@ -26,7 +26,7 @@ def create(database: Database, *specs: JobSpec) -> list[Job]:
 
 
 def find(
-    database: Database, wanted: JobFilter | None = None, *, after: Place | None = None, limit: int = 50
+    database: Database, wanted: JobFilter | None = None, *, after: Cursor | None = None, limit: int = 50
 ) -> list[str]:
     with database.read() as session:
         found = job_search.find_jobs(session, wanted or JobFilter(), after=after, limit=limit)
@@ -38,7 +38,7 @@ def test_a_new_job_is_queued_with_its_first_event(database: Database) -> None:
     [new] = create(database, spec)
     with database.read() as session:
         job = jobs.get_job(session, new.id)
-        [event] = jobs.events_of(session, new.id)
+        [event] = jobs.get_events(session, new.id)
     assert (job.state, job.name, job.labels, job.priority) == ("queued", "é", {"team": "a"}, 3)
     assert (job.seed, job.epochs, job.dataset) == (7, 4, "mnist_5k")
     assert (job.attempt, job.crashes, job.version, job.fraction) == (0, 0, 1, 0.0)
@@ -69,7 +69,7 @@ def test_a_waiting_job_is_cancelled_at_once(database: Database, state: JobState)
     assert job.state == JobState.CANCELLED
     assert job.finished_at is not None
     with database.read() as session:
-        event = jobs.events_of(session, job_id)[-1]
+        event = jobs.get_events(session, job_id)[-1]
     assert (event.type, event.from_state, event.to_state) == ("cancelled", state, "cancelled")
 
 
@@ -79,7 +79,7 @@ def test_a_running_job_is_asked_to_stop(database: Database) -> None:
         job = jobs.cancel_job(session, job_id)
     assert (job.state, job.requested_action, job.version) == ("running", "cancel", 3)
     with database.read() as session:
-        assert jobs.events_of(session, job_id)[-1].type == "cancel_requested"
+        assert jobs.get_events(session, job_id)[-1].type == "cancel_requested"
 
 
 def test_a_job_that_is_given_back_in_this_moment_is_cancelled_all_the_same(database: Database) -> None:
@@ -157,7 +157,7 @@ def test_pages_show_each_job_once_while_jobs_are_added(database: Database) -> No
         if not page:
             break
         seen += [job.id for job in page]
-        after = Place(page[-1].created_at, page[-1].id)
+        after = Cursor(page[-1].created_at, page[-1].id)
         create(database)
     assert seen == wanted
 
@@ -170,7 +170,7 @@ def test_jobs_of_one_moment_are_paged_by_id(database: Database) -> None:
             job.created_at = moment
     everything = find(database)
     assert len(everything) == 4
-    assert find(database, after=Place(moment, everything[1])) == everything[2:]
+    assert find(database, after=Cursor(moment, everything[1])) == everything[2:]
 
 
 class TestFilters:
@@ -250,21 +250,21 @@ def test_queue_positions_count_all_that_goes_before(database: Database) -> None:
     running = job_in(database, JobState.RUNNING)
     with database.read() as session:
         asked = [jobs.get_job(session, job_id) for job_id in (new[0].id, new[2].id, new[3].id, running)]
-        places = jobs.queue_positions(session, asked)
+        places = jobs.get_queue_positions(session, asked)
     assert places == {new[0].id: 2, new[2].id: 3, new[3].id: 4}
 
 
 def test_nothing_queued_has_no_positions(database: Database) -> None:
     with database.read() as session:
-        assert jobs.queue_positions(session, []) == {}
+        assert jobs.get_queue_positions(session, []) == {}
 
 
 def test_history_from_an_epoch_on(database: Database) -> None:
     job_id = finished_job(database, epochs=4).id
     with database.read() as session:
-        assert [epoch.epoch for epoch in jobs.epochs_of(session, job_id)] == [1, 2, 3, 4]
-        assert [epoch.epoch for epoch in jobs.epochs_of(session, job_id, after=2)] == [3, 4]
-        assert jobs.epochs_of(session, job_id, after=4) == []
+        assert [epoch.epoch for epoch in jobs.get_epochs(session, job_id)] == [1, 2, 3, 4]
+        assert [epoch.epoch for epoch in jobs.get_epochs(session, job_id, after=2)] == [3, 4]
+        assert jobs.get_epochs(session, job_id, after=4) == []
 
 
 def test_every_change_of_a_jobs_life_is_an_event_in_order(database: Database) -> None:
@@ -280,7 +280,7 @@ def test_every_change_of_a_jobs_life_is_an_event_in_order(database: Database) ->
                 jobs.cancel_job(session, job.id)
             queue.stop(session, job.id, attempt)
     with database.read() as session:
-        events = jobs.events_of(session, job.id)
+        events = jobs.get_events(session, job.id)
         version = jobs.get_job(session, job.id).version
     assert events.pop(-2).type == "cancel_requested"
     states = [JobState.QUEUED, *(event.to_state for event in events[1:])]
@@ -297,6 +297,6 @@ def test_queue_positions_of_a_page_are_those_of_the_whole_line(database: Databas
     expected = {job.id: place for place, job in enumerate(line, 1)}
     with database.read() as session:
         for page in (new, new[::2], new[5:7], new[:1], line[-1:], line[3:9:2]):
-            places = jobs.queue_positions(session, page)
+            places = jobs.get_queue_positions(session, page)
             assert places == {job.id: expected[job.id] for job in page}
-        assert [jobs.queue_position(session, job.id) for job in line] == [*range(1, 13)]
+        assert [jobs.get_queue_position(session, job.id) for job in line] == [*range(1, 13)]

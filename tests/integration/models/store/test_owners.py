@@ -10,7 +10,7 @@ from models.errors import NotFound
 from models.experiments import ExperimentSpec
 from models.store import experiments, jobs
 from models.store.database import Database
-from models.store.experiment_runs import reusable_jobs
+from models.store.experiment_runs import find_reusable_jobs
 from models.store.job_search import JobFilter, find_jobs
 from models.store.jobs import NewJob
 from models.store.tables import Job, Result, Run
@@ -27,9 +27,9 @@ def theirs(database: Database) -> str:
 
 
 def test_another_owners_job_is_not_there_by_its_id(database: Database, theirs: str) -> None:
-    with database.of("theirs").read() as session:
+    with database.for_owner("theirs").read() as session:
         assert get_job(session, theirs).owner == "theirs"
-    with database.of("ours").read() as session, pytest.raises(NotFound):
+    with database.for_owner("ours").read() as session, pytest.raises(NotFound):
         get_job(session, theirs)
 
 
@@ -39,7 +39,7 @@ def test_another_owners_job_is_not_there_for_any_verb(
 ) -> None:
     with database.write() as session:
         (job,) = jobs.create_jobs(session, [NewJob(job_spec(), "theirs")])
-    with pytest.raises(NotFound), database.of("ours").write() as session:
+    with pytest.raises(NotFound), database.for_owner("ours").write() as session:
         verb(session, job.id)
 
 
@@ -55,14 +55,14 @@ def test_another_owners_job_is_not_there_for_any_verb(
     ids=str,
 )
 def test_every_kind_of_query_leaves_them_out(database: Database, theirs: str, query: object) -> None:
-    with database.of("nobody").read() as session:
+    with database.for_owner("nobody").read() as session:
         assert session.execute(query).scalars().all() in ([], [0])
-    with database.of("theirs").read() as session:
+    with database.for_owner("theirs").read() as session:
         assert session.execute(query).scalars().all() in ([theirs], [1])
 
 
 def test_an_update_of_all_jobs_changes_ones_own(database: Database, theirs: str) -> None:
-    with database.of("ours").write() as session:
+    with database.for_owner("ours").write() as session:
         session.execute(update(Job).values(name="mine"), execution_options={"synchronize_session": False})
     with database.read() as session:
         assert get_job(session, theirs).name != "mine"
@@ -71,18 +71,18 @@ def test_an_update_of_all_jobs_changes_ones_own(database: Database, theirs: str)
 
 def test_lists_and_reuse_know_ones_own_jobs_only(database: Database, theirs: str) -> None:
     spec = job_spec()
-    with database.of("ours").read() as session:
+    with database.for_owner("ours").read() as session:
         assert [job.owner for job in find_jobs(session, JobFilter(), after=None, limit=9)] == ["ours"]
     with database.read() as session:
-        assert reusable_jobs(session, [spec], owner="ours") == {}
-        assert reusable_jobs(session, [spec], owner="theirs") == {spec.spec_hash: theirs}
+        assert find_reusable_jobs(session, [spec], owner="ours") == {}
+        assert find_reusable_jobs(session, [spec], owner="theirs") == {spec.spec_hash: theirs}
 
 
 def test_the_place_in_the_queue_counts_everybodys_jobs(database: Database) -> None:
     with database.write() as session:
         _, job = jobs.create_jobs(session, [NewJob(job_spec(), "theirs"), NewJob(job_spec(), "ours")])
-    with database.of("ours").read() as session:
-        assert jobs.queue_positions(session, [get_job(session, job.id)]) == {job.id: 2}
+    with database.for_owner("ours").read() as session:
+        assert jobs.get_queue_positions(session, [get_job(session, job.id)]) == {job.id: 2}
 
 
 def test_an_experiments_jobs_are_its_owners_also_those_that_are_added(database: Database) -> None:

@@ -10,9 +10,9 @@ from sqlalchemy.orm import Session
 
 from models.states import JobState
 from models.store.database import Database
-from models.store.job_search import JobFilter, Order, Place, find_jobs
-from models.store.jobs import queue_position
-from models.store.queue import waiting
+from models.store.job_search import Cursor, JobFilter, SortOrder, find_jobs
+from models.store.jobs import get_queue_position
+from models.store.queue import select_claimable
 from models.store.tables import Job
 
 NEWEST = select(Job.id).order_by(Job.created_at.desc(), Job.id.desc()).limit(50)
@@ -37,7 +37,7 @@ def _sorts(plan: str) -> bool:
 
 def test_the_next_job_is_read_from_its_index_in_order(database: Database) -> None:
     with database.write() as session:
-        plan = _plan(session, waiting().limit(1))
+        plan = _plan(session, select_claimable().limit(1))
     assert "ix_jobs_next" in plan
     assert not _sorts(plan), plan
 
@@ -76,22 +76,27 @@ def _plans(database: Database, ask: Callable[[Session], object]) -> list[str]:
         ]
 
 
-DEEP = Place(datetime(2026, 1, 1, tzinfo=UTC), "job_1")
-LISTS: dict[str, tuple[JobFilter, Order, Place | None, str]] = {
-    "all": (JobFilter(), Order(), DEEP, "ix_jobs_created_at_id"),
-    "state": (JobFilter(states=[JobState.FAILED]), Order(), DEEP, "ix_jobs_state_created_at_id"),
-    "dataset": (JobFilter(datasets=["mnist"]), Order(), DEEP, "ix_jobs_dataset_created_at_id"),
+DEEP = Cursor(datetime(2026, 1, 1, tzinfo=UTC), "job_1")
+LISTS: dict[str, tuple[JobFilter, SortOrder, Cursor | None, str]] = {
+    "all": (JobFilter(), SortOrder(), DEEP, "ix_jobs_created_at_id"),
+    "state": (JobFilter(states=[JobState.FAILED]), SortOrder(), DEEP, "ix_jobs_state_created_at_id"),
+    "dataset": (JobFilter(datasets=["mnist"]), SortOrder(), DEEP, "ix_jobs_dataset_created_at_id"),
     "technique": (
         JobFilter(techniques=["l2"]),
-        Order(),
+        SortOrder(),
         DEEP,
         "ix_job_techniques_technique_created_at_job_id",
     ),
-    "label": (JobFilter(labels=[("a", "b")]), Order(), DEEP, "ix_job_labels_name_value_created_at_job_id"),
+    "label": (
+        JobFilter(labels=[("a", "b")]),
+        SortOrder(),
+        DEEP,
+        "ix_job_labels_name_value_created_at_job_id",
+    ),
     "metric": (
         JobFilter(states=[JobState.SUCCEEDED]),
-        Order("test_accuracy"),
-        Place(0.5, "job_1"),
+        SortOrder("test_accuracy"),
+        Cursor(0.5, "job_1"),
         "ix_results_test_accuracy_job_id",
     ),
 }
@@ -114,5 +119,5 @@ def test_a_page_deep_in_a_list_is_read_from_its_index_in_order(
 
 
 def test_a_place_in_the_queue_is_counted_in_its_index(database: Database) -> None:
-    (plan,) = _plans(database, lambda session: queue_position(session, "job_1"))
+    (plan,) = _plans(database, lambda session: get_queue_position(session, "job_1"))
     assert plan.count("ix_jobs_next") >= 2, plan

@@ -42,7 +42,7 @@ def history(database: Database, job_id: str) -> list[tuple[str, str | None, str 
     with database.read() as session:
         return [
             (event.type, event.from_state, event.to_state, event.attempt)
-            for event in jobs.events_of(session, job_id)
+            for event in jobs.get_events(session, job_id)
         ]
 
 
@@ -264,7 +264,7 @@ def test_failing_ends_the_job_with_its_error(database: Database) -> None:
     assert job.result is None
     assert history(database, job_id)[-1] == ("failed", "running", "failed", 1)
     with database.read() as session:
-        assert jobs.events_of(session, job_id)[-1].detail["code"] == "diverged"
+        assert jobs.get_events(session, job_id)[-1].detail["code"] == "diverged"
 
 
 @pytest.mark.parametrize(
@@ -303,7 +303,7 @@ def test_a_job_that_waits_again_shows_its_checkpoint_and_no_more(
         state = queue.stop(session, job_id, 1)
     job = the(database, job_id)
     with database.read() as session:
-        epochs = [epoch.epoch for epoch in jobs.epochs_of(session, job_id)]
+        epochs = [epoch.epoch for epoch in jobs.get_epochs(session, job_id)]
     assert job.eta_seconds is None
     if state.terminal:
         assert (job.epochs_done, job.fraction, epochs) == (3, 0.35, [1, 2, 3])
@@ -324,8 +324,8 @@ def test_a_job_without_a_checkpoint_waits_at_its_start(database: Database) -> No
     job = the(database, job_id)
     assert (job.epochs_done, job.fraction, job.eta_seconds) == (0, 0.0, None)
     with database.read() as session:
-        assert jobs.epochs_of(session, job_id) == []
-        assert len(jobs.epochs_of(session, other)) == 1
+        assert jobs.get_epochs(session, job_id) == []
+        assert len(jobs.get_epochs(session, other)) == 1
 
 
 def test_the_owners_last_word_counts_and_not_what_the_worker_heard(database: Database) -> None:
@@ -352,7 +352,7 @@ def test_a_cancel_that_was_granted_holds_though_the_training_is_done(database: D
     with database.read() as session:
         job = jobs.get_job(session, job_id)
         assert (job.state, job.result, job.error_code) == (JobState.CANCELLED, None, None)
-        assert [event.to_state for event in jobs.events_of(session, job_id)][-1] == "cancelled"
+        assert [event.to_state for event in jobs.get_events(session, job_id)][-1] == "cancelled"
 
 
 @pytest.mark.parametrize(("write", "state"), [("succeed", "succeeded"), ("fail", "failed")])
@@ -388,7 +388,7 @@ def test_a_later_attempt_replaces_an_epoch(database: Database) -> None:
         with database.write() as session:
             queue.stop(session, job_id, attempt)
     with database.read() as session:
-        [epoch] = jobs.epochs_of(session, job_id)
+        [epoch] = jobs.get_epochs(session, job_id)
     assert (epoch.epoch, epoch.attempt, epoch.train_loss) == (1, 2, 0.25)
 
 
@@ -399,7 +399,7 @@ def test_epochs_keep_every_digit(database: Database) -> None:
     with database.write() as session:
         queue.record_epoch(session, job_id, 1, record)
     with database.read() as session:
-        [epoch] = jobs.epochs_of(session, job_id)
+        [epoch] = jobs.get_epochs(session, job_id)
     assert epoch.objective == 0.1 + 0.2
     assert epoch.validation_loss is None
 

@@ -42,8 +42,8 @@ def test_rows_that_refer_to_a_rebuilt_table_stay(database: Database, tmp_path: P
         move(config, revision)
         with database.read() as session:
             assert get_job(session, job.id).result is not None
-            assert len(jobs.epochs_of(session, job.id)) == 2
-            assert jobs.events_of(session, job.id)
+            assert len(jobs.get_epochs(session, job.id)) == 2
+            assert jobs.get_events(session, job.id)
 
 
 def test_foreign_keys_are_enforced_after_a_migration(database: Database) -> None:
@@ -53,5 +53,5 @@ def test_foreign_keys_are_enforced_after_a_migration(database: Database) -> None
     with database.write() as session:
         jobs.delete_job(session, job.id)
     with database.read() as session:
-        assert not jobs.epochs_of(session, job.id)
-        assert not jobs.events_of(session, job.id)
+        assert not jobs.get_epochs(session, job.id)
+        assert not jobs.get_events(session, job.id)

@@ -7,7 +7,7 @@ from sqlalchemy import insert
 
 from models.store import jobs
 from models.store.database import Database
-from models.store.report_data import load_correct, load_diagnostics, summaries
+from models.store.report_data import load_correct, load_diagnostics, load_summaries
 from models.store.tables import Epoch
 from tests.factories import finished_job, job_spec, result_record
 
@@ -36,7 +36,7 @@ def test_epochs_are_summarised_by_variant(database: Database) -> None:
     with database.write() as session:
         session.execute(insert(Epoch), rows)
     with database.read() as session:
-        found = summaries(session, ids | {"none": []})
+        found = load_summaries(session, ids | {"none": []})
     (first,), (second,) = found["a"], found["b"]
     assert found["none"] == []
     assert (first.epoch, first.train_loss.n) == (1, 3)
@@ -55,7 +55,7 @@ def test_more_jobs_than_a_statement_may_have_variables(database: Database) -> No
     job = finished_job(database, epochs=2)
     unknown = [f"job_{number}" for number in range(40_000)]
     with database.read() as session:
-        found = summaries(session, {"a": [*unknown, job.id]})
+        found = load_summaries(session, {"a": [*unknown, job.id]})
     assert [(each.epoch, each.train_loss.n) for each in found["a"]] == [(1, 1), (2, 1)]
 
 

@@ -38,7 +38,7 @@ def the(database: Database, job_id: str) -> Job:
 
 def events(database: Database, job_id: str) -> list[str]:
     with database.read() as session:
-        return [event.type for event in jobs.events_of(session, job_id)]
+        return [event.type for event in jobs.get_events(session, job_id)]
 
 
 def release_requested(database: Database, job_id: str) -> None:
@@ -86,7 +86,7 @@ def test_a_resumed_job_has_its_old_place_and_needs_a_new_bell(database: Database
     resumed = ask(database, jobs.resume_job, old)
     assert (resumed.state, resumed.dispatched_at) == (JobState.QUEUED, None)
     with database.read() as session:
-        places = jobs.queue_positions(session, [jobs.get_job(session, each) for each in (old, new)])
+        places = jobs.get_queue_positions(session, [jobs.get_job(session, each) for each in (old, new)])
     assert places == {old: 1, new: 2}
     assert events(database, old) == ["queued", "paused", "queued"]
 

@@ -13,7 +13,7 @@ from models.records import Progress
 from models.states import Action, JobState
 from models.store import jobs, queue
 from models.store.database import Database
-from models.store.rescue import Rescued, rescue_abandoned, unheard_jobs
+from models.store.rescue import Rescued, find_undispatched_jobs, rescue_abandoned
 from models.store.sql_functions import DatabaseNow
 from models.store.tables import Job
 from tests.factories import epoch_record, job_spec
@@ -51,7 +51,7 @@ def rescue(database: Database) -> Rescued:
 
 def unheard(database: Database, *, older_than_seconds: float = 30, limit: int = 100) -> list[str]:
     with database.read() as session:
-        return unheard_jobs(session, older_than_seconds=older_than_seconds, limit=limit)
+        return find_undispatched_jobs(session, older_than_seconds=older_than_seconds, limit=limit)
 
 
 def test_an_abandoned_job_waits_again_for_a_while_and_counts_the_crash(database: Database) -> None:
@@ -62,7 +62,7 @@ def test_an_abandoned_job_waits_again_for_a_while_and_counts_the_crash(database:
     with database.write() as session:
         assert queue.claim(session, job_id, owner="too soon", lease_seconds=30) is None
     with database.read() as session:
-        last = jobs.events_of(session, job_id)[-1]
+        last = jobs.get_events(session, job_id)[-1]
         assert session.scalar(select(Job.run_after > DatabaseNow()).where(Job.id == job_id))
     assert (last.from_state, last.to_state) == ("running", "queued")
     assert last.detail == {"reason": "lease_expired", "worker": "worker"}
@@ -118,7 +118,7 @@ def test_a_rescued_job_waits_at_its_checkpoint(database: Database) -> None:
     job = the(database, job_id)
     assert (job.epochs_done, job.fraction, job.eta_seconds) == (1, 0.25, None)
     with database.read() as session:
-        assert [epoch.epoch for epoch in jobs.epochs_of(session, job_id)] == [1]
+        assert [epoch.epoch for epoch in jobs.get_epochs(session, job_id)] == [1]
 
 
 def test_a_rescued_job_is_rung_for_as_soon_as_it_may_start(database: Database) -> None:

@@ -5,10 +5,10 @@ from typing import Any
 from api.dashboard.playground import Model, choose_pair, group_models
 from api.dashboard.run_table import build_run_table
 from models.states import JobState
-from models.store.experiment_runs import RunGlance
+from models.store.experiment_runs import RunSummary
 
 
-def make_run(variant: str = "none", seed: int = 0, **changes: Any) -> RunGlance:
+def make_run(variant: str = "none", seed: int = 0, **changes: Any) -> RunSummary:
     values: dict[str, Any] = {
         "reused": False,
         "job_id": f"job_{variant}_{seed}",
@@ -20,10 +20,10 @@ def make_run(variant: str = "none", seed: int = 0, **changes: Any) -> RunGlance:
         "test_accuracy": 0.9,
         "test_loss": 0.3,
     }
-    return RunGlance(variant, seed, **(values | changes))
+    return RunSummary(variant, seed, **(values | changes))
 
 
-def make_unfinished_run(variant: str, seed: int, state: JobState, **changes: Any) -> RunGlance:
+def make_unfinished_run(variant: str, seed: int, state: JobState, **changes: Any) -> RunSummary:
     return make_run(variant, seed, state=state, test_accuracy=None, test_loss=None, **changes)
 
 

@@ -249,5 +249,5 @@ def test_the_bound_of_pixels_is_asked_before_anything_is_decoded(monkeypatch: py
     def decoded(image: Image.Image) -> Grey:
         raise AssertionError
 
-    monkeypatch.setattr(image_files, "_decoded", decoded)
+    monkeypatch.setattr(image_files, "_decode", decoded)
     assert "too large" in fault(png(MOST_SIDE + 1, 1))[1]

@@ -8,7 +8,7 @@ from models.errors import ServiceUnavailable
 from models.settings import Settings
 from models.store import jobs
 from models.store.database import Database
-from models.store.engine import wal_is_safe
+from models.store.engine import is_wal_safe
 from models.store.sql_functions import UtcDateTime
 
 NOON = datetime(2026, 3, 1, 12, 0, 0, 123456, tzinfo=UTC)
@@ -29,7 +29,7 @@ WAL = {
 
 @pytest.mark.parametrize(("version", "safe"), WAL.items())
 def test_the_write_ahead_log_is_used_only_where_it_is_mended(version: tuple[int, ...], safe: bool) -> None:
-    assert wal_is_safe(version) is safe
+    assert is_wal_safe(version) is safe
 
 
 @pytest.mark.parametrize("dialect", [sqlite.dialect(), postgresql.dialect()], ids=["sqlite", "postgresql"])
@@ -67,9 +67,9 @@ def test_a_moment_without_a_zone_is_refused(dialect: sqlite.dialect | postgresql
 def test_a_database_that_cannot_be_reached_is_said_to_be_unavailable(settings: Settings, url: str) -> None:
     database = Database(settings.model_copy(update={"database_url": url}))
     with pytest.raises(ServiceUnavailable, match="cannot be reached"), database.read() as session:
-        jobs.events_of(session, "job_1")
+        jobs.get_events(session, "job_1")
     with pytest.raises(ServiceUnavailable, match="cannot be reached"), database.write() as session:
-        jobs.events_of(session, "job_1")
+        jobs.get_events(session, "job_1")
     database.close()
 
 

@@ -1,0 +1,121 @@
+"""Actions on jobs: cancel, pause, resume, retry, delete."""
+
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import APIRouter, Request, Response, status
+
+from api.api_keys import record_audit_event
+from api.http import problem_types
+from api.http.dependencies import (
+    ArtifactsDep,
+    CallerDep,
+    DatabaseDep,
+    DispatchDep,
+    JobId,
+)
+from api.http.idempotency import IdempotentWithoutBodyDep
+from api.http.openapi import response_headers
+from api.http.problem_types import problem_responses
+from api.http.routing import StrictQueryRoute
+from api.jobs import schemas, serializers
+from models.states import JobState
+from models.store import jobs as store
+
+router = APIRouter(prefix="/v1/jobs", tags=["jobs"], route_class=StrictQueryRoute)
+
+_ACCEPTED: dict[int | str, dict[str, Any]] = {
+    202: {
+        "model": schemas.JobDetails,
+        "description": "Asked of the worker, which honours it within a chunk of steps",
+    }
+}
+
+
+@router.post("/{job_id}/cancel", responses=_ACCEPTED)
+@problem_responses(problem_types.CONFLICT)
+def cancel_job(
+    job_id: JobId, database: DatabaseDep, artifacts: ArtifactsDep, response: Response
+) -> schemas.JobDetails:
+    """End a job: 200 if it is cancelled now, 202 while its worker is being told, 409 if it has ended."""
+    with database.write() as session:
+        answer = serializers.serialize_current_job(session, store.cancel_job(session, job_id))
+    if answer.state == JobState.CANCELLED:
+        # One that was paused, or waited to go on. A running one's worker clears up after it.
+        artifacts.delete_checkpoints(job_id)
+    else:
+        response.status_code = status.HTTP_202_ACCEPTED
+    return answer
+
+
+@router.post("/{job_id}/pause", responses=_ACCEPTED)
+@problem_responses(problem_types.CONFLICT)
+def pause_job(job_id: JobId, database: DatabaseDep, response: Response) -> schemas.JobDetails:
+    """Set a job aside: 200 if it is paused now, 202 while its worker is being told, 409 if it ends or has.
+
+    Asked again, it answers the same.
+    """
+    with database.write() as session:
+        answer = serializers.serialize_current_job(session, store.pause_job(session, job_id))
+    if answer.state != JobState.PAUSED:
+        response.status_code = status.HTTP_202_ACCEPTED
+    return answer
+
+
+@router.post("/{job_id}/resume")
+@problem_responses(problem_types.CONFLICT)
+def resume_job(job_id: JobId, database: DatabaseDep, dispatch: DispatchDep) -> schemas.JobDetails:
+    """Let a paused job go on, in its old place in the queue; take back a pause that is not carried out yet.
+
+    A job that is not paused is answered as it is; 409 if it ends or has ended.
+    """
+    with database.write() as session:
+        answer = serializers.serialize_current_job(session, store.resume_job(session, job_id))
+    if answer.state == JobState.QUEUED:
+        dispatch([job_id])
+    return answer
+
+
+@router.post(
+    "/{job_id}/retry",
+    status_code=status.HTTP_202_ACCEPTED,
+    response_model=schemas.JobDetails,
+    responses={
+        200: {"model": schemas.JobDetails, "description": "The retry that there is, and that has not ended"}
+    },
+)
+@problem_responses(problem_types.CONFLICT, problem_types.OVER_QUOTA)
+@response_headers("Location", status=HTTPStatus.ACCEPTED)
+@response_headers("Location")
+def retry_job(
+    job_id: JobId,
+    database: DatabaseDep,
+    idempotent: IdempotentWithoutBodyDep,
+    dispatch: DispatchDep,
+) -> Response:
+    """Train what a failed or cancelled job should have, as a new job; `Location` and body are that job's.
+
+    409 if the job has not ended or has succeeded, or if its retry has ended: then retry that one.
+    """
+    with idempotent.executed(), database.write() as session:
+        retry, is_new = store.retry_job(session, job_id)
+        body = serializers.serialize_current_job(session, retry)
+        code = status.HTTP_202_ACCEPTED if is_new else status.HTTP_200_OK
+        answer = idempotent.store_response(session, body, code, {"Location": body.links.self})
+    if is_new:
+        dispatch([retry.id])
+    return answer
+
+
+@router.delete("/{job_id}", status_code=status.HTTP_204_NO_CONTENT)
+@problem_responses(problem_types.CONFLICT)
+def delete_job(
+    job_id: JobId, caller: CallerDep, database: DatabaseDep, artifacts: ArtifactsDep, request: Request
+) -> None:
+    """Remove an ended job with its history, model and predictions; 409 while it has not ended."""
+    with database.write() as session:
+        store.delete_job(session, job_id)
+        record_audit_event(session, "job_deleted", job_id, caller, request)
+    # After the commit: a file without a row is litter, a row without its file is a lie. All files, not only
+    # those that the row names: a worker that died may have left others, which nobody would find again.
+    artifacts.delete_job_files(job_id)

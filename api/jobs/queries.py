@@ -1,0 +1,86 @@
+"""Query parameters of lists of jobs: filters, sort order, fields, page."""
+
+import re
+from datetime import UTC, datetime
+from typing import Annotated
+
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
+
+from api.http.pagination import (
+    CursorQuery,
+    FieldNames,
+    LimitQuery,
+    SortQuery,
+)
+from models.errors import FieldError, InvalidSpec
+from models.spec import DatasetName
+from models.states import JobState
+from models.store.job_search import JobFilter
+from models.techniques import CATALOGUE
+
+_DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
+_NO_NUL = r"^[^\x00]*$"
+_REPEATED = Field(max_length=50)
+
+
+def _require_date(value: str) -> str:
+    # Pydantic would take a number for seconds since 1970; the OpenAPI document promises RFC 3339.
+    if not _DATE.match(value):
+        raise ValueError("should be a date and time such as 2026-01-31T12:00:00Z")
+    return value
+
+
+# Bounded, because the ends of the calendar leave it when they are brought to UTC.
+Moment = Annotated[
+    AwareDatetime,
+    BeforeValidator(_require_date),
+    Field(ge=datetime(1970, 1, 1, tzinfo=UTC), lt=datetime(9999, 1, 1, tzinfo=UTC)),
+]
+
+
+class JobFilterQuery(BaseModel):
+    """Which jobs."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    state: Annotated[list[JobState], _REPEATED] = Field([], description="Any of these")
+    technique: Annotated[list[str], _REPEATED] = Field([], description="Jobs that use any of these")
+    dataset: Annotated[list[DatasetName], _REPEATED] = Field([], description="Any of these")
+    experiment: Annotated[list[Annotated[str, Field(max_length=40, pattern=_NO_NUL)]], _REPEATED] = Field(
+        [], description="Jobs that stand in any of these"
+    )
+    label: Annotated[
+        list[Annotated[str, Field(max_length=264, pattern=r"^[^\x00=]+=[^\x00]*$")]], _REPEATED
+    ] = Field([], description="`name=value`; jobs that have any of these")
+    created_after: Moment | None = Field(None, description="Later than this, with a time zone (RFC 3339)")
+    created_before: Moment | None = Field(None, description="Earlier than this")
+
+    def filter(self) -> JobFilter:
+        """The same question, as the store asks it.
+
+        Raises:
+            InvalidSpec: a technique is not in the catalogue.
+        """
+        unknown = [name for name in self.technique if name not in CATALOGUE]
+        if unknown:
+            choices = ", ".join(CATALOGUE)
+            raise InvalidSpec([FieldError("?technique", f"no such technique; choose from {choices}")])
+        labels = [label.partition("=") for label in dict.fromkeys(self.label)]
+        return JobFilter(
+            states=[*dict.fromkeys(self.state)],
+            techniques=[*dict.fromkeys(self.technique)],
+            datasets=[*dict.fromkeys(self.dataset)],
+            experiment_ids=[*dict.fromkeys(self.experiment)],
+            labels=[(name, value) for name, _, value in labels],
+            created_after=self.created_after,
+            created_before=self.created_before,
+        )
+
+
+class JobQuery(JobFilterQuery):
+    """Which jobs, and which page of them."""
+
+    sort: SortQuery = "-created_at"
+    fields: FieldNames = None
+    limit: LimitQuery = 50
+    cursor: CursorQuery = None
