@@ -56,7 +56,7 @@ format: setup ## let ruff rewrite what it can
 openapi: setup ## write docs/reference/openapi.json and its examples anew
 	WRITE_OPENAPI=1 $(BIN)/python -m pytest tests/integration/api/http/test_openapi.py
 
-fuzz: setup ## ask the API 1,000 odd things an operation (half an hour): make fuzz [SEED=n]
+fuzz: setup ## fuzz the API with 1,000 cases an operation (half an hour): make fuzz [SEED=n]
 	$(BIN)/python -m pytest tests/integration/api/test_fuzz.py --fuzz=full $(if $(SEED),--fuzz-seed=$(SEED))
 
 bench: setup ## print the benchmarks as ratios beside their targets

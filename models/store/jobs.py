@@ -272,7 +272,7 @@ def resume_job(session: Session, job_id: str) -> Job:
     """
     job = _get_unfinished(session, job_id, "resumed")
     if job.state == JobState.PAUSED:
-        # Its bell may have rung while it was paused.
+        # Its message may have been consumed while it was paused.
         return _move(session, job, JobState.QUEUED, {"dispatched_at": None})
     if job.requested_action == Action.PAUSE:
         job.requested_action = None

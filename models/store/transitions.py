@@ -15,7 +15,7 @@ from models.store.tables import Delivery, Epoch, Event, Job, Webhook
 _CHECKPOINT_EPOCH = func.coalesce(Job.checkpoint_epoch, 0)
 _NO_CHECKPOINT = dict.fromkeys(("checkpoint_epoch", "checkpoint_path", "checkpoint_sha256"))
 # What a job shows while it waits: where it will go on, and no time left that nobody is measuring. Its last
-# bell was heard, so it has none.
+# message was consumed, so it has none.
 _WAITS_AT_ITS_CHECKPOINT: dict[str, Any] = {
     "epochs_done": _CHECKPOINT_EPOCH,
     "fraction": _CHECKPOINT_EPOCH / Job.epochs,

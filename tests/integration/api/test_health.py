@@ -1,4 +1,4 @@
-"""Health, catalogue and the doorbell, against real parts."""
+"""Health, catalogue and dispatch, against real parts."""
 
 import time
 from concurrent.futures import ThreadPoolExecutor

@@ -1,4 +1,4 @@
-"""The doorbell on a real Redis, and with none."""
+"""Dispatch messages with a real Redis, and without one."""
 
 import json
 import logging

@@ -309,7 +309,7 @@ def test_a_job_that_waits_again_shows_its_checkpoint_and_no_more(
         assert (job.epochs_done, job.fraction, epochs) == (3, 0.35, [1, 2, 3])
     else:
         assert (job.epochs_done, job.fraction, epochs) == (2, 0.2, [1, 2])
-        assert job.dispatched_at is None, "its bell was heard; it needs another"
+        assert job.dispatched_at is None, "its message was consumed; it needs another"
 
 
 def test_a_job_without_a_checkpoint_waits_at_its_start(database: Database) -> None:
