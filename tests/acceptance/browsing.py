@@ -11,20 +11,20 @@ import pytest
 from playwright.sync_api import Page
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-NEEDS_CHROMIUM = pytest.mark.skipif(CHROMIUM is None, reason="takes a Chromium of this machine")
+NEEDS_CHROMIUM = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
 DESK, PHONE = 1280, 360
-ELSEWHERE = "plain.example"
-"""This machine by a name that is none of its own: browsers trust plain http to it less than to loopback."""
+INSECURE_HOST = "plain.example"
+"""A host name of this machine for which browsers, unlike for loopback, treat plain HTTP as insecure."""
 DEADLINE_SECONDS = 300
-# What the browser itself writes where the service refuses something, as a form asks it to.
-REFUSED = "the server responded with a status of 422"
+# The browser's console message when the service rejects the dry run of an invalid form.
+REJECTED = "the server responded with a status of 422"
 _AXE = (files("axe_playwright_python") / "axe.min.js").read_text()
-_GRAVE = {"serious", "critical"}
+_SEVERE_IMPACTS = {"serious", "critical"}
 
 
 @contextmanager
-def opened(browser: Any, url: str, path: str, scheme: str, width: int) -> Iterator[Page]:
-    """A page in light or dark, so many pixels wide, when all that it asks for has come."""
+def open_page(browser: Any, url: str, path: str, scheme: str, width: int) -> Iterator[Page]:
+    """A page in light or dark, `width` pixels wide, once the network is idle."""
     page = browser.new_page(base_url=url, viewport={"width": width, "height": 800}, color_scheme=scheme)
     page.goto(path)
     page.wait_for_load_state("networkidle")
@@ -33,27 +33,29 @@ def opened(browser: Any, url: str, path: str, scheme: str, width: int) -> Iterat
 
 
 def wait_until(page: Page, expression: str) -> None:
-    """Until an expression is true in the page, whose policy allows nothing that Playwright would wait by."""
+    """Wait for an expression; the page's policy forbids the eval() of Playwright's `wait_for_function`."""
     deadline = time.monotonic() + DEADLINE_SECONDS
     while not page.evaluate(expression):
         assert time.monotonic() < deadline, expression
         time.sleep(0.1)
 
 
-def check_access(page: Page, path: str) -> None:
-    """It does not scroll sideways, and axe finds nothing that would keep somebody from using it."""
+def check_accessibility(page: Page, path: str) -> None:
+    """Check that the page does not scroll sideways, and has no severe violation of accessibility (axe)."""
     width = page.viewport_size and page.viewport_size["width"]
     assert page.evaluate("document.documentElement.scrollWidth") <= width, path
     page.evaluate(_AXE)
-    assert _grave(page, "axe.run()") == []
+    assert _find_violations(page, "axe.run()") == []
 
 
 def check_colours(page: Page, scheme: Literal["dark", "light"]) -> None:
-    """What `check_access` has looked at can be read in other colours too; nothing else depends on them."""
+    """Check the contrast in another colour scheme; the rest of `check_accessibility` ignores it."""
     page.emulate_media(color_scheme=scheme)
-    assert _grave(page, "axe.run({ runOnly: ['color-contrast'] })") == []
+    assert _find_violations(page, "axe.run({ runOnly: ['color-contrast'] })") == []
 
 
-def _grave(page: Page, run: str) -> list[tuple[str, str]]:
-    found = page.evaluate(run)["violations"]
-    return [(each["id"], each["nodes"][0]["html"]) for each in found if each["impact"] in _GRAVE]
+def _find_violations(page: Page, run: str) -> list[tuple[str, str]]:
+    violations = page.evaluate(run)["violations"]
+    return [
+        (item["id"], item["nodes"][0]["html"]) for item in violations if item["impact"] in _SEVERE_IMPACTS
+    ]

@@ -1,4 +1,4 @@
-"""The real thing: one stack, started once by `regbench up`, for all tests of a session."""
+"""A whole stack, started once by `regbench up` for all tests of a session."""
 
 import os
 import re
@@ -16,9 +16,9 @@ import pytest
 from playwright.sync_api import Page, sync_playwright
 
 from regbench.client import Regbench
-from tests.acceptance.browsing import CHROMIUM, DESK, ELSEWHERE, REFUSED
+from tests.acceptance.browsing import CHROMIUM, DESK, INSECURE_HOST, REJECTED
 
-# As it is installed beside the Python that runs the tests.
+# The command that is installed with the Python that runs the tests.
 REGBENCH = (str(Path(sys.executable).with_name("regbench")),)
 # TensorFlow's import takes many times its usual seconds on a slow and busy machine.
 DEADLINE_SECONDS = 300
@@ -31,16 +31,16 @@ class Up:
 
     process: subprocess.Popen[bytes]
     home: Path
-    said: Path
+    log: Path
 
     def url(self) -> str:
         """Where it listens, once it is ready."""
         deadline = time.monotonic() + DEADLINE_SECONDS
-        while (found := READY.search(self.said.read_text())) is None:
-            assert self.process.poll() is None, self.said.read_text()
-            assert time.monotonic() < deadline, self.said.read_text()
+        while (match := READY.search(self.log.read_text())) is None:
+            assert self.process.poll() is None, self.log.read_text()
+            assert time.monotonic() < deadline, self.log.read_text()
             time.sleep(0.2)
-        return found[1]
+        return match[1]
 
 
 @contextmanager
@@ -49,8 +49,8 @@ def regbench_up(
 ) -> Iterator[Up]:
     """`regbench up` on a free port and on a home of its own."""
     home.mkdir(parents=True)
-    said = home.parent / "said.txt"
-    with said.open("wb") as stderr:
+    log = home.parent / "log.txt"
+    with log.open("wb") as stderr:
         process = subprocess.Popen(
             [*REGBENCH, "up", "--port", "0"],
             cwd=cwd,
@@ -60,7 +60,7 @@ def regbench_up(
             stderr=stderr,
         )
     try:
-        yield Up(process, home, said)
+        yield Up(process, home, log)
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait(timeout=120)
@@ -68,13 +68,13 @@ def regbench_up(
 
 @pytest.fixture(scope="session")
 def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
-    # A home whose name is too long for a socket, and odd in an address: users have such.
+    # A path that is too long for a Unix socket and contains characters that are special in URLs.
     home = tmp_path_factory.mktemp("acceptance") / f"a home, {'very ' * 20}deep"
     with regbench_up(home) as stack:
         stack.url()
         yield stack
-    assert stack.process.returncode == 0, stack.said.read_text()
-    assert processes_of(home) == {}
+    assert stack.process.returncode == 0, stack.log.read_text()
+    assert list_processes(home) == {}
 
 
 @pytest.fixture
@@ -82,11 +82,11 @@ def url(up: Up) -> str:
     return up.url()
 
 
-# Not of the session: as long as it lives, nothing else in this thread can run an event loop.
+# Not session-scoped: while it is open, nothing else in this thread can run an event loop.
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
     with sync_playwright() as playwright:
-        arguments = ["--no-sandbox", f"--host-resolver-rules=MAP {ELSEWHERE} 127.0.0.1"]
+        arguments = ["--no-sandbox", f"--host-resolver-rules=MAP {INSECURE_HOST} 127.0.0.1"]
         started = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
         yield started
         started.close()
@@ -96,12 +96,12 @@ def browser() -> Iterator[Any]:
 def page(browser: Any, url: str) -> Iterator[Page]:
     context = browser.new_context(base_url=url, viewport={"width": DESK, "height": 900})
     opened = context.new_page()
-    complaints: list[str] = []
-    opened.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
-    opened.on("pageerror", lambda error: complaints.append(str(error)))
+    errors: list[str] = []
+    opened.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
+    opened.on("pageerror", lambda error: errors.append(str(error)))
     yield opened
     context.close()
-    assert [each for each in complaints if REFUSED not in each] == []
+    assert [error for error in errors if REJECTED not in error] == []
 
 
 @pytest.fixture
@@ -123,9 +123,9 @@ def run(*arguments: str, stdin: str = "", **environment: str) -> subprocess.Comp
     )
 
 
-def processes_of(home: Path) -> dict[int, str]:
+def list_processes(home: Path) -> dict[int, str]:
     """Command lines of the running processes whose home folder this is, by process id (Linux)."""
-    found = {}
+    processes = {}
     for folder in Path("/proc").glob("[0-9]*"):
         try:
             environment = (folder / "environ").read_bytes().split(b"\0")
@@ -135,13 +135,13 @@ def processes_of(home: Path) -> dict[int, str]:
             continue  # it has ended, or is another user's
         # Redis writes its title over its environment, but works inside the home folder.
         if f"REGBENCH_HOME={home}".encode() in environment or working_folder == home:
-            found[int(folder.name)] = command
-    return found
+            processes[int(folder.name)] = command
+    return processes
 
 
 def wait_for_no_process_of(home: Path) -> None:
     """Wait until every process of a home folder has ended."""
     deadline = time.monotonic() + DEADLINE_SECONDS
-    while left := processes_of(home):
-        assert time.monotonic() < deadline, left
+    while remaining := list_processes(home):
+        assert time.monotonic() < deadline, remaining
         time.sleep(0.2)

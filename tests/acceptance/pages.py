@@ -1,4 +1,4 @@
-"""The shell lines of a documentation page, run as they stand by whoever reads it."""
+"""Runs the shell commands of a documentation page."""
 
 import os
 import re
@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def shell_blocks(page: str) -> list[str]:
-    """The contents of a page's blocks that begin with ```sh, first to last."""
+    """The contents of a page's blocks that begin with ```sh, in order."""
     return re.findall(r"^```sh\n(.*?)^```$", (ROOT / page).read_text(), re.MULTILINE | re.DOTALL)
 
 

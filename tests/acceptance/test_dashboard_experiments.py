@@ -1,4 +1,4 @@
-"""The dashboard in a real browser, over a whole stack: forms, an experiment that fills up, a drawn digit."""
+"""The dashboard's forms, experiments and playground in a real browser."""
 
 import csv
 import re
@@ -17,9 +17,9 @@ from tests.acceptance.browsing import (
     DESK,
     NEEDS_CHROMIUM,
     PHONE,
-    check_access,
+    check_accessibility,
     check_colours,
-    opened,
+    open_page,
     wait_until,
 )
 from tests.acceptance.conftest import DEADLINE_SECONDS
@@ -27,12 +27,12 @@ from tests.factories import job_spec
 
 pytestmark = NEEDS_CHROMIUM
 
-PATIENCE = 1000 * DEADLINE_SECONDS
+TIMEOUT_MS = 1000 * DEADLINE_SECONDS
 
 
 @pytest.fixture(scope="module")
 def finished(up: Any) -> str:
-    """An experiment's id, all of its jobs finished: a sweep, so that every part of its page is there."""
+    """The id of a finished experiment: a sweep, so that its page has every part."""
     strengths = (0.0001, 0.001, 0.01)
     document = {
         "name": "a sweep",
@@ -53,7 +53,7 @@ def finished(up: Any) -> str:
         return experiment.id
 
 
-def test_an_experiment_is_submitted_through_the_form_and_fills_up(page: Page, url: str) -> None:
+def test_an_experiment_is_submitted_and_its_page_is_live(page: Page, url: str) -> None:
     page.goto("/new/experiment")
     page.get_by_role("textbox", name="Name", exact=True).first.fill("through the form")
     page.get_by_role("textbox", name="Seeds").fill("5-6")
@@ -71,11 +71,11 @@ def test_an_experiment_is_submitted_through_the_form_and_fills_up(page: Page, ur
     page.get_by_role("button", name="Start the experiment").click()
     page.wait_for_url(re.compile(r"/experiments/exp_\w+$"))
 
-    # Live, in the page as it was opened: a mark that a reload would take away stays.
+    # The page updates in place: a reload would remove this mark.
     page.evaluate("document.querySelector('h1').dataset.mark = 'here'")
-    expect(page.locator(".run-table .cell.succeeded")).to_have_count(6, timeout=PATIENCE)
-    expect(page.locator(".forest tbody tr")).to_have_count(2, timeout=PATIENCE)
-    expect(page.locator("#progress")).to_contain_text("finished", timeout=PATIENCE)
+    expect(page.locator(".run-table .cell.succeeded")).to_have_count(6, timeout=TIMEOUT_MS)
+    expect(page.locator(".forest tbody tr")).to_have_count(2, timeout=TIMEOUT_MS)
+    expect(page.locator("#progress")).to_contain_text("finished", timeout=TIMEOUT_MS)
     assert page.locator("h1[data-mark=here]").inner_text() == "through the form"
     expect(page.locator(".verdicts dt")).to_have_text(["dropout rate 0.2", "l2"])
     expect(page.get_by_role("heading", name="What to choose")).to_be_visible()
@@ -85,13 +85,13 @@ def test_an_experiment_is_submitted_through_the_form_and_fills_up(page: Page, ur
     page.get_by_text("Add seeds").click()
     page.get_by_label("Seeds to add").fill("7")
     page.get_by_role("button", name="Add", exact=True).click()
-    expect(page.locator(".run-table .cell")).to_have_count(9, timeout=PATIENCE)
-    expect(page.locator(".run-table .cell.succeeded")).to_have_count(9, timeout=PATIENCE)
+    expect(page.locator(".run-table .cell")).to_have_count(9, timeout=TIMEOUT_MS)
+    expect(page.locator(".run-table .cell.succeeded")).to_have_count(9, timeout=TIMEOUT_MS)
 
 
-def test_a_charts_zoom_stays_while_data_come(page: Page, finished: str) -> None:
+def test_new_data_preserve_a_charts_zoom(page: Page, finished: str) -> None:
     page.goto(f"/experiments/{finished}")
-    expect(page.locator("#curves .legend")).to_be_visible(timeout=PATIENCE)
+    expect(page.locator("#curves .legend")).to_be_visible(timeout=TIMEOUT_MS)
     page.evaluate("Plotly.relayout('curves', {'xaxis.range': [1.2, 1.8]})")
     page.evaluate("document.querySelector('#curves').draw()")
     assert page.evaluate("document.querySelector('#curves').layout.xaxis.range") == [1.2, 1.8]
@@ -100,17 +100,17 @@ def test_a_charts_zoom_stays_while_data_come(page: Page, finished: str) -> None:
     assert "accuracy" in page.evaluate("document.querySelector('#curves').layout.yaxis.title.text")
 
 
-def test_a_sweep_is_drawn_and_every_line_can_be_reached(page: Page, finished: str) -> None:
+def test_a_sweeps_lines_can_be_focused(page: Page, finished: str) -> None:
     page.goto(f"/experiments/{finished}?difference=test_loss")
     lines = page.locator(".sweep-line")
-    expect(lines).to_have_count(4, timeout=PATIENCE)
+    expect(lines).to_have_count(4, timeout=TIMEOUT_MS)
     expect(page.locator(".sweep")).to_contain_text("1e-4")
     lines.nth(1).focus()
     expect(page.locator(".sweep").locator("xpath=../..").get_by_role("status")).to_contain_text("L2 0.0001")
     expect(page.get_by_role("button", name="Test loss")).to_have_attribute("aria-pressed", "true")
     for row in page.locator(".forest tbody tr").all():
         assert re.search(r"[+\u2212]\d\.\d{4}", row.inner_text())
-    # Two pairs settle nothing, on whichever side of the line their interval lies.
+    # Two pairs are inconclusive, whatever their interval.
     expect(page.locator(".forest-row.open")).to_have_count(3)
 
 
@@ -124,7 +124,7 @@ def test_one_wide_interval_does_not_flatten_the_others(page: Page, finished: str
     page.route("**/report?format=json", widened)
     page.goto(f"/experiments/{finished}")
     row = page.locator(".forest tbody tr").first
-    expect(row.locator(".cut")).to_have_count(2, timeout=PATIENCE)
+    expect(row.locator(".cut")).to_have_count(2, timeout=TIMEOUT_MS)
     expect(row).to_contain_text("\u2212164.00 to +75.00")
     expect(row).to_contain_text("beyond the chart to the left and the right")
     reach = re.search(r"to \+(\d+\.\d\d);", page.locator(".forest-axis").get_attribute("aria-label") or "")
@@ -132,62 +132,62 @@ def test_one_wide_interval_does_not_flatten_the_others(page: Page, finished: str
     assert float(reach[1]) < 75
 
 
-def test_what_is_saved_is_what_the_screen_shows(page: Page, finished: str, tmp_path: Path) -> None:
+def test_saved_tables_equal_the_displayed_ones(page: Page, finished: str, tmp_path: Path) -> None:
     page.goto(f"/experiments/{finished}")
     page.locator("#metric-test_loss").click()
-    differences, variants = (_saved(page, button, tmp_path) for button in ("differences", "variants"))
-    shown = page.locator(".forest tbody tr").all()
+    differences, variants = (_save(page, button, tmp_path) for button in ("differences", "variants"))
+    rows = page.locator(".forest tbody tr").all()
     assert [(row["variant"], row["difference, nats"]) for row in differences] == [
-        (row.locator("th").inner_text(), _plain(row.locator("td").first)) for row in shown
+        (row.locator("th").inner_text(), _parse_number(row.locator("td").first)) for row in rows
     ]
     assert all(float(row["low"]) < float(row["high"]) and row["called"] == "open" for row in differences)
     table = page.get_by_role("region", name="The variants in numbers").locator("tbody tr").all()
     assert [(row["seeds"], f"{row['Test loss']}\n±{row['Test loss, ±']}") for row in variants] == [
-        tuple(row.locator("td").nth(place).inner_text() for place in (0, 2)) for row in table
+        tuple(row.locator("td").nth(column).inner_text() for column in (0, 2)) for row in table
     ]
 
 
-def _saved(page: Page, button: str, folder: Path) -> list[dict[str, str]]:
+def _save(page: Page, button: str, folder: Path) -> list[dict[str, str]]:
     with page.expect_download() as download:
         page.locator(f"#save-{button}").click()
     download.value.save_as(folder / f"{button}.csv")
     return list(csv.DictReader((folder / f"{button}.csv").read_text().splitlines()))
 
 
-def _plain(cell: Locator) -> str:
-    """The number of a cell as a file has it: without its interval, with a minus that programs know."""
+def _parse_number(cell: Locator) -> str:
+    """The number of a cell as in the file: without its interval, with an ASCII minus."""
     return cell.inner_text().splitlines()[0].replace("\u2212", "-").removeprefix("+")
 
 
-def test_a_technique_is_shown_by_a_finished_pair_of_models(page: Page, finished: str) -> None:
+def test_a_techniques_page_shows_a_pair_of_models(page: Page, finished: str) -> None:
     page.goto("/learn/l2")
     expect(page.locator("#verdict")).to_have_text(re.compile(r".+: .*pair"))
-    # Of this experiment, or of another test's that is larger.
+    # Of this experiment, or of another test's with more seeds.
     names = page.locator("#outcomes tbody th").all_inner_texts()
     assert len(names) >= 2
     assert names[0].endswith(" (without it)")
     charts = "[...document.querySelectorAll('#pair .chart')]"
-    wait_until(page, f"{charts}.every(each => each.data?.length === 2)")
-    ranges = page.evaluate(f"{charts}.map(each => each.layout.yaxis.range)")
+    wait_until(page, f"{charts}.every(chart => chart.data?.length === 2)")
+    ranges = page.evaluate(f"{charts}.map(chart => chart.layout.yaxis.range)")
     assert ranges[0] == ranges[1]
-    check_access(page, "/learn/l2")
+    check_accessibility(page, "/learn/l2")
 
 
-def test_a_technique_is_run_small_from_its_page(page: Page, client: Regbench) -> None:
+def test_a_techniques_page_starts_a_quick_experiment(page: Page, client: Regbench) -> None:
     page.goto("/learn/mixup")
     expect(page.locator("#quick-experiment-cost")).to_contain_text("12 jobs of 5 epochs; time on one worker:")
-    check_access(page, "/learn/mixup")
+    check_accessibility(page, "/learn/mixup")
     page.get_by_role("button", name="Run it small").click()
     page.wait_for_url(re.compile(r"/experiments/exp_\w+$"))
     expect(page.locator("h1")).to_have_text("mixup, small")
     client.experiment(page.url.rpartition("/")[2]).cancel()
 
 
-def test_a_fault_stands_at_its_field_and_holds_the_button(page: Page) -> None:
+def test_an_error_is_shown_at_its_field_and_disables_the_button(page: Page) -> None:
     page.goto("/new")
     expect(page.locator("#cost dd").first).to_be_visible()
-    refused: list[int] = []
-    page.on("response", lambda answer: refused.append(answer.status) if not answer.ok else None)
+    rejected: list[int] = []
+    page.on("response", lambda answer: rejected.append(answer.status) if not answer.ok else None)
     page.get_by_role("textbox", name="Batch size", exact=True).fill("5000")
     field = page.locator(".field[data-pointer='/training/batch_size']")
     expect(field.locator(".field-error")).to_contain_text("less than or equal to 4096")
@@ -200,10 +200,10 @@ def test_a_fault_stands_at_its_field_and_holds_the_button(page: Page) -> None:
     page.keyboard.type("64")
     expect(button).not_to_have_attribute("aria-disabled", "true")
     expect(field.locator(".field-error")).to_be_hidden()
-    assert refused == []
+    assert rejected == []
 
 
-def test_an_address_holds_the_form_and_the_shell_line_does_the_same(
+def test_the_address_contains_the_form_and_the_curl_command_submits_it(
     page: Page, client: Regbench, url: str
 ) -> None:
     page.goto("/new")
@@ -231,7 +231,7 @@ def test_an_address_holds_the_form_and_the_shell_line_does_the_same(
     assert spec["regularization"]["dropout"]["rate"] == 0.25
 
 
-def test_a_preset_that_is_changed_is_sent_as_its_difference(page: Page) -> None:
+def test_a_changed_preset_is_sent_as_a_merge_patch(page: Page) -> None:
     page.goto("/new/experiment?preset=l1-vs-l2")
     expect(page.locator(".variant")).to_have_count(4)
     page.get_by_label("Dataset").select_option("mnist_5k")
@@ -244,7 +244,7 @@ def test_a_preset_that_is_changed_is_sent_as_its_difference(page: Page) -> None:
     expect(page.get_by_role("textbox", name="Seeds")).to_have_value("0")
 
 
-def test_an_experiment_is_begun_from_another_and_adds_seeds_by_itself(page: Page, finished: str) -> None:
+def test_a_form_starts_from_an_experiment_and_adds_a_stopping_rule(page: Page, finished: str) -> None:
     page.goto(f"/experiments/{finished}")
     page.get_by_role("link", name="Start from this experiment").click()
     expect(page.locator(".variant")).to_have_count(4)
@@ -257,14 +257,14 @@ def test_an_experiment_is_begun_from_another_and_adds_seeds_by_itself(page: Page
     expect(page.get_by_role("button", name="Start the experiment")).to_be_enabled()
 
 
-def test_a_digit_is_drawn_and_two_models_answer(
+def test_two_models_predict_a_drawn_digit(
     page: Page, client: Regbench, finished: str, tmp_path: Path
 ) -> None:
     image = Image.new("L", (28, 28))
     image.save(tmp_path / "black.png")
     deadline = time.monotonic() + DEADLINE_SECONDS
-    while not predicts(client, client.jobs_of(finished)[0].id, (tmp_path / "black.png").read_bytes()):
-        # It may still be importing TensorFlow.
+    while not can_predict(client, client.jobs_of(finished)[0].id, (tmp_path / "black.png").read_bytes()):
+        # The predictor may still be importing TensorFlow.
         assert time.monotonic() < deadline
         time.sleep(0.5)
 
@@ -286,7 +286,7 @@ def test_a_digit_is_drawn_and_two_models_answer(
     expect(page.locator("#agreement")).to_contain_text("Both say 1")
     expect(page.get_by_label("What the models see")).to_be_visible()
 
-    # By keyboard alone, and with another model.
+    # With the keyboard only, and with another model.
     page.locator("#pad").focus()
     page.keyboard.press("Backspace")
     expect(page.locator(".digit")).to_have_text(["\u2013", "\u2013"])
@@ -296,7 +296,7 @@ def test_a_digit_is_drawn_and_two_models_answer(
     left.select_option(left.locator("option:not(:checked)").first.get_attribute("value"))
     expect(page.locator(".digit").first).to_have_text(re.compile(r"\d"))
     assert "left=job_" in page.url
-    # And a file: dark on white, as people have it.
+    # A file that is dark on white, as photographs are.
     drawn = Image.new("RGB", (200, 200), "white")
     ImageDraw.Draw(drawn).line([(115, 30), (100, 170)], fill="navy", width=14)
     drawn.save(tmp_path / "one.png")
@@ -304,7 +304,7 @@ def test_a_digit_is_drawn_and_two_models_answer(
     expect(page.locator(".digit").nth(1)).to_have_text("1")
 
 
-def predicts(client: Regbench, job_id: str, image: bytes) -> bool:
+def can_predict(client: Regbench, job_id: str, image: bytes) -> bool:
     try:
         client.predict(job_id, [image])
     except ProblemError as error:
@@ -315,12 +315,12 @@ def predicts(client: Regbench, job_id: str, image: bytes) -> bool:
 
 
 @pytest.mark.parametrize("width", [DESK, PHONE])
-def test_everybody_can_use_it(browser: Any, url: str, finished: str, width: int) -> None:
+def test_pages_are_accessible(browser: Any, url: str, finished: str, width: int) -> None:
     for path in ("/experiments", f"/experiments/{finished}", "/new", "/new/experiment", "/try"):
-        with opened(browser, url, path, "light", width) as page:
-            page.evaluate("document.querySelectorAll('details').forEach(each => { each.open = true; })")
+        with open_page(browser, url, path, "light", width) as page:
+            page.evaluate("document.querySelectorAll('details').forEach(details => { details.open = true; })")
             for switch in page.locator(".switch").all():
                 switch.check()
-            check_access(page, path)
+            check_accessibility(page, path)
             if width == DESK:
                 check_colours(page, "dark")

@@ -1,4 +1,4 @@
-"""The dashboard's pages about jobs in a real browser: a job as it learns, the list, a comparison."""
+"""The dashboard's pages about jobs in a real browser: a running job, the list, a comparison."""
 
 import csv
 import re
@@ -13,9 +13,9 @@ from tests.acceptance.browsing import (
     DESK,
     NEEDS_CHROMIUM,
     PHONE,
-    check_access,
+    check_accessibility,
     check_colours,
-    opened,
+    open_page,
     wait_until,
 )
 from tests.acceptance.conftest import DEADLINE_SECONDS
@@ -23,12 +23,12 @@ from tests.factories import job_spec
 
 pytestmark = NEEDS_CHROMIUM
 
-PATIENCE = 1000 * DEADLINE_SECONDS
+TIMEOUT_MS = 1000 * DEADLINE_SECONDS
 
 
 @pytest.fixture(scope="module")
 def trained(up: Any) -> list[str]:
-    """Two jobs that have succeeded, and differ in their seed."""
+    """Two succeeded jobs with different seeds."""
     with Regbench(up.url()) as client:
         jobs = [
             client.submit(job_spec(name=f"compared {seed}", model={"hidden_units": [16]}, seed=seed))
@@ -37,7 +37,7 @@ def trained(up: Any) -> list[str]:
         return [job.wait().id for job in jobs]
 
 
-def test_a_job_is_submitted_through_the_form_and_its_curves_move(page: Page) -> None:
+def test_a_job_is_submitted_and_its_curves_are_live(page: Page) -> None:
     page.goto("/new")
     page.get_by_role("textbox", name="Name", exact=True).fill("watched")
     page.get_by_label("Dataset").first.select_option("mnist_5k")
@@ -51,13 +51,13 @@ def test_a_job_is_submitted_through_the_form_and_its_curves_move(page: Page) -> 
     before = page.evaluate(points)
     wait_until(page, f"({points}) > {before}")
     expect(page.locator("#progress")).to_contain_text(
-        "of the test images classified correctly", timeout=PATIENCE
+        "of the test images classified correctly", timeout=TIMEOUT_MS
     )
     assert page.locator("h1[data-mark=here]").inner_text() == "watched"
     wait_until(page, f"({points}) === 60")
-    # The line at the kept epoch is drawn once the result has been read.
+    # The line at the reported epoch is drawn once the result is loaded.
     wait_until(page, "document.querySelector('#loss').layout.shapes?.length")
-    shapes = page.evaluate("document.querySelector('#loss').layout.shapes.map(each => each.x0)")
+    shapes = page.evaluate("document.querySelector('#loss').layout.shapes.map(shape => shape.x0)")
     assert shapes == [int(page.locator("#progress").get_attribute("data-reported") or 0)]
     expect(page.get_by_role("heading", name="Which digits it confuses")).to_be_visible()
     expect(page.locator("#events tbody tr").last).to_contain_text("succeeded")
@@ -69,7 +69,7 @@ def test_a_job_is_paused_resumed_and_cancelled(page: Page, client: Regbench) -> 
     for button, state in (("Pause", "paused"), ("Resume", "running"), ("Cancel", "cancelled")):
         page.once("dialog", lambda dialog: dialog.accept())
         page.get_by_role("button", name=button).click()
-        expect(page.locator("#progress .badge")).to_contain_text(state, timeout=PATIENCE)
+        expect(page.locator("#progress .badge")).to_contain_text(state, timeout=TIMEOUT_MS)
     expect(page.get_by_role("button", name="Cancel")).to_have_attribute("title", "It has ended.")
 
 
@@ -86,8 +86,7 @@ def test_ticked_jobs_are_compared_and_reported(page: Page, trained: list[str], t
         page.get_by_role("button", name="Save as CSV").click()
     download.value.save_as(tmp_path / "jobs.csv")
     rows = list(csv.DictReader((tmp_path / "jobs.csv").read_text().splitlines()))
-    shown = page.locator("#jobs tbody tr").count()
-    assert len(rows) == shown
+    assert len(rows) == page.locator("#jobs tbody tr").count()
     assert set(trained) <= {row["id"] for row in rows}
     assert all(re.fullmatch(r"\d+\.\d\d %", row["Test accuracy"]) for row in rows)
 
@@ -104,16 +103,16 @@ def test_ticked_jobs_are_compared_and_reported(page: Page, trained: list[str], t
     assert "/v1/reports" in page.url
 
 
-def test_the_list_follows_its_jobs_and_keeps_what_is_ticked(page: Page, client: Regbench) -> None:
+def test_the_list_is_live_and_preserves_ticks(page: Page, client: Regbench) -> None:
     job = client.submit(job_spec(name="followed", model={"hidden_units": [16]}, training={"epochs": 30}))
     page.goto("/jobs")
     page.locator(f"[data-job={job.id}] .tick").check()
-    expect(page.locator(f"#state-{job.id}")).to_contain_text("succeeded", timeout=PATIENCE)
-    expect(page.locator(f"#accuracy-{job.id}")).to_contain_text("%", timeout=PATIENCE)
+    expect(page.locator(f"#state-{job.id}")).to_contain_text("succeeded", timeout=TIMEOUT_MS)
+    expect(page.locator(f"#accuracy-{job.id}")).to_contain_text("%", timeout=TIMEOUT_MS)
     expect(page.locator(f"[data-job={job.id}] .tick")).to_be_checked()
 
 
-def test_the_list_announces_what_has_come_and_moves_its_star(page: Page, client: Regbench) -> None:
+def test_the_list_announces_new_jobs_and_moves_its_star(page: Page, client: Regbench) -> None:
     def submit(seed: int, epochs: int) -> str:
         spec = job_spec(
             labels={"list": "announced"}, model={"hidden_units": [16]}, seed=seed, training={"epochs": epochs}
@@ -126,10 +125,10 @@ def test_the_list_announces_what_has_come_and_moves_its_star(page: Page, client:
     better = submit(2, 30)
     page.goto("/jobs?label=list%3Dannounced")
     page.locator(f"[data-job={first}] .tick").check()
-    expect(page.locator(f"#best-{better} .star")).to_be_visible(timeout=PATIENCE)
+    expect(page.locator(f"#best-{better} .star")).to_be_visible(timeout=TIMEOUT_MS)
     expect(page.locator("#jobs .star")).to_have_count(1)
     newest = submit(3, 1)
-    expect(page.locator("#new-jobs")).to_have_text("1 more job: show it", timeout=PATIENCE)
+    expect(page.locator("#new-jobs")).to_have_text("1 more job: show it", timeout=TIMEOUT_MS)
     expect(page.locator(f"[data-job={first}] .tick")).to_be_checked()
     page.get_by_role("link", name="show it").click()
     expect(page.locator(f"[data-job={newest}]")).to_be_visible()
@@ -137,8 +136,8 @@ def test_the_list_announces_what_has_come_and_moves_its_star(page: Page, client:
 
 
 @pytest.mark.parametrize("width", [DESK, PHONE])
-def test_everybody_can_use_it(browser: Any, url: str, trained: list[str], width: int) -> None:
-    several = "&".join(f"job={each}" for each in trained)
+def test_pages_are_accessible(browser: Any, url: str, trained: list[str], width: int) -> None:
+    several = "&".join(f"job={job_id}" for job_id in trained)
     for path in (
         "/jobs",
         f"/jobs/{trained[0]}",
@@ -148,8 +147,8 @@ def test_everybody_can_use_it(browser: Any, url: str, trained: list[str], width:
         "/login",
         "/nothing",
     ):
-        with opened(browser, url, path, "light", width) as page:
-            page.evaluate("document.querySelectorAll('details').forEach(each => { each.open = true; })")
-            check_access(page, path)
+        with open_page(browser, url, path, "light", width) as page:
+            page.evaluate("document.querySelectorAll('details').forEach(details => { details.open = true; })")
+            check_accessibility(page, path)
             if width == DESK:
                 check_colours(page, "dark")

@@ -6,7 +6,7 @@ import re
 import subprocess
 from pathlib import Path
 
-from tests.acceptance.conftest import DEADLINE_SECONDS, REGBENCH, processes_of
+from tests.acceptance.conftest import DEADLINE_SECONDS, REGBENCH, list_processes
 
 NOWHERE = "http://127.0.0.1:9"
 
@@ -38,4 +38,4 @@ def test_the_demo_compares_reports_and_leaves_nothing_running(tmp_path: Path) ->
     assert (folder / "report.md").read_text() == done.stdout
     assert (folder / "report.html").read_text().lower().startswith("<!doctype html>")
     json.loads((folder / "report.json").read_text())
-    assert processes_of(folder) == {}
+    assert list_processes(folder) == {}

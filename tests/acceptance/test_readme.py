@@ -10,16 +10,16 @@ from tests.acceptance.pages import run_blocks, shell_blocks
 
 def test_the_readmes_curl_lines_do_what_it_says(url: str, client: Regbench, tmp_path: Path) -> None:
     assert sum(block.count("curl ") for block in shell_blocks("README.md")) == 7
-    said = run_blocks("README.md", url=url, folder=tmp_path, then='echo "$JOB $EXPERIMENT"')
-    job_id, experiment_id = said.splitlines()[-1].split()
+    output = run_blocks("README.md", url=url, folder=tmp_path, then='echo "$JOB $EXPERIMENT"')
+    job_id, experiment_id = output.splitlines()[-1].split()
     job = client.job(job_id)
     assert job.state is JobState.SUCCEEDED
     assert job.result is not None
     assert job.result.test_accuracy > 0.8
     assert set(job.spec["regularization"]) == {"dropout", "l2"}
-    assert [each.epoch for each in client.epochs(job_id)] == [1, 2, 3, 4, 5]
-    assert [each.state for each in client.jobs_of(experiment_id)] == [JobState.SUCCEEDED] * 6
-    assert re.search(r"^epoch,", said, re.MULTILINE), "the epochs as CSV"
+    assert [record.epoch for record in client.epochs(job_id)] == [1, 2, 3, 4, 5]
+    assert [job.state for job in client.jobs_of(experiment_id)] == [JobState.SUCCEEDED] * 6
+    assert re.search(r"^epoch,", output, re.MULTILINE), "the epochs as CSV"
     for variant in ("without Dropout", "with Dropout"):
         line = rf"^Model {variant} - Test Loss: 0\.\d{{4}}, Test Accuracy: 0\.\d{{4}}\s*$"
-        assert re.search(line, said, re.MULTILINE), said
+        assert re.search(line, output, re.MULTILINE), output

@@ -8,14 +8,14 @@ from tests.acceptance.pages import run_blocks
 
 
 def test_the_tutorial_leads_to_an_answer(url: str, client: Regbench, tmp_path: Path) -> None:
-    said = run_blocks("docs/tutorial.md", url=url, folder=tmp_path, then='echo "$EXPERIMENT $SECOND"')
-    assert '"to_train": 18' in said, "the cost of six seeds"
-    assert said.count("# dropout or L2 here?") == 3
-    first, second = (json.loads(client.report(each, "json")) for each in said.split()[-2:])
+    output = run_blocks("docs/tutorial.md", url=url, folder=tmp_path, then='echo "$EXPERIMENT $SECOND"')
+    assert '"to_train": 18' in output, "the cost of six seeds"
+    assert output.count("# dropout or L2 here?") == 3
+    first, second = (json.loads(client.report(name, "json")) for name in output.split()[-2:])
     for report, baseline in ((first, "none"), (second, "L2")):
         assert (report["complete"], report["baseline"], report["seeds"]) == (True, baseline, [*range(10)])
-    trained = {each["job_id"] for variant in first["variants"] for each in variant["seeds"]}
-    linked = {each["job_id"] for variant in second["variants"] for each in variant["seeds"] if each["reused"]}
+    trained = {seed["job_id"] for variant in first["variants"] for seed in variant["seeds"]}
+    linked = {seed["job_id"] for variant in second["variants"] for seed in variant["seeds"] if seed["reused"]}
     assert linked == trained, "the second question costs nothing"
     for variant, contrast in zip(("dropout", "L2"), first["contrasts"], strict=True):
         assert contrast["variant"] == variant

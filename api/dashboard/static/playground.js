@@ -104,7 +104,7 @@ element("upload").addEventListener("change", async ({ target }) => {
     const [width, height] = [image.width * scale, image.height * scale];
     context.drawImage(image, (pad.width - width) / 2, (pad.height - height) / 2, width, height);
   } catch {
-    showError("This browser cannot show that image; the models are asked all the same.");
+    showError("This browser cannot show that image; the models predict it nevertheless.");
   }
   file = chosen;
   blank = false;
