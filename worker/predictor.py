@@ -20,6 +20,7 @@ from models.errors import ArtifactCorrupted, NotFound
 from models.predictions import DAMAGED, GONE, PREDICT, READY, build_predictor_settings
 from models.settings import Settings, get_settings
 from models.spec import PIXELS
+from worker.kombu_patch import patch_kombu
 
 if TYPE_CHECKING:
     from worker.model_cache import LoadedModels
@@ -35,6 +36,7 @@ _one_at_a_time = Lock()
 
 def make_app(settings: Settings) -> Celery:
     """Celery as predictions need it."""
+    patch_kombu()
     app = Celery("regbench-predictor", set_as_current=False)
     app.conf.update(build_predictor_settings(settings), worker_pool="solo", worker_concurrency=1)
     return app

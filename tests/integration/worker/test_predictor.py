@@ -321,6 +321,19 @@ def test_a_predictor_is_no_worker(service: Service) -> None:
     assert "no worker answers" in checks["worker"]
 
 
+def test_the_predictor_outlives_a_broker_that_answers_with_errors(
+    service: Service, redis_socket: Path, trained: str, mnist_5k: Dataset
+) -> None:
+    service.ask(trained, mnist_5k.test_images[:1])
+    with Redis(unix_socket_path=str(redis_socket)) as redis:
+        redis.replicaof("127.0.0.1", 1)  # what a failover does to the old primary
+        try:
+            time.sleep(4)
+        finally:
+            redis.replicaof("NO", "ONE")
+    service.ask(trained, mnist_5k.test_images[:1])
+
+
 def test_the_predictor_gives_way_to_those_that_train(service: Service) -> None:
     assert os.getpriority(os.PRIO_PROCESS, service.pid) > os.getpriority(os.PRIO_PROCESS, 0)
 

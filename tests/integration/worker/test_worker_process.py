@@ -175,8 +175,10 @@ def test_a_job_that_is_claimed_while_its_worker_stops_goes_back_too(
 def read_only(redis: Redis, _folder: Path) -> Iterator[None]:
     """What a failover does to the old primary."""
     redis.replicaof("127.0.0.1", 1)
-    yield
-    redis.replicaof("NO", "ONE")
+    try:
+        yield
+    finally:
+        redis.replicaof("NO", "ONE")
 
 
 @contextmanager
@@ -185,8 +187,10 @@ def unable_to_save(redis: Redis, folder: Path) -> Iterator[None]:
     redis.config_set("save", "3600 1000000")
     (folder / "dump.rdb").mkdir()
     redis.bgsave()
-    yield
-    redis.config_set("save", "")
+    try:
+        yield
+    finally:
+        redis.config_set("save", "")  # else Redis refuses to end
 
 
 @pytest.mark.parametrize(
