@@ -96,4 +96,6 @@ def test_a_worker_with_the_same_host_name_and_process_number_keeps_its_jobs(
     gone.wait()
     job_id = held_by(database, f"{twin.stdout.strip()}/{gone.pid}")
     Sweeper(database_settings).sweep()
+    with database.write() as session:
+        assert queue.release_all(session, get_worker_name(os.getpid())) == 0
     assert (the(database, job_id).state, the(database, job_id).crashes) == (JobState.RUNNING, 0)
