@@ -181,7 +181,7 @@ def cancel_experiment(
         auto_extending, experiment.auto_extending = experiment.auto_extending, False
         asked = (
             []
-            if auto_extending and _has_ended(session, experiment)
+            if auto_extending and store.get_progress(session, [experiment.id])[experiment.id].finished
             else apply_to_unfinished(session, experiment_id, cancel_job)
         )
         cancelled = [job.id for job in asked if job.state == JobState.CANCELLED]
@@ -302,10 +302,6 @@ def _convert_pointer(pointer: str, variants_before: int) -> str:
         case ["", "variants", number, *further] if number.isdecimal() and int(number) >= variants_before:
             return "/".join(["", "variants", str(int(number) - variants_before), *further])
     return pointer
-
-
-def _has_ended(session: Session, experiment: Experiment) -> bool:
-    return store.get_progress(session, [experiment.id])[experiment.id].finished
 
 
 def _serialize(session: Session, experiment: Experiment) -> schemas.Experiment:

@@ -156,7 +156,7 @@ def _get_fields(kind: Any) -> dict[str, Any]:
     results = {
         name: item.annotation for model in _iter_models(kind) for name, item in model.model_fields.items()
     }
-    return results or ({"*": Any} if _is_free(kind) else {})
+    return results or ({"*": Any} if (get_origin(kind) is dict or kind is Any) else {})
 
 
 def _iter_models(kind: Any) -> Iterator[type[BaseModel]]:
@@ -165,10 +165,6 @@ def _iter_models(kind: Any) -> Iterator[type[BaseModel]]:
     elif get_origin(kind) is not dict:
         for part in get_args(kind):
             yield from _iter_models(part)
-
-
-def _is_free(kind: Any) -> bool:
-    return get_origin(kind) is dict or kind is Any
 
 
 def _is_list(kind: Any) -> bool:
