@@ -92,21 +92,21 @@ class AuditPage(ResponseModel):
     next_cursor: str | None
 
 
-def _require_admin(caller: CallerDep) -> Caller:
+def require_admin(caller: CallerDep) -> Caller:
     if not caller.sees_all:
         raise build_forbidden(Scope.ADMIN)
     return caller
 
 
-AdminDep = Annotated[Caller, Depends(_require_admin)]
+AdminDep = Annotated[Caller, Depends(require_admin)]
 
 
 @problem_responses(problem_types.NOT_FOUND)
-def _parse_key_id(key_id: Annotated[str, Path(description="As `GET /v1/keys` shows it")]) -> str:
+def parse_key_id(key_id: Annotated[str, Path(description="As `GET /v1/keys` shows it")]) -> str:
     return parse_id("key", key_id)
 
 
-KeyId = Annotated[str, Depends(_parse_key_id)]
+KeyId = Annotated[str, Depends(parse_key_id)]
 
 
 @router.get("/keys", response_model=KeyPage)

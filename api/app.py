@@ -44,7 +44,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         title="Regbench",
         version=version("regbench"),
         description=DESCRIPTION,
-        lifespan=_run_lifespan,
+        lifespan=run_lifespan,
         openapi_tags=openapi.TAGS,
         generate_unique_id_function=openapi.build_operation_id,
         redirect_slashes=False,
@@ -87,7 +87,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         app.include_router(part.router)
     app.add_api_route(
         "/",
-        _show_index,
+        show_index,
         name="show_index",
         methods=["GET"],
         tags=["about"],
@@ -98,7 +98,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
 
 @asynccontextmanager
-async def _run_lifespan(app: FastAPI) -> AsyncIterator[None]:
+async def run_lifespan(app: FastAPI) -> AsyncIterator[None]:
     _freeze_memory()
     updates: JobUpdates = app.state.job_updates
     async with updates.running():
@@ -116,7 +116,7 @@ def _freeze_memory() -> None:
     gc.set_threshold(20_000, 20, 20)
 
 
-def _show_index(response: Response, accept: Accept = "*/*") -> Any:
+def show_index(response: Response, accept: Accept = "*/*") -> Any:
     """Where to go from here; a browser is led to the pages."""
     if negotiate(accept, ["application/json", "text/html"]) == "text/html":
         return RedirectResponse("/jobs", status_code=303, headers={"Vary": "Accept"})

@@ -99,13 +99,13 @@ class DeliveryList(ResponseModel):
 
 
 @problem_responses(problem_types.NOT_FOUND)
-async def _parse_webhook_id(
+async def parse_webhook_id(
     webhook_id: Annotated[str, Path(description="As `POST /v1/webhooks` gave it")],
 ) -> str:
     return parse_id("webhook", webhook_id)
 
 
-WebhookId = Annotated[str, Depends(_parse_webhook_id)]
+WebhookId = Annotated[str, Depends(parse_webhook_id)]
 
 
 @router.post("", status_code=status.HTTP_201_CREATED, response_model=MadeWebhook)
@@ -119,7 +119,7 @@ def create_webhook(
 ) -> Response:
     """Have an address told of your jobs' ends. Only this answer shows the secret that signs messages."""
     _check(wanted.url, settings)
-    _check_secret(wanted.secret)
+    check_secret(wanted.secret)
     with idempotent.executed(), database.write() as session:
         row = store.create_webhook(
             session, caller.owner, url=wanted.url, states=wanted.states, secret=wanted.secret
@@ -149,7 +149,7 @@ def _check(url: str, settings: Settings) -> None:
         raise InvalidSpec([FieldError("/url", "must be https: a message could be read on its way")])
 
 
-def _check_secret(secret: str | None) -> None:
+def check_secret(secret: str | None) -> None:
     try:
         b64decode((secret or "").removeprefix("whsec_"), validate=True)
     except binascii.Error:

@@ -20,14 +20,14 @@ from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError, P
 from models.techniques import Regularization
 
 
-def _refuse_nul(text: str) -> str:
+def refuse_nul(text: str) -> str:
     # PostgreSQL stores no NUL in text, and cannot query JSON that contains one.
     if "\0" in text:
         raise PydanticCustomError("nul_character", "holds a NUL character; leave it out")
     return text
 
 
-WITHOUT_NUL = AfterValidator(_refuse_nul)
+WITHOUT_NUL = AfterValidator(refuse_nul)
 Text200 = Annotated[str, Field(max_length=200), WITHOUT_NUL]
 DatasetName = Literal["mnist", "fashion_mnist", "mnist_5k"]
 Seed = Annotated[int, Field(ge=0, le=2**31 - 1)]
@@ -157,7 +157,7 @@ class Mlp(_Part):
 
     @field_validator("hidden_units")
     @classmethod
-    def _at_least_one(cls, units: tuple[int, ...]) -> tuple[int, ...]:
+    def check_layers(cls, units: tuple[int, ...]) -> tuple[int, ...]:
         return _require_layers(units, "give at least one hidden layer")
 
 
@@ -185,7 +185,7 @@ class Cnn(_Part):
 
     @field_validator("filters")
     @classmethod
-    def _at_least_one(cls, filters: tuple[int, ...]) -> tuple[int, ...]:
+    def check_layers(cls, filters: tuple[int, ...]) -> tuple[int, ...]:
         return _require_layers(filters, "give at least one convolution, or choose the family mlp")
 
 
@@ -196,7 +196,7 @@ def _require_layers(sizes: tuple[int, ...], otherwise: str) -> tuple[int, ...]:
     return sizes
 
 
-def _parse_model(document: object) -> object:
+def parse_model(document: object) -> object:
     """The model that a document describes, read by its own family's class.
 
     Not a union's discriminator, which would put the class into every fault's location.
@@ -216,7 +216,7 @@ def _parse_model(document: object) -> object:
             raise ValidationError.from_exception_data("ModelSpec", [line])
 
 
-ModelSpec = Annotated[Mlp | Cnn, BeforeValidator(_parse_model)]
+ModelSpec = Annotated[Mlp | Cnn, BeforeValidator(parse_model)]
 
 
 class OptimizerSpec(_Part):

@@ -66,7 +66,7 @@ _PRESET_WITH_OVERRIDES: dict[str, Any] = {
 
 
 @accepts(ExperimentSpec, or_else=_PRESET_WITH_OVERRIDES)
-def _parse_experiment(document: DocumentDep, settings: SettingsDep) -> tuple[str | None, ExperimentSpec]:
+def parse_experiment(document: DocumentDep, settings: SettingsDep) -> tuple[str | None, ExperimentSpec]:
     """The preset's name, if any, and an experiment that can be carried out."""
     if not isinstance(document, dict):
         raise InvalidSpec([FieldError("", "Input should be an object")])
@@ -85,7 +85,7 @@ def _parse_experiment(document: DocumentDep, settings: SettingsDep) -> tuple[str
 @problem_responses(problem_types.DATASET_UNAVAILABLE, problem_types.OVER_BUDGET, problem_types.OVER_QUOTA)
 @response_headers("Location", status=HTTPStatus.ACCEPTED)
 def create_experiment(
-    given: Annotated[tuple[str | None, ExperimentSpec], Depends(_parse_experiment)],
+    given: Annotated[tuple[str | None, ExperimentSpec], Depends(parse_experiment)],
     caller: CallerDep,
     database: DatabaseDep,
     settings: SettingsDep,

@@ -41,7 +41,7 @@ async def read_body_limited(request: Request, limit: int) -> bytes:
 
 
 @problem_responses(problem_types.BODY_TOO_LARGE, problem_types.UNSUPPORTED_MEDIA_TYPE)
-async def _read_json_body(request: Request) -> bytes:
+async def read_json_body(request: Request) -> bytes:
     """The body of a JSON request."""
     _check_content_type(request.headers.get("Content-Type", ""))
     settings: Settings = request.app.state.settings
@@ -59,7 +59,7 @@ def _check_content_type(content_type: str) -> None:
     )
 
 
-BodyDep = Annotated[bytes, Depends(_read_json_body)]
+BodyDep = Annotated[bytes, Depends(read_json_body)]
 
 
 def parse_json(body: bytes) -> Any:
@@ -77,11 +77,11 @@ def parse_json(body: bytes) -> Any:
 
 
 @problem_responses(problem_types.NOT_JSON, problem_types.INVALID_SPEC)
-async def _parse_document(body: BodyDep) -> Any:
+async def parse_document(body: BodyDep) -> Any:
     return await _run_parser(body, parse_json)
 
 
-DocumentDep = Annotated[Any, Depends(_parse_document)]
+DocumentDep = Annotated[Any, Depends(parse_document)]
 
 
 def parse_body(model: type[M]) -> Callable[[bytes], Awaitable[M]]:

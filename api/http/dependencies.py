@@ -17,12 +17,12 @@ from models.settings import Settings
 from models.store.database import Database
 
 
-async def _get_settings(request: Request) -> Settings:
+async def get_app_settings(request: Request) -> Settings:
     settings: Settings = request.app.state.settings
     return settings
 
 
-SettingsDep = Annotated[Settings, Depends(_get_settings)]
+SettingsDep = Annotated[Settings, Depends(get_app_settings)]
 
 
 @dataclass(frozen=True)
@@ -64,22 +64,22 @@ def get_database(request: Request) -> Database:
 # Dependencies read from the request instead of depending on each other: each nested dependency costs as much
 # as loading a job.
 @problem_responses(*_AUTH_PROBLEMS)
-async def _get_caller(request: Request) -> Caller:
+async def require_caller(request: Request) -> Caller:
     return get_caller(request)
 
 
-CallerDep = Annotated[Caller, Depends(_get_caller)]
+CallerDep = Annotated[Caller, Depends(require_caller)]
 
 
 @problem_responses(problem_types.SERVICE_UNAVAILABLE, *_AUTH_PROBLEMS)
-async def _get_database(request: Request) -> Database:
+async def require_database(request: Request) -> Database:
     return get_database(request)
 
 
-DatabaseDep = Annotated[Database, Depends(_get_database)]
+DatabaseDep = Annotated[Database, Depends(require_database)]
 
 
-async def _get_dispatch(request: Request, background: BackgroundTasks) -> Callable[[Sequence[str]], None]:
+async def get_dispatch(request: Request, background: BackgroundTasks) -> Callable[[Sequence[str]], None]:
     """Sends dispatch messages after the response: rows are committed already, and the broker may be slow."""
     state = request.app.state
     return lambda job_ids: background.add_task(
@@ -87,21 +87,21 @@ async def _get_dispatch(request: Request, background: BackgroundTasks) -> Callab
     )
 
 
-DispatchDep = Annotated[Callable[[Sequence[str]], None], Depends(_get_dispatch)]
+DispatchDep = Annotated[Callable[[Sequence[str]], None], Depends(get_dispatch)]
 
 
 @problem_responses(problem_types.SERVICE_UNAVAILABLE)
-async def _get_artifacts(settings: SettingsDep) -> ArtifactStore:
+async def get_artifacts(settings: SettingsDep) -> ArtifactStore:
     return ArtifactStore(settings)
 
 
 @problem_responses(problem_types.NOT_FOUND)
-async def _parse_job_id(job_id: Annotated[str, Path(description="As `POST /v1/jobs` gave it")]) -> str:
+async def parse_job_id(job_id: Annotated[str, Path(description="As `POST /v1/jobs` gave it")]) -> str:
     return parse_id("job", job_id)
 
 
 @problem_responses(problem_types.NOT_FOUND)
-async def _parse_experiment_id(
+async def parse_experiment_id(
     experiment_id: Annotated[str, Path(description="As `POST /v1/experiments` gave it")],
 ) -> str:
     return parse_id("experiment", experiment_id)
@@ -119,11 +119,11 @@ def parse_id(kind: str, value: str) -> str:
     return value
 
 
-ArtifactsDep = Annotated[ArtifactStore, Depends(_get_artifacts)]
+ArtifactsDep = Annotated[ArtifactStore, Depends(get_artifacts)]
 
 
-JobId = Annotated[str, Depends(_parse_job_id)]
+JobId = Annotated[str, Depends(parse_job_id)]
 
 
-ExperimentId = Annotated[str, Depends(_parse_experiment_id)]
+ExperimentId = Annotated[str, Depends(parse_experiment_id)]
 DryRun = Annotated[bool, Query(description="Only check and estimate the cost; store nothing")]

@@ -109,12 +109,12 @@ class IdempotentRequest:
 
 
 @problem_responses(problem_types.IDEMPOTENCY_KEY_REUSED, problem_types.IDEMPOTENCY_KEY_UNDER_WAY)
-async def _get_with_body(request: Request, body: BodyDep, key: Key = None) -> IdempotentRequest:
+async def get_idempotent_request(request: Request, body: BodyDep, key: Key = None) -> IdempotentRequest:
     return _build_request(request, body, key)
 
 
 @problem_responses(problem_types.IDEMPOTENCY_KEY_REUSED, problem_types.IDEMPOTENCY_KEY_UNDER_WAY)
-async def _get_without_body(request: Request, key: Key = None) -> IdempotentRequest:
+async def get_idempotent_request_without_body(request: Request, key: Key = None) -> IdempotentRequest:
     return _build_request(request, b"", key)
 
 
@@ -123,8 +123,8 @@ def _build_request(request: Request, body: bytes, key: str | None) -> Idempotent
     return IdempotentRequest(get_database(request), get_caller(request).owner, _parse_key(key), fingerprint)
 
 
-IdempotentDep = Annotated[IdempotentRequest, Depends(_get_with_body)]
-IdempotentWithoutBodyDep = Annotated[IdempotentRequest, Depends(_get_without_body)]
+IdempotentDep = Annotated[IdempotentRequest, Depends(get_idempotent_request)]
+IdempotentWithoutBodyDep = Annotated[IdempotentRequest, Depends(get_idempotent_request_without_body)]
 
 
 def _parse_key(key: str | None) -> str | None:
@@ -164,10 +164,10 @@ def _claim_key(database: Database, owner: str, key: str, fingerprint: str) -> Ke
 
 def install(app: FastAPI) -> None:
     """Respond to repeated requests with the stored response."""
-    app.add_exception_handler(Replayed, _send_stored_response)
+    app.add_exception_handler(Replayed, send_stored_response)
 
 
-def _send_stored_response(_request: Request, error: Exception) -> Response:
+def send_stored_response(_request: Request, error: Exception) -> Response:
     assert isinstance(error, Replayed)  # noqa: S101 (Starlette's type of a handler is wider than its calls)
     headers = {**error.answer.headers, "Idempotent-Replayed": "true"}
     return Response(error.answer.body, error.answer.status, headers, media_type="application/json")

@@ -127,10 +127,10 @@ def format_json_pointer(parts: Iterable[int | str]) -> str:
 def install(app: FastAPI, page: RenderProblemPage) -> None:
     """Answer every error of `app` with a problem document, and of browsers with `page`."""
     app.state.problem_page = page
-    app.add_exception_handler(Problem, _on_problem)
-    app.add_exception_handler(RegbenchError, _on_domain_error)
-    app.add_exception_handler(RequestValidationError, _on_bad_parameters)
-    app.add_exception_handler(HTTPException, _on_http_exception)
+    app.add_exception_handler(Problem, on_problem)
+    app.add_exception_handler(RegbenchError, on_domain_error)
+    app.add_exception_handler(RequestValidationError, on_bad_parameters)
+    app.add_exception_handler(HTTPException, on_http_exception)
     app.add_middleware(HeadAsGet)
     app.add_middleware(RequestEnvelope)
 
@@ -169,18 +169,18 @@ def build_error_response(
 ) -> Response:
     """The problem document of an error that was caught before or around a route."""
     if isinstance(error, Problem):
-        return _on_problem(request, error)
+        return on_problem(request, error)
     if isinstance(error, RegbenchError):
-        return _on_domain_error(request, error)
-    return _on_bad_parameters(request, error)
+        return on_domain_error(request, error)
+    return on_bad_parameters(request, error)
 
 
-def _on_problem(request: Request, error: Exception) -> Response:
+def on_problem(request: Request, error: Exception) -> Response:
     assert isinstance(error, Problem)  # noqa: S101 (Starlette's type of a handler is wider than its calls)
     return build_response(request, error)
 
 
-def _on_domain_error(request: Request, error: Exception) -> Response:
+def on_domain_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, RegbenchError)  # noqa: S101 (as above)
     kind = next(KINDS[parent] for parent in type(error).__mro__ if parent in KINDS)
     if kind.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
@@ -197,7 +197,7 @@ def _get_retry_after(error: RegbenchError) -> dict[str, str]:
     return {"Retry-After": str(RETRY_AFTER_SECONDS)} if isinstance(error, ServiceUnavailable) else {}
 
 
-def _on_bad_parameters(request: Request, error: Exception) -> Response:
+def on_bad_parameters(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)  # noqa: S101 (as above)
     faults = [_convert_parameter_error(fault) for fault in error.errors()]
     return build_response(
@@ -212,7 +212,7 @@ def _convert_parameter_error(fault: dict[str, Any]) -> FieldError:
     return FieldError(f"?{name}" if source == "query" else f"{source} {name}", detail)
 
 
-def _on_http_exception(request: Request, error: Exception) -> Response:
+def on_http_exception(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101 (as above)
     status = HTTPStatus(error.status_code)
     path = request.url.path

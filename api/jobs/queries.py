@@ -23,7 +23,7 @@ _NO_NUL = r"^[^\x00]*$"
 _REPEATED = Field(max_length=50)
 
 
-def _require_date(value: str) -> str:
+def require_date(value: str) -> str:
     # Pydantic would take a number for seconds since 1970; the OpenAPI document promises RFC 3339.
     if not _DATE.match(value):
         raise ValueError("should be a date and time such as 2026-01-31T12:00:00Z")
@@ -33,7 +33,7 @@ def _require_date(value: str) -> str:
 # Bounded, because the ends of the calendar leave it when they are brought to UTC.
 Moment = Annotated[
     AwareDatetime,
-    BeforeValidator(_require_date),
+    BeforeValidator(require_date),
     Field(ge=datetime(1970, 1, 1, tzinfo=UTC), lt=datetime(9999, 1, 1, tzinfo=UTC)),
 ]
 

@@ -281,9 +281,9 @@ def _call_before_shutdown(end: Callable[[], None]) -> Iterator[None]:
                 signal.signal(signal_number, handlers[signal_number])
 
 
-async def _get_job_updates(request: Request) -> JobUpdates:
+async def get_job_updates(request: Request) -> JobUpdates:
     updates: JobUpdates = request.app.state.job_updates
     return updates
 
 
-JobUpdatesDep = Annotated[JobUpdates, Depends(_get_job_updates)]
+JobUpdatesDep = Annotated[JobUpdates, Depends(get_job_updates)]

@@ -75,7 +75,7 @@ _FORM = {
     problem_types.NOT_JSON,
     problem_types.INVALID_SPEC,
 )
-async def _parse_images(
+async def parse_images(
     request: Request,
     settings: SettingsDep,
     invert: Annotated[Choice, Query(description="Files: whether ink is dark; auto: by the border")] = "auto",
@@ -160,7 +160,7 @@ async def _read_upload(request: Request, body: bytes) -> list[bytes]:
         await form.close()
 
 
-ImagesDep = Annotated["Grey", Depends(_parse_images)]
+ImagesDep = Annotated["Grey", Depends(parse_images)]
 Include = Annotated[
     Literal["images"] | None, Query(description="`images`: answer also with the images as the model saw them")
 ]
