@@ -30,17 +30,6 @@ ClientState = Annotated[str | None, Query(description="Read by the page's script
 
 
 @dataclass(frozen=True)
-class Row:
-    """An experiment in the list."""
-
-    experiment: experiment_schemas.Experiment
-    variants: int
-    seeds: int
-    dataset: str
-    progress: str
-
-
-@dataclass(frozen=True)
 class Action:
     """A button."""
 
@@ -61,13 +50,12 @@ def list_experiments(
         page = experiments[:_PAGE_SIZE]
         cache: store.ExperimentProgressCache = request.app.state.experiment_progress
         progress = cache.get(session, [experiment.id for experiment in page])
-    rows = [
-        _build_row(experiment_serializers.serialize_experiment(experiment, progress[experiment.id]))
-        for experiment in page
-    ]
+    items = [experiment_serializers.serialize_experiment(row, progress[row.id]) for row in page]
     last = page[-1] if len(experiments) > _PAGE_SIZE else None
     next_cursor = encode_cursor(Cursor(last.created_at, last.id)) if last else None
-    return render("experiments.html.jinja", rows=rows, next_cursor=next_cursor)
+    return render(
+        "experiments.html.jinja", experiments=items, format_progress=format_progress, next_cursor=next_cursor
+    )
 
 
 @router.get("/experiments/{experiment_id}")
@@ -177,13 +165,3 @@ def build_actions(experiment: experiment_schemas.Experiment) -> list[Action]:
             None if links.retry_failed else "No job has failed or was cancelled.",
         ),
     ]
-
-
-def _build_row(experiment: experiment_schemas.Experiment) -> Row:
-    return Row(
-        experiment=experiment,
-        variants=len(experiment.spec["variants"]),
-        seeds=len(experiment.spec["seeds"]),
-        dataset=experiment.spec["base"]["dataset"]["name"],
-        progress=format_progress(experiment.progress),
-    )

@@ -46,6 +46,13 @@ def format_full_title(job: job_schemas.Job | Row[Any]) -> str:
     return title if title.endswith(seed) else f"{title}, {seed}"
 
 
+def format_details(job: job_schemas.Job) -> str:
+    """The techniques, dataset and seed of a job, unless they are its title."""
+    spec = job.spec
+    details = (format_techniques(spec["regularization"]), spec["dataset"]["name"], f"seed {spec['seed']}")
+    return ", ".join(part for part in details if part != format_title(job))
+
+
 def format_percent(fraction: float) -> str:
     """A fraction as `97.89 %`."""
     return f"{100 * fraction:.2f} %"

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
@@ -48,16 +47,6 @@ _METRICS = {
 """The rows of a result's table."""
 
 
-@dataclass(frozen=True)
-class Row:
-    """A job in the list."""
-
-    job: job_schemas.Job
-    title: str
-    full_title: str
-    details: str
-
-
 @router.get("/jobs")
 def list_jobs(
     render: RenderPageDep, query: Annotated[JobQuery, Query()], database: DatabaseDep, request: Request
@@ -69,12 +58,12 @@ def list_jobs(
         jobs = find_jobs(session, query.filter(), after=after, limit=query.limit + 1, order=order)
         page = jobs[: query.limit]
         positions = store.get_queue_positions(session, page)
-        rows = [_build_row(job_serializers.serialize_listed_job(job, positions.get(job.id))) for job in page]
+        rows = [job_serializers.serialize_listed_job(job, positions.get(job.id)) for job in page]
         cursor = encode_cursor(get_cursor(page[-1], order), order) if len(jobs) > query.limit else None
-    finished = [(row.job.result.test_accuracy, row.job.id) for row in rows if row.job.result]
+    finished = [(job.result.test_accuracy, job.id) for job in rows if job.result]
     return render(
         "jobs.html.jinja",
-        rows=rows,
+        jobs=rows,
         best=max(finished)[1] if len(finished) > 1 else None,
         query=query,
         filtered=bool(query.model_fields_set - {"sort", "limit", "cursor"}),
@@ -97,7 +86,6 @@ def show_job(
     return render(
         "job.html.jinja",
         job=job,
-        title=filters.format_title(job),
         progress=format_progress(job),
         events=events,
         summary=summarize(job.spec),
@@ -129,7 +117,7 @@ def compare_jobs(
     results = [_format_metrics(row.result) for row in jobs]
     return render(
         "compare.html.jinja",
-        jobs=[(row, filters.format_title(row), filters.format_full_title(row)) for row in jobs],
+        jobs=jobs,
         differences=find_differences([row.spec for row in jobs]),
         results=[(label, [result.get(label, "") for result in results]) for label in _METRICS.values()],
         report="&".join(f"job={job_id}" for job_id in finished) if len(finished) > 1 else None,
@@ -178,18 +166,6 @@ def find_differences(specs: Sequence[Mapping[str, Any]]) -> list[tuple[str, list
     fields = dict.fromkeys(field for values in flat for field in values)
     rows = [(field, [values.get(field, "-") for values in flat]) for field in fields]
     return [(field, values) for field, values in rows if len(set(values)) > 1 and field != "name"]
-
-
-def _build_row(job: job_schemas.Job) -> Row:
-    title = filters.format_title(job)
-    details = (
-        format_techniques(job.spec["regularization"]),
-        job.spec["dataset"]["name"],
-        f"seed {job.spec['seed']}",
-    )
-    return Row(
-        job, title, filters.format_full_title(job), ", ".join(part for part in details if part != title)
-    )
 
 
 def _format_metrics(result: job_schemas.Result | None) -> dict[str, str]:

@@ -83,7 +83,12 @@ def _load_templates() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["inline_code"] = filters.render_inline_code
+    environment.filters.update(
+        inline_code=filters.render_inline_code,
+        job_title=filters.format_title,
+        full_job_title=filters.format_full_title,
+        job_details=filters.format_details,
+    )
     environment.globals.update(
         badge=filters.render_state_badge,
         time_ago=filters.render_time_ago,
