@@ -35,14 +35,8 @@ router = APIRouter(tags=["health"], route_class=StrictQueryRoute)
 
 
 OK = "ok"
-
-
 PING_SECONDS = 0.5
-
-
 _BROKER_CHECK_SECONDS = 5.0
-
-
 _CACHE_SECONDS = 1.0
 
 

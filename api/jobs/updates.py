@@ -26,8 +26,6 @@ log = logging.getLogger(__name__)
 
 _BACKLOG = 64
 """Updates that a slow subscriber may be behind before it is closed; it may resume where it was."""
-
-
 _DEBOUNCE_SECONDS = 0.02
 """How long the first poll waits for more subscriptions that arrive at the same moment."""
 
