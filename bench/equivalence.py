@@ -17,9 +17,9 @@ from models.datasets import is_available
 from models.records import EpochRecord, Progress
 from models.settings import Settings
 from models.spec import JobSpec
-from worker.datasets import Dataset, divide, load
+from worker.datasets import Dataset, load, split_dataset
 from worker.engine import start_engine
-from worker.program import Programs
+from worker.program import ProgramCache
 from worker.training import train
 
 VARIANTS: dict[str, dict[str, object]] = {
@@ -38,16 +38,16 @@ class Sample:
 
 
 class _Silent:
-    def chunk_ended(self, progress: Progress) -> None:
+    def on_chunk_end(self, progress: Progress) -> None:
         """Nothing to do."""
 
-    def epoch_ended(self, record: EpochRecord, progress: Progress, checkpoint: object) -> None:
+    def on_epoch_end(self, record: EpochRecord, progress: Progress, checkpoint: object) -> None:
         """Nothing to do."""
 
 
 def by_regbench(name: str, variant: str, seeds: int) -> Sample:
     """Train one variant by the service's trainer, once with each seed."""
-    programs = Programs()
+    programs = ProgramCache()
     measured = []
     for seed in range(seeds):
         spec = JobSpec.model_validate(
@@ -57,7 +57,7 @@ def by_regbench(name: str, variant: str, seeds: int) -> Sample:
                 "seed": seed,
             }
         )
-        division = divide(load(name, Settings()), spec.dataset)
+        division = split_dataset(load(name, Settings()), spec.dataset)
         measured.append(train(spec, division, _Silent(), programs=programs, chunk_seconds=1.0).test)
     return Sample(
         np.array([scores.accuracy for scores in measured]), np.array([scores.loss for scores in measured])

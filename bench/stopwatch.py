@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from models.records import EpochRecord, Progress
-from worker.program import Program
+from worker.program import CompiledProgram
 
 
 class Silent:
@@ -16,10 +16,10 @@ class Silent:
     seconds = 0.0
     ended = 0.0
 
-    def chunk_ended(self, progress: Progress) -> None:
+    def on_chunk_end(self, progress: Progress) -> None:
         """Nothing to do."""
 
-    def epoch_ended(self, record: EpochRecord, progress: Progress, checkpoint: object) -> None:
+    def on_epoch_end(self, record: EpochRecord, progress: Progress, checkpoint: object) -> None:
         """Note the epoch."""
         self.seconds, self.ended = record.seconds, time.perf_counter()
 
@@ -36,16 +36,16 @@ class Steps:
 def steps_noted() -> Iterator[Steps]:
     """Note the training steps that are run in the block; a compilation counts, so have it done before."""
     # No observer hears of an epoch's first chunk as it begins, nor of its last one as it ends.
-    steps, run_steps = Steps(), Program.run_steps
+    steps, run_steps = Steps(), CompiledProgram.run_steps
 
-    def noted(program: Program, *arguments: Any, **named: Any) -> None:
+    def noted(program: CompiledProgram, *arguments: Any, **named: Any) -> None:
         if steps.began is None:
             steps.began = time.perf_counter()
         run_steps(program, *arguments, **named)
         steps.ended = time.perf_counter()
 
-    Program.run_steps = noted  # type: ignore[assignment, method-assign] # for the block alone
+    CompiledProgram.run_steps = noted  # type: ignore[assignment, method-assign] # for the block alone
     try:
         yield steps
     finally:
-        Program.run_steps = run_steps  # type: ignore[method-assign] # as it was
+        CompiledProgram.run_steps = run_steps  # type: ignore[method-assign] # as it was

@@ -15,9 +15,9 @@ from models.datasets import is_available
 from models.settings import Settings
 from models.spec import JobSpec
 from models.techniques import CATALOGUE
-from worker.datasets import Division, divide, load
+from worker.datasets import DataSplit, load, split_dataset
 from worker.engine import start_engine
-from worker.program import Programs
+from worker.program import ProgramCache
 from worker.training import train
 
 PLAIN = "none"
@@ -43,10 +43,10 @@ def main() -> int:
     arguments = parser.parse_args()
     engine = start_engine(arguments.threads)
     specs = {PLAIN: _spec(arguments.dataset), **{name: _spec(arguments.dataset, name) for name in _timed()}}
-    division = divide(load(arguments.dataset, Settings()), specs[PLAIN].dataset)
+    division = split_dataset(load(arguments.dataset, Settings()), specs[PLAIN].dataset)
     print(f"{engine.device}, {engine.threads} threads, {arguments.dataset}: {len(division.train):,} examples")
     # One program at a time is kept warm for each technique: more than a worker keeps.
-    programs = {name: Programs() for name in specs}
+    programs = {name: ProgramCache() for name in specs}
     for name, spec in specs.items():
         _seconds(spec, division, programs[name])  # compiles
     rounds = [
@@ -70,7 +70,7 @@ def _spec(dataset: str, technique: str | None = None) -> JobSpec:
     )
 
 
-def _seconds(spec: JobSpec, division: Division, programs: Programs) -> float:
+def _seconds(spec: JobSpec, division: DataSplit, programs: ProgramCache) -> float:
     silent = Silent()
     train(spec, division, silent, programs=programs, chunk_seconds=1.0)
     return silent.seconds

@@ -29,10 +29,10 @@ from bench.workload import (
     warn_if_busy,
 )
 from models.spec import JobSpec
-from worker.datasets import Division, Examples
+from worker.datasets import DataSplit, Examples
 from worker.engine import start_engine
-from worker.network import StockLayers, build_network
-from worker.program import Programs
+from worker.network import KerasLayers, build_network
+from worker.program import ProgramCache
 from worker.training import train
 
 REGBENCH = "regbench"
@@ -86,8 +86,8 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _regbench(spec: JobSpec, division: Division) -> Contestant:
-    programs = Programs()
+def _regbench(spec: JobSpec, division: DataSplit) -> Contestant:
+    programs = ProgramCache()
 
     def run() -> Seconds:
         silent = Silent()
@@ -99,10 +99,10 @@ def _regbench(spec: JobSpec, division: Division) -> Contestant:
     return run
 
 
-def _keras(spec: JobSpec, division: Division, compile_options: dict[str, object]) -> Contestant:
+def _keras(spec: JobSpec, division: DataSplit, compile_options: dict[str, object]) -> Contestant:
     import keras  # noqa: PLC0415 (after the engine is set up)
 
-    model = build_network(spec, StockLayers())
+    model = build_network(spec, KerasLayers())
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     model.compile("adam", loss, metrics=["accuracy"], **compile_options)
     images, labels = floats(division.train.images), division.train.labels
@@ -117,7 +117,7 @@ def _keras(spec: JobSpec, division: Division, compile_options: dict[str, object]
     return lambda: Seconds(fit(), fit(validation_data=validation))
 
 
-def _held_out(division: Division) -> Examples:
+def _held_out(division: DataSplit) -> Examples:
     assert division.validation is not None  # noqa: S101 (seed_spec asks for it)
     return division.validation
 
@@ -136,7 +136,7 @@ def _steps_alone(epoch: Callable[[], float]) -> Contestant:
     return lambda: Seconds(epoch(), None)
 
 
-def _report(rounds: list[dict[str, Seconds]], division: Division) -> int:
+def _report(rounds: list[dict[str, Seconds]], division: DataSplit) -> int:
     print("\nThe training steps of an epoch alone, the order's draw included:")
     ratios = _table([{name: seconds.steps for name, seconds in item.items()} for item in rounds], TARGETS)
     for name, (package, _) in OPTIONAL.items():
@@ -145,7 +145,7 @@ def _report(rounds: list[dict[str, Seconds]], division: Division) -> int:
     validation = len(_held_out(division))
     print(
         "\nThe epoch with what each measures after it: "
-        f"Regbench {len(division.measured) + validation:,} images, model.fit {validation:,}:"
+        f"Regbench {len(division.train_eval) + validation:,} images, model.fit {validation:,}:"
     )
     _table(
         [

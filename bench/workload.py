@@ -10,7 +10,7 @@ from models.datasets import DATASETS, is_available
 from models.errors import DatasetUnavailable
 from models.settings import Settings
 from models.spec import CLASSES, PIXELS, JobSpec
-from worker.datasets import Bytes, Division, divide, load
+from worker.datasets import Bytes, DataSplit, load, split_dataset
 
 LAYERS = (PIXELS, 512, 512, CLASSES)
 BATCH_SIZE = 32
@@ -69,14 +69,14 @@ def seed_spec(dataset: str) -> JobSpec:
     )
 
 
-def division_of(spec: JobSpec) -> Division:
+def division_of(spec: JobSpec) -> DataSplit:
     """The examples that a job learns from, validates on and is tested on.
 
     Raises:
         SystemExit: the dataset is not on this machine; the message says what to do.
     """
     try:
-        return divide(load(spec.dataset.name, Settings()), spec.dataset)
+        return split_dataset(load(spec.dataset.name, Settings()), spec.dataset)
     except DatasetUnavailable as error:
         raise SystemExit(error.errors[0].detail) from None
 

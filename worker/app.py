@@ -13,11 +13,11 @@ from models.errors import ServiceUnavailable
 from models.settings import Settings, get_settings
 from models.store import queue
 from worker import tasks
-from worker.fork_safety import database_between_forks
+from worker.fork_safety import fork_safe_database
 from worker.kombu_patch import patch_kombu
 from worker.lease import get_worker_name
 from worker.sweeper import Sweeper
-from worker.webhook_sender import Messenger
+from worker.webhook_sender import WebhookSender
 
 log = logging.getLogger(__name__)
 
@@ -40,13 +40,13 @@ def make_app(settings: Settings) -> Celery:
 
 app = make_app(get_settings())
 sweeper = Sweeper(get_settings())
-messenger = Messenger(get_settings())
+messenger = WebhookSender(get_settings())
 
 
 @signals.worker_process_init.connect
 def warm_up(**_: Any) -> None:
     """Begin TensorFlow's import beside Celery's start: a child that takes over 4 s to start is killed."""
-    Thread(target=tasks.runner, name="warm-up", daemon=True).start()
+    Thread(target=tasks.get_runner, name="warm-up", daemon=True).start()
 
 
 @signals.worker_shutting_down.connect
@@ -66,7 +66,7 @@ def _release_all(worker: str) -> None:
     """
     while True:
         try:
-            with database_between_forks(get_settings()) as database, database.write() as session:
+            with fork_safe_database(get_settings()) as database, database.write() as session:
                 count = queue.release_all(session, worker)
         except ServiceUnavailable as error:
             log.warning("could not release this worker's jobs yet: %s", error.message)

@@ -13,7 +13,7 @@ from models.artifacts import ArtifactStore, get_attempt_folder
 
 
 @dataclass(frozen=True)
-class Kept:
+class SavedArtifacts:
     """Names and digests of a job's files."""
 
     model_path: str
@@ -22,16 +22,16 @@ class Kept:
     predictions_sha256: str
 
 
-def keep(
+def save_artifacts(
     store: ArtifactStore, job_id: str, attempt: int, model: keras.Model, probabilities: NDArray[np.float64]
-) -> Kept:
+) -> SavedArtifacts:
     """Write the model as `.keras` and the probabilities (n, 10) as `.npy` of 16-bit floats.
 
     The attempt is part of the names, so that two attempts at a job never write the same file.
     """
     folder = get_attempt_folder(job_id, attempt)
     model_path, predictions_path = f"{folder}/model.keras", f"{folder}/test_probabilities.npy"
-    return Kept(
+    return SavedArtifacts(
         model_path=model_path,
         model_sha256=store.put(model_path, _keras_file(model)),
         predictions_path=predictions_path,

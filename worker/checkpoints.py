@@ -85,7 +85,7 @@ class Checkpoints:
         self._kept_at = time.monotonic()
         self._stored: list[str] = []
 
-    def keep(self, make: Callable[[], Checkpoint]) -> CheckpointRecord | None:
+    def save_if_due(self, make: Callable[[], Checkpoint]) -> CheckpointRecord | None:
         """Write a checkpoint, if the last one is old enough; None if none was written."""
         if time.monotonic() - self._kept_at < self._every_seconds:
             return None
@@ -104,14 +104,14 @@ class Checkpoints:
         self._kept_at = time.monotonic()
         return CheckpointRecord(epoch=checkpoint.epoch, path=path, sha256=digest)
 
-    def stored(self, record: CheckpointRecord) -> None:
+    def mark_stored(self, record: CheckpointRecord) -> None:
         """The database names this one now: all but it and the one before can go."""
         self._stored.append(record.path)
         for path in self._stored[:-2]:
             self._remove(path)
         self._stored = self._stored[-2:]
 
-    def newest(self, record: CheckpointRecord) -> Checkpoint | None:
+    def load_newest(self, record: CheckpointRecord) -> Checkpoint | None:
         """The checkpoint that the database names; if it is damaged or gone, the newest sound one before."""
         files = self._store.list_checkpoints(self._job_id)
         older = sorted(

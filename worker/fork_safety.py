@@ -21,7 +21,7 @@ os.register_at_fork(
 
 
 @contextmanager
-def database_between_forks(settings: Settings) -> Iterator[Database]:
+def fork_safe_database(settings: Settings) -> Iterator[Database]:
     """A database for one short task; a fork waits until it is closed, so keep it no longer than that."""
     with _no_fork:
         database = Database(settings)

@@ -73,7 +73,7 @@ class Lease:
         self.job_id, self.attempt = job_id, attempt
 
     @contextmanager
-    def kept(self) -> Iterator[None]:
+    def keep_alive(self) -> Iterator[None]:
         """Keep the lease while the block runs, however long a compilation or a single step may take."""
         stopped = Event()
         beat = Thread(target=self._beat, args=(stopped,), name="heartbeat", daemon=True)
@@ -93,7 +93,7 @@ class Lease:
             except ServiceUnavailable as error:
                 log.warning("job %s: %s", self.job_id, error.message)
 
-    def chunk_ended(self, progress: Progress) -> None:
+    def on_chunk_end(self, progress: Progress) -> None:
         """Renew the lease and say how far the job is.
 
         Raises:
@@ -103,7 +103,7 @@ class Lease:
         if (asked := self._report(progress)) is not None:
             raise Interrupted(f"Asked to {asked}.")
 
-    def epoch_ended(
+    def on_epoch_end(
         self, record: EpochRecord, progress: Progress, checkpoint: Callable[[], Checkpoint] | None = None
     ) -> None:
         """Store an epoch's history, and where the job could go on.
@@ -115,7 +115,7 @@ class Lease:
             LeaseLost: the job is no longer this worker's.
         """
         self._unwritten.append(record)
-        if self._checkpoints and checkpoint and (kept := self._checkpoints.keep(checkpoint)):
+        if self._checkpoints and checkpoint and (kept := self._checkpoints.save_if_due(checkpoint)):
             self._unwritten_checkpoint = kept
         if (asked := self._report(progress)) is not None:
             raise Interrupted(f"Asked to {asked}.")
@@ -132,7 +132,7 @@ class Lease:
             self._write_history(session)
             return queue.succeed(session, self.job_id, self.attempt, result)
 
-        state = self._insist(write)
+        state = self._write_until_stored(write)
         log.info("job %s %s: test accuracy %.4f", self.job_id, state, result.test_accuracy)
         return state
 
@@ -150,7 +150,7 @@ class Lease:
                 session, self.job_id, self.attempt, code=code, message=message, retryable=retryable
             )
 
-        state = self._insist(write)
+        state = self._write_until_stored(write)
         log.warning("job %s %s (%s): %s", self.job_id, state, code, message)
         return state
 
@@ -166,7 +166,7 @@ class Lease:
             self._write_history(session)
             return queue.stop(session, self.job_id, self.attempt)
 
-        state = self._insist(write)
+        state = self._write_until_stored(write)
         log.info("job %s: %s", self.job_id, state)
         return state
 
@@ -202,10 +202,10 @@ class Lease:
     def _history_is_stored(self) -> None:
         self._unwritten.clear()
         if self._checkpoints and self._unwritten_checkpoint:
-            self._checkpoints.stored(self._unwritten_checkpoint)
+            self._checkpoints.mark_stored(self._unwritten_checkpoint)
         self._unwritten_checkpoint = None
 
-    def go_back(self, epoch: int) -> None:
+    def rewind_to_checkpoint(self, epoch: int) -> None:
         """Say that the job goes on after `epoch`: no later checkpoint of it can be used.
 
         Raises:
@@ -217,7 +217,7 @@ class Lease:
     def _hold(self, session: Session) -> None:
         queue.heartbeat(session, self.job_id, self.attempt, lease_seconds=self._seconds)
 
-    def _insist(self, write: Callable[[Session], Found]) -> Found:
+    def _write_until_stored(self, write: Callable[[Session], Found]) -> Found:
         """Write the job's end, as soon as the database is there."""
         deadline = time.monotonic() + _LEASES_OF_PATIENCE * self._seconds
         while True:

@@ -22,7 +22,7 @@ class Scores:
     accuracy: float
 
 
-def log_probabilities(logits: Logits) -> Array:
+def compute_log_probabilities(logits: Logits) -> Array:
     """Log-softmax (n, 10), without overflow; not a number where logits are infinite."""
     with np.errstate(invalid="ignore"):
         shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
@@ -30,13 +30,13 @@ def log_probabilities(logits: Logits) -> Array:
     return normalized
 
 
-def scores(logits: Logits, labels: NDArray[np.int32]) -> Scores:
+def compute_scores(logits: Logits, labels: NDArray[np.int32]) -> Scores:
     """Mean cross-entropy and accuracy."""
-    of_truth = log_probabilities(logits)[np.arange(len(labels)), labels]
+    of_truth = compute_log_probabilities(logits)[np.arange(len(labels)), labels]
     return Scores(loss=float(-of_truth.mean()), accuracy=float((logits.argmax(axis=1) == labels).mean()))
 
 
-def brier(probabilities: Array, labels: NDArray[np.int32]) -> float:
+def compute_brier(probabilities: Array, labels: NDArray[np.int32]) -> float:
     """Brier's score: mean squared distance to the one-hot truth, 0 (best) to 2.
 
     Source: Brier, Verification of Forecasts Expressed in Terms of Probability, MWR 78 (1950).
@@ -46,18 +46,16 @@ def brier(probabilities: Array, labels: NDArray[np.int32]) -> float:
     return float((distance**2).sum(axis=1).mean())
 
 
-def expected_calibration_error(
-    probabilities: Array, labels: NDArray[np.int32], bins: int = ECE_BINS
-) -> float:
+def compute_calibration_error(probabilities: Array, labels: NDArray[np.int32], bins: int = ECE_BINS) -> float:
     """Mean gap between confidence and accuracy over bins that hold equally many examples, 0 to 1.
 
     Source: Nguyen and O'Connor, Posterior Calibration and Exploratory Analysis, EMNLP (2015).
     """
-    result = calibration(probabilities, labels, bins)
+    result = compute_calibration_bins(probabilities, labels, bins)
     return sum(abs(item.confidence - item.accuracy) * item.n for item in result) / len(labels)
 
 
-def calibration(
+def compute_calibration_bins(
     probabilities: Array, labels: NDArray[np.int32], bins: int = ECE_BINS
 ) -> tuple[CalibrationBin, ...]:
     """Confidence and accuracy in up to `bins` bins that hold equally many examples, least certain first.
@@ -79,7 +77,7 @@ def pack_correct(logits: Logits, labels: NDArray[np.int32]) -> bytes:
     return np.packbits(logits.argmax(axis=1) == labels).tobytes()
 
 
-def confusion_matrix(probabilities: Array, labels: NDArray[np.int32]) -> tuple[tuple[int, ...], ...]:
+def compute_confusion_matrix(probabilities: Array, labels: NDArray[np.int32]) -> tuple[tuple[int, ...], ...]:
     """How often each truth (row) got each answer (column): counts (10, 10)."""
     cells = np.bincount(labels * CLASSES + probabilities.argmax(axis=1), minlength=CLASSES * CLASSES)
     return tuple(tuple(row) for row in cells.reshape(CLASSES, CLASSES).tolist())

@@ -20,8 +20,8 @@ from models.store.database import Database
 from models.store.jobs import get_result
 from models.store.transitions import get_job
 from worker.engine import start_engine
-from worker.network import answering
-from worker.weights import weights_sha256
+from worker.network import build_inference_model
+from worker.weights import compute_weights_sha256
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +30,7 @@ Model = Callable[[Images], Any]
 """Images (n, 784) in, a tensor of probabilities (n, 10) out."""
 
 
-class LoadedModels:
+class ModelCache:
     """The models that were used last. Which ones a caller may see is not its business."""
 
     def __init__(self, settings: Settings) -> None:
@@ -44,7 +44,7 @@ class LoadedModels:
         """Give back the database's connections."""
         self._database.close()
 
-    def probabilities(self, job_id: str, images: Images) -> NDArray[np.float32]:
+    def predict(self, job_id: str, images: Images) -> NDArray[np.float32]:
         """What a job's model makes of images (n, 784), 0 to 1: probabilities (n, 10).
 
         Raises:
@@ -60,16 +60,16 @@ class LoadedModels:
         result = get_result(job)
         content = self._store.get(result.model_path, sha256=result.model_sha256)
         log.info("loading the model of job %s", job_id)
-        network = with_weights(JobSpec.model_validate(job.spec), content)
+        network = load_network(JobSpec.model_validate(job.spec), content)
         # Keras leaves weights that it does not find in a file as they are, which is random.
-        if weights_sha256(network) != result.weights_sha256:
+        if compute_weights_sha256(network) != result.weights_sha256:
             raise ArtifactCorrupted(f"The weights in {result.model_path} are not the ones that were trained.")
-        return one_by_one(network)
+        return build_per_image_function(network)
 
 
-def with_weights(spec: JobSpec, keras_file: bytes) -> keras.Model:
+def load_network(spec: JobSpec, keras_file: bytes) -> keras.Model:
     """The network of a specification with the weights in a `.keras` file: only numbers are read from it."""
-    network = answering(spec)
+    network = build_inference_model(spec)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.keras"
         path.write_bytes(keras_file)
@@ -77,7 +77,7 @@ def with_weights(spec: JobSpec, keras_file: bytes) -> keras.Model:
     return network
 
 
-def one_by_one(network: keras.Model) -> Model:
+def build_per_image_function(network: keras.Model) -> Model:
     """The network as one compiled function of images (n, 784), each of which passes through it alone.
 
     Sums over a batch round differently at different places of it: together, what is said of an image would

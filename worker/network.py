@@ -5,23 +5,23 @@ from typing import Protocol
 import keras
 
 from models.spec import CLASSES, PIXELS, SIDE, Cnn, JobSpec
-from worker.seeds import derive
+from worker.seeds import derive_seed
 
 
-class LayerKit(Protocol):
+class LayerFactory(Protocol):
     """Makes the layers of which training and export use different kinds."""
 
-    def noise(self, technique: str, strength: float, name: str) -> keras.layers.Layer:
+    def make_noise(self, technique: str, strength: float, name: str) -> keras.layers.Layer:
         """A random layer, by its technique."""
 
-    def convolution(self, filters: int, side: int, *, use_bias: bool, name: str) -> keras.layers.Layer:
+    def make_convolution(self, filters: int, side: int, *, use_bias: bool, name: str) -> keras.layers.Layer:
         """A convolution with square kernels, stride 1 and `same` padding."""
 
-    def pooling(self, name: str) -> keras.layers.Layer:
+    def make_pooling(self, name: str) -> keras.layers.Layer:
         """Max-pooling over blocks of 2 x 2."""
 
 
-class StockLayers:
+class KerasLayers:
     """Keras's own layers."""
 
     _NOISE: dict[str, type[keras.layers.Layer]] = {  # noqa: RUF012 (never changed)
@@ -31,20 +31,20 @@ class StockLayers:
         "gaussian_noise": keras.layers.GaussianNoise,
     }
 
-    def noise(self, technique: str, strength: float, name: str) -> keras.layers.Layer:
+    def make_noise(self, technique: str, strength: float, name: str) -> keras.layers.Layer:
         """A random layer, by its technique."""
         return self._NOISE[technique](strength, name=name)
 
-    def convolution(self, filters: int, side: int, *, use_bias: bool, name: str) -> keras.layers.Layer:
+    def make_convolution(self, filters: int, side: int, *, use_bias: bool, name: str) -> keras.layers.Layer:
         """A convolution with square kernels, stride 1 and `same` padding."""
         return keras.layers.Conv2D(filters, side, padding="same", use_bias=use_bias, name=name)
 
-    def pooling(self, name: str) -> keras.layers.Layer:
+    def make_pooling(self, name: str) -> keras.layers.Layer:
         """Max-pooling over blocks of 2 x 2."""
         return keras.layers.MaxPooling2D(2, name=name)
 
 
-def build_network(spec: JobSpec, kit: LayerKit) -> keras.Model:
+def build_network(spec: JobSpec, kit: LayerFactory) -> keras.Model:
     """Images (n, 784) in, logits (n, 10) out; `set_initial_weights` gives it the job's own weights."""
     images = keras.Input((PIXELS,), name="images")
     flow = _noisy_inputs(images, spec, kit)
@@ -55,31 +55,31 @@ def build_network(spec: JobSpec, kit: LayerKit) -> keras.Model:
     return keras.Model(images, keras.layers.Dense(CLASSES, name="logits")(flow), name="regbench")
 
 
-def _noisy_inputs(images: keras.KerasTensor, spec: JobSpec, kit: LayerKit) -> keras.KerasTensor:
+def _noisy_inputs(images: keras.KerasTensor, spec: JobSpec, kit: LayerFactory) -> keras.KerasTensor:
     regularization, flow = spec.regularization, images
     if (noise := regularization.gaussian_noise) and noise.sigma:
-        flow = kit.noise("gaussian_noise", noise.sigma, "input_noise")(flow)
+        flow = kit.make_noise("gaussian_noise", noise.sigma, "input_noise")(flow)
     if (dropout := regularization.dropout) and dropout.input_rate:
-        flow = kit.noise("dropout", dropout.input_rate, "input_dropout")(flow)
+        flow = kit.make_noise("dropout", dropout.input_rate, "input_dropout")(flow)
     return flow
 
 
-def _convolutions(flow: keras.KerasTensor, model: Cnn, spec: JobSpec, kit: LayerKit) -> keras.KerasTensor:
+def _convolutions(flow: keras.KerasTensor, model: Cnn, spec: JobSpec, kit: LayerFactory) -> keras.KerasTensor:
     flow = keras.layers.Reshape((SIDE, SIDE, 1), name="square")(flow)
     spatial = spec.regularization.spatial_dropout
     for index, filters in enumerate(model.filters, start=1):
         name = f"convolution_{index}"
         before, after = _normalizations(spec, name)
-        layer = kit.convolution(filters, model.kernel_size, use_bias=not before, name=name)
+        layer = kit.make_convolution(filters, model.kernel_size, use_bias=not before, name=name)
         flow = _activated(layer(flow), name, spec, before, after)
-        flow = kit.pooling(f"pooling_{index}")(flow)
+        flow = kit.make_pooling(f"pooling_{index}")(flow)
         if spatial and spatial.rate:
-            flow = kit.noise("spatial_dropout", spatial.rate, f"spatial_dropout_{index}")(flow)
+            flow = kit.make_noise("spatial_dropout", spatial.rate, f"spatial_dropout_{index}")(flow)
     return keras.layers.Flatten(name="flat")(flow)
 
 
 def _fully_connected(
-    flow: keras.KerasTensor, units: int, number: int, spec: JobSpec, kit: LayerKit
+    flow: keras.KerasTensor, units: int, number: int, spec: JobSpec, kit: LayerFactory
 ) -> keras.KerasTensor:
     name, regularization = f"hidden_{number}", spec.regularization
     before, after = _normalizations(spec, name)
@@ -88,9 +88,9 @@ def _fully_connected(
     flow = _activated(layer(flow), name, spec, before, after)
     # After the normalization, whose statistics a mask before it would shift.
     if (dropout := regularization.dropout) and dropout.rate:
-        flow = kit.noise("dropout", dropout.rate, f"dropout_{number}")(flow)
+        flow = kit.make_noise("dropout", dropout.rate, f"dropout_{number}")(flow)
     if (gaussian := regularization.gaussian_dropout) and gaussian.rate:
-        flow = kit.noise("gaussian_dropout", gaussian.rate, f"gaussian_dropout_{number}")(flow)
+        flow = kit.make_noise("gaussian_dropout", gaussian.rate, f"gaussian_dropout_{number}")(flow)
     return flow
 
 
@@ -110,7 +110,7 @@ def _activated(
 _ACTIVATION = "_activation"
 
 
-def hidden_outputs(network: keras.Model) -> list[keras.KerasTensor]:
+def get_hidden_outputs(network: keras.Model) -> list[keras.KerasTensor]:
     """What each hidden layer hands on, right after its activation."""
     return [layer.output for layer in network.layers if layer.name.endswith(_ACTIVATION)]
 
@@ -133,7 +133,7 @@ def set_initial_weights(network: keras.Model, seed: int) -> None:
     """Give every weight its start by Keras's default initializers, each from a seed of its own."""
     for layer in network.layers:
         for weight in layer.weights:
-            weight.assign(_initial(layer, weight, derive(seed, weight.path)))
+            weight.assign(_initial(layer, weight, derive_seed(seed, weight.path)))
 
 
 def _initial(layer: keras.layers.Layer, weight: keras.Variable, seed: int) -> keras.KerasTensor:
@@ -143,24 +143,24 @@ def _initial(layer: keras.layers.Layer, weight: keras.Variable, seed: int) -> ke
     return keras.ops.ones(weight.shape) if ones else keras.ops.zeros(weight.shape)
 
 
-def kernels(network: keras.Model) -> list[keras.Variable]:
+def get_kernels(network: keras.Model) -> list[keras.Variable]:
     """The weights that penalties and weight norms are about: no biases, no normalization."""
     return [weight for weight in network.trainable_weights if weight.name == "kernel"]
 
 
-def answering(spec: JobSpec) -> keras.Model:
+def build_inference_model(spec: JobSpec) -> keras.Model:
     """Images (n, 784) in, probabilities (n, 10) out, from Keras's own layers alone; its weights mean nothing.
 
     It is built as the file of an exported model has it, so that the weights in such a file fit.
     """
-    plain = build_network(spec, StockLayers())
+    plain = build_network(spec, KerasLayers())
     probabilities = keras.layers.Softmax(name="probabilities")(plain.output)
     return keras.Model(plain.input, probabilities, name="regbench")
 
 
-def exported(spec: JobSpec, trained: keras.Model) -> keras.Model:
+def export_model(spec: JobSpec, trained: keras.Model) -> keras.Model:
     """The trained network, with softmax, from Keras's own layers alone: it loads without Regbench."""
-    network = answering(spec)
+    network = build_inference_model(spec)
     for layer in trained.layers:
         network.get_layer(layer.name).set_weights(layer.get_weights())
     return network

@@ -23,7 +23,7 @@ from models.spec import PIXELS
 from worker.kombu_patch import patch_kombu
 
 if TYPE_CHECKING:
-    from worker.model_cache import LoadedModels
+    from worker.model_cache import ModelCache
 
 log = logging.getLogger(__name__)
 
@@ -45,17 +45,17 @@ def make_app(settings: Settings) -> Celery:
 app = make_app(get_settings())
 
 
-def models() -> "LoadedModels":
+def get_model_cache() -> "ModelCache":
     """This process's models; the first call takes TensorFlow's import, some seconds."""
     with _one_at_a_time:  # the warm-up and the first question may both be first
         return _make_models()
 
 
 @lru_cache(maxsize=1)
-def _make_models() -> "LoadedModels":
-    from worker.model_cache import LoadedModels  # noqa: PLC0415 (who only asks after this process needs no TensorFlow)
+def _make_models() -> "ModelCache":
+    from worker.model_cache import ModelCache  # noqa: PLC0415 (who only asks after this process needs no TensorFlow)
 
-    return LoadedModels(get_settings())
+    return ModelCache(get_settings())
 
 
 @app.task(name=PREDICT)
@@ -63,7 +63,7 @@ def predict(job_ids: list[str], images: str) -> dict[str, Any]:
     """Each job's probabilities (n, 10) for images (n, 784), float32 in base64; or what is wrong, and why."""
     pixels = np.frombuffer(base64.b64decode(images), "<f4").reshape(-1, PIXELS)
     try:
-        return {"probabilities": [models().probabilities(item, pixels).tolist() for item in job_ids]}
+        return {"probabilities": [get_model_cache().predict(item, pixels).tolist() for item in job_ids]}
     except ArtifactCorrupted as error:
         log.error("not loaded: %s", error.message)
         return {"fault": DAMAGED, "detail": f"{error.message} It was not loaded; train the job again."}
@@ -87,7 +87,7 @@ def start_announcing(**_: Any) -> None:
 
 
 def _announce() -> None:
-    models()
+    get_model_cache()
     log.info("ready")
     while True:
         try:

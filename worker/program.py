@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from models.spec import JobSpec
 from worker.convolution import BlockMaxPooling, PatchConvolution
 from worker.datasets import Bytes, Examples
-from worker.network import build_network, hidden_outputs, set_initial_weights
+from worker.network import build_network, get_hidden_outputs, set_initial_weights
 from worker.techniques.averaging import WeightAverage
 from worker.techniques.inputs import Inputs
 from worker.techniques.loss import Objective
@@ -62,26 +62,28 @@ class CompiledLayers:
     def __init__(self, clock: StepClock) -> None:
         self._clock = clock
 
-    def noise(self, technique: str, _strength: float, name: str) -> keras.layers.Layer:
+    def make_noise(self, technique: str, _strength: float, name: str) -> keras.layers.Layer:
         """A random layer, by its technique."""
         return KINDS[technique](self._clock, name)
 
-    def convolution(self, filters: int, side: int, *, use_bias: bool, name: str) -> keras.layers.Layer:
+    def make_convolution(self, filters: int, side: int, *, use_bias: bool, name: str) -> keras.layers.Layer:
         """A convolution with square kernels, stride 1 and `same` padding."""
         return PatchConvolution(filters, side, padding="same", use_bias=use_bias, name=name)
 
-    def pooling(self, name: str) -> keras.layers.Layer:
+    def make_pooling(self, name: str) -> keras.layers.Layer:
         """Max-pooling over blocks of 2 x 2."""
         return BlockMaxPooling(2, name=name)
 
 
-class Program:
+class CompiledProgram:
     """One network shape, ready to train."""
 
     def __init__(self, spec: JobSpec) -> None:
         self._clock = StepClock()
         self.network = build_network(spec, CompiledLayers(self._clock))
-        self._trained = keras.Model(self.network.input, [self.network.output, *hidden_outputs(self.network)])
+        self._trained = keras.Model(
+            self.network.input, [self.network.output, *get_hidden_outputs(self.network)]
+        )
         self._inputs = Inputs(spec, self._clock)
         self._objective = Objective(spec, self.network)
         self._rules = StepRules(spec, self.network)
@@ -117,10 +119,10 @@ class Program:
             self.run_steps(examples, nothing, size, origin=0, first=0, last=0, done_before=0)
             self._compiled.add((rows, size))
         if missing:
-            self.logits(np.zeros((1, examples.images.shape[1]), np.uint8))
+            self.compute_logits(np.zeros((1, examples.images.shape[1]), np.uint8))
         return time.perf_counter() - began
 
-    def begin_epoch(self, learning_rate: float) -> None:
+    def start_epoch(self, learning_rate: float) -> None:
         """Set the step size, and the sums to zero."""
         self._optimizer.learning_rate = learning_rate
         self._objective_sum.assign(0.0)
@@ -147,13 +149,13 @@ class Program:
         numbers = (tf.constant(item, tf.int32) for item in (origin, first, last, done_before))
         self._steps(examples.images, examples.labels, order, batch_size, *numbers).numpy()
 
-    def sums(self) -> EpochSums:
+    def get_epoch_sums(self) -> EpochSums:
         """The sums since `begin_epoch`."""
         return EpochSums(
             float(self._objective_sum.numpy()), float(self._penalty_sum.numpy()), int(self._correct.numpy())
         )
 
-    def logits(self, images: Bytes) -> NDArray[np.float32]:
+    def compute_logits(self, images: Bytes) -> NDArray[np.float32]:
         """The network's answers (n, 10) to images (n, 784), values 0 to 255, in inference mode."""
         rows = len(images)
         blocks = []
@@ -164,7 +166,7 @@ class Program:
             blocks.append(self._forward(tf.constant(padded)).numpy())
         return np.concatenate(blocks)[:rows]
 
-    def weights(self) -> Weights:
+    def get_weights(self) -> Weights:
         """Every weight, trained or gathered, in the network's order."""
         return [np.array(weight) for weight in self.network.get_weights()]
 
@@ -172,7 +174,7 @@ class Program:
         """Put back what `weights` returned."""
         self.network.set_weights(weights)
 
-    def state(self) -> list[NDArray[Any]]:
+    def get_state(self) -> list[NDArray[Any]]:
         """All that the next epoch depends on: weights, optimizer, average."""
         return [variable.numpy() for variable in self._state_variables()]
 
@@ -184,7 +186,7 @@ class Program:
     def _state_variables(self) -> list[Any]:
         return [*self.network.weights, *self._optimizer.variables, *self.average.variables]
 
-    def compilations(self) -> int:
+    def count_compilations(self) -> int:
         """How many times a function of this program was compiled: once for each shape of its arguments."""
         return int(
             self._steps.experimental_get_tracing_count() + self._forward.experimental_get_tracing_count()
@@ -211,19 +213,19 @@ class Program:
 
     def _train_on(self, images: Tensor, labels: Tensor) -> None:
         trained = self.network.trainable_variables
-        seen, targets = self._inputs.prepared(images, labels)
+        seen, targets = self._inputs.prepare(images, labels)
         with tf.GradientTape() as tape:
             logits, *hidden = self._trained(seen, training=True)
-            penalty = self._objective.penalty(logits, hidden)
-            objective = self._objective.data_loss(logits, targets) + penalty
+            penalty = self._objective.compute_penalty(logits, hidden)
+            objective = self._objective.compute_data_loss(logits, targets) + penalty
         gradients = tape.gradient(objective, [variable.value for variable in trained])
         rate = self._optimizer.learning_rate
-        self._rules.before_step(rate)
-        self._optimizer.apply(self._rules.clipped(gradients), trained)
-        self._rules.after_step(rate)
-        self.average.after_step(self._clock.step)
+        self._rules.apply_before_step(rate)
+        self._optimizer.apply(self._rules.clip_gradients(gradients), trained)
+        self._rules.apply_after_step(rate)
+        self.average.update_after_step(self._clock.step)
         size = tf.cast(tf.shape(labels)[0], tf.float64)
-        hits = tf.argmax(logits, axis=1, output_type=tf.int32) == targets.main
+        hits = tf.argmax(logits, axis=1, output_type=tf.int32) == targets.dominant
         self._objective_sum.assign_add(tf.cast(objective, tf.float64) * size)
         self._penalty_sum.assign_add(tf.cast(penalty, tf.float64) * size)
         self._correct.assign_add(tf.reduce_sum(tf.cast(hits, tf.int32)))
@@ -237,34 +239,34 @@ def _floats(images: Tensor) -> Tensor:
     return tf.cast(images, tf.float32) / 255.0
 
 
-class _Programs(LRUCache[Hashable, Program]):
+class _Programs(LRUCache[Hashable, CompiledProgram]):
     """The latest used programs, by shape; the compilations of evicted ones stay counted."""
 
     evicted_compilations = 0
 
-    def popitem(self) -> tuple[Hashable, Program]:
+    def popitem(self) -> tuple[Hashable, CompiledProgram]:
         shape, program = super().popitem()
-        self.evicted_compilations += program.compilations()
+        self.evicted_compilations += program.count_compilations()
         return shape, program
 
 
-class Programs:
+class ProgramCache:
     """What a process keeps for its next job: the latest used programs, and datasets on the device."""
 
     def __init__(self) -> None:
         self._programs = _Programs(_KEPT_PROGRAMS)
         self._images: LRUCache[int, tuple[Bytes, Tensor]] = LRUCache(_KEPT_DATASETS)
 
-    def of(self, spec: JobSpec) -> Program:
+    def get(self, spec: JobSpec) -> CompiledProgram:
         """The program for a specification's shape, made if it is not there yet, at the start of the job."""
-        shape = program_shape(spec)
+        shape = get_program_shape(spec)
         program = self._programs.get(shape)
         if program is None:
-            program = self._programs[shape] = Program(spec)
+            program = self._programs[shape] = CompiledProgram(spec)
         program.configure(spec)
         return program
 
-    def on_device(self, examples: Examples) -> DeviceExamples:
+    def load_to_device(self, examples: Examples) -> DeviceExamples:
         """Examples for `Program.run_steps`; a dataset's images are copied to the device once."""
         pool, key = examples.pool, id(examples.pool)
         if key not in self._images:
@@ -274,10 +276,10 @@ class Programs:
         labels[examples.rows] = examples.labels
         return DeviceExamples(self._images[key][1], tf.constant(labels))
 
-    def compilations(self) -> int:
+    def count_compilations(self) -> int:
         """How many compilations this process has done so far."""
         return self._programs.evicted_compilations + sum(
-            program.compilations() for program in self._programs.values()
+            program.count_compilations() for program in self._programs.values()
         )
 
 
@@ -292,7 +294,7 @@ _SWITCHES = {"dropout": ("input_rate", "rate"), "augmentation": ("elastic",)}
 _OUTSIDE = {"early_stopping", "learning_rate_schedule"}
 
 
-def program_shape(spec: JobSpec) -> Hashable:
+def get_program_shape(spec: JobSpec) -> Hashable:
     """All of a specification that is compiled in; jobs that agree on it share a program."""
     techniques = tuple(
         (

@@ -17,10 +17,10 @@ from models.store.database import Database
 from models.store.tables import Job
 from worker import artifacts
 from worker.checkpoints import Checkpoint, Checkpoints
-from worker.datasets import divide, load
+from worker.datasets import load, split_dataset
 from worker.engine import OUT_OF_MEMORY, start_engine
 from worker.lease import Interrupted, Lease, get_worker_name
-from worker.program import Programs
+from worker.program import ProgramCache
 from worker.training import Outcome, train
 
 log = logging.getLogger(__name__)
@@ -34,7 +34,7 @@ class Runner:
         self._database = Database(settings)
         self._store = ArtifactStore(settings)
         self._engine = start_engine(settings.training_threads)
-        self._programs = Programs()
+        self._programs = ProgramCache()
         self._name = f"{get_worker_name(os.getppid())}/{os.getpid()}"
 
     def close(self) -> None:
@@ -85,7 +85,7 @@ class Runner:
             ServiceUnavailable: the database stayed away for longer than the end of a job is kept for it.
         """
         try:
-            with lease.kept():
+            with lease.keep_alive():
                 return self._train(JobSpec.model_validate(job.spec), lease, _resumed(job, lease, checkpoints))
         except Interrupted:
             return lease.stop()
@@ -103,7 +103,7 @@ class Runner:
             return lease.fail("internal_error", f"{type(error).__name__}: {reason}", retryable=True)
 
     def _train(self, spec: JobSpec, lease: Lease, resumed: Checkpoint | None) -> JobState:
-        division = divide(load(spec.dataset.name, self._settings), spec.dataset)
+        division = split_dataset(load(spec.dataset.name, self._settings), spec.dataset)
         with _faults_of_the_machine():
             outcome = train(
                 spec,
@@ -113,7 +113,7 @@ class Runner:
                 chunk_seconds=self._settings.chunk_seconds,
                 resumed=resumed,
             )
-            kept = artifacts.keep(
+            kept = artifacts.save_artifacts(
                 self._store, lease.job_id, lease.attempt, outcome.model, outcome.test_probabilities
             )
         state = lease.succeed(self._result(outcome, kept, division.dataset_sha256))
@@ -123,7 +123,7 @@ class Runner:
                 self._store.remove(path)
         return state
 
-    def _result(self, outcome: Outcome, kept: artifacts.Kept, dataset_sha256: str) -> ResultRecord:
+    def _result(self, outcome: Outcome, kept: artifacts.SavedArtifacts, dataset_sha256: str) -> ResultRecord:
         validation = outcome.validation
         return ResultRecord(
             test_accuracy=outcome.test.accuracy,
@@ -181,8 +181,8 @@ def _resumed(job: Job, lease: Lease, checkpoints: Checkpoints) -> Checkpoint | N
     if not job.checkpoint_epoch:
         return None
     named = CheckpointRecord(job.checkpoint_epoch, job.checkpoint_path or "", job.checkpoint_sha256 or "")
-    result = checkpoints.newest(named)
+    result = checkpoints.load_newest(named)
     if result is None or result.epoch < named.epoch:
-        lease.go_back(result.epoch if result else 0)
+        lease.rewind_to_checkpoint(result.epoch if result else 0)
     log.info("job %s goes on after epoch %d", job.id, result.epoch if result else 0)
     return result

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-def derive(seed: int, role: str) -> int:
+def derive_seed(seed: int, role: str) -> int:
     """A seed in 0..2^31-1 for one role, such as `hidden_1/kernel`.
 
     Adding a Dropout layer must not change the weights that later layers start from; with one generator
@@ -16,6 +16,6 @@ def derive(seed: int, role: str) -> int:
     return int.from_bytes(digest[:4], "big") >> 1
 
 
-def epoch_order(seed: int, epoch: int, rows: int) -> NDArray[np.int32]:
+def shuffle_examples(seed: int, epoch: int, rows: int) -> NDArray[np.int32]:
     """The order (rows,) in which an epoch visits the examples: each epoch's own, the same after a resume."""
     return np.random.default_rng([seed, epoch]).permutation(rows).astype(np.int32)

@@ -14,7 +14,7 @@ from models.store.auto_extend import auto_extend_experiments
 from models.store.database import Database
 from models.store.idempotency import delete_old_keys
 from models.store.rescue import find_undispatched_jobs, get_lease_owners, rescue_abandoned
-from worker.fork_safety import database_between_forks
+from worker.fork_safety import fork_safe_database
 from worker.lease import get_worker_name
 
 log = logging.getLogger(__name__)
@@ -53,7 +53,7 @@ class Sweeper:
     def sweep(self) -> None:
         """Rescue abandoned jobs, ring again for those that nobody has heard of, and clear up now and then."""
         try:
-            with database_between_forks(self._settings) as database:
+            with fork_safe_database(self._settings) as database:
                 ended = self._sweep(database)
             # Files without the database: a slow store must not keep the worker from forking.
             for job_id in ended:
@@ -68,7 +68,7 @@ class Sweeper:
 
     def _prune(self, store: ArtifactStore) -> None:
         files = store.list_files()
-        with database_between_forks(self._settings) as database:
+        with fork_safe_database(self._settings) as database:
             useless, _ = find_useless_files(database, files, days=self._settings.keep_artifacts_days)
         store.remove_files(useless)
         if useless:

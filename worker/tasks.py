@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 _one_at_a_time = Lock()
 
 
-def runner() -> "Runner":
+def get_runner() -> "Runner":
     """This process's runner; the first call takes TensorFlow's import, some seconds."""
     with _one_at_a_time:  # the warm-up and the first job may both be first
         return _make_runner()
@@ -36,4 +36,4 @@ def _make_runner() -> "Runner":
 def train_job(job_id: str) -> None:
     """Train the job that is next. Which one rang does not matter: every waiting job has a bell of its own."""
     log.debug("job %s rang", job_id)
-    runner().run_next()
+    get_runner().run_next()

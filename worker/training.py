@@ -17,21 +17,21 @@ from models.records import DiagnosticsRecord, EpochRecord, LayerRecord, Progress
 from models.spec import JobSpec
 from worker import weights
 from worker.checkpoints import Checkpoint
-from worker.datasets import Division, Examples, Rows
+from worker.datasets import DataSplit, Examples, Rows
 from worker.metrics import (
     Scores,
-    brier,
-    calibration,
-    confusion_matrix,
-    expected_calibration_error,
-    log_probabilities,
+    compute_brier,
+    compute_calibration_bins,
+    compute_calibration_error,
+    compute_confusion_matrix,
+    compute_log_probabilities,
+    compute_scores,
     pack_correct,
-    scores,
 )
-from worker.network import exported
-from worker.program import Program, Programs, Weights
-from worker.seeds import epoch_order
-from worker.techniques.steps import learning_rate
+from worker.network import export_model
+from worker.program import CompiledProgram, ProgramCache, Weights
+from worker.seeds import shuffle_examples
+from worker.techniques.steps import compute_learning_rate
 from worker.techniques.stopping import BestEpoch
 
 # A step of a large network may take seconds, so the first chunk is one step, and no chunk is more than so
@@ -42,10 +42,10 @@ _FASTEST_GROWTH = 8
 class Observer(Protocol):
     """Who is told how training goes. Either method may raise to end it."""
 
-    def chunk_ended(self, progress: Progress) -> None:
+    def on_chunk_end(self, progress: Progress) -> None:
         """Some steps of an epoch are done, and more are to come."""
 
-    def epoch_ended(
+    def on_epoch_end(
         self, record: EpochRecord, progress: Progress, checkpoint: Callable[[], Checkpoint]
     ) -> None:
         """An epoch is done and measured; `checkpoint` makes what a later `train` can go on from."""
@@ -83,10 +83,10 @@ class Outcome:
 
 def train(
     spec: JobSpec,
-    division: Division,
+    division: DataSplit,
     observer: Observer,
     *,
-    programs: Programs,
+    programs: ProgramCache,
     chunk_seconds: float,
     resumed: Checkpoint | None = None,
 ) -> Outcome:
@@ -98,9 +98,9 @@ def train(
     run = _Run(spec, division, observer, programs, chunk_seconds)
     if resumed:
         run.go_on_from(resumed)
-    while run.epochs_done < spec.training.epochs and not run.best.enough:
+    while run.epochs_done < spec.training.epochs and not run.best.should_stop:
         record = run.train_epoch(run.epochs_done + 1)
-        observer.epoch_ended(record, run.progress(), run.checkpoint)
+        observer.on_epoch_end(record, run.progress(), run.checkpoint)
     return run.outcome()
 
 
@@ -108,15 +108,20 @@ class _Run:
     """The state of one job in training."""
 
     def __init__(
-        self, spec: JobSpec, division: Division, observer: Observer, programs: Programs, chunk_seconds: float
+        self,
+        spec: JobSpec,
+        division: DataSplit,
+        observer: Observer,
+        programs: ProgramCache,
+        chunk_seconds: float,
     ) -> None:
         self.spec, self.division, self.observer, self._programs = spec, division, observer, programs
         self.best = BestEpoch(spec.regularization.early_stopping)
         self._best_weights: Weights | None = None
         self._records: list[EpochRecord] = []
-        self._compiled_before = programs.compilations()
-        self.program: Program = programs.of(spec)
-        self._examples = programs.on_device(division.train)
+        self._compiled_before = programs.count_compilations()
+        self.program: CompiledProgram = programs.get(spec)
+        self._examples = programs.load_to_device(division.train)
         self._steps = _StepPlan(division.train.rows, len(division.train.pool), spec.training.batch_size)
         self.compile_seconds = self.program.compile(self._examples, self._steps.batch_sizes)
         self._pace = _Pace(self._steps.count * spec.training.epochs, chunk_seconds)
@@ -128,31 +133,31 @@ class _Run:
 
     def checkpoint(self) -> Checkpoint:
         """The job after its last epoch."""
-        return Checkpoint([*self._records], self.program.state(), self._best_weights or [])
+        return Checkpoint([*self._records], self.program.get_state(), self._best_weights or [])
 
     def go_on_from(self, checkpoint: Checkpoint) -> None:
         """Take up a job that was interrupted: its next epoch is the one after the checkpoint's last."""
         self._records = [*checkpoint.history]
         for record in self._records:
-            self.best.observe(record)
+            self.best.update(record)
         self.program.restore(checkpoint.program)
-        self.program.average.went_on_after(checkpoint.epoch)
+        self.program.average.set_epoch(checkpoint.epoch)
         self._best_weights = checkpoint.best_weights or None
         self._pace.skip(checkpoint.epoch * self._steps.count)
 
     def train_epoch(self, epoch: int) -> EpochRecord:
         """One pass over the training examples, then the measurements without penalty and noise."""
-        began, rate = time.perf_counter(), learning_rate(self.spec, self._records)
-        self.program.begin_epoch(rate)
+        began, rate = time.perf_counter(), compute_learning_rate(self.spec, self._records)
+        self.program.start_epoch(rate)
         done_before = (epoch - 1) * self._steps.count
-        order = self._steps.in_pool(epoch_order(self.spec.seed, epoch, len(self.division.train)))
+        order = self._steps.in_pool(shuffle_examples(self.spec.seed, epoch, len(self.division.train)))
         for part in self._steps.parts:
             self._run_chunks(part, order, done_before)
-        self.program.average.after_epoch(epoch)
-        with self.program.average.in_place():
+        self.program.average.update_after_epoch(epoch)
+        with self.program.average.swapped_in():
             record = self._record(epoch, rate, began)
-            if self.best.observe(record) and self.best.restores:
-                self._best_weights = self.program.weights()
+            if self.best.update(record) and self.best.restores_best:
+                self._best_weights = self.program.get_weights()
         self._records.append(record)
         return record
 
@@ -173,13 +178,13 @@ class _Run:
             self._pace.saw(last - first, time.perf_counter() - began)
             # The end of the epoch follows at once, and says the same and more.
             if part.steps_before + last < self._steps.count:
-                self.observer.chunk_ended(self.progress())
+                self.observer.on_chunk_end(self.progress())
             first = last
 
     def _record(self, epoch: int, rate: float, began: float) -> EpochRecord:
-        sums, rows = self.program.sums(), len(self.division.train)
-        learned, validation = self._scores(self.division.measured), self._validation_scores()
-        weight_norm = weights.weight_norm(self.program.network)
+        sums, rows = self.program.get_epoch_sums(), len(self.division.train)
+        learned, validation = self._scores(self.division.train_eval), self._validation_scores()
+        weight_norm = weights.compute_weight_norm(self.program.network)
         # The objective is a mean over the epoch: the weights may be lost while it is still a number. And
         # images that were not trained on may overflow first.
         validation_loss = validation.loss if validation else None
@@ -199,7 +204,7 @@ class _Run:
         )
 
     def _scores(self, examples: Examples) -> Scores:
-        return scores(self.program.logits(examples.images), examples.labels)
+        return compute_scores(self.program.compute_logits(examples.images), examples.labels)
 
     def _validation_scores(self) -> Scores | None:
         return self._scores(self.division.validation) if self.division.validation else None
@@ -211,39 +216,41 @@ class _Run:
     def outcome(self) -> Outcome:
         """Measure the weights that are to be reported; the test images are touched here and nowhere else."""
         if self._best_weights is None:
-            self.program.average.adopt()
+            self.program.average.copy_to_network()
         else:
             self.program.set_weights(self._best_weights)
         network, test = self.program.network, self.division.test
-        logits = self.program.logits(test.images)
-        probabilities = np.exp(log_probabilities(logits))
-        train, tested = self._scores(self.division.train), scores(logits, test.labels)
+        logits = self.program.compute_logits(test.images)
+        probabilities = np.exp(compute_log_probabilities(logits))
+        train, tested = self._scores(self.division.train), compute_scores(logits, test.labels)
         _require_numbers(self.epochs_done, train.loss, tested.loss)
         return Outcome(
             train=train,
             validation=self._validation_scores(),
             test=tested,
-            test_brier=brier(probabilities, test.labels),
-            test_ece=expected_calibration_error(probabilities, test.labels),
+            test_brier=compute_brier(probabilities, test.labels),
+            test_ece=compute_calibration_error(probabilities, test.labels),
             test_probabilities=probabilities,
             best_epoch=self.best.epoch,
-            reported_epoch=self.best.epoch if self.best.restores else self.epochs_done,
+            reported_epoch=self.best.epoch if self.best.restores_best else self.epochs_done,
             epochs_run=self.epochs_done,
-            stop_reason="early_stopping" if self.best.enough else "completed",
+            stop_reason="early_stopping" if self.best.should_stop else "completed",
             parameters=sum(int(np.prod(weight.shape)) for weight in network.trainable_weights),
-            zero_weight_fraction=weights.zero_fraction(network),
-            near_zero_weight_fraction=weights.near_zero_fraction(network),
-            weight_norm=weights.weight_norm(network),
-            layers=weights.layer_records(network),
-            confusion=confusion_matrix(probabilities, test.labels),
+            zero_weight_fraction=weights.compute_zero_fraction(network),
+            near_zero_weight_fraction=weights.compute_near_zero_fraction(network),
+            weight_norm=weights.compute_weight_norm(network),
+            layers=weights.describe_layers(network),
+            confusion=compute_confusion_matrix(probabilities, test.labels),
             test_correct=pack_correct(logits, test.labels),
-            diagnostics=weights.compute_diagnostics(network, calibration(probabilities, test.labels)),
-            weights_sha256=weights.weights_sha256(network),
+            diagnostics=weights.compute_diagnostics(
+                network, compute_calibration_bins(probabilities, test.labels)
+            ),
+            weights_sha256=weights.compute_weights_sha256(network),
             training_seconds=sum(record.seconds for record in self._records),
             compile_seconds=self.compile_seconds,
-            compilations=self._programs.compilations() - self._compiled_before,
+            compilations=self._programs.count_compilations() - self._compiled_before,
             training_flops=float(compute_flops_per_epoch(self.spec) * self.epochs_done),
-            model=exported(self.spec, network),
+            model=export_model(self.spec, network),
         )
 
 

@@ -19,7 +19,7 @@ from models.errors import ServiceUnavailable
 from models.settings import Settings
 from models.store import webhooks
 from models.store.webhooks import DueDelivery
-from worker.fork_safety import database_between_forks
+from worker.fork_safety import fork_safe_database
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +31,7 @@ class ForbiddenAddress(httpcore.ConnectError):
     """The name leads to an address that may not be reached."""
 
 
-class Network(httpcore.SyncBackend):
+class PublicNetworkBackend(httpcore.SyncBackend):
     """Connections that end at their deadline; where only public addresses may be reached, to these alone.
 
     Then every address of a name must be public, and the one that was checked is connected to, so that a name
@@ -126,7 +126,7 @@ def is_public(address: str) -> bool:
     return result.is_global and not result.is_multicast and not listed
 
 
-class Messenger:
+class WebhookSender:
     """Sends what is due, every few seconds, until it is stopped. Many may run at once."""
 
     def __init__(self, settings: Settings) -> None:
@@ -155,7 +155,7 @@ class Messenger:
 
     def send_due(self) -> int:
         """Send what is due, a few at once; returns how many there were."""
-        with database_between_forks(self._settings) as database, database.write() as session:
+        with fork_safe_database(self._settings) as database, database.write() as session:
             parcels = webhooks.claim_due_deliveries(session, limit=_AT_ONCE)
             texts = [webhook_payload.build_body(parcel.event, parcel.job) for parcel in parcels]
         if not parcels:
@@ -163,7 +163,7 @@ class Messenger:
         # No database is held meanwhile: a slow receiver must not keep the worker from forking.
         with ThreadPoolExecutor(_AT_ONCE) as threads:
             answers = list(threads.map(self._send, parcels, texts))
-        with database_between_forks(self._settings) as database, database.write() as session:
+        with fork_safe_database(self._settings) as database, database.write() as session:
             for parcel, (status, error) in zip(parcels, answers, strict=True):
                 if error is None and status is not None:
                     webhooks.record_success(session, parcel, status)
@@ -190,5 +190,7 @@ class Messenger:
     def _client(self) -> httpx.Client:
         transport = httpx.HTTPTransport()
         # httpx has no other way to choose how it connects.
-        transport._pool._network_backend = Network(public_only=not self._settings.webhook_private_addresses)
+        transport._pool._network_backend = PublicNetworkBackend(
+            public_only=not self._settings.webhook_private_addresses
+        )
         return httpx.Client(transport=transport, timeout=_SEND_SECONDS, follow_redirects=False)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.records import CalibrationBin, DiagnosticsRecord, LayerRecord
-from worker.network import kernels
+from worker.network import get_kernels
 
 NEAR_ZERO = 1e-3
 """A weight below this counts as near zero: a fortieth of what the seed's layers start with."""
@@ -17,28 +17,28 @@ _BINS_A_SIDE = 20
 _UNITS_SHOWN = 12
 
 
-def weight_norm(network: keras.Model) -> float:
+def compute_weight_norm(network: keras.Model) -> float:
     """Root of the sum of all squared kernel weights."""
     return float(np.sqrt(sum(_norm(values) ** 2 for values in _values(network))))
 
 
-def zero_fraction(network: keras.Model) -> float:
+def compute_zero_fraction(network: keras.Model) -> float:
     """Share of kernel weights that are exactly zero."""
     values = _values(network)
     return sum(int((value == 0).sum()) for value in values) / sum(value.size for value in values)
 
 
-def near_zero_fraction(network: keras.Model) -> float:
+def compute_near_zero_fraction(network: keras.Model) -> float:
     """Share of kernel weights that are below `NEAR_ZERO`, exact zeros included."""
     values = _values(network)
     return sum(int((abs(value) < NEAR_ZERO).sum()) for value in values) / sum(value.size for value in values)
 
 
-def layer_records(network: keras.Model) -> tuple[LayerRecord, ...]:
+def describe_layers(network: keras.Model) -> tuple[LayerRecord, ...]:
     """What is to be said of each kernel, from the images to the logits."""
     return tuple(
         _layer_record(kernel.path.split("/")[0], values)
-        for kernel, values in zip(kernels(network), _values(network), strict=True)
+        for kernel, values in zip(get_kernels(network), _values(network), strict=True)
     )
 
 
@@ -91,14 +91,14 @@ def _first_layer(kernel: NDArray[np.float32]) -> tuple[tuple[str, ...], int, flo
 
 
 def _values(network: keras.Model) -> list[NDArray[np.float32]]:
-    return [kernel.numpy() for kernel in kernels(network)]
+    return [kernel.numpy() for kernel in get_kernels(network)]
 
 
 def _norm(values: NDArray[np.float32]) -> float:
     return float(np.sqrt(np.square(values, dtype=np.float64).sum()))
 
 
-def weights_sha256(network: keras.Model) -> str:
+def compute_weights_sha256(network: keras.Model) -> str:
     """SHA-256 over every weight's name, shape and bytes."""
     digest = hashlib.sha256()
     for variable in network.weights:

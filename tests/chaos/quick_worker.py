@@ -65,8 +65,8 @@ def quick_train(
         history.append(epoch_record(epoch))
         progress = Progress(epoch, epoch / epochs, 1.0)
         checkpoint = Checkpoint([*history], [np.frombuffer(state, np.uint8)], [])
-        observer.epoch_ended(history[-1], progress, lambda kept=checkpoint: kept)
-        observer.chunk_ended(progress)
+        observer.on_epoch_end(history[-1], progress, lambda kept=checkpoint: kept)
+        observer.on_chunk_end(progress)
     return _outcome(epochs, state.hex())
 
 

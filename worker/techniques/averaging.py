@@ -37,7 +37,7 @@ class WeightAverage:
         if self._by_epoch and regularization.stochastic_weight_averaging:
             self._waits = int(regularization.stochastic_weight_averaging.start * spec.training.epochs)
 
-    def after_step(self, step: Any) -> None:
+    def update_after_step(self, step: Any) -> None:
         """Take in the weights that step `step`, counted from 0, has left; runs inside the compiled loop."""
         if not self._by_step:
             return
@@ -47,15 +47,15 @@ class WeightAverage:
         for average, weight in zip(self.variables, self._weights, strict=True):
             average.assign(decay * average + (1.0 - decay) * weight.value)
 
-    def after_epoch(self, epoch: int) -> None:
+    def update_after_epoch(self, epoch: int) -> None:
         """Take in the weights at the end of an epoch, counted from 1."""
-        self.went_on_after(epoch)
+        self.set_epoch(epoch)
         if not self._by_epoch or not self._epochs_in:
             return
         for average, weight in zip(self.variables, self._weights, strict=True):
             average.assign_add((weight.value - average) / self._epochs_in)
 
-    def went_on_after(self, epoch: int) -> None:
+    def set_epoch(self, epoch: int) -> None:
         """Know that epochs up to `epoch` have been taken in."""
         self._epochs = epoch
 
@@ -64,17 +64,17 @@ class WeightAverage:
         """How many epochs are in the average."""
         return max(0, self._epochs - self._waits) if self._by_epoch else 0
 
-    def adopt(self) -> None:
+    def copy_to_network(self) -> None:
         """Give the network the averaged weights, where there is an average."""
         if self._by_step or self._epochs_in:
             for average, weight in zip(self.variables, self._weights, strict=True):
                 weight.assign(average)
 
     @contextmanager
-    def in_place(self) -> Iterator[None]:
+    def swapped_in(self) -> Iterator[None]:
         """While the block runs, the network has the averaged weights."""
         newest = [weight.numpy() for weight in self._weights]
-        self.adopt()
+        self.copy_to_network()
         try:
             yield
         finally:

@@ -26,7 +26,7 @@ class Targets:
     share: Any = None
 
     @property
-    def main(self) -> Any:
+    def dominant(self) -> Any:
         """The label (n,) that has the larger part of each image."""
         return (
             self.labels if self.partners is None else tf.where(self.share >= 0.5, self.labels, self.partners)
@@ -53,11 +53,11 @@ class Inputs:
         if self._mixup and regularization.mixup:
             self._mixup.configure(regularization.mixup.alpha, spec.seed)
 
-    def prepared(self, images: Any, labels: Any) -> tuple[Any, Targets]:
+    def prepare(self, images: Any, labels: Any) -> tuple[Any, Targets]:
         """Images (n, 784) and their targets, as the network is to see them in this step."""
         if self._warp:
-            images = self._warp.warped(images)
-        return self._mixup.mixed(images, labels) if self._mixup else (images, Targets(labels))
+            images = self._warp.apply(images)
+        return self._mixup.apply(images, labels) if self._mixup else (images, Targets(labels))
 
 
 class Warp:
@@ -78,10 +78,10 @@ class Warp:
         if self._bends:
             self._bends.configure(job_seed)
 
-    def warped(self, images: Any) -> Any:
+    def apply(self, images: Any) -> Any:
         """Images (n, 784), each moved and bent in its own way."""
         count = tf.shape(images)[0]
-        draws = tf.reshape(self._affine.uniform(count * _AFFINE_DRAWS), [count, _AFFINE_DRAWS, 1])
+        draws = tf.reshape(self._affine.draw_uniform(count * _AFFINE_DRAWS), [count, _AFFINE_DRAWS, 1])
         across, down, angle, zoom = tf.unstack((2.0 * draws - 1.0) * self._amounts[:, None], axis=1)
         # For each pixel of the new image, the place in the old one that it shows.
         rows, columns = (tf.constant(axis, tf.float32) for axis in _CENTRED)
@@ -91,18 +91,18 @@ class Warp:
         if self._bends:
             bends = self._bent(self._bends, count)
             from_rows, from_columns = from_rows + bends[0], from_columns + bends[1]
-        return bilinear(images, from_rows, from_columns)
+        return sample_bilinear(images, from_rows, from_columns)
 
     def _bent(self, stream: HashedStream, count: Any) -> Any:
         """Displacements (2, n, 784) in pixels: uniform noise, smoothed, times alpha."""
-        noise = 2.0 * stream.uniform(2 * count * SIDE * SIDE) - 1.0
+        noise = 2.0 * stream.draw_uniform(2 * count * SIDE * SIDE) - 1.0
         for _ in range(2):  # along one side, then, turned over, along the other
             lines = tf.matmul(tf.reshape(noise, [-1, SIDE]), tf.constant(_SMOOTHING))
             noise = tf.transpose(tf.reshape(lines, [-1, SIDE, SIDE]), [0, 2, 1])
         return self._alpha * tf.reshape(noise, [2, count, SIDE * SIDE])
 
 
-def bilinear(images: Any, rows: Any, columns: Any) -> Any:
+def sample_bilinear(images: Any, rows: Any, columns: Any) -> Any:
     """The values (n, places) of images (n, 784) at places (n, places) between pixels; outside is 0."""
     # A margin of zeros, so that every place beyond the edge has four neighbours too.
     margin = tf.pad(tf.reshape(images, [-1, SIDE, SIDE]), [[0, 0], [1, 2], [1, 2]])
@@ -140,9 +140,9 @@ class Mixup:
         self._shares.assign(stats.beta.ppf(middles, alpha, alpha).astype(np.float32))
         self._stream.configure(job_seed)
 
-    def mixed(self, images: Any, labels: Any) -> tuple[Any, Targets]:
+    def apply(self, images: Any, labels: Any) -> tuple[Any, Targets]:
         """Images (n, 784) mixed, and both their labels with the share of the first."""
-        drawn = tf.cast(self._stream.uniform(1) * _QUANTILES, tf.int32)
+        drawn = tf.cast(self._stream.draw_uniform(1) * _QUANTILES, tf.int32)
         share = tf.gather(self._shares, drawn)[0]  # indexing the variable would cost more than the step
         # The batch is in random order, so that the neighbour is a random partner.
         partners = tf.roll(images, 1, axis=0)

@@ -7,7 +7,7 @@ import keras
 import tensorflow as tf
 
 from models.spec import CLASSES, JobSpec
-from worker.network import kernels
+from worker.network import get_kernels
 from worker.techniques.inputs import Targets
 
 _LOSS_TECHNIQUES = ("l1", "l2", "activity_l1", "confidence_penalty", "label_smoothing")
@@ -21,7 +21,7 @@ class Objective:
 
     def __init__(self, spec: JobSpec, network: keras.Model) -> None:
         active = spec.regularization.active
-        self._kernels = kernels(network)
+        self._kernels = get_kernels(network)
         self._numbers = {
             name: tf.Variable(0.0, trainable=False) for name in _LOSS_TECHNIQUES if name in active
         }
@@ -31,7 +31,7 @@ class Objective:
         for name, variable in self._numbers.items():
             variable.assign(spec.regularization.active[name].strength)
 
-    def data_loss(self, logits: Any, targets: Targets) -> Any:
+    def compute_data_loss(self, logits: Any, targets: Targets) -> Any:
         """Mean loss of logits (n, 10) against their targets, in nats per example."""
         loss = self._cross_entropy(logits, targets.labels)
         if targets.partners is None:
@@ -46,7 +46,7 @@ class Objective:
         targets = (1.0 - alpha) * tf.one_hot(labels, CLASSES) + alpha / CLASSES
         return tf.reduce_mean(tf.nn.softmax_cross_entropy_with_logits(targets, logits))
 
-    def penalty(self, logits: Any, hidden: Sequence[Any]) -> Any:
+    def compute_penalty(self, logits: Any, hidden: Sequence[Any]) -> Any:
         """What is added to the data's loss, in nats per example.
 
         `hidden` are the outputs of the hidden layers for the batch that gave `logits` (n, 10).

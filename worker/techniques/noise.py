@@ -39,7 +39,7 @@ class HashedNoise(keras.layers.Layer):
         """`draws` independent numbers in [0, 1) for each element of `inputs`."""
         size = tf.size(inputs)
         return [
-            tf.reshape(self._state.stream.uniform(size, after=index * size), tf.shape(inputs))
+            tf.reshape(self._state.stream.draw_uniform(size, after=index * size), tf.shape(inputs))
             for index in range(draws)
         ]
 

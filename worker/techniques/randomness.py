@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from worker.seeds import derive
+from worker.seeds import derive_seed
 
 _MANTISSA_BITS = 24  # of a 32-bit float: random integers of this many bits become exact floats
 
@@ -31,15 +31,15 @@ class HashedStream:
 
     def configure(self, job_seed: int) -> None:
         """Begin the job's own numbers."""
-        keys = [derive(job_seed, f"{self._role}/{part}") for part in ("first", "second")]
+        keys = [derive_seed(job_seed, f"{self._role}/{part}") for part in ("first", "second")]
         self._keys.assign(tf.constant(keys, tf.uint32))
 
-    def uniform(self, count: Any, after: Any = 0) -> Any:
+    def draw_uniform(self, count: Any, after: Any = 0) -> Any:
         """`count` numbers (count,) in [0, 1), those after the first `after` of this step."""
-        return hashed_uniform(tf.range(count) + after, self._keys[0], self._keys[1], self._clock.step)
+        return compute_hashed_uniform(tf.range(count) + after, self._keys[0], self._keys[1], self._clock.step)
 
 
-def hashed_uniform(units: Any, first_key: Any, second_key: Any, step: Any) -> Any:
+def compute_hashed_uniform(units: Any, first_key: Any, second_key: Any, step: Any) -> Any:
     """Numbers in [0, 1) for integers `units`, different for every key and step.
 
     The two keys are mixed with the step first; then one enters before and one within the three rounds, so

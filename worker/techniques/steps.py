@@ -10,7 +10,7 @@ import tensorflow as tf
 from models.records import EpochRecord
 from models.spec import JobSpec
 from models.techniques.schedule import LearningRateSchedule
-from worker.network import kernels
+from worker.network import get_kernels
 
 _STEP_TECHNIQUES = ("gradient_clipping", "weight_decay", "proximal_l1", "group_l1", "max_norm")
 
@@ -23,7 +23,7 @@ class StepRules:
 
     def __init__(self, spec: JobSpec, network: keras.Model) -> None:
         active = spec.regularization.active
-        self._kernels = kernels(network)
+        self._kernels = get_kernels(network)
         # The last kernel leads to the logits: its columns are classes, not hidden units.
         self._hidden_kernels = self._kernels[:-1]
         self._numbers = {
@@ -35,7 +35,7 @@ class StepRules:
         for name, variable in self._numbers.items():
             variable.assign(spec.regularization.active[name].strength)
 
-    def clipped(self, gradients: list[Any]) -> list[Any]:
+    def clip_gradients(self, gradients: list[Any]) -> list[Any]:
         """The gradients as the optimizer is to see them."""
         norm = self._numbers.get("gradient_clipping")
         if norm is None:
@@ -44,14 +44,14 @@ class StepRules:
         scale = norm / tf.maximum(length, norm)
         return [gradient * scale for gradient in gradients]
 
-    def before_step(self, learning_rate: Any) -> None:
+    def apply_before_step(self, learning_rate: Any) -> None:
         """Decay the weights apart from their gradient."""
         factor = self._numbers.get("weight_decay")
         if factor is not None:
             for kernel in self._kernels:
                 kernel.assign(kernel.value * (1.0 - learning_rate * factor))
 
-    def after_step(self, learning_rate: Any) -> None:
+    def apply_after_step(self, learning_rate: Any) -> None:
         """Threshold and bound the weights that the optimizer has left."""
         numbers = self._numbers
         if "proximal_l1" in numbers:
@@ -81,7 +81,7 @@ def _unit_norms(kernel: Any) -> Any:
     return tf.sqrt(tf.reduce_sum(tf.square(kernel), axis=inputs, keepdims=True))
 
 
-def learning_rate(spec: JobSpec, history: Sequence[EpochRecord]) -> float:
+def compute_learning_rate(spec: JobSpec, history: Sequence[EpochRecord]) -> float:
     """The step size of the epoch that follows `history`, under the job's schedule."""
     rate, schedule = spec.training.optimizer.learning_rate, spec.regularization.learning_rate_schedule
     return rate if schedule is None else rate * _share(schedule, history, spec.training.epochs)

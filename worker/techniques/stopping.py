@@ -20,16 +20,16 @@ class BestEpoch:
         self._waited = 0
 
     @property
-    def restores(self) -> bool:
+    def restores_best(self) -> bool:
         """Whether the best epoch's weights are the ones to report."""
         return self._stops and self._technique.restore_best
 
     @property
-    def enough(self) -> bool:
+    def should_stop(self) -> bool:
         """Whether patience has run out."""
         return self._stops and self._waited >= self._technique.patience
 
-    def observe(self, record: EpochRecord) -> bool:
+    def update(self, record: EpochRecord) -> bool:
         """Take in an epoch; returns whether it is the best so far."""
         value = self._monitored(record)
         if value is None or value < self._best - self._technique.min_delta:

@@ -17,7 +17,7 @@ from tests.factories import job_spec
 from worker import checkpoints
 from worker.checkpoints import Checkpoint
 from worker.lease import Lease
-from worker.program import Programs
+from worker.program import ProgramCache
 from worker.runner import Runner
 
 SPEC = job_spec(
@@ -34,13 +34,13 @@ def settings(database_settings: Settings) -> Settings:
 
 
 @pytest.fixture(scope="module")
-def programs() -> Programs:
+def programs() -> ProgramCache:
     """Of a process that has trained such jobs before: compiling takes longer than all else here."""
-    return Programs()
+    return ProgramCache()
 
 
 @pytest.fixture
-def runner(settings: Settings, programs: Programs) -> Iterator[Runner]:
+def runner(settings: Settings, programs: ProgramCache) -> Iterator[Runner]:
     runner = Runner(settings)
     runner._programs = programs
     yield runner
@@ -78,12 +78,12 @@ def expected_weights(database: Database, runner: Runner) -> str:
 @pytest.fixture
 def asked_after(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, Action], None]:
     """Ask for something once, while such an epoch ends: what an owner does, at a known moment."""
-    stored = Lease.epoch_ended
+    stored = Lease.on_epoch_end
 
     def ask(epochs: int, action: Action) -> None:
         done = False
 
-        def epoch_ended(
+        def on_epoch_end(
             lease: Lease, record: EpochRecord, progress: Progress, checkpoint: Callable[[], Checkpoint]
         ) -> None:
             nonlocal done
@@ -93,7 +93,7 @@ def asked_after(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, Action], None
                     jobs.get_job(session, lease.job_id).requested_action = action
             stored(lease, record, progress, checkpoint)
 
-        monkeypatch.setattr(Lease, "epoch_ended", epoch_ended)
+        monkeypatch.setattr(Lease, "on_epoch_end", on_epoch_end)
 
     return ask
 
@@ -261,7 +261,7 @@ def test_a_paused_job_keeps_its_checkpoint_and_a_cancelled_one_does_not(
 def test_checkpoints_are_as_far_apart_as_the_settings_say(
     database: Database,
     database_settings: Settings,
-    programs: Programs,
+    programs: ProgramCache,
     asked_after: Callable[[int, Action], None],
 ) -> None:
     rarely = Runner(database_settings.model_copy(update={"checkpoint_seconds": 3600.0}))

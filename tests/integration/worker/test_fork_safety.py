@@ -13,13 +13,13 @@ FORKS_IN_THE_MIDST_OF_A_WRITE = textwrap.dedent("""
     from sqlalchemy import text
     from models.store.database import Database
     from models.settings import get_settings
-    from worker.fork_safety import database_between_forks
+    from worker.fork_safety import fork_safe_database
 
     WRITE = text("UPDATE jobs SET name = name")
     writing = threading.Event()
 
     def sweep():
-        with database_between_forks(get_settings()) as database, database.write() as session:
+        with fork_safe_database(get_settings()) as database, database.write() as session:
             session.execute(WRITE)
             writing.set()
             time.sleep(0.3)

@@ -75,12 +75,12 @@ def test_training_goes_on_and_its_history_is_written_later(
     job_id = queued(database)
     lease = held(database, database_settings)
     with outage():
-        lease.chunk_ended(Progress(0, 0.1, 5.0))
+        lease.on_chunk_end(Progress(0, 0.1, 5.0))
         for epoch in (1, 2):
-            lease.epoch_ended(epoch_record(epoch), Progress(epoch, epoch / 4, 5.0))
+            lease.on_epoch_end(epoch_record(epoch), Progress(epoch, epoch / 4, 5.0))
 
     def written() -> bool:
-        lease.chunk_ended(Progress(2, 0.6, 4.0))
+        lease.on_chunk_end(Progress(2, 0.6, 4.0))
         return bool(epochs(database, job_id))
 
     wait_until(written)
@@ -97,13 +97,13 @@ def test_nothing_is_trained_for_longer_than_a_lease_since_it_was_last_renewed(
     queued(database)
     lease = held(database, database_settings, lease_seconds=30.0)
     now = 29.0
-    lease.chunk_ended(Progress(0, 0.1, 5.0))
+    lease.on_chunk_end(Progress(0, 0.1, 5.0))
     with outage():
         now = 58.0
-        lease.chunk_ended(Progress(0, 0.2, 5.0))
+        lease.on_chunk_end(Progress(0, 0.2, 5.0))
         now = 59.5
         with pytest.raises(Interrupted, match="as long as a lease"):
-            lease.chunk_ended(Progress(0, 0.3, 5.0))
+            lease.on_chunk_end(Progress(0, 0.3, 5.0))
 
 
 def test_a_heartbeat_that_gets_through_keeps_the_job(
@@ -112,11 +112,11 @@ def test_a_heartbeat_that_gets_through_keeps_the_job(
     job_id = queued(database)
     lease = held(database, database_settings, lease_seconds=3.0)
     before = the(database, job_id).heartbeat_at
-    with lease.kept():
+    with lease.keep_alive():
         with outage():
-            lease.chunk_ended(Progress(0, 0.1, 5.0))
+            lease.on_chunk_end(Progress(0, 0.1, 5.0))
         wait_until(lambda: the(database, job_id).heartbeat_at != before)
-    lease.chunk_ended(Progress(0, 0.2, 5.0))
+    lease.on_chunk_end(Progress(0, 0.2, 5.0))
     assert the(database, job_id).fraction == 0.2
 
 
@@ -132,7 +132,7 @@ def test_what_became_of_a_job_is_kept_until_it_can_be_stored(
     lease = held(database, database_settings)
     with ThreadPoolExecutor(1) as worker:
         with outage():
-            lease.epoch_ended(epoch_record(1), Progress(1, 1.0, 0.0))
+            lease.on_epoch_end(epoch_record(1), Progress(1, 1.0, 0.0))
             ending = worker.submit(ENDS[state], lease)
             wait_until(lambda: "waits to be stored" in caplog.text)
         ending.result()
@@ -206,16 +206,16 @@ class TestTraining:
         caplog: pytest.LogCaptureFixture,
     ) -> None:
         job_id = queued(database, training={"epochs": 6})
-        ended, away = Lease.epoch_ended, ExitStack()
+        ended, away = Lease.on_epoch_end, ExitStack()
 
-        def epoch_ended(lease: Lease, record: EpochRecord, progress: Progress, checkpoint: Any) -> None:
+        def on_epoch_end(lease: Lease, record: EpochRecord, progress: Progress, checkpoint: Any) -> None:
             if record.epoch == 2:
                 away.enter_context(outage())
             ended(lease, record, progress, checkpoint)
             if record.epoch == 4:
                 away.close()
 
-        monkeypatch.setattr(Lease, "epoch_ended", epoch_ended)
+        monkeypatch.setattr(Lease, "on_epoch_end", on_epoch_end)
         assert run_next(30.0)
         assert "trains on, its history is kept" in caplog.text
         job = the(database, job_id)
@@ -231,7 +231,7 @@ class TestTraining:
         caplog: pytest.LogCaptureFixture,
     ) -> None:
         job_id = queued(database, training={"epochs": 1000})
-        ended, away = Lease.epoch_ended, ExitStack()
+        ended, away = Lease.on_epoch_end, ExitStack()
 
         def come_back() -> None:
             wait_until(lambda: "waits to be stored" in caplog.text)
@@ -239,13 +239,13 @@ class TestTraining:
 
         back = Thread(target=come_back)
 
-        def epoch_ended(lease: Lease, record: EpochRecord, progress: Progress, checkpoint: Any) -> None:
+        def on_epoch_end(lease: Lease, record: EpochRecord, progress: Progress, checkpoint: Any) -> None:
             if record.epoch == 2:
                 away.enter_context(outage())
                 back.start()
             ended(lease, record, progress, checkpoint)
 
-        monkeypatch.setattr(Lease, "epoch_ended", epoch_ended)
+        monkeypatch.setattr(Lease, "on_epoch_end", on_epoch_end)
         assert run_next(0.5)
         back.join()
         job = the(database, job_id)

@@ -32,9 +32,9 @@ from tests.integration.api.conftest import TestClient
 from tests.integration.api.http.test_problems import problem
 from worker import artifacts
 from worker.datasets import Dataset, load
-from worker.network import StockLayers, build_network, exported
+from worker.network import KerasLayers, build_network, export_model
 from worker.runner import Runner
-from worker.weights import weights_sha256
+from worker.weights import compute_weights_sha256
 
 DEADLINE_SECONDS = 180  # TensorFlow's import alone takes tens of seconds on a busy machine
 KEPT_MODELS = 2
@@ -80,7 +80,7 @@ class Service:
 
     def job_of(self, spec: JobSpec, seed: int = 0, **changes: Any) -> str:
         """A job that has succeeded, with random weights; `changes` are its result's."""
-        network = build_network(spec, StockLayers())
+        network = build_network(spec, KerasLayers())
         rng = np.random.default_rng(seed)
         for weight in network.weights:
             values = rng.normal(0, 0.2, weight.shape)
@@ -88,8 +88,8 @@ class Service:
         with self.database.write() as session:
             job_id = jobs.create_jobs(session, [jobs.NewJob(spec)])[0].id
         store = ArtifactStore(self.settings)
-        kept = artifacts.keep(store, job_id, 1, exported(spec, network), np.zeros((1, 10)))
-        result = asdict(kept) | {"weights_sha256": weights_sha256(network)} | changes
+        kept = artifacts.save_artifacts(store, job_id, 1, export_model(spec, network), np.zeros((1, 10)))
+        result = asdict(kept) | {"weights_sha256": compute_weights_sha256(network)} | changes
         return finish_job(self.database, job_id, result=result_record(**result)).id
 
     def loads(self, job_id: str) -> int:

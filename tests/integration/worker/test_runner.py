@@ -23,7 +23,7 @@ from models.store.rescue import rescue_abandoned
 from models.store.tables import Job
 from tests.factories import job_spec
 from tests.integration.api.conftest import TestClient
-from worker.datasets import divide, load
+from worker.datasets import load, split_dataset
 from worker.lease import Lease
 from worker.runner import Runner
 
@@ -115,7 +115,7 @@ def test_a_cancelled_job_stops_within_a_chunk_and_keeps_its_history(
     database: Database, runner: Runner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job_id = queued(database, job_spec(training={"epochs": 1000}))
-    ended = Lease.epoch_ended
+    ended = Lease.on_epoch_end
 
     def cancel_after_second_epoch(lease: Lease, *arguments: Any) -> None:
         ended(lease, *arguments)
@@ -124,7 +124,7 @@ def test_a_cancelled_job_stops_within_a_chunk_and_keeps_its_history(
             with database.write() as session:
                 assert jobs.cancel_job(session, lease.job_id).state == JobState.RUNNING
 
-    monkeypatch.setattr(Lease, "epoch_ended", cancel_after_second_epoch)
+    monkeypatch.setattr(Lease, "on_epoch_end", cancel_after_second_epoch)
     runner.run_next()
     job = job_now(database, job_id)
     # With epochs as short as these, the next look is at the end of one.
@@ -174,7 +174,7 @@ def test_a_part_with_fewer_examples_than_classes_is_still_divided(
     dataset: dict[str, float], settings: Settings
 ) -> None:
     spec = DatasetSpec.model_validate({"name": "mnist_5k", **dataset})
-    division = divide(load("mnist_5k", settings), spec)
+    division = split_dataset(load("mnist_5k", settings), spec)
     assert division.validation is not None
     assert (len(division.train), len(division.validation)) == (
         spec.training_examples,
@@ -222,7 +222,7 @@ def test_a_worker_that_lost_its_lease_changes_nothing(
         assert queue.claim(session, job_id, owner="second", lease_seconds=30) is not None
     zombie = Lease(database, database_settings, job_id, attempt)
     with pytest.raises(LeaseLost):
-        zombie.chunk_ended(Progress(1, 0.9, 0.0))
+        zombie.on_chunk_end(Progress(1, 0.9, 0.0))
     with pytest.raises(LeaseLost):
         zombie.fail("internal_error", "too late", retryable=True)
     job = job_now(database, job_id)
@@ -250,7 +250,7 @@ def test_a_lease_is_kept_while_a_single_step_takes_longer_than_it(
     with database.write() as session:
         job = queue.claim(session, job_id, owner="test", lease_seconds=short.lease_seconds)
         assert job is not None
-    with Lease(database, short, job_id, job.attempt).kept():
+    with Lease(database, short, job_id, job.attempt).keep_alive():
         time.sleep(1.5)
         with database.write() as session:
             assert rescue_abandoned(session).queued == []

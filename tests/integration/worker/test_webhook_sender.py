@@ -20,7 +20,7 @@ from models.store.sql_functions import DatabaseNow
 from models.store.tables import LOCAL_OWNER, Delivery
 from tests.factories import finished_job, job_spec
 from worker import webhook_sender
-from worker.webhook_sender import Messenger, is_public
+from worker.webhook_sender import WebhookSender, is_public
 
 
 class Receiver:
@@ -57,8 +57,8 @@ def receiver() -> Iterator[Receiver]:
 
 
 @pytest.fixture
-def messenger(database_settings: Settings) -> Messenger:
-    return Messenger(database_settings.model_copy(update={"webhook_private_addresses": True}))
+def messenger(database_settings: Settings) -> WebhookSender:
+    return WebhookSender(database_settings.model_copy(update={"webhook_private_addresses": True}))
 
 
 def told(database: Database, url: str, states: list[JobState] | None = None, owner: str = LOCAL_OWNER) -> str:
@@ -83,7 +83,9 @@ def make_due(database: Database) -> None:
         )
 
 
-def test_an_end_is_told_once_and_signed(database: Database, messenger: Messenger, receiver: Receiver) -> None:
+def test_an_end_is_told_once_and_signed(
+    database: Database, messenger: WebhookSender, receiver: Receiver
+) -> None:
     secret = told(database, receiver.url)
     job = finished_job(database, job_spec(name="mine", labels={"a": "b"}))
     assert messenger.send_due() == 1
@@ -101,7 +103,7 @@ def test_an_end_is_told_once_and_signed(database: Database, messenger: Messenger
 
 
 def test_only_the_owners_webhooks_are_told_and_only_of_what_they_want(
-    database: Database, messenger: Messenger, receiver: Receiver
+    database: Database, messenger: WebhookSender, receiver: Receiver
 ) -> None:
     told(database, receiver.url, [JobState.FAILED])
     told(database, receiver.url, owner="somebody-else")
@@ -116,7 +118,7 @@ def test_only_the_owners_webhooks_are_told_and_only_of_what_they_want(
 
 
 def test_a_failure_is_tried_again_with_the_same_id_and_then_given_up(
-    database: Database, messenger: Messenger, receiver: Receiver
+    database: Database, messenger: WebhookSender, receiver: Receiver
 ) -> None:
     told(database, receiver.url)
     finished_job(database)
@@ -133,7 +135,7 @@ def test_a_failure_is_tried_again_with_the_same_id_and_then_given_up(
 
 
 def test_who_says_that_it_is_gone_is_not_asked_again(
-    database: Database, messenger: Messenger, receiver: Receiver
+    database: Database, messenger: WebhookSender, receiver: Receiver
 ) -> None:
     told(database, receiver.url)
     finished_job(database)
@@ -144,7 +146,9 @@ def test_who_says_that_it_is_gone_is_not_asked_again(
         assert webhooks.get_all_webhooks(session) == []
 
 
-def test_a_redirection_is_not_followed(database: Database, messenger: Messenger, receiver: Receiver) -> None:
+def test_a_redirection_is_not_followed(
+    database: Database, messenger: WebhookSender, receiver: Receiver
+) -> None:
     told(database, receiver.url)
     finished_job(database)
     receiver.answers = [302]
@@ -153,7 +157,7 @@ def test_a_redirection_is_not_followed(database: Database, messenger: Messenger,
 
 
 def test_one_whose_sender_died_is_sent_again(
-    database: Database, messenger: Messenger, receiver: Receiver
+    database: Database, messenger: WebhookSender, receiver: Receiver
 ) -> None:
     told(database, receiver.url)
     finished_job(database)
@@ -167,7 +171,7 @@ def test_one_whose_sender_died_is_sent_again(
 
 @pytest.mark.parametrize("url", ["https://a..example/", f"https://{'x' * 70}/", "https://xn--/"])
 def test_an_address_that_cannot_be_asked_does_not_keep_the_others_from_being_told(
-    database: Database, messenger: Messenger, receiver: Receiver, url: str
+    database: Database, messenger: WebhookSender, receiver: Receiver, url: str
 ) -> None:
     told(database, url)
     told(database, receiver.url)
@@ -178,7 +182,7 @@ def test_an_address_that_cannot_be_asked_does_not_keep_the_others_from_being_tol
 
 
 def test_a_receiver_that_drips_its_answer_is_not_waited_for(
-    database: Database, messenger: Messenger, monkeypatch: pytest.MonkeyPatch
+    database: Database, messenger: WebhookSender, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(webhook_sender, "_SEND_SECONDS", 0.5)
     stopped = threading.Event()
@@ -201,7 +205,7 @@ def test_a_receiver_that_drips_its_answer_is_not_waited_for(
 
 
 def test_who_took_too_long_does_not_overwrite_what_another_has_delivered(
-    database: Database, messenger: Messenger, receiver: Receiver
+    database: Database, messenger: WebhookSender, receiver: Receiver
 ) -> None:
     told(database, receiver.url)
     finished_job(database)
@@ -221,7 +225,7 @@ def test_no_private_address_is_connected_to(
 ) -> None:
     told(database, receiver.url.replace("127.0.0.1", host))
     finished_job(database)
-    assert Messenger(database_settings).send_due() == 1
+    assert WebhookSender(database_settings).send_due() == 1
     assert receiver.got == []
     assert "not on the public network" in (deliveries(database)[0].last_error or "")
 

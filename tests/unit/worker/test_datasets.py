@@ -10,8 +10,8 @@ from models.errors import DatasetUnavailable
 from models.settings import Settings
 from models.spec import DatasetSpec
 from worker import datasets
-from worker.datasets import Dataset, divide, idx_sha256, load
-from worker.seeds import epoch_order
+from worker.datasets import Dataset, compute_idx_sha256, load, split_dataset
+from worker.seeds import shuffle_examples
 
 
 def test_mnist_5k_is_balanced_and_its_test_images_are_not_trained_on(mnist_5k: Dataset) -> None:
@@ -25,7 +25,7 @@ def test_idx_digest_is_that_of_the_published_file() -> None:
     labels = np.array([5, 0, 4], np.uint8)
     # The header of an IDX file of labels: magic number 0x00000801, then the count, both big-endian.
     by_hand = bytes([0, 0, 8, 1, 0, 0, 0, 3, 5, 0, 4])
-    assert idx_sha256(labels) == hashlib.sha256(by_hand).hexdigest()
+    assert compute_idx_sha256(labels) == hashlib.sha256(by_hand).hexdigest()
 
 
 def test_idx_files_are_read_packed_or_not(tmp_path: Path) -> None:
@@ -53,14 +53,14 @@ def test_a_damaged_file_is_refused(tmp_path: Path) -> None:
 
 
 def test_last_split_takes_the_last_rows_as_keras_does(mnist_5k: Dataset) -> None:
-    division = divide(mnist_5k, DatasetSpec(name="mnist_5k", validation_split="last"))
+    division = split_dataset(mnist_5k, DatasetSpec(name="mnist_5k", validation_split="last"))
     assert division.validation is not None
     assert np.array_equal(division.train.labels, mnist_5k.train_labels[:3200])
     assert np.array_equal(division.validation.images, mnist_5k.train_images[3200:].reshape(-1, 784))
 
 
 def test_stratified_split_keeps_the_classes_shares_and_loses_no_example(mnist_5k: Dataset) -> None:
-    division = divide(mnist_5k, DatasetSpec(name="mnist_5k", validation_fraction=0.25, split_seed=3))
+    division = split_dataset(mnist_5k, DatasetSpec(name="mnist_5k", validation_fraction=0.25, split_seed=3))
     assert division.validation is not None
     assert np.bincount(division.train.labels).tolist() == [300] * 10
     assert np.bincount(division.validation.labels).tolist() == [100] * 10
@@ -70,14 +70,17 @@ def test_stratified_split_keeps_the_classes_shares_and_loses_no_example(mnist_5k
 
 def test_split_seed_decides_the_split(mnist_5k: Dataset) -> None:
     first, again, other = (
-        divide(mnist_5k, DatasetSpec(name="mnist_5k", split_seed=seed)).train.images for seed in (1, 1, 2)
+        split_dataset(mnist_5k, DatasetSpec(name="mnist_5k", split_seed=seed)).train.images
+        for seed in (1, 1, 2)
     )
     assert np.array_equal(first, again)
     assert not np.array_equal(first, other)
 
 
 def test_subset_is_stratified_and_of_the_size_asked_for(mnist_5k: Dataset) -> None:
-    division = divide(mnist_5k, DatasetSpec(name="mnist_5k", train_samples=500, validation_fraction=0.0))
+    division = split_dataset(
+        mnist_5k, DatasetSpec(name="mnist_5k", train_samples=500, validation_fraction=0.0)
+    )
     assert division.validation is None
     assert np.bincount(division.train.labels).tolist() == [50] * 10
 
@@ -86,8 +89,8 @@ def test_subset_is_stratified_and_of_the_size_asked_for(mnist_5k: Dataset) -> No
 def test_label_noise_replaces_the_share_and_a_tenth_of_it_stays_right(
     mnist_5k: Dataset, share: float
 ) -> None:
-    clean = divide(mnist_5k, DatasetSpec(name="mnist_5k"))
-    noisy = divide(mnist_5k, DatasetSpec(name="mnist_5k", label_noise=share))
+    clean = split_dataset(mnist_5k, DatasetSpec(name="mnist_5k"))
+    noisy = split_dataset(mnist_5k, DatasetSpec(name="mnist_5k", label_noise=share))
     changed = float((clean.train.labels != noisy.train.labels).mean())
     # 3,200 labels: three standard deviations are under 0.03.
     assert changed == pytest.approx(0.9 * share, abs=0.03)
@@ -99,12 +102,12 @@ def test_label_noise_replaces_the_share_and_a_tenth_of_it_stays_right(
 
 
 def test_no_epoch_visits_the_noisy_labels_or_the_measured_rows_first(mnist_5k: Dataset) -> None:
-    clean = divide(mnist_5k, DatasetSpec(name="mnist_5k"))
-    noisy = divide(mnist_5k, DatasetSpec(name="mnist_5k", label_noise=0.4))
+    clean = split_dataset(mnist_5k, DatasetSpec(name="mnist_5k"))
+    noisy = split_dataset(mnist_5k, DatasetSpec(name="mnist_5k", label_noise=0.4))
     is_noisy = clean.train.labels != noisy.train.labels
-    is_measured = np.isin(clean.train.rows, clean.measured.rows)
+    is_measured = np.isin(clean.train.rows, clean.train_eval.rows)
     for epoch in range(1, 1001):
-        first_half = epoch_order(0, epoch, 3200)[:1600]
+        first_half = shuffle_examples(0, epoch, 3200)[:1600]
         # Half of each lies in the first half of an order that knows nothing of it: 0.5 +- 0.015.
         assert float(is_noisy[first_half].sum() / is_noisy.sum()) == pytest.approx(0.5, abs=0.1)
         assert float(is_measured[first_half].sum() / is_measured.sum()) == pytest.approx(0.5, abs=0.1)
@@ -112,9 +115,9 @@ def test_no_epoch_visits_the_noisy_labels_or_the_measured_rows_first(mnist_5k: D
 
 def test_measured_rows_are_as_many_as_validation_has_and_fixed(mnist_5k: Dataset) -> None:
     spec = DatasetSpec(name="mnist_5k")
-    division = divide(mnist_5k, spec)
-    assert len(division.measured) == spec.validation_examples == 800
-    assert len(set(division.measured.rows.tolist())) == 800
-    assert set(division.measured.rows.tolist()) <= set(division.train.rows.tolist())
-    other_split = divide(mnist_5k, DatasetSpec(name="mnist_5k", split_seed=1))
-    assert not np.array_equal(division.measured.rows, other_split.measured.rows)
+    division = split_dataset(mnist_5k, spec)
+    assert len(division.train_eval) == spec.validation_examples == 800
+    assert len(set(division.train_eval.rows.tolist())) == 800
+    assert set(division.train_eval.rows.tolist()) <= set(division.train.rows.tolist())
+    other_split = split_dataset(mnist_5k, DatasetSpec(name="mnist_5k", split_seed=1))
+    assert not np.array_equal(division.train_eval.rows, other_split.train_eval.rows)

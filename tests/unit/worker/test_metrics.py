@@ -4,13 +4,13 @@ from sklearn import metrics as sklearn_metrics
 from sklearn.metrics import log_loss
 
 from worker.metrics import (
-    brier,
-    calibration,
-    confusion_matrix,
-    expected_calibration_error,
-    log_probabilities,
+    compute_brier,
+    compute_calibration_bins,
+    compute_calibration_error,
+    compute_confusion_matrix,
+    compute_log_probabilities,
+    compute_scores,
     pack_correct,
-    scores,
 )
 
 
@@ -25,14 +25,14 @@ def labels() -> np.ndarray:
 
 
 def test_loss_and_accuracy_agree_with_scikit_learn(logits: np.ndarray, labels: np.ndarray) -> None:
-    measured = scores(logits, labels)
-    probabilities = np.exp(log_probabilities(logits))
+    measured = compute_scores(logits, labels)
+    probabilities = np.exp(compute_log_probabilities(logits))
     assert measured.loss == pytest.approx(log_loss(labels, probabilities, labels=range(10)), rel=1e-12)
     assert measured.accuracy == float((logits.argmax(1) == labels).mean())
 
 
 def test_logits_that_would_overflow_do_not() -> None:
-    measured = scores(np.array([[1e4, 0.0], [0.0, 1e4]], np.float32), np.array([0, 0], np.int32))
+    measured = compute_scores(np.array([[1e4, 0.0], [0.0, 1e4]], np.float32), np.array([0, 0], np.int32))
     assert measured.loss == pytest.approx(5_000)
     assert measured.accuracy == 0.5
 
@@ -40,14 +40,14 @@ def test_logits_that_would_overflow_do_not() -> None:
 def test_brier_by_hand() -> None:
     probabilities = np.array([[0.7, 0.2, 0.1], [0.0, 0.0, 1.0]])
     # First: 0.3^2 + 0.2^2 + 0.1^2 = 0.14. Second, wholly wrong: 1 + 1 = 2.
-    assert brier(probabilities, np.array([0, 0], np.int32)) == pytest.approx((0.14 + 2.0) / 2)
+    assert compute_brier(probabilities, np.array([0, 0], np.int32)) == pytest.approx((0.14 + 2.0) / 2)
 
 
 def test_calibration_error_by_hand() -> None:
     # Two bins of two: confidences .6, .6 with one right; .9, .9 with both right.
     confident = np.array([0.6, 0.6, 0.9, 0.9])
     probabilities = np.stack([confident, 1 - confident], axis=1)
-    error = expected_calibration_error(probabilities, np.array([0, 1, 0, 0], np.int32), bins=2)
+    error = compute_calibration_error(probabilities, np.array([0, 1, 0, 0], np.int32), bins=2)
     assert error == pytest.approx((2 * 0.1 + 2 * 0.1) / 4)
 
 
@@ -55,16 +55,16 @@ def test_calibration_error_of_a_calibrated_forecast_is_small() -> None:
     stream = np.random.default_rng(2)
     confidence = stream.uniform(0.5, 1.0, size=50_000)
     labels = (stream.uniform(size=50_000) > confidence).astype(np.int32)
-    assert expected_calibration_error(np.stack([confidence, 1 - confidence], axis=1), labels) < 0.01
+    assert compute_calibration_error(np.stack([confidence, 1 - confidence], axis=1), labels) < 0.01
 
 
 def test_fewer_examples_than_bins() -> None:
-    error = expected_calibration_error(np.array([[0.8, 0.2]]), np.array([0], np.int32))
+    error = compute_calibration_error(np.array([[0.8, 0.2]]), np.array([0], np.int32))
     assert error == pytest.approx(0.2)
 
 
 def test_confusion_matrix_agrees_with_scikit_learn(logits: np.ndarray, labels: np.ndarray) -> None:
-    ours = confusion_matrix(np.exp(log_probabilities(logits)), labels)
+    ours = compute_confusion_matrix(np.exp(compute_log_probabilities(logits)), labels)
     theirs = sklearn_metrics.confusion_matrix(labels, logits.argmax(1), labels=range(10))
     assert ours == tuple(map(tuple, theirs.tolist()))
 
@@ -72,18 +72,18 @@ def test_confusion_matrix_agrees_with_scikit_learn(logits: np.ndarray, labels: n
 def test_calibration_bins_by_hand() -> None:
     confident = np.array([0.9, 0.6, 0.8, 0.6])
     probabilities = np.stack([confident, 1 - confident], axis=1)
-    unsure, sure = calibration(probabilities, np.array([0, 1, 0, 0], np.int32), bins=2)
+    unsure, sure = compute_calibration_bins(probabilities, np.array([0, 1, 0, 0], np.int32), bins=2)
     assert (unsure.n, unsure.confidence, unsure.accuracy) == (2, pytest.approx(0.6), 0.5)
     assert (sure.n, sure.confidence, sure.accuracy) == (2, pytest.approx(0.85), 1.0)
 
 
 def test_the_bins_give_the_calibration_error(logits: np.ndarray, labels: np.ndarray) -> None:
-    probabilities = np.exp(log_probabilities(logits))
-    bins = calibration(probabilities, labels)
+    probabilities = np.exp(compute_log_probabilities(logits))
+    bins = compute_calibration_bins(probabilities, labels)
     assert len(bins) == 15
     assert {each.n for each in bins} == {33, 34}
     gaps = [abs(each.confidence - each.accuracy) * each.n / 500 for each in bins]
-    assert expected_calibration_error(probabilities, labels) == pytest.approx(sum(gaps), rel=1e-12)
+    assert compute_calibration_error(probabilities, labels) == pytest.approx(sum(gaps), rel=1e-12)
 
 
 def test_correct_images_are_bits_in_the_order_of_the_images() -> None:

@@ -5,7 +5,7 @@ import pytest
 from models.cost import estimate_cost
 from models.spec import JobSpec
 from tests.factories import job_spec
-from worker.network import StockLayers, build_network, exported, kernels, set_initial_weights
+from worker.network import KerasLayers, build_network, export_model, get_kernels, set_initial_weights
 from worker.program import CompiledLayers
 from worker.techniques.randomness import StepClock
 
@@ -25,7 +25,7 @@ def test_plain_network() -> None:
     network = network_of(job_spec(model={"hidden_units": [512, 512]}))
     assert network.count_params() == 669_706
     assert network.output.shape == (None, 10)
-    assert [kernel.shape for kernel in kernels(network)] == [(784, 512), (512, 512), (512, 10)]
+    assert [kernel.shape for kernel in get_kernels(network)] == [(784, 512), (512, 512), (512, 10)]
 
 
 def test_dropout_stands_after_each_hidden_layer_and_before_none_of_its_normalization() -> None:
@@ -77,7 +77,7 @@ def test_exported_model_loads_with_keras_alone_and_answers_the_same(tmp_path: ob
     spec = job_spec(regularization={"dropout": {"rate": 0.3, "input_rate": 0.1}, "batch_normalization": {}})
     network = network_of(spec, seed=3)
     path = f"{tmp_path}/model.keras"
-    exported(spec, network).save(path)
+    export_model(spec, network).save(path)
     loaded = keras.saving.load_model(path, safe_mode=True)
     images = np.random.default_rng(0).uniform(size=(7, 784)).astype(np.float32)
     expected = keras.ops.softmax(network(images, training=False)).numpy()
@@ -103,7 +103,12 @@ def test_convolutional_network() -> None:
         "convolution_2",
     ]
     # Images of 28, 14 and 7 pixels a side: two poolings leave 7 x 7 x 6 numbers.
-    assert [kernel.shape for kernel in kernels(network)] == [(3, 3, 1, 4), (3, 3, 4, 6), (294, 8), (8, 10)]
+    assert [kernel.shape for kernel in get_kernels(network)] == [
+        (3, 3, 1, 4),
+        (3, 3, 4, 6),
+        (294, 8),
+        (8, 10),
+    ]
 
 
 @pytest.mark.parametrize("regularization", [{}, {"batch_normalization": {}}, {"layer_normalization": {}}])
@@ -120,7 +125,7 @@ def test_an_exported_convolutional_network_answers_the_same(tmp_path: object) ->
     spec = job_spec(model=CNN, regularization={"spatial_dropout": {"rate": 0.5}})
     network = network_of(spec, seed=3)
     path = f"{tmp_path}/model.keras"
-    exported(spec, network).save(path)
+    export_model(spec, network).save(path)
     images = np.random.default_rng(0).uniform(size=(7, 784)).astype(np.float32)
     expected = keras.ops.softmax(build_like(spec, network)(images, training=False)).numpy()
     assert np.allclose(keras.saving.load_model(path).predict(images, verbose=0), expected, atol=1e-6)
@@ -128,6 +133,6 @@ def test_an_exported_convolutional_network_answers_the_same(tmp_path: object) ->
 
 def build_like(spec: JobSpec, network: keras.Model) -> keras.Model:
     """The same network from Keras's own layers, with the weights of `network`."""
-    stock = build_network(spec, StockLayers())
+    stock = build_network(spec, KerasLayers())
     stock.set_weights(network.get_weights())
     return stock

@@ -13,10 +13,10 @@ from models.records import EpochRecord, Progress
 from models.spec import JobSpec
 from tests.factories import EVERY_TECHNIQUE_TOGETHER, epoch_record, job_spec
 from worker.checkpoints import Checkpoint
-from worker.datasets import Dataset, divide
-from worker.network import StockLayers, build_network, kernels, set_initial_weights
-from worker.program import Programs, program_shape
-from worker.seeds import epoch_order
+from worker.datasets import Dataset, split_dataset
+from worker.network import KerasLayers, build_network, get_kernels, set_initial_weights
+from worker.program import ProgramCache, get_program_shape
+from worker.seeds import shuffle_examples
 from worker.training import Outcome, train
 
 ORIGIN = {"engine": "this one"}
@@ -31,12 +31,12 @@ class Notes:
         self.checkpoints: list[Checkpoint | None] = []
         self._fail_at_chunk, self._then = fail_at_chunk, then
 
-    def chunk_ended(self, progress: Progress) -> None:
+    def on_chunk_end(self, progress: Progress) -> None:
         self.progress.append(progress)
         if self._then is not None and len(self.progress) == self._fail_at_chunk:
             raise self._then
 
-    def epoch_ended(
+    def on_epoch_end(
         self, record: EpochRecord, progress: Progress, checkpoint: Callable[[], Checkpoint]
     ) -> None:
         self.checkpoints.append(Checkpoint.from_bytes(checkpoint().to_bytes(ORIGIN), ORIGIN))
@@ -45,27 +45,27 @@ class Notes:
 
 
 @pytest.fixture(scope="module")
-def programs() -> Programs:
+def programs() -> ProgramCache:
     """Shared, as in a worker process, so that each shape is compiled once."""
-    return Programs()
+    return ProgramCache()
 
 
 def run(
     spec: JobSpec,
     dataset: Dataset,
-    programs: Programs,
+    programs: ProgramCache,
     notes: Notes | None = None,
     chunk_seconds: float = 1.0,
     resumed: Checkpoint | None = None,
 ) -> Outcome:
-    division, observer = divide(dataset, spec.dataset), notes or Notes()
+    division, observer = split_dataset(dataset, spec.dataset), notes or Notes()
     return train(spec, division, observer, programs=programs, chunk_seconds=chunk_seconds, resumed=resumed)
 
 
 def keras_weights(spec: JobSpec, dataset: Dataset) -> list[np.ndarray]:
     """What `model.fit` makes of the same start and the same order of examples."""
     regularization = spec.regularization
-    network = build_network(spec, StockLayers())
+    network = build_network(spec, KerasLayers())
     for layer in network.layers:
         if hasattr(layer, "kernel") and (regularization.l1 or regularization.l2):
             l1 = regularization.l1.factor if regularization.l1 else 0.0
@@ -73,9 +73,9 @@ def keras_weights(spec: JobSpec, dataset: Dataset) -> list[np.ndarray]:
             layer.kernel.regularizer = keras.regularizers.L1L2(l1, l2)
     set_initial_weights(network, spec.seed)
     network.compile(keras_optimizer(spec), keras.losses.SparseCategoricalCrossentropy(from_logits=True))
-    train_examples = divide(dataset, spec.dataset).train
+    train_examples = split_dataset(dataset, spec.dataset).train
     for epoch in range(1, spec.training.epochs + 1):
-        order = epoch_order(spec.seed, epoch, len(train_examples))
+        order = shuffle_examples(spec.seed, epoch, len(train_examples))
         images, labels = train_examples.images[order] / np.float32(255), train_examples.labels[order]
         batch_size = spec.training.batch_size
         network.fit(images, labels, batch_size=batch_size, epochs=1, shuffle=False, verbose=0)
@@ -141,7 +141,7 @@ SMALL_CNN = {"family": "cnn", "filters": [3, 4], "hidden_units": [12]}
     ],
 )
 def test_same_start_and_order_give_the_weights_of_model_fit(
-    changes: dict[str, object], mnist_5k: Dataset, programs: Programs
+    changes: dict[str, object], mnist_5k: Dataset, programs: ProgramCache
 ) -> None:
     spec = job_spec(seed=4, **changes)
     ours, theirs = run(spec, mnist_5k, programs).model.get_weights(), keras_weights(spec, mnist_5k)
@@ -151,7 +151,7 @@ def test_same_start_and_order_give_the_weights_of_model_fit(
 
 
 def initial_weights(spec: JobSpec) -> list[np.ndarray]:
-    network = build_network(spec, StockLayers())
+    network = build_network(spec, KerasLayers())
     set_initial_weights(network, spec.seed)
     return network.get_weights()
 
@@ -173,25 +173,25 @@ THE_REST: dict[str, object] = {
     "changes", [{"regularization": EVERYTHING}, THE_REST], ids=["everything", "the rest"]
 )
 def test_same_spec_same_weights_in_a_warm_program_and_a_new_one(
-    changes: dict[str, object], mnist_5k: Dataset, programs: Programs
+    changes: dict[str, object], mnist_5k: Dataset, programs: ProgramCache
 ) -> None:
     spec = job_spec(seed=1, training={"epochs": 2}, **changes)
     first = run(spec, mnist_5k, programs)
     other = run(spec.model_copy(update={"seed": 2}), mnist_5k, programs)
     assert other.weights_sha256 != first.weights_sha256
     assert run(spec, mnist_5k, programs).weights_sha256 == first.weights_sha256
-    assert run(spec, mnist_5k, Programs()).weights_sha256 == first.weights_sha256
+    assert run(spec, mnist_5k, ProgramCache()).weights_sha256 == first.weights_sha256
 
 
 @pytest.mark.parametrize(
     "changes", [{"regularization": EVERYTHING}, THE_REST], ids=["everything", "the rest"]
 )
 def test_a_job_that_goes_on_from_any_epoch_ends_as_if_never_interrupted(
-    changes: dict[str, object], mnist_5k: Dataset, programs: Programs
+    changes: dict[str, object], mnist_5k: Dataset, programs: ProgramCache
 ) -> None:
     spec = job_spec(seed=1, training={"epochs": 4}, **changes)
     another = job_spec(seed=2, training={"epochs": 1}, **changes)
-    assert program_shape(another) == program_shape(spec)
+    assert get_program_shape(another) == get_program_shape(spec)
     undisturbed = Notes()
     expected = run(spec, mnist_5k, programs, undisturbed)
     for checkpoint in undisturbed.checkpoints:
@@ -206,7 +206,9 @@ def test_a_job_that_goes_on_from_any_epoch_ends_as_if_never_interrupted(
             assert replace(one, seconds=0.0) == replace(other, seconds=0.0)
 
 
-def test_progress_of_a_resumed_job_counts_what_was_done_before(mnist_5k: Dataset, programs: Programs) -> None:
+def test_progress_of_a_resumed_job_counts_what_was_done_before(
+    mnist_5k: Dataset, programs: ProgramCache
+) -> None:
     first, second = Notes(), Notes()
     spec = job_spec(training={"epochs": 4})
     run(spec, mnist_5k, programs, first)
@@ -225,7 +227,7 @@ def test_a_checkpoint_of_another_engine_is_not_used() -> None:
     assert Checkpoint.from_bytes(content, {"engine": "another one"}) is None
 
 
-def test_the_length_of_chunks_changes_nothing(mnist_5k: Dataset, programs: Programs) -> None:
+def test_the_length_of_chunks_changes_nothing(mnist_5k: Dataset, programs: ProgramCache) -> None:
     spec = job_spec(regularization=EVERYTHING, training={"epochs": 2})
     long, short = Notes(), Notes()
     whole = run(spec, mnist_5k, programs, long, chunk_seconds=60.0)
@@ -236,7 +238,7 @@ def test_the_length_of_chunks_changes_nothing(mnist_5k: Dataset, programs: Progr
         assert replace(one, seconds=0.0) == replace(other, seconds=0.0)
 
 
-def test_seeds_differ(mnist_5k: Dataset, programs: Programs) -> None:
+def test_seeds_differ(mnist_5k: Dataset, programs: ProgramCache) -> None:
     first, second = (run(job_spec(seed=seed), mnist_5k, programs) for seed in (0, 1))
     assert first.weights_sha256 != second.weights_sha256
 
@@ -258,7 +260,7 @@ def test_seeds_differ(mnist_5k: Dataset, programs: Programs) -> None:
     ids=["dropout and penalties", "noise", "steps and targets", "schedule", "groups", "inputs and average"],
 )
 def test_a_strength_of_zero_is_the_unregularized_model_bit_for_bit(
-    regularization: dict[str, object], mnist_5k: Dataset, programs: Programs
+    regularization: dict[str, object], mnist_5k: Dataset, programs: ProgramCache
 ) -> None:
     plain = run(job_spec(), mnist_5k, programs)
     assert (
@@ -274,17 +276,19 @@ def test_jobs_that_differ_only_in_numbers_share_a_program() -> None:
         regularization={"dropout": {"rate": 0.6}, "l2": {"factor": 1e-5}},
         training={"optimizer": {"learning_rate": 0.01}, "epochs": 7},
     )
-    assert program_shape(one) == program_shape(other)
-    assert program_shape(one) != program_shape(job_spec(seed=1, regularization={"dropout": {"rate": 0.2}}))
+    assert get_program_shape(one) == get_program_shape(other)
+    assert get_program_shape(one) != get_program_shape(
+        job_spec(seed=1, regularization={"dropout": {"rate": 0.2}})
+    )
     input_dropout = {"dropout": {"rate": 0.2, "input_rate": 0.1}, "l2": {}}
-    assert program_shape(one) != program_shape(job_spec(seed=1, regularization=input_dropout))
+    assert get_program_shape(one) != get_program_shape(job_spec(seed=1, regularization=input_dropout))
 
 
 def test_a_second_job_of_the_same_shape_compiles_nothing(mnist_5k: Dataset) -> None:
-    programs = Programs()
+    programs = ProgramCache()
     first = run(job_spec(regularization={"dropout": {"rate": 0.2}}), mnist_5k, programs)
     # The steps of a full batch, and the measurements.
-    assert first.compilations == programs.compilations() == 2
+    assert first.compilations == programs.count_compilations() == 2
     second = job_spec(
         seed=9,
         regularization={"dropout": {"rate": 0.7}},
@@ -294,21 +298,21 @@ def test_a_second_job_of_the_same_shape_compiles_nothing(mnist_5k: Dataset) -> N
     assert run(second, mnist_5k, programs).compilations == 0
     uneven = job_spec(regularization={"dropout": {}}, dataset={"train_samples": 2_010})
     assert run(uneven, mnist_5k, programs).compilations == 1  # its last batch has another size
-    assert programs.compilations() == 3
+    assert programs.count_compilations() == 3
 
 
 def test_compilations_of_dropped_programs_stay_counted(
     mnist_5k: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("worker.program._KEPT_PROGRAMS", 1)
-    programs = Programs()
+    programs = ProgramCache()
     for units in (3, 4, 3):
         run(job_spec(model={"hidden_units": [units]}), mnist_5k, programs)
-    assert programs.compilations() == 6
+    assert programs.count_compilations() == 6
 
 
 def test_objective_is_cross_entropy_and_penalty_and_the_metrics_leave_the_penalty_out(
-    mnist_5k: Dataset, programs: Programs
+    mnist_5k: Dataset, programs: ProgramCache
 ) -> None:
     notes = Notes()
     outcome = run(job_spec(regularization={"l2": {"factor": 1e-2}}), mnist_5k, programs, notes)
@@ -321,7 +325,7 @@ def test_objective_is_cross_entropy_and_penalty_and_the_metrics_leave_the_penalt
 
 
 def test_l2_shrinks_the_weights_and_no_kernel_weight_is_exactly_zero(
-    mnist_5k: Dataset, programs: Programs
+    mnist_5k: Dataset, programs: ProgramCache
 ) -> None:
     plain = run(job_spec(), mnist_5k, programs)
     shrunk = run(job_spec(regularization={"l2": {"factor": 1e-2}}), mnist_5k, programs)
@@ -329,7 +333,7 @@ def test_l2_shrinks_the_weights_and_no_kernel_weight_is_exactly_zero(
     assert shrunk.zero_weight_fraction == 0
 
 
-def test_metrics_belong_to_the_model_that_is_kept(mnist_5k: Dataset, programs: Programs) -> None:
+def test_metrics_belong_to_the_model_that_is_kept(mnist_5k: Dataset, programs: ProgramCache) -> None:
     outcome = run(job_spec(), mnist_5k, programs)
     test = mnist_5k.test
     answers = outcome.model.predict(test.images / np.float32(255), verbose=0)
@@ -338,7 +342,9 @@ def test_metrics_belong_to_the_model_that_is_kept(mnist_5k: Dataset, programs: P
     assert outcome.test.accuracy > 0.7  # one epoch of a small network learns more than chance
 
 
-def test_proximal_l1_zeroes_weights_and_max_norm_bounds_units(mnist_5k: Dataset, programs: Programs) -> None:
+def test_proximal_l1_zeroes_weights_and_max_norm_bounds_units(
+    mnist_5k: Dataset, programs: ProgramCache
+) -> None:
     regularization = {"proximal_l1": {"factor": 1e-2}, "max_norm": {"limit": 0.5}}
     outcome = run(job_spec(regularization=regularization), mnist_5k, programs)
     assert outcome.zero_weight_fraction > 0.001 > run(job_spec(), mnist_5k, programs).zero_weight_fraction
@@ -346,7 +352,7 @@ def test_proximal_l1_zeroes_weights_and_max_norm_bounds_units(mnist_5k: Dataset,
     assert np.linalg.norm(hidden, axis=0).max() <= 0.5 + 1e-6
 
 
-def test_a_schedule_is_followed_and_written_down(mnist_5k: Dataset, programs: Programs) -> None:
+def test_a_schedule_is_followed_and_written_down(mnist_5k: Dataset, programs: ProgramCache) -> None:
     notes = Notes()
     schedule = {"learning_rate_schedule": {"kind": "exponential", "decay": 0.5}}
     falling = run(job_spec(regularization=schedule, training={"epochs": 3}), mnist_5k, programs, notes)
@@ -356,7 +362,7 @@ def test_a_schedule_is_followed_and_written_down(mnist_5k: Dataset, programs: Pr
 
 
 def test_label_smoothing_changes_the_objective_and_not_the_ruler(
-    mnist_5k: Dataset, programs: Programs
+    mnist_5k: Dataset, programs: ProgramCache
 ) -> None:
     notes = Notes()
     run(job_spec(regularization={"label_smoothing": {"alpha": 0.5}}), mnist_5k, programs, notes)
@@ -365,7 +371,7 @@ def test_label_smoothing_changes_the_objective_and_not_the_ruler(
     assert epoch.objective > 1.71 > epoch.train_loss
 
 
-def test_group_l1_silences_pixels_and_says_so(mnist_5k: Dataset, programs: Programs) -> None:
+def test_group_l1_silences_pixels_and_says_so(mnist_5k: Dataset, programs: ProgramCache) -> None:
     # Strong enough for one epoch: the pixels at the edge, which teach nothing, are the first to go.
     regularization = {"group_l1": {"factor": 1e-2}}
     sgd = {"optimizer": {"name": "sgd", "learning_rate": 0.5}}
@@ -378,7 +384,7 @@ def test_group_l1_silences_pixels_and_says_so(mnist_5k: Dataset, programs: Progr
     assert run(job_spec(training=sgd), mnist_5k, programs).layers[0].zero_inputs_fraction == 0
 
 
-def test_activity_l1_makes_hidden_units_quieter(mnist_5k: Dataset, programs: Programs) -> None:
+def test_activity_l1_makes_hidden_units_quieter(mnist_5k: Dataset, programs: ProgramCache) -> None:
     quiet, plain = (
         run(job_spec(regularization=regularization), mnist_5k, programs).model
         for regularization in ({"activity_l1": {"factor": 1e-2}}, {})
@@ -394,7 +400,7 @@ def test_activity_l1_makes_hidden_units_quieter(mnist_5k: Dataset, programs: Pro
     assert activity[0] < 0.8 * activity[1]
 
 
-def test_the_confidence_penalty_makes_answers_less_certain(mnist_5k: Dataset, programs: Programs) -> None:
+def test_the_confidence_penalty_makes_answers_less_certain(mnist_5k: Dataset, programs: ProgramCache) -> None:
     unsure, plain = (
         run(job_spec(regularization=regularization, training={"epochs": 4}), mnist_5k, programs)
         for regularization in ({"confidence_penalty": {"beta": 1.0}}, {})
@@ -404,7 +410,7 @@ def test_the_confidence_penalty_makes_answers_less_certain(mnist_5k: Dataset, pr
 
 
 def test_mixup_and_augmentation_make_training_harder_and_leave_the_ruler_alone(
-    mnist_5k: Dataset, programs: Programs
+    mnist_5k: Dataset, programs: ProgramCache
 ) -> None:
     plain = Notes()
     run(job_spec(), mnist_5k, programs, plain)
@@ -420,7 +426,7 @@ def test_mixup_and_augmentation_make_training_harder_and_leave_the_ruler_alone(
     "averaging", [{"exponential_moving_average": {}}, {"stochastic_weight_averaging": {"start": 0.0}}]
 )
 def test_averaged_weights_are_measured_and_kept_and_do_not_steer_the_training(
-    averaging: dict[str, object], mnist_5k: Dataset, programs: Programs
+    averaging: dict[str, object], mnist_5k: Dataset, programs: ProgramCache
 ) -> None:
     averaged, newest = Notes(), Notes()
     changes = {"training": {"epochs": 3, "optimizer": {"learning_rate": 0.01}}}
@@ -435,7 +441,7 @@ def test_averaged_weights_are_measured_and_kept_and_do_not_steer_the_training(
 
 
 def test_the_confusion_matrix_and_layers_belong_to_the_reported_model(
-    mnist_5k: Dataset, programs: Programs
+    mnist_5k: Dataset, programs: ProgramCache
 ) -> None:
     outcome = run(job_spec(), mnist_5k, programs)
     confusion = np.array(outcome.confusion)
@@ -455,7 +461,7 @@ def test_the_confusion_matrix_and_layers_belong_to_the_reported_model(
     )
 
 
-def test_early_stopping_reports_the_best_epochs_weights(mnist_5k: Dataset, programs: Programs) -> None:
+def test_early_stopping_reports_the_best_epochs_weights(mnist_5k: Dataset, programs: ProgramCache) -> None:
     # A step size at which the validation loss soon jumps about.
     changes = {"training": {"epochs": 12, "optimizer": {"learning_rate": 0.03}}, "seed": 2}
     notes = Notes()
@@ -471,7 +477,7 @@ def test_early_stopping_reports_the_best_epochs_weights(mnist_5k: Dataset, progr
     assert run(shortened, mnist_5k, programs).weights_sha256 == outcome.weights_sha256
 
 
-def test_without_restoring_the_last_epoch_is_reported(mnist_5k: Dataset, programs: Programs) -> None:
+def test_without_restoring_the_last_epoch_is_reported(mnist_5k: Dataset, programs: ProgramCache) -> None:
     spec = job_spec(
         regularization={"early_stopping": {"patience": 1, "restore_best": False}},
         training={"epochs": 12, "optimizer": {"learning_rate": 0.03}},
@@ -480,7 +486,7 @@ def test_without_restoring_the_last_epoch_is_reported(mnist_5k: Dataset, program
     assert outcome.reported_epoch == outcome.epochs_run == outcome.best_epoch + 1
 
 
-def test_without_validation_data(mnist_5k: Dataset, programs: Programs) -> None:
+def test_without_validation_data(mnist_5k: Dataset, programs: ProgramCache) -> None:
     notes = Notes()
     outcome = run(job_spec(dataset={"validation_fraction": 0.0}), mnist_5k, programs, notes)
     assert outcome.validation is None
@@ -488,7 +494,7 @@ def test_without_validation_data(mnist_5k: Dataset, programs: Programs) -> None:
     assert outcome.best_epoch == outcome.reported_epoch == 1
 
 
-def test_a_loss_that_is_no_number_fails_with_what_to_do(mnist_5k: Dataset, programs: Programs) -> None:
+def test_a_loss_that_is_no_number_fails_with_what_to_do(mnist_5k: Dataset, programs: ProgramCache) -> None:
     spec = job_spec(
         training={"optimizer": {"name": "sgd", "learning_rate": 10.0, "momentum": 0.9}, "epochs": 5},
         regularization={"l2": {"factor": 0.1}},
@@ -499,17 +505,17 @@ def test_a_loss_that_is_no_number_fails_with_what_to_do(mnist_5k: Dataset, progr
     # The next job on the same program starts clean.
     gentle = {"training": {"optimizer": {"learning_rate": 0.1}}, "regularization": {"l2": {"factor": 1e-4}}}
     tame = JobSpec.model_validate(merge_patch(spec.model_dump(mode="json"), gentle))
-    assert program_shape(tame) == program_shape(spec)
+    assert get_program_shape(tame) == get_program_shape(spec)
     assert run(tame, mnist_5k, programs).test.accuracy > 0.7
 
 
 @pytest.mark.parametrize("part", ["validation", "test"])
 def test_a_loss_that_is_no_number_on_images_not_trained_on_fails_too(
-    part: str, mnist_5k: Dataset, programs: Programs
+    part: str, mnist_5k: Dataset, programs: ProgramCache
 ) -> None:
     """A pixel that is black in all training images has a weight that overflows where it is lit."""
     spec = job_spec(dataset={"train_samples": 100, "validation_fraction": 0.5}, training={"epochs": 2})
-    division = divide(mnist_5k, spec.dataset)
+    division = split_dataset(mnist_5k, spec.dataset)
     assert division.validation is not None
     seen, held_out = division.train.images.any(axis=0), division.validation.images.any(axis=0)
     if part == "test":
@@ -517,25 +523,25 @@ def test_a_loss_that_is_no_number_on_images_not_trained_on_fails_too(
     (pixel, *_) = np.flatnonzero(held_out & ~seen)
 
     class Vandal(Notes):
-        def epoch_ended(
+        def on_epoch_end(
             self, record: EpochRecord, progress: Progress, checkpoint: Callable[[], Checkpoint]
         ) -> None:
-            super().epoch_ended(record, progress, checkpoint)
+            super().on_epoch_end(record, progress, checkpoint)
             if len(self.epochs) == (1 if part == "validation" else 2):
-                first, *_, last = kernels(network)
+                first, *_, last = get_kernels(network)
                 last.assign(last * 1e4)
                 rows = first.numpy()
                 rows[pixel] = 3e38
                 first.assign(rows)
 
-    network = programs.of(spec).network
+    network = programs.get(spec).network
     with pytest.raises(TrainingFailed, match="stopped being a number in epoch 2") as failure:
         run(spec, mnist_5k, programs, Vandal())
     assert failure.value.code == "diverged"
 
 
 def test_progress_rises_to_one_and_an_observer_can_end_the_training(
-    mnist_5k: Dataset, programs: Programs
+    mnist_5k: Dataset, programs: ProgramCache
 ) -> None:
     notes = Notes()
     run(job_spec(training={"epochs": 2}), mnist_5k, programs, notes, chunk_seconds=0.01)

@@ -9,13 +9,13 @@ import pytest
 from models.records import CalibrationBin
 from tests.factories import job_spec
 from worker import weights
-from worker.network import StockLayers, build_network
+from worker.network import KerasLayers, build_network
 
 
 @pytest.fixture
 def network() -> keras.Model:
     """784-2-10: the first kernel has one weight 3 and one of 1e-4, the second is 0.5 throughout."""
-    network = build_network(job_spec(model={"hidden_units": [2]}), StockLayers())
+    network = build_network(job_spec(model={"hidden_units": [2]}), KerasLayers())
     first = np.zeros((784, 2), np.float32)
     first[0, 0], first[5, 1] = 3.0, 1e-4
     network.set_weights([first, np.full(2, 7.0), np.full((2, 10), 0.5), np.full(10, 7.0)])
@@ -23,13 +23,13 @@ def network() -> keras.Model:
 
 
 def test_whole_network(network: keras.Model) -> None:
-    assert weights.weight_norm(network) == pytest.approx(np.sqrt(9 + 20 * 0.25))
-    assert weights.zero_fraction(network) == 1566 / 1588
-    assert weights.near_zero_fraction(network) == 1567 / 1588
+    assert weights.compute_weight_norm(network) == pytest.approx(np.sqrt(9 + 20 * 0.25))
+    assert weights.compute_zero_fraction(network) == 1566 / 1588
+    assert weights.compute_near_zero_fraction(network) == 1567 / 1588
 
 
 def test_each_layer(network: keras.Model) -> None:
-    first, logits = weights.layer_records(network)
+    first, logits = weights.describe_layers(network)
     assert (first.name, first.shape) == ("hidden_1", (784, 2))
     assert first.weight_norm == pytest.approx(3.0)
     assert first.zero_fraction == 1566 / 1568
@@ -39,11 +39,11 @@ def test_each_layer(network: keras.Model) -> None:
 
 
 def test_digest_changes_with_any_weight(network: keras.Model) -> None:
-    before = weights.weights_sha256(network)
-    assert weights.weights_sha256(network) == before
+    before = weights.compute_weights_sha256(network)
+    assert weights.compute_weights_sha256(network) == before
     bias = network.weights[1]
     bias.assign([7.0, np.nextafter(np.float32(7.0), np.float32(8.0))])
-    assert weights.weights_sha256(network) != before
+    assert weights.compute_weights_sha256(network) != before
 
 
 def test_diagnostics_of_a_dense_network(network: keras.Model) -> None:
@@ -65,7 +65,7 @@ def test_diagnostics_of_a_dense_network(network: keras.Model) -> None:
 
 
 def test_diagnostics_shows_the_units_of_largest_norm() -> None:
-    network = build_network(job_spec(model={"hidden_units": [20]}), StockLayers())
+    network = build_network(job_spec(model={"hidden_units": [20]}), KerasLayers())
     kernel = np.zeros((784, 20), np.float32)
     kernel[3] = np.arange(-10, 10)
     _set_first_kernel(network, kernel)
@@ -76,7 +76,7 @@ def test_diagnostics_shows_the_units_of_largest_norm() -> None:
 
 def test_diagnostics_of_a_convolution() -> None:
     spec = job_spec(model={"family": "cnn", "filters": [4], "kernel_size": 3, "hidden_units": [8]})
-    network = build_network(spec, StockLayers())
+    network = build_network(spec, KerasLayers())
     kernel = np.zeros((3, 3, 1, 4), np.float32)
     kernel[0, 2, 0, 1], kernel[2, 0, 0, 1] = 0.5, -0.5
     _set_first_kernel(network, kernel)

@@ -8,7 +8,7 @@ from scipy import ndimage, stats
 from models.spec import JobSpec
 from tests.factories import job_spec
 from worker.datasets import Dataset
-from worker.techniques.inputs import Inputs, Mixup, Warp, bilinear
+from worker.techniques.inputs import Inputs, Mixup, Warp, sample_bilinear
 from worker.techniques.randomness import StepClock
 
 NONE = {"shift": 0.0, "rotation": 0.0, "zoom": 0.0, "elastic": 0.0}
@@ -18,7 +18,7 @@ def spec_of(seed: int = 0, **amounts: float) -> JobSpec:
     return job_spec(regularization={"augmentation": NONE | amounts}, seed=seed)
 
 
-def warped(images: np.ndarray, *, step: int = 0, seed: int = 0, **amounts: float) -> np.ndarray:
+def warp_images(images: np.ndarray, *, step: int = 0, seed: int = 0, **amounts: float) -> np.ndarray:
     """Images (n, 28, 28), moved and bent."""
     clock = StepClock()
     clock.step.assign(step)
@@ -26,7 +26,7 @@ def warped(images: np.ndarray, *, step: int = 0, seed: int = 0, **amounts: float
     inputs = Inputs(spec, clock)
     inputs.configure(spec)
     flat = tf.constant(images.reshape(-1, 784), tf.float32)
-    moved, _ = inputs.prepared(flat, tf.zeros([len(images)], tf.int32))
+    moved, _ = inputs.prepare(flat, tf.zeros([len(images)], tf.int32))
     return moved.numpy().reshape(-1, 28, 28)
 
 
@@ -45,12 +45,12 @@ def test_between_pixels_values_are_interpolated_and_outside_is_black() -> None:
     image[0, 3, 4], image[0, 27, 27] = 8.0, 4.0
     rows = tf.constant([[3.0, 3.25, 2.5, 27.5, 28.0, 90.0]])
     columns = tf.constant([[4.0, 4.0, 4.5, 27.0, 27.0, -90.0]])
-    found = bilinear(tf.constant(image.reshape(1, 784)), rows, columns)
+    found = sample_bilinear(tf.constant(image.reshape(1, 784)), rows, columns)
     assert np.allclose(found, [[8.0, 6.0, 2.0, 2.0, 0.0, 0.0]])
 
 
 def test_shift_moves_each_image_by_its_own_distance_within_the_bound(digits: np.ndarray) -> None:
-    moves = centres(warped(digits, shift=2.0)) - centres(digits)
+    moves = centres(warp_images(digits, shift=2.0)) - centres(digits)
     assert np.abs(moves).max() <= 2.0 + 1e-3
     for axis in (0, 1):
         assert stats.kstest(moves[:, axis] / 4 + 0.5, "uniform").pvalue > 1e-4
@@ -60,7 +60,7 @@ def test_shift_moves_each_image_by_its_own_distance_within_the_bound(digits: np.
 def test_rotation_turns_about_the_centre_and_by_the_angle() -> None:
     bar = np.zeros((500, 28, 28), np.float32)
     bar[:, 13:15, 4:24] = 1.0
-    turned = warped(bar, rotation=20.0)
+    turned = warp_images(bar, rotation=20.0)
     angles = np.array([principal_angle(image) for image in turned])
     assert np.abs(angles).max() <= 20.5
     assert stats.kstest(angles / 40 + 0.5, "uniform").pvalue > 1e-4
@@ -77,7 +77,7 @@ def principal_angle(image: np.ndarray) -> float:
 def test_zoom_scales_the_area() -> None:
     square = np.zeros((500, 28, 28), np.float32)
     square[:, 8:20, 8:20] = 1.0
-    sides = np.sqrt(warped(square, zoom=0.3).sum(axis=(1, 2))) / 12
+    sides = np.sqrt(warp_images(square, zoom=0.3).sum(axis=(1, 2))) / 12
     assert 0.66 < sides.min() < 0.75
     assert 1.25 < sides.max() < 1.32
 
@@ -99,15 +99,18 @@ def test_elastic_displacements_are_smooth_and_as_long_as_simards() -> None:
 
 
 def test_each_step_and_seed_has_its_own_warps(digits: np.ndarray) -> None:
-    once = warped(digits, shift=2.0, rotation=10.0)
-    assert np.array_equal(once, warped(digits, shift=2.0, rotation=10.0))
-    for other in (warped(digits, shift=2.0, rotation=10.0, step=1), warped(digits, shift=2.0, seed=1)):
+    once = warp_images(digits, shift=2.0, rotation=10.0)
+    assert np.array_equal(once, warp_images(digits, shift=2.0, rotation=10.0))
+    for other in (
+        warp_images(digits, shift=2.0, rotation=10.0, step=1),
+        warp_images(digits, shift=2.0, seed=1),
+    ):
         assert np.abs(once - other).max() > 0.5
 
 
 def test_mixup_mixes_images_and_labels_in_the_same_share() -> None:
     images, labels = np.eye(5, 784, dtype=np.float32), np.arange(5, dtype=np.int32)
-    images_seen, targets = mixup_of(alpha=1.0).mixed(tf.constant(images), tf.constant(labels))
+    images_seen, targets = mixup_of(alpha=1.0).apply(tf.constant(images), tf.constant(labels))
     mixed, share = images_seen.numpy(), float(targets.share)
     assert 0.05 < share < 0.95
     for row in range(5):
@@ -116,7 +119,7 @@ def test_mixup_mixes_images_and_labels_in_the_same_share() -> None:
     assert sorted(targets.partners.numpy()) == [0, 1, 2, 3, 4]
     assert (targets.partners.numpy() != labels).all()
     larger = labels if share >= 0.5 else targets.partners.numpy()
-    assert np.array_equal(targets.main, larger)
+    assert np.array_equal(targets.dominant, larger)
 
 
 @pytest.mark.parametrize("alpha", [0.2, 2.0])
@@ -126,7 +129,7 @@ def test_mixups_share_follows_the_beta_distribution(alpha: float) -> None:
     shares = []
     for step in range(500):
         clock.step.assign(step)
-        shares.append(float(mixup.mixed(tf.zeros((2, 784)), tf.zeros([2], tf.int32))[1].share))
+        shares.append(float(mixup.apply(tf.zeros((2, 784)), tf.zeros([2], tf.int32))[1].share))
     assert stats.kstest(shares, stats.beta(alpha, alpha).cdf).pvalue > 1e-4
 
 

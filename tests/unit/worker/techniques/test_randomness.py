@@ -6,11 +6,11 @@ import numpy as np
 import tensorflow as tf
 from scipy import stats
 
-from worker.techniques.randomness import HashedStream, StepClock, hashed_uniform
+from worker.techniques.randomness import HashedStream, StepClock, compute_hashed_uniform
 
 
 def numbers(step: int, key: int, count: int = 100_000) -> np.ndarray:
-    return hashed_uniform(
+    return compute_hashed_uniform(
         tf.range(count), tf.constant(key, tf.uint32), tf.constant(key + 1, tf.uint32), tf.constant(step)
     ).numpy()
 
@@ -41,8 +41,8 @@ def test_a_stream_goes_on_where_it_is_told_and_differs_by_role() -> None:
     stream, other = HashedStream(clock, "one"), HashedStream(clock, "other")
     for each in (stream, other):
         each.configure(3)
-    whole = stream.uniform(100).numpy()
-    assert np.array_equal(stream.uniform(60, after=40), whole[40:])
-    assert not np.isin(other.uniform(100), whole).any()
+    whole = stream.draw_uniform(100).numpy()
+    assert np.array_equal(stream.draw_uniform(60, after=40), whole[40:])
+    assert not np.isin(other.draw_uniform(100), whole).any()
     clock.step.assign(1)
-    assert not np.isin(stream.uniform(100), whole).any()
+    assert not np.isin(stream.draw_uniform(100), whole).any()
