@@ -48,7 +48,7 @@ class _Silent:
 def by_regbench(name: str, variant: str, seeds: int) -> Sample:
     """Train one variant by the service's trainer, once with each seed."""
     programs = ProgramCache()
-    measured = []
+    evaluations = []
     for seed in range(seeds):
         spec = JobSpec.model_validate(
             {
@@ -57,18 +57,19 @@ def by_regbench(name: str, variant: str, seeds: int) -> Sample:
                 "seed": seed,
             }
         )
-        division = split_dataset(load(name, Settings()), spec.dataset)
-        measured.append(train(spec, division, _Silent(), programs=programs, chunk_seconds=1.0).test)
+        split = split_dataset(load(name, Settings()), spec.dataset)
+        evaluations.append(train(spec, split, _Silent(), programs=programs, chunk_seconds=1.0).evaluation)
     return Sample(
-        np.array([scores.accuracy for scores in measured]), np.array([scores.loss for scores in measured])
+        accuracy=np.array([evaluation.test_accuracy for evaluation in evaluations]),
+        loss=np.array([evaluation.test_loss for evaluation in evaluations]),
     )
 
 
 def by_model_fit(name: str, variant: str, runs: int) -> Sample:
     """Train one variant as the seed script does."""
     dataset = load(name, Settings())
-    measured = np.array([_seed_script(dataset, variant) for _ in range(runs)])
-    return Sample(accuracy=measured[:, 1], loss=measured[:, 0])
+    losses, accuracies = np.array([_seed_script(dataset, variant) for _ in range(runs)]).T
+    return Sample(accuracies, losses)
 
 
 def _seed_script(dataset: Dataset, variant: str) -> tuple[float, float]:

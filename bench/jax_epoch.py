@@ -15,8 +15,8 @@ from bench.workload import (
     LAYERS,
     LEARNING_RATE,
     dataset_and_threads,
-    division_of,
     floats,
+    load_split,
     seed_spec,
 )
 
@@ -81,7 +81,7 @@ class Contestant:
     """The network and its examples, between epochs."""
 
     def __init__(self, dataset: str) -> None:
-        train = division_of(seed_spec(dataset)).train
+        train = load_split(seed_spec(dataset)).train
         if len(train) % BATCH_SIZE:
             raise SystemExit(f"{dataset} does not divide into batches of {BATCH_SIZE}, as this scan needs")
         self._images, self._labels = jnp.asarray(floats(train.images)), jnp.asarray(train.labels)

@@ -11,8 +11,8 @@ from bench.workload import (
     LAYERS,
     LEARNING_RATE,
     dataset_and_threads,
-    division_of,
     floats,
+    load_split,
     seed_spec,
 )
 
@@ -21,7 +21,7 @@ class Contestant:
     """The network and its examples, between epochs."""
 
     def __init__(self, dataset: str) -> None:
-        train = division_of(seed_spec(dataset)).train
+        train = load_split(seed_spec(dataset)).train
         self._images = torch.from_numpy(floats(train.images))
         self._labels = torch.from_numpy(train.labels).long()
         self._network = _network()

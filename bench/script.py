@@ -7,7 +7,7 @@ import argparse
 
 import keras
 
-from bench.workload import BATCH_SIZE, LAYERS, LEARNING_RATE, division_of, floats, seed_spec
+from bench.workload import BATCH_SIZE, LAYERS, LEARNING_RATE, floats, load_split, seed_spec
 
 # The strengths are Regbench's defaults.
 _REGULARIZED = {
@@ -26,8 +26,8 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=30)
     arguments = parser.parse_args()
     keras.utils.set_random_seed(arguments.seed)
-    division = division_of(seed_spec("mnist_5k"))
-    train, validation, test = division.train, division.validation, division.test
+    split = load_split(seed_spec("mnist_5k"))
+    train, validation, test = split.train, split.validation, split.test
     assert validation is not None  # noqa: S101 (seed_spec asks for it)
     model = _model(arguments.technique)
     model.compile(

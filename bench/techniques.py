@@ -43,14 +43,14 @@ def main() -> int:
     arguments = parser.parse_args()
     engine = start_engine(arguments.threads)
     specs = {PLAIN: _spec(arguments.dataset), **{name: _spec(arguments.dataset, name) for name in _timed()}}
-    division = split_dataset(load(arguments.dataset, Settings()), specs[PLAIN].dataset)
-    print(f"{engine.device}, {engine.threads} threads, {arguments.dataset}: {len(division.train):,} examples")
+    split = split_dataset(load(arguments.dataset, Settings()), specs[PLAIN].dataset)
+    print(f"{engine.device}, {engine.threads} threads, {arguments.dataset}: {len(split.train):,} examples")
     # One program at a time is kept warm for each technique: more than a worker keeps.
     programs = {name: ProgramCache() for name in specs}
     for name, spec in specs.items():
-        _seconds(spec, division, programs[name])  # compiles
+        _seconds(spec, split, programs[name])  # compiles
     rounds = [
-        {name: _seconds(spec, division, programs[name]) for name, spec in specs.items()}
+        {name: _seconds(spec, split, programs[name]) for name, spec in specs.items()}
         for _ in range(arguments.rounds)
     ]
     return _report(rounds)
@@ -70,9 +70,9 @@ def _spec(dataset: str, technique: str | None = None) -> JobSpec:
     )
 
 
-def _seconds(spec: JobSpec, division: DataSplit, programs: ProgramCache) -> float:
+def _seconds(spec: JobSpec, split: DataSplit, programs: ProgramCache) -> float:
     silent = Silent()
-    train(spec, division, silent, programs=programs, chunk_seconds=1.0)
+    train(spec, split, silent, programs=programs, chunk_seconds=1.0)
     return silent.seconds
 
 

@@ -22,8 +22,8 @@ from bench.workload import (
     BATCH_SIZE,
     LAYERS,
     dataset_and_threads,
-    division_of,
     floats,
+    load_split,
     positive,
     seed_spec,
     warn_if_busy,
@@ -63,21 +63,21 @@ def main() -> int:
     # Deterministic kernels would slow model.fit, whose users do without them.
     engine = start_engine(arguments.threads, deterministic=False)
     spec = seed_spec(arguments.dataset)
-    division = division_of(spec)
+    split = load_split(spec)
     print(f"{engine.device}, {engine.threads} threads, TensorFlow {engine.tensorflow}, Keras {engine.keras}")
     shape = "-".join(map(str, LAYERS))
-    print(f"{arguments.dataset}: {len(division.train):,} examples, {shape}, Adam, batch {BATCH_SIZE}")
+    print(f"{arguments.dataset}: {len(split.train):,} examples, {shape}, Adam, batch {BATCH_SIZE}")
     with ExitStack() as running:
         contestants: dict[str, Contestant] = {
-            REGBENCH: _regbench(spec, division),
-            PLAIN: _keras(spec, division, {}),
-            TUNED: _keras(spec, division, {"jit_compile": True, "steps_per_execution": 100}),
+            REGBENCH: _regbench(spec, split),
+            PLAIN: _keras(spec, split, {}),
+            TUNED: _keras(spec, split, {"jit_compile": True, "steps_per_execution": 100}),
             **_optional(arguments, running),
         }
         for run in contestants.values():
             run()  # compiles
         rounds = [{name: run() for name, run in contestants.items()} for _ in range(arguments.rounds)]
-    return _report(rounds, division)
+    return _report(rounds, split)
 
 
 def _arguments() -> argparse.Namespace:
@@ -86,27 +86,27 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _regbench(spec: JobSpec, division: DataSplit) -> Contestant:
+def _regbench(spec: JobSpec, split: DataSplit) -> Contestant:
     programs = ProgramCache()
 
     def run() -> Seconds:
         silent = Silent()
         with steps_noted() as steps:
-            train(spec, division, silent, programs=programs, chunk_seconds=CHUNK_SECONDS)
+            train(spec, split, silent, programs=programs, chunk_seconds=CHUNK_SECONDS)
         began = silent.ended - silent.seconds
         return Seconds(steps.ended - began, silent.seconds)
 
     return run
 
 
-def _keras(spec: JobSpec, division: DataSplit, compile_options: dict[str, object]) -> Contestant:
+def _keras(spec: JobSpec, split: DataSplit, compile_options: dict[str, object]) -> Contestant:
     import keras  # noqa: PLC0415 (after the engine is set up)
 
     model = build_network(spec, KerasLayers())
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     model.compile("adam", loss, metrics=["accuracy"], **compile_options)
-    images, labels = floats(division.train.images), division.train.labels
-    held_out = _held_out(division)
+    images, labels = floats(split.train.images), split.train.labels
+    held_out = _held_out(split)
     validation = (floats(held_out.images), held_out.labels)
 
     def fit(**options: object) -> float:
@@ -117,9 +117,9 @@ def _keras(spec: JobSpec, division: DataSplit, compile_options: dict[str, object
     return lambda: Seconds(fit(), fit(validation_data=validation))
 
 
-def _held_out(division: DataSplit) -> Examples:
-    assert division.validation is not None  # noqa: S101 (seed_spec asks for it)
-    return division.validation
+def _held_out(split: DataSplit) -> Examples:
+    assert split.validation is not None  # noqa: S101 (seed_spec asks for it)
+    return split.validation
 
 
 def _optional(arguments: argparse.Namespace, running: ExitStack) -> dict[str, Contestant]:
@@ -136,16 +136,16 @@ def _steps_alone(epoch: Callable[[], float]) -> Contestant:
     return lambda: Seconds(epoch(), None)
 
 
-def _report(rounds: list[dict[str, Seconds]], division: DataSplit) -> int:
+def _report(rounds: list[dict[str, Seconds]], split: DataSplit) -> int:
     print("\nThe training steps of an epoch alone, the order's draw included:")
     ratios = _table([{name: seconds.steps for name, seconds in item.items()} for item in rounds], TARGETS)
     for name, (package, _) in OPTIONAL.items():
         if name not in ratios:
             print(f"{name:44}{package} is not installed: pip install regbench[bench]")
-    validation = len(_held_out(division))
+    validation = len(_held_out(split))
     print(
         "\nThe epoch with what each measures after it: "
-        f"Regbench {len(division.train_eval) + validation:,} images, model.fit {validation:,}:"
+        f"Regbench {len(split.train_eval) + validation:,} images, model.fit {validation:,}:"
     )
     _table(
         [

@@ -69,7 +69,7 @@ def seed_spec(dataset: str) -> JobSpec:
     )
 
 
-def division_of(spec: JobSpec) -> DataSplit:
+def load_split(spec: JobSpec) -> DataSplit:
     """The examples that a job learns from, validates on and is tested on.
 
     Raises:

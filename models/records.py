@@ -70,8 +70,8 @@ class DiagnosticsRecord:
 
 
 @dataclass(frozen=True)
-class ResultRecord:
-    """What a finished job is worth; tables.Result names the same columns.
+class Evaluation:
+    """What a worker measures of a trained model, at the reported epoch's weights.
 
     `generalization_gap_accuracy` is training minus test accuracy, `generalization_gap_loss` test minus
     training loss: both grow with overfitting. `best_epoch` had the best validation loss, or what early
@@ -104,17 +104,6 @@ class ResultRecord:
     compilations: int
     training_flops: float
     weights_sha256: str
-    dataset_sha256: str
-    tensorflow: str
-    keras: str
-    device: str
-    threads: int
-    regbench: str
-    """The release whose trainer it was."""
-    model_path: str
-    model_sha256: str
-    predictions_path: str
-    predictions_sha256: str
     layers: tuple[LayerRecord, ...]
     """One a kernel, first to last."""
     confusion: tuple[tuple[int, ...], ...]
@@ -133,7 +122,18 @@ class Engine:
     device: str
     threads: int
     regbench: str
-    """The release, whose trainer may differ from the next one's."""
+    """The release that trained; another release may train differently."""
+
+
+@dataclass(frozen=True)
+class ResultRecord(Evaluation, Engine):
+    """The result of a finished job; tables.Result has the same columns."""
+
+    dataset_sha256: str
+    model_path: str
+    model_sha256: str
+    predictions_path: str
+    predictions_sha256: str
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,6 @@ import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
 
 from models.artifacts import ArtifactStore
 from models.errors import InvalidSpec, LeaseLost, ServiceUnavailable, TrainingFailed
@@ -15,13 +14,13 @@ from models.states import JobState
 from models.store import queue
 from models.store.database import Database
 from models.store.tables import Job
-from worker import artifacts
+from worker.artifacts import save_artifacts
 from worker.checkpoints import Checkpoint, Checkpoints
 from worker.datasets import load, split_dataset
 from worker.engine import OUT_OF_MEMORY, start_engine
 from worker.lease import Interrupted, Lease, get_worker_name
 from worker.program import ProgramCache
-from worker.training import Outcome, train
+from worker.training import train
 
 log = logging.getLogger(__name__)
 
@@ -102,65 +101,36 @@ class Runner:
             reason = str(error).partition("\n")[0]
             return lease.fail("internal_error", f"{type(error).__name__}: {reason}", retryable=True)
 
-    def _train(self, spec: JobSpec, lease: Lease, resumed: Checkpoint | None) -> JobState:
-        division = split_dataset(load(spec.dataset.name, self._settings), spec.dataset)
-        with _faults_of_the_machine():
-            outcome = train(
+    def _train(self, spec: JobSpec, lease: Lease, checkpoint: Checkpoint | None) -> JobState:
+        split = split_dataset(load(spec.dataset.name, self._settings), spec.dataset)
+        with _report_machine_limits():
+            trained = train(
                 spec,
-                division,
+                split,
                 lease,
                 programs=self._programs,
                 chunk_seconds=self._settings.chunk_seconds,
-                resumed=resumed,
+                resume_from=checkpoint,
             )
-            kept = artifacts.save_artifacts(
-                self._store, lease.job_id, lease.attempt, outcome.model, outcome.test_probabilities
+            saved = save_artifacts(
+                self._store, lease.job_id, lease.attempt, trained.model, trained.test_probabilities
             )
-        state = lease.succeed(self._result(outcome, kept, division.dataset_sha256))
+        result = ResultRecord(
+            **vars(trained.evaluation),
+            **vars(self._engine),
+            **vars(saved),
+            dataset_sha256=split.dataset_sha256,
+        )
+        state = lease.succeed(result)
         if state is JobState.CANCELLED:
-            # No result names them, so nothing would ever remove them.
-            for path in (kept.model_path, kept.predictions_path):
+            # No result refers to these files, so nothing else would ever remove them.
+            for path in (saved.model_path, saved.predictions_path):
                 self._store.remove(path)
         return state
 
-    def _result(self, outcome: Outcome, kept: artifacts.SavedArtifacts, dataset_sha256: str) -> ResultRecord:
-        validation = outcome.validation
-        return ResultRecord(
-            test_accuracy=outcome.test.accuracy,
-            test_loss=outcome.test.loss,
-            test_brier=outcome.test_brier,
-            test_ece=outcome.test_ece,
-            train_accuracy=outcome.train.accuracy,
-            train_loss=outcome.train.loss,
-            validation_accuracy=validation.accuracy if validation else None,
-            validation_loss=validation.loss if validation else None,
-            generalization_gap_accuracy=outcome.train.accuracy - outcome.test.accuracy,
-            generalization_gap_loss=outcome.test.loss - outcome.train.loss,
-            best_epoch=outcome.best_epoch,
-            reported_epoch=outcome.reported_epoch,
-            epochs_run=outcome.epochs_run,
-            stop_reason=outcome.stop_reason,
-            parameters=outcome.parameters,
-            zero_weight_fraction=outcome.zero_weight_fraction,
-            near_zero_weight_fraction=outcome.near_zero_weight_fraction,
-            weight_norm=outcome.weight_norm,
-            layers=outcome.layers,
-            confusion=outcome.confusion,
-            test_correct=outcome.test_correct,
-            diagnostics=outcome.diagnostics,
-            training_seconds=outcome.training_seconds,
-            compile_seconds=outcome.compile_seconds,
-            compilations=outcome.compilations,
-            training_flops=outcome.training_flops,
-            weights_sha256=outcome.weights_sha256,
-            dataset_sha256=dataset_sha256,
-            **asdict(self._engine),
-            **asdict(kept),
-        )
-
 
 @contextmanager
-def _faults_of_the_machine() -> Iterator[None]:
+def _report_machine_limits() -> Iterator[None]:
     """What the machine has too little of, as a failure that says what to do."""
     try:
         yield

@@ -9,13 +9,14 @@ import hashlib
 import resource
 import time
 from collections.abc import Callable
+from dataclasses import fields
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from models.records import Progress
+from models.records import Evaluation, Progress
 from models.settings import get_settings
 from models.spec import JobSpec
 from tests.factories import epoch_record, result_record
@@ -23,8 +24,8 @@ from worker import tasks
 from worker.app import app
 
 if TYPE_CHECKING:
+    from worker.evaluation import TrainedModel
     from worker.runner import Runner
-    from worker.training import Outcome
 
 __all__ = ["app"]
 
@@ -49,15 +50,15 @@ def _next(state: bytes) -> bytes:
 
 
 def quick_train(
-    spec: JobSpec, _division: object, observer: Any, *, resumed: Any = None, **_: object
-) -> "Outcome":
-    """In place of `worker.training.train`: reports what it would, and returns a plausible outcome."""
+    spec: JobSpec, _split: object, observer: Any, *, resume_from: Any = None, **_: object
+) -> "TrainedModel":
+    """In place of `worker.training.train`: reports the same progress, and returns a plausible result."""
     from worker.checkpoints import Checkpoint  # noqa: PLC0415 (imports TensorFlow: only in the child)
 
     if fault := spec.labels.get("fault"):
         FAULTS[fault]()
-    history = [*resumed.history] if resumed else []
-    state = resumed.program[0].tobytes() if resumed else _first(spec)
+    history = [*resume_from.history] if resume_from else []
+    state = resume_from.program[0].tobytes() if resume_from else _first(spec)
     epochs = spec.training.epochs
     for epoch in range(len(history) + 1, epochs + 1):
         time.sleep(float(spec.labels.get("seconds", 0.0)))
@@ -67,7 +68,7 @@ def quick_train(
         checkpoint = Checkpoint([*history], [np.frombuffer(state, np.uint8)], [])
         observer.on_epoch_end(history[-1], progress, lambda kept=checkpoint: kept)
         observer.on_chunk_end(progress)
-    return _outcome(epochs, state.hex())
+    return _trained_model(epochs, state.hex())
 
 
 def _segfault() -> None:
@@ -93,38 +94,19 @@ def _address_space() -> int:
 FAULTS: dict[str, Callable[[], None]] = {"segfault": _segfault, "memory": _exhaust_memory}
 
 
-def _outcome(epochs: int, weights_sha256: str) -> "Outcome":
-    from worker.metrics import Scores  # noqa: PLC0415 (as above)
-    from worker.training import Outcome  # noqa: PLC0415
+def _trained_model(epochs: int, weights_sha256: str) -> "TrainedModel":
+    from worker.evaluation import TrainedModel  # noqa: PLC0415 (as above)
 
-    like = result_record()
-    scores = Scores(like.train_loss, like.train_accuracy)
-    return Outcome(
-        train=scores,
-        validation=scores,
-        test=scores,
-        test_brier=like.test_brier,
-        test_ece=like.test_ece,
-        test_probabilities=np.full((500, 10), 0.1),
+    result = result_record(
         best_epoch=epochs,
         reported_epoch=epochs,
         epochs_run=epochs,
-        stop_reason=like.stop_reason,
-        parameters=like.parameters,
-        zero_weight_fraction=like.zero_weight_fraction,
-        near_zero_weight_fraction=like.near_zero_weight_fraction,
-        weight_norm=like.weight_norm,
-        layers=like.layers,
-        confusion=like.confusion,
-        test_correct=like.test_correct,
-        diagnostics=like.diagnostics,
         weights_sha256=weights_sha256,
-        training_seconds=like.training_seconds,
         compile_seconds=0.0,
         compilations=0,
-        training_flops=like.training_flops,
-        model=_model(),
     )
+    evaluation = Evaluation(**{field.name: getattr(result, field.name) for field in fields(Evaluation)})
+    return TrainedModel(_model(), np.full((500, 10), 0.1), evaluation)
 
 
 @lru_cache(maxsize=1)

@@ -1,4 +1,6 @@
-"""Early stopping, and which epoch has been the best."""
+"""Early stopping, and the best epoch so far."""
+
+from collections.abc import Iterable
 
 import numpy as np
 
@@ -7,41 +9,43 @@ from models.techniques.schedule import EarlyStopping
 
 
 class BestEpoch:
-    """Which epoch has been the best by its validation data, and, under early stopping, when it is enough.
+    """The best epoch by its validation data, and whether early stopping should stop.
 
     Keras's own callback cannot restore epochs before its start epoch and loses its state on a resume.
     """
 
-    def __init__(self, technique: EarlyStopping | None) -> None:
+    def __init__(self, technique: EarlyStopping | None, history: Iterable[EpochRecord] = ()) -> None:
         self._technique = technique or EarlyStopping(min_delta=0.0)
         self._stops = technique is not None
         self.epoch = 0
         self._best = np.inf
-        self._waited = 0
+        self._epochs_without_improvement = 0
+        for record in history:
+            self.update(record)
 
     @property
     def restores_best(self) -> bool:
-        """Whether the best epoch's weights are the ones to report."""
+        """Whether the best epoch's weights are reported, not the last one's."""
         return self._stops and self._technique.restore_best
 
     @property
     def should_stop(self) -> bool:
         """Whether patience has run out."""
-        return self._stops and self._waited >= self._technique.patience
+        return self._stops and self._epochs_without_improvement >= self._technique.patience
 
     def update(self, record: EpochRecord) -> bool:
-        """Take in an epoch; returns whether it is the best so far."""
-        value = self._monitored(record)
+        """Add an epoch; returns whether it is the best so far.
+
+        Without validation data, the newest epoch counts as the best.
+        """
+        if self._technique.monitor == "validation_loss":
+            value = record.validation_loss
+        else:
+            value = None if record.validation_accuracy is None else -record.validation_accuracy
         if value is None or value < self._best - self._technique.min_delta:
-            self.epoch, self._waited = record.epoch, 0
+            self.epoch, self._epochs_without_improvement = record.epoch, 0
             self._best = np.inf if value is None else value
             return True
         if record.epoch >= self._technique.start_epoch:
-            self._waited += 1
+            self._epochs_without_improvement += 1
         return False
-
-    def _monitored(self, record: EpochRecord) -> float | None:
-        """What should fall; None without validation data, where the newest epoch counts as the best."""
-        if self._technique.monitor == "validation_loss":
-            return record.validation_loss
-        return None if record.validation_accuracy is None else -record.validation_accuracy

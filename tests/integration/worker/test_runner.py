@@ -174,9 +174,9 @@ def test_a_part_with_fewer_examples_than_classes_is_still_divided(
     dataset: dict[str, float], settings: Settings
 ) -> None:
     spec = DatasetSpec.model_validate({"name": "mnist_5k", **dataset})
-    division = split_dataset(load("mnist_5k", settings), spec)
-    assert division.validation is not None
-    assert (len(division.train), len(division.validation)) == (
+    split = split_dataset(load("mnist_5k", settings), spec)
+    assert split.validation is not None
+    assert (len(split.train), len(split.validation)) == (
         spec.training_examples,
         spec.validation_examples,
     )

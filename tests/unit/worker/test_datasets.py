@@ -53,18 +53,18 @@ def test_a_damaged_file_is_refused(tmp_path: Path) -> None:
 
 
 def test_last_split_takes_the_last_rows_as_keras_does(mnist_5k: Dataset) -> None:
-    division = split_dataset(mnist_5k, DatasetSpec(name="mnist_5k", validation_split="last"))
-    assert division.validation is not None
-    assert np.array_equal(division.train.labels, mnist_5k.train_labels[:3200])
-    assert np.array_equal(division.validation.images, mnist_5k.train_images[3200:].reshape(-1, 784))
+    split = split_dataset(mnist_5k, DatasetSpec(name="mnist_5k", validation_split="last"))
+    assert split.validation is not None
+    assert np.array_equal(split.train.labels, mnist_5k.train_labels[:3200])
+    assert np.array_equal(split.validation.images, mnist_5k.train_images[3200:].reshape(-1, 784))
 
 
 def test_stratified_split_keeps_the_classes_shares_and_loses_no_example(mnist_5k: Dataset) -> None:
-    division = split_dataset(mnist_5k, DatasetSpec(name="mnist_5k", validation_fraction=0.25, split_seed=3))
-    assert division.validation is not None
-    assert np.bincount(division.train.labels).tolist() == [300] * 10
-    assert np.bincount(division.validation.labels).tolist() == [100] * 10
-    seen = np.concatenate([division.train.images, division.validation.images])
+    split = split_dataset(mnist_5k, DatasetSpec(name="mnist_5k", validation_fraction=0.25, split_seed=3))
+    assert split.validation is not None
+    assert np.bincount(split.train.labels).tolist() == [300] * 10
+    assert np.bincount(split.validation.labels).tolist() == [100] * 10
+    seen = np.concatenate([split.train.images, split.validation.images])
     assert {row.tobytes() for row in seen} == {row.tobytes() for row in mnist_5k.train_images}
 
 
@@ -78,11 +78,9 @@ def test_split_seed_decides_the_split(mnist_5k: Dataset) -> None:
 
 
 def test_subset_is_stratified_and_of_the_size_asked_for(mnist_5k: Dataset) -> None:
-    division = split_dataset(
-        mnist_5k, DatasetSpec(name="mnist_5k", train_samples=500, validation_fraction=0.0)
-    )
-    assert division.validation is None
-    assert np.bincount(division.train.labels).tolist() == [50] * 10
+    split = split_dataset(mnist_5k, DatasetSpec(name="mnist_5k", train_samples=500, validation_fraction=0.0))
+    assert split.validation is None
+    assert np.bincount(split.train.labels).tolist() == [50] * 10
 
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
@@ -115,9 +113,9 @@ def test_no_epoch_visits_the_noisy_labels_or_the_measured_rows_first(mnist_5k: D
 
 def test_measured_rows_are_as_many_as_validation_has_and_fixed(mnist_5k: Dataset) -> None:
     spec = DatasetSpec(name="mnist_5k")
-    division = split_dataset(mnist_5k, spec)
-    assert len(division.train_eval) == spec.validation_examples == 800
-    assert len(set(division.train_eval.rows.tolist())) == 800
-    assert set(division.train_eval.rows.tolist()) <= set(division.train.rows.tolist())
+    split = split_dataset(mnist_5k, spec)
+    assert len(split.train_eval) == spec.validation_examples == 800
+    assert len(set(split.train_eval.rows.tolist())) == 800
+    assert set(split.train_eval.rows.tolist()) <= set(split.train.rows.tolist())
     other_split = split_dataset(mnist_5k, DatasetSpec(name="mnist_5k", split_seed=1))
-    assert not np.array_equal(division.train_eval.rows, other_split.train_eval.rows)
+    assert not np.array_equal(split.train_eval.rows, other_split.train_eval.rows)

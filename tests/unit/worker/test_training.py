@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import keras
 import numpy as np
@@ -9,15 +10,16 @@ import pytest
 
 from models.errors import TrainingFailed
 from models.experiments import merge_patch
-from models.records import EpochRecord, Progress
+from models.records import EpochRecord, Evaluation, Progress
 from models.spec import JobSpec
 from tests.factories import EVERY_TECHNIQUE_TOGETHER, epoch_record, job_spec
 from worker.checkpoints import Checkpoint
 from worker.datasets import Dataset, split_dataset
+from worker.evaluation import TrainedModel
 from worker.network import KerasLayers, build_network, get_kernels, set_initial_weights
 from worker.program import ProgramCache, get_program_shape
 from worker.seeds import shuffle_examples
-from worker.training import Outcome, train
+from worker.training import train
 
 ORIGIN = {"engine": "this one"}
 
@@ -50,16 +52,26 @@ def programs() -> ProgramCache:
     return ProgramCache()
 
 
-def run(
+def train_model(
     spec: JobSpec,
     dataset: Dataset,
     programs: ProgramCache,
     notes: Notes | None = None,
     chunk_seconds: float = 1.0,
-    resumed: Checkpoint | None = None,
-) -> Outcome:
-    division, observer = split_dataset(dataset, spec.dataset), notes or Notes()
-    return train(spec, division, observer, programs=programs, chunk_seconds=chunk_seconds, resumed=resumed)
+    resume_from: Checkpoint | None = None,
+) -> TrainedModel:
+    return train(
+        spec,
+        split_dataset(dataset, spec.dataset),
+        notes or Notes(),
+        programs=programs,
+        chunk_seconds=chunk_seconds,
+        resume_from=resume_from,
+    )
+
+
+def run(spec: JobSpec, dataset: Dataset, programs: ProgramCache, *args: Any, **options: Any) -> Evaluation:
+    return train_model(spec, dataset, programs, *args, **options).evaluation
 
 
 def keras_weights(spec: JobSpec, dataset: Dataset) -> list[np.ndarray]:
@@ -144,7 +156,7 @@ def test_same_start_and_order_give_the_weights_of_model_fit(
     changes: dict[str, object], mnist_5k: Dataset, programs: ProgramCache
 ) -> None:
     spec = job_spec(seed=4, **changes)
-    ours, theirs = run(spec, mnist_5k, programs).model.get_weights(), keras_weights(spec, mnist_5k)
+    ours, theirs = train_model(spec, mnist_5k, programs).model.get_weights(), keras_weights(spec, mnist_5k)
     for start, mine, yours in zip(initial_weights(spec), ours, theirs, strict=True):
         # Rounding differs from program to program; a wrong gradient, order or batch moves far more.
         assert np.abs(mine - yours).max() <= 0.02 * np.abs(yours - start).max()
@@ -198,9 +210,9 @@ def test_a_job_that_goes_on_from_any_epoch_ends_as_if_never_interrupted(
         assert checkpoint is not None
         run(another, mnist_5k, programs)
         notes = Notes()
-        found = run(spec, mnist_5k, programs, notes, resumed=checkpoint)
-        assert found.weights_sha256 == expected.weights_sha256
-        assert (found.best_epoch, found.epochs_run) == (expected.best_epoch, expected.epochs_run)
+        resumed = run(spec, mnist_5k, programs, notes, resume_from=checkpoint)
+        assert resumed.weights_sha256 == expected.weights_sha256
+        assert (resumed.best_epoch, resumed.epochs_run) == (expected.best_epoch, expected.epochs_run)
         history = [*checkpoint.history, *notes.epochs]
         for one, other in zip(history, undisturbed.epochs, strict=True):
             assert replace(one, seconds=0.0) == replace(other, seconds=0.0)
@@ -212,7 +224,7 @@ def test_progress_of_a_resumed_job_counts_what_was_done_before(
     first, second = Notes(), Notes()
     spec = job_spec(training={"epochs": 4})
     run(spec, mnist_5k, programs, first)
-    run(spec, mnist_5k, programs, second, chunk_seconds=0.01, resumed=first.checkpoints[2])
+    run(spec, mnist_5k, programs, second, chunk_seconds=0.01, resume_from=first.checkpoints[2])
     assert 0.75 < second.progress[0].fraction < 0.8
     assert (second.progress[0].epochs_done, second.progress[-1].epochs_done) == (3, 4)
     assert second.progress[-1].fraction == 1.0
@@ -315,13 +327,13 @@ def test_objective_is_cross_entropy_and_penalty_and_the_metrics_leave_the_penalt
     mnist_5k: Dataset, programs: ProgramCache
 ) -> None:
     notes = Notes()
-    outcome = run(job_spec(regularization={"l2": {"factor": 1e-2}}), mnist_5k, programs, notes)
+    evaluation = run(job_spec(regularization={"l2": {"factor": 1e-2}}), mnist_5k, programs, notes)
     epoch = notes.epochs[0]
     assert epoch.penalty > 0.2
     # Taken after the epoch and without the penalty, so well below the epoch's mean objective.
     assert epoch.train_loss < epoch.objective - epoch.penalty
-    assert outcome.validation is not None
-    assert outcome.validation.loss == epoch.validation_loss
+    assert evaluation.validation_loss is not None
+    assert evaluation.validation_loss == epoch.validation_loss
 
 
 def test_l2_shrinks_the_weights_and_no_kernel_weight_is_exactly_zero(
@@ -334,21 +346,22 @@ def test_l2_shrinks_the_weights_and_no_kernel_weight_is_exactly_zero(
 
 
 def test_metrics_belong_to_the_model_that_is_kept(mnist_5k: Dataset, programs: ProgramCache) -> None:
-    outcome = run(job_spec(), mnist_5k, programs)
-    test = mnist_5k.test
-    answers = outcome.model.predict(test.images / np.float32(255), verbose=0)
-    assert (answers.argmax(1) == test.labels).mean() == outcome.test.accuracy
-    assert np.allclose(answers, outcome.test_probabilities, atol=1e-5)
-    assert outcome.test.accuracy > 0.7  # one epoch of a small network learns more than chance
+    trained = train_model(job_spec(), mnist_5k, programs)
+    test, test_accuracy = mnist_5k.test, trained.evaluation.test_accuracy
+    answers = trained.model.predict(test.images / np.float32(255), verbose=0)
+    assert (answers.argmax(1) == test.labels).mean() == test_accuracy
+    assert np.allclose(answers, trained.test_probabilities, atol=1e-5)
+    assert test_accuracy > 0.7  # one epoch of a small network learns more than chance
 
 
 def test_proximal_l1_zeroes_weights_and_max_norm_bounds_units(
     mnist_5k: Dataset, programs: ProgramCache
 ) -> None:
     regularization = {"proximal_l1": {"factor": 1e-2}, "max_norm": {"limit": 0.5}}
-    outcome = run(job_spec(regularization=regularization), mnist_5k, programs)
-    assert outcome.zero_weight_fraction > 0.001 > run(job_spec(), mnist_5k, programs).zero_weight_fraction
-    hidden = outcome.model.get_layer("hidden_1").kernel.numpy()
+    trained = train_model(job_spec(regularization=regularization), mnist_5k, programs)
+    plain = run(job_spec(), mnist_5k, programs)
+    assert trained.evaluation.zero_weight_fraction > 0.001 > plain.zero_weight_fraction
+    hidden = trained.model.get_layer("hidden_1").kernel.numpy()
     assert np.linalg.norm(hidden, axis=0).max() <= 0.5 + 1e-6
 
 
@@ -375,18 +388,17 @@ def test_group_l1_silences_pixels_and_says_so(mnist_5k: Dataset, programs: Progr
     # Strong enough for one epoch: the pixels at the edge, which teach nothing, are the first to go.
     regularization = {"group_l1": {"factor": 1e-2}}
     sgd = {"optimizer": {"name": "sgd", "learning_rate": 0.5}}
-    outcome = run(job_spec(regularization=regularization, training=sgd), mnist_5k, programs)
-    first = outcome.layers[0]
-    assert 0.02 < first.zero_inputs_fraction < 0.9
-    assert (
-        first.zero_inputs_fraction == (outcome.model.get_layer("hidden_1").kernel.numpy() == 0).all(1).mean()
-    )
+    trained = train_model(job_spec(regularization=regularization, training=sgd), mnist_5k, programs)
+    zero_inputs_fraction = trained.evaluation.layers[0].zero_inputs_fraction
+    assert 0.02 < zero_inputs_fraction < 0.9
+    kernel = trained.model.get_layer("hidden_1").kernel.numpy()
+    assert zero_inputs_fraction == (kernel == 0).all(1).mean()
     assert run(job_spec(training=sgd), mnist_5k, programs).layers[0].zero_inputs_fraction == 0
 
 
 def test_activity_l1_makes_hidden_units_quieter(mnist_5k: Dataset, programs: ProgramCache) -> None:
     quiet, plain = (
-        run(job_spec(regularization=regularization), mnist_5k, programs).model
+        train_model(job_spec(regularization=regularization), mnist_5k, programs).model
         for regularization in ({"activity_l1": {"factor": 1e-2}}, {})
     )
     images = mnist_5k.test.images / np.float32(255)
@@ -402,10 +414,10 @@ def test_activity_l1_makes_hidden_units_quieter(mnist_5k: Dataset, programs: Pro
 
 def test_the_confidence_penalty_makes_answers_less_certain(mnist_5k: Dataset, programs: ProgramCache) -> None:
     unsure, plain = (
-        run(job_spec(regularization=regularization, training={"epochs": 4}), mnist_5k, programs)
+        train_model(job_spec(regularization=regularization, training={"epochs": 4}), mnist_5k, programs)
         for regularization in ({"confidence_penalty": {"beta": 1.0}}, {})
     )
-    confidence = [outcome.test_probabilities.max(axis=1).mean() for outcome in (unsure, plain)]
+    confidence = [trained.test_probabilities.max(axis=1).mean() for trained in (unsure, plain)]
     assert confidence[0] < confidence[1] - 0.05
 
 
@@ -430,34 +442,34 @@ def test_averaged_weights_are_measured_and_kept_and_do_not_steer_the_training(
 ) -> None:
     averaged, newest = Notes(), Notes()
     changes = {"training": {"epochs": 3, "optimizer": {"learning_rate": 0.01}}}
-    outcome = run(job_spec(regularization=averaging, **changes), mnist_5k, programs, averaged)
+    trained = train_model(job_spec(regularization=averaging, **changes), mnist_5k, programs, averaged)
     run(job_spec(**changes), mnist_5k, programs, newest)
     assert [epoch.objective for epoch in averaged.epochs] == [epoch.objective for epoch in newest.epochs]
     assert averaged.epochs[-1].validation_loss != newest.epochs[-1].validation_loss
-    assert outcome.validation is not None
-    assert outcome.validation.loss == averaged.epochs[-1].validation_loss
-    answers = outcome.model.predict(mnist_5k.test.images / np.float32(255), verbose=0)
-    assert np.allclose(answers, outcome.test_probabilities, atol=1e-5)
+    assert trained.evaluation.validation_loss is not None
+    assert trained.evaluation.validation_loss == averaged.epochs[-1].validation_loss
+    answers = trained.model.predict(mnist_5k.test.images / np.float32(255), verbose=0)
+    assert np.allclose(answers, trained.test_probabilities, atol=1e-5)
 
 
 def test_the_confusion_matrix_and_layers_belong_to_the_reported_model(
     mnist_5k: Dataset, programs: ProgramCache
 ) -> None:
-    outcome = run(job_spec(), mnist_5k, programs)
-    confusion = np.array(outcome.confusion)
+    evaluation = run(job_spec(), mnist_5k, programs)
+    confusion = np.array(evaluation.confusion)
     assert confusion.sum() == len(mnist_5k.test)
-    assert np.trace(confusion) / confusion.sum() == outcome.test.accuracy
-    correct = np.unpackbits(np.frombuffer(outcome.test_correct, np.uint8), count=len(mnist_5k.test))
-    assert correct.mean() == outcome.test.accuracy
-    found = outcome.diagnostics
-    assert sum(found.weight_counts) + found.weight_zeros == sum(
-        np.prod(each.shape) for each in outcome.layers
+    assert np.trace(confusion) / confusion.sum() == evaluation.test_accuracy
+    correct = np.unpackbits(np.frombuffer(evaluation.test_correct, np.uint8), count=len(mnist_5k.test))
+    assert correct.mean() == evaluation.test_accuracy
+    diagnostics = evaluation.diagnostics
+    assert sum(diagnostics.weight_counts) + diagnostics.weight_zeros == sum(
+        np.prod(layer.shape) for layer in evaluation.layers
     )
-    gaps = [abs(each.confidence - each.accuracy) * each.n for each in found.calibration]
-    assert sum(gaps) / len(mnist_5k.test) == outcome.test_ece
-    assert [layer.name for layer in outcome.layers] == ["hidden_1", "logits"]
-    assert np.sqrt(sum(layer.weight_norm**2 for layer in outcome.layers)) == pytest.approx(
-        outcome.weight_norm
+    gaps = [abs(bin_.confidence - bin_.accuracy) * bin_.n for bin_ in diagnostics.calibration]
+    assert sum(gaps) / len(mnist_5k.test) == evaluation.test_ece
+    assert [layer.name for layer in evaluation.layers] == ["hidden_1", "logits"]
+    assert np.sqrt(sum(layer.weight_norm**2 for layer in evaluation.layers)) == pytest.approx(
+        evaluation.weight_norm
     )
 
 
@@ -466,15 +478,15 @@ def test_early_stopping_reports_the_best_epochs_weights(mnist_5k: Dataset, progr
     changes = {"training": {"epochs": 12, "optimizer": {"learning_rate": 0.03}}, "seed": 2}
     notes = Notes()
     stopping = {"early_stopping": {"patience": 2}}
-    outcome = run(job_spec(regularization=stopping, **changes), mnist_5k, programs, notes)
+    evaluation = run(job_spec(regularization=stopping, **changes), mnist_5k, programs, notes)
     best = min(notes.epochs, key=lambda epoch: epoch.validation_loss or 0.0)
-    assert outcome.stop_reason == "early_stopping"
-    assert outcome.epochs_run == len(notes.epochs) == best.epoch + 2 < 12
-    assert outcome.best_epoch == outcome.reported_epoch == best.epoch
-    assert outcome.validation is not None
-    assert outcome.validation.loss == best.validation_loss
+    assert evaluation.stop_reason == "early_stopping"
+    assert evaluation.epochs_run == len(notes.epochs) == best.epoch + 2 < 12
+    assert evaluation.best_epoch == evaluation.reported_epoch == best.epoch
+    assert evaluation.validation_loss is not None
+    assert evaluation.validation_loss == best.validation_loss
     shortened = job_spec(**(changes | {"training": {**changes["training"], "epochs": best.epoch}}))  # type: ignore[dict-item]
-    assert run(shortened, mnist_5k, programs).weights_sha256 == outcome.weights_sha256
+    assert run(shortened, mnist_5k, programs).weights_sha256 == evaluation.weights_sha256
 
 
 def test_without_restoring_the_last_epoch_is_reported(mnist_5k: Dataset, programs: ProgramCache) -> None:
@@ -482,16 +494,16 @@ def test_without_restoring_the_last_epoch_is_reported(mnist_5k: Dataset, program
         regularization={"early_stopping": {"patience": 1, "restore_best": False}},
         training={"epochs": 12, "optimizer": {"learning_rate": 0.03}},
     )
-    outcome = run(spec, mnist_5k, programs)
-    assert outcome.reported_epoch == outcome.epochs_run == outcome.best_epoch + 1
+    evaluation = run(spec, mnist_5k, programs)
+    assert evaluation.reported_epoch == evaluation.epochs_run == evaluation.best_epoch + 1
 
 
 def test_without_validation_data(mnist_5k: Dataset, programs: ProgramCache) -> None:
     notes = Notes()
-    outcome = run(job_spec(dataset={"validation_fraction": 0.0}), mnist_5k, programs, notes)
-    assert outcome.validation is None
+    evaluation = run(job_spec(dataset={"validation_fraction": 0.0}), mnist_5k, programs, notes)
+    assert evaluation.validation_loss is None
     assert (notes.epochs[0].validation_loss, notes.epochs[0].validation_accuracy) == (None, None)
-    assert outcome.best_epoch == outcome.reported_epoch == 1
+    assert evaluation.best_epoch == evaluation.reported_epoch == 1
 
 
 def test_a_loss_that_is_no_number_fails_with_what_to_do(mnist_5k: Dataset, programs: ProgramCache) -> None:
@@ -506,7 +518,7 @@ def test_a_loss_that_is_no_number_fails_with_what_to_do(mnist_5k: Dataset, progr
     gentle = {"training": {"optimizer": {"learning_rate": 0.1}}, "regularization": {"l2": {"factor": 1e-4}}}
     tame = JobSpec.model_validate(merge_patch(spec.model_dump(mode="json"), gentle))
     assert get_program_shape(tame) == get_program_shape(spec)
-    assert run(tame, mnist_5k, programs).test.accuracy > 0.7
+    assert run(tame, mnist_5k, programs).test_accuracy > 0.7
 
 
 @pytest.mark.parametrize("part", ["validation", "test"])
@@ -515,14 +527,14 @@ def test_a_loss_that_is_no_number_on_images_not_trained_on_fails_too(
 ) -> None:
     """A pixel that is black in all training images has a weight that overflows where it is lit."""
     spec = job_spec(dataset={"train_samples": 100, "validation_fraction": 0.5}, training={"epochs": 2})
-    division = split_dataset(mnist_5k, spec.dataset)
-    assert division.validation is not None
-    seen, held_out = division.train.images.any(axis=0), division.validation.images.any(axis=0)
+    split = split_dataset(mnist_5k, spec.dataset)
+    assert split.validation is not None
+    seen, held_out = split.train.images.any(axis=0), split.validation.images.any(axis=0)
     if part == "test":
-        seen, held_out = seen | held_out, division.test.images.any(axis=0)
+        seen, held_out = seen | held_out, split.test.images.any(axis=0)
     (pixel, *_) = np.flatnonzero(held_out & ~seen)
 
-    class Vandal(Notes):
+    class WeightCorruptor(Notes):
         def on_epoch_end(
             self, record: EpochRecord, progress: Progress, checkpoint: Callable[[], Checkpoint]
         ) -> None:
@@ -536,7 +548,7 @@ def test_a_loss_that_is_no_number_on_images_not_trained_on_fails_too(
 
     network = programs.get(spec).network
     with pytest.raises(TrainingFailed, match="stopped being a number in epoch 2") as failure:
-        run(spec, mnist_5k, programs, Vandal())
+        run(spec, mnist_5k, programs, WeightCorruptor())
     assert failure.value.code == "diverged"
 
 

@@ -1,0 +1,127 @@
+"""Measuring a network: after each epoch, and once on the test images when training has ended."""
+
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+from models.cost import compute_flops_per_epoch
+from models.errors import TrainingFailed
+from models.records import EpochRecord, Evaluation
+from models.spec import JobSpec
+from worker import metrics, weights
+from worker.datasets import DataSplit, Examples
+from worker.network import export_model
+from worker.program import CompiledProgram
+from worker.techniques.stopping import BestEpoch
+
+
+@dataclass(frozen=True)
+class TrainedModel:
+    """A model at the reported epoch's weights, its probabilities (n, 10) for the test images, its metrics."""
+
+    model: keras.Model
+    test_probabilities: NDArray[np.float64]
+    evaluation: Evaluation
+
+
+def evaluate_epoch(
+    program: CompiledProgram, split: DataSplit, *, epoch: int, learning_rate: float, started: float
+) -> EpochRecord:
+    """Measure the present weights without penalty and noise; `started` is the epoch's start.
+
+    Raises:
+        TrainingFailed: a loss or a weight is not a finite number.
+    """
+    sums, examples = program.get_epoch_sums(), len(split.train)
+    train = _score(program, split.train_eval)
+    validation = _score(program, split.validation) if split.validation else None
+    validation_loss = validation.loss if validation else None
+    weight_norm = weights.compute_weight_norm(program.network)
+    # The objective is a mean over the epoch and may be finite when the weights no longer are. And images
+    # that were not trained on may overflow first.
+    _require_finite(epoch, sums.objective, train.loss, weight_norm, validation_loss)
+    return EpochRecord(
+        epoch=epoch,
+        objective=sums.objective / examples,
+        penalty=sums.penalty / examples,
+        batch_accuracy=sums.correct / examples,
+        train_loss=train.loss,
+        train_accuracy=train.accuracy,
+        validation_loss=validation_loss,
+        validation_accuracy=validation.accuracy if validation else None,
+        weight_norm=weight_norm,
+        learning_rate=learning_rate,
+        seconds=time.perf_counter() - started,
+    )
+
+
+def evaluate_model(
+    spec: JobSpec,
+    program: CompiledProgram,
+    split: DataSplit,
+    history: Sequence[EpochRecord],
+    best: BestEpoch,
+    *,
+    compile_seconds: float,
+    compilations: int,
+) -> TrainedModel:
+    """Measure the weights to report; the test images are used here and nowhere else.
+
+    Raises:
+        TrainingFailed: a loss is not a finite number.
+    """
+    network, labels, epochs = program.network, split.test.labels, len(history)
+    logits = program.compute_logits(split.test.images)
+    probabilities = np.exp(metrics.compute_log_probabilities(logits))
+    train, test = _score(program, split.train), metrics.compute_scores(logits, labels)
+    validation = _score(program, split.validation) if split.validation else None
+    _require_finite(epochs, train.loss, test.loss)
+    calibration = metrics.compute_calibration_bins(probabilities, labels)
+    evaluation = Evaluation(
+        test_accuracy=test.accuracy,
+        test_loss=test.loss,
+        test_brier=metrics.compute_brier(probabilities, labels),
+        test_ece=metrics.compute_calibration_error(probabilities, labels),
+        train_accuracy=train.accuracy,
+        train_loss=train.loss,
+        validation_accuracy=validation.accuracy if validation else None,
+        validation_loss=validation.loss if validation else None,
+        generalization_gap_accuracy=train.accuracy - test.accuracy,
+        generalization_gap_loss=test.loss - train.loss,
+        best_epoch=best.epoch,
+        reported_epoch=best.epoch if best.restores_best else epochs,
+        epochs_run=epochs,
+        stop_reason="early_stopping" if best.should_stop else "completed",
+        parameters=sum(int(np.prod(weight.shape)) for weight in network.trainable_weights),
+        zero_weight_fraction=weights.compute_zero_fraction(network),
+        near_zero_weight_fraction=weights.compute_near_zero_fraction(network),
+        weight_norm=weights.compute_weight_norm(network),
+        training_seconds=sum(record.seconds for record in history),
+        compile_seconds=compile_seconds,
+        compilations=compilations,
+        training_flops=float(compute_flops_per_epoch(spec) * epochs),
+        weights_sha256=weights.compute_weights_sha256(network),
+        layers=weights.describe_layers(network),
+        confusion=metrics.compute_confusion_matrix(probabilities, labels),
+        test_correct=metrics.pack_correct(logits, labels),
+        diagnostics=weights.compute_diagnostics(network, calibration),
+    )
+    return TrainedModel(export_model(spec, network), probabilities, evaluation)
+
+
+def _score(program: CompiledProgram, examples: Examples) -> metrics.Scores:
+    return metrics.compute_scores(program.compute_logits(examples.images), examples.labels)
+
+
+def _require_finite(epoch: int, *values: float | None) -> None:
+    if not all(value is None or math.isfinite(value) for value in values):
+        raise TrainingFailed(
+            "diverged",
+            f"The loss stopped being a number in epoch {epoch}; lower training.optimizer.learning_rate.",
+            retryable=False,
+        )

@@ -1,0 +1,78 @@
+"""How an epoch's examples are split into batches, and how many steps run between two progress reports."""
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from models.records import Progress
+from worker.datasets import Examples
+
+# A step of a large network may take seconds, so the first chunk is one step, and a chunk has at most this
+# many times the steps of the one before it: the last batch of an epoch may be much smaller than the others.
+_MAX_CHUNK_GROWTH = 8
+
+
+class Throughput:
+    """Measured speed of training steps: the length of chunks and the remaining time follow from it."""
+
+    def __init__(self, total_steps: int, chunk_seconds: float, *, steps_done: int = 0) -> None:
+        self._total, self._chunk_seconds = total_steps, chunk_seconds
+        self._started = time.perf_counter()
+        self._done = self._resumed_at = steps_done
+        self.chunk_steps = 1
+
+    def record(self, steps: int, seconds: float) -> None:
+        """Add one chunk, and fit the next one's length to `chunk_seconds`."""
+        self._done += steps
+        target = round(steps * self._chunk_seconds / max(seconds, 1e-6))
+        self.chunk_steps = max(1, min(target, _MAX_CHUNK_GROWTH * steps))
+
+    def get_progress(self, epochs_done: int) -> Progress:
+        """Progress, with the remaining time at the speed so far, evaluations between epochs included."""
+        timed, remaining = self._done - self._resumed_at, None
+        if timed:
+            remaining = (time.perf_counter() - self._started) / timed * (self._total - self._done)
+        return Progress(epochs_done, self._done / self._total, remaining)
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Batches `first` to `last` (excluded) of one size, counted from `origin` in the epoch's order."""
+
+    batch_size: int
+    origin: int
+    first: int
+    last: int
+    steps_before: int
+    """Steps of the epoch before batch 0."""
+
+
+class StepPlan:
+    """An epoch's batches: full ones, then one of the remaining examples, as in `model.fit`."""
+
+    def __init__(self, examples: Examples, batch_size: int) -> None:
+        self._examples, self._batch_size = examples, batch_size
+        self._full, self._remainder = divmod(len(examples), batch_size)
+        self.steps = self._full + bool(self._remainder)
+        self.batch_sizes = {batch_size, self._remainder} - {0}
+
+    def iter_chunks(self, throughput: Throughput) -> Iterator[Chunk]:
+        """An epoch's steps; each chunk has the length that `throughput` asks for at its start."""
+        first = 0
+        while first < self._full:
+            last = min(self._full, first + throughput.chunk_steps)
+            yield Chunk(self._batch_size, 0, first, last, 0)
+            first = last
+        if self._remainder:
+            yield Chunk(self._remainder, self._full * self._batch_size, 0, 1, self._full)
+
+    def map_to_pool(self, order: NDArray[np.int32]) -> Any:
+        """An epoch's order (n,) as rows of the dataset's images, padded to the number of images (m,)."""
+        padded = np.zeros(len(self._examples.pool), np.int32)
+        padded[: len(order)] = self._examples.rows[order]
+        return tf.constant(padded)
