@@ -124,9 +124,9 @@ def create_webhook(
         row = store.create_webhook(
             session, caller.owner, url=wanted.url, states=wanted.states, secret=wanted.secret
         )
-        made = MadeWebhook.model_validate(row)
+        webhook = MadeWebhook.model_validate(row)
         return idempotent.store_response(
-            session, made, status.HTTP_201_CREATED, {"Location": f"/v1/webhooks/{row.id}"}
+            session, webhook, status.HTTP_201_CREATED, {"Location": f"/v1/webhooks/{row.id}"}
         )
 
 

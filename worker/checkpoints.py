@@ -128,7 +128,7 @@ class Checkpoints:
             if checkpoint is None:
                 log.warning("%s was written by another engine or release", path)
                 continue
-            self._stored = [*(other for other in files if other != path), path]
+            self._stored = [*(file for file in files if file != path), path]
             return checkpoint
         return None
 

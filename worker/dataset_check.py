@@ -20,16 +20,16 @@ def check_datasets(settings: Settings) -> list[dict[str, str | None]]:
 
 
 def _look(name: str, settings: Settings) -> dict[str, str | None]:
-    place = None if DATASETS[name].packaged else find_dataset(name, settings)
-    health, said = "ok", "as published"
+    path = None if DATASETS[name].packaged else find_dataset(name, settings)
+    health, message = "ok", "as published"
     if not is_available(name, settings):
-        health, said = "absent", "not on this machine; a submit tries to download it"
+        health, message = "absent", "not on this machine; a submit tries to download it"
     else:
         try:
             load(name, settings)
         except DatasetUnavailable as error:
-            health, said = "damaged", error.errors[0].detail
-    return {"name": name, "place": str(place) if place else None, "health": health, "said": said}
+            health, message = "damaged", error.errors[0].detail
+    return {"name": name, "place": str(path) if path else None, "health": health, "said": message}
 
 
 if __name__ == "__main__":

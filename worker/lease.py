@@ -100,8 +100,8 @@ class Lease:
             Interrupted: the job is to stop.
             LeaseLost: the job is no longer this worker's.
         """
-        if (asked := self._report(progress)) is not None:
-            raise Interrupted(f"Asked to {asked}.")
+        if (requested := self._report(progress)) is not None:
+            raise Interrupted(f"Asked to {requested}.")
 
     def on_epoch_end(
         self, record: EpochRecord, progress: Progress, checkpoint: Callable[[], Checkpoint] | None = None
@@ -115,10 +115,10 @@ class Lease:
             LeaseLost: the job is no longer this worker's.
         """
         self._unwritten.append(record)
-        if self._checkpoints and checkpoint and (kept := self._checkpoints.save_if_due(checkpoint)):
-            self._unwritten_checkpoint = kept
-        if (asked := self._report(progress)) is not None:
-            raise Interrupted(f"Asked to {asked}.")
+        if self._checkpoints and checkpoint and (saved := self._checkpoints.save_if_due(checkpoint)):
+            self._unwritten_checkpoint = saved
+        if (requested := self._report(progress)) is not None:
+            raise Interrupted(f"Asked to {requested}.")
 
     def succeed(self, result: ResultRecord) -> JobState:
         """End the job with its result, or as its owner has been promised; returns its state.
@@ -174,20 +174,20 @@ class Lease:
         """Write what is new, if the database is there; returns what is asked of the job."""
 
         def write(session: Session) -> Action | None:
-            asked = queue.renew(
+            requested = queue.renew(
                 session, self.job_id, self.attempt, lease_seconds=self._seconds, progress=progress
             )
             self._write_history(session)
-            return asked
+            return requested
 
         if self._backoff.over:
             try:
-                asked = self._write(write)
+                requested = self._write(write)
             except ServiceUnavailable as error:
                 log.warning("job %s trains on, its history is kept: %s", self.job_id, error.message)
             else:
                 self._history_is_stored()
-                return asked
+                return requested
         if time.monotonic() - self._renewed_at > self._seconds:
             raise Interrupted("The database has been away for as long as a lease holds.")
         return None

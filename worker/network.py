@@ -79,18 +79,18 @@ def _convolutions(flow: keras.KerasTensor, model: Cnn, spec: JobSpec, kit: Layer
 
 
 def _fully_connected(
-    flow: keras.KerasTensor, units: int, number: int, spec: JobSpec, kit: LayerFactory
+    flow: keras.KerasTensor, units: int, index: int, spec: JobSpec, kit: LayerFactory
 ) -> keras.KerasTensor:
-    name, regularization = f"hidden_{number}", spec.regularization
+    name, regularization = f"hidden_{index}", spec.regularization
     before, after = _normalizations(spec, name)
     # A normalization's beta takes the place of a bias before it.
     layer = keras.layers.Dense(units, use_bias=not before, name=name)
     flow = _activated(layer(flow), name, spec, before, after)
     # After the normalization, whose statistics a mask before it would shift.
     if (dropout := regularization.dropout) and dropout.rate:
-        flow = kit.make_noise("dropout", dropout.rate, f"dropout_{number}")(flow)
+        flow = kit.make_noise("dropout", dropout.rate, f"dropout_{index}")(flow)
     if (gaussian := regularization.gaussian_dropout) and gaussian.rate:
-        flow = kit.make_noise("gaussian_dropout", gaussian.rate, f"gaussian_dropout_{number}")(flow)
+        flow = kit.make_noise("gaussian_dropout", gaussian.rate, f"gaussian_dropout_{index}")(flow)
     return flow
 
 

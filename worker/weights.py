@@ -83,9 +83,9 @@ def _first_layer(kernel: NDArray[np.float32]) -> tuple[tuple[str, ...], int, flo
     `kernel` is (pixels, units) of a dense layer, (side, side, 1, filters) of a convolution.
     """
     units = kernel.reshape(-1, kernel.shape[-1]).T.astype(np.float64)
-    shown = units[np.argsort(-np.linalg.norm(units, axis=1), kind="stable")[:_UNITS_SHOWN]]
-    scale = float(abs(shown).max())
-    pixels = np.rint(128 + 127 * shown / (scale or 1.0)).astype(np.uint8)
+    strongest = units[np.argsort(-np.linalg.norm(units, axis=1), kind="stable")[:_UNITS_SHOWN]]
+    scale = float(abs(strongest).max())
+    pixels = np.rint(128 + 127 * strongest / (scale or 1.0)).astype(np.uint8)
     images = tuple(base64.b64encode(pixel.tobytes()).decode() for pixel in pixels)
     return images, math.isqrt(units.shape[1]), scale
 

@@ -16,12 +16,12 @@ def estimate_experiment_cost(
 ) -> schemas.ExperimentCostEstimate:
     """The cost of all jobs that `spec` would make anew for `owner`."""
     runs = spec.build_runs()
-    known = find_reusable_jobs(session, [run for _, run in runs], owner=owner) if spec.reuse else {}
+    reusable = find_reusable_jobs(session, [run for _, run in runs], owner=owner) if spec.reuse else {}
     estimates = {
         variant.name: estimate_cost(spec.build_run_spec(variant, spec.run_seeds[0]))
         for variant in spec.variants
     }
-    to_train = [variant for variant, run in runs if run.spec_hash not in known]
+    to_train = [variant for variant, run in runs if run.spec_hash not in reusable]
     operations = sum(estimates[variant].training_flops for variant in to_train)
     pace = get_seconds_per_operation(session)
     return schemas.ExperimentCostEstimate(

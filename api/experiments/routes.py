@@ -124,7 +124,7 @@ def list_experiments(
     fields: FieldNames = None,
 ) -> Response:
     """Experiments, newest first; follow `Link: rel=next` or `next_cursor`."""
-    shown = parse_fields(fields, schemas.Experiment, {"spec": ExperimentSpec})
+    selected = parse_fields(fields, schemas.Experiment, {"spec": ExperimentSpec})
     with database.read() as session:
         experiments = store.find_experiments(session, after=decode_cursor(cursor), limit=limit + 1)
         page = experiments[:limit]
@@ -135,7 +135,7 @@ def list_experiments(
         next_cursor = encode_cursor(Cursor(page[-1].created_at, page[-1].id))
     items = [serializers.serialize_experiment(experiment, standings[experiment.id]) for experiment in page]
     answer = schemas.ExperimentPage(items=items, next_cursor=next_cursor)
-    return render_page(request, answer, next_cursor, shown)
+    return render_page(request, answer, next_cursor, selected)
 
 
 @router.get(
@@ -179,12 +179,12 @@ def cancel_experiment(
         experiment = store.lock_experiment(session, experiment_id)
         # Nobody wants more seeds of it, even where all that it has so far have ended.
         auto_extending, experiment.auto_extending = experiment.auto_extending, False
-        asked = (
+        requested = (
             []
             if auto_extending and store.get_progress(session, [experiment.id])[experiment.id].finished
             else apply_to_unfinished(session, experiment_id, cancel_job)
         )
-        cancelled = [job.id for job in asked if job.state == JobState.CANCELLED]
+        cancelled = [job.id for job in requested if job.state == JobState.CANCELLED]
         answer = _serialize(session, experiment)
     for job_id in cancelled:
         artifacts.delete_checkpoints(job_id)
@@ -219,8 +219,8 @@ def resume_experiment(
     """Let every paused job go on, each in its old place in the queue; 409 if every job has ended."""
     with database.write() as session:
         experiment = store.get_experiment(session, experiment_id)
-        asked = apply_to_unfinished(session, experiment_id, resume_job)
-        waiting = [job.id for job in asked if job.state == JobState.QUEUED]
+        requested = apply_to_unfinished(session, experiment_id, resume_job)
+        waiting = [job.id for job in requested if job.state == JobState.QUEUED]
         answer = _serialize(session, experiment)
     dispatch(waiting)
     return answer
@@ -352,8 +352,8 @@ def _check_each(spec: ExperimentSpec, kind: type[InvalidSpec], check: Callable[[
     first_errors: dict[FieldError, None] = {}
     for index, variant in enumerate(spec.variants):
         for fault in _convert_errors(spec.build_run_spec(variant, spec.run_seeds[0]), kind, check):
-            place = "/base" if fault in in_base else f"/variants/{index}/changes"
-            first_errors[FieldError(place + fault.pointer, fault.detail)] = None
+            pointer = "/base" if fault in in_base else f"/variants/{index}/changes"
+            first_errors[FieldError(pointer + fault.pointer, fault.detail)] = None
     if first_errors:
         raise kind(list(first_errors))
 

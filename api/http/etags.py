@@ -24,9 +24,9 @@ def format_rows_etag(mark: str) -> str:
     return format_weak_etag(mark)
 
 
-def format_weak_etag(mark: str) -> str:
+def format_weak_etag(value: str) -> str:
     # Another release may render the same rows differently.
-    return f'W/"{mark}-{_RELEASE}"'
+    return f'W/"{value}-{_RELEASE}"'
 
 
 def match_etag(if_none_match: str | None, tag: str) -> bool:

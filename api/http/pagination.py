@@ -72,17 +72,17 @@ def decode_cursor(cursor: str | None, order: SortOrder = NEWEST_FIRST) -> Cursor
         return None
     try:
         sort, value, row_id = base64.b64decode(cursor, altchars="-_", validate=True).decode().split(" ")
-        place = Cursor(_parse_value(value, parse_sort(sort)), row_id) if sort in SORTS else None
+        position = Cursor(_parse_value(value, parse_sort(sort)), row_id) if sort in SORTS else None
     except (binascii.Error, ValueError):
-        place = None
-    if place is None or not re.fullmatch(ID_PATTERN, place.id):
+        position = None
+    if position is None or not re.fullmatch(ID_PATTERN, position.id):
         raise InvalidSpec(
             [FieldError("?cursor", "not a cursor of this service; leave it out to start from the beginning")]
         )
     if sort != _format_sort(order):
         detail = f"belongs to a list with sort={sort}, not {_format_sort(order)}; leave it out to start again"
         raise InvalidSpec([FieldError("?cursor", detail)])
-    return place
+    return position
 
 
 def _format_sort(order: SortOrder) -> str:

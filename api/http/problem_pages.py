@@ -31,11 +31,11 @@ def show_problem_type(
     if code not in problem_types.TYPES:
         raise NotFound(f"There is no problem of that name; there are {', '.join(problem_types.TYPES)}.")
     kind = problem_types.TYPES[code]
-    wanted = negotiate(accept, ["text/markdown", "text/html"])
-    if wanted is None:
+    media_type = negotiate(accept, ["text/markdown", "text/html"])
+    if media_type is None:
         raise build_not_acceptable("text/markdown or text/html")
-    page = _render_html(kind) if wanted == "text/html" else problem_types.render_page(kind)
-    return Response(page, media_type=wanted, headers=_HEADERS)
+    page = _render_html(kind) if media_type == "text/html" else problem_types.render_page(kind)
+    return Response(page, media_type=media_type, headers=_HEADERS)
 
 
 def _render_html(kind: ProblemType) -> str:

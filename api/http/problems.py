@@ -224,8 +224,8 @@ def on_http_exception(request: Request, error: Exception) -> Response:
         detail = f"{request.method} is not possible on {path}; possible: {headers['Allow']}."
         return build_response(request, Problem(problem_types.METHOD_NOT_ALLOWED, detail, headers=headers))
     # The framework's own, of which none is known here. RFC 9457 has a name for what only the status tells.
-    other = ProblemType("", status, status.phrase, "", "")
-    return build_response(request, Problem(other, str(error.detail), headers=dict(error.headers or {})))
+    unlisted = ProblemType("", status, status.phrase, "", "")
+    return build_response(request, Problem(unlisted, str(error.detail), headers=dict(error.headers or {})))
 
 
 def _get_methods(request: Request) -> list[str]:

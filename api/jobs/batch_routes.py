@@ -117,13 +117,13 @@ def cancel_jobs(
     going_on = [state for state in query.state or UNFINISHED if not state.terminal]
     if not going_on:
         return schemas.Cancellations(items=[], more=False)
-    wanted = replace(query.filter(), states=going_on)
+    job_filter = replace(query.filter(), states=going_on)
     with database.write() as session:
         jobs = find_jobs(
-            session, wanted, after=None, limit=query.limit + 1, order=SortOrder(descending=False)
+            session, job_filter, after=None, limit=query.limit + 1, order=SortOrder(descending=False)
         )
-        each = (_cancel(session, job.id) for job in jobs[: query.limit])
-        items = [item for item in each if item is not None]
+        outcomes = (_cancel(session, job.id) for job in jobs[: query.limit])
+        items = [item for item in outcomes if item is not None]
     for item in items:
         if item.outcome == "cancelled":
             artifacts.delete_checkpoints(item.id)

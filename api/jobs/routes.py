@@ -185,13 +185,13 @@ async def _show(
     if_none_match: str | None,
 ) -> Response:
     job = await status_loader.load(job_id, owner=database.owner)
-    place = (
+    position = (
         await run_in_threadpool(_load_queue_position, database, job_id)
         if job.state == JobState.QUEUED
         else None
     )
-    tag = format_job_etag(job, place)
-    headers = build_retry_after(job.state, job.eta_seconds, place)
+    tag = format_job_etag(job, position)
+    headers = build_retry_after(job.state, job.eta_seconds, position)
     if match_etag(if_none_match, tag):
         return build_not_modified(tag, headers)
     cached = bodies.get(job_id)
@@ -210,9 +210,9 @@ def _load_queue_position(database: Database, job_id: str) -> int | None:
 def _read(database: Database, job_id: str) -> tuple[str, bytes]:
     with database.read() as session:
         job = store.get_job_details(session, job_id)
-        place = store.get_queue_position(session, job_id) if job.state == JobState.QUEUED else None
-    return format_job_etag(job, place), serializers.serialize_job_details(
-        job, place
+        position = store.get_queue_position(session, job_id) if job.state == JobState.QUEUED else None
+    return format_job_etag(job, position), serializers.serialize_job_details(
+        job, position
     ).model_dump_json().encode()
 
 
@@ -235,14 +235,14 @@ def list_epochs(
     if_none_match: IfNoneMatch = None,
 ) -> Response:
     """A job's history, one entry an epoch, as JSON or CSV by `Accept`. `If-None-Match` as of a job."""
-    wanted = negotiate(accept, ["application/json", "text/csv"])
-    if wanted is None:
+    media_type = negotiate(accept, ["application/json", "text/csv"])
+    if media_type is None:
         raise build_not_acceptable("application/json or text/csv")
     with database.read() as session:
         if get_status(session, job_id) is None:
             raise NotFound(f"There is no job {job_id}.")
         tag = format_rows_etag(
-            f"{get_epochs_version(session, job_id, after=after)}-{wanted.partition('/')[2]}"
+            f"{get_epochs_version(session, job_id, after=after)}-{media_type.partition('/')[2]}"
         )
         if match_etag(if_none_match, tag):
             return build_not_modified(tag, _BY_ACCEPT)
@@ -250,10 +250,10 @@ def list_epochs(
     epochs = [schemas.Epoch.model_validate(row) for row in rows]
     text = (
         schemas.EpochList(items=epochs).model_dump_json()
-        if wanted == "application/json"
+        if media_type == "application/json"
         else _render_csv(epochs)
     )
-    return Response(text, media_type=wanted, headers=_BY_ACCEPT | {"ETag": tag})
+    return Response(text, media_type=media_type, headers=_BY_ACCEPT | {"ETag": tag})
 
 
 @router.get(
@@ -277,10 +277,10 @@ async def list_events(
     A stream has `change` (as in the list), `epoch` (as in the history) and `progress` messages, and `end`
     after which it closes. With `Last-Event-ID` it goes on after that message.
     """
-    wanted = negotiate(accept, ["application/json", "text/event-stream"])
-    if wanted is None:
+    media_type = negotiate(accept, ["application/json", "text/event-stream"])
+    if media_type is None:
         raise build_not_acceptable("application/json or text/event-stream")
-    if wanted == "application/json":
+    if media_type == "application/json":
         return await run_in_threadpool(_load_events, database, job_id)
     position = parse_last_event_id(last_event_id)
     if await run_in_threadpool(_has_all, database, job_id, position):

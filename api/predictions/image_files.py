@@ -99,8 +99,8 @@ def to_question(images: Grey) -> bytes:
 
 def to_numbers(images: Grey) -> list[list[list[int]]]:
     """Pixels from 0 to 255, to be shown."""
-    shown: list[list[list[int]]] = np.rint(images * 255).astype(int).tolist()
-    return shown
+    pixels: list[list[list[int]]] = np.rint(images * 255).astype(int).tolist()
+    return pixels
 
 
 def _convert_to_grey(content: bytes, most_pixels: int) -> tuple[Grey, int]:

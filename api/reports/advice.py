@@ -86,10 +86,10 @@ class _Evidence:
 
     def get_difference(self, measured: _Measured, metric: str) -> tuple[str, Difference] | None:
         """Where a variant's difference from the baseline stands, and what it is."""
-        number, contrast = self.contrasts.get(measured.variant.name, (0, None))
+        index, contrast = self.contrasts.get(measured.variant.name, (0, None))
         if contrast is None or contrast.differences is None:
             return None
-        return f"/contrasts/{number}/differences/{metric}", getattr(contrast.differences, metric)
+        return f"/contrasts/{index}/differences/{metric}", getattr(contrast.differences, metric)
 
     def find_steps(self, size: Callable[[_Measured], float | None]) -> dict[str, list[_Step]]:
         """For each technique what it gains at each size where the same was trained without it, by size."""
@@ -237,12 +237,12 @@ def _describe_overfitting(evidence: _Evidence) -> Iterator[Advice]:
         if (result := evidence.get_difference(item, "generalization_gap_loss")) and result[1].call == "lower"
     ]
     if closing:
-        each, (place, difference) = min(closing, key=lambda pair: pair[1][1].mean)
+        measured, (reference, difference) = min(closing, key=lambda pair: pair[1][1].mean)
         text = (
-            f"{each.variant.name} narrows that gap most, by {-difference.mean:.4f} nats"
+            f"{measured.variant.name} narrows that gap most, by {-difference.mean:.4f} nats"
             f"{_format_interval(_negate(difference.high), _negate(difference.low))}."
         )
-        yield _build_advice(text, place)
+        yield _build_advice(text, reference)
 
 
 def _describe_gain_along(unit: str, steps: dict[str, list[_Step]], *, grows_with_size: bool) -> list[Advice]:

@@ -151,8 +151,8 @@ def _select_one_per_seed(jobs: Sequence[Job]) -> list[Job]:
     """For each seed the job that counts: one with a result before one without, then the newest."""
     best: dict[int, Job] = {}
     for job in jobs:
-        held = best.get(job.seed)
-        if held is None or _rank_job(job) > _rank_job(held):
+        current = best.get(job.seed)
+        if current is None or _rank_job(job) > _rank_job(current):
             best[job.seed] = job
     return [best[seed] for seed in sorted(best)]
 
@@ -230,10 +230,10 @@ def _find_overfitting_onset(epochs: Sequence[EpochSummary]) -> int | None:
 
 
 def _sum_confusion(results: Sequence[Result]) -> list[list[int]] | None:
-    known = [result.confusion for result in results if result.confusion is not None]
-    if not known or len(known) < len(results):
+    confusions = [result.confusion for result in results if result.confusion is not None]
+    if not confusions or len(confusions) < len(results):
         return None
-    return [[sum(cells) for cells in zip(*rows, strict=True)] for rows in zip(*known, strict=True)]
+    return [[sum(cells) for cells in zip(*rows, strict=True)] for rows in zip(*confusions, strict=True)]
 
 
 def _get_diagnostics(job: Job) -> Diagnostics | None:
@@ -271,8 +271,8 @@ def _get_datasets(jobs: Sequence[Job]) -> list[DatasetUsed]:
         if job.result is not None:
             digests[job.dataset].add(job.result.dataset_sha256)
     return [
-        DatasetUsed(name=name, sha256=sorted(found), test_examples=DATASET_ROWS[name].test)
-        for name, found in digests.items()
+        DatasetUsed(name=name, sha256=sorted(checksums), test_examples=DATASET_ROWS[name].test)
+        for name, checksums in digests.items()
     ]
 
 

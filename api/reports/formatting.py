@@ -160,8 +160,12 @@ def describe_provenance(comparison: Comparison) -> list[str]:
         for dataset in comparison.datasets
     ]
     engines = [f"Engine: {engine}" for engine in comparison.engines]
-    made = f"Regbench {comparison.version}, {comparison.generated_at:%Y-%m-%d %H:%M:%S} UTC"
-    return [*data, *engines, f"{made}; {format_seed_list(comparison.seeds)}" if comparison.seeds else made]
+    header = f"Regbench {comparison.version}, {comparison.generated_at:%Y-%m-%d %H:%M:%S} UTC"
+    return [
+        *data,
+        *engines,
+        f"{header}; {format_seed_list(comparison.seeds)}" if comparison.seeds else header,
+    ]
 
 
 @dataclass(frozen=True)
@@ -177,20 +181,20 @@ def find_sources(comparison: Comparison, pointers: Sequence[str]) -> list[Source
     rows: dict[tuple[str, str], list[str]] = {}
     for pointer in pointers:
         if match := _METRIC.fullmatch(pointer):
-            table, number, metric = match[1], int(match[2]), match[3]
-            rows.setdefault(_build_row(comparison, table, number, metric), []).append(
+            table, index, metric = match[1], int(match[2]), match[3]
+            rows.setdefault(_build_row(comparison, table, index, metric), []).append(
                 metric.removesuffix("_points").replace("_", " ")
             )
     return [Source(anchor, f"{name}: {', '.join(metrics)}") for (anchor, name), metrics in rows.items()]
 
 
-def _build_row(comparison: Comparison, table: str, number: int, metric: str) -> tuple[str, str]:
+def _build_row(comparison: Comparison, table: str, index: int, metric: str) -> tuple[str, str]:
     """The anchor of the row that has this metric, and what the row is about."""
     if table == "contrasts":
-        contrast = comparison.contrasts[number]
-        return f"contrast-{number}", f"{contrast.variant} against {contrast.baseline}"
+        contrast = comparison.contrasts[index]
+        return f"contrast-{index}", f"{contrast.variant} against {contrast.baseline}"
     kind = "network" if metric in NETWORK_METRICS else "variant"
-    return f"{kind}-{number}", comparison.variants[number].name
+    return f"{kind}-{index}", comparison.variants[index].name
 
 
 def build_variant_rows(comparison: Comparison) -> list[list[str]]:
@@ -250,10 +254,10 @@ def build_metric_rows(comparison: Comparison) -> list[list[str]]:
     """The table of every metric of every variant, its head first, in the metrics' own units."""
     rows = [["variant and metric", "seeds", "mean", "sd", "95 % interval"]]
     for variant in comparison.variants:
-        for name, found in variant.metrics or ():
-            spread = [_format_plain(item) for item in (found.mean, found.sd)]
+        for name, summary in variant.metrics or ():
+            spread = [_format_plain(item) for item in (summary.mean, summary.sd)]
             rows.append(
-                [f"{variant.name}: {_format_words(name)}", str(found.n), *spread, _format_interval(found)]
+                [f"{variant.name}: {_format_words(name)}", str(summary.n), *spread, _format_interval(summary)]
             )
     return rows
 
@@ -272,12 +276,14 @@ def build_test_rows(comparison: Comparison) -> list[list[str]]:
     ]
     rows = [[*head, "d"]]
     for contrast in comparison.contrasts:
-        for name, found in contrast.differences or ():
-            spread = [_format_plain(item) for item in (found.mean, found.sd)]
-            tests = [format_p_value(item) for item in (found.t_p, found.t_p_holm, found.sign_flip_p)]
-            size = UNKNOWN if found.d is None else f"{found.d:.2f}"
+        for name, difference in contrast.differences or ():
+            spread = [_format_plain(item) for item in (difference.mean, difference.sd)]
+            tests = [
+                format_p_value(item) for item in (difference.t_p, difference.t_p_holm, difference.sign_flip_p)
+            ]
+            size = UNKNOWN if difference.d is None else f"{difference.d:.2f}"
             what = f"{contrast.variant}: {_format_words(name)}"
-            rows.append([what, str(found.n), *spread, _format_interval(found), *tests, size])
+            rows.append([what, str(difference.n), *spread, _format_interval(difference), *tests, size])
     return rows
 
 
@@ -295,10 +301,10 @@ def _format_plain(value: float | None) -> str:
     return UNKNOWN if value is None else f"{value:.4g}"
 
 
-def _format_interval(found: MetricSummary | Difference) -> str:
-    if found.low is None or found.high is None:
+def _format_interval(estimate: MetricSummary | Difference) -> str:
+    if estimate.low is None or estimate.high is None:
         return UNKNOWN
-    return f"{found.low:.4g} to {found.high:.4g}"
+    return f"{estimate.low:.4g} to {estimate.high:.4g}"
 
 
 def _format_words(metric: str) -> str:

@@ -126,10 +126,10 @@ def show_experiment_chart(
 
 
 def _negotiate_format(accept: str) -> Literal["svg", "png"]:
-    wanted = negotiate(accept, list(_PICTURE_TYPES.values()))
-    if wanted is None:
+    media_type = negotiate(accept, list(_PICTURE_TYPES.values()))
+    if media_type is None:
         raise build_not_acceptable(", ".join(_PICTURE_TYPES.values()))
-    return "png" if wanted == _PICTURE_TYPES["png"] else "svg"
+    return "png" if media_type == _PICTURE_TYPES["png"] else "svg"
 
 
 @router.get("/reports", response_model=Comparison, responses=_FORMATS)
@@ -165,9 +165,9 @@ def show_experiment_curves(
     return reports.curves.build_curves(experiment_id, result, max_points=max_points)
 
 
-def _get_requested_format(given: str | None, accept: str) -> str:
-    if given is not None:
-        return given
+def _get_requested_format(requested: str | None, accept: str) -> str:
+    if requested is not None:
+        return requested
     media_type = negotiate(accept, list(MEDIA_TYPES.values()))
     if media_type is None:
         raise build_not_acceptable(", ".join(MEDIA_TYPES.values()))
@@ -201,9 +201,11 @@ def _build_comparison(subject: "JobGroups", curves: "Summaries") -> Comparison:
     return reports.comparison.compare(subject, curves, now=datetime.now(UTC), version=version("regbench"))
 
 
-def _render_report(comparison: Comparison, wanted: str) -> Response:
-    if wanted == "json":
+def _render_report(comparison: Comparison, output_format: str) -> Response:
+    if output_format == "json":
         # As it is: FastAPI would check every number of a large report once more.
         return Response(comparison.model_dump_json(), media_type="application/json", headers=_VARY)
-    renderer = {"md": reports.markdown, "html": reports.html, "csv": reports.csv_table}[wanted]
-    return Response(renderer.render(comparison), media_type=MEDIA_TYPES[wanted], headers=_VARY | CSP_HEADERS)
+    renderer = {"md": reports.markdown, "html": reports.html, "csv": reports.csv_table}[output_format]
+    return Response(
+        renderer.render(comparison), media_type=MEDIA_TYPES[output_format], headers=_VARY | CSP_HEADERS
+    )

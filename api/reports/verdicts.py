@@ -129,8 +129,8 @@ def _describe_power(equivalence: Equivalence, pairs: int) -> str:
 def _judge_metrics(named: Sequence[tuple[str, Difference, str]]) -> list[str]:
     """Metrics of which the same can be said share a sentence."""
     results: dict[str, list[str]] = {label: [] for label in (_LOWER, _HIGHER, _OPEN, _SAME, _ALIKE)}
-    for what, found, unit in named:
-        label, numbers = _judge_metric(found, unit)
+    for what, difference, unit in named:
+        label, numbers = _judge_metric(difference, unit)
         results[label].append(f"{what} {numbers}".rstrip())
     return [f"{label}: {', '.join(parts)}." for label, parts in results.items() if parts]
 
@@ -190,9 +190,9 @@ def _format_interval(confidence: int, low: float | None, high: float | None) -> 
     return f"{confidence} % interval {round(low, 2) + 0.0:+.2f} to {round(high, 2) + 0.0:+.2f}"
 
 
-def _format_more_seeds(number: int) -> str:
+def _format_more_seeds(count: int) -> str:
     # An estimate of 1,234 is one of about 1,200.
-    return f"{float(f'{number:.2g}'):,.0f} more {'seed' if number == 1 else 'seeds'}"
+    return f"{float(f'{count:.2g}'):,.0f} more {'seed' if count == 1 else 'seeds'}"
 
 
 def _format_p(p: float | None) -> str:

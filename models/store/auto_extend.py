@@ -56,12 +56,12 @@ def _get_more_seeds(spec: ExperimentSpec, runs: Sequence[ExperimentRun]) -> tupl
         return ()
     pairs, half_width = _measure_difference(spec, rule, runs)
     affordable = min(MOST_SEEDS, rule.max_jobs // len(spec.variants)) - len(spec.seeds)
-    wanted = _compute_required_pairs(pairs, half_width, rule.half_width) - pairs
+    missing = _compute_required_pairs(pairs, half_width, rule.half_width) - pairs
     # If no seed so far has given a pair, further ones would not either.
-    if not pairs or wanted <= 0 or affordable <= 0:
+    if not pairs or missing <= 0 or affordable <= 0:
         return ()
     unused = (seed for seed in count() if seed not in spec.seeds)
-    return tuple(islice(unused, min(wanted, affordable, _MOST_SEEDS_AT_ONCE)))
+    return tuple(islice(unused, min(missing, affordable, _MOST_SEEDS_AT_ONCE)))
 
 
 def _measure_difference(
@@ -85,11 +85,11 @@ def _measure_difference(
     return paired_difference.n, (paired_difference.high - paired_difference.low) / 2
 
 
-def _compute_required_pairs(pairs: int, half_width: float | None, wanted: float) -> int:
+def _compute_required_pairs(pairs: int, half_width: float | None, target_half_width: float) -> int:
     """How many pairs it would take, if those to come scatter as those there are."""
     if half_width is None or pairs < FEWEST_PAIRS:
         return FEWEST_PAIRS
-    if half_width <= wanted:
+    if half_width <= target_half_width:
         return pairs
     # Half as wide with four times as many; at least one more, for the rounding.
-    return max(pairs + 1, round(pairs * (half_width / wanted) ** 2))
+    return max(pairs + 1, round(pairs * (half_width / target_half_width) ** 2))

@@ -53,7 +53,7 @@ class RunSummary:
 
 
 def add_runs(
-    session: Session, experiment: Experiment, wanted: Sequence[tuple[str, JobSpec]], *, reuse: bool
+    session: Session, experiment: Experiment, requested: Sequence[tuple[str, JobSpec]], *, reuse: bool
 ) -> list[Job]:
     """Give each (variant's name, specification) its job: if `reuse`, one that has succeeded before.
 
@@ -61,9 +61,9 @@ def add_runs(
 
     Returns the jobs that are new.
     """
-    specs = [spec for _, spec in wanted]
-    known = find_reusable_jobs(session, specs, owner=experiment.owner) if reuse else {}
-    new = [(variant, spec) for variant, spec in wanted if spec.spec_hash not in known]
+    specs = [spec for _, spec in requested]
+    reusable = find_reusable_jobs(session, specs, owner=experiment.owner) if reuse else {}
+    new = [(variant, spec) for variant, spec in requested if spec.spec_hash not in reusable]
     jobs = create_jobs(
         session,
         [
@@ -77,10 +77,10 @@ def add_runs(
             experiment_id=experiment.id,
             variant=variant,
             seed=spec.seed,
-            job_id=created.get((variant, spec.seed)) or known[spec.spec_hash],
+            job_id=created.get((variant, spec.seed)) or reusable[spec.spec_hash],
             reused=(variant, spec.seed) not in created,
         )
-        for variant, spec in wanted
+        for variant, spec in requested
     )
     session.flush()
     return jobs

@@ -79,8 +79,8 @@ def extend_experiment(
     Raises:
         Conflict: `after` has nothing new.
     """
-    there = {(variant.name, seed) for variant in before.variants for seed in before.run_seeds}
-    results = [(name, run) for name, run in after.build_runs() if (name, run.seed) not in there]
+    existing = {(variant.name, seed) for variant in before.variants for seed in before.run_seeds}
+    results = [(name, run) for name, run in after.build_runs() if (name, run.seed) not in existing]
     if not results:
         raise Conflict(f"Experiment {experiment.id} has all these seeds and variants already.")
     experiment.document = after.resolve_seeds().model_dump(mode="json")
@@ -171,13 +171,17 @@ class ExperimentProgressCache:
         # In whatever order the database found them.
         marks = {item: hash(tuple(sorted(ids.split(",")))) for item, ids in jobs}
         with self._lock:
-            known = {item: self._finished[item] for item in experiment_ids if item in self._finished}
-        results = {item: standing for item, (mark, standing) in known.items() if mark == marks.get(item, 0)}
+            cached = {item: self._finished[item] for item in experiment_ids if item in self._finished}
+        results = {
+            item: progress for item, (version, progress) in cached.items() if version == marks.get(item, 0)
+        }
         others = [item for item in experiment_ids if item not in results]
         if others:
             results |= get_progress(session, others)
             finished = {
-                other: (marks.get(other, 0), results[other]) for other in others if results[other].finished
+                experiment_id: (marks.get(experiment_id, 0), results[experiment_id])
+                for experiment_id in others
+                if results[experiment_id].finished
             }
             with self._lock:
                 self._finished.update(finished)

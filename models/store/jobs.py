@@ -186,25 +186,25 @@ def _select_ranges() -> Select[Any]:
         .where(Job.state == JobState.QUEUED, Job.id.in_(bindparam("ids", expanding=True)))
         .cte("mine")
     )
-    other = aliased(Job)
-    place = tuple_(other.created_at, other.id)
-    upto = place <= tuple_(mine.c.created_at, mine.c.id)
-    beyond = place > tuple_(mine.c.created_at_before, mine.c.id_before)
+    earlier = aliased(Job)
+    position = tuple_(earlier.created_at, earlier.id)
+    upto = position <= tuple_(mine.c.created_at, mine.c.id)
+    beyond = position > tuple_(mine.c.created_at_before, mine.c.id_before)
     higher = func.coalesce(mine.c.priority_before, _ABOVE_ALL)
 
     def waiting(*where: ColumnElement[bool]) -> ColumnElement[int]:
-        count = select(func.count()).where(other.state == JobState.QUEUED, *where)
+        count = select(func.count()).where(earlier.state == JobState.QUEUED, *where)
         return count.scalar_subquery()
 
     # Each part is one stretch of ix_jobs_next; together they are walked through once.
     stretch = case(
         (
             mine.c.priority_before == mine.c.priority,
-            waiting(other.priority == mine.c.priority, upto, beyond),
+            waiting(earlier.priority == mine.c.priority, upto, beyond),
         ),
-        else_=waiting(other.priority == mine.c.priority_before, beyond)
-        + waiting(other.priority > mine.c.priority, other.priority < higher)
-        + waiting(other.priority == mine.c.priority, upto),
+        else_=waiting(earlier.priority == mine.c.priority_before, beyond)
+        + waiting(earlier.priority > mine.c.priority, earlier.priority < higher)
+        + waiting(earlier.priority == mine.c.priority, upto),
     )
     return (
         select(mine.c.id, stretch.label("stretch"))

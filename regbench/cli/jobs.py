@@ -218,7 +218,7 @@ def _show_job(job: Job, history: Sequence[Epoch]) -> None:
             "test accuracy": f"{job.result.test_accuracy:.4f}",
             "test loss": f"{job.result.test_loss:.4f}",
         }
-    losses = [each.validation_loss for each in history if each.validation_loss is not None]
+    losses = [epoch.validation_loss for epoch in history if epoch.validation_loss is not None]
     if losses:
         sparkline = render_sparkline(losses, _SPARKLINE_WIDTH)
         lines["validation loss"] = f"{losses[0]:.4f} {sparkline} {losses[-1]:.4f}"

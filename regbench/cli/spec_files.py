@@ -108,9 +108,9 @@ def _parse_yaml(name: str, text: str) -> Any:
         document = YAML(typ="safe", pure=True).load(text)
         json.dumps(document)
     except YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
+        problem_mark = getattr(error, "problem_mark", None)
         problem = getattr(error, "problem", None) or " ".join(str(error).split())
-        position = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
+        position = f"line {problem_mark.line + 1}, column {problem_mark.column + 1}: " if problem_mark else ""
         raise InvalidSpecFile(f"{name} is neither JSON nor YAML: {position}{problem}") from None
     except RecursionError:
         raise InvalidSpecFile(f"{name} is nested too deeply for a job or an experiment") from None

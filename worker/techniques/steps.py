@@ -102,12 +102,12 @@ def _share(schedule: LearningRateSchedule, history: Sequence[EpochRecord], epoch
 
 def _plateaus(history: Sequence[EpochRecord], patience: int) -> int:
     """How many times `patience` epochs in a row have brought no lower validation loss."""
-    best, waited, found = math.inf, 0, 0
+    best, waited, plateaus = math.inf, 0, 0
     for record in history:
         if record.validation_loss is not None and record.validation_loss < best:
             best, waited = record.validation_loss, 0
         else:
             waited += 1
         if waited == patience:
-            waited, found = 0, found + 1
-    return found
+            waited, plateaus = 0, plateaus + 1
+    return plateaus

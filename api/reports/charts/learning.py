@@ -43,13 +43,13 @@ def draw_accuracy(comparison: Comparison) -> Figure:
 
 def draw_gap(comparison: Comparison) -> Figure:
     """Validation minus training loss: a line for each variant, or a plot for each where there are many."""
-    shown = find_with_validation(comparison)[:MAX_PANELS]
-    last = max(variant.curve[-1].epoch for variant in shown)
-    if len(shown) > drawing.MAX_LINES:
-        return _draw_gap_panels(shown, last, find_with_validation(comparison))
-    figure, axes = drawing.create_figure(2.2, keys=len(shown))
+    variants = find_with_validation(comparison)[:MAX_PANELS]
+    last = max(variant.curve[-1].epoch for variant in variants)
+    if len(variants) > drawing.MAX_LINES:
+        return _draw_gap_panels(variants, last, find_with_validation(comparison))
+    figure, axes = drawing.create_figure(2.2, keys=len(variants))
     entries = []
-    for index, variant in enumerate(shown):
+    for index, variant in enumerate(variants):
         style = {
             "color": drawing.COLOURS[index],
             "linestyle": drawing.DASHES[index],
@@ -87,17 +87,17 @@ def _draw_gap_panels(
 
 
 def _draw_curves(comparison: Comparison, metric: str, unit: float, label: str) -> Figure:
-    shown = find_with_curves(comparison)[:MAX_PANELS]
-    last = max(variant.curve[-1].epoch for variant in shown)
-    many = len(shown) > _MANY
+    variants = find_with_curves(comparison)[:MAX_PANELS]
+    last = max(variant.curve[-1].epoch for variant in variants)
+    many = len(variants) > _MANY
     columns = 3 if many else 2
     headings = [
-        drawing.format_heading(item.name, columns=columns, note=_format_onset_note(item)) for item in shown
+        drawing.format_heading(item.name, columns=columns, note=_format_onset_note(item)) for item in variants
     ]
     figure, axes = drawing.create_panels(
         headings, 0.8 if many else 1.25, columns=columns, labels=("epoch", label), keys=1
     )
-    for axis, variant in zip(axes, shown, strict=True):
+    for axis, variant in zip(axes, variants, strict=True):
         _draw_band(axis, variant.curve, f"train_{metric}", unit, _TRAINING)
         _draw_band(axis, variant.curve, f"validation_{metric}", unit, _VALIDATION)
         if variant.overfitting_onset_epoch:

@@ -126,15 +126,15 @@ def _get_accuracies(variant: VariantReport) -> dict[int, float]:
 
 def draw_cost(comparison: Comparison) -> Figure:
     """Mean test accuracy against mean seconds of training; numbers at the edge lead to the names below."""
-    shown = find_finished(comparison)[:MAX_ROWS]
-    places = [_compute_position(variant) for variant in shown]
+    variants = find_finished(comparison)[:MAX_ROWS]
+    places = [_compute_position(variant) for variant in variants]
     # High enough that the numbers at the edge have room.
-    height = max(2.2, _NUMBER * len(shown))
-    figure, axes = drawing.create_figure(height, right=0.4, keys=len(shown))
+    height = max(2.2, _NUMBER * len(variants))
+    figure, axes = drawing.create_figure(height, right=0.4, keys=len(variants))
     for index, (seconds, accuracy) in enumerate(places):
         colour, marker = _mark(index)
         axes.plot([seconds], [accuracy], marker=marker, color=colour, markersize=6, linestyle="")
-        low, high = _compute_accuracy_interval(shown[index])
+        low, high = _compute_accuracy_interval(variants[index])
         axes.plot([seconds, seconds], [low, high], color=colour, linewidth=0.9)
     axes.margins(x=0.08, y=0.12)
     axes.set_xlabel("training, seconds a model")
@@ -142,7 +142,7 @@ def draw_cost(comparison: Comparison) -> Figure:
     axes.xaxis.set_major_locator(MaxNLocator(5))
     _draw_numbers(axes, places, height)
     entries = []
-    for index, variant in enumerate(shown):
+    for index, variant in enumerate(variants):
         colour, marker = _mark(index)
         handle = Line2D([], [], marker=marker, color=colour, linestyle="")
         entries.append((handle, f"{index + 1} {variant.name}"))
@@ -170,10 +170,10 @@ def _draw_numbers(axes: Axes, places: Sequence[tuple[float, float]], height: flo
     axes.set_ylim(low, high)
 
 
-def _mark(number: int) -> tuple[str, str]:
+def _mark(index: int) -> tuple[str, str]:
     # Another marker for each eight, so that colour and marker together are one variant's alone.
-    shift = number // drawing.MAX_LINES
-    return drawing.COLOURS[number % 8], drawing.MARKERS[(number + shift) % len(drawing.MARKERS)]
+    shift = index // drawing.MAX_LINES
+    return drawing.COLOURS[index % 8], drawing.MARKERS[(index + shift) % len(drawing.MARKERS)]
 
 
 def _compute_position(variant: VariantReport) -> tuple[float, float]:
