@@ -1,9 +1,9 @@
 """The charts of a report, each drawn once by Matplotlib and written as SVG or PNG.
 
-Importing this imports Matplotlib: do it where a chart is asked for, not where the API starts.
+Importing this imports Matplotlib, so do it only where a chart is requested.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -17,72 +17,51 @@ ImageFormat = Literal["svg", "png"]
 
 @dataclass(frozen=True)
 class Chart:
-    """A chart that a report may hold."""
+    """A chart that a report may contain."""
 
     name: str
     title: str
     caption: str
     """How to read it."""
-    shows: Callable[[Comparison], int]
-    """How many variants it would show; none: there is no such chart in this report."""
-    of: Callable[[Comparison], int]
-    """How many there are to show, so that it is known how many were left out."""
+    find: Callable[[Comparison], Sequence[object]]
+    """What it would show, a row, line or panel each; nothing: this report has no such chart."""
+    limit: int
+    """How many of them it shows."""
     absent: str
     """Why there is no such chart, where there are results."""
     draw: Callable[[Comparison], Figure]
+    find_expected: Callable[[Comparison], Sequence[object]] | None = None
+    """What it would show if nothing were missing; by default all that `find` returns."""
 
     def explain_absence(self, comparison: Comparison) -> str:
         """Why this comparison has no such chart."""
         return self.absent if comparison.finished else _NO_RESULT
 
-    def get_omitted(self, comparison: Comparison) -> int:
-        """How many variants there was no room for."""
-        return self.of(comparison) - self.shows(comparison)
+    def count_omitted(self, comparison: Comparison) -> int:
+        """How many variants are left out for lack of space."""
+        expected = (self.find_expected or self.find)(comparison)
+        return len(expected) - min(len(self.find(comparison)), self.limit)
 
     def render_svg(self, comparison: Comparison) -> str:
         """One `<svg>` element; the same comparison gives the same bytes."""
         return drawing.to_svg(lambda: self.draw(comparison), name=self.name, title=self.title)
 
     def render_png(self, comparison: Comparison) -> bytes:
-        """The same picture, 200 pixels an inch."""
+        """The same image, at 200 pixels per inch."""
         return drawing.to_png(lambda: self.draw(comparison))
 
 
-def render(comparison: Comparison, name: str, form: ImageFormat) -> bytes | None:
-    """The chart of that name (a key of `CHARTS`) as a file; None where there is no data for it."""
+def render(comparison: Comparison, name: str, image_format: ImageFormat) -> bytes | None:
+    """The chart of that name (a key of `CHARTS`) as a file; None if there is no data for it."""
     chart = CHARTS[name]
-    if not chart.shows(comparison):
+    if not chart.find(comparison):
         return None
-    return chart.render_svg(comparison).encode() if form == "svg" else chart.render_png(comparison)
+    return chart.render_svg(comparison).encode() if image_format == "svg" else chart.render_png(comparison)
 
 
 def get_available(comparison: Comparison) -> list[Chart]:
-    """The charts that there are data for."""
-    return [chart for chart in CHARTS.values() if chart.shows(comparison)]
-
-
-def _count_finished(comparison: Comparison) -> int:
-    return len(outcomes.find_finished(comparison))
-
-
-def _count_contrasted(comparison: Comparison) -> int:
-    return len(outcomes.find_contrasted(comparison))
-
-
-def _count_with_curves(comparison: Comparison) -> int:
-    return len(learning.find_with_curves(comparison))
-
-
-def _count_with_validation(comparison: Comparison) -> int:
-    return len(learning.find_with_validation(comparison))
-
-
-def _count_diagnosed(comparison: Comparison) -> int:
-    return len(networks.get_diagnosed_models(comparison))
-
-
-def _limit_variants(most: int, count: Callable[[Comparison], int]) -> Callable[[Comparison], int]:
-    return lambda comparison: min(most, count(comparison))
+    """The charts for which there is data."""
+    return [chart for chart in CHARTS.values() if chart.find(comparison)]
 
 
 _NO_RESULT = "no job of it has finished"
@@ -96,8 +75,8 @@ CHARTS: dict[str, Chart] = {
             "Difference from the baseline, with 95 % intervals",
             "A dot for the mean over pairs of equal seed, a line for its 95 % interval: one that crosses "
             "zero shows no difference. In the shaded zone accuracies are as good as equal.",
-            _limit_variants(outcomes.MAX_ROWS, _count_contrasted),
-            _count_contrasted,
+            outcomes.find_contrasted,
+            outcomes.MAX_ROWS,
             "no variant shares a finished seed with the baseline",
             outcomes.draw_differences,
         ),
@@ -106,8 +85,8 @@ CHARTS: dict[str, Chart] = {
             "Test accuracy of each seed",
             "Lines join models of the same seed: above the baseline's, below the variant's. A line that "
             "leads to the right is a gain.",
-            _limit_variants(outcomes.MAX_ROWS, _count_finished),
-            _count_finished,
+            outcomes.find_finished,
+            outcomes.MAX_ROWS,
             _NO_RESULT,
             outcomes.draw_seeds,
         ),
@@ -117,8 +96,8 @@ CHARTS: dict[str, Chart] = {
             "Means over seeds; the band is one standard deviation to each side. Over many epochs the thin "
             "line is the mean itself, the thick one smoothed. A dotted upright marks where overfitting sets"
             " in.",
-            _limit_variants(learning.MAX_PANELS, _count_with_curves),
-            _count_with_curves,
+            learning.find_with_curves,
+            learning.MAX_PANELS,
             _NO_RESULT,
             learning.draw_loss,
         ),
@@ -126,8 +105,8 @@ CHARTS: dict[str, Chart] = {
             "accuracy-curves",
             "Accuracy by epoch",
             "As the chart of losses, for the share of images classified correctly.",
-            _limit_variants(learning.MAX_PANELS, _count_with_curves),
-            _count_with_curves,
+            learning.find_with_curves,
+            learning.MAX_PANELS,
             _NO_RESULT,
             learning.draw_accuracy,
         ),
@@ -136,8 +115,8 @@ CHARTS: dict[str, Chart] = {
             "Generalization gap by epoch",
             "Validation minus training loss, means over seeds; it grows with overfitting. A ring marks "
             "where overfitting sets in: from there on the validation loss itself rises.",
-            _limit_variants(learning.MAX_PANELS, _count_with_validation),
-            _count_with_validation,
+            learning.find_with_validation,
+            learning.MAX_PANELS,
             "no image was held out to validate on",
             learning.draw_gap,
         ),
@@ -145,8 +124,8 @@ CHARTS: dict[str, Chart] = {
             "cost",
             "Test accuracy against cost",
             "Up is more accurate, left is quicker. Upright lines are 95 % intervals over seeds.",
-            _limit_variants(outcomes.MAX_ROWS, _count_finished),
-            _count_finished,
+            outcomes.find_finished,
+            outcomes.MAX_ROWS,
             _NO_RESULT,
             outcomes.draw_cost,
         ),
@@ -155,44 +134,41 @@ CHARTS: dict[str, Chart] = {
             "How large the weights are",
             "One model of each variant, all to the same scale. Weights of exactly zero are left out, and "
             "counted above the plot. Upwards each mark is a tenfold.",
-            _count_diagnosed,
-            lambda comparison: sum(variant.metrics is not None for variant in comparison.variants),
+            networks.find_diagnosed,
+            networks.MAX_PANELS,
             _NO_DIAGNOSTICS,
             networks.draw_weights,
+            find_expected=outcomes.find_finished,
         ),
         Chart(
             "first-layer",
             "What the first layer looks at",
             "The incoming weights of the strongest units, each as an image: red above zero, blue below "
             "(both dark without colour), pale at zero. A pixel that is pale in every image is hardly used.",
-            lambda comparison: sum(
-                bool(item.first_layer) for _, item in networks.get_diagnosed_models(comparison)
-            ),
-            lambda comparison: sum(variant.metrics is not None for variant in comparison.variants),
+            networks.find_with_first_layer,
+            networks.MAX_PANELS,
             _NO_DIAGNOSTICS,
             networks.draw_first_layer,
+            find_expected=outcomes.find_finished,
         ),
         Chart(
             "reliability",
             "How sure, and how often right",
             "Below the dashed diagonal a model is surer than it is right. As many test images in each dot; "
             "uprights are standard errors.",
-            lambda comparison: sum(
-                bool(item.calibration) for _, item in networks.get_diagnosed_models(comparison)
-            ),
-            lambda comparison: sum(variant.metrics is not None for variant in comparison.variants),
+            networks.find_with_calibration,
+            networks.MAX_PANELS,
             _NO_DIAGNOSTICS,
             networks.draw_calibration,
+            find_expected=outcomes.find_finished,
         ),
         Chart(
             "confusion-difference",
             "What is confused more or less than by the baseline",
             "Of 1,000 test images of each true class, how many more (+) or fewer (-) get each answer. Good "
             "are + on the diagonal and - off it; less than one is left empty.",
-            lambda comparison: len(networks.find_with_confusion(comparison)),
-            lambda comparison: sum(
-                bool(variant.confusion) and not variant.is_baseline for variant in comparison.variants
-            ),
+            networks.find_with_confusion,
+            networks.MAX_PANELS,
             "it takes a baseline and another variant with known mistakes",
             networks.draw_confusion,
         ),

@@ -1,55 +1,62 @@
-"""What the networks have become: their weights, how sure they are, and what they confuse."""
+"""The trained networks: their weights, their calibration and their confusion matrices."""
 
 import base64
 import math
-from collections.abc import Sequence
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import NullLocator
 
 from api.reports.charts import drawing
-from api.reports.schemas import CalibrationBin, Comparison, Diagnostics, VariantReport
+from api.reports.schemas import Comparison, Diagnostics, VariantReport
+from models.statistics import compute_proportion_standard_error
 
 MAX_PANELS = 8
 # Blue below zero, white at zero, red above.
 _DIVERGING = "RdBu_r"
-_IMAGES_A_ROW = 8
+_IMAGES_PER_ROW = 8
 
 
-def get_diagnosed_models(comparison: Comparison) -> list[tuple[str, Diagnostics]]:
-    """The first variants of which a model's diagnostics are there."""
-    return [(variant.name, variant.diagnostics) for variant in comparison.variants if variant.diagnostics][
-        :MAX_PANELS
-    ]
+def find_diagnosed(comparison: Comparison) -> list[tuple[str, Diagnostics]]:
+    """The variants of which a model's diagnostics are stored, by name."""
+    return [(variant.name, variant.diagnostics) for variant in comparison.variants if variant.diagnostics]
+
+
+def find_with_first_layer(comparison: Comparison) -> list[tuple[str, Diagnostics]]:
+    """Those whose diagnostics have images of the first layer."""
+    return [pair for pair in find_diagnosed(comparison) if pair[1].first_layer]
+
+
+def find_with_calibration(comparison: Comparison) -> list[tuple[str, Diagnostics]]:
+    """Those whose diagnostics say how often answers of each confidence are correct."""
+    return [pair for pair in find_diagnosed(comparison) if pair[1].calibration]
 
 
 def find_with_confusion(comparison: Comparison) -> list[VariantReport]:
-    """The first variants whose mistakes can be held against the baseline's."""
-    if _get_baseline(comparison) is None:
+    """The variants whose confusion matrices can be compared with the baseline's."""
+    if not any(variant.is_baseline and variant.confusion for variant in comparison.variants):
         return []
-    return [variant for variant in comparison.variants if variant.confusion and not variant.is_baseline][
-        :MAX_PANELS
-    ]
+    return [variant for variant in comparison.variants if variant.confusion and not variant.is_baseline]
 
 
 def draw_weights(comparison: Comparison) -> Figure:
-    """How many weights are how large, to one scale; exact zeros are counted beside."""
-    diagnosed_models = get_diagnosed_models(comparison)
-    reach = max(max(abs(edge) for edge in item.weight_edges) for _, item in diagnosed_models)
+    """Histograms of the weights, to one scale; exact zeros are counted in the headings."""
+    diagnosed = find_diagnosed(comparison)[:MAX_PANELS]
+    reach = max(max(abs(edge) for edge in diagnostics.weight_edges) for _, diagnostics in diagnosed)
+    headings = []
+    for name, diagnostics in diagnosed:
+        total = sum(diagnostics.weight_counts) + diagnostics.weight_zeros
+        zeros = f"{100 * diagnostics.weight_zeros / total:.1f} % exactly zero" if total else ""
+        headings.append(drawing.format_heading(name, note=zeros))
     figure, axes = drawing.create_panels(
-        [
-            drawing.format_heading(name, note=_format_zeros(diagnostics))
-            for name, diagnostics in diagnosed_models
-        ],
+        headings,
         1.1,
         columns=2,
         labels=("weight", "weights in a bin"),
         left=0.75,
     )
-    for panel, (_, diagnostics) in zip(axes, diagnosed_models, strict=True):
+    for panel, (_, diagnostics) in zip(axes, diagnosed, strict=True):
         panel.stairs(diagnostics.weight_counts, diagnostics.weight_edges, fill=True, color=drawing.COLOURS[0])
         panel.set_xlim(-reach, reach)
         panel.set_yscale("log")
@@ -59,21 +66,16 @@ def draw_weights(comparison: Comparison) -> Figure:
     return figure
 
 
-def _format_zeros(diagnostics: Diagnostics) -> str:
-    total = sum(diagnostics.weight_counts) + diagnostics.weight_zeros
-    return f"{100 * diagnostics.weight_zeros / total:.1f} % exactly zero" if total else ""
-
-
 def draw_first_layer(comparison: Comparison) -> Figure:
-    """What units of the first layer look at: incoming weights as images, white where they are zero."""
-    results = [(name, item) for name, item in get_diagnosed_models(comparison) if item.first_layer]
-    rows = max(math.ceil(len(item.first_layer) / _IMAGES_A_ROW) for _, item in results)
+    """Incoming weights of units of the first layer, as images that are white where a weight is zero."""
+    diagnosed = find_with_first_layer(comparison)[:MAX_PANELS]
+    rows = max(math.ceil(len(diagnostics.first_layer) / _IMAGES_PER_ROW) for _, diagnostics in diagnosed)
     figure, axes = drawing.create_panels(
         [
             drawing.format_heading(
-                name, columns=1, note=f"darkest: a weight of ±{item.first_layer_scale:.3g}"
+                name, columns=1, note=f"darkest: a weight of ±{diagnostics.first_layer_scale:.3g}"
             )
-            for name, item in results
+            for name, diagnostics in diagnosed
         ],
         rows * 0.55,
         columns=1,
@@ -81,7 +83,7 @@ def draw_first_layer(comparison: Comparison) -> Figure:
         left=0.1,
         share=False,
     )
-    for panel, (_, diagnostics) in zip(axes, results, strict=True):
+    for panel, (_, diagnostics) in zip(axes, diagnosed, strict=True):
         panel.imshow(_build_mosaic(diagnostics), cmap=_DIVERGING, vmin=-1, vmax=1, interpolation="none")
         panel.set_anchor("NW")
         panel.set_axis_off()
@@ -89,15 +91,15 @@ def draw_first_layer(comparison: Comparison) -> Figure:
 
 
 def _build_mosaic(diagnostics: Diagnostics) -> np.ndarray:
-    """All units side by side with a space between them, from -1 to 1; NaN where there is none."""
+    """The images of all units in a grid, from -1 to 1; NaN between them."""
     side = diagnostics.first_layer_side
     images = [
-        (np.frombuffer(base64.b64decode(item), np.uint8).astype(float) - 128) / 127
-        for item in diagnostics.first_layer
+        (np.frombuffer(base64.b64decode(image), np.uint8).astype(float) - 128) / 127
+        for image in diagnostics.first_layer
     ]
-    # A space of a whole number of pixels that is still seen between filters of 3 x 3.
+    # In whole pixels; wide enough to be visible between filters of 3 x 3.
     space = max(1, side // 14)
-    columns = min(_IMAGES_A_ROW, len(images))
+    columns = min(_IMAGES_PER_ROW, len(images))
     rows = math.ceil(len(images) / columns)
     mosaic = np.full((rows * (side + space) - space, columns * (side + space) - space), np.nan)
     for index, image in enumerate(images):
@@ -107,24 +109,28 @@ def _build_mosaic(diagnostics: Diagnostics) -> np.ndarray:
 
 
 def draw_calibration(comparison: Comparison) -> Figure:
-    """Reliability diagrams: how often answers of each confidence are right."""
-    results = [(name, item) for name, item in get_diagnosed_models(comparison) if item.calibration]
-    low = min(min(item.confidence, item.accuracy) for _, one in results for item in one.calibration)
-    # Most answers are almost certain, so that the lowest bin alone sets where the axes begin.
+    """Reliability diagrams: how often answers of each confidence are correct."""
+    diagnosed = find_with_calibration(comparison)[:MAX_PANELS]
+    points = [point for _, diagnostics in diagnosed for point in diagnostics.calibration]
+    low = min(min(point.confidence, point.accuracy) for point in points)
+    # The axes begin at the lowest bin: most answers are almost certain.
     low = max(0.0, math.floor(10 * low - 0.2) / 10)
     figure, axes = drawing.create_panels(
-        [drawing.format_heading(name) for name, _ in results],
+        [drawing.format_heading(name) for name, _ in diagnosed],
         1.85,
         columns=2,
         labels=("confidence of the answer", "share that is right"),
         keys=1,
     )
-    for panel, (_, diagnostics) in zip(axes, results, strict=True):
+    for panel, (_, diagnostics) in zip(axes, diagnosed, strict=True):
         panel.plot([low, 1], [low, 1], color=drawing.GREY, linestyle=(0, (4, 2)), linewidth=1)
         panel.errorbar(
-            [item.confidence for item in diagnostics.calibration],
-            [item.accuracy for item in diagnostics.calibration],
-            yerr=[_compute_standard_error(item) for item in diagnostics.calibration],
+            [point.confidence for point in diagnostics.calibration],
+            [point.accuracy for point in diagnostics.calibration],
+            yerr=[
+                compute_proportion_standard_error(point.accuracy, point.n) if point.n else 0.0
+                for point in diagnostics.calibration
+            ],
             color=drawing.COLOURS[0],
             marker="o",
             markersize=3.5,
@@ -140,28 +146,17 @@ def draw_calibration(comparison: Comparison) -> Figure:
     return figure
 
 
-def _compute_standard_error(calibration_bin: CalibrationBin) -> float:
-    return (
-        math.sqrt(calibration_bin.accuracy * (1 - calibration_bin.accuracy) / calibration_bin.n)
-        if calibration_bin.n
-        else 0.0
-    )
-
-
 def draw_confusion(comparison: Comparison) -> Figure:
     """For each true digit, how many more or fewer of 1,000 images get each answer than with the baseline."""
-    with_confusion = find_with_confusion(comparison)
-    base = _get_baseline(comparison)
-    assert base is not None  # noqa: S101 (there is something to show)
-    changes = [
-        _normalize_per_thousand(item.confusion or []) - _normalize_per_thousand(base)
-        for item in with_confusion
-    ]
-    # Paler than the map's ends, so that black numbers are read on every cell.
+    variants = find_with_confusion(comparison)[:MAX_PANELS]
+    baseline = next(variant for variant in comparison.variants if variant.is_baseline)
+    expected = _normalize_per_thousand(baseline)
+    changes = [_normalize_per_thousand(variant) - expected for variant in variants]
+    # Twice the largest change, so that all cells are pale enough for black text.
     darkest = 2 * max(1.0, *(abs(change).max() for change in changes))
-    columns = min(2, len(with_confusion))
+    columns = min(2, len(variants))
     figure, axes = drawing.create_panels(
-        [drawing.format_heading(item.name, columns=columns) for item in with_confusion],
+        [drawing.format_heading(variant.name, columns=columns) for variant in variants],
         3.75 / columns,
         columns=columns,
         labels=("answer", "true class"),
@@ -171,28 +166,20 @@ def draw_confusion(comparison: Comparison) -> Figure:
     for panel, change in zip(axes, changes, strict=True):
         panel.imshow(change, cmap=_DIVERGING, vmin=-darkest, vmax=darkest, interpolation="none")
         panel.set_anchor("NW")
-        _draw_changes(panel, change, 9.0 / columns + 1.5)
+        panel.set_xticks(range(len(change)))
+        panel.set_yticks(range(len(change)))
+        panel.tick_params(length=0, labelsize=7)
+        panel.grid(visible=False)
+        panel.spines[:].set_visible(False)
+        # A change of less than one image in a thousand is left out.
+        for row, column in zip(*np.nonzero(abs(change).round()), strict=True):
+            value = int(change[row, column].round())
+            panel.text(column, row, f"{value:+d}", ha="center", va="center", fontsize=9.0 / columns + 1.5)
     return figure
 
 
-def _draw_changes(panel: Axes, change: np.ndarray, size: float) -> None:
-    """A signed number in each cell that changes by at least one image in a thousand."""
-    panel.set_xticks(range(len(change)))
-    panel.set_yticks(range(len(change)))
-    panel.tick_params(length=0, labelsize=7)
-    panel.grid(visible=False)
-    panel.spines[:].set_visible(False)
-    for row, column in zip(*np.nonzero(abs(change).round()), strict=True):
-        value = int(change[row, column].round())
-        panel.text(column, row, f"{value:+d}", ha="center", va="center", fontsize=size)
-
-
-def _get_baseline(comparison: Comparison) -> list[list[int]] | None:
-    return next((variant.confusion for variant in comparison.variants if variant.is_baseline), None)
-
-
-def _normalize_per_thousand(confusion: Sequence[Sequence[int]]) -> np.ndarray:
-    counts = np.asarray(confusion, float)
-    # A class without an image has no mistakes.
+def _normalize_per_thousand(variant: VariantReport) -> np.ndarray:
+    counts = np.asarray(variant.confusion, float)
+    # A class without images has a row of zeros.
     shares: np.ndarray = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     return 1000 * shares

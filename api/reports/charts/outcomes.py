@@ -1,6 +1,7 @@
-"""What came out: differences from the baseline, the accuracy of each seed, and what accuracy costs."""
+"""Results: differences from the baseline, the accuracy of each seed, and accuracy against training time."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
@@ -13,10 +14,10 @@ from api.reports.schemas import Comparison, Contrast, Difference, VariantReport
 
 MAX_ROWS = 30
 _BETTER, _WORSE = drawing.COLOURS[0], drawing.COLOURS[1]
-_ROW = 0.46
-_LETTERS_A_ROW = 58
-_NUMBER = 0.13
-"""Inches between two numbers, one above the other."""
+_ROW_HEIGHT = 0.46
+_LABEL_LENGTH = 58
+_LABEL_SPACING = 0.13
+"""Inches between the numbers that label points at the right edge."""
 
 
 def find_contrasted(comparison: Comparison) -> list[Contrast]:
@@ -31,57 +32,54 @@ def find_finished(comparison: Comparison) -> list[VariantReport]:
 
 def draw_differences(comparison: Comparison) -> Figure:
     """A forest plot: each variant's mean difference and 95 % interval, in accuracy and in loss."""
-    rows = find_contrasted(comparison)[:MAX_ROWS]
+    contrasts = find_contrasted(comparison)[:MAX_ROWS]
     figure, (left, right) = drawing.create_panels(
         ["test accuracy, points", "test loss, nats"],
-        _ROW * len(rows),
+        _ROW_HEIGHT * len(contrasts),
         columns=2,
         labels=("variant minus baseline", ""),
         left=0.2,
         share=False,
     )
-    margins = {row.equivalence.margin_points for row in rows if row.equivalence}
-    if margins:
-        margin = max(margins)
+    margin = max((item.equivalence.margin_points for item in contrasts if item.equivalence), default=None)
+    if margin is not None:
         left.axvspan(-margin, margin, color="#eeeeee", zorder=0, linewidth=0)
     for axes, metric, digits in ((left, "test_accuracy_points", 2), (right, "test_loss", 4)):
-        for row, contrast in enumerate(rows):
-            _draw_interval(axes, row, getattr(contrast.differences, metric), digits)
+        for row, contrast in enumerate(contrasts):
+            difference: Difference = getattr(contrast.differences, metric)
+            if difference.low is not None and difference.high is not None:
+                axes.plot(
+                    [difference.low, difference.high], [row, row], color="black", linewidth=1.4,
+                    solid_capstyle="butt",
+                )  # fmt: skip
+            axes.plot([difference.mean], [row], marker="o", color="black", markersize=5, linestyle="")
+            axes.annotate(
+                f"{round(difference.mean, digits) + 0.0:+.{digits}f}",
+                (difference.mean, row), xytext=(0, -4), textcoords="offset points", ha="center", va="top",
+                fontsize=7, color="#333333",
+            )  # fmt: skip
         axes.axvline(0, color="#444444", linewidth=0.9)
-        axes.set_ylim(len(rows) - 0.45, -0.7)
+        axes.set_ylim(len(contrasts) - 0.45, -0.7)
         axes.set_yticks([])
         axes.grid(axis="x")
         axes.spines["left"].set_visible(False)
         axes.xaxis.set_major_locator(MaxNLocator(4))
         axes.margins(x=0.12)
-    for row, contrast in enumerate(rows):
-        _format_row_name(left, row - 0.4, contrast.variant)
+    for row, contrast in enumerate(contrasts):
+        _draw_row_label(left, row - 0.4, contrast.variant)
     return figure
-
-
-def _draw_interval(axes: Axes, row: int, difference: Difference, digits: int) -> None:
-    if difference.low is not None and difference.high is not None:
-        axes.plot(
-            [difference.low, difference.high], [row, row], color="black", linewidth=1.4, solid_capstyle="butt"
-        )
-    axes.plot([difference.mean], [row], marker="o", color="black", markersize=5, linestyle="")
-    axes.annotate(
-        f"{round(difference.mean, digits) + 0.0:+.{digits}f}",
-        (difference.mean, row), xytext=(0, -4), textcoords="offset points", ha="center", va="top", fontsize=7,
-        color="#333333",
-    )  # fmt: skip
 
 
 def draw_seeds(comparison: Comparison) -> Figure:
     """Test accuracy of each seed; lines join each variant's to the baseline's of the same seed."""
-    rows = find_finished(comparison)[:MAX_ROWS]
-    base = next((variant for variant in rows if variant.is_baseline), None)
-    before = _get_accuracies(base) if base else {}
-    figure, axes = drawing.create_figure(0.5 * len(rows), left=0.25, keys=2)
-    for row, variant in enumerate(rows):
-        _draw_seed_row(axes, row, variant, {} if variant is base else before)
-        _format_row_name(axes, row - 0.42, variant.name + (" (baseline)" if variant is base else ""))
-    axes.set_ylim(len(rows) - 0.55, -0.8)
+    variants = find_finished(comparison)[:MAX_ROWS]
+    baseline = next((variant for variant in variants if variant.is_baseline), None)
+    before = _get_accuracies(baseline) if baseline else {}
+    figure, axes = drawing.create_figure(0.5 * len(variants), left=0.25, keys=2)
+    for row, variant in enumerate(variants):
+        _draw_seed_row(axes, row, variant, {} if variant is baseline else before)
+        _draw_row_label(axes, row - 0.42, variant.name + (" (baseline)" if variant is baseline else ""))
+    axes.set_ylim(len(variants) - 0.55, -0.8)
     axes.set_yticks([])
     axes.grid(axis="x")
     axes.spines["left"].set_visible(False)
@@ -89,7 +87,7 @@ def draw_seeds(comparison: Comparison) -> Figure:
     axes.xaxis.set_major_locator(MaxNLocator(6))
     axes.set_xlabel("test accuracy, %")
     entries = [(Line2D([], [], marker="o", linestyle="", color="black"), "a seed")]
-    if len(rows) > 1 and before:
+    if len(variants) > 1 and before:
         hollow = Line2D([], [], marker="o", linestyle="", color="black", markerfacecolor="white")
         entries.append((hollow, "baseline"))
         entries.append((Line2D([], [], color=_BETTER), "better"))
@@ -108,7 +106,7 @@ def _draw_seed_row(axes: Axes, row: int, variant: VariantReport, before: Mapping
     pairs = [(before[seed], after[seed]) for seed in sorted(before.keys() & after.keys())]
     for better, colour, dash in ((True, _BETTER, "-"), (False, _WORSE, (0, (2, 1.5)))):
         lines = [[(old, upper), (new, lower)] for old, new in pairs if (new > old) == better]
-        # Of a hundred seeds each line by itself would take longer to draw than all else.
+        # One collection: drawing a hundred lines one by one would take longer than the rest of the chart.
         axes.add_collection(LineCollection(lines, linewidths=1, colors=colour, linestyles=[dash]))
     paired = [before[seed] for seed in after if seed in before]
     axes.plot(
@@ -125,78 +123,54 @@ def _get_accuracies(variant: VariantReport) -> dict[int, float]:
 
 
 def draw_cost(comparison: Comparison) -> Figure:
-    """Mean test accuracy against mean seconds of training; numbers at the edge lead to the names below."""
+    """Mean test accuracy against mean seconds of training; numbers at the right edge refer to the legend."""
     variants = find_finished(comparison)[:MAX_ROWS]
-    places = [_compute_position(variant) for variant in variants]
-    # High enough that the numbers at the edge have room.
-    height = max(2.2, _NUMBER * len(variants))
+    # High enough for the numbers at the edge.
+    height = max(2.2, _LABEL_SPACING * len(variants))
     figure, axes = drawing.create_figure(height, right=0.4, keys=len(variants))
-    for index, (seconds, accuracy) in enumerate(places):
-        colour, marker = _mark(index)
-        axes.plot([seconds], [accuracy], marker=marker, color=colour, markersize=6, linestyle="")
-        low, high = _compute_accuracy_interval(variants[index])
-        axes.plot([seconds, seconds], [low, high], color=colour, linewidth=0.9)
+    points = []
+    entries = []
+    for index, variant in enumerate(variants):
+        assert variant.metrics is not None  # noqa: S101 (it has finished)
+        seconds, accuracy = variant.metrics.training_seconds.mean, variant.metrics.test_accuracy
+        # A different shift for each eight variants, so that no two have both colour and marker in common.
+        marker = drawing.MARKERS[(index + index // drawing.MAX_LINES) % len(drawing.MARKERS)]
+        style: dict[str, Any] = {"color": drawing.COLOURS[index % drawing.MAX_LINES], "marker": marker}
+        axes.plot([seconds], [100 * accuracy.mean], markersize=6, linestyle="", **style)
+        if accuracy.low is not None and accuracy.high is not None:
+            interval = [100 * accuracy.low, 100 * accuracy.high]
+            axes.plot([seconds, seconds], interval, color=style["color"], linewidth=0.9)
+        points.append((seconds, 100 * accuracy.mean))
+        entries.append((Line2D([], [], linestyle="", **style), f"{index + 1} {variant.name}"))
     axes.margins(x=0.08, y=0.12)
     axes.set_xlabel("training, seconds a model")
     axes.set_ylabel("test accuracy, %")
     axes.xaxis.set_major_locator(MaxNLocator(5))
-    _draw_numbers(axes, places, height)
-    entries = []
-    for index, variant in enumerate(variants):
-        colour, marker = _mark(index)
-        handle = Line2D([], [], marker=marker, color=colour, linestyle="")
-        entries.append((handle, f"{index + 1} {variant.name}"))
+    _draw_numbers(axes, points, height)
     drawing.draw_legend(figure, entries)
     return figure
 
 
-def _draw_numbers(axes: Axes, places: Sequence[tuple[float, float]], height: float) -> None:
-    """A number for each point beyond the right edge, none on another, with a thin line to its point."""
+def _draw_numbers(axes: Axes, points: Sequence[tuple[float, float]], height: float) -> None:
+    """Number the points beyond the right edge, without overlaps, each with a thin line to its point."""
     low, high = axes.get_ylim()
     right = axes.get_xlim()[1]
-    heights = drawing.resolve_overlaps([y for _, y in places], low, high, (high - low) * _NUMBER / height)
-    for index, ((x, y), at) in enumerate(zip(places, heights, strict=True), start=1):
-        axes.plot([x, right], [y, at], color="#aaaaaa", linewidth=0.5, zorder=1, clip_on=False)
+    spacing = (high - low) * _LABEL_SPACING / height
+    heights = drawing.resolve_overlaps([y for _, y in points], low, high, spacing)
+    for number, ((x, y), label_y) in enumerate(zip(points, heights, strict=True), start=1):
+        axes.plot([x, right], [y, label_y], color="#aaaaaa", linewidth=0.5, zorder=1, clip_on=False)
         axes.annotate(
-            str(index),
-            (right, at),
-            xytext=(3, 0),
-            textcoords="offset points",
-            va="center",
-            fontsize=7.5,
-            annotation_clip=False,
-        )
+            str(number), (right, label_y), xytext=(3, 0), textcoords="offset points", va="center",
+            fontsize=7.5, annotation_clip=False,
+        )  # fmt: skip
     axes.set_xlim(right=right)
     axes.set_ylim(low, high)
 
 
-def _mark(index: int) -> tuple[str, str]:
-    # Another marker for each eight, so that colour and marker together are one variant's alone.
-    shift = index // drawing.MAX_LINES
-    return drawing.COLOURS[index % 8], drawing.MARKERS[(index + shift) % len(drawing.MARKERS)]
-
-
-def _compute_position(variant: VariantReport) -> tuple[float, float]:
-    assert variant.metrics is not None  # noqa: S101 (it has finished)
-    return variant.metrics.training_seconds.mean, 100 * variant.metrics.test_accuracy.mean
-
-
-def _compute_accuracy_interval(variant: VariantReport) -> tuple[float, float]:
-    assert variant.metrics is not None  # noqa: S101 (it has finished)
-    result = variant.metrics.test_accuracy
-    if result.low is None or result.high is None:
-        return 100 * result.mean, 100 * result.mean
-    return 100 * result.low, 100 * result.high
-
-
-def _format_row_name(axes: Axes, y: float, name: str) -> None:
-    """Above its row, where even a long name has room."""
+def _draw_row_label(axes: Axes, y: float, name: str) -> None:
+    """Write a variant's name above its row, where even a long one fits."""
     axes.annotate(
-        drawing.truncate_label(name, _LETTERS_A_ROW),
-        (0, y),
-        xycoords=("axes fraction", "data"),
-        va="center",
-        fontsize=8,
-        annotation_clip=False,
+        drawing.truncate_label(name, _LABEL_LENGTH), (0, y), xycoords=("axes fraction", "data"), va="center",
+        fontsize=8, annotation_clip=False,
         bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.5},
-    )
+    )  # fmt: skip

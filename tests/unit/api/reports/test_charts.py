@@ -123,7 +123,7 @@ def test_what_old_results_lack_leaves_out_its_charts_only() -> None:
 def test_many_variants_are_small_and_what_is_left_out_is_said() -> None:
     names = [f"dropout rate={number / 100:.2f}" for number in range(40)]
     comparison = comparisons.full(names, seeds=2, epochs=4)
-    left_out = {chart.name: chart.get_omitted(comparison) for chart in get_available(comparison)}
+    left_out = {chart.name: chart.count_omitted(comparison) for chart in get_available(comparison)}
     assert left_out == {
         "differences": 39 - outcomes.MAX_ROWS,
         "accuracy-by-seed": 40 - outcomes.MAX_ROWS,
