@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     import pandas
 
 Document = dict[str, Any]
-ReportFormat = Literal["md", "html", "json", "csv"]
+# In the API's order: typing caches equal literals, and the help shows the one created first.
+ReportFormat = Literal["json", "md", "html", "csv"]
 
 
 class JobState(StrEnum):
