@@ -16,8 +16,7 @@ if TYPE_CHECKING:
     import pandas
 
 Document = dict[str, Any]
-# In the API's order: typing caches equal literals, and the help shows the one created first.
-ReportFormat = Literal["json", "md", "html", "csv"]
+ReportFormat = Literal["json", "md", "html", "csv"]  # in the API's order: typing caches equal literals
 
 
 class JobState(StrEnum):
