@@ -14,7 +14,7 @@ from models.store.jobs import get_seconds_per_operation
 def estimate_experiment_cost(
     session: Session, spec: ExperimentSpec, *, owner: str
 ) -> schemas.ExperimentCostEstimate:
-    """The cost of all jobs that `spec` would make anew for `owner`."""
+    """The cost of all jobs that `spec` would create for `owner`."""
     runs = spec.build_runs()
     reusable = find_reusable_jobs(session, [run for _, run in runs], owner=owner) if spec.reuse else {}
     estimates = {

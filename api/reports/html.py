@@ -16,7 +16,11 @@ def render(comparison: Comparison) -> str:
         comparison=comparison,
         formatting=formatting,
         # Matplotlib escapes each text that it draws, so its SVG is safe as it stands.
-        svg={chart.name: Markup(chart.render_svg(comparison)) for chart in charts.get_available(comparison)},  # noqa: S704
+        # Matplotlib escapes the texts of its SVG.
+        svg={
+            chart.name: Markup(chart.render_svg(comparison))  # noqa: S704 (as above)
+            for chart in charts.get_available(comparison)
+        },
         charts=charts.CHARTS,
     )
 

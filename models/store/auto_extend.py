@@ -1,7 +1,7 @@
 """Experiments that add seeds by themselves, until a difference is known closely enough or a budget is spent.
 
-The width of an interval decides, not what it says: whoever adds seeds until p is small finds differences
-where there are none, whoever adds them until the interval is narrow does not (Chow and Robbins, On the
+The width of an interval decides, not what it says: adding seeds until p is small finds differences
+where there are none, adding them until the interval is narrow does not (Chow and Robbins, On the
 Asymptotic Theory of Fixed-Width Sequential Confidence Intervals, Ann. Math. Statistics 36, 1965).
 """
 

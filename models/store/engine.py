@@ -11,7 +11,7 @@ from models.settings import Settings
 SQLITE_BUSY_MILLISECONDS = 10_000
 
 
-# The first releases in which SQLite's WAL-reset fault is mended (sqlite.org/wal.html); before them a
+# The first releases in which SQLite's WAL-reset fault is fixed (sqlite.org/wal.html); before them a
 # rollback journal is slower and safe.
 _WAL_IS_SAFE_FROM = (3, 51, 3)
 
