@@ -93,7 +93,7 @@ class IdempotentRequest:
         `again` is stored in place of a body that contains a secret.
 
         Raises:
-            UnderWay: it took so long that another request has claimed its key; nothing may be committed.
+            RequestInProgress: another request has claimed the expired key; nothing may be committed.
         """
         content, headers = body.model_dump_json().encode(), dict(headers or {})
         if self._claim is not None:

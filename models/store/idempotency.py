@@ -65,7 +65,7 @@ def claim_key(session: Session, owner: str, key: str, fingerprint: str) -> KeyCl
 
     Raises:
         KeyReused: the key's first request had another content.
-        UnderWay: somebody holds it.
+        RequestInProgress: another request holds the key.
     """
     now = get_database_now(session)
     row = session.scalar(
@@ -114,7 +114,7 @@ def store_response(session: Session, key_claim: KeyClaim, answer: StoredResponse
     """Keep the answer, with the caller's commit.
 
     Raises:
-        UnderWay: this request took so long that another one has taken the key over; nothing may be committed.
+        RequestInProgress: another request has claimed the expired key; nothing may be committed.
     """
     row = session.execute(
         update(IdempotencyKey)

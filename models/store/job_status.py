@@ -93,7 +93,7 @@ def get_histories(session: Session, positions: Mapping[str, StreamCursor]) -> di
 
 
 def get_epochs_version(session: Session, job_id: str, *, after: int = 0) -> str:
-    """What changes whenever `epochs_of` gives something else.
+    """What changes whenever `get_epochs` gives something else.
 
     An epoch is written again by a later attempt only, so that the sum tells of it.
     """

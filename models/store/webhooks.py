@@ -89,7 +89,7 @@ class DueDelivery:
 
 
 def claim_due_deliveries(session: Session, *, limit: int) -> list[DueDelivery]:
-    """Up to `limit` deliveries whose time has come; nobody else takes them for HELD_FOR_SECONDS."""
+    """Up to `limit` deliveries that are due; no other worker claims them for CLAIM_SECONDS."""
     due = (
         select(Delivery, Webhook, Job)
         .join(Webhook, Webhook.id == Delivery.webhook_id)
