@@ -23,7 +23,7 @@ CHECKPOINT = "checkpoint-"
 
 def get_attempt_folder(job_id: str, attempt: int) -> str:
     """The folder of one attempt at a job; two attempts never write the same file."""
-    return f"{_get_job_folder(job_id)}/{attempt}"
+    return f"jobs/{job_id}/{attempt}"
 
 
 def parse_job_id(name: str) -> str:
@@ -39,13 +39,6 @@ def is_checkpoint(name: str) -> bool:
 def is_partial(name: str) -> bool:
     """Whether a file is incomplete: it is being written now, or its writer died."""
     return name.endswith(PART)
-
-
-_JOBS = "jobs"
-
-
-def _get_job_folder(job_id: str) -> str:
-    return f"{_JOBS}/{job_id}"
 
 
 class ArtifactStore:
@@ -83,7 +76,7 @@ class ArtifactStore:
 
     def list_files(self, job_id: str | None = None) -> dict[str, int]:
         """Name and size in bytes of all files of a job, or of all jobs."""
-        folder = _JOBS if job_id is None else _get_job_folder(job_id)
+        folder = "jobs" if job_id is None else f"jobs/{job_id}"
         root = self._resolve(folder)
         # An object store may still list what has just been removed.
         self._files.invalidate_cache()

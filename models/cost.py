@@ -38,11 +38,22 @@ def estimate_cost(spec: JobSpec) -> CostEstimate:
     """Estimate the cost of `spec` from its layers."""
     layers = _list_layers(spec.model)
     parameters = sum(layer.weights + layer.outputs for layer in layers)
-    parameters += _count_normalization_weights(spec) * sum(layer.outputs for layer in layers[:-1])
+    normalizations = [
+        technique
+        for technique in (spec.regularization.batch_normalization, spec.regularization.layer_normalization)
+        if technique
+    ]
+    # Each adds gamma and beta to every unit or filter; a beta takes the place of a bias before it.
+    added = 2 * len(normalizations) - any(item.position == "before_activation" for item in normalizations)
+    parameters += added * sum(layer.outputs for layer in layers[:-1])
     rows = DATASET_ROWS[spec.dataset.name]
     # A byte a pixel, whatever part is trained on; the training images once more on the device.
     images = (2 * rows.train + rows.test) * PIXELS
-    numbers = _COPIES_OF_WEIGHTS * parameters + spec.training.batch_size * _count_numbers_per_example(layers)
+    numbers_per_example = int(
+        _COPIES_OF_OUTPUTS * sum(layer.outputs * layer.positions for layer in layers)
+        + _COPIES_OF_PATCHES * sum(layer.patches for layer in layers)
+    )
+    numbers = _COPIES_OF_WEIGHTS * parameters + spec.training.batch_size * numbers_per_example
     return CostEstimate(
         parameters=parameters,
         training_flops=float(compute_flops_per_epoch(spec) * spec.training.epochs),
@@ -50,18 +61,12 @@ def estimate_cost(spec: JobSpec) -> CostEstimate:
     )
 
 
+_MEGABYTE = 1_000_000
 # Weights, gradients and Adam's two moments.
 _COPIES_OF_WEIGHTS = 4
 # Measured copies that a step holds at once, rounded up; docs/decisions/0012-convolution-as-patches.md.
 _COPIES_OF_OUTPUTS = 3
 _COPIES_OF_PATCHES = 1.5
-
-
-def _count_numbers_per_example(layers: list[_Layer]) -> int:
-    """How many numbers a step holds for each example of its batch."""
-    outputs = sum(layer.outputs * layer.positions for layer in layers)
-    patches = sum(layer.patches for layer in layers)
-    return int(_COPIES_OF_OUTPUTS * outputs + _COPIES_OF_PATCHES * patches)
 
 
 def compute_flops_per_epoch(spec: JobSpec) -> int:
@@ -91,14 +96,6 @@ def _list_layers(model: Mlp | Cnn) -> list[_Layer]:
     return [*layers, _Layer(inputs * CLASSES, CLASSES, 1, 0, field)]
 
 
-def _count_normalization_weights(spec: JobSpec) -> int:
-    """Numbers that normalization adds to each unit or filter: gamma and beta, less the bias."""
-    batch, layer = spec.regularization.batch_normalization, spec.regularization.layer_normalization
-    techniques = [technique for technique in (batch, layer) if technique]
-    # A beta takes the place of a bias before it.
-    return 2 * len(techniques) - any(technique.position == "before_activation" for technique in techniques)
-
-
 def check_budget(spec: JobSpec, settings: Settings) -> CostEstimate:
     """The estimated cost of `spec`.
 
@@ -110,7 +107,7 @@ def check_budget(spec: JobSpec, settings: Settings) -> CostEstimate:
     if cost.parameters > settings.max_parameters:
         errors.append(
             FieldError(
-                f"/model/{_find_largest_field(spec.model)}",
+                f"/model/{max(_list_layers(spec.model), key=lambda layer: layer.weights).field}",
                 f"{cost.parameters:,} parameters; this installation allows {settings.max_parameters:,} a job",
             )
         )
@@ -133,11 +130,3 @@ def check_budget(spec: JobSpec, settings: Settings) -> CostEstimate:
     if errors:
         raise BudgetExceeded(errors)
     return cost
-
-
-_MEGABYTE = 1_000_000
-
-
-def _find_largest_field(model: Mlp | Cnn) -> str:
-    """The field of `model` that most of its weights come from."""
-    return max(_list_layers(model), key=lambda layer: layer.weights).field

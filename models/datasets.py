@@ -106,7 +106,14 @@ _download_lock = Lock()
 
 def find_dataset(name: str, settings: Settings) -> Path | None:
     """The file or folder that holds the dataset on this machine; None: nowhere, or inside a package."""
-    for path in _get_search_paths(name, settings):
+    cache = get_keras_cache_folder()
+    paths = [cache / f"{name}.npz"]
+    if settings.data_dir is not None:
+        paths.insert(0, settings.data_dir / f"{name}.npz")
+    if name == "fashion_mnist":
+        # Keras's own form, and Debian's package dataset-fashion-mnist.
+        paths += [cache / "fashion-mnist", DEBIAN_FASHION]
+    for path in paths:
         if path.is_file() or (path.is_dir() and all(find_idx_file(path, file) for file in IDX_FILES)):
             return path
     return None
@@ -144,51 +151,32 @@ def ensure_available(name: str, settings: Settings) -> None:
     )
 
 
-def _get_search_paths(name: str, settings: Settings) -> list[Path]:
-    cache = get_keras_cache_folder()
-    paths = [cache / f"{name}.npz"]
-    if settings.data_dir is not None:
-        paths.insert(0, settings.data_dir / f"{name}.npz")
-    if name == "fashion_mnist":
-        # Keras's own form, and Debian's package dataset-fashion-mnist.
-        paths += [cache / "fashion-mnist", DEBIAN_FASHION]
-    return paths
-
-
 def get_keras_cache_folder() -> Path:
     """The folder in which Keras keeps datasets."""
     return Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras") / "datasets"
 
 
 def _download(name: str) -> bool:
+    """Download a dataset's files into Keras's cache, each only if its SHA-256 is the published one."""
+    cache = get_keras_cache_folder()
+    downloads = [(MNIST_URL, cache / "mnist.npz", MNIST_FILE_SHA256)]
+    if name == "fashion_mnist":
+        downloads = [
+            (f"{FASHION_URL}{file}.gz", cache / "fashion-mnist" / f"{file}.gz", sha256)
+            for file, sha256 in zip(IDX_FILES, DATASETS[name].sha256, strict=True)
+        ]
     try:
-        for path, (url, sha256) in _list_downloads(name).items():
-            _fetch(url, path, sha256)
+        for url, path, sha256 in downloads:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            log.info("downloading %s", url)
+            with urlopen(Request(url), timeout=DOWNLOAD_TIMEOUT_SECONDS) as answer:  # noqa: S310 (our own https addresses)
+                content = answer.read()
+            unpacked = gzip.decompress(content) if path.suffix == ".gz" else content
+            if hashlib.sha256(unpacked).hexdigest() != sha256:
+                raise OSError(f"{url} sent something other than the published file")
+            write_atomically(path, content)
     except (OSError, EOFError, zlib.error, HTTPException) as error:
         log.warning("could not download %s: %s", name, error)
         _failed_downloads[name] = True
         return False
     return True
-
-
-def _list_downloads(name: str) -> dict[Path, tuple[str, str]]:
-    """For each file of a dataset: its address, and the SHA-256 of what it holds once unpacked."""
-    cache = get_keras_cache_folder()
-    if name == "mnist":
-        return {cache / "mnist.npz": (MNIST_URL, MNIST_FILE_SHA256)}
-    return {
-        cache / "fashion-mnist" / f"{file}.gz": (f"{FASHION_URL}{file}.gz", sha256)
-        for file, sha256 in zip(IDX_FILES, DATASETS[name].sha256, strict=True)
-    }
-
-
-def _fetch(url: str, path: Path, sha256: str) -> None:
-    """Download `url` to `path` atomically, if its SHA-256 is the published one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    log.info("downloading %s", url)
-    with urlopen(Request(url), timeout=DOWNLOAD_TIMEOUT_SECONDS) as answer:  # noqa: S310 (our own https addresses)
-        content = answer.read()
-    unpacked = gzip.decompress(content) if path.suffix == ".gz" else content
-    if hashlib.sha256(unpacked).hexdigest() != sha256:
-        raise OSError(f"what {url} sent is not what was published")
-    write_atomically(path, content)

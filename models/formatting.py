@@ -17,14 +17,13 @@ def format_duration(seconds: float) -> str:
 
 def format_techniques(regularization: Mapping[str, Mapping[str, Any]]) -> str:
     """What a variant is regularized with: a name such as `dropout rate=0.5 + l2 factor=0.0001`, or `none`."""
-    return " + ".join(_format_technique(*item) for item in regularization.items()) or "none"
-
-
-def _format_technique(name: str, parameters: Mapping[str, Any]) -> str:
-    # A parameter that is off has no number that tells anything.
-    numbers = [
-        f"{key}={value}"
-        for key, value in parameters.items()
-        if isinstance(value, int | float) and not isinstance(value, bool) and value
-    ]
-    return " ".join([name, *numbers])
+    parts = []
+    for name, parameters in regularization.items():
+        # A parameter that is off has no number that tells anything.
+        numbers = [
+            f"{key}={value}"
+            for key, value in parameters.items()
+            if isinstance(value, int | float) and not isinstance(value, bool) and value
+        ]
+        parts.append(" ".join([name, *numbers]))
+    return " + ".join(parts) or "none"

@@ -52,8 +52,14 @@ def find_useless_files(database: Database, files: Collection[str], *, days: floa
     Raises:
         ServiceUnavailable: the database cannot be reached.
     """
-    ended = _load_end_times(database, sorted({parse_job_id(name) for name in files}))
+    # For each job that is known: when it ended; None if it has not.
+    ended: dict[str, datetime | None] = {}
     with database.read() as session:
+        job_ids = sorted({parse_job_id(name) for name in files})
+        for start in range(0, len(job_ids), _JOBS_A_QUERY):
+            query = select(Job.id, Job.state, Job.finished_at)
+            for row in session.execute(query.where(Job.id.in_(job_ids[start : start + _JOBS_A_QUERY]))):
+                ended[row.id] = row.finished_at if JobState(row.state).terminal else None
         oldest = get_database_now(session) - timedelta(days=days)
     useless = [
         name
@@ -62,14 +68,3 @@ def find_useless_files(database: Database, files: Collection[str], *, days: floa
         and (is_checkpoint(name) or is_partial(name) or (days and finished < oldest))
     ]
     return useless, sum(parse_job_id(name) not in ended for name in files)
-
-
-def _load_end_times(database: Database, job_ids: list[str]) -> dict[str, datetime | None]:
-    """For each job that is known: when it ended; None if it has not."""
-    end_times: dict[str, datetime | None] = {}
-    with database.read() as session:
-        for start in range(0, len(job_ids), _JOBS_A_QUERY):
-            part = job_ids[start : start + _JOBS_A_QUERY]
-            for row in session.execute(select(Job.id, Job.state, Job.finished_at).where(Job.id.in_(part))):
-                end_times[row.id] = row.finished_at if JobState(row.state).terminal else None
-    return end_times

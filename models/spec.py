@@ -55,18 +55,14 @@ def bound_length(most: int) -> BeforeValidator:
 
 def get_validation_errors(error: ValidationError) -> list[tuple[tuple[int | str, ...], str]]:
     """The errors of a validation, each as (location in the document, message)."""
-    return [
-        (_get_location(fault), _format_message(fault))
-        for fault in error.errors(include_url=False, include_input=False)
-    ]
-
-
-def _get_location(fault: ErrorDetails) -> tuple[int | str, ...]:
-    # pydantic appends this part to the location where a key, not its value, is invalid.
-    location = [part for part in fault["loc"] if part != "[key]"]
-    # A model validator has no location of its own; it passes the field's by `pointer`.
-    _, *further = str(fault.get("ctx", {}).get("pointer", "")).split("/")
-    return (*location, *further)
+    errors = []
+    for fault in error.errors(include_url=False, include_input=False):
+        # pydantic appends "[key]" to the location where a key, not its value, is invalid. A model validator
+        # has no location of its own; it passes the field's by `pointer`.
+        location = [part for part in fault["loc"] if part != "[key]"]
+        _, *further = str(fault.get("ctx", {}).get("pointer", "")).split("/")
+        errors.append(((*location, *further), _format_message(fault)))
+    return errors
 
 
 def _format_message(fault: ErrorDetails) -> str:
@@ -258,7 +254,7 @@ class JobSpec(_Part):
 
     @model_validator(mode="after")
     def check_consistency(self) -> Self:
-        for pointer, detail in _find_contradictions(self):
+        for pointer, detail in (*_check_data(self), *_check_network(self), *_check_techniques(self)):
             # A validator of the whole model has no location of its own; the pointer travels in the context.
             raise PydanticCustomError("contradiction", "{detail}", {"pointer": pointer, "detail": detail})
         return self
@@ -279,16 +275,10 @@ class JobBatch(_Part):
     jobs: Annotated[tuple[JobSpec, ...], Field(strict=False, min_length=1)]
 
 
-def _find_contradictions(spec: JobSpec) -> Iterator[tuple[str, str]]:
-    """Pairs of (JSON pointer, what is wrong) for fields that are fine alone and not together."""
-    yield from _check_examples(spec)
-    yield from _check_validation_data(spec)
-    yield from _check_optimizer(spec)
-    yield from _check_family(spec)
-    yield from _check_techniques(spec)
+# Each yields pairs of (JSON pointer, what is wrong) for fields that are fine alone and not together.
 
 
-def _check_examples(spec: JobSpec) -> Iterator[tuple[str, str]]:
+def _check_data(spec: JobSpec) -> Iterator[tuple[str, str]]:
     available = DATASET_ROWS[spec.dataset.name].train
     if (spec.dataset.train_samples or 0) > available:
         yield (
@@ -305,9 +295,6 @@ def _check_examples(spec: JobSpec) -> Iterator[tuple[str, str]]:
             "/training/batch_size",
             "mixup mixes each example with another of its batch; choose at least 2, or leave mixup out",
         )
-
-
-def _check_validation_data(spec: JobSpec) -> Iterator[tuple[str, str]]:
     if spec.dataset.validation_examples:
         return
     if spec.regularization.early_stopping:
@@ -323,7 +310,7 @@ def _check_validation_data(spec: JobSpec) -> Iterator[tuple[str, str]]:
         )
 
 
-def _check_optimizer(spec: JobSpec) -> Iterator[tuple[str, str]]:
+def _check_network(spec: JobSpec) -> Iterator[tuple[str, str]]:
     optimizer = spec.training.optimizer
     if optimizer.name != "sgd" and optimizer.momentum:
         yield "/training/optimizer/momentum", "only sgd takes a momentum; leave it out or choose sgd"
@@ -333,9 +320,6 @@ def _check_optimizer(spec: JobSpec) -> Iterator[tuple[str, str]]:
             "/training/optimizer/name",
             "adamw is adam with weight decay; give regularization.weight_decay, or choose adam",
         )
-
-
-def _check_family(spec: JobSpec) -> Iterator[tuple[str, str]]:
     active = spec.regularization.active
     if spec.model.family == "mlp" and "spatial_dropout" in active:
         yield (

@@ -197,7 +197,7 @@ class _KeyCache:
                 problem_types.EXPIRED_KEY, "This API key has expired; ask for a new one."
             )
         caller = Caller(row.owner, sees_all=row.scope is scopes.Scope.ADMIN, key_id=row.id)
-        return _CachedKey(caller, row.scope, min(seconds, KEY_CACHE_SECONDS)), not row.use_is_old_news
+        return _CachedKey(caller, row.scope, min(seconds, KEY_CACHE_SECONDS)), not row.use_is_recorded
 
     def _write_use(self, caller: Caller) -> None:
         try:

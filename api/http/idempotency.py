@@ -108,12 +108,12 @@ class IdempotentRequest:
             release(session, key_claim)
 
 
-@problem_responses(problem_types.IDEMPOTENCY_KEY_REUSED, problem_types.IDEMPOTENCY_KEY_UNDER_WAY)
+@problem_responses(problem_types.IDEMPOTENCY_KEY_REUSED, problem_types.IDEMPOTENCY_KEY_IN_PROGRESS)
 async def get_idempotent_request(request: Request, body: BodyDep, key: Key = None) -> IdempotentRequest:
     return _build_request(request, body, key)
 
 
-@problem_responses(problem_types.IDEMPOTENCY_KEY_REUSED, problem_types.IDEMPOTENCY_KEY_UNDER_WAY)
+@problem_responses(problem_types.IDEMPOTENCY_KEY_REUSED, problem_types.IDEMPOTENCY_KEY_IN_PROGRESS)
 async def get_idempotent_request_without_body(request: Request, key: Key = None) -> IdempotentRequest:
     return _build_request(request, b"", key)
 
@@ -153,7 +153,7 @@ def _claim_key(database: Database, owner: str, key: str, fingerprint: str) -> Ke
         ) from None
     except RequestInProgress as error:
         raise Problem(
-            problem_types.IDEMPOTENCY_KEY_UNDER_WAY,
+            problem_types.IDEMPOTENCY_KEY_IN_PROGRESS,
             error.message,
             headers={"Retry-After": "1"},
         ) from None

@@ -129,8 +129,8 @@ SERVICE_UNAVAILABLE = ProblemType(
     "The database, or a file store, cannot be reached just now.",
     "Send the same request again after as many seconds as the header `Retry-After` says.",
 )
-IDEMPOTENCY_KEY_UNDER_WAY = ProblemType(
-    "idempotency_key_under_way",
+IDEMPOTENCY_KEY_IN_PROGRESS = ProblemType(
+    "idempotency_key_in_progress",
     HTTPStatus.CONFLICT,
     "The first request with this idempotency key is under way",
     "A request with the same `Idempotency-Key` was sent before and has not been answered yet.",
@@ -232,7 +232,7 @@ TYPES = {
         INVALID_SPEC,
         DATASET_UNAVAILABLE,
         OVER_BUDGET,
-        IDEMPOTENCY_KEY_UNDER_WAY,
+        IDEMPOTENCY_KEY_IN_PROGRESS,
         IDEMPOTENCY_KEY_REUSED,
         MISSING_KEY,
         INVALID_KEY,

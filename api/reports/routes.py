@@ -21,7 +21,7 @@ from models.identifiers import ID_PATTERN
 from models.store.experiment_runs import get_runs
 from models.store.experiments import get_experiment
 from models.store.jobs import get_jobs
-from models.store.report_data import load_confusions, load_correct, load_diagnostics, load_summaries
+from models.store.report_data import load_deferred, load_summaries
 from models.store.tables import Job
 
 if TYPE_CHECKING:
@@ -187,9 +187,9 @@ def _load(session: Session, subject: "JobGroups") -> "Summaries":
     """All that the comparison reads, so that it holds no connection while it computes."""
     done = reports.comparison.select_finished(subject)
     results = [job.result for jobs in done.values() for job in jobs if job.result]
-    load_confusions(session, results)
-    load_correct(session, results)
-    load_diagnostics(session, reports.comparison.find_diagnosed_results(subject))
+    load_deferred(session, results, "confusion")
+    load_deferred(session, results, "test_correct")
+    load_deferred(session, reports.comparison.find_diagnosed_results(subject), "diagnostics")
     return load_summaries(session, _parse_ids(done))
 
 

@@ -29,24 +29,23 @@ _MOST_SEEDS_AT_ONCE = 10
 
 def auto_extend_experiments(session: Session) -> list[Job]:
     """Add seeds to each experiment whose stopping rule asks for them; return the new jobs."""
-    under_way = (
+    unfinished = (
         exists()
         .where(Run.experiment_id == Experiment.id, Run.job_id == Job.id, Job.state.in_(UNFINISHED))
         .correlate(Experiment)
     )
-    # One that another worker is just looking at is passed over.
-    ready = select(Experiment).where(Experiment.auto_extending, ~under_way).with_for_update(skip_locked=True)
-    return [job for experiment in session.scalars(ready).all() for job in _auto_extend(session, experiment)]
-
-
-def _auto_extend(session: Session, experiment: Experiment) -> list[Job]:
-    spec = ExperimentSpec.model_validate(experiment.document)
-    seeds = _get_more_seeds(spec, get_runs(session, experiment.id))
-    if not seeds:
-        experiment.auto_extending = False
-        return []
-    extended = ExperimentSpec.model_validate(Extension(seeds=seeds).apply_to(experiment.document))
-    return extend_experiment(session, experiment, spec, extended)
+    # One that another worker is extending is skipped.
+    ready = select(Experiment).where(Experiment.auto_extending, ~unfinished).with_for_update(skip_locked=True)
+    jobs: list[Job] = []
+    for experiment in session.scalars(ready).all():
+        spec = ExperimentSpec.model_validate(experiment.document)
+        seeds = _get_more_seeds(spec, get_runs(session, experiment.id))
+        if seeds:
+            extended = ExperimentSpec.model_validate(Extension(seeds=seeds).apply_to(experiment.document))
+            jobs += extend_experiment(session, experiment, spec, extended)
+        else:
+            experiment.auto_extending = False
+    return jobs
 
 
 def _get_more_seeds(spec: ExperimentSpec, runs: Sequence[ExperimentRun]) -> tuple[int, ...]:
@@ -56,7 +55,13 @@ def _get_more_seeds(spec: ExperimentSpec, runs: Sequence[ExperimentRun]) -> tupl
         return ()
     pairs, half_width = _measure_difference(spec, rule, runs)
     affordable = min(MOST_SEEDS, rule.max_jobs // len(spec.variants)) - len(spec.seeds)
-    missing = _compute_required_pairs(pairs, half_width, rule.half_width) - pairs
+    if half_width is None or pairs < FEWEST_PAIRS:
+        missing = FEWEST_PAIRS - pairs
+    elif half_width <= rule.half_width:
+        missing = 0
+    else:
+        # An interval half as wide takes four times as many pairs; at least one more, because of rounding.
+        missing = max(1, round(pairs * (half_width / rule.half_width) ** 2) - pairs)
     # If no seed so far has given a pair, further ones would not either.
     if not pairs or missing <= 0 or affordable <= 0:
         return ()
@@ -83,13 +88,3 @@ def _measure_difference(
     if paired_difference is None or paired_difference.low is None or paired_difference.high is None:
         return len(seeds), None
     return paired_difference.n, (paired_difference.high - paired_difference.low) / 2
-
-
-def _compute_required_pairs(pairs: int, half_width: float | None, target_half_width: float) -> int:
-    """How many pairs it would take, if those to come scatter as those there are."""
-    if half_width is None or pairs < FEWEST_PAIRS:
-        return FEWEST_PAIRS
-    if half_width <= target_half_width:
-        return pairs
-    # Half as wide with four times as many; at least one more, for the rounding.
-    return max(pairs + 1, round(pairs * (half_width / target_half_width) ** 2))

@@ -71,25 +71,14 @@ class Database:
         Raises:
             ServiceUnavailable: the database cannot be reached.
         """
-        with (
-            _convert_errors(),
-            self._acquire_write_lock(),
-            self._writing(info=self._info) as session,
-            session.begin(),
-        ):
-            yield session
-
-    @contextmanager
-    def _acquire_write_lock(self) -> Iterator[None]:
-        if self._write_lock is None:
-            yield
-            return
-        if not self._write_lock.acquire(timeout=SQLITE_BUSY_MILLISECONDS / 1000):
+        if self._write_lock and not self._write_lock.acquire(timeout=SQLITE_BUSY_MILLISECONDS / 1000):
             raise _build_unreachable()
         try:
-            yield
+            with _convert_errors(), self._writing(info=self._info) as session, session.begin():
+                yield session
         finally:
-            self._write_lock.release()
+            if self._write_lock:
+                self._write_lock.release()
 
     @contextmanager
     def read(self) -> Iterator[Session]:

@@ -91,7 +91,18 @@ def find_reusable_jobs(session: Session, specs: Collection[JobSpec], *, owner: s
 
     That is: with the dataset and the engine of the newest result on that dataset, as the workers are now.
     """
-    same_today = _select_current(session, {spec.dataset.name for spec in specs})
+    same_today: list[ColumnElement[bool]] = []
+    for dataset in sorted({spec.dataset.name for spec in specs}):
+        newest = session.execute(
+            select(*_ENGINE)
+            .join(Job, Job.id == Result.job_id)
+            .where(Job.dataset == dataset)
+            .order_by(Job.finished_at.desc(), Job.id.desc())
+            .limit(1)
+        ).one_or_none()
+        if newest is not None:
+            same = [column == value for column, value in zip(_ENGINE, newest, strict=True)]
+            same_today.append(and_(Job.dataset == dataset, *same))
     if not same_today:
         return {}
     query = (
@@ -109,23 +120,6 @@ def find_reusable_jobs(session: Session, specs: Collection[JobSpec], *, owner: s
     )
     # The newest comes last, and stays.
     return {row.spec_hash: row.id for row in session.execute(query)}
-
-
-def _select_current(session: Session, datasets: Collection[str]) -> list[ColumnElement[bool]]:
-    """For each dataset that has results the condition of being trained as its newest was."""
-    results = []
-    for dataset in sorted(datasets):
-        newest = session.execute(
-            select(*_ENGINE)
-            .join(Job, Job.id == Result.job_id)
-            .where(Job.dataset == dataset)
-            .order_by(Job.finished_at.desc(), Job.id.desc())
-            .limit(1)
-        ).one_or_none()
-        if newest is not None:
-            same = [column == value for column, value in zip(_ENGINE, newest, strict=True)]
-            results.append(and_(Job.dataset == dataset, *same))
-    return results
 
 
 def compute_variance_over_seeds(session: Session, dataset: str) -> float | None:
@@ -192,24 +186,24 @@ def get_run_summaries(session: Session, experiment_id: str) -> list[RunSummary]:
 
 
 def apply_to_unfinished(
-    session: Session, experiment_id: str, ask: Callable[[Session, str], Job]
+    session: Session, experiment_id: str, action: Callable[[Session, str], Job]
 ) -> list[Job]:
-    """Ask something of every job of an experiment that has not ended; returns the jobs as they are then.
+    """Apply `action` to every job of an experiment that has not ended; returns the jobs as they are then.
 
-    Jobs that the experiment merely reuses have ended, so that nothing is asked of them.
+    Jobs that the experiment reuses have ended, so that it does not reach them.
 
     Raises:
         Conflict: every job has ended.
     """
-    unfinished = [job.job for job in get_runs(session, experiment_id) if not JobState(job.job.state).terminal]
+    unfinished = [run.job for run in get_runs(session, experiment_id) if not JobState(run.job.state).terminal]
     if not unfinished:
         raise Conflict(f"Every job of experiment {experiment_id} has ended; there is nothing left to change.")
-    results = []
+    changed = []
     for job in unfinished:
-        # One that has ended since it was read, or is being cancelled, must not keep the others.
+        # One that has ended since it was read, or is being cancelled, must not stop the loop.
         with suppress(Conflict):
-            results.append(ask(session, job.id))
-    return results
+            changed.append(action(session, job.id))
+    return changed
 
 
 def retry_failed(session: Session, experiment_id: str) -> list[Job]:
@@ -219,12 +213,12 @@ def retry_failed(session: Session, experiment_id: str) -> list[Job]:
         Conflict: no job has failed or was cancelled.
     """
     ended = [
-        job.job.id
-        for job in get_runs(session, experiment_id)
-        if job.job.state in (JobState.FAILED, JobState.CANCELLED)
+        run.job.id
+        for run in get_runs(session, experiment_id)
+        if run.job.state in (JobState.FAILED, JobState.CANCELLED)
     ]
     if not ended:
         raise Conflict(f"No job of experiment {experiment_id} has failed or was cancelled.")
-    # The retry takes the place, so that two requests at once make one: the second one finds the first one's.
+    # The retry takes the run's place, so that of two requests at once the second finds the first one's retry.
     retries = [retry_job(session, job_id) for job_id in ended]
     return [job for job, is_new in retries if is_new]

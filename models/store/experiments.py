@@ -74,22 +74,22 @@ def create_experiment(
 def extend_experiment(
     session: Session, experiment: Experiment, before: ExperimentSpec, after: ExperimentSpec
 ) -> list[Job]:
-    """Store what `after` has and `before` has not; returns the new jobs. The experiment must be locked.
+    """Store the runs that `before` lacks; returns the new jobs. The experiment must be locked.
 
     Raises:
         Conflict: `after` has nothing new.
     """
     existing = {(variant.name, seed) for variant in before.variants for seed in before.run_seeds}
-    results = [(name, run) for name, run in after.build_runs() if (name, run.seed) not in existing]
-    if not results:
+    new = [(name, run) for name, run in after.build_runs() if (name, run.seed) not in existing]
+    if not new:
         raise Conflict(f"Experiment {experiment.id} has all these seeds and variants already.")
     experiment.document = after.resolve_seeds().model_dump(mode="json")
     experiment.auto_extending = after.stopping_rule is not None
-    return add_runs(session, experiment, results, reuse=after.reuse)
+    return add_runs(session, experiment, new, reuse=after.reuse)
 
 
 def lock_experiment(session: Session, experiment_id: str) -> Experiment:
-    """The experiment as it stands, and nobody else extends it before the commit.
+    """The experiment, locked against other extensions until the commit.
 
     Raises:
         NotFound: there is none of that id.
@@ -114,7 +114,7 @@ def find_experiments(session: Session, *, after: Cursor | None, limit: int) -> l
     """Up to `limit` experiments, newest first, from `after` on."""
     query = NEWEST_FIRST.apply_to(select(Experiment), Experiment.created_at, Experiment.id)
     if after is not None:
-        query = query.where(NEWEST_FIRST.build_after(after, Experiment.created_at, Experiment.id))
+        query = query.where(NEWEST_FIRST.build_after_cursor(after, Experiment.created_at, Experiment.id))
     return list(session.scalars(query.limit(limit)))
 
 
@@ -126,91 +126,68 @@ def get_experiment_names(session: Session, experiment_ids: Sequence[str]) -> dic
 
 def get_progress(session: Session, experiment_ids: Sequence[str]) -> dict[str, ExperimentProgress]:
     """How far each experiment is, in a number of queries that does not grow with jobs or experiments."""
-    counts: dict[str, dict[JobState, int]] = {item: {} for item in experiment_ids}
-    reused = dict.fromkeys(experiment_ids, 0)
-    done: dict[str, float] = dict.fromkeys(experiment_ids, 0.0)
-    left = {item: _Left() for item in experiment_ids}
-    for experiment_id, state, count, linked, fraction, eta, with_eta in session.execute(
-        _COUNTS, {"ids": experiment_ids}
-    ):
-        counts[experiment_id][JobState(state)] = count
-        reused[experiment_id] += linked
-        if JobState(state).terminal:
-            done[experiment_id] += count
-        else:
-            done[experiment_id] += fraction
-            left[experiment_id].seconds += eta or 0.0
-            left[experiment_id].jobs_of_unknown_length += count - with_eta
-    best = _find_best(session, experiment_ids)
-    results = {}
-    for item in experiment_ids:
-        total = sum(counts[item].values())
-        variant, job_id, accuracy, seconds_a_job = best.get(item, (None, None, None, None))
-        results[item] = ExperimentProgress(
-            counts=counts[item],
-            reused=reused[item],
-            fraction=done[item] / total if total else 0.0,
-            remaining_seconds=left[item].total(seconds_a_job),
+    ids = {"ids": experiment_ids}
+    best = {experiment_id: columns for experiment_id, *columns in session.execute(_BEST, ids)}
+    rows: dict[str, list[Any]] = {experiment_id: [] for experiment_id in experiment_ids}
+    for row in session.execute(_COUNTS, ids):
+        rows[row.experiment_id].append(row)
+    progress = {}
+    for experiment_id, states in rows.items():
+        total = sum(row.jobs for row in states)
+        unfinished = [row for row in states if not JobState(row.state).terminal]
+        done = sum(row.jobs for row in states) - sum(row.jobs - row.fraction for row in unfinished)
+        variant, job_id, accuracy, seconds_a_job = best.get(experiment_id, (None, None, None, None))
+        remaining: float | None = sum(row.eta or 0.0 for row in unfinished)
+        if without_eta := sum(row.jobs - row.with_eta for row in unfinished):
+            remaining = None if seconds_a_job is None else remaining + without_eta * seconds_a_job
+        progress[experiment_id] = ExperimentProgress(
+            counts={JobState(row.state): row.jobs for row in states},
+            reused=sum(row.reused for row in states),
+            fraction=done / total if total else 0.0,
+            remaining_seconds=remaining,
             best_variant=variant,
             best_job=job_id,
             best_test_accuracy=accuracy,
         )
-    return results
+    return progress
 
 
 class ExperimentProgressCache:
-    """How far experiments are. What is known of finished ones is kept: a job that has ended never changes."""
+    """How far experiments are. Finished ones are cached: a job that has ended never changes."""
 
     def __init__(self, *, most: int = 1_000) -> None:
         self._finished: LRUCache[str, tuple[int, ExperimentProgress]] = LRUCache(most)
         self._lock = Lock()
 
     def get(self, session: Session, experiment_ids: Sequence[str]) -> dict[str, ExperimentProgress]:
-        """As `get_progress`, which is asked only for those that had not finished, or have other jobs now."""
-        jobs = session.execute(_JOBS, {"ids": experiment_ids})
-        # In whatever order the database found them.
-        marks = {item: hash(tuple(sorted(ids.split(",")))) for item, ids in jobs}
-        with self._lock:
-            cached = {item: self._finished[item] for item in experiment_ids if item in self._finished}
-        results = {
-            item: progress for item, (version, progress) in cached.items() if version == marks.get(item, 0)
+        """As `get_progress`, which is called only for those that had not finished, or have other jobs now."""
+        # The database aggregates the ids of the jobs in any order.
+        versions = {
+            experiment_id: hash(tuple(sorted(job_ids.split(","))))
+            for experiment_id, job_ids in session.execute(_JOBS, {"ids": experiment_ids})
         }
-        others = [item for item in experiment_ids if item not in results]
-        if others:
-            results |= get_progress(session, others)
-            finished = {
-                experiment_id: (marks.get(experiment_id, 0), results[experiment_id])
-                for experiment_id in others
-                if results[experiment_id].finished
+        with self._lock:
+            progress = {
+                experiment_id: cached[1]
+                for experiment_id in experiment_ids
+                if (cached := self._finished.get(experiment_id))
+                and cached[0] == versions.get(experiment_id, 0)
             }
+        others = [experiment_id for experiment_id in experiment_ids if experiment_id not in progress]
+        if others:
+            progress |= get_progress(session, others)
             with self._lock:
-                self._finished.update(finished)
-        return results
-
-
-@dataclass
-class _Left:
-    """What an experiment has still to train."""
-
-    seconds: float = 0.0
-    jobs_of_unknown_length: int = 0
-
-    def total(self, seconds_a_job: float | None) -> float | None:
-        if not self.jobs_of_unknown_length:
-            return self.seconds
-        if seconds_a_job is None:
-            return None
-        return self.seconds + self.jobs_of_unknown_length * seconds_a_job
-
-
-def _find_best(session: Session, experiment_ids: Sequence[str]) -> dict[str, tuple[str, str, float, float]]:
-    """Of each experiment with results: the best one's variant, job and accuracy; the seconds a job took."""
-    rows = session.execute(_BEST, {"ids": experiment_ids})
-    return {experiment: (variant, job, accuracy, item) for experiment, variant, job, accuracy, item in rows}
+                for experiment_id in others:
+                    if progress[experiment_id].finished:
+                        self._finished[experiment_id] = (
+                            versions.get(experiment_id, 0),
+                            progress[experiment_id],
+                        )
+        return progress
 
 
 def _select_best_runs() -> Select[Any]:
-    """In one query, because looking the results up takes most of the time."""
+    """The best run of each experiment, and how long its jobs take; one query, because the join is slow."""
     seconds = func.avg(Result.training_seconds + Result.compile_seconds).over(partition_by=Run.experiment_id)
     rank = func.row_number().over(
         partition_by=Run.experiment_id,
@@ -226,7 +203,7 @@ def _select_best_runs() -> Select[Any]:
             rank.label("rank"),
         )
         .join(Result, Result.job_id == Run.job_id)
-        .where(_ASKED_FOR)
+        .where(_REQUESTED)
         .subquery()
     )
     return select(
@@ -238,25 +215,25 @@ def _select_best_runs() -> Select[Any]:
     ).where(ranked.c.rank == 1)
 
 
-# Made once: to make these queries takes longer than to ask them.
-_ASKED_FOR = Run.experiment_id.in_(bindparam("ids", expanding=True))
+# Built once: building these queries takes longer than executing them.
+_REQUESTED = Run.experiment_id.in_(bindparam("ids", expanding=True))
 _JOBS = (
     select(Run.experiment_id, func.aggregate_strings(Run.job_id, ","))
-    .where(_ASKED_FOR)
+    .where(_REQUESTED)
     .group_by(Run.experiment_id)
 )
 _COUNTS = (
     select(
         Run.experiment_id,
         Job.state,
-        func.count(),
-        func.sum(cast(Run.reused, Integer)),
-        func.sum(Job.fraction),
-        func.sum(Job.eta_seconds),
-        func.count(Job.eta_seconds),
+        func.count().label("jobs"),
+        func.sum(cast(Run.reused, Integer)).label("reused"),
+        func.sum(Job.fraction).label("fraction"),
+        func.sum(Job.eta_seconds).label("eta"),
+        func.count(Job.eta_seconds).label("with_eta"),
     )
     .join(Job, Job.id == Run.job_id)
-    .where(_ASKED_FOR)
+    .where(_REQUESTED)
     .group_by(Run.experiment_id, Job.state)
 )
 _BEST = _select_best_runs()

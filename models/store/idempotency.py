@@ -1,8 +1,8 @@
-"""Requests that a client may send again: the same key and content get the first answer, and change nothing.
+"""Requests that a client may send again: the same key and content get the first response, and change nothing.
 
-A request is `begun` in a transaction of its own, so that others see that it is under way. The transaction
-that makes its rows also `remembers` its answer: a process that dies leaves both or neither, and once
-the time for which it held the key has passed, the request can be carried out after all.
+A request claims its key in a transaction of its own, so that others see that it is in progress. The
+transaction that stores its rows also stores its response: a process that dies leaves both or neither, and
+once its claim has expired, the request can be executed after all.
 """
 
 from collections.abc import Mapping
@@ -17,10 +17,10 @@ from models.errors import Conflict
 from models.store.tables import IdempotencyKey
 from models.store.transitions import get_database_now
 
-KEPT_FOR = timedelta(hours=24)
-HELD_FOR = timedelta(seconds=60)
-"""So long a request counts as under way; a process that takes longer finds that it may no longer commit."""
-_FORGOTTEN_AT_ONCE = 1_000
+RETENTION = timedelta(hours=24)
+CLAIM_TIMEOUT = timedelta(seconds=60)
+"""A process that takes longer than this may no longer commit if another request has claimed the key."""
+_KEYS_A_CLEANUP = 1_000
 
 
 class KeyReused(Exception):
@@ -30,12 +30,12 @@ class KeyReused(Exception):
 class RequestInProgress(Conflict):
     """The first request with this key has not been answered yet."""
 
-    code = "idempotency_key_under_way"
+    code = "idempotency_key_in_progress"
 
 
 @dataclass(frozen=True)
 class StoredResponse:
-    """The answer to the first request."""
+    """The response to the first request."""
 
     status: int
     headers: Mapping[str, str]
@@ -44,14 +44,14 @@ class StoredResponse:
 
 @dataclass(frozen=True)
 class KeyClaim:
-    """A key that this request holds. `until` is its fence: whoever takes the key over, writes another."""
+    """A key that this request holds. `until` is its fence: a later claim changes it."""
 
     owner: str
     key: str
     until: datetime
 
     def row(self) -> list[ColumnElement[bool]]:
-        """The WHERE clauses of its row, as long as nobody else has it."""
+        """The WHERE clauses of its row, while the claim is not lost."""
         return [
             IdempotencyKey.owner == self.owner,
             IdempotencyKey.key == self.key,
@@ -61,7 +61,7 @@ class KeyClaim:
 
 
 def claim_key(session: Session, owner: str, key: str, fingerprint: str) -> KeyClaim | StoredResponse:
-    """Hold the key for a request of this content; or the answer that it has had already.
+    """Claim the key for a request of this content, or return the response that it has had already.
 
     Raises:
         KeyReused: the key's first request had another content.
@@ -73,45 +73,39 @@ def claim_key(session: Session, owner: str, key: str, fingerprint: str) -> KeyCl
         .where(IdempotencyKey.owner == owner, IdempotencyKey.key == key)
         .with_for_update()
     )
-    if row is not None and row.created_at <= now - KEPT_FOR:
+    until = now + CLAIM_TIMEOUT
+    if row is not None and row.created_at <= now - RETENTION:
         session.delete(row)
         session.flush()
         row = None
     if row is None:
-        return _insert_claim(session, owner, key, fingerprint, now)
+        session.add(
+            IdempotencyKey(owner=owner, key=key, fingerprint=fingerprint, locked_until=until, created_at=now)
+        )
+        try:
+            session.flush()
+        except IntegrityError:
+            # Another request has claimed it since the query above.
+            raise _build_in_progress(key) from None
+        return KeyClaim(owner, key, until)
     if row.fingerprint != fingerprint:
         raise KeyReused
     if row.status is not None:
         return StoredResponse(row.status, row.headers or {}, row.body or b"")
     if row.locked_until > now:
         raise _build_in_progress(key)
-    row.locked_until = now + HELD_FOR
-    return KeyClaim(owner, key, row.locked_until)
-
-
-def _insert_claim(session: Session, owner: str, key: str, fingerprint: str, now: datetime) -> KeyClaim:
-    key_claim = KeyClaim(owner, key, now + HELD_FOR)
-    session.add(
-        IdempotencyKey(
-            owner=owner, key=key, fingerprint=fingerprint, locked_until=key_claim.until, created_at=now
-        )
-    )
-    try:
-        session.flush()
-    except IntegrityError:
-        # Another request with it came between the look and this.
-        raise _build_in_progress(key) from None
-    return key_claim
+    row.locked_until = until
+    return KeyClaim(owner, key, until)
 
 
 def _build_in_progress(key: str) -> RequestInProgress:
     return RequestInProgress(
-        f"The first request with the key {key} has not been answered yet; ask again shortly."
+        f"The first request with the key {key} has not been answered yet; try again shortly."
     )
 
 
-def store_response(session: Session, key_claim: KeyClaim, answer: StoredResponse) -> None:
-    """Keep the answer, with the caller's commit.
+def store_response(session: Session, key_claim: KeyClaim, response: StoredResponse) -> None:
+    """Store the response, with the caller's commit.
 
     Raises:
         RequestInProgress: another request has claimed the expired key; nothing may be committed.
@@ -119,7 +113,7 @@ def store_response(session: Session, key_claim: KeyClaim, answer: StoredResponse
     row = session.execute(
         update(IdempotencyKey)
         .where(*key_claim.row())
-        .values(status=answer.status, headers=dict(answer.headers), body=answer.body)
+        .values(status=response.status, headers=dict(response.headers), body=response.body)
         .returning(IdempotencyKey.key)
         .execution_options(synchronize_session=False)
     ).one_or_none()
@@ -128,18 +122,18 @@ def store_response(session: Session, key_claim: KeyClaim, answer: StoredResponse
 
 
 def release(session: Session, key_claim: KeyClaim) -> None:
-    """Give the key back: the request has changed nothing."""
+    """Release the key: the request has changed nothing."""
     session.execute(
         delete(IdempotencyKey).where(*key_claim.row()).execution_options(synchronize_session=False)
     )
 
 
 def delete_old_keys(session: Session) -> int:
-    """Remove some of the keys that are older than they are kept; returns how many."""
+    """Remove some of the keys past their retention; returns how many."""
     old = (
         select(IdempotencyKey.owner, IdempotencyKey.key)
-        .where(IdempotencyKey.created_at <= get_database_now(session) - KEPT_FOR)
-        .limit(_FORGOTTEN_AT_ONCE)
+        .where(IdempotencyKey.created_at <= get_database_now(session) - RETENTION)
+        .limit(_KEYS_A_CLEANUP)
     )
     rows = session.execute(old).all()
     for owner, key in rows:

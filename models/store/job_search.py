@@ -54,7 +54,7 @@ class SortOrder:
         """`query` in this order."""
         return query.order_by(*(item.desc() if self.descending else item for item in (value, job_id)))
 
-    def build_after(self, cursor: "Cursor", value: Any, job_id: Any) -> ColumnElement[bool]:
+    def build_after_cursor(self, cursor: "Cursor", value: Any, job_id: Any) -> ColumnElement[bool]:
         """The condition that a row comes after `cursor`."""
         row, position = tuple_(value, job_id), tuple_(cursor.value, cursor.id)
         return row < position if self.descending else row > position
@@ -153,6 +153,13 @@ def find_jobs(
             return result
 
 
+@cache
+def _select_listed(specs: bool, results: bool) -> Select[Any]:
+    columns = [column for column in _get_columns(Job) if specs or column.key != "spec"]
+    query = select(*columns).where(Job.id.in_(bindparam("ids", expanding=True)))
+    return query.add_columns(*_get_columns(Result)).outerjoin(Job.result) if results else query
+
+
 def load_listed_jobs(
     session: Session, job_ids: Sequence[str], *, specs: bool = True, results: bool = True
 ) -> list[Row[Any]]:
@@ -162,17 +169,8 @@ def load_listed_jobs(
     `specs` or `results` these columns are not there.
     """
     # Rows, not entities, which for a page take three times as long.
-    jobs = {row.id: row for row in session.execute(_build_listing(specs, results), {"ids": job_ids})}
+    jobs = {row.id: row for row in session.execute(_select_listed(specs, results), {"ids": job_ids})}
     return [jobs[job_id] for job_id in job_ids if job_id in jobs]
-
-
-@cache
-def _build_listing(specs: bool, results: bool) -> Select[Any]:
-    columns = (
-        [*_get_columns(Job)] if specs else [column for column in _get_columns(Job) if column.key != "spec"]
-    )
-    query = select(*columns).where(Job.id.in_(bindparam("ids", expanding=True)))
-    return query.add_columns(*_get_columns(Result)).outerjoin(Job.result) if results else query
 
 
 def _get_columns(table: Any) -> Iterator[Any]:
@@ -217,16 +215,16 @@ def _search_by_time(
 def _limit_to_range(
     job_filter: JobFilter, order: SortOrder, after: Cursor | None, moment: Any, job_id: Any
 ) -> list[ColumnElement[bool]]:
-    """The stretch of the index that is read."""
+    """Conditions on the range of the index that is read."""
     if after is None:
         return job_filter.match_time(moment)
-    # Of two bounds at the end where the reading begins only the nearer: SQLite may begin at the other.
+    # Of two bounds at the end where the range begins only the nearer: SQLite may begin at the other.
     edge = cast("datetime", after.value)
     if order.descending and job_filter.created_before and job_filter.created_before > edge:
         job_filter = replace(job_filter, created_before=None)
     if not order.descending and job_filter.created_after and job_filter.created_after < edge:
         job_filter = replace(job_filter, created_after=None)
-    return [*job_filter.match_time(moment), order.build_after(after, moment, job_id)]
+    return [*job_filter.match_time(moment), order.build_after_cursor(after, moment, job_id)]
 
 
 def _search_by_metric(
@@ -250,7 +248,7 @@ def _search_by_metric(
         metric = metric + 0
     query = query.where(*(field.match_job(job_id) for field in fields))
     if after is not None:
-        query = query.where(order.build_after(after, metric, job_id))
+        query = query.where(order.build_after_cursor(after, metric, job_id))
     return order.apply_to(query, metric, job_id).limit(limit)
 
 

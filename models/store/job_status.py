@@ -1,4 +1,4 @@
-"""What is asked over and over about jobs that somebody follows: have they changed, and what is new."""
+"""What is polled about jobs that clients follow: whether they have changed, and what is new."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, fields
@@ -34,7 +34,7 @@ class JobStatus:
 
 @dataclass(frozen=True)
 class StreamCursor:
-    """How much of a job's history somebody has: its events and its epochs up to these."""
+    """How much of a job's history a client has: its events and its epochs up to these."""
 
     event: int = 0
     epoch: int = 0
@@ -51,21 +51,21 @@ class History:
 
 
 def get_status(session: Session, job_id: str) -> JobStatus | None:
-    """The job at a glance; None if it is not there."""
+    """The status of a job; None if there is no such job."""
     row = session.execute(_build_status().where(Job.id == job_id)).one_or_none()
     return _read(row) if row else None
 
 
 def get_statuses(session: Session, job_ids: Collection[str]) -> dict[str, JobStatus]:
-    """Those of the jobs that are there, in one query."""
+    """The status of each of the jobs that exist, in one query."""
     table = make_table(dict.fromkeys(job_ids, ""))
     rows = session.execute(_build_status().join(table, table.c.key == Job.id))
     return {row.id: _read(row) for row in rows}
 
 
 def get_histories(session: Session, positions: Mapping[str, StreamCursor]) -> dict[str, History]:
-    """What each job's history has beyond the position, in two queries."""
-    results = {job_id: History() for job_id in positions}
+    """What each job's history has after the cursor, in two queries."""
+    histories = {job_id: History() for job_id in positions}
     seen = make_table({job_id: str(position.event) for job_id, position in positions.items()})
     events = (
         select(Event)
@@ -73,10 +73,10 @@ def get_histories(session: Session, positions: Mapping[str, StreamCursor]) -> di
         .order_by(Event.id)
     )
     for event in session.scalars(events):
-        results[event.job_id].events.append(event)
+        histories[event.job_id].events.append(event)
     seen = make_table({job_id: str(position.epoch) for job_id, position in positions.items()})
     reached = cast(seen.c.value, BigInteger)
-    # After the events: whoever is told of a job's end has been told of all its epochs.
+    # Read after the events: a client that gets a job's end has got all its epochs.
     epochs = (
         select(Epoch)
         .join(
@@ -86,16 +86,16 @@ def get_histories(session: Session, positions: Mapping[str, StreamCursor]) -> di
         .order_by(Epoch.epoch)
     )
     for epoch in session.scalars(epochs):
-        results[epoch.job_id].epochs.append(epoch)
-    for history in results.values():
+        histories[epoch.job_id].epochs.append(epoch)
+    for history in histories.values():
         history.complete = len(history.epochs) < _MOST_EPOCHS
-    return results
+    return histories
 
 
 def get_epochs_version(session: Session, job_id: str, *, after: int = 0) -> str:
-    """What changes whenever `get_epochs` gives something else.
+    """A version that changes whenever `get_epochs` returns something else.
 
-    An epoch is written again by a later attempt only, so that the sum tells of it.
+    Only a later attempt rewrites an epoch, which changes the sum of attempts.
     """
     count, attempts = session.execute(
         select(func.count(), func.sum(Epoch.attempt)).where(Epoch.job_id == job_id, Epoch.epoch > after)
@@ -104,8 +104,8 @@ def get_epochs_version(session: Session, job_id: str, *, after: int = 0) -> str:
 
 
 def fetch_statuses(database: Database, job_ids: Collection[str]) -> dict[str, JobStatus]:
-    """Those of the jobs that are there, whoever's they are, without a session: what is asked for most."""
-    rows = database.fetch_rows(_LOOK, jobs=dict.fromkeys(job_ids, ""))
+    """The status of each of the jobs that exist, of any owner, without a session: the most frequent query."""
+    rows = database.fetch_rows(_SELECT_STATUSES, jobs=dict.fromkeys(job_ids, ""))
     return {row.id: _read(row) for row in rows}
 
 
@@ -117,6 +117,6 @@ def _read(row: Row[Any]) -> JobStatus:
     return JobStatus(**row._asdict() | {"state": JobState(row.state)})
 
 
-# Made once: to make a query takes longer than to ask it.
-_WANTED = JsonEntries(bindparam("jobs", type_=JSON)).table_valued("key", "value")
-_LOOK = _build_status().join(_WANTED, _WANTED.c.key == Job.id)
+# Built once: building a query takes longer than executing it.
+_REQUESTED = JsonEntries(bindparam("jobs", type_=JSON)).table_valued("key", "value")
+_SELECT_STATUSES = _build_status().join(_REQUESTED, _REQUESTED.c.key == Job.id)

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import cache
 from typing import Any
 
 from sqlalchemy import ColumnElement, Row, Select, and_, bindparam, case, delete, func, select, tuple_, update
@@ -71,22 +72,18 @@ def create_jobs(session: Session, new_jobs: Sequence[NewJob]) -> list[Job]:
         Event(job_id=job.id, at=now, type="queued", to_state=JobState.QUEUED, attempt=0, detail={})
         for job in jobs
     )
-    _index(session, jobs, [new.spec for new in new_jobs])
-    return jobs
-
-
-def _index(session: Session, jobs: Sequence[Job], specs: Sequence[JobSpec]) -> None:
-    """Note what jobs are searched by and what lies within their JSON."""
+    # Jobs are searched by what lies within their JSON.
     session.add_all(
         JobTechnique(job_id=job.id, technique=name, created_at=job.created_at)
-        for job, spec in zip(jobs, specs, strict=True)
-        for name in spec.regularization.active
+        for job, new in zip(jobs, new_jobs, strict=True)
+        for name in new.spec.regularization.active
     )
     session.add_all(
         JobLabel(job_id=job.id, name=name, value=value, created_at=job.created_at)
         for job in jobs
         for name, value in job.labels.items()
     )
+    return jobs
 
 
 def get_jobs(session: Session, job_ids: Sequence[str]) -> list[Job]:
@@ -95,11 +92,11 @@ def get_jobs(session: Session, job_ids: Sequence[str]) -> list[Job]:
     Raises:
         NotFound: one of them is not there.
     """
-    results = {job.id: job for job in session.scalars(select(Job).where(Job.id.in_(job_ids)))}
-    unknown = [job_id for job_id in job_ids if job_id not in results]
+    jobs = {job.id: job for job in session.scalars(select(Job).where(Job.id.in_(job_ids)))}
+    unknown = [job_id for job_id in job_ids if job_id not in jobs]
     if unknown:
         raise NotFound(f"There is no job {', '.join(unknown)}.")
-    return [results[job_id] for job_id in dict.fromkeys(job_ids)]
+    return [jobs[job_id] for job_id in dict.fromkeys(job_ids)]
 
 
 def get_job_details(session: Session, job_id: str) -> Job:
@@ -144,35 +141,36 @@ def get_seconds_per_operation(session: Session) -> float | None:
 
 
 def count_by_state(session: Session) -> dict[JobState, int]:
-    """How many jobs of everybody are in each state, those without any included."""
-    row = session.execute(select(Job.state, func.count()).group_by(Job.state).execution_options(**UNFILTERED))
-    return dict.fromkeys(JobState, 0) | {JobState(state): count for state, count in row}
+    """How many jobs of all owners are in each state; 0 where there are none."""
+    query = select(Job.state, func.count()).group_by(Job.state).execution_options(**UNFILTERED)
+    counts = {JobState(state): count for state, count in session.execute(query)}
+    return dict.fromkeys(JobState, 0) | counts
 
 
 def get_queue_positions(session: Session, jobs: Sequence[Job | Row[Any]]) -> dict[str, int]:
-    """How many jobs go before each queued one of `jobs`, plus one: 1 is next.
-
-    Counted in the queue's index, from one of them to the next, so that no stretch is counted for each.
-    """
+    """The positions in the queue of those of the jobs that are queued; 1 is next."""
     queued = [job.id for job in jobs if job.state == JobState.QUEUED]
-    return _select_positions(session, queued) if queued else {}
+    return _load_positions(session, queued) if queued else {}
 
 
 def get_queue_position(session: Session, job_id: str) -> int | None:
-    """The place of one job in the queue; None if it is not in it."""
-    return _select_positions(session, [job_id]).get(job_id)
+    """The position of one job in the queue; None if it is not in it."""
+    return _load_positions(session, [job_id]).get(job_id)
 
 
-def _select_positions(session: Session, queued: Sequence[str]) -> dict[str, int]:
-    places, reached = {}, 0
-    for row in session.execute(_STRETCHES, {"ids": queued}):
-        reached += row.stretch
-        places[row.id] = reached
-    return places
+def _load_positions(session: Session, job_ids: Sequence[str]) -> dict[str, int]:
+    """Counted in the queue's index from each job to the next, so that no range is counted twice."""
+    positions: dict[str, int] = {}
+    position = 0
+    for row in session.execute(_select_ranges(), {"ids": job_ids}):
+        position += row.length
+        positions[row.id] = position
+    return positions
 
 
+@cache
 def _select_ranges() -> Select[Any]:
-    """Of some queued jobs, first to last: how many there are from the one before, left out, to each."""
+    """For some queued jobs, first to last: how many there are after the one before, up to and with each."""
     mine = (
         select(
             Job.id,
@@ -196,8 +194,8 @@ def _select_ranges() -> Select[Any]:
         count = select(func.count()).where(earlier.state == JobState.QUEUED, *where)
         return count.scalar_subquery()
 
-    # Each part is one stretch of ix_jobs_next; together they are walked through once.
-    stretch = case(
+    # Each part is one range of ix_jobs_next; together they are read once.
+    length = case(
         (
             mine.c.priority_before == mine.c.priority,
             waiting(earlier.priority == mine.c.priority, upto, beyond),
@@ -207,7 +205,7 @@ def _select_ranges() -> Select[Any]:
         + waiting(earlier.priority == mine.c.priority, upto),
     )
     return (
-        select(mine.c.id, stretch.label("stretch"))
+        select(mine.c.id, length.label("length"))
         .order_by(mine.c.priority.desc(), mine.c.created_at, mine.c.id)
         .execution_options(**UNFILTERED)
     )
@@ -215,7 +213,6 @@ def _select_ranges() -> Select[Any]:
 
 _QUEUE_ORDER = (Job.priority.desc(), Job.created_at, Job.id)
 _ABOVE_ALL = 2**31 - 1
-_STRETCHES = _select_ranges()
 
 
 def get_epochs(session: Session, job_id: str, *, after: int = 0) -> list[Epoch]:
@@ -230,7 +227,7 @@ def get_events(session: Session, job_id: str) -> list[Event]:
 
 
 def cancel_job(session: Session, job_id: str) -> Job:
-    """End a job: at once if nobody trains it, within a chunk of steps otherwise. No other wish undoes this.
+    """End a job: at once if it is not running, else within a chunk of steps. No later request undoes this.
 
     Raises:
         NotFound: there is no such job.
@@ -239,14 +236,14 @@ def cancel_job(session: Session, job_id: str) -> Job:
     job = _lock_job(session, job_id)
     match job.state:
         case JobState.QUEUED | JobState.PAUSED:
-            return _move(session, job, JobState.CANCELLED)
+            return _set_state(session, job, JobState.CANCELLED)
         case JobState.RUNNING:
             return _request_action(session, job, Action.CANCEL)
     raise Conflict(f"Job {job_id} is already {job.state}; only a job that has not ended can be cancelled.")
 
 
 def pause_job(session: Session, job_id: str) -> Job:
-    """Set a job aside: at once if it waits, within a chunk of steps if it runs. Asked again, changes nothing.
+    """Pause a job: at once if it is queued, within a chunk of steps if it runs. Idempotent.
 
     Raises:
         NotFound: there is no such job.
@@ -255,16 +252,16 @@ def pause_job(session: Session, job_id: str) -> Job:
     job = _get_unfinished(session, job_id, "paused")
     match job.state:
         case JobState.QUEUED:
-            return _move(session, job, JobState.PAUSED)
+            return _set_state(session, job, JobState.PAUSED)
         case JobState.RUNNING:
             return _request_action(session, job, Action.PAUSE)
     return job
 
 
 def resume_job(session: Session, job_id: str) -> Job:
-    """Let a paused job go on, in its old place in the queue; one that is not paused goes on as it does.
+    """Resume a paused job at its old position in the queue; one that is not paused is left as it is.
 
-    A pause that its worker has not carried out yet is taken back.
+    A requested pause that its worker has not executed yet is withdrawn.
 
     Raises:
         NotFound: there is no such job.
@@ -273,7 +270,7 @@ def resume_job(session: Session, job_id: str) -> Job:
     job = _get_unfinished(session, job_id, "resumed")
     if job.state == JobState.PAUSED:
         # Its message may have been consumed while it was paused.
-        return _move(session, job, JobState.QUEUED, {"dispatched_at": None})
+        return _set_state(session, job, JobState.QUEUED, {"dispatched_at": None})
     if job.requested_action == Action.PAUSE:
         job.requested_action = None
         job.version += 1
@@ -282,7 +279,7 @@ def resume_job(session: Session, job_id: str) -> Job:
 
 
 def retry_job(session: Session, job_id: str) -> tuple[Job, bool]:
-    """Another job with the specification and the place in experiments of one that did not succeed.
+    """Another job with the specification of one that did not succeed, in its place in experiments.
 
     Returns the new job and True; or, where the job is being retried already, that retry and False.
 
@@ -296,8 +293,8 @@ def retry_job(session: Session, job_id: str) -> tuple[Job, bool]:
     retry = session.scalar(select(Job).where(Job.retry_of == job_id))
     if retry is None:
         spec = JobSpec.model_validate(job.spec)
-        again = NewJob(spec, job.owner, job.experiment_id, job.variant, retry_of=job_id)
-        (retry,) = create_jobs(session, [again])
+        new = NewJob(spec, job.owner, job.experiment_id, job.variant, retry_of=job_id)
+        (retry,) = create_jobs(session, [new])
         session.execute(update(Run).where(Run.job_id == job_id).values(job_id=retry.id))
         return retry, True
     if JobState(retry.state).terminal:
@@ -307,10 +304,7 @@ def retry_job(session: Session, job_id: str) -> tuple[Job, bool]:
 
 
 def _lock_job(session: Session, job_id: str) -> Job:
-    """The job as it stands.
-
-    Locked, so that a worker cannot take, give back or end it between this look and the change.
-    """
+    """The job, locked, so that no worker claims, releases or ends it before the change."""
     session.execute(select(Job.id).where(Job.id == job_id).with_for_update())
     return get_job(session, job_id)
 
@@ -325,14 +319,14 @@ def _get_unfinished(session: Session, job_id: str, become: str) -> Job:
     return job
 
 
-def _move(session: Session, job: Job, after: JobState, values: dict[str, Any] | None = None) -> Job:
-    moved = transition(session, job.id, before=JobState(job.state), after=after, values=values)
-    assert moved is not None  # noqa: S101 (the row is locked)
-    return moved
+def _set_state(session: Session, job: Job, after: JobState, values: dict[str, Any] | None = None) -> Job:
+    changed = transition(session, job.id, before=JobState(job.state), after=after, values=values)
+    assert changed is not None  # noqa: S101 (the row is locked)
+    return changed
 
 
 def _request_action(session: Session, job: Job, action: Action) -> Job:
-    """Ask the job's worker for something, once; it looks at least once a chunk."""
+    """Request an action of the job's worker, once; it reads requests at least once a chunk."""
     if job.requested_action != action:
         job.requested_action = action
         job.version += 1

@@ -1,4 +1,4 @@
-"""API keys: made, found by their hash, revoked. A key itself is never stored."""
+"""API keys: created, looked up by their hash, revoked. A key itself is never stored."""
 
 import hashlib
 import secrets
@@ -16,13 +16,13 @@ from models.store.tables import ApiKey
 from models.store.transitions import get_database_now
 
 _BITS = 256
-_SHOWN = 8
-_USE_NOTED_EVERY_SECONDS = 60.0
+_PREFIX_LENGTH = 8
+_SECONDS_BETWEEN_USES = 60.0
 
 
 @dataclass(frozen=True)
-class FoundKey:
-    """A key that somebody has shown, as it stands now."""
+class KeyStatus:
+    """The stored state of a key that a request presents."""
 
     id: str
     owner: str
@@ -30,20 +30,20 @@ class FoundKey:
     revoked: bool
     seconds_left: float | None
     """Until it expires, negative afterwards; None: it never does."""
-    use_is_old_news: bool
-    """Whether its last use was noted within the minute."""
+    use_is_recorded: bool
+    """Whether a use within the last minute is recorded already."""
 
 
 def create_key(
     session: Session, *, name: str, owner: str, scope: Scope, expires_days: float | None = None
 ) -> tuple[ApiKey, str]:
-    """Store a new key; returns its row, and the key itself, which cannot be had again."""
+    """Store a new key; returns its row, and the key itself, which cannot be read again."""
     key = f"rb_{secrets.token_urlsafe(_BITS // 8)}"
     now = get_database_now(session)
     row = ApiKey(
         owner=owner,
         name=name,
-        prefix=key[:_SHOWN],
+        prefix=key[:_PREFIX_LENGTH],
         key_sha256=_compute_hash(key),
         scopes=[str(scope)],
         created_at=now,
@@ -59,31 +59,31 @@ def get_scope(row: ApiKey) -> Scope:
     return Scope(row.scopes[0])
 
 
-def find_key(session: Session, key: str) -> FoundKey | None:
-    """The key that somebody has shown; None if there is none such.
+def find_key(session: Session, key: str) -> KeyStatus | None:
+    """The state of a key; None if there is no such key.
 
-    Looked up by the hash of the whole key: how long that takes says nothing about the keys that there are,
-    because nobody can choose a hash that begins as another does.
+    Looked up by the hash of the whole key: the time that takes reveals nothing about other keys, because no
+    one can choose a hash with the same beginning.
     """
     query = select(ApiKey, DatabaseNow().label("now")).where(ApiKey.key_sha256 == _compute_hash(key))
-    result = session.execute(query).one_or_none()
-    if result is None:
+    row_and_time = session.execute(query).one_or_none()
+    if row_and_time is None:
         return None
-    row, now = result
+    row, now = row_and_time
     used = row.last_used_at
-    return FoundKey(
+    return KeyStatus(
         id=row.id,
         owner=row.owner,
         scope=get_scope(row),
         revoked=row.revoked_at is not None,
         seconds_left=None if row.expires_at is None else (row.expires_at - now).total_seconds(),
-        use_is_old_news=used is not None and (now - used).total_seconds() < _USE_NOTED_EVERY_SECONDS,
+        use_is_recorded=used is not None and (now - used).total_seconds() < _SECONDS_BETWEEN_USES,
     )
 
 
 def record_use(session: Session, key_id: str) -> None:
-    """Note that a key is in use, at most once a minute."""
-    old = or_(ApiKey.last_used_at.is_(None), ApiKey.last_used_at < DatabaseNow(-_USE_NOTED_EVERY_SECONDS))
+    """Record that a key is in use, at most once a minute."""
+    old = or_(ApiKey.last_used_at.is_(None), ApiKey.last_used_at < DatabaseNow(-_SECONDS_BETWEEN_USES))
     session.execute(
         update(ApiKey)
         .where(ApiKey.id == key_id, old)
@@ -101,7 +101,7 @@ def list_keys(session: Session, *, after: Cursor | None = None, limit: int | Non
 
 
 def revoke_key(session: Session, key_id: str) -> tuple[ApiKey, bool]:
-    """Close a key for good; returns it, and whether it was open until now.
+    """Revoke a key; returns it, and whether it was valid until now.
 
     Raises:
         NotFound: there is none of that id.
@@ -109,13 +109,13 @@ def revoke_key(session: Session, key_id: str) -> tuple[ApiKey, bool]:
     row = session.get(ApiKey, key_id, with_for_update=True)
     if row is None:
         raise NotFound(f"There is no key {key_id}.")
-    was_open = row.revoked_at is None
-    if was_open:
+    was_valid = row.revoked_at is None
+    if was_valid:
         row.revoked_at = get_database_now(session)
         session.flush()
-    return row, was_open
+    return row, was_valid
 
 
 def _compute_hash(key: str) -> str:
-    # No slow hash: against 256 random bits guessing is hopeless, and it would be paid at every request.
+    # No slow hash: 256 random bits cannot be guessed, and each request would pay for it.
     return hashlib.sha256(key.encode()).hexdigest()

@@ -79,21 +79,16 @@ def renew(
     Raises:
         LeaseLost: the job is no longer this attempt's.
     """
-    row = session.execute(
-        update(Job)
-        .where(*_fence(job_id, attempt))
-        .values(
-            lease_expires_at=DatabaseNow(lease_seconds),
-            heartbeat_at=DatabaseNow(),
-            version=Job.version + 1,
-            **asdict(progress),
-        )
-        .returning(Job.requested_action, Job.attempt)
-        .execution_options(synchronize_session=False)
-    ).one_or_none()
-    if row is None:
-        raise _build_lease_lost(job_id, attempt)
-    return Action(row.requested_action) if row.requested_action else None
+    requested = _update_fenced(
+        session,
+        job_id,
+        attempt,
+        lease_expires_at=DatabaseNow(lease_seconds),
+        heartbeat_at=DatabaseNow(),
+        version=Job.version + 1,
+        **asdict(progress),
+    )
+    return Action(requested) if requested else None
 
 
 def heartbeat(session: Session, job_id: str, attempt: int, *, lease_seconds: float) -> None:
@@ -102,15 +97,28 @@ def heartbeat(session: Session, job_id: str, attempt: int, *, lease_seconds: flo
     Raises:
         LeaseLost: the job is no longer this attempt's.
     """
+    _update_fenced(
+        session,
+        job_id,
+        attempt,
+        lease_expires_at=DatabaseNow(lease_seconds),
+        heartbeat_at=DatabaseNow(),
+    )
+
+
+def _update_fenced(session: Session, job_id: str, attempt: int, **values: Any) -> str | None:
+    """Change the job's row if it is still this attempt's; returns the action that its owner requests."""
     row = session.execute(
         update(Job)
         .where(*_fence(job_id, attempt))
-        .values(lease_expires_at=DatabaseNow(lease_seconds), heartbeat_at=DatabaseNow())
-        .returning(Job.id)
+        .values(values)
+        .returning(Job.requested_action)
         .execution_options(synchronize_session=False)
     ).one_or_none()
     if row is None:
         raise _build_lease_lost(job_id, attempt)
+    requested: str | None = row.requested_action
+    return requested
 
 
 def record_epoch(session: Session, job_id: str, attempt: int, record: EpochRecord) -> None:
@@ -131,7 +139,8 @@ def record_checkpoint(session: Session, job_id: str, attempt: int, checkpoint: C
     Raises:
         LeaseLost: the job is no longer this attempt's.
     """
-    _set_checkpoint(session, job_id, attempt, checkpoint.epoch, checkpoint.path, checkpoint.sha256)
+    values = {f"checkpoint_{name}": value for name, value in asdict(checkpoint).items()}
+    _update_fenced(session, job_id, attempt, **values)
 
 
 def rewind_to_checkpoint(session: Session, job_id: str, attempt: int, epoch: int) -> None:
@@ -140,26 +149,13 @@ def rewind_to_checkpoint(session: Session, job_id: str, attempt: int, epoch: int
     Raises:
         LeaseLost: the job is no longer this attempt's.
     """
-    _set_checkpoint(session, job_id, attempt, epoch or None, None, None)
+    values = {"checkpoint_epoch": epoch or None, "checkpoint_path": None, "checkpoint_sha256": None}
+    _update_fenced(session, job_id, attempt, **values)
     delete_epochs_after_checkpoint(session, job_id)
 
 
-def _set_checkpoint(
-    session: Session, job_id: str, attempt: int, epoch: int | None, path: str | None, sha256: str | None
-) -> None:
-    changed = session.execute(
-        update(Job)
-        .where(*_fence(job_id, attempt))
-        .values(checkpoint_epoch=epoch, checkpoint_path=path, checkpoint_sha256=sha256)
-        .returning(Job.id)
-        .execution_options(synchronize_session=False)
-    ).one_or_none()
-    if changed is None:
-        raise _build_lease_lost(job_id, attempt)
-
-
 def succeed(session: Session, job_id: str, attempt: int, result: ResultRecord) -> JobState:
-    """End a job with its result; or without, if its owner was told that it will be cancelled.
+    """End a job with its result; or without, if its owner has requested to cancel it.
 
     Returns its new state.
 
@@ -172,7 +168,7 @@ def succeed(session: Session, job_id: str, attempt: int, result: ResultRecord) -
     _end(session, job_id, attempt, JobState.SUCCEEDED, values, {"stop_reason": result.stop_reason})
     session.add(Result(job_id=job_id, **asdict(result)))
     session.flush()
-    # Last, because the counters' rows are everybody's and stay locked until the commit.
+    # Last, because all workers update the counters' rows, which stay locked until the commit.
     counters.add(
         session,
         compilations=result.compilations,
@@ -187,7 +183,7 @@ def succeed(session: Session, job_id: str, attempt: int, result: ResultRecord) -
 def fail(
     session: Session, job_id: str, attempt: int, *, code: str, message: str, retryable: bool
 ) -> JobState:
-    """End a job without a result; as cancelled, if its owner was told that it will be.
+    """End a job without a result; as cancelled, if its owner has requested that.
 
     Returns its new state.
 
@@ -202,7 +198,7 @@ def fail(
 
 
 def stop(session: Session, job_id: str, attempt: int) -> JobState:
-    """Do what is asked of a running job, else put it back into the queue; returns its new state.
+    """Do what was requested of a running job, else put it back into the queue; returns its new state.
 
     Raises:
         LeaseLost: the job is no longer this attempt's.
@@ -213,20 +209,20 @@ def stop(session: Session, job_id: str, attempt: int) -> JobState:
 
 
 def release_all(session: Session, worker: str) -> int:
-    """Ask every job that `worker`'s processes hold to go back into the queue; returns how many there are."""
-    rows = session.scalars(
+    """Request that the jobs of `worker`'s processes go back into the queue; returns their number."""
+    job_ids = session.scalars(
         update(Job)
         .where(
             Job.state == JobState.RUNNING,
             Job.lease_owner.startswith(f"{worker}/", autoescape=True),
-            # A wish of the job's owner goes before ours.
+            # A request of the job's owner takes precedence.
             Job.requested_action.is_(None),
         )
         .values(requested_action=Action.RELEASE, version=Job.version + 1)
         .returning(Job.id)
         .execution_options(synchronize_session=False)
     )
-    return len(rows.all())
+    return len(job_ids.all())
 
 
 def mark_dispatched(session: Session, job_ids: list[str]) -> None:
@@ -244,12 +240,13 @@ def _fence(job_id: str, attempt: int) -> list[ColumnElement[bool]]:
 
 
 def _get_requested_action(session: Session, job_id: str, attempt: int) -> Action | None:
-    """What is asked of the job, which stays locked so that it is asked nothing else until the commit.
+    """The action that the job's owner requests; the row stays locked, so that none follows before the commit.
 
-    Asked of the row, not of the worker: since the worker's last look the owner may have changed his mind.
+    Read here and not passed by the worker: since the worker's last heartbeat the owner may have requested
+    another.
     """
-    row = session.scalar(select(Job.requested_action).where(*_fence(job_id, attempt)).with_for_update())
-    return Action(row) if row else None
+    requested = session.scalar(select(Job.requested_action).where(*_fence(job_id, attempt)).with_for_update())
+    return Action(requested) if requested else None
 
 
 def _build_lease_lost(job_id: str, attempt: int) -> LeaseLost:

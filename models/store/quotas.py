@@ -39,32 +39,21 @@ def check_quotas(session: Session, jobs: Sequence[Job], now: datetime) -> None:
     if quotas is None or not (quotas.queued_jobs or quotas.flops_per_day):
         return
     for owner in {job.owner for job in jobs}:
-        # Two requests at once would each find room.
+        # Otherwise two concurrent requests could both use what is left.
         acquire_advisory_lock(session, f"quota {owner}")
-        own = [job for job in jobs if job.owner == owner]
+        new = [job for job in jobs if job.owner == owner]
         if quotas.queued_jobs:
-            _check_queued(session, owner, len(own), quotas.queued_jobs)
+            queued = session.scalar(
+                select(func.count()).select_from(Job).where(Job.owner == owner, Job.state == JobState.QUEUED)
+            )
+            left = max(0, quotas.queued_jobs - (queued or 0))
+            if len(new) > left:
+                raise QuotaExceeded(
+                    f"This would queue {len(new):,} job(s); {left:,} more are allowed.",
+                    retry_after=_QUEUE_RETRY_SECONDS,
+                )
         if quotas.flops_per_day:
-            _check_flops(session, owner, sum(job.estimated_flops for job in own), quotas.flops_per_day, now)
-
-
-def acquire_advisory_lock(session: Session, what: str) -> None:
-    """Nobody else passes here for the same `what` before the commit."""
-    # SQLite has one writer anyway.
-    if session.get_bind().dialect.name == "postgresql":
-        session.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(what, 0))))
-
-
-def _check_queued(session: Session, owner: str, more: int, most: int) -> None:
-    queued = session.scalar(
-        select(func.count()).select_from(Job).where(Job.owner == owner, Job.state == JobState.QUEUED)
-    )
-    left = max(0, most - (queued or 0))
-    if more > left:
-        raise QuotaExceeded(
-            f"This would make {more:,} job(s) wait; of {most:,} that may, {left:,} are left.",
-            retry_after=_QUEUE_RETRY_SECONDS,
-        )
+            _check_flops(session, owner, sum(job.estimated_flops for job in new), quotas.flops_per_day, now)
 
 
 def _check_flops(session: Session, owner: str, more: float, most: float, now: datetime) -> None:
@@ -75,10 +64,16 @@ def _check_flops(session: Session, owner: str, more: float, most: float, now: da
     ).one()
     left = max(0.0, most - (spent or 0.0))
     if more > left:
+        until_oldest_expires = oldest + _DAY - now if oldest else _DAY
         raise QuotaExceeded(
-            f"This would take {more:.3g} floating-point operations; of {most:.3g} within 24 hours, "
+            f"This would take {more:.3g} floating-point operations; of {most:.3g} allowed within 24 hours, "
             f"{left:.3g} are left.",
-            retry_after=max(1, round((oldest + _DAY - now).total_seconds()))
-            if oldest
-            else int(_DAY.total_seconds()),
+            retry_after=max(1, round(until_oldest_expires.total_seconds())),
         )
+
+
+def acquire_advisory_lock(session: Session, what: str) -> None:
+    """Nobody else passes here for the same `what` before the commit."""
+    # SQLite has one writer anyway.
+    if session.get_bind().dialect.name == "postgresql":
+        session.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(what, 0))))

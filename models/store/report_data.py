@@ -51,38 +51,28 @@ def load_summaries(session: Session, variants: Mapping[str, Sequence[str]]) -> d
     number_of = {job_id: str(index) for index, name in enumerate(names) for job_id in variants[name]}
     table = make_table(number_of)
     variant = cast(table.c.value, Integer).label("variant")
+    sums = [
+        aggregate
+        for column in _METRICS.values()
+        for aggregate in (func.count(column), func.sum(column), func.sum(column * column))
+    ]
     query = (
-        select(variant, Epoch.epoch, *(item for column in _METRICS.values() for item in _select_sums(column)))
+        select(variant, Epoch.epoch, *sums)
         .join(table, table.c.key == Epoch.job_id)
         .group_by(variant, Epoch.epoch)
         .order_by(variant, Epoch.epoch)
     )
-    results: dict[str, list[EpochSummary]] = {name: [] for name in names}
-    for variant, epoch, *values in session.execute(query):
-        thirds = zip(values[::3], values[1::3], values[2::3], strict=True)
+    summaries: dict[str, list[EpochSummary]] = {name: [] for name in names}
+    for index, epoch, *values in session.execute(query):
         spreads: dict[str, Any] = {
-            name: _load_columns(*third) for name, third in zip(_METRICS, thirds, strict=True)
+            name: _compute_spread(*values[3 * start : 3 * start + 3]) for start, name in enumerate(_METRICS)
         }
-        results[names[variant]].append(EpochSummary(epoch, **spreads))
-    return results
+        summaries[names[index]].append(EpochSummary(epoch, **spreads))
+    return summaries
 
 
-def load_confusions(session: Session, results: Iterable[Result]) -> None:
-    """Fill `confusion` of rows that were read without it, in one query."""
-    _load(session, results, "confusion")
-
-
-def load_correct(session: Session, results: Iterable[Result]) -> None:
-    """Fill `test_correct` of rows that were read without it, in one query."""
-    _load(session, results, "test_correct")
-
-
-def load_diagnostics(session: Session, results: Iterable[Result]) -> None:
-    """Fill `diagnostics` of rows that were read without it, in one query."""
-    _load(session, results, "diagnostics")
-
-
-def _load(session: Session, results: Iterable[Result], column: str) -> None:
+def load_deferred(session: Session, results: Iterable[Result], column: str) -> None:
+    """Fill a deferred column of rows that were read without it, in one query."""
     by_job = {result.job_id: result for result in results}
     table = make_table(dict.fromkeys(by_job, ""))
     query = select(Result.job_id, getattr(Result, column)).join(table, table.c.key == Result.job_id)
@@ -90,11 +80,7 @@ def _load(session: Session, results: Iterable[Result], column: str) -> None:
         set_committed_value(by_job[job_id], column, value)
 
 
-def _select_sums(column: Any) -> tuple[Any, Any, Any]:
-    return func.count(column), func.sum(column), func.sum(column * column)
-
-
-def _load_columns(n: int, total: float | None, squares: float | None) -> Spread | None:
+def _compute_spread(n: int, total: float | None, squares: float | None) -> Spread | None:
     """From sums of values and of their squares, both in double precision.
 
     What the subtraction can lose is less than the last digit of the values, which were computed in single

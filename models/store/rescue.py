@@ -55,30 +55,26 @@ def rescue_abandoned(session: Session, dead: Collection[str] = ()) -> Rescued:
     )
     rescued = Rescued([], [])
     for job in session.scalars(abandoned).all():
-        after, values, detail = _choose_outcome(
-            job, "process_died" if job.lease_owner in dead else "lease_expired"
-        )
+        after, values = JobState.QUEUED, dict[str, Any]()
+        if job.requested_action:
+            # Its worker was asked to stop and could not do so in time: not a crash.
+            after = STATE_AFTER[Action(job.requested_action)]
+        elif job.crashes + 1 >= job.max_crashes:
+            after = JobState.FAILED
+            values = {
+                "crashes": job.crashes + 1,
+                "error_code": "worker_crashed",
+                "error_message": f"The worker vanished {job.crashes + 1} times; its log may say why.",
+                "error_retryable": True,
+            }
+        else:
+            backoff = _FIRST_BACKOFF_SECONDS * 2 ** min(job.crashes, _DOUBLINGS)
+            values = {"crashes": job.crashes + 1, "run_after": DatabaseNow(backoff)}
+        reason = "process_died" if job.lease_owner in dead else "lease_expired"
+        detail = {"reason": reason, "worker": job.lease_owner}
         transition(session, job.id, before=JobState.RUNNING, after=after, values=values, detail=detail)
         (rescued.ended if after.terminal else rescued.queued).append(job.id)
     return rescued
-
-
-def _choose_outcome(job: Job, reason: str) -> tuple[JobState, dict[str, Any], dict[str, Any]]:
-    """The outcome of an abandoned job: its next state, columns to set, and the event's detail."""
-    lost: dict[str, Any] = {"reason": reason, "worker": job.lease_owner}
-    if job.requested_action:
-        # Its worker was asked to stop and could not do so in time: not a crash.
-        return STATE_AFTER[Action(job.requested_action)], {}, lost
-    crashes = job.crashes + 1
-    if crashes >= job.max_crashes:
-        error = {
-            "error_code": "worker_crashed",
-            "error_message": f"Its worker vanished {crashes} times; the worker's log may say why.",
-            "error_retryable": True,
-        }
-        return JobState.FAILED, {"crashes": crashes, **error}, lost
-    backoff = _FIRST_BACKOFF_SECONDS * 2 ** min(job.crashes, _DOUBLINGS)
-    return JobState.QUEUED, {"crashes": crashes, "run_after": DatabaseNow(backoff)}, lost
 
 
 def find_undispatched_jobs(session: Session, *, older_than_seconds: float, limit: int) -> list[str]:

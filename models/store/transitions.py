@@ -14,9 +14,9 @@ from models.store.tables import Delivery, Epoch, Event, Job, Webhook
 
 _CHECKPOINT_EPOCH = func.coalesce(Job.checkpoint_epoch, 0)
 _NO_CHECKPOINT = dict.fromkeys(("checkpoint_epoch", "checkpoint_path", "checkpoint_sha256"))
-# What a job shows while it waits: where it will go on, and no time left that nobody is measuring. Its last
-# message was consumed, so it has none.
-_WAITS_AT_ITS_CHECKPOINT: dict[str, Any] = {
+# A job that waits shows the progress that it will resume from, and no estimate of the time left. Its last
+# dispatch message was consumed.
+_PUT_BACK: dict[str, Any] = {
     "epochs_done": _CHECKPOINT_EPOCH,
     "fraction": _CHECKPOINT_EPOCH / Job.epochs,
     "eta_seconds": None,
@@ -51,12 +51,12 @@ def transition(
     values: dict[str, Any] | None = None,
     detail: dict[str, Any] | None = None,
 ) -> Job | None:
-    """Bring a job from one state to another, if it is still in the first and `only_if` holds.
+    """Change a job from one state to another, if it is still in the first and `only_if` holds.
 
-    A job that its worker gives up before the end goes back to its checkpoint, else to the start: progress,
-    and epochs that the next attempt will train again.
+    A job that its worker gives up before the end goes back to its last checkpoint or to the start: so do its
+    progress and its history, which the next attempt will train again.
 
-    Returns the changed job, or None where the condition no longer holds: someone else was first.
+    Returns the changed job, or None where the condition no longer holds: another process was first.
     """
     assert can_follow(before, after), f"{before} -> {after} is not in models/states.py"  # noqa: S101 (a bug)
     changes: dict[str, Any] = {"requested_action": None, **(values or {})}
@@ -66,19 +66,19 @@ def transition(
         changes |= {"lease_owner": None, "lease_expires_at": None}
     put_back = before is JobState.RUNNING and not after.terminal
     if put_back:
-        changes |= _WAITS_AT_ITS_CHECKPOINT
-    moved = session.execute(
+        changes |= _PUT_BACK
+    attempt = session.execute(
         update(Job)
         .where(Job.id == job_id, Job.state == before, *only_if)
         .values(state=after, version=Job.version + 1, **changes)
         .returning(Job.attempt)
         .execution_options(synchronize_session=False)
     ).scalar_one_or_none()
-    if moved is None:
+    if attempt is None:
         return None
     if put_back:
         delete_epochs_after_checkpoint(session, job_id)
-    record_event(session, job_id, after, attempt=moved, from_state=before, to_state=after, detail=detail)
+    record_event(session, job_id, after, attempt=attempt, from_state=before, to_state=after, detail=detail)
     job = get_job(session, job_id)
     if after.terminal:
         enqueue_webhook_deliveries(session, job)
@@ -86,10 +86,10 @@ def transition(
 
 
 def enqueue_webhook_deliveries(session: Session, job: Job) -> None:
-    """Store what the owner's webhooks are to be told, in the transaction that ends the job."""
+    """Store a delivery for each of the owner's webhooks that asks for this state, in the same transaction."""
     webhooks = session.scalars(select(Webhook).where(Webhook.owner == job.owner)).all()
-    results = [webhook for webhook in webhooks if job.state in webhook.states]
-    if not results:
+    subscribed = [webhook for webhook in webhooks if job.state in webhook.states]
+    if not subscribed:
         return
     now = get_database_now(session)
     session.add_all(
@@ -100,7 +100,7 @@ def enqueue_webhook_deliveries(session: Session, job: Job) -> None:
             next_attempt_at=now,
             created_at=now,
         )
-        for webhook in results
+        for webhook in subscribed
     )
 
 

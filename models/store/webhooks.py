@@ -1,8 +1,8 @@
-"""Webhooks, and what is to be told to them.
+"""Webhooks and their deliveries.
 
-A delivery is stored in the transaction that ends its job, so that none is forgotten; whoever sends it holds
-it for a while, as a job is held, and writes down how it went. What is sent twice, because a sender died after
-the answer and before it wrote that down, has the same id twice.
+A delivery is stored in the transaction that ends its job, so that none is lost. A worker claims it for a
+while, as it claims a job, and records the outcome. A delivery that is sent twice, because a worker died
+before it recorded the response, has the same id both times.
 """
 
 import random
@@ -23,11 +23,11 @@ from models.store.tables import Delivery, Job, Webhook
 from models.store.transitions import get_database_now
 
 RETRY_AFTER_SECONDS = (5, 30, 120, 600, 3_600, 10_800, 21_600, 43_200)
-"""How long after each failure the next attempt follows: about a day in all. Then it is given up."""
+"""How long after each failure the next attempt follows: about a day in all. Then the delivery has failed."""
 CLAIM_SECONDS = 60.0
-_SPREAD = 0.2
+_JITTER = 0.2
 _GONE = 410
-_MOST_LETTERS = 500
+_LONGEST_ERROR = 500
 _SECRET_BYTES = 24
 
 
@@ -39,7 +39,7 @@ def create_secret() -> str:
 def create_webhook(
     session: Session, owner: str, *, url: str, states: Sequence[JobState], secret: str | None
 ) -> Webhook:
-    """Store an address that is told when a job of `owner` ends in one of these states."""
+    """Store an address that gets a message when a job of `owner` ends in one of these states."""
     webhook = Webhook(
         owner=owner,
         url=url,
@@ -99,45 +99,48 @@ def claim_due_deliveries(session: Session, *, limit: int) -> list[DueDelivery]:
         .limit(limit)
         .with_for_update(skip_locked=True, of=Delivery)
     )
-    parcels = []
+    claimed = []
     for delivery, webhook, job in session.execute(due):
         delivery.attempts += 1
-        parcels.append(
+        claimed.append(
             DueDelivery(
                 delivery.id, webhook.id, webhook.url, webhook.secret, delivery.event, job, delivery.attempts
             )
         )
         delivery.next_attempt_at = get_database_now(session) + timedelta(seconds=CLAIM_SECONDS)
-    return parcels
+    return claimed
 
 
-def record_success(session: Session, parcel: DueDelivery, status: int) -> None:
-    """Note that a delivery has arrived."""
+def record_success(session: Session, delivery: DueDelivery, status: int) -> None:
+    """Record that a delivery has arrived."""
     now = DatabaseNow()
-    _end(session, parcel, next_attempt_at=None, delivered_at=now, last_status=status, last_error=None)
+    _record_outcome(
+        session, delivery, next_attempt_at=None, delivered_at=now, last_status=status, last_error=None
+    )
 
 
-def record_failure(session: Session, parcel: DueDelivery, *, status: int | None, error: str) -> None:
-    """Note that an attempt has failed; another one follows later, unless it was the last.
+def record_failure(session: Session, delivery: DueDelivery, *, status: int | None, error: str) -> None:
+    """Record that an attempt has failed; another follows later, unless it was the last.
 
-    A receiver that says that it is gone for good is told nothing more: its webhook goes.
+    A receiver that answers 410 (gone) loses its webhook.
     """
     if status == _GONE:
-        session.execute(delete(Webhook).where(Webhook.id == parcel.webhook_id))
+        session.execute(delete(Webhook).where(Webhook.id == delivery.webhook_id))
         return
-    wait = next(iter(RETRY_AFTER_SECONDS[parcel.attempt - 1 :]), None)
-    # Spread, so that a receiver that was away is not met by everything at once.
-    later = None if wait is None else DatabaseNow(wait * random.uniform(1, 1 + _SPREAD))  # noqa: S311 (no secret)
-    _end(session, parcel, next_attempt_at=later, last_status=status, last_error=error[:_MOST_LETTERS])
+    wait = next(iter(RETRY_AFTER_SECONDS[delivery.attempt - 1 :]), None)
+    # With jitter, so that a receiver that was away does not get all retries at once.
+    later = None if wait is None else DatabaseNow(wait * random.uniform(1, 1 + _JITTER))  # noqa: S311 (no secret)
+    error = error[:_LONGEST_ERROR]
+    _record_outcome(session, delivery, next_attempt_at=later, last_status=status, last_error=error)
 
 
-def _end(session: Session, parcel: DueDelivery, **values: Any) -> None:
-    # One that took so long that another sender has taken it over has nothing to say any more.
+def _record_outcome(session: Session, delivery: DueDelivery, **values: Any) -> None:
+    # Fenced by its attempt: another worker may have claimed a delivery that took too long.
     session.execute(
         update(Delivery)
         .where(
-            Delivery.id == parcel.id,
-            Delivery.attempts == parcel.attempt,
+            Delivery.id == delivery.id,
+            Delivery.attempts == delivery.attempt,
             Delivery.delivered_at.is_(None),
         )
         .values(**values)

@@ -157,7 +157,7 @@ def test_problems_are_listed_by_status(document: Document) -> None:
         if "requestBody" in operation:
             assert {"400", "413", "415"} <= set(operation["responses"])
     create = document["paths"]["/v1/jobs"]["post"]["responses"]
-    assert problem_codes(document, create, "409") == {"idempotency_key_under_way"}
+    assert problem_codes(document, create, "409") == {"idempotency_key_in_progress"}
     show = document["paths"]["/v1/jobs/{job_id}"]["get"]["responses"]
     assert "409" not in show
     assert problem_codes(document, create, "422") == {

@@ -7,7 +7,7 @@ from sqlalchemy import insert
 
 from models.store import jobs
 from models.store.database import Database
-from models.store.report_data import load_correct, load_diagnostics, load_summaries
+from models.store.report_data import load_deferred, load_summaries
 from models.store.tables import Epoch
 from tests.factories import finished_job, job_spec, result_record
 
@@ -63,8 +63,8 @@ def test_what_is_deferred_is_loaded_for_many(database: Database) -> None:
     ids = [finished_job(database, epochs=1).id for _ in range(2)]
     with database.read() as session:
         results = [job.result for job in jobs.get_jobs(session, ids) if job.result]
-        load_correct(session, results)
-        load_diagnostics(session, results[:1])
+        load_deferred(session, results, "test_correct")
+        load_deferred(session, results[:1], "diagnostics")
     # The session is closed: what was not loaded could not be had any more.
     assert [each.test_correct for each in results] == [result_record().test_correct] * 2
     assert results[0].diagnostics is not None
