@@ -40,7 +40,7 @@ def make_app(settings: Settings) -> Celery:
 
 app = make_app(get_settings())
 sweeper = Sweeper(get_settings())
-messenger = WebhookSender(get_settings())
+webhook_sender = WebhookSender(get_settings())
 
 
 @signals.worker_process_init.connect
@@ -53,31 +53,28 @@ def warm_up(**_: Any) -> None:
 def release_jobs(**_: Any) -> None:
     """On SIGTERM: have each job stop at its next chunk and go back into the queue, for another worker."""
     sweeper.stop()
-    messenger.stop()
-    # In a thread, because a database that is away must not keep Celery from stopping what does not need it.
-    Thread(target=_release_all, args=(get_worker_name(os.getpid()),), name="release", daemon=True).start()
+    webhook_sender.stop()
 
+    def release() -> None:
+        # Repeatedly until the worker has ended: a process that is still starting may claim a job after the
+        # first time, and an owner who pauses and resumes a job withdraws the request.
+        while True:
+            try:
+                with fork_safe_database(get_settings()) as database, database.write() as session:
+                    count = queue.release_all(session, get_worker_name(os.getpid()))
+            except ServiceUnavailable as error:
+                log.warning("could not release this worker's jobs yet: %s", error.message)
+            else:
+                if count:
+                    log.info("%d job(s) go back into the queue", count)
+            time.sleep(_RELEASE_SECONDS)
 
-def _release_all(worker: str) -> None:
-    """Ask for the release of a worker's jobs, again and again until the worker has ended.
-
-    Not only once: a process that is still starting may claim a job after it, and an owner who pauses and
-    resumes a job takes back what was asked before.
-    """
-    while True:
-        try:
-            with fork_safe_database(get_settings()) as database, database.write() as session:
-                count = queue.release_all(session, worker)
-        except ServiceUnavailable as error:
-            log.warning("could not release this worker's jobs yet: %s", error.message)
-        else:
-            if count:
-                log.info("%d job(s) go back into the queue", count)
-        time.sleep(_RELEASE_SECONDS)
+    # In a thread, because an unreachable database must not keep Celery from stopping what does not need it.
+    Thread(target=release, name="release", daemon=True).start()
 
 
 @signals.worker_ready.connect
-def start_watch(**_: Any) -> None:
-    """Look after jobs whose worker died and jobs whose doorbell was lost, from now on."""
+def start_background_threads(**_: Any) -> None:
+    """Start the sweeper and the webhook sender."""
     sweeper.start()
-    messenger.start()
+    webhook_sender.start()

@@ -1,4 +1,4 @@
-"""What a finished job leaves in the artifact store: the model and its answers to the test images."""
+"""What a finished job leaves in the artifact store: the model and its probabilities for the test images."""
 
 import io
 import tempfile
@@ -31,22 +31,11 @@ def save_artifacts(
     """
     folder = get_attempt_folder(job_id, attempt)
     model_path, predictions_path = f"{folder}/model.keras", f"{folder}/test_probabilities.npy"
-    return SavedArtifacts(
-        model_path=model_path,
-        model_sha256=store.put(model_path, _keras_file(model)),
-        predictions_path=predictions_path,
-        predictions_sha256=store.put(predictions_path, _numpy_file(probabilities.astype(np.float16))),
-    )
-
-
-def _keras_file(model: keras.Model) -> bytes:
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "model.keras"
+    with tempfile.TemporaryDirectory() as temporary:
+        path = Path(temporary) / "model.keras"
         model.save(path)
-        return path.read_bytes()
-
-
-def _numpy_file(array: NDArray[np.float16]) -> bytes:
-    file = io.BytesIO()
-    np.save(file, array, allow_pickle=False)
-    return file.getvalue()
+        model_sha256 = store.put(model_path, path.read_bytes())
+    array = io.BytesIO()
+    np.save(array, probabilities.astype(np.float16), allow_pickle=False)
+    predictions_sha256 = store.put(predictions_path, array.getvalue())
+    return SavedArtifacts(model_path, model_sha256, predictions_path, predictions_sha256)

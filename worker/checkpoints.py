@@ -1,7 +1,7 @@
-"""Where a job can go on: its state after an epoch, in a file that is whole or not used.
+"""Checkpoints: the state of a job after an epoch, in a file that is either whole or not used.
 
-The shuffle and every random part draw from (seed, epoch or step), so weights, optimizer and the epochs so far
-are all there is to keep: a job that goes on ends with the very weights of one that was never interrupted.
+The shuffle and all random layers draw from (seed, epoch or step), so weights, optimizer and history are the
+whole state: a resumed job ends with exactly the weights of one that was never interrupted.
 """
 
 import hashlib
@@ -27,14 +27,14 @@ Arrays = list[NDArray[Any]]
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A job after an epoch."""
+    """The state of a job after an epoch."""
 
     history: list[EpochRecord]
-    """Every epoch so far; what depends on them (the best epoch, the learning rate) follows."""
+    """Every epoch so far; the best epoch and the learning rate follow from them."""
     program: Arrays
-    """What `Program.state` gave."""
+    """What `CompiledProgram.get_state` returned."""
     best_weights: Arrays
-    """The best epoch's weights, where they may be wanted again; else empty."""
+    """The best epoch's weights where they may be restored, else empty."""
 
     @property
     def epoch(self) -> int:
@@ -42,7 +42,7 @@ class Checkpoint:
         return len(self.history)
 
     def to_bytes(self, origin: dict[str, Any]) -> bytes:
-        """As a `.npz` file without pickled objects; `origin` says what it may be used for."""
+        """As a `.npz` file without pickled objects; `origin` identifies specification and engine."""
         about = json.dumps({"origin": origin, "history": [asdict(record) for record in self.history]})
         arrays = {f"program_{index:04d}": array for index, array in enumerate(self.program)}
         arrays |= {f"best_{index:04d}": array for index, array in enumerate(self.best_weights)}
@@ -52,7 +52,7 @@ class Checkpoint:
 
     @classmethod
     def from_bytes(cls, content: bytes, origin: dict[str, Any]) -> "Checkpoint | None":
-        """What `to_bytes` wrote; None if another engine or release wrote it, or for another specification."""
+        """Read what `to_bytes` wrote; None if its origin is another engine, release or specification."""
         with np.load(io.BytesIO(content), allow_pickle=False) as file:
             about = json.loads(file["about"].tobytes())
             if about["origin"] != origin:
@@ -82,12 +82,12 @@ class Checkpoints:
         # The release is part of the engine: another one may train in another way, or keep other arrays.
         self._origin = {"spec_hash": spec_hash, **asdict(engine)}
         self._every_seconds = every_seconds
-        self._kept_at = time.monotonic()
+        self._saved_at = time.monotonic()
         self._stored: list[str] = []
 
     def save_if_due(self, make: Callable[[], Checkpoint]) -> CheckpointRecord | None:
         """Write a checkpoint, if the last one is old enough; None if none was written."""
-        if time.monotonic() - self._kept_at < self._every_seconds:
+        if time.monotonic() - self._saved_at < self._every_seconds:
             return None
         checkpoint = make()
         content = checkpoint.to_bytes(self._origin)
@@ -98,28 +98,32 @@ class Checkpoints:
         try:
             self._store.put(path, content)
         except OSError as error:
-            # The job goes on without; only an interruption would cost more than it had to.
+            # Training continues; only an interruption would lose more epochs than necessary.
             log.warning("no checkpoint of epoch %d: %s", checkpoint.epoch, error)
             return None
-        self._kept_at = time.monotonic()
+        self._saved_at = time.monotonic()
         return CheckpointRecord(epoch=checkpoint.epoch, path=path, sha256=digest)
 
     def mark_stored(self, record: CheckpointRecord) -> None:
-        """The database names this one now: all but it and the one before can go."""
+        """Note that the database refers to this one, and remove all but it and the one before."""
         self._stored.append(record.path)
         for path in self._stored[:-2]:
-            self._remove(path)
+            try:
+                self._store.remove(path)
+            except OSError as error:
+                log.warning("could not remove %s: %s", path, error)
         self._stored = self._stored[-2:]
 
     def load_newest(self, record: CheckpointRecord) -> Checkpoint | None:
-        """The checkpoint that the database names; if it is damaged or gone, the newest sound one before."""
+        """The checkpoint that the database refers to; if it cannot be used, the newest sound one before."""
         files = self._store.list_checkpoints(self._job_id)
         older = sorted(
-            (path for path in files if _epoch_of(path) <= record.epoch), key=_epoch_of, reverse=True
+            (path for path in files if _parse_epoch(path) <= record.epoch), key=_parse_epoch, reverse=True
         )
-        # Other attempts' files too: they can go once two newer ones are there.
+        # Other attempts' files too: they are removed once there are two newer ones.
         self._stored = files
-        for path, digest in [(record.path, record.sha256), *((path, _digest_of(path)) for path in older)]:
+        digests = [(path, path.rpartition("-")[2].removesuffix(".npz")) for path in older]
+        for path, digest in [(record.path, record.sha256), *digests]:
             try:
                 checkpoint = Checkpoint.from_bytes(self._store.get(path, sha256=digest), self._origin)
             except (NotFound, OSError, ValueError, KeyError, TypeError) as error:
@@ -132,16 +136,6 @@ class Checkpoints:
             return checkpoint
         return None
 
-    def _remove(self, path: str) -> None:
-        try:
-            self._store.remove(path)
-        except OSError as error:
-            log.warning("%s stays: %s", path, error)
 
-
-def _epoch_of(path: str) -> int:
+def _parse_epoch(path: str) -> int:
     return int(path.rpartition(CHECKPOINT)[2].partition("-")[0])
-
-
-def _digest_of(path: str) -> str:
-    return path.rpartition("-")[2].removesuffix(".npz")

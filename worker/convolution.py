@@ -18,24 +18,22 @@ class PatchConvolution(keras.layers.Conv2D):
         """Images (n, height, width, channels) in, (n, height, width, filters) out."""
         if not training:
             return super().call(inputs)
-        side, channels = self.kernel_size[0], inputs.shape[-1]
+        side, (_, height, width, channels) = self.kernel_size[0], inputs.shape
+        reach = side // 2
+        padded = tf.pad(inputs, [[0, 0], [reach, reach], [reach, reach], [0, 0]])
+        # For each pixel the square of `side` pixels around it: (n, height, width, side * side * channels).
+        patches = tf.concat(
+            [
+                padded[:, row : row + height, column : column + width, :]
+                for row in range(side)
+                for column in range(side)
+            ],
+            axis=-1,
+        )
         kernel = tf.reshape(self.kernel.value, [side * side * channels, self.filters])
-        flat = tf.matmul(tf.reshape(_patches(inputs, side), [-1, side * side * channels]), kernel)
-        outputs = tf.reshape(flat, [-1, *inputs.shape[1:3], self.filters])
+        flat = tf.matmul(tf.reshape(patches, [-1, side * side * channels]), kernel)
+        outputs = tf.reshape(flat, [-1, height, width, self.filters])
         return outputs + self.bias.value if self.use_bias else outputs
-
-
-def _patches(images: Any, side: int) -> Any:
-    """For each pixel the square of `side` pixels around it: (n, height, width, side * side * channels)."""
-    _, height, width, _ = images.shape
-    reach = side // 2
-    padded = tf.pad(images, [[0, 0], [reach, reach], [reach, reach], [0, 0]])
-    shifted = [
-        padded[:, row : row + height, column : column + width, :]
-        for row in range(side)
-        for column in range(side)
-    ]
-    return tf.concat(shifted, axis=-1)
 
 
 class BlockMaxPooling(keras.layers.MaxPooling2D):

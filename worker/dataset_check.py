@@ -1,8 +1,7 @@
-"""`python -m worker.dataset_check`: which datasets are on this machine, and whether as published.
+"""`python -m worker.dataset_check`: which datasets are on this machine, and whether they are as published.
 
-Said as JSON, for `regbench doctor`.
-A list of objects: `name`, `place` (null: in a package, or nowhere), `health` (`ok`, `absent` or `damaged`)
-and `said`.
+Prints JSON for `regbench doctor`: a list of objects with `name`, `path` (null: in a package, or missing),
+`health` (`ok`, `absent` or `damaged`) and `message`.
 """
 
 import json
@@ -15,21 +14,22 @@ from worker.datasets import load
 
 
 def check_datasets(settings: Settings) -> list[dict[str, str | None]]:
-    """Every dataset, read and checked where it is there; nothing is downloaded."""
-    return [_look(name, settings) for name in DATASETS]
-
-
-def _look(name: str, settings: Settings) -> dict[str, str | None]:
-    path = None if DATASETS[name].packaged else find_dataset(name, settings)
-    health, message = "ok", "as published"
-    if not is_available(name, settings):
-        health, message = "absent", "not on this machine; a submit tries to download it"
-    else:
-        try:
-            load(name, settings)
-        except DatasetUnavailable as error:
-            health, message = "damaged", error.errors[0].detail
-    return {"name": name, "place": str(path) if path else None, "health": health, "said": message}
+    """Every dataset, read and verified where it is present; nothing is downloaded."""
+    checks: list[dict[str, str | None]] = []
+    for name, card in DATASETS.items():
+        path = None if card.packaged else find_dataset(name, settings)
+        health, message = "ok", "as published"
+        if not is_available(name, settings):
+            health, message = "absent", "not on this machine; a submit tries to download it"
+        else:
+            try:
+                load(name, settings)
+            except DatasetUnavailable as error:
+                health, message = "damaged", error.errors[0].detail
+        checks.append(
+            {"name": name, "path": str(path) if path else None, "health": health, "message": message}
+        )
+    return checks
 
 
 if __name__ == "__main__":

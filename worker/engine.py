@@ -14,7 +14,7 @@ import tensorflow as tf
 from models.records import Engine
 
 OUT_OF_MEMORY: tuple[type[Exception], ...] = (MemoryError, tf.errors.ResourceExhaustedError)
-"""What is raised where the memory does not suffice, and the process lives to tell."""
+"""Exceptions of an allocation that failed, where the process survives."""
 
 
 def start_engine(threads: int, *, deterministic: bool = True) -> Engine:
@@ -26,22 +26,17 @@ def start_engine(threads: int, *, deterministic: bool = True) -> Engine:
     tf.config.threading.set_inter_op_parallelism_threads(1)
     if deterministic:
         tf.config.experimental.enable_op_determinism()
-    for gpu in tf.config.list_physical_devices("GPU"):
+    device = f"{_cpu_model()} ({platform.machine()})"
+    for gpu in reversed(tf.config.list_physical_devices("GPU")):
         tf.config.experimental.set_memory_growth(gpu, True)
+        device = str(tf.config.experimental.get_device_details(gpu).get("device_name", "GPU"))
     return Engine(
         tensorflow=tf.__version__,
         keras=keras.__version__,
-        device=_device(),
+        device=device,
         threads=threads,
         regbench=version("regbench"),
     )
-
-
-def _device() -> str:
-    gpus = tf.config.list_physical_devices("GPU")
-    if gpus:
-        return str(tf.config.experimental.get_device_details(gpus[0]).get("device_name", "GPU"))
-    return f"{_cpu_model()} ({platform.machine()})"
 
 
 def _cpu_model() -> str:

@@ -1,9 +1,8 @@
-"""A worker's hold on one job: every write goes through it and names the attempt.
+"""A worker's lease on one job: every write goes through it and is fenced by the attempt.
 
-A database that is away for a while costs nothing but the wait: training goes on, and what was to be written
-is kept, until a lease's length has passed since the lease was last renewed. From then on the job may be
-another worker's; training stops, and only the end of the job, result or not, is still offered to the
-database, whose fence decides whether it is wanted.
+During a database outage training continues and writes are buffered, until the lease has expired. From then on
+the job may be another worker's: training stops, and only the end of the job is still written, if the fence
+allows it.
 """
 
 import logging
@@ -27,18 +26,18 @@ from worker.checkpoints import Checkpoint, Checkpoints
 
 log = logging.getLogger(__name__)
 
-# A few may fail before the lease runs out; also the longest wait before a failed write is tried again.
-_BEATS_A_LEASE = 6
+# A few may fail before the lease expires; also the longest wait before a failed write is retried.
+_HEARTBEATS_A_LEASE = 6
 _FIRST_RETRY_SECONDS = 0.1
-# How long the end of a job is kept for a database that is away. Training processes have nothing else to do
-# then; but one that is told to shut down would wait for it.
-_LEASES_OF_PATIENCE = 20
+# How long, in leases, writing the end of a job is retried during an outage. A training process has nothing
+# else to do then, but delays a shutdown.
+_LEASES_TO_RETRY = 20
 
-Found = TypeVar("Found")
+Written = TypeVar("Written")
 
 
 # Drawn once in a worker's parent process and inherited by its forked children. Containers and cloned
-# machines may share host name and process number; without it, each would take the other's jobs for abandoned.
+# machines may share host name and process number; without the token each would rescue the other's live jobs.
 _TOKEN = secrets.token_hex(4)
 
 
@@ -48,13 +47,13 @@ def get_worker_name(parent_pid: int) -> str:
 
 
 class Interrupted(RegbenchError):
-    """The job is to stop: its owner or its worker, shutting down, has asked for it, or its lease ran out."""
+    """The job is to stop: its owner or its worker's shutdown requests it, or its lease has expired."""
 
     code = "interrupted"
 
 
 class Lease:
-    """The right to write into a job, for one attempt. It is the trainer's observer: each look renews it."""
+    """The right to write to a job, for one attempt. As the trainer's observer, progress renews it."""
 
     def __init__(
         self,
@@ -65,7 +64,7 @@ class Lease:
         checkpoints: Checkpoints | None = None,
     ) -> None:
         self._database, self._seconds = database, settings.lease_seconds
-        self._backoff = _Backoff(self._seconds / _BEATS_A_LEASE)
+        self._backoff = _Backoff(self._seconds / _HEARTBEATS_A_LEASE)
         self._renewed_at = time.monotonic()
         self._unwritten: list[EpochRecord] = []
         self._checkpoints = checkpoints
@@ -76,39 +75,43 @@ class Lease:
     def keep_alive(self) -> Iterator[None]:
         """Keep the lease while the block runs, however long a compilation or a single step may take."""
         stopped = Event()
-        beat = Thread(target=self._beat, args=(stopped,), name="heartbeat", daemon=True)
-        beat.start()
+
+        def send_heartbeats() -> None:
+            while not stopped.wait(self._seconds / _HEARTBEATS_A_LEASE):
+                try:
+                    self._write(
+                        lambda session: queue.heartbeat(
+                            session, self.job_id, self.attempt, lease_seconds=self._seconds
+                        )
+                    )
+                except LeaseLost:
+                    return  # the trainer's next write finds out, too
+                except ServiceUnavailable as error:
+                    log.warning("job %s: %s", self.job_id, error.message)
+
+        thread = Thread(target=send_heartbeats, name="heartbeat", daemon=True)
+        thread.start()
         try:
             yield
         finally:
             stopped.set()
-            beat.join()
-
-    def _beat(self, stopped: Event) -> None:
-        while not stopped.wait(self._seconds / _BEATS_A_LEASE):
-            try:
-                self._write(self._hold)
-            except LeaseLost:
-                return  # the trainer learns of it at its next look
-            except ServiceUnavailable as error:
-                log.warning("job %s: %s", self.job_id, error.message)
+            thread.join()
 
     def on_chunk_end(self, progress: Progress) -> None:
-        """Renew the lease and say how far the job is.
+        """Renew the lease and record progress.
 
         Raises:
             Interrupted: the job is to stop.
             LeaseLost: the job is no longer this worker's.
         """
-        if (requested := self._report(progress)) is not None:
-            raise Interrupted(f"Asked to {requested}.")
+        self._report(progress)
 
     def on_epoch_end(
         self, record: EpochRecord, progress: Progress, checkpoint: Callable[[], Checkpoint] | None = None
     ) -> None:
-        """Store an epoch's history, and where the job could go on.
+        """Store an epoch's record, and a checkpoint if one is due.
 
-        If the database is away, at the latest with the next chunk that finds it there.
+        During an outage they are buffered until the first chunk after it.
 
         Raises:
             Interrupted: the job is to stop.
@@ -117,15 +120,14 @@ class Lease:
         self._unwritten.append(record)
         if self._checkpoints and checkpoint and (saved := self._checkpoints.save_if_due(checkpoint)):
             self._unwritten_checkpoint = saved
-        if (requested := self._report(progress)) is not None:
-            raise Interrupted(f"Asked to {requested}.")
+        self._report(progress)
 
     def succeed(self, result: ResultRecord) -> JobState:
-        """End the job with its result, or as its owner has been promised; returns its state.
+        """End the job with its result, or cancelled if its owner has requested that; returns its state.
 
         Raises:
             LeaseLost: the job is no longer this worker's.
-            ServiceUnavailable: the database stayed away.
+            ServiceUnavailable: the database cannot be reached.
         """
 
         def write(session: Session) -> JobState:
@@ -137,11 +139,11 @@ class Lease:
         return state
 
     def fail(self, code: str, message: str, *, retryable: bool) -> JobState:
-        """End the job without one, or as its owner has been promised; returns its state.
+        """End the job without a result, or cancelled if its owner has requested that; returns its state.
 
         Raises:
             LeaseLost: the job is no longer this worker's.
-            ServiceUnavailable: the database stayed away.
+            ServiceUnavailable: the database cannot be reached.
         """
 
         def write(session: Session) -> JobState:
@@ -155,11 +157,11 @@ class Lease:
         return state
 
     def stop(self) -> JobState:
-        """Do what was asked of the job, else give it back.
+        """Do what was requested of the job, else put it back into the queue.
 
         Raises:
             LeaseLost: the job is no longer this worker's.
-            ServiceUnavailable: the database stayed away.
+            ServiceUnavailable: the database cannot be reached.
         """
 
         def write(session: Session) -> JobState:
@@ -170,8 +172,8 @@ class Lease:
         log.info("job %s: %s", self.job_id, state)
         return state
 
-    def _report(self, progress: Progress) -> Action | None:
-        """Write what is new, if the database is there; returns what is asked of the job."""
+    def _report(self, progress: Progress) -> None:
+        """Write what is new, if the database can be reached; raise Interrupted if an action is requested."""
 
         def write(session: Session) -> Action | None:
             requested = queue.renew(
@@ -184,81 +186,75 @@ class Lease:
             try:
                 requested = self._write(write)
             except ServiceUnavailable as error:
-                log.warning("job %s trains on, its history is kept: %s", self.job_id, error.message)
+                log.warning("job %s trains on, its history is buffered: %s", self.job_id, error.message)
             else:
-                self._history_is_stored()
-                return requested
+                self._unwritten.clear()
+                if self._checkpoints and self._unwritten_checkpoint:
+                    self._checkpoints.mark_stored(self._unwritten_checkpoint)
+                self._unwritten_checkpoint = None
+                if requested is not None:
+                    raise Interrupted(f"Asked to {requested}.")
         if time.monotonic() - self._renewed_at > self._seconds:
-            raise Interrupted("The database has been away for as long as a lease holds.")
-        return None
+            raise Interrupted("The lease has expired while the database could not be reached.")
 
     def _write_history(self, session: Session) -> None:
         for record in self._unwritten:
             queue.record_epoch(session, self.job_id, self.attempt, record)
-        # In the same transaction: a job never goes on after an epoch that its history lacks.
+        # In the same transaction: a job never resumes after an epoch that its history lacks.
         if self._unwritten_checkpoint:
             queue.record_checkpoint(session, self.job_id, self.attempt, self._unwritten_checkpoint)
 
-    def _history_is_stored(self) -> None:
-        self._unwritten.clear()
-        if self._checkpoints and self._unwritten_checkpoint:
-            self._checkpoints.mark_stored(self._unwritten_checkpoint)
-        self._unwritten_checkpoint = None
-
     def rewind_to_checkpoint(self, epoch: int) -> None:
-        """Say that the job goes on after `epoch`: no later checkpoint of it can be used.
+        """Record that the job resumes after `epoch`, because no later checkpoint can be used.
 
         Raises:
             LeaseLost: the job is no longer this worker's.
-            ServiceUnavailable: the database is away.
+            ServiceUnavailable: the database cannot be reached.
         """
         self._write(lambda session: queue.rewind_to_checkpoint(session, self.job_id, self.attempt, epoch))
 
-    def _hold(self, session: Session) -> None:
-        queue.heartbeat(session, self.job_id, self.attempt, lease_seconds=self._seconds)
-
-    def _write_until_stored(self, write: Callable[[Session], Found]) -> Found:
-        """Write the job's end, as soon as the database is there."""
-        deadline = time.monotonic() + _LEASES_OF_PATIENCE * self._seconds
+    def _write_until_stored(self, write: Callable[[Session], Written]) -> Written:
+        """Write the job's end; retried until the database can be reached."""
+        deadline = time.monotonic() + _LEASES_TO_RETRY * self._seconds
         while True:
             try:
                 return self._write(write)
             except ServiceUnavailable as error:
                 if time.monotonic() > deadline:
                     raise
-                log.warning("job %s: what became of it waits to be stored: %s", self.job_id, error.message)
+                log.warning("job %s: its end is not stored yet: %s", self.job_id, error.message)
                 time.sleep(self._backoff.seconds)
 
-    def _write(self, write: Callable[[Session], Found]) -> Found:
-        began = time.monotonic()
+    def _write(self, write: Callable[[Session], Written]) -> Written:
+        started = time.monotonic()
         try:
             with self._database.write() as session:
-                result = write(session)
+                written = write(session)
         except ServiceUnavailable:
             self._backoff.failed()
             raise
-        self._renewed_at = max(self._renewed_at, began)
+        self._renewed_at = max(self._renewed_at, started)
         self._backoff.succeeded()
-        return result
+        return written
 
 
 class _Backoff:
-    """When to try again what has failed: after twice as long as the last time, up to a limit."""
+    """Exponential backoff: the wait before a retry doubles up to a limit."""
 
     def __init__(self, limit_seconds: float) -> None:
         self._limit = limit_seconds
         self.succeeded()
 
     def succeeded(self) -> None:
-        """Begin anew."""
+        """Reset the wait."""
         self.seconds, self._until = 0.0, 0.0
 
     def failed(self) -> None:
-        """Wait longer than before."""
+        """Double the wait."""
         self.seconds = min(self._limit, 2 * self.seconds or _FIRST_RETRY_SECONDS)
         self._until = time.monotonic() + self.seconds
 
     @property
     def over(self) -> bool:
-        """Whether it is time to try again."""
+        """Whether it is time to retry."""
         return time.monotonic() >= self._until

@@ -1,4 +1,4 @@
-"""The network that a specification asks for. It knows nothing of training."""
+"""The network that a specification describes; nothing of its training."""
 
 from typing import Protocol
 
@@ -44,79 +44,52 @@ class KerasLayers:
         return keras.layers.MaxPooling2D(2, name=name)
 
 
-def build_network(spec: JobSpec, kit: LayerFactory) -> keras.Model:
-    """Images (n, 784) in, logits (n, 10) out; `set_initial_weights` gives it the job's own weights."""
-    images = keras.Input((PIXELS,), name="images")
-    flow = _noisy_inputs(images, spec, kit)
-    if isinstance(spec.model, Cnn):
-        flow = _convolutions(flow, spec.model, spec, kit)
-    for index, units in enumerate(spec.model.hidden_units, start=1):
-        flow = _fully_connected(flow, units, index, spec, kit)
-    return keras.Model(images, keras.layers.Dense(CLASSES, name="logits")(flow), name="regbench")
-
-
-def _noisy_inputs(images: keras.KerasTensor, spec: JobSpec, kit: LayerFactory) -> keras.KerasTensor:
-    regularization, flow = spec.regularization, images
-    if (noise := regularization.gaussian_noise) and noise.sigma:
-        flow = kit.make_noise("gaussian_noise", noise.sigma, "input_noise")(flow)
-    if (dropout := regularization.dropout) and dropout.input_rate:
-        flow = kit.make_noise("dropout", dropout.input_rate, "input_dropout")(flow)
-    return flow
-
-
-def _convolutions(flow: keras.KerasTensor, model: Cnn, spec: JobSpec, kit: LayerFactory) -> keras.KerasTensor:
-    flow = keras.layers.Reshape((SIDE, SIDE, 1), name="square")(flow)
-    spatial = spec.regularization.spatial_dropout
-    for index, filters in enumerate(model.filters, start=1):
-        name = f"convolution_{index}"
-        before, after = _normalizations(spec, name)
-        layer = kit.make_convolution(filters, model.kernel_size, use_bias=not before, name=name)
-        flow = _activated(layer(flow), name, spec, before, after)
-        flow = kit.make_pooling(f"pooling_{index}")(flow)
-        if spatial and spatial.rate:
-            flow = kit.make_noise("spatial_dropout", spatial.rate, f"spatial_dropout_{index}")(flow)
-    return keras.layers.Flatten(name="flat")(flow)
-
-
-def _fully_connected(
-    flow: keras.KerasTensor, units: int, index: int, spec: JobSpec, kit: LayerFactory
-) -> keras.KerasTensor:
-    name, regularization = f"hidden_{index}", spec.regularization
-    before, after = _normalizations(spec, name)
-    # A normalization's beta takes the place of a bias before it.
-    layer = keras.layers.Dense(units, use_bias=not before, name=name)
-    flow = _activated(layer(flow), name, spec, before, after)
-    # After the normalization, whose statistics a mask before it would shift.
-    if (dropout := regularization.dropout) and dropout.rate:
-        flow = kit.make_noise("dropout", dropout.rate, f"dropout_{index}")(flow)
-    if (gaussian := regularization.gaussian_dropout) and gaussian.rate:
-        flow = kit.make_noise("gaussian_dropout", gaussian.rate, f"gaussian_dropout_{index}")(flow)
-    return flow
-
-
-def _activated(
-    flow: keras.KerasTensor,
-    name: str,
-    spec: JobSpec,
-    before: list[keras.layers.Layer],
-    after: list[keras.layers.Layer],
-) -> keras.KerasTensor:
-    activation = keras.layers.Activation(spec.model.activation, name=f"{name}{_ACTIVATION}")
-    for layer in (*before, activation, *after):
-        flow = layer(flow)
-    return flow
-
-
 _ACTIVATION = "_activation"
 
 
-def get_hidden_outputs(network: keras.Model) -> list[keras.KerasTensor]:
-    """What each hidden layer hands on, right after its activation."""
-    return [layer.output for layer in network.layers if layer.name.endswith(_ACTIVATION)]
+def build_network(spec: JobSpec, layers: LayerFactory) -> keras.Model:
+    """Images (n, 784) in, logits (n, 10) out; `set_initial_weights` sets the job's initial weights."""
+    images = x = keras.Input((PIXELS,), name="images")
+    regularization = spec.regularization
+    if (noise := regularization.gaussian_noise) and noise.sigma:
+        x = layers.make_noise("gaussian_noise", noise.sigma, "input_noise")(x)
+    if (dropout := regularization.dropout) and dropout.input_rate:
+        x = layers.make_noise("dropout", dropout.input_rate, "input_dropout")(x)
+    if isinstance(spec.model, Cnn):
+        x = _apply_convolutions(x, spec.model, spec, layers)
+    for index, units in enumerate(spec.model.hidden_units, start=1):
+        name = f"hidden_{index}"
+        x = keras.layers.Dense(units, use_bias=_needs_bias(spec), name=name)(x)
+        x = _normalize_and_activate(x, name, spec)
+        # After the normalization, whose statistics a mask before it would shift.
+        if dropout and dropout.rate:
+            x = layers.make_noise("dropout", dropout.rate, f"dropout_{index}")(x)
+        if (gaussian := regularization.gaussian_dropout) and gaussian.rate:
+            x = layers.make_noise("gaussian_dropout", gaussian.rate, f"gaussian_dropout_{index}")(x)
+    return keras.Model(images, keras.layers.Dense(CLASSES, name="logits")(x), name="regbench")
 
 
-def _normalizations(spec: JobSpec, name: str) -> tuple[list[keras.layers.Layer], list[keras.layers.Layer]]:
-    """The normalizing layers before and after the activation."""
+def _apply_convolutions(
+    x: keras.KerasTensor, model: Cnn, spec: JobSpec, layers: LayerFactory
+) -> keras.KerasTensor:
+    x = keras.layers.Reshape((SIDE, SIDE, 1), name="square")(x)
+    spatial = spec.regularization.spatial_dropout
+    for index, filters in enumerate(model.filters, start=1):
+        name = f"convolution_{index}"
+        x = layers.make_convolution(filters, model.kernel_size, use_bias=_needs_bias(spec), name=name)(x)
+        x = layers.make_pooling(f"pooling_{index}")(_normalize_and_activate(x, name, spec))
+        if spatial and spatial.rate:
+            x = layers.make_noise("spatial_dropout", spatial.rate, f"spatial_dropout_{index}")(x)
+    return keras.layers.Flatten(name="flat")(x)
+
+
+def _needs_bias(spec: JobSpec) -> bool:
+    """Whether no normalization before the activation has a beta, which takes the place of a bias."""
+    techniques = (spec.regularization.batch_normalization, spec.regularization.layer_normalization)
+    return not any(technique and technique.position == "before_activation" for technique in techniques)
+
+
+def _normalize_and_activate(x: keras.KerasTensor, name: str, spec: JobSpec) -> keras.KerasTensor:
     batch, layer = spec.regularization.batch_normalization, spec.regularization.layer_normalization
     before: list[keras.layers.Layer] = []
     after: list[keras.layers.Layer] = []
@@ -126,21 +99,27 @@ def _normalizations(spec: JobSpec, name: str) -> tuple[list[keras.layers.Layer],
     if layer:
         side = before if layer.position == "before_activation" else after
         side.append(keras.layers.LayerNormalization(name=f"{name}_layer_normalization"))
-    return before, after
+    activation = keras.layers.Activation(spec.model.activation, name=f"{name}{_ACTIVATION}")
+    for applied in (*before, activation, *after):
+        x = applied(x)
+    return x
+
+
+def get_hidden_outputs(network: keras.Model) -> list[keras.KerasTensor]:
+    """The output of each hidden layer, right after its activation."""
+    return [layer.output for layer in network.layers if layer.name.endswith(_ACTIVATION)]
 
 
 def set_initial_weights(network: keras.Model, seed: int) -> None:
-    """Give every weight its start by Keras's default initializers, each from a seed of its own."""
+    """Set every weight by Keras's default initializers, each from a seed of its own."""
     for layer in network.layers:
         for weight in layer.weights:
-            weight.assign(_initial(layer, weight, derive_seed(seed, weight.path)))
-
-
-def _initial(layer: keras.layers.Layer, weight: keras.Variable, seed: int) -> keras.KerasTensor:
-    if weight.name == "kernel":
-        return type(layer.kernel_initializer)(seed=seed)(weight.shape)
-    ones = weight.name in {"gamma", "moving_variance"}
-    return keras.ops.ones(weight.shape) if ones else keras.ops.zeros(weight.shape)
+            if weight.name == "kernel":
+                initializer = type(layer.kernel_initializer)(seed=derive_seed(seed, weight.path))
+                weight.assign(initializer(weight.shape))
+            else:
+                ones = weight.name in {"gamma", "moving_variance"}
+                weight.assign(keras.ops.ones(weight.shape) if ones else keras.ops.zeros(weight.shape))
 
 
 def get_kernels(network: keras.Model) -> list[keras.Variable]:

@@ -87,7 +87,14 @@ class CompiledProgram:
         self._inputs = Inputs(spec, self._clock)
         self._objective = Objective(spec, self.network)
         self._rules = StepRules(spec, self.network)
-        self._optimizer = _optimizer(spec)
+        optimizer = spec.training.optimizer
+        match optimizer.name:
+            case "sgd":
+                self._optimizer = keras.optimizers.SGD(optimizer.learning_rate, momentum=optimizer.momentum)
+            case "rmsprop":
+                self._optimizer = keras.optimizers.RMSprop(optimizer.learning_rate)
+            case "adam" | "adamw":  # the decay is a technique, in StepRules
+                self._optimizer = keras.optimizers.Adam(optimizer.learning_rate)
         self._optimizer.build(self.network.trainable_variables)
         self.average = WeightAverage(spec, self.network)
         # Kept over the chunks of an epoch, so that the sums do not depend on where a chunk ended.
@@ -95,11 +102,13 @@ class CompiledProgram:
         self._penalty_sum = tf.Variable(0.0, dtype=tf.float64)
         self._correct = tf.Variable(0, dtype=tf.int32)
         self._steps = tf.function(self._run_steps, jit_compile=True)
-        self._forward = tf.function(self._infer, jit_compile=True)
+        self._forward = tf.function(
+            lambda images: self.network(_scale_pixels(images), training=False), jit_compile=True
+        )
         self._compiled: set[tuple[int, int]] = set()
 
     def configure(self, spec: JobSpec) -> None:
-        """Put the program at the start of a job: its weights, its optimizer, its numbers."""
+        """Reset the program for a new job: its weights, its optimizer, its parameters."""
         set_initial_weights(self.network, spec.seed)
         for variable in self._optimizer.variables:
             variable.assign(keras.ops.zeros_like(variable))
@@ -110,8 +119,8 @@ class CompiledProgram:
         configure_noise(self.network, spec)
 
     def compile(self, examples: DeviceExamples, batch_sizes: set[int]) -> float:
-        """Compile for these shapes, if that is still to be done; returns the seconds that it took."""
-        began, rows = time.perf_counter(), len(examples.labels)
+        """Compile for these shapes where that was not done before; returns the seconds that it took."""
+        started, rows = time.perf_counter(), len(examples.labels)
         missing = {size for size in batch_sizes if (rows, size) not in self._compiled}
         for size in sorted(missing):
             # No step is run, so no weight moves.
@@ -120,7 +129,7 @@ class CompiledProgram:
             self._compiled.add((rows, size))
         if missing:
             self.compute_logits(np.zeros((1, examples.images.shape[1]), np.uint8))
-        return time.perf_counter() - began
+        return time.perf_counter() - started
 
     def start_epoch(self, learning_rate: float) -> None:
         """Set the step size, and the sums to zero."""
@@ -150,7 +159,7 @@ class CompiledProgram:
         self._steps(examples.images, examples.labels, order, batch_size, *numbers).numpy()
 
     def get_epoch_sums(self) -> EpochSums:
-        """The sums since `begin_epoch`."""
+        """The sums since `start_epoch`."""
         return EpochSums(
             float(self._objective_sum.numpy()), float(self._penalty_sum.numpy()), int(self._correct.numpy())
         )
@@ -167,11 +176,11 @@ class CompiledProgram:
         return np.concatenate(blocks)[:rows]
 
     def get_weights(self) -> Weights:
-        """Every weight, trained or gathered, in the network's order."""
+        """Every weight, moving statistics included, in the network's order."""
         return [np.array(weight) for weight in self.network.get_weights()]
 
     def set_weights(self, weights: Weights) -> None:
-        """Put back what `weights` returned."""
+        """Restore what `get_weights` returned."""
         self.network.set_weights(weights)
 
     def get_state(self) -> list[NDArray[Any]]:
@@ -179,7 +188,7 @@ class CompiledProgram:
         return [variable.numpy() for variable in self._state_variables()]
 
     def restore(self, state: list[NDArray[Any]]) -> None:
-        """Go back to what `state` returned, after `configure` for the same job."""
+        """Restore what `get_state` returned, after `configure` for the same job."""
         for variable, value in zip(self._state_variables(), state, strict=True):
             variable.assign(value)
 
@@ -207,7 +216,7 @@ class CompiledProgram:
         while step < last:  # AutoGraph makes a loop of the compiled program of it
             self._clock.step.assign(done_before + step)
             batch = tf.slice(order, [origin + step * batch_size], [batch_size])
-            self._train_on(_floats(tf.gather(images, batch)), tf.gather(labels, batch))
+            self._train_on(_scale_pixels(tf.gather(images, batch)), tf.gather(labels, batch))
             step += 1
         return step
 
@@ -230,11 +239,8 @@ class CompiledProgram:
         self._penalty_sum.assign_add(tf.cast(penalty, tf.float64) * size)
         self._correct.assign_add(tf.reduce_sum(tf.cast(hits, tf.int32)))
 
-    def _infer(self, images: Tensor) -> Tensor:
-        return self.network(_floats(images), training=False)
 
-
-def _floats(images: Tensor) -> Tensor:
+def _scale_pixels(images: Tensor) -> Tensor:
     """Pixels 0 to 255 as numbers 0 to 1."""
     return tf.cast(images, tf.float32) / 255.0
 
@@ -251,14 +257,14 @@ class _Programs(LRUCache[Hashable, CompiledProgram]):
 
 
 class ProgramCache:
-    """What a process keeps for its next job: the latest used programs, and datasets on the device."""
+    """What a process caches for its next job: the latest used programs, and datasets on the device."""
 
     def __init__(self) -> None:
         self._programs = _Programs(_KEPT_PROGRAMS)
         self._images: LRUCache[int, tuple[Bytes, Tensor]] = LRUCache(_KEPT_DATASETS)
 
     def get(self, spec: JobSpec) -> CompiledProgram:
-        """The program for a specification's shape, made if it is not there yet, at the start of the job."""
+        """The program for a specification's shape, created if it is not cached, reset for the job."""
         shape = get_program_shape(spec)
         program = self._programs.get(shape)
         if program is None:
@@ -267,10 +273,10 @@ class ProgramCache:
         return program
 
     def load_to_device(self, examples: Examples) -> DeviceExamples:
-        """Examples for `Program.run_steps`; a dataset's images are copied to the device once."""
+        """Examples for `CompiledProgram.run_steps`; a dataset's images are copied to the device once."""
         pool, key = examples.pool, id(examples.pool)
         if key not in self._images:
-            # The array is kept beside its copy, so that no other can take over its identity.
+            # The array is cached beside its copy, so that no other array gets the same id().
             self._images[key] = pool, tf.constant(pool)
         labels = np.zeros(len(pool), np.int32)
         labels[examples.rows] = examples.labels
@@ -307,14 +313,3 @@ def get_program_shape(spec: JobSpec) -> Hashable:
     )
     optimizer = spec.training.optimizer
     return (spec.model, techniques, (optimizer.name, optimizer.momentum))
-
-
-def _optimizer(spec: JobSpec) -> keras.optimizers.Optimizer:
-    optimizer = spec.training.optimizer
-    match optimizer.name:
-        case "sgd":
-            return keras.optimizers.SGD(optimizer.learning_rate, momentum=optimizer.momentum)
-        case "rmsprop":
-            return keras.optimizers.RMSprop(optimizer.learning_rate)
-        case "adam" | "adamw":  # the decay is a technique, in StepRules
-            return keras.optimizers.Adam(optimizer.learning_rate)

@@ -2,8 +2,6 @@
 
 import logging
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from models.artifacts import ArtifactStore
 from models.errors import InvalidSpec, LeaseLost, ServiceUnavailable, TrainingFailed
@@ -15,7 +13,7 @@ from models.store import queue
 from models.store.database import Database
 from models.store.tables import Job
 from worker.artifacts import save_artifacts
-from worker.checkpoints import Checkpoint, Checkpoints
+from worker.checkpoints import Checkpoints
 from worker.datasets import load, split_dataset
 from worker.engine import OUT_OF_MEMORY, start_engine
 from worker.lease import Interrupted, Lease, get_worker_name
@@ -26,7 +24,7 @@ log = logging.getLogger(__name__)
 
 
 class Runner:
-    """What a training process holds on to between jobs."""
+    """What a training process keeps between jobs: connections, engine, compiled programs."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -37,11 +35,11 @@ class Runner:
         self._name = f"{get_worker_name(os.getppid())}/{os.getpid()}"
 
     def close(self) -> None:
-        """Give back the database's connections."""
+        """Close the database's connections."""
         self._database.close()
 
     def run_next(self) -> bool:
-        """Claim the job that is next, train it and end it; returns False where none was to be had."""
+        """Claim the next job, train it and end it; returns False if there is none to claim."""
         lease_seconds = self._settings.lease_seconds
         try:
             with self._database.write() as session:
@@ -52,10 +50,10 @@ class Runner:
                     max_running=self._settings.max_running_jobs,
                 )
         except ServiceUnavailable as error:
-            log.warning("no job claimed: %s", error.message)  # those that wait are rung for again
+            log.warning("no job claimed: %s", error.message)  # the sweeper sends its message again
             return False
         if job is None:
-            log.info("no job is waiting: another worker has it, or it has ended")
+            log.info("no job to claim: another worker has it, or it has ended")
             return False
         log.info("job %s, attempt %d: %s", job.id, job.attempt, job.name or "unnamed")
         checkpoints = Checkpoints(
@@ -68,24 +66,24 @@ class Runner:
         )
         lease = Lease(self._database, self._settings, job.id, job.attempt, checkpoints)
         try:
-            if self._bring_to_its_end(job, lease, checkpoints).terminal:
+            if self._train(job, lease, checkpoints).terminal:
                 self._store.delete_checkpoints(job.id)
         except LeaseLost as lost:
             log.warning("%s Its training stops here.", lost.message)
         except ServiceUnavailable as error:
-            log.warning("job %s is left for another worker to train again: %s", job.id, error.message)
+            log.warning("job %s is left for another worker: %s", job.id, error.message)
         return True
 
-    def _bring_to_its_end(self, job: Job, lease: Lease, checkpoints: Checkpoints) -> JobState:
-        """Train a job and say how it ended; returns its state.
+    def _train(self, job: Job, lease: Lease, checkpoints: Checkpoints) -> JobState:
+        """Train a job and record how it ended; returns its state.
 
         Raises:
             LeaseLost: another worker holds it, or it has ended.
-            ServiceUnavailable: the database stayed away for longer than the end of a job is kept for it.
+            ServiceUnavailable: the database could not be reached for longer than writing the end is retried.
         """
         try:
             with lease.keep_alive():
-                return self._train(JobSpec.model_validate(job.spec), lease, _resumed(job, lease, checkpoints))
+                return self._train_and_save(JobSpec.model_validate(job.spec), job, lease, checkpoints)
         except Interrupted:
             return lease.stop()
         except (LeaseLost, ServiceUnavailable):
@@ -94,27 +92,45 @@ class Runner:
             return lease.fail(failure.code, failure.message, retryable=failure.retryable)
         except InvalidSpec as fault:
             return lease.fail(fault.code, fault.message, retryable=True)
+        except OUT_OF_MEMORY:
+            advice = "Ask for a smaller model or a smaller training.batch_size."
+            message = f"The worker's memory did not suffice. {advice}"
+            return lease.fail("out_of_memory", message, retryable=False)
         except Exception as error:
-            # Whatever it is, the job must not hang in `running`; the trace is in the log.
+            # Whatever it is, the job must not stay in `running`; the traceback is in the log.
             log.exception("job %s failed unexpectedly", job.id)
-            # Its first line only: a database's error goes on with the whole statement.
+            # Its first line only: a database's error continues with the whole statement.
             reason = str(error).partition("\n")[0]
             return lease.fail("internal_error", f"{type(error).__name__}: {reason}", retryable=True)
 
-    def _train(self, spec: JobSpec, lease: Lease, checkpoint: Checkpoint | None) -> JobState:
-        split = split_dataset(load(spec.dataset.name, self._settings), spec.dataset)
-        with _report_machine_limits():
-            trained = train(
-                spec,
-                split,
-                lease,
-                programs=self._programs,
-                chunk_seconds=self._settings.chunk_seconds,
-                resume_from=checkpoint,
+    def _train_and_save(self, spec: JobSpec, job: Job, lease: Lease, checkpoints: Checkpoints) -> JobState:
+        checkpoint = None
+        if job.checkpoint_epoch:
+            record = CheckpointRecord(
+                job.checkpoint_epoch, job.checkpoint_path or "", job.checkpoint_sha256 or ""
             )
+            checkpoint = checkpoints.load_newest(record)
+            epoch = checkpoint.epoch if checkpoint else 0
+            if epoch < record.epoch:
+                lease.rewind_to_checkpoint(epoch)
+            log.info("job %s resumes after epoch %d", job.id, epoch)
+        split = split_dataset(load(spec.dataset.name, self._settings), spec.dataset)
+        trained = train(
+            spec,
+            split,
+            lease,
+            programs=self._programs,
+            chunk_seconds=self._settings.chunk_seconds,
+            resume_from=checkpoint,
+        )
+        try:
             saved = save_artifacts(
                 self._store, lease.job_id, lease.attempt, trained.model, trained.test_probabilities
             )
+        except OSError as error:
+            advice = "Free some space where REGBENCH_ARTIFACTS_URL points to, then retry the job."
+            message = f"The model could not be stored: {error.strerror}. {advice}"
+            raise TrainingFailed("artifacts_unwritable", message, retryable=True) from error
         result = ResultRecord(
             **vars(trained.evaluation),
             **vars(self._engine),
@@ -127,32 +143,3 @@ class Runner:
             for path in (saved.model_path, saved.predictions_path):
                 self._store.remove(path)
         return state
-
-
-@contextmanager
-def _report_machine_limits() -> Iterator[None]:
-    """What the machine has too little of, as a failure that says what to do."""
-    try:
-        yield
-    except OUT_OF_MEMORY:
-        advice = "Ask for a smaller model or a smaller training.batch_size."
-        raise TrainingFailed(
-            "out_of_memory", f"The worker's memory did not suffice. {advice}", retryable=False
-        ) from None
-    except OSError as error:
-        advice = "Free some space where REGBENCH_ARTIFACTS_URL points to, then retry the job."
-        raise TrainingFailed(
-            "artifacts_unwritable", f"The model could not be kept: {error.strerror}. {advice}", retryable=True
-        ) from error
-
-
-def _resumed(job: Job, lease: Lease, checkpoints: Checkpoints) -> Checkpoint | None:
-    """Where a job goes on; None for its start."""
-    if not job.checkpoint_epoch:
-        return None
-    named = CheckpointRecord(job.checkpoint_epoch, job.checkpoint_path or "", job.checkpoint_sha256 or "")
-    result = checkpoints.load_newest(named)
-    if result is None or result.epoch < named.epoch:
-        lease.rewind_to_checkpoint(result.epoch if result else 0)
-    log.info("job %s goes on after epoch %d", job.id, result.epoch if result else 0)
-    return result

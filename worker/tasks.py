@@ -1,7 +1,6 @@
 """The one Celery task. TensorFlow is imported inside it, in the child process: it does not survive a fork."""
 
 import logging
-from functools import lru_cache
 from threading import Lock
 from typing import TYPE_CHECKING
 
@@ -16,24 +15,22 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_one_at_a_time = Lock()
+_runners: list["Runner"] = []
+_runner_lock = Lock()
 
 
 def get_runner() -> "Runner":
-    """This process's runner; the first call takes TensorFlow's import, some seconds."""
-    with _one_at_a_time:  # the warm-up and the first job may both be first
-        return _make_runner()
+    """This process's runner; the first call imports TensorFlow, which takes seconds."""
+    with _runner_lock:  # the warm-up and the first job may both be first
+        if not _runners:
+            from worker.runner import Runner  # noqa: PLC0415 (see the module's docstring)
 
-
-@lru_cache(maxsize=1)
-def _make_runner() -> "Runner":
-    from worker.runner import Runner  # noqa: PLC0415 (see the module's docstring)
-
-    return Runner(get_settings())
+            _runners.append(Runner(get_settings()))
+        return _runners[0]
 
 
 @shared_task(name=TRAIN_JOB)
 def train_job(job_id: str) -> None:
-    """Train the job that is next. Which one rang does not matter: every waiting job has a bell of its own."""
-    log.debug("job %s rang", job_id)
+    """Train the next job in the queue, not necessarily this one: each queued job has a message of its own."""
+    log.debug("message for job %s", job_id)
     get_runner().run_next()

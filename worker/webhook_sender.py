@@ -1,4 +1,4 @@
-"""Sending what webhooks are to be told, by a thread of every worker's parent process."""
+"""Delivery of webhook messages, by a thread of every worker's parent process."""
 
 import ipaddress
 import logging
@@ -8,7 +8,6 @@ import time
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
-from threading import Event, Thread
 from typing import Any
 
 import httpcore
@@ -19,23 +18,24 @@ from models.errors import ServiceUnavailable
 from models.settings import Settings
 from models.store import webhooks
 from models.store.webhooks import DueDelivery
+from worker.background import PeriodicThread
 from worker.fork_safety import fork_safe_database
 
 log = logging.getLogger(__name__)
 
-_AT_ONCE = 4
+_CONCURRENCY = 4
 _SEND_SECONDS = 10.0
 
 
 class ForbiddenAddress(httpcore.ConnectError):
-    """The name leads to an address that may not be reached."""
+    """The host name resolves to an address that is not allowed."""
 
 
 class PublicNetworkBackend(httpcore.SyncBackend):
-    """Connections that end at their deadline; where only public addresses may be reached, to these alone.
+    """Connections with a deadline; with `public_only`, to public addresses alone.
 
-    Then every address of a name must be public, and the one that was checked is connected to, so that a name
-    which leads elsewhere a moment later changes nothing.
+    Then all addresses of a host name must be public, and the checked address is the one that is connected to,
+    so that DNS rebinding changes nothing.
     """
 
     def __init__(self, *, public_only: bool) -> None:
@@ -53,13 +53,13 @@ class PublicNetworkBackend(httpcore.SyncBackend):
         """Connect.
 
         Raises:
-            ForbiddenAddress: the name has an address that may not be reached.
+            ForbiddenAddress: the host name resolves to an address that is not allowed.
         """
         try:
-            result = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+            resolved = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
         except OSError as error:
-            raise httpcore.ConnectError(f"{host} is not known: {error}") from error
-        addresses = [str(item[4][0]) for item in result]
+            raise httpcore.ConnectError(f"{host} cannot be resolved: {error}") from error
+        addresses = [str(socket_address[0]) for *_, socket_address in resolved]
         if self._public_only and not all(map(is_public, addresses)):
             raise ForbiddenAddress(f"{host} is not on the public network")
         stream = super().connect_tcp(addresses[0], port, timeout, local_address, socket_options)
@@ -67,46 +67,47 @@ class PublicNetworkBackend(httpcore.SyncBackend):
 
 
 class _Stream(httpcore.NetworkStream):
-    """A connection whose reads and writes together have a deadline: a receiver may answer byte by byte."""
+    """A connection with one deadline for all reads and writes: a receiver may answer byte by byte."""
 
     def __init__(self, stream: httpcore.NetworkStream, deadline: float) -> None:
         self._stream, self._deadline = stream, deadline
 
-    def _left(self) -> float:
-        left = self._deadline - time.monotonic()
-        if left <= 0:
-            raise httpcore.ReadTimeout(f"no whole answer within {_SEND_SECONDS:g} s")
-        return left
+    def _get_remaining(self) -> float:
+        remaining = self._deadline - time.monotonic()
+        if remaining <= 0:
+            raise httpcore.ReadTimeout(f"no complete response within {_SEND_SECONDS:g} s")
+        return remaining
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        """Read, while there is time."""
-        return self._stream.read(max_bytes, self._left())
+        """Read before the deadline."""
+        return self._stream.read(max_bytes, self._get_remaining())
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        """Write, while there is time."""
-        self._stream.write(buffer, self._left())
+        """Write before the deadline."""
+        self._stream.write(buffer, self._get_remaining())
 
     def close(self) -> None:
-        """Hang up."""
+        """Close the connection."""
         self._stream.close()
 
     def start_tls(
         self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
     ) -> httpcore.NetworkStream:
-        """Encrypt, while there is time."""
-        return _Stream(self._stream.start_tls(ssl_context, server_hostname, self._left()), self._deadline)
+        """Start TLS before the deadline."""
+        stream = self._stream.start_tls(ssl_context, server_hostname, self._get_remaining())
+        return _Stream(stream, self._deadline)
 
     def get_extra_info(self, info: str) -> Any:
-        """What is known of the connection."""
+        """Get the property `info` of the connection."""
         return self._stream.get_extra_info(info)
 
 
 _NOT_PUBLIC = [
-    ipaddress.ip_network(item)
-    for item in (
+    ipaddress.ip_network(network)
+    for network in (
         "192.0.0.0/24",  # protocol assignments, some of which Python calls global
         "::/96",  # IPv4-compatible
-        "64:ff9b::/96",  # NAT64, of whatever IPv4 address
+        "64:ff9b::/96",  # NAT64 of any IPv4 address
         "64:ff9b:1::/48",
         "fec0::/10",  # site-local
     )
@@ -114,83 +115,68 @@ _NOT_PUBLIC = [
 
 
 def is_public(address: str) -> bool:
-    """Whether an address is reached over the public network, also where IPv6 hides an IPv4 one."""
-    result = ipaddress.ip_address(address.partition("%")[0])
-    if isinstance(result, ipaddress.IPv6Address):
-        if result.ipv4_mapped is not None:
-            return is_public(str(result.ipv4_mapped))
-        hidden = result.sixtofour or (result.teredo[1] if result.teredo else None)
-        if hidden is not None and not is_public(str(hidden)):
+    """Whether an address is on the public network, an IPv4 address embedded in IPv6 included."""
+    ip = ipaddress.ip_address(address.partition("%")[0])
+    if isinstance(ip, ipaddress.IPv6Address):
+        if ip.ipv4_mapped is not None:
+            return is_public(str(ip.ipv4_mapped))
+        embedded = ip.sixtofour or (ip.teredo[1] if ip.teredo else None)
+        if embedded is not None and not is_public(str(embedded)):
             return False
-    listed = any(result in network for network in _NOT_PUBLIC if network.version == result.version)
-    return result.is_global and not result.is_multicast and not listed
+    listed = any(ip in network for network in _NOT_PUBLIC if network.version == ip.version)
+    return ip.is_global and not ip.is_multicast and not listed
 
 
-class WebhookSender:
-    """Sends what is due, every few seconds, until it is stopped. Many may run at once."""
+class WebhookSender(PeriodicThread):
+    """Sends due deliveries every few seconds. Many may run at once."""
 
     def __init__(self, settings: Settings) -> None:
+        super().__init__("webhook sender", settings.sweep_seconds)
         self._settings = settings
-        self._stopped = Event()
-        self._thread = Thread(target=self._run, name="messenger", daemon=True)
 
-    def start(self) -> None:
-        """Begin."""
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Send no more."""
-        self._stopped.set()
-
-    def _run(self) -> None:
-        while not self._stopped.wait(self._settings.sweep_seconds):
-            try:
-                while not self._stopped.is_set() and self.send_due():
-                    pass
-            except ServiceUnavailable as error:
-                log.warning("webhooks wait: %s", error.message)
-            except Exception:
-                # A fault in one round must not end the rest.
-                log.exception("webhooks could not be told")
+    def run_once(self) -> None:
+        """Send all that is due."""
+        try:
+            while not self.stopped.is_set() and self.send_due():
+                pass
+        except ServiceUnavailable as error:
+            log.warning("webhooks wait: %s", error.message)
 
     def send_due(self) -> int:
-        """Send what is due, a few at once; returns how many there were."""
+        """Send a few due deliveries concurrently; returns how many there were."""
         with fork_safe_database(self._settings) as database, database.write() as session:
-            parcels = webhooks.claim_due_deliveries(session, limit=_AT_ONCE)
-            texts = [webhook_payload.build_body(parcel.event, parcel.job) for parcel in parcels]
-        if not parcels:
+            deliveries = webhooks.claim_due_deliveries(session, limit=_CONCURRENCY)
+            bodies = [webhook_payload.build_body(delivery.event, delivery.job) for delivery in deliveries]
+        if not deliveries:
             return 0
-        # No database is held meanwhile: a slow receiver must not keep the worker from forking.
-        with ThreadPoolExecutor(_AT_ONCE) as threads:
-            answers = list(threads.map(self._send, parcels, texts))
+        # Without a database connection: a slow receiver must not keep the worker from forking.
+        with ThreadPoolExecutor(_CONCURRENCY) as threads:
+            outcomes = list(threads.map(self._send, deliveries, bodies))
         with fork_safe_database(self._settings) as database, database.write() as session:
-            for parcel, (status, error) in zip(parcels, answers, strict=True):
+            for delivery, (status, error) in zip(deliveries, outcomes, strict=True):
                 if error is None and status is not None:
-                    webhooks.record_success(session, parcel, status)
+                    webhooks.record_success(session, delivery, status)
                 else:
-                    log.warning("webhook message %s: %s", parcel.id, error)
-                    webhooks.record_failure(session, parcel, status=status, error=error or "")
-        return len(parcels)
+                    log.warning("webhook delivery %s: %s", delivery.id, error)
+                    webhooks.record_failure(session, delivery, status=status, error=error or "")
+        return len(deliveries)
 
-    def _send(self, parcel: DueDelivery, text: str) -> tuple[int | None, str | None]:
-        """The status of the answer, if there was one; and what went wrong, if anything did."""
-        try:
-            headers = webhook_payload.sign_headers(parcel.id, parcel.secret, text, now=datetime.now(UTC))
-            # Its status says all; the rest of the answer, which may be endless, is not read.
-            with (
-                self._client() as client,
-                client.stream("POST", parcel.url, content=text, headers=headers) as answer,
-            ):
-                status = answer.status_code
-        except Exception as error:
-            # Whatever an address or a receiver brings about, the other messages must not suffer for it.
-            return None, f"{type(error).__name__}: {error}"
-        return status, None if httpx.codes.is_success(status) else f"answered {status}"
-
-    def _client(self) -> httpx.Client:
+    def _send(self, delivery: DueDelivery, body: str) -> tuple[int | None, str | None]:
+        """The status of the response, if there is one, and the error, if there was one."""
         transport = httpx.HTTPTransport()
         # httpx has no other way to choose how it connects.
         transport._pool._network_backend = PublicNetworkBackend(
             public_only=not self._settings.webhook_private_addresses
         )
-        return httpx.Client(transport=transport, timeout=_SEND_SECONDS, follow_redirects=False)
+        try:
+            headers = webhook_payload.sign_headers(delivery.id, delivery.secret, body, now=datetime.now(UTC))
+            # Only the status matters; the rest of the response, which may be endless, is not read.
+            with (
+                httpx.Client(transport=transport, timeout=_SEND_SECONDS, follow_redirects=False) as client,
+                client.stream("POST", delivery.url, content=body, headers=headers) as response,
+            ):
+                status = response.status_code
+        except Exception as error:
+            # No address and no receiver may hold up the other deliveries.
+            return None, f"{type(error).__name__}: {error}"
+        return status, None if httpx.codes.is_success(status) else f"answered {status}"

@@ -35,59 +35,42 @@ def compute_near_zero_fraction(network: keras.Model) -> float:
 
 
 def describe_layers(network: keras.Model) -> tuple[LayerRecord, ...]:
-    """What is to be said of each kernel, from the images to the logits."""
+    """A record of each kernel, from the images to the logits."""
     return tuple(
-        _layer_record(kernel.path.split("/")[0], values)
+        LayerRecord(
+            name=kernel.path.split("/")[0],
+            shape=tuple(values.shape),
+            weight_norm=_norm(values),
+            zero_fraction=float((values == 0).mean()),
+            near_zero_fraction=float((abs(values) < NEAR_ZERO).mean()),
+            zero_inputs_fraction=float((values.reshape(-1, values.shape[-1]) == 0).all(axis=1).mean()),
+        )
         for kernel, values in zip(get_kernels(network), _values(network), strict=True)
     )
 
 
-def _layer_record(name: str, values: NDArray[np.float32]) -> LayerRecord:
-    rows = values.reshape(-1, values.shape[-1])
-    return LayerRecord(
-        name=name,
-        shape=tuple(values.shape),
-        weight_norm=_norm(values),
-        zero_fraction=float((values == 0).mean()),
-        near_zero_fraction=float((abs(values) < NEAR_ZERO).mean()),
-        zero_inputs_fraction=float((rows == 0).all(axis=1).mean()),
-    )
-
-
 def compute_diagnostics(network: keras.Model, calibration: tuple[CalibrationBin, ...]) -> DiagnosticsRecord:
-    """What charts of this one model show: its weights, and the `calibration` that was measured."""
+    """What charts of this one model show: its weights, and the measured `calibration`."""
     values = _values(network)
-    edges = _symmetric_edges(max(float(abs(value).max()) for value in values))
+    # Zero is exactly one of the edges, so that no bin holds weights of both signs.
+    half = np.linspace(0.0, max(float(abs(value).max()) for value in values) or 1.0, _BINS_A_SIDE + 1)
+    edges = np.concatenate([-half[:0:-1], half])
     counts = sum(np.histogram(value[value != 0], edges)[0] for value in values)
-    images, side, scale = _first_layer(values[0])
+    # The first kernel is (pixels, units) of a dense layer, or (side, side, 1, filters) of a convolution. Its
+    # units of largest norm become images of bytes, 128 for a weight of 0.
+    units = values[0].reshape(-1, values[0].shape[-1]).T.astype(np.float64)
+    strongest = units[np.argsort(-np.linalg.norm(units, axis=1), kind="stable")[:_UNITS_SHOWN]]
+    scale = float(abs(strongest).max())
+    images = np.rint(128 + 127 * strongest / (scale or 1.0)).astype(np.uint8)
     return DiagnosticsRecord(
         weight_edges=tuple(edges.tolist()),
         weight_counts=tuple(np.asarray(counts).tolist()),
         weight_zeros=sum(int((value == 0).sum()) for value in values),
         calibration=calibration,
-        first_layer=images,
-        first_layer_side=side,
+        first_layer=tuple(base64.b64encode(image.tobytes()).decode() for image in images),
+        first_layer_side=math.isqrt(units.shape[1]),
         first_layer_scale=scale,
     )
-
-
-def _symmetric_edges(largest: float) -> NDArray[np.float64]:
-    """Zero is exactly one of them, so that no bin holds weights of both signs."""
-    half = np.linspace(0.0, largest or 1.0, _BINS_A_SIDE + 1)
-    return np.concatenate([-half[:0:-1], half])
-
-
-def _first_layer(kernel: NDArray[np.float32]) -> tuple[tuple[str, ...], int, float]:
-    """The units of largest norm as images in base64, the pixels of a side, and the weight of the brightest.
-
-    `kernel` is (pixels, units) of a dense layer, (side, side, 1, filters) of a convolution.
-    """
-    units = kernel.reshape(-1, kernel.shape[-1]).T.astype(np.float64)
-    strongest = units[np.argsort(-np.linalg.norm(units, axis=1), kind="stable")[:_UNITS_SHOWN]]
-    scale = float(abs(strongest).max())
-    pixels = np.rint(128 + 127 * strongest / (scale or 1.0)).astype(np.uint8)
-    images = tuple(base64.b64encode(pixel.tobytes()).decode() for pixel in pixels)
-    return images, math.isqrt(units.shape[1]), scale
 
 
 def _values(network: keras.Model) -> list[NDArray[np.float32]]:

@@ -118,7 +118,7 @@ def _check_datasets(settings: Settings) -> Iterator[Finding]:
         yield Finding("datasets", Health.FAULT, f"cannot be checked: {error}", "make setup")
         return
     for dataset in datasets:
-        name, path, message = dataset["name"], dataset["place"], dataset["said"]
+        name, path, message = dataset["name"], dataset["path"], dataset["message"]
         match dataset["health"]:
             case "ok":
                 message = f"as published, {path or 'in a package'}"

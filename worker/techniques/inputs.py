@@ -89,14 +89,14 @@ class Warp:
         from_rows = scale * (cosine * rows + sine * columns) + _MIDDLE - down
         from_columns = scale * (cosine * columns - sine * rows) + _MIDDLE - across
         if self._bends:
-            bends = self._bent(self._bends, count)
-            from_rows, from_columns = from_rows + bends[0], from_columns + bends[1]
+            down, across = tf.unstack(self.draw_displacements(self._bends, count))
+            from_rows, from_columns = from_rows + down, from_columns + across
         return sample_bilinear(images, from_rows, from_columns)
 
-    def _bent(self, stream: HashedStream, count: Any) -> Any:
-        """Displacements (2, n, 784) in pixels: uniform noise, smoothed, times alpha."""
+    def draw_displacements(self, stream: HashedStream, count: Any) -> Any:
+        """Elastic displacements (2, n, 784) in pixels: uniform noise, smoothed, times alpha."""
         noise = 2.0 * stream.draw_uniform(2 * count * SIDE * SIDE) - 1.0
-        for _ in range(2):  # along one side, then, turned over, along the other
+        for _ in range(2):  # smoothed along rows, then, transposed, along columns
             lines = tf.matmul(tf.reshape(noise, [-1, SIDE]), tf.constant(_SMOOTHING))
             noise = tf.transpose(tf.reshape(lines, [-1, SIDE, SIDE]), [0, 2, 1])
         return self._alpha * tf.reshape(noise, [2, count, SIDE * SIDE])
@@ -149,14 +149,10 @@ class Mixup:
         return share * images + (1.0 - share) * partners, Targets(labels, tf.roll(labels, 1, axis=0), share)
 
 
-def _smoothing_matrix() -> NDArray[np.float32]:
-    """Matrix (28, 28) whose product with a line is the line convolved with a normal density."""
-    places = np.arange(SIDE)
-    distances = (places[:, None] - places[None, :]) / _ELASTIC_SMOOTHNESS
-    density = np.exp(-(distances**2) / 2) / (_ELASTIC_SMOOTHNESS * np.sqrt(2 * np.pi))
-    return density.astype(np.float32)
-
-
 _MIDDLE = (SIDE - 1) / 2
 _CENTRED: NDArray[np.float32] = (np.indices((SIDE, SIDE)).reshape(2, 1, -1) - _MIDDLE).astype(np.float32)
-_SMOOTHING = _smoothing_matrix()
+# Matrix (28, 28) whose product with a line is the line convolved with a normal density.
+_DISTANCES = (np.arange(SIDE)[:, None] - np.arange(SIDE)[None, :]) / _ELASTIC_SMOOTHNESS
+_SMOOTHING: NDArray[np.float32] = (
+    np.exp(-(_DISTANCES**2) / 2) / (_ELASTIC_SMOOTHNESS * np.sqrt(2 * np.pi))
+).astype(np.float32)

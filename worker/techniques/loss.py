@@ -61,11 +61,7 @@ class Objective:
             activity = sum(tf.reduce_sum(tf.abs(outputs)) for outputs in hidden)
             total += self._numbers["activity_l1"] * activity / tf.cast(tf.shape(logits)[0], tf.float32)
         if "confidence_penalty" in self._numbers:
-            total -= self._numbers["confidence_penalty"] * _mean_entropy(logits)
+            log_probabilities = tf.nn.log_softmax(logits)
+            entropies = -tf.reduce_sum(tf.exp(log_probabilities) * log_probabilities, axis=1)
+            total -= self._numbers["confidence_penalty"] * tf.reduce_mean(entropies)
         return total
-
-
-def _mean_entropy(logits: Any) -> Any:
-    """Mean entropy of the answers, in nats: 0 when certain, log 10 at most."""
-    log_probabilities = tf.nn.log_softmax(logits)
-    return -tf.reduce_mean(tf.reduce_sum(tf.exp(log_probabilities) * log_probabilities, axis=1))

@@ -9,7 +9,6 @@ import tensorflow as tf
 
 from models.records import EpochRecord
 from models.spec import JobSpec
-from models.techniques.schedule import LearningRateSchedule
 from worker.network import get_kernels
 
 _STEP_TECHNIQUES = ("gradient_clipping", "weight_decay", "proximal_l1", "group_l1", "max_norm")
@@ -59,48 +58,41 @@ class StepRules:
                 shrunk = tf.maximum(tf.abs(kernel.value) - learning_rate * numbers["proximal_l1"], 0.0)
                 kernel.assign(tf.sign(kernel.value) * shrunk)
         if "group_l1" in numbers:
-            _shrink_rows(self._kernels[0], learning_rate * numbers["group_l1"])
+            # Each row (an input's weights) is shortened, to zero at most.
+            first = self._kernels[0]
+            norms = tf.norm(first.value, axis=1, keepdims=True)
+            threshold = learning_rate * numbers["group_l1"] * math.sqrt(first.shape[1])
+            # A row that is already zero stays zero: the quotient's denominator must only be a number.
+            first.assign(first.value * tf.maximum(1.0 - threshold / tf.maximum(norms, 1e-30), 0.0))
         if "max_norm" in numbers:
             limit = numbers["max_norm"]
             for kernel in self._hidden_kernels:
-                norms = _unit_norms(kernel.value)
+                # Of each unit's incoming weights; the last axis of a kernel counts units.
+                inputs = list(range(len(kernel.shape) - 1))
+                norms = tf.sqrt(tf.reduce_sum(tf.square(kernel.value), axis=inputs, keepdims=True))
                 kernel.assign(kernel.value * (limit / tf.maximum(norms, limit)))
-
-
-def _shrink_rows(kernel: keras.Variable, amount: Any) -> None:
-    """Shorten each row of a kernel (inputs, units) by `amount` times root of units, to zero at most."""
-    norms = tf.norm(kernel.value, axis=1, keepdims=True)
-    # A row that is already zero stays zero: the quotient's denominator must only be a number.
-    threshold = amount * math.sqrt(kernel.shape[1])
-    kernel.assign(kernel.value * tf.maximum(1.0 - threshold / tf.maximum(norms, 1e-30), 0.0))
-
-
-def _unit_norms(kernel: Any) -> Any:
-    """Euclidean norm of each unit's incoming weights; the last axis of a kernel counts units."""
-    inputs = list(range(len(kernel.shape) - 1))
-    return tf.sqrt(tf.reduce_sum(tf.square(kernel), axis=inputs, keepdims=True))
 
 
 def compute_learning_rate(spec: JobSpec, history: Sequence[EpochRecord]) -> float:
     """The step size of the epoch that follows `history`, under the job's schedule."""
     rate, schedule = spec.training.optimizer.learning_rate, spec.regularization.learning_rate_schedule
-    return rate if schedule is None else rate * _share(schedule, history, spec.training.epochs)
-
-
-def _share(schedule: LearningRateSchedule, history: Sequence[EpochRecord], epochs: int) -> float:
-    done = len(history)
+    if schedule is None:
+        return rate
+    done, share = len(history), 1.0
     match schedule.kind:
         case "exponential":
-            return schedule.decay**done
+            share = schedule.decay**done
         case "step":
-            return float(schedule.decay ** (done // schedule.every))
+            share = float(schedule.decay ** (done // schedule.every))
         case "cosine":
-            return schedule.floor + (1 - schedule.floor) * (1 + math.cos(math.pi * done / epochs)) / 2
+            cosine = math.cos(math.pi * done / spec.training.epochs)
+            share = schedule.floor + (1 - schedule.floor) * (1 + cosine) / 2
         case "plateau":
-            return float(schedule.decay ** _plateaus(history, schedule.every))
+            share = float(schedule.decay ** _count_plateaus(history, schedule.every))
+    return rate * share
 
 
-def _plateaus(history: Sequence[EpochRecord], patience: int) -> int:
+def _count_plateaus(history: Sequence[EpochRecord], patience: int) -> int:
     """How many times `patience` epochs in a row have brought no lower validation loss."""
     best, waited, plateaus = math.inf, 0, 0
     for record in history:

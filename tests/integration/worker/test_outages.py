@@ -102,7 +102,7 @@ def test_nothing_is_trained_for_longer_than_a_lease_since_it_was_last_renewed(
         now = 58.0
         lease.on_chunk_end(Progress(0, 0.2, 5.0))
         now = 59.5
-        with pytest.raises(Interrupted, match="as long as a lease"):
+        with pytest.raises(Interrupted, match="lease has expired"):
             lease.on_chunk_end(Progress(0, 0.3, 5.0))
 
 
@@ -134,7 +134,7 @@ def test_what_became_of_a_job_is_kept_until_it_can_be_stored(
         with outage():
             lease.on_epoch_end(epoch_record(1), Progress(1, 1.0, 0.0))
             ending = worker.submit(ENDS[state], lease)
-            wait_until(lambda: "waits to be stored" in caplog.text)
+            wait_until(lambda: "its end is not stored yet" in caplog.text)
         ending.result()
     job = the(database, job_id)
     assert (job.state, job.attempt, job.crashes) == (state, 1, 0)
@@ -158,7 +158,7 @@ def test_what_became_of_a_job_that_another_has_by_then_is_dropped(
     with ThreadPoolExecutor(1) as worker:
         with outage():
             ending = worker.submit(ENDS[state], lease)
-            wait_until(lambda: "waits to be stored" in caplog.text)
+            wait_until(lambda: "its end is not stored yet" in caplog.text)
         with pytest.raises(LeaseLost):
             ending.result()
     job = the(database, job_id)
@@ -168,7 +168,7 @@ def test_what_became_of_a_job_that_another_has_by_then_is_dropped(
 def test_patience_ends(
     database: Database, database_settings: Settings, outage: Outage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("worker.lease._LEASES_OF_PATIENCE", 1)
+    monkeypatch.setattr("worker.lease._LEASES_TO_RETRY", 1)
     job_id = queued(database)
     lease = held(database, database_settings, lease_seconds=0.5)
     with outage(), pytest.raises(ServiceUnavailable):
@@ -217,7 +217,7 @@ class TestTraining:
 
         monkeypatch.setattr(Lease, "on_epoch_end", on_epoch_end)
         assert run_next(30.0)
-        assert "trains on, its history is kept" in caplog.text
+        assert "trains on, its history is buffered" in caplog.text
         job = the(database, job_id)
         assert (job.state, job.attempt, job.crashes, job.epochs_done) == (JobState.SUCCEEDED, 1, 0, 6)
         assert epochs(database, job_id) == [1, 2, 3, 4, 5, 6]
@@ -234,7 +234,7 @@ class TestTraining:
         ended, away = Lease.on_epoch_end, ExitStack()
 
         def come_back() -> None:
-            wait_until(lambda: "waits to be stored" in caplog.text)
+            wait_until(lambda: "its end is not stored yet" in caplog.text)
             away.close()
 
         back = Thread(target=come_back)
@@ -278,7 +278,7 @@ class TestSweeper:
 
     def test_an_abandoned_job_is_rescued_at_once(self, database: Database, settings: Settings) -> None:
         job_id = self.abandoned(database)
-        Sweeper(settings).sweep()
+        Sweeper(settings).run_once()
         assert the(database, job_id).state == JobState.QUEUED
 
     def test_after_an_outage_nothing_is_rescued_for_the_length_of_a_lease(
@@ -287,18 +287,18 @@ class TestSweeper:
         job_id = self.abandoned(database)
         sweeper = Sweeper(settings.model_copy(update={"lease_seconds": 3600.0}))
         with outage():
-            sweeper.sweep()
-        sweeper.sweep()
+            sweeper.run_once()
+        sweeper.run_once()
         assert the(database, job_id).state == JobState.RUNNING
 
     def test_after_that_it_is(self, database: Database, settings: Settings, outage: Outage) -> None:
         job_id = self.abandoned(database)
         sweeper = Sweeper(settings.model_copy(update={"lease_seconds": 0.5}))
         with outage():
-            sweeper.sweep()
+            sweeper.run_once()
 
         def swept() -> bool:
-            sweeper.sweep()
+            sweeper.run_once()
             return the(database, job_id).state == JobState.QUEUED
 
         wait_until(swept)

@@ -40,7 +40,7 @@ def test_a_childs_death_is_noticed_though_its_lease_runs_on(
     orphan = held_by(database, f"{own}/{gone.pid}")
     alive = held_by(database, f"{own}/{os.getpid()}")
     elsewhere = held_by(database, f"{other}/{gone.pid}")
-    Sweeper(database_settings).sweep()
+    Sweeper(database_settings).run_once()
     job = the(database, orphan)
     assert (job.state, job.crashes, job.lease_owner) == (JobState.QUEUED, 1, None)
     for job_id in (alive, elsewhere):
@@ -59,7 +59,7 @@ def test_a_dead_childs_number_that_another_users_process_has_now_stops_no_sweep(
     monkeypatch.setattr(os, "kill", not_ours)
     reused = held_by(database, f"{get_worker_name(os.getpid())}/1")
     expired = held_by(database, "another:1/2", lease_seconds=-1)
-    Sweeper(database_settings).sweep()
+    Sweeper(database_settings).run_once()
     assert (the(database, reused).state, the(database, expired).state) == (JobState.RUNNING, JobState.QUEUED)
 
 
@@ -81,7 +81,7 @@ def test_a_slow_store_keeps_no_process_from_being_forked(
         remove(store, name)
 
     monkeypatch.setattr(ArtifactStore, "remove", observed)
-    Sweeper(database_settings).sweep()
+    Sweeper(database_settings).run_once()
     assert removed == [crashed, forgotten]
     assert store.list_files() == {}
 
@@ -95,7 +95,7 @@ def test_a_worker_with_the_same_host_name_and_process_number_keeps_its_jobs(
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()
     job_id = held_by(database, f"{twin.stdout.strip()}/{gone.pid}")
-    Sweeper(database_settings).sweep()
+    Sweeper(database_settings).run_once()
     with database.write() as session:
         assert queue.release_all(session, get_worker_name(os.getpid())) == 0
     assert (the(database, job_id).state, the(database, job_id).crashes) == (JobState.RUNNING, 0)

@@ -57,7 +57,7 @@ def receiver() -> Iterator[Receiver]:
 
 
 @pytest.fixture
-def messenger(database_settings: Settings) -> WebhookSender:
+def sender(database_settings: Settings) -> WebhookSender:
     return WebhookSender(database_settings.model_copy(update={"webhook_private_addresses": True}))
 
 
@@ -84,12 +84,12 @@ def make_due(database: Database) -> None:
 
 
 def test_an_end_is_told_once_and_signed(
-    database: Database, messenger: WebhookSender, receiver: Receiver
+    database: Database, sender: WebhookSender, receiver: Receiver
 ) -> None:
     secret = told(database, receiver.url)
     job = finished_job(database, job_spec(name="mine", labels={"a": "b"}))
-    assert messenger.send_due() == 1
-    assert messenger.send_due() == 0
+    assert sender.send_due() == 1
+    assert sender.send_due() == 0
     [(headers, text)] = receiver.got
     message = Verifier(secret).verify(text, headers)
     assert message["type"] == "job.succeeded"
@@ -103,86 +103,84 @@ def test_an_end_is_told_once_and_signed(
 
 
 def test_only_the_owners_webhooks_are_told_and_only_of_what_they_want(
-    database: Database, messenger: WebhookSender, receiver: Receiver
+    database: Database, sender: WebhookSender, receiver: Receiver
 ) -> None:
     told(database, receiver.url, [JobState.FAILED])
     told(database, receiver.url, owner="somebody-else")
     finished_job(database)
-    assert messenger.send_due() == 0
+    assert sender.send_due() == 0
     told(database, receiver.url, [JobState.CANCELLED])
     with database.write() as session:
         (job,) = jobs.create_jobs(session, [NewJob(job_spec())])
         jobs.cancel_job(session, job.id)
-    assert messenger.send_due() == 1
+    assert sender.send_due() == 1
     assert json.loads(receiver.got[0][1])["type"] == "job.cancelled"
 
 
 def test_a_failure_is_tried_again_with_the_same_id_and_then_given_up(
-    database: Database, messenger: WebhookSender, receiver: Receiver
+    database: Database, sender: WebhookSender, receiver: Receiver
 ) -> None:
     told(database, receiver.url)
     finished_job(database)
     attempts = len(webhooks.RETRY_AFTER_SECONDS) + 1
     receiver.answers = [500] * attempts
     for _ in range(attempts):
-        assert messenger.send_due() == 1
-        assert messenger.send_due() == 0, "not before its time"
+        assert sender.send_due() == 1
+        assert sender.send_due() == 0, "not before its time"
         make_due(database)
-    assert messenger.send_due() == 0
+    assert sender.send_due() == 0
     [sent] = deliveries(database)
     assert (sent.attempts, sent.last_status, sent.delivered_at) == (attempts, 500, None)
     assert {headers["webhook-id"] for headers, _ in receiver.got} == {sent.id}
 
 
 def test_who_says_that_it_is_gone_is_not_asked_again(
-    database: Database, messenger: WebhookSender, receiver: Receiver
+    database: Database, sender: WebhookSender, receiver: Receiver
 ) -> None:
     told(database, receiver.url)
     finished_job(database)
     receiver.answers = [410]
-    assert messenger.send_due() == 1
+    assert sender.send_due() == 1
     assert deliveries(database) == []
     with database.read() as session:
         assert webhooks.get_all_webhooks(session) == []
 
 
-def test_a_redirection_is_not_followed(
-    database: Database, messenger: WebhookSender, receiver: Receiver
-) -> None:
+def test_a_redirection_is_not_followed(database: Database, sender: WebhookSender, receiver: Receiver) -> None:
     told(database, receiver.url)
     finished_job(database)
     receiver.answers = [302]
-    messenger.send_due()
+    sender.send_due()
     assert (len(receiver.got), deliveries(database)[0].last_status) == (1, 302)
 
 
 def test_one_whose_sender_died_is_sent_again(
-    database: Database, messenger: WebhookSender, receiver: Receiver
+    database: Database, sender: WebhookSender, receiver: Receiver
 ) -> None:
     told(database, receiver.url)
     finished_job(database)
     with database.write() as session:
         assert len(webhooks.claim_due_deliveries(session, limit=9)) == 1
-    assert messenger.send_due() == 0, "somebody may be sending it"
+    assert sender.send_due() == 0, "somebody may be sending it"
     make_due(database)
-    assert messenger.send_due() == 1
+    assert sender.send_due() == 1
     assert len(receiver.got) == 1
 
 
 @pytest.mark.parametrize("url", ["https://a..example/", f"https://{'x' * 70}/", "https://xn--/"])
 def test_an_address_that_cannot_be_asked_does_not_keep_the_others_from_being_told(
-    database: Database, messenger: WebhookSender, receiver: Receiver, url: str
+    database: Database, sender: WebhookSender, receiver: Receiver, url: str
 ) -> None:
     told(database, url)
     told(database, receiver.url)
     finished_job(database)
-    assert messenger.send_due() == 2
+    assert sender.send_due() == 2
     assert len(receiver.got) == 1
     assert sorted(bool(each.delivered_at) for each in deliveries(database)) == [False, True]
 
 
 def test_a_receiver_that_drips_its_answer_is_not_waited_for(
-    database: Database, messenger: WebhookSender, monkeypatch: pytest.MonkeyPatch
+    database: Database, sender: WebhookSender, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(webhook_sender, "_SEND_SECONDS", 0.5)
     stopped = threading.Event()
@@ -198,21 +196,21 @@ def test_a_receiver_that_drips_its_answer_is_not_waited_for(
         thread.start()
         told(database, f"http://127.0.0.1:{server.getsockname()[1]}/")
         finished_job(database)
-        assert messenger.send_due() == 1
+        assert sender.send_due() == 1
         stopped.set()
         thread.join()
     assert deliveries(database)[0].last_error
 
 
 def test_who_took_too_long_does_not_overwrite_what_another_has_delivered(
-    database: Database, messenger: WebhookSender, receiver: Receiver
+    database: Database, sender: WebhookSender, receiver: Receiver
 ) -> None:
     told(database, receiver.url)
     finished_job(database)
     with database.write() as session:
         [slow] = webhooks.claim_due_deliveries(session, limit=1)
     make_due(database)
-    messenger.send_due()
+    sender.send_due()
     with database.write() as session:
         webhooks.record_failure(session, slow, status=None, error="late")
     [delivered] = deliveries(database)

@@ -88,7 +88,7 @@ def test_elastic_displacements_are_smooth_and_as_long_as_simards() -> None:
     assert spec.regularization.augmentation is not None
     warp.configure(spec.regularization.augmentation, 0)
     assert warp._bends is not None
-    fields = warp._bent(warp._bends, tf.constant(100)).numpy().reshape(2, 100, 28, 28)
+    fields = warp.draw_displacements(warp._bends, tf.constant(100)).numpy().reshape(2, 100, 28, 28)
     noise = np.random.default_rng(0).uniform(-1, 1, size=(200, 28, 28))
     # The usual recipe: uniform noise under a normal filter of sigma 4, zeros beyond the edge.
     usual = np.array([34.0 * ndimage.gaussian_filter(one, 4.0, mode="constant", truncate=8) for one in noise])
