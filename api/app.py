@@ -53,7 +53,9 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     )
     app.router.route_class = StrictQueryRoute
     app.state.settings = settings
-    app.state.database = Database(settings, quotas=Quotas.build(settings))
+    app.state.database = Database(
+        settings, quotas=Quotas(settings.max_queued_jobs, settings.max_flops_per_day)
+    )
     app.state.limits = prediction_routes.Limits()
     app.state.broker_check = health.BrokerCheck(settings)
     app.state.status_loader = JobStatusLoader(app.state.database)

@@ -36,11 +36,11 @@ def check() -> None:
     engine = make_engine(get_settings())
     try:
         with engine.connect() as connection:
-            found = MigrationContext.configure(connection).get_current_revision()
+            revision = MigrationContext.configure(connection).get_current_revision()
     finally:
         engine.dispose()
-    if found != head():
-        sys.exit(f"The database is at {found or 'no revision'}, the code at {head()}")
+    if revision != head():
+        sys.exit(f"The database is at {revision or 'no revision'}, the code at {head()}")
 
 
 if __name__ == "__main__":

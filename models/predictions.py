@@ -4,8 +4,7 @@ The other end is worker/predictor.py. Requests are not stored: one that is not a
 """
 
 import base64
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, Literal
 
@@ -60,9 +59,19 @@ def predict(settings: Settings, job_ids: Sequence[str], images: bytes) -> list[P
     app = _get_celery(settings)
     from celery.exceptions import TaskRevokedError  # noqa: PLC0415 (after make_celery, which may import it)
     from celery.exceptions import TimeoutError as NoAnswer  # noqa: PLC0415 (the same)
+    from kombu.exceptions import KombuError  # noqa: PLC0415 (the same)
+    from redis.exceptions import RedisError  # noqa: PLC0415 (the same)
 
-    with _convert_broker_errors(app):
-        _check_predictor_is_ready(app)
+    try:
+        if not app.backend.client.exists(READY):
+            raise PredictorUnavailable(
+                "No process that computes predictions is ready. If the service has just started, try again "
+                f"in a few seconds; else start one: {_START} (`regbench up` and docker-compose.yml do)."
+            )
+        with app.producer_or_acquire() as producer:
+            waiting = producer.channel.queue_declare(queue=QUEUE).message_count
+        if waiting >= _MOST_WAITING:
+            raise PredictorUnavailable(f"{waiting} requests already wait for the predictor.")
         result = app.send_task(
             PREDICT,
             kwargs={"job_ids": list(job_ids), "images": base64.b64encode(images).decode()},
@@ -71,13 +80,15 @@ def predict(settings: Settings, job_ids: Sequence[str], images: bytes) -> list[P
         )
         try:
             answer = result.get(timeout=settings.prediction_seconds, propagate=False)
-        except NoAnswer:
-            answer = NoAnswer()
         finally:
             # Otherwise the result stays in Redis, and its channel subscribed until garbage collection.
             result.forget()
+    except NoAnswer:
+        answer = None
+    except (OSError, KombuError, RedisError) as error:
+        raise PredictorUnavailable("The broker, which predictions need, cannot be reached.") from error
     # Revoked: the predictor received the request after it had expired.
-    if isinstance(answer, (NoAnswer, TaskRevokedError)):
+    if answer is None or isinstance(answer, TaskRevokedError):
         raise PredictorUnavailable(
             f"The predictor did not answer within {settings.prediction_seconds:g} s; it may be busy."
         )
@@ -87,29 +98,6 @@ def predict(settings: Settings, job_ids: Sequence[str], images: bytes) -> list[P
         raise _FAULTS[answer["fault"]](answer["detail"])
     probabilities: list[Probabilities] = answer["probabilities"]
     return probabilities
-
-
-def _check_predictor_is_ready(app: Any) -> None:
-    if not app.backend.client.exists(READY):
-        raise PredictorUnavailable(
-            "No process that computes predictions is ready. If the service has just started, try again in "
-            f"a few seconds; else start one: {_START} (`regbench up` and docker-compose.yml do)."
-        )
-    with app.producer_or_acquire() as producer:
-        waiting = producer.channel.queue_declare(queue=QUEUE).message_count
-    if waiting >= _MOST_WAITING:
-        raise PredictorUnavailable(f"{waiting} requests already wait for the predictor.")
-
-
-@contextmanager
-def _convert_broker_errors(app: Any) -> Iterator[None]:
-    from kombu.exceptions import KombuError  # noqa: PLC0415 (comes with Celery)
-    from redis.exceptions import RedisError  # noqa: PLC0415 (the same)
-
-    try:
-        yield
-    except (OSError, KombuError, RedisError) as error:
-        raise PredictorUnavailable("The broker, which predictions need, cannot be reached.") from error
 
 
 @lru_cache(maxsize=4)

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-from collections.abc import Iterator
 from typing import Annotated, Literal, Self
 
 from pydantic import (
@@ -254,9 +253,100 @@ class JobSpec(_Part):
 
     @model_validator(mode="after")
     def check_consistency(self) -> Self:
-        for pointer, detail in (*_check_data(self), *_check_network(self), *_check_techniques(self)):
-            # A validator of the whole model has no location of its own; the pointer travels in the context.
-            raise PydanticCustomError("contradiction", "{detail}", {"pointer": pointer, "detail": detail})
+        dataset, training, techniques = self.dataset, self.training, self.regularization
+        active, optimizer = techniques.active, training.optimizer
+        available = DATASET_ROWS[dataset.name].train
+        stopping, schedule = techniques.early_stopping, techniques.learning_rate_schedule
+        is_mlp, unvalidated = self.model.family == "mlp", not dataset.validation_examples
+        averages_weights = "stochastic_weight_averaging" in active
+        # Fields that are fine alone and not together: whether it is so here, JSON pointer, what is wrong.
+        contradictions: list[tuple[object, str, str]] = [
+            (
+                (dataset.train_samples or 0) > available,
+                "/dataset/train_samples",
+                f"{dataset.name} has {available} training examples; ask for fewer",
+            ),
+            (
+                dataset.training_examples < training.batch_size,
+                "/training/batch_size",
+                f"larger than the {dataset.training_examples} training examples; choose a smaller batch",
+            ),
+            (
+                training.batch_size == 1 and "mixup" in active,
+                "/training/batch_size",
+                "mixup mixes each example with another of its batch; choose at least 2, or leave mixup out",
+            ),
+            (
+                unvalidated and stopping,
+                "/regularization/early_stopping",
+                "early stopping watches validation data; set dataset.validation_fraction above 0",
+            ),
+            (
+                unvalidated and schedule and schedule.kind == "plateau",
+                "/regularization/learning_rate_schedule/kind",
+                (
+                    "plateau watches validation data; set dataset.validation_fraction above 0 or choose "
+                    "another kind"
+                ),
+            ),
+            (
+                optimizer.name != "sgd" and optimizer.momentum,
+                "/training/optimizer/momentum",
+                "only sgd takes a momentum; leave it out or choose sgd",
+            ),
+            (
+                # A factor of 0 is not missing: a sweep of factors may begin there.
+                optimizer.name == "adamw" and techniques.weight_decay is None,
+                "/training/optimizer/name",
+                "adamw is adam with weight decay; give regularization.weight_decay, or choose adam",
+            ),
+            (
+                is_mlp and "spatial_dropout" in active,
+                "/regularization/spatial_dropout",
+                "an mlp has no feature maps to silence; choose dropout, or the family cnn",
+            ),
+            *(
+                (
+                    technique and technique.rate and not self.model.hidden_units,
+                    f"/regularization/{name}/rate",
+                    (
+                        "it acts on fully connected hidden layers; give model.hidden_units or choose "
+                        "spatial_dropout"
+                    ),
+                )
+                for name, technique in (
+                    ("dropout", techniques.dropout),
+                    ("gaussian_dropout", techniques.gaussian_dropout),
+                )
+            ),
+            (
+                not is_mlp and "group_l1" in active,
+                "/regularization/group_l1",
+                "a convolution's weights belong to no single pixel; choose proximal_l1, or the family mlp",
+            ),
+            (
+                stopping and stopping.start_epoch > training.epochs,
+                "/regularization/early_stopping/start_epoch",
+                f"training ends with epoch {training.epochs}; begin no later, or leave early stopping out",
+            ),
+            (
+                averages_weights and "exponential_moving_average" in active,
+                "/regularization/stochastic_weight_averaging",
+                "only one average of the weights can be kept; leave out one of the two averages",
+            ),
+            (
+                averages_weights and "batch_normalization" in active,
+                "/regularization/stochastic_weight_averaging",
+                (
+                    "the mean of the weights would need batch statistics of its own; use "
+                    "exponential_moving_average"
+                ),
+            ),
+        ]
+        for is_wrong, pointer, detail in contradictions:
+            if is_wrong:
+                # A model's validator has no location of its own; the pointer travels in the context.
+                raise PydanticCustomError("contradiction", "{detail}", {"pointer": pointer, "detail": detail})
         return self
 
     @property
@@ -273,89 +363,3 @@ class JobBatch(_Part):
     """Jobs to submit together."""
 
     jobs: Annotated[tuple[JobSpec, ...], Field(strict=False, min_length=1)]
-
-
-# Each yields pairs of (JSON pointer, what is wrong) for fields that are fine alone and not together.
-
-
-def _check_data(spec: JobSpec) -> Iterator[tuple[str, str]]:
-    available = DATASET_ROWS[spec.dataset.name].train
-    if (spec.dataset.train_samples or 0) > available:
-        yield (
-            "/dataset/train_samples",
-            f"{spec.dataset.name} has {available} training examples; ask for fewer",
-        )
-    if spec.dataset.training_examples < spec.training.batch_size:
-        yield (
-            "/training/batch_size",
-            f"larger than the {spec.dataset.training_examples} training examples; choose a smaller batch",
-        )
-    if spec.training.batch_size == 1 and "mixup" in spec.regularization.active:
-        yield (
-            "/training/batch_size",
-            "mixup mixes each example with another of its batch; choose at least 2, or leave mixup out",
-        )
-    if spec.dataset.validation_examples:
-        return
-    if spec.regularization.early_stopping:
-        yield (
-            "/regularization/early_stopping",
-            "early stopping watches validation data; set dataset.validation_fraction above 0",
-        )
-    schedule = spec.regularization.learning_rate_schedule
-    if schedule and schedule.kind == "plateau":
-        yield (
-            "/regularization/learning_rate_schedule/kind",
-            "plateau watches validation data; set dataset.validation_fraction above 0 or choose another kind",
-        )
-
-
-def _check_network(spec: JobSpec) -> Iterator[tuple[str, str]]:
-    optimizer = spec.training.optimizer
-    if optimizer.name != "sgd" and optimizer.momentum:
-        yield "/training/optimizer/momentum", "only sgd takes a momentum; leave it out or choose sgd"
-    # A factor of 0 is not missing: a sweep of factors may begin there.
-    if optimizer.name == "adamw" and spec.regularization.weight_decay is None:
-        yield (
-            "/training/optimizer/name",
-            "adamw is adam with weight decay; give regularization.weight_decay, or choose adam",
-        )
-    active = spec.regularization.active
-    if spec.model.family == "mlp" and "spatial_dropout" in active:
-        yield (
-            "/regularization/spatial_dropout",
-            "an mlp has no feature maps to silence; choose dropout, or the family cnn",
-        )
-    for name in ("dropout", "gaussian_dropout"):
-        technique = getattr(spec.regularization, name)
-        if technique and technique.rate and not spec.model.hidden_units:
-            yield (
-                f"/regularization/{name}/rate",
-                "it acts on fully connected hidden layers; give model.hidden_units or choose spatial_dropout",
-            )
-    if spec.model.family == "cnn" and "group_l1" in active:
-        yield (
-            "/regularization/group_l1",
-            "a convolution's weights belong to no single pixel; choose proximal_l1, or the family mlp",
-        )
-
-
-def _check_techniques(spec: JobSpec) -> Iterator[tuple[str, str]]:
-    stopping, active = spec.regularization.early_stopping, spec.regularization.active
-    if stopping and stopping.start_epoch > spec.training.epochs:
-        yield (
-            "/regularization/early_stopping/start_epoch",
-            f"training ends with epoch {spec.training.epochs}; begin no later, or leave early stopping out",
-        )
-    if "stochastic_weight_averaging" not in active:
-        return
-    if "exponential_moving_average" in active:
-        yield (
-            "/regularization/stochastic_weight_averaging",
-            "only one average of the weights can be kept; leave out one of the two averages",
-        )
-    if "batch_normalization" in active:
-        yield (
-            "/regularization/stochastic_weight_averaging",
-            "the mean of the weights would need batch statistics of its own; use exponential_moving_average",
-        )

@@ -10,7 +10,6 @@ depends_on = None
 
 
 def upgrade() -> None:
-
     op.create_table(
         "api_keys",
         sa.Column("id", sa.String(length=40), nullable=False),
@@ -35,8 +34,7 @@ def upgrade() -> None:
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_experiments")),
     )
-    with op.batch_alter_table("experiments", schema=None) as batch_op:
-        batch_op.create_index(batch_op.f("ix_experiments_created_at_id"), ["created_at", "id"], unique=False)
+    op.create_index(op.f("ix_experiments_created_at_id"), "experiments", ["created_at", "id"])
 
     op.create_table(
         "jobs",
@@ -91,20 +89,11 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_jobs")),
         sa.UniqueConstraint("owner", "idempotency_key", name=op.f("uq_jobs_owner_idempotency_key")),
     )
-    with op.batch_alter_table("jobs", schema=None) as batch_op:
-        batch_op.create_index(batch_op.f("ix_jobs_created_at_id"), ["created_at", "id"], unique=False)
-        batch_op.create_index(
-            batch_op.f("ix_jobs_experiment_id_variant_seed"),
-            ["experiment_id", "variant", "seed"],
-            unique=False,
-        )
-        batch_op.create_index(
-            "ix_jobs_next", ["state", sa.text("priority DESC"), "created_at", "id"], unique=False
-        )
-        batch_op.create_index(batch_op.f("ix_jobs_spec_hash"), ["spec_hash"], unique=False)
-        batch_op.create_index(
-            batch_op.f("ix_jobs_state_created_at_id"), ["state", "created_at", "id"], unique=False
-        )
+    op.create_index(op.f("ix_jobs_created_at_id"), "jobs", ["created_at", "id"])
+    op.create_index(op.f("ix_jobs_experiment_id_variant_seed"), "jobs", ["experiment_id", "variant", "seed"])
+    op.create_index(op.f("ix_jobs_next"), "jobs", ["state", sa.text("priority DESC"), "created_at", "id"])
+    op.create_index(op.f("ix_jobs_spec_hash"), "jobs", ["spec_hash"])
+    op.create_index(op.f("ix_jobs_state_created_at_id"), "jobs", ["state", "created_at", "id"])
 
     op.create_table(
         "epochs",
@@ -139,8 +128,7 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["job_id"], ["jobs.id"], name=op.f("fk_events_job_id"), ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_events")),
     )
-    with op.batch_alter_table("events", schema=None) as batch_op:
-        batch_op.create_index(batch_op.f("ix_events_job_id_id"), ["job_id", "id"], unique=False)
+    op.create_index(op.f("ix_events_job_id_id"), "events", ["job_id", "id"])
 
     op.create_table(
         "results",
@@ -178,33 +166,11 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["job_id"], ["jobs.id"], name=op.f("fk_results_job_id"), ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("job_id", name=op.f("pk_results")),
     )
-    with op.batch_alter_table("results", schema=None) as batch_op:
-        batch_op.create_index(batch_op.f("ix_results_test_accuracy"), ["test_accuracy"], unique=False)
-        batch_op.create_index(batch_op.f("ix_results_test_loss"), ["test_loss"], unique=False)
+    op.create_index(op.f("ix_results_test_accuracy"), "results", ["test_accuracy"])
+    op.create_index(op.f("ix_results_test_loss"), "results", ["test_loss"])
 
 
 def downgrade() -> None:
-
-    with op.batch_alter_table("results", schema=None) as batch_op:
-        batch_op.drop_index(batch_op.f("ix_results_test_loss"))
-        batch_op.drop_index(batch_op.f("ix_results_test_accuracy"))
-
-    op.drop_table("results")
-    with op.batch_alter_table("events", schema=None) as batch_op:
-        batch_op.drop_index(batch_op.f("ix_events_job_id_id"))
-
-    op.drop_table("events")
-    op.drop_table("epochs")
-    with op.batch_alter_table("jobs", schema=None) as batch_op:
-        batch_op.drop_index(batch_op.f("ix_jobs_state_created_at_id"))
-        batch_op.drop_index(batch_op.f("ix_jobs_spec_hash"))
-        batch_op.drop_index("ix_jobs_next")
-        batch_op.drop_index(batch_op.f("ix_jobs_experiment_id_variant_seed"))
-        batch_op.drop_index(batch_op.f("ix_jobs_created_at_id"))
-
-    op.drop_table("jobs")
-    with op.batch_alter_table("experiments", schema=None) as batch_op:
-        batch_op.drop_index(batch_op.f("ix_experiments_created_at_id"))
-
-    op.drop_table("experiments")
-    op.drop_table("api_keys")
+    # Each takes its indexes with it.
+    for table in ("results", "events", "epochs", "jobs", "experiments", "api_keys"):
+        op.drop_table(table)

@@ -38,29 +38,14 @@ NEXT: list[str | sa.ColumnElement[str]] = [
 ]
 
 # On jobs that are there already.
-TECHNIQUES = {
-    "sqlite": """
-        INSERT INTO job_techniques (job_id, technique, created_at)
-        SELECT jobs.id, entry.key, jobs.created_at
-        FROM jobs, json_each(jobs.spec, '$.regularization') AS entry WHERE entry.type <> 'null'
-    """,
-    "postgresql": """
-        INSERT INTO job_techniques (job_id, technique, created_at)
-        SELECT jobs.id, entry.key, jobs.created_at
-        FROM jobs, json_each_text(jobs.spec -> 'regularization') AS entry WHERE entry.value IS NOT NULL
-    """,
-}
-LABELS = {
-    "sqlite": """
-        INSERT INTO job_labels (job_id, name, value, created_at)
-        SELECT jobs.id, entry.key, entry.value, jobs.created_at FROM jobs, json_each(jobs.labels) AS entry
-    """,
-    "postgresql": """
-        INSERT INTO job_labels (job_id, name, value, created_at)
-        SELECT jobs.id, entry.key, entry.value, jobs.created_at
-        FROM jobs, json_each_text(jobs.labels) AS entry
-    """,
-}
+TECHNIQUES = """
+    INSERT INTO job_techniques (job_id, technique, created_at) SELECT jobs.id, entry.key, jobs.created_at
+    FROM jobs, {entries} AS entry WHERE entry.{not_null}
+"""
+LABELS = """
+    INSERT INTO job_labels (job_id, name, value, created_at)
+    SELECT jobs.id, entry.key, entry.value, jobs.created_at FROM jobs, {entries} AS entry
+"""
 
 
 def upgrade() -> None:
@@ -158,8 +143,14 @@ def upgrade() -> None:
         "job_techniques",
         ["technique", "created_at", "job_id"],
     )
-    op.execute(TECHNIQUES[op.get_bind().dialect.name])
-    op.execute(LABELS[op.get_bind().dialect.name])
+    if op.get_bind().dialect.name == "sqlite":
+        techniques, not_null = "json_each(jobs.spec, '$.regularization')", "type <> 'null'"
+        labels = "json_each(jobs.labels)"
+    else:
+        techniques, not_null = "json_each_text(jobs.spec -> 'regularization')", "value IS NOT NULL"
+        labels = "json_each_text(jobs.labels)"
+    op.execute(TECHNIQUES.format(entries=techniques, not_null=not_null))
+    op.execute(LABELS.format(entries=labels))
 
     # No release has written a key.
     op.execute("DELETE FROM api_keys")

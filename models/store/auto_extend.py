@@ -39,8 +39,8 @@ def auto_extend_experiments(session: Session) -> list[Job]:
     jobs: list[Job] = []
     for experiment in session.scalars(ready).all():
         spec = ExperimentSpec.model_validate(experiment.document)
-        seeds = _get_more_seeds(spec, get_runs(session, experiment.id))
-        if seeds:
+        rule = spec.stopping_rule
+        if rule and (seeds := _get_more_seeds(spec, rule, get_runs(session, experiment.id))):
             extended = ExperimentSpec.model_validate(Extension(seeds=seeds).apply_to(experiment.document))
             jobs += extend_experiment(session, experiment, spec, extended)
         else:
@@ -48,31 +48,10 @@ def auto_extend_experiments(session: Session) -> list[Job]:
     return jobs
 
 
-def _get_more_seeds(spec: ExperimentSpec, runs: Sequence[ExperimentRun]) -> tuple[int, ...]:
-    """The seeds to add; none if the difference is known closely enough, the budget spent, or all hopeless."""
-    rule = spec.stopping_rule
-    if rule is None:
-        return ()
-    pairs, half_width = _measure_difference(spec, rule, runs)
-    affordable = min(MOST_SEEDS, rule.max_jobs // len(spec.variants)) - len(spec.seeds)
-    if half_width is None or pairs < FEWEST_PAIRS:
-        missing = FEWEST_PAIRS - pairs
-    elif half_width <= rule.half_width:
-        missing = 0
-    else:
-        # An interval half as wide takes four times as many pairs; at least one more, because of rounding.
-        missing = max(1, round(pairs * (half_width / rule.half_width) ** 2) - pairs)
-    # If no seed so far has given a pair, further ones would not either.
-    if not pairs or missing <= 0 or affordable <= 0:
-        return ()
-    unused = (seed for seed in count() if seed not in spec.seeds)
-    return tuple(islice(unused, min(missing, affordable, _MOST_SEEDS_AT_ONCE)))
-
-
-def _measure_difference(
+def _get_more_seeds(
     spec: ExperimentSpec, rule: StoppingRule, runs: Sequence[ExperimentRun]
-) -> tuple[int, float | None]:
-    """How many pairs there are of the chosen difference, and half the width of its interval."""
+) -> tuple[int, ...]:
+    """The seeds to add; none if the difference is known closely enough, the budget spent, or all hopeless."""
     from models.statistics import compute_paired_difference  # noqa: PLC0415 (numpy and scipy, only where needed)
 
     unit = STOPPING_METRICS[rule.metric]
@@ -82,9 +61,17 @@ def _measure_difference(
             values[run.variant][run.seed] = unit * getattr(run.job.result, rule.metric)
     baseline, variant = values[spec.baseline_name], values[rule.variant]
     seeds = sorted(baseline.keys() & variant.keys())
-    paired_difference = compute_paired_difference(
+    pairs, missing = len(seeds), FEWEST_PAIRS - len(seeds)
+    difference = compute_paired_difference(
         [baseline[seed] for seed in seeds], [variant[seed] for seed in seeds]
     )
-    if paired_difference is None or paired_difference.low is None or paired_difference.high is None:
-        return len(seeds), None
-    return paired_difference.n, (paired_difference.high - paired_difference.low) / 2
+    if missing <= 0 and difference and difference.low is not None and difference.high is not None:
+        ratio = (difference.high - difference.low) / 2 / rule.half_width
+        # An interval half as wide takes four times as many pairs; at least one more, because of rounding.
+        missing = max(1, round(pairs * ratio**2) - pairs) if ratio > 1 else 0
+    affordable = min(MOST_SEEDS, rule.max_jobs // len(spec.variants)) - len(spec.seeds)
+    # If no seed so far has given a pair, further ones would not either.
+    if not pairs or missing <= 0 or affordable <= 0:
+        return ()
+    unused = (seed for seed in count() if seed not in spec.seeds)
+    return tuple(islice(unused, min(missing, affordable, _MOST_SEEDS_AT_ONCE)))

@@ -6,7 +6,7 @@ from threading import Lock
 from typing import Any
 
 from cachetools import LRUCache
-from sqlalchemy import Integer, Select, bindparam, cast, func, select
+from sqlalchemy import Integer, bindparam, cast, func, select
 from sqlalchemy.orm import Session
 
 from models.errors import Conflict, NotFound
@@ -186,35 +186,6 @@ class ExperimentProgressCache:
         return progress
 
 
-def _select_best_runs() -> Select[Any]:
-    """The best run of each experiment, and how long its jobs take; one query, because the join is slow."""
-    seconds = func.avg(Result.training_seconds + Result.compile_seconds).over(partition_by=Run.experiment_id)
-    rank = func.row_number().over(
-        partition_by=Run.experiment_id,
-        order_by=(Result.test_accuracy.desc(), Result.test_loss, Run.job_id, Run.variant),
-    )
-    ranked = (
-        select(
-            Run.experiment_id,
-            Run.variant,
-            Run.job_id,
-            Result.test_accuracy,
-            seconds.label("seconds"),
-            rank.label("rank"),
-        )
-        .join(Result, Result.job_id == Run.job_id)
-        .where(_REQUESTED)
-        .subquery()
-    )
-    return select(
-        ranked.c.experiment_id,
-        ranked.c.variant,
-        ranked.c.job_id,
-        ranked.c.test_accuracy,
-        ranked.c.seconds,
-    ).where(ranked.c.rank == 1)
-
-
 # Built once: building these queries takes longer than executing them.
 _REQUESTED = Run.experiment_id.in_(bindparam("ids", expanding=True))
 _JOBS = (
@@ -236,4 +207,25 @@ _COUNTS = (
     .where(_REQUESTED)
     .group_by(Run.experiment_id, Job.state)
 )
-_BEST = _select_best_runs()
+# The best run of each experiment, and how long its jobs take; one query, because the join is slow.
+_RANKED = (
+    select(
+        Run.experiment_id,
+        Run.variant,
+        Run.job_id,
+        Result.test_accuracy,
+        func.avg(Result.training_seconds + Result.compile_seconds)
+        .over(partition_by=Run.experiment_id)
+        .label("seconds"),
+        func.row_number()
+        .over(
+            partition_by=Run.experiment_id,
+            order_by=(Result.test_accuracy.desc(), Result.test_loss, Run.job_id, Run.variant),
+        )
+        .label("rank"),
+    )
+    .join(Result, Result.job_id == Run.job_id)
+    .where(_REQUESTED)
+    .subquery()
+)
+_BEST = select(*(column for column in _RANKED.c if column.key != "rank")).where(_RANKED.c.rank == 1)

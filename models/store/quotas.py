@@ -3,12 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import groupby
+from operator import attrgetter
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from models.errors import QuotaExceeded
-from models.settings import Settings
 from models.states import JobState
 from models.store.tables import Job
 
@@ -23,11 +24,6 @@ class Quotas:
     queued_jobs: int
     flops_per_day: float
 
-    @classmethod
-    def build(cls, settings: Settings) -> "Quotas":
-        """As the settings have them."""
-        return cls(settings.max_queued_jobs, settings.max_flops_per_day)
-
 
 def check_quotas(session: Session, jobs: Sequence[Job], now: datetime) -> None:
     """Refuse new jobs that would lead their owner beyond the session's quotas, if it has any.
@@ -38,10 +34,11 @@ def check_quotas(session: Session, jobs: Sequence[Job], now: datetime) -> None:
     quotas: Quotas | None = session.info.get("quotas")
     if quotas is None or not (quotas.queued_jobs or quotas.flops_per_day):
         return
-    for owner in {job.owner for job in jobs}:
+    owner_of = attrgetter("owner")
+    for owner, of_owner in groupby(sorted(jobs, key=owner_of), key=owner_of):
         # Otherwise two concurrent requests could both use what is left.
         acquire_advisory_lock(session, f"quota {owner}")
-        new = [job for job in jobs if job.owner == owner]
+        new = list(of_owner)
         if quotas.queued_jobs:
             queued = session.scalar(
                 select(func.count()).select_from(Job).where(Job.owner == owner, Job.state == JobState.QUEUED)
@@ -53,23 +50,20 @@ def check_quotas(session: Session, jobs: Sequence[Job], now: datetime) -> None:
                     retry_after=_QUEUE_RETRY_SECONDS,
                 )
         if quotas.flops_per_day:
-            _check_flops(session, owner, sum(job.estimated_flops for job in new), quotas.flops_per_day, now)
-
-
-def _check_flops(session: Session, owner: str, more: float, most: float, now: datetime) -> None:
-    spent, oldest = session.execute(
-        select(func.sum(Job.estimated_flops), func.min(Job.created_at)).where(
-            Job.owner == owner, Job.created_at > now - _DAY
-        )
-    ).one()
-    left = max(0.0, most - (spent or 0.0))
-    if more > left:
-        until_oldest_expires = oldest + _DAY - now if oldest else _DAY
-        raise QuotaExceeded(
-            f"This would take {more:.3g} floating-point operations; of {most:.3g} allowed within 24 hours, "
-            f"{left:.3g} are left.",
-            retry_after=max(1, round(until_oldest_expires.total_seconds())),
-        )
+            flops = sum(job.estimated_flops for job in new)
+            spent, oldest = session.execute(
+                select(func.sum(Job.estimated_flops), func.min(Job.created_at)).where(
+                    Job.owner == owner, Job.created_at > now - _DAY
+                )
+            ).one()
+            flops_left = max(0.0, quotas.flops_per_day - (spent or 0.0))
+            if flops > flops_left:
+                until_oldest_expires = oldest + _DAY - now if oldest else _DAY
+                raise QuotaExceeded(
+                    f"This would take {flops:.3g} floating-point operations; of {quotas.flops_per_day:.3g} "
+                    f"allowed within 24 hours, {flops_left:.3g} are left.",
+                    retry_after=max(1, round(until_oldest_expires.total_seconds())),
+                )
 
 
 def acquire_advisory_lock(session: Session, what: str) -> None:

@@ -63,11 +63,20 @@ def load_summaries(session: Session, variants: Mapping[str, Sequence[str]]) -> d
         .order_by(variant, Epoch.epoch)
     )
     summaries: dict[str, list[EpochSummary]] = {name: [] for name in names}
-    for index, epoch, *values in session.execute(query):
-        spreads: dict[str, Any] = {
-            name: _compute_spread(*values[3 * start : 3 * start + 3]) for start, name in enumerate(_METRICS)
-        }
-        summaries[names[index]].append(EpochSummary(epoch, **spreads))
+    for variant_index, epoch, *values in session.execute(query):
+        spreads: dict[str, Any] = {}
+        for index, metric in enumerate(_METRICS):
+            n, total, squares = values[3 * index : 3 * index + 3]
+            if total is None or squares is None:
+                spreads[metric] = None
+                continue
+            # What the subtraction can lose is less than the last digit of the values, which were computed in
+            # single precision; below that, jobs that agree would seem to differ by the sums' own rounding.
+            deviations = squares - total * total / n
+            if deviations < n * sys.float_info.epsilon * squares:
+                deviations = 0.0
+            spreads[metric] = Spread(n, total / n, math.sqrt(deviations / (n - 1)) if n > 1 else None)
+        summaries[names[variant_index]].append(EpochSummary(epoch, **spreads))
     return summaries
 
 
@@ -78,17 +87,3 @@ def load_deferred(session: Session, results: Iterable[Result], column: str) -> N
     query = select(Result.job_id, getattr(Result, column)).join(table, table.c.key == Result.job_id)
     for job_id, value in session.execute(query):
         set_committed_value(by_job[job_id], column, value)
-
-
-def _compute_spread(n: int, total: float | None, squares: float | None) -> Spread | None:
-    """From sums of values and of their squares, both in double precision.
-
-    What the subtraction can lose is less than the last digit of the values, which were computed in single
-    precision; below that, jobs that agree would seem to differ by the sums' own rounding.
-    """
-    if total is None or squares is None:
-        return None
-    deviations = squares - total * total / n
-    if deviations < n * sys.float_info.epsilon * squares:
-        deviations = 0.0
-    return Spread(n, total / n, math.sqrt(deviations / (n - 1)) if n > 1 else None)

@@ -5,6 +5,8 @@ what `GET /v1/techniques` explains. A field of `Regularization` below puts it in
 realization, with TensorFlow, is in worker/techniques/.
 """
 
+from typing import get_args
+
 from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, model_serializer
 
 from models.techniques.activity import ActivityL1
@@ -67,27 +69,7 @@ class Regularization(BaseModel):
         }
 
 
+# Each field above is `Technique | None`.
 CATALOGUE: dict[str, type[Technique]] = {
-    "dropout": Dropout,
-    "spatial_dropout": SpatialDropout,
-    "gaussian_dropout": GaussianDropout,
-    "gaussian_noise": GaussianNoise,
-    "augmentation": Augmentation,
-    "mixup": Mixup,
-    "l1": L1,
-    "l2": L2,
-    "activity_l1": ActivityL1,
-    "proximal_l1": ProximalL1,
-    "group_l1": GroupL1,
-    "weight_decay": WeightDecay,
-    "max_norm": MaxNorm,
-    "batch_normalization": BatchNormalization,
-    "layer_normalization": LayerNormalization,
-    "label_smoothing": LabelSmoothing,
-    "confidence_penalty": ConfidencePenalty,
-    "gradient_clipping": GradientClipping,
-    "learning_rate_schedule": LearningRateSchedule,
-    "exponential_moving_average": ExponentialMovingAverage,
-    "stochastic_weight_averaging": StochasticWeightAveraging,
-    "early_stopping": EarlyStopping,
+    name: get_args(field.annotation)[0] for name, field in Regularization.model_fields.items()
 }

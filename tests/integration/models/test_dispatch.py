@@ -91,14 +91,14 @@ def test_a_new_process_can_send_its_first_messages_from_several_threads(
     assert all(dispatched(database, job_id) for job_id in job_ids)
 
 
-def test_nothing_to_ring_for_sends_nothing(
+def test_without_jobs_no_message_is_sent(
     database: Database, broker_settings: Settings, broker: Redis
 ) -> None:
     notify_workers(database, broker_settings, [])
     assert broker.llen(QUEUE) == 0
 
 
-def test_nobody_rings_again_while_a_bell_waits(
+def test_no_message_is_sent_while_another_waits(
     database: Database, broker_settings: Settings, broker: Redis
 ) -> None:
     first, second = create(database, 2)
@@ -135,7 +135,7 @@ def test_a_broker_that_is_away_is_logged_and_harms_nothing(
     assert not dispatched(database, job_id)
 
 
-def test_a_database_that_goes_after_the_bell_rang_is_logged(
+def test_a_database_lost_after_the_message_was_sent_is_logged(
     database: Database, broker_settings: Settings, broker: Redis, caplog: pytest.LogCaptureFixture
 ) -> None:
     [job_id] = create(database, 1)

@@ -72,7 +72,7 @@ def test_a_cnn_without_hidden_layers_of_units() -> None:
         ({"filters": [1], "hidden_units": []}, "filters"),
     ],
 )
-def test_a_cnn_beyond_the_limit_is_told_where_most_of_it_comes_from(
+def test_a_cnn_beyond_the_limit_says_which_field_costs_most(
     settings: Settings, changes: dict[str, Any], field: str
 ) -> None:
     with pytest.raises(BudgetExceeded) as refused:

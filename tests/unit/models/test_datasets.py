@@ -119,7 +119,9 @@ def test_the_data_folder_goes_before_the_cache(home: Path, tmp_path: Path) -> No
     assert find_dataset("mnist", Settings(data_dir=None)) == cached
 
 
-def test_the_cache_is_where_keras_is_told_to_keep_it(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_cache_is_where_keras_is_configured_to_put_it(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("KERAS_HOME", str(home / "elsewhere"))
     cached = _keep(home / "elsewhere" / "datasets" / "mnist.npz")
     assert find_dataset("mnist", Settings(data_dir=None)) == cached

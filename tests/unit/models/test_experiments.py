@@ -33,7 +33,7 @@ def test_merge_patch_is_rfc_7396(target: Any, patch: Any, expected: Any) -> None
     assert merge_patch(target, patch) == expected
 
 
-def test_a_field_of_jobs_is_told_to_stand_under_base() -> None:
+def test_a_field_of_jobs_is_refused_with_a_hint_at_base() -> None:
     with pytest.raises(ValidationError) as refused:
         experiment(training={"epochs": 5})
     assert get_validation_errors(refused.value) == [
@@ -162,7 +162,7 @@ def test_a_variant_may_be_of_another_family() -> None:
         assert again.build_runs() == spec.build_runs()
 
 
-def test_a_change_of_family_that_leaves_filters_behind_is_told_to_remove_them() -> None:
+def test_a_change_of_family_that_leaves_filters_behind_says_how_to_remove_them() -> None:
     spec = experiment(
         base=job_spec(model={"family": "cnn"}).model_dump(mode="json"),
         variants=[{"name": "mlp", "changes": {"model": {"family": "mlp", "kernel_size": None}}}],

@@ -206,7 +206,7 @@ def test_what_agrees_or_is_idle_is_accepted(document: dict[str, Any]) -> None:
         ([], 'such as {"family": "mlp"}'),
     ],
 )
-def test_a_wrong_family_or_field_is_told_what_to_do(model: Any, words: str) -> None:
+def test_the_error_of_a_wrong_family_or_field_says_what_to_do(model: Any, words: str) -> None:
     with pytest.raises(ValidationError) as refused:
         read({"model": model})
     [(_, detail)] = get_validation_errors(refused.value)

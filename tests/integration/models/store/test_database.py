@@ -177,7 +177,9 @@ def test_threads_of_one_process_wait_for_their_turn_before_they_ask_sqlite(setti
     assert len(begun) == 2
 
 
-def test_whose_turn_does_not_come_is_told(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_waiting_too_long_for_the_write_lock_is_an_error(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("models.store.database.SQLITE_BUSY_MILLISECONDS", 50)
     database = Database(settings)
 
@@ -212,7 +214,7 @@ def test_readers_do_not_see_a_transaction_before_it_commits(database: Database) 
 
 
 @pytest.mark.parametrize("database_settings", ["postgresql"], indirect=True)
-def test_postgresql_is_asked_to_notice_a_server_that_vanished(database: Database) -> None:
+def test_postgresql_is_configured_to_notice_a_lost_server(database: Database) -> None:
     with database.read() as session:
         driver = session.connection().connection.driver_connection
     assert driver is not None

@@ -73,7 +73,7 @@ def test_a_waiting_job_is_cancelled_at_once(database: Database, state: JobState)
     assert (event.type, event.from_state, event.to_state) == ("cancelled", state, "cancelled")
 
 
-def test_a_running_job_is_asked_to_stop(database: Database) -> None:
+def test_a_running_job_is_requested_to_stop(database: Database) -> None:
     job_id = job_in(database, JobState.RUNNING)
     with database.write() as session:
         job = jobs.cancel_job(session, job_id)

@@ -157,7 +157,7 @@ def test_a_worker_passes_over_the_job_that_another_is_just_taking(database: Data
     assert the(database, first).lease_owner == "worker 1"
 
 
-def test_as_many_bells_as_jobs_train_each_job_once(database: Database) -> None:
+def test_as_many_messages_as_jobs_train_each_job_once(database: Database) -> None:
     """Bells are interchangeable: whichever rings, the next job is taken, and none is left over."""
     job_ids = set(queued(database, 6)) | set(queued(database, 6, priority=1))
     start = Barrier(4)
@@ -185,7 +185,7 @@ def test_renewing_lengthens_the_lease_and_tells_progress(database: Database) -> 
     assert after.version == before.version + 1
 
 
-def test_the_heartbeat_brings_back_what_is_asked(database: Database) -> None:
+def test_a_renewal_returns_the_requested_action(database: Database) -> None:
     [job_id] = queued(database)
     claimed(database, job_id)
     with database.write() as session:
@@ -275,7 +275,7 @@ def test_failing_ends_the_job_with_its_error(database: Database) -> None:
         (Action.RELEASE, JobState.QUEUED),
     ],
 )
-def test_stopping_does_what_was_asked(database: Database, action: Action, state: JobState) -> None:
+def test_stopping_does_what_was_requested(database: Database, action: Action, state: JobState) -> None:
     [job_id] = queued(database)
     claimed(database, job_id)
     with database.write() as session:
@@ -414,7 +414,7 @@ def test_a_write_that_fails_midway_leaves_nothing(database: Database) -> None:
     assert everything(database) == before
 
 
-def test_the_bell_is_noted_for_the_jobs_named(database: Database) -> None:
+def test_dispatch_is_recorded_for_the_jobs_given(database: Database) -> None:
     rung, silent = queued(database, 2)
     with database.write() as session:
         queue.mark_dispatched(session, [rung])

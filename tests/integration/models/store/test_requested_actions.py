@@ -61,7 +61,7 @@ def test_a_waiting_job_is_paused_at_once_and_no_longer_taken(database: Database)
     assert events(database, job_id) == ["queued", "paused"]
 
 
-def test_a_running_job_is_asked_to_pause(database: Database) -> None:
+def test_a_running_job_is_requested_to_pause(database: Database) -> None:
     job_id = job_in(database, JobState.RUNNING)
     job = ask(database, jobs.pause_job, job_id)
     assert (job.state, job.requested_action, job.version) == ("running", "pause", 3)
@@ -70,7 +70,7 @@ def test_a_running_job_is_asked_to_pause(database: Database) -> None:
 
 
 @pytest.mark.parametrize("state", [JobState.RUNNING, JobState.PAUSED])
-def test_a_pause_asked_for_twice_changes_nothing_more(database: Database, state: JobState) -> None:
+def test_a_pause_requested_twice_changes_nothing_more(database: Database, state: JobState) -> None:
     job_id = job_in(database, state)
     first = ask(database, jobs.pause_job, job_id)
     before = (first.version, events(database, job_id))
@@ -78,7 +78,7 @@ def test_a_pause_asked_for_twice_changes_nothing_more(database: Database, state:
     assert (again.state, again.version, events(database, job_id)) == (state, *before)
 
 
-def test_a_resumed_job_has_its_old_place_and_needs_a_new_bell(database: Database) -> None:
+def test_a_resumed_job_has_its_old_position_and_needs_a_new_message(database: Database) -> None:
     old, new = job_in(database, JobState.QUEUED), job_in(database, JobState.QUEUED)
     with database.write() as session:
         queue.mark_dispatched(session, [old])
@@ -138,7 +138,7 @@ def test_a_cancel_goes_before_a_pause_and_both_before_a_release(database: Databa
     assert stopped(database, job_id) is JobState.CANCELLED
 
 
-def test_a_cancel_asked_for_twice_changes_nothing_more(database: Database) -> None:
+def test_a_cancel_requested_twice_changes_nothing_more(database: Database) -> None:
     job_id = job_in(database, JobState.RUNNING)
     first = ask(database, jobs.cancel_job, job_id)
     again = ask(database, jobs.cancel_job, job_id)
@@ -147,7 +147,7 @@ def test_a_cancel_asked_for_twice_changes_nothing_more(database: Database) -> No
 
 
 @pytest.mark.parametrize("wish", [jobs.pause_job, jobs.resume_job, jobs.retry_job])
-def test_nothing_can_be_asked_of_a_job_that_is_not_there(
+def test_no_action_can_be_requested_of_an_unknown_job(
     database: Database, wish: Callable[[Session, str], Job]
 ) -> None:
     with pytest.raises(NotFound):

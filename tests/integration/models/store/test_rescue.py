@@ -100,7 +100,9 @@ def test_the_third_crash_fails_the_job_and_says_so(database: Database) -> None:
     ("wish", "state"),
     [(Action.CANCEL, "cancelled"), (Action.PAUSE, "paused"), (Action.RELEASE, "queued")],
 )
-def test_what_was_asked_of_an_abandoned_job_is_done(database: Database, wish: Action, state: str) -> None:
+def test_the_requested_action_of_an_abandoned_job_is_done(
+    database: Database, wish: Action, state: str
+) -> None:
     job_id = held(database, seconds=-1)
     change(database, job_id, requested_action=wish)
     rescue(database)
