@@ -3,7 +3,7 @@
 Read from the database at each request, so that every API process answers the same, and none of them counts.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from importlib.metadata import version
 
 from fastapi import APIRouter, Response
@@ -43,19 +43,13 @@ class Snapshot:
 
     def collect(self) -> Iterable[Metric]:
         """Every metric, those that are 0 included."""
-        yield self._jobs()
-        yield from self._counters()
-        info = GaugeMetricFamily("regbench_info", "Always 1; the label says what runs", labels=["version"])
-        info.add_metric([version("regbench")], 1)
-        yield info
-
-    def _jobs(self) -> Metric:
         gauge = GaugeMetricFamily("regbench_jobs", "Jobs in each state", labels=["state"])
         for state in JobState:
             gauge.add_metric([state], self._states[state])
-        return gauge
-
-    def _counters(self) -> Iterator[Metric]:
+        yield gauge
         for name, meaning in COUNTERS.items():
             # The package adds "_total" to the name.
             yield CounterMetricFamily(f"regbench_{name}", meaning, value=self._counted[name])
+        info = GaugeMetricFamily("regbench_info", "Always 1; the label says what runs", labels=["version"])
+        info.add_metric([version("regbench")], 1)
+        yield info

@@ -221,26 +221,23 @@ def _build_controls(
     model: type[BaseModel], under: str, *, exclude: tuple[str, ...] = ()
 ) -> tuple[Control, ...]:
     properties: Mapping[str, Mapping[str, Any]] = model.model_json_schema()["properties"]
-    return tuple(
-        _build_control(f"{under}/{name}", schema)
-        for name, schema in properties.items()
-        if name not in exclude
-    )
-
-
-def _build_control(pointer: str, schema: Mapping[str, Any]) -> Control:
-    alternatives = schema.get("anyOf", [schema])
-    typed = next(schema for schema in alternatives if schema.get("type") != "null")
-    name = pointer.rpartition("/")[2]
-    return Control(
-        pointer=pointer,
-        label=_LABELS.get(pointer, name.replace("_", " ").capitalize()),
-        kind="choice" if "enum" in typed else _KINDS.get(typed["type"], "text"),
-        default=schema.get("default"),
-        help=schema.get("description", ""),
-        minimum=typed.get("minimum", typed.get("exclusiveMinimum")),
-        maximum=typed.get("maximum", typed.get("exclusiveMaximum", typed.get("maxLength"))),
-        choices=tuple(typed.get("enum", ())),
-        optional=len(alternatives) > 1,
-        advanced=pointer in _ADVANCED,
-    )
+    controls = []
+    for name, schema in properties.items():
+        if name in exclude:
+            continue
+        pointer, alternatives = f"{under}/{name}", schema.get("anyOf", [schema])
+        typed = next(schema for schema in alternatives if schema.get("type") != "null")
+        control = Control(
+            pointer=pointer,
+            label=_LABELS.get(pointer, name.replace("_", " ").capitalize()),
+            kind="choice" if "enum" in typed else _KINDS.get(typed["type"], "text"),
+            default=schema.get("default"),
+            help=schema.get("description", ""),
+            minimum=typed.get("minimum", typed.get("exclusiveMinimum")),
+            maximum=typed.get("maximum", typed.get("exclusiveMaximum", typed.get("maxLength"))),
+            choices=tuple(typed.get("enum", ())),
+            optional=len(alternatives) > 1,
+            advanced=pointer in _ADVANCED,
+        )
+        controls.append(control)
+    return tuple(controls)

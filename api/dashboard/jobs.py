@@ -171,13 +171,15 @@ def find_differences(specs: Sequence[Mapping[str, Any]]) -> list[tuple[str, list
 def _format_metrics(result: job_schemas.Result | None) -> dict[str, str]:
     if result is None:
         return {}
-    values = {label: getattr(result, name) for name, label in _METRICS.items()}
-    return {label: _format_metric(label, value) for label, value in values.items() if value is not None}
-
-
-def _format_metric(label: str, value: float) -> str:
-    if "accuracy" in label or "Weights that" in label:
-        return filters.format_percent(value)
-    if isinstance(value, int):
-        return f"{value:,}"
-    return f"{value:.1f}" if "econds" in label else f"{value:.4f}"
+    formatted = {}
+    for name, label in _METRICS.items():
+        value = getattr(result, name)
+        if value is None:
+            continue
+        if "accuracy" in label or "Weights that" in label:
+            formatted[label] = filters.format_percent(value)
+        elif isinstance(value, int):
+            formatted[label] = f"{value:,}"
+        else:
+            formatted[label] = f"{value:.1f}" if "econds" in label else f"{value:.4f}"
+    return formatted

@@ -38,7 +38,16 @@ async def log_in(request: Request, render: RenderPageDep) -> Response:
     form = parse_qs((await read_body_limited(request, _MAX_FORM_BYTES)).decode("utf-8", "replace"))
     key, next_page = (form.get(name, [""])[0].strip() for name in ("key", "next"))
     next_page = _restrict_to_local(next_page)
-    if not await run_in_threadpool(_is_valid, request.app.state.database, key):
+    database: Database = request.app.state.database
+
+    def is_valid() -> bool:
+        with database.read() as session:
+            status = find_key(session, key) if key else None
+        if status is None or status.revoked:
+            return False
+        return status.seconds_left is None or status.seconds_left > 0
+
+    if not await run_in_threadpool(is_valid):
         return _render_form(render, next_page, error="This key is not valid.", status=401)
     response = RedirectResponse(next_page, status_code=303)
     response.set_cookie(
@@ -69,14 +78,6 @@ def _require_same_site(request: Request) -> None:
     """
     if is_cross_site(request.headers):
         raise Problem(CROSS_ORIGIN, "Only this service's own page may send the form.")
-
-
-def _is_valid(database: Database, key: str) -> bool:
-    with database.read() as session:
-        record = find_key(session, key) if key else None
-    if record is None or record.revoked:
-        return False
-    return record.seconds_left is None or record.seconds_left > 0
 
 
 def _render_form(

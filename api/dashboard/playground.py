@@ -2,10 +2,9 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
-from sqlalchemy import Row
 
 from api.dashboard.filters import format_full_title, format_percent
 from api.dashboard.rendering import PageRoute, RenderPageDep
@@ -60,7 +59,22 @@ def show_playground(
         names = get_experiment_names(
             session, sorted({job.experiment_id for job in jobs if job.experiment_id})
         )
-        models = [_build_model(job, names) for job in jobs if job.job_id]
+    models = []
+    for job in jobs:
+        if job.job_id is None:
+            continue
+        techniques, accuracy = list(job.spec["regularization"]), format_percent(job.test_accuracy)
+        model = Model(
+            job_id=job.id,
+            label=f"{format_full_title(job)}: {accuracy}",
+            group=names.get(job.experiment_id or "", _NO_EXPERIMENT),
+            techniques=", ".join(name.replace("_", " ") for name in techniques) or "no regularization",
+            accuracy=accuracy,
+            regularized=bool(techniques),
+            seed=job.seed,
+            dataset=job.dataset,
+        )
+        models.append(model)
     if not models:
         return render("playground.html.jinja", groups={}, sides=[])
     job_ids = {model.job_id for model in models}
@@ -70,21 +84,6 @@ def show_playground(
         Side("right", "Model B", right if right in job_ids else second.job_id),
     ]
     return render("playground.html.jinja", groups=group_models(models), sides=sides)
-
-
-def _build_model(job: Row[Any], names: dict[str, str]) -> Model:
-    techniques = list(job.spec["regularization"])
-    accuracy = format_percent(job.test_accuracy)
-    return Model(
-        job_id=job.id,
-        label=f"{format_full_title(job)}: {accuracy}",
-        group=names.get(job.experiment_id or "", _NO_EXPERIMENT),
-        techniques=", ".join(name.replace("_", " ") for name in techniques) or "no regularization",
-        accuracy=accuracy,
-        regularized=bool(techniques),
-        seed=job.seed,
-        dataset=job.dataset,
-    )
 
 
 def group_models(models: Sequence[Model]) -> dict[str, list[Model]]:
@@ -109,11 +108,12 @@ def choose_pair(models: Sequence[Model]) -> tuple[Model, Model]:
     ]
     if not pairs:
         return models[-1 if len(models) == 1 else 1], models[0]
+
+    def count_in_common(pair: tuple[Model, Model]) -> int:
+        plain, regularized = pair
+        if plain.group == _NO_EXPERIMENT or plain.group != regularized.group:
+            return 0
+        return 2 if plain.seed == regularized.seed else 1
+
     # max() returns the first, and so the newest, of equally good pairs.
-    return max(pairs, key=lambda pair: _count_in_common(*pair))
-
-
-def _count_in_common(plain: Model, regularized: Model) -> int:
-    if plain.group == _NO_EXPERIMENT or plain.group != regularized.group:
-        return 0
-    return 2 if plain.seed == regularized.seed else 1
+    return max(pairs, key=count_in_common)

@@ -49,34 +49,34 @@ def build_run_table(runs: Sequence[RunSummary], variants: Sequence[str], *, base
     best = max((run.test_accuracy for run in runs if run.test_accuracy is not None), default=None)
     rows = []
     for variant in variants:
-        row_runs = [by_variant_and_seed.get((variant, seed)) for seed in seeds]
-        accuracies = [run.test_accuracy for run in row_runs if run and run.test_accuracy is not None]
+        accuracies: list[float] = []
+        cells: list[Cell | None] = []
+        for seed in seeds:
+            run = by_variant_and_seed.get((variant, seed))
+            if run is None:
+                cells.append(None)
+                continue
+            if run.test_accuracy is not None and run.test_loss is not None:
+                accuracies.append(run.test_accuracy)
+                reused = ", trained before" if run.reused else ""
+                text = f"{100 * run.test_accuracy:.2f}"
+                details = f"test accuracy {text} %, test loss {run.test_loss:.4f}{reused}"
+            elif run.state == JobState.RUNNING:
+                text = f"{int(100 * run.fraction)} %"
+                details = f"running, epoch {run.epochs_done} of {run.epochs}"
+            else:
+                text = STATE_SYMBOLS[run.state]
+                details = f"{run.state}: {run.error}" if run.error else str(run.state)
+            title = f"{run.variant}, seed {run.seed}: {details}"
+            cells.append(
+                Cell(run.job_id, run.state, text, title, best=best is not None and run.test_accuracy == best)
+            )
         rows.append(
             Row(
                 variant=variant,
                 is_baseline=variant == baseline,
-                cells=tuple(None if run is None else _build_cell(run, best) for run in row_runs),
+                cells=tuple(cells),
                 mean=f"{100 * fmean(accuracies):.2f}" if accuracies else None,
             )
         )
     return RunTable(seeds, tuple(rows))
-
-
-def _build_cell(run: RunSummary, best_accuracy: float | None) -> Cell:
-    if run.test_accuracy is not None and run.test_loss is not None:
-        reused = ", trained before" if run.reused else ""
-        text = f"{100 * run.test_accuracy:.2f}"
-        details = f"test accuracy {text} %, test loss {run.test_loss:.4f}{reused}"
-    elif run.state == JobState.RUNNING:
-        text = f"{int(100 * run.fraction)} %"
-        details = f"running, epoch {run.epochs_done} of {run.epochs}"
-    else:
-        text = STATE_SYMBOLS[run.state]
-        details = f"{run.state}: {run.error}" if run.error else str(run.state)
-    return Cell(
-        job_id=run.job_id,
-        state=run.state,
-        text=text,
-        title=f"{run.variant}, seed {run.seed}: {details}",
-        best=best_accuracy is not None and run.test_accuracy == best_accuracy,
-    )

@@ -9,7 +9,6 @@ import logging
 import math
 import re
 import time
-from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from http import HTTPStatus
@@ -94,8 +93,7 @@ class AuthMiddleware:
             caller, should_record = await self._keys.authenticate(scope)
             rate = await self._rates.count(caller, scope["method"])
         except (Problem, RegbenchError) as error:
-            refusal = _redirect_to_login(scope, error) or problems.build_error_response(Request(scope), error)
-            await refusal(scope, receive, send)
+            await _build_refusal(scope, error)(scope, receive, send)
             return
         state["caller"] = caller
 
@@ -182,7 +180,15 @@ class _KeyCache:
 
     async def record_use(self, caller: Caller) -> None:
         """Record that a key was used."""
-        await run_in_threadpool(self._write_use, caller)
+
+        def write() -> None:
+            try:
+                with self._database.write() as session:
+                    keys.record_use(session, str(caller.key_id))
+            except ServiceUnavailable as error:
+                log.warning("could not record the use of key %s: %s", caller.key_id, error)
+
+        await run_in_threadpool(write)
 
     def _find_key(self, key: str) -> tuple[_CachedKey, bool]:
         with self._database.read() as session:
@@ -199,19 +205,12 @@ class _KeyCache:
         caller = Caller(row.owner, sees_all=row.scope is scopes.Scope.ADMIN, key_id=row.id)
         return _CachedKey(caller, row.scope, min(seconds, KEY_CACHE_SECONDS)), not row.use_is_recorded
 
-    def _write_use(self, caller: Caller) -> None:
-        try:
-            with self._database.write() as session:
-                keys.record_use(session, str(caller.key_id))
-        except ServiceUnavailable as error:
-            log.warning("could not record the use of key %s: %s", caller.key_id, error)
 
-
-def _redirect_to_login(scope: Scope, error: Problem | RegbenchError) -> Response | None:
-    """The redirect to the login page for a browser that requests a page without a valid key."""
+def _build_refusal(scope: Scope, error: Problem | RegbenchError) -> Response:
+    """A problem; for a browser that requests a page without a valid key, a redirect to the login page."""
     unknown = isinstance(error, Problem) and error.kind.status == HTTPStatus.UNAUTHORIZED
     if not (unknown and problems.is_page_request(scope)):
-        return None
+        return problems.build_error_response(Request(scope), error)
     query = scope["query_string"].decode("latin-1")
     target = quote(scope["path"]) + (f"?{query}" if query else "")
     return RedirectResponse(f"{LOGIN}?{urlencode({'next': target})}", status_code=303)
@@ -285,12 +284,8 @@ class _RateLimiter:
                 f"This key may make {limit.amount:,} {name} a minute; try again in {seconds} s.",
                 headers=headers | {"Retry-After": str(seconds)},
             )
-        return _encode_headers(headers.items())
+        return [(name.lower().encode(), value.encode()) for name, value in headers.items()]
 
 
 def _build_limit(a_minute: int) -> RateLimitItemPerMinute | None:
     return RateLimitItemPerMinute(a_minute) if a_minute else None
-
-
-def _encode_headers(headers: Iterable[tuple[str, str]]) -> RawHeaders:
-    return [(name.lower().encode(), value.encode()) for name, value in headers]

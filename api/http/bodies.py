@@ -43,20 +43,17 @@ async def read_body_limited(request: Request, limit: int) -> bytes:
 @problem_responses(problem_types.BODY_TOO_LARGE, problem_types.UNSUPPORTED_MEDIA_TYPE)
 async def read_json_body(request: Request) -> bytes:
     """The body of a JSON request."""
-    _check_content_type(request.headers.get("Content-Type", ""))
+    essence = request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+    if essence != "application/json" and not (
+        essence.startswith("application/") and essence.endswith("+json")
+    ):
+        detail = (
+            f"The body is declared as {essence or 'nothing'}; send the header Content-Type: application/json."
+        )
+        raise Problem(problem_types.UNSUPPORTED_MEDIA_TYPE, detail)
     settings: Settings = request.app.state.settings
     limit = settings.max_batch_bytes if request.scope["path"].endswith(BATCH) else settings.max_body_bytes
     return await read_body_limited(request, limit)
-
-
-def _check_content_type(content_type: str) -> None:
-    essence = content_type.partition(";")[0].strip().lower()
-    if essence == "application/json" or (essence.startswith("application/") and essence.endswith("+json")):
-        return
-    raise Problem(
-        problem_types.UNSUPPORTED_MEDIA_TYPE,
-        f"The body is declared as {essence or 'nothing'}; send the header Content-Type: application/json.",
-    )
 
 
 BodyDep = Annotated[bytes, Depends(read_json_body)]

@@ -1,10 +1,10 @@
 """GET /docs: every operation on one page, made from the OpenAPI document.
 
-FastAPI's own page loads its scripts from a network that a closed installation may not reach, and that it
-would have to trust; this one loads and runs nothing.
+FastAPI's own page loads its scripts from a content delivery network, which a closed installation may not
+reach and would have to trust; this one loads and runs nothing.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from html import escape
 from typing import Any
 
@@ -27,39 +27,37 @@ _STYLE = (
 @router.get("/docs")
 def show_documentation(request: Request) -> HTMLResponse:
     """The page for people."""
-    page = "".join(_render_page(request.app.openapi()))
-    return HTMLResponse(page, headers={"Content-Security-Policy": _POLICY})
-
-
-def _render_page(document: dict[str, Any]) -> Iterator[str]:
+    document = request.app.openapi()
     title = escape(f"{document['info']['title']} {document['info']['version']}")
-    yield f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title>'
-    yield f"<style>{_STYLE}</style><h1>{title}</h1>"
-    yield _render_paragraphs(document["info"].get("description", ""))
-    yield '<p>For programs: <a href="/openapi.json">the OpenAPI document</a>.</p>'
     by_tag: dict[str, list[str]] = {}
     for path, operations in document["paths"].items():
         for method, operation in operations.items():
             tag = (operation.get("tags") or ["other"])[0]
             by_tag.setdefault(tag, []).append(_render_operation(method.upper(), path, operation))
-    for tag, shown in by_tag.items():
-        yield f"<h2>{escape(tag.capitalize())}</h2>{''.join(shown)}"
+    page = [
+        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title>',
+        f"<style>{_STYLE}</style><h1>{title}</h1>",
+        _render_paragraphs(document["info"].get("description", "")),
+        '<p>For programs: <a href="/openapi.json">the OpenAPI document</a>.</p>',
+        *(f"<h2>{escape(tag.capitalize())}</h2>{''.join(rendered)}" for tag, rendered in by_tag.items()),
+    ]
+    return HTMLResponse("".join(page), headers={"Content-Security-Policy": _POLICY})
 
 
 def _render_operation(method: str, path: str, operation: dict[str, Any]) -> str:
     parameters = [
         (item["name"], item["in"], item.get("description", "")) for item in operation.get("parameters", ())
     ]
-    answers = [
+    responses = [
         (status, item.get("description", ""), ", ".join(item.get("content", ())))
         for status, item in operation["responses"].items()
     ]
-    takes = ", ".join(operation.get("requestBody", {}).get("content", ()))
+    media_types = ", ".join(operation.get("requestBody", {}).get("content", ()))
     return (
         f"<details><summary><code>{method} {escape(path)}</code> {escape(operation.get('summary', ''))}"
         f"</summary>{_render_paragraphs(operation.get('description', ''))}"
-        f"{_render_paragraphs(f'Takes {takes}.') if takes else ''}"
-        f"{_render_table(parameters)}{_render_table(answers)}</details>"
+        f"{_render_paragraphs(f'Request body: {media_types}.') if media_types else ''}"
+        f"{_render_table(parameters)}{_render_table(responses)}</details>"
     )
 
 

@@ -44,11 +44,11 @@ Key = Annotated[
 
 
 class Replayed(Exception):
-    """The request has been answered before; `answer` is that answer."""
+    """The request has been answered before, with this response."""
 
-    def __init__(self, answer: StoredResponse) -> None:
+    def __init__(self, response: StoredResponse) -> None:
         super().__init__()
-        self.answer = answer
+        self.response = response
 
 
 class IdempotentRequest:
@@ -61,7 +61,7 @@ class IdempotentRequest:
 
     @contextmanager
     def executed(self) -> Iterator[None]:
-        """The block carries the request out; what it changes and its `answer` are one transaction.
+        """The block executes the request; its changes and `store_response` are one transaction.
 
         Raises:
             Replayed: it was executed before.
@@ -70,7 +70,21 @@ class IdempotentRequest:
         if self._key is None:
             yield
             return
-        self._claim = _claim_key(self._database, self._owner, self._key, self._fingerprint)
+        try:
+            with self._database.write() as session:
+                claim = claim_key(session, self._owner, self._key, self._fingerprint)
+        except KeyReused:
+            raise Problem(
+                problem_types.IDEMPOTENCY_KEY_REUSED,
+                f"The key {self._key} was sent before with another body, path or query; use a new key.",
+            ) from None
+        except RequestInProgress as error:
+            raise Problem(
+                problem_types.IDEMPOTENCY_KEY_IN_PROGRESS, error.message, headers={"Retry-After": "1"}
+            ) from None
+        if isinstance(claim, StoredResponse):
+            raise Replayed(claim)
+        self._claim = claim
         try:
             yield
         except BaseException:
@@ -119,47 +133,19 @@ async def get_idempotent_request_without_body(request: Request, key: Key = None)
 
 
 def _build_request(request: Request, body: bytes, key: str | None) -> IdempotentRequest:
-    fingerprint = _compute_fingerprint(request, body)
-    return IdempotentRequest(get_database(request), get_caller(request).owner, _parse_key(key), fingerprint)
+    if key is not None:
+        match = _KEY.fullmatch(key)
+        if match is None:
+            detail = "1 to 255 visible characters, such as a UUID"
+            raise InvalidSpec([FieldError("header Idempotency-Key", detail)])
+        key = match[1] or match[2]
+    target = f"{request.method} {request.url.path}?{request.url.query}\n".encode()
+    fingerprint = hashlib.sha256(target + body).hexdigest()
+    return IdempotentRequest(get_database(request), get_caller(request).owner, key, fingerprint)
 
 
 IdempotentDep = Annotated[IdempotentRequest, Depends(get_idempotent_request)]
 IdempotentWithoutBodyDep = Annotated[IdempotentRequest, Depends(get_idempotent_request_without_body)]
-
-
-def _parse_key(key: str | None) -> str | None:
-    if key is None:
-        return None
-    match = _KEY.fullmatch(key)
-    if match is None:
-        detail = "1 to 255 visible characters, such as a UUID"
-        raise InvalidSpec([FieldError("header Idempotency-Key", detail)])
-    return match[1] or match[2]
-
-
-def _compute_fingerprint(request: Request, body: bytes) -> str:
-    target = f"{request.method} {request.url.path}?{request.url.query}\n".encode()
-    return hashlib.sha256(target + body).hexdigest()
-
-
-def _claim_key(database: Database, owner: str, key: str, fingerprint: str) -> KeyClaim:
-    try:
-        with database.write() as session:
-            claim = claim_key(session, owner, key, fingerprint)
-    except KeyReused:
-        raise Problem(
-            problem_types.IDEMPOTENCY_KEY_REUSED,
-            f"The key {key} was sent before with another body, path or query; take a new key.",
-        ) from None
-    except RequestInProgress as error:
-        raise Problem(
-            problem_types.IDEMPOTENCY_KEY_IN_PROGRESS,
-            error.message,
-            headers={"Retry-After": "1"},
-        ) from None
-    if isinstance(claim, StoredResponse):
-        raise Replayed(claim)
-    return claim
 
 
 def install(app: FastAPI) -> None:
@@ -169,5 +155,5 @@ def install(app: FastAPI) -> None:
 
 def send_stored_response(_request: Request, error: Exception) -> Response:
     assert isinstance(error, Replayed)  # noqa: S101 (Starlette's type of a handler is wider than its calls)
-    headers = {**error.answer.headers, "Idempotent-Replayed": "true"}
-    return Response(error.answer.body, error.answer.status, headers, media_type="application/json")
+    headers = {**error.response.headers, "Idempotent-Replayed": "true"}
+    return Response(error.response.body, error.response.status, headers, media_type="application/json")

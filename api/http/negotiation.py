@@ -16,7 +16,8 @@ def negotiate(accept: str, offered: list[str]) -> str | None:
     ranges = [_parse_media_range(part) for part in (accept or "*/*").split(",")]
     best, best_quality = None, 0.0
     for media_type in offered:
-        matching = [item for item in ranges if _match_media_type(item[0], media_type)]
+        patterns = (media_type, f"{media_type.partition('/')[0]}/*", "*/*")
+        matching = [item for item in ranges if item[0] in patterns]
         # The most specific range decides: text/html;q=0 forbids what */* allows.
         quality = max(matching, key=lambda item: 2 - item[0].count("*"))[1] if matching else 0.0
         if quality > best_quality:
@@ -34,8 +35,3 @@ def _parse_media_range(part: str) -> tuple[str, float]:
             except ValueError:
                 return pattern, 0.0
     return pattern, 1.0
-
-
-def _match_media_type(pattern: str, media_type: str) -> bool:
-    kind = media_type.partition("/")[0]
-    return pattern in (media_type, f"{kind}/*", "*/*")

@@ -130,37 +130,33 @@ def install(app: FastAPI) -> None:
     generate = app.openapi
 
     def openapi() -> dict[str, Any]:
-        fresh = app.openapi_schema is None
-        # FastAPI caches the document, including our additions.
+        if app.openapi_schema is not None:
+            # FastAPI caches the document, including our additions.
+            return app.openapi_schema
         document = generate()
-        if fresh:
-            _extend_document(document, app)
+        components = document["components"]
+        components["headers"] = HEADERS
+        components["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
+        # Or none, where none is needed.
+        document["security"] = [{"key": []}, {}]
+        components["examples"] = {
+            code: {"summary": problem_types.TYPES[code].title, "value": value}
+            for code, value in read_examples()["problems"].items()
+        }
+        for validation in ("HTTPValidationError", "ValidationError"):
+            components["schemas"].pop(validation, None)
+        models: list[type[BaseModel]] = [ProblemDocument]
+        for route in iter_route_contexts(app.routes):
+            for method in route.methods or ():
+                operation = document["paths"].get(route.path_format, {}).get(method.lower())
+                if operation is not None:
+                    models += _extend_operation(operation, route)
+        _, definitions = models_json_schema([(model, "validation") for model in models], ref_template=_SCHEMA)
+        components["schemas"] |= definitions["$defs"]
         return document
 
     # FastAPI's documented way to extend the document.
     app.openapi = openapi  # type: ignore[method-assign]  # the way that FastAPI documents
-
-
-def _extend_document(document: dict[str, Any], app: FastAPI) -> None:
-    components = document["components"]
-    components["headers"] = HEADERS
-    components["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
-    # Or none, where none is needed.
-    document["security"] = [{"key": []}, {}]
-    components["examples"] = {
-        code: {"summary": problem_types.TYPES[code].title, "value": value}
-        for code, value in read_examples()["problems"].items()
-    }
-    for validation in ("HTTPValidationError", "ValidationError"):
-        components["schemas"].pop(validation, None)
-    models: list[type[BaseModel]] = [ProblemDocument]
-    for route in iter_route_contexts(app.routes):
-        for method in route.methods or ():
-            operation = document["paths"].get(route.path_format, {}).get(method.lower())
-            if operation is not None:
-                models += _extend_operation(operation, route)
-    _, definitions = models_json_schema([(model, "validation") for model in models], ref_template=_SCHEMA)
-    components["schemas"] |= definitions["$defs"]
 
 
 def _extend_operation(operation: dict[str, Any], route: RouteContext) -> list[type[BaseModel]]:
@@ -177,9 +173,15 @@ def _extend_operation(operation: dict[str, Any], route: RouteContext) -> list[ty
     for status, names in getattr(route.endpoint, "headers", {}).items():
         responses[str(status.value)].setdefault("headers", {}).update(_build_header_refs(*names))
     responses.pop("422", None)
-    for status, problem in _build_problem_responses(dependants).items():
+    # Any request can have an unknown parameter, and any code can fail.
+    kinds = {problem_types.INVALID_PARAMETER, problem_types.INTERNAL_ERROR}
+    for dependant in dependants:
+        kinds.update(get_problem_types(dependant.call))
+    ordered = sorted(kinds, key=lambda kind: (kind.status, kind.code))
+    for status, group in groupby(ordered, lambda kind: kind.status):
+        problem = _build_problem_response(list(group))
         # A status may also be a regular response, as of readiness.
-        response = responses.setdefault(status, problem)
+        response = responses.setdefault(str(status.value), problem)
         response["content"] |= problem["content"]
     for response in responses.values():
         response.setdefault("headers", {}).update(_build_header_refs("X-Request-Id"))
@@ -188,23 +190,22 @@ def _extend_operation(operation: dict[str, Any], route: RouteContext) -> list[ty
     return [body.model for body in bodies]
 
 
+def _add_examples(operation: dict[str, Any]) -> None:
+    """Add the recorded requests and responses of api/http/examples."""
+    examples = read_examples().get(operation["operationId"], {})
+    posted = operation.get("requestBody", {}).get("content", {}).get("application/json")
+    if posted is not None and "request" in examples:
+        posted["example"] = examples["request"]
+    for code, by_type in examples.get("responses", {}).items():
+        content = operation["responses"].get(code, {}).get("content", {})
+        for media_type in by_type.keys() & content.keys():
+            content[media_type]["example"] = by_type[media_type]
+
+
 def _iter_dependants(dependant: Dependant) -> Iterator[Dependant]:
     yield dependant
     for dependency in dependant.dependencies:
         yield from _iter_dependants(dependency)
-
-
-def _build_problem_responses(dependants: list[Dependant]) -> dict[str, Any]:
-    """The responses of an operation that are problems, by status."""
-    # Any request can have an unknown parameter, and any code can fail.
-    kinds = {problem_types.INVALID_PARAMETER, problem_types.INTERNAL_ERROR}
-    for dependant in dependants:
-        kinds.update(get_problem_types(dependant.call))
-    ordered = sorted(kinds, key=lambda kind: (kind.status, kind.code))
-    return {
-        str(status.value): _build_problem_response(list(item))
-        for status, item in groupby(ordered, lambda kind: kind.status)
-    }
 
 
 def _build_problem_response(kinds: list[ProblemType]) -> dict[str, Any]:
@@ -225,19 +226,6 @@ def _build_problem_response(kinds: list[ProblemType]) -> dict[str, Any]:
 
 def _build_header_refs(*names: str) -> dict[str, Any]:
     return {name: {"$ref": f"#/components/headers/{name}"} for name in names}
-
-
-def _add_examples(operation: dict[str, Any]) -> None:
-    """Add the recorded requests and responses of api/http/examples."""
-    examples = read_examples().get(operation["operationId"], {})
-    posted = operation.get("requestBody", {}).get("content", {}).get("application/json")
-    if posted is not None and "request" in examples:
-        posted["example"] = examples["request"]
-    for status, by_type in examples.get("responses", {}).items():
-        for media_type, value in by_type.items():
-            content = operation["responses"].get(status, {}).get("content", {})
-            if media_type in content:
-                content[media_type]["example"] = value
 
 
 @lru_cache(maxsize=1)

@@ -57,13 +57,13 @@ def parse_sort(sort: str) -> SortOrder:
 
 
 def encode_cursor(cursor: Cursor, order: SortOrder = NEWEST_FIRST) -> str:
-    """An opaque name for `place` in a list of that order, fit for a URL."""
+    """An opaque text for `cursor` in a list of that order, safe in a URL."""
     value = cursor.value.isoformat() if isinstance(cursor.value, datetime) else repr(cursor.value)
     return base64.urlsafe_b64encode(f"{_format_sort(order)} {value} {cursor.id}".encode()).decode()
 
 
 def decode_cursor(cursor: str | None, order: SortOrder = NEWEST_FIRST) -> Cursor | None:
-    """The place that `cursor` names; None: the beginning.
+    """The cursor that the text stands for; None: the beginning.
 
     Raises:
         InvalidSpec: it is not a cursor of this service, or belongs to a list of another order.

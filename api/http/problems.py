@@ -9,7 +9,6 @@ import random
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from http import HTTPStatus
-from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -186,30 +185,27 @@ def on_domain_error(request: Request, error: Exception) -> Response:
     if kind.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         log.warning("request %s: %s", request.state.request_id, error, exc_info=error.__cause__)
     faults = error.errors if isinstance(error, InvalidSpec) else []
-    retry = _get_retry_after(error)
     detail = _format_summary(faults) if faults else error.message
-    return build_response(request, Problem(kind, detail, errors=faults, headers=retry))
-
-
-def _get_retry_after(error: RegbenchError) -> dict[str, str]:
+    headers = {}
     if isinstance(error, QuotaExceeded):
-        return {"Retry-After": str(error.retry_after)}
-    return {"Retry-After": str(RETRY_AFTER_SECONDS)} if isinstance(error, ServiceUnavailable) else {}
+        headers = {"Retry-After": str(error.retry_after)}
+    elif isinstance(error, ServiceUnavailable):
+        headers = {"Retry-After": str(RETRY_AFTER_SECONDS)}
+    return build_response(request, Problem(kind, detail, errors=faults, headers=headers))
 
 
 def on_bad_parameters(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)  # noqa: S101 (as above)
-    faults = [_convert_parameter_error(fault) for fault in error.errors()]
+    faults = []
+    for fault in error.errors():
+        source, *rest = fault["loc"]
+        name = ".".join(str(part) for part in rest if not isinstance(part, int))
+        extra = fault["type"] == "extra_forbidden"
+        detail = "there is no such parameter here" if extra else str(fault["msg"])
+        faults.append(FieldError(f"?{name}" if source == "query" else f"{source} {name}", detail))
     return build_response(
         request, Problem(problem_types.INVALID_PARAMETER, _format_summary(faults), errors=faults)
     )
-
-
-def _convert_parameter_error(fault: dict[str, Any]) -> FieldError:
-    source, *rest = fault["loc"]
-    name = ".".join(str(part) for part in rest if not isinstance(part, int))
-    detail = "there is no such parameter here" if fault["type"] == "extra_forbidden" else str(fault["msg"])
-    return FieldError(f"?{name}" if source == "query" else f"{source} {name}", detail)
 
 
 def on_http_exception(request: Request, error: Exception) -> Response:
@@ -220,23 +216,19 @@ def on_http_exception(request: Request, error: Exception) -> Response:
         detail = f"There is nothing at {path}; /docs lists what there is."
         return build_response(request, Problem(problem_types.NOT_FOUND, detail))
     if status == HTTPStatus.METHOD_NOT_ALLOWED:
-        headers = {"Allow": ", ".join(_get_methods(request))}
+        # The router reports only the methods of the first matching route.
+        methods = {
+            method
+            for route in iter_route_contexts(request.app.routes)
+            if route.path_regex.match(path)
+            for method in route.methods or ()
+        }
+        headers = {"Allow": ", ".join(sorted(methods | {"HEAD"} if "GET" in methods else methods))}
         detail = f"{request.method} is not possible on {path}; possible: {headers['Allow']}."
         return build_response(request, Problem(problem_types.METHOD_NOT_ALLOWED, detail, headers=headers))
     # The framework's own, of which none is known here. RFC 9457 has a name for what only the status tells.
     unlisted = ProblemType("", status, status.phrase, "", "")
     return build_response(request, Problem(unlisted, str(error.detail), headers=dict(error.headers or {})))
-
-
-def _get_methods(request: Request) -> list[str]:
-    """The methods of a path. The router reports only those of the first matching route."""
-    fitting = [
-        route.methods or set()
-        for route in iter_route_contexts(request.app.routes)
-        if route.path_regex.match(request.url.path)
-    ]
-    methods = set().union(*fitting)
-    return sorted(methods | {"HEAD"} if "GET" in methods else methods)
 
 
 def _format_summary(faults: Sequence[FieldError]) -> str:

@@ -20,20 +20,17 @@ class StrictQueryRoute(APIRoute):
         async def handle(request: Request) -> Response:
             # Not a dependency: FastAPI would go about it for every request, though hardly any has a query.
             if request.scope["query_string"]:
-                _require_known(request)
+                known = _get_query_parameters(request.scope["route"].dependant)
+                unknown = [name for name in request.query_params if name not in known]
+                if unknown:
+                    offered = f"there are {', '.join(sorted(known))}" if known else "nor any other"
+                    hint = f"there is no such parameter here; {offered}"
+                    raise RequestValidationError(
+                        [{"type": "unknown", "loc": ("query", name), "msg": hint} for name in unknown]
+                    )
             return await usual(request)
 
         return handle
-
-
-def _require_known(request: Request) -> None:
-    query_parameters = _get_query_parameters(request.scope["route"].dependant)
-    unknown = [name for name in request.query_params if name not in query_parameters]
-    if unknown:
-        offered = f"there are {', '.join(sorted(query_parameters))}" if query_parameters else "nor any other"
-        hint = f"there is no such parameter here; {offered}"
-        faults = [{"type": "unknown", "loc": ("query", name), "msg": hint} for name in unknown]
-        raise RequestValidationError(faults)
 
 
 def _get_query_parameters(dependant: Dependant) -> set[str]:

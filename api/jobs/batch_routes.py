@@ -1,4 +1,4 @@
-"""Many jobs at once: submit them all or none, cancel all that fit a question."""
+"""Many jobs at once: submit all of them or none, cancel all that match a filter."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -6,7 +6,6 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Response, status
 from pydantic import Field
-from sqlalchemy.orm import Session
 
 from api.http import problem_types
 from api.http.bodies import BATCH, parse_body
@@ -19,7 +18,6 @@ from api.jobs.queries import JobFilterQuery
 from models.cost import check_budget
 from models.datasets import ensure_available
 from models.errors import BudgetExceeded, Conflict, FieldError, InvalidSpec, NotFound
-from models.settings import Settings
 from models.spec import JobBatch, JobSpec
 from models.states import UNFINISHED, JobState
 from models.store import jobs as store
@@ -47,8 +45,12 @@ def create_jobs(
     dispatch: DispatchDep,
     dry_run: DryRun = False,
 ) -> Any:
-    """Submit jobs, all of them or none: one that cannot be had keeps the others from being stored."""
-    _check(batch, settings)
+    """Submit jobs, all of them or none: if one is refused, none is stored."""
+    if len(batch.jobs) > settings.max_batch_jobs:
+        detail = f"{len(batch.jobs):,} jobs; this installation takes {settings.max_batch_jobs:,} at once"
+        raise BudgetExceeded([FieldError("/jobs", detail)])
+    _check_each(batch, lambda spec: check_budget(spec, settings))
+    _check_each(batch, lambda spec: ensure_available(spec.dataset.name, settings))
     if dry_run:
         response.status_code = status.HTTP_200_OK
         with database.read() as session:
@@ -59,42 +61,30 @@ def create_jobs(
         )
     with idempotent.executed(), database.write() as session:
         jobs = store.create_jobs(session, [NewJob(spec, caller.owner) for spec in batch.jobs])
-        places = store.get_queue_positions(session, jobs)
-        body = schemas.JobList(items=[serializers.serialize_job(job, places.get(job.id)) for job in jobs])
-        answer = idempotent.store_response(session, body, status.HTTP_202_ACCEPTED)
+        positions = store.get_queue_positions(session, jobs)
+        body = schemas.JobList(items=[serializers.serialize_job(job, positions.get(job.id)) for job in jobs])
+        stored = idempotent.store_response(session, body, status.HTTP_202_ACCEPTED)
     dispatch([job.id for job in jobs])
-    return answer
-
-
-def _check(batch: JobBatch, settings: Settings) -> None:
-    if len(batch.jobs) > settings.max_batch_jobs:
-        detail = f"{len(batch.jobs):,} jobs; this installation takes {settings.max_batch_jobs:,} at once"
-        raise BudgetExceeded([FieldError("/jobs", detail)])
-    checks: list[Callable[[JobSpec], object]] = [
-        lambda spec: check_budget(spec, settings),
-        lambda spec: ensure_available(spec.dataset.name, settings),
-    ]
-    for check in checks:
-        _check_each(batch, check)
+    return stored
 
 
 def _check_each(batch: JobBatch, check: Callable[[JobSpec], object]) -> None:
-    """Run `check` on each job; its faults point into the batch.
+    """Run `check` on each job; the errors' pointers lead into the batch.
 
     Raises:
-        InvalidSpec: of the kind of the first that was found.
+        InvalidSpec: of the type of the first error.
     """
-    results: list[tuple[type[InvalidSpec], FieldError]] = []
+    errors: list[tuple[type[InvalidSpec], FieldError]] = []
     for index, spec in enumerate(batch.jobs):
         try:
             check(spec)
         except InvalidSpec as error:
-            results += [
+            errors += [
                 (type(error), FieldError(f"/jobs/{index}{fault.pointer}", fault.detail))
                 for fault in error.errors
             ]
-    if results:
-        raise results[0][0]([fault for _, fault in results])
+    if errors:
+        raise errors[0][0]([fault for _, fault in errors])
 
 
 class CancelQuery(JobFilterQuery):
@@ -108,36 +98,32 @@ class CancelQuery(JobFilterQuery):
 def cancel_jobs(
     query: Annotated[CancelQuery, Query()], database: DatabaseDep, artifacts: ArtifactsDep
 ) -> schemas.Cancellations:
-    """Cancel the jobs that fit and have not ended, oldest first, each as `POST /v1/jobs/{id}/cancel` would.
+    """Cancel the jobs that match and have not ended, oldest first, each as `POST /v1/jobs/{id}/cancel` would.
 
-    At least one filter must be given. Ask again while `more` is true.
+    At least one filter must be given. Repeat the request while `more` is true.
     """
     if not query.model_fields_set - {"limit"}:
         raise InvalidSpec([FieldError("", "say which jobs: give at least one filter, such as ?label=a=b")])
-    going_on = [state for state in query.state or UNFINISHED if not state.terminal]
-    if not going_on:
+    states = [state for state in query.state or UNFINISHED if not state.terminal]
+    if not states:
         return schemas.Cancellations(items=[], more=False)
-    job_filter = replace(query.filter(), states=going_on)
+    job_filter = replace(query.filter(), states=states)
+    items = []
     with database.write() as session:
         jobs = find_jobs(
             session, job_filter, after=None, limit=query.limit + 1, order=SortOrder(descending=False)
         )
-        outcomes = (_cancel(session, job.id) for job in jobs[: query.limit])
-        items = [item for item in outcomes if item is not None]
+        for match in jobs[: query.limit]:
+            try:
+                job = store.cancel_job(session, match.id)
+                outcome = "cancelled" if job.state == JobState.CANCELLED else "requested"
+            except NotFound:
+                continue  # deleted since the query
+            except Conflict:
+                # It has ended since the query, which must not stop the others.
+                job, outcome = get_job(session, match.id), "ended"
+            items.append(schemas.Cancellation(id=job.id, state=JobState(job.state), outcome=outcome))
     for item in items:
         if item.outcome == "cancelled":
             artifacts.delete_checkpoints(item.id)
     return schemas.Cancellations(items=items, more=len(jobs) > query.limit)
-
-
-def _cancel(session: Session, job_id: str) -> schemas.Cancellation | None:
-    """What became of a job that was to be cancelled; None if it was deleted since it was found."""
-    try:
-        job = store.cancel_job(session, job_id)
-        outcome = "cancelled" if job.state == JobState.CANCELLED else "requested"
-    except NotFound:
-        return None
-    except Conflict:
-        # It ended since it was found, and is no reason to leave the others as they are.
-        job, outcome = get_job(session, job_id), "ended"
-    return schemas.Cancellation(id=job_id, state=JobState(job.state), outcome=outcome)

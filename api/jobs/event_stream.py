@@ -1,4 +1,4 @@
-"""Server-sent events: what happens to a job, as it happens.
+"""Server-sent events: the changes of a job, as they happen.
 
 Every message but progress has the id `EVENT.EPOCH`: the last event and the last epoch that the client has by
 then. Within one poll events come first, then epochs, so that an id says exactly what came before it.
@@ -19,8 +19,7 @@ from api.jobs import schemas
 from api.jobs.updates import JobUpdate, JobUpdates, Subscription, SubscriptionClosed
 from models.errors import FieldError
 from models.states import JobState
-from models.store.job_status import JobStatus, StreamCursor
-from models.store.tables import Event
+from models.store.job_status import StreamCursor
 
 KEEP_ALIVE_SECONDS = 15.0
 _RECONNECT_MILLISECONDS = 2_000
@@ -82,7 +81,7 @@ async def _generate_messages(subscription: Subscription, position: StreamCursor)
         except SubscriptionClosed:
             return
         if update is None:
-            yield format_sse_event(data_str=None, comment="still here")
+            yield format_sse_event(data_str=None, comment="keep-alive")
             continue
         text, position = _format_update(update, position)
         yield text
@@ -94,7 +93,7 @@ def _format_update(update: JobUpdate, position: StreamCursor) -> tuple[bytes, St
     """The messages of one update, and the client's position after them."""
     job, history = update.job, update.history
     messages = []
-    last = [event for event in history.events if _is_terminal(event)]
+    last = [event for event in history.events if event.to_state and JobState(event.to_state).terminal]
     for event in history.events:
         if event not in last:
             position = StreamCursor(event.id, position.epoch)
@@ -102,27 +101,20 @@ def _format_update(update: JobUpdate, position: StreamCursor) -> tuple[bytes, St
     for epoch in history.epochs:
         position = StreamCursor(position.event, epoch.epoch)
         messages.append(_format_message("epoch", schemas.Epoch.model_validate(epoch), position))
-    messages.append(_format_message("progress", _build_progress(job)))
-    for event in last:
-        position = StreamCursor(event.id, position.epoch)
-        messages.append(_format_message("change", schemas.Event.model_validate(event), position))
-    if job.state.terminal and history.complete:
-        messages.append(_format_message("end", schemas.StreamEnd(state=job.state), position))
-    return b"".join(messages), position
-
-
-def _is_terminal(event: Event) -> bool:
-    return event.to_state is not None and JobState(event.to_state).terminal
-
-
-def _build_progress(job: JobStatus) -> schemas.StreamProgress:
-    return schemas.StreamProgress(
+    progress = schemas.StreamProgress(
         state=job.state,
         epoch=job.epochs_done,
         epochs=job.epochs,
         fraction=job.fraction,
         eta_seconds=job.eta_seconds,
     )
+    messages.append(_format_message("progress", progress))
+    for event in last:
+        position = StreamCursor(event.id, position.epoch)
+        messages.append(_format_message("change", schemas.Event.model_validate(event), position))
+    if job.state.terminal and history.complete:
+        messages.append(_format_message("end", schemas.StreamEnd(state=job.state), position))
+    return b"".join(messages), position
 
 
 def _format_message(

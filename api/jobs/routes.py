@@ -57,8 +57,9 @@ from models.states import JobState
 from models.store import jobs as store
 from models.store.database import Database
 from models.store.job_search import find_jobs, get_cursor
-from models.store.job_status import StreamCursor, get_epochs_version, get_status
+from models.store.job_status import get_epochs_version, get_status
 from models.store.jobs import NewJob
+from models.store.tables import Event
 from models.store.transitions import get_job
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"], route_class=StrictQueryRoute)
@@ -248,11 +249,14 @@ def list_epochs(
             return build_not_modified(tag, _BY_ACCEPT)
         rows = store.get_epochs(session, job_id, after=after)
     epochs = [schemas.Epoch.model_validate(row) for row in rows]
-    text = (
-        schemas.EpochList(items=epochs).model_dump_json()
-        if media_type == "application/json"
-        else _render_csv(epochs)
-    )
+    if media_type == "application/json":
+        text = schemas.EpochList(items=epochs).model_dump_json()
+    else:
+        table = io.StringIO()
+        writer = csv.DictWriter(table, fieldnames=list(schemas.Epoch.model_fields))
+        writer.writeheader()
+        writer.writerows(epoch.model_dump() for epoch in epochs)
+        text = table.getvalue()
     return Response(text, media_type=media_type, headers=_BY_ACCEPT | {"ETag": tag})
 
 
@@ -272,41 +276,29 @@ async def list_events(
     accept: Accept = "*/*",
     last_event_id: LastEventId = None,
 ) -> Response:
-    """All that has happened to a job, first to last; as server-sent events also all that will, by `Accept`.
+    """A job's events so far, first to last; as server-sent events also those to come, by `Accept`.
 
-    A stream has `change` (as in the list), `epoch` (as in the history) and `progress` messages, and `end`
-    after which it closes. With `Last-Event-ID` it goes on after that message.
+    A stream has `change` (as in the list), `epoch` (as in the history) and `progress` messages, and `end`,
+    after which it closes. With `Last-Event-ID` it continues after that message.
     """
     media_type = negotiate(accept, ["application/json", "text/event-stream"])
     if media_type is None:
         raise build_not_acceptable("application/json or text/event-stream")
-    if media_type == "application/json":
-        return await run_in_threadpool(_load_events, database, job_id)
-    position = parse_last_event_id(last_event_id)
-    if await run_in_threadpool(_has_all, database, job_id, position):
-        # What tells a browser's EventSource not to come again.
+    position = parse_last_event_id(last_event_id) if media_type != "application/json" else None
+
+    def load() -> tuple[JobState, list[Event]]:
+        with database.read() as session:
+            return JobState(get_job(session, job_id).state), store.get_events(session, job_id)
+
+    state, rows = await run_in_threadpool(load)
+    if position is None:
+        events = schemas.EventList(items=[schemas.Event.model_validate(row) for row in rows])
+        return Response(events.model_dump_json(), media_type="application/json", headers=_BY_ACCEPT)
+    # The last event is the job's end.
+    if state.terminal and all(row.id <= position.event for row in rows):
+        # This tells a browser's EventSource not to reconnect.
         return Response(status_code=status.HTTP_204_NO_CONTENT)
     return JobStream(updates, job_id, position)
-
-
-def _load_events(database: Database, job_id: str) -> Response:
-    with database.read() as session:
-        get_job(session, job_id)
-        rows = store.get_events(session, job_id)
-    events = schemas.EventList(items=[schemas.Event.model_validate(row) for row in rows])
-    return Response(events.model_dump_json(), media_type="application/json", headers=_BY_ACCEPT)
-
-
-def _has_all(database: Database, job_id: str, position: StreamCursor) -> bool:
-    """Whether there is nothing beyond this position of a job, and will be nothing."""
-    with database.read() as session:
-        job = get_status(session, job_id)
-        if job is None:
-            raise NotFound(f"There is no job {job_id}.")
-        # The last event is its end.
-        return job.state.terminal and all(
-            event.id <= position.event for event in store.get_events(session, job_id)
-        )
 
 
 _BY_ACCEPT = {"Vary": "Accept"}
@@ -329,11 +321,3 @@ def download_model(job_id: JobId, database: DatabaseDep, artifacts: ArtifactsDep
         media_type="application/octet-stream",
         headers={"Content-Disposition": f'attachment; filename="{job_id}.keras"'},
     )
-
-
-def _render_csv(epochs: list[schemas.Epoch]) -> str:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, fieldnames=list(schemas.Epoch.model_fields))
-    writer.writeheader()
-    writer.writerows(epoch.model_dump() for epoch in epochs)
-    return text.getvalue()

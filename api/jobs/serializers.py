@@ -39,10 +39,13 @@ def _serialize_job(
     outcome: tables.Result | Row[Any] | None,
     queue_position: int | None,
 ) -> schemas.Job:
+    here, state = f"/v1/jobs/{row.id}", JobState(row.state)
+    ends = state.terminal or row.requested_action == Action.CANCEL
+    pausing = state == JobState.PAUSED or row.requested_action == Action.PAUSE
     return schemas.Job(
         id=row.id,
         name=row.name,
-        state=JobState(row.state),
+        state=state,
         requested_action=Action(row.requested_action) if row.requested_action else None,
         spec=spec,
         spec_hash=row.spec_hash,
@@ -61,9 +64,22 @@ def _serialize_job(
         started_at=row.started_at,
         finished_at=row.finished_at,
         stop_reason=outcome.stop_reason if outcome else None,
-        error=_serialize_error(row),
+        error=schemas.JobError(
+            code=row.error_code, message=row.error_message or "", retryable=bool(row.error_retryable)
+        )
+        if row.error_code
+        else None,
         result=serialize_result(outcome) if outcome else None,
-        links=_build_links(row),
+        links=schemas.JobLinks(
+            self=here,
+            epochs=f"{here}/epochs",
+            events=f"{here}/events",
+            model=f"{here}/model" if state == JobState.SUCCEEDED else None,
+            cancel=None if ends else f"{here}/cancel",
+            pause=None if ends or pausing else f"{here}/pause",
+            resume=f"{here}/resume" if pausing else None,
+            retry=f"{here}/retry" if state in (JobState.FAILED, JobState.CANCELLED) else None,
+        ),
     )
 
 
@@ -102,31 +118,6 @@ def compute_per_class_accuracy(confusion: Sequence[Sequence[int]]) -> list[float
     return [
         answers[truth] / sum(answers) if any(answers) else None for truth, answers in enumerate(confusion)
     ]
-
-
-def _serialize_error(row: tables.Job | Row[Any]) -> schemas.JobError | None:
-    if row.error_code is None:
-        return None
-    return schemas.JobError(
-        code=row.error_code, message=row.error_message or "", retryable=bool(row.error_retryable)
-    )
-
-
-def _build_links(row: tables.Job | Row[Any]) -> schemas.JobLinks:
-    here = f"/v1/jobs/{row.id}"
-    state = JobState(row.state)
-    ends = state.terminal or row.requested_action == Action.CANCEL
-    pausing = state == JobState.PAUSED or row.requested_action == Action.PAUSE
-    return schemas.JobLinks(
-        self=here,
-        epochs=f"{here}/epochs",
-        events=f"{here}/events",
-        model=f"{here}/model" if state == JobState.SUCCEEDED else None,
-        cancel=None if ends else f"{here}/cancel",
-        pause=None if ends or pausing else f"{here}/pause",
-        resume=f"{here}/resume" if pausing else None,
-        retry=f"{here}/retry" if state in (JobState.FAILED, JobState.CANCELLED) else None,
-    )
 
 
 def serialize_cost(estimate: cost.CostEstimate, seconds_per_operation: float | None) -> schemas.CostEstimate:

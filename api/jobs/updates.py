@@ -75,7 +75,10 @@ class Subscription:
         """Queue what of this the subscriber does not have yet."""
         if self.position is not None:
             history = _exclude_seen(self.position, history)
-            self.position = _compute_position(self.position, history)
+            self.position = StreamCursor(
+                max([self.position.event, *(event.id for event in history.events)]),
+                max([self.position.epoch, *(epoch.epoch for epoch in history.epochs)]),
+            )
         self.version = job.version if history.complete else None
         if len(self._pending) == _BACKLOG:
             self.close()
@@ -99,13 +102,6 @@ def _exclude_seen(position: StreamCursor, history: History) -> History:
             event for event in events if event.to_state is None or not JobState(event.to_state).terminal
         ]
     return History(events, epochs, history.complete)
-
-
-def _compute_position(position: StreamCursor, history: History) -> StreamCursor:
-    return StreamCursor(
-        max([position.event, *(event.id for event in history.events)]),
-        max([position.epoch, *(epoch.epoch for epoch in history.epochs)]),
-    )
 
 
 class JobUpdates:
@@ -216,12 +212,16 @@ class JobUpdates:
     def _read(self, requests: Sequence["_PollRequest"]) -> tuple[dict[str, JobStatus], dict[str, History]]:
         with self._database.read() as session:
             jobs = get_statuses(session, {request.job_id for request in requests})
-            behind = [
-                request
-                for request in requests
-                if request.job_id in jobs and jobs[request.job_id].version != request.version
-            ]
-            positions = _find_earliest_positions(behind)
+            # The position from which each job's history must be read for all its subscribers.
+            positions: dict[str, StreamCursor] = {}
+            for request in requests:
+                job, position = jobs.get(request.job_id), request.position
+                if job is None or job.version == request.version or position is None:
+                    continue
+                earliest = positions.get(request.job_id, position)
+                positions[request.job_id] = StreamCursor(
+                    min(earliest.event, position.event), min(earliest.epoch, position.epoch)
+                )
             return jobs, get_histories(session, positions) if positions else {}
 
 
@@ -233,18 +233,6 @@ class _PollRequest:
     job_id: str
     version: int | None
     position: StreamCursor | None
-
-
-def _find_earliest_positions(requests: Sequence[_PollRequest]) -> dict[str, StreamCursor]:
-    """The position from which each job's history must be read for all its subscribers."""
-    positions: dict[str, StreamCursor] = {}
-    for request in requests:
-        if request.position is not None:
-            earliest = positions.get(request.job_id, request.position)
-            positions[request.job_id] = StreamCursor(
-                min(earliest.event, request.position.event), min(earliest.epoch, request.position.epoch)
-            )
-    return positions
 
 
 @contextmanager

@@ -105,18 +105,15 @@ class _Evidence:
             for item in setting:
                 if plain is None or item is plain or (value := size(item)) is None:
                     continue
-                if (gain := _compute_gain(plain.variant, item.variant)) is not None:
+                # What is taken off the test loss, over the seeds that both have finished.
+                first = {seed.seed: seed.result.test_loss for seed in plain.variant.seeds}
+                second = {seed.seed: seed.result.test_loss for seed in item.variant.seeds}
+                seeds = sorted(first.keys() & second.keys())
+                losses = [second[seed] for seed in seeds], [first[seed] for seed in seeds]
+                if (gain := compute_paired_difference(*losses)) is not None:
                     name = format_techniques(item.variant.regularization)
                     results.setdefault(name, []).append(_Step(value, plain, item, gain))
         return {name: sorted(steps, key=lambda step: step.size) for name, steps in results.items()}
-
-
-def _compute_gain(plain: VariantReport, regularized: VariantReport) -> PairedDifference | None:
-    """What is taken off the test loss, over the seeds that both have finished."""
-    first = {seed.seed: seed.result.test_loss for seed in plain.seeds}
-    second = {seed.seed: seed.result.test_loss for seed in regularized.seeds}
-    seeds = sorted(first.keys() & second.keys())
-    return compute_paired_difference([second[seed] for seed in seeds], [first[seed] for seed in seeds])
 
 
 def _advise_on_complexity(evidence: _Evidence) -> Consideration:
@@ -153,7 +150,9 @@ def _advise_on_data(evidence: _Evidence) -> Consideration:
 
 def _advise_on_resources(evidence: _Evidence) -> Consideration:
     comparable = [item for item in evidence.measured if not item.variant.confounders]
-    by_cost = sorted(comparable, key=_find_cost_advice)
+    by_cost = sorted(
+        comparable, key=lambda item: (item.metrics.training_seconds.mean, item.metrics.test_loss.mean)
+    )
     advice = []
     lowest = float("inf")
     for item in by_cost:
@@ -171,7 +170,7 @@ def _advise_on_resources(evidence: _Evidence) -> Consideration:
         if not any(item.get_reference("test_loss") in line.evidence for line in advice)
     ]
     if beaten:
-        names = _join_names([item.variant.name for item in beaten])
+        names = ", ".join(item.variant.name for item in beaten)
         another = "Another variant takes no longer, and its test loss is on average no higher."
         text = f"Hardly worth the time: {names}. {another}"
         advice.append(_build_advice(text, *(item.get_reference("training_seconds") for item in beaten)))
@@ -210,12 +209,8 @@ def _advise_on_task(evidence: _Evidence) -> Consideration:
         name="task",
         title="What the task needs",
         advice=advice,
-        not_tested=f"Not tested: {_join_names(open_questions)}.",
+        not_tested=f"Not tested: {', '.join(open_questions)}.",
     )
-
-
-def _find_cost_advice(measured: _Measured) -> tuple[float, float]:
-    return measured.metrics.training_seconds.mean, measured.metrics.test_loss.mean
 
 
 def _describe_overfitting(evidence: _Evidence) -> Iterator[Advice]:
@@ -374,7 +369,3 @@ def _format_interval(low: float | None, high: float | None, digits: int = 4) -> 
 
 def _negate(value: float | None) -> float | None:
     return None if value is None else -value
-
-
-def _join_names(names: Sequence[str]) -> str:
-    return ", ".join(names)

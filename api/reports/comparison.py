@@ -1,9 +1,10 @@
 """Jobs and their histories in, one Comparison out. Pure: no database, no HTTP."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from api.jobs.serializers import serialize_result
 from api.reports.advice import recommend
@@ -107,9 +108,27 @@ def compare(subject: JobGroups, summaries: Summaries, *, now: datetime, version:
         ],
         contrasts=build_contrasts(chosen, subject.baseline),
         missing=[
-            _build_missing(name, job) for name, jobs in chosen.items() for job in jobs if job.result is None
+            Missing(
+                job_id=job.id,
+                variant=name,
+                seed=job.seed,
+                state=JobState(job.state),
+                reason=_describe_absence(job),
+            )
+            for name, jobs in chosen.items()
+            for job in jobs
+            if job.result is None
         ],
-        datasets=_get_datasets(everything),
+        datasets=[
+            DatasetUsed(
+                name=name,
+                sha256=sorted(
+                    {job.result.dataset_sha256 for job in done if job.dataset == name and job.result}
+                ),
+                test_examples=DATASET_ROWS[name].test,
+            )
+            for name in dict.fromkeys(job.dataset for job in everything)
+        ],
         engines=sorted({_describe_engine(job.result) for job in done if job.result is not None}),
         notes=_build_notes(
             everything,
@@ -121,30 +140,12 @@ def compare(subject: JobGroups, summaries: Summaries, *, now: datetime, version:
     return comparison.model_copy(update={"recommendation": recommend(comparison)})
 
 
-def _build_curve_point(epoch: EpochSummary) -> CurvePoint:
-    loss, accuracy, gap = epoch.validation_loss, epoch.validation_accuracy, epoch.gap_loss
-    return CurvePoint(
-        epoch=epoch.epoch,
-        n=epoch.train_loss.n,
-        train_loss=epoch.train_loss.mean,
-        train_loss_sd=epoch.train_loss.sd,
-        train_accuracy=epoch.train_accuracy.mean,
-        train_accuracy_sd=epoch.train_accuracy.sd,
-        validation_loss=_compute_mean(loss),
-        validation_loss_sd=_compute_sd(loss),
-        validation_accuracy=_compute_mean(accuracy),
-        validation_accuracy_sd=_compute_sd(accuracy),
-        gap_loss=_compute_mean(gap),
-        gap_loss_sd=_compute_sd(gap),
-    )
-
-
-def _compute_mean(spread: Spread | None) -> float | None:
-    return spread.mean if spread else None
-
-
-def _compute_sd(spread: Spread | None) -> float | None:
-    return spread.sd if spread else None
+def _describe_absence(job: Job) -> str:
+    if job.state == JobState.FAILED:
+        return f"{job.error_code}: {job.error_message}"
+    if job.state == JobState.CANCELLED:
+        return "cancelled"
+    return f"{job.epochs_done} of {job.epochs} epochs done"
 
 
 def _select_one_per_seed(jobs: Sequence[Job]) -> list[Job]:
@@ -172,7 +173,27 @@ def _build_variant(
 ) -> VariantReport:
     done = [job for job in jobs if job.result is not None]
     results = [job.result for job in done if job.result is not None]
-    metrics = _estimate_metrics(results) if results else None
+    metrics = line = None
+    if results:
+        metrics = Metrics(
+            **{
+                column: MetricSummary.model_validate(
+                    estimate([getattr(result, column) for result in results])
+                )
+                for column in Metrics.model_fields
+            }
+        )
+        loss, accuracy = metrics.test_loss.mean, metrics.test_accuracy.mean
+        line = f"Model {name} - Test Loss: {loss:.4f}, Test Accuracy: {accuracy:.4f}"
+    confusions = [result.confusion for result in results if result.confusion is not None]
+    first = done[0] if done and with_diagnostics else None
+    curve = []
+    for epoch in epochs:
+        point: dict[str, Any] = {"epoch": epoch.epoch, "n": epoch.train_loss.n}
+        for metric in ("train_loss", "train_accuracy", "validation_loss", "validation_accuracy", "gap_loss"):
+            spread: Spread | None = getattr(epoch, metric)
+            point |= {metric: spread and spread.mean, f"{metric}_sd": spread and spread.sd}
+        curve.append(CurvePoint(**point))
     return VariantReport(
         name=name,
         is_baseline=jobs is baseline,
@@ -194,15 +215,24 @@ def _build_variant(
         failed_seeds=[job.seed for job in jobs if job.state == JobState.FAILED],
         unfinished_seeds=[job.seed for job in jobs if job.result is None and job.state != JobState.FAILED],
         metrics=metrics,
-        line=_format_line(name, metrics) if metrics else None,
+        line=line,
         confounders=[
             Confounder.model_validate(change)
             for change in (find_confounders(baseline[0].spec, jobs[0].spec) if baseline and jobs else [])
         ],
-        curve=[_build_curve_point(epoch) for epoch in epochs],
+        curve=curve,
         overfitting_onset_epoch=_find_overfitting_onset(epochs),
-        confusion=_sum_confusion(results),
-        diagnostics=_get_diagnostics(done[0]) if done and with_diagnostics else None,
+        # Summed over seeds, if all have one.
+        confusion=[
+            [sum(cells) for cells in zip(*rows, strict=True)] for rows in zip(*confusions, strict=True)
+        ]
+        if results and len(confusions) == len(results)
+        else None,
+        diagnostics=Diagnostics.model_validate(
+            {"seed": first.seed, "job_id": first.id} | first.result.diagnostics
+        )
+        if first and first.result and first.result.diagnostics is not None
+        else None,
     )
 
 
@@ -229,53 +259,6 @@ def _find_overfitting_onset(epochs: Sequence[EpochSummary]) -> int | None:
     return first if last.mean - lowest.mean > _CLEARLY * error else None
 
 
-def _sum_confusion(results: Sequence[Result]) -> list[list[int]] | None:
-    confusions = [result.confusion for result in results if result.confusion is not None]
-    if not confusions or len(confusions) < len(results):
-        return None
-    return [[sum(cells) for cells in zip(*rows, strict=True)] for rows in zip(*confusions, strict=True)]
-
-
-def _get_diagnostics(job: Job) -> Diagnostics | None:
-    if job.result is None or job.result.diagnostics is None:
-        return None
-    return Diagnostics.model_validate({"seed": job.seed, "job_id": job.id} | job.result.diagnostics)
-
-
-def _format_line(name: str, metrics: Metrics) -> str:
-    loss, accuracy = metrics.test_loss.mean, metrics.test_accuracy.mean
-    return f"Model {name} - Test Loss: {loss:.4f}, Test Accuracy: {accuracy:.4f}"
-
-
-def _estimate_metrics(results: Sequence[Result]) -> Metrics:
-    return Metrics(
-        **{
-            name: MetricSummary.model_validate(estimate([getattr(result, name) for result in results]))
-            for name in Metrics.model_fields
-        }
-    )
-
-
-def _build_missing(variant: str, job: Job) -> Missing:
-    reasons: dict[str, Callable[[], str]] = {
-        JobState.FAILED: lambda: f"{job.error_code}: {job.error_message}",
-        JobState.CANCELLED: lambda: "cancelled",
-    }
-    reason = reasons.get(job.state, lambda: f"{job.epochs_done} of {job.epochs} epochs done")()
-    return Missing(job_id=job.id, variant=variant, seed=job.seed, state=JobState(job.state), reason=reason)
-
-
-def _get_datasets(jobs: Sequence[Job]) -> list[DatasetUsed]:
-    digests: dict[str, set[str]] = {job.dataset: set() for job in jobs}
-    for job in jobs:
-        if job.result is not None:
-            digests[job.dataset].add(job.result.dataset_sha256)
-    return [
-        DatasetUsed(name=name, sha256=sorted(checksums), test_examples=DATASET_ROWS[name].test)
-        for name, checksums in digests.items()
-    ]
-
-
 def _describe_engine(result: Result) -> str:
     versions = f"TensorFlow {result.tensorflow}, Keras {result.keras}"
     return f"{versions} on {result.device}, threads a job: {result.threads}"
@@ -292,7 +275,13 @@ def _build_notes(jobs: Sequence[Job], *, deleted: int, repeated: int) -> list[st
     if repeated > 0:
         notes.append(f"{repeated} job(s) repeat another's variant and seed, and are left out.")
     if results:
-        notes.append(_test_set_note(jobs, results))
+        rows = min(DATASET_ROWS[job.dataset].test for job in jobs)
+        mean = sum(result.test_accuracy for result in results) / len(results)
+        error = 100 * compute_proportion_standard_error(mean, rows)
+        notes.append(
+            f"The test set has {rows:,} images, so that an accuracy of {100 * mean:.1f} % has a standard "
+            f"error of {error:.2f} points as an estimate for unseen digits; more seeds do not lower it."
+        )
     if len({_describe_engine(result) for result in results}) > 1:
         notes.append("The jobs ran on different engines; differences between those are in the numbers too.")
     if len({job.dataset for job in jobs}) > 1:
@@ -300,13 +289,3 @@ def _build_notes(jobs: Sequence[Job], *, deleted: int, repeated: int) -> list[st
             "The variants use different datasets; their accuracies cannot be set against each other."
         )
     return notes
-
-
-def _test_set_note(jobs: Sequence[Job], results: Sequence[Result]) -> str:
-    rows = min(DATASET_ROWS[job.dataset].test for job in jobs)
-    mean = sum(result.test_accuracy for result in results) / len(results)
-    points = 100 * compute_proportion_standard_error(mean, rows)
-    return (
-        f"The test set has {rows:,} images, so that an accuracy of {100 * mean:.1f} % has a standard error "
-        f"of {points:.2f} points as a metric of unseen digits; more seeds do not lower that."
-    )

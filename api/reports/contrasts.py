@@ -42,31 +42,30 @@ def build_contrasts(variants: Mapping[str, Sequence[Job]], baseline: str) -> lis
     report calls anything at all in at most 5 % of cases.
     """
     base = _group_by_seed(variants[baseline])
-    pairs = {
-        name: _find_pairs(base, _group_by_seed(jobs)) for name, jobs in variants.items() if name != baseline
-    }
-    tests = len(pairs) * len(_CONTRASTED)
-    results = {(name, metric): _pair_values(pairs[name], metric) for name in pairs for metric in _CONTRASTED}
-    corrected = dict(
-        zip(
-            results, apply_holm_correction([_test_difference(item) for item in results.values()]), strict=True
-        )
-    )
+    # By seed, never by position: a missing job must not shift the others' partners.
+    pairs: dict[str, Pairs] = {}
+    for name, jobs in variants.items():
+        if name != baseline:
+            results = _group_by_seed(jobs)
+            pairs[name] = {seed: (base[seed], results[seed]) for seed in sorted(base.keys() & results.keys())}
     differences = {
-        key: _build_difference(item, _compute_baseline_mean(pairs[key[0]], key[1]), corrected[key], tests)
-        for key, item in results.items()
-        if item is not None
+        (name, metric): _compute_difference(pairs[name], metric) for name in pairs for metric in _CONTRASTED
     }
-    return [
-        _build_contrast(
-            name,
-            baseline,
-            item,
-            {metric: differences[name, metric] for metric in _CONTRASTED if item},
-            tests=tests,
-        )
-        for name, item in pairs.items()
+    # What cannot be called enters the correction with a p of 1.
+    p_values = [
+        1.0 if item is None or item.t_p is None or item.n < FEWEST_PAIRS else item.t_p
+        for item in differences.values()
     ]
+    corrected = dict(zip(differences, apply_holm_correction(p_values), strict=True))
+    contrasts = []
+    for name, by_seed in pairs.items():
+        metrics = {
+            metric: _build_difference(item, by_seed, metric, corrected[name, metric], len(differences))
+            for metric in _CONTRASTED
+            if (item := differences[name, metric]) is not None
+        }
+        contrasts.append(_build_contrast(name, baseline, by_seed, metrics, tests=len(differences)))
+    return contrasts
 
 
 def _build_contrast(
@@ -74,9 +73,17 @@ def _build_contrast(
 ) -> Contrast:
     differences = Differences(**metrics) if metrics else None
     equivalence = _build_equivalence(differences.test_accuracy_points, tests) if differences else None
-    answers = _get_answers(pairs)
-    by_seed = [_build_mcnemar(seed, *item) for seed, item in answers.items()]
-    on_new_images = _on_new_images(list(answers.values()))
+    correct = _get_correct_images(pairs)
+    by_seed = []
+    for seed, (first, second) in correct.items():
+        test = run_mcnemar_test(first, second)
+        by_seed.append(
+            McNemar(seed=seed, only_baseline=test.only_baseline, only_variant=test.only_variant, p=test.p)
+        )
+    on_new_images = None
+    if len(correct) > 1 and len({len(first) for first, _ in correct.values()}) == 1:
+        interval = compute_two_way_clustered_interval(*map(list, zip(*correct.values(), strict=True)))
+        on_new_images = Interval(low=100 * interval.low, high=100 * interval.high)
     return Contrast(
         variant=variant,
         baseline=baseline,
@@ -93,12 +100,7 @@ def _group_by_seed(jobs: Sequence[Job]) -> dict[int, Result]:
     return {job.seed: job.result for job in jobs if job.result is not None}
 
 
-def _find_pairs(baseline: Mapping[int, Result], variant: Mapping[int, Result]) -> Pairs:
-    """By seed, never by position: a missing job must not shift the others' partners."""
-    return {seed: (baseline[seed], variant[seed]) for seed in sorted(baseline.keys() & variant.keys())}
-
-
-def _pair_values(pairs: Pairs, metric: str) -> PairedDifference | None:
+def _compute_difference(pairs: Pairs, metric: str) -> PairedDifference | None:
     column, unit = _CONTRASTED[metric]
     return compute_paired_difference(
         [unit * getattr(baseline, column) for baseline, _ in pairs.values()],
@@ -106,21 +108,11 @@ def _pair_values(pairs: Pairs, metric: str) -> PairedDifference | None:
     )
 
 
-def _compute_baseline_mean(pairs: Pairs, metric: str) -> float:
-    column, unit = _CONTRASTED[metric]
-    return sum(unit * float(getattr(baseline, column)) for baseline, _ in pairs.values()) / len(pairs)
-
-
-def _test_difference(paired_difference: PairedDifference | None) -> float:
-    """The p that enters the correction: 1 for what cannot be called."""
-    if paired_difference is None or paired_difference.t_p is None or paired_difference.n < FEWEST_PAIRS:
-        return 1.0
-    return paired_difference.t_p
-
-
 def _build_difference(
-    paired_difference: PairedDifference, baseline: float, corrected: float, tests: int
+    paired_difference: PairedDifference, pairs: Pairs, metric: str, corrected: float, tests: int
 ) -> Difference:
+    column, unit = _CONTRASTED[metric]
+    baseline = sum(unit * float(getattr(result, column)) for result, _ in pairs.values()) / len(pairs)
     enough = paired_difference.n >= FEWEST_PAIRS
     detectable = None
     if enough and paired_difference.sd:
@@ -162,32 +154,16 @@ def _build_equivalence(accuracy: Difference, tests: int) -> Equivalence | None:
     )
 
 
-def _get_answers(pairs: Pairs) -> dict[int, tuple[bytes, bytes]]:
-    """By seed which test images either model recognizes, where both are known and are the same images."""
-    answers = {}
+def _get_correct_images(pairs: Pairs) -> dict[int, tuple[bytes, bytes]]:
+    """By seed the test images that either model gets right, where both are known for the same images."""
+    correct = {}
     for seed, (baseline, variant) in pairs.items():
         first, second = _get_correct(baseline), _get_correct(variant)
         # As many images of another dataset are no pairs.
         same = baseline.dataset_sha256 == variant.dataset_sha256
         if first is not None and second is not None and same and len(first) == len(second):
-            answers[seed] = first, second
-    return answers
-
-
-def _build_mcnemar(seed: int, baseline: bytes, variant: bytes) -> McNemar:
-    result = run_mcnemar_test(baseline, variant)
-    return McNemar(
-        seed=seed, only_baseline=result.only_baseline, only_variant=result.only_variant, p=result.p
-    )
-
-
-def _on_new_images(answers: Sequence[tuple[bytes, bytes]]) -> Interval | None:
-    if len(answers) < 2 or len({len(item) for item, _ in answers}) > 1:
-        return None
-    two_way_clustered_interval = compute_two_way_clustered_interval(
-        [item for item, _ in answers], [item for _, item in answers]
-    )
-    return Interval(low=100 * two_way_clustered_interval.low, high=100 * two_way_clustered_interval.high)
+            correct[seed] = first, second
+    return correct
 
 
 def _get_correct(result: Result) -> bytes | None:

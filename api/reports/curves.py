@@ -17,20 +17,22 @@ def build_curves(experiment_id: str, summaries: Summaries, *, max_points: int) -
 
 
 def _build_variant(name: str, epochs: Sequence[EpochSummary], max_points: int) -> VariantCurves:
-    return VariantCurves(
-        variant=name,
-        train_loss=_build_band({epoch.epoch: epoch.train_loss for epoch in epochs}, max_points),
-        validation_loss=_build_band({epoch.epoch: epoch.validation_loss for epoch in epochs}, max_points),
-        train_accuracy=_build_band({epoch.epoch: epoch.train_accuracy for epoch in epochs}, max_points),
-        validation_accuracy=_build_band(
-            {epoch.epoch: epoch.validation_accuracy for epoch in epochs}, max_points
-        ),
-    )
+    metrics = VariantCurves.model_fields.keys() - {"variant"}
+    bands = {
+        metric: _build_band({epoch.epoch: getattr(epoch, metric) for epoch in epochs}, max_points)
+        for metric in metrics
+    }
+    return VariantCurves(variant=name, **bands)
 
 
 def _build_band(spreads: Mapping[int, Spread | None], max_points: int) -> list[BandPoint]:
-    results = {epoch: spread for epoch, spread in spreads.items() if spread is not None}
-    return [_build_point(epoch, results[epoch]) for epoch in downsample(list(results), max_points)]
+    measured = {epoch: spread for epoch, spread in spreads.items() if spread is not None}
+    band = []
+    for epoch in downsample(list(measured), max_points):
+        n, mean, sd = measured[epoch].n, measured[epoch].mean, measured[epoch].sd
+        low, high = (None, None) if sd is None else (mean - sd, mean + sd)
+        band.append(BandPoint(epoch=epoch, n=n, mean=mean, low=low, high=high))
+    return band
 
 
 def downsample(epochs: Sequence[int], most: int) -> list[int]:
@@ -39,8 +41,3 @@ def downsample(epochs: Sequence[int], most: int) -> list[int]:
         return list(epochs)
     step = (len(epochs) - 1) / (most - 1)
     return [epochs[round(index * step)] for index in range(most)]
-
-
-def _build_point(epoch: int, spread: Spread) -> BandPoint:
-    low, high = (None, None) if spread.sd is None else (spread.mean - spread.sd, spread.mean + spread.sd)
-    return BandPoint(epoch=epoch, n=spread.n, mean=spread.mean, low=low, high=high)

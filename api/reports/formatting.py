@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from api.reports.schemas import Comparison, Difference, Equivalence, MetricSummary, Missing, VariantReport
+from api.reports.schemas import Comparison, Difference, MetricSummary, Missing, VariantReport
 
 UNKNOWN = "-"
 NETWORK_METRICS = (
@@ -99,14 +99,12 @@ def describe_missing(comparison: Comparison) -> list[str]:
     groups: dict[tuple[str, str, str], list[Missing]] = {}
     for item in comparison.missing:
         groups.setdefault((item.variant, item.state, item.reason), []).append(item)
-    return [_describe_missing_variant(group) for group in groups.values()]
-
-
-def _describe_missing_variant(group: Sequence[Missing]) -> str:
-    first = group[0]
-    reason = "" if first.reason == first.state else f" ({first.reason})"
-    job = f", job {first.job_id}" if len(group) == 1 else ""
-    return f"{first.variant}, {format_seed_list([item.seed for item in group])}: {first.state}{reason}{job}"
+    lines = []
+    for (variant, state, reason), group in groups.items():
+        cause = "" if reason == state else f" ({reason})"
+        job = f", job {group[0].job_id}" if len(group) == 1 else ""
+        lines.append(f"{variant}, {format_seed_list([item.seed for item in group])}: {state}{cause}{job}")
+    return lines
 
 
 def describe_reused(comparison: Comparison) -> list[str]:
@@ -182,19 +180,14 @@ def find_sources(comparison: Comparison, pointers: Sequence[str]) -> list[Source
     for pointer in pointers:
         if match := _METRIC.fullmatch(pointer):
             table, index, metric = match[1], int(match[2]), match[3]
-            rows.setdefault(_build_row(comparison, table, index, metric), []).append(
-                metric.removesuffix("_points").replace("_", " ")
-            )
+            if table == "contrasts":
+                contrast = comparison.contrasts[index]
+                row = f"contrast-{index}", f"{contrast.variant} against {contrast.baseline}"
+            else:
+                kind = "network" if metric in NETWORK_METRICS else "variant"
+                row = f"{kind}-{index}", comparison.variants[index].name
+            rows.setdefault(row, []).append(metric.removesuffix("_points").replace("_", " "))
     return [Source(anchor, f"{name}: {', '.join(metrics)}") for (anchor, name), metrics in rows.items()]
-
-
-def _build_row(comparison: Comparison, table: str, index: int, metric: str) -> tuple[str, str]:
-    """The anchor of the row that has this metric, and what the row is about."""
-    if table == "contrasts":
-        contrast = comparison.contrasts[index]
-        return f"contrast-{index}", f"{contrast.variant} against {contrast.baseline}"
-    kind = "network" if metric in NETWORK_METRICS else "variant"
-    return f"{kind}-{index}", comparison.variants[index].name
 
 
 def build_variant_rows(comparison: Comparison) -> list[list[str]]:
@@ -210,25 +203,23 @@ def build_variant_rows(comparison: Comparison) -> list[list[str]]:
         "epochs",
         "seconds",
     ]
-    return [head, *(_build_variant_row(variant) for variant in comparison.variants)]
-
-
-def _build_variant_row(variant: VariantReport) -> list[str]:
-    name = f"{variant.name} (baseline)" if variant.is_baseline else variant.name
-    metrics = variant.metrics
-    if metrics is None:
-        return [name, format_seed_count(variant), *[UNKNOWN] * 7]
-    return [
-        name,
-        format_seed_count(variant),
-        format_percent(metrics.test_accuracy),
-        format_number(metrics.test_loss),
-        format_percent(metrics.generalization_gap_accuracy),
-        format_number(metrics.generalization_gap_loss),
-        format_number(metrics.test_ece),
-        format_integer(metrics.epochs_run),
-        format_number(metrics.training_seconds, 1),
-    ]
+    rows = [head]
+    for variant in comparison.variants:
+        metrics = variant.metrics
+        cells = [UNKNOWN] * 7
+        if metrics is not None:
+            cells = [
+                format_percent(metrics.test_accuracy),
+                format_number(metrics.test_loss),
+                format_percent(metrics.generalization_gap_accuracy),
+                format_number(metrics.generalization_gap_loss),
+                format_number(metrics.test_ece),
+                format_integer(metrics.epochs_run),
+                format_number(metrics.training_seconds, 1),
+            ]
+        name = f"{variant.name} (baseline)" if variant.is_baseline else variant.name
+        rows.append([name, format_seed_count(variant), *cells])
+    return rows
 
 
 def build_network_rows(comparison: Comparison) -> list[list[str]]:
@@ -313,45 +304,38 @@ def _format_words(metric: str) -> str:
 
 def build_contrast_rows(comparison: Comparison) -> list[list[str]]:
     """The table of differences from the baseline, its head first; p is of the test accuracy."""
+    margins = {
+        contrast.equivalence.margin_points for contrast in comparison.contrasts if contrast.equivalence
+    }
     rows = [
         [
             "variant",
             "pairs",
             "test accuracy, points",
             "p (accuracy)",
-            _format_equal_within(comparison),
+            f"equal within {max(margins):g} points" if margins else "as good as equal",
             "test loss",
             "gap, points",
             "gap (loss)",
         ]
     ]
     for contrast in comparison.contrasts:
-        result = contrast.differences
+        differences, equivalence = contrast.differences, contrast.equivalence
         cells = [UNKNOWN] * 6
-        if result is not None:
+        if differences is not None:
+            equal = UNKNOWN
+            if equivalence is not None:
+                equal = "yes" if equivalence.equivalent else "not shown"
             cells = [
-                format_difference(result.test_accuracy_points, 2),
-                format_p_value(result.test_accuracy_points.t_p_holm),
-                _format_equivalence(contrast.equivalence),
-                format_difference(result.test_loss, 4),
-                format_difference(result.generalization_gap_accuracy_points, 2),
-                format_difference(result.generalization_gap_loss, 4),
+                format_difference(differences.test_accuracy_points, 2),
+                format_p_value(differences.test_accuracy_points.t_p_holm),
+                equal,
+                format_difference(differences.test_loss, 4),
+                format_difference(differences.generalization_gap_accuracy_points, 2),
+                format_difference(differences.generalization_gap_loss, 4),
             ]
         rows.append([contrast.variant, str(len(contrast.seeds)), *cells])
     return rows
-
-
-def _format_equal_within(comparison: Comparison) -> str:
-    margins = {
-        contrast.equivalence.margin_points for contrast in comparison.contrasts if contrast.equivalence
-    }
-    return f"equal within {max(margins):g} points" if margins else "as good as equal"
-
-
-def _format_equivalence(equivalence: Equivalence | None) -> str:
-    if equivalence is None:
-        return UNKNOWN
-    return "yes" if equivalence.equivalent else "not shown"
 
 
 def _format_half_width(metric: MetricSummary, unit: float, digits: int) -> str:

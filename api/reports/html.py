@@ -15,23 +15,12 @@ def render(comparison: Comparison) -> str:
     return _get_template().render(
         comparison=comparison,
         formatting=formatting,
-        # Matplotlib escapes each text that it draws, so its SVG is safe as it stands.
-        # Matplotlib escapes the texts of its SVG.
+        # Matplotlib escapes each text that it draws, so its SVG is safe as it is.
         svg={
             chart.name: Markup(chart.render_svg(comparison))  # noqa: S704 (as above)
             for chart in charts.get_available(comparison)
         },
         charts=charts.CHARTS,
-    )
-
-
-def _format_interval_below(cell: str) -> Markup:
-    """A cell with its interval, `±...` or `(... to ...)`, on its own line, to keep tables narrow."""
-    mean, sign, interval = cell.partition(" ±")
-    if not sign:
-        mean, sign, interval = cell.partition(" (")
-    return (
-        escape(mean) + Markup("<small>{}</small>").format(sign.strip() + interval) if sign else escape(cell)
     )
 
 
@@ -44,5 +33,14 @@ def _get_template() -> Template:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["interval_below"] = _format_interval_below
+
+    def put_interval_below(cell: str) -> Markup:
+        """A cell with its interval, `±...` or `(... to ...)`, on its own line, to keep tables narrow."""
+        mean, sign, interval = cell.partition(" ±")
+        if not sign:
+            mean, sign, interval = cell.partition(" (")
+        below = Markup("<small>{}</small>").format(sign.strip() + interval) if sign else ""
+        return escape(mean) + below
+
+    environment.filters["interval_below"] = put_interval_below
     return environment.get_template("report.html.jinja")

@@ -3,7 +3,7 @@
 import re
 
 from api.reports import formatting
-from api.reports.schemas import Comparison, Consideration
+from api.reports.schemas import Comparison
 
 # What Markdown would take for its own, also inside a line; an underscore between letters means nothing.
 _MEANS_SOMETHING = re.compile(
@@ -21,6 +21,21 @@ _OPENS_A_TAG = re.compile(r"<(?=[A-Za-z/!?])")
 
 def render(comparison: Comparison) -> str:
     """The whole report, ending with a newline."""
+    considerations = [
+        f"### {item.title}\n\n"
+        + _list([advice.text for advice in item.advice] + ([item.not_tested] if item.not_tested else []))
+        for item in comparison.recommendation
+    ]
+    differences = formatting.build_contrast_rows(comparison) if comparison.contrasts else []
+    all_numbers = [
+        _render_table(rows)
+        for rows in (
+            formatting.build_metric_rows(comparison),
+            formatting.build_test_rows(comparison),
+            formatting.build_seed_rows(comparison),
+        )
+        if len(rows) > 1
+    ]
     sections = [
         f"# {_escape_text(comparison.title)}",
         formatting.describe_progress(comparison),
@@ -29,14 +44,18 @@ def render(comparison: Comparison) -> str:
         *_render_section(
             "What it says", [f"{contrast.variant}: {contrast.verdict}" for contrast in comparison.contrasts]
         ),
-        *_render_recommendation(comparison),
+        *(["## What to choose", *considerations] if considerations else []),
         "## The variants",
         _render_table(formatting.build_variant_rows(comparison)),
         _list(formatting.describe_confounders(comparison)),
-        *_render_differences(comparison),
+        *(
+            [f"## Against {_escape_text(comparison.baseline)}", _render_table(differences)]
+            if differences
+            else []
+        ),
         "## The networks",
         _render_table(formatting.build_network_rows(comparison)),
-        *_render_all_numbers(comparison),
+        *(["## Every number", *all_numbers] if all_numbers else []),
         *_render_section("Missing", formatting.describe_missing(comparison)),
         *_render_section(
             "Reused and restored",
@@ -49,38 +68,6 @@ def render(comparison: Comparison) -> str:
         f"    {comparison.repeat}",
     ]
     return "\n\n".join(section for section in sections if section) + "\n"
-
-
-def _render_recommendation(comparison: Comparison) -> list[str]:
-    if not comparison.recommendation:
-        return []
-    return ["## What to choose", *(_render_consideration(item) for item in comparison.recommendation)]
-
-
-def _render_consideration(consideration: Consideration) -> str:
-    lines = [f"- {_render_item(advice.text)}" for advice in consideration.advice]
-    if consideration.not_tested:
-        lines.append(f"- {_render_item(consideration.not_tested)}")
-    return f"### {consideration.title}\n\n" + "\n".join(lines)
-
-
-def _render_all_numbers(comparison: Comparison) -> list[str]:
-    tables = [
-        formatting.build_metric_rows(comparison),
-        formatting.build_test_rows(comparison),
-        formatting.build_seed_rows(comparison),
-    ]
-    filled = [_render_table(rows) for rows in tables if len(rows) > 1]
-    return ["## Every number", *filled] if filled else []
-
-
-def _render_differences(comparison: Comparison) -> list[str]:
-    if not comparison.contrasts:
-        return []
-    return [
-        f"## Against {_escape_text(comparison.baseline)}",
-        _render_table(formatting.build_contrast_rows(comparison)),
-    ]
 
 
 def _render_section(title: str, items: list[str]) -> list[str]:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 from fastapi import APIRouter, Path, Query, Request, Response
 from sqlalchemy.orm import Session
@@ -32,18 +32,20 @@ router = APIRouter(prefix="/v1", tags=["reports"], route_class=StrictQueryRoute)
 Format = Annotated[
     Literal["json", "md", "html", "csv"] | None, Query(description="Goes before the Accept header")
 ]
+Name = TypeVar("Name", bound=str)
 JobIds = Annotated[
     list[Annotated[str, Query(pattern=ID_PATTERN)]],
     Query(alias="job", min_length=1, max_length=200, description="Ids of the jobs to compare"),
 ]
 
-MEDIA_TYPES = {
+FormatName = Literal["json", "md", "html", "csv"]
+MEDIA_TYPES: dict[FormatName, str] = {
     "json": "application/json",
     "md": "text/markdown",
     "html": "text/html",
     "csv": "text/csv",
 }
-_PICTURE_TYPES = {"svg": "image/svg+xml", "png": "image/png"}
+_PICTURE_TYPES: dict[Literal["svg", "png"], str] = {"svg": "image/svg+xml", "png": "image/png"}
 _PICTURES: dict[int | str, dict[str, Any]] = {
     200: {
         "content": {picture_type: {"schema": {"type": "string"}} for picture_type in _PICTURE_TYPES.values()}
@@ -69,7 +71,7 @@ def show_experiment_report(
     accept: Accept = "*/*",
 ) -> Any:
     """An experiment's comparison, as JSON, Markdown, HTML or CSV; a partial one says what is missing."""
-    requested_format = _get_requested_format(format, accept)
+    requested_format = _choose_format(format, accept, MEDIA_TYPES)
     with database.read() as session:
         subject = _read_experiment(session, experiment_id, request)
         curves = _load(session, subject)
@@ -109,7 +111,7 @@ def show_experiment_chart(
     accept: Accept = "*/*",
 ) -> Response:
     """One chart of an experiment's report, as SVG or PNG; 404 says why there is none."""
-    form = format or _negotiate_format(accept)
+    form = _choose_format(format, accept, _PICTURE_TYPES)
     chart = reports.charts.CHARTS.get(name)
     if chart is None:
         raise NotFound(f"There is no chart {name}; choose one of {', '.join(reports.charts.CHARTS)}.")
@@ -125,13 +127,6 @@ def show_experiment_chart(
     return Response(picture, media_type=_PICTURE_TYPES[form], headers=_VARY | CSP_HEADERS)
 
 
-def _negotiate_format(accept: str) -> Literal["svg", "png"]:
-    media_type = negotiate(accept, list(_PICTURE_TYPES.values()))
-    if media_type is None:
-        raise build_not_acceptable(", ".join(_PICTURE_TYPES.values()))
-    return "png" if media_type == _PICTURE_TYPES["png"] else "svg"
-
-
 @router.get("/reports", response_model=Comparison, responses=_FORMATS)
 @problem_responses(problem_types.NOT_FOUND, problem_types.NOT_ACCEPTABLE)
 def show_jobs_report(
@@ -142,7 +137,7 @@ def show_jobs_report(
     accept: Accept = "*/*",
 ) -> Any:
     """The same comparison over any jobs; those that differ in nothing but their seed are one variant."""
-    requested_format = _get_requested_format(format, accept)
+    requested_format = _choose_format(format, accept, MEDIA_TYPES)
     with database.read() as session:
         subject = reports.grouping.group_jobs(
             get_jobs(session, job), settings=request.app.state.settings, base_url=str(request.base_url)
@@ -165,13 +160,13 @@ def show_experiment_curves(
     return reports.curves.build_curves(experiment_id, result, max_points=max_points)
 
 
-def _get_requested_format(requested: str | None, accept: str) -> str:
+def _choose_format(requested: Name | None, accept: str, media_types: Mapping[Name, str]) -> Name:
     if requested is not None:
         return requested
-    media_type = negotiate(accept, list(MEDIA_TYPES.values()))
+    media_type = negotiate(accept, list(media_types.values()))
     if media_type is None:
-        raise build_not_acceptable(", ".join(MEDIA_TYPES.values()))
-    return next(name for name, item in MEDIA_TYPES.items() if item == media_type)
+        raise build_not_acceptable(", ".join(media_types.values()))
+    return next(name for name, item in media_types.items() if item == media_type)
 
 
 def _read_experiment(session: Session, experiment_id: str, request: Request) -> "JobGroups":
@@ -201,7 +196,7 @@ def _build_comparison(subject: "JobGroups", curves: "Summaries") -> Comparison:
     return reports.comparison.compare(subject, curves, now=datetime.now(UTC), version=version("regbench"))
 
 
-def _render_report(comparison: Comparison, output_format: str) -> Response:
+def _render_report(comparison: Comparison, output_format: FormatName) -> Response:
     if output_format == "json":
         # As it is: FastAPI would check every number of a large report once more.
         return Response(comparison.model_dump_json(), media_type="application/json", headers=_VARY)

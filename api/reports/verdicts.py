@@ -7,6 +7,7 @@ from models.experiments import FEWEST_PAIRS
 from models.statistics import ALPHA
 
 _ONE_PAIR = "One pair: this shows what happened, not what would happen again."
+_DIGITS = {"points": 2, "nats": 4}
 # What the judged metrics are sorted under, in this order.
 _LOWER = "Lower"
 _HIGHER = "Higher"
@@ -36,7 +37,16 @@ def build_verdict(
     pairs = differences.test_accuracy_points.n
     if equivalence is None:
         return " ".join(
-            [_describe_observed(differences) + ".", *map(_describe_single_models, mcnemar), _ONE_PAIR]
+            [
+                _describe_observed(differences) + ".",
+                *(
+                    f"{test.only_variant} test images are classified correctly by this model only, "
+                    f"{test.only_baseline} by the baseline's only (McNemar's test of these two models: "
+                    f"{_format_p(test.p)})."
+                    for test in mcnemar
+                ),
+                _ONE_PAIR,
+            ]
         )
     if pairs < FEWEST_PAIRS:
         return f"{_describe_observed(differences)}, on average over {pairs} pairs. {_explain_too_few(pairs)}"
@@ -63,14 +73,6 @@ def _describe_observed(differences: Differences) -> str:
         f"{what} {format_amount(item.mean, unit)}" for what, item, unit in _get_named_differences(differences)
     )
     return text[0].upper() + text[1:]
-
-
-def _describe_single_models(mcnemar: McNemar) -> str:
-    return (
-        f"{mcnemar.only_variant} test images are classified correctly by this model only, "
-        f"{mcnemar.only_baseline} by the baseline's only (McNemar's test of these two models: "
-        f"{_format_p(mcnemar.p)})."
-    )
 
 
 def _explain_too_few(pairs: int) -> str:
@@ -163,7 +165,7 @@ def _describe_disagreement(difference: Difference) -> str:
 
 def format_amount(value: float, unit: str) -> str:
     """A signed difference in its unit: `+0.12 points`, `-0.0281 nats`."""
-    digits = _count_digits(unit)
+    digits = _DIGITS[unit]
     # Adding zero turns a rounded -0.0 into 0.0.
     return f"{round(value, digits) + 0.0:+.{digits}f} {unit}"
 
@@ -173,11 +175,7 @@ def _format_size(difference: Difference, unit: str) -> str:
 
 
 def _format_plain(value: float, unit: str) -> str:
-    return f"{value:.{_count_digits(unit)}f} {unit}"
-
-
-def _count_digits(unit: str) -> int:
-    return 2 if unit == "points" else 4
+    return f"{value:.{_DIGITS[unit]}f} {unit}"
 
 
 def _format_share(value: float) -> str:

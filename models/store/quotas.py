@@ -46,7 +46,7 @@ def check_quotas(session: Session, jobs: Sequence[Job], now: datetime) -> None:
             left = max(0, quotas.queued_jobs - (queued or 0))
             if len(new) > left:
                 raise QuotaExceeded(
-                    f"This would queue {len(new):,} job(s); {left:,} more are allowed.",
+                    f"This would queue {len(new):,} job(s); {left:,} are left within the limit.",
                     retry_after=_QUEUE_RETRY_SECONDS,
                 )
         if quotas.flops_per_day:

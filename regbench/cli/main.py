@@ -45,7 +45,7 @@ app = typer.Typer(
 )
 
 
-def _show_version(requested: bool) -> None:
+def _print_version(requested: bool) -> None:
     if requested:
         typer.echo(f"regbench {version('regbench')}")
         raise typer.Exit
@@ -55,7 +55,7 @@ def _show_version(requested: bool) -> None:
 def handle_global_options(
     version_only: Annotated[
         bool,
-        typer.Option("--version", help="Print the version and exit.", callback=_show_version, is_eager=True),
+        typer.Option("--version", help="Print the version and exit.", callback=_print_version, is_eager=True),
     ] = False,
 ) -> None:
     """Options before every command."""

@@ -60,7 +60,17 @@ def poll_until_finished(
     while True:
         check()
         with patience:
-            _refresh(client, [item for item in watched if not item.job.state.terminal])
+            unfinished = [item for item in watched if not item.job.state.terminal]
+            # Jobs of one experiment are updated by one listing, however many they are.
+            experiments = {item.job.experiment_id for item in unfinished} - {None}
+            listed = {
+                job.id: job
+                for name in experiments
+                for job in client.jobs(experiment=name, states=_UNFINISHED)
+            }
+            for item in unfinished:
+                # A job that is missing there has ended, and is fetched once more.
+                item.job = listed.get(item.job.id) or client.job(item.job.id)
             for item in watched:
                 if item.job.progress.epoch > item.last_epoch:
                     item.history += client.epochs(item.job.id, after=item.last_epoch)
@@ -93,14 +103,3 @@ class _Patience:
             self._away_since = time.monotonic()
             self._display.note(f"{error.message} Waiting for it; the jobs are not affected.")
         return time.monotonic() - self._away_since < self._seconds
-
-
-def _refresh(client: Regbench, watched: Sequence[_Watched]) -> None:
-    """Bring jobs up to date: those of one experiment by one listing, however many they are."""
-    experiments = {item.job.experiment_id for item in watched} - {None}
-    unfinished = {
-        job.id: job for name in experiments for job in client.jobs(experiment=name, states=_UNFINISHED)
-    }
-    for item in watched:
-        # A job that is missing there has ended, and is fetched once more.
-        item.job = unfinished.get(item.job.id) or client.job(item.job.id)

@@ -231,26 +231,20 @@ def estimate_seconds_left(jobs: Sequence[Job]) -> float | None:
     waiting = [job for job in jobs if job.state is JobState.QUEUED]
     estimates = [job.progress.eta_seconds for job in running if job.progress.eta_seconds is not None]
     unestimated = [job for job in running if job.progress.eta_seconds is None] + waiting
-    mean = _compute_mean_duration(jobs)
+    # Seconds that a job takes: as those that succeeded did, else as those that train will.
+    ended = [job.result.training_seconds for job in jobs if job.result and job.result.training_seconds]
+    projected = [
+        job.progress.eta_seconds / (1 - job.progress.fraction)
+        for job in running
+        if job.progress.eta_seconds is not None and job.progress.fraction < 1
+    ]
+    durations = ended or projected
+    mean = sum(durations) / len(durations) if durations else None
     if not running or (unestimated and mean is None):
         return None
     expected = [(1 - job.progress.fraction) * (mean or 0.0) for job in unestimated]
     # However many train at once, the longest determines the end.
     return max([*estimates, sum(estimates + expected) / len(running)])
-
-
-def _compute_mean_duration(jobs: Sequence[Job]) -> float | None:
-    """Seconds that a job takes: as those that succeeded did, else as those that train will."""
-    ended = [job.result.training_seconds for job in jobs if job.result and job.result.training_seconds]
-    projected = [
-        job.progress.eta_seconds / (1 - job.progress.fraction)
-        for job in jobs
-        if job.state is JobState.RUNNING
-        and job.progress.eta_seconds is not None
-        and job.progress.fraction < 1
-    ]
-    durations = ended or projected
-    return sum(durations) / len(durations) if durations else None
 
 
 def _get_fraction(job: Job) -> float:

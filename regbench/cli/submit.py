@@ -7,7 +7,7 @@ import typer
 from regbench.cli.options import AsJson, Url, connect, echo_message, show_status, write_json
 from regbench.cli.spec_files import apply_settings, parse_seeds, read_document
 from regbench.cli.watch import watch_until_finished
-from regbench.client import Regbench, is_experiment
+from regbench.client import is_experiment
 from regbench.resources import CostEstimate, Document, Experiment, Job
 
 
@@ -45,7 +45,17 @@ def submit(
     document = apply_settings(read_document(file), settings or [])
     with connect(url) as client:
         if dry_run:
-            show_cost(_estimate_cost(client, document, seeds), as_json=as_json)
+            cost = client.estimate_cost(_set_seeds(document, seeds))
+            if seeds is not None and not is_experiment(document):
+                # Jobs that differ in nothing but their seed cost the same.
+                jobs, seconds = len(parse_seeds(seeds)), cost.estimated_seconds
+                total = {
+                    "jobs": jobs,
+                    "training_flops": jobs * cost.training_flops,
+                    "estimated_seconds": None if seconds is None else jobs * seconds,
+                }
+                cost = cost.model_copy(update=total)
+            show_cost(cost, as_json=as_json)
             return
         # The service may have to download a dataset first.
         with show_status("Submitting"):
@@ -83,20 +93,6 @@ def show_cost(cost: CostEstimate, *, as_json: bool) -> None:
     typer.echo(f"memory of a job        {cost.memory_bytes / 1e6:.0f} MB")
     seconds = cost.estimated_seconds
     typer.echo(f"training time          {'not known yet' if seconds is None else f'about {seconds:.0f} s'}")
-
-
-def _estimate_cost(client: Regbench, document: Document, seeds: str | None) -> CostEstimate:
-    """Of all that would be submitted: jobs that differ in nothing but their seed cost the same."""
-    cost = client.estimate_cost(_set_seeds(document, seeds))
-    if is_experiment(document) or seeds is None:
-        return cost
-    jobs, seconds = len(parse_seeds(seeds)), cost.estimated_seconds
-    total = {
-        "jobs": jobs,
-        "training_flops": jobs * cost.training_flops,
-        "estimated_seconds": None if seconds is None else jobs * seconds,
-    }
-    return cost.model_copy(update=total)
 
 
 def _set_seeds(document: Document, seeds: str | None) -> Document:

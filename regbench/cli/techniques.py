@@ -7,7 +7,6 @@ import typer
 
 from regbench.cli.completion import complete_techniques
 from regbench.cli.options import AsJson, Url, connect, write_json
-from regbench.resources import Technique
 
 
 def techniques(
@@ -28,7 +27,24 @@ def techniques(
     with connect(url) as client:
         if name is not None:
             card = client.technique(name)
-            typer.echo(card.to_json()) if as_json else _explain(card)
+            if as_json:
+                typer.echo(card.to_json())
+                return
+            typer.echo(f"{card.title} ({card.name})\n")
+            for heading, text in (
+                ("Formula", card.formula),
+                ("In training", card.in_training),
+                ("At inference", card.at_inference),
+                ("When to use it", card.when_to_use),
+                ("Cost", card.cost),
+                ("Pitfall", card.pitfall),
+                ("Source", card.source),
+            ):
+                typer.echo(f"{heading}: {text}\n")
+            for parameter in card.parameters:
+                typer.echo(f"  {_parameter(parameter)}")
+            example = json.dumps({"regularization": {card.name: {}}})
+            typer.echo(f"\nTry it: echo '{example}' | regbench submit -")
             return
         cards = client.techniques()
     if as_json:
@@ -37,24 +53,6 @@ def techniques(
     width = max(len(card.name) for card in cards)
     for card in cards:
         typer.echo(f"{card.name:<{width}}  {card.title}")
-
-
-def _explain(card: Technique) -> None:
-    typer.echo(f"{card.title} ({card.name})\n")
-    for heading, text in (
-        ("Formula", card.formula),
-        ("In training", card.in_training),
-        ("At inference", card.at_inference),
-        ("When to use it", card.when_to_use),
-        ("Cost", card.cost),
-        ("Pitfall", card.pitfall),
-        ("Source", card.source),
-    ):
-        typer.echo(f"{heading}: {text}\n")
-    for parameter in card.parameters:
-        typer.echo(f"  {_parameter(parameter)}")
-    example = json.dumps({"regularization": {card.name: {}}})
-    typer.echo(f"\nTry it: echo '{example}' | regbench submit -")
 
 
 def _parameter(parameter: dict[str, Any]) -> str:

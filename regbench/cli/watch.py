@@ -18,7 +18,7 @@ from regbench.cli.options import (
     is_experiment_id,
     make_stderr_console,
 )
-from regbench.cli.polling import POLL_SECONDS, Display, poll_until_finished
+from regbench.cli.polling import POLL_SECONDS, poll_until_finished
 from regbench.cli.progress import Records, make_display
 from regbench.client import Regbench
 from regbench.resources import Job, JobState
@@ -48,7 +48,18 @@ def watch_until_finished(url: str | None, ids: Sequence[str], *, as_json: bool =
             Regbench(url, retries=0) as client,
             Records(Console(soft_wrap=True), stderr) if as_json else make_display(stderr) as display,
         ):
-            jobs = _watch_all(client, ids, display)
+            experiment_ids = [name for name in ids if is_experiment_id(name)]
+            while True:
+                members: dict[str, Job] = {}
+                for name in ids:
+                    listed = client.jobs_of(name) if name in experiment_ids else [client.job(name)]
+                    members |= {job.id: job for job in listed}
+                jobs = poll_until_finished(client, list(members.values()), display)
+                # An experiment may add seeds. An older service reports no progress of one.
+                experiments = [client.experiment(name) for name in experiment_ids]
+                if all(experiment.progress is None or experiment.finished for experiment in experiments):
+                    break
+                time.sleep(POLL_SECONDS)
     except KeyboardInterrupt:
         echo_message(f"The jobs continue. Watch again with: regbench watch {' '.join(ids)}")
         return INTERRUPTED
@@ -59,19 +70,3 @@ def watch_until_finished(url: str | None, ids: Sequence[str], *, as_json: bool =
     if JobState.FAILED in states:
         return FAILED
     return CANCELLED if JobState.CANCELLED in states else SUCCEEDED
-
-
-def _watch_all(client: Regbench, ids: Sequence[str], display: Display) -> list[Job]:
-    """The jobs once they have ended, and no experiment among `ids` adds seeds any more."""
-    experiment_ids = [name for name in ids if is_experiment_id(name)]
-    while True:
-        jobs: dict[str, Job] = {}
-        for name in ids:
-            members = client.jobs_of(name) if is_experiment_id(name) else [client.job(name)]
-            jobs |= {job.id: job for job in members}
-        ended = poll_until_finished(client, list(jobs.values()), display)
-        experiments = [client.experiment(name) for name in experiment_ids]
-        # An older service reports no progress: then all that can be watched has ended.
-        if all(experiment.progress is None or experiment.finished for experiment in experiments):
-            return ended
-        time.sleep(POLL_SECONDS)

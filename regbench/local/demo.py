@@ -10,7 +10,7 @@ from regbench.client import Regbench
 from regbench.errors import ClientError, ProblemError, StackError
 from regbench.local.ports import check_port, find_free_port
 from regbench.local.stack import Echo, run_stack
-from regbench.resources import Document, Experiment, JobState, ReportFormat
+from regbench.resources import Document, JobState, ReportFormat
 
 PRESET = "dropout-vs-none"
 # Needs no download, so the demo works on a machine without network.
@@ -57,7 +57,17 @@ def run_demo(
         run_stack(own, HOST, port, echo=echo, throwaway=True) as stack,
         Regbench(stack.url) as client,
     ):
-        experiment = _submit(client, echo, dataset, epochs)
+        name = dataset or "mnist"
+        try:
+            experiment = client.create_experiment(_build_document(name, epochs), timeout=DOWNLOAD_SECONDS)
+        except ProblemError as problem:
+            if dataset is not None or problem.code != "dataset_unavailable":
+                raise
+            echo(f"Full MNIST is not available: {problem.errors[0].detail}.")
+            name = FALLBACK
+            experiment = client.create_experiment(_build_document(name, epochs))
+        rows = DATASET_ROWS[name]
+        echo(f"Dataset: {name} ({rows.train:,} images to train and validate on, {rows.test:,} to test on).")
         stack.wait_until_ready(echo)
         with make_display(console) as display:
             jobs = poll_until_finished(client, client.jobs_of(experiment.id), display, check=stack.check)
@@ -69,21 +79,6 @@ def run_demo(
         for form, content in reports.items():
             (home / f"report.{form}").write_bytes(content)
         return reports["md"].decode()
-
-
-def _submit(client: Regbench, echo: Echo, dataset: DatasetName | None, epochs: int | None) -> Experiment:
-    name = dataset or "mnist"
-    try:
-        experiment = client.create_experiment(_build_document(name, epochs), timeout=DOWNLOAD_SECONDS)
-    except ProblemError as problem:
-        if dataset is not None or problem.code != "dataset_unavailable":
-            raise
-        echo(f"Full MNIST cannot be had: {problem.errors[0].detail}.")
-        name = FALLBACK
-        experiment = client.create_experiment(_build_document(name, epochs))
-    rows = DATASET_ROWS[name]
-    echo(f"Dataset: {name} ({rows.train:,} images to train and validate on, {rows.test:,} to test on).")
-    return experiment
 
 
 def _build_document(dataset: DatasetName, epochs: int | None) -> Document:

@@ -64,9 +64,24 @@ def examine(settings: Settings, url: str, announce: Callable[[str], None]) -> It
     if is_loopback(urlsplit(url).hostname or "") and packages.health is Health.OK:
         for area, check in CHECKS.items():
             announce(area)
-            yield from (_excuse_if_served(finding, url) for finding in check(settings))
+            for finding in check(settings):
+                absent = finding.health is Health.WARNING and finding.name.startswith(_DATASET)
+                if absent and finding.name.removeprefix(_DATASET) in _list_served_datasets(url):
+                    message = "not in this environment's folders, but the service has it"
+                    yield Finding(finding.name, Health.OK, message)
+                else:
+                    yield finding
     announce("the service")
     yield from _check_service(settings, url)
+
+
+def _list_served_datasets(url: str) -> set[str]:
+    """The datasets that a running service has; none without a service."""
+    try:
+        with Regbench(url, timeout=_SERVICE_SECONDS, retries=0) as client:
+            return {dataset.name for dataset in client.datasets() if dataset.available}
+    except ClientError:
+        return set()
 
 
 # If one of these packages is absent, an extra is not installed.
@@ -131,20 +146,6 @@ def _check_datasets(settings: Settings) -> Iterator[Finding]:
                 yield Finding(f"{_DATASET}{name}", Health.FAULT, message, fix)
 
 
-def _excuse_if_served(finding: Finding, url: str) -> Finding:
-    """A dataset that is absent here, and that a running service has, is no fault."""
-    if finding.health is not Health.WARNING or not finding.name.startswith(_DATASET):
-        return finding
-    try:
-        with Regbench(url, timeout=_SERVICE_SECONDS, retries=0) as client:
-            served = {dataset.name for dataset in client.datasets() if dataset.available}
-    except ClientError:
-        return finding
-    if finding.name.removeprefix(_DATASET) not in served:
-        return finding
-    return Finding(finding.name, Health.OK, "not in this environment's folders, but the service has it")
-
-
 def _check_redis(settings: Settings) -> Iterator[Finding]:
     if settings.broker_url:
         yield Finding("Redis", Health.OK, "another one is named by REGBENCH_BROKER_URL")
@@ -169,22 +170,20 @@ def _check_database(settings: Settings) -> Iterator[Finding]:
         yield Finding("database", Health.FAULT, error.message, fix)
         return
     yield Finding("database", Health.OK, f"{database}, at the newest migration")
-    yield _check_keys(settings)
-
-
-def _check_keys(settings: Settings) -> Finding:
     from regbench.local.installation import count_keys  # noqa: PLC0415 (needs the service's packages)
 
     try:
         usable, total = count_keys(settings)
     except RegbenchError as error:
-        return Finding("keys", Health.FAULT, f"cannot be read: {error}", "python -m migrations")
+        yield Finding("keys", Health.FAULT, f"cannot be read: {error}", "python -m migrations")
+        return
     message = f"{usable} of {total} neither revoked nor expired" if total else "none"
     if settings.api_keys_required == "true" and not usable:
         message = f"{message}, and every request needs one"
-        return Finding("keys", Health.FAULT, message, "regbench keys create NAME")
-    needed = "one" if are_keys_required(settings, "127.0.0.1") else "none"
-    return Finding("keys", Health.OK, f"{message}; on this machine requests need {needed}")
+        yield Finding("keys", Health.FAULT, message, "regbench keys create NAME")
+    else:
+        needed = "one" if are_keys_required(settings, "127.0.0.1") else "none"
+        yield Finding("keys", Health.OK, f"{message}; on this machine requests need {needed}")
 
 
 # Of this machine, by area.
@@ -214,21 +213,17 @@ def _check_service(settings: Settings, url: str) -> Iterator[Finding]:
                     yield Finding(f"service: {name}", Health.OK, "ok")
                 else:
                     yield Finding(f"service: {name}", Health.FAULT, outcome, _FIXES.get(name, ""))
-            yield _check_access(client)
+            try:
+                next(client.jobs(page_size=1), None)
+                yield Finding("service: your key", Health.OK, "has access")
+            except ProblemError as error:
+                if error.status in {401, 403}:
+                    fix = "regbench keys create NAME, into REGBENCH_API_KEY"
+                    yield Finding("service: your key", Health.FAULT, error.title, fix)
+                else:
+                    yield Finding("service: jobs", Health.FAULT, error.message)
     except Unreachable as error:
         yield _explain_no_service(settings, url, error)
-
-
-def _check_access(client: Regbench) -> Finding:
-    """Whether this user's key, or having none, gives access to the service."""
-    try:
-        next(client.jobs(page_size=1), None)
-    except ProblemError as error:
-        if error.status in {401, 403}:
-            fix = "regbench keys create NAME, into REGBENCH_API_KEY"
-            return Finding("service: your key", Health.FAULT, error.title, fix)
-        return Finding("service: jobs", Health.FAULT, error.message)
-    return Finding("service: your key", Health.OK, "has access")
 
 
 def _explain_no_service(settings: Settings, url: str, error: ClientError) -> Finding:

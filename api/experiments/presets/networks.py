@@ -1,19 +1,7 @@
 """Presets about units and layers: dropout, normalization, convolution; and all techniques side by side."""
 
 from api.experiments.presets.base import TEN_SEEDS, THREE_SEEDS, Preset, build_base, build_variant
-from models.experiments import Document
 from models.techniques import CATALOGUE
-
-
-def _build_all_techniques() -> list[Document]:
-    alone = [
-        build_variant(technique.about.title, **{name: {}})
-        for name, technique in CATALOGUE.items()
-        # A fully connected network has no feature maps to silence: see the preset convolution.
-        if name != "spatial_dropout"
-    ]
-    return [build_variant("none"), *alone]
-
 
 NETWORKS: dict[str, Preset] = {
     "dropout-vs-none": Preset(
@@ -77,7 +65,13 @@ NETWORKS: dict[str, Preset] = {
         document={
             "name": "all-techniques",
             "base": build_base(),
-            "variants": _build_all_techniques(),
+            "variants": [build_variant("none")]
+            + [
+                build_variant(technique.about.title, **{name: {}})
+                for name, technique in CATALOGUE.items()
+                # A fully connected network has no feature maps to drop: see the preset convolution.
+                if name != "spatial_dropout"
+            ],
             "baseline": "none",
             "seeds": TEN_SEEDS,
         },

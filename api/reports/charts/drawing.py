@@ -90,7 +90,21 @@ def to_svg(draw: Callable[[], Figure], *, name: str, title: str) -> str:
         figure = draw()
         text = io.StringIO()
         figure.savefig(text, format="svg", metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")))
-    return _inline_styles(text.getvalue(), title)
+    # Without what a file of its own needs, and with what a screen reader needs.
+    document = text.getvalue()
+    body = document[document.index("<svg") :].strip()
+    # These rules would apply to the whole page; on the root they are inherited by the chart alone.
+    body = re.sub(r"\s*<defs>\s*<style.*?</style>\s*</defs>", "", body, count=1, flags=re.DOTALL)
+    # Ids that nothing refers to: of groups the same in every chart, of images the same for equal ones.
+    body = re.sub(r'(<g|<image[^>]*?) id="[^"]*"', r"\1", body)
+    box = re.search(r'viewBox="([^"]*)"', body)
+    assert box is not None  # noqa: S101 (Matplotlib always writes it)
+    root = (
+        f'<svg viewBox="{box[1]}" xmlns="http://www.w3.org/2000/svg" '
+        f'xmlns:xlink="http://www.w3.org/1999/xlink" role="img" aria-label="{escape(title)}" '
+        f'style="stroke-linejoin: round; stroke-linecap: butt"><title>{escape(title)}</title>'
+    )
+    return root + body[body.index(">") + 1 :]
 
 
 def to_png(draw: Callable[[], Figure]) -> bytes:
@@ -107,23 +121,6 @@ def _apply_style(salt: str) -> Iterator[None]:
         # The browser has fonts for what DejaVu lacks; a PNG shows a box there.
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         yield
-
-
-def _inline_styles(document: str, title: str) -> str:
-    """Matplotlib's document without what a file of its own needs, and with what a screen reader needs."""
-    body = document[document.index("<svg") :].strip()
-    # These rules would hold for the whole page; on the root they are inherited by the chart alone.
-    body = re.sub(r"\s*<defs>\s*<style.*?</style>\s*</defs>", "", body, count=1, flags=re.DOTALL)
-    # Names that nothing refers to: of groups the same in every chart, of images the same for equal ones.
-    body = re.sub(r'(<g|<image[^>]*?) id="[^"]*"', r"\1", body)
-    box = re.search(r'viewBox="([^"]*)"', body)
-    assert box is not None  # noqa: S101 (Matplotlib always writes it)
-    root = (
-        f'<svg viewBox="{box[1]}" xmlns="http://www.w3.org/2000/svg" '
-        f'xmlns:xlink="http://www.w3.org/1999/xlink" role="img" aria-label="{escape(title)}" '
-        f'style="stroke-linejoin: round; stroke-linecap: butt"><title>{escape(title)}</title>'
-    )
-    return root + body[body.index(">") + 1 :]
 
 
 def create_figure(
@@ -170,9 +167,8 @@ def create_panels(
         axes = _place_panel(figure, left + column * (width + across), top - height, width, height, like=first)
         title = axes.set_title(text, loc="left", pad=4)
         # A name of wide letters ends at the next plot's.
-        title.set_clip_box(
-            _create_box(figure, left + column * (width + across), top, width + across, heading)
-        )
+        inches = Bbox.from_bounds(left + column * (width + across), top, width + across, heading)
+        title.set_clip_box(TransformedBbox(inches, figure.dpi_scale_trans))
         if share:
             axes.tick_params(labelleft=column == 0, labelbottom=index + columns >= len(headings))
         axes_list.append(axes)
@@ -187,12 +183,6 @@ def _place_panel(
     across, up = figure.get_size_inches()
     area = (left / across, bottom / up, width / across, height / up)
     return figure.add_axes(area, sharex=like, sharey=like)
-
-
-def _create_box(figure: Figure, left: float, bottom: float, width: float, height: float) -> TransformedBbox:
-    across, up = figure.get_size_inches()
-    area = Bbox.from_bounds(left / across, bottom / up, width / across, height / up)
-    return TransformedBbox(area, figure.transFigure)
 
 
 def _draw_label(figure: Figure, x: float, y: float, text: str, *, rotation: float) -> None:

@@ -84,28 +84,21 @@ def draw_first_layer(comparison: Comparison) -> Figure:
         share=False,
     )
     for panel, (_, diagnostics) in zip(axes, diagnosed, strict=True):
-        panel.imshow(_build_mosaic(diagnostics), cmap=_DIVERGING, vmin=-1, vmax=1, interpolation="none")
+        # The images of all units in a grid, from -1 to 1; NaN between them, in whole pixels, wide enough to
+        # be visible between filters of 3 x 3.
+        side = diagnostics.first_layer_side
+        space = max(1, side // 14)
+        columns = min(_IMAGES_PER_ROW, len(diagnostics.first_layer))
+        rows = math.ceil(len(diagnostics.first_layer) / columns)
+        mosaic = np.full((rows * (side + space) - space, columns * (side + space) - space), np.nan)
+        for index, image in enumerate(diagnostics.first_layer):
+            top, left = (index // columns) * (side + space), (index % columns) * (side + space)
+            values = (np.frombuffer(base64.b64decode(image), np.uint8).astype(float) - 128) / 127
+            mosaic[top : top + side, left : left + side] = values.reshape(side, side)
+        panel.imshow(mosaic, cmap=_DIVERGING, vmin=-1, vmax=1, interpolation="none")
         panel.set_anchor("NW")
         panel.set_axis_off()
     return figure
-
-
-def _build_mosaic(diagnostics: Diagnostics) -> np.ndarray:
-    """The images of all units in a grid, from -1 to 1; NaN between them."""
-    side = diagnostics.first_layer_side
-    images = [
-        (np.frombuffer(base64.b64decode(image), np.uint8).astype(float) - 128) / 127
-        for image in diagnostics.first_layer
-    ]
-    # In whole pixels; wide enough to be visible between filters of 3 x 3.
-    space = max(1, side // 14)
-    columns = min(_IMAGES_PER_ROW, len(images))
-    rows = math.ceil(len(images) / columns)
-    mosaic = np.full((rows * (side + space) - space, columns * (side + space) - space), np.nan)
-    for index, image in enumerate(images):
-        top, left = (index // columns) * (side + space), (index % columns) * (side + space)
-        mosaic[top : top + side, left : left + side] = image.reshape(side, side)
-    return mosaic
 
 
 def draw_calibration(comparison: Comparison) -> Figure:
