@@ -1,12 +1,19 @@
-"""Remote procedure call from the API to the predictor: a Celery task on its own queue, and its result.
+"""Remote calls from the API to the predictor: a Celery task on its own queue, a list in Redis for its answer.
 
 The other end is worker/predictor.py. Requests are not stored: one that is not answered in time expires.
+
+Celery's own results are not used: they need a subscription for each request, and some of them stayed. Threads
+that use `app.backend` first at the same time each make one, and what was subscribed to on the one that is
+overwritten is never unsubscribed from; and redis-py restores old subscriptions when it reconnects.
 """
 
 import base64
+import json
+import time
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, Literal
+from uuid import uuid4
 
 from models.dispatch import build_celery_settings, make_celery
 from models.errors import Conflict, NotFound, PredictorUnavailable, RegbenchError
@@ -16,6 +23,10 @@ PREDICT = "regbench.predict"
 QUEUE = "predictions"
 READY = "regbench.predictor"
 """Key that exists in Redis while a predictor is ready."""
+REPLIES = "regbench.prediction:"
+"""Prefix of the lists in Redis on which the predictor answers, one for each request."""
+REPLY_SECONDS = 60
+"""How long an answer that nobody waits for any longer stays in Redis."""
 MOST_IMAGES = 256
 MOST_JOBS = 10
 
@@ -29,17 +40,16 @@ Probabilities = list[list[float]]
 """(n, 10): of each image, of each class."""
 
 # Errors that the predictor returns in place of probabilities, and the exceptions they become.
-GONE, DAMAGED = "gone", "damaged"
-_FAULTS: dict[str, type[RegbenchError]] = {GONE: NotFound, DAMAGED: Conflict}
+GONE, DAMAGED, FAILED = "gone", "damaged", "failed"
+_FAULTS: dict[str, type[RegbenchError]] = {GONE: NotFound, DAMAGED: Conflict, FAILED: RegbenchError}
 
 
 def build_predictor_settings(settings: Settings) -> dict[str, Any]:
     """Celery's configuration for predictions, the same at both ends."""
     return build_celery_settings(settings) | {
         "task_default_queue": QUEUE,
-        "task_ignore_result": False,
+        # Only for its client of Redis, which all threads share.
         "result_backend": settings.resolved_broker_url,
-        "result_expires": 60,
         "result_backend_thread_safe": True,
         # Separate, so that a ping for live workers is not answered by a process that trains nothing.
         "control_exchange": QUEUE,
@@ -57,11 +67,11 @@ def predict(settings: Settings, job_ids: Sequence[str], images: bytes) -> list[P
         Conflict: a model's file is corrupted.
     """
     app = _get_celery(settings)
-    from celery.exceptions import TaskRevokedError  # noqa: PLC0415 (after make_celery, which may import it)
-    from celery.exceptions import TimeoutError as NoAnswer  # noqa: PLC0415 (the same)
-    from kombu.exceptions import KombuError  # noqa: PLC0415 (the same)
+    from kombu.exceptions import KombuError  # noqa: PLC0415 (comes with Celery)
     from redis.exceptions import RedisError  # noqa: PLC0415 (the same)
 
+    reply_key = f"{REPLIES}{uuid4()}"
+    reply = None
     try:
         if not app.backend.client.exists(READY):
             raise PredictorUnavailable(
@@ -72,28 +82,28 @@ def predict(settings: Settings, job_ids: Sequence[str], images: bytes) -> list[P
             waiting = producer.channel.queue_declare(queue=QUEUE).message_count
         if waiting >= _MOST_WAITING:
             raise PredictorUnavailable(f"{waiting} requests already wait for the predictor.")
-        result = app.send_task(
+        deadline = time.monotonic() + settings.prediction_seconds
+        app.send_task(
             PREDICT,
-            kwargs={"job_ids": list(job_ids), "images": base64.b64encode(images).decode()},
+            kwargs={
+                "job_ids": list(job_ids),
+                "images": base64.b64encode(images).decode(),
+                "reply_key": reply_key,
+            },
             queue=QUEUE,
             expires=settings.prediction_seconds,
+            ignore_result=True,  # else Celery subscribes to it
         )
-        try:
-            answer = result.get(timeout=settings.prediction_seconds, propagate=False)
-        finally:
-            # Otherwise the result stays in Redis, and its channel subscribed until garbage collection.
-            result.forget()
-    except NoAnswer:
-        answer = None
+        while reply is None and (remaining := deadline - time.monotonic()) > 0:
+            # Shorter than the socket's timeout, and never rounded to 0, which would wait without end.
+            reply = app.backend.client.blpop([reply_key], timeout=min(max(remaining, 0.01), 1.0))
     except (OSError, KombuError, RedisError) as error:
         raise PredictorUnavailable("The broker, which predictions need, cannot be reached.") from error
-    # Revoked: the predictor received the request after it had expired.
-    if answer is None or isinstance(answer, TaskRevokedError):
+    if reply is None:
         raise PredictorUnavailable(
             f"The predictor did not answer within {settings.prediction_seconds:g} s; it may be busy."
         )
-    if isinstance(answer, Exception):
-        raise RegbenchError(f"The predictor failed with {type(answer).__name__}; its log has the cause.")
+    answer = json.loads(reply[1])
     if "fault" in answer:
         raise _FAULTS[answer["fault"]](answer["detail"])
     probabilities: list[Probabilities] = answer["probabilities"]

@@ -5,6 +5,7 @@ processor is short, those that train go before it.
 """
 
 import base64
+import json
 import logging
 import os
 import time
@@ -17,7 +18,7 @@ from celery import Celery, signals
 from redis.exceptions import RedisError
 
 from models.errors import ArtifactCorrupted, NotFound
-from models.predictions import DAMAGED, GONE, PREDICT, READY, build_predictor_settings
+from models.predictions import DAMAGED, FAILED, GONE, PREDICT, READY, REPLY_SECONDS, build_predictor_settings
 from models.settings import Settings, get_settings
 from models.spec import PIXELS
 from worker.kombu_patch import patch_kombu
@@ -59,16 +60,23 @@ def _make_models() -> "ModelCache":
 
 
 @app.task(name=PREDICT)
-def predict(job_ids: list[str], images: str) -> dict[str, Any]:
-    """Each job's probabilities (n, 10) for images (n, 784), float32 in base64; or what is wrong, and why."""
-    pixels = np.frombuffer(base64.b64decode(images), "<f4").reshape(-1, PIXELS)
+def predict(job_ids: list[str], images: str, reply_key: str) -> None:
+    """Answer with each job's probabilities (n, 10) for images (n, 784), base64 of float32; or an error."""
+    answer: dict[str, Any]
     try:
-        return {"probabilities": [get_model_cache().predict(item, pixels).tolist() for item in job_ids]}
+        pixels = np.frombuffer(base64.b64decode(images), "<f4").reshape(-1, PIXELS)
+        answer = {"probabilities": [get_model_cache().predict(job_id, pixels).tolist() for job_id in job_ids]}
     except ArtifactCorrupted as error:
         log.error("not loaded: %s", error.message)
-        return {"fault": DAMAGED, "detail": f"{error.message} It was not loaded; train the job again."}
+        answer = {"fault": DAMAGED, "detail": f"{error.message} It was not loaded; train the job again."}
     except NotFound as error:
-        return {"fault": GONE, "detail": error.message}
+        answer = {"fault": GONE, "detail": error.message}
+    except Exception as error:
+        log.exception("a prediction failed")
+        cause = type(error).__name__
+        answer = {"fault": FAILED, "detail": f"The predictor failed with {cause}; its log has the cause."}
+    with app.backend.client.pipeline() as pipeline:
+        pipeline.rpush(reply_key, json.dumps(answer)).expire(reply_key, REPLY_SECONDS).execute()
 
 
 @signals.worker_init.connect

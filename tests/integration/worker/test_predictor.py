@@ -250,7 +250,7 @@ def test_an_answer_that_nobody_waits_for_any_longer_is_not_kept(
     question = {"images": mnist_5k.test_images[:1].tolist()}
     service.ask(trained, mnist_5k.test_images[:1])
     with Redis(unix_socket_path=str(redis_socket)) as redis:
-        assert redis.keys("celery-task-meta-*") == []
+        assert redis.keys(f"{predictions.REPLIES}*") == []
         short = service.settings.model_copy(update={"prediction_seconds": 0.5})
         os.kill(service.pid, signal.SIGSTOP)
         try:
@@ -263,8 +263,8 @@ def test_an_answer_that_nobody_waits_for_any_longer_is_not_kept(
             assert "did not answer within 0.5 s" in problem(answer, 503)["detail"]
         service.ask(trained, mnist_5k.test_images[:1])
         assert redis.llen(predictions.QUEUE) == 0
-        # That it came too late is all that is left of each, and not for long.
-        assert all(0 < redis.ttl(key) <= 60 for key in redis.keys("celery-task-meta-*"))
+        # An answer that came too late does not stay for long.
+        assert all(0 < redis.ttl(key) <= 60 for key in redis.keys(f"{predictions.REPLIES}*"))
 
 
 def test_a_model_in_use_is_not_answered_for_once_its_job_is_deleted(
