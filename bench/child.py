@@ -1,7 +1,7 @@
-"""Processes of their own: two frameworks in one would contend for its threads and memory.
+"""Child processes: two frameworks in one process would contend for its threads and memory.
 
-`child` and `serve` are the two ends of a pipe. The child trains one epoch for each line that it reads and
-answers with the seconds; between the rounds it waits, compiled and warm, and leaves the processor to others.
+`start_trainer` and `serve_epochs` are the two ends of a pipe. The child trains one epoch for each line that
+it reads and answers with the seconds; between the rounds it waits, compiled and warm, and uses no processor.
 """
 
 import os
@@ -12,42 +12,42 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def child(module: str, dataset: str, threads: int) -> Iterator[Callable[[], float]]:
-    """Start `python -m module`; what is yielded trains one epoch there and returns its seconds."""
+def start_trainer(module: str, dataset: str, threads: int) -> Iterator[Callable[[], float]]:
+    """Start `python -m module`; the yielded function trains one epoch there and returns its seconds."""
     command = [sys.executable, "-m", module, "--dataset", dataset, "--threads", str(threads)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        asked, answers = process.stdin, process.stdout
-        assert asked is not None  # noqa: S101 (both are pipes, see above)
-        assert answers is not None  # noqa: S101
+        requests, results = process.stdin, process.stdout
+        assert requests is not None  # noqa: S101 (both are pipes, see above)
+        assert results is not None  # noqa: S101 (the same)
 
         def run() -> float:
-            asked.write("\n")
-            asked.flush()
-            answer = answers.readline()
-            if not answer:
-                raise SystemExit(f"{module} has ended; what it said stands above")
-            return float(answer)
+            requests.write("\n")
+            requests.flush()
+            seconds = results.readline()
+            if not seconds:
+                raise SystemExit(f"{module} has ended; its output stands above")
+            return float(seconds)
 
-        # Popen's own end closes the child's input, which ends it, and waits for it.
+        # Popen's exit closes the child's input, which ends it, and waits for it.
         yield run
 
 
-def serve(epoch: Callable[[], float]) -> None:
-    """The child's end: `epoch` trains once and returns its seconds. Returns when the parent hangs up."""
+def serve_epochs(train_epoch: Callable[[], float]) -> None:
+    """The child's end: train once for each line of input and print the seconds, until the input ends."""
     for _ in sys.stdin:
-        print(epoch(), flush=True)
+        print(train_epoch(), flush=True)
 
 
-def output_of(*arguments: str, environment: Mapping[str, str] | None = None) -> str:
-    """What `python ARGUMENTS` prints, with `environment` laid over this process's.
+def run_python(*arguments: str, environment: Mapping[str, str] | None = None) -> str:
+    """The output of `python ARGUMENTS`, with `environment` added to this process's.
 
     Raises:
-        SystemExit: it failed; the message holds what it said.
+        SystemExit: it failed; the message holds its errors.
     """
     finished = subprocess.run(
         [sys.executable, *arguments],
         check=False,
-        # TensorFlow talks much; it is worth reading only where something fails.
+        # TensorFlow's warnings are worth reading only where something fails.
         capture_output=True,
         text=True,
         env=os.environ | dict(environment or {}),

@@ -9,18 +9,11 @@ import jax
 import numpy as np
 from jax import numpy as jnp
 
-from bench.child import serve
-from bench.workload import (
-    BATCH_SIZE,
-    LAYERS,
-    LEARNING_RATE,
-    dataset_and_threads,
-    floats,
-    load_split,
-    seed_spec,
-)
+from bench.child import serve_epochs
+from bench.harness import parse_arguments
+from bench.workload import BATCH_SIZE, LAYERS, LEARNING_RATE, build_spec, load_split, scale_pixels
 
-# As Keras has them.
+# Keras's defaults.
 _BETA_1, _BETA_2, _EPSILON = 0.9, 0.999, 1e-7
 
 Array = Any
@@ -28,7 +21,7 @@ Parameters = list[tuple[Array, Array]]  # a kernel (inputs, outputs) and biases 
 
 
 class State(NamedTuple):
-    """What a step hands on to the next."""
+    """What a step passes to the next."""
 
     parameters: Parameters
     first_moment: Parameters
@@ -36,7 +29,7 @@ class State(NamedTuple):
     steps: Array
 
 
-def _start(key: Array) -> State:
+def _initialize(key: Array) -> State:
     keys = jax.random.split(key, len(LAYERS) - 1)
     glorot = jax.nn.initializers.glorot_uniform()
     shapes = zip(keys, LAYERS[:-1], LAYERS[1:], strict=True)
@@ -45,7 +38,7 @@ def _start(key: Array) -> State:
     return State(parameters, first, second, jnp.zeros(()))
 
 
-def _loss(parameters: Parameters, images: Array, labels: Array) -> tuple[Array, Array]:
+def _compute_loss(parameters: Parameters, images: Array, labels: Array) -> tuple[Array, Array]:
     *hidden, (kernel, biases) = parameters
     for weights, offsets in hidden:
         images = jax.nn.relu(images @ weights + offsets)
@@ -54,8 +47,8 @@ def _loss(parameters: Parameters, images: Array, labels: Array) -> tuple[Array, 
     return -truth.mean(), (logits.argmax(axis=1) == labels).sum()
 
 
-def _step(state: State, images: Array, labels: Array) -> tuple[State, tuple[Array, Array]]:
-    sums, gradients = jax.value_and_grad(_loss, has_aux=True)(state.parameters, images, labels)
+def _run_step(state: State, images: Array, labels: Array) -> tuple[State, tuple[Array, Array]]:
+    sums, gradients = jax.value_and_grad(_compute_loss, has_aux=True)(state.parameters, images, labels)
     steps = state.steps + 1
     first = jax.tree.map(lambda m, g: m + (1 - _BETA_1) * (g - m), state.first_moment, gradients)
     second = jax.tree.map(lambda v, g: v + (1 - _BETA_2) * (g * g - v), state.second_moment, gradients)
@@ -67,11 +60,11 @@ def _step(state: State, images: Array, labels: Array) -> tuple[State, tuple[Arra
 
 
 @partial(jax.jit, donate_argnums=0)
-def _epoch(state: State, images: Array, labels: Array, order: Array) -> tuple[State, Array, Array]:
+def _run_epoch(state: State, images: Array, labels: Array, order: Array) -> tuple[State, Array, Array]:
     """The state after all batches of `order` (n,), the mean loss and the number of hits."""
 
     def step(state: State, batch: Array) -> tuple[State, tuple[Array, Array]]:
-        return _step(state, images[batch], labels[batch])
+        return _run_step(state, images[batch], labels[batch])
 
     state, (losses, hits) = jax.lax.scan(step, state, order.reshape(-1, BATCH_SIZE))
     return state, losses.mean(), hits.sum()
@@ -81,34 +74,30 @@ class Contestant:
     """The network and its examples, between epochs."""
 
     def __init__(self, dataset: str) -> None:
-        train = load_split(seed_spec(dataset)).train
+        train = load_split(build_spec(dataset)).train
         if len(train) % BATCH_SIZE:
             raise SystemExit(f"{dataset} does not divide into batches of {BATCH_SIZE}, as this scan needs")
-        self._images, self._labels = jnp.asarray(floats(train.images)), jnp.asarray(train.labels)
+        self._images, self._labels = jnp.asarray(scale_pixels(train.images)), jnp.asarray(train.labels)
         self._orders = np.random.default_rng(0)
-        self._state = _start(jax.random.key(0))
+        self._state = _initialize(jax.random.key(0))
 
-    def epoch(self) -> float:
+    def train_epoch(self) -> float:
         """Train one epoch; returns its seconds."""
-        began = time.perf_counter()
+        started = time.perf_counter()
         order = jnp.asarray(self._orders.permutation(len(self._labels)).astype(np.int32))
-        self._state, *_ = jax.block_until_ready(_epoch(self._state, self._images, self._labels, order))
-        return time.perf_counter() - began
-
-
-def _limit_threads(threads: int) -> None:
-    """Before the first computation: XLA reads these when it starts."""
-    os.environ["NPROC"] = str(threads)
-    if threads == 1:
-        flags = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
-        os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {flags}"
+        self._state, *_ = jax.block_until_ready(_run_epoch(self._state, self._images, self._labels, order))
+        return time.perf_counter() - started
 
 
 def main() -> None:
-    """Answer the parent until it hangs up."""
-    arguments = dataset_and_threads("One epoch for each line of input; prints its seconds.").parse_args()
-    _limit_threads(arguments.threads)
-    serve(Contestant(arguments.dataset).epoch)
+    """Train an epoch for each line of input."""
+    arguments = parse_arguments(__doc__, dataset=None, threads=1)
+    # Before the first computation: XLA reads these when it starts.
+    os.environ["NPROC"] = str(arguments.threads)
+    if arguments.threads == 1:
+        flags = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
+        os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {flags}"
+    serve_epochs(Contestant(arguments.dataset).train_epoch)
 
 
 if __name__ == "__main__":

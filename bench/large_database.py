@@ -1,16 +1,17 @@
 """A database as a busy installation has it after years, made up: jobs, results, experiments, epochs."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from typing import Any
 
 import numpy as np
 from sqlalchemy import insert, text
 from sqlalchemy.orm import Session
 
-from bench.workload import seed_spec
+from bench.workload import build_spec
 from models.experiments import merge_patch
 from models.settings import Settings
 from models.states import JobState
@@ -21,14 +22,13 @@ from tests.factories import result_record
 EPOCHS = 100
 _SEEDS = 20
 _VARIANTS = 5
-_ROWS_AT_ONCE = 10_000
+_ROWS_A_STATEMENT = 10_000
 _FIRST = datetime(2026, 1, 1, tzinfo=UTC)
 _SECONDS_APART = 30
 _RARE = 1_000
 """One job in so many has the rare label and the rare technique."""
-
 _STATES = (*[JobState.SUCCEEDED] * 90, *[JobState.FAILED] * 5, *[JobState.CANCELLED] * 5)
-_UNFINISHED = 20
+_PAUSED = 20
 """One experiment in so many is half paused."""
 _TECHNIQUES: tuple[dict[str, Any], ...] = (
     {},
@@ -38,8 +38,7 @@ _TECHNIQUES: tuple[dict[str, Any], ...] = (
     {"max_norm": {}},
 )
 _RARE_TECHNIQUE = {"mixup": {"alpha": 0.2}}
-
-_EPOCHS_OF = """
+_INSERT_EPOCHS = """
     INSERT INTO epochs (job_id, epoch, attempt, objective, penalty, batch_accuracy, train_loss,
         train_accuracy, validation_loss, validation_accuracy, weight_norm, learning_rate, seconds)
     SELECT jobs.id, step.epoch, 1, 0.5 / step.epoch, 0.0, 0.9, 0.4 / step.epoch, 0.92, 0.45 / step.epoch,
@@ -52,26 +51,17 @@ _STEPS = {
     "SELECT epoch FROM n) AS step",
     "postgresql": "generate_series(1, 100) AS step(epoch)",
 }
-
-
-def _state(number: int) -> JobState:
-    """Mixed within an experiment, but those that wait stand together, as somebody paused them."""
-    experiment, place = divmod(number, _SEEDS * _VARIANTS)
-    if experiment % _UNFINISHED == 1 and place % 2:
-        return JobState.PAUSED
-    return _STATES[number * 7 % len(_STATES)]
-
-
-# A database that was filled over years is tidy; one just filled would tidy up while it is measured.
-_TIDY = {
+# A database that was filled over years is vacuumed; one just filled would do it during the measurement.
+_MAINTENANCE = {
     "sqlite": ["ANALYZE"],
     "postgresql": ["SET statement_timeout = 0", "VACUUM (ANALYZE)", "CHECKPOINT"],
 }
+_BASE = build_spec("mnist").model_dump(mode="json")
 
 
 @dataclass(frozen=True)
-class Crowd:
-    """What there is to ask for."""
+class LargeDatabase:
+    """What can be requested of it."""
 
     finished_job: str
     """Has a history of EPOCHS epochs."""
@@ -79,153 +69,127 @@ class Crowd:
     rare_label: str
 
 
-def fill(url: str, *, jobs: int, epochs: int) -> Crowd:
+def fill(url: str, *, jobs: int, epochs: int) -> LargeDatabase:
     """Store `jobs` jobs, most of them finished, and `epochs` epochs of the first ones that are."""
     database = Database(Settings().model_copy(update={"database_url": url}))
+    dialect = database.engine.dialect.name
     generator = np.random.default_rng(0)
-    results = [_Made(index) for index in range(jobs)]
-    experiments = range(math.ceil(jobs / (_SEEDS * _VARIANTS)))
+    rows = [_build_job(index) for index in range(jobs)]
     with database.write() as session:
-        _add(session, Experiment, (_experiment(experiment) for experiment in experiments))
-        _add(session, Job, (item.row() for item in results))
-        _add(session, Result, (item.result(generator) for item in results if item.succeeded))
-        _add(session, JobTechnique, (row for item in results for row in item.techniques()))
-        _add(session, JobLabel, (item.label() for item in results))
-        _add(session, Event, (item.event() for item in results))
-        _add(session, Run, (item.run() for item in results))
-    with database.write() as session:
-        # The service's own limit is for what people ask.
-        if database.engine.dialect.name == "postgresql":
-            session.execute(text("SET LOCAL statement_timeout = 0"))
-        steps = _STEPS[database.engine.dialect.name]
-        session.execute(text(_EPOCHS_OF.format(steps=steps)), {"jobs": epochs // EPOCHS})
-    with database.engine.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
-        for statement in _TIDY[database.engine.dialect.name]:
-            connection.execute(text(statement))
-    with database.read() as session:
-        finished = session.execute(text("SELECT job_id FROM epochs LIMIT 1")).scalar_one()
-    database.close()
-    return Crowd(finished, _experiment_id(0), f"case={_RARE}")
-
-
-class _Made:
-    """The job of one number."""
-
-    def __init__(self, number: int) -> None:
-        self.number = number
-        self.id = f"job_{number:024x}"
-        self.created_at = _FIRST + timedelta(seconds=_SECONDS_APART * number)
-        rare = number % _RARE == 0
-        self.regularization = _RARE_TECHNIQUE if rare else _TECHNIQUES[number % len(_TECHNIQUES)]
-        self.state = _state(number)
-        self.succeeded = self.state is JobState.SUCCEEDED
-        self.spec = _spec(self.regularization, number)
-
-    def row(self) -> dict[str, Any]:
-        experiment, place = divmod(self.number, _SEEDS * _VARIANTS)
-        ended = self.created_at + timedelta(minutes=5)
-        return {
-            "id": self.id,
-            "owner": LOCAL_OWNER,
-            "name": None,
-            "spec": self.spec,
-            "spec_hash": f"{self.number:064x}",
-            "labels": {"case": str(self._case())},
-            "dataset": ("mnist", "mnist_5k", "fashion_mnist")[self.number % 3],
-            "experiment_id": _experiment_id(experiment),
-            "variant": f"variant {place // _SEEDS}",
-            "seed": self.spec["seed"],
-            "state": self.state,
-            "priority": 0,
-            "run_after": self.created_at,
-            "attempt": 1,
-            "epochs": EPOCHS,
-            "epochs_done": EPOCHS if self.succeeded else 3,
-            "fraction": 1.0 if self.succeeded else 0.03,
-            "version": 300,
-            "created_at": self.created_at,
-            "started_at": self.created_at,
-            "finished_at": ended if self.state.terminal else None,
-            "error_code": "diverged" if self.state is JobState.FAILED else None,
-            "error_message": "The loss is not a number." if self.state is JobState.FAILED else None,
-            "error_retryable": False if self.state is JobState.FAILED else None,
-        }
-
-    def result(self, generator: np.random.Generator) -> dict[str, Any]:
-        accuracy = float(generator.normal(0.97, 0.01))
-        record = result_record(test_accuracy=accuracy, test_loss=1 - accuracy, epochs_run=EPOCHS)
-        return asdict(record) | {"job_id": self.id}
-
-    def techniques(self) -> Iterator[dict[str, Any]]:
-        for name in self.regularization:
-            yield {"job_id": self.id, "technique": name, "created_at": self.created_at}
-
-    def label(self) -> dict[str, Any]:
-        case = {"name": "case", "value": str(self._case())}
-        return case | {"job_id": self.id, "created_at": self.created_at}
-
-    def event(self) -> dict[str, Any]:
-        return {
-            "job_id": self.id,
-            "at": self.created_at,
+        experiments = math.ceil(jobs / (_SEEDS * _VARIANTS))
+        _insert(session, Experiment, (_build_experiment(index) for index in range(experiments)))
+        _insert(session, Job, rows)
+        succeeded = (row for row in rows if row["state"] is JobState.SUCCEEDED)
+        _insert(session, Result, (_build_result(row, generator) for row in succeeded))
+        _insert(
+            session,
+            JobTechnique,
+            (
+                {"job_id": row["id"], "technique": name, "created_at": row["created_at"]}
+                for row in rows
+                for name in row["spec"]["regularization"]
+            ),
+        )
+        _insert(
+            session,
+            JobLabel,
+            (
+                {"job_id": row["id"], "name": name, "value": value, "created_at": row["created_at"]}
+                for row in rows
+                for name, value in row["labels"].items()
+            ),
+        )
+        queued: dict[str, Any] = {
             "type": "queued",
             "from_state": None,
             "to_state": JobState.QUEUED,
             "attempt": 0,
             "detail": {},
         }
-
-    def run(self) -> dict[str, Any]:
-        experiment, place = divmod(self.number, _SEEDS * _VARIANTS)
-        return {
-            "experiment_id": _experiment_id(experiment),
-            "variant": f"variant {place // _SEEDS}",
-            "seed": place % _SEEDS,
-            "job_id": self.id,
-            "reused": False,
-        }
-
-    def _case(self) -> int:
-        return _RARE if self.number % _RARE == 1 else self.number % 10
-
-
-def _spec(regularization: dict[str, Any], number: int) -> dict[str, Any]:
-    whole = merge_patch(_BASE, {"regularization": regularization})
-    return whole | {"seed": number % _SEEDS}
-
-
-_BASE = seed_spec("mnist").model_dump(mode="json")
-_DOCUMENT = {
-    "name": "crowd",
-    "base": _BASE,
-    "variants": [{"name": f"variant {index}", "changes": {}} for index in range(_VARIANTS)],
-    "seeds": list(range(_SEEDS)),
-    "baseline": "variant 0",
-}
+        _insert(session, Event, (queued | {"job_id": row["id"], "at": row["created_at"]} for row in rows))
+        placed = ("experiment_id", "variant", "seed")
+        _insert(
+            session,
+            Run,
+            ({"job_id": row["id"], "reused": False} | {name: row[name] for name in placed} for row in rows),
+        )
+    with database.write() as session:
+        if dialect == "postgresql":
+            session.execute(text("SET LOCAL statement_timeout = 0"))
+        query = _INSERT_EPOCHS.format(steps=_STEPS[dialect])
+        session.execute(text(query), {"jobs": epochs // EPOCHS})
+    with database.engine.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
+        for statement in _MAINTENANCE[dialect]:
+            connection.execute(text(statement))
+    with database.read() as session:
+        finished = session.execute(text("SELECT job_id FROM epochs LIMIT 1")).scalar_one()
+    database.close()
+    return LargeDatabase(finished, f"exp_{0:024x}", f"case={_RARE}")
 
 
-def _experiment(number: int) -> dict[str, Any]:
+def _build_job(index: int) -> dict[str, Any]:
+    experiment, position = divmod(index, _SEEDS * _VARIANTS)
+    rare = index % _RARE == 0
+    regularization = _RARE_TECHNIQUE if rare else _TECHNIQUES[index % len(_TECHNIQUES)]
+    seed = index % _SEEDS
+    # Mixed within an experiment, but paused jobs are together.
+    paused = experiment % _PAUSED == 1 and position % 2
+    state = JobState.PAUSED if paused else _STATES[index * 7 % len(_STATES)]
+    created_at = _FIRST + timedelta(seconds=_SECONDS_APART * index)
+    done, failed = state is JobState.SUCCEEDED, state is JobState.FAILED
     return {
-        "id": _experiment_id(number),
+        "id": f"job_{index:024x}",
         "owner": LOCAL_OWNER,
-        "name": f"crowd {number}",
-        "preset": None,
-        "document": _DOCUMENT,
-        "auto_extending": False,
-        "created_at": _FIRST + timedelta(seconds=_SECONDS_APART * _SEEDS * _VARIANTS * number),
+        "name": None,
+        "spec": merge_patch(_BASE, {"regularization": regularization}) | {"seed": seed},
+        "spec_hash": f"{index:064x}",
+        "labels": {"case": str(_RARE if index % _RARE == 1 else index % 10)},
+        "dataset": ("mnist", "mnist_5k", "fashion_mnist")[index % 3],
+        "experiment_id": f"exp_{experiment:024x}",
+        "variant": f"variant {position // _SEEDS}",
+        "seed": seed,
+        "state": state,
+        "priority": 0,
+        "run_after": created_at,
+        "attempt": 1,
+        "epochs": EPOCHS,
+        "epochs_done": EPOCHS if done else 3,
+        "fraction": 1.0 if done else 0.03,
+        "version": 300,
+        "created_at": created_at,
+        "started_at": created_at,
+        "finished_at": created_at + timedelta(minutes=5) if state.terminal else None,
+        "error_code": "diverged" if failed else None,
+        "error_message": "The loss is not a number." if failed else None,
+        "error_retryable": False if failed else None,
     }
 
 
-def _experiment_id(number: int) -> str:
-    return f"exp_{number:024x}"
+def _build_result(row: dict[str, Any], generator: np.random.Generator) -> dict[str, Any]:
+    accuracy = float(generator.normal(0.97, 0.01))
+    record = result_record(test_accuracy=accuracy, test_loss=1 - accuracy, epochs_run=EPOCHS)
+    return asdict(record) | {"job_id": row["id"]}
 
 
-def _add(session: Session, table: type, rows: Iterator[dict[str, Any]]) -> None:
-    chunk: list[dict[str, Any]] = []
-    for row in rows:
-        chunk.append(row)
-        if len(chunk) == _ROWS_AT_ONCE:
-            session.execute(insert(table), chunk)
-            chunk = []
-    if chunk:
+def _build_experiment(index: int) -> dict[str, Any]:
+    return {
+        "id": f"exp_{index:024x}",
+        "owner": LOCAL_OWNER,
+        "name": f"experiment {index}",
+        "preset": None,
+        "document": {
+            "name": "large",
+            "base": _BASE,
+            "variants": [{"name": f"variant {variant}", "changes": {}} for variant in range(_VARIANTS)],
+            "seeds": list(range(_SEEDS)),
+            "baseline": "variant 0",
+        },
+        "auto_extending": False,
+        "created_at": _FIRST + timedelta(seconds=_SECONDS_APART * _SEEDS * _VARIANTS * index),
+    }
+
+
+def _insert(session: Session, table: type, rows: Iterable[dict[str, Any]]) -> None:
+    remaining = iter(rows)
+    while chunk := list(islice(remaining, _ROWS_A_STATEMENT)):
         session.execute(insert(table), chunk)

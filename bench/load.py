@@ -1,5 +1,6 @@
-"""Requests a second, by wrk (github.com/wg/wrk): a load tool in C leaves the processor to the server."""
+"""Load by wrk (github.com/wg/wrk): a load tool in C leaves the processor to the server."""
 
+import json
 import re
 import shutil
 import subprocess
@@ -7,54 +8,40 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 CONNECTIONS = 16
-_RATE = re.compile(r"Requests/sec:\s+([\d.]+)")
-_MEDIAN = re.compile(r"50%\s+([\d.]+)(us|ms|s)\b")
 _MILLISECONDS = {"us": 0.001, "ms": 1.0, "s": 1000.0}
-_COUNT = re.compile(r"(\d+) requests in")
-_REFUSED = re.compile(r"Non-2xx or 3xx responses: (\d+)")
-_LOST = re.compile(r"Socket errors: (.*)")
 
 
-def requests_per_second(
+def measure_rate(
     url: str, seconds: int, *, headers: Mapping[str, str] | None = None, script: Path | None = None
 ) -> float:
-    """What one server answers with sixteen connections that ask again as soon as they are answered.
+    """Requests a second over sixteen connections, each of which sends again as soon as it is answered."""
+    return float(_run_wrk(r"Requests/sec:\s+([\d.]+)", url, seconds, headers or {}, script)[1])
+
+
+def count_requests(url: str, seconds: int, *, script: Path) -> int:
+    """How many requests one server has answered in that time."""
+    return int(_run_wrk(r"(\d+) requests in", url, seconds, {}, script)[1])
+
+
+def measure_latency(url: str, seconds: int) -> float:
+    """Median milliseconds of a response, over one connection."""
+    match = _run_wrk(r"50%\s+([\d.]+)(us|ms|s)\b", url, seconds, {}, None, connections=1)
+    return float(match[1]) * _MILLISECONDS[match[2]]
+
+
+def _run_wrk(
+    pattern: str,
+    url: str,
+    seconds: int,
+    headers: Mapping[str, str],
+    script: Path | None,
+    connections: int = CONNECTIONS,
+) -> re.Match[str]:
+    """The match of `pattern` in wrk's output.
 
     Raises:
-        SystemExit: wrk is not there, or an answer was an error.
+        SystemExit: wrk is not installed, or a response was an error.
     """
-    return float(_told(_RATE, _load(url, seconds, headers or {}, script))[1])
-
-
-def requests_answered(url: str, seconds: int, *, script: Path) -> int:
-    """How many requests one server has answered meanwhile.
-
-    Raises:
-        SystemExit: wrk is not there, or an answer was an error.
-    """
-    return int(_told(_COUNT, _load(url, seconds, {}, script))[1])
-
-
-def median_milliseconds(url: str, seconds: int) -> float:
-    """How long one server takes for an answer, asked by one connection again and again.
-
-    Raises:
-        SystemExit: wrk is not there, or an answer was an error.
-    """
-    result = _told(_MEDIAN, _load(url, seconds, {}, None, connections=1))
-    return float(result[1]) * _MILLISECONDS[result[2]]
-
-
-def _told(what: re.Pattern[str], printed: str) -> re.Match[str]:
-    match = what.search(printed)
-    if match is None:
-        raise SystemExit(f"wrk says something else than it should:\n{printed}")
-    return match
-
-
-def _load(
-    url: str, seconds: int, headers: Mapping[str, str], script: Path | None, connections: int = CONNECTIONS
-) -> str:
     program = shutil.which("wrk")
     if program is None:
         raise SystemExit("wrk is not installed; your system's packages have it: apt-get install wrk")
@@ -62,13 +49,14 @@ def _load(
     command += ["--latency"]
     command += [part for name, value in headers.items() for part in ("--header", f"{name}: {value}")]
     command += ["--script", str(script)] if script else []
-    printed = subprocess.run([*command, url], check=True, capture_output=True, text=True).stdout
-    if _REFUSED.search(printed) or _LOST.search(printed):
-        raise SystemExit(f"{url} was not answered as it should be:\n{printed}")
-    return printed
+    output = subprocess.run([*command, url], check=True, capture_output=True, text=True).stdout
+    match = re.search(pattern, output)
+    if match is None or re.search(r"Non-2xx or 3xx responses: \d|Socket errors: ", output):
+        raise SystemExit(f"{url} was not answered as it should be:\n{output}")
+    return match
 
 
-def posting(document: str, folder: Path) -> Path:
+def write_post_script(document: str, folder: Path) -> Path:
     """A script for wrk that posts `document`, a JSON text."""
     script = folder / "post.lua"
     quoted = document.replace("\\", "\\\\").replace("'", "\\'")
@@ -78,12 +66,11 @@ def posting(document: str, folder: Path) -> Path:
     return script
 
 
-def reading(paths: Sequence[str], folder: Path) -> Path:
-    """A script for wrk that asks for these paths in turn."""
+def write_get_script(paths: Sequence[str], folder: Path) -> Path:
+    """A script for wrk that requests these paths in turn."""
     script = folder / "read.lua"
-    listed = ", ".join(f"'{path}'" for path in paths)
     script.write_text(
-        f"local paths = {{{listed}}}\nlocal n = 0\n"
+        f"local paths = {{{', '.join(map(json.dumps, paths))}}}\nlocal n = 0\n"
         "request = function() n = n + 1; return wrk.format('GET', paths[n % #paths + 1]) end\n"
     )
     return script

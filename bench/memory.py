@@ -5,7 +5,8 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from bench.workload import seed_spec
+from bench.server import HOST, read_memory
+from bench.workload import build_spec
 from models.experiments import merge_patch
 from models.settings import Settings
 from regbench.cli.options import echo_message
@@ -13,7 +14,6 @@ from regbench.client import Regbench
 from regbench.local.ports import find_free_port
 from regbench.local.stack import run_stack
 
-HOST = "127.0.0.1"
 POLL_SECONDS = 0.2
 # Each network with each of the techniques, on a part of the images, so that it takes minutes and not an hour.
 NETWORKS: tuple[dict[str, Any], ...] = (
@@ -32,8 +32,8 @@ TECHNIQUES: tuple[dict[str, Any], ...] = (
 CHANGES: dict[str, Any] = {"dataset": {"train_samples": 2_000}, "training": {"epochs": 2}}
 
 
-def peak_of_a_worker(home: Path, dataset: str) -> float:
-    """Gigabytes that the largest training process took, over all that came and went (Linux only)."""
+def measure_peak_of_worker(home: Path, dataset: str) -> float:
+    """Peak gigabytes of the largest training process, replaced ones included (Linux only)."""
     own = {"home": home, "database_url": "", "broker_url": "", "artifacts_url": ""}
     settings = Settings().model_copy(update=own)
     with (
@@ -41,8 +41,8 @@ def peak_of_a_worker(home: Path, dataset: str) -> float:
         Regbench(stack.url) as client,
     ):
         stack.wait_until_ready(echo_message)
-        base = merge_patch(seed_spec(dataset).model_dump(mode="json"), CHANGES)
-        # The shapes come one after another on every process: the order of the queue is theirs.
+        base = merge_patch(build_spec(dataset).model_dump(mode="json"), CHANGES)
+        # Each process trains the shapes one after another, in the order of the queue.
         ids = [
             client.submit_job(merge_patch(base, {"model": model, "regularization": regularization})).id
             for model, regularization in product(NETWORKS, TECHNIQUES)
@@ -50,7 +50,7 @@ def peak_of_a_worker(home: Path, dataset: str) -> float:
         peak = 0.0
         while not all(client.job(job_id).state.terminal for job_id in ids[-2:]):
             stack.check()
-            peak = max([peak, *_peaks(home)])
+            peak = max([peak, *_read_peaks(home)])
             time.sleep(POLL_SECONDS)
         ended = {str(client.job(job_id).state) for job_id in ids}
     if ended != {"succeeded"}:
@@ -58,20 +58,15 @@ def peak_of_a_worker(home: Path, dataset: str) -> float:
     return peak
 
 
-def _peaks(home: Path) -> list[float]:
+def _read_peaks(home: Path) -> list[float]:
     """Peak resident gigabytes of each process of the worker that belongs to `home`."""
-    results = []
+    peaks = []
     for process in Path("/proc").glob("[0-9]*"):
         try:
             if f"REGBENCH_HOME={home}".encode() not in (process / "environ").read_bytes().split(b"\0"):
                 continue
             if b"worker.app:app" in (process / "cmdline").read_bytes():
-                results.append(_peak(process / "status"))
+                peaks.append(read_memory(int(process.name), "VmHWM") * 1.024 / 1e3)
         except OSError:
             continue  # it has ended meanwhile
-    return results
-
-
-def _peak(status: Path) -> float:
-    [line] = [line for line in status.read_text().splitlines() if line.startswith("VmHWM:")]
-    return int(line.split()[1]) * 1024 / 1e9
+    return peaks

@@ -1,36 +1,33 @@
 """Eager PyTorch with fused Adam: the usual loop over shuffled batches. Driven by bench/training.py."""
 
 import time
+from itertools import pairwise
 
 import torch
 from torch import nn
 
-from bench.child import serve
-from bench.workload import (
-    BATCH_SIZE,
-    LAYERS,
-    LEARNING_RATE,
-    dataset_and_threads,
-    floats,
-    load_split,
-    seed_spec,
-)
+from bench.child import serve_epochs
+from bench.harness import parse_arguments
+from bench.workload import BATCH_SIZE, LAYERS, LEARNING_RATE, build_spec, load_split, scale_pixels
 
 
 class Contestant:
     """The network and its examples, between epochs."""
 
     def __init__(self, dataset: str) -> None:
-        train = load_split(seed_spec(dataset)).train
-        self._images = torch.from_numpy(floats(train.images))
+        train = load_split(build_spec(dataset)).train
+        self._images = torch.from_numpy(scale_pixels(train.images))
         self._labels = torch.from_numpy(train.labels).long()
-        self._network = _network()
+        layers: list[nn.Module] = []
+        for inputs, units in pairwise(LAYERS):
+            layers += [nn.Linear(inputs, units), nn.ReLU()]
+        self._network = nn.Sequential(*layers[:-1])
         self._loss = nn.CrossEntropyLoss()
         self._optimizer = torch.optim.Adam(self._network.parameters(), lr=LEARNING_RATE, fused=True)
 
-    def epoch(self) -> float:
+    def train_epoch(self) -> float:
         """Train one epoch and sum up loss and hits, as the others do; returns its seconds."""
-        began = time.perf_counter()
+        started = time.perf_counter()
         loss_sum, hits = torch.zeros(()), torch.zeros((), dtype=torch.int64)
         for batch in torch.randperm(len(self._labels)).split(BATCH_SIZE):
             images, labels = self._images[batch], self._labels[batch]
@@ -41,23 +38,14 @@ class Contestant:
             self._optimizer.step()
             loss_sum += loss.detach() * len(batch)
             hits += (logits.argmax(dim=1) == labels).sum()
-        return time.perf_counter() - began
-
-
-def _network() -> nn.Sequential:
-    first, *hidden, last = LAYERS
-    layers: list[nn.Module] = []
-    for units in hidden:
-        layers += [nn.Linear(first, units), nn.ReLU()]
-        first = units
-    return nn.Sequential(*layers, nn.Linear(first, last))
+        return time.perf_counter() - started
 
 
 def main() -> None:
-    """Answer the parent until it hangs up."""
-    arguments = dataset_and_threads("One epoch for each line of input; prints its seconds.").parse_args()
+    """Train an epoch for each line of input."""
+    arguments = parse_arguments(__doc__, dataset=None, threads=1)
     torch.set_num_threads(arguments.threads)
-    serve(Contestant(arguments.dataset).epoch)
+    serve_epochs(Contestant(arguments.dataset).train_epoch)
 
 
 if __name__ == "__main__":

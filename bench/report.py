@@ -2,161 +2,103 @@
 
     python -m bench.report [--seeds 100] [--epochs 100] [--database sqlite postgresql]
 
-The rows are made up, and of the size that real ones have. Beside the seconds stands what the report adds to
-the API's memory at its peak, and how long others wait meanwhile: `GET /healthz`, asked all the time.
+The rows are made up, and of the size that real ones have. Beside the seconds: what the report adds to the
+API's peak memory, and how long other requests take meanwhile (`GET /healthz`, sent all the time).
 """
 
-import argparse
 import statistics
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
-from dataclasses import asdict, dataclass
-from tempfile import TemporaryDirectory
+from dataclasses import asdict
 from threading import Event, Thread
 
 import httpx
 import numpy as np
 from sqlalchemy import insert, update
 
-from bench.server import api_process, megabytes, sqlite
-from bench.workload import positive, seed_spec, warn_if_busy
+from bench.harness import DATABASES, Row, open_databases, parse_arguments, print_rows
+from bench.server import read_memory, run_api
+from bench.workload import build_spec
 from models.experiments import ExperimentSpec
 from models.settings import Settings
 from models.states import JobState
 from models.store.database import Database
-from models.store.experiment_runs import ExperimentRun, get_runs
+from models.store.experiment_runs import get_runs
 from models.store.experiments import create_experiment
 from models.store.tables import Epoch, Job, Result
 from tests.factories import epoch_record, result_record
-from tests.servers import postgresql
 
-HOST = "127.0.0.1"
 VARIANTS = 10
-TARGETS = {"JSON": 1.0, "HTML": 5.0}
-MEMORY_TARGET = 300.0
+TARGETS = {"json": 1.0, "html": 5.0}
+MEMORY_MEGABYTES = 300.0
 _ROUNDS = 3
-_ASK_SECONDS = 0.01
-_ROWS_AT_ONCE = 10_000
-
-
-@dataclass(frozen=True)
-class Measured:
-    """One format of the report."""
-
-    seconds: float
-    megabytes: float
-    others: list[float]
-    """Seconds that each of the others' requests took meanwhile."""
+_SECONDS_BETWEEN_REQUESTS = 0.01
 
 
 def main() -> int:
-    """Print the tables; exit code 1 if a target is missed."""
-    parser = argparse.ArgumentParser(description="A large report.")
-    parser.add_argument("--seeds", type=positive, default=100)
-    parser.add_argument("--epochs", type=positive, default=100)
-    parser.add_argument(
-        "--database", nargs="+", choices=("sqlite", "postgresql"), default=["sqlite", "postgresql"]
-    )
-    arguments = parser.parse_args()
-    warn_if_busy()
-    missed = False
-    for name in arguments.database:
-        with TemporaryDirectory(prefix="regbench-bench-") as folder, ExitStack() as stack:
-            url = stack.enter_context(postgresql()) if name == "postgresql" else sqlite(folder)
-            experiment_id = _fill(url, arguments.seeds, arguments.epochs)
-            print(f"{name}: {VARIANTS} variants x {arguments.seeds} seeds x {arguments.epochs} epochs")
-            missed |= _metric(url, folder, experiment_id)
-    return int(missed)
-
-
-def _metric(url: str, folder: str, experiment_id: str) -> bool:
-    """Print one database's table; returns whether a target is missed."""
-    with api_process(url, folder) as (pid, address), httpx.Client(base_url=address, timeout=120.0) as client:
-        idle = _asked(address, lambda: time.sleep(1.0))
-        report = f"/v1/experiments/{experiment_id}/report"
-        results = {
-            form: _of_report(client, address, pid, f"{report}?format={form.lower()}") for form in TARGETS
-        }
-    print(f"{'':8}{'seconds':>9}{'target':>9}{'MB more':>9}{'target':>9}{'healthz: median':>17}{'99 %':>9}")
-    print(f"{'idle':8}{'':36}{_milliseconds(idle)}")
-    missed = False
-    for form, item in results.items():
-        seconds, memory = f"< {TARGETS[form]:g}", f"< {MEMORY_TARGET:g}"
-        print(
-            f"{form:8}{item.seconds:9.2f}{seconds:>9}{item.megabytes:9.0f}{memory:>9}{_milliseconds(item.others)}",
-            flush=True,
-        )
-        missed |= item.seconds >= TARGETS[form] or item.megabytes >= MEMORY_TARGET
+    """Print a table for each database; exit code 1 if a target is missed."""
+    arguments = parse_arguments(__doc__, seeds=100, epochs=100, database=DATABASES)
+    missed = 0
+    for name, url, folder in open_databases(arguments.database):
+        experiment_id = _fill(url, arguments.seeds, arguments.epochs)
+        print(f"{name}: {VARIANTS} variants x {arguments.seeds} seeds x {arguments.epochs} epochs")
+        missed |= print_rows(_measure(url, folder, experiment_id))
     return missed
 
 
-def _of_report(client: httpx.Client, address: str, pid: int, path: str) -> Measured:
-    """The median of a few, and the highest memory of all."""
-    before = megabytes(pid, "VmRSS")
-    took: list[float] = []
+def _measure(url: str, folder: str, experiment_id: str) -> Iterator[Row]:
+    with run_api(url, folder) as (pid, address), httpx.Client(base_url=address, timeout=120.0) as client:
+        yield from _describe_latency("idle", _time_other_requests(address, lambda: time.sleep(1.0)))
+        for form, target in TARGETS.items():
+            before = read_memory(pid, "VmRSS")
+            seconds: list[float] = []
 
-    def fetch() -> None:
-        for _ in range(_ROUNDS):
-            began = time.perf_counter()
-            client.get(path).raise_for_status()
-            took.append(time.perf_counter() - began)
+            def fetch(form: str = form, seconds: list[float] = seconds) -> None:
+                for _ in range(_ROUNDS):
+                    started = time.perf_counter()
+                    client.get(f"/v1/experiments/{experiment_id}/report?format={form}").raise_for_status()
+                    seconds.append(time.perf_counter() - started)
 
-    others = _asked(address, fetch)
-    return Measured(statistics.median(took), megabytes(pid, "VmHWM") - before, others)
+            others = _time_other_requests(address, fetch)
+            yield Row(f"{form}: median of {_ROUNDS}", statistics.median(seconds), "s", target)
+            growth = read_memory(pid, "VmHWM") - before
+            yield Row(f"{form}: more memory at its peak", growth, "MB", MEMORY_MEGABYTES)
+            yield from _describe_latency(form, others)
 
 
-def _asked(address: str, meanwhile: Callable[[], None]) -> list[float]:
+def _time_other_requests(address: str, meanwhile: Callable[[], None]) -> list[float]:
     """Seconds of each `GET /healthz` while `meanwhile` runs."""
-    took: list[float] = []
+    seconds: list[float] = []
     stopped = Event()
 
-    def ask() -> None:
+    def send() -> None:
         with httpx.Client(base_url=address, timeout=60.0) as client:
-            while not stopped.wait(_ASK_SECONDS):
-                began = time.perf_counter()
+            while not stopped.wait(_SECONDS_BETWEEN_REQUESTS):
+                started = time.perf_counter()
                 client.get("/healthz").raise_for_status()
-                took.append(time.perf_counter() - began)
+                seconds.append(time.perf_counter() - started)
 
-    asker = Thread(target=ask)
-    asker.start()
+    thread = Thread(target=send)
+    thread.start()
     try:
         meanwhile()
     finally:
         stopped.set()
-        asker.join()
-    return took
+        thread.join()
+    return seconds
 
 
-def _milliseconds(seconds: list[float]) -> str:
-    high = float(np.quantile(seconds, 0.99))
-    return f"{1000 * statistics.median(seconds):14.1f} ms{1000 * high:6.0f} ms"
+def _describe_latency(what: str, seconds: list[float]) -> Iterator[Row]:
+    yield Row(f"{what}: GET /healthz meanwhile, median", 1000 * statistics.median(seconds), "ms")
+    yield Row(f"{what}: GET /healthz meanwhile, 99 %", 1000 * float(np.quantile(seconds, 0.99)), "ms")
 
 
 def _fill(url: str, seeds: int, epochs: int) -> str:
     """Store a finished experiment; returns its id."""
-    database = Database(Settings().model_copy(update={"database_url": url}))
-    generator = np.random.default_rng(0)
-    with database.write() as session:
-        experiment, _ = create_experiment(session, _spec(seeds, epochs), preset=None)
-        runs = get_runs(session, experiment.id)
-    with database.write() as session:
-        session.execute(
-            update(Job).values(state=JobState.SUCCEEDED, attempt=1, epochs_done=epochs, fraction=1.0)
-        )
-        session.execute(insert(Result), [_result(run, generator, epochs) for run in runs])
-        rows = [row for run in runs for row in _epochs(run, generator, epochs)]
-        for first in range(0, len(rows), _ROWS_AT_ONCE):
-            session.execute(insert(Epoch), rows[first : first + _ROWS_AT_ONCE])
-    database.close()
-    return experiment.id
-
-
-def _spec(seeds: int, epochs: int) -> ExperimentSpec:
-    base = seed_spec("mnist").model_dump(mode="json")
+    base = build_spec("mnist").model_dump(mode="json")
     base["training"]["epochs"] = epochs
-    return ExperimentSpec.model_validate(
+    spec = ExperimentSpec.model_validate(
         {
             "name": "large",
             "base": base,
@@ -167,27 +109,33 @@ def _spec(seeds: int, epochs: int) -> ExperimentSpec:
             "replicates": seeds,
         }
     )
-
-
-def _result(run: ExperimentRun, generator: np.random.Generator, epochs: int) -> dict[str, object]:
-    correct = generator.random(10_000) < 0.98
-    scatter = generator.normal(0, 0.001)
-    record = result_record(
-        test_accuracy=float(correct.mean()),
-        test_loss=0.07 + scatter,
-        generalization_gap_loss=0.05 + scatter,
-        epochs_run=epochs,
-        test_correct=np.packbits(correct).tobytes(),
-        model_path=f"jobs/{run.job.id}/1/model.keras",
-    )
-    return asdict(record) | {"job_id": run.job.id}
-
-
-def _epochs(run: ExperimentRun, generator: np.random.Generator, epochs: int) -> Iterator[dict[str, object]]:
-    losses = generator.normal(0.1, 0.001, size=epochs)
-    for epoch, loss in enumerate(losses, start=1):
-        record = epoch_record(epoch, train_loss=float(loss), validation_loss=float(loss) + epoch / 1000)
-        yield asdict(record) | {"job_id": run.job.id, "attempt": 1}
+    database = Database(Settings().model_copy(update={"database_url": url}))
+    generator = np.random.default_rng(0)
+    with database.write() as session:
+        experiment, _ = create_experiment(session, spec, preset=None)
+        runs = get_runs(session, experiment.id)
+    with database.write() as session:
+        ended = {"state": JobState.SUCCEEDED, "attempt": 1, "epochs_done": epochs, "fraction": 1.0}
+        session.execute(update(Job).values(ended))
+        for run in runs:
+            correct, scatter = generator.random(10_000) < 0.98, generator.normal(0, 0.001)
+            record = result_record(
+                test_accuracy=float(correct.mean()),
+                test_loss=0.07 + scatter,
+                generalization_gap_loss=0.05 + scatter,
+                epochs_run=epochs,
+                test_correct=np.packbits(correct).tobytes(),
+                model_path=f"jobs/{run.job.id}/1/model.keras",
+            )
+            session.execute(insert(Result), [asdict(record) | {"job_id": run.job.id}])
+            history = [
+                epoch_record(epoch, train_loss=float(loss), validation_loss=float(loss) + epoch / 1000)
+                for epoch, loss in enumerate(generator.normal(0.1, 0.001, size=epochs), start=1)
+            ]
+            rows = [asdict(record) | {"job_id": run.job.id, "attempt": 1} for record in history]
+            session.execute(insert(Epoch), rows)
+    database.close()
+    return experiment.id
 
 
 if __name__ == "__main__":

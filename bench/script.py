@@ -7,7 +7,7 @@ import argparse
 
 import keras
 
-from bench.workload import BATCH_SIZE, LAYERS, LEARNING_RATE, floats, load_split, seed_spec
+from bench.workload import BATCH_SIZE, LAYERS, LEARNING_RATE, build_spec, load_split, scale_pixels
 
 # The strengths are Regbench's defaults.
 _REGULARIZED = {
@@ -26,36 +26,33 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=30)
     arguments = parser.parse_args()
     keras.utils.set_random_seed(arguments.seed)
-    split = load_split(seed_spec("mnist_5k"))
+    split = load_split(build_spec("mnist_5k"))
     train, validation, test = split.train, split.validation, split.test
-    assert validation is not None  # noqa: S101 (seed_spec asks for it)
-    model = _model(arguments.technique)
+    assert validation is not None  # noqa: S101 (build_spec asks for it)
+    inputs, *hidden, classes = LAYERS
+    layers = [keras.Input((inputs,))]
+    for units in hidden:
+        layers += _build_hidden(units, arguments.technique)
+    output = keras.layers.Dense(classes, **_REGULARIZED.get(arguments.technique, {}))
+    model = keras.Sequential([*layers, output])
     model.compile(
         keras.optimizers.Adam(LEARNING_RATE),
         keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         metrics=["accuracy"],
     )
     model.fit(
-        floats(train.images),
+        scale_pixels(train.images),
         train.labels,
         batch_size=BATCH_SIZE,
         epochs=arguments.epochs,
-        validation_data=(floats(validation.images), validation.labels),
+        validation_data=(scale_pixels(validation.images), validation.labels),
         verbose=0,
     )
-    _, accuracy = model.evaluate(floats(test.images), test.labels, verbose=0)
+    _, accuracy = model.evaluate(scale_pixels(test.images), test.labels, verbose=0)
     print(f"{arguments.technique}, seed {arguments.seed}: test accuracy {accuracy:.4f}")
 
 
-def _model(technique: str) -> keras.Model:
-    inputs, *hidden, classes = LAYERS
-    layers = [keras.Input((inputs,))]
-    for units in hidden:
-        layers += _hidden(units, technique)
-    return keras.Sequential([*layers, keras.layers.Dense(classes, **_REGULARIZED.get(technique, {}))])
-
-
-def _hidden(units: int, technique: str) -> list[keras.layers.Layer]:
+def _build_hidden(units: int, technique: str) -> list[keras.layers.Layer]:
     dense, relu = keras.layers.Dense, keras.layers.Activation("relu")
     match technique:
         case "none":

@@ -10,8 +10,8 @@ from models.records import EpochRecord, Progress
 from worker.program import CompiledProgram
 
 
-class Silent:
-    """An observer that only keeps when the last epoch ended, and its seconds, measurements included."""
+class EpochTimer:
+    """An observer that keeps the seconds of the last epoch, measurements included, and when it ended."""
 
     seconds = 0.0
     ended = 0.0
@@ -20,31 +20,31 @@ class Silent:
         """Nothing to do."""
 
     def on_epoch_end(self, record: EpochRecord, progress: Progress, checkpoint: object) -> None:
-        """Note the epoch."""
+        """Keep the epoch's time."""
         self.seconds, self.ended = record.seconds, time.perf_counter()
 
 
 @dataclass
 class Steps:
-    """Moments by `time.perf_counter`: when steps were first begun, and when the last of them were done."""
+    """By `time.perf_counter`: the start of the first training steps, and the end of the last."""
 
-    began: float | None = None
+    started: float | None = None
     ended: float = 0.0
 
 
 @contextmanager
-def steps_noted() -> Iterator[Steps]:
-    """Note the training steps that are run in the block; a compilation counts, so have it done before."""
-    # No observer hears of an epoch's first chunk as it begins, nor of its last one as it ends.
+def time_steps() -> Iterator[Steps]:
+    """Time the training steps that run in the block; a compilation counts, so compile before."""
+    # An observer is not called before an epoch's first chunk, nor right after its last.
     steps, run_steps = Steps(), CompiledProgram.run_steps
 
-    def noted(program: CompiledProgram, *arguments: Any, **named: Any) -> None:
-        if steps.began is None:
-            steps.began = time.perf_counter()
+    def run_timed(program: CompiledProgram, *arguments: Any, **named: Any) -> None:
+        if steps.started is None:
+            steps.started = time.perf_counter()
         run_steps(program, *arguments, **named)
         steps.ended = time.perf_counter()
 
-    CompiledProgram.run_steps = noted  # type: ignore[assignment, method-assign] # for the block alone
+    CompiledProgram.run_steps = run_timed  # type: ignore[assignment, method-assign] # for the block alone
     try:
         yield steps
     finally:

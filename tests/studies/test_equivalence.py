@@ -3,8 +3,8 @@
 import pytest
 from scipy.stats import ttest_ind
 
-from bench.equivalence import TOLERANCE_POINTS, VARIANTS, by_model_fit, by_regbench
 from models.settings import Settings
+from tests.studies.equivalence import TOLERANCE_POINTS, VARIANTS, train_with_model_fit, train_with_regbench
 from worker.engine import start_engine
 
 # One test image of mnist_5k's thousand is 0.1 points, and runs differ by half a point: five seeds could
@@ -25,7 +25,10 @@ def _engine() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("variant", list(VARIANTS))
 def test_mean_test_accuracy_is_model_fits(variant: str) -> None:
-    ours, theirs = by_regbench("mnist_5k", variant, SEEDS), by_model_fit("mnist_5k", variant, SEEDS)
+    ours, theirs = (
+        train_with_regbench("mnist_5k", variant, SEEDS),
+        train_with_model_fit("mnist_5k", variant, SEEDS),
+    )
     # Yuen's test: The two-sample trimmed t for unequal population variances, Biometrika 61 (1974).
     test = ttest_ind(100 * ours.accuracy, 100 * theirs.accuracy, trim=TRIMMED, equal_var=False)
     interval = test.confidence_interval()

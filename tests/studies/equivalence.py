@@ -1,24 +1,17 @@
-"""Is the service's result the seed script's result? Both models, by the trainer and by plain `model.fit`.
-
-    python -m bench.equivalence [--dataset mnist|mnist_5k] [--seeds 5]
+"""Both models of the seed script, by the trainer and by plain `model.fit`.
 
 `model.fit` is left unseeded, as the script leaves it: seeded, it feeds the same order in every epoch.
 """
 
-import argparse
-import os
-import sys
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from models.datasets import is_available
 from models.records import EpochRecord, Progress
 from models.settings import Settings
 from models.spec import JobSpec
 from worker.datasets import Dataset, load, split_dataset
-from worker.engine import start_engine
 from worker.program import ProgramCache
 from worker.training import train
 
@@ -45,7 +38,7 @@ class _Silent:
         """Nothing to do."""
 
 
-def by_regbench(name: str, variant: str, seeds: int) -> Sample:
+def train_with_regbench(name: str, variant: str, seeds: int) -> Sample:
     """Train one variant by the service's trainer, once with each seed."""
     programs = ProgramCache()
     evaluations = []
@@ -65,7 +58,7 @@ def by_regbench(name: str, variant: str, seeds: int) -> Sample:
     )
 
 
-def by_model_fit(name: str, variant: str, runs: int) -> Sample:
+def train_with_model_fit(name: str, variant: str, runs: int) -> Sample:
     """Train one variant as the seed script does."""
     dataset = load(name, Settings())
     losses, accuracies = np.array([_seed_script(dataset, variant) for _ in range(runs)]).T
@@ -96,32 +89,3 @@ def _seed_script(dataset: Dataset, variant: str) -> tuple[float, float]:
         images(dataset.test_images), keras.utils.to_categorical(dataset.test_labels, 10), verbose=0
     )
     return loss, accuracy
-
-
-def main() -> int:
-    """Print the table; exit code 1 if a mean accuracy differs by more than the tolerance."""
-    parser = argparse.ArgumentParser(description="The trainer's results beside model.fit's.")
-    parser.add_argument("--dataset", default="mnist" if is_available("mnist", Settings()) else "mnist_5k")
-    parser.add_argument("--seeds", type=int, default=5)
-    arguments = parser.parse_args()
-    start_engine(os.cpu_count() or 1, deterministic=False)
-    print(f"{arguments.dataset}, {arguments.seeds} runs each: mean (standard deviation)")
-    print(f"{'':17}{'':11}{'test accuracy':>18}{'test loss':>20}")
-    missed = False
-    for variant in VARIANTS:
-        ours = by_regbench(arguments.dataset, variant, arguments.seeds)
-        theirs = by_model_fit(arguments.dataset, variant, arguments.seeds)
-        for who, sample in (("regbench", ours), ("model.fit", theirs)):
-            print(f"{variant:17}{who:11}{_spread(sample.accuracy):>18}{_spread(sample.loss):>20}", flush=True)
-        points = 100 * (ours.accuracy.mean() - theirs.accuracy.mean())
-        missed |= bool(abs(points) > TOLERANCE_POINTS)
-        print(f"{'':17}{'difference':11}{points:+.2f} points (at most {TOLERANCE_POINTS} either way)")
-    return int(missed)
-
-
-def _spread(values: NDArray[np.float64]) -> str:
-    return f"{values.mean():.4f} ({values.std(ddof=1):.4f})"
-
-
-if __name__ == "__main__":
-    sys.exit(main())
