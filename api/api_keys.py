@@ -12,7 +12,14 @@ from api.http.auth import build_forbidden
 from api.http.bodies import parse_body
 from api.http.dependencies import Caller, CallerDep, DatabaseDep, parse_id
 from api.http.idempotency import IdempotentDep
-from api.http.pagination import CursorQuery, LimitQuery, decode_cursor, encode_cursor, render_page
+from api.http.pagination import (
+    CursorQuery,
+    LimitQuery,
+    decode_cursor,
+    encode_created_at,
+    render_page,
+    split_page,
+)
 from api.http.problem_types import problem_responses
 from api.http.routing import StrictQueryRoute
 from api.http.schemas import ResponseModel
@@ -20,31 +27,28 @@ from models.identifiers import OWNER_PATTERN
 from models.scopes import Scope
 from models.store import audit
 from models.store import keys as store
-from models.store.job_search import Cursor
 from models.store.tables import LOCAL_OWNER, ApiKey
 
 router = APIRouter(prefix="/v1", tags=["keys"], route_class=StrictQueryRoute)
 
 
 class NewKey(BaseModel):
-    """A key to make."""
+    """A key to create."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    name: str = Field(
-        min_length=1, max_length=200, pattern=r"^[^\x00]*$", description="For people to know it by"
-    )
+    name: str = Field(min_length=1, max_length=200, pattern=r"^[^\x00]*$", description="A name for people")
     owner: str = Field(
         LOCAL_OWNER,
         pattern=OWNER_PATTERN,
-        description="Whose rows it opens; several keys may share one",
+        description="Whose rows it gives access to; several keys may share an owner",
     )
     scope: Scope = Field(Scope.WRITE, strict=False)
     expires_days: float | None = Field(None, gt=0, le=36_500, allow_inf_nan=False)
 
 
 class Key(ResponseModel):
-    """A key, by all but itself."""
+    """A key without its secret."""
 
     id: str
     name: str
@@ -61,8 +65,8 @@ class MadeKey(Key):
     """A new key, shown this once."""
 
     key: str | None = Field(
-        description="For the header `Authorization: Bearer ...`; it cannot be had again, and is null "
-        "where the request was sent again"
+        description="For the header `Authorization: Bearer ...`; shown only once, and null where the request "
+        "was repeated"
     )
 
 
@@ -74,14 +78,14 @@ class KeyPage(ResponseModel):
 
 
 class AuditEvent(ResponseModel):
-    """Something that opened or closed a door, or cannot be undone."""
+    """A change of access, or a deletion."""
 
     id: int
     at: datetime
     owner: str = Field(description="Of the key that was used")
     key_id: str | None = Field(description="The key that was used; null on the command line, or without keys")
     action: str = Field(description="`key_created`, `key_revoked` or `job_deleted`")
-    subject: str = Field(description="The id of what it was done to")
+    subject: str = Field(description="Id of the key or job")
     request_id: str | None
 
 
@@ -120,9 +124,7 @@ def list_keys(
     """All keys, newest first, revoked and expired ones too; follow `Link: rel=next` or `next_cursor`."""
     with database.read() as session:
         keys = store.list_keys(session, after=decode_cursor(cursor), limit=limit + 1)
-    page, next_cursor = keys[:limit], None
-    if len(keys) > limit:
-        next_cursor = encode_cursor(Cursor(page[-1].created_at, page[-1].id))
+    page, next_cursor = split_page(keys, limit, encode_created_at)
     key_page = KeyPage(items=[_serialize_key(row) for row in page], next_cursor=next_cursor)
     return render_page(request, key_page, next_cursor, None)
 
@@ -130,14 +132,14 @@ def list_keys(
 @router.post("/keys", status_code=status.HTTP_201_CREATED, response_model=MadeKey)
 def create_key(
     admin: AdminDep,
-    wanted: Annotated[NewKey, Depends(parse_body(NewKey))],
+    new_key: Annotated[NewKey, Depends(parse_body(NewKey))],
     database: DatabaseDep,
     request: Request,
     idempotent: IdempotentDep,
 ) -> Response:
-    """Make a key. This answer alone shows it; the service keeps only its hash."""
+    """Create a key. Only this response contains it; the service stores its hash."""
     with idempotent.executed(), database.write() as session:
-        row, key = store.create_key(session, **wanted.model_dump())
+        row, key = store.create_key(session, **new_key.model_dump())
         record_audit_event(session, "key_created", row.id, admin, request)
         made_key = MadeKey(**_serialize_key(row).model_dump(), key=key)
         again = made_key.model_copy(update={"key": None})
@@ -147,7 +149,7 @@ def create_key(
 
 @router.post("/keys/{key_id}/revoke")
 def revoke_key(admin: AdminDep, key_id: KeyId, database: DatabaseDep, request: Request) -> Key:
-    """Close a key for good, within 5 seconds. Asked again, it answers the same."""
+    """Revoke a key for good, effective within 5 seconds. Idempotent."""
     with database.write() as session:
         row, was_open = store.revoke_key(session, key_id)
         if was_open:
@@ -168,15 +170,13 @@ def list_audit_events(
     """Who made and revoked keys and deleted jobs, newest first; follow `Link: rel=next` or `next_cursor`."""
     with database.read() as session:
         events = audit.find_events(session, before=None if cursor is None else int(cursor), limit=limit + 1)
-    page, next_cursor = events[:limit], None
-    if len(events) > limit:
-        next_cursor = str(page[-1].id)
+    page, next_cursor = split_page(events, limit, lambda event: str(event.id))
     audit_page = AuditPage(items=[AuditEvent.model_validate(row) for row in page], next_cursor=next_cursor)
     return render_page(request, audit_page, next_cursor, None)
 
 
 def record_audit_event(session: Session, action: str, subject: str, caller: Caller, request: Request) -> None:
-    """Write what `caller` does into the audit trail, in the transaction that does it."""
+    """Record an action of `caller` in the audit trail, in the transaction of the action."""
     audit.record(
         session,
         action,

@@ -3,7 +3,6 @@
 import gc
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from functools import cache
 from importlib.metadata import version
 from typing import Any
 
@@ -59,13 +58,13 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.limits = prediction_routes.Limits()
     app.state.broker_check = health.BrokerCheck(settings)
     app.state.status_loader = JobStatusLoader(app.state.database)
-    # By id: the latest answers to GET of a job, each with its ETag. Used from the event loop only.
+    # By job id: ETag and body of the latest response. Not thread-safe: used by the event loop only.
     app.state.job_bodies = LRUCache(1_000)
     app.state.experiment_progress = ExperimentProgressCache()
     app.state.job_updates = JobUpdates(
         app.state.database, seconds=settings.stream_seconds, limit=settings.max_streams
     )
-    # What is added later stands before: an answer of the door's, too, gets the envelope of every answer.
+    # The last middleware added is the outermost: AuthMiddleware's own responses get a request id, too.
     app.add_middleware(AuthMiddleware, settings=settings, database=app.state.database)
     problems.install(app, page=dashboard.render_problem_page)
     openapi.install(app)
@@ -101,21 +100,17 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
 @asynccontextmanager
 async def run_lifespan(app: FastAPI) -> AsyncIterator[None]:
-    _freeze_memory()
+    # What the process has loaded stays: no collection needs to scan it again. Drawing a report allocates
+    # more objects than Python's default thresholds expect.
+    if not gc.get_freeze_count():
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(20_000, 20, 20)
     updates: JobUpdates = app.state.job_updates
     async with updates.running():
         yield
     database: Database = app.state.database
     database.close()
-
-
-@cache
-def _freeze_memory() -> None:
-    # What the process loaded until now stays: no collection need walk through it again. And a report's
-    # drawings are made of more objects than Python expects of all a program.
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(20_000, 20, 20)
 
 
 def show_index(response: Response, accept: Accept = "*/*") -> Any:

@@ -93,14 +93,7 @@ def serialize_technique(name: str, technique: type[Technique]) -> TechniqueCard:
     properties: dict[str, dict[str, Any]] = technique.model_json_schema()["properties"]
     return TechniqueCard(
         name=name,
-        title=about.title,
-        formula=about.formula,
-        in_training=about.in_training,
-        at_inference=about.at_inference,
-        when_to_use=about.when_to_use,
-        cost=about.cost,
-        pitfall=about.pitfall,
-        source=about.source,
+        **{field: getattr(about, field) for field in TechniqueCard.model_fields.keys() & vars(about).keys()},
         parameters=[
             TechniqueParameter(
                 name=parameter,

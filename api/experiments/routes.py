@@ -30,9 +30,10 @@ from api.http.pagination import (
     FieldNames,
     LimitQuery,
     decode_cursor,
-    encode_cursor,
+    encode_created_at,
     parse_fields,
     render_page,
+    split_page,
 )
 from api.http.problem_types import problem_responses
 from api.http.problems import format_json_pointer
@@ -47,7 +48,6 @@ from models.spec import JobSpec
 from models.states import JobState
 from models.store import experiments as store
 from models.store.experiment_runs import apply_to_unfinished, retry_failed
-from models.store.job_search import Cursor
 from models.store.jobs import cancel_job, pause_job, resume_job
 from models.store.tables import Experiment
 
@@ -127,13 +127,10 @@ def list_experiments(
     selected = parse_fields(fields, schemas.Experiment, {"spec": ExperimentSpec})
     with database.read() as session:
         experiments = store.find_experiments(session, after=decode_cursor(cursor), limit=limit + 1)
-        page = experiments[:limit]
+        page, next_cursor = split_page(experiments, limit, encode_created_at)
         experiment_progress_cache: store.ExperimentProgressCache = request.app.state.experiment_progress
-        standings = experiment_progress_cache.get(session, [experiment.id for experiment in page])
-    next_cursor = None
-    if len(experiments) > limit:
-        next_cursor = encode_cursor(Cursor(page[-1].created_at, page[-1].id))
-    items = [serializers.serialize_experiment(experiment, standings[experiment.id]) for experiment in page]
+        progress = experiment_progress_cache.get(session, [experiment.id for experiment in page])
+    items = [serializers.serialize_experiment(experiment, progress[experiment.id]) for experiment in page]
     answer = schemas.ExperimentPage(items=items, next_cursor=next_cursor)
     return render_page(request, answer, next_cursor, selected)
 

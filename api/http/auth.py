@@ -10,7 +10,6 @@ import math
 import re
 import time
 from dataclasses import dataclass
-from functools import lru_cache
 from http import HTTPStatus
 from urllib.parse import quote, urlencode, urlsplit
 
@@ -21,8 +20,8 @@ from limits.aio.strategies import FixedWindowRateLimiter
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers
 from starlette.requests import Request, cookie_parser
-from starlette.responses import RedirectResponse, Response
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.responses import RedirectResponse
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api.http import problem_types, problems
 from api.http.dependencies import Caller
@@ -51,8 +50,6 @@ _KEY = re.compile(r"rb_[A-Za-z0-9_-]{43}")
 _SAFE_METHODS = {"GET", "HEAD", "OPTIONS"}
 _ANONYMOUS = Caller(owner="", sees_all=False)
 _LOCAL = Caller(owner=LOCAL_OWNER, sees_all=True)
-
-RawHeaders = list[tuple[bytes, bytes]]
 
 
 @dataclass(frozen=True)
@@ -91,21 +88,20 @@ class AuthMiddleware:
                 await self.app(scope, receive, send)
                 return
             caller, should_record = await self._keys.authenticate(scope)
-            rate = await self._rates.count(caller, scope["method"])
+            state[problems.RESPONSE_HEADERS] = await self._rates.count(caller, scope["method"])
         except (Problem, RegbenchError) as error:
-            await _build_refusal(scope, error)(scope, receive, send)
+            refusal = problems.build_error_response(Request(scope), error)
+            if refusal.status_code == HTTPStatus.UNAUTHORIZED and problems.is_page_request(scope):
+                query = scope["query_string"].decode("latin-1")
+                target = quote(scope["path"]) + (f"?{query}" if query else "")
+                refusal = RedirectResponse(f"{LOGIN}?{urlencode({'next': target})}", status_code=303)
+            await refusal(scope, receive, send)
             return
         state["caller"] = caller
-
-        async def send_with_rate(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                message["headers"] = [*message.get("headers", ()), *rate]
-            await send(message)
-
-        await self.app(scope, receive, send_with_rate if rate else send)
+        await self.app(scope, receive, send)
         if should_record:
             # The response has been sent already.
-            await self._keys.record_use(caller)
+            await run_in_threadpool(self._keys.record_use, caller)
 
     def _check_local(self, scope: Scope) -> None:
         """Refuse cross-site requests that a web page makes through a browser on this machine.
@@ -115,40 +111,28 @@ class AuthMiddleware:
         """
         headers = Headers(scope=scope)
         host = headers.get("Host", "")
-        if not ("*" in self._hosts or _is_local(host) or _parse_host_name(host) in self._hosts):
+        try:
+            name = urlsplit(f"//{host}").hostname or ""
+        except ValueError:
+            name = ""
+        if not ("*" in self._hosts or is_loopback_only(name) or name in self._hosts):
             raise Problem(
                 problem_types.WRONG_HOST,
                 "Without API keys only loopback names are answered, and those in REGBENCH_ALLOWED_HOSTS.",
             )
-        if scope["method"] not in _SAFE_METHODS and _is_cross_site_for(headers, host):
+        if scope["method"] not in _SAFE_METHODS and is_cross_site(headers):
             raise Problem(
                 problem_types.CROSS_ORIGIN,
                 "Without API keys a browser may change something only from this service's own pages.",
             )
 
 
-@lru_cache(maxsize=256)
-def _is_local(host: str) -> bool:
-    return is_loopback_only(_parse_host_name(host))
-
-
-def _parse_host_name(host: str) -> str:
-    try:
-        return urlsplit(f"//{host}").hostname or ""
-    except ValueError:
-        return ""
-
-
 def is_cross_site(headers: Headers) -> bool:
     """Whether a browser sends this request for a page of another site."""
-    return _is_cross_site_for(headers, headers.get("Host", ""))
-
-
-def _is_cross_site_for(headers: Headers, host: str) -> bool:
     site, origin = headers.get("Sec-Fetch-Site"), headers.get("Origin")
     if site is not None:
         return site not in ("same-origin", "none")
-    return origin is not None and urlsplit(origin).netloc.lower() != host.lower()
+    return origin is not None and urlsplit(origin).netloc.lower() != headers.get("Host", "").lower()
 
 
 class _KeyCache:
@@ -171,49 +155,36 @@ class _KeyCache:
         key = _extract_key(Headers(scope=scope), scope["method"])
         should_record = False
         if (cached := self._cache.get(key)) is None:
-            loaded, should_record = await run_in_threadpool(self._find_key, key)
-            cached = self._cache[key] = loaded
+
+            def load() -> keys.KeyStatus | None:
+                with self._database.read() as session:
+                    return keys.find_key(session, key)
+
+            row = await run_in_threadpool(load)
+            if row is None or row.revoked:
+                raise _build_unauthorized(
+                    problem_types.INVALID_KEY, "This API key has no access to this resource."
+                )
+            seconds = KEY_CACHE_SECONDS if row.seconds_left is None else row.seconds_left
+            if seconds <= 0:
+                raise _build_unauthorized(
+                    problem_types.EXPIRED_KEY, "This API key has expired; ask for a new one."
+                )
+            caller = Caller(row.owner, sees_all=row.scope is scopes.Scope.ADMIN, key_id=row.id)
+            cached = _CachedKey(caller, row.scope, min(seconds, KEY_CACHE_SECONDS))
+            self._cache[key], should_record = cached, not row.use_is_recorded
         required = scopes.Scope.READ if scope["method"] in _SAFE_METHODS else scopes.Scope.WRITE
         if not cached.scope.includes(required):
             raise build_forbidden(required)
         return cached.caller, should_record
 
-    async def record_use(self, caller: Caller) -> None:
+    def record_use(self, caller: Caller) -> None:
         """Record that a key was used."""
-
-        def write() -> None:
-            try:
-                with self._database.write() as session:
-                    keys.record_use(session, str(caller.key_id))
-            except ServiceUnavailable as error:
-                log.warning("could not record the use of key %s: %s", caller.key_id, error)
-
-        await run_in_threadpool(write)
-
-    def _find_key(self, key: str) -> tuple[_CachedKey, bool]:
-        with self._database.read() as session:
-            row = keys.find_key(session, key)
-        if row is None or row.revoked:
-            raise _build_unauthorized(
-                problem_types.INVALID_KEY, "This API key has no access to this resource."
-            )
-        seconds = KEY_CACHE_SECONDS if row.seconds_left is None else row.seconds_left
-        if seconds <= 0:
-            raise _build_unauthorized(
-                problem_types.EXPIRED_KEY, "This API key has expired; ask for a new one."
-            )
-        caller = Caller(row.owner, sees_all=row.scope is scopes.Scope.ADMIN, key_id=row.id)
-        return _CachedKey(caller, row.scope, min(seconds, KEY_CACHE_SECONDS)), not row.use_is_recorded
-
-
-def _build_refusal(scope: Scope, error: Problem | RegbenchError) -> Response:
-    """A problem; for a browser that requests a page without a valid key, a redirect to the login page."""
-    unknown = isinstance(error, Problem) and error.kind.status == HTTPStatus.UNAUTHORIZED
-    if not (unknown and problems.is_page_request(scope)):
-        return problems.build_error_response(Request(scope), error)
-    query = scope["query_string"].decode("latin-1")
-    target = quote(scope["path"]) + (f"?{query}" if query else "")
-    return RedirectResponse(f"{LOGIN}?{urlencode({'next': target})}", status_code=303)
+        try:
+            with self._database.write() as session:
+                keys.record_use(session, str(caller.key_id))
+        except ServiceUnavailable as error:
+            log.warning("could not record the use of key %s: %s", caller.key_id, error)
 
 
 def _extract_key(headers: Headers, method: str) -> str:
@@ -257,10 +228,9 @@ class _RateLimiter:
 
     def __init__(self, settings: Settings) -> None:
         self._limiter = FixedWindowRateLimiter(MemoryStorage())
-        self._reads = _build_limit(settings.max_reads_per_minute)
-        self._writes = _build_limit(settings.max_writes_per_minute)
+        self._per_minute = {"reads": settings.max_reads_per_minute, "writes": settings.max_writes_per_minute}
 
-    async def count(self, caller: Caller, method: str) -> RawHeaders:
+    async def count(self, caller: Caller, method: str) -> dict[str, str]:
         """Count one request; returns the rate limit headers.
 
         Their form is that of draft-ietf-httpapi-ratelimit-headers.
@@ -268,9 +238,10 @@ class _RateLimiter:
         Raises:
             Problem: the limit is reached.
         """
-        name, limit = ("reads", self._reads) if method in _SAFE_METHODS else ("writes", self._writes)
-        if limit is None:
-            return []
+        name = "reads" if method in _SAFE_METHODS else "writes"
+        if not self._per_minute[name]:
+            return {}
+        limit = RateLimitItemPerMinute(self._per_minute[name])
         allowed = await self._limiter.hit(limit, name, str(caller.key_id))
         window = await self._limiter.get_window_stats(limit, name, str(caller.key_id))
         seconds = max(1, math.ceil(window.reset_time - time.time()))
@@ -284,8 +255,4 @@ class _RateLimiter:
                 f"This key may make {limit.amount:,} {name} a minute; try again in {seconds} s.",
                 headers=headers | {"Retry-After": str(seconds)},
             )
-        return [(name.lower().encode(), value.encode()) for name, value in headers.items()]
-
-
-def _build_limit(a_minute: int) -> RateLimitItemPerMinute | None:
-    return RateLimitItemPerMinute(a_minute) if a_minute else None
+        return headers

@@ -1,5 +1,6 @@
 """Request bodies: bounded in size, parsed as JSON, validated."""
 
+import re
 from collections.abc import Awaitable, Callable
 from typing import Annotated, Any, TypeVar
 
@@ -44,12 +45,9 @@ async def read_body_limited(request: Request, limit: int) -> bytes:
 async def read_json_body(request: Request) -> bytes:
     """The body of a JSON request."""
     essence = request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
-    if essence != "application/json" and not (
-        essence.startswith("application/") and essence.endswith("+json")
-    ):
-        detail = (
-            f"The body is declared as {essence or 'nothing'}; send the header Content-Type: application/json."
-        )
+    if not re.fullmatch(r"application/(json|.*\+json)", essence):
+        declared = f"The body is declared as {essence or 'nothing'}"
+        detail = f"{declared}; send the header Content-Type: application/json."
         raise Problem(problem_types.UNSUPPORTED_MEDIA_TYPE, detail)
     settings: Settings = request.app.state.settings
     limit = settings.max_batch_bytes if request.scope["path"].endswith(BATCH) else settings.max_body_bytes

@@ -26,39 +26,35 @@ _STYLE = (
 
 @router.get("/docs")
 def show_documentation(request: Request) -> HTMLResponse:
-    """The page for people."""
-    document = request.app.openapi()
+    """Every operation by tag, as HTML."""
+    document: dict[str, Any] = request.app.openapi()
     title = escape(f"{document['info']['title']} {document['info']['version']}")
-    by_tag: dict[str, list[str]] = {}
+    sections: dict[str, str] = {}
     for path, operations in document["paths"].items():
         for method, operation in operations.items():
-            tag = (operation.get("tags") or ["other"])[0]
-            by_tag.setdefault(tag, []).append(_render_operation(method.upper(), path, operation))
-    page = [
-        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title>',
-        f"<style>{_STYLE}</style><h1>{title}</h1>",
-        _render_paragraphs(document["info"].get("description", "")),
-        '<p>For programs: <a href="/openapi.json">the OpenAPI document</a>.</p>',
-        *(f"<h2>{escape(tag.capitalize())}</h2>{''.join(rendered)}" for tag, rendered in by_tag.items()),
-    ]
-    return HTMLResponse("".join(page), headers={"Content-Security-Policy": _POLICY})
-
-
-def _render_operation(method: str, path: str, operation: dict[str, Any]) -> str:
-    parameters = [
-        (item["name"], item["in"], item.get("description", "")) for item in operation.get("parameters", ())
-    ]
-    responses = [
-        (status, item.get("description", ""), ", ".join(item.get("content", ())))
-        for status, item in operation["responses"].items()
-    ]
-    media_types = ", ".join(operation.get("requestBody", {}).get("content", ()))
-    return (
-        f"<details><summary><code>{method} {escape(path)}</code> {escape(operation.get('summary', ''))}"
-        f"</summary>{_render_paragraphs(operation.get('description', ''))}"
-        f"{_render_paragraphs(f'Request body: {media_types}.') if media_types else ''}"
-        f"{_render_table(parameters)}{_render_table(responses)}</details>"
+            parameters = [
+                (parameter["name"], parameter["in"], parameter.get("description", ""))
+                for parameter in operation.get("parameters", ())
+            ]
+            responses = [
+                (status, response.get("description", ""), ", ".join(response.get("content", ())))
+                for status, response in operation["responses"].items()
+            ]
+            body = ", ".join(operation.get("requestBody", {}).get("content", ()))
+            tag = operation["tags"][0]
+            sections[tag] = sections.get(tag, f"<h2>{escape(tag.capitalize())}</h2>") + (
+                f"<details><summary><code>{method.upper()} {escape(path)}</code> "
+                f"{escape(operation['summary'])}</summary>"
+                f"{_render_paragraphs(operation.get('description', ''))}"
+                f"{_render_paragraphs(f'Request body: {body}.') if body else ''}"
+                f"{_render_table(parameters)}{_render_table(responses)}</details>"
+            )
+    page = (
+        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title>'
+        f"<style>{_STYLE}</style><h1>{title}</h1>{_render_paragraphs(document['info']['description'])}"
+        '<p>For programs: <a href="/openapi.json">the OpenAPI document</a>.</p>'
     )
+    return HTMLResponse(page + "".join(sections.values()), headers={"Content-Security-Policy": _POLICY})
 
 
 def _render_table(rows: Sequence[tuple[str, ...]]) -> str:

@@ -19,12 +19,8 @@ def compute_document_etag(document: str) -> str:
     return format_weak_etag(hashlib.sha256(document.encode()).hexdigest()[:32])
 
 
-def format_rows_etag(mark: str) -> str:
-    """The ETag of rows whose versions `mark` combines."""
-    return format_weak_etag(mark)
-
-
 def format_weak_etag(value: str) -> str:
+    """The ETag of rows whose versions `value` combines."""
     # Another release may render the same rows differently.
     return f'W/"{value}-{_RELEASE}"'
 

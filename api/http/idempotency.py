@@ -88,10 +88,10 @@ class IdempotentRequest:
         try:
             yield
         except BaseException:
-            self._release(self._claim)
+            self._release(claim)
             raise
         if not self._stored:
-            self._release(self._claim)
+            self._release(claim)
 
     def store_response(
         self,

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from fastapi import Header
 
-# Left out of the OpenAPI document, where each answer's formats say it (OpenAPI 3.1, "Parameter Object").
+# Left out of the OpenAPI document, where each response lists its formats (OpenAPI 3.1, "Parameter Object").
 Accept = Annotated[str, Header(include_in_schema=False)]
 
 
@@ -13,25 +13,20 @@ def negotiate(accept: str, offered: list[str]) -> str | None:
 
     Between equals the earlier offer wins (RFC 9110, section 12.5.1).
     """
-    ranges = [_parse_media_range(part) for part in (accept or "*/*").split(",")]
+    ranges: dict[str, float] = {}
+    for part in (accept or "*/*").split(","):
+        pattern, *parameters = (text.strip().lower() for text in part.split(";"))
+        quality = dict(parameter.partition("=")[::2] for parameter in parameters).get("q", "1")
+        try:
+            ranges[pattern] = float(quality)
+        except ValueError:
+            ranges[pattern] = 0.0
     best, best_quality = None, 0.0
     for media_type in offered:
-        patterns = (media_type, f"{media_type.partition('/')[0]}/*", "*/*")
-        matching = [item for item in ranges if item[0] in patterns]
         # The most specific range decides: text/html;q=0 forbids what */* allows.
-        quality = max(matching, key=lambda item: 2 - item[0].count("*"))[1] if matching else 0.0
-        if quality > best_quality:
-            best, best_quality = media_type, quality
+        for pattern in (media_type, f"{media_type.partition('/')[0]}/*", "*/*"):
+            if pattern in ranges:
+                if ranges[pattern] > best_quality:
+                    best, best_quality = media_type, ranges[pattern]
+                break
     return best
-
-
-def _parse_media_range(part: str) -> tuple[str, float]:
-    pattern, *parameters = (text.strip().lower() for text in part.split(";"))
-    for parameter in parameters:
-        name, _, value = parameter.partition("=")
-        if name == "q":
-            try:
-                return pattern, float(value)
-            except ValueError:
-                return pattern, 0.0
-    return pattern, 1.0

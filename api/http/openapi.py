@@ -22,7 +22,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from api.http import problem_types
-from api.http.problem_types import F, ProblemType, get_problem_types
+from api.http.problem_types import F, get_problem_types
 from api.http.problems import MEDIA_TYPE, ProblemDocument
 
 EXAMPLES = Path(__file__).parent / "examples"
@@ -129,64 +129,60 @@ def install(app: FastAPI) -> None:
     """Extend the document that FastAPI generates."""
     generate = app.openapi
 
-    def openapi() -> dict[str, Any]:
+    def generate_extended() -> dict[str, Any]:
+        # FastAPI caches the document, including these additions.
         if app.openapi_schema is not None:
-            # FastAPI caches the document, including our additions.
             return app.openapi_schema
         document = generate()
-        components = document["components"]
-        components["headers"] = HEADERS
-        components["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
-        # Or none, where none is needed.
+        # Either a key or none: an installation on one machine needs none.
         document["security"] = [{"key": []}, {}]
-        components["examples"] = {
-            code: {"summary": problem_types.TYPES[code].title, "value": value}
-            for code, value in read_examples()["problems"].items()
-        }
-        for validation in ("HTTPValidationError", "ValidationError"):
-            components["schemas"].pop(validation, None)
         models: list[type[BaseModel]] = [ProblemDocument]
         for route in iter_route_contexts(app.routes):
             for method in route.methods or ():
                 operation = document["paths"].get(route.path_format, {}).get(method.lower())
                 if operation is not None:
                     models += _extend_operation(operation, route)
+        components = document["components"]
+        components["headers"] = HEADERS
+        components["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
+        components["examples"] = {
+            code: {"summary": problem_types.TYPES[code].title, "value": value}
+            for code, value in read_examples()["problems"].items()
+        }
+        for validation in ("HTTPValidationError", "ValidationError"):
+            components["schemas"].pop(validation, None)
         _, definitions = models_json_schema([(model, "validation") for model in models], ref_template=_SCHEMA)
         components["schemas"] |= definitions["$defs"]
         return document
 
-    # FastAPI's documented way to extend the document.
-    app.openapi = openapi  # type: ignore[method-assign]  # the way that FastAPI documents
+    app.openapi = generate_extended  # type: ignore[method-assign]  # the way that FastAPI documents
 
 
 def _extend_operation(operation: dict[str, Any], route: RouteContext) -> list[type[BaseModel]]:
-    """Extend an operation; returns the models of its request body."""
+    """Add request body, headers, problems and examples; returns the models of the request body."""
     dependants = list(_iter_dependants(route.dependant))
     bodies: list[RequestBody] = [
         dependant.call.__dict__["request_body"]
         for dependant in dependants
         if hasattr(dependant.call, "request_body")
     ]
+    examples = read_examples().get(operation["operationId"], {})
     for body in bodies:
         operation["requestBody"] = {"required": True, "content": deepcopy(body.content)}
+        if "request" in examples:
+            operation["requestBody"]["content"]["application/json"]["example"] = examples["request"]
     responses = operation["responses"]
     for status, names in getattr(route.endpoint, "headers", {}).items():
         responses[str(status.value)].setdefault("headers", {}).update(_build_header_refs(*names))
     responses.pop("422", None)
-    # Any request can have an unknown parameter, and any code can fail.
-    kinds = {problem_types.INVALID_PARAMETER, problem_types.INTERNAL_ERROR}
-    for dependant in dependants:
-        kinds.update(get_problem_types(dependant.call))
-    ordered = sorted(kinds, key=lambda kind: (kind.status, kind.code))
-    for status, group in groupby(ordered, lambda kind: kind.status):
-        problem = _build_problem_response(list(group))
-        # A status may also be a regular response, as of readiness.
-        response = responses.setdefault(str(status.value), problem)
-        response["content"] |= problem["content"]
+    _add_problem_responses(responses, dependants)
     for response in responses.values():
         response.setdefault("headers", {}).update(_build_header_refs("X-Request-Id"))
+    for status, by_type in examples.get("responses", {}).items():
+        content = responses.get(status, {}).get("content", {})
+        for media_type in content.keys() & by_type.keys():
+            content[media_type]["example"] = by_type[media_type]
     operation["responses"] = dict(sorted(responses.items()))
-    _add_examples(operation)
     return [body.model for body in bodies]
 
 
@@ -208,20 +204,26 @@ def _iter_dependants(dependant: Dependant) -> Iterator[Dependant]:
         yield from _iter_dependants(dependency)
 
 
-def _build_problem_response(kinds: list[ProblemType]) -> dict[str, Any]:
-    described = "; or ".join(f"{kind.title} (`{kind.uri}`)" for kind in kinds)
-    response: dict[str, Any] = {
-        "description": described,
-        "content": {
-            MEDIA_TYPE: {
-                "schema": {"$ref": _SCHEMA.format(model="ProblemDocument")},
-                "examples": {kind.code: {"$ref": f"#/components/examples/{kind.code}"} for kind in kinds},
-            }
-        },
-    }
-    if kinds[0].status == HTTPStatus.SERVICE_UNAVAILABLE:
-        response["headers"] = _build_header_refs("Retry-After")
-    return response
+def _add_problem_responses(responses: dict[str, Any], dependants: list[Dependant]) -> None:
+    # Any request can have an unknown parameter, and any code can fail.
+    kinds = {problem_types.INVALID_PARAMETER, problem_types.INTERNAL_ERROR}
+    for dependant in dependants:
+        kinds.update(get_problem_types(dependant.call))
+    ordered = sorted(kinds, key=lambda kind: (kind.status, kind.code))
+    for status, group in groupby(ordered, lambda kind: kind.status):
+        same_status = list(group)
+        content = {
+            "schema": {"$ref": _SCHEMA.format(model="ProblemDocument")},
+            "examples": {kind.code: {"$ref": f"#/components/examples/{kind.code}"} for kind in same_status},
+        }
+        response: dict[str, Any] = {
+            "description": "; or ".join(f"{kind.title} (`{kind.uri}`)" for kind in same_status),
+            "content": {},
+        }
+        if status == HTTPStatus.SERVICE_UNAVAILABLE:
+            response["headers"] = _build_header_refs("Retry-After")
+        # A status may also be a regular response, as of readiness.
+        responses.setdefault(str(status.value), response)["content"][MEDIA_TYPE] = content
 
 
 def _build_header_refs(*names: str) -> dict[str, Any]:

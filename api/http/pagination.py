@@ -1,13 +1,12 @@
 """Pagination: sort order, field selection, and cursors."""
 
 import base64
-import binascii
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, timedelta
 from types import MappingProxyType
-from typing import Annotated, Any, get_args, get_origin
+from typing import Annotated, Any, TypeVar, get_args, get_origin
 
 from fastapi import Request, Response
 from pydantic import AfterValidator, BaseModel, Field
@@ -16,10 +15,11 @@ from pydantic_core import PydanticCustomError
 from models.errors import FieldError, InvalidSpec
 from models.identifiers import ID_PATTERN
 from models.store.job_search import NEWEST_FIRST, Cursor, SortOrder
-from models.store.tables import SORTABLE_METRICS, Result
+from models.store.tables import SORTABLE_METRICS, ApiKey, Experiment, Result
 
 SORTS = [f"{sign}{name}" for name in ("created_at", *SORTABLE_METRICS) for sign in ("-", "")]
 _LARGEST = 2**31
+Row = TypeVar("Row")
 
 Fields = dict[str, Any]
 """Which fields of a document, as pydantic's `include` has them: each with those in it, or True for all."""
@@ -57,13 +57,26 @@ def parse_sort(sort: str) -> SortOrder:
 
 
 def encode_cursor(cursor: Cursor, order: SortOrder = NEWEST_FIRST) -> str:
-    """An opaque text for `cursor` in a list of that order, safe in a URL."""
+    """A position in a list of that order as opaque text for a URL."""
     value = cursor.value.isoformat() if isinstance(cursor.value, datetime) else repr(cursor.value)
     return base64.urlsafe_b64encode(f"{_format_sort(order)} {value} {cursor.id}".encode()).decode()
 
 
+def split_page(
+    rows: list[Row], limit: int, build_cursor: Callable[[Row], str]
+) -> tuple[list[Row], str | None]:
+    """The first `limit` of up to `limit + 1` selected rows, and the cursor of the next page, if any."""
+    page = rows[:limit]
+    return page, build_cursor(page[-1]) if len(rows) > limit else None
+
+
+def encode_created_at(row: ApiKey | Experiment) -> str:
+    """The cursor after `row` in a list of the newest first."""
+    return encode_cursor(Cursor(row.created_at, row.id))
+
+
 def decode_cursor(cursor: str | None, order: SortOrder = NEWEST_FIRST) -> Cursor | None:
-    """The cursor that the text stands for; None: the beginning.
+    """The position that `cursor` encodes; None: the beginning.
 
     Raises:
         InvalidSpec: it is not a cursor of this service, or belongs to a list of another order.
@@ -72,13 +85,13 @@ def decode_cursor(cursor: str | None, order: SortOrder = NEWEST_FIRST) -> Cursor
         return None
     try:
         sort, value, row_id = base64.b64decode(cursor, altchars="-_", validate=True).decode().split(" ")
-        position = Cursor(_parse_value(value, parse_sort(sort)), row_id) if sort in SORTS else None
-    except (binascii.Error, ValueError):
-        position = None
-    if position is None or not re.fullmatch(ID_PATTERN, position.id):
+        if sort not in SORTS or not re.fullmatch(ID_PATTERN, row_id):
+            raise ValueError("not a position in a list")
+        position = Cursor(_parse_value(value, parse_sort(sort).by), row_id)
+    except ValueError:
         raise InvalidSpec(
             [FieldError("?cursor", "not a cursor of this service; leave it out to start from the beginning")]
-        )
+        ) from None
     if sort != _format_sort(order):
         detail = f"belongs to a list with sort={sort}, not {_format_sort(order)}; leave it out to start again"
         raise InvalidSpec([FieldError("?cursor", detail)])
@@ -89,13 +102,13 @@ def _format_sort(order: SortOrder) -> str:
     return f"{'-' if order.descending else ''}{order.by}"
 
 
-def _parse_value(value: str, order: SortOrder) -> datetime | float:
-    if order.by == "created_at":
+def _parse_value(value: str, column: str) -> datetime | float:
+    if column == "created_at":
         moment = datetime.fromisoformat(value)
         if moment.utcoffset() != timedelta(0):
             raise ValueError("not in UTC")
         return moment
-    value_of_column: float = getattr(Result, order.by).type.python_type(value)
+    value_of_column: float = getattr(Result, column).type.python_type(value)
     # No column holds such a value, and databases refuse to compare it.
     if not math.isfinite(value_of_column) or (
         isinstance(value_of_column, int) and abs(value_of_column) >= _LARGEST
@@ -107,56 +120,47 @@ def _parse_value(value: str, order: SortOrder) -> datetime | float:
 def parse_fields(
     names: str | None, model: type[BaseModel], documents: Mapping[str, type[BaseModel]] = MappingProxyType({})
 ) -> Fields | None:
-    """Which fields of `model` the names ask for; None: all.
+    """Which fields of `model` the names select; None: all.
 
-    Each of `documents` says what a field holds that the model calls an object.
+    `documents` has the models of fields that `model` declares as plain objects.
 
     Raises:
-        InvalidSpec: there is no such field; it names those that there are.
+        InvalidSpec: there is no such field; it names the existing ones.
     """
     if names is None:
         return None
     selected: Fields = {}
-    for name in names.split(","):
-        _add_field(selected, name.strip(), model, documents)
+    for name in map(str.strip, names.split(",")):
+        node: Any = selected
+        kind: Any = model
+        *parents, last = name.split(".")
+        for part in parents:
+            nested = documents.get(part) if kind is model else None
+            kind = nested or _get_field_type(kind, part, name)
+            node = node.setdefault(part, {})
+            if node is True:
+                break
+            if any(get_origin(option) in (list, tuple) for option in (kind, *get_args(kind))):
+                node = node.setdefault("__all__", {})
+        else:
+            _get_field_type(kind, last, name)
+            node[last] = True
     return selected
 
 
-def _add_field(
-    selected: Fields, name: str, model: type[BaseModel], documents: Mapping[str, type[BaseModel]]
-) -> None:
-    node, available = selected, {field: info.annotation for field, info in model.model_fields.items()}
-    *parents, last = name.split(".")
-    for part in parents:
-        kind = documents.get(part) if node is selected else None
-        annotation = kind or _get_field_type(available, part, name)
-        node = node.setdefault(part, {})
-        if node is True:
-            return
-        if _is_list(annotation):
-            node = node.setdefault("__all__", {})
-        available = _get_fields(annotation)
-    _get_field_type(available, last, name)
-    node[last] = True
-
-
-def _get_field_type(available: Mapping[str, Any], part: str, name: str) -> Any:
-    """The type of a field. An object with arbitrary keys may hold anything under any of them."""
-    if part not in available and "*" not in available:
+def _get_field_type(kind: Any, part: str, name: str) -> Any:
+    """The type of a field of `kind`. An object with arbitrary keys may hold anything under any of them."""
+    available = {
+        field: info.annotation for model in _iter_models(kind) for field, info in model.model_fields.items()
+    }
+    arbitrary_keys = not available and (get_origin(kind) is dict or kind is Any)
+    if part not in available and not arbitrary_keys:
         choices = ", ".join(available)
         detail = f"there is no {name!r}; " + (
             f"choose from {choices}" if available else "what it is in has no fields"
         )
         raise InvalidSpec([FieldError("?fields", detail)])
     return available.get(part, Any)
-
-
-def _get_fields(kind: Any) -> dict[str, Any]:
-    """The fields of a field's type; `*` if its keys are arbitrary."""
-    results = {
-        name: item.annotation for model in _iter_models(kind) for name, item in model.model_fields.items()
-    }
-    return results or ({"*": Any} if (get_origin(kind) is dict or kind is Any) else {})
 
 
 def _iter_models(kind: Any) -> Iterator[type[BaseModel]]:
@@ -167,24 +171,16 @@ def _iter_models(kind: Any) -> Iterator[type[BaseModel]]:
             yield from _iter_models(part)
 
 
-def _is_list(kind: Any) -> bool:
-    return any(get_origin(part) in (list, tuple) for part in (kind, *get_args(kind)))
-
-
 def render_page(request: Request, page: BaseModel, cursor: str | None, fields: Fields | None) -> Response:
     """The response with a page, and a `Link` header to the first and next pages."""
     include: Fields | None = {"items": {"__all__": fields}, "next_cursor": True} if fields else None
-    return Response(
-        page.model_dump_json(include=include),
-        media_type="application/json",
-        headers={"Link": _format_links(request, cursor)},
-    )
-
-
-def _format_links(request: Request, cursor: str | None) -> str:
     first = request.url.remove_query_params("cursor")
     links = [f'<{first.path}{"?" if first.query else ""}{first.query}>; rel="first"']
     if cursor is not None:
         next_url = request.url.include_query_params(cursor=cursor)
         links.append(f'<{next_url.path}?{next_url.query}>; rel="next"')
-    return ", ".join(links)
+    return Response(
+        page.model_dump_json(include=include),
+        media_type="application/json",
+        headers={"Link": ", ".join(links)},
+    )

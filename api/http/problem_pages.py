@@ -9,7 +9,7 @@ from fastapi import APIRouter, Path, Response
 from api.http import problem_types
 from api.http.negotiation import Accept, negotiate
 from api.http.openapi import build_text_responses
-from api.http.problem_types import ProblemType, problem_responses
+from api.http.problem_types import problem_responses
 from api.http.problems import build_not_acceptable
 from api.http.routing import StrictQueryRoute
 from models.errors import NotFound
@@ -34,22 +34,22 @@ def show_problem_type(
     media_type = negotiate(accept, ["text/markdown", "text/html"])
     if media_type is None:
         raise build_not_acceptable("text/markdown or text/html")
-    page = _render_html(kind) if media_type == "text/html" else problem_types.render_page(kind)
+    page = (
+        problem_types.render_page(kind)
+        if media_type == "text/markdown"
+        else (
+            '<!doctype html>\n<html lang="en"><meta charset="utf-8">'
+            '<meta name="viewport" content="width=device-width">\n'
+            f"<title>{_render_code(kind.title)}</title>\n"
+            "<style>body {font: 1rem/1.5 sans-serif; max-width: 40rem; margin: 2rem auto}</style>\n"
+            f"<h1>{_render_code(kind.title)}</h1>\n"
+            f"<p><code>{kind.code}</code>, {kind.status.value} {kind.status.phrase}</p>\n"
+            f"<p>{_render_code(kind.meaning)}</p>\n"
+            f"<p>What to do: {_render_code(kind.remedy)}</p>\n"
+        )
+    )
     return Response(page, media_type=media_type, headers=_HEADERS)
 
 
-def _render_html(kind: ProblemType) -> str:
-    return (
-        '<!doctype html>\n<html lang="en"><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width">\n'
-        f"<title>{_render_code(kind.title)}</title>\n"
-        "<style>body {font: 1rem/1.5 sans-serif; max-width: 40rem; margin: 2rem auto}</style>\n"
-        f"<h1>{_render_code(kind.title)}</h1>\n"
-        f"<p><code>{kind.code}</code>, {kind.status.value} {kind.status.phrase}</p>\n"
-        f"<p>{_render_code(kind.meaning)}</p>\n"
-        f"<p>What to do: {_render_code(kind.remedy)}</p>\n"
-    )
-
-
-def _render_code(words: str) -> str:
-    return re.sub(r"`(.+?)`", r"<code>\1</code>", html.escape(words, quote=False))
+def _render_code(text: str) -> str:
+    return re.sub(r"`(.+?)`", r"<code>\1</code>", html.escape(text, quote=False))

@@ -1,7 +1,7 @@
-"""Every kind of problem that the API answers with: the one table of their names, in words for people.
+"""Every kind of problem in the API's responses: the one table, with their texts.
 
-The name of a type is an address (RFC 9457, section 3.1.1) that this service answers itself, see
-api/http/problem_pages.py; docs/reference/problems.md shows the same texts.
+`type` is a URL (RFC 9457, section 3.1.1) that this service serves itself, see api/http/problem_pages.py;
+docs/reference/problems.md shows the same texts.
 """
 
 from collections.abc import Callable
@@ -17,7 +17,7 @@ class ProblemType:
     """A kind of problem."""
 
     code: str
-    """Never changes; all else may be said better. Empty: of no kind but its status."""
+    """Stable, unlike the texts. Empty: only the status says what the problem is."""
     status: HTTPStatus
     title: str
     meaning: str
@@ -35,7 +35,7 @@ NOT_JSON = ProblemType(
     "not_json",
     HTTPStatus.BAD_REQUEST,
     "The body is not JSON",
-    "The body could not be read as a JSON document. `detail` says where the reading stopped.",
+    "The body could not be parsed as a JSON document. `detail` says where parsing stopped.",
     "Send one JSON document in UTF-8. Single quotes, comments and trailing commas are not JSON.",
 )
 NOT_FOUND = ProblemType(
@@ -115,20 +115,6 @@ OVER_BUDGET = ProblemType(
     "floating-point operations, or jobs in an experiment.",
     "Ask for less; `errors` says by how much. `?dry_run=true` estimates the cost without storing.",
 )
-INTERNAL_ERROR = ProblemType(
-    "internal_error",
-    HTTPStatus.INTERNAL_SERVER_ERROR,
-    "Internal error",
-    "Something went wrong inside the service. Its log has the cause under `request_id`.",
-    "Report it with the `request_id`. Before sending a POST again, look whether it had been carried out.",
-)
-SERVICE_UNAVAILABLE = ProblemType(
-    "service_unavailable",
-    HTTPStatus.SERVICE_UNAVAILABLE,
-    "Not available at the moment",
-    "The database, or a file store, cannot be reached just now.",
-    "Send the same request again after as many seconds as the header `Retry-After` says.",
-)
 IDEMPOTENCY_KEY_IN_PROGRESS = ProblemType(
     "idempotency_key_in_progress",
     HTTPStatus.CONFLICT,
@@ -201,53 +187,38 @@ OVER_QUOTA = ProblemType(
     "installation allows.",
     "Wait for jobs to end, or cancel some; `detail` says how much is left.",
 )
-PREDICTOR_UNAVAILABLE = ProblemType(
-    "predictor_unavailable",
-    HTTPStatus.SERVICE_UNAVAILABLE,
-    "Nobody computes predictions",
-    "Models answer in a process of their own, which is not there, still starts, or has more to do than it "
-    "can answer in time. All else works without it.",
-    "Send the request again after the seconds that `Retry-After` names. `regbench up` and docker-compose.yml "
-    "start the process; `detail` has its command.",
-)
 TOO_MANY_STREAMS = ProblemType(
     "too_many_streams",
     HTTPStatus.SERVICE_UNAVAILABLE,
     "Too many streams",
-    "This process lets as many clients follow jobs as it may.",
+    "This process serves as many streams as it is allowed to.",
     "Ask again later, or poll with `If-None-Match`.",
 )
+PREDICTOR_UNAVAILABLE = ProblemType(
+    "predictor_unavailable",
+    HTTPStatus.SERVICE_UNAVAILABLE,
+    "No process computes predictions",
+    "Predictions are computed by a process of their own, which does not run, is still starting, or is "
+    "overloaded. Everything else works without it.",
+    "Send the request again after the seconds that `Retry-After` names. `regbench up` and docker-compose.yml "
+    "start the process; `detail` has its command.",
+)
+INTERNAL_ERROR = ProblemType(
+    "internal_error",
+    HTTPStatus.INTERNAL_SERVER_ERROR,
+    "Internal error",
+    "Something went wrong inside the service. Its log has the cause under `request_id`.",
+    "Report it with the `request_id`. Before sending a POST again, look whether it had been carried out.",
+)
+SERVICE_UNAVAILABLE = ProblemType(
+    "service_unavailable",
+    HTTPStatus.SERVICE_UNAVAILABLE,
+    "Not available at the moment",
+    "The database, or a file store, cannot be reached just now.",
+    "Send the same request again after as many seconds as the header `Retry-After` says.",
+)
 
-TYPES = {
-    item.code: item
-    for item in (
-        NOT_JSON,
-        NOT_FOUND,
-        METHOD_NOT_ALLOWED,
-        NOT_ACCEPTABLE,
-        CONFLICT,
-        BODY_TOO_LARGE,
-        UNSUPPORTED_MEDIA_TYPE,
-        INVALID_PARAMETER,
-        INVALID_SPEC,
-        DATASET_UNAVAILABLE,
-        OVER_BUDGET,
-        IDEMPOTENCY_KEY_IN_PROGRESS,
-        IDEMPOTENCY_KEY_REUSED,
-        MISSING_KEY,
-        INVALID_KEY,
-        EXPIRED_KEY,
-        INSUFFICIENT_SCOPE,
-        CROSS_ORIGIN,
-        WRONG_HOST,
-        RATE_LIMITED,
-        OVER_QUOTA,
-        TOO_MANY_STREAMS,
-        PREDICTOR_UNAVAILABLE,
-        INTERNAL_ERROR,
-        SERVICE_UNAVAILABLE,
-    )
-}
+TYPES = {kind.code: kind for kind in list(globals().values()) if isinstance(kind, ProblemType)}
 
 
 def problem_responses(*types: ProblemType) -> Callable[[F], F]:

@@ -1,4 +1,4 @@
-"""Errors as RFC 9457 problem documents, from every corner of the API, in one shape.
+"""Every error of the API as an RFC 9457 problem document.
 
 `pointer` in `errors` is a JSON pointer (RFC 6901) into the request's body, such as `/model/hidden_units/0`
 (empty: the whole body), or `?limit` for a query parameter.
@@ -39,6 +39,8 @@ log = logging.getLogger(__name__)
 MEDIA_TYPE = "application/problem+json"
 IS_PAGE = "is_page"
 """Key in a request's state: the response is a page, whatever the Accept header."""
+RESPONSE_HEADERS = "response_headers"
+"""Key in a request's state: headers that a middleware adds to the response."""
 _API_PREFIXES = ("/v1/", "/static/")
 RETRY_AFTER_SECONDS = 5
 _MAX_ERRORS = 50
@@ -79,7 +81,7 @@ class ProblemDocument(BaseModel):
 
 
 RenderProblemPage = Callable[[Request, ProblemDocument, Mapping[str, str]], Response]
-"""Makes a problem's page, with these headers."""
+"""Renders a problem as a page, with these headers."""
 
 # The one table from domain errors to HTTP. A subclass not named here is answered as its parent.
 KINDS: dict[type[RegbenchError], ProblemType] = {
@@ -185,12 +187,12 @@ def on_domain_error(request: Request, error: Exception) -> Response:
     if kind.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         log.warning("request %s: %s", request.state.request_id, error, exc_info=error.__cause__)
     faults = error.errors if isinstance(error, InvalidSpec) else []
-    detail = _format_summary(faults) if faults else error.message
     headers = {}
     if isinstance(error, QuotaExceeded):
-        headers = {"Retry-After": str(error.retry_after)}
+        headers["Retry-After"] = str(error.retry_after)
     elif isinstance(error, ServiceUnavailable):
-        headers = {"Retry-After": str(RETRY_AFTER_SECONDS)}
+        headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
+    detail = _format_summary(faults) if faults else error.message
     return build_response(request, Problem(kind, detail, errors=faults, headers=headers))
 
 
@@ -200,8 +202,8 @@ def on_bad_parameters(request: Request, error: Exception) -> Response:
     for fault in error.errors():
         source, *rest = fault["loc"]
         name = ".".join(str(part) for part in rest if not isinstance(part, int))
-        extra = fault["type"] == "extra_forbidden"
-        detail = "there is no such parameter here" if extra else str(fault["msg"])
+        unknown = fault["type"] == "extra_forbidden"
+        detail = "there is no such parameter here" if unknown else str(fault["msg"])
         faults.append(FieldError(f"?{name}" if source == "query" else f"{source} {name}", detail))
     return build_response(
         request, Problem(problem_types.INVALID_PARAMETER, _format_summary(faults), errors=faults)
@@ -216,17 +218,17 @@ def on_http_exception(request: Request, error: Exception) -> Response:
         detail = f"There is nothing at {path}; /docs lists what there is."
         return build_response(request, Problem(problem_types.NOT_FOUND, detail))
     if status == HTTPStatus.METHOD_NOT_ALLOWED:
-        # The router reports only the methods of the first matching route.
-        methods = {
-            method
-            for route in iter_route_contexts(request.app.routes)
-            if route.path_regex.match(path)
-            for method in route.methods or ()
-        }
-        headers = {"Allow": ", ".join(sorted(methods | {"HEAD"} if "GET" in methods else methods))}
+        # The router's own list has the methods of the first matching route only.
+        methods: set[str] = set()
+        for route in iter_route_contexts(request.app.routes):
+            if route.path_regex.match(path):
+                methods |= route.methods or set()
+        if "GET" in methods:
+            methods.add("HEAD")
+        headers = {"Allow": ", ".join(sorted(methods))}
         detail = f"{request.method} is not possible on {path}; possible: {headers['Allow']}."
         return build_response(request, Problem(problem_types.METHOD_NOT_ALLOWED, detail, headers=headers))
-    # The framework's own, of which none is known here. RFC 9457 has a name for what only the status tells.
+    # RFC 9457: about:blank is the type of a problem that only its status describes.
     unlisted = ProblemType("", status, status.phrase, "", "")
     return build_response(request, Problem(unlisted, str(error.detail), headers=dict(error.headers or {})))
 
@@ -263,6 +265,7 @@ class RequestEnvelope:
                 headers["X-Request-Id"] = request_id
                 # A route's own headers take precedence.
                 headers.raw.extend(_SECURITY_HEADERS)
+                headers.update(scope["state"].get(RESPONSE_HEADERS, {}))
                 for name, value in _DEFAULT_HEADERS.items():
                     headers.setdefault(name, value)
             await send(message)

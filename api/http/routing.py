@@ -1,4 +1,4 @@
-"""The routes of this service: each refuses a query parameter that it does not know."""
+"""Routes that refuse unknown query parameters."""
 
 from collections.abc import Callable, Coroutine
 from typing import Any
@@ -18,13 +18,12 @@ class StrictQueryRoute(APIRoute):
         usual = super().get_route_handler()
 
         async def handle(request: Request) -> Response:
-            # Not a dependency: FastAPI would go about it for every request, though hardly any has a query.
+            # Not a dependency: FastAPI would resolve it for every request, though few have a query.
             if request.scope["query_string"]:
-                known = _get_query_parameters(request.scope["route"].dependant)
-                unknown = [name for name in request.query_params if name not in known]
-                if unknown:
-                    offered = f"there are {', '.join(sorted(known))}" if known else "nor any other"
-                    hint = f"there is no such parameter here; {offered}"
+                allowed = _get_query_parameters(request.scope["route"].dependant)
+                offered = f"there are {', '.join(sorted(allowed))}" if allowed else "nor any other"
+                hint = f"there is no such parameter here; {offered}"
+                if unknown := [name for name in request.query_params if name not in allowed]:
                     raise RequestValidationError(
                         [{"type": "unknown", "loc": ("query", name), "msg": hint} for name in unknown]
                     )

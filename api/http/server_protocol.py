@@ -2,7 +2,7 @@
 
 Started by `--http api.http.server_protocol:BoundedHttpProtocol`.
 
-uvicorn bounds headers only where h11 parses them, and waits without end for them in both.
+uvicorn bounds headers only with h11, and sets no deadline for them.
 """
 
 import asyncio
@@ -14,7 +14,7 @@ HEAD_SECONDS = 20.0
 
 
 class BoundedHttpProtocol(HttpToolsProtocol):
-    """A connection whose request line and headers must be small, and must come soon."""
+    """A connection whose request line and headers are bounded in size and time."""
 
     _head_bytes = 0
     _deadline: asyncio.TimerHandle | None = None

@@ -21,7 +21,7 @@ from api.http.dependencies import (
     JobId,
     SettingsDep,
 )
-from api.http.etags import IfNoneMatch, build_not_modified, format_rows_etag, match_etag
+from api.http.etags import IfNoneMatch, build_not_modified, format_weak_etag, match_etag
 from api.http.idempotency import IdempotentDep
 from api.http.negotiation import Accept, negotiate
 from api.http.openapi import response_headers
@@ -31,6 +31,7 @@ from api.http.pagination import (
     parse_fields,
     parse_sort,
     render_page,
+    split_page,
 )
 from api.http.problem_types import problem_responses
 from api.http.problems import build_not_acceptable
@@ -129,16 +130,13 @@ def list_jobs(query: Annotated[JobQuery, Query()], database: DatabaseDep, reques
             order=order,
             **read,
         )
-        page = jobs[: query.limit]
-        places = (
+        page, cursor = split_page(jobs, query.limit, lambda job: encode_cursor(get_cursor(job, order), order))
+        positions = (
             store.get_queue_positions(session, page) if fields is None or "queue_position" in fields else {}
         )
-        cursor = None
-        if len(jobs) > query.limit:
-            cursor = encode_cursor(get_cursor(page[-1], order), order)
         items = [
             serializers.serialize_listed_job(
-                job, places.get(job.id), spec=read["specs"], result=read["results"]
+                job, positions.get(job.id), spec=read["specs"], result=read["results"]
             )
             for job in page
         ]
@@ -242,7 +240,7 @@ def list_epochs(
     with database.read() as session:
         if get_status(session, job_id) is None:
             raise NotFound(f"There is no job {job_id}.")
-        tag = format_rows_etag(
+        tag = format_weak_etag(
             f"{get_epochs_version(session, job_id, after=after)}-{media_type.partition('/')[2]}"
         )
         if match_etag(if_none_match, tag):
