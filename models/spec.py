@@ -257,7 +257,7 @@ class JobSpec(_Part):
         active, optimizer = techniques.active, training.optimizer
         available = DATASET_ROWS[dataset.name].train
         stopping, schedule = techniques.early_stopping, techniques.learning_rate_schedule
-        is_mlp, unvalidated = self.model.family == "mlp", not dataset.validation_examples
+        unvalidated = not dataset.validation_examples
         averages_weights = "stochastic_weight_averaging" in active
         # Fields that are fine alone and not together: whether it is so here, JSON pointer, what is wrong.
         contradictions: list[tuple[object, str, str]] = [
@@ -300,10 +300,13 @@ class JobSpec(_Part):
                 "/training/optimizer/name",
                 "adamw is adam with weight decay; give regularization.weight_decay, or choose adam",
             ),
-            (
-                is_mlp and "spatial_dropout" in active,
-                "/regularization/spatial_dropout",
-                "an mlp has no feature maps to silence; choose dropout, or the family cnn",
+            *(
+                (
+                    self.model.family not in technique.model_families,
+                    f"/regularization/{name}",
+                    technique.family_advice,
+                )
+                for name, technique in active.items()
             ),
             *(
                 (
@@ -318,11 +321,6 @@ class JobSpec(_Part):
                     ("dropout", techniques.dropout),
                     ("gaussian_dropout", techniques.gaussian_dropout),
                 )
-            ),
-            (
-                not is_mlp and "group_l1" in active,
-                "/regularization/group_l1",
-                "a convolution's weights belong to no single pixel; choose proximal_l1, or the family mlp",
             ),
             (
                 stopping and stopping.start_epoch > training.epochs,

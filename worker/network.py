@@ -6,6 +6,7 @@ import keras
 
 from models.spec import CLASSES, PIXELS, SIDE, Cnn, JobSpec
 from worker.seeds import derive_seed
+from worker.techniques.noise import NOISE_LAYERS
 
 
 class LayerFactory(Protocol):
@@ -24,16 +25,9 @@ class LayerFactory(Protocol):
 class KerasLayers:
     """Keras's own layers."""
 
-    _NOISE: dict[str, type[keras.layers.Layer]] = {  # noqa: RUF012 (never changed)
-        "dropout": keras.layers.Dropout,
-        "spatial_dropout": keras.layers.SpatialDropout2D,
-        "gaussian_dropout": keras.layers.GaussianDropout,
-        "gaussian_noise": keras.layers.GaussianNoise,
-    }
-
     def make_noise(self, technique: str, strength: float, name: str) -> keras.layers.Layer:
         """A random layer, by its technique."""
-        return self._NOISE[technique](strength, name=name)
+        return NOISE_LAYERS[technique].keras_layer(strength, name=name)
 
     def make_convolution(self, filters: int, side: int, *, use_bias: bool, name: str) -> keras.layers.Layer:
         """A convolution with square kernels, stride 1 and `same` padding."""

@@ -22,9 +22,10 @@ from worker.convolution import BlockMaxPooling, PatchConvolution
 from worker.datasets import Bytes, Examples
 from worker.network import build_network, get_hidden_outputs, set_initial_weights
 from worker.techniques.averaging import WeightAverage
+from worker.techniques.base import Configurable
 from worker.techniques.inputs import Inputs
 from worker.techniques.loss import Objective
-from worker.techniques.noise import KINDS, configure_noise
+from worker.techniques.noise import NOISE_LAYERS, iter_noise_layers
 from worker.techniques.randomness import StepClock
 from worker.techniques.steps import StepRules
 
@@ -64,7 +65,7 @@ class CompiledLayers:
 
     def make_noise(self, technique: str, _strength: float, name: str) -> keras.layers.Layer:
         """A random layer, by its technique."""
-        return KINDS[technique](self._clock, name)
+        return NOISE_LAYERS[technique](self._clock, name)
 
     def make_convolution(self, filters: int, side: int, *, use_bias: bool, name: str) -> keras.layers.Layer:
         """A convolution with square kernels, stride 1 and `same` padding."""
@@ -112,11 +113,10 @@ class CompiledProgram:
         set_initial_weights(self.network, spec.seed)
         for variable in self._optimizer.variables:
             variable.assign(keras.ops.zeros_like(variable))
-        self._inputs.configure(spec)
-        self._objective.configure(spec)
-        self._rules.configure(spec)
-        self.average.configure(spec)
-        configure_noise(self.network, spec)
+        # The average last: it begins at the new initial weights.
+        parts: tuple[Configurable, ...] = (self._inputs, self._objective, self._rules, self.average)
+        for part in (*parts, *iter_noise_layers(self.network)):
+            part.configure(spec)
 
     def compile(self, examples: DeviceExamples, batch_sizes: set[int]) -> float:
         """Compile for these shapes where that was not done before; returns the seconds that it took."""
@@ -289,27 +289,16 @@ class ProgramCache:
         )
 
 
-# Parameters that are compiled in; all others are variables.
-_COMPILED_IN = {
-    "batch_normalization": ("momentum", "position"),
-    "layer_normalization": ("position",),
-}
-# Parameters of which only whether they are zero is compiled in.
-_SWITCHES = {"dropout": ("input_rate", "rate"), "augmentation": ("elastic",)}
-# What happens between epochs is no part of the program.
-_OUTSIDE = {"early_stopping", "learning_rate_schedule"}
-
-
 def get_program_shape(spec: JobSpec) -> Hashable:
     """All of a specification that is compiled in; jobs that agree on it share a program."""
     techniques = tuple(
         (
             name,
-            *(getattr(technique, field) for field in _COMPILED_IN.get(name, ())),
-            *(bool(getattr(technique, field)) for field in _SWITCHES.get(name, ())),
+            *(getattr(technique, field) for field in technique.static_parameters),
+            *(bool(getattr(technique, field)) for field in technique.switches),
         )
         for name, technique in spec.regularization.active.items()
-        if name not in _OUTSIDE
+        if not technique.between_epochs
     )
     optimizer = spec.training.optimizer
     return (spec.model, techniques, (optimizer.name, optimizer.momentum))

@@ -33,18 +33,6 @@ _LABELS = {
     "/training/optimizer/name": "Optimizer",
 }
 
-_FAMILIES = {
-    "noise": "Noise in the network",
-    "inputs": "The images",
-    "weights": "Weights and activations",
-    "activity": "Weights and activations",
-    "normalization": "Normalization",
-    "targets": "The targets",
-    "schedule": "The course of training",
-    "averaging": "Averages of the weights",
-}
-"""A heading for the techniques of each module of models/techniques."""
-
 
 @dataclass(frozen=True)
 class Control:
@@ -213,7 +201,7 @@ def build_families() -> tuple[Family, ...]:
             technique.about,
             _build_controls(technique, f"/regularization/{name}"),
         )
-        choices.setdefault(_FAMILIES[technique.__module__.rpartition(".")[2]], []).append(choice)
+        choices.setdefault(technique.group, []).append(choice)
     return tuple(Family(title, tuple(techniques)) for title, techniques in choices.items())
 
 

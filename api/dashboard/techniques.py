@@ -85,7 +85,7 @@ def show_technique(
 def build_quick_experiment(name: str) -> Document:
     """A technique at its defaults against none: the fewest seeds for a verdict, and seconds for each job."""
     model: Document = {"hidden_units": [128]}
-    if name == "spatial_dropout":  # needs feature maps
+    if "mlp" not in CATALOGUE[name].model_families:
         model = {"family": "cnn", "filters": [16, 16], "hidden_units": [64]}
     return {
         "name": f"{name.replace('_', ' ')}, small",

@@ -9,6 +9,7 @@ class ActivityL1(Technique):
     """Penalize the absolute size of what hidden layers hand on."""
 
     strength_parameter = "factor"
+    group = "Weights and activations"
 
     factor: float = Field(
         1e-4, ge=0, le=0.1, description="Lambda of the penalty, per hidden output, mean over the batch"

@@ -9,6 +9,7 @@ class ExponentialMovingAverage(Technique):
     """Keep a running average of the weights over the last steps."""
 
     strength_parameter = "decay"
+    group = "Averages of the weights"
 
     decay: float = Field(
         0.999, ge=0, le=0.9999, description="Share of the old average kept at each step, once warmed up"
@@ -32,6 +33,8 @@ class ExponentialMovingAverage(Technique):
 
 class StochasticWeightAveraging(Technique):
     """Keep the plain mean of the weights at the ends of the later epochs."""
+
+    group = "Averages of the weights"
 
     start: float = Field(
         0.5, ge=0, le=0.99, description="Share of the epochs that pass before averaging begins"

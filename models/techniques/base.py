@@ -28,6 +28,17 @@ class Technique(BaseModel):
     about: ClassVar[TechniqueCard]
     strength_parameter: ClassVar[str | None] = None
     """The parameter that says how strong it is; None: it is either there or not."""
+    group: ClassVar[str]
+    """What it acts on: the heading under which a form lists it."""
+    model_families: ClassVar[tuple[str, ...]] = ("mlp", "cnn")
+    family_advice: ClassVar[str] = ""
+    """Why it is for these families alone, and what to choose instead."""
+    static_parameters: ClassVar[tuple[str, ...]] = ()
+    """Parameters that are compiled in: each value needs a program of its own. Others are variables."""
+    switches: ClassVar[tuple[str, ...]] = ()
+    """Parameters of which only whether they are zero is compiled in."""
+    between_epochs: ClassVar[bool] = False
+    """Whether it acts between epochs alone and so is no part of the compiled program."""
 
     @property
     def strength(self) -> float:

@@ -8,6 +8,9 @@ from models.techniques.base import Technique, TechniqueCard
 class Augmentation(Technique):
     """Move and bend each image anew at each step."""
 
+    group = "The images"
+    switches = ("elastic",)
+
     shift: float = Field(2.0, ge=0, le=4, description="Largest shift along each side, in pixels")
     rotation: float = Field(10.0, ge=0, le=20, description="Largest rotation, in degrees")
     zoom: float = Field(
@@ -44,6 +47,7 @@ class Mixup(Technique):
     """Train on mixtures of two images and of their labels."""
 
     strength_parameter = "alpha"
+    group = "The images"
 
     alpha: float = Field(
         0.2, ge=0, le=2, description="Of the Beta distribution: near 0 hardly any mixing, 1 uniform"

@@ -9,6 +9,8 @@ class Dropout(Technique):
     """Silence random units in training."""
 
     strength_parameter = "rate"
+    group = "Noise in the network"
+    switches = ("input_rate", "rate")
 
     rate: float = Field(0.5, ge=0, le=0.9, description="Share of hidden units silenced at each step")
     input_rate: float = Field(0.0, ge=0, le=0.5, description="Share of input pixels silenced at each step")
@@ -39,6 +41,9 @@ class SpatialDropout(Technique):
     """Silence whole feature maps of convolutions in training."""
 
     strength_parameter = "rate"
+    group = "Noise in the network"
+    model_families = ("cnn",)
+    family_advice = "an mlp has no feature maps to silence; choose dropout, or the family cnn"
 
     rate: float = Field(0.2, ge=0, le=0.9, description="Share of feature maps silenced at each step")
 
@@ -61,6 +66,7 @@ class GaussianDropout(Technique):
     """Multiply each hidden unit by a random number around one."""
 
     strength_parameter = "rate"
+    group = "Noise in the network"
 
     rate: float = Field(
         0.5, ge=0, le=0.9, description="Strength: the numbers' standard deviation is sqrt(rate / (1 - rate))"
@@ -84,6 +90,7 @@ class GaussianNoise(Technique):
     """Add random numbers to the pixels."""
 
     strength_parameter = "sigma"
+    group = "Noise in the network"
 
     sigma: float = Field(
         0.1, ge=0, le=1, description="Standard deviation, in units of the pixels' range 0 to 1"

@@ -10,6 +10,9 @@ from models.techniques.base import Technique, TechniqueCard
 class BatchNormalization(Technique):
     """Normalize each unit over the batch."""
 
+    group = "Normalization"
+    static_parameters = ("momentum", "position")
+
     momentum: float = Field(
         0.9, ge=0.5, le=0.999, description="Share of the old moving mean and variance kept at each step"
     )
@@ -34,6 +37,9 @@ class BatchNormalization(Technique):
 
 class LayerNormalization(Technique):
     """Normalize each example over a layer's units."""
+
+    group = "Normalization"
+    static_parameters = ("position",)
 
     position: Literal["before_activation", "after_activation"] = Field(
         "before_activation", description="Where the layer stands"

@@ -10,6 +10,9 @@ from models.techniques.base import Technique, TechniqueCard
 class EarlyStopping(Technique):
     """Stop when the validation data stop improving."""
 
+    group = "The course of training"
+    between_epochs = True
+
     monitor: Literal["validation_loss", "validation_accuracy"] = Field(
         "validation_loss", description="What must improve; the loss is cross-entropy without any penalty"
     )
@@ -37,6 +40,7 @@ class GradientClipping(Technique):
     """Bound the length of a step's gradient."""
 
     strength_parameter = "norm"
+    group = "The course of training"
 
     norm: float = Field(1.0, ge=0.01, le=100, description="Largest Euclidean norm of all gradients together")
 
@@ -55,6 +59,9 @@ class GradientClipping(Technique):
 
 class LearningRateSchedule(Technique):
     """Let the learning rate fall over the epochs."""
+
+    group = "The course of training"
+    between_epochs = True
 
     kind: Literal["exponential", "cosine", "step", "plateau"] = Field(
         "cosine",

@@ -9,6 +9,7 @@ class LabelSmoothing(Technique):
     """Train towards targets that are not quite certain."""
 
     strength_parameter = "alpha"
+    group = "The targets"
 
     alpha: float = Field(0.1, ge=0, le=0.5, description="Probability that is spread over all ten classes")
 
@@ -31,6 +32,7 @@ class ConfidencePenalty(Technique):
     """Reward answers that are not quite certain."""
 
     strength_parameter = "beta"
+    group = "The targets"
 
     beta: float = Field(0.1, ge=0, le=1, description="Weight of the answers' entropy")
 

@@ -9,6 +9,7 @@ class L1(Technique):
     """Penalize the absolute size of weights."""
 
     strength_parameter = "factor"
+    group = "Weights and activations"
 
     factor: float = Field(1e-5, ge=0, le=1e-2, description="Lambda of the penalty, per weight")
 
@@ -29,6 +30,7 @@ class L2(Technique):
     """Penalize the squared size of weights."""
 
     strength_parameter = "factor"
+    group = "Weights and activations"
 
     factor: float = Field(1e-4, ge=0, le=1e-1, description="Lambda of the penalty, per squared weight")
 
@@ -50,6 +52,7 @@ class ProximalL1(Technique):
     """Penalize the absolute size of weights, and make them exactly zero."""
 
     strength_parameter = "factor"
+    group = "Weights and activations"
 
     factor: float = Field(1e-4, ge=0, le=1e-2, description="Lambda of the penalty, per weight")
 
@@ -70,6 +73,9 @@ class GroupL1(Technique):
     """Penalize the length of each pixel's outgoing weights, and make whole pixels exactly zero."""
 
     strength_parameter = "factor"
+    group = "Weights and activations"
+    model_families = ("mlp",)
+    family_advice = "a convolution's weights belong to no single pixel; choose proximal_l1, or the family mlp"
 
     factor: float = Field(
         1e-3, ge=0, le=1e-2, description="Lambda of the penalty, per weight of a pixel's row"
@@ -97,6 +103,7 @@ class WeightDecay(Technique):
     """Shrink all weights a little at each step, apart from the gradient."""
 
     strength_parameter = "factor"
+    group = "Weights and activations"
 
     factor: float = Field(4e-3, ge=0, le=0.5, description="Share lost each step is learning rate * factor")
 
@@ -117,6 +124,7 @@ class MaxNorm(Technique):
     """Bound the length of each hidden unit's incoming weights."""
 
     strength_parameter = "limit"
+    group = "Weights and activations"
 
     limit: float = Field(
         3.0, ge=0.5, le=10, description="Largest Euclidean norm of a unit's incoming weights"

@@ -8,28 +8,16 @@ import tensorflow as tf
 
 from models.spec import CLASSES, JobSpec
 from worker.network import get_kernels
+from worker.techniques.base import StrengthVariables
 from worker.techniques.inputs import Targets
 
-_LOSS_TECHNIQUES = ("l1", "l2", "activity_l1", "confidence_penalty", "label_smoothing")
 
-
-class Objective:
-    """Cross-entropy, smoothed where asked for, plus penalties.
-
-    Numbers are variables; a technique that is off is not in the program.
-    """
+class Objective(StrengthVariables):
+    """Cross-entropy, smoothed where asked for, plus penalties."""
 
     def __init__(self, spec: JobSpec, network: keras.Model) -> None:
-        active = spec.regularization.active
+        super().__init__(spec)
         self._kernels = get_kernels(network)
-        self._numbers = {
-            name: tf.Variable(0.0, trainable=False) for name in _LOSS_TECHNIQUES if name in active
-        }
-
-    def configure(self, spec: JobSpec) -> None:
-        """Set the job's own numbers."""
-        for name, variable in self._numbers.items():
-            variable.assign(spec.regularization.active[name].strength)
 
     def compute_data_loss(self, logits: Any, targets: Targets) -> Any:
         """Mean loss of logits (n, 10) against their targets, in nats per example."""
@@ -40,7 +28,7 @@ class Objective:
         return targets.share * loss + (1.0 - targets.share) * self._cross_entropy(logits, targets.partners)
 
     def _cross_entropy(self, logits: Any, labels: Any) -> Any:
-        alpha = self._numbers.get("label_smoothing")
+        alpha = self._strengths.get("label_smoothing")
         if alpha is None:
             return tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits))
         targets = (1.0 - alpha) * tf.one_hot(labels, CLASSES) + alpha / CLASSES
@@ -53,15 +41,15 @@ class Objective:
         """
         total = tf.constant(0.0)
         for kernel in self._kernels:
-            if "l1" in self._numbers:
-                total += self._numbers["l1"] * tf.reduce_sum(tf.abs(kernel.value))
-            if "l2" in self._numbers:
-                total += self._numbers["l2"] * tf.reduce_sum(tf.square(kernel.value))
-        if "activity_l1" in self._numbers:
+            if "l1" in self._strengths:
+                total += self._strengths["l1"] * tf.reduce_sum(tf.abs(kernel.value))
+            if "l2" in self._strengths:
+                total += self._strengths["l2"] * tf.reduce_sum(tf.square(kernel.value))
+        if "activity_l1" in self._strengths:
             activity = sum(tf.reduce_sum(tf.abs(outputs)) for outputs in hidden)
-            total += self._numbers["activity_l1"] * activity / tf.cast(tf.shape(logits)[0], tf.float32)
-        if "confidence_penalty" in self._numbers:
+            total += self._strengths["activity_l1"] * activity / tf.cast(tf.shape(logits)[0], tf.float32)
+        if "confidence_penalty" in self._strengths:
             log_probabilities = tf.nn.log_softmax(logits)
             entropies = -tf.reduce_sum(tf.exp(log_probabilities) * log_probabilities, axis=1)
-            total -= self._numbers["confidence_penalty"] * tf.reduce_mean(entropies)
+            total -= self._strengths["confidence_penalty"] * tf.reduce_mean(entropies)
         return total

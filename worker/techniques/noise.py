@@ -3,7 +3,8 @@
 Strength and seed are variables: another job with this shape of network needs no new compilation.
 """
 
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, ClassVar
 
 import keras
 import numpy as np
@@ -18,12 +19,23 @@ from worker.techniques.randomness import HashedStream, StepClock
 class HashedNoise(keras.layers.Layer):
     """What the random layers share: a strength, and numbers in [0, 1) for each unit and step."""
 
+    technique: ClassVar[str]
+    keras_layer: ClassVar[type[keras.layers.Layer]]
+    """Keras's own layer, which takes its place in exported models."""
+
     def __init__(self, clock: StepClock, name: str) -> None:
         super().__init__(name=name)
         self._state = _NoiseState(clock, name)
 
-    def configure(self, strength: float, job_seed: int) -> None:
+    def configure(self, spec: JobSpec) -> None:
         """Set the job's own strength and seed."""
+        self.set_strength(self._get_strength(spec.regularization.active[self.technique]), spec.seed)
+
+    def _get_strength(self, technique: Technique) -> float:
+        return technique.strength
+
+    def set_strength(self, strength: float, job_seed: int) -> None:
+        """Set a strength, and a seed that the random numbers depend on."""
         self._state.strength.assign(strength)
         self._state.stream.configure(job_seed)
 
@@ -61,12 +73,23 @@ class _NoiseState:
 class HashDropout(HashedNoise):
     """Inverted dropout; its strength is the rate."""
 
+    technique = "dropout"
+    keras_layer = keras.layers.Dropout
+
+    def _get_strength(self, technique: Technique) -> float:
+        if isinstance(technique, Dropout) and self.name.startswith("input_"):
+            return technique.input_rate
+        return technique.strength
+
     def _disturbed(self, inputs: Any, strength: Any) -> Any:
         return _dropped(inputs, self._uniform(inputs)[0], strength)
 
 
 class HashSpatialDropout(HashedNoise):
     """Inverted dropout of whole feature maps (n, height, width, maps); its strength is the rate."""
+
+    technique = "spatial_dropout"
+    keras_layer = keras.layers.SpatialDropout2D
 
     def _disturbed(self, inputs: Any, strength: Any) -> Any:
         # One number a map: the same for each of its positions.
@@ -80,6 +103,9 @@ def _dropped(inputs: Any, uniform: Any, rate: Any) -> Any:
 class HashGaussianDropout(HashedNoise):
     """Multiplication by normal numbers around one; its strength is the rate of the dropout it resembles."""
 
+    technique = "gaussian_dropout"
+    keras_layer = keras.layers.GaussianDropout
+
     def _disturbed(self, inputs: Any, strength: Any) -> Any:
         return inputs * (1.0 + tf.sqrt(strength / (1.0 - strength)) * self._normal(inputs))
 
@@ -87,27 +113,16 @@ class HashGaussianDropout(HashedNoise):
 class HashGaussianNoise(HashedNoise):
     """Addition of normal numbers; its strength is their standard deviation."""
 
+    technique = "gaussian_noise"
+    keras_layer = keras.layers.GaussianNoise
+
     def _disturbed(self, inputs: Any, strength: Any) -> Any:
         return inputs + strength * self._normal(inputs)
 
 
-KINDS: dict[str, type[HashedNoise]] = {
-    "dropout": HashDropout,
-    "spatial_dropout": HashSpatialDropout,
-    "gaussian_dropout": HashGaussianDropout,
-    "gaussian_noise": HashGaussianNoise,
-}
+NOISE_LAYERS = {layer.technique: layer for layer in HashedNoise.__subclasses__()}
 
 
-def configure_noise(network: keras.Model, spec: JobSpec) -> None:
-    """Give every random layer of `network` its strength and seed."""
-    for layer in network.layers:
-        if isinstance(layer, HashedNoise):
-            layer.configure(_strength(layer, spec.regularization.active), spec.seed)
-
-
-def _strength(layer: HashedNoise, active: dict[str, Technique]) -> float:
-    technique = active[next(name for name, kind in KINDS.items() if type(layer) is kind)]
-    if isinstance(technique, Dropout) and layer.name.startswith("input_"):
-        return technique.input_rate
-    return technique.strength
+def iter_noise_layers(network: keras.Model) -> Iterator[HashedNoise]:
+    """The random layers of a network."""
+    return (layer for layer in network.layers if isinstance(layer, HashedNoise))

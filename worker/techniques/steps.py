@@ -10,33 +10,21 @@ import tensorflow as tf
 from models.records import EpochRecord
 from models.spec import JobSpec
 from worker.network import get_kernels
+from worker.techniques.base import StrengthVariables
 
-_STEP_TECHNIQUES = ("gradient_clipping", "weight_decay", "proximal_l1", "group_l1", "max_norm")
 
-
-class StepRules:
-    """Clipping, decay, thresholding and the norm's limit, in this order around the optimizer's step.
-
-    Numbers are variables; a technique that is off is not in the program.
-    """
+class StepRules(StrengthVariables):
+    """Clipping, decay, thresholding and the norm's limit, in this order around the optimizer's step."""
 
     def __init__(self, spec: JobSpec, network: keras.Model) -> None:
-        active = spec.regularization.active
+        super().__init__(spec)
         self._kernels = get_kernels(network)
         # The last kernel leads to the logits: its columns are classes, not hidden units.
         self._hidden_kernels = self._kernels[:-1]
-        self._numbers = {
-            name: tf.Variable(0.0, trainable=False) for name in _STEP_TECHNIQUES if name in active
-        }
-
-    def configure(self, spec: JobSpec) -> None:
-        """Set the job's own numbers."""
-        for name, variable in self._numbers.items():
-            variable.assign(spec.regularization.active[name].strength)
 
     def clip_gradients(self, gradients: list[Any]) -> list[Any]:
         """The gradients as the optimizer is to see them."""
-        norm = self._numbers.get("gradient_clipping")
+        norm = self._strengths.get("gradient_clipping")
         if norm is None:
             return gradients
         length = tf.linalg.global_norm(gradients)
@@ -45,27 +33,27 @@ class StepRules:
 
     def apply_before_step(self, learning_rate: Any) -> None:
         """Decay the weights apart from their gradient."""
-        factor = self._numbers.get("weight_decay")
+        factor = self._strengths.get("weight_decay")
         if factor is not None:
             for kernel in self._kernels:
                 kernel.assign(kernel.value * (1.0 - learning_rate * factor))
 
     def apply_after_step(self, learning_rate: Any) -> None:
         """Threshold and bound the weights that the optimizer has left."""
-        numbers = self._numbers
-        if "proximal_l1" in numbers:
+        strengths = self._strengths
+        if "proximal_l1" in strengths:
             for kernel in self._kernels:
-                shrunk = tf.maximum(tf.abs(kernel.value) - learning_rate * numbers["proximal_l1"], 0.0)
+                shrunk = tf.maximum(tf.abs(kernel.value) - learning_rate * strengths["proximal_l1"], 0.0)
                 kernel.assign(tf.sign(kernel.value) * shrunk)
-        if "group_l1" in numbers:
+        if "group_l1" in strengths:
             # Each row (an input's weights) is shortened, to zero at most.
             first = self._kernels[0]
             norms = tf.norm(first.value, axis=1, keepdims=True)
-            threshold = learning_rate * numbers["group_l1"] * math.sqrt(first.shape[1])
+            threshold = learning_rate * strengths["group_l1"] * math.sqrt(first.shape[1])
             # A row that is already zero stays zero: the quotient's denominator must only be a number.
             first.assign(first.value * tf.maximum(1.0 - threshold / tf.maximum(norms, 1e-30), 0.0))
-        if "max_norm" in numbers:
-            limit = numbers["max_norm"]
+        if "max_norm" in strengths:
+            limit = strengths["max_norm"]
             for kernel in self._hidden_kernels:
                 # Of each unit's incoming weights; the last axis of a kernel counts units.
                 inputs = list(range(len(kernel.shape) - 1))

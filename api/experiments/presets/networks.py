@@ -69,8 +69,7 @@ NETWORKS: dict[str, Preset] = {
             + [
                 build_variant(technique.about.title, **{name: {}})
                 for name, technique in CATALOGUE.items()
-                # A fully connected network has no feature maps to drop: see the preset convolution.
-                if name != "spatial_dropout"
+                if "mlp" in technique.model_families
             ],
             "baseline": "none",
             "seeds": TEN_SEEDS,

@@ -14,7 +14,7 @@ from worker.techniques.noise import (
     HashGaussianDropout,
     HashGaussianNoise,
     HashSpatialDropout,
-    configure_noise,
+    iter_noise_layers,
 )
 from worker.techniques.randomness import StepClock
 
@@ -26,7 +26,7 @@ def mask(*, seed: int = 0, step: int = 0, layer: str = "dropout_1", rate: float 
     clock = StepClock()
     clock.step.assign(step)
     dropout = HashDropout(clock, layer)
-    dropout.configure(rate, seed)
+    dropout.set_strength(rate, seed)
     return dropout(tf.ones((8, UNITS // 8)), training=True).numpy() > 0
 
 
@@ -39,7 +39,7 @@ def test_dropout_silences_the_share_that_it_is_told(rate: float) -> None:
 
 def test_dropout_keeps_the_expectation_and_is_nothing_at_inference() -> None:
     layer = HashDropout(StepClock(), "dropout_1")
-    layer.configure(0.25, 0)
+    layer.set_strength(0.25, 0)
     inputs = tf.random.stateless_uniform((64, 4096), seed=[1, 2])
     dropped = layer(inputs, training=True).numpy()
     kept = dropped != 0
@@ -60,7 +60,7 @@ def test_masks_repeat_for_the_same_step_seed_and_layer_and_for_no_other() -> Non
 
 def test_spatial_dropout_silences_whole_maps_and_keeps_the_expectation() -> None:
     layer = HashSpatialDropout(StepClock(), "spatial_dropout_1")
-    layer.configure(0.25, 0)
+    layer.set_strength(0.25, 0)
     inputs = tf.fill((64, 5, 6, 256), 3.0)
     assert np.array_equal(layer(inputs, training=False), inputs)
     maps = layer(inputs, training=True).numpy().reshape(64, 30, 256)
@@ -75,7 +75,7 @@ def test_spatial_dropout_silences_whole_maps_and_keeps_the_expectation() -> None
 def disturbed(layer_class: type[HashedNoise], strength: float, level: float) -> np.ndarray:
     """What a layer makes of 262,144 units that all have the same activation."""
     layer = layer_class(StepClock(), "noise")
-    layer.configure(strength, 0)
+    layer.set_strength(strength, 0)
     inputs = tf.fill((64, 4096), level)
     assert np.array_equal(layer(inputs, training=False), inputs)
     return layer(inputs, training=True).numpy()
@@ -103,7 +103,8 @@ def test_each_random_layer_gets_the_strength_of_its_own_technique() -> None:
         }
     )
     network = build_network(spec, CompiledLayers(StepClock()))
-    configure_noise(network, spec)
+    for layer in iter_noise_layers(network):
+        layer.configure(spec)
     strengths = {
         layer.name: round(float(layer._state.strength), 6)
         for layer in network.layers
