@@ -17,7 +17,12 @@ class EarlyStopping(Technique):
         "validation_loss", description="What must improve; the loss is cross-entropy without any penalty"
     )
     patience: int = Field(5, ge=1, le=100, description="Epochs without improvement before training stops")
-    min_delta: float = Field(0.0, ge=0, le=1, description="Smallest change that counts as an improvement")
+    min_delta: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="Smallest change that counts as an improvement, to within 1e-9; no change never counts",
+    )
     start_epoch: int = Field(
         1, ge=1, le=1000, description="First epoch from which patience counts; earlier ones may still be best"
     )

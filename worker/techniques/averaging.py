@@ -1,5 +1,6 @@
 """Weights averaged over steps or epochs: the average is measured and kept, the newest weights train on."""
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -35,7 +36,9 @@ class WeightAverage:
         if self._by_step and regularization.exponential_moving_average:
             self._decay.assign(regularization.exponential_moving_average.decay)
         if self._by_epoch and regularization.stochastic_weight_averaging:
-            self._waits = int(regularization.stochastic_weight_averaging.start * spec.training.epochs)
+            # 0.29 of 100 epochs are 29, though the product of floats is 28.999999999999996.
+            start = regularization.stochastic_weight_averaging.start
+            self._waits = math.floor(start * spec.training.epochs + 1e-9)
 
     def update_after_step(self, step: Any) -> None:
         """Take in the weights that step `step`, counted from 0, has left; runs inside the compiled loop."""

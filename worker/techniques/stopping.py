@@ -7,6 +7,10 @@ import numpy as np
 from models.records import EpochRecord
 from models.techniques.schedule import EarlyStopping
 
+# Metrics and `min_delta` are decimal fractions that floats only approximate: 0.895 - 0.894 may fall short of
+# 0.001 by 1e-16. A step of one image among a million is larger than this.
+_TOLERANCE = 1e-9
+
 
 class BestEpoch:
     """The best epoch by its validation data, and whether early stopping should stop.
@@ -42,7 +46,8 @@ class BestEpoch:
             value = record.validation_loss
         else:
             value = None if record.validation_accuracy is None else -record.validation_accuracy
-        if value is None or value < self._best - self._technique.min_delta:
+        gain = np.inf if value is None else self._best - value
+        if gain > 0 and gain >= self._technique.min_delta - _TOLERANCE:
             self.epoch, self._epochs_without_improvement = record.epoch, 0
             self._best = np.inf if value is None else value
             return True

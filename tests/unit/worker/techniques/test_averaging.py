@@ -84,3 +84,16 @@ def test_without_averaging_nothing_is_kept_or_changed(network: keras.Model) -> N
     average.update_after_epoch(1)
     average.copy_to_network()
     assert averaged(average, network) == 2.0
+
+
+def test_f4_averaging_starts_after_the_share_of_epochs_that_was_given(network: keras.Model) -> None:
+    for epochs in (50, 100, 1_000):
+        for percent in range(100):
+            spec = job_spec(
+                model={"hidden_units": [2]},
+                regularization={"stochastic_weight_averaging": {"start": percent / 100}},
+                training={"epochs": epochs},
+            )
+            average = WeightAverage(spec, network)
+            average.configure(spec)
+            assert average._waits == percent * epochs // 100

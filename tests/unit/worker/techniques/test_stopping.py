@@ -1,3 +1,5 @@
+import pytest
+
 from models.records import EpochRecord
 from models.techniques.schedule import EarlyStopping
 from tests.factories import epoch_record
@@ -47,3 +49,34 @@ def test_without_early_stopping_the_best_epoch_is_known_and_nothing_stops() -> N
 def test_without_validation_data_the_last_epoch_is_the_best() -> None:
     best, _ = observe_losses(None, [None, None, None])
     assert best.epoch == 3
+
+
+def observe_correct(correct: list[int], images: int, min_delta: float) -> BestEpoch:
+    """The state after epochs with so many of `images` validation images right."""
+    best = BestEpoch(EarlyStopping(monitor="validation_accuracy", patience=1, min_delta=min_delta))
+    for epoch, count in enumerate(correct, start=1):
+        best.update(epoch_record(epoch, validation_accuracy=count / images))
+    return best
+
+
+@pytest.mark.parametrize("images", [800, 1_000, 12_000])
+def test_f4_an_improvement_by_exactly_min_delta_always_counts(images: int) -> None:
+    for correct in range(images * 85 // 100, images):
+        assert observe_correct([correct, correct + 1], images, 1 / images).epoch == 2
+
+
+def test_f4_the_accuracies_of_the_report_do_not_stop() -> None:
+    best = observe_correct([790, 850, 894, 895], 1_000, 0.001)
+    assert (best.epoch, best.should_stop) == (4, False)
+
+
+@pytest.mark.parametrize("losses", [[0.3, 0.2], [0.7, 0.6], [0.4, 0.3], [2.3, 2.2]])
+def test_f4_a_loss_lower_by_exactly_min_delta_counts(losses: list[float | None]) -> None:
+    assert observe_losses(EarlyStopping(min_delta=0.1), losses)[0].epoch == 2
+
+
+@pytest.mark.parametrize("images", [800, 12_000])
+def test_f4_less_than_min_delta_and_no_change_do_not_count(images: int) -> None:
+    for correct in range(images * 85 // 100, images - 1):
+        assert observe_correct([correct, correct + 1], images, 2 / images).epoch == 1
+        assert observe_correct([correct, correct], images, 0.0).epoch == 1
