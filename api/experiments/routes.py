@@ -1,4 +1,4 @@
-"""Experiments over HTTP: create one with all its jobs, see how far it is, cancel, pause, resume, retry."""
+"""Experiments over HTTP: create one with all its jobs, show its progress, cancel, pause, resume, retry."""
 
 from collections.abc import Callable
 from http import HTTPStatus
@@ -67,12 +67,13 @@ _PRESET_WITH_OVERRIDES: dict[str, Any] = {
 
 @accepts(ExperimentSpec, or_else=_PRESET_WITH_OVERRIDES)
 def parse_experiment(document: DocumentDep, settings: SettingsDep) -> tuple[str | None, ExperimentSpec]:
-    """The preset's name, if any, and an experiment that can be carried out."""
+    """The preset's name, if any, and an experiment that can be trained."""
     if not isinstance(document, dict):
         raise InvalidSpec([FieldError("", "Input should be an object")])
     preset, whole = resolve(document)
     spec = validate_document(ExperimentSpec, whole)
-    _check(spec, settings)
+    _check_jobs(spec, settings)
+    _check_datasets(spec, settings)
     return preset, spec
 
 
@@ -85,7 +86,7 @@ def parse_experiment(document: DocumentDep, settings: SettingsDep) -> tuple[str 
 @problem_responses(problem_types.DATASET_UNAVAILABLE, problem_types.OVER_BUDGET, problem_types.OVER_QUOTA)
 @response_headers("Location", status=HTTPStatus.ACCEPTED)
 def create_experiment(
-    given: Annotated[tuple[str | None, ExperimentSpec], Depends(parse_experiment)],
+    posted: Annotated[tuple[str | None, ExperimentSpec], Depends(parse_experiment)],
     caller: CallerDep,
     database: DatabaseDep,
     settings: SettingsDep,
@@ -94,11 +95,11 @@ def create_experiment(
     dispatch: DispatchDep,
     dry_run: DryRun = False,
 ) -> Any:
-    """Submit an experiment; it and all its jobs are stored, or nothing is.
+    """Submit an experiment; it is stored with all its jobs, or not at all.
 
-    `?dry_run=true` only checks it and estimates its cost, and says how small a difference its seeds can show.
+    `?dry_run=true` only checks it and estimates its cost, and the difference that its seeds can detect.
     """
-    preset, spec = given
+    preset, spec = posted
     if dry_run:
         response.status_code = status.HTTP_200_OK
         with database.read() as session:
@@ -106,11 +107,11 @@ def create_experiment(
     with idempotent.executed(), database.write() as session:
         experiment, jobs = store.create_experiment(session, spec, preset=preset, owner=caller.owner)
         body = _serialize(session, experiment)
-        answer = idempotent.store_response(
+        stored = idempotent.store_response(
             session, body, status.HTTP_202_ACCEPTED, {"Location": body.links.self}
         )
     dispatch([job.id for job in jobs])
-    return answer
+    return stored
 
 
 @router.get("", response_model=schemas.ExperimentPage | http_schemas.PartialPage)
@@ -131,8 +132,8 @@ def list_experiments(
         experiment_progress_cache: store.ExperimentProgressCache = request.app.state.experiment_progress
         progress = experiment_progress_cache.get(session, [experiment.id for experiment in page])
     items = [serializers.serialize_experiment(experiment, progress[experiment.id]) for experiment in page]
-    answer = schemas.ExperimentPage(items=items, next_cursor=next_cursor)
-    return render_page(request, answer, next_cursor, selected)
+    page_body = schemas.ExperimentPage(items=items, next_cursor=next_cursor)
+    return render_page(request, page_body, next_cursor, selected)
 
 
 @router.get(
@@ -147,14 +148,14 @@ def show_experiment(
 ) -> Response:
     """An experiment: progress over all its jobs, and the best result so far.
 
-    `Retry-After` says when it is worth to look again; `If-None-Match` with the last `ETag` is answered with
-    304 while nothing has changed.
+    `Retry-After` is the time until the next poll; with the last `ETag` in `If-None-Match` the response is 304
+    while nothing has changed.
     """
     with database.read() as session:
-        answer = _serialize(session, store.get_experiment(session, experiment_id))
-    progress = answer.progress
+        body = _serialize(session, store.get_experiment(session, experiment_id))
+    progress = body.progress
     later = {} if progress.finished else build_retry_after_remaining(progress.eta_seconds)
-    document = answer.model_dump_json()
+    document = body.model_dump_json()
     tag = compute_document_etag(document)
     if match_etag(if_none_match, tag):
         return build_not_modified(tag, later)
@@ -162,7 +163,7 @@ def show_experiment(
 
 
 _ASKED: dict[int | str, dict[str, Any]] = {
-    202: {"model": schemas.Experiment, "description": "Asked of the workers, which honour it within a chunk"}
+    202: {"model": schemas.Experiment, "description": "Requested; the workers do it within a chunk of steps"}
 }
 
 
@@ -171,10 +172,10 @@ _ASKED: dict[int | str, dict[str, Any]] = {
 def cancel_experiment(
     experiment_id: ExperimentId, database: DatabaseDep, artifacts: ArtifactsDep, response: Response
 ) -> schemas.Experiment:
-    """End every job that has not ended: 200 if all have, 202 while workers are told, 409 if none was left."""
+    """Cancel every job that has not ended: 200 if none runs now, 202 if some still do, 409 if all had ended."""
     with database.write() as session:
         experiment = store.lock_experiment(session, experiment_id)
-        # Nobody wants more seeds of it, even where all that it has so far have ended.
+        # No more seeds are added, even if all jobs so far have ended.
         auto_extending, experiment.auto_extending = experiment.auto_extending, False
         requested = (
             []
@@ -182,12 +183,12 @@ def cancel_experiment(
             else apply_to_unfinished(session, experiment_id, cancel_job)
         )
         cancelled = [job.id for job in requested if job.state == JobState.CANCELLED]
-        answer = _serialize(session, experiment)
+        body = _serialize(session, experiment)
     for job_id in cancelled:
         artifacts.delete_checkpoints(job_id)
-    if not answer.progress.finished:
+    if not body.progress.finished:
         response.status_code = status.HTTP_202_ACCEPTED
-    return answer
+    return body
 
 
 @router.post("/{experiment_id}/pause", responses=_ASKED)
@@ -195,17 +196,17 @@ def cancel_experiment(
 def pause_experiment(
     experiment_id: ExperimentId, database: DatabaseDep, response: Response
 ) -> schemas.Experiment:
-    """Set every job aside that has not ended: 200 if none runs now, 202 while workers are told.
+    """Pause every job that has not ended: 200 if none runs now, 202 if some are still running.
 
-    409 if every job has ended. Asked again, it answers the same.
+    409 if every job has ended. Idempotent.
     """
     with database.write() as session:
         experiment = store.get_experiment(session, experiment_id)
         apply_to_unfinished(session, experiment_id, pause_job)
-        answer = _serialize(session, experiment)
-    if answer.progress.counts[JobState.RUNNING]:
+        body = _serialize(session, experiment)
+    if body.progress.counts[JobState.RUNNING]:
         response.status_code = status.HTTP_202_ACCEPTED
-    return answer
+    return body
 
 
 @router.post("/{experiment_id}/resume")
@@ -213,14 +214,14 @@ def pause_experiment(
 def resume_experiment(
     experiment_id: ExperimentId, database: DatabaseDep, dispatch: DispatchDep
 ) -> schemas.Experiment:
-    """Let every paused job go on, each in its old place in the queue; 409 if every job has ended."""
+    """Resume every paused job at its old position in the queue; 409 if every job has ended."""
     with database.write() as session:
         experiment = store.get_experiment(session, experiment_id)
-        requested = apply_to_unfinished(session, experiment_id, resume_job)
-        waiting = [job.id for job in requested if job.state == JobState.QUEUED]
-        answer = _serialize(session, experiment)
-    dispatch(waiting)
-    return answer
+        resumed = apply_to_unfinished(session, experiment_id, resume_job)
+        queued = [job.id for job in resumed if job.state == JobState.QUEUED]
+        body = _serialize(session, experiment)
+    dispatch(queued)
+    return body
 
 
 @router.post(
@@ -235,13 +236,13 @@ def retry_failed_jobs(
     idempotent: IdempotentWithoutBodyDep,
     dispatch: DispatchDep,
 ) -> Response:
-    """Train every failed or cancelled job anew, as a new job in its place; 409 if there is none."""
+    """Replace every failed or cancelled job by a new one; 409 if there is none."""
     with idempotent.executed(), database.write() as session:
         experiment = store.get_experiment(session, experiment_id)
         retries = [job.id for job in retry_failed(session, experiment_id)]
-        answer = idempotent.store_response(session, _serialize(session, experiment), status.HTTP_202_ACCEPTED)
+        stored = idempotent.store_response(session, _serialize(session, experiment), status.HTTP_202_ACCEPTED)
     dispatch(retries)
-    return answer
+    return stored
 
 
 @router.post(
@@ -263,7 +264,7 @@ def extend_experiment(
     idempotent: IdempotentDep,
     dispatch: DispatchDep,
 ) -> Response:
-    """Add seeds or variants; only what is new is trained. 409 if nothing is."""
+    """Add seeds or variants; only what is new is trained. 409 if nothing is new."""
     with database.read() as session:
         document = store.get_experiment(session, experiment_id).document
     # Before the lock: a dataset may have to be downloaded.
@@ -273,32 +274,26 @@ def extend_experiment(
         after = _extend(experiment.document, extension, settings)
         before = validate_document(ExperimentSpec, experiment.document)
         jobs = [job.id for job in store.extend_experiment(session, experiment, before, after)]
-        answer = idempotent.store_response(session, _serialize(session, experiment), status.HTTP_202_ACCEPTED)
+        stored = idempotent.store_response(session, _serialize(session, experiment), status.HTTP_202_ACCEPTED)
     dispatch(jobs)
-    return answer
+    return stored
 
 
 def _extend(document: Document, extension: Extension, settings: Settings) -> ExperimentSpec:
-    """The extended experiment, within this installation's limits; faults point into the extension."""
+    """The extended experiment, within this installation's limits; errors point into the extension."""
     try:
         after = validate_document(ExperimentSpec, extension.apply_to(document))
         _check_jobs(after, settings)
     except InvalidSpec as error:
-        raise type(error)(
-            [
-                FieldError(_convert_pointer(fault.pointer, len(document["variants"])), fault.detail)
-                for fault in error.errors
-            ]
-        ) from None
+        errors, existing = [], len(document["variants"])
+        for field in error.errors:
+            pointer = field.pointer
+            match pointer.split("/"):
+                case ["", "variants", number, *further] if number.isdecimal() and int(number) >= existing:
+                    pointer = "/".join(["", "variants", str(int(number) - existing), *further])
+            errors.append(FieldError(pointer, field.detail))
+        raise type(error)(errors) from None
     return after
-
-
-def _convert_pointer(pointer: str, variants_before: int) -> str:
-    """Where a fault of an extended experiment lies in what was posted."""
-    match pointer.split("/"):
-        case ["", "variants", number, *further] if number.isdecimal() and int(number) >= variants_before:
-            return "/".join(["", "variants", str(int(number) - variants_before), *further])
-    return pointer
 
 
 def _serialize(session: Session, experiment: Experiment) -> schemas.Experiment:
@@ -308,58 +303,49 @@ def _serialize(session: Session, experiment: Experiment) -> schemas.Experiment:
     )
 
 
-def _check(spec: ExperimentSpec, settings: Settings) -> None:
-    """Refuse what could not be trained, before anything is stored.
+def _check_jobs(spec: ExperimentSpec, settings: Settings) -> None:
+    """Refuse an experiment that cannot be trained, before anything is stored.
 
     Raises:
-        InvalidSpec: a variant's changes make no valid specification, or have confounders.
+        InvalidSpec: a variant's changes do not make a valid specification, or it has confounders.
         BudgetExceeded: too many jobs, or a job that is too large.
-        DatasetUnavailable: a dataset cannot be had.
     """
-    _check_jobs(spec, settings)
-    _check_datasets(spec, settings)
+    jobs = len(spec.variants) * len(spec.run_seeds)
+    if jobs > settings.max_experiment_jobs:
+        detail = (
+            f"{len(spec.variants)} variants with {len(spec.run_seeds)} seeds make {jobs:,} jobs; "
+            f"this installation allows {settings.max_experiment_jobs:,} an experiment"
+        )
+        raise BudgetExceeded([FieldError("/replicates" if spec.replicates else "/seeds", detail)])
+    if spec.stopping_rule is not None and spec.stopping_rule.max_jobs > settings.max_experiment_jobs:
+        detail = f"this installation allows {settings.max_experiment_jobs:,} jobs an experiment"
+        raise BudgetExceeded([FieldError("/stopping_rule/max_jobs", detail)])
+    if invalid := spec.check_variants():
+        raise InvalidSpec([FieldError(format_json_pointer(location), detail) for location, detail in invalid])
+    if confounded := spec.find_confounded_variants():
+        raise InvalidSpec([FieldError(pointer, detail) for pointer, detail in confounded])
+    _check_each(spec, BudgetExceeded, lambda job: check_budget(job, settings))
 
 
 def _check_datasets(spec: ExperimentSpec, settings: Settings) -> None:
     _check_each(spec, DatasetUnavailable, lambda job: ensure_available(job.dataset.name, settings))
 
 
-def _check_jobs(spec: ExperimentSpec, settings: Settings) -> None:
-    jobs = len(spec.variants) * len(spec.run_seeds)
-    if jobs > settings.max_experiment_jobs:
-        place = "/replicates" if spec.replicates else "/seeds"
-        detail = (
-            f"{len(spec.variants)} variants with {len(spec.run_seeds)} seeds make {jobs:,} jobs; "
-            f"this installation allows {settings.max_experiment_jobs:,} an experiment"
-        )
-        raise BudgetExceeded([FieldError(place, detail)])
-    if spec.stopping_rule is not None and spec.stopping_rule.max_jobs > settings.max_experiment_jobs:
-        detail = f"this installation allows {settings.max_experiment_jobs:,} jobs an experiment"
-        raise BudgetExceeded([FieldError("/stopping_rule/max_jobs", detail)])
-    if faults := spec.check_variants():
-        raise InvalidSpec([FieldError(format_json_pointer(item), detail) for item, detail in faults])
-    if confounded := spec.find_confounded_variants():
-        raise InvalidSpec([FieldError(pointer, detail) for pointer, detail in confounded])
-    _check_each(spec, BudgetExceeded, lambda job: check_budget(job, settings))
-
-
 def _check_each(spec: ExperimentSpec, kind: type[InvalidSpec], check: Callable[[JobSpec], object]) -> None:
-    """Run `check` on each variant's specification; a fault points to who brought it in, variant or base."""
-    in_base = _convert_errors(spec.base, kind, check)
-    first_errors: dict[FieldError, None] = {}
+    """Run `check` on each variant's specification; errors point to the base or to the variant's changes."""
+
+    def find_errors(job: JobSpec) -> list[FieldError]:
+        try:
+            check(job)
+        except kind as error:
+            return error.errors
+        return []
+
+    of_base = find_errors(spec.base)
+    errors: dict[FieldError, None] = {}
     for index, variant in enumerate(spec.variants):
-        for fault in _convert_errors(spec.build_run_spec(variant, spec.run_seeds[0]), kind, check):
-            pointer = "/base" if fault in in_base else f"/variants/{index}/changes"
-            first_errors[FieldError(pointer + fault.pointer, fault.detail)] = None
-    if first_errors:
-        raise kind(list(first_errors))
-
-
-def _convert_errors(
-    job: JobSpec, kind: type[InvalidSpec], check: Callable[[JobSpec], object]
-) -> list[FieldError]:
-    try:
-        check(job)
-    except kind as error:
-        return error.errors
-    return []
+        for error in find_errors(spec.build_run_spec(variant, spec.run_seeds[0])):
+            pointer = "/base" if error in of_base else f"/variants/{index}/changes"
+            errors[FieldError(pointer + error.pointer, error.detail)] = None
+    if errors:
+        raise kind(list(errors))

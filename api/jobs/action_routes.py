@@ -27,7 +27,7 @@ router = APIRouter(prefix="/v1/jobs", tags=["jobs"], route_class=StrictQueryRout
 _ACCEPTED: dict[int | str, dict[str, Any]] = {
     202: {
         "model": schemas.JobDetails,
-        "description": "Asked of the worker, which honours it within a chunk of steps",
+        "description": "Requested; the worker does it within a chunk of steps",
     }
 }
 
@@ -37,52 +37,50 @@ _ACCEPTED: dict[int | str, dict[str, Any]] = {
 def cancel_job(
     job_id: JobId, database: DatabaseDep, artifacts: ArtifactsDep, response: Response
 ) -> schemas.JobDetails:
-    """End a job: 200 if it is cancelled now, 202 while its worker is being told, 409 if it has ended."""
+    """Cancel a job: 200 if it is cancelled now, 202 if it is still running, 409 if it has ended."""
     with database.write() as session:
-        answer = serializers.serialize_current_job(session, store.cancel_job(session, job_id))
-    if answer.state == JobState.CANCELLED:
-        # One that was paused, or waited to go on. A running one's worker clears up after it.
+        body = serializers.serialize_current_job(session, store.cancel_job(session, job_id))
+    if body.state == JobState.CANCELLED:
+        # It was paused, or queued after an interruption. The worker removes the files of a running one.
         artifacts.delete_checkpoints(job_id)
     else:
         response.status_code = status.HTTP_202_ACCEPTED
-    return answer
+    return body
 
 
 @router.post("/{job_id}/pause", responses=_ACCEPTED)
 @problem_responses(problem_types.CONFLICT)
 def pause_job(job_id: JobId, database: DatabaseDep, response: Response) -> schemas.JobDetails:
-    """Set a job aside: 200 if it is paused now, 202 while its worker is being told, 409 if it ends or has.
+    """Pause a job: 200 if it is paused now, 202 if it still runs, 409 if it has ended or is being cancelled.
 
-    Asked again, it answers the same.
+    Idempotent.
     """
     with database.write() as session:
-        answer = serializers.serialize_current_job(session, store.pause_job(session, job_id))
-    if answer.state != JobState.PAUSED:
+        body = serializers.serialize_current_job(session, store.pause_job(session, job_id))
+    if body.state != JobState.PAUSED:
         response.status_code = status.HTTP_202_ACCEPTED
-    return answer
+    return body
 
 
 @router.post("/{job_id}/resume")
 @problem_responses(problem_types.CONFLICT)
 def resume_job(job_id: JobId, database: DatabaseDep, dispatch: DispatchDep) -> schemas.JobDetails:
-    """Let a paused job go on, in its old place in the queue; take back a pause that is not carried out yet.
+    """Resume a paused job at its old position in the queue, or withdraw a requested pause.
 
-    A job that is not paused is answered as it is; 409 if it ends or has ended.
+    A job that is not paused is returned as it is; 409 if it has ended or is being cancelled.
     """
     with database.write() as session:
-        answer = serializers.serialize_current_job(session, store.resume_job(session, job_id))
-    if answer.state == JobState.QUEUED:
+        body = serializers.serialize_current_job(session, store.resume_job(session, job_id))
+    if body.state == JobState.QUEUED:
         dispatch([job_id])
-    return answer
+    return body
 
 
 @router.post(
     "/{job_id}/retry",
     status_code=status.HTTP_202_ACCEPTED,
     response_model=schemas.JobDetails,
-    responses={
-        200: {"model": schemas.JobDetails, "description": "The retry that there is, and that has not ended"}
-    },
+    responses={200: {"model": schemas.JobDetails, "description": "The existing retry, which has not ended"}},
 )
 @problem_responses(problem_types.CONFLICT, problem_types.OVER_QUOTA)
 @response_headers("Location", status=HTTPStatus.ACCEPTED)
@@ -93,7 +91,7 @@ def retry_job(
     idempotent: IdempotentWithoutBodyDep,
     dispatch: DispatchDep,
 ) -> Response:
-    """Train what a failed or cancelled job should have, as a new job; `Location` and body are that job's.
+    """Submit a failed or cancelled job again, as a new job; `Location` and body are the new job's.
 
     409 if the job has not ended or has succeeded, or if its retry has ended: then retry that one.
     """
@@ -101,10 +99,10 @@ def retry_job(
         retry, is_new = store.retry_job(session, job_id)
         body = serializers.serialize_current_job(session, retry)
         code = status.HTTP_202_ACCEPTED if is_new else status.HTTP_200_OK
-        answer = idempotent.store_response(session, body, code, {"Location": body.links.self})
+        stored = idempotent.store_response(session, body, code, {"Location": body.links.self})
     if is_new:
         dispatch([retry.id])
-    return answer
+    return stored
 
 
 @router.delete("/{job_id}", status_code=status.HTTP_204_NO_CONTENT)
@@ -116,6 +114,6 @@ def delete_job(
     with database.write() as session:
         store.delete_job(session, job_id)
         record_audit_event(session, "job_deleted", job_id, caller, request)
-    # After the commit: a file without a row is litter, a row without its file is a lie. All files, not only
-    # those that the row names: a worker that died may have left others, which nobody would find again.
+    # After the commit: an orphaned file is harmless, a row without its file is not. All files, not only those
+    # that the row names: a worker that died may have left others.
     artifacts.delete_job_files(job_id)
