@@ -172,7 +172,7 @@ _ASKED: dict[int | str, dict[str, Any]] = {
 def cancel_experiment(
     experiment_id: ExperimentId, database: DatabaseDep, artifacts: ArtifactsDep, response: Response
 ) -> schemas.Experiment:
-    """Cancel every job that has not ended: 200 if none runs now, 202 if some still do, 409 if all had ended."""
+    """Cancel every job that has not ended: 200 if none runs now, 202 if some do, 409 if all had ended."""
     with database.write() as session:
         experiment = store.lock_experiment(session, experiment_id)
         # No more seeds are added, even if all jobs so far have ended.

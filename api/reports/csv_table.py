@@ -47,5 +47,5 @@ def render(comparison: Comparison) -> str:
 
 
 def _escape_formula(name: str) -> str:
-    # A spreadsheet would run what begins like a formula; names come from users.
-    return f"'{name}" if name.startswith(("=", "+", "-", "@", "\t", "\r")) else name
+    # A spreadsheet would run what begins like a formula (OWASP, CSV Injection); names come from users.
+    return f"'{name}" if name.startswith(("=", "+", "-", "@", "\t", "\r", "\n")) else name

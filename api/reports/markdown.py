@@ -1,20 +1,25 @@
 """The report as Markdown that also reads well in a terminal."""
 
 import re
+from unicodedata import combining, east_asian_width
 
 from api.reports import formatting
 from api.reports.schemas import Comparison
 
-# What Markdown would take for its own, also inside a line; an underscore between letters means nothing.
-_MEANS_SOMETHING = re.compile(
+# Markdown's syntax within a line; an underscore between letters is none.
+_SYNTAX = re.compile(
     r"""\\(?=[!-/:-@\[-`{-~])        # a backslash before punctuation
-    | [*`~\[] | (?<=\])\(
+    | [*`~\[$] | (?<=\])\(          # a dollar sign begins a formula on GitHub
     | (?<![^\W_])_ | _(?![^\W_])
     | &(?=\#?\w+;)                   # an entity
+    | \#(?=\s*$)                     # the end of a heading
+    | (?<=\bwww)\.                   # a link on GitHub, whose address would keep the backslashes
     """,
     re.VERBOSE,
 )
-# What would begin a heading, a quotation or a list.
+# A link as it is: GitHub would make one of a bare address, with the backslashes in it.
+_ADDRESS = re.compile(r"""(https?://[^\s<>]*[^\s<>.,:;!?'")\]])""", re.IGNORECASE)
+# The beginning of a heading, a quotation or a list.
 _BEGINS_A_BLOCK = re.compile(r"^(\d+(?=[.)])|(?=[#>+-]))")
 _OPENS_A_TAG = re.compile(r"<(?=[A-Za-z/!?])")
 
@@ -77,7 +82,8 @@ def _render_section(title: str, items: list[str]) -> list[str]:
 def _render_table(rows: list[list[str]]) -> str:
     """Aligned columns: the first to the left, the others to the right."""
     cells = [[_escape_text(cell).replace("|", "\\|") for cell in row] for row in rows]
-    widths = [max(len(row[column]) for row in cells) for column in range(len(cells[0]))]
+    # Two at least: a colon alone is no delimiter.
+    widths = [max(2, *(_measure_width(row[column]) for row in cells)) for column in range(len(cells[0]))]
     rule = ["-" * width if column == 0 else "-" * (width - 1) + ":" for column, width in enumerate(widths)]
     lines = [
         _render_row(cells[0], widths),
@@ -88,11 +94,19 @@ def _render_table(rows: list[list[str]]) -> str:
 
 
 def _render_row(cells: list[str], widths: list[int]) -> str:
-    first, *others = (
-        cell.ljust(width) if column == 0 else cell.rjust(width)
-        for column, (cell, width) in enumerate(zip(cells, widths, strict=True))
+    padding = [" " * (width - _measure_width(cell)) for cell, width in zip(cells, widths, strict=True)]
+    padded = [
+        cells[0] + padding[0],
+        *(space + cell for space, cell in zip(padding[1:], cells[1:], strict=True)),
+    ]
+    return f"| {' | '.join(padded)} |"
+
+
+def _measure_width(text: str) -> int:
+    """Columns in a terminal: East Asian wide characters take two, combining ones none."""
+    return sum(
+        0 if combining(character) else 2 if east_asian_width(character) in "WF" else 1 for character in text
     )
-    return f"| {' | '.join([first, *others])} |"
 
 
 def _list(items: list[str]) -> str:
@@ -104,6 +118,9 @@ def _render_item(text: str) -> str:
 
 
 def _escape_text(text: str) -> str:
-    """One line that a Markdown reader shows as it stands: names come from users."""
-    line = _MEANS_SOMETHING.sub(r"\\\g<0>", " ".join(text.split()))
-    return _OPENS_A_TAG.sub("&lt;", line)
+    """One line that a Markdown reader shows unchanged: names come from users."""
+    parts = _ADDRESS.split(" ".join(text.split()))
+    # Every second part is an address, in which nothing is syntax.
+    parts[::2] = [_OPENS_A_TAG.sub("&lt;", _SYNTAX.sub(r"\\\g<0>", part)) for part in parts[::2]]
+    parts[1::2] = [f"<{address}>" for address in parts[1::2]]
+    return "".join(parts)

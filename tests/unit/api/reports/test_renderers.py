@@ -10,6 +10,7 @@ import re
 from pathlib import Path
 
 import pytest
+from markdown_it import MarkdownIt
 
 from api.reports import csv_table, formatting, html, markdown
 from api.reports.schemas import Comparison, Confounder, Missing
@@ -131,7 +132,7 @@ def test_equivalence_is_said_where_it_could_be_judged() -> None:
     [
         ("*bold* _it_ `code` ~no~", r"\*bold\* \_it\_ \`code\` \~no\~"),
         ("weight_decay and l2_", r"weight_decay and l2\_"),
-        ("[a](http://x) &lt; a & b", r"\[a]\(http://x) \&lt; a & b"),
+        ("[a](http://x) &lt; a & b", r"\[a]\(<http://x>) \&lt; a & b"),
         (r"back\slash \* end\\"[:-1], r"back\slash \\\* end\\"),
         ("<b>x</b> 1 < 2", "&lt;b>x&lt;/b> 1 < 2"),
         ("# no heading", r"\# no heading"),
@@ -144,6 +145,44 @@ def test_markdown_shows_a_name_as_it_stands(name: str, shown: str) -> None:
     missing = [gone(JobState.CANCELLED, 0, variant=name, reason="cancelled")]
     text = markdown.render(partial(*missing))
     assert f"\n- {shown}, seed 0: cancelled, job job_0\n" in text
+
+
+@pytest.mark.parametrize(
+    ("name", "link"),
+    [
+        (
+            "see https://www.cs.toronto.edu/~rs/papers/a_b.pdf",
+            "https://www.cs.toronto.edu/~rs/papers/a_b.pdf",
+        ),
+        ("https://x.y/_a_, then", "https://x.y/_a_"),
+        ("HTTP://X.Y/*", "HTTP://X.Y/*"),
+    ],
+)
+def test_f15_an_address_is_a_link_to_itself(name: str, link: str) -> None:
+    tokens = MarkdownIt().parseInline(markdown._escape_text(name))[0].children or []
+    assert [token.attrs["href"] for token in tokens if token.type == "link_open"] == [link]
+    assert "".join(token.content for token in tokens) == name
+
+
+@pytest.mark.parametrize(
+    "name", ["Lab C #", "net ##", "#", "C# and F#", "$x$ for $2", "www.x.y/~a_b_", "a # b"]
+)
+def test_f15_a_heading_keeps_its_last_characters(name: str) -> None:
+    heading, inline, _ = MarkdownIt().parse(f"# {markdown._escape_text(name)}")
+    assert (heading.tag, "".join(token.content for token in inline.children or [])) == ("h1", name)
+
+
+def test_f15_a_column_without_values_is_still_a_table() -> None:
+    table = markdown._render_table([["a", "b"], ["x", "-"], ["名前", "1"]])
+    assert table.splitlines() == ["| a    |  b |", "| ---- | -: |", "| x    |  - |", "| 名前 |  1 |"]
+    assert MarkdownIt().enable("table").parse(table)[0].type == "table_open"
+
+
+@pytest.mark.parametrize("first", ["=", "+", "-", "@", "\t", "\r", "\n"])
+def test_f25_no_cell_of_the_table_begins_as_a_formula(first: str) -> None:
+    missing = [gone(JobState.CANCELLED, 0, variant=f"{first}1+1", reason="cancelled")]
+    rows = list(csv.DictReader(io.StringIO(csv_table.render(partial(*missing)), newline="")))
+    assert rows[-1]["variant"] == f"'{first}1+1"
 
 
 def test_numbers_in_tables_carry_no_backslash() -> None:
