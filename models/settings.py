@@ -18,6 +18,8 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(
         env_prefix="REGBENCH_",
         env_file=".env",
+        # Windows' editors begin a file with a byte order mark.
+        env_file_encoding="utf-8-sig",
         # `REGBENCH_DATA_DIR=` means none, not the working folder.
         env_ignore_empty=True,
         extra="ignore",

@@ -11,7 +11,7 @@ import httpx
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from regbench.connection import Connection, parse_retry_after
-from regbench.errors import Unreachable, WaitTimeout
+from regbench.errors import ClientError, Unreachable, WaitTimeout
 from regbench.resources import (
     CostEstimate,
     Dataset,
@@ -336,8 +336,21 @@ def _to_document(spec: BaseModel | Document) -> Document:
 
 
 def _to_body(spec: BaseModel | Document) -> dict[str, Any]:
-    # Not httpx's own JSON, which cannot write a NaN: the service refuses it, and says at which field.
-    return {"content": json.dumps(_to_document(spec)), "headers": {"Content-Type": "application/json"}}
+    try:
+        # Not httpx's own JSON, which cannot write a NaN: the service refuses it, and says at which field.
+        content = json.dumps(_to_document(spec), default=_to_plain)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ClientError(f"The document cannot be written as JSON: {error}.") from None
+    return {"content": content, "headers": {"Content-Type": "application/json"}}
+
+
+def _to_plain(value: Any) -> Any:
+    """What JSON has for numbers and arrays of numpy, or of what resembles it, and for pydantic's models."""
+    if isinstance(value, BaseModel):
+        return _to_document(value)
+    if hasattr(value, "tolist") and not isinstance(value, memoryview):
+        return value.tolist()
+    raise TypeError(f"{value!r} is of type {type(value).__name__}")
 
 
 def _compute_deadline(timeout: float | None) -> float:

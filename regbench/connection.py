@@ -4,12 +4,13 @@ import json
 import os
 import secrets
 from ipaddress import ip_address
+from pathlib import Path
 from typing import Any
 
 import httpx
 from dotenv import dotenv_values
 
-from regbench.errors import FieldError, ProblemError, Unreachable
+from regbench.errors import ClientError, FieldError, ProblemError, Unreachable
 from regbench.retries import retrying
 
 DEFAULT_URL = "http://127.0.0.1:8000"
@@ -25,7 +26,11 @@ def find_address_and_key(base_url: str | None, api_key: str | None) -> tuple[str
     A key goes only where it was meant for: a source that names an address and a key has that key for that
     address alone, and a key of the environment is not sent to an address of a folder's `.env`.
     """
-    for source in (os.environ, dotenv_values(".env")):
+    try:
+        dotenv = dotenv_values(".env", encoding="utf-8-sig")
+    except UnicodeDecodeError:
+        raise ClientError(f"{Path('.env').absolute()} is not text in UTF-8.") from None
+    for source in (os.environ, dotenv):
         url, key = (source.get("REGBENCH_URL") or "").rstrip("/"), source.get("REGBENCH_API_KEY")
         base_url = base_url or url or (DEFAULT_URL if key else None)
         if api_key is None and key and url in ("", (base_url or "").rstrip("/")):
@@ -55,9 +60,13 @@ class Connection:
                 headers={"Authorization": f"Bearer {key}"} if key else {},
                 # A proxy that the environment names cannot reach this machine's own loopback.
                 trust_env=not is_loopback(httpx.URL(self.base_url).host),
+                # SSL_CERT_FILE and SSL_CERT_DIR hold for loopback, too.
+                verify=httpx.create_ssl_context(),
             )
+        except OSError as error:
+            raise Unreachable(f"The certificates of SSL_CERT_FILE cannot be read: {error}.") from None
         except UnicodeEncodeError:
-            raise Unreachable("The API key is not one: a key has letters, digits, - and _ only.") from None
+            raise Unreachable("The API key is invalid: a key consists of letters, digits, - and _.") from None
         except httpx.InvalidURL as error:
             raise Unreachable(f"{self.base_url} is not an address: {error}.") from None
 
@@ -107,6 +116,18 @@ class Connection:
                 request_id=request_id,
             ) from None
         except httpx.TransportError as error:
+            if "[SSL" in str(error):
+                fix = (
+                    "Set SSL_CERT_FILE to the certificate of the authority that signed the service's."
+                    if "CERTIFICATE_VERIFY_FAILED" in str(error)
+                    else "Does the service use TLS? If not, its address begins with http://."
+                )
+                raise Unreachable(
+                    f"There is no secure connection to {self.base_url} ({error}).",
+                    fix,
+                    sent=False,
+                    request_id=request_id,
+                ) from None
             raise Unreachable(
                 f"No service answers at {self.base_url} ({error}).",
                 "Start one with `regbench up`, or name its address with --url or REGBENCH_URL.",

@@ -60,7 +60,10 @@ def run(
             return
         with show_status("Submitting"):
             created = client.create_experiment(document)
-    typer.echo(created.to_json() if as_json else created.id)
+    if as_json:
+        write_json(created)
+    else:
+        typer.echo(created.id)
     code = watch_until_finished(url, [created.id]) if watch else 0
     echo_message(f"Its report: regbench report {created.id}")
     raise typer.Exit(code)
@@ -82,7 +85,7 @@ def list_experiments(
         newest = client.experiments(page_size=min(limit, 200))
         for _, item in zip(range(limit), newest, strict=False):
             if as_json:
-                typer.echo(item.model_dump_json())
+                write_json(item, indent=None)
                 continue
             percent = f"{100 * item.progress.fraction:.0f} %" if item.progress else ""
             best = f"{item.best.test_accuracy:.4f}" if item.best else "-"
@@ -100,7 +103,7 @@ def show(experiment_id: ExperimentId, url: Url = None, as_json: AsJson = False) 
     with connect(url) as client:
         resource = client.experiment(experiment_id)
         if as_json:
-            typer.echo(resource.to_json())
+            write_json(resource)
         else:
             show_experiment(resource, client.jobs_of(experiment_id))
 
@@ -127,7 +130,10 @@ def extend(
         raise typer.BadParameter("name what to add, with --seeds or --set variants=...")
     with connect(url) as client:
         extended = client.extend(experiment_id, extension)
-    typer.echo(extended.to_json() if as_json else extended.id)
+    if as_json:
+        write_json(extended)
+    else:
+        typer.echo(extended.id)
     echo_message(f"Watch with: regbench watch {experiment_id}")
 
 
@@ -141,7 +147,7 @@ def presets(url: Url = None, as_json: AsJson = False) -> None:
     with connect(url) as client:
         cards = client.presets()
     if as_json:
-        write_json([card.model_dump(mode="json") for card in cards])
+        write_json(cards)
         return
     width = max(len(card.name) for card in cards)
     for card in cards:

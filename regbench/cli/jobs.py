@@ -1,5 +1,6 @@
 """`regbench jobs`, `show`, `cancel`, `pause`, `resume` and `retry`."""
 
+import sys
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
@@ -7,7 +8,16 @@ import typer
 
 from models.formatting import format_duration, format_techniques
 from regbench.cli.completion import complete_datasets, complete_experiments, complete_ids, complete_techniques
-from regbench.cli.options import AsJson, Ids, JsonLines, Url, connect, echo_message, is_experiment_id
+from regbench.cli.options import (
+    AsJson,
+    Ids,
+    JsonLines,
+    Url,
+    connect,
+    echo_message,
+    is_experiment_id,
+    write_json,
+)
 from regbench.cli.progress import render_sparkline
 from regbench.client import Regbench
 from regbench.resources import Epoch, Experiment, Job, JobState
@@ -85,7 +95,10 @@ def jobs(
     with connect(url) as client:
         matches = client.jobs(states=state or (), page_size=min(limit, 200), **query)
         for _, job in zip(range(limit), matches, strict=False):
-            typer.echo(job.model_dump_json() if as_json else _format_row(job))
+            if as_json:
+                write_json(job, indent=None)
+            else:
+                typer.echo(_format_row(job))
 
 
 def show(
@@ -109,7 +122,7 @@ def show(
         else:
             resource = client.job(resource_id)
         if as_json:
-            typer.echo(resource.to_json())
+            write_json(resource)
         elif isinstance(resource, Experiment):
             show_experiment(resource, client.jobs_of(resource.id))
         else:
@@ -177,7 +190,7 @@ def _apply(
                 resource = apply_to_job(client, name)
                 state = _format_state(resource)
             if as_json:
-                typer.echo(resource.model_dump_json())
+                write_json(resource, indent=None)
             elif echo_ids:
                 typer.echo(resource.id)
             else:
@@ -220,7 +233,7 @@ def _show_job(job: Job, history: Sequence[Epoch]) -> None:
         }
     losses = [epoch.validation_loss for epoch in history if epoch.validation_loss is not None]
     if losses:
-        sparkline = render_sparkline(losses, _SPARKLINE_WIDTH)
+        sparkline = render_sparkline(losses, _SPARKLINE_WIDTH, encoding=sys.stdout.encoding)
         lines["validation loss"] = f"{losses[0]:.4f} {sparkline} {losses[-1]:.4f}"
     _print_lines(lines)
 

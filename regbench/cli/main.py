@@ -4,6 +4,8 @@ Exit codes: 0 succeeded, 1 failed, 2 cancelled, 4 refused (the service refused, 
 command line makes no sense), 130 interrupted.
 """
 
+import io
+import sys
 from importlib.metadata import version
 from typing import Annotated, Any
 
@@ -27,6 +29,10 @@ class Commands(TyperGroup):
 
     def make_context(self, *arguments: Any, **named: Any) -> Any:
         """As usual, with errors reported."""
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, io.TextIOWrapper):
+                # A name may have characters that the terminal's encoding lacks.
+                stream.reconfigure(errors="replace")
         with report_errors():
             return super().make_context(*arguments, **named)
 

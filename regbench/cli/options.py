@@ -13,6 +13,7 @@ from typing import Annotated, Any
 
 import typer
 from pydantic import ValidationError
+from pydantic_core import to_jsonable_python
 from rich.console import Console
 from rich.status import Status
 
@@ -56,7 +57,7 @@ def connect(url: str | None) -> Regbench:
 
 def show_status(activity: str) -> Status:
     """A spinner on a terminal's stderr while the block runs."""
-    return make_stderr_console().status(f"{activity} ...")
+    return make_stderr_console().status(f"{activity} ...", spinner="line")
 
 
 def write(content: bytes) -> None:
@@ -65,9 +66,12 @@ def write(content: bytes) -> None:
     sys.stdout.flush()
 
 
-def write_json(document: Any) -> None:
-    """One JSON document on stdout."""
-    typer.echo(json.dumps(document, indent=2, ensure_ascii=False))
+def write_json(document: Any, *, indent: int | None = 2) -> None:
+    """One JSON document on stdout, made from whatever pydantic can serialize."""
+    # Escapes keep it JSON where the terminal's encoding lacks a character.
+    has_unicode = sys.stdout.encoding.lower().startswith("utf")
+    document = to_jsonable_python(document)
+    typer.echo(json.dumps(document, indent=indent, ensure_ascii=not has_unicode))
 
 
 def is_experiment_id(value: str) -> bool:

@@ -7,7 +7,7 @@ import typer
 from rich.console import Console
 
 from regbench.cli.completion import complete_ids
-from regbench.cli.options import AsJson, Url, connect, show_status
+from regbench.cli.options import AsJson, Url, connect, show_status, write_json
 from regbench.cli.probability_bars import show_predictions
 from regbench.client import Choice
 
@@ -38,6 +38,6 @@ def predict(
     with connect(url) as client, show_status("Predicting"):
         response = client.predict(job_id, contents, invert=invert, center=center)
     if as_json:
-        typer.echo(response.to_json())
+        write_json(response)
     else:
         show_predictions(Console(), [path.name for path in images], response.predictions)

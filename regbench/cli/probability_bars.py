@@ -20,6 +20,10 @@ def show_predictions(console: Console, names: Sequence[str], predictions: Sequen
         table = Table.grid(padding=(0, 1))
         for label, probability in enumerate(prediction.probabilities):
             style = "bold" if label == prediction.label else ""
-            bar = Bar(1.0, 0.0, probability, width=_BAR_WIDTH)
+            bar = (
+                Bar(1.0, 0.0, probability, width=_BAR_WIDTH)
+                if console.encoding.startswith("utf")
+                else Text("#" * round(_BAR_WIDTH * probability))
+            )
             table.add_row(Text(str(label), style), bar, Text(f"{probability:6.1%}", style))
         console.print(table)

@@ -123,8 +123,8 @@ class Bars(_Display):
             cells += [Text(f"{100 * _get_fraction(job):.0f} %"), Text(", ".join(facts))]
             if with_sparklines:
                 losses = [epoch.validation_loss for epoch in history if epoch.validation_loss is not None]
-                blocks = _BLOCKS if has_unicode else _ASCII_BLOCKS
-                cells.append(Text(render_sparkline(losses, _SPARKLINE_WIDTH, blocks), style="cyan"))
+                line = render_sparkline(losses, _SPARKLINE_WIDTH, encoding=self._console.encoding)
+                cells.append(Text(line, style="cyan"))
             table.add_row(*cells)
         return table
 
@@ -179,17 +179,20 @@ class Records(_Display):
             "validation_accuracy": last and last.validation_accuracy,
             "error": job.error and job.error.model_dump(),
         }
-        self._console.out(json.dumps(record, ensure_ascii=False), highlight=False)
+        # Escapes keep it JSON where the terminal's encoding lacks a character.
+        has_unicode = self._console.encoding.startswith("utf")
+        self._console.out(json.dumps(record, ensure_ascii=not has_unicode), highlight=False)
 
     def note(self, message: str) -> None:
         """Print a line on stderr."""
         self._stderr.print(message, markup=False, highlight=False, soft_wrap=True)
 
 
-def render_sparkline(values: Sequence[float], width: int, blocks: str = _BLOCKS) -> str:
+def render_sparkline(values: Sequence[float], width: int, *, encoding: str) -> str:
     """The values from first to last as a line of blocks, lowest to highest; of many, `width` of them."""
     if not values:
         return ""
+    blocks = _BLOCKS if encoding.lower().startswith("utf") else _ASCII_BLOCKS
     if len(values) > width:
         values = [values[round(column * (len(values) - 1) / (width - 1))] for column in range(width)]
     low, high = min(values), max(values)

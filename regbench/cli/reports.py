@@ -10,14 +10,21 @@ import typer
 from regbench.cli.options import AsJson, Ids, Url, connect, echo_message, is_experiment_id, show_status, write
 from regbench.resources import ReportFormat
 
-_FORMATS: dict[str, ReportFormat] = {".md": "md", ".html": "html", ".json": "json", ".csv": "csv"}
+_FORMATS: dict[str, ReportFormat] = {
+    ".md": "md",
+    ".markdown": "md",
+    ".html": "html",
+    ".htm": "html",
+    ".json": "json",
+    ".csv": "csv",
+}
 
 
 def report(
     ids: Ids,
     form: Annotated[
         ReportFormat | None,
-        typer.Option("--format", help="Default: md, or as the other options imply."),
+        typer.Option("--format", help="Default: by the suffix of --output, else md."),
     ] = None,
     output: Annotated[Path | None, typer.Option(help="Write to this file instead of stdout.")] = None,
     open_it: Annotated[bool, typer.Option("--open", help="Open it in a browser.")] = False,
@@ -33,12 +40,16 @@ def report(
       regbench report job_1 job_2 --output report.csv
     """
     if any(map(is_experiment_id, ids)) and len(ids) > 1:
-        raise typer.BadParameter("a report is of one experiment, or of jobs")
+        raise typer.BadParameter("name one experiment, or any number of jobs")
     if as_json and form not in (None, "json"):
         raise typer.BadParameter(f"--json contradicts --format {form}; leave one of them out")
     if form is None:
-        suffix = output.suffix if output else ".md"
-        form = "json" if as_json else "html" if open_it else _FORMATS.get(suffix, "md")
+        suffix = output.suffix.lower() if output else ""
+        if suffix and not as_json and suffix not in _FORMATS:
+            raise typer.BadParameter(
+                f"no report format has the suffix {suffix}; use {', '.join(_FORMATS)}, or add --format"
+            )
+        form = "json" if as_json else _FORMATS.get(suffix, "html" if open_it else "md")
     with connect(url) as client, show_status("Comparing"):
         content = (
             client.report(ids[0], form) if is_experiment_id(ids[0]) else client.report_of_jobs(ids, form)
@@ -47,11 +58,11 @@ def report(
         write(content)
         return
     if output is None:
-        # It stays: the browser reads it after this command has ended.
+        # Not deleted: the browser reads it after this command has ended.
         with tempfile.NamedTemporaryFile(prefix="regbench-", suffix=f".{form}", delete=False) as file:
             output = Path(file.name)
     output.write_bytes(content)
-    echo_message(f"Written: {output}")
+    echo_message(f"Wrote {output}")
     # Not typer.launch, which starts xdg-open and does not notice that it found no browser.
     if open_it and not webbrowser.open(output.absolute().as_uri()):
-        echo_message("No browser could be started; open the file yourself.")
+        echo_message("Could not start a browser; open the file yourself.")

@@ -14,6 +14,9 @@ from models.experiments import MOST_SEEDS
 from regbench.errors import ClientError
 from regbench.resources import Document
 
+# What YAML reads as one word or number, and as text in single quotes.
+_PLAIN = re.compile(r"[\w.+~-]+")
+_QUOTED = re.compile(r"'(?:[^']|'')*'")
 _SEEDS = re.compile(r"(\d{1,10})(?:-(\d{1,10}))?")
 
 
@@ -22,13 +25,16 @@ class InvalidSpecFile(ClientError):
 
 
 def read_document(file: str) -> Document:
-    """The document in a file, or on stdin if it is `-`.
+    """The document in a file, or on stdin if it is `-`; UTF-8 or UTF-16, with a byte order mark or without.
 
     Raises:
-        InvalidSpecFile: it cannot be read, or is neither.
+        InvalidSpecFile: it cannot be read, or is not a document.
     """
+    name = "stdin" if file == "-" else file
     try:
-        text = sys.stdin.read() if file == "-" else Path(file).read_text(encoding="utf-8")
+        content = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
+        text = content.decode(json.detect_encoding(content))
+        document = json.loads(text)
     except FileNotFoundError:
         raise InvalidSpecFile(
             f"There is no file {file}.", "Name a YAML or JSON file, or `-` to read stdin."
@@ -36,23 +42,20 @@ def read_document(file: str) -> Document:
     except OSError as error:
         raise InvalidSpecFile(f"{file} cannot be read: {error.strerror or error}.") from None
     except UnicodeDecodeError:
-        raise InvalidSpecFile(f"{file if file != '-' else 'stdin'} is no text in UTF-8.") from None
-    name = "stdin" if file == "-" else file
-    try:
-        document = json.loads(text)
+        raise InvalidSpecFile(f"{name} is not text in UTF-8 or UTF-16.") from None
     except RecursionError:
-        raise InvalidSpecFile(f"{name} is nested too deeply for a job or an experiment") from None
-    except json.JSONDecodeError as error:
-        if file.endswith(".json"):
-            raise InvalidSpecFile(f"{name} is not JSON: {error}") from None
+        raise InvalidSpecFile(f"{name} is nested too deeply for a job or an experiment.") from None
+    except ValueError as error:
+        if file.lower().endswith(".json"):
+            raise InvalidSpecFile(f"{name} is not JSON: {error}.") from None
         document = _parse_yaml(name, text)
     if not isinstance(document, dict):
-        raise InvalidSpecFile(f"{name} holds no object with fields, which a job or an experiment is")
+        raise InvalidSpecFile(f"{name} must contain an object with the fields of a job or an experiment.")
     return document
 
 
 def apply_settings(document: Document, settings: Sequence[str]) -> Document:
-    """The document with each `path.to.field=value` set; a value is JSON or YAML.
+    """The document with each `path.to.field=value` set.
 
     Raises:
         InvalidSpecFile: one of them is not of that form.
@@ -60,16 +63,37 @@ def apply_settings(document: Document, settings: Sequence[str]) -> Document:
     for setting in settings:
         path, equals, value = setting.partition("=")
         names = path.split(".")
+        if "labels" in names:
+            # Nothing lies below a label, so that the dots belong to its name.
+            position = names.index("labels") + 1
+            names[position:] = [".".join(names[position:])] if names[position:] else []
         if not equals or not all(names):
             raise InvalidSpecFile(
-                f"--set takes path.to.field=value, such as training.epochs=5, not {setting}"
+                f"--set takes path.to.field=value, such as training.epochs=5, not {setting}."
             )
-        try:
-            parsed = json.loads(value)
-        except (json.JSONDecodeError, RecursionError):
-            parsed = _parse_yaml(f"the value of {setting}", value)
-        document = _set_field(document, names, parsed)
+        is_text = names[-1] == "name" or names[-2:-1] == ["labels"]
+        document = _set_field(document, names, _parse_value(setting, value, is_text=is_text))
     return document
+
+
+def _parse_value(setting: str, value: str, *, is_text: bool) -> Any:
+    """JSON, or what YAML has for a number, a quoted text, a list or an object; anything else is text.
+
+    YAML alone would drop what follows ` #`, and has other uses for `&`, `*`, `|`, `@` and `%`.
+    """
+    is_structure = not is_text and value.startswith(("[", "{"))
+    try:
+        parsed = json.loads(value)
+    except (ValueError, RecursionError):
+        is_yaml = is_structure or (not is_text and ("\n" in value or _PLAIN.fullmatch(value)))
+        if is_yaml or _QUOTED.fullmatch(value):
+            parsed = _parse_yaml(f"the value of {setting}", value)
+        else:
+            parsed = value or None
+        if is_structure and not value.rstrip().endswith(("]", "}")):
+            raise InvalidSpecFile(f"the value of {setting} goes on after its last bracket.") from None
+    # A name or a label is text even if it looks like a number.
+    return value if is_text and not isinstance(parsed, str | None) else parsed
 
 
 def _set_field(document: Any, names: Sequence[str], value: Any) -> Any:
@@ -90,11 +114,11 @@ def parse_seeds(text: str) -> list[int]:
     for part in text.split(","):
         match = _SEEDS.fullmatch(part.strip())
         if match is None:
-            raise InvalidSpecFile(f"--seeds takes seeds such as 0-9 or 0,3,7, not {text}")
+            raise InvalidSpecFile(f"--seeds takes seeds such as 0-9 or 0,3,7, not {text}.")
         first, last = int(match[1]), int(match[2] or match[1])
         if last < first or last - first >= MOST_SEEDS:
             raise InvalidSpecFile(
-                f"--seeds takes up to {MOST_SEEDS:,} seeds from low to high, not {part.strip()}"
+                f"--seeds takes up to {MOST_SEEDS:,} seeds from low to high, not {part.strip()}."
             )
         seeds += range(first, last + 1)
     return list(dict.fromkeys(seeds))
@@ -111,11 +135,11 @@ def _parse_yaml(name: str, text: str) -> Any:
         problem_mark = getattr(error, "problem_mark", None)
         problem = getattr(error, "problem", None) or " ".join(str(error).split())
         position = f"line {problem_mark.line + 1}, column {problem_mark.column + 1}: " if problem_mark else ""
-        raise InvalidSpecFile(f"{name} is neither JSON nor YAML: {position}{problem}") from None
+        raise InvalidSpecFile(f"{name} is neither JSON nor YAML: {position}{problem}.") from None
     except RecursionError:
-        raise InvalidSpecFile(f"{name} is nested too deeply for a job or an experiment") from None
+        raise InvalidSpecFile(f"{name} is nested too deeply for a job or an experiment.") from None
     except (TypeError, ValueError):
         raise InvalidSpecFile(
-            f"{name} contains a value that JSON cannot represent, such as a date; put it into quotes"
+            f"{name} contains a value that JSON cannot represent, such as a date; put it in quotes."
         ) from None
     return document

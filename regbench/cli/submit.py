@@ -69,10 +69,9 @@ def submit(
                 created = client.submit_jobs(specs)
         ids = [item.id for item in created]
         if as_json:
-            documents = [item.model_dump(mode="json") for item in created]
             # A list wherever there may be many, even where there is one.
             is_batch = seeds is not None and not is_experiment(document)
-            write_json(documents if is_batch else documents[0])
+            write_json(created if is_batch else created[0])
         else:
             typer.echo("\n".join(ids))
         if not watch:
@@ -84,7 +83,7 @@ def submit(
 def show_cost(cost: CostEstimate, *, as_json: bool) -> None:
     """Print what it would cost."""
     if as_json:
-        typer.echo(cost.to_json())
+        write_json(cost)
         return
     jobs = (cost.model_extra or {}).get("jobs")
     if jobs is not None:

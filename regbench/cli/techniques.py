@@ -28,7 +28,7 @@ def techniques(
         if name is not None:
             card = client.technique(name)
             if as_json:
-                typer.echo(card.to_json())
+                write_json(card)
                 return
             typer.echo(f"{card.title} ({card.name})\n")
             for heading, text in (
@@ -48,7 +48,7 @@ def techniques(
             return
         cards = client.techniques()
     if as_json:
-        write_json([card.model_dump(mode="json") for card in cards])
+        write_json(cards)
         return
     width = max(len(card.name) for card in cards)
     for card in cards:

@@ -231,17 +231,20 @@ def _explain_no_service(settings: Settings, url: str, error: ClientError) -> Fin
     if not is_loopback(host):
         fix = "check that machine, or correct REGBENCH_URL"
         return Finding("service", Health.FAULT, error.message, fix)
+    try:
+        check_port(host, port)
+    except StackError as in_use:
+        # It may be a proxy or a Regbench that is stuck: only the error of the request says what is wrong.
+        if "secure connection" in error.message:
+            return Finding("service", Health.FAULT, error.message, error.hint)
+        message = f"{in_use.message} {error.message}"
+        return Finding("service", Health.FAULT, message, "stop it, or regbench up --port 9000")
     process = find_lock_owner(settings.home)
     if process:
         return Finding(
             "service",
             Health.FAULT,
-            f"a Regbench (process {process}) runs in the home folder, but not at {url}",
+            f"Regbench is running in the home folder (process {process}), but not at {url}",
             "name its address with --url or REGBENCH_URL, as `regbench up` printed it",
         )
-    try:
-        check_port(host, port)
-    except StackError as in_use:
-        message = f"{in_use.message} It is not Regbench."
-        return Finding("service", Health.FAULT, message, "regbench up --port 9000")
-    return Finding("service", Health.WARNING, f"none runs; port {port} is free", "regbench up")
+    return Finding("service", Health.WARNING, f"not running; port {port} is free", "regbench up")

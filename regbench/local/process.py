@@ -86,14 +86,15 @@ class Child:
             self._process.wait()
 
     def _ended(self, code: int) -> StackError:
-        how = f"with exit code {code}" if code >= 0 else f"by {signal.Signals(-code).name}"
-        return StackError(f"{self._name} has ended {how}: {self._last_line()}", f"Its log: {self._log}")
-
-    def _last_line(self) -> str:
+        hint = f"Its log: {self._log}"
+        if code < 0:
+            # What is killed cannot say why: the last line of its log is about something else.
+            return StackError(f"{self._name} was ended by {signal.Signals(-code).name}.", hint)
         with self._log.open("rb") as log:
             log.seek(self._log_start)
             lines = log.read().decode(errors="replace").strip().splitlines()
-        return lines[-1].strip() if lines else "it printed nothing"
+        last_line = lines[-1].strip() if lines else "it printed nothing"
+        return StackError(f"{self._name} has ended with exit code {code}: {last_line}", hint)
 
 
 def run_module(settings: Settings, command: Sequence[str]) -> str:

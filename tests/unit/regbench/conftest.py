@@ -1,9 +1,14 @@
 """A small real HTTP server that answers as it is told, in the place of the service."""
 
 import json
+import shutil
+import ssl
+import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from threading import Thread
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -41,6 +46,33 @@ class Service:
 
 @pytest.fixture
 def service() -> Iterator[Service]:
+    with serve() as service:
+        yield service
+
+
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A certificate that no authority has signed, for localhost, and in `key.pem` its key."""
+    if not shutil.which("openssl"):
+        pytest.skip("openssl, which makes the certificate, is not installed")
+    folder = tmp_path_factory.mktemp("certificate")
+    command = "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost -keyout key.pem "
+    names = "-addext subjectAltName=DNS:localhost,IP:127.0.0.1 -out cert.pem"
+    subprocess.run((command + names).split(), cwd=folder, check=True, capture_output=True)
+    return folder / "cert.pem"
+
+
+@pytest.fixture
+def tls_service(certificate: Path) -> Iterator[Service]:
+    """The same over TLS."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, certificate.with_name("key.pem"))
+    with serve(context) as service:
+        yield service
+
+
+@contextmanager
+def serve(tls: ssl.SSLContext | None = None) -> Iterator[Service]:
     service = Service()
 
     class Handler(BaseHTTPRequestHandler):
@@ -67,9 +99,12 @@ def service() -> Iterator[Service]:
             pass
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    if tls:
+        server.socket = tls.wrap_socket(server.socket, server_side=True)
     thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
-    service.url = f"http://127.0.0.1:{server.server_address[1]}"
+    port = server.server_address[1]
+    service.url = f"https://localhost:{port}" if tls else f"http://127.0.0.1:{port}"
     yield service
     server.shutdown()
     thread.join()

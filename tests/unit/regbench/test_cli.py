@@ -137,7 +137,7 @@ def test_what_the_service_refuses_is_said_with_the_field(service: Service) -> No
         (["experiment", "extend", "exp_1"], "name what to add"),
         (["experiment", "run", "x", "--seeds", "9-0"], "from low to high, not 9-0"),
         (["experiment", "run", "x", "--set", "seeds"], "path.to.field=value"),
-        (["report", "exp_1", "job_1"], "one experiment, or of jobs"),
+        (["report", "exp_1", "job_1"], "one experiment, or any number of jobs"),
         (["report", "exp_1", "--format", "csv", "--json"], "leave one of them out"),
         (["submit", "."], ". cannot be read: Is a directory."),
         (["jobs", "--label", "foo"], "a label is NAME=VALUE"),

@@ -1,15 +1,18 @@
 """regbench.client: what is sent, and what becomes of each kind of answer."""
 
+from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import httpx
+import numpy as np
 import pytest
 
 from models import states
 from models.spec import JobSpec
 from regbench.client import Regbench
 from regbench.connection import DEFAULT_URL, find_address_and_key
-from regbench.errors import FieldError, ProblemError, Unreachable
+from regbench.errors import ClientError, FieldError, ProblemError, Unreachable
 from regbench.resources import JobState
 from tests.unit.regbench.conftest import Service
 from tests.unit.regbench.documents import epoch, job, page, predictions, problem
@@ -216,7 +219,7 @@ def test_a_key_goes_with_each_request(
         ({"API_KEY": "rb_b"}, {"URL": "http://a.test"}, None, (DEFAULT_URL, "rb_b")),
     ],
 )
-def test_a_key_goes_to_the_address_that_is_configured_with_it(
+def test_f14_a_key_goes_to_the_address_that_is_configured_with_it(
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
     environment: dict[str, str],
@@ -231,6 +234,68 @@ def test_a_key_goes_to_the_address_that_is_configured_with_it(
         monkeypatch.setenv(f"REGBENCH_{name}", value)
     Path(".env").write_text("".join(f"REGBENCH_{name}={value}\n" for name, value in dotenv.items()))
     assert find_address_and_key(base_url, None) == expected
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
+def test_f14_f21_the_address_and_the_key_are_read_after_a_byte_order_mark(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, encoding: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("URL", "API_KEY"):
+        monkeypatch.delenv(f"REGBENCH_{name}", raising=False)
+    lines = "REGBENCH_URL=http://a.test\nREGBENCH_API_KEY=rb_a\n"
+    Path(".env").write_bytes(lines.encode(encoding))
+    assert find_address_and_key(None, None) == ("http://a.test", "rb_a")
+    Path(".env").write_bytes(lines.encode("utf-16"))
+    with pytest.raises(ClientError, match="not text in UTF-8"):
+        find_address_and_key(None, None)
+
+
+def test_f19_numbers_and_arrays_of_numpy_are_sent_as_numbers(service: Service) -> None:
+    service.answer("POST /v1/jobs", (202, job()))
+    service.answer("POST /v1/jobs:batch", (202, {"items": [job()]}))
+    service.answer("POST /v1/experiments/exp_1/extend", (202, {"id": "exp_1", "name": "dropout"}))
+    model = JobSpec.model_validate({"training": {"epochs": 4}}).training
+    with Regbench(service.url) as client:
+        client.submit_job({"training": {"epochs": np.int64(3)}, "seed": np.uint8(7), "reuse": np.bool_(True)})
+        client.submit_jobs([{"model": {"hidden_units": np.array([16, 8])}, "rate": np.float32(0.5)}])
+        client.submit_job({"training": model})
+        client.extend("exp_1", {"seeds": list(np.arange(3))})
+    assert [request.body for request in service.requests] == [
+        {"training": {"epochs": 3}, "seed": 7, "reuse": True},
+        {"jobs": [{"model": {"hidden_units": [16, 8]}, "rate": 0.5}]},
+        {"training": {"epochs": 4}},
+        {"seeds": [0, 1, 2]},
+    ]
+
+
+CIRCLE: dict[str, Any] = {}
+CIRCLE["base"] = CIRCLE
+
+
+@pytest.mark.parametrize(
+    "document", [{"seed": {1, 2}}, {"rate": Decimal("0.5")}, {"name": b"x"}, {(1, 2): 3}, CIRCLE]
+)
+def test_f19_what_json_cannot_express_is_a_client_error(document: dict[str, Any]) -> None:
+    with Regbench("http://127.0.0.1:9") as client, pytest.raises(ClientError, match="written as JSON"):
+        client.submit_job(document)
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1"])
+def test_c10_ssl_cert_file_holds_on_loopback(
+    tls_service: Service, certificate: Path, monkeypatch: pytest.MonkeyPatch, host: str
+) -> None:
+    tls_service.answer("GET /healthz", (200, {"status": "ok"}))
+    url = tls_service.url.replace("localhost", host)
+    with Regbench(url) as client, pytest.raises(Unreachable, match="no secure connection"):
+        client.job("job_1")
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
+    with Regbench(url) as client:
+        assert client.is_alive()
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate.with_name("absent.pem")))
+    with pytest.raises(Unreachable, match="SSL_CERT_FILE"):
+        Regbench(url)
 
 
 def test_images_are_sent_as_a_form(service: Service) -> None:

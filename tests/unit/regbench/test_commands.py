@@ -1,6 +1,9 @@
 """The commands: what is asked of the service, and that --json leaves nothing but JSON on stdout."""
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +14,7 @@ from models.settings import Settings
 from regbench.cli.completion import complete_datasets, complete_ids, complete_presets, complete_techniques
 from regbench.cli.main import app
 from tests.unit.regbench.conftest import Service
-from tests.unit.regbench.documents import epoch, job, page, problem
+from tests.unit.regbench.documents import epoch, job, page, predictions, problem
 
 EXPERIMENT = {
     "id": "exp_1",
@@ -252,7 +255,7 @@ def test_a_report_is_opened_where_a_browser_is(
     assert full.requests[-1].query == {"format": ["html"]}
     assert opened == [(tmp_path / "r.html").as_uri()]
     # The second time there is none, and the report is there all the same.
-    assert "No browser could be started" in run(full, *command).stderr
+    assert "Could not start a browser" in run(full, *command).stderr
     assert (tmp_path / "r.html").read_bytes() == b'{"title": "dropout"}'
 
 
@@ -262,6 +265,75 @@ def test_a_report_is_opened_where_a_browser_is(
 def test_a_files_name_says_which_report_is_meant(full: Service, tmp_path: Path, name: str, form: str) -> None:
     run(full, "report", "exp_1", "--output", str(tmp_path / name))
     assert full.requests[0].query == {"format": [form]}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "form"),
+    [
+        ("--output r.CSV", "csv"),
+        ("--output r.HTML", "html"),
+        ("--output r.htm", "html"),
+        ("--output r.markdown", "md"),
+        ("--output r.csv --open", "csv"),
+        ("--output r --open", "html"),
+        ("--output r.txt --format md", "md"),
+        ("--output r.txt --json", "json"),
+    ],
+)
+def test_f18_a_report_has_the_format_of_its_suffix(
+    full: Service, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, arguments: str, form: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("webbrowser.open", lambda address: True)
+    assert run(full, "report", "exp_1", *arguments.split()).exit_code == 0
+    assert full.requests[0].query == {"format": [form]}
+
+
+@pytest.mark.parametrize("name", ["r.pdf", "r.xlsx", "r.csv.gz", "r.md "])
+def test_f18_a_suffix_of_no_format_is_refused(full: Service, tmp_path: Path, name: str) -> None:
+    result = run(full, "report", "exp_1", "--output", str(tmp_path / name))
+    assert result.exit_code == 4
+    assert ".html" in result.stderr
+    assert full.requests == []
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "ascii"])
+@pytest.mark.parametrize("command", ["jobs", "show job_1", "experiment list", "watch job_1", "predict job_1"])
+def test_f22_a_terminal_without_a_names_characters_ends_no_command(
+    full: Service, tmp_path: Path, encoding: str, command: str
+) -> None:
+    strange = job("succeeded", name="名前 \U0001f600 é")
+    full.answer("GET /v1/jobs", (200, page(strange, job(id="job_2", name="plain one"))))
+    full.answer("GET /v1/jobs/job_1", (200, strange))
+    full.answer("GET /v1/experiments", (200, page({"id": "exp_1", "name": "名前"})))
+    full.answer("POST /v1/jobs/job_1/predict", (200, predictions(7)))
+    arguments = command.split()
+    if command.startswith("predict"):
+        (tmp_path / "名前.png").write_bytes(b"an image")
+        arguments.append(str(tmp_path / "名前.png"))
+    environment = os.environ | {"PYTHONIOENCODING": encoding, "REGBENCH_URL": full.url}
+    for options in ([], ["--json"]):
+        done = subprocess.run(
+            [sys.executable, "-m", "regbench.cli.main", *arguments, *options],
+            env=environment,
+            capture_output=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        # Where ASCII is all that there is, click writes UTF-8.
+        output = done.stdout.decode("utf-8" if encoding == "ascii" else encoding)
+        if options:
+            assert {"名前 \U0001f600 é", "名前", "job_1"} & set(find_values(output))
+        elif command == "jobs":
+            assert "plain one" in output
+            assert ("??" in output) is (encoding == "latin-1")
+
+
+def find_values(text: str) -> list[str]:
+    """What the first of the JSON documents has for a name, or for a job."""
+    document, _ = json.JSONDecoder().raw_decode(text)
+    return [str(document.get("name") or document["job_id"])]
 
 
 def test_keys_and_pruning_speak_json(database_settings: Settings) -> None:

@@ -54,7 +54,9 @@ def test_a_sound_installation_has_no_fault(database_settings: Settings) -> None:
     assert found["dataset mnist_5k"].health is Health.OK
     assert found["dataset mnist"].health is Health.WARNING
     assert "REGBENCH_DATA_DIR" in found["dataset mnist"].fix
-    assert found["service"] == Finding("service", Health.WARNING, "none runs; port 9 is free", "regbench up")
+    assert found["service"] == Finding(
+        "service", Health.WARNING, "not running; port 9 is free", "regbench up"
+    )
 
 
 def test_a_fresh_home_is_no_fault(settings: Settings) -> None:
@@ -183,6 +185,26 @@ def test_a_port_that_another_program_has_is_found(settings: Settings) -> None:
         found = findings(settings, url)["service"]
     assert found.health is Health.FAULT
     assert "Something else listens on port" in found.message
+
+
+@pytest.mark.usefixtures("only_service")
+def test_c10_a_certificate_that_nobody_knows_is_named(settings: Settings, tls_service: Service) -> None:
+    found = findings(settings, tls_service.url)["service"]
+    assert found.health is Health.FAULT
+    assert "CERTIFICATE_VERIFY_FAILED" in found.message
+    assert "SSL_CERT_FILE" in found.fix
+
+
+@pytest.mark.usefixtures("only_service")
+def test_c10_a_service_that_does_not_answer_is_not_called_another_program(
+    settings: Settings, service: Service
+) -> None:
+    service.answer("GET /readyz", (200, b"<html>a proxy</html>"))
+    found = findings(settings, service.url)["service"]
+    assert found.message.endswith("is not Regbench.")
+    found = findings(settings, service.url.replace("http:", "https:"))["service"]
+    assert "no secure connection" in found.message
+    assert "http://" in found.fix
 
 
 @pytest.mark.usefixtures("only_service")

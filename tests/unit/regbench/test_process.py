@@ -93,6 +93,15 @@ def test_a_child_that_is_killed_is_told_by_the_signal(log: Path) -> None:
         child.finish(DEADLINE_SECONDS)
 
 
+@pytest.mark.parametrize("name", ["SIGKILL", "SIGTERM", "SIGSEGV"])
+def test_c10_what_was_printed_long_ago_is_not_the_reason_of_a_kill(log: Path, name: str) -> None:
+    kill = f"import os, signal; print('WARNING: hm', flush=True); os.kill(os.getpid(), signal.{name})"
+    with pytest.raises(StackError) as caught:
+        start(kill, log).finish(DEADLINE_SECONDS)
+    assert caught.value.message == f"The part was ended by {name}."
+    assert str(log) in caught.value.hint
+
+
 @pytest.mark.parametrize("running", [FOREVER], indirect=True)
 def test_a_child_that_takes_too_long_is_told(running: Child) -> None:
     with pytest.raises(StackError, match="did not end within 0 s"):

@@ -1,5 +1,6 @@
 """regbench.cli.spec_files: what people write, and what is made of it."""
 
+import io
 from pathlib import Path
 from typing import Any
 
@@ -34,11 +35,11 @@ def test_yaml_is_read_as_version_1_2(tmp_path: Path) -> None:
         ("job.json", "{seed: 7}", "is not JSON"),
         ("job.yaml", "seed: [7", "neither JSON nor YAML: line"),
         ("job.yaml", "seed: 7\nseed: 8", 'found duplicate key "seed"'),
-        ("job.yaml", "name: 2026-01-31", "put it into quotes"),
+        ("job.yaml", "name: 2026-01-31", "put it in quotes"),
         ("job.yaml", "name: !!python/object/apply:os.system [ls]", "neither JSON nor YAML"),
-        ("job.yaml", "- seed: 7", "no object with fields"),
-        ("job.json", "7", "no object with fields"),
-        ("job.yaml", "", "no object with fields"),
+        ("job.yaml", "- seed: 7", "must contain an object"),
+        ("job.json", "7", "must contain an object"),
+        ("job.yaml", "", "must contain an object"),
         ("job.yaml", "[" * 5_000, "nested too deeply"),
     ],
 )
@@ -54,7 +55,7 @@ def test_what_is_no_document_is_told_with_its_place(
 
 def test_what_is_no_text_is_told(tmp_path: Path) -> None:
     (tmp_path / "job.yaml").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(InvalidSpecFile, match="no text in UTF-8"):
+    with pytest.raises(InvalidSpecFile, match="is not text in UTF-8"):
         read_document(str(tmp_path / "job.yaml"))
 
 
@@ -79,13 +80,76 @@ def test_a_setting_sets_one_field_and_leaves_the_others(setting: str, expected: 
     assert document == {"seed": 1}
 
 
+@pytest.mark.parametrize(
+    "value",
+    [
+        *("run #3", "#1", "&amp", "|", ">", "@user", "%d", "*star", "a: b", "[a] b", "[1", "- a", "!x y"),
+        *("2026", "0.5", "true", "1e-4", "2026-01-31", "NaN", "[1, 2]", "{a: 1}", "9" * 5_000, "'a' #b"),
+    ],
+)
+@pytest.mark.parametrize("path", ["name", "base.name", "labels.sweep"])
+def test_f10_names_and_labels_are_taken_as_they_are_written(path: str, value: str) -> None:
+    document = apply_settings({}, [f"{path}={value}"])
+    for name in path.split("."):
+        document = document[name]
+    assert document == value
+
+
+@pytest.mark.parametrize(
+    ("setting", "expected"),
+    [
+        ("name='5'", {"name": "5"}),
+        ('name="a\\"b"', {"name": 'a"b'}),
+        ("labels.a=null", {"labels": {"a": None}}),
+        ("labels.a.b=c=d", {"labels": {"a.b": "c=d"}}),
+        ("base.labels.v1.0=7", {"base": {"labels": {"v1.0": "7"}}}),
+        ("labels={a.b: c}", {"labels": {"a.b": "c"}}),
+        ("model.activation=relu #3", {"model": {"activation": "relu #3"}}),
+        ("seed=5 # five", {"seed": "5 # five"}),
+        ("seed=~", {"seed": None}),
+        ("training=epochs: 5\nbatch_size: 32", {"training": {"epochs": 5, "batch_size": 32}}),
+    ],
+)
+def test_f10_a_value_is_set_whole(setting: str, expected: dict[str, Any]) -> None:
+    assert apply_settings({}, [setting]) == expected
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32"])
+@pytest.mark.parametrize("name", ["job.json", "job.JSON", "job.yaml"])
+def test_f21_every_unicode_encoding_is_read(tmp_path: Path, name: str, encoding: str) -> None:
+    (tmp_path / name).write_bytes('{"name": "größer"}'.encode(encoding))
+    assert read_document(str(tmp_path / name)) == {"name": "größer"}
+
+
+def test_f21_stdin_is_read_whatever_its_encoding(monkeypatch: pytest.MonkeyPatch) -> None:
+    for encoding in ("utf-8-sig", "utf-16"):
+        content = io.BytesIO("name: größer".encode(encoding))
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(content, encoding="latin-1"))
+        assert read_document("-") == {"name": "größer"}
+
+
+def test_f21_a_number_that_is_too_long_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "job.json").write_text(f'{{"seed": {"9" * 5_000}}}')
+    with pytest.raises(InvalidSpecFile, match="is not JSON"):
+        read_document(str(tmp_path / "job.json"))
+
+
 def test_settings_that_meet_are_merged() -> None:
     settings = ["training.epochs=5", "training.batch_size=32", "training.epochs=6"]
     assert apply_settings({}, settings) == {"training": {"epochs": 6, "batch_size": 32}}
 
 
 @pytest.mark.parametrize(
-    "setting", ["training.epochs", "=5", "training..epochs=5", ".=1", "name=[1", "name=2026-01-31"]
+    "setting",
+    [
+        "training.epochs",
+        "=5",
+        "training..epochs=5",
+        ".=1",
+        "seed=[1",
+        "seed=2026-01-31",
+        "training={epochs: 5} # x",
+    ],
 )
 def test_a_setting_that_makes_no_sense_is_refused(setting: str) -> None:
     with pytest.raises(InvalidSpecFile):
