@@ -154,7 +154,7 @@ class CompiledProgram:
         `order` (m,) names rows of the images. `done_before` counts the job's steps before batch 0: random
         parts draw by the step's number.
         """
-        # As tensors: a Python number among the arguments would compile the function anew for each value.
+        # As tensors: a Python number among the arguments would compile the function again for each value.
         numbers = (tf.constant(item, tf.int32) for item in (origin, first, last, done_before))
         self._steps(examples.images, examples.labels, order, batch_size, *numbers).numpy()
 

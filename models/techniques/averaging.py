@@ -51,7 +51,7 @@ class StochasticWeightAveraging(Technique):
         "a wide minimum: their mean lies nearer to its middle.",
         cost="One pass over the weights an epoch, and a second copy of them.",
         pitfall="Epochs that end before the training has got anywhere spoil the mean: begin late enough. Not "
-        "with batch normalization, whose statistics would have to be gathered anew for the mean.",
+        "with batch normalization, whose statistics would have to be recomputed for the mean.",
         source="Izmailov et al., Averaging Weights Leads to Wider Optima and Better Generalization, "
         "UAI (2018)",
     )

@@ -6,7 +6,7 @@ from models.techniques.base import Technique, TechniqueCard
 
 
 class Augmentation(Technique):
-    """Move and bend each image anew at each step."""
+    """Move and bend each image differently at each step."""
 
     group = "The images"
     switches = ("elastic",)
@@ -28,7 +28,7 @@ class Augmentation(Technique):
     about = TechniqueCard(
         title="Augmentation",
         formula="x'(q) = x(R(angle) (q - c) / scale + c - shift + alpha * (G_sigma * u)(q)), c the centre, "
-        "each amount uniform within its bounds and drawn anew for each example and step",
+        "each amount uniform within its bounds and drawn for each example and step",
         in_training="Every image is shifted, rotated, zoomed and bent a little, with bilinear interpolation; "
         "what comes in from outside is black. The label stays.",
         at_inference="Nothing: images are used as they are.",

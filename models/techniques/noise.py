@@ -22,7 +22,7 @@ class Dropout(Technique):
 
     about = TechniqueCard(
         title="Dropout",
-        formula="h' = m * h / (1 - rate), m ~ Bernoulli(1 - rate) drawn anew for each example, unit and step",
+        formula="h' = m * h / (1 - rate), m ~ Bernoulli(1 - rate) drawn for each example, unit and step",
         in_training="Each hidden unit is silenced with probability `rate`; the others are scaled up by "
         "1/(1 - rate), so that the expected input of the next layer stays the same (inverted dropout).",
         at_inference="Nothing: every unit is used as it is. Srivastava's original form keeps training "
@@ -49,7 +49,7 @@ class SpatialDropout(Technique):
 
     about = TechniqueCard(
         title="Spatial dropout",
-        formula="h'_c = m_c * h_c / (1 - rate), m_c ~ Bernoulli(1 - rate) drawn anew for each example, map c "
+        formula="h'_c = m_c * h_c / (1 - rate), m_c ~ Bernoulli(1 - rate) drawn for each example, map c "
         "and step",
         in_training="After each convolution's pooling, a feature map is silenced at all of its positions or "
         "at none; the others are scaled up by 1/(1 - rate).",
@@ -74,7 +74,7 @@ class GaussianDropout(Technique):
 
     about = TechniqueCard(
         title="Gaussian dropout",
-        formula="h' = h * n, n ~ Normal(1, rate / (1 - rate)) drawn anew for each example, unit and step",
+        formula="h' = h * n, n ~ Normal(1, rate / (1 - rate)) drawn for each example, unit and step",
         in_training="Each hidden unit is multiplied by a random number with mean 1 and the variance that "
         "dropout of the same rate has; no unit is ever silenced for certain.",
         at_inference="Nothing: the expectation is the same by construction.",
@@ -98,7 +98,7 @@ class GaussianNoise(Technique):
 
     about = TechniqueCard(
         title="Gaussian noise on the inputs",
-        formula="x' = x + n, n ~ Normal(0, sigma^2) drawn anew for each example, pixel and step",
+        formula="x' = x + n, n ~ Normal(0, sigma^2) drawn for each example, pixel and step",
         in_training="Every image is seen with fresh noise, so that no exact pixel value can be memorized.",
         at_inference="Nothing: images are used as they are.",
         when_to_use="Small data sets, or when inputs will be noisy in use. For small sigma it acts as a "

@@ -92,7 +92,7 @@ class LearningRateSchedule(Technique):
         formula="epoch t of T: exponential rate * decay^(t-1); step rate * decay^floor((t-1) / every); "
         "cosine rate * (floor + (1 - floor) * (1 + cos(pi * (t-1) / T)) / 2); plateau rate * decay^(runs of "
         "`every` epochs without a lower validation loss before t)",
-        in_training="The step size is set anew at each epoch's start: by `plateau` from the validation data, "
+        in_training="The step size is set at the start of each epoch: by `plateau` from the validation data, "
         "by the others on a course that is known beforehand.",
         at_inference="Nothing.",
         when_to_use="With a constant rate the weights keep jumping about the minimum; a falling one lets "

@@ -60,7 +60,7 @@ def _ended_well(job: Job, expected: JobState, history: list[Event], epochs: list
 
 
 def _doubled(job: Job, history: list[Event]) -> bool:
-    """Whether it has ended twice, or was begun anew while an attempt was under way or beside the count."""
+    """Whether it has ended twice, or was started again while an attempt ran or without being counted."""
     moves = [JobState(event.to_state) for event in history if event.to_state]
     attempts = [event.attempt for event in history if event.to_state == JobState.RUNNING]
     begun_twice = (JobState.RUNNING, JobState.RUNNING) in pairwise(moves)

@@ -34,7 +34,7 @@ class Proxy:
         return listener
 
     def cut(self) -> None:
-        """Nothing comes through any more, and no word of it; who connects anew is refused."""
+        """Silently drop everything; refuse new connections."""
         with self._lock:
             self._is_cut = True
             self._selector.unregister(self._listener)

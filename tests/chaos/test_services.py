@@ -120,7 +120,7 @@ def _database_url(request: pytest.FixtureRequest, home: Path) -> str:
     return make_url(migrated).set(database="fleet").render_as_string(hide_password=False)
 
 
-def test_an_api_that_dies_between_commit_and_doorbell(
+def test_an_api_that_dies_between_commit_and_notification(
     fleet: Fleet, tally: Tally, full: bool, tmp_path: Path
 ) -> None:
     job_ids = []
@@ -161,7 +161,7 @@ def test_a_flushed_broker(fleet: Fleet, tally: Tally, full: bool) -> None:
     fleet.finish(tally, job_ids)
 
 
-def test_every_doorbell_delivered_three_times(fleet: Fleet, tally: Tally, full: bool) -> None:
+def test_every_message_delivered_three_times(fleet: Fleet, tally: Tally, full: bool) -> None:
     with fleet.deaf_worker():
         job_ids = fleet.submit(100 if full else 20)
         wait_until(lambda: all(fleet.job(job_id).dispatched_at for job_id in job_ids))

@@ -28,7 +28,7 @@ class WeightAverage:
         self._waits, self._epochs = 0, 0
 
     def configure(self, spec: JobSpec) -> None:
-        """Begin anew at the network's present weights, with the job's own numbers."""
+        """Reset to the network's present weights, with the job's own numbers."""
         regularization = spec.regularization
         for average, weight in zip(self.variables, self._weights, strict=True):
             average.assign(weight.value)

@@ -11,7 +11,7 @@ class Configurable(Protocol):
     """A part built for one shape of program, and set to each job's own numbers."""
 
     def configure(self, spec: JobSpec) -> None:
-        """Set the job's numbers and seed; nothing is compiled anew."""
+        """Set the job's numbers and seed; nothing is compiled again."""
 
 
 class StrengthVariables:

@@ -34,7 +34,7 @@ def settings_with_broker(database_settings: Settings, redis_socket: Path, broker
 
 @pytest.fixture
 def client(settings_with_broker: Settings, database: Database) -> Iterator[TestClient]:
-    """A client of the API over `database`; nobody hears the doorbells."""
+    """A client of the API over `database`; no worker receives its messages."""
     with TestClient(application(settings_with_broker)) as client:
         yield client
 

@@ -1,6 +1,6 @@
 """docs/reference/commands.md is what `--help` says; docs/reference/client.md speaks of what there is.
 
-Where a change is meant, write the former anew: WRITE_COMMANDS=1 pytest tests/unit/regbench/test_reference.py.
+After an intended change, rewrite the former: WRITE_COMMANDS=1 pytest tests/unit/regbench/test_reference.py.
 """
 
 import os

@@ -90,7 +90,7 @@ def test_a_narrow_terminal_has_one_line_for_a_job(service: Service, columns: int
         assert "a n" in line
 
 
-def test_a_terminal_that_is_made_smaller_is_filled_anew(service: Service) -> None:
+def test_a_smaller_terminal_is_redrawn(service: Service) -> None:
     service.answer("GET /v1/jobs/job_1", (200, at(2)))
     history(service, 2)
     with terminal(*watching(service, "job_1"), columns=120) as screen:

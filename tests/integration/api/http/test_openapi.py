@@ -1,6 +1,6 @@
 """The OpenAPI document says all that the API does, and its checked-in copy is that document.
 
-Where a change is meant, write examples and copy anew with `make openapi`, look at the difference, and
+After an intended change, rewrite examples and copy with `make openapi`, look at the difference, and
 commit it.
 """
 

@@ -1,6 +1,6 @@
 """The report's formats, each against a file that somebody has looked at, and its words one by one.
 
-After a change that is meant, `WRITE_GOLDEN=1` writes the files anew; look at what it changed.
+After an intended change, `WRITE_GOLDEN=1` rewrites the files; look at the difference.
 """
 
 import csv
