@@ -84,8 +84,8 @@ class AuditEvent(ResponseModel):
     at: datetime
     owner: str = Field(description="Of the key that was used")
     key_id: str | None = Field(description="The key that was used; null on the command line, or without keys")
-    action: str = Field(description="`key_created`, `key_revoked` or `job_deleted`")
-    subject: str = Field(description="Id of the key or job")
+    action: str = Field(description="`key_created`, `key_revoked`, `job_deleted` or `experiment_deleted`")
+    subject: str = Field(description="The id of what it was done to")
     request_id: str | None
 
 
@@ -167,7 +167,10 @@ def list_audit_events(
         str | None, Query(pattern=r"^[0-9]{1,18}$", description="`next_cursor` of the page before")
     ] = None,
 ) -> Response:
-    """Who made and revoked keys and deleted jobs, newest first; follow `Link: rel=next` or `next_cursor`."""
+    """Who made and revoked keys, and deleted jobs and experiments, newest first.
+
+    Follow `Link: rel=next` or `next_cursor`.
+    """
     with database.read() as session:
         events = audit.find_events(session, before=None if cursor is None else int(cursor), limit=limit + 1)
     page, next_cursor = split_page(events, limit, lambda event: str(event.id))

@@ -143,7 +143,7 @@ class ExperimentSpec(BaseModel):
     def build_run_spec(self, variant: Variant, seed: int) -> JobSpec:
         """The specification of one run."""
         document = merge_patch(self.base.model_dump(mode="json"), variant.changes)
-        document |= {"seed": seed, "name": f"{variant.name}, seed {seed}"}
+        document |= {"seed": seed, "name": format_run_name(variant.name, seed)}
         # Through JSON, so that a change is judged exactly as a posted job is.
         return JobSpec.model_validate_json(json.dumps(document))
 
@@ -187,6 +187,11 @@ class ExperimentSpec(BaseModel):
             for index, document in enumerate(documents)
             for change in find_confounders(baseline, document)
         ]
+
+
+def format_run_name(variant: str, seed: int) -> str:
+    """The name of a run, as its experiment shows it."""
+    return f"{variant}, seed {seed}"
 
 
 class Extension(BaseModel):

@@ -137,9 +137,11 @@ def _get_dataset_choice(settings: Settings) -> dict[str, Any]:
 def format_progress(progress: experiment_schemas.ExperimentProgress) -> str:
     """An experiment's progress in a few words."""
     succeeded = progress.counts[JobState.SUCCEEDED]
-    text = f"{succeeded} of {progress.total} succeeded"
+    text = f"{succeeded} of {progress.total + progress.deleted} succeeded"
+    if progress.deleted:
+        text += f", {progress.deleted} deleted"
     if progress.finished:
-        return "finished" if succeeded == progress.total else f"ended, {text}"
+        return "finished" if succeeded == progress.total + progress.deleted else f"ended, {text}"
     if progress.eta_seconds is None:
         return text
     return f"{text}, about {format_duration(progress.eta_seconds)} of training left"
@@ -162,6 +164,6 @@ def build_actions(experiment: experiment_schemas.Experiment) -> list[Action]:
         Action(
             "Retry failed jobs",
             f"{path}/retry-failed",
-            None if links.retry_failed else "No job has failed or was cancelled.",
+            None if links.retry_failed else "No job has failed, was cancelled or deleted.",
         ),
     ]

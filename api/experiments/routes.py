@@ -4,9 +4,10 @@ from collections.abc import Callable
 from http import HTTPStatus
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Request, Response, status
+from fastapi import APIRouter, Depends, Query, Request, Response, status
 from sqlalchemy.orm import Session
 
+from api.api_keys import record_audit_event
 from api.experiments import schemas, serializers
 from api.experiments.cost_estimate import estimate_experiment_cost
 from api.experiments.presets import resolve
@@ -236,10 +237,10 @@ def retry_failed_jobs(
     idempotent: IdempotentWithoutBodyDep,
     dispatch: DispatchDep,
 ) -> Response:
-    """Replace every failed or cancelled job by a new one; 409 if there is none."""
+    """Replace every failed, cancelled or deleted job by a new one; 409 if there is none."""
     with idempotent.executed(), database.write() as session:
-        experiment = store.get_experiment(session, experiment_id)
-        retries = [job.id for job in retry_failed(session, experiment_id)]
+        experiment = store.lock_experiment(session, experiment_id)
+        retries = [job.id for job in retry_failed(session, experiment)]
         stored = idempotent.store_response(session, _serialize(session, experiment), status.HTTP_202_ACCEPTED)
     dispatch(retries)
     return stored
@@ -264,7 +265,7 @@ def extend_experiment(
     idempotent: IdempotentDep,
     dispatch: DispatchDep,
 ) -> Response:
-    """Add seeds or variants; only what is new is trained. 409 if nothing is new."""
+    """Add seeds or variants; only runs that have no job, such as deleted ones, are trained. 409 if all do."""
     with database.read() as session:
         document = store.get_experiment(session, experiment_id).document
     # Before the lock: a dataset may have to be downloaded.
@@ -272,11 +273,37 @@ def extend_experiment(
     with idempotent.executed(), database.write() as session:
         experiment = store.lock_experiment(session, experiment_id)
         after = _extend(experiment.document, extension, settings)
-        before = validate_document(ExperimentSpec, experiment.document)
-        jobs = [job.id for job in store.extend_experiment(session, experiment, before, after)]
+        jobs = [job.id for job in store.extend_experiment(session, experiment, after)]
         stored = idempotent.store_response(session, _serialize(session, experiment), status.HTTP_202_ACCEPTED)
     dispatch(jobs)
     return stored
+
+
+@router.delete("/{experiment_id}", status_code=status.HTTP_204_NO_CONTENT)
+@problem_responses(problem_types.CONFLICT)
+def delete_experiment(
+    experiment_id: ExperimentId,
+    caller: CallerDep,
+    database: DatabaseDep,
+    artifacts: ArtifactsDep,
+    request: Request,
+    keep_jobs: Annotated[
+        bool, Query(description="Keep its jobs, which then belong to no experiment")
+    ] = False,
+) -> None:
+    """Remove an experiment with its jobs, their models and predictions; 409 while a job has not ended.
+
+    Jobs that another experiment uses stay, and become that experiment's; so do jobs that this one only uses.
+    """
+    with database.write() as session:
+        experiment = store.lock_experiment(session, experiment_id)
+        deleted = store.delete_experiment(session, experiment, keep_jobs=keep_jobs)
+        record_audit_event(session, "experiment_deleted", experiment_id, caller, request)
+        for job_id in deleted:
+            record_audit_event(session, "job_deleted", job_id, caller, request)
+    # After the commit, as for a single job.
+    for job_id in deleted:
+        artifacts.delete_job_files(job_id)
 
 
 def _extend(document: Document, extension: Extension, settings: Settings) -> ExperimentSpec:

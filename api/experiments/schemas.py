@@ -23,6 +23,7 @@ class ExperimentProgress(ResponseModel):
     counts: dict[JobState, int] = Field(description="Jobs in each state")
     total: int
     reused: int = Field(description="Jobs that had succeeded before the experiment asked for them")
+    deleted: int = Field(description="Jobs that were deleted; `extend` or `retry-failed` trains them again")
     fraction: float
     percent: float
     finished: bool = Field(description="Whether every job has ended and no seed will be added")

@@ -12,6 +12,7 @@ from models.store.experiments import ExperimentProgress
 def serialize_experiment(row: tables.Experiment, progress: ExperimentProgress) -> schemas.Experiment:
     """An experiment's row, and how far it is, as the API shows them."""
     here, best = f"/v1/experiments/{row.id}", None
+    deleted = len(row.document["variants"]) * len(row.document["seeds"]) - progress.total
     if progress.best_job is not None and progress.best_test_accuracy is not None:
         best = schemas.Best(
             variant=progress.best_variant,
@@ -30,6 +31,7 @@ def serialize_experiment(row: tables.Experiment, progress: ExperimentProgress) -
             counts={state: progress.counts.get(state, 0) for state in JobState},
             total=progress.total,
             reused=progress.reused,
+            deleted=deleted,
             fraction=progress.fraction,
             percent=round(100 * progress.fraction, 1),
             finished=progress.finished and not row.auto_extending,
@@ -45,7 +47,7 @@ def serialize_experiment(row: tables.Experiment, progress: ExperimentProgress) -
             cancel=None if progress.finished else f"{here}/cancel",
             pause=None if progress.finished else f"{here}/pause",
             resume=None if progress.finished else f"{here}/resume",
-            retry_failed=f"{here}/retry-failed" if progress.unsuccessful else None,
+            retry_failed=f"{here}/retry-failed" if progress.unsuccessful or deleted else None,
             extend=f"{here}/extend",
         ),
     )

@@ -110,7 +110,11 @@ def retry_job(
 def delete_job(
     job_id: JobId, caller: CallerDep, database: DatabaseDep, artifacts: ArtifactsDep, request: Request
 ) -> None:
-    """Remove an ended job with its history, model and predictions; 409 while it has not ended."""
+    """Remove an ended job with its history, model and predictions.
+
+    409 while it has not ended, or if another experiment than its own uses it. Its own experiment trains it
+    again when it is extended or its failed jobs are retried.
+    """
     with database.write() as session:
         store.delete_job(session, job_id)
         record_audit_event(session, "job_deleted", job_id, caller, request)

@@ -84,14 +84,15 @@ def describe_progress(comparison: Comparison) -> str:
     if comparison.complete:
         return f"All {comparison.jobs} jobs have finished."
     states = Counter(item.state for item in comparison.missing)
-    others = ", ".join(f"{item} {state}" for state, item in sorted(states.items()))
-    if states and all(state.terminal for state in states):
+    counts = [f"{count} {state}" for state, count in sorted(states.items())]
+    deleted = comparison.jobs - comparison.finished - states.total()
+    others = ", ".join([*counts, f"{deleted} deleted"] if deleted else counts)
+    if all(state.terminal for state in states):
         return (
             f"{comparison.finished} of {comparison.jobs} jobs have a result; the others will not have one "
             f"({others})."
         )
-    text = f"Partial: {comparison.finished} of {comparison.jobs} jobs have finished."
-    return f"{text} Of the others: {others}." if others else text
+    return f"Partial: {comparison.finished} of {comparison.jobs} jobs have finished. Of the others: {others}."
 
 
 def describe_missing(comparison: Comparison) -> list[str]:

@@ -42,7 +42,7 @@ def auto_extend_experiments(session: Session) -> list[Job]:
         rule = spec.stopping_rule
         if rule and (seeds := _get_more_seeds(spec, rule, get_runs(session, experiment.id))):
             extended = ExperimentSpec.model_validate(Extension(seeds=seeds).apply_to(experiment.document))
-            jobs += extend_experiment(session, experiment, spec, extended)
+            jobs += extend_experiment(session, experiment, extended)
         else:
             experiment.auto_extending = False
     return jobs

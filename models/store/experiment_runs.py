@@ -8,6 +8,7 @@ from sqlalchemy import ColumnElement, and_, func, or_, select
 from sqlalchemy.orm import Session
 
 from models.errors import Conflict
+from models.experiments import ExperimentSpec
 from models.spec import JobSpec
 from models.states import JobState
 from models.store.jobs import NewJob, create_jobs, retry_job
@@ -206,19 +207,36 @@ def apply_to_unfinished(
     return changed
 
 
-def retry_failed(session: Session, experiment_id: str) -> list[Job]:
-    """Another job for each failed or cancelled one of an experiment, in its place; returns the new jobs.
+def find_missing_runs(
+    session: Session, experiment_id: str, spec: ExperimentSpec
+) -> list[tuple[str, JobSpec]]:
+    """The runs of `spec` that have no job in the experiment, each as (variant's name, specification)."""
+    query = select(Run.variant, Run.seed).where(Run.experiment_id == experiment_id)
+    existing = {(variant, seed) for variant, seed in session.execute(query)}
+    return [
+        (variant.name, spec.build_run_spec(variant, seed))
+        for seed in spec.run_seeds
+        for variant in spec.variants
+        if (variant.name, seed) not in existing
+    ]
+
+
+def retry_failed(session: Session, experiment: Experiment) -> list[Job]:
+    """Another job for each failed, cancelled or deleted one of a locked experiment; returns the new jobs.
 
     Raises:
-        Conflict: no job has failed or was cancelled.
+        Conflict: no job has failed, was cancelled or was deleted.
     """
     ended = [
         run.job.id
-        for run in get_runs(session, experiment_id)
+        for run in get_runs(session, experiment.id)
         if run.job.state in (JobState.FAILED, JobState.CANCELLED)
     ]
-    if not ended:
-        raise Conflict(f"No job of experiment {experiment_id} has failed or was cancelled.")
+    spec = ExperimentSpec.model_validate(experiment.document)
+    deleted = find_missing_runs(session, experiment.id, spec)
+    if not (ended or deleted):
+        raise Conflict(f"No job of experiment {experiment.id} has failed, was cancelled or was deleted.")
     # The retry takes the run's place, so that of two requests at once the second finds the first one's retry.
     retries = [retry_job(session, job_id) for job_id in ended]
-    return [job for job, is_new in retries if is_new]
+    new = [job for job, is_new in retries if is_new]
+    return new + add_runs(session, experiment, deleted, reuse=spec.reuse)

@@ -6,14 +6,14 @@ from threading import Lock
 from typing import Any
 
 from cachetools import LRUCache
-from sqlalchemy import Integer, bindparam, cast, func, select
+from sqlalchemy import Integer, bindparam, cast, delete, func, select
 from sqlalchemy.orm import Session
 
 from models.errors import Conflict, NotFound
-from models.experiments import ExperimentSpec
+from models.experiments import ExperimentSpec, format_run_name
 from models.identifiers import create_id
 from models.states import JobState
-from models.store.experiment_runs import add_runs
+from models.store.experiment_runs import add_runs, find_missing_runs
 from models.store.job_search import NEWEST_FIRST, Cursor
 from models.store.tables import LOCAL_OWNER, Experiment, Job, Result, Run
 from models.store.transitions import get_database_now
@@ -71,21 +71,58 @@ def create_experiment(
     return experiment, add_runs(session, experiment, spec.build_runs(), reuse=spec.reuse)
 
 
-def extend_experiment(
-    session: Session, experiment: Experiment, before: ExperimentSpec, after: ExperimentSpec
-) -> list[Job]:
-    """Store the runs that `before` lacks; returns the new jobs. The experiment must be locked.
+def extend_experiment(session: Session, experiment: Experiment, after: ExperimentSpec) -> list[Job]:
+    """Store the runs of `after` that have no job, added or deleted ones; returns the new jobs.
+
+    The experiment must be locked.
 
     Raises:
-        Conflict: `after` has nothing new.
+        Conflict: every run has a job.
     """
-    existing = {(variant.name, seed) for variant in before.variants for seed in before.run_seeds}
-    new = [(name, run) for name, run in after.build_runs() if (name, run.seed) not in existing]
+    new = find_missing_runs(session, experiment.id, after)
     if not new:
         raise Conflict(f"Experiment {experiment.id} has all these seeds and variants already.")
     experiment.document = after.resolve_seeds().model_dump(mode="json")
     experiment.auto_extending = after.stopping_rule is not None
     return add_runs(session, experiment, new, reuse=after.reuse)
+
+
+def delete_experiment(session: Session, experiment: Experiment, *, keep_jobs: bool) -> list[str]:
+    """Remove a locked experiment and the jobs that it created; returns their ids. Their artifacts stay.
+
+    A job that another experiment links becomes one of that experiment's own. With `keep_jobs` the others
+    stay too, and belong to no experiment.
+
+    Raises:
+        Conflict: a job has not ended.
+    """
+    # Locked, so that no other experiment links one of them before the commit.
+    jobs = session.scalars(
+        select(Job).where(Job.experiment_id == experiment.id).with_for_update(of=Job)
+    ).all()
+    if not all(JobState(job.state).terminal for job in jobs):
+        raise Conflict(f"A job of experiment {experiment.id} has not ended; cancel it before deleting it.")
+    links = (
+        select(Run)
+        .join(Job, Job.id == Run.job_id)
+        .where(Job.experiment_id == experiment.id, Run.experiment_id != experiment.id)
+        .order_by(Run.experiment_id, Run.variant)
+    )
+    links_by_job = {run.job_id: run for run in session.scalars(links)}
+    deleted = []
+    for job in jobs:
+        link = links_by_job.get(job.id)
+        if link is None and not keep_jobs:
+            deleted.append(job.id)
+            continue
+        job.experiment_id = None if link is None else link.experiment_id
+        if link is not None:
+            job.variant, job.name = link.variant, format_run_name(link.variant, link.seed)
+        job.version += 1
+    session.flush()
+    for table, ids in ((Job, deleted), (Experiment, [experiment.id])):
+        session.execute(delete(table).where(table.id.in_(ids)).execution_options(synchronize_session=False))
+    return deleted
 
 
 def lock_experiment(session: Session, experiment_id: str) -> Experiment:

@@ -6,14 +6,14 @@ from datetime import timedelta
 from functools import cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, Select, and_, bindparam, case, delete, func, select, tuple_, update
+from sqlalchemy import ColumnElement, Row, Select, bindparam, case, delete, func, select, tuple_, update
 from sqlalchemy.orm import Session, aliased, joinedload
 
 from models.cost import estimate_cost
 from models.errors import Conflict, NotFound
 from models.identifiers import create_id
 from models.spec import JobSpec
-from models.states import TERMINAL, Action, JobState
+from models.states import Action, JobState
 from models.store.database import UNFILTERED
 from models.store.quotas import check_quotas
 from models.store.tables import LOCAL_OWNER, Epoch, Event, Job, JobLabel, JobTechnique, Result, Run
@@ -296,6 +296,10 @@ def retry_job(session: Session, job_id: str) -> tuple[Job, bool]:
         new = NewJob(spec, job.owner, job.experiment_id, job.variant, retry_of=job_id)
         (retry,) = create_jobs(session, [new])
         session.execute(update(Run).where(Run.job_id == job_id).values(job_id=retry.id))
+        place = {"experiment_id": job.experiment_id, "variant": job.variant, "seed": job.seed}
+        # Its place in its own experiment is empty where an earlier retry was deleted.
+        if job.experiment_id and session.get(Run, place) is None:
+            session.add(Run(**place, job_id=retry.id, reused=False))
         return retry, True
     if JobState(retry.state).terminal:
         advice = "it has the result" if retry.state == JobState.SUCCEEDED else "retry that one"
@@ -339,15 +343,16 @@ def delete_job(session: Session, job_id: str) -> Job:
 
     Raises:
         NotFound: there is no such job.
-        Conflict: it has not ended.
+        Conflict: it has not ended, or another experiment than its own links it.
     """
-    job = get_job(session, job_id)
-    removed = session.execute(
-        delete(Job)
-        .where(and_(Job.id == job_id, Job.state.in_(TERMINAL)))
-        .returning(Job.id)
-        .execution_options(synchronize_session=False)
-    ).scalar_one_or_none()
-    if removed is None:
+    # Locked, so that no experiment links it before the commit.
+    job = _lock_job(session, job_id)
+    if not JobState(job.state).terminal:
         raise Conflict(f"Job {job_id} is {job.state}; cancel it before deleting it.")
+    links = select(Run.experiment_id).where(
+        Run.job_id == job_id, Run.experiment_id.is_distinct_from(job.experiment_id)
+    )
+    if other := session.scalar(links.limit(1)):
+        raise Conflict(f"Experiment {other} uses job {job_id} too; delete that experiment first.")
+    session.execute(delete(Job).where(Job.id == job_id).execution_options(synchronize_session=False))
     return job

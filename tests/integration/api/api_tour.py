@@ -191,6 +191,9 @@ def _experiments(recorder: Recorder, database: Database) -> None:
     recorder.ask("POST", f"{here}/cancel")
     recorder.ask("POST", f"{here}/retry-failed")
     recorder.ask("GET", "/v1/experiments")
+    # All of its runs are jobs of the first one, which stay.
+    again = recorder.client.post("/v1/experiments", json=EXPERIMENT).json()["id"]
+    recorder.ask("DELETE", f"/v1/experiments/{again}")
 
 
 def _while_one_runs(recorder: Recorder, database: Database) -> None:

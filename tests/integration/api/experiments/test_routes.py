@@ -228,16 +228,150 @@ class TestReuse:
         assert (counts["succeeded"], counts["cancelled"]) == (2, 2)
         assert client.get(first["links"]["self"]).json()["progress"]["counts"]["succeeded"] == 4
 
-    def test_deleting_the_job_is_missed_by_every_experiment(
+
+class TestDeletedJobs:
+    """F5: a deleted job is trained again, and no experiment loses a job that another one owns."""
+
+    @staticmethod
+    def delete_one(client: httpx.Client, database: Database) -> tuple[dict[str, Any], dict[str, Any]]:
+        """An experiment that has ended, and its first job, which is deleted."""
+        experiment = create(client, DOCUMENT)
+        finish(client, database, experiment)
+        job = jobs_of(client, experiment)[0]
+        assert client.delete(job["links"]["self"]).status_code == 204
+        return client.get(experiment["links"]["self"]).json(), job
+
+    @pytest.mark.parametrize(
+        ("path", "body"),
+        [("extend", {"seeds": [3]}), ("extend", {}), ("retry-failed", None)],
+    )
+    def test_f5_the_deleted_job_is_trained_again(
+        self, client: httpx.Client, database: Database, path: str, body: dict[str, Any] | None
+    ) -> None:
+        experiment, job = self.delete_one(client, database)
+        assert (experiment["progress"]["deleted"], experiment["progress"]["total"]) == (1, 3)
+        assert experiment["links"]["retry_failed"]
+        answer = client.post(f"{experiment['links']['self']}/{path}", json=body)
+        assert answer.status_code == 202, answer.text
+        progress = answer.json()["progress"]
+        assert (progress["deleted"], progress["counts"]["queued"]) == (0, 1)
+        jobs = jobs_of(client, experiment)
+        assert sorted((each["variant"], each["spec"]["seed"]) for each in jobs) == [
+            ("dropout", 3),
+            ("dropout", 7),
+            ("none", 3),
+            ("none", 7),
+        ]
+        assert job["id"] not in {each["id"] for each in jobs}
+        assert client.post(f"{experiment['links']['self']}/{path}", json=body).status_code == 409
+
+    def test_f5_an_equal_job_of_another_experiment_fills_the_hole(
+        self, client: httpx.Client, database: Database
+    ) -> None:
+        experiment, _ = self.delete_one(client, database)
+        finish(client, database, create(client, DOCUMENT | {"reuse": False}))
+        progress = client.post(experiment["links"]["extend"], json={}).json()["progress"]
+        assert (progress["reused"], progress["finished"]) == (1, True)
+
+    def test_f5_the_report_says_that_the_job_was_deleted(
+        self, client: httpx.Client, database: Database
+    ) -> None:
+        experiment, _ = self.delete_one(client, database)
+        report = client.get(f"{experiment['links']['report']}?format=md").text
+        assert "3 of 4 jobs have a result; the others will not have one (1 deleted)." in report
+        page = client.get(f"/experiments/{experiment['id']}", headers={"Accept": "text/html"}).text
+        assert "ended, 3 of 4 succeeded, 1 deleted" in page
+
+    def test_f5_a_job_that_another_experiment_links_is_not_deleted(
         self, client: httpx.Client, database: Database
     ) -> None:
         first = create(client, DOCUMENT)
         finish(client, database, first)
         again = create(client, DOCUMENT)
-        assert client.delete(jobs_of(client, first)[0]["links"]["self"]).status_code == 204
+        refused = client.delete(jobs_of(client, first)[0]["links"]["self"])
+        assert refused.status_code == 409
+        assert again["id"] in refused.json()["detail"]
         for experiment in (first, again):
             report = client.get(experiment["links"]["report"]).json()
-            assert (report["finished"], report["jobs"]) == (3, 4)
+            assert (report["finished"], report["jobs"]) == (4, 4)
+
+    def test_f5_a_job_of_no_experiment_that_one_links_is_not_deleted(
+        self, client: httpx.Client, database: Database
+    ) -> None:
+        spec = DOCUMENT["base"] | {"seed": 3}
+        job = client.post("/v1/jobs", json=spec).json()
+        finish_job(database, job["id"])
+        experiment = create(client, DOCUMENT)
+        assert experiment["progress"]["reused"] == 1
+        assert client.delete(job["links"]["self"]).status_code == 409
+        client.post(experiment["links"]["cancel"])
+        assert client.delete(experiment["links"]["self"]).status_code == 204
+        assert client.get(job["links"]["self"]).json()["state"] == "succeeded"
+        assert client.delete(job["links"]["self"]).status_code == 204
+
+    def test_f5_the_retry_after_a_deleted_retry_takes_its_place(
+        self, client: httpx.Client, database: Database
+    ) -> None:
+        experiment = create(client, DOCUMENT | {"seeds": [3]})
+        client.post(experiment["links"]["cancel"])
+        first = jobs_of(client, experiment)[0]
+        retry = client.post(f"{first['links']['self']}/retry").json()
+        client.post(f"{retry['links']['self']}/cancel")
+        assert client.delete(retry["links"]["self"]).status_code == 204
+        second = client.post(f"{first['links']['self']}/retry").json()
+        assert second["id"] in {job["id"] for job in jobs_of(client, experiment)}
+
+
+class TestDelete:
+    """F5: experiments can be deleted, with their jobs or without."""
+
+    def test_f5_its_jobs_go_with_it(self, client: httpx.Client, database: Database) -> None:
+        experiment = create(client, DOCUMENT)
+        jobs = jobs_of(client, experiment)
+        refused = client.delete(experiment["links"]["self"])
+        assert refused.status_code == 409
+        assert "has not ended" in refused.json()["detail"]
+        client.post(experiment["links"]["cancel"])
+        client.post(f"{experiment['links']['self']}/retry-failed")
+        client.post(experiment["links"]["cancel"])
+        assert client.delete(experiment["links"]["self"]).status_code == 204
+        assert client.get(experiment["links"]["self"]).status_code == 404
+        assert client.get("/v1/experiments").json()["items"] == []
+        # The cancelled jobs and their retries, too.
+        assert client.get("/v1/jobs").json()["items"] == []
+        assert client.get(jobs[0]["links"]["self"]).status_code == 404
+        assert client.delete(experiment["links"]["self"]).status_code == 404
+
+    def test_f5_its_jobs_can_be_kept(self, client: httpx.Client, database: Database) -> None:
+        experiment = create(client, DOCUMENT)
+        finish(client, database, experiment)
+        job = jobs_of(client, experiment)[0]
+        assert client.delete(f"{experiment['links']['self']}?keep_jobs=true").status_code == 204
+        kept = client.get("/v1/jobs").json()["items"]
+        assert (len(kept), {each["experiment_id"] for each in kept}) == (4, {None})
+        changed = client.get(job["links"]["self"])
+        assert changed.json()["name"] == job["name"]
+        assert client.delete(job["links"]["self"]).status_code == 204
+
+    @pytest.mark.parametrize("keep_jobs", [False, True])
+    def test_f5_jobs_that_another_experiment_links_become_its_own(
+        self, client: httpx.Client, database: Database, *, keep_jobs: bool
+    ) -> None:
+        first = create(client, DOCUMENT)
+        finish(client, database, first)
+        variants = [DOCUMENT["variants"][0] | {"name": "control"}]
+        again = create(client, DOCUMENT | {"variants": variants, "seeds": [3]})
+        assert client.delete(f"{first['links']['self']}?keep_jobs={keep_jobs}").status_code == 204
+        (job,) = jobs_of(client, again)
+        job = client.get(job["links"]["self"]).json()
+        assert (job["experiment_id"], job["variant"], job["name"]) == (
+            again["id"],
+            "control",
+            "control, seed 3",
+        )
+        assert len(client.get("/v1/jobs").json()["items"]) == (4 if keep_jobs else 1)
+        assert client.delete(again["links"]["self"]).status_code == 204
+        assert client.get(job["links"]["self"]).status_code == 404
 
 
 class TestFairness:

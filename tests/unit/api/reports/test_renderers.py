@@ -68,9 +68,14 @@ def test_the_standing_says_what_became_of_the_others() -> None:
     mixed = partial(gone(JobState.FAILED, 0), gone(JobState.RUNNING, 1), gone(JobState.RUNNING, 2))
     assert (
         formatting.describe_progress(mixed)
-        == "Partial: 0 of 8 jobs have finished. Of the others: 1 failed, 2 running."
+        == "Partial: 0 of 8 jobs have finished. Of the others: 1 failed, 2 running, 5 deleted."
     )
-    assert formatting.describe_progress(partial()) == "Partial: 0 of 8 jobs have finished."
+
+
+def test_f5_the_progress_counts_deleted_jobs() -> None:
+    assert formatting.describe_progress(partial()) == (
+        "0 of 8 jobs have a result; the others will not have one (8 deleted)."
+    )
 
 
 def test_what_is_missing_for_the_same_reason_is_one_line() -> None:
