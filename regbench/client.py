@@ -103,7 +103,7 @@ class Regbench:
 
     def job(self, job_id: str) -> Job:
         """The job in its present state."""
-        return self._read(self._http.request("GET", f"/v1/jobs/{job_id}"), Job)
+        return self._get(f"/v1/jobs/{job_id}", Job)
 
     def wait_for_job(self, job_id: str, timeout: float | None = None) -> Job:
         """The job once it has ended; the service answers as soon as it changes.
@@ -147,20 +147,19 @@ class Regbench:
 
     def epochs(self, job_id: str, *, after: int = 0) -> list[Epoch]:
         """The job's history from the epoch that follows `after` on."""
-        response = self._http.request("GET", f"/v1/jobs/{job_id}/epochs", params={"after": after})
-        return self._read(response, _Items[Epoch]).items
+        return self._get(f"/v1/jobs/{job_id}/epochs", _Items[Epoch], after=after).items
 
     def cancel(self, job_id: str) -> Job:
         """Cancel a job; a running job stops within about a second."""
-        return self._read(self._http.request("POST", f"/v1/jobs/{job_id}/cancel"), Job)
+        return self._post(f"/v1/jobs/{job_id}/cancel", Job)
 
     def pause(self, job_id: str) -> Job:
         """Pause a job; a running job stops within about a second."""
-        return self._read(self._http.request("POST", f"/v1/jobs/{job_id}/pause"), Job)
+        return self._post(f"/v1/jobs/{job_id}/pause", Job)
 
     def resume(self, job_id: str) -> Job:
         """Resume a paused job."""
-        return self._read(self._http.request("POST", f"/v1/jobs/{job_id}/resume"), Job)
+        return self._post(f"/v1/jobs/{job_id}/resume", Job)
 
     def retry(self, job_id: str) -> Job:
         """The new job that trains a failed or cancelled one's specification again."""
@@ -177,7 +176,7 @@ class Regbench:
 
     def experiment(self, experiment_id: str) -> Experiment:
         """The experiment and how far it is."""
-        return self._read(self._http.request("GET", f"/v1/experiments/{experiment_id}"), Experiment)
+        return self._get(f"/v1/experiments/{experiment_id}", Experiment)
 
     def experiments(self, *, page_size: int = _PAGE_SIZE) -> Iterator[Experiment]:
         """Experiments, newest first, page after page as they are asked for."""
@@ -206,11 +205,11 @@ class Regbench:
 
     def pause_experiment(self, experiment_id: str) -> Experiment:
         """Pause all the experiment's jobs that have not ended."""
-        return self._read(self._http.request("POST", f"/v1/experiments/{experiment_id}/pause"), Experiment)
+        return self._post(f"/v1/experiments/{experiment_id}/pause", Experiment)
 
     def resume_experiment(self, experiment_id: str) -> Experiment:
         """Resume all the experiment's paused jobs."""
-        return self._read(self._http.request("POST", f"/v1/experiments/{experiment_id}/resume"), Experiment)
+        return self._post(f"/v1/experiments/{experiment_id}/resume", Experiment)
 
     def retry_failed(self, experiment_id: str) -> Experiment:
         """Train the experiment's failed and cancelled jobs again, as new jobs in their places."""
@@ -218,7 +217,7 @@ class Regbench:
 
     def cancel_experiment(self, experiment_id: str) -> Experiment:
         """Cancel all the experiment's jobs that have not ended."""
-        return self._read(self._http.request("POST", f"/v1/experiments/{experiment_id}/cancel"), Experiment)
+        return self._post(f"/v1/experiments/{experiment_id}/cancel", Experiment)
 
     def jobs_of(self, experiment_id: str) -> list[Job]:
         """The experiment's jobs, oldest first."""
@@ -252,31 +251,27 @@ class Regbench:
 
     def comparison(self, experiment_id: str) -> Report:
         """The experiment's report, parsed."""
-        response = self._http.request(
-            "GET", f"/v1/experiments/{experiment_id}/report", params={"format": "json"}
-        )
-        return self._read(response, Report)
+        return self._get(f"/v1/experiments/{experiment_id}/report", Report, format="json")
 
     def comparison_of_jobs(self, job_ids: Sequence[str]) -> Report:
         """The report of any finished jobs, parsed."""
-        response = self._http.request("GET", "/v1/reports", params={"job": list(job_ids), "format": "json"})
-        return self._read(response, Report)
+        return self._get("/v1/reports", Report, job=list(job_ids), format="json")
 
     def techniques(self) -> list[Technique]:
         """Every technique that the service knows."""
-        return self._read(self._http.request("GET", "/v1/techniques"), _Items[Technique]).items
+        return self._get("/v1/techniques", _Items[Technique]).items
 
     def technique(self, name: str) -> Technique:
         """One technique."""
-        return self._read(self._http.request("GET", f"/v1/techniques/{name}"), Technique)
+        return self._get(f"/v1/techniques/{name}", Technique)
 
     def presets(self) -> list[Preset]:
         """Every ready experiment."""
-        return self._read(self._http.request("GET", "/v1/presets"), _Items[Preset]).items
+        return self._get("/v1/presets", _Items[Preset]).items
 
     def datasets(self) -> list[Dataset]:
         """The datasets that the service knows."""
-        return self._read(self._http.request("GET", "/v1/datasets"), _Items[Dataset]).items
+        return self._get("/v1/datasets", _Items[Dataset]).items
 
     def is_alive(self) -> bool:
         """Whether the service answers at all."""
@@ -288,6 +283,12 @@ class Regbench:
     def readiness(self) -> Readiness:
         """Whether the service can train now, and what is missing if not."""
         return self._read(self._http.request_once("GET", "/readyz"), Readiness)
+
+    def _get(self, path: str, shape: type[Shape], **query: Any) -> Shape:
+        return self._read(self._http.request("GET", path, params=query), shape)
+
+    def _post(self, path: str, shape: type[Shape]) -> Shape:
+        return self._read(self._http.request("POST", path), shape)
 
     def _create(
         self, path: str, document: BaseModel | Document | None = None, *, timeout: float | None = None
@@ -301,7 +302,7 @@ class Regbench:
     ) -> Iterator[Shape]:
         query = query | {"limit": page_size}
         while True:
-            page = self._read(self._http.request("GET", path, params=query), _Page[shape])  # type: ignore[valid-type]
+            page = self._get(path, _Page[shape], **query)  # type: ignore[valid-type]
             yield from page.items
             if page.next_cursor is None:
                 return

@@ -1,6 +1,7 @@
 """What a shell may complete an argument to. A service that does not answer at once is not waited for."""
 
 from collections.abc import Callable
+from itertools import islice
 
 from models.spec import DATASET_ROWS
 from models.techniques import CATALOGUE
@@ -25,34 +26,30 @@ def complete_presets(incomplete: str) -> list[tuple[str, str]]:
     """Presets whose names begin so, each with its title."""
     return _query(
         lambda client: [
-            (item.name, item.title) for item in client.presets() if item.name.startswith(incomplete)
+            (preset.name, preset.title) for preset in client.presets() if preset.name.startswith(incomplete)
         ]
     )
 
 
 def complete_ids(incomplete: str) -> list[tuple[str, str]]:
     """The newest jobs and experiments whose ids begin so, each with its name."""
-    return [*complete_experiments(incomplete), *complete_jobs(incomplete)]
-
-
-def complete_jobs(incomplete: str) -> list[tuple[str, str]]:
-    """The newest jobs whose ids begin so, each with its state and name."""
-    return _query(
+    jobs = _query(
         lambda client: [
             (job.id, f"{job.state}, {job.title}")
-            for _, job in zip(range(_MAX_IDS), client.jobs(page_size=_MAX_IDS), strict=False)
+            for job in islice(client.jobs(page_size=_MAX_IDS), _MAX_IDS)
             if job.id.startswith(incomplete)
         ]
     )
+    return complete_experiments(incomplete) + jobs
 
 
 def complete_experiments(incomplete: str) -> list[tuple[str, str]]:
     """The newest experiments whose ids begin so, each with its name."""
     return _query(
         lambda client: [
-            (item.id, item.name)
-            for _, item in zip(range(_MAX_IDS), client.experiments(page_size=_MAX_IDS), strict=False)
-            if item.id.startswith(incomplete)
+            (experiment.id, experiment.name)
+            for experiment in islice(client.experiments(page_size=_MAX_IDS), _MAX_IDS)
+            if experiment.id.startswith(incomplete)
         ]
     )
 

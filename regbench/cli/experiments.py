@@ -1,5 +1,6 @@
 """`regbench experiment` and `regbench presets`."""
 
+from itertools import islice
 from typing import Annotated
 
 import typer
@@ -83,7 +84,7 @@ def list_experiments(
     """
     with connect(url) as client:
         newest = client.experiments(page_size=min(limit, 200))
-        for _, item in zip(range(limit), newest, strict=False):
+        for item in islice(newest, limit):
             if as_json:
                 write_json(item, indent=None)
                 continue

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable, Sequence
+from itertools import islice
 from typing import Annotated, Any
 
 import typer
@@ -94,7 +95,7 @@ def jobs(
     query = {name: value for name, value in filters.items() if value}
     with connect(url) as client:
         matches = client.jobs(states=state or (), page_size=min(limit, 200), **query)
-        for _, job in zip(range(limit), matches, strict=False):
+        for job in islice(matches, limit):
             if as_json:
                 write_json(job, indent=None)
             else:

@@ -3,8 +3,8 @@
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
 
+from regbench.cli.progress import Display
 from regbench.client import Regbench
 from regbench.errors import ProblemError, Unreachable
 from regbench.resources import Epoch, Job, JobState
@@ -16,16 +16,6 @@ PATIENCE_SECONDS = 60.0
 _SECONDS_A_REQUEST = 0.03
 
 _UNFINISHED = [state for state in JobState if not state.terminal]
-
-
-class Display(Protocol):
-    """Shows how jobs are doing; see regbench/cli/progress.py."""
-
-    def show(self, job: Job, history: Sequence[Epoch]) -> None:
-        """Bring what is shown of this job up to date; `history`: its epochs so far."""
-
-    def note(self, message: str) -> None:
-        """Say something that concerns no single job."""
 
 
 @dataclass

@@ -6,7 +6,6 @@ Every display gets one job after the other at each poll (`regbench/cli/polling.p
 import json
 import time
 from collections.abc import Sequence
-from types import TracebackType
 from typing import Self
 
 from rich.console import Console, ConsoleOptions, RenderResult
@@ -32,31 +31,44 @@ _BLOCKS = "▁▂▃▄▅▆▇█"
 _ASCII_BLOCKS = "_.-~=+*#"
 _SIGNS = {JobState.SUCCEEDED: "✓", JobState.FAILED: "✗", JobState.CANCELLED: "-", JobState.PAUSED: "‖"}
 _STYLES = {JobState.SUCCEEDED: "green", JobState.FAILED: "red", JobState.RUNNING: "cyan"}
+# Which states come first where there is no room for all jobs.
+_ORDER = ("running", "failed", "queued", "paused", "cancelled", "succeeded")
 
 
-def make_display(console: Console) -> "Bars | Lines":
+def make_display(console: Console) -> "Display":
     """Bars where they can move, else lines."""
     return Bars(console) if console.is_terminal and not console.is_dumb_terminal else Lines(console)
 
 
-class _Display:
+class Display:
+    """Shows jobs, and on `console` what concerns no single one."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         pass
 
+    def show(self, job: Job, history: Sequence[Epoch]) -> None:
+        """Bring what is shown of this job up to date; `history`: its epochs so far."""
+        raise NotImplementedError
 
-class Bars(_Display):
+    def note(self, message: str) -> None:
+        """Print a line as it is: above bars, between lines."""
+        self._console.print(message, markup=False, highlight=False, soft_wrap=True)
+
+
+class Bars(Display):
     """Live rows, those that train first, and a count of all; never more than fit the terminal.
 
     Colours follow NO_COLOR, as rich does.
     """
 
     def __init__(self, console: Console) -> None:
-        self._console = console
+        super().__init__(console)
         self._rows: dict[str, tuple[Job, Sequence[Epoch]]] = {}
         self._live = Live(
             self,
@@ -70,18 +82,12 @@ class Bars(_Display):
         self._live.start(refresh=True)
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._live.stop()
 
     def show(self, job: Job, history: Sequence[Epoch]) -> None:
         """Keep the job's row up to date."""
         self._rows[job.id] = (job, history)
-
-    def note(self, message: str) -> None:
-        """Print above the rows."""
-        self._console.print(message, markup=False, highlight=False, soft_wrap=True)
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """The rows that fit the terminal's present size."""
@@ -89,11 +95,23 @@ class Bars(_Display):
         max_rows = max((options.height or console.height) - SPARE_ROWS, 1)
         # The sort is stable, so that rows do not jump about.
         visible = (
-            sorted(rows, key=lambda row: _RANKS[row[0].state])[:max_rows] if len(rows) > max_rows else rows
+            sorted(rows, key=lambda row: _ORDER.index(row[0].state))[:max_rows]
+            if len(rows) > max_rows
+            else rows
         )
         yield self._render_table(visible, options)
         if len(rows) > 1:
-            line = _summarize([job for job, _ in rows], options.max_width)
+            jobs = [job for job, _ in rows]
+            states = [job.state for job in jobs]
+            counts = [f"{states.count(state)} {state}" for state in JobState if state in states]
+            # As the service counts an experiment: nothing more is to be done for a job that has failed.
+            fractions = [1.0 if job.state.terminal else job.progress.fraction for job in jobs]
+            facts = [f"{100 * sum(fractions) / len(jobs):.0f} % done"]
+            seconds = estimate_seconds_left(jobs)
+            if seconds is not None:
+                facts.append(f"about {format_duration(seconds)} left")
+            full, short = (f"{len(jobs)} jobs: {', '.join(parts)}" for parts in (counts + facts, facts))
+            line = full if len(full) <= options.max_width else short
             yield Text(line, style="bold", no_wrap=True, overflow="ellipsis")
 
     def _render_table(self, rows: Sequence[tuple[Job, Sequence[Epoch]]], options: ConsoleOptions) -> Table:
@@ -129,11 +147,11 @@ class Bars(_Display):
         return table
 
 
-class Lines(_Display):
+class Lines(Display):
     """Plain lines without control characters, for logs and pipes."""
 
     def __init__(self, console: Console) -> None:
-        self._console = console
+        super().__init__(console)
         self._last: dict[str, tuple[JobState, float]] = {}
 
     def show(self, job: Job, history: Sequence[Epoch]) -> None:
@@ -147,17 +165,13 @@ class Lines(_Display):
             f"{job.title}: " + ", ".join([f"{100 * _get_fraction(job):.0f} %", *_describe_job(job, history)])
         )
 
-    def note(self, message: str) -> None:
-        """Print a line."""
-        self._console.print(message, markup=False, highlight=False, soft_wrap=True)
 
-
-class Records(_Display):
+class Records(Display):
     """One JSON document a line on stdout whenever a job's state or epoch has changed; messages to stderr."""
 
-    def __init__(self, console: Console, stderr: Console) -> None:
-        self._console = console
-        self._stderr = stderr
+    def __init__(self, stdout: Console, stderr: Console) -> None:
+        super().__init__(stderr)
+        self._stdout = stdout
         self._last: dict[str, tuple[JobState, int]] = {}
 
     def show(self, job: Job, history: Sequence[Epoch]) -> None:
@@ -180,12 +194,8 @@ class Records(_Display):
             "error": job.error and job.error.model_dump(),
         }
         # Escapes keep it JSON where the terminal's encoding lacks a character.
-        has_unicode = self._console.encoding.startswith("utf")
-        self._console.out(json.dumps(record, ensure_ascii=not has_unicode), highlight=False)
-
-    def note(self, message: str) -> None:
-        """Print a line on stderr."""
-        self._stderr.print(message, markup=False, highlight=False, soft_wrap=True)
+        has_unicode = self._stdout.encoding.startswith("utf")
+        self._stdout.out(json.dumps(record, ensure_ascii=not has_unicode), highlight=False)
 
 
 def render_sparkline(values: Sequence[float], width: int, *, encoding: str) -> str:
@@ -198,31 +208,6 @@ def render_sparkline(values: Sequence[float], width: int, *, encoding: str) -> s
     low, high = min(values), max(values)
     steps = (len(blocks) - 1) / (high - low) if high > low else 0.0
     return "".join(blocks[round((value - low) * steps)] for value in values)
-
-
-# Which states come first where there is no room for all jobs.
-_RANKS = {
-    JobState.RUNNING: 0,
-    JobState.FAILED: 1,
-    JobState.QUEUED: 2,
-    JobState.PAUSED: 3,
-    JobState.CANCELLED: 4,
-    JobState.SUCCEEDED: 5,
-}
-
-
-def _summarize(jobs: Sequence[Job], columns: int) -> str:
-    """The line for all jobs: states where they fit, how much is done, and the time left."""
-    states = [job.state for job in jobs]
-    counts = [f"{states.count(state)} {state}" for state in JobState if state in states]
-    # As the service counts an experiment: nothing more is to be done for a job that has failed.
-    fractions = [1.0 if job.state.terminal else job.progress.fraction for job in jobs]
-    facts = [f"{100 * sum(fractions) / len(jobs):.0f} % done"]
-    seconds = estimate_seconds_left(jobs)
-    if seconds is not None:
-        facts.append(f"about {format_duration(seconds)} left")
-    full, short = (f"{len(jobs)} jobs: {', '.join(parts)}" for parts in (counts + facts, facts))
-    return full if len(full) <= columns else short
 
 
 def estimate_seconds_left(jobs: Sequence[Job]) -> float | None:

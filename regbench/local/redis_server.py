@@ -66,18 +66,15 @@ def wait_for_redis(redis: Child, path: Path) -> None:
         StackError: it has died, or does not answer in time.
     """
     deadline = time.monotonic() + START_SECONDS
-    while not _is_answering(path):
+    while True:
+        # Two lines of the protocol spare the client a dependency on redis-py.
+        with suppress(OSError), socket.socket(socket.AF_UNIX) as connection:
+            connection.settimeout(1.0)
+            connection.connect(str(path))
+            connection.sendall(b"PING\r\n")
+            if connection.recv(16).startswith(b"+PONG"):
+                return
         redis.check()
         if time.monotonic() > deadline:
             raise StackError(f"Redis does not answer on {path} after {START_SECONDS:.0f} s.")
         time.sleep(0.05)
-
-
-def _is_answering(path: Path) -> bool:
-    # Two lines of the protocol spare the client a dependency on redis-py.
-    with suppress(OSError), socket.socket(socket.AF_UNIX) as connection:
-        connection.settimeout(1.0)
-        connection.connect(str(path))
-        connection.sendall(b"PING\r\n")
-        return connection.recv(16).startswith(b"+PONG")
-    return False

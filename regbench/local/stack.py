@@ -35,14 +35,8 @@ PREDICTOR = (
     *("--loglevel", "INFO", "--without-gossip", "--without-mingle", "--without-heartbeat"),
 )
 API = (
-    *(
-        "-m",
-        "uvicorn",
-        "api.app:create_app",
-        "--factory",
-        "--http",
-        "api.http.server_protocol:BoundedHttpProtocol",
-    ),
+    *("-m", "uvicorn", "api.app:create_app", "--factory"),
+    *("--http", "api.http.server_protocol:BoundedHttpProtocol"),
     *("--no-access-log", "--no-server-header", "--timeout-graceful-shutdown", "5"),
 )
 
@@ -63,15 +57,41 @@ Echo = Callable[[str], None]
 
 
 class Stack:
-    """A running stack. `url` is where it listens."""
+    """The running parts, which `cleanup` stops, the last one first; `url` is where the API listens."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, settings: Settings, url: str, cleanup: ExitStack, *, keys_required: bool) -> None:
         self.url = url
         self._parts: list[Child] = []
+        self._logs = settings.home / "logs"
+        self._logs.mkdir(exist_ok=True)
+        self._cleanup = cleanup
+        self._environment = build_environment(settings) | {
+            "REGBENCH_API_KEYS_REQUIRED": str(keys_required).lower()
+        }
 
-    def add(self, part: Child) -> None:
-        """Check this part too."""
-        self._parts.append(part)
+    def start(
+        self, name: str, command: Sequence[str], *, grace: float, finish_seconds: float | None = None
+    ) -> Child:
+        """Start a part, which has `grace` seconds to stop; with `finish_seconds`, wait until it ends.
+
+        Raises:
+            StackError: it did not end well.
+        """
+        log = self._logs / f"{name.lower().removeprefix('the ')}.log"
+        child = Child(name, command, log=log, environment=self._environment)
+        self._cleanup.callback(child.stop, grace)
+        if finish_seconds is None:
+            self._parts.append(child)
+        else:
+            child.finish(finish_seconds)
+        return child
+
+    def start_redis(self, settings: Settings) -> None:
+        """Start the embedded Redis, whose address the parts started after it get."""
+        path = self._cleanup.enter_context(make_usable_socket(settings.redis_socket))
+        command = build_redis_command(find_redis_server(), path, settings.home)
+        wait_for_redis(self.start("Redis", command, grace=REDIS_GRACE_SECONDS), path)
+        self._environment["REGBENCH_BROKER_URL"] = f"redis+socket://{path}"
 
     def check(self) -> None:
         """Nothing, as long as every part runs.
@@ -133,30 +153,41 @@ def run_stack(
     Raises:
         StackError: a part cannot be started.
     """
-    _check_packages()
+    missing = [name for name in ("uvicorn", "celery", "tensorflow") if importlib.util.find_spec(name) is None]
+    if missing:
+        raise StackError(
+            f"Serving needs packages that are not installed: {', '.join(missing)}.",
+            "Install them with `pip install 'regbench[all]'`, or `make setup` in a checkout.",
+        )
     keys_required = not throwaway and are_keys_required(settings, host)
     with ExitStack() as cleanup:
         cleanup.enter_context(lock_home(settings.home))
         check_port(host, port)
         if throwaway:
             clear_home(settings.home)
-        starter = _Starter(settings, cleanup, keys_required=keys_required)
-        stack = Stack(format_url(host, port))
+        stack = Stack(settings, format_url(host, port), cleanup, keys_required=keys_required)
         if not settings.broker_url:
-            stack.add(starter.start_redis(settings))
+            stack.start_redis(settings)
         echo("Migrating the database ...")
-        starter.start("migration", MIGRATION, grace=0.0).finish(MIGRATION_SECONDS)
+        stack.start("The migration", (*PYTHON, *MIGRATION), grace=0.0, finish_seconds=MIGRATION_SECONDS)
         if keys_required and settings.api_keys_required == "auto":
-            _check_usable_key(settings, host)
+            from regbench.local.installation import count_keys  # noqa: PLC0415 (needs the service's packages)
+
+            if not count_keys(settings)[0]:
+                raise StackError(
+                    f"On {host} every request needs an API key, and there is no usable one.",
+                    "Create one with `regbench keys create NAME`, or set REGBENCH_API_KEYS_REQUIRED=true to "
+                    "start without.",
+                )
         echo("Starting the worker and the API ...")
         # The worker goes first: it takes longest.
         grace = HURRIED_GRACE_SECONDS if throwaway else WORKER_GRACE_SECONDS
-        stack.add(starter.start("worker", WORKER, grace=grace))
-        api = (*API, "--host", host, "--port", str(port))
-        stack.add(starter.start("API", api, grace=API_GRACE_SECONDS))
+        stack.start("The worker", (*PYTHON, *WORKER), grace=grace)
+        api = (*PYTHON, *API, "--host", host, "--port", str(port))
+        stack.start("The API", api, grace=API_GRACE_SECONDS)
         if not throwaway:
             # Last, since nobody waits for it.
-            stack.add(starter.start("predictor", PREDICTOR, grace=PREDICTOR_GRACE_SECONDS))
+            stack.start("The predictor", (*PYTHON, *PREDICTOR), grace=PREDICTOR_GRACE_SECONDS)
         stack.wait_for_api()
         try:
             yield stack
@@ -172,56 +203,3 @@ def are_keys_required(settings: Settings, host: str) -> bool:
     if settings.api_keys_required == "auto":
         return not is_loopback(host)
     return settings.api_keys_required == "true"
-
-
-def _check_usable_key(settings: Settings, host: str) -> None:
-    from regbench.local.installation import count_keys  # noqa: PLC0415 (needs the service's packages)
-
-    usable, _ = count_keys(settings)
-    if not usable:
-        raise StackError(
-            f"On {host} every request needs an API key, and there is no usable one.",
-            "Create one with `regbench keys create NAME`, or set REGBENCH_API_KEYS_REQUIRED=true to start "
-            "without.",
-        )
-
-
-class _Starter:
-    """Starts parts with one environment; on cleanup the last one started is stopped first."""
-
-    def __init__(self, settings: Settings, cleanup: ExitStack, *, keys_required: bool) -> None:
-        self._home = settings.home
-        self._logs = self._home / "logs"
-        self._logs.mkdir(exist_ok=True)
-        self._cleanup = cleanup
-        self._environment = build_environment(settings) | {
-            "REGBENCH_API_KEYS_REQUIRED": str(keys_required).lower()
-        }
-
-    def start_redis(self, settings: Settings) -> Child:
-        """The embedded Redis, whose address the parts started after it get."""
-        path = self._cleanup.enter_context(make_usable_socket(settings.redis_socket))
-        command = build_redis_command(find_redis_server(), path, self._home)
-        redis = self._start("Redis", command, REDIS_GRACE_SECONDS)
-        wait_for_redis(redis, path)
-        self._environment["REGBENCH_BROKER_URL"] = f"redis+socket://{path}"
-        return redis
-
-    def start(self, name: str, arguments: Sequence[str], *, grace: float) -> Child:
-        """A part that is written in Python."""
-        return self._start(f"The {name}", [*PYTHON, *arguments], grace)
-
-    def _start(self, name: str, command: Sequence[str], grace: float) -> Child:
-        log = self._logs / f"{name.lower().removeprefix('the ')}.log"
-        child = Child(name, command, log=log, environment=self._environment)
-        self._cleanup.callback(child.stop, grace)
-        return child
-
-
-def _check_packages() -> None:
-    missing = [name for name in ("uvicorn", "celery", "tensorflow") if importlib.util.find_spec(name) is None]
-    if missing:
-        raise StackError(
-            f"Serving needs packages that are not installed: {', '.join(missing)}.",
-            "Install them with `pip install 'regbench[all]'`, or `make setup` in a checkout.",
-        )
