@@ -7,7 +7,9 @@ Their content is checked by SHA-256 when a worker reads them (worker/datasets.py
 import gzip
 import hashlib
 import logging
+import math
 import os
+import zipfile
 import zlib
 from dataclasses import dataclass
 from http.client import HTTPException
@@ -37,6 +39,22 @@ IDX_FILES = (
     "t10k-images-idx3-ubyte",
     "t10k-labels-idx1-ubyte",
 )
+
+NPZ_ARRAYS = ("x_train", "y_train", "x_test", "y_test")
+GZIP_MAGIC = b"\x1f\x8b"
+# Folders of REGBENCH_DATA_DIR that may hold the four IDX files: as LeCun, Zalando or torchvision name them.
+_IDX_FOLDERS = {
+    "mnist": ("", "mnist", "MNIST/raw"),
+    "fashion_mnist": ("fashion_mnist", "fashion-mnist", "FashionMNIST/raw"),
+}
+# How files begin (in lower case) that are often saved under a dataset's name.
+_FOREIGN = {
+    b"<!doctype": "is a web page instead of the file",
+    b"<html": "is a web page instead of the file",
+    b"version https://git-lfs": "is only a pointer of Git LFS (git lfs pull fetches the file)",
+    b"\x93numpy": "is a single array instead of an archive of four",
+    b"\x80": "is a pickle, which is not read because it could run code",
+}
 
 
 @dataclass(frozen=True)
@@ -105,46 +123,103 @@ _download_lock = Lock()
 
 
 def find_dataset(name: str, settings: Settings) -> Path | None:
-    """The file or folder that holds the dataset on this machine; None: nowhere, or inside a package."""
-    cache = get_keras_cache_folder()
+    """The file or folder that holds the dataset on this machine; None: nowhere, or inside a package.
+
+    A damaged one is found only where there is no other.
+    """
+    cache, folders = get_keras_cache_folder(), _IDX_FOLDERS.get(name, ())
     paths = [cache / f"{name}.npz"]
     if settings.data_dir is not None:
-        paths.insert(0, settings.data_dir / f"{name}.npz")
+        own = settings.data_dir
+        paths = [own / f"{name}.npz", *(own / folder for folder in folders), *paths]
     if name == "fashion_mnist":
         # Keras's own form, and Debian's package dataset-fashion-mnist.
         paths += [cache / "fashion-mnist", DEBIAN_FASHION]
-    for path in paths:
-        if path.is_file() or (path.is_dir() and all(find_idx_file(path, file) for file in IDX_FILES)):
-            return path
-    return None
+    present = [
+        path
+        for path in paths
+        if path.is_file() or (path.is_dir() and all(find_idx_file(path, file) for file in IDX_FILES))
+    ]
+    first = present[0] if present else None
+    return next((path for path in present if find_damage(path) is None), first)
 
 
 def find_idx_file(folder: Path, name: str) -> Path | None:
-    """The IDX file in `folder`, gzipped or not."""
-    return next((path for path in (folder / name, folder / f"{name}.gz") if path.is_file()), None)
+    """The IDX file in `folder`, gzipped or not; some programs unpack it with a dot in its name."""
+    names = [f"{stem}{ending}" for stem in (name, name.replace("-idx", ".idx")) for ending in ("", ".gz")]
+    return next((path for path in map(folder.joinpath, names) if path.is_file()), None)
+
+
+def find_damage(path: Path) -> str | None:
+    """What is wrong with a dataset's file, or one of its folder, in one sentence; None: nothing.
+
+    Reads the files' ends only, so it is cheap and misses damage in their middle.
+    """
+    if path.is_dir():
+        files = (find_idx_file(path, name) for name in IDX_FILES)
+        return next((damage for file in files if file and (damage := find_damage(file))), None)
+    try:
+        with path.open("rb") as file:
+            head = file.read(64)
+        reason = next((reason for start, reason in _FOREIGN.items() if head.lower().startswith(start)), None)
+        if not head:
+            reason = "is empty"
+        elif reason is None and path.suffix == ".npz":
+            with zipfile.ZipFile(path) as archive:
+                missing = {f"{array}.npy" for array in NPZ_ARRAYS} - set(archive.namelist())
+            reason = f"has no {', '.join(sorted(missing))}" if missing else None
+        elif reason is None:
+            reason = None if _is_whole_idx_file(path) else "is cut off or no IDX file"
+    except OSError as error:
+        reason = f"cannot be read ({error.strerror or error})"
+    except (zipfile.BadZipFile, EOFError, zlib.error):
+        reason = "is damaged, such as cut off"
+    return f"{path} {reason}" if reason else None
+
+
+def _is_whole_idx_file(path: Path) -> bool:
+    """Whether an IDX file, gzipped or not, is as long as its header says."""
+    with path.open("rb") as file:
+        is_packed = file.read(len(GZIP_MAGIC)) == GZIP_MAGIC
+        size = path.stat().st_size
+        if is_packed:  # a gzip file ends with its content's length
+            file.seek(-4, os.SEEK_END)
+            size = int.from_bytes(file.read(4), "little")
+    with gzip.open(path) if is_packed else path.open("rb") as file:
+        header = file.read(16)
+    if header[:3] != b"\0\0\x08" or header[3:4] not in (b"\1", b"\3"):
+        return False
+    start = 4 + 4 * header[3]
+    dimensions = (int.from_bytes(header[at : at + 4], "big") for at in range(4, start, 4))
+    return size == start + math.prod(dimensions)
 
 
 def is_available(name: str, settings: Settings) -> bool:
-    """Whether the dataset is on this machine, without downloading it."""
-    return DATASETS[name].packaged or find_dataset(name, settings) is not None
+    """Whether the dataset is on this machine, without downloading it, and as far as `find_damage` tells."""
+    if DATASETS[name].packaged:
+        return True
+    path = find_dataset(name, settings)
+    return path is not None and find_damage(path) is None
 
 
 def ensure_available(name: str, settings: Settings) -> None:
     """Ensure that the dataset is on this machine, downloading it if necessary.
 
     Raises:
-        DatasetUnavailable: it could not be downloaded; the message says what to do.
+        DatasetUnavailable: it is missing or damaged and could not be downloaded; the message has advice.
     """
     if is_available(name, settings):
         return
     with _download_lock:
         if is_available(name, settings) or (name not in _failed_downloads and _download(name)):
             return
+    path = find_dataset(name, settings)
+    reason = (path and find_damage(path)) or f"{name} is not on this machine"
     raise DatasetUnavailable(
         [
             FieldError(
                 "/dataset/name",
-                f"{name} is not on this machine and could not be downloaded; set REGBENCH_DATA_DIR to a "
+                f"{reason} and could not be downloaded; set REGBENCH_DATA_DIR to a "
                 f"folder that holds {name}.npz, or use mnist_5k, which needs no download",
             )
         ]

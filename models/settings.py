@@ -35,7 +35,8 @@ class Settings(BaseSettings):
     broker_url: str = Field("", description="Redis address; empty: the embedded Redis's socket inside HOME")
     artifacts_url: str = Field("", description="fsspec address for models and predictions; empty: in HOME")
     data_dir: AbsolutePath | None = Field(
-        None, description="Folder that holds mnist.npz or fashion_mnist.npz"
+        None,
+        description="Folder with mnist.npz, fashion_mnist.npz or MNIST's four IDX files (gzipped or not)",
     )
     worker_concurrency: int = Field(
         0, ge=0, le=256, description="Training processes of one worker; 0: one for each CPU core"

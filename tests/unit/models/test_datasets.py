@@ -2,24 +2,44 @@
 
 import gzip
 import hashlib
+import io
+import pickle
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.util import find_spec
 from pathlib import Path
 from threading import Thread
 
+import numpy as np
 import pytest
 
 from models import datasets
-from models.datasets import DATASETS, IDX_FILES, ensure_available, find_dataset, is_available
+from models.datasets import (
+    DATASETS,
+    IDX_FILES,
+    NPZ_ARRAYS,
+    ensure_available,
+    find_damage,
+    find_dataset,
+    is_available,
+)
 from models.errors import DatasetUnavailable
 from models.settings import Settings
 from models.spec import DATASET_ROWS
 
-CONTENT = b"what mnist.npz holds"
-PACKED = {name: gzip.compress(name.encode()) for name in IDX_FILES}
+
+def _pack_arrays(**arrays: object) -> bytes:
+    file = io.BytesIO()
+    np.savez(file, **arrays)  # type: ignore[arg-type] # arrays by name
+    return file.getvalue()
+
+
+CONTENT = _pack_arrays(**dict.fromkeys(NPZ_ARRAYS, np.zeros(3, np.uint8)))
+# Valid IDX files of labels, and different ones: a single label each.
+UNPACKED = {name: bytes([0, 0, 8, 1, 0, 0, 0, 1, label]) for label, name in enumerate(IDX_FILES)}
+PACKED = {name: gzip.compress(content) for name, content in UNPACKED.items()}
 
 
 class _Shelf(BaseHTTPRequestHandler):
@@ -71,7 +91,7 @@ def shelf(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[_Shelf]]:
     monkeypatch.setattr(datasets, "MNIST_URL", f"{url}mnist.npz")
     monkeypatch.setattr(datasets, "MNIST_FILE_SHA256", hashlib.sha256(CONTENT).hexdigest())
     monkeypatch.setattr(datasets, "FASHION_URL", url)
-    digests = tuple(hashlib.sha256(name.encode()).hexdigest() for name in IDX_FILES)
+    digests = tuple(hashlib.sha256(UNPACKED[name]).hexdigest() for name in IDX_FILES)
     monkeypatch.setitem(DATASETS, "fashion_mnist", replace(DATASETS["fashion_mnist"], sha256=digests))  # type: ignore[arg-type] # four
     yield Shelf
     server.shutdown()
@@ -79,9 +99,9 @@ def shelf(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[_Shelf]]:
     server.server_close()
 
 
-def _keep(path: Path) -> Path:
+def _keep(path: Path, content: bytes = b"x") -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(b"x")
+    path.write_bytes(content)
     return path
 
 
@@ -198,8 +218,104 @@ def test_a_failed_download_is_not_tried_again_at_once_but_a_file_put_there_is_se
         with pytest.raises(DatasetUnavailable):
             ensure_available("mnist", Settings(data_dir=None))
     assert shelf.asked == ["mnist.npz"]
-    _keep(home / "data" / "mnist.npz")
+    _keep(home / "data" / "mnist.npz", CONTENT)
     ensure_available("mnist", Settings(data_dir=home / "data"))
     shutil.rmtree(home / "data")
     with pytest.raises(DatasetUnavailable):
         ensure_available("mnist", Settings(data_dir=home / "data"))
+
+
+LFS_POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:731c5ac6\nsize 11490434\n"
+DAMAGED_NPZ = {
+    "cut off in the middle": (CONTENT[: len(CONTENT) // 2], "is damaged, such as cut off"),
+    "last byte missing": (CONTENT[:-1], "is damaged, such as cut off"),
+    "empty": (b"", "is empty"),
+    "text": (b"not a zip file", "is damaged, such as cut off"),
+    "web page": (b"<!DOCTYPE html><title>Log in</title>", "is a web page"),
+    "web page without doctype": (b"<html>Please log in</html>", "is a web page"),
+    "git lfs": (LFS_POINTER, "git lfs pull"),
+    "one array": (b"\x93NUMPY\x01\x00", "is a single array"),
+    "pickle": (pickle.dumps([1, 2]), "is a pickle"),
+    "other keys": (_pack_arrays(images=np.zeros(3), y_train=np.zeros(3)), "has no x_test.npy, x_train.npy"),
+    "gzip": (gzip.compress(CONTENT), "is damaged"),
+}
+
+
+@pytest.mark.parametrize(("content", "reason"), DAMAGED_NPZ.values(), ids=DAMAGED_NPZ)
+def test_f1_a_damaged_archive_is_not_available_and_the_sentence_names_it(
+    home: Path, shelf: type[_Shelf], content: bytes, reason: str
+) -> None:
+    path, settings = _keep(home / "data" / "mnist.npz", content), Settings(data_dir=home / "data")
+    assert not is_available("mnist", settings)
+    with pytest.raises(DatasetUnavailable) as caught:
+        ensure_available("mnist", settings)
+    [error] = caught.value.errors
+    assert error.detail.startswith(f"{path} ")
+    assert reason in error.detail
+    assert "mnist_5k" in error.detail
+
+
+def test_f1_a_whole_copy_elsewhere_goes_before_a_damaged_one(home: Path, shelf: type[_Shelf]) -> None:
+    settings = Settings(data_dir=home / "data")
+    _keep(home / "data" / "mnist.npz", CONTENT[:-1])
+    shelf.files = {"mnist.npz": CONTENT}
+    ensure_available("mnist", settings)
+    assert find_dataset("mnist", settings) == home / ".keras" / "datasets" / "mnist.npz"
+
+
+def test_f1_a_damaged_download_is_replaced(home: Path, shelf: type[_Shelf]) -> None:
+    path = _keep(home / ".keras" / "datasets" / "mnist.npz", CONTENT[:100])
+    shelf.files = {"mnist.npz": CONTENT}
+    ensure_available("mnist", Settings(data_dir=None))
+    assert path.read_bytes() == CONTENT
+
+
+def _store_idx_files(folder: Path, rename: Callable[[str], str], *, packed: bool) -> Path:
+    for name in IDX_FILES:
+        _keep(folder / rename(name), (PACKED if packed else UNPACKED)[name])
+    return folder
+
+
+@pytest.mark.parametrize("folder", ["", "mnist", "MNIST/raw"])
+@pytest.mark.parametrize(
+    ("rename", "packed"),
+    [
+        (lambda name: name, False),
+        (lambda name: f"{name}.gz", True),
+        (lambda name: name.replace("-idx", ".idx"), False),
+        (lambda name: name, True),  # packed, whatever its name says
+    ],
+    ids=["plain", "gz", "dots", "gz without its ending"],
+)
+def test_f1_mnist_is_found_as_its_four_idx_files(
+    home: Path, folder: str, rename: Callable[[str], str], packed: bool
+) -> None:
+    settings = Settings(data_dir=home / "data")
+    stored = _store_idx_files(home / "data" / folder, rename, packed=packed)
+    assert find_dataset("mnist", settings) == stored
+    assert is_available("mnist", settings)
+    assert not is_available("fashion_mnist", settings)
+
+
+DAMAGED_IDX = {
+    "cut off": PACKED[IDX_FILES[2]][:-3],
+    "half": PACKED[IDX_FILES[2]][:12],
+    "plain, cut off": UNPACKED[IDX_FILES[2]][:-1],
+    "plain, too long": UNPACKED[IDX_FILES[2]] + b"x",
+    "header alone": UNPACKED[IDX_FILES[2]][:6],
+    "empty": b"",
+    "web page": b"<!doctype html>",
+    "git lfs": LFS_POINTER,
+    "other type": b"\0\0\x0d\x01\0\0\0\0",
+}
+
+
+@pytest.mark.parametrize("content", DAMAGED_IDX.values(), ids=DAMAGED_IDX)
+@pytest.mark.parametrize("dataset", ["mnist", "fashion_mnist"])
+def test_f1_a_damaged_idx_file_is_named(home: Path, dataset: str, content: bytes) -> None:
+    settings = Settings(data_dir=home / "data")
+    folder = _store_idx_files(home / "data" / dataset, lambda name: f"{name}.gz", packed=True)
+    assert is_available(dataset, settings)
+    damaged = _keep(folder / f"{IDX_FILES[2]}.gz", content)
+    assert not is_available(dataset, settings)
+    assert str(find_damage(folder)).startswith(f"{damaged} ")

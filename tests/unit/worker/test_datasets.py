@@ -1,5 +1,7 @@
 import gzip
 import hashlib
+import io
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -119,3 +121,78 @@ def test_measured_rows_are_as_many_as_validation_has_and_fixed(mnist_5k: Dataset
     assert set(split.train_eval.rows.tolist()) <= set(split.train.rows.tolist())
     other_split = split_dataset(mnist_5k, DatasetSpec(name="mnist_5k", split_seed=1))
     assert not np.array_equal(split.train_eval.rows, other_split.train_eval.rows)
+
+
+def _build_archive(mnist_5k: Dataset, **changes: object) -> bytes:
+    arrays = {
+        "x_train": mnist_5k.train_images,
+        "y_train": mnist_5k.train_labels,
+        "x_test": mnist_5k.test_images,
+        "y_test": mnist_5k.test_labels,
+    }
+    file = io.BytesIO()
+    np.savez_compressed(file, **arrays | changes)  # type: ignore[arg-type] # arrays by name
+    return file.getvalue()
+
+
+def test_f1_a_flipped_bit_anywhere_is_refused_with_the_files_name(mnist_5k: Dataset, tmp_path: Path) -> None:
+    path, archive = tmp_path / "mnist.npz", _build_archive(mnist_5k)
+    generator = np.random.default_rng(0)
+    # Anywhere, and all over the first member's local header, array header and compressed data's start.
+    positions = [*generator.integers(len(archive), size=12).tolist(), *range(0, 200, 10)]
+    for position in positions:
+        damaged = bytearray(archive)
+        damaged[position] ^= 1 << int(generator.integers(8))
+        path.write_bytes(damaged)
+        datasets._load.cache_clear()
+        with pytest.raises(DatasetUnavailable) as caught:
+            load("mnist", Settings(data_dir=tmp_path))
+        [error] = caught.value.errors
+        assert str(path) in error.detail
+        assert "allow_pickle" not in error.detail
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"x_train": np.array([{"a": 1}], object)},
+        {"y_train": np.zeros(3)},
+        {"x_test": np.array(["seven"])},
+        {"y_test": np.uint8(3)},
+    ],
+    ids=["objects", "floats", "text", "a scalar"],
+)
+def test_f1_arrays_of_another_kind_are_refused(
+    mnist_5k: Dataset, tmp_path: Path, changes: dict[str, object]
+) -> None:
+    (tmp_path / "mnist.npz").write_bytes(_build_archive(mnist_5k, **changes))
+    with pytest.raises(DatasetUnavailable, match=r"mnist\.npz"):
+        load("mnist", Settings(data_dir=tmp_path))
+
+
+@pytest.mark.parametrize("ending", ["", ".gz"])
+def test_f1_mnist_in_its_idx_files_is_the_same_dataset(
+    mnist_5k: Dataset, tmp_path: Path, ending: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arrays = (mnist_5k.train_images, mnist_5k.train_labels, mnist_5k.test_images, mnist_5k.test_labels)
+    for name, array in zip(IDX_FILES, arrays, strict=True):
+        header = np.array([0x0800 + array.ndim, *array.shape], ">u4").tobytes()
+        content = header + array.tobytes()
+        (tmp_path / f"{name}{ending}").write_bytes(gzip.compress(content, 1) if ending else content)
+    # As if these 5,000 images were all that was published.
+    card = replace(datasets.DATASETS["mnist"], sha256=datasets.DATASETS["mnist_5k"].sha256)
+    monkeypatch.setitem(datasets.DATASETS, "mnist", card)
+    loaded = load("mnist", Settings(data_dir=tmp_path))
+    assert np.array_equal(loaded.test_images, mnist_5k.test_images)
+    assert loaded.sha256 == mnist_5k.sha256
+
+
+def test_f1_a_flipped_bit_in_an_idx_file_is_refused(mnist_5k: Dataset, tmp_path: Path) -> None:
+    folder = tmp_path / "fashion_mnist"
+    folder.mkdir()
+    for name in IDX_FILES:
+        content = bytearray(gzip.compress(bytes([0, 0, 8, 1, 0, 0, 0, 9, *range(9)])))
+        content[len(content) // 2] ^= 16
+        (folder / f"{name}.gz").write_bytes(content)
+    with pytest.raises(DatasetUnavailable, match="fashion_mnist"):
+        load("fashion_mnist", Settings(data_dir=tmp_path))

@@ -166,6 +166,22 @@ def test_a_dataset_that_cannot_be_had_is_refused(
         assert stored(client) == 0
 
 
+def test_f1_a_damaged_dataset_is_not_available_and_refused_with_its_file(
+    database_settings: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
+    monkeypatch.setattr(datasets, "MNIST_URL", (tmp_path / "nowhere").as_uri())
+    monkeypatch.setattr(datasets, "_failed_downloads", {})
+    (tmp_path / "mnist.npz").write_bytes(b"PK\x03\x04 and then cut off")
+    with TestClient(create_app(database_settings.model_copy(update={"data_dir": tmp_path}))) as client:
+        listed = {dataset["name"]: dataset for dataset in client.get("/v1/datasets").json()["items"]}
+        assert listed["mnist"]["available"] is False
+        refused = client.post("/v1/jobs", json={})
+        assert refused.json()["type"] == "/problems/dataset_unavailable"
+        assert f"{tmp_path / 'mnist.npz'} is damaged" in refused.json()["errors"][0]["detail"]
+        assert stored(client) == 0
+
+
 @pytest.mark.parametrize(
     ("path", "expected"),
     [
