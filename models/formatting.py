@@ -15,6 +15,11 @@ def format_duration(seconds: float) -> str:
     return f"{minutes // 60} h {minutes % 60} min"
 
 
+def format_count(count: int, noun: str) -> str:
+    """A count with its noun, in the plural unless it is one: `1 job`, `1,200 jobs`."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
 def format_techniques(regularization: Mapping[str, Mapping[str, Any]]) -> str:
     """What a variant is regularized with: a name such as `dropout rate=0.5 + l2 factor=0.0001`, or `none`."""
     parts = []

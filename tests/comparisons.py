@@ -75,7 +75,7 @@ def empty(names: Sequence[str] = ("none", "dropout"), *, state: str = "queued") 
                     "differences": None,
                     "equivalence": None,
                     "mcnemar": [],
-                    "verdict": "No pair of finished jobs with the same seed yet: nothing can be said.",
+                    "verdict": "No seed has a result in both variants, so nothing can be said.",
                 }
                 for name in names[1:]
             ],

@@ -16,7 +16,7 @@ from api.jobs import serializers as job_serializers
 from api.jobs.queries import JobQuery
 from models.datasets import DATASETS
 from models.experiments import flatten
-from models.formatting import format_duration, format_techniques
+from models.formatting import format_count, format_duration, format_techniques
 from models.spec import JobSpec
 from models.states import JobState
 from models.store import jobs as store
@@ -133,7 +133,8 @@ def format_progress(job: job_schemas.Job) -> str:
         case JobState.RUNNING if job.progress.eta_seconds is not None:
             return f"{epoch}, about {format_duration(job.progress.eta_seconds)} left"
         case JobState.SUCCEEDED if job.result:
-            return f"{job.result.epochs_run} epochs in {format_duration(job.result.training_seconds)}"
+            epochs = format_count(job.result.epochs_run, "epoch")
+            return f"{epochs} in {format_duration(job.result.training_seconds)}"
     return epoch
 
 
@@ -148,11 +149,11 @@ def summarize(spec: Mapping[str, Any]) -> list[tuple[str, str]]:
         else "convolutional"
     )
     summary = [
-        ("Dataset", dataset["name"] + (f", {samples:,} training images" if samples else "")),
+        ("Dataset", dataset["name"] + (f", {format_count(samples, 'training image')}" if samples else "")),
         ("Network", f"{network}, {model['activation']}"),
         ("Regularization", format_techniques(spec["regularization"])),
         ("Optimizer", f"{optimizer['name']}, learning rate {optimizer['learning_rate']:g}"),
-        ("Training", f"{training['epochs']} epochs, batches of {training['batch_size']}"),
+        ("Training", f"{format_count(training['epochs'], 'epoch')}, batch size {training['batch_size']}"),
         ("Seed", str(spec["seed"])),
     ]
     if dataset["label_noise"]:

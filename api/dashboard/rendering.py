@@ -12,6 +12,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from api.dashboard import filters, static_files
 from api.http.problems import IS_PAGE, ProblemDocument
 from api.http.routing import StrictQueryRoute
+from models.formatting import format_count
 
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; "
@@ -93,6 +94,7 @@ def _load_templates() -> Environment:
         badge=filters.render_state_badge,
         time_ago=filters.render_time_ago,
         percent=filters.format_percent,
+        count=format_count,
         navigation=NAVIGATION,
         static=static_files.build_url,
         plotly=static_files.build_plotly_url,

@@ -22,6 +22,7 @@ from api.reports.schemas import (
     VariantReport,
 )
 from models.experiments import find_confounders
+from models.formatting import format_count
 from models.spec import DATASET_ROWS, DatasetSpec
 from models.states import JobState
 from models.statistics import compute_proportion_standard_error, estimate
@@ -145,7 +146,7 @@ def _describe_absence(job: Job) -> str:
         return f"{job.error_code}: {job.error_message}"
     if job.state == JobState.CANCELLED:
         return "cancelled"
-    return f"{job.epochs_done} of {job.epochs} epochs done"
+    return f"{job.epochs_done} of {format_count(job.epochs, 'epoch')} done"
 
 
 def _select_one_per_seed(jobs: Sequence[Job]) -> list[Job]:
@@ -271,9 +272,9 @@ def _build_notes(jobs: Sequence[Job], *, deleted: int, repeated: int) -> list[st
         _INTERVALS,
     ]
     if deleted > 0:
-        notes.append(f"{deleted} job(s) of this experiment were deleted.")
+        notes.append(f"Missing because deleted: {format_count(deleted, 'job')} of this experiment.")
     if repeated > 0:
-        notes.append(f"{repeated} job(s) repeat another's variant and seed, and are left out.")
+        notes.append(f"Left out: {format_count(repeated, 'job')} with the same variant and seed as another.")
     if results:
         rows = min(DATASET_ROWS[job.dataset].test for job in jobs)
         mean = sum(result.test_accuracy for result in results) / len(results)

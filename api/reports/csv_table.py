@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 
 from api.jobs.schemas import Engine, Result
 from api.reports.schemas import Comparison
@@ -47,5 +48,7 @@ def render(comparison: Comparison) -> str:
 
 
 def _escape_formula(name: str) -> str:
-    # A spreadsheet would run what begins like a formula (OWASP, CSV Injection); names come from users.
-    return f"'{name}" if name.startswith(("=", "+", "-", "@", "\t", "\r", "\n")) else name
+    # A spreadsheet would run what begins like a formula (OWASP, CSV Injection), also after white space or in
+    # full-width characters; names come from users.
+    dangerous = re.match(r"[\t\r\n]|\s*[=+\-@\uff1d\uff0b\uff0d\uff20]", name)
+    return f"'{name}" if dangerous else name

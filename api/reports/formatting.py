@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from api.reports.schemas import Comparison, Difference, MetricSummary, Missing, VariantReport
+from models.formatting import format_count
 
 UNKNOWN = "-"
 NETWORK_METRICS = (
@@ -81,18 +82,17 @@ def format_seed_list(numbers: Collection[int]) -> str:
 
 def describe_progress(comparison: Comparison) -> str:
     """How complete the report is, and what became of the jobs that it lacks."""
+    alone = comparison.jobs == 1
     if comparison.complete:
-        return f"All {comparison.jobs} jobs have finished."
+        return "The only job has finished." if alone else f"All {comparison.jobs} jobs have finished."
+    jobs = f"{comparison.finished} of {format_count(comparison.jobs, 'job')} {'has' if alone else 'have'}"
     states = Counter(item.state for item in comparison.missing)
     counts = [f"{count} {state}" for state, count in sorted(states.items())]
     deleted = comparison.jobs - comparison.finished - states.total()
     others = ", ".join([*counts, f"{deleted} deleted"] if deleted else counts)
     if all(state.terminal for state in states):
-        return (
-            f"{comparison.finished} of {comparison.jobs} jobs have a result; the others will not have one "
-            f"({others})."
-        )
-    return f"Partial: {comparison.finished} of {comparison.jobs} jobs have finished. Of the others: {others}."
+        return f"{jobs} a result; {'it' if alone else 'the others'} will not have one ({others})."
+    return f"Partial: {jobs} finished. Of the others: {others}."
 
 
 def describe_missing(comparison: Comparison) -> list[str]:

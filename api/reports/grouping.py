@@ -8,7 +8,7 @@ from api.experiments.serializers import get_baseline
 from api.http.curl import format_curl
 from api.reports.comparison import JobGroups
 from models.experiments import flatten
-from models.formatting import format_techniques
+from models.formatting import format_count, format_techniques
 from models.settings import Settings
 from models.store.experiment_runs import ExperimentRun
 from models.store.tables import Experiment, Job
@@ -57,7 +57,7 @@ def group_jobs(jobs: Sequence[Job], *, settings: Settings, base_url: str) -> Job
         "seeds": sorted({job.seed for job in jobs}),
     }
     return JobGroups(
-        title=f"{len(jobs)} jobs",
+        title=format_count(len(jobs), "job"),
         experiment_id=None,
         baseline=baseline,
         variants=dict(zip(names, groups.values(), strict=True)),

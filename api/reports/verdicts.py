@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from api.reports.schemas import Call, Difference, Differences, Equivalence, Interval, McNemar
 from models.experiments import FEWEST_PAIRS
+from models.formatting import format_count
 from models.statistics import ALPHA
 
 _ONE_PAIR = "One pair: this shows what happened, not what would happen again."
@@ -33,7 +34,7 @@ def build_verdict(
 ) -> str:
     """The contrast in short sentences. `tests` is for how many tests p is corrected."""
     if differences is None:
-        return "No pair of finished jobs with the same seed yet: nothing can be said."
+        return "No seed has a result in both variants, so nothing can be said."
     pairs = differences.test_accuracy_points.n
     if equivalence is None:
         return " ".join(
@@ -50,7 +51,7 @@ def build_verdict(
         )
     if pairs < FEWEST_PAIRS:
         return f"{_describe_observed(differences)}, on average over {pairs} pairs. {_explain_too_few(pairs)}"
-    basis = f"({pairs} pairs; paired t tests at 5 %, Holm-corrected for {tests} tests.)"
+    basis = f"({pairs} pairs; paired t tests at 5 %, Holm-corrected for {format_count(tests, 'test')}.)"
     first, *others = _get_named_differences(differences)
     if not differences.test_accuracy_points.sd:
         return " ".join([*_judge_metrics([first, *others]), basis])

@@ -10,6 +10,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from models.errors import QuotaExceeded
+from models.formatting import format_count
 from models.states import JobState
 from models.store.tables import Job
 
@@ -46,7 +47,7 @@ def check_quotas(session: Session, jobs: Sequence[Job], now: datetime) -> None:
             left = max(0, quotas.queued_jobs - (queued or 0))
             if len(new) > left:
                 raise QuotaExceeded(
-                    f"This would queue {len(new):,} job(s); {left:,} are left within the limit.",
+                    f"This would queue {format_count(len(new), 'job')}; {left:,} are left within the limit.",
                     retry_after=_QUEUE_RETRY_SECONDS,
                 )
         if quotas.flops_per_day:

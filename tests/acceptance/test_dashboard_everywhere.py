@@ -310,3 +310,20 @@ def test_a_saved_list_contains_no_formulas(page: Page, client: Regbench, tmp_pat
     names = [row["Job"] for row in csv.DictReader((tmp_path / "jobs.csv").read_text().splitlines())]
     assert any(name.startswith("'=1+1") for name in names)
     assert not any(name.startswith("=") for name in names)
+
+
+def test_f20_a_browser_that_refuses_address_changes_loses_no_form_change(page: Page) -> None:
+    """Safari refuses `history.replaceState` after 100 calls in 30 s."""
+    page.add_init_script(
+        "const replace = history.replaceState.bind(history); window.refuse = true;"
+        "history.replaceState = (...change) => {"
+        " if (window.refuse) throw new DOMException('too many', 'SecurityError'); replace(...change); };"
+    )
+    page.goto("/new")
+    page.get_by_label("Seed", exact=True).fill("7")
+    expect(page.locator("#curl")).to_contain_text('"seed":7')
+    expect(page.locator("#cost")).to_contain_text("Weights to train")
+    assert "seed" not in page.url
+    page.evaluate("window.refuse = false")
+    page.wait_for_url(re.compile("seed"))
+    assert '{"seed":7}' in unquote(page.url)

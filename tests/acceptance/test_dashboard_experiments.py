@@ -193,7 +193,7 @@ def test_an_error_is_shown_at_its_field_and_disables_the_button(page: Page) -> N
     expect(field.locator(".field-error")).to_contain_text("less than or equal to 4096")
     button = page.get_by_role("button", name="Start training")
     expect(button).to_have_attribute("aria-disabled", "true")
-    expect(page.locator("#submit-reason")).to_have_text("One field has to be changed first.")
+    expect(page.locator("#submit-reason")).to_have_text("Fix 1 field first.")
     page.locator("#form-errors").get_by_role("button", name="Batch size").click()
     expect(page.get_by_role("textbox", name="Batch size", exact=True)).to_be_focused()
     page.keyboard.press("Control+a")

@@ -128,7 +128,7 @@ def test_the_list_announces_new_jobs_and_moves_its_star(page: Page, client: Regb
     expect(page.locator(f"#best-{better} .star")).to_be_visible(timeout=TIMEOUT_MS)
     expect(page.locator("#jobs .star")).to_have_count(1)
     newest = submit(3, 1)
-    expect(page.locator("#new-jobs")).to_have_text("1 more job: show it", timeout=TIMEOUT_MS)
+    expect(page.locator("#new-jobs")).to_have_text("1 new job: show it", timeout=TIMEOUT_MS)
     expect(page.locator(f"[data-job={first}] .tick")).to_be_checked()
     page.get_by_role("link", name="show it").click()
     expect(page.locator(f"[data-job={newest}]")).to_be_visible()

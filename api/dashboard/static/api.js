@@ -67,6 +67,25 @@ export async function runUnlessBusy(button, action) {
   try { await action(); } finally { busy.delete(button); }
 }
 
+const ADDRESS_RETRY_MILLISECONDS = 1000;
+let addressRetry = null;
+
+// Changes the address without loading a page. Safari throws after 100 calls in 30 s: the latest address is retried.
+export function replaceAddress(path) {
+  clearTimeout(addressRetry);
+  try {
+    history.replaceState(null, "", path);
+  } catch {
+    addressRetry = setTimeout(() => replaceAddress(path), ADDRESS_RETRY_MILLISECONDS);
+  }
+}
+
+export function setQueryParameter(name, value) {
+  const query = new URLSearchParams(location.search);
+  query.set(name, value);
+  replaceAddress(`?${query}`);
+}
+
 // Navigates to another page; the button that led to it stays busy until that page is loaded.
 export function navigate(path) {
   location.assign(path);

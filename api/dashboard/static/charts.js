@@ -1,5 +1,7 @@
 // The only module that uses Plotly, which a deferred script loads before it.
 
+import { formatCount } from "./elements.js";
+
 // The colour-blind safe palette of Okabe and Ito, as in reports; dashes distinguish lines without colour.
 const LIGHT = ["#0072B2", "#D55E00", "#009E73", "#A8487D", "#2B8CBE", "#9A6A00", "#000000", "#6B6B6B"];
 const DARK = ["#56B4E9", "#FF8A4C", "#35C99A", "#E39CC4", "#9AD0F5", "#E6B84A", "#FFFFFF", "#A8A8A8"];
@@ -58,8 +60,8 @@ function buildTraces(item, index, metric, layers) {
     x: epochs, y: points.map((point) => scale * point.mean), name: escapeHtml(item.variant), legendgroup: group,
     mode: points.length > 1 ? "lines" : "markers",
     line: { color: colour, width: 2, dash: getDash(index) }, marker: { color: colour },
-    customdata: points.map((point) => point.n),
-    hovertemplate: `%{fullData.name}<br>epoch %{x}: %{y:.${digits}f} (%{customdata} seeds)<extra></extra>`,
+    customdata: points.map((point) => formatCount(point.n, "seed")),
+    hovertemplate: `%{fullData.name}<br>epoch %{x}: %{y:.${digits}f} (%{customdata})<extra></extra>`,
   }];
 }
 

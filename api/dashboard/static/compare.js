@@ -1,6 +1,6 @@
 // Compared jobs: one curve of each.
 
-import { requestJson } from "./api.js";
+import { requestJson, setQueryParameter } from "./api.js";
 import { getSelectedMetric, showComparison } from "./charts.js";
 
 const element = (id) => document.getElementById(id);
@@ -17,9 +17,7 @@ function draw() {
 element("curve-choice").addEventListener("click", ({ target }) => {
   if (!target.dataset.metric) return;
   metric = target.dataset.metric;
-  const query = new URLSearchParams(location.search);
-  query.set("curve", metric);
-  history.replaceState(null, "", `?${query}`);
+  setQueryParameter("curve", metric);
   draw();
 });
 

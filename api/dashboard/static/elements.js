@@ -12,6 +12,9 @@ function build(element, attributes, children) {
   return element;
 }
 
+// A count with its noun: "1 job", "1,200 jobs".
+export const formatCount = (count, noun) => `${count.toLocaleString("en")} ${noun}${count === 1 ? "" : "s"}`;
+
 export const h = (tag, attributes = {}, ...children) => build(document.createElement(tag), attributes, children);
 export const s = (tag, attributes = {}, ...children) =>
   build(document.createElementNS(SVG, tag), attributes, children);

@@ -1,6 +1,6 @@
 // One experiment: its progress and runs as they change, its curves, and its report.
 
-import { post, request, requestJson, runUnlessBusy } from "./api.js";
+import { post, request, requestJson, runUnlessBusy, setQueryParameter } from "./api.js";
 import { getSelectedMetric, showCurves } from "./charts.js";
 import { poll, refresh, watchWorker } from "./live-update.js";
 import { h } from "./elements.js";
@@ -31,15 +31,9 @@ function drawCurves() {
 element("curve-choice").addEventListener("click", ({ target }) => {
   if (!target.dataset.metric) return;
   metric = target.dataset.metric;
-  setQuery("curve", metric);
+  setQueryParameter("curve", metric);
   drawCurves();
 });
-
-function setQuery(name, value) {
-  const query = new URLSearchParams(location.search);
-  query.set(name, value);
-  history.replaceState(null, "", `?${query}`);
-}
 
 // ---- report
 
@@ -53,7 +47,7 @@ function showReport() {
   }
   const [first, ...others] = buildReportView(report, difference, (name) => {
     difference = name;
-    setQuery("difference", name);
+    setQueryParameter("difference", name);
     showReport();
     element(`metric-${name}`).focus();
   });

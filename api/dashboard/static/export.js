@@ -1,7 +1,8 @@
 // Saves tables as CSV files.
 
-// Names come from users, and a spreadsheet would execute text that begins like a formula; numbers are safe.
-const neutralize = (text) => (/^[=+\-@]/.test(text) && Number.isNaN(Number(text)) ? `'${text}` : text);
+// Names come from users, and a spreadsheet would execute text that begins like a formula, also after white space
+// (OWASP's list, with the full-width characters); numbers are safe.
+const neutralize = (text) => (/^([\t\r\n]|\s*[=+\-@\uff1d\uff0b\uff0d\uff20])/.test(text) && Number.isNaN(Number(text)) ? `'${text}` : text);
 const quote = (text) => `"${neutralize(text).replaceAll('"', '""')}"`;
 
 // Downloads rows of text cells as a CSV file.

@@ -1,7 +1,7 @@
 // The list of jobs: its filters, the actions on ticked jobs, and live states.
 
 import { post, runUnlessBusy } from "./api.js";
-import { h } from "./elements.js";
+import { formatCount, h } from "./elements.js";
 import { saveCsv } from "./export.js";
 import { poll, refresh } from "./live-update.js";
 
@@ -54,7 +54,7 @@ if (element("jobs")) {
 async function act(button) {
   const { verb } = button.dataset;
   const jobs = ticked();
-  if (!jobs.length || (verb === "cancel" && !confirm(`Cancel ${jobs.length} job(s)?`))) return;
+  if (!jobs.length || (verb === "cancel" && !confirm(`Cancel ${formatCount(jobs.length, "job")}?`))) return;
   const results = await Promise.allSettled(jobs.map((id) => post(`/v1/jobs/${id}/${verb}`)));
   const refused = results.filter((result) => result.status === "rejected").map((result) => result.reason.message);
   const done = jobs.length - refused.length;
@@ -91,7 +91,7 @@ async function update() {
   idlePolls = 0;
   const listed = new Set(getJobIds(document));
   const more = getJobIds(await refresh()).filter((id) => !listed.has(id)).length;
-  const message = more ? `${more} more ${more === 1 ? "job" : "jobs"}: ` : "";
+  const message = more ? `${formatCount(more, "new job")}: ` : "";
   if (element("new-jobs").firstChild?.textContent === (message || undefined)) return;
   element("new-jobs").replaceChildren(...(more ? [message, h("a", { href: location.href }, more === 1 ? "show it" : "show them")] : []));
 }

@@ -3,6 +3,7 @@
 import { requestJson } from "./api.js";
 import { createMergePatch, equal, fillFields, findTarget, getAt, getDefault, getValue, isObject, onChange, readFields,
   setAt, setValue, updateVisibility } from "./controls.js";
+import { formatCount } from "./elements.js";
 import { readSeeds, writeSeeds } from "./seeds.js";
 import { bytes, compact, count, seconds, Submission } from "./submission.js";
 
@@ -180,7 +181,7 @@ const submission = new Submission({
     ["Time on one worker", cost.to_train ? seconds(cost.estimated_seconds) : "none: all were trained before"],
     ["Memory of the largest job", bytes(cost.memory_bytes)],
     ["Weights to train", formatWeights(Object.values(cost.parameters))],
-    ...(cost.detectable ? [["What it can show", formatDetectable(cost.detectable)]] : []),
+    ...(cost.detectable ? [["Detectable difference", formatDetectable(cost.detectable)]] : []),
   ],
   resolve(pointer) {
     const [, part, index, ...rest] = pointer.split("/");
@@ -204,8 +205,8 @@ function formatWeights(counts) {
 
 const formatDetectable = ({ pairs, accuracy_points: points, effect_size: effectSize }) =>
   points === null
-    ? `with ${pairs} seeds a difference of ${effectSize.toFixed(1)} standard deviations or more, four times in five`
-    : `with ${pairs} seeds a difference of ${points.toFixed(2)} points of accuracy or more, four times in five`;
+    ? `${formatCount(pairs, "seed")}: a difference of ${effectSize.toFixed(1)} standard deviations or more, with 80% power`
+    : `${formatCount(pairs, "seed")}: a difference of ${points.toFixed(2)} points of accuracy or more, with 80% power`;
 
 // Defaults of the stopping rule, once it is switched on.
 stoppingRule.querySelector(".switch").addEventListener("change", ({ target }) => {

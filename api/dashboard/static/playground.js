@@ -1,6 +1,6 @@
 // A drawn digit, and the predictions of two models, updated while the user draws.
 
-import { requestJson } from "./api.js";
+import { replaceAddress, requestJson } from "./api.js";
 import { sleep } from "./live-update.js";
 
 const element = (id) => document.getElementById(id);
@@ -205,7 +205,7 @@ function showModel(side) {
 
 function updateAddress() {
   const chosen = sides.map((side) => [side.dataset.side, side.querySelector(".model").value]);
-  history.replaceState(null, "", `?${new URLSearchParams(chosen)}`);
+  replaceAddress(`?${new URLSearchParams(chosen)}`);
 }
 
 for (const side of sides) {

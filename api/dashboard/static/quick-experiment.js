@@ -1,7 +1,8 @@
 // The quick experiment of a technique's page: its cost, and the button that starts it.
 
 import { navigate, post, requestJson, runUnlessBusy } from "./api.js";
-import { count, seconds } from "./submission.js";
+import { formatCount } from "./elements.js";
+import { seconds } from "./submission.js";
 
 const PATH = "/v1/experiments";
 const form = document.getElementById("quick-experiment");
@@ -23,7 +24,7 @@ form.addEventListener("submit", (event) => {
 try {
   const cost = await requestJson(`${PATH}?dry_run=true`, { method: "POST", body: spec });
   const time = cost.to_train ? `time on one worker: ${seconds(cost.estimated_seconds)}` : "all trained here before";
-  status.append(` ${count(cost.jobs)} jobs of ${spec.base.training.epochs} epochs; ${time}.`);
+  status.append(` ${formatCount(cost.jobs, "job")} of ${formatCount(spec.base.training.epochs, "epoch")}; ${time}.`);
 } catch (error) {
   status.textContent = error.message;
 }

@@ -99,7 +99,7 @@ function buildRow(contrast, difference, reach, metric) {
       h("b", {}, formatSigned(difference.mean, metric.digits)),
       difference.low === null ? null
         : h("small", {}, `${formatSigned(difference.low, metric.digits)} to ${formatSigned(difference.high, metric.digits)}`),
-    ] : "no pair yet"),
+    ] : "no pair"),
     h("td", {}, difference ? [buildInterval(difference, reach, metric), buildCutNote(difference, reach)] : null),
     h("td", { class: "number", "data-label": "Pairs" }, difference ? String(difference.n) : "0"));
 }

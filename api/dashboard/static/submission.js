@@ -1,8 +1,9 @@
 // Beside both forms: the cost estimate, the errors, the submit button and the curl command.
 
-import { ApiError, createIdempotencyKey, isRejected, navigate, requestJson } from "./api.js";
+import { ApiError, createIdempotencyKey, isRejected, navigate, replaceAddress, requestJson } from "./api.js";
 import { addCopyAction } from "./clipboard.js";
 import { clearErrors, findTarget, showError, validate } from "./controls.js";
+import { formatCount } from "./elements.js";
 
 const DEBOUNCE_MILLISECONDS = 300;
 const element = (id) => document.getElementById(id);
@@ -17,7 +18,7 @@ export class Submission {
     this.button.addEventListener("click", (event) => { event.preventDefault(); this.send(); });
     this.form.addEventListener("submit", (event) => { event.preventDefault(); this.send(); });
     addCopyAction(element("copy-curl"), () => element("curl").textContent);
-    addCopyAction(element("copy-link"), () => location.href);
+    addCopyAction(element("copy-link"), () => new URL(this.address, location).href);
     // The back button restores the form; submitting it again is a new request.
     addEventListener("pageshow", ({ persisted }) => { if (persisted) this.update(); });
   }
@@ -27,7 +28,8 @@ export class Submission {
     this.key = createIdempotencyKey();
     this.document = this.read();
     element("curl").textContent = `${element("curl").dataset.command} '${JSON.stringify(this.document).replaceAll("'", "'\\''")}'`;
-    history.replaceState(null, "", `${location.pathname}${this.query(this.document)}`);
+    this.address = `${location.pathname}${this.query(this.document)}`;
+    replaceAddress(this.address);
     clearTimeout(this.timer);
     this.timer = setTimeout(() => this.estimateCost(), DEBOUNCE_MILLISECONDS);
   }
@@ -58,7 +60,7 @@ export class Submission {
     this.estimate?.abort();
     clearTimeout(this.timer);
     if (!this.isValid()) return;
-    this.disable("Being sent ...");
+    this.disable("Submitting ...");
     try {
       const headers = { "Idempotency-Key": this.key };
       const created = await requestJson(this.path, { method: "POST", body: this.read(), headers });
@@ -80,11 +82,11 @@ export class Submission {
     clearErrors(this.form);
     const cost = build("dl");
     cost.append(...terms.flatMap(([term, text]) => [build("dt", term), build("dd", text)]));
-    element("cost").replaceChildren(errors.length ? build("p", "There is no cost estimate as long as something is wrong.") : cost);
+    element("cost").replaceChildren(errors.length ? build("p", "Fix the errors below to see the cost estimate.") : cost);
     element("form-errors").hidden = errors.length === 0;
     element("form-errors").replaceChildren(...errors.map((error) => this.buildErrorLine(error)));
     const fields = errors.filter((error) => error.pointer !== null).length;
-    if (fields) this.disable(fields === 1 ? "One field has to be changed first." : `${fields} fields have to be changed first.`);
+    if (fields) this.disable(`Fix ${formatCount(fields, "field")} first.`);
     else this.enable();
   }
 

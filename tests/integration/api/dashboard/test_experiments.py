@@ -225,3 +225,23 @@ def test_pages_are_not_in_the_openapi_document(client: httpx.Client) -> None:
     described = client.get("/openapi.json").json()["paths"]
     assert not {"/experiments", "/new", "/try", "/static/{name}"} & set(described)
     assert JobState.QUEUED in get_page(client, f"/experiments/{create(client, DOCUMENT)['id']}")
+
+
+@pytest.mark.parametrize("path", [*PAGES, "/jobs", "/learn", "/learn/dropout", "/experiments/{}"])
+def test_f17_the_current_page_is_marked_by_a_token_without_quotes(client: httpx.Client, path: str) -> None:
+    text = get_page(client, path.format(create(client, DOCUMENT)["id"]))
+    values = re.findall(r"<a [^>]*aria-current=([^ >]*)", text)
+    assert set(values) == {'"page"'}
+    # No attribute's value begins with a quotation mark that a template has escaped.
+    assert re.findall(r"<[^>]*=&#34;[^>]*>", text) == []
+
+
+def test_f24_one_variant_seed_and_epoch_are_singular(client: httpx.Client) -> None:
+    alone = {"name": "alone", "base": {"dataset": {"name": "mnist_5k"}, "training": {"epochs": 1}}}
+    created = create(client, alone | {"variants": [{"name": "none"}], "seeds": [0]})
+    page = get_page(client, f"/experiments/{created['id']}")
+    assert "1 variant &times; 1 seed on mnist_5k, 1 epoch," in page
+    assert "1 variant &times; 1 seed, mnist_5k" in get_page(client, "/experiments")
+    (job,) = jobs_of(client, created)
+    assert "<dd>1 epoch, batch size" in get_page(client, f"/jobs/{job['id']}")
+    assert "1 job compared" in get_page(client, f"/compare?job={job['id']}")

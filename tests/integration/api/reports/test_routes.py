@@ -106,7 +106,7 @@ def test_any_jobs_are_compared(client: httpx.Client, database: Database) -> None
     assert report["baseline"] == "none"
     assert report["contrasts"][0]["seeds"] == [0, 1]
     twice = client.get("/v1/reports", params={"job": [plain[0], plain[0]], "format": "md"})
-    assert "All 1 jobs have finished." in twice.text
+    assert "The only job has finished." in twice.text
 
 
 def test_a_deleted_job_is_missed(client: httpx.Client, experiment: dict[str, Any]) -> None:

@@ -113,7 +113,7 @@ def test_what_is_missing_is_said() -> None:
     assert (first.n, first.failed_seeds, first.unfinished_seeds) == (1, [1], [])
     assert (second.n, second.metrics, second.line, second.unfinished_seeds) == (0, None, None, [0, 1])
     assert "nothing can be said" in comparison.contrasts[0].verdict
-    assert "1 job(s) of this experiment were deleted." in comparison.notes
+    assert "Missing because deleted: 1 job of this experiment." in comparison.notes
 
 
 def test_one_seed_shows_what_happened_and_no_more() -> None:
@@ -137,7 +137,7 @@ def test_a_repeated_seed_counts_once_with_its_result() -> None:
     assert [each.job_id for each in comparison.variants[0].seeds] == ["job_retry"]
     assert comparison.complete
     assert comparison.missing == []
-    assert "1 job(s) repeat another's variant and seed, and are left out." in comparison.notes
+    assert "Left out: 1 job with the same variant and seed as another." in comparison.notes
 
 
 def test_jobs_that_repeat_each_other_are_no_deleted_ones() -> None:

@@ -7,10 +7,12 @@ import csv
 import io
 import os
 import re
+from html import unescape
 from pathlib import Path
 
 import pytest
 from markdown_it import MarkdownIt
+from rich.cells import cell_len
 
 from api.reports import csv_table, formatting, html, markdown
 from api.reports.schemas import Comparison, Confounder, Missing
@@ -203,3 +205,98 @@ def test_the_table_of_jobs_says_which_were_reused() -> None:
     assert {row["reused"] for row in csv.DictReader(io.StringIO(csv_table.render(comparisons.empty())))} == {
         ""
     }
+
+
+def test_f24_a_report_of_one_job_is_in_the_singular() -> None:
+    complete = comparisons.full(seeds=1).model_copy(update={"jobs": 1, "complete": True})
+    assert formatting.describe_progress(complete) == "The only job has finished."
+    queued = partial(gone(JobState.QUEUED, 0)).model_copy(update={"jobs": 1})
+    assert formatting.describe_progress(queued) == (
+        "Partial: 0 of 1 job has finished. Of the others: 1 queued."
+    )
+    failed = partial(gone(JobState.FAILED, 0)).model_copy(update={"jobs": 1})
+    assert formatting.describe_progress(failed) == (
+        "0 of 1 job has a result; it will not have one (1 failed)."
+    )
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["\n=1+1", "=1+1", "+1", "-1", "@a", "\t1", "\r1", "\n1", " =1+1", "\u00a0@a", "\uff1d1+1", "\n\uff0b1"],
+)
+def test_f25_csv_escapes_what_a_spreadsheet_would_run(name: str) -> None:
+    missing = [gone(JobState.FAILED, 0, variant=name)]
+    (row,) = csv.DictReader(io.StringIO(csv_table.render(partial(*missing)), newline=""))
+    assert row["variant"] == f"'{name}"
+
+
+@pytest.mark.parametrize("name", ["", "a=1", "l2 +1", "none", " plain", "1-2"])
+def test_f25_csv_leaves_other_names_as_they_are(name: str) -> None:
+    missing = [gone(JobState.FAILED, 0, variant=name)]
+    (row,) = csv.DictReader(io.StringIO(csv_table.render(partial(*missing)), newline=""))
+    assert row["variant"] == name
+
+
+MARKDOWN = MarkdownIt("commonmark").enable(["table", "strikethrough"])
+
+
+def render_markdown_names(name: str) -> tuple[list[str], str]:
+    """A name as a heading, a list's item and a table's cell of a rendered report, and the report's HTML."""
+    comparison = comparisons.full((name, "other")).model_copy(update={"title": name, "baseline": name})
+    page = MARKDOWN.render(markdown.render(comparison))
+    patterns = r"<h1>(.*?)</h1>", r"<h2>Against (.*?)</h2>", r"<td[^>]*>(.*) \(baseline\)</td>"
+    texts = [text for pattern in patterns for text in re.findall(pattern, page)]
+    return [read_text(text).replace("\u200b", "") for text in texts], page
+
+
+def read_text(page: str) -> str:
+    """What a browser shows of a page."""
+    return unescape(re.sub(r"<[^>]*>", "", page))
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "Lab C #",
+        "net #",
+        "#",
+        "C##",
+        "Lab ##",
+        r"Lab \#",
+        "after https://www.cs.toronto.edu/~rsalakhu/papers/srivastava14a.pdf",
+        "https://x.y/_a_",
+        "(https://x.y/*a*|b), and www.x.y/~b",
+        "$x$ and $5",
+        "@user",
+        "#1",
+        "x#12 GH-3 user/repo#4",
+        ":tada: a:b:c 12:30:45",
+        "名前 と #",
+        "&#35; &amp;",
+        "~no~ **x** `c` <b>",
+    ],
+)
+def test_f15_markdown_shows_names_in_headings_lists_and_tables_as_they_are(name: str) -> None:
+    shown, page = render_markdown_names(name)
+    assert shown == [name] * 3
+    assert "%5C" not in page
+    # GitHub would make these a mention, an issue, an emoji, a formula.
+    assert re.findall(r"(?<!\w)@\w|#\d|GH-\d|:[a-z]\w*:", read_text(page)) == []
+
+
+def test_f15_addresses_lead_where_they_say() -> None:
+    address = "https://www.cs.toronto.edu/~rsalakhu/papers/srivastava14a.pdf"
+    assert f'<a href="{address}">{address}</a>' in render_markdown_names(f"after {address}.")[1]
+
+
+def test_f15_a_column_of_unknowns_has_a_delimiter_that_github_reads() -> None:
+    text = markdown.render(comparisons.full(seeds=1))
+    delimiters = [line.strip("|").split("|") for line in text.splitlines() if line.startswith("| --")]
+    assert delimiters
+    assert all(re.fullmatch(r" -+[-:] ", cell) for line in delimiters for cell in line)
+
+
+def test_f15_tables_with_wide_letters_are_aligned_in_a_terminal() -> None:
+    text = markdown.render(comparisons.full(("名前", "e\u0301", "plain", "\uff57\uff49de")))
+    for table in re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE):
+        assert len({cell_len(line) for line in table.splitlines()}) == 1, table

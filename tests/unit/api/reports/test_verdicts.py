@@ -35,7 +35,7 @@ def of_metrics(changes: Mapping[str, Sequence[float]], baseline: Mapping[str, fl
 
 
 def test_without_a_pair_nothing_is_said() -> None:
-    assert verdict([]) == "No pair of finished jobs with the same seed yet: nothing can be said."
+    assert verdict([]) == "No seed has a result in both variants, so nothing can be said."
 
 
 def test_one_pair_shows_what_happened_and_no_more() -> None:
