@@ -1,7 +1,8 @@
 """The report as Markdown that also reads well in a terminal."""
 
 import re
-from unicodedata import combining, east_asian_width
+
+from rich.cells import cell_len
 
 from api.reports import formatting
 from api.reports.schemas import Comparison
@@ -19,6 +20,9 @@ _SYNTAX = re.compile(
 )
 # A link as it is: GitHub would make one of a bare address, with the backslashes in it.
 _ADDRESS = re.compile(r"""(https?://[^\s<>]*[^\s<>.,:;!?'")\]])""", re.IGNORECASE)
+# GitHub looks for mentions, issues and emoji in rendered text, where a backslash does not help.
+_GITHUB_REFERENCE = re.compile(r"(?<!\w)@(?=\w)|#(?=\d)|\bGH-(?=\d)|:(?=(?:[a-z+-][\w+-]*|100|1234):)")
+_ZERO_WIDTH_SPACE = "&#8203;"
 # The beginning of a heading, a quotation or a list.
 _BEGINS_A_BLOCK = re.compile(r"^(\d+(?=[.)])|(?=[#>+-]))")
 _OPENS_A_TAG = re.compile(r"<(?=[A-Za-z/!?])")
@@ -83,7 +87,7 @@ def _render_table(rows: list[list[str]]) -> str:
     """Aligned columns: the first to the left, the others to the right."""
     cells = [[_escape_text(cell).replace("|", "\\|") for cell in row] for row in rows]
     # Two at least: a colon alone is no delimiter.
-    widths = [max(2, *(_measure_width(row[column]) for row in cells)) for column in range(len(cells[0]))]
+    widths = [max(2, *map(cell_len, column)) for column in zip(*cells, strict=True)]
     rule = ["-" * width if column == 0 else "-" * (width - 1) + ":" for column, width in enumerate(widths)]
     lines = [
         _render_row(cells[0], widths),
@@ -94,19 +98,9 @@ def _render_table(rows: list[list[str]]) -> str:
 
 
 def _render_row(cells: list[str], widths: list[int]) -> str:
-    padding = [" " * (width - _measure_width(cell)) for cell, width in zip(cells, widths, strict=True)]
-    padded = [
-        cells[0] + padding[0],
-        *(space + cell for space, cell in zip(padding[1:], cells[1:], strict=True)),
-    ]
-    return f"| {' | '.join(padded)} |"
-
-
-def _measure_width(text: str) -> int:
-    """Columns in a terminal: East Asian wide characters take two, combining ones none."""
-    return sum(
-        0 if combining(character) else 2 if east_asian_width(character) in "WF" else 1 for character in text
-    )
+    padding = [" " * (width - cell_len(cell)) for cell, width in zip(cells, widths, strict=True)]
+    numbers = [space + cell for space, cell in zip(padding[1:], cells[1:], strict=True)]
+    return f"| {' | '.join([cells[0] + padding[0], *numbers])} |"
 
 
 def _list(items: list[str]) -> str:
@@ -117,10 +111,12 @@ def _render_item(text: str) -> str:
     return _BEGINS_A_BLOCK.sub(r"\1\\", _escape_text(text))
 
 
-def _escape_text(text: str) -> str:
+def _escape_text(line: str) -> str:
     """One line that a Markdown reader shows unchanged: names come from users."""
-    parts = _ADDRESS.split(" ".join(text.split()))
+    parts = _ADDRESS.split(" ".join(line.split()))
     # Every second part is an address, in which nothing is syntax.
-    parts[::2] = [_OPENS_A_TAG.sub("&lt;", _SYNTAX.sub(r"\\\g<0>", part)) for part in parts[::2]]
+    for index in range(0, len(parts), 2):
+        text = _OPENS_A_TAG.sub("&lt;", _SYNTAX.sub(r"\\\g<0>", parts[index]))
+        parts[index] = _GITHUB_REFERENCE.sub(rf"\g<0>{_ZERO_WIDTH_SPACE}", text)
     parts[1::2] = [f"<{address}>" for address in parts[1::2]]
     return "".join(parts)
