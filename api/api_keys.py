@@ -12,6 +12,7 @@ from api.http.auth import build_forbidden
 from api.http.bodies import parse_body
 from api.http.dependencies import Caller, CallerDep, DatabaseDep, parse_id
 from api.http.idempotency import IdempotentDep
+from api.http.openapi import documented
 from api.http.pagination import (
     CursorQuery,
     LimitQuery,
@@ -20,7 +21,6 @@ from api.http.pagination import (
     render_page,
     split_page,
 )
-from api.http.problem_types import problem_responses
 from api.http.routing import StrictQueryRoute
 from api.http.schemas import ResponseModel
 from models.identifiers import OWNER_PATTERN
@@ -105,7 +105,7 @@ def require_admin(caller: CallerDep) -> Caller:
 AdminDep = Annotated[Caller, Depends(require_admin)]
 
 
-@problem_responses(problem_types.NOT_FOUND)
+@documented(problem_types.NOT_FOUND)
 def parse_key_id(key_id: Annotated[str, Path(description="As `GET /v1/keys` shows it")]) -> str:
     return parse_id("key", key_id)
 

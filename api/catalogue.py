@@ -9,7 +9,7 @@ from pydantic import Field
 from api.experiments.presets import PRESETS
 from api.http import problem_types
 from api.http.dependencies import SettingsDep
-from api.http.problem_types import problem_responses
+from api.http.openapi import documented
 from api.http.routing import StrictQueryRoute
 from api.http.schemas import ResponseModel
 from models.datasets import DATASETS, IDX_FILES, DatasetCard, is_available
@@ -134,7 +134,7 @@ def list_techniques() -> TechniqueList:
 
 
 @router.get("/techniques/{name}")
-@problem_responses(problem_types.NOT_FOUND)
+@documented(problem_types.NOT_FOUND)
 def show_technique(
     name: Annotated[str, Path(description="As in a specification: `dropout`, `l2`")],
 ) -> TechniqueCard:

@@ -3,7 +3,6 @@
 import binascii
 from base64 import b64decode
 from datetime import datetime
-from http import HTTPStatus
 from typing import Annotated, Self
 from urllib.parse import urlsplit
 
@@ -14,8 +13,7 @@ from api.http import problem_types
 from api.http.bodies import parse_body
 from api.http.dependencies import CallerDep, DatabaseDep, SettingsDep, parse_id
 from api.http.idempotency import IdempotentDep
-from api.http.openapi import response_headers
-from api.http.problem_types import problem_responses
+from api.http.openapi import documented
 from api.http.routing import StrictQueryRoute
 from api.http.schemas import ResponseModel
 from models.errors import FieldError, InvalidSpec
@@ -98,7 +96,7 @@ class DeliveryList(ResponseModel):
     items: list[Delivery]
 
 
-@problem_responses(problem_types.NOT_FOUND)
+@documented(problem_types.NOT_FOUND)
 async def parse_webhook_id(
     webhook_id: Annotated[str, Path(description="As `POST /v1/webhooks` gave it")],
 ) -> str:
@@ -109,7 +107,7 @@ WebhookId = Annotated[str, Depends(parse_webhook_id)]
 
 
 @router.post("", status_code=status.HTTP_201_CREATED, response_model=MadeWebhook)
-@response_headers("Location", status=HTTPStatus.CREATED)
+@documented(headers=("Location",))
 def create_webhook(
     wanted: Annotated[NewWebhook, Depends(parse_body(NewWebhook))],
     caller: CallerDep,

@@ -1,6 +1,9 @@
 """The cost of a job, estimated from its specification before anything is stored."""
 
 from dataclasses import dataclass
+from threading import Lock
+
+from cachetools import LRUCache, cached
 
 from models.errors import BudgetExceeded, FieldError
 from models.settings import Settings
@@ -34,8 +37,13 @@ class _Layer:
     """Of the specification's model, that says how large the layer is."""
 
 
+@cached(
+    LRUCache(1_000),
+    key=lambda spec: (spec.dataset, spec.model, spec.regularization, spec.training),
+    lock=Lock(),
+)
 def estimate_cost(spec: JobSpec) -> CostEstimate:
-    """Estimate the cost of `spec` from its layers."""
+    """Estimate the cost of `spec` from its layers; computed once for jobs that differ in their seeds only."""
     layers = _list_layers(spec.model)
     parameters = sum(layer.weights + layer.outputs for layer in layers)
     normalizations = [

@@ -246,7 +246,8 @@ class JobSpec(_Part):
         0, ge=-100, le=100, description="Of the jobs that wait, the highest goes first; none is interrupted"
     )
     dataset: DatasetSpec = DatasetSpec()
-    model: ModelSpec = Mlp()
+    # A factory, because generators of clients refuse an object as the default of a union.
+    model: ModelSpec = Field(default_factory=Mlp)
     regularization: Regularization = Regularization()
     training: TrainingSpec = TrainingSpec()
     seed: Seed = Field(0, description="Seed of initial weights, batch order and random layers")

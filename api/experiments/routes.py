@@ -1,7 +1,6 @@
 """Experiments over HTTP: create one with all its jobs, show its progress, cancel, pause, resume, retry."""
 
 from collections.abc import Callable
-from http import HTTPStatus
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request, Response, status
@@ -13,7 +12,7 @@ from api.experiments.cost_estimate import estimate_experiment_cost
 from api.experiments.presets import resolve
 from api.http import problem_types
 from api.http import schemas as http_schemas
-from api.http.bodies import DocumentDep, parse_body, validate_document
+from api.http.bodies import BodyDep, JsonObject, parse_body, validate_document, validate_json
 from api.http.dependencies import (
     ArtifactsDep,
     CallerDep,
@@ -25,7 +24,7 @@ from api.http.dependencies import (
 )
 from api.http.etags import IfNoneMatch, build_not_modified, compute_document_etag, match_etag
 from api.http.idempotency import IdempotentDep, IdempotentWithoutBodyDep
-from api.http.openapi import accepts, response_headers
+from api.http.openapi import RequestBody, documented
 from api.http.pagination import (
     CursorQuery,
     FieldNames,
@@ -36,7 +35,6 @@ from api.http.pagination import (
     render_page,
     split_page,
 )
-from api.http.problem_types import problem_responses
 from api.http.problems import format_json_pointer
 from api.http.routing import StrictQueryRoute
 from api.jobs.polling import build_retry_after_remaining
@@ -66,13 +64,20 @@ _PRESET_WITH_OVERRIDES: dict[str, Any] = {
 }
 
 
-@accepts(ExperimentSpec, or_else=_PRESET_WITH_OVERRIDES)
-def parse_experiment(document: DocumentDep, settings: SettingsDep) -> tuple[str | None, ExperimentSpec]:
+@documented(
+    problem_types.NOT_JSON,
+    problem_types.INVALID_SPEC,
+    body=RequestBody(ExperimentSpec, alternative=_PRESET_WITH_OVERRIDES),
+)
+def parse_experiment(body: BodyDep, settings: SettingsDep) -> tuple[str | None, ExperimentSpec]:
     """The preset's name, if any, and an experiment that can be trained."""
-    if not isinstance(document, dict):
-        raise InvalidSpec([FieldError("", "Input should be an object")])
-    preset, whole = resolve(document)
-    spec = validate_document(ExperimentSpec, whole)
+    preset = None
+    # The name may be spelt with escapes. A body without it is parsed by its validation alone.
+    if b'"preset"' in body or b"\\u" in body:
+        preset, document = resolve(validate_json(JsonObject, body).root)
+        spec = validate_document(ExperimentSpec, document)
+    else:
+        spec = validate_json(ExperimentSpec, body)
     _check_jobs(spec, settings)
     _check_datasets(spec, settings)
     return preset, spec
@@ -84,8 +89,12 @@ def parse_experiment(document: DocumentDep, settings: SettingsDep) -> tuple[str 
     response_model=schemas.Experiment | schemas.ExperimentCostEstimate,
     responses={200: {"model": schemas.ExperimentCostEstimate, "description": "A dry run's cost estimate"}},
 )
-@problem_responses(problem_types.DATASET_UNAVAILABLE, problem_types.OVER_BUDGET, problem_types.OVER_QUOTA)
-@response_headers("Location", status=HTTPStatus.ACCEPTED)
+@documented(
+    problem_types.DATASET_UNAVAILABLE,
+    problem_types.OVER_BUDGET,
+    problem_types.OVER_QUOTA,
+    headers=("Location",),
+)
 def create_experiment(
     posted: Annotated[tuple[str | None, ExperimentSpec], Depends(parse_experiment)],
     caller: CallerDep,
@@ -116,8 +125,7 @@ def create_experiment(
 
 
 @router.get("", response_model=schemas.ExperimentPage | http_schemas.PartialPage)
-@problem_responses(problem_types.INVALID_SPEC)
-@response_headers("Link")
+@documented(problem_types.INVALID_SPEC, headers=("Link",))
 def list_experiments(
     database: DatabaseDep,
     request: Request,
@@ -140,10 +148,13 @@ def list_experiments(
 @router.get(
     "/{experiment_id}",
     response_model=schemas.Experiment,
-    responses={304: {"description": "As you have it"}},
 )
-@response_headers("Retry-After", "ETag")
-@response_headers("Retry-After", "ETag", status=HTTPStatus.NOT_MODIFIED)
+@documented(
+    headers=(
+        "Retry-After",
+        "ETag",
+    )
+)
 def show_experiment(
     experiment_id: ExperimentId, database: DatabaseDep, if_none_match: IfNoneMatch = None
 ) -> Response:
@@ -169,7 +180,7 @@ _ASKED: dict[int | str, dict[str, Any]] = {
 
 
 @router.post("/{experiment_id}/cancel", responses=_ASKED)
-@problem_responses(problem_types.CONFLICT)
+@documented(problem_types.CONFLICT)
 def cancel_experiment(
     experiment_id: ExperimentId, database: DatabaseDep, artifacts: ArtifactsDep, response: Response
 ) -> schemas.Experiment:
@@ -193,7 +204,7 @@ def cancel_experiment(
 
 
 @router.post("/{experiment_id}/pause", responses=_ASKED)
-@problem_responses(problem_types.CONFLICT)
+@documented(problem_types.CONFLICT)
 def pause_experiment(
     experiment_id: ExperimentId, database: DatabaseDep, response: Response
 ) -> schemas.Experiment:
@@ -211,7 +222,7 @@ def pause_experiment(
 
 
 @router.post("/{experiment_id}/resume")
-@problem_responses(problem_types.CONFLICT)
+@documented(problem_types.CONFLICT)
 def resume_experiment(
     experiment_id: ExperimentId, database: DatabaseDep, dispatch: DispatchDep
 ) -> schemas.Experiment:
@@ -230,7 +241,7 @@ def resume_experiment(
     status_code=status.HTTP_202_ACCEPTED,
     response_model=schemas.Experiment,
 )
-@problem_responses(problem_types.CONFLICT, problem_types.OVER_QUOTA)
+@documented(problem_types.CONFLICT, problem_types.OVER_QUOTA)
 def retry_failed_jobs(
     experiment_id: ExperimentId,
     database: DatabaseDep,
@@ -251,7 +262,7 @@ def retry_failed_jobs(
     status_code=status.HTTP_202_ACCEPTED,
     response_model=schemas.Experiment,
 )
-@problem_responses(
+@documented(
     problem_types.CONFLICT,
     problem_types.DATASET_UNAVAILABLE,
     problem_types.OVER_BUDGET,
@@ -280,7 +291,7 @@ def extend_experiment(
 
 
 @router.delete("/{experiment_id}", status_code=status.HTTP_204_NO_CONTENT)
-@problem_responses(problem_types.CONFLICT)
+@documented(problem_types.CONFLICT)
 def delete_experiment(
     experiment_id: ExperimentId,
     caller: CallerDep,

@@ -5,7 +5,7 @@ from typing import Any
 
 from pydantic import Field
 
-from api.http.schemas import ResponseModel
+from api.http.schemas import MODEL, ResponseModel
 from models.states import JobState
 
 
@@ -80,7 +80,10 @@ class Experiment(ResponseModel):
     id: str
     name: str
     preset: str | None
-    spec: dict[str, Any] = Field(description="The experiment with its preset resolved; post it to repeat it")
+    spec: dict[str, Any] = Field(
+        description="The experiment with its preset resolved; post it to repeat it",
+        json_schema_extra={MODEL: "ExperimentSpec"},
+    )
     baseline: str = Field(description="The variant that the others are compared with")
     auto_extending: bool = Field(
         description="Whether seeds may still be added, as `stopping_rule` in `spec` asks"

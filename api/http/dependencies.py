@@ -8,7 +8,7 @@ from typing import Annotated
 from fastapi import BackgroundTasks, Depends, Path, Query, Request
 
 from api.http import problem_types
-from api.http.problem_types import problem_responses
+from api.http.openapi import documented
 from models import dispatch
 from models.artifacts import ArtifactStore
 from models.errors import NotFound
@@ -63,7 +63,7 @@ def get_database(request: Request) -> Database:
 
 # Dependencies read from the request instead of depending on each other: each nested dependency costs as much
 # as loading a job.
-@problem_responses(*_AUTH_PROBLEMS)
+@documented(*_AUTH_PROBLEMS)
 async def require_caller(request: Request) -> Caller:
     return get_caller(request)
 
@@ -71,7 +71,7 @@ async def require_caller(request: Request) -> Caller:
 CallerDep = Annotated[Caller, Depends(require_caller)]
 
 
-@problem_responses(problem_types.SERVICE_UNAVAILABLE, *_AUTH_PROBLEMS)
+@documented(problem_types.SERVICE_UNAVAILABLE, *_AUTH_PROBLEMS)
 async def require_database(request: Request) -> Database:
     return get_database(request)
 
@@ -90,17 +90,17 @@ async def get_dispatch(request: Request, background: BackgroundTasks) -> Callabl
 DispatchDep = Annotated[Callable[[Sequence[str]], None], Depends(get_dispatch)]
 
 
-@problem_responses(problem_types.SERVICE_UNAVAILABLE)
+@documented(problem_types.SERVICE_UNAVAILABLE)
 async def get_artifacts(settings: SettingsDep) -> ArtifactStore:
     return ArtifactStore(settings)
 
 
-@problem_responses(problem_types.NOT_FOUND)
+@documented(problem_types.NOT_FOUND)
 async def parse_job_id(job_id: Annotated[str, Path(description="As `POST /v1/jobs` gave it")]) -> str:
     return parse_id("job", job_id)
 
 
-@problem_responses(problem_types.NOT_FOUND)
+@documented(problem_types.NOT_FOUND)
 async def parse_experiment_id(
     experiment_id: Annotated[str, Path(description="As `POST /v1/experiments` gave it")],
 ) -> str:

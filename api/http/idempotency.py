@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 from api.http import problem_types
 from api.http.bodies import BodyDep
 from api.http.dependencies import get_caller, get_database
-from api.http.problem_types import problem_responses
+from api.http.openapi import documented
 from api.http.problems import Problem
 from models.errors import FieldError, InvalidSpec, ServiceUnavailable
 from models.store.database import Database
@@ -122,12 +122,12 @@ class IdempotentRequest:
             release(session, key_claim)
 
 
-@problem_responses(problem_types.IDEMPOTENCY_KEY_REUSED, problem_types.IDEMPOTENCY_KEY_IN_PROGRESS)
+@documented(problem_types.IDEMPOTENCY_KEY_REUSED, problem_types.IDEMPOTENCY_KEY_IN_PROGRESS)
 async def get_idempotent_request(request: Request, body: BodyDep, key: Key = None) -> IdempotentRequest:
     return _build_request(request, body, key)
 
 
-@problem_responses(problem_types.IDEMPOTENCY_KEY_REUSED, problem_types.IDEMPOTENCY_KEY_IN_PROGRESS)
+@documented(problem_types.IDEMPOTENCY_KEY_REUSED, problem_types.IDEMPOTENCY_KEY_IN_PROGRESS)
 async def get_idempotent_request_without_body(request: Request, key: Key = None) -> IdempotentRequest:
     return _build_request(request, b"", key)
 

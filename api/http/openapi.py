@@ -1,19 +1,17 @@
 """The OpenAPI document: what FastAPI generates from the routes, and additions.
 
-FastAPI knows paths, parameters and answers. Added here: request bodies (`accepts` says which, at a route's
-dependencies), each operation's problems by status (`problem_responses` in api/http/problem_types.py),
-headers, and the examples in api/http/examples.
+FastAPI knows paths, parameters and responses. Added here: what `documented` declares of a route and its
+dependencies (request bodies, problems by status, headers), and the examples in api/http/examples.
 """
 
 import json
 from collections.abc import Callable, Iterator, Mapping
-from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from http import HTTPStatus
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from fastapi import FastAPI
 from fastapi.dependencies.models import Dependant
@@ -22,8 +20,11 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from api.http import problem_types
-from api.http.problem_types import F, get_problem_types
+from api.http.problem_types import ProblemType
 from api.http.problems import MEDIA_TYPE, ProblemDocument
+from api.http.schemas import MODEL
+
+F = TypeVar("F", bound=Callable[..., object])
 
 EXAMPLES = Path(__file__).parent / "examples"
 
@@ -69,7 +70,6 @@ HEADERS: dict[str, dict[str, Any]] = {
         "description": "`wait=N`, where `Prefer: wait=N` was honoured",
         "schema": {"type": "string"},
     },
-    "Allow": {"description": "The methods that the path can be asked with", "schema": {"type": "string"}},
 }
 
 
@@ -78,45 +78,37 @@ class RequestBody:
     """What a dependency reads from a request's body."""
 
     model: type[BaseModel]
-    content: dict[str, dict[str, Any]]
-    """By media type, as OpenAPI has it."""
+    alternative: dict[str, Any] | None = None
+    """Schema of another JSON document that is read, too."""
+    formats: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Schemas by further media types."""
 
 
-def accepts(
-    model: type[BaseModel],
-    *,
-    or_else: dict[str, Any] | None = None,
-    formats: Mapping[str, Mapping[str, Any]] | None = None,
+def documented(
+    *problems: ProblemType, headers: tuple[str, ...] = (), body: RequestBody | None = None
 ) -> Callable[[F], F]:
-    """Declare the JSON document that a dependency reads: the OpenAPI document shows it for each route.
+    """Declare for the OpenAPI document what a route or dependency responds with and reads.
 
-    `or_else` is the schema of another JSON document, `formats` are schemas by other media types.
+    `headers` of `HEADERS` may be on each successful response. A route has those of its dependencies, too.
     """
-    schema: dict[str, Any] = {"$ref": _SCHEMA.format(model=model.__name__)}
-    schemas = {"application/json": {"anyOf": [schema, or_else]} if or_else else schema, **(formats or {})}
-    body = RequestBody(model, {media_type: {"schema": schema} for media_type, schema in schemas.items()})
 
-    def mark(function: F) -> F:
-        function.__dict__["request_body"] = body
+    def attach(function: F) -> F:
+        function.__dict__["documentation"] = _Documentation(problems, headers, body)
         return function
 
-    return mark
+    return attach
+
+
+@dataclass(frozen=True)
+class _Documentation:
+    problems: tuple[ProblemType, ...] = ()
+    headers: tuple[str, ...] = ()
+    body: RequestBody | None = None
 
 
 def build_text_responses(*media_types: str) -> dict[int | str, dict[str, Any]]:
     """The part of a route that says which texts it answers with."""
     return {200: {"content": {media_type: {"schema": {"type": "string"}} for media_type in media_types}}}
-
-
-def response_headers(*headers: str, status: HTTPStatus = HTTPStatus.OK) -> Callable[[F], F]:
-    """Say of a route which of `HEADERS` its answers of this status may carry."""
-
-    def mark(function: F) -> F:
-        by_status: dict[HTTPStatus, tuple[str, ...]] = function.__dict__.setdefault("headers", {})
-        by_status[status] = headers
-        return function
-
-    return mark
 
 
 def build_operation_id(route: APIRoute) -> str:
@@ -148,36 +140,57 @@ def install(app: FastAPI) -> None:
         components["examples"] = {
             code: {"summary": problem_types.TYPES[code].title, "value": value}
             for code, value in read_examples()["problems"].items()
+            # No operation responds with 405: it is for methods that the document does not have.
+            if problem_types.TYPES[code] != problem_types.METHOD_NOT_ALLOWED
         }
         for validation in ("HTTPValidationError", "ValidationError"):
             components["schemas"].pop(validation, None)
         _, definitions = models_json_schema([(model, "validation") for model in models], ref_template=_SCHEMA)
         components["schemas"] |= definitions["$defs"]
+        _refer_to_models(components["schemas"])
         return document
 
     app.openapi = generate_extended  # type: ignore[method-assign]  # the way that FastAPI documents
 
 
+def _refer_to_models(schemas: dict[str, Any]) -> None:
+    """Replace the schema of each field that holds a model's document by a reference to the model's."""
+    for schema in schemas.values():
+        for name, property_schema in schema.get("properties", {}).items():
+            if MODEL in property_schema:
+                reference = _SCHEMA.format(model=property_schema[MODEL])
+                schema["properties"][name] = {
+                    "$ref": reference,
+                    "description": property_schema["description"],
+                }
+
+
 def _extend_operation(operation: dict[str, Any], route: RouteContext) -> list[type[BaseModel]]:
     """Add request body, headers, problems and examples; returns the models of the request body."""
-    dependants = list(_iter_dependants(route.dependant))
-    bodies: list[RequestBody] = [
-        dependant.call.__dict__["request_body"]
-        for dependant in dependants
-        if hasattr(dependant.call, "request_body")
+    documentation: list[_Documentation] = [
+        getattr(dependant.call, "documentation", _Documentation())
+        for dependant in _iter_dependants(route.dependant)
     ]
+    bodies = [part.body for part in documentation if part.body is not None]
     examples = read_examples().get(operation["operationId"], {})
     for body in bodies:
-        operation["requestBody"] = {"required": True, "content": deepcopy(body.content)}
+        schema: dict[str, Any] = {"$ref": _SCHEMA.format(model=body.model.__name__)}
+        if body.alternative is not None:
+            schema = {"anyOf": [schema, body.alternative]}
+        formats = {"application/json": schema, **body.formats}
+        content = {media_type: {"schema": schema} for media_type, schema in formats.items()}
+        operation["requestBody"] = {"required": True, "content": content}
         if "request" in examples:
             operation["requestBody"]["content"]["application/json"]["example"] = examples["request"]
     responses = operation["responses"]
-    for status, names in getattr(route.endpoint, "headers", {}).items():
-        responses[str(status.value)].setdefault("headers", {}).update(_build_header_refs(*names))
+    headers = [name for part in documentation for name in part.headers]
+    if "ETag" in headers:
+        responses["304"] = {"description": "Not modified"}
+    # FastAPI's own description of errors.
     responses.pop("422", None)
-    _add_problem_responses(responses, dependants)
     for response in responses.values():
-        response.setdefault("headers", {}).update(_build_header_refs("X-Request-Id"))
+        response["headers"] = _build_header_refs(*headers, "X-Request-Id")
+    _add_problem_responses(responses, [kind for part in documentation for kind in part.problems])
     for status, by_type in examples.get("responses", {}).items():
         content = responses.get(status, {}).get("content", {})
         for media_type in content.keys() & by_type.keys():
@@ -186,29 +199,15 @@ def _extend_operation(operation: dict[str, Any], route: RouteContext) -> list[ty
     return [body.model for body in bodies]
 
 
-def _add_examples(operation: dict[str, Any]) -> None:
-    """Add the recorded requests and responses of api/http/examples."""
-    examples = read_examples().get(operation["operationId"], {})
-    posted = operation.get("requestBody", {}).get("content", {}).get("application/json")
-    if posted is not None and "request" in examples:
-        posted["example"] = examples["request"]
-    for code, by_type in examples.get("responses", {}).items():
-        content = operation["responses"].get(code, {}).get("content", {})
-        for media_type in by_type.keys() & content.keys():
-            content[media_type]["example"] = by_type[media_type]
-
-
 def _iter_dependants(dependant: Dependant) -> Iterator[Dependant]:
     yield dependant
     for dependency in dependant.dependencies:
         yield from _iter_dependants(dependency)
 
 
-def _add_problem_responses(responses: dict[str, Any], dependants: list[Dependant]) -> None:
+def _add_problem_responses(responses: dict[str, Any], declared: list[ProblemType]) -> None:
     # Any request can have an unknown parameter, and any code can fail.
-    kinds = {problem_types.INVALID_PARAMETER, problem_types.INTERNAL_ERROR}
-    for dependant in dependants:
-        kinds.update(get_problem_types(dependant.call))
+    kinds = {problem_types.INVALID_PARAMETER, problem_types.INTERNAL_ERROR, *declared}
     ordered = sorted(kinds, key=lambda kind: (kind.status, kind.code))
     for status, group in groupby(ordered, lambda kind: kind.status):
         same_status = list(group)
@@ -219,9 +218,10 @@ def _add_problem_responses(responses: dict[str, Any], dependants: list[Dependant
         response: dict[str, Any] = {
             "description": "; or ".join(f"{kind.title} (`{kind.uri}`)" for kind in same_status),
             "content": {},
+            "headers": _build_header_refs(
+                "X-Request-Id", *(["Retry-After"] if status == HTTPStatus.SERVICE_UNAVAILABLE else ())
+            ),
         }
-        if status == HTTPStatus.SERVICE_UNAVAILABLE:
-            response["headers"] = _build_header_refs("Retry-After")
         # A status may also be a regular response, as of readiness.
         responses.setdefault(str(status.value), response)["content"][MEDIA_TYPE] = content
 

@@ -8,8 +8,7 @@ from fastapi import APIRouter, Path, Response
 
 from api.http import problem_types
 from api.http.negotiation import Accept, negotiate
-from api.http.openapi import build_text_responses
-from api.http.problem_types import problem_responses
+from api.http.openapi import build_text_responses, documented
 from api.http.problems import build_not_acceptable
 from api.http.routing import StrictQueryRoute
 from models.errors import NotFound
@@ -22,7 +21,7 @@ _HEADERS = {"Vary": "Accept", "Content-Security-Policy": "default-src 'none'; st
 @router.get(
     "/problems/{code}", response_class=Response, responses=build_text_responses("text/markdown", "text/html")
 )
-@problem_responses(problem_types.NOT_FOUND, problem_types.NOT_ACCEPTABLE)
+@documented(problem_types.NOT_FOUND, problem_types.NOT_ACCEPTABLE)
 def show_problem_type(
     code: Annotated[str, Path(description="The last part of `type` in a problem")],
     accept: Accept = "*/*",

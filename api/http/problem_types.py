@@ -4,12 +4,8 @@
 docs/reference/problems.md shows the same texts.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import TypeVar
-
-F = TypeVar("F", bound=Callable[..., object])
 
 
 @dataclass(frozen=True)
@@ -81,9 +77,10 @@ BODY_TOO_LARGE = ProblemType(
 UNSUPPORTED_MEDIA_TYPE = ProblemType(
     "unsupported_media_type",
     HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
-    "The body must be JSON",
-    "The header `Content-Type` is missing, or names a format that is not read here.",
-    "Send `Content-Type: application/json`.",
+    "The body's format is not supported",
+    "The header `Content-Type` is missing, or names a format that is not read here; or `Content-Encoding` "
+    "names a compression.",
+    "Send `Content-Type: application/json`, or a format that `detail` lists, uncompressed.",
 )
 INVALID_PARAMETER = ProblemType(
     "invalid_parameter",
@@ -219,24 +216,6 @@ SERVICE_UNAVAILABLE = ProblemType(
 )
 
 TYPES = {kind.code: kind for kind in list(globals().values()) if isinstance(kind, ProblemType)}
-
-
-def problem_responses(*types: ProblemType) -> Callable[[F], F]:
-    """Declare the problems that a route or dependency may respond with, for the OpenAPI document.
-
-    A route inherits those of its dependencies.
-    """
-
-    def mark(function: F) -> F:
-        function.__dict__["problems"] = types
-        return function
-
-    return mark
-
-
-def get_problem_types(function: object) -> tuple[ProblemType, ...]:
-    """The problems declared for a route or dependency."""
-    return getattr(function, "problems", ())
 
 
 def render_page(kind: ProblemType) -> str:

@@ -7,6 +7,9 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+MODEL = "x-model"
+"""Name of the model whose documents a field holds: the OpenAPI document refers to it instead."""
+
 
 class ResponseModel(BaseModel):
     """Of every answer: frozen, and built from rows as well as from values."""

@@ -1,6 +1,5 @@
 """Actions on jobs: cancel, pause, resume, retry, delete."""
 
-from http import HTTPStatus
 from typing import Any
 
 from fastapi import APIRouter, Request, Response, status
@@ -15,8 +14,7 @@ from api.http.dependencies import (
     JobId,
 )
 from api.http.idempotency import IdempotentWithoutBodyDep
-from api.http.openapi import response_headers
-from api.http.problem_types import problem_responses
+from api.http.openapi import documented
 from api.http.routing import StrictQueryRoute
 from api.jobs import schemas, serializers
 from models.states import JobState
@@ -33,7 +31,7 @@ _ACCEPTED: dict[int | str, dict[str, Any]] = {
 
 
 @router.post("/{job_id}/cancel", responses=_ACCEPTED)
-@problem_responses(problem_types.CONFLICT)
+@documented(problem_types.CONFLICT)
 def cancel_job(
     job_id: JobId, database: DatabaseDep, artifacts: ArtifactsDep, response: Response
 ) -> schemas.JobDetails:
@@ -49,7 +47,7 @@ def cancel_job(
 
 
 @router.post("/{job_id}/pause", responses=_ACCEPTED)
-@problem_responses(problem_types.CONFLICT)
+@documented(problem_types.CONFLICT)
 def pause_job(job_id: JobId, database: DatabaseDep, response: Response) -> schemas.JobDetails:
     """Pause a job: 200 if it is paused now, 202 if it still runs, 409 if it has ended or is being cancelled.
 
@@ -63,7 +61,7 @@ def pause_job(job_id: JobId, database: DatabaseDep, response: Response) -> schem
 
 
 @router.post("/{job_id}/resume")
-@problem_responses(problem_types.CONFLICT)
+@documented(problem_types.CONFLICT)
 def resume_job(job_id: JobId, database: DatabaseDep, dispatch: DispatchDep) -> schemas.JobDetails:
     """Resume a paused job at its old position in the queue, or withdraw a requested pause.
 
@@ -82,9 +80,7 @@ def resume_job(job_id: JobId, database: DatabaseDep, dispatch: DispatchDep) -> s
     response_model=schemas.JobDetails,
     responses={200: {"model": schemas.JobDetails, "description": "The existing retry, which has not ended"}},
 )
-@problem_responses(problem_types.CONFLICT, problem_types.OVER_QUOTA)
-@response_headers("Location", status=HTTPStatus.ACCEPTED)
-@response_headers("Location")
+@documented(problem_types.CONFLICT, problem_types.OVER_QUOTA, headers=("Location",))
 def retry_job(
     job_id: JobId,
     database: DatabaseDep,
@@ -106,7 +102,7 @@ def retry_job(
 
 
 @router.delete("/{job_id}", status_code=status.HTTP_204_NO_CONTENT)
-@problem_responses(problem_types.CONFLICT)
+@documented(problem_types.CONFLICT)
 def delete_job(
     job_id: JobId, caller: CallerDep, database: DatabaseDep, artifacts: ArtifactsDep, request: Request
 ) -> None:

@@ -11,7 +11,7 @@ from api.http import problem_types
 from api.http.bodies import BATCH, parse_body
 from api.http.dependencies import ArtifactsDep, CallerDep, DatabaseDep, DispatchDep, DryRun, SettingsDep
 from api.http.idempotency import IdempotentDep
-from api.http.problem_types import problem_responses
+from api.http.openapi import documented
 from api.http.routing import StrictQueryRoute
 from api.jobs import schemas, serializers
 from api.jobs.queries import JobFilterQuery
@@ -34,7 +34,7 @@ router = APIRouter(prefix="/v1/jobs", tags=["jobs"], route_class=StrictQueryRout
     response_model=schemas.JobList | schemas.BatchCostEstimate,
     responses={200: {"model": schemas.BatchCostEstimate, "description": "A dry run's cost estimate"}},
 )
-@problem_responses(problem_types.DATASET_UNAVAILABLE, problem_types.OVER_BUDGET, problem_types.OVER_QUOTA)
+@documented(problem_types.DATASET_UNAVAILABLE, problem_types.OVER_BUDGET, problem_types.OVER_QUOTA)
 def create_jobs(
     batch: Annotated[JobBatch, Depends(parse_body(JobBatch))],
     caller: CallerDep,
@@ -94,7 +94,7 @@ class CancelQuery(JobFilterQuery):
 
 
 @router.post(":cancel")
-@problem_responses(problem_types.INVALID_SPEC)
+@documented(problem_types.INVALID_SPEC)
 def cancel_jobs(
     query: Annotated[CancelQuery, Query()], database: DatabaseDep, artifacts: ArtifactsDep
 ) -> schemas.Cancellations:

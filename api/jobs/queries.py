@@ -4,7 +4,7 @@ import re
 from datetime import UTC, datetime
 from typing import Annotated
 
-from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
 from api.http.pagination import (
     CursorQuery,
@@ -35,6 +35,8 @@ Moment = Annotated[
     AwareDatetime,
     BeforeValidator(require_date),
     Field(ge=datetime(1970, 1, 1, tzinfo=UTC), lt=datetime(9999, 1, 1, tzinfo=UTC)),
+    # JSON Schema has no bounds for dates.
+    WithJsonSchema({"type": "string", "format": "date-time"}),
 ]
 
 

@@ -2,7 +2,6 @@
 
 import csv
 import io
-from http import HTTPStatus
 from typing import Annotated, Any
 
 from cachetools import LRUCache
@@ -24,7 +23,7 @@ from api.http.dependencies import (
 from api.http.etags import IfNoneMatch, build_not_modified, format_weak_etag, match_etag
 from api.http.idempotency import IdempotentDep
 from api.http.negotiation import Accept, negotiate
-from api.http.openapi import response_headers
+from api.http.openapi import documented
 from api.http.pagination import (
     decode_cursor,
     encode_cursor,
@@ -33,7 +32,6 @@ from api.http.pagination import (
     render_page,
     split_page,
 )
-from api.http.problem_types import problem_responses
 from api.http.problems import build_not_acceptable
 from api.http.routing import StrictQueryRoute
 from api.jobs import schemas, serializers
@@ -74,8 +72,12 @@ PostedSpec = Annotated[JobSpec, Depends(parse_body(JobSpec))]
     response_model=schemas.JobDetails | schemas.CostEstimate,
     responses={200: {"model": schemas.CostEstimate, "description": "A dry run's cost estimate"}},
 )
-@problem_responses(problem_types.DATASET_UNAVAILABLE, problem_types.OVER_BUDGET, problem_types.OVER_QUOTA)
-@response_headers("Location", status=HTTPStatus.ACCEPTED)
+@documented(
+    problem_types.DATASET_UNAVAILABLE,
+    problem_types.OVER_BUDGET,
+    problem_types.OVER_QUOTA,
+    headers=("Location",),
+)
 def create_job(
     spec: PostedSpec,
     caller: CallerDep,
@@ -107,8 +109,7 @@ def create_job(
 
 
 @router.get("", response_model=schemas.JobPage | http_schemas.PartialPage)
-@problem_responses(problem_types.INVALID_SPEC)
-@response_headers("Link")
+@documented(problem_types.INVALID_SPEC, headers=("Link",))
 def list_jobs(query: Annotated[JobQuery, Query()], database: DatabaseDep, request: Request) -> Response:
     """Jobs, newest first or as `sort` asks. Follow `Link: rel=next` or `next_cursor` to the next page.
 
@@ -143,12 +144,15 @@ def list_jobs(query: Annotated[JobQuery, Query()], database: DatabaseDep, reques
     return render_page(request, schemas.JobPage(items=items, next_cursor=cursor), cursor, fields)
 
 
-@router.get(
-    "/{job_id}", response_model=schemas.JobDetails, responses={304: {"description": "As you have it"}}
+@router.get("/{job_id}", response_model=schemas.JobDetails)
+@documented(
+    problem_types.TOO_MANY_STREAMS,
+    headers=(
+        "Retry-After",
+        "ETag",
+        "Preference-Applied",
+    ),
 )
-@problem_responses(problem_types.TOO_MANY_STREAMS)
-@response_headers("Retry-After", "ETag", "Preference-Applied")
-@response_headers("Retry-After", "ETag", "Preference-Applied", status=HTTPStatus.NOT_MODIFIED)
 async def show_job(
     request: Request,
     job_id: JobId,
@@ -220,12 +224,9 @@ def _read(database: Database, job_id: str) -> tuple[str, bytes]:
     response_model=schemas.EpochList,
     responses={
         200: {"content": {"text/csv": {"schema": {"type": "string"}}}},
-        304: {"description": "As you have it"},
     },
 )
-@problem_responses(problem_types.NOT_ACCEPTABLE)
-@response_headers("ETag")
-@response_headers("ETag", status=HTTPStatus.NOT_MODIFIED)
+@documented(problem_types.NOT_ACCEPTABLE, headers=("ETag",))
 def list_epochs(
     job_id: JobId,
     database: DatabaseDep,
@@ -266,7 +267,7 @@ def list_epochs(
         204: {"description": "The job has ended, and you have all of its messages"},
     },
 )
-@problem_responses(problem_types.NOT_ACCEPTABLE, problem_types.TOO_MANY_STREAMS)
+@documented(problem_types.NOT_ACCEPTABLE, problem_types.TOO_MANY_STREAMS)
 async def list_events(
     job_id: JobId,
     database: DatabaseDep,

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from api.http.schemas import ResponseModel
+from api.http.schemas import MODEL, ResponseModel
 from models.states import Action, JobState
 
 
@@ -129,7 +129,10 @@ class Job(ResponseModel):
     requested_action: Action | None = Field(
         description="What its worker is asked for and has not done yet; `release`: back into the queue"
     )
-    spec: dict[str, Any] = Field(description="The specification with every default spelt out")
+    spec: dict[str, Any] = Field(
+        description="The specification with every default spelt out",
+        json_schema_extra={MODEL: "JobSpec"},
+    )
     spec_hash: str = Field(description="Equal hashes, equal weights, on the same data and engine")
     experiment_id: str | None
     variant: str | None

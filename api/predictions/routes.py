@@ -4,26 +4,25 @@ import sys
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from anyio import CapacityLimiter, to_thread
 from fastapi import APIRouter, Depends, Query, Request
-from pydantic import BaseModel, ConfigDict, FailFast, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, FailFast, Field
 from python_multipart.multipart import parse_options_header
 from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
 from api.http import problem_types
-from api.http.bodies import parse_json, read_body_limited
+from api.http.bodies import read_body_limited, read_json, validate_json
 from api.http.dependencies import DatabaseDep, JobId, SettingsDep, parse_id
-from api.http.openapi import accepts
-from api.http.problem_types import problem_responses
+from api.http.openapi import RequestBody, documented
 from api.http.problems import Problem, format_json_pointer
 from models import predictions
 from models.errors import FieldError, InvalidSpec, PredictorUnavailable
 from models.predictions import MOST_IMAGES, MOST_JOBS, Choice, Probabilities
 from models.settings import Settings
-from models.spec import SIDE, get_validation_errors
+from models.spec import SIDE
 from models.store.database import Database
 from models.store.jobs import get_jobs, get_result
 
@@ -59,21 +58,21 @@ class Limits:
     """Threads of their own, so that who waits for a prediction keeps no other request waiting."""
 
 
-_FORMATS = "application/json, image/png, image/jpeg or multipart/form-data"
 _FILE = {"type": "string", "format": "binary"}
 _FORM = {
     "type": "object",
     "required": ["image"],
     "properties": {"image": {"type": "array", "items": _FILE, "maxItems": MOST_IMAGES}},
 }
+_FORMATS: dict[str, dict[str, Any]] = {"image/png": _FILE, "image/jpeg": _FILE, "multipart/form-data": _FORM}
 
 
-@accepts(PostedImages, formats={"image/png": _FILE, "image/jpeg": _FILE, "multipart/form-data": _FORM})
-@problem_responses(
+@documented(
     problem_types.BODY_TOO_LARGE,
     problem_types.UNSUPPORTED_MEDIA_TYPE,
     problem_types.NOT_JSON,
     problem_types.INVALID_SPEC,
+    body=RequestBody(PostedImages, formats=_FORMATS),
 )
 async def parse_images(
     request: Request,
@@ -88,9 +87,9 @@ async def parse_images(
     limits: Limits = request.app.state.limits
     essence = request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
     if essence == "application/json":
-        body = await read_body_limited(request, settings.max_upload_bytes)
+        body = await read_json(request, settings.max_upload_bytes)
         return await to_thread.run_sync(_read_json, body, limiter=limits.reading)
-    if essence in ("image/png", "image/jpeg"):
+    if essence in ("image/png", "image/jpeg", "image/jpg"):  # the last is no registered name, but common
         files, pointers = [await read_body_limited(request, settings.max_upload_bytes)], [""]
     elif essence == "multipart/form-data":
         body = await read_body_limited(request, settings.max_upload_bytes)
@@ -99,7 +98,7 @@ async def parse_images(
     else:
         raise Problem(
             problem_types.UNSUPPORTED_MEDIA_TYPE,
-            f"The body is declared as {essence or 'nothing'}; send {_FORMATS}.",
+            f"The body is declared as {essence or 'nothing'}; send application/json, {', '.join(_FORMATS)}.",
         )
     return await to_thread.run_sync(_read_files, files, pointers, invert, center, limiter=limits.reading)
 
@@ -111,14 +110,7 @@ def _read_files(files: Sequence[bytes], pointers: Sequence[str], invert: Choice,
 
 
 def _read_json(body: bytes) -> "Grey":
-    document = parse_json(body)
-    try:
-        posted = PostedImages.model_validate(document)
-    except ValidationError as error:
-        faults = [
-            FieldError(format_json_pointer(item), detail) for item, detail in get_validation_errors(error)
-        ]
-        raise InvalidSpec(faults) from None
+    posted = validate_json(PostedImages, body)
     from api.predictions import image_files  # noqa: PLC0415 (as above)
 
     return image_files.read_numbers(posted.images, posted.scale)
@@ -167,7 +159,7 @@ Include = Annotated[
 
 
 @router.post("/v1/jobs/{job_id}/predict")
-@problem_responses(problem_types.CONFLICT, problem_types.PREDICTOR_UNAVAILABLE)
+@documented(problem_types.CONFLICT, problem_types.PREDICTOR_UNAVAILABLE)
 async def predict_images(
     job_id: JobId,
     images: ImagesDep,
@@ -184,7 +176,7 @@ async def predict_images(
 
 
 @router.post("/v1/predict")
-@problem_responses(problem_types.NOT_FOUND, problem_types.CONFLICT, problem_types.PREDICTOR_UNAVAILABLE)
+@documented(problem_types.NOT_FOUND, problem_types.CONFLICT, problem_types.PREDICTOR_UNAVAILABLE)
 async def predict_with_models(
     job: Annotated[list[str], Query(min_length=1, max_length=MOST_JOBS, description="Succeeded jobs")],
     images: ImagesDep,

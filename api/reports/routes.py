@@ -12,7 +12,7 @@ from api import reports
 from api.http import problem_types
 from api.http.dependencies import DatabaseDep, ExperimentId
 from api.http.negotiation import Accept, negotiate
-from api.http.problem_types import problem_responses
+from api.http.openapi import documented
 from api.http.problems import build_not_acceptable
 from api.http.routing import StrictQueryRoute
 from api.reports.schemas import ChartCard, ChartList, Comparison, Curves
@@ -62,7 +62,7 @@ _FORMATS: dict[int | str, dict[str, Any]] = {
 
 
 @router.get("/experiments/{experiment_id}/report", response_model=Comparison, responses=_FORMATS)
-@problem_responses(problem_types.NOT_ACCEPTABLE)
+@documented(problem_types.NOT_ACCEPTABLE)
 def show_experiment_report(
     experiment_id: ExperimentId,
     database: DatabaseDep,
@@ -99,7 +99,7 @@ def list_experiment_charts(experiment_id: ExperimentId, database: DatabaseDep) -
 
 
 @router.get("/experiments/{experiment_id}/charts/{name}", response_class=Response, responses=_PICTURES)
-@problem_responses(problem_types.NOT_ACCEPTABLE)
+@documented(problem_types.NOT_ACCEPTABLE)
 def show_experiment_chart(
     experiment_id: ExperimentId,
     name: Annotated[str, Path(max_length=40, pattern=r"^[a-z-]+$", description="Of a chart in the list")],
@@ -128,7 +128,7 @@ def show_experiment_chart(
 
 
 @router.get("/reports", response_model=Comparison, responses=_FORMATS)
-@problem_responses(problem_types.NOT_FOUND, problem_types.NOT_ACCEPTABLE)
+@documented(problem_types.NOT_FOUND, problem_types.NOT_ACCEPTABLE)
 def show_jobs_report(
     job: JobIds,
     database: DatabaseDep,

@@ -149,3 +149,7 @@ def test_a_job_beyond_a_limit_is_refused_with_both_figures(
     if "max_parameters" in limits:
         assert "669,706 parameters" in refused.value.errors[0].detail
         assert f"allows {limits['max_parameters']:,}" in refused.value.errors[0].detail
+
+
+def test_jobs_that_differ_in_their_seeds_only_are_priced_once() -> None:
+    assert estimate_cost(job_spec(seed=1)) is estimate_cost(job_spec(seed=2))

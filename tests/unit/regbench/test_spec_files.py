@@ -168,3 +168,10 @@ def test_seeds_are_written_as_ranges(given: str, seeds: list[int]) -> None:
 def test_seeds_that_make_no_sense_are_refused(given: str) -> None:
     with pytest.raises(InvalidSpecFile, match="--seeds"):
         parse_seeds(given)
+
+
+@pytest.mark.parametrize("suffix", ["json", "yaml", "yml"])
+def test_f21_a_byte_order_mark_is_ignored(tmp_path: Path, suffix: str) -> None:
+    file = tmp_path / f"spec.{suffix}"
+    file.write_bytes(b'\xef\xbb\xbf{"seed": 3}')
+    assert read_document(str(file)) == {"seed": 3}

@@ -175,3 +175,73 @@ def test_every_error_of_the_service_has_a_type_of_its_name() -> None:
     for error, kind in KINDS.items():
         assert kind in problem_types.TYPES.values()
         assert kind.code == error.code or error is RegbenchError
+
+
+def test_c1_c2_generators_of_clients_can_read_the_document(document: Document) -> None:
+    assert document["servers"][0]["url"] == "/"
+    assert document["info"]["license"] == {"name": "MIT", "identifier": "MIT"}
+    schemas, text = document["components"]["schemas"], json.dumps(document)
+    for schema, model in (("Job", "JobSpec"), ("JobDetails", "JobSpec"), ("Experiment", "ExperimentSpec")):
+        assert schemas[schema]["properties"]["spec"]["$ref"] == f"#/components/schemas/{model}"
+    for schema in iterate_schemas(document):
+        assert schema.keys() <= KEYWORDS
+        if "anyOf" in schema or "oneOf" in schema:
+            assert not isinstance(schema.get("default"), dict)
+    unused = [
+        (kind, name)
+        for kind in ("schemas", "headers", "examples")
+        for name in document["components"][kind]
+        if f'"#/components/{kind}/{name}"' not in text
+    ]
+    assert unused == []
+
+
+def iterate_schemas(document: Document) -> Iterator[Document]:
+    """Every schema of components, parameters, requests and responses, with those inside."""
+    pending = list(document["components"]["schemas"].values())
+    for operation in operations(document):
+        pending += [parameter["schema"] for parameter in operation.get("parameters", [])]
+    pending += [content["schema"] for _, _, content in contents(document)]
+    while pending:
+        schema = pending.pop()
+        yield schema
+        pending += [
+            *schema.get("properties", {}).values(),
+            *schema.get("anyOf", ()),
+            *schema.get("oneOf", ()),
+        ]
+        pending += [schema[key] for key in ("items", "propertyNames") if key in schema]
+        if isinstance(schema.get("additionalProperties"), dict):
+            pending.append(schema["additionalProperties"])
+
+
+KEYWORDS = {
+    "$ref",
+    "additionalProperties",
+    "anyOf",
+    "const",
+    "default",
+    "description",
+    "discriminator",
+    "enum",
+    "exclusiveMaximum",
+    "exclusiveMinimum",
+    "format",
+    "items",
+    "maxItems",
+    "maxLength",
+    "maxProperties",
+    "maximum",
+    "minItems",
+    "minLength",
+    "minimum",
+    "oneOf",
+    "pattern",
+    "prefixItems",
+    "properties",
+    "propertyNames",
+    "required",
+    "title",
+    "type",
+    "uniqueItems",
+}
