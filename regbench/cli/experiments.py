@@ -27,7 +27,10 @@ experiment = typer.Typer(no_args_is_help=True, help="Run, list, show and extend 
 ExperimentId = Annotated[
     str,
     typer.Argument(
-        metavar="ID", help="An experiment.", autocompletion=complete_experiments, callback=check_experiment_id
+        metavar="ID",
+        help="ID of an experiment.",
+        autocompletion=complete_experiments,
+        callback=check_experiment_id,
     ),
 ]
 
@@ -35,16 +38,16 @@ ExperimentId = Annotated[
 @experiment.command()
 def run(
     preset: Annotated[
-        str, typer.Argument(help="As `regbench presets` lists them.", autocompletion=complete_presets)
+        str, typer.Argument(help="One that `regbench presets` lists.", autocompletion=complete_presets)
     ],
     settings: Annotated[list[str] | None, make_set_option("base.training.epochs=5")] = None,
     seeds: Seeds = None,
-    watch: Annotated[bool, typer.Option(help="Show its jobs until they end.")] = True,
+    watch: Annotated[bool, typer.Option(help="Show its progress until it ends.")] = True,
     dry_run: DryRun = False,
     url: Url = None,
     as_json: AsJson = False,
 ) -> None:
-    """Submit a preset experiment, print its id, and show its jobs until they end. Ctrl-C leaves them running.
+    """Submit a preset experiment, print its id and show its progress. Ctrl-C leaves the jobs running.
 
     \b
     Examples:
@@ -66,13 +69,13 @@ def run(
     else:
         typer.echo(created.id)
     code = watch_until_finished(url, [created.id]) if watch else 0
-    echo_message(f"Its report: regbench report {created.id}")
+    echo_message(f"Report: regbench report {created.id}")
     raise typer.Exit(code)
 
 
 @experiment.command("list")
 def list_experiments(
-    limit: Annotated[int, typer.Option(min=1, help="At most so many.")] = 50,
+    limit: Annotated[int, typer.Option(min=1, help="Largest number of experiments to list.")] = 50,
     url: Url = None,
     as_json: JsonLines = False,
 ) -> None:
@@ -88,9 +91,9 @@ def list_experiments(
             if as_json:
                 write_json(item, indent=None)
                 continue
-            percent = f"{100 * item.progress.fraction:.0f} %" if item.progress else ""
+            percent = f"{100 * item.progress.fraction:.0f}%" if item.progress else ""
             best = f"{item.best.test_accuracy:.4f}" if item.best else "-"
-            typer.echo(f"{item.id}  {percent:>5}  {best:>6}  {item.title}")
+            typer.echo(f"{item.id}  {percent:>4}  {best:>6}  {item.title}")
 
 
 @experiment.command("show")
@@ -117,7 +120,7 @@ def extend(
     url: Url = None,
     as_json: AsJson = False,
 ) -> None:
-    """Add seeds, or variants, to an experiment; only what is new is trained.
+    """Add seeds or variants to an experiment; only the new jobs are trained.
 
     \b
     Examples:
@@ -128,7 +131,7 @@ def extend(
     if seeds is not None:
         extension["seeds"] = parse_seeds(seeds)
     if not extension:
-        raise typer.BadParameter("name what to add, with --seeds or --set variants=...")
+        raise typer.BadParameter("specify what to add, with --seeds or --set variants=...")
     with connect(url) as client:
         extended = client.extend(experiment_id, extension)
     if as_json:

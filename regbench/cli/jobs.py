@@ -25,6 +25,8 @@ from regbench.resources import Epoch, Experiment, Job, JobState
 
 _SPARKLINE_WIDTH = 40
 
+Time = Annotated[str | None, typer.Option(metavar="TIME", help="Such as 2026-01-31T12:00:00Z.")]
+
 
 def check_labels(labels: list[str] | None) -> list[str] | None:
     """A callback of typer.
@@ -40,42 +42,40 @@ def check_labels(labels: list[str] | None) -> list[str] | None:
 
 
 def jobs(
-    state: Annotated[list[JobState] | None, typer.Option(help="Only these; may be given again.")] = None,
+    state: Annotated[list[JobState] | None, typer.Option(help="Only jobs in this state; repeatable.")] = None,
     technique: Annotated[
         list[str] | None,
-        typer.Option(help="Only jobs that use it; may be given again.", autocompletion=complete_techniques),
+        typer.Option(
+            help="Only jobs that use this technique; repeatable.", autocompletion=complete_techniques
+        ),
     ] = None,
     dataset: Annotated[
         list[str] | None,
-        typer.Option(help="Only this one's; may be given again.", autocompletion=complete_datasets),
+        typer.Option(help="Only jobs on this dataset; repeatable.", autocompletion=complete_datasets),
     ] = None,
     experiment: Annotated[
         list[str] | None,
-        typer.Option(help="Only this one's; may be given again.", autocompletion=complete_experiments),
+        typer.Option(help="Only jobs of this experiment; repeatable.", autocompletion=complete_experiments),
     ] = None,
     label: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="NAME=VALUE", help="Only jobs that have it; may be given again.", callback=check_labels
+            metavar="NAME=VALUE", help="Only jobs with this label; repeatable.", callback=check_labels
         ),
     ] = None,
-    created_after: Annotated[
-        str | None, typer.Option(metavar="MOMENT", help="Such as 2026-01-31T12:00:00Z.")
-    ] = None,
-    created_before: Annotated[
-        str | None, typer.Option(metavar="MOMENT", help="Such as 2026-01-31T12:00:00Z.")
-    ] = None,
+    created_after: Time = None,
+    created_before: Time = None,
     sort: Annotated[
         str,
         typer.Option(
-            help="created_at, or a metric such as test_accuracy; with - before it from high to low."
+            help="created_at, or a metric such as test_accuracy; a leading - sorts in descending order."
         ),
     ] = "-created_at",
-    limit: Annotated[int, typer.Option(min=1, help="At most so many.")] = 50,
+    limit: Annotated[int, typer.Option(min=1, help="Largest number of jobs to list.")] = 50,
     url: Url = None,
     as_json: JsonLines = False,
 ) -> None:
-    """List jobs, newest first. Values of one filter are alternatives; different filters must all match.
+    """List jobs, newest first. Values of the same filter are alternatives; different filters must all match.
 
     \b
     Examples:
@@ -105,12 +105,12 @@ def jobs(
 def show(
     resource_id: Annotated[
         str,
-        typer.Argument(metavar="ID", help="A job or an experiment.", autocompletion=complete_ids),
+        typer.Argument(metavar="ID", help="ID of a job or an experiment.", autocompletion=complete_ids),
     ],
     url: Url = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show one job, or one experiment, in full.
+    """Show a job or an experiment in detail.
 
     \b
     Examples:
@@ -131,7 +131,7 @@ def show(
 
 
 def cancel(ids: Ids, url: Url = None, as_json: JsonLines = False) -> None:
-    """Cancel jobs, or whole experiments; one that is running stops within about a second.
+    """Cancel jobs or whole experiments. Running jobs stop within about a second.
 
     \b
     Example:
@@ -141,7 +141,7 @@ def cancel(ids: Ids, url: Url = None, as_json: JsonLines = False) -> None:
 
 
 def pause(ids: Ids, url: Url = None, as_json: JsonLines = False) -> None:
-    """Pause jobs, or whole experiments; one that is running stops within about a second.
+    """Pause jobs or whole experiments. Running jobs stop within about a second.
 
     \b
     Example:
@@ -151,7 +151,7 @@ def pause(ids: Ids, url: Url = None, as_json: JsonLines = False) -> None:
 
 
 def resume(ids: Ids, url: Url = None, as_json: JsonLines = False) -> None:
-    """Resume paused jobs, or all that are paused in an experiment.
+    """Resume paused jobs, or all paused jobs of an experiment.
 
     \b
     Example:
@@ -161,9 +161,9 @@ def resume(ids: Ids, url: Url = None, as_json: JsonLines = False) -> None:
 
 
 def retry(ids: Ids, url: Url = None, as_json: JsonLines = False) -> None:
-    """Train failed or cancelled jobs again, as new jobs, and print their ids.
+    """Train failed or cancelled jobs again as new jobs, and print their ids.
 
-    Of an experiment: all that failed or were cancelled, in their places; its own id is printed.
+    Of an experiment, all failed and cancelled jobs are replaced; its own id is printed.
 
     \b
     Example:
@@ -200,7 +200,7 @@ def _apply(
 
 def _format_state(job: Job) -> str:
     action = (job.model_extra or {}).get("requested_action")
-    return f"{job.state}, asked to {action}" if action else str(job.state)
+    return f"{job.state}, {action} requested" if action else str(job.state)
 
 
 def _format_row(job: Job) -> str:
@@ -224,7 +224,7 @@ def _show_job(job: Job, history: Sequence[Epoch]) -> None:
         "time left": None if seconds is None else f"about {format_duration(seconds)}",
         "created": extra.get("created_at"),
         "finished": extra.get("finished_at"),
-        "stopped because": extra.get("stop_reason"),
+        "stop reason": extra.get("stop_reason"),
         "error": job.error and f"{job.error.code}: {job.error.message}",
     }
     if job.result:
@@ -249,7 +249,7 @@ def show_experiment(experiment: Experiment, jobs: Sequence[Job]) -> None:
             "preset": experiment.preset,
             "baseline": experiment.baseline,
             "jobs": _format_counts(experiment),
-            "best so far": best and f"{best.test_accuracy:.4f} ({best.variant or best.job_id})",
+            "best": best and f"{best.test_accuracy:.4f} ({best.variant or best.job_id})",
         }
     )
     for job in jobs:
@@ -261,7 +261,7 @@ def _format_counts(experiment: Experiment) -> str:
         return ""
     progress = experiment.progress
     counts = [f"{count} {state}" for state, count in progress.counts.items() if count]
-    return f"{progress.total} in all: {', '.join(counts)}"
+    return f"{progress.total} in total: {', '.join(counts)}"
 
 
 def _print_lines(lines: dict[str, Any]) -> None:

@@ -23,17 +23,20 @@ keys = typer.Typer(
 
 @keys.command("create")
 def create_key(
-    name: Annotated[str, typer.Argument(help="For people to know the key by.")],
-    owner: Annotated[str | None, typer.Option(help="Whose jobs it gives access to; default: local.")] = None,
+    name: Annotated[str, typer.Argument(help="Name to recognize the key by.")],
+    owner: Annotated[
+        str | None, typer.Option(help="Owner whose jobs it gives access to; default: local.")
+    ] = None,
     scope: Annotated[
-        Scope, typer.Option(help="read: look; write: also change; admin: also see everybody's, and keys.")
+        Scope,
+        typer.Option(help="read: view jobs; write: also submit and change; admin: all owners, and keys."),
     ] = Scope.WRITE,
     expires_days: Annotated[
         float | None, typer.Option(min=0, max=36_500, help="Days until it expires; default: never.")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Create a key and print it, this once; of an installation that was never started, its database too.
+    """Create a key and print it, this once. Where there is no database yet, it is created too.
 
     \b
     Example:
@@ -63,7 +66,7 @@ def create_key(
 
 @keys.command("list")
 def list_keys(as_json: AsJson = False) -> None:
-    """Show all keys: id, first letters, scope, owner, whether it is open, last use, name.
+    """List all keys: id, prefix, scope, owner, state, last use, name.
 
     \b
     Example:
@@ -77,7 +80,7 @@ def list_keys(as_json: AsJson = False) -> None:
         write_json([_to_document(row) for row in rows])
         return
     for row in rows:
-        state = "open"
+        state = "active"
         if row.revoked_at:
             state = "revoked"
         elif row.expires_at:
@@ -90,9 +93,12 @@ def list_keys(as_json: AsJson = False) -> None:
 
 @keys.command("revoke")
 def revoke_key(
-    key_id: Annotated[str, typer.Argument(metavar="ID", help="As `list` shows it.")], as_json: AsJson = False
+    key_id: Annotated[
+        str, typer.Argument(metavar="ID", help="ID of a key, as listed by `regbench keys list`.")
+    ],
+    as_json: AsJson = False,
 ) -> None:
-    """Revoke a key for good.
+    """Revoke a key permanently.
 
     \b
     Example:

@@ -34,14 +34,16 @@ from regbench.local.stack import are_keys_required, run_stack
 def up(
     host: Annotated[
         str,
-        typer.Option(help="Address to listen on; on others than loopback every request needs an API key."),
+        typer.Option(help="Address to listen on; on any other than loopback every request needs an API key."),
     ] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0: any free one.")] = 8000,
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Port to listen on; 0 picks a free one.")
+    ] = 8000,
     as_json: Annotated[
-        bool, typer.Option("--json", help="Once it is ready, print its address and process id as JSON.")
+        bool, typer.Option("--json", help="When ready, print the URL and the process id as JSON.")
     ] = False,
 ) -> None:
-    """Serve the API and train jobs, until Ctrl-C.
+    """Serve the API and train jobs until Ctrl-C.
 
     \b
     Examples:
@@ -52,7 +54,9 @@ def up(
     if are_keys_required(settings, host):
         echo_message("Requests need an API key; create one with: regbench keys create NAME")
     elif not is_loopback(host):
-        echo_message(f"Warning: API keys are turned off, so whoever can reach {host} can use this service.")
+        echo_message(
+            f"Warning: API keys are turned off, so anyone who can reach {host} can use this service."
+        )
     started = time.monotonic()
     try:
         with (
@@ -60,9 +64,7 @@ def up(
             run_stack(settings, host, port or find_free_port(host), echo=echo_message) as stack,
         ):
             stack.wait_until_ready(echo_message)
-            echo_message(
-                f"Ready in {time.monotonic() - started:.0f} s: {stack.url} (Ctrl-C stops it; twice, at once)"
-            )
+            echo_message(f"Ready in {time.monotonic() - started:.0f} s: {stack.url} (Ctrl-C stops it)")
             echo_message(f"Logs: {settings.home / 'logs'}")
             if as_json:
                 typer.echo(json.dumps({"url": stack.url, "pid": os.getpid()}))
@@ -70,19 +72,19 @@ def up(
                 stack.check()
                 time.sleep(0.5)
     except KeyboardInterrupt:
-        echo_message("Stopped. Jobs that were running continue at the next start.")
+        echo_message("Stopped. Running jobs will continue at the next start.")
 
 
 def demo(
     dataset: Annotated[
-        DatasetName | None, typer.Option(help="Default: mnist where it can be had, else mnist_5k.")
+        DatasetName | None, typer.Option(help="Default: mnist if it is available, else mnist_5k.")
     ] = None,
     epochs: Annotated[
-        int | None, typer.Option(min=1, max=1000, help="Default: 10, as the preset has it.")
+        int | None, typer.Option(min=1, max=1000, help="Default: 10, as in the preset.")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Train the dropout comparison on a stack of its own and print the report.
+    """Run the dropout comparison on a separate, temporary service and print the report.
 
     \b
     Example:
@@ -105,14 +107,14 @@ def prune(
         typer.Option(
             min=0,
             max=36_500,
-            help="Also remove models and predictions of jobs that finished so many days ago; 0: none. "
+            help="Also remove models and predictions of jobs that finished this many days ago; 0: none. "
             "Default: REGBENCH_KEEP_ARTIFACTS_DAYS.",
         ),
     ] = None,
     dry_run: Annotated[bool, typer.Option(help="Only show what would be removed.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Remove files that are no longer needed: checkpoints of ended jobs, and models past an age.
+    """Remove files that are no longer needed: checkpoints of ended jobs, and old models.
 
     \b
     Example:
@@ -129,13 +131,13 @@ def prune(
     typer.echo(f"{pruned.files} file(s), {pruned.bytes / 1e6:.1f} MB {outcome}.")
     if pruned.unknown:
         typer.echo(
-            f"{pruned.unknown} file(s) belong to jobs that this database does not know, and stay: "
-            "is it the right one?"
+            f"{pruned.unknown} file(s) belong to jobs that are not in this database, and were kept. "
+            "Is it the right database?"
         )
 
 
 def doctor(url: Url = None, as_json: AsJson = False) -> None:
-    """Check this installation, and show how to fix what is wrong. The exit code is 1 if anything is.
+    """Check this installation and show how to fix problems. The exit code is 1 if there are any.
 
     \b
     Example:

@@ -29,13 +29,13 @@ SUCCEEDED, FAILED, CANCELLED, REFUSED, INTERRUPTED = 0, 1, 2, 4, 130
 
 Url = Annotated[
     str | None,
-    typer.Option(envvar="REGBENCH_URL", help="Address of the service.", show_default=DEFAULT_URL),
+    typer.Option(envvar="REGBENCH_URL", help="URL of the service.", show_default=DEFAULT_URL),
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on stdout, and nothing else there.")]
-JsonLines = Annotated[bool, typer.Option("--json", help="Print JSON on stdout, one document a line.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print only JSON to stdout.")]
+JsonLines = Annotated[bool, typer.Option("--json", help="Print JSON to stdout, one document per line.")]
 Ids = Annotated[
     list[str],
-    typer.Argument(metavar="ID...", help="Jobs or experiments.", autocompletion=complete_ids),
+    typer.Argument(metavar="ID...", help="IDs of jobs or experiments.", autocompletion=complete_ids),
 ]
 
 
@@ -86,7 +86,7 @@ def check_experiment_id(value: str) -> str:
         typer.BadParameter: the value names no experiment.
     """
     if not is_experiment_id(value):
-        raise typer.BadParameter(f"{value} is no experiment; an experiment's id begins with exp_")
+        raise typer.BadParameter(f"{value} is not an experiment; the id of one begins with exp_")
     return value
 
 

@@ -91,5 +91,5 @@ class _Patience:
             return False
         if self._away_since is None:
             self._away_since = time.monotonic()
-            self._display.note(f"{error.message} Waiting for it; the jobs are not affected.")
+            self._display.note(f"{error.message} Waiting for it to return; the jobs are not affected.")
         return time.monotonic() - self._away_since < self._seconds

@@ -15,16 +15,18 @@ from regbench.client import Choice
 def predict(
     job_id: Annotated[
         str,
-        typer.Argument(metavar="ID", help="A job that has succeeded.", autocompletion=complete_ids),
+        typer.Argument(metavar="ID", help="ID of a job that has succeeded.", autocompletion=complete_ids),
     ],
     images: Annotated[
         list[Path],
         typer.Argument(metavar="IMAGE...", exists=True, dir_okay=False, help="PNG or JPEG files, up to 256."),
     ],
     url: Url = None,
-    invert: Annotated[Choice, typer.Option(help="Whether ink is dark; auto: by the border.")] = "auto",
+    invert: Annotated[
+        Choice, typer.Option(help="Whether the ink is dark; auto decides by the border.")
+    ] = "auto",
     center: Annotated[
-        Choice, typer.Option(help="Whether to box and centre the digit as MNIST does; auto: unless 28x28.")
+        Choice, typer.Option(help="Whether to crop and center the digit as in MNIST; auto: unless 28x28.")
     ] = "auto",
     as_json: AsJson = False,
 ) -> None:

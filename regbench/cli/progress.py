@@ -106,7 +106,7 @@ class Bars(Display):
             counts = [f"{states.count(state)} {state}" for state in JobState if state in states]
             # As the service counts an experiment: nothing more is to be done for a job that has failed.
             fractions = [1.0 if job.state.terminal else job.progress.fraction for job in jobs]
-            facts = [f"{100 * sum(fractions) / len(jobs):.0f} % done"]
+            facts = [f"{100 * sum(fractions) / len(jobs):.0f}% done"]
             seconds = estimate_seconds_left(jobs)
             if seconds is not None:
                 facts.append(f"about {format_duration(seconds)} left")
@@ -138,7 +138,7 @@ class Bars(Display):
             if not with_bars:
                 # A narrow terminal has room for one: of a running job its accuracy, else its state.
                 facts = facts[1:2] if job.state is JobState.RUNNING else facts[:1]
-            cells += [Text(f"{100 * _get_fraction(job):.0f} %"), Text(", ".join(facts))]
+            cells += [Text(f"{100 * _get_fraction(job):.0f}%"), Text(", ".join(facts))]
             if with_sparklines:
                 losses = [epoch.validation_loss for epoch in history if epoch.validation_loss is not None]
                 line = render_sparkline(losses, _SPARKLINE_WIDTH, encoding=self._console.encoding)
@@ -162,7 +162,7 @@ class Lines(Display):
             return
         self._last[job.id] = (job.state, now)
         self.note(
-            f"{job.title}: " + ", ".join([f"{100 * _get_fraction(job):.0f} %", *_describe_job(job, history)])
+            f"{job.title}: " + ", ".join([f"{100 * _get_fraction(job):.0f}%", *_describe_job(job, history)])
         )
 
 

@@ -24,14 +24,14 @@ def report(
     ids: Ids,
     form: Annotated[
         ReportFormat | None,
-        typer.Option("--format", help="Default: by the suffix of --output, else md."),
+        typer.Option("--format", help="Default: from the suffix of --output, else md."),
     ] = None,
     output: Annotated[Path | None, typer.Option(help="Write to this file instead of stdout.")] = None,
-    open_it: Annotated[bool, typer.Option("--open", help="Open it in a browser.")] = False,
+    open_it: Annotated[bool, typer.Option("--open", help="Open the report in a browser.")] = False,
     url: Url = None,
     as_json: AsJson = False,
 ) -> None:
-    """Print the comparison of an experiment's variants, or of any jobs that have succeeded.
+    """Print a report that compares an experiment's variants, or any jobs that have succeeded.
 
     \b
     Examples:
@@ -50,7 +50,7 @@ def report(
                 f"no report format has the suffix {suffix}; use {', '.join(_FORMATS)}, or add --format"
             )
         form = "json" if as_json else _FORMATS.get(suffix, "html" if open_it else "md")
-    with connect(url) as client, show_status("Comparing"):
+    with connect(url) as client, show_status("Preparing the report"):
         content = (
             client.report(ids[0], form) if is_experiment_id(ids[0]) else client.report_of_jobs(ids, form)
         )

@@ -13,28 +13,26 @@ from regbench.resources import CostEstimate, Document, Experiment, Job
 
 def make_set_option(example: str) -> Any:
     """The option --set, with an example that fits what the command submits."""
-    return typer.Option(
-        "--set", metavar="PATH=VALUE", help=f"Set a field, such as {example}; may be given again."
-    )
+    return typer.Option("--set", metavar="PATH=VALUE", help=f"Set a field, such as {example}; repeatable.")
 
 
 Settings = Annotated[list[str] | None, make_set_option("training.epochs=5")]
-Seeds = Annotated[str | None, typer.Option(metavar="SEEDS", help="Such as 0-9 or 0,3,7.")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Only check it and show what it would cost.")]
+Seeds = Annotated[str | None, typer.Option(metavar="SEEDS", help="Seeds, such as 0-9 or 0,3,7.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Only validate it and estimate its cost.")]
 
 
 def submit(
-    file: Annotated[str, typer.Argument(help="A job or an experiment as YAML or JSON; `-` reads stdin.")],
+    file: Annotated[str, typer.Argument(help="A job or an experiment in YAML or JSON; `-` reads stdin.")],
     settings: Settings = None,
     seeds: Seeds = None,
-    watch: Annotated[bool, typer.Option(help="Also show it until it ends.")] = False,
+    watch: Annotated[bool, typer.Option(help="Show its progress until it ends.")] = False,
     dry_run: DryRun = False,
     url: Url = None,
     as_json: AsJson = False,
 ) -> None:
-    """Submit a job, or an experiment (a document with `preset` or `variants`), and print its id.
+    """Submit a job or an experiment (a document with `preset` or `variants`) and print its id.
 
-    With --seeds a job is submitted once for each seed: all of them, or none.
+    With --seeds, a job is submitted once per seed: all are accepted, or none.
 
     \b
     Examples:
@@ -89,9 +87,9 @@ def show_cost(cost: CostEstimate, *, as_json: bool) -> None:
     if jobs is not None:
         typer.echo(f"jobs                   {jobs}")
     typer.echo(f"floating-point ops     {cost.training_flops:.3g}")
-    typer.echo(f"memory of a job        {cost.memory_bytes / 1e6:.0f} MB")
+    typer.echo(f"memory per job         {cost.memory_bytes / 1e6:.0f} MB")
     seconds = cost.estimated_seconds
-    typer.echo(f"training time          {'not known yet' if seconds is None else f'about {seconds:.0f} s'}")
+    typer.echo(f"training time          {'unknown' if seconds is None else f'about {seconds:.0f} s'}")
 
 
 def _set_seeds(document: Document, seeds: str | None) -> Document:

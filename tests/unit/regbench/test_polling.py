@@ -34,8 +34,8 @@ def test_a_job_is_followed_to_its_end(service: Service) -> None:
         ended = poll_until_finished(client, [Job.model_validate(job())], display, poll_seconds=0)
     assert [each.state for each in ended] == [JobState.SUCCEEDED]
     assert printed(console).splitlines() == [
-        "dropout 0.5, seed 0: 25 %, running, epoch 2/10, val. accuracy 0.9000, 8 s left",
-        "dropout 0.5, seed 0: 100 %, succeeded, epoch 2/10, val. accuracy 0.9000",
+        "dropout 0.5, seed 0: 25%, running, epoch 2/10, val. accuracy 0.9000, 8 s left",
+        "dropout 0.5, seed 0: 100%, succeeded, epoch 2/10, val. accuracy 0.9000",
     ]
 
 
@@ -114,7 +114,7 @@ def test_without_a_terminal_there_are_no_control_characters_and_few_lines() -> N
         assert isinstance(display, Lines)
         for _ in range(50):
             display.show(Job.model_validate(job("running", name="[bold]x[/bold]")), [])
-    assert printed(console) == "[bold]x[/bold], seed 0: 25 %, running, epoch 2/10, 8 s left\n"
+    assert printed(console) == "[bold]x[/bold], seed 0: 25%, running, epoch 2/10, 8 s left\n"
 
 
 def test_a_name_cannot_command_the_terminal() -> None:
@@ -149,8 +149,8 @@ def test_on_a_terminal_there_is_a_bar_for_each_job(monkeypatch: pytest.MonkeyPat
     one, two = (
         [line for line in printed(console).splitlines() if name in line][-1] for name in ("without", "two")
     )
-    assert "25 % epoch 2/10, acc. 0.9000, 8 s left" in one
-    assert "25 % queued, epoch 2/10" in two
+    assert "25% epoch 2/10, acc. 0.9000, 8 s left" in one
+    assert "25% queued, epoch 2/10" in two
     assert "\x1b[3" not in printed(console), "NO_COLOR is set, and colours were printed"
 
 
@@ -184,9 +184,9 @@ def test_the_time_that_is_left_over_all_jobs_is_told_where_it_can_be(
 @pytest.mark.parametrize(
     ("width", "line"),
     [
-        (80, "4 jobs: 1 queued, 1 running, 2 failed, 62 % done, about 1 min 30 s left"),
-        (40, "4 jobs: 62 % done, about 1 min 30 s left"),
-        (20, "4 jobs: 62 % done, …"),
+        (80, "4 jobs: 1 queued, 1 running, 2 failed, 62% done, about 1 min 30 s left"),
+        (40, "4 jobs: 62% done, about 1 min 30 s left"),
+        (20, "4 jobs: 62% done, a…"),
     ],
 )
 def test_the_last_line_tells_of_all_jobs_and_fits(

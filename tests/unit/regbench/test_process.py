@@ -98,7 +98,7 @@ def test_c10_what_was_printed_long_ago_is_not_the_reason_of_a_kill(log: Path, na
     kill = f"import os, signal; print('WARNING: hm', flush=True); os.kill(os.getpid(), signal.{name})"
     with pytest.raises(StackError) as caught:
         start(kill, log).finish(DEADLINE_SECONDS)
-    assert caught.value.message == f"The part was ended by {name}."
+    assert caught.value.message == f"The part was killed by {name}."
     assert str(log) in caught.value.hint
 
 

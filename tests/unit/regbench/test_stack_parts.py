@@ -55,7 +55,7 @@ def test_a_port_in_use_is_told_and_a_free_one_is_not() -> None:
     check_port("127.0.0.1", find_free_port())
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        with pytest.raises(StackError, match=f"Something else listens on port {port} of 127.0.0.1"):
+        with pytest.raises(StackError, match=f"Port {port} of 127.0.0.1 is already in use"):
             check_port("127.0.0.1", port)
 
 

@@ -38,12 +38,12 @@ def test_the_bar_moves_and_the_course_of_the_loss_grows_to_one_line(service: Ser
     service.answer("GET /v1/jobs/job_1", (200, at(2)))
     history(service, 2)
     with terminal(*watching(service, "job_1")) as screen:
-        [early] = screen.wait_for(lambda lines: "20 %" in "".join(lines))
+        [early] = screen.wait_for(lambda lines: "20%" in "".join(lines))
         assert "epoch 2/10, acc. 0.9000, 1 min 0 s left" in early
         assert early.endswith("█▁")
         service.answer("GET /v1/jobs/job_1/epochs", (200, {"items": [epoch(9) | {"validation_loss": 0.1}]}))
         service.answer("GET /v1/jobs/job_1", (200, at(9)))
-        [late] = screen.wait_for(lambda lines: "90 %" in "".join(lines))
+        [late] = screen.wait_for(lambda lines: "90%" in "".join(lines))
         assert len([character for character in late if character in BLOCKS]) == 3
         # A bar changes its sign where it has got to.
         assert max(map(late.find, "╸╺")) > max(map(early.find, "╸╺")) > 0
@@ -52,7 +52,7 @@ def test_the_bar_moves_and_the_course_of_the_loss_grows_to_one_line(service: Ser
         assert screen.end() == 0
         [done] = screen.lines
     assert "✓ dropout 0.5" in done
-    assert "100 % succeeded, epoch 10/10" in done
+    assert "100% succeeded, epoch 10/10" in done
     assert "━" not in done
 
 
@@ -60,7 +60,7 @@ def test_ctrl_c_leaves_the_job_running_and_says_so(service: Service) -> None:
     service.answer("GET /v1/jobs/job_1", (200, at(2)))
     history(service, 2)
     with terminal(*watching(service, "job_1")) as screen:
-        screen.wait_for(lambda lines: "20 %" in "".join(lines))
+        screen.wait_for(lambda lines: "20%" in "".join(lines))
         screen.press_ctrl_c()
         assert screen.end() == 130
         assert "The jobs continue." in " ".join(screen.lines)
@@ -76,7 +76,7 @@ def test_colours_are_for_those_who_want_them(
     service.answer("GET /v1/jobs/job_1", (200, at(2)))
     history(service, 2)
     with terminal(*watching(service, "job_1"), environment=environment) as screen:
-        screen.wait_for(lambda lines: "20 %" in "".join(lines))
+        screen.wait_for(lambda lines: "20%" in "".join(lines))
         assert bool(COLOUR.search(screen.raw)) is coloured
 
 
@@ -85,7 +85,7 @@ def test_a_narrow_terminal_has_one_line_for_a_job(service: Service, columns: int
     service.answer("GET /v1/jobs/job_1", (200, at(2, name="a name that is much too long for a terminal")))
     history(service, 2)
     with terminal(*watching(service, "job_1"), columns=columns) as screen:
-        [line] = screen.wait_for(lambda lines: "20 %" in "".join(lines))
+        [line] = screen.wait_for(lambda lines: "20%" in "".join(lines))
         assert len(line) <= columns
         assert "a n" in line
 
@@ -97,7 +97,7 @@ def test_a_smaller_terminal_is_redrawn(service: Service) -> None:
         screen.wait_for(lambda lines: len(lines) == 1 and "━" in lines[0] and lines[0].endswith("█▁"))
         screen.resize(columns=50, rows=24)
         service.answer("GET /v1/jobs/job_1", (200, at(3)))
-        lines = screen.wait_for(lambda lines: "30 %" in "".join(lines))
+        lines = screen.wait_for(lambda lines: "30%" in "".join(lines))
         assert "━" not in lines[-1], "there is no room for a bar"
         assert "█" not in lines[-1], "there is no room for the course"
 
@@ -133,7 +133,7 @@ def test_a_hundred_jobs_do_not_flood_the_screen(service: Service) -> None:
     for number in (70, 80):
         history(service, 4, f"job_{number}")
     with terminal(*watching(service, "exp_1"), rows=15) as screen:
-        last = "100 jobs: 98 queued, 2 running, 1 % done, about 1 h 23 min left"
+        last = "100 jobs: 98 queued, 2 running, 1% done, about 1 h 23 min left"
         lines = screen.wait_for(lambda lines: last in lines[-1:])
         assert len(lines) <= 15
         assert "number 70" in lines[0]
