@@ -6,7 +6,7 @@ What a `Regbench` returned has methods that send requests (`job.wait()`), until 
 import unicodedata
 from collections.abc import Sequence
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict, PrivateAttr
 
@@ -15,7 +15,6 @@ from regbench.errors import ClientError
 if TYPE_CHECKING:
     import pandas
 
-    from regbench.client import Regbench
 
 Document = dict[str, Any]
 ReportFormat = Literal["json", "md", "html", "csv"]  # in the API's order: typing caches equal literals
@@ -37,10 +36,32 @@ class JobState(StrEnum):
         return self in {JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED}
 
 
+class Client(Protocol):
+    """What resources call, of `regbench.client.Regbench`, which imports this module."""
+
+    def job(self, job_id: str) -> "Job": ...
+    def wait_for_job(self, job_id: str, timeout: float | None = None) -> "Job": ...
+    def epochs(self, job_id: str, *, after: int = 0) -> "list[Epoch]": ...
+    def cancel(self, job_id: str) -> "Job": ...
+    def pause(self, job_id: str) -> "Job": ...
+    def resume(self, job_id: str) -> "Job": ...
+    def retry(self, job_id: str) -> "Job": ...
+    def experiment(self, experiment_id: str) -> "Experiment": ...
+    def wait_for_experiment(self, experiment_id: str, timeout: float | None = None) -> "Experiment": ...
+    def jobs_of(self, experiment_id: str) -> "list[Job]": ...
+    def comparison(self, experiment_id: str) -> "Report": ...
+    def report(self, experiment_id: str, form: ReportFormat) -> bytes: ...
+    def extend(self, experiment_id: str, extension: Document) -> "Experiment": ...
+    def cancel_experiment(self, experiment_id: str) -> "Experiment": ...
+    def pause_experiment(self, experiment_id: str) -> "Experiment": ...
+    def resume_experiment(self, experiment_id: str) -> "Experiment": ...
+    def retry_failed(self, experiment_id: str) -> "Experiment": ...
+
+
 class _Resource(BaseModel):
     model_config = ConfigDict(extra="allow", frozen=True)
 
-    _origin: "Regbench | None" = PrivateAttr(None)
+    _origin: Client | None = PrivateAttr(None)
 
     def model_post_init(self, context: Any) -> None:
         """Keep the client through which this came: pydantic's validation context."""
@@ -51,7 +72,7 @@ class _Resource(BaseModel):
         return self.model_dump_json(indent=2)
 
     @property
-    def _client(self) -> "Regbench":
+    def _client(self) -> Client:
         if self._origin is None:
             raise ClientError(
                 f"This {type(self).__name__} did not come from a `Regbench`, so it can send no request."
