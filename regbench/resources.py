@@ -74,9 +74,8 @@ class _Resource(BaseModel):
     @property
     def _client(self) -> Client:
         if self._origin is None:
-            raise ClientError(
-                f"This {type(self).__name__} did not come from a `Regbench`, so it can send no request."
-            )
+            name = type(self).__name__
+            raise ClientError(f"This {name} did not come from a `Regbench`, so it can send no request.")
         return self._origin
 
 
