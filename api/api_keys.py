@@ -25,6 +25,7 @@ from api.http.routing import StrictQueryRoute
 from api.http.schemas import ResponseModel
 from models.identifiers import OWNER_PATTERN
 from models.scopes import Scope
+from models.spec import VISIBLE
 from models.store import audit
 from models.store import keys as store
 from models.store.tables import LOCAL_OWNER, ApiKey
@@ -37,7 +38,9 @@ class NewKey(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    name: str = Field(min_length=1, max_length=200, pattern=r"^[^\x00]*$", description="A name for people")
+    name: Annotated[str, VISIBLE] = Field(
+        min_length=1, max_length=200, pattern=r"^[^\x00]*$", description="A name for people"
+    )
     owner: str = Field(
         LOCAL_OWNER,
         pattern=OWNER_PATTERN,

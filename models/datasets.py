@@ -228,7 +228,7 @@ def ensure_available(name: str, settings: Settings) -> None:
 
 def get_keras_cache_folder() -> Path:
     """The folder in which Keras keeps datasets."""
-    return Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras") / "datasets"
+    return Path(os.environ.get("KERAS_HOME") or "~/.keras").expanduser() / "datasets"
 
 
 def _download(name: str) -> bool:

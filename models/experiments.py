@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
-from models.spec import WITHOUT_NUL, JobSpec, Seed, bound_length, get_validation_errors
+from models.spec import STORED, VISIBLE, WITHOUT_NUL, JobSpec, Seed, bound_length, get_validation_errors
 
 Document = dict[str, Any]
 
@@ -20,7 +20,7 @@ class Variant(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
-    name: Annotated[str, Field(min_length=1, max_length=100), WITHOUT_NUL] = Field(
+    name: Annotated[str, Field(min_length=1, max_length=100), WITHOUT_NUL, VISIBLE] = Field(
         description="Unique within the experiment"
     )
     changes: Document = Field(
@@ -57,7 +57,7 @@ class ExperimentSpec(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
-    name: Annotated[str, Field(min_length=1, max_length=200), WITHOUT_NUL]
+    name: Annotated[str, Field(min_length=1, max_length=200), WITHOUT_NUL, VISIBLE]
     base: JobSpec = JobSpec()
     variants: Annotated[
         tuple[Variant, ...],
@@ -140,12 +140,14 @@ class ExperimentSpec(BaseModel):
             for variant in self.variants
         ]
 
-    def build_run_spec(self, variant: Variant, seed: int) -> JobSpec:
-        """The specification of one run."""
+    def build_run_spec(
+        self, variant: Variant, seed: int, *, context: dict[str, bool] | None = STORED
+    ) -> JobSpec:
+        """The specification of one run; `check_variants` refuses what may not be submitted."""
         document = merge_patch(self.base.model_dump(mode="json"), variant.changes)
         document |= {"seed": seed, "name": format_run_name(variant.name, seed)}
         # Through JSON, so that a change is judged exactly as a posted job is.
-        return JobSpec.model_validate_json(json.dumps(document))
+        return JobSpec.model_validate_json(json.dumps(document), context=context)
 
     def check_variants(self) -> list[tuple[tuple[int | str, ...], str]]:
         """Pairs of (location, what is wrong) for changes that do not make a valid specification."""
@@ -157,7 +159,7 @@ class ExperimentSpec(BaseModel):
                 if field in variant.changes
             ]
             try:
-                self.build_run_spec(variant, self.run_seeds[0])
+                self.build_run_spec(variant, self.run_seeds[0], context=None)
             except ValidationError as error:
                 errors += [
                     (("variants", index, "changes", *location), detail)

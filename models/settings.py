@@ -9,7 +9,15 @@ from pydantic import AfterValidator, Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 # `regbench up` runs its parts in another folder, so relative paths are resolved where they are read.
-AbsolutePath = Annotated[Path, AfterValidator(Path.absolute)]
+AbsolutePath = Annotated[Path, AfterValidator(lambda path: expand_path(str(path)))]
+
+
+def expand_path(path: str) -> Path:
+    """The absolute path, with `~` for the user's home folder."""
+    try:
+        return Path(path).expanduser().absolute()
+    except RuntimeError:
+        raise ValueError(f"{path} is in the home folder of an unknown user") from None
 
 
 class Settings(BaseSettings):
@@ -148,13 +156,26 @@ class Settings(BaseSettings):
         driver, separator, path = url.partition(":///")
         if not (driver.startswith("sqlite") and path) or path.startswith(("/", ":memory:", "file:")):
             return url
+        if path.startswith("~"):
+            user, slash, path = path.partition("/")
+            return f"{driver}{separator}{quote(str(expand_path(user)))}{slash}{path}"
         return f"{driver}{separator}{quote(str(Path.cwd()))}/{path}"
+
+    @field_validator("home")
+    @classmethod
+    def _refuse_chained_path(cls, path: Path) -> Path:
+        # fsspec, which stores the artifacts, reads `::` as the end of an address.
+        if "::" in str(path):
+            raise ValueError(f"{path} holds '::'; choose a folder without it")
+        return path
 
     @field_validator("artifacts_url")
     @classmethod
     def _resolve_artifacts_path(cls, url: str) -> str:
         path = url.removeprefix("file://")
-        return f"file://{Path(path).absolute()}" if path and "://" not in path else url
+        if not path or "://" in path:
+            return url
+        return f"file://{cls._refuse_chained_path(expand_path(path))}"
 
     @property
     def resolved_database_url(self) -> str:

@@ -11,11 +11,13 @@ from pydantic import (
     ConfigDict,
     Field,
     ValidationError,
+    ValidationInfo,
     field_validator,
     model_validator,
 )
 from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError, PydanticKnownError
 
+from models.identifiers import is_visible
 from models.techniques import Regularization
 
 
@@ -26,7 +28,27 @@ def refuse_nul(text: str) -> str:
     return text
 
 
+def require_visible(text: str, info: ValidationInfo) -> str:
+    if info.context is not STORED and not is_visible(text):
+        raise PydanticCustomError("invisible", "holds no visible character; give a name that can be read")
+    return text
+
+
+def check_label_name(name: str, info: ValidationInfo) -> str:
+    # Filters read `name=value`, and selected fields are separated by commas, their parts by dots.
+    if info.context is not STORED and (
+        set("=.,") & set(name) or name != name.strip() or not is_visible(name)
+    ):
+        raise PydanticCustomError(
+            "label_name", "a label's name is not empty, holds none of = . , and no blank at either end"
+        )
+    return name
+
+
+STORED = {"stored": True}
+"""Validation context of documents from the database, which may have names that are refused today."""
 WITHOUT_NUL = AfterValidator(refuse_nul)
+VISIBLE = AfterValidator(require_visible)
 Text200 = Annotated[str, Field(max_length=200), WITHOUT_NUL]
 DatasetName = Literal["mnist", "fashion_mnist", "mnist_5k"]
 Seed = Annotated[int, Field(ge=0, le=2**31 - 1)]
@@ -236,12 +258,12 @@ class TrainingSpec(_Part):
 class JobSpec(_Part):
     """One training run, whole. Every field has a default: `{}` is the seed experiment's plain network."""
 
-    name: Text200 | None = Field(None, description="For people; changes nothing")
+    name: Annotated[Text200, VISIBLE] | None = Field(None, description="For people; changes nothing")
     labels: Annotated[
-        dict[Annotated[str, Field(max_length=63), WITHOUT_NUL], Text200],
+        dict[Annotated[str, Field(max_length=63), WITHOUT_NUL, AfterValidator(check_label_name)], Text200],
         Field(max_length=32),
         bound_length(32),
-    ] = Field({}, description="For people and filters; change nothing")
+    ] = Field({}, description="For people and filters; change nothing; no `=`, `.` or `,` in their names")
     priority: int = Field(
         0, ge=-100, le=100, description="Of the jobs that wait, the highest goes first; none is interrupted"
     )

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from models.artifacts import ArtifactStore
 from models.errors import ArtifactCorrupted
 from models.settings import Settings
-from models.spec import PIXELS, JobSpec
+from models.spec import PIXELS, STORED, JobSpec
 from models.store.database import Database
 from models.store.jobs import get_result
 from models.store.transitions import get_job
@@ -60,7 +60,7 @@ class ModelCache:
         result = get_result(job)
         content = self._store.get(result.model_path, sha256=result.model_sha256)
         log.info("loading the model of job %s", job_id)
-        network = load_network(JobSpec.model_validate(job.spec), content)
+        network = load_network(JobSpec.model_validate(job.spec, context=STORED), content)
         # Keras leaves weights that it does not find in a file as they are, which is random.
         if compute_weights_sha256(network) != result.weights_sha256:
             raise ArtifactCorrupted(f"The weights in {result.model_path} are not the ones that were trained.")

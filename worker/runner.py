@@ -7,7 +7,7 @@ from models.artifacts import ArtifactStore
 from models.errors import InvalidSpec, LeaseLost, ServiceUnavailable, TrainingFailed
 from models.records import CheckpointRecord, ResultRecord
 from models.settings import Settings
-from models.spec import JobSpec
+from models.spec import STORED, JobSpec
 from models.states import JobState
 from models.store import queue
 from models.store.database import Database
@@ -83,7 +83,9 @@ class Runner:
         """
         try:
             with lease.keep_alive():
-                return self._train_and_save(JobSpec.model_validate(job.spec), job, lease, checkpoints)
+                return self._train_and_save(
+                    JobSpec.model_validate(job.spec, context=STORED), job, lease, checkpoints
+                )
         except Interrupted:
             return lease.stop()
         except (LeaseLost, ServiceUnavailable):

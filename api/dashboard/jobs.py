@@ -17,7 +17,7 @@ from api.jobs.queries import JobQuery
 from models.datasets import DATASETS
 from models.experiments import flatten
 from models.formatting import format_count, format_duration, format_techniques
-from models.spec import JobSpec
+from models.spec import STORED, JobSpec
 from models.states import JobState
 from models.store import jobs as store
 from models.store.job_search import find_jobs, get_cursor
@@ -93,7 +93,7 @@ def show_job(
             settings,
             str(request.base_url),
             "/v1/jobs",
-            JobSpec.model_validate(job.spec).model_dump(mode="json", exclude_defaults=True),
+            JobSpec.model_validate(job.spec, context=STORED).model_dump(mode="json", exclude_defaults=True),
         ),
         metrics=_format_metrics(job.result),
         digits=range(10),

@@ -19,6 +19,7 @@ from models.experiments import (
     Extension,
     StoppingRule,
 )
+from models.spec import STORED
 from models.states import UNFINISHED
 from models.store.experiment_runs import ExperimentRun, get_runs
 from models.store.experiments import extend_experiment
@@ -38,10 +39,11 @@ def auto_extend_experiments(session: Session) -> list[Job]:
     ready = select(Experiment).where(Experiment.auto_extending, ~unfinished).with_for_update(skip_locked=True)
     jobs: list[Job] = []
     for experiment in session.scalars(ready).all():
-        spec = ExperimentSpec.model_validate(experiment.document)
+        spec = ExperimentSpec.model_validate(experiment.document, context=STORED)
         rule = spec.stopping_rule
         if rule and (seeds := _get_more_seeds(spec, rule, get_runs(session, experiment.id))):
-            extended = ExperimentSpec.model_validate(Extension(seeds=seeds).apply_to(experiment.document))
+            document = Extension(seeds=seeds).apply_to(experiment.document)
+            extended = ExperimentSpec.model_validate(document, context=STORED)
             jobs += extend_experiment(session, experiment, extended)
         else:
             experiment.auto_extending = False

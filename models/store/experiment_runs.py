@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from models.errors import Conflict
 from models.experiments import ExperimentSpec
-from models.spec import JobSpec
+from models.spec import STORED, JobSpec
 from models.states import JobState
 from models.store.jobs import NewJob, create_jobs, retry_job
 from models.store.tables import Experiment, Job, Result, Run
@@ -232,7 +232,7 @@ def retry_failed(session: Session, experiment: Experiment) -> list[Job]:
         for run in get_runs(session, experiment.id)
         if run.job.state in (JobState.FAILED, JobState.CANCELLED)
     ]
-    spec = ExperimentSpec.model_validate(experiment.document)
+    spec = ExperimentSpec.model_validate(experiment.document, context=STORED)
     deleted = find_missing_runs(session, experiment.id, spec)
     if not (ended or deleted):
         raise Conflict(f"No job of experiment {experiment.id} has failed, was cancelled or was deleted.")

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session, aliased, joinedload
 from models.cost import estimate_cost
 from models.errors import Conflict, NotFound
 from models.identifiers import create_id
-from models.spec import JobSpec
+from models.spec import STORED, JobSpec
 from models.states import Action, JobState
 from models.store.database import UNFILTERED
 from models.store.quotas import check_quotas
@@ -292,7 +292,7 @@ def retry_job(session: Session, job_id: str) -> tuple[Job, bool]:
         raise Conflict(f"Job {job_id} is {job.state}; only a failed or cancelled job can be retried.")
     retry = session.scalar(select(Job).where(Job.retry_of == job_id))
     if retry is None:
-        spec = JobSpec.model_validate(job.spec)
+        spec = JobSpec.model_validate(job.spec, context=STORED)
         new = NewJob(spec, job.owner, job.experiment_id, job.variant, retry_of=job_id)
         (retry,) = create_jobs(session, [new])
         session.execute(update(Run).where(Run.job_id == job_id).values(job_id=retry.id))

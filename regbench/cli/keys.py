@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from models.identifiers import OWNER_PATTERN
+from models.identifiers import OWNER_PATTERN, is_visible
 from models.scopes import Scope
 from models.settings import Settings
 from regbench.cli.options import AsJson, echo_message, show_status, write_json
@@ -42,8 +42,8 @@ def create_key(
     Example:
       regbench keys create laptop --owner ann --scope read
     """
-    if not 0 < len(name) <= _MAX_NAME_LENGTH or not name.isprintable():
-        raise typer.BadParameter(f"a name has 1 to {_MAX_NAME_LENGTH} printable characters")
+    if len(name) > _MAX_NAME_LENGTH or not name.isprintable() or not is_visible(name):
+        raise typer.BadParameter(f"a name has 1 to {_MAX_NAME_LENGTH} printable characters, not only blanks")
     if owner is not None and not re.match(OWNER_PATTERN, owner):
         raise typer.BadParameter("an owner has 1 to 40 letters, digits, dots, dashes, underscores or @")
     if expires_days == 0:

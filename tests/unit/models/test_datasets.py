@@ -319,3 +319,11 @@ def test_f1_a_damaged_idx_file_is_named(home: Path, dataset: str, content: bytes
     damaged = _keep(folder / f"{IDX_FILES[2]}.gz", content)
     assert not is_available(dataset, settings)
     assert str(find_damage(folder)).startswith(f"{damaged} ")
+
+
+def test_f13_the_folder_of_keras_may_begin_with_a_tilde(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("KERAS_HOME", "~/keras")
+    assert datasets.get_keras_cache_folder() == tmp_path / "keras" / "datasets"

@@ -104,3 +104,38 @@ def test_an_empty_variable_is_one_that_is_not_set(monkeypatch: pytest.MonkeyPatc
     assert Settings() == Settings.model_validate(
         {"home": ".regbench", "data_dir": None, "lease_seconds": 30.0}
     )
+
+
+def test_f13_a_tilde_is_the_users_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    home = tmp_path / "user"
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setenv("REGBENCH_HOME", "~/rb")
+    monkeypatch.setenv("REGBENCH_DATA_DIR", "~/data")
+    monkeypatch.setenv("REGBENCH_ARTIFACTS_URL", "file://~/models")
+    monkeypatch.setenv("REGBENCH_DATABASE_URL", "sqlite:///~/rb.db")
+    settings = Settings()
+    assert (settings.home, settings.data_dir) == (home / "rb", home / "data")
+    assert settings.resolved_artifacts_url == f"file://{home}/models"
+    assert make_url(settings.resolved_database_url).database == f"{home}/rb.db"
+    assert Settings(artifacts_url="~").artifacts_url == f"file://{home}"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("home", "/x/a::b"),
+        ("artifacts_url", "/x/a::b"),
+        ("artifacts_url", "file:///x/a::b"),
+        ("home", "~no such user/x"),
+        ("data_dir", "~no such user/x"),
+    ],
+)
+def test_f13_a_folder_that_cannot_be_used_is_refused(name: str, value: str) -> None:
+    with pytest.raises(ValidationError) as refused:
+        Settings(**{name: value})
+    assert [error["loc"] for error in refused.value.errors()] == [(name,)]
+
+
+def test_f13_addresses_of_object_stores_are_used_as_they_are() -> None:
+    for url in ("s3://bucket/~/x", "simplecache::s3://bucket/x"):
+        assert Settings(artifacts_url=url).artifacts_url == url

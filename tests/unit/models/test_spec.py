@@ -7,6 +7,7 @@ from pydantic import BaseModel, ValidationError
 from models.experiments import merge_patch
 from models.spec import (
     DATASET_ROWS,
+    STORED,
     Cnn,
     DatasetSpec,
     JobSpec,
@@ -365,3 +366,35 @@ def test_factory_changes_are_a_merge_patch() -> None:
     assert job_spec(training={"epochs": 3}).training.epochs == 3
     assert job_spec(model={"activation": "tanh"}).model.hidden_units == (16,)
     assert merge_patch({"a": 1}, {}) == {"a": 1}
+
+
+INVISIBLE = [" ", "   ", "\u200b", "\u2060\t", "\u3164", "\u2800", "\u00ad", "\ufe0f", "\u0301"]
+
+
+@pytest.mark.parametrize("name", ["", *INVISIBLE])
+def test_f16_a_name_that_cannot_be_seen_is_refused(name: str) -> None:
+    with pytest.raises(ValidationError) as refused:
+        JobSpec(name=name)
+    assert [error["loc"] for error in refused.value.errors()] == [("name",)]
+
+
+@pytest.mark.parametrize("name", ["a", "0", "#", "\u4e2d", "\U0001f600", " a "])
+def test_f16_a_name_that_can_be_seen_is_accepted(name: str) -> None:
+    assert JobSpec(name=name).name == name
+
+
+@pytest.mark.parametrize("name", ["", "a=b", "run.id", "a,b", " a", "a ", *INVISIBLE])
+def test_f11_a_label_that_no_filter_finds_is_refused(name: str) -> None:
+    with pytest.raises(ValidationError) as refused:
+        JobSpec(labels={name: "c"})
+    assert get_validation_errors(refused.value)[0][0] == ("labels", name)
+
+
+@pytest.mark.parametrize("name", ["a", "a b", "a/b", "a:b", "\u00e9", "~"])
+def test_f11_other_labels_are_accepted(name: str) -> None:
+    assert JobSpec(labels={name: ""}).labels == {name: ""}
+
+
+def test_f11_f16_a_stored_specification_stays_readable() -> None:
+    stored = {"name": " ", "labels": {"a=b": "c"}}
+    assert JobSpec.model_validate(stored, context=STORED).labels == {"a=b": "c"}

@@ -326,3 +326,38 @@ def test_a_failed_job_says_why(client: httpx.Client, database: Database) -> None
     shown = client.get(f"/v1/jobs/{job['id']}").json()
     assert shown["state"] == "failed"
     assert shown["error"] == {"code": "diverged", "message": "NaN", "retryable": False}
+
+
+@pytest.mark.parametrize(
+    ("path", "document", "pointers"),
+    [
+        ("/v1/jobs", {"name": " "}, ["/name"]),
+        ("/v1/jobs", {"labels": {"a=b": "c"}}, ["/labels/a=b"]),
+        ("/v1/jobs", {"labels": {"": "c"}}, ["/labels/"]),
+        ("/v1/jobs:batch", {"jobs": [{"labels": {"a.b": "c"}}]}, ["/jobs/0/labels/a.b"]),
+        (
+            "/v1/experiments",
+            {"name": " ", "variants": [{"name": "\u200b"}, {"name": " "}]},
+            ["/name", "/variants/0/name", "/variants/1/name"],
+        ),
+        (
+            "/v1/experiments",
+            {"name": "a", "variants": [{"name": "b", "changes": {"labels": {"a,b": "c"}}}]},
+            ["/variants/0/changes/labels/a,b"],
+        ),
+        (
+            "/v1/experiments",
+            {"name": "a", "base": {"labels": {"a=b": "c"}}},
+            ["/base/labels/a=b", "/variants"],
+        ),
+        ("/v1/keys", {"name": "\u2003", "owner": "a", "scope": "read"}, ["/name"]),
+    ],
+)
+def test_f11_f16_names_that_cannot_be_seen_or_filtered_are_refused(
+    client: httpx.Client, path: str, document: dict[str, Any], pointers: list[str]
+) -> None:
+    answer = client.post(path, json=document)
+    assert answer.status_code == 422, answer.text
+    found = [error["pointer"] for error in answer.json()["errors"]]
+    # A list with an invalid item counts as too short, too.
+    assert found[: len(pointers)] == pointers
