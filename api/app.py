@@ -8,7 +8,9 @@ from typing import Any
 
 from cachetools import LRUCache
 from fastapi import FastAPI, Response
+from fastapi.middleware.cors import CORSMiddleware
 from fastapi.responses import RedirectResponse
+from starlette.middleware.gzip import DEFAULT_EXCLUDED_CONTENT_TYPES, GZipMiddleware
 
 from api import api_keys, catalogue, dashboard, health, metrics, webhooks
 from api.experiments import routes as experiment_routes
@@ -35,6 +37,20 @@ Submit a job or an experiment, follow it, and fetch its report. Bodies are JSON;
 (RFC 9457), whose `errors` point to each field at fault.
 """
 
+_SMALLEST_COMPRESSED_BYTES = 10_000
+"""Smaller bodies fit into a few packets, and compressing a job would cost as much as loading it."""
+_CORS_REQUEST_HEADERS = [
+    "Authorization",
+    "Content-Type",
+    "Idempotency-Key",
+    "If-None-Match",
+    "If-Range",
+    "Last-Event-ID",
+    "Prefer",
+    "Range",
+    "X-Request-Id",
+]
+
 
 def create_app(settings: Settings | None = None) -> FastAPI:
     """The REST service over the database and the broker that `settings` name."""
@@ -49,6 +65,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         openapi_tags=openapi.TAGS,
         generate_unique_id_function=openapi.build_operation_id,
         redirect_slashes=False,
+        openapi_url=None,
         docs_url=None,
         redoc_url=None,
     )
@@ -67,8 +84,23 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         app.state.database, seconds=settings.stream_seconds, limit=settings.max_streams
     )
     # The last middleware added is the outermost: AuthMiddleware's own responses get a request id, too.
+    app.add_middleware(
+        GZipMiddleware,
+        minimum_size=_SMALLEST_COMPRESSED_BYTES,
+        compresslevel=5,
+        # Event streams and pictures are excluded already; parts of a file must stay parts of the file.
+        exclude_content_types=(*DEFAULT_EXCLUDED_CONTENT_TYPES, "application/octet-stream"),
+    )
     app.add_middleware(AuthMiddleware, settings=settings, database=app.state.database)
     problems.install(app, page=dashboard.render_problem_page)
+    if settings.allowed_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=list(settings.allowed_origins),
+            allow_methods=["GET", "POST", "DELETE"],
+            allow_headers=_CORS_REQUEST_HEADERS,
+            expose_headers=[*openapi.HEADERS, "RateLimit", "RateLimit-Policy", "Idempotent-Replayed"],
+        )
     openapi.install(app)
     idempotency.install(app)
     for part in (

@@ -122,6 +122,11 @@ class Settings(BaseSettings):
         description="Where keys are not required: names, apart by commas, by which the service may be asked "
         "besides loopback ones; `*`: any",
     )
+    cors_origins: str = Field(
+        "",
+        description="Origins of web pages, separated by commas, whose scripts may call the API, such as "
+        "`https://lab.example`",
+    )
     max_reads_per_minute: int = Field(
         6_000, ge=0, description="Reads that one key may make a minute, in each API process; 0: any number"
     )
@@ -176,6 +181,11 @@ class Settings(BaseSettings):
         if not path or "://" in path:
             return url
         return f"file://{cls._refuse_chained_path(expand_path(path))}"
+
+    @property
+    def allowed_origins(self) -> frozenset[str]:
+        """The origins in `cors_origins`."""
+        return frozenset(origin.strip().rstrip("/") for origin in self.cors_origins.split(",")) - {""}
 
     @property
     def resolved_database_url(self) -> str:

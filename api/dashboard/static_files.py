@@ -10,6 +10,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import FileResponse
 
+from api.http.etags import match_etag
 from api.http.routing import StrictQueryRoute
 from models.errors import NotFound
 
@@ -41,7 +42,7 @@ def show_file(name: str, request: Request, v: Annotated[str | None, Query()] = N
     digest = compute_digest(name)
     caching = _CACHED_FOR_A_YEAR if v == digest else {"Cache-Control": "no-cache"}
     headers = caching | {"ETag": f'"{digest}"'}
-    if request.headers.get("If-None-Match") == headers["ETag"]:
+    if match_etag(request.headers.get("If-None-Match"), headers["ETag"]):
         return Response(status_code=304, headers=headers)
     return FileResponse(FOLDER / name, media_type=_TYPES[Path(name).suffix], headers=headers)
 

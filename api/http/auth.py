@@ -69,6 +69,7 @@ class AuthMiddleware:
         self.app = app
         self._keys = _KeyCache(database) if settings.api_keys_required != "false" else None
         self._rates = _RateLimiter(settings)
+        self._origins = settings.allowed_origins
         self._hosts = frozenset(host.strip().lower() for host in settings.allowed_hosts.split(",")) - {""}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -120,7 +121,8 @@ class AuthMiddleware:
                 problem_types.WRONG_HOST,
                 "Without API keys only loopback names are answered, and those in REGBENCH_ALLOWED_HOSTS.",
             )
-        if scope["method"] not in _SAFE_METHODS and is_cross_site(headers):
+        allowed = headers.get("Origin") in self._origins
+        if scope["method"] not in _SAFE_METHODS and is_cross_site(headers) and not allowed:
             raise Problem(
                 problem_types.CROSS_ORIGIN,
                 "Without API keys a browser may change something only from this service's own pages.",

@@ -4,13 +4,15 @@ FastAPI's own page loads its scripts from a content delivery network, which a cl
 reach and would have to trust; this one loads and runs nothing.
 """
 
+import json
 from collections.abc import Sequence
 from html import escape
 from typing import Any
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Request, Response
 from fastapi.responses import HTMLResponse
 
+from api.http.etags import IfNoneMatch, build_not_modified, compute_document_etag, match_etag
 from api.http.routing import StrictQueryRoute
 
 router = APIRouter(include_in_schema=False, route_class=StrictQueryRoute)
@@ -22,6 +24,16 @@ _STYLE = (
     "details{border-bottom:1px solid #ddd}table{border-collapse:collapse}td{padding:.1rem 1rem .1rem 0;"
     "vertical-align:top}"
 )
+
+
+@router.get("/openapi.json")
+def download_openapi(request: Request, if_none_match: IfNoneMatch = None) -> Response:
+    """The OpenAPI document."""
+    document = json.dumps(request.app.openapi(), ensure_ascii=False, separators=(",", ":"))
+    tag = compute_document_etag(document)
+    if match_etag(if_none_match, tag):
+        return build_not_modified(tag)
+    return Response(document, media_type="application/json", headers={"ETag": tag})
 
 
 @router.get("/docs")

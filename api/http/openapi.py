@@ -66,6 +66,10 @@ HEADERS: dict[str, dict[str, Any]] = {
         "description": "What this answer shows; send it back as `If-None-Match`",
         "schema": {"type": "string"},
     },
+    "Repr-Digest": {
+        "description": "SHA-256 of the whole file in Base64: `sha-256=:...:` (RFC 9530)",
+        "schema": {"type": "string"},
+    },
     "Preference-Applied": {
         "description": "`wait=N`, where `Prefer: wait=N` was honoured",
         "schema": {"type": "string"},

@@ -82,6 +82,13 @@ UNSUPPORTED_MEDIA_TYPE = ProblemType(
     "names a compression.",
     "Send `Content-Type: application/json`, or a format that `detail` lists, uncompressed.",
 )
+RANGE_NOT_SATISFIABLE = ProblemType(
+    "range_not_satisfiable",
+    HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE,
+    "No such part of the file",
+    "The header `Range` asks for a part that begins after the end of the file.",
+    "The header `Content-Range` has the size of the file. If you have as many bytes, the file is complete.",
+)
 INVALID_PARAMETER = ProblemType(
     "invalid_parameter",
     HTTPStatus.UNPROCESSABLE_ENTITY,

@@ -7,6 +7,7 @@
 import logging
 import random
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from http import HTTPStatus
 
@@ -56,6 +57,8 @@ _DEFAULT_HEADERS = {
     # Cached by the client only, which must revalidate (with the ETag) before use.
     "Cache-Control": "private, no-cache",
 }
+_LIST_HEADERS = (b"accept", b"accept-encoding", b"if-match", b"if-none-match", b"prefer")
+"""Headers whose lines are one list, in their order (RFC 9110, section 5.3)."""
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
@@ -238,6 +241,23 @@ def _format_summary(faults: Sequence[FieldError]) -> str:
     return first if len(faults) == 1 else f"{first} (and {len(faults) - 1} more, see errors)"
 
 
+def normalize_headers(scope: Scope) -> None:
+    """Combine the lines of each list header into one.
+
+    Raises:
+        Problem: an HTTP/1.1 request does not have exactly one Host header (RFC 9112, section 3.2).
+    """
+    counts = Counter(name for name, _ in scope["headers"])
+    if counts[b"host"] > 1 or (not counts[b"host"] and scope["http_version"] == "1.1"):
+        kind = ProblemType("", HTTPStatus.BAD_REQUEST, HTTPStatus.BAD_REQUEST.phrase, "", "")
+        raise Problem(kind, f"The request has {counts[b'host'] or 'no'} Host headers; it must have one.")
+    if repeated := [name for name in _LIST_HEADERS if counts[name] > 1]:
+        lines = scope["headers"]
+        scope["headers"] = [line for line in lines if line[0] not in repeated] + [
+            (name, b", ".join(value for other, value in lines if other == name)) for name in repeated
+        ]
+
+
 class RequestEnvelope:
     """ASGI middleware: every response carries a request id, and an uncaught exception becomes a problem.
 
@@ -266,12 +286,17 @@ class RequestEnvelope:
                 # A route's own headers take precedence.
                 headers.raw.extend(_SECURITY_HEADERS)
                 headers.update(scope["state"].get(RESPONSE_HEADERS, {}))
-                for name, value in _DEFAULT_HEADERS.items():
-                    headers.setdefault(name, value)
+                if "Content-Encoding" in headers and headers.get("ETag", "").startswith('"'):
+                    # A strong tag would promise the same bytes as without compression.
+                    headers["ETag"] = f"W/{headers['ETag']}"
+                headers.update({name: text for name, text in _DEFAULT_HEADERS.items() if name not in headers})
             await send(message)
 
         try:
+            normalize_headers(scope)
             await self.app(scope, receive, send_with_id)
+        except Problem as error:
+            await build_response(Request(scope), error)(scope, receive, send_with_id)
         except Exception:
             log.exception("request %s failed", request_id)
             if started:

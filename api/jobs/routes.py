@@ -21,6 +21,7 @@ from api.http.dependencies import (
     SettingsDep,
 )
 from api.http.etags import IfNoneMatch, build_not_modified, format_weak_etag, match_etag
+from api.http.files import IfRange, Range, build_file_response
 from api.http.idempotency import IdempotentDep
 from api.http.negotiation import Accept, negotiate
 from api.http.openapi import documented
@@ -307,16 +308,34 @@ _BY_ACCEPT = {"Vary": "Accept"}
     "/{job_id}/model",
     response_class=Response,
     responses={
-        200: {"content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}}
+        200: {"content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}},
+        206: {
+            "description": "The requested part",
+            "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
+        },
     },
 )
-def download_model(job_id: JobId, database: DatabaseDep, artifacts: ArtifactsDep) -> Response:
-    """The trained model as a `.keras` file."""
+@documented(problem_types.RANGE_NOT_SATISFIABLE, headers=("ETag", "Repr-Digest"))
+def download_model(
+    job_id: JobId,
+    database: DatabaseDep,
+    artifacts: ArtifactsDep,
+    if_none_match: IfNoneMatch = None,
+    byte_range: Range = None,
+    if_range: IfRange = None,
+) -> Response:
+    """The trained model as a `.keras` file, whole or in part.
+
+    It takes images (n, 784) scaled to 0..1 and returns the probabilities of the ten digits.
+    """
     with database.read() as session:
         result = store.get_result(get_job(session, job_id))
     content = artifacts.get(result.model_path, sha256=result.model_sha256)
-    return Response(
+    return build_file_response(
         content,
-        media_type="application/octet-stream",
-        headers={"Content-Disposition": f'attachment; filename="{job_id}.keras"'},
+        sha256=result.model_sha256,
+        filename=f"{job_id}.keras",
+        if_none_match=if_none_match,
+        byte_range=byte_range,
+        if_range=if_range,
     )

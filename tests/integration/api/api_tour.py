@@ -144,6 +144,7 @@ def _jobs(recorder: Recorder, settings: Settings, database: Database) -> None:
     for path in ("/v1/jobs", here, f"{here}/epochs", f"{here}/events", f"{here}/model"):
         recorder.ask("GET", path)
     recorder.ask("GET", f"{here}/epochs", headers={"Accept": "text/csv"})
+    recorder.ask("GET", f"{here}/model", headers={"Range": "bytes=7-"})
     recorder.ask("POST", f"{here}/cancel")
     waiting, running, failed = (
         f"/v1/jobs/{job_in(database, state)}"
