@@ -18,6 +18,7 @@ DEFAULT_URL = "http://127.0.0.1:8000"
 _KEY_HINT = "Put a key into REGBENCH_API_KEY; `regbench keys create NAME`, where the service runs, makes one."
 # What fails before anything is sent.
 _NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
+_TRANSIENT = (httpx.TimeoutException, httpx.NetworkError, httpx.RemoteProtocolError)
 
 
 def find_address_and_key(base_url: str | None, api_key: str | None) -> tuple[str, str]:
@@ -108,33 +109,20 @@ class Connection:
             return self._http.request(
                 method, path, timeout=httpx.USE_CLIENT_DEFAULT if timeout is None else timeout, **request
             )
-        except httpx.TimeoutException as error:
-            raise Unreachable(
-                f"The service at {self.base_url} did not answer in time.",
-                sent=not isinstance(error, _NOT_SENT),
-                transient=True,
-                request_id=request_id,
-            ) from None
         except httpx.TransportError as error:
-            if "[SSL" in str(error):
-                fix = (
-                    "Set SSL_CERT_FILE to the certificate of the authority that signed the service's."
-                    if "CERTIFICATE_VERIFY_FAILED" in str(error)
-                    else "Does the service use TLS? If not, its address begins with http://."
-                )
-                raise Unreachable(
-                    f"There is no secure connection to {self.base_url} ({error}).",
-                    fix,
-                    sent=False,
-                    request_id=request_id,
-                ) from None
-            raise Unreachable(
-                f"No service answers at {self.base_url} ({error}).",
-                "Start one with `regbench up`, or name its address with --url or REGBENCH_URL.",
-                sent=not isinstance(error, _NOT_SENT),
-                transient=isinstance(error, httpx.NetworkError | httpx.RemoteProtocolError),
-                request_id=request_id,
-            ) from None
+            hint, transient = "", isinstance(error, _TRANSIENT)
+            if isinstance(error, httpx.TimeoutException):
+                message = f"The service at {self.base_url} did not answer in time."
+            elif "[SSL" in str(error):
+                message, transient = f"There is no secure connection to {self.base_url} ({error}).", False
+                hint = "Does the service use TLS? If not, its address begins with http://."
+                if "CERTIFICATE_VERIFY_FAILED" in str(error):
+                    hint = "Set SSL_CERT_FILE to the certificate of the authority that signed the service's."
+            else:
+                message = f"No service answers at {self.base_url} ({error})."
+                hint = "Start one with `regbench up`, or name its address with --url or REGBENCH_URL."
+            sent = not isinstance(error, _NOT_SENT)
+            raise Unreachable(message, hint, sent=sent, transient=transient, request_id=request_id) from None
 
 
 def is_loopback(host: str) -> bool:

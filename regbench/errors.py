@@ -70,7 +70,7 @@ class ProblemError(ClientError):
     """The service answered with a problem document (RFC 9457).
 
     `code` is stable and for programs (`over_budget`), "" where the answer was no problem document;
-    `build_retry_after` the seconds after which the service thinks that the same request may succeed.
+    `retry_after` the seconds after which the service thinks that the same request may succeed.
     """
 
     def __init__(

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from regbench.cli.completion import complete_experiments, complete_presets
-from regbench.cli.jobs import show_experiment
+from regbench.cli.jobs import show
 from regbench.cli.options import (
     AsJson,
     JsonLines,
@@ -97,19 +97,14 @@ def list_experiments(
 
 
 @experiment.command("show")
-def show(experiment_id: ExperimentId, url: Url = None, as_json: AsJson = False) -> None:
+def show_experiment(experiment_id: ExperimentId, url: Url = None, as_json: AsJson = False) -> None:
     """Show an experiment and its jobs.
 
     \b
     Example:
       regbench experiment show exp_1
     """
-    with connect(url) as client:
-        resource = client.experiment(experiment_id)
-        if as_json:
-            write_json(resource)
-        else:
-            show_experiment(resource, client.jobs_of(experiment_id))
+    show(experiment_id, url, as_json)
 
 
 @experiment.command()

@@ -29,11 +29,7 @@ Time = Annotated[str | None, typer.Option(metavar="TIME", help="Such as 2026-01-
 
 
 def check_labels(labels: list[str] | None) -> list[str] | None:
-    """A callback of typer.
-
-    Raises:
-        typer.BadParameter: one of them is no label.
-    """
+    """Refuse what is not a label; a callback of typer."""
     for label in labels or []:
         name, equals, _ = label.partition("=")
         if not (name and equals):
@@ -125,7 +121,19 @@ def show(
         if as_json:
             write_json(resource)
         elif isinstance(resource, Experiment):
-            show_experiment(resource, client.jobs_of(resource.id))
+            best = resource.best
+            _print_lines(
+                {
+                    "id": resource.id,
+                    "name": resource.title,
+                    "preset": resource.preset,
+                    "baseline": resource.baseline,
+                    "jobs": _format_counts(resource),
+                    "best": best and f"{best.test_accuracy:.4f} ({best.variant or best.job_id})",
+                }
+            )
+            for job in client.jobs_of(resource.id):
+                typer.echo(_format_row(job))
         else:
             _show_job(resource, client.epochs(resource.id))
 
@@ -237,23 +245,6 @@ def _show_job(job: Job, history: Sequence[Epoch]) -> None:
         sparkline = render_sparkline(losses, _SPARKLINE_WIDTH, encoding=sys.stdout.encoding)
         lines["validation loss"] = f"{losses[0]:.4f} {sparkline} {losses[-1]:.4f}"
     _print_lines(lines)
-
-
-def show_experiment(experiment: Experiment, jobs: Sequence[Job]) -> None:
-    """The experiment, and a row for each of its jobs."""
-    best = experiment.best
-    _print_lines(
-        {
-            "id": experiment.id,
-            "name": experiment.title,
-            "preset": experiment.preset,
-            "baseline": experiment.baseline,
-            "jobs": _format_counts(experiment),
-            "best": best and f"{best.test_accuracy:.4f} ({best.variant or best.job_id})",
-        }
-    )
-    for job in jobs:
-        typer.echo(_format_row(job))
 
 
 def _format_counts(experiment: Experiment) -> str:

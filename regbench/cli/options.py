@@ -80,11 +80,7 @@ def is_experiment_id(value: str) -> bool:
 
 
 def check_experiment_id(value: str) -> str:
-    """A callback of typer.
-
-    Raises:
-        typer.BadParameter: the value names no experiment.
-    """
+    """Refuse what is not the id of an experiment; a callback of typer."""
     if not is_experiment_id(value):
         raise typer.BadParameter(f"{value} is not an experiment; the id of one begins with exp_")
     return value

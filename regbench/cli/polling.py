@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 
 from regbench.cli.progress import Display
 from regbench.client import Regbench
@@ -16,16 +15,6 @@ PATIENCE_SECONDS = 60.0
 _SECONDS_A_REQUEST = 0.03
 
 _UNFINISHED = [state for state in JobState if not state.terminal]
-
-
-@dataclass
-class _Watched:
-    job: Job
-    history: list[Epoch] = field(default_factory=list)
-
-    @property
-    def last_epoch(self) -> int:
-        return self.history[-1].epoch if self.history else 0
 
 
 def poll_until_finished(
@@ -45,31 +34,35 @@ def poll_until_finished(
         Unreachable: the service stayed away longer than `patience_seconds`.
         ProblemError: the service refuses, for instance because a job was deleted.
     """
-    watched = [_Watched(job) for job in jobs]
+    current = {job.id: job for job in jobs}
+    histories: dict[str, list[Epoch]] = {job.id: [] for job in jobs}
     patience = _Patience(display, patience_seconds)
     while True:
         check()
         with patience:
-            unfinished = [item for item in watched if not item.job.state.terminal]
+            unfinished = [job for job in current.values() if not job.state.terminal]
             # Jobs of one experiment are updated by one listing, however many they are.
-            experiments = {item.job.experiment_id for item in unfinished} - {None}
+            experiments = {job.experiment_id for job in unfinished} - {None}
             listed = {
                 job.id: job
-                for name in experiments
-                for job in client.jobs(experiment=name, states=_UNFINISHED)
+                for experiment in experiments
+                for job in client.jobs(experiment=experiment, states=_UNFINISHED)
             }
-            for item in unfinished:
+            for job in unfinished:
                 # A job that is missing there has ended, and is fetched once more.
-                item.job = listed.get(item.job.id) or client.job(item.job.id)
-            for item in watched:
-                if item.job.progress.epoch > item.last_epoch:
-                    item.history += client.epochs(item.job.id, after=item.last_epoch)
-                display.show(item.job, item.history)
-        if all(item.job.state.terminal for item in watched):
-            return [item.job for item in watched]
+                current[job.id] = listed.get(job.id) or client.job(job.id)
+            for job in current.values():
+                history = histories[job.id]
+                last_epoch = history[-1].epoch if history else 0
+                if job.progress.epoch > last_epoch:
+                    history += client.epochs(job.id, after=last_epoch)
+                display.show(job, history)
+        unfinished = [job for job in current.values() if not job.state.terminal]
+        if not unfinished:
+            return list(current.values())
         # Those that belong to no experiment have a request of their own at each poll.
-        polled_alone = [w for w in watched if not w.job.state.terminal and w.job.experiment_id is None]
-        time.sleep(max(poll_seconds, len(polled_alone) * _SECONDS_A_REQUEST))
+        alone = [job for job in unfinished if job.experiment_id is None]
+        time.sleep(max(poll_seconds, len(alone) * _SECONDS_A_REQUEST))
 
 
 class _Patience:

@@ -4,12 +4,16 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.bar import Bar
 from rich.console import Console
+from rich.table import Table
+from rich.text import Text
 
 from regbench.cli.completion import complete_ids
 from regbench.cli.options import AsJson, Url, connect, show_status, write_json
-from regbench.cli.probability_bars import show_predictions
 from regbench.client import Choice
+
+_BAR_WIDTH = 40
 
 
 def predict(
@@ -42,4 +46,19 @@ def predict(
     if as_json:
         write_json(response)
     else:
-        show_predictions(Console(), [path.name for path in images], response.predictions)
+        console = Console()
+        for path, prediction in zip(images, response.predictions, strict=True):
+            # Text: a file's name is no markup.
+            console.print(
+                Text(f"{path.name}: {prediction.label} ({prediction.confidence:.1%})"), soft_wrap=True
+            )
+            table = Table.grid(padding=(0, 1))
+            for label, probability in enumerate(prediction.probabilities):
+                style = "bold" if label == prediction.label else ""
+                bar = (
+                    Bar(1.0, 0.0, probability, width=_BAR_WIDTH)
+                    if console.encoding.startswith("utf")
+                    else Text("#" * round(_BAR_WIDTH * probability))
+                )
+                table.add_row(Text(str(label), style), bar, Text(f"{probability:6.1%}", style))
+            console.print(table)

@@ -25,11 +25,7 @@ class InvalidSpecFile(ClientError):
 
 
 def read_document(file: str) -> Document:
-    """The document in a file, or on stdin if it is `-`; UTF-8 or UTF-16, with a byte order mark or without.
-
-    Raises:
-        InvalidSpecFile: it cannot be read, or is not a document.
-    """
+    """The document in a file, or on stdin if it is `-`, in any Unicode encoding, or InvalidSpecFile."""
     name = "stdin" if file == "-" else file
     try:
         content = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
@@ -55,11 +51,7 @@ def read_document(file: str) -> Document:
 
 
 def apply_settings(document: Document, settings: Sequence[str]) -> Document:
-    """The document with each `path.to.field=value` set.
-
-    Raises:
-        InvalidSpecFile: one of them is not of that form.
-    """
+    """The document with each `path.to.field=value` set, or InvalidSpecFile."""
     for setting in settings:
         path, equals, value = setting.partition("=")
         names = path.split(".")
@@ -105,11 +97,7 @@ def _set_field(document: Any, names: Sequence[str], value: Any) -> Any:
 
 
 def parse_seeds(text: str) -> list[int]:
-    """The seeds that `0-9` or `0,3,7-9` stands for.
-
-    Raises:
-        InvalidSpecFile: it names none, or too many.
-    """
+    """The seeds that `0-9` or `0,3,7-9` stands for; InvalidSpecFile if it is not of that form."""
     seeds: list[int] = []
     for part in text.split(","):
         match = _SEEDS.fullmatch(part.strip())

@@ -21,7 +21,6 @@ from regbench.local.process import MIGRATION, run_module
 from regbench.local.redis_server import find_redis_server
 from regbench.local.stack import DATASET_CHECK, are_keys_required
 
-OLDEST_PYTHON = (3, 11)
 # A job's model takes a few megabytes, TensorFlow's compiled programs and logs some more.
 LOW_DISK_BYTES, MIN_DISK_BYTES = 2_000_000_000, 200_000_000
 _SERVICE_SECONDS = 5.0
@@ -54,11 +53,7 @@ def examine(settings: Settings, url: str, announce: Callable[[str], None]) -> It
 
     Where only the client is installed, only that and the service are checked.
     """
-    python = ".".join(map(str, sys.version_info[:3]))
-    if sys.version_info < OLDEST_PYTHON:
-        yield Finding("Python", Health.FAULT, python, "install Python 3.11 or newer")
-    else:
-        yield Finding("Python", Health.OK, python)
+    yield Finding("Python", Health.OK, ".".join(map(str, sys.version_info[:3])))
     packages = _check_packages()
     yield packages
     if is_loopback(urlsplit(url).hostname or "") and packages.health is Health.OK:

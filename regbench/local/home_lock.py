@@ -17,11 +17,7 @@ _PATTERNS = ("regbench.db*", "redis.sock", "artifacts", "logs", "report.*")
 
 @contextmanager
 def lock_home(home: Path) -> Iterator[None]:
-    """Create `home` if need be, and lock it until the block ends; the kernel unlocks it if we die.
-
-    Raises:
-        StackError: another stack runs in it, or it cannot be written.
-    """
+    """Create `home`, lock it until the block ends (or we die); StackError if another stack has it."""
     try:
         home.mkdir(parents=True, exist_ok=True)
         file = (home / _LOCK).open("a+")
@@ -50,11 +46,7 @@ def has_database(settings: Settings) -> bool:
 
 
 def check_installed(settings: Settings) -> None:
-    """Check that there is an installation, so that none is created where one is only read.
-
-    Raises:
-        CommandRefused: there is none.
-    """
+    """Raise CommandRefused without an installation: none is created where one is only read."""
     if not has_database(settings):
         raise CommandRefused(
             f"There is no installation in {settings.home}.",

@@ -30,23 +30,14 @@ def create_key(
 
 
 def list_keys(settings: Settings) -> list[ApiKey]:
-    """All API keys, newest first.
-
-    Raises:
-        CommandRefused: there is no installation.
-    """
+    """All API keys, newest first; CommandRefused where there is no installation."""
     check_installed(settings)
     with _open_migrated(settings) as database, database.read() as session:
         return keys.list_keys(session)
 
 
 def revoke_key(settings: Settings, key_id: str) -> None:
-    """Revoke an API key for good.
-
-    Raises:
-        CommandRefused: there is no installation.
-        NotFound: there is no such key.
-    """
+    """Revoke an API key permanently; NotFound, or CommandRefused where there is no installation."""
     check_installed(settings)
     with _open_migrated(settings) as database, database.write() as session:
         row, was_open = keys.revoke_key(session, key_id)
@@ -64,11 +55,7 @@ def count_keys(settings: Settings) -> tuple[int, int]:
 
 
 def prune(settings: Settings, *, days: float | None, dry_run: bool) -> retention.Pruned:
-    """Remove files that ended jobs no longer need; `days` None: as REGBENCH_KEEP_ARTIFACTS_DAYS says.
-
-    Raises:
-        CommandRefused: there is no installation.
-    """
+    """Remove files that ended jobs no longer need; `days` None: REGBENCH_KEEP_ARTIFACTS_DAYS."""
     check_installed(settings)
     days = settings.keep_artifacts_days if days is None else days
     with closing(Database(settings)) as database:

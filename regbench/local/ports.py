@@ -2,7 +2,6 @@
 
 import errno
 import socket
-from contextlib import ExitStack
 
 from regbench.errors import StackError
 
@@ -16,35 +15,22 @@ def format_url(host: str, port: int) -> str:
 
 
 def find_free_port(host: str = "127.0.0.1") -> int:
-    """A port that nothing listens on now.
-
-    Raises:
-        StackError: an API cannot listen on this host at all.
-    """
+    """A port that nothing listens on now; StackError if an API cannot listen on this host at all."""
     with _bound(host, 0) as probe:
         port: int = probe.getsockname()[1]
         return port
 
 
 def check_port(host: str, port: int) -> None:
-    """Nothing, if an API can listen there.
-
-    Raises:
-        StackError: it cannot.
-    """
+    """Raise StackError if an API cannot listen there."""
     _bound(host, port).close()
 
 
 def _bound(host: str, port: int) -> socket.socket:
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        with ExitStack() as until_bound:
-            probe = until_bound.enter_context(socket.socket(family))
-            # As the API will: a connection that has just closed does not keep the port.
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(address)
-            until_bound.pop_all()
-            return probe
+        # Like the API, it takes a port that a connection has just left (SO_REUSEADDR).
+        return socket.create_server(address[:2], family=family)
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             raise StackError(

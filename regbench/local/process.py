@@ -49,21 +49,13 @@ class Child:
         return self._process.pid
 
     def check(self) -> None:
-        """Nothing, as long as the process runs.
-
-        Raises:
-            StackError: it has ended.
-        """
+        """Raise StackError if the process has ended."""
         code = self._process.poll()
         if code is not None:
             raise self._ended(code)
 
     def finish(self, seconds: float) -> None:
-        """Wait until the process ends well.
-
-        Raises:
-            StackError: it ended badly, or not in time.
-        """
+        """Wait until the process ends; StackError if it ends badly or not in time."""
         try:
             code = self._process.wait(seconds)
         except subprocess.TimeoutExpired:
@@ -98,11 +90,7 @@ class Child:
 
 
 def run_module(settings: Settings, command: Sequence[str]) -> str:
-    """Run a module of this installation, as `("-m", NAME, ...)`; returns what it prints.
-
-    Raises:
-        StackError: it failed; the message is the last line that it printed.
-    """
+    """Run `("-m", NAME, ...)`; returns its output. A StackError has the last line of a failure."""
     done = subprocess.run(  # noqa: S603 (our own command, no shell)
         [*PYTHON, *command],
         env=build_environment(settings),

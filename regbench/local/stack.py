@@ -72,11 +72,7 @@ class Stack:
     def start(
         self, name: str, command: Sequence[str], *, grace: float, finish_seconds: float | None = None
     ) -> Child:
-        """Start a part, which has `grace` seconds to stop; with `finish_seconds`, wait until it ends.
-
-        Raises:
-            StackError: it did not end well.
-        """
+        """Start a part, which has `grace` seconds to stop; with `finish_seconds`, wait for its end."""
         log = self._logs / f"{name.lower().removeprefix('the ')}.log"
         child = Child(name, command, log=log, environment=self._environment)
         self._cleanup.callback(child.stop, grace)
@@ -94,20 +90,12 @@ class Stack:
         self._environment["REGBENCH_BROKER_URL"] = f"redis+socket://{path}"
 
     def check(self) -> None:
-        """Nothing, as long as every part runs.
-
-        Raises:
-            StackError: a part has died.
-        """
+        """Raise StackError if a part has died."""
         for part in self._parts:
             part.check()
 
     def wait_for_api(self) -> None:
-        """Wait until the API answers, which it does before the worker is ready.
-
-        Raises:
-            StackError: a part has died, or the API does not answer in time.
-        """
+        """Wait until the API answers, which it does before the worker is ready, or raise StackError."""
         deadline = time.monotonic() + API_SECONDS
         with Regbench(self.url, timeout=5.0) as client:
             while not client.is_alive():
@@ -117,11 +105,7 @@ class Stack:
                 time.sleep(0.1)
 
     def wait_until_ready(self, echo: Echo) -> None:
-        """Wait until jobs can be trained, and echo what is waited for.
-
-        Raises:
-            StackError: a part has died, or is not ready in time.
-        """
+        """Wait until jobs can be trained, and echo what is missing; StackError if that takes too long."""
         announced: list[str] = []
         deadline = time.monotonic() + READY_SECONDS
         with Regbench(self.url) as client:

@@ -136,7 +136,7 @@ def test_a_part_that_dies_ends_the_stack_with_a_sentence(tmp_path: Path) -> None
         redis = [pid for pid, command in list_processes(stack.home).items() if "redis-server" in command]
         os.kill(redis[0], signal.SIGKILL)
         assert stack.process.wait(timeout=DEADLINE_SECONDS) == 1
-    assert "regbench: Redis was ended by SIGKILL." in stack.log.read_text()
+    assert "regbench: Redis was killed by SIGKILL." in stack.log.read_text()
     assert list_processes(stack.home) == {}
 
 
