@@ -12,6 +12,9 @@ from models.spec import STORED, VISIBLE, WITHOUT_NUL, JobSpec, Seed, bound_lengt
 
 Document = dict[str, Any]
 
+MAX_VARIANT_NAME = 100
+"""Letters."""
+
 _CONFOUNDED = "it differs in more than its regularization; set allow_confounders to true if you mean it"
 
 
@@ -20,7 +23,7 @@ class Variant(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
-    name: Annotated[str, Field(min_length=1, max_length=100), WITHOUT_NUL, VISIBLE] = Field(
+    name: Annotated[str, Field(min_length=1, max_length=MAX_VARIANT_NAME), WITHOUT_NUL, VISIBLE] = Field(
         description="Unique within the experiment"
     )
     changes: Document = Field(
@@ -277,6 +280,19 @@ def merge_patch(target: Any, patch: Any) -> Any:
         else:
             merged[key] = merge_patch(merged.get(key), value)
     return merged
+
+
+def create_merge_patch(document: Document, target: Document) -> Document:
+    """The patch (RFC 7396) that makes `target` of `document`, where null and missing mean the same."""
+    patch: Document = dict.fromkeys(document.keys() - target.keys())
+    for key, value in target.items():
+        current = document.get(key)
+        if isinstance(value, dict) and isinstance(current, dict):
+            if changes := create_merge_patch(current, value):
+                patch[key] = changes
+        elif value != current or key not in document:
+            patch[key] = value
+    return patch
 
 
 def flatten(document: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from models.techniques import CATALOGUE
+
 
 def format_duration(seconds: float) -> str:
     """A span of time as a person says it: `1 min 12 s`."""
@@ -21,14 +23,16 @@ def format_count(count: int, noun: str) -> str:
 
 
 def format_techniques(regularization: Mapping[str, Mapping[str, Any]]) -> str:
-    """What a variant is regularized with: a name such as `dropout rate=0.5 + l2 factor=0.0001`, or `none`."""
+    """What a variant is regularized with: a name such as `dropout rate=0.5 + l2 factor=0.0001`, or `none`.
+
+    Different regularization has different names: a word, a switch or a 0 is left out where it is the default.
+    """
     parts = []
     for name, parameters in regularization.items():
-        # A parameter that is off has no number that tells anything.
-        numbers = [
-            f"{key}={value}"
-            for key, value in parameters.items()
-            if isinstance(value, int | float) and not isinstance(value, bool) and value
-        ]
-        parts.append(" ".join([name, *numbers]))
+        defaults = CATALOGUE[name]() if name in CATALOGUE else None
+        parts.append(name)
+        for key, value in parameters.items():
+            is_strength = isinstance(value, int | float) and not isinstance(value, bool) and value != 0
+            if is_strength or value != getattr(defaults, key, None):
+                parts[-1] += f" {key}={str(value).lower()}"
     return " + ".join(parts) or "none"

@@ -18,5 +18,8 @@ def format_curl(
         parts.append('-H "Authorization: Bearer $REGBENCH_API_KEY"')
     parts.append("-H 'Content-Type: application/json' -d")
     if document is not None:
-        parts.append(shlex.quote(json.dumps(document, separators=(",", ":"))))
+        text = json.dumps(document, ensure_ascii=False, separators=(",", ":"))
+        # Names in any script stay as short as they were posted; what a terminal would obey is escaped.
+        printable = "".join(letter if letter.isprintable() else json.dumps(letter)[1:-1] for letter in text)
+        parts.append(shlex.quote(printable))
     return " ".join(parts)

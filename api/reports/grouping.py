@@ -7,9 +7,10 @@ from typing import Any
 from api.experiments.serializers import get_baseline
 from api.http.curl import format_curl
 from api.reports.comparison import JobGroups
-from models.experiments import flatten
+from models.experiments import MAX_VARIANT_NAME, ExperimentSpec, create_merge_patch, find_confounders, flatten
 from models.formatting import format_count, format_techniques
 from models.settings import Settings
+from models.spec import JobSpec
 from models.store.experiment_runs import ExperimentRun
 from models.store.tables import Experiment, Job
 
@@ -31,7 +32,12 @@ def group_experiment(
         baseline=get_baseline(document),
         variants=variants,
         expected=len(variants) * len(document["seeds"]),
-        repeat=format_curl(settings, base_url, "/v1/experiments", document),
+        repeat=format_curl(
+            settings,
+            base_url,
+            "/v1/experiments",
+            ExperimentSpec.model_validate(document).model_dump(mode="json", exclude_defaults=True),
+        ),
         reused=frozenset((item.variant, item.seed) for item in placed if item.reused),
     )
 
@@ -46,20 +52,24 @@ def group_jobs(jobs: Sequence[Job], *, settings: Settings, base_url: str) -> Job
         groups.setdefault(json.dumps(_build_variant_document(job), sort_keys=True), []).append(job)
     documents = [_build_variant_document(group[0]) for group in groups.values()]
     names = _build_names(list(groups.values()), documents)
-    plain = [name for name, document in zip(names, documents, strict=True) if not document["regularization"]]
-    baseline = plain[0] if plain else names[0]
+    plain = [index for index, document in enumerate(documents) if not document["regularization"]]
+    first = plain[0] if plain else 0
+    base = documents[first]
     repeat = {
         "name": "again",
+        "base": JobSpec.model_validate(base).model_dump(mode="json", exclude_defaults=True),
         "variants": [
-            {"name": name, "changes": document} for name, document in zip(names, documents, strict=True)
+            {"name": name, "changes": create_merge_patch(base, document)}
+            for name, document in zip(names, documents, strict=True)
         ],
-        "baseline": baseline,
+        "baseline": names[first],
         "seeds": sorted({job.seed for job in jobs}),
+        "allow_confounders": any(find_confounders(base, document) for document in documents),
     }
     return JobGroups(
         title=format_count(len(jobs), "job"),
         experiment_id=None,
-        baseline=baseline,
+        baseline=names[first],
         variants=dict(zip(names, groups.values(), strict=True)),
         expected=sum(len({job.seed for job in group}) for group in groups.values()),
         repeat=format_curl(settings, base_url, "/v1/experiments", repeat),
@@ -89,6 +99,10 @@ def _build_names(groups: Sequence[Sequence[Job]], documents: Sequence[dict[str, 
             + [f"{field.rpartition('.')[2]}={leave.get(field)}" for field in differing]
         )
         for document, leave in zip(documents, leaves, strict=True)
+    ]
+    # Room for the number of one of several that begin alike.
+    names = [
+        name if len(name) <= MAX_VARIANT_NAME else f"{name[: MAX_VARIANT_NAME - 10]} ..." for name in names
     ]
     return [
         f"{name} ({names[: index + 1].count(name)})" if names.count(name) > 1 else name

@@ -219,11 +219,11 @@ def test_a_job_is_shown_with_the_course_of_its_loss(full: Service) -> None:
 def test_a_job_is_shown_with_its_numbers_and_the_time_that_is_left(full: Service) -> None:
     used = {
         "dropout": {"rate": 0.5, "hidden": True, "input_rate": 0.0},
-        "l2": {"factor": 1e-4, "kind": "all"},
+        "l2": {"factor": 1e-4, "kind": "all"},  # words of another release
     }
     full.answer("GET /v1/jobs/job_1", (200, job("running", spec={"seed": 0, "regularization": used})))
     shown = run(full, "show", "job_1").stdout.splitlines()
-    assert "regularization   dropout rate=0.5 + l2 factor=0.0001" in shown
+    assert "regularization   dropout rate=0.5 hidden=true + l2 factor=0.0001 kind=all" in shown
     assert "time left        about 8 s" in shown
     full.answer("GET /v1/jobs/job_1", (200, job("queued", spec={"seed": 0, "regularization": {}})))
     assert "regularization   none" in run(full, "show", "job_1").stdout

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 from typing import Any
 
 import httpx
@@ -159,3 +160,24 @@ def test_a_chart_that_is_not_there_says_why(client: httpx.Client) -> None:
     other = client.get(f"{created['links']['charts']}/gap", headers={"Accept": "text/plain"})
     assert other.status_code == 406
     assert client.get("/v1/experiments/exp_none/charts").status_code == 404
+
+
+def test_f8_jobs_that_differ_in_a_word_have_different_names(client: httpx.Client, database: Database) -> None:
+    techniques: list[dict[str, Any]] = [
+        {"batch_normalization": {"position": "before_activation"}},
+        {"batch_normalization": {"position": "after_activation"}},
+        {"early_stopping": {"restore_best": True}},
+        {"early_stopping": {"restore_best": False}},
+        {},
+    ]
+    jobs = [finished_job(database, job_spec(regularization=item)).id for item in techniques]
+    report = client.get("/v1/reports", params={"job": jobs}).json()
+    names = [variant["name"] for variant in report["variants"]]
+    assert names[:2] == [
+        "batch_normalization momentum=0.9",
+        "batch_normalization momentum=0.9 position=after_activation",
+    ]
+    assert not any(name.endswith(")") for name in names)
+    page = client.get("/compare", params={"job": jobs}, headers={"Accept": "text/html"}).text
+    titles = set(re.findall(r'data-title="([^"]*)"', page))
+    assert titles == {f"{name}, seed 0" for name in names}

@@ -23,7 +23,7 @@ from models.settings import Settings
 from models.states import JobState
 from models.store.report_data import EpochSummary, Spread
 from models.store.tables import Experiment, Job, Result
-from tests.factories import job_spec, result_record
+from tests.factories import EVERY_TECHNIQUE_TOGETHER, job_spec, result_record
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 Value = float | str | None
@@ -273,13 +273,15 @@ def test_jobs_that_differ_in_their_seed_only_are_one_variant() -> None:
     ]
 
 
-def test_variants_that_would_share_a_name_are_numbered() -> None:
+def test_f8_long_names_are_shortened_and_numbered_where_they_begin_alike() -> None:
+    techniques: dict[str, Any] = {name: {} for name in EVERY_TECHNIQUE_TOGETHER}
     jobs = [
-        job("x", 0, 0.9, regularization={"batch_normalization": {"position": position}})
-        for position in ("before_activation", "after_activation")
+        job("x", 0, 0.9, regularization=techniques | {"early_stopping": {"patience": patience}})
+        for patience in (5, 6)
     ]
-    names = list(grouping.group_jobs(jobs, settings=Settings(), base_url="").variants)
-    assert names == ["batch_normalization momentum=0.9 (1)", "batch_normalization momentum=0.9 (2)"]
+    one, other = grouping.group_jobs(jobs, settings=Settings(), base_url="").variants
+    assert (one, other) == (f"{one[:94]} (1)", f"{one[:94]} (2)")
+    assert one[:94].endswith(" ...")
 
 
 def test_the_command_that_repeats_survives_a_shell_and_means_the_same() -> None:

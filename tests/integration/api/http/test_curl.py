@@ -1,0 +1,158 @@
+"""Every curl line that reports, pages and forms print, run by a shell against a real server."""
+
+import json
+import os
+import re
+import subprocess
+from collections.abc import Iterator
+from html import unescape
+from typing import Any
+
+import httpx
+import pytest
+
+from api.http.curl import format_curl
+from models.scopes import Scope
+from models.settings import Settings
+from models.store.database import Database
+from models.store.keys import create_key
+from models.store.tables import LOCAL_OWNER
+from tests.factories import EVERY_TECHNIQUE_TOGETHER, finished_job, job_spec
+from tests.integration.api.serving import serving
+
+HOSTILE_NAME = 'it\'s "$HOME" `id` \\ % ! #\n名前 \u202e\x9b\u2028 😀 '.ljust(100, "x")
+PLAIN = {"model": {"hidden_units": [8]}, "training": {"epochs": 1}}
+EXPERIMENT = {
+    "name": "plain",
+    "base": {"dataset": {"name": "mnist_5k"}, **PLAIN},
+    "variants": [{"name": "none"}, {"name": "l2", "changes": {"regularization": {"l2": {}}}}],
+    "seeds": [0],
+}
+HOSTILE = EXPERIMENT | {
+    "name": HOSTILE_NAME * 2,
+    "variants": [{"name": HOSTILE_NAME}, {"name": "' ; exit 1 #"}],
+}
+CONFOUNDED = EXPERIMENT | {
+    "allow_confounders": True,
+    "variants": [
+        {"name": "none"},
+        {"name": "cnn", "changes": {"model": {"family": "cnn", "filters": [8]}, "training": {"epochs": 2}}},
+    ],
+}
+CASES = {
+    "plain": (EXPERIMENT, [{}, {"regularization": {"l2": {}}}]),
+    "hostile": (HOSTILE, [{"name": HOSTILE_NAME, "labels": {"team": HOSTILE_NAME}}]),
+    "confounded": (
+        CONFOUNDED,
+        [
+            {},
+            {"training": {"epochs": 2, "optimizer": {"name": "sgd", "momentum": 0.5}}},
+            {"model": {"family": "cnn", "filters": [8]}},
+            {"dataset": {"train_samples": 500}},
+            {"regularization": {name: {} for name in EVERY_TECHNIQUE_TOGETHER}},
+        ],
+    ),
+}
+
+
+class Shell:
+    """A client of a real server, and a shell that runs what it prints."""
+
+    def __init__(self, url: str, key: str) -> None:
+        self._environment = os.environ | {"REGBENCH_API_KEY": key}
+        self.client = httpx.Client(base_url=url, headers={"Authorization": f"Bearer {key}"} if key else {})
+
+    def run(self, line: str) -> dict[str, Any]:
+        """What the service answers to a curl line."""
+        assert "\n" not in line
+        output = subprocess.run(
+            ["bash", "-c", line],  # noqa: S607 (the reader has a shell on the PATH)
+            env=self._environment,
+            capture_output=True,
+            check=True,
+            timeout=30,
+        ).stdout
+        answer: dict[str, Any] = json.loads(output)
+        assert "id" in answer, answer
+        return answer
+
+    def get_page(self, path: str, pattern: str) -> str:
+        """The part of a page that a pattern matches."""
+        page = self.client.get(path, headers={"Accept": "text/html"}, follow_redirects=True)
+        match = re.search(pattern, page.text, re.DOTALL)
+        assert match, page.text
+        return unescape(match[1])
+
+    def post(self, document: dict[str, Any]) -> dict[str, Any]:
+        answer = self.client.post("/v1/experiments", json=document)
+        assert answer.status_code == 202, answer.text
+        created: dict[str, Any] = answer.json()
+        return created
+
+
+@pytest.fixture(params=["false", "auto"], ids=["open", "with keys"])
+def shell(
+    request: pytest.FixtureRequest, settings_with_broker: Settings, database: Database
+) -> Iterator[Shell]:
+    key = ""
+    if request.param == "auto":
+        with database.write() as session:
+            key = create_key(session, name="test", owner=LOCAL_OWNER, scope=Scope.WRITE)[1]
+    with serving(settings_with_broker.model_copy(update={"api_keys_required": request.param})) as port:
+        shell = Shell(f"http://127.0.0.1:{port}", key)
+        with shell.client:
+            yield shell
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_f7_the_line_of_an_experiments_report_does_it_again(shell: Shell, case: str) -> None:
+    document = CASES[case][0]
+    created = shell.post(document)
+    report = f"/v1/experiments/{created['id']}/report"
+    lines = [
+        re.findall(r"^    (curl .*)", shell.client.get(f"{report}?format=md").text, re.MULTILINE)[0],
+        shell.get_page(f"{report}?format=html", r"(curl -sS[^<]*)"),
+    ]
+    for line in lines:
+        again = shell.run(line)
+        assert (again["name"], again["spec"]) == (created["name"], created["spec"])
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_f7_the_line_of_a_report_over_jobs_trains_the_same(
+    shell: Shell, database: Database, case: str
+) -> None:
+    jobs = [finished_job(database, job_spec(**changes)) for changes in CASES[case][1]]
+    text = shell.client.get("/v1/reports", params={"job": [job.id for job in jobs], "format": "md"}).text
+    again = shell.run(re.findall(r"^    (curl .*)", text, re.MULTILINE)[0])
+    items = shell.client.get("/v1/jobs", params={"experiment": again["id"]}).json()["items"]
+    assert {item["spec_hash"] for item in items} == {job.spec_hash for job in jobs}
+    assert all(len(variant["name"]) <= 100 for variant in again["spec"]["variants"])
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_f7_the_line_of_a_jobs_page_submits_the_same_job(shell: Shell, database: Database, case: str) -> None:
+    for changes in CASES[case][1]:
+        job = finished_job(database, job_spec(**changes))
+        again = shell.run(shell.get_page(f"/jobs/{job.id}", r'<pre id="curl"[^>]*>(.*?)</pre>'))
+        assert (again["name"], again["spec_hash"], again["labels"]) == (job.name, job.spec_hash, job.labels)
+
+
+def test_f7_the_lines_of_the_forms_submit(shell: Shell) -> None:
+    for path, document in (("/new", {"name": "it's"}), ("/new/experiment", HOSTILE)):
+        command = shell.get_page(path, r'data-command="([^"]*)"')
+        quoted = json.dumps(document, ensure_ascii=False).replace("'", "'\\''")
+        assert shell.run(f"{command} '{quoted}'")["name"] == document["name"]
+
+
+def test_f7_a_large_experiment_in_chinese_is_not_too_large_to_repeat(shell: Shell) -> None:
+    variants = [{"name": f"{'名' * 95} {index}"} for index in range(100)]
+    created = shell.post(EXPERIMENT | {"variants": variants})
+    text = shell.client.get(f"/v1/experiments/{created['id']}/report?format=md").text
+    shell.run(re.findall(r"^    (curl .*)", text, re.MULTILINE)[0])
+
+
+def test_f7_a_line_holds_nothing_that_a_terminal_obeys(settings: Settings) -> None:
+    line = format_curl(settings, "http://localhost/", "/v1/jobs", {"name": HOSTILE_NAME})
+    assert line.isprintable()
+    assert "名前" in line
