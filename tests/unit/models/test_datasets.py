@@ -82,7 +82,7 @@ def shelf(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[_Shelf]]:
     class Shelf(_Shelf):
         files: dict[str, bytes] = {}  # noqa: RUF012 (a class for each test)
         missing_bytes = 0
-        asked: list[str] = []  # noqa: RUF012
+        asked: list[str] = []  # noqa: RUF012 (a class for each test)
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Shelf)
     thread = Thread(target=server.serve_forever, args=(0.01,))

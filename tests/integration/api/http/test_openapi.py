@@ -17,6 +17,7 @@ import pytest
 from api.app import create_app
 from api.http import problem_types
 from api.http.openapi import EXAMPLES, HEADERS, TAGS, read_examples
+from api.http.problems import KINDS
 from models import datasets
 from models.errors import RegbenchError
 from models.settings import Settings
@@ -170,8 +171,6 @@ def test_problems_are_listed_by_status(document: Document) -> None:
 
 
 def test_every_error_of_the_service_has_a_type_of_its_name() -> None:
-    from api.http.problems import KINDS  # noqa: PLC0415
-
     for error, kind in KINDS.items():
         assert kind in problem_types.TYPES.values()
         assert kind.code == error.code or error is RegbenchError
