@@ -11,10 +11,10 @@ SYNC = $(UV) pip sync --quiet --python $(BIN)/python --require-hashes --compile-
 UV_VERSION := 0.13.9
 export UV_LINK_MODE ?= copy
 
-.PHONY: help setup demo up test test-slow chaos lint format openapi fuzz bench lock clean
+.PHONY: help setup demo up test test-slow test-clients chaos lint format openapi fuzz bench lock clean
 
 help: ## list these commands
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 setup: .venv/.ready ## install everything into .venv (also done by the commands below)
 
@@ -39,6 +39,9 @@ test: setup ## run every test but the slow ones, in two processes: make test [PR
 
 test-slow: setup ## run the slow studies only (minutes)
 	$(BIN)/python -m pytest -m slow
+
+test-clients: setup ## generate clients from the OpenAPI document and use them (downloads; node for TypeScript)
+	$(BIN)/python -m pytest -m clients tests/clients
 
 chaos: setup ## break things on purpose, at length: make chaos [SEED=n]
 	$(BIN)/python -m pytest tests/chaos --chaos=full $(if $(SEED),--chaos-seed=$(SEED)) -s

@@ -1,0 +1,1 @@
+"""Clients that public tools generate from docs/reference/openapi.json."""
