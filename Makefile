@@ -66,7 +66,7 @@ bench: setup ## print the benchmarks as ratios beside their targets
 	@missed=0; for each in training techniques worker study report api endurance pages; do \
 		$(BIN)/python -m bench.$$each || missed=1; done; exit $$missed
 
-lock: ## resolve requirements.lock anew from pyproject.toml
+lock: ## regenerate requirements.lock from pyproject.toml
 	$(UV) pip compile --quiet --generate-hashes --no-emit-index-url --universal --python-version 3.11 \
 		--extra all --extra dev --no-header --no-annotate pyproject.toml --output-file requirements.lock
 
