@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Annotated, Self
 from urllib.parse import urlsplit
 
-from fastapi import APIRouter, Depends, Path, Response, status
+from fastapi import APIRouter, Depends, Path, Request, Response, status
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from api.http import problem_types
@@ -80,8 +80,8 @@ class Delivery(ResponseModel):
     """One message, and what became of it."""
 
     id: str = Field(description="The header `webhook-id`: the same however often it is sent")
-    job_id: str
-    event: str
+    job_id: str | None = Field(description="Null in a test message")
+    event: str = Field(description="`job.` and the state, or `webhook.test`")
     attempts: int
     next_attempt_at: datetime | None = Field(description="Null once it has arrived, or was given up")
     delivered_at: datetime | None
@@ -114,13 +114,23 @@ def create_webhook(
     database: DatabaseDep,
     settings: SettingsDep,
     idempotent: IdempotentDep,
+    request: Request,
 ) -> Response:
-    """Have an address told of your jobs' ends. Only this answer shows the secret that signs messages."""
+    """Have an address told of your jobs' ends. Only this answer shows the secret that signs messages.
+
+    Links in the messages begin with the address that this request was sent to.
+    """
     _check(wanted.url, settings)
     check_secret(wanted.secret)
     with idempotent.executed(), database.write() as session:
         row = store.create_webhook(
-            session, caller.owner, url=wanted.url, states=wanted.states, secret=wanted.secret
+            session,
+            caller.owner,
+            url=wanted.url,
+            states=wanted.states,
+            secret=wanted.secret,
+            base_url=str(request.base_url).rstrip("/"),
+            limit=settings.max_webhooks,
         )
         webhook = MadeWebhook.model_validate(row)
         return idempotent.store_response(
@@ -177,6 +187,25 @@ def list_deliveries(webhook_id: WebhookId, database: DatabaseDep) -> DeliveryLis
         store.get_webhook(session, webhook_id)
         rows = store.get_deliveries(session, webhook_id, limit=_DELIVERIES)
         return DeliveryList(items=[Delivery.model_validate(row) for row in rows])
+
+
+@router.post("/{webhook_id}/test", status_code=status.HTTP_202_ACCEPTED)
+def send_test_message(webhook_id: WebhookId, database: DatabaseDep) -> Delivery:
+    """Have a worker send a message of the type `webhook.test`, which is about no job."""
+    with database.write() as session:
+        return Delivery.model_validate(store.create_test_delivery(session, webhook_id))
+
+
+@router.post("/{webhook_id}/deliveries/{delivery_id}/redeliver", status_code=status.HTTP_202_ACCEPTED)
+def redeliver_message(
+    webhook_id: WebhookId,
+    delivery_id: Annotated[str, Path(description="The header `webhook-id` of the message")],
+    database: DatabaseDep,
+) -> Delivery:
+    """Have a worker send a message again, with the same `webhook-id`, whether it has arrived or failed."""
+    with database.write() as session:
+        row = store.redeliver(session, webhook_id, parse_id("delivery", delivery_id))
+        return Delivery.model_validate(row)
 
 
 @router.delete("/{webhook_id}", status_code=status.HTTP_204_NO_CONTENT)

@@ -110,6 +110,7 @@ class Settings(BaseSettings):
     stream_seconds: float = Field(
         0.5, gt=0, le=60, description="Seconds between an API process's polls of the jobs that clients follow"
     )
+    max_webhooks: int = Field(20, ge=1, description="Most webhooks that one owner may have")
     webhook_private_addresses: bool = Field(
         False, description="Whether webhooks may lead to private and loopback addresses, and to http"
     )

@@ -2,38 +2,47 @@
 
 import json
 from datetime import UTC, datetime
+from importlib.metadata import version
 from typing import Any
 
 from standardwebhooks import Webhook as Signer
 
-from models.store.tables import Job
+from models.store.tables import Job, Webhook
 
 _METRICS = ("test_accuracy", "test_loss", "generalization_gap_loss", "epochs_run", "training_seconds")
 
 
-def build_body(event: str, job: Job) -> str:
-    """The message, as JSON."""
-    result = job.result
-    data: dict[str, Any] = {
-        "id": job.id,
-        "name": job.name,
-        "state": job.state,
-        "labels": job.labels,
-        "experiment_id": job.experiment_id,
-        "variant": job.variant,
-        "finished_at": job.finished_at.isoformat() if job.finished_at else None,
-        "error": {"code": job.error_code, "message": job.error_message} if job.error_code else None,
-        "result": {name: getattr(result, name) for name in _METRICS} if result else None,
-        "links": {"self": f"/v1/jobs/{job.id}"},
-    }
-    moment = job.finished_at or datetime.now(UTC)
-    return json.dumps({"type": event, "timestamp": moment.isoformat(), "data": data}, separators=(",", ":"))
+def build_body(event: str, webhook: Webhook, job: Job | None) -> str:
+    """The message, as JSON; without a job it is a test."""
+    moment = datetime.now(UTC)
+    data: dict[str, Any] = {"links": {"self": f"{webhook.base_url}/v1/webhooks/{webhook.id}"}}
+    if job is not None:
+        result, moment = job.result, job.finished_at or moment
+        data = {
+            "id": job.id,
+            "name": job.name,
+            "state": job.state,
+            "labels": job.labels,
+            "experiment_id": job.experiment_id,
+            "variant": job.variant,
+            "finished_at": _format_time(job.finished_at) if job.finished_at else None,
+            "error": {"code": job.error_code, "message": job.error_message} if job.error_code else None,
+            "result": {name: getattr(result, name) for name in _METRICS} if result else None,
+            "links": {"self": f"{webhook.base_url}/v1/jobs/{job.id}"},
+        }
+    message = {"type": event, "timestamp": _format_time(moment), "data": data}
+    return json.dumps(message, separators=(",", ":"))
+
+
+def _format_time(moment: datetime) -> str:
+    return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
 def sign_headers(message_id: str, secret: str, text: str, *, now: datetime) -> dict[str, str]:
     """Headers with signature and timestamp, which protect against forgery and replay; `now` in UTC."""
     return {
         "Content-Type": "application/json",
+        "User-Agent": f"Regbench/{version('regbench')} (webhooks)",
         "webhook-id": message_id,
         "webhook-timestamp": str(int(now.timestamp())),
         "webhook-signature": Signer(secret).sign(message_id, now, text),

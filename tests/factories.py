@@ -16,7 +16,7 @@ from models.spec import JobSpec
 from models.states import JobState
 from models.store import jobs, queue
 from models.store.database import Database
-from models.store.tables import Job, Result
+from models.store.tables import LOCAL_OWNER, Job, Result
 from models.store.transitions import get_job
 from models.techniques import CATALOGUE
 
@@ -122,6 +122,7 @@ def finished_job(
     database: Database,
     spec: JobSpec | None = None,
     *,
+    owner: str = LOCAL_OWNER,
     experiment_id: str | None = None,
     variant: str | None = None,
     result: ResultRecord | None = None,
@@ -129,7 +130,7 @@ def finished_job(
 ) -> Job:
     """A job that went the whole way through the store's own functions."""
     new_job = jobs.NewJob(
-        spec or job_spec(training={"epochs": epochs}), experiment_id=experiment_id, variant=variant
+        spec or job_spec(training={"epochs": epochs}), owner, experiment_id=experiment_id, variant=variant
     )
     with database.write() as session:
         job_id = jobs.create_jobs(session, [new_job])[0].id

@@ -6,8 +6,10 @@ import socket
 import ssl
 import time
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from functools import cache
 from typing import Any
 
 import httpcore
@@ -23,7 +25,8 @@ from worker.fork_safety import fork_safe_database
 
 log = logging.getLogger(__name__)
 
-_CONCURRENCY = 4
+# A thread that waits for a slow receiver costs little, and a webhook has one message under way at a time.
+_CONCURRENCY = 64
 _SEND_SECONDS = 10.0
 
 
@@ -127,56 +130,97 @@ def is_public(address: str) -> bool:
     return ip.is_global and not ip.is_multicast and not listed
 
 
+# Reading the certificates takes as long as sending many messages.
+_create_ssl_context = cache(httpx.create_ssl_context)
+
+
 class WebhookSender(PeriodicThread):
-    """Sends due deliveries every few seconds. Many may run at once."""
+    """Sends due deliveries every few seconds, each in a thread of its own. Many may run at once."""
 
     def __init__(self, settings: Settings) -> None:
         super().__init__("webhook sender", settings.sweep_seconds)
         self._settings = settings
+        self._threads = ThreadPoolExecutor(_CONCURRENCY, thread_name_prefix="webhook")
+        self._sending: dict[Future[None], DueDelivery] = {}
 
     def run_once(self) -> None:
-        """Send all that is due."""
+        """Send all that is due; a slow receiver holds up nothing but its own next message."""
         try:
-            while not self.stopped.is_set() and self.send_due():
-                pass
+            while not self.stopped.is_set():
+                self._start_due()
+                if not self._sending:
+                    return
+                wait(self._sending, timeout=self._settings.sweep_seconds, return_when=FIRST_COMPLETED)
         except ServiceUnavailable as error:
             log.warning("webhooks wait: %s", error.message)
 
     def send_due(self) -> int:
-        """Send a few due deliveries concurrently; returns how many there were."""
-        with fork_safe_database(self._settings) as database, database.write() as session:
-            deliveries = webhooks.claim_due_deliveries(session, limit=_CONCURRENCY)
-            bodies = [webhook_payload.build_body(delivery.event, delivery.job) for delivery in deliveries]
-        if not deliveries:
+        """Send all that is due and wait for it; returns how many messages that were."""
+        count = 0
+        while started := self._start_due():
+            count += started
+            wait(self._sending)
+        return count
+
+    def _start_due(self) -> int:
+        """Start sending what is due: for each webhook one message at a time."""
+        self._sending = {future: delivery for future, delivery in self._sending.items() if not future.done()}
+        free = _CONCURRENCY - len(self._sending)
+        if not free:
             return 0
-        # Without a database connection: a slow receiver must not keep the worker from forking.
-        with ThreadPoolExecutor(_CONCURRENCY) as threads:
-            outcomes = list(threads.map(self._send, deliveries, bodies))
         with fork_safe_database(self._settings) as database, database.write() as session:
-            for delivery, (status, error) in zip(deliveries, outcomes, strict=True):
-                if error is None and status is not None:
-                    webhooks.record_success(session, delivery, status)
-                else:
-                    log.warning("webhook delivery %s: %s", delivery.id, error)
-                    webhooks.record_failure(session, delivery, status=status, error=error or "")
+            busy = [delivery.webhook.id for delivery in self._sending.values()]
+            deliveries = webhooks.claim_due_deliveries(session, limit=free, busy=busy)
+            bodies = [
+                webhook_payload.build_body(delivery.event, delivery.webhook, delivery.job)
+                for delivery in deliveries
+            ]
+        for delivery, body in zip(deliveries, bodies, strict=True):
+            self._sending[self._threads.submit(self._send, delivery, body)] = delivery
         return len(deliveries)
 
-    def _send(self, delivery: DueDelivery, body: str) -> tuple[int | None, str | None]:
-        """The status of the response, if there is one, and the error, if there was one."""
-        transport = httpx.HTTPTransport()
+    def _send(self, delivery: DueDelivery, body: str) -> None:
+        """Send one message and record how that went."""
+        transport = httpx.HTTPTransport(verify=_create_ssl_context())
         # httpx has no other way to choose how it connects.
         transport._pool._network_backend = PublicNetworkBackend(
             public_only=not self._settings.webhook_private_addresses
         )
+        status = error = retry_after = None
         try:
-            headers = webhook_payload.sign_headers(delivery.id, delivery.secret, body, now=datetime.now(UTC))
-            # Only the status matters; the rest of the response, which may be endless, is not read.
+            now, secret = datetime.now(UTC), delivery.webhook.secret
+            headers = webhook_payload.sign_headers(delivery.id, secret, body, now=now)
+            # Without a database connection: a slow receiver must not keep the worker from forking. Only the
+            # status matters; the rest of the response, which may be endless, is not read.
             with (
                 httpx.Client(transport=transport, timeout=_SEND_SECONDS, follow_redirects=False) as client,
-                client.stream("POST", delivery.url, content=body, headers=headers) as response,
+                client.stream("POST", delivery.webhook.url, content=body, headers=headers) as response,
             ):
                 status = response.status_code
-        except Exception as error:
+                if not response.is_success:
+                    error = f"HTTP status {status}"
+                    retry_after = parse_retry_after(response.headers.get("Retry-After"), now)
+        except Exception as failure:
             # No address and no receiver may hold up the other deliveries.
-            return None, f"{type(error).__name__}: {error}"
-        return status, None if httpx.codes.is_success(status) else f"answered {status}"
+            error = f"{type(failure).__name__}: {failure}"
+        try:
+            with fork_safe_database(self._settings) as database, database.write() as session:
+                if error is None and status is not None:
+                    webhooks.record_success(session, delivery, status)
+                    return
+                log.warning("webhook delivery %s: %s", delivery.id, error)
+                webhooks.record_failure(
+                    session, delivery, status=status, error=error or "", retry_after=retry_after
+                )
+        except ServiceUnavailable as failure:
+            log.warning("webhook delivery %s will be sent again: %s", delivery.id, failure.message)
+
+
+def parse_retry_after(value: str | None, now: datetime) -> float | None:
+    """Seconds that a `Retry-After` asks for, in seconds or as a date (RFC 9110, 10.2.3); None: unreadable."""
+    if value is None or value.strip().isdecimal():
+        return float(value) if value else None
+    try:
+        return max(0.0, (parsedate_to_datetime(value) - now).total_seconds())
+    except (TypeError, ValueError):
+        return None

@@ -358,6 +358,8 @@ class Webhook(Base):
     """What deliveries are signed with, as standardwebhooks writes it: `whsec_` and base64."""
     states: Mapped[list[Any]]
     """The terminal states that it wants to hear of."""
+    base_url: Mapped[str] = mapped_column(Text, default="", server_default="")
+    """The API's address when the webhook was created, for links in messages; empty in old ones."""
     created_at: Mapped[datetime]
 
 
@@ -368,7 +370,8 @@ class Delivery(Base):
 
     id: Mapped[str] = mapped_column(ID, primary_key=True, default=lambda: create_id("msg"))
     webhook_id: Mapped[str] = mapped_column(ID, ForeignKey("webhooks.id", ondelete="CASCADE"))
-    job_id: Mapped[str] = mapped_column(ID, ForeignKey("jobs.id", ondelete="CASCADE"), index=True)
+    job_id: Mapped[str | None] = mapped_column(ID, ForeignKey("jobs.id", ondelete="CASCADE"), index=True)
+    """Null in a test message."""
     event: Mapped[str] = mapped_column(String(63))
     attempts: Mapped[int] = mapped_column(Integer, default=0)
     next_attempt_at: Mapped[datetime | None] = mapped_column(index=True)

@@ -13,11 +13,12 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import delete, select, update
-from sqlalchemy.orm import Session
+from sqlalchemy import delete, func, select, update
+from sqlalchemy.orm import Session, aliased
 
-from models.errors import NotFound
+from models.errors import FieldError, InvalidSpec, NotFound
 from models.states import JobState
+from models.store.quotas import acquire_advisory_lock
 from models.store.sql_functions import DatabaseNow
 from models.store.tables import Delivery, Job, Webhook
 from models.store.transitions import get_database_now
@@ -25,7 +26,9 @@ from models.store.transitions import get_database_now
 RETRY_AFTER_SECONDS = (5, 30, 120, 600, 3_600, 10_800, 21_600, 43_200)
 """How long after each failure the next attempt follows: about a day in all. Then the delivery has failed."""
 CLAIM_SECONDS = 60.0
+TEST_EVENT = "webhook.test"
 _JITTER = 0.2
+_LONGEST_WAIT = RETRY_AFTER_SECONDS[-1]
 _GONE = 410
 _LONGEST_ERROR = 500
 _SECRET_BYTES = 24
@@ -37,14 +40,32 @@ def create_secret() -> str:
 
 
 def create_webhook(
-    session: Session, owner: str, *, url: str, states: Sequence[JobState], secret: str | None
+    session: Session,
+    owner: str,
+    *,
+    url: str,
+    states: Sequence[JobState],
+    secret: str | None,
+    base_url: str = "",
+    limit: int | None = None,
 ) -> Webhook:
-    """Store an address that gets a message when a job of `owner` ends in one of these states."""
+    """Store an address that gets a message when a job of `owner` ends in one of these states.
+
+    Raises:
+        InvalidSpec: the owner has `limit` webhooks already.
+    """
+    # Otherwise two concurrent requests could both take the last one.
+    acquire_advisory_lock(session, f"webhooks {owner}")
+    count = session.scalar(select(func.count()).where(Webhook.owner == owner)) or 0
+    if limit is not None and count >= limit:
+        detail = f"is one more than the {limit} webhooks that an owner may have; delete one first"
+        raise InvalidSpec([FieldError("/url", detail)])
     webhook = Webhook(
         owner=owner,
         url=url,
         states=[str(state) for state in states],
         secret=secret or create_secret(),
+        base_url=base_url,
         created_at=get_database_now(session),
     )
     session.add(webhook)
@@ -75,39 +96,85 @@ def get_deliveries(session: Session, webhook_id: str, *, limit: int) -> list[Del
     return list(session.scalars(query.order_by(Delivery.created_at.desc(), Delivery.id.desc()).limit(limit)))
 
 
+def create_test_delivery(session: Session, webhook_id: str) -> Delivery:
+    """Store a message about no job, which is due now.
+
+    Raises:
+        NotFound: there is no webhook of that id.
+    """
+    now = get_database_now(session)
+    delivery = Delivery(
+        webhook_id=get_webhook(session, webhook_id).id,
+        event=TEST_EVENT,
+        next_attempt_at=now,
+        created_at=now,
+    )
+    session.add(delivery)
+    session.flush()
+    return delivery
+
+
+def redeliver(session: Session, webhook_id: str, delivery_id: str) -> Delivery:
+    """Make a delivery due now, with the same id and all its attempts before it, whatever became of it.
+
+    Raises:
+        NotFound: there is no such webhook, or no such delivery to it.
+    """
+    get_webhook(session, webhook_id)
+    delivery = session.get(Delivery, delivery_id)
+    if delivery is None or delivery.webhook_id != webhook_id:
+        raise NotFound(f"There is no delivery {delivery_id} to this webhook.")
+    delivery.attempts, delivery.delivered_at = 0, None
+    delivery.next_attempt_at = get_database_now(session)
+    session.flush()
+    return delivery
+
+
 @dataclass(frozen=True)
 class DueDelivery:
     """A delivery to be sent now."""
 
     id: str
-    webhook_id: str
-    url: str
-    secret: str
+    webhook: Webhook
     event: str
-    job: Job
+    job: Job | None
     attempt: int
 
 
-def claim_due_deliveries(session: Session, *, limit: int) -> list[DueDelivery]:
-    """Up to `limit` deliveries that are due; no other worker claims them for CLAIM_SECONDS."""
+def claim_due_deliveries(session: Session, *, limit: int, busy: Sequence[str] = ()) -> list[DueDelivery]:
+    """Up to `limit` deliveries that are due; no other worker claims them for CLAIM_SECONDS.
+
+    One for each webhook, and none for those in `busy`: a slow receiver takes one connection at a time.
+    Messages that have not been tried yet come first.
+    """
+    is_due = Delivery.next_attempt_at <= DatabaseNow()
+    webhook_ids = session.scalars(
+        select(Delivery.webhook_id)
+        .where(is_due, Delivery.webhook_id.not_in(busy))
+        .group_by(Delivery.webhook_id)
+        .order_by(func.min(Delivery.attempts), func.min(Delivery.next_attempt_at))
+        .limit(limit)
+    ).all()
+    other = aliased(Delivery)
+    first = (
+        select(other.id)
+        .where(other.webhook_id == Webhook.id, other.next_attempt_at <= DatabaseNow())
+        .order_by(other.next_attempt_at, other.id)
+        .limit(1)
+        .scalar_subquery()
+    )
     due = (
         select(Delivery, Webhook, Job)
         .join(Webhook, Webhook.id == Delivery.webhook_id)
-        .join(Job, Job.id == Delivery.job_id)
-        .where(Delivery.next_attempt_at <= DatabaseNow())
-        .order_by(Delivery.next_attempt_at)
-        .limit(limit)
+        .outerjoin(Job, Job.id == Delivery.job_id)
+        .where(Webhook.id.in_(webhook_ids), Delivery.id == first, is_due)
         .with_for_update(skip_locked=True, of=Delivery)
     )
     claimed = []
     for delivery, webhook, job in session.execute(due):
         delivery.attempts += 1
-        claimed.append(
-            DueDelivery(
-                delivery.id, webhook.id, webhook.url, webhook.secret, delivery.event, job, delivery.attempts
-            )
-        )
         delivery.next_attempt_at = get_database_now(session) + timedelta(seconds=CLAIM_SECONDS)
+        claimed.append(DueDelivery(delivery.id, webhook, delivery.event, job, delivery.attempts))
     return claimed
 
 
@@ -119,19 +186,40 @@ def record_success(session: Session, delivery: DueDelivery, status: int) -> None
     )
 
 
-def record_failure(session: Session, delivery: DueDelivery, *, status: int | None, error: str) -> None:
+def record_failure(
+    session: Session,
+    delivery: DueDelivery,
+    *,
+    status: int | None,
+    error: str,
+    retry_after: float | None = None,
+) -> None:
     """Record that an attempt has failed; another follows later, unless it was the last.
 
-    A receiver that answers 410 (gone) loses its webhook.
+    `retry_after`: the seconds that the receiver asked for. They hold for all messages to it, and replace the
+    schedule's, though no wait is shorter than the schedule's one before. A receiver that answers 410 (gone)
+    loses its webhook.
     """
     if status == _GONE:
-        session.execute(delete(Webhook).where(Webhook.id == delivery.webhook_id))
+        session.execute(delete(Webhook).where(Webhook.id == delivery.webhook.id))
         return
-    wait = next(iter(RETRY_AFTER_SECONDS[delivery.attempt - 1 :]), None)
-    # With jitter, so that a receiver that was away does not get all retries at once.
-    later = None if wait is None else DatabaseNow(wait * random.uniform(1, 1 + _JITTER))  # noqa: S311 (no secret)
+    later = None
+    if delivery.attempt <= len(RETRY_AFTER_SECONDS):
+        wait: float = RETRY_AFTER_SECONDS[delivery.attempt - 1]
+        if retry_after is not None:
+            wait = max((0, *RETRY_AFTER_SECONDS)[delivery.attempt - 1], min(retry_after, _LONGEST_WAIT))
+        # With jitter, so that a receiver that was away does not get all retries at once.
+        later = DatabaseNow(wait * random.uniform(1, 1 + _JITTER))  # noqa: S311 (no secret)
     error = error[:_LONGEST_ERROR]
     _record_outcome(session, delivery, next_attempt_at=later, last_status=status, last_error=error)
+    if retry_after is not None:
+        asked_for = DatabaseNow(min(retry_after, _LONGEST_WAIT))
+        session.execute(
+            update(Delivery)
+            .where(Delivery.webhook_id == delivery.webhook.id, Delivery.next_attempt_at < asked_for)
+            .values(next_attempt_at=asked_for)
+            .execution_options(synchronize_session=False)
+        )
 
 
 def _record_outcome(session: Session, delivery: DueDelivery, **values: Any) -> None:

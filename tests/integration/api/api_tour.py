@@ -225,6 +225,8 @@ def _webhooks(recorder: Recorder, database: Database) -> None:
     finished_job(database)
     for path in ("/v1/webhooks", here, f"{here}/deliveries"):
         recorder.ask("GET", path)
+    message = recorder.ask("POST", f"{here}/test").json()["id"]
+    recorder.ask("POST", f"{here}/deliveries/{message}/redeliver")
     recorder.ask("DELETE", here)
 
 

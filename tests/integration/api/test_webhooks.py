@@ -4,8 +4,13 @@ from typing import Any
 
 import httpx
 import pytest
+from fastapi.testclient import TestClient
+from sqlalchemy import select, update
 
+from models.settings import Settings
 from models.store.database import Database
+from models.store.tables import Delivery, Webhook
+from tests.applications import application
 from tests.factories import finished_job
 
 URL = "https://example.org/hook"
@@ -63,3 +68,43 @@ def test_what_became_of_messages_is_shown_and_goes_with_the_webhook(
     assert client.delete(here).status_code == 204
     assert client.get(f"{here}/deliveries").status_code == 404
     assert client.delete(here).status_code == 404
+
+
+def test_c7_an_owner_has_a_limited_number_of_webhooks(
+    settings_with_broker: Settings, database: Database
+) -> None:
+    with TestClient(application(settings_with_broker.model_copy(update={"max_webhooks": 2}))) as client:
+        created = [client.post("/v1/webhooks", json={"url": f"{URL}/{index}"}) for index in range(3)]
+        assert [response.status_code for response in created] == [201, 201, 422]
+        assert created[2].json()["errors"][0]["pointer"] == "/url"
+        assert "2 webhooks" in created[2].json()["errors"][0]["detail"]
+        client.delete(created[0].headers["Location"])
+        assert client.post("/v1/webhooks", json={"url": URL}).status_code == 201
+
+
+def test_c7_a_test_message_and_a_redelivery_are_due_at_once(client: httpx.Client, database: Database) -> None:
+    here = client.post("/v1/webhooks", json={"url": URL}).headers["Location"]
+    tested = client.post(f"{here}/test")
+    assert (tested.status_code, tested.json()["event"], tested.json()["job_id"]) == (
+        202,
+        "webhook.test",
+        None,
+    )
+    message = f"{here}/deliveries/{tested.json()['id']}/redeliver"
+    with database.write() as session:
+        session.execute(update(Delivery).values(next_attempt_at=None, attempts=9))
+    again = client.post(message)
+    assert (again.status_code, again.json()["id"], again.json()["attempts"]) == (202, tested.json()["id"], 0)
+    assert again.json()["next_attempt_at"]
+    other = client.post("/v1/webhooks", json={"url": URL}).headers["Location"]
+    assert client.post(message.replace(here, other)).status_code == 404, "a delivery of another webhook"
+    assert client.post(f"{here}/deliveries/msg_nothing/redeliver").status_code == 404
+    assert client.post("/v1/webhooks/hook_nothing/test").status_code == 404
+
+
+def test_c7_links_in_messages_begin_with_the_address_of_the_request(
+    client: httpx.Client, database: Database
+) -> None:
+    client.post("/v1/webhooks", json={"url": URL}, headers={"Host": "localhost:8123"})
+    with database.read() as session:
+        assert session.scalars(select(Webhook.base_url)).all() == ["http://localhost:8123"]

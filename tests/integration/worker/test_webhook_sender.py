@@ -3,8 +3,10 @@
 import json
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import suppress
+from datetime import datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
@@ -18,6 +20,7 @@ from models.store.database import Database
 from models.store.jobs import NewJob
 from models.store.sql_functions import DatabaseNow
 from models.store.tables import LOCAL_OWNER, Delivery
+from models.store.transitions import get_database_now
 from tests.factories import finished_job, job_spec
 from worker import webhook_sender
 from worker.webhook_sender import WebhookSender, is_public
@@ -29,13 +32,19 @@ class Receiver:
     def __init__(self) -> None:
         self.got: list[tuple[dict[str, str], str]] = []
         self.answers: list[int] = []
+        self.headers: dict[str, str] = {}
+        self.released = threading.Event()  # it answers nothing while this is not set
+        self.released.set()
         receiver = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 length = int(self.headers["Content-Length"])
                 receiver.got.append((dict(self.headers), self.rfile.read(length).decode()))
+                receiver.released.wait(20)
                 self.send_response(receiver.answers.pop(0) if receiver.answers else 204)
+                for name, value in receiver.headers.items():
+                    self.send_header(name, value)
                 self.end_headers()
 
             def log_message(self, *_: object) -> None:
@@ -47,10 +56,23 @@ class Receiver:
 
 @pytest.fixture
 def receiver() -> Iterator[Receiver]:
+    yield from serve()
+
+
+@pytest.fixture
+def slow_receiver() -> Iterator[Receiver]:
+    """A receiver that answers only once a test has ended."""
+    for receiver in serve():
+        receiver.released.clear()
+        yield receiver
+
+
+def serve() -> Iterator[Receiver]:
     receiver = Receiver()
     thread = threading.Thread(target=receiver.server.serve_forever, args=(0.05,))
     thread.start()
     yield receiver
+    receiver.released.set()
     receiver.server.shutdown()
     thread.join()
     receiver.server.server_close()
@@ -252,3 +274,153 @@ def test_no_private_address_is_connected_to(
 )
 def test_what_is_public(address: str, public: bool) -> None:
     assert is_public(address) is public
+
+
+def seconds_until_retry(database: Database) -> list[float]:
+    """Of each delivery that is not done, in the order of creation."""
+    with database.read() as session:
+        now = get_database_now(session)
+    waiting = sorted(deliveries(database), key=lambda delivery: delivery.created_at)
+    return [(each.next_attempt_at - now).total_seconds() for each in waiting if each.next_attempt_at]
+
+
+@pytest.mark.parametrize("slow_owner", [LOCAL_OWNER, "somebody-else"])
+@pytest.mark.parametrize("jobs_count", [1, 3])
+def test_c7_slow_receivers_delay_no_message_to_another(
+    database: Database,
+    sender: WebhookSender,
+    receiver: Receiver,
+    slow_receiver: Receiver,
+    slow_owner: str,
+    jobs_count: int,
+) -> None:
+    for index in range(12):
+        told(database, f"{slow_receiver.url}/{index}", owner=slow_owner)
+    told(database, receiver.url)
+    for _ in range(jobs_count):
+        finished_job(database, owner=slow_owner)
+        if slow_owner != LOCAL_OWNER:
+            finished_job(database)
+    sender.start()
+    try:
+        deadline = time.monotonic() + 8  # a slow receiver is given up after 10 seconds
+        while len(receiver.got) < jobs_count or len(slow_receiver.got) < 12:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        assert len(slow_receiver.got) == 12, "one at a time for each webhook"
+    finally:
+        sender.stop()
+        slow_receiver.released.set()
+
+
+def test_c7_a_message_that_becomes_due_meanwhile_is_not_held_up(
+    database: Database, database_settings: Settings, receiver: Receiver, slow_receiver: Receiver
+) -> None:
+    settings = {"webhook_private_addresses": True, "sweep_seconds": 0.1}
+    sender = WebhookSender(database_settings.model_copy(update=settings))
+    told(database, slow_receiver.url, owner="somebody-else")
+    finished_job(database, owner="somebody-else")
+    sender.start()
+    try:
+        deadline = time.monotonic() + 8
+        while not slow_receiver.got and time.monotonic() < deadline:
+            time.sleep(0.02)
+        told(database, receiver.url)
+        finished_job(database)
+        while not receiver.got and time.monotonic() < deadline:
+            time.sleep(0.02)
+        assert len(receiver.got) == 1
+    finally:
+        sender.stop()
+        slow_receiver.released.set()
+
+
+@pytest.mark.parametrize(
+    ("header", "seconds"),
+    [
+        ("3", 3),
+        ("120", 120),
+        ("Thu, 01 Jan 1970 00:00:00 GMT", 0),
+        ("soon", 5),
+        ("-7", 5),
+        ("9" * 400, 43_200),
+    ],
+)
+def test_c7_a_retry_after_is_honoured_by_every_message_to_the_receiver(
+    database: Database, sender: WebhookSender, receiver: Receiver, header: str, seconds: float
+) -> None:
+    told(database, receiver.url)
+    finished_job(database)
+    receiver.answers, receiver.headers = [429], {"Retry-After": header}
+    with database.write() as session:
+        [delivery] = webhooks.claim_due_deliveries(session, limit=1)
+    finished_job(database)
+    sender._send(delivery, "{}")
+    first, second = seconds_until_retry(database)
+    assert seconds - 1 <= first <= 1.2 * seconds + 1
+    if header in ("3", "120"):
+        assert second == pytest.approx(seconds, abs=1)
+
+
+def test_c7_no_wait_that_a_receiver_asks_for_is_shorter_than_the_one_before(
+    database: Database, sender: WebhookSender, receiver: Receiver
+) -> None:
+    told(database, receiver.url)
+    finished_job(database)
+    receiver.answers, receiver.headers = [503] * 3, {"Retry-After": "1"}
+    for at_least in (1, 5, 30):
+        sender.send_due()
+        [wait] = seconds_until_retry(database)
+        assert at_least - 1 <= wait <= 1.2 * at_least + 1
+        make_due(database)
+
+
+def test_c7_a_message_says_who_sends_it_where_the_job_is_and_when_in_utc(
+    database: Database, sender: WebhookSender, receiver: Receiver
+) -> None:
+    with database.write() as session:
+        webhooks.create_webhook(
+            session,
+            LOCAL_OWNER,
+            url=receiver.url,
+            states=[JobState.SUCCEEDED],
+            secret=None,
+            base_url="https://lab.example",
+        )
+    job = finished_job(database)
+    sender.send_due()
+    [(headers, text)] = receiver.got
+    message = json.loads(text)
+    assert headers["User-Agent"].startswith("Regbench/")
+    assert message["data"]["links"]["self"] == f"https://lab.example/v1/jobs/{job.id}"
+    for moment in (message["timestamp"], message["data"]["finished_at"]):
+        assert moment.endswith("Z")
+        assert "+" not in moment
+        assert datetime.fromisoformat(moment) == job.finished_at
+
+
+def test_c7_a_test_message_is_sent_and_signed_without_a_job(
+    database: Database, sender: WebhookSender, receiver: Receiver
+) -> None:
+    secret = told(database, receiver.url)
+    with database.write() as session:
+        [webhook] = webhooks.get_all_webhooks(session)
+        webhooks.create_test_delivery(session, webhook.id)
+    assert sender.send_due() == 1
+    [(headers, text)] = receiver.got
+    assert Verifier(secret).verify(text, headers)["type"] == "webhook.test"
+
+
+def test_c7_a_message_is_sent_again_with_the_same_id(
+    database: Database, sender: WebhookSender, receiver: Receiver
+) -> None:
+    told(database, receiver.url)
+    finished_job(database)
+    sender.send_due()
+    [delivery] = deliveries(database)
+    with database.write() as session:
+        webhooks.redeliver(session, delivery.webhook_id, delivery.id)
+    assert sender.send_due() == 1
+    assert [headers["webhook-id"] for headers, _ in receiver.got] == [delivery.id] * 2
+    [again] = deliveries(database)
+    assert (again.attempts, again.next_attempt_at, again.last_status) == (1, None, 204)
