@@ -45,12 +45,12 @@ def recommend(comparison: Comparison) -> list[Consideration]:
 class _Measured:
     """A variant with results, and where it stands in the report."""
 
-    number: int
+    index: int
     variant: VariantReport
     metrics: Metrics
 
     def get_reference(self, metric: str) -> str:
-        return f"/variants/{self.number}/metrics/{metric}"
+        return f"/variants/{self.index}/metrics/{metric}"
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ class _Evidence:
         """For each technique what it gains at each size where the same was trained without it, by size."""
         if self.baseline is None:
             return {}
-        results: dict[str, list[_Step]] = {}
+        steps_by_technique: dict[str, list[_Step]] = {}
         ordinary = self.baseline.variant.regularization
         settings: dict[str, list[_Measured]] = {}
         for item in self.measured:
@@ -112,8 +112,8 @@ class _Evidence:
                 losses = [second[seed] for seed in seeds], [first[seed] for seed in seeds]
                 if (gain := compute_paired_difference(*losses)) is not None:
                     name = format_techniques(item.variant.regularization)
-                    results.setdefault(name, []).append(_Step(value, plain, item, gain))
-        return {name: sorted(steps, key=lambda step: step.size) for name, steps in results.items()}
+                    steps_by_technique.setdefault(name, []).append(_Step(value, plain, item, gain))
+        return {name: sorted(steps, key=lambda step: step.size) for name, steps in steps_by_technique.items()}
 
 
 def _advise_on_complexity(evidence: _Evidence) -> Consideration:
@@ -186,8 +186,7 @@ def _advise_on_resources(evidence: _Evidence) -> Consideration:
 def _advise_on_task(evidence: _Evidence) -> Consideration:
     advice = [
         *_recommend_for_accuracy(evidence),
-        *_recommend_for_calibration(evidence),
-        *_recommend_for_sparsity(evidence),
+        *_recommend_for_further_needs(evidence),
         *_recommend_for_noise(evidence),
     ]
     open_questions = [
@@ -248,12 +247,12 @@ def _describe_gain_along(unit: str, steps: dict[str, list[_Step]], *, grows_with
             continue
         gains = "; ".join(f"{step.size:,.0f} {unit}: {step.gain.mean:+.4f}" for step in item)
         text = f"What {name} takes off the test loss: {gains} nats. {_describe_trend(item, grows_with_size)}"
-        places = [
+        references = [
             item
             for step in item
             for item in (step.plain.get_reference("test_loss"), step.regularized.get_reference("test_loss"))
         ]
-        advice.append(_build_advice(text, *places))
+        advice.append(_build_advice(text, *references))
     return advice
 
 
@@ -306,26 +305,26 @@ def _recommend_for_accuracy(evidence: _Evidence) -> Iterator[Advice]:
     yield _build_advice(text, reference)
 
 
-def _recommend_for_calibration(evidence: _Evidence) -> Iterator[Advice]:
-    fair = _find_accurate_enough(evidence)
+def _recommend_for_further_needs(evidence: _Evidence) -> Iterator[Advice]:
+    """Calibration and sparsity: of the variants near the best accuracy that differ in regularization only."""
+    fair = [measured for measured in evidence.measured if not measured.variant.confounders]
+    highest = max((measured.metrics.test_accuracy.mean for measured in fair), default=0.0)
+    fair = [
+        measured
+        for measured in fair
+        if 100 * (highest - measured.metrics.test_accuracy.mean) <= MARGIN_POINTS
+    ]
     if len(fair) > 1:
-        best = min(fair, key=lambda item: item.metrics.test_ece.mean)
+        best = min(fair, key=lambda measured: measured.metrics.test_ece.mean)
         text = (
             f"Where probabilities are acted upon: {best.variant.name} has the lowest calibration error "
             f"({best.metrics.test_ece.mean:.4f}) among those within {MARGIN_POINTS} points of the best "
             "accuracy."
         )
         yield _build_advice(text, best.get_reference("test_ece"), best.get_reference("test_accuracy"))
-
-
-def _recommend_for_sparsity(evidence: _Evidence) -> Iterator[Advice]:
-    sparse = [
-        item
-        for item in _find_accurate_enough(evidence)
-        if item.metrics.zero_weight_fraction.mean >= _SPARSE_FROM
-    ]
-    if sparse:
-        most = max(sparse, key=lambda item: item.metrics.zero_weight_fraction.mean)
+    # The first of those with the most zeros.
+    most = max(fair, key=lambda measured: measured.metrics.zero_weight_fraction.mean, default=None)
+    if most and most.metrics.zero_weight_fraction.mean >= _SPARSE_FROM:
         text = (
             f"For few weights or features: {most.variant.name} has "
             f"{100 * most.metrics.zero_weight_fraction.mean:.0f} % exact zeros, and is within "
@@ -338,7 +337,7 @@ def _recommend_for_sparsity(evidence: _Evidence) -> Iterator[Advice]:
 
 def _recommend_for_noise(evidence: _Evidence) -> Iterator[Advice]:
     noise = {
-        item.number: change.variant
+        item.index: change.variant
         for item in evidence.measured
         for change in item.variant.confounders
         if change.field == _NOISE
@@ -350,13 +349,6 @@ def _recommend_for_noise(evidence: _Evidence) -> Iterator[Advice]:
     seen = "; ".join(f"{item.variant.name} {100 * item.metrics.test_accuracy.mean:.1f} %" for item in plain)
     text = f"With wrong training labels the test accuracy is, without a further technique: {seen}."
     yield _build_advice(text, *(item.get_reference("test_accuracy") for item in plain))
-
-
-def _find_accurate_enough(evidence: _Evidence) -> list[_Measured]:
-    """Variants that differ from the baseline in their regularization only, near the best accuracy."""
-    fair = [item for item in evidence.measured if not item.variant.confounders]
-    best = max((item.metrics.test_accuracy.mean for item in fair), default=0.0)
-    return [item for item in fair if 100 * (best - item.metrics.test_accuracy.mean) <= MARGIN_POINTS]
 
 
 def _build_advice(text: str, *evidence: str) -> Advice:

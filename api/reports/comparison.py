@@ -152,15 +152,9 @@ def _describe_absence(job: Job) -> str:
 def _select_one_per_seed(jobs: Sequence[Job]) -> list[Job]:
     """For each seed the job that counts: one with a result before one without, then the newest."""
     best: dict[int, Job] = {}
-    for job in jobs:
-        current = best.get(job.seed)
-        if current is None or _rank_job(job) > _rank_job(current):
-            best[job.seed] = job
+    for job in sorted(jobs, key=lambda job: (job.result is not None, job.created_at), reverse=True):
+        best.setdefault(job.seed, job)
     return [best[seed] for seed in sorted(best)]
-
-
-def _rank_job(job: Job) -> tuple[bool, datetime]:
-    return job.result is not None, job.created_at
 
 
 def _build_variant(
@@ -245,15 +239,15 @@ def _find_overfitting_onset(epochs: Sequence[EpochSummary]) -> int | None:
     same seeds vary less against each other, so this errs towards saying nothing. One seed says nothing.
     """
     most = max((epoch.train_loss.n for epoch in epochs), default=0)
-    results = [
+    losses = [
         (epoch.epoch, epoch.validation_loss)
         for epoch in epochs
         if epoch.validation_loss is not None and epoch.train_loss.n == most
     ]
-    if not results:
+    if not losses:
         return None
-    first, lowest = min(results, key=lambda item: item[1].mean)
-    last = results[-1][1]
+    first, lowest = min(losses, key=lambda loss: loss[1].mean)
+    last = losses[-1][1]
     if lowest.sd is None or last.sd is None:
         return None
     error = math.sqrt((lowest.sd**2 + last.sd**2) / most)

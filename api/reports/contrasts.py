@@ -46,25 +46,31 @@ def build_contrasts(variants: Mapping[str, Sequence[Job]], baseline: str) -> lis
     pairs: dict[str, Pairs] = {}
     for name, jobs in variants.items():
         if name != baseline:
-            results = _group_by_seed(jobs)
-            pairs[name] = {seed: (base[seed], results[seed]) for seed in sorted(base.keys() & results.keys())}
+            by_seed = _group_by_seed(jobs)
+            pairs[name] = {seed: (base[seed], by_seed[seed]) for seed in sorted(base.keys() & by_seed.keys())}
     differences = {
-        (name, metric): _compute_difference(pairs[name], metric) for name in pairs for metric in _CONTRASTED
+        (name, metric): compute_paired_difference(
+            *([unit * getattr(pair[side], column) for pair in pairs[name].values()] for side in (0, 1))
+        )
+        for name in pairs
+        for metric, (column, unit) in _CONTRASTED.items()
     }
     # What cannot be called enters the correction with a p of 1.
     p_values = [
-        1.0 if item is None or item.t_p is None or item.n < FEWEST_PAIRS else item.t_p
-        for item in differences.values()
+        1.0 if paired is None or paired.t_p is None or paired.n < FEWEST_PAIRS else paired.t_p
+        for paired in differences.values()
     ]
     corrected = dict(zip(differences, apply_holm_correction(p_values), strict=True))
     contrasts = []
-    for name, by_seed in pairs.items():
+    for name, variant_pairs in pairs.items():
         metrics = {
-            metric: _build_difference(item, by_seed, metric, corrected[name, metric], len(differences))
+            metric: _build_difference(
+                paired, variant_pairs, metric, corrected[name, metric], len(differences)
+            )
             for metric in _CONTRASTED
-            if (item := differences[name, metric]) is not None
+            if (paired := differences[name, metric]) is not None
         }
-        contrasts.append(_build_contrast(name, baseline, by_seed, metrics, tests=len(differences)))
+        contrasts.append(_build_contrast(name, baseline, variant_pairs, metrics, tests=len(differences)))
     return contrasts
 
 
@@ -73,16 +79,22 @@ def _build_contrast(
 ) -> Contrast:
     differences = Differences(**metrics) if metrics else None
     equivalence = _build_equivalence(differences.test_accuracy_points, tests) if differences else None
-    correct = _get_correct_images(pairs)
+    correct: list[tuple[bytes, bytes]] = []
     by_seed = []
-    for seed, (first, second) in correct.items():
+    for seed, results in pairs.items():
+        first, second = map(_get_correct, results)
+        # As many images of another dataset are no pairs.
+        same = results[0].dataset_sha256 == results[1].dataset_sha256
+        if first is None or second is None or not same or len(first) != len(second):
+            continue
+        correct.append((first, second))
         test = run_mcnemar_test(first, second)
         by_seed.append(
             McNemar(seed=seed, only_baseline=test.only_baseline, only_variant=test.only_variant, p=test.p)
         )
     on_new_images = None
-    if len(correct) > 1 and len({len(first) for first, _ in correct.values()}) == 1:
-        interval = compute_two_way_clustered_interval(*map(list, zip(*correct.values(), strict=True)))
+    if len(correct) > 1 and len({len(first) for first, _ in correct}) == 1:
+        interval = compute_two_way_clustered_interval(*map(list, zip(*correct, strict=True)))
         on_new_images = Interval(low=100 * interval.low, high=100 * interval.high)
     return Contrast(
         variant=variant,
@@ -98,14 +110,6 @@ def _build_contrast(
 
 def _group_by_seed(jobs: Sequence[Job]) -> dict[int, Result]:
     return {job.seed: job.result for job in jobs if job.result is not None}
-
-
-def _compute_difference(pairs: Pairs, metric: str) -> PairedDifference | None:
-    column, unit = _CONTRASTED[metric]
-    return compute_paired_difference(
-        [unit * getattr(baseline, column) for baseline, _ in pairs.values()],
-        [unit * getattr(variant, column) for _, variant in pairs.values()],
-    )
 
 
 def _build_difference(
@@ -152,18 +156,6 @@ def _build_equivalence(accuracy: Difference, tests: int) -> Equivalence | None:
         equivalent=result.p < ALPHA and accuracy.n >= FEWEST_PAIRS,
         more_seeds=max(0, needed - accuracy.n),
     )
-
-
-def _get_correct_images(pairs: Pairs) -> dict[int, tuple[bytes, bytes]]:
-    """By seed the test images that either model gets right, where both are known for the same images."""
-    correct = {}
-    for seed, (baseline, variant) in pairs.items():
-        first, second = _get_correct(baseline), _get_correct(variant)
-        # As many images of another dataset are no pairs.
-        same = baseline.dataset_sha256 == variant.dataset_sha256
-        if first is not None and second is not None and same and len(first) == len(second):
-            correct[seed] = first, second
-    return correct
 
 
 def _get_correct(result: Result) -> bytes | None:

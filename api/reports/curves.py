@@ -1,6 +1,6 @@
 """Learning curves over seeds: mean and band, at a bounded number of points."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from api.reports.comparison import Summaries
 from api.reports.schemas import BandPoint, Curves, VariantCurves
@@ -17,22 +17,17 @@ def build_curves(experiment_id: str, summaries: Summaries, *, max_points: int) -
 
 
 def _build_variant(name: str, epochs: Sequence[EpochSummary], max_points: int) -> VariantCurves:
-    metrics = VariantCurves.model_fields.keys() - {"variant"}
-    bands = {
-        metric: _build_band({epoch.epoch: getattr(epoch, metric) for epoch in epochs}, max_points)
-        for metric in metrics
-    }
+    bands = {}
+    for metric in VariantCurves.model_fields.keys() - {"variant"}:
+        spreads: dict[int, Spread | None] = {epoch.epoch: getattr(epoch, metric) for epoch in epochs}
+        measured = {epoch: spread for epoch, spread in spreads.items() if spread is not None}
+        band = []
+        for epoch in downsample(list(measured), max_points):
+            n, mean, sd = measured[epoch].n, measured[epoch].mean, measured[epoch].sd
+            low, high = (None, None) if sd is None else (mean - sd, mean + sd)
+            band.append(BandPoint(epoch=epoch, n=n, mean=mean, low=low, high=high))
+        bands[metric] = band
     return VariantCurves(variant=name, **bands)
-
-
-def _build_band(spreads: Mapping[int, Spread | None], max_points: int) -> list[BandPoint]:
-    measured = {epoch: spread for epoch, spread in spreads.items() if spread is not None}
-    band = []
-    for epoch in downsample(list(measured), max_points):
-        n, mean, sd = measured[epoch].n, measured[epoch].mean, measured[epoch].sd
-        low, high = (None, None) if sd is None else (mean - sd, mean + sd)
-        band.append(BandPoint(epoch=epoch, n=n, mean=mean, low=low, high=high))
-    return band
 
 
 def downsample(epochs: Sequence[int], most: int) -> list[int]:

@@ -19,13 +19,13 @@ _NOT_THE_VARIANT = ("name", "labels", "priority", "seed")
 
 
 def group_experiment(
-    experiment: Experiment, placed: Sequence[ExperimentRun], *, settings: Settings, base_url: str
+    experiment: Experiment, runs: Sequence[ExperimentRun], *, settings: Settings, base_url: str
 ) -> JobGroups:
     """An experiment's variants, in its own order."""
     document = experiment.document
     variants: dict[str, list[Job]] = {variant["name"]: [] for variant in document["variants"]}
-    for item in placed:
-        variants[item.variant].append(item.job)
+    for run in runs:
+        variants[run.variant].append(run.job)
     return JobGroups(
         title=experiment.name,
         experiment_id=experiment.id,
@@ -38,7 +38,7 @@ def group_experiment(
             "/v1/experiments",
             ExperimentSpec.model_validate(document).model_dump(mode="json", exclude_defaults=True),
         ),
-        reused=frozenset((item.variant, item.seed) for item in placed if item.reused),
+        reused=frozenset((run.variant, run.seed) for run in runs if run.reused),
     )
 
 
@@ -83,9 +83,9 @@ def _build_variant_document(job: Job) -> dict[str, Any]:
 def _build_names(groups: Sequence[Sequence[Job]], documents: Sequence[dict[str, Any]]) -> list[str]:
     """The variants' own names where each group has exactly one, else what tells the groups apart."""
     own = [{job.variant for job in group} for group in groups]
-    results = [next(iter(names)) for names in own if len(names) == 1]
-    if len(results) == len(set(results)) == len(groups) and None not in results:
-        return [str(name) for name in results]
+    shared = [next(iter(names)) for names in own if len(names) == 1]
+    if len(shared) == len(set(shared)) == len(groups) and None not in shared:
+        return [str(name) for name in shared]
     leaves = [flatten(document) for document in documents]
     fields = dict.fromkeys(field for leave in leaves for field in leave)
     differing = [

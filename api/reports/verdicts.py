@@ -71,7 +71,8 @@ def _get_named_differences(differences: Differences) -> list[tuple[str, Differen
 
 def _describe_observed(differences: Differences) -> str:
     text = ", ".join(
-        f"{what} {format_amount(item.mean, unit)}" for what, item, unit in _get_named_differences(differences)
+        f"{what} {format_amount(difference.mean, unit)}"
+        for what, difference, unit in _get_named_differences(differences)
     )
     return text[0].upper() + text[1:]
 
@@ -131,26 +132,23 @@ def _describe_power(equivalence: Equivalence, pairs: int) -> str:
 
 def _judge_metrics(named: Sequence[tuple[str, Difference, str]]) -> list[str]:
     """Metrics of which the same can be said share a sentence."""
-    results: dict[str, list[str]] = {label: [] for label in (_LOWER, _HIGHER, _OPEN, _SAME, _ALIKE)}
+    judged: dict[str, list[str]] = {label: [] for label in (_LOWER, _HIGHER, _OPEN, _SAME, _ALIKE)}
     for what, difference, unit in named:
-        label, numbers = _judge_metric(difference, unit)
-        results[label].append(f"{what} {numbers}".rstrip())
-    return [f"{label}: {', '.join(parts)}." for label, parts in results.items() if parts]
-
-
-def _judge_metric(difference: Difference, unit: str) -> tuple[str, str]:
-    if not difference.sd:
-        return (_ALIKE, format_amount(difference.mean, unit)) if difference.mean else (_SAME, "")
-    direction = difference.call
-    if direction is None:
-        numbers = (
-            f"{format_amount(difference.mean, unit)}, "
-            f"{_format_p(difference.t_p_holm)}{_describe_disagreement(difference)}"
-        )
-        return _OPEN, f"({numbers}; {_describe_detectable(difference, unit)})"
-    share = "" if difference.relative is None else f"{_format_share(abs(difference.relative))}, "
-    label = _LOWER if direction == "lower" else _HIGHER
-    return label, f"by {_format_size(difference, unit)} ({share}{_format_p(difference.t_p_holm)})"
+        amount, p = format_amount(difference.mean, unit), _format_p(difference.t_p_holm)
+        if not difference.sd:
+            if difference.mean:
+                judged[_ALIKE].append(f"{what} {amount}")
+            else:
+                judged[_SAME].append(what)
+        elif difference.call is None:
+            disagreement = _describe_disagreement(difference)
+            detectable = _describe_detectable(difference, unit)
+            judged[_OPEN].append(f"{what} ({amount}, {p}{disagreement}; {detectable})")
+        else:
+            share = "" if difference.relative is None else f"{_format_share(abs(difference.relative))}, "
+            label = _LOWER if difference.call == "lower" else _HIGHER
+            judged[label].append(f"{what} by {_format_size(difference, unit)} ({share}{p})")
+    return [f"{label}: {', '.join(metrics)}." for label, metrics in judged.items() if metrics]
 
 
 def _describe_detectable(difference: Difference, unit: str) -> str:

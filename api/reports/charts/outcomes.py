@@ -157,10 +157,10 @@ def _draw_numbers(axes: Axes, points: Sequence[tuple[float, float]], height: flo
     right = axes.get_xlim()[1]
     spacing = (high - low) * _LABEL_SPACING / height
     heights = drawing.resolve_overlaps([y for _, y in points], low, high, spacing)
-    for number, ((x, y), label_y) in enumerate(zip(points, heights, strict=True), start=1):
+    for position, ((x, y), label_y) in enumerate(zip(points, heights, strict=True), start=1):
         axes.plot([x, right], [y, label_y], color="#aaaaaa", linewidth=0.5, zorder=1, clip_on=False)
         axes.annotate(
-            str(number), (right, label_y), xytext=(3, 0), textcoords="offset points", va="center",
+            str(position), (right, label_y), xytext=(3, 0), textcoords="offset points", va="center",
             fontsize=7.5, annotation_clip=False,
         )  # fmt: skip
     axes.set_xlim(right=right)
