@@ -20,6 +20,7 @@ from models.formatting import format_count, format_duration, format_techniques
 from models.spec import STORED, JobSpec
 from models.states import JobState
 from models.store import jobs as store
+from models.store.experiment_runs import find_variants
 from models.store.job_search import find_jobs, get_cursor
 from models.techniques import CATALOGUE
 
@@ -82,12 +83,14 @@ def show_job(
         row = store.get_job_details(session, job_id)
         position = store.get_queue_positions(session, [row]).get(job_id)
         events = store.get_events(session, job_id)
+        variants = find_variants(session, job_id)
         job = job_serializers.serialize_job_details(row, position)
     return render(
         "job.html.jinja",
         job=job,
         progress=format_progress(job),
         events=events,
+        variants=variants,
         summary=summarize(job.spec),
         curl=format_curl(
             settings,

@@ -32,7 +32,7 @@ def validate_sort(sort: str) -> str:
 
 
 LimitQuery = Annotated[int, Field(ge=1, le=200, description="Most items in one page")]
-CursorQuery = Annotated[str | None, Field(max_length=200, description="`next_cursor` of the page before")]
+CursorQuery = Annotated[str | None, Field(max_length=1_000, description="`next_cursor` of the page before")]
 SortQuery = Annotated[
     str,
     AfterValidator(validate_sort),
@@ -59,7 +59,8 @@ def parse_sort(sort: str) -> SortOrder:
 def encode_cursor(cursor: Cursor, order: SortOrder = NEWEST_FIRST) -> str:
     """A position in a list of that order as opaque text for a URL."""
     value = cursor.value.isoformat() if isinstance(cursor.value, datetime) else repr(cursor.value)
-    return base64.urlsafe_b64encode(f"{_format_sort(order)} {value} {cursor.id}".encode()).decode()
+    text = f"{_format_sort(order)} {value} {cursor.id} {cursor.variant}"
+    return base64.urlsafe_b64encode(text.encode()).decode()
 
 
 def split_page(
@@ -84,10 +85,11 @@ def decode_cursor(cursor: str | None, order: SortOrder = NEWEST_FIRST) -> Cursor
     if cursor is None:
         return None
     try:
-        sort, value, row_id = base64.b64decode(cursor, altchars="-_", validate=True).decode().split(" ")
-        if sort not in SORTS or not re.fullmatch(ID_PATTERN, row_id):
+        text = base64.b64decode(cursor, altchars="-_", validate=True).decode()
+        sort, value, row_id, variant = text.split(" ", 3)
+        if sort not in SORTS or not re.fullmatch(ID_PATTERN, row_id) or "\0" in variant:
             raise ValueError("not a position in a list")
-        position = Cursor(_parse_value(value, parse_sort(sort).by), row_id)
+        position = Cursor(_parse_value(value, parse_sort(sort).by), row_id, variant)
     except ValueError:
         raise InvalidSpec(
             [FieldError("?cursor", "not a cursor of this service; leave it out to start from the beginning")]

@@ -160,6 +160,17 @@ def get_runs(session: Session, experiment_id: str) -> list[ExperimentRun]:
     return [ExperimentRun(run.variant, run.seed, run.reused, job) for run, job in session.execute(query)]
 
 
+def find_variants(session: Session, job_id: str) -> list[tuple[Experiment, str]]:
+    """Which variants a job stands for, of which experiments, the oldest first."""
+    query = (
+        select(Experiment, Run.variant)
+        .join(Run, Run.experiment_id == Experiment.id)
+        .where(Run.job_id == job_id)
+        .order_by(Experiment.created_at, Experiment.id, Run.variant)
+    )
+    return [(experiment, variant) for experiment, variant in session.execute(query)]
+
+
 def get_run_summaries(session: Session, experiment_id: str) -> list[RunSummary]:
     """The same jobs as `get_runs` has, without their specifications and most of their results."""
     query = (

@@ -15,18 +15,22 @@ from sqlalchemy import (
     ColumnElement,
     Row,
     Select,
+    String,
     and_,
     bindparam,
+    case,
     exists,
     false,
     func,
     inspect,
+    literal,
     or_,
     select,
     true,
     tuple_,
     union,
 )
+from sqlalchemy import cast as sql_cast
 from sqlalchemy.orm import Session, aliased
 
 from models.states import JobState
@@ -44,20 +48,20 @@ _ALIASES: dict[Any, Any] = {table: aliased(table) for table in (Job, JobLabel, J
 
 @dataclass(frozen=True)
 class SortOrder:
-    """The sort order of jobs; ties by id, in the same direction."""
+    """The sort order of jobs; ties by id, of an experiment's runs by variant too, in the same direction."""
 
     by: str = "created_at"
     """`created_at`, or one of SORTABLE_METRICS: then only jobs that have it are listed."""
     descending: bool = True
 
-    def apply_to(self, query: Select[Any], value: Any, job_id: Any) -> Select[Any]:
-        """`query` in this order."""
-        return query.order_by(*(item.desc() if self.descending else item for item in (value, job_id)))
+    def apply_to(self, query: Select[Any], *columns: Any) -> Select[Any]:
+        """`query` in the order of these columns: sort value, id, variant of a run."""
+        return query.order_by(*(column.desc() if self.descending else column for column in columns))
 
-    def build_after_cursor(self, cursor: "Cursor", value: Any, job_id: Any) -> ColumnElement[bool]:
+    def build_after_cursor(self, cursor: "Cursor", *columns: Any) -> ColumnElement[bool]:
         """The condition that a row comes after `cursor`."""
-        row, position = tuple_(value, job_id), tuple_(cursor.value, cursor.id)
-        return row < position if self.descending else row > position
+        position = (cursor.value, cursor.id, cursor.variant)[: len(columns)]
+        return tuple_(*columns) < position if self.descending else tuple_(*columns) > position
 
 
 NEWEST_FIRST = SortOrder()
@@ -65,10 +69,12 @@ NEWEST_FIRST = SortOrder()
 
 @dataclass(frozen=True)
 class Cursor:
-    """Keyset pagination: a page begins after the row with this id and this sort value."""
+    """Keyset pagination: a page begins after the row with this id, sort value and variant."""
 
     value: datetime | float
     id: str
+    variant: str = ""
+    """Of an experiment's runs, several of which may share a job."""
 
 
 @dataclass(frozen=True)
@@ -142,8 +148,14 @@ def find_jobs(
     specs: bool = True,
     results: bool = True,
 ) -> list[Row[Any]]:
-    """Up to `limit` jobs in `order` after `after`, as `load_listed_jobs` gives them, with the sort value."""
+    """Up to `limit` jobs in `order` after `after`, as `load_listed_jobs` gives them, with the sort value.
+
+    Of one experiment its runs, under its own names: a job comes once for each variant that it serves.
+    """
     by_time = order.by == "created_at"
+    if len(job_filter.experiment_ids) == 1:
+        query = _select_runs(job_filter, order, after, specs=specs, results=results or not by_time)
+        return list(session.execute(query.limit(limit)).all())
     query = (_search_by_time if by_time else _search_by_metric)(session, job_filter, order, after, limit)
     while True:
         ids = session.scalars(query).all()
@@ -151,6 +163,39 @@ def find_jobs(
         # One that was deleted in between would make this look like the last page.
         if len(result) == len(ids):
             return result
+
+
+def _select_runs(
+    job_filter: JobFilter, order: SortOrder, after: Cursor | None, *, specs: bool, results: bool
+) -> Select[Any]:
+    is_own = and_(Job.experiment_id == Run.experiment_id, Job.variant == Run.variant)
+    names = {
+        "experiment_id": Run.experiment_id.label("experiment_id"),
+        "variant": Run.variant.label("variant"),
+        # As models.experiments.format_run_name.
+        "name": case(
+            (is_own, Job.name), else_=Run.variant + literal(", seed ") + sql_cast(Run.seed, String)
+        ).label("name"),
+    }
+    value = Job.created_at if order.by == "created_at" else getattr(Result, order.by)
+    query = (
+        select(
+            *(names.get(column.key, column) for column in _get_columns(Job) if specs or column.key != "spec")
+        )
+        .select_from(Run)
+        .join(Job, Job.id == Run.job_id)
+        .outerjoin(Result, Result.job_id == Job.id)
+        .where(
+            Run.experiment_id == job_filter.experiment_ids[0],
+            value.is_not(None),
+            *replace(job_filter, experiment_ids=()).build_conditions(),
+        )
+    )
+    if results:
+        query = query.add_columns(*_get_columns(Result))
+    if after is not None:
+        query = query.where(order.build_after_cursor(after, value, Job.id, Run.variant))
+    return order.apply_to(query, value, Job.id, Run.variant)
 
 
 @cache
@@ -180,7 +225,7 @@ def _get_columns(table: Any) -> Iterator[Any]:
 
 def get_cursor(job: Row[Any], order: SortOrder) -> Cursor:
     """Where the page after `job` begins."""
-    return Cursor(getattr(job, order.by), job.id)
+    return Cursor(getattr(job, order.by), job.id, job.variant or "")
 
 
 def _search_by_time(

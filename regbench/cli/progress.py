@@ -69,7 +69,7 @@ class Bars(Display):
 
     def __init__(self, console: Console) -> None:
         super().__init__(console)
-        self._rows: dict[str, tuple[Job, Sequence[Epoch]]] = {}
+        self._rows: dict[tuple[str, str], tuple[Job, Sequence[Epoch]]] = {}
         self._live = Live(
             self,
             console=console,
@@ -87,7 +87,7 @@ class Bars(Display):
 
     def show(self, job: Job, history: Sequence[Epoch]) -> None:
         """Keep the job's row up to date."""
-        self._rows[job.id] = (job, history)
+        self._rows[job.id, job.title] = (job, history)
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """The rows that fit the terminal's present size."""
@@ -152,15 +152,15 @@ class Lines(Display):
 
     def __init__(self, console: Console) -> None:
         super().__init__(console)
-        self._last: dict[str, tuple[JobState, float]] = {}
+        self._last: dict[tuple[str, str], tuple[JobState, float]] = {}
 
     def show(self, job: Job, history: Sequence[Epoch]) -> None:
         """Print the job's line, if its state has changed or its last line is old."""
         now = time.monotonic()
-        state, printed_at = self._last.get(job.id, (None, 0.0))
+        state, printed_at = self._last.get((job.id, job.title), (None, 0.0))
         if state is job.state and (job.state is not JobState.RUNNING or now - printed_at < LINE_SECONDS):
             return
-        self._last[job.id] = (job.state, now)
+        self._last[job.id, job.title] = (job.state, now)
         self.note(
             f"{job.title}: " + ", ".join([f"{100 * _get_fraction(job):.0f}%", *_describe_job(job, history)])
         )
@@ -172,14 +172,14 @@ class Records(Display):
     def __init__(self, stdout: Console, stderr: Console) -> None:
         super().__init__(stderr)
         self._stdout = stdout
-        self._last: dict[str, tuple[JobState, int]] = {}
+        self._last: dict[tuple[str, str], tuple[JobState, int]] = {}
 
     def show(self, job: Job, history: Sequence[Epoch]) -> None:
         """Print the job's line, if its state or epoch has changed."""
         current = (job.state, job.progress.epoch)
-        if self._last.get(job.id) == current:
+        if self._last.get((job.id, job.title)) == current:
             return
-        self._last[job.id] = current
+        self._last[job.id, job.title] = current
         last = history[-1] if history else None
         record = {
             "id": job.id,

@@ -216,7 +216,7 @@ class TestReuse:
         finish(client, database, first)
         again = create(client, twins)
         assert (again["progress"]["reused"], again["progress"]["total"]) == (2, 2)
-        assert len(jobs_of(client, again)) == 1
+        assert len({job["id"] for job in jobs_of(client, again)}) == 1
         report = client.get(again["links"]["report"]).json()
         assert [each["n"] for each in report["variants"]] == [1, 1]
 
@@ -227,6 +227,69 @@ class TestReuse:
         counts = client.post(again["links"]["cancel"]).json()["progress"]["counts"]
         assert (counts["succeeded"], counts["cancelled"]) == (2, 2)
         assert client.get(first["links"]["self"]).json()["progress"]["counts"]["succeeded"] == 4
+
+
+class TestNames:
+    """F6: an experiment shows all its runs under its own variants' names, also jobs that it only links."""
+
+    RENAMED: ClassVar = [
+        {"name": "ctl"},
+        DOCUMENT["variants"][1] | {"name": "d.5"},
+        {"name": "ctl again"},
+    ]
+    RUNS: ClassVar = [(variant, seed) for seed in (3, 7) for variant in ("ctl", "ctl again", "d.5")]
+
+    @pytest.fixture
+    def renamed(self, client: httpx.Client, database: Database) -> dict[str, Any]:
+        finish(client, database, create(client, DOCUMENT))
+        return create(client, DOCUMENT | {"variants": self.RENAMED})
+
+    def test_f6_its_list_has_every_run_under_its_own_name(
+        self, client: httpx.Client, renamed: dict[str, Any]
+    ) -> None:
+        jobs = jobs_of(client, renamed)
+        assert sorted((job["variant"], job["spec"]["seed"]) for job in jobs) == sorted(self.RUNS)
+        assert {job["experiment_id"] for job in jobs} == {renamed["id"]}
+        assert {job["name"] for job in jobs} == {f"{variant}, seed {seed}" for variant, seed in self.RUNS}
+        assert len({job["id"] for job in jobs}) == 4
+        assert all(job["result"]["test_accuracy"] for job in jobs)
+
+    @pytest.mark.parametrize("query", ["", "&sort=created_at", "&sort=-test_accuracy", "&state=succeeded"])
+    @pytest.mark.parametrize("limit", [1, 5])
+    def test_f6_its_pages_hold_each_run_once(
+        self, client: httpx.Client, renamed: dict[str, Any], query: str, limit: int
+    ) -> None:
+        fields = "name,variant,experiment_id"
+        link = f"{renamed['links']['jobs']}{query}&limit={limit}&fields={fields}"
+        names: list[str] = []
+        while link:
+            answer = client.get(link)
+            names += [item["name"] for item in answer.json()["items"]]
+            link = answer.links.get("next", {}).get("url", "")
+        assert sorted(names) == sorted(f"{variant}, seed {seed}" for variant, seed in self.RUNS)
+
+    def test_f6_filters_apply_to_its_runs(self, client: httpx.Client, renamed: dict[str, Any]) -> None:
+        link = renamed["links"]["jobs"]
+        assert client.get(f"{link}&state=queued").json()["items"] == []
+        dropout = client.get(f"{link}&technique=dropout").json()["items"]
+        assert [job["variant"] for job in dropout] == ["d.5", "d.5"]
+
+    def test_f6_the_first_experiment_keeps_its_names(
+        self, client: httpx.Client, renamed: dict[str, Any]
+    ) -> None:
+        first = client.get("/v1/experiments").json()["items"][1]
+        assert {job["variant"] for job in jobs_of(client, first)} == {"none", "dropout"}
+        assert {job["variant"] for job in client.get("/v1/jobs").json()["items"]} == {"none", "dropout"}
+
+    def test_f6_the_pages_show_its_names(self, client: httpx.Client, renamed: dict[str, Any]) -> None:
+        html = {"Accept": "text/html"}
+        page = client.get(f"/jobs?experiment={renamed['id']}", headers=html).text
+        assert all(f"{variant}, seed {seed}" in page for variant, seed in self.RUNS)
+        assert f'href="/experiments/{renamed["id"]}"' in page
+        (job,) = [job for job in jobs_of(client, renamed) if job["name"] == "ctl, seed 3"]
+        page = client.get(f"/jobs/{job['id']}", headers=html).text
+        for variant in ("none", "ctl", "ctl again"):
+            assert f"variant {variant}" in page
 
 
 class TestDeletedJobs:
