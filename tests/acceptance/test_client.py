@@ -46,7 +46,9 @@ def test_a_job_is_waited_for_and_another_is_not(client: Regbench) -> None:
     assert refused.value.request_id
 
 
-def test_jobs_of_many_seeds_are_submitted_together_and_found_page_by_page(url: str, client: Regbench) -> None:
+def test_jobs_of_many_seeds_are_submitted_together_and_listed_page_by_page(
+    url: str, client: Regbench
+) -> None:
     document = json.dumps(SMALL | {"labels": {"sweep": "pages"}})
     submitted = run("submit", "-", "--seeds", "0-6", "--json", stdin=document, REGBENCH_URL=url)
     assert submitted.returncode == 0, submitted.stderr

@@ -71,7 +71,7 @@ def test_what_the_service_refuses_is_4_and_says_why(
     assert "Traceback" not in refused.stderr
 
 
-def test_a_second_stack_on_the_same_home_is_told_of_the_first(up: Up) -> None:
+def test_a_second_stack_on_the_same_home_names_the_first(up: Up) -> None:
     second = run("up", "--port", "0", REGBENCH_HOME=str(up.home))
     assert second.returncode == 1
     assert second.stderr.splitlines() == [
@@ -80,14 +80,14 @@ def test_a_second_stack_on_the_same_home_is_told_of_the_first(up: Up) -> None:
     ]
 
 
-def test_a_port_in_use_is_told(url: str, tmp_path: Path) -> None:
+def test_a_port_in_use_is_reported(url: str, tmp_path: Path) -> None:
     port = url.rpartition(":")[2]
     second = run("up", "--port", port, REGBENCH_HOME=str(tmp_path))
     assert second.returncode == 1
     assert second.stderr.splitlines()[0] == f"regbench: Port {port} of 127.0.0.1 is already in use."
 
 
-def test_where_others_could_ask_and_nobody_has_a_key_nothing_is_started(tmp_path: Path) -> None:
+def test_without_keys_nothing_is_started_on_a_public_address(tmp_path: Path) -> None:
     everywhere = ("up", "--port", "0", "--host", "0.0.0.0")  # noqa: S104 (nothing is bound)
     strict = {"REGBENCH_HOME": str(tmp_path), "REGBENCH_API_KEYS_REQUIRED": "auto"}
     refused = run(*everywhere, **strict)
@@ -104,7 +104,7 @@ def test_without_a_redis_server_the_error_names_the_remedy(tmp_path: Path) -> No
     assert alone.stderr.splitlines()[0] == "regbench: No Redis server was found."
 
 
-def test_a_database_that_cannot_be_had_is_told_with_its_log(tmp_path: Path) -> None:
+def test_an_unavailable_database_is_reported_with_its_log(tmp_path: Path) -> None:
     nowhere = f"sqlite:///{tmp_path / 'no' / 'such' / 'folder' / 'regbench.db'}"
     refused = run("up", "--port", "0", REGBENCH_HOME=str(tmp_path), REGBENCH_DATABASE_URL=nowhere)
     assert refused.returncode == 1

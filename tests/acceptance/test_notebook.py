@@ -12,7 +12,7 @@ from tests.acceptance.conftest import DEADLINE_SECONDS
 NOTEBOOK = Path(__file__).parents[2] / "docs" / "notebook.ipynb"
 
 
-def test_the_notebook_is_kept_without_what_it_printed() -> None:
+def test_the_notebook_is_stored_without_outputs() -> None:
     cells = [cell for cell in json.loads(NOTEBOOK.read_text())["cells"] if cell["cell_type"] == "code"]
     assert cells
     assert [(cell["outputs"], cell["execution_count"]) for cell in cells] == [([], None)] * len(cells)

@@ -192,9 +192,7 @@ def test_a_broker_that_cannot_be_reached_and_then_forgets_its_connections(
     fleet.finish(tally, job_ids)
 
 
-def test_a_job_whose_worker_is_killed_after_it_was_asked_to_cancel(
-    fleet: Fleet, tally: Tally, full: bool
-) -> None:
+def test_a_job_whose_worker_is_killed_after_a_cancel_request(fleet: Fleet, tally: Tally, full: bool) -> None:
     job_ids = []
     for seed in range(5 if full else 1):
         # So long that its worker does not look whether anything is asked of it.

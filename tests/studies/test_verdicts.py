@@ -140,7 +140,7 @@ def test_intervals_cover_the_truth_as_often_as_they_say(number: int) -> None:
 
 
 @pytest.mark.slow
-def test_what_is_called_detectable_is_found_four_times_in_five() -> None:
+def test_a_reported_detectable_difference_has_80_percent_power() -> None:
     # A difference's standard deviation: two runs' luck and own noise; what the seed brings cancels.
     sd = 100 * SCATTER[0] * np.sqrt(4)
     gain = compute_detectable_difference(sd, SEEDS, level=0.05 / 20)

@@ -28,19 +28,19 @@ def _links(page: Path) -> set[str]:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_links_lead_somewhere(page: Path) -> None:
+def test_links_have_existing_targets(page: Path) -> None:
     broken = [target for target in _links(page) if not (page.parent / target).exists()]
     assert not broken
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_files_that_a_page_speaks_of_are_there(page: Path) -> None:
+def test_files_that_a_page_names_exist(page: Path) -> None:
     spoken_of = re.findall(rf"`((?:{FOLDERS})/[\w./-]+)`", page.read_text())
     missing = [name for name in spoken_of if not (ROOT / name).exists()]
     assert not missing
 
 
-def test_every_page_can_be_found_from_the_index() -> None:
+def test_the_index_links_every_page() -> None:
     linked = {(DOCS / target).resolve() for target in _links(DOCS / "index.md")}
     missing = {page for page in DOCS.rglob("*.md") if page.name != "index.md"} - linked
     assert not missing, f"docs/index.md leads to none of {sorted(page.name for page in missing)}"

@@ -62,7 +62,7 @@ def test_only_the_hash_of_a_key_is_stored(database: Database) -> None:
     assert key.startswith(row.prefix)
 
 
-def test_how_long_a_look_up_takes_says_nothing_of_the_keys_there_are(
+def test_the_duration_of_a_key_lookup_reveals_nothing_about_existing_keys(
     guarded: TestClient, database: Database
 ) -> None:
     key = make_key(database)
@@ -86,9 +86,7 @@ def test_how_long_a_look_up_takes_says_nothing_of_the_keys_there_are(
     assert not any(key[3:10] in value for value in compared)
 
 
-def test_a_key_that_is_asked_for_twice_is_made_and_shown_once(
-    guarded: TestClient, database: Database
-) -> None:
+def test_a_retried_key_creation_creates_and_shows_one_key(guarded: TestClient, database: Database) -> None:
     admin = bearer(make_key(database, Scope.ADMIN)) | {"Idempotency-Key": "once"}
     wanted = {"name": "n", "owner": "theirs", "scope": "read"}
     first, again = (guarded.post("/v1/keys", json=wanted, headers=admin) for _ in range(2))
@@ -142,7 +140,7 @@ def test_scopes_open_what_they_should(guarded: TestClient, database: Database) -
         assert jobs.get_job(session, job.json()["id"]).owner == "ours"
 
 
-def test_an_expired_key_is_told_so(guarded: TestClient, database: Database) -> None:
+def test_an_expired_key_has_its_own_problem_type(guarded: TestClient, database: Database) -> None:
     key = make_key(database, expires_days=1)
     assert guarded.get("/v1/jobs", headers=bearer(key)).status_code == 200
     with database.write() as session:

@@ -79,7 +79,7 @@ def test_a_broker_that_refuses_writes_is_not_ready(database_settings: Settings, 
     assert response.json()["checks"]["worker"] == "unknown without the broker"
 
 
-def test_the_bell_rings_after_the_job_is_stored(client: httpx.Client, broker: Redis) -> None:
+def test_the_dispatch_message_is_sent_after_the_job_is_stored(client: httpx.Client, broker: Redis) -> None:
     posted = client.post("/v1/jobs", json=job_spec().model_dump(mode="json"))
     assert posted.status_code == 202
     checks = client.get("/readyz").json()["checks"]

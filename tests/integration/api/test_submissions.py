@@ -31,7 +31,7 @@ def test_parallel_submissions_fill_a_quota_and_never_exceed_it(
 
 # SQLite has one writer, and no lock for an owner.
 @pytest.mark.parametrize("database_settings", ["postgresql"], indirect=True)
-def test_nobody_waits_for_anothers_quota(database_settings: Settings) -> None:
+def test_a_submission_does_not_wait_for_the_quota_of_another_owner(database_settings: Settings) -> None:
     limited = Database(database_settings, quotas=Quotas(queued_jobs=9, flops_per_day=0.0))
 
     def submit(owner: str) -> None:

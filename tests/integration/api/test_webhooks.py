@@ -52,7 +52,7 @@ def test_made_once_however_often_it_is_sent(client: httpx.Client) -> None:
         ({"url": URL, "typo": 1}, "/typo"),
     ],
 )
-def test_what_cannot_be_told_is_refused(client: httpx.Client, wanted: dict[str, Any], pointer: str) -> None:
+def test_invalid_webhooks_are_refused(client: httpx.Client, wanted: dict[str, Any], pointer: str) -> None:
     refused = client.post("/v1/webhooks", json=wanted)
     assert (refused.status_code, refused.json()["errors"][0]["pointer"]) == (422, pointer)
     assert client.get("/v1/webhooks").json()["items"] == []

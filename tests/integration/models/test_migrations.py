@@ -62,7 +62,7 @@ def test_a_result_from_before_0002_keeps_its_values_and_lacks_the_new_ones(datab
         assert result.regbench is None
 
 
-def test_jobs_from_before_0006_are_found_by_technique_and_label(database: Database) -> None:
+def test_jobs_from_before_0006_are_listed_by_technique_and_label(database: Database) -> None:
     spec = job_spec(regularization={"dropout": {"rate": 0.5}}, labels={"who.ever": 'say "x"'})
     job_id = finished_job(database, spec).id
     finished_job(database)

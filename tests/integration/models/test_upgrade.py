@@ -207,7 +207,7 @@ def test_an_experiment_that_adds_seeds_goes_on_doing_so(client: TestClient) -> N
     }
 
 
-def test_webhooks_keys_and_counters_are_kept(client: TestClient) -> None:
+def test_webhooks_keys_and_counters_survive(client: TestClient) -> None:
     hooks = client.get("/v1/webhooks").json()["items"]
     assert [hook["url"] for hook in hooks][:2] == [
         "https://hooks.example/regbench",

@@ -9,7 +9,7 @@ from tests import servers
 from worker.app import make_app
 
 
-def test_a_bell_that_cannot_be_acknowledged_does_not_keep_the_next_one_away(
+def test_a_message_that_cannot_be_acknowledged_does_not_block_the_next_one(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     with servers.redis() as socket:

@@ -121,7 +121,7 @@ def test_a_heartbeat_that_gets_through_keeps_the_job(
 
 
 @pytest.mark.parametrize("state", ENDS)
-def test_what_became_of_a_job_is_kept_until_it_can_be_stored(
+def test_a_job_outcome_is_buffered_until_it_can_be_stored(
     database: Database,
     database_settings: Settings,
     outage: Outage,

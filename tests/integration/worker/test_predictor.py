@@ -176,7 +176,7 @@ def test_the_answers_are_those_of_the_downloaded_model(
     assert np.ptp(expected, axis=0).max() > 1e-3
 
 
-def test_what_is_said_of_an_image_does_not_depend_on_others(
+def test_a_prediction_does_not_depend_on_other_images(
     service: Service, trained: str, mnist_5k: Dataset
 ) -> None:
     images = mnist_5k.test_images[:256]
@@ -215,7 +215,7 @@ def test_drawn_digits_are_recognized(service: Service, trained: str, mnist_5k: D
     )
 
 
-def test_models_are_asked_side_by_side(service: Service, trained: str, mnist_5k: Dataset) -> None:
+def test_several_models_predict_the_same_images(service: Service, trained: str, mnist_5k: Dataset) -> None:
     other = service.job_of(job_spec(), seed=5)
     images = mnist_5k.test_images[:3]
     answer = service.client.post(f"/v1/predict?job={other}&job={trained}", json={"images": images.tolist()})
@@ -236,7 +236,7 @@ def test_the_models_that_were_used_last_stay_loaded(service: Service, mnist_5k: 
     assert service.loads(second) == 2
 
 
-def test_many_may_ask_at_once(service: Service, trained: str, mnist_5k: Dataset) -> None:
+def test_concurrent_prediction_requests(service: Service, trained: str, mnist_5k: Dataset) -> None:
     images = mnist_5k.test_images[:24]
     expected = service.ask(trained, images)
     with ThreadPoolExecutor(12) as pool:
@@ -244,7 +244,7 @@ def test_many_may_ask_at_once(service: Service, trained: str, mnist_5k: Dataset)
     assert np.array_equal(found, expected)
 
 
-def test_an_answer_that_nobody_waits_for_any_longer_is_not_kept(
+def test_a_result_that_arrives_after_the_timeout_expires(
     service: Service, trained: str, mnist_5k: Dataset, redis_socket: Path
 ) -> None:
     question = {"images": mnist_5k.test_images[:1].tolist()}

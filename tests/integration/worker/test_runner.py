@@ -101,13 +101,13 @@ def test_a_job_leaves_its_history_result_and_files(
     assert store.get(result.model_path, sha256=result.model_sha256)[:2] == b"PK"  # a zip file, as .keras is
 
 
-def test_a_bell_rung_three_times_trains_once(database: Database, runner: Runner) -> None:
+def test_three_messages_for_a_job_train_it_once(database: Database, runner: Runner) -> None:
     job_id = queued(database, job_spec())
     assert [runner.run_next() for _ in range(3)] == [True, False, False]
     assert job_now(database, job_id).attempt == 1
 
 
-def test_a_bell_with_no_job_waiting_is_harmless(runner: Runner) -> None:
+def test_a_message_without_a_queued_job_is_harmless(runner: Runner) -> None:
     assert runner.run_next() is False
 
 
@@ -229,7 +229,7 @@ def test_a_worker_that_lost_its_lease_changes_nothing(
     assert (job.state, job.fraction, job.lease_owner) == (JobState.RUNNING, 0.0, "second")
 
 
-def test_artifacts_of_a_job_are_not_found_once_removed(
+def test_removed_artifacts_of_a_job_are_missing(
     database: Database, runner: Runner, database_settings: Settings
 ) -> None:
     job_id = queued(database, job_spec())
@@ -242,7 +242,7 @@ def test_artifacts_of_a_job_are_not_found_once_removed(
         store.get(result.model_path, sha256=result.model_sha256)
 
 
-def test_a_lease_is_kept_while_a_single_step_takes_longer_than_it(
+def test_a_heartbeat_renews_the_lease_during_a_step_longer_than_it(
     database: Database, database_settings: Settings
 ) -> None:
     short = database_settings.model_copy(update={"lease_seconds": 0.6})

@@ -105,7 +105,7 @@ def make_due(database: Database) -> None:
         )
 
 
-def test_an_end_is_told_once_and_signed(
+def test_a_webhook_is_sent_once_and_signed(
     database: Database, sender: WebhookSender, receiver: Receiver
 ) -> None:
     secret = told(database, receiver.url)
@@ -124,7 +124,7 @@ def test_an_end_is_told_once_and_signed(
     assert headers["webhook-id"] == sent.id
 
 
-def test_only_the_owners_webhooks_are_told_and_only_of_what_they_want(
+def test_only_the_owners_webhooks_receive_only_the_states_they_subscribe_to(
     database: Database, sender: WebhookSender, receiver: Receiver
 ) -> None:
     told(database, receiver.url, [JobState.FAILED])
@@ -156,7 +156,7 @@ def test_a_failure_is_tried_again_with_the_same_id_and_then_given_up(
     assert {headers["webhook-id"] for headers, _ in receiver.got} == {sent.id}
 
 
-def test_who_says_that_it_is_gone_is_not_asked_again(
+def test_a_410_response_deletes_the_webhook(
     database: Database, sender: WebhookSender, receiver: Receiver
 ) -> None:
     told(database, receiver.url)
@@ -190,7 +190,7 @@ def test_one_whose_sender_died_is_sent_again(
 
 
 @pytest.mark.parametrize("url", ["https://a..example/", f"https://{'x' * 70}/", "https://xn--/"])
-def test_an_address_that_cannot_be_asked_does_not_keep_the_others_from_being_told(
+def test_an_unreachable_address_does_not_block_other_deliveries(
     database: Database, sender: WebhookSender, receiver: Receiver, url: str
 ) -> None:
     told(database, url)
@@ -224,7 +224,7 @@ def test_a_receiver_that_drips_its_answer_is_not_waited_for(
     assert deliveries(database)[0].last_error
 
 
-def test_who_took_too_long_does_not_overwrite_what_another_has_delivered(
+def test_a_slow_sender_does_not_overwrite_a_delivery_of_another(
     database: Database, sender: WebhookSender, receiver: Receiver
 ) -> None:
     told(database, receiver.url)

@@ -81,7 +81,7 @@ def settings_with_broker(database_settings: Settings, redis_socket: Path) -> Set
 
 
 @pytest.mark.parametrize("database_settings", ["postgresql"], indirect=True)
-def test_jobs_are_trained_with_and_without_a_bell(
+def test_jobs_are_trained_with_and_without_a_dispatch_message(
     settings_with_broker: Settings, database: Database, tmp_path: Path
 ) -> None:
     # The first waits since before the worker started, and nobody rings for it.
@@ -125,7 +125,7 @@ def test_the_same_specification_gives_the_same_weights_wherever_it_is_trained(
 
 
 @pytest.mark.parametrize("database_settings", ["postgresql"], indirect=True)
-def test_a_worker_that_is_asked_to_stop_puts_its_job_back(
+def test_a_worker_that_is_shut_down_requeues_its_job(
     settings_with_broker: Settings, database: Database, tmp_path: Path
 ) -> None:
     job_id = queued(database, job_spec(training={"epochs": 1000}))
@@ -140,7 +140,7 @@ def test_a_worker_that_is_asked_to_stop_puts_its_job_back(
 
 
 @pytest.mark.parametrize("database_settings", ["postgresql"], indirect=True)
-def test_a_worker_that_is_asked_to_stop_while_the_database_is_away_puts_its_job_back_later(
+def test_a_worker_that_is_shut_down_during_a_database_outage_requeues_its_job_later(
     settings_with_broker: Settings, database: Database, tmp_path: Path
 ) -> None:
     job_id = queued(database, job_spec(training={"epochs": 1000}))

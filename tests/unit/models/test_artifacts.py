@@ -35,7 +35,7 @@ def test_what_is_put_again_replaces_the_old(store: ArtifactStore) -> None:
     assert store.get(NAME, sha256=SHA256) == CONTENT
 
 
-def test_what_is_missing_is_not_found(store: ArtifactStore) -> None:
+def test_a_missing_artifact_raises_not_found(store: ArtifactStore) -> None:
     with pytest.raises(NotFound, match="has been removed"):
         store.get(NAME, sha256=SHA256)
 

@@ -147,7 +147,7 @@ def test_the_cache_is_where_keras_is_configured_to_put_it(
     assert find_dataset("mnist", Settings(data_dir=None)) == cached
 
 
-def test_fashion_is_found_in_every_form_in_order(home: Path) -> None:
+def test_fashion_mnist_is_loaded_from_every_file_format_in_order(home: Path) -> None:
     settings = Settings(data_dir=home / "data")
     debian = _idx_folder(home / "debian", packed=True)
     assert find_dataset("fashion_mnist", settings) == debian
@@ -287,7 +287,7 @@ def _store_idx_files(folder: Path, rename: Callable[[str], str], *, packed: bool
     ],
     ids=["plain", "gz", "dots", "gz without its ending"],
 )
-def test_f1_mnist_is_found_as_its_four_idx_files(
+def test_f1_mnist_is_loaded_from_its_four_idx_files(
     home: Path, folder: str, rename: Callable[[str], str], packed: bool
 ) -> None:
     settings = Settings(data_dir=home / "data")

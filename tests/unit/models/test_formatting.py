@@ -37,7 +37,7 @@ def build_regularization(**techniques: dict[str, Any]) -> dict[str, Any]:
         ({"dropout": {}, "l2": {}}, "dropout rate=0.5 + l2 factor=0.0001"),
     ],
 )
-def test_f8_a_name_tells_techniques_apart(techniques: dict[str, Any], name: str) -> None:
+def test_f8_a_name_distinguishes_techniques(techniques: dict[str, Any], name: str) -> None:
     assert format_techniques(build_regularization(**techniques)) == name
 
 

@@ -223,7 +223,7 @@ def test_the_family_decides_what_a_model_is() -> None:
     assert read({"model": {"family": "cnn", "hidden_units": []}}).model.hidden_units == ()
 
 
-def test_the_schema_tells_the_families_apart() -> None:
+def test_the_schema_distinguishes_model_families() -> None:
     schema = JobSpec.model_json_schema()
     families = [part["$ref"].rpartition("/")[2] for part in schema["properties"]["model"]["anyOf"]]
     assert families == ["Mlp", "Cnn"]

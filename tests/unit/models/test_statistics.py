@@ -153,7 +153,7 @@ def test_the_unit_changes_no_test(hits: list[int], unit: float) -> None:
 
 @pytest.mark.parametrize("pairs", [3, 6, 10, 30, 200])
 @pytest.mark.parametrize("level", [0.05, 0.05 / 20])
-def test_what_is_detectable_is_found_four_times_in_five(pairs: int, level: float) -> None:
+def test_a_detectable_difference_has_80_percent_power(pairs: int, level: float) -> None:
     found = compute_detectable_difference(0.5, pairs, level=level)
     critical = stats.t.isf(level / 2, pairs - 1)
     noncentral = stats.nct(pairs - 1, found / 0.5 * np.sqrt(pairs))

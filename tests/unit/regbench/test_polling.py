@@ -49,7 +49,7 @@ def test_the_history_is_read_once_for_each_new_epoch(service: Service) -> None:
     ]
 
 
-def test_an_experiments_jobs_are_asked_for_together(service: Service) -> None:
+def test_the_jobs_of_an_experiment_are_requested_together(service: Service) -> None:
     first, second = (job("cancelled", id=f"job_{number}", experiment_id="exp_1") for number in (1, 2))
     service.answer("GET /v1/jobs", (200, page(second, first)))
     service.answer(HISTORY, (200, {"items": []}))
@@ -175,9 +175,7 @@ def standing(state: str, fraction: float = 0.0, eta: float | None = None, took: 
         ([standing("succeeded", took=100), standing("failed")], None),
     ],
 )
-def test_the_time_that_is_left_over_all_jobs_is_told_where_it_can_be(
-    jobs: list[Job], seconds: float | None
-) -> None:
+def test_the_total_remaining_time_is_shown_where_it_is_known(jobs: list[Job], seconds: float | None) -> None:
     assert estimate_seconds_left(jobs) == (None if seconds is None else pytest.approx(seconds))
 
 
@@ -189,7 +187,7 @@ def test_the_time_that_is_left_over_all_jobs_is_told_where_it_can_be(
         (20, "4 jobs: 62% done, a…"),
     ],
 )
-def test_the_last_line_tells_of_all_jobs_and_fits(
+def test_the_last_line_summarizes_all_jobs_and_fits(
     monkeypatch: pytest.MonkeyPatch, width: int, line: str
 ) -> None:
     monkeypatch.setenv("TERM", "xterm")

@@ -72,7 +72,7 @@ def test_a_child_that_runs_passes_its_check(running: Child, log: Path) -> None:
     running.check()
 
 
-def test_a_child_that_fails_is_told_with_its_last_line_of_this_run(log: Path) -> None:
+def test_a_failed_child_is_reported_with_its_last_line_of_this_run(log: Path) -> None:
     log.write_text("a line of an earlier run\n")
     child = start("import sys; print('first', flush=True); sys.exit('no such database')", log)
     with pytest.raises(
@@ -87,7 +87,7 @@ def test_a_child_that_fails_is_told_with_its_last_line_of_this_run(log: Path) ->
         silent.finish(DEADLINE_SECONDS)
 
 
-def test_a_child_that_is_killed_is_told_by_the_signal(log: Path) -> None:
+def test_a_killed_child_is_reported_with_the_signal(log: Path) -> None:
     child = start("import os; os.kill(os.getpid(), 9)", log)
     with pytest.raises(StackError, match="by SIGKILL"):
         child.finish(DEADLINE_SECONDS)
@@ -103,7 +103,7 @@ def test_c10_what_was_printed_long_ago_is_not_the_reason_of_a_kill(log: Path, na
 
 
 @pytest.mark.parametrize("running", [FOREVER], indirect=True)
-def test_a_child_that_takes_too_long_is_told(running: Child) -> None:
+def test_a_child_that_times_out_is_reported(running: Child) -> None:
     with pytest.raises(StackError, match="did not end within 0 s"):
         running.finish(0.01)
 

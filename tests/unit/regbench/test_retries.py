@@ -23,7 +23,7 @@ def slept(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     return pauses
 
 
-def test_what_may_pass_is_asked_again_with_growing_pauses(service: Service, slept: list[float]) -> None:
+def test_transient_errors_are_retried_with_exponential_backoff(service: Service, slept: list[float]) -> None:
     service.answer("GET /v1/jobs/job_1", *[BUSY] * 5, (200, job()))
     with Regbench(service.url) as client:
         assert client.job("job_1").id == "job_1"

@@ -43,7 +43,7 @@ def test_yaml_is_read_as_version_1_2(tmp_path: Path) -> None:
         ("job.yaml", "[" * 5_000, "nested too deeply"),
     ],
 )
-def test_what_is_no_document_is_told_with_its_place(
+def test_a_syntax_error_is_reported_with_its_position(
     tmp_path: Path, name: str, content: str, said: str
 ) -> None:
     (tmp_path / name).write_text(content)
@@ -53,7 +53,7 @@ def test_what_is_no_document_is_told_with_its_place(
     assert str(tmp_path / name) in refused.value.message
 
 
-def test_what_is_no_text_is_told(tmp_path: Path) -> None:
+def test_a_file_that_is_not_text_is_reported(tmp_path: Path) -> None:
     (tmp_path / "job.yaml").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(InvalidSpecFile, match="is not text in UTF-8"):
         read_document(str(tmp_path / "job.yaml"))

@@ -51,7 +51,7 @@ def test_only_loopback_is_private(host: str, private: bool) -> None:
     assert is_loopback_only(host) is is_loopback(host) is private
 
 
-def test_a_port_in_use_is_told_and_a_free_one_is_not() -> None:
+def test_only_a_port_in_use_is_reported() -> None:
     check_port("127.0.0.1", find_free_port())
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
@@ -64,7 +64,7 @@ def test_a_free_port_is_one_of_the_host_itself(host: str) -> None:
     check_port(host, find_free_port(host))
 
 
-def test_a_host_that_is_not_this_machine_is_told() -> None:
+def test_a_host_that_is_not_this_machine_is_reported() -> None:
     with pytest.raises(StackError, match=r"Cannot listen on port 8000 of 192\.0\.2\.1"):
         check_port("192.0.2.1", 8000)
     with pytest.raises(StackError, match=r"Cannot listen on port 0 of 192\.0\.2\.1"):
@@ -84,7 +84,7 @@ def test_a_home_has_one_stack_at_a_time(tmp_path: Path) -> None:
         pass
 
 
-def test_a_home_that_cannot_be_a_folder_is_told(tmp_path: Path) -> None:
+def test_a_home_that_cannot_be_a_folder_is_reported(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(StackError, match="Cannot use"), lock_home(tmp_path / "file"):
         pass
@@ -112,7 +112,7 @@ def test_a_redis_server_on_the_path_comes_first(tmp_path: Path, monkeypatch: pyt
     assert find_redis_server() == own
 
 
-def test_without_any_redis_server_it_is_said_what_to_do(
+def test_without_any_redis_server_the_error_explains_what_to_do(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
@@ -142,7 +142,7 @@ def test_redis_answers_wherever_the_home_is(folder: str, tmp_path: Path) -> None
     assert not path.exists()
 
 
-def test_a_redis_that_does_not_start_is_told_with_its_last_line(tmp_path: Path) -> None:
+def test_a_redis_that_does_not_start_is_reported_with_its_last_line(tmp_path: Path) -> None:
     command = build_redis_command(find_redis_server(), tmp_path / "redis.sock", tmp_path / "nowhere")
     server = Child("Redis", command, log=tmp_path / "redis.log", environment=os.environ)
     with pytest.raises(StackError, match="Redis has ended with exit code 1"):
@@ -159,7 +159,7 @@ def test_a_redis_that_does_not_start_is_told_with_its_last_line(tmp_path: Path) 
         ("false", "0.0.0.0", False),  # noqa: S104 (the same)
     ],
 )
-def test_keys_are_left_out_on_loopback_only_unless_told_otherwise(
+def test_keys_are_optional_on_loopback_only_unless_configured_otherwise(
     settings: Settings, setting: str, host: str, required: bool
 ) -> None:
     assert are_keys_required(settings.model_copy(update={"api_keys_required": setting}), host) is required

@@ -70,7 +70,7 @@ def test_ctrl_c_leaves_the_job_running_and_says_so(service: Service) -> None:
 
 
 @pytest.mark.parametrize(("environment", "coloured"), [({}, True), ({"NO_COLOR": "1"}, False)])
-def test_colours_are_for_those_who_want_them(
+def test_colours_are_used_only_where_wanted(
     service: Service, environment: dict[str, str], coloured: bool
 ) -> None:
     service.answer("GET /v1/jobs/job_1", (200, at(2)))

@@ -79,7 +79,7 @@ def test_split_seed_decides_the_split(mnist_5k: Dataset) -> None:
     assert not np.array_equal(first, other)
 
 
-def test_subset_is_stratified_and_of_the_size_asked_for(mnist_5k: Dataset) -> None:
+def test_subset_is_stratified_and_of_the_requested_size(mnist_5k: Dataset) -> None:
     split = split_dataset(mnist_5k, DatasetSpec(name="mnist_5k", train_samples=500, validation_fraction=0.0))
     assert split.validation is None
     assert np.bincount(split.train.labels).tolist() == [50] * 10

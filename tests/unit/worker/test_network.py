@@ -28,7 +28,7 @@ def test_plain_network() -> None:
     assert [kernel.shape for kernel in get_kernels(network)] == [(784, 512), (512, 512), (512, 10)]
 
 
-def test_dropout_stands_after_each_hidden_layer_and_before_none_of_its_normalization() -> None:
+def test_dropout_follows_each_hidden_layer_and_precedes_none_of_its_normalization() -> None:
     assert layer_names(dropout={"rate": 0.5, "input_rate": 0.1}, batch_normalization={}) == [
         "images",
         "input_dropout",

@@ -345,7 +345,7 @@ def test_l2_shrinks_the_weights_and_no_kernel_weight_is_exactly_zero(
     assert shrunk.zero_weight_fraction == 0
 
 
-def test_metrics_belong_to_the_model_that_is_kept(mnist_5k: Dataset, programs: ProgramCache) -> None:
+def test_metrics_belong_to_the_stored_model(mnist_5k: Dataset, programs: ProgramCache) -> None:
     trained = train_model(job_spec(), mnist_5k, programs)
     test, test_accuracy = mnist_5k.test, trained.evaluation.test_accuracy
     answers = trained.model.predict(test.images / np.float32(255), verbose=0)
@@ -437,7 +437,7 @@ def test_mixup_and_augmentation_make_training_harder_and_leave_the_ruler_alone(
 @pytest.mark.parametrize(
     "averaging", [{"exponential_moving_average": {}}, {"stochastic_weight_averaging": {"start": 0.0}}]
 )
-def test_averaged_weights_are_measured_and_kept_and_do_not_steer_the_training(
+def test_averaged_weights_are_measured_and_stored_and_do_not_affect_training(
     averaging: dict[str, object], mnist_5k: Dataset, programs: ProgramCache
 ) -> None:
     averaged, newest = Notes(), Notes()

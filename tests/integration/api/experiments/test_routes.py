@@ -405,7 +405,7 @@ class TestDelete:
         assert client.get(jobs[0]["links"]["self"]).status_code == 404
         assert client.delete(experiment["links"]["self"]).status_code == 404
 
-    def test_f5_its_jobs_can_be_kept(self, client: httpx.Client, database: Database) -> None:
+    def test_f5_its_jobs_can_be_preserved(self, client: httpx.Client, database: Database) -> None:
         experiment = create(client, DOCUMENT)
         finish(client, database, experiment)
         job = jobs_of(client, experiment)[0]

@@ -287,7 +287,7 @@ def test_who_does_not_say_what_he_wants_is_not_waited_for(
         assert connection.recv(1) == b""
 
 
-def test_a_connection_is_kept_for_the_next_request(port: int) -> None:
+def test_a_connection_is_reused_for_the_next_request(port: int) -> None:
     with httpx.Client(base_url=f"http://127.0.0.1:{port}") as client:
         for _ in range(3):
             assert client.get("/healthz").status_code == 200

@@ -84,7 +84,7 @@ def test_another_content_under_the_same_key_is_refused(client: httpx.Client, dat
     assert jobs(database) == 1
 
 
-def test_what_was_refused_may_be_sent_again_mended(client: httpx.Client, database: Database) -> None:
+def test_a_refused_request_may_be_corrected_and_sent_again(client: httpx.Client, database: Database) -> None:
     assert client.post("/v1/jobs", json={"seed": -1}, headers=KEY).status_code == 422
     assert client.post("/v1/jobs/job_none/retry", headers=KEY).status_code == 404
     assert client.post("/v1/jobs?dry_run=true", json=SPEC, headers=KEY).status_code == 200

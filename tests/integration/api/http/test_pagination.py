@@ -60,13 +60,13 @@ def test_a_cursor_belongs_to_its_order(client: httpx.Client, two: tuple[str, str
     assert fault(client.get("/v1/experiments", params={"cursor": cursor}))[0] == "?cursor"
 
 
-def test_a_strange_order_is_told_the_choices(client: httpx.Client) -> None:
+def test_an_unknown_sort_order_lists_the_choices(client: httpx.Client) -> None:
     place, detail = fault(client.get("/v1/jobs?sort=speed"))
     assert place == "?sort"
     assert "-test_accuracy" in detail
 
 
-def test_only_the_fields_that_are_asked_for(client: httpx.Client, two: tuple[str, str]) -> None:
+def test_only_the_requested_fields(client: httpx.Client, two: tuple[str, str]) -> None:
     names = "id,state,stop_reason,result.test_accuracy,spec.training.epochs,labels.team,labels.none"
     newest, _ = items(client.get("/v1/jobs", params={"fields": names}))
     assert newest == {
@@ -97,7 +97,7 @@ def test_only_the_fields_that_are_asked_for(client: httpx.Client, two: tuple[str
         ("progress.epoch.x", "no fields"),
     ],
 )
-def test_a_field_that_is_not_there_is_told_the_choices(client: httpx.Client, names: str, choice: str) -> None:
+def test_an_unknown_field_lists_the_choices(client: httpx.Client, names: str, choice: str) -> None:
     place, detail = fault(client.get("/v1/jobs", params={"fields": names}))
     assert place == "?fields"
     assert choice in detail

@@ -80,7 +80,7 @@ def test_a_bad_job_is_refused_at_its_field(client: httpx.Client, body: str, expe
 
 
 @pytest.mark.parametrize("body", ["", "{nope", '{"seed": 1', '{"name": "\\ud800"}', b"\xff", "[" * 5000])
-def test_a_body_that_is_not_json_is_told_where(client: httpx.Client, body: str | bytes) -> None:
+def test_invalid_json_names_the_position(client: httpx.Client, body: str | bytes) -> None:
     answer = client.post("/v1/jobs", content=body, headers=JSON)
     document = problem(answer, 400)
     assert "line 1 column" in document["detail"] or "empty" in document["detail"]
@@ -305,7 +305,7 @@ def test_a_database_that_is_away_is_503(settings: Settings) -> None:
         assert client.get("/healthz").status_code == 200
 
 
-def test_what_nobody_foresaw_leaks_nothing(settings: Settings, caplog: pytest.LogCaptureFixture) -> None:
+def test_an_unexpected_exception_leaks_nothing(settings: Settings, caplog: pytest.LogCaptureFixture) -> None:
     app = create_app(settings)
 
     @app.get("/boom")
@@ -319,7 +319,7 @@ def test_what_nobody_foresaw_leaks_nothing(settings: Settings, caplog: pytest.Lo
     assert "a secret" in caplog.text
 
 
-def test_a_request_id_is_kept_where_it_is_plain(client: httpx.Client) -> None:
+def test_a_plain_request_id_is_reused(client: httpx.Client) -> None:
     kept = client.get("/healthz", headers={"X-Request-Id": "trace-1.a_B"})
     assert kept.headers["X-Request-Id"] == "trace-1.a_B"
     replaced = client.get("/healthz", headers={"X-Request-Id": "a b;c"})

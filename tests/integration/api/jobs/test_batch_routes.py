@@ -84,7 +84,9 @@ def test_what_fits_is_cancelled_oldest_first_and_named(client: httpx.Client, dat
     assert client.get(f"/v1/jobs/{others[0]}").json()["state"] == "queued"
 
 
-def test_a_running_job_is_asked_and_ended_ones_are_left(client: httpx.Client, database: Database) -> None:
+def test_a_running_job_is_requested_to_cancel_and_ended_ones_are_unchanged(
+    client: httpx.Client, database: Database
+) -> None:
     running = job_in(database, JobState.RUNNING)
     job_in(database, JobState.SUCCEEDED)
     job_in(database, JobState.FAILED)
@@ -114,7 +116,7 @@ def test_a_job_that_ended_or_went_in_between_does_not_keep_the_others(
     assert client.get(f"/v1/jobs/{waiting}").json()["state"] == "cancelled"
 
 
-def test_nobody_cancels_everything_by_mistake(client: httpx.Client) -> None:
+def test_cancelling_without_a_filter_is_refused(client: httpx.Client) -> None:
     batch(client, 0)
     assert client.post("/v1/jobs:cancel").status_code == 422
     assert client.post("/v1/jobs:cancel", params={"limit": 5}).status_code == 422

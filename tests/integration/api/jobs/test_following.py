@@ -103,7 +103,7 @@ def end(database: Database, job_id: str) -> None:
         queue.succeed(session, job_id, 1, result_record())
 
 
-def test_a_stream_tells_all_of_an_ended_job_and_ends(served: Served, database: Database) -> None:
+def test_a_stream_of_an_ended_job_sends_everything_and_ends(served: Served, database: Database) -> None:
     job_id = finished_job(database, epochs=3).id
     with served.client() as client:
         told = follow(client, job_id)
@@ -127,7 +127,7 @@ def test_a_client_that_comes_back_misses_and_repeats_nothing(served: Served, dat
             assert [each for each in rest if each.event in ("change", "epoch")] == told[number + 1 :]
 
 
-def test_whoever_has_all_is_told_not_to_come_again(served: Served, database: Database) -> None:
+def test_a_client_that_has_everything_gets_204(served: Served, database: Database) -> None:
     job_id = finished_job(database, epochs=1).id
     with served.client() as client:
         last = follow(client, job_id)[-1].id
@@ -136,7 +136,7 @@ def test_whoever_has_all_is_told_not_to_come_again(served: Served, database: Dat
     assert answer.status_code == 204
 
 
-def test_a_stream_tells_what_happens_as_it_happens(served: Served, database: Database) -> None:
+def test_a_stream_sends_changes_as_they_happen(served: Served, database: Database) -> None:
     job_id = job_in(database, JobState.RUNNING)
     with (
         served.client() as client,

@@ -15,7 +15,7 @@ from tests.factories import finished_job, job_in
 from tests.integration.api.jobs.test_updates import advance, queries
 
 
-def test_who_asks_during_a_query_shares_the_next(database: Database) -> None:
+def test_requests_during_a_query_share_the_next_query(database: Database) -> None:
     jobs = [job_in(database, JobState.RUNNING), finished_job(database).id]
     ours = JobStatusLoader(database)
 
@@ -28,7 +28,7 @@ def test_who_asks_during_a_query_shares_the_next(database: Database) -> None:
     assert len(seen) == 1
 
 
-def test_a_look_sees_what_was_committed_before_it_was_asked_for(
+def test_a_load_sees_what_was_committed_before_it_was_requested(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job_id = job_in(database, JobState.RUNNING)
@@ -62,7 +62,7 @@ def test_a_look_sees_what_was_committed_before_it_was_asked_for(
         loop.close()
 
 
-def test_what_is_not_there_or_anothers_is_not_found(database: Database) -> None:
+def test_missing_jobs_and_jobs_of_other_owners_raise_not_found(database: Database) -> None:
     ours = JobStatusLoader(database)
     job_id = finished_job(database).id
 
@@ -76,7 +76,7 @@ def test_what_is_not_there_or_anothers_is_not_found(database: Database) -> None:
     asyncio.run(play())
 
 
-def test_everybody_hears_of_a_fault_and_the_next_look_may_do_better(
+def test_an_error_reaches_all_waiting_requests_and_the_next_load_may_succeed(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job_id = finished_job(database).id
@@ -97,7 +97,7 @@ def test_everybody_hears_of_a_fault_and_the_next_look_may_do_better(
     asyncio.run(play())
 
 
-def test_who_gives_up_takes_nothing_from_the_others(database: Database) -> None:
+def test_a_cancelled_request_does_not_affect_the_others(database: Database) -> None:
     job_id = finished_job(database).id
     ours = JobStatusLoader(database)
 

@@ -52,7 +52,7 @@ def advance(database: Database, job_id: str, epoch: int) -> None:
         queue.record_epoch(session, job_id, 1, epoch_record(epoch))
 
 
-def test_two_hundred_streams_cost_one_query_a_look(database: Database) -> None:
+def test_two_hundred_streams_cost_one_query_a_poll(database: Database) -> None:
     jobs = [job_in(database, JobState.RUNNING) for _ in range(4)]
     updates = make_updates(database)
 
@@ -102,7 +102,7 @@ def test_a_long_history_comes_in_parts_and_the_end_comes_last(
     asyncio.run(play())
 
 
-def test_a_slow_reader_is_cut_off_and_holds_up_nobody(
+def test_a_slow_reader_is_disconnected_and_does_not_delay_others(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(updates_module, "_BACKLOG", 2)
@@ -147,7 +147,7 @@ def test_streams_outlive_an_outage_of_the_database(
     assert caplog.text.count("cannot be reached") == 1
 
 
-def test_who_follows_a_job_that_goes_is_told(database: Database) -> None:
+def test_the_subscription_to_a_deleted_job_is_closed(database: Database) -> None:
     updates = make_updates(database)
 
     async def play() -> None:
@@ -159,7 +159,7 @@ def test_who_follows_a_job_that_goes_is_told(database: Database) -> None:
     asyncio.run(play())
 
 
-def test_nobody_follows_and_nothing_is_asked(database: Database) -> None:
+def test_without_subscribers_nothing_is_queried(database: Database) -> None:
     updates = make_updates(database)
 
     async def play() -> None:

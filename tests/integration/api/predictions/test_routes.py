@@ -139,7 +139,7 @@ def test_several_models_see_the_same_images(client: TestClient, database: Databa
     problem(client.post("/v1/predict?job=a%00b", json={"images": [BLANK]}), 404)
 
 
-def test_only_a_succeeded_job_can_be_asked(client: TestClient, database: Database, answers: Answers) -> None:
+def test_only_a_succeeded_job_can_predict(client: TestClient, database: Database, answers: Answers) -> None:
     for state in set(JobState) - {JobState.SUCCEEDED}:
         answer = client.post(f"/v1/jobs/{job_in(database, state)}/predict", json={"images": [BLANK]})
         assert "only a succeeded job has one" in problem(answer, 404)["detail"]
@@ -282,7 +282,7 @@ def test_a_body_over_the_limit_is_refused(
         assert pointers(client.post(path, content=b" " * 10_000, headers=PNG)) == [""]
 
 
-def test_without_a_broker_it_is_said(client_without_broker: TestClient, path: str) -> None:
+def test_without_a_broker_the_problem_names_it(client_without_broker: TestClient, path: str) -> None:
     answer = client_without_broker.post(path, json={"images": [BLANK]})
     assert "broker" in problem(answer, 503)["detail"]
     assert int(answer.headers["Retry-After"]) > 0
@@ -297,7 +297,7 @@ def asking(settings_with_broker: Settings, database: Database, broker: Redis) ->
         yield client
 
 
-def test_without_a_predictor_it_is_said_at_once_how_to_start_one(
+def test_without_a_predictor_the_problem_explains_at_once_how_to_start_one(
     asking: TestClient, path: str, broker: Redis
 ) -> None:
     broker.delete(predictions.READY)

@@ -82,7 +82,7 @@ def test_never_judged_by_fewer_than_six_pairs(database: Database) -> None:
     assert len(extend(database)) == 2 * (ENOUGH - 2)
 
 
-def test_the_budget_is_kept(database: Database) -> None:
+def test_the_job_budget_is_respected(database: Database) -> None:
     experiment_id = create(database, max_jobs=2 * ENOUGH + 3)
     finish(database, experiment_id, scatter=5.0)
     assert len(extend(database)) == 2, "a whole seed of both variants, and no job more"

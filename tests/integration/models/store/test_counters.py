@@ -35,7 +35,7 @@ def test_what_is_rolled_back_is_not_counted(database: Database) -> None:
     assert counted(database)["trainings"] == 0
 
 
-def test_a_name_that_nobody_reads_is_refused(database: Database) -> None:
+def test_an_unknown_counter_name_is_refused(database: Database) -> None:
     with pytest.raises(AssertionError, match="epoch_seconds"), database.write() as session:
         counters.add(session, epoch_seconds=1)
 

@@ -125,7 +125,7 @@ def test_the_database_itself_refuses_what_cannot_be(database: Database, column: 
         session.execute(update(Job).values({column: value}))
 
 
-def test_a_reader_sees_what_was_committed_when_it_looks(database: Database) -> None:
+def test_a_reader_sees_what_was_committed_when_it_reads(database: Database) -> None:
     job_id = create(database)
     with database.write() as session:
         jobs.cancel_job(session, job_id)

@@ -69,7 +69,7 @@ def test_an_experiment_is_stored_whole_or_not_at_all(database: Database) -> None
         assert session.scalar(select(func.count()).select_from(Job)) == 0
 
 
-def test_an_experiment_that_is_not_there_is_not_found(database: Database) -> None:
+def test_a_missing_experiment_raises_not_found(database: Database) -> None:
     with pytest.raises(NotFound, match="exp_none"), database.read() as session:
         experiments.get_experiment(session, "exp_none")
 
@@ -179,7 +179,7 @@ class TestStanding:
 class TestStandings:
     """What is kept of finished experiments."""
 
-    def test_only_a_finished_experiment_is_kept(self, database: Database) -> None:
+    def test_only_a_finished_experiment_is_cached(self, database: Database) -> None:
         (one, one_jobs), (other, other_jobs) = create(database), create(database)
         for job_id in (*one_jobs, *other_jobs[:3]):
             finish_job(database, job_id, epochs=2)
@@ -195,7 +195,7 @@ class TestStandings:
             assert known.get(session, [one, other])[other].finished
 
     @pytest.mark.parametrize("what", ["retried", "deleted"])
-    def test_other_jobs_are_another_standing(self, database: Database, what: str) -> None:
+    def test_other_jobs_change_the_progress(self, database: Database, what: str) -> None:
         experiment_id, job_ids = create(database)
         for job_id in job_ids[:3]:
             finish_job(database, job_id, epochs=2)
@@ -254,7 +254,7 @@ def test_jobs_of_an_experiment_come_in_one_query_with_their_results(database: Da
     assert len(statements) == 1
 
 
-def test_a_retry_stands_in_the_place_of_the_job_that_it_repeats(database: Database) -> None:
+def test_a_retry_replaces_the_job_that_it_repeats(database: Database) -> None:
     experiment_id, (first, *others) = create(database)
     with database.write() as session:
         jobs.cancel_job(session, first)

@@ -56,7 +56,7 @@ def test_what_is_returned_is_what_is_stored(database: Database) -> None:
         assert getattr(new, column) == getattr(stored, column), column
 
 
-def test_a_job_that_is_not_there_is_not_found(database: Database) -> None:
+def test_a_missing_job_raises_not_found(database: Database) -> None:
     with pytest.raises(NotFound, match="job_none"), database.read() as session:
         jobs.get_job(session, "job_none")
 

@@ -120,7 +120,7 @@ def test_a_job_that_may_not_start_yet_lets_others_go_first(database: Database) -
     assert [claim_next(database), claim_next(database)] == [other, None]
 
 
-def test_jobs_of_an_owner_who_has_enough_running_let_others_pass(database: Database) -> None:
+def test_jobs_of_an_owner_over_the_running_quota_let_others_pass(database: Database) -> None:
     with database.write() as session:
         specs = [("ann", 1), ("ann", 2), ("bob", 3), ("ann", 4)]
         made = jobs.create_jobs(session, [jobs.NewJob(job_spec(seed=seed), owner) for owner, seed in specs])
@@ -172,7 +172,7 @@ def test_as_many_messages_as_jobs_train_each_job_once(database: Database) -> Non
     assert set(taken) == job_ids
 
 
-def test_renewing_lengthens_the_lease_and_tells_progress(database: Database) -> None:
+def test_renewing_extends_the_lease_and_stores_progress(database: Database) -> None:
     [job_id] = queued(database)
     before = claimed(database, job_id)
     with database.write() as session:
@@ -328,7 +328,7 @@ def test_a_job_without_a_checkpoint_waits_at_its_start(database: Database) -> No
         assert len(jobs.get_epochs(session, other)) == 1
 
 
-def test_the_owners_last_word_counts_and_not_what_the_worker_heard(database: Database) -> None:
+def test_the_latest_requested_action_counts_and_not_the_one_the_worker_read(database: Database) -> None:
     [job_id] = queued(database)
     claimed(database, job_id)
     with database.write() as session:

@@ -211,7 +211,7 @@ def test_a_retry_may_be_retried_in_its_turn(database: Database) -> None:
     assert (second.retry_of, is_new) == (first.id, True)
 
 
-def test_eight_who_retry_at_once_get_the_same_job(database: Database) -> None:
+def test_eight_concurrent_retries_get_the_same_job(database: Database) -> None:
     job_id = job_in(database, JobState.FAILED)
     together = Barrier(8)
 

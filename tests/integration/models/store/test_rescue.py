@@ -123,7 +123,7 @@ def test_a_rescued_job_waits_at_its_checkpoint(database: Database) -> None:
         assert [epoch.epoch for epoch in jobs.get_epochs(session, job_id)] == [1]
 
 
-def test_a_rescued_job_is_rung_for_as_soon_as_it_may_start(database: Database) -> None:
+def test_a_rescued_job_is_dispatched_as_soon_as_it_may_start(database: Database) -> None:
     job_id = held(database, seconds=-1)
     with database.write() as session:
         queue.mark_dispatched(session, [job_id])
@@ -191,7 +191,7 @@ def test_many_rescuers_count_a_crash_once(database: Database) -> None:
     assert the(database, job_id).crashes == 1
 
 
-def test_jobs_nobody_rang_for_are_found_the_next_ones_first(database: Database) -> None:
+def test_undispatched_jobs_are_listed_in_queue_order(database: Database) -> None:
     older, newer = queued(database), queued(database)
     urgent = queued(database, priority=5)
     held(database, seconds=30)
@@ -199,7 +199,7 @@ def test_jobs_nobody_rang_for_are_found_the_next_ones_first(database: Database) 
     assert unheard(database, limit=2) == [urgent, older]
 
 
-def test_a_job_is_not_rung_for_twice_in_a_row(database: Database) -> None:
+def test_a_job_is_not_dispatched_twice_in_a_row(database: Database) -> None:
     job_id = queued(database)
     with database.write() as session:
         queue.mark_dispatched(session, [job_id])
@@ -207,7 +207,7 @@ def test_a_job_is_not_rung_for_twice_in_a_row(database: Database) -> None:
     assert unheard(database, older_than_seconds=-1) == [job_id]
 
 
-def test_a_job_that_may_not_start_yet_is_not_rung_for(database: Database) -> None:
+def test_a_job_in_backoff_is_not_dispatched(database: Database) -> None:
     job_id = queued(database)
     change(database, job_id, run_after=DatabaseNow(60))
     assert unheard(database) == []

@@ -245,7 +245,7 @@ def test_a_header_that_lies_about_its_size_is_refused() -> None:
     assert fault(png(600, 600, (b"IDAT", zlib.compress(b"\0" * 29 * 28))))[0] == "/image/0"
 
 
-def test_the_bound_of_pixels_is_asked_before_anything_is_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_pixel_limit_is_checked_before_decoding(monkeypatch: pytest.MonkeyPatch) -> None:
     def decoded(image: Image.Image) -> Grey:
         raise AssertionError
 

@@ -115,7 +115,7 @@ def test_nothing_is_advised_before_there_is_a_result() -> None:
     assert recommend(compared({"none": [job("none", 0, "running")]}, baseline="none")) == []
 
 
-def test_what_was_not_varied_is_said_to_be_open() -> None:
+def test_what_was_not_varied_is_reported_as_open() -> None:
     found = recommend(experiment({"none": 0.2, "dropout": 0.1}, {"dropout": "dropout"}))
     assert "One size of network" in (of("complexity", found).not_tested or "")
     assert "One size of training set" in (of("data", found).not_tested or "")

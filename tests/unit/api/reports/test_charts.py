@@ -120,7 +120,7 @@ def test_what_old_results_lack_leaves_out_its_charts_only() -> None:
     assert set(CHARTS) - names == {"weights", "first-layer", "reliability", "confusion-difference"}
 
 
-def test_many_variants_are_small_and_what_is_left_out_is_said() -> None:
+def test_many_variants_are_small_and_omissions_are_stated() -> None:
     names = [f"dropout rate={number / 100:.2f}" for number in range(40)]
     comparison = comparisons.full(names, seeds=2, epochs=4)
     left_out = {chart.name: chart.count_omitted(comparison) for chart in get_available(comparison)}
@@ -140,7 +140,7 @@ def test_many_variants_are_small_and_what_is_left_out_is_said() -> None:
     assert "this leaves out 16 of the variants" in " ".join(html.render(comparison).split())
 
 
-def test_lines_are_told_apart_without_colour() -> None:
+def test_lines_are_distinguishable_without_colour() -> None:
     assert len(set(map(str, drawing.DASHES))) == len(set(drawing.MARKERS)) == drawing.MAX_LINES
     figure = CHARTS["gap"].draw(comparisons.full([f"variant {number}" for number in range(8)]))
     lines = [line for line in figure.axes[0].lines if line.get_markevery() is not None]

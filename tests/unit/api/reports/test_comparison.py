@@ -94,7 +94,7 @@ def test_pairs_are_made_by_seed_and_not_by_position() -> None:
     assert contrast.differences.test_accuracy_points.n == 2
 
 
-def test_what_is_missing_is_said() -> None:
+def test_missing_jobs_are_reported() -> None:
     comparison = compared(
         {
             "a": [job("a", 0, 0.9), job("a", 1, "failed")],
@@ -200,7 +200,7 @@ def test_names_cannot_break_out_of_any_format() -> None:
     assert [row["variant"] for row in rows] == [HOSTILE, "'=b"]
 
 
-def test_html_stands_alone_and_has_every_chart() -> None:
+def test_html_is_self_contained_and_has_every_chart() -> None:
     page = html.render(pairs([(0.90, 0.92), (0.91, 0.94)]))
     # Links lead to other parts of the page only; the addresses are names of XML's own.
     assert not re.findall(r'(?:src|href)="(?!#|data:image)', page)
@@ -241,7 +241,7 @@ def test_seeds_in_a_row_are_a_range() -> None:
     assert formatting.format_ranges([]) == ""
 
 
-def test_what_differs_besides_or_was_not_trained_again_is_said() -> None:
+def test_confounders_and_reused_jobs_are_reported() -> None:
     comparison = compared({"a": [job("a", 0, 0.9)], "b": [job("b", 0, 0.9, training={"epochs": 7})]})
     variants = [
         each.model_copy(update={"seeds": [seed.model_copy(update={"reused": True}) for seed in each.seeds]})

@@ -92,7 +92,7 @@ def test_superiority_and_the_relative_difference() -> None:
 
 
 @pytest.mark.parametrize(("baseline", "variant"), [(-0.01, 0.02), (0.02, -0.01), (0.0, 0.02)])
-def test_a_share_of_what_is_not_positive_is_not_told(baseline: float, variant: float) -> None:
+def test_no_relative_difference_to_a_baseline_that_is_not_positive(baseline: float, variant: float) -> None:
     rows = {
         name: [finished_row(name, 0, generalization_gap_loss=value)]
         for name, value in (("a", baseline), ("b", variant))
@@ -102,7 +102,7 @@ def test_a_share_of_what_is_not_positive_is_not_told(baseline: float, variant: f
     assert found.generalization_gap_loss.relative is None
 
 
-def test_what_is_detectable_is_found_four_times_in_five_after_the_correction() -> None:
+def test_a_detectable_difference_has_80_percent_power_after_the_correction() -> None:
     found = accuracy(contrast([0.9 + gain for gain in GAINS]))
     assert found.sd is not None
     assert found.detectable is not None

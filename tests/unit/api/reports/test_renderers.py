@@ -49,7 +49,7 @@ def test_a_report_is_as_in_its_file(case: str, form: str) -> None:
     ("numbers", "said"),
     [([], ""), ([4], "4"), ([0, 1], "0-1"), ([9, 0, 1, 2, 5, 7, 8], "0-2, 5, 7-9")],
 )
-def test_many_seeds_are_said_as_ranges(numbers: list[int], said: str) -> None:
+def test_many_seeds_are_written_as_ranges(numbers: list[int], said: str) -> None:
     assert formatting.format_ranges(numbers) == said
 
 
@@ -61,7 +61,7 @@ def partial(*missing: Missing) -> Comparison:
     return comparisons.empty().model_copy(update={"missing": list(missing), "jobs": 8})
 
 
-def test_the_standing_says_what_became_of_the_others() -> None:
+def test_the_progress_states_the_outcome_of_the_other_jobs() -> None:
     assert formatting.describe_progress(comparisons.full(seeds=2)) == "All 6 jobs have finished."
     cancelled = partial(*(gone(JobState.CANCELLED, seed) for seed in range(8)))
     assert formatting.describe_progress(cancelled) == (
@@ -89,7 +89,7 @@ def test_what_is_missing_for_the_same_reason_is_one_line() -> None:
     ]
 
 
-def test_what_else_differs_is_said() -> None:
+def test_confounders_are_listed() -> None:
     comparison = comparisons.full()
     changes = [
         Confounder(field="/training/epochs", baseline=5, variant=10),
@@ -126,7 +126,7 @@ def test_pointers_lead_to_the_row_that_has_their_numbers() -> None:
     assert all(f'id="{source.anchor}"' in page for source in found)
 
 
-def test_equivalence_is_said_where_it_could_be_judged() -> None:
+def test_equivalence_is_stated_where_it_could_be_tested() -> None:
     rows = formatting.build_contrast_rows(comparisons.full())
     column = rows[0].index("equal within 0.2 points")
     assert [row[column] for row in rows[1:]] == ["yes", "not shown"]
@@ -148,7 +148,7 @@ def test_equivalence_is_said_where_it_could_be_judged() -> None:
         ("+0.29 points", r"\+0.29 points"),
     ],
 )
-def test_markdown_shows_a_name_as_it_stands(name: str, shown: str) -> None:
+def test_markdown_shows_a_name_verbatim(name: str, shown: str) -> None:
     missing = [gone(JobState.CANCELLED, 0, variant=name, reason="cancelled")]
     text = markdown.render(partial(*missing))
     assert f"\n- {shown}, seed 0: cancelled, job job_0\n" in text

@@ -34,7 +34,7 @@ def of_metrics(changes: Mapping[str, Sequence[float]], baseline: Mapping[str, fl
     return build_contrasts({"a": first, "b": second}, "a")[0].verdict
 
 
-def test_without_a_pair_nothing_is_said() -> None:
+def test_without_a_pair_there_is_no_verdict() -> None:
     assert verdict([]) == "No seed has a result in both variants, so nothing can be said."
 
 
@@ -44,7 +44,7 @@ def test_one_pair_shows_what_happened_and_no_more() -> None:
     assert said.endswith("One pair: this shows what happened, not what would happen again.")
 
 
-def test_one_pair_tells_whose_images_were_classified_correctly() -> None:
+def test_one_pair_counts_the_images_only_one_model_classifies_correctly() -> None:
     first = [finished_row("a", 0, test_correct=answers("10000000"))]
     second = [finished_row("b", 0, test_correct=answers("01111111"))]
     said = build_contrasts({"a": first, "b": second}, "a")[0].verdict
@@ -101,7 +101,7 @@ def test_enough_pairs_that_show_nothing_say_that_they_were_enough() -> None:
     )
 
 
-def test_a_small_difference_is_told_to_be_small() -> None:
+def test_a_small_difference_is_reported_as_small() -> None:
     assert "Test accuracy stays within 0.2 points of the baseline's (+0.00 points, 90 % interval" in verdict(
         TINY
     )
@@ -127,7 +127,7 @@ def test_the_last_bits_are_no_scatter() -> None:
     )
 
 
-def test_what_the_seeds_experiment_shows_can_be_said() -> None:
+def test_the_example_of_the_seed_document_can_be_reported() -> None:
     """Dropout leaves accuracy about where it was and improves the loss and the gap by a third."""
     scatter = np.array([1.0, -1.0, 2.0, -2.0, 0.5, -0.5])
     said = of_metrics(

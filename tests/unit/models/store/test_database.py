@@ -28,7 +28,9 @@ WAL = {
 
 
 @pytest.mark.parametrize(("version", "safe"), WAL.items())
-def test_the_write_ahead_log_is_used_only_where_it_is_mended(version: tuple[int, ...], safe: bool) -> None:
+def test_the_write_ahead_log_is_used_only_where_its_bug_is_fixed(
+    version: tuple[int, ...], safe: bool
+) -> None:
     assert is_wal_safe(version) is safe
 
 
@@ -64,7 +66,7 @@ def test_a_moment_without_a_zone_is_refused(dialect: sqlite.dialect | postgresql
         "postgresql+psycopg://nobody@127.0.0.1:9/none",
     ],
 )
-def test_a_database_that_cannot_be_reached_is_said_to_be_unavailable(settings: Settings, url: str) -> None:
+def test_an_unreachable_database_raises_service_unavailable(settings: Settings, url: str) -> None:
     database = Database(settings.model_copy(update={"database_url": url}))
     with pytest.raises(ServiceUnavailable, match="cannot be reached"), database.read() as session:
         jobs.get_events(session, "job_1")

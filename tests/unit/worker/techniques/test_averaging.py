@@ -77,7 +77,7 @@ def test_each_job_begins_a_new_average(network: keras.Model) -> None:
     assert averaged(average, network) == 3.0
 
 
-def test_without_averaging_nothing_is_kept_or_changed(network: keras.Model) -> None:
+def test_without_averaging_nothing_is_stored_or_changed(network: keras.Model) -> None:
     average = average_of(network, spec_of(), start=1.0)
     fill(network, 2.0)
     average.update_after_step(0)

@@ -31,7 +31,7 @@ def mask(*, seed: int = 0, step: int = 0, layer: str = "dropout_1", rate: float 
 
 
 @pytest.mark.parametrize("rate", [0.1, 0.5, 0.9])
-def test_dropout_silences_the_share_that_it_is_told(rate: float) -> None:
+def test_dropout_silences_the_configured_fraction(rate: float) -> None:
     kept = np.mean([mask(step=step, rate=rate).mean() for step in range(50)])
     # 204,800 units: four standard deviations.
     assert kept == pytest.approx(1 - rate, abs=4 * np.sqrt(rate * (1 - rate) / (50 * UNITS)))
@@ -88,7 +88,7 @@ def test_gaussian_dropout_keeps_the_mean_and_has_dropouts_variance() -> None:
     assert values.std() == pytest.approx(2.0 * np.sqrt(0.2 / 0.8), rel=0.01)
 
 
-def test_gaussian_noise_is_normal_with_the_standard_deviation_it_is_told() -> None:
+def test_gaussian_noise_is_normal_with_the_configured_standard_deviation() -> None:
     values = disturbed(HashGaussianNoise, 0.3, 0.5)
     assert values.std() == pytest.approx(0.3, rel=0.01)
     assert stats.kstest((values.ravel() - 0.5) / 0.3, "norm").pvalue > 1e-4

@@ -36,7 +36,7 @@ def test_masks_of_two_steps_are_not_shifted_copies() -> None:
     assert not np.intersect1d(step, other).size > 5  # 2^24 values, 4096 of each: one meets by chance
 
 
-def test_a_stream_goes_on_where_it_is_told_and_differs_by_role() -> None:
+def test_a_stream_continues_at_the_given_position_and_differs_by_role() -> None:
     clock = StepClock()
     stream, other = HashedStream(clock, "one"), HashedStream(clock, "other")
     for each in (stream, other):
