@@ -11,7 +11,7 @@ import httpx
 from dotenv import dotenv_values
 
 from regbench.errors import ClientError, FieldError, ProblemError, Unreachable
-from regbench.retries import retrying
+from regbench.retries import make_retrying
 
 DEFAULT_URL = "http://127.0.0.1:8000"
 
@@ -62,7 +62,7 @@ class Connection:
                 # A proxy that the environment names cannot reach this machine's own loopback.
                 trust_env=not is_loopback(httpx.URL(self.base_url).host),
                 # SSL_CERT_FILE and SSL_CERT_DIR hold for loopback, too.
-                verify=httpx.create_ssl_context(),
+                verify=httpx.create_ssl_context() if self.base_url.startswith("https") else True,
             )
         except OSError as error:
             raise Unreachable(f"The certificates of SSL_CERT_FILE cannot be read: {error}.") from None
@@ -98,7 +98,9 @@ class Connection:
                 raise _parse_problem(response)
             return response
 
-        return retrying(self._retries, idempotent=method == "GET" if idempotent is None else idempotent)(send)
+        return make_retrying(self._retries, idempotent=method == "GET" if idempotent is None else idempotent)(
+            send
+        )
 
     def request_once(
         self, method: str, path: str, *, timeout: float | None = None, **request: Any

@@ -51,20 +51,14 @@ app = typer.Typer(
 )
 
 
-def _print_version(requested: bool) -> None:
-    if requested:
-        typer.echo(f"regbench {version('regbench')}")
-        raise typer.Exit
-
-
-@app.callback()
+@app.callback(invoke_without_command=True)
 def handle_global_options(
-    version_only: Annotated[
-        bool,
-        typer.Option("--version", help="Print the version and exit.", callback=_print_version, is_eager=True),
-    ] = False,
+    version_only: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
 ) -> None:
     """Options before every command."""
+    if version_only:
+        typer.echo(f"regbench {version('regbench')}")
+        raise typer.Exit
 
 
 for command in (

@@ -43,10 +43,7 @@ def run_demo(
 ) -> str:
     """Train, compare, and write the reports into HOME/demo; returns the report in Markdown.
 
-    Without `dataset`: MNIST in full where it is available, else `mnist_5k`.
-
-    Raises:
-        ClientError: a step failed.
+    Without `dataset`: MNIST in full where it is available, else `mnist_5k`. A ClientError says what failed.
     """
     home = settings.home / "demo"
     # A stack of its own, even where another is configured: a demo leaves nothing in anyone's database.
@@ -83,7 +80,12 @@ def _train(
     stack: Stack, client: Regbench, echo: Echo, console: Console, name: DatasetName, epochs: int | None
 ) -> str:
     """Train the experiment on one dataset; returns its id."""
-    experiment = client.create_experiment(_build_document(name, epochs), timeout=DOWNLOAD_SECONDS)
+    base: Document = {"dataset": {"name": name}}
+    if epochs is not None:
+        base["training"] = {"epochs": epochs}
+    # Without reuse a demo shows training the second time too.
+    document = {"preset": PRESET, "base": base, "reuse": False}
+    experiment = client.create_experiment(document, timeout=DOWNLOAD_SECONDS)
     rows = DATASET_ROWS[name]
     echo(f"Dataset: {name} ({rows.train:,} images to train and validate on, {rows.test:,} to test on).")
     stack.wait_until_ready(echo)
@@ -93,11 +95,3 @@ def _train(
         if job.state is not JobState.SUCCEEDED:
             raise DemoFailed(job)
     return experiment.id
-
-
-def _build_document(dataset: DatasetName, epochs: int | None) -> Document:
-    base: Document = {"dataset": {"name": dataset}}
-    if epochs is not None:
-        base["training"] = {"epochs": epochs}
-    # Without reuse a demo shows training the second time too.
-    return {"preset": PRESET, "base": base, "reuse": False}

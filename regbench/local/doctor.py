@@ -23,6 +23,8 @@ from regbench.local.stack import DATASET_CHECK, are_keys_required
 
 # A job's model takes a few megabytes, TensorFlow's compiled programs and logs some more.
 LOW_DISK_BYTES, MIN_DISK_BYTES = 2_000_000_000, 200_000_000
+# If one of these packages is absent, an extra is not installed.
+_SERVICE_PACKAGES = ("uvicorn", "fastapi", "celery", "sqlalchemy", "tensorflow", "keras", "mlxtend")
 _SERVICE_SECONDS = 5.0
 _DEFAULT_PORT = 8000
 _DATASET = "dataset "
@@ -54,7 +56,16 @@ def examine(settings: Settings, url: str, announce: Callable[[str], None]) -> It
     Where only the client is installed, only that and the service are checked.
     """
     yield Finding("Python", Health.OK, ".".join(map(str, sys.version_info[:3])))
-    packages = _check_packages()
+    missing = [name for name in _SERVICE_PACKAGES if importlib.util.find_spec(name) is None]
+    try:
+        message = f"regbench {version('regbench')}"
+        packages = Finding("packages", Health.OK, f"{message}, client and service")
+        if missing:
+            message = f"{message}, client only; not installed: {', '.join(missing)}"
+            fix = "pip install 'regbench[all]', or `make setup` in a checkout, to serve on this machine"
+            packages = Finding("packages", Health.WARNING, message, fix)
+    except PackageNotFoundError:
+        packages = Finding("packages", Health.FAULT, "regbench itself is not installed", "make setup")
     yield packages
     if is_loopback(urlsplit(url).hostname or "") and packages.health is Health.OK:
         for area, check in CHECKS.items():
@@ -77,26 +88,6 @@ def _list_served_datasets(url: str) -> set[str]:
             return {dataset.name for dataset in client.datasets() if dataset.available}
     except ClientError:
         return set()
-
-
-# If one of these packages is absent, an extra is not installed.
-_SERVICE_PACKAGES = ("uvicorn", "fastapi", "celery", "sqlalchemy", "tensorflow", "keras", "mlxtend")
-
-
-def _check_packages() -> Finding:
-    missing = [name for name in _SERVICE_PACKAGES if importlib.util.find_spec(name) is None]
-    try:
-        release = version("regbench")
-    except PackageNotFoundError:
-        return Finding("packages", Health.FAULT, "regbench itself is not installed", "make setup")
-    if missing:
-        return Finding(
-            "packages",
-            Health.WARNING,
-            f"regbench {release}, client only; not installed: {', '.join(missing)}",
-            "pip install 'regbench[all]', or `make setup` in a checkout, to serve on this machine",
-        )
-    return Finding("packages", Health.OK, f"regbench {release}, client and service")
 
 
 def _check_home(settings: Settings) -> Iterator[Finding]:

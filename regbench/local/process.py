@@ -5,7 +5,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -28,6 +28,16 @@ class Child:
     ) -> None:
         self._name = name
         self._log = log
+        prctl = ctypes.CDLL(None, use_errno=True).prctl if sys.platform == "linux" else None
+        parent = os.getpid()
+
+        def die_with_parent() -> None:
+            # SIGTERM, even if this process is killed or dies before the child has asked for it.
+            if prctl:
+                prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+                if os.getppid() != parent:
+                    os.kill(os.getpid(), signal.SIGTERM)
+
         with log.open("ab") as output:
             self._log_start = output.tell()
             self._process = subprocess.Popen(  # noqa: S603 (our own commands, no shell)
@@ -40,7 +50,7 @@ class Child:
                 env=environment,
                 # A group of its own: Ctrl-C reaches us alone, and we stop the parts in order.
                 process_group=0,
-                preexec_fn=_die_with_parent(),  # noqa: PLW1509 (no threads run while parts are started)
+                preexec_fn=die_with_parent,  # noqa: PLW1509 (no threads run while parts are started)
             )
 
     @property
@@ -112,18 +122,3 @@ def build_environment(settings: Settings) -> dict[str, str]:
         "PYTHONUNBUFFERED": "1",
         **{f"REGBENCH_{name.upper()}": str(value) for name, value in values.items()},
     }
-
-
-def _die_with_parent() -> Callable[[], None] | None:
-    """What a child runs first, so that it gets SIGTERM even if this process is killed (Linux only)."""
-    if sys.platform != "linux":
-        return None
-    prctl = ctypes.CDLL(None, use_errno=True).prctl
-    parent = os.getpid()
-
-    def ask() -> None:
-        prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-        if os.getppid() != parent:  # it died before we could ask
-            os.kill(os.getpid(), signal.SIGTERM)
-
-    return ask
