@@ -7,7 +7,6 @@
 import logging
 import random
 import re
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from http import HTTPStatus
 
@@ -247,12 +246,13 @@ def normalize_headers(scope: Scope) -> None:
     Raises:
         Problem: an HTTP/1.1 request does not have exactly one Host header (RFC 9112, section 3.2).
     """
-    counts = Counter(name for name, _ in scope["headers"])
-    if counts[b"host"] > 1 or (not counts[b"host"] and scope["http_version"] == "1.1"):
+    lines = scope["headers"]
+    names = [name for name, _ in lines]
+    hosts = names.count(b"host")
+    if hosts > 1 or (not hosts and scope["http_version"] == "1.1"):
         kind = ProblemType("", HTTPStatus.BAD_REQUEST, HTTPStatus.BAD_REQUEST.phrase, "", "")
-        raise Problem(kind, f"The request has {counts[b'host'] or 'no'} Host headers; it must have one.")
-    if repeated := [name for name in _LIST_HEADERS if counts[name] > 1]:
-        lines = scope["headers"]
+        raise Problem(kind, f"The request has {hosts or 'no'} Host headers; it must have one.")
+    if repeated := [name for name in _LIST_HEADERS if names.count(name) > 1]:
         scope["headers"] = [line for line in lines if line[0] not in repeated] + [
             (name, b", ".join(value for other, value in lines if other == name)) for name in repeated
         ]
