@@ -150,7 +150,7 @@ def format_progress(progress: experiment_schemas.ExperimentProgress) -> str:
 def build_actions(experiment: experiment_schemas.Experiment) -> list[Action]:
     """The buttons of an experiment's page, and why some are disabled."""
     links, path = experiment.links, experiment.links.self
-    ended = "Every job has ended."
+    ended = "All jobs have ended."
     none_paused = None if experiment.progress.counts[JobState.PAUSED] else "No job is paused."
     return [
         Action("Pause", f"{path}/pause", None if links.pause else ended),
@@ -159,7 +159,7 @@ def build_actions(experiment: experiment_schemas.Experiment) -> list[Action]:
             "Cancel",
             f"{path}/cancel",
             None if links.cancel else ended,
-            confirmation="End every job that has not ended? Jobs that are already trained stay.",
+            confirmation="Cancel all unfinished jobs? Finished jobs are kept.",
         ),
         Action(
             "Retry failed jobs",

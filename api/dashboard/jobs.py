@@ -132,7 +132,7 @@ def format_progress(job: job_schemas.Job) -> str:
     epoch = f"epoch {job.progress.epoch} of {job.progress.epochs}"
     match job.state:
         case JobState.QUEUED:
-            return f"number {job.queue_position} in the queue" if job.queue_position else "in the queue"
+            return f"#{job.queue_position} in the queue" if job.queue_position else "in the queue"
         case JobState.RUNNING if job.progress.eta_seconds is not None:
             return f"{epoch}, about {format_duration(job.progress.eta_seconds)} left"
         case JobState.SUCCEEDED if job.result:
@@ -166,7 +166,13 @@ def summarize(spec: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 def find_differences(specs: Sequence[Mapping[str, Any]]) -> list[tuple[str, list[str]]]:
     """The fields other than the name in which specifications differ, each with its values."""
-    flat = [{field: json.dumps(value) for field, value in flatten(spec).items()} for spec in specs]
+    flat = [
+        {
+            field: value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+            for field, value in flatten(spec).items()
+        }
+        for spec in specs
+    ]
     fields = dict.fromkeys(field for values in flat for field in values)
     rows = [(field, [values.get(field, "-") for values in flat]) for field in fields]
     return [(field, values) for field, values in rows if len(set(values)) > 1 and field != "name"]

@@ -1,7 +1,6 @@
 """Renders pages from templates, under a content security policy that runs only the service's own scripts."""
 
 from collections.abc import Callable, Coroutine, Mapping
-from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any
@@ -26,6 +25,30 @@ NAVIGATION = {
     "/try": "Try it",
     "/learn": "Learn",
 }
+
+_TEMPLATES = Environment(
+    loader=FileSystemLoader(Path(__file__).parent / "templates"),
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+_TEMPLATES.filters.update(
+    inline_code=filters.render_inline_code,
+    job_title=filters.format_title,
+    full_job_title=filters.format_full_title,
+    job_details=filters.format_details,
+)
+_TEMPLATES.globals.update(
+    badge=filters.render_state_badge,
+    time_ago=filters.render_time_ago,
+    percent=filters.format_percent,
+    count=format_count,
+    navigation=NAVIGATION,
+    static=static_files.build_url,
+    plotly=static_files.build_plotly_url,
+    version=version("regbench"),
+)
 
 RenderPage = Callable[..., Response]
 """Takes a template's name, and its variables by keyword."""
@@ -70,34 +93,6 @@ def render_problem_page(request: Request, problem: ProblemDocument, headers: Map
 
 
 def _render(request: Request, template: str, status: int, variables: Mapping[str, Any]) -> Response:
-    text = _load_templates().get_template(template).render(path=request.url.path, **variables)
+    text = _TEMPLATES.get_template(template).render(path=request.url.path, **variables)
     headers = {"Content-Security-Policy": POLICY}
     return Response(text, status_code=status, media_type="text/html", headers=headers)
-
-
-@lru_cache(maxsize=1)
-def _load_templates() -> Environment:
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent / "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(
-        inline_code=filters.render_inline_code,
-        job_title=filters.format_title,
-        full_job_title=filters.format_full_title,
-        job_details=filters.format_details,
-    )
-    environment.globals.update(
-        badge=filters.render_state_badge,
-        time_ago=filters.render_time_ago,
-        percent=filters.format_percent,
-        count=format_count,
-        navigation=NAVIGATION,
-        static=static_files.build_url,
-        plotly=static_files.build_plotly_url,
-        version=version("regbench"),
-    )
-    return environment

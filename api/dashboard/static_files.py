@@ -18,13 +18,15 @@ router = APIRouter(include_in_schema=False, route_class=StrictQueryRoute)
 
 FOLDER = Path(__file__).parent / "static"
 _TYPES = {".css": "text/css", ".js": "text/javascript"}
+_NAMES = frozenset(path.name for path in FOLDER.iterdir() if path.suffix in _TYPES)
+_PLOTLY_RELEASE = version("plotly")
 _CACHED_FOR_A_YEAR = {"Cache-Control": "public, max-age=31536000, immutable"}
 
 
 @router.get("/static/plotly-{release}.js")
 def show_plotly(release: str) -> Response:
     """Plotly's script, in the installed release."""
-    if release != _get_plotly_release():
+    if release != _PLOTLY_RELEASE:
         raise NotFound(f"There is no Plotly {release} here.")
     # Located without an import, which would take a second and many megabytes.
     spec = importlib.util.find_spec("plotly")
@@ -37,7 +39,7 @@ def show_plotly(release: str) -> Response:
 @router.get("/static/{name}")
 def show_file(name: str, request: Request, v: Annotated[str | None, Query()] = None) -> Response:
     """A style or script: cached for a year if the URL contains its digest, else revalidated each time."""
-    if name not in _list_names():
+    if name not in _NAMES:
         raise NotFound(f"There is no file {name} here.")
     digest = compute_digest(name)
     caching = _CACHED_FOR_A_YEAR if v == digest else {"Cache-Control": "no-cache"}
@@ -54,20 +56,10 @@ def build_url(name: str) -> str:
 
 def build_plotly_url() -> str:
     """The URL of Plotly's script."""
-    return f"/static/plotly-{_get_plotly_release()}.js"
-
-
-@lru_cache
-def _list_names() -> frozenset[str]:
-    return frozenset(path.name for path in FOLDER.iterdir() if path.suffix in _TYPES)
+    return f"/static/plotly-{_PLOTLY_RELEASE}.js"
 
 
 @lru_cache
 def compute_digest(name: str) -> str:
     """The first 16 digits of a file's SHA-256."""
     return hashlib.sha256((FOLDER / name).read_bytes()).hexdigest()[:16]
-
-
-@lru_cache
-def _get_plotly_release() -> str:
-    return version("plotly")

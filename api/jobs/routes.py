@@ -163,11 +163,12 @@ async def show_job(
 ) -> Response:
     """A job: its state, progress, result or error.
 
-    `Retry-After` says when it is worth to look again. `If-None-Match` with the last `ETag` is answered with
+    `Retry-After` says when to ask again. `If-None-Match` with the last `ETag` is answered with
     304 while nothing has changed; with `Prefer: wait=N` when state or epoch changes, or after N seconds.
     """
-    # Asked for most: as dependencies, these would double what the answer costs.
+    # The most frequent request: as dependencies, these would double its cost.
     status_loader: JobStatusLoader = request.app.state.status_loader
+    bodies: LRUCache[str, tuple[str, bytes]] = request.app.state.job_bodies
     wait = parse_requested_wait(prefer)
     if wait is not None:
         updates: JobUpdates = request.app.state.job_updates
@@ -175,40 +176,25 @@ async def show_job(
         seen = get_seen_progress(if_none_match) or get_progress_key(job)
         if not updates.full and not job.state.terminal and get_progress_key(job) == seen:
             await wait_for_change(updates, job_id, seen, wait)
-    answer = await _show(database, status_loader, request.app.state.job_bodies, job_id, if_none_match)
-    if wait is not None:
-        answer.headers["Preference-Applied"] = f"wait={wait}"
-    return answer
-
-
-async def _show(
-    database: Database,
-    status_loader: JobStatusLoader,
-    bodies: LRUCache[str, tuple[str, bytes]],
-    job_id: str,
-    if_none_match: str | None,
-) -> Response:
     job = await status_loader.load(job_id, owner=database.owner)
-    position = (
-        await run_in_threadpool(_load_queue_position, database, job_id)
-        if job.state == JobState.QUEUED
-        else None
-    )
+
+    def load_queue_position() -> int | None:
+        with database.read() as session:
+            return store.get_queue_position(session, job_id)
+
+    position = await run_in_threadpool(load_queue_position) if job.state == JobState.QUEUED else None
     tag = format_job_etag(job, position)
     headers = build_retry_after(job.state, job.eta_seconds, position)
+    if wait is not None:
+        headers["Preference-Applied"] = f"wait={wait}"
     if match_etag(if_none_match, tag):
         return build_not_modified(tag, headers)
     cached = bodies.get(job_id)
     if cached is None or cached[0] != tag:
-        # What is read now may be newer than the look, and then has a tag of its own.
+        # What is read now may be newer than the status, and then has a tag of its own.
         cached = bodies[job_id] = await run_in_threadpool(_read, database, job_id)
     tag, body = cached
     return Response(body, media_type="application/json", headers=headers | {"ETag": tag})
-
-
-def _load_queue_position(database: Database, job_id: str) -> int | None:
-    with database.read() as session:
-        return store.get_queue_position(session, job_id)
 
 
 def _read(database: Database, job_id: str) -> tuple[str, bytes]:

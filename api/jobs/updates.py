@@ -73,11 +73,20 @@ class Subscription:
 
     def publish(self, job: JobStatus, history: History) -> None:
         """Queue what of this the subscriber does not have yet."""
-        if self.position is not None:
-            history = _exclude_seen(self.position, history)
+        if (position := self.position) is not None:
+            # The history was read for the subscriber that has least of it.
+            epochs = [epoch for epoch in history.epochs if epoch.epoch > position.epoch]
+            events = [
+                event
+                for event in history.events
+                if event.id > position.event
+                # The end comes after all epochs.
+                and (history.complete or event.to_state is None or not JobState(event.to_state).terminal)
+            ]
+            history = History(events, epochs, history.complete)
             self.position = StreamCursor(
-                max([self.position.event, *(event.id for event in history.events)]),
-                max([self.position.epoch, *(epoch.epoch for epoch in history.epochs)]),
+                max([position.event, *(event.id for event in events)]),
+                max([position.epoch, *(epoch.epoch for epoch in epochs)]),
             )
         self.version = job.version if history.complete else None
         if len(self._pending) == _BACKLOG:
@@ -90,18 +99,6 @@ class Subscription:
         """Accept no more updates; those in the queue can still be read."""
         self._closed = True
         self._ready.set()
-
-
-def _exclude_seen(position: StreamCursor, history: History) -> History:
-    """The part of `history` after `position`; it was read for the subscriber that has least of it."""
-    events = [event for event in history.events if event.id > position.event]
-    epochs = [epoch for epoch in history.epochs if epoch.epoch > position.epoch]
-    if not history.complete:
-        # The end comes after all epochs.
-        events = [
-            event for event in events if event.to_state is None or not JobState(event.to_state).terminal
-        ]
-    return History(events, epochs, history.complete)
 
 
 class JobUpdates:

@@ -43,7 +43,7 @@ def test_the_theme_is_chosen_in_the_header_and_stored(browser: Any, url: str, sc
         own = page.evaluate(BACKGROUND)
         assert own != other_background
         page.evaluate("addEventListener('theme', () => { document.body.dataset.notified = 'yes'; })")
-        colours = page.get_by_label("Colours")
+        colours = page.get_by_label("Theme")
         expect(colours).to_have_value("system")
         colours.focus()
         page.keyboard.press("ArrowDown" if other == "light" else "End")
@@ -60,7 +60,7 @@ def test_the_theme_is_chosen_in_the_header_and_stored(browser: Any, url: str, sc
         page.goto("/jobs")
         assert page.evaluate("window.early") == other
         assert page.evaluate(BACKGROUND) == other_background
-        page.get_by_label("Colours").select_option("system")
+        page.get_by_label("Theme").select_option("system")
         assert page.evaluate(BACKGROUND) == own
         page.goto("/learn")
         assert page.evaluate(BACKGROUND) == own
@@ -70,8 +70,8 @@ def test_the_theme_is_synchronized_between_tabs(page: Page) -> None:
     page.goto("/learn")
     second = page.context.new_page()
     second.goto("/jobs")
-    page.get_by_label("Colours").select_option("dark")
-    expect(second.get_by_label("Colours")).to_have_value("dark")
+    page.get_by_label("Theme").select_option("dark")
+    expect(second.get_by_label("Theme")).to_have_value("dark")
     assert second.evaluate(BACKGROUND) == page.evaluate(BACKGROUND)
 
 
@@ -81,7 +81,7 @@ def test_without_scripts_the_theme_is_the_systems(browser: Any, url: str) -> Non
         context = browser.new_context(java_script_enabled=False, color_scheme=scheme, base_url=url)
         page = context.new_page()
         page.goto("/learn")
-        expect(page.get_by_label("Colours")).to_be_hidden()
+        expect(page.get_by_label("Theme")).to_be_hidden()
         backgrounds.append(page.screenshot(clip={"x": 2, "y": 400, "width": 4, "height": 4}))
         context.close()
     assert backgrounds[0] != backgrounds[1]
@@ -120,7 +120,7 @@ def test_login_works_over_plain_http(unchecked: Page, url: str) -> None:
 def test_the_header_fits(browser: Any, url: str, width: int) -> None:
     with open_page(browser, url, "/jobs", "light", width) as page:
         check_accessibility(page, "/jobs")
-        expect(page.get_by_label("Colours")).to_be_visible()
+        expect(page.get_by_label("Theme")).to_be_visible()
 
 
 @pytest.fixture
@@ -191,7 +191,7 @@ def test_a_page_reports_that_its_job_is_deleted(
     client.cancel(paused.id)
     assert httpx.delete(f"{url}/v1/jobs/{paused.id}").status_code == 204
     unchecked.context.set_offline(False)
-    expect(unchecked.locator("#banner")).to_contain_text("no longer there", timeout=TIMEOUT_MS)
+    expect(unchecked.locator("#banner")).to_contain_text("has been deleted", timeout=TIMEOUT_MS)
     requests: list[str] = []
     unchecked.on("request", lambda request: requests.append(request.url))
     unchecked.wait_for_timeout(5000)
@@ -222,7 +222,7 @@ def test_a_queued_job_reports_a_missing_worker(unchecked: Page, waiting: Job) ->
     checks = {"worker": "no worker answers; jobs wait until one does"}
     unchecked.route("**/readyz", lambda route: route.fulfill(status=503, json={"checks": checks}))
     unchecked.goto(f"/jobs/{waiting.id}")
-    expect(unchecked.locator("#status")).to_have_text(f"It waits: {checks['worker']}.", timeout=TIMEOUT_MS)
+    expect(unchecked.locator("#status")).to_have_text(f"Waiting: {checks['worker']}.", timeout=TIMEOUT_MS)
     unchecked.unroute("**/readyz")
     expect(unchecked.locator("#status")).to_be_empty(timeout=TIMEOUT_MS)
 

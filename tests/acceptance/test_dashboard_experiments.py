@@ -140,8 +140,10 @@ def test_saved_tables_equal_the_displayed_ones(page: Page, finished: str, tmp_pa
     assert [(row["variant"], row["difference, nats"]) for row in differences] == [
         (row.locator("th").inner_text(), _parse_number(row.locator("td").first)) for row in rows
     ]
-    assert all(float(row["low"]) < float(row["high"]) and row["called"] == "open" for row in differences)
-    table = page.get_by_role("region", name="The variants in numbers").locator("tbody tr").all()
+    assert all(
+        float(row["low"]) < float(row["high"]) and row["verdict"] == "not significant" for row in differences
+    )
+    table = page.get_by_role("region", name="Means of the variants").locator("tbody tr").all()
     assert [(row["seeds"], f"{row['Test loss']}\n±{row['Test loss, ±']}") for row in variants] == [
         tuple(row.locator("td").nth(column).inner_text() for column in (0, 2)) for row in table
     ]
@@ -177,7 +179,7 @@ def test_a_techniques_page_starts_a_quick_experiment(page: Page, client: Regbenc
     page.goto("/learn/mixup")
     expect(page.locator("#quick-experiment-cost")).to_contain_text("12 jobs of 5 epochs; time on one worker:")
     check_accessibility(page, "/learn/mixup")
-    page.get_by_role("button", name="Run it small").click()
+    page.get_by_role("button", name="Run a small experiment").click()
     page.wait_for_url(re.compile(r"/experiments/exp_\w+$"))
     expect(page.locator("h1")).to_have_text("mixup, small")
     client.experiment(page.url.rpartition("/")[2]).cancel()
@@ -246,11 +248,11 @@ def test_a_changed_preset_is_sent_as_a_merge_patch(page: Page) -> None:
 
 def test_a_form_starts_from_an_experiment_and_adds_a_stopping_rule(page: Page, finished: str) -> None:
     page.goto(f"/experiments/{finished}")
-    page.get_by_role("link", name="Start from this experiment").click()
+    page.get_by_role("link", name="Duplicate and edit this experiment").click()
     expect(page.locator(".variant")).to_have_count(4)
     expect(page.get_by_role("textbox", name="Hidden units")).to_have_value("32")
-    expect(page.locator("#cost")).to_contain_text("8, of which 8 were trained before")
-    page.get_by_role("switch", name="Add seeds by itself").check()
+    expect(page.locator("#cost")).to_contain_text("8, of which 8 have been trained before")
+    page.get_by_role("switch", name="Add seeds automatically").check()
     expect(page.locator("#curl")).to_contain_text(
         '"stopping_rule":{"variant":"L2 0.0001","half_width":0.2,"max_jobs":40}'
     )
@@ -283,7 +285,7 @@ def test_two_models_predict_a_drawn_digit(
         assert (len(shares), shares.index(max(shares))) == (10, 1)
         assert sum(shares) == pytest.approx(100, abs=0.6)
         expect(side.locator(".confidence")).to_contain_text("confidence of")
-    expect(page.locator("#agreement")).to_contain_text("Both say 1")
+    expect(page.locator("#agreement")).to_contain_text("Both predict 1")
     expect(page.get_by_label("What the models see")).to_be_visible()
 
     # With the keyboard only, and with another model.

@@ -59,7 +59,7 @@ def test_a_job_is_submitted_and_its_curves_are_live(page: Page) -> None:
     wait_until(page, "document.querySelector('#loss').layout.shapes?.length")
     shapes = page.evaluate("document.querySelector('#loss').layout.shapes.map(shape => shape.x0)")
     assert shapes == [int(page.locator("#progress").get_attribute("data-reported") or 0)]
-    expect(page.get_by_role("heading", name="Which digits it confuses")).to_be_visible()
+    expect(page.get_by_role("heading", name="Confusion matrix")).to_be_visible()
     expect(page.locator("#events tbody tr").last).to_contain_text("succeeded")
 
 
@@ -70,7 +70,7 @@ def test_a_job_is_paused_resumed_and_cancelled(page: Page, client: Regbench) -> 
         page.once("dialog", lambda dialog: dialog.accept())
         page.get_by_role("button", name=button).click()
         expect(page.locator("#progress .badge")).to_contain_text(state, timeout=TIMEOUT_MS)
-    expect(page.get_by_role("button", name="Cancel")).to_have_attribute("title", "It has ended.")
+    expect(page.get_by_role("button", name="Cancel")).to_have_attribute("title", "The job has ended.")
 
 
 def test_ticked_jobs_are_compared_and_reported(page: Page, trained: list[str], tmp_path: Path) -> None:
@@ -81,7 +81,7 @@ def test_ticked_jobs_are_compared_and_reported(page: Page, trained: list[str], t
     expect(compare).to_have_attribute("aria-disabled", "true")
     for job_id in trained:
         page.locator(f"[data-job={job_id}] .tick").check()
-    expect(page.locator("#ticked")).to_have_text("2 ticked")
+    expect(page.locator("#ticked")).to_have_text("2 selected")
     with page.expect_download() as download:
         page.get_by_role("button", name="Save as CSV").click()
     download.value.save_as(tmp_path / "jobs.csv")
@@ -95,7 +95,7 @@ def test_ticked_jobs_are_compared_and_reported(page: Page, trained: list[str], t
     expect(page.locator("#jobs-compared tbody th")).to_have_text(["seed"])
     wait_until(page, "document.querySelector('#curves').data?.length === 2")
     page.go_back()
-    expect(page.locator("#ticked")).to_have_text("2 ticked")
+    expect(page.locator("#ticked")).to_have_text("2 selected")
     expect(compare).not_to_have_attribute("aria-disabled", "true")
     page.go_forward()
     page.get_by_role("link", name="the report over these jobs").click()

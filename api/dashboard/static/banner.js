@@ -18,12 +18,12 @@ function show(message, { link = null, temporary = true } = {}) {
   banner.hidden = false;
 }
 
-export const showUnavailable = (reason) => show(`${reason} What is shown here may be outdated; the page tries again.`);
-export const showLoggedOut = () => show("Your login has ended, so this page shows nothing new and can change nothing.", {
+export const showUnavailable = (reason) => show(`${reason} This page may be out of date; reconnecting ...`);
+export const showLoggedOut = () => show("Your login has ended: this page no longer updates, and its actions fail.", {
   link: { href: `/login?${new URLSearchParams({ next: location.pathname + location.search })}`, text: "Log in again" },
 });
-export const showDeleted = () => show("This is no longer there: it has been deleted.",
-  { link: { href: "/jobs", text: "To the jobs" }, temporary: false });
+export const showDeleted = () => show("This has been deleted.",
+  { link: { href: "/jobs", text: "Go to Jobs" }, temporary: false });
 
 export function hideBanner() {
   if (current === null || banner.dataset.temporary === "false") return;

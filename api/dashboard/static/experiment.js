@@ -42,7 +42,7 @@ let difference = new URLSearchParams(location.search).get("difference") ?? "test
 
 function showReport() {
   if (!report.finished) {
-    element("report-view").replaceChildren(h("p", { class: "help" }, "The comparison begins with the first finished job."));
+    element("report-view").replaceChildren(h("p", { class: "help" }, "The comparison appears once a job has finished."));
     return;
   }
   const [first, ...others] = buildReportView(report, difference, (name) => {
@@ -137,7 +137,7 @@ async function watch() {
     await reload();
     stale = false;
     nextReload = Date.now() + Math.max(RELOAD_MILLISECONDS, MIN_IDLE_RATIO * (Date.now() - started));
-    if (finished()) element("status").textContent = "Every job has ended; the comparison is complete.";
+    if (finished()) element("status").textContent = "All jobs have ended; the comparison is complete.";
   });
   watching = false;
 }

@@ -43,7 +43,7 @@ function add(epoch) {
 
 document.addEventListener("click", ({ target }) => {
   const path = target.dataset.post;
-  if (!path || (path.endsWith("/cancel") && !confirm("End this job? What it has learned is lost."))) return;
+  if (!path || (path.endsWith("/cancel") && !confirm("Cancel this job? Its training progress is lost."))) return;
   runUnlessBusy(target, async () => {
     element("status").textContent = "";
     try {

@@ -1,4 +1,4 @@
-// The list of jobs: its filters, the actions on ticked jobs, and live states.
+// The list of jobs: its filters, the actions on selected jobs, and live states.
 
 import { post, runUnlessBusy } from "./api.js";
 import { formatCount, h } from "./elements.js";
@@ -29,9 +29,9 @@ function setEnabled(button, enabled, title) {
 
 function updateToolbar() {
   const count = ticked().length;
-  element("ticked").textContent = count ? `${count} ticked` : "None ticked";
-  setEnabled(element("compare"), count >= 2 && count <= MAX_COMPARED, "Tick two to ten jobs");
-  document.querySelectorAll("[data-verb]").forEach((button) => setEnabled(button, count > 0, "Tick jobs first"));
+  element("ticked").textContent = `${count} selected`;
+  setEnabled(element("compare"), count >= 2 && count <= MAX_COMPARED, `Select 2 to ${MAX_COMPARED} jobs to compare`);
+  document.querySelectorAll("[data-verb]").forEach((button) => setEnabled(button, count > 0, "Select jobs first"));
 }
 
 if (element("jobs")) {
@@ -47,7 +47,7 @@ if (element("jobs")) {
   document.querySelectorAll("[data-verb]").forEach((button) => button.addEventListener("click", () => runUnlessBusy(button, () => act(button))));
   element("export").addEventListener("click", save);
   updateToolbar();
-  // The back button restores ticked boxes after this script has run.
+  // The back button restores checked boxes after this script has run.
   addEventListener("pageshow", updateToolbar);
 }
 
@@ -60,7 +60,7 @@ async function act(button) {
   const done = jobs.length - refused.length;
   element("status").textContent = [`${verb}: ${done} of ${jobs.length} done.`, ...new Set(refused)].join(" ");
   if (verb === "retry" && done) {
-    // A retry is a new job; nothing can be done to the ticked ones any more.
+    // A retry is a new job; no action applies to the selected ones any more.
     for (const tick of ticks()) tick.checked = false;
     updateToolbar();
     element("status").append(" ", h("a", { href: "/jobs" }, "Show the new jobs"));
@@ -86,7 +86,7 @@ let idlePolls = 0;
 
 const getJobIds = (page) => [...page.querySelectorAll("#jobs tr[data-job]")].map((row) => row.dataset.job);
 
-// New jobs are announced instead of inserted, which would move the rows that a user is about to tick.
+// New jobs are announced instead of inserted, which would move the rows that a user is about to select.
 async function update() {
   idlePolls = 0;
   const listed = new Set(getJobIds(document));

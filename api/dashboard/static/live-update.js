@@ -82,7 +82,7 @@ export async function watchWorker(element, isWaiting) {
   while (isWaiting() || message) {
     await sleep(WORKER_CHECK_MILLISECONDS);
     const { checks } = isWaiting() ? await fetch("/readyz").then((response) => response.json()).catch(() => ({})) : {};
-    const next = checks && checks.worker !== "ok" ? `It waits: ${checks.worker}.` : "";
+    const next = checks && checks.worker !== "ok" ? `Waiting: ${checks.worker}.` : "";
     if (next !== message) element.textContent = next;
     message = next;
   }

@@ -89,7 +89,7 @@ function readVariant(card) {
       Object.assign(changes, { ...patch, ...(changes.regularization && { regularization: changes.regularization }) });
     } catch (error) {
       errorLine.hidden = false;
-      errorLine.textContent = `This is no JSON yet: ${error.message}`;
+      errorLine.textContent = `Not valid JSON: ${error.message}`;
     }
   }
   return { name: card.querySelector(".variant-name").value, changes };
@@ -156,7 +156,7 @@ function startFrom(name, overrides = {}) {
   if (Object.keys(overrides).length) openDocument(applyMergePatch(selected ? selected.document : {}, overrides));
   const replacement = overrides.base?.dataset?.name ? "" : replaceMissingDataset();
   element("preset-help").textContent = selected
-    ? `${option.dataset.title}. What should come out: ${option.dataset.expect}${replacement}`
+    ? `${option.dataset.title}. Expected result: ${option.dataset.expect}${replacement}`
     : "A preset fills the form; everything can be changed afterwards.";
 }
 
@@ -167,7 +167,7 @@ function replaceMissingDataset() {
   const available = datasets.filter((dataset) => dataset.available).map((dataset) => dataset.name);
   if (available.includes(requested) || !available.length) return "";
   setValue(field, available[0]);
-  return ` Not on this machine yet: ${requested}; the form begins with ${available[0]} instead.`;
+  return ` ${requested} is not on this machine; ${available[0]} is selected instead.`;
 }
 
 // ---- the page
@@ -177,8 +177,8 @@ const submission = new Submission({
   path: "/v1/experiments",
   read: buildBody,
   describe: (cost) => [
-    ["Jobs", cost.reused ? `${count(cost.jobs)}, of which ${count(cost.reused)} were trained before` : count(cost.jobs)],
-    ["Time on one worker", cost.to_train ? seconds(cost.estimated_seconds) : "none: all were trained before"],
+    ["Jobs", cost.reused ? `${count(cost.jobs)}, of which ${count(cost.reused)} have been trained before` : count(cost.jobs)],
+    ["Time on one worker", cost.to_train ? seconds(cost.estimated_seconds) : "none: all jobs have been trained before"],
     ["Memory of the largest job", bytes(cost.memory_bytes)],
     ["Weights to train", formatWeights(Object.values(cost.parameters))],
     ...(cost.detectable ? [["Detectable difference", formatDetectable(cost.detectable)]] : []),

@@ -18,7 +18,7 @@ export function buildParallelCoordinates(report) {
   if (axes.length === OUTCOMES.length || variants.length < MIN_VALUES) return null;
   const ranked = [...variants].sort((one, other) =>
     other.metrics.test_accuracy.mean - one.metrics.test_accuracy.mean);
-  const status = h("p", { class: "help", role: "status" }, "Point at a line, or move to it with Tab, to see which variant it is.");
+  const status = h("p", { class: "help", role: "status" }, "Point at a line, or move to it with Tab, to see its variant.");
   const lines = variants.map((variant, index) => {
     const best = variant === ranked[0];
     const name = `${variant.name}: ${axes.map((axis) => `${axis.title} ${axis.format(index)}`).join(", ")}`;
@@ -32,12 +32,12 @@ export function buildParallelCoordinates(report) {
   });
   return h("section", { "aria-labelledby": "sweep-title" },
     h("h2", { id: "sweep-title" }, "The sweep at a glance"),
-    h("p", { class: "help sideways" }, "Wider than this screen: scroll it sideways \u2192"),
+    h("p", { class: "help sideways" }, "Scroll sideways to see all axes \u2192"),
     h("div", { class: "scroll", role: "group", "aria-labelledby": "sweep-title", tabindex: 0 },
       s("svg", { class: "sweep", viewBox: `0 0 ${WIDTH} ${HEIGHT}` },
         axes.map((axis, position) => renderAxis(axis, x(position, axes), position === 0 || position === axes.length - 1)), lines)),
     status,
-    h("p", { class: "help" }, "Each line is a variant. Thick: the best test accuracy; dashed: the baseline. Off: without this technique."));
+    h("p", { class: "help" }, "Each line is a variant. Thick: the highest test accuracy; dashed: the baseline; off: without this technique."));
 }
 
 const x = (position, axes) => SIDE + (position * (WIDTH - 2 * SIDE)) / (axes.length - 1);

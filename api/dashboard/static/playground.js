@@ -104,7 +104,7 @@ element("upload").addEventListener("change", async ({ target }) => {
     const [width, height] = [image.width * scale, image.height * scale];
     context.drawImage(image, (pad.width - width) / 2, (pad.height - height) / 2, width, height);
   } catch {
-    showError("This browser cannot show that image; the models predict it nevertheless.");
+    showError("This browser cannot show that image; the models can still classify it.");
   }
   file = chosen;
   blank = false;
@@ -172,12 +172,12 @@ function compare([one, other]) {
   element("agreement").hidden = false;
   const [first, second] = sides.map((side) => side.querySelector("h2").textContent);
   if (one.label !== other.label)
-    element("agreement").textContent = `They disagree: ${first} says ${one.label}, ${second} says ${other.label}.`;
+    element("agreement").textContent = `They disagree: ${first} predicts ${one.label}, ${second} predicts ${other.label}.`;
   else {
     const points = 100 * Math.abs(one.confidence - other.confidence);
     const moreConfident = one.confidence > other.confidence ? first : second;
-    element("agreement").textContent = points < 0.05 ? `Both say ${one.label}, and are equally sure.`
-      : `Both say ${one.label}; ${moreConfident} is surer by ${points.toFixed(1)} points.`;
+    element("agreement").textContent = points < 0.05 ? `Both predict ${one.label} with equal confidence.`
+      : `Both predict ${one.label}; ${moreConfident} is more confident by ${points.toFixed(1)} points.`;
   }
 }
 

@@ -23,7 +23,7 @@ form.addEventListener("submit", (event) => {
 
 try {
   const cost = await requestJson(`${PATH}?dry_run=true`, { method: "POST", body: spec });
-  const time = cost.to_train ? `time on one worker: ${seconds(cost.estimated_seconds)}` : "all trained here before";
+  const time = cost.to_train ? `time on one worker: ${seconds(cost.estimated_seconds)}` : "none: all jobs have been trained before";
   status.append(` ${formatCount(cost.jobs, "job")} of ${formatCount(spec.base.training.epochs, "epoch")}; ${time}.`);
 } catch (error) {
   status.textContent = error.message;

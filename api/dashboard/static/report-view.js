@@ -43,9 +43,9 @@ function buildDifferences(report, selected, select) {
           h("th", { scope: "col", class: "number" }, "Pairs"))),
         h("tbody", {}, report.contrasts.map((contrast, index) => buildRow(contrast, differences[index], reach, metric))))),
     h("p", { class: "help" },
-      `Mean difference over seeds that both have finished, with its 95 % interval; ${metric.better} is better. `,
-      "Filled: the verdict below calls it. Hollow: it leaves it open, wherever the interval lies. ",
-      "An arrow: the interval goes on beyond the chart."),
+      `Mean difference over the seeds that both have finished, with its 95 % confidence interval; ${metric.better} is better. `,
+      "Filled: significant after Holm's correction and a sign-flip test. Hollow: not significant. ",
+      "Arrow: the interval extends beyond the chart."),
     buildSaveButton("save-differences", () => saveCsv(`differences-${metric.name}.csv`, formatDifferences(report, metric))),
     h("h3", {}, "In words"),
     h("dl", { class: "verdicts" }, report.contrasts.flatMap((contrast) =>
@@ -55,11 +55,11 @@ function buildDifferences(report, selected, select) {
 const buildSaveButton = (id, save) => h("p", {}, h("button", { type: "button", id, onclick: save }, "Save as CSV"));
 
 function formatDifferences(report, { name, unit, digits }) {
-  const lines = [["variant", `difference, ${unit}`, "low", "high", "called", "pairs"]];
+  const lines = [["variant", `difference, ${unit}`, "low", "high", "verdict", "pairs"]];
   for (const { variant, differences } of report.contrasts) {
     const { mean = null, low = null, high = null, call = null, n = 0 } = differences?.[name] ?? {};
     const numbers = [mean, low, high].map((value) => (value === null ? "" : value.toFixed(digits)));
-    lines.push([variant, ...numbers, call ?? "open", String(n)]);
+    lines.push([variant, ...numbers, call ?? "not significant", String(n)]);
   }
   return lines;
 }
@@ -131,7 +131,7 @@ const buildEnd = (x, barb) => s("polyline", { points: `${x + barb},9 ${x},14 ${x
 
 function buildCutNote({ low, high }, reach) {
   const sides = [low < -reach && "left", high > reach && "right"].filter(Boolean);
-  return sides.length > 0 && h("span", { class: "visually-hidden" }, `The interval goes on beyond the chart to the ${sides.join(" and the ")}.`);
+  return sides.length > 0 && h("span", { class: "visually-hidden" }, `The interval extends beyond the chart to the ${sides.join(" and the ")}.`);
 }
 
 // ---- the other parts
@@ -166,8 +166,8 @@ const COLUMNS = [
 function buildTable(report) {
   const variants = report.variants.filter((variant) => variant.metrics);
   return h("section", { "aria-labelledby": "variants-title" },
-    h("h2", { id: "variants-title" }, "The variants in numbers"),
-    h("p", { class: "help sideways" }, "Wider than this screen: scroll it sideways \u2192"),
+    h("h2", { id: "variants-title" }, "Means of the variants"),
+    h("p", { class: "help sideways" }, "Scroll sideways to see all columns \u2192"),
     h("div", { class: "scroll", role: "group", "aria-labelledby": "variants-title", tabindex: 0 },
       h("table", {},
         h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "Variant"), h("th", { scope: "col", class: "number" }, "Seeds"),
@@ -177,7 +177,7 @@ function buildTable(report) {
           h("td", { class: "number" }, String(variant.n)),
           COLUMNS.map(([, name, scale, digits]) =>
             h("td", { class: "number" }, buildMeanCell(formatMean(variant.metrics[name], scale, digits))))))))),
-    h("p", { class: "help" }, "Means over seeds; behind \u00b1 half of the 95 % interval, from two seeds on."),
+    h("p", { class: "help" }, "Mean \u00b1 half-width of the 95 % confidence interval over seeds (two or more)."),
     buildSaveButton("save-variants", () => saveCsv("variants.csv", formatVariants(variants))));
 }
 

@@ -128,7 +128,7 @@ function build(tag, text = "") {
 export const bytes = (count) => `${(count / 1e6).toFixed(count < 1e7 ? 1 : 0)} MB`;
 
 export function seconds(count) {
-  if (count === null) return "not known until a job has finished here";
+  if (count === null) return "unknown until a job has finished here";
   if (count < 1) return "under a second";
   if (count < 60) return `about ${Math.round(count)} s`;
   const minutes = Math.round(count / 60);

@@ -87,7 +87,7 @@ def test_an_experiments_run_table_shows_each_job(client: httpx.Client, database:
     assert "dropout, seed 7: queued" in text
     assert text.count("&#9733;</span>") == 1
     assert "2 of 4 succeeded" in text
-    assert re.search(r"Best so far: <a [^>]+>dropout</a>, 94.56 %", text)
+    assert re.search(r"Highest test accuracy so far: 94.56 % by one job of <a [^>]+>dropout</a>", text)
 
 
 def test_disabled_buttons_give_their_reasons(client: httpx.Client, database: Database) -> None:
@@ -95,10 +95,10 @@ def test_disabled_buttons_give_their_reasons(client: httpx.Client, database: Dat
     text = get_page(client, f"/experiments/{experiment['id']}")
     assert 'title="No job is paused."' in text
     assert 'title="No job has failed or was cancelled."' in text
-    assert 'title="Every job has ended."' not in text
+    assert 'title="All jobs have ended."' not in text
     for job in jobs_of(client, experiment):
         finish_job(database, job["id"])
-    assert get_page(client, f"/experiments/{experiment['id']}").count('title="Every job has ended."') == 3
+    assert get_page(client, f"/experiments/{experiment['id']}").count('title="All jobs have ended."') == 3
 
 
 def test_names_are_never_markup(client: httpx.Client, database: Database) -> None:

@@ -120,8 +120,8 @@ def test_api_problems_are_documents(client: httpx.Client) -> None:
 def test_a_job_shows_its_specification_and_its_result(client: httpx.Client, database: Database) -> None:
     job = create_job(database, name="shown", regularization={"dropout": {"rate": 0.25}})
     waiting = get_page(client, f"/jobs/{job}")
-    assert "number 1 in the queue" in waiting
-    assert "the test images are touched once" in waiting
+    assert "#1 in the queue" in waiting
+    assert "the test images are used once" in waiting
     finish_job(database, job, result=result_record(test_accuracy=0.9375), epochs=2)
     text = get_page(client, f"/jobs/{job}")
     assert "93.75 %" in text
@@ -130,12 +130,12 @@ def test_a_job_shows_its_specification_and_its_result(client: httpx.Client, data
     assert command.startswith("curl -sS http://testserver/v1/jobs -H 'Content-Type")
     assert '"rate":0.25' in command
     assert '"epochs"' not in command or "test_accuracy" not in command
-    assert "Which digits it confuses" in text
+    assert "Confusion matrix" in text
 
 
 def test_a_failed_job_explains_its_missing_result(client: httpx.Client, database: Database) -> None:
     text = get_page(client, f"/jobs/{job_in(database, JobState.FAILED)}")
-    assert "Nothing: it ended before the test images were touched." in text
+    assert "No result: the job ended before its evaluation on the test images." in text
 
 
 def test_a_comparison_shows_the_differences(client: httpx.Client, database: Database) -> None:
@@ -186,7 +186,7 @@ def finish(client: httpx.Client, database: Database, experiment: dict[str, Any],
 
 
 def test_a_techniques_effect_comes_from_an_experiment(client: httpx.Client, database: Database) -> None:
-    assert "No experiment of this installation" in get_page(client, "/learn/dropout")
+    assert "No finished experiment here" in get_page(client, "/learn/dropout")
     experiment = create(client, DOCUMENT)
     finish(client, database, experiment, skip=1)
     text = get_page(client, "/learn/dropout")
