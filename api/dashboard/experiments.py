@@ -164,6 +164,6 @@ def build_actions(experiment: experiment_schemas.Experiment) -> list[Action]:
         Action(
             "Retry failed jobs",
             f"{path}/retry-failed",
-            None if links.retry_failed else "No job has failed, was cancelled or deleted.",
+            None if links.retry_failed else "No job has failed, been cancelled or been deleted.",
         ),
     ]

@@ -94,7 +94,7 @@ def test_disabled_buttons_give_their_reasons(client: httpx.Client, database: Dat
     experiment = create(client, DOCUMENT)
     text = get_page(client, f"/experiments/{experiment['id']}")
     assert 'title="No job is paused."' in text
-    assert 'title="No job has failed or was cancelled."' in text
+    assert 'title="No job has failed, been cancelled or been deleted."' in text
     assert 'title="All jobs have ended."' not in text
     for job in jobs_of(client, experiment):
         finish_job(database, job["id"])
