@@ -246,7 +246,7 @@ def _describe_job(job: Job, history: Sequence[Epoch], *, short: bool = False) ->
     facts.append(f"epoch {job.progress.epoch}/{job.progress.epochs}")
     accuracy = history[-1].validation_accuracy if history else None
     if accuracy is not None:
-        facts.append(f"{'acc.' if short else 'val. accuracy'} {accuracy:.4f}")
+        facts.append(f"{'val. acc.' if short else 'val. accuracy'} {accuracy:.4f}")
     if job.state is JobState.RUNNING and job.progress.eta_seconds is not None:
         facts.append(f"{format_duration(job.progress.eta_seconds)} left")
     return facts

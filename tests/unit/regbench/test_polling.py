@@ -149,7 +149,7 @@ def test_on_a_terminal_there_is_a_bar_for_each_job(monkeypatch: pytest.MonkeyPat
     one, two = (
         [line for line in printed(console).splitlines() if name in line][-1] for name in ("without", "two")
     )
-    assert "25% epoch 2/10, acc. 0.9000, 8 s left" in one
+    assert "25% epoch 2/10, val. acc. 0.9000, 8 s left" in one
     assert "25% queued, epoch 2/10" in two
     assert "\x1b[3" not in printed(console), "NO_COLOR is set, and colours were printed"
 

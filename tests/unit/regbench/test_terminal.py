@@ -39,7 +39,7 @@ def test_the_bar_moves_and_the_course_of_the_loss_grows_to_one_line(service: Ser
     history(service, 2)
     with terminal(*watching(service, "job_1")) as screen:
         [early] = screen.wait_for(lambda lines: "20%" in "".join(lines))
-        assert "epoch 2/10, acc. 0.9000, 1 min 0 s left" in early
+        assert "epoch 2/10, val. acc. 0.9000, 1 min 0 s left" in early
         assert early.endswith("█▁")
         service.answer("GET /v1/jobs/job_1/epochs", (200, {"items": [epoch(9) | {"validation_loss": 0.1}]}))
         service.answer("GET /v1/jobs/job_1", (200, at(9)))
