@@ -31,23 +31,23 @@ EXAMPLES = Path(__file__).parent / "examples"
 _SCHEMA = "#/components/schemas/{model}"
 
 TAGS = [
-    {"name": "jobs", "description": "One training each: submit it, follow it, fetch what came out."},
+    {"name": "jobs", "description": "One training each: submit it, follow it, fetch its result."},
     {"name": "experiments", "description": "Variants of one specification, each trained with each seed."},
     {
         "name": "reports",
-        "description": "What a comparison of finished jobs shows, and what it cannot.",
+        "description": "Comparisons of finished jobs, with their statistics and limits.",
     },
-    {"name": "predictions", "description": "What trained models make of images."},
-    {"name": "catalogue", "description": "What there is to choose from: techniques, datasets, presets."},
+    {"name": "predictions", "description": "Digits that trained models recognize in images."},
+    {"name": "catalogue", "description": "Available techniques, datasets and presets."},
     {"name": "keys", "description": "API keys and the audit trail, for keys of the scope admin."},
-    {"name": "webhooks", "description": "Addresses that are told when a job ends."},
-    {"name": "health", "description": "Is the service alive, ready, and what has it done?"},
-    {"name": "about", "description": "The service about itself: where to begin, and what its problems mean."},
+    {"name": "webhooks", "description": "URLs that receive a message when a job ends."},
+    {"name": "health", "description": "Liveness, readiness and metrics."},
+    {"name": "about", "description": "Entry points, and what each type of problem means."},
 ]
 
 HEADERS: dict[str, dict[str, Any]] = {
     "X-Request-Id": {
-        "description": "Name of this request in the service's log; the client's own, if it sent a plain one",
+        "description": "Id of this request in the service's log; the client's own, if it sent a valid one",
         "schema": {"type": "string", "pattern": "^[A-Za-z0-9._-]{1,64}$"},
     },
     "Location": {
@@ -59,11 +59,11 @@ HEADERS: dict[str, dict[str, Any]] = {
         "schema": {"type": "string"},
     },
     "Retry-After": {
-        "description": "Seconds until it is worth asking again; absent where nothing will change",
+        "description": "Seconds to wait before the next request; absent where nothing will change",
         "schema": {"type": "integer", "minimum": 0},
     },
     "ETag": {
-        "description": "What this answer shows; send it back as `If-None-Match`",
+        "description": "Version of this response; send it back as `If-None-Match`",
         "schema": {"type": "string"},
     },
     "Repr-Digest": {

@@ -38,32 +38,32 @@ NOT_FOUND = ProblemType(
     "not_found",
     HTTPStatus.NOT_FOUND,
     "Not found",
-    "There is nothing at this address: it is none of the API's paths, or no job, experiment, technique or "
-    "chart has that id or name. It may have been deleted, or be somebody else's. A model or a chart is also "
-    "not found while its job has no result.",
-    "Check the id; `GET /v1/jobs` and `GET /v1/experiments` list what there is, `/docs` every path.",
+    "This path is not part of the API, or there is no job, experiment, technique or chart of that id or "
+    "name. It may have been deleted, or belong to another owner. A model or a chart is also not found while "
+    "its job has no result.",
+    "Check the id; `GET /v1/jobs` and `GET /v1/experiments` list those that exist, `/docs` every path.",
 )
 METHOD_NOT_ALLOWED = ProblemType(
     "method_not_allowed",
     HTTPStatus.METHOD_NOT_ALLOWED,
     "Method not allowed",
-    "The path exists, but cannot be asked with this method.",
+    "The path exists, but does not support this method.",
     "Use one of the methods that the header `Allow` names.",
 )
 NOT_ACCEPTABLE = ProblemType(
     "not_acceptable",
     HTTPStatus.NOT_ACCEPTABLE,
     "No such format",
-    "The answer cannot be had in any of the formats that the header `Accept` names.",
-    "Ask for one of the formats that `detail` lists, or leave the header out.",
+    "The response is not available in any of the formats that the header `Accept` names.",
+    "Request one of the formats that `detail` lists, or omit the header.",
 )
 CONFLICT = ProblemType(
     "conflict",
     HTTPStatus.CONFLICT,
-    "The present state forbids this",
-    "The job or experiment is there, but its state does not allow what was asked: an ended job cannot be "
+    "Not allowed in the present state",
+    "The job or experiment exists, but its state does not allow the request: an ended job cannot be "
     "cancelled, a running one not be deleted.",
-    "Read it again. Its `links` are null for what its state forbids.",
+    "Read it again. Its `links` are null for actions that its state does not allow.",
 )
 BODY_TOO_LARGE = ProblemType(
     "body_too_large",
@@ -108,21 +108,21 @@ DATASET_UNAVAILABLE = ProblemType(
     "dataset_unavailable",
     HTTPStatus.UNPROCESSABLE_ENTITY,
     "The dataset is not available",
-    "The images that were asked for are not on this machine and could not be downloaded.",
-    "Ask for `mnist_5k`, which is always there; or see `detail` for where the files may be put.",
+    "The requested images are not on this machine and could not be downloaded.",
+    "Use `mnist_5k`, which is always available; or see `detail` for where to put the files.",
 )
 OVER_BUDGET = ProblemType(
     "over_budget",
     HTTPStatus.UNPROCESSABLE_ENTITY,
     "Over this installation's budget",
-    "What was asked for can be computed, but costs more than this installation allows: parameters, memory, "
+    "The request can be computed, but costs more than this installation allows: parameters, memory, "
     "floating-point operations, or jobs in an experiment.",
     "Ask for less; `errors` says by how much. `?dry_run=true` estimates the cost without storing.",
 )
 IDEMPOTENCY_KEY_IN_PROGRESS = ProblemType(
     "idempotency_key_in_progress",
     HTTPStatus.CONFLICT,
-    "The first request with this idempotency key is under way",
+    "The first request with this idempotency key is in progress",
     "A request with the same `Idempotency-Key` was sent before and has not been answered yet.",
     "Send it again after as many seconds as the header `Retry-After` says: you get the first one's answer.",
 )
@@ -131,27 +131,27 @@ IDEMPOTENCY_KEY_REUSED = ProblemType(
     HTTPStatus.UNPROCESSABLE_ENTITY,
     "The idempotency key belongs to another request",
     "The same `Idempotency-Key` was sent within 24 hours with another body, path or query.",
-    "Take a new key for a new request; repeat a request unchanged.",
+    "Use a new key for a new request; repeat a request unchanged.",
 )
 MISSING_KEY = ProblemType(
     "missing_key",
     HTTPStatus.UNAUTHORIZED,
     "An API key is needed",
-    "The request shows no API key, and this installation asks for one.",
-    "Send the header `Authorization: Bearer rb_...`; `regbench keys create NAME` on the server makes a key.",
+    "The request has no API key, and this installation requires one.",
+    "Send the header `Authorization: Bearer rb_...`; `regbench keys create NAME` on the server creates one.",
 )
 INVALID_KEY = ProblemType(
     "invalid_key",
     HTTPStatus.UNAUTHORIZED,
     "The API key is not valid",
-    "What was shown is not a key of this installation, or one that was revoked.",
-    "Check that the key is whole, and meant for this installation; ask its administrator for another.",
+    "This is not a key of this installation, or it was revoked.",
+    "Check that the key is complete and from this installation; ask its administrator for another.",
 )
 EXPIRED_KEY = ProblemType(
     "expired_key",
     HTTPStatus.UNAUTHORIZED,
     "The API key has expired",
-    "The key was made to last until a moment that has passed.",
+    "The expiry time of the key has passed.",
     "Ask the installation's administrator for a new one.",
 )
 INSUFFICIENT_SCOPE = ProblemType(
@@ -171,7 +171,7 @@ CROSS_ORIGIN = ProblemType(
 WRONG_HOST = ProblemType(
     "wrong_host",
     HTTPStatus.MISDIRECTED_REQUEST,
-    "Not the host that was asked for",
+    "The request names another host",
     "Without API keys only loopback names are answered, so that no web page can reach the service by a name "
     "of its own.",
     "Ask for `127.0.0.1` or `localhost`, or add the name to the setting `REGBENCH_ALLOWED_HOSTS`.",
@@ -212,13 +212,13 @@ INTERNAL_ERROR = ProblemType(
     HTTPStatus.INTERNAL_SERVER_ERROR,
     "Internal error",
     "Something went wrong inside the service. Its log has the cause under `request_id`.",
-    "Report it with the `request_id`. Before sending a POST again, look whether it had been carried out.",
+    "Report it with the `request_id`. Before sending a POST again, check whether it was carried out.",
 )
 SERVICE_UNAVAILABLE = ProblemType(
     "service_unavailable",
     HTTPStatus.SERVICE_UNAVAILABLE,
     "Not available at the moment",
-    "The database, or a file store, cannot be reached just now.",
+    "The database or a file store cannot be reached at the moment.",
     "Send the same request again after as many seconds as the header `Retry-After` says.",
 )
 

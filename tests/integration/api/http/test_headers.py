@@ -62,6 +62,13 @@ def test_f12_accept_on_several_lines_is_one_list(
     assert (answer.status_code, answer.headers["Content-Type"].partition(";")[0]) == (200, media_type)
 
 
+def test_f12_a_report_reads_accept_on_several_lines(client: TestClient, model_path: str) -> None:
+    job_id = model_path.split("/")[3]
+    lines: Lines = [("Accept", "image/png"), ("Accept", "text/markdown")]
+    answer = client.get(f"/v1/reports?job={job_id}", headers=lines)
+    assert (answer.status_code, answer.headers["Content-Type"].partition(";")[0]) == (200, "text/markdown")
+
+
 @pytest.mark.parametrize(
     "lines", [["respond-async", "wait=1"], ["wait=1", "respond-async"], ["handling=lenient", "wait=1"]]
 )
