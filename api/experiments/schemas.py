@@ -10,7 +10,7 @@ from models.states import JobState
 
 
 class Best(ResponseModel):
-    """The best test accuracy so far."""
+    """The job with the highest test accuracy so far."""
 
     variant: str | None
     job_id: str
@@ -18,41 +18,41 @@ class Best(ResponseModel):
 
 
 class ExperimentProgress(ResponseModel):
-    """How far an experiment is, over all its jobs."""
+    """An experiment's progress, over all its jobs."""
 
     counts: dict[JobState, int] = Field(description="Jobs in each state")
     total: int
-    reused: int = Field(description="Jobs that had succeeded before the experiment asked for them")
+    reused: int = Field(description="Jobs of earlier experiments or submissions that it reuses")
     deleted: int = Field(description="Jobs that were deleted; `extend` or `retry-failed` trains them again")
     fraction: float
     percent: float
     finished: bool = Field(description="Whether every job has ended and no seed will be added")
     eta_seconds: float | None = Field(
-        description="Seconds of training that are left, as if one worker did them; null until a pace is known"
+        description="Seconds of training left for a single worker; null until a speed is known"
     )
 
 
 class Detectable(ResponseModel):
-    """The smallest true difference from the baseline that so many seeds find with a probability of 80 %."""
+    """The smallest true difference from the baseline that these seeds detect with a power of 80 %."""
 
     pairs: int = Field(description="Seeds that a variant and the baseline have in common")
     effect_size: float = Field(description="Cohen's d_z: in standard deviations of the paired differences")
     accuracy_points: float | None = Field(
-        description="In points of test accuracy; null where nothing here shows how much it varies"
+        description="In points of test accuracy; null while its variance is unknown here"
     )
     basis: str = Field(description="What this was computed from")
 
 
 class ExperimentCostEstimate(ResponseModel):
-    """What an experiment would cost."""
+    """The estimated cost of an experiment; nothing was stored."""
 
     jobs: int
-    reused: int = Field(description="Jobs that have succeeded before and would be linked")
+    reused: int = Field(description="Finished jobs that would be reused")
     to_train: int
     training_flops: float = Field(description="Of all jobs to train, at their full number of epochs")
     estimated_seconds: float | None = Field(
-        description="As if one training process did them all, at the pace of the jobs finished here so far; "
-        "null while there are none"
+        description="For a single worker, at the speed of the jobs finished here so far; null while there "
+        "are none"
     )
     memory_bytes: int = Field(description="Of the largest job")
     parameters: dict[str, int] = Field(description="Of each variant's network")
@@ -60,7 +60,7 @@ class ExperimentCostEstimate(ResponseModel):
 
 
 class ExperimentLinks(ResponseModel):
-    """Where the rest of an experiment is; null: its jobs do not allow it."""
+    """Links to an experiment's other resources and actions; null where its jobs do not allow the action."""
 
     self: str
     jobs: str

@@ -30,7 +30,7 @@ def require_date(value: str) -> str:
     return value
 
 
-# Bounded, because the ends of the calendar leave it when they are brought to UTC.
+# Bounded, because converting the ends of the calendar to UTC would overflow.
 Moment = Annotated[
     AwareDatetime,
     BeforeValidator(require_date),
@@ -49,7 +49,7 @@ class JobFilterQuery(BaseModel):
     technique: Annotated[list[str], _REPEATED] = Field([], description="Jobs that use any of these")
     dataset: Annotated[list[DatasetName], _REPEATED] = Field([], description="Any of these")
     experiment: Annotated[list[Annotated[str, Field(max_length=40, pattern=_NO_NUL)]], _REPEATED] = Field(
-        [], description="Jobs that stand in any of these"
+        [], description="Jobs of any of these"
     )
     label: Annotated[
         list[Annotated[str, Field(max_length=264, pattern=r"^[^\x00=]+=[^\x00]*$")]], _REPEATED
@@ -58,7 +58,7 @@ class JobFilterQuery(BaseModel):
     created_before: Moment | None = Field(None, description="Earlier than this")
 
     def filter(self) -> JobFilter:
-        """The same question, as the store asks it.
+        """The filter for the store.
 
         Raises:
             InvalidSpec: a technique is not in the catalogue.

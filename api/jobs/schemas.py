@@ -13,12 +13,12 @@ from models.states import Action, JobState
 
 
 class Progress(ResponseModel):
-    """How far a job is."""
+    """A job's progress."""
 
-    epoch: int = Field(description="Epochs that are done; of a job that waits, those it need not train again")
-    epochs: int = Field(description="Epochs that the specification asks for")
-    fraction: float = Field(description="Of all steps, 0 to 1")
-    eta_seconds: float | None = Field(description="Null while nobody trains it")
+    epoch: int = Field(description="Epochs that are done; of a waiting job, those in its checkpoint")
+    epochs: int = Field(description="Epochs of the specification")
+    fraction: float = Field(description="Share of all steps that are done, 0 to 1")
+    eta_seconds: float | None = Field(description="Null while no worker trains it")
 
 
 class JobError(ResponseModel):
@@ -30,13 +30,13 @@ class JobError(ResponseModel):
 
 
 class Engine(ResponseModel):
-    """What trained a job."""
+    """The software and hardware that trained a job."""
 
     tensorflow: str
     keras: str
     device: str
     threads: int
-    regbench: str | None = Field(description="Null in results from before it was recorded")
+    regbench: str | None = Field(description="Null in results older than this field")
 
 
 class Layer(ResponseModel):
@@ -56,39 +56,39 @@ class Layer(ResponseModel):
 
 
 class Result(ResponseModel):
-    """What a finished job is worth, measured without penalty and in inference mode."""
+    """Metrics of a finished job, measured without penalty and in inference mode."""
 
-    test_accuracy: float = Field(description="On the test images, which are touched once, after training")
+    test_accuracy: float = Field(description="On the test images, which are used once, after training")
     test_loss: float = Field(description="Cross-entropy on the test images")
     test_brier: float = Field(description="Brier score, 0 (best) to 2")
     test_ece: float = Field(description="Expected calibration error, over bins of equally many images")
     train_accuracy: float = Field(description="On all training images")
     train_loss: float = Field(description="Cross-entropy on all training images")
-    validation_accuracy: float | None = Field(description="Null where nothing is held out")
-    validation_loss: float | None = Field(description="Cross-entropy; null where nothing is held out")
+    validation_accuracy: float | None = Field(description="Null where no images are held out")
+    validation_loss: float | None = Field(description="Cross-entropy; null where no images are held out")
     generalization_gap_accuracy: float = Field(description="Training minus test accuracy")
     generalization_gap_loss: float = Field(description="Test minus training loss")
     best_epoch: int = Field(
         description="Of the lowest validation loss, or the best by the metric and `min_delta` of early "
-        "stopping; the last where nothing is held out"
+        "stopping; the last where no images are held out"
     )
     reported_epoch: int = Field(description="The epoch whose weights were measured and kept")
-    epochs_run: int = Field(description="Fewer than asked for where the training stopped early")
+    epochs_run: int = Field(description="Fewer than specified where training stopped early")
     stop_reason: str = Field(description="`completed` or `early_stopping`")
-    parameters: int = Field(description="Trained numbers of the network")
+    parameters: int = Field(description="Trainable parameters of the network")
     zero_weight_fraction: float = Field(description="Share of kernel weights that are exactly zero")
     near_zero_weight_fraction: float | None = Field(
-        description="Share of kernel weights below 0.001 in size; null in results from before it was recorded"
+        description="Share of kernel weights below 0.001 in size; null in results older than this field"
     )
     weight_norm: float = Field(description="Euclidean norm of all kernels together")
-    training_seconds: float = Field(description="Of all epochs, their measurements included")
-    compile_seconds: float = Field(description="What compiling took before the first epoch")
+    training_seconds: float = Field(description="Of all epochs, their evaluations included")
+    compile_seconds: float = Field(description="Compilation before the first epoch")
     compilations: int = Field(
-        description="What XLA compiled for this job; 0 where every compiled function was there already, and "
-        "in results from before it was recorded"
+        description="Compilations by XLA for this job; 0 where all compiled functions were cached, and in "
+        "results older than this field"
     )
     training_flops: float = Field(
-        description="Floating-point operations of all matrix products of the epochs that were run"
+        description="Floating-point operations of all matrix products of the epochs run"
     )
     weights_sha256: str = Field(description="Of every weight's name, shape and bytes")
     dataset_sha256: str = Field(description="Of the images and labels that the worker read")
@@ -96,11 +96,11 @@ class Result(ResponseModel):
 
 
 class ResultDetails(Result):
-    """A result with what is too large for a list. Null in results from before it was recorded."""
+    """A result with what is too large for a list. Null in results older than this field."""
 
     layers: list[Layer] | None = Field(description="One a kernel, first to last")
     confusion_matrix: list[list[int]] | None = Field(
-        description="10 x 10 counts of test images: a row for each true class, a column for each answer"
+        description="10 x 10 counts of test images: a row per true class, a column per predicted class"
     )
     per_class_accuracy: list[float | None] | None = Field(
         description="Share of each true class's test images classified correctly; null where it has none"
@@ -108,13 +108,13 @@ class ResultDetails(Result):
 
 
 class JobLinks(ResponseModel):
-    """Where the rest of a job is."""
+    """Links to a job's other resources and actions."""
 
     self: str
     epochs: str
     events: str
-    model: str | None = Field(description="The trained `.keras` file, once there is one")
-    cancel: str | None = Field(description="POST here; null where the state forbids it, as for those below")
+    model: str | None = Field(description="The trained `.keras` file; null until there is one")
+    cancel: str | None = Field(description="POST to it; null where the state forbids it, as for those below")
     pause: str | None
     resume: str | None
     retry: str | None
@@ -127,21 +127,21 @@ class Job(ResponseModel):
     name: str | None
     state: JobState
     requested_action: Action | None = Field(
-        description="What its worker is asked for and has not done yet; `release`: back into the queue"
+        description="The action requested of its worker and not done yet; `release`: back into the queue"
     )
     spec: dict[str, Any] = Field(
-        description="The specification with every default spelt out",
+        description="The specification including all defaults",
         json_schema_extra={MODEL: "JobSpec"},
     )
-    spec_hash: str = Field(description="Equal hashes, equal weights, on the same data and engine")
+    spec_hash: str = Field(description="Equal hashes give equal weights on the same data and engine")
     experiment_id: str | None
     variant: str | None
-    retry_of: str | None = Field(description="The job that this one repeats")
+    retry_of: str | None = Field(description="The job that this one retries")
     labels: dict[str, str]
     priority: int
     attempt: int
     crashes: int
-    queue_position: int | None = Field(description="1 is next; null once a worker has it")
+    queue_position: int | None = Field(description="1 is next; null once a worker has claimed it")
     progress: Progress
     created_at: datetime
     started_at: datetime | None
@@ -159,57 +159,57 @@ class JobDetails(Job):
 
 
 class JobPage(ResponseModel):
-    """Jobs in the order asked for. Their results lack layers, confusion matrix and accuracy of each class."""
+    """Jobs in the requested order. Their results lack layers, confusion matrix and per-class accuracy."""
 
     items: list[Job]
     next_cursor: str | None
 
 
 class JobList(ResponseModel):
-    """The jobs of a batch, in the order in which they were given."""
+    """The jobs of a batch, in the posted order."""
 
     items: list[Job]
 
 
 class Cancellation(ResponseModel):
-    """What became of a job that was to be cancelled."""
+    """The outcome for one job."""
 
     id: str
     state: JobState
     outcome: Literal["cancelled", "requested", "ended"] = Field(
-        description="`cancelled`; `requested` of its worker, which ends it within a chunk; "
-        "or `ended` by itself meanwhile"
+        description="`cancelled`; `requested` of its worker, which stops within a chunk of steps; "
+        "`ended` by itself meanwhile"
     )
 
 
 class Cancellations(ResponseModel):
-    """What became of the jobs that fitted, oldest first."""
+    """The outcomes for the matching jobs, oldest first."""
 
     items: list[Cancellation]
-    more: bool = Field(description="Whether more jobs fit; ask again")
+    more: bool = Field(description="Whether more jobs match: repeat the request")
 
 
 class CostEstimate(ResponseModel):
-    """What a job would cost; nothing was stored."""
+    """The estimated cost of a job; nothing was stored."""
 
-    parameters: int = Field(description="Trained numbers of the network")
+    parameters: int = Field(description="Trainable parameters of the network")
     training_flops: float = Field(description="Floating-point operations of all matrix products of all steps")
     memory_bytes: int = Field(
-        description="Images, weights, gradients, optimizer state, and what a step holds of its batch"
+        description="Images, weights, gradients, optimizer state, and the activations of a batch"
     )
     estimated_seconds: float | None = Field(
-        description="At the pace of the jobs finished here so far; null while there are none"
+        description="At the speed of the jobs finished here so far; null while there are none"
     )
 
 
 class BatchCostEstimate(ResponseModel):
-    """What the jobs of a batch would cost, in the order in which they were given; nothing was stored."""
+    """The estimated costs of a batch's jobs, in the posted order; nothing was stored."""
 
     items: list[CostEstimate]
 
 
 class Epoch(ResponseModel):
-    """What one epoch did. `objective`, `batch_accuracy`: as Keras prints them; the rest without penalty."""
+    """Metrics of one epoch. `objective`, `batch_accuracy`: as Keras prints them; the rest without penalty."""
 
     epoch: int
     objective: float
@@ -243,13 +243,13 @@ class Event(ResponseModel):
 
 
 class EventList(ResponseModel):
-    """All that has happened to a job, first to last."""
+    """The events of a job, first to last."""
 
     items: list[Event]
 
 
 class StreamProgress(Progress):
-    """How far a job is, as a `progress` message of its stream says it."""
+    """A job's progress, as a `progress` message of its stream."""
 
     state: JobState
 
