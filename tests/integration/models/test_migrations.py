@@ -9,6 +9,7 @@ from sqlalchemy import Connection, Engine, MetaData, Table, event, inspect, sele
 from migrations import configuration, head
 from migrations.__main__ import main
 from models.settings import Settings, get_settings
+from models.spec import STORED, JobSpec
 from models.store.database import Database
 from models.store.job_search import JobFilter, find_jobs
 from models.store.tables import Base
@@ -63,7 +64,9 @@ def test_a_result_from_before_0002_keeps_its_values_and_lacks_the_new_ones(datab
 
 
 def test_jobs_from_before_0006_are_listed_by_technique_and_label(database: Database) -> None:
-    spec = job_spec(regularization={"dropout": {"rate": 0.5}}, labels={"who.ever": 'say "x"'})
+    document = job_spec(regularization={"dropout": {"rate": 0.5}}).model_dump(mode="json")
+    # Names with a dot were allowed then.
+    spec = JobSpec.model_validate(document | {"labels": {"who.ever": 'say "x"'}}, context=STORED)
     job_id = finished_job(database, spec).id
     finished_job(database)
     command.downgrade(configuration(), "0005")
