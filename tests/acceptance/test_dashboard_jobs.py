@@ -51,7 +51,7 @@ def test_a_job_is_submitted_and_its_curves_are_live(page: Page) -> None:
     before = page.evaluate(points)
     wait_until(page, f"({points}) > {before}")
     expect(page.locator("#progress")).to_contain_text(
-        "of the test images classified correctly", timeout=TIMEOUT_MS
+        "of the test images are classified correctly", timeout=TIMEOUT_MS
     )
     assert page.locator("h1[data-mark=here]").inner_text() == "watched"
     wait_until(page, f"({points}) === 60")
