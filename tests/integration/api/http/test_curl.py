@@ -1,4 +1,4 @@
-"""Every curl line that reports, pages and forms print, run by a shell against a real server."""
+"""Every curl line that reports, pages, forms and docs print, run by a shell against a real server."""
 
 import json
 import os
@@ -6,6 +6,7 @@ import re
 import subprocess
 from collections.abc import Iterator
 from html import unescape
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -17,6 +18,7 @@ from models.settings import Settings
 from models.store.database import Database
 from models.store.keys import create_key
 from models.store.tables import LOCAL_OWNER
+from tests.acceptance.pages import shell_blocks
 from tests.factories import EVERY_TECHNIQUE_TOGETHER, finished_job, job_spec
 from tests.integration.api.serving import serving
 
@@ -65,16 +67,20 @@ class Shell:
     def run(self, line: str) -> dict[str, Any]:
         """What the service answers to a curl line."""
         assert "\n" not in line
-        output = subprocess.run(
-            ["bash", "-c", line],  # noqa: S607 (the reader has a shell on the PATH)
+        answer: dict[str, Any] = json.loads(self.execute(line))
+        assert "id" in answer, answer
+        return answer
+
+    def execute(self, script: str, folder: Path | None = None) -> bytes:
+        """What a script that must succeed prints."""
+        return subprocess.run(
+            ["bash", "-c", script],  # noqa: S607 (the reader has a shell on the PATH)
             env=self._environment,
+            cwd=folder,
             capture_output=True,
             check=True,
             timeout=30,
         ).stdout
-        answer: dict[str, Any] = json.loads(output)
-        assert "id" in answer, answer
-        return answer
 
     def get_page(self, path: str, pattern: str) -> str:
         """The part of a page that a pattern matches."""
@@ -156,3 +162,18 @@ def test_f7_a_line_holds_nothing_that_a_terminal_obeys(settings: Settings) -> No
     line = format_curl(settings, "http://localhost/", "/v1/jobs", {"name": HOSTILE_NAME})
     assert line.isprintable()
     assert "名前" in line
+
+
+@pytest.mark.parametrize("page", ["find-jobs", "follow-a-job", "own-experiment", "submit-safely"])
+def test_f7_the_lines_of_the_how_to_pages_are_answered(
+    shell: Shell, database: Database, page: str, tmp_path: Path
+) -> None:
+    url = str(shell.client.base_url).rstrip("/")
+    blocks = "".join(shell_blocks(f"docs/how-to/{page}.md")).replace("http://127.0.0.1:8000", url)
+    assert blocks.count("curl ") >= 2
+    # A line that is refused ends the shell, and the key is sent where one is required.
+    script = f"""set -euo pipefail
+    JOB={finished_job(database).id}
+    curl() {{ command curl --fail ${{REGBENCH_API_KEY:+-H "Authorization: Bearer $REGBENCH_API_KEY"}} "$@"; }}
+    {blocks.replace('{"seed"', '{"dataset": {"name": "mnist_5k"}, "seed"')}"""
+    shell.execute(script, tmp_path)
