@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from models.records import Evaluation, Progress
-from models.settings import get_settings
 from models.spec import JobSpec
 from tests.factories import epoch_record, result_record
 from worker import tasks
@@ -116,12 +115,15 @@ def _model() -> Any:
     return keras.Sequential([keras.Input((28, 28)), keras.layers.Flatten(), keras.layers.Dense(10)])
 
 
-@lru_cache(maxsize=1)
-def _make_runner() -> "Runner":
+_get_runner = tasks.get_runner
+
+
+def get_runner() -> "Runner":
+    """The process's runner, with `quick_train` in the place of the trainer."""
     from worker import runner  # noqa: PLC0415 (as above)
 
     setattr(runner, "train", quick_train)  # noqa: B010 (a name that runner imports, and does not export)
-    return runner.Runner(get_settings())
+    return _get_runner()
 
 
-tasks._make_runner = _make_runner
+tasks.get_runner = get_runner
