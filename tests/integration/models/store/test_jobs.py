@@ -206,7 +206,7 @@ class TestFilters:
         ("name", "value"),
         [
             ("team", "a"),
-            ("a.b", "c d"),
+            ("a-b", "c.d e"),
             ("with space", ""),
             ('a "quoted" name', 'a "quoted" value'),
             ("it's", "100%"),

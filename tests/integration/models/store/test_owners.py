@@ -92,7 +92,7 @@ def test_an_experiments_jobs_are_its_owners_also_those_that_are_added(database: 
     more = spec.model_copy(update={"seeds": (0, 1)})
     with database.write() as session:
         experiment, _ = experiments.create_experiment(session, spec, preset=None, owner="ours")
-        experiments.extend_experiment(session, experiment, spec, more)
+        experiments.extend_experiment(session, experiment, more)
         assert session.scalars(select(Job.owner)).all() == ["ours", "ours"]
         (job, _) = session.scalars(select(Job.id)).all()
         jobs.cancel_job(session, job)
