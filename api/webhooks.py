@@ -116,7 +116,7 @@ def create_webhook(
     idempotent: IdempotentDep,
     request: Request,
 ) -> Response:
-    """Have an address told of your jobs' ends. Only this answer shows the secret that signs messages.
+    """Send a message to an address when your jobs end. Only this response shows the signing secret.
 
     Links in the messages begin with the address that this request was sent to.
     """

@@ -26,7 +26,7 @@ READY = "regbench.predictor"
 REPLIES = "regbench.prediction:"
 """Prefix of the lists in Redis on which the predictor answers, one for each request."""
 REPLY_SECONDS = 60
-"""How long an answer that nobody waits for any longer stays in Redis."""
+"""How long a reply stays in Redis after its request has timed out."""
 MOST_IMAGES = 256
 MOST_JOBS = 10
 

@@ -302,7 +302,7 @@ class Regbench:
     ) -> Iterator[Shape]:
         query = query | {"limit": page_size}
         while True:
-            page = self._get(path, _Page[shape], **query)  # type: ignore[valid-type]
+            page = self._get(path, _Page[shape], **query)  # type: ignore[valid-type]  # built from a variable
             yield from page.items
             if page.next_cursor is None:
                 return

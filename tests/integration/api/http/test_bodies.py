@@ -34,7 +34,7 @@ def count_prices(monkeypatch: pytest.MonkeyPatch) -> Callable[[], int]:
 @pytest.fixture
 def parsed(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     """How often documents of each model were parsed."""
-    parse, counts = BaseModel.model_validate_json.__func__, Counter[str]()  # type: ignore[attr-defined]
+    parse, counts = BaseModel.model_validate_json.__func__, Counter[str]()  # type: ignore[attr-defined]  # a classmethod
 
     def count(model: type[BaseModel], body: bytes, **options: Any) -> BaseModel:
         counts[model.__name__] += 1
