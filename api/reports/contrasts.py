@@ -7,6 +7,7 @@ from sqlalchemy import inspect
 from api.reports.schemas import Contrast, Difference, Differences, Equivalence, Interval, McNemar
 from api.reports.verdicts import build_verdict, choose_call
 from models.experiments import FEWEST_PAIRS
+from models.metrics import METRICS
 from models.statistics import (
     ALPHA,
     PairedDifference,
@@ -24,12 +25,7 @@ MARGIN_POINTS = 0.2
 """A difference in accuracy up to which two variants are as good as equal: 20 images of MNIST's 10,000."""
 
 # Each metric of a contrast: its column, and what turns it into the unit shown (percentage points).
-_CONTRASTED = {
-    "test_accuracy_points": ("test_accuracy", 100.0),
-    "test_loss": ("test_loss", 1.0),
-    "generalization_gap_accuracy_points": ("generalization_gap_accuracy", 100.0),
-    "generalization_gap_loss": ("generalization_gap_loss", 1.0),
-}
+_CONTRASTED = {metric.contrast: (metric.name, metric.contrast_scale) for metric in METRICS if metric.tested}
 
 Pairs = Mapping[int, tuple[Result, Result]]
 

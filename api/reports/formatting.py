@@ -9,16 +9,10 @@ from typing import Any
 
 from api.reports.schemas import Comparison, Difference, MetricSummary, Missing, VariantReport
 from models.formatting import format_count
+from models.metrics import METRICS, Metric
 
 UNKNOWN = "-"
-NETWORK_METRICS = (
-    "parameters",
-    "weight_norm",
-    "zero_weight_fraction",
-    "test_brier",
-    "best_epoch",
-    "training_flops",
-)
+NETWORK_METRICS = {metric.name for metric in METRICS if metric.table == "networks"}
 """What the table of networks shows; the other metrics are in the table of variants."""
 _METRIC = re.compile(r"/(variants|contrasts)/(\d+)/(?:metrics|differences)/(\w+)")
 
@@ -193,53 +187,38 @@ def find_sources(comparison: Comparison, pointers: Sequence[str]) -> list[Source
 
 def build_variant_rows(comparison: Comparison) -> list[list[str]]:
     """The table of variants, its head first."""
-    head = [
-        "variant",
-        "seeds",
-        "test accuracy",
-        "test loss",
-        "gap (accuracy)",
-        "gap (loss)",
-        "ECE",
-        "epochs",
-        "seconds",
-    ]
-    rows = [head]
+    columns = [metric for metric in METRICS if metric.table == "variants"]
+    rows = [["variant", "seeds", *(metric.heading for metric in columns)]]
     for variant in comparison.variants:
-        metrics = variant.metrics
-        cells = [UNKNOWN] * 7
-        if metrics is not None:
-            cells = [
-                format_percent(metrics.test_accuracy),
-                format_number(metrics.test_loss),
-                format_percent(metrics.generalization_gap_accuracy),
-                format_number(metrics.generalization_gap_loss),
-                format_number(metrics.test_ece),
-                format_integer(metrics.epochs_run),
-                format_number(metrics.training_seconds, 1),
-            ]
         name = f"{variant.name} (baseline)" if variant.is_baseline else variant.name
-        rows.append([name, format_seed_count(variant), *cells])
+        rows.append([name, format_seed_count(variant), *_format_metrics(variant, columns)])
     return rows
 
 
 def build_network_rows(comparison: Comparison) -> list[list[str]]:
     """The table of what the networks have become, its head first."""
-    rows = [["variant", "parameters", "weight norm", "exact zeros", "Brier", "best epoch", "GFLOP"]]
-    for variant in comparison.variants:
-        metrics = variant.metrics
-        cells = [UNKNOWN] * 6
-        if metrics is not None:
-            cells = [
-                format_integer(metrics.parameters),
-                format_number(metrics.weight_norm, 2),
-                format_percent(metrics.zero_weight_fraction),
-                format_number(metrics.test_brier),
-                format_integer(metrics.best_epoch),
-                format_giga(metrics.training_flops),
-            ]
-        rows.append([variant.name, *cells])
+    columns = [metric for metric in METRICS if metric.table == "networks"]
+    rows = [["variant", *(metric.heading for metric in columns)]]
+    rows += ([variant.name, *_format_metrics(variant, columns)] for variant in comparison.variants)
     return rows
+
+
+def _format_metrics(variant: VariantReport, columns: Sequence[Metric]) -> list[str]:
+    if variant.metrics is None:
+        return [UNKNOWN] * len(columns)
+    cells = []
+    for metric in columns:
+        summary: MetricSummary = getattr(variant.metrics, metric.name)
+        match metric.format:
+            case "percent":
+                cells.append(format_percent(summary))
+            case "integer":
+                cells.append(format_integer(summary))
+            case "giga":
+                cells.append(format_giga(summary))
+            case "number":
+                cells.append(format_number(summary, metric.digits))
+    return cells
 
 
 def build_metric_rows(comparison: Comparison) -> list[list[str]]:
