@@ -15,12 +15,12 @@ def test_a_message_that_cannot_be_acknowledged_does_not_block_the_next_one(
     with servers.redis() as socket:
         app = make_app(Settings(broker_url=f"redis+socket://{socket}"))
         connection = app.connection_for_read()
-        bells = connection.SimpleQueue("bells")
-        bells.put("bell")
-        bells.channel.basic_qos(0, 1, False)
-        bell = bells.get(timeout=10)
-    assert not bells.channel.qos.can_consume()
+        queue = connection.SimpleQueue("messages")
+        queue.put("message")
+        queue.channel.basic_qos(0, 1, False)
+        bell = queue.get(timeout=10)
+    assert not queue.channel.qos.can_consume()
     bell.ack_log_error(logging.getLogger(__name__), connection.connection_errors)
     assert "Couldn't ack" in caplog.text
-    assert bells.channel.qos.can_consume()
+    assert queue.channel.qos.can_consume()
     connection.collect()

@@ -1,4 +1,4 @@
-"""Single jobs, looked at for many requests at once."""
+"""Statuses of single jobs, loaded for many requests at once."""
 
 import asyncio
 import threading
@@ -88,10 +88,10 @@ def test_an_error_reaches_all_waiting_requests_and_the_next_load_may_succeed(
     async def play() -> None:
         with monkeypatch.context() as patched:
             patched.setattr(status_loader, "fetch_statuses", away)
-            told = await asyncio.gather(
+            outcomes = await asyncio.gather(
                 *(ours.load(job_id, owner=None) for _ in range(3)), return_exceptions=True
             )
-            assert [type(each) for each in told] == [ServiceUnavailable] * 3
+            assert [type(each) for each in outcomes] == [ServiceUnavailable] * 3
         assert (await ours.load(job_id, owner=None)).id == job_id
 
     asyncio.run(play())

@@ -1,4 +1,4 @@
-"""The one look at the database that serves all who follow jobs in a process."""
+"""The one database poll that serves all subscriptions of a process."""
 
 import asyncio
 from collections.abc import Iterator
@@ -40,7 +40,7 @@ def queries(database: Database) -> Iterator[list[str]]:
     event.remove(database.engine, "before_cursor_execute", note)
 
 
-async def news(subscription: Subscription) -> JobUpdate:
+async def next_update(subscription: Subscription) -> JobUpdate:
     found = await subscription.next(SECONDS)
     assert found is not None
     return found
@@ -61,7 +61,7 @@ def test_two_hundred_streams_cost_one_query_a_poll(database: Database) -> None:
         with queries(database) as first:
             await updates.poll()
         assert len(first) == 3, "versions, events, epochs"
-        assert [len((await news(each)).history.events) for each in following] == [2] * 200
+        assert [len((await next_update(each)).history.events) for each in following] == [2] * 200
         with queries(database) as idle:
             await updates.poll()
         assert len(idle) == 1
@@ -69,8 +69,8 @@ def test_two_hundred_streams_cost_one_query_a_poll(database: Database) -> None:
         with queries(database) as busy:
             await updates.poll()
         assert len(busy) == 3
-        told = [await each.next(0) for each in following]
-        assert [number for number, each in enumerate(told) if each] == [*range(0, 200, 4)]
+        received = [await each.next(0) for each in following]
+        assert [number for number, each in enumerate(received) if each] == [*range(0, 200, 4)]
         for each in following:
             updates.unsubscribe(each)
         assert len(updates) == 0
@@ -90,7 +90,7 @@ def test_a_long_history_comes_in_parts_and_the_end_comes_last(
         seen: list[int] = []
         for expected in ([1, 2], [3, 4], [5]):
             await updates.poll()
-            part = await news(one)
+            part = await next_update(one)
             assert [epoch.epoch for epoch in part.history.epochs] == expected
             seen += [change.id for change in part.history.events]
             assert part.history.complete == (expected == [5])
@@ -114,8 +114,8 @@ def test_a_slow_reader_is_disconnected_and_does_not_delay_others(
         for epoch in range(1, 5):
             advance(database, job_id, epoch)
             await updates.poll()
-            assert [each.epoch for each in (await news(quick)).history.epochs] == [epoch]
-        assert [len((await news(slow)).history.epochs) for _ in range(2)] == [1, 1]
+            assert [each.epoch for each in (await next_update(quick)).history.epochs] == [epoch]
+        assert [len((await next_update(slow)).history.epochs) for _ in range(2)] == [1, 1]
         with pytest.raises(SubscriptionClosed):
             await slow.next(SECONDS)
 
@@ -135,12 +135,12 @@ def test_streams_outlive_an_outage_of_the_database(
         async def play() -> None:
             async with updates.running():
                 one = updates.subscribe(job_id, StreamCursor())
-                await news(one)
+                await next_update(one)
                 outage.setattr(updates_module, "get_statuses", away)
                 advance(database, job_id, 1)
                 assert await one.next(0.3) is None
                 outage.undo()
-                assert [each.epoch for each in (await news(one)).history.epochs] == [1]
+                assert [each.epoch for each in (await next_update(one)).history.epochs] == [1]
                 updates.unsubscribe(one)
 
         asyncio.run(play())

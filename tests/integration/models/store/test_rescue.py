@@ -1,4 +1,4 @@
-"""Abandoned and unheard jobs: the same tests on both databases."""
+"""Abandoned and undispatched jobs: the same tests on both databases."""
 
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -49,7 +49,7 @@ def rescue(database: Database) -> Rescued:
         return rescue_abandoned(session)
 
 
-def unheard(database: Database, *, older_than_seconds: float = 30, limit: int = 100) -> list[str]:
+def undispatched(database: Database, *, older_than_seconds: float = 30, limit: int = 100) -> list[str]:
     with database.read() as session:
         return find_undispatched_jobs(session, older_than_seconds=older_than_seconds, limit=limit)
 
@@ -128,9 +128,9 @@ def test_a_rescued_job_is_dispatched_as_soon_as_it_may_start(database: Database)
     with database.write() as session:
         queue.mark_dispatched(session, [job_id])
     rescue(database)
-    assert unheard(database) == []
+    assert undispatched(database) == []
     change(database, job_id, run_after=DatabaseNow())
-    assert unheard(database) == [job_id]
+    assert undispatched(database) == [job_id]
 
 
 def test_a_cancel_in_the_moment_of_the_rescue_is_not_lost(database: Database) -> None:
@@ -195,19 +195,19 @@ def test_undispatched_jobs_are_listed_in_queue_order(database: Database) -> None
     older, newer = queued(database), queued(database)
     urgent = queued(database, priority=5)
     held(database, seconds=30)
-    assert unheard(database) == [urgent, older, newer]
-    assert unheard(database, limit=2) == [urgent, older]
+    assert undispatched(database) == [urgent, older, newer]
+    assert undispatched(database, limit=2) == [urgent, older]
 
 
 def test_a_job_is_not_dispatched_twice_in_a_row(database: Database) -> None:
     job_id = queued(database)
     with database.write() as session:
         queue.mark_dispatched(session, [job_id])
-    assert unheard(database) == []
-    assert unheard(database, older_than_seconds=-1) == [job_id]
+    assert undispatched(database) == []
+    assert undispatched(database, older_than_seconds=-1) == [job_id]
 
 
 def test_a_job_in_backoff_is_not_dispatched(database: Database) -> None:
     job_id = queued(database)
     change(database, job_id, run_after=DatabaseNow(60))
-    assert unheard(database) == []
+    assert undispatched(database) == []
