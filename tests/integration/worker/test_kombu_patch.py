@@ -18,9 +18,9 @@ def test_a_message_that_cannot_be_acknowledged_does_not_block_the_next_one(
         queue = connection.SimpleQueue("messages")
         queue.put("message")
         queue.channel.basic_qos(0, 1, False)
-        bell = queue.get(timeout=10)
+        delivery = queue.get(timeout=10)
     assert not queue.channel.qos.can_consume()
-    bell.ack_log_error(logging.getLogger(__name__), connection.connection_errors)
+    delivery.ack_log_error(logging.getLogger(__name__), connection.connection_errors)
     assert "Couldn't ack" in caplog.text
     assert queue.channel.qos.can_consume()
     connection.collect()

@@ -1,4 +1,4 @@
-"""Webhooks are told of a job's end: signed, again after a failure, and never at a private address."""
+"""Webhooks receive a job's end: signed, retried after a failure, and never at a private address."""
 
 import json
 import socket
@@ -27,7 +27,7 @@ from worker.webhook_sender import WebhookSender, is_public
 
 
 class Receiver:
-    """A real HTTP server that keeps what it is sent, and answers what it is told to."""
+    """A real HTTP server that records requests and sends the configured responses."""
 
     def __init__(self) -> None:
         self.got: list[tuple[dict[str, str], str]] = []
@@ -83,7 +83,9 @@ def sender(database_settings: Settings) -> WebhookSender:
     return WebhookSender(database_settings.model_copy(update={"webhook_private_addresses": True}))
 
 
-def told(database: Database, url: str, states: list[JobState] | None = None, owner: str = LOCAL_OWNER) -> str:
+def add_webhook(
+    database: Database, url: str, states: list[JobState] | None = None, owner: str = LOCAL_OWNER
+) -> str:
     """A webhook's secret."""
     with database.write() as session:
         ends = states or [state for state in JobState if state.terminal]
@@ -108,7 +110,7 @@ def make_due(database: Database) -> None:
 def test_a_webhook_is_sent_once_and_signed(
     database: Database, sender: WebhookSender, receiver: Receiver
 ) -> None:
-    secret = told(database, receiver.url)
+    secret = add_webhook(database, receiver.url)
     job = finished_job(database, job_spec(name="mine", labels={"a": "b"}))
     assert sender.send_due() == 1
     assert sender.send_due() == 0
@@ -127,11 +129,11 @@ def test_a_webhook_is_sent_once_and_signed(
 def test_only_the_owners_webhooks_receive_only_the_states_they_subscribe_to(
     database: Database, sender: WebhookSender, receiver: Receiver
 ) -> None:
-    told(database, receiver.url, [JobState.FAILED])
-    told(database, receiver.url, owner="somebody-else")
+    add_webhook(database, receiver.url, [JobState.FAILED])
+    add_webhook(database, receiver.url, owner="somebody-else")
     finished_job(database)
     assert sender.send_due() == 0
-    told(database, receiver.url, [JobState.CANCELLED])
+    add_webhook(database, receiver.url, [JobState.CANCELLED])
     with database.write() as session:
         (job,) = jobs.create_jobs(session, [NewJob(job_spec())])
         jobs.cancel_job(session, job.id)
@@ -142,7 +144,7 @@ def test_only_the_owners_webhooks_receive_only_the_states_they_subscribe_to(
 def test_a_failure_is_tried_again_with_the_same_id_and_then_given_up(
     database: Database, sender: WebhookSender, receiver: Receiver
 ) -> None:
-    told(database, receiver.url)
+    add_webhook(database, receiver.url)
     finished_job(database)
     attempts = len(webhooks.RETRY_AFTER_SECONDS) + 1
     receiver.answers = [500] * attempts
@@ -159,7 +161,7 @@ def test_a_failure_is_tried_again_with_the_same_id_and_then_given_up(
 def test_a_410_response_deletes_the_webhook(
     database: Database, sender: WebhookSender, receiver: Receiver
 ) -> None:
-    told(database, receiver.url)
+    add_webhook(database, receiver.url)
     finished_job(database)
     receiver.answers = [410]
     assert sender.send_due() == 1
@@ -169,7 +171,7 @@ def test_a_410_response_deletes_the_webhook(
 
 
 def test_a_redirection_is_not_followed(database: Database, sender: WebhookSender, receiver: Receiver) -> None:
-    told(database, receiver.url)
+    add_webhook(database, receiver.url)
     finished_job(database)
     receiver.answers = [302]
     sender.send_due()
@@ -179,7 +181,7 @@ def test_a_redirection_is_not_followed(database: Database, sender: WebhookSender
 def test_one_whose_sender_died_is_sent_again(
     database: Database, sender: WebhookSender, receiver: Receiver
 ) -> None:
-    told(database, receiver.url)
+    add_webhook(database, receiver.url)
     finished_job(database)
     with database.write() as session:
         assert len(webhooks.claim_due_deliveries(session, limit=9)) == 1
@@ -193,8 +195,8 @@ def test_one_whose_sender_died_is_sent_again(
 def test_an_unreachable_address_does_not_block_other_deliveries(
     database: Database, sender: WebhookSender, receiver: Receiver, url: str
 ) -> None:
-    told(database, url)
-    told(database, receiver.url)
+    add_webhook(database, url)
+    add_webhook(database, receiver.url)
     finished_job(database)
     assert sender.send_due() == 2
     assert len(receiver.got) == 1
@@ -216,7 +218,7 @@ def test_a_receiver_that_drips_its_answer_is_not_waited_for(
 
         thread = threading.Thread(target=drip)
         thread.start()
-        told(database, f"http://127.0.0.1:{server.getsockname()[1]}/")
+        add_webhook(database, f"http://127.0.0.1:{server.getsockname()[1]}/")
         finished_job(database)
         assert sender.send_due() == 1
         stopped.set()
@@ -227,7 +229,7 @@ def test_a_receiver_that_drips_its_answer_is_not_waited_for(
 def test_a_slow_sender_does_not_overwrite_a_delivery_of_another(
     database: Database, sender: WebhookSender, receiver: Receiver
 ) -> None:
-    told(database, receiver.url)
+    add_webhook(database, receiver.url)
     finished_job(database)
     with database.write() as session:
         [slow] = webhooks.claim_due_deliveries(session, limit=1)
@@ -243,7 +245,7 @@ def test_a_slow_sender_does_not_overwrite_a_delivery_of_another(
 def test_no_private_address_is_connected_to(
     database: Database, database_settings: Settings, receiver: Receiver, host: str
 ) -> None:
-    told(database, receiver.url.replace("127.0.0.1", host))
+    add_webhook(database, receiver.url.replace("127.0.0.1", host))
     finished_job(database)
     assert WebhookSender(database_settings).send_due() == 1
     assert receiver.got == []
@@ -258,7 +260,7 @@ def test_no_private_address_is_connected_to(
         ("10.1.2.3", False),
         ("169.254.169.254", False),
         ("100.64.0.1", False),
-        ("0.0.0.0", False),  # noqa: S104 (nobody binds it here)
+        ("0.0.0.0", False),  # noqa: S104 (nothing binds it here)
         ("224.0.0.1", False),
         ("::1", False),
         ("fe80::1%eth0", False),
@@ -295,8 +297,8 @@ def test_c7_slow_receivers_delay_no_message_to_another(
     jobs_count: int,
 ) -> None:
     for index in range(12):
-        told(database, f"{slow_receiver.url}/{index}", owner=slow_owner)
-    told(database, receiver.url)
+        add_webhook(database, f"{slow_receiver.url}/{index}", owner=slow_owner)
+    add_webhook(database, receiver.url)
     for _ in range(jobs_count):
         finished_job(database, owner=slow_owner)
         if slow_owner != LOCAL_OWNER:
@@ -318,14 +320,14 @@ def test_c7_a_message_that_becomes_due_meanwhile_is_not_held_up(
 ) -> None:
     settings = {"webhook_private_addresses": True, "sweep_seconds": 0.1}
     sender = WebhookSender(database_settings.model_copy(update=settings))
-    told(database, slow_receiver.url, owner="somebody-else")
+    add_webhook(database, slow_receiver.url, owner="somebody-else")
     finished_job(database, owner="somebody-else")
     sender.start()
     try:
         deadline = time.monotonic() + 8
         while not slow_receiver.got and time.monotonic() < deadline:
             time.sleep(0.02)
-        told(database, receiver.url)
+        add_webhook(database, receiver.url)
         finished_job(database)
         while not receiver.got and time.monotonic() < deadline:
             time.sleep(0.02)
@@ -349,7 +351,7 @@ def test_c7_a_message_that_becomes_due_meanwhile_is_not_held_up(
 def test_c7_a_retry_after_is_honoured_by_every_message_to_the_receiver(
     database: Database, sender: WebhookSender, receiver: Receiver, header: str, seconds: float
 ) -> None:
-    told(database, receiver.url)
+    add_webhook(database, receiver.url)
     finished_job(database)
     receiver.answers, receiver.headers = [429], {"Retry-After": header}
     with database.write() as session:
@@ -365,7 +367,7 @@ def test_c7_a_retry_after_is_honoured_by_every_message_to_the_receiver(
 def test_c7_no_wait_that_a_receiver_asks_for_is_shorter_than_the_one_before(
     database: Database, sender: WebhookSender, receiver: Receiver
 ) -> None:
-    told(database, receiver.url)
+    add_webhook(database, receiver.url)
     finished_job(database)
     receiver.answers, receiver.headers = [503] * 3, {"Retry-After": "1"}
     for at_least in (1, 5, 30):
@@ -402,7 +404,7 @@ def test_c7_a_message_says_who_sends_it_where_the_job_is_and_when_in_utc(
 def test_c7_a_test_message_is_sent_and_signed_without_a_job(
     database: Database, sender: WebhookSender, receiver: Receiver
 ) -> None:
-    secret = told(database, receiver.url)
+    secret = add_webhook(database, receiver.url)
     with database.write() as session:
         [webhook] = webhooks.get_all_webhooks(session)
         webhooks.create_test_delivery(session, webhook.id)
@@ -414,7 +416,7 @@ def test_c7_a_test_message_is_sent_and_signed_without_a_job(
 def test_c7_a_message_is_sent_again_with_the_same_id(
     database: Database, sender: WebhookSender, receiver: Receiver
 ) -> None:
-    told(database, receiver.url)
+    add_webhook(database, receiver.url)
     finished_job(database)
     sender.send_due()
     [delivery] = deliveries(database)

@@ -106,25 +106,25 @@ def end(database: Database, job_id: str) -> None:
 def test_a_stream_of_an_ended_job_sends_everything_and_ends(served: Served, database: Database) -> None:
     job_id = finished_job(database, epochs=3).id
     with served.client() as client:
-        told = follow(client, job_id)
+        received = follow(client, job_id)
         events = client.get(f"/v1/jobs/{job_id}/events").json()["items"]
         epochs = client.get(f"/v1/jobs/{job_id}/epochs").json()["items"]
     kinds = ["change", "change", "epoch", "epoch", "epoch", "progress", "change", "end"]
-    assert [message.event for message in told] == kinds
-    assert [message.data for message in told if message.event == "change"] == events
-    assert [message.data for message in told if message.event == "epoch"] == epochs
-    assert told[-1].data == {"state": "succeeded"}
-    assert told[5].data["fraction"] == 1.0
+    assert [message.event for message in received] == kinds
+    assert [message.data for message in received if message.event == "change"] == events
+    assert [message.data for message in received if message.event == "epoch"] == epochs
+    assert received[-1].data == {"state": "succeeded"}
+    assert received[5].data["fraction"] == 1.0
 
 
 def test_a_client_that_comes_back_misses_and_repeats_nothing(served: Served, database: Database) -> None:
     job_id = finished_job(database, epochs=3).id
     with served.client() as client:
-        told = [each for each in follow(client, job_id) if each.event in ("change", "epoch")]
-        assert len(told) == 6
-        for number, last in enumerate(told[:-1]):
+        received = [each for each in follow(client, job_id) if each.event in ("change", "epoch")]
+        assert len(received) == 6
+        for number, last in enumerate(received[:-1]):
             rest = follow(client, job_id, last.id)
-            assert [each for each in rest if each.event in ("change", "epoch")] == told[number + 1 :]
+            assert [each for each in rest if each.event in ("change", "epoch")] == received[number + 1 :]
 
 
 def test_a_client_that_has_everything_gets_204(served: Served, database: Database) -> None:
@@ -142,13 +142,13 @@ def test_a_stream_sends_changes_as_they_happen(served: Served, database: Databas
         served.client() as client,
         client.stream("GET", f"/v1/jobs/{job_id}/events", headers=STREAM) as answer,
     ):
-        told = messages(answer)
-        assert [next(told).data["to_state"] for _ in range(2)] == ["queued", "running"]
-        assert next(told).event == "progress"
+        received = messages(answer)
+        assert [next(received).data["to_state"] for _ in range(2)] == ["queued", "running"]
+        assert next(received).event == "progress"
         train(database, job_id, 1)
-        assert (next(told).data["epoch"], next(told).data["epoch"]) == (1, 1)
+        assert (next(received).data["epoch"], next(received).data["epoch"]) == (1, 1)
         end(database, job_id)
-        assert [message.event for message in told] == ["progress", "change", "end"]
+        assert [message.event for message in received] == ["progress", "change", "end"]
     deadline = time.monotonic() + 10
     while len(served.updates) and time.monotonic() < deadline:
         time.sleep(0.01)
@@ -162,12 +162,12 @@ def test_epochs_that_are_trained_again_come_once(served: Served, database: Datab
         served.client() as client,
         client.stream("GET", f"/v1/jobs/{job_id}/events", headers=STREAM) as answer,
     ):
-        told = messages(answer)
-        seen = [next(told) for _ in range(4)]
+        received = messages(answer)
+        seen = [next(received) for _ in range(4)]
         assert [message.event for message in seen] == ["change", "change", "epoch", "progress"]
         with database.write() as session:
             queue.stop(session, job_id, 1)
-        assert [next(told).event for _ in range(2)] == ["change", "progress"]
+        assert [next(received).event for _ in range(2)] == ["change", "progress"]
         with database.write() as session:
             queue.claim(session, job_id, owner="other", lease_seconds=30)
             for epoch in (1, 2):
@@ -175,7 +175,7 @@ def test_epochs_that_are_trained_again_come_once(served: Served, database: Datab
                 queue.renew(session, job_id, 2, lease_seconds=30, progress=progress)
                 queue.record_epoch(session, job_id, 2, epoch_record(epoch))
             queue.succeed(session, job_id, 2, result_record())
-        rest = list(told)
+        rest = list(received)
     assert [message.data["epoch"] for message in rest if message.event == "epoch"] == [2]
 
 
@@ -203,8 +203,8 @@ def test_too_many_streams_are_refused_and_polling_goes_on(
         served.client() as client,
         client.stream("GET", f"{here}/events", headers=STREAM) as answer,
     ):
-        told = messages(answer)
-        next(told)
+        received = messages(answer)
+        next(received)
         refused = client.get(f"{here}/events", headers=STREAM)
         assert refused.status_code == 503
         assert refused.json()["type"] == "/problems/too_many_streams"
@@ -218,10 +218,10 @@ def test_open_streams_end_when_the_service_does(database_settings: Settings, dat
     job_id = job_in(database, JobState.RUNNING)
     with serve(database_settings) as served, served.client() as client:
         with client.stream("GET", f"/v1/jobs/{job_id}/events", headers=STREAM) as answer:
-            told = messages(answer)
-            next(told)
+            received = messages(answer)
+            next(received)
             served.updates.stop()
-            assert {message.event for message in told} <= {"change", "progress"}
+            assert {message.event for message in received} <= {"change", "progress"}
         assert client.get(f"/v1/jobs/{job_id}/events", headers=STREAM).status_code == 503
 
 

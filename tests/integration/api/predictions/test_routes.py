@@ -1,4 +1,4 @@
-"""What the API takes as images, what it refuses, and what it says where nobody answers."""
+"""Which images the API accepts and refuses, and its responses without a predictor."""
 
 import base64
 import gc
@@ -289,8 +289,10 @@ def test_without_a_broker_the_problem_names_it(client_without_broker: TestClient
 
 
 @pytest.fixture
-def asking(settings_with_broker: Settings, database: Database, broker: Redis) -> Iterator[TestClient]:
-    """A client of an API with a broker, at which somebody says that he answers; nobody does."""
+def client_without_reply(
+    settings_with_broker: Settings, database: Database, broker: Redis
+) -> Iterator[TestClient]:
+    """A client of an API whose broker has the heartbeat of a predictor that never replies."""
     broker.set(predictions.READY, "1")
     settings = settings_with_broker.model_copy(update={"prediction_seconds": 0.2})
     with TestClient(create_app(settings)) as client:
@@ -298,10 +300,10 @@ def asking(settings_with_broker: Settings, database: Database, broker: Redis) ->
 
 
 def test_without_a_predictor_the_problem_explains_at_once_how_to_start_one(
-    asking: TestClient, path: str, broker: Redis
+    client_without_reply: TestClient, path: str, broker: Redis
 ) -> None:
     broker.delete(predictions.READY)
-    answer = asking.post(path, json={"images": [BLANK]})
+    answer = client_without_reply.post(path, json={"images": [BLANK]})
     document = problem(answer, 503)
     assert "python -m celery -A worker.predictor:app worker" in document["detail"]
     assert document["type"].endswith("predictor_unavailable")
@@ -309,8 +311,10 @@ def test_without_a_predictor_the_problem_explains_at_once_how_to_start_one(
     assert broker.llen(predictions.QUEUE) == 0
 
 
-def test_who_does_not_answer_is_not_waited_for(asking: TestClient, path: str, broker: Redis) -> None:
-    answer = asking.post(path, json={"images": [digit().tolist()]})
+def test_who_does_not_answer_is_not_waited_for(
+    client_without_reply: TestClient, path: str, broker: Redis
+) -> None:
+    answer = client_without_reply.post(path, json={"images": [digit().tolist()]})
     assert "did not answer within 0.2 s" in problem(answer, 503)["detail"]
     [message] = broker.lrange(predictions.QUEUE, 0, -1)
     asked = json.loads(base64.b64decode(json.loads(message)["body"]))[1]
@@ -338,12 +342,14 @@ def test_an_answer_may_take_longer_than_the_timeout_of_a_socket(
 
 
 def test_no_subscription_outlives_a_request_that_timed_out(
-    asking: TestClient, path: str, broker: Redis
+    client_without_reply: TestClient, path: str, broker: Redis
 ) -> None:
     gc.disable()  # it would unsubscribe as well, some time later
     try:
         with ThreadPoolExecutor(8) as pool:
-            answers = list(pool.map(lambda _: asking.post(path, json={"images": [BLANK]}), range(8)))
+            answers = list(
+                pool.map(lambda _: client_without_reply.post(path, json={"images": [BLANK]}), range(8))
+            )
         assert {answer.status_code for answer in answers} == {503}
         assert broker.pubsub_channels() == []
         assert broker.keys(f"{predictions.REPLIES}*") == []
@@ -351,8 +357,11 @@ def test_no_subscription_outlives_a_request_that_timed_out(
         gc.enable()
 
 
-def test_questions_do_not_pile_up(asking: TestClient, path: str, broker: Redis) -> None:
+def test_questions_do_not_pile_up(client_without_reply: TestClient, path: str, broker: Redis) -> None:
     for _ in range(40):
         broker.lpush(predictions.QUEUE, "{}")
-    assert "40 requests already wait" in problem(asking.post(path, json={"images": [BLANK]}), 503)["detail"]
+    assert (
+        "40 requests already wait"
+        in problem(client_without_reply.post(path, json={"images": [BLANK]}), 503)["detail"]
+    )
     assert broker.llen(predictions.QUEUE) == 40
