@@ -12,7 +12,8 @@ from api.http.dependencies import SettingsDep
 from api.http.openapi import documented
 from api.http.routing import StrictQueryRoute
 from api.http.schemas import ResponseModel
-from models.datasets import DATASETS, IDX_FILES, DatasetCard, is_available
+from models.dataset_cards import DATASETS, IDX_FILES, DatasetCard
+from models.datasets import is_available
 from models.errors import NotFound
 from models.techniques import CATALOGUE, Technique
 

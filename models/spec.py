@@ -17,6 +17,7 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError, PydanticKnownError
 
+from models.dataset_cards import DATASETS, DatasetName
 from models.identifiers import is_visible
 from models.techniques import Regularization
 
@@ -50,7 +51,6 @@ STORED = {"stored": True}
 WITHOUT_NUL = AfterValidator(refuse_nul)
 VISIBLE = AfterValidator(require_visible)
 Text200 = Annotated[str, Field(max_length=200), WITHOUT_NUL]
-DatasetName = Literal["mnist", "fashion_mnist", "mnist_5k"]
 Seed = Annotated[int, Field(ge=0, le=2**31 - 1)]
 
 CLASSES = 10
@@ -97,20 +97,6 @@ def _format_message(fault: ErrorDetails) -> str:
     return "there is no such field here; check its spelling, or see /docs for the fields there are"
 
 
-class Rows(BaseModel):
-    """How many examples each dataset offers."""
-
-    train: int
-    test: int
-
-
-DATASET_ROWS: dict[str, Rows] = {
-    "mnist": Rows(train=60_000, test=10_000),
-    "fashion_mnist": Rows(train=60_000, test=10_000),
-    "mnist_5k": Rows(train=4_000, test=1_000),
-}
-
-
 class _Part(BaseModel):
     """A part of the specification: closed, frozen, and without NaN, infinity or silent conversions."""
 
@@ -142,7 +128,7 @@ class DatasetSpec(_Part):
     @property
     def rows(self) -> int:
         """How many examples are trained and validated on together."""
-        available = DATASET_ROWS[self.name].train
+        available = DATASETS[self.name].train_examples
         return min(self.train_samples or available, available)
 
     @property
@@ -278,7 +264,7 @@ class JobSpec(_Part):
     def check_consistency(self) -> Self:
         dataset, training, techniques = self.dataset, self.training, self.regularization
         active, optimizer = techniques.active, training.optimizer
-        available = DATASET_ROWS[dataset.name].train
+        available = DATASETS[dataset.name].train_examples
         stopping, schedule = techniques.early_stopping, techniques.learning_rate_schedule
         unvalidated = not dataset.validation_examples
         averages_weights = "stochastic_weight_averaging" in active

@@ -7,7 +7,8 @@ Prints JSON for `regbench doctor`: a list of objects with `name`, `path` (null: 
 import json
 import sys
 
-from models.datasets import DATASETS, find_dataset
+from models.dataset_cards import DATASETS
+from models.datasets import find_dataset
 from models.errors import DatasetUnavailable
 from models.settings import Settings, get_settings
 from worker.datasets import load
@@ -17,7 +18,7 @@ def check_datasets(settings: Settings) -> list[dict[str, str | None]]:
     """Every dataset, read and verified where it is present; nothing is downloaded."""
     checks: list[dict[str, str | None]] = []
     for name, card in DATASETS.items():
-        path = None if card.packaged else find_dataset(name, settings)
+        path = find_dataset(name, settings)
         health, message = "ok", "as published"
         if path is None and not card.packaged:
             health, message = "absent", "not on this machine; a submit tries to download it"

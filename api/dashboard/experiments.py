@@ -14,7 +14,8 @@ from api.experiments.presets import PRESETS
 from api.http.curl import format_curl
 from api.http.dependencies import DatabaseDep, ExperimentId, SettingsDep
 from api.http.pagination import CursorQuery, decode_cursor, encode_cursor
-from models.datasets import DATASETS, is_available
+from models.dataset_cards import DATASETS
+from models.datasets import is_available
 from models.formatting import format_duration
 from models.settings import Settings
 from models.states import JobState

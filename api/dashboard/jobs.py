@@ -14,7 +14,7 @@ from api.http.pagination import SORTS, decode_cursor, encode_cursor, parse_sort
 from api.jobs import schemas as job_schemas
 from api.jobs import serializers as job_serializers
 from api.jobs.queries import JobQuery
-from models.datasets import DATASETS
+from models.dataset_cards import DATASETS
 from models.experiments import flatten
 from models.formatting import format_count, format_duration, format_techniques
 from models.spec import STORED, JobSpec

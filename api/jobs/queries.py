@@ -12,8 +12,8 @@ from api.http.pagination import (
     LimitQuery,
     SortQuery,
 )
+from models.dataset_cards import DatasetName
 from models.errors import FieldError, InvalidSpec
-from models.spec import DatasetName
 from models.states import JobState
 from models.store.job_search import JobFilter
 from models.techniques import CATALOGUE

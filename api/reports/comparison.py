@@ -21,9 +21,10 @@ from api.reports.schemas import (
     SeedResult,
     VariantReport,
 )
+from models.dataset_cards import DATASETS
 from models.experiments import find_confounders
 from models.formatting import format_count
-from models.spec import DATASET_ROWS, DatasetSpec
+from models.spec import DatasetSpec
 from models.states import JobState
 from models.statistics import compute_proportion_standard_error, estimate
 from models.store.report_data import EpochSummary, Spread
@@ -126,7 +127,7 @@ def compare(subject: JobGroups, summaries: Summaries, *, now: datetime, version:
                 sha256=sorted(
                     {job.result.dataset_sha256 for job in done if job.dataset == name and job.result}
                 ),
-                test_examples=DATASET_ROWS[name].test,
+                test_examples=DATASETS[name].test_examples,
             )
             for name in dict.fromkeys(job.dataset for job in everything)
         ],
@@ -270,7 +271,7 @@ def _build_notes(jobs: Sequence[Job], *, deleted: int, repeated: int) -> list[st
     if repeated > 0:
         notes.append(f"Left out: {format_count(repeated, 'job')} with the same variant and seed as another.")
     if results:
-        rows = min(DATASET_ROWS[job.dataset].test for job in jobs)
+        rows = min(DATASETS[job.dataset].test_examples for job in jobs)
         mean = sum(result.test_accuracy for result in results) / len(results)
         error = 100 * compute_proportion_standard_error(mean, rows)
         notes.append(

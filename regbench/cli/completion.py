@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from itertools import islice
 
-from models.spec import DATASET_ROWS
+from models.dataset_cards import DATASETS
 from models.techniques import CATALOGUE
 from regbench.client import Regbench
 from regbench.errors import ClientError
@@ -19,7 +19,7 @@ def complete_techniques(incomplete: str) -> list[str]:
 
 def complete_datasets(incomplete: str) -> list[str]:
     """Datasets whose names begin so."""
-    return [name for name in DATASET_ROWS if name.startswith(incomplete)]
+    return [name for name in DATASETS if name.startswith(incomplete)]
 
 
 def complete_presets(incomplete: str) -> list[tuple[str, str]]:

@@ -10,8 +10,8 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from models.dataset_cards import DatasetName
 from models.settings import Settings
-from models.spec import DatasetName
 from regbench.cli.options import (
     FAILED,
     SUCCEEDED,

@@ -2,8 +2,8 @@
 
 from rich.console import Console
 
+from models.dataset_cards import DATASETS, DatasetName
 from models.settings import Settings
-from models.spec import DATASET_ROWS, DatasetName
 from regbench.cli.polling import poll_until_finished
 from regbench.cli.progress import make_display
 from regbench.client import Regbench
@@ -86,8 +86,11 @@ def _train(
     # Without reuse a demo shows training the second time too.
     document = {"preset": PRESET, "base": base, "reuse": False}
     experiment = client.create_experiment(document, timeout=DOWNLOAD_SECONDS)
-    rows = DATASET_ROWS[name]
-    echo(f"Dataset: {name} ({rows.train:,} images to train and validate on, {rows.test:,} to test on).")
+    card = DATASETS[name]
+    echo(
+        f"Dataset: {name} ({card.train_examples:,} images to train and validate on, "
+        f"{card.test_examples:,} to test on)."
+    )
     stack.wait_until_ready(echo)
     with make_display(console) as display:
         jobs = poll_until_finished(client, client.jobs_of(experiment.id), display, check=stack.check)

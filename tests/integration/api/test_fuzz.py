@@ -6,12 +6,13 @@ Few cases an operation here; `make fuzz` tries 1,000 of each, and prints what wa
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from sqlalchemy import make_url
 
-from models import datasets
+from models.dataset_cards import DATASETS
 from models.settings import Settings
 from tests.fuzzing import FUZZING, Run
 from tests.integration.api.serving import serving
@@ -24,8 +25,8 @@ FEW, MANY = 3, 1000
 def _nothing_to_download(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Who asks for images that are not here is refused, and quickly."""
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
-    for name in ("MNIST_URL", "FASHION_URL"):
-        monkeypatch.setattr(datasets, name, f"{tmp_path.as_uri()}/nowhere/")
+    for name, card in DATASETS.items():
+        monkeypatch.setitem(DATASETS, name, replace(card, downloads=()))
 
 
 @pytest.mark.usefixtures("_nothing_to_download")

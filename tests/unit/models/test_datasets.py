@@ -11,14 +11,14 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.util import find_spec
 from pathlib import Path
 from threading import Thread
+from typing import get_args
 
 import numpy as np
 import pytest
 
 from models import datasets
+from models.dataset_cards import DATASETS, IDX_FILES, DatasetName
 from models.datasets import (
-    DATASETS,
-    IDX_FILES,
     NPZ_ARRAYS,
     ensure_available,
     find_damage,
@@ -27,7 +27,6 @@ from models.datasets import (
 )
 from models.errors import DatasetUnavailable
 from models.settings import Settings
-from models.spec import DATASET_ROWS
 
 
 def _pack_arrays(**arrays: object) -> bytes:
@@ -71,7 +70,8 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.delenv("KERAS_HOME", raising=False)
     monkeypatch.setattr(datasets, "_failed_downloads", {})
-    monkeypatch.setattr(datasets, "DEBIAN_FASHION", tmp_path / "debian")
+    card = replace(DATASETS["fashion_mnist"], shared_folders=("fashion-mnist", f"{tmp_path}/debian"))
+    monkeypatch.setitem(DATASETS, "fashion_mnist", card)
     return tmp_path
 
 
@@ -88,11 +88,17 @@ def shelf(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[_Shelf]]:
     thread = Thread(target=server.serve_forever, args=(0.01,))
     thread.start()
     url = f"http://127.0.0.1:{server.server_port}/"
-    monkeypatch.setattr(datasets, "MNIST_URL", f"{url}mnist.npz")
-    monkeypatch.setattr(datasets, "MNIST_FILE_SHA256", hashlib.sha256(CONTENT).hexdigest())
-    monkeypatch.setattr(datasets, "FASHION_URL", url)
-    digests = tuple(hashlib.sha256(UNPACKED[name]).hexdigest() for name in IDX_FILES)
-    monkeypatch.setitem(DATASETS, "fashion_mnist", replace(DATASETS["fashion_mnist"], sha256=digests))  # type: ignore[arg-type] # four
+    contents = {"mnist": [CONTENT], "fashion_mnist": [UNPACKED[name] for name in IDX_FILES]}
+    for name, files in contents.items():
+        downloads = [
+            replace(
+                download,
+                url=url + download.path.rpartition("/")[2],
+                sha256=hashlib.sha256(content).hexdigest(),
+            )
+            for download, content in zip(DATASETS[name].downloads, files, strict=True)
+        ]
+        monkeypatch.setitem(DATASETS, name, replace(DATASETS[name], downloads=tuple(downloads)))
     yield Shelf
     server.shutdown()
     thread.join()
@@ -112,13 +118,9 @@ def _idx_folder(folder: Path, *, packed: bool) -> Path:
 
 
 def test_every_dataset_that_a_job_may_name_has_a_card() -> None:
-    assert list(DATASETS) == list(DATASET_ROWS)
+    assert tuple(DATASETS) == get_args(DatasetName)
     for name, card in DATASETS.items():
         assert card.name == name
-        assert (card.train_examples, card.test_examples) == (
-            DATASET_ROWS[name].train,
-            DATASET_ROWS[name].test,
-        )
         assert all(len(bytes.fromhex(digest)) == 32 for digest in card.sha256)
 
 
@@ -127,7 +129,7 @@ def test_the_file_is_the_one_that_keras_knows() -> None:
     assert keras is not None
     assert keras.origin is not None
     source = Path(keras.origin).parent / "src" / "datasets" / "mnist.py"
-    assert datasets.MNIST_FILE_SHA256 in source.read_text()
+    assert DATASETS["mnist"].downloads[0].sha256 in source.read_text()
 
 
 def test_the_data_folder_goes_before_the_cache(home: Path, tmp_path: Path) -> None:

@@ -4,9 +4,9 @@ from typing import Any
 import pytest
 from pydantic import BaseModel, ValidationError
 
+from models.dataset_cards import DATASETS
 from models.experiments import merge_patch
 from models.spec import (
-    DATASET_ROWS,
     STORED,
     Cnn,
     DatasetSpec,
@@ -359,7 +359,7 @@ class TestSpecHash:
 
 
 def test_the_datasets_of_the_catalogue_are_the_ones_a_spec_may_name() -> None:
-    assert set(DATASET_ROWS) == set(DatasetSpec.model_json_schema()["properties"]["name"]["enum"])
+    assert set(DATASETS) == set(DatasetSpec.model_json_schema()["properties"]["name"]["enum"])
 
 
 def test_factory_changes_are_a_merge_patch() -> None:

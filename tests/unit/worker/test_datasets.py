@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from models.datasets import IDX_FILES
+from models.dataset_cards import IDX_FILES
 from models.errors import DatasetUnavailable
 from models.settings import Settings
 from models.spec import DatasetSpec

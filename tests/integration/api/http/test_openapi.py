@@ -8,6 +8,7 @@ import json
 import os
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from api.http import problem_types
 from api.http.openapi import EXAMPLES, HEADERS, TAGS, read_examples
 from api.http.problems import KINDS
 from models import datasets
+from models.dataset_cards import DATASETS
 from models.errors import RegbenchError
 from models.settings import Settings
 from models.store.database import Database
@@ -76,7 +78,7 @@ def test_the_examples_are_what_the_service_answers(
 ) -> None:
     """The same operations, statuses and formats; ids and times are others each time."""
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
-    monkeypatch.setattr(datasets, "MNIST_URL", (tmp_path / "nowhere").as_uri())
+    monkeypatch.setitem(DATASETS, "mnist", replace(DATASETS["mnist"], downloads=()))
     monkeypatch.setattr(datasets, "_failed_downloads", {})
     found = api_tour.walk(database_settings.model_copy(update={"data_dir": None}), database)
     if WRITE:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from api.app import create_app
 from api.http import problem_types
 from models import datasets
+from models.dataset_cards import DATASETS
 from models.settings import Settings
 from tests.factories import job_spec
 from tests.integration.api.conftest import TestClient
@@ -154,7 +156,7 @@ def test_a_dataset_that_cannot_be_had_is_refused(
     database_settings: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
-    monkeypatch.setattr(datasets, "MNIST_URL", (tmp_path / "nowhere").as_uri())
+    monkeypatch.setitem(DATASETS, "mnist", replace(DATASETS["mnist"], downloads=()))
     monkeypatch.setattr(datasets, "_failed_downloads", {})
     with TestClient(create_app(database_settings.model_copy(update={"data_dir": None}))) as client:
         refused = client.post("/v1/jobs", json={})
@@ -170,7 +172,7 @@ def test_f1_a_damaged_dataset_is_not_available_and_refused_with_its_file(
     database_settings: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
-    monkeypatch.setattr(datasets, "MNIST_URL", (tmp_path / "nowhere").as_uri())
+    monkeypatch.setitem(DATASETS, "mnist", replace(DATASETS["mnist"], downloads=()))
     monkeypatch.setattr(datasets, "_failed_downloads", {})
     (tmp_path / "mnist.npz").write_bytes(b"PK\x03\x04 and then cut off")
     with TestClient(create_app(database_settings.model_copy(update={"data_dir": tmp_path}))) as client:
