@@ -1,4 +1,4 @@
-"""Webhooks over HTTP: addresses that are told when a job ends, and how that went."""
+"""Webhooks over HTTP: addresses that get a message when a job ends, and the deliveries to them."""
 
 import binascii
 from base64 import b64decode
@@ -28,18 +28,18 @@ _DELIVERIES = 100
 
 
 class NewWebhook(BaseModel):
-    """An address to tell."""
+    """A webhook to create."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     url: Annotated[str, Field(max_length=2_000, pattern=r"^https?://[^\s\x00]+$")] = Field(
-        description="Where to POST to; https, unless this installation tells private addresses too"
+        description="Where to POST to; https, unless this installation allows private addresses"
     )
     states: Annotated[tuple[JobState, ...], Field(min_length=1, max_length=len(TERMINAL))] = Field(
-        TERMINAL, description="Of these ends of a job it is told; of all, if left out"
+        TERMINAL, description="The ends of a job to send messages about; all, if left out"
     )
     secret: Annotated[str, Field(pattern=r"^whsec_[A-Za-z0-9+/]{32,88}={0,2}$")] | None = Field(
-        None, description="What messages are signed with; made for you, if left out"
+        None, description="Signs the messages; generated, if left out"
     )
 
     @field_validator("states")
@@ -51,7 +51,7 @@ class NewWebhook(BaseModel):
 
 
 class Webhook(ResponseModel):
-    """An address that is told when a job ends."""
+    """An address that gets a message when a job ends."""
 
     id: str
     url: str
@@ -64,7 +64,7 @@ class Webhook(ResponseModel):
         return cls.model_validate(row)
 
 
-class MadeWebhook(Webhook):
+class CreatedWebhook(Webhook):
     """A new webhook; only here its secret is shown."""
 
     secret: str
@@ -77,15 +77,15 @@ class WebhookList(ResponseModel):
 
 
 class Delivery(ResponseModel):
-    """One message, and what became of it."""
+    """One message, and its outcome."""
 
     id: str = Field(description="The header `webhook-id`: the same however often it is sent")
     job_id: str | None = Field(description="Null in a test message")
     event: str = Field(description="`job.` and the state, or `webhook.test`")
     attempts: int
-    next_attempt_at: datetime | None = Field(description="Null once it has arrived, or was given up")
+    next_attempt_at: datetime | None = Field(description="Null once it is delivered or has failed for good")
     delivered_at: datetime | None
-    last_status: int | None = Field(description="What the last attempt was answered with; null: nothing")
+    last_status: int | None = Field(description="HTTP status of the last response; null: there was none")
     last_error: str | None
     created_at: datetime
 
@@ -106,10 +106,10 @@ async def parse_webhook_id(
 WebhookId = Annotated[str, Depends(parse_webhook_id)]
 
 
-@router.post("", status_code=status.HTTP_201_CREATED, response_model=MadeWebhook)
+@router.post("", status_code=status.HTTP_201_CREATED, response_model=CreatedWebhook)
 @documented(headers=("Location",))
 def create_webhook(
-    wanted: Annotated[NewWebhook, Depends(parse_body(NewWebhook))],
+    new: Annotated[NewWebhook, Depends(parse_body(NewWebhook))],
     caller: CallerDep,
     database: DatabaseDep,
     settings: SettingsDep,
@@ -120,41 +120,41 @@ def create_webhook(
 
     Links in the messages begin with the address that this request was sent to.
     """
-    _check(wanted.url, settings)
-    check_secret(wanted.secret)
+    _check_url(new.url, settings)
+    check_secret(new.secret)
     with idempotent.executed(), database.write() as session:
         row = store.create_webhook(
             session,
             caller.owner,
-            url=wanted.url,
-            states=wanted.states,
-            secret=wanted.secret,
+            url=new.url,
+            states=new.states,
+            secret=new.secret,
             base_url=str(request.base_url).rstrip("/"),
             limit=settings.max_webhooks,
         )
-        webhook = MadeWebhook.model_validate(row)
+        webhook = CreatedWebhook.model_validate(row)
         return idempotent.store_response(
             session, webhook, status.HTTP_201_CREATED, {"Location": f"/v1/webhooks/{row.id}"}
         )
 
 
-def _check(url: str, settings: Settings) -> None:
+def _check_url(url: str, settings: Settings) -> None:
     import httpx  # noqa: PLC0415 (0.1 s and 6 MB, its command line included, that the start need not take)
 
     try:
         parts = urlsplit(url)
-        named = bool(parts.hostname) and (parts.port is None or parts.port > 0)
-        # As it will be asked for: a host of too long or empty parts is no host.
+        has_host = bool(parts.hostname) and (parts.port is None or parts.port > 0)
+        # As a request would be sent: a host name with empty or overlong parts is none.
         httpx.URL(url)
         str(parts.hostname).encode("idna")
     except (ValueError, httpx.InvalidURL):
-        named = False
-    if not named:
-        raise InvalidSpec([FieldError("/url", "names no host that could be asked")])
+        has_host = False
+    if not has_host:
+        raise InvalidSpec([FieldError("/url", "has no valid host name")])
     if parts.username is not None or parts.password is not None:
-        raise InvalidSpec([FieldError("/url", "must hold no name and password: messages are signed instead")])
+        raise InvalidSpec([FieldError("/url", "must not contain a password: messages are signed instead")])
     if parts.scheme != "https" and not settings.webhook_private_addresses:
-        raise InvalidSpec([FieldError("/url", "must be https: a message could be read on its way")])
+        raise InvalidSpec([FieldError("/url", "must be https: others could read messages in transit")])
 
 
 def check_secret(secret: str | None) -> None:
@@ -162,7 +162,7 @@ def check_secret(secret: str | None) -> None:
         b64decode((secret or "").removeprefix("whsec_"), validate=True)
     except binascii.Error:
         raise InvalidSpec(
-            [FieldError("/secret", "is not whsec_ and base64; leave it out to have one made")]
+            [FieldError("/secret", "is not whsec_ and base64; leave it out to have one generated")]
         ) from None
 
 
@@ -182,7 +182,7 @@ def show_webhook(webhook_id: WebhookId, database: DatabaseDep) -> Webhook:
 
 @router.get("/{webhook_id}/deliveries")
 def list_deliveries(webhook_id: WebhookId, database: DatabaseDep) -> DeliveryList:
-    """The latest hundred messages to a webhook: which have arrived, which are tried again, and why."""
+    """The latest hundred deliveries to a webhook: delivered, to be tried again, or failed, and why."""
     with database.read() as session:
         store.get_webhook(session, webhook_id)
         rows = store.get_deliveries(session, webhook_id, limit=_DELIVERIES)
@@ -210,6 +210,6 @@ def redeliver_message(
 
 @router.delete("/{webhook_id}", status_code=status.HTTP_204_NO_CONTENT)
 def delete_webhook(webhook_id: WebhookId, database: DatabaseDep) -> None:
-    """Tell this address nothing any more, not even what is under way to it."""
+    """Delete a webhook; messages that wait for it are not sent."""
     with database.write() as session:
         session.delete(store.get_webhook(session, webhook_id))

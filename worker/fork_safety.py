@@ -1,7 +1,7 @@
 """The worker's parent process talks to the database while it may have to fork another training process.
 
 SQLite keeps its table of locks in the process's memory. A child that is forked while a thread of its parent
-holds a connection inherits that connection's locks, with nobody in it who would ever give them back: to that
+holds a connection inherits that connection's locks, and nothing in it ever releases them: to that
 child the database is locked for good, and it trains nothing. libpq forbids the same (PostgreSQL's manual,
 "Forked Processes", libpq-connect).
 """

@@ -129,12 +129,7 @@ class Lease:
             LeaseLost: the job is no longer this worker's.
             ServiceUnavailable: the database cannot be reached.
         """
-
-        def write(session: Session) -> JobState:
-            self._write_history(session)
-            return queue.succeed(session, self.job_id, self.attempt, result)
-
-        state = self._write_until_stored(write)
+        state = self._write_end(lambda session: queue.succeed(session, self.job_id, self.attempt, result))
         log.info("job %s %s: test accuracy %.4f", self.job_id, state, result.test_accuracy)
         return state
 
@@ -145,14 +140,11 @@ class Lease:
             LeaseLost: the job is no longer this worker's.
             ServiceUnavailable: the database cannot be reached.
         """
-
-        def write(session: Session) -> JobState:
-            self._write_history(session)
-            return queue.fail(
+        state = self._write_end(
+            lambda session: queue.fail(
                 session, self.job_id, self.attempt, code=code, message=message, retryable=retryable
             )
-
-        state = self._write_until_stored(write)
+        )
         log.warning("job %s %s (%s): %s", self.job_id, state, code, message)
         return state
 
@@ -163,12 +155,7 @@ class Lease:
             LeaseLost: the job is no longer this worker's.
             ServiceUnavailable: the database cannot be reached.
         """
-
-        def write(session: Session) -> JobState:
-            self._write_history(session)
-            return queue.stop(session, self.job_id, self.attempt)
-
-        state = self._write_until_stored(write)
+        state = self._write_end(lambda session: queue.stop(session, self.job_id, self.attempt))
         log.info("job %s: %s", self.job_id, state)
         return state
 
@@ -213,8 +200,13 @@ class Lease:
         """
         self._write(lambda session: queue.rewind_to_checkpoint(session, self.job_id, self.attempt, epoch))
 
-    def _write_until_stored(self, write: Callable[[Session], Written]) -> Written:
-        """Write the job's end; retried until the database can be reached."""
+    def _write_end(self, end: Callable[[Session], JobState]) -> JobState:
+        """End the job, with the rest of its history; retried until the database can be reached."""
+
+        def write(session: Session) -> JobState:
+            self._write_history(session)
+            return end(session)
+
         deadline = time.monotonic() + _LEASES_TO_RETRY * self._seconds
         while True:
             try:

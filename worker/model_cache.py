@@ -1,4 +1,4 @@
-"""Trained models, kept ready to answer."""
+"""Trained models, kept loaded for predictions."""
 
 import logging
 import tempfile
@@ -49,10 +49,10 @@ class ModelCache:
 
         Raises:
             NotFound: there is no such job, or it has no model, or no longer.
-            ArtifactCorrupted: the model's file is not the one that was kept, or its weights are not.
+            ArtifactCorrupted: the model's file or its weights are not the ones that were stored.
         """
-        answers: NDArray[np.float32] = self._model(job_id)(images).numpy()
-        return answers
+        probabilities: NDArray[np.float32] = self._model(job_id)(images).numpy()
+        return probabilities
 
     def _load(self, job_id: str) -> Model:
         with self._database.read() as session:
@@ -80,14 +80,14 @@ def load_network(spec: JobSpec, keras_file: bytes) -> keras.Model:
 def build_per_image_function(network: keras.Model) -> Model:
     """The network as one compiled function of images (n, 784), each of which passes through it alone.
 
-    Sums over a batch round differently at different places of it: together, what is said of an image would
-    depend, if only in the last digits, on the others that are asked about with it.
+    Sums over a batch round differently at different positions: in a batch, an image's probabilities would
+    depend in their last digits on the other images.
     """
 
     @tf.function(input_signature=[tf.TensorSpec((None, PIXELS))], autograph=False)
-    def answers(images: Any) -> Any:
+    def compute_probabilities(images: Any) -> Any:
         return tf.map_fn(lambda image: network(image[None], training=False)[0], images, parallel_iterations=1)
 
     # Traced now, and called past the warning that tf.function gives where many models are loaded in turn.
-    traced: Model = answers.get_concrete_function()
+    traced: Model = compute_probabilities.get_concrete_function()
     return lambda images: traced(tf.constant(images))

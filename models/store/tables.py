@@ -344,7 +344,7 @@ class IdempotencyKey(Base):
 
 
 class Webhook(Base):
-    """An address that is told when a job ends."""
+    """An address that gets a message when a job ends."""
 
     __tablename__ = "webhooks"
 
@@ -354,7 +354,7 @@ class Webhook(Base):
     secret: Mapped[str] = mapped_column(String(100))
     """What deliveries are signed with, as standardwebhooks writes it: `whsec_` and base64."""
     states: Mapped[list[Any]]
-    """The terminal states that it wants to hear of."""
+    """The terminal states that it gets messages about."""
     base_url: Mapped[str] = mapped_column(Text, default="", server_default="")
     """The API's address when the webhook was created, for links in messages; empty in old ones."""
     created_at: Mapped[datetime]

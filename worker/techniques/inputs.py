@@ -19,7 +19,7 @@ _QUANTILES = 4_096
 
 @dataclass(frozen=True)
 class Targets:
-    """Labels (n,) of a batch; where examples are mixed, also their partners' and the share kept of each."""
+    """Labels (n,) of a batch; where examples are mixed, also their partners' and each label's share."""
 
     labels: Any
     partners: Any = None
