@@ -19,7 +19,7 @@ from bench.harness import DATABASES, Row, open_databases, parse_arguments, print
 from bench.large_database import EPOCHS, LargeDatabase, fill
 from bench.load import measure_latency, measure_rate, write_post_script
 from bench.server import read_memory, run_api, run_server
-from models.store.tables import SORTABLE_METRICS
+from models.metrics import METRICS
 
 BARE = ("-m", "uvicorn", "bench.bare:app", "--no-access-log")
 ROUNDS = 3
@@ -101,8 +101,8 @@ def _measure_pages(client: httpx.Client, content: LargeDatabase) -> Iterator[Row
     yield max(
         (
             _measure_page(client, f"page: slowest sort, {sort}", f"/v1/jobs?limit={_PAGE}&sort={sort}")
-            for metric in SORTABLE_METRICS
-            for sort in (metric, f"-{metric}")
+            for metric in METRICS
+            for sort in (metric.name, f"-{metric.name}")
         ),
         key=lambda row: row.value,
     )

@@ -1,96 +1,192 @@
-"""The catalogue of metrics: how each is written, which way is better, and where reports show it. Pure."""
+"""The catalogue of metrics: what is measured of a trained model, and how each number is shown. Pure."""
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
+from types import UnionType
+from typing import Annotated, Literal, get_type_hints
+
+from pydantic import Field
+
+
+@dataclass(frozen=True)
+class Format:
+    """How numbers are shown: multiplied by `scale`, rounded to `digits` after the point."""
+
+    unit: str = ""
+    digits: int = 4
+    scale: float = 1.0
+
+
+PERCENT, NATS, NUMBER = Format("%", 2, 100.0), Format("nats"), Format()
+COUNT, SECONDS, GIGAFLOP = Format(digits=0), Format("s", 1), Format("GFLOP", 1, 1e-9)
 
 
 @dataclass(frozen=True)
 class Metric:
-    """One numeric column of a result."""
+    """An entry of the catalogue: the annotation of a field of EvaluationMetrics, whose name it takes."""
 
-    name: str
-    """Of the column in tables.Result and of the field in records.Evaluation."""
     title: str
-    unit: str = ""
+    format: Format = NUMBER
     direction: Literal["higher", "lower"] | None = None
     """Which is better; None where neither is."""
-    format: Literal["percent", "number", "integer", "giga"] = "number"
-    digits: int = 4
-    """After the point, where `format` is "number"."""
     table: Literal["variants", "networks"] | None = None
     """The report's table that has a column of it."""
     heading: str = ""
-    """Of that column."""
+    """Of that column; by default the title in lower case."""
     tested: bool = False
     """Whether variants are compared with the baseline in it, so that it enters the family of tests."""
+    name: str = ""
+    optional: bool = False
+    """Whether it is null in some results."""
 
     @property
     def contrast(self) -> str:
         """The field of a contrast: shares are compared in percentage points."""
-        return f"{self.name}_points" if self.format == "percent" else self.name
+        return f"{self.name}_points" if self.format is PERCENT else self.name
 
     @property
-    def contrast_scale(self) -> float:
-        """What turns a value into the unit of its contrast."""
-        return 100.0 if self.format == "percent" else 1.0
+    def contrast_unit(self) -> str:
+        """The unit of a contrast, in which a value is `format.scale` times what is stored."""
+        return "points" if self.format is PERCENT else self.format.unit
+
+    def format_value(self, value: float, half_width: float = 0.0) -> str:
+        """A value without its unit, perhaps with the half of its interval: `0.0712`, `97.98 ±0.11`."""
+        digits, scale = self.format.digits, self.format.scale
+        if self.format is COUNT and not float(value).is_integer():
+            digits = 1
+        interval = f" ±{scale * half_width:.{digits}f}" if half_width else ""
+        return f"{scale * value:,.{digits}f}{interval}"
 
 
-METRICS = (
-    Metric(
-        "test_accuracy",
-        "Test accuracy",
-        "%",
-        "higher",
-        "percent",
-        table="variants",
-        heading="test accuracy",
-        tested=True,
-    ),
-    Metric("test_loss", "Test loss", "nats", "lower", table="variants", heading="test loss", tested=True),
-    Metric(
-        "generalization_gap_accuracy",
-        "Gap in accuracy, training minus test",
-        "%",
-        "lower",
-        "percent",
-        table="variants",
-        heading="gap (accuracy)",
-        tested=True,
-    ),
-    Metric(
-        "generalization_gap_loss",
-        "Gap in loss, test minus training",
-        "nats",
-        "lower",
-        table="variants",
-        heading="gap (loss)",
-        tested=True,
-    ),
-    Metric("test_ece", "Calibration error (ECE)", "", "lower", table="variants", heading="ECE"),
-    Metric("epochs_run", "Epochs run", format="integer", table="variants", heading="epochs"),
-    Metric(
-        "training_seconds", "Seconds of training", "s", "lower", digits=1, table="variants", heading="seconds"
-    ),
-    Metric("parameters", "Parameters", format="integer", table="networks", heading="parameters"),
-    Metric("weight_norm", "Norm of the weights", digits=2, table="networks", heading="weight norm"),
-    Metric(
-        "zero_weight_fraction",
-        "Weights that are zero",
-        "%",
-        format="percent",
-        table="networks",
-        heading="exact zeros",
-    ),
-    Metric("test_brier", "Brier score", "", "lower", table="networks", heading="Brier"),
-    Metric("best_epoch", "Best epoch", format="integer", table="networks", heading="best epoch"),
-    Metric(
-        "training_flops", "Training operations", "FLOP", "lower", "giga", table="networks", heading="GFLOP"
-    ),
-    Metric("train_accuracy", "Training accuracy", "%", "higher", "percent"),
-    Metric("train_loss", "Training loss", "nats", "lower"),
-    Metric("validation_accuracy", "Validation accuracy", "%", "higher", "percent"),
-    Metric("validation_loss", "Validation loss", "nats", "lower"),
-    Metric("reported_epoch", "Epoch whose weights were kept", format="integer"),
-    Metric("near_zero_weight_fraction", "Weights that are nearly zero", "%", format="percent"),
+@dataclass(frozen=True)
+class EvaluationMetrics:
+    """The numbers of an evaluation. What has a Metric is in the catalogue; Field is for the API's document.
+
+    Losses are in nats per example, accuracies and shares are fractions, times are in seconds.
+    """
+
+    test_accuracy: Annotated[
+        float,
+        Metric("Test accuracy", PERCENT, "higher", "variants", tested=True),
+        Field(description="On the test images, which are used once, after training"),
+    ]
+    test_loss: Annotated[
+        float,
+        Metric("Test loss", NATS, "lower", "variants", tested=True),
+        Field(description="Cross-entropy on the test images"),
+    ]
+    test_brier: Annotated[
+        float,
+        Metric("Brier score", NUMBER, "lower", "networks", "Brier"),
+        Field(description="Brier score, 0 (best) to 2"),
+    ]
+    test_ece: Annotated[
+        float,
+        Metric("Calibration error", NUMBER, "lower", "variants", "ECE"),
+        Field(description="Expected calibration error, over bins of equally many images"),
+    ]
+    train_accuracy: Annotated[
+        float,
+        Metric("Training accuracy", PERCENT, "higher"),
+        Field(description="On all training images"),
+    ]
+    train_loss: Annotated[
+        float,
+        Metric("Training loss", NATS, "lower"),
+        Field(description="Cross-entropy on all training images"),
+    ]
+    validation_accuracy: Annotated[
+        float | None,
+        Metric("Validation accuracy", PERCENT, "higher"),
+        Field(description="Null where no images are held out"),
+    ]
+    validation_loss: Annotated[
+        float | None,
+        Metric("Validation loss", NATS, "lower"),
+        Field(description="Cross-entropy; null where no images are held out"),
+    ]
+    generalization_gap_accuracy: Annotated[
+        float,
+        Metric("Gap in accuracy", PERCENT, "lower", "variants", "gap (accuracy)", tested=True),
+        Field(description="Training minus test accuracy"),
+    ]
+    generalization_gap_loss: Annotated[
+        float,
+        Metric("Gap in loss", NATS, "lower", "variants", "gap (loss)", tested=True),
+        Field(description="Test minus training loss"),
+    ]
+    best_epoch: Annotated[
+        int,
+        Metric("Best epoch", COUNT, table="networks"),
+        Field(
+            description="Of the lowest validation loss, or the best by the metric and `min_delta` of early "
+            "stopping; the last where no images are held out"
+        ),
+    ]
+    reported_epoch: Annotated[
+        int,
+        Metric("Epoch whose weights were kept", COUNT),
+        Field(description="The epoch whose weights were measured and kept"),
+    ]
+    epochs_run: Annotated[
+        int,
+        Metric("Epochs", COUNT, table="variants"),
+        Field(description="Fewer than specified where training stopped early"),
+    ]
+    stop_reason: Annotated[str, Field(description="`completed` or `early_stopping`")]
+    parameters: Annotated[
+        int,
+        Metric("Parameters", COUNT, table="networks"),
+        Field(description="Trainable parameters of the network"),
+    ]
+    zero_weight_fraction: Annotated[
+        float,
+        Metric("Weights that are zero", PERCENT, table="networks", heading="exact zeros"),
+        Field(description="Share of kernel weights that are exactly zero"),
+    ]
+    near_zero_weight_fraction: Annotated[
+        float | None,
+        Metric("Weights that are nearly zero", PERCENT),
+        Field(
+            description="Share of kernel weights below 0.001 in size; null in results older than this field"
+        ),
+    ]
+    weight_norm: Annotated[
+        float,
+        Metric("Weight norm", Format(digits=2), table="networks"),
+        Field(description="Euclidean norm of all kernels together"),
+    ]
+    training_seconds: Annotated[
+        float,
+        Metric("Training time", SECONDS, "lower", "variants", "seconds"),
+        Field(description="Of all epochs, their evaluations included"),
+    ]
+    compile_seconds: Annotated[float, Field(description="Compilation before the first epoch")]
+    compilations: Annotated[
+        int,
+        Field(
+            description="Compilations by XLA for this job; 0 where all compiled functions were cached, and "
+            "in results older than this field"
+        ),
+    ]
+    training_flops: Annotated[
+        float,
+        Metric("Training operations", GIGAFLOP, "lower", "networks", "GFLOP"),
+        Field(description="Floating-point operations of all matrix products of the epochs run"),
+    ]
+
+
+METRICS = tuple(
+    replace(
+        entry,
+        name=name,
+        heading=entry.heading or entry.title.lower(),
+        optional=isinstance(hint.__origin__, UnionType),
+    )
+    for name, hint in get_type_hints(EvaluationMetrics, include_extras=True).items()
+    for entry in hint.__metadata__
+    if isinstance(entry, Metric)
 )
-"""In the order of the reports' columns."""
+"""The catalogue, in the order of a result's fields."""
+REPORTED = sorted((metric for metric in METRICS if metric.table), key=lambda metric: not metric.tested)
+"""What a report summarizes, in its order: what is tested comes first."""
+TESTED = tuple(metric for metric in METRICS if metric.tested)

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from models.metrics import EvaluationMetrics
+
 
 @dataclass(frozen=True)
 class EpochRecord:
@@ -70,39 +72,13 @@ class DiagnosticsRecord:
 
 
 @dataclass(frozen=True)
-class Evaluation:
+class Evaluation(EvaluationMetrics):
     """What a worker measures of a trained model, at the reported epoch's weights.
 
-    `generalization_gap_accuracy` is training minus test accuracy, `generalization_gap_loss` test minus
-    training loss: both grow with overfitting. `best_epoch` had the best validation loss, or what early
-    stopping found best (the last epoch where nothing is held out); `reported_epoch` is the one whose weights
-    were measured and kept.
-    `near_zero_weight_fraction` is the share of kernel weights below 0.001 in size. `compilations` counts
-    what XLA compiled for this job: 0 where every compiled function was there already.
+    `best_epoch` had the best validation loss, or what early stopping found best (the last epoch where nothing
+    is held out); `reported_epoch` is the one whose weights were measured and kept.
     """
 
-    test_accuracy: float
-    test_loss: float
-    test_brier: float
-    test_ece: float
-    train_accuracy: float
-    train_loss: float
-    validation_accuracy: float | None
-    validation_loss: float | None
-    generalization_gap_accuracy: float
-    generalization_gap_loss: float
-    best_epoch: int
-    reported_epoch: int
-    epochs_run: int
-    stop_reason: str
-    parameters: int
-    zero_weight_fraction: float
-    near_zero_weight_fraction: float
-    weight_norm: float
-    training_seconds: float
-    compile_seconds: float
-    compilations: int
-    training_flops: float
     weights_sha256: str
     layers: tuple[LayerRecord, ...]
     """One a kernel, first to last."""

@@ -14,10 +14,13 @@ from pydantic_core import PydanticCustomError
 
 from models.errors import FieldError, InvalidSpec
 from models.identifiers import ID_PATTERN
+from models.metrics import METRICS
 from models.store.job_search import NEWEST_FIRST, Cursor, SortOrder
-from models.store.tables import SORTABLE_METRICS, ApiKey, Experiment, Result
+from models.store.tables import ApiKey, Experiment, Result
 
-SORTS = [f"{sign}{name}" for name in ("created_at", *SORTABLE_METRICS) for sign in ("-", "")]
+SORTS = [
+    f"{sign}{name}" for name in ("created_at", *(metric.name for metric in METRICS)) for sign in ("-", "")
+]
 _LARGEST = 2**31
 Row = TypeVar("Row")
 

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from api.http.schemas import MODEL, ResponseModel
+from models.metrics import EvaluationMetrics
 from models.states import Action, JobState
 
 
@@ -55,41 +56,9 @@ class Layer(ResponseModel):
     )
 
 
-class Result(ResponseModel):
+class Result(ResponseModel, EvaluationMetrics):
     """Metrics of a finished job, measured without penalty and in inference mode."""
 
-    test_accuracy: float = Field(description="On the test images, which are used once, after training")
-    test_loss: float = Field(description="Cross-entropy on the test images")
-    test_brier: float = Field(description="Brier score, 0 (best) to 2")
-    test_ece: float = Field(description="Expected calibration error, over bins of equally many images")
-    train_accuracy: float = Field(description="On all training images")
-    train_loss: float = Field(description="Cross-entropy on all training images")
-    validation_accuracy: float | None = Field(description="Null where no images are held out")
-    validation_loss: float | None = Field(description="Cross-entropy; null where no images are held out")
-    generalization_gap_accuracy: float = Field(description="Training minus test accuracy")
-    generalization_gap_loss: float = Field(description="Test minus training loss")
-    best_epoch: int = Field(
-        description="Of the lowest validation loss, or the best by the metric and `min_delta` of early "
-        "stopping; the last where no images are held out"
-    )
-    reported_epoch: int = Field(description="The epoch whose weights were measured and kept")
-    epochs_run: int = Field(description="Fewer than specified where training stopped early")
-    stop_reason: str = Field(description="`completed` or `early_stopping`")
-    parameters: int = Field(description="Trainable parameters of the network")
-    zero_weight_fraction: float = Field(description="Share of kernel weights that are exactly zero")
-    near_zero_weight_fraction: float | None = Field(
-        description="Share of kernel weights below 0.001 in size; null in results older than this field"
-    )
-    weight_norm: float = Field(description="Euclidean norm of all kernels together")
-    training_seconds: float = Field(description="Of all epochs, their evaluations included")
-    compile_seconds: float = Field(description="Compilation before the first epoch")
-    compilations: int = Field(
-        description="Compilations by XLA for this job; 0 where all compiled functions were cached, and in "
-        "results older than this field"
-    )
-    training_flops: float = Field(
-        description="Floating-point operations of all matrix products of the epochs run"
-    )
     weights_sha256: str = Field(description="Of every weight's name, shape and bytes")
     dataset_sha256: str = Field(description="Of the images and labels that the worker read")
     engine: Engine = Field(description="What trained it: TensorFlow, Keras, processor and threads")

@@ -16,7 +16,6 @@ from api.reports.schemas import (
     DatasetUsed,
     Diagnostics,
     Metrics,
-    MetricSummary,
     Missing,
     SeedResult,
     VariantReport,
@@ -24,6 +23,7 @@ from api.reports.schemas import (
 from models.dataset_cards import DATASETS
 from models.experiments import find_confounders
 from models.formatting import format_count
+from models.metrics import REPORTED
 from models.spec import DatasetSpec
 from models.states import JobState
 from models.statistics import compute_proportion_standard_error, estimate
@@ -171,12 +171,12 @@ def _build_variant(
     results = [job.result for job in done if job.result is not None]
     metrics = line = None
     if results:
-        metrics = Metrics(
-            **{
-                column: MetricSummary.model_validate(
-                    estimate([getattr(result, column) for result in results])
+        metrics = Metrics.model_validate(
+            {
+                metric.name: estimate(
+                    [value for result in results if (value := getattr(result, metric.name)) is not None]
                 )
-                for column in Metrics.model_fields
+                for metric in REPORTED
             }
         )
         loss, accuracy = metrics.test_loss.mean, metrics.test_accuracy.mean

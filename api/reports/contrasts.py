@@ -7,7 +7,7 @@ from sqlalchemy import inspect
 from api.reports.schemas import Contrast, Difference, Differences, Equivalence, Interval, McNemar
 from api.reports.verdicts import build_verdict, choose_call
 from models.experiments import FEWEST_PAIRS
-from models.metrics import METRICS
+from models.metrics import TESTED, Metric
 from models.statistics import (
     ALPHA,
     PairedDifference,
@@ -23,9 +23,6 @@ from models.store.tables import Job, Result
 
 MARGIN_POINTS = 0.2
 """A difference in accuracy up to which two variants are as good as equal: 20 images of MNIST's 10,000."""
-
-# Each metric of a contrast: its column, and what turns it into the unit shown (percentage points).
-_CONTRASTED = {metric.contrast: (metric.name, metric.contrast_scale) for metric in METRICS if metric.tested}
 
 Pairs = Mapping[int, tuple[Result, Result]]
 
@@ -44,13 +41,8 @@ def build_contrasts(variants: Mapping[str, Sequence[Job]], baseline: str) -> lis
         if name != baseline:
             by_seed = _group_by_seed(jobs)
             pairs[name] = {seed: (base[seed], by_seed[seed]) for seed in sorted(base.keys() & by_seed.keys())}
-    differences = {
-        (name, metric): compute_paired_difference(
-            *([unit * getattr(pair[side], column) for pair in pairs[name].values()] for side in (0, 1))
-        )
-        for name in pairs
-        for metric, (column, unit) in _CONTRASTED.items()
-    }
+    values = {(name, metric): _get_values(pairs[name], metric) for name in pairs for metric in TESTED}
+    differences = {key: compute_paired_difference(*sides) for key, sides in values.items()}
     # What cannot be called enters the correction with a p of 1.
     p_values = [
         1.0 if paired is None or paired.t_p is None or paired.n < FEWEST_PAIRS else paired.t_p
@@ -60,20 +52,19 @@ def build_contrasts(variants: Mapping[str, Sequence[Job]], baseline: str) -> lis
     contrasts = []
     for name, variant_pairs in pairs.items():
         metrics = {
-            metric: _build_difference(
-                paired, variant_pairs, metric, corrected[name, metric], len(differences)
-            )
-            for metric in _CONTRASTED
-            if (paired := differences[name, metric]) is not None
+            metric.contrast: None
+            if (paired := differences[name, metric]) is None
+            else _build_difference(paired, values[name, metric][0], corrected[name, metric], len(differences))
+            for metric in TESTED
         }
         contrasts.append(_build_contrast(name, baseline, variant_pairs, metrics, tests=len(differences)))
     return contrasts
 
 
 def _build_contrast(
-    variant: str, baseline: str, pairs: Pairs, metrics: Mapping[str, Difference], *, tests: int
+    variant: str, baseline: str, pairs: Pairs, metrics: Mapping[str, Difference | None], *, tests: int
 ) -> Contrast:
-    differences = Differences(**metrics) if metrics else None
+    differences = Differences(**metrics) if pairs else None
     equivalence = _build_equivalence(differences.test_accuracy_points, tests) if differences else None
     correct: list[tuple[bytes, bytes]] = []
     by_seed = []
@@ -108,11 +99,17 @@ def _group_by_seed(jobs: Sequence[Job]) -> dict[int, Result]:
     return {job.seed: job.result for job in jobs if job.result is not None}
 
 
+def _get_values(pairs: Pairs, metric: Metric) -> tuple[list[float], list[float]]:
+    """The metric's values of either side of those pairs in which both have it, in the contrast's unit."""
+    values = [[getattr(result, metric.name) for result in pair] for pair in pairs.values()]
+    scaled = [[metric.format.scale * value for value in pair] for pair in values if None not in pair]
+    return [first for first, _ in scaled], [second for _, second in scaled]
+
+
 def _build_difference(
-    paired_difference: PairedDifference, pairs: Pairs, metric: str, corrected: float, tests: int
+    paired_difference: PairedDifference, baselines: Sequence[float], corrected: float, tests: int
 ) -> Difference:
-    column, unit = _CONTRASTED[metric]
-    baseline = sum(unit * float(getattr(result, column)) for result, _ in pairs.values()) / len(pairs)
+    baseline = sum(baselines) / len(baselines)
     enough = paired_difference.n >= FEWEST_PAIRS
     detectable = None
     if enough and paired_difference.sd:

@@ -9,36 +9,17 @@ from typing import Any
 
 from api.reports.schemas import Comparison, Difference, MetricSummary, Missing, VariantReport
 from models.formatting import format_count
-from models.metrics import METRICS, Metric
+from models.metrics import PERCENT, REPORTED, TESTED, Metric
 
 UNKNOWN = "-"
-NETWORK_METRICS = {metric.name for metric in METRICS if metric.table == "networks"}
-"""What the table of networks shows; the other metrics are in the table of variants."""
+_NETWORK_METRICS = {metric.name for metric in REPORTED if metric.table == "networks"}
 _METRIC = re.compile(r"/(variants|contrasts)/(\d+)/(?:metrics|differences)/(\w+)")
 
 
-def format_percent(metric: MetricSummary) -> str:
-    """A share as `97.98 %`, with the half width of its interval where there is one: `97.98 ±0.11 %`."""
-    return f"{100 * metric.mean:.2f}{_format_half_width(metric, 100, 2)} %"
-
-
-def format_number(metric: MetricSummary, digits: int = 4) -> str:
-    """A number, with the half width of its interval where there is one."""
-    return f"{metric.mean:.{digits}f}{_format_half_width(metric, 1, digits)}"
-
-
-def format_integer(metric: MetricSummary) -> str:
-    """A count, as a mean where seeds differ in it."""
-    return f"{metric.mean:,.0f}" if metric.sd in (None, 0) else f"{metric.mean:,.1f}"
-
-
-def format_giga(metric: MetricSummary) -> str:
-    """Operations, in thousands of millions."""
-    return f"{metric.mean / 1e9:,.1f}"
-
-
-def format_difference(difference: Difference, digits: int) -> str:
+def format_difference(difference: Difference | None, digits: int) -> str:
     """A signed mean difference with its interval: `+0.12 (-0.05 to +0.29)`."""
+    if difference is None:
+        return UNKNOWN
     mean = f"{round(difference.mean, digits) + 0.0:+.{digits}f}"
     if difference.low is None or difference.high is None:
         return mean
@@ -179,7 +160,7 @@ def find_sources(comparison: Comparison, pointers: Sequence[str]) -> list[Source
                 contrast = comparison.contrasts[index]
                 row = f"contrast-{index}", f"{contrast.variant} against {contrast.baseline}"
             else:
-                kind = "network" if metric in NETWORK_METRICS else "variant"
+                kind = "network" if metric in _NETWORK_METRICS else "variant"
                 row = f"{kind}-{index}", comparison.variants[index].name
             rows.setdefault(row, []).append(metric.removesuffix("_points").replace("_", " "))
     return [Source(anchor, f"{name}: {', '.join(metrics)}") for (anchor, name), metrics in rows.items()]
@@ -187,37 +168,35 @@ def find_sources(comparison: Comparison, pointers: Sequence[str]) -> list[Source
 
 def build_variant_rows(comparison: Comparison) -> list[list[str]]:
     """The table of variants, its head first."""
-    columns = [metric for metric in METRICS if metric.table == "variants"]
+    columns = [metric for metric in REPORTED if metric.table == "variants"]
     rows = [["variant", "seeds", *(metric.heading for metric in columns)]]
     for variant in comparison.variants:
         name = f"{variant.name} (baseline)" if variant.is_baseline else variant.name
-        rows.append([name, format_seed_count(variant), *_format_metrics(variant, columns)])
+        rows.append([name, format_seed_count(variant), *_format_summaries(variant, columns)])
     return rows
 
 
 def build_network_rows(comparison: Comparison) -> list[list[str]]:
     """The table of what the networks have become, its head first."""
-    columns = [metric for metric in METRICS if metric.table == "networks"]
+    columns = [metric for metric in REPORTED if metric.table == "networks"]
     rows = [["variant", *(metric.heading for metric in columns)]]
-    rows += ([variant.name, *_format_metrics(variant, columns)] for variant in comparison.variants)
+    rows += ([variant.name, *_format_summaries(variant, columns)] for variant in comparison.variants)
     return rows
 
 
-def _format_metrics(variant: VariantReport, columns: Sequence[Metric]) -> list[str]:
-    if variant.metrics is None:
-        return [UNKNOWN] * len(columns)
+def _format_summaries(variant: VariantReport, columns: Sequence[Metric]) -> list[str]:
     cells = []
     for metric in columns:
-        summary: MetricSummary = getattr(variant.metrics, metric.name)
-        match metric.format:
-            case "percent":
-                cells.append(format_percent(summary))
-            case "integer":
-                cells.append(format_integer(summary))
-            case "giga":
-                cells.append(format_giga(summary))
-            case "number":
-                cells.append(format_number(summary, metric.digits))
+        cell, half_width = UNKNOWN, 0.0
+        summary: MetricSummary | None = getattr(variant.metrics, metric.name, None)
+        if summary is not None:
+            # Seeds that agree to the last digit have no interval worth showing.
+            if summary.low is not None and summary.high is not None and summary.sd:
+                half_width = (summary.high - summary.low) / 2
+            cell = metric.format_value(summary.mean, half_width)
+            if metric.format is PERCENT:
+                cell += " %"
+        cells.append(cell)
     return cells
 
 
@@ -226,6 +205,8 @@ def build_metric_rows(comparison: Comparison) -> list[list[str]]:
     rows = [["variant and metric", "seeds", "mean", "sd", "95 % interval"]]
     for variant in comparison.variants:
         for name, summary in variant.metrics or ():
+            if summary is None:
+                continue
             spread = [_format_plain(item) for item in (summary.mean, summary.sd)]
             rows.append(
                 [f"{variant.name}: {_format_words(name)}", str(summary.n), *spread, _format_interval(summary)]
@@ -248,6 +229,8 @@ def build_test_rows(comparison: Comparison) -> list[list[str]]:
     rows = [[*head, "d"]]
     for contrast in comparison.contrasts:
         for name, difference in contrast.differences or ():
+            if difference is None:
+                continue
             spread = [_format_plain(item) for item in (difference.mean, difference.sd)]
             tests = [
                 format_p_value(item) for item in (difference.t_p, difference.t_p_holm, difference.sign_flip_p)
@@ -287,39 +270,33 @@ def build_contrast_rows(comparison: Comparison) -> list[list[str]]:
     margins = {
         contrast.equivalence.margin_points for contrast in comparison.contrasts if contrast.equivalence
     }
+    accuracy, *others = TESTED
     rows = [
         [
             "variant",
             "pairs",
-            "test accuracy, points",
+            _format_heading(accuracy),
             "p (accuracy)",
             f"equal within {max(margins):g} points" if margins else "as good as equal",
-            "test loss",
-            "gap, points",
-            "gap (loss)",
+            *map(_format_heading, others),
         ]
     ]
     for contrast in comparison.contrasts:
         differences, equivalence = contrast.differences, contrast.equivalence
-        cells = [UNKNOWN] * 6
+        cells = [UNKNOWN] * (2 + len(TESTED))
         if differences is not None:
             equal = UNKNOWN
             if equivalence is not None:
                 equal = "yes" if equivalence.equivalent else "not shown"
-            cells = [
-                format_difference(differences.test_accuracy_points, 2),
-                format_p_value(differences.test_accuracy_points.t_p_holm),
-                equal,
-                format_difference(differences.test_loss, 4),
-                format_difference(differences.generalization_gap_accuracy_points, 2),
-                format_difference(differences.generalization_gap_loss, 4),
-            ]
+            first, *rest = (
+                format_difference(getattr(differences, metric.contrast), metric.format.digits)
+                for metric in TESTED
+            )
+            p_value = format_p_value(differences.test_accuracy_points.t_p_holm)
+            cells = [first, p_value, equal, *rest]
         rows.append([contrast.variant, str(len(contrast.seeds)), *cells])
     return rows
 
 
-def _format_half_width(metric: MetricSummary, unit: float, digits: int) -> str:
-    # Seeds that agree to the last digit have no interval worth showing.
-    if metric.low is None or metric.high is None or not metric.sd:
-        return ""
-    return f" ±{unit * (metric.high - metric.low) / 2:.{digits}f}"
+def _format_heading(metric: Metric) -> str:
+    return f"{metric.heading}, points" if metric.format is PERCENT else metric.heading

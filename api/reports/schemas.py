@@ -1,12 +1,13 @@
 """What a report says, as frozen values; every format shows the same Comparison."""
 
 from datetime import datetime
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, create_model
 
 from api.http.schemas import ResponseModel
 from api.jobs.schemas import Result
+from models.metrics import REPORTED, TESTED
 from models.states import JobState
 
 Call = Literal["higher", "lower"]
@@ -22,22 +23,60 @@ class MetricSummary(ResponseModel):
     high: float | None
 
 
-class Metrics(ResponseModel):
-    """What a variant is worth, over its finished seeds."""
+class Difference(ResponseModel):
+    """A variant minus the baseline, over pairs of equal seed; what too few pairs cannot say is null."""
 
-    test_accuracy: MetricSummary
-    test_loss: MetricSummary
-    generalization_gap_accuracy: MetricSummary
-    generalization_gap_loss: MetricSummary
-    test_ece: MetricSummary
-    test_brier: MetricSummary
-    epochs_run: MetricSummary
-    best_epoch: MetricSummary
-    training_seconds: MetricSummary
-    training_flops: MetricSummary
-    parameters: MetricSummary
-    weight_norm: MetricSummary
-    zero_weight_fraction: MetricSummary
+    n: int
+    mean: float
+    sd: float | None
+    low: float | None = Field(description="Of the 95 % paired t interval")
+    high: float | None
+    t_p: float | None = Field(description="p of the paired t test")
+    t_p_holm: float | None = Field(
+        description="The same, corrected (Holm) for all that this report tests: metrics times variants; "
+        "null below six pairs, from which nothing is concluded"
+    )
+    sign_flip_p: float | None = Field(description="p of the exact sign-flip permutation test")
+    d: float | None = Field(description="Mean difference in standard deviations of the differences")
+    superiority: float | None = Field(
+        description="Share of pairs in which the variant's value is the higher; half of each tie"
+    )
+    detectable: float | None = Field(
+        description="True difference that so many pairs find with a probability of 80 %, at the level that "
+        "the correction leaves a single test; null below six pairs"
+    )
+    relative: float | None = Field(
+        description="Mean difference as a share of the baseline's mean over these pairs; null unless both "
+        "means are positive"
+    )
+    call: Call | None = Field(
+        description="What the verdict calls the variant's value, which takes both the corrected t test and "
+        "the sign-flip test; null where no difference could be shown"
+    )
+
+
+if TYPE_CHECKING:
+
+    class Metrics(ResponseModel):
+        def __getattr__(self, name: str) -> MetricSummary: ...
+
+    class Differences(ResponseModel):
+        def __getattr__(self, name: str) -> Difference: ...
+
+else:
+    # What is null in some results may be so here.
+    Metrics = create_model(
+        "Metrics",
+        __base__=ResponseModel,
+        __doc__="What a variant is worth, over its finished seeds.",
+        **{metric.name: MetricSummary | None if metric.optional else MetricSummary for metric in REPORTED},
+    )
+    Differences = create_model(
+        "Differences",
+        __base__=ResponseModel,
+        __doc__="Variant minus baseline. Accuracies here are in percentage points, losses in nats.",
+        **{metric.contrast: Difference | None if metric.optional else Difference for metric in TESTED},
+    )
 
 
 class CurvePoint(ResponseModel):
@@ -130,38 +169,6 @@ class VariantReport(ResponseModel):
     diagnostics: Diagnostics | None = Field(None, description="Of the first variants only; null if unknown")
 
 
-class Difference(ResponseModel):
-    """A variant minus the baseline, over pairs of equal seed; what too few pairs cannot say is null."""
-
-    n: int
-    mean: float
-    sd: float | None
-    low: float | None = Field(description="Of the 95 % paired t interval")
-    high: float | None
-    t_p: float | None = Field(description="p of the paired t test")
-    t_p_holm: float | None = Field(
-        description="The same, corrected (Holm) for all that this report tests: metrics times variants; "
-        "null below six pairs, from which nothing is concluded"
-    )
-    sign_flip_p: float | None = Field(description="p of the exact sign-flip permutation test")
-    d: float | None = Field(description="Mean difference in standard deviations of the differences")
-    superiority: float | None = Field(
-        description="Share of pairs in which the variant's value is the higher; half of each tie"
-    )
-    detectable: float | None = Field(
-        description="True difference that so many pairs find with a probability of 80 %, at the level that "
-        "the correction leaves a single test; null below six pairs"
-    )
-    relative: float | None = Field(
-        description="Mean difference as a share of the baseline's mean over these pairs; null unless both "
-        "means are positive"
-    )
-    call: Call | None = Field(
-        description="What the verdict calls the variant's value, which takes both the corrected t test and "
-        "the sign-flip test; null where no difference could be shown"
-    )
-
-
 class Equivalence(ResponseModel):
     """Whether two accuracies are as good as equal: two one-sided tests (TOST)."""
 
@@ -193,15 +200,6 @@ class Interval(ResponseModel):
 
     low: float
     high: float
-
-
-class Differences(ResponseModel):
-    """Variant minus baseline. Accuracies here are in percentage points, losses in nats."""
-
-    test_accuracy_points: Difference
-    test_loss: Difference
-    generalization_gap_accuracy_points: Difference
-    generalization_gap_loss: Difference
 
 
 class Contrast(ResponseModel):

@@ -5,10 +5,11 @@ from collections.abc import Sequence
 from api.reports.schemas import Call, Difference, Differences, Equivalence, Interval, McNemar
 from models.experiments import FEWEST_PAIRS
 from models.formatting import format_count
+from models.metrics import TESTED
 from models.statistics import ALPHA
 
 _ONE_PAIR = "One pair: this shows what happened, not what would happen again."
-_DIGITS = {"points": 2, "nats": 4}
+_DIGITS = {metric.contrast_unit: metric.format.digits for metric in TESTED}
 # What the judged metrics are sorted under, in this order.
 _LOWER = "Lower"
 _HIGHER = "Higher"
@@ -62,10 +63,9 @@ def build_verdict(
 
 def _get_named_differences(differences: Differences) -> list[tuple[str, Difference, str]]:
     return [
-        ("test accuracy", differences.test_accuracy_points, "points"),
-        ("test loss", differences.test_loss, "nats"),
-        ("gap in accuracy", differences.generalization_gap_accuracy_points, "points"),
-        ("gap in loss", differences.generalization_gap_loss, "nats"),
+        (metric.title.lower(), difference, metric.contrast_unit)
+        for metric in TESTED
+        if (difference := getattr(differences, metric.contrast)) is not None
     ]
 
 
@@ -166,7 +166,7 @@ def format_amount(value: float, unit: str) -> str:
     """A signed difference in its unit: `+0.12 points`, `-0.0281 nats`."""
     digits = _DIGITS[unit]
     # Adding zero turns a rounded -0.0 into 0.0.
-    return f"{round(value, digits) + 0.0:+.{digits}f} {unit}"
+    return f"{round(value, digits) + 0.0:+.{digits}f} {unit}".rstrip()
 
 
 def _format_size(difference: Difference, unit: str) -> str:
@@ -174,7 +174,7 @@ def _format_size(difference: Difference, unit: str) -> str:
 
 
 def _format_plain(value: float, unit: str) -> str:
-    return f"{value:.{_DIGITS[unit]}f} {unit}"
+    return f"{value:.{_DIGITS[unit]}f} {unit}".rstrip()
 
 
 def _format_share(value: float) -> str:

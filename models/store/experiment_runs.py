@@ -128,7 +128,7 @@ def compute_variance_over_seeds(session: Session, dataset: str) -> float | None:
 
     Pooled over every variant of every experiment that two seeds have finished of; None where there is none.
     """
-    accuracy = Result.test_accuracy
+    accuracy: ColumnElement[float] = Result.__table__.c.test_accuracy
     query = (
         select(func.count(), func.sum(accuracy), func.sum(accuracy * accuracy))
         .select_from(Run)
@@ -184,8 +184,8 @@ def get_run_summaries(session: Session, experiment_id: str) -> list[RunSummary]:
             Job.epochs_done,
             Job.epochs,
             Job.error_message,
-            Result.test_accuracy,
-            Result.test_loss,
+            Result.__table__.c.test_accuracy,
+            Result.__table__.c.test_loss,
         )
         .join(Job, Job.id == Run.job_id)
         .outerjoin(Result, Result.job_id == Job.id)

@@ -244,20 +244,21 @@ _COUNTS = (
     .where(_REQUESTED)
     .group_by(Run.experiment_id, Job.state)
 )
+_METRICS = Result.__table__.c
 # The best run of each experiment, and how long its jobs take; one query, because the join is slow.
 _RANKED = (
     select(
         Run.experiment_id,
         Run.variant,
         Run.job_id,
-        Result.test_accuracy,
-        func.avg(Result.training_seconds + Result.compile_seconds)
+        _METRICS.test_accuracy,
+        func.avg(_METRICS.training_seconds + _METRICS.compile_seconds)
         .over(partition_by=Run.experiment_id)
         .label("seconds"),
         func.row_number()
         .over(
             partition_by=Run.experiment_id,
-            order_by=(Result.test_accuracy.desc(), Result.test_loss, Run.job_id, Run.variant),
+            order_by=(_METRICS.test_accuracy.desc(), _METRICS.test_loss, Run.job_id, Run.variant),
         )
         .label("rank"),
     )

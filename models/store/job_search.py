@@ -51,7 +51,7 @@ class SortOrder:
     """The sort order of jobs; ties by id, of an experiment's runs by variant too, in the same direction."""
 
     by: str = "created_at"
-    """`created_at`, or one of SORTABLE_METRICS: then only jobs that have it are listed."""
+    """`created_at`, or a metric: then only jobs that have it are listed."""
     descending: bool = True
 
     def apply_to(self, query: Select[Any], *columns: Any) -> Select[Any]:

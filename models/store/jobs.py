@@ -131,8 +131,9 @@ def get_seconds_per_operation(session: Session) -> float | None:
         .order_by(Job.created_at.desc(), Job.id.desc())
         .limit(_PACE_JOBS)
     )
+    metrics = Result.__table__.c
     totals = (
-        select(func.sum(Result.training_seconds), func.sum(Result.training_flops))
+        select(func.sum(metrics.training_seconds), func.sum(metrics.training_flops))
         .where(Result.job_id.in_(newest))
         .execution_options(**UNFILTERED)
     )

@@ -1,7 +1,7 @@
 """The tables. What people filter and sort by is a column; JSON is what is only ever read whole."""
 
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any, get_type_hints
 
 from sqlalchemy import (
     BigInteger,
@@ -20,29 +20,13 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 from sqlalchemy.types import JSON
 
 from models.identifiers import create_id
+from models.metrics import METRICS, EvaluationMetrics
 from models.states import Action, JobState
 from models.store.sql_functions import UtcDateTime
 
 ID = String(40)
 LOCAL_OWNER = "local"
 """Owner of what is made without an API key."""
-SORTABLE_METRICS = (
-    "test_accuracy",
-    "test_loss",
-    "test_brier",
-    "test_ece",
-    *("train_accuracy", "train_loss"),
-    *("validation_accuracy", "validation_loss"),
-    *("generalization_gap_accuracy", "generalization_gap_loss"),
-    *("best_epoch", "reported_epoch", "epochs_run"),
-    "parameters",
-    "zero_weight_fraction",
-    "near_zero_weight_fraction",
-    "weight_norm",
-    "training_seconds",
-    "training_flops",
-)
-"""Columns of a result that jobs can be sorted by."""
 
 
 def _build_check(column: str, values: list[str]) -> str:
@@ -240,35 +224,30 @@ class Epoch(Base):
     seconds: Mapped[float]
 
 
-class Result(Base):
-    """What a finished job is worth, measured at the reported epoch's weights. Columns, so people can sort."""
+if TYPE_CHECKING:
+    _MetricColumns = EvaluationMetrics
+else:
+    _MetricColumns = type(
+        "_MetricColumns",
+        (),
+        {
+            "__annotations__": {
+                name: Mapped[hint] for name, hint in get_type_hints(EvaluationMetrics).items()
+            },
+            "stop_reason": mapped_column(String(63)),
+        },
+    )
+
+
+class Result(Base, _MetricColumns):
+    """What a finished job is worth, measured at the reported epoch's weights. Columns, so people can sort.
+
+    Null is what the job's release of Regbench did not record yet.
+    """
 
     __tablename__ = "results"
 
     job_id: Mapped[str] = mapped_column(ID, ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
-    test_accuracy: Mapped[float]
-    test_loss: Mapped[float]
-    test_brier: Mapped[float]
-    test_ece: Mapped[float]
-    train_accuracy: Mapped[float]
-    train_loss: Mapped[float]
-    validation_accuracy: Mapped[float | None]
-    validation_loss: Mapped[float | None]
-    generalization_gap_accuracy: Mapped[float]
-    generalization_gap_loss: Mapped[float]
-    best_epoch: Mapped[int]
-    reported_epoch: Mapped[int]
-    epochs_run: Mapped[int]
-    stop_reason: Mapped[str] = mapped_column(String(63))
-    parameters: Mapped[int]
-    zero_weight_fraction: Mapped[float]
-    near_zero_weight_fraction: Mapped[float | None]
-    """Null, as are `layers` and `confusion`, where the job ended before Regbench recorded it."""
-    weight_norm: Mapped[float]
-    training_seconds: Mapped[float]
-    compile_seconds: Mapped[float]
-    compilations: Mapped[int] = mapped_column(server_default="0")
-    training_flops: Mapped[float]
     weights_sha256: Mapped[str] = mapped_column(String(64))
     dataset_sha256: Mapped[str] = mapped_column(String(64))
     tensorflow: Mapped[str] = mapped_column(String(63))
@@ -293,7 +272,7 @@ class Result(Base):
     job: Mapped[Job] = relationship(back_populates="result")
 
     # One for each metric that lists can be sorted by.
-    __table_args__ = tuple(Index(None, metric, "job_id") for metric in SORTABLE_METRICS)
+    __table_args__ = tuple(Index(None, metric.name, "job_id") for metric in METRICS)
 
 
 class Event(Base):

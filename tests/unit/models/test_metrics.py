@@ -1,25 +1,37 @@
-"""The catalogue of metrics agrees with what is measured, stored and reported."""
+"""The catalogue of metrics: what reports take from it, and how values are shown."""
 
-from dataclasses import fields
+import pytest
 
 from api.reports.schemas import Differences, Metrics
-from models.metrics import METRICS
-from models.records import Evaluation
-from models.store.tables import SORTABLE_METRICS
+from models.metrics import METRICS, REPORTED, TESTED, EvaluationMetrics
 
-NAMES = {metric.name for metric in METRICS}
+BY_NAME = {metric.name: metric for metric in METRICS}
 
 
-def test_every_metric_is_measured_and_can_be_sorted_by() -> None:
-    assert len(NAMES) == len(METRICS)
-    assert {field.name for field in fields(Evaluation)} >= NAMES
-    assert set(SORTABLE_METRICS) == NAMES
+def test_every_metric_is_a_field_of_an_evaluation() -> None:
+    assert len(BY_NAME) == len(METRICS)
+    assert [name for name in EvaluationMetrics.__dataclass_fields__ if name in BY_NAME] == list(BY_NAME)
 
 
 def test_reports_summarize_what_their_tables_show_and_contrast_what_is_tested() -> None:
-    assert set(Metrics.model_fields) == {metric.name for metric in METRICS if metric.table}
-    assert set(Differences.model_fields) == {metric.contrast for metric in METRICS if metric.tested}
+    assert list(Metrics.model_fields) == [metric.name for metric in REPORTED]
+    assert {metric.name for metric in REPORTED} == {metric.name for metric in METRICS if metric.table}
+    assert list(Differences.model_fields) == [metric.contrast for metric in TESTED]
+    assert REPORTED[: len(TESTED)] == list(TESTED)
 
 
-def test_a_metric_has_a_heading_where_it_has_a_column() -> None:
-    assert all(bool(metric.heading) == bool(metric.table) for metric in METRICS)
+@pytest.mark.parametrize(
+    ("name", "value", "half_width", "text"),
+    [
+        ("test_accuracy", 0.97891, 0.0, "97.89"),
+        ("test_accuracy", 0.97891, 0.0011, "97.89 ±0.11"),
+        ("test_loss", 0.07123, 0.0, "0.0712"),
+        ("parameters", 1_234_567, 0.0, "1,234,567"),
+        ("epochs_run", 12.5, 0.25, "12.5 ±0.2"),
+        ("training_flops", 1.25e12, 0.0, "1,250.0"),
+    ],
+)
+def test_a_value_has_the_digits_and_scale_of_its_metric(
+    name: str, value: float, half_width: float, text: str
+) -> None:
+    assert BY_NAME[name].format_value(value, half_width) == text

@@ -1,4 +1,5 @@
 from dataclasses import fields
+from typing import get_type_hints
 
 from models.records import EpochRecord, Progress, ResultRecord
 from models.store.tables import Epoch, Job, Result
@@ -24,7 +25,7 @@ def test_what_may_be_null_is_the_same_on_both_sides() -> None:
         (EpochRecord, Epoch.__table__, set()),
         (ResultRecord, Result.__table__, LATER),
     ):
-        optional = {field.name for field in fields(record) if "None" in str(field.type)}
+        optional = {name for name, hint in get_type_hints(record).items() if "None" in str(hint)}
         assert optional | later == {column.name for column in table.columns if column.nullable}
 
 

@@ -5,9 +5,9 @@ from typing import Any
 import httpx
 import pytest
 
+from models.metrics import METRICS
 from models.states import JobState
 from models.store.database import Database
-from models.store.tables import SORTABLE_METRICS
 from tests.factories import finished_job, job_in, job_spec, result_record
 
 
@@ -45,8 +45,8 @@ def test_jobs_by_a_metric(client: httpx.Client, database: Database, two: tuple[s
 def test_every_metric_can_be_sorted_by_from_page_to_page(
     client: httpx.Client, two: tuple[str, str], fields: str
 ) -> None:
-    for metric in SORTABLE_METRICS:
-        first = client.get(f"/v1/jobs?sort={metric}&limit=1{fields}")
+    for metric in METRICS:
+        first = client.get(f"/v1/jobs?sort={metric.name}&limit=1{fields}")
         second = client.get(first.links["next"]["url"])
         assert {job["id"] for job in items(first) + items(second)} == set(two), metric
         assert "next" not in second.links
