@@ -386,6 +386,8 @@ class Prediction(_Resource):
     label: int
     confidence: float
     probabilities: list[float]
+    warnings: list[str] = []
+    """Why it is doubtful."""
 
 
 class Predictions(_Resource):

@@ -1,4 +1,4 @@
-"""PNG and JPEG files as 28x28 images, such as MNIST has: light ink on black.
+"""PNG and JPEG files, also photographs and scans, as 28x28 images such as MNIST has: light ink on black.
 
 What comes from strangers is opened with care: only these two formats, nothing larger than its header may
 say, and one request's files at a time.
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from api.http.problems import format_json_pointer
+from api.predictions.segmentation import NothingDrawn, extract_digit
 from models.errors import FieldError, InvalidSpec
 from models.predictions import Choice
 from models.spec import SIDE
@@ -33,11 +34,13 @@ a body of 4 MB could keep a processor busy for an hour. Cameras and programs wri
 _MOST_PNG_PARTS = {b"iCCP": 1}
 """Colour profiles, each of which is decompressed; the format allows one."""
 
-_ENOUGH = 256
-"""Pixels of a side to which large images are brought first: ample for 28."""
-_INK = 0.2
-"""Share of the strongest ink above which a pixel belongs to the digit and not to the paper."""
-_BOX = 20
+_ENOUGH = 1024
+"""Pixels of a side to which large pictures are brought first: ample for a digit that is small in them."""
+_LEAST_RANGE = 0.02
+"""Between the darkest and the lightest pixel of a picture in which something is drawn."""
+_TOO_LARGE = (
+    f"too large: at most {MOST_SIDE:,} pixels a side, and {MOST_PIXELS:,} in all images of a request together"
+)
 
 
 @dataclass(frozen=True)
@@ -54,22 +57,28 @@ class _Unreadable(Exception):
     """One sentence about a file."""
 
 
-def read_images(files: Sequence[bytes], pointers: Sequence[str], treatment: Treatment) -> Grey:
-    """Image files as pixels (n, 28, 28), 0 (black) to 1 (white). `pointers` name the files in errors.
+def read_images(
+    files: Sequence[bytes], pointers: Sequence[str], treatment: Treatment
+) -> tuple[Grey, list[list[str]]]:
+    """Image files as pixels (n, 28, 28), 0 (black) to 1 (white), and what is doubtful about each.
+
+    `pointers` name the files in errors.
 
     Raises:
-        InvalidSpec: a file is no PNG or JPEG, is damaged, or is too large.
+        InvalidSpec: a file is no PNG or JPEG, is damaged, is too large, or has nothing drawn in it.
     """
     left = MOST_PIXELS
-    images = []
+    images, warnings = [], []
     for content, pointer in zip(files, pointers, strict=True):
         try:
-            grey, pixels = _convert_to_grey(content, left)
-        except _Unreadable as fault:
+            picture, pixels = _read_picture(content, left)
+            image, doubts = _prepare(picture, treatment)
+        except (_Unreadable, NothingDrawn) as fault:
             raise InvalidSpec([FieldError(pointer, str(fault))]) from None
         left -= pixels
-        images.append(_prepare(grey, treatment))
-    return np.stack(images)
+        images.append(image)
+        warnings.append(doubts)
+    return np.stack(images), warnings
 
 
 def read_numbers(images: Sequence[Sequence[Sequence[float]]], scale: Literal["byte", "unit"]) -> Grey:
@@ -85,10 +94,9 @@ def read_numbers(images: Sequence[Sequence[Sequence[float]]], scale: Literal["by
             raise InvalidSpec([FieldError("/images", hint)])
         return pixels / np.float32(255)
     if pixels.max() > 1:
-        results = [int(item) for item in np.unravel_index(pixels.argmax(), pixels.shape)]
-        raise InvalidSpec(
-            [FieldError(format_json_pointer(["images", *results]), 'above 1, and "scale" is "unit"')]
-        )
+        index = [int(position) for position in np.unravel_index(pixels.argmax(), pixels.shape)]
+        pointer = format_json_pointer(["images", *index])
+        raise InvalidSpec([FieldError(pointer, 'above 1, and "scale" is "unit"')])
     return pixels
 
 
@@ -103,15 +111,19 @@ def to_numbers(images: Grey) -> list[list[list[int]]]:
     return pixels
 
 
-def _convert_to_grey(content: bytes, most_pixels: int) -> tuple[Grey, int]:
-    """The image on white paper, and how many pixels its file holds."""
-    _check_parts(content)
+def _read_picture(content: bytes, most_pixels: int) -> tuple[Grey, int]:
+    """The picture (height, width, 3), 0 to 1, and how many pixels its file holds."""
+    # No marker stands in the data of a JPEG by chance; to count those in its metadata too does no harm.
+    most_parts = _MOST_JPEG_PARTS if content.startswith(_JPEG) else _MOST_PNG_PARTS
+    if any(content.count(part) > most for part, most in most_parts.items()):
+        raise _Unreadable("more scans, EXIF segments or colour profiles than any camera or program writes")
     try:
         with Image.open(io.BytesIO(content), formats=FORMATS) as image:
-            pixels = image.width * image.height
+            width, height = image.size
             # Before anything is decoded: so far only the header was read.
-            _check_size(image.size, most_pixels)
-            return _decode(image), pixels
+            if max(width, height) > MOST_SIDE or width * height > most_pixels:
+                raise _Unreadable(f"{width:,} x {height:,} pixels are {_TOO_LARGE}")
+            return _decode(image), width * height
     except _Unreadable:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
@@ -123,94 +135,50 @@ def _convert_to_grey(content: bytes, most_pixels: int) -> tuple[Grey, int]:
         raise _Unreadable(f"the file is damaged: {str(error) or type(error).__name__}") from None
 
 
-def _check_parts(content: bytes) -> None:
-    # No marker stands in the data of a JPEG by chance; to count those in its metadata too does no harm.
-    most = _MOST_JPEG_PARTS if content.startswith(_JPEG) else _MOST_PNG_PARTS
-    if any(content.count(part) > item for part, item in most.items()):
-        raise _Unreadable("more scans, EXIF segments or colour profiles than any camera or program writes")
-
-
-_TOO_LARGE = (
-    f"too large: at most {MOST_SIDE:,} pixels a side, and {MOST_PIXELS:,} in all images of a request together"
-)
-
-
-def _check_size(size: tuple[int, int], most_pixels: int) -> None:
-    width, height = size
-    if max(size) > MOST_SIDE or width * height > most_pixels:
-        raise _Unreadable(f"{width:,} x {height:,} pixels are {_TOO_LARGE}")
-
-
 def _decode(image: Image.Image) -> Grey:
+    """(height, width, 3), 0 to 1, without transparency."""
     # A JPEG is not even decoded to its full size; other formats know no such thing and ignore it.
-    image.draft("L", (_ENOUGH, _ENOUGH))
+    image.draft("RGB", (_ENOUGH, _ENOUGH))
     image = ImageOps.exif_transpose(image)
-    if image.mode.startswith("I"):
-        # 16 bits, which Pillow would cut off at 255.
+    if image.mode.startswith("I"):  # 16 bits, which Pillow would cut off at 255
         image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-    image = image.convert("RGBA" if image.has_transparency_data else "L")
+    image = image.convert("RGBA" if image.has_transparency_data else "RGB")
     if (times := max(image.size) // _ENOUGH) > 1:
         image = image.reduce(times)
-    if image.mode == "RGBA":
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("L")
-    return np.asarray(image, np.float32) / np.float32(255)
+    pixels = np.asarray(image, np.float32) / np.float32(255)
+    if image.mode == "RGB":
+        return pixels
+    colours, opacity = pixels[..., :3], pixels[..., 3:]
+    if opacity.mean() > 0.5:
+        # A page with holes or round corners.
+        ground = np.median(colours[opacity[..., 0] > 0.5], axis=0)
+    else:
+        # Ink on nothing: on what it stands out from.
+        ground = np.float32((colours * opacity).sum() < 1.5 * opacity.sum())
+    composite: Grey = colours * opacity + ground * (1 - opacity)
+    return composite
 
 
-def _prepare(grey: Grey, treatment: Treatment) -> Grey:
-    if treatment.invert == "true" or (treatment.invert == "auto" and _measure_paper(grey) > 0.5):
-        grey = 1 - grey
-    prepared = grey.shape == (SIDE, SIDE)
+def _prepare(picture: Grey, treatment: Treatment) -> tuple[Grey, list[str]]:
+    """The picture as (28, 28), light ink on black, and what is doubtful about it."""
+    height, width = picture.shape[:2]
+    prepared = height == width == SIDE
     if treatment.center == "true" or (treatment.center == "auto" and not prepared):
-        return _center(grey)
-    return grey if prepared else _fit(grey, SIDE)
-
-
-def _measure_paper(grey: Grey) -> float:
-    """The brightness of the border, which is mostly paper."""
-    return float(np.median(np.concatenate([grey[0], grey[-1], grey[:, 0], grey[:, -1]])))
-
-
-def _fit(grey: Grey, side: int) -> Grey:
-    """The whole image, scaled to touch the sides of a square, in the middle of it."""
-    scaled = _scale(grey, side)
-    square = np.full((side, side), _measure_paper(grey), np.float32)
-    top, left = ((side - length) // 2 for length in scaled.shape)
+        dark_ink = None if treatment.invert == "auto" else treatment.invert == "true"
+        return extract_digit(picture, dark_ink)
+    grey = picture @ np.array([0.299, 0.587, 0.114], np.float32)
+    if np.ptp(grey) < _LEAST_RANGE:
+        raise NothingDrawn
+    # The border is mostly paper.
+    paper = float(np.median(np.concatenate([grey[0], grey[-1], grey[:, 0], grey[:, -1]])))
+    if treatment.invert == "true" or (treatment.invert == "auto" and paper > 0.5):
+        grey, paper = 1 - grey, 1 - paper
+    if prepared:
+        return grey, []
+    # The whole picture, scaled to touch the sides of a square, in the middle of it.
+    size = [max(1, round(length * SIDE / max(height, width))) for length in (width, height)]
+    scaled = np.asarray(Image.fromarray(grey).resize((size[0], size[1]), Image.Resampling.BILINEAR))
+    square = np.full((SIDE, SIDE), paper, np.float32)
+    top, left = ((SIDE - length) // 2 for length in scaled.shape)
     square[top : top + scaled.shape[0], left : left + scaled.shape[1]] = scaled
-    return square
-
-
-def _center(grey: Grey) -> Grey:
-    """The digit as MNIST has its own: its box scaled to 20 pixels, its centre of mass in the middle of 28x28.
-
-    Source: Y. LeCun, C. Cortes, C. J. C. Burges, "The MNIST database of handwritten digits". The paper
-    becomes black and the strongest ink white, as they are there.
-    """
-    ink = np.clip(grey - _measure_paper(grey), 0, None)
-    square = np.zeros((SIDE, SIDE), np.float32)
-    strongest = ink.max()
-    if strongest == 0:
-        return square
-    ink /= strongest
-    rows, columns = (np.flatnonzero((ink > _INK).any(axis=axis)) for axis in (1, 0))
-    digit = _scale(ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1], _BOX)
-    top, left = _compute_corner(digit)
-    square[top : top + digit.shape[0], left : left + digit.shape[1]] = digit
-    return square
-
-
-def _compute_corner(digit: Grey) -> tuple[int, int]:
-    """Where the digit's upper left corner goes, so that its centre of mass comes to the middle."""
-    mass = digit.sum()
-    places = []
-    for axis, length in enumerate(digit.shape):
-        centre = float(digit.sum(axis=1 - axis) @ np.arange(length) / mass)
-        places.append(min(max(round(SIDE / 2 - centre), 0), SIDE - length))
-    return places[0], places[1]
-
-
-def _scale(grey: Grey, side: int) -> Grey:
-    """The image with its longer side as long as `side`."""
-    longest = max(grey.shape)
-    height, width = (max(1, round(length * side / longest)) for length in grey.shape)
-    image = Image.fromarray(grey).resize((width, height), Image.Resampling.BILINEAR)
-    return np.asarray(image, np.float32)
+    return square, []

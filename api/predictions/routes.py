@@ -4,7 +4,7 @@ import sys
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 from anyio import CapacityLimiter, to_thread
 from fastapi import APIRouter, Depends, Query, Request
@@ -18,6 +18,8 @@ from api.http.bodies import read_body_limited, read_json, validate_json
 from api.http.dependencies import DatabaseDep, JobId, SettingsDep, parse_id
 from api.http.openapi import RequestBody, documented
 from api.http.problems import Problem, format_json_pointer
+from api.http.routing import StrictQueryRoute
+from api.predictions import schemas
 from models import predictions
 from models.errors import FieldError, InvalidSpec, PredictorUnavailable
 from models.predictions import MOST_IMAGES, MOST_JOBS, Choice, Probabilities
@@ -28,9 +30,6 @@ from models.store.jobs import get_jobs, get_result
 
 if TYPE_CHECKING:
     from api.predictions.image_files import Grey
-
-from api.http.routing import StrictQueryRoute
-from api.predictions import schemas
 
 router = APIRouter(tags=["predictions"], route_class=StrictQueryRoute)
 
@@ -48,6 +47,15 @@ class PostedImages(BaseModel):
     scale: Literal["byte", "unit"] = Field("byte", description="`byte`: 0 to 255; `unit`: 0 to 1")
 
 
+class Images(NamedTuple):
+    """Posted images."""
+
+    pixels: "Grey"
+    """(n, 28, 28), 0 to 1."""
+    warnings: Sequence[Sequence[str]]
+    """What is doubtful about each."""
+
+
 @dataclass(frozen=True)
 class Limits:
     """What one API process does at once for predictions."""
@@ -58,6 +66,8 @@ class Limits:
     """Threads of their own, so that who waits for a prediction keeps no other request waiting."""
 
 
+_UNSURE = 0.5
+"""A confidence below which an answer says that the model is unsure."""
 _FILE = {"type": "string", "format": "binary"}
 _FORM = {
     "type": "object",
@@ -82,8 +92,8 @@ async def parse_images(
         Choice,
         Query(description="Files: whether to box and centre the digit as MNIST does; auto: unless 28x28"),
     ] = "auto",
-) -> "Grey":
-    """The posted images (n, 28, 28), 0 to 1."""
+) -> Images:
+    """The posted images."""
     limits: Limits = request.app.state.limits
     essence = request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
     if essence == "application/json":
@@ -103,17 +113,17 @@ async def parse_images(
     return await to_thread.run_sync(_read_files, files, pointers, invert, center, limiter=limits.reading)
 
 
-def _read_files(files: Sequence[bytes], pointers: Sequence[str], invert: Choice, center: Choice) -> "Grey":
+def _read_files(files: Sequence[bytes], pointers: Sequence[str], invert: Choice, center: Choice) -> Images:
     from api.predictions import image_files  # noqa: PLC0415 (NumPy and Pillow, which who asks for no prediction need not wait for)
 
-    return image_files.read_images(files, pointers, image_files.Treatment(invert, center))
+    return Images(*image_files.read_images(files, pointers, image_files.Treatment(invert, center)))
 
 
-def _read_json(body: bytes) -> "Grey":
+def _read_json(body: bytes) -> Images:
     posted = validate_json(PostedImages, body)
     from api.predictions import image_files  # noqa: PLC0415 (as above)
 
-    return image_files.read_numbers(posted.images, posted.scale)
+    return Images(image_files.read_numbers(posted.images, posted.scale), [[]] * len(posted.images))
 
 
 class _InMemory(MultiPartParser):
@@ -152,7 +162,7 @@ async def _read_upload(request: Request, body: bytes) -> list[bytes]:
         await form.close()
 
 
-ImagesDep = Annotated["Grey", Depends(parse_images)]
+ImagesDep = Annotated[Images, Depends(parse_images)]
 Include = Annotated[
     Literal["images"] | None, Query(description="`images`: answer also with the images as the model saw them")
 ]
@@ -169,9 +179,11 @@ async def predict_images(
     include: Include = None,
 ) -> schemas.Predictions:
     """What a succeeded job's model makes of images: JSON, one PNG or JPEG file, or a form of such files."""
-    [answers] = await _predict(request, database, settings, [job_id], images)
+    [probabilities] = await _predict(request, database, settings, [job_id], images.pixels)
     return schemas.Predictions(
-        job_id=job_id, predictions=_build_predictions(answers), images=_encode_images(images, include)
+        job_id=job_id,
+        predictions=_build_predictions(probabilities, images.warnings),
+        images=_encode_images(images.pixels, include),
     )
 
 
@@ -187,13 +199,15 @@ async def predict_with_models(
 ) -> schemas.PredictionsByJob:
     """What several jobs' models make of the same images, in the order of the jobs."""
     job_ids = [parse_id("job", item) for item in dict.fromkeys(job)]
-    answers = await _predict(request, database, settings, job_ids, images)
+    by_job = await _predict(request, database, settings, job_ids, images.pixels)
     return schemas.PredictionsByJob(
         items=[
-            schemas.JobPredictions(job_id=job_id, predictions=_build_predictions(answer))
-            for job_id, answer in zip(job_ids, answers, strict=True)
+            schemas.JobPredictions(
+                job_id=job_id, predictions=_build_predictions(probabilities, images.warnings)
+            )
+            for job_id, probabilities in zip(job_ids, by_job, strict=True)
         ],
-        images=_encode_images(images, include),
+        images=_encode_images(images.pixels, include),
     )
 
 
@@ -218,13 +232,20 @@ def _predict_in_thread(
     return predictions.predict(settings, job_ids, to_question(images))
 
 
-def _build_predictions(probabilities: Probabilities) -> list[schemas.Prediction]:
-    return [
-        schemas.Prediction(
-            label=probability.index(max(probability)), confidence=max(probability), probabilities=probability
+def _build_predictions(
+    probabilities: Probabilities, warnings: Sequence[Sequence[str]]
+) -> list[schemas.Prediction]:
+    predictions = []
+    for of_classes, doubts in zip(probabilities, warnings, strict=True):
+        confidence = max(of_classes)
+        label = of_classes.index(confidence)
+        unsure = [f"the model is unsure: {confidence:.0%} for a {label}"] if confidence < _UNSURE else []
+        predictions.append(
+            schemas.Prediction(
+                label=label, confidence=confidence, probabilities=of_classes, warnings=[*doubts, *unsure]
+            )
         )
-        for probability in probabilities
-    ]
+    return predictions
 
 
 def _encode_images(seen: "Grey", include: str | None) -> list[list[list[int]]] | None:

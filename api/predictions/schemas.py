@@ -11,6 +11,9 @@ class Prediction(ResponseModel):
     label: int = Field(description="The class that it holds most likely, 0 to 9")
     confidence: float = Field(description="That class's probability")
     probabilities: list[float] = Field(description="Of each class, 0 to 9; they add up to 1")
+    warnings: list[str] = Field(
+        description="Why the picture or the model's answer is doubtful; empty: no doubt was found"
+    )
 
 
 class JobPredictions(ResponseModel):

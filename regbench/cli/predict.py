@@ -52,6 +52,8 @@ def predict(
             console.print(
                 Text(f"{path.name}: {prediction.label} ({prediction.confidence:.1%})"), soft_wrap=True
             )
+            for warning in prediction.warnings:
+                console.print(Text(f"warning: {warning}", "yellow"), soft_wrap=True)
             table = Table.grid(padding=(0, 1))
             for label, probability in enumerate(prediction.probabilities):
                 style = "bold" if label == prediction.label else ""

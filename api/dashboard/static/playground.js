@@ -149,6 +149,7 @@ function clearPredictions() {
   for (const side of sides) {
     side.querySelector(".digit").textContent = "\u2013";
     side.querySelector(".confidence").textContent = "Nothing is drawn yet.";
+    showWarnings(side, []);
     for (const bar of side.querySelectorAll(".bars li")) setBar(bar, null, false);
   }
   element("preprocessed").hidden = element("agreement").hidden = true;
@@ -156,10 +157,17 @@ function clearPredictions() {
 
 const percent = (fraction) => (fraction > 0.9999 ? "over 99.99 %" : `${(100 * fraction).toFixed(fraction > 0.99 ? 2 : 1)} %`);
 
-function show(side, { label, confidence, probabilities }) {
+function show(side, { label, confidence, probabilities, warnings }) {
   side.querySelector(".digit").textContent = label;
   side.querySelector(".confidence").textContent = `with a confidence of ${percent(confidence)}`;
+  showWarnings(side, warnings);
   side.querySelectorAll(".bars li").forEach((bar, digit) => setBar(bar, probabilities[digit], digit === label));
+}
+
+function showWarnings(side, warnings) {
+  const target = side.querySelector(".warnings");
+  target.textContent = warnings.map((warning) => `${warning[0].toUpperCase()}${warning.slice(1)}.`).join(" ");
+  target.hidden = !warnings.length;
 }
 
 function setBar(bar, fraction, isPredicted) {

@@ -79,7 +79,10 @@ def test_images_as_numbers(client: TestClient, path: str, answers: Answers) -> N
     assert answer.status_code == 200
     assert answer.json() == {
         "job_id": path.split("/")[3],
-        "predictions": [{"label": 9, "confidence": 0.55, "probabilities": [0.05] * 9 + [0.55]}] * 2,
+        "predictions": [
+            {"label": 9, "confidence": 0.55, "probabilities": [0.05] * 9 + [0.55], "warnings": []}
+        ]
+        * 2,
         "images": None,
     }
     assert seen(answers) == images
@@ -115,8 +118,10 @@ def test_what_is_done_to_a_file_can_be_chosen(client: TestClient, path: str, ans
     for query, expected in (("", digit()), ("?invert=true", 255 - digit())):
         assert client.post(path + query, content=content, headers=PNG).status_code == 200
         assert seen(answers)[0] == expected.tolist()
-    assert client.post(f"{path}?center=true", content=content, headers=PNG).status_code == 200
-    assert seen(answers)[0] != digit().tolist()
+    stroke = np.zeros((28, 28))
+    stroke[4:20, 5:8] = 255
+    assert client.post(f"{path}?center=true", content=png(stroke), headers=PNG).status_code == 200
+    assert seen(answers)[0] != stroke.tolist()
     for query in ("invert=maybe", "center=1", "include=everything"):
         assert pointers(client.post(f"{path}?{query}", content=content, headers=PNG)) == [
             f"?{query.partition('=')[0]}"

@@ -23,7 +23,8 @@ def file_of(image: Image.Image, form: str = "PNG", **options: Any) -> bytes:
 
 
 def read(content: bytes, **treatment: Any) -> Grey:
-    return read_images([content], [""], Treatment(**treatment))[0]
+    images, _ = read_images([content], [""], Treatment(**treatment))
+    return images[0]
 
 
 def fault(*contents: bytes) -> tuple[str, str]:
@@ -56,7 +57,7 @@ def test_an_image_of_the_right_size_is_taken_as_it_is() -> None:
     assert np.array_equal(np.rint(seen * 255), pixels)
 
 
-REFERENCE = read_images([file_of(drawing())], [""], Treatment())[0]
+REFERENCE = read(file_of(drawing()))
 TRANSPARENT = drawing("RGBA", (0, 0, 0, 255), (0, 0, 0, 0))
 
 
@@ -134,10 +135,24 @@ def test_inverting(invert: str, dark: bool, expected: float) -> None:
 @pytest.mark.parametrize("size", [(1, 1), (1, 4000), (4000, 1), (28, 28), (3, 500)])
 @pytest.mark.parametrize("center", ["auto", "true", "false"])
 @pytest.mark.parametrize("colour", [0, 128, 255])
-def test_blank_and_odd_images_are_images(size: tuple[int, int], center: str, colour: int) -> None:
-    seen = read(file_of(Image.new("L", size, colour)), center=center)
-    assert seen.shape == (28, 28)
-    assert np.isfinite(seen).all()
+def test_a_picture_in_which_nothing_is_drawn_is_refused(
+    size: tuple[int, int], center: Any, colour: int
+) -> None:
+    content = file_of(Image.new("L", size, colour))
+    with pytest.raises(InvalidSpec) as refused:
+        read_images([content], ["/image/0"], Treatment(center=center))
+    assert "nothing is drawn" in refused.value.errors[0].detail
+
+
+@pytest.mark.parametrize("size", [(1, 2), (1, 4000), (4000, 1), (28, 28), (3, 500), (9, 9)])
+@pytest.mark.parametrize("center", ["auto", "true", "false"])
+def test_images_of_odd_sizes_are_images_or_refused(size: tuple[int, int], center: str) -> None:
+    image = Image.new("L", size, 255)
+    image.paste(0, (0, 0, max(1, size[0] // 2), max(1, size[1] // 2)))
+    with suppress(InvalidSpec):
+        seen = read(file_of(image), center=center)
+        assert seen.shape == (28, 28)
+        assert np.isfinite(seen).all()
 
 
 def test_a_photo_is_turned_as_its_camera_says() -> None:
@@ -194,8 +209,10 @@ def test_a_bomb_is_refused_by_its_header(size: tuple[int, int]) -> None:
 
 
 def test_many_images_together_are_bounded_too() -> None:
-    large = file_of(Image.new("1", (MOST_SIDE, MOST_SIDE // 2)))
-    assert read_images([large] * 2, ["", ""], Treatment()).shape == (2, 28, 28)
+    image = Image.new("1", (MOST_SIDE, MOST_SIDE // 2), 1)
+    image.paste(0, (2_000, 500, 2_200, 1_500))
+    large = file_of(image)
+    assert read_images([large] * 2, ["", ""], Treatment())[0].shape == (2, 28, 28)
     assert fault(large, large, large)[0] == "/image/2"
 
 

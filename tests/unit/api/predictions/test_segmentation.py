@@ -1,0 +1,107 @@
+"""Digits in photographs and scans are read as well as on a clean page, and a page without one is refused."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sklearn.neural_network import MLPClassifier
+
+from api.predictions.image_files import Treatment, read_images
+from models.errors import InvalidSpec
+from tests.unit.api.predictions import digit_photos
+from tests.unit.api.predictions.digit_photos import KINDS, Array, place_digit, write
+
+DIGITS = 100
+QUICK = (
+    "clean",
+    "frame, 3 px",
+    "lined, dark",
+    "squared, dark",
+    "dust, coarse",
+    "shade, corners",
+    "noise 25",
+    "transparent, black ink",
+    "transparent, white ink",
+    "equal luminance",
+)
+"""The others take minutes together."""
+MNIST = Path(os.environ.get("REGBENCH_DATA_DIR", ""), "mnist.npz")
+needs_mnist = pytest.mark.skipif(not MNIST.is_file(), reason="needs mnist.npz in REGBENCH_DATA_DIR")
+
+
+@pytest.fixture(scope="module")
+def mnist() -> dict[str, Array]:
+    with np.load(MNIST) as arrays:
+        return dict(arrays)
+
+
+@pytest.fixture(scope="module")
+def classify(mnist: dict[str, Array]) -> Callable[[Array], Array]:
+    """A network with about 97 % of the test images right."""
+    network = MLPClassifier((128,), batch_size=256, max_iter=8, random_state=0)
+    with pytest.warns(match="Maximum iterations"):
+        network.fit(mnist["x_train"].reshape(-1, 784).astype(np.float32) / 255, mnist["y_train"])
+    return lambda images: network.predict(images.reshape(-1, 784))
+
+
+@needs_mnist
+@pytest.mark.parametrize(
+    "kind", [kind if kind in QUICK else pytest.param(kind, marks=pytest.mark.slow) for kind in KINDS]
+)
+def test_nine_of_ten_digits_are_read(
+    mnist: dict[str, Array], classify: Callable[[Array], Array], kind: str
+) -> None:
+    digits, labels = mnist["x_test"][:DIGITS] / 255, mnist["y_test"][:DIGITS]
+    files = [KINDS[kind](digit, np.random.default_rng(seed)) for seed, digit in enumerate(digits)]
+    # One by one, because of the limit of pixels in a request.
+    images = [read_images([content], [""], Treatment())[0][0] for content in files]
+    right = (classify(np.stack(images)) == labels).mean()
+    assert right >= (0.97 if kind == "clean" else 0.9)
+
+
+RNG = np.random.default_rng
+EMPTY = np.ones((300, 400))
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        EMPTY,
+        EMPTY * 0,
+        digit_photos.shade(EMPTY, 0.5),
+        digit_photos.shade(EMPTY, 0.45, "corners"),
+        digit_photos.add_noise(0.8 * EMPTY, RNG(0), 20),
+        digit_photos.rule(EMPTY, RNG(0), 0.5, 2, gap=30),
+        digit_photos.rule(EMPTY, RNG(0), 0.5, 1, gap=20, squared=True),
+        digit_photos.frame(EMPTY, 3, 8),
+        digit_photos.strew_dust(EMPTY, RNG(0), 40, 2),
+    ],
+    ids=["white", "black", "shade", "corners", "noise", "lined", "squared", "frame", "dust"],
+)
+def test_a_page_without_a_digit_is_refused(page: Array) -> None:
+    with pytest.raises(InvalidSpec) as refused:
+        read_images([write(page)], ["/image/0"], Treatment())
+    [error] = refused.value.errors
+    assert error.pointer == "/image/0"
+    assert "nothing is drawn" in error.detail
+
+
+def stroke() -> Array:
+    """A bent stroke in a picture of 28x28."""
+    digit = np.zeros((28, 28))
+    digit[4:7, 8:20] = digit[4:24, 17:20] = 1
+    return digit
+
+
+def test_what_is_doubtful_is_told() -> None:
+    page = 1 - place_digit(stroke(), RNG(0), 150)
+    twice = np.hstack([page, page])
+    cut = page[:, : int(np.flatnonzero(page.min(axis=0) < 0.5).mean()) + 20]
+    pictures = [page, twice, cut, 0.8 + 0.1 * page]
+    _, warnings = read_images([write(picture) for picture in pictures], [""] * 4, Treatment())
+    assert warnings[0] == []
+    assert warnings[1] == ["several figures are drawn; only the largest was read"]
+    assert warnings[2] == ["the digit touches the edge of the picture; a part of it may be missing"]
+    assert warnings[3] == ["the digit hardly stands out from the paper"]
