@@ -178,7 +178,7 @@ def _find_figure(ink: Array, threshold: float) -> tuple[Array, list[str]]:
     warnings = []
     if (masses[~belongs] > 0.4 * masses[main]).any():
         warnings.append("several figures are drawn; only the largest was read")
-    if level < 2 * threshold:
+    if level <= threshold:
         warnings.append("the digit hardly stands out from the paper")
     return figure, warnings
 

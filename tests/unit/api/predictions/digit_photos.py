@@ -214,7 +214,7 @@ KINDS: dict[str, Kind] = {
     "tiny, 40x30": lambda d, r: write(1 - P(d, r, 28, (40, 30))),
     "tiny, 20x20": lambda d, r: write(1 - P(d, r, 20, (20, 20))),
     "cut out": lambda d, r: write(1 - cut_out(d)),
-    "thin pen": lambda d, r: write(1 - np.clip(4 * thin(d) - 2.8, 0, 1)),
+    "thin pen": lambda d, r: write(1 - np.clip(4 * thin(d) - 1.2, 0, 1)),
     "photograph": lambda d, r: photograph(P(d, r, 700, (1600, 1200)), r),
 }
 
