@@ -15,7 +15,6 @@ from regbench.errors import ClientError
 if TYPE_CHECKING:
     import pandas
 
-
 Document = dict[str, Any]
 ReportFormat = Literal["json", "md", "html", "csv"]  # in the API's order: typing caches equal literals
 
@@ -381,13 +380,12 @@ class Readiness(_Resource):
 
 
 class Prediction(_Resource):
-    """A model's prediction for one image: a probability of each class."""
+    """A model's prediction for one image: a probability of each class, and why it is doubtful."""
 
     label: int
     confidence: float
     probabilities: list[float]
-    warnings: list[str] = []
-    """Why it is doubtful."""
+    warnings: list[str]
 
 
 class Predictions(_Resource):

@@ -34,7 +34,7 @@ a body of 4 MB could keep a processor busy for an hour. Cameras and programs wri
 _MOST_PNG_PARTS = {b"iCCP": 1}
 """Colour profiles, each of which is decompressed; the format allows one."""
 
-_ENOUGH = 1024
+_ENOUGH = 640
 """Pixels of a side to which large pictures are brought first: ample for a digit that is small in them."""
 _LEAST_RANGE = 0.02
 """Between the darkest and the lightest pixel of a picture in which something is drawn."""

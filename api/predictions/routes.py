@@ -123,7 +123,8 @@ def _read_json(body: bytes) -> Images:
     posted = validate_json(PostedImages, body)
     from api.predictions import image_files  # noqa: PLC0415 (as above)
 
-    return Images(image_files.read_numbers(posted.images, posted.scale), [[]] * len(posted.images))
+    pixels = image_files.read_numbers(posted.images, posted.scale)
+    return Images(pixels, [[] if image.any() else ["nothing is drawn"] for image in pixels])
 
 
 class _InMemory(MultiPartParser):

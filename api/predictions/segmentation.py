@@ -101,14 +101,14 @@ def _measure_ink(picture: Array, dark_ink: bool | None) -> tuple[Array, float]:
         coefficients = np.linalg.solve(inliers.T @ inliers + ridge, inliers.T @ colours[paper])
         residuals = colours - terms @ coefficients
     background = _resize((terms @ coefficients).astype(np.float32).reshape(coarse.shape), (height, width))
-    difference = ndimage.median_filter(picture, (3, 3, 1)) - background
-    difference = ndimage.gaussian_filter(difference, (1, 1, 0))
+    difference = picture - background
     # The colour of ink against paper is the direction in which pixels differ most.
     direction = np.full(3, 1 / np.sqrt(3))
     if dark_ink is None:
         flat = difference.reshape(-1, 3)
         direction = np.linalg.eigh(flat.T @ flat)[1][:, -1]
-    signed = difference @ direction / np.sqrt(3)
+    signed = ndimage.median_filter(difference @ direction / np.sqrt(3), 3)
+    signed = ndimage.gaussian_filter(signed, 1)
     if dark_ink is None:
         light, dark = (
             ((ink - _open_wide(ink)) ** 3).sum() for ink in (np.maximum(signed, 0), np.maximum(-signed, 0))
@@ -127,13 +127,18 @@ def _measure_ink(picture: Array, dark_ink: bool | None) -> tuple[Array, float]:
 
 def _open_wide(ink: Array) -> Array:
     """What of it is wider than a stroke. A dark border goes on outside, a stroke that touches it does not."""
-    outside = ink.copy()
+    # Ink is smooth: half of its rows and columns tell the same in a quarter of the time.
+    coarse = ink[::2, ::2]
+    outside = coarse.copy()
     for side in (outside[0], outside[-1], outside[:, 0], outside[:, -1]):
-        side[:] = ndimage.median_filter(side, 2 * _SHADOW + 1, mode="nearest")
-    padded = np.pad(outside, _SHADOW, mode="edge")
-    padded[_SHADOW:-_SHADOW, _SHADOW:-_SHADOW] = ink
-    opened: Array = ndimage.grey_opening(padded, (_SHADOW, _SHADOW))[_SHADOW:-_SHADOW, _SHADOW:-_SHADOW]
-    return opened
+        side[:] = ndimage.median_filter(side, _SHADOW + 1, mode="nearest")
+    margin = _SHADOW // 2
+    padded = np.pad(outside, margin, mode="edge")
+    padded[margin:-margin, margin:-margin] = coarse
+    opened = ndimage.grey_opening(padded, (margin, margin))[margin:-margin, margin:-margin]
+    height, width = ink.shape
+    wide: Array = np.minimum(opened.repeat(2, 0).repeat(2, 1)[:height, :width], ink)
+    return wide
 
 
 def _remove_lines(ink: Array) -> Array:

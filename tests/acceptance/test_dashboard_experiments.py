@@ -262,10 +262,12 @@ def test_a_form_starts_from_an_experiment_and_adds_a_stopping_rule(page: Page, f
 def test_two_models_predict_a_drawn_digit(
     page: Page, client: Regbench, finished: str, tmp_path: Path
 ) -> None:
-    image = Image.new("L", (28, 28))
-    image.save(tmp_path / "black.png")
+    drawn = Image.new("RGB", (200, 200), "white")
+    drawn.save(tmp_path / "blank.png")
+    ImageDraw.Draw(drawn).line([(115, 30), (100, 170)], fill="navy", width=14)
+    drawn.save(tmp_path / "one.png")
     deadline = time.monotonic() + DEADLINE_SECONDS
-    while not can_predict(client, client.jobs_of(finished)[0].id, (tmp_path / "black.png").read_bytes()):
+    while not can_predict(client, client.jobs_of(finished)[0].id, (tmp_path / "one.png").read_bytes()):
         # The predictor may still be importing TensorFlow.
         assert time.monotonic() < deadline
         time.sleep(0.5)
@@ -299,11 +301,19 @@ def test_two_models_predict_a_drawn_digit(
     expect(page.locator(".digit").first).to_have_text(re.compile(r"\d"))
     assert "left=job_" in page.url
     # A file that is dark on white, as photographs are.
-    drawn = Image.new("RGB", (200, 200), "white")
-    ImageDraw.Draw(drawn).line([(115, 30), (100, 170)], fill="navy", width=14)
-    drawn.save(tmp_path / "one.png")
     page.locator("#upload").set_input_files(tmp_path / "one.png")
     expect(page.locator(".digit").nth(1)).to_have_text("1")
+    # A prediction for what was there before must not stand beside a file without ink.
+    page.locator("#upload").set_input_files(tmp_path / "blank.png")
+    expect(page.locator("#error")).to_contain_text("nothing is drawn")
+    expect(page.locator(".digit")).to_have_text(["\u2013", "\u2013"])
+    expect(page.locator(".warnings").first).to_be_hidden()
+    twice = Image.new("RGB", (200, 200), "white")
+    for left in (40, 150):
+        ImageDraw.Draw(twice).line([(left + 15, 30), (left, 170)], fill="navy", width=14)
+    twice.save(tmp_path / "twice.png")
+    page.locator("#upload").set_input_files(tmp_path / "twice.png")
+    expect(page.locator(".warnings").first).to_contain_text("Several figures are drawn")
 
 
 def can_predict(client: Regbench, job_id: str, image: bytes) -> bool:

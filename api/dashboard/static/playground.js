@@ -141,6 +141,7 @@ async function predict() {
     compare(predictions);
     showPreprocessed(response.images[0]);
   } catch (error) {
+    if (error.errors?.length) clearPredictions();
     showError(error.errors?.length ? error.errors.map(({ detail }) => detail).join("; ") : error.message);
   }
 }

@@ -57,6 +57,7 @@ def predictions(*labels: int) -> dict[str, Any]:
                 "label": label,
                 "confidence": 0.91,
                 "probabilities": [0.91 if digit == label else 0.01 for digit in range(10)],
+                "warnings": [],
             }
             for label in labels
         ],

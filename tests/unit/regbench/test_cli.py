@@ -334,6 +334,18 @@ def test_predictions_are_shown_with_a_bar_for_each_digit(service: Service, tmp_p
     assert lines[8].split()[-1] == "91.0%"
 
 
+def test_f2_the_reasons_to_doubt_a_prediction_are_shown(service: Service, tmp_path: Path) -> None:
+    (tmp_path / "seven.png").write_bytes(b"an image")
+    answer = predictions(7)
+    answer["predictions"][0]["warnings"] = ["several figures are drawn", "the model is unsure"]
+    service.answer("POST /v1/jobs/job_1/predict", (200, answer))
+    result = run(service, "predict", "job_1", str(tmp_path / "seven.png"))
+    assert result.stdout.splitlines()[1:3] == [
+        "warning: several figures are drawn",
+        "warning: the model is unsure",
+    ]
+
+
 def test_predictions_as_json(service: Service, tmp_path: Path) -> None:
     (tmp_path / "seven.png").write_bytes(b"an image")
     service.answer("POST /v1/jobs/job_1/predict", (200, predictions(7)))

@@ -28,6 +28,8 @@ from tests.integration.api.http.test_problems import pointers, problem
 JSON = {"Content-Type": "application/json"}
 PNG = {"Content-Type": "image/png"}
 BLANK = [[0] * 28 for _ in range(28)]
+STROKE = np.zeros((28, 28))
+STROKE[4:24, 5:9] = 255
 # What the tests of this file are about does not depend on the kind of database.
 pytestmark = pytest.mark.parametrize("database_settings", ["sqlite"], indirect=True)
 
@@ -118,14 +120,35 @@ def test_what_is_done_to_a_file_can_be_chosen(client: TestClient, path: str, ans
     for query, expected in (("", digit()), ("?invert=true", 255 - digit())):
         assert client.post(path + query, content=content, headers=PNG).status_code == 200
         assert seen(answers)[0] == expected.tolist()
-    stroke = np.zeros((28, 28))
-    stroke[4:20, 5:8] = 255
-    assert client.post(f"{path}?center=true", content=png(stroke), headers=PNG).status_code == 200
-    assert seen(answers)[0] != stroke.tolist()
+    assert client.post(f"{path}?center=true", content=png(STROKE), headers=PNG).status_code == 200
+    assert seen(answers)[0] != STROKE.tolist()
     for query in ("invert=maybe", "center=1", "include=everything"):
         assert pointers(client.post(f"{path}?{query}", content=content, headers=PNG)) == [
             f"?{query.partition('=')[0]}"
         ]
+
+
+def test_f3_a_picture_without_ink_is_refused(client: TestClient, path: str, answers: Answers) -> None:
+    blank, drawn = (("image", ("a.png", png(np.pad(pixels, 90)))) for pixels in (np.zeros((9, 9)), STROKE))
+    [error] = problem(client.post(path, files=[drawn, blank]), 422)["errors"]
+    assert (error["pointer"], error["detail"][:16]) == ("/image/1", "nothing is drawn")
+    assert answers.asked == []
+
+
+def test_f2_f3_what_is_doubtful_is_in_the_answer(
+    client: TestClient, path: str, answers: Answers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    twice = ("image", ("a.png", png(np.pad(np.hstack([STROKE, 0 * STROKE, STROKE]), 90))))
+    once = ("image", ("b.png", png(np.pad(STROKE, 90))))
+    several = ["several figures are drawn; only the largest was read"]
+    answer = client.post(path, files=[twice, once]).json()
+    assert [prediction["warnings"] for prediction in answer["predictions"]] == [several, []]
+    monkeypatch.setattr(predictions, "predict", lambda *_: [[[0.06] * 9 + [0.46]] * 2])
+    answer = client.post(path, files=[twice, once]).json()
+    unsure = ["the model is unsure: 46% for a 9"]
+    assert [prediction["warnings"] for prediction in answer["predictions"]] == [several + unsure, unsure]
+    answer = client.post(path, json={"images": [BLANK, STROKE.tolist()]}).json()
+    assert [item["warnings"] for item in answer["predictions"]] == [["nothing is drawn", *unsure], unsure]
 
 
 def test_several_models_see_the_same_images(client: TestClient, database: Database, answers: Answers) -> None:

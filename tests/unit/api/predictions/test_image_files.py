@@ -135,7 +135,7 @@ def test_inverting(invert: str, dark: bool, expected: float) -> None:
 @pytest.mark.parametrize("size", [(1, 1), (1, 4000), (4000, 1), (28, 28), (3, 500)])
 @pytest.mark.parametrize("center", ["auto", "true", "false"])
 @pytest.mark.parametrize("colour", [0, 128, 255])
-def test_a_picture_in_which_nothing_is_drawn_is_refused(
+def test_f3_a_picture_in_which_nothing_is_drawn_is_refused(
     size: tuple[int, int], center: Any, colour: int
 ) -> None:
     content = file_of(Image.new("L", size, colour))
