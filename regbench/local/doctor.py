@@ -2,12 +2,14 @@
 
 import importlib.util
 import json
+import shlex
 import shutil
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from models.errors import RegbenchError
@@ -128,7 +130,9 @@ def _check_datasets(settings: Settings) -> Iterator[Finding]:
                 fix = f"set REGBENCH_DATA_DIR to a folder that holds {name}.npz, or use mnist_5k"
                 yield Finding(f"{_DATASET}{name}", Health.WARNING, message, fix)
             case _:
-                fix = f"rm {path} (it is downloaded again)" if path else "make setup"
+                # Such a folder may hold the user's other files, even be the whole of REGBENCH_DATA_DIR.
+                files = f"{shlex.quote(path)}{'/*-ubyte*' if Path(path).is_dir() else ''}" if path else ""
+                fix = f"rm {files}  # downloaded again when needed" if path else "make setup"
                 yield Finding(f"{_DATASET}{name}", Health.FAULT, message, fix)
 
 

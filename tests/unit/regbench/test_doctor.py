@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from models.dataset_cards import IDX_FILES
 from models.scopes import Scope
 from models.settings import Settings
 from models.store import keys
@@ -89,6 +90,20 @@ def test_a_damaged_dataset_is_reported(settings: Settings, tmp_path: Path) -> No
     assert found.health is Health.FAULT
     assert "does not hold mnist as published" in found.message
     assert str(damaged) in found.fix
+
+
+def test_f1_the_fix_for_a_damaged_folder_removes_the_datasets_files_only(
+    settings: Settings, tmp_path: Path
+) -> None:
+    folder = tmp_path / "my data"
+    folder.mkdir()
+    for name in IDX_FILES:
+        (folder / name).write_bytes(b"damaged")
+    (folder / "thesis.tex").touch()
+    found = of("the datasets", settings.model_copy(update={"data_dir": folder}))["dataset mnist"]
+    assert (found.health, IDX_FILES[0] in found.message) == (Health.FAULT, True)
+    subprocess.run(["/bin/sh", "-c", found.fix], check=True)
+    assert [path.name for path in folder.iterdir()] == ["thesis.tex"]
 
 
 def test_a_dataset_that_the_service_has_is_not_missed(
