@@ -120,7 +120,7 @@ def compare_jobs(
     results = [_format_metrics(row.result) for row in jobs]
     return render(
         "compare.html.jinja",
-        jobs=jobs,
+        jobs=list(zip(jobs, _name_jobs(jobs), strict=True)),
         differences=find_differences([row.spec for row in jobs]),
         results=[(label, [result.get(label, "") for result in results]) for label in _METRICS.values()],
         report="&".join(f"job={job_id}" for job_id in finished) if len(finished) > 1 else None,
@@ -176,6 +176,19 @@ def find_differences(specs: Sequence[Mapping[str, Any]]) -> list[tuple[str, list
     fields = dict.fromkeys(field for values in flat for field in values)
     rows = [(field, [values.get(field, "-") for values in flat]) for field in fields]
     return [(field, values) for field, values in rows if len(set(values)) > 1 and field != "name"]
+
+
+def _name_jobs(jobs: Sequence[job_schemas.Job]) -> list[str]:
+    """Their titles; where some are equal, also the fields in which those jobs differ, else a number."""
+    titles = [filters.format_full_title(job) for job in jobs]
+    names = list(titles)
+    for title in {title for title in titles if titles.count(title) > 1}:
+        positions = [position for position, other in enumerate(titles) if other == title]
+        differences = find_differences([jobs[position].spec for position in positions])
+        for index, position in enumerate(positions):
+            values = [f"{field}={values[index]}" for field, values in differences]
+            names[position] = ", ".join([title, *values]) if values else f"{title} ({index + 1})"
+    return names
 
 
 def _format_metrics(result: job_schemas.Result | None) -> dict[str, str]:

@@ -22,8 +22,8 @@ element("curve-choice").addEventListener("click", ({ target }) => {
 });
 
 try {
-  jobs = await Promise.all(links.map(async ({ dataset }) =>
-    ({ title: dataset.title, epochs: (await requestJson(`/v1/jobs/${dataset.job}/epochs`)).items })));
+  jobs = await Promise.all(links.map(async ({ dataset, textContent }) =>
+    ({ title: textContent, epochs: (await requestJson(`/v1/jobs/${dataset.job}/epochs`)).items })));
 } catch (error) {
   element("status").textContent = error.message;
 }

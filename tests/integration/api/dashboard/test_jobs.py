@@ -143,10 +143,41 @@ def test_a_comparison_shows_the_differences(client: httpx.Client, database: Data
     text = get_page(client, f"/compare?job={ids[0]}&job={ids[1]}")
     assert re.findall(r"<th scope=\"row\"><code>(.*?)</code>", text) == ["seed"]
     assert f"/v1/reports?job={ids[0]}&amp;job={ids[1]}&amp;format=html" in text
-    assert re.findall(r'data-title="(.*?)"', text)[:2] == ["none, seed 3", "none, seed 4"]
+    assert find_compared_names(text) == ["none, seed 3", "none, seed 4"]
     named = finished_job(database, job_spec(name="dropout, seed 5", seed=5)).id
-    assert 'data-title="dropout, seed 5"' in get_page(client, f"/compare?job={named}")
+    assert find_compared_names(get_page(client, f"/compare?job={named}")) == ["dropout, seed 5"]
     assert client.get("/compare?" + "&".join(f"job=job_{n}" for n in range(11))).status_code == 422
+
+
+def find_compared_names(page: str) -> list[str]:
+    """The names in the heads of the results, which the curves have too."""
+    return re.findall(r'data-job="[^"]*">(.*?)</a>', page[page.index('id="results"') :])
+
+
+def test_f8_compared_jobs_are_named_by_what_differs(client: httpx.Client, database: Database) -> None:
+    specs = [
+        job_spec(),
+        job_spec(training={"epochs": 7}),
+        job_spec(dataset={"train_samples": 500}),
+        job_spec(name="run", regularization={"dropout": {}}),
+        job_spec(name="run", regularization={"dropout": {"rate": 0.25}}),
+        job_spec(name="again"),
+        job_spec(name="again"),
+        job_spec(seed=1),
+    ]
+    ids = [finished_job(database, spec).id for spec in specs]
+    names = find_compared_names(get_page(client, "/compare?" + "&".join(f"job={job_id}" for job_id in ids)))
+    epochs, samples = (f"training.epochs={specs[0].training.epochs}", "dataset.train_samples=null")
+    assert names == [
+        f"none, seed 0, {samples}, {epochs}",
+        f"none, seed 0, {samples}, training.epochs=7",
+        f"none, seed 0, dataset.train_samples=500, {epochs}",
+        "run, seed 0, regularization.dropout.rate=0.5",
+        "run, seed 0, regularization.dropout.rate=0.25",
+        "again, seed 0 (1)",
+        "again, seed 0 (2)",
+        "none, seed 1",
+    ]
 
 
 def test_differences_of_specifications() -> None:

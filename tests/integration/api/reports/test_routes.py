@@ -179,5 +179,5 @@ def test_f8_jobs_that_differ_in_a_word_have_different_names(client: httpx.Client
     ]
     assert not any(name.endswith(")") for name in names)
     page = client.get("/compare", params={"job": jobs}, headers={"Accept": "text/html"}).text
-    titles = set(re.findall(r'data-title="([^"]*)"', page))
+    titles = set(re.findall(r'data-job="[^"]*">([^<]*)<', page))
     assert titles == {f"{name}, seed 0" for name in names}
