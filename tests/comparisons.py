@@ -94,7 +94,7 @@ def variant(number: int, name: str, *, seeds: int, epochs: int) -> dict[str, Any
     """One variant; a higher number is a little more accurate, slower and sparser."""
     results = [seed_result(number, seed, epochs) for seed in range(seeds)]
     measured = {
-        metric: estimate([each["result"][metric] for each in results]) for metric in Metrics.model_fields
+        metric: estimate([job["result"][metric] for job in results]) for metric in Metrics.model_fields
     }
     return {
         "name": name,
@@ -204,7 +204,8 @@ def diagnostics(number: int) -> dict[str, Any]:
         "weight_counts": counts.tolist(),
         "weight_zeros": 0 if number < 2 else 400_000,
         "calibration": [
-            {"n": 100, "confidence": 0.55 + 0.05 * each, "accuracy": 0.5 + 0.055 * each} for each in range(9)
+            {"n": 100, "confidence": 0.55 + 0.05 * index, "accuracy": 0.5 + 0.055 * index}
+            for index in range(9)
         ],
         "first_layer": [image(number, unit) for unit in range(16)],
         "first_layer_side": SIDE,
@@ -242,22 +243,22 @@ def contrast(number: int, name: str, baseline: str, seeds: int) -> dict[str, Any
 
 
 def difference(mean: float, sd: float, seeds: int) -> dict[str, Any]:
-    known = seeds > 1
+    has_interval = seeds > 1
     half = 2.4 * sd / math.sqrt(seeds)
     return {
         "n": seeds,
         "mean": mean,
-        "sd": sd if known else None,
-        "low": mean - half if known else None,
-        "high": mean + half if known else None,
-        "t_p": 0.01 if known else None,
-        "t_p_holm": 0.03 if known else None,
-        "sign_flip_p": 0.02 if known else None,
-        "d": 1.2 if known else None,
-        "superiority": 0.75 if known else None,
-        "detectable": 0.25 if known else None,
+        "sd": sd if has_interval else None,
+        "low": mean - half if has_interval else None,
+        "high": mean + half if has_interval else None,
+        "t_p": 0.01 if has_interval else None,
+        "t_p_holm": 0.03 if has_interval else None,
+        "sign_flip_p": 0.02 if has_interval else None,
+        "d": 1.2 if has_interval else None,
+        "superiority": 0.75 if has_interval else None,
+        "detectable": 0.25 if has_interval else None,
         "relative": None,
-        "call": ("higher" if mean > 0 else "lower") if known else None,
+        "call": ("higher" if mean > 0 else "lower") if has_interval else None,
     }
 
 

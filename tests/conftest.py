@@ -14,7 +14,7 @@ import pytest
 from models.settings import Settings, get_settings
 from models.store.database import Database
 from tests import servers
-from tests.chaos.fault_log import LEDGER, Ledger, Tally, table
+from tests.chaos.fault_log import FAULT_LOG, FaultLog, Tally, table
 from tests.fuzzing import FUZZING, Fuzzing, Run
 
 KEPT_VARIABLES = {"REGBENCH_DATA_DIR"}
@@ -31,20 +31,24 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Choose the seeds of the faults and of the fuzzing; processes that share a run share them too."""
-    given: dict[str, int] = getattr(config, "workerinput", {})
+    worker_input: dict[str, int] = getattr(config, "workerinput", {})
 
     def seed(option: str) -> int:
-        asked: int | None = config.getoption(option)
-        return given.get(option, SystemRandom().randrange(2**31)) if asked is None else asked
+        option_value: int | None = config.getoption(option)
+        return (
+            worker_input.get(option, SystemRandom().randrange(2**31))
+            if option_value is None
+            else option_value
+        )
 
-    config.stash[LEDGER] = Ledger(seed=seed("--chaos-seed"), full=config.getoption("--chaos") == "full")
+    config.stash[FAULT_LOG] = FaultLog(seed=seed("--chaos-seed"), full=config.getoption("--chaos") == "full")
     config.stash[FUZZING] = Fuzzing(seed=seed("--fuzz-seed"), full=config.getoption("--fuzz") == "full")
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: Any) -> None:
     """Tell a process of pytest-xdist the seeds, and leave it the time to stop its servers."""
-    node.workerinput["--chaos-seed"] = node.config.stash[LEDGER].seed
+    node.workerinput["--chaos-seed"] = node.config.stash[FAULT_LOG].seed
     node.workerinput["--fuzz-seed"] = node.config.stash[FUZZING].seed
     node.nodemanager.EXIT_TIMEOUT = 60
 
@@ -78,7 +82,7 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
                 os.kill(pid, signal.SIGTERM)
     output: dict[str, Any] | None = getattr(session.config, "workeroutput", None)
     if output is not None:
-        output["tallies"] = [asdict(tally) for tally in session.config.stash[LEDGER].tallies]
+        output["tallies"] = [asdict(tally) for tally in session.config.stash[FAULT_LOG].tallies]
         output["runs"] = [asdict(run) for run in session.config.stash[FUZZING].runs]
 
 
@@ -86,16 +90,16 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
 def pytest_testnodedown(node: Any, error: object) -> None:
     """Take what a process of pytest-xdist hands over; one that was killed hands over nothing."""
     if error is None:
-        node.config.stash[LEDGER].tallies += [Tally(**tally) for tally in node.workeroutput["tallies"]]
+        node.config.stash[FAULT_LOG].tallies += [Tally(**tally) for tally in node.workeroutput["tallies"]]
         node.config.stash[FUZZING].runs += [Run(**run) for run in node.workeroutput["runs"]]
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     """Print what the faults and the fuzzing have done."""
-    ledger = config.stash[LEDGER]
-    if ledger.tallies:
+    fault_log = config.stash[FAULT_LOG]
+    if fault_log.tallies:
         terminalreporter.section("chaos")
-        for line in table(ledger):
+        for line in table(fault_log):
             terminalreporter.line(line)
     fuzzing = config.stash[FUZZING]
     if fuzzing.runs:

@@ -19,11 +19,11 @@ def test_a_drawn_one_is_recognized(url: str, client: Regbench, tmp_path: Path) -
     image.save(tmp_path / "one.png")
 
     deadline = time.monotonic() + DEADLINE_SECONDS
-    while (asked := run("predict", job.id, str(tmp_path / "one.png"), REGBENCH_URL=url)).returncode:
+    while (result := run("predict", job.id, str(tmp_path / "one.png"), REGBENCH_URL=url)).returncode:
         # It may still be importing TensorFlow.
-        assert "predictor" in asked.stderr or "predictions" in asked.stderr
-        assert time.monotonic() < deadline, asked.stderr
+        assert "predictor" in result.stderr or "predictions" in result.stderr
+        assert time.monotonic() < deadline, result.stderr
         time.sleep(0.5)
-    lines = asked.stdout.splitlines()
+    lines = result.stdout.splitlines()
     assert lines[0].startswith("one.png: 1 (")
     assert len(lines) == 11

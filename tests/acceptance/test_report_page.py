@@ -109,11 +109,11 @@ def test_the_first_layers_images_are_shown_under_the_services_own_policy(page: A
     complaints = show(page, comparisons.full())
     page.locator("#first-layer").screenshot()
     assert complaints == []
-    shown = page.eval_on_selector_all(
+    widths = page.eval_on_selector_all(
         "#first-layer image", "all => all.map(one => one.getBoundingClientRect().width)"
     )
-    assert len(shown) == 3
-    assert min(shown) > 100
+    assert len(widths) == 3
+    assert min(widths) > 100
 
 
 def test_a_sentence_leads_to_its_numbers(page: Any) -> None:

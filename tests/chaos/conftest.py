@@ -5,30 +5,30 @@ from random import Random
 
 import pytest
 
-from tests.chaos.fault_log import LEDGER, Ledger, Tally
+from tests.chaos.fault_log import FAULT_LOG, FaultLog, Tally
 
 
 @pytest.fixture(scope="session")
-def ledger(pytestconfig: pytest.Config) -> Ledger:
-    return pytestconfig.stash[LEDGER]
+def fault_log(pytestconfig: pytest.Config) -> FaultLog:
+    return pytestconfig.stash[FAULT_LOG]
 
 
 @pytest.fixture
-def full(ledger: Ledger) -> bool:
+def full(fault_log: FaultLog) -> bool:
     """Whether the long form is asked for."""
-    return ledger.full
+    return fault_log.full
 
 
 @pytest.fixture
-def random(ledger: Ledger, request: pytest.FixtureRequest) -> Random:
+def random(fault_log: FaultLog, request: pytest.FixtureRequest) -> Random:
     """Random choices of one test: the same for the same seed, whatever other tests run."""
-    return Random(f"{ledger.seed}/{request.node.name}")  # noqa: S311 (chance, not secrecy)
+    return Random(f"{fault_log.seed}/{request.node.name}")  # noqa: S311 (chance, not secrecy)
 
 
 @pytest.fixture
-def tally(ledger: Ledger, request: pytest.FixtureRequest) -> Iterator[Tally]:
+def tally(fault_log: FaultLog, request: pytest.FixtureRequest) -> Iterator[Tally]:
     """The test's own line of the table; checked when the test has ended."""
     mine = Tally(request.node.name)
     yield mine
-    ledger.tallies.append(mine)
+    fault_log.tallies.append(mine)
     mine.check()

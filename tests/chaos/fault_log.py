@@ -25,7 +25,7 @@ class Tally:
 
 
 @dataclass
-class Ledger:
+class FaultLog:
     """The tallies of a run."""
 
     seed: int
@@ -33,16 +33,20 @@ class Ledger:
     tallies: list[Tally] = field(default_factory=list)
 
 
-LEDGER = pytest.StashKey[Ledger]()
+FAULT_LOG = pytest.StashKey[FaultLog]()
 
 
 LINE = "{:<74}{:>8}{:>7}{:>7}{:>10}{:>15}"
 
 
-def table(ledger: Ledger) -> list[str]:
+def table(fault_log: FaultLog) -> list[str]:
     """The lines that close a run."""
     head = LINE.format("scenario", "faults", "jobs", "lost", "doubled", "wrong weights")
-    counts = [(tally.faults, tally.jobs, tally.lost, tally.doubled, tally.wrong) for tally in ledger.tallies]
-    lines = [LINE.format(tally.name, *numbers) for tally, numbers in zip(ledger.tallies, counts, strict=True)]
+    counts = [
+        (tally.faults, tally.jobs, tally.lost, tally.doubled, tally.wrong) for tally in fault_log.tallies
+    ]
+    lines = [
+        LINE.format(tally.name, *numbers) for tally, numbers in zip(fault_log.tallies, counts, strict=True)
+    ]
     total = LINE.format("all", *(sum(column) for column in zip(*counts, strict=True)))
-    return [head, *lines, total, f"repeat with: make chaos SEED={ledger.seed}"]
+    return [head, *lines, total, f"repeat with: make chaos SEED={fault_log.seed}"]

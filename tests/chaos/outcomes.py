@@ -40,10 +40,10 @@ def count(
     `weights_of` says what the weights of a specification's job must be.
     """
     with database.read() as session:
-        found = jobs.get_jobs(session, [*expected])
-        histories = {job.id: jobs.get_events(session, job.id) for job in found}
-        epochs = {job.id: [each.epoch for each in jobs.get_epochs(session, job.id)] for job in found}
-    for job in found:
+        stored = jobs.get_jobs(session, [*expected])
+        histories = {job.id: jobs.get_events(session, job.id) for job in stored}
+        epochs = {job.id: [epoch.epoch for epoch in jobs.get_epochs(session, job.id)] for job in stored}
+    for job in stored:
         tally.jobs += 1
         tally.lost += not _ended_well(job, expected[job.id], histories[job.id], epochs[job.id])
         tally.doubled += _doubled(job, histories[job.id])

@@ -58,8 +58,8 @@ class Proxy:
         finally:
             self._ended.set()
             self._thread.join()
-            for each in (self._listener, *self._peers):
-                each.close()
+            for connection in (self._listener, *self._peers):
+                connection.close()
             self._selector.close()
 
     def _run(self) -> None:

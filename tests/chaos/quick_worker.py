@@ -65,7 +65,7 @@ def quick_train(
         history.append(epoch_record(epoch))
         progress = Progress(epoch, epoch / epochs, 1.0)
         checkpoint = Checkpoint([*history], [np.frombuffer(state, np.uint8)], [])
-        observer.on_epoch_end(history[-1], progress, lambda kept=checkpoint: kept)
+        observer.on_epoch_end(history[-1], progress, lambda saved=checkpoint: saved)
         observer.on_chunk_end(progress)
     return _trained_model(epochs, state.hex())
 

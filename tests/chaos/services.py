@@ -16,7 +16,9 @@ from regbench.local.process import Child
 from regbench.local.stack import API, WORKER
 from tests.chaos.outcomes import wait_until
 
-QUICK_WORKER = tuple("tests.chaos.quick_worker:app" if each == "worker.app:app" else each for each in WORKER)
+QUICK_WORKER = tuple(
+    "tests.chaos.quick_worker:app" if argument == "worker.app:app" else argument for argument in WORKER
+)
 
 
 @contextmanager

@@ -19,7 +19,7 @@ from models.store.database import Database
 from models.store.rescue import rescue_abandoned
 from models.store.sql_functions import DatabaseNow
 from models.store.tables import Epoch, Event, Job
-from tests.chaos.storemodel import EPOCHS, Model, ModelJob, Told
+from tests.chaos.storemodel import EPOCHS, Model, ModelJob, RecordedEvent
 from tests.factories import epoch_record, job_spec, result_record
 
 WORKERS = ("host:1", "host:2")
@@ -31,7 +31,7 @@ Rows = list[tuple[Any, ...]]
 # One byte decides which job is meant, whatever there is to choose from.
 numbers = st.integers(0, 255)
 priorities = st.lists(st.sampled_from([*_SPECS]), min_size=1, max_size=3)
-wishes = ["cancel", "pause", "resume"]
+actions = ["cancel", "pause", "resume"]
 endings = st.sampled_from(["vanish", "stop", "fail", "succeed"])
 leases = st.sampled_from([3600.0, 3600.0, -1.0])
 
@@ -80,8 +80,8 @@ class StoreMachine(RuleBasedStateMachine):
             session.execute(delete(Job))
 
     def _one(self, number: int, *states: JobState) -> ModelJob:
-        found = self._model.those(lambda job: not states or job.state in states)
-        return found[number % len(found)]
+        candidates = self._model.those(lambda job: not states or job.state in states)
+        return candidates[number % len(candidates)]
 
     def _any(self, *states: JobState) -> bool:
         return any(job.state in states for job in self._model.jobs)
@@ -112,33 +112,36 @@ class StoreMachine(RuleBasedStateMachine):
     @rule(priorities=priorities)
     def create(self, priorities: list[int]) -> None:
         with self._database.write() as session:
-            made = jobs.create_jobs(session, [jobs.NewJob(_SPECS[priority]) for priority in priorities])
-        self._score.jobs += len(made)
-        self._model.jobs += [ModelJob(job.id, job.priority) for job in made]
+            created = jobs.create_jobs(session, [jobs.NewJob(_SPECS[priority]) for priority in priorities])
+        self._score.jobs += len(created)
+        self._model.jobs += [ModelJob(job.id, job.priority) for job in created]
 
     @precondition(lambda self: self._model.jobs)
-    @rule(number=numbers, wish=st.sampled_from(wishes))
-    def wish(self, number: int, wish: str) -> None:
-        self._wish(self._one(number), wish)
+    @rule(number=numbers, action=st.sampled_from(actions))
+    def request_action(self, number: int, action: str) -> None:
+        self._request_action(self._one(number), action)
 
-    def _wish(self, job: ModelJob, wish: str) -> None:
-        ask = {"cancel": jobs.cancel_job, "pause": jobs.pause_job, "resume": jobs.resume_job}[wish]
-        state, asked = job.state, job.asked
-        granted = getattr(job, wish)()
-        assert granted or (job.state, job.asked) == (state, asked)
+    def _request_action(self, job: ModelJob, action: str) -> None:
+        request = {"cancel": jobs.cancel_job, "pause": jobs.pause_job, "resume": jobs.resume_job}[action]
+        state, requested = job.state, job.requested
+        granted = getattr(job, action)()
+        assert granted or (job.state, job.requested) == (state, requested)
         with self._refused_unless(granted), self._database.write() as session:
-            answer = ask(session, job.id)
-            assert (answer.state, answer.requested_action) == (job.state, job.asked)
+            answer = request(session, job.id)
+            assert (answer.state, answer.requested_action) == (job.state, job.requested)
 
     @precondition(lambda self: self._any(JobState.FAILED, JobState.CANCELLED))
     @rule(number=numbers)
     def retry(self, number: int) -> None:
         job = self._one(number, JobState.FAILED, JobState.CANCELLED)
-        known = self._model.retry_of(job)
-        with self._refused_unless(not (known and known.state.terminal)), self._database.write() as session:
+        earlier = self._model.retry_of(job)
+        with (
+            self._refused_unless(not (earlier and earlier.state.terminal)),
+            self._database.write() as session,
+        ):
             new, is_new = jobs.retry_job(session, job.id)
-            assert is_new == (known is None)
-            assert known is None or new.id == known.id
+            assert is_new == (earlier is None)
+            assert earlier is None or new.id == earlier.id
             if is_new:
                 self._model.jobs.append(ModelJob(new.id, job.priority, retry_of=job.id))
                 self._score.jobs += 1
@@ -158,10 +161,10 @@ class StoreMachine(RuleBasedStateMachine):
         worker=st.sampled_from(WORKERS),
         epochs=st.integers(1, 3),
         checkpoint=st.booleans(),
-        wish=st.sampled_from([None, *wishes]),
+        action=st.sampled_from([None, *actions]),
         ending=endings,
     )
-    def work(self, worker: str, epochs: int, checkpoint: bool, wish: str | None, ending: str) -> None:
+    def work(self, worker: str, epochs: int, checkpoint: bool, action: str | None, ending: str) -> None:
         """The usual way of a job, as one rule, so that many sequences get that far."""
         job = self._claim(worker, 3600.0)
         if job is None:
@@ -170,8 +173,8 @@ class StoreMachine(RuleBasedStateMachine):
             self._train(job, -1.0 if ending == "vanish" and epoch == epochs else 3600.0)
             if checkpoint and epoch == 1:
                 self._keep(job)
-        if wish:
-            self._wish(job, wish)
+        if action:
+            self._request_action(job, action)
         if ending == "vanish":
             self.rescue()
         else:
@@ -201,9 +204,9 @@ class StoreMachine(RuleBasedStateMachine):
         epoch = len(job.epochs) % EPOCHS + 1  # the first again after the last: a write that is repeated
         with self._database.write() as session:
             progress = Progress(epoch, epoch / EPOCHS, 1.0)
-            asked = queue.renew(session, job.id, job.attempt, lease_seconds=lease, progress=progress)
+            requested = queue.renew(session, job.id, job.attempt, lease_seconds=lease, progress=progress)
             queue.record_epoch(session, job.id, job.attempt, epoch_record(epoch))
-        assert asked == job.asked
+        assert requested == job.requested
         job.epochs = sorted({*job.epochs, epoch})
         job.epochs_done, job.abandoned = epoch, lease < 0
 
@@ -218,8 +221,8 @@ class StoreMachine(RuleBasedStateMachine):
     @precondition(lambda self: any(job.epochs and job.state is JobState.RUNNING for job in self._model.jobs))
     @rule(number=numbers)
     def record_checkpoint(self, number: int) -> None:
-        found = self._model.those(lambda job: bool(job.epochs) and job.state is JobState.RUNNING)
-        self._keep(found[number % len(found)])
+        running = self._model.those(lambda job: bool(job.epochs) and job.state is JobState.RUNNING)
+        self._keep(running[number % len(running)])
 
     def _keep(self, job: ModelJob) -> None:
         job.checkpoint = job.epochs[-1]
@@ -238,9 +241,9 @@ class StoreMachine(RuleBasedStateMachine):
         after = {
             "succeed": JobState.SUCCEEDED,
             "fail": JobState.FAILED,
-            "stop": STATE_AFTER[job.asked or Action.RELEASE],
+            "stop": STATE_AFTER[job.requested or Action.RELEASE],
         }[ending]
-        if ending == "succeed" and job.asked is not Action.CANCEL:
+        if ending == "succeed" and job.requested is not Action.CANCEL:
             job.epochs_done = _RESULT.epochs_run
         job.end(after)
 
@@ -265,13 +268,13 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(worker=st.sampled_from(WORKERS))
     def shut_down(self, worker: str) -> None:
-        held = self._model.those(
-            lambda job: job.state is JobState.RUNNING and job.worker == worker and job.asked is None
+        own = self._model.those(
+            lambda job: job.state is JobState.RUNNING and job.worker == worker and job.requested is None
         )
         with self._database.write() as session:
-            assert queue.release_all(session, worker) == len(held)
-        for job in held:
-            job.asked = Action.RELEASE
+            assert queue.release_all(session, worker) == len(own)
+        for job in own:
+            job.requested = Action.RELEASE
 
     # Time.
 
@@ -302,15 +305,15 @@ class StoreMachine(RuleBasedStateMachine):
     def the_database_says_what_the_model_says(self) -> None:
         self._score.steps += 1
         with self._database.read() as session:
-            found = {job.id: job for job in session.scalars(select(Job))}
+            rows = {job.id: job for job in session.scalars(select(Job))}
             epochs = session.execute(select(Epoch.job_id, Epoch.epoch).order_by(Epoch.epoch)).all()
             events = session.scalars(select(Event).order_by(Event.id)).all()
-            places = jobs.get_queue_positions(session, [*found.values()])
-        assert found.keys() == {job.id for job in self._model.jobs}
-        assert places == {job.id: place for place, job in enumerate(self._model.queue(), start=1)}
+            positions = jobs.get_queue_positions(session, [*rows.values()])
+        assert rows.keys() == {job.id for job in self._model.jobs}
+        assert positions == {job.id: position for position, job in enumerate(self._model.queue(), start=1)}
         for job in self._model.jobs:
-            row = found[job.id]
-            assert (row.state, row.requested_action, row.attempt) == (job.state, job.asked, job.attempt)
+            row = rows[job.id]
+            assert (row.state, row.requested_action, row.attempt) == (job.state, job.requested, job.attempt)
             assert (row.crashes, row.retry_of) == (job.crashes, job.retry_of)
             assert (row.checkpoint_epoch, row.epochs_done) == (job.checkpoint, job.epochs_done)
             assert (row.result is not None) == (job.state is JobState.SUCCEEDED)
@@ -336,13 +339,15 @@ class StoreMachine(RuleBasedStateMachine):
 
 def _check_history(events: list[Event], job: ModelJob) -> None:
     """The events are the model's; transitions follow one another, are legal, and end at most once."""
-    told: list[Told] = [(each.type, each.from_state, each.to_state, each.attempt) for each in events]
-    assert told == job.events
-    moves = [(before, after) for _, before, after, _ in told if after]
+    recorded: list[RecordedEvent] = [
+        (event.type, event.from_state, event.to_state, event.attempt) for event in events
+    ]
+    assert recorded == job.events
+    moves = [(before, after) for _, before, after, _ in recorded if after]
     for (_, reached), (before, after) in pairwise(moves):
         assert reached == before
         assert before is not None
         assert after is not None
         assert can_follow(JobState(before), JobState(after))
     assert sum(JobState(after).terminal for _, after in moves if after) <= 1
-    assert [attempt for kind, *_, attempt in told if kind == "running"] == [*range(1, job.attempt + 1)]
+    assert [attempt for kind, *_, attempt in recorded if kind == "running"] == [*range(1, job.attempt + 1)]

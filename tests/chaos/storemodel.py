@@ -8,7 +8,7 @@ from models.states import STATE_AFTER, Action, JobState
 EPOCHS = 4
 MAX_CRASHES = 3
 
-Told = tuple[str, str | None, str | None, int]
+RecordedEvent = tuple[str, str | None, str | None, int]
 """An event: type, state before, state after, attempt."""
 
 
@@ -23,7 +23,7 @@ class ModelJob:
     attempt: int = 0
     crashes: int = 0
     worker: str = ""
-    asked: Action | None = None
+    requested: Action | None = None
     epochs: list[int] = field(default_factory=list)
     checkpoint: int | None = None
     epochs_done: int = 0
@@ -31,7 +31,7 @@ class ModelJob:
     """Running, and its lease has run out."""
     delayed: bool = False
     """Queued, and may not start yet."""
-    events: list[Told] = field(default_factory=lambda: [("queued", None, "queued", 0)])
+    events: list[RecordedEvent] = field(default_factory=lambda: [("queued", None, "queued", 0)])
 
     def move(self, after: JobState) -> None:
         """Change the state."""
@@ -41,7 +41,7 @@ class ModelJob:
         elif self.state is JobState.RUNNING:
             self.epochs_done = self.checkpoint or 0
             self.epochs = [epoch for epoch in self.epochs if epoch <= self.epochs_done]
-        self.state, self.asked, self.abandoned = after, None, False
+        self.state, self.requested, self.abandoned = after, None, False
 
     def claim(self, *, abandoned: bool) -> None:
         """Begin the next attempt."""
@@ -49,20 +49,20 @@ class ModelJob:
         self.move(JobState.RUNNING)
         self.abandoned = abandoned
 
-    def ask(self, action: Action) -> None:
+    def request(self, action: Action) -> None:
         """Ask a running job for something."""
-        if self.asked is not action:
-            self.asked = action
+        if self.requested is not action:
+            self.requested = action
             self.events.append((f"{action}_requested", None, None, self.attempt))
 
     def end(self, after: JobState) -> None:
         """The worker brings the job to its end: a cancel that was promised goes before."""
-        self.move(JobState.CANCELLED if self.asked is Action.CANCEL else after)
+        self.move(JobState.CANCELLED if self.requested is Action.CANCEL else after)
 
     def rescue(self) -> None:
         """The worker is gone."""
-        if self.asked:
-            self.move(STATE_AFTER[self.asked])
+        if self.requested:
+            self.move(STATE_AFTER[self.requested])
             return
         self.crashes += 1
         self.delayed = self.crashes < MAX_CRASHES
@@ -71,7 +71,7 @@ class ModelJob:
     def cancel(self) -> bool:
         """The owner's wish; returns whether it is granted, as do the next two."""
         if self.state is JobState.RUNNING:
-            self.ask(Action.CANCEL)
+            self.request(Action.CANCEL)
         elif not self.state.terminal:
             self.move(JobState.CANCELLED)
         else:
@@ -80,22 +80,22 @@ class ModelJob:
 
     def pause(self) -> bool:
         """See `cancel`."""
-        if self.state.terminal or self.asked is Action.CANCEL:
+        if self.state.terminal or self.requested is Action.CANCEL:
             return False
         if self.state is JobState.QUEUED:
             self.move(JobState.PAUSED)
         elif self.state is JobState.RUNNING:
-            self.ask(Action.PAUSE)
+            self.request(Action.PAUSE)
         return True
 
     def resume(self) -> bool:
         """See `cancel`."""
-        if self.state.terminal or self.asked is Action.CANCEL:
+        if self.state.terminal or self.requested is Action.CANCEL:
             return False
         if self.state is JobState.PAUSED:
             self.move(JobState.QUEUED)
-        elif self.asked is Action.PAUSE:
-            self.asked = None
+        elif self.requested is Action.PAUSE:
+            self.requested = None
             self.events.append(("pause_withdrawn", None, None, self.attempt))
         return True
 

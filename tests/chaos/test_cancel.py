@@ -26,7 +26,7 @@ _SPEC, _RESULT = job_spec(), result_record(epochs_run=1)
 def test_a_cancel_races_the_jobs_completion(
     database: Database, database_settings: Settings, tally: Tally, full: bool, random: Random, tmp_path: Path
 ) -> None:
-    told: dict[str, int] = {}
+    statuses: dict[str, int] = {}
     # No broker is needed: nobody rings.
     settings = database_settings.model_copy(update={"broker_url": "redis+socket:///no/such/redis.sock"})
     with api(settings, tmp_path / "api.log") as (_, client), ThreadPoolExecutor(2) as racers:
@@ -38,12 +38,12 @@ def test_a_cancel_races_the_jobs_completion(
             trained = racers.submit(_train, database, together, random.uniform(0.0, 0.02))
             cancelled = racers.submit(_cancel, client, job.id, together, random.uniform(0.0, 0.04))
             trained.result()
-            told[job.id] = cancelled.result()
+            statuses[job.id] = cancelled.result()
             tally.faults += 1
-    for job_id, status in told.items():
+    for job_id, status in statuses.items():
         _count(database, tally, job_id, status)
     # Each answer has been given, else the racers have not met in every part.
-    assert {*told.values()} == {200, 202, 409}
+    assert {*statuses.values()} == {200, 202, 409}
 
 
 def _train(database: Database, together: Barrier, delay_seconds: float) -> None:
@@ -69,10 +69,10 @@ def _cancel(client: httpx.Client, job_id: str, together: Barrier, delay_seconds:
 def _count(database: Database, tally: Tally, job_id: str, status: int) -> None:
     with database.read() as session:
         job = get_job(session, job_id)
-        ends = [each for each in jobs.get_events(session, job_id) if _is_end(each.to_state)]
+        ends = [event for event in jobs.get_events(session, job_id) if _is_end(event.to_state)]
     tally.jobs += 1
     tally.doubled += len(ends) > 1
-    tally.lost += not _as_promised(job, status, [each.to_state for each in ends])
+    tally.lost += not _as_promised(job, status, [event.to_state for event in ends])
 
 
 def _is_end(state: str | None) -> bool:

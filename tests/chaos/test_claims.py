@@ -20,18 +20,18 @@ def test_every_job_is_claimed_by_exactly_one_process(database: Database, tally: 
     with database.write() as session:
         created = [job.id for job in jobs.create_jobs(session, [jobs.NewJob(job_spec())] * count)]
     claims = _race(processes)
-    told = Counter(job_id for ids in claims for job_id in ids)
+    claim_counts = Counter(job_id for ids in claims for job_id in ids)
     with database.read() as session:
-        found = {job.id: job for job in find_jobs(session, JobFilter(), after=None, limit=count + 1)}
-        events = {each: [event.type for event in jobs.get_events(session, each)] for each in found}
-    tally.faults, tally.jobs = processes, len(found)
+        stored = {job.id: job for job in find_jobs(session, JobFilter(), after=None, limit=count + 1)}
+        events = {job_id: [event.type for event in jobs.get_events(session, job_id)] for job_id in stored}
+    tally.faults, tally.jobs = processes, len(stored)
     for job_id in created:
-        job = found.pop(job_id)
-        if job.state != JobState.RUNNING or not told[job_id]:
+        job = stored.pop(job_id)
+        if job.state != JobState.RUNNING or not claim_counts[job_id]:
             tally.lost += 1
-        if told[job_id] > 1 or job.attempt > 1 or events[job_id].count("running") > 1:
+        if claim_counts[job_id] > 1 or job.attempt > 1 or events[job_id].count("running") > 1:
             tally.doubled += 1
-    assert not found, "jobs that nobody created"
+    assert not stored, "jobs that nobody created"
     # Had one process taken all before the others began, nothing would have been shown.
     assert sum(1 for ids in claims if ids) > 1
 

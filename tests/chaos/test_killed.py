@@ -185,7 +185,7 @@ def test_trainings_that_are_killed_stopped_and_frozen(
 ) -> None:
     on_sqlite = site.settings.database_url.startswith("sqlite")
     planned = plan(random, full=full, short_of_time=on_sqlite)
-    expected = {epochs: site.undisturbed(epochs) for epochs in {each.epochs for each in planned}}
+    expected = {epochs: site.undisturbed(epochs) for epochs in {disturbed.epochs for disturbed in planned}}
     job_ids = []
     for disturbed in planned:
         job_id = site.submit(disturbed.epochs)

@@ -24,7 +24,7 @@ from models.store.tables import Job
 from models.store.transitions import get_job
 from regbench.local.process import Child
 from tests import servers
-from tests.chaos.fault_log import LEDGER, Tally
+from tests.chaos.fault_log import FAULT_LOG, Tally
 from tests.chaos.outcomes import all_ended, count, wait_until
 from tests.chaos.proxy import Proxy
 from tests.chaos.services import api, quick_worker, submit
@@ -79,7 +79,7 @@ class Fleet:
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """SQLite has its turn in the full form: each fleet takes TensorFlow's import."""
     if "fleet" in metafunc.fixturenames:
-        full = metafunc.config.stash[LEDGER].full
+        full = metafunc.config.stash[FAULT_LOG].full
         kinds = ["postgresql", "sqlite"] if full else ["postgresql"]
         metafunc.parametrize("fleet", kinds, indirect=True, scope="module")
 
@@ -125,7 +125,7 @@ def test_an_api_that_dies_between_commit_and_notification(
 ) -> None:
     job_ids = []
     for number in range(8 if full else 1):
-        # A broker that accepts and never answers: the API has committed, and hangs with its hand on the bell.
+        # A broker that accepts and never answers: the API commits and then hangs in the notification.
         with socket.create_server(("127.0.0.1", 0)) as mute:
             url = f"redis://127.0.0.1:{mute.getsockname()[1]}/0"
             settings = fleet.settings.model_copy(update={"broker_url": url})
@@ -134,7 +134,7 @@ def test_an_api_that_dies_between_commit_and_notification(
                 mute.settimeout(30.0)
                 mute.accept()[0].close()
                 os.kill(process.pid, signal.SIGKILL)
-                assert fleet.job(job_ids[-1]).dispatched_at is None, "too late: the bell had rung"
+                assert fleet.job(job_ids[-1]).dispatched_at is None, "too late: the message had been sent"
         tally.faults += 1
     fleet.finish(tally, job_ids)
 
@@ -156,8 +156,8 @@ def test_a_flushed_broker(fleet: Fleet, tally: Tally, full: bool) -> None:
         wait_until(lambda: all(fleet.job(job_id).dispatched_at for job_id in job_ids))
         tally.faults = fleet.redis.llen(QUEUE)
         fleet.redis.flushall()
-    # One bell or another may have been on its way to the worker.
-    assert tally.faults >= len(job_ids) - 2, "few bells were lost"
+    # A message may have been on its way to the worker.
+    assert tally.faults >= len(job_ids) - 2, "few messages were lost"
     fleet.finish(tally, job_ids)
 
 
@@ -165,11 +165,11 @@ def test_every_message_delivered_three_times(fleet: Fleet, tally: Tally, full: b
     with fleet.deaf_worker():
         job_ids = fleet.submit(100 if full else 20)
         wait_until(lambda: all(fleet.job(job_id).dispatched_at for job_id in job_ids))
-        bells = fleet.redis.lrange(QUEUE, 0, -1)
+        messages = fleet.redis.lrange(QUEUE, 0, -1)
         for _ in range(2):
-            tally.faults += len(bells)
-            fleet.redis.lpush(QUEUE, *bells)
-    assert len(bells) >= len(job_ids) - 2, "few bells were doubled"
+            tally.faults += len(messages)
+            fleet.redis.lpush(QUEUE, *messages)
+    assert len(messages) >= len(job_ids) - 2, "few messages were doubled"
     fleet.finish(tally, job_ids)
     assert {fleet.job(job_id).attempt for job_id in job_ids} == {1}
 
@@ -183,10 +183,10 @@ def test_a_broker_that_cannot_be_reached_and_then_forgets_its_connections(
         under_way = fleet.submit(6, seconds=0.3)
         fleet.owner(under_way[random.randrange(3)])
         fleet.proxy.cut()
-        unheard = fleet.submit(random.randint(3, 6))
+        undispatched = fleet.submit(random.randint(3, 6))
         time.sleep(20.0 if full else 3.0)
         fleet.proxy.restore()
-        job_ids += [*under_way, *unheard, *fleet.submit(random.randint(3, 6))]
+        job_ids += [*under_way, *undispatched, *fleet.submit(random.randint(3, 6))]
         tally.faults += 1
     assert fleet.proxy.resets > 0
     fleet.finish(tally, job_ids)

@@ -7,17 +7,17 @@ from hypothesis.stateful import run_state_machine_as_test
 from sqlalchemy import event
 
 from models.store.database import Database
-from tests.chaos.fault_log import Ledger, Tally
+from tests.chaos.fault_log import FaultLog, Tally
 from tests.chaos.store_state_machine import Score, StoreMachine
 
 
 def test_the_store_does_what_a_simple_model_does(
-    database: Database, tally: Tally, ledger: Ledger, full: bool
+    database: Database, tally: Tally, fault_log: FaultLog, full: bool
 ) -> None:
     score = Score()
     _write_lazily(database)
 
-    @seed(ledger.seed)
+    @seed(fault_log.seed)
     def machine() -> StoreMachine:
         return StoreMachine(database, score)
 

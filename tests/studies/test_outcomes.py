@@ -66,9 +66,9 @@ class Service:
 
         `only` names the variants to keep (all, if none is named), `also` are variants to add.
         """
-        presets = {each["name"]: each["document"] for each in self.client.get("/v1/presets").json()["items"]}
-        kept = [each for each in presets[preset]["variants"] if not only or each["name"] in only]
-        posted = merge_patch({"preset": preset, "base": SMALL, "variants": [*kept, *also]}, overrides)
+        presets = {item["name"]: item["document"] for item in self.client.get("/v1/presets").json()["items"]}
+        selected = [variant for variant in presets[preset]["variants"] if not only or variant["name"] in only]
+        posted = merge_patch({"preset": preset, "base": SMALL, "variants": [*selected, *also]}, overrides)
         experiment = create(self.client, posted)
         while self.runner.run_next():
             pass

@@ -77,29 +77,29 @@ def experiments(
                 result.test_loss = loss
                 result.generalization_gap_accuracy = round(train_accuracy + gain, 4) - result.test_accuracy
                 result.generalization_gap_loss = loss - train_loss
-        yield {found.variant: found for found in build_contrasts(rows, "a")}
+        yield {contrast.variant: contrast for contrast in build_contrasts(rows, "a")}
 
 
-def metrics(found: Contrast) -> list[Difference]:
-    assert found.differences is not None
-    return [getattr(found.differences, name) for name in type(found.differences).model_fields]
+def metrics(contrast: Contrast) -> list[Difference]:
+    assert contrast.differences is not None
+    return [getattr(contrast.differences, name) for name in type(contrast.differences).model_fields]
 
 
-def calls(found: Contrast) -> bool:
+def calls(contrast: Contrast) -> bool:
     """Whether any metric is called higher or lower; the words must agree with the numbers."""
-    called = any(each.call for each in metrics(found))
-    assert bool(_WORDS.search(found.verdict)) == called
+    called = any(difference.call for difference in metrics(contrast))
+    assert bool(_WORDS.search(contrast.verdict)) == called
     return called
 
 
-def covers(found: Difference, truth: float) -> bool:
-    assert found.low is not None
-    assert found.high is not None
-    return found.low <= truth <= found.high
+def covers(difference: Difference, truth: float) -> bool:
+    assert difference.low is not None
+    assert difference.high is not None
+    return difference.low <= truth <= difference.high
 
 
 def share_with_a_false_call(number: int, draw: Draw) -> float:
-    return float(np.mean([any(map(calls, found.values())) for found in experiments(number, draw)]))
+    return float(np.mean([any(map(calls, contrasts.values())) for contrasts in experiments(number, draw)]))
 
 
 def test_a_few_null_experiments_call_nearly_nothing() -> None:
@@ -117,7 +117,7 @@ def test_where_nothing_differs_any_call_at_all_is_made_in_five_percent_at_most(d
 def test_lopsided_differences_are_called_too_often() -> None:
     """The limit that the documentation names: here variants differ from the baseline in no mean."""
     simulated = experiments(MANY, lopsided, steady_baseline=True)
-    share = np.mean([any(map(calls, found.values())) for found in simulated])
+    share = np.mean([any(map(calls, contrasts.values())) for contrasts in simulated])
     assert share == pytest.approx(0.14, abs=0.02)
 
 
@@ -125,16 +125,20 @@ def test_lopsided_differences_are_called_too_often() -> None:
 def test_true_differences_do_not_make_others_be_called_more_often() -> None:
     """Holm's method holds whichever of the differences are real."""
     simulated = experiments(MANY, normal, {"b": 0.5, "c": -0.5})
-    false = [any(calls(found[name]) for name in "def") for found in simulated]
+    false = [any(calls(contrasts[name]) for name in "def") for contrasts in simulated]
     assert np.mean(false) <= 0.05
 
 
 @pytest.mark.parametrize("number", [200, pytest.param(MANY, marks=pytest.mark.slow)])
 def test_intervals_cover_the_truth_as_often_as_they_say(number: int) -> None:
-    found = [each["b"] for each in experiments(number, normal, {"b": 0.3})]
+    drawn = [contrasts["b"] for contrasts in experiments(number, normal, {"b": 0.3})]
     truths = (0.3, 0.0, 0.0, 0.0)
     covered = np.mean(
-        [[covers(each, truth) for each, truth in zip(metrics(one), truths, strict=True)] for one in found], 0
+        [
+            [covers(difference, truth) for difference, truth in zip(metrics(contrast), truths, strict=True)]
+            for contrast in drawn
+        ],
+        0,
     )
     assert covered == pytest.approx(0.95, abs=3 * np.sqrt(0.95 * 0.05 / number))
 
@@ -144,16 +148,18 @@ def test_a_reported_detectable_difference_has_80_percent_power() -> None:
     # A difference's standard deviation: two runs' luck and own noise; what the seed brings cancels.
     sd = 100 * SCATTER[0] * np.sqrt(4)
     gain = compute_detectable_difference(sd, SEEDS, level=0.05 / 20)
-    found = [metrics(each["b"])[0].call for each in experiments(MANY, normal, {"b": gain})]
+    verdicts = [metrics(contrasts["b"])[0].call for contrasts in experiments(MANY, normal, {"b": gain})]
     # A little less than 0.8, because whole images round.
-    assert np.mean([each == "higher" for each in found]) == pytest.approx(0.8, abs=0.03)
-    assert "lower" not in found
+    assert np.mean([verdict == "higher" for verdict in verdicts]) == pytest.approx(0.8, abs=0.03)
+    assert "lower" not in verdicts
 
 
 @pytest.mark.slow
 def test_what_differs_by_the_margin_is_rarely_called_equivalent() -> None:
-    found = [each["b"].equivalence for each in experiments(MANY, normal, {"b": 0.2})]
-    assert np.mean([each is not None and each.equivalent for each in found]) <= 0.05
+    equivalences = [contrasts["b"].equivalence for contrasts in experiments(MANY, normal, {"b": 0.2})]
+    assert (
+        np.mean([equivalence is not None and equivalence.equivalent for equivalence in equivalences]) <= 0.05
+    )
 
 
 def models(generator: np.random.Generator, difficulty: Array, pairs: int) -> NDArray[np.bool_]:
@@ -167,7 +173,7 @@ def test_the_wider_interval_holds_for_new_images_and_the_plain_one_does_not() ->
     """Two techniques that are as good as each other, on average over images, but not on the same images."""
     generator = np.random.default_rng(0)
     pairs, images = 30, 10_000
-    held = []
+    covered = []
     for _ in range(300):
         difficulty, taste = 3 * generator.normal(size=images) - 7, generator.normal(size=images) / 2
         first, second = (
@@ -181,8 +187,8 @@ def test_the_wider_interval_holds_for_new_images_and_the_plain_one_does_not() ->
         assert plain is not None
         assert plain.low is not None
         assert plain.high is not None
-        held.append((wider.low <= 0 <= wider.high, plain.low <= 0 <= plain.high))
-    of_new_images, of_these_only = np.mean(held, axis=0)
+        covered.append((wider.low <= 0 <= wider.high, plain.low <= 0 <= plain.high))
+    of_new_images, of_these_only = np.mean(covered, axis=0)
     assert of_new_images == pytest.approx(0.95, abs=0.03)
     assert of_these_only < 0.9
 

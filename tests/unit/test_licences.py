@@ -23,49 +23,51 @@ LOOKED_UP = {"namex": "Apache-2.0"}
 
 def needed() -> dict[str, Distribution]:
     """Every package that these extras need on this machine, at whatever remove."""
-    found: dict[str, Distribution] = {}
+    distributions: dict[str, Distribution] = {}
     waiting = [("regbench", extra) for extra in EXTRAS]
     seen = set(waiting)
     while waiting:
         name, extra = waiting.pop()
         try:
-            found[name] = distribution(name)
+            distributions[name] = distribution(name)
         except PackageNotFoundError:
             assert name in TENSORFLOWS, f"{name} is not installed"
             continue
-        new = set(_requirements(found[name], extra)) - seen
+        new = set(_requirements(distributions[name], extra)) - seen
         seen |= new
         waiting += new
-    return found
+    return distributions
 
 
 def _requirements(package: Distribution, extra: str) -> Iterator[tuple[str, str]]:
     for text in package.requires or []:
         requirement = Requirement(text)
         if requirement.marker is None or requirement.marker.evaluate({"extra": extra}):
-            for wanted in {"", *requirement.extras}:
-                yield requirement.name.lower().replace("_", "-"), wanted
+            for nested in {"", *requirement.extras}:
+                yield requirement.name.lower().replace("_", "-"), nested
 
 
 def licences(package: Distribution) -> list[str]:
     """The names of a package's licences, by the newest of the three ways in which packages say them."""
     about = package.metadata
-    classified = [each for each in about.get_all("Classifier") or [] if each.startswith("License ::")]
+    classified = [name for name in about.get_all("Classifier") or [] if name.startswith("License ::")]
     if expression := about.get("License-Expression"):
-        said = re.split(r" AND | OR ", expression)
+        names = re.split(r" AND | OR ", expression)
     elif classified:
-        said = [each.rpartition(" :: ")[2] for each in classified]
+        names = [name.rpartition(" :: ")[2] for name in classified]
     else:
-        said = [about.get("License") or LOOKED_UP.get(about["Name"], "unknown")]
-    return [each.removesuffix(" License") for each in said]
+        names = [about.get("License") or LOOKED_UP.get(about["Name"], "unknown")]
+    return [name.removesuffix(" License") for name in names]
 
 
 def test_every_package_has_a_reviewed_licence() -> None:
     packages = needed()
     assert {"fastapi", "celery", "keras", "psycopg"} <= set(packages)
     assert TENSORFLOWS & set(packages)
-    said = {name: licences(package) for name, package in packages.items()}
-    assert {name: each for name, each in said.items() if not all(map(ALLOWED.fullmatch, each))} == {}
+    licences_by_name = {name: licences(package) for name, package in packages.items()}
+    assert {
+        name: names for name, names in licences_by_name.items() if not all(map(ALLOWED.fullmatch, names))
+    } == {}
 
 
 def test_a_licence_that_asks_for_more_is_seen() -> None:

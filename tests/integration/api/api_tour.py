@@ -48,7 +48,7 @@ STROKE = [[float(12 < column < 16 and 4 <= row < 24) for column in range(28)] fo
 ONE = [0.003, 0.941, 0.008, 0.006, 0.007, 0.004, 0.005, 0.013, 0.009, 0.004]
 JSON = {"Content-Type": "application/json"}
 # What a program opens or a browser draws says nothing in a JSON document.
-SHOWN = re.compile(r"application/(.+\+)?json|text/(csv|markdown|plain)")
+EXAMPLE_CONTENT_TYPE = re.compile(r"application/(.+\+)?json|text/(csv|markdown|plain)")
 
 
 class Recorder:
@@ -63,7 +63,7 @@ class Recorder:
             for method, operation in operations.items()
         }
 
-    def ask(self, method: str, path: str, **request: Any) -> httpx.Response:
+    def request(self, method: str, path: str, **request: Any) -> httpx.Response:
         """Ask, and keep what was said."""
         answer = self.client.request(method, path, **request)
         essence = answer.headers.get("Content-Type", "").partition(";")[0]
@@ -79,9 +79,9 @@ class Recorder:
         example = self.examples.setdefault(self._operation(method, answer.url.path), {"responses": {}})
         if posted is not None:
             example.setdefault("request", posted)
-        if answer.content and SHOWN.fullmatch(essence):
-            shown = answer.json() if essence.endswith("json") else answer.text
-            example["responses"].setdefault(str(answer.status_code), {}).setdefault(essence, shown)
+        if answer.content and EXAMPLE_CONTENT_TYPE.fullmatch(essence):
+            content = answer.json() if essence.endswith("json") else answer.text
+            example["responses"].setdefault(str(answer.status_code), {}).setdefault(essence, content)
 
     def _operation(self, method: str, path: str) -> str:
         # A literal path, such as /charts, goes before one with a parameter in its place.
@@ -116,22 +116,22 @@ def walk(settings: Settings, database: Database) -> dict[str, Any]:
     lost = settings.model_copy(update={"database_url": "sqlite:////nowhere/at/all.db"})
     with TestClient(create_app(lost)) as client:
         recorder.client = client
-        recorder.ask("GET", "/v1/jobs")
+        recorder.request("GET", "/v1/jobs")
     return recorder.examples
 
 
 def _about(recorder: Recorder) -> None:
     checks = AsyncMock(return_value={"broker": "ok", "worker": "ok"})
     with patch.object(health.BrokerCheck, "get_checks", checks):
-        recorder.ask("GET", "/readyz")
+        recorder.request("GET", "/readyz")
     for path in ("/", "/healthz", "/readyz", "/metrics", "/problems/conflict", "/v1/techniques/dropout"):
-        recorder.ask("GET", path)
+        recorder.request("GET", path)
     for path in ("/v1/techniques", "/v1/presets", "/v1/datasets"):
-        recorder.ask("GET", path)
+        recorder.request("GET", path)
 
 
 def _jobs(recorder: Recorder, settings: Settings, database: Database) -> None:
-    job = recorder.ask("POST", "/v1/jobs", json=JOB).json()["id"]
+    job = recorder.request("POST", "/v1/jobs", json=JOB).json()["id"]
     here = f"/v1/jobs/{job}"
     model = ArtifactStore(settings).put(f"jobs/{job}/1/model.keras", b"a model")
     finish_job(
@@ -140,42 +140,42 @@ def _jobs(recorder: Recorder, settings: Settings, database: Database) -> None:
         result=result_record(epochs_run=2, model_path=f"jobs/{job}/1/model.keras", model_sha256=model),
         epochs=2,
     )
-    recorder.ask("POST", "/v1/jobs?dry_run=true", json=JOB)
+    recorder.request("POST", "/v1/jobs?dry_run=true", json=JOB)
     for path in ("/v1/jobs", here, f"{here}/epochs", f"{here}/events", f"{here}/model"):
-        recorder.ask("GET", path)
-    recorder.ask("GET", f"{here}/epochs", headers={"Accept": "text/csv"})
-    recorder.ask("GET", f"{here}/model", headers={"Range": "bytes=7-"})
-    recorder.ask("POST", f"{here}/cancel")
+        recorder.request("GET", path)
+    recorder.request("GET", f"{here}/epochs", headers={"Accept": "text/csv"})
+    recorder.request("GET", f"{here}/model", headers={"Range": "bytes=7-"})
+    recorder.request("POST", f"{here}/cancel")
     waiting, running, failed = (
         f"/v1/jobs/{job_in(database, state)}"
         for state in (JobState.QUEUED, JobState.RUNNING, JobState.FAILED)
     )
     for verb in ("pause", "resume"):
-        recorder.ask("POST", f"{waiting}/{verb}")
+        recorder.request("POST", f"{waiting}/{verb}")
     for verb in ("pause", "cancel"):
-        recorder.ask("POST", f"{running}/{verb}")
-    recorder.ask("POST", f"{waiting}/cancel")
+        recorder.request("POST", f"{running}/{verb}")
+    recorder.request("POST", f"{waiting}/cancel")
     for _ in range(2):
-        recorder.ask("POST", f"{failed}/retry")
+        recorder.request("POST", f"{failed}/retry")
     _predictions(recorder, job)
-    recorder.ask("DELETE", here)
+    recorder.request("DELETE", here)
 
 
 def _predictions(recorder: Recorder, job: str) -> None:
     posted = {"images": [STROKE], "scale": "unit"}
-    recorder.ask("POST", f"/v1/jobs/{job}/predict", json=posted)
+    recorder.request("POST", f"/v1/jobs/{job}/predict", json=posted)
     # Nobody computes in a test of the API; tests/integration/worker/test_predictor.py has the real answers.
     with patch.object(predictions, "predict", lambda _settings, job_ids, _images: [[ONE]] * len(job_ids)):
-        recorder.ask("POST", f"/v1/jobs/{job}/predict", json=posted)
-        recorder.ask("POST", f"/v1/predict?job={job}", json=posted)
+        recorder.request("POST", f"/v1/jobs/{job}/predict", json=posted)
+        recorder.request("POST", f"/v1/predict?job={job}", json=posted)
 
 
 def _experiments(recorder: Recorder, database: Database) -> None:
-    recorder.ask("POST", "/v1/experiments?dry_run=true", json=EXPERIMENT)
-    experiment = recorder.ask("POST", "/v1/experiments", json=EXPERIMENT).json()["id"]
+    recorder.request("POST", "/v1/experiments?dry_run=true", json=EXPERIMENT)
+    experiment = recorder.request("POST", "/v1/experiments", json=EXPERIMENT).json()["id"]
     here = f"/v1/experiments/{experiment}"
     for verb in ("pause", "resume"):
-        recorder.ask("POST", f"{here}/{verb}")
+        recorder.request("POST", f"{here}/{verb}")
     _while_one_runs(recorder, database)
     jobs = [job["id"] for job in recorder.client.get(f"/v1/jobs?experiment={experiment}").json()["items"]]
     for number, job in enumerate(jobs):
@@ -183,18 +183,18 @@ def _experiments(recorder: Recorder, database: Database) -> None:
             database, job, result=result_record(epochs_run=2, test_accuracy=0.96 + number / 500), epochs=2
         )
     for path in ("", "/report", "/curves", "/charts", "/charts/accuracy-by-seed"):
-        recorder.ask("GET", here + path)
+        recorder.request("GET", here + path)
     for form in ("md", "csv", "html"):
-        recorder.ask("GET", f"{here}/report?format={form}")
-        recorder.ask("GET", f"/v1/reports?job={jobs[0]}&job={jobs[-1]}&format={form}")
-    recorder.ask("GET", f"/v1/reports?job={jobs[0]}&job={jobs[-1]}")
-    recorder.ask("POST", f"{here}/extend", json={"seeds": [2]})
-    recorder.ask("POST", f"{here}/cancel")
-    recorder.ask("POST", f"{here}/retry-failed")
-    recorder.ask("GET", "/v1/experiments")
+        recorder.request("GET", f"{here}/report?format={form}")
+        recorder.request("GET", f"/v1/reports?job={jobs[0]}&job={jobs[-1]}&format={form}")
+    recorder.request("GET", f"/v1/reports?job={jobs[0]}&job={jobs[-1]}")
+    recorder.request("POST", f"{here}/extend", json={"seeds": [2]})
+    recorder.request("POST", f"{here}/cancel")
+    recorder.request("POST", f"{here}/retry-failed")
+    recorder.request("GET", "/v1/experiments")
     # All of its runs are jobs of the first one, which stay.
     again = recorder.client.post("/v1/experiments", json=EXPERIMENT).json()["id"]
-    recorder.ask("DELETE", f"/v1/experiments/{again}")
+    recorder.request("DELETE", f"/v1/experiments/{again}")
 
 
 def _while_one_runs(recorder: Recorder, database: Database) -> None:
@@ -202,53 +202,55 @@ def _while_one_runs(recorder: Recorder, database: Database) -> None:
     with database.write() as session:
         queue.claim(session, get_runs(session, experiment)[0].job.id, owner="worker", lease_seconds=30)
     for verb in ("pause", "cancel"):
-        recorder.ask("POST", f"/v1/experiments/{experiment}/{verb}")
+        recorder.request("POST", f"/v1/experiments/{experiment}/{verb}")
 
 
 def _batches(recorder: Recorder) -> None:
     jobs = {"jobs": [JOB, JOB | {"seed": 1}]}
-    recorder.ask("POST", "/v1/jobs:batch?dry_run=true", json=jobs)
-    recorder.ask("POST", "/v1/jobs:batch", json=jobs)
-    recorder.ask("POST", "/v1/jobs:cancel?label=study%3Dfirst&limit=2")
+    recorder.request("POST", "/v1/jobs:batch?dry_run=true", json=jobs)
+    recorder.request("POST", "/v1/jobs:batch", json=jobs)
+    recorder.request("POST", "/v1/jobs:cancel?label=study%3Dfirst&limit=2")
 
 
 def _keys(recorder: Recorder) -> None:
-    made = recorder.ask("POST", "/v1/keys", json={"name": "laptop", "owner": "ada", "scope": "write"}).json()
-    recorder.ask("GET", "/v1/keys")
-    recorder.ask("POST", f"/v1/keys/{made['id']}/revoke")
-    recorder.ask("GET", "/v1/audit")
+    key = recorder.request(
+        "POST", "/v1/keys", json={"name": "laptop", "owner": "ada", "scope": "write"}
+    ).json()
+    recorder.request("GET", "/v1/keys")
+    recorder.request("POST", f"/v1/keys/{key['id']}/revoke")
+    recorder.request("GET", "/v1/audit")
 
 
 def _webhooks(recorder: Recorder, database: Database) -> None:
-    wanted = {"url": "https://example.org/regbench", "states": ["succeeded", "failed"]}
-    here = recorder.ask("POST", "/v1/webhooks", json=wanted).headers["Location"]
+    document = {"url": "https://example.org/regbench", "states": ["succeeded", "failed"]}
+    here = recorder.request("POST", "/v1/webhooks", json=document).headers["Location"]
     finished_job(database)
     for path in ("/v1/webhooks", here, f"{here}/deliveries"):
-        recorder.ask("GET", path)
-    message = recorder.ask("POST", f"{here}/test").json()["id"]
-    recorder.ask("POST", f"{here}/deliveries/{message}/redeliver")
-    recorder.ask("DELETE", here)
+        recorder.request("GET", path)
+    message = recorder.request("POST", f"{here}/test").json()["id"]
+    recorder.request("POST", f"{here}/deliveries/{message}/redeliver")
+    recorder.request("DELETE", here)
 
 
 def _sent_again(recorder: Recorder, database: Database) -> None:
     key = {"Idempotency-Key": "0f6f0f0e-first-try"}
-    recorder.ask("POST", "/v1/jobs", json=JOB, headers=key)
-    recorder.ask("POST", "/v1/jobs", json=JOB | {"seed": 1}, headers=key)
+    recorder.request("POST", "/v1/jobs", json=JOB, headers=key)
+    recorder.request("POST", "/v1/jobs", json=JOB | {"seed": 1}, headers=key)
     with database.write() as session:
-        held = idempotency.claim_key(session, LOCAL_OWNER, "k", "")
+        claim = idempotency.claim_key(session, LOCAL_OWNER, "k", "")
     with patch("api.http.idempotency.hashlib.sha256", return_value=Mock(hexdigest=lambda: "")):
-        recorder.ask("POST", "/v1/jobs", json=JOB, headers={"Idempotency-Key": "k"})
+        recorder.request("POST", "/v1/jobs", json=JOB, headers={"Idempotency-Key": "k"})
     with database.write() as session:
-        assert isinstance(held, idempotency.KeyClaim)
-        idempotency.release(session, held)
+        assert isinstance(claim, idempotency.KeyClaim)
+        idempotency.release(session, claim)
 
 
 def _from_elsewhere(recorder: Recorder) -> None:
-    recorder.ask("GET", "/v1/jobs", headers={"Host": "evil.example"})
-    recorder.ask("POST", "/v1/jobs", json=JOB, headers={"Origin": "http://evil.example"})
+    recorder.request("GET", "/v1/jobs", headers={"Host": "evil.example"})
+    recorder.request("POST", "/v1/jobs", json=JOB, headers={"Origin": "http://evil.example"})
     waiting = recorder.client.post("/v1/jobs", json=JOB).json()["links"]["events"]
     with patch.object(JobUpdates, "full", True):
-        recorder.ask("GET", waiting, headers={"Accept": "text/event-stream"})
+        recorder.request("GET", waiting, headers={"Accept": "text/event-stream"})
 
 
 def _with_keys(recorder: Recorder, settings: Settings, database: Database) -> None:
@@ -263,13 +265,13 @@ def _with_keys(recorder: Recorder, settings: Settings, database: Database) -> No
     )
     with TestClient(create_app(strict)) as client:
         recorder.client = client
-        for shown in ({}, _bearer(f"rb_{'x' * 43}"), _bearer(expired)):
-            recorder.ask("GET", "/v1/jobs", headers=shown)
-        recorder.ask("POST", "/v1/jobs", json=JOB, headers=_bearer(reads))
+        for headers in ({}, _bearer(f"rb_{'x' * 43}"), _bearer(expired)):
+            recorder.request("GET", "/v1/jobs", headers=headers)
+        recorder.request("POST", "/v1/jobs", json=JOB, headers=_bearer(reads))
         for _ in range(2):
-            recorder.ask("GET", "/v1/jobs", headers=_bearer(reads))
+            recorder.request("GET", "/v1/jobs", headers=_bearer(reads))
         for _ in range(2):
-            recorder.ask("POST", "/v1/jobs", json=JOB, headers=_bearer(writes))
+            recorder.request("POST", "/v1/jobs", json=JOB, headers=_bearer(writes))
 
 
 def _bearer(key: str) -> dict[str, str]:
@@ -277,14 +279,14 @@ def _bearer(key: str) -> dict[str, str]:
 
 
 def _refusals(recorder: Recorder) -> None:
-    recorder.ask("PUT", "/v1/jobs")
-    recorder.ask("GET", "/v1/jobs/job_none")
-    recorder.ask("GET", "/v1/jobs?limit=0&sort_by=age")
-    recorder.ask("GET", "/problems/conflict", headers={"Accept": "image/png"})
-    recorder.ask("POST", "/v1/jobs", content="{'seed': 1}", headers=JSON)
-    recorder.ask("POST", "/v1/jobs", content=" " * 70_000, headers=JSON)
-    recorder.ask("POST", "/v1/jobs", content="seed=1")
-    recorder.ask("POST", "/v1/jobs", json={"epoch": 3})
-    recorder.ask("POST", "/v1/jobs", json=JOB | {"model": {"hidden_units": [4096, 4096, 4096]}})
-    recorder.ask("POST", "/v1/jobs", json={"dataset": {"name": "mnist"}})
-    recorder.ask("GET", "/broken")
+    recorder.request("PUT", "/v1/jobs")
+    recorder.request("GET", "/v1/jobs/job_none")
+    recorder.request("GET", "/v1/jobs?limit=0&sort_by=age")
+    recorder.request("GET", "/problems/conflict", headers={"Accept": "image/png"})
+    recorder.request("POST", "/v1/jobs", content="{'seed': 1}", headers=JSON)
+    recorder.request("POST", "/v1/jobs", content=" " * 70_000, headers=JSON)
+    recorder.request("POST", "/v1/jobs", content="seed=1")
+    recorder.request("POST", "/v1/jobs", json={"epoch": 3})
+    recorder.request("POST", "/v1/jobs", json=JOB | {"model": {"hidden_units": [4096, 4096, 4096]}})
+    recorder.request("POST", "/v1/jobs", json={"dataset": {"name": "mnist"}})
+    recorder.request("GET", "/broken")

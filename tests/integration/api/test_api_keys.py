@@ -82,20 +82,20 @@ def test_the_duration_of_a_key_lookup_reveals_nothing_about_existing_keys(
     hashed = [hashlib.sha256(guess.encode()).hexdigest() for guess in guesses]
     assert [value for value in compared if len(value) == 64] == hashed
     stored = hashlib.sha256(key.encode()).hexdigest()
-    assert not any(each.startswith(stored[:8]) for each in hashed)
+    assert not any(digest.startswith(stored[:8]) for digest in hashed)
     assert not any(key[3:10] in value for value in compared)
 
 
 def test_a_retried_key_creation_creates_and_shows_one_key(guarded: TestClient, database: Database) -> None:
     admin = bearer(make_key(database, Scope.ADMIN)) | {"Idempotency-Key": "once"}
-    wanted = {"name": "n", "owner": "theirs", "scope": "read"}
-    first, again = (guarded.post("/v1/keys", json=wanted, headers=admin) for _ in range(2))
+    document = {"name": "n", "owner": "theirs", "scope": "read"}
+    first, again = (guarded.post("/v1/keys", json=document, headers=admin) for _ in range(2))
     assert first.headers["Cache-Control"] == again.headers["Cache-Control"] == "no-store"
     assert again.headers["Idempotent-Replayed"] == "true"
     assert again.json() == first.json() | {"key": None}
     with database.read() as session:
-        (kept,) = session.scalars(select(IdempotencyKey)).all()
-    assert first.json()["key"].encode() not in (kept.body or b"")
+        (stored,) = session.scalars(select(IdempotencyKey)).all()
+    assert first.json()["key"].encode() not in (stored.body or b"")
     assert len(guarded.get("/v1/keys", headers=admin).json()["items"]) == 2
 
 
@@ -172,18 +172,18 @@ def test_a_revoked_key_opens_nothing_once_it_is_no_longer_believed(
     assert guarded.post(f"/v1/keys/{row['id']}/revoke", headers=admin).json() == first.json()
     time.sleep(0.3)
     assert problem(guarded.get("/v1/jobs", headers=bearer(key)), 401)["type"].endswith("/invalid_key")
-    actions = [each["action"] for each in guarded.get("/v1/audit", headers=admin).json()["items"]]
+    actions = [entry["action"] for entry in guarded.get("/v1/audit", headers=admin).json()["items"]]
     assert actions == ["key_revoked"]
 
 
 def test_a_believed_key_costs_no_query(guarded: TestClient, database: Database) -> None:
     headers = bearer(make_key(database))
     guarded.get("/v1/presets", headers=headers)
-    asked: list[str] = []
+    statements: list[str] = []
     engine = guarded.app.state.database.engine  # type: ignore[attr-defined]
-    event.listen(engine, "before_cursor_execute", lambda *given: asked.append(given[2]))
+    event.listen(engine, "before_cursor_execute", lambda *args: statements.append(args[2]))
     assert guarded.get("/v1/presets", headers=headers).status_code == 200
-    assert asked == []
+    assert statements == []
 
 
 def test_the_last_use_is_noted_once_a_minute(guarded: TestClient, database: Database) -> None:
@@ -212,7 +212,7 @@ def test_an_admin_makes_a_key_that_is_shown_once(guarded: TestClient, database: 
     page = guarded.get("/v1/keys?limit=1", headers=admin)
     assert page.json()["items"][0]["owner"] == "theirs"
     rest = guarded.get(f"/v1/keys?limit=1&cursor={page.json()['next_cursor']}", headers=admin).json()
-    assert [each["owner"] for each in rest["items"]] == ["ours"]
+    assert [item["owner"] for item in rest["items"]] == ["ours"]
     assert rest["next_cursor"] is None
 
 
@@ -228,8 +228,8 @@ def test_an_admin_makes_a_key_that_is_shown_once(guarded: TestClient, database: 
     ],
 )
 def test_a_key_that_makes_no_sense_is_refused(client: httpx.Client, document: Any, pointer: str) -> None:
-    found = problem(client.post("/v1/keys", json=document), 422)
-    assert [each["pointer"] for each in found["errors"]] == [pointer]
+    refusal = problem(client.post("/v1/keys", json=document), 422)
+    assert [error["pointer"] for error in refusal["errors"]] == [pointer]
     assert client.get("/v1/keys").json()["items"] == []
 
 
@@ -266,11 +266,11 @@ def test_another_owners_rows_are_not_there_by_any_route(guarded: TestClient, dat
     assert guarded.get(f"/v1/reports?job={job.id}", headers=ours).status_code == 404
     images = BODIES["/v1/jobs/{job_id}/predict"]
     own = finish_job(database, guarded.post("/v1/jobs", json=JOB, headers=ours).json()["id"])
-    for asked in (f"job={job.id}", f"job={own.id}&job={job.id}"):
-        assert guarded.post(f"/v1/predict?{asked}", json=images, headers=ours).status_code == 404
+    for query in (f"job={job.id}", f"job={own.id}&job={job.id}"):
+        assert guarded.post(f"/v1/predict?{query}", json=images, headers=ours).status_code == 404
     # Its own it may ask; here is nobody to answer.
     assert guarded.post(f"/v1/predict?job={own.id}", json=images, headers=ours).status_code == 503
-    assert [each["id"] for each in guarded.get("/v1/jobs", headers=ours).json()["items"]] == [own.id]
+    assert [item["id"] for item in guarded.get("/v1/jobs", headers=ours).json()["items"]] == [own.id]
     assert guarded.get("/v1/experiments", headers=ours).json()["items"] == []
     assert guarded.get(f"/v1/jobs/{job.id}", headers=theirs).json()["state"] == "succeeded"
     assert (
@@ -409,9 +409,9 @@ def test_a_deleted_job_is_in_the_audit_trail(client: httpx.Client, database: Dat
         client.post(f"/v1/jobs/{job}/cancel")
         deleted = client.delete(f"/v1/jobs/{job}")
     page = client.get("/v1/audit?limit=1").json()
-    (found,) = page["items"]
-    assert (found["action"], found["subject"], found["owner"]) == ("job_deleted", job, "local")
-    assert found["request_id"] == deleted.headers["X-Request-Id"]
+    (entry,) = page["items"]
+    assert (entry["action"], entry["subject"], entry["owner"]) == ("job_deleted", job, "local")
+    assert entry["request_id"] == deleted.headers["X-Request-Id"]
     rest = client.get(f"/v1/audit?limit=1&cursor={page['next_cursor']}").json()
     assert len(rest["items"]) == 1
     assert rest["next_cursor"] is None

@@ -47,11 +47,11 @@ def test_every_answer_is_in_the_document(
         command += ["--phases", phases, "--continue-on-failure", "--report-json-path", str(report)]
         run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert report.exists(), run.stderr
-    found = json.loads(report.read_text())
-    tried = found["test_cases"]
+    statistics = json.loads(report.read_text())
+    cases = statistics["test_cases"]
     fuzzing.runs.append(
-        Run(database, found["operations"]["tested"], tried["generated"], tried["unique_failures"])
+        Run(database, statistics["operations"]["tested"], cases["generated"], cases["unique_failures"])
     )
     assert run.returncode == 0, run.stdout
-    assert found["operations"]["tested"] == found["operations"]["total"] > 30
-    assert tried["generated"] > found["operations"]["tested"]
+    assert statistics["operations"]["tested"] == statistics["operations"]["total"] > 30
+    assert cases["generated"] > statistics["operations"]["tested"]

@@ -96,12 +96,12 @@ def test_without_a_broker_a_job_is_taken_all_the_same(client_without_broker: htt
 
 def test_the_catalogue(client: httpx.Client) -> None:
     techniques = client.get("/v1/techniques").json()["items"]
-    assert {each["name"] for each in techniques} >= {"dropout", "l1", "l2", "early_stopping"}
+    assert {item["name"] for item in techniques} >= {"dropout", "l1", "l2", "early_stopping"}
     assert client.get("/v1/techniques/l2").json() in techniques
-    datasets = {each["name"]: each for each in client.get("/v1/datasets").json()["items"]}
+    datasets = {item["name"]: item for item in client.get("/v1/datasets").json()["items"]}
     assert datasets["mnist_5k"]["available"] is True
     assert (datasets["mnist"]["train_examples"], datasets["mnist"]["test_examples"]) == (60_000, 10_000)
     assert len(datasets["mnist"]["sha256"]) == 4
-    presets = {each["name"]: each for each in client.get("/v1/presets").json()["items"]}
+    presets = {item["name"]: item for item in client.get("/v1/presets").json()["items"]}
     assert presets["dropout-vs-none"]["jobs"] == 2
     assert client.get("/").json()["links"]["jobs"] == "/v1/jobs"

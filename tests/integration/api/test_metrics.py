@@ -46,29 +46,29 @@ def test_jobs_are_counted_by_state_and_counters_shown(client: httpx.Client, data
     with database.write() as session:
         jobs.create_jobs(session, [jobs.NewJob(job_spec(seed=seed)) for seed in range(2)])
         counters.add(session, compilations=2, compile_seconds=1.5)
-    found = scraped(client)
-    assert found["regbench_jobs", ("queued",)] == 2
-    assert found["regbench_jobs", ("succeeded",)] == 1
-    assert found["regbench_jobs", ("failed",)] == 0
-    assert found["regbench_compilations_total", ()] == 5
-    assert found["regbench_compile_seconds_total", ()] == 2.5
-    assert found["regbench_trainings_total", ()] == 1
+    samples = scraped(client)
+    assert samples["regbench_jobs", ("queued",)] == 2
+    assert samples["regbench_jobs", ("succeeded",)] == 1
+    assert samples["regbench_jobs", ("failed",)] == 0
+    assert samples["regbench_compilations_total", ()] == 5
+    assert samples["regbench_compile_seconds_total", ()] == 2.5
+    assert samples["regbench_trainings_total", ()] == 1
 
 
 def test_a_scrape_is_two_queries_however_many_jobs_there_are(database_settings: Settings) -> None:
     app = create_app(database_settings)
-    asked: list[str] = []
+    statements: list[str] = []
 
     @event.listens_for(app.state.database.engine, "before_cursor_execute")
     def _note(_connection: object, _cursor: object, statement: str, *_: object) -> None:
-        asked.append(statement)
+        statements.append(statement)
 
     with TestClient(app) as client:
         finished_job(app.state.database)
         client.get("/metrics")  # the first one opens the connection
-        asked.clear()
+        statements.clear()
         client.get("/metrics")
-    assert len([statement for statement in asked if statement.startswith("SELECT")]) == 2
+    assert len([statement for statement in statements if statement.startswith("SELECT")]) == 2
 
 
 def test_a_database_that_is_away_is_a_problem(settings: Settings) -> None:

@@ -17,13 +17,13 @@ URL = "https://example.org/hook"
 
 
 def test_the_secret_is_shown_once(client: httpx.Client) -> None:
-    made = client.post("/v1/webhooks", json={"url": URL})
-    assert (made.status_code, made.headers["Location"]) == (201, f"/v1/webhooks/{made.json()['id']}")
-    assert made.json()["secret"].startswith("whsec_")
-    assert made.json()["states"] == ["succeeded", "failed", "cancelled"]
-    shown = client.get(made.headers["Location"]).json()
-    assert shown == {name: value for name, value in made.json().items() if name != "secret"}
-    assert client.get("/v1/webhooks").json()["items"] == [shown]
+    created = client.post("/v1/webhooks", json={"url": URL})
+    assert (created.status_code, created.headers["Location"]) == (201, f"/v1/webhooks/{created.json()['id']}")
+    assert created.json()["secret"].startswith("whsec_")
+    assert created.json()["states"] == ["succeeded", "failed", "cancelled"]
+    webhook = client.get(created.headers["Location"]).json()
+    assert webhook == {name: value for name, value in created.json().items() if name != "secret"}
+    assert client.get("/v1/webhooks").json()["items"] == [webhook]
 
 
 def test_made_once_however_often_it_is_sent(client: httpx.Client) -> None:
@@ -34,7 +34,7 @@ def test_made_once_however_often_it_is_sent(client: httpx.Client) -> None:
 
 
 @pytest.mark.parametrize(
-    ("wanted", "pointer"),
+    ("document", "pointer"),
     [
         ({}, "/url"),
         ({"url": "http://example.org"}, "/url"),
@@ -52,8 +52,8 @@ def test_made_once_however_often_it_is_sent(client: httpx.Client) -> None:
         ({"url": URL, "typo": 1}, "/typo"),
     ],
 )
-def test_invalid_webhooks_are_refused(client: httpx.Client, wanted: dict[str, Any], pointer: str) -> None:
-    refused = client.post("/v1/webhooks", json=wanted)
+def test_invalid_webhooks_are_refused(client: httpx.Client, document: dict[str, Any], pointer: str) -> None:
+    refused = client.post("/v1/webhooks", json=document)
     assert (refused.status_code, refused.json()["errors"][0]["pointer"]) == (422, pointer)
     assert client.get("/v1/webhooks").json()["items"] == []
 

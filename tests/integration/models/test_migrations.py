@@ -72,9 +72,9 @@ def test_jobs_from_before_0006_are_listed_by_technique_and_label(database: Datab
     command.downgrade(configuration(), "0005")
     command.upgrade(configuration(), "head")
     database.close()
-    for wanted in (JobFilter(techniques=["dropout"]), JobFilter(labels=[("who.ever", 'say "x"')])):
+    for filters in (JobFilter(techniques=["dropout"]), JobFilter(labels=[("who.ever", 'say "x"')])):
         with database.read() as session:
-            assert [job.id for job in find_jobs(session, wanted, after=None, limit=9)] == [job_id]
+            assert [job.id for job in find_jobs(session, filters, after=None, limit=9)] == [job_id]
 
 
 def test_no_migration_is_too_slow_for_postgresql(database: Database) -> None:
@@ -101,8 +101,8 @@ def test_migrating_twice_changes_nothing(database: Database) -> None:
 
 
 def test_constraints_that_autogenerate_does_not_compare_are_there(database: Database) -> None:
-    found = {check["name"] for check in inspect(database.engine).get_check_constraints("jobs")}
-    assert found == {"ck_jobs_state", "ck_jobs_requested_action"}
+    constraints = {check["name"] for check in inspect(database.engine).get_check_constraints("jobs")}
+    assert constraints == {"ck_jobs_state", "ck_jobs_requested_action"}
 
 
 def test_the_embedded_database_is_made_with_its_folder(

@@ -138,8 +138,8 @@ def test_jobs_are_listed_in_their_states(client: TestClient) -> None:
     }
     labelled = client.get("/v1/jobs", params={"label": "sweep.no=7"}).json()["items"]
     assert [job["name"] for job in labelled] == ["alone"]
-    found = client.get("/v1/jobs", params={"technique": "early_stopping"}).json()["items"]
-    assert [job["name"] for job in found] == ["alone"]
+    listed = client.get("/v1/jobs", params={"technique": "early_stopping"}).json()["items"]
+    assert [job["name"] for job in listed] == ["alone"]
 
 
 def test_a_finished_job_shows_its_result(client: TestClient) -> None:
@@ -214,7 +214,7 @@ def test_webhooks_keys_and_counters_survive(client: TestClient) -> None:
         "https://gone.example/regbench",
     ]
     deliveries = client.get(f"/v1/webhooks/{hooks[1]['id']}/deliveries").json()["items"]
-    assert [(each["attempts"], each["last_error"]) for each in deliveries] == [
+    assert [(delivery["attempts"], delivery["last_error"]) for delivery in deliveries] == [
         (1, "ConnectError: [Errno 111] Connection refused")
     ]
     keys = client.get("/v1/keys").json()["items"]

@@ -76,11 +76,11 @@ def expected_weights(database: Database, runner: Runner) -> str:
 
 
 @pytest.fixture
-def asked_after(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, Action], None]:
+def request_after(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, Action], None]:
     """Ask for something once, while such an epoch ends: what an owner does, at a known moment."""
     stored = Lease.on_epoch_end
 
-    def ask(epochs: int, action: Action) -> None:
+    def request(epochs: int, action: Action) -> None:
         done = False
 
         def on_epoch_end(
@@ -95,18 +95,18 @@ def asked_after(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, Action], None
 
         monkeypatch.setattr(Lease, "on_epoch_end", on_epoch_end)
 
-    return ask
+    return request
 
 
 def interrupted(
     database: Database,
     runner: Runner,
-    ask: Callable[[int, Action], None],
+    request: Callable[[int, Action], None],
     action: Action = Action.RELEASE,
     epochs: int = 3,
 ) -> str:
     """A job that stopped after `epochs`."""
-    ask(epochs, action)
+    request(epochs, action)
     job_id = queued(database, SPEC)
     assert runner.run_next()
     return job_id
@@ -116,10 +116,10 @@ def test_a_released_job_goes_on_at_its_checkpoint_and_ends_with_the_same_weights
     database: Database,
     runner: Runner,
     store: ArtifactStore,
-    asked_after: Callable[[int, Action], None],
+    request_after: Callable[[int, Action], None],
 ) -> None:
     expected = expected_weights(database, runner)
-    job_id = interrupted(database, runner, asked_after)
+    job_id = interrupted(database, runner, request_after)
     waiting = job_now(database, job_id)
     assert (waiting.state, waiting.checkpoint_epoch, waiting.epochs_done) == (JobState.QUEUED, 3, 3)
     assert waiting.fraction == 0.5
@@ -138,16 +138,16 @@ def test_a_released_job_goes_on_at_its_checkpoint_and_ends_with_the_same_weights
 
 
 def test_a_job_that_is_interrupted_again_and_again_keeps_two_checkpoints(
-    database: Database, runner: Runner, store: ArtifactStore, asked_after: Callable[[int, Action], None]
+    database: Database, runner: Runner, store: ArtifactStore, request_after: Callable[[int, Action], None]
 ) -> None:
-    job_id = interrupted(database, runner, asked_after, epochs=2)
-    asked_after(4, Action.RELEASE)
+    job_id = interrupted(database, runner, request_after, epochs=2)
+    request_after(4, Action.RELEASE)
     assert runner.run_next()
     job = job_now(database, job_id)
     assert (job.state, job.attempt, job.checkpoint_epoch) == (JobState.QUEUED, 2, 4)
-    kept = sorted(store.list_checkpoints(job_id))
-    assert [name.rpartition("checkpoint-")[2][:4] for name in kept] == ["0003", "0004"]
-    assert kept[-1] == job.checkpoint_path
+    checkpoints = sorted(store.list_checkpoints(job_id))
+    assert [name.rpartition("checkpoint-")[2][:4] for name in checkpoints] == ["0003", "0004"]
+    assert checkpoints[-1] == job.checkpoint_path
 
 
 @pytest.mark.parametrize(("damaged", "goes_on_after"), [(1, 2), (2, 0)])
@@ -157,10 +157,10 @@ def test_a_damaged_checkpoint_is_never_loaded(
     database: Database,
     runner: Runner,
     settings: Settings,
-    asked_after: Callable[[int, Action], None],
+    request_after: Callable[[int, Action], None],
 ) -> None:
     expected = expected_weights(database, runner)
-    job_id = interrupted(database, runner, asked_after)
+    job_id = interrupted(database, runner, request_after)
     files = sorted((settings.home / "artifacts" / "jobs" / job_id).rglob("checkpoint-*"), reverse=True)
     assert len(files) == 2
     for file in files[:damaged]:
@@ -177,9 +177,9 @@ def test_a_damaged_checkpoint_is_never_loaded(
 
 
 def test_a_torn_checkpoint_is_never_loaded(
-    database: Database, runner: Runner, settings: Settings, asked_after: Callable[[int, Action], None]
+    database: Database, runner: Runner, settings: Settings, request_after: Callable[[int, Action], None]
 ) -> None:
-    job_id = interrupted(database, runner, asked_after)
+    job_id = interrupted(database, runner, request_after)
     for file in (settings.home / "artifacts" / "jobs" / job_id).rglob("checkpoint-*"):
         file.write_bytes(file.read_bytes()[:1000])
     runner.run_next()
@@ -191,10 +191,10 @@ def test_a_torn_checkpoint_is_never_loaded(
 def test_a_checkpoint_of_another_release_is_not_gone_on_from(
     database: Database,
     runner: Runner,
-    asked_after: Callable[[int, Action], None],
+    request_after: Callable[[int, Action], None],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    job_id = interrupted(database, runner, asked_after)
+    job_id = interrupted(database, runner, request_after)
     monkeypatch.setattr(runner, "_engine", replace(runner._engine, regbench="999.0"))
     runner.run_next()
     with database.read() as session:
@@ -205,7 +205,7 @@ def test_a_checkpoint_of_another_release_is_not_gone_on_from(
 def test_a_checkpoint_whose_history_has_other_fields_is_not_gone_on_from(
     database: Database,
     runner: Runner,
-    asked_after: Callable[[int, Action], None],
+    request_after: Callable[[int, Action], None],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Between two states of the code that call themselves the same release."""
@@ -215,7 +215,7 @@ def test_a_checkpoint_whose_history_has_other_fields_is_not_gone_on_from(
 
     with monkeypatch.context() as older:
         older.setattr(checkpoints, "asdict", older_fields)
-        job_id = interrupted(database, runner, asked_after)
+        job_id = interrupted(database, runner, request_after)
     runner.run_next()
     job = job_now(database, job_id)
     assert (job.state, job.error_message) == (JobState.SUCCEEDED, None)
@@ -246,9 +246,9 @@ def test_a_paused_job_keeps_its_checkpoint_and_a_cancelled_one_does_not(
     database: Database,
     runner: Runner,
     store: ArtifactStore,
-    asked_after: Callable[[int, Action], None],
+    request_after: Callable[[int, Action], None],
 ) -> None:
-    job_id = interrupted(database, runner, asked_after, action)
+    job_id = interrupted(database, runner, request_after, action)
     job = job_now(database, job_id)
     if action is Action.PAUSE:
         assert (job.state, job.checkpoint_epoch) == (JobState.PAUSED, 3)
@@ -262,11 +262,11 @@ def test_checkpoints_are_as_far_apart_as_the_settings_say(
     database: Database,
     database_settings: Settings,
     programs: ProgramCache,
-    asked_after: Callable[[int, Action], None],
+    request_after: Callable[[int, Action], None],
 ) -> None:
     rarely = Runner(database_settings.model_copy(update={"checkpoint_seconds": 3600.0}))
     rarely._programs = programs
-    job_id = interrupted(database, rarely, asked_after)
+    job_id = interrupted(database, rarely, request_after)
     rarely.close()
     job = job_now(database, job_id)
     assert (job.state, job.checkpoint_epoch, job.epochs_done) == (JobState.QUEUED, None, 0)

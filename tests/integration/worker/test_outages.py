@@ -54,7 +54,7 @@ def epochs(database: Database, job_id: str) -> list[int]:
         return [epoch.epoch for epoch in jobs.get_epochs(session, job_id)]
 
 
-def held(database: Database, settings: Settings, *, lease_seconds: float = 30.0) -> Lease:
+def claim_lease(database: Database, settings: Settings, *, lease_seconds: float = 30.0) -> Lease:
     """A job's lease; the job is the first that waits."""
     with database.write() as session:
         job = queue.claim_next(session, owner="test", lease_seconds=lease_seconds)
@@ -73,7 +73,7 @@ def test_training_goes_on_and_its_history_is_written_later(
     database: Database, database_settings: Settings, outage: Outage
 ) -> None:
     job_id = queued(database)
-    lease = held(database, database_settings)
+    lease = claim_lease(database, database_settings)
     with outage():
         lease.on_chunk_end(Progress(0, 0.1, 5.0))
         for epoch in (1, 2):
@@ -95,7 +95,7 @@ def test_nothing_is_trained_for_longer_than_a_lease_since_it_was_last_renewed(
     now = 0.0
     monkeypatch.setattr("worker.lease.time", SimpleNamespace(monotonic=lambda: now, sleep=time.sleep))
     queued(database)
-    lease = held(database, database_settings, lease_seconds=30.0)
+    lease = claim_lease(database, database_settings, lease_seconds=30.0)
     now = 29.0
     lease.on_chunk_end(Progress(0, 0.1, 5.0))
     with outage():
@@ -110,7 +110,7 @@ def test_a_heartbeat_that_gets_through_keeps_the_job(
     database: Database, database_settings: Settings, outage: Outage
 ) -> None:
     job_id = queued(database)
-    lease = held(database, database_settings, lease_seconds=3.0)
+    lease = claim_lease(database, database_settings, lease_seconds=3.0)
     before = the(database, job_id).heartbeat_at
     with lease.keep_alive():
         with outage():
@@ -129,7 +129,7 @@ def test_a_job_outcome_is_buffered_until_it_can_be_stored(
     state: JobState,
 ) -> None:
     job_id = queued(database)
-    lease = held(database, database_settings)
+    lease = claim_lease(database, database_settings)
     with ThreadPoolExecutor(1) as worker:
         with outage():
             lease.on_epoch_end(epoch_record(1), Progress(1, 1.0, 0.0))
@@ -151,7 +151,7 @@ def test_what_became_of_a_job_that_another_has_by_then_is_dropped(
     state: JobState,
 ) -> None:
     job_id = queued(database)
-    lease = held(database, database_settings)
+    lease = claim_lease(database, database_settings)
     with database.write() as session:
         queue.stop(session, job_id, lease.attempt)
         assert queue.claim_next(session, owner="another", lease_seconds=30) is not None
@@ -170,7 +170,7 @@ def test_patience_ends(
 ) -> None:
     monkeypatch.setattr("worker.lease._LEASES_TO_RETRY", 1)
     job_id = queued(database)
-    lease = held(database, database_settings, lease_seconds=0.5)
+    lease = claim_lease(database, database_settings, lease_seconds=0.5)
     with outage(), pytest.raises(ServiceUnavailable):
         lease.succeed(result_record())
     assert the(database, job_id).state == JobState.RUNNING

@@ -37,7 +37,7 @@ from worker.runner import Runner
 from worker.weights import compute_weights_sha256
 
 DEADLINE_SECONDS = 180  # TensorFlow's import alone takes tens of seconds on a busy machine
-KEPT_MODELS = 2
+CACHED_MODELS = 2
 CNN = {"family": "cnn", "filters": [4, 6], "kernel_size": 3, "hidden_units": [8]}
 SPECS = {
     "plain": job_spec(),
@@ -68,15 +68,15 @@ class Service:
     log: Path
     pid: int
 
-    def ask(self, job_id: str, images: NDArray[Any]) -> NDArray[np.float64]:
+    def predict(self, job_id: str, images: NDArray[Any]) -> NDArray[np.float64]:
         """Probabilities (n, 10) of images (n, 28, 28), 0 to 255."""
         answer = self.client.post(f"/v1/jobs/{job_id}/predict", json={"images": images.tolist()})
         assert answer.status_code == 200, answer.text + self.log.read_text()
-        found = answer.json()["predictions"]
-        for each in found:
-            assert each["confidence"] == max(each["probabilities"])
-            assert each["label"] == int(np.argmax(each["probabilities"]))
-        return np.array([each["probabilities"] for each in found])
+        predictions = answer.json()["predictions"]
+        for prediction in predictions:
+            assert prediction["confidence"] == max(prediction["probabilities"])
+            assert prediction["label"] == int(np.argmax(prediction["probabilities"]))
+        return np.array([prediction["probabilities"] for prediction in predictions])
 
     def job_of(self, spec: JobSpec, seed: int = 0, **changes: Any) -> str:
         """A job that has succeeded, with random weights; `changes` are its result's."""
@@ -88,8 +88,8 @@ class Service:
         with self.database.write() as session:
             job_id = jobs.create_jobs(session, [jobs.NewJob(spec)])[0].id
         store = ArtifactStore(self.settings)
-        kept = artifacts.save_artifacts(store, job_id, 1, export_model(spec, network), np.zeros((1, 10)))
-        result = asdict(kept) | {"weights_sha256": compute_weights_sha256(network)} | changes
+        saved = artifacts.save_artifacts(store, job_id, 1, export_model(spec, network), np.zeros((1, 10)))
+        result = asdict(saved) | {"weights_sha256": compute_weights_sha256(network)} | changes
         return finish_job(self.database, job_id, result=result_record(**result)).id
 
     def loads(self, job_id: str) -> int:
@@ -106,14 +106,14 @@ def service(
     settings = Settings(
         home=home,
         broker_url=f"redis+socket://{redis_socket}",
-        predictor_models=KEPT_MODELS,
+        predictor_models=CACHED_MODELS,
         prediction_seconds=60,
     )
     environment = {
         **os.environ,
         "REGBENCH_HOME": str(home),
         "REGBENCH_BROKER_URL": settings.broker_url,
-        "REGBENCH_PREDICTOR_MODELS": str(KEPT_MODELS),
+        "REGBENCH_PREDICTOR_MODELS": str(CACHED_MODELS),
     }
     log = home / "predictor.log"
     with log.open("wb") as output:
@@ -171,7 +171,7 @@ def test_the_answers_are_those_of_the_downloaded_model(
     (tmp_path / "model.keras").write_bytes(service.client.get(f"/v1/jobs/{job_id}/model").content)
     downloaded = keras.saving.load_model(tmp_path / "model.keras", safe_mode=True)
     expected = downloaded.predict(images.reshape(-1, 784) / np.float32(255), verbose=0)
-    assert np.abs(service.ask(job_id, images) - expected).max() < 1e-5
+    assert np.abs(service.predict(job_id, images) - expected).max() < 1e-5
     # Images are told apart, so the comparison above can fail.
     assert np.ptp(expected, axis=0).max() > 1e-3
 
@@ -180,12 +180,12 @@ def test_a_prediction_does_not_depend_on_other_images(
     service: Service, trained: str, mnist_5k: Dataset
 ) -> None:
     images = mnist_5k.test_images[:256]
-    together = service.ask(trained, images)
-    assert np.array_equal(service.ask(trained, images), together)
-    assert np.array_equal(service.ask(trained, images[::-1]), together[::-1])
+    together = service.predict(trained, images)
+    assert np.array_equal(service.predict(trained, images), together)
+    assert np.array_equal(service.predict(trained, images[::-1]), together[::-1])
     for number in (0, 37, 255):
         assert np.array_equal(
-            service.ask(trained, images[number : number + 1]), together[number : number + 1]
+            service.predict(trained, images[number : number + 1]), together[number : number + 1]
         )
 
 
@@ -201,16 +201,21 @@ def drawn(image: NDArray[np.uint8]) -> bytes:
 
 def test_drawn_digits_are_recognized(service: Service, trained: str, mnist_5k: Dataset) -> None:
     images, labels = mnist_5k.test_images[:200], mnist_5k.test_labels[:200]
-    as_they_are = (service.ask(trained, images).argmax(axis=1) == labels).mean()
+    as_they_are = (service.predict(trained, images).argmax(axis=1) == labels).mean()
     assert as_they_are > 0.88
     files = [("image", (f"{number}.png", drawn(image))) for number, image in enumerate(images)]
     answer = service.client.post(f"/v1/jobs/{trained}/predict", files=files)
-    found = np.array([each["label"] for each in answer.json()["predictions"]])
-    assert (found == labels).mean() > as_they_are - 0.03
+    recognized = np.array([prediction["label"] for prediction in answer.json()["predictions"]])
+    assert (recognized == labels).mean() > as_they_are - 0.03
     # Which is the doing of what is done to them.
     as_drawn = service.client.post(f"/v1/jobs/{trained}/predict?center=false", files=files).json()
     assert (
-        np.mean([each["label"] == label for each, label in zip(as_drawn["predictions"], labels, strict=True)])
+        np.mean(
+            [
+                prediction["label"] == label
+                for prediction, label in zip(as_drawn["predictions"], labels, strict=True)
+            ]
+        )
         < 0.5
     )
 
@@ -222,33 +227,35 @@ def test_several_models_predict_the_same_images(service: Service, trained: str, 
     items = answer.json()["items"]
     assert [item["job_id"] for item in items] == [other, trained]
     for item in items:
-        apart = service.ask(item["job_id"], images)
-        assert np.array_equal([each["probabilities"] for each in item["predictions"]], apart)
+        apart = service.predict(item["job_id"], images)
+        assert np.array_equal([prediction["probabilities"] for prediction in item["predictions"]], apart)
 
 
 def test_the_models_that_were_used_last_stay_loaded(service: Service, mnist_5k: Dataset) -> None:
     first, second, third = (service.job_of(job_spec(), seed) for seed in range(3))
     images = mnist_5k.test_images[:1]
     for job_id in (first, second, first, third, first):
-        service.ask(job_id, images)
-    assert [service.loads(each) for each in (first, second, third)] == [1, 1, 1]
-    service.ask(second, images)
+        service.predict(job_id, images)
+    assert [service.loads(job_id) for job_id in (first, second, third)] == [1, 1, 1]
+    service.predict(second, images)
     assert service.loads(second) == 2
 
 
 def test_concurrent_prediction_requests(service: Service, trained: str, mnist_5k: Dataset) -> None:
     images = mnist_5k.test_images[:24]
-    expected = service.ask(trained, images)
+    expected = service.predict(trained, images)
     with ThreadPoolExecutor(12) as pool:
-        found = list(pool.map(lambda number: service.ask(trained, images[number : number + 1])[0], range(24)))
-    assert np.array_equal(found, expected)
+        predicted = list(
+            pool.map(lambda number: service.predict(trained, images[number : number + 1])[0], range(24))
+        )
+    assert np.array_equal(predicted, expected)
 
 
 def test_a_result_that_arrives_after_the_timeout_expires(
     service: Service, trained: str, mnist_5k: Dataset, redis_socket: Path
 ) -> None:
     question = {"images": mnist_5k.test_images[:1].tolist()}
-    service.ask(trained, mnist_5k.test_images[:1])
+    service.predict(trained, mnist_5k.test_images[:1])
     with Redis(unix_socket_path=str(redis_socket)) as redis:
         assert redis.keys(f"{predictions.REPLIES}*") == []
         short = service.settings.model_copy(update={"prediction_seconds": 0.5})
@@ -261,7 +268,7 @@ def test_a_result_that_arrives_after_the_timeout_expires(
             os.kill(service.pid, signal.SIGCONT)
         for answer in answers:
             assert "did not answer within 0.5 s" in problem(answer, 503)["detail"]
-        service.ask(trained, mnist_5k.test_images[:1])
+        service.predict(trained, mnist_5k.test_images[:1])
         assert redis.llen(predictions.QUEUE) == 0
         # An answer that came too late does not stay for long.
         assert all(0 < redis.ttl(key) <= 60 for key in redis.keys(f"{predictions.REPLIES}*"))
@@ -271,7 +278,7 @@ def test_a_model_in_use_is_not_answered_for_once_its_job_is_deleted(
     service: Service, mnist_5k: Dataset
 ) -> None:
     job_id = service.job_of(job_spec(), seed=9)
-    service.ask(job_id, mnist_5k.test_images[:1])
+    service.predict(job_id, mnist_5k.test_images[:1])
     assert service.client.delete(f"/v1/jobs/{job_id}").status_code == 204
     answer = service.client.post(
         f"/v1/jobs/{job_id}/predict", json={"images": mnist_5k.test_images[:1].tolist()}
@@ -311,7 +318,7 @@ def test_a_model_that_does_not_fit_is_a_fault_and_the_next_question_is_answered(
         job.spec = job_spec(model={"hidden_units": [9]}).model_dump(mode="json")
     answer = service.client.post(f"/v1/jobs/{job_id}/predict", json={"images": [[[0] * 28] * 28]})
     problem(answer, 500)
-    service.ask(trained, mnist_5k.test_images[:1])
+    service.predict(trained, mnist_5k.test_images[:1])
 
 
 def test_a_predictor_is_no_worker(service: Service) -> None:
@@ -324,14 +331,14 @@ def test_a_predictor_is_no_worker(service: Service) -> None:
 def test_the_predictor_outlives_a_broker_that_answers_with_errors(
     service: Service, redis_socket: Path, trained: str, mnist_5k: Dataset
 ) -> None:
-    service.ask(trained, mnist_5k.test_images[:1])
+    service.predict(trained, mnist_5k.test_images[:1])
     with Redis(unix_socket_path=str(redis_socket)) as redis:
         redis.replicaof("127.0.0.1", 1)  # what a failover does to the old primary
         try:
             time.sleep(4)
         finally:
             redis.replicaof("NO", "ONE")
-    service.ask(trained, mnist_5k.test_images[:1])
+    service.predict(trained, mnist_5k.test_images[:1])
 
 
 def test_the_predictor_gives_way_to_those_that_train(service: Service) -> None:
@@ -339,5 +346,5 @@ def test_the_predictor_gives_way_to_those_that_train(service: Service) -> None:
 
 
 def test_the_predictor_logs_no_answers(service: Service, trained: str, mnist_5k: Dataset) -> None:
-    service.ask(trained, mnist_5k.test_images[:1])
+    service.predict(trained, mnist_5k.test_images[:1])
     assert "succeeded in" not in service.log.read_text()

@@ -137,10 +137,10 @@ def test_a_job_that_is_cancelled_when_its_training_is_done_leaves_no_files(
 ) -> None:
     job_id = queued(database, job_spec())
     succeed = Lease.succeed
-    kept: list[Path] = []
+    saved: list[Path] = []
 
     def cancel_before(lease: Lease, result: ResultRecord) -> JobState:
-        kept.extend(file for file in (database_settings.home / "artifacts").rglob("*") if file.is_file())
+        saved.extend(file for file in (database_settings.home / "artifacts").rglob("*") if file.is_file())
         with database.write() as session:
             jobs.cancel_job(session, lease.job_id)
         return succeed(lease, result)
@@ -148,8 +148,8 @@ def test_a_job_that_is_cancelled_when_its_training_is_done_leaves_no_files(
     monkeypatch.setattr(Lease, "succeed", cancel_before)
     runner.run_next()
     assert job_now(database, job_id).state == JobState.CANCELLED
-    assert kept
-    assert not any(file.exists() for file in kept)
+    assert saved
+    assert not any(file.exists() for file in saved)
 
 
 def test_training_that_diverges_fails_the_job_with_what_to_do(database: Database, runner: Runner) -> None:

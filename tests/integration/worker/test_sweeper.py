@@ -18,7 +18,7 @@ from worker.lease import get_worker_name
 from worker.sweeper import Sweeper
 
 
-def held_by(database: Database, owner: str, lease_seconds: float = 3600) -> str:
+def claim_as(database: Database, owner: str, lease_seconds: float = 3600) -> str:
     """A job whose lease runs for another hour, where nothing else is said."""
     with database.write() as session:
         (job,) = jobs.create_jobs(session, [jobs.NewJob(job_spec())])
@@ -37,9 +37,9 @@ def test_a_childs_death_is_noticed_though_its_lease_runs_on(
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()
     own, other = get_worker_name(os.getpid()), get_worker_name(os.getpid() + 1)
-    orphan = held_by(database, f"{own}/{gone.pid}")
-    alive = held_by(database, f"{own}/{os.getpid()}")
-    elsewhere = held_by(database, f"{other}/{gone.pid}")
+    orphan = claim_as(database, f"{own}/{gone.pid}")
+    alive = claim_as(database, f"{own}/{os.getpid()}")
+    elsewhere = claim_as(database, f"{other}/{gone.pid}")
     Sweeper(database_settings).run_once()
     job = the(database, orphan)
     assert (job.state, job.crashes, job.lease_owner) == (JobState.QUEUED, 1, None)
@@ -57,8 +57,8 @@ def test_a_dead_childs_number_that_another_users_process_has_now_stops_no_sweep(
         raise PermissionError
 
     monkeypatch.setattr(os, "kill", not_ours)
-    reused = held_by(database, f"{get_worker_name(os.getpid())}/1")
-    expired = held_by(database, "another:1/2", lease_seconds=-1)
+    reused = claim_as(database, f"{get_worker_name(os.getpid())}/1")
+    expired = claim_as(database, "another:1/2", lease_seconds=-1)
     Sweeper(database_settings).run_once()
     assert (the(database, reused).state, the(database, expired).state) == (JobState.RUNNING, JobState.QUEUED)
 
@@ -67,7 +67,7 @@ def test_a_slow_store_keeps_no_process_from_being_forked(
     database: Database, database_settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = ArtifactStore(database_settings)
-    crashed = held_by(database, "another:1/2", lease_seconds=-1)
+    crashed = claim_as(database, "another:1/2", lease_seconds=-1)
     with database.write() as session:
         jobs.get_job(session, crashed).max_crashes = 1
     forgotten = finished_job(database).id
@@ -94,7 +94,7 @@ def test_a_worker_with_the_same_host_name_and_process_number_keeps_its_jobs(
     twin = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()
-    job_id = held_by(database, f"{twin.stdout.strip()}/{gone.pid}")
+    job_id = claim_as(database, f"{twin.stdout.strip()}/{gone.pid}")
     Sweeper(database_settings).run_once()
     with database.write() as session:
         assert queue.release_all(session, get_worker_name(os.getpid())) == 0

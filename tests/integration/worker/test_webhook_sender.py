@@ -200,7 +200,7 @@ def test_an_unreachable_address_does_not_block_other_deliveries(
     finished_job(database)
     assert sender.send_due() == 2
     assert len(receiver.got) == 1
-    assert sorted(bool(each.delivered_at) for each in deliveries(database)) == [False, True]
+    assert sorted(bool(delivery.delivered_at) for delivery in deliveries(database)) == [False, True]
 
 
 def test_a_receiver_that_drips_its_answer_is_not_waited_for(
@@ -283,7 +283,9 @@ def seconds_until_retry(database: Database) -> list[float]:
     with database.read() as session:
         now = get_database_now(session)
     waiting = sorted(deliveries(database), key=lambda delivery: delivery.created_at)
-    return [(each.next_attempt_at - now).total_seconds() for each in waiting if each.next_attempt_at]
+    return [
+        (delivery.next_attempt_at - now).total_seconds() for delivery in waiting if delivery.next_attempt_at
+    ]
 
 
 @pytest.mark.parametrize("slow_owner", [LOCAL_OWNER, "somebody-else"])

@@ -88,9 +88,9 @@ def test_jobs_are_trained_with_and_without_a_dispatch_message(
     waiting = queued(database, job_spec(seed=1))
     with worker(settings_with_broker, tmp_path / "worker.log"):
         first = wait_for(database, waiting)
-        rung = queued(database, job_spec(seed=2, regularization={"dropout": {}}))
-        notify_workers(database, settings_with_broker, [rung, rung, rung])
-        second = wait_for(database, rung)
+        dispatched = queued(database, job_spec(seed=2, regularization={"dropout": {}}))
+        notify_workers(database, settings_with_broker, [dispatched, dispatched, dispatched])
+        second = wait_for(database, dispatched)
     log = (tmp_path / "worker.log").read_text()
     assert (first.state, second.state) == (JobState.SUCCEEDED, JobState.SUCCEEDED), log
     assert second.attempt == 1, log
@@ -98,7 +98,7 @@ def test_jobs_are_trained_with_and_without_a_dispatch_message(
     assert second.result is not None
     assert first.result.weights_sha256 != second.result.weights_sha256
     with database.read() as session:
-        assert len(jobs.get_epochs(session, rung)) == 1
+        assert len(jobs.get_epochs(session, dispatched)) == 1
 
 
 @pytest.mark.parametrize("database_settings", ["postgresql"], indirect=True)
@@ -118,9 +118,9 @@ def test_the_same_specification_gives_the_same_weights_wherever_it_is_trained(
     alone = queued(database, spec)
     with worker(settings_with_broker, tmp_path / "second.log"):
         results.append(wait_for(database, alone).result)
-    found = {result.weights_sha256 if result else None for result in results}
-    assert len(found) == 1
-    assert None not in found
+    digests = {result.weights_sha256 if result else None for result in results}
+    assert len(digests) == 1
+    assert None not in digests
     assert sum(result.compilations for result in results[:3] if result) < 3 * results[3].compilations
 
 

@@ -57,16 +57,16 @@ def test_pointers_are_escaped() -> None:
 
 @given(st.datetimes(timezones=st.just(UTC)))
 def test_cursors_come_back(moment: datetime) -> None:
-    place = Cursor(moment, "job_0123")
-    assert decode_cursor(encode_cursor(place)) == place
+    cursor = Cursor(moment, "job_0123")
+    assert decode_cursor(encode_cursor(cursor)) == cursor
 
 
 @given(st.floats(allow_nan=False, allow_infinity=False), st.booleans())
 def test_cursors_of_metrics_come_back_to_the_last_digit(value: float, descending: bool) -> None:
-    place, order = Cursor(value, "job_0123"), SortOrder("test_loss", descending)
-    assert decode_cursor(encode_cursor(place, order), order) == place
+    cursor, order = Cursor(value, "job_0123"), SortOrder("test_loss", descending)
+    assert decode_cursor(encode_cursor(cursor, order), order) == cursor
     with pytest.raises(InvalidSpec, match="sort"):
-        decode_cursor(encode_cursor(place, order), SortOrder("test_loss", not descending))
+        decode_cursor(encode_cursor(cursor, order), SortOrder("test_loss", not descending))
 
 
 @pytest.mark.parametrize(
@@ -91,7 +91,7 @@ def test_the_accuracy_of_a_class_is_its_rows_share_on_the_diagonal() -> None:
 
 def test_every_domain_error_has_its_line_in_the_table() -> None:
     def tree(kind: type[RegbenchError]) -> list[type[RegbenchError]]:
-        return [kind, *(found for child in kind.__subclasses__() for found in tree(child))]
+        return [kind, *(descendant for child in kind.__subclasses__() for descendant in tree(child))]
 
     # What stays inside a worker has no line of its own, nor what is answered as its parent.
     inside = {"TrainingFailed", "LeaseLost", "ArtifactCorrupted"}
@@ -125,7 +125,7 @@ def test_openapi_speaks_of_problems_and_of_the_posted_documents(settings: Settin
             return own.union(*(references(item) for item in value.values()))
         return set().union(*(references(item) for item in value)) if isinstance(value, list) else set()
 
-    known = {
+    declared = {
         f"#/components/{kind}/{name}" for kind, parts in document["components"].items() for name in parts
     }
-    assert references(document) <= known
+    assert references(document) <= declared

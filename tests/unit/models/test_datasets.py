@@ -46,12 +46,12 @@ class _Shelf(BaseHTTPRequestHandler):
 
     files: dict[str, bytes]
     missing_bytes: int
-    asked: list[str]
+    requested: list[str]
 
     def do_GET(self) -> None:
         """Answer with the file of that name."""
         name = self.path.lstrip("/")
-        self.asked.append(name)
+        self.requested.append(name)
         if name not in self.files:
             self.send_error(404)
             return
@@ -82,7 +82,7 @@ def shelf(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[_Shelf]]:
     class Shelf(_Shelf):
         files: dict[str, bytes] = {}  # noqa: RUF012 (a class for each test)
         missing_bytes = 0
-        asked: list[str] = []  # noqa: RUF012 (a class for each test)
+        requested: list[str] = []  # noqa: RUF012 (a class for each test)
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Shelf)
     thread = Thread(target=server.serve_forever, args=(0.01,))
@@ -174,7 +174,7 @@ def test_mnist_is_downloaded_once_into_the_cache(home: Path, shelf: type[_Shelf]
     shelf.files = {"mnist.npz": CONTENT}
     ensure_available("mnist", Settings(data_dir=None))
     ensure_available("mnist", Settings(data_dir=None))
-    assert shelf.asked == ["mnist.npz"]
+    assert shelf.requested == ["mnist.npz"]
     assert (home / ".keras" / "datasets" / "mnist.npz").read_bytes() == CONTENT
 
 
@@ -219,7 +219,7 @@ def test_a_failed_download_is_not_tried_again_at_once_but_a_file_put_there_is_se
     for _ in range(3):
         with pytest.raises(DatasetUnavailable):
             ensure_available("mnist", Settings(data_dir=None))
-    assert shelf.asked == ["mnist.npz"]
+    assert shelf.requested == ["mnist.npz"]
     _keep(home / "data" / "mnist.npz", CONTENT)
     ensure_available("mnist", Settings(data_dir=home / "data"))
     shutil.rmtree(home / "data")

@@ -3,7 +3,9 @@ import inspect
 from models import errors
 from models.errors import FieldError, InvalidSpec, RegbenchError
 
-ALL = [each for _, each in inspect.getmembers(errors, inspect.isclass) if issubclass(each, RegbenchError)]
+ALL = [
+    member for _, member in inspect.getmembers(errors, inspect.isclass) if issubclass(member, RegbenchError)
+]
 
 
 def test_the_tree_atop_the_module_is_the_tree_of_the_classes() -> None:
@@ -14,12 +16,12 @@ def test_the_tree_atop_the_module_is_the_tree_of_the_classes() -> None:
         depth = (len(line) - len(line.lstrip("│├└─ "))) // 4
         path[depth:] = [name]
         drawn[name] = path[-2] if depth else "Exception"
-    assert drawn == {each.__name__: each.__base__.__name__ for each in ALL}
+    assert drawn == {error.__name__: error.__base__.__name__ for error in ALL}
 
 
 def test_codes_are_stable_words_and_no_two_errors_share_one() -> None:
     # TrainingFailed is given its code by whoever raises it.
-    codes = [each.code for each in ALL if "code" in vars(each)]
+    codes = [error.code for error in ALL if "code" in vars(error)]
     assert len(set(codes)) == len(codes)
     assert all(code.replace("_", "").islower() for code in codes)
 

@@ -35,11 +35,11 @@ def rows_of(page: str, heading: str) -> list[str]:
 
 
 def settings_rows() -> list[str]:
-    found = []
+    rows = []
     for name, field in Settings.model_fields.items():
         default = "" if field.default in ("", None) else f"`{field.default}`"
-        found.append(row(f"`REGBENCH_{name.upper()}`", default, field.description or ""))
-    return found
+        rows.append(row(f"`REGBENCH_{name.upper()}`", default, field.description or ""))
+    return rows
 
 
 def state_rows() -> list[str]:
@@ -53,18 +53,18 @@ def field_rows(
     schema: dict[str, Any], definitions: dict[str, Any], pointer: str = "", family: str = ""
 ) -> list[str]:
     """One row for each number, text or list that a specification may hold, objects gone through."""
-    found = []
+    rows = []
     for name, part in schema["properties"].items():
-        inner = [each for each in part.get("anyOf", [part]) if each.get("type") != "null"]
-        objects = [definitions[each["$ref"].rpartition("/")[2]] for each in inner if "$ref" in each]
-        for each in objects:
-            of_family = f" ({each['properties']['family']['const']})" if len(objects) > 1 else ""
-            found += field_rows(each, definitions, f"{pointer}/{name}", of_family)
+        inner = [option for option in part.get("anyOf", [part]) if option.get("type") != "null"]
+        objects = [definitions[option["$ref"].rpartition("/")[2]] for option in inner if "$ref" in option]
+        for properties in objects:
+            of_family = f" ({properties['properties']['family']['const']})" if len(objects) > 1 else ""
+            rows += field_rows(properties, definitions, f"{pointer}/{name}", of_family)
         if not objects:
             [value] = inner
             default = f"`{json.dumps(part['default'])}`" if "default" in part else "-"
-            found.append(row(f"`{pointer}/{name}`{family}", _values(value), default, part["description"]))
-    return found
+            rows.append(row(f"`{pointer}/{name}`{family}", _values(value), default, part["description"]))
+    return rows
 
 
 def _values(schema: dict[str, Any]) -> str:

@@ -40,38 +40,38 @@ def packed(right: Sequence[bool]) -> bytes:
 
 
 def test_students_sleep() -> None:
-    found = compute_paired_difference(SLEEP_A, SLEEP_B)
-    assert found is not None
-    assert found.mean == pytest.approx(1.58)
-    assert found.sd == pytest.approx(1.23, abs=0.005)
-    assert (found.low, found.high) == (pytest.approx(0.7001, abs=1e-4), pytest.approx(2.4599, abs=1e-4))
-    assert found.t_p == pytest.approx(0.002833, abs=1e-6)
+    result = compute_paired_difference(SLEEP_A, SLEEP_B)
+    assert result is not None
+    assert result.mean == pytest.approx(1.58)
+    assert result.sd == pytest.approx(1.23, abs=0.005)
+    assert (result.low, result.high) == (pytest.approx(0.7001, abs=1e-4), pytest.approx(2.4599, abs=1e-4))
+    assert result.t_p == pytest.approx(0.002833, abs=1e-6)
     # Nine differences are positive and one is zero: of 1,024 signings, 2 * 2 reach the sum.
-    assert found.sign_flip_p == 4 / 1024
-    assert found.d == pytest.approx(1.58 / found.sd)
-    assert found.superiority == (9 + 0.5) / 10
+    assert result.sign_flip_p == 4 / 1024
+    assert result.d == pytest.approx(1.58 / result.sd)
+    assert result.superiority == (9 + 0.5) / 10
 
 
 def test_darwins_maize() -> None:
     # Fisher, section 21: of 32,768 signings 863 have a sum of 314 or more, and as many one of -314 or less.
     assert compute_sign_flip_p(MAIZE) == 2 * 863 / 2**15
-    found = compute_paired_difference([0.0] * 15, MAIZE)
-    assert found is not None
+    result = compute_paired_difference([0.0] * 15, MAIZE)
+    assert result is not None
     # And t = 2.148, which 4.97 % of samples exceed.
-    assert found.t_p == pytest.approx(0.0497, abs=5e-5)
-    assert found.superiority == 13 / 15
+    assert result.t_p == pytest.approx(0.0497, abs=5e-5)
+    assert result.superiority == 13 / 15
 
 
 @pytest.mark.parametrize("n", [2, 3, 10, 30])
 def test_the_t_test_is_scipys(n: int) -> None:
     generator = np.random.default_rng(n)
     baseline, variant = generator.normal(size=(2, n))
-    found = compute_paired_difference(baseline.tolist(), variant.tolist())
+    result = compute_paired_difference(baseline.tolist(), variant.tolist())
     theirs = stats.ttest_rel(variant, baseline)
     interval = theirs.confidence_interval(0.95)
-    assert found is not None
-    assert found.t_p == pytest.approx(theirs.pvalue)
-    assert (found.low, found.high) == (pytest.approx(interval.low), pytest.approx(interval.high))
+    assert result is not None
+    assert result.t_p == pytest.approx(theirs.pvalue)
+    assert (result.low, result.high) == (pytest.approx(interval.low), pytest.approx(interval.high))
 
 
 @pytest.mark.parametrize("n", [1, 2, 5, 9])
@@ -117,9 +117,16 @@ def test_what_too_few_values_cannot_say_is_none() -> None:
 
 
 def test_a_model_against_itself_differs_in_nothing() -> None:
-    found = compute_paired_difference([0.1, 0.2, 0.3], [0.1, 0.2, 0.3])
-    assert found is not None
-    assert (found.mean, found.low, found.high, found.t_p, found.sign_flip_p, found.d) == (0, 0, 0, 1, 1, None)
+    result = compute_paired_difference([0.1, 0.2, 0.3], [0.1, 0.2, 0.3])
+    assert result is not None
+    assert (result.mean, result.low, result.high, result.t_p, result.sign_flip_p, result.d) == (
+        0,
+        0,
+        0,
+        1,
+        1,
+        None,
+    )
 
 
 def test_pairs_need_partners() -> None:
@@ -129,10 +136,10 @@ def test_pairs_need_partners() -> None:
 
 def test_equal_differences_are_equal_however_they_are_rounded() -> None:
     baseline = [0.90, 0.91, 0.92, 0.93, 0.94, 0.95]
-    found = compute_paired_difference(baseline, [value + 0.02 for value in baseline])
-    assert found is not None
-    assert (found.sd, found.t_p, found.d, found.superiority) == (0.0, None, None, 1.0)
-    assert found.sign_flip_p == 2 / 64
+    result = compute_paired_difference(baseline, [value + 0.02 for value in baseline])
+    assert result is not None
+    assert (result.sd, result.t_p, result.d, result.superiority) == (0.0, None, None, 1.0)
+    assert result.sign_flip_p == 2 / 64
 
 
 @given(
@@ -154,9 +161,9 @@ def test_the_unit_changes_no_test(hits: list[int], unit: float) -> None:
 @pytest.mark.parametrize("pairs", [3, 6, 10, 30, 200])
 @pytest.mark.parametrize("level", [0.05, 0.05 / 20])
 def test_a_detectable_difference_has_80_percent_power(pairs: int, level: float) -> None:
-    found = compute_detectable_difference(0.5, pairs, level=level)
+    result = compute_detectable_difference(0.5, pairs, level=level)
     critical = stats.t.isf(level / 2, pairs - 1)
-    noncentral = stats.nct(pairs - 1, found / 0.5 * np.sqrt(pairs))
+    noncentral = stats.nct(pairs - 1, result / 0.5 * np.sqrt(pairs))
     assert noncentral.sf(critical) == pytest.approx(0.8, abs=1e-6)
 
 
@@ -182,18 +189,18 @@ def test_no_fewer_pairs_would_do(sd: float) -> None:
 
 def test_tosters_worked_example() -> None:
     # Lakens's package TOSTER keeps this example: mean 0.54 against 0.5, sd 1.2, n 100, bounds of 0.3 sd.
-    found = run_two_one_sided_tests(0.04, 1.2, 100, margin=0.36)
-    assert found.p == pytest.approx(0.004474619, abs=1e-9)
-    assert (found.low, found.high) == (pytest.approx(-0.1592469), pytest.approx(0.2392469))
+    result = run_two_one_sided_tests(0.04, 1.2, 100, margin=0.36)
+    assert result.p == pytest.approx(0.004474619, abs=1e-9)
+    assert (result.low, result.high) == (pytest.approx(-0.1592469), pytest.approx(0.2392469))
 
 
 @given(st.floats(-0.5, 0.5), st.floats(0.01, 0.5), st.integers(2, 30))
 def test_equivalence_is_statsmodels_and_the_intervals(mean: float, sd: float, n: int) -> None:
     noise = np.arange(n) - (n - 1) / 2
     differences = mean + sd * noise / noise.std(ddof=1)
-    found = run_two_one_sided_tests(mean, sd, n, margin=0.2)
-    assert found.p == pytest.approx(ttost_paired(differences, np.zeros(n), -0.2, 0.2)[0], abs=1e-9)
-    assert (found.p < 0.05) == (found.low > -0.2 and found.high < 0.2)
+    result = run_two_one_sided_tests(mean, sd, n, margin=0.2)
+    assert result.p == pytest.approx(ttost_paired(differences, np.zeros(n), -0.2, 0.2)[0], abs=1e-9)
+    assert (result.p < 0.05) == (result.low > -0.2 and result.high < 0.2)
 
 
 def test_without_scatter_equivalence_is_a_matter_of_size() -> None:
@@ -205,23 +212,23 @@ def test_mcnemars_worked_example() -> None:
     # Agresti, Categorical Data Analysis, section 10.1: 1,600 voters asked twice about the prime minister.
     first = [True] * 794 + [True] * 150 + [False] * 86 + [False] * 570
     second = [True] * 794 + [False] * 150 + [True] * 86 + [False] * 570
-    found = run_mcnemar_test(packed(first), packed(second))
-    assert (found.only_baseline, found.only_variant) == (150, 86)
+    result = run_mcnemar_test(packed(first), packed(second))
+    assert (result.only_baseline, result.only_variant) == (150, 86)
     # z = -4.17, of which a standard normal's two tails hold 0.00003.
-    assert found.p == pytest.approx(2 * stats.norm.sf(4.17), rel=0.3)
-    assert found.p == pytest.approx(stats.binomtest(86, 236).pvalue)
+    assert result.p == pytest.approx(2 * stats.norm.sf(4.17), rel=0.3)
+    assert result.p == pytest.approx(stats.binomtest(86, 236).pvalue)
 
 
 @given(st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_size=60))
 def test_mcnemar_is_statsmodels(answers: list[tuple[bool, bool]]) -> None:
     first, second = zip(*answers, strict=True)
-    found = run_mcnemar_test(packed(first), packed(second))
+    result = run_mcnemar_test(packed(first), packed(second))
     table = [[sum(pair == (a, b) for pair in answers) for b in (True, False)] for a in (True, False)]
-    assert (found.only_baseline, found.only_variant) == (table[0][1], table[1][0])
-    if found.only_baseline + found.only_variant:
-        assert found.p == pytest.approx(statsmodels_mcnemar(table, exact=True).pvalue)
+    assert (result.only_baseline, result.only_variant) == (table[0][1], table[1][0])
+    if result.only_baseline + result.only_variant:
+        assert result.p == pytest.approx(statsmodels_mcnemar(table, exact=True).pvalue)
     else:
-        assert found.p == 1
+        assert result.p == 1
 
 
 def test_mcnemar_needs_the_same_cases() -> None:
@@ -241,24 +248,24 @@ def test_new_cases_are_statsmodels_two_way_clusters() -> None:
     # statsmodels divides by n where an unbiased variance takes n - 1.
     variance = covariances[0] * 6 / 5 + covariances[1] * 40 / 39 - covariances[2]
     half = stats.t.isf(0.025, 5) * np.sqrt(variance)
-    found = compute_two_way_clustered_interval(
+    result = compute_two_way_clustered_interval(
         [packed(row) for row in first], [packed(row) for row in second]
     )
-    assert (found.low + found.high) / 2 == pytest.approx(differences.mean())
-    assert (found.high - found.low) / 2 == pytest.approx(half)
+    assert (result.low + result.high) / 2 == pytest.approx(differences.mean())
+    assert (result.high - result.low) / 2 == pytest.approx(half)
 
 
 def test_new_cases_never_make_more_certain() -> None:
     first, second = np.random.default_rng(1).random((2, 5, 800)) < 0.9
-    found = compute_two_way_clustered_interval(
+    result = compute_two_way_clustered_interval(
         [packed(row) for row in first], [packed(row) for row in second]
     )
     of_these = compute_paired_difference(first.mean(axis=1).tolist(), second.mean(axis=1).tolist())
     assert of_these is not None
     assert of_these.low is not None
     assert of_these.high is not None
-    assert found.low <= of_these.low + 1e-12
-    assert found.high >= of_these.high - 1e-12
+    assert result.low <= of_these.low + 1e-12
+    assert result.high >= of_these.high - 1e-12
 
 
 def test_holms_worked_example() -> None:

@@ -35,10 +35,10 @@ def run(service: Service, *arguments: str, stdin: str = "") -> Any:
 
 
 def ending(service: Service, *jobs: dict[str, Any]) -> list[str]:
-    for each in jobs:
-        service.answer(f"GET /v1/jobs/{each['id']}", (200, each))
-        service.answer(f"GET /v1/jobs/{each['id']}/epochs", (200, {"items": [epoch(2)]}))
-    return [each["id"] for each in jobs]
+    for document in jobs:
+        service.answer(f"GET /v1/jobs/{document['id']}", (200, document))
+        service.answer(f"GET /v1/jobs/{document['id']}/epochs", (200, {"items": [epoch(2)]}))
+    return [document["id"] for document in jobs]
 
 
 @pytest.mark.parametrize(
@@ -123,7 +123,7 @@ def test_a_refusal_of_the_service_is_printed_with_its_field(service: Service) ->
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (["frobnicate"], "No such command"),
         (["watch"], "Missing argument"),
@@ -147,17 +147,17 @@ def test_a_refusal_of_the_service_is_printed_with_its_field(service: Service) ->
     ],
 )
 def test_a_command_line_that_makes_no_sense_is_refused(
-    service: Service, arguments: list[str], said: str
+    service: Service, arguments: list[str], message: str
 ) -> None:
     result = run(service, *arguments, stdin="{seed: 7, ]")
     assert result.exit_code == 4
-    assert said in result.stderr
+    assert message in result.stderr
     assert service.requests == []
 
 
 def test_the_version_is_printed() -> None:
-    told = CliRunner().invoke(app, ["--version"])
-    assert (told.exit_code, told.stdout) == (0, f"regbench {version('regbench')}\n")
+    result = CliRunner().invoke(app, ["--version"])
+    assert (result.exit_code, result.stdout) == (0, f"regbench {version('regbench')}\n")
 
 
 def test_a_document_without_bottom_is_refused(service: Service) -> None:
@@ -258,11 +258,11 @@ def test_a_setting_that_makes_no_sense_is_named(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_a_key_is_made_shown_once_listed_and_revoked(database_settings: Settings) -> None:
-    made = CliRunner().invoke(app, ["keys", "create", "laptop", "--scope", "read", "--owner", "ann"])
-    assert made.exit_code == 0, made.output
-    key = made.stdout.strip()
+    created = CliRunner().invoke(app, ["keys", "create", "laptop", "--scope", "read", "--owner", "ann"])
+    assert created.exit_code == 0, created.output
+    key = created.stdout.strip()
     assert re.fullmatch(r"rb_[A-Za-z0-9_-]{43}", key)
-    assert "not shown again" in made.stderr
+    assert "not shown again" in created.stderr
     listed = CliRunner().invoke(app, ["keys", "list"]).stdout
     key_id = listed.split()[0]
     assert key not in listed
@@ -284,8 +284,8 @@ def test_where_no_installation_is_none_is_made(
     monkeypatch.setenv("REGBENCH_HOME", str(tmp_path / "nowhere"))
     refused = CliRunner().invoke(app, command.split())
     assert refused.exit_code == 4
-    said, hint = refused.stderr.splitlines()
-    assert said == f"regbench: There is no installation in {tmp_path / 'nowhere'}."
+    message, hint = refused.stderr.splitlines()
+    assert message == f"regbench: There is no installation in {tmp_path / 'nowhere'}."
     assert "REGBENCH_HOME" in hint
     assert not (tmp_path / "nowhere").exists()
 
@@ -294,9 +294,9 @@ def test_the_first_key_is_made_before_the_first_start(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("REGBENCH_HOME", str(tmp_path / "new"))
-    made = CliRunner().invoke(app, ["keys", "create", "laptop"])
-    assert made.exit_code == 0, made.output
-    assert f"For the installation in {tmp_path / 'new'}." in made.stderr
+    created = CliRunner().invoke(app, ["keys", "create", "laptop"])
+    assert created.exit_code == 0, created.output
+    assert f"For the installation in {tmp_path / 'new'}." in created.stderr
     assert "laptop" in CliRunner().invoke(app, ["keys", "list"]).stdout
 
 
@@ -318,8 +318,8 @@ def test_prune_says_what_it_removed_and_one_sentence_where_it_cannot(
 
 def test_predictions_are_shown_with_a_bar_for_each_digit(service: Service, tmp_path: Path) -> None:
     files = [tmp_path / "[seven].png", tmp_path / "three.png"]
-    for each in files:
-        each.write_bytes(b"an image")
+    for path in files:
+        path.write_bytes(b"an image")
     service.answer("POST /v1/jobs/job_1/predict", (200, predictions(7, 3)))
     result = run(service, "predict", "job_1", *map(str, files), "--invert", "true")
     assert result.exit_code == 0, result.stderr

@@ -46,13 +46,13 @@ def test_unknown_fields_are_preserved(service: Service) -> None:
         assert '"invented_later": [\n' in client.job("job_1").to_json()
 
 
-@pytest.mark.parametrize("wish", ["pause", "resume", "retry_failed", "cancel"])
-def test_experiment_actions_use_its_own_endpoints(service: Service, wish: str) -> None:
-    route = f"/v1/experiments/exp_1/{wish.replace('_', '-')}"
+@pytest.mark.parametrize("action", ["pause", "resume", "retry_failed", "cancel"])
+def test_experiment_actions_use_its_own_endpoints(service: Service, action: str) -> None:
+    route = f"/v1/experiments/exp_1/{action.replace('_', '-')}"
     service.answer("GET /v1/experiments/exp_1", (200, {"id": "exp_1", "name": "mine"}))
     service.answer(f"POST {route}", (202, {"id": "exp_1", "name": "mine"}))
     with Regbench(service.url) as client:
-        assert getattr(client.experiment("exp_1"), wish)().id == "exp_1"
+        assert getattr(client.experiment("exp_1"), action)().id == "exp_1"
     assert service.requests[-1].path == route
 
 
@@ -63,8 +63,8 @@ def test_listing_goes_through_all_pages(service: Service) -> None:
         (200, page(job(id="job_1"))),
     )
     with Regbench(service.url) as client:
-        found = client.jobs(states=[JobState.QUEUED, JobState.RUNNING], experiment="exp_1")
-        assert [each.id for each in found] == ["job_3", "job_2", "job_1"]
+        listed = client.jobs(states=[JobState.QUEUED, JobState.RUNNING], experiment="exp_1")
+        assert [item.id for item in listed] == ["job_3", "job_2", "job_1"]
     assert [request.query.get("cursor") for request in service.requests] == [None, ["c1"]]
     assert {tuple(request.query["state"]) for request in service.requests} == {("queued", "running")}
     assert {tuple(request.query["experiment"]) for request in service.requests} == {("exp_1",)}
@@ -73,25 +73,25 @@ def test_listing_goes_through_all_pages(service: Service) -> None:
 def test_an_experiments_jobs_come_in_the_order_of_their_making(service: Service) -> None:
     service.answer("GET /v1/jobs", (200, page(job(id="job_2"), job(id="job_1"))))
     with Regbench(service.url) as client:
-        assert [each.id for each in client.jobs_of("exp_1")] == ["job_1", "job_2"]
+        assert [item.id for item in client.jobs_of("exp_1")] == ["job_1", "job_2"]
 
 
 def test_each_wish_is_a_post_and_answers_with_the_job(service: Service) -> None:
     with Regbench(service.url) as client:
-        for verb, wish in (
+        for verb, request in (
             ("cancel", client.cancel),
             ("pause", client.pause),
             ("resume", client.resume),
             ("retry", client.retry),
         ):
             service.answer(f"POST /v1/jobs/job_1/{verb}", (200, job(id=f"job after {verb}")))
-            assert wish("job_1").id == f"job after {verb}"
+            assert request("job_1").id == f"job after {verb}"
 
 
 def test_epochs_are_requested_after_a_given_one(service: Service) -> None:
     service.answer("GET /v1/jobs/job_1/epochs", (200, {"items": [epoch(3)]}))
     with Regbench(service.url) as client:
-        assert [each.epoch for each in client.epochs("job_1", after=2)] == [3]
+        assert [record.epoch for record in client.epochs("job_1", after=2)] == [3]
     assert service.requests[0].query == {"after": ["2"]}
 
 
@@ -189,10 +189,10 @@ def test_a_proxy_is_not_used_for_loopback(service: Service, monkeypatch: pytest.
 
 
 @pytest.mark.parametrize(
-    ("given", "sent"), [(None, "Bearer rb_env"), ("rb_own\n", "Bearer rb_own"), ("", None)]
+    ("api_key", "sent"), [(None, "Bearer rb_env"), ("rb_own\n", "Bearer rb_own"), ("", None)]
 )
 def test_a_key_goes_with_each_request(
-    monkeypatch: pytest.MonkeyPatch, given: str | None, sent: str | None
+    monkeypatch: pytest.MonkeyPatch, api_key: str | None, sent: str | None
 ) -> None:
     monkeypatch.setenv("REGBENCH_API_KEY", "rb_env")
 
@@ -201,7 +201,7 @@ def test_a_key_goes_with_each_request(
         return httpx.Response(401, json={"title": "An API key is needed", "detail": "Send one."})
 
     with (
-        Regbench("http://regbench.test", api_key=given, transport=httpx.MockTransport(refuse)) as client,
+        Regbench("http://regbench.test", api_key=api_key, transport=httpx.MockTransport(refuse)) as client,
         pytest.raises(ProblemError, match="REGBENCH_API_KEY"),
     ):
         client.job("job_1")
@@ -303,8 +303,8 @@ def test_c10_ssl_cert_file_holds_on_loopback(
 def test_images_are_sent_as_a_form(service: Service) -> None:
     service.answer("POST /v1/jobs/job_1/predict", (200, predictions(7)))
     with Regbench(service.url) as client:
-        found = client.predict("job_1", [b"one file", b"another"], center="true")
-    assert found.predictions[0].label == 7
+        answer = client.predict("job_1", [b"one file", b"another"], center="true")
+    assert answer.predictions[0].label == 7
     assert service.requests[0].query == {"invert": ["auto"], "center": ["true"]}
     form = service.requests[0].body
     assert form.count(b'name="image"; filename=') == 2

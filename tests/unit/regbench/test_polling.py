@@ -32,7 +32,7 @@ def test_a_job_is_followed_to_its_end(service: Service) -> None:
     console = plain()
     with Regbench(service.url, retries=0) as client, make_display(console) as display:
         ended = poll_until_finished(client, [Job.model_validate(job())], display, poll_seconds=0)
-    assert [each.state for each in ended] == [JobState.SUCCEEDED]
+    assert [final.state for final in ended] == [JobState.SUCCEEDED]
     assert printed(console).splitlines() == [
         "dropout 0.5, seed 0: 25%, running, epoch 2/10, val. accuracy 0.9000, 8 s left",
         "dropout 0.5, seed 0: 100%, succeeded, epoch 2/10, val. accuracy 0.9000",
@@ -54,10 +54,10 @@ def test_the_jobs_of_an_experiment_are_requested_together(service: Service) -> N
     service.answer("GET /v1/jobs", (200, page(second, first)))
     service.answer(HISTORY, (200, {"items": []}))
     service.answer("GET /v1/jobs/job_2/epochs", (200, {"items": []}))
-    waiting = [Job.model_validate(each | {"state": "queued"}) for each in (first, second)]
+    waiting = [Job.model_validate(document | {"state": "queued"}) for document in (first, second)]
     with Regbench(service.url, retries=0) as client, make_display(plain()) as display:
         ended = poll_until_finished(client, waiting, display, poll_seconds=0)
-    assert [(each.id, each.state) for each in ended] == [
+    assert [(final.id, final.state) for final in ended] == [
         ("job_1", JobState.CANCELLED),
         ("job_2", JobState.CANCELLED),
     ]
@@ -154,7 +154,7 @@ def test_on_a_terminal_there_is_a_bar_for_each_job(monkeypatch: pytest.MonkeyPat
     assert "\x1b[3" not in printed(console), "NO_COLOR is set, and colours were printed"
 
 
-def standing(state: str, fraction: float = 0.0, eta: float | None = None, took: float | None = None) -> Job:
+def job_at(state: str, fraction: float = 0.0, eta: float | None = None, took: float | None = None) -> Job:
     progress = {"epoch": 0, "epochs": 10, "fraction": fraction, "eta_seconds": eta}
     result = took and {"test_accuracy": 0.9, "test_loss": 0.3, "training_seconds": took}
     return Job.model_validate(job(state, progress=progress, result=result))
@@ -163,16 +163,16 @@ def standing(state: str, fraction: float = 0.0, eta: float | None = None, took: 
 @pytest.mark.parametrize(
     ("jobs", "seconds"),
     [
-        ([standing("running", 0.5, eta=30), standing("running", 0.5, eta=50)], 50),
+        ([job_at("running", 0.5, eta=30), job_at("running", 0.5, eta=50)], 50),
         # By what has ended a job takes 100 s; two at once.
-        ([standing("succeeded", took=100), *[standing("running", 0.5, eta=50)] * 2, standing("queued")], 100),
+        ([job_at("succeeded", took=100), *[job_at("running", 0.5, eta=50)] * 2, job_at("queued")], 100),
         # By what trains, 60 s; the one that waits has done half of it before.
-        ([standing("running", 0.5, eta=30), standing("queued", 0.5)], 60),
+        ([job_at("running", 0.5, eta=30), job_at("queued", 0.5)], 60),
         # One has only just begun.
-        ([standing("running", 0.5, eta=30), standing("running")], 45),
-        ([standing("running"), standing("queued")], None),
-        ([standing("succeeded", took=100), standing("queued"), standing("paused")], None),
-        ([standing("succeeded", took=100), standing("failed")], None),
+        ([job_at("running", 0.5, eta=30), job_at("running")], 45),
+        ([job_at("running"), job_at("queued")], None),
+        ([job_at("succeeded", took=100), job_at("queued"), job_at("paused")], None),
+        ([job_at("succeeded", took=100), job_at("failed")], None),
     ],
 )
 def test_the_total_remaining_time_is_shown_where_it_is_known(jobs: list[Job], seconds: float | None) -> None:
@@ -192,8 +192,8 @@ def test_the_last_line_summarizes_all_jobs_and_fits(
 ) -> None:
     monkeypatch.setenv("TERM", "xterm")
     console = Console(file=io.StringIO(), force_terminal=True, width=width, color_system=None)
-    jobs = [standing("running", 0.5, eta=30), standing("queued"), standing("failed", 0.1), standing("failed")]
+    jobs = [job_at("running", 0.5, eta=30), job_at("queued"), job_at("failed", 0.1), job_at("failed")]
     with make_display(console) as display:
-        for number, each in enumerate(jobs):
-            display.show(each.model_copy(update={"id": f"job_{number}"}), [])
+        for number, item in enumerate(jobs):
+            display.show(item.model_copy(update={"id": f"job_{number}"}), [])
     assert printed(console).splitlines()[-2].endswith(line)

@@ -42,11 +42,11 @@ ALL = list(names(typer.main.get_command(app)))
 
 
 def help_of(path: tuple[str, ...]) -> str:
-    shown = CliRunner().invoke(
+    result = CliRunner().invoke(
         app, [*path, "--help"], prog_name="regbench", terminal_width=COLUMNS, env={"COLUMNS": str(COLUMNS)}
     )
-    assert shown.exit_code == 0, shown.output
-    return shown.stdout.strip()
+    assert result.exit_code == 0, result.output
+    return result.stdout.strip()
 
 
 def test_the_commands_are_described_as_they_are() -> None:

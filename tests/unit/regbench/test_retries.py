@@ -72,10 +72,10 @@ def test_what_creates_is_retrying_with_the_same_key_and_content(
     service: Service, slept: list[float], path: str, create: Callable[[Regbench], Any]
 ) -> None:
     under_way = (409, problem(409), {"Retry-After": "1"})
-    made = page(job()) | job(id="exp_1", progress=None) if path.endswith("batch") else job()
+    created = page(job()) | job(id="exp_1", progress=None) if path.endswith("batch") else job()
     if "experiment" in path:
-        made = {"id": "exp_1", "name": "dropout"}
-    service.answer(f"POST {path}", (502, b""), under_way, (202, made))
+        created = {"id": "exp_1", "name": "dropout"}
+    service.answer(f"POST {path}", (502, b""), under_way, (202, created))
     with Regbench(service.url) as client:
         create(client)
         create(client)
@@ -143,9 +143,9 @@ def test_a_job_is_waited_for_with_what_was_seen_last(service: Service, timeout: 
     service.answer("POST /v1/jobs", (202, job()))
     with Regbench(service.url) as client:
         assert client.submit_job({}).wait(timeout).state == "succeeded"
-    asked = service.requests[1:]
-    assert [request.headers.get("If-None-Match") for request in asked] == [None, 'W/"1"', 'W/"1"']
-    assert [request.headers["Prefer"] for request in asked] == ["wait=20"] * 3
+    waits = service.requests[1:]
+    assert [request.headers.get("If-None-Match") for request in waits] == [None, 'W/"1"', 'W/"1"']
+    assert [request.headers["Prefer"] for request in waits] == ["wait=20"] * 3
 
 
 def test_a_job_that_does_not_end_is_not_waited_for_for_ever(service: Service) -> None:

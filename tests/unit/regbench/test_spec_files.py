@@ -30,7 +30,7 @@ def test_yaml_is_read_as_version_1_2(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "said"),
+    ("name", "content", "message"),
     [
         ("job.json", "{seed: 7}", "is not JSON"),
         ("job.yaml", "seed: [7", "neither JSON nor YAML: line"),
@@ -44,12 +44,12 @@ def test_yaml_is_read_as_version_1_2(tmp_path: Path) -> None:
     ],
 )
 def test_a_syntax_error_is_reported_with_its_position(
-    tmp_path: Path, name: str, content: str, said: str
+    tmp_path: Path, name: str, content: str, message: str
 ) -> None:
     (tmp_path / name).write_text(content)
     with pytest.raises(InvalidSpecFile) as refused:
         read_document(str(tmp_path / name))
-    assert said in refused.value.message
+    assert message in refused.value.message
     assert str(tmp_path / name) in refused.value.message
 
 
@@ -157,17 +157,17 @@ def test_a_setting_that_makes_no_sense_is_refused(setting: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "seeds"),
+    ("text", "seeds"),
     [("7", [7]), ("0-3", [0, 1, 2, 3]), ("0,3, 5-6", [0, 3, 5, 6]), ("1-2,2-3", [1, 2, 3]), ("4-4", [4])],
 )
-def test_seeds_are_written_as_ranges(given: str, seeds: list[int]) -> None:
-    assert parse_seeds(given) == seeds
+def test_seeds_are_written_as_ranges(text: str, seeds: list[int]) -> None:
+    assert parse_seeds(text) == seeds
 
 
-@pytest.mark.parametrize("given", ["", "a", "-1", "3-1", "0-1000", "1,,2", "1.5", "0-99999999999"])
-def test_seeds_that_make_no_sense_are_refused(given: str) -> None:
+@pytest.mark.parametrize("text", ["", "a", "-1", "3-1", "0-1000", "1,,2", "1.5", "0-99999999999"])
+def test_seeds_that_make_no_sense_are_refused(text: str) -> None:
     with pytest.raises(InvalidSpecFile, match="--seeds"):
-        parse_seeds(given)
+        parse_seeds(text)
 
 
 @pytest.mark.parametrize("suffix", ["json", "yaml", "yml"])

@@ -81,8 +81,8 @@ def test_the_bins_give_the_calibration_error(logits: np.ndarray, labels: np.ndar
     probabilities = np.exp(compute_log_probabilities(logits))
     bins = compute_calibration_bins(probabilities, labels)
     assert len(bins) == 15
-    assert {each.n for each in bins} == {33, 34}
-    gaps = [abs(each.confidence - each.accuracy) * each.n / 500 for each in bins]
+    assert {bin_.n for bin_ in bins} == {33, 34}
+    gaps = [abs(bin_.confidence - bin_.accuracy) * bin_.n / 500 for bin_ in bins]
     assert compute_calibration_error(probabilities, labels) == pytest.approx(sum(gaps), rel=1e-12)
 
 

@@ -104,9 +104,9 @@ def keras_optimizer(spec: JobSpec) -> keras.optimizers.Optimizer:
         case "rmsprop":
             return keras.optimizers.RMSprop(optimizer.learning_rate, **options)
         case "adamw" if decay:
-            made = keras.optimizers.AdamW(optimizer.learning_rate, decay.factor, **options)
-            made.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
-            return made
+            adamw = keras.optimizers.AdamW(optimizer.learning_rate, decay.factor, **options)
+            adamw.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+            return adamw
         case "adam":
             return keras.optimizers.Adam(optimizer.learning_rate, **options)
 

@@ -48,18 +48,18 @@ def test_digest_changes_with_any_weight(network: keras.Model) -> None:
 
 def test_diagnostics_of_a_dense_network(network: keras.Model) -> None:
     bins = (CalibrationBin(5, 0.9, 0.8),)
-    found = weights.compute_diagnostics(network, bins)
-    edges = np.array(found.weight_edges)
+    diagnostics = weights.compute_diagnostics(network, bins)
+    edges = np.array(diagnostics.weight_edges)
     assert (edges == -edges[::-1]).all()
     assert (edges[0], edges[20], edges[-1]) == (-3.0, 0.0, 3.0)
-    assert sum(found.weight_counts) == 22
-    assert found.weight_counts[20] == 1  # 1e-4, in the first bin above zero
-    assert found.weight_counts[np.searchsorted(edges, 0.5, side="right") - 1] == 20
-    assert found.weight_counts[-1] == 1  # the largest is in the last bin, not beyond it
-    assert found.weight_zeros == 1566
-    assert found.calibration == bins
-    assert (found.first_layer_side, found.first_layer_scale) == (28, 3.0)
-    larger, smaller = (np.frombuffer(base64.b64decode(each), np.uint8) for each in found.first_layer)
+    assert sum(diagnostics.weight_counts) == 22
+    assert diagnostics.weight_counts[20] == 1  # 1e-4, in the first bin above zero
+    assert diagnostics.weight_counts[np.searchsorted(edges, 0.5, side="right") - 1] == 20
+    assert diagnostics.weight_counts[-1] == 1  # the largest is in the last bin, not beyond it
+    assert diagnostics.weight_zeros == 1566
+    assert diagnostics.calibration == bins
+    assert (diagnostics.first_layer_side, diagnostics.first_layer_scale) == (28, 3.0)
+    larger, smaller = (np.frombuffer(base64.b64decode(image), np.uint8) for image in diagnostics.first_layer)
     assert (larger[0], set(larger[1:])) == (255, {128})
     assert set(smaller) == {128}  # 1e-4 of 3 is no shade of grey
 
@@ -69,7 +69,7 @@ def test_diagnostics_shows_the_units_of_largest_norm() -> None:
     kernel = np.zeros((784, 20), np.float32)
     kernel[3] = np.arange(-10, 10)
     _set_first_kernel(network, kernel)
-    images = [base64.b64decode(each) for each in weights.compute_diagnostics(network, ()).first_layer]
+    images = [base64.b64decode(image) for image in weights.compute_diagnostics(network, ()).first_layer]
     expected = [-10, -9, 9, -8, 8, -7, 7, -6, 6, -5, 5, -4]
     assert [image[3] for image in images] == [round(128 + 12.7 * weight) for weight in expected]
 
@@ -80,16 +80,24 @@ def test_diagnostics_of_a_convolution() -> None:
     kernel = np.zeros((3, 3, 1, 4), np.float32)
     kernel[0, 2, 0, 1], kernel[2, 0, 0, 1] = 0.5, -0.5
     _set_first_kernel(network, kernel)
-    found = weights.compute_diagnostics(network, ())
-    assert (found.first_layer_side, found.first_layer_scale, len(found.first_layer)) == (3, 0.5, 4)
-    assert list(base64.b64decode(found.first_layer[0])) == [128, 128, 255, 128, 128, 128, 1, 128, 128]
+    diagnostics = weights.compute_diagnostics(network, ())
+    assert (diagnostics.first_layer_side, diagnostics.first_layer_scale, len(diagnostics.first_layer)) == (
+        3,
+        0.5,
+        4,
+    )
+    assert list(base64.b64decode(diagnostics.first_layer[0])) == [128, 128, 255, 128, 128, 128, 1, 128, 128]
 
 
 def test_diagnostics_of_weights_that_are_all_zero(network: keras.Model) -> None:
-    network.set_weights([np.zeros_like(each) for each in network.get_weights()])
-    found = weights.compute_diagnostics(network, ())
-    assert (sum(found.weight_counts), found.weight_zeros, found.first_layer_scale) == (0, 1588, 0.0)
-    assert {*base64.b64decode(found.first_layer[0])} == {128}
+    network.set_weights([np.zeros_like(weight) for weight in network.get_weights()])
+    diagnostics = weights.compute_diagnostics(network, ())
+    assert (sum(diagnostics.weight_counts), diagnostics.weight_zeros, diagnostics.first_layer_scale) == (
+        0,
+        1588,
+        0.0,
+    )
+    assert {*base64.b64decode(diagnostics.first_layer[0])} == {128}
 
 
 def _set_first_kernel(network: keras.Model, kernel: np.ndarray) -> None:

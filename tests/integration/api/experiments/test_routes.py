@@ -62,11 +62,11 @@ def test_progress_counts_and_names_the_best(client: httpx.Client, database: Data
     jobs = jobs_of(client, experiment)
     finish_job(database, jobs[0]["id"], result=result_record(test_accuracy=0.9))
     finish_job(database, jobs[1]["id"], result=result_record(test_accuracy=0.95))
-    shown = client.get(experiment["links"]["self"]).json()
-    assert shown["progress"]["counts"] == experiment["progress"]["counts"] | {"queued": 2, "succeeded": 2}
-    assert (shown["progress"]["percent"], shown["progress"]["finished"]) == (50.0, False)
-    assert shown["progress"]["eta_seconds"] == pytest.approx(2 * 5.5)
-    assert shown["best"] == {"variant": "dropout", "job_id": jobs[1]["id"], "test_accuracy": 0.95}
+    current = client.get(experiment["links"]["self"]).json()
+    assert current["progress"]["counts"] == experiment["progress"]["counts"] | {"queued": 2, "succeeded": 2}
+    assert (current["progress"]["percent"], current["progress"]["finished"]) == (50.0, False)
+    assert current["progress"]["eta_seconds"] == pytest.approx(2 * 5.5)
+    assert current["best"] == {"variant": "dropout", "job_id": jobs[1]["id"], "test_accuracy": 0.95}
     for job in jobs[2:]:
         finish_job(database, job["id"])
     done = client.get(experiment["links"]["self"])
@@ -120,8 +120,8 @@ def test_experiments_are_paged(client: httpx.Client) -> None:
     names = [create(client, DOCUMENT | {"name": f"number {number}"})["name"] for number in range(3)]
     first = client.get("/v1/experiments?limit=2")
     second = client.get(first.links["next"]["url"])
-    found = [item["name"] for page in (first, second) for item in page.json()["items"]]
-    assert found == names[::-1]
+    listed = [item["name"] for page in (first, second) for item in page.json()["items"]]
+    assert listed == names[::-1]
     assert second.json()["next_cursor"] is None
 
 
@@ -130,9 +130,9 @@ def test_a_whole_experiment_is_cancelled(client: httpx.Client, database: Databas
     jobs = jobs_of(client, experiment)
     with database.write() as session:
         assert queue.claim(session, jobs[0]["id"], owner="test", lease_seconds=30)
-    asked = client.post(experiment["links"]["cancel"])
-    assert asked.status_code == 202
-    assert asked.json()["progress"]["counts"]["cancelled"] == 3
+    response = client.post(experiment["links"]["cancel"])
+    assert response.status_code == 202
+    assert response.json()["progress"]["counts"]["cancelled"] == 3
     with database.write() as session:
         queue.fail(session, jobs[0]["id"], 1, code="x", message="x", retryable=False)
     assert client.post(experiment["links"]["cancel"]).status_code == 409
@@ -186,7 +186,7 @@ class TestReuse:
         assert {job["id"] for job in jobs_of(client, first)} < {job["id"] for job in jobs_of(client, again)}
         report = client.get(again["links"]["report"]).json()
         assert (report["finished"], report["jobs"]) == (4, 6)
-        assert [(each["seed"], each["reused"]) for each in report["variants"][1]["seeds"]] == [
+        assert [(run["seed"], run["reused"]) for run in report["variants"][1]["seeds"]] == [
             (3, True),
             (7, True),
         ]
@@ -218,7 +218,7 @@ class TestReuse:
         assert (again["progress"]["reused"], again["progress"]["total"]) == (2, 2)
         assert len({job["id"] for job in jobs_of(client, again)}) == 1
         report = client.get(again["links"]["report"]).json()
-        assert [each["n"] for each in report["variants"]] == [1, 1]
+        assert [variant["n"] for variant in report["variants"]] == [1, 1]
 
     def test_cancelling_leaves_it_alone(self, client: httpx.Client, database: Database) -> None:
         first = create(client, DOCUMENT)
@@ -319,13 +319,13 @@ class TestDeletedJobs:
         progress = answer.json()["progress"]
         assert (progress["deleted"], progress["counts"]["queued"]) == (0, 1)
         jobs = jobs_of(client, experiment)
-        assert sorted((each["variant"], each["spec"]["seed"]) for each in jobs) == [
+        assert sorted((item["variant"], item["spec"]["seed"]) for item in jobs) == [
             ("dropout", 3),
             ("dropout", 7),
             ("none", 3),
             ("none", 7),
         ]
-        assert job["id"] not in {each["id"] for each in jobs}
+        assert job["id"] not in {item["id"] for item in jobs}
         assert client.post(f"{experiment['links']['self']}/{path}", json=body).status_code == 409
 
     def test_f5_an_equal_job_of_another_experiment_fills_the_hole(
@@ -410,8 +410,8 @@ class TestDelete:
         finish(client, database, experiment)
         job = jobs_of(client, experiment)[0]
         assert client.delete(f"{experiment['links']['self']}?keep_jobs=true").status_code == 204
-        kept = client.get("/v1/jobs").json()["items"]
-        assert (len(kept), {each["experiment_id"] for each in kept}) == (4, {None})
+        preserved = client.get("/v1/jobs").json()["items"]
+        assert (len(preserved), {item["experiment_id"] for item in preserved}) == (4, {None})
         changed = client.get(job["links"]["self"])
         assert changed.json()["name"] == job["name"]
         assert client.delete(job["links"]["self"]).status_code == 204
@@ -480,9 +480,9 @@ class TestTheWhole:
         first = jobs_of(client, experiment)[0]["id"]
         with database.write() as session:
             assert queue.claim(session, first, owner="test", lease_seconds=30)
-        asked = client.post(experiment["links"]["pause"])
-        assert asked.status_code == 202
-        assert asked.json()["progress"]["counts"]["paused"] == 3
+        response = client.post(experiment["links"]["pause"])
+        assert response.status_code == 202
+        assert response.json()["progress"]["counts"]["paused"] == 3
         with database.write() as session:
             queue.stop(session, first, 1)
         assert client.post(experiment["links"]["pause"]).status_code == 200
@@ -528,7 +528,7 @@ class TestExtend:
         assert answer.status_code == 202, answer.text
         extended = answer.json()
         assert extended["spec"]["seeds"] == [3, 7, 9]
-        assert [each["name"] for each in extended["spec"]["variants"]] == ["none", "dropout", "L2"]
+        assert [variant["name"] for variant in extended["spec"]["variants"]] == ["none", "dropout", "L2"]
         jobs = jobs_of(client, extended)
         assert {(job["variant"], job["spec"]["seed"]) for job in jobs if job["id"] not in before} == {
             ("none", 9),
@@ -595,8 +595,8 @@ class TestDryRun:
     def cost(self, client: httpx.Client, **changes: Any) -> dict[str, Any]:
         answer = client.post("/v1/experiments?dry_run=true", json=DOCUMENT | changes)
         assert answer.status_code == 200, answer.text
-        found: dict[str, Any] = answer.json()
-        return found
+        estimate: dict[str, Any] = answer.json()
+        return estimate
 
     def test_before_anything_was_trained(self, client: httpx.Client) -> None:
         cost = self.cost(client)
@@ -616,7 +616,7 @@ class TestDryRun:
         cost = self.cost(client, seeds=[3, 7, *range(20, 28)])
         assert (cost["reused"], cost["to_train"]) == (4, 16)
         assert cost["estimated_seconds"] == pytest.approx(cost["training_flops"] * 2e-9)
-        found = cost["detectable"]
+        detectable = cost["detectable"]
         # Each variant's variance over its two seeds is 0.0002; ten pairs show 1.0 (Cohen 1988).
-        assert found["effect_size"] == pytest.approx(1.0, abs=0.01)
-        assert found["accuracy_points"] == pytest.approx(2.0 * found["effect_size"])
+        assert detectable["effect_size"] == pytest.approx(1.0, abs=0.01)
+        assert detectable["accuracy_points"] == pytest.approx(2.0 * detectable["effect_size"])

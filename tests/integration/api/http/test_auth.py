@@ -43,7 +43,7 @@ def port(settings: Settings, migrated_sqlite: Path) -> Iterator[int]:
 
 def exchange(port: int, sent: bytes, *, patience: float = WAIT_SECONDS) -> bytes:
     """What the server says to these bytes until it closes, or for `patience` seconds says no more."""
-    said = b""
+    response = b""
     address = ("127.0.0.1", port)
     with (
         socket.create_connection(address, timeout=patience) as connection,
@@ -51,8 +51,8 @@ def exchange(port: int, sent: bytes, *, patience: float = WAIT_SECONDS) -> bytes
     ):
         connection.sendall(sent)
         while piece := connection.recv(65536):
-            said += piece
-    return said
+            response += piece
+    return response
 
 
 def get(target: str, *headers: str) -> bytes:
@@ -82,9 +82,9 @@ HOSTILE_IDS = [
 
 def test_no_path_leads_out_of_the_service(port: int) -> None:
     paths = httpx.get(f"http://127.0.0.1:{port}/openapi.json").json()["paths"]
-    asked = [path for path, operations in paths.items() if "{" in path and "get" in operations]
-    assert len(asked) >= 8
-    for path, hostile in product(asked, HOSTILE_IDS):
+    tested = [path for path, operations in paths.items() if "{" in path and "get" in operations]
+    assert len(tested) >= 8
+    for path, hostile in product(tested, HOSTILE_IDS):
         target = "/".join(hostile if part.startswith("{") else part for part in path.split("/"))
         answer = exchange(port, get(target))
         assert answer.startswith((b"HTTP/1.1 404 ", b"HTTP/1.1 422 ", b"HTTP/1.1 400 ")), target
@@ -229,8 +229,8 @@ from models.settings import Settings
 app = Celery("regbench")
 app.conf.update(build_celery_settings(Settings()))
 
-@app.task(name="tests.heard")
-def heard(path):
+@app.task(name="tests.received")
+def received(path):
     Path(path).touch()
 
 app.worker_main(["worker", "--pool", "solo", "--without-gossip", "--without-mingle", "--loglevel", "ERROR"])
@@ -241,17 +241,17 @@ def test_a_pickle_in_the_broker_is_not_opened(settings: Settings, redis_socket: 
     settings = settings.model_copy(update={"broker_url": f"redis+socket://{redis_socket}"})
     app = Celery("regbench", set_as_current=False)
     app.conf.update(build_celery_settings(settings))
-    exploded, heard = tmp_path / "exploded", tmp_path / "heard"
+    exploded, received = tmp_path / "exploded", tmp_path / "received"
     with Redis(unix_socket_path=str(redis_socket)) as redis:
         redis.delete(QUEUE)
-        app.send_task("tests.heard", kwargs={"path": Bomb(exploded)}, serializer="pickle")
+        app.send_task("tests.received", kwargs={"path": Bomb(exploded)}, serializer="pickle")
         assert b"application/x-python-serialize" in redis.lrange(QUEUE, 0, -1)[0]
-        app.send_task("tests.heard", kwargs={"path": str(heard)})
+        app.send_task("tests.received", kwargs={"path": str(received)})
         environment = os.environ | {"REGBENCH_BROKER_URL": settings.broker_url}
         worker = subprocess.Popen([sys.executable, "-c", LISTENER], env=environment)
         try:
             # The worker has thrown the first message away, and takes the next.
-            wait_until(heard.exists)
+            wait_until(received.exists)
         finally:
             worker.terminate()
             worker.wait(WAIT_SECONDS)

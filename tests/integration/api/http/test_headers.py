@@ -145,10 +145,10 @@ def test_c12_pages_of_listed_origins_may_call_the_api(
     settings_with_broker: Settings, database: Database
 ) -> None:
     settings = settings_with_broker.model_copy(update={"cors_origins": f"{ORIGIN}/, https://other.example"})
-    asked = {"Origin": ORIGIN, "Access-Control-Request-Method": "POST"}
-    asked |= {"Access-Control-Request-Headers": "content-type,idempotency-key,prefer"}
+    headers = {"Origin": ORIGIN, "Access-Control-Request-Method": "POST"}
+    headers |= {"Access-Control-Request-Headers": "content-type,idempotency-key,prefer"}
     with TestClient(application(settings)) as client:
-        preflight = client.options("/v1/jobs", headers=asked)
+        preflight = client.options("/v1/jobs", headers=headers)
         assert preflight.status_code == 200
         assert preflight.headers["Access-Control-Allow-Origin"] == ORIGIN
         created = client.post(
@@ -166,8 +166,8 @@ def test_c12_pages_of_listed_origins_may_call_the_api(
 def test_c12_without_the_setting_no_origin_is_allowed(client: TestClient) -> None:
     answer = client.get("/v1/jobs", headers={"Origin": ORIGIN})
     assert "Access-Control-Allow-Origin" not in answer.headers
-    asked = {"Origin": ORIGIN, "Access-Control-Request-Method": "POST"}
-    assert client.options("/v1/jobs", headers=asked).status_code == 405
+    headers = {"Origin": ORIGIN, "Access-Control-Request-Method": "POST"}
+    assert client.options("/v1/jobs", headers=headers).status_code == 405
 
 
 def test_c9_a_model_has_a_tag_and_a_digest(client: TestClient, model_path: str) -> None:
@@ -185,7 +185,7 @@ SIZE = len(MODEL)
 
 
 @pytest.mark.parametrize(
-    ("asked", "first", "last"),
+    ("requested_range", "first", "last"),
     [
         ("bytes=0-99", 0, 99),
         ("bytes=100-", 100, SIZE - 1),
@@ -195,23 +195,27 @@ SIZE = len(MODEL)
         (f"bytes={SIZE - 1}-{SIZE - 1}", SIZE - 1, SIZE - 1),
     ],
 )
-def test_c9_a_part_of_a_model(client: TestClient, model_path: str, asked: str, first: int, last: int) -> None:
-    part = client.get(model_path, headers={"Range": asked})
+def test_c9_a_part_of_a_model(
+    client: TestClient, model_path: str, requested_range: str, first: int, last: int
+) -> None:
+    part = client.get(model_path, headers={"Range": requested_range})
     assert (part.status_code, part.content) == (206, MODEL[first : last + 1])
     assert part.headers["Content-Range"] == f"bytes {first}-{last}/{SIZE}"
 
 
-@pytest.mark.parametrize("asked", ["bytes=9-3", "bytes=-", "lines=0-9", "bytes=0-1,4-5", "bytes=x-"])
+@pytest.mark.parametrize(
+    "requested_range", ["bytes=9-3", "bytes=-", "lines=0-9", "bytes=0-1,4-5", "bytes=x-"]
+)
 def test_c9_a_range_that_is_not_understood_is_ignored(
-    client: TestClient, model_path: str, asked: str
+    client: TestClient, model_path: str, requested_range: str
 ) -> None:
-    whole = client.get(model_path, headers={"Range": asked})
+    whole = client.get(model_path, headers={"Range": requested_range})
     assert (whole.status_code, whole.content) == (200, MODEL)
 
 
-@pytest.mark.parametrize("asked", [f"bytes={SIZE}-", f"bytes={SIZE}-{SIZE + 9}", "bytes=-0"])
-def test_c9_a_part_beyond_the_end_is_416(client: TestClient, model_path: str, asked: str) -> None:
-    beyond: httpx.Response = client.get(model_path, headers={"Range": asked})
+@pytest.mark.parametrize("requested_range", [f"bytes={SIZE}-", f"bytes={SIZE}-{SIZE + 9}", "bytes=-0"])
+def test_c9_a_part_beyond_the_end_is_416(client: TestClient, model_path: str, requested_range: str) -> None:
+    beyond: httpx.Response = client.get(model_path, headers={"Range": requested_range})
     assert (beyond.status_code, beyond.headers["Content-Range"]) == (416, f"bytes */{SIZE}")
 
 

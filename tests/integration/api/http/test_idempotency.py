@@ -49,12 +49,12 @@ def test_sent_again_it_is_answered_byte_for_byte(
     first = client.post(path, json=body, headers=KEY)
     assert first.status_code == 202, first.text
     assert "Idempotent-Replayed" not in first.headers
-    made = jobs(database)
+    job_count = jobs(database)
     again = client.post(path, json=body, headers=KEY)
     assert again.headers["Idempotent-Replayed"] == "true"
     assert (again.status_code, again.content) == (first.status_code, first.content)
     assert again.headers.get("Location") == first.headers.get("Location")
-    assert jobs(database) == made
+    assert jobs(database) == job_count
 
 
 def test_a_retry_and_an_extension_happen_once(client: httpx.Client, database: Database) -> None:
@@ -106,10 +106,10 @@ def test_many_at_once_make_one_job(client: httpx.Client, database: Database) -> 
 
     with ThreadPoolExecutor(16) as pool:
         answers = list(pool.map(submit, range(50)))
-    made = [answer for answer in answers if answer.status_code == 202]
+    created = [answer for answer in answers if answer.status_code == 202]
     under_way = [answer for answer in answers if answer.status_code == 409]
-    assert len(made) + len(under_way) == 50
-    assert len({answer.content for answer in made}) == 1
+    assert len(created) + len(under_way) == 50
+    assert len({answer.content for answer in created}) == 1
     assert all(answer.headers["Retry-After"] == "1" for answer in under_way)
     assert jobs(database) == 1
 
@@ -148,20 +148,20 @@ os._exit(9)
 """
 
 
-@pytest.mark.parametrize(("when", "made"), [("before", 0), ("after", 1)])
+@pytest.mark.parametrize(("when", "stored_jobs"), [("before", 0), ("after", 1)])
 def test_a_process_that_dies_leaves_both_or_neither(
-    database_settings: Settings, database: Database, when: str, made: int
+    database_settings: Settings, database: Database, when: str, stored_jobs: int
 ) -> None:
     died = subprocess.run([sys.executable, "-c", DIES, when], env=os.environ, check=False)
     assert died.returncode == 9
-    assert jobs(database) == made
+    assert jobs(database) == stored_jobs
     if when == "before":
         with pytest.raises(idempotency.RequestInProgress), database.write() as session:
             idempotency.claim_key(session, "local", "k", "content")
         age(database, timedelta(minutes=2))
     with database.write() as session:
-        found = idempotency.claim_key(session, "local", "k", "content")
-    assert isinstance(found, idempotency.StoredResponse if made else idempotency.KeyClaim)
+        claim = idempotency.claim_key(session, "local", "k", "content")
+    assert isinstance(claim, idempotency.StoredResponse if stored_jobs else idempotency.KeyClaim)
 
 
 def test_who_has_lost_its_key_commits_nothing(database: Database) -> None:
@@ -176,10 +176,10 @@ def test_who_has_lost_its_key_commits_nothing(database: Database) -> None:
     assert jobs(database) == 0
 
 
-def _commit_a_job(database: Database, held: idempotency.KeyClaim) -> None:
+def _commit_a_job(database: Database, claim: idempotency.KeyClaim) -> None:
     with database.write() as session:
         create_jobs(session, [NewJob(job_spec())])
-        idempotency.store_response(session, held, idempotency.StoredResponse(202, {}, b""))
+        idempotency.store_response(session, claim, idempotency.StoredResponse(202, {}, b""))
 
 
 def test_keys_of_different_owners_have_nothing_in_common(database: Database) -> None:

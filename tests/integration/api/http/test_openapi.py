@@ -25,7 +25,7 @@ from models.errors import RegbenchError
 from models.settings import Settings
 from models.store.database import Database
 from tests.integration.api import api_tour
-from tests.integration.api.api_tour import SHOWN
+from tests.integration.api.api_tour import EXAMPLE_CONTENT_TYPE
 
 COPY = Path(__file__).parents[4] / "docs" / "reference" / "openapi.json"
 WRITE = bool(os.environ.get("WRITE_OPENAPI"))
@@ -60,9 +60,9 @@ def contents(document: Document) -> Iterator[tuple[str, str, Document]]:
 
 
 def examples_of(document: Document, content: Document) -> list[Any]:
-    kept = document["components"]["examples"]
-    shown = [kept[name]["value"] for name in content.get("examples", {})]
-    return shown + ([content["example"]] if "example" in content else [])
+    components = document["components"]["examples"]
+    values = [components[name]["value"] for name in content.get("examples", {})]
+    return values + ([content["example"]] if "example" in content else [])
 
 
 def fits(document: Document, schema: Document, value: Any) -> None:
@@ -80,18 +80,18 @@ def test_the_examples_are_what_the_service_answers(
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
     monkeypatch.setitem(DATASETS, "mnist", replace(DATASETS["mnist"], downloads=()))
     monkeypatch.setattr(datasets, "_failed_downloads", {})
-    found = api_tour.walk(database_settings.model_copy(update={"data_dir": None}), database)
+    recorded = api_tour.walk(database_settings.model_copy(update={"data_dir": None}), database)
     if WRITE:
-        _write(found)
-    assert _outline(found) == _outline(read_examples())
-    assert set(found["problems"]) == set(problem_types.TYPES)
+        _write(recorded)
+    assert _outline(recorded) == _outline(read_examples())
+    assert set(recorded["problems"]) == set(problem_types.TYPES)
 
 
-def _write(found: Document) -> None:
+def _write(recorded: Document) -> None:
     EXAMPLES.mkdir(exist_ok=True)
     for path in EXAMPLES.glob("*.json"):
         path.unlink()
-    for name, example in found.items():
+    for name, example in recorded.items():
         (EXAMPLES / f"{name}.json").write_text(json.dumps(example, indent=1, ensure_ascii=False) + "\n")
     read_examples.cache_clear()
 
@@ -116,18 +116,22 @@ def test_the_copy_is_the_document(document: Document) -> None:
 
 
 def test_every_request_and_answer_has_an_example(document: Document) -> None:
-    shown = [each for each in contents(document) if SHOWN.fullmatch(each[1].rpartition(" ")[2])]
-    assert len(shown) > 50
-    assert [(name, place) for name, place, content in shown if not examples_of(document, content)] == []
+    required = [
+        item for item in contents(document) if EXAMPLE_CONTENT_TYPE.fullmatch(item[1].rpartition(" ")[2])
+    ]
+    assert len(required) > 50
+    assert [
+        (name, location) for name, location, content in required if not examples_of(document, content)
+    ] == []
 
 
 def test_every_example_fits_its_schema(document: Document) -> None:
-    for name, place, content in contents(document):
+    for name, location, content in contents(document):
         for example in examples_of(document, content):
             try:
                 fits(document, content["schema"], example)
             except jsonschema_rs.ValidationError as error:
-                pytest.fail(f"{name} {place}: {error.message} at {error.instance_path}")
+                pytest.fail(f"{name} {location}: {error.message} at {error.instance_path}")
 
 
 def test_every_operation_has_a_name_a_tag_and_words(document: Document) -> None:
@@ -139,9 +143,9 @@ def test_every_operation_has_a_name_a_tag_and_words(document: Document) -> None:
         assert set(operation["tags"]) <= tags
         assert operation["description"]
         undescribed = [
-            each["name"]
-            for each in operation.get("parameters", [])
-            if not (each.get("description") or each["schema"].get("description"))
+            parameter["name"]
+            for parameter in operation.get("parameters", [])
+            if not (parameter.get("description") or parameter["schema"].get("description"))
         ]
         assert undescribed == [], operation["operationId"]
 
@@ -150,7 +154,9 @@ def test_every_answer_names_its_request(document: Document) -> None:
     for operation in operations(document):
         for response in operation["responses"].values():
             assert "X-Request-Id" in response["headers"]
-            assert {each["$ref"].rpartition("/")[2] for each in response["headers"].values()} <= set(HEADERS)
+            assert {header["$ref"].rpartition("/")[2] for header in response["headers"].values()} <= set(
+                HEADERS
+            )
 
 
 def test_problems_are_listed_by_status(document: Document) -> None:

@@ -21,8 +21,8 @@ def two(database: Database) -> tuple[str, str]:
 
 def items(answer: httpx.Response) -> list[dict[str, Any]]:
     assert answer.status_code == 200, answer.text
-    found: list[dict[str, Any]] = answer.json()["items"]
-    return found
+    listed: list[dict[str, Any]] = answer.json()["items"]
+    return listed
 
 
 def fault(answer: httpx.Response) -> tuple[str, str]:
@@ -54,15 +54,15 @@ def test_every_metric_can_be_sorted_by_from_page_to_page(
 
 def test_a_cursor_belongs_to_its_order(client: httpx.Client, two: tuple[str, str]) -> None:
     cursor = client.get("/v1/jobs?sort=-test_accuracy&limit=1").json()["next_cursor"]
-    place, detail = fault(client.get("/v1/jobs", params={"cursor": cursor}))
-    assert place == "?cursor"
+    parameter, detail = fault(client.get("/v1/jobs", params={"cursor": cursor}))
+    assert parameter == "?cursor"
     assert "sort=-test_accuracy" in detail
     assert fault(client.get("/v1/experiments", params={"cursor": cursor}))[0] == "?cursor"
 
 
 def test_an_unknown_sort_order_lists_the_choices(client: httpx.Client) -> None:
-    place, detail = fault(client.get("/v1/jobs?sort=speed"))
-    assert place == "?sort"
+    parameter, detail = fault(client.get("/v1/jobs?sort=speed"))
+    assert parameter == "?sort"
     assert "-test_accuracy" in detail
 
 
@@ -98,8 +98,8 @@ def test_only_the_requested_fields(client: httpx.Client, two: tuple[str, str]) -
     ],
 )
 def test_an_unknown_field_lists_the_choices(client: httpx.Client, names: str, choice: str) -> None:
-    place, detail = fault(client.get("/v1/jobs", params={"fields": names}))
-    assert place == "?fields"
+    parameter, detail = fault(client.get("/v1/jobs", params={"fields": names}))
+    assert parameter == "?fields"
     assert choice in detail
 
 

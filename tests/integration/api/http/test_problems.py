@@ -236,23 +236,23 @@ def test_a_method_that_is_not_possible_names_those_that_are(client: httpx.Client
 
 def test_head_answers_as_get_does_but_for_the_body(client: httpx.Client) -> None:
     for path in ("/healthz", "/v1/jobs", "/v1/jobs/job_none", "/problems/conflict"):
-        got, asked = client.get(path), client.head(path)
-        assert asked.status_code == got.status_code
-        assert asked.content == b""
+        get, head = client.get(path), client.head(path)
+        assert head.status_code == get.status_code
+        assert head.content == b""
         same = ("Content-Type", "Content-Length")
-        assert [asked.headers[name] for name in same] == [got.headers[name] for name in same]
+        assert [head.headers[name] for name in same] == [get.headers[name] for name in same]
     refused = client.head("/v1/jobs/job_none/cancel")
     assert (refused.status_code, refused.headers["Allow"]) == (405, "POST")
 
 
 def test_no_route_takes_a_parameter_that_it_does_not_know(client: httpx.Client) -> None:
-    asked = 0
+    tested = 0
     for path, operations in client.get("/openapi.json").json()["paths"].items():
         for method in operations:
             answer = client.request(method, path + "?no_such=1", content=b"{}", headers=JSON)
             assert "?no_such" in pointers(answer), path
-            asked += 1
-    assert asked > 30
+            tested += 1
+    assert tested > 30
     document = problem(client.get("/v1/experiments/exp_none/curves?points=3"), 422)
     assert "max_points" in document["errors"][0]["detail"]
 
@@ -261,9 +261,9 @@ def test_the_type_of_every_problem_leads_to_its_explanation(client: httpx.Client
     for kind in problem_types.TYPES.values():
         plain = client.get(kind.uri, headers={"Accept": "text/markdown"})
         assert (plain.status_code, plain.text) == (200, problem_types.render_page(kind))
-        shown = client.get(kind.uri, headers={"Accept": "text/html,*/*;q=0.1"})
-        assert shown.headers["Content-Type"].startswith("text/html")
-        assert f"<h1>{kind.title}</h1>" in shown.text
+        page = client.get(kind.uri, headers={"Accept": "text/html,*/*;q=0.1"})
+        assert page.headers["Content-Type"].startswith("text/html")
+        assert f"<h1>{kind.title}</h1>" in page.text
     problem(client.get("/problems/nonsense"), 404)
     problem(client.get("/problems/conflict", headers={"Accept": "image/png"}), 406)
 
@@ -322,7 +322,7 @@ def test_an_unexpected_exception_leaks_nothing(settings: Settings, caplog: pytes
 
 
 def test_a_plain_request_id_is_reused(client: httpx.Client) -> None:
-    kept = client.get("/healthz", headers={"X-Request-Id": "trace-1.a_B"})
-    assert kept.headers["X-Request-Id"] == "trace-1.a_B"
+    answer = client.get("/healthz", headers={"X-Request-Id": "trace-1.a_B"})
+    assert answer.headers["X-Request-Id"] == "trace-1.a_B"
     replaced = client.get("/healthz", headers={"X-Request-Id": "a b;c"})
     assert replaced.headers["X-Request-Id"] != "a b;c"

@@ -28,9 +28,9 @@ def batch(client: httpx.Client, *seeds: int, **changes: Any) -> list[str]:
 
 def test_jobs_of_a_batch_are_answered_and_queued_in_order(client: httpx.Client) -> None:
     ids = batch(client, 3, 1, 2)
-    shown = [client.get(f"/v1/jobs/{job_id}").json() for job_id in ids]
-    assert [job["spec"]["seed"] for job in shown] == [3, 1, 2]
-    assert [job["queue_position"] for job in shown] == [1, 2, 3]
+    stored = [client.get(f"/v1/jobs/{job_id}").json() for job_id in ids]
+    assert [job["spec"]["seed"] for job in stored] == [3, 1, 2]
+    assert [job["queue_position"] for job in stored] == [1, 2, 3]
 
 
 @pytest.mark.parametrize(
@@ -76,7 +76,7 @@ def test_what_fits_is_cancelled_oldest_first_and_named(client: httpx.Client, dat
     others = batch(client, 3)
     some = client.post("/v1/jobs:cancel", params={"label": "sweep=7", "limit": 2}).json()
     assert some == {
-        "items": [{"id": each, "state": "cancelled", "outcome": "cancelled"} for each in ids[:2]],
+        "items": [{"id": job_id, "state": "cancelled", "outcome": "cancelled"} for job_id in ids[:2]],
         "more": True,
     }
     rest = client.post("/v1/jobs:cancel", params={"label": "sweep=7"}).json()
@@ -100,14 +100,14 @@ def test_a_job_that_ended_or_went_in_between_does_not_keep_the_others(
 ) -> None:
     deleted, ended, waiting = batch(client, 0, 1, 2, labels={"sweep": "8"})
 
-    def found_before(*given: Any, **asked: Any) -> list[Row[Any]]:
-        found = find_jobs(*given, **asked)
-        (session,) = given[:1]
+    def find_then_end(*args: Any, **kwargs: Any) -> list[Row[Any]]:
+        matching = find_jobs(*args, **kwargs)
+        (session,) = args[:1]
         session.execute(delete(Job).where(Job.id == deleted))
         session.execute(update(Job).where(Job.id == ended).values(state=JobState.FAILED))
-        return found
+        return matching
 
-    monkeypatch.setattr(batch_routes, "find_jobs", found_before)
+    monkeypatch.setattr(batch_routes, "find_jobs", find_then_end)
     answer = client.post("/v1/jobs:cancel", params={"label": "sweep=8"})
     assert answer.json()["items"] == [
         {"id": ended, "state": "failed", "outcome": "ended"},

@@ -120,11 +120,11 @@ def test_a_stream_of_an_ended_job_sends_everything_and_ends(served: Served, data
 def test_a_client_that_comes_back_misses_and_repeats_nothing(served: Served, database: Database) -> None:
     job_id = finished_job(database, epochs=3).id
     with served.client() as client:
-        received = [each for each in follow(client, job_id) if each.event in ("change", "epoch")]
+        received = [event for event in follow(client, job_id) if event.event in ("change", "epoch")]
         assert len(received) == 6
         for number, last in enumerate(received[:-1]):
             rest = follow(client, job_id, last.id)
-            assert [each for each in rest if each.event in ("change", "epoch")] == received[number + 1 :]
+            assert [event for event in rest if event.event in ("change", "epoch")] == received[number + 1 :]
 
 
 def test_a_client_that_has_everything_gets_204(served: Served, database: Database) -> None:
@@ -239,8 +239,8 @@ def test_what_has_not_changed_is_not_sent_again(client: httpx.Client, database: 
     job_id = job_in(database, JobState.RUNNING)
     here = f"/v1/jobs/{job_id}"
     tag = client.get(here).headers["ETag"]
-    for given in (tag, f'"other", {tag}', "*", tag.removeprefix("W/")):
-        same = client.get(here, headers={"If-None-Match": given})
+    for condition in (tag, f'"other", {tag}', "*", tag.removeprefix("W/")):
+        same = client.get(here, headers={"If-None-Match": condition})
         assert (same.status_code, same.content, same.headers["ETag"]) == (304, b"", tag)
         assert same.headers["Retry-After"]
     assert client.get(here, headers={"If-None-Match": '"other"'}).status_code == 200
@@ -334,8 +334,8 @@ class TestWait:
             timer = threading.Timer(0.3, train, (database, job_id, 1))
             timer.start()
             begun = time.monotonic()
-            wish = {"Prefer": "respond-async, wait=20", "If-None-Match": tag}
-            answer = client.get(f"/v1/jobs/{job_id}", headers=wish)
+            headers = {"Prefer": "respond-async, wait=20", "If-None-Match": tag}
+            answer = client.get(f"/v1/jobs/{job_id}", headers=headers)
             timer.join()
         assert 0.2 < time.monotonic() - begun < 10
         assert answer.headers["Preference-Applied"] == "wait=20"

@@ -63,9 +63,9 @@ def test_a_posted_job_is_stored_and_shown_with_every_field(client: httpx.Client)
     assert job["spec"]["training"]["epochs"] == 10
     assert job["links"]["model"] is None
     assert answer.headers["Location"] == job["links"]["self"] == f"/v1/jobs/{job['id']}"
-    shown = client.get(answer.headers["Location"])
-    assert shown.json() == job
-    assert shown.headers["Retry-After"] == "1"
+    stored = client.get(answer.headers["Location"])
+    assert stored.json() == job
+    assert stored.headers["Retry-After"] == "1"
 
 
 def test_a_dry_run_prices_and_stores_nothing(client: httpx.Client, database: Database) -> None:
@@ -76,8 +76,8 @@ def test_a_dry_run_prices_and_stores_nothing(client: httpx.Client, database: Dat
     assert cost["parameters"] == 785 * 16 + 17 * 10
     assert cost["estimated_seconds"] is None
     finished_job(database, result=result_record(training_flops=1e9, training_seconds=4.0))
-    known = client.post("/v1/jobs?dry_run=true", json=spec).json()
-    assert known["estimated_seconds"] == pytest.approx(4.0 * cost["training_flops"] / 1e9)
+    after_trainings = client.post("/v1/jobs?dry_run=true", json=spec).json()
+    assert after_trainings["estimated_seconds"] == pytest.approx(4.0 * cost["training_flops"] / 1e9)
     assert len(ids(client.get("/v1/jobs"))) == 1
 
 
@@ -189,8 +189,8 @@ def test_cancel_says_whether_it_is_done(client: httpx.Client, database: Database
     claim(database, running)
     at_once = client.post(f"/v1/jobs/{waiting}/cancel")
     assert (at_once.status_code, at_once.json()["state"]) == (200, "cancelled")
-    asked = client.post(f"/v1/jobs/{running}/cancel")
-    assert (asked.status_code, asked.json()["state"]) == (202, "running")
+    response = client.post(f"/v1/jobs/{running}/cancel")
+    assert (response.status_code, response.json()["state"]) == (202, "running")
     again = client.post(f"/v1/jobs/{waiting}/cancel")
     assert again.status_code == 409
     assert again.json()["type"] == "/problems/conflict"
@@ -203,9 +203,9 @@ def test_pause_and_resume_say_whether_it_is_done(client: httpx.Client, database:
     at_once = client.post(f"/v1/jobs/{waiting}/pause")
     assert (at_once.status_code, at_once.json()["state"]) == (200, "paused")
     assert at_once.json()["queue_position"] is None
-    asked = client.post(f"/v1/jobs/{running}/pause")
-    assert (asked.status_code, asked.json()["state"]) == (202, "running")
-    assert asked.json()["requested_action"] == "pause"
+    response = client.post(f"/v1/jobs/{running}/pause")
+    assert (response.status_code, response.json()["state"]) == (202, "running")
+    assert response.json()["requested_action"] == "pause"
     again = client.post(f"/v1/jobs/{waiting}/pause")
     assert (again.status_code, again.json()) == (200, at_once.json())
     resumed = client.post(f"/v1/jobs/{waiting}/resume")
@@ -323,9 +323,9 @@ def test_a_failed_job_says_why(client: httpx.Client, database: Database) -> None
         claimed = queue.claim(session, job["id"], owner="test", lease_seconds=30)
         assert claimed is not None
         queue.fail(session, job["id"], claimed.attempt, code="diverged", message="NaN", retryable=False)
-    shown = client.get(f"/v1/jobs/{job['id']}").json()
-    assert shown["state"] == "failed"
-    assert shown["error"] == {"code": "diverged", "message": "NaN", "retryable": False}
+    failed = client.get(f"/v1/jobs/{job['id']}").json()
+    assert failed["state"] == "failed"
+    assert failed["error"] == {"code": "diverged", "message": "NaN", "retryable": False}
 
 
 @pytest.mark.parametrize(
@@ -358,6 +358,6 @@ def test_f11_f16_names_that_cannot_be_seen_or_filtered_are_refused(
 ) -> None:
     answer = client.post(path, json=document)
     assert answer.status_code == 422, answer.text
-    found = [error["pointer"] for error in answer.json()["errors"]]
+    refused = [error["pointer"] for error in answer.json()["errors"]]
     # A list with an invalid item counts as too short, too.
-    assert found[: len(pointers)] == pointers
+    assert refused[: len(pointers)] == pointers

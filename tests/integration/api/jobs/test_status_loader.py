@@ -23,8 +23,8 @@ def test_requests_during_a_query_share_the_next_query(database: Database) -> Non
         return await asyncio.gather(*(ours.load(jobs[number % 2], owner=None) for number in range(50)))
 
     with queries(database) as seen:
-        found = asyncio.run(play())
-    assert [job.id for job in found] == jobs * 25
+        statuses = asyncio.run(play())
+    assert [job.id for job in statuses] == jobs * 25
     assert len(seen) == 1
 
 
@@ -36,12 +36,12 @@ def test_a_load_sees_what_was_committed_before_it_was_requested(
     read = status_loader.fetch_statuses
 
     def slow(*arguments: object) -> dict[str, JobStatus]:
-        found = read(*arguments)  # type: ignore[arg-type]
-        if found[job_id].epochs_done == 0:
+        statuses = read(*arguments)  # type: ignore[arg-type]
+        if statuses[job_id].epochs_done == 0:
             advance(database, job_id, 1)
             loop.call_soon_threadsafe(begin_second)
             assert second_asked.wait(5)
-        return found
+        return statuses
 
     async def play() -> tuple[int, int]:
         first = await ours.load(job_id, owner=None)
@@ -91,7 +91,7 @@ def test_an_error_reaches_all_waiting_requests_and_the_next_load_may_succeed(
             outcomes = await asyncio.gather(
                 *(ours.load(job_id, owner=None) for _ in range(3)), return_exceptions=True
             )
-            assert [type(each) for each in outcomes] == [ServiceUnavailable] * 3
+            assert [type(outcome) for outcome in outcomes] == [ServiceUnavailable] * 3
         assert (await ours.load(job_id, owner=None)).id == job_id
 
     asyncio.run(play())

@@ -41,9 +41,9 @@ def queries(database: Database) -> Iterator[list[str]]:
 
 
 async def next_update(subscription: Subscription) -> JobUpdate:
-    found = await subscription.next(SECONDS)
-    assert found is not None
-    return found
+    update = await subscription.next(SECONDS)
+    assert update is not None
+    return update
 
 
 def advance(database: Database, job_id: str, epoch: int) -> None:
@@ -61,7 +61,9 @@ def test_two_hundred_streams_cost_one_query_a_poll(database: Database) -> None:
         with queries(database) as first:
             await updates.poll()
         assert len(first) == 3, "versions, events, epochs"
-        assert [len((await next_update(each)).history.events) for each in following] == [2] * 200
+        assert [len((await next_update(subscription)).history.events) for subscription in following] == [
+            2
+        ] * 200
         with queries(database) as idle:
             await updates.poll()
         assert len(idle) == 1
@@ -69,10 +71,10 @@ def test_two_hundred_streams_cost_one_query_a_poll(database: Database) -> None:
         with queries(database) as busy:
             await updates.poll()
         assert len(busy) == 3
-        received = [await each.next(0) for each in following]
-        assert [number for number, each in enumerate(received) if each] == [*range(0, 200, 4)]
-        for each in following:
-            updates.unsubscribe(each)
+        received = [await subscription.next(0) for subscription in following]
+        assert [number for number, update in enumerate(received) if update] == [*range(0, 200, 4)]
+        for subscription in following:
+            updates.unsubscribe(subscription)
         assert len(updates) == 0
 
     asyncio.run(play())
@@ -114,7 +116,7 @@ def test_a_slow_reader_is_disconnected_and_does_not_delay_others(
         for epoch in range(1, 5):
             advance(database, job_id, epoch)
             await updates.poll()
-            assert [each.epoch for each in (await next_update(quick)).history.epochs] == [epoch]
+            assert [record.epoch for record in (await next_update(quick)).history.epochs] == [epoch]
         assert [len((await next_update(slow)).history.epochs) for _ in range(2)] == [1, 1]
         with pytest.raises(SubscriptionClosed):
             await slow.next(SECONDS)
@@ -140,7 +142,7 @@ def test_streams_outlive_an_outage_of_the_database(
                 advance(database, job_id, 1)
                 assert await one.next(0.3) is None
                 outage.undo()
-                assert [each.epoch for each in (await next_update(one)).history.epochs] == [1]
+                assert [record.epoch for record in (await next_update(one)).history.epochs] == [1]
                 updates.unsubscribe(one)
 
         asyncio.run(play())

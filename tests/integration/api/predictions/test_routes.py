@@ -38,11 +38,11 @@ class Answers:
     """In the place of the predictor: what it was asked; every image is a nine to it."""
 
     def __init__(self) -> None:
-        self.asked: list[tuple[list[str], NDArray[np.float32]]] = []
+        self.requests: list[tuple[list[str], NDArray[np.float32]]] = []
 
     def __call__(self, settings: Settings, job_ids: Sequence[str], images: bytes) -> list[list[list[float]]]:
         pixels = np.frombuffer(images, "<f4").reshape(-1, 28, 28)
-        self.asked.append((list(job_ids), pixels))
+        self.requests.append((list(job_ids), pixels))
         return [[[0.05] * 9 + [0.55] for _ in pixels] for _ in job_ids]
 
 
@@ -72,7 +72,7 @@ def digit(seed: int = 0) -> NDArray[np.uint8]:
 
 
 def seen(answers: Answers) -> list[Any]:
-    return np.rint(answers.asked[-1][1] * 255).astype(int).tolist()
+    return np.rint(answers.requests[-1][1] * 255).astype(int).tolist()
 
 
 def test_images_as_numbers(client: TestClient, path: str, answers: Answers) -> None:
@@ -108,11 +108,11 @@ def test_one_file_as_the_body(client: TestClient, path: str, answers: Answers, f
 
 def test_a_form_of_files(client: TestClient, path: str, answers: Answers) -> None:
     images = [digit(seed) for seed in range(3)]
-    files = [("image", (f"{seed}.png", png(each))) for seed, each in enumerate(images)]
+    files = [("image", (f"{seed}.png", png(image))) for seed, image in enumerate(images)]
     answer = client.post(path, files=files)
     assert answer.status_code == 200, answer.text
     assert len(answer.json()["predictions"]) == 3
-    assert seen(answers) == [each.tolist() for each in images]
+    assert seen(answers) == [image.tolist() for image in images]
 
 
 def test_what_is_done_to_a_file_can_be_chosen(client: TestClient, path: str, answers: Answers) -> None:
@@ -159,7 +159,7 @@ def test_several_models_see_the_same_images(client: TestClient, database: Databa
     assert [item["job_id"] for item in answer.json()["items"]] == [one, other]
     assert [len(item["predictions"]) for item in answer.json()["items"]] == [1, 1]
     assert answer.json()["images"] == [digit().tolist()]
-    assert answers.asked[0][0] == [one, other]
+    assert answers.requests[0][0] == [one, other]
     eleven = "&".join(f"job=job_{number}" for number in range(11))
     assert pointers(client.post(f"/v1/predict?{eleven}", json={"images": [BLANK]})) == ["?job"]
     assert pointers(client.post("/v1/predict", json={"images": [BLANK]})) == ["?job"]
@@ -172,11 +172,11 @@ def test_only_a_succeeded_job_can_predict(client: TestClient, database: Database
         answer = client.post(f"/v1/jobs/{job_in(database, state)}/predict", json={"images": [BLANK]})
         assert "only a succeeded job has one" in problem(answer, 404)["detail"]
     problem(client.post("/v1/jobs/job_none/predict", json={"images": [BLANK]}), 404)
-    assert answers.asked == []
+    assert answers.requests == []
 
 
 def changed(row: int, column: int, value: Any) -> list[Any]:
-    image: list[list[Any]] = [list(each) for each in BLANK]
+    image: list[list[Any]] = [list(pixels) for pixels in BLANK]
     image[row][column] = value
     return image
 
@@ -211,7 +211,7 @@ def test_numbers_that_are_no_images_are_refused(
     client: TestClient, path: str, answers: Answers, document: Any, expected: str
 ) -> None:
     assert pointers(client.post(path, content=json.dumps(document), headers=JSON)) == [expected]
-    assert answers.asked == []
+    assert answers.requests == []
 
 
 def test_a_hint_for_numbers_from_0_to_1(client: TestClient, path: str, answers: Answers) -> None:
@@ -272,7 +272,7 @@ def test_forms_that_are_none_are_refused(client: TestClient, path: str, answers:
     ):
         answer = client.post(path, content=body, headers={"Content-Type": content_type})
         assert pointers(answer) == [""]
-    assert answers.asked == []
+    assert answers.requests == []
 
 
 def test_a_hostile_form_costs_little(client: TestClient, path: str, answers: Answers) -> None:
@@ -345,9 +345,9 @@ def test_who_does_not_answer_is_not_waited_for(
     answer = client_without_reply.post(path, json={"images": [digit().tolist()]})
     assert "did not answer within 0.2 s" in problem(answer, 503)["detail"]
     [message] = broker.lrange(predictions.QUEUE, 0, -1)
-    asked = json.loads(base64.b64decode(json.loads(message)["body"]))[1]
-    assert asked["job_ids"] == [path.split("/")[3]]
-    pixels = np.frombuffer(base64.b64decode(asked["images"]), "<f4")
+    request = json.loads(base64.b64decode(json.loads(message)["body"]))[1]
+    assert request["job_ids"] == [path.split("/")[3]]
+    pixels = np.frombuffer(base64.b64decode(request["images"]), "<f4")
     assert np.rint(pixels * 255).astype(int).tolist() == digit().ravel().tolist()
     # Whoever comes back later throws it away.
     assert json.loads(message)["headers"]["expires"]

@@ -56,7 +56,7 @@ def test_the_report_as_json(client: httpx.Client, experiment: dict[str, Any]) ->
     assert report["seeds"] == [3, 7]
     assert [variant["name"] for variant in report["variants"]] == ["none", "dropout"]
     assert [point["epoch"] for point in report["variants"][0]["curve"]] == [1, 2, 3]
-    assert {(each["variant"], each["seed"], each["state"]) for each in report["missing"]} == {
+    assert {(missing["variant"], missing["seed"], missing["state"]) for missing in report["missing"]} == {
         ("none", 7, "failed"),
         ("dropout", 7, "queued"),
     }
@@ -90,9 +90,9 @@ def test_a_format_that_is_not_made(client: httpx.Client, experiment: dict[str, A
 
 
 def test_curves(client: httpx.Client, experiment: dict[str, Any]) -> None:
-    found = client.get(experiment["links"]["curves"], params={"max_points": 2}).json()
-    assert [item["variant"] for item in found["items"]] == ["none", "dropout"]
-    assert [point["epoch"] for point in found["items"][0]["validation_loss"]] == [1, 3]
+    curves = client.get(experiment["links"]["curves"], params={"max_points": 2}).json()
+    assert [item["variant"] for item in curves["items"]] == ["none", "dropout"]
+    assert [point["epoch"] for point in curves["items"][0]["validation_loss"]] == [1, 3]
     assert client.get(experiment["links"]["curves"], params={"max_points": 1}).status_code == 422
 
 
@@ -103,7 +103,10 @@ def test_any_jobs_are_compared(client: httpx.Client, database: Database) -> None
         for seed in (1, 0)
     ]
     report = client.get("/v1/reports", params={"job": [*other, *plain]}).json()
-    assert [(each["name"], each["n"]) for each in report["variants"]] == [("l2 factor=0.001", 2), ("none", 2)]
+    assert [(variant["name"], variant["n"]) for variant in report["variants"]] == [
+        ("l2 factor=0.001", 2),
+        ("none", 2),
+    ]
     assert report["baseline"] == "none"
     assert report["contrasts"][0]["seeds"] == [0, 1]
     twice = client.get("/v1/reports", params={"job": [plain[0], plain[0]], "format": "md"})

@@ -101,12 +101,12 @@ def test_seeds_that_fail_are_no_reason_to_go_on_for_ever(database: Database) -> 
     assert not auto_extending(database, experiment_id)
 
 
-@pytest.mark.parametrize("ask", [jobs.pause_job, jobs.cancel_job])
-def test_what_was_set_aside_or_cancelled_does_not_extend(database: Database, ask: Any) -> None:
+@pytest.mark.parametrize("request", [jobs.pause_job, jobs.cancel_job])
+def test_what_was_set_aside_or_cancelled_does_not_extend(database: Database, request: Any) -> None:
     experiment_id = create(database)
     with database.write() as session:
         for run in get_runs(session, experiment_id):
-            ask(session, run.job.id)
+            request(session, run.job.id)
     assert extend(database) == []
 
 

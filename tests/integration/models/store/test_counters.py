@@ -53,5 +53,5 @@ def test_adding_at_the_same_time_loses_nothing_and_never_deadlocks(database: Dat
 
     with ThreadPoolExecutor(THREADS) as pool:
         list(pool.map(work, range(THREADS)))
-    found = counted(database)
-    assert (found["epochs"], found["trainings"]) == (THREADS * TIMES, THREADS * TIMES)
+    counts = counted(database)
+    assert (counts["epochs"], counts["trainings"]) == (THREADS * TIMES, THREADS * TIMES)

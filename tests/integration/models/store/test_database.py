@@ -156,7 +156,7 @@ def test_threads_of_one_process_wait_for_their_turn_before_they_ask_sqlite(setti
     event.listen(
         database.engine,
         "before_cursor_execute",
-        lambda *given: begun.append(given[2]) if "BEGIN" in given[2] else None,
+        lambda *args: begun.append(args[2]) if "BEGIN" in args[2] else None,
     )
     waiting = Signal()
 

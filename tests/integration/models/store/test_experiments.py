@@ -37,7 +37,7 @@ def create(database: Database, spec: ExperimentSpec | None = None) -> tuple[str,
     return experiment.id, [job.id for job in new]
 
 
-def standing(database: Database, experiment_id: str) -> ExperimentProgress:
+def progress(database: Database, experiment_id: str) -> ExperimentProgress:
     with database.read() as session:
         return experiments.get_progress(session, [experiment_id])[experiment_id]
 
@@ -46,10 +46,10 @@ def test_an_experiment_comes_with_all_its_jobs(database: Database) -> None:
     experiment_id, job_ids = create(database)
     with database.read() as session:
         stored = experiments.get_experiment(session, experiment_id)
-        found = [each.job for each in experiment_runs.get_runs(session, experiment_id)]
+        runs = [run.job for run in experiment_runs.get_runs(session, experiment_id)]
         waiting = find_undispatched_jobs(session, older_than_seconds=30, limit=100)
-    assert [job.id for job in found] == job_ids == waiting
-    assert [(job.variant, job.seed) for job in found] == [
+    assert [job.id for job in runs] == job_ids == waiting
+    assert [(job.variant, job.seed) for job in runs] == [
         ("none", 0),
         ("dropout", 0),
         ("none", 1),
@@ -75,15 +75,15 @@ def test_a_missing_experiment_raises_not_found(database: Database) -> None:
 
 
 def test_pages_show_each_experiment_once(database: Database) -> None:
-    made = {create(database)[0] for _ in range(5)}
+    created = {create(database)[0] for _ in range(5)}
     seen: list[str] = []
     after = None
     with database.read() as session:
         while page := experiments.find_experiments(session, after=after, limit=2):
-            seen += [each.id for each in page]
+            seen += [experiment.id for experiment in page]
             after = Cursor(page[-1].created_at, page[-1].id)
     assert len(seen) == 5
-    assert set(seen) == made
+    assert set(seen) == created
 
 
 class TestStanding:
@@ -91,7 +91,7 @@ class TestStanding:
 
     def test_nothing_has_begun(self, database: Database) -> None:
         experiment_id, _ = create(database)
-        assert standing(database, experiment_id) == ExperimentProgress(
+        assert progress(database, experiment_id) == ExperimentProgress(
             counts={JobState.QUEUED: 4},
             reused=0,
             fraction=0.0,
@@ -107,9 +107,9 @@ class TestStanding:
         finish_job(database, job_ids[0], result=result, epochs=2)
         with database.write() as session:
             queue.claim(session, job_ids[1], owner="worker", lease_seconds=30)
-            progress = Progress(1, 0.5, 4.0)
-            queue.renew(session, job_ids[1], 1, lease_seconds=30, progress=progress)
-        now = standing(database, experiment_id)
+            half_way = Progress(1, 0.5, 4.0)
+            queue.renew(session, job_ids[1], 1, lease_seconds=30, progress=half_way)
+        now = progress(database, experiment_id)
         assert now.counts == {JobState.SUCCEEDED: 1, JobState.RUNNING: 1, JobState.QUEUED: 2}
         assert now.total == 4
         assert now.fraction == pytest.approx((1 + 0.5) / 4)
@@ -122,7 +122,7 @@ class TestStanding:
         for number, job_id in enumerate(job_ids):
             accuracy = (0.91, 0.95, 0.92, 0.93)[number]
             finish_job(database, job_id, result=result_record(test_accuracy=accuracy), epochs=2)
-        now = standing(database, experiment_id)
+        now = progress(database, experiment_id)
         assert now.finished
         assert (now.fraction, now.remaining_seconds) == (1.0, 0.0)
         assert (now.best_variant, now.best_job, now.best_test_accuracy) == ("dropout", job_ids[1], 0.95)
@@ -131,7 +131,7 @@ class TestStanding:
         experiment_id, job_ids = create(database)
         for loss, job_id in zip((0.3, 0.2, 0.4, 0.5), job_ids, strict=True):
             finish_job(database, job_id, result=result_record(test_loss=loss), epochs=2)
-        assert standing(database, experiment_id).best_job == job_ids[1]
+        assert progress(database, experiment_id).best_job == job_ids[1]
 
     def test_all_ended_without_a_result(self, database: Database) -> None:
         experiment_id, job_ids = create(database)
@@ -140,7 +140,7 @@ class TestStanding:
                 jobs.cancel_job(session, job_id)
             queue.claim(session, job_ids[3], owner="worker", lease_seconds=30)
             queue.fail(session, job_ids[3], 1, code="oops", message="Oops.", retryable=False)
-        now = standing(database, experiment_id)
+        now = progress(database, experiment_id)
         assert now.finished
         assert now.counts == {JobState.CANCELLED: 3, JobState.FAILED: 1}
         assert (now.fraction, now.remaining_seconds, now.best_job) == (1.0, 0.0, None)
@@ -152,7 +152,7 @@ class TestStanding:
             finish_job(database, job_id, result=result, epochs=2)
         with database.write() as session:
             jobs.pause_job(session, job_ids[3])
-        now = standing(database, experiment_id)
+        now = progress(database, experiment_id)
         assert not now.finished
         assert now.remaining_seconds == pytest.approx(10.0)
 
@@ -183,16 +183,16 @@ class TestStandings:
         (one, one_jobs), (other, other_jobs) = create(database), create(database)
         for job_id in (*one_jobs, *other_jobs[:3]):
             finish_job(database, job_id, epochs=2)
-        known = ExperimentProgressCache()
+        cache = ExperimentProgressCache()
         with database.read() as session:
-            first = known.get(session, [one, other])
+            first = cache.get(session, [one, other])
             assert first == experiments.get_progress(session, [one, other])
         with counted(database) as statements, database.read() as session:
-            assert known.get(session, [one]) == {one: first[one]}
+            assert cache.get(session, [one]) == {one: first[one]}
         assert len(statements) == 1
         finish_job(database, other_jobs[3], epochs=2)
         with database.read() as session:
-            assert known.get(session, [one, other])[other].finished
+            assert cache.get(session, [one, other])[other].finished
 
     @pytest.mark.parametrize("what", ["retried", "deleted"])
     def test_other_jobs_change_the_progress(self, database: Database, what: str) -> None:
@@ -201,33 +201,33 @@ class TestStandings:
             finish_job(database, job_id, epochs=2)
         with database.write() as session:
             jobs.cancel_job(session, job_ids[3])
-        known = ExperimentProgressCache()
+        cache = ExperimentProgressCache()
         with database.read() as session:
-            assert known.get(session, [experiment_id])[experiment_id].finished
+            assert cache.get(session, [experiment_id])[experiment_id].finished
         with database.write() as session:
             if what == "retried":
                 jobs.retry_job(session, job_ids[3])
             else:
                 jobs.delete_job(session, job_ids[3])
         with database.read() as session:
-            now = known.get(session, [experiment_id])[experiment_id]
-        assert now == standing(database, experiment_id)
+            now = cache.get(session, [experiment_id])[experiment_id]
+        assert now == progress(database, experiment_id)
         assert now.finished == (what == "deleted")
         assert now.total == (3 if what == "deleted" else 4)
 
     def test_the_oldest_are_forgotten(self, database: Database) -> None:
-        made = [create(database) for _ in range(2)]
-        for _, job_ids in made:
+        created = [create(database) for _ in range(2)]
+        for _, job_ids in created:
             for job_id in job_ids:
                 finish_job(database, job_id, epochs=2)
-        known = ExperimentProgressCache(most=1)
+        cache = ExperimentProgressCache(most=1)
         with database.read() as session:
-            for experiment_id, _ in made:
-                known.get(session, [experiment_id])
+            for experiment_id, _ in created:
+                cache.get(session, [experiment_id])
         with counted(database) as statements, database.read() as session:
-            known.get(session, [made[1][0]])
+            cache.get(session, [created[1][0]])
             assert len(statements) == 1
-            known.get(session, [made[0][0]])
+            cache.get(session, [created[0][0]])
             assert len(statements) > 2
 
 
@@ -249,8 +249,8 @@ def test_jobs_of_an_experiment_come_in_one_query_with_their_results(database: Da
     experiment_id, job_ids = create(database)
     finish_job(database, job_ids[0], epochs=2)
     with counted(database) as statements, database.read() as session:
-        found = [each.job for each in experiment_runs.get_runs(session, experiment_id)]
-        assert [job.result is not None for job in found] == [True, False, False, False]
+        runs = [run.job for run in experiment_runs.get_runs(session, experiment_id)]
+        assert [job.result is not None for job in runs] == [True, False, False, False]
     assert len(statements) == 1
 
 
@@ -259,12 +259,12 @@ def test_a_retry_replaces_the_job_that_it_repeats(database: Database) -> None:
     with database.write() as session:
         jobs.cancel_job(session, first)
         retry, _ = jobs.retry_job(session, first)
-    assert standing(database, experiment_id).counts == {JobState.QUEUED: 4}
+    assert progress(database, experiment_id).counts == {JobState.QUEUED: 4}
     finish_job(database, retry.id)
-    assert standing(database, experiment_id).counts == {JobState.QUEUED: 3, JobState.SUCCEEDED: 1}
+    assert progress(database, experiment_id).counts == {JobState.QUEUED: 3, JobState.SUCCEEDED: 1}
     with database.read() as session:
-        found = [each.job for each in experiment_runs.get_runs(session, experiment_id)]
-    assert {job.id for job in found} == {retry.id, *others}
-    assert {(job.variant, job.seed) for job in found} == {
+        runs = [run.job for run in experiment_runs.get_runs(session, experiment_id)]
+    assert {job.id for job in runs} == {retry.id, *others}
+    assert {(job.variant, job.seed) for job in runs} == {
         (variant, seed) for variant in ("none", "dropout") for seed in (0, 1)
     }

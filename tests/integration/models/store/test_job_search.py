@@ -28,22 +28,22 @@ def create(database: Database, *specs: JobSpec, owner: str = "local") -> list[st
         return [job.id for job in jobs.create_jobs(session, [NewJob(spec, owner) for spec in specs])]
 
 
-def page(database: Database, wanted: JobFilter, **asked: Any) -> list[str]:
+def page(database: Database, filters: JobFilter, **options: Any) -> list[str]:
     with database.read() as session:
-        return [job.id for job in find_jobs(session, wanted, **({"after": None, "limit": 50} | asked))]
+        return [job.id for job in find_jobs(session, filters, **({"after": None, "limit": 50} | options))]
 
 
-def walk(database: Database, wanted: JobFilter, order: SortOrder, limit: int) -> list[str]:
+def walk(database: Database, filters: JobFilter, order: SortOrder, limit: int) -> list[str]:
     """A whole list, page after page."""
     seen: list[str] = []
     after: Cursor | None = None
     while True:
         with database.read() as session:
-            found = find_jobs(session, wanted, after=after, limit=limit, order=order)
-        if not found:
+            rows = find_jobs(session, filters, after=after, limit=limit, order=order)
+        if not rows:
             return seen
-        seen += [job.id for job in found]
-        after = get_cursor(found[-1], order)
+        seen += [job.id for job in rows]
+        after = get_cursor(rows[-1], order)
 
 
 @pytest.fixture
@@ -55,7 +55,7 @@ def measured(database: Database) -> list[str]:
         validation = None if accuracy == 0.9 else accuracy
         result = result_record(test_accuracy=accuracy, validation_accuracy=validation, epochs_run=3)
         finish_job(database, job_id, result=result)
-    return sorted(accuracies, key=lambda each: (accuracies[each], each))
+    return sorted(accuracies, key=lambda job_id: (accuracies[job_id], job_id))
 
 
 @pytest.mark.parametrize("few", [0, 2_000], ids=["by the metric's index", "by the filter's"])
@@ -64,11 +64,11 @@ def test_sorted_by_a_metric_jobs_that_have_it_come_once(
     database: Database, measured: list[str], monkeypatch: pytest.MonkeyPatch, few: int, limit: int
 ) -> None:
     monkeypatch.setattr("models.store.job_search._FEW", few)
-    for wanted in (JobFilter(), JobFilter(techniques=["dropout"], states=[JobState.SUCCEEDED])):
-        assert walk(database, wanted, SortOrder("test_accuracy", descending=False), limit) == measured
-        assert walk(database, wanted, SortOrder("test_accuracy"), limit) == measured[::-1]
-        assert walk(database, wanted, SortOrder("validation_accuracy"), limit) == measured[2::-1]
-        assert walk(database, wanted, SortOrder("epochs_run"), limit) == sorted(measured)[::-1]
+    for filters in (JobFilter(), JobFilter(techniques=["dropout"], states=[JobState.SUCCEEDED])):
+        assert walk(database, filters, SortOrder("test_accuracy", descending=False), limit) == measured
+        assert walk(database, filters, SortOrder("test_accuracy"), limit) == measured[::-1]
+        assert walk(database, filters, SortOrder("validation_accuracy"), limit) == measured[2::-1]
+        assert walk(database, filters, SortOrder("epochs_run"), limit) == sorted(measured)[::-1]
     assert walk(database, JobFilter(states=[JobState.QUEUED]), SortOrder("test_accuracy"), limit) == []
     assert walk(database, JobFilter(techniques=["l1"]), SortOrder("test_accuracy"), limit) == []
 
@@ -93,10 +93,10 @@ def test_values_of_a_field_are_alternatives_and_fields_must_all_fit(database: Da
         (JobFilter(states=[JobState.QUEUED, JobState.PAUSED], labels=[("team", "b")]), [two]),
         (JobFilter(techniques=["l2"], labels=[("team", "b")]), []),
     ]
-    for wanted, expected in newest:
-        assert page(database, wanted) == expected
-        assert walk(database, wanted, SortOrder(), 1) == expected
-        assert page(database, wanted, order=SortOrder(descending=False)) == expected[::-1]
+    for filters, expected in newest:
+        assert page(database, filters) == expected
+        assert walk(database, filters, SortOrder(), 1) == expected
+        assert page(database, filters, order=SortOrder(descending=False)) == expected[::-1]
 
 
 def test_by_experiments_each_job_once(database: Database) -> None:
@@ -108,16 +108,16 @@ def test_by_experiments_each_job_once(database: Database) -> None:
         for number in (0, 2)
     ]
     with database.write() as session:
-        made = [create_experiment(session, spec, preset=None) for spec in specs]
-    experiments = [experiment.id for experiment, _ in made]
-    ids = [job.id for _, new in made for job in new]
+        created = [create_experiment(session, spec, preset=None) for spec in specs]
+    experiments = [experiment.id for experiment, _ in created]
+    ids = [job.id for _, new in created for job in new]
     assert page(database, JobFilter(experiment_ids=experiments[:1])) == ids[1::-1]
     assert sorted(page(database, JobFilter(experiment_ids=experiments))) == sorted(ids)
     assert page(database, JobFilter(experiment_ids=["exp_none"])) == []
 
 
 @pytest.mark.parametrize(
-    "wanted",
+    "filters",
     [
         JobFilter(),
         JobFilter(techniques=["dropout"]),
@@ -130,7 +130,7 @@ def test_by_experiments_each_job_once(database: Database) -> None:
 @pytest.mark.parametrize("order", [SortOrder(), SortOrder("test_loss", descending=False)], ids=str)
 @pytest.mark.parametrize("few", [0, 2_000])
 def test_no_list_shows_another_owners_jobs(
-    database: Database, wanted: JobFilter, order: SortOrder, few: int, monkeypatch: pytest.MonkeyPatch
+    database: Database, filters: JobFilter, order: SortOrder, few: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("models.store.job_search._FEW", few)
     spec = job_spec(regularization=BOTH, labels={"team": "a"})
@@ -138,17 +138,17 @@ def test_no_list_shows_another_owners_jobs(
     (theirs,) = create(database, spec, owner="theirs")
     for job_id in (ours, theirs):
         finish_job(database, job_id)
-    assert page(database.for_owner("ours"), wanted, order=order) == [ours]
-    assert page(database.for_owner("nobody"), wanted, order=order) == []
+    assert page(database.for_owner("ours"), filters, order=order) == [ours]
+    assert page(database.for_owner("nobody"), filters, order=order) == []
 
 
 def test_bounds_in_time_hold_beyond_the_first_page(database: Database) -> None:
     ids = create(database, *(job_spec(seed=seed) for seed in range(6)))
     with database.read() as session:
-        moments = [get_job(session, each).created_at for each in ids]
-    wanted = JobFilter(created_after=moments[0], created_before=moments[5])
-    assert walk(database, wanted, SortOrder(), 2) == ids[4:0:-1]
-    assert walk(database, wanted, SortOrder(descending=False), 2) == ids[1:5]
+        moments = [get_job(session, job_id).created_at for job_id in ids]
+    filters = JobFilter(created_after=moments[0], created_before=moments[5])
+    assert walk(database, filters, SortOrder(), 2) == ids[4:0:-1]
+    assert walk(database, filters, SortOrder(descending=False), 2) == ids[1:5]
     # A bound that is nearer than the cursor goes before it.
     narrower = JobFilter(created_before=moments[2])
     assert page(database, narrower, after=Cursor(moments[5], ids[5])) == ids[1::-1]
@@ -161,7 +161,7 @@ def test_bounds_in_time_hold_beyond_the_first_page(database: Database) -> None:
 def test_a_job_that_is_deleted_while_a_page_is_read_does_not_end_the_list(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ids = [finish_job(database, each).id for each in create(database, *[job_spec()] * 4)]
+    ids = [finish_job(database, job_id).id for job_id in create(database, *[job_spec()] * 4)]
     read = job_search.load_listed_jobs
 
     def deleted_before(session: Session, job_ids: Sequence[str], **kinds: bool) -> list[Row[Any]]:

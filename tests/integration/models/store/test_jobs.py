@@ -26,11 +26,11 @@ def create(database: Database, *specs: JobSpec) -> list[Job]:
 
 
 def find(
-    database: Database, wanted: JobFilter | None = None, *, after: Cursor | None = None, limit: int = 50
+    database: Database, filters: JobFilter | None = None, *, after: Cursor | None = None, limit: int = 50
 ) -> list[str]:
     with database.read() as session:
-        found = job_search.find_jobs(session, wanted or JobFilter(), after=after, limit=limit)
-        return [job.id for job in found]
+        rows = job_search.find_jobs(session, filters or JobFilter(), after=after, limit=limit)
+        return [job.id for job in rows]
 
 
 def test_a_new_job_is_queued_with_its_first_event(database: Database) -> None:
@@ -142,13 +142,13 @@ def test_newest_come_first_and_one_transactions_jobs_keep_their_order(database: 
     first = [job.id for job in create(database, job_spec(seed=1), job_spec(seed=2))]
     second = [job.id for job in create(database, job_spec(seed=3), job_spec(seed=4))]
     # Two transactions may fall into one tick of SQLite's clock: a millisecond.
-    found = find(database)
-    assert [job_id for job_id in found if job_id in first] == first[::-1]
-    assert [job_id for job_id in found if job_id in second] == second[::-1]
+    listed = find(database)
+    assert [job_id for job_id in listed if job_id in first] == first[::-1]
+    assert [job_id for job_id in listed if job_id in second] == second[::-1]
 
 
 def test_pages_show_each_job_once_while_jobs_are_added(database: Database) -> None:
-    wanted = [job.id for job in create(database, *(job_spec(seed=seed) for seed in range(7)))][::-1]
+    expected = [job.id for job in create(database, *(job_spec(seed=seed) for seed in range(7)))][::-1]
     seen: list[str] = []
     after = None
     while True:
@@ -159,7 +159,7 @@ def test_pages_show_each_job_once_while_jobs_are_added(database: Database) -> No
         seen += [job.id for job in page]
         after = Cursor(page[-1].created_at, page[-1].id)
         create(database)
-    assert seen == wanted
+    assert seen == expected
 
 
 def test_jobs_of_one_moment_are_paged_by_id(database: Database) -> None:
@@ -194,8 +194,8 @@ class TestFilters:
         ids = dict(zip(specs, (job.id for job in new), strict=True))
 
         def names(*techniques: str) -> set[str]:
-            found = find(database, JobFilter(techniques=techniques))
-            return {name for name, job_id in ids.items() if job_id in found}
+            matching = find(database, JobFilter(techniques=techniques))
+            return {name for name, job_id in ids.items() if job_id in matching}
 
         assert names("dropout") == {"dropout", "both"}
         assert names("dropout", "l2") == {"dropout", "l2", "both"}
@@ -217,14 +217,14 @@ class TestFilters:
         ],
     )
     def test_by_label(self, database: Database, name: str, value: str) -> None:
-        [wanted, *_] = create(
+        [labelled, *_] = create(
             database,
             job_spec(labels={name: value, "other": "x"}),
             job_spec(labels={name: value + "!"}),
             job_spec(labels={"another": value}),
             job_spec(),
         )
-        assert find(database, JobFilter(labels=[(name, value)])) == [wanted.id]
+        assert find(database, JobFilter(labels=[(name, value)])) == [labelled.id]
 
     def test_by_dataset(self, database: Database) -> None:
         small, _large = create(database, job_spec(), job_spec(dataset={"name": "mnist"}))
@@ -240,18 +240,18 @@ class TestFilters:
     def test_all_must_match(self, database: Database) -> None:
         labels = {"team": "a"}
         create(database, job_spec(labels=labels))
-        [wanted] = create(database, job_spec(labels=labels, dataset={"name": "mnist"}))
-        wanted_filter = JobFilter(states=[JobState.QUEUED], datasets=["mnist"], labels=[("team", "a")])
-        assert find(database, wanted_filter) == [wanted.id]
+        [matching] = create(database, job_spec(labels=labels, dataset={"name": "mnist"}))
+        filters = JobFilter(states=[JobState.QUEUED], datasets=["mnist"], labels=[("team", "a")])
+        assert find(database, filters) == [matching.id]
 
 
 def test_queue_positions_count_all_that_goes_before(database: Database) -> None:
     new = create(database, job_spec(), job_spec(priority=1), job_spec(), job_spec(priority=-1))
     running = job_in(database, JobState.RUNNING)
     with database.read() as session:
-        asked = [jobs.get_job(session, job_id) for job_id in (new[0].id, new[2].id, new[3].id, running)]
-        places = jobs.get_queue_positions(session, asked)
-    assert places == {new[0].id: 2, new[2].id: 3, new[3].id: 4}
+        requested = [jobs.get_job(session, job_id) for job_id in (new[0].id, new[2].id, new[3].id, running)]
+        positions = jobs.get_queue_positions(session, requested)
+    assert positions == {new[0].id: 2, new[2].id: 3, new[3].id: 4}
 
 
 def test_nothing_queued_has_no_positions(database: Database) -> None:
@@ -294,7 +294,7 @@ def test_queue_positions_of_a_page_are_those_of_the_whole_line(database: Databas
     specs = [job_spec(seed=seed, priority=(seed * 7) % 3 - 1) for seed in range(12)]
     new = create(database, *specs)
     line = sorted(new, key=lambda job: (-job.priority, job.created_at, job.id))
-    expected = {job.id: place for place, job in enumerate(line, 1)}
+    expected = {job.id: position for position, job in enumerate(line, 1)}
     with database.read() as session:
         for page in (new, new[::2], new[5:7], new[:1], line[-1:], line[3:9:2]):
             places = jobs.get_queue_positions(session, page)

@@ -49,17 +49,17 @@ def test_the_newest_jobs_are_read_from_their_index_in_order(database: Database) 
     assert not _sorts(plan), plan
 
 
-def _plans(database: Database, ask: Callable[[Session], object]) -> list[str]:
+def _plans(database: Database, query: Callable[[Session], object]) -> list[str]:
     """How the database carries out each query of `ask`."""
-    asked: list[tuple[str, Any]] = []
+    statements: list[tuple[str, Any]] = []
 
     def note(_connection: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
         if statement.startswith(("SELECT", "WITH")):
-            asked.append((statement, parameters))
+            statements.append((statement, parameters))
 
     event.listen(database.engine, "before_cursor_execute", note)
     with database.write() as session:
-        ask(session)
+        query(session)
     event.remove(database.engine, "before_cursor_execute", note)
     on_sqlite = database.engine.dialect.name == "sqlite"
     with database.engine.connect() as connection:
@@ -72,7 +72,7 @@ def _plans(database: Database, ask: Callable[[Session], object]) -> list[str]:
             "\n".join(
                 str(row[-1]) for row in connection.exec_driver_sql(f"{explain} {statement}", parameters)
             )
-            for statement, parameters in asked
+            for statement, parameters in statements
         ]
 
 
@@ -106,11 +106,11 @@ LISTS: dict[str, tuple[JobFilter, SortOrder, Cursor | None, str]] = {
 def test_a_page_deep_in_a_list_is_read_from_its_index_in_order(
     database: Database, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    wanted, order, after, index = LISTS[name]
+    filters, order, after, index = LISTS[name]
     # As if more than a few jobs fitted: in an empty table they would be sorted.
     monkeypatch.setattr("models.store.job_search._FEW", 0)
     *_, ids, _rows = _plans(
-        database, lambda session: find_jobs(session, wanted, after=after, limit=50, order=order)
+        database, lambda session: find_jobs(session, filters, after=after, limit=50, order=order)
     )
     assert index in ids
     assert not _sorts(ids), ids

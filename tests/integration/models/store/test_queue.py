@@ -113,18 +113,22 @@ def test_the_next_job_is_the_oldest_of_the_highest_priority(database: Database) 
 
 
 def test_a_job_that_may_not_start_yet_lets_others_go_first(database: Database) -> None:
-    [held] = queued(database, priority=5)
+    [delayed] = queued(database, priority=5)
     [other] = queued(database)
     with database.write() as session:
-        session.execute(update(Job).where(Job.id == held).values(run_after=datetime(2999, 1, 1, tzinfo=UTC)))
+        session.execute(
+            update(Job).where(Job.id == delayed).values(run_after=datetime(2999, 1, 1, tzinfo=UTC))
+        )
     assert [claim_next(database), claim_next(database)] == [other, None]
 
 
 def test_jobs_of_an_owner_over_the_running_quota_let_others_pass(database: Database) -> None:
     with database.write() as session:
         specs = [("ann", 1), ("ann", 2), ("bob", 3), ("ann", 4)]
-        made = jobs.create_jobs(session, [jobs.NewJob(job_spec(seed=seed), owner) for owner, seed in specs])
-        first, second, bobs, _ = (job.id for job in made)
+        created = jobs.create_jobs(
+            session, [jobs.NewJob(job_spec(seed=seed), owner) for owner, seed in specs]
+        )
+        first, second, bobs, _ = (job.id for job in created)
 
     def claim(most: int) -> str | None:
         with database.write() as session:
@@ -162,12 +166,12 @@ def test_as_many_messages_as_jobs_train_each_job_once(database: Database) -> Non
     job_ids = set(queued(database, 6)) | set(queued(database, 6, priority=1))
     start = Barrier(4)
 
-    def answer_bells(number: int) -> list[str | None]:
+    def claim_dispatched(number: int) -> list[str | None]:
         start.wait()
         return [claim_next(database, f"worker {number}") for _ in range(3)]
 
     with ThreadPoolExecutor(4) as workers:
-        taken = [job_id for each in workers.map(answer_bells, range(4)) for job_id in each]
+        taken = [job_id for claims in workers.map(claim_dispatched, range(4)) for job_id in claims]
     assert len(taken) == 12
     assert set(taken) == job_ids
 
@@ -191,8 +195,8 @@ def test_a_renewal_returns_the_requested_action(database: Database) -> None:
     with database.write() as session:
         jobs.cancel_job(session, job_id)
     with database.write() as session:
-        asked = queue.renew(session, job_id, 1, lease_seconds=30, progress=HALF_WAY)
-    assert asked is Action.CANCEL
+        requested = queue.renew(session, job_id, 1, lease_seconds=30, progress=HALF_WAY)
+    assert requested is Action.CANCEL
 
 
 WRITES: dict[str, Callable[[Session, str, int], object]] = {
@@ -287,9 +291,9 @@ def test_stopping_does_what_was_requested(database: Database, action: Action, st
     assert history(database, job_id)[-1] == (state, "running", state, 1)
 
 
-@pytest.mark.parametrize("wish", [None, *Action])
+@pytest.mark.parametrize("requested", [None, *Action])
 def test_a_job_that_waits_again_shows_its_checkpoint_and_no_more(
-    database: Database, wish: Action | None
+    database: Database, requested: Action | None
 ) -> None:
     [job_id] = queued(database)
     claimed(database, job_id)
@@ -298,7 +302,7 @@ def test_a_job_that_waits_again_shows_its_checkpoint_and_no_more(
         queue.renew(session, job_id, 1, lease_seconds=30, progress=Progress(3, 0.35, 12.5))
         for epoch in (1, 2, 3):
             queue.record_epoch(session, job_id, 1, epoch_record(epoch))
-        session.execute(update(Job).values(checkpoint_epoch=2, epochs=10, requested_action=wish))
+        session.execute(update(Job).values(checkpoint_epoch=2, epochs=10, requested_action=requested))
     with database.write() as session:
         state = queue.stop(session, job_id, 1)
     job = the(database, job_id)
@@ -314,11 +318,11 @@ def test_a_job_that_waits_again_shows_its_checkpoint_and_no_more(
 
 def test_a_job_without_a_checkpoint_waits_at_its_start(database: Database) -> None:
     [job_id], [other] = queued(database), queued(database)
-    for each in (job_id, other):
-        claimed(database, each)
+    for queued_id in (job_id, other):
+        claimed(database, queued_id)
         with database.write() as session:
-            queue.renew(session, each, 1, lease_seconds=30, progress=HALF_WAY)
-            queue.record_epoch(session, each, 1, epoch_record(1))
+            queue.renew(session, queued_id, 1, lease_seconds=30, progress=HALF_WAY)
+            queue.record_epoch(session, queued_id, 1, epoch_record(1))
     with database.write() as session:
         queue.stop(session, job_id, 1)
     job = the(database, job_id)
@@ -415,8 +419,8 @@ def test_a_write_that_fails_midway_leaves_nothing(database: Database) -> None:
 
 
 def test_dispatch_is_recorded_for_the_jobs_given(database: Database) -> None:
-    rung, silent = queued(database, 2)
+    dispatched, silent = queued(database, 2)
     with database.write() as session:
-        queue.mark_dispatched(session, [rung])
-    assert the(database, rung).dispatched_at is not None
+        queue.mark_dispatched(session, [dispatched])
+    assert the(database, dispatched).dispatched_at is not None
     assert the(database, silent).dispatched_at is None

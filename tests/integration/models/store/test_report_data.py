@@ -15,7 +15,7 @@ from tests.factories import finished_job, job_spec, result_record
 def test_epochs_are_summarised_by_variant(database: Database) -> None:
     losses = {"a": [0.1234567, 0.1234568, 0.1234570], "b": [2.0]}
     ids = {
-        name: [finished_job(database, job_spec(), epochs=0).id for _ in each] for name, each in losses.items()
+        name: [finished_job(database, job_spec(), epochs=0).id for _ in runs] for name, runs in losses.items()
     }
     rows = [
         {
@@ -36,9 +36,9 @@ def test_epochs_are_summarised_by_variant(database: Database) -> None:
     with database.write() as session:
         session.execute(insert(Epoch), rows)
     with database.read() as session:
-        found = load_summaries(session, ids | {"none": []})
-    (first,), (second,) = found["a"], found["b"]
-    assert found["none"] == []
+        summaries = load_summaries(session, ids | {"none": []})
+    (first,), (second,) = summaries["a"], summaries["b"]
+    assert summaries["none"] == []
     assert (first.epoch, first.train_loss.n) == (1, 3)
     assert first.train_loss.mean == pytest.approx(sum(losses["a"]) / 3, rel=1e-14)
     # The jobs differ in the last digits that single precision has.
@@ -55,8 +55,8 @@ def test_more_jobs_than_a_statement_may_have_variables(database: Database) -> No
     job = finished_job(database, epochs=2)
     unknown = [f"job_{number}" for number in range(40_000)]
     with database.read() as session:
-        found = load_summaries(session, {"a": [*unknown, job.id]})
-    assert [(each.epoch, each.train_loss.n) for each in found["a"]] == [(1, 1), (2, 1)]
+        summaries = load_summaries(session, {"a": [*unknown, job.id]})
+    assert [(summary.epoch, summary.train_loss.n) for summary in summaries["a"]] == [(1, 1), (2, 1)]
 
 
 def test_what_is_deferred_is_loaded_for_many(database: Database) -> None:
@@ -66,6 +66,6 @@ def test_what_is_deferred_is_loaded_for_many(database: Database) -> None:
         load_deferred(session, results, "test_correct")
         load_deferred(session, results[:1], "diagnostics")
     # The session is closed: what was not loaded could not be had any more.
-    assert [each.test_correct for each in results] == [result_record().test_correct] * 2
+    assert [result.test_correct for result in results] == [result_record().test_correct] * 2
     assert results[0].diagnostics is not None
     assert results[0].diagnostics["first_layer_side"] == 3

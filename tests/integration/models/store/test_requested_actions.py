@@ -21,9 +21,9 @@ from tests.factories import finish_job, job_in, job_spec
 ENDED = [state for state in JobState if state.terminal]
 
 
-def ask(database: Database, wish: Callable[[Session, str], Job], job_id: str) -> Job:
+def request(database: Database, action: Callable[[Session, str], Job], job_id: str) -> Job:
     with database.write() as session:
-        return wish(session, job_id)
+        return action(session, job_id)
 
 
 def retry(database: Database, job_id: str) -> tuple[Job, bool]:
@@ -55,7 +55,7 @@ def stopped(database: Database, job_id: str) -> JobState:
 
 def test_a_waiting_job_is_paused_at_once_and_no_longer_taken(database: Database) -> None:
     job_id = job_in(database, JobState.QUEUED)
-    assert ask(database, jobs.pause_job, job_id).state == JobState.PAUSED
+    assert request(database, jobs.pause_job, job_id).state == JobState.PAUSED
     with database.write() as session:
         assert queue.claim_next(session, owner="worker", lease_seconds=30) is None
     assert events(database, job_id) == ["queued", "paused"]
@@ -63,7 +63,7 @@ def test_a_waiting_job_is_paused_at_once_and_no_longer_taken(database: Database)
 
 def test_a_running_job_is_requested_to_pause(database: Database) -> None:
     job_id = job_in(database, JobState.RUNNING)
-    job = ask(database, jobs.pause_job, job_id)
+    job = request(database, jobs.pause_job, job_id)
     assert (job.state, job.requested_action, job.version) == ("running", "pause", 3)
     assert events(database, job_id)[-1] == "pause_requested"
     assert stopped(database, job_id) is JobState.PAUSED
@@ -72,9 +72,9 @@ def test_a_running_job_is_requested_to_pause(database: Database) -> None:
 @pytest.mark.parametrize("state", [JobState.RUNNING, JobState.PAUSED])
 def test_a_pause_requested_twice_changes_nothing_more(database: Database, state: JobState) -> None:
     job_id = job_in(database, state)
-    first = ask(database, jobs.pause_job, job_id)
+    first = request(database, jobs.pause_job, job_id)
     before = (first.version, events(database, job_id))
-    again = ask(database, jobs.pause_job, job_id)
+    again = request(database, jobs.pause_job, job_id)
     assert (again.state, again.version, events(database, job_id)) == (state, *before)
 
 
@@ -82,12 +82,14 @@ def test_a_resumed_job_has_its_old_position_and_needs_a_new_message(database: Da
     old, new = job_in(database, JobState.QUEUED), job_in(database, JobState.QUEUED)
     with database.write() as session:
         queue.mark_dispatched(session, [old])
-    ask(database, jobs.pause_job, old)
-    resumed = ask(database, jobs.resume_job, old)
+    request(database, jobs.pause_job, old)
+    resumed = request(database, jobs.resume_job, old)
     assert (resumed.state, resumed.dispatched_at) == (JobState.QUEUED, None)
     with database.read() as session:
-        places = jobs.get_queue_positions(session, [jobs.get_job(session, each) for each in (old, new)])
-    assert places == {old: 1, new: 2}
+        positions = jobs.get_queue_positions(
+            session, [jobs.get_job(session, job_id) for job_id in (old, new)]
+        )
+    assert positions == {old: 1, new: 2}
     assert events(database, old) == ["queued", "paused", "queued"]
 
 
@@ -95,44 +97,44 @@ def test_a_resumed_job_has_its_old_position_and_needs_a_new_message(database: Da
 def test_a_job_that_is_not_paused_is_resumed_without_any_change(database: Database, state: JobState) -> None:
     job_id = job_in(database, state)
     before = the(database, job_id).version
-    resumed = ask(database, jobs.resume_job, job_id)
+    resumed = request(database, jobs.resume_job, job_id)
     assert (resumed.state, resumed.version) == (state, before)
 
 
 def test_a_pause_that_is_not_carried_out_yet_is_taken_back(database: Database) -> None:
     job_id = job_in(database, JobState.RUNNING)
-    ask(database, jobs.pause_job, job_id)
-    resumed = ask(database, jobs.resume_job, job_id)
+    request(database, jobs.pause_job, job_id)
+    resumed = request(database, jobs.resume_job, job_id)
     assert (resumed.state, resumed.requested_action) == ("running", None)
     assert events(database, job_id)[-2:] == ["pause_requested", "pause_withdrawn"]
     # Had its worker heard of the pause already, the job waits for another and is not left paused.
     assert stopped(database, job_id) is JobState.QUEUED
 
 
-@pytest.mark.parametrize("wish", [jobs.pause_job, jobs.resume_job])
+@pytest.mark.parametrize("action", [jobs.pause_job, jobs.resume_job])
 @pytest.mark.parametrize("state", ENDED)
 def test_an_ended_job_is_neither_paused_nor_resumed(
-    database: Database, state: JobState, wish: Callable[[Session, str], Job]
+    database: Database, state: JobState, action: Callable[[Session, str], Job]
 ) -> None:
     job_id = job_in(database, state)
     with pytest.raises(Conflict, match=f"already {state}"):
-        ask(database, wish, job_id)
+        request(database, action, job_id)
 
 
-@pytest.mark.parametrize("wish", [jobs.pause_job, jobs.resume_job])
-def test_a_cancel_is_not_undone(database: Database, wish: Callable[[Session, str], Job]) -> None:
+@pytest.mark.parametrize("action", [jobs.pause_job, jobs.resume_job])
+def test_a_cancel_is_not_undone(database: Database, action: Callable[[Session, str], Job]) -> None:
     job_id = job_in(database, JobState.RUNNING)
-    ask(database, jobs.cancel_job, job_id)
+    request(database, jobs.cancel_job, job_id)
     with pytest.raises(Conflict, match="is being cancelled"):
-        ask(database, wish, job_id)
+        request(database, action, job_id)
     assert the(database, job_id).requested_action == Action.CANCEL
 
 
 def test_a_cancel_goes_before_a_pause_and_both_before_a_release(database: Database) -> None:
     job_id = job_in(database, JobState.RUNNING)
     release_requested(database, job_id)
-    assert ask(database, jobs.pause_job, job_id).requested_action == Action.PAUSE
-    assert ask(database, jobs.cancel_job, job_id).requested_action == Action.CANCEL
+    assert request(database, jobs.pause_job, job_id).requested_action == Action.PAUSE
+    assert request(database, jobs.cancel_job, job_id).requested_action == Action.CANCEL
     with database.write() as session:
         assert queue.release_all(session, "worker") == 0
     assert stopped(database, job_id) is JobState.CANCELLED
@@ -140,18 +142,18 @@ def test_a_cancel_goes_before_a_pause_and_both_before_a_release(database: Databa
 
 def test_a_cancel_requested_twice_changes_nothing_more(database: Database) -> None:
     job_id = job_in(database, JobState.RUNNING)
-    first = ask(database, jobs.cancel_job, job_id)
-    again = ask(database, jobs.cancel_job, job_id)
+    first = request(database, jobs.cancel_job, job_id)
+    again = request(database, jobs.cancel_job, job_id)
     assert again.version == first.version
     assert events(database, job_id).count("cancel_requested") == 1
 
 
-@pytest.mark.parametrize("wish", [jobs.pause_job, jobs.resume_job, jobs.retry_job])
+@pytest.mark.parametrize("action", [jobs.pause_job, jobs.resume_job, jobs.retry_job])
 def test_no_action_can_be_requested_of_an_unknown_job(
-    database: Database, wish: Callable[[Session, str], Job]
+    database: Database, action: Callable[[Session, str], Job]
 ) -> None:
     with pytest.raises(NotFound):
-        ask(database, wish, "job_none")
+        request(database, action, "job_none")
 
 
 @pytest.mark.parametrize("state", [JobState.FAILED, JobState.CANCELLED])
@@ -198,7 +200,7 @@ def test_a_retry_that_has_ended_is_named(database: Database, ends: str, advice: 
     if ends == "succeeded":
         finish_job(database, first.id)
     else:
-        ask(database, jobs.cancel_job, first.id)
+        request(database, jobs.cancel_job, first.id)
     with pytest.raises(Conflict, match=f"{first.id}, which has {ends}; .*{advice}"):
         retry(database, job_id)
 
@@ -206,7 +208,7 @@ def test_a_retry_that_has_ended_is_named(database: Database, ends: str, advice: 
 def test_a_retry_may_be_retried_in_its_turn(database: Database) -> None:
     job_id = job_in(database, JobState.FAILED)
     first, _ = retry(database, job_id)
-    ask(database, jobs.cancel_job, first.id)
+    request(database, jobs.cancel_job, first.id)
     second, is_new = retry(database, first.id)
     assert (second.retry_of, is_new) == (first.id, True)
 
@@ -235,9 +237,9 @@ def test_the_database_itself_lets_a_job_be_retried_once(database: Database) -> N
 def test_of_a_retry_and_its_original_either_may_be_deleted(database: Database) -> None:
     job_id = job_in(database, JobState.FAILED)
     first, _ = retry(database, job_id)
-    ask(database, jobs.cancel_job, first.id)
-    ask(database, jobs.delete_job, first.id)
+    request(database, jobs.cancel_job, first.id)
+    request(database, jobs.delete_job, first.id)
     second, is_new = retry(database, job_id)
     assert is_new
-    ask(database, jobs.delete_job, job_id)
+    request(database, jobs.delete_job, job_id)
     assert the(database, second.id).retry_of is None

@@ -26,7 +26,7 @@ def queued(database: Database, *, priority: int = 0) -> str:
         return jobs.create_jobs(session, [jobs.NewJob(job_spec(priority=priority))])[0].id
 
 
-def held(database: Database, *, seconds: float) -> str:
+def claim_new(database: Database, *, seconds: float) -> str:
     """A job whose worker holds it for so many seconds; less than none: it has been abandoned."""
     job_id = queued(database)
     with database.write() as session:
@@ -55,7 +55,7 @@ def undispatched(database: Database, *, older_than_seconds: float = 30, limit: i
 
 
 def test_an_abandoned_job_waits_again_for_a_while_and_counts_the_crash(database: Database) -> None:
-    job_id = held(database, seconds=-1)
+    job_id = claim_new(database, seconds=-1)
     assert rescue(database) == Rescued([job_id], [])
     job = the(database, job_id)
     assert (job.state, job.crashes, job.attempt, job.lease_owner) == (JobState.QUEUED, 1, 1, None)
@@ -69,7 +69,7 @@ def test_an_abandoned_job_waits_again_for_a_while_and_counts_the_crash(database:
 
 
 def test_no_job_waits_for_long_however_often_it_was_abandoned(database: Database) -> None:
-    job_id = held(database, seconds=-1)
+    job_id = claim_new(database, seconds=-1)
     change(database, job_id, crashes=10_000, max_crashes=20_000)
     rescue(database)
     with database.read() as session:
@@ -77,13 +77,13 @@ def test_no_job_waits_for_long_however_often_it_was_abandoned(database: Database
 
 
 def test_a_job_that_is_held_is_left_alone(database: Database) -> None:
-    job_id = held(database, seconds=30)
+    job_id = claim_new(database, seconds=30)
     assert rescue(database) == Rescued([], [])
     assert the(database, job_id).state == JobState.RUNNING
 
 
 def test_the_third_crash_fails_the_job_and_says_so(database: Database) -> None:
-    job_id = held(database, seconds=-1)
+    job_id = claim_new(database, seconds=-1)
     change(database, job_id, crashes=2)
     assert rescue(database) == Rescued([], [job_id])
     job = the(database, job_id)
@@ -97,21 +97,21 @@ def test_the_third_crash_fails_the_job_and_says_so(database: Database) -> None:
 
 
 @pytest.mark.parametrize(
-    ("wish", "state"),
+    ("action", "state"),
     [(Action.CANCEL, "cancelled"), (Action.PAUSE, "paused"), (Action.RELEASE, "queued")],
 )
 def test_the_requested_action_of_an_abandoned_job_is_done(
-    database: Database, wish: Action, state: str
+    database: Database, action: Action, state: str
 ) -> None:
-    job_id = held(database, seconds=-1)
-    change(database, job_id, requested_action=wish)
+    job_id = claim_new(database, seconds=-1)
+    change(database, job_id, requested_action=action)
     rescue(database)
     job = the(database, job_id)
     assert (job.state, job.crashes, job.requested_action) == (state, 0, None)
 
 
 def test_a_rescued_job_waits_at_its_checkpoint(database: Database) -> None:
-    job_id = held(database, seconds=-1)
+    job_id = claim_new(database, seconds=-1)
     with database.write() as session:
         for epoch in (1, 2):
             queue.record_epoch(session, job_id, 1, epoch_record(epoch))
@@ -124,7 +124,7 @@ def test_a_rescued_job_waits_at_its_checkpoint(database: Database) -> None:
 
 
 def test_a_rescued_job_is_dispatched_as_soon_as_it_may_start(database: Database) -> None:
-    job_id = held(database, seconds=-1)
+    job_id = claim_new(database, seconds=-1)
     with database.write() as session:
         queue.mark_dispatched(session, [job_id])
     rescue(database)
@@ -134,7 +134,7 @@ def test_a_rescued_job_is_dispatched_as_soon_as_it_may_start(database: Database)
 
 
 def test_a_cancel_in_the_moment_of_the_rescue_is_not_lost(database: Database) -> None:
-    job_id = held(database, seconds=-1)
+    job_id = claim_new(database, seconds=-1)
     begun = Signal()
 
     def cancel() -> str:
@@ -155,7 +155,7 @@ def test_a_cancel_in_the_moment_of_the_rescue_is_not_lost(database: Database) ->
 def test_a_job_whose_owner_is_just_asking_for_its_end_is_rescued_later(database: Database) -> None:
     if database.engine.dialect.name == "sqlite":
         pytest.skip("SQLite lets no rescuer in between")
-    job_id = held(database, seconds=-1)
+    job_id = claim_new(database, seconds=-1)
     with database.write() as session:
         jobs.cancel_job(session, job_id)
         assert rescue(database) == Rescued([], [])
@@ -164,7 +164,7 @@ def test_a_job_whose_owner_is_just_asking_for_its_end_is_rescued_later(database:
 
 
 def test_a_worker_that_wakes_up_after_the_rescue_changes_nothing(database: Database) -> None:
-    job_id = held(database, seconds=-1)
+    job_id = claim_new(database, seconds=-1)
     rescue(database)
     with pytest.raises(LeaseLost), database.write() as session:
         queue.renew(session, job_id, 1, lease_seconds=30, progress=NO_PROGRESS)
@@ -172,14 +172,14 @@ def test_a_worker_that_wakes_up_after_the_rescue_changes_nothing(database: Datab
 
 
 def test_a_worker_that_renews_in_time_keeps_its_job(database: Database) -> None:
-    job_id = held(database, seconds=-1)
+    job_id = claim_new(database, seconds=-1)
     with database.write() as session:
         queue.renew(session, job_id, 1, lease_seconds=30, progress=NO_PROGRESS)
     assert rescue(database) == Rescued([], [])
 
 
 def test_many_rescuers_count_a_crash_once(database: Database) -> None:
-    job_id = held(database, seconds=-1)
+    job_id = claim_new(database, seconds=-1)
     together = Barrier(4)
 
     def one(_number: int) -> int:
@@ -194,7 +194,7 @@ def test_many_rescuers_count_a_crash_once(database: Database) -> None:
 def test_undispatched_jobs_are_listed_in_queue_order(database: Database) -> None:
     older, newer = queued(database), queued(database)
     urgent = queued(database, priority=5)
-    held(database, seconds=30)
+    claim_new(database, seconds=30)
     assert undispatched(database) == [urgent, older, newer]
     assert undispatched(database, limit=2) == [urgent, older]
 

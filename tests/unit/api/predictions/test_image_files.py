@@ -181,9 +181,9 @@ def test_a_file_cut_off_or_damaged_anywhere_is_refused_or_read(form: str) -> Non
     for length in range(1, len(whole) - 40, 7):
         assert fault(whole[:length])[0] == "/image/0"
     rng = np.random.default_rng(0)
-    for place in rng.integers(0, len(whole), 200):
+    for offset in rng.integers(0, len(whole), 200):
         damaged = bytearray(whole)
-        damaged[place] ^= int(rng.integers(1, 256))
+        damaged[offset] ^= int(rng.integers(1, 256))
         with suppress(InvalidSpec):
             assert read(bytes(damaged)).shape == (28, 28)
 

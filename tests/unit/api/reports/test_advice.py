@@ -43,13 +43,14 @@ def with_metrics(comparison: Comparison, name: str, **means: float) -> Compariso
         if metrics is None:
             return None
         update = {
-            each: getattr(metrics, each).model_copy(update={"mean": mean}) for each, mean in means.items()
+            metric: getattr(metrics, metric).model_copy(update={"mean": mean})
+            for metric, mean in means.items()
         }
         return metrics.model_copy(update=update)
 
     variants = [
-        each.model_copy(update={"metrics": changed(each.metrics)}) if each.name == name else each
-        for each in comparison.variants
+        variant.model_copy(update={"metrics": changed(variant.metrics)}) if variant.name == name else variant
+        for variant in comparison.variants
     ]
     return comparison.model_copy(update={"variants": variants})
 
@@ -57,20 +58,20 @@ def with_metrics(comparison: Comparison, name: str, **means: float) -> Compariso
 def in_setting(comparison: Comparison, name: str, *changes: Confounder, rows: int = 4000) -> Comparison:
     """The same, one variant differing from the baseline in these fields too."""
     variants = [
-        each.model_copy(update={"confounders": list(changes), "training_examples": rows})
-        if each.name == name
-        else each
-        for each in comparison.variants
+        variant.model_copy(update={"confounders": list(changes), "training_examples": rows})
+        if variant.name == name
+        else variant
+        for variant in comparison.variants
     ]
     return comparison.model_copy(update={"variants": variants})
 
 
-def of(name: str, found: Sequence[Consideration]) -> Consideration:
-    return next(each for each in found if each.name == name)
+def of(name: str, considerations: Sequence[Consideration]) -> Consideration:
+    return next(consideration for consideration in considerations if consideration.name == name)
 
 
 def texts(advice: Sequence[Advice]) -> str:
-    return "\n".join(each.text for each in advice)
+    return "\n".join(sentence.text for sentence in advice)
 
 
 def widths(gains: dict[str, float]) -> Comparison:
@@ -99,16 +100,21 @@ def test_every_sentence_points_at_numbers_of_this_report() -> None:
     )
     whole = comparison.model_dump()
     considerations = recommend(comparison)
-    assert [each.name for each in considerations] == ["complexity", "data", "resources", "task"]
-    advice = [each for consideration in considerations for each in consideration.advice]
+    assert [consideration.name for consideration in considerations] == [
+        "complexity",
+        "data",
+        "resources",
+        "task",
+    ]
+    advice = [sentence for consideration in considerations for sentence in consideration.advice]
     assert len(advice) >= 5
-    for each in advice:
-        assert each.evidence
-        for pointer in each.evidence:
-            place: Any = whole
+    for sentence in advice:
+        assert sentence.evidence
+        for pointer in sentence.evidence:
+            value: Any = whole
             for part in pointer.removeprefix("/").split("/"):
-                place = place[int(part)] if isinstance(place, list) else place[part]
-            assert place["mean"] is not None
+                value = value[int(part)] if isinstance(value, list) else value[part]
+            assert value["mean"] is not None
 
 
 def test_nothing_is_advised_before_there_is_a_result() -> None:
@@ -116,10 +122,10 @@ def test_nothing_is_advised_before_there_is_a_result() -> None:
 
 
 def test_what_was_not_varied_is_reported_as_open() -> None:
-    found = recommend(experiment({"none": 0.2, "dropout": 0.1}, {"dropout": "dropout"}))
-    assert "One size of network" in (of("complexity", found).not_tested or "")
-    assert "One size of training set" in (of("data", found).not_tested or "")
-    assert "wrong training labels" in (of("task", found).not_tested or "")
+    considerations = recommend(experiment({"none": 0.2, "dropout": 0.1}, {"dropout": "dropout"}))
+    assert "One size of network" in (of("complexity", considerations).not_tested or "")
+    assert "One size of training set" in (of("data", considerations).not_tested or "")
+    assert "wrong training labels" in (of("task", considerations).not_tested or "")
 
 
 def test_more_for_larger_networks_is_advised_only_where_gain_and_gap_grow() -> None:
@@ -152,7 +158,7 @@ def test_the_front_of_loss_and_time() -> None:
     for name, seconds in {"none": 4.0, "quick": 2.0, "slow": 9.0, "vain": 6.0}.items():
         comparison = with_metrics(comparison, name, training_seconds=seconds)
     *front, beaten = of("resources", recommend(comparison)).advice
-    assert [each.text.partition(":")[0] for each in front] == ["quick", "slow"]
+    assert [sentence.text.partition(":")[0] for sentence in front] == ["quick", "slow"]
     assert beaten.text.startswith("Hardly worth the time: none, vain.")
 
 
@@ -166,9 +172,9 @@ def test_accuracy_is_called_only_where_the_report_calls_it(accuracy: float) -> N
         },
         baseline="none",
     )
-    said = texts(of("task", recommend(comparison)).advice)
-    assert ("For accuracy: other" in said) is (accuracy > 0.95)
-    assert ("no technique of this experiment is shown" in said) is (accuracy < 0.95)
+    text = texts(of("task", recommend(comparison)).advice)
+    assert ("For accuracy: other" in text) is (accuracy > 0.95)
+    assert ("no technique of this experiment is shown" in text) is (accuracy < 0.95)
 
 
 def test_few_seeds_settle_nothing() -> None:
@@ -179,9 +185,9 @@ def test_few_seeds_settle_nothing() -> None:
         },
         baseline="none",
     )
-    said = texts(of("task", recommend(comparison)).advice)
-    assert "With 3 pairs of seeds nothing is settled" in said
-    assert "For accuracy:" not in said
+    text = texts(of("task", recommend(comparison)).advice)
+    assert "With 3 pairs of seeds nothing is settled" in text
+    assert "For accuracy:" not in text
 
 
 def test_zeros_count_only_at_a_fair_accuracy() -> None:

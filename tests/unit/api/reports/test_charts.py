@@ -31,7 +31,7 @@ HARD_NAMES = (
 
 
 def texts(svg: str) -> list[str]:
-    return ["".join(each.itertext()).strip() for each in ET.fromstring(svg).iter(f"{SVG}text")]  # noqa: S314 (our own)
+    return ["".join(element.itertext()).strip() for element in ET.fromstring(svg).iter(f"{SVG}text")]  # noqa: S314 (our own)
 
 
 @pytest.mark.parametrize("name", CHARTS)
@@ -41,8 +41,8 @@ def test_a_chart_is_a_picture_with_a_name_and_text_that_can_be_read_out(name: st
     root = ET.fromstring(svg)  # noqa: S314 (our own)
     assert (root.tag, root.get("role"), root.get("aria-label")) == (f"{SVG}svg", "img", CHARTS[name].title)
     assert root.findtext(f"{SVG}title") == CHARTS[name].title
-    shown = [variant.name for variant in comparison.variants if not variant.is_baseline]
-    assert all(any(variant in text for text in texts(svg)) for variant in shown)
+    names = [variant.name for variant in comparison.variants if not variant.is_baseline]
+    assert all(any(variant in text for text in texts(svg)) for variant in names)
     assert "nan" not in re.sub(r'"data:[^"]*"', "", svg).lower()
 
 
@@ -196,9 +196,9 @@ def test_the_users_style_is_left_alone() -> None:
 
 def lines(figure: Figure, plot: int = 0) -> list[list[tuple[float, float]]]:
     """The points of every line of a plot, first to last."""
-    found = figure.axes[plot].get_lines()
+    drawn = figure.axes[plot].get_lines()
     return [
-        list(zip(map(float, line.get_xdata()), map(float, line.get_ydata()), strict=True)) for line in found
+        list(zip(map(float, line.get_xdata()), map(float, line.get_ydata()), strict=True)) for line in drawn
     ]
 
 
@@ -230,10 +230,11 @@ def test_where_overfitting_sets_in_is_marked_on_curves_and_on_the_gap() -> None:
 def test_a_seeds_line_leads_from_the_baselines_accuracy_to_the_variants() -> None:
     comparison = comparisons.full(seeds=3)
     base, variant, _ = (
-        {each.seed: 100 * each.result.test_accuracy for each in found.seeds} for found in comparison.variants
+        {run.seed: 100 * run.result.test_accuracy for run in compared.seeds}
+        for compared in comparison.variants
     )
     [axes] = CHARTS["accuracy-by-seed"].draw(comparison).axes
-    joined = [line for each in axes.collections for line in each.get_segments()]
+    joined = [line for collection in axes.collections for line in collection.get_segments()]
     drawn = [[float(x) for x, _ in line] for line in joined]
     for seed in range(3):
         assert [pytest.approx(base[seed]), pytest.approx(variant[seed])] in drawn

@@ -55,11 +55,11 @@ def job(variant: str, seed: int, accuracy: Value, *, loss: float = 0.1, **change
 
 
 def compared(variants: dict[str, list[Job]], *, baseline: str = "a", expected: int = 0) -> Comparison:
-    jobs = [each for group in variants.values() for each in group]
+    jobs = [job for group in variants.values() for job in group]
     epochs = {
         name: [summary(number, [0.4 / number] * len(done)) for number in (1, 2) if done]
         for name, group in variants.items()
-        for done in [[each for each in group if each.result]]
+        for done in [[job for job in group if job.result]]
     }
     subject = JobGroups("title", "exp_1", baseline, variants, expected or len(jobs), "curl again")
     return compare(subject, epochs, now=NOW, version="0.0")
@@ -104,7 +104,9 @@ def test_missing_jobs_are_reported() -> None:
     )
     assert not comparison.complete
     assert (comparison.finished, comparison.jobs) == (1, 5)
-    assert [(each.variant, each.seed, each.state, each.reason) for each in comparison.missing] == [
+    assert [
+        (missing.variant, missing.seed, missing.state, missing.reason) for missing in comparison.missing
+    ] == [
         ("a", 1, "failed", "diverged: the loss is NaN"),
         ("b", 0, "running", "1 of 2 epochs done"),
         ("b", 1, "queued", "1 of 2 epochs done"),
@@ -134,7 +136,7 @@ def test_a_repeated_seed_counts_once_with_its_result() -> None:
     retried = job("a", 0, 0.9)
     retried.id = "job_retry"
     comparison = compared({"a": [job("a", 0, "failed"), retried], "b": [job("b", 0, 0.8)]}, expected=2)
-    assert [each.job_id for each in comparison.variants[0].seeds] == ["job_retry"]
+    assert [run.job_id for run in comparison.variants[0].seeds] == ["job_retry"]
     assert comparison.complete
     assert comparison.missing == []
     assert "Left out: 1 job with the same variant and seed as another." in comparison.notes
@@ -154,8 +156,10 @@ def test_the_order_of_variants_changes_no_number() -> None:
         name: [job(name, seed, 0.9 + 0.01 * number * seed) for seed in range(6)]
         for number, name in enumerate("abc")
     }
-    forwards = {each.variant: each for each in compared(variants).contrasts}
-    backwards = {each.variant: each for each in compared(dict(reversed(variants.items()))).contrasts}
+    forwards = {contrast.variant: contrast for contrast in compared(variants).contrasts}
+    backwards = {
+        contrast.variant: contrast for contrast in compared(dict(reversed(variants.items()))).contrasts
+    }
     assert forwards == backwards
 
 
@@ -244,8 +248,10 @@ def test_seeds_in_a_row_are_a_range() -> None:
 def test_confounders_and_reused_jobs_are_reported() -> None:
     comparison = compared({"a": [job("a", 0, 0.9)], "b": [job("b", 0, 0.9, training={"epochs": 7})]})
     variants = [
-        each.model_copy(update={"seeds": [seed.model_copy(update={"reused": True}) for seed in each.seeds]})
-        for each in comparison.variants
+        variant.model_copy(
+            update={"seeds": [seed.model_copy(update={"reused": True}) for seed in variant.seeds]}
+        )
+        for variant in comparison.variants
     ]
     text = markdown.render(comparison.model_copy(update={"variants": variants}))
     assert "b differs from the baseline in /training/epochs too: 7 instead of 1." in text
@@ -304,9 +310,9 @@ def test_the_command_that_repeats_survives_a_shell_and_means_the_same() -> None:
 
 def test_curves_have_bands_and_a_bounded_number_of_points() -> None:
     epochs = [summary(number, [1.0, 2.0] if number < 401 else [1.0]) for number in range(1, 501)]
-    (found,) = build_curves("exp_1", {"a": epochs}, max_points=50).items
-    assert len(found.train_loss) == 50
-    first, last = found.train_loss[0], found.train_loss[-1]
+    (curve,) = build_curves("exp_1", {"a": epochs}, max_points=50).items
+    assert len(curve.train_loss) == 50
+    first, last = curve.train_loss[0], curve.train_loss[-1]
     assert (first.epoch, first.n, first.mean) == (1, 2, 1.5)
     assert (first.low, first.high) == (pytest.approx(1.5 - 0.5**0.5), pytest.approx(1.5 + 0.5**0.5))
     assert (last.epoch, last.n, last.mean, last.low) == (500, 1, 1.0, None)
@@ -321,7 +327,7 @@ def test_a_comparison_is_json_without_nan() -> None:
 
 def overfitting_onset_epoch(*losses: Sequence[float]) -> int | None:
     subject = JobGroups("title", "exp_1", "a", {"a": [job("a", 0, 0.9), job("a", 1, 0.9)]}, 2, "curl again")
-    epochs = [summary(number, each) for number, each in enumerate(losses, 1)]
+    epochs = [summary(number, loss) for number, loss in enumerate(losses, 1)]
     return compare(subject, {"a": epochs}, now=NOW, version="0.0").variants[0].overfitting_onset_epoch
 
 
@@ -341,4 +347,4 @@ def test_a_variant_shows_its_confusion_and_diagnostics() -> None:
     assert (variant.confusion[3][3], variant.confusion[3][5], variant.confusion[0][0]) == (14, 6, 20)
     assert variant.diagnostics is not None
     assert (variant.diagnostics.seed, variant.diagnostics.first_layer_side) == (0, 3)
-    assert [each.n for each in variant.diagnostics.calibration] == [50, 50]
+    assert [bin_.n for bin_ in variant.diagnostics.calibration] == [50, 50]

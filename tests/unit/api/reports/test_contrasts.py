@@ -21,15 +21,15 @@ def rows(variant: str, accuracies: Sequence[float]) -> list[Job]:
 
 def contrast(variant: Sequence[float], baseline: Sequence[float] | None = None) -> Contrast:
     """The one contrast of two variants with these test accuracies."""
-    (found,) = build_contrasts(
+    (built,) = build_contrasts(
         {"a": rows("a", baseline or [0.9] * len(variant)), "b": rows("b", variant)}, "a"
     )
-    return found
+    return built
 
 
-def accuracy(found: Contrast) -> Difference:
-    assert found.differences is not None
-    return found.differences.test_accuracy_points
+def accuracy(built: Contrast) -> Difference:
+    assert built.differences is not None
+    return built.differences.test_accuracy_points
 
 
 def answers(bits: str) -> bytes:
@@ -39,44 +39,51 @@ def answers(bits: str) -> bytes:
 def test_a_missing_seed_shifts_no_partners() -> None:
     first = [finished_row("a", seed, test_loss=float(seed)) for seed in (0, 1, 2, 4)]
     second = [finished_row("b", seed, test_loss=seed + 0.5) for seed in (4, 3, 2, 0)]
-    (found,) = build_contrasts({"a": first, "b": second}, "a")
-    assert found.seeds == [0, 2, 4]
-    assert found.differences is not None
-    assert (found.differences.test_loss.mean, found.differences.test_loss.sd) == (0.5, 0.0)
+    (paired,) = build_contrasts({"a": first, "b": second}, "a")
+    assert paired.seeds == [0, 2, 4]
+    assert paired.differences is not None
+    assert (paired.differences.test_loss.mean, paired.differences.test_loss.sd) == (0.5, 0.0)
 
 
 def test_the_baseline_is_no_contrast_and_the_order_stays() -> None:
-    found = build_contrasts({name: rows(name, [0.9] * 2) for name in "cab"}, "a")
-    assert [(each.variant, each.baseline) for each in found] == [("c", "a"), ("b", "a")]
+    contrasts = build_contrasts({name: rows(name, [0.9] * 2) for name in "cab"}, "a")
+    assert [(built.variant, built.baseline) for built in contrasts] == [("c", "a"), ("b", "a")]
     assert build_contrasts({"a": rows("a", [0.9])}, "a") == []
 
 
 def test_without_a_pair_there_are_no_numbers() -> None:
-    (found,) = build_contrasts({"a": rows("a", [0.9]), "b": []}, "a")
-    assert (found.seeds, found.differences, found.equivalence, found.mcnemar) == ([], None, None, [])
+    (unpaired,) = build_contrasts({"a": rows("a", [0.9]), "b": []}, "a")
+    assert (unpaired.seeds, unpaired.differences, unpaired.equivalence, unpaired.mcnemar) == (
+        [],
+        None,
+        None,
+        [],
+    )
 
 
 @pytest.mark.parametrize("others", [1, 3])
 def test_all_metrics_of_all_variants_are_one_family(others: int) -> None:
     variants = {"a": rows("a", [0.9] * 6), "b": rows("b", [0.9 + gain for gain in GAINS])}
     variants |= {name: rows(name, [0.9] * 6) for name in "cde"[: others - 1]}
-    found = accuracy(build_contrasts(variants, "a")[0])
-    assert found.t_p is not None
-    assert found.t_p_holm == pytest.approx(4 * others * found.t_p)
+    difference = accuracy(build_contrasts(variants, "a")[0])
+    assert difference.t_p is not None
+    assert difference.t_p_holm == pytest.approx(4 * others * difference.t_p)
 
 
 def test_variants_that_have_not_finished_belong_to_the_family_too() -> None:
     variants = {"a": rows("a", [0.9] * 6), "b": rows("b", [0.9 + gain for gain in GAINS])}
     waiting = variants | {"c": [], "d": rows("d", [0.9, 0.9])}
-    alone, among_three = (accuracy(build_contrasts(each, "a")[0]).t_p_holm for each in (variants, waiting))
+    alone, among_three = (
+        accuracy(build_contrasts(rows_by_variant, "a")[0]).t_p_holm for rows_by_variant in (variants, waiting)
+    )
     assert alone is not None
     assert among_three == pytest.approx(3 * alone)
 
 
 def test_below_six_pairs_nothing_enters_a_test() -> None:
-    found = contrast([0.93, 0.94, 0.95, 0.96, 0.94])
-    assert accuracy(found).t_p is not None
-    assert (accuracy(found).t_p_holm, accuracy(found).detectable) == (None, None)
+    five_pairs = contrast([0.93, 0.94, 0.95, 0.96, 0.94])
+    assert accuracy(five_pairs).t_p is not None
+    assert (accuracy(five_pairs).t_p_holm, accuracy(five_pairs).detectable) == (None, None)
     same = contrast([0.9001, 0.9, 0.9, 0.9001, 0.9])
     assert same.equivalence is not None
     assert same.equivalence.p < 0.05
@@ -85,9 +92,9 @@ def test_below_six_pairs_nothing_enters_a_test() -> None:
 
 
 def test_superiority_and_the_relative_difference() -> None:
-    found = accuracy(contrast([0.91, 0.92, 0.9, 0.89]))
-    assert found.superiority == (1 + 1 + 0.5 + 0) / 4
-    assert found.relative == pytest.approx((0.905 - 0.9) / 0.9)
+    difference = accuracy(contrast([0.91, 0.92, 0.9, 0.89]))
+    assert difference.superiority == (1 + 1 + 0.5 + 0) / 4
+    assert difference.relative == pytest.approx((0.905 - 0.9) / 0.9)
     assert accuracy(contrast([0.91])).superiority is None
 
 
@@ -97,45 +104,45 @@ def test_no_relative_difference_to_a_baseline_that_is_not_positive(baseline: flo
         name: [finished_row(name, 0, generalization_gap_loss=value)]
         for name, value in (("a", baseline), ("b", variant))
     }
-    found = build_contrasts(rows, "a")[0].differences
-    assert found is not None
-    assert found.generalization_gap_loss.relative is None
+    differences = build_contrasts(rows, "a")[0].differences
+    assert differences is not None
+    assert differences.generalization_gap_loss.relative is None
 
 
 def test_a_detectable_difference_has_80_percent_power_after_the_correction() -> None:
-    found = accuracy(contrast([0.9 + gain for gain in GAINS]))
-    assert found.sd is not None
-    assert found.detectable is not None
+    difference = accuracy(contrast([0.9 + gain for gain in GAINS]))
+    assert difference.sd is not None
+    assert difference.detectable is not None
     level = 0.05 / 4
-    noncentrality = found.detectable / found.sd * np.sqrt(6)
+    noncentrality = difference.detectable / difference.sd * np.sqrt(6)
     assert stats.nct.sf(stats.t.isf(level / 2, 5), 5, noncentrality) == pytest.approx(0.8, abs=1e-6)
 
 
 def test_equivalence_is_of_accuracy_at_a_fifth_of_a_point() -> None:
     accuracies = [0.9003, 0.8998, 0.9001, 0.9, 0.8999, 0.9004, 0.9002]
-    found = contrast(accuracies).equivalence
-    assert found is not None
+    equivalence = contrast(accuracies).equivalence
+    assert equivalence is not None
     points = 100 * (np.array(accuracies) - 0.9)
     below = stats.ttest_1samp(points, -0.2, alternative="greater").pvalue
     above = stats.ttest_1samp(points, 0.2, alternative="less").pvalue
-    assert found.p == pytest.approx(max(below, above))
+    assert equivalence.p == pytest.approx(max(below, above))
     interval = stats.ttest_1samp(points, 0).confidence_interval(0.9)
-    assert (found.low, found.high) == (pytest.approx(interval.low), pytest.approx(interval.high))
-    assert (found.equivalent, found.more_seeds, found.margin_points) == (True, 0, 0.2)
+    assert (equivalence.low, equivalence.high) == (pytest.approx(interval.low), pytest.approx(interval.high))
+    assert (equivalence.equivalent, equivalence.more_seeds, equivalence.margin_points) == (True, 0, 0.2)
 
 
 def test_more_seeds_are_the_fewest_that_would_find_the_margin() -> None:
-    found = contrast([0.9 + gain for gain in GAINS])
-    sd = accuracy(found).sd
-    assert found.equivalence is not None
-    assert found.equivalence.more_seeds is not None
+    six_pairs = contrast([0.9 + gain for gain in GAINS])
+    sd = accuracy(six_pairs).sd
+    assert six_pairs.equivalence is not None
+    assert six_pairs.equivalence.more_seeds is not None
     assert sd is not None
 
     def power(pairs: int) -> float:
         critical = stats.t.isf(0.05 / 4 / 2, pairs - 1)
         return float(stats.nct.sf(critical, pairs - 1, 0.2 / sd * np.sqrt(pairs)))
 
-    needed = 6 + found.equivalence.more_seeds
+    needed = 6 + six_pairs.equivalence.more_seeds
     assert power(needed) >= 0.8 > power(needed - 1)
 
 
@@ -144,20 +151,20 @@ def test_mcnemar_is_made_seed_by_seed() -> None:
     second = [finished_row("b", 0, test_correct=answers("1101111110"))]
     first.append(finished_row("a", 1, test_correct=answers("1" * 10)))
     second.append(finished_row("b", 1, test_correct=answers("1" * 10)))
-    (found,) = build_contrasts({"a": first, "b": second}, "a")
-    assert [(each.seed, each.only_baseline, each.only_variant, each.p) for each in found.mcnemar] == [
+    (paired,) = build_contrasts({"a": first, "b": second}, "a")
+    assert [(test.seed, test.only_baseline, test.only_variant, test.p) for test in paired.mcnemar] == [
         (0, 1, 4, stats.binomtest(1, 5).pvalue),
         (1, 0, 0, 1.0),
     ]
 
 
 def test_mcnemar_needs_the_same_images() -> None:
-    known, longer = answers("11110000"), answers("1111000011")
-    first = [finished_row("a", seed, test_correct=known) for seed in range(3)]
+    correct, longer = answers("11110000"), answers("1111000011")
+    first = [finished_row("a", seed, test_correct=correct) for seed in range(3)]
     second = [
         finished_row("b", 0),
         finished_row("b", 1, test_correct=longer),
-        finished_row("b", 2, test_correct=known, dataset_sha256="other"),
+        finished_row("b", 2, test_correct=correct, dataset_sha256="other"),
     ]
     assert build_contrasts({"a": first, "b": second}, "a")[0].mcnemar == []
 
@@ -165,9 +172,9 @@ def test_mcnemar_needs_the_same_images() -> None:
 def test_the_order_of_jobs_and_variants_changes_no_number() -> None:
     generator = np.random.default_rng(0)
     variants = {name: rows(name, 0.9 + 0.01 * generator.random(7)) for name in "abc"}
-    forwards = {each.variant: each for each in build_contrasts(variants, "a")}
+    forwards = {built.variant: built for built in build_contrasts(variants, "a")}
     turned = {name: jobs[::-1] for name, jobs in reversed(variants.items())}
-    assert {each.variant: each for each in build_contrasts(turned, "a")} == forwards
+    assert {built.variant: built for built in build_contrasts(turned, "a")} == forwards
 
 
 def test_new_images_widen_the_interval_of_the_accuracy() -> None:
@@ -180,9 +187,9 @@ def test_new_images_widen_the_interval_of_the_accuracy() -> None:
         ]
         for name, of_variant in zip("ab", right, strict=True)
     }
-    (found,) = build_contrasts(variants, "a")
-    numbers = accuracy(found)
-    wider = found.accuracy_on_new_images
+    (paired,) = build_contrasts(variants, "a")
+    numbers = accuracy(paired)
+    wider = paired.accuracy_on_new_images
     assert wider is not None
     assert numbers.low is not None
     assert numbers.high is not None

@@ -46,11 +46,11 @@ def test_a_report_is_as_in_its_file(case: str, form: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("numbers", "said"),
+    ("numbers", "text"),
     [([], ""), ([4], "4"), ([0, 1], "0-1"), ([9, 0, 1, 2, 5, 7, 8], "0-2, 5, 7-9")],
 )
-def test_many_seeds_are_written_as_ranges(numbers: list[int], said: str) -> None:
-    assert formatting.format_ranges(numbers) == said
+def test_many_seeds_are_written_as_ranges(numbers: list[int], text: str) -> None:
+    assert formatting.format_ranges(numbers) == text
 
 
 def gone(state: JobState, seed: int, *, variant: str = "a", reason: str = "why") -> Missing:
@@ -107,7 +107,7 @@ def test_confounders_are_listed() -> None:
 
 def test_pointers_lead_to_the_row_that_has_their_numbers() -> None:
     comparison = comparisons.full()
-    found = formatting.find_sources(
+    sources = formatting.find_sources(
         comparison,
         [
             "/variants/1/metrics/test_loss",
@@ -117,13 +117,13 @@ def test_pointers_lead_to_the_row_that_has_their_numbers() -> None:
             "/somewhere/else",
         ],
     )
-    assert found == [
+    assert sources == [
         formatting.Source("variant-1", "dropout: test loss, training seconds"),
         formatting.Source("network-1", "dropout: parameters"),
         formatting.Source("contrast-0", "dropout against none: test accuracy"),
     ]
     page = html.render(comparison)
-    assert all(f'id="{source.anchor}"' in page for source in found)
+    assert all(f'id="{source.anchor}"' in page for source in sources)
 
 
 def test_equivalence_is_stated_where_it_could_be_tested() -> None:
@@ -135,7 +135,7 @@ def test_equivalence_is_stated_where_it_could_be_tested() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "shown"),
+    ("name", "escaped"),
     [
         ("*bold* _it_ `code` ~no~", r"\*bold\* \_it\_ \`code\` \~no\~"),
         ("weight_decay and l2_", r"weight_decay and l2\_"),
@@ -148,10 +148,10 @@ def test_equivalence_is_stated_where_it_could_be_tested() -> None:
         ("+0.29 points", r"\+0.29 points"),
     ],
 )
-def test_markdown_shows_a_name_verbatim(name: str, shown: str) -> None:
+def test_markdown_shows_a_name_verbatim(name: str, escaped: str) -> None:
     missing = [gone(JobState.CANCELLED, 0, variant=name, reason="cancelled")]
     text = markdown.render(partial(*missing))
-    assert f"\n- {shown}, seed 0: cancelled, job job_0\n" in text
+    assert f"\n- {escaped}, seed 0: cancelled, job job_0\n" in text
 
 
 @pytest.mark.parametrize(
@@ -277,8 +277,8 @@ def read_text(page: str) -> str:
     ],
 )
 def test_f15_markdown_shows_names_in_headings_lists_and_tables_as_they_are(name: str) -> None:
-    shown, page = render_markdown_names(name)
-    assert shown == [name] * 3
+    rendered, page = render_markdown_names(name)
+    assert rendered == [name] * 3
     assert "%5C" not in page
     # GitHub would make these a mention, an issue, an emoji, a formula.
     assert re.findall(r"(?<!\w)@\w|#\d|GH-\d|:[a-z]\w*:", read_text(page)) == []

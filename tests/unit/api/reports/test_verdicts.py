@@ -39,17 +39,17 @@ def test_without_a_pair_there_is_no_verdict() -> None:
 
 
 def test_one_pair_shows_what_happened_and_no_more() -> None:
-    said = verdict([0.02])
-    assert said.startswith("Test accuracy +2.00 points, test loss +0.0000 nats, gap in accuracy +0.00 points")
-    assert said.endswith("One pair: this shows what happened, not what would happen again.")
+    text = verdict([0.02])
+    assert text.startswith("Test accuracy +2.00 points, test loss +0.0000 nats, gap in accuracy +0.00 points")
+    assert text.endswith("One pair: this shows what happened, not what would happen again.")
 
 
 def test_one_pair_counts_the_images_only_one_model_classifies_correctly() -> None:
     first = [finished_row("a", 0, test_correct=answers("10000000"))]
     second = [finished_row("b", 0, test_correct=answers("01111111"))]
-    said = build_contrasts({"a": first, "b": second}, "a")[0].verdict
-    assert "7 test images are classified correctly by this model only, 1 by the baseline's only" in said
-    assert "McNemar's test of these two models: p = 0.070" in said
+    text = build_contrasts({"a": first, "b": second}, "a")[0].verdict
+    assert "7 test images are classified correctly by this model only, 1 by the baseline's only" in text
+    assert "McNemar's test of these two models: p = 0.070" in text
 
 
 @pytest.mark.parametrize(
@@ -57,12 +57,12 @@ def test_one_pair_counts_the_images_only_one_model_classifies_correctly() -> Non
     [(2, "0.5", "4 more seeds"), (3, "0.25", "3 more seeds"), (5, "0.062", "1 more seed")],
 )
 def test_few_pairs_say_what_cannot_be_concluded(pairs: int, best: str, more: str) -> None:
-    said = verdict(CLEAR[:pairs])
+    text = verdict(CLEAR[:pairs])
     assert (
-        f"{pairs} pairs cannot settle it, neither that there is a difference nor that there is none" in said
+        f"{pairs} pairs cannot settle it, neither that there is a difference nor that there is none" in text
     )
-    assert f"p = {best} at best. At least {more} would be needed." in said
-    assert not {"higher", "Higher", "lower", "Lower", "stays"} & set(said.replace(":", "").split())
+    assert f"p = {best} at best. At least {more} would be needed." in text
+    assert not {"higher", "Higher", "lower", "Lower", "stays"} & set(text.replace(":", "").split())
 
 
 def test_a_clear_difference_is_called_with_its_direction_and_interval() -> None:
@@ -87,10 +87,10 @@ def test_an_unclear_difference_says_how_many_seeds_would_show_one() -> None:
 
 
 def test_a_large_number_of_seeds_is_rounded() -> None:
-    found = contrast([0.9 + gain for gain in scattered(0.5, 2.5, 10)])
-    assert found.equivalence is not None
-    assert found.equivalence.more_seeds == 1736
-    assert "; about 1,700 more seeds would probably show one of 0.2 points." in found.verdict
+    ten_pairs = contrast([0.9 + gain for gain in scattered(0.5, 2.5, 10)])
+    assert ten_pairs.equivalence is not None
+    assert ten_pairs.equivalence.more_seeds == 1736
+    assert "; about 1,700 more seeds would probably show one of 0.2 points." in ten_pairs.verdict
 
 
 def test_enough_pairs_that_show_nothing_say_that_they_were_enough() -> None:
@@ -112,25 +112,25 @@ def test_a_small_difference_is_reported_as_small() -> None:
 
 
 def test_identical_models_are_not_called_different() -> None:
-    said = verdict([0.0] * 8)
-    assert said.startswith("The same in every pair: test accuracy, test loss, gap in accuracy, gap in loss.")
+    text = verdict([0.0] * 8)
+    assert text.startswith("The same in every pair: test accuracy, test loss, gap in accuracy, gap in loss.")
 
 
 def test_the_last_bits_are_no_scatter() -> None:
     # 0.92 - 0.90 is not 0.93 - 0.91 in floating point; as a scatter it would make any difference certain.
     base = [0.90, 0.91, 0.92, 0.93, 0.94, 0.95, 0.96]
-    found = contrast([value + 0.02 for value in base], base)
-    assert (accuracy(found).sd, accuracy(found).t_p, accuracy(found).call) == (0.0, None, None)
+    shifted = contrast([value + 0.02 for value in base], base)
+    assert (accuracy(shifted).sd, accuracy(shifted).t_p, accuracy(shifted).call) == (0.0, None, None)
     assert (
         "Different by the same in every pair, which no t test can judge: test accuracy +2.00 points."
-        in found.verdict
+        in shifted.verdict
     )
 
 
 def test_the_example_of_the_seed_document_can_be_reported() -> None:
     """Dropout leaves accuracy about where it was and improves the loss and the gap by a third."""
     scatter = np.array([1.0, -1.0, 2.0, -2.0, 0.5, -0.5])
-    said = of_metrics(
+    text = of_metrics(
         {
             "test_accuracy": 0.0002 * scatter,
             "test_loss": -0.036 + 0.002 * scatter,
@@ -138,42 +138,42 @@ def test_the_example_of_the_seed_document_can_be_reported() -> None:
         },
         {"test_accuracy": 0.978, "test_loss": 0.108, "generalization_gap_loss": 0.09},
     )
-    assert "Test accuracy stays within 0.2 points of the baseline's" in said
+    assert "Test accuracy stays within 0.2 points of the baseline's" in text
     assert (
         "Lower: test loss by 0.0360 nats (33 %, p < 0.001), gap in loss by 0.0300 nats (33 %, p < 0.001)."
-        in said
+        in text
     )
-    assert "The same in every pair: gap in accuracy." in said
-    assert said.endswith("(6 pairs; paired t tests at 5 %, Holm-corrected for 4 tests.)")
+    assert "The same in every pair: gap in accuracy." in text
+    assert text.endswith("(6 pairs; paired t tests at 5 %, Holm-corrected for 4 tests.)")
 
 
 def test_an_unclear_loss_says_what_would_have_shown() -> None:
-    said = of_metrics({"test_loss": MIXED}, {"test_loss": 0.1})
-    assert "No difference could be shown: test loss (+0.0017 nats, p = 1.000; one of 0.0" in said
+    text = of_metrics({"test_loss": MIXED}, {"test_loss": 0.1})
+    assert "No difference could be shown: test loss (+0.0017 nats, p = 1.000; one of 0.0" in text
 
 
 def test_the_exact_test_has_a_veto() -> None:
     # Five gains and one tiny loss: t is certain, but 4 of 64 signings do as well.
     gains = [0.020, 0.021, 0.020, 0.019, 0.020, -0.0001]
-    found = contrast([0.9 + gain for gain in gains])
-    numbers = accuracy(found)
+    five_gains = contrast([0.9 + gain for gain in gains])
+    numbers = accuracy(five_gains)
     assert numbers.t_p_holm is not None
     assert numbers.t_p_holm < 0.05
     assert numbers.sign_flip_p == 4 / 64
     assert numbers.call is None
-    assert "; the exact sign-flip test does not confirm the t test: p = 0.062); about" in found.verdict
+    assert "; the exact sign-flip test does not confirm the t test: p = 0.062); about" in five_gains.verdict
 
 
 def test_a_claim_about_these_images_is_not_one_about_others() -> None:
     """About the same few of 1,000 images make all the difference in each pair: other images need not."""
 
-    def said(gained: Sequence[int], *, lost: int = 0) -> str:
+    def verdict_on_images(gains: Sequence[int], *, lost: int = 0) -> str:
         first = np.arange(1000) < 900
         rows: dict[str, list[Job]] = {"a": [], "b": []}
         for seed in range(8):
             second = first.copy()
             second[:lost] = False
-            second[900 : 900 + gained[seed % len(gained)]] = True
+            second[900 : 900 + gains[seed % len(gains)]] = True
             for name, right in (("a", first), ("b", second)):
                 correct = np.packbits(right).tobytes()
                 rows[name].append(
@@ -181,11 +181,11 @@ def test_a_claim_about_these_images_is_not_one_about_others() -> None:
                 )
         return build_contrasts(rows, "a")[0].verdict
 
-    few = said([3, 4, 3, 4, 4])
-    assert few.startswith("Test accuracy is higher by 0.35 points (95 % interval")
-    assert "On other test images that need not hold (95 % interval -0.05 to +0.75 for new images" in few
-    assert "On other test images" not in said([30, 31, 32])
-    assert "On other test images" not in said([0, 1, 0])
-    exchanged = said([5, 6, 5], lost=5)
+    few_gains = verdict_on_images([3, 4, 3, 4, 4])
+    assert few_gains.startswith("Test accuracy is higher by 0.35 points (95 % interval")
+    assert "On other test images that need not hold (95 % interval -0.05 to +0.75 for new images" in few_gains
+    assert "On other test images" not in verdict_on_images([30, 31, 32])
+    assert "On other test images" not in verdict_on_images([0, 1, 0])
+    exchanged = verdict_on_images([5, 6, 5], lost=5)
     assert exchanged.startswith("Test accuracy stays within 0.2 points of the baseline's (+0.04 points")
     assert "On other test images that need not hold" in exchanged

@@ -45,8 +45,8 @@ def test_between_pixels_values_are_interpolated_and_outside_is_black() -> None:
     image[0, 3, 4], image[0, 27, 27] = 8.0, 4.0
     rows = tf.constant([[3.0, 3.25, 2.5, 27.5, 28.0, 90.0]])
     columns = tf.constant([[4.0, 4.0, 4.5, 27.0, 27.0, -90.0]])
-    found = sample_bilinear(tf.constant(image.reshape(1, 784)), rows, columns)
-    assert np.allclose(found, [[8.0, 6.0, 2.0, 2.0, 0.0, 0.0]])
+    sampled = sample_bilinear(tf.constant(image.reshape(1, 784)), rows, columns)
+    assert np.allclose(sampled, [[8.0, 6.0, 2.0, 2.0, 0.0, 0.0]])
 
 
 def test_shift_moves_each_image_by_its_own_distance_within_the_bound(digits: np.ndarray) -> None:
@@ -93,7 +93,7 @@ def test_elastic_displacements_are_smooth_and_as_long_as_simards() -> None:
     # The usual recipe: uniform noise under a normal filter of sigma 4, zeros beyond the edge.
     usual = np.array([34.0 * ndimage.gaussian_filter(one, 4.0, mode="constant", truncate=8) for one in noise])
     assert fields.std() == pytest.approx(usual.std(), rel=0.1)
-    roughness = [np.abs(np.diff(each, axis=-1)).mean() / each.std() for each in (fields, usual)]
+    roughness = [np.abs(np.diff(field, axis=-1)).mean() / field.std() for field in (fields, usual)]
     assert roughness[0] == pytest.approx(roughness[1], rel=0.1)
     assert abs(np.corrcoef(fields[0].ravel(), fields[1].ravel())[0, 1]) < 0.1
 

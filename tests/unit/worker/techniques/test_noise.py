@@ -32,9 +32,9 @@ def mask(*, seed: int = 0, step: int = 0, layer: str = "dropout_1", rate: float 
 
 @pytest.mark.parametrize("rate", [0.1, 0.5, 0.9])
 def test_dropout_silences_the_configured_fraction(rate: float) -> None:
-    kept = np.mean([mask(step=step, rate=rate).mean() for step in range(50)])
+    share = np.mean([mask(step=step, rate=rate).mean() for step in range(50)])
     # 204,800 units: four standard deviations.
-    assert kept == pytest.approx(1 - rate, abs=4 * np.sqrt(rate * (1 - rate) / (50 * UNITS)))
+    assert share == pytest.approx(1 - rate, abs=4 * np.sqrt(rate * (1 - rate) / (50 * UNITS)))
 
 
 def test_dropout_keeps_the_expectation_and_is_nothing_at_inference() -> None:
@@ -42,8 +42,8 @@ def test_dropout_keeps_the_expectation_and_is_nothing_at_inference() -> None:
     layer.set_strength(0.25, 0)
     inputs = tf.random.stateless_uniform((64, 4096), seed=[1, 2])
     dropped = layer(inputs, training=True).numpy()
-    kept = dropped != 0
-    assert np.allclose(dropped[kept], inputs.numpy()[kept] / 0.75)
+    active = dropped != 0
+    assert np.allclose(dropped[active], inputs.numpy()[active] / 0.75)
     assert dropped.mean() == pytest.approx(inputs.numpy().mean(), rel=0.01)
     assert np.array_equal(layer(inputs, training=False), inputs)
 
@@ -65,11 +65,11 @@ def test_spatial_dropout_silences_whole_maps_and_keeps_the_expectation() -> None
     assert np.array_equal(layer(inputs, training=False), inputs)
     maps = layer(inputs, training=True).numpy().reshape(64, 30, 256)
     assert (maps == maps[:, :1]).all()
-    kept = maps[:, 0] > 0
-    assert np.allclose(maps[:, 0][kept], 4.0)
+    active = maps[:, 0] > 0
+    assert np.allclose(maps[:, 0][active], 4.0)
     # 16,384 maps: four standard deviations.
-    assert kept.mean() == pytest.approx(0.75, abs=4 * np.sqrt(0.25 * 0.75 / kept.size))
-    assert not (kept == kept[0]).all()
+    assert active.mean() == pytest.approx(0.75, abs=4 * np.sqrt(0.25 * 0.75 / active.size))
+    assert not (active == active[0]).all()
 
 
 def disturbed(layer_class: type[HashedNoise], strength: float, level: float) -> np.ndarray:

@@ -39,8 +39,8 @@ def test_masks_of_two_steps_are_not_shifted_copies() -> None:
 def test_a_stream_continues_at_the_given_position_and_differs_by_role() -> None:
     clock = StepClock()
     stream, other = HashedStream(clock, "one"), HashedStream(clock, "other")
-    for each in (stream, other):
-        each.configure(3)
+    for source in (stream, other):
+        source.configure(3)
     whole = stream.draw_uniform(100).numpy()
     assert np.array_equal(stream.draw_uniform(60, after=40), whole[40:])
     assert not np.isin(other.draw_uniform(100), whole).any()
