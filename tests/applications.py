@@ -1,4 +1,4 @@
-"""The application as tests make it: once each, and many times."""
+"""The application as tests create it: many times, with its routes built once."""
 
 from functools import cache
 
@@ -10,10 +10,10 @@ from models.settings import Settings
 
 
 def application(settings: Settings) -> FastAPI:
-    """What `create_app` makes, with routes that are worked out once for all tests.
+    """The app of `create_app`, with routes that are built once for all tests.
 
-    FastAPI works out what each route takes and gives at an application's first request, which takes longer
-    than most tests; it is the same for all settings.
+    FastAPI builds each route's parameters and responses at an application's first request, which takes longer
+    than most tests; they are the same for all settings.
     """
     app = create_app(settings)
     app.router.routes = _routes()

@@ -1,4 +1,4 @@
-"""Comparisons by hand, for what shows them: with everything in them, with nothing, and with hard names."""
+"""Comparisons by hand, for renderers: complete, empty, and with difficult names."""
 
 import base64
 import math

@@ -17,7 +17,7 @@ from tests import servers
 from tests.chaos.fault_log import FAULT_LOG, FaultLog, Tally, table
 from tests.fuzzing import FUZZING, Fuzzing, Run
 
-KEPT_VARIABLES = {"REGBENCH_DATA_DIR"}
+PRESERVED_VARIABLES = {"REGBENCH_DATA_DIR"}
 PROCESSES = pytest.StashKey[list[int]]()
 
 
@@ -25,7 +25,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """How much chaos and fuzzing, and which."""
     parser.addoption("--chaos", choices=("short", "full"), default="short", help="how long tests/chaos runs")
     parser.addoption("--chaos-seed", type=int, default=None, help="repeats the faults of an earlier run")
-    parser.addoption("--fuzz", choices=("few", "full"), default="few", help="how many cases the API is asked")
+    parser.addoption(
+        "--fuzz", choices=("few", "full"), default="few", help="how many cases the API is tested with"
+    )
     parser.addoption("--fuzz-seed", type=int, default=None, help="repeats the cases of an earlier run")
 
 
@@ -47,7 +49,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: Any) -> None:
-    """Tell a process of pytest-xdist the seeds, and leave it the time to stop its servers."""
+    """Send the seeds to a process of pytest-xdist, and give it time to stop its servers."""
     node.workerinput["--chaos-seed"] = node.config.stash[FAULT_LOG].seed
     node.workerinput["--fuzz-seed"] = node.config.stash[FUZZING].seed
     node.nodemanager.EXIT_TIMEOUT = 60
@@ -75,7 +77,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 # First, because pytest-xdist's own hook waits for its processes.
 @pytest.hookimpl(tryfirst=True)
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
-    """Hand over what this process's faults and fuzzing have done; told to end, tell those that help."""
+    """Send the results of this process's faults and fuzzing; on SIGTERM, forward it to the xdist workers."""
     if exitstatus == pytest.ExitCode.INTERRUPTED:
         for pid in session.config.stash.get(PROCESSES, []):
             with suppress(ProcessLookupError):
@@ -88,7 +90,7 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any, error: object) -> None:
-    """Take what a process of pytest-xdist hands over; one that was killed hands over nothing."""
+    """Receive the results of a process of pytest-xdist; one that was killed sends none."""
     if error is None:
         node.config.stash[FAULT_LOG].tallies += [Tally(**tally) for tally in node.workeroutput["tallies"]]
         node.config.stash[FUZZING].runs += [Run(**run) for run in node.workeroutput["runs"]]
@@ -109,7 +111,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 
 
 def pytest_sessionstart() -> None:
-    """A run that is told to end (SIGTERM) stops the servers that it started, as one that Ctrl-C ends does."""
+    """On SIGTERM a run stops the servers that it started, as on Ctrl-C."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
@@ -118,10 +120,10 @@ def _no_settings_of_the_developer() -> Iterator[None]:
     """What is set in a developer's shell, or in a .env file, must not decide a test."""
     with pytest.MonkeyPatch.context() as patch:
         for name in [name for name in os.environ if name.startswith("REGBENCH_")]:
-            if name not in KEPT_VARIABLES:
+            if name not in PRESERVED_VARIABLES:
                 patch.delenv(name)
-        # pytest loads readline, which tells every process that is started from there how wide a terminal is:
-        # those of pytest-xdist, and from them the programs that tests start in terminals of their own.
+        # pytest loads readline, which exports the terminal's width to every child process: to those of
+        # pytest-xdist, and through them to programs that tests start in terminals of their own.
         for name in ("COLUMNS", "LINES"):
             patch.delenv(name, raising=False)
         # Keys have tests of their own.

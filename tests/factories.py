@@ -177,7 +177,7 @@ def job_in(database: Database, state: JobState) -> str:
 def finished_row(variant: str, seed: int, **changes: Any) -> Job:
     """A finished job that no database has seen, with that much of its result changed.
 
-    Which test images it recognizes is unknown, unless given.
+    Which test images it classifies correctly is unknown, unless specified.
     """
     job_id = f"job_{variant}_{seed}".replace(" ", "-")
     result = Result(job_id=job_id, **asdict(result_record(**({"test_correct": None} | changes))))

@@ -1,4 +1,4 @@
-"""What the fuzzing of the API has tried, and what it found."""
+"""The cases and failures of fuzzing the API."""
 
 from dataclasses import dataclass, field
 
@@ -17,7 +17,7 @@ class Run:
 
 @dataclass
 class Fuzzing:
-    """How much is asked, by which seed, and what came of it."""
+    """The number of cases, the seed, and the result."""
 
     seed: int
     full: bool

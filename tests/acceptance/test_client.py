@@ -16,7 +16,7 @@ LONG = {"dataset": {"name": "mnist_5k"}, "training": {"epochs": 1000}}
 SMALL = job_spec().model_dump(mode="json", exclude_unset=True)
 
 
-def test_an_experiment_from_submit_to_a_data_frame(client: Regbench) -> None:
+def test_an_experiment_from_submission_to_data_frame(client: Regbench) -> None:
     submitted = client.submit({"preset": "dropout-vs-none", "base": SMALL, "seeds": [0, 1]})
     assert isinstance(submitted, Experiment)
     finished = submitted.wait(DEADLINE_SECONDS)
@@ -58,7 +58,7 @@ def test_jobs_of_many_seeds_are_submitted_together_and_listed_page_by_page(
     assert sorted(listed) == sorted(ids)
 
 
-def test_in_a_terminal_a_preset_is_run_watched_and_left(url: str, client: Regbench) -> None:
+def test_a_preset_is_run_and_watched_in_a_terminal_and_left_running(url: str, client: Regbench) -> None:
     command = [
         *("experiment", "run", "dropout-vs-none", "--url", url, "--seeds", "0"),
         *("--set", "base.dataset.name=mnist_5k", "--set", "base.training.epochs=1000"),
@@ -82,7 +82,7 @@ def test_in_a_terminal_a_preset_is_run_watched_and_left(url: str, client: Regben
             job.cancel()
 
 
-def test_what_the_service_offers_is_shown_and_completed(url: str) -> None:
+def test_presets_and_techniques_of_the_service_are_listed_and_completed(url: str) -> None:
     assert "dropout-vs-none" in run("presets", REGBENCH_URL=url).stdout
     assert "Formula: " in run("techniques", "dropout", REGBENCH_URL=url).stdout
     assert json.loads(run("techniques", "dropout", "--json", REGBENCH_URL=url).stdout)["name"] == "dropout"
@@ -97,7 +97,7 @@ def test_what_the_service_offers_is_shown_and_completed(url: str) -> None:
     assert completed.stdout.split() == ["dropout-vs-none"]
 
 
-def test_the_doctor_finds_a_running_service_well(up: Up) -> None:
+def test_the_doctor_reports_no_fault_of_a_running_service(up: Up) -> None:
     seen = run("doctor", "--json", REGBENCH_URL=up.url(), REGBENCH_HOME=str(up.home))
     document = json.loads(seen.stdout)
     assert (seen.returncode, document["healthy"]) == (0, True), document

@@ -24,7 +24,7 @@ from tests.factories import job_spec
 LONG = {"dataset": {"name": "mnist_5k"}, "training": {"epochs": 1000}}
 
 
-def test_a_job_from_submit_to_report(url: str) -> None:
+def test_a_job_from_submission_to_report(url: str) -> None:
     document = job_spec().model_dump_json()
     submitted = run("submit", "-", stdin=document, REGBENCH_URL=url)
     assert submitted.returncode == 0, submitted.stderr
@@ -62,7 +62,7 @@ def test_a_job_that_is_cancelled_ends_its_watch_with_2(url: str, client: Regbenc
         (["report", "exp_000000000000000000000000"], "", "exp_000000000000000000000000"),
     ],
 )
-def test_what_the_service_refuses_is_4_and_says_why(
+def test_a_refused_request_exits_with_4_and_the_reason(
     arguments: list[str], stdin: str, message: str, url: str
 ) -> None:
     refused = run(*arguments, stdin=stdin, REGBENCH_URL=url)
@@ -87,7 +87,7 @@ def test_a_port_in_use_is_reported(url: str, tmp_path: Path) -> None:
     assert second.stderr.splitlines()[0] == f"regbench: Port {port} of 127.0.0.1 is already in use."
 
 
-def test_without_keys_nothing_is_started_on_a_public_address(tmp_path: Path) -> None:
+def test_without_keys_no_service_starts_on_a_public_address(tmp_path: Path) -> None:
     everywhere = ("up", "--port", "0", "--host", "0.0.0.0")  # noqa: S104 (nothing is bound)
     strict = {"REGBENCH_HOME": str(tmp_path), "REGBENCH_API_KEYS_REQUIRED": "auto"}
     refused = run(*everywhere, **strict)
@@ -130,7 +130,7 @@ def test_it_starts_beside_a_users_own_modules_and_reads_the_folders_env(tmp_path
     assert list_processes(folder / "home") == {}
 
 
-def test_a_part_that_dies_ends_the_stack_with_a_sentence(tmp_path: Path) -> None:
+def test_a_process_that_dies_stops_the_stack_with_an_error(tmp_path: Path) -> None:
     with regbench_up(tmp_path / "home") as stack:
         stack.url()
         redis = [pid for pid, command in list_processes(stack.home).items() if "redis-server" in command]
@@ -140,7 +140,7 @@ def test_a_part_that_dies_ends_the_stack_with_a_sentence(tmp_path: Path) -> None
     assert list_processes(stack.home) == {}
 
 
-def test_no_part_outlives_a_stack_that_is_killed(tmp_path: Path) -> None:
+def test_no_process_outlives_a_stack_that_is_killed(tmp_path: Path) -> None:
     with regbench_up(tmp_path / "home") as stack:
         stack.url()
         stack.process.kill()

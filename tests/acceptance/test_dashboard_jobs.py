@@ -73,7 +73,7 @@ def test_a_job_is_paused_resumed_and_cancelled(page: Page, client: Regbench) -> 
     expect(page.get_by_role("button", name="Cancel")).to_have_attribute("title", "The job has ended.")
 
 
-def test_ticked_jobs_are_compared_and_reported(page: Page, trained: list[str], tmp_path: Path) -> None:
+def test_selected_jobs_are_compared_and_reported(page: Page, trained: list[str], tmp_path: Path) -> None:
     page.goto("/jobs")
     page.get_by_label("State").select_option("succeeded")
     page.wait_for_url(re.compile(r"state=succeeded"))
@@ -103,7 +103,7 @@ def test_ticked_jobs_are_compared_and_reported(page: Page, trained: list[str], t
     assert "/v1/reports" in page.url
 
 
-def test_the_list_is_live_and_preserves_ticks(page: Page, client: Regbench) -> None:
+def test_the_list_is_live_and_preserves_the_selection(page: Page, client: Regbench) -> None:
     job = client.submit(job_spec(name="followed", model={"hidden_units": [16]}, training={"epochs": 30}))
     page.goto("/jobs")
     page.locator(f"[data-job={job.id}] .tick").check()

@@ -27,7 +27,7 @@ def test_the_demo_compares_reports_and_leaves_nothing_running(tmp_path: Path) ->
     assert list_processes(folder) == {}
 
 
-def test_f1_the_demo_takes_other_images_where_those_of_mnist_turn_out_to_be_damaged(tmp_path: Path) -> None:
+def test_f1_the_demo_uses_mnist_5k_when_mnist_is_damaged(tmp_path: Path) -> None:
     images = tmp_path / "mnist.npz"
     # Whole as far as a submission checks it; a worker that reads it finds out.
     np.savez(images, **dict.fromkeys(("x_train", "y_train", "x_test", "y_test"), np.zeros(3)))  # type: ignore[arg-type] # arrays by name

@@ -19,11 +19,11 @@ def test_the_notebook_is_stored_without_outputs() -> None:
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_the_notebook_comes_to_a_conclusion(
+def test_the_notebook_runs_to_its_conclusion(
     url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("REGBENCH_URL", url)
-    # Nothing of the developer's own Jupyter.
+    # Without the developer's own Jupyter configuration.
     monkeypatch.setenv("JUPYTER_CONFIG_DIR", str(tmp_path))
     monkeypatch.setenv("IPYTHONDIR", str(tmp_path))
     notebook = nbformat.read(NOTEBOOK, as_version=4)

@@ -1,4 +1,4 @@
-"""The README's lines, run as they stand against a running service."""
+"""The README's commands, run unchanged against a running service."""
 
 import re
 from pathlib import Path
@@ -8,7 +8,7 @@ from regbench.resources import JobState
 from tests.acceptance.pages import run_blocks, shell_blocks
 
 
-def test_the_readmes_curl_lines_do_what_it_says(url: str, client: Regbench, tmp_path: Path) -> None:
+def test_the_curl_commands_of_the_readme_do_what_it_says(url: str, client: Regbench, tmp_path: Path) -> None:
     assert sum(block.count("curl ") for block in shell_blocks("README.md")) == 7
     output = run_blocks("README.md", url=url, folder=tmp_path, then='echo "$JOB $EXPERIMENT"')
     job_id, experiment_id = output.splitlines()[-1].split()

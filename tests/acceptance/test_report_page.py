@@ -31,7 +31,7 @@ PAGES = {
     "all cancelled": lambda: comparisons.empty([LONG, "W" * 100], state="cancelled"),
 }
 
-# Of each chart: pairs of texts that touch, and texts that stick out of it. A pixel at each edge is air.
+# For each chart: pairs of texts that overlap, and texts that overflow it. One pixel at each edge is a margin.
 TEXT_FAULTS = """svg => {
   const box = svg.getBoundingClientRect();
   const texts = [...svg.querySelectorAll('text')].map(one => [one.textContent, one.getBoundingClientRect()]);
@@ -82,7 +82,7 @@ def show(page: Any, comparison: Comparison, width: int = DESK) -> list[str]:
 
 @pytest.mark.parametrize("name", PAGES)
 @pytest.mark.parametrize("width", [DESK, PHONE])
-def test_no_text_lies_on_another_and_nothing_sticks_out(page: Any, name: str, width: int) -> None:
+def test_no_text_overlaps_or_overflows(page: Any, name: str, width: int) -> None:
     assert show(page, PAGES[name](), width) == []
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     for chart in page.query_selector_all("figure"):
@@ -116,7 +116,7 @@ def test_the_first_layers_images_are_shown_under_the_services_own_policy(page: A
     assert min(widths) > 100
 
 
-def test_a_sentence_leads_to_its_numbers(page: Any) -> None:
+def test_a_sentence_links_to_its_numbers(page: Any) -> None:
     show(page, comparisons.full())
     page.click("text=dropout against none: test accuracy")
     row = page.locator("tr:target")
@@ -127,7 +127,7 @@ def test_a_sentence_leads_to_its_numbers(page: Any) -> None:
 
 
 @pytest.mark.parametrize("name", ["three variants", "22 variants"])
-def test_on_paper_every_chart_fits_a_page_and_no_table_is_cut(page: Any, name: str) -> None:
+def test_in_print_every_chart_fits_a_page_and_no_table_is_cut(page: Any, name: str) -> None:
     show(page, PAGES[name]())
     page.emulate_media(media="print")
     # A4 within the page's margins, in pixels of 1/96 inch.
@@ -144,7 +144,7 @@ def test_on_paper_every_chart_fits_a_page_and_no_table_is_cut(page: Any, name: s
     assert page.pdf(format="A4").startswith(b"%PDF")
 
 
-def test_it_is_understood_without_seeing_it(page: Any) -> None:
+def test_a_screen_reader_can_read_the_report(page: Any) -> None:
     show(page, comparisons.full())
     headings = page.eval_on_selector_all("h1, h2, h3", "all => all.map(one => +one.tagName[1])")
     assert headings[0] == 1

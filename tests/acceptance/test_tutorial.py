@@ -1,4 +1,4 @@
-"""The tutorial's lines, run as they stand: they lead to the reports that it speaks of."""
+"""The tutorial's commands, run unchanged: they produce the reports that it describes."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""A process that does nothing but claim: `python -m tests.chaos.claimer NAME` prints the ids of its jobs.
+"""A process that only claims jobs: `python -m tests.chaos.claimer NAME` prints the ids of its jobs.
 
 It claims from the moment that a line reaches its standard input until no job is waiting.
 """
@@ -15,7 +15,7 @@ _LEASE_SECONDS = 3600.0
 
 
 def main(name: str) -> None:
-    """Claim until nothing waits."""
+    """Claim until no job is queued."""
     database = Database(get_settings())
     with database.read():
         pass  # connected before the race begins

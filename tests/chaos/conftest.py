@@ -15,7 +15,7 @@ def fault_log(pytestconfig: pytest.Config) -> FaultLog:
 
 @pytest.fixture
 def full(fault_log: FaultLog) -> bool:
-    """Whether the long form is asked for."""
+    """Whether the long form is requested."""
     return fault_log.full
 
 

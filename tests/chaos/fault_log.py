@@ -1,4 +1,4 @@
-"""What the faults of a run have done: one line for each scenario, and their sum."""
+"""The results of a run with faults: one line for each scenario, and their total."""
 
 from dataclasses import dataclass, field
 
@@ -7,7 +7,7 @@ import pytest
 
 @dataclass
 class Tally:
-    """What one scenario did and found."""
+    """The counts of one scenario."""
 
     name: str
     faults: int = 0

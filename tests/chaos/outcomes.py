@@ -16,7 +16,7 @@ DEADLINE_SECONDS = 240
 
 
 def wait_until(condition: Callable[[], bool], seconds: float = DEADLINE_SECONDS) -> None:
-    """Look again and again until the condition holds."""
+    """Poll until the condition is true."""
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "waited too long"
@@ -35,9 +35,9 @@ def count(
     expected: Mapping[str, JobState],
     weights_of: Callable[[JobSpec], str] = weights,
 ) -> None:
-    """Add to the tally what became of these jobs, each of which should have ended as `expected` says.
+    """Add the outcomes of these jobs to the tally; each should have ended in its `expected` state.
 
-    `weights_of` says what the weights of a specification's job must be.
+    `weights_of` gives the digest that a specification's weights must have.
     """
     with database.read() as session:
         stored = jobs.get_jobs(session, [*expected])

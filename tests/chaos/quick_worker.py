@@ -1,7 +1,7 @@
 """The real worker but for the training, which takes no time: `celery -A tests.chaos.quick_worker worker`.
 
-A job's label `seconds` says how long an epoch of it takes; its label `fault`, what it does to its process.
-Between epochs the worker looks at what is asked of the job; during one it does not.
+A job's label `seconds` sets the duration of its epochs; its label `fault`, what it does to its process.
+Between epochs the worker checks for requested actions; during one it does not.
 """
 
 import ctypes
@@ -32,7 +32,7 @@ __all__ = ["app"]
 def weights(spec: JobSpec) -> str:
     """The SHA-256 that the weights of this specification's job must have.
 
-    Each epoch's follow from those of the one before: who goes on from the wrong place ends elsewhere.
+    Each epoch's follow from those of the one before, so resuming at a wrong epoch gives other weights.
     """
     state = _first(spec)
     for _ in range(spec.training.epochs):

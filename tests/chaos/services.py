@@ -41,7 +41,7 @@ def api(settings: Settings, log: Path) -> Iterator[tuple[Child, httpx.Client]]:
     # Not pytest's own folder: a unix socket's path may have 107 bytes at most.
     with tempfile.TemporaryDirectory() as folder:
         path = str(Path(folder) / "api.sock")
-        # A kept connection may be closed by the API in the very moment in which it is used again.
+        # The API may close a kept-alive connection just as it is reused.
         transport = httpx.HTTPTransport(uds=path, limits=httpx.Limits(max_keepalive_connections=0))
         with (
             _running("API", (*API, "--uds", path), settings, log) as process,
@@ -62,7 +62,7 @@ def submit(client: httpx.Client, **changes: object) -> str:
 
 
 def _listens(process: Child, path: str) -> bool:
-    """Whether a connection is accepted; asked without httpx, which leaves a socket open if none is."""
+    """Whether a connection is accepted; checked without httpx, which leaves a socket open if none is."""
     process.check()
     with socket.socket(socket.AF_UNIX) as probe:
         return probe.connect_ex(path) == 0

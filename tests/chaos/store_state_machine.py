@@ -1,4 +1,4 @@
-"""Random sequences of all that can be asked of the store, compared with the model after each step."""
+"""Random sequences of the store's operations, compared with the model after each step."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -49,7 +49,7 @@ class Score:
     """Leases that ran out."""
 
 
-# What a worker may write, each in the name of an attempt.
+# What a worker may write, each for an attempt.
 _WRITES: dict[str, Callable[[Session, str, int], object]] = {
     "renew": lambda session, job, attempt: queue.renew(
         session, job, attempt, lease_seconds=3600, progress=Progress(2, 0.5, 1.0)
@@ -88,7 +88,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     @contextmanager
     def _refused_unless(self, granted: bool) -> Iterator[None]:
-        """The block must raise Conflict and change nothing, or, if granted, must not."""
+        """The block must raise Conflict and change nothing, or, if granted, must not raise."""
         before = self._rows()
         try:
             yield
@@ -299,7 +299,7 @@ class StoreMachine(RuleBasedStateMachine):
         for job in self._model.jobs:
             job.delayed = False
 
-    # What holds after each step.
+    # Invariants after each step.
 
     @invariant()
     def the_database_says_what_the_model_says(self) -> None:

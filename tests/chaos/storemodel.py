@@ -69,7 +69,7 @@ class ModelJob:
         self.move(JobState.QUEUED if self.delayed else JobState.FAILED)
 
     def cancel(self) -> bool:
-        """The owner's wish; returns whether it is granted, as do the next two."""
+        """Cancel for the owner; returns whether it is granted, as do the next two."""
         if self.state is JobState.RUNNING:
             self.request(Action.CANCEL)
         elif not self.state.terminal:

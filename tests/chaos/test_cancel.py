@@ -1,4 +1,4 @@
-"""Cancel against completion: the job ends once, and as the owner was told."""
+"""Cancel against completion: the job ends once, and as the response said."""
 
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -27,7 +27,7 @@ def test_a_cancel_races_the_jobs_completion(
     database: Database, database_settings: Settings, tally: Tally, full: bool, random: Random, tmp_path: Path
 ) -> None:
     statuses: dict[str, int] = {}
-    # No broker is needed: nobody rings.
+    # No broker is needed: no dispatch message is sent.
     settings = database_settings.model_copy(update={"broker_url": "redis+socket:///no/such/redis.sock"})
     with api(settings, tmp_path / "api.log") as (_, client), ThreadPoolExecutor(2) as racers:
         for _ in range(500 if full else 60):
@@ -42,7 +42,7 @@ def test_a_cancel_races_the_jobs_completion(
             tally.faults += 1
     for job_id, status in statuses.items():
         _count(database, tally, job_id, status)
-    # Each answer has been given, else the racers have not met in every part.
+    # Every status occurred, else the two did not overlap in every phase.
     assert {*statuses.values()} == {200, 202, 409}
 
 

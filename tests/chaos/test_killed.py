@@ -66,7 +66,7 @@ class Site:
         return job.id
 
     def undisturbed(self, epochs: int) -> str:
-        """The weights' digest of a job that nothing happens to."""
+        """The weights' digest of an undisturbed job."""
         job_id = self.submit(epochs)
         wait_until(lambda: all_ended(self.database, [job_id]))
         result = self.job(job_id).result
@@ -74,7 +74,7 @@ class Site:
         return result.weights_sha256
 
     def job(self, job_id: str) -> Job:
-        """As it stands."""
+        """The job as stored."""
         with self.database.read() as session:
             return get_job(session, job_id)
 
@@ -129,7 +129,7 @@ def killed_worker(site: Site, job_id: str, attempt: int, epochs: int) -> None:
 
 
 def stopped_worker(site: Site, job_id: str, attempt: int, epochs: int) -> None:
-    """The worker is asked to stop, and another is started."""
+    """The worker gets SIGTERM, and another is started."""
     site.train(job_id, attempt, epochs)
     crashes = site.job(job_id).crashes
     site.worker.stop(30.0)
@@ -147,7 +147,7 @@ def frozen_worker(site: Site, job_id: str, attempt: int, epochs: int) -> None:
         site.train(job_id, attempt + 1, epochs)
     finally:
         os.killpg(frozen.pid, signal.SIGCONT)
-    # Later faults are meant for whoever trains the job; of two workers it could be the other.
+    # Later faults apply to the worker that trains the job; of two workers it could be the other.
     frozen.stop(30.0)
 
 
@@ -180,7 +180,7 @@ def plan(random: Random, *, full: bool, short_of_time: bool) -> list[Disturbed]:
     return [each_epoch, scattered(several, MANY), scattered(repeated, MANY)]
 
 
-def test_trainings_that_are_killed_stopped_and_frozen(
+def test_training_survives_processes_that_are_killed_stopped_and_frozen(
     site: Site, tally: Tally, random: Random, full: bool
 ) -> None:
     on_sqlite = site.settings.database_url.startswith("sqlite")

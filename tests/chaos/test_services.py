@@ -45,12 +45,12 @@ class Fleet:
     """To the broker itself, past the proxy."""
 
     def job(self, job_id: str) -> Job:
-        """As it stands."""
+        """The job as stored."""
         with self.database.read() as session:
             return get_job(session, job_id)
 
     def owner(self, job_id: str) -> str:
-        """Who trains the job, once somebody does."""
+        """The process that trains the job, once one does."""
         wait_until(lambda: self.job(job_id).lease_owner is not None)
         return self.job(job_id).lease_owner or ""
 
@@ -174,7 +174,7 @@ def test_every_message_delivered_three_times(fleet: Fleet, tally: Tally, full: b
     assert {fleet.job(job_id).attempt for job_id in job_ids} == {1}
 
 
-def test_a_broker_that_cannot_be_reached_and_then_forgets_its_connections(
+def test_an_unreachable_broker_that_then_drops_its_connections(
     fleet: Fleet, tally: Tally, full: bool, random: Random
 ) -> None:
     job_ids = []
@@ -195,7 +195,7 @@ def test_a_broker_that_cannot_be_reached_and_then_forgets_its_connections(
 def test_a_job_whose_worker_is_killed_after_a_cancel_request(fleet: Fleet, tally: Tally, full: bool) -> None:
     job_ids = []
     for seed in range(5 if full else 1):
-        # So long that its worker does not look whether anything is asked of it.
+        # So long that its worker does not check for requested actions.
         job_id = submit(fleet.client, seed=seed, labels={"seconds": "600"})
         owner = fleet.owner(job_id)
         answer = fleet.client.post(f"/v1/jobs/{job_id}/cancel")

@@ -1,4 +1,4 @@
-"""The store against a model of it, over random sequences of everything that can be asked of it."""
+"""The store against a model of it, over random sequences of its operations."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from tests.chaos.fault_log import FaultLog, Tally
 from tests.chaos.store_state_machine import Score, StoreMachine
 
 
-def test_the_store_does_what_a_simple_model_does(
+def test_the_store_behaves_as_a_simple_model(
     database: Database, tally: Tally, fault_log: FaultLog, full: bool
 ) -> None:
     score = Score()

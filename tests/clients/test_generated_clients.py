@@ -78,7 +78,7 @@ def test_c1_the_python_client_submits_waits_and_reports(python_tools: Path, tmp_
         run(python_tools / "python", script, stack.url(), cwd=tmp_path, PYTHONPATH=str(client))
 
 
-def test_c1_the_typescript_clients_are_whole_and_type_check(node_tools: Path, tmp_path: Path) -> None:
+def test_c1_the_typescript_clients_are_complete_and_type_check(node_tools: Path, tmp_path: Path) -> None:
     run(node_tools / "openapi-typescript", DOCUMENT, "-o", "schema.d.ts", cwd=tmp_path)
     run(
         *(node_tools / "openapi-ts", "-i", DOCUMENT, "-o", "sdk", "-c", "@hey-api/client-fetch"), cwd=tmp_path

@@ -39,7 +39,7 @@ class _Silent:
 
 
 def train_with_regbench(name: str, variant: str, seeds: int) -> Sample:
-    """Train one variant by the service's trainer, once with each seed."""
+    """Train one variant with the service's trainer, once for each seed."""
     programs = ProgramCache()
     evaluations = []
     for seed in range(seeds):

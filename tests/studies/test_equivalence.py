@@ -1,4 +1,4 @@
-"""Slow: the service's result is the seed script's result, as far as chance allows to tell."""
+"""Slow: the service's result equals the seed script's, within sampling error."""
 
 import pytest
 from scipy.stats import ttest_ind
@@ -24,7 +24,7 @@ def _engine() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("variant", list(VARIANTS))
-def test_mean_test_accuracy_is_model_fits(variant: str) -> None:
+def test_mean_test_accuracy_equals_that_of_model_fit(variant: str) -> None:
     ours, theirs = (
         train_with_regbench("mnist_5k", variant, SEEDS),
         train_with_model_fit("mnist_5k", variant, SEEDS),

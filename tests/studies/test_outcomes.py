@@ -23,7 +23,7 @@ SMALL: dict[str, Any] = {"dataset": {"name": "mnist_5k"}}
 
 @dataclass(frozen=True)
 class Run:
-    """One finished job, as the API tells it."""
+    """One finished job, as the API returns it."""
 
     result: dict[str, Any]
     epochs: list[dict[str, Any]]
@@ -35,7 +35,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Study:
-    """A finished experiment: the runs of each variant in the order of the seeds: equal places are pairs."""
+    """A finished experiment: each variant's runs in the order of seeds, so that equal positions are pairs."""
 
     runs: dict[str, list[Run]]
 
@@ -122,7 +122,7 @@ def test_the_larger_the_l2_factor_the_smaller_the_weights_until_it_underfits(ser
     assert study.of("L2 1e-1", "train_accuracy").max() < 0.6
 
 
-def test_only_proximal_steps_make_zeros_and_only_those_of_groups_whole_rows(service: Service) -> None:
+def test_only_proximal_steps_give_zeros_and_only_group_steps_give_zero_rows(service: Service) -> None:
     study = service.carry_out("sparsity", replicates=3)
     zeros = {variant: study.of(variant, "zero_weight_fraction") for variant in study.runs}
     assert max(zeros["none"].max(), zeros["L1 1e-4"].max()) < 1e-4
@@ -149,12 +149,12 @@ def averaged(service: Service) -> Study:
 
 
 @pytest.mark.parametrize("technique", ["EMA", "SWA", "cosine schedule"])
-def test_weights_that_settle_have_a_lower_test_loss(averaged: Study, technique: str) -> None:
+def test_averaged_weights_and_decaying_rates_have_a_lower_test_loss(averaged: Study, technique: str) -> None:
     gained = averaged.of("none", "test_loss") - averaged.of(technique, "test_loss")
     assert (gained > 0).all()
 
 
-def test_smoothed_labels_make_answers_too_modest(service: Service) -> None:
+def test_label_smoothing_makes_predictions_underconfident(service: Service) -> None:
     study = service.carry_out("label-smoothing", replicates=3)
     calibration = [study.of(f"alpha {alpha}", "test_ece") for alpha in (0.01, 0.05, 0.1, 0.2)]
     assert (np.diff(calibration, axis=0) > 0).all()
@@ -162,7 +162,7 @@ def test_smoothed_labels_make_answers_too_modest(service: Service) -> None:
     assert study.mean("alpha 0.1", "test_accuracy") > study.mean("none", "test_accuracy")
 
 
-def test_altered_images_give_the_best_accuracy(service: Service) -> None:
+def test_augmentation_gives_the_best_accuracy(service: Service) -> None:
     study = service.carry_out(
         "augmentation",
         only=("none", "shift + rotation", "elastic", "mixup"),
@@ -176,7 +176,7 @@ def test_altered_images_give_the_best_accuracy(service: Service) -> None:
         assert (study.of(altered, "test_loss") < study.of("none", "test_loss")).all()
 
 
-def test_wrong_labels_hurt_and_techniques_help_against_learning_them_by_heart(service: Service) -> None:
+def test_label_noise_lowers_accuracy_and_regularization_reduces_memorization(service: Service) -> None:
     study = service.carry_out("label-noise", base={"training": {"epochs": 20}}, replicates=3)
     accuracies = np.array([study.of(f"{share}% noise", "test_accuracy") for share in (0, 20, 40, 60)])
     assert (np.diff(accuracies, axis=0) < -0.05).all()
@@ -190,12 +190,12 @@ def test_wrong_labels_hurt_and_techniques_help_against_learning_them_by_heart(se
         assert study.mean(f"40% noise + {technique}", "train_accuracy") < 0.95
 
 
-def test_early_stopping_keeps_the_lowest_validation_loss_and_saves_the_rest(service: Service) -> None:
+def test_early_stopping_keeps_the_lowest_validation_loss_and_saves_epochs(service: Service) -> None:
     study = service.carry_out("early-stopping", base={"training": {"epochs": 60}}, replicates=3)
     for run in study.runs["none"]:
         losses = run.course("validation_loss")
         best = losses.argmin()
-        # Overfitting: what is unlearned of the held-out examples is still being learned of the training ones.
+        # Overfitting: the loss rises on held-out examples while it still falls on the training ones.
         assert best < 15
         assert losses[-1] > 1.2 * losses[best]
         assert run.course("train_loss")[-1] < 0.1 * run.course("train_loss")[best]
@@ -235,7 +235,7 @@ def test_batch_normalization_is_faster_at_first_and_dropout_after_it_lowers_loss
         assert study.mean("batch normalization + dropout", metric) < alone
 
 
-def test_penalties_make_weights_small_and_subgradients_no_zeros(service: Service) -> None:
+def test_penalties_shrink_weights_and_subgradients_give_no_zeros(service: Service) -> None:
     study = service.carry_out("l1-vs-l2", replicates=5)
     for variant in ("L1", "L2", "L1 + L2"):
         for metric in ("weight_norm", "generalization_gap_loss"):
@@ -244,7 +244,7 @@ def test_penalties_make_weights_small_and_subgradients_no_zeros(service: Service
         assert abs(study.mean(variant, "test_accuracy") - study.mean("none", "test_accuracy")) < 0.01
 
 
-def test_a_convolutional_network_leaves_less_to_gain_and_still_something(service: Service) -> None:
+def test_a_convolutional_network_gains_less_from_regularization(service: Service) -> None:
     study = service.carry_out("convolution", base={"training": {"epochs": 5}}, seeds=[0, 1])
     plain = service.carry_out("dropout-vs-none", only=("without Dropout",), baseline=None, replicates=2)
     assert study.mean("none", "test_accuracy") > plain.mean("without Dropout", "test_accuracy")
@@ -252,7 +252,7 @@ def test_a_convolutional_network_leaves_less_to_gain_and_still_something(service
         assert study.mean(variant, "generalization_gap_loss") < study.mean("none", "generalization_gap_loss")
 
 
-def test_of_all_techniques_early_stopping_alone_saves_epochs(service: Service) -> None:
+def test_only_early_stopping_saves_epochs(service: Service) -> None:
     # Its default patience needs more epochs than the preset's ten to run out.
     study = service.carry_out("all-techniques", base={"training": {"epochs": 20}}, seeds=[0])
     shorter = {name for name, runs in study.runs.items() if runs[0].result["epochs_run"] < 20}

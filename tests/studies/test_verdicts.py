@@ -102,19 +102,19 @@ def share_with_a_false_call(number: int, draw: Draw) -> float:
     return float(np.mean([any(map(calls, contrasts.values())) for contrasts in experiments(number, draw)]))
 
 
-def test_a_few_null_experiments_call_nearly_nothing() -> None:
+def test_a_few_null_experiments_have_almost_no_significant_results() -> None:
     assert share_with_a_false_call(200, normal) <= 0.08
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("draw", [normal, heavy_tailed, skewed, now_and_then_far_off])
-def test_where_nothing_differs_any_call_at_all_is_made_in_five_percent_at_most(draw: Draw) -> None:
+def test_the_familywise_error_rate_is_at_most_five_percent(draw: Draw) -> None:
     share = share_with_a_false_call(MANY, draw)
     assert share <= 0.05
 
 
 @pytest.mark.slow
-def test_lopsided_differences_are_called_too_often() -> None:
+def test_skewed_differences_are_significant_too_often() -> None:
     """The limit that the documentation names: here variants differ from the baseline in no mean."""
     simulated = experiments(MANY, lopsided, steady_baseline=True)
     share = np.mean([any(map(calls, contrasts.values())) for contrasts in simulated])
@@ -122,7 +122,7 @@ def test_lopsided_differences_are_called_too_often() -> None:
 
 
 @pytest.mark.slow
-def test_true_differences_do_not_make_others_be_called_more_often() -> None:
+def test_true_differences_do_not_raise_the_error_rate_of_others() -> None:
     """Holm's method holds whichever of the differences are real."""
     simulated = experiments(MANY, normal, {"b": 0.5, "c": -0.5})
     false = [any(calls(contrasts[name]) for name in "def") for contrasts in simulated]
@@ -130,7 +130,7 @@ def test_true_differences_do_not_make_others_be_called_more_often() -> None:
 
 
 @pytest.mark.parametrize("number", [200, pytest.param(MANY, marks=pytest.mark.slow)])
-def test_intervals_cover_the_truth_as_often_as_they_say(number: int) -> None:
+def test_intervals_have_their_nominal_coverage(number: int) -> None:
     drawn = [contrasts["b"] for contrasts in experiments(number, normal, {"b": 0.3})]
     truths = (0.3, 0.0, 0.0, 0.0)
     covered = np.mean(
@@ -155,7 +155,7 @@ def test_a_reported_detectable_difference_has_80_percent_power() -> None:
 
 
 @pytest.mark.slow
-def test_what_differs_by_the_margin_is_rarely_called_equivalent() -> None:
+def test_a_difference_of_the_margin_is_rarely_equivalent() -> None:
     equivalences = [contrasts["b"].equivalence for contrasts in experiments(MANY, normal, {"b": 0.2})]
     assert (
         np.mean([equivalence is not None and equivalence.equivalent for equivalence in equivalences]) <= 0.05
@@ -163,13 +163,13 @@ def test_what_differs_by_the_margin_is_rarely_called_equivalent() -> None:
 
 
 def models(generator: np.random.Generator, difficulty: Array, pairs: int) -> NDArray[np.bool_]:
-    """Which images as many models recognize, each luckier or less so; shape (pairs, images)."""
+    """Which images each of these models classifies correctly, at its own accuracy; shape (pairs, images)."""
     luck = generator.normal(scale=0.1, size=(pairs, 1))
     return np.asarray(generator.logistic(size=(pairs, difficulty.size)) + luck > difficulty)
 
 
 @pytest.mark.slow
-def test_the_wider_interval_holds_for_new_images_and_the_plain_one_does_not() -> None:
+def test_only_the_clustered_interval_covers_new_images() -> None:
     """Two techniques that are as good as each other, on average over images, but not on the same images."""
     generator = np.random.default_rng(0)
     pairs, images = 30, 10_000

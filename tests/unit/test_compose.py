@@ -16,7 +16,7 @@ LONG_RUNNING = ["api", "postgres", "predictor", "redis", "worker"]
 OURS = ["api", "migrate", "predictor", "worker"]
 
 
-def test_it_has_the_parts_of_a_deployment() -> None:
+def test_the_compose_file_has_all_services() -> None:
     assert sorted(SERVICES) == sorted([*LONG_RUNNING, "migrate"])
 
 
@@ -54,7 +54,7 @@ def test_the_commands_are_those_of_the_embedded_stack(service: str, arguments: t
 
 
 @pytest.mark.parametrize("service", ["worker", "predictor"])
-def test_it_shares_database_broker_and_files_with_the_api(service: str) -> None:
+def test_workers_share_database_broker_and_files_with_the_api(service: str) -> None:
     assert SERVICES["api"]["environment"] == SERVICES[service]["environment"]
     assert SERVICES["api"]["volumes"] == SERVICES[service]["volumes"] == ["data:/data"]
 

@@ -47,14 +47,14 @@ def test_the_index_links_every_page() -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_every_row_of_a_table_has_as_many_cells_as_the_one_above(page: Path) -> None:
+def test_all_rows_of_a_table_have_the_same_number_of_cells(page: Path) -> None:
     for above, line in pairwise(page.read_text().splitlines()):
         if above.startswith("|") and line.startswith("|"):
             assert len(_CELL_BORDER.findall(above)) == len(_CELL_BORDER.findall(line)), line
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_presets_that_examples_name_are_there(page: Path) -> None:
+def test_presets_named_in_examples_exist(page: Path) -> None:
     named = re.findall(r"experiment run ([a-z]\S*)|\"preset\": *\"(.+?)\"", page.read_text())
     assert {command or document for command, document in named} <= PRESETS.keys()
 

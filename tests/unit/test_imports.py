@@ -43,14 +43,14 @@ def test_no_module_imports_itself_through_others() -> None:
     "module",
     ["models.spec", "models.experiments", "models.states", "models.techniques", "models.settings"],
 )
-def test_the_pure_parts_load_nothing_heavy_and_no_database(module: str) -> None:
+def test_the_pure_modules_load_no_heavy_package_and_no_database(module: str) -> None:
     assert not loaded_by(module) & (HEAVY | {"sqlalchemy", "redis", "fsspec", "numpy"})
 
 
 @pytest.mark.parametrize(
     "module", ["models.store.tables", "models.store.database", "models.store.queue", "models.dispatch"]
 )
-def test_the_store_loads_nothing_heavy(module: str) -> None:
+def test_the_store_loads_no_heavy_package(module: str) -> None:
     assert not loaded_by(module) & HEAVY
 
 

@@ -17,7 +17,7 @@ ALLOWED = re.compile(
     r"|Apache([- ]2\.0| Software| License 2\.0| 2\.0 License)?|PSF-2\.0|Python Software Foundation"
     r"|LGPL-3\.0-only|MPL-2\.0|Mozilla Public License 2\.0 \(MPL 2\.0\)",
 )
-# Packages that say nothing, and what their repositories say.
+# Packages without a declared licence, and the licence of their repositories.
 LOOKED_UP = {"namex": "Apache-2.0"}
 
 
@@ -70,6 +70,6 @@ def test_every_package_has_a_reviewed_licence() -> None:
     } == {}
 
 
-def test_a_licence_that_asks_for_more_is_seen() -> None:
+def test_a_restrictive_licence_is_detected() -> None:
     for licence in ("GPL-3.0-only", "AGPL-3.0", "unknown", "Other/Proprietary", "MIT-like"):
         assert not ALLOWED.fullmatch(licence)

@@ -1,4 +1,4 @@
-"""A walk through the whole API: what was asked and answered becomes the examples of the OpenAPI document."""
+"""A walk through the whole API: requests and responses become the examples of the OpenAPI document."""
 
 import re
 from datetime import timedelta
@@ -47,7 +47,7 @@ EXPERIMENT = {
 STROKE = [[float(12 < column < 16 and 4 <= row < 24) for column in range(28)] for row in range(28)]
 ONE = [0.003, 0.941, 0.008, 0.006, 0.007, 0.004, 0.005, 0.013, 0.009, 0.004]
 JSON = {"Content-Type": "application/json"}
-# What a program opens or a browser draws says nothing in a JSON document.
+# Binary files and images are no useful examples in a JSON document.
 EXAMPLE_CONTENT_TYPE = re.compile(r"application/(.+\+)?json|text/(csv|markdown|plain)")
 
 
@@ -64,7 +64,7 @@ class Recorder:
         }
 
     def request(self, method: str, path: str, **request: Any) -> httpx.Response:
-        """Ask, and keep what was said."""
+        """Send a request, and record the response."""
         answer = self.client.request(method, path, **request)
         essence = answer.headers.get("Content-Type", "").partition(";")[0]
         assert answer.is_success or path == "/readyz" or essence == MEDIA_TYPE, answer.text
@@ -94,7 +94,7 @@ class Recorder:
 
 
 def walk(settings: Settings, database: Database) -> dict[str, Any]:
-    """What every operation answers, by operation id; under `problems` a document of each type."""
+    """The responses of every operation, by operation id; under `problems` a document of each type."""
     app = create_app(settings)
 
     @app.get("/broken", include_in_schema=False)
@@ -164,7 +164,7 @@ def _jobs(recorder: Recorder, settings: Settings, database: Database) -> None:
 def _predictions(recorder: Recorder, job: str) -> None:
     posted = {"images": [STROKE], "scale": "unit"}
     recorder.request("POST", f"/v1/jobs/{job}/predict", json=posted)
-    # Nobody computes in a test of the API; tests/integration/worker/test_predictor.py has the real answers.
+    # No predictor runs in a test of the API; tests/integration/worker/test_predictor.py has the real answers.
     with patch.object(predictions, "predict", lambda _settings, job_ids, _images: [[ONE]] * len(job_ids)):
         recorder.request("POST", f"/v1/jobs/{job}/predict", json=posted)
         recorder.request("POST", f"/v1/predict?job={job}", json=posted)

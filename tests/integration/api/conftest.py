@@ -41,6 +41,6 @@ def client(settings_with_broker: Settings, database: Database) -> Iterator[TestC
 
 @pytest.fixture
 def client_without_broker(database_settings: Settings, database: Database) -> Iterator[TestClient]:
-    """The same where no broker runs; what would ring is only logged."""
+    """The same without a broker; a dispatch message that cannot be sent is only logged."""
     with TestClient(application(database_settings)) as client:
         yield client

@@ -1,4 +1,4 @@
-"""Closed to strangers: keys, scopes, owners, rates, quotas, and what a browser may be made to send."""
+"""Access control: keys, scopes, owners, rates, quotas, and cross-site requests."""
 
 import hashlib
 import logging
@@ -78,7 +78,7 @@ def test_the_duration_of_a_key_lookup_reveals_nothing_about_existing_keys(
     for guess in guesses:
         assert guarded.get("/v1/jobs", headers=bearer(guess)).status_code == 401
     event.remove(engine, "before_cursor_execute", note)
-    # What the database compares is a hash, which a guess that is right but for its end has nothing of.
+    # The database compares hashes, so an almost correct guess has no common prefix.
     hashed = [hashlib.sha256(guess.encode()).hexdigest() for guess in guesses]
     assert [value for value in compared if len(value) == 64] == hashed
     stored = hashlib.sha256(key.encode()).hexdigest()
@@ -102,7 +102,7 @@ def test_a_retried_key_creation_creates_and_shows_one_key(guarded: TestClient, d
 @pytest.mark.parametrize(
     "authorization", [None, "Bearer", "Bearer rb_x", "Basic YTpi", "Bearer rb_" + "a" * 43]
 )
-def test_without_a_good_key_nothing_is_shown(guarded: TestClient, authorization: str | None) -> None:
+def test_requests_without_a_valid_key_are_refused(guarded: TestClient, authorization: str | None) -> None:
     headers = {"Authorization": authorization} if authorization else {}
     for path in ("/v1/jobs", "/v1/presets", "/metrics", "/v1/keys", "/nothing/here"):
         answer = guarded.get(path, headers=headers)
@@ -120,12 +120,12 @@ def test_some_pages_need_no_key(guarded: TestClient) -> None:
     assert guarded.get("/readyz").status_code in (200, 503)
 
 
-def test_a_key_in_the_url_opens_nothing(guarded: TestClient, database: Database) -> None:
+def test_a_key_in_the_url_is_not_accepted(guarded: TestClient, database: Database) -> None:
     key = make_key(database)
     problem(guarded.get(f"/v1/jobs?key={key}&access_token={key}"), 401)
 
 
-def test_scopes_open_what_they_should(guarded: TestClient, database: Database) -> None:
+def test_each_scope_allows_its_operations(guarded: TestClient, database: Database) -> None:
     read, write, admin = (bearer(make_key(database, scope)) for scope in Scope)
     assert guarded.get("/v1/jobs", headers=read).status_code == 200
     refused = guarded.post("/v1/jobs", json=JOB, headers=read)
@@ -158,7 +158,7 @@ def forget(client: TestClient) -> None:
     layer._keys._cache.clear()
 
 
-def test_a_revoked_key_opens_nothing_once_it_is_no_longer_believed(
+def test_a_revoked_key_is_refused_once_it_is_no_longer_cached(
     closed: Settings, guarded: TestClient, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(auth, "KEY_CACHE_SECONDS", 0.2)
@@ -176,7 +176,7 @@ def test_a_revoked_key_opens_nothing_once_it_is_no_longer_believed(
     assert actions == ["key_revoked"]
 
 
-def test_a_believed_key_costs_no_query(guarded: TestClient, database: Database) -> None:
+def test_a_cached_key_costs_no_query(guarded: TestClient, database: Database) -> None:
     headers = bearer(make_key(database))
     guarded.get("/v1/presets", headers=headers)
     statements: list[str] = []
@@ -186,7 +186,7 @@ def test_a_believed_key_costs_no_query(guarded: TestClient, database: Database) 
     assert statements == []
 
 
-def test_the_last_use_is_noted_once_a_minute(guarded: TestClient, database: Database) -> None:
+def test_the_last_use_is_recorded_once_a_minute(guarded: TestClient, database: Database) -> None:
     def used() -> Any:
         with database.read() as session:
             return session.scalars(select(ApiKey.last_used_at)).one()
@@ -201,7 +201,7 @@ def test_the_last_use_is_noted_once_a_minute(guarded: TestClient, database: Data
     assert used() == first
 
 
-def test_an_admin_makes_a_key_that_is_shown_once(guarded: TestClient, database: Database) -> None:
+def test_a_key_created_by_an_admin_is_shown_once(guarded: TestClient, database: Database) -> None:
     admin = bearer(make_key(database, Scope.ADMIN))
     answer = guarded.post("/v1/keys", json={"name": "n", "owner": "theirs", "scope": "read"}, headers=admin)
     assert answer.status_code == 201
@@ -227,7 +227,7 @@ def test_an_admin_makes_a_key_that_is_shown_once(guarded: TestClient, database: 
         ({"name": "n", "key": "mine"}, "/key"),
     ],
 )
-def test_a_key_that_makes_no_sense_is_refused(client: httpx.Client, document: Any, pointer: str) -> None:
+def test_an_invalid_key_document_is_refused(client: httpx.Client, document: Any, pointer: str) -> None:
     refusal = problem(client.post("/v1/keys", json=document), 422)
     assert [error["pointer"] for error in refusal["errors"]] == [pointer]
     assert client.get("/v1/keys").json()["items"] == []
@@ -239,7 +239,7 @@ BODIES: dict[str, Any] = {
 }
 
 
-def test_another_owners_rows_are_not_there_by_any_route(guarded: TestClient, database: Database) -> None:
+def test_no_route_reveals_another_owners_rows(guarded: TestClient, database: Database) -> None:
     spec = ExperimentSpec.model_validate(
         {"name": "e", "base": JOB, "variants": [{"name": "a"}], "seeds": [0]}
     )
@@ -268,7 +268,7 @@ def test_another_owners_rows_are_not_there_by_any_route(guarded: TestClient, dat
     own = finish_job(database, guarded.post("/v1/jobs", json=JOB, headers=ours).json()["id"])
     for query in (f"job={job.id}", f"job={own.id}&job={job.id}"):
         assert guarded.post(f"/v1/predict?{query}", json=images, headers=ours).status_code == 404
-    # Its own it may ask; here is nobody to answer.
+    # A request for its own job is allowed; no predictor answers here.
     assert guarded.post(f"/v1/predict?job={own.id}", json=images, headers=ours).status_code == 503
     assert [item["id"] for item in guarded.get("/v1/jobs", headers=ours).json()["items"]] == [own.id]
     assert guarded.get("/v1/experiments", headers=ours).json()["items"] == []
@@ -283,7 +283,7 @@ class _Any(dict[str, str]):
         return "x"
 
 
-def test_reads_and_writes_are_counted_apart(closed: Settings, database: Database) -> None:
+def test_reads_and_writes_are_counted_separately(closed: Settings, database: Database) -> None:
     few = closed.model_copy(update={"max_reads_per_minute": 2, "max_writes_per_minute": 1})
     headers, others = bearer(make_key(database)), bearer(make_key(database, owner="others"))
     with TestClient(application(few)) as client:
@@ -301,7 +301,7 @@ def test_reads_and_writes_are_counted_apart(closed: Settings, database: Database
 
 
 @pytest.mark.parametrize("quota", [{"max_queued_jobs": 1}, {"max_flops_per_day": 1.0}])
-def test_what_is_over_a_quota_is_not_stored(
+def test_a_job_over_a_quota_is_not_stored(
     closed: Settings, database: Database, quota: dict[str, Any]
 ) -> None:
     headers, others = bearer(make_key(database)), bearer(make_key(database, owner="others"))
@@ -319,7 +319,7 @@ def test_what_is_over_a_quota_is_not_stored(
         assert client.post("/v1/jobs", json=JOB, headers=headers).status_code == 429
 
 
-def test_the_operations_of_a_day_are_added_up(closed: Settings, database: Database) -> None:
+def test_the_floating_point_operations_of_a_day_are_added_up(closed: Settings, database: Database) -> None:
     headers = bearer(make_key(database))
     with TestClient(application(closed)) as client:
         cost = client.post("/v1/jobs?dry_run=true", json=JOB, headers=headers).json()["training_flops"]
@@ -351,7 +351,7 @@ def test_without_keys_loopback_and_allowed_names_are_served(client: httpx.Client
         {"Sec-Fetch-Site": "same-site", "Origin": "http://testserver"},
     ],
 )
-def test_without_keys_another_sites_page_changes_nothing(
+def test_without_keys_another_sites_page_cannot_change_jobs(
     client: httpx.Client, headers: dict[str, str]
 ) -> None:
     refused = client.post("/v1/jobs", json=JOB, headers=headers)
@@ -360,12 +360,14 @@ def test_without_keys_another_sites_page_changes_nothing(
 
 
 @pytest.mark.parametrize("headers", [{"Origin": "http://testserver"}, {"Sec-Fetch-Site": "same-origin"}, {}])
-def test_without_keys_ones_own_page_and_programs_may(client: httpx.Client, headers: dict[str, str]) -> None:
+def test_without_keys_the_services_own_pages_and_programs_can_change_jobs(
+    client: httpx.Client, headers: dict[str, str]
+) -> None:
     assert client.post("/v1/jobs", json=JOB, headers=headers).status_code == 202
 
 
 @pytest.mark.parametrize("path", ["/v1/jobs", "/healthz", "/docs", "/nothing", "/v1/jobs/job_1", "/metrics"])
-def test_every_answer_is_closed_to_other_sites(client: httpx.Client, path: str) -> None:
+def test_every_response_forbids_use_by_other_sites(client: httpx.Client, path: str) -> None:
     headers = client.get(path, headers={"Origin": "https://evil.example"}).headers
     assert headers["X-Content-Type-Options"] == "nosniff"
     assert headers["X-Frame-Options"] == "DENY"
@@ -376,7 +378,7 @@ def test_every_answer_is_closed_to_other_sites(client: httpx.Client, path: str) 
     assert not any(name.startswith("access-control") for name in headers)
 
 
-def test_the_page_of_the_api_shows_every_operation_and_loads_nothing(client: httpx.Client) -> None:
+def test_the_api_page_shows_every_operation_and_loads_no_other_file(client: httpx.Client) -> None:
     page = client.get("/docs").text
     for path, operations in client.get("/openapi.json").json()["paths"].items():
         for method in operations:
@@ -385,7 +387,7 @@ def test_the_page_of_the_api_shows_every_operation_and_loads_nothing(client: htt
     assert "<script" not in page
 
 
-def test_two_requests_at_once_do_not_both_find_room(closed: Settings, database: Database) -> None:
+def test_two_concurrent_requests_do_not_exceed_a_quota(closed: Settings, database: Database) -> None:
     headers = bearer(make_key(database))
     few = closed.model_copy(update={"max_queued_jobs": 2})
     with TestClient(application(few)) as client, ThreadPoolExecutor(8) as several:

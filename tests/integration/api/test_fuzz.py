@@ -1,6 +1,6 @@
-"""schemathesis against a real server: whatever is asked, no answer is a fault or lies outside the document.
+"""schemathesis against a real server: no response is a server error or violates the document.
 
-Few cases an operation here; `make fuzz` tries 1,000 of each, and prints what was tried.
+A few cases for each operation; `make fuzz` runs 1,000 of each, and prints what it ran.
 """
 
 import json
@@ -30,7 +30,7 @@ def _nothing_to_download(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Non
 
 
 @pytest.mark.usefixtures("_nothing_to_download")
-def test_every_answer_is_in_the_document(
+def test_every_response_conforms_to_the_document(
     database_settings: Settings, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     fuzzing = request.config.stash[FUZZING]

@@ -19,7 +19,7 @@ from tests.factories import job_spec
 from tests.integration.api.conftest import TestClient
 
 
-def test_readiness_says_what_is_missing(client_without_broker: httpx.Client) -> None:
+def test_readiness_reports_what_is_missing(client_without_broker: httpx.Client) -> None:
     answer = client_without_broker.get("/readyz")
     assert answer.status_code == 503
     assert answer.json() == {
@@ -44,7 +44,9 @@ def test_a_database_behind_the_code_is_not_ready(client: httpx.Client, database:
 
 
 @pytest.mark.parametrize("database_settings", ["sqlite"], indirect=True)
-def test_many_readiness_checks_at_once_stall_nothing(settings_with_broker: Settings, tmp_path: Path) -> None:
+def test_many_concurrent_readiness_checks_do_not_stall_the_api(
+    settings_with_broker: Settings, tmp_path: Path
+) -> None:
     settings = settings_with_broker.model_copy(update={"allowed_hosts": "localhost"})
     with api(settings, tmp_path / "api.log") as (_, client):
 
@@ -88,7 +90,7 @@ def test_the_dispatch_message_is_sent_after_the_job_is_stored(client: httpx.Clie
     assert len(broker.lrange(QUEUE, 0, -1)) == 1
 
 
-def test_without_a_broker_a_job_is_taken_all_the_same(client_without_broker: httpx.Client) -> None:
+def test_without_a_broker_a_job_is_still_accepted(client_without_broker: httpx.Client) -> None:
     answer = client_without_broker.post("/v1/jobs", json=job_spec().model_dump(mode="json"))
     assert answer.status_code == 202
     assert client_without_broker.get(answer.headers["Location"]).json()["state"] == "queued"

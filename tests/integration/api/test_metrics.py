@@ -71,7 +71,7 @@ def test_a_scrape_is_two_queries_however_many_jobs_there_are(database_settings: 
     assert len([statement for statement in statements if statement.startswith("SELECT")]) == 2
 
 
-def test_a_database_that_is_away_is_a_problem(settings: Settings) -> None:
+def test_an_unavailable_database_is_a_problem(settings: Settings) -> None:
     away = settings.model_copy(update={"database_url": f"sqlite:///{settings.home}/no/such/folder.db"})
     with TestClient(create_app(away)) as client:
         answer = client.get("/metrics")

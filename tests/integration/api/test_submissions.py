@@ -1,4 +1,4 @@
-"""Jobs that are submitted at the same time; each is answered for itself."""
+"""Jobs that are submitted concurrently; each gets its own response."""
 
 from concurrent.futures import ThreadPoolExecutor
 

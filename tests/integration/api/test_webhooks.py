@@ -1,4 +1,4 @@
-"""Webhooks over HTTP: made, shown without their secret, removed; bad addresses are refused."""
+"""Webhooks over HTTP: created, listed without their secret, deleted; invalid addresses are refused."""
 
 from typing import Any
 
@@ -26,7 +26,7 @@ def test_the_secret_is_shown_once(client: httpx.Client) -> None:
     assert client.get("/v1/webhooks").json()["items"] == [webhook]
 
 
-def test_made_once_however_often_it_is_sent(client: httpx.Client) -> None:
+def test_a_repeated_request_creates_one_webhook(client: httpx.Client) -> None:
     key = {"Idempotency-Key": "one"}
     first, again = (client.post("/v1/webhooks", json={"url": URL}, headers=key) for _ in range(2))
     assert first.content == again.content
@@ -58,9 +58,7 @@ def test_invalid_webhooks_are_refused(client: httpx.Client, document: dict[str, 
     assert client.get("/v1/webhooks").json()["items"] == []
 
 
-def test_what_became_of_messages_is_shown_and_goes_with_the_webhook(
-    client: httpx.Client, database: Database
-) -> None:
+def test_deliveries_are_listed_and_deleted_with_the_webhook(client: httpx.Client, database: Database) -> None:
     here = client.post("/v1/webhooks", json={"url": URL}).headers["Location"]
     job = finished_job(database)
     [delivery] = client.get(f"{here}/deliveries").json()["items"]
@@ -82,7 +80,9 @@ def test_c7_an_owner_has_a_limited_number_of_webhooks(
         assert client.post("/v1/webhooks", json={"url": URL}).status_code == 201
 
 
-def test_c7_a_test_message_and_a_redelivery_are_due_at_once(client: httpx.Client, database: Database) -> None:
+def test_c7_a_test_message_and_a_redelivery_are_due_immediately(
+    client: httpx.Client, database: Database
+) -> None:
     here = client.post("/v1/webhooks", json={"url": URL}).headers["Location"]
     tested = client.post(f"{here}/test")
     assert (tested.status_code, tested.json()["event"], tested.json()["job_id"]) == (

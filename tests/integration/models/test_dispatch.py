@@ -41,7 +41,7 @@ def dispatched(database: Database, job_id: str) -> bool:
         return jobs.get_job(session, job_id).dispatched_at is not None
 
 
-def test_a_message_a_job_arrives_in_order_and_is_noted(
+def test_one_message_for_each_job_arrives_in_order_and_is_recorded(
     database: Database, broker_settings: Settings, broker: Redis
 ) -> None:
     first, second, silent = create(database, 3)
@@ -98,7 +98,7 @@ def test_without_jobs_no_message_is_sent(
     assert broker.llen(QUEUE) == 0
 
 
-def test_no_message_is_sent_while_another_waits(
+def test_no_message_is_sent_while_another_is_pending(
     database: Database, broker_settings: Settings, broker: Redis
 ) -> None:
     first, second = create(database, 2)
@@ -116,11 +116,11 @@ def test_no_message_is_sent_while_another_waits(
     "address",
     [
         "redis+socket:///no/such/redis.sock",
-        # Port 9 of this host is "discard", which nobody serves.
+        # Port 9 is "discard"; no service listens on it.
         "redis://127.0.0.1:9/0",
     ],
 )
-def test_a_broker_that_is_away_is_logged_and_harms_nothing(
+def test_an_unavailable_broker_is_logged_and_does_not_fail_the_request(
     database: Database,
     database_settings: Settings,
     caplog: pytest.LogCaptureFixture,

@@ -32,12 +32,12 @@ def test_a_migrated_database_has_every_table_at_the_newest_revision(database: Da
     assert revision == head()
 
 
-def test_tables_and_migrations_say_the_same(database_settings: Settings) -> None:
+def test_tables_and_migrations_agree(database_settings: Settings) -> None:
     # Raises where autogenerate would find something to migrate.
     command.check(configuration())
 
 
-def test_down_to_nothing_and_up_again(database: Database) -> None:
+def test_downgrade_to_an_empty_database_and_upgrade_again(database: Database) -> None:
     command.downgrade(configuration(), "base")
     assert tables(database) == {"alembic_version"}
     command.upgrade(configuration(), "head")
@@ -95,17 +95,17 @@ def test_no_migration_is_too_slow_for_postgresql(database: Database) -> None:
     assert set(timeouts) == {"0"}
 
 
-def test_migrating_twice_changes_nothing(database: Database) -> None:
+def test_a_second_migration_changes_nothing(database: Database) -> None:
     main()
     assert tables(database) == TABLES
 
 
-def test_constraints_that_autogenerate_does_not_compare_are_there(database: Database) -> None:
+def test_constraints_that_autogenerate_does_not_compare_exist(database: Database) -> None:
     constraints = {check["name"] for check in inspect(database.engine).get_check_constraints("jobs")}
     assert constraints == {"ck_jobs_state", "ck_jobs_requested_action"}
 
 
-def test_the_embedded_database_is_made_with_its_folder(
+def test_the_embedded_database_is_created_with_its_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     home = tmp_path / "new" / "home"

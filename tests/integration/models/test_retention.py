@@ -45,7 +45,7 @@ def running(database: Database, store: ArtifactStore) -> str:
     return name
 
 
-def test_checkpoints_of_ended_jobs_go_and_all_else_stays(database: Database, store: ArtifactStore) -> None:
+def test_only_checkpoints_of_ended_jobs_are_removed(database: Database, store: ArtifactStore) -> None:
     forgotten, model = finished(database, store, days_ago=400)
     needed, stranger = running(database, store), "jobs/job_of_another_database/1/checkpoint-0001-ab.npz"
     store.put(stranger, b"1")
@@ -55,7 +55,7 @@ def test_checkpoints_of_ended_jobs_go_and_all_else_stays(database: Database, sto
     assert forgotten not in store.list_files()
 
 
-def test_half_written_files_go_with_the_end_of_their_job(database: Database, store: ArtifactStore) -> None:
+def test_partial_files_are_removed_once_their_job_has_ended(database: Database, store: ArtifactStore) -> None:
     _, model = finished(database, store, days_ago=1)
     needed = running(database, store)
     folder, writing = model.rpartition("/")[0], f"{needed.rpartition('/')[0]}/.model.keras.1f.part"
@@ -65,7 +65,7 @@ def test_half_written_files_go_with_the_end_of_their_job(database: Database, sto
     assert set(store.list_files()) == {model, needed, writing}
 
 
-def test_models_go_after_so_many_days(database: Database, store: ArtifactStore) -> None:
+def test_models_are_removed_after_the_configured_days(database: Database, store: ArtifactStore) -> None:
     finished(database, store, days_ago=31)
     _, young_model = finished(database, store, days_ago=29)
     needed = running(database, store)
@@ -73,7 +73,7 @@ def test_models_go_after_so_many_days(database: Database, store: ArtifactStore) 
     assert set(store.list_files()) == {young_model, needed}
 
 
-def test_a_dry_run_removes_nothing(database: Database, store: ArtifactStore) -> None:
+def test_a_dry_run_removes_no_file(database: Database, store: ArtifactStore) -> None:
     files = finished(database, store, days_ago=31)
     assert prune(database, store, days=30, dry_run=True).files == 2
     assert set(store.list_files()) == set(files)

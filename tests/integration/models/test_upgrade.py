@@ -1,4 +1,4 @@
-"""What an installation of revision 0006 held is there, and is read as before, once it is migrated."""
+"""The data of an installation of revision 0006 is preserved by migrations, and is read as before."""
 
 import re
 from collections.abc import Iterator
@@ -166,7 +166,7 @@ def test_what_an_older_release_did_not_record_is_null(client: TestClient) -> Non
     assert (result["layers"], result["confusion_matrix"], result["engine"]["regbench"]) == (None, None, None)
 
 
-def test_unfinished_and_failed_jobs_keep_how_far_they_came(client: TestClient) -> None:
+def test_unfinished_and_failed_jobs_keep_their_progress(client: TestClient) -> None:
     assert find(client, "jobs", "paused")["progress"]["epoch"] == 5
     running = find(client, "jobs", "running")
     assert (running["attempt"], running["progress"]["fraction"]) == (1, 0.5)
@@ -193,7 +193,7 @@ def test_experiments_keep_their_runs_and_what_they_reuse(client: TestClient) -> 
     assert sum(map(sum, matrix)) == 2_000
 
 
-def test_an_experiment_that_adds_seeds_goes_on_doing_so(client: TestClient) -> None:
+def test_an_auto_extending_experiment_continues_to_extend(client: TestClient) -> None:
     ended = find(client, "experiments", "Until the interval is narrow")
     assert (ended["auto_extending"], ended["spec"]["seeds"]) == (False, [0, 1, 2, 3])
     assert ended["spec"]["allow_confounders"]

@@ -20,7 +20,7 @@ def _engine() -> None:
 @pytest.fixture
 def outage(database_settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Outage:
     """Makes the database unreachable while a block runs: PostgreSQL is stopped, SQLite's file locked."""
-    # Ten seconds of patience with a lock, at each write, would make the tests long.
+    # Ten seconds of waiting for a lock, at each write, would slow the tests down.
     monkeypatch.setattr("models.store.engine.SQLITE_BUSY_MILLISECONDS", 50)
     monkeypatch.setattr("models.store.database.SQLITE_BUSY_MILLISECONDS", 50)
     url = database_settings.resolved_database_url

@@ -1,4 +1,4 @@
-"""A job that is interrupted goes on where it was: same weights, each epoch once, and no file left behind."""
+"""An interrupted job resumes at its checkpoint: same weights, each epoch once, and no file left behind."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
@@ -112,7 +112,7 @@ def interrupted(
     return job_id
 
 
-def test_a_released_job_goes_on_at_its_checkpoint_and_ends_with_the_same_weights(
+def test_a_released_job_continues_at_its_checkpoint_and_ends_with_the_same_weights(
     database: Database,
     runner: Runner,
     store: ArtifactStore,
@@ -188,7 +188,7 @@ def test_a_torn_checkpoint_is_never_loaded(
     assert history(database, job_id) == list(range(1, job.epochs_done + 1))
 
 
-def test_a_checkpoint_of_another_release_is_not_gone_on_from(
+def test_a_checkpoint_of_another_release_is_not_resumed(
     database: Database,
     runner: Runner,
     request_after: Callable[[int, Action], None],
@@ -202,7 +202,7 @@ def test_a_checkpoint_of_another_release_is_not_gone_on_from(
     assert job_now(database, job_id).state == JobState.SUCCEEDED
 
 
-def test_a_checkpoint_whose_history_has_other_fields_is_not_gone_on_from(
+def test_a_checkpoint_whose_history_has_other_fields_is_not_resumed(
     database: Database,
     runner: Runner,
     request_after: Callable[[int, Action], None],
@@ -221,10 +221,10 @@ def test_a_checkpoint_whose_history_has_other_fields_is_not_gone_on_from(
     assert (job.state, job.error_message) == (JobState.SUCCEEDED, None)
 
 
-def test_a_disk_that_is_full_costs_the_checkpoint_and_not_the_job(
+def test_a_full_disk_loses_the_checkpoint_and_not_the_job(
     database: Database, settings: Settings, runner: Runner, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The real error of a real full device: /dev/full stands where the checkpoint would be written."""
+    """The real error of a full device: /dev/full takes the place of the checkpoint's file."""
 
     class Full(ArtifactStore):
         def put(self, name: str, content: bytes) -> str:
@@ -258,7 +258,7 @@ def test_a_paused_job_keeps_its_checkpoint_and_a_cancelled_one_does_not(
         assert store.list_checkpoints(job_id) == []
 
 
-def test_checkpoints_are_as_far_apart_as_the_settings_say(
+def test_checkpoints_are_written_at_the_configured_interval(
     database: Database,
     database_settings: Settings,
     programs: ProgramCache,

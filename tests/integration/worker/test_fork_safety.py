@@ -41,7 +41,7 @@ FORKS_IN_THE_MIDST_OF_A_WRITE = textwrap.dedent("""
 """)
 
 
-def test_a_child_forked_in_the_midst_of_a_write_is_not_locked_out(database_settings: Settings) -> None:
+def test_a_child_forked_during_a_write_is_not_deadlocked(database_settings: Settings) -> None:
     url = database_settings.resolved_database_url
     done = subprocess.run(
         [sys.executable, "-c", FORKS_IN_THE_MIDST_OF_A_WRITE],

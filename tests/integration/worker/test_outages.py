@@ -69,7 +69,7 @@ def wait_until(condition: Callable[[], bool]) -> None:
         time.sleep(0.02)
 
 
-def test_training_goes_on_and_its_history_is_written_later(
+def test_training_continues_and_its_history_is_written_later(
     database: Database, database_settings: Settings, outage: Outage
 ) -> None:
     job_id = queued(database)
@@ -89,7 +89,7 @@ def test_training_goes_on_and_its_history_is_written_later(
     assert (job.state, job.attempt, job.epochs_done, job.fraction) == ("running", 1, 2, 0.6)
 
 
-def test_nothing_is_trained_for_longer_than_a_lease_since_it_was_last_renewed(
+def test_training_stops_once_its_lease_has_expired(
     database: Database, database_settings: Settings, outage: Outage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = 0.0
@@ -106,7 +106,7 @@ def test_nothing_is_trained_for_longer_than_a_lease_since_it_was_last_renewed(
             lease.on_chunk_end(Progress(0, 0.3, 5.0))
 
 
-def test_a_heartbeat_that_gets_through_keeps_the_job(
+def test_a_successful_heartbeat_keeps_the_job(
     database: Database, database_settings: Settings, outage: Outage
 ) -> None:
     job_id = queued(database)
@@ -138,12 +138,12 @@ def test_a_job_outcome_is_buffered_until_it_can_be_stored(
         ending.result()
     job = the(database, job_id)
     assert (job.state, job.attempt, job.crashes) == (state, 1, 0)
-    # Put back without a checkpoint, a job has nothing that the next attempt will not train again.
+    # A job that is requeued without a checkpoint is trained again from the start.
     assert epochs(database, job_id) == ([1] if state.terminal else [])
 
 
 @pytest.mark.parametrize("state", ENDS)
-def test_what_became_of_a_job_that_another_has_by_then_is_dropped(
+def test_the_outcome_of_a_job_that_another_worker_has_claimed_is_dropped(
     database: Database,
     database_settings: Settings,
     outage: Outage,
@@ -165,7 +165,7 @@ def test_what_became_of_a_job_that_another_has_by_then_is_dropped(
     assert (job.state, job.lease_owner, job.result) == ("running", "another", None)
 
 
-def test_patience_ends(
+def test_an_outcome_is_not_buffered_forever(
     database: Database, database_settings: Settings, outage: Outage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("worker.lease._LEASES_TO_RETRY", 1)
@@ -197,7 +197,7 @@ class TestTraining:
 
             yield run_next
 
-    def test_an_outage_shorter_than_a_lease_leaves_no_trace(
+    def test_an_outage_shorter_than_a_lease_has_no_effect(
         self,
         database: Database,
         outage: Outage,
@@ -222,7 +222,7 @@ class TestTraining:
         assert (job.state, job.attempt, job.crashes, job.epochs_done) == (JobState.SUCCEEDED, 1, 0, 6)
         assert epochs(database, job_id) == [1, 2, 3, 4, 5, 6]
 
-    def test_an_outage_longer_than_a_lease_puts_the_job_back_without_a_crash(
+    def test_an_outage_longer_than_a_lease_requeues_the_job_without_a_crash(
         self,
         database: Database,
         outage: Outage,
@@ -254,7 +254,7 @@ class TestTraining:
         assert job.epochs_done == (job.checkpoint_epoch or 0)
         assert epochs(database, job_id) == [*range(1, job.epochs_done + 1)]
 
-    def test_no_job_is_claimed_while_the_database_is_away(
+    def test_no_job_is_claimed_while_the_database_is_unavailable(
         self, database: Database, outage: Outage, run_next: Callable[[float], bool]
     ) -> None:
         queued(database)
@@ -276,12 +276,12 @@ class TestSweeper:
             queue.claim_next(session, owner="gone", lease_seconds=-1)
         return job_id
 
-    def test_an_abandoned_job_is_rescued_at_once(self, database: Database, settings: Settings) -> None:
+    def test_an_abandoned_job_is_rescued_immediately(self, database: Database, settings: Settings) -> None:
         job_id = self.abandoned(database)
         Sweeper(settings).run_once()
         assert the(database, job_id).state == JobState.QUEUED
 
-    def test_after_an_outage_nothing_is_rescued_for_the_length_of_a_lease(
+    def test_no_job_is_rescued_within_a_lease_after_an_outage(
         self, database: Database, settings: Settings, outage: Outage
     ) -> None:
         job_id = self.abandoned(database)
@@ -291,7 +291,9 @@ class TestSweeper:
         sweeper.run_once()
         assert the(database, job_id).state == JobState.RUNNING
 
-    def test_after_that_it_is(self, database: Database, settings: Settings, outage: Outage) -> None:
+    def test_an_abandoned_job_is_rescued_a_lease_after_an_outage(
+        self, database: Database, settings: Settings, outage: Outage
+    ) -> None:
         job_id = self.abandoned(database)
         sweeper = Sweeper(settings.model_copy(update={"lease_seconds": 0.5}))
         with outage():

@@ -1,4 +1,4 @@
-"""A real predictor, asked through the API: one process for all tests, by an installation's command."""
+"""A real predictor, used through the API: one process for all tests, started by an installation's command."""
 
 import io
 import os
@@ -60,7 +60,7 @@ SPECS = {
 
 @dataclass(frozen=True)
 class Service:
-    """An API with a predictor, and what stands behind them."""
+    """An API with a predictor, its database and its log."""
 
     client: TestClient
     settings: Settings
@@ -163,7 +163,7 @@ def trained(service: Service) -> str:
 
 
 @pytest.mark.parametrize("name", SPECS)
-def test_the_answers_are_those_of_the_downloaded_model(
+def test_predictions_equal_those_of_the_downloaded_model(
     service: Service, mnist_5k: Dataset, tmp_path: Path, name: str
 ) -> None:
     job_id = service.job_of(SPECS[name])
@@ -172,7 +172,7 @@ def test_the_answers_are_those_of_the_downloaded_model(
     downloaded = keras.saving.load_model(tmp_path / "model.keras", safe_mode=True)
     expected = downloaded.predict(images.reshape(-1, 784) / np.float32(255), verbose=0)
     assert np.abs(service.predict(job_id, images) - expected).max() < 1e-5
-    # Images are told apart, so the comparison above can fail.
+    # Predictions differ between images, so the comparison above can fail.
     assert np.ptp(expected, axis=0).max() > 1e-3
 
 
@@ -190,7 +190,7 @@ def test_a_prediction_does_not_depend_on_other_images(
 
 
 def drawn(image: NDArray[np.uint8]) -> bytes:
-    """A digit as somebody might draw it: dark on 200x200 pixels of light paper, away from the middle."""
+    """A digit as a user might draw it: dark on 200x200 pixels of light paper, away from the middle."""
     ink = Image.fromarray(255 - image).resize((120, 120), Image.Resampling.BICUBIC)
     paper = Image.new("L", (200, 200), 255)
     paper.paste(ink, (70, 15))
@@ -274,9 +274,7 @@ def test_a_result_that_arrives_after_the_timeout_expires(
         assert all(0 < redis.ttl(key) <= 60 for key in redis.keys(f"{predictions.REPLIES}*"))
 
 
-def test_a_model_in_use_is_not_answered_for_once_its_job_is_deleted(
-    service: Service, mnist_5k: Dataset
-) -> None:
+def test_a_loaded_model_is_not_used_once_its_job_is_deleted(service: Service, mnist_5k: Dataset) -> None:
     job_id = service.job_of(job_spec(), seed=9)
     service.predict(job_id, mnist_5k.test_images[:1])
     assert service.client.delete(f"/v1/jobs/{job_id}").status_code == 204
@@ -286,7 +284,7 @@ def test_a_model_in_use_is_not_answered_for_once_its_job_is_deleted(
     assert "no job" in problem(answer, 404)["detail"]
 
 
-def test_a_model_that_was_tampered_with_is_never_loaded(service: Service, tmp_path: Path) -> None:
+def test_a_tampered_model_is_never_loaded(service: Service, tmp_path: Path) -> None:
     job_id, other = service.job_of(job_spec(), seed=7), service.job_of(job_spec(), seed=8)
     store = ArtifactStore(service.settings)
     with service.database.read() as session:
@@ -303,13 +301,13 @@ def test_a_model_that_was_tampered_with_is_never_loaded(service: Service, tmp_pa
     assert "has been removed" in problem(answer, 404)["detail"]
 
 
-def test_weights_that_are_not_the_trained_ones_are_never_used(service: Service) -> None:
+def test_weights_with_another_digest_are_never_used(service: Service) -> None:
     job_id = service.job_of(job_spec(), weights_sha256="0" * 64)
     answer = service.client.post(f"/v1/jobs/{job_id}/predict", json={"images": [[[0] * 28] * 28]})
     assert "not the ones that were trained" in problem(answer, 409)["detail"]
 
 
-def test_a_model_that_does_not_fit_is_a_fault_and_the_next_question_is_answered(
+def test_an_incompatible_model_is_an_error_and_the_next_request_succeeds(
     service: Service, trained: str, mnist_5k: Dataset
 ) -> None:
     job_id = service.job_of(job_spec(model={"hidden_units": [8]}))
@@ -321,14 +319,14 @@ def test_a_model_that_does_not_fit_is_a_fault_and_the_next_question_is_answered(
     service.predict(trained, mnist_5k.test_images[:1])
 
 
-def test_a_predictor_is_no_worker(service: Service) -> None:
-    """Who waits for a worker must not be told that there is one."""
+def test_a_predictor_trains_no_jobs(service: Service) -> None:
+    """A predictor must not be reported as a worker."""
     checks = service.client.get("/readyz").json()["checks"]
     assert checks["broker"] == "ok"
     assert "no worker answers" in checks["worker"]
 
 
-def test_the_predictor_outlives_a_broker_that_answers_with_errors(
+def test_the_predictor_survives_a_broker_that_returns_errors(
     service: Service, redis_socket: Path, trained: str, mnist_5k: Dataset
 ) -> None:
     service.predict(trained, mnist_5k.test_images[:1])
@@ -341,10 +339,10 @@ def test_the_predictor_outlives_a_broker_that_answers_with_errors(
     service.predict(trained, mnist_5k.test_images[:1])
 
 
-def test_the_predictor_gives_way_to_those_that_train(service: Service) -> None:
+def test_the_predictor_runs_at_lower_priority_than_training(service: Service) -> None:
     assert os.getpriority(os.PRIO_PROCESS, service.pid) > os.getpriority(os.PRIO_PROCESS, 0)
 
 
-def test_the_predictor_logs_no_answers(service: Service, trained: str, mnist_5k: Dataset) -> None:
+def test_the_predictor_logs_no_predictions(service: Service, trained: str, mnist_5k: Dataset) -> None:
     service.predict(trained, mnist_5k.test_images[:1])
     assert "succeeded in" not in service.log.read_text()

@@ -52,7 +52,7 @@ def job_now(database: Database, job_id: str) -> Job:
         return jobs.get_job(session, job_id)
 
 
-def test_a_second_job_of_the_same_shape_compiles_nothing_and_metrics_say_so(
+def test_a_second_job_of_the_same_shape_needs_no_compilation_and_is_counted_so(
     database: Database, runner: Runner, database_settings: Settings
 ) -> None:
     first = job_spec(regularization={"dropout": {"rate": 0.2}, "l2": {"factor": 1e-3}})
@@ -76,7 +76,7 @@ def test_a_second_job_of_the_same_shape_compiles_nothing_and_metrics_say_so(
     assert result.compilations == 0
 
 
-def test_a_job_leaves_its_history_result_and_files(
+def test_a_job_stores_its_history_result_and_files(
     database: Database, runner: Runner, database_settings: Settings
 ) -> None:
     job_id = queued(database, job_spec(training={"epochs": 2}, regularization={"dropout": {"rate": 0.2}}))
@@ -127,7 +127,7 @@ def test_a_cancelled_job_stops_within_a_chunk_and_keeps_its_history(
     monkeypatch.setattr(Lease, "on_epoch_end", cancel_after_second_epoch)
     runner.run_next()
     job = job_now(database, job_id)
-    # With epochs as short as these, the next look is at the end of one.
+    # With epochs as short as these, the next check is at the end of one.
     assert (job.state, job.epochs_done, job.result) == (JobState.CANCELLED, 3, None)
     assert job.requested_action is None
 
@@ -152,7 +152,7 @@ def test_a_job_that_is_cancelled_when_its_training_is_done_leaves_no_files(
     assert not any(file.exists() for file in saved)
 
 
-def test_training_that_diverges_fails_the_job_with_what_to_do(database: Database, runner: Runner) -> None:
+def test_training_that_diverges_fails_the_job_with_advice(database: Database, runner: Runner) -> None:
     wild = {"optimizer": {"name": "sgd", "learning_rate": 10.0, "momentum": 0.9}, "epochs": 5}
     job_id = queued(database, job_spec(training=wild, regularization={"l2": {"factor": 0.1}}))
     runner.run_next()
@@ -170,7 +170,7 @@ def test_training_that_diverges_fails_the_job_with_what_to_do(database: Database
         {"train_samples": 100, "validation_fraction": 0.05},
     ],
 )
-def test_a_part_with_fewer_examples_than_classes_is_still_divided(
+def test_a_subset_with_fewer_examples_than_classes_is_still_split(
     dataset: dict[str, float], settings: Settings
 ) -> None:
     spec = DatasetSpec.model_validate({"name": "mnist_5k", **dataset})
@@ -194,7 +194,7 @@ def test_a_dataset_that_the_worker_lacks_fails_the_job_and_not_the_worker(
     assert job_now(database, good).state == JobState.SUCCEEDED
 
 
-def test_an_unforeseen_error_fails_the_job_and_not_the_worker(
+def test_an_unexpected_error_fails_the_job_and_not_the_worker(
     database: Database, runner: Runner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job_id = queued(database, job_spec())
@@ -210,9 +210,7 @@ def test_an_unforeseen_error_fails_the_job_and_not_the_worker(
     assert job.error_message == "ArithmeticError: divided by zero"
 
 
-def test_a_worker_that_lost_its_lease_changes_nothing(
-    database: Database, database_settings: Settings
-) -> None:
+def test_a_worker_that_lost_its_lease_changes_no_job(database: Database, database_settings: Settings) -> None:
     job_id = queued(database, job_spec())
     with database.write() as session:
         first = queue.claim(session, job_id, owner="first", lease_seconds=30)
@@ -242,7 +240,7 @@ def test_removed_artifacts_of_a_job_are_missing(
         store.get(result.model_path, sha256=result.model_sha256)
 
 
-def test_a_heartbeat_renews_the_lease_during_a_step_longer_than_it(
+def test_a_heartbeat_renews_the_lease_during_a_step_longer_than_the_lease(
     database: Database, database_settings: Settings
 ) -> None:
     short = database_settings.model_copy(update={"lease_seconds": 0.6})
@@ -259,7 +257,7 @@ def test_a_heartbeat_renews_the_lease_during_a_step_longer_than_it(
         assert rescue_abandoned(session).queued == [job_id]
 
 
-def test_weights_that_are_lost_while_the_objective_is_still_a_number_are_divergence(
+def test_non_finite_weights_with_a_finite_objective_are_divergence(
     database: Database, runner: Runner
 ) -> None:
     spec = job_spec(

@@ -1,4 +1,4 @@
-"""A training process that is no more: its parent takes its job at once, and nobody else's."""
+"""When a training process dies, its parent rescues its job immediately, and no other job."""
 
 import os
 import subprocess
@@ -19,7 +19,7 @@ from worker.sweeper import Sweeper
 
 
 def claim_as(database: Database, owner: str, lease_seconds: float = 3600) -> str:
-    """A job whose lease runs for another hour, where nothing else is said."""
+    """A claimed job whose lease lasts another hour by default."""
     with database.write() as session:
         (job,) = jobs.create_jobs(session, [jobs.NewJob(job_spec())])
         assert queue.claim(session, job.id, owner=owner, lease_seconds=lease_seconds)
@@ -31,7 +31,7 @@ def the(database: Database, job_id: str) -> Job:
         return jobs.get_job(session, job_id)
 
 
-def test_a_childs_death_is_noticed_though_its_lease_runs_on(
+def test_a_childs_death_is_detected_before_its_lease_expires(
     database: Database, database_settings: Settings
 ) -> None:
     gone = subprocess.Popen([sys.executable, "-c", ""])
@@ -50,7 +50,7 @@ def test_a_childs_death_is_noticed_though_its_lease_runs_on(
     assert last.detail["reason"] == "process_died"
 
 
-def test_a_dead_childs_number_that_another_users_process_has_now_stops_no_sweep(
+def test_a_process_id_reused_by_another_user_does_not_stop_the_sweep(
     database: Database, database_settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def not_ours(_pid: int, _signal: int) -> None:
@@ -63,7 +63,7 @@ def test_a_dead_childs_number_that_another_users_process_has_now_stops_no_sweep(
     assert (the(database, reused).state, the(database, expired).state) == (JobState.RUNNING, JobState.QUEUED)
 
 
-def test_a_slow_store_keeps_no_process_from_being_forked(
+def test_a_slow_store_does_not_delay_forking(
     database: Database, database_settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = ArtifactStore(database_settings)

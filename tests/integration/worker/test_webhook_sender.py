@@ -33,7 +33,7 @@ class Receiver:
         self.got: list[tuple[dict[str, str], str]] = []
         self.answers: list[int] = []
         self.headers: dict[str, str] = {}
-        self.released = threading.Event()  # it answers nothing while this is not set
+        self.released = threading.Event()  # it sends no response until this is set
         self.released.set()
         receiver = self
 
@@ -48,7 +48,7 @@ class Receiver:
                 self.end_headers()
 
             def log_message(self, *_: object) -> None:
-                """Echo nothing."""
+                """Log nothing."""
 
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self.server.server_address[1]}/hook"
@@ -126,7 +126,7 @@ def test_a_webhook_is_sent_once_and_signed(
     assert headers["webhook-id"] == sent.id
 
 
-def test_only_the_owners_webhooks_receive_only_the_states_they_subscribe_to(
+def test_webhooks_receive_only_their_owners_jobs_in_subscribed_states(
     database: Database, sender: WebhookSender, receiver: Receiver
 ) -> None:
     add_webhook(database, receiver.url, [JobState.FAILED])
@@ -141,7 +141,7 @@ def test_only_the_owners_webhooks_receive_only_the_states_they_subscribe_to(
     assert json.loads(receiver.got[0][1])["type"] == "job.cancelled"
 
 
-def test_a_failure_is_tried_again_with_the_same_id_and_then_given_up(
+def test_a_failed_delivery_is_retried_with_the_same_id_and_then_abandoned(
     database: Database, sender: WebhookSender, receiver: Receiver
 ) -> None:
     add_webhook(database, receiver.url)
@@ -178,14 +178,14 @@ def test_a_redirection_is_not_followed(database: Database, sender: WebhookSender
     assert (len(receiver.got), deliveries(database)[0].last_status) == (1, 302)
 
 
-def test_one_whose_sender_died_is_sent_again(
+def test_a_delivery_whose_sender_died_is_sent_again(
     database: Database, sender: WebhookSender, receiver: Receiver
 ) -> None:
     add_webhook(database, receiver.url)
     finished_job(database)
     with database.write() as session:
         assert len(webhooks.claim_due_deliveries(session, limit=9)) == 1
-    assert sender.send_due() == 0, "somebody may be sending it"
+    assert sender.send_due() == 0, "another sender may be sending it"
     make_due(database)
     assert sender.send_due() == 1
     assert len(receiver.got) == 1
@@ -203,7 +203,7 @@ def test_an_unreachable_address_does_not_block_other_deliveries(
     assert sorted(bool(delivery.delivered_at) for delivery in deliveries(database)) == [False, True]
 
 
-def test_a_receiver_that_drips_its_answer_is_not_waited_for(
+def test_a_receiver_that_responds_slowly_times_out(
     database: Database, sender: WebhookSender, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(webhook_sender, "_SEND_SECONDS", 0.5)
@@ -274,12 +274,12 @@ def test_no_private_address_is_connected_to(
         ("192.0.0.8", False),
     ],
 )
-def test_what_is_public(address: str, public: bool) -> None:
+def test_public_and_private_addresses(address: str, public: bool) -> None:
     assert is_public(address) is public
 
 
 def seconds_until_retry(database: Database) -> list[float]:
-    """Of each delivery that is not done, in the order of creation."""
+    """For each delivery that is pending, in the order of creation."""
     with database.read() as session:
         now = get_database_now(session)
     waiting = sorted(deliveries(database), key=lambda delivery: delivery.created_at)
@@ -317,7 +317,7 @@ def test_c7_slow_receivers_delay_no_message_to_another(
         slow_receiver.released.set()
 
 
-def test_c7_a_message_that_becomes_due_meanwhile_is_not_held_up(
+def test_c7_a_message_that_becomes_due_meanwhile_is_not_delayed(
     database: Database, database_settings: Settings, receiver: Receiver, slow_receiver: Receiver
 ) -> None:
     settings = {"webhook_private_addresses": True, "sweep_seconds": 0.1}
@@ -366,7 +366,7 @@ def test_c7_a_retry_after_is_honoured_by_every_message_to_the_receiver(
         assert second == pytest.approx(seconds, abs=1)
 
 
-def test_c7_no_wait_that_a_receiver_asks_for_is_shorter_than_the_one_before(
+def test_c7_delays_that_a_receiver_requests_never_decrease(
     database: Database, sender: WebhookSender, receiver: Receiver
 ) -> None:
     add_webhook(database, receiver.url)
@@ -379,7 +379,7 @@ def test_c7_no_wait_that_a_receiver_asks_for_is_shorter_than_the_one_before(
         make_due(database)
 
 
-def test_c7_a_message_says_who_sends_it_where_the_job_is_and_when_in_utc(
+def test_c7_a_message_has_a_user_agent_an_absolute_link_and_utc_times(
     database: Database, sender: WebhookSender, receiver: Receiver
 ) -> None:
     with database.write() as session:

@@ -84,7 +84,7 @@ def settings_with_broker(database_settings: Settings, redis_socket: Path) -> Set
 def test_jobs_are_trained_with_and_without_a_dispatch_message(
     settings_with_broker: Settings, database: Database, tmp_path: Path
 ) -> None:
-    # The first waits since before the worker started, and nobody rings for it.
+    # The first was queued before the worker started, and has no dispatch message.
     waiting = queued(database, job_spec(seed=1))
     with worker(settings_with_broker, tmp_path / "worker.log"):
         first = wait_for(database, waiting)
@@ -156,10 +156,10 @@ def test_a_worker_that_is_shut_down_during_a_database_outage_requeues_its_job_la
 
 
 @pytest.mark.parametrize("database_settings", ["postgresql"], indirect=True)
-def test_a_job_that_is_claimed_while_its_worker_stops_goes_back_too(
+def test_a_job_that_is_claimed_while_its_worker_stops_is_requeued(
     settings_with_broker: Settings, database: Database, tmp_path: Path
 ) -> None:
-    """A bell is heard, and SIGTERM comes while TensorFlow is still being imported: before the claim."""
+    """SIGTERM comes after the dispatch message and before the claim, while TensorFlow is being imported."""
     job_id = queued(database, job_spec(training={"epochs": 1000}))
     log = tmp_path / "worker.log"
     with worker(settings_with_broker, log) as process:
@@ -197,7 +197,7 @@ def unable_to_save(redis: Redis, folder: Path) -> Iterator[None]:
     ("fault", "error"), [(read_only, "UNBLOCKED|read only replica"), (unable_to_save, "MISCONF")]
 )
 @pytest.mark.parametrize("database_settings", ["postgresql"], indirect=True)
-def test_an_idle_worker_outlives_a_broker_that_answers_with_errors(
+def test_an_idle_worker_survives_a_broker_that_returns_errors(
     database_settings: Settings,
     database: Database,
     tmp_path: Path,

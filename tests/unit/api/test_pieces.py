@@ -1,4 +1,4 @@
-"""The API's small parts, each alone."""
+"""Unit tests of the API's small modules."""
 
 import base64
 import os
@@ -24,7 +24,7 @@ from models.techniques import CATALOGUE
 HEAVY = ["tensorflow", "keras", "pandas", "matplotlib", "sklearn", "numpy", "scipy", "celery", "alembic"]
 
 
-def test_the_api_loads_nothing_heavy() -> None:
+def test_the_api_loads_no_heavy_package() -> None:
     program = f"import sys, api.app; print([name for name in {HEAVY} if name in sys.modules])"
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True, env=dict(os.environ)
@@ -56,13 +56,13 @@ def test_pointers_are_escaped() -> None:
 
 
 @given(st.datetimes(timezones=st.just(UTC)))
-def test_cursors_come_back(moment: datetime) -> None:
+def test_cursors_survive_encoding(moment: datetime) -> None:
     cursor = Cursor(moment, "job_0123")
     assert decode_cursor(encode_cursor(cursor)) == cursor
 
 
 @given(st.floats(allow_nan=False, allow_infinity=False), st.booleans())
-def test_cursors_of_metrics_come_back_to_the_last_digit(value: float, descending: bool) -> None:
+def test_cursors_of_metrics_survive_encoding_to_the_last_digit(value: float, descending: bool) -> None:
     cursor, order = Cursor(value, "job_0123"), SortOrder("test_loss", descending)
     assert decode_cursor(encode_cursor(cursor, order), order) == cursor
     with pytest.raises(InvalidSpec, match="sort"):
@@ -72,24 +72,24 @@ def test_cursors_of_metrics_come_back_to_the_last_digit(value: float, descending
 @pytest.mark.parametrize(
     ("by", "value"), [("test_loss", "nan"), ("epochs_run", "1e3"), ("parameters", 2**31), ("created_at", 3)]
 )
-def test_cursors_that_no_list_gave_are_refused(by: str, value: object) -> None:
+def test_invalid_cursors_are_refused(by: str, value: object) -> None:
     forged = base64.urlsafe_b64encode(f"{by} {value} job_1".encode()).decode()
     with pytest.raises(InvalidSpec, match="not a cursor"):
         decode_cursor(forged, SortOrder(by, descending=False))
 
 
 @given(st.text(max_size=60))
-def test_strange_cursors_are_refused_and_never_crash(cursor: str) -> None:
+def test_malformed_cursors_are_refused_without_a_crash(cursor: str) -> None:
     with pytest.raises(InvalidSpec, match="cursor"):
         decode_cursor(cursor)
 
 
-def test_the_accuracy_of_a_class_is_its_rows_share_on_the_diagonal() -> None:
+def test_the_accuracy_of_a_class_is_the_diagonal_share_of_its_row() -> None:
     # Two 0s, both right; four 1s, one right; no 2 at all, though one 1 was taken for one.
     assert compute_per_class_accuracy([[2, 0, 0], [2, 1, 1], [0, 0, 0]]) == [1.0, 0.25, None]
 
 
-def test_every_domain_error_has_its_line_in_the_table() -> None:
+def test_every_domain_error_is_mapped_to_a_problem() -> None:
     def tree(kind: type[RegbenchError]) -> list[type[RegbenchError]]:
         return [kind, *(descendant for child in kind.__subclasses__() for descendant in tree(child))]
 
@@ -99,7 +99,7 @@ def test_every_domain_error_has_its_line_in_the_table() -> None:
     assert {kind for kind in models if kind.__name__ not in inside} == set(KINDS)
 
 
-def test_a_technique_shows_the_ranges_that_check_a_job() -> None:
+def test_a_techniques_ranges_are_those_that_validate_a_job() -> None:
     card = serialize_technique("dropout", CATALOGUE["dropout"])
     rate = card.parameters[0]
     assert (rate.name, rate.type, rate.default, rate.minimum, rate.maximum) == ("rate", "number", 0.5, 0, 0.9)
@@ -107,7 +107,7 @@ def test_a_technique_shows_the_ranges_that_check_a_job() -> None:
     assert position.choices == ["before_activation", "after_activation"]
 
 
-def test_openapi_speaks_of_problems_and_of_the_posted_documents(settings: Settings) -> None:
+def test_openapi_describes_problems_and_request_bodies(settings: Settings) -> None:
     app = create_app(settings)
     document = app.openapi()
     assert app.openapi() is document

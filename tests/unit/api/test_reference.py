@@ -33,7 +33,7 @@ def field_rows(model: type[ResponseModel]) -> list[str]:
         ("results.md", "Each layer", field_rows(Layer)),
     ],
 )
-def test_a_table_holds_what_the_code_says(page: str, heading: str, rows: list[str]) -> None:
+def test_a_table_agrees_with_the_code(page: str, heading: str, rows: list[str]) -> None:
     assert rows_of(page, heading) == rows
 
 

@@ -24,12 +24,12 @@ def store(request: pytest.FixtureRequest, settings: Settings, tmp_path: Path) ->
     return ArtifactStore(settings)
 
 
-def test_what_was_put_is_got(store: ArtifactStore) -> None:
+def test_a_stored_artifact_is_read_back(store: ArtifactStore) -> None:
     assert store.put(NAME, CONTENT) == SHA256
     assert store.get(NAME, sha256=SHA256) == CONTENT
 
 
-def test_what_is_put_again_replaces_the_old(store: ArtifactStore) -> None:
+def test_storing_an_artifact_again_replaces_it(store: ArtifactStore) -> None:
     store.put(NAME, b"older")
     store.put(NAME, CONTENT)
     assert store.get(NAME, sha256=SHA256) == CONTENT
@@ -40,13 +40,13 @@ def test_a_missing_artifact_raises_not_found(store: ArtifactStore) -> None:
         store.get(NAME, sha256=SHA256)
 
 
-def test_what_has_changed_is_not_handed_out(store: ArtifactStore) -> None:
+def test_a_changed_artifact_is_not_returned(store: ArtifactStore) -> None:
     store.put(NAME, b"other weights")
     with pytest.raises(NotFound, match="damaged"):
         store.get(NAME, sha256=SHA256)
 
 
-def test_what_is_removed_is_gone_and_may_be_removed_again(store: ArtifactStore) -> None:
+def test_removing_an_artifact_is_idempotent(store: ArtifactStore) -> None:
     store.put(NAME, CONTENT)
     store.remove(NAME)
     store.remove(NAME)
@@ -54,7 +54,7 @@ def test_what_is_removed_is_gone_and_may_be_removed_again(store: ArtifactStore) 
         store.get(NAME, sha256=SHA256)
 
 
-def test_a_put_that_fails_leaves_the_old_file_whole_and_nothing_else(
+def test_a_failed_write_keeps_the_old_file_and_leaves_no_other(
     settings: Settings,
 ) -> None:
     store = ArtifactStore(settings)
@@ -77,7 +77,7 @@ def _no_file_longer_than(length: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-def test_a_file_is_as_readable_as_the_umask_says(settings: Settings) -> None:
+def test_a_file_has_the_permissions_of_the_umask(settings: Settings) -> None:
     # API and workers may run as different users on a shared folder.
     ArtifactStore(settings).put(NAME, CONTENT)
     umask = os.umask(0)

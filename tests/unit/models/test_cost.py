@@ -28,7 +28,7 @@ def test_parameters_of_the_seed_network() -> None:
         ({"batch_normalization": {}, "layer_normalization": {"position": "after_activation"}}, 3),
     ],
 )
-def test_normalization_adds_numbers_to_each_hidden_unit(
+def test_normalization_adds_parameters_to_each_hidden_unit(
     regularization: dict[str, Any], numbers_a_unit: int
 ) -> None:
     with_it = JobSpec.model_validate({"regularization": regularization})
@@ -55,7 +55,7 @@ def test_operations_of_a_small_cnn() -> None:
     assert compute_flops_per_epoch(job_spec(model=CNN)) == per_example * 3_200
 
 
-def test_a_cnn_without_hidden_layers_of_units() -> None:
+def test_a_cnn_without_dense_hidden_layers() -> None:
     model = CNN | {"filters": [2, 2, 2, 2], "kernel_size": 5, "hidden_units": []}
     # 28, 14, 7 and 3 pixels a side: what does not fill a block of 2 x 2 is left out, and one pixel remains.
     kernels = 25 * 1 * 2 + 3 * 25 * 2 * 2 + 1 * 1 * 2 * 10
@@ -72,7 +72,7 @@ def test_a_cnn_without_hidden_layers_of_units() -> None:
         ({"filters": [1], "hidden_units": []}, "filters"),
     ],
 )
-def test_a_cnn_beyond_the_limit_says_which_field_costs_most(
+def test_a_cnn_beyond_the_limit_names_the_most_expensive_field(
     settings: Settings, changes: dict[str, Any], field: str
 ) -> None:
     with pytest.raises(BudgetExceeded) as refused:
@@ -104,7 +104,7 @@ def test_a_convolutions_patches_take_memory() -> None:
     assert estimate_cost(spec).memory_bytes == images + 4 * (4 * parameters + batch)
 
 
-def test_a_batch_that_no_worker_could_hold_is_refused(settings: Settings) -> None:
+def test_a_batch_that_exceeds_the_memory_limit_is_refused(settings: Settings) -> None:
     """Patches of the second convolution alone: 4,096 x 14 x 14 x 25 x 256 numbers, 20 GB."""
     model = CNN | {"filters": [256, 256], "kernel_size": 5}
     huge = JobSpec.model_validate({"model": model, "training": {"batch_size": 4096, "epochs": 1}})
@@ -151,5 +151,5 @@ def test_a_job_beyond_a_limit_is_refused_with_both_figures(
         assert f"allows {limits['max_parameters']:,}" in refused.value.errors[0].detail
 
 
-def test_jobs_that_differ_in_their_seeds_only_are_priced_once() -> None:
+def test_the_cost_of_jobs_that_differ_only_in_their_seeds_is_computed_once() -> None:
     assert estimate_cost(job_spec(seed=1)) is estimate_cost(job_spec(seed=2))

@@ -124,7 +124,7 @@ def test_every_dataset_that_a_job_may_name_has_a_card() -> None:
         assert all(len(bytes.fromhex(digest)) == 32 for digest in card.sha256)
 
 
-def test_the_file_is_the_one_that_keras_knows() -> None:
+def test_the_file_is_the_one_that_keras_uses() -> None:
     keras = find_spec("keras")  # found, not imported: that would take seconds
     assert keras is not None
     assert keras.origin is not None
@@ -132,7 +132,7 @@ def test_the_file_is_the_one_that_keras_knows() -> None:
     assert DATASETS["mnist"].downloads[0].sha256 in source.read_text()
 
 
-def test_the_data_folder_goes_before_the_cache(home: Path, tmp_path: Path) -> None:
+def test_the_data_folder_has_precedence_over_the_cache(home: Path, tmp_path: Path) -> None:
     cached = _keep(home / ".keras" / "datasets" / "mnist.npz")
     settings = Settings(data_dir=tmp_path / "data")
     assert find_dataset("mnist", settings) == cached
@@ -159,13 +159,13 @@ def test_fashion_mnist_is_loaded_from_every_file_format_in_order(home: Path) -> 
     assert find_dataset("fashion_mnist", settings) == own
 
 
-def test_a_folder_that_lacks_a_file_is_passed_over(home: Path) -> None:
+def test_a_folder_that_lacks_a_file_is_skipped(home: Path) -> None:
     folder = _idx_folder(home / ".keras" / "datasets" / "fashion-mnist", packed=True)
     (folder / f"{IDX_FILES[3]}.gz").unlink()
     assert find_dataset("fashion_mnist", Settings(data_dir=None)) is None
 
 
-def test_the_small_dataset_needs_nothing(home: Path) -> None:
+def test_the_small_dataset_needs_no_download(home: Path) -> None:
     assert is_available("mnist_5k", Settings(data_dir=None))
     ensure_available("mnist_5k", Settings(data_dir=None))
 
@@ -178,7 +178,7 @@ def test_mnist_is_downloaded_once_into_the_cache(home: Path, shelf: type[_Shelf]
     assert (home / ".keras" / "datasets" / "mnist.npz").read_bytes() == CONTENT
 
 
-def test_fashion_is_downloaded_in_kerass_own_form(home: Path, shelf: type[_Shelf]) -> None:
+def test_fashion_mnist_is_downloaded_in_the_format_of_keras(home: Path, shelf: type[_Shelf]) -> None:
     shelf.files = {f"{name}.gz": content for name, content in PACKED.items()}
     ensure_available("fashion_mnist", Settings(data_dir=None))
     folder = home / ".keras" / "datasets" / "fashion-mnist"
@@ -194,7 +194,7 @@ def test_fashion_is_downloaded_in_kerass_own_form(home: Path, shelf: type[_Shelf
         pytest.param({"mnist.npz": CONTENT}, 10, id="broken off"),
     ],
 )
-def test_a_download_that_fails_leaves_nothing_and_says_what_to_do(
+def test_a_failed_download_leaves_no_file_and_explains_what_to_do(
     home: Path, shelf: type[_Shelf], files: dict[str, bytes], missing_bytes: int
 ) -> None:
     shelf.files, shelf.missing_bytes = files, missing_bytes
@@ -207,13 +207,13 @@ def test_a_download_that_fails_leaves_nothing_and_says_what_to_do(
     assert list((home / ".keras" / "datasets").iterdir()) == []
 
 
-def test_a_packed_file_that_is_damaged_is_refused(home: Path, shelf: type[_Shelf]) -> None:
+def test_a_damaged_gzip_file_is_refused(home: Path, shelf: type[_Shelf]) -> None:
     shelf.files = {f"{name}.gz": content[:-9] for name, content in PACKED.items()}
     with pytest.raises(DatasetUnavailable):
         ensure_available("fashion_mnist", Settings(data_dir=None))
 
 
-def test_a_failed_download_is_not_tried_again_at_once_but_a_file_put_there_is_seen(
+def test_a_failed_download_is_not_retried_immediately_but_an_added_file_is_used(
     home: Path, shelf: type[_Shelf]
 ) -> None:
     for _ in range(3):
@@ -244,7 +244,7 @@ DAMAGED_NPZ = {
 
 
 @pytest.mark.parametrize(("content", "reason"), DAMAGED_NPZ.values(), ids=DAMAGED_NPZ)
-def test_f1_a_damaged_archive_is_not_available_and_the_sentence_names_it(
+def test_f1_a_damaged_archive_is_not_available_and_is_named(
     home: Path, shelf: type[_Shelf], content: bytes, reason: str
 ) -> None:
     path, settings = _keep(home / "data" / "mnist.npz", content), Settings(data_dir=home / "data")
@@ -257,7 +257,7 @@ def test_f1_a_damaged_archive_is_not_available_and_the_sentence_names_it(
     assert "mnist_5k" in error.detail
 
 
-def test_f1_a_whole_copy_elsewhere_goes_before_a_damaged_one(home: Path, shelf: type[_Shelf]) -> None:
+def test_f1_an_intact_copy_has_precedence_over_a_damaged_one(home: Path, shelf: type[_Shelf]) -> None:
     settings = Settings(data_dir=home / "data")
     _keep(home / "data" / "mnist.npz", CONTENT[:-1])
     shelf.files = {"mnist.npz": CONTENT}

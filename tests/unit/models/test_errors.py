@@ -19,13 +19,13 @@ def test_the_tree_atop_the_module_is_the_tree_of_the_classes() -> None:
     assert drawn == {error.__name__: error.__base__.__name__ for error in ALL}
 
 
-def test_codes_are_stable_words_and_no_two_errors_share_one() -> None:
-    # TrainingFailed is given its code by whoever raises it.
+def test_error_codes_are_lower_case_and_unique() -> None:
+    # TrainingFailed gets its code where it is raised.
     codes = [error.code for error in ALL if "code" in vars(error)]
     assert len(set(codes)) == len(codes)
     assert all(code.replace("_", "").islower() for code in codes)
 
 
-def test_an_invalid_specification_says_every_fault_with_its_place() -> None:
+def test_an_invalid_specification_lists_every_error_with_its_field() -> None:
     error = InvalidSpec([FieldError("/seed", "too large"), FieldError("/name", "too long")])
     assert error.message == str(error) == "/seed: too large; /name: too long"

@@ -41,7 +41,7 @@ def test_a_field_of_jobs_is_refused_with_a_hint_at_base() -> None:
     ]
 
 
-def test_merge_patch_changes_neither_side() -> None:
+def test_merge_patch_does_not_modify_its_arguments() -> None:
     target, patch = {"a": {"b": 1}}, {"a": {"c": 2, "b": None}}
     merge_patch(target, patch)
     assert (target, patch) == ({"a": {"b": 1}}, {"a": {"c": 2, "b": None}})
@@ -56,7 +56,7 @@ def experiment(**fields: Any) -> ExperimentSpec:
     return ExperimentSpec.model_validate(document | fields)
 
 
-def test_runs_go_seed_by_seed_so_that_pairs_finish_together() -> None:
+def test_runs_are_ordered_by_seed_so_that_pairs_finish_together() -> None:
     runs = experiment(seeds=[7, 3]).build_runs()
     assert [(variant, spec.seed) for variant, spec in runs] == [
         ("none", 7),
@@ -68,7 +68,7 @@ def test_runs_go_seed_by_seed_so_that_pairs_finish_together() -> None:
     assert runs[1][1].name == "dropout, seed 7"
 
 
-def test_paired_runs_differ_in_nothing_but_the_variants_change() -> None:
+def test_paired_runs_differ_only_in_the_variants_change() -> None:
     plain, changed = (spec for _, spec in experiment().build_runs())
     apart = {"name", "regularization"}
     assert plain.model_dump(exclude=apart) == changed.model_dump(exclude=apart)
@@ -78,7 +78,7 @@ def test_replicates_are_the_first_seeds() -> None:
     assert experiment(replicates=3).run_seeds == [0, 1, 2]
 
 
-def test_resolved_spells_the_seeds_out_and_can_be_read_again() -> None:
+def test_a_resolved_experiment_lists_its_seeds_and_can_be_parsed_again() -> None:
     resolved = experiment(replicates=2).resolve_seeds()
     assert (resolved.seeds, resolved.replicates) == ((0, 1), None)
     again = ExperimentSpec.model_validate(resolved.model_dump(mode="json"))
@@ -101,7 +101,7 @@ def test_the_baseline_is_the_first_variant_unless_named() -> None:
         ({"baseline": "no such variant"}, "/baseline"),
     ],
 )
-def test_a_contradiction_points_at_a_field(fields: dict[str, Any], pointer: str) -> None:
+def test_a_contradiction_names_a_field(fields: dict[str, Any], pointer: str) -> None:
     with pytest.raises(ValidationError) as refused:
         experiment(**fields)
     [fault] = refused.value.errors()
@@ -121,7 +121,7 @@ def test_a_contradiction_points_at_a_field(fields: dict[str, Any], pointer: str)
         ({"base": {"training": {"epochs": 0}}}, ("base", "training", "epochs")),
     ],
 )
-def test_a_value_out_of_bounds_is_refused_at_its_place(
+def test_a_value_out_of_bounds_is_refused_at_its_field(
     fields: dict[str, Any], location: tuple[str | int, ...]
 ) -> None:
     with pytest.raises(ValidationError) as refused:
@@ -162,7 +162,7 @@ def test_a_variant_may_be_of_another_family() -> None:
         assert again.build_runs() == spec.build_runs()
 
 
-def test_a_change_of_family_that_leaves_filters_behind_says_how_to_remove_them() -> None:
+def test_a_change_of_family_that_keeps_filters_explains_how_to_remove_them() -> None:
     spec = experiment(
         base=job_spec(model={"family": "cnn"}).model_dump(mode="json"),
         variants=[{"name": "mlp", "changes": {"model": {"family": "mlp", "kernel_size": None}}}],
@@ -172,7 +172,7 @@ def test_a_change_of_family_that_leaves_filters_behind_says_how_to_remove_them()
     assert "null in a variant's changes" in detail
 
 
-def test_valid_changes_have_no_faults() -> None:
+def test_valid_changes_have_no_errors() -> None:
     assert experiment().check_variants() == []
 
 

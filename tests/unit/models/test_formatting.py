@@ -53,14 +53,14 @@ def test_f8_each_value_of_each_parameter_has_its_own_name(technique: str) -> Non
         assert format_techniques({technique: one}) != format_techniques({technique: other})
 
 
-def test_f8_a_technique_that_this_release_lacks_has_a_name() -> None:
+def test_f8_a_technique_unknown_to_this_release_has_a_name() -> None:
     assert format_techniques({"new": {"mode": "fast", "rate": 0.5}}) == "new mode=fast rate=0.5"
 
 
 @pytest.mark.parametrize(
     ("count", "text"), [(0, "0 jobs"), (1, "1 job"), (2, "2 jobs"), (1200, "1,200 jobs")]
 )
-def test_f24_a_count_has_its_noun_in_the_singular_or_plural(count: int, text: str) -> None:
+def test_f24_a_noun_agrees_with_its_count(count: int, text: str) -> None:
     assert format_count(count, "job") == text
 
 

@@ -20,7 +20,7 @@ def test_a_result_record_fills_every_column_of_its_row() -> None:
     assert names(ResultRecord) == set(Result.__table__.columns.keys()) - {"job_id"}
 
 
-def test_what_may_be_null_is_the_same_on_both_sides() -> None:
+def test_the_same_fields_are_nullable_in_records_and_columns() -> None:
     for record, table, later in (
         (EpochRecord, Epoch.__table__, set()),
         (ResultRecord, Result.__table__, LATER),

@@ -1,4 +1,4 @@
-"""docs/reference says what the code says: each table there holds exactly the rows that are made here."""
+"""docs/reference agrees with the code: each table contains exactly the rows that are generated here."""
 
 import json
 from pathlib import Path
@@ -52,7 +52,7 @@ def state_rows() -> list[str]:
 def field_rows(
     schema: dict[str, Any], definitions: dict[str, Any], pointer: str = "", family: str = ""
 ) -> list[str]:
-    """One row for each number, text or list that a specification may hold, objects gone through."""
+    """One row for each scalar or list field of a specification, including those of nested objects."""
     rows = []
     for name, part in schema["properties"].items():
         inner = [option for option in part.get("anyOf", [part]) if option.get("type") != "null"]
@@ -107,7 +107,7 @@ def explanation(name: str) -> str:
         ("techniques.md", "The catalogue", technique_rows()),
     ],
 )
-def test_a_table_holds_what_the_code_says(page: str, heading: str, rows: list[str]) -> None:
+def test_a_table_agrees_with_the_code(page: str, heading: str, rows: list[str]) -> None:
     assert rows_of(page, heading) == rows
 
 
@@ -117,7 +117,7 @@ def test_every_technique_is_explained_in_its_own_words(name: str) -> None:
     assert section.startswith(explanation(name))
 
 
-def test_the_drawing_shows_the_transitions_and_no_others() -> None:
+def test_the_state_diagram_shows_exactly_the_transitions() -> None:
     drawing = (REFERENCE / "states.md").read_text().partition("```mermaid\n")[2].partition("```")[0]
     drawn = {
         tuple(line.partition(":")[0].replace(" ", "").split("-->"))

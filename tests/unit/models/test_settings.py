@@ -8,14 +8,14 @@ from sqlalchemy import make_url
 from models.settings import Settings, get_settings
 
 
-def test_empty_addresses_lead_into_the_home_folder(tmp_path: Path) -> None:
+def test_empty_addresses_default_to_the_home_folder(tmp_path: Path) -> None:
     settings = Settings(home=tmp_path)
     assert settings.resolved_database_url == f"sqlite:///{tmp_path}/regbench.db"
     assert settings.resolved_broker_url == f"redis+socket://{tmp_path}/redis.sock"
     assert settings.resolved_artifacts_url == f"file://{tmp_path}/artifacts"
 
 
-def test_addresses_do_not_depend_on_where_a_process_goes_later(
+def test_addresses_do_not_depend_on_a_later_change_of_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -47,7 +47,7 @@ def test_the_database_is_in_the_home_folder_whatever_its_name(tmp_path: Path, fo
     assert make_url(settings.resolved_database_url).database == f"{tmp_path / folder}/regbench.db"
 
 
-def test_given_addresses_are_used_as_they_are(tmp_path: Path) -> None:
+def test_configured_addresses_are_used_unchanged(tmp_path: Path) -> None:
     addresses = {
         "database_url": "postgresql+psycopg://host/regbench",
         "broker_url": "redis://host:6379/1",
@@ -98,7 +98,7 @@ def test_every_setting_is_described() -> None:
         assert field.description, name
 
 
-def test_an_empty_variable_is_one_that_is_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_empty_variable_counts_as_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("DATA_DIR", "HOME", "LEASE_SECONDS"):
         monkeypatch.setenv(f"REGBENCH_{name}", "")
     assert Settings() == Settings.model_validate(
@@ -130,12 +130,12 @@ def test_f13_a_tilde_is_the_users_home_folder(tmp_path: Path, monkeypatch: pytes
         ("data_dir", "~no such user/x"),
     ],
 )
-def test_f13_a_folder_that_cannot_be_used_is_refused(name: str, value: str) -> None:
+def test_f13_an_unusable_folder_is_refused(name: str, value: str) -> None:
     with pytest.raises(ValidationError) as refused:
         Settings(**{name: value})
     assert [error["loc"] for error in refused.value.errors()] == [(name,)]
 
 
-def test_f13_addresses_of_object_stores_are_used_as_they_are() -> None:
+def test_f13_addresses_of_object_stores_are_used_unchanged() -> None:
     for url in ("s3://bucket/~/x", "simplecache::s3://bucket/x"):
         assert Settings(artifacts_url=url).artifacts_url == url

@@ -91,7 +91,7 @@ def test_the_empty_document_is_the_seed_experiments_plain_network() -> None:
         ({"labels": {f"label{number}": "" for number in range(33)}}, ("labels",)),
     ],
 )
-def test_a_value_out_of_bounds_is_refused_at_its_place(
+def test_a_value_out_of_bounds_is_refused_at_its_field(
     document: dict[str, Any], location: tuple[str | int, ...]
 ) -> None:
     with pytest.raises(ValidationError) as refused:
@@ -108,7 +108,7 @@ def test_a_value_out_of_bounds_is_refused_at_its_place(
         '{"regularization": {"l2": {"factor": %s}}}',
     ],
 )
-def test_what_is_not_a_finite_number_is_refused(template: str, number: str) -> None:
+def test_a_non_finite_number_is_refused(template: str, number: str) -> None:
     with pytest.raises(ValidationError):
         JobSpec.model_validate_json(template % number)
 
@@ -159,7 +159,7 @@ def test_what_is_not_a_finite_number_is_refused(template: str, number: str) -> N
         ),
     ],
 )
-def test_a_contradiction_points_at_a_field(document: dict[str, Any], pointer: str) -> None:
+def test_a_contradiction_names_a_field(document: dict[str, Any], pointer: str) -> None:
     with pytest.raises(ValidationError) as refused:
         read(document)
     [fault] = refused.value.errors()
@@ -193,7 +193,7 @@ def test_a_contradiction_points_at_a_field(document: dict[str, Any], pointer: st
         {"regularization": {name: {} for name in EVERY_TECHNIQUE_TOGETHER}},
     ],
 )
-def test_what_agrees_or_is_idle_is_accepted(document: dict[str, Any]) -> None:
+def test_consistent_or_unused_settings_are_accepted(document: dict[str, Any]) -> None:
     assert read(document)
 
 
@@ -207,14 +207,14 @@ def test_what_agrees_or_is_idle_is_accepted(document: dict[str, Any]) -> None:
         ([], 'such as {"family": "mlp"}'),
     ],
 )
-def test_the_error_of_a_wrong_family_or_field_says_what_to_do(model: Any, words: str) -> None:
+def test_the_error_of_a_wrong_family_or_field_explains_what_to_do(model: Any, words: str) -> None:
     with pytest.raises(ValidationError) as refused:
         read({"model": model})
     [(_, detail)] = get_validation_errors(refused.value)
     assert words in detail
 
 
-def test_the_family_decides_what_a_model_is() -> None:
+def test_the_family_determines_the_model() -> None:
     assert read({"model": {}}).model == Mlp()
     convolutional = read({"model": {"family": "cnn"}}).model
     assert isinstance(convolutional, Cnn)
@@ -241,7 +241,7 @@ def test_the_schema_distinguishes_model_families() -> None:
         (1000, 0.5, 500, 500),
     ],
 )
-def test_rows_are_divided_as_keras_divides_them(
+def test_examples_are_split_as_keras_splits_them(
     samples: int, fraction: float, training: int, validation: int
 ) -> None:
     spec = DatasetSpec(train_samples=samples, validation_fraction=fraction)
@@ -265,7 +265,7 @@ def test_every_field_is_described_and_has_a_default_within_its_bounds(part: Base
 
 
 @pytest.mark.parametrize("model", [{"family": "mlp"}, {"family": "cnn", "filters": [4]}])
-def test_a_spec_survives_storing(model: dict[str, Any]) -> None:
+def test_a_spec_survives_storage(model: dict[str, Any]) -> None:
     spec = job_spec(
         name="é",
         labels={"team": "a"},
@@ -281,7 +281,9 @@ class TestSpecHash:
     """What changes it, and what must not."""
 
     @pytest.mark.parametrize("changes", [{"name": "x"}, {"labels": {"a": "b"}}, {"priority": 7}])
-    def test_what_cannot_change_the_weights_does_not_change_it(self, changes: dict[str, Any]) -> None:
+    def test_fields_that_cannot_change_the_weights_do_not_change_the_hash(
+        self, changes: dict[str, Any]
+    ) -> None:
         assert job_spec(**changes).spec_hash == job_spec().spec_hash
 
     @pytest.mark.parametrize(
@@ -305,10 +307,10 @@ class TestSpecHash:
             {"regularization": {"l2": {}}},
         ],
     )
-    def test_what_changes_the_weights_changes_it(self, changes: dict[str, Any]) -> None:
+    def test_fields_that_change_the_weights_change_the_hash(self, changes: dict[str, Any]) -> None:
         assert job_spec(**changes).spec_hash != job_spec().spec_hash
 
-    def test_order_of_keys_does_not_matter(self) -> None:
+    def test_the_order_of_keys_does_not_change_the_hash(self) -> None:
         one = '{"seed": 1, "training": {"epochs": 2, "batch_size": 8}}'
         other = '{"training": {"batch_size": 8, "epochs": 2}, "seed": 1}'
         assert JobSpec.model_validate_json(one).spec_hash == JobSpec.model_validate_json(other).spec_hash
@@ -353,8 +355,8 @@ class TestSpecHash:
             ),
         ],
     )
-    def test_it_is_the_same_in_every_release(self, document: dict[str, Any], expected: str) -> None:
-        # Results are found again by it: a change here means that stored hashes must be migrated.
+    def test_the_hash_is_the_same_in_every_release(self, document: dict[str, Any], expected: str) -> None:
+        # Results are looked up by it: a change here requires a migration of stored hashes.
         assert read(document).spec_hash == expected
 
 

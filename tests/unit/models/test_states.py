@@ -5,7 +5,7 @@ from models.states import TRANSITIONS, JobState, can_follow
 TERMINAL = {JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED}
 
 
-def test_every_state_has_its_row() -> None:
+def test_every_state_has_its_transitions() -> None:
     assert set(TRANSITIONS) == set(JobState)
 
 

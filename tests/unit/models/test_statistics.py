@@ -39,7 +39,7 @@ def packed(right: Sequence[bool]) -> bytes:
     return np.packbits(np.array(right, dtype=bool)).tobytes()
 
 
-def test_students_sleep() -> None:
+def test_students_sleep_data() -> None:
     result = compute_paired_difference(SLEEP_A, SLEEP_B)
     assert result is not None
     assert result.mean == pytest.approx(1.58)
@@ -52,7 +52,7 @@ def test_students_sleep() -> None:
     assert result.superiority == (9 + 0.5) / 10
 
 
-def test_darwins_maize() -> None:
+def test_darwins_maize_data() -> None:
     # Fisher, section 21: of 32,768 signings 863 have a sum of 314 or more, and as many one of -314 or less.
     assert compute_sign_flip_p(MAIZE) == 2 * 863 / 2**15
     result = compute_paired_difference([0.0] * 15, MAIZE)
@@ -63,7 +63,7 @@ def test_darwins_maize() -> None:
 
 
 @pytest.mark.parametrize("n", [2, 3, 10, 30])
-def test_the_t_test_is_scipys(n: int) -> None:
+def test_the_t_test_equals_scipys(n: int) -> None:
     generator = np.random.default_rng(n)
     baseline, variant = generator.normal(size=(2, n))
     result = compute_paired_difference(baseline.tolist(), variant.tolist())
@@ -75,14 +75,14 @@ def test_the_t_test_is_scipys(n: int) -> None:
 
 
 @pytest.mark.parametrize("n", [1, 2, 5, 9])
-def test_the_sign_flip_test_counts_every_signing(n: int) -> None:
+def test_the_sign_flip_test_counts_every_sign_assignment(n: int) -> None:
     differences = np.random.default_rng(n).normal(0.5, 1, size=n)
     sums = [abs(np.dot(signs, differences)) for signs in itertools.product([1, -1], repeat=n)]
     expected = np.mean(np.array(sums) >= abs(differences.sum()) - 1e-12)
     assert compute_sign_flip_p(differences) == pytest.approx(expected)
 
 
-def test_the_sign_flip_test_is_scipys_and_goes_on_by_sampling() -> None:
+def test_the_sign_flip_test_equals_scipys_and_samples_for_many_pairs() -> None:
     differences = np.random.default_rng(0).normal(0.3, 1, size=24)
     theirs = stats.permutation_test(
         (differences,),
@@ -104,7 +104,7 @@ def test_five_pairs_cannot_reach_five_percent_and_six_can() -> None:
     assert compute_sign_flip_p([1.0] * 6) == 2 / 64
 
 
-def test_what_too_few_values_cannot_say_is_none() -> None:
+def test_statistics_of_too_few_values_are_none() -> None:
     assert estimate([]) is None
     assert compute_paired_difference([], []) is None
     assert compute_sign_flip_p([]) is None
@@ -116,7 +116,7 @@ def test_what_too_few_values_cannot_say_is_none() -> None:
     assert (pair.mean, pair.t_p, pair.sign_flip_p) == (2.0, None, None)
 
 
-def test_a_model_against_itself_differs_in_nothing() -> None:
+def test_a_model_does_not_differ_from_itself() -> None:
     result = compute_paired_difference([0.1, 0.2, 0.3], [0.1, 0.2, 0.3])
     assert result is not None
     assert (result.mean, result.low, result.high, result.t_p, result.sign_flip_p, result.d) == (
@@ -129,7 +129,7 @@ def test_a_model_against_itself_differs_in_nothing() -> None:
     )
 
 
-def test_pairs_need_partners() -> None:
+def test_unpaired_values_are_refused() -> None:
     with pytest.raises(ValueError, match="pairs"):
         compute_paired_difference([1.0], [1.0, 2.0])
 
@@ -146,7 +146,7 @@ def test_equal_differences_are_equal_however_they_are_rounded() -> None:
     st.lists(st.integers(9000, 9999), min_size=2, max_size=12),
     st.sampled_from([1e-12, 1e-4, 1.0, 1e9]),
 )
-def test_the_unit_changes_no_test(hits: list[int], unit: float) -> None:
+def test_the_unit_does_not_change_a_test(hits: list[int], unit: float) -> None:
     baseline, variant = hits, hits[::-1]
     plain = compute_paired_difference(baseline, variant)
     scaled = compute_paired_difference(
@@ -168,7 +168,7 @@ def test_a_detectable_difference_has_80_percent_power(pairs: int, level: float) 
 
 
 @pytest.mark.parametrize("pairs", [6, 10, 30, 200])
-def test_what_is_detectable_is_statsmodels(pairs: int) -> None:
+def test_the_detectable_difference_equals_statsmodels(pairs: int) -> None:
     theirs = TTestPower().solve_power(nobs=pairs, alpha=0.05, power=0.8)
     assert compute_detectable_difference(1.0, pairs) == pytest.approx(theirs, abs=1e-4)
 
@@ -180,7 +180,7 @@ def test_cohens_small_medium_and_large_effects(effect: float, pairs: int) -> Non
 
 
 @pytest.mark.parametrize("sd", [0.01, 0.1, 0.26, 1.0, 40.0])
-def test_no_fewer_pairs_would_do(sd: float) -> None:
+def test_the_number_of_pairs_is_minimal(sd: float) -> None:
     needed = compute_required_pairs(0.2, sd, level=0.01)
     assert compute_detectable_difference(sd, needed, level=0.01) <= 0.2
     assert needed == 2 or compute_detectable_difference(sd, needed - 1, level=0.01) > 0.2
@@ -195,7 +195,7 @@ def test_tosters_worked_example() -> None:
 
 
 @given(st.floats(-0.5, 0.5), st.floats(0.01, 0.5), st.integers(2, 30))
-def test_equivalence_is_statsmodels_and_the_intervals(mean: float, sd: float, n: int) -> None:
+def test_equivalence_equals_statsmodels_and_agrees_with_the_interval(mean: float, sd: float, n: int) -> None:
     noise = np.arange(n) - (n - 1) / 2
     differences = mean + sd * noise / noise.std(ddof=1)
     result = run_two_one_sided_tests(mean, sd, n, margin=0.2)
@@ -203,7 +203,7 @@ def test_equivalence_is_statsmodels_and_the_intervals(mean: float, sd: float, n:
     assert (result.p < 0.05) == (result.low > -0.2 and result.high < 0.2)
 
 
-def test_without_scatter_equivalence_is_a_matter_of_size() -> None:
+def test_without_variance_equivalence_depends_on_the_difference_alone() -> None:
     assert run_two_one_sided_tests(0.1, 0.0, 6, margin=0.2).p == 0
     assert run_two_one_sided_tests(-0.2, 0.0, 6, margin=0.2).p == 1
 
@@ -220,7 +220,7 @@ def test_mcnemars_worked_example() -> None:
 
 
 @given(st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_size=60))
-def test_mcnemar_is_statsmodels(answers: list[tuple[bool, bool]]) -> None:
+def test_mcnemar_equals_statsmodels(answers: list[tuple[bool, bool]]) -> None:
     first, second = zip(*answers, strict=True)
     result = run_mcnemar_test(packed(first), packed(second))
     table = [[sum(pair == (a, b) for pair in answers) for b in (True, False)] for a in (True, False)]
@@ -236,7 +236,7 @@ def test_mcnemar_needs_the_same_cases() -> None:
         run_mcnemar_test(b"\x00", b"\x00\x00")
 
 
-def test_new_cases_are_statsmodels_two_way_clusters() -> None:
+def test_the_clustered_interval_equals_statsmodels() -> None:
     first, second = np.random.default_rng(0).random((2, 6, 40)) < [[[0.8]], [[0.7]]]
     differences = second.astype(float) - first.astype(float)
     pair, case = np.indices(differences.shape)
@@ -255,7 +255,7 @@ def test_new_cases_are_statsmodels_two_way_clusters() -> None:
     assert (result.high - result.low) / 2 == pytest.approx(half)
 
 
-def test_new_cases_never_make_more_certain() -> None:
+def test_the_clustered_interval_is_never_narrower() -> None:
     first, second = np.random.default_rng(1).random((2, 5, 800)) < 0.9
     result = compute_two_way_clustered_interval(
         [packed(row) for row in first], [packed(row) for row in second]
@@ -285,7 +285,7 @@ def _no_collection_of_garbage() -> Iterator[None]:
 
 @pytest.mark.usefixtures("_no_collection_of_garbage")
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=24))
-def test_holm_is_statsmodels(p_values: list[float]) -> None:
+def test_holm_equals_statsmodels(p_values: list[float]) -> None:
     assert apply_holm_correction(p_values) == pytest.approx(
         multipletests(p_values, method="holm")[1].tolist()
     )
@@ -300,6 +300,6 @@ def test_holm_only_raises_and_keeps_the_order(p_values: list[float]) -> None:
     assert by_p == sorted(by_p)
 
 
-def test_the_test_sets_own_noise() -> None:
+def test_the_sampling_error_of_the_test_set() -> None:
     # The known figure: 1.6 % errors on 10,000 images are uncertain by 0.125 points.
     assert 100 * compute_proportion_standard_error(0.984, 10_000) == pytest.approx(0.125, abs=0.001)

@@ -1,4 +1,4 @@
-"""The catalogue: every technique explains itself, and its numbers agree with each other."""
+"""The catalogue: every technique is documented, and its bounds and defaults agree."""
 
 from dataclasses import fields
 from typing import Any
@@ -18,7 +18,7 @@ def _parameters(technique: str) -> dict[str, dict[str, Any]]:
     return CATALOGUE[technique].model_json_schema().get("properties", {})
 
 
-def test_the_catalogue_lists_what_a_job_may_ask_for() -> None:
+def test_the_catalogue_lists_every_technique_of_a_job() -> None:
     assert list(CATALOGUE) == list(Regularization.model_fields)
     for name, technique in CATALOGUE.items():
         assert Regularization.model_fields[name].annotation == technique | None
@@ -43,7 +43,7 @@ def test_every_parameter_is_described_and_bounded(technique: str) -> None:
             assert schema["type"] == "boolean" or schema["default"] in schema["enum"]
 
 
-def test_what_is_off_leaves_no_trace_in_the_document() -> None:
+def test_a_technique_that_is_off_is_not_in_the_document() -> None:
     assert Regularization().model_dump(mode="json") == {}
     assert Regularization.model_validate({"l1": None, "l2": {}}).model_dump() == {"l2": {"factor": 1e-4}}
 
@@ -62,12 +62,12 @@ def test_what_is_off_leaves_no_trace_in_the_document() -> None:
         ({"stochastic_weight_averaging": {"start": 0}}, True),
     ],
 )
-def test_a_technique_is_idle_only_where_nothing_of_it_acts(document: dict[str, Any], active: bool) -> None:
+def test_a_technique_is_a_no_op_only_if_it_has_no_effect(document: dict[str, Any], active: bool) -> None:
     assert list(Regularization.model_validate(document).active) == (list(document) if active else [])
 
 
 @pytest.mark.parametrize("name", [name for name, cls in CATALOGUE.items() if cls.strength_parameter])
-def test_a_strength_is_above_zero_and_idle_at_zero(name: str) -> None:
+def test_a_strength_is_positive_and_a_no_op_at_zero(name: str) -> None:
     cls = CATALOGUE[name]
     assert cls().strength > 0
     assert not cls().is_noop

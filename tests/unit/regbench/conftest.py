@@ -1,4 +1,4 @@
-"""A small real HTTP server that answers as it is told, in the place of the service."""
+"""A small real HTTP server with configured responses, in place of the service."""
 
 import json
 import shutil
@@ -27,9 +27,9 @@ class Request:
 
 @dataclass
 class Service:
-    """Answers by method and path; of several answers each is given once, and the last for ever.
+    """Responses by method and path; of several, each is sent once, and the last one repeatedly.
 
-    An answer is status and body, and headers if it has any.
+    A response is status and body, and headers if it has any.
     """
 
     url: str = ""

@@ -58,19 +58,19 @@ def test_watch_ends_with_the_worst_outcome(service: Service, states: Sequence[st
     assert result.stdout == ""
 
 
-def test_watch_says_why_a_job_failed(service: Service) -> None:
+def test_watch_reports_why_a_job_failed(service: Service) -> None:
     result = run(service, "watch", *ending(service, job("failed", error=FAILURE)))
     assert "dropout 0.5, seed 0 (job_1) failed: the loss is not a number" in result.stderr
 
 
-def test_watch_takes_an_experiment_for_its_jobs(service: Service) -> None:
+def test_watch_accepts_an_experiment_for_its_jobs(service: Service) -> None:
     service.answer("GET /v1/experiments/exp_1", (200, {"id": "exp_1", "name": "dropout"}))
     service.answer("GET /v1/jobs", (200, page(job("cancelled", experiment_id="exp_1"))))
     ending(service, job("cancelled"))
     assert run(service, "watch", "exp_1").exit_code == 2
 
 
-def test_ctrl_c_ends_the_watching_and_not_the_job(service: Service) -> None:
+def test_ctrl_c_ends_the_watch_and_not_the_job(service: Service) -> None:
     ending(service, job("running"))
     watch = subprocess.Popen(
         [sys.executable, "-m", "regbench.cli.main", "watch", "job_1", "--url", service.url],
@@ -88,7 +88,7 @@ def test_ctrl_c_ends_the_watching_and_not_the_job(service: Service) -> None:
     assert not [request for request in service.requests if request.method == "POST"]
 
 
-def test_submit_prints_the_id_and_nothing_else_on_stdout(service: Service, tmp_path: Path) -> None:
+def test_submit_prints_only_the_id_on_stdout(service: Service, tmp_path: Path) -> None:
     (tmp_path / "job.json").write_text('{"seed": 7}')
     service.answer("POST /v1/jobs", (202, job()))
     result = run(service, "submit", str(tmp_path / "job.json"))
@@ -104,7 +104,7 @@ def test_submit_reads_stdin_and_prints_the_job_as_json(service: Service) -> None
 
 
 @pytest.mark.parametrize("document", [{"preset": "dropout-vs-none"}, {"name": "mine", "variants": []}])
-def test_submit_sees_that_a_document_is_an_experiment(service: Service, document: dict[str, Any]) -> None:
+def test_submit_recognizes_an_experiment(service: Service, document: dict[str, Any]) -> None:
     service.answer("POST /v1/experiments", (202, {"id": "exp_1", "name": "mine"}))
     result = run(service, "submit", "-", stdin=json.dumps(document))
     assert (result.exit_code, result.stdout) == (0, "exp_1\n")
@@ -146,9 +146,7 @@ def test_a_refusal_of_the_service_is_printed_with_its_field(service: Service) ->
         (["up", "--port", "65536"], "--port"),
     ],
 )
-def test_a_command_line_that_makes_no_sense_is_refused(
-    service: Service, arguments: list[str], message: str
-) -> None:
+def test_an_invalid_command_line_is_refused(service: Service, arguments: list[str], message: str) -> None:
     result = run(service, *arguments, stdin="{seed: 7, ]")
     assert result.exit_code == 4
     assert message in result.stderr
@@ -160,7 +158,7 @@ def test_the_version_is_printed() -> None:
     assert (result.exit_code, result.stdout) == (0, f"regbench {version('regbench')}\n")
 
 
-def test_a_document_without_bottom_is_refused(service: Service) -> None:
+def test_a_too_deeply_nested_document_is_refused(service: Service) -> None:
     result = run(service, "submit", "-", stdin='{"a":' * 5_000)
     assert result.exit_code == 4
     assert "nested too deeply" in result.stderr
@@ -200,7 +198,7 @@ def test_a_report_of_jobs_is_requested_by_their_ids(service: Service) -> None:
     assert run(service, "report", "job_1", "job_2", "--format", "json").stdout == "{}"
 
 
-def test_a_file_that_cannot_be_written_is_one_sentence(service: Service, tmp_path: Path) -> None:
+def test_an_unwritable_file_is_a_one_line_error(service: Service, tmp_path: Path) -> None:
     service.answer("GET /v1/experiments/exp_1/report", (200, b"# report"))
     result = run(service, "report", "exp_1", "--output", str(tmp_path / "nowhere" / "r.md"))
     assert result.exit_code == 1
@@ -208,13 +206,13 @@ def test_a_file_that_cannot_be_written_is_one_sentence(service: Service, tmp_pat
     assert len(result.stderr.splitlines()) == 1
 
 
-def test_cancel_asks_for_each_job(service: Service) -> None:
+def test_cancel_sends_a_request_for_each_job(service: Service) -> None:
     service.answer("POST /v1/jobs/job_1/cancel", (202, job("running")))
     assert run(service, "cancel", "job_1").exit_code == 0
     assert run(service, "cancel", "job_2").exit_code == 4
 
 
-def test_cancel_takes_an_experiment_for_all_its_jobs(service: Service) -> None:
+def test_cancel_accepts_an_experiment_for_all_its_jobs(service: Service) -> None:
     service.answer("POST /v1/experiments/exp_1/cancel", (202, {"id": "exp_1", "name": "dropout"}))
     service.answer("POST /v1/jobs/job_1/cancel", (202, job("running")))
     result = run(service, "cancel", "exp_1", "job_1")
@@ -223,7 +221,7 @@ def test_cancel_takes_an_experiment_for_all_its_jobs(service: Service) -> None:
 
 
 @pytest.mark.parametrize("verb", ["pause", "resume"])
-def test_a_wish_is_sent_for_each_job(service: Service, verb: str) -> None:
+def test_an_action_is_requested_for_each_job(service: Service, verb: str) -> None:
     service.answer(f"POST /v1/jobs/job_1/{verb}", (202, job("running")))
     service.answer(f"POST /v1/jobs/job_2/{verb}", (409, problem(409, title="No", detail="It has ended.")))
     result = run(service, verb, "job_1", "job_2")
@@ -242,7 +240,7 @@ def test_retry_prints_the_new_jobs_id(service: Service) -> None:
 
 
 @pytest.mark.parametrize("verb", ["pause", "resume", "retry-failed"])
-def test_an_experiment_is_taken_for_all_its_jobs(service: Service, verb: str) -> None:
+def test_an_action_on_an_experiment_applies_to_all_its_jobs(service: Service, verb: str) -> None:
     answer = {"id": "exp_1", "name": "dropout", "progress": PROGRESS}
     service.answer(f"POST /v1/experiments/exp_1/{verb}", (202, answer))
     result = run(service, verb.removesuffix("-failed"), "exp_1")
@@ -250,14 +248,14 @@ def test_an_experiment_is_taken_for_all_its_jobs(service: Service, verb: str) ->
     assert len(service.requests) == 1
 
 
-def test_a_setting_that_makes_no_sense_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_invalid_setting_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("REGBENCH_WORKER_CONCURRENCY", "many")
     result = CliRunner().invoke(app, ["up"])
     assert result.exit_code == 1
     assert "REGBENCH_WORKER_CONCURRENCY" in result.stderr
 
 
-def test_a_key_is_made_shown_once_listed_and_revoked(database_settings: Settings) -> None:
+def test_a_key_is_created_shown_once_listed_and_revoked(database_settings: Settings) -> None:
     created = CliRunner().invoke(app, ["keys", "create", "laptop", "--scope", "read", "--owner", "ann"])
     assert created.exit_code == 0, created.output
     key = created.stdout.strip()
@@ -278,7 +276,7 @@ def test_a_key_is_made_shown_once_listed_and_revoked(database_settings: Settings
 
 
 @pytest.mark.parametrize("command", ["keys list", "keys revoke key_1", "prune"])
-def test_where_no_installation_is_none_is_made(
+def test_no_installation_is_created_in_an_empty_home(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, command: str
 ) -> None:
     monkeypatch.setenv("REGBENCH_HOME", str(tmp_path / "nowhere"))
@@ -290,7 +288,7 @@ def test_where_no_installation_is_none_is_made(
     assert not (tmp_path / "nowhere").exists()
 
 
-def test_the_first_key_is_made_before_the_first_start(
+def test_the_first_key_can_be_created_before_the_first_start(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("REGBENCH_HOME", str(tmp_path / "new"))
@@ -300,7 +298,7 @@ def test_the_first_key_is_made_before_the_first_start(
     assert "laptop" in CliRunner().invoke(app, ["keys", "list"]).stdout
 
 
-def test_prune_says_what_it_removed_and_one_sentence_where_it_cannot(
+def test_prune_reports_what_it_removed_or_a_one_line_error(
     database_settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ArtifactStore(database_settings).put("jobs/job_unknown/1/model.keras", b"1")
@@ -353,7 +351,7 @@ def test_predictions_as_json(service: Service, tmp_path: Path) -> None:
     assert json.loads(result.stdout) == predictions(7)
 
 
-def test_a_file_that_is_no_image_is_refused_by_its_place(service: Service, tmp_path: Path) -> None:
+def test_a_file_that_is_not_an_image_is_refused_by_its_name(service: Service, tmp_path: Path) -> None:
     (tmp_path / "seven.png").write_bytes(b"no image")
     errors = [{"pointer": "/image/0", "detail": "neither a PNG nor a JPEG file"}]
     service.answer("POST /v1/jobs/job_1/predict", (422, problem(422, errors=errors)))

@@ -1,4 +1,4 @@
-"""regbench.client: what is sent, and what becomes of each kind of answer."""
+"""regbench.client: what is sent, and how each kind of response is handled."""
 
 from decimal import Decimal
 from pathlib import Path
@@ -18,7 +18,7 @@ from tests.unit.regbench.conftest import Service
 from tests.unit.regbench.documents import epoch, job, page, predictions, problem
 
 
-def test_a_job_is_sent_with_what_was_set_and_nothing_else(service: Service) -> None:
+def test_a_job_is_sent_with_only_the_fields_that_were_set(service: Service) -> None:
     service.answer("POST /v1/jobs", (202, job()))
     with Regbench(service.url) as client:
         stored = client.submit_job(JobSpec.model_validate({"seed": 3, "regularization": {"dropout": {}}}))
@@ -26,7 +26,7 @@ def test_a_job_is_sent_with_what_was_set_and_nothing_else(service: Service) -> N
     assert service.requests[0].body == {"seed": 3, "regularization": {"dropout": {}}}
 
 
-def test_what_json_has_no_word_for_is_left_to_the_service(service: Service) -> None:
+def test_non_finite_numbers_are_left_to_the_service(service: Service) -> None:
     errors = [{"pointer": "/seed", "detail": "Input should be a finite number"}]
     service.answer("POST /v1/jobs", (422, problem(422, errors=errors)))
     with Regbench(service.url) as client, pytest.raises(ProblemError) as refused:
@@ -35,7 +35,7 @@ def test_what_json_has_no_word_for_is_left_to_the_service(service: Service) -> N
     assert service.requests[0].body == {"seed": float("inf"), "name": "\ud800"}
 
 
-def test_the_clients_states_are_the_services() -> None:
+def test_the_clients_states_equal_the_services() -> None:
     service_states = {str(state): state.terminal for state in states.JobState}
     assert {str(state): state.terminal for state in JobState} == service_states
 
@@ -70,13 +70,13 @@ def test_listing_goes_through_all_pages(service: Service) -> None:
     assert {tuple(request.query["experiment"]) for request in service.requests} == {("exp_1",)}
 
 
-def test_an_experiments_jobs_come_in_the_order_of_their_making(service: Service) -> None:
+def test_an_experiments_jobs_are_listed_in_order_of_creation(service: Service) -> None:
     service.answer("GET /v1/jobs", (200, page(job(id="job_2"), job(id="job_1"))))
     with Regbench(service.url) as client:
         assert [item.id for item in client.jobs_of("exp_1")] == ["job_1", "job_2"]
 
 
-def test_each_wish_is_a_post_and_answers_with_the_job(service: Service) -> None:
+def test_each_action_is_a_post_that_returns_the_job(service: Service) -> None:
     with Regbench(service.url) as client:
         for verb, request in (
             ("cancel", client.cancel),
@@ -88,7 +88,7 @@ def test_each_wish_is_a_post_and_answers_with_the_job(service: Service) -> None:
             assert request("job_1").id == f"job after {verb}"
 
 
-def test_epochs_are_requested_after_a_given_one(service: Service) -> None:
+def test_epochs_are_requested_after_a_specified_one(service: Service) -> None:
     service.answer("GET /v1/jobs/job_1/epochs", (200, {"items": [epoch(3)]}))
     with Regbench(service.url) as client:
         assert [record.epoch for record in client.epochs("job_1", after=2)] == [3]
@@ -150,7 +150,7 @@ def test_an_error_without_a_problem_document_is_described_by_its_status(
 
 
 @pytest.mark.parametrize("body", [b"<html>hello</html>", b'{"id": "job_1"}'])
-def test_an_answer_of_something_else_is_no_job(service: Service, body: bytes) -> None:
+def test_a_response_of_another_program_is_an_error(service: Service, body: bytes) -> None:
     service.answer("GET /v1/jobs/job_1", (200, body))
     with Regbench(service.url) as client, pytest.raises(Unreachable, match="is not Regbench"):
         client.job("job_1")
@@ -176,7 +176,7 @@ def test_every_failure_of_the_network_is_one_error(failure: httpx.TransportError
 
 
 @pytest.mark.parametrize("url", ["regbench", "ftp://127.0.0.1", "http://[", "http://127.0.0.1:port"])
-def test_an_address_that_makes_no_sense_is_unreachable(url: str) -> None:
+def test_an_invalid_address_is_unreachable(url: str) -> None:
     with pytest.raises(Unreachable), Regbench(url) as client:
         client.readiness()
 
@@ -191,7 +191,7 @@ def test_a_proxy_is_not_used_for_loopback(service: Service, monkeypatch: pytest.
 @pytest.mark.parametrize(
     ("api_key", "sent"), [(None, "Bearer rb_env"), ("rb_own\n", "Bearer rb_own"), ("", None)]
 )
-def test_a_key_goes_with_each_request(
+def test_a_key_is_sent_with_each_request(
     monkeypatch: pytest.MonkeyPatch, api_key: str | None, sent: str | None
 ) -> None:
     monkeypatch.setenv("REGBENCH_API_KEY", "rb_env")
@@ -221,7 +221,7 @@ def test_a_key_goes_with_each_request(
         ({"API_KEY": "rb_b"}, {"URL": "http://a.test"}, None, (DEFAULT_URL, "rb_b")),
     ],
 )
-def test_f14_a_key_goes_to_the_address_that_is_configured_with_it(
+def test_f14_a_key_is_sent_only_to_the_address_that_is_configured_with_it(
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
     environment: dict[str, str],
@@ -284,7 +284,7 @@ def test_f19_what_json_cannot_express_is_a_client_error(document: dict[str, Any]
 
 
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1"])
-def test_c10_ssl_cert_file_holds_on_loopback(
+def test_c10_ssl_cert_file_applies_on_loopback(
     tls_service: Service, certificate: Path, monkeypatch: pytest.MonkeyPatch, host: str
 ) -> None:
     tls_service.answer("GET /healthz", (200, {"status": "ok"}))

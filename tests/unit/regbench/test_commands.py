@@ -1,4 +1,4 @@
-"""The commands: what is asked of the service, and that --json leaves nothing but JSON on stdout."""
+"""The commands: which requests they send, and that --json prints only JSON on stdout."""
 
 import json
 import os
@@ -127,7 +127,7 @@ def test_a_watch_with_json_is_a_line_for_each_change(service: Service) -> None:
     assert result.stderr == ""
 
 
-def test_an_experiment_that_grows_is_watched_on(service: Service) -> None:
+def test_an_auto_extending_experiment_is_watched_further(service: Service) -> None:
     service.answer("GET /v1/experiments/exp_1", (200, EXPERIMENT), (200, EXPERIMENT), (200, FINISHED))
     one, two = (job("succeeded", id=f"job_{number}", experiment_id="exp_1") for number in (1, 2))
     service.answer("GET /v1/jobs", (200, page(one)), (200, page(two, one)))
@@ -159,12 +159,12 @@ def test_seeds_make_jobs_of_one_document_together(full: Service, tmp_path: Path)
     assert full.requests[0].body == {"jobs": [both | {"seed": 3}, both | {"seed": 4}]}
 
 
-def test_seeds_of_an_experiment_are_the_experiments(full: Service) -> None:
+def test_seeds_replace_those_of_an_experiment(full: Service) -> None:
     run(full, "submit", "-", "--seeds", "0-2", stdin='{"preset": "dropout-vs-none"}')
     assert full.requests[0].body == {"preset": "dropout-vs-none", "seeds": [0, 1, 2]}
 
 
-def test_a_cost_estimate_stores_nothing(full: Service) -> None:
+def test_a_cost_estimate_stores_no_job(full: Service) -> None:
     full.answer("POST /v1/experiments", (200, COST))
     result = run(full, "experiment", "run", "dropout-vs-none", "--dry-run")
     assert full.requests[0].query == {"dry_run": ["true"]}
@@ -177,7 +177,7 @@ def test_a_cost_estimate_stores_nothing(full: Service) -> None:
     assert len(full.requests) == 2
 
 
-def test_the_price_of_a_job_for_each_seed_is_that_of_all(full: Service) -> None:
+def test_the_cost_of_a_job_with_several_seeds_is_their_total(full: Service) -> None:
     full.answer("POST /v1/jobs", (200, {name: value for name, value in COST.items() if name != "jobs"}))
     command = ["submit", "-", "--seeds", "0-9", "--dry-run"]
     lines = [line.split(maxsplit=1) for line in run(full, *command, stdin="{}").stdout.splitlines()]
@@ -188,7 +188,7 @@ def test_the_price_of_a_job_for_each_seed_is_that_of_all(full: Service) -> None:
     assert (cost["jobs"], cost["training_flops"], cost["memory_bytes"]) == (10, 3e11, 18e6)
 
 
-def test_all_filters_are_handed_on(full: Service) -> None:
+def test_all_filters_are_sent(full: Service) -> None:
     options = {
         "technique": ["l2", "dropout"],
         "dataset": ["mnist"],
@@ -206,7 +206,7 @@ def test_all_filters_are_handed_on(full: Service) -> None:
     assert full.requests[0].query == options | {"limit": ["50"]}
 
 
-def test_a_job_is_shown_with_the_course_of_its_loss(full: Service) -> None:
+def test_a_job_is_shown_with_its_loss_curve(full: Service) -> None:
     full.answer(
         "GET /v1/jobs/job_1/epochs",
         (200, {"items": [epoch(number) | {"validation_loss": 1 / number} for number in (1, 2, 4)]}),
@@ -216,7 +216,7 @@ def test_a_job_is_shown_with_the_course_of_its_loss(full: Service) -> None:
     assert "validation loss  1.0000 █▃▁ 0.2500" in output
 
 
-def test_a_job_is_shown_with_its_numbers_and_the_time_that_is_left(full: Service) -> None:
+def test_a_job_is_shown_with_its_metrics_and_the_remaining_time(full: Service) -> None:
     used = {
         "dropout": {"rate": 0.5, "hidden": True, "input_rate": 0.0},
         "l2": {"factor": 1e-4, "kind": "all"},  # words of another release
@@ -244,7 +244,7 @@ def test_a_technique_is_explained(full: Service) -> None:
     assert """echo '{"regularization": {"l2": {}}}' | regbench submit -""" in explained
 
 
-def test_a_report_is_opened_where_a_browser_is(
+def test_a_report_is_opened_in_a_browser(
     full: Service, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     opened: list[str] = []
@@ -262,7 +262,9 @@ def test_a_report_is_opened_where_a_browser_is(
 @pytest.mark.parametrize(
     ("name", "form"), [("r.csv", "csv"), ("r.json", "json"), ("r.html", "html"), ("r", "md")]
 )
-def test_a_files_name_says_which_report_is_meant(full: Service, tmp_path: Path, name: str, form: str) -> None:
+def test_the_format_of_a_report_follows_the_files_name(
+    full: Service, tmp_path: Path, name: str, form: str
+) -> None:
     run(full, "report", "exp_1", "--output", str(tmp_path / name))
     assert full.requests[0].query == {"format": [form]}
 
@@ -300,7 +302,7 @@ def test_f18_a_suffix_of_no_format_is_refused(full: Service, tmp_path: Path, nam
 
 @pytest.mark.parametrize("encoding", ["latin-1", "ascii"])
 @pytest.mark.parametrize("command", ["jobs", "show job_1", "experiment list", "watch job_1", "predict job_1"])
-def test_f22_a_terminal_without_a_names_characters_ends_no_command(
+def test_f22_a_terminal_that_lacks_characters_does_not_end_a_command(
     full: Service, tmp_path: Path, encoding: str, command: str
 ) -> None:
     strange = job("succeeded", name="名前 \U0001f600 é")
@@ -336,7 +338,7 @@ def find_values(text: str) -> list[str]:
     return [str(document.get("name") or document["job_id"])]
 
 
-def test_keys_and_pruning_speak_json(database_settings: Settings) -> None:
+def test_keys_and_prune_print_json(database_settings: Settings) -> None:
     created = json.loads(CliRunner().invoke(app, ["keys", "create", "laptop", "--json"]).stdout)
     assert created["key"].startswith(created["prefix"])
     assert created["scope"] == "write"
@@ -359,6 +361,6 @@ def test_names_and_ids_are_completed(full: Service, monkeypatch: pytest.MonkeyPa
     assert complete_presets("") == []
 
 
-def test_without_a_service_nothing_is_completed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_service_there_are_no_completions(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("REGBENCH_URL", "http://127.0.0.1:9")
     assert complete_ids("") == []

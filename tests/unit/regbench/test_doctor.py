@@ -1,4 +1,4 @@
-"""regbench.local.doctor: each thing that can be wrong is found, and the exit code tells."""
+"""regbench.local.doctor: every fault is reported, and the exit code shows it."""
 
 import json
 import socket
@@ -38,7 +38,7 @@ def of(what: str, settings: Settings) -> dict[str, Finding]:
 
 @pytest.fixture
 def only_service(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing of this machine is looked at."""
+    """Nothing of this machine is examined."""
     monkeypatch.setattr(doctor, "CHECKS", {})
 
 
@@ -48,7 +48,7 @@ def _no_datasets_of_the_developer(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
     monkeypatch.setenv("REGBENCH_DATA_DIR", str(tmp_path / "data"))
 
 
-def test_a_sound_installation_has_no_fault(database_settings: Settings) -> None:
+def test_a_working_installation_has_no_fault(database_settings: Settings) -> None:
     report = findings(database_settings)
     assert [finding for finding in report.values() if finding.health is Health.FAULT] == []
     assert report["database"].message.endswith("at the newest migration")
@@ -60,7 +60,7 @@ def test_a_sound_installation_has_no_fault(database_settings: Settings) -> None:
     )
 
 
-def test_a_fresh_home_is_no_fault(settings: Settings) -> None:
+def test_a_new_home_is_not_a_fault(settings: Settings) -> None:
     fresh = settings.model_copy(update={"home": settings.home / "not" / "yet"})
     assert of("the home folder", fresh)["home folder"].message.endswith("not created yet")
     assert of("the database", fresh)["database"].health is Health.OK
@@ -100,13 +100,13 @@ def test_f1_the_fix_for_a_damaged_folder_removes_the_datasets_files_only(
     for name in IDX_FILES:
         (folder / name).write_bytes(b"damaged")
     (folder / "thesis.tex").touch()
-    found = of("the datasets", settings.model_copy(update={"data_dir": folder}))["dataset mnist"]
-    assert (found.health, IDX_FILES[0] in found.message) == (Health.FAULT, True)
-    subprocess.run(["/bin/sh", "-c", found.fix], check=True)
+    finding = of("the datasets", settings.model_copy(update={"data_dir": folder}))["dataset mnist"]
+    assert (finding.health, IDX_FILES[0] in found.message) == (Health.FAULT, True)
+    subprocess.run(["/bin/sh", "-c", finding.fix], check=True)
     assert [path.name for path in folder.iterdir()] == ["thesis.tex"]
 
 
-def test_a_dataset_that_the_service_has_is_not_missed(
+def test_a_dataset_that_the_service_has_is_not_reported_as_missing(
     settings: Settings, service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(doctor, "CHECKS", {"the datasets": CHECKS["the datasets"]})

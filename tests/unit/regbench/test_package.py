@@ -50,7 +50,7 @@ def test_the_client_imports_none_of_the_users_modules(installed: Path, folder: P
 
 
 def test_the_command_works_without_the_extras(installed: Path, folder: Path) -> None:
-    """As its console script, which does not look into the current folder."""
+    """As its console script, which does not import from the current folder."""
     program = BLOCK_EXTRAS + "from regbench.cli.main import app\napp()\n"
     environment = os.environ | {"PYTHONPATH": str(installed)}
     for arguments, code in ((["--version"], 0), (["jobs", "--url", "http://127.0.0.1:9"], 4)):

@@ -64,7 +64,7 @@ def test_the_jobs_of_an_experiment_are_requested_together(service: Service) -> N
     assert not [request for request in service.requests if request.path == "/v1/jobs/job_1"]
 
 
-def test_a_service_that_is_away_for_a_moment_is_waited_for(service: Service) -> None:
+def test_a_brief_outage_of_the_service_is_tolerated(service: Service) -> None:
     service.answer(
         "GET /v1/jobs/job_1",
         (503, problem(503, title="Unavailable", detail="no database")),
@@ -78,7 +78,7 @@ def test_a_service_that_is_away_for_a_moment_is_waited_for(service: Service) -> 
     assert printed(console).count("Waiting for it") == 1
 
 
-def test_a_service_that_stays_away_is_not_waited_for_for_ever() -> None:
+def test_a_long_outage_of_the_service_ends_the_watch() -> None:
     with (
         Regbench("http://127.0.0.1:9", retries=0) as client,
         make_display(plain()) as display,
@@ -87,7 +87,7 @@ def test_a_service_that_stays_away_is_not_waited_for_for_ever() -> None:
         poll_until_finished(client, [Job.model_validate(job())], display, poll_seconds=0, patience_seconds=0)
 
 
-def test_a_job_that_is_gone_ends_the_watch(service: Service) -> None:
+def test_a_deleted_job_ends_the_watch(service: Service) -> None:
     with (
         Regbench(service.url, retries=0) as client,
         make_display(plain()) as display,
@@ -96,7 +96,7 @@ def test_a_job_that_is_gone_ends_the_watch(service: Service) -> None:
         poll_until_finished(client, [Job.model_validate(job())], display, poll_seconds=0)
 
 
-def test_a_dead_part_of_the_stack_ends_the_watch(service: Service) -> None:
+def test_a_dead_process_of_the_stack_ends_the_watch(service: Service) -> None:
     def check() -> None:
         raise StackError("The worker has ended.")
 
@@ -117,7 +117,7 @@ def test_without_a_terminal_there_are_no_control_characters_and_few_lines() -> N
     assert printed(console) == "[bold]x[/bold], seed 0: 25%, running, epoch 2/10, 8 s left\n"
 
 
-def test_a_name_cannot_command_the_terminal() -> None:
+def test_a_name_cannot_contain_terminal_control_sequences() -> None:
     named = Job.model_validate(job(name="\x1b[31mred\x1b]0;title\x07\nnew line é日\x9b2J"))
     assert named.title == " [31mred ]0;title  new line é日 2J, seed 0"
 
@@ -175,7 +175,7 @@ def job_at(state: str, fraction: float = 0.0, eta: float | None = None, took: fl
         ([job_at("succeeded", took=100), job_at("failed")], None),
     ],
 )
-def test_the_total_remaining_time_is_shown_where_it_is_known(jobs: list[Job], seconds: float | None) -> None:
+def test_the_total_remaining_time_is_shown_if_known(jobs: list[Job], seconds: float | None) -> None:
     assert estimate_seconds_left(jobs) == (None if seconds is None else pytest.approx(seconds))
 
 

@@ -57,7 +57,7 @@ def wait_until_gone(pid: int) -> None:
 
 
 def runs(pid: int) -> bool:
-    """Whether the process runs; one that is dead, and that nobody has reaped yet, does not."""
+    """Whether the process runs; a zombie does not."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -94,7 +94,7 @@ def test_a_killed_child_is_reported_with_the_signal(log: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["SIGKILL", "SIGTERM", "SIGSEGV"])
-def test_c10_what_was_printed_long_ago_is_not_the_reason_of_a_kill(log: Path, name: str) -> None:
+def test_c10_old_output_is_not_the_reason_of_a_kill(log: Path, name: str) -> None:
     kill = f"import os, signal; print('WARNING: hm', flush=True); os.kill(os.getpid(), signal.{name})"
     with pytest.raises(StackError) as caught:
         start(kill, log).finish(DEADLINE_SECONDS)
@@ -108,12 +108,12 @@ def test_a_child_that_times_out_is_reported(running: Child) -> None:
         running.finish(0.01)
 
 
-def test_a_child_that_ends_well_is_no_error(log: Path) -> None:
+def test_a_child_that_exits_successfully_is_not_an_error(log: Path) -> None:
     start("print('done')", log).finish(DEADLINE_SECONDS)
     assert log.read_text() == "done\n"
 
 
-def test_stopping_leaves_no_descendant_even_if_it_is_deaf(log: Path) -> None:
+def test_stopping_ends_descendants_that_ignore_signals(log: Path) -> None:
     child = start(PARENT, log)
     grandchild = int(line_of(log))
     child.stop(grace_seconds=DEADLINE_SECONDS)

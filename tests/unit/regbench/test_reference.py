@@ -49,7 +49,7 @@ def help_of(path: tuple[str, ...]) -> str:
     return result.stdout.strip()
 
 
-def test_the_commands_are_described_as_they_are() -> None:
+def test_the_reference_of_commands_is_current() -> None:
     sections = [f"## {' '.join(('regbench', *path))}\n\n```text\n{help_of(path)}\n```\n" for path in ALL]
     text = "\n".join([HEAD, *sections])
     if os.environ.get("WRITE_COMMANDS"):
@@ -65,7 +65,7 @@ def test_every_command_has_json_and_an_example(path: tuple[str, ...]) -> None:
 
 
 @pytest.mark.parametrize("kind", DESCRIBED)
-def test_what_the_client_can_do_is_described(kind: type) -> None:
+def test_every_method_of_the_client_is_documented(kind: type) -> None:
     page = (REFERENCE / "client.md").read_text()
     assert f"`{kind.__name__}`" in page
     section = page.partition(f"\n## `{kind.__name__}`")[2].partition("\n## ")[0]

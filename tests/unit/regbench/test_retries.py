@@ -17,7 +17,7 @@ BUSY = (503, problem(503, title="Unavailable", detail="no database"))
 
 @pytest.fixture
 def slept(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """How long was slept each time; nobody really sleeps."""
+    """The duration of each sleep; no test really sleeps."""
     pauses: list[float] = []
     monkeypatch.setattr("tenacity.nap.time.sleep", pauses.append)
     return pauses
@@ -33,7 +33,7 @@ def test_transient_errors_are_retried_with_exponential_backoff(service: Service,
     assert len({request.headers["X-Request-Id"] for request in service.requests}) == 1
 
 
-def test_what_stays_away_is_given_up(service: Service, slept: list[float]) -> None:
+def test_a_permanent_outage_is_not_retried_forever(service: Service, slept: list[float]) -> None:
     service.answer("GET /v1/jobs/job_1", BUSY)
     with Regbench(service.url, retries=2) as client, pytest.raises(ProblemError) as refused:
         client.job("job_1")
@@ -49,7 +49,7 @@ def test_retry_after_is_honoured(service: Service, slept: list[float]) -> None:
     assert 7.0 <= pause < 7.5
 
 
-def test_an_hour_is_not_waited_for(service: Service, slept: list[float]) -> None:
+def test_a_retry_after_of_an_hour_is_not_honoured(service: Service, slept: list[float]) -> None:
     service.answer("POST /v1/jobs", (429, problem(429), {"Retry-After": "3600"}))
     with Regbench(service.url) as client, pytest.raises(ProblemError) as refused:
         client.submit_job({})
@@ -68,7 +68,7 @@ def test_an_hour_is_not_waited_for(service: Service, slept: list[float]) -> None
         ("/v1/experiments/exp_1/retry-failed", lambda client: client.retry_failed("exp_1")),
     ],
 )
-def test_what_creates_is_retrying_with_the_same_key_and_content(
+def test_creating_requests_are_retried_with_the_same_key_and_content(
     service: Service, slept: list[float], path: str, create: Callable[[Regbench], Any]
 ) -> None:
     under_way = (409, problem(409), {"Retry-After": "1"})
@@ -89,7 +89,7 @@ def test_what_creates_is_retrying_with_the_same_key_and_content(
     assert other.headers["Idempotency-Key"] != first.headers["Idempotency-Key"]
 
 
-def test_a_wish_that_may_have_been_carried_out_is_not_retrying(service: Service, slept: list[float]) -> None:
+def test_an_action_that_may_have_been_executed_is_not_retried(service: Service, slept: list[float]) -> None:
     service.answer("POST /v1/jobs/job_1/cancel", (502, b""))
     with Regbench(service.url) as client, pytest.raises(ProblemError):
         client.cancel("job_1")
@@ -97,7 +97,7 @@ def test_a_wish_that_may_have_been_carried_out_is_not_retrying(service: Service,
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 409, 422, 500])
-def test_a_plain_no_is_taken_for_one(service: Service, slept: list[float], status: int) -> None:
+def test_a_permanent_error_is_not_retried(service: Service, slept: list[float], status: int) -> None:
     service.answer("POST /v1/jobs", (status, problem(status)))
     with Regbench(service.url) as client, pytest.raises(ProblemError):
         client.submit_job({})
@@ -108,7 +108,7 @@ def test_a_plain_no_is_taken_for_one(service: Service, slept: list[float], statu
     ("failure", "tries"),
     [(httpx.ConnectError("no"), 3), (httpx.ReadError("torn"), 1), (httpx.ReadTimeout(""), 1)],
 )
-def test_a_wish_is_retrying_only_if_it_was_not_sent(
+def test_an_action_is_retried_only_if_it_was_not_sent(
     slept: list[float], failure: httpx.TransportError, tries: int
 ) -> None:
     sent: list[httpx.Request] = []
@@ -135,7 +135,7 @@ def test_every_refusal_has_its_request_id_and_code(service: Service) -> None:
 
 
 @pytest.mark.parametrize("timeout", [60, None])
-def test_a_job_is_waited_for_with_what_was_seen_last(service: Service, timeout: float | None) -> None:
+def test_waiting_for_a_job_sends_the_last_etag(service: Service, timeout: float | None) -> None:
     tag = {"ETag": 'W/"1"'}
     service.answer(
         "GET /v1/jobs/job_1", (200, job("running"), tag), (304, b"", tag), (200, job("succeeded"), tag)
@@ -148,7 +148,7 @@ def test_a_job_is_waited_for_with_what_was_seen_last(service: Service, timeout: 
     assert [request.headers["Prefer"] for request in waits] == ["wait=20"] * 3
 
 
-def test_a_job_that_does_not_end_is_not_waited_for_for_ever(service: Service) -> None:
+def test_waiting_for_a_job_times_out(service: Service) -> None:
     service.answer("GET /v1/jobs/job_1", (200, job("running"), {"X-Request-Id": "req_7"}))
     began = time.monotonic()
     with Regbench(service.url) as client, pytest.raises(WaitTimeout, match="job_1") as late:

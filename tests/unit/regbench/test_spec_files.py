@@ -1,4 +1,4 @@
-"""regbench.cli.spec_files: what people write, and what is made of it."""
+"""regbench.cli.spec_files: how specification files and --set are parsed."""
 
 import io
 from pathlib import Path
@@ -88,7 +88,7 @@ def test_a_setting_sets_one_field_and_leaves_the_others(setting: str, expected: 
     ],
 )
 @pytest.mark.parametrize("path", ["name", "base.name", "labels.sweep"])
-def test_f10_names_and_labels_are_taken_as_they_are_written(path: str, value: str) -> None:
+def test_f10_names_and_labels_are_used_as_written(path: str, value: str) -> None:
     document = apply_settings({}, [f"{path}={value}"])
     for name in path.split("."):
         document = document[name]
@@ -110,7 +110,7 @@ def test_f10_names_and_labels_are_taken_as_they_are_written(path: str, value: st
         ("training=epochs: 5\nbatch_size: 32", {"training": {"epochs": 5, "batch_size": 32}}),
     ],
 )
-def test_f10_a_value_is_set_whole(setting: str, expected: dict[str, Any]) -> None:
+def test_f10_the_whole_value_is_set(setting: str, expected: dict[str, Any]) -> None:
     assert apply_settings({}, [setting]) == expected
 
 
@@ -134,7 +134,7 @@ def test_f21_a_number_that_is_too_long_is_refused(tmp_path: Path) -> None:
         read_document(str(tmp_path / "job.json"))
 
 
-def test_settings_that_meet_are_merged() -> None:
+def test_overlapping_settings_are_merged() -> None:
     settings = ["training.epochs=5", "training.batch_size=32", "training.epochs=6"]
     assert apply_settings({}, settings) == {"training": {"epochs": 6, "batch_size": 32}}
 
@@ -151,7 +151,7 @@ def test_settings_that_meet_are_merged() -> None:
         "training={epochs: 5} # x",
     ],
 )
-def test_a_setting_that_makes_no_sense_is_refused(setting: str) -> None:
+def test_an_invalid_setting_is_refused(setting: str) -> None:
     with pytest.raises(InvalidSpecFile):
         apply_settings({}, [setting])
 
@@ -165,7 +165,7 @@ def test_seeds_are_written_as_ranges(text: str, seeds: list[int]) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "a", "-1", "3-1", "0-1000", "1,,2", "1.5", "0-99999999999"])
-def test_seeds_that_make_no_sense_are_refused(text: str) -> None:
+def test_invalid_seeds_are_refused(text: str) -> None:
     with pytest.raises(InvalidSpecFile, match="--seeds"):
         parse_seeds(text)
 

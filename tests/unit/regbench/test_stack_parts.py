@@ -1,4 +1,4 @@
-"""What the embedded stack stands on: the home folder, the port, the broker's socket."""
+"""What the embedded stack needs: the home folder, the port, the broker's socket."""
 
 import os
 import socket
@@ -32,7 +32,7 @@ from regbench.local.stack import are_keys_required
         ("regbench.test", "http://regbench.test:8000"),
     ],
 )
-def test_the_url_is_one_that_this_machine_reaches(host: str, url: str) -> None:
+def test_the_url_is_reachable_from_this_machine(host: str, url: str) -> None:
     assert format_url(host, 8000) == url
 
 
@@ -47,7 +47,7 @@ def test_the_url_is_one_that_this_machine_reaches(host: str, url: str) -> None:
         ("h", False),
     ],
 )
-def test_only_loopback_is_private(host: str, private: bool) -> None:
+def test_only_loopback_addresses_are_private(host: str, private: bool) -> None:
     assert is_loopback_only(host) is is_loopback(host) is private
 
 
@@ -60,7 +60,7 @@ def test_only_a_port_in_use_is_reported() -> None:
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1"])
-def test_a_free_port_is_one_of_the_host_itself(host: str) -> None:
+def test_a_free_port_is_free_on_that_host(host: str) -> None:
     check_port(host, find_free_port(host))
 
 
@@ -90,7 +90,7 @@ def test_a_home_that_cannot_be_a_folder_is_reported(tmp_path: Path) -> None:
         pass
 
 
-def test_forgetting_removes_what_a_stack_left_and_nothing_else(tmp_path: Path) -> None:
+def test_cleanup_removes_only_the_files_of_the_stack(tmp_path: Path) -> None:
     for name in (
         "regbench.db",
         "regbench.db-journal",
@@ -104,7 +104,7 @@ def test_forgetting_removes_what_a_stack_left_and_nothing_else(tmp_path: Path) -
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
 
 
-def test_a_redis_server_on_the_path_comes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_redis_server_on_the_path_has_precedence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     own = tmp_path / "redis-server"
     own.write_text("#!/bin/sh\n")
     own.chmod(0o755)
@@ -123,7 +123,7 @@ def test_without_any_redis_server_the_error_explains_what_to_do(
 
 
 @pytest.mark.parametrize("folder", ["plain", "deep" * 40, "with space", "größer", "with#hash"])
-def test_redis_answers_wherever_the_home_is(folder: str, tmp_path: Path) -> None:
+def test_redis_starts_in_any_home_folder(folder: str, tmp_path: Path) -> None:
     home = tmp_path / folder
     home.mkdir()
     with make_usable_socket(home / "redis.sock") as path:

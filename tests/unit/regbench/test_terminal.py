@@ -1,4 +1,4 @@
-"""What `regbench watch` looks like in a real terminal."""
+"""The output of `regbench watch` in a real terminal."""
 
 import os
 import pty
@@ -34,7 +34,7 @@ def watching(service: Service, *ids: str) -> Sequence[str]:
     return ["watch", *ids, "--url", service.url]
 
 
-def test_the_bar_moves_and_the_course_of_the_loss_grows_to_one_line(service: Service) -> None:
+def test_the_bar_advances_and_the_loss_curve_stays_on_one_line(service: Service) -> None:
     service.answer("GET /v1/jobs/job_1", (200, at(2)))
     history(service, 2)
     with terminal(*watching(service, "job_1")) as screen:
@@ -70,9 +70,7 @@ def test_ctrl_c_leaves_the_job_running_and_says_so(service: Service) -> None:
 
 
 @pytest.mark.parametrize(("environment", "coloured"), [({}, True), ({"NO_COLOR": "1"}, False)])
-def test_colours_are_used_only_where_wanted(
-    service: Service, environment: dict[str, str], coloured: bool
-) -> None:
+def test_no_color_disables_colours(service: Service, environment: dict[str, str], coloured: bool) -> None:
     service.answer("GET /v1/jobs/job_1", (200, at(2)))
     history(service, 2)
     with terminal(*watching(service, "job_1"), environment=environment) as screen:
@@ -102,7 +100,7 @@ def test_a_smaller_terminal_is_redrawn(service: Service) -> None:
         assert "█" not in lines[-1], "there is no room for the course"
 
 
-def test_a_sign_that_moves_on_stderr_takes_nothing_from_stdout() -> None:
+def test_a_spinner_on_stderr_does_not_change_stdout() -> None:
     master, slave = pty.openpty()
     command = [sys.executable, "-m", "regbench.cli.main", "doctor", "--url", "http://regbench.invalid"]
     environment = os.environ | {"TERM": "xterm-256color"}
@@ -117,7 +115,7 @@ def test_a_sign_that_moves_on_stderr_takes_nothing_from_stdout() -> None:
     assert "\x1b" not in seen.stdout
 
 
-def test_a_hundred_jobs_do_not_flood_the_screen(service: Service) -> None:
+def test_a_hundred_jobs_fit_the_screen(service: Service) -> None:
     jobs = [
         at(
             4 if number in {70, 80} else 0,

@@ -16,7 +16,7 @@ from worker.datasets import Dataset, compute_idx_sha256, load, split_dataset
 from worker.seeds import shuffle_examples
 
 
-def test_mnist_5k_is_balanced_and_its_test_images_are_not_trained_on(mnist_5k: Dataset) -> None:
+def test_mnist_5k_is_balanced_and_its_test_images_are_not_in_the_training_set(mnist_5k: Dataset) -> None:
     assert np.bincount(mnist_5k.train_labels).tolist() == [400] * 10
     assert np.bincount(mnist_5k.test_labels).tolist() == [100] * 10
     train = {image.tobytes() for image in mnist_5k.train_images}
@@ -30,7 +30,7 @@ def test_idx_digest_is_that_of_the_published_file() -> None:
     assert compute_idx_sha256(labels) == hashlib.sha256(by_hand).hexdigest()
 
 
-def test_idx_files_are_read_packed_or_not(tmp_path: Path) -> None:
+def test_idx_files_are_read_with_or_without_gzip(tmp_path: Path) -> None:
     images = np.arange(2 * 28 * 28, dtype=np.uint32).astype(np.uint8).reshape(2, 28, 28)
     header = np.array([0x0803, 2, 28, 28], ">u4").tobytes()
     (tmp_path / f"{IDX_FILES[0]}.gz").write_bytes(gzip.compress(header + images.tobytes()))
@@ -86,7 +86,7 @@ def test_subset_is_stratified_and_of_the_requested_size(mnist_5k: Dataset) -> No
 
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
-def test_label_noise_replaces_the_share_and_a_tenth_of_it_stays_right(
+def test_label_noise_redraws_the_share_of_labels_of_which_a_tenth_stays_correct(
     mnist_5k: Dataset, share: float
 ) -> None:
     clean = split_dataset(mnist_5k, DatasetSpec(name="mnist_5k"))
@@ -108,7 +108,7 @@ def test_no_epoch_visits_the_noisy_labels_or_the_measured_rows_first(mnist_5k: D
     is_measured = np.isin(clean.train.rows, clean.train_eval.rows)
     for epoch in range(1, 1001):
         first_half = shuffle_examples(0, epoch, 3200)[:1600]
-        # Half of each lies in the first half of an order that knows nothing of it: 0.5 +- 0.015.
+        # Half of each lies in the first half of an independent order: 0.5 +- 0.015.
         assert float(is_noisy[first_half].sum() / is_noisy.sum()) == pytest.approx(0.5, abs=0.1)
         assert float(is_measured[first_half].sum() / is_measured.sum()) == pytest.approx(0.5, abs=0.1)
 

@@ -31,7 +31,7 @@ def test_loss_and_accuracy_agree_with_scikit_learn(logits: np.ndarray, labels: n
     assert measured.accuracy == float((logits.argmax(1) == labels).mean())
 
 
-def test_logits_that_would_overflow_do_not() -> None:
+def test_large_logits_do_not_overflow() -> None:
     measured = compute_scores(np.array([[1e4, 0.0], [0.0, 1e4]], np.float32), np.array([0, 0], np.int32))
     assert measured.loss == pytest.approx(5_000)
     assert measured.accuracy == 0.5

@@ -73,7 +73,7 @@ def test_initial_weights_are_glorots_and_differ_by_seed_and_layer() -> None:
     assert not first.get_layer("hidden_2").bias.numpy().any()
 
 
-def test_exported_model_loads_with_keras_alone_and_answers_the_same(tmp_path: object) -> None:
+def test_an_exported_model_loads_with_keras_alone_and_predicts_the_same(tmp_path: object) -> None:
     spec = job_spec(regularization={"dropout": {"rate": 0.3, "input_rate": 0.1}, "batch_normalization": {}})
     network = network_of(spec, seed=3)
     path = f"{tmp_path}/model.keras"
@@ -113,7 +113,7 @@ def test_convolutional_network() -> None:
 
 @pytest.mark.parametrize("regularization", [{}, {"batch_normalization": {}}, {"layer_normalization": {}}])
 @pytest.mark.parametrize("model", [{}, CNN], ids=["mlp", "cnn"])
-def test_the_price_counts_the_parameters_that_there_are(
+def test_the_cost_estimate_counts_the_actual_parameters(
     model: dict[str, object], regularization: dict[str, object]
 ) -> None:
     spec = job_spec(model=model, regularization=regularization)
@@ -121,7 +121,7 @@ def test_the_price_counts_the_parameters_that_there_are(
     assert estimate_cost(spec).parameters == sum(int(np.prod(weight.shape)) for weight in trained)
 
 
-def test_an_exported_convolutional_network_answers_the_same(tmp_path: object) -> None:
+def test_an_exported_convolutional_network_predicts_the_same(tmp_path: object) -> None:
     spec = job_spec(model=CNN, regularization={"spatial_dropout": {"rate": 0.5}})
     network = network_of(spec, seed=3)
     path = f"{tmp_path}/model.keras"

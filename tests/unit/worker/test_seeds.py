@@ -3,7 +3,7 @@ import numpy as np
 from worker.seeds import derive_seed, shuffle_examples
 
 
-def test_roles_and_jobs_have_seeds_of_their_own() -> None:
+def test_roles_and_jobs_have_their_own_seeds() -> None:
     roles = {
         derive_seed(seed, role) for seed in range(100) for role in ("hidden_1/kernel", "hidden_2/kernel")
     }
@@ -17,7 +17,7 @@ def test_a_seed_is_the_same_in_every_process() -> None:
     assert derive_seed(7, "logits/kernel") == 2009420525
 
 
-def test_each_epoch_visits_every_example_once_in_an_order_of_its_own() -> None:
+def test_each_epoch_visits_every_example_once_in_its_own_order() -> None:
     first, second = shuffle_examples(3, 1, 1000), shuffle_examples(3, 2, 1000)
     assert np.array_equal(np.sort(first), np.arange(1000))
     assert not np.array_equal(first, second)

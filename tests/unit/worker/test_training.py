@@ -25,7 +25,7 @@ ORIGIN = {"engine": "this one"}
 
 
 class Notes:
-    """An observer that writes down what it is told, and raises `then` at the given chunk."""
+    """An observer that records its calls, and raises `then` at the given chunk."""
 
     def __init__(self, *, fail_at_chunk: int | None = None, then: Exception | None = None) -> None:
         self.progress: list[Progress] = []
@@ -184,7 +184,7 @@ THE_REST: dict[str, object] = {
 @pytest.mark.parametrize(
     "changes", [{"regularization": EVERYTHING}, THE_REST], ids=["everything", "the rest"]
 )
-def test_same_spec_same_weights_in_a_warm_program_and_a_new_one(
+def test_a_cached_and_a_new_program_give_the_same_weights(
     changes: dict[str, object], mnist_5k: Dataset, programs: ProgramCache
 ) -> None:
     spec = job_spec(seed=1, training={"epochs": 2}, **changes)
@@ -198,7 +198,7 @@ def test_same_spec_same_weights_in_a_warm_program_and_a_new_one(
 @pytest.mark.parametrize(
     "changes", [{"regularization": EVERYTHING}, THE_REST], ids=["everything", "the rest"]
 )
-def test_a_job_that_goes_on_from_any_epoch_ends_as_if_never_interrupted(
+def test_a_job_resumed_from_any_epoch_ends_as_if_never_interrupted(
     changes: dict[str, object], mnist_5k: Dataset, programs: ProgramCache
 ) -> None:
     spec = job_spec(seed=1, training={"epochs": 4}, **changes)
@@ -218,7 +218,7 @@ def test_a_job_that_goes_on_from_any_epoch_ends_as_if_never_interrupted(
             assert replace(one, seconds=0.0) == replace(other, seconds=0.0)
 
 
-def test_progress_of_a_resumed_job_counts_what_was_done_before(
+def test_progress_of_a_resumed_job_includes_the_earlier_epochs(
     mnist_5k: Dataset, programs: ProgramCache
 ) -> None:
     first, second = Notes(), Notes()
@@ -239,7 +239,7 @@ def test_a_checkpoint_of_another_engine_is_not_used() -> None:
     assert Checkpoint.from_bytes(content, {"engine": "another one"}) is None
 
 
-def test_the_length_of_chunks_changes_nothing(mnist_5k: Dataset, programs: ProgramCache) -> None:
+def test_the_length_of_chunks_does_not_change_the_result(mnist_5k: Dataset, programs: ProgramCache) -> None:
     spec = job_spec(regularization=EVERYTHING, training={"epochs": 2})
     long, short = Notes(), Notes()
     whole = run(spec, mnist_5k, programs, long, chunk_seconds=60.0)
@@ -250,7 +250,7 @@ def test_the_length_of_chunks_changes_nothing(mnist_5k: Dataset, programs: Progr
         assert replace(one, seconds=0.0) == replace(other, seconds=0.0)
 
 
-def test_seeds_differ(mnist_5k: Dataset, programs: ProgramCache) -> None:
+def test_different_seeds_give_different_weights(mnist_5k: Dataset, programs: ProgramCache) -> None:
     first, second = (run(job_spec(seed=seed), mnist_5k, programs) for seed in (0, 1))
     assert first.weights_sha256 != second.weights_sha256
 
@@ -296,7 +296,7 @@ def test_jobs_that_differ_only_in_numbers_share_a_program() -> None:
     assert get_program_shape(one) != get_program_shape(job_spec(seed=1, regularization=input_dropout))
 
 
-def test_a_second_job_of_the_same_shape_compiles_nothing(mnist_5k: Dataset) -> None:
+def test_a_second_job_of_the_same_shape_needs_no_compilation(mnist_5k: Dataset) -> None:
     programs = ProgramCache()
     first = run(job_spec(regularization={"dropout": {"rate": 0.2}}), mnist_5k, programs)
     # The steps of a full batch, and the measurements.
@@ -365,7 +365,7 @@ def test_proximal_l1_zeroes_weights_and_max_norm_bounds_units(
     assert np.linalg.norm(hidden, axis=0).max() <= 0.5 + 1e-6
 
 
-def test_a_schedule_is_followed_and_written_down(mnist_5k: Dataset, programs: ProgramCache) -> None:
+def test_a_schedule_is_followed_and_recorded(mnist_5k: Dataset, programs: ProgramCache) -> None:
     notes = Notes()
     schedule = {"learning_rate_schedule": {"kind": "exponential", "decay": 0.5}}
     falling = run(job_spec(regularization=schedule, training={"epochs": 3}), mnist_5k, programs, notes)
@@ -374,7 +374,7 @@ def test_a_schedule_is_followed_and_written_down(mnist_5k: Dataset, programs: Pr
     assert falling.weights_sha256 != constant.weights_sha256
 
 
-def test_label_smoothing_changes_the_objective_and_not_the_ruler(
+def test_label_smoothing_changes_the_objective_and_not_the_metrics(
     mnist_5k: Dataset, programs: ProgramCache
 ) -> None:
     notes = Notes()
@@ -384,8 +384,10 @@ def test_label_smoothing_changes_the_objective_and_not_the_ruler(
     assert epoch.objective > 1.71 > epoch.train_loss
 
 
-def test_group_l1_silences_pixels_and_says_so(mnist_5k: Dataset, programs: ProgramCache) -> None:
-    # Strong enough for one epoch: the pixels at the edge, which teach nothing, are the first to go.
+def test_group_l1_zeroes_the_weights_of_pixels_and_reports_it(
+    mnist_5k: Dataset, programs: ProgramCache
+) -> None:
+    # Strong enough for one epoch: the weights of uninformative edge pixels become zero first.
     regularization = {"group_l1": {"factor": 1e-2}}
     sgd = {"optimizer": {"name": "sgd", "learning_rate": 0.5}}
     trained = train_model(job_spec(regularization=regularization, training=sgd), mnist_5k, programs)
@@ -396,7 +398,7 @@ def test_group_l1_silences_pixels_and_says_so(mnist_5k: Dataset, programs: Progr
     assert run(job_spec(training=sgd), mnist_5k, programs).layers[0].zero_inputs_fraction == 0
 
 
-def test_activity_l1_makes_hidden_units_quieter(mnist_5k: Dataset, programs: ProgramCache) -> None:
+def test_activity_l1_lowers_the_activations(mnist_5k: Dataset, programs: ProgramCache) -> None:
     quiet, plain = (
         train_model(job_spec(regularization=regularization), mnist_5k, programs).model
         for regularization in ({"activity_l1": {"factor": 1e-2}}, {})
@@ -412,7 +414,9 @@ def test_activity_l1_makes_hidden_units_quieter(mnist_5k: Dataset, programs: Pro
     assert activity[0] < 0.8 * activity[1]
 
 
-def test_the_confidence_penalty_makes_answers_less_certain(mnist_5k: Dataset, programs: ProgramCache) -> None:
+def test_the_confidence_penalty_makes_predictions_less_confident(
+    mnist_5k: Dataset, programs: ProgramCache
+) -> None:
     unsure, plain = (
         train_model(job_spec(regularization=regularization, training={"epochs": 4}), mnist_5k, programs)
         for regularization in ({"confidence_penalty": {"beta": 1.0}}, {})
@@ -421,7 +425,7 @@ def test_the_confidence_penalty_makes_answers_less_certain(mnist_5k: Dataset, pr
     assert confidence[0] < confidence[1] - 0.05
 
 
-def test_mixup_and_augmentation_make_training_harder_and_leave_the_ruler_alone(
+def test_mixup_and_augmentation_change_the_objective_and_not_the_metrics(
     mnist_5k: Dataset, programs: ProgramCache
 ) -> None:
     plain = Notes()
@@ -506,7 +510,7 @@ def test_without_validation_data(mnist_5k: Dataset, programs: ProgramCache) -> N
     assert evaluation.best_epoch == evaluation.reported_epoch == 1
 
 
-def test_a_loss_that_is_no_number_fails_with_what_to_do(mnist_5k: Dataset, programs: ProgramCache) -> None:
+def test_a_non_finite_loss_fails_with_advice(mnist_5k: Dataset, programs: ProgramCache) -> None:
     spec = job_spec(
         training={"optimizer": {"name": "sgd", "learning_rate": 10.0, "momentum": 0.9}, "epochs": 5},
         regularization={"l2": {"factor": 0.1}},
@@ -522,9 +526,7 @@ def test_a_loss_that_is_no_number_fails_with_what_to_do(mnist_5k: Dataset, progr
 
 
 @pytest.mark.parametrize("part", ["validation", "test"])
-def test_a_loss_that_is_no_number_on_images_not_trained_on_fails_too(
-    part: str, mnist_5k: Dataset, programs: ProgramCache
-) -> None:
+def test_a_non_finite_validation_loss_fails_too(part: str, mnist_5k: Dataset, programs: ProgramCache) -> None:
     """A pixel that is black in all training images has a weight that overflows where it is lit."""
     spec = job_spec(dataset={"train_samples": 100, "validation_fraction": 0.5}, training={"epochs": 2})
     split = split_dataset(mnist_5k, spec.dataset)
@@ -552,7 +554,7 @@ def test_a_loss_that_is_no_number_on_images_not_trained_on_fails_too(
     assert failure.value.code == "diverged"
 
 
-def test_progress_rises_to_one_and_an_observer_can_end_the_training(
+def test_progress_rises_to_one_and_an_observer_can_stop_the_training(
     mnist_5k: Dataset, programs: ProgramCache
 ) -> None:
     notes = Notes()

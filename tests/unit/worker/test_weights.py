@@ -1,4 +1,4 @@
-"""What is said of weights, on a network whose weights are known."""
+"""Statistics of weights, on a network whose weights are known."""
 
 import base64
 
@@ -22,13 +22,13 @@ def network() -> keras.Model:
     return network
 
 
-def test_whole_network(network: keras.Model) -> None:
+def test_weights_of_the_whole_network(network: keras.Model) -> None:
     assert weights.compute_weight_norm(network) == pytest.approx(np.sqrt(9 + 20 * 0.25))
     assert weights.compute_zero_fraction(network) == 1566 / 1588
     assert weights.compute_near_zero_fraction(network) == 1567 / 1588
 
 
-def test_each_layer(network: keras.Model) -> None:
+def test_weights_of_each_layer(network: keras.Model) -> None:
     first, logits = weights.describe_layers(network)
     assert (first.name, first.shape) == ("hidden_1", (784, 2))
     assert first.weight_norm == pytest.approx(3.0)

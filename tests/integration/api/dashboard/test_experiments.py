@@ -59,7 +59,7 @@ def test_a_script_without_a_digest_is_revalidated(client: httpx.Client) -> None:
 
 
 @pytest.mark.parametrize("name", ["nothing.js", "..%2Fpages.py", "plotly-0.0.0.js", ".", "%00"])
-def test_nothing_else_is_served_as_a_file(client: httpx.Client, name: str) -> None:
+def test_no_other_file_is_served(client: httpx.Client, name: str) -> None:
     assert client.get(f"/static/{name}").status_code == 404
 
 

@@ -355,7 +355,7 @@ class TestLogin:
         assert secured.post("/logout", headers={"Sec-Fetch-Site": "cross-site"}).status_code == 403
         assert secured.post("/v1/jobs?dry_run=true", json=spec).status_code == 200
 
-    def test_a_read_only_key_changes_nothing(self, secured: TestClient, database: Database) -> None:
+    def test_a_read_only_key_cannot_change_jobs(self, secured: TestClient, database: Database) -> None:
         job = create_job(database)
         secured.post("/login", data={"key": make_key(database, Scope.READ, owner=LOCAL_OWNER)})
         assert secured.get(f"/jobs/{job}").status_code == 200

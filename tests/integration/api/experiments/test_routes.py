@@ -37,7 +37,7 @@ def jobs_of(client: httpx.Client, experiment: dict[str, Any]) -> list[dict[str, 
     return jobs[::-1]
 
 
-def test_an_experiment_makes_a_job_for_each_variant_and_seed(client: httpx.Client) -> None:
+def test_an_experiment_creates_a_job_for_each_variant_and_seed(client: httpx.Client) -> None:
     experiment = create(client, DOCUMENT)
     assert experiment["baseline"] == "none"
     assert experiment["preset"] is None
@@ -74,7 +74,7 @@ def test_progress_counts_and_names_the_best(client: httpx.Client, database: Data
     assert "Retry-After" not in done.headers
 
 
-def test_the_preset_with_overrides(client: httpx.Client) -> None:
+def test_a_preset_with_overrides(client: httpx.Client) -> None:
     experiment = create(
         client,
         {"preset": "dropout-vs-none", "base": {"dataset": {"name": "mnist_5k"}}, "seeds": [0, 1, 2]},
@@ -88,7 +88,7 @@ def test_the_preset_with_overrides(client: httpx.Client) -> None:
     assert [variant["name"] for variant in spec["variants"]] == ["without Dropout", "with Dropout"]
 
 
-def test_replicates_take_the_place_of_a_presets_seeds(client: httpx.Client) -> None:
+def test_replicates_replace_the_seeds_of_a_preset(client: httpx.Client) -> None:
     small = {"base": {"dataset": {"name": "mnist_5k"}}, "replicates": 2}
     experiment = create(client, {"preset": "l1-vs-l2", **small})
     assert experiment["spec"]["seeds"] == [0, 1]
@@ -100,7 +100,7 @@ def test_a_resolved_experiment_can_be_posted_again(client: httpx.Client) -> None
     assert create(client, experiment["spec"])["spec"] == experiment["spec"]
 
 
-def test_all_of_an_experiment_is_stored_or_nothing(client: TestClient) -> None:
+def test_an_experiment_is_stored_completely_or_not_at_all(client: TestClient) -> None:
     engine = client.app.state.database.engine
 
     def lose_the_connection(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
@@ -138,7 +138,7 @@ def test_a_whole_experiment_is_cancelled(client: httpx.Client, database: Databas
     assert client.post(experiment["links"]["cancel"]).status_code == 409
 
 
-def test_a_job_that_ends_meanwhile_does_not_keep_the_others_from_being_cancelled(
+def test_a_job_that_ends_meanwhile_does_not_prevent_cancelling_the_others(
     client: TestClient, database: Database
 ) -> None:
     if database.engine.dialect.name == "sqlite":
@@ -176,7 +176,9 @@ def finish(client: httpx.Client, database: Database, experiment: dict[str, Any],
 class TestReuse:
     """Runs that succeeded before are linked, not trained again."""
 
-    def test_what_has_succeeded_is_linked_and_says_so(self, client: httpx.Client, database: Database) -> None:
+    def test_a_succeeded_job_is_linked_and_marked_as_reused(
+        self, client: httpx.Client, database: Database
+    ) -> None:
         first = create(client, DOCUMENT)
         assert first["progress"]["reused"] == 0
         finish(client, database, first)
@@ -191,17 +193,17 @@ class TestReuse:
             (7, True),
         ]
 
-    def test_not_if_it_is_switched_off(self, client: httpx.Client, database: Database) -> None:
+    def test_no_job_is_reused_if_reuse_is_off(self, client: httpx.Client, database: Database) -> None:
         finish(client, database, create(client, DOCUMENT))
         again = create(client, DOCUMENT | {"reuse": False})
         assert (again["progress"]["reused"], again["progress"]["counts"]["queued"]) == (0, 4)
 
-    def test_not_what_still_waits(self, client: httpx.Client) -> None:
+    def test_a_queued_job_is_not_reused(self, client: httpx.Client) -> None:
         create(client, DOCUMENT)
         assert create(client, DOCUMENT)["progress"]["counts"]["queued"] == 4
 
     @pytest.mark.parametrize("changed", ["dataset_sha256", "tensorflow", "keras", "device", "threads"])
-    def test_not_what_today_would_come_out_otherwise(
+    def test_a_result_of_another_dataset_or_release_is_not_reused(
         self, client: httpx.Client, database: Database, changed: str
     ) -> None:
         finish(client, database, create(client, DOCUMENT))
@@ -209,7 +211,7 @@ class TestReuse:
         finished_job(database, job_spec(seed=99), result=result_record(**{changed: value}))
         assert create(client, DOCUMENT)["progress"]["reused"] == 0
 
-    def test_two_variants_of_one_specification(self, client: httpx.Client, database: Database) -> None:
+    def test_two_variants_with_the_same_specification(self, client: httpx.Client, database: Database) -> None:
         twins = DOCUMENT | {"variants": [{"name": "a"}, {"name": "b"}], "seeds": [0]}
         first = create(client, twins)
         assert first["progress"]["counts"]["queued"] == 2
@@ -220,7 +222,7 @@ class TestReuse:
         report = client.get(again["links"]["report"]).json()
         assert [variant["n"] for variant in report["variants"]] == [1, 1]
 
-    def test_cancelling_leaves_it_alone(self, client: httpx.Client, database: Database) -> None:
+    def test_cancelling_does_not_change_a_reused_job(self, client: httpx.Client, database: Database) -> None:
         first = create(client, DOCUMENT)
         finish(client, database, first)
         again = create(client, DOCUMENT | {"seeds": [3, 8]})
@@ -244,7 +246,7 @@ class TestNames:
         finish(client, database, create(client, DOCUMENT))
         return create(client, DOCUMENT | {"variants": self.RENAMED})
 
-    def test_f6_its_list_has_every_run_under_its_own_name(
+    def test_f6_the_list_of_an_experiment_has_every_run_under_its_own_name(
         self, client: httpx.Client, renamed: dict[str, Any]
     ) -> None:
         jobs = jobs_of(client, renamed)
@@ -256,7 +258,7 @@ class TestNames:
 
     @pytest.mark.parametrize("query", ["", "&sort=created_at", "&sort=-test_accuracy", "&state=succeeded"])
     @pytest.mark.parametrize("limit", [1, 5])
-    def test_f6_its_pages_hold_each_run_once(
+    def test_f6_pages_of_an_experiments_list_contain_each_run_once(
         self, client: httpx.Client, renamed: dict[str, Any], query: str, limit: int
     ) -> None:
         fields = "name,variant,experiment_id"
@@ -268,7 +270,9 @@ class TestNames:
             link = answer.links.get("next", {}).get("url", "")
         assert sorted(names) == sorted(f"{variant}, seed {seed}" for variant, seed in self.RUNS)
 
-    def test_f6_filters_apply_to_its_runs(self, client: httpx.Client, renamed: dict[str, Any]) -> None:
+    def test_f6_filters_apply_to_an_experiments_runs(
+        self, client: httpx.Client, renamed: dict[str, Any]
+    ) -> None:
         link = renamed["links"]["jobs"]
         assert client.get(f"{link}&state=queued").json()["items"] == []
         dropout = client.get(f"{link}&technique=dropout").json()["items"]
@@ -281,7 +285,9 @@ class TestNames:
         assert {job["variant"] for job in jobs_of(client, first)} == {"none", "dropout"}
         assert {job["variant"] for job in client.get("/v1/jobs").json()["items"]} == {"none", "dropout"}
 
-    def test_f6_the_pages_show_its_names(self, client: httpx.Client, renamed: dict[str, Any]) -> None:
+    def test_f6_the_pages_show_the_experiments_names(
+        self, client: httpx.Client, renamed: dict[str, Any]
+    ) -> None:
         html = {"Accept": "text/html"}
         page = client.get(f"/jobs?experiment={renamed['id']}", headers=html).text
         assert all(f"{variant}, seed {seed}" in page for variant, seed in self.RUNS)
@@ -328,7 +334,7 @@ class TestDeletedJobs:
         assert job["id"] not in {item["id"] for item in jobs}
         assert client.post(f"{experiment['links']['self']}/{path}", json=body).status_code == 409
 
-    def test_f5_an_equal_job_of_another_experiment_fills_the_hole(
+    def test_f5_an_equal_job_of_another_experiment_replaces_the_deleted_one(
         self, client: httpx.Client, database: Database
     ) -> None:
         experiment, _ = self.delete_one(client, database)
@@ -388,7 +394,9 @@ class TestDeletedJobs:
 class TestDelete:
     """F5: experiments can be deleted, with their jobs or without."""
 
-    def test_f5_its_jobs_go_with_it(self, client: httpx.Client, database: Database) -> None:
+    def test_f5_an_experiment_is_deleted_with_its_jobs(
+        self, client: httpx.Client, database: Database
+    ) -> None:
         experiment = create(client, DOCUMENT)
         jobs = jobs_of(client, experiment)
         refused = client.delete(experiment["links"]["self"])
@@ -405,7 +413,7 @@ class TestDelete:
         assert client.get(jobs[0]["links"]["self"]).status_code == 404
         assert client.delete(experiment["links"]["self"]).status_code == 404
 
-    def test_f5_its_jobs_can_be_preserved(self, client: httpx.Client, database: Database) -> None:
+    def test_f5_an_experiments_jobs_can_be_preserved(self, client: httpx.Client, database: Database) -> None:
         experiment = create(client, DOCUMENT)
         finish(client, database, experiment)
         job = jobs_of(client, experiment)[0]
@@ -452,7 +460,7 @@ class TestFairness:
         assert "allow_confounders" in error["detail"]
         assert client.get("/v1/jobs").json()["items"] == []
 
-    def test_an_optimizer_that_a_technique_asks_for_is_named(self, client: httpx.Client) -> None:
+    def test_an_optimizer_that_a_technique_requires_is_named(self, client: httpx.Client) -> None:
         changes = {
             "regularization": {"weight_decay": {}},
             "training": {"optimizer": {"name": "adamw"}},
@@ -463,7 +471,7 @@ class TestFairness:
             "/variants/1/changes/training/optimizer/name"
         ]
 
-    def test_what_is_allowed_is_shown_in_the_report(self, client: httpx.Client) -> None:
+    def test_allowed_confounders_are_listed_in_the_report(self, client: httpx.Client) -> None:
         experiment = create(client, self.UNFAIR | {"allow_confounders": True})
         report = client.get(experiment["links"]["report"]).json()
         assert [variant["confounders"] for variant in report["variants"]] == [
@@ -472,7 +480,7 @@ class TestFairness:
         ]
 
 
-class TestTheWhole:
+class TestActions:
     """Pause, resume, retry: of every job at once."""
 
     def test_pause_and_resume(self, client: httpx.Client, database: Database) -> None:
@@ -490,7 +498,7 @@ class TestTheWhole:
         assert resumed.status_code == 200
         assert resumed.json()["progress"]["counts"]["queued"] == 4
 
-    def test_what_has_ended_cannot_be_paused_or_resumed(
+    def test_a_finished_experiment_cannot_be_paused_or_resumed(
         self, client: httpx.Client, database: Database
     ) -> None:
         experiment = create(client, DOCUMENT)
@@ -500,7 +508,9 @@ class TestTheWhole:
         for action in ("cancel", "pause", "resume", "retry-failed"):
             assert client.post(f"{links['self']}/{action}").status_code == 409
 
-    def test_retry_of_all_that_did_not_succeed(self, client: httpx.Client, database: Database) -> None:
+    def test_all_jobs_that_did_not_succeed_are_retried(
+        self, client: httpx.Client, database: Database
+    ) -> None:
         experiment = create(client, DOCUMENT)
         jobs = jobs_of(client, experiment)
         finish_job(database, jobs[0]["id"])
@@ -538,20 +548,24 @@ class TestExtend:
         assert before < {job["id"] for job in jobs}
         assert client.get(experiment["links"]["report"]).json()["jobs"] == 9
 
-    def test_replicates_say_how_many_there_shall_be(self, client: httpx.Client) -> None:
+    def test_replicates_set_the_number_of_seeds(self, client: httpx.Client) -> None:
         experiment = create(client, DOCUMENT | {"seeds": [0, 1]})
         extended = client.post(experiment["links"]["extend"], json={"replicates": 4}).json()
         assert extended["spec"]["seeds"] == [0, 1, 2, 3]
         assert extended["progress"]["total"] == 8
 
-    def test_what_has_succeeded_elsewhere_is_linked(self, client: httpx.Client, database: Database) -> None:
+    def test_a_succeeded_job_of_another_experiment_is_linked(
+        self, client: httpx.Client, database: Database
+    ) -> None:
         finish(client, database, create(client, DOCUMENT))
         experiment = create(client, DOCUMENT | {"seeds": [1]})
         extended = client.post(experiment["links"]["extend"], json={"seeds": [3]}).json()
         assert (extended["progress"]["reused"], extended["progress"]["counts"]["queued"]) == (2, 2)
 
     @pytest.mark.parametrize("nothing", [{}, {"seeds": [3]}, {"seeds": [7, 3]}])
-    def test_nothing_new_is_a_conflict(self, client: httpx.Client, nothing: dict[str, Any]) -> None:
+    def test_an_extension_without_new_jobs_is_a_conflict(
+        self, client: httpx.Client, nothing: dict[str, Any]
+    ) -> None:
         experiment = create(client, DOCUMENT)
         assert client.post(experiment["links"]["extend"], json=nothing).status_code == 409
 
@@ -578,7 +592,7 @@ class TestExtend:
         assert [error["pointer"] for error in answer.json()["errors"]] == [pointer]
         assert client.get(experiment["links"]["self"]).json() == experiment
 
-    def test_two_at_once_double_nothing(self, client: httpx.Client) -> None:
+    def test_two_concurrent_extensions_create_no_duplicates(self, client: httpx.Client) -> None:
         experiment = create(client, DOCUMENT)
 
         def extend(_: int) -> int:
@@ -598,7 +612,7 @@ class TestDryRun:
         estimate: dict[str, Any] = answer.json()
         return estimate
 
-    def test_before_anything_was_trained(self, client: httpx.Client) -> None:
+    def test_an_estimate_before_any_training(self, client: httpx.Client) -> None:
         cost = self.cost(client)
         assert (cost["jobs"], cost["reused"], cost["to_train"]) == (4, 0, 4)
         assert cost["parameters"] == {"none": 784 * 16 + 16 + 170, "dropout": 784 * 16 + 16 + 170}
@@ -608,7 +622,9 @@ class TestDryRun:
         assert client.get("/v1/experiments").json()["items"] == []
         assert self.cost(client, seeds=[1])["detectable"] is None
 
-    def test_what_is_known_here_is_used(self, client: httpx.Client, database: Database) -> None:
+    def test_an_estimate_uses_the_results_of_this_installation(
+        self, client: httpx.Client, database: Database
+    ) -> None:
         jobs = jobs_of(client, create(client, DOCUMENT))
         for accuracy, job in zip((0.90, 0.92, 0.92, 0.94), jobs, strict=True):
             result = result_record(test_accuracy=accuracy, training_seconds=2.0, training_flops=1e9)

@@ -80,7 +80,7 @@ HOSTILE_IDS = [
 ]
 
 
-def test_no_path_leads_out_of_the_service(port: int) -> None:
+def test_no_path_parameter_escapes_the_service(port: int) -> None:
     paths = httpx.get(f"http://127.0.0.1:{port}/openapi.json").json()["paths"]
     tested = [path for path, operations in paths.items() if "{" in path and "get" in operations]
     assert len(tested) >= 8
@@ -92,7 +92,7 @@ def test_no_path_leads_out_of_the_service(port: int) -> None:
         assert b"SQLite format" not in answer
 
 
-def test_a_body_without_end_is_answered_before_it_ends(port: int) -> None:
+def test_an_endless_body_is_refused_before_it_ends(port: int) -> None:
     head = b"POST /v1/jobs HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
     with socket.create_connection(("127.0.0.1", port), timeout=WAIT_SECONDS) as connection:
         connection.sendall(head + b"Transfer-Encoding: chunked\r\n\r\n")
@@ -115,7 +115,7 @@ def test_a_body_without_end_is_answered_before_it_ends(port: int) -> None:
         ["Transfer-Encoding: chunked, identity"],
     ],
 )
-def test_a_body_whose_length_is_in_doubt_smuggles_nothing(port: int, headers: list[str]) -> None:
+def test_a_body_of_ambiguous_length_smuggles_no_request(port: int, headers: list[str]) -> None:
     lines = ["POST /v1/jobs HTTP/1.1", "Host: localhost", "Content-Type: application/json", *headers, "", ""]
     smuggled = "0\r\n\r\nGET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
     answer = exchange(port, ("\r\n".join(lines) + smuggled).encode(), patience=0.5)
@@ -135,7 +135,7 @@ def test_a_body_whose_length_is_in_doubt_smuggles_nothing(port: int, headers: li
         "ä",
     ],
 )
-def test_what_is_sent_back_in_headers_makes_no_header(port: int, offered: str) -> None:
+def test_echoed_values_inject_no_header(port: int, offered: str) -> None:
     answer = exchange(port, get("/healthz", f"X-Request-Id: {offered}"))
     head = answer.partition(b"\r\n\r\n")[0].lower()
     assert b"set-cookie" not in head
@@ -154,7 +154,7 @@ def test_a_link_to_the_next_page_stays_one_header(client: httpx.Client) -> None:
 
 @pytest.mark.parametrize("levels", [190, 10_000])
 @pytest.mark.parametrize(("opening", "closing"), [("[", "]"), ('{"a":', "}")])
-def test_depth_is_refused(client: httpx.Client, levels: int, opening: str, closing: str) -> None:
+def test_deeply_nested_json_is_refused(client: httpx.Client, levels: int, opening: str, closing: str) -> None:
     deep = opening * levels + "1" + closing * levels
     variants = [{"name": "a", "changes": {}}, {"name": "b", "changes": {"model": "DEEP"}}]
     experiment = json.dumps({"name": "x", "variants": variants}).replace('"DEEP"', deep)
@@ -163,7 +163,7 @@ def test_depth_is_refused(client: httpx.Client, levels: int, opening: str, closi
     assert stored(client) == 0
 
 
-def test_a_million_elements_are_refused_in_few_words(database_settings: Settings) -> None:
+def test_a_million_elements_are_refused_with_a_short_problem(database_settings: Settings) -> None:
     whole = json.dumps({"model": {"hidden_units": [0] * 10**6}})
     seeds = json.dumps({"name": "x", "variants": [{"name": "a"}], "seeds": list(range(10**6))})
     wide = database_settings.model_copy(update={"max_body_bytes": 16 * MEGABYTE})
@@ -195,7 +195,7 @@ def test_strange_text_never_breaks_the_database(client: httpx.Client, text: str)
         assert client.get(f"/v1/jobs?{parameter}{quoted}").status_code in {200, 422}
 
 
-def test_a_model_that_was_tampered_with_is_not_handed_out(
+def test_a_tampered_model_is_not_served(
     client: httpx.Client, database: Database, database_settings: Settings
 ) -> None:
     artifacts = ArtifactStore(database_settings)
@@ -266,7 +266,7 @@ def wait_until(done: Callable[[], bool]) -> None:
         time.sleep(0.05)
 
 
-def test_headers_without_end_are_refused(port: int) -> None:
+def test_endless_headers_are_refused(port: int) -> None:
     many = [f"X-{number}: {'a' * 1000}" for number in range(1000)]
     for headers in (["X-Long: " + "a" * MEGABYTE], many):
         sent = get("/healthz", *headers)
@@ -278,7 +278,7 @@ def test_headers_without_end_are_refused(port: int) -> None:
 
 
 @pytest.mark.parametrize("begun", [b"", b"GET /healthz HTTP/1.1\r\nX: a"])
-def test_who_does_not_say_what_he_wants_is_not_waited_for(
+def test_a_connection_without_a_request_times_out(
     port: int, begun: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(server_protocol, "HEAD_SECONDS", 0.2)

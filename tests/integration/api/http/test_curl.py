@@ -111,7 +111,7 @@ def shell(
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_f7_the_line_of_an_experiments_report_does_it_again(shell: Shell, case: str) -> None:
+def test_f7_the_command_of_an_experiments_report_repeats_it(shell: Shell, case: str) -> None:
     document = CASES[case][0]
     created = shell.post(document)
     report = f"/v1/experiments/{created['id']}/report"
@@ -125,7 +125,7 @@ def test_f7_the_line_of_an_experiments_report_does_it_again(shell: Shell, case: 
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_f7_the_line_of_a_report_over_jobs_trains_the_same(
+def test_f7_the_command_of_a_report_over_jobs_trains_the_same_networks(
     shell: Shell, database: Database, case: str
 ) -> None:
     jobs = [finished_job(database, job_spec(**changes)) for changes in CASES[case][1]]
@@ -137,14 +137,16 @@ def test_f7_the_line_of_a_report_over_jobs_trains_the_same(
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_f7_the_line_of_a_jobs_page_submits_the_same_job(shell: Shell, database: Database, case: str) -> None:
+def test_f7_the_command_of_a_jobs_page_submits_the_same_job(
+    shell: Shell, database: Database, case: str
+) -> None:
     for changes in CASES[case][1]:
         job = finished_job(database, job_spec(**changes))
         again = shell.run(shell.get_page(f"/jobs/{job.id}", r'<pre id="curl"[^>]*>(.*?)</pre>'))
         assert (again["name"], again["spec_hash"], again["labels"]) == (job.name, job.spec_hash, job.labels)
 
 
-def test_f7_the_lines_of_the_forms_submit(shell: Shell) -> None:
+def test_f7_the_commands_of_the_forms_submit(shell: Shell) -> None:
     for path, document in (("/new", {"name": "it's"}), ("/new/experiment", HOSTILE)):
         command = shell.get_page(path, r'data-command="([^"]*)"')
         quoted = json.dumps(document, ensure_ascii=False).replace("'", "'\\''")
@@ -158,14 +160,14 @@ def test_f7_a_large_experiment_in_chinese_is_not_too_large_to_repeat(shell: Shel
     shell.run(re.findall(r"^    (curl .*)", text, re.MULTILINE)[0])
 
 
-def test_f7_a_line_holds_nothing_that_a_terminal_obeys(settings: Settings) -> None:
+def test_f7_a_command_contains_no_terminal_control_characters(settings: Settings) -> None:
     line = format_curl(settings, "http://localhost/", "/v1/jobs", {"name": HOSTILE_NAME})
     assert line.isprintable()
     assert "名前" in line
 
 
 @pytest.mark.parametrize("page", ["find-jobs", "follow-a-job", "own-experiment", "submit-safely"])
-def test_f7_the_lines_of_the_how_to_pages_are_answered(
+def test_f7_the_commands_of_the_how_to_pages_succeed(
     shell: Shell, database: Database, page: str, tmp_path: Path
 ) -> None:
     url = str(shell.client.base_url).rstrip("/")

@@ -43,7 +43,7 @@ def age(database: Database, by: timedelta) -> None:
     ("path", "body"),
     [("/v1/jobs", SPEC), ("/v1/jobs:batch", {"jobs": [SPEC, SPEC]}), ("/v1/experiments", EXPERIMENT)],
 )
-def test_sent_again_it_is_answered_byte_for_byte(
+def test_a_repeated_request_gets_the_same_response_byte_for_byte(
     client: httpx.Client, database: Database, path: str, body: object
 ) -> None:
     first = client.post(path, json=body, headers=KEY)
@@ -71,7 +71,7 @@ def test_a_retry_and_an_extension_happen_once(client: httpx.Client, database: Da
     assert answers[0].content == answers[1].content
 
 
-def test_another_content_under_the_same_key_is_refused(client: httpx.Client, database: Database) -> None:
+def test_different_content_under_the_same_key_is_refused(client: httpx.Client, database: Database) -> None:
     client.post("/v1/jobs", json=SPEC, headers=KEY)
     for path, body in (
         ("/v1/jobs", SPEC | {"seed": 1}),
@@ -93,14 +93,14 @@ def test_a_refused_request_may_be_corrected_and_sent_again(client: httpx.Client,
 
 
 @pytest.mark.parametrize("key", ["", "a" * 256, "with space", "tab\tin it"])
-def test_what_is_no_key_is_refused(client: httpx.Client, database: Database, key: str) -> None:
+def test_an_invalid_idempotency_key_is_refused(client: httpx.Client, database: Database, key: str) -> None:
     refused = client.post("/v1/jobs", json=SPEC, headers={"Idempotency-Key": key})
     assert refused.status_code == 422
     assert "Idempotency-Key" in refused.json()["errors"][0]["pointer"]
     assert jobs(database) == 0
 
 
-def test_many_at_once_make_one_job(client: httpx.Client, database: Database) -> None:
+def test_many_concurrent_requests_create_one_job(client: httpx.Client, database: Database) -> None:
     def submit(_: int) -> httpx.Response:
         return client.post("/v1/jobs", json=SPEC, headers=KEY)
 
@@ -114,7 +114,7 @@ def test_many_at_once_make_one_job(client: httpx.Client, database: Database) -> 
     assert jobs(database) == 1
 
 
-def test_keys_are_forgotten_after_a_day(client: httpx.Client, database: Database) -> None:
+def test_idempotency_keys_expire_after_a_day(client: httpx.Client, database: Database) -> None:
     client.post("/v1/jobs", json=SPEC, headers=KEY)
     age(database, timedelta(hours=23))
     assert client.post("/v1/jobs", json=SPEC, headers=KEY).headers["Idempotent-Replayed"] == "true"
@@ -149,7 +149,7 @@ os._exit(9)
 
 
 @pytest.mark.parametrize(("when", "stored_jobs"), [("before", 0), ("after", 1)])
-def test_a_process_that_dies_leaves_both_or_neither(
+def test_a_process_that_dies_stores_both_the_job_and_the_response_or_neither(
     database_settings: Settings, database: Database, when: str, stored_jobs: int
 ) -> None:
     died = subprocess.run([sys.executable, "-c", DIES, when], env=os.environ, check=False)
@@ -164,7 +164,7 @@ def test_a_process_that_dies_leaves_both_or_neither(
     assert isinstance(claim, idempotency.StoredResponse if stored_jobs else idempotency.KeyClaim)
 
 
-def test_who_has_lost_its_key_commits_nothing(database: Database) -> None:
+def test_a_request_that_lost_its_key_commits_nothing(database: Database) -> None:
     with database.write() as session:
         slow = idempotency.claim_key(session, "local", "k", "content")
     age(database, timedelta(minutes=2))
@@ -182,7 +182,7 @@ def _commit_a_job(database: Database, claim: idempotency.KeyClaim) -> None:
         idempotency.store_response(session, claim, idempotency.StoredResponse(202, {}, b""))
 
 
-def test_keys_of_different_owners_have_nothing_in_common(database: Database) -> None:
+def test_keys_of_different_owners_are_independent(database: Database) -> None:
     with database.write() as session:
         assert isinstance(idempotency.claim_key(session, "a", "k", "one"), idempotency.KeyClaim)
         assert isinstance(idempotency.claim_key(session, "b", "k", "two"), idempotency.KeyClaim)

@@ -1,6 +1,6 @@
-"""The OpenAPI document says all that the API does, and its checked-in copy is that document.
+"""The OpenAPI document describes the whole API, and its checked-in copy is current.
 
-After an intended change, rewrite examples and copy with `make openapi`, look at the difference, and
+After an intended change, rewrite examples and copy with `make openapi`, review the difference, and
 commit it.
 """
 
@@ -73,10 +73,10 @@ def fits(document: Document, schema: Document, value: Any) -> None:
 
 
 @pytest.mark.parametrize("database_settings", ["sqlite"], indirect=True)
-def test_the_examples_are_what_the_service_answers(
+def test_the_examples_are_the_responses_of_the_service(
     database_settings: Settings, database: Database, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """The same operations, statuses and formats; ids and times are others each time."""
+    """Operations, statuses and formats, without ids and times, which change in every run."""
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
     monkeypatch.setitem(DATASETS, "mnist", replace(DATASETS["mnist"], downloads=()))
     monkeypatch.setattr(datasets, "_failed_downloads", {})
@@ -107,7 +107,7 @@ def _outline(examples: Document) -> set[tuple[str, ...]]:
     }
 
 
-def test_the_copy_is_the_document(document: Document) -> None:
+def test_the_copy_in_the_repository_is_current(document: Document) -> None:
     text = json.dumps(document, indent=1, ensure_ascii=False) + "\n"
     if WRITE:
         COPY.write_text(text)
@@ -115,7 +115,7 @@ def test_the_copy_is_the_document(document: Document) -> None:
     assert text.splitlines() == COPY.read_text().splitlines()
 
 
-def test_every_request_and_answer_has_an_example(document: Document) -> None:
+def test_every_request_and_response_has_an_example(document: Document) -> None:
     required = [
         item for item in contents(document) if EXAMPLE_CONTENT_TYPE.fullmatch(item[1].rpartition(" ")[2])
     ]
@@ -134,7 +134,7 @@ def test_every_example_fits_its_schema(document: Document) -> None:
                 pytest.fail(f"{name} {location}: {error.message} at {error.instance_path}")
 
 
-def test_every_operation_has_a_name_a_tag_and_words(document: Document) -> None:
+def test_every_operation_has_a_name_a_tag_and_a_description(document: Document) -> None:
     tags = {tag["name"] for tag in TAGS}
     names = [operation["operationId"] for operation in operations(document)]
     assert len(set(names)) == len(names)
@@ -150,7 +150,7 @@ def test_every_operation_has_a_name_a_tag_and_words(document: Document) -> None:
         assert undescribed == [], operation["operationId"]
 
 
-def test_every_answer_names_its_request(document: Document) -> None:
+def test_every_response_has_the_request_id(document: Document) -> None:
     for operation in operations(document):
         for response in operation["responses"].values():
             assert "X-Request-Id" in response["headers"]
@@ -178,13 +178,13 @@ def test_problems_are_listed_by_status(document: Document) -> None:
     }
 
 
-def test_every_error_of_the_service_has_a_type_of_its_name() -> None:
+def test_every_error_of_the_service_has_a_problem_type_of_the_same_name() -> None:
     for error, kind in KINDS.items():
         assert kind in problem_types.TYPES.values()
         assert kind.code == error.code or error is RegbenchError
 
 
-def test_c1_c2_generators_of_clients_can_read_the_document(document: Document) -> None:
+def test_c1_c2_client_generators_can_read_the_document(document: Document) -> None:
     assert document["servers"][0]["url"] == "/"
     assert document["info"]["license"] == {"name": "MIT", "identifier": "MIT"}
     schemas, text = document["components"]["schemas"], json.dumps(document)

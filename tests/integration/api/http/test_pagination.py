@@ -66,7 +66,7 @@ def test_an_unknown_sort_order_lists_the_choices(client: httpx.Client) -> None:
     assert "-test_accuracy" in detail
 
 
-def test_only_the_requested_fields(client: httpx.Client, two: tuple[str, str]) -> None:
+def test_only_the_requested_fields_are_returned(client: httpx.Client, two: tuple[str, str]) -> None:
     names = "id,state,stop_reason,result.test_accuracy,spec.training.epochs,labels.team,labels.none"
     newest, _ = items(client.get("/v1/jobs", params={"fields": names}))
     assert newest == {

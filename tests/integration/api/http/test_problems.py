@@ -1,4 +1,4 @@
-"""What the API refuses, how it says so, and that nothing is stored then."""
+"""What the API refuses, with which problem, and that nothing is stored."""
 
 import json
 from collections.abc import Iterator
@@ -152,7 +152,7 @@ def test_a_bad_experiment_is_refused_at_its_field(
     assert stored(client) == 0
 
 
-def test_a_dataset_that_cannot_be_had_is_refused(
+def test_an_unavailable_dataset_is_refused(
     database_settings: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
@@ -224,11 +224,11 @@ def test_a_bad_parameter_is_named(client: httpx.Client, path: str, expected: lis
         "/v1/techniques/magic",
     ],
 )
-def test_what_is_not_there_is_a_problem(client: httpx.Client, path: str) -> None:
+def test_a_missing_resource_is_a_problem(client: httpx.Client, path: str) -> None:
     assert problem(client.get(path), 404)["errors"] == []
 
 
-def test_a_method_that_is_not_possible_names_those_that_are(client: httpx.Client) -> None:
+def test_an_unsupported_method_lists_the_allowed_ones(client: httpx.Client) -> None:
     answer = client.put("/v1/jobs")
     problem(answer, 405)
     assert answer.headers["Allow"] == "GET, HEAD, POST"
@@ -245,7 +245,7 @@ def test_head_answers_as_get_does_but_for_the_body(client: httpx.Client) -> None
     assert (refused.status_code, refused.headers["Allow"]) == (405, "POST")
 
 
-def test_no_route_takes_a_parameter_that_it_does_not_know(client: httpx.Client) -> None:
+def test_every_route_refuses_unknown_query_parameters(client: httpx.Client) -> None:
     tested = 0
     for path, operations in client.get("/openapi.json").json()["paths"].items():
         for method in operations:
@@ -257,7 +257,7 @@ def test_no_route_takes_a_parameter_that_it_does_not_know(client: httpx.Client) 
     assert "max_points" in document["errors"][0]["detail"]
 
 
-def test_the_type_of_every_problem_leads_to_its_explanation(client: httpx.Client) -> None:
+def test_the_type_of_every_problem_links_to_its_explanation(client: httpx.Client) -> None:
     for kind in problem_types.TYPES.values():
         plain = client.get(kind.uri, headers={"Accept": "text/markdown"})
         assert (plain.status_code, plain.text) == (200, problem_types.render_page(kind))
@@ -282,7 +282,7 @@ def test_only_json_is_read(client: httpx.Client) -> None:
     assert accepted.status_code == 202
 
 
-def test_a_body_is_counted_and_not_believed(client: httpx.Client) -> None:
+def test_the_size_limit_counts_received_bytes(client: httpx.Client) -> None:
     def pieces() -> Iterator[bytes]:
         yield b'{"name": "'
         yield from [b"x" * 1024] * 64
@@ -295,7 +295,7 @@ def test_a_body_is_counted_and_not_believed(client: httpx.Client) -> None:
     assert stored(client) == 0
 
 
-def test_a_database_that_is_away_is_503(settings: Settings) -> None:
+def test_an_unavailable_database_is_503(settings: Settings) -> None:
     lost = settings.model_copy(update={"home": Path("/nonexistent/folder")})
     with TestClient(create_app(lost)) as client:
         answer = client.post("/v1/jobs", json=job_spec().model_dump(mode="json"))
@@ -307,7 +307,9 @@ def test_a_database_that_is_away_is_503(settings: Settings) -> None:
         assert client.get("/healthz").status_code == 200
 
 
-def test_an_unexpected_exception_leaks_nothing(settings: Settings, caplog: pytest.LogCaptureFixture) -> None:
+def test_an_unexpected_exception_leaks_no_details(
+    settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
     app = create_app(settings)
 
     @app.get("/boom")
@@ -321,7 +323,7 @@ def test_an_unexpected_exception_leaks_nothing(settings: Settings, caplog: pytes
     assert "a secret" in caplog.text
 
 
-def test_a_plain_request_id_is_reused(client: httpx.Client) -> None:
+def test_a_valid_request_id_is_reused(client: httpx.Client) -> None:
     answer = client.get("/healthz", headers={"X-Request-Id": "trace-1.a_B"})
     assert answer.headers["X-Request-Id"] == "trace-1.a_B"
     replaced = client.get("/healthz", headers={"X-Request-Id": "a b;c"})

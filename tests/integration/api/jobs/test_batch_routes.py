@@ -1,4 +1,4 @@
-"""Many jobs at once: all or nothing, and a word on each that is cancelled."""
+"""Batches of jobs: all or nothing, and the outcome of each cancelled job."""
 
 from typing import Any
 
@@ -42,7 +42,7 @@ def test_jobs_of_a_batch_are_answered_and_queued_in_order(client: httpx.Client) 
         ({"model": {"hidden_units": [4096] * 8}}, "/jobs/1/model/hidden_units"),
     ],
 )
-def test_one_fault_keeps_all_from_being_stored(
+def test_one_invalid_job_rejects_the_whole_batch(
     client: httpx.Client, fault: dict[str, Any], pointer: str
 ) -> None:
     refused = client.post("/v1/jobs:batch", json={"jobs": [SPEC, SPEC | fault]})
@@ -71,7 +71,9 @@ def test_a_batch_may_be_larger_than_a_single_body(client: httpx.Client) -> None:
     assert client.get("/v1/jobs").json()["items"] == []
 
 
-def test_what_fits_is_cancelled_oldest_first_and_named(client: httpx.Client, database: Database) -> None:
+def test_matching_jobs_are_cancelled_oldest_first_and_listed(
+    client: httpx.Client, database: Database
+) -> None:
     ids = batch(client, 0, 1, 2, labels={"sweep": "7"})
     others = batch(client, 3)
     some = client.post("/v1/jobs:cancel", params={"label": "sweep=7", "limit": 2}).json()
@@ -95,7 +97,7 @@ def test_a_running_job_is_requested_to_cancel_and_ended_ones_are_unchanged(
     assert client.post("/v1/jobs:cancel", params={"state": "failed"}).json()["items"] == []
 
 
-def test_a_job_that_ended_or_went_in_between_does_not_keep_the_others(
+def test_jobs_that_end_or_are_deleted_meanwhile_do_not_prevent_cancelling_the_others(
     client: httpx.Client, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     deleted, ended, waiting = batch(client, 0, 1, 2, labels={"sweep": "8"})

@@ -117,7 +117,7 @@ def test_a_stream_of_an_ended_job_sends_everything_and_ends(served: Served, data
     assert received[5].data["fraction"] == 1.0
 
 
-def test_a_client_that_comes_back_misses_and_repeats_nothing(served: Served, database: Database) -> None:
+def test_a_reconnecting_client_misses_and_repeats_no_event(served: Served, database: Database) -> None:
     job_id = finished_job(database, epochs=3).id
     with served.client() as client:
         received = [event for event in follow(client, job_id) if event.event in ("change", "epoch")]
@@ -155,7 +155,7 @@ def test_a_stream_sends_changes_as_they_happen(served: Served, database: Databas
     assert len(served.updates) == 0
 
 
-def test_epochs_that_are_trained_again_come_once(served: Served, database: Database) -> None:
+def test_retrained_epochs_are_sent_once(served: Served, database: Database) -> None:
     job_id = job_in(database, JobState.RUNNING)
     train(database, job_id, 1)
     with (
@@ -179,7 +179,7 @@ def test_epochs_that_are_trained_again_come_once(served: Served, database: Datab
     assert [message.data["epoch"] for message in rest if message.event == "epoch"] == [2]
 
 
-def test_streams_that_are_left_leave_nothing(served: Served, database: Database) -> None:
+def test_closed_streams_leave_no_subscription(served: Served, database: Database) -> None:
     job_id = job_in(database, JobState.RUNNING)
     for _ in range(5):
         with served.client() as client:
@@ -225,7 +225,7 @@ def test_open_streams_end_when_the_service_does(database_settings: Settings, dat
         assert client.get(f"/v1/jobs/{job_id}/events", headers=STREAM).status_code == 503
 
 
-def test_strange_ids_and_jobs_are_refused(client: httpx.Client, database: Database) -> None:
+def test_invalid_event_ids_and_unknown_jobs_are_refused(client: httpx.Client, database: Database) -> None:
     job_id = job_in(database, JobState.QUEUED)
     here = f"/v1/jobs/{job_id}/events"
     for strange in ("x", "1", "-1.0", "1.x", "9" * 40 + ".0"):
@@ -235,7 +235,7 @@ def test_strange_ids_and_jobs_are_refused(client: httpx.Client, database: Databa
     assert client.get(here, headers={"Accept": "image/png"}).status_code == 406
 
 
-def test_what_has_not_changed_is_not_sent_again(client: httpx.Client, database: Database) -> None:
+def test_an_unchanged_job_is_not_sent_again(client: httpx.Client, database: Database) -> None:
     job_id = job_in(database, JobState.RUNNING)
     here = f"/v1/jobs/{job_id}"
     tag = client.get(here).headers["ETag"]
@@ -260,7 +260,7 @@ def test_what_has_not_changed_is_not_sent_again(client: httpx.Client, database: 
     assert "Retry-After" not in client.get(here, headers={"If-None-Match": tag}).headers
 
 
-def test_the_tag_knows_the_place_in_the_queue(client: httpx.Client, database: Database) -> None:
+def test_the_tag_changes_with_the_queue_position(client: httpx.Client, database: Database) -> None:
     first, second = job_in(database, JobState.QUEUED), job_in(database, JobState.QUEUED)
     tag = client.get(f"/v1/jobs/{second}").headers["ETag"]
     client.post(f"/v1/jobs/{first}/cancel")
@@ -268,7 +268,7 @@ def test_the_tag_knows_the_place_in_the_queue(client: httpx.Client, database: Da
     assert (moved.status_code, moved.json()["queue_position"]) == (200, 1)
 
 
-def test_the_tag_of_a_retry_knows_that_what_it_repeats_is_gone(
+def test_the_tag_of_a_retry_changes_when_the_original_is_deleted(
     client: httpx.Client, database: Database
 ) -> None:
     failed = job_in(database, JobState.FAILED)
@@ -279,7 +279,7 @@ def test_the_tag_of_a_retry_knows_that_what_it_repeats_is_gone(
     assert (changed.status_code, changed.json()["retry_of"]) == (200, None)
 
 
-def test_the_history_has_a_tag_for_each_form(client: httpx.Client, database: Database) -> None:
+def test_the_history_has_a_tag_for_each_format(client: httpx.Client, database: Database) -> None:
     job_id = job_in(database, JobState.RUNNING)
     here = f"/v1/jobs/{job_id}/epochs"
     train(database, job_id, 1)
@@ -314,7 +314,7 @@ def test_an_experiment_has_a_tag(client: httpx.Client, database: Database) -> No
     ("state", "eta", "expected"),
     [("queued", None, "1"), ("running", 45.0, "5"), ("running", 9_000.0, "30"), ("paused", None, "30")],
 )
-def test_when_to_ask_again(
+def test_retry_after_depends_on_the_state(
     client: httpx.Client, database: Database, state: str, eta: float | None, expected: str
 ) -> None:
     job_id = job_in(database, JobState(state))
@@ -327,7 +327,7 @@ def test_when_to_ask_again(
 class TestWait:
     """`Prefer: wait=N`."""
 
-    def test_it_ends_when_the_epoch_changes(self, served: Served, database: Database) -> None:
+    def test_waiting_ends_when_the_epoch_changes(self, served: Served, database: Database) -> None:
         job_id = job_in(database, JobState.RUNNING)
         with served.client() as client:
             tag = client.get(f"/v1/jobs/{job_id}").headers["ETag"]
@@ -341,7 +341,9 @@ class TestWait:
         assert answer.headers["Preference-Applied"] == "wait=20"
         assert answer.json()["progress"]["epoch"] == 1
 
-    def test_mere_progress_does_not_end_it(self, client: httpx.Client, database: Database) -> None:
+    def test_progress_within_an_epoch_does_not_end_waiting(
+        self, client: httpx.Client, database: Database
+    ) -> None:
         job_id = job_in(database, JobState.RUNNING)
         tag = client.get(f"/v1/jobs/{job_id}").headers["ETag"]
         with database.write() as session:
@@ -351,7 +353,9 @@ class TestWait:
         assert time.monotonic() - begun > 0.9
         assert (answer.status_code, answer.json()["progress"]["fraction"]) == (200, 0.1)
 
-    def test_what_has_changed_already_comes_at_once(self, client: httpx.Client, database: Database) -> None:
+    def test_a_job_that_has_already_changed_is_returned_immediately(
+        self, client: httpx.Client, database: Database
+    ) -> None:
         job_id = job_in(database, JobState.RUNNING)
         tag = client.get(f"/v1/jobs/{job_id}").headers["ETag"]
         train(database, job_id, 1)
@@ -360,14 +364,14 @@ class TestWait:
         assert answer.status_code == 200
         assert time.monotonic() - begun < 5
 
-    def test_an_ended_job_comes_at_once(self, client: httpx.Client, database: Database) -> None:
+    def test_an_ended_job_is_returned_immediately(self, client: httpx.Client, database: Database) -> None:
         job_id = finished_job(database).id
         begun = time.monotonic()
         answer = client.get(f"/v1/jobs/{job_id}", headers={"Prefer": "wait=999"})
         assert time.monotonic() - begun < 5
         assert answer.headers["Preference-Applied"] == "wait=30"
 
-    def test_another_wish_is_not_applied(self, client: httpx.Client, database: Database) -> None:
+    def test_an_invalid_wait_preference_is_ignored(self, client: httpx.Client, database: Database) -> None:
         job_id = job_in(database, JobState.QUEUED)
         for prefer in ("wait=soon", "wait=-1", "respond-async", ""):
             answer = client.get(f"/v1/jobs/{job_id}", headers={"Prefer": prefer})

@@ -53,7 +53,7 @@ def claim(database: Database, job_id: str) -> None:
         assert queue.claim(session, job_id, owner="test", lease_seconds=30)
 
 
-def test_a_posted_job_is_stored_and_shown_with_every_field(client: httpx.Client) -> None:
+def test_a_posted_job_is_stored_and_returned_with_every_field(client: httpx.Client) -> None:
     answer = client.post("/v1/jobs", json={"dataset": {"name": "mnist_5k"}, "name": "mine"})
     assert answer.status_code == 202
     job = answer.json()
@@ -68,7 +68,7 @@ def test_a_posted_job_is_stored_and_shown_with_every_field(client: httpx.Client)
     assert stored.headers["Retry-After"] == "1"
 
 
-def test_a_dry_run_prices_and_stores_nothing(client: httpx.Client, database: Database) -> None:
+def test_a_dry_run_estimates_the_cost_and_stores_no_job(client: httpx.Client, database: Database) -> None:
     spec = job_spec().model_dump(mode="json")
     before = client.post("/v1/jobs?dry_run=true", json=spec)
     assert before.status_code == 200
@@ -159,7 +159,7 @@ def test_a_job_shows_its_layers_and_classes_and_a_list_does_not(
     assert listed["result"] == {name: value for name, value in result.items() if name not in details}
 
 
-def test_a_result_from_before_its_details_were_recorded_says_null(
+def test_details_that_an_older_release_did_not_record_are_null(
     client: httpx.Client, database: Database
 ) -> None:
     job_id = finished_job(database).id
@@ -184,7 +184,7 @@ def test_epochs_as_csv(client: httpx.Client, database: Database) -> None:
     assert refused.headers["Content-Type"] == "application/problem+json"
 
 
-def test_cancel_says_whether_it_is_done(client: httpx.Client, database: Database) -> None:
+def test_cancel_reports_whether_it_is_done(client: httpx.Client, database: Database) -> None:
     waiting, running = submit(client)["id"], submit(client)["id"]
     claim(database, running)
     at_once = client.post(f"/v1/jobs/{waiting}/cancel")
@@ -197,7 +197,7 @@ def test_cancel_says_whether_it_is_done(client: httpx.Client, database: Database
     assert client.post("/v1/jobs/job_none/cancel").status_code == 404
 
 
-def test_pause_and_resume_say_whether_it_is_done(client: httpx.Client, database: Database) -> None:
+def test_pause_and_resume_report_whether_they_are_done(client: httpx.Client, database: Database) -> None:
     waiting, running = submit(client)["id"], submit(client)["id"]
     claim(database, running)
     at_once = client.post(f"/v1/jobs/{waiting}/pause")
@@ -216,7 +216,9 @@ def test_pause_and_resume_say_whether_it_is_done(client: httpx.Client, database:
 
 
 @pytest.mark.parametrize("verb", ["pause", "resume", "retry"])
-def test_what_the_state_forbids_is_a_conflict(client: httpx.Client, database: Database, verb: str) -> None:
+def test_an_action_that_the_state_forbids_is_a_conflict(
+    client: httpx.Client, database: Database, verb: str
+) -> None:
     done = finished_job(database).id
     answer = client.post(f"/v1/jobs/{done}/{verb}")
     assert answer.status_code == 409
@@ -225,7 +227,7 @@ def test_what_the_state_forbids_is_a_conflict(client: httpx.Client, database: Da
     assert client.post(f"/v1/jobs/job_none/{verb}").status_code == 404
 
 
-def test_a_retry_is_a_new_job_with_a_place_of_its_own(client: httpx.Client) -> None:
+def test_a_retry_is_a_new_job_with_its_own_queue_position(client: httpx.Client) -> None:
     old = submit(client, name="mine", labels={"team": "a"}, priority=7)
     refused = client.post(f"/v1/jobs/{old['id']}/retry")
     assert refused.status_code == 409
@@ -261,7 +263,7 @@ def test_the_links_are_those_that_the_state_allows(client: httpx.Client, databas
     assert verbs(client.get(f"/v1/jobs/{finished_job(database).id}").json()) == set()
 
 
-def test_the_place_in_the_queue_follows_the_priority(client: httpx.Client) -> None:
+def test_the_queue_position_follows_the_priority(client: httpx.Client) -> None:
     plain, low, high = (submit(client, priority=priority)["id"] for priority in (0, -1, 5))
 
     def places() -> dict[str, int | None]:
@@ -272,7 +274,7 @@ def test_the_place_in_the_queue_follows_the_priority(client: httpx.Client) -> No
     assert places() == {high: None, plain: 1, low: 2}
 
 
-def test_the_model_can_be_fetched_and_goes_with_its_job(
+def test_the_model_can_be_downloaded_and_is_deleted_with_its_job(
     client: httpx.Client, database: Database, database_settings: Settings
 ) -> None:
     artifacts = ArtifactStore(database_settings)
@@ -303,7 +305,7 @@ def test_a_store_that_cannot_be_written_does_not_undo_a_cancel(
     assert (answer.status_code, answer.json()["state"]) == (200, "cancelled")
 
 
-def test_a_job_without_a_model_says_so(client: httpx.Client) -> None:
+def test_a_missing_model_is_a_problem(client: httpx.Client) -> None:
     job = submit(client)
     answer = client.get(f"/v1/jobs/{job['id']}/model")
     assert answer.status_code == 404
@@ -317,7 +319,7 @@ def test_a_job_that_has_not_ended_is_not_deleted(client: httpx.Client, database:
         assert get_job(session, job["id"]).state == "queued"
 
 
-def test_a_failed_job_says_why(client: httpx.Client, database: Database) -> None:
+def test_a_failed_job_has_its_error(client: httpx.Client, database: Database) -> None:
     job = submit(client)
     with database.write() as session:
         claimed = queue.claim(session, job["id"], owner="test", lease_seconds=30)

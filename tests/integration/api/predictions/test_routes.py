@@ -35,7 +35,7 @@ pytestmark = pytest.mark.parametrize("database_settings", ["sqlite"], indirect=T
 
 
 class Answers:
-    """In the place of the predictor: what it was asked; every image is a nine to it."""
+    """Replaces the predictor: records requests, and classifies every image as a nine."""
 
     def __init__(self) -> None:
         self.requests: list[tuple[list[str], NDArray[np.float32]]] = []
@@ -115,7 +115,7 @@ def test_a_form_of_files(client: TestClient, path: str, answers: Answers) -> Non
     assert seen(answers) == [image.tolist() for image in images]
 
 
-def test_what_is_done_to_a_file_can_be_chosen(client: TestClient, path: str, answers: Answers) -> None:
+def test_preprocessing_of_a_file_can_be_chosen(client: TestClient, path: str, answers: Answers) -> None:
     content = png(digit())
     for query, expected in (("", digit()), ("?invert=true", 255 - digit())):
         assert client.post(path + query, content=content, headers=PNG).status_code == 200
@@ -132,7 +132,7 @@ def test_f3_a_picture_without_ink_is_refused(client: TestClient, path: str, answ
     blank, drawn = (("image", ("a.png", png(np.pad(pixels, 90)))) for pixels in (np.zeros((9, 9)), STROKE))
     [error] = problem(client.post(path, files=[drawn, blank]), 422)["errors"]
     assert (error["pointer"], error["detail"][:16]) == ("/image/1", "nothing is drawn")
-    assert answers.asked == []
+    assert answers.requests == []
 
 
 def test_f2_f3_what_is_doubtful_is_in_the_answer(
@@ -151,7 +151,7 @@ def test_f2_f3_what_is_doubtful_is_in_the_answer(
     assert [item["warnings"] for item in answer["predictions"]] == [["nothing is drawn", *unsure], unsure]
 
 
-def test_several_models_see_the_same_images(client: TestClient, database: Database, answers: Answers) -> None:
+def test_several_models_get_the_same_images(client: TestClient, database: Database, answers: Answers) -> None:
     one, other = finished_job(database).id, finished_job(database).id
     answer = client.post(
         f"/v1/predict?job={one}&job={other}&job={one}&include=images", json={"images": [digit().tolist()]}
@@ -207,7 +207,7 @@ def changed(row: int, column: int, value: Any) -> list[Any]:
         ({"images": [BLANK], "label": 3}, "/label"),
     ],
 )
-def test_numbers_that_are_no_images_are_refused(
+def test_arrays_that_are_not_images_are_refused(
     client: TestClient, path: str, answers: Answers, document: Any, expected: str
 ) -> None:
     assert pointers(client.post(path, content=json.dumps(document), headers=JSON)) == [expected]
@@ -220,11 +220,11 @@ def test_a_hint_for_numbers_from_0_to_1(client: TestClient, path: str, answers: 
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"\xff", b"[" * 100_000, b'{"images":' * 20_000])
-def test_what_is_no_json_is_refused(client: TestClient, path: str, answers: Answers, body: bytes) -> None:
+def test_invalid_json_is_refused(client: TestClient, path: str, answers: Answers, body: bytes) -> None:
     problem(client.post(path, content=body, headers=JSON), 400)
 
 
-def test_a_million_wrong_numbers_are_refused_quickly_and_in_few_words(
+def test_a_million_invalid_numbers_are_refused_quickly_with_a_short_problem(
     client: TestClient, path: str, answers: Answers
 ) -> None:
     wrong = json.dumps({"images": [[[-1] * 28] * 28] * 256})
@@ -247,7 +247,7 @@ def test_other_formats_are_refused(
     assert "multipart/form-data" in problem(answer, 415)["detail"]
 
 
-def test_a_file_that_is_none_is_refused(client: TestClient, path: str, answers: Answers) -> None:
+def test_a_file_that_is_not_an_image_is_refused(client: TestClient, path: str, answers: Answers) -> None:
     gif = png(digit(), "GIF")
     assert pointers(client.post(path, content=gif, headers=PNG)) == [""]
     assert pointers(client.post(path, content=b"", headers=PNG)) == [""]
@@ -255,7 +255,7 @@ def test_a_file_that_is_none_is_refused(client: TestClient, path: str, answers: 
     assert pointers(client.post(path, files=[good, ("image", ("b.png", gif))])) == ["/image/1"]
 
 
-def test_forms_that_are_none_are_refused(client: TestClient, path: str, answers: Answers) -> None:
+def test_invalid_forms_are_refused(client: TestClient, path: str, answers: Answers) -> None:
     good = ("image", ("a.png", png(digit())))
     assert pointers(client.post(path, files=[good, ("picture", ("b.png", png(digit())))])) == ["/picture"]
     assert pointers(client.post(path, files=[good], data={"image": "text"})) == [""]
@@ -275,7 +275,7 @@ def test_forms_that_are_none_are_refused(client: TestClient, path: str, answers:
     assert answers.requests == []
 
 
-def test_a_hostile_form_costs_little(client: TestClient, path: str, answers: Answers) -> None:
+def test_a_hostile_form_is_cheap_to_refuse(client: TestClient, path: str, answers: Answers) -> None:
     boundary = b"--x\r\n"
     part = boundary + b'Content-Disposition: form-data; name="image"; filename="a"\r\n\r\n\r\n'
     bodies = [
@@ -327,7 +327,7 @@ def client_without_reply(
         yield client
 
 
-def test_without_a_predictor_the_problem_explains_at_once_how_to_start_one(
+def test_without_a_predictor_the_problem_explains_immediately_how_to_start_one(
     client_without_reply: TestClient, path: str, broker: Redis
 ) -> None:
     broker.delete(predictions.READY)
@@ -339,7 +339,7 @@ def test_without_a_predictor_the_problem_explains_at_once_how_to_start_one(
     assert broker.llen(predictions.QUEUE) == 0
 
 
-def test_who_does_not_answer_is_not_waited_for(
+def test_a_predictor_that_does_not_answer_times_out(
     client_without_reply: TestClient, path: str, broker: Redis
 ) -> None:
     answer = client_without_reply.post(path, json={"images": [digit().tolist()]})
@@ -349,7 +349,7 @@ def test_who_does_not_answer_is_not_waited_for(
     assert request["job_ids"] == [path.split("/")[3]]
     pixels = np.frombuffer(base64.b64decode(request["images"]), "<f4")
     assert np.rint(pixels * 255).astype(int).tolist() == digit().ravel().tolist()
-    # Whoever comes back later throws it away.
+    # A predictor that starts later drops it.
     assert json.loads(message)["headers"]["expires"]
     assert broker.llen(TRAINING_QUEUE) == 0
 
@@ -385,7 +385,9 @@ def test_no_subscription_outlives_a_request_that_timed_out(
         gc.enable()
 
 
-def test_questions_do_not_pile_up(client_without_reply: TestClient, path: str, broker: Redis) -> None:
+def test_prediction_requests_do_not_pile_up(
+    client_without_reply: TestClient, path: str, broker: Redis
+) -> None:
     for _ in range(40):
         broker.lpush(predictions.QUEUE, "{}")
     assert (

@@ -80,7 +80,7 @@ def test_the_report_as_csv_has_a_row_for_each_job(client: httpx.Client, experime
     assert float(rows[1]["test_accuracy"]) == 0.92
 
 
-def test_a_format_that_is_not_made(client: httpx.Client, experiment: dict[str, Any]) -> None:
+def test_an_unsupported_format_is_refused(client: httpx.Client, experiment: dict[str, Any]) -> None:
     answer = client.get(experiment["links"]["report"], headers={"Accept": "image/png"})
     assert answer.status_code == 406
     assert "text/markdown" in answer.json()["detail"]
@@ -113,7 +113,7 @@ def test_any_jobs_are_compared(client: httpx.Client, database: Database) -> None
     assert "The only job has finished." in twice.text
 
 
-def test_a_deleted_job_is_missed(client: httpx.Client, experiment: dict[str, Any]) -> None:
+def test_a_deleted_job_is_reported_as_missing(client: httpx.Client, experiment: dict[str, Any]) -> None:
     job = jobs_of(client, experiment)[0]
     assert client.delete(job["links"]["self"]).status_code == 204
     report = client.get(experiment["links"]["report"]).json()
@@ -152,7 +152,7 @@ def test_each_chart_is_listed_and_drawn(client: httpx.Client, experiment: dict[s
     assert png.content.startswith(b"\x89PNG")
 
 
-def test_a_chart_that_is_not_there_says_why(client: httpx.Client) -> None:
+def test_an_unavailable_chart_has_a_reason(client: httpx.Client) -> None:
     created = create(client, DOCUMENT)
     unknown = client.get(f"{created['links']['charts']}/nothing")
     assert unknown.status_code == 404
@@ -165,7 +165,9 @@ def test_a_chart_that_is_not_there_says_why(client: httpx.Client) -> None:
     assert client.get("/v1/experiments/exp_none/charts").status_code == 404
 
 
-def test_f8_jobs_that_differ_in_a_word_have_different_names(client: httpx.Client, database: Database) -> None:
+def test_f8_jobs_that_differ_in_a_text_setting_have_different_names(
+    client: httpx.Client, database: Database
+) -> None:
     techniques: list[dict[str, Any]] = [
         {"batch_normalization": {"position": "before_activation"}},
         {"batch_normalization": {"position": "after_activation"}},

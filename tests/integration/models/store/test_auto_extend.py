@@ -61,7 +61,7 @@ def auto_extending(database: Database, experiment_id: str) -> bool:
 
 def test_seeds_are_added_until_the_interval_is_narrow_enough(database: Database) -> None:
     experiment_id = create(database)
-    # Half the interval's width is t(5) sd / sqrt(6) = 0.2 at first, twice what is asked for.
+    # Half the interval's width is t(5) sd / sqrt(6) = 0.2 at first, twice the target.
     finish(database, experiment_id, scatter=0.2 / 1.15)
     new = extend(database)
     assert {job.experiment_id for job in new} == {experiment_id}
@@ -91,7 +91,7 @@ def test_the_job_budget_is_respected(database: Database) -> None:
     assert not auto_extending(database, experiment_id)
 
 
-def test_seeds_that_fail_are_no_reason_to_go_on_for_ever(database: Database) -> None:
+def test_failing_seeds_do_not_extend_an_experiment_forever(database: Database) -> None:
     experiment_id = create(database)
     with database.write() as session:
         for run in get_runs(session, experiment_id):
@@ -102,7 +102,7 @@ def test_seeds_that_fail_are_no_reason_to_go_on_for_ever(database: Database) -> 
 
 
 @pytest.mark.parametrize("request", [jobs.pause_job, jobs.cancel_job])
-def test_what_was_set_aside_or_cancelled_does_not_extend(database: Database, request: Any) -> None:
+def test_a_paused_or_cancelled_experiment_is_not_extended(database: Database, request: Any) -> None:
     experiment_id = create(database)
     with database.write() as session:
         for run in get_runs(session, experiment_id):
@@ -110,7 +110,7 @@ def test_what_was_set_aside_or_cancelled_does_not_extend(database: Database, req
     assert extend(database) == []
 
 
-def test_an_experiment_without_a_wish_stays_as_it_is(database: Database) -> None:
+def test_an_experiment_without_a_stopping_rule_is_not_extended(database: Database) -> None:
     with database.write() as session:
         spec = ExperimentSpec.model_validate(
             {"name": "two seeds", "variants": [{"name": "none"}], "replicates": 2}

@@ -1,4 +1,4 @@
-"""Counters: nothing that is added gets lost."""
+"""Counters: no addition is lost."""
 
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
@@ -21,14 +21,14 @@ def test_everything_is_zero_at_first(database: Database) -> None:
     assert counted(database) == dict.fromkeys(COUNTERS, 0.0)
 
 
-def test_amounts_add_up_and_leave_the_others_alone(database: Database) -> None:
+def test_amounts_add_up_and_do_not_change_other_counters(database: Database) -> None:
     for _ in range(2):
         with database.write() as session:
             counters.add(session, compilations=3, compile_seconds=1.25)
     assert counted(database) == dict.fromkeys(COUNTERS, 0.0) | {"compilations": 6, "compile_seconds": 2.5}
 
 
-def test_what_is_rolled_back_is_not_counted(database: Database) -> None:
+def test_a_rolled_back_amount_is_not_counted(database: Database) -> None:
     with database.write() as session:
         counters.add(session, trainings=1)
         session.rollback()
@@ -40,7 +40,7 @@ def test_an_unknown_counter_name_is_refused(database: Database) -> None:
         counters.add(session, epoch_seconds=1)
 
 
-def test_adding_at_the_same_time_loses_nothing_and_never_deadlocks(database: Database) -> None:
+def test_concurrent_additions_lose_no_amount_and_never_deadlock(database: Database) -> None:
     together = Barrier(THREADS)
 
     def work(number: int) -> None:

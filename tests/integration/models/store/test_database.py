@@ -38,7 +38,7 @@ def test_the_databases_clock_is_utc(database: Database) -> None:
 
 
 @pytest.mark.parametrize("seconds", [-3600.0, -0.25, 0.0, 0.25, 30.0, 86_400.0])
-def test_a_moment_so_many_seconds_away(database: Database, seconds: float) -> None:
+def test_a_time_offset_in_seconds(database: Database, seconds: float) -> None:
     with database.read() as session:
         now, then = session.execute(select(DatabaseNow(), DatabaseNow(seconds))).one()
     assert (then - now).total_seconds() == pytest.approx(seconds, abs=0.1)
@@ -52,7 +52,7 @@ def test_the_clock_moves_within_a_transaction(database: Database) -> None:
             pass
 
 
-def test_more_transactions_than_connections_are_a_service_unavailable(
+def test_more_transactions_than_connections_raise_service_unavailable(
     database_settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     crowded = Database(database_settings)
@@ -71,9 +71,7 @@ def test_more_transactions_than_connections_are_a_service_unavailable(
     [("default_transaction_read_only = on", 0.0), ("idle_in_transaction_session_timeout = 100", 1.0)],
     ids=["a standby", "cut off"],
 )
-def test_a_connection_that_can_no_longer_be_used_is_replaced(
-    database: Database, setting: str, seconds: float
-) -> None:
+def test_a_broken_connection_is_replaced(database: Database, setting: str, seconds: float) -> None:
     """What a connection sees after a failover, and a process that was frozen in a transaction."""
     with database.write() as session:
         session.execute(text(f"SET SESSION {setting}"))
@@ -83,9 +81,7 @@ def test_a_connection_that_can_no_longer_be_used_is_replaced(
 
 
 @pytest.mark.parametrize("database_settings", ["postgresql"], indirect=True)
-def test_connections_that_were_cut_off_while_they_rested_are_replaced(
-    database: Database, database_settings: Settings
-) -> None:
+def test_connections_closed_while_idle_are_replaced(database: Database, database_settings: Settings) -> None:
     with ExitStack() as open_ones:
         for _ in range(3):
             open_ones.enter_context(database.read()).connection()
@@ -103,7 +99,7 @@ def test_connections_that_were_cut_off_while_they_rested_are_replaced(
     assert create(database)
 
 
-def test_moments_are_compared_as_moments(database: Database) -> None:
+def test_timestamps_are_compared_as_instants(database: Database) -> None:
     job_id = create(database)
     with database.read() as session:
         created = jobs.get_job(session, job_id).created_at
@@ -119,7 +115,7 @@ def test_moments_are_compared_as_moments(database: Database) -> None:
 @pytest.mark.parametrize(
     ("column", "value"), [("state", "resting"), ("requested_action", "dance"), ("experiment_id", "exp_none")]
 )
-def test_the_database_itself_refuses_what_cannot_be(database: Database, column: str, value: str) -> None:
+def test_the_database_itself_refuses_inconsistent_rows(database: Database, column: str, value: str) -> None:
     create(database)
     with pytest.raises(IntegrityError), database.write() as session:
         session.execute(update(Job).values({column: value}))
@@ -150,7 +146,7 @@ def test_two_writers_take_turns(database: Database) -> None:
         assert jobs.get_job(session, job_id).version == 21
 
 
-def test_threads_of_one_process_wait_for_their_turn_before_they_ask_sqlite(settings: Settings) -> None:
+def test_threads_of_one_process_take_turns_before_they_begin_in_sqlite(settings: Settings) -> None:
     database = Database(settings)
     begun: list[str] = []
     event.listen(

@@ -60,7 +60,7 @@ def test_an_experiment_comes_with_all_its_jobs(database: Database) -> None:
     assert document.build_runs() == experiment_spec().build_runs()
 
 
-def test_an_experiment_is_stored_whole_or_not_at_all(database: Database) -> None:
+def test_an_experiment_is_stored_completely_or_not_at_all(database: Database) -> None:
     with pytest.raises(RuntimeError), database.write() as session:  # noqa: PT012 (the end of the block is tested)
         experiments.create_experiment(session, experiment_spec(), preset=None)
         raise RuntimeError("the API's host stops here")
@@ -74,7 +74,7 @@ def test_a_missing_experiment_raises_not_found(database: Database) -> None:
         experiments.get_experiment(session, "exp_none")
 
 
-def test_pages_show_each_experiment_once(database: Database) -> None:
+def test_pages_contain_each_experiment_once(database: Database) -> None:
     created = {create(database)[0] for _ in range(5)}
     seen: list[str] = []
     after = None
@@ -86,10 +86,10 @@ def test_pages_show_each_experiment_once(database: Database) -> None:
     assert set(seen) == created
 
 
-class TestStanding:
+class TestProgress:
     """How far an experiment is."""
 
-    def test_nothing_has_begun(self, database: Database) -> None:
+    def test_before_any_job_has_started(self, database: Database) -> None:
         experiment_id, _ = create(database)
         assert progress(database, experiment_id) == ExperimentProgress(
             counts={JobState.QUEUED: 4},
@@ -101,7 +101,7 @@ class TestStanding:
             best_test_accuracy=None,
         )
 
-    def test_half_way(self, database: Database) -> None:
+    def test_half_way_through(self, database: Database) -> None:
         experiment_id, job_ids = create(database)
         result = result_record(training_seconds=8.0, compile_seconds=2.0, test_accuracy=0.9)
         finish_job(database, job_ids[0], result=result, epochs=2)
@@ -117,7 +117,7 @@ class TestStanding:
         assert (now.best_variant, now.best_job, now.best_test_accuracy) == ("none", job_ids[0], 0.9)
         assert not now.finished
 
-    def test_all_done(self, database: Database) -> None:
+    def test_all_jobs_succeeded(self, database: Database) -> None:
         experiment_id, job_ids = create(database)
         for number, job_id in enumerate(job_ids):
             accuracy = (0.91, 0.95, 0.92, 0.93)[number]
@@ -133,7 +133,7 @@ class TestStanding:
             finish_job(database, job_id, result=result_record(test_loss=loss), epochs=2)
         assert progress(database, experiment_id).best_job == job_ids[1]
 
-    def test_all_ended_without_a_result(self, database: Database) -> None:
+    def test_all_jobs_ended_without_a_result(self, database: Database) -> None:
         experiment_id, job_ids = create(database)
         with database.write() as session:
             for job_id in job_ids[:3]:
@@ -145,7 +145,7 @@ class TestStanding:
         assert now.counts == {JobState.CANCELLED: 3, JobState.FAILED: 1}
         assert (now.fraction, now.remaining_seconds, now.best_job) == (1.0, 0.0, None)
 
-    def test_a_paused_job_is_still_to_do(self, database: Database) -> None:
+    def test_a_paused_job_is_unfinished(self, database: Database) -> None:
         experiment_id, job_ids = create(database)
         for job_id in job_ids[:3]:
             result = result_record(training_seconds=8.0, compile_seconds=2.0)
@@ -176,8 +176,8 @@ class TestStanding:
         assert queries(many) == queries(few)
 
 
-class TestStandings:
-    """What is kept of finished experiments."""
+class TestProgressCache:
+    """The cached progress of finished experiments."""
 
     def test_only_a_finished_experiment_is_cached(self, database: Database) -> None:
         (one, one_jobs), (other, other_jobs) = create(database), create(database)
@@ -215,7 +215,7 @@ class TestStandings:
         assert now.finished == (what == "deleted")
         assert now.total == (3 if what == "deleted" else 4)
 
-    def test_the_oldest_are_forgotten(self, database: Database) -> None:
+    def test_the_oldest_entries_are_evicted(self, database: Database) -> None:
         created = [create(database) for _ in range(2)]
         for _, job_ids in created:
             for job_id in job_ids:
@@ -233,7 +233,7 @@ class TestStandings:
 
 @contextmanager
 def counted(database: Database) -> Iterator[list[str]]:
-    """The SELECTs that the database is asked."""
+    """The SELECT statements of the block."""
     statements: list[str] = []
 
     def note(_connection: object, _cursor: object, statement: str, *_: object) -> None:

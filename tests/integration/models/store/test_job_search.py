@@ -60,7 +60,7 @@ def measured(database: Database) -> list[str]:
 
 @pytest.mark.parametrize("few", [0, 2_000], ids=["by the metric's index", "by the filter's"])
 @pytest.mark.parametrize("limit", [1, 2, 50])
-def test_sorted_by_a_metric_jobs_that_have_it_come_once(
+def test_sorting_by_a_metric_lists_each_job_that_has_it_once(
     database: Database, measured: list[str], monkeypatch: pytest.MonkeyPatch, few: int, limit: int
 ) -> None:
     monkeypatch.setattr("models.store.job_search._FEW", few)
@@ -73,7 +73,7 @@ def test_sorted_by_a_metric_jobs_that_have_it_come_once(
     assert walk(database, JobFilter(techniques=["l1"]), SortOrder("test_accuracy"), limit) == []
 
 
-def test_values_of_a_field_are_alternatives_and_fields_must_all_fit(database: Database) -> None:
+def test_values_of_a_field_are_alternatives_and_all_fields_must_match(database: Database) -> None:
     one, two, three, four = create(
         database,
         job_spec(regularization=BOTH, labels={"team": "a", "kind": "x"}),
@@ -99,7 +99,7 @@ def test_values_of_a_field_are_alternatives_and_fields_must_all_fit(database: Da
         assert page(database, filters, order=SortOrder(descending=False)) == expected[::-1]
 
 
-def test_by_experiments_each_job_once(database: Database) -> None:
+def test_filtering_by_experiments_lists_each_job_once(database: Database) -> None:
     base = job_spec().model_dump(mode="json")
     specs = [
         ExperimentSpec.model_validate(
@@ -142,7 +142,7 @@ def test_no_list_shows_another_owners_jobs(
     assert page(database.for_owner("nobody"), filters, order=order) == []
 
 
-def test_bounds_in_time_hold_beyond_the_first_page(database: Database) -> None:
+def test_time_filters_apply_beyond_the_first_page(database: Database) -> None:
     ids = create(database, *(job_spec(seed=seed) for seed in range(6)))
     with database.read() as session:
         moments = [get_job(session, job_id).created_at for job_id in ids]

@@ -48,7 +48,7 @@ def test_a_new_job_is_queued_with_its_first_event(database: Database) -> None:
     assert (event.type, event.from_state, event.to_state) == ("queued", None, "queued")
 
 
-def test_what_is_returned_is_what_is_stored(database: Database) -> None:
+def test_the_returned_job_equals_the_stored_one(database: Database) -> None:
     [new] = create(database)
     with database.read() as session:
         stored = jobs.get_job(session, new.id)
@@ -62,7 +62,7 @@ def test_a_missing_job_raises_not_found(database: Database) -> None:
 
 
 @pytest.mark.parametrize("state", [JobState.QUEUED, JobState.PAUSED])
-def test_a_waiting_job_is_cancelled_at_once(database: Database, state: JobState) -> None:
+def test_a_queued_job_is_cancelled_immediately(database: Database, state: JobState) -> None:
     job_id = job_in(database, state)
     with database.write() as session:
         job = jobs.cancel_job(session, job_id)
@@ -82,7 +82,7 @@ def test_a_running_job_is_requested_to_stop(database: Database) -> None:
         assert jobs.get_events(session, job_id)[-1].type == "cancel_requested"
 
 
-def test_a_job_that_is_given_back_in_this_moment_is_cancelled_all_the_same(database: Database) -> None:
+def test_a_job_that_is_released_at_the_same_time_is_still_cancelled(database: Database) -> None:
     job_id = job_in(database, JobState.RUNNING)
     begun = Signal()
 
@@ -96,7 +96,7 @@ def test_a_job_that_is_given_back_in_this_moment_is_cancelled_all_the_same(datab
             queue.stop(session, job_id, 1)
             cancelled = owner.submit(cancel)
             assert begun.wait(30)
-            # The other must stand before the lock when this one commits; if it comes later, that is well too.
+            # The other should wait for the lock by now; if it comes later, the test still holds.
             time.sleep(0.2)
         assert cancelled.result() == JobState.CANCELLED
 
@@ -108,7 +108,7 @@ def test_an_ended_job_cannot_be_cancelled(database: Database, state: JobState) -
         jobs.cancel_job(session, job_id)
 
 
-def test_a_job_that_is_not_there_can_be_neither_cancelled_nor_deleted(database: Database) -> None:
+def test_a_missing_job_can_be_neither_cancelled_nor_deleted(database: Database) -> None:
     for change in (jobs.cancel_job, jobs.delete_job):
         with pytest.raises(NotFound), database.write() as session:
             change(session, "job_none")
@@ -127,7 +127,7 @@ def test_only_an_ended_job_is_deleted(database: Database, state: JobState) -> No
         assert find(database) == [job_id]
 
 
-def test_history_and_result_go_with_their_job_and_no_others(database: Database) -> None:
+def test_deleting_a_job_deletes_only_its_own_history_and_result(database: Database) -> None:
     goes, stays = finished_job(database), finished_job(database)
     with database.write() as session:
         deleted = jobs.delete_job(session, goes.id)
@@ -138,7 +138,7 @@ def test_history_and_result_go_with_their_job_and_no_others(database: Database) 
             assert owners == {stays.id}, table.__tablename__
 
 
-def test_newest_come_first_and_one_transactions_jobs_keep_their_order(database: Database) -> None:
+def test_jobs_are_listed_newest_first_and_in_order_within_a_transaction(database: Database) -> None:
     first = [job.id for job in create(database, job_spec(seed=1), job_spec(seed=2))]
     second = [job.id for job in create(database, job_spec(seed=3), job_spec(seed=4))]
     # Two transactions may fall into one tick of SQLite's clock: a millisecond.
@@ -147,7 +147,7 @@ def test_newest_come_first_and_one_transactions_jobs_keep_their_order(database: 
     assert [job_id for job_id in listed if job_id in second] == second[::-1]
 
 
-def test_pages_show_each_job_once_while_jobs_are_added(database: Database) -> None:
+def test_pages_contain_each_job_once_while_jobs_are_added(database: Database) -> None:
     expected = [job.id for job in create(database, *(job_spec(seed=seed) for seed in range(7)))][::-1]
     seen: list[str] = []
     after = None
@@ -162,7 +162,7 @@ def test_pages_show_each_job_once_while_jobs_are_added(database: Database) -> No
     assert seen == expected
 
 
-def test_jobs_of_one_moment_are_paged_by_id(database: Database) -> None:
+def test_jobs_created_at_the_same_time_are_paged_by_id(database: Database) -> None:
     create(database, *(job_spec(seed=seed) for seed in range(4)))
     with database.write() as session:
         moment = session.scalar(select(func.max(Job.created_at)))
@@ -174,7 +174,7 @@ def test_jobs_of_one_moment_are_paged_by_id(database: Database) -> None:
 
 
 class TestFilters:
-    """A value given must match; several states or techniques match any of them."""
+    """Every filter must match; of several states or techniques, any one."""
 
     def test_by_state(self, database: Database) -> None:
         ids = {state: job_in(database, state) for state in JobState}
@@ -237,7 +237,7 @@ class TestFilters:
         both = JobFilter(created_after=one.created_at, created_before=three.created_at)
         assert find(database, both) == [two.id]
 
-    def test_all_must_match(self, database: Database) -> None:
+    def test_all_filters_must_match(self, database: Database) -> None:
         labels = {"team": "a"}
         create(database, job_spec(labels=labels))
         [matching] = create(database, job_spec(labels=labels, dataset={"name": "mnist"}))
@@ -245,7 +245,7 @@ class TestFilters:
         assert find(database, filters) == [matching.id]
 
 
-def test_queue_positions_count_all_that_goes_before(database: Database) -> None:
+def test_queue_positions_count_all_jobs_ahead(database: Database) -> None:
     new = create(database, job_spec(), job_spec(priority=1), job_spec(), job_spec(priority=-1))
     running = job_in(database, JobState.RUNNING)
     with database.read() as session:
@@ -254,12 +254,12 @@ def test_queue_positions_count_all_that_goes_before(database: Database) -> None:
     assert positions == {new[0].id: 2, new[2].id: 3, new[3].id: 4}
 
 
-def test_nothing_queued_has_no_positions(database: Database) -> None:
+def test_without_queued_jobs_there_are_no_positions(database: Database) -> None:
     with database.read() as session:
         assert jobs.get_queue_positions(session, []) == {}
 
 
-def test_history_from_an_epoch_on(database: Database) -> None:
+def test_the_history_after_an_epoch(database: Database) -> None:
     job_id = finished_job(database, epochs=4).id
     with database.read() as session:
         assert [epoch.epoch for epoch in jobs.get_epochs(session, job_id)] == [1, 2, 3, 4]
@@ -267,7 +267,7 @@ def test_history_from_an_epoch_on(database: Database) -> None:
         assert jobs.get_epochs(session, job_id, after=4) == []
 
 
-def test_every_change_of_a_jobs_life_is_an_event_in_order(database: Database) -> None:
+def test_every_transition_of_a_job_is_an_event_in_order(database: Database) -> None:
     [job] = create(database)
     progress = Progress(1, 0.5, 1.0)
     for attempt in (1, 2):
@@ -287,10 +287,10 @@ def test_every_change_of_a_jobs_life_is_an_event_in_order(database: Database) ->
     assert states == ["queued", "running", "queued", "running", "cancelled"]
     assert [event.from_state for event in events] == [None, *states[:-1]]
     assert [event.at for event in events] == sorted(event.at for event in events)
-    assert version == 1 + 4 + 2 + 1, "one more for each transition, each heartbeat and each wish"
+    assert version == 1 + 4 + 2 + 1, "one more for each transition, each heartbeat and each requested action"
 
 
-def test_queue_positions_of_a_page_are_those_of_the_whole_line(database: Database) -> None:
+def test_queue_positions_of_a_page_are_those_of_the_whole_queue(database: Database) -> None:
     specs = [job_spec(seed=seed, priority=(seed * 7) % 3 - 1) for seed in range(12)]
     new = create(database, *specs)
     line = sorted(new, key=lambda job: (-job.priority, job.created_at, job.id))

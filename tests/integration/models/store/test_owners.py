@@ -1,4 +1,4 @@
-"""A session of one owner shows that owner's rows only, whatever is asked of it."""
+"""A session of one owner shows only that owner's rows, for every query."""
 
 from collections.abc import Callable
 
@@ -26,7 +26,7 @@ def theirs(database: Database) -> str:
     return finish_job(database, job.id).id
 
 
-def test_another_owners_job_is_not_there_by_its_id(database: Database, theirs: str) -> None:
+def test_another_owners_job_is_not_found_by_its_id(database: Database, theirs: str) -> None:
     with database.for_owner("theirs").read() as session:
         assert get_job(session, theirs).owner == "theirs"
     with database.for_owner("ours").read() as session, pytest.raises(NotFound):
@@ -34,7 +34,7 @@ def test_another_owners_job_is_not_there_by_its_id(database: Database, theirs: s
 
 
 @pytest.mark.parametrize("verb", [jobs.cancel_job, jobs.pause_job, jobs.resume_job, jobs.retry_job])
-def test_another_owners_job_is_not_there_for_any_verb(
+def test_another_owners_job_is_not_found_by_any_action(
     database: Database, verb: Callable[[Session, str], object]
 ) -> None:
     with database.write() as session:
@@ -54,14 +54,16 @@ def test_another_owners_job_is_not_there_for_any_verb(
     ],
     ids=str,
 )
-def test_every_kind_of_query_leaves_them_out(database: Database, theirs: str, query: object) -> None:
+def test_every_kind_of_query_excludes_other_owners_rows(
+    database: Database, theirs: str, query: object
+) -> None:
     with database.for_owner("nobody").read() as session:
         assert session.execute(query).scalars().all() in ([], [0])
     with database.for_owner("theirs").read() as session:
         assert session.execute(query).scalars().all() in ([theirs], [1])
 
 
-def test_an_update_of_all_jobs_changes_ones_own(database: Database, theirs: str) -> None:
+def test_an_update_of_all_jobs_changes_only_the_owners(database: Database, theirs: str) -> None:
     with database.for_owner("ours").write() as session:
         session.execute(update(Job).values(name="mine"), execution_options={"synchronize_session": False})
     with database.read() as session:
@@ -69,7 +71,7 @@ def test_an_update_of_all_jobs_changes_ones_own(database: Database, theirs: str)
         assert session.scalars(select(Job.owner).where(Job.name == "mine")).all() == ["ours"]
 
 
-def test_lists_and_reuse_know_ones_own_jobs_only(database: Database, theirs: str) -> None:
+def test_lists_and_reuse_include_only_the_owners_jobs(database: Database, theirs: str) -> None:
     spec = job_spec()
     with database.for_owner("ours").read() as session:
         assert [job.owner for job in find_jobs(session, JobFilter(), after=None, limit=9)] == ["ours"]
@@ -78,14 +80,14 @@ def test_lists_and_reuse_know_ones_own_jobs_only(database: Database, theirs: str
         assert find_reusable_jobs(session, [spec], owner="theirs") == {spec.spec_hash: theirs}
 
 
-def test_the_place_in_the_queue_counts_everybodys_jobs(database: Database) -> None:
+def test_the_queue_position_counts_the_jobs_of_all_owners(database: Database) -> None:
     with database.write() as session:
         _, job = jobs.create_jobs(session, [NewJob(job_spec(), "theirs"), NewJob(job_spec(), "ours")])
     with database.for_owner("ours").read() as session:
         assert jobs.get_queue_positions(session, [get_job(session, job.id)]) == {job.id: 2}
 
 
-def test_an_experiments_jobs_are_its_owners_also_those_that_are_added(database: Database) -> None:
+def test_jobs_added_to_an_experiment_belong_to_its_owner(database: Database) -> None:
     spec = ExperimentSpec.model_validate(
         {"name": "e", "base": job_spec().model_dump(mode="json"), "variants": [{"name": "a"}], "seeds": [0]}
     )

@@ -24,7 +24,7 @@ def _plan(session: Session, query: Select[str]) -> str:
     on_sqlite = dialect.name == "sqlite"
     written = str(query.compile(dialect=dialect, compile_kwargs={"literal_binds": True}))
     if not on_sqlite:
-        # On an empty table a scan and a sort would be cheapest: what the index allows is asked here.
+        # On an empty table a scan and a sort would be cheapest: here only the index may be used.
         session.execute(text("SET LOCAL enable_seqscan = off"))
         session.execute(text("SET LOCAL enable_bitmapscan = off"))
     rows = session.execute(text(f"EXPLAIN {'QUERY PLAN' if on_sqlite else ''} {written}"))
@@ -50,7 +50,7 @@ def test_the_newest_jobs_are_read_from_their_index_in_order(database: Database) 
 
 
 def _plans(database: Database, query: Callable[[Session], object]) -> list[str]:
-    """How the database carries out each query of `ask`."""
+    """The plan of each statement of `query`."""
     statements: list[tuple[str, Any]] = []
 
     def note(_connection: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
@@ -118,6 +118,6 @@ def test_a_page_deep_in_a_list_is_read_from_its_index_in_order(
     assert "Seq Scan" not in ids
 
 
-def test_a_place_in_the_queue_is_counted_in_its_index(database: Database) -> None:
+def test_a_queue_position_is_counted_in_its_index(database: Database) -> None:
     (plan,) = _plans(database, lambda session: get_queue_position(session, "job_1"))
     assert plan.count("ix_jobs_next") >= 2, plan

@@ -66,7 +66,7 @@ def test_a_job_is_claimed_once(database: Database) -> None:
     assert the(database, job_id).lease_owner == "worker 1"
 
 
-def test_there_is_nothing_to_claim_where_no_job_is(database: Database) -> None:
+def test_an_empty_queue_has_no_job_to_claim(database: Database) -> None:
     with database.write() as session:
         assert queue.claim(session, "job_none", owner="worker 1", lease_seconds=30) is None
 
@@ -79,7 +79,7 @@ def test_a_job_is_not_claimed_before_its_time(database: Database) -> None:
         assert queue.claim(session, job_id, owner="worker 1", lease_seconds=30) is None
 
 
-def test_of_eight_workers_at_once_one_gets_the_job(database: Database) -> None:
+def test_one_of_eight_concurrent_workers_claims_the_job(database: Database) -> None:
     [job_id] = queued(database)
     start = Barrier(8)
 
@@ -112,7 +112,7 @@ def test_the_next_job_is_the_oldest_of_the_highest_priority(database: Database) 
     assert [claim_next(database) for _ in range(5)] == [*high, *plain, *low, None]
 
 
-def test_a_job_that_may_not_start_yet_lets_others_go_first(database: Database) -> None:
+def test_a_job_that_may_not_start_yet_does_not_block_others(database: Database) -> None:
     [delayed] = queued(database, priority=5)
     [other] = queued(database)
     with database.write() as session:
@@ -122,7 +122,7 @@ def test_a_job_that_may_not_start_yet_lets_others_go_first(database: Database) -
     assert [claim_next(database), claim_next(database)] == [other, None]
 
 
-def test_jobs_of_an_owner_over_the_running_quota_let_others_pass(database: Database) -> None:
+def test_jobs_of_an_owner_over_the_running_quota_do_not_block_others(database: Database) -> None:
     with database.write() as session:
         specs = [("ann", 1), ("ann", 2), ("bob", 3), ("ann", 4)]
         created = jobs.create_jobs(
@@ -138,7 +138,7 @@ def test_jobs_of_an_owner_over_the_running_quota_let_others_pass(database: Datab
     assert [claim(1), claim(1), claim(1), claim(2), claim(2)] == [first, bobs, None, second, None]
 
 
-def test_two_workers_at_once_do_not_run_more_than_an_owner_may(database: Database) -> None:
+def test_two_concurrent_workers_do_not_exceed_an_owners_running_quota(database: Database) -> None:
     queued(database, 8)
     start = Barrier(4)
 
@@ -151,7 +151,7 @@ def test_two_workers_at_once_do_not_run_more_than_an_owner_may(database: Databas
         assert sum(workers.map(claim, range(4))) == 2
 
 
-def test_a_worker_passes_over_the_job_that_another_is_just_taking(database: Database) -> None:
+def test_a_worker_skips_the_job_that_another_is_claiming(database: Database) -> None:
     if database.engine.dialect.name == "sqlite":
         pytest.skip("SQLite lets one claim at a time; the next one sees what it did")
     first, second = queued(database, 2)
@@ -162,7 +162,7 @@ def test_a_worker_passes_over_the_job_that_another_is_just_taking(database: Data
 
 
 def test_as_many_messages_as_jobs_train_each_job_once(database: Database) -> None:
-    """Bells are interchangeable: whichever rings, the next job is taken, and none is left over."""
+    """Dispatch messages are interchangeable: each claims the next job, and no job is left over."""
     job_ids = set(queued(database, 6)) | set(queued(database, 6, priority=1))
     start = Barrier(4)
 
@@ -222,7 +222,7 @@ def everything(database: Database) -> list[list[tuple[object, ...]]]:
 
 
 @pytest.mark.parametrize("write", WRITES)
-def test_a_worker_thought_dead_changes_nothing(database: Database, write: str) -> None:
+def test_a_worker_that_was_declared_dead_changes_no_job(database: Database, write: str) -> None:
     [job_id] = queued(database)
     claimed(database, job_id)
     with database.write() as session:
@@ -235,7 +235,7 @@ def test_a_worker_thought_dead_changes_nothing(database: Database, write: str) -
 
 
 @pytest.mark.parametrize("write", WRITES)
-def test_an_ended_job_is_not_written_to(database: Database, write: str) -> None:
+def test_an_ended_job_is_not_changed(database: Database, write: str) -> None:
     job_id = finished_job(database).id
     before = everything(database)
     with pytest.raises(LeaseLost), database.write() as session:
@@ -292,7 +292,7 @@ def test_stopping_does_what_was_requested(database: Database, action: Action, st
 
 
 @pytest.mark.parametrize("requested", [None, *Action])
-def test_a_job_that_waits_again_shows_its_checkpoint_and_no_more(
+def test_a_requeued_job_shows_only_the_progress_of_its_checkpoint(
     database: Database, requested: Action | None
 ) -> None:
     [job_id] = queued(database)
@@ -316,7 +316,7 @@ def test_a_job_that_waits_again_shows_its_checkpoint_and_no_more(
         assert job.dispatched_at is None, "its message was consumed; it needs another"
 
 
-def test_a_job_without_a_checkpoint_waits_at_its_start(database: Database) -> None:
+def test_a_requeued_job_without_a_checkpoint_has_no_progress(database: Database) -> None:
     [job_id], [other] = queued(database), queued(database)
     for queued_id in (job_id, other):
         claimed(database, queued_id)
@@ -332,7 +332,7 @@ def test_a_job_without_a_checkpoint_waits_at_its_start(database: Database) -> No
         assert len(jobs.get_epochs(session, other)) == 1
 
 
-def test_the_latest_requested_action_counts_and_not_the_one_the_worker_read(database: Database) -> None:
+def test_the_latest_requested_action_applies_and_not_the_one_the_worker_read(database: Database) -> None:
     [job_id] = queued(database)
     claimed(database, job_id)
     with database.write() as session:
@@ -346,7 +346,7 @@ def test_the_latest_requested_action_counts_and_not_the_one_the_worker_read(data
 
 
 @pytest.mark.parametrize("write", ["succeed", "fail"])
-def test_a_cancel_that_was_granted_holds_though_the_training_is_done(database: Database, write: str) -> None:
+def test_an_accepted_cancel_applies_although_the_training_is_done(database: Database, write: str) -> None:
     [job_id] = queued(database)
     claimed(database, job_id)
     with database.write() as session:
@@ -371,7 +371,7 @@ def test_a_pause_comes_too_late_for_a_training_that_is_done(
         assert WRITES[write](session, job_id, 1) == state
 
 
-def test_a_released_job_is_claimed_again_under_the_next_number(database: Database) -> None:
+def test_a_released_job_is_claimed_again_as_the_next_attempt(database: Database) -> None:
     [job_id] = queued(database)
     first = claimed(database, job_id)
     with database.write() as session:
@@ -408,7 +408,7 @@ def test_epochs_keep_every_digit(database: Database) -> None:
     assert epoch.validation_loss is None
 
 
-def test_a_write_that_fails_midway_leaves_nothing(database: Database) -> None:
+def test_a_write_that_fails_midway_is_rolled_back(database: Database) -> None:
     [job_id] = queued(database)
     claimed(database, job_id)
     before = everything(database)
@@ -418,7 +418,7 @@ def test_a_write_that_fails_midway_leaves_nothing(database: Database) -> None:
     assert everything(database) == before
 
 
-def test_dispatch_is_recorded_for_the_jobs_given(database: Database) -> None:
+def test_dispatch_is_recorded_for_the_passed_jobs(database: Database) -> None:
     dispatched, silent = queued(database, 2)
     with database.write() as session:
         queue.mark_dispatched(session, [dispatched])

@@ -30,7 +30,7 @@ def downgrade():
 """
 
 
-def test_rows_that_refer_to_a_rebuilt_table_stay(database: Database, tmp_path: Path) -> None:
+def test_rows_that_reference_a_rebuilt_table_are_preserved(database: Database, tmp_path: Path) -> None:
     recreate = "always" if database.engine.dialect.name == "sqlite" else "never"
     (tmp_path / "rebuild.py").write_text(REBUILDING.format(head=head(), recreate=recreate))
     config = configuration()

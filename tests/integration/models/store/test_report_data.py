@@ -59,7 +59,7 @@ def test_more_jobs_than_a_statement_may_have_variables(database: Database) -> No
     assert [(summary.epoch, summary.train_loss.n) for summary in summaries["a"]] == [(1, 1), (2, 1)]
 
 
-def test_what_is_deferred_is_loaded_for_many(database: Database) -> None:
+def test_deferred_columns_are_loaded_for_many_rows(database: Database) -> None:
     ids = [finished_job(database, epochs=1).id for _ in range(2)]
     with database.read() as session:
         results = [job.result for job in jobs.get_jobs(session, ids) if job.result]

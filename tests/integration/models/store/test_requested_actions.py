@@ -1,4 +1,4 @@
-"""What owners ask of jobs (pause, resume, cancel, retry): the same tests on both databases."""
+"""Actions that owners request (pause, resume, cancel, retry): the same tests on both databases."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -42,7 +42,7 @@ def events(database: Database, job_id: str) -> list[str]:
 
 
 def release_requested(database: Database, job_id: str) -> None:
-    """Its worker is told to shut down."""
+    """Its worker gets a request to shut down."""
     with database.write() as session:
         session.execute(update(Job).where(Job.id == job_id).values(lease_owner="worker/1"))
         assert queue.release_all(session, "worker") == 1
@@ -53,7 +53,7 @@ def stopped(database: Database, job_id: str) -> JobState:
         return queue.stop(session, job_id, 1)
 
 
-def test_a_waiting_job_is_paused_at_once_and_no_longer_taken(database: Database) -> None:
+def test_a_queued_job_is_paused_immediately_and_not_claimed(database: Database) -> None:
     job_id = job_in(database, JobState.QUEUED)
     assert request(database, jobs.pause_job, job_id).state == JobState.PAUSED
     with database.write() as session:
@@ -70,7 +70,7 @@ def test_a_running_job_is_requested_to_pause(database: Database) -> None:
 
 
 @pytest.mark.parametrize("state", [JobState.RUNNING, JobState.PAUSED])
-def test_a_pause_requested_twice_changes_nothing_more(database: Database, state: JobState) -> None:
+def test_a_second_pause_request_changes_nothing(database: Database, state: JobState) -> None:
     job_id = job_in(database, state)
     first = request(database, jobs.pause_job, job_id)
     before = (first.version, events(database, job_id))
@@ -94,20 +94,20 @@ def test_a_resumed_job_has_its_old_position_and_needs_a_new_message(database: Da
 
 
 @pytest.mark.parametrize("state", [JobState.QUEUED, JobState.RUNNING])
-def test_a_job_that_is_not_paused_is_resumed_without_any_change(database: Database, state: JobState) -> None:
+def test_resuming_a_job_that_is_not_paused_changes_nothing(database: Database, state: JobState) -> None:
     job_id = job_in(database, state)
     before = the(database, job_id).version
     resumed = request(database, jobs.resume_job, job_id)
     assert (resumed.state, resumed.version) == (state, before)
 
 
-def test_a_pause_that_is_not_carried_out_yet_is_taken_back(database: Database) -> None:
+def test_resuming_withdraws_a_pending_pause(database: Database) -> None:
     job_id = job_in(database, JobState.RUNNING)
     request(database, jobs.pause_job, job_id)
     resumed = request(database, jobs.resume_job, job_id)
     assert (resumed.state, resumed.requested_action) == ("running", None)
     assert events(database, job_id)[-2:] == ["pause_requested", "pause_withdrawn"]
-    # Had its worker heard of the pause already, the job waits for another and is not left paused.
+    # If its worker has already seen the pause, the job is queued for another and does not stay paused.
     assert stopped(database, job_id) is JobState.QUEUED
 
 
@@ -130,7 +130,7 @@ def test_a_cancel_is_not_undone(database: Database, action: Callable[[Session, s
     assert the(database, job_id).requested_action == Action.CANCEL
 
 
-def test_a_cancel_goes_before_a_pause_and_both_before_a_release(database: Database) -> None:
+def test_a_cancel_overrides_a_pause_and_both_override_a_release(database: Database) -> None:
     job_id = job_in(database, JobState.RUNNING)
     release_requested(database, job_id)
     assert request(database, jobs.pause_job, job_id).requested_action == Action.PAUSE
@@ -140,7 +140,7 @@ def test_a_cancel_goes_before_a_pause_and_both_before_a_release(database: Databa
     assert stopped(database, job_id) is JobState.CANCELLED
 
 
-def test_a_cancel_requested_twice_changes_nothing_more(database: Database) -> None:
+def test_a_second_cancel_request_changes_nothing(database: Database) -> None:
     job_id = job_in(database, JobState.RUNNING)
     first = request(database, jobs.cancel_job, job_id)
     again = request(database, jobs.cancel_job, job_id)
@@ -168,7 +168,7 @@ def test_a_retry_is_a_new_job_of_the_same_specification(database: Database, stat
     assert events(database, new.id) == ["queued"]
 
 
-def test_a_retry_takes_its_place_in_the_experiment(database: Database) -> None:
+def test_a_retry_replaces_the_original_in_the_experiment(database: Database) -> None:
     spec = ExperimentSpec.model_validate({"name": "x", "base": job_spec(), "variants": [{"name": "plain"}]})
     with database.write() as session:
         _, (job,) = experiments.create_experiment(session, spec, preset=None)
@@ -178,7 +178,7 @@ def test_a_retry_takes_its_place_in_the_experiment(database: Database) -> None:
 
 
 @pytest.mark.parametrize("state", sorted(set(JobState) - {JobState.FAILED, JobState.CANCELLED}))
-def test_only_what_failed_or_was_cancelled_is_retried(database: Database, state: JobState) -> None:
+def test_only_failed_or_cancelled_jobs_are_retried(database: Database, state: JobState) -> None:
     job_id = job_in(database, state)
     with pytest.raises(Conflict, match=f"is {state}; only"):
         retry(database, job_id)
@@ -205,7 +205,7 @@ def test_a_retry_that_has_ended_is_named(database: Database, ends: str, advice: 
         retry(database, job_id)
 
 
-def test_a_retry_may_be_retried_in_its_turn(database: Database) -> None:
+def test_a_retry_can_be_retried(database: Database) -> None:
     job_id = job_in(database, JobState.FAILED)
     first, _ = retry(database, job_id)
     request(database, jobs.cancel_job, first.id)
@@ -234,7 +234,7 @@ def test_the_database_itself_lets_a_job_be_retried_once(database: Database) -> N
         jobs.create_jobs(session, [NewJob(job_spec(), retry_of=job_id)] * 2)
 
 
-def test_of_a_retry_and_its_original_either_may_be_deleted(database: Database) -> None:
+def test_a_retry_and_its_original_can_each_be_deleted(database: Database) -> None:
     job_id = job_in(database, JobState.FAILED)
     first, _ = retry(database, job_id)
     request(database, jobs.cancel_job, first.id)

@@ -54,7 +54,7 @@ def undispatched(database: Database, *, older_than_seconds: float = 30, limit: i
         return find_undispatched_jobs(session, older_than_seconds=older_than_seconds, limit=limit)
 
 
-def test_an_abandoned_job_waits_again_for_a_while_and_counts_the_crash(database: Database) -> None:
+def test_an_abandoned_job_is_requeued_with_backoff_and_counts_the_crash(database: Database) -> None:
     job_id = claim_new(database, seconds=-1)
     assert rescue(database) == Rescued([job_id], [])
     job = the(database, job_id)
@@ -68,7 +68,7 @@ def test_an_abandoned_job_waits_again_for_a_while_and_counts_the_crash(database:
     assert last.detail == {"reason": "lease_expired", "worker": "worker"}
 
 
-def test_no_job_waits_for_long_however_often_it_was_abandoned(database: Database) -> None:
+def test_the_backoff_of_an_abandoned_job_is_bounded(database: Database) -> None:
     job_id = claim_new(database, seconds=-1)
     change(database, job_id, crashes=10_000, max_crashes=20_000)
     rescue(database)
@@ -76,13 +76,13 @@ def test_no_job_waits_for_long_however_often_it_was_abandoned(database: Database
         assert session.scalar(select(Job.run_after < DatabaseNow(33)).where(Job.id == job_id))
 
 
-def test_a_job_that_is_held_is_left_alone(database: Database) -> None:
+def test_a_job_with_a_valid_lease_is_not_rescued(database: Database) -> None:
     job_id = claim_new(database, seconds=30)
     assert rescue(database) == Rescued([], [])
     assert the(database, job_id).state == JobState.RUNNING
 
 
-def test_the_third_crash_fails_the_job_and_says_so(database: Database) -> None:
+def test_the_third_crash_fails_the_job_with_an_error(database: Database) -> None:
     job_id = claim_new(database, seconds=-1)
     change(database, job_id, crashes=2)
     assert rescue(database) == Rescued([], [job_id])
@@ -110,7 +110,7 @@ def test_the_requested_action_of_an_abandoned_job_is_done(
     assert (job.state, job.crashes, job.requested_action) == (state, 0, None)
 
 
-def test_a_rescued_job_waits_at_its_checkpoint(database: Database) -> None:
+def test_a_rescued_job_is_requeued_at_its_checkpoint(database: Database) -> None:
     job_id = claim_new(database, seconds=-1)
     with database.write() as session:
         for epoch in (1, 2):
@@ -133,7 +133,7 @@ def test_a_rescued_job_is_dispatched_as_soon_as_it_may_start(database: Database)
     assert undispatched(database) == [job_id]
 
 
-def test_a_cancel_in_the_moment_of_the_rescue_is_not_lost(database: Database) -> None:
+def test_a_cancel_during_the_rescue_is_not_lost(database: Database) -> None:
     job_id = claim_new(database, seconds=-1)
     begun = Signal()
 
@@ -147,12 +147,12 @@ def test_a_cancel_in_the_moment_of_the_rescue_is_not_lost(database: Database) ->
             assert rescue_abandoned(session).queued == [job_id]
             cancelled = owner.submit(cancel)
             assert begun.wait(30)
-            # The other must stand before the lock when this one commits; if it comes later, that is well too.
+            # The other should wait for the lock by now; if it comes later, the test still holds.
             time.sleep(0.2)
         assert cancelled.result() == JobState.CANCELLED
 
 
-def test_a_job_whose_owner_is_just_asking_for_its_end_is_rescued_later(database: Database) -> None:
+def test_a_job_whose_cancel_is_in_progress_is_rescued_later(database: Database) -> None:
     if database.engine.dialect.name == "sqlite":
         pytest.skip("SQLite lets no rescuer in between")
     job_id = claim_new(database, seconds=-1)
@@ -163,7 +163,7 @@ def test_a_job_whose_owner_is_just_asking_for_its_end_is_rescued_later(database:
     assert the(database, job_id).state == JobState.CANCELLED
 
 
-def test_a_worker_that_wakes_up_after_the_rescue_changes_nothing(database: Database) -> None:
+def test_a_worker_that_resumes_after_the_rescue_changes_no_job(database: Database) -> None:
     job_id = claim_new(database, seconds=-1)
     rescue(database)
     with pytest.raises(LeaseLost), database.write() as session:
@@ -178,7 +178,7 @@ def test_a_worker_that_renews_in_time_keeps_its_job(database: Database) -> None:
     assert rescue(database) == Rescued([], [])
 
 
-def test_many_rescuers_count_a_crash_once(database: Database) -> None:
+def test_concurrent_rescues_count_a_crash_once(database: Database) -> None:
     job_id = claim_new(database, seconds=-1)
     together = Barrier(4)
 

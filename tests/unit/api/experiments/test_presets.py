@@ -36,7 +36,7 @@ def test_presets_are_valid(name: str, overrides: Document, settings: Settings) -
     runs = spec.build_runs()
     assert len(runs) == len(spec.variants) * len(spec.run_seeds) <= settings.max_experiment_jobs
     assert {job.dataset.name for _, job in runs} == {"mnist_5k" if overrides else "mnist"}
-    # Equal hashes are equal weights: a variant that repeats another would be trained for nothing.
+    # Equal hashes are equal weights: a variant that repeats another would be trained in vain.
     assert len({job.spec_hash for _, job in runs}) == len(runs)
     for _, job in runs:
         check_budget(job, settings)
@@ -48,13 +48,13 @@ def test_a_presets_baseline_is_named(name: str) -> None:
     assert spec.baseline in [variant.name for variant in spec.variants]
 
 
-def test_each_technique_has_its_place_in_some_preset() -> None:
+def test_each_technique_is_in_some_preset() -> None:
     jobs = [job for preset in PRESETS.values() for job in one_of_each_variant(preset.spec)]
     placed = {technique for job in jobs for technique in job.regularization.active}
     assert placed == set(CATALOGUE)
 
 
-def test_all_techniques_has_each_that_an_mlp_can_have_alone() -> None:
+def test_the_preset_of_all_techniques_has_each_that_a_fully_connected_network_can_have() -> None:
     possible = [name for name in CATALOGUE if name != "spatial_dropout"]
     jobs = one_of_each_variant(PRESETS["all-techniques"].spec)
     assert [job.regularization.names for job in jobs] == [[], *([name] for name in possible)]
@@ -82,7 +82,7 @@ def test_the_seeds_preset_is_the_seed_documents_experiment() -> None:
     assert dropout.model_copy(update={"regularization": plain.regularization, "name": plain.name}) == plain
 
 
-def test_small_data_makes_about_as_many_updates_with_each_size() -> None:
+def test_the_small_data_preset_has_about_equally_many_updates_for_each_size() -> None:
     updates = [
         job.training.epochs * math.ceil(job.dataset.training_examples / job.training.batch_size)
         for job in one_of_each_variant(PRESETS["small-data"].spec)
@@ -90,7 +90,7 @@ def test_small_data_makes_about_as_many_updates_with_each_size() -> None:
     assert max(updates) < 1.2 * min(updates)
 
 
-def test_small_data_takes_half_as_many_examples_as_the_next_size() -> None:
+def test_the_small_data_preset_halves_the_number_of_examples() -> None:
     jobs = one_of_each_variant(PRESETS["small-data"].spec)
     plain = [job.dataset.train_samples for job in jobs if not job.regularization.names]
     assert plain == [125, 250, 500, 1000, 2000, 4000, None]
@@ -103,7 +103,7 @@ def test_overrides_never_change_the_preset_itself() -> None:
     assert PRESETS["l1-vs-l2"].spec.run_seeds == list(range(10))
 
 
-def test_a_preset_that_is_not_there_is_refused_with_those_that_are() -> None:
+def test_an_unknown_preset_is_refused_with_the_list_of_presets() -> None:
     with pytest.raises(InvalidSpec) as refusal:
         resolve({"preset": "lambda"})
     assert "lambda-path" in refusal.value.errors[0].detail
@@ -126,7 +126,7 @@ def test_the_page_of_presets_lists_them_all() -> None:
 
 
 @pytest.mark.parametrize("name", PRESETS)
-def test_the_page_of_presets_says_what_to_expect(name: str) -> None:
+def test_the_page_of_presets_states_what_to_expect(name: str) -> None:
     section = (REFERENCE / "presets.md").read_text().partition(f"\n## {name}\n")[2].partition("\n## ")[0]
     assert f"**Expected.** {PRESETS[name].expect}" in " ".join(section.split())
 

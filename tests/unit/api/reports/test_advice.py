@@ -92,7 +92,7 @@ def widths(gains: dict[str, float]) -> Comparison:
     return comparison
 
 
-def test_every_sentence_points_at_numbers_of_this_report() -> None:
+def test_every_sentence_references_numbers_of_its_report() -> None:
     comparison = experiment(
         {"none": 0.2, "dropout": 0.1, "l1": 0.19},
         {"dropout": "dropout", "l1": "proximal_l1"},
@@ -117,7 +117,7 @@ def test_every_sentence_points_at_numbers_of_this_report() -> None:
             assert value["mean"] is not None
 
 
-def test_nothing_is_advised_before_there_is_a_result() -> None:
+def test_there_is_no_advice_without_results() -> None:
     assert recommend(compared({"none": [job("none", 0, "running")]}, baseline="none")) == []
 
 
@@ -138,7 +138,7 @@ def test_more_for_larger_networks_is_advised_only_where_gain_and_gap_grow() -> N
     assert "more it pays" not in texts(flat.advice)
 
 
-def test_the_gain_is_given_for_each_size_of_training_set() -> None:
+def test_the_gain_is_reported_for_each_size_of_training_set() -> None:
     losses = {"none": 0.1, "none + dropout": 0.09, "few": 0.4, "few + dropout": 0.2}
     comparison = experiment(losses, {name: "dropout" for name in losses if name.endswith("dropout")})
     change = Confounder(field="/dataset/train_samples", baseline=None, variant=500)
@@ -153,7 +153,7 @@ def test_the_gain_is_given_for_each_size_of_training_set() -> None:
     assert "the smaller it is, the more it pays" in texts(data.advice)
 
 
-def test_the_front_of_loss_and_time() -> None:
+def test_the_pareto_front_of_loss_and_time() -> None:
     comparison = experiment({"none": 0.2, "quick": 0.15, "slow": 0.1, "vain": 0.18})
     for name, seconds in {"none": 4.0, "quick": 2.0, "slow": 9.0, "vain": 6.0}.items():
         comparison = with_metrics(comparison, name, training_seconds=seconds)
@@ -163,7 +163,7 @@ def test_the_front_of_loss_and_time() -> None:
 
 
 @pytest.mark.parametrize("accuracy", [0.99, 0.90])
-def test_accuracy_is_called_only_where_the_report_calls_it(accuracy: float) -> None:
+def test_advice_on_accuracy_needs_a_significant_difference(accuracy: float) -> None:
     wobble = [0.0001 * (seed % 3) for seed in SEEDS]
     comparison = compared(
         {
@@ -177,7 +177,7 @@ def test_accuracy_is_called_only_where_the_report_calls_it(accuracy: float) -> N
     assert ("no technique of this experiment is shown" in text) is (accuracy < 0.95)
 
 
-def test_few_seeds_settle_nothing() -> None:
+def test_few_seeds_give_no_recommendation() -> None:
     comparison = compared(
         {
             "none": [job("none", seed, 0.95) for seed in range(3)],
@@ -190,7 +190,7 @@ def test_few_seeds_settle_nothing() -> None:
     assert "For accuracy:" not in text
 
 
-def test_zeros_count_only_at_a_fair_accuracy() -> None:
+def test_sparsity_is_recommended_only_without_a_loss_of_accuracy() -> None:
     comparison = experiment({"none": 0.2, "sparse": 0.2}, sparse={"zero_weight_fraction": 0.6})
     task = of("task", recommend(comparison))
     assert "sparse has 60 % exact zeros" in texts(task.advice)

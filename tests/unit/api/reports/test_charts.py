@@ -35,7 +35,7 @@ def texts(svg: str) -> list[str]:
 
 
 @pytest.mark.parametrize("name", CHARTS)
-def test_a_chart_is_a_picture_with_a_name_and_text_that_can_be_read_out(name: str) -> None:
+def test_a_chart_has_a_name_and_accessible_text(name: str) -> None:
     comparison = comparisons.full()
     svg = CHARTS[name].render_svg(comparison)
     root = ET.fromstring(svg)  # noqa: S314 (our own)
@@ -54,7 +54,7 @@ def test_the_same_comparison_gives_the_same_bytes(name: str) -> None:
     assert chart.render_png(comparison) == chart.render_png(comparison)
 
 
-def test_charts_drawn_at_once_do_not_disturb_each_other() -> None:
+def test_charts_can_be_drawn_concurrently() -> None:
     comparison = comparisons.full()
     alone = [chart.render_svg(comparison) for chart in CHARTS.values()]
     with ThreadPoolExecutor(len(CHARTS)) as threads:
@@ -70,7 +70,7 @@ def test_a_png_is_200_pixels_an_inch() -> None:
     assert height > 200
 
 
-def test_on_a_page_no_id_is_used_twice_and_each_reference_leads_somewhere() -> None:
+def test_ids_on_a_page_are_unique_and_every_reference_resolves() -> None:
     page = html.render(comparisons.full())
     ids = re.findall(r'\bid="([^"]*)"', page)
     assert len(ids) == len(set(ids))
@@ -79,7 +79,7 @@ def test_on_a_page_no_id_is_used_twice_and_each_reference_leads_somewhere() -> N
     assert set(references) <= set(ids)
 
 
-def test_hard_names_are_drawn_as_they_are() -> None:
+def test_difficult_names_are_drawn_unchanged() -> None:
     comparison = comparisons.full(HARD_NAMES, seeds=1, epochs=30)
     for chart in get_available(comparison):
         assert chart.render_png(comparison)
@@ -95,12 +95,12 @@ def test_hard_names_are_drawn_as_they_are() -> None:
     assert all("…" in text for text in long)
 
 
-def test_without_results_there_is_no_chart_and_a_reason_why() -> None:
+def test_without_results_there_is_no_chart_but_a_reason() -> None:
     assert get_available(comparisons.empty()) == []
     assert all(chart.absent for chart in CHARTS.values())
 
 
-def test_without_images_to_validate_on_there_is_no_gap_but_a_training_curve() -> None:
+def test_without_validation_images_there_is_a_training_curve_but_no_gap() -> None:
     document = comparisons.full().model_dump()
     for variant in document["variants"]:
         variant["overfitting_onset_epoch"] = None
@@ -112,7 +112,7 @@ def test_without_images_to_validate_on_there_is_no_gap_but_a_training_curve() ->
     assert CHARTS["learning-curves"].render_svg(Comparison.model_validate(document))
 
 
-def test_what_old_results_lack_leaves_out_its_charts_only() -> None:
+def test_fields_missing_from_old_results_omit_only_their_charts() -> None:
     document = comparisons.full().model_dump()
     for variant in document["variants"]:
         variant |= {"diagnostics": None, "confusion": None}
@@ -147,7 +147,7 @@ def test_lines_are_distinguishable_without_colour() -> None:
     assert len({line.get_marker() for line in lines}) == len(lines) == 8
 
 
-def test_a_sparse_layer_is_seen_to_be_empty() -> None:
+def test_a_sparse_layer_is_drawn_as_sparse() -> None:
     panels = CHARTS["first-layer"].draw(comparisons.full()).axes
     empty = [(panel.images[0].get_array() == 0).mean() for panel in panels]
     assert empty[2] > 0.5 > empty[0]
@@ -165,13 +165,13 @@ def test_a_network_without_any_weight_is_drawn() -> None:
     )
 
 
-def test_smoothing_keeps_the_ends_and_lags_behind_nothing() -> None:
+def test_smoothing_keeps_the_ends_without_lag() -> None:
     straight = smooth(np.arange(40.0))
     assert straight.tolist() == list(range(40))
     assert smooth(np.array([0.0, 3.0, 0.0])).tolist() == [0.0, 1.0, 0.0]
 
 
-def test_places_do_not_overlap_and_stay_inside() -> None:
+def test_labels_do_not_overlap_and_stay_inside() -> None:
     moved = drawing.resolve_overlaps([100.0, 99.0, 101.0, 10.0], 0, 110, 13)
     assert moved[3] == 10.0
     assert sorted(moved) == [10.0, 84.0, 97.0, 110.0]
@@ -184,7 +184,7 @@ def test_a_long_name_keeps_both_ends() -> None:
     assert len(drawing.truncate_label("漢" * 50, 21)) == 10
 
 
-def test_the_users_style_is_left_alone() -> None:
+def test_the_users_matplotlib_style_is_not_changed() -> None:
     CHARTS["cost"].render_svg(comparisons.full())
     # As it is without the charts' style: formulas are read, text becomes shapes.
     figure = Figure()
@@ -202,7 +202,7 @@ def lines(figure: Figure, plot: int = 0) -> list[list[tuple[float, float]]]:
     ]
 
 
-def test_a_learning_curve_is_the_mean_its_smoothed_line_and_a_band_of_one_deviation() -> None:
+def test_a_learning_curve_has_a_mean_a_smoothed_line_and_a_band_of_one_deviation() -> None:
     comparison = comparisons.full(epochs=30)
     points = comparison.variants[0].curve
     figure = CHARTS["learning-curves"].draw(comparison)
@@ -216,7 +216,7 @@ def test_a_learning_curve_is_the_mean_its_smoothed_line_and_a_band_of_one_deviat
     assert edges <= {round(float(y), 6) for _, y in band}
 
 
-def test_where_overfitting_sets_in_is_marked_on_curves_and_on_the_gap() -> None:
+def test_the_onset_of_overfitting_is_marked_on_curves_and_on_the_gap() -> None:
     comparison = comparisons.full()
     onset = comparison.variants[0].overfitting_onset_epoch
     assert onset is not None
@@ -240,7 +240,7 @@ def test_a_seeds_line_leads_from_the_baselines_accuracy_to_the_variants() -> Non
         assert [pytest.approx(base[seed]), pytest.approx(variant[seed])] in drawn
 
 
-def test_cost_is_on_the_horizontal_axis_and_accuracy_on_the_upright_one() -> None:
+def test_cost_is_on_the_horizontal_axis_and_accuracy_on_the_vertical_one() -> None:
     comparison = comparisons.full()
     drawn = [line for line in lines(CHARTS["cost"].draw(comparison)) if len(line) == 1]
     for variant in comparison.variants:
@@ -249,7 +249,7 @@ def test_cost_is_on_the_horizontal_axis_and_accuracy_on_the_upright_one() -> Non
         assert [(pytest.approx(seconds), pytest.approx(accuracy))] in drawn
 
 
-def test_every_gap_has_the_baselines_beside_it_even_where_that_has_no_plot() -> None:
+def test_every_gap_is_drawn_beside_the_baselines() -> None:
     names = [f"v{number}" for number in range(30)]
     comparison = comparisons.full(names)
     last = [

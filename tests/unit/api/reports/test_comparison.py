@@ -80,7 +80,7 @@ def pairs(accuracies: Sequence[tuple[float, float]]) -> Comparison:
     )
 
 
-def test_pairs_are_made_by_seed_and_not_by_position() -> None:
+def test_runs_are_paired_by_seed_and_not_by_position() -> None:
     comparison = compared(
         {
             "a": [job("a", 0, 0.90), job("a", 1, "failed"), job("a", 2, 0.92)],
@@ -142,7 +142,7 @@ def test_a_repeated_seed_counts_once_with_its_result() -> None:
     assert "Left out: 1 job with the same variant and seed as another." in comparison.notes
 
 
-def test_jobs_that_repeat_each_other_are_no_deleted_ones() -> None:
+def test_repeated_jobs_are_not_reported_as_deleted() -> None:
     first, again = job("x", 0, 0.9), job("x", 0, 0.9)
     again.id = "job_again"
     subject = grouping.group_jobs([first, again], settings=Settings(), base_url="")
@@ -182,7 +182,7 @@ def test_markdown_keeps_the_seeds_line_and_aligned_tables() -> None:
     assert "    curl again" in lines
 
 
-def test_markdown_shows_names_as_they_are() -> None:
+def test_markdown_shows_names_unchanged() -> None:
     text = markdown.render(
         compared({"*a* `b` _c_ proximal_l1": [job("a", 0, 0.9)]}, baseline="*a* `b` _c_ proximal_l1")
     )
@@ -224,7 +224,7 @@ def test_only_charts_with_data_are_shown() -> None:
     assert "<svg" not in html.render(comparison)
 
 
-def test_a_report_without_any_result_still_reads() -> None:
+def test_a_report_without_results_is_readable() -> None:
     comparison = compared({"a": [job("a", 0, "queued")], "b": []}, expected=2)
     assert "Partial: 0 of 2 jobs have finished." in html.render(comparison)
     assert "Partial: 0 of 2 jobs have finished." in markdown.render(comparison)
@@ -232,7 +232,7 @@ def test_a_report_without_any_result_still_reads() -> None:
     assert [(row["state"], row["test_accuracy"]) for row in rows] == [("queued", "")]
 
 
-def test_a_report_whose_jobs_have_all_ended_promises_nothing() -> None:
+def test_a_report_whose_jobs_have_all_ended_announces_no_more_results() -> None:
     comparison = compared({"a": [job("a", 0, "cancelled")], "b": [job("b", 0, "failed")]})
     assert (
         formatting.describe_progress(comparison)
@@ -290,7 +290,7 @@ def test_f8_long_names_are_shortened_and_numbered_where_they_begin_alike() -> No
     assert one[:94].endswith(" ...")
 
 
-def test_the_command_that_repeats_survives_a_shell_and_means_the_same() -> None:
+def test_the_repeat_command_survives_shell_quoting() -> None:
     document = ExperimentSpec.model_validate(
         {"name": "it's; rm", "variants": [{"name": "a"}], "seeds": [4]}
     ).resolve_seeds()
@@ -331,7 +331,7 @@ def overfitting_onset_epoch(*losses: Sequence[float]) -> int | None:
     return compare(subject, {"a": epochs}, now=NOW, version="0.0").variants[0].overfitting_onset_epoch
 
 
-def test_overfitting_begins_where_the_loss_was_lowest_and_has_clearly_risen_since() -> None:
+def test_the_onset_of_overfitting_is_the_lowest_loss_before_a_clear_rise() -> None:
     assert overfitting_onset_epoch([0.5, 0.52], [0.3, 0.32], [0.6, 0.62]) == 2
     assert overfitting_onset_epoch([0.5, 0.52], [0.4, 0.42], [0.3, 0.32]) is None
     # Up by 0.05, where chance moves the means by about 0.1.

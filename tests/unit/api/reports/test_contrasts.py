@@ -36,7 +36,7 @@ def answers(bits: str) -> bytes:
     return np.packbits([bit == "1" for bit in bits]).tobytes()
 
 
-def test_a_missing_seed_shifts_no_partners() -> None:
+def test_a_missing_seed_does_not_shift_the_pairs() -> None:
     first = [finished_row("a", seed, test_loss=float(seed)) for seed in (0, 1, 2, 4)]
     second = [finished_row("b", seed, test_loss=seed + 0.5) for seed in (4, 3, 2, 0)]
     (paired,) = build_contrasts({"a": first, "b": second}, "a")
@@ -45,7 +45,7 @@ def test_a_missing_seed_shifts_no_partners() -> None:
     assert (paired.differences.test_loss.mean, paired.differences.test_loss.sd) == (0.5, 0.0)
 
 
-def test_the_baseline_is_no_contrast_and_the_order_stays() -> None:
+def test_the_baseline_has_no_contrast_and_variants_keep_their_order() -> None:
     contrasts = build_contrasts({name: rows(name, [0.9] * 2) for name in "cab"}, "a")
     assert [(built.variant, built.baseline) for built in contrasts] == [("c", "a"), ("b", "a")]
     assert build_contrasts({"a": rows("a", [0.9])}, "a") == []
@@ -62,7 +62,7 @@ def test_without_a_pair_there_are_no_numbers() -> None:
 
 
 @pytest.mark.parametrize("others", [1, 3])
-def test_all_metrics_of_all_variants_are_one_family(others: int) -> None:
+def test_all_metrics_of_all_variants_are_one_family_of_tests(others: int) -> None:
     variants = {"a": rows("a", [0.9] * 6), "b": rows("b", [0.9 + gain for gain in GAINS])}
     variants |= {name: rows(name, [0.9] * 6) for name in "cde"[: others - 1]}
     difference = accuracy(build_contrasts(variants, "a")[0])
@@ -80,7 +80,7 @@ def test_variants_that_have_not_finished_belong_to_the_family_too() -> None:
     assert among_three == pytest.approx(3 * alone)
 
 
-def test_below_six_pairs_nothing_enters_a_test() -> None:
+def test_fewer_than_six_pairs_enter_no_test() -> None:
     five_pairs = contrast([0.93, 0.94, 0.95, 0.96, 0.94])
     assert accuracy(five_pairs).t_p is not None
     assert (accuracy(five_pairs).t_p_holm, accuracy(five_pairs).detectable) == (None, None)
@@ -131,7 +131,7 @@ def test_equivalence_is_of_accuracy_at_a_fifth_of_a_point() -> None:
     assert (equivalence.equivalent, equivalence.more_seeds, equivalence.margin_points) == (True, 0, 0.2)
 
 
-def test_more_seeds_are_the_fewest_that_would_find_the_margin() -> None:
+def test_the_additional_seeds_are_the_fewest_that_detect_the_margin() -> None:
     six_pairs = contrast([0.9 + gain for gain in GAINS])
     sd = accuracy(six_pairs).sd
     assert six_pairs.equivalence is not None
@@ -146,7 +146,7 @@ def test_more_seeds_are_the_fewest_that_would_find_the_margin() -> None:
     assert power(needed) >= 0.8 > power(needed - 1)
 
 
-def test_mcnemar_is_made_seed_by_seed() -> None:
+def test_mcnemars_test_is_run_for_each_seed() -> None:
     first = [finished_row("a", 0, test_correct=answers("1111100000"))]
     second = [finished_row("b", 0, test_correct=answers("1101111110"))]
     first.append(finished_row("a", 1, test_correct=answers("1" * 10)))

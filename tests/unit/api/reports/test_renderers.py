@@ -1,6 +1,6 @@
-"""The report's formats, each against a file that somebody has looked at, and its words one by one.
+"""The report's formats, each against a reviewed file, and its sentences one by one.
 
-After an intended change, `WRITE_GOLDEN=1` rewrites the files; look at the difference.
+After an intended change, `WRITE_GOLDEN=1` rewrites the files; review the difference.
 """
 
 import csv
@@ -37,7 +37,7 @@ def without_drawings(page: str) -> str:
 
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("form", FORMATS)
-def test_a_report_is_as_in_its_file(case: str, form: str) -> None:
+def test_a_report_equals_its_golden_file(case: str, form: str) -> None:
     text = without_drawings(FORMATS[form](CASES[case]())).replace("\r\n", "\n")
     golden = GOLDEN / f"{case}.{form}"
     if os.environ.get("WRITE_GOLDEN"):
@@ -80,7 +80,7 @@ def test_f5_the_progress_counts_deleted_jobs() -> None:
     )
 
 
-def test_what_is_missing_for_the_same_reason_is_one_line() -> None:
+def test_results_missing_for_the_same_reason_share_a_line() -> None:
     jobs = [gone(JobState.CANCELLED, seed, reason="cancelled") for seed in range(10)]
     jobs += [gone(JobState.FAILED, 3, variant="b", reason="diverged: the loss is NaN")]
     assert formatting.describe_missing(partial(*jobs)) == [
@@ -105,7 +105,7 @@ def test_confounders_are_listed() -> None:
     assert "dropout differs from the baseline in /training/epochs too" in html.render(changed)
 
 
-def test_pointers_lead_to_the_row_that_has_their_numbers() -> None:
+def test_pointers_link_to_the_row_with_their_numbers() -> None:
     comparison = comparisons.full()
     sources = formatting.find_sources(
         comparison,
@@ -284,7 +284,7 @@ def test_f15_markdown_shows_names_in_headings_lists_and_tables_as_they_are(name:
     assert re.findall(r"(?<!\w)@\w|#\d|GH-\d|:[a-z]\w*:", read_text(page)) == []
 
 
-def test_f15_addresses_lead_where_they_say() -> None:
+def test_f15_addresses_link_to_themselves() -> None:
     address = "https://www.cs.toronto.edu/~rsalakhu/papers/srivastava14a.pdf"
     assert f'<a href="{address}">{address}</a>' in render_markdown_names(f"after {address}.")[1]
 

@@ -78,7 +78,7 @@ def scattered(mean: float, sd: float, pairs: int) -> list[float]:
     return list((mean + sd * (noise - noise.mean()) / noise.std(ddof=1)) / 100)
 
 
-def test_an_unclear_difference_says_how_many_seeds_would_show_one() -> None:
+def test_an_unclear_difference_states_how_many_seeds_would_detect_one() -> None:
     assert verdict(scattered(0.05, 0.27, 10)).startswith(
         "Test accuracy: no difference could be shown (+0.05 points, 95 % interval -0.14 to +0.24, "
         "p = 1.000); "
@@ -93,7 +93,7 @@ def test_a_large_number_of_seeds_is_rounded() -> None:
     assert "; about 1,700 more seeds would probably show one of 0.2 points." in ten_pairs.verdict
 
 
-def test_enough_pairs_that_show_nothing_say_that_they_were_enough() -> None:
+def test_a_sufficient_number_of_pairs_without_a_difference_is_stated() -> None:
     assert verdict(scattered(0.13, 0.15, 10)).startswith(
         "Test accuracy: no difference could be shown (+0.13 points, 95 % interval +0.02 to +0.24, "
         "p = 0.091); "
@@ -111,12 +111,12 @@ def test_a_small_difference_is_reported_as_small() -> None:
     )
 
 
-def test_identical_models_are_not_called_different() -> None:
+def test_identical_models_have_no_significant_difference() -> None:
     text = verdict([0.0] * 8)
     assert text.startswith("The same in every pair: test accuracy, test loss, gap in accuracy, gap in loss.")
 
 
-def test_the_last_bits_are_no_scatter() -> None:
+def test_rounding_errors_are_not_variance() -> None:
     # 0.92 - 0.90 is not 0.93 - 0.91 in floating point; as a scatter it would make any difference certain.
     base = [0.90, 0.91, 0.92, 0.93, 0.94, 0.95, 0.96]
     shifted = contrast([value + 0.02 for value in base], base)
@@ -147,12 +147,12 @@ def test_the_example_of_the_seed_document_can_be_reported() -> None:
     assert text.endswith("(6 pairs; paired t tests at 5 %, Holm-corrected for 4 tests.)")
 
 
-def test_an_unclear_loss_says_what_would_have_shown() -> None:
+def test_an_unclear_loss_states_the_detectable_difference() -> None:
     text = of_metrics({"test_loss": MIXED}, {"test_loss": 0.1})
     assert "No difference could be shown: test loss (+0.0017 nats, p = 1.000; one of 0.0" in text
 
 
-def test_the_exact_test_has_a_veto() -> None:
+def test_the_exact_test_can_overrule_the_t_test() -> None:
     # Five gains and one tiny loss: t is certain, but 4 of 64 signings do as well.
     gains = [0.020, 0.021, 0.020, 0.019, 0.020, -0.0001]
     five_gains = contrast([0.9 + gain for gain in gains])
@@ -164,8 +164,8 @@ def test_the_exact_test_has_a_veto() -> None:
     assert "; the exact sign-flip test does not confirm the t test: p = 0.062); about" in five_gains.verdict
 
 
-def test_a_claim_about_these_images_is_not_one_about_others() -> None:
-    """About the same few of 1,000 images make all the difference in each pair: other images need not."""
+def test_a_result_for_these_images_is_not_generalized_to_others() -> None:
+    """The same few of 1,000 images cause the whole difference in each pair; other images need not."""
 
     def verdict_on_images(gains: Sequence[int], *, lost: int = 0) -> str:
         first = np.arange(1000) < 900

@@ -28,7 +28,7 @@ WAL = {
 
 
 @pytest.mark.parametrize(("version", "safe"), WAL.items())
-def test_the_write_ahead_log_is_used_only_where_its_bug_is_fixed(
+def test_the_write_ahead_log_is_used_only_in_fixed_sqlite_versions(
     version: tuple[int, ...], safe: bool
 ) -> None:
     assert is_wal_safe(version) is safe
@@ -36,7 +36,7 @@ def test_the_write_ahead_log_is_used_only_where_its_bug_is_fixed(
 
 @pytest.mark.parametrize("dialect", [sqlite.dialect(), postgresql.dialect()], ids=["sqlite", "postgresql"])
 @pytest.mark.parametrize("hours", [-11, 0, 5.5])
-def test_a_moment_of_any_zone_comes_back_in_utc(
+def test_a_time_of_any_zone_is_read_in_utc(
     dialect: sqlite.dialect | postgresql.dialect, hours: float
 ) -> None:
     moment = NOON.astimezone(timezone(timedelta(hours=hours)))
@@ -46,14 +46,14 @@ def test_a_moment_of_any_zone_comes_back_in_utc(
     assert read.tzinfo is UTC
 
 
-def test_no_moment_stays_none() -> None:
+def test_a_missing_time_is_none() -> None:
     dialect = sqlite.dialect()
     assert UtcDateTime().process_bind_param(None, dialect) is None
     assert UtcDateTime().process_result_value(None, dialect) is None
 
 
 @pytest.mark.parametrize("dialect", [sqlite.dialect(), postgresql.dialect()], ids=["sqlite", "postgresql"])
-def test_a_moment_without_a_zone_is_refused(dialect: sqlite.dialect | postgresql.dialect) -> None:
+def test_a_time_without_a_zone_is_refused(dialect: sqlite.dialect | postgresql.dialect) -> None:
     with pytest.raises(ValueError, match="zone"):
         UtcDateTime().process_bind_param(NOON.replace(tzinfo=None), dialect)
 
@@ -62,7 +62,7 @@ def test_a_moment_without_a_zone_is_refused(dialect: sqlite.dialect | postgresql
     "url",
     [
         "sqlite:////no/such/folder/regbench.db",
-        # Port 9 of this host is "discard", which nobody serves.
+        # Port 9 is "discard"; no service listens on it.
         "postgresql+psycopg://nobody@127.0.0.1:9/none",
     ],
 )
@@ -75,7 +75,7 @@ def test_an_unreachable_database_raises_service_unavailable(settings: Settings, 
     database.close()
 
 
-def test_sqlite_is_set_up_for_several_processes(migrated_sqlite: Path, settings: Settings) -> None:
+def test_sqlite_is_configured_for_several_processes(migrated_sqlite: Path, settings: Settings) -> None:
     (settings.home / "regbench.db").write_bytes(migrated_sqlite.read_bytes())
     database = Database(settings)
     with database.read() as session:

@@ -61,11 +61,11 @@ def test_stochastic_average_is_the_mean_of_the_later_epochs(network: keras.Model
         average.update_after_step(epoch)
         average.update_after_epoch(epoch)
         seen.append(averaged(average, network))
-    # Nothing is averaged before seven of ten epochs have passed.
+    # No epoch is averaged before seven of ten have passed.
     assert seen == pytest.approx([*(n**2 for n in range(1, 8)), 64, (64 + 81) / 2, (64 + 81 + 100) / 3])
 
 
-def test_each_job_begins_a_new_average(network: keras.Model) -> None:
+def test_each_job_starts_a_new_average(network: keras.Model) -> None:
     spec = spec_of(stochastic_weight_averaging={"start": 0.0})
     average = average_of(network, spec, start=5.0)
     average.update_after_epoch(1)
@@ -77,7 +77,7 @@ def test_each_job_begins_a_new_average(network: keras.Model) -> None:
     assert averaged(average, network) == 3.0
 
 
-def test_without_averaging_nothing_is_stored_or_changed(network: keras.Model) -> None:
+def test_without_averaging_no_state_is_stored_and_no_weight_changed(network: keras.Model) -> None:
     average = average_of(network, spec_of(), start=1.0)
     fill(network, 2.0)
     average.update_after_step(0)
@@ -86,7 +86,7 @@ def test_without_averaging_nothing_is_stored_or_changed(network: keras.Model) ->
     assert averaged(average, network) == 2.0
 
 
-def test_f4_averaging_starts_after_the_share_of_epochs_that_was_given(network: keras.Model) -> None:
+def test_f4_averaging_starts_after_the_configured_share_of_epochs(network: keras.Model) -> None:
     for epochs in (50, 100, 1_000):
         for percent in range(100):
             spec = job_spec(

@@ -98,7 +98,7 @@ def test_elastic_displacements_are_smooth_and_as_long_as_simards() -> None:
     assert abs(np.corrcoef(fields[0].ravel(), fields[1].ravel())[0, 1]) < 0.1
 
 
-def test_each_step_and_seed_has_its_own_warps(digits: np.ndarray) -> None:
+def test_each_step_and_seed_has_its_own_displacements(digits: np.ndarray) -> None:
     once = warp_images(digits, shift=2.0, rotation=10.0)
     assert np.array_equal(once, warp_images(digits, shift=2.0, rotation=10.0))
     for other in (
@@ -108,7 +108,7 @@ def test_each_step_and_seed_has_its_own_warps(digits: np.ndarray) -> None:
         assert np.abs(once - other).max() > 0.5
 
 
-def test_mixup_mixes_images_and_labels_in_the_same_share() -> None:
+def test_mixup_mixes_images_and_labels_with_the_same_weight() -> None:
     images, labels = np.eye(5, 784, dtype=np.float32), np.arange(5, dtype=np.int32)
     images_seen, targets = mixup_of(alpha=1.0).apply(tf.constant(images), tf.constant(labels))
     mixed, share = images_seen.numpy(), float(targets.share)

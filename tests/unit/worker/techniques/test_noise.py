@@ -31,13 +31,13 @@ def mask(*, seed: int = 0, step: int = 0, layer: str = "dropout_1", rate: float 
 
 
 @pytest.mark.parametrize("rate", [0.1, 0.5, 0.9])
-def test_dropout_silences_the_configured_fraction(rate: float) -> None:
+def test_dropout_zeroes_the_configured_fraction(rate: float) -> None:
     share = np.mean([mask(step=step, rate=rate).mean() for step in range(50)])
     # 204,800 units: four standard deviations.
     assert share == pytest.approx(1 - rate, abs=4 * np.sqrt(rate * (1 - rate) / (50 * UNITS)))
 
 
-def test_dropout_keeps_the_expectation_and_is_nothing_at_inference() -> None:
+def test_dropout_keeps_the_expectation_and_is_inactive_at_inference() -> None:
     layer = HashDropout(StepClock(), "dropout_1")
     layer.set_strength(0.25, 0)
     inputs = tf.random.stateless_uniform((64, 4096), seed=[1, 2])
@@ -58,7 +58,7 @@ def test_masks_repeat_for_the_same_step_seed_and_layer_and_for_no_other() -> Non
         assert (one == other).mean() == pytest.approx(0.5, abs=5 * 0.5 / np.sqrt(UNITS))
 
 
-def test_spatial_dropout_silences_whole_maps_and_keeps_the_expectation() -> None:
+def test_spatial_dropout_zeroes_whole_maps_and_keeps_the_expectation() -> None:
     layer = HashSpatialDropout(StepClock(), "spatial_dropout_1")
     layer.set_strength(0.25, 0)
     inputs = tf.fill((64, 5, 6, 256), 3.0)

@@ -78,7 +78,7 @@ def test_max_norm_of_a_convolution_bounds_each_filter() -> None:
     assert np.allclose(np.sqrt((convolution.numpy() ** 2).sum(axis=(0, 1, 2))), 0.5)
 
 
-def test_group_l1_silences_weak_pixels_whole_and_shortens_the_others_equally(network: keras.Model) -> None:
+def test_group_l1_zeroes_weak_rows_and_shrinks_the_others_equally(network: keras.Model) -> None:
     first, second, _ = get_kernels(network)
     weak = np.arange(784) % 3 == 0
     first.assign(np.where(weak[:, None], 0.01, 1.0) * first.numpy())
@@ -95,7 +95,7 @@ def test_group_l1_silences_weak_pixels_whole_and_shortens_the_others_equally(net
     assert np.array_equal(second.numpy(), before[1])
 
 
-def test_no_technique_changes_nothing(network: keras.Model) -> None:
+def test_without_a_technique_the_weights_are_unchanged(network: keras.Model) -> None:
     before = [weight.numpy() for weight in network.weights]
     rules = rules_of(network)
     rules.apply_before_step(1.0)

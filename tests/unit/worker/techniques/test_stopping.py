@@ -41,7 +41,7 @@ def test_accuracy_is_monitored_upwards() -> None:
     assert (best.epoch, stopped) == (2, 3)
 
 
-def test_without_early_stopping_the_best_epoch_is_known_and_nothing_stops() -> None:
+def test_without_early_stopping_the_best_epoch_is_recorded_and_training_does_not_stop() -> None:
     best, stopped = observe_losses(None, [0.5, 0.1] + [0.9] * 50)
     assert (best.epoch, stopped, best.restores_best) == (2, 52, False)
 
