@@ -22,7 +22,7 @@ PROCESSES = pytest.StashKey[list[int]]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """How much chaos and fuzzing, and which."""
+    """Options for the amount and the seeds of chaos tests and fuzzing."""
     parser.addoption("--chaos", choices=("short", "full"), default="short", help="how long tests/chaos runs")
     parser.addoption("--chaos-seed", type=int, default=None, help="repeats the faults of an earlier run")
     parser.addoption(
@@ -97,7 +97,7 @@ def pytest_testnodedown(node: Any, error: object) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Print what the faults and the fuzzing have done."""
+    """Print the results of faults and fuzzing."""
     fault_log = config.stash[FAULT_LOG]
     if fault_log.tallies:
         terminalreporter.section("chaos")
@@ -117,7 +117,7 @@ def pytest_sessionstart() -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def _no_settings_of_the_developer() -> Iterator[None]:
-    """What is set in a developer's shell, or in a .env file, must not decide a test."""
+    """Variables of a developer's shell, or of a .env file, must not affect a test."""
     with pytest.MonkeyPatch.context() as patch:
         for name in [name for name in os.environ if name.startswith("REGBENCH_")]:
             if name not in PRESERVED_VARIABLES:

@@ -1,4 +1,4 @@
-"""Sensible things to test with; a test states only what matters to it."""
+"""Factories with sensible defaults; a test states only what matters to it."""
 
 from dataclasses import asdict
 from typing import Any
@@ -128,7 +128,7 @@ def finished_job(
     result: ResultRecord | None = None,
     epochs: int = 3,
 ) -> Job:
-    """A job that went the whole way through the store's own functions."""
+    """A job that went through its whole life by the store's own functions."""
     new_job = jobs.NewJob(
         spec or job_spec(training={"epochs": epochs}), owner, experiment_id=experiment_id, variant=variant
     )
@@ -175,7 +175,7 @@ def job_in(database: Database, state: JobState) -> str:
 
 
 def finished_row(variant: str, seed: int, **changes: Any) -> Job:
-    """A finished job that no database has seen, with that much of its result changed.
+    """A finished job that is in no database, with these changes to its result.
 
     Which test images it classifies correctly is unknown, unless specified.
     """

@@ -36,7 +36,7 @@ def postgresql() -> Iterator[str]:
             url = make_url(server.get_uri()).set(drivername="postgresql+psycopg")
             text = url.render_as_string(hide_password=False)
             with psycopg.connect(plain(text, "postgres"), autocommit=True) as connection:
-                # Processes are killed here, and no machine: what is written need not reach the disk.
+                # Processes are killed here, not machines, so writes need not reach the disk.
                 connection.execute("ALTER SYSTEM SET fsync = off")
                 connection.execute("SELECT pg_reload_conf()")
                 connection.execute("CREATE DATABASE migrated")
@@ -123,7 +123,7 @@ def stopped_postgresql(url: str) -> Iterator[None]:
 @contextmanager
 def locked_sqlite(url: str) -> Iterator[None]:
     """No other process can write into the file of this address while the block runs."""
-    # May be ended by another thread than began it.
+    # May be ended by another thread than the one that began it.
     connection = sqlite3.connect(str(make_url(url).database), isolation_level=None, check_same_thread=False)
     connection.execute("BEGIN EXCLUSIVE")
     try:
@@ -135,7 +135,7 @@ def locked_sqlite(url: str) -> Iterator[None]:
 
 @contextmanager
 def _own_runtime_folder(folder: str) -> Iterator[None]:
-    """The server's package asks for a user's run-time folder, which root has not."""
+    """The server's package needs a user's run-time folder, which root does not have."""
     before = os.environ.get("XDG_RUNTIME_DIR")
     os.environ["XDG_RUNTIME_DIR"] = folder
     try:

@@ -1,4 +1,4 @@
-"""A real pseudo-terminal for the command line: what a person would see, as lines of characters."""
+"""A real pseudo-terminal for the command line: what a user would see, as lines of characters."""
 
 import os
 import signal
@@ -27,7 +27,7 @@ class Terminal:
             list(command[1:]),
             env=dict(os.environ) | {"TERM": "xterm-256color"} | environment,
             dimensions=(rows, columns),
-            # As in a person's shell, also where the tests run in the background, which ignores Ctrl-C.
+            # As in a user's shell, even if the tests run in the background, where Ctrl-C is ignored.
             preexec_fn=_heed_ctrl_c,
         )
 
@@ -37,7 +37,7 @@ class Terminal:
         return [line.rstrip() for line in self._screen.display if line.strip()]
 
     def wait_for(self, seen: Callable[[list[str]], bool]) -> list[str]:
-        """The screen, as soon as it is as `seen` wants it."""
+        """The screen, as soon as `seen` accepts it."""
         deadline = time.monotonic() + DEADLINE_SECONDS
         while not seen(self.lines):
             assert self._read() or seen(self.lines), f"it ended with {self.lines}"
@@ -45,12 +45,12 @@ class Terminal:
         return self.lines
 
     def resize(self, *, columns: int, rows: int) -> None:
-        """As a person who drags the window's corner."""
+        """Resize, as by dragging the window's corner."""
         self._screen.resize(rows, columns)
         self._program.setwinsize(rows, columns)
 
     def press_ctrl_c(self) -> None:
-        """As a person does: the terminal makes a signal of it."""
+        """Type Ctrl-C, which the terminal turns into a signal."""
         self._program.sendintr()
 
     def end(self) -> int:
@@ -67,7 +67,7 @@ class Terminal:
         self._program.close(force=True)
 
     def _read(self) -> bool:
-        """Take in what has been written; False once there will be no more."""
+        """Read the new output; False at its end."""
         try:
             written = self._program.read_nonblocking(65_536, timeout=0.1)
         except pexpect.TIMEOUT:

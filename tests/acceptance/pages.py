@@ -16,7 +16,7 @@ def shell_blocks(page: str) -> list[str]:
 
 
 def run_blocks(page: str, *, url: str, folder: Path, then: str = "") -> str:
-    """Run a page's blocks, and `then`, in one shell that stops at a fault; returns what it prints."""
+    """Run a page's blocks, and `then`, in one shell that stops at the first error; returns its output."""
     script = "set -euo pipefail\n" + "".join(shell_blocks(page)) + f"\n{then}\n"
     done = subprocess.run(
         ["bash", "-c", script],  # noqa: S607 (the reader has a shell on the PATH)

@@ -77,7 +77,7 @@ def test_a_preset_is_run_and_watched_in_a_terminal_and_left_running(url: str, cl
         assert run("cancel", experiment_id, REGBENCH_URL=url).returncode == 0
         assert client.wait_for_experiment(experiment_id, DEADLINE_SECONDS).finished
     finally:
-        # Left to themselves they would train for minutes, and other tests wait for the same workers.
+        # Uncancelled they would train for minutes, and other tests wait for the same workers.
         for job in client.jobs(states=[JobState.QUEUED, JobState.RUNNING]):
             job.cancel()
 

@@ -58,9 +58,9 @@ def page(browser: Any) -> Iterator[Any]:
 
 
 def show(page: Any, comparison: Comparison, width: int = DESK) -> list[str]:
-    """Opens the report as the service answers it.
+    """Opens the report that the service returns.
 
-    Returns a list that grows by whatever the browser complains of, or asks for besides.
+    Returns a live list of the browser's errors and its additional requests.
     """
     complaints: list[str] = []
     body = html.render(comparison)

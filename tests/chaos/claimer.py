@@ -23,7 +23,7 @@ def main(name: str) -> None:
     sys.stdin.readline()
     while (job_id := _claim(database, name)) is not None:
         print(job_id)  # noqa: T201 (the test reads stdout)
-        time.sleep(0.001)  # on a busy machine one would take all before the others have their turn
+        time.sleep(0.001)  # on a busy machine one process would claim all jobs before the others run
     database.close()
 
 
@@ -33,7 +33,7 @@ def _claim(database: Database, name: str) -> str | None:
             with database.write() as session:
                 job = queue.claim_next(session, owner=name, lease_seconds=_LEASE_SECONDS)
         except ServiceUnavailable:
-            continue  # SQLite lets one process in at a time, and some wait for longer than it lets them
+            continue  # SQLite admits one writer at a time, and some wait longer than its timeout
         return job.id if job else None
 
 

@@ -1,4 +1,4 @@
-"""A TCP proxy in front of a unix socket, which can fall silent as a network does, and come back."""
+"""A TCP proxy in front of a unix socket, which can simulate an outage of the network."""
 
 import selectors
 import socket
@@ -9,7 +9,7 @@ from pathlib import Path
 from threading import Event, Lock, Thread
 
 _LOOK_SECONDS = 0.1
-# Closing sends RST, as a peer does that has forgotten the connection, and not FIN.
+# Closing sends RST and not FIN, as from a peer that has lost the connection's state.
 _RESET = struct.pack("ii", 1, 0)
 
 
@@ -88,7 +88,7 @@ class Proxy:
             self._selector.register(one, selectors.EVENT_READ)
 
     def _forward(self, source: socket.socket) -> None:
-        # An error of either end is the end of both.
+        # An error of either side closes both.
         with suppress(OSError):
             if content := source.recv(65_536):
                 self._peers[source].sendall(content)

@@ -1,4 +1,4 @@
-"""The real worker but for the training, which takes no time: `celery -A tests.chaos.quick_worker worker`.
+"""The real worker except for training, which takes no time: `celery -A tests.chaos.quick_worker worker`.
 
 A job's label `seconds` sets the duration of its epochs; its label `fault`, what it does to its process.
 Between epochs the worker checks for requested actions; during one it does not.
@@ -75,7 +75,7 @@ def _segfault() -> None:
 
 
 def _exhaust_memory() -> None:
-    """Ask for more than the process may have; the limit is this job's alone."""
+    """Allocate more than the process may have; the limit applies to this job only."""
     before = resource.getrlimit(resource.RLIMIT_AS)
     resource.setrlimit(resource.RLIMIT_AS, (_address_space() + 2**28, before[1]))
     try:

@@ -28,7 +28,7 @@ _SPECS = {priority: job_spec(priority=priority, training={"epochs": EPOCHS}) for
 
 Rows = list[tuple[Any, ...]]
 
-# One byte decides which job is meant, whatever there is to choose from.
+# One byte selects the job among any number of candidates.
 numbers = st.integers(0, 255)
 priorities = st.lists(st.sampled_from([*_SPECS]), min_size=1, max_size=3)
 actions = ["cancel", "pause", "resume"]
@@ -38,7 +38,7 @@ leases = st.sampled_from([3600.0, 3600.0, -1.0])
 
 @dataclass
 class Score:
-    """What all sequences of a run have done."""
+    """Counts over all sequences of a run."""
 
     sequences: int = 0
     steps: int = 0
@@ -102,7 +102,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     @initialize(priorities=priorities)
     def begin(self, priorities: list[int]) -> None:
-        """With something to do; which rules a sequence may use at all is Hypothesis's choice."""
+        """Create jobs; Hypothesis chooses which rules a sequence uses."""
         self.create(priorities)
         self.claim_next(WORKERS[0], -1.0)
         self.rescue()
@@ -165,7 +165,7 @@ class StoreMachine(RuleBasedStateMachine):
         ending=endings,
     )
     def work(self, worker: str, epochs: int, checkpoint: bool, action: str | None, ending: str) -> None:
-        """The usual way of a job, as one rule, so that many sequences get that far."""
+        """The usual life of a job, as one rule, so that many sequences reach its end."""
         job = self._claim(worker, 3600.0)
         if job is None:
             return
@@ -250,7 +250,7 @@ class StoreMachine(RuleBasedStateMachine):
     @precondition(lambda self: any(job.attempt for job in self._model.jobs))
     @rule(number=numbers, attempt=numbers, write=st.sampled_from([*_WRITES]))
     def write_too_late(self, number: int, attempt: int, write: str) -> None:
-        """A worker that was thought dead: its attempt is over, or the job is."""
+        """A worker that was presumed dead: its attempt or its job has ended."""
         begun = self._model.those(lambda job: job.attempt > 0)
         job = begun[number % len(begun)]
         over = job.attempt - (job.state is JobState.RUNNING)

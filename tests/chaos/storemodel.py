@@ -56,7 +56,7 @@ class ModelJob:
             self.events.append((f"{action}_requested", None, None, self.attempt))
 
     def end(self, after: JobState) -> None:
-        """The worker brings the job to its end: a cancel that was promised goes before."""
+        """The worker ends the job; an accepted cancel overrides its outcome."""
         self.move(JobState.CANCELLED if self.requested is Action.CANCEL else after)
 
     def rescue(self) -> None:

@@ -34,7 +34,7 @@ def test_a_cancel_races_the_jobs_completion(
             with database.write() as session:
                 (job,) = jobs.create_jobs(session, [jobs.NewJob(_SPEC)])
             together = Barrier(2)
-            # A request and a whole attempt take some milliseconds each: the cancel may meet any part of it.
+            # A request and a whole attempt take some milliseconds each, so the cancel may hit any phase.
             trained = racers.submit(_train, database, together, random.uniform(0.0, 0.02))
             cancelled = racers.submit(_cancel, client, job.id, together, random.uniform(0.0, 0.04))
             trained.result()
@@ -47,7 +47,7 @@ def test_a_cancel_races_the_jobs_completion(
 
 
 def _train(database: Database, together: Barrier, delay_seconds: float) -> None:
-    """What a worker does, but for the training."""
+    """A worker's steps without the training."""
     together.wait()
     time.sleep(delay_seconds)
     with database.write() as session:

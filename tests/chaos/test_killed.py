@@ -23,13 +23,13 @@ from tests.chaos.outcomes import all_ended, count, wait_until
 from tests.chaos.services import real_worker
 from tests.factories import job_spec
 
-# As many as can be killed one by one; enough for two faults; so many that a job outlives a worker's end and
-# another's start.
+# Few enough to be killed one by one; enough for two faults; so many that a job lasts longer than a worker's
+# restart.
 FEW, SOME, MANY = 10, 20, 40
 
 
 def spec(epochs: int) -> JobSpec:
-    """Everything that has a state from epoch to epoch; large enough that each epoch can be caught."""
+    """Every technique with a state from epoch to epoch; large enough that each epoch can be caught."""
     return job_spec(
         model={"hidden_units": [256]},
         regularization={
@@ -59,7 +59,7 @@ class Site:
         return self.worker
 
     def submit(self, epochs: int) -> str:
-        """A job that may lose its process as often as it has epochs: by default the third crash ends it."""
+        """A job that may crash once for each epoch; by default the third crash fails it."""
         with self.database.write() as session:
             (job,) = jobs.create_jobs(session, [jobs.NewJob(spec(epochs))])
             job.max_crashes = 2 * epochs

@@ -1,4 +1,4 @@
-"""API, broker and worker as an installation runs them, of which one at a time is taken away."""
+"""API, broker and worker as an installation runs them, one of which fails at a time."""
 
 import os
 import signal
@@ -77,7 +77,7 @@ class Fleet:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """SQLite has its turn in the full form: each fleet takes TensorFlow's import."""
+    """SQLite is tested in the full form only: each fleet takes TensorFlow's import."""
     if "fleet" in metafunc.fixturenames:
         full = metafunc.config.stash[FAULT_LOG].full
         kinds = ["postgresql", "sqlite"] if full else ["postgresql"]
@@ -178,7 +178,7 @@ def test_an_unreachable_broker_that_then_drops_its_connections(
     fleet: Fleet, tally: Tally, full: bool, random: Random
 ) -> None:
     job_ids = []
-    # Several, because one may cost a worker what only the next would show.
+    # Several, because the first may break a worker in a way that only the next one shows.
     for _ in range(3 if full else 2):
         under_way = fleet.submit(6, seconds=0.3)
         fleet.owner(under_way[random.randrange(3)])

@@ -42,7 +42,7 @@ def test_the_store_behaves_as_a_simple_model(
 
 
 def _write_lazily(database: Database) -> None:
-    """Wait for no disk: nothing is killed here, and tens of thousands of commits are made."""
+    """Without fsync: no process is killed here, and there are tens of thousands of commits."""
     sqlite = database.engine.dialect.name == "sqlite"
 
     @event.listens_for(database.engine, "connect")

@@ -1,4 +1,4 @@
-"""Public generators make whole clients from docs/reference/openapi.json, and a linter has no complaint.
+"""Public generators create complete clients from docs/reference/openapi.json, and a linter reports no error.
 
 They are downloaded in exact versions into a temporary folder: `make test-clients`.
 """
@@ -34,7 +34,7 @@ OPERATIONS = {
 
 
 def run(*command: str | Path, cwd: Path, **environment: str) -> str:
-    """What the command has written; it must succeed."""
+    """The output of the command, which must succeed."""
     process = subprocess.run(
         command, cwd=cwd, env=os.environ | environment, capture_output=True, text=True, check=False
     )

@@ -1,4 +1,4 @@
-"""What the generated Python client is used for in test_generated_clients.py; run with the service's URL."""
+"""Uses the generated Python client for test_generated_clients.py; run with the service's URL."""
 
 import sys
 import time

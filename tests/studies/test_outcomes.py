@@ -1,4 +1,4 @@
-"""Slow: presets, tried on mnist_5k through API, database and training, come out as their `expect` says."""
+"""Slow: presets, run on mnist_5k through API, database and training, give the results of their `expect`."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -171,7 +171,7 @@ def test_augmentation_gives_the_best_accuracy(service: Service) -> None:
     for altered in ("shift + rotation", "elastic"):
         for other in ("none", "mixup"):
             assert study.mean(altered, "test_accuracy") > study.mean(other, "test_accuracy") + 0.008
-        # They are learned less closely, and what is learned of them holds better.
+        # They are fitted less closely, and what is learned from them generalizes better.
         assert (study.of(altered, "train_loss") > study.of("none", "train_loss")).all()
         assert (study.of(altered, "test_loss") < study.of("none", "test_loss")).all()
 
@@ -180,7 +180,7 @@ def test_label_noise_lowers_accuracy_and_regularization_reduces_memorization(ser
     study = service.carry_out("label-noise", base={"training": {"epochs": 20}}, replicates=3)
     accuracies = np.array([study.of(f"{share}% noise", "test_accuracy") for share in (0, 20, 40, 60)])
     assert (np.diff(accuracies, axis=0) < -0.05).all()
-    # Against labels of which four in ten were drawn at random: learned by heart.
+    # Measured against labels of which four in ten are random: memorized.
     assert study.of("40% noise", "train_accuracy").min() > 0.9
     for technique in ("dropout", "early stopping", "label smoothing", "L2"):
         helped = f"40% noise + {technique}"

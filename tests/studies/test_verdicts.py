@@ -1,4 +1,4 @@
-"""How often verdicts err: experiments whose truth is known, simulated, through the report's own code."""
+"""Error rates of verdicts: simulated experiments with known truth, through the report's own code."""
 
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -72,7 +72,7 @@ def experiments(
             ):
                 result = job.result
                 assert result is not None
-                # An accuracy is a number of images: ties are as frequent as they are in truth.
+                # An accuracy is a number of images, so that ties are as frequent as in real runs.
                 result.test_accuracy = round(accuracy + gain, 4)
                 result.test_loss = loss
                 result.generalization_gap_accuracy = round(train_accuracy + gain, 4) - result.test_accuracy
@@ -115,7 +115,7 @@ def test_the_familywise_error_rate_is_at_most_five_percent(draw: Draw) -> None:
 
 @pytest.mark.slow
 def test_skewed_differences_are_significant_too_often() -> None:
-    """The limit that the documentation names: here variants differ from the baseline in no mean."""
+    """The limitation that the documentation names: here no variant's mean differs from the baseline's."""
     simulated = experiments(MANY, lopsided, steady_baseline=True)
     share = np.mean([any(map(calls, contrasts.values())) for contrasts in simulated])
     assert share == pytest.approx(0.14, abs=0.02)
@@ -145,7 +145,7 @@ def test_intervals_have_their_nominal_coverage(number: int) -> None:
 
 @pytest.mark.slow
 def test_a_reported_detectable_difference_has_80_percent_power() -> None:
-    # A difference's standard deviation: two runs' luck and own noise; what the seed brings cancels.
+    # A difference's standard deviation: the noise of two runs; the seed's part cancels.
     sd = 100 * SCATTER[0] * np.sqrt(4)
     gain = compute_detectable_difference(sd, SEEDS, level=0.05 / 20)
     verdicts = [metrics(contrasts["b"])[0].call for contrasts in experiments(MANY, normal, {"b": gain})]

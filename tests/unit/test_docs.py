@@ -1,6 +1,6 @@
-"""Pages lead somewhere, speak of files that are there, and show examples that work.
+"""Links of pages resolve, files that they name exist, and their examples work.
 
-What docs/reference says is compared with the code in tests/unit/models/test_reference.py.
+docs/reference is compared with the code in tests/unit/models/test_reference.py.
 """
 
 import re
@@ -22,7 +22,7 @@ _CELL_BORDER = re.compile(r"(?<!\\)\|")
 
 
 def _links(page: Path) -> set[str]:
-    """Where a page's links lead, outside this repository and within a page left out."""
+    """The targets of a page's links within this repository, without anchors of the same page."""
     targets = re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text())
     return {target for target in targets if "://" not in target}
 

@@ -1,4 +1,4 @@
-"""Who imports whom, and what an import costs."""
+"""The directions of imports, and what an import loads."""
 
 import subprocess
 import sys
@@ -66,5 +66,5 @@ def test_the_api_loads_neither_tensorflow_nor_what_only_reports_and_predictions_
 
 
 def test_a_workers_parent_process_loads_no_tensorflow() -> None:
-    """It would not survive the fork of a training process, and each of those brings its own."""
+    """TensorFlow does not survive a fork; each training process imports its own."""
     assert not loaded_by("worker.app") & {"tensorflow", "keras", "sklearn"}

@@ -1,4 +1,4 @@
-"""Every package that an installed Regbench needs may be used and passed on by anybody."""
+"""Every package that an installed Regbench needs may be used and redistributed by anyone."""
 
 import re
 from collections.abc import Iterator

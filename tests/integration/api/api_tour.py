@@ -52,7 +52,7 @@ EXAMPLE_CONTENT_TYPE = re.compile(r"application/(.+\+)?json|text/(csv|markdown|p
 
 
 class Recorder:
-    """A client that keeps the first answer of each kind: an example for each operation, status and format."""
+    """A client that records the first response of each operation, status and format as its example."""
 
     def __init__(self, client: TestClient, app: FastAPI) -> None:
         self.client = client
@@ -254,7 +254,7 @@ def _from_elsewhere(recorder: Recorder) -> None:
 
 
 def _with_keys(recorder: Recorder, settings: Settings, database: Database) -> None:
-    """What an installation answers that asks for keys, and bounds what they may ask for."""
+    """The responses of an installation that requires keys and limits their requests."""
     with database.write() as session:
         _, reads = create_key(session, name="reader", owner="ada", scope=Scope.READ)
         _, writes = create_key(session, name="writer", owner="ada", scope=Scope.WRITE)

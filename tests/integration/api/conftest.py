@@ -1,4 +1,4 @@
-"""The API over a real database, spoken to as a client does."""
+"""The API over a real database, used as by a client."""
 
 import warnings
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ from models.store.database import Database
 from tests.applications import application
 
 with warnings.catch_warnings():
-    # Starlette would rather have httpx2; Regbench's own client is built on httpx, so that is what there is.
+    # Starlette prefers httpx2; Regbench's own client uses httpx, so the tests do too.
     warnings.simplefilter("ignore", StarletteDeprecationWarning)
     from fastapi.testclient import TestClient
 

@@ -1,4 +1,4 @@
-"""A real server in this process, for what a test client would smooth over."""
+"""A real server in this process, for behaviour that a test client hides."""
 
 import threading
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ def serving(settings: Settings) -> Iterator[int]:
     """The port on which the API listens while the block runs."""
     config = uvicorn.Config(create_app(settings), http=BoundedHttpProtocol, port=0, log_level="critical")
     server = uvicorn.Server(config)
-    # Bound here, so that who connects before it is ready waits in the queue.
+    # Bound here, so that early connections wait in the backlog.
     with config.bind_socket() as socket:
         socket.listen()
         thread = threading.Thread(target=server.run, kwargs={"sockets": [socket]})

@@ -46,7 +46,7 @@ def closed(database_settings: Settings) -> Settings:
 
 @pytest.fixture
 def guarded(closed: Settings, database: Database) -> Iterator[TestClient]:
-    """A client of an API that asks for keys."""
+    """A client of an API that requires keys."""
     with TestClient(application(closed)) as client:
         yield client
 
@@ -150,7 +150,7 @@ def test_an_expired_key_has_its_own_problem_type(guarded: TestClient, database: 
 
 
 def forget(client: TestClient) -> None:
-    """As if the seconds had passed for which a key is believed."""
+    """As if the seconds for which a key is cached had passed."""
     layer: Any = client.app.middleware_stack  # type: ignore[attr-defined]
     while not isinstance(layer, auth.AuthMiddleware):
         layer = layer.app

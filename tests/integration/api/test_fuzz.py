@@ -23,7 +23,7 @@ FEW, MANY = 3, 1000
 
 @pytest.fixture
 def _nothing_to_download(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Who asks for images that are not here is refused, and quickly."""
+    """Requests for missing datasets are refused quickly."""
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
     for name, card in DATASETS.items():
         monkeypatch.setitem(DATASETS, name, replace(card, downloads=()))
@@ -36,7 +36,7 @@ def test_every_response_conforms_to_the_document(
     fuzzing = request.config.stash[FUZZING]
     database = make_url(database_settings.resolved_database_url).get_backend_name()
     phases = "examples,fuzzing,stateful"
-    # The bounds of every field: thousands of cases, of which hardly any reaches the database.
+    # The bounds of every field: thousands of cases, few of which reach the database.
     if fuzzing.full or database == "sqlite":
         phases += ",coverage"
     report = tmp_path / "report.json"

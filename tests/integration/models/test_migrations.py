@@ -1,4 +1,4 @@
-"""The migrations lead to the tables, on both databases, and back."""
+"""The migrations create the tables, on both databases, and can be reverted."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""What is removed, and above all what is not."""
+"""Which files are removed, and above all which are not."""
 
 import os
 import subprocess
@@ -25,7 +25,7 @@ def store(database_settings: Settings) -> ArtifactStore:
 
 
 def finished(database: Database, store: ArtifactStore, *, days_ago: float) -> list[str]:
-    """The files of a job that finished so long ago, a forgotten checkpoint among them."""
+    """The files of a job that finished so long ago, including a leftover checkpoint."""
     job = finished_job(database)
     with database.write() as session:
         session.execute(update(Job).where(Job.id == job.id).values(finished_at=DatabaseNow(-days_ago * DAY)))

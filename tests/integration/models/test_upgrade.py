@@ -56,7 +56,7 @@ def read_rows(database: Database) -> Rows:
 
 @pytest.fixture
 def old_rows(database_settings: Settings, database: Database) -> Rows:
-    """The rows of the installation at revision 0006, which is at the newest one since."""
+    """The rows of the installation at revision 0006, which is then migrated to the newest."""
     command.downgrade(configuration(), "base")
     command.upgrade(configuration(), "0006")
     load_installation(database)

@@ -1,4 +1,4 @@
-"""The same engine as the unit tests': a process has one. And databases that go away."""
+"""The same engine as in the unit tests, because a process has one; and outages of databases."""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager

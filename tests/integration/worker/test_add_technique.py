@@ -1,4 +1,4 @@
-"""docs/how-to/add-a-technique.md, carried out: an entry and a realization are all that a technique takes."""
+"""docs/how-to/add-a-technique.md, carried out: a technique needs only an entry and a realization."""
 
 import json
 import os
@@ -10,7 +10,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[3]
 
-# Runs in the copy: what a user can see of the technique, and a model trained with it and without.
+# Runs in the copy: the technique as users see it, and a model trained with and without it.
 SCRIPT = """
 import json
 import sys

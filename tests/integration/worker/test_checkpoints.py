@@ -35,7 +35,7 @@ def settings(database_settings: Settings) -> Settings:
 
 @pytest.fixture(scope="module")
 def programs() -> ProgramCache:
-    """Of a process that has trained such jobs before: compiling takes longer than all else here."""
+    """A runner whose process has trained such jobs before: compiling is the slowest part here."""
     return ProgramCache()
 
 
@@ -77,7 +77,7 @@ def expected_weights(database: Database, runner: Runner) -> str:
 
 @pytest.fixture
 def request_after(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, Action], None]:
-    """Ask for something once, while such an epoch ends: what an owner does, at a known moment."""
+    """Request an action once, at the end of the given epoch: an owner's request at a fixed time."""
     stored = Lease.on_epoch_end
 
     def request(epochs: int, action: Action) -> None:
@@ -208,7 +208,7 @@ def test_a_checkpoint_whose_history_has_other_fields_is_not_resumed(
     request_after: Callable[[int, Action], None],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Between two states of the code that call themselves the same release."""
+    """Between two states of the code with the same release number."""
 
     def older_fields(record: object) -> dict[str, object]:
         return asdict(record) | ({"then_known_as": 1} if isinstance(record, EpochRecord) else {})

@@ -1,4 +1,4 @@
-"""A training process that is forked while its parent talks to the database can use the database itself."""
+"""A training process that is forked while its parent uses the database can use the database, too."""
 
 import os
 import subprocess
@@ -7,7 +7,7 @@ import textwrap
 
 from models.settings import Settings
 
-# A process of its own: a fork of the tests' process would take all of their threads' locks with it.
+# Its own process: a fork of the tests' process would copy all of its threads' locks.
 FORKS_IN_THE_MIDST_OF_A_WRITE = textwrap.dedent("""
     import os, sys, threading, time
     from sqlalchemy import text

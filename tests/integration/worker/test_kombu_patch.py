@@ -1,4 +1,4 @@
-"""What an outage of the broker costs a worker: a real Redis, which is stopped."""
+"""How a worker handles an outage of the broker: a real Redis, which is stopped."""
 
 import logging
 

@@ -1,4 +1,4 @@
-"""A database that goes away while a job is trained, and comes back: the same tests on both databases."""
+"""An outage of the database during training: the same tests on both databases."""
 
 import logging
 import time
@@ -263,7 +263,7 @@ class TestTraining:
 
 
 class TestSweeper:
-    """Who rescues waits until those who hold jobs have had the time to say so."""
+    """The sweeper waits until workers have had time to renew their leases."""
 
     @pytest.fixture
     def settings(self, database_settings: Settings) -> Settings:

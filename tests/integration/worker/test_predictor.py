@@ -148,7 +148,7 @@ def mnist_5k() -> Dataset:
 
 @pytest.fixture(scope="module")
 def trained(service: Service) -> str:
-    """A job that knows its digits."""
+    """A job whose model has learned the digits."""
     spec = job_spec(
         model={"hidden_units": [128]},
         regularization={"dropout": {"rate": 0.2}, "batch_normalization": {}},
@@ -207,7 +207,7 @@ def test_drawn_digits_are_recognized(service: Service, trained: str, mnist_5k: D
     answer = service.client.post(f"/v1/jobs/{trained}/predict", files=files)
     recognized = np.array([prediction["label"] for prediction in answer.json()["predictions"]])
     assert (recognized == labels).mean() > as_they_are - 0.03
-    # Which is the doing of what is done to them.
+    # This is the effect of the preprocessing.
     as_drawn = service.client.post(f"/v1/jobs/{trained}/predict?center=false", files=files).json()
     assert (
         np.mean(
@@ -270,7 +270,7 @@ def test_a_result_that_arrives_after_the_timeout_expires(
             assert "did not answer within 0.5 s" in problem(answer, 503)["detail"]
         service.predict(trained, mnist_5k.test_images[:1])
         assert redis.llen(predictions.QUEUE) == 0
-        # An answer that came too late does not stay for long.
+        # A late response expires soon.
         assert all(0 < redis.ttl(key) <= 60 for key in redis.keys(f"{predictions.REPLIES}*"))
 
 

@@ -41,7 +41,7 @@ def queued(database: Database, spec: JobSpec) -> str:
 
 
 def scraped(settings: Settings) -> dict[str, float]:
-    """What /metrics says of everything but states."""
+    """The counters of /metrics."""
     with TestClient(create_app(settings)) as client:
         families = text_string_to_metric_families(client.get("/metrics").text)
         return {sample.name: sample.value for family in families for sample in family.samples}
@@ -64,7 +64,7 @@ def test_a_second_job_of_the_same_shape_needs_no_compilation_and_is_counted_so(
     queued(database, first)
     runner.run_next()
     after_first = scraped(database_settings)
-    assert after_first["regbench_compilations_total"] == 2  # the steps, and the measurements
+    assert after_first["regbench_compilations_total"] == 2  # training steps and evaluation
     assert after_first["regbench_compile_seconds_total"] > 0
     job_id = queued(database, other)
     runner.run_next()

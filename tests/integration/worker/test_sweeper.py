@@ -89,7 +89,7 @@ def test_a_slow_store_does_not_delay_forking(
 def test_a_worker_with_the_same_host_name_and_process_number_keeps_its_jobs(
     database: Database, database_settings: Settings
 ) -> None:
-    # As in two containers that share the host's name: the other worker's child is none of this kernel's.
+    # As in two containers with the same host name: the other worker's child is not in this process namespace.
     program = f"from worker.lease import get_worker_name; print(get_worker_name({os.getpid()}))"
     twin = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
     gone = subprocess.Popen([sys.executable, "-c", ""])

@@ -1,4 +1,4 @@
-"""Webhooks receive a job's end: signed, retried after a failure, and never at a private address."""
+"""Webhooks are notified of a job's end: signed, retried after a failure, and never at a private address."""
 
 import json
 import socket

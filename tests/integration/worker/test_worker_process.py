@@ -110,7 +110,7 @@ def test_the_same_specification_gives_the_same_weights_wherever_it_is_trained(
     spec = job_spec(seed=3, regularization=everything, training={"epochs": 2})
     busy = job_spec(seed=9, model={"hidden_units": [512, 512]}, training={"epochs": 8})
     beside = queued(database, busy)
-    # Three on two processes, one of which trains the other job: at least two share a warm one.
+    # Three on two processes, one of which trains the other job: at least two run in a warm process.
     ids = [queued(database, spec) for _ in range(3)]
     with worker(settings_with_broker, tmp_path / "first.log", processes=2):
         results = [wait_for(database, job_id).result for job_id in ids]

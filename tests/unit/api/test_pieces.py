@@ -93,7 +93,7 @@ def test_every_domain_error_is_mapped_to_a_problem() -> None:
     def tree(kind: type[RegbenchError]) -> list[type[RegbenchError]]:
         return [kind, *(descendant for child in kind.__subclasses__() for descendant in tree(child))]
 
-    # What stays inside a worker has no line of its own, nor what is answered as its parent.
+    # Errors that stay inside a worker, or are mapped as their parent, have no entry of their own.
     inside = {"TrainingFailed", "LeaseLost", "ArtifactCorrupted"}
     models = [kind for kind in tree(RegbenchError) if kind.__module__ == "models.errors"]
     assert {kind for kind in models if kind.__name__ not in inside} == set(KINDS)

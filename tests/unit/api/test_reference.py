@@ -1,4 +1,4 @@
-"""docs/reference says what the API says: results and metrics."""
+"""docs/reference agrees with the API on results and metrics."""
 
 from collections.abc import Iterator
 

@@ -18,7 +18,7 @@ SHA256 = hashlib.sha256(CONTENT).hexdigest()
 
 @pytest.fixture(params=["folder", "object store"])
 def store(request: pytest.FixtureRequest, settings: Settings, tmp_path: Path) -> ArtifactStore:
-    """In a folder, and behind an fsspec address that is no folder."""
+    """In a folder, and at an fsspec address that is not a folder."""
     if request.param == "object store":
         return ArtifactStore(settings.model_copy(update={"artifacts_url": f"memory:/{tmp_path}"}))
     return ArtifactStore(settings)
@@ -68,7 +68,7 @@ def test_a_failed_write_keeps_the_old_file_and_leaves_no_other(
 
 @contextmanager
 def _no_file_longer_than(length: int) -> Iterator[None]:
-    """As on a disk that is full: a write of more bytes fails."""
+    """As on a full disk: a longer write fails."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (length, before[1]))
     try:

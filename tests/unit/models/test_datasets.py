@@ -1,4 +1,4 @@
-"""Where images are looked for, and what a download that goes wrong leads to. No test leaves this machine."""
+"""Where images are searched for, and how failed downloads are handled. No test leaves this machine."""
 
 import gzip
 import hashlib
@@ -42,7 +42,7 @@ PACKED = {name: gzip.compress(content) for name, content in UNPACKED.items()}
 
 
 class _Shelf(BaseHTTPRequestHandler):
-    """Serves what a test put there; promises more bytes than it sends where the test asks for that."""
+    """Serves the files of a test; declares more bytes than it sends if the test requests that."""
 
     files: dict[str, bytes]
     missing_bytes: int
@@ -77,7 +77,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def shelf(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[_Shelf]]:
-    """A real server on the loopback address, in the place of the one that Keras downloads from."""
+    """A real server on the loopback address, in place of the one that Keras downloads from."""
 
     class Shelf(_Shelf):
         files: dict[str, bytes] = {}  # noqa: RUF012 (a class for each test)

@@ -1,4 +1,4 @@
-"""The life of a job: the table of transitions is closed, and its ends are ends."""
+"""The states of a job: transitions lead to known states, and terminal states have none."""
 
 from models.states import TRANSITIONS, JobState, can_follow
 

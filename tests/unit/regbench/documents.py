@@ -49,7 +49,7 @@ def problem(status: int, **changes: Any) -> dict[str, Any]:
 
 
 def predictions(*labels: int) -> dict[str, Any]:
-    """What a job makes of images of these digits: nine in ten that it is this one."""
+    """A job's predictions for images of these digits, each with a probability of 0.9."""
     return {
         "job_id": "job_1",
         "predictions": [

@@ -254,7 +254,7 @@ def test_a_report_is_opened_in_a_browser(
     assert (result.exit_code, result.stdout) == (0, "")
     assert full.requests[-1].query == {"format": ["html"]}
     assert opened == [(tmp_path / "r.html").as_uri()]
-    # The second time there is none, and the report is there all the same.
+    # The second time there is no browser, and the report is still written.
     assert "Could not start a browser" in run(full, *command).stderr
     assert (tmp_path / "r.html").read_bytes() == b'{"title": "dropout"}'
 
@@ -333,7 +333,7 @@ def test_f22_a_terminal_that_lacks_characters_does_not_end_a_command(
 
 
 def find_values(text: str) -> list[str]:
-    """What the first of the JSON documents has for a name, or for a job."""
+    """The name, or the job, of the first JSON document."""
     document, _ = json.JSONDecoder().raw_decode(text)
     return [str(document.get("name") or document["job_id"])]
 

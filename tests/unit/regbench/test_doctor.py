@@ -101,7 +101,7 @@ def test_f1_the_fix_for_a_damaged_folder_removes_the_datasets_files_only(
         (folder / name).write_bytes(b"damaged")
     (folder / "thesis.tex").touch()
     finding = of("the datasets", settings.model_copy(update={"data_dir": folder}))["dataset mnist"]
-    assert (finding.health, IDX_FILES[0] in found.message) == (Health.FAULT, True)
+    assert (finding.health, IDX_FILES[0] in finding.message) == (Health.FAULT, True)
     subprocess.run(["/bin/sh", "-c", finding.fix], check=True)
     assert [path.name for path in folder.iterdir()] == ["thesis.tex"]
 

@@ -164,9 +164,9 @@ def job_at(state: str, fraction: float = 0.0, eta: float | None = None, took: fl
     ("jobs", "seconds"),
     [
         ([job_at("running", 0.5, eta=30), job_at("running", 0.5, eta=50)], 50),
-        # By what has ended a job takes 100 s; two at once.
+        # Ended jobs took 100 s each; two run at a time.
         ([job_at("succeeded", took=100), *[job_at("running", 0.5, eta=50)] * 2, job_at("queued")], 100),
-        # By what trains, 60 s; the one that waits has done half of it before.
+        # Running jobs take 60 s; the queued one is already half done.
         ([job_at("running", 0.5, eta=30), job_at("queued", 0.5)], 60),
         # One has only just begun.
         ([job_at("running", 0.5, eta=30), job_at("running")], 45),

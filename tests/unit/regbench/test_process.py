@@ -1,4 +1,4 @@
-"""regbench.local.process: children are watched, stopped whole, and do not outlive their parent."""
+"""regbench.local.process: children are stopped with their descendants, and do not outlive their parent."""
 
 import os
 import signal

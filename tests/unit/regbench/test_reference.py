@@ -1,4 +1,4 @@
-"""docs/reference/commands.md is what `--help` says; docs/reference/client.md speaks of what there is.
+"""docs/reference/commands.md is the output of `--help`; docs/reference/client.md names what exists.
 
 After an intended change, rewrite the former: WRITE_COMMANDS=1 pytest tests/unit/regbench/test_reference.py.
 """

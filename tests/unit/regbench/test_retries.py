@@ -1,4 +1,4 @@
-"""Requests that are sent again: which, when, and that nothing is created twice."""
+"""Retries: of which requests, when, and that nothing is created twice."""
 
 import time
 from collections.abc import Callable

@@ -45,7 +45,7 @@ def test_the_bar_advances_and_the_loss_curve_stays_on_one_line(service: Service)
         service.answer("GET /v1/jobs/job_1", (200, at(9)))
         [late] = screen.wait_for(lambda lines: "90%" in "".join(lines))
         assert len([character for character in late if character in BLOCKS]) == 3
-        # A bar changes its sign where it has got to.
+        # A bar changes its character at the current position.
         assert max(map(late.find, "╸╺")) > max(map(early.find, "╸╺")) > 0
 
         service.answer("GET /v1/jobs/job_1", (200, at(10, "succeeded")))
@@ -64,7 +64,7 @@ def test_ctrl_c_leaves_the_job_running_and_says_so(service: Service) -> None:
         screen.press_ctrl_c()
         assert screen.end() == 130
         assert "The jobs continue." in " ".join(screen.lines)
-        # The cursor is shown again, or a person types blindly.
+        # The cursor is shown again, or the user would type blindly.
         assert screen.raw.rindex(b"\x1b[?25h") > screen.raw.rindex(b"\x1b[?25l")
     assert not [request for request in service.requests if request.method == "POST"]
 

@@ -1,4 +1,4 @@
-"""The layers that train through patches are the stock layers: same answers, same gradients."""
+"""Layers that train through patches equal Keras's layers: same outputs, same gradients."""
 
 import keras
 import numpy as np

@@ -1,4 +1,4 @@
-"""The trainer against Keras itself, against itself, and in its odd corners."""
+"""The trainer compared with Keras and with itself, and in edge cases."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -75,7 +75,7 @@ def run(spec: JobSpec, dataset: Dataset, programs: ProgramCache, *args: Any, **o
 
 
 def keras_weights(spec: JobSpec, dataset: Dataset) -> list[np.ndarray]:
-    """What `model.fit` makes of the same start and the same order of examples."""
+    """The weights of `model.fit` from the same start and order of examples."""
     regularization = spec.regularization
     network = build_network(spec, KerasLayers())
     for layer in network.layers:
@@ -174,7 +174,7 @@ EVERYTHING: dict[str, dict[str, object]] = {
     "augmentation": {"shift": 2.0, "rotation": 10.0, "zoom": 0.1, "elastic": 20.0},
     "early_stopping": {"patience": 2},
 }
-# What an MLP or the moving average has no place for.
+# Techniques that do not apply to an MLP or exclude the moving average.
 THE_REST: dict[str, object] = {
     "model": SMALL_CNN,
     "regularization": {"spatial_dropout": {}, "stochastic_weight_averaging": {"start": 0.0}},
@@ -380,7 +380,7 @@ def test_label_smoothing_changes_the_objective_and_not_the_metrics(
     notes = Notes()
     run(job_spec(regularization={"label_smoothing": {"alpha": 0.5}}), mnist_5k, programs, notes)
     epoch = notes.epochs[0]
-    # The least that a smoothed objective can be is its targets' entropy, 1.71 nats at alpha 0.5.
+    # The minimum of a smoothed objective is the entropy of its targets, 1.71 nats at alpha 0.5.
     assert epoch.objective > 1.71 > epoch.train_loss
 
 
@@ -478,7 +478,7 @@ def test_the_confusion_matrix_and_layers_belong_to_the_reported_model(
 
 
 def test_early_stopping_reports_the_best_epochs_weights(mnist_5k: Dataset, programs: ProgramCache) -> None:
-    # A step size at which the validation loss soon jumps about.
+    # A step size at which the validation loss soon fluctuates.
     changes = {"training": {"epochs": 12, "optimizer": {"learning_rate": 0.03}}, "seed": 2}
     notes = Notes()
     stopping = {"early_stopping": {"patience": 2}}

@@ -1,4 +1,4 @@
-"""What a hostile client tries at the door, by bytes that a well-bred client could not send."""
+"""Attacks of a hostile client, with bytes that a well-behaved client cannot send."""
 
 import json
 import os
@@ -35,14 +35,14 @@ MOST_ERRORS = 50
 
 @pytest.fixture
 def port(settings: Settings, migrated_sqlite: Path) -> Iterator[int]:
-    """Where a real server listens, over SQLite."""
+    """The address of a real server over SQLite."""
     (settings.home / "regbench.db").write_bytes(migrated_sqlite.read_bytes())
     with serving(settings) as port:
         yield port
 
 
 def exchange(port: int, sent: bytes, *, patience: float = WAIT_SECONDS) -> bytes:
-    """What the server says to these bytes until it closes, or for `patience` seconds says no more."""
+    """The server's response to these bytes, until it closes or is silent for `patience` seconds."""
     response = b""
     address = ("127.0.0.1", port)
     with (
@@ -219,7 +219,7 @@ class Bomb:
         return Path.touch, (self.path,)
 
 
-# In a process of its own: a worker's signals would reach whatever this one has imported.
+# In its own process: a worker's signal handlers would affect this one.
 LISTENER = """
 from pathlib import Path
 from celery import Celery
@@ -250,7 +250,7 @@ def test_a_pickle_in_the_broker_is_not_opened(settings: Settings, redis_socket: 
         environment = os.environ | {"REGBENCH_BROKER_URL": settings.broker_url}
         worker = subprocess.Popen([sys.executable, "-c", LISTENER], env=environment)
         try:
-            # The worker has thrown the first message away, and takes the next.
+            # The worker has dropped the first message, and processes the next.
             wait_until(received.exists)
         finally:
             worker.terminate()
@@ -270,7 +270,7 @@ def test_endless_headers_are_refused(port: int) -> None:
     many = [f"X-{number}: {'a' * 1000}" for number in range(1000)]
     for headers in (["X-Long: " + "a" * MEGABYTE], many):
         sent = get("/healthz", *headers)
-        # What is left unread when the server closes may cost the client its answer.
+        # If data is unread when the server closes, the client may lose the response.
         assert exchange(port, sent) == b"" or exchange(port, sent).startswith(b"HTTP/1.1 400 ")
     assert exchange(port, get("/healthz", "X-Long: " + "a" * 8000)).startswith(b"HTTP/1.1 200 ")
     assert exchange(port, get("/" + "a" * MEGABYTE))[:13] in {b"", b"HTTP/1.1 400 "}

@@ -1,4 +1,4 @@
-"""Every curl line that reports, pages, forms and docs print, run by a shell against a real server."""
+"""Every curl command of reports, pages, forms and docs, run by a shell against a real server."""
 
 import json
 import os
@@ -65,14 +65,14 @@ class Shell:
         self.client = httpx.Client(base_url=url, headers={"Authorization": f"Bearer {key}"} if key else {})
 
     def run(self, line: str) -> dict[str, Any]:
-        """What the service answers to a curl line."""
+        """The service's response to a curl command."""
         assert "\n" not in line
         answer: dict[str, Any] = json.loads(self.execute(line))
         assert "id" in answer, answer
         return answer
 
     def execute(self, script: str, folder: Path | None = None) -> bytes:
-        """What a script that must succeed prints."""
+        """The output of a script, which must succeed."""
         return subprocess.run(
             ["bash", "-c", script],  # noqa: S607 (the reader has a shell on the PATH)
             env=self._environment,
@@ -173,7 +173,7 @@ def test_f7_the_commands_of_the_how_to_pages_succeed(
     url = str(shell.client.base_url).rstrip("/")
     blocks = "".join(shell_blocks(f"docs/how-to/{page}.md")).replace("http://127.0.0.1:8000", url)
     assert blocks.count("curl ") >= 2
-    # A line that is refused ends the shell, and the key is sent where one is required.
+    # A refused request ends the shell, and the key is sent where one is required.
     script = f"""set -euo pipefail
     JOB={finished_job(database).id}
     curl() {{ command curl --fail ${{REGBENCH_API_KEY:+-H "Authorization: Bearer $REGBENCH_API_KEY"}} "$@"; }}

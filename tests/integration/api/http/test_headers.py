@@ -1,4 +1,4 @@
-"""Headers of requests and responses, as HTTP has them."""
+"""Headers of requests and responses according to the HTTP standards."""
 
 import hashlib
 import socket

@@ -1,4 +1,4 @@
-"""A request that is sent again with its key is answered as the first time, whatever happens in between."""
+"""A request that is repeated with its key gets the first response, even after failures in between."""
 
 import os
 import subprocess

@@ -49,7 +49,7 @@ def problem_codes(document: Document, responses: Document, status: str) -> set[s
 
 
 def contents(document: Document) -> Iterator[tuple[str, str, Document]]:
-    """Every format of every request and answer: operation id, place, and what the document says of it."""
+    """Every format of every request and response: operation id, location, and description."""
     for operation in operations(document):
         name = operation["operationId"]
         for media_type, content in operation.get("requestBody", {}).get("content", {}).items():

@@ -22,7 +22,7 @@ JSON = {"Content-Type": "application/json"}
 
 
 def problem(answer: httpx.Response, status: int) -> dict[str, Any]:
-    """The problem document, checked in all that they share."""
+    """The problem document, after checking its common fields."""
     assert answer.status_code == status, answer.text
     assert answer.headers["Content-Type"] == "application/problem+json"
 

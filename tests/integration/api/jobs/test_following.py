@@ -70,7 +70,7 @@ class Message:
 
 
 def messages(answer: httpx.Response) -> Iterator[Message]:
-    """What a client of the standard makes of a stream."""
+    """A stream's events as a standard client parses them."""
     assert answer.headers["Content-Type"].startswith("text/event-stream")
     fields: dict[str, str] = {}
     for line in answer.iter_lines():

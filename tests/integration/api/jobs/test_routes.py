@@ -282,7 +282,7 @@ def test_the_model_can_be_downloaded_and_is_deleted_with_its_job(
     model = f"jobs/{job_id}/2/model.keras"
     digest = artifacts.put(model, b"a model")
     finish_job(database, job_id, result=result_record(model_path=model, model_sha256=digest))
-    # What an attempt left behind that died, and what another job keeps.
+    # A file that a crashed attempt left, and one of another job.
     artifacts.put(f"jobs/{job_id}/1/checkpoint-0003-ab.npz", b"1")
     artifacts.put("jobs/job_other/1/model.keras", b"another model")
     answer = client.get(f"/v1/jobs/{job_id}/model")

@@ -28,7 +28,7 @@ def make_updates(database: Database, *, limit: int = 1_000) -> JobUpdates:
 
 @contextmanager
 def queries(database: Database) -> Iterator[list[str]]:
-    """The statements of a block, but for the beginnings and ends of transactions."""
+    """The statements of a block, without BEGIN and COMMIT."""
     seen: list[str] = []
 
     def note(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:

@@ -30,7 +30,7 @@ PNG = {"Content-Type": "image/png"}
 BLANK = [[0] * 28 for _ in range(28)]
 STROKE = np.zeros((28, 28))
 STROKE[4:24, 5:9] = 255
-# What the tests of this file are about does not depend on the kind of database.
+# The tests of this file do not depend on the kind of database.
 pytestmark = pytest.mark.parametrize("database_settings", ["sqlite"], indirect=True)
 
 

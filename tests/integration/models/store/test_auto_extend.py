@@ -1,4 +1,4 @@
-"""Experiments that add seeds by themselves: as many as it takes, within their budget, and then no more."""
+"""Experiments that add seeds automatically, as many as needed within their budget."""
 
 from typing import Any
 
@@ -17,7 +17,7 @@ ENOUGH = 6
 
 
 def create(database: Database, *, replicates: int = ENOUGH, **rule: Any) -> str:
-    """An experiment of two variants that wants the accuracy's difference to 0.1 points, within 100 jobs."""
+    """An experiment of two variants that targets an interval of 0.1 points, within 100 jobs."""
     spec = ExperimentSpec.model_validate(
         {
             "name": "until it is known",
@@ -35,7 +35,7 @@ def create(database: Database, *, replicates: int = ENOUGH, **rule: Any) -> str:
 
 
 def finish(database: Database, experiment_id: str, *, scatter: float) -> None:
-    """Let every job succeed that has not; the difference is 1 point, give or take `scatter`."""
+    """Let every unfinished job succeed; the difference is 1 point, plus or minus `scatter`."""
     with database.read() as session:
         runs = get_runs(session, experiment_id)
     for run in runs:
@@ -101,12 +101,12 @@ def test_failing_seeds_do_not_extend_an_experiment_forever(database: Database) -
     assert not auto_extending(database, experiment_id)
 
 
-@pytest.mark.parametrize("request", [jobs.pause_job, jobs.cancel_job])
-def test_a_paused_or_cancelled_experiment_is_not_extended(database: Database, request: Any) -> None:
+@pytest.mark.parametrize("action", [jobs.pause_job, jobs.cancel_job])
+def test_a_paused_or_cancelled_experiment_is_not_extended(database: Database, action: Any) -> None:
     experiment_id = create(database)
     with database.write() as session:
         for run in get_runs(session, experiment_id):
-            request(session, run.job.id)
+            action(session, run.job.id)
     assert extend(database) == []
 
 

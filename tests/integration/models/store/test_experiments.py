@@ -87,7 +87,7 @@ def test_pages_contain_each_experiment_once(database: Database) -> None:
 
 
 class TestProgress:
-    """How far an experiment is."""
+    """An experiment's progress."""
 
     def test_before_any_job_has_started(self, database: Database) -> None:
         experiment_id, _ = create(database)

@@ -155,7 +155,7 @@ def test_time_filters_apply_beyond_the_first_page(database: Database) -> None:
     assert all(earlier < later for earlier, later in pairwise(moments))
 
 
-# SQLite's readers see one moment throughout.
+# SQLite's readers see one snapshot throughout.
 @pytest.mark.parametrize("database_settings", ["postgresql"], indirect=True)
 @pytest.mark.usefixtures("database_settings")
 def test_a_job_that_is_deleted_while_a_page_is_read_does_not_end_the_list(

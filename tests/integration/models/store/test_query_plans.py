@@ -19,7 +19,7 @@ NEWEST = select(Job.id).order_by(Job.created_at.desc(), Job.id.desc()).limit(50)
 
 
 def _plan(session: Session, query: Select[str]) -> str:
-    """What the database would do; `session` is of a transaction, for which alone some ways are ruled out."""
+    """The database's plan; some operations are disabled for the transaction of `session` only."""
     dialect = session.get_bind().dialect
     on_sqlite = dialect.name == "sqlite"
     written = str(query.compile(dialect=dialect, compile_kwargs={"literal_binds": True}))

@@ -1,4 +1,4 @@
-"""A migration that rebuilds a table loses none of the rows that refer to it."""
+"""A migration that rebuilds a table loses none of the rows that reference it."""
 
 from pathlib import Path
 

@@ -65,7 +65,7 @@ def test_deferred_columns_are_loaded_for_many_rows(database: Database) -> None:
         results = [job.result for job in jobs.get_jobs(session, ids) if job.result]
         load_deferred(session, results, "test_correct")
         load_deferred(session, results[:1], "diagnostics")
-    # The session is closed: what was not loaded could not be had any more.
+    # The session is closed: deferred columns could no longer be loaded.
     assert [result.test_correct for result in results] == [result_record().test_correct] * 2
     assert results[0].diagnostics is not None
     assert results[0].diagnostics["first_layer_side"] == 3

@@ -27,7 +27,7 @@ def queued(database: Database, *, priority: int = 0) -> str:
 
 
 def claim_new(database: Database, *, seconds: float) -> str:
-    """A job whose worker holds it for so many seconds; less than none: it has been abandoned."""
+    """A job with a lease of so many seconds; a negative number makes it abandoned."""
     job_id = queued(database)
     with database.write() as session:
         assert queue.claim(session, job_id, owner="worker", lease_seconds=seconds) is not None

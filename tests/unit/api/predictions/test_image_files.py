@@ -1,4 +1,4 @@
-"""Files of strangers become 28x28 images of light ink on black, or are refused before they cost much."""
+"""Untrusted files become 28x28 images of light ink on black, or are refused before they cost much."""
 
 import io
 import struct

@@ -1,4 +1,4 @@
-"""The recommendation says what this experiment shows, where, and what it leaves open."""
+"""The recommendation states what this experiment shows, with pointers, and what it leaves open."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -14,7 +14,7 @@ WIDTHS = {"narrow": 10_000, "middle": 100_000, "wide": 1_000_000}
 
 
 def scatter(number: int, seed: int) -> float:
-    """Of one variant's seeds: nothing on average, and something in each difference of two variants."""
+    """Noise of one variant's seeds: zero on average, and different between variants."""
     return 0.0005 * (1 + number) * (-1) ** seed
 
 

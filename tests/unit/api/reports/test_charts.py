@@ -186,7 +186,7 @@ def test_a_long_name_keeps_both_ends() -> None:
 
 def test_the_users_matplotlib_style_is_not_changed() -> None:
     CHARTS["cost"].render_svg(comparisons.full())
-    # As it is without the charts' style: formulas are read, text becomes shapes.
+    # As without the charts' style: formulas are parsed, and text becomes shapes.
     figure = Figure()
     figure.text(0, 0, "$x$")
     text = io.StringIO()

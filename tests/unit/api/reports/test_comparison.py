@@ -1,4 +1,4 @@
-"""The comparison and its renderers, on rows that no database has seen."""
+"""The comparison and its renderers, on rows that are in no database."""
 
 import csv
 import io
@@ -334,7 +334,7 @@ def overfitting_onset_epoch(*losses: Sequence[float]) -> int | None:
 def test_the_onset_of_overfitting_is_the_lowest_loss_before_a_clear_rise() -> None:
     assert overfitting_onset_epoch([0.5, 0.52], [0.3, 0.32], [0.6, 0.62]) == 2
     assert overfitting_onset_epoch([0.5, 0.52], [0.4, 0.42], [0.3, 0.32]) is None
-    # Up by 0.05, where chance moves the means by about 0.1.
+    # A rise of 0.05, where the means vary by about 0.1.
     assert overfitting_onset_epoch([0.5, 0.6], [0.3, 0.4], [0.35, 0.45]) is None
     # The only job that went on is not like both together.
     assert overfitting_onset_epoch([0.5, 0.52], [0.3, 0.32], [0.9]) is None

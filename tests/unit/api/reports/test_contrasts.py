@@ -1,4 +1,4 @@
-"""Contrasts: who is paired with whom, what is corrected, and what is filled in."""
+"""Contrasts: how runs are paired, which tests are corrected, and which fields are set."""
 
 from collections.abc import Sequence
 

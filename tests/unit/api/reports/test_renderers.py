@@ -29,7 +29,7 @@ FORMATS = {"md": markdown.render, "csv": csv_table.render, "html": html.render}
 
 
 def without_drawings(page: str) -> str:
-    """What Matplotlib draws is its own affair; that it is there, and under which name, is not."""
+    """Replaces Matplotlib's drawings, whose details are not tested here; presence and names of charts are."""
     return re.sub(
         r"(<svg )[^>]*(role=.img. aria-label=.[^\"]*.).*?(</svg>)", r"\1\2>\3", page, flags=re.DOTALL
     )

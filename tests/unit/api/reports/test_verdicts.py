@@ -153,7 +153,7 @@ def test_an_unclear_loss_states_the_detectable_difference() -> None:
 
 
 def test_the_exact_test_can_overrule_the_t_test() -> None:
-    # Five gains and one tiny loss: t is certain, but 4 of 64 signings do as well.
+    # Five gains and one tiny loss: significant by t, but 4 of 64 sign assignments are as extreme.
     gains = [0.020, 0.021, 0.020, 0.019, 0.020, -0.0001]
     five_gains = contrast([0.9 + gain for gain in gains])
     numbers = accuracy(five_gains)

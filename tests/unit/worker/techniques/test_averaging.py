@@ -1,4 +1,4 @@
-"""Averages of weights against their formulas, on numbers that a person can follow."""
+"""Averages of weights against their formulas, on small numbers."""
 
 import keras
 import numpy as np

@@ -73,7 +73,7 @@ def test_spatial_dropout_zeroes_whole_maps_and_keeps_the_expectation() -> None:
 
 
 def disturbed(layer_class: type[HashedNoise], strength: float, level: float) -> np.ndarray:
-    """What a layer makes of 262,144 units that all have the same activation."""
+    """A layer's output for 262,144 units with the same activation."""
     layer = layer_class(StepClock(), "noise")
     layer.set_strength(strength, 0)
     inputs = tf.fill((64, 4096), level)
