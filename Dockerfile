@@ -1,5 +1,5 @@
 # One file, two images: EXTRAS=api (no TensorFlow) and EXTRAS=worker. docker-compose.yml builds both.
-FROM python:3.11.11-slim-bookworm AS build
+FROM python:3.11.15-slim-bookworm AS build
 ARG EXTRAS
 RUN pip install --no-cache-dir uv==0.13.9 && uv venv /opt/regbench
 WORKDIR /source
@@ -16,7 +16,7 @@ COPY worker worker
 RUN uv pip install --no-cache --compile-bytecode --python /opt/regbench/bin/python \
     --no-deps --build-constraint requirements.lock .
 
-FROM python:3.11.11-slim-bookworm
+FROM python:3.11.15-slim-bookworm
 # /data: artifacts and downloaded datasets, shared by API and workers. A new volume takes over its owner.
 RUN useradd --uid 10001 --create-home regbench && install --directory --owner regbench --group regbench /data
 COPY --from=build /opt/regbench /opt/regbench

@@ -76,6 +76,13 @@ def test_images_are_pinned(service: str) -> None:
     assert re.fullmatch(r"\w+:\d+\.\d+[\w.-]*", SERVICES[service]["image"])
 
 
+@pytest.mark.parametrize(("service", "version"), [("redis", (7, 4, 6)), ("postgres", (17, 7))])
+def test_c11_an_image_has_the_fixes_of_its_release(service: str, version: tuple[int, ...]) -> None:
+    """Redis before 7.4.6 lets who may run scripts run code (CVE-2025-49844)."""
+    _, _, pinned = SERVICES[service]["image"].partition(":")
+    assert tuple(map(int, pinned.partition("-")[0].split("."))) >= version
+
+
 @pytest.mark.parametrize("service", OURS)
 def test_our_images_are_built_from_extras_that_exist(service: str) -> None:
     extras = SERVICES[service]["build"]["args"]["EXTRAS"]
