@@ -114,7 +114,7 @@ def test_an_unavailable_database_is_reported_with_its_log(tmp_path: Path) -> Non
     assert list_processes(tmp_path) == {}
 
 
-def test_it_starts_beside_a_users_own_modules_and_reads_the_folders_env(tmp_path: Path) -> None:
+def test_c3_it_starts_beside_a_users_own_modules_and_reads_the_folders_env(tmp_path: Path) -> None:
     folder = tmp_path / "folder"
     folder.mkdir()
     for name in ("api", "client", "migrations", "models", "worker"):

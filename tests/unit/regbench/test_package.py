@@ -33,7 +33,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_the_client_imports_none_of_the_users_modules(installed: Path, folder: Path) -> None:
+def test_c3_the_client_imports_none_of_the_users_modules(installed: Path, folder: Path) -> None:
     program = BLOCK_EXTRAS + (
         "import regbench\n"
         "with regbench.Regbench('http://127.0.0.1:9', retries=0) as client:\n"
@@ -49,7 +49,7 @@ def test_the_client_imports_none_of_the_users_modules(installed: Path, folder: P
     assert (done.returncode, done.stdout.strip()) == (0, str(installed / "regbench/__init__.py")), done.stderr
 
 
-def test_the_command_works_without_the_extras(installed: Path, folder: Path) -> None:
+def test_c3_the_command_works_without_the_extras(installed: Path, folder: Path) -> None:
     """As its console script, which does not import from the current folder."""
     program = BLOCK_EXTRAS + "from regbench.cli.main import app\napp()\n"
     environment = os.environ | {"PYTHONPATH": str(installed)}
