@@ -1,9 +1,9 @@
 """Pages about experiments: the list, one experiment, and the forms for new jobs and experiments."""
 
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
 
 from api.dashboard import forms
 from api.dashboard.rendering import PageRoute, RenderPageDep
@@ -11,6 +11,7 @@ from api.dashboard.run_table import build_run_table
 from api.experiments import schemas as experiment_schemas
 from api.experiments import serializers as experiment_serializers
 from api.experiments.presets import PRESETS
+from api.http.bodies import JsonObject, parse_body
 from api.http.curl import format_curl
 from api.http.dependencies import DatabaseDep, ExperimentId, SettingsDep
 from api.http.pagination import CursorQuery, decode_cursor, encode_cursor
@@ -85,10 +86,19 @@ def show_experiment(
     )
 
 
+@router.post("/new/curl")
+async def format_form_curl(
+    path: Literal["/v1/jobs", "/v1/experiments"],
+    document: Annotated[JsonObject, Depends(parse_body(JsonObject))],
+    request: Request,
+    settings: SettingsDep,
+) -> str:
+    """The curl command that submits a form's document."""
+    return format_curl(settings, str(request.base_url), path, document.root)
+
+
 @router.get("/new")
-def show_job_form(
-    render: RenderPageDep, request: Request, settings: SettingsDep, spec: ClientState = None
-) -> Response:
+def show_job_form(render: RenderPageDep, settings: SettingsDep, spec: ClientState = None) -> Response:
     """The form for one job."""
     return render(
         "new_job.html.jinja",
@@ -97,7 +107,6 @@ def show_job_form(
         families=forms.build_families(),
         job=forms.build_job_section(),
         submit="Start training",
-        command=format_curl(settings, str(request.base_url), "/v1/jobs"),
         **_get_dataset_choice(settings),
     )
 
@@ -105,7 +114,6 @@ def show_job_form(
 @router.get("/new/experiment")
 def show_experiment_form(
     render: RenderPageDep,
-    request: Request,
     settings: SettingsDep,
     spec: ClientState = None,
     preset: ClientState = None,
@@ -121,7 +129,6 @@ def show_experiment_form(
         rules=forms.build_experiment_rules(),
         stopping_rule=forms.build_stopping_rule_controls(),
         submit="Start the experiment",
-        command=format_curl(settings, str(request.base_url), "/v1/experiments"),
         **_get_dataset_choice(settings),
     )
 

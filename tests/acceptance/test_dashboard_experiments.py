@@ -223,7 +223,7 @@ def test_the_address_contains_the_form_and_the_curl_command_submits_it(
     line = page.locator("#curl").inner_text()
     page.goto(page.url)
     expect(rate).to_have_value("0.25")
-    assert page.locator("#curl").inner_text() == line
+    expect(page.locator("#curl")).to_have_text(line)
 
     done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=True)  # noqa: S607 (bash from PATH)
     submitted = re.search(r'"id":"(job_\w+)"', done.stdout)

@@ -23,15 +23,23 @@ export class Submission {
     addEventListener("pageshow", ({ persisted }) => { if (persisted) this.update(); });
   }
 
-  // The form has changed: updates the curl command and the address, and debounces the cost estimate.
+  // The form has changed: updates the address, and debounces the curl command and the cost estimate.
   update() {
     this.key = createIdempotencyKey();
     this.document = this.read();
-    element("curl").textContent = `${element("curl").dataset.command} '${JSON.stringify(this.document).replaceAll("'", "'\\''")}'`;
+    element("copy-curl").disabled = true;
     this.address = `${location.pathname}${this.query(this.document)}`;
     replaceAddress(this.address);
     clearTimeout(this.timer);
-    this.timer = setTimeout(() => this.estimateCost(), DEBOUNCE_MILLISECONDS);
+    this.timer = setTimeout(() => { this.showCurl(); this.estimateCost(); }, DEBOUNCE_MILLISECONDS);
+  }
+
+  async showCurl() {
+    const { document, path } = this;
+    const line = await requestJson(`/new/curl?path=${path}`, { method: "POST", body: document }).catch(() => null);
+    if (line === null || document !== this.document) return;
+    element("curl").textContent = line;
+    element("copy-curl").disabled = false;
   }
 
   // Validates in the browser first, because the service would only reject such a document.
@@ -68,6 +76,7 @@ export class Submission {
     } catch (error) {
       // If the response was lost, the request may have been executed: a retry sends the same key.
       if (isRejected(error)) this.key = createIdempotencyKey();
+      this.showCurl();
       this.showRejection(error);
       element("form-errors").scrollIntoView({ block: "nearest" });
     }

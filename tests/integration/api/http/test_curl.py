@@ -146,11 +146,18 @@ def test_f7_the_command_of_a_jobs_page_submits_the_same_job(
         assert (again["name"], again["spec_hash"], again["labels"]) == (job.name, job.spec_hash, job.labels)
 
 
-def test_f7_the_commands_of_the_forms_submit(shell: Shell) -> None:
-    for path, document in (("/new", {"name": "it's"}), ("/new/experiment", HOSTILE)):
-        command = shell.get_page(path, r'data-command="([^"]*)"')
-        quoted = json.dumps(document, ensure_ascii=False).replace("'", "'\\''")
-        assert shell.run(f"{command} '{quoted}'")["name"] == document["name"]
+@pytest.mark.parametrize("case", CASES)
+def test_f7_the_commands_of_the_forms_submit(shell: Shell, case: str) -> None:
+    experiment, jobs = CASES[case]
+    documents = {
+        "/v1/jobs": [{"name": "it's", "dataset": {"name": "mnist_5k"}} | changes for changes in jobs],
+        "/v1/experiments": [experiment],
+    }
+    for path, bodies in documents.items():
+        for document in bodies:
+            line = shell.client.post("/new/curl", params={"path": path}, json=document).json()
+            assert line.isprintable()
+            assert shell.run(line)["name"] == document["name"]
 
 
 def test_f7_a_large_experiment_in_chinese_is_not_too_large_to_repeat(shell: Shell) -> None:
