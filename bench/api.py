@@ -102,7 +102,7 @@ def _measure_pages(client: httpx.Client, content: LargeDatabase) -> Iterator[Row
         (
             _measure_page(client, f"page: slowest sort, {sort}", f"/v1/jobs?limit={_PAGE}&sort={sort}")
             for metric in METRICS
-            for sort in (metric.name, f"-{metric.name}")
+            for sort in (metric, f"-{metric}")
         ),
         key=lambda row: row.value,
     )

@@ -3,11 +3,12 @@
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
+from models.metrics import TESTED
 from models.spec import STORED, VISIBLE, WITHOUT_NUL, JobSpec, Seed, bound_length, get_validation_errors
 
 Document = dict[str, Any]
@@ -36,8 +37,10 @@ MOST_VARIANTS = 100
 MOST_SEEDS = 1000
 FEWEST_PAIRS = 6
 """With n pairs the exact sign-flip test's smallest two-sided p is 2 / 2^n: 6 are the first below 5 %."""
-STOPPING_METRICS = {"test_accuracy": 100.0, "test_loss": 1.0, "generalization_gap_loss": 1.0}
-"""What a stopping rule may look at: columns of a result, and what turns each into points or nats."""
+if TYPE_CHECKING:
+    StoppingMetric = str
+else:
+    StoppingMetric = Literal[*(metric.name for metric in TESTED)]
 
 
 class StoppingRule(BaseModel):
@@ -46,7 +49,7 @@ class StoppingRule(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     variant: str = Field(description="Whose difference from the baseline is to become known")
-    metric: Literal["test_accuracy", "test_loss", "generalization_gap_loss"] = "test_accuracy"
+    metric: StoppingMetric = "test_accuracy"
     half_width: float = Field(
         gt=0,
         le=100,

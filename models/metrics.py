@@ -175,8 +175,8 @@ class EvaluationMetrics:
     ]
 
 
-METRICS = tuple(
-    replace(
+METRICS = {
+    name: replace(
         entry,
         name=name,
         heading=entry.heading or entry.title.lower(),
@@ -185,8 +185,10 @@ METRICS = tuple(
     for name, hint in get_type_hints(EvaluationMetrics, include_extras=True).items()
     for entry in hint.__metadata__
     if isinstance(entry, Metric)
-)
+}
 """The catalogue, in the order of a result's fields."""
-REPORTED = sorted((metric for metric in METRICS if metric.table), key=lambda metric: not metric.tested)
-"""What a report summarizes, in its order: what is tested comes first."""
-TESTED = tuple(metric for metric in METRICS if metric.tested)
+TESTED = [metric for metric in METRICS.values() if metric.tested]
+REPORTED = TESTED + [metric for metric in METRICS.values() if metric.table and not metric.tested]
+"""What a report summarizes, in its order."""
+VARIANT_METRICS = [metric for metric in REPORTED if metric.table == "variants"]
+"""The columns of the report's first table, which webhooks and the command line show too."""

@@ -7,9 +7,8 @@ from typing import Any
 
 from standardwebhooks import Webhook as Signer
 
+from models.metrics import VARIANT_METRICS
 from models.store.tables import Job, Webhook
-
-_METRICS = ("test_accuracy", "test_loss", "generalization_gap_loss", "epochs_run", "training_seconds")
 
 
 def build_body(event: str, webhook: Webhook, job: Job | None) -> str:
@@ -27,7 +26,7 @@ def build_body(event: str, webhook: Webhook, job: Job | None) -> str:
             "variant": job.variant,
             "finished_at": _format_time(job.finished_at) if job.finished_at else None,
             "error": {"code": job.error_code, "message": job.error_message} if job.error_code else None,
-            "result": {name: getattr(result, name) for name in _METRICS} if result else None,
+            "result": result and {metric.name: getattr(result, metric.name) for metric in VARIANT_METRICS},
             "links": {"self": f"{webhook.base_url}/v1/jobs/{job.id}"},
         }
     message = {"type": event, "timestamp": _format_time(moment), "data": data}

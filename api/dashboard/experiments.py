@@ -1,6 +1,6 @@
 """Pages about experiments: the list, one experiment, and the forms for new jobs and experiments."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Query, Request, Response
@@ -18,6 +18,7 @@ from api.http.pagination import CursorQuery, decode_cursor, encode_cursor
 from models.dataset_cards import DATASETS
 from models.datasets import is_available
 from models.formatting import format_duration
+from models.metrics import REPORTED
 from models.settings import Settings
 from models.states import JobState
 from models.store import experiments as store
@@ -82,6 +83,10 @@ def show_experiment(
         progress=format_progress(experiment.progress),
         run_table=build_run_table(runs, names, baseline=experiment.baseline),
         actions=build_actions(experiment),
+        metrics=[
+            asdict(metric) | {"contrast": metric.contrast, "contrast_unit": metric.contrast_unit}
+            for metric in REPORTED
+        ],
         next_seeds=f"{max(seeds) + 1}-{max(seeds) + _SUGGESTED_SEEDS}",
     )
 

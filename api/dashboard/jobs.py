@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
@@ -17,6 +18,7 @@ from api.jobs.queries import JobQuery
 from models.dataset_cards import DATASETS
 from models.experiments import flatten
 from models.formatting import format_count, format_duration, format_techniques
+from models.metrics import METRICS
 from models.spec import STORED, JobSpec
 from models.states import JobState
 from models.store import jobs as store
@@ -27,25 +29,6 @@ from models.techniques import CATALOGUE
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
 
 _MAX_COMPARED = 10
-_METRICS = {
-    "test_accuracy": "Test accuracy",
-    "test_loss": "Test loss",
-    "train_accuracy": "Training accuracy",
-    "train_loss": "Training loss",
-    "validation_accuracy": "Validation accuracy",
-    "validation_loss": "Validation loss",
-    "generalization_gap_accuracy": "Gap in accuracy, training minus test",
-    "generalization_gap_loss": "Gap in loss, test minus training",
-    "test_ece": "Calibration error (ECE)",
-    "test_brier": "Brier score",
-    "reported_epoch": "Epoch whose weights were kept",
-    "epochs_run": "Epochs run",
-    "parameters": "Parameters",
-    "zero_weight_fraction": "Weights that are zero",
-    "weight_norm": "Norm of the weights",
-    "training_seconds": "Seconds of training",
-}
-"""The rows of a result's table."""
 
 
 @router.get("/jobs")
@@ -98,7 +81,7 @@ def show_job(
             "/v1/jobs",
             JobSpec.model_validate(job.spec, context=STORED).model_dump(mode="json", exclude_defaults=True),
         ),
-        metrics=_format_metrics(job.result),
+        metrics=_format_metrics(job.result) if job.result else {},
         digits=range(10),
     )
 
@@ -117,12 +100,14 @@ def compare_jobs(
     with database.read() as session:
         jobs = [job_serializers.serialize_job(row, None) for row in store.get_jobs(session, job_ids)]
     finished = [row.id for row in jobs if row.result]
-    results = [_format_metrics(row.result) for row in jobs]
+    results = [_format_metrics(row.result) if row.result else {} for row in jobs]
     return render(
         "compare.html.jinja",
         jobs=list(zip(jobs, _name_jobs(jobs), strict=True)),
         differences=find_differences([row.spec for row in jobs]),
-        results=[(label, [result.get(label, "") for result in results]) for label in _METRICS.values()],
+        results=[
+            (title, [result.get(title, "") for result in results]) for title in dict.fromkeys(chain(*results))
+        ],
         report="&".join(f"job={job_id}" for job_id in finished) if len(finished) > 1 else None,
     )
 
@@ -191,18 +176,9 @@ def _name_jobs(jobs: Sequence[job_schemas.Job]) -> list[str]:
     return names
 
 
-def _format_metrics(result: job_schemas.Result | None) -> dict[str, str]:
-    if result is None:
-        return {}
-    formatted = {}
-    for name, label in _METRICS.items():
-        value = getattr(result, name)
-        if value is None:
-            continue
-        if "accuracy" in label or "Weights that" in label:
-            formatted[label] = filters.format_percent(value)
-        elif isinstance(value, int):
-            formatted[label] = f"{value:,}"
-        else:
-            formatted[label] = f"{value:.1f}" if "econds" in label else f"{value:.4f}"
-    return formatted
+def _format_metrics(result: job_schemas.Result) -> dict[str, str]:
+    return {
+        metric.title: f"{metric.format_value(value)} {metric.format.unit}"
+        for metric in METRICS.values()
+        if (value := getattr(result, metric.name)) is not None
+    }

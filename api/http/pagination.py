@@ -18,9 +18,7 @@ from models.metrics import METRICS
 from models.store.job_search import NEWEST_FIRST, Cursor, SortOrder
 from models.store.tables import ApiKey, Experiment, Result
 
-SORTS = [
-    f"{sign}{name}" for name in ("created_at", *(metric.name for metric in METRICS)) for sign in ("-", "")
-]
+SORTS = [f"{sign}{name}" for name in ("created_at", *METRICS) for sign in ("-", "")]
 _LARGEST = 2**31
 Row = TypeVar("Row")
 

@@ -9,10 +9,10 @@ from typing import Any
 
 from api.reports.schemas import Comparison, Difference, MetricSummary, Missing, VariantReport
 from models.formatting import format_count
-from models.metrics import PERCENT, REPORTED, TESTED, Metric
+from models.metrics import METRICS, PERCENT, REPORTED, TESTED, VARIANT_METRICS, Metric
 
 UNKNOWN = "-"
-_NETWORK_METRICS = {metric.name for metric in REPORTED if metric.table == "networks"}
+_NETWORK_METRICS = [metric for metric in REPORTED if metric.table == "networks"]
 _METRIC = re.compile(r"/(variants|contrasts)/(\d+)/(?:metrics|differences)/(\w+)")
 
 
@@ -160,7 +160,7 @@ def find_sources(comparison: Comparison, pointers: Sequence[str]) -> list[Source
                 contrast = comparison.contrasts[index]
                 row = f"contrast-{index}", f"{contrast.variant} against {contrast.baseline}"
             else:
-                kind = "network" if metric in _NETWORK_METRICS else "variant"
+                kind = "network" if METRICS[metric].table == "networks" else "variant"
                 row = f"{kind}-{index}", comparison.variants[index].name
             rows.setdefault(row, []).append(metric.removesuffix("_points").replace("_", " "))
     return [Source(anchor, f"{name}: {', '.join(metrics)}") for (anchor, name), metrics in rows.items()]
@@ -168,19 +168,17 @@ def find_sources(comparison: Comparison, pointers: Sequence[str]) -> list[Source
 
 def build_variant_rows(comparison: Comparison) -> list[list[str]]:
     """The table of variants, its head first."""
-    columns = [metric for metric in REPORTED if metric.table == "variants"]
-    rows = [["variant", "seeds", *(metric.heading for metric in columns)]]
+    rows = [["variant", "seeds", *(metric.heading for metric in VARIANT_METRICS)]]
     for variant in comparison.variants:
         name = f"{variant.name} (baseline)" if variant.is_baseline else variant.name
-        rows.append([name, format_seed_count(variant), *_format_summaries(variant, columns)])
+        rows.append([name, format_seed_count(variant), *_format_summaries(variant, VARIANT_METRICS)])
     return rows
 
 
 def build_network_rows(comparison: Comparison) -> list[list[str]]:
     """The table of what the networks have become, its head first."""
-    columns = [metric for metric in REPORTED if metric.table == "networks"]
-    rows = [["variant", *(metric.heading for metric in columns)]]
-    rows += ([variant.name, *_format_summaries(variant, columns)] for variant in comparison.variants)
+    rows = [["variant", *(metric.heading for metric in _NETWORK_METRICS)]]
+    rows += ([variant.name, *_format_summaries(variant, _NETWORK_METRICS)] for variant in comparison.variants)
     return rows
 
 

@@ -14,11 +14,11 @@ from sqlalchemy.orm import Session
 from models.experiments import (
     FEWEST_PAIRS,
     MOST_SEEDS,
-    STOPPING_METRICS,
     ExperimentSpec,
     Extension,
     StoppingRule,
 )
+from models.metrics import METRICS
 from models.spec import STORED
 from models.states import UNFINISHED
 from models.store.experiment_runs import ExperimentRun, get_runs
@@ -56,11 +56,12 @@ def _get_more_seeds(
     """The seeds to add; none if the difference is known closely enough, the budget spent, or all hopeless."""
     from models.statistics import compute_paired_difference  # noqa: PLC0415 (numpy and scipy, only where needed)
 
-    unit = STOPPING_METRICS[rule.metric]
+    scale = METRICS[rule.metric].format.scale
     values: dict[str, dict[int, float]] = {spec.baseline_name: {}, rule.variant: {}}
     for run in runs:
-        if run.variant in values and run.job.result is not None:
-            values[run.variant][run.seed] = unit * getattr(run.job.result, rule.metric)
+        value = getattr(run.job.result, rule.metric, None)
+        if run.variant in values and value is not None:
+            values[run.variant][run.seed] = scale * value
     baseline, variant = values[spec.baseline_name], values[rule.variant]
     seeds = sorted(baseline.keys() & variant.keys())
     pairs, missing = len(seeds), FEWEST_PAIRS - len(seeds)

@@ -272,7 +272,7 @@ class Result(Base, _MetricColumns):
     job: Mapped[Job] = relationship(back_populates="result")
 
     # One for each metric that lists can be sorted by.
-    __table_args__ = tuple(Index(None, metric.name, "job_id") for metric in METRICS)
+    __table_args__ = tuple(Index(None, metric, "job_id") for metric in METRICS)
 
 
 class Event(Base):

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from models.formatting import format_duration, format_techniques
+from models.metrics import VARIANT_METRICS
 from regbench.cli.completion import complete_datasets, complete_experiments, complete_ids, complete_techniques
 from regbench.cli.options import (
     AsJson,
@@ -237,8 +238,9 @@ def _show_job(job: Job, history: Sequence[Epoch]) -> None:
     }
     if job.result:
         lines |= {
-            "test accuracy": f"{job.result.test_accuracy:.4f}",
-            "test loss": f"{job.result.test_loss:.4f}",
+            metric.title.lower(): f"{metric.format_value(value)} {metric.format.unit}".rstrip()
+            for metric in VARIANT_METRICS
+            if (value := getattr(job.result, metric.name, None)) is not None
         }
     losses = [epoch.validation_loss for epoch in history if epoch.validation_loss is not None]
     if losses:

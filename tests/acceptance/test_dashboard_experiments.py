@@ -144,9 +144,9 @@ def test_saved_tables_equal_the_displayed_ones(page: Page, finished: str, tmp_pa
         float(row["low"]) < float(row["high"]) and row["verdict"] == "not significant" for row in differences
     )
     table = page.get_by_role("region", name="Means of the variants").locator("tbody tr").all()
-    assert [(row["seeds"], f"{row['Test loss']}\n±{row['Test loss, ±']}") for row in variants] == [
-        tuple(row.locator("td").nth(column).inner_text() for column in (0, 2)) for row in table
-    ]
+    assert [
+        (row["seeds"], f"{row['Test loss, nats']}\n±{row['Test loss, nats, ±']}") for row in variants
+    ] == [tuple(row.locator("td").nth(column).inner_text() for column in (0, 2)) for row in table]
 
 
 def _save(page: Page, button: str, folder: Path) -> list[dict[str, str]]:

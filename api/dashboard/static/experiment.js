@@ -38,7 +38,7 @@ element("curve-choice").addEventListener("click", ({ target }) => {
 // ---- report
 
 let report = null;
-let difference = new URLSearchParams(location.search).get("difference") ?? "test_accuracy_points";
+let difference = new URLSearchParams(location.search).get("difference");
 
 function showReport() {
   if (!report.finished) {

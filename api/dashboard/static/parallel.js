@@ -1,21 +1,17 @@
 // Parallel coordinates of a sweep: an axis for each parameter that is varied and for each outcome.
 
 import { h, s } from "./elements.js";
+import { METRICS, formatLabel } from "./report-view.js";
 
-const OUTCOMES = [
-  ["test accuracy, %", (metrics) => 100 * metrics.test_accuracy.mean],
-  ["test loss", (metrics) => metrics.test_loss.mean],
-  ["gap in loss", (metrics) => metrics.generalization_gap_loss.mean],
-];
 const [WIDTH, HEIGHT, TOP, BOTTOM, SIDE] = [760, 300, 40, 34, 60];
 const MIN_VALUES = 3;
 
 // Null unless a numeric parameter has three values or more.
 export function buildParallelCoordinates(report) {
   const variants = report.variants.filter((variant) => variant.metrics);
-  const axes = [...buildParameterAxes(variants), ...OUTCOMES.map(([title, value]) =>
-    buildAxis(title, variants.map((variant) => value(variant.metrics))))];
-  if (axes.length === OUTCOMES.length || variants.length < MIN_VALUES) return null;
+  const parameterAxes = buildParameterAxes(variants);
+  if (!parameterAxes.length || variants.length < MIN_VALUES) return null;
+  const axes = [...parameterAxes, ...buildOutcomeAxes(variants)];
   const ranked = [...variants].sort((one, other) =>
     other.metrics.test_accuracy.mean - one.metrics.test_accuracy.mean);
   const status = h("p", { class: "help", role: "status" }, "Point at a line, or move to it with Tab, to see its variant.");
@@ -54,6 +50,10 @@ function buildParameterAxes(variants) {
     .filter(([, values]) => new Set(values.filter((value) => value !== null)).size >= MIN_VALUES)
     .map(([name, values]) => buildAxis(name.replaceAll("_", " ").replace(".", ": "), values));
 }
+
+const buildOutcomeAxes = (variants) => METRICS.filter(({ tested, name }) => tested && variants.some(({ metrics }) => metrics[name]))
+  .map((metric) => buildAxis(formatLabel(metric).toLowerCase(), variants.map(({ metrics }) =>
+    metrics[metric.name] && metric.format.scale * metrics[metric.name].mean)));
 
 // Logarithmic if the values span a factor of 50; null is drawn below the axis, as "off".
 function buildAxis(title, values) {

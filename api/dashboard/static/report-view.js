@@ -3,12 +3,11 @@
 import { h, s } from "./elements.js";
 import { saveCsv } from "./export.js";
 
-const METRICS = [
-  { name: "test_accuracy_points", title: "Test accuracy", unit: "points", digits: 2, better: "higher", limit: 100 },
-  { name: "test_loss", title: "Test loss", unit: "nats", digits: 4, better: "lower" },
-  { name: "generalization_gap_loss", title: "Gap in loss", unit: "nats", digits: 4, better: "lower" },
-  { name: "generalization_gap_accuracy_points", title: "Gap in accuracy", unit: "points", digits: 2, better: "lower" },
-];
+// The catalogue of models/metrics.py, as far as reports summarize it.
+export const METRICS = JSON.parse(document.getElementById("report-view").dataset.metrics);
+const TESTED = METRICS.filter((metric) => metric.tested).map(({ contrast, contrast_unit: unit, title, format, direction }) =>
+  ({ name: contrast, title, unit, digits: format.digits, better: direction, limit: unit === "points" ? 100 : Infinity }));
+export const formatLabel = ({ title, format }) => (format.unit ? `${title}, ${format.unit}` : title);
 
 export function buildReportView(report, metric, select) {
   const parts = [];
@@ -24,13 +23,13 @@ export function buildReportView(report, metric, select) {
 const formatSigned = (value, digits) => (value > 0 ? "+" : value < 0 ? "\u2212" : "") + Math.abs(value).toFixed(digits);
 
 function buildDifferences(report, selected, select) {
-  const metric = METRICS.find(({ name }) => name === selected) ?? METRICS[0];
+  const metric = TESTED.find(({ name }) => name === selected) ?? TESTED[0];
   const differences = report.contrasts.map((contrast) => contrast.differences?.[metric.name] ?? null);
   const reach = computeReach(differences.filter(Boolean), metric);
   return h("section", { "aria-labelledby": "differences-title" },
     h("h2", { id: "differences-title" }, "Differences from ", h("q", {}, report.baseline)),
     h("div", { class: "tabs", role: "group", "aria-label": "Metric" },
-      METRICS.map((item) => h("button", {
+      TESTED.map((item) => h("button", {
         type: "button", id: `metric-${item.name}`, "aria-pressed": String(item === metric),
         onclick: () => select(item.name),
       }, item.title))),
@@ -68,7 +67,7 @@ const REACH_IN_MEANS = 2;
 
 // The end of the axis on each side of 0: it contains every mean and half of the intervals completely, but a very wide
 // interval of two seeds does not flatten the others.
-function computeReach(differences, { limit = Infinity }) {
+function computeReach(differences, { limit }) {
   if (!differences.length) return 1;
   const ends = differences.map(({ mean, low, high }) => Math.max(Math.abs(low ?? mean), Math.abs(high ?? mean)))
     .sort((one, other) => one - other);
@@ -145,23 +144,19 @@ function buildRecommendation(report) {
       item.not_tested ? h("p", { class: "help" }, item.not_tested) : null))));
 }
 
-// The mean and half of its interval, which is empty for a single seed.
-const formatMean = (metric, scale, digits) => [
-  (scale * metric.mean).toFixed(digits),
-  metric.low === null ? "" : ((scale * (metric.high - metric.low)) / 2).toFixed(digits),
-];
+// The mean and half of its interval, which is empty for a single seed; means of counts may have a fraction.
+function formatMean(summary, { digits, scale }) {
+  if (!summary) return ["", ""];
+  const places = Number.isInteger(summary.mean) ? digits : Math.max(digits, 1);
+  return [
+    (scale * summary.mean).toFixed(places),
+    summary.low === null ? "" : ((scale * (summary.high - summary.low)) / 2).toFixed(places),
+  ];
+}
 
 const buildMeanCell = ([mean, half]) => (half ? [mean, h("small", {}, `\u00b1${half}`)] : [mean]);
 
-const COLUMNS = [
-  ["Test accuracy, %", "test_accuracy", 100, 2],
-  ["Test loss", "test_loss", 1, 4],
-  ["Gap in loss", "generalization_gap_loss", 1, 4],
-  ["Gap in accuracy, points", "generalization_gap_accuracy", 100, 2],
-  ["Calibration error", "test_ece", 1, 4],
-  ["Epochs", "epochs_run", 1, 1],
-  ["Seconds", "training_seconds", 1, 1],
-];
+const COLUMNS = METRICS.filter((metric) => metric.table === "variants");
 
 function buildTable(report) {
   const variants = report.variants.filter((variant) => variant.metrics);
@@ -171,21 +166,20 @@ function buildTable(report) {
     h("div", { class: "scroll", role: "group", "aria-labelledby": "variants-title", tabindex: 0 },
       h("table", {},
         h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "Variant"), h("th", { scope: "col", class: "number" }, "Seeds"),
-          COLUMNS.map(([title]) => h("th", { scope: "col", class: "number" }, title)))),
+          COLUMNS.map((metric) => h("th", { scope: "col", class: "number" }, formatLabel(metric))))),
         h("tbody", {}, variants.map((variant) => h("tr", {},
           h("th", { scope: "row" }, variant.name, variant.is_baseline ? h("span", { class: "tag" }, "baseline") : null),
           h("td", { class: "number" }, String(variant.n)),
-          COLUMNS.map(([, name, scale, digits]) =>
-            h("td", { class: "number" }, buildMeanCell(formatMean(variant.metrics[name], scale, digits))))))))),
+          COLUMNS.map(({ name, format }) =>
+            h("td", { class: "number" }, buildMeanCell(formatMean(variant.metrics[name], format))))))))),
     h("p", { class: "help" }, "Mean \u00b1 half-width of the 95 % confidence interval over seeds (two or more)."),
     buildSaveButton("save-variants", () => saveCsv("variants.csv", formatVariants(variants))));
 }
 
 function formatVariants(variants) {
-  const lines = [["variant", "seeds", ...COLUMNS.flatMap(([title]) => [title, `${title}, \u00b1`])]];
+  const lines = [["variant", "seeds", ...COLUMNS.map(formatLabel).flatMap((label) => [label, `${label}, \u00b1`])]];
   for (const { name, n, metrics } of variants) {
-    lines.push([name, String(n), ...COLUMNS.flatMap(([, metric, scale, digits]) =>
-      formatMean(metrics[metric], scale, digits))]);
+    lines.push([name, String(n), ...COLUMNS.flatMap((column) => formatMean(metrics[column.name], column.format))]);
   }
   return lines;
 }

@@ -212,7 +212,7 @@ def test_a_job_is_shown_with_its_loss_curve(full: Service) -> None:
         (200, {"items": [epoch(number) | {"validation_loss": 1 / number} for number in (1, 2, 4)]}),
     )
     output = run(full, "show", "job_1").stdout
-    assert "test accuracy    0.9777" in output
+    assert "test accuracy    97.77 %" in output
     assert "validation loss  1.0000 █▃▁ 0.2500" in output
 
 

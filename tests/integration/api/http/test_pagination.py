@@ -46,7 +46,7 @@ def test_every_metric_can_be_sorted_by_from_page_to_page(
     client: httpx.Client, two: tuple[str, str], fields: str
 ) -> None:
     for metric in METRICS:
-        first = client.get(f"/v1/jobs?sort={metric.name}&limit=1{fields}")
+        first = client.get(f"/v1/jobs?sort={metric}&limit=1{fields}")
         second = client.get(first.links["next"]["url"])
         assert {job["id"] for job in items(first) + items(second)} == set(two), metric
         assert "next" not in second.links
