@@ -45,17 +45,19 @@ def check_accessibility(page: Page, path: str) -> None:
     width = page.viewport_size and page.viewport_size["width"]
     assert page.evaluate("document.documentElement.scrollWidth") <= width, path
     page.evaluate(_AXE)
-    assert _find_violations(page, "axe.run()") == []
+    assert _find_violations(page, {}) == []
 
 
 def check_colours(page: Page, scheme: Literal["dark", "light"]) -> None:
     """Check the contrast in another colour scheme; the rest of `check_accessibility` ignores it."""
     page.emulate_media(color_scheme=scheme)
-    assert _find_violations(page, "axe.run({ runOnly: ['color-contrast'] })") == []
+    assert _find_violations(page, {"runOnly": ["color-contrast"]}) == []
 
 
-def _find_violations(page: Page, run: str) -> list[tuple[str, str]]:
-    violations = page.evaluate(run)["violations"]
+def _find_violations(page: Page, options: dict[str, Any]) -> list[tuple[str, str]]:
+    # Describing each element that passes a rule, and sending that here, would take four fifths of the time.
+    run = "options => axe.run(options).then(results => results.violations)"
+    violations = page.evaluate(run, {**options, "resultTypes": ["violations"]})
     return [
         (item["id"], item["nodes"][0]["html"]) for item in violations if item["impact"] in _SEVERE_IMPACTS
     ]

@@ -1,6 +1,7 @@
 """The HTML report in a real browser: on a screen, on a phone, on paper."""
 
 from collections.abc import Iterator, Sequence
+from functools import cache
 from itertools import pairwise
 from typing import Any
 
@@ -8,7 +9,6 @@ import pytest
 
 from api.reports import html
 from api.reports.routes import CSP_HEADERS
-from api.reports.schemas import Comparison
 from tests import comparisons
 from tests.acceptance.browsing import NEEDS_CHROMIUM
 
@@ -57,13 +57,19 @@ def page(browser: Any) -> Iterator[Any]:
     opened.close()
 
 
-def show(page: Any, comparison: Comparison, width: int = DESK) -> list[str]:
+@cache
+def render(name: str) -> str:
+    """The report of that name in PAGES, drawn once for all tests."""
+    return html.render(PAGES[name]())
+
+
+def show(page: Any, name: str, width: int = DESK) -> list[str]:
     """Opens the report that the service returns.
 
     Returns a live list of the browser's errors and its additional requests.
     """
     complaints: list[str] = []
-    body = html.render(comparison)
+    body = render(name)
 
     def answer(route: Any) -> None:
         if route.request.url == ADDRESS:
@@ -83,7 +89,7 @@ def show(page: Any, comparison: Comparison, width: int = DESK) -> list[str]:
 @pytest.mark.parametrize("name", PAGES)
 @pytest.mark.parametrize("width", [DESK, PHONE])
 def test_no_text_overlaps_or_overflows(page: Any, name: str, width: int) -> None:
-    assert show(page, PAGES[name](), width) == []
+    assert show(page, name, width) == []
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     for chart in page.query_selector_all("figure"):
         faults: Sequence[str] = chart.eval_on_selector("svg", TEXT_FAULTS)
@@ -91,7 +97,7 @@ def test_no_text_overlaps_or_overflows(page: Any, name: str, width: int) -> None
 
 
 def test_text_is_large_enough_on_a_phone(page: Any) -> None:
-    show(page, comparisons.full(), PHONE)
+    show(page, "three variants", PHONE)
     heights = page.eval_on_selector_all(
         "svg text", "all => all.map(one => one.getBoundingClientRect().height)"
     )
@@ -99,14 +105,14 @@ def test_text_is_large_enough_on_a_phone(page: Any) -> None:
 
 
 def test_tables_scroll_inside_their_box(page: Any) -> None:
-    show(page, comparisons.full(), PHONE)
+    show(page, "three variants", PHONE)
     widths = page.eval_on_selector_all(".scroll", "all => all.map(box => [box.scrollWidth, box.clientWidth])")
     assert any(inner > outer for inner, outer in widths)
     assert all(outer <= PHONE for _, outer in widths)
 
 
 def test_the_first_layers_images_are_shown_under_the_services_own_policy(page: Any) -> None:
-    complaints = show(page, comparisons.full())
+    complaints = show(page, "three variants")
     page.locator("#first-layer").screenshot()
     assert complaints == []
     widths = page.eval_on_selector_all(
@@ -117,7 +123,7 @@ def test_the_first_layers_images_are_shown_under_the_services_own_policy(page: A
 
 
 def test_a_sentence_links_to_its_numbers(page: Any) -> None:
-    show(page, comparisons.full())
+    show(page, "three variants")
     page.click("text=dropout against none: test accuracy")
     row = page.locator("tr:target")
     assert row.locator("th").inner_text() == "dropout"
@@ -128,7 +134,7 @@ def test_a_sentence_links_to_its_numbers(page: Any) -> None:
 
 @pytest.mark.parametrize("name", ["three variants", "22 variants"])
 def test_in_print_every_chart_fits_a_page_and_no_table_is_cut(page: Any, name: str) -> None:
-    show(page, PAGES[name]())
+    show(page, name)
     page.emulate_media(media="print")
     # A4 within the page's margins, in pixels of 1/96 inch.
     width, height = (round((size - 28) / 25.4 * 96) for size in (210, 297))
@@ -145,7 +151,7 @@ def test_in_print_every_chart_fits_a_page_and_no_table_is_cut(page: Any, name: s
 
 
 def test_a_screen_reader_can_read_the_report(page: Any) -> None:
-    show(page, comparisons.full())
+    show(page, "three variants")
     headings = page.eval_on_selector_all("h1, h2, h3", "all => all.map(one => +one.tagName[1])")
     assert headings[0] == 1
     assert all(after <= before + 1 for before, after in pairwise(headings))
