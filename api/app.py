@@ -102,7 +102,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             expose_headers=[*openapi.HEADERS, "RateLimit", "RateLimit-Policy", "Idempotent-Replayed"],
         )
     openapi.install(app)
-    idempotency.install(app)
+    app.add_exception_handler(idempotency.Replayed, idempotency.send_stored_response)
     for part in (
         job_routes,
         action_routes,

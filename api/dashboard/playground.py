@@ -23,15 +23,6 @@ ModelId = Annotated[str | None, Query(pattern=ID_PATTERN)]
 
 
 @dataclass(frozen=True)
-class Side:
-    """One of the two predictions, and the model that makes it."""
-
-    name: str
-    title: str
-    job_id: str
-
-
-@dataclass(frozen=True)
 class Model:
     """A trained model, as an option of a list."""
 
@@ -80,8 +71,8 @@ def show_playground(
     job_ids = {model.job_id for model in models}
     first, second = choose_pair(models)
     sides = [
-        Side("left", "Model A", left if left in job_ids else first.job_id),
-        Side("right", "Model B", right if right in job_ids else second.job_id),
+        {"name": "left", "title": "Model A", "job_id": left if left in job_ids else first.job_id},
+        {"name": "right", "title": "Model B", "job_id": right if right in job_ids else second.job_id},
     ]
     return render("playground.html.jinja", groups=group_models(models), sides=sides)
 

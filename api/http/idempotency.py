@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Annotated
 
-from fastapi import Depends, FastAPI, Header, Request, Response
+from fastapi import Depends, Header, Request, Response
 from pydantic import BaseModel
 from sqlalchemy.orm import Session
 
@@ -148,12 +148,8 @@ IdempotentDep = Annotated[IdempotentRequest, Depends(get_idempotent_request)]
 IdempotentWithoutBodyDep = Annotated[IdempotentRequest, Depends(get_idempotent_request_without_body)]
 
 
-def install(app: FastAPI) -> None:
-    """Respond to repeated requests with the stored response."""
-    app.add_exception_handler(Replayed, send_stored_response)
-
-
 def send_stored_response(_request: Request, error: Exception) -> Response:
+    """The handler of Replayed."""
     assert isinstance(error, Replayed)  # noqa: S101 (Starlette's type of a handler is wider than its calls)
     headers = {**error.response.headers, "Idempotent-Replayed": "true"}
     return Response(error.response.body, error.response.status, headers, media_type="application/json")

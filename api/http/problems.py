@@ -130,10 +130,8 @@ def format_json_pointer(parts: Iterable[int | str]) -> str:
 def install(app: FastAPI, page: RenderProblemPage) -> None:
     """Answer every error of `app` with a problem document, and of browsers with `page`."""
     app.state.problem_page = page
-    app.add_exception_handler(Problem, on_problem)
-    app.add_exception_handler(RegbenchError, on_domain_error)
-    app.add_exception_handler(RequestValidationError, on_bad_parameters)
-    app.add_exception_handler(HTTPException, on_http_exception)
+    for error in (Problem, RegbenchError, RequestValidationError, HTTPException):
+        app.add_exception_handler(error, build_error_response)
     app.add_middleware(HeadAsGet)
     app.add_middleware(RequestEnvelope)
 
@@ -167,24 +165,23 @@ def build_response(request: Request, problem: Problem) -> Response:
     )
 
 
-def build_error_response(
-    request: Request, error: Problem | RegbenchError | RequestValidationError
-) -> Response:
-    """The problem document of an error that was caught before or around a route."""
-    if isinstance(error, Problem):
-        return on_problem(request, error)
-    if isinstance(error, RegbenchError):
-        return on_domain_error(request, error)
-    return on_bad_parameters(request, error)
+def build_error_response(request: Request, error: Exception) -> Response:
+    """The response to a problem, a domain error, or an error that FastAPI or Starlette raises."""
+    match error:
+        case Problem():
+            problem = error
+        case RegbenchError():
+            problem = _convert_domain_error(request, error)
+        case RequestValidationError():
+            problem = _convert_bad_parameters(error)
+        case HTTPException():
+            problem = _convert_http_exception(request, error)
+        case _:
+            raise TypeError("no such error is handled here") from error
+    return build_response(request, problem)
 
 
-def on_problem(request: Request, error: Exception) -> Response:
-    assert isinstance(error, Problem)  # noqa: S101 (Starlette's type of a handler is wider than its calls)
-    return build_response(request, error)
-
-
-def on_domain_error(request: Request, error: Exception) -> Response:
-    assert isinstance(error, RegbenchError)  # noqa: S101 (as above)
+def _convert_domain_error(request: Request, error: RegbenchError) -> Problem:
     kind = next(KINDS[parent] for parent in type(error).__mro__ if parent in KINDS)
     if kind.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         log.warning("request %s: %s", request.state.request_id, error, exc_info=error.__cause__)
@@ -194,12 +191,10 @@ def on_domain_error(request: Request, error: Exception) -> Response:
         headers["Retry-After"] = str(error.retry_after)
     elif isinstance(error, ServiceUnavailable):
         headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
-    detail = _format_summary(faults) if faults else error.message
-    return build_response(request, Problem(kind, detail, errors=faults, headers=headers))
+    return Problem(kind, _format_summary(faults) if faults else error.message, errors=faults, headers=headers)
 
 
-def on_bad_parameters(request: Request, error: Exception) -> Response:
-    assert isinstance(error, RequestValidationError)  # noqa: S101 (as above)
+def _convert_bad_parameters(error: RequestValidationError) -> Problem:
     faults = []
     for fault in error.errors():
         source, *rest = fault["loc"]
@@ -207,18 +202,14 @@ def on_bad_parameters(request: Request, error: Exception) -> Response:
         unknown = fault["type"] == "extra_forbidden"
         detail = "there is no such parameter here" if unknown else str(fault["msg"])
         faults.append(FieldError(f"?{name}" if source == "query" else f"{source} {name}", detail))
-    return build_response(
-        request, Problem(problem_types.INVALID_PARAMETER, _format_summary(faults), errors=faults)
-    )
+    return Problem(problem_types.INVALID_PARAMETER, _format_summary(faults), errors=faults)
 
 
-def on_http_exception(request: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)  # noqa: S101 (as above)
+def _convert_http_exception(request: Request, error: HTTPException) -> Problem:
     status = HTTPStatus(error.status_code)
     path = request.url.path
     if status == HTTPStatus.NOT_FOUND:
-        detail = f"There is nothing at {path}; /docs lists what there is."
-        return build_response(request, Problem(problem_types.NOT_FOUND, detail))
+        return Problem(problem_types.NOT_FOUND, f"There is nothing at {path}; /docs lists what there is.")
     if status == HTTPStatus.METHOD_NOT_ALLOWED:
         # The router's own list has the methods of the first matching route only.
         methods: set[str] = set()
@@ -229,10 +220,10 @@ def on_http_exception(request: Request, error: Exception) -> Response:
             methods.add("HEAD")
         headers = {"Allow": ", ".join(sorted(methods))}
         detail = f"{request.method} is not possible on {path}; possible: {headers['Allow']}."
-        return build_response(request, Problem(problem_types.METHOD_NOT_ALLOWED, detail, headers=headers))
+        return Problem(problem_types.METHOD_NOT_ALLOWED, detail, headers=headers)
     # RFC 9457: about:blank is the type of a problem that only its status describes.
     unlisted = ProblemType("", status, status.phrase, "", "")
-    return build_response(request, Problem(unlisted, str(error.detail), headers=dict(error.headers or {})))
+    return Problem(unlisted, str(error.detail), headers=dict(error.headers or {}))
 
 
 def _format_summary(faults: Sequence[FieldError]) -> str:
