@@ -82,7 +82,7 @@ class Settings(BaseSettings):
         30.0,
         gt=0,
         le=3600,
-        description="Seconds after which a worker sends another message for a job that still waits",
+        description="Seconds after which a worker sends another message for a job that is still queued",
     )
     keep_artifacts_days: float = Field(
         0.0,
@@ -90,29 +90,27 @@ class Settings(BaseSettings):
         le=36_500,
         description="Days after which a finished job's model and predictions are removed; 0: never",
     )
-    max_parameters: int = Field(20_000_000, ge=1, description="Largest network that a job may ask for")
-    max_training_flops: float = Field(
-        1e16, gt=0, description="Most floating-point operations that a job may ask for"
-    )
+    max_parameters: int = Field(20_000_000, ge=1, description="Maximum parameters of a job's network")
+    max_training_flops: float = Field(1e16, gt=0, description="Maximum floating-point operations of a job")
     max_memory_mb: int = Field(
         4_000,
         ge=1,
-        description="Most megabytes that a job's images, weights and batches may take; each training process "
+        description="Maximum megabytes of a job's images, weights and batches; each training process "
         "takes about 1,100 more",
     )
-    max_experiment_jobs: int = Field(1_000, ge=1, description="Most jobs that one experiment may create")
-    max_body_bytes: int = Field(65_536, ge=1024, description="Largest request body that the API reads")
-    max_batch_jobs: int = Field(1_000, ge=1, description="Most jobs that one batch may submit")
-    max_batch_bytes: int = Field(4_194_304, ge=1024, description="Largest body of a batch that the API reads")
+    max_experiment_jobs: int = Field(1_000, ge=1, description="Maximum jobs of one experiment")
+    max_body_bytes: int = Field(65_536, ge=1024, description="Maximum bytes of a request body")
+    max_batch_jobs: int = Field(1_000, ge=1, description="Maximum jobs of one batch")
+    max_batch_bytes: int = Field(4_194_304, ge=1024, description="Maximum bytes of a batch's request body")
     max_streams: int = Field(
-        500, ge=1, le=100_000, description="Most clients that one API process lets follow jobs at once"
+        500, ge=1, le=100_000, description="Maximum clients that follow jobs concurrently in one API process"
     )
     stream_seconds: float = Field(
         0.5, gt=0, le=60, description="Seconds between an API process's polls of the jobs that clients follow"
     )
-    max_webhooks: int = Field(20, ge=1, description="Most webhooks that one owner may have")
+    max_webhooks: int = Field(20, ge=1, description="Maximum webhooks of one owner")
     webhook_private_addresses: bool = Field(
-        False, description="Whether webhooks may lead to private and loopback addresses, and to http"
+        False, description="Whether webhooks may use private and loopback addresses, and http"
     )
     api_keys_required: Literal["auto", "true", "false"] = Field(
         "auto",
@@ -120,7 +118,7 @@ class Settings(BaseSettings):
     )
     allowed_hosts: str = Field(
         "",
-        description="Where keys are not required: names, apart by commas, by which the service may be asked "
+        description="If keys are not required: host names, separated by commas, that the service accepts "
         "besides loopback ones; `*`: any",
     )
     cors_origins: str = Field(
@@ -129,25 +127,25 @@ class Settings(BaseSettings):
         "`https://lab.example`",
     )
     max_reads_per_minute: int = Field(
-        6_000, ge=0, description="Reads that one key may make a minute, in each API process; 0: any number"
+        6_000, ge=0, description="Maximum reads per minute of one key, in each API process; 0: unlimited"
     )
     max_writes_per_minute: int = Field(
-        600, ge=0, description="Writes that one key may make a minute, in each API process; 0: any number"
+        600, ge=0, description="Maximum writes per minute of one key, in each API process; 0: unlimited"
     )
-    max_queued_jobs: int = Field(0, ge=0, description="Most jobs of one owner that may wait; 0: any number")
+    max_queued_jobs: int = Field(0, ge=0, description="Maximum queued jobs of one owner; 0: unlimited")
     max_running_jobs: int = Field(
-        0, ge=0, description="Jobs of one owner above which its next one waits, others pass; 0: any number"
+        0, ge=0, description="Maximum running jobs of one owner; further ones wait; 0: unlimited"
     )
     max_flops_per_day: float = Field(
         0.0,
         ge=0,
-        description="Most floating-point operations that one owner may ask for in 24 hours; 0: any number",
+        description="Maximum floating-point operations of one owner in 24 hours; 0: unlimited",
     )
     max_upload_bytes: int = Field(
-        4_194_304, ge=1024, description="Largest body with images to predict that the API reads"
+        4_194_304, ge=1024, description="Maximum bytes of a request body with images to predict"
     )
     prediction_seconds: float = Field(
-        10.0, gt=0, le=600, description="Seconds that a request for predictions waits for its answer"
+        10.0, gt=0, le=600, description="Seconds that a request waits for predictions"
     )
     predictor_models: int = Field(
         10,
@@ -172,7 +170,7 @@ class Settings(BaseSettings):
     def _refuse_chained_path(cls, path: Path) -> Path:
         # fsspec, which stores the artifacts, reads `::` as the end of an address.
         if "::" in str(path):
-            raise ValueError(f"{path} holds '::'; choose a folder without it")
+            raise ValueError(f"{path} contains '::'; choose a folder without it")
         return path
 
     @field_validator("artifacts_url")
@@ -190,23 +188,23 @@ class Settings(BaseSettings):
 
     @property
     def resolved_database_url(self) -> str:
-        """The SQLAlchemy address, the embedded SQLite file's where none is set."""
+        """The SQLAlchemy address, by default that of the embedded SQLite file."""
         # Quoted: a `?` or `%` in the folder's name would be read as part of an address.
         return self.database_url or f"sqlite:///{quote(str(self.home / 'regbench.db'))}"
 
     @property
     def redis_socket(self) -> Path:
-        """Where the embedded Redis listens."""
+        """The socket of the embedded Redis."""
         return self.home / "redis.sock"
 
     @property
     def resolved_broker_url(self) -> str:
-        """The Celery broker's address, the embedded Redis's socket where none is set."""
+        """The Celery broker's address, by default the embedded Redis's socket."""
         return self.broker_url or f"redis+socket://{self.redis_socket}"
 
     @property
     def resolved_artifacts_url(self) -> str:
-        """The fsspec address of the artifacts, a folder inside `home` where none is set."""
+        """The fsspec address of the artifacts, by default a folder inside `home`."""
         return self.artifacts_url or f"file://{self.home / 'artifacts'}"
 
 

@@ -18,11 +18,13 @@ def _extend(of: Document, **changes: Any) -> Document:
 
 DATA: dict[str, Preset] = {
     "small-data": Preset(
-        title="125 to 4,000 examples and all, without and with dropout, at about equal numbers of updates",
-        expect="Test accuracy rises with the number of examples. With a few hundred of them dropout gains "
-        "nothing, and the test loss is higher with it: the weights go on growing on examples long learned. "
-        "Srivastava et al. (JMLR 2014) gained most with a middling number. On mnist_5k compare with "
-        "the baseline 4,000: there the full size makes a tenth of the others' updates.",
+        title="125 to 4,000 examples and all, without and with dropout, with about the same number of "
+        "updates",
+        expect="Test accuracy rises with the number of examples. With a few hundred of them dropout does not "
+        "raise accuracy, and the test loss is higher with it, because the weights continue to grow on "
+        "examples that are already fitted. Srivastava et al. (JMLR 2014) gained most with an "
+        "intermediate number. On mnist_5k compare with the baseline 4,000: there the full size makes "
+        "a tenth of the others' updates.",
         document={
             "name": "small-data",
             "allow_confounders": True,
@@ -43,10 +45,10 @@ DATA: dict[str, Preset] = {
         },
     ),
     "label-noise": Preset(
-        title="0 to 60 % wrong training labels without regularization, and what helps at 40 %",
-        expect="The unregularized network learns the wrong labels by heart, and its test accuracy falls "
-        "the more of them there are. At 40 % dropout, early stopping, label smoothing and strong L2 "
-        "each keep more of it.",
+        title="0 to 60 % wrong training labels without regularization, and which techniques help at 40 %",
+        expect="The unregularized network memorizes the wrong labels, and its test accuracy falls with their "
+        "share. At 40 %, dropout, early stopping, label smoothing and strong L2 each preserve more of "
+        "it.",
         document={
             "name": "label-noise",
             "allow_confounders": True,
@@ -66,10 +68,10 @@ DATA: dict[str, Preset] = {
         },
     ),
     "augmentation": Preset(
-        title="Shifted, rotated, zoomed, bent and mixed training images against the images as they are",
-        expect="The best test accuracy that a fully connected network gets from any technique, elastic "
-        "distortion in front, mixup behind. The images as they are, are learned less closely, so that "
-        "training pays for more epochs.",
+        title="Shifted, rotated, zoomed, distorted and mixed training images compared with unchanged ones",
+        expect="The best test accuracy that any technique gives a fully connected network, with elastic "
+        "distortion first and mixup last. The unchanged training images are fitted less closely, so "
+        "that more epochs of training help.",
         document={
             "name": "augmentation",
             "base": build_base(training={"epochs": 30}),

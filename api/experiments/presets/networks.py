@@ -6,9 +6,9 @@ from models.techniques import CATALOGUE
 NETWORKS: dict[str, Preset] = {
     "dropout-vs-none": Preset(
         title="The same network without and with dropout 0.5 after each hidden layer",
-        expect="Test accuracy may tie, and the gap in accuracy with it. Test loss and the gap in loss are "
-        "lower with dropout. The accuracy seen while training stands below that of the same images measured "
-        "afterwards, because units are missing.",
+        expect="Test accuracy may be equal, and the gap in accuracy with it. Test loss and the gap in loss "
+        "are lower with dropout. The accuracy during training is below that of the same images "
+        "measured afterwards, because units are dropped.",
         document={
             "name": "dropout-vs-none",
             # Keras's validation_split takes the last rows, and so does the experiment this one repeats.
@@ -22,7 +22,7 @@ NETWORKS: dict[str, Preset] = {
         },
     ),
     "batch-normalization": Preset(
-        title="Batch normalization, alone and with dropout, against none",
+        title="Batch normalization, alone and with dropout, compared with none",
         expect="Faster early epochs with batch normalization. As a regularizer it is mild; dropout after it "
         "lowers loss and gap further.",
         document={
@@ -38,10 +38,11 @@ NETWORKS: dict[str, Preset] = {
         },
     ),
     "convolution": Preset(
-        title="What is left to gain where the network is convolutional: two forms of dropout, batch "
-        "normalization and augmentation against none",
-        expect="Without any technique it is better than the plain fully connected network. Each of the four "
-        "lowers test loss and the gap in loss, batch normalization and augmentation most.",
+        title="Regularization of a convolutional network: two forms of dropout, batch normalization and "
+        "augmentation compared with none",
+        expect="Even without regularization it is better than the plain fully connected network. Each of the "
+        "four techniques lowers test loss and the gap in loss, batch normalization and augmentation "
+        "most.",
         document={
             "name": "convolution",
             "base": build_base(
@@ -59,9 +60,9 @@ NETWORKS: dict[str, Preset] = {
         },
     ),
     "all-techniques": Preset(
-        title="Each technique that a fully connected network can have, at its default strength, against none",
-        expect="What each technique buys in accuracy, loss and gap, and what it costs in seconds; early "
-        "stopping is the one that saves time.",
+        title="Each technique of a fully connected network, at its default strength, compared with none",
+        expect="The effect of each technique on accuracy, loss and gap, and its cost in seconds; only early "
+        "stopping saves time.",
         document={
             "name": "all-techniques",
             "base": build_base(),

@@ -4,10 +4,10 @@ from api.experiments.presets.base import TEN_SEEDS, Preset, build_base, build_va
 
 TRAINING: dict[str, Preset] = {
     "early-stopping": Preset(
-        title="A hundred epochs, or fewer if the validation data say so",
-        expect="Without stopping, the validation loss is lowest after few epochs and then climbs, while the "
-        "accuracy hardly moves. Early stopping keeps the lowest loss and saves most of the time; accuracy "
-        "may lose a little by it. With dropout as well the lowest loss is lower.",
+        title="A hundred epochs, or fewer with early stopping",
+        expect="Without stopping, the validation loss is lowest after few epochs and then rises, while the "
+        "accuracy hardly changes. Early stopping keeps the lowest loss and saves most of the time; "
+        "accuracy may be slightly lower. With dropout the lowest loss is lower still.",
         document={
             "name": "early-stopping",
             "base": build_base(training={"epochs": 100}),
@@ -23,10 +23,10 @@ TRAINING: dict[str, Preset] = {
         },
     ),
     "label-smoothing": Preset(
-        title="Label smoothing 0.01 to 0.2 against none",
-        expect="The calibration error rises with alpha: on MNIST the right answer deserves more confidence "
-        "than smoothed labels allow. Only the smallest alpha may lower it, where few examples have made the "
-        "network too certain. Accuracy is equal or better.",
+        title="Label smoothing 0.01 to 0.2 compared with none",
+        expect="The calibration error rises with alpha, because on MNIST more confidence is justified than "
+        "smoothed labels allow. Only the smallest alpha may lower it, if few examples have made the "
+        "network overconfident. Accuracy is equal or better.",
         document={
             "name": "label-smoothing",
             "base": build_base(),
@@ -42,9 +42,9 @@ TRAINING: dict[str, Preset] = {
         },
     ),
     "weight-averaging": Preset(
-        title="Settling down: averages of the weights and a falling learning rate against none",
-        expect="A lower test loss with each: what they take away is the jitter of the last steps at a "
-        "constant learning rate.",
+        title="Averages of the weights and a decaying learning rate compared with none",
+        expect="A lower test loss with each, because they remove the noise of the last steps at a constant "
+        "learning rate.",
         document={
             "name": "weight-averaging",
             "base": build_base(),

@@ -6,9 +6,9 @@ _LAMBDAS = ["1e-6", "1e-5", "1e-4", "1e-3", "1e-2", "1e-1"]
 
 WEIGHTS: dict[str, Preset] = {
     "l1-vs-l2": Preset(
-        title="L1, L2 and both (elastic net) against none",
-        expect="Smaller weight norms and smaller gaps in loss with either penalty, accuracy about the same; "
-        "hardly any exact zeros with L1, because a subgradient step does not stop at zero.",
+        title="L1, L2 and both (elastic net) compared with none",
+        expect="Smaller weight norms and smaller gaps in loss with either penalty, at about the same "
+        "accuracy; hardly any exact zeros with L1, because a subgradient step does not stop at zero.",
         document={
             "name": "l1-vs-l2",
             "base": build_base(),
@@ -23,9 +23,9 @@ WEIGHTS: dict[str, Preset] = {
         },
     ),
     "lambda-path": Preset(
-        title="L2 from hardly there to far too strong: factors 1e-6 to 1e-1, each ten times the one before",
+        title="L2 from negligible to far too strong: factors 1e-6 to 1e-1, each ten times the previous one",
         expect="The weight norm falls with every step of the factor. The test loss is U-shaped: a factor in "
-        "the middle beats both ends, and the largest underfits, on the training images too.",
+        "the middle is better than both ends, and the largest underfits, on the training images too.",
         document={
             "name": "lambda-path",
             "base": build_base(),
@@ -38,10 +38,11 @@ WEIGHTS: dict[str, Preset] = {
         },
     ),
     "sparsity": Preset(
-        title="Who really makes zeros: L1's subgradient, proximal L1 and group L1",
-        expect="About no exact zeros with L1; with proximal L1 of the same factor some, at the same loss, "
-        "and the more the larger its factor. The zeros of group L1 are whole rows of the first kernel, that "
-        "is, pixels it can do without; proximal L1 empties a row only where the pixel is hardly ever lit.",
+        title="Which methods give exact zeros: L1's subgradient, proximal L1 and group L1",
+        expect="Almost no exact zeros with L1; some with proximal L1 of the same factor, at the same loss, "
+        "and more with a larger factor. The zeros of group L1 are whole rows of the first kernel, "
+        "that is, pixels that it does not need; proximal L1 empties a row only if the pixel is almost "
+        "always black.",
         document={
             "name": "sparsity",
             # Plain SGD: behind Adam, which rescales gradients, a proximal step is of another penalty.
@@ -62,9 +63,10 @@ WEIGHTS: dict[str, Preset] = {
         title="L2, max-norm, and dropout with each of them, on 784-1024-1024-2048-10 (after table 9 of "
         "Srivastava et al.)",
         expect="Srivastava et al., Dropout: A Simple Way to Prevent Neural Networks from Overfitting, JMLR "
-        "15 (2014), table 9, report test errors of 1.62 % with L2, 1.35 % with max-norm, 1.25 % with dropout "
-        "and L2, 1.05 % with dropout and max-norm. Expect that order at best, and not those values: training "
-        "here is far shorter, which is hardest on dropout, one learning rate serves all, and none is tuned.",
+        "15 (2014), table 9, report test errors of 1.62 % with L2, 1.35 % with max-norm, 1.25 % with "
+        "dropout and L2, 1.05 % with dropout and max-norm. Expect that order at best, and not those "
+        "values: training here is far shorter, which affects dropout most, one learning rate is used "
+        "for all, and none is tuned.",
         document={
             "name": "srivastava-2014",
             "base": build_base(
