@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from api.reports.schemas import Comparison, Metrics
+from api.reports.schemas import Comparison, Differences, Metrics
+from models.metrics import METRICS
 
 SIDE = 28
 
@@ -119,7 +120,7 @@ def variant(number: int, name: str, *, seeds: int, epochs: int) -> dict[str, Any
 def seed_result(number: int, seed: int, epochs: int) -> dict[str, Any]:
     # Rounded, so that a file of numbers is the same on every machine.
     wobble = round(math.sin(3.7 * seed + number), 3)
-    result = {
+    result = dict.fromkeys(METRICS) | {
         "test_accuracy": 0.93 + 0.004 * min(number, 5) + 0.002 * wobble,
         "test_loss": 0.25 - 0.02 * min(number, 5) - 0.01 * wobble,
         "test_ece": 0.02 - 0.001 * min(number, 5),
@@ -156,7 +157,9 @@ def seed_result(number: int, seed: int, epochs: int) -> dict[str, Any]:
     }
 
 
-def estimate(values: Sequence[float]) -> dict[str, Any]:
+def estimate(values: Sequence[Any]) -> dict[str, Any] | None:
+    if None in values:
+        return None
     mean = float(np.mean(values))
     if len(values) < 2:
         return {"n": 1, "mean": mean, "sd": None, "low": None, "high": None}
@@ -226,7 +229,7 @@ def contrast(number: int, name: str, baseline: str, seeds: int) -> dict[str, Any
         "variant": name,
         "baseline": baseline,
         "seeds": list(range(seeds)),
-        "differences": {
+        "differences": dict.fromkeys(Differences.model_fields) | {
             "test_accuracy_points": difference(0.4 * min(number, 5) - 0.5, 0.3, seeds),
             "test_loss": difference(-0.02 * min(number, 5), 0.01, seeds),
             "generalization_gap_accuracy_points": difference(-0.4 * min(number, 5), 0.2, seeds),

@@ -4,6 +4,7 @@ from dataclasses import asdict
 from typing import Any
 
 from models.experiments import merge_patch
+from models.metrics import METRICS
 from models.records import (
     CalibrationBin,
     DiagnosticsRecord,
@@ -57,7 +58,7 @@ def epoch_record(epoch: int, **changes: Any) -> EpochRecord:
 
 def result_record(**changes: Any) -> ResultRecord:
     """A result of plausible size."""
-    values: dict[str, Any] = {
+    values: dict[str, Any] = dict.fromkeys(METRICS) | {
         "test_accuracy": 0.975,
         "test_loss": 0.1,
         "test_brier": 0.04,
