@@ -1,6 +1,9 @@
 """What a worker reports: one record an epoch, one at the end. Plain frozen values, named as the columns."""
 
 from dataclasses import dataclass
+from typing import Annotated
+
+from pydantic import Field
 
 from models.metrics import EvaluationMetrics
 
@@ -26,18 +29,21 @@ class EpochRecord:
 class LayerRecord:
     """One layer's kernel at the reported weights; all shares are fractions, 0 to 1."""
 
-    name: str
-    shape: tuple[int, ...]
-    """Of the kernel: (inputs, units) if dense, (height, width, channels, filters) of a convolution."""
-    weight_norm: float
-    """Euclidean norm of the kernel."""
-    zero_fraction: float
-    """Of the weights that are exactly zero."""
-    near_zero_fraction: float
-    """Of the weights as small as `ResultRecord.near_zero_weight_fraction` counts them."""
-    zero_inputs_fraction: float
-    """Of the kernel's rows (all axes but the last) whose weights are all exactly zero: pixels, where a first
-    dense layer ignores them."""
+    name: Annotated[str, Field(description="As in the `.keras` file")]
+    shape: Annotated[
+        tuple[int, ...],
+        Field(description="(inputs, units) if dense, (height, width, channels, filters) of a convolution"),
+    ]
+    weight_norm: Annotated[float, Field(description="Euclidean norm of the kernel")]
+    zero_fraction: Annotated[float, Field(description="Share of its weights that are exactly zero")]
+    near_zero_fraction: Annotated[float, Field(description="Share of its weights below 0.001 in size")]
+    zero_inputs_fraction: Annotated[
+        float,
+        Field(
+            description="Share of its rows (all axes but the last) whose weights are all exactly zero: "
+            "pixels, where a first dense layer ignores them"
+        ),
+    ]
 
 
 @dataclass(frozen=True)
@@ -55,17 +61,24 @@ class CalibrationBin:
 class DiagnosticsRecord:
     """What a single model looks like, at the reported weights: for charts of one model."""
 
-    weight_edges: tuple[float, ...]
-    """Of the histogram's bins, ascending and symmetric about zero: one more than there are counts."""
-    weight_counts: tuple[int, ...]
-    """Kernel weights in each bin; those that are exactly zero are left out."""
-    weight_zeros: int
-    """Kernel weights that are exactly zero."""
-    calibration: tuple[CalibrationBin, ...]
-    """From the least to the most certain."""
-    first_layer: tuple[str, ...]
-    """Incoming weights of the first hidden units of largest norm, each an image: base64 of its pixels as
-    bytes, row by row; 128 is zero, 1 and 255 are minus and plus `first_layer_scale`."""
+    weight_edges: Annotated[
+        tuple[float, ...], Field(description="Of the histogram's bins, one more than there are counts")
+    ]
+    """Ascending and symmetric about zero."""
+    weight_counts: Annotated[
+        tuple[int, ...], Field(description="Kernel weights in each bin, exact zeros left out")
+    ]
+    weight_zeros: Annotated[int, Field(description="Kernel weights that are exactly zero")]
+    calibration: Annotated[
+        tuple[CalibrationBin, ...], Field(description="From the least to the most certain answers")
+    ]
+    first_layer: Annotated[
+        tuple[str, ...],
+        Field(
+            description="Incoming weights of the first hidden units of largest norm, each a square image: "
+            "base64 of bytes, row by row; 128 is zero, 1 and 255 are minus and plus `first_layer_scale`"
+        ),
+    ]
     first_layer_side: int
     """Pixels along each side of such an image: 28 for a dense layer, the kernel's size for a convolution."""
     first_layer_scale: float

@@ -10,6 +10,7 @@ from pydantic import Field
 
 from api.http.schemas import MODEL, ResponseModel
 from models.metrics import EvaluationMetrics
+from models.records import EpochRecord, LayerRecord
 from models.states import Action, JobState
 
 
@@ -40,20 +41,8 @@ class Engine(ResponseModel):
     regbench: str | None = Field(description="Null in results older than this field")
 
 
-class Layer(ResponseModel):
+class Layer(ResponseModel, LayerRecord):
     """One layer's kernel, measured at the reported epoch."""
-
-    name: str = Field(description="As in the `.keras` file")
-    shape: list[int] = Field(
-        description="(inputs, units) if dense, (height, width, channels, filters) of a convolution"
-    )
-    weight_norm: float = Field(description="Euclidean norm of the kernel")
-    zero_fraction: float = Field(description="Share of its weights that are exactly zero")
-    near_zero_fraction: float = Field(description="Share of its weights below 0.001 in size")
-    zero_inputs_fraction: float = Field(
-        description="Share of its rows (all axes but the last) whose weights are all exactly zero: pixels, "
-        "where a first dense layer ignores them"
-    )
 
 
 class Result(ResponseModel, EvaluationMetrics):
@@ -177,20 +166,8 @@ class BatchCostEstimate(ResponseModel):
     items: list[CostEstimate]
 
 
-class Epoch(ResponseModel):
+class Epoch(ResponseModel, EpochRecord):
     """Metrics of one epoch. `objective`, `batch_accuracy`: as Keras prints them; the rest without penalty."""
-
-    epoch: int
-    objective: float
-    penalty: float
-    batch_accuracy: float
-    train_loss: float
-    train_accuracy: float
-    validation_loss: float | None
-    validation_accuracy: float | None
-    weight_norm: float
-    learning_rate: float
-    seconds: float
 
 
 class EpochList(ResponseModel):

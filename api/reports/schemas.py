@@ -8,6 +8,7 @@ from pydantic import Field, create_model
 from api.http.schemas import ResponseModel
 from api.jobs.schemas import Result
 from models.metrics import REPORTED, TESTED
+from models.records import DiagnosticsRecord
 from models.states import JobState
 
 Call = Literal["higher", "lower"]
@@ -108,29 +109,11 @@ class SeedResult(ResponseModel):
     result: Result
 
 
-class CalibrationBin(ResponseModel):
-    """Test images of about the same confidence, as many in each bin."""
-
-    n: int
-    confidence: float
-    accuracy: float
-
-
-class Diagnostics(ResponseModel):
+class Diagnostics(ResponseModel, DiagnosticsRecord):
     """What one model of a variant looks like: that of its first finished seed."""
 
     seed: int
     job_id: str
-    weight_edges: list[float] = Field(description="Of the histogram's bins, one more than there are counts")
-    weight_counts: list[int] = Field(description="Kernel weights in each bin, exact zeros left out")
-    weight_zeros: int = Field(description="Kernel weights that are exactly zero")
-    calibration: list[CalibrationBin] = Field(description="From the least to the most certain answers")
-    first_layer: list[str] = Field(
-        description="Incoming weights of the first hidden units of largest norm, each a square image: base64 "
-        "of bytes, row by row; 128 is zero, 1 and 255 are minus and plus `first_layer_scale`"
-    )
-    first_layer_side: int
-    first_layer_scale: float
 
 
 class Confounder(ResponseModel):
