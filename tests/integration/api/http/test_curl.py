@@ -161,8 +161,9 @@ def test_f7_the_commands_of_the_forms_submit(shell: Shell, case: str) -> None:
 
 
 def test_f7_a_large_experiment_in_chinese_is_not_too_large_to_repeat(shell: Shell) -> None:
-    variants = [{"name": f"{'名' * 95} {index}"} for index in range(100)]
-    created = shell.post(EXPERIMENT | {"variants": variants})
+    changes = {"regularization": {"l2": {}, "dropout": {}}}
+    variants = [{"name": f"{'名' * 97} {index}", "changes": changes} for index in range(100)]
+    created = shell.post(EXPERIMENT | {"name": "名" * 200, "variants": variants})
     text = shell.client.get(f"/v1/experiments/{created['id']}/report?format=md").text
     shell.run(re.findall(r"^    (curl .*)", text, re.MULTILINE)[0])
 

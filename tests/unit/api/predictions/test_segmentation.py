@@ -48,7 +48,7 @@ def classify(mnist: dict[str, Array]) -> Callable[[Array], Array]:
 def test_f2_the_first_digits_are_read_in_pictures_of_each_kind(
     mnist: dict[str, Array], classify: Callable[[Array], Array], kind: str
 ) -> None:
-    assert share_read(kind, 20, mnist, classify) >= 0.9
+    assert share_read(kind, 12, mnist, classify) >= 0.9
 
 
 @needs_mnist

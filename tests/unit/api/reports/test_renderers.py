@@ -276,7 +276,7 @@ def read_text(page: str) -> str:
         "~no~ **x** `c` <b>",
     ],
 )
-def test_f15_markdown_shows_names_in_headings_lists_and_tables_as_they_are(name: str) -> None:
+def test_f15_c12_markdown_shows_names_in_headings_lists_and_tables_as_they_are(name: str) -> None:
     rendered, page = render_markdown_names(name)
     assert rendered == [name] * 3
     assert "%5C" not in page
