@@ -19,6 +19,14 @@ from tests.fuzzing import FUZZING, Fuzzing, Run
 
 PRESERVED_VARIABLES = {"REGBENCH_DATA_DIR"}
 PROCESSES = pytest.StashKey[list[int]]()
+# The folders of long tests, the longest first: a long file that starts last leaves the other process idle.
+LONG_TESTS = (
+    "tests/acceptance/",
+    "tests/chaos/",
+    "tests/integration/worker/",
+    "tests/unit/worker/",
+    "tests/integration/",
+)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -72,6 +80,11 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
             return "the stack" if file.startswith("tests/acceptance/") else file
 
     return FilesAndTheStack(config, log)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the long tests first."""
+    items.sort(key=lambda item: [not item.nodeid.startswith(folder) for folder in LONG_TESTS])
 
 
 # First, because pytest-xdist's own hook waits for its processes.

@@ -15,16 +15,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from celery import signals
 
 from models.records import Evaluation, Progress
 from models.spec import JobSpec
 from tests.factories import epoch_record, result_record
-from worker import tasks
 from worker.app import app
 
 if TYPE_CHECKING:
     from worker.evaluation import TrainedModel
-    from worker.runner import Runner
 
 __all__ = ["app"]
 
@@ -52,7 +51,7 @@ def quick_train(
     spec: JobSpec, _split: object, observer: Any, *, resume_from: Any = None, **_: object
 ) -> "TrainedModel":
     """In place of `worker.training.train`: reports the same progress, and returns a plausible result."""
-    from worker.checkpoints import Checkpoint  # noqa: PLC0415 (imports TensorFlow: only in the child)
+    from worker.checkpoints import Checkpoint  # noqa: PLC0415 (imports TensorFlow: not in the tests' own process)
 
     if fault := spec.labels.get("fault"):
         FAULTS[fault]()
@@ -115,15 +114,12 @@ def _model() -> Any:
     return keras.Sequential([keras.Input((28, 28)), keras.layers.Flatten(), keras.layers.Dense(10)])
 
 
-_get_runner = tasks.get_runner
+@signals.worker_init.connect
+def replace_trainer(**_: Any) -> None:
+    """Train with `quick_train`, and import TensorFlow before the fork: a killed process is replaced at once.
 
-
-def get_runner() -> "Runner":
-    """The process's runner, with `quick_train` in the place of the trainer."""
+    A real worker must not do that, as TensorFlow, once it has computed something, does not survive a fork.
+    """
     from worker import runner  # noqa: PLC0415 (as above)
 
     setattr(runner, "train", quick_train)  # noqa: B010 (a name that runner imports, and does not export)
-    return _get_runner()
-
-
-tasks.get_runner = get_runner

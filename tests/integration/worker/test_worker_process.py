@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -80,25 +80,64 @@ def settings_with_broker(database_settings: Settings, redis_socket: Path) -> Set
     return database_settings.model_copy(update={"broker_url": f"redis+socket://{redis_socket}"})
 
 
+@contextmanager
+def read_only(redis: Redis, _folder: Path) -> Iterator[None]:
+    """What a failover does to the old primary."""
+    redis.replicaof("127.0.0.1", 1)
+    try:
+        yield
+    finally:
+        redis.replicaof("NO", "ONE")
+
+
+@contextmanager
+def unable_to_save(redis: Redis, folder: Path) -> Iterator[None]:
+    """As with a full disk: Redis cannot write its snapshot, and then refuses writes."""
+    redis.config_set("save", "3600 1000000")
+    (folder / "dump.rdb").mkdir()
+    redis.bgsave()
+    try:
+        yield
+    finally:
+        redis.config_set("save", "")  # else Redis refuses to end
+
+
+FAULTS = ((read_only, "UNBLOCKED|read only replica"), (unable_to_save, "MISCONF"))
+
+
 @pytest.mark.parametrize("database_settings", ["postgresql"], indirect=True)
-def test_jobs_are_trained_with_and_without_a_dispatch_message(
-    settings_with_broker: Settings, database: Database, tmp_path: Path
+def test_jobs_are_trained_with_and_without_a_dispatch_message_and_after_broker_errors(
+    database_settings: Settings, database: Database, tmp_path: Path
 ) -> None:
     # The first was queued before the worker started, and has no dispatch message.
     waiting = queued(database, job_spec(seed=1))
-    with worker(settings_with_broker, tmp_path / "worker.log"):
-        first = wait_for(database, waiting)
-        dispatched = queued(database, job_spec(seed=2, regularization={"dropout": {}}))
-        notify_workers(database, settings_with_broker, [dispatched, dispatched, dispatched])
-        second = wait_for(database, dispatched)
-    log = (tmp_path / "worker.log").read_text()
-    assert (first.state, second.state) == (JobState.SUCCEEDED, JobState.SUCCEEDED), log
-    assert second.attempt == 1, log
+    log = tmp_path / "worker.log"
+    with servers.redis() as socket, Redis(unix_socket_path=str(socket)) as redis:
+        settings = database_settings.model_copy(update={"broker_url": f"redis+socket://{socket}"})
+        with worker(settings, log) as process:
+            first = wait_for(database, waiting)
+            dispatched = queued(database, job_spec(seed=2, regularization={"dropout": {}}))
+            notify_workers(database, settings, [dispatched, dispatched, dispatched])
+            second = wait_for(database, dispatched)
+            after_errors = []
+            for fault, error in FAULTS:
+                # The worker is idle, and outlives a broker that answers with errors.
+                with fault(redis, socket.parent):
+                    wait_until(lambda error=error: re.search(error, log.read_text()))
+                    time.sleep(5)  # a few attempts to reconnect
+                    assert process.poll() is None, log.read_text()
+                job_id = queued(database, job_spec())
+                notify_workers(database, settings, [job_id])
+                after_errors.append(wait_for(database, job_id))
+    assert (first.state, second.state) == (JobState.SUCCEEDED, JobState.SUCCEEDED), log.read_text()
+    assert second.attempt == 1, log.read_text()
     assert first.result is not None
     assert second.result is not None
     assert first.result.weights_sha256 != second.result.weights_sha256
     with database.read() as session:
         assert len(jobs.get_epochs(session, dispatched)) == 1
+    results = [(job.state, job.attempt) for job in after_errors]
+    assert results == [(JobState.SUCCEEDED, 1)] * len(FAULTS), log.read_text()
 
 
 @pytest.mark.parametrize("database_settings", ["postgresql"], indirect=True)
@@ -169,51 +208,3 @@ def test_a_job_that_is_claimed_while_its_worker_stops_is_requeued(
         process.wait(DEADLINE_SECONDS)
     job = now(database, job_id)
     assert (job.state, job.crashes) == (JobState.QUEUED, 0), log.read_text()
-
-
-@contextmanager
-def read_only(redis: Redis, _folder: Path) -> Iterator[None]:
-    """What a failover does to the old primary."""
-    redis.replicaof("127.0.0.1", 1)
-    try:
-        yield
-    finally:
-        redis.replicaof("NO", "ONE")
-
-
-@contextmanager
-def unable_to_save(redis: Redis, folder: Path) -> Iterator[None]:
-    """As with a full disk: Redis cannot write its snapshot, and then refuses writes."""
-    redis.config_set("save", "3600 1000000")
-    (folder / "dump.rdb").mkdir()
-    redis.bgsave()
-    try:
-        yield
-    finally:
-        redis.config_set("save", "")  # else Redis refuses to end
-
-
-@pytest.mark.parametrize(
-    ("fault", "error"), [(read_only, "UNBLOCKED|read only replica"), (unable_to_save, "MISCONF")]
-)
-@pytest.mark.parametrize("database_settings", ["postgresql"], indirect=True)
-def test_an_idle_worker_survives_a_broker_that_returns_errors(
-    database_settings: Settings,
-    database: Database,
-    tmp_path: Path,
-    fault: Callable[[Redis, Path], AbstractContextManager[None]],
-    error: str,
-) -> None:
-    log = tmp_path / "worker.log"
-    with servers.redis() as socket, Redis(unix_socket_path=str(socket)) as redis:
-        settings = database_settings.model_copy(update={"broker_url": f"redis+socket://{socket}"})
-        with worker(settings, log) as process:
-            wait_until(lambda: " ready." in log.read_text())
-            with fault(redis, socket.parent):
-                wait_until(lambda: re.search(error, log.read_text()))
-                time.sleep(5)  # a few attempts to reconnect
-                assert process.poll() is None, log.read_text()
-            job_id = queued(database, job_spec())
-            notify_workers(database, settings, [job_id])
-            job = wait_for(database, job_id)
-    assert (job.state, job.attempt) == (JobState.SUCCEEDED, 1), log.read_text()
