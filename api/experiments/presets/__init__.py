@@ -4,7 +4,6 @@
 patch (RFC 7396): objects merge, null removes, and lists (variants, seeds) are replaced whole.
 """
 
-from api.experiments.presets.base import Preset
 from api.experiments.presets.data import DATA
 from api.experiments.presets.networks import NETWORKS
 from api.experiments.presets.training import TRAINING
@@ -12,9 +11,7 @@ from api.experiments.presets.weights import WEIGHTS
 from models.errors import FieldError, InvalidSpec
 from models.experiments import Document, merge_patch
 
-__all__ = ["PRESETS", "Preset", "resolve"]
-
-PRESETS: dict[str, Preset] = NETWORKS | WEIGHTS | DATA | TRAINING
+PRESETS = {preset.document["name"]: preset for preset in NETWORKS + WEIGHTS + DATA + TRAINING}
 
 
 def resolve(document: Document) -> tuple[str | None, Document]:

@@ -25,10 +25,20 @@ class Preset:
         return ExperimentSpec.model_validate(self.document)
 
 
-def build_base(**changes: Any) -> Document:
-    """The seed document's plain network, 784-512-512-10, Adam, batches of 32, ten epochs; and what differs.
+def build_preset(
+    name: str,
+    *,
+    title: str,
+    expect: str,
+    variants: list[Document],
+    base: Document | None = None,
+    baseline: str = "none",
+    seeds: list[int] = TEN_SEEDS,
+    **options: Any,
+) -> Preset:
+    """Variants of the seed document's plain network: 784-512-512-10, Adam, batches of 32, ten epochs.
 
-    `changes` is a JSON merge patch on it.
+    `base` is what differs from it, a JSON merge patch; `options` are further fields of the experiment.
     """
     plain: Document = {
         "dataset": {"name": "mnist", "validation_fraction": 0.2},
@@ -39,8 +49,15 @@ def build_base(**changes: Any) -> Document:
             "epochs": 10,
         },
     }
-    merged: Document = merge_patch(plain, changes)
-    return merged
+    document = {
+        "name": name,
+        **options,
+        "base": merge_patch(plain, base or {}),
+        "variants": variants,
+        "baseline": baseline,
+        "seeds": seeds,
+    }
+    return Preset(title, expect, document)
 
 
 def build_variant(name: str, **techniques: Document) -> Document:

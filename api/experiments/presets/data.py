@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from api.experiments.presets.base import TEN_SEEDS, Preset, build_base, build_variant
+from api.experiments.presets.base import build_preset, build_variant
 from models.experiments import Document, merge_patch
 
 # Size: epochs that come to about 4,000 updates of batches of 32, a fifth of the examples being held out.
@@ -16,8 +16,9 @@ def _extend(of: Document, **changes: Any) -> Document:
     return merged
 
 
-DATA: dict[str, Preset] = {
-    "small-data": Preset(
+DATA = (
+    build_preset(
+        "small-data",
         title="125 to 4,000 examples and all, without and with dropout, with about the same number of "
         "updates",
         expect="Test accuracy rises with the number of examples. With a few hundred of them dropout does not "
@@ -25,68 +26,57 @@ DATA: dict[str, Preset] = {
         "examples that are already fitted. Srivastava et al. (JMLR 2014) gained most with an "
         "intermediate number. On mnist_5k compare with the baseline 4,000: there the full size makes "
         "a tenth of the others' updates.",
-        document={
-            "name": "small-data",
-            "allow_confounders": True,
-            "base": build_base(training={"epochs": 3}),
-            # Each size without and with dropout, then the full size; pairs stand together.
-            "variants": [
-                _extend(
-                    build_variant(f"{size:,}{suffix}", **techniques),
-                    dataset={"train_samples": size},
-                    training={"epochs": epochs},
-                )
-                for size, epochs in _EPOCHS_OF_SIZE.items()
-                for suffix, techniques in _WITHOUT_AND_WITH
-            ]
-            + [build_variant(f"full size{suffix}", **techniques) for suffix, techniques in _WITHOUT_AND_WITH],
-            "baseline": "full size",
-            "seeds": TEN_SEEDS,
-        },
+        allow_confounders=True,
+        base={"training": {"epochs": 3}},
+        # Each size without and with dropout, then the full size; pairs stand together.
+        variants=[
+            _extend(
+                build_variant(f"{size:,}{suffix}", **techniques),
+                dataset={"train_samples": size},
+                training={"epochs": epochs},
+            )
+            for size, epochs in _EPOCHS_OF_SIZE.items()
+            for suffix, techniques in _WITHOUT_AND_WITH
+        ]
+        + [build_variant(f"full size{suffix}", **techniques) for suffix, techniques in _WITHOUT_AND_WITH],
+        baseline="full size",
     ),
-    "label-noise": Preset(
+    build_preset(
+        "label-noise",
         title="0 to 60 % wrong training labels without regularization, and which techniques help at 40 %",
         expect="The unregularized network memorizes the wrong labels, and its test accuracy falls with their "
         "share. At 40 %, dropout, early stopping, label smoothing and strong L2 each preserve more of "
         "it.",
-        document={
-            "name": "label-noise",
-            "allow_confounders": True,
-            "base": build_base(dataset={"label_noise": 0.4}, training={"epochs": 30}),
-            "variants": [
-                *(
-                    _extend(build_variant(f"{share:.0%} noise"), dataset={"label_noise": share})
-                    for share in (0.0, 0.2, 0.4, 0.6)
-                ),
-                build_variant("40% noise + dropout", dropout={"rate": 0.5}),
-                build_variant("40% noise + early stopping", early_stopping={"patience": 5}),
-                build_variant("40% noise + label smoothing", label_smoothing={"alpha": 0.1}),
-                build_variant("40% noise + L2", l2={"factor": 1e-2}),
-            ],
-            "baseline": "40% noise",
-            "seeds": TEN_SEEDS,
-        },
+        allow_confounders=True,
+        base={"dataset": {"label_noise": 0.4}, "training": {"epochs": 30}},
+        variants=[
+            *(
+                _extend(build_variant(f"{share:.0%} noise"), dataset={"label_noise": share})
+                for share in (0.0, 0.2, 0.4, 0.6)
+            ),
+            build_variant("40% noise + dropout", dropout={"rate": 0.5}),
+            build_variant("40% noise + early stopping", early_stopping={"patience": 5}),
+            build_variant("40% noise + label smoothing", label_smoothing={"alpha": 0.1}),
+            build_variant("40% noise + L2", l2={"factor": 1e-2}),
+        ],
+        baseline="40% noise",
     ),
-    "augmentation": Preset(
+    build_preset(
+        "augmentation",
         title="Shifted, rotated, zoomed, distorted and mixed training images compared with unchanged ones",
         expect="The best test accuracy that any technique gives a fully connected network, with elastic "
         "distortion first and mixup last. The unchanged training images are fitted less closely, so "
         "that more epochs of training help.",
-        document={
-            "name": "augmentation",
-            "base": build_base(training={"epochs": 30}),
-            "variants": [
-                build_variant("none"),
-                build_variant("shift", augmentation={"shift": 2.0, "rotation": 0.0}),
-                build_variant("shift + rotation", augmentation={"shift": 2.0, "rotation": 10.0}),
-                build_variant(
-                    "shift + rotation + zoom", augmentation={"shift": 2.0, "rotation": 10.0, "zoom": 0.1}
-                ),
-                build_variant("elastic", augmentation={"shift": 0.0, "rotation": 0.0, "elastic": 34.0}),
-                build_variant("mixup", mixup={"alpha": 0.2}),
-            ],
-            "baseline": "none",
-            "seeds": TEN_SEEDS,
-        },
+        base={"training": {"epochs": 30}},
+        variants=[
+            build_variant("none"),
+            build_variant("shift", augmentation={"shift": 2.0, "rotation": 0.0}),
+            build_variant("shift + rotation", augmentation={"shift": 2.0, "rotation": 10.0}),
+            build_variant(
+                "shift + rotation + zoom", augmentation={"shift": 2.0, "rotation": 10.0, "zoom": 0.1}
+            ),
+            build_variant("elastic", augmentation={"shift": 0.0, "rotation": 0.0, "elastic": 34.0}),
+            build_variant("mixup", mixup={"alpha": 0.2}),
+        ],
     ),
-}
+)
