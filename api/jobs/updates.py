@@ -7,6 +7,7 @@ import threading
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
+from copy import copy
 from dataclasses import dataclass, field
 from types import FrameType
 from typing import Annotated
@@ -22,7 +23,6 @@ from models.store.database import Database
 from models.store.job_status import History, JobStatus, StreamCursor, get_histories, get_statuses
 
 log = logging.getLogger(__name__)
-
 
 _BACKLOG = 64
 """Updates that a slow subscriber may be behind before it is closed; it may resume where it was."""
@@ -181,12 +181,12 @@ class JobUpdates:
 
     async def poll(self) -> None:
         """Poll the database once for all subscriptions. While it is unreachable, subscribers wait."""
-        requests = [
-            _PollRequest(subscription, subscription.job_id, subscription.version, subscription.position)
-            for subscription in self._subscriptions
-        ]
+        # As they are when the poll begins; copies, because another thread reads them.
+        subscriptions = {subscription: copy(subscription) for subscription in self._subscriptions}
         try:
-            jobs, histories_by_job = await to_thread.run_sync(self._read, requests, limiter=self._thread)
+            jobs, histories_by_job = await to_thread.run_sync(
+                self._read, [*subscriptions.values()], limiter=self._thread
+            )
         except ServiceUnavailable as error:
             if not self._database_down:
                 log.warning("could not poll followed jobs: %s", error.message, exc_info=error.__cause__)
@@ -197,39 +197,29 @@ class JobUpdates:
             log.exception("polling followed jobs failed")
             return
         self._database_down = False
-        for request in requests:
-            job = jobs.get(request.job_id)
+        for subscription, polled in subscriptions.items():
+            job = jobs.get(subscription.job_id)
             if job is None:
-                request.subscription.close()
-            elif job.version != request.version:
-                request.subscription.publish(job, histories_by_job.get(request.job_id, History()))
-                if request.subscription.version is None:
+                subscription.close()
+            elif job.version != polled.version:
+                subscription.publish(job, histories_by_job.get(subscription.job_id, History()))
+                if subscription.version is None:
                     self._wake_up.set()
 
-    def _read(self, requests: Sequence["_PollRequest"]) -> tuple[dict[str, JobStatus], dict[str, History]]:
+    def _read(self, subscriptions: Sequence[Subscription]) -> tuple[dict[str, JobStatus], dict[str, History]]:
         with self._database.read() as session:
-            jobs = get_statuses(session, {request.job_id for request in requests})
+            jobs = get_statuses(session, {subscription.job_id for subscription in subscriptions})
             # The position from which each job's history must be read for all its subscribers.
             positions: dict[str, StreamCursor] = {}
-            for request in requests:
-                job, position = jobs.get(request.job_id), request.position
-                if job is None or job.version == request.version or position is None:
+            for subscription in subscriptions:
+                job, position = jobs.get(subscription.job_id), subscription.position
+                if job is None or job.version == subscription.version or position is None:
                     continue
-                earliest = positions.get(request.job_id, position)
-                positions[request.job_id] = StreamCursor(
+                earliest = positions.get(job.id, position)
+                positions[job.id] = StreamCursor(
                     min(earliest.event, position.event), min(earliest.epoch, position.epoch)
                 )
             return jobs, get_histories(session, positions) if positions else {}
-
-
-@dataclass(frozen=True)
-class _PollRequest:
-    """A subscription as it was when the poll began."""
-
-    subscription: Subscription
-    job_id: str
-    version: int | None
-    position: StreamCursor | None
 
 
 @contextmanager
