@@ -14,7 +14,7 @@ from api.experiments.presets import PRESETS
 from api.http.bodies import JsonObject, parse_body
 from api.http.curl import format_curl
 from api.http.dependencies import DatabaseDep, ExperimentId, SettingsDep
-from api.http.pagination import CursorQuery, decode_cursor, encode_cursor
+from api.http.pagination import CursorQuery, decode_cursor, encode_created_at, split_page
 from models.dataset_cards import DATASETS
 from models.datasets import is_available
 from models.formatting import format_duration
@@ -23,7 +23,6 @@ from models.settings import Settings
 from models.states import JobState
 from models.store import experiments as store
 from models.store.experiment_runs import get_run_summaries
-from models.store.job_search import Cursor
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
 
@@ -50,12 +49,10 @@ def list_experiments(
     """Experiments, newest first."""
     with database.read() as session:
         experiments = store.find_experiments(session, after=decode_cursor(cursor), limit=_PAGE_SIZE + 1)
-        page = experiments[:_PAGE_SIZE]
+        page, next_cursor = split_page(experiments, _PAGE_SIZE, encode_created_at)
         cache: store.ExperimentProgressCache = request.app.state.experiment_progress
         progress = cache.get(session, [experiment.id for experiment in page])
     items = [experiment_serializers.serialize_experiment(row, progress[row.id]) for row in page]
-    last = page[-1] if len(experiments) > _PAGE_SIZE else None
-    next_cursor = encode_cursor(Cursor(last.created_at, last.id)) if last else None
     return render(
         "experiments.html.jinja", experiments=items, format_progress=format_progress, next_cursor=next_cursor
     )

@@ -8,7 +8,7 @@ from markupsafe import Markup, escape
 from sqlalchemy import Row
 
 from api.jobs import schemas as job_schemas
-from models.formatting import format_techniques
+from models.formatting import format_count, format_techniques
 from models.states import JobState
 
 STATE_SYMBOLS = {
@@ -72,5 +72,5 @@ def format_age(age: timedelta) -> str:
     seconds = int(age.total_seconds())
     for size, unit in ((86_400, "day"), (3_600, "hour"), (60, "minute")):
         if count := seconds // size:
-            return f"{count} {unit}{'' if count == 1 else 's'} ago"
+            return f"{format_count(count, unit)} ago"
     return "just now"

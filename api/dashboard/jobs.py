@@ -11,7 +11,7 @@ from api.dashboard import filters
 from api.dashboard.rendering import PageRoute, RenderPageDep
 from api.http.curl import format_curl
 from api.http.dependencies import DatabaseDep, JobId, SettingsDep, parse_id
-from api.http.pagination import SORTS, decode_cursor, encode_cursor, parse_sort
+from api.http.pagination import SORTS, decode_cursor, encode_cursor, parse_sort, split_page
 from api.jobs import schemas as job_schemas
 from api.jobs import serializers as job_serializers
 from api.jobs.queries import JobQuery
@@ -40,10 +40,9 @@ def list_jobs(
     with database.read() as session:
         after = decode_cursor(query.cursor, order)
         jobs = find_jobs(session, query.filter(), after=after, limit=query.limit + 1, order=order)
-        page = jobs[: query.limit]
+        page, cursor = split_page(jobs, query.limit, lambda job: encode_cursor(get_cursor(job, order), order))
         positions = store.get_queue_positions(session, page)
         rows = [job_serializers.serialize_listed_job(job, positions.get(job.id)) for job in page]
-        cursor = encode_cursor(get_cursor(page[-1], order), order) if len(jobs) > query.limit else None
     finished = [(job.result.test_accuracy, job.id) for job in rows if job.result]
     return render(
         "jobs.html.jinja",

@@ -100,17 +100,6 @@ def read_numbers(images: Sequence[Sequence[Sequence[float]]], scale: Literal["by
     return pixels
 
 
-def to_question(images: Grey) -> bytes:
-    """As the predictor reads them: float32, little-endian."""
-    return images.astype("<f4").tobytes()
-
-
-def to_numbers(images: Grey) -> list[list[list[int]]]:
-    """Pixels from 0 to 255, to be shown."""
-    pixels: list[list[list[int]]] = np.rint(images * 255).astype(int).tolist()
-    return pixels
-
-
 def _read_picture(content: bytes, most_pixels: int) -> tuple[Grey, int]:
     """The picture (height, width, 3), 0 to 1, and how many pixels its file holds."""
     # No marker stands in the data of a JPEG by chance; to count those in its metadata too does no harm.

@@ -3,7 +3,6 @@
 import sys
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 from anyio import CapacityLimiter, to_thread
@@ -215,22 +214,17 @@ async def predict_with_models(
 async def _predict(
     request: Request, database: Database, settings: Settings, job_ids: Sequence[str], images: "Grey"
 ) -> list[Probabilities]:
+    def ask() -> list[Probabilities]:
+        with database.read() as session:
+            for job in get_jobs(session, job_ids):
+                get_result(job)
+        # As worker/predictor.py reads them.
+        return predictions.predict(settings, job_ids, images.astype("<f4").tobytes())
+
     limits: Limits = request.app.state.limits
     if limits.waiting.available_tokens < 1:
         raise PredictorUnavailable(f"{limits.waiting.borrowed_tokens} requests wait for predictions already.")
-    ask = partial(_predict_in_thread, database, settings, job_ids, images)
     return await to_thread.run_sync(ask, limiter=limits.waiting)
-
-
-def _predict_in_thread(
-    database: Database, settings: Settings, job_ids: Sequence[str], images: "Grey"
-) -> list[Probabilities]:
-    from api.predictions.image_files import to_question  # noqa: PLC0415 (as above)
-
-    with database.read() as session:
-        for job in get_jobs(session, job_ids):
-            get_result(job)
-    return predictions.predict(settings, job_ids, to_question(images))
 
 
 def _build_predictions(
@@ -249,7 +243,5 @@ def _build_predictions(
     return predictions
 
 
-def _encode_images(seen: "Grey", include: str | None) -> list[list[list[int]]] | None:
-    from api.predictions import image_files  # noqa: PLC0415 (as above)
-
-    return image_files.to_numbers(seen) if include else None
+def _encode_images(pixels: "Grey", include: str | None) -> list[list[list[int]]] | None:
+    return (255 * pixels).round().astype(int).tolist() if include else None

@@ -375,9 +375,8 @@ class TestLogin:
             0
         ]
         assert header in unescape(line)
-        for path in ("/new", "/new/experiment"):
-            (command,) = re.findall(r'data-command="(.*?)"', secured.get(path, headers=ours).text)
-            assert header in unescape(command)
+        for path in ("/v1/jobs", "/v1/experiments"):
+            assert header in secured.post(f"/new/curl?path={path}", json={}, headers=ours).json()
 
     def test_other_owners_jobs_are_not_shown(self, secured: TestClient, database: Database) -> None:
         job = finished_job(database).id
