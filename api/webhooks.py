@@ -3,7 +3,7 @@
 import binascii
 from base64 import b64decode
 from datetime import datetime
-from typing import Annotated, Self
+from typing import Annotated
 from urllib.parse import urlsplit
 
 from fastapi import APIRouter, Depends, Path, Request, Response, status
@@ -20,7 +20,6 @@ from models.errors import FieldError, InvalidSpec
 from models.settings import Settings
 from models.states import TERMINAL, JobState
 from models.store import webhooks as store
-from models.store.tables import Webhook as Row
 
 router = APIRouter(prefix="/v1/webhooks", tags=["webhooks"], route_class=StrictQueryRoute)
 
@@ -57,11 +56,6 @@ class Webhook(ResponseModel):
     url: str
     states: list[JobState]
     created_at: datetime
-
-    @classmethod
-    def of(cls, row: Row) -> Self:
-        """A row without its secret."""
-        return cls.model_validate(row)
 
 
 class CreatedWebhook(Webhook):
@@ -170,14 +164,14 @@ def check_secret(secret: str | None) -> None:
 def list_webhooks(database: DatabaseDep) -> WebhookList:
     """All your webhooks, oldest first."""
     with database.read() as session:
-        return WebhookList(items=[Webhook.of(row) for row in store.get_all_webhooks(session)])
+        return WebhookList(items=[Webhook.model_validate(row) for row in store.get_all_webhooks(session)])
 
 
 @router.get("/{webhook_id}")
 def show_webhook(webhook_id: WebhookId, database: DatabaseDep) -> Webhook:
     """A webhook, without its secret."""
     with database.read() as session:
-        return Webhook.of(store.get_webhook(session, webhook_id))
+        return Webhook.model_validate(store.get_webhook(session, webhook_id))
 
 
 @router.get("/{webhook_id}/deliveries")

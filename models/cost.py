@@ -2,8 +2,10 @@
 
 from dataclasses import dataclass
 from threading import Lock
+from typing import Annotated
 
 from cachetools import LRUCache, cached
+from pydantic import Field
 
 from models.dataset_cards import DATASETS
 from models.errors import BudgetExceeded, FieldError
@@ -15,12 +17,14 @@ from models.spec import CLASSES, PIXELS, SIDE, Cnn, JobSpec, Mlp
 class CostEstimate:
     """The cost of one job at its full number of epochs."""
 
-    parameters: int
-    """Trained numbers of the network."""
-    training_flops: float
-    """Floating-point operations of the matrix products of all steps."""
-    memory_bytes: int
-    """Images, weights, gradients, optimizer state, and what a step works on; not the program itself."""
+    parameters: Annotated[int, Field(description="Trainable parameters of the network")]
+    training_flops: Annotated[
+        float, Field(description="Floating-point operations of all matrix products of all steps")
+    ]
+    memory_bytes: Annotated[
+        int,
+        Field(description="Images, weights, gradients, optimizer state, and the activations of a batch"),
+    ]
 
 
 @dataclass(frozen=True)

@@ -42,7 +42,7 @@ def list_jobs(
         jobs = find_jobs(session, query.filter(), after=after, limit=query.limit + 1, order=order)
         page, cursor = split_page(jobs, query.limit, lambda job: encode_cursor(get_cursor(job, order), order))
         positions = store.get_queue_positions(session, page)
-        rows = [job_serializers.serialize_listed_job(job, positions.get(job.id)) for job in page]
+        rows = [job_serializers.serialize_job(job, positions.get(job.id)) for job in page]
     finished = [(job.result.test_accuracy, job.id) for job in rows if job.result]
     return render(
         "jobs.html.jinja",

@@ -137,8 +137,8 @@ def list_jobs(query: Annotated[JobQuery, Query()], database: DatabaseDep, reques
             store.get_queue_positions(session, page) if fields is None or "queue_position" in fields else {}
         )
         items = [
-            serializers.serialize_listed_job(
-                job, positions.get(job.id), spec=read["specs"], result=read["results"]
+            serializers.serialize_job(
+                job, positions.get(job.id), with_spec=read["specs"], with_result=read["results"]
             )
             for job in page
         ]

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from api.http.schemas import MODEL, ResponseModel
+from models import cost
 from models.metrics import EvaluationMetrics
 from models.records import EpochRecord, LayerRecord
 from models.states import Action, JobState
@@ -147,14 +148,9 @@ class Cancellations(ResponseModel):
     more: bool = Field(description="Whether more jobs match: repeat the request")
 
 
-class CostEstimate(ResponseModel):
+class CostEstimate(ResponseModel, cost.CostEstimate):
     """The estimated cost of a job; nothing was stored."""
 
-    parameters: int = Field(description="Trainable parameters of the network")
-    training_flops: float = Field(description="Floating-point operations of all matrix products of all steps")
-    memory_bytes: int = Field(
-        description="Images, weights, gradients, optimizer state, and the activations of a batch"
-    )
     estimated_seconds: float | None = Field(
         description="At the speed of the jobs finished here so far; null while there are none"
     )

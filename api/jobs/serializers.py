@@ -14,31 +14,20 @@ from models.store import jobs as store
 from models.store import tables
 
 _METRICS = [name for name in schemas.Result.model_fields if name != "engine"]
-
-
 _get_metrics = attrgetter(*_METRICS)
 
 
-def serialize_job(row: tables.Job, queue_position: int | None) -> schemas.Job:
-    """A job's row, and its place in the queue, as lists of jobs show them."""
-    return _serialize_job(row, row.spec, row.result, queue_position)
-
-
-def serialize_listed_job(
-    row: Row[Any], queue_position: int | None, *, spec: bool = True, result: bool = True
-) -> schemas.Job:
-    """The same of a row of `listed` (models/store/job_search.py), perhaps without `spec` or `result`."""
-    return _serialize_job(
-        row, row.spec if spec else {}, row if result and row.job_id else None, queue_position
-    )
-
-
-def _serialize_job(
+def serialize_job(
     row: tables.Job | Row[Any],
-    spec: dict[str, Any],
-    outcome: tables.Result | Row[Any] | None,
     queue_position: int | None,
+    *,
+    with_spec: bool = True,
+    with_result: bool = True,
 ) -> schemas.Job:
+    """A job, and its place in the queue, as lists show it. A row is one of models/store/job_search.py."""
+    source = row.result if isinstance(row, tables.Job) else row
+    # A row without a result has all of the result's columns, empty.
+    result = source if with_result and source and source.job_id else None
     here, state = f"/v1/jobs/{row.id}", JobState(row.state)
     ends = state.terminal or row.requested_action == Action.CANCEL
     pausing = state == JobState.PAUSED or row.requested_action == Action.PAUSE
@@ -47,7 +36,7 @@ def _serialize_job(
         name=row.name,
         state=state,
         requested_action=Action(row.requested_action) if row.requested_action else None,
-        spec=spec,
+        spec=row.spec if with_spec else {},
         spec_hash=row.spec_hash,
         experiment_id=row.experiment_id,
         variant=row.variant,
@@ -63,13 +52,13 @@ def _serialize_job(
         created_at=row.created_at,
         started_at=row.started_at,
         finished_at=row.finished_at,
-        stop_reason=outcome.stop_reason if outcome else None,
+        stop_reason=result.stop_reason if result else None,
         error=schemas.JobError(
             code=row.error_code, message=row.error_message or "", retryable=bool(row.error_retryable)
         )
         if row.error_code
         else None,
-        result=serialize_result(outcome) if outcome else None,
+        result=serialize_result(result) if result else None,
         links=schemas.JobLinks(
             self=here,
             epochs=f"{here}/epochs",
@@ -122,11 +111,5 @@ def compute_per_class_accuracy(confusion: Sequence[Sequence[int]]) -> list[float
 
 def serialize_cost(estimate: cost.CostEstimate, seconds_per_operation: float | None) -> schemas.CostEstimate:
     """An estimate as the API shows it, with the time it takes at this installation's pace where known."""
-    return schemas.CostEstimate(
-        parameters=estimate.parameters,
-        training_flops=estimate.training_flops,
-        memory_bytes=estimate.memory_bytes,
-        estimated_seconds=(
-            None if seconds_per_operation is None else estimate.training_flops * seconds_per_operation
-        ),
-    )
+    seconds = None if seconds_per_operation is None else estimate.training_flops * seconds_per_operation
+    return schemas.CostEstimate(**vars(estimate), estimated_seconds=seconds)

@@ -29,16 +29,13 @@ if TYPE_CHECKING:
 
 router = APIRouter(prefix="/v1", tags=["reports"], route_class=StrictQueryRoute)
 
-Format = Annotated[
-    Literal["json", "md", "html", "csv"] | None, Query(description="Goes before the Accept header")
-]
+FormatName = Literal["json", "md", "html", "csv"]
+Format = Annotated[FormatName | None, Query(description="Goes before the Accept header")]
 Name = TypeVar("Name", bound=str)
 JobIds = Annotated[
     list[Annotated[str, Query(pattern=ID_PATTERN)]],
     Query(alias="job", min_length=1, max_length=200, description="Ids of the jobs to compare"),
 ]
-
-FormatName = Literal["json", "md", "html", "csv"]
 MEDIA_TYPES: dict[FormatName, str] = {
     "json": "application/json",
     "md": "text/markdown",
@@ -46,16 +43,12 @@ MEDIA_TYPES: dict[FormatName, str] = {
     "csv": "text/csv",
 }
 _PICTURE_TYPES: dict[Literal["svg", "png"], str] = {"svg": "image/svg+xml", "png": "image/png"}
-_PICTURES: dict[int | str, dict[str, Any]] = {
-    200: {
-        "content": {picture_type: {"schema": {"type": "string"}} for picture_type in _PICTURE_TYPES.values()}
-    }
-}
 MAX_POINTS = 200
 _VARY = {"Vary": "Accept"}
 # What is made from people's words may load and run nothing; images lie in the charts themselves.
 CSP_HEADERS = {"Content-Security-Policy": "default-src 'none'; img-src data:; style-src 'unsafe-inline'"}
 _TEXT = {"schema": {"type": "string"}}
+_PICTURES: dict[int | str, dict[str, Any]] = {200: {"content": dict.fromkeys(_PICTURE_TYPES.values(), _TEXT)}}
 _FORMATS: dict[int | str, dict[str, Any]] = {
     200: {"content": {media_type: _TEXT for name, media_type in MEDIA_TYPES.items() if name != "json"}}
 }
