@@ -64,7 +64,7 @@ fuzz: setup ## fuzz the API with 1,000 cases an operation (half an hour): make f
 
 bench: setup ## print the benchmarks as ratios beside their targets
 	@missed=0; for each in training techniques worker study report api endurance pages; do \
-		$(BIN)/python -m bench.$$each || missed=1; done; exit $$missed
+		$(BIN)/python -m bench $$each || missed=1; done; exit $$missed
 
 lock: ## regenerate requirements.lock from pyproject.toml
 	$(UV) pip compile --quiet --generate-hashes --no-emit-index-url --universal --python-version 3.11 \

@@ -1,21 +1,21 @@
 """The API under load, on a database of 100,000 jobs and 3,000,000 epochs, beside a bare FastAPI route.
 
-    python -m bench.api [--jobs 100000] [--epochs 3000000] [--database sqlite postgresql] [--seconds 5]
+    python -m bench api [--jobs 100000] [--epochs 3000000] [--database sqlite postgresql] [--seconds 5]
 
 One API process; wrk sends requests over sixteen connections. A ratio is measured in turns with the bare route
 within the same minute. Pages and histories are requested one at a time; their median is shown.
 """
 
+import argparse
 import json
 import statistics
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 
-from bench.harness import DATABASES, Row, open_databases, parse_arguments, print_rows
+from bench.harness import DATABASES, Row, measure_on_databases, parse_arguments
 from bench.large_database import EPOCHS, LargeDatabase, fill
 from bench.load import measure_latency, measure_rate, write_post_script
 from bench.server import read_memory, run_api, run_server
@@ -33,30 +33,28 @@ _PAGE = 50
 def main() -> int:
     """Print a table for each database; exit code 1 if a target is missed."""
     arguments = parse_arguments(__doc__, jobs=100_000, epochs=3_000_000, seconds=5, database=DATABASES)
-    missed = 0
-    for name, url, folder in open_databases(arguments.database):
-        started = time.perf_counter()
-        content = fill(url, jobs=arguments.jobs, epochs=arguments.epochs)
-        seconds = time.perf_counter() - started
-        print(f"{name}: {arguments.jobs:,} jobs, {arguments.epochs:,} epochs, stored in {seconds:.0f} s")
-        missed |= print_rows(_measure(url, folder, content, arguments.seconds))
-    return missed
+    return measure_on_databases(arguments.database, _measure, arguments)
 
 
-def _measure(url: str, folder: str, content: LargeDatabase, seconds: int) -> Iterator[Row]:
+def _measure(url: str, folder: str, arguments: argparse.Namespace) -> Iterator[Row]:
+    started = time.perf_counter()
+    content = fill(url, jobs=arguments.jobs, epochs=arguments.epochs)
+    yield Row(
+        f"stored {arguments.jobs:,} jobs, {arguments.epochs:,} epochs", time.perf_counter() - started, "s"
+    )
     started = time.perf_counter()
     with run_api(url, folder) as (pid, address), httpx.Client(base_url=address, timeout=60.0) as client:
         yield Row("start to first response", time.perf_counter() - started, "s", 2.0)
         yield Row("memory after the first response", read_memory(pid, "VmRSS"), "MB", MEMORY_MEGABYTES)
         yield from _measure_pages(client, content)
         with run_server(BARE, folder, {}, "/") as (_, bare):
-            yield from _measure_reads(client, bare, content, seconds)
+            yield from _measure_reads(client, bare, content, arguments.seconds)
         spec = client.get(f"/v1/jobs/{content.finished_job}").json()["spec"]
         # The one dataset that is on every machine.
         spec["dataset"]["name"] = "mnist_5k"
         client.post("/v1/jobs", json=spec).raise_for_status()
         script = write_post_script(json.dumps(spec), Path(folder))
-        rate = measure_rate(f"{address}/v1/jobs", seconds, script=script)
+        rate = measure_rate(f"{address}/v1/jobs", arguments.seconds, script=script)
         yield Row("POST /v1/jobs", rate, "a s", 80.0, at_least=True)
         yield Row("memory after all that", read_memory(pid, "VmRSS"), "MB", MEMORY_MEGABYTES)
 
@@ -122,7 +120,3 @@ def _measure_pages(client: httpx.Client, content: LargeDatabase) -> Iterator[Row
 def _measure_page(client: httpx.Client, title: str, path: str, target: float = PAGE_MILLISECONDS) -> Row:
     client.get(path).raise_for_status()
     return Row(title, measure_latency(f"{client.base_url}{path}", 1), "ms", target)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

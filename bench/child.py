@@ -13,8 +13,8 @@ from contextlib import contextmanager
 
 @contextmanager
 def start_trainer(module: str, dataset: str, threads: int) -> Iterator[Callable[[], float]]:
-    """Start `python -m module`; the yielded function trains one epoch there and returns its seconds."""
-    command = [sys.executable, "-m", module, "--dataset", dataset, "--threads", str(threads)]
+    """Start `python -m bench MODULE`; the yielded function trains one epoch there and returns its seconds."""
+    command = [sys.executable, "-m", "bench", module, "--dataset", dataset, "--threads", str(threads)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         requests, results = process.stdin, process.stdout
         assert requests is not None  # noqa: S101 (a pipe, see above: narrows the type for mypy)

@@ -1,19 +1,18 @@
 """An API process over time: its memory after 100,000 requests and 10,000 event streams, opened and closed.
 
-python -m bench.endurance [--requests 100000] [--streams 10000] [--database sqlite postgresql]
+python -m bench endurance [--requests 100000] [--streams 10000] [--database sqlite postgresql]
 """
 
 import argparse
 import asyncio
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 
 from bench.api import MEMORY_MEGABYTES
-from bench.harness import DATABASES, Row, open_databases, parse_arguments, print_rows
-from bench.large_database import EPOCHS, LargeDatabase, fill
+from bench.harness import DATABASES, Row, measure_on_databases, parse_arguments
+from bench.large_database import EPOCHS, fill
 from bench.load import count_requests, write_get_script
 from bench.server import HOST, read_memory, run_api
 
@@ -28,20 +27,16 @@ _JOBS = 2_000
 def main() -> int:
     """Print a table for each database; exit code 1 if a target is missed."""
     arguments = parse_arguments(__doc__, requests=100_000, streams=10_000, database=DATABASES)
-    missed = 0
-    for name, url, folder in open_databases(arguments.database):
-        print(name)
-        content = fill(url, jobs=_JOBS, epochs=EPOCHS * _JOBS)
-        missed |= print_rows(_measure(url, Path(folder), content, arguments))
-    return missed
+    return measure_on_databases(arguments.database, _measure, arguments)
 
 
-def _measure(url: str, folder: Path, content: LargeDatabase, arguments: argparse.Namespace) -> Iterator[Row]:
+def _measure(url: str, folder: str, arguments: argparse.Namespace) -> Iterator[Row]:
+    content = fill(url, jobs=_JOBS, epochs=EPOCHS * _JOBS)
     # Polling mostly, as clients do; among twenty requests a page, a history and an experiment.
     job = f"/v1/jobs/{content.finished_job}"
     others = ["/v1/jobs?state=failed&limit=20", f"{job}/epochs", f"/v1/experiments/{content.experiment}"]
-    script = write_get_script([job] * 17 + others, folder)
-    with run_api(url, str(folder)) as (pid, address):
+    script = write_get_script([job] * 17 + others, Path(folder))
+    with run_api(url, folder) as (pid, address):
         # It stays queued, since no worker runs: its streams end when their client leaves.
         queued = httpx.post(f"{address}/v1/jobs", json={"dataset": {"name": "mnist_5k"}}).json()["id"]
         before = 0.0
@@ -74,7 +69,3 @@ async def _open_and_close(address: str, job_id: str, streams: int) -> None:
                 await writer.wait_closed()
 
     await asyncio.gather(*(open_once() for _ in range(streams)))
-
-
-if __name__ == "__main__":
-    sys.exit(main())

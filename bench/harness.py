@@ -2,7 +2,8 @@
 
 import argparse
 import os
-from collections.abc import Iterable, Iterator
+import statistics
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from tempfile import TemporaryDirectory
@@ -50,6 +51,21 @@ def print_rows(rows: Iterable[Row]) -> int:
     return int(missed)
 
 
+def compare_rounds(
+    rounds: Sequence[Mapping[str, float]],
+    baseline: str,
+    unit: str,
+    targets: Mapping[str, float],
+    *,
+    at_least: bool = False,
+) -> Iterator[Row]:
+    """How many times as long as `baseline` each takes: medians of the ratios within a round's seconds."""
+    for name in rounds[0]:
+        title = f"{name}: {statistics.median(seconds[name] for seconds in rounds):.2f} s"
+        ratio = statistics.median(seconds[name] / seconds[baseline] for seconds in rounds)
+        yield Row(title, ratio, unit, targets.get(name), at_least)
+
+
 def parse_arguments(description: str | None, **defaults: Any) -> argparse.Namespace:
     """Options by name: a whole number of at least 1, or a list of texts, out of the default ones.
 
@@ -77,19 +93,24 @@ def _parse_positive(text: str) -> int:
     return int(text)
 
 
-def open_databases(names: Iterable[str]) -> Iterator[tuple[str, str, str]]:
-    """An empty, migrated database of each kind: (kind, address, temporary folder)."""
+def measure_on_databases(
+    names: Iterable[str],
+    measure: Callable[[str, str, argparse.Namespace], Iterable[Row]],
+    arguments: argparse.Namespace,
+) -> int:
+    """Print the rows of `measure(address, temporary folder, arguments)` for an empty database of each kind.
+
+    Returns the exit code, 1 if a target is missed.
+    """
+    missed = 0
     for name in names:
         with TemporaryDirectory(prefix="regbench-bench-") as folder, ExitStack() as stack:
-            yield (
-                name,
-                stack.enter_context(postgresql()) if name == "postgresql" else create_sqlite(folder),
-                folder,
-            )
-
-
-def create_sqlite(folder: str) -> str:
-    """The address of a migrated, empty SQLite file in `folder`."""
-    url = f"sqlite:///{folder}/regbench.db"
-    run_python("-m", "migrations", environment={"REGBENCH_DATABASE_URL": url, "REGBENCH_HOME": folder})
-    return url
+            if name == "postgresql":
+                url = stack.enter_context(postgresql())
+            else:
+                url = f"sqlite:///{folder}/regbench.db"
+                own = {"REGBENCH_DATABASE_URL": url, "REGBENCH_HOME": folder}
+                run_python("-m", "migrations", environment=own)
+            print(name)
+            missed |= print_rows(measure(url, folder, arguments))
+    return missed

@@ -98,7 +98,3 @@ def main() -> None:
         flags = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
         os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {flags}"
     serve_epochs(Contestant(arguments.dataset).train_epoch)
-
-
-if __name__ == "__main__":
-    main()

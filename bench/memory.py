@@ -5,14 +5,9 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from bench.server import HOST, read_memory
+from bench.server import read_memory, run_own_stack
 from bench.workload import build_spec
 from models.experiments import merge_patch
-from models.settings import Settings
-from regbench.cli.options import echo_message
-from regbench.client import Regbench
-from regbench.local.ports import find_free_port
-from regbench.local.stack import run_stack
 
 POLL_SECONDS = 0.2
 # Each network with each of the techniques, on a part of the images, so that it takes minutes and not an hour.
@@ -34,13 +29,7 @@ CHANGES: dict[str, Any] = {"dataset": {"train_samples": 2_000}, "training": {"ep
 
 def measure_peak_of_worker(home: Path, dataset: str) -> float:
     """Peak gigabytes of the largest training process, replaced ones included (Linux only)."""
-    own = {"home": home, "database_url": "", "broker_url": "", "artifacts_url": ""}
-    settings = Settings().model_copy(update=own)
-    with (
-        run_stack(settings, HOST, find_free_port(HOST), echo=echo_message, throwaway=True) as stack,
-        Regbench(stack.url) as client,
-    ):
-        stack.wait_until_ready(echo_message)
+    with run_own_stack(home) as (stack, client):
         base = merge_patch(build_spec(dataset).model_dump(mode="json"), CHANGES)
         # Each process trains the shapes one after another, in the order of the queue.
         ids = [

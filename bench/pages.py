@@ -1,18 +1,18 @@
 """How soon the dashboard's pages show something in a real browser, over a database of 10,000 jobs.
 
-    python -m bench.pages [--jobs 10000]
+    python -m bench pages [--jobs 10000]
 
 One API process over SQLite, and this machine's Chromium with an empty cache. "First paint" is the browser's
 own `first-contentful-paint`, from the request on. Each page is opened five times; the median is shown.
 """
 
+import argparse
 import statistics
-import sys
 from collections.abc import Iterator
 
 from playwright.sync_api import Browser, sync_playwright
 
-from bench.harness import Row, open_databases, parse_arguments, print_rows
+from bench.harness import Row, measure_on_databases, parse_arguments
 from bench.large_database import EPOCHS, fill
 from bench.server import run_api
 from tests.acceptance.browsing import CHROMIUM, DESK
@@ -25,26 +25,24 @@ _PAINTED = "performance.getEntriesByName('first-contentful-paint').map(entry => 
 
 def main() -> int:
     """Print a line for each page; exit code 1 if one takes too long."""
-    arguments = parse_arguments(__doc__, jobs=10_000)
-    return print_rows(_measure(arguments.jobs))
+    return measure_on_databases(["sqlite"], _measure, parse_arguments(__doc__, jobs=10_000))
 
 
-def _measure(jobs: int) -> Iterator[Row]:
+def _measure(url: str, folder: str, arguments: argparse.Namespace) -> Iterator[Row]:
     if CHROMIUM is None:
         raise SystemExit("there is no Chromium; your system's packages have one: apt-get install chromium")
-    for _, url, folder in open_databases(["sqlite"]):
-        content = fill(url, jobs=jobs, epochs=_JOBS_WITH_HISTORY * EPOCHS)
-        job, experiment = f"/jobs/{content.finished_job}", f"/experiments/{content.experiment}"
-        lists = ["/jobs", "/jobs?state=failed&sort=created_at", "/experiments"]
-        pages = [*lists, job, experiment, "/new", "/new/experiment", "/try", "/learn", "/learn/dropout"]
-        with (
-            run_api(url, folder) as (_, address),
-            sync_playwright() as playwright,
-            playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"]) as browser,
-        ):
-            for page in pages:
-                seconds = [_measure_first_paint(browser, address + page) for _ in range(_ROUNDS)]
-                yield Row(page, statistics.median(seconds), "s", FIRST_PAINT_SECONDS)
+    content = fill(url, jobs=arguments.jobs, epochs=_JOBS_WITH_HISTORY * EPOCHS)
+    job, experiment = f"/jobs/{content.finished_job}", f"/experiments/{content.experiment}"
+    lists = ["/jobs", "/jobs?state=failed&sort=created_at", "/experiments"]
+    pages = [*lists, job, experiment, "/new", "/new/experiment", "/try", "/learn", "/learn/dropout"]
+    with (
+        run_api(url, folder) as (_, address),
+        sync_playwright() as playwright,
+        playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"]) as browser,
+    ):
+        for page in pages:
+            seconds = [_measure_first_paint(browser, address + page) for _ in range(_ROUNDS)]
+            yield Row(page, statistics.median(seconds), "s", FIRST_PAINT_SECONDS)
 
 
 def _measure_first_paint(browser: Browser, url: str) -> float:
@@ -55,7 +53,3 @@ def _measure_first_paint(browser: Browser, url: str) -> float:
         while not (painted := page.evaluate(_PAINTED)):
             page.wait_for_timeout(20)
         return float(painted[0]) / 1000
-
-
-if __name__ == "__main__":
-    sys.exit(main())

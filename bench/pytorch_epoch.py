@@ -46,7 +46,3 @@ def main() -> None:
     arguments = parse_arguments(__doc__, dataset=None, threads=1)
     torch.set_num_threads(arguments.threads)
     serve_epochs(Contestant(arguments.dataset).train_epoch)
-
-
-if __name__ == "__main__":
-    main()

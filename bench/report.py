@@ -1,13 +1,13 @@
 """A large report: 10 variants x 100 seeds x 100 epochs, through a real API on SQLite and on PostgreSQL.
 
-    python -m bench.report [--seeds 100] [--epochs 100] [--database sqlite postgresql]
+    python -m bench report [--seeds 100] [--epochs 100] [--database sqlite postgresql]
 
 The rows are made up, and of the size that real ones have. Beside the seconds: what the report adds to the
 API's peak memory, and how long other requests take meanwhile (`GET /healthz`, sent all the time).
 """
 
+import argparse
 import statistics
-import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
@@ -17,7 +17,7 @@ import httpx
 import numpy as np
 from sqlalchemy import insert, update
 
-from bench.harness import DATABASES, Row, open_databases, parse_arguments, print_rows
+from bench.harness import DATABASES, Row, measure_on_databases, parse_arguments
 from bench.server import read_memory, run_api
 from bench.workload import build_spec
 from models.experiments import ExperimentSpec
@@ -39,15 +39,12 @@ _SECONDS_BETWEEN_REQUESTS = 0.01
 def main() -> int:
     """Print a table for each database; exit code 1 if a target is missed."""
     arguments = parse_arguments(__doc__, seeds=100, epochs=100, database=DATABASES)
-    missed = 0
-    for name, url, folder in open_databases(arguments.database):
-        experiment_id = _fill(url, arguments.seeds, arguments.epochs)
-        print(f"{name}: {VARIANTS} variants x {arguments.seeds} seeds x {arguments.epochs} epochs")
-        missed |= print_rows(_measure(url, folder, experiment_id))
-    return missed
+    print(f"{VARIANTS} variants x {arguments.seeds} seeds x {arguments.epochs} epochs")
+    return measure_on_databases(arguments.database, _measure, arguments)
 
 
-def _measure(url: str, folder: str, experiment_id: str) -> Iterator[Row]:
+def _measure(url: str, folder: str, arguments: argparse.Namespace) -> Iterator[Row]:
+    experiment_id = _fill(url, arguments.seeds, arguments.epochs)
     with run_api(url, folder) as (pid, address), httpx.Client(base_url=address, timeout=120.0) as client:
         yield from _describe_latency("idle", _time_other_requests(address, lambda: time.sleep(1.0)))
         for form, target in TARGETS.items():
@@ -136,7 +133,3 @@ def _fill(url: str, seeds: int, epochs: int) -> str:
             session.execute(insert(Epoch), rows)
     database.close()
     return experiment.id
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,6 +1,6 @@
 """One model of the study as a plain Keras script: what one would write without Regbench.
 
-python -m bench.script --technique dropout --seed 0 [--epochs 30]
+python -m bench script --technique dropout --seed 0 [--epochs 30]
 """
 
 import argparse
@@ -63,7 +63,3 @@ def _build_hidden(units: int, technique: str) -> list[keras.layers.Layer]:
             return [dense(units, use_bias=False), keras.layers.BatchNormalization(), relu]
         case _:
             return [dense(units, **_REGULARIZED[technique]), relu]
-
-
-if __name__ == "__main__":
-    main()

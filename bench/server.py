@@ -9,9 +9,12 @@ from pathlib import Path
 
 import httpx
 
+from models.settings import Settings
+from regbench.cli.options import echo_message
+from regbench.client import Regbench
 from regbench.local.ports import find_free_port
 from regbench.local.process import Child
-from regbench.local.stack import API
+from regbench.local.stack import API, Stack, run_stack
 from tests.servers import redis
 
 HOST = "127.0.0.1"
@@ -30,6 +33,19 @@ def run_api(url: str, folder: str) -> Iterator[tuple[int, str]]:
         }
         with run_server(API, folder, environment, "/healthz") as process:
             yield process
+
+
+@contextmanager
+def run_own_stack(home: Path) -> Iterator[tuple[Stack, Regbench]]:
+    """What `regbench up` starts, ready, and a client of it; in `home`, whatever is configured."""
+    own = {"home": home, "database_url": "", "broker_url": "", "artifacts_url": ""}
+    settings = Settings().model_copy(update=own)
+    with (
+        run_stack(settings, HOST, find_free_port(HOST), echo=echo_message, throwaway=True) as stack,
+        Regbench(stack.url) as client,
+    ):
+        stack.wait_until_ready(echo_message)
+        yield stack, client
 
 
 @contextmanager

@@ -1,6 +1,6 @@
 """A whole study, submit to report, beside the same models as Keras scripts one after another.
 
-    python -m bench.study [--techniques none dropout ...] [--seeds 10] [--epochs 30] [--scripts 3]
+    python -m bench study [--techniques none dropout ...] [--seeds 10] [--epochs 30] [--scripts 3]
 
 Regbench trains every technique with every seed on mnist_5k, as one experiment on a stack of its own: what
 `regbench up` starts, in a temporary folder, ready when the clock starts. Of the scripts (bench/script.py,
@@ -8,23 +8,17 @@ each a fresh process with the machine to itself) only a few are run; their mean 
 """
 
 import statistics
-import sys
 import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from bench.child import run_python
 from bench.harness import Row, parse_arguments, print_rows
-from bench.server import HOST
+from bench.server import run_own_stack
 from bench.workload import build_spec
 from models.experiments import Document, merge_patch
-from models.settings import Settings
 from models.states import JobState
-from regbench.cli.options import echo_message
-from regbench.client import Regbench
 from regbench.errors import StackError
-from regbench.local.ports import find_free_port
-from regbench.local.stack import run_stack
 
 # In the order in which scripts are run: a plain one, one with random numbers, one with a costly layer.
 TECHNIQUES = ["none", "dropout", "batch_normalization", "l2", "l1", "max_norm"]
@@ -56,7 +50,7 @@ def main() -> int:
     scripts = []
     for technique in arguments.techniques[: arguments.scripts]:
         started = time.perf_counter()
-        run_python("-m", "bench.script", "--technique", technique, "--epochs", str(arguments.epochs))
+        run_python("-m", "bench", "script", "--technique", technique, "--epochs", str(arguments.epochs))
         scripts.append(time.perf_counter() - started)
         print_rows([Row(f"one script: {technique}", scripts[-1], "s")])
     theirs = statistics.mean(scripts) * jobs
@@ -74,26 +68,15 @@ def _time_experiment(document: Document) -> float:
     Raises:
         StackError: a job did not succeed.
     """
-    with TemporaryDirectory(prefix="regbench-bench-") as folder:
-        # A stack of its own, even where another is configured.
-        own = {"home": Path(folder), "database_url": "", "broker_url": "", "artifacts_url": ""}
-        settings = Settings().model_copy(update=own)
-        with (
-            run_stack(settings, HOST, find_free_port(HOST), echo=echo_message, throwaway=True) as stack,
-            Regbench(stack.url) as client,
-        ):
-            stack.wait_until_ready(echo_message)
-            started = time.perf_counter()
-            experiment_id = client.create_experiment(document).id
-            # One small response each time: loading every job and epoch would take time from the training.
-            while not (progress := client.experiment(experiment_id).model_dump()["progress"])["finished"]:
-                stack.check()
-                time.sleep(POLL_SECONDS)
-            if progress["counts"].get(JobState.SUCCEEDED, 0) < progress["total"]:
-                raise StackError(f"Not all jobs succeeded: {progress['counts']}.")
-            client.report(experiment_id, "html")
-            return time.perf_counter() - started
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    temporary = TemporaryDirectory(prefix="regbench-bench-")
+    with temporary as folder, run_own_stack(Path(folder)) as (stack, client):
+        started = time.perf_counter()
+        experiment_id = client.create_experiment(document).id
+        # One small response each time: loading every job and epoch would take time from the training.
+        while not (progress := client.experiment(experiment_id).model_dump()["progress"])["finished"]:
+            stack.check()
+            time.sleep(POLL_SECONDS)
+        if progress["counts"].get(JobState.SUCCEEDED, 0) < progress["total"]:
+            raise StackError(f"Not all jobs succeeded: {progress['counts']}.")
+        client.report(experiment_id, "html")
+        return time.perf_counter() - started

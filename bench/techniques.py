@@ -1,15 +1,12 @@
 """What each technique costs: seconds an epoch beside the unregularized network, in the same process.
 
-    python -m bench.techniques [--dataset mnist|mnist_5k] [--rounds 3] [--threads 1]
+    python -m bench techniques [--dataset mnist|mnist_5k] [--rounds 3] [--threads 1]
 
 Each technique of the catalogue at its default strength, alone, in turn; the ratio is taken round by round
 and the median shown.
 """
 
-import statistics
-import sys
-
-from bench.harness import Row, parse_arguments, print_rows
+from bench.harness import compare_rounds, parse_arguments, print_rows
 from bench.stopwatch import EpochTimer
 from bench.workload import load_split
 from models.spec import JobSpec
@@ -46,22 +43,10 @@ def main() -> int:
         {name: _time_epoch(spec, split, programs[name]) for name, spec in specs.items()}
         for _ in range(arguments.rounds)
     ]
-    return print_rows(
-        Row(
-            f"{name}: {statistics.median(seconds[name] for seconds in rounds):.2f} s",
-            statistics.median(seconds[name] / seconds[PLAIN] for seconds in rounds),
-            "x plain",
-            TARGETS.get(name),
-        )
-        for name in specs
-    )
+    return print_rows(compare_rounds(rounds, PLAIN, "x plain", TARGETS))
 
 
 def _time_epoch(spec: JobSpec, split: DataSplit, programs: ProgramCache) -> float:
     timer = EpochTimer()
     train(spec, split, timer, programs=programs, chunk_seconds=1.0)
     return timer.seconds
-
-
-if __name__ == "__main__":
-    sys.exit(main())

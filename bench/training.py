@@ -1,6 +1,6 @@
 """The trainer beside what one would write without it: seconds an epoch on the same examples.
 
-    python -m bench.training [--dataset mnist|mnist_5k] [--rounds 3] [--threads N]
+    python -m bench training [--dataset mnist|mnist_5k] [--rounds 3] [--threads N]
 
 The seed's network, on the same number of threads for each: Regbench and Keras's `model.fit` in this process,
 eager PyTorch and a hand-written JAX scan, where they are installed, each in its own. The rounds alternate, so
@@ -9,15 +9,13 @@ that a machine whose speed drifts slows all; the ratio is taken round by round a
 
 import importlib.util
 import os
-import statistics
-import sys
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
 
 from bench.child import start_trainer
-from bench.harness import Row, parse_arguments, print_rows
+from bench.harness import compare_rounds, parse_arguments, print_rows
 from bench.stopwatch import EpochTimer, time_steps
 from bench.workload import BATCH_SIZE, LAYERS, build_spec, load_split, scale_pixels
 from models.spec import JobSpec
@@ -32,8 +30,8 @@ PLAIN, TUNED = "model.fit", "model.fit, jit_compile, 100 steps a call"
 PYTORCH, JAX = "PyTorch, eager, fused Adam", "JAX, a scan by hand"
 # How many times as long as Regbench each should take, at least. Regbench may take 1.1 times as long as JAX.
 TARGETS = {PLAIN: 5.0, TUNED: 2.0, PYTORCH: 2.0, JAX: 1 / 1.1}
-# What is installed separately: the package, and the module that trains with it.
-OPTIONAL = {PYTORCH: ("torch", "bench.pytorch_epoch"), JAX: ("jax", "bench.jax_epoch")}
+# What is installed separately: the package, and the module here that trains with it.
+OPTIONAL = {PYTORCH: ("torch", "pytorch_epoch"), JAX: ("jax", "jax_epoch")}
 
 Seconds = tuple[float, float | None]
 """Of one epoch: its training steps alone, and with the evaluation after it (None: there is none)."""
@@ -68,16 +66,15 @@ def main() -> int:
             run()  # compiles
         rounds = [{name: run() for name, run in contestants.items()} for _ in range(arguments.rounds)]
     print("\nThe training steps of an epoch alone, drawing the order included:")
-    missed = print_rows(
-        _compare([{name: steps for name, (steps, _) in seconds.items()} for seconds in rounds], TARGETS)
-    )
+    alone = [{name: steps for name, (steps, _) in seconds.items()} for seconds in rounds]
+    missed = print_rows(compare_rounds(alone, REGBENCH, "x ours", TARGETS, at_least=True))
     validation = len(split.validation)
     print(
         "\nThe epoch with the evaluation after it: "
         f"Regbench {len(split.train_eval) + validation:,} images, model.fit {validation:,}:"
     )
     whole = [{name: whole for name, (_, whole) in seconds.items() if whole is not None} for seconds in rounds]
-    print_rows(_compare(whole, {}))
+    print_rows(compare_rounds(whole, REGBENCH, "x ours", {}))
     return missed
 
 
@@ -109,21 +106,3 @@ def _prepare_keras(
         return time.perf_counter() - started
 
     return lambda: (fit(), fit(validation_data=validation))
-
-
-def _compare(rounds: list[dict[str, float]], targets: dict[str, float]) -> list[Row]:
-    """How many times as long as Regbench each takes."""
-    return [
-        Row(
-            f"{name}: {statistics.median(seconds[name] for seconds in rounds):.2f} s",
-            statistics.median(seconds[name] / seconds[REGBENCH] for seconds in rounds),
-            "x ours",
-            targets.get(name),
-            at_least=True,
-        )
-        for name in rounds[0]
-    ]
-
-
-if __name__ == "__main__":
-    sys.exit(main())

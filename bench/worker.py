@@ -2,14 +2,13 @@
 
 Also how far the first epoch's ETA is off.
 
-    python -m bench.worker [--dataset mnist|mnist_5k] [--only MEASUREMENT ...]
+    python -m bench worker [--dataset mnist|mnist_5k] [--only MEASUREMENT ...]
 
 Each measurement is taken in a fresh process (bench/worker_process.py) on a database of its own, the last one
 in a real worker (bench/memory.py), whose processes are replaced when they have grown. This process stays
 small: Linux counts the memory of a process that starts another into the other's peak.
 """
 
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -48,9 +47,5 @@ def _measure(names: list[str], dataset: str) -> Iterator[Row]:
                 value = measure_peak_of_worker(Path(home), dataset)
             else:
                 run_python("-m", "migrations", environment=own)
-                value = float(run_python("-m", "bench.worker_process", name, dataset, environment=own))
+                value = float(run_python("-m", "bench", "worker_process", name, dataset, environment=own))
         yield Row(title, value, unit, target)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -110,5 +110,6 @@ MEASUREMENTS: dict[str, Callable[[Worker], float]] = {
 }
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Print what the measurement named by the first argument gives, on the dataset named by the second."""
     print(MEASUREMENTS[sys.argv[1]](Worker(sys.argv[2])))
