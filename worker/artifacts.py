@@ -2,7 +2,6 @@
 
 import io
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
 
 import keras
@@ -12,22 +11,12 @@ from numpy.typing import NDArray
 from models.artifacts import ArtifactStore, get_attempt_folder
 
 
-@dataclass(frozen=True)
-class SavedArtifacts:
-    """Names and digests of a job's files."""
-
-    model_path: str
-    model_sha256: str
-    predictions_path: str
-    predictions_sha256: str
-
-
 def save_artifacts(
     store: ArtifactStore, job_id: str, attempt: int, model: keras.Model, probabilities: NDArray[np.float64]
-) -> SavedArtifacts:
+) -> dict[str, str]:
     """Write the model as `.keras` and the probabilities (n, 10) as `.npy` of 16-bit floats.
 
-    The attempt is part of the names, so that two attempts at a job never write the same file.
+    Returns ResultRecord's fields of the two files: their names and digests.
     """
     folder = get_attempt_folder(job_id, attempt)
     model_path, predictions_path = f"{folder}/model.keras", f"{folder}/test_probabilities.npy"
@@ -37,5 +26,9 @@ def save_artifacts(
         model_sha256 = store.put(model_path, path.read_bytes())
     array = io.BytesIO()
     np.save(array, probabilities.astype(np.float16), allow_pickle=False)
-    predictions_sha256 = store.put(predictions_path, array.getvalue())
-    return SavedArtifacts(model_path, model_sha256, predictions_path, predictions_sha256)
+    return {
+        "model_path": model_path,
+        "model_sha256": model_sha256,
+        "predictions_path": predictions_path,
+        "predictions_sha256": store.put(predictions_path, array.getvalue()),
+    }

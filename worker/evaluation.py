@@ -37,19 +37,17 @@ def evaluate_epoch(
     Raises:
         TrainingFailed: a loss or a weight is not a finite number.
     """
-    sums, examples = program.get_epoch_sums(), len(split.train)
+    means = program.compute_epoch_means(len(split.train))
     train = _score(program, split.train_eval)
     validation = _score(program, split.validation) if split.validation else None
     validation_loss = validation.loss if validation else None
     weight_norm = weights.compute_weight_norm(program.network)
     # The objective is a mean over the epoch and may be finite when the weights no longer are. And images
     # that were not trained on may overflow first.
-    _require_finite(epoch, sums.objective, train.loss, weight_norm, validation_loss)
+    _require_finite(epoch, means["objective"], train.loss, weight_norm, validation_loss)
     return EpochRecord(
         epoch=epoch,
-        objective=sums.objective / examples,
-        penalty=sums.penalty / examples,
-        batch_accuracy=sums.correct / examples,
+        **means,
         train_loss=train.loss,
         train_accuracy=train.accuracy,
         validation_loss=validation_loss,

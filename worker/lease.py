@@ -79,11 +79,7 @@ class Lease:
         def send_heartbeats() -> None:
             while not stopped.wait(self._seconds / _HEARTBEATS_A_LEASE):
                 try:
-                    self._write(
-                        lambda session: queue.heartbeat(
-                            session, self.job_id, self.attempt, lease_seconds=self._seconds
-                        )
-                    )
+                    self._write(self._renew)
                 except LeaseLost:
                     return  # the trainer's next write finds out, too
                 except ServiceUnavailable as error:
@@ -98,13 +94,32 @@ class Lease:
             thread.join()
 
     def on_chunk_end(self, progress: Progress) -> None:
-        """Renew the lease and record progress.
+        """Renew the lease, and write progress and what is buffered, if the database can be reached.
 
         Raises:
             Interrupted: the job is to stop.
             LeaseLost: the job is no longer this worker's.
         """
-        self._report(progress)
+
+        def write(session: Session) -> Action | None:
+            requested = self._renew(session, progress)
+            self._write_history(session)
+            return requested
+
+        if self._backoff.over:
+            try:
+                requested = self._write(write)
+            except ServiceUnavailable as error:
+                log.warning("job %s trains on, its history is buffered: %s", self.job_id, error.message)
+            else:
+                self._unwritten.clear()
+                if self._checkpoints and self._unwritten_checkpoint:
+                    self._checkpoints.mark_stored(self._unwritten_checkpoint)
+                self._unwritten_checkpoint = None
+                if requested is not None:
+                    raise Interrupted(f"Asked to {requested}.")
+        if time.monotonic() - self._renewed_at > self._seconds:
+            raise Interrupted("The lease has expired while the database could not be reached.")
 
     def on_epoch_end(
         self, record: EpochRecord, progress: Progress, checkpoint: Callable[[], Checkpoint] | None = None
@@ -120,7 +135,7 @@ class Lease:
         self._unwritten.append(record)
         if self._checkpoints and checkpoint and (saved := self._checkpoints.save_if_due(checkpoint)):
             self._unwritten_checkpoint = saved
-        self._report(progress)
+        self.on_chunk_end(progress)
 
     def succeed(self, result: ResultRecord) -> JobState:
         """End the job with its result, or cancelled if its owner has requested that; returns its state.
@@ -159,30 +174,8 @@ class Lease:
         log.info("job %s: %s", self.job_id, state)
         return state
 
-    def _report(self, progress: Progress) -> None:
-        """Write what is new, if the database can be reached; raise Interrupted if an action is requested."""
-
-        def write(session: Session) -> Action | None:
-            requested = queue.renew(
-                session, self.job_id, self.attempt, lease_seconds=self._seconds, progress=progress
-            )
-            self._write_history(session)
-            return requested
-
-        if self._backoff.over:
-            try:
-                requested = self._write(write)
-            except ServiceUnavailable as error:
-                log.warning("job %s trains on, its history is buffered: %s", self.job_id, error.message)
-            else:
-                self._unwritten.clear()
-                if self._checkpoints and self._unwritten_checkpoint:
-                    self._checkpoints.mark_stored(self._unwritten_checkpoint)
-                self._unwritten_checkpoint = None
-                if requested is not None:
-                    raise Interrupted(f"Asked to {requested}.")
-        if time.monotonic() - self._renewed_at > self._seconds:
-            raise Interrupted("The lease has expired while the database could not be reached.")
+    def _renew(self, session: Session, progress: Progress | None = None) -> Action | None:
+        return queue.renew(session, self.job_id, self.attempt, lease_seconds=self._seconds, progress=progress)
 
     def _write_history(self, session: Session) -> None:
         for record in self._unwritten:

@@ -1,7 +1,5 @@
 """The network that a specification describes; nothing of its training."""
 
-from typing import Protocol
-
 import keras
 
 from models.spec import CLASSES, PIXELS, SIDE, Cnn, JobSpec
@@ -9,21 +7,8 @@ from worker.seeds import derive_seed
 from worker.techniques.noise import NOISE_LAYERS
 
 
-class LayerFactory(Protocol):
-    """Makes the layers of which training and export use different kinds."""
-
-    def make_noise(self, technique: str, strength: float, name: str) -> keras.layers.Layer:
-        """A random layer, by its technique."""
-
-    def make_convolution(self, filters: int, side: int, *, use_bias: bool, name: str) -> keras.layers.Layer:
-        """A convolution with square kernels, stride 1 and `same` padding."""
-
-    def make_pooling(self, name: str) -> keras.layers.Layer:
-        """Max-pooling over blocks of 2 x 2."""
-
-
 class KerasLayers:
-    """Keras's own layers."""
+    """Makes the layers of which training and export use different kinds: here Keras's own."""
 
     def make_noise(self, technique: str, strength: float, name: str) -> keras.layers.Layer:
         """A random layer, by its technique."""
@@ -41,7 +26,7 @@ class KerasLayers:
 _ACTIVATION = "_activation"
 
 
-def build_network(spec: JobSpec, layers: LayerFactory) -> keras.Model:
+def build_network(spec: JobSpec, layers: KerasLayers) -> keras.Model:
     """Images (n, 784) in, logits (n, 10) out; `set_initial_weights` sets the job's initial weights."""
     images = x = keras.Input((PIXELS,), name="images")
     regularization = spec.regularization
@@ -64,7 +49,7 @@ def build_network(spec: JobSpec, layers: LayerFactory) -> keras.Model:
 
 
 def _apply_convolutions(
-    x: keras.KerasTensor, model: Cnn, spec: JobSpec, layers: LayerFactory
+    x: keras.KerasTensor, model: Cnn, spec: JobSpec, layers: KerasLayers
 ) -> keras.KerasTensor:
     x = keras.layers.Reshape((SIDE, SIDE, 1), name="square")(x)
     spatial = spec.regularization.spatial_dropout

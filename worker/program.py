@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 from models.spec import JobSpec
 from worker.convolution import BlockMaxPooling, PatchConvolution
 from worker.datasets import Bytes, Examples
-from worker.network import build_network, get_hidden_outputs, set_initial_weights
+from worker.network import KerasLayers, build_network, get_hidden_outputs, set_initial_weights
+from worker.step_plan import Chunk
 from worker.techniques.averaging import WeightAverage
 from worker.techniques.base import Configurable
 from worker.techniques.inputs import Inputs
@@ -48,31 +49,19 @@ class DeviceExamples:
     labels: Tensor
 
 
-@dataclass(frozen=True)
-class EpochSums:
-    """Sums over the examples that an epoch has trained on so far."""
-
-    objective: float
-    penalty: float
-    correct: int
-
-
-class CompiledLayers:
+class CompiledLayers(KerasLayers):
     """The layers that train inside a compiled program; the numbers of random ones are set later."""
 
     def __init__(self, clock: StepClock) -> None:
         self._clock = clock
 
-    def make_noise(self, technique: str, _strength: float, name: str) -> keras.layers.Layer:
-        """A random layer, by its technique."""
+    def make_noise(self, technique: str, strength: float, name: str) -> keras.layers.Layer:
         return NOISE_LAYERS[technique](self._clock, name)
 
     def make_convolution(self, filters: int, side: int, *, use_bias: bool, name: str) -> keras.layers.Layer:
-        """A convolution with square kernels, stride 1 and `same` padding."""
         return PatchConvolution(filters, side, padding="same", use_bias=use_bias, name=name)
 
     def make_pooling(self, name: str) -> keras.layers.Layer:
-        """Max-pooling over blocks of 2 x 2."""
         return BlockMaxPooling(2, name=name)
 
 
@@ -99,9 +88,11 @@ class CompiledProgram:
         self._optimizer.build(self.network.trainable_variables)
         self.average = WeightAverage(spec, self.network)
         # Kept over the chunks of an epoch, so that the sums do not depend on where a chunk ended.
-        self._objective_sum = tf.Variable(0.0, dtype=tf.float64)
-        self._penalty_sum = tf.Variable(0.0, dtype=tf.float64)
-        self._correct = tf.Variable(0, dtype=tf.int32)
+        self._sums = {
+            "objective": tf.Variable(0.0, dtype=tf.float64),
+            "penalty": tf.Variable(0.0, dtype=tf.float64),
+            "batch_accuracy": tf.Variable(0, dtype=tf.int32),
+        }
         self._steps = tf.function(self._run_steps, jit_compile=True)
         self._forward = tf.function(
             lambda images: self.network(_scale_pixels(images), training=False), jit_compile=True
@@ -125,7 +116,7 @@ class CompiledProgram:
         for size in sorted(missing):
             # No step is run, so no weight moves.
             nothing = tf.zeros([rows], tf.int32)
-            self.run_steps(examples, nothing, size, origin=0, first=0, last=0, done_before=0)
+            self.run_steps(examples, nothing, Chunk(size, 0, 0, 0, 0), done_before=0)
             self._compiled.add((rows, size))
         if missing:
             self.compute_logits(np.zeros((1, examples.images.shape[1]), np.uint8))
@@ -134,35 +125,23 @@ class CompiledProgram:
     def start_epoch(self, learning_rate: float) -> None:
         """Set the step size, and the sums to zero."""
         self._optimizer.learning_rate = learning_rate
-        self._objective_sum.assign(0.0)
-        self._penalty_sum.assign(0.0)
-        self._correct.assign(0)
+        for variable in self._sums.values():
+            variable.assign(0)
 
-    def run_steps(
-        self,
-        examples: DeviceExamples,
-        order: Tensor,
-        batch_size: int,
-        *,
-        origin: int,
-        first: int,
-        last: int,
-        done_before: int,
-    ) -> None:
-        """Train on batches `first` to `last` (excluded) of `order[origin:]`; returns when it is done.
+    def run_steps(self, examples: DeviceExamples, order: Tensor, chunk: Chunk, *, done_before: int) -> None:
+        """Train on a chunk of an epoch's `order`; returns when it is done.
 
-        `order` (m,) names rows of the images. `done_before` counts the job's steps before batch 0: random
+        `order` (m,) names rows of the images. `done_before` counts the job's steps before the epoch: random
         parts draw by the step's number.
         """
+        numbers = (chunk.origin, chunk.first, chunk.last, done_before + chunk.steps_before)
         # As tensors: a Python number among the arguments would compile the function again for each value.
-        numbers = (tf.constant(item, tf.int32) for item in (origin, first, last, done_before))
-        self._steps(examples.images, examples.labels, order, batch_size, *numbers).numpy()
+        tensors = (tf.constant(item, tf.int32) for item in numbers)
+        self._steps(examples.images, examples.labels, order, chunk.batch_size, *tensors).numpy()
 
-    def get_epoch_sums(self) -> EpochSums:
-        """The sums since `start_epoch`."""
-        return EpochSums(
-            float(self._objective_sum.numpy()), float(self._penalty_sum.numpy()), int(self._correct.numpy())
-        )
+    def compute_epoch_means(self, examples: int) -> dict[str, float]:
+        """Fields of EpochRecord: means over the `examples` of the epoch that `start_epoch` began."""
+        return {name: float(variable.numpy()) / examples for name, variable in self._sums.items()}
 
     def compute_logits(self, images: Bytes) -> NDArray[np.float32]:
         """The network's answers (n, 10) to images (n, 784), values 0 to 255, in inference mode."""
@@ -235,9 +214,9 @@ class CompiledProgram:
         self.average.update_after_step(self._clock.step)
         size = tf.cast(tf.shape(labels)[0], tf.float64)
         hits = tf.argmax(logits, axis=1, output_type=tf.int32) == targets.dominant
-        self._objective_sum.assign_add(tf.cast(objective, tf.float64) * size)
-        self._penalty_sum.assign_add(tf.cast(penalty, tf.float64) * size)
-        self._correct.assign_add(tf.reduce_sum(tf.cast(hits, tf.int32)))
+        self._sums["objective"].assign_add(tf.cast(objective, tf.float64) * size)
+        self._sums["penalty"].assign_add(tf.cast(penalty, tf.float64) * size)
+        self._sums["batch_accuracy"].assign_add(tf.reduce_sum(tf.cast(hits, tf.int32)))
 
 
 def _scale_pixels(images: Tensor) -> Tensor:

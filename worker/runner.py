@@ -83,9 +83,7 @@ class Runner:
         """
         try:
             with lease.keep_alive():
-                return self._train_and_save(
-                    JobSpec.model_validate(job.spec, context=STORED), job, lease, checkpoints
-                )
+                return self._train_and_save(job, lease, checkpoints)
         except Interrupted:
             return lease.stop()
         except (LeaseLost, ServiceUnavailable):
@@ -105,8 +103,8 @@ class Runner:
             reason = str(error).partition("\n")[0]
             return lease.fail("internal_error", f"{type(error).__name__}: {reason}", retryable=True)
 
-    def _train_and_save(self, spec: JobSpec, job: Job, lease: Lease, checkpoints: Checkpoints) -> JobState:
-        checkpoint = None
+    def _train_and_save(self, job: Job, lease: Lease, checkpoints: Checkpoints) -> JobState:
+        spec, checkpoint = JobSpec.model_validate(job.spec, context=STORED), None
         if job.checkpoint_epoch:
             record = CheckpointRecord(
                 job.checkpoint_epoch, job.checkpoint_path or "", job.checkpoint_sha256 or ""
@@ -127,21 +125,17 @@ class Runner:
         )
         try:
             saved = save_artifacts(
-                self._store, lease.job_id, lease.attempt, trained.model, trained.test_probabilities
+                self._store, job.id, job.attempt, trained.model, trained.test_probabilities
             )
         except OSError as error:
             advice = "Free some space where REGBENCH_ARTIFACTS_URL points to, then retry the job."
             message = f"The model could not be stored: {error.strerror}. {advice}"
             raise TrainingFailed("artifacts_unwritable", message, retryable=True) from error
         result = ResultRecord(
-            **vars(trained.evaluation),
-            **vars(self._engine),
-            **vars(saved),
-            dataset_sha256=split.dataset_sha256,
+            **vars(trained.evaluation) | vars(self._engine) | saved, dataset_sha256=split.dataset_sha256
         )
         state = lease.succeed(result)
         if state is JobState.CANCELLED:
             # No result refers to these files, so nothing else would ever remove them.
-            for path in (saved.model_path, saved.predictions_path):
-                self._store.remove(path)
+            self._store.remove_files([result.model_path, result.predictions_path])
         return state

@@ -65,15 +65,7 @@ def train(
         order = plan.map_to_pool(shuffle_examples(spec.seed, epoch, len(split.train)))
         for chunk in plan.iter_chunks(throughput):
             chunk_started = time.perf_counter()
-            program.run_steps(
-                examples,
-                order,
-                chunk.batch_size,
-                origin=chunk.origin,
-                first=chunk.first,
-                last=chunk.last,
-                done_before=len(history) * plan.steps + chunk.steps_before,
-            )
+            program.run_steps(examples, order, chunk, done_before=len(history) * plan.steps)
             throughput.record(chunk.last - chunk.first, time.perf_counter() - chunk_started)
             # on_epoch_end follows the epoch's last chunk at once.
             if chunk.steps_before + chunk.last < plan.steps:
