@@ -20,8 +20,11 @@ UNFILTERED = {"all_owners": True}
 """Execution options of a query over the rows of all owners in a session that is limited to one."""
 
 
-def _apply_owner_filter(query: ORMExecuteState) -> None:
+def _prepare_query(query: ORMExecuteState) -> None:
     """Limit every query to the rows of the session's owner, so that no route can forget to."""
+    if query.is_update or query.is_delete:
+        # Rows that are loaded already stay as they are: what needs the new values reads them anew.
+        query.update_execution_options(synchronize_session=False)
     owner = query.session.info.get("owner")
     if owner is None or query.execution_options.get("all_owners", False):
         return
@@ -52,7 +55,7 @@ class Database:
         # lock instead, which is fair.
         self._write_lock: Lock | None = Lock() if self.engine.dialect.name == "sqlite" else None
         for sessions in (self._writing, self._reading):
-            event.listen(sessions, "do_orm_execute", _apply_owner_filter)
+            event.listen(sessions, "do_orm_execute", _prepare_query)
 
     @property
     def _info(self) -> dict[str, Any]:

@@ -121,7 +121,7 @@ def delete_experiment(session: Session, experiment: Experiment, *, keep_jobs: bo
         job.version += 1
     session.flush()
     for table, ids in ((Job, deleted), (Experiment, [experiment.id])):
-        session.execute(delete(table).where(table.id.in_(ids)).execution_options(synchronize_session=False))
+        session.execute(delete(table).where(table.id.in_(ids)))
     return deleted
 
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, delete, select, update
+from sqlalchemy import ColumnElement, delete, select, tuple_, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -115,7 +115,6 @@ def store_response(session: Session, key_claim: KeyClaim, response: StoredRespon
         .where(*key_claim.row())
         .values(status=response.status, headers=dict(response.headers), body=response.body)
         .returning(IdempotencyKey.key)
-        .execution_options(synchronize_session=False)
     ).one_or_none()
     if row is None:
         raise _build_in_progress(key_claim.key)
@@ -123,23 +122,13 @@ def store_response(session: Session, key_claim: KeyClaim, response: StoredRespon
 
 def release(session: Session, key_claim: KeyClaim) -> None:
     """Release the key: the request has changed nothing."""
-    session.execute(
-        delete(IdempotencyKey).where(*key_claim.row()).execution_options(synchronize_session=False)
-    )
+    session.execute(delete(IdempotencyKey).where(*key_claim.row()))
 
 
 def delete_old_keys(session: Session) -> int:
     """Remove some of the keys past their retention; returns how many."""
-    old = (
-        select(IdempotencyKey.owner, IdempotencyKey.key)
-        .where(IdempotencyKey.created_at <= get_database_now(session) - RETENTION)
-        .limit(_KEYS_A_CLEANUP)
-    )
-    rows = session.execute(old).all()
-    for owner, key in rows:
-        session.execute(
-            delete(IdempotencyKey)
-            .where(IdempotencyKey.owner == owner, IdempotencyKey.key == key)
-            .execution_options(synchronize_session=False)
-        )
-    return len(rows)
+    row_id = (IdempotencyKey.owner, IdempotencyKey.key)
+    is_old = IdempotencyKey.created_at <= get_database_now(session) - RETENTION
+    some = select(*row_id).where(is_old).limit(_KEYS_A_CLEANUP)
+    query = delete(IdempotencyKey).where(tuple_(*row_id).in_(some)).returning(IdempotencyKey.key)
+    return len(session.execute(query).all())

@@ -105,11 +105,7 @@ def get_job_details(session: Session, job_id: str) -> Job:
     Raises:
         NotFound: there is none of that id.
     """
-    details = joinedload(Job.result).undefer_group("details")
-    job = session.get(Job, job_id, options=[details], populate_existing=True)
-    if job is None:
-        raise NotFound(f"There is no job {job_id}.")
-    return job
+    return get_job(session, job_id, options=[joinedload(Job.result).undefer_group("details")])
 
 
 def get_result(job: Job) -> Result:
@@ -355,5 +351,5 @@ def delete_job(session: Session, job_id: str) -> Job:
     )
     if other := session.scalar(links.limit(1)):
         raise Conflict(f"Experiment {other} uses job {job_id} too; delete that experiment first.")
-    session.execute(delete(Job).where(Job.id == job_id).execution_options(synchronize_session=False))
+    session.execute(delete(Job).where(Job.id == job_id))
     return job

@@ -84,12 +84,7 @@ def find_key(session: Session, key: str) -> KeyStatus | None:
 def record_use(session: Session, key_id: str) -> None:
     """Record that a key is in use, at most once a minute."""
     old = or_(ApiKey.last_used_at.is_(None), ApiKey.last_used_at < DatabaseNow(-_SECONDS_BETWEEN_USES))
-    session.execute(
-        update(ApiKey)
-        .where(ApiKey.id == key_id, old)
-        .values(last_used_at=DatabaseNow())
-        .execution_options(synchronize_session=False)
-    )
+    session.execute(update(ApiKey).where(ApiKey.id == key_id, old).values(last_used_at=DatabaseNow()))
 
 
 def list_keys(session: Session, *, after: Cursor | None = None, limit: int | None = None) -> list[ApiKey]:

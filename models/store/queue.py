@@ -72,53 +72,25 @@ def claim(session: Session, job_id: str, *, owner: str, lease_seconds: float) ->
 
 
 def renew(
-    session: Session, job_id: str, attempt: int, *, lease_seconds: float, progress: Progress
+    session: Session, job_id: str, attempt: int, *, lease_seconds: float, progress: Progress | None = None
 ) -> Action | None:
-    """Renew the lease and record progress; returns the action that the owner requests.
+    """Renew the lease and record progress, if there is any; returns the action that the owner requests.
 
     Raises:
         LeaseLost: the job is no longer this attempt's.
     """
-    requested = _update_fenced(
-        session,
-        job_id,
-        attempt,
-        lease_expires_at=DatabaseNow(lease_seconds),
-        heartbeat_at=DatabaseNow(),
-        version=Job.version + 1,
-        **asdict(progress),
-    )
-    return Action(requested) if requested else None
+    values = {"version": Job.version + 1, **asdict(progress)} if progress else {}
+    lease = {"lease_expires_at": DatabaseNow(lease_seconds), "heartbeat_at": DatabaseNow()}
+    return _update_fenced(session, job_id, attempt, **lease, **values)
 
 
-def heartbeat(session: Session, job_id: str, attempt: int, *, lease_seconds: float) -> None:
-    """Renew the lease without progress.
-
-    Raises:
-        LeaseLost: the job is no longer this attempt's.
-    """
-    _update_fenced(
-        session,
-        job_id,
-        attempt,
-        lease_expires_at=DatabaseNow(lease_seconds),
-        heartbeat_at=DatabaseNow(),
-    )
-
-
-def _update_fenced(session: Session, job_id: str, attempt: int, **values: Any) -> str | None:
+def _update_fenced(session: Session, job_id: str, attempt: int, **values: Any) -> Action | None:
     """Change the job's row if it is still this attempt's; returns the action that its owner requests."""
-    row = session.execute(
-        update(Job)
-        .where(*_fence(job_id, attempt))
-        .values(values)
-        .returning(Job.requested_action)
-        .execution_options(synchronize_session=False)
-    ).one_or_none()
+    query = update(Job).where(*_fence(job_id, attempt)).values(values).returning(Job.requested_action)
+    row = session.execute(query).one_or_none()
     if row is None:
         raise _build_lease_lost(job_id, attempt)
-    requested: str | None = row.requested_action
-    return requested
+    return Action(row.requested_action) if row.requested_action else None
 
 
 def record_epoch(session: Session, job_id: str, attempt: int, record: EpochRecord) -> None:
@@ -220,19 +192,13 @@ def release_all(session: Session, worker: str) -> int:
         )
         .values(requested_action=Action.RELEASE, version=Job.version + 1)
         .returning(Job.id)
-        .execution_options(synchronize_session=False)
     )
     return len(job_ids.all())
 
 
 def mark_dispatched(session: Session, job_ids: list[str]) -> None:
     """Record that messages were sent for these jobs."""
-    session.execute(
-        update(Job)
-        .where(Job.id.in_(job_ids))
-        .values(dispatched_at=DatabaseNow())
-        .execution_options(synchronize_session=False)
-    )
+    session.execute(update(Job).where(Job.id.in_(job_ids)).values(dispatched_at=DatabaseNow()))
 
 
 def _fence(job_id: str, attempt: int) -> list[ColumnElement[bool]]:

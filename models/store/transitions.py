@@ -1,11 +1,12 @@
 """The one way in which a job changes state: a conditional UPDATE and its event, in one transaction."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import ColumnElement, delete, func, select, update
 from sqlalchemy.orm import Session
+from sqlalchemy.orm.interfaces import ORMOption
 
 from models.errors import NotFound
 from models.states import JobState, can_follow
@@ -29,13 +30,13 @@ def get_database_now(session: Session) -> datetime:
     return session.execute(select(DatabaseNow())).scalar_one()
 
 
-def get_job(session: Session, job_id: str) -> Job:
+def get_job(session: Session, job_id: str, *, options: Sequence[ORMOption] = ()) -> Job:
     """The job as it stands now, its result with it.
 
     Raises:
         NotFound: there is none of that id.
     """
-    job = session.get(Job, job_id, populate_existing=True)
+    job = session.get(Job, job_id, options=options, populate_existing=True)
     if job is None:
         raise NotFound(f"There is no job {job_id}.")
     return job
@@ -72,7 +73,6 @@ def transition(
         .where(Job.id == job_id, Job.state == before, *only_if)
         .values(state=after, version=Job.version + 1, **changes)
         .returning(Job.attempt)
-        .execution_options(synchronize_session=False)
     ).scalar_one_or_none()
     if attempt is None:
         return None
@@ -107,11 +107,7 @@ def enqueue_webhook_deliveries(session: Session, job: Job) -> None:
 def delete_epochs_after_checkpoint(session: Session, job_id: str) -> None:
     """Remove from the history what the next attempt will train again."""
     reached = select(_CHECKPOINT_EPOCH).where(Job.id == job_id).scalar_subquery()
-    session.execute(
-        delete(Epoch)
-        .where(Epoch.job_id == job_id, Epoch.epoch > reached)
-        .execution_options(synchronize_session=False)
-    )
+    session.execute(delete(Epoch).where(Epoch.job_id == job_id, Epoch.epoch > reached))
 
 
 def record_event(

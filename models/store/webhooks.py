@@ -214,23 +214,11 @@ def record_failure(
     _record_outcome(session, delivery, next_attempt_at=later, last_status=status, last_error=error)
     if retry_after is not None:
         asked_for = DatabaseNow(min(retry_after, _LONGEST_WAIT))
-        session.execute(
-            update(Delivery)
-            .where(Delivery.webhook_id == delivery.webhook.id, Delivery.next_attempt_at < asked_for)
-            .values(next_attempt_at=asked_for)
-            .execution_options(synchronize_session=False)
-        )
+        others = Delivery.webhook_id == delivery.webhook.id, Delivery.next_attempt_at < asked_for
+        session.execute(update(Delivery).where(*others).values(next_attempt_at=asked_for))
 
 
 def _record_outcome(session: Session, delivery: DueDelivery, **values: Any) -> None:
     # Fenced by its attempt: another worker may have claimed a delivery that took too long.
-    session.execute(
-        update(Delivery)
-        .where(
-            Delivery.id == delivery.id,
-            Delivery.attempts == delivery.attempt,
-            Delivery.delivered_at.is_(None),
-        )
-        .values(**values)
-        .execution_options(synchronize_session=False)
-    )
+    fence = Delivery.attempts == delivery.attempt, Delivery.delivered_at.is_(None)
+    session.execute(update(Delivery).where(Delivery.id == delivery.id, *fence).values(values))

@@ -56,11 +56,6 @@ class Regularization(BaseModel):
         return {name: value for name, value in handler(self).items() if value is not None}
 
     @property
-    def names(self) -> list[str]:
-        """The techniques that are given, in the catalogue's order."""
-        return [name for name in CATALOGUE if getattr(self, name) is not None]
-
-    @property
     def active(self) -> dict[str, Technique]:
         """The techniques that do something, by name: a strength of 0 is as good as absent."""
         techniques = {name: getattr(self, name) for name in CATALOGUE}

@@ -54,7 +54,7 @@ _WRITES: dict[str, Callable[[Session, str, int], object]] = {
     "renew": lambda session, job, attempt: queue.renew(
         session, job, attempt, lease_seconds=3600, progress=Progress(2, 0.5, 1.0)
     ),
-    "hold": lambda session, job, attempt: queue.heartbeat(session, job, attempt, lease_seconds=3600),
+    "hold": lambda session, job, attempt: queue.renew(session, job, attempt, lease_seconds=3600),
     "record_epoch": lambda session, job, attempt: queue.record_epoch(session, job, attempt, epoch_record(1)),
     "record_checkpoint": lambda session, job, attempt: queue.record_checkpoint(
         session, job, attempt, CheckpointRecord(1, "x", "0" * 64)
@@ -215,7 +215,7 @@ class StoreMachine(RuleBasedStateMachine):
     def hold(self, number: int) -> None:
         job = self._one(number, JobState.RUNNING)
         with self._database.write() as session:
-            queue.heartbeat(session, job.id, job.attempt, lease_seconds=3600.0)
+            queue.renew(session, job.id, job.attempt, lease_seconds=3600.0)
         job.abandoned = False
 
     @precondition(lambda self: any(job.epochs and job.state is JobState.RUNNING for job in self._model.jobs))

@@ -33,7 +33,7 @@ def test_the_empty_document_is_the_seed_experiments_plain_network() -> None:
     assert spec.model.activation == "relu"
     assert spec.training.optimizer.name == "adam"
     assert (spec.training.batch_size, spec.training.epochs) == (32, 10)
-    assert spec.regularization.names == []
+    assert spec.regularization.model_dump() == {}
     assert (spec.dataset.training_examples, spec.dataset.validation_examples) == (48_000, 12_000)
 
 

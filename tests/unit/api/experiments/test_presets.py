@@ -57,7 +57,7 @@ def test_each_technique_is_in_some_preset() -> None:
 def test_the_preset_of_all_techniques_has_each_that_a_fully_connected_network_can_have() -> None:
     possible = [name for name in CATALOGUE if name != "spatial_dropout"]
     jobs = one_of_each_variant(PRESETS["all-techniques"].spec)
-    assert [job.regularization.names for job in jobs] == [[], *([name] for name in possible)]
+    assert [[*job.regularization.model_dump()] for job in jobs] == [[], *([name] for name in possible)]
 
 
 def test_the_seeds_preset_is_the_seed_documents_experiment() -> None:
@@ -92,7 +92,7 @@ def test_the_small_data_preset_has_about_equally_many_updates_for_each_size() ->
 
 def test_the_small_data_preset_halves_the_number_of_examples() -> None:
     jobs = one_of_each_variant(PRESETS["small-data"].spec)
-    plain = [job.dataset.train_samples for job in jobs if not job.regularization.names]
+    plain = [job.dataset.train_samples for job in jobs if not job.regularization.model_dump()]
     assert plain == [125, 250, 500, 1000, 2000, 4000, None]
 
 
