@@ -70,25 +70,6 @@ def _run_epoch(state: State, images: Array, labels: Array, order: Array) -> tupl
     return state, losses.mean(), hits.sum()
 
 
-class Contestant:
-    """The network and its examples, between epochs."""
-
-    def __init__(self, dataset: str) -> None:
-        train = load_split(build_spec(dataset)).train
-        if len(train) % BATCH_SIZE:
-            raise SystemExit(f"{dataset} does not divide into batches of {BATCH_SIZE}, as this scan needs")
-        self._images, self._labels = jnp.asarray(scale_pixels(train.images)), jnp.asarray(train.labels)
-        self._orders = np.random.default_rng(0)
-        self._state = _initialize(jax.random.key(0))
-
-    def train_epoch(self) -> float:
-        """Train one epoch; returns its seconds."""
-        started = time.perf_counter()
-        order = jnp.asarray(self._orders.permutation(len(self._labels)).astype(np.int32))
-        self._state, *_ = jax.block_until_ready(_run_epoch(self._state, self._images, self._labels, order))
-        return time.perf_counter() - started
-
-
 def main() -> None:
     """Train an epoch for each line of input."""
     arguments = parse_arguments(__doc__, dataset=None, threads=1)
@@ -97,4 +78,17 @@ def main() -> None:
     if arguments.threads == 1:
         flags = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
         os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {flags}"
-    serve_epochs(Contestant(arguments.dataset).train_epoch)
+    train = load_split(build_spec(arguments.dataset)).train
+    if len(train) % BATCH_SIZE:
+        raise SystemExit(f"{len(train)} examples do not divide into batches of {BATCH_SIZE}, as this needs")
+    images, labels = jnp.asarray(scale_pixels(train.images)), jnp.asarray(train.labels)
+    orders, state = np.random.default_rng(0), _initialize(jax.random.key(0))
+
+    def train_epoch() -> float:
+        nonlocal state
+        started = time.perf_counter()
+        order = jnp.asarray(orders.permutation(len(labels)).astype(np.int32))
+        state, *_ = jax.block_until_ready(_run_epoch(state, images, labels, order))
+        return time.perf_counter() - started
+
+    serve_epochs(train_epoch)

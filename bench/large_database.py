@@ -16,7 +16,7 @@ from models.experiments import merge_patch
 from models.settings import Settings
 from models.states import JobState
 from models.store.database import Database
-from models.store.tables import LOCAL_OWNER, Event, Experiment, Job, JobLabel, JobTechnique, Result, Run
+from models.store.tables import Event, Experiment, Job, JobLabel, JobTechnique, Result, Run
 from tests.factories import result_record
 
 EPOCHS = 100
@@ -81,38 +81,17 @@ def fill(url: str, *, jobs: int, epochs: int) -> LargeDatabase:
         _insert(session, Job, rows)
         succeeded = (row for row in rows if row["state"] is JobState.SUCCEEDED)
         _insert(session, Result, (_build_result(row, generator) for row in succeeded))
-        _insert(
-            session,
-            JobTechnique,
-            (
-                {"job_id": row["id"], "technique": name, "created_at": row["created_at"]}
-                for row in rows
-                for name in row["spec"]["regularization"]
-            ),
-        )
-        _insert(
-            session,
-            JobLabel,
-            (
-                {"job_id": row["id"], "name": name, "value": value, "created_at": row["created_at"]}
-                for row in rows
-                for name, value in row["labels"].items()
-            ),
-        )
-        queued: dict[str, Any] = {
-            "type": "queued",
-            "from_state": None,
-            "to_state": JobState.QUEUED,
-            "attempt": 0,
-            "detail": {},
-        }
-        _insert(session, Event, (queued | {"job_id": row["id"], "at": row["created_at"]} for row in rows))
-        placed = ("experiment_id", "variant", "seed")
-        _insert(
-            session,
-            Run,
-            ({"job_id": row["id"], "reused": False} | {name: row[name] for name in placed} for row in rows),
-        )
+        parts: dict[type, list[dict[str, Any]]] = {JobTechnique: [], JobLabel: [], Event: [], Run: []}
+        queued = {"type": "queued", "to_state": JobState.QUEUED, "attempt": 0, "detail": {}}
+        for row in rows:
+            part = {"job_id": row["id"], "created_at": row["created_at"]}
+            parts[JobTechnique] += [part | {"technique": name} for name in row["spec"]["regularization"]]
+            parts[JobLabel] += [part | {"name": name, "value": row["labels"][name]} for name in row["labels"]]
+            parts[Event].append(queued | {"job_id": row["id"], "at": row["created_at"]})
+            placed = {name: row[name] for name in ("experiment_id", "variant", "seed")}
+            parts[Run].append(placed | {"job_id": row["id"], "reused": False})
+        for table, entries in parts.items():
+            _insert(session, table, entries)
     with database.write() as session:
         if dialect == "postgresql":
             session.execute(text("SET LOCAL statement_timeout = 0"))
@@ -139,8 +118,6 @@ def _build_job(index: int) -> dict[str, Any]:
     done, failed = state is JobState.SUCCEEDED, state is JobState.FAILED
     return {
         "id": f"job_{index:024x}",
-        "owner": LOCAL_OWNER,
-        "name": None,
         "spec": merge_patch(_BASE, {"regularization": regularization}) | {"seed": seed},
         "spec_hash": f"{index:064x}",
         "labels": {"case": str(_RARE if index % _RARE == 1 else index % 10)},
@@ -174,9 +151,7 @@ def _build_result(row: dict[str, Any], generator: np.random.Generator) -> dict[s
 def _build_experiment(index: int) -> dict[str, Any]:
     return {
         "id": f"exp_{index:024x}",
-        "owner": LOCAL_OWNER,
         "name": f"experiment {index}",
-        "preset": None,
         "document": {
             "name": "large",
             "base": _BASE,
@@ -184,7 +159,6 @@ def _build_experiment(index: int) -> dict[str, Any]:
             "seeds": list(range(_SEEDS)),
             "baseline": "variant 0",
         },
-        "auto_extending": False,
         "created_at": _FIRST + timedelta(seconds=_SECONDS_APART * _SEEDS * _VARIANTS * index),
     }
 

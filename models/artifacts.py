@@ -12,7 +12,7 @@ import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
 from models.errors import ArtifactCorrupted, NotFound
-from models.files import PART, write_atomically
+from models.files import write_atomically
 from models.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -34,11 +34,6 @@ def parse_job_id(name: str) -> str:
 def is_checkpoint(name: str) -> bool:
     """Whether a file is a checkpoint, which is of use only until its job has ended."""
     return posixpath.basename(name).startswith(CHECKPOINT)
-
-
-def is_partial(name: str) -> bool:
-    """Whether a file is incomplete: it is being written now, or its writer died."""
-    return name.endswith(PART)
 
 
 class ArtifactStore:

@@ -1,7 +1,7 @@
 """An experiment: one base specification, variants of it, and seeds; each variant runs once with each seed."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
@@ -114,9 +114,8 @@ class ExperimentSpec(BaseModel):
             raise _build_error("/replicates", "give seeds or replicates, not both")
         if self.baseline is not None and self.baseline not in names:
             raise _build_error("/baseline", f"no variant has this name; choose one of {', '.join(names)}")
-        if self.stopping_rule is not None and self.stopping_rule.variant not in set(names) - {
-            self.baseline_name
-        }:
+        others = set(names) - {self.baseline_name}
+        if self.stopping_rule is not None and self.stopping_rule.variant not in others:
             raise _build_error("/stopping_rule/variant", "name one of the variants that is not the baseline")
         return self
 
@@ -134,8 +133,10 @@ class ExperimentSpec(BaseModel):
         """The same experiment with its seeds spelt out."""
         return self.model_copy(update={"seeds": tuple(self.run_seeds), "replicates": None})
 
-    def build_runs(self) -> list[tuple[str, JobSpec]]:
+    def build_runs(self, existing: Collection[tuple[str, int]] = ()) -> list[tuple[str, JobSpec]]:
         """Every (variant's name, specification), seed by seed, so that pairs finish together.
+
+        Those whose (variant's name, seed) is among `existing` are left out.
 
         Raises:
             pydantic.ValidationError: a change does not make a valid specification; see `check_variants`.
@@ -144,6 +145,7 @@ class ExperimentSpec(BaseModel):
             (variant.name, self.build_run_spec(variant, seed))
             for seed in self.run_seeds
             for variant in self.variants
+            if (variant.name, seed) not in existing
         ]
 
     def build_run_spec(
@@ -255,13 +257,11 @@ def find_confounders(baseline: Document, variant: Document) -> list[Confounder]:
     A field that one of them lacks is None there. An optimizer that a technique asks for is named too: it
     acts by itself.
     """
-    fields = dict.fromkeys([*baseline, *variant])
-    return [
-        change
-        for field in fields
-        if field not in _NOT_COMPARED
-        for change in _find_differences(f"/{field}", baseline.get(field), variant.get(field))
-    ]
+    compared = (
+        {field: value for field, value in document.items() if field not in _NOT_COMPARED}
+        for document in (baseline, variant)
+    )
+    return [*_find_differences("", *compared)]
 
 
 def _find_differences(pointer: str, baseline: Any, variant: Any) -> Iterator[Confounder]:

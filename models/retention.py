@@ -11,7 +11,8 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import select
 
-from models.artifacts import ArtifactStore, is_checkpoint, is_partial, parse_job_id
+from models.artifacts import ArtifactStore, is_checkpoint, parse_job_id
+from models.files import PART
 from models.states import JobState
 from models.store.database import Database
 from models.store.tables import Job
@@ -65,6 +66,6 @@ def find_useless_files(database: Database, files: Collection[str], *, days: floa
         name
         for name in files
         if (finished := ended.get(parse_job_id(name)))
-        and (is_checkpoint(name) or is_partial(name) or (days and finished < oldest))
+        and (is_checkpoint(name) or name.endswith(PART) or (days and finished < oldest))
     ]
     return useless, sum(parse_job_id(name) not in ended for name in files)

@@ -12,7 +12,6 @@ from pydantic import (
     Field,
     ValidationError,
     ValidationInfo,
-    field_validator,
     model_validator,
 )
 from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError, PydanticKnownError
@@ -58,10 +57,11 @@ SIDE = 28
 PIXELS = SIDE * SIDE
 
 
-def bound_length(most: int) -> BeforeValidator:
-    """Refuse a list or object that is too long before its items are validated.
+def bound_length(most: int, *, if_empty: str | None = None) -> BeforeValidator:
+    """Refuse a list or object that is too long, or with `if_empty` (what to do) empty, before its items.
 
-    Otherwise pydantic validates each item: a body of 64 KiB can hold 32,000 errors and take a second.
+    Otherwise pydantic validates each item: a body of 64 KiB can hold 32,000 errors and take a second. And
+    Field's min_length also complains of too few items where one is out of bounds.
     """
 
     def check(value: object) -> object:
@@ -69,6 +69,8 @@ def bound_length(most: int) -> BeforeValidator:
             kind = "Dictionary" if isinstance(value, dict) else "List"
             context = {"field_type": kind, "max_length": most, "actual_length": len(value)}
             raise PydanticKnownError("too_long", context)
+        if if_empty and isinstance(value, list | tuple) and not value:
+            raise PydanticCustomError("too_short", "{detail}", {"detail": if_empty})
         return value
 
     return BeforeValidator(check)
@@ -154,14 +156,9 @@ class Mlp(_Part):
     hidden_units: Annotated[
         tuple[HiddenUnits, ...],
         Field(strict=False, max_length=8, json_schema_extra={"minItems": 1}),
-        bound_length(8),
+        bound_length(8, if_empty="give at least one hidden layer"),
     ] = Field((512, 512), description="Units of each hidden layer, 1 to 4096, in 1 to 8 layers")
     activation: Activation = Field("relu", description="Of every hidden layer")
-
-    @field_validator("hidden_units")
-    @classmethod
-    def check_layers(cls, units: tuple[int, ...]) -> tuple[int, ...]:
-        return _require_layers(units, "give at least one hidden layer")
 
 
 class Cnn(_Part):
@@ -174,7 +171,7 @@ class Cnn(_Part):
     filters: Annotated[
         tuple[Annotated[int, Field(ge=1, le=256)], ...],
         Field(strict=False, max_length=4, json_schema_extra={"minItems": 1}),
-        bound_length(4),
+        bound_length(4, if_empty="give at least one convolution, or choose the family mlp"),
     ] = Field((32, 64), description="Filters of each convolution, 1 to 256, in 1 to 4 layers")
     kernel_size: Literal[3, 5] = Field(
         3, description="Height and width of every kernel, in pixels; the padding is `same`"
@@ -185,18 +182,6 @@ class Cnn(_Part):
         )
     )
     activation: Activation = Field("relu", description="Of every convolution and hidden layer")
-
-    @field_validator("filters")
-    @classmethod
-    def check_layers(cls, filters: tuple[int, ...]) -> tuple[int, ...]:
-        return _require_layers(filters, "give at least one convolution, or choose the family mlp")
-
-
-def _require_layers(sizes: tuple[int, ...], otherwise: str) -> tuple[int, ...]:
-    # Not Field's min_length, which also complains of too few layers where one is out of bounds.
-    if not sizes:
-        raise PydanticCustomError("too_short", "{detail}", {"detail": otherwise})
-    return sizes
 
 
 def parse_model(document: object) -> object:

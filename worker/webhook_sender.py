@@ -154,14 +154,6 @@ class WebhookSender(PeriodicThread):
         except ServiceUnavailable as error:
             log.warning("webhooks wait: %s", error.message)
 
-    def send_due(self) -> int:
-        """Send all that is due and wait for it; returns how many messages that were."""
-        count = 0
-        while started := self._start_due():
-            count += started
-            wait(self._sending)
-        return count
-
     def _start_due(self) -> int:
         """Start sending what is due: for each webhook one message at a time."""
         self._sending = {future: delivery for future, delivery in self._sending.items() if not future.done()}

@@ -223,13 +223,7 @@ def find_missing_runs(
 ) -> list[tuple[str, JobSpec]]:
     """The runs of `spec` that have no job in the experiment, each as (variant's name, specification)."""
     query = select(Run.variant, Run.seed).where(Run.experiment_id == experiment_id)
-    existing = {(variant, seed) for variant, seed in session.execute(query)}
-    return [
-        (variant.name, spec.build_run_spec(variant, seed))
-        for seed in spec.run_seeds
-        for variant in spec.variants
-        if (variant.name, seed) not in existing
-    ]
+    return spec.build_runs({(variant, seed) for variant, seed in session.execute(query)})
 
 
 def retry_failed(session: Session, experiment: Experiment) -> list[Job]:

@@ -172,7 +172,7 @@ def get_progress(session: Session, experiment_ids: Sequence[str]) -> dict[str, E
     for experiment_id, states in rows.items():
         total = sum(row.jobs for row in states)
         unfinished = [row for row in states if not JobState(row.state).terminal]
-        done = sum(row.jobs for row in states) - sum(row.jobs - row.fraction for row in unfinished)
+        done = total - sum(row.jobs - row.fraction for row in unfinished)
         variant, job_id, accuracy, seconds_a_job = best.get(experiment_id, (None, None, None, None))
         remaining: float | None = sum(row.eta or 0.0 for row in unfinished)
         if without_eta := sum(row.jobs - row.with_eta for row in unfinished):
@@ -193,33 +193,23 @@ class ExperimentProgressCache:
     """How far experiments are. Finished ones are cached: a job that has ended never changes."""
 
     def __init__(self, *, most: int = 1_000) -> None:
-        self._finished: LRUCache[str, tuple[int, ExperimentProgress]] = LRUCache(most)
+        self._finished: LRUCache[tuple[str, int], ExperimentProgress] = LRUCache(most)
         self._lock = Lock()
 
     def get(self, session: Session, experiment_ids: Sequence[str]) -> dict[str, ExperimentProgress]:
         """As `get_progress`, which is called only for those that had not finished, or have other jobs now."""
-        # The database aggregates the ids of the jobs in any order.
-        versions = {
-            experiment_id: hash(tuple(sorted(job_ids.split(","))))
-            for experiment_id, job_ids in session.execute(_JOBS, {"ids": experiment_ids})
-        }
+        keys = {experiment_id: (experiment_id, 0) for experiment_id in experiment_ids}
+        for experiment_id, job_ids in session.execute(_JOBS, {"ids": experiment_ids}):
+            # Sorted, because the database aggregates the ids of the jobs in any order.
+            keys[experiment_id] = experiment_id, hash(tuple(sorted(job_ids.split(","))))
         with self._lock:
-            progress = {
-                experiment_id: cached[1]
-                for experiment_id in experiment_ids
-                if (cached := self._finished.get(experiment_id))
-                and cached[0] == versions.get(experiment_id, 0)
-            }
+            progress = {item: cached for item, key in keys.items() if (cached := self._finished.get(key))}
         others = [experiment_id for experiment_id in experiment_ids if experiment_id not in progress]
         if others:
             progress |= get_progress(session, others)
             with self._lock:
-                for experiment_id in others:
-                    if progress[experiment_id].finished:
-                        self._finished[experiment_id] = (
-                            versions.get(experiment_id, 0),
-                            progress[experiment_id],
-                        )
+                finished = {keys[item]: progress[item] for item in others if progress[item].finished}
+                self._finished.update(finished)
         return progress
 
 

@@ -9,7 +9,6 @@ from typing import get_args
 
 from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, model_serializer
 
-from models.techniques.activity import ActivityL1
 from models.techniques.averaging import ExponentialMovingAverage, StochasticWeightAveraging
 from models.techniques.base import Technique, TechniqueCard
 from models.techniques.inputs import Augmentation, Mixup
@@ -17,7 +16,7 @@ from models.techniques.noise import Dropout, GaussianDropout, GaussianNoise, Spa
 from models.techniques.normalization import BatchNormalization, LayerNormalization
 from models.techniques.schedule import EarlyStopping, GradientClipping, LearningRateSchedule
 from models.techniques.targets import ConfidencePenalty, LabelSmoothing
-from models.techniques.weights import L1, L2, GroupL1, MaxNorm, ProximalL1, WeightDecay
+from models.techniques.weights import L1, L2, ActivityL1, GroupL1, MaxNorm, ProximalL1, WeightDecay
 
 __all__ = ["CATALOGUE", "Regularization", "Technique", "TechniqueCard"]
 

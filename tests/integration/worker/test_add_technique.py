@@ -61,9 +61,9 @@ def test_a_technique_takes_an_entry_and_a_realization(tmp_path: Path) -> None:
         assert source.count(anchor) == 1
         (tree / path).write_text(source.replace(anchor, text))
 
-    with (tree / "models/techniques/activity.py").open("a") as file:
+    with (tree / "models/techniques/weights.py").open("a") as file:
         file.write(f"\n\n{entry}")
-    catalogue, imported = "models/techniques/__init__.py", "techniques.activity import ActivityL1"
+    catalogue, imported = "models/techniques/__init__.py", "techniques.weights import L1, L2, ActivityL1"
     replace(catalogue, imported, f"{imported}, ActivityL2")
     neighbour = "    activity_l1: ActivityL1 | None = None\n"
     replace(catalogue, neighbour, neighbour + field)
