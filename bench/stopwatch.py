@@ -3,7 +3,6 @@
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 from models.records import EpochRecord, Progress
@@ -24,28 +23,23 @@ class EpochTimer:
         self.seconds, self.ended = record.seconds, time.perf_counter()
 
 
-@dataclass
-class Steps:
-    """By `time.perf_counter`: the start of the first training steps, and the end of the last."""
-
-    started: float | None = None
-    ended: float = 0.0
-
-
 @contextmanager
-def time_steps() -> Iterator[Steps]:
-    """Time the training steps that run in the block; a compilation counts, so compile before."""
+def time_steps() -> Iterator[list[float]]:
+    """The moments (`time.perf_counter`) before and after each chunk of training steps in the block.
+
+    A compilation counts, so compile before.
+    """
     # An observer is not called before an epoch's first chunk, nor right after its last.
-    steps, run_steps = Steps(), CompiledProgram.run_steps
+    moments: list[float] = []
+    run_steps = CompiledProgram.run_steps
 
     def run_timed(program: CompiledProgram, *arguments: Any, **named: Any) -> None:
-        if steps.started is None:
-            steps.started = time.perf_counter()
+        moments.append(time.perf_counter())
         run_steps(program, *arguments, **named)
-        steps.ended = time.perf_counter()
+        moments.append(time.perf_counter())
 
     CompiledProgram.run_steps = run_timed  # type: ignore[assignment, method-assign] # for the block alone
     try:
-        yield steps
+        yield moments
     finally:
         CompiledProgram.run_steps = run_steps  # type: ignore[method-assign] # as it was

@@ -80,9 +80,9 @@ def main() -> int:
 
 def _time_regbench(spec: JobSpec, split: DataSplit, programs: ProgramCache) -> Seconds:
     timer = EpochTimer()
-    with time_steps() as steps:
+    with time_steps() as moments:
         train(spec, split, timer, programs=programs, chunk_seconds=1.0)
-    return steps.ended - (timer.ended - timer.seconds), timer.seconds
+    return moments[-1] - (timer.ended - timer.seconds), timer.seconds
 
 
 def _time_child(train_epoch: Callable[[], float]) -> Seconds:

@@ -134,22 +134,22 @@ def succeed(session: Session, job_id: str, attempt: int, result: ResultRecord) -
     Raises:
         LeaseLost: the job is no longer this attempt's.
     """
-    if _get_requested_action(session, job_id, attempt) is Action.CANCEL:
-        return stop(session, job_id, attempt)
     values = {"epochs_done": result.epochs_run, "fraction": 1.0}
-    _end(session, job_id, attempt, JobState.SUCCEEDED, values, {"stop_reason": result.stop_reason})
-    session.add(Result(job_id=job_id, **asdict(result)))
-    session.flush()
-    # Last, because all workers update the counters' rows, which stay locked until the commit.
-    counters.add(
-        session,
-        compilations=result.compilations,
-        compile_seconds=result.compile_seconds,
-        trainings=1,
-        epochs=result.epochs_run,
-        training_seconds=result.training_seconds,
-    )
-    return JobState.SUCCEEDED
+    detail = {"stop_reason": result.stop_reason}
+    state = _end(session, job_id, attempt, JobState.SUCCEEDED, values, detail)
+    if state is JobState.SUCCEEDED:
+        session.add(Result(job_id=job_id, **asdict(result)))
+        session.flush()
+        # Last, because all workers update the counters' rows, which stay locked until the commit.
+        counters.add(
+            session,
+            compilations=result.compilations,
+            compile_seconds=result.compile_seconds,
+            trainings=1,
+            epochs=result.epochs_run,
+            training_seconds=result.training_seconds,
+        )
+    return state
 
 
 def fail(
@@ -162,11 +162,8 @@ def fail(
     Raises:
         LeaseLost: the job is no longer this attempt's.
     """
-    if _get_requested_action(session, job_id, attempt) is Action.CANCEL:
-        return stop(session, job_id, attempt)
     error = {"error_code": code, "error_message": message, "error_retryable": retryable}
-    _end(session, job_id, attempt, JobState.FAILED, error, {"code": code, "message": message})
-    return JobState.FAILED
+    return _end(session, job_id, attempt, JobState.FAILED, error, {"code": code, "message": message})
 
 
 def stop(session: Session, job_id: str, attempt: int) -> JobState:
@@ -175,9 +172,7 @@ def stop(session: Session, job_id: str, attempt: int) -> JobState:
     Raises:
         LeaseLost: the job is no longer this attempt's.
     """
-    after = STATE_AFTER[_get_requested_action(session, job_id, attempt) or Action.RELEASE]
-    _end(session, job_id, attempt, after, {}, {})
-    return after
+    return _end(session, job_id, attempt, None, {}, {})
 
 
 def release_all(session: Session, worker: str) -> int:
@@ -205,16 +200,6 @@ def _fence(job_id: str, attempt: int) -> list[ColumnElement[bool]]:
     return [Job.id == job_id, Job.state == JobState.RUNNING, Job.attempt == attempt]
 
 
-def _get_requested_action(session: Session, job_id: str, attempt: int) -> Action | None:
-    """The action that the job's owner requests; the row stays locked, so that none follows before the commit.
-
-    Read here and not passed by the worker: since the worker's last heartbeat the owner may have requested
-    another.
-    """
-    requested = session.scalar(select(Job.requested_action).where(*_fence(job_id, attempt)).with_for_update())
-    return Action(requested) if requested else None
-
-
 def _build_lease_lost(job_id: str, attempt: int) -> LeaseLost:
     return LeaseLost(f"Job {job_id}, attempt {attempt}, is held by another worker or has ended.")
 
@@ -223,10 +208,16 @@ def _end(
     session: Session,
     job_id: str,
     attempt: int,
-    after: JobState,
+    after: JobState | None,
     values: dict[str, Any],
     detail: dict[str, Any],
-) -> None:
+) -> JobState:
+    """End the attempt in the state `after`; where a cancel is requested or `after` is None, as requested."""
+    # Read here and not passed by the worker: since the worker's last heartbeat the owner may have requested
+    # another action. The row stays locked, so that none follows before the commit.
+    requested = session.scalar(select(Job.requested_action).where(*_fence(job_id, attempt)).with_for_update())
+    if after is None or requested == Action.CANCEL:
+        after, values, detail = STATE_AFTER[Action(requested or Action.RELEASE)], {}, {}
     ended = transition(
         session,
         job_id,
@@ -238,3 +229,4 @@ def _end(
     )
     if ended is None:
         raise _build_lease_lost(job_id, attempt)
+    return after

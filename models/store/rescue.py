@@ -32,11 +32,8 @@ class Rescued:
 def get_lease_owners(session: Session, worker: str) -> list[str]:
     """The lease owners among a worker's training processes."""
     own = Job.lease_owner.startswith(f"{worker}/", autoescape=True)
-    return [
-        owner
-        for owner in session.scalars(select(Job.lease_owner).where(Job.state == JobState.RUNNING, own))
-        if owner
-    ]
+    query = select(Job.lease_owner).where(Job.state == JobState.RUNNING, own)
+    return [owner for owner in session.scalars(query) if owner]
 
 
 def rescue_abandoned(session: Session, dead: Collection[str] = ()) -> Rescued:
