@@ -14,12 +14,12 @@ import zlib
 from http.client import HTTPException
 from pathlib import Path
 from threading import Lock
-from urllib.request import Request, urlopen
+from urllib.request import urlopen
 
 from cachetools import TTLCache
 
 from models.dataset_cards import DATASETS, IDX_FILES, DatasetCard
-from models.errors import DatasetUnavailable, FieldError
+from models.errors import DatasetUnavailable
 from models.files import write_atomically
 from models.settings import Settings
 
@@ -138,13 +138,8 @@ def ensure_available(name: str, settings: Settings) -> None:
     path = find_dataset(name, settings)
     reason = (path and find_damage(path)) or f"{name} is not on this machine"
     raise DatasetUnavailable(
-        [
-            FieldError(
-                "/dataset/name",
-                f"{reason} and could not be downloaded; set REGBENCH_DATA_DIR to a "
-                f"folder that holds {name}.npz, or use mnist_5k, which needs no download",
-            )
-        ]
+        f"{reason} and could not be downloaded; set REGBENCH_DATA_DIR to a folder that holds {name}.npz, or "
+        "use mnist_5k, which needs no download"
     )
 
 
@@ -160,7 +155,7 @@ def _download(card: DatasetCard) -> None:
             path = get_keras_cache_folder() / file.path
             path.parent.mkdir(parents=True, exist_ok=True)
             log.info("downloading %s", file.url)
-            with urlopen(Request(file.url), timeout=DOWNLOAD_TIMEOUT_SECONDS) as answer:  # noqa: S310 (our own https addresses)
+            with urlopen(file.url, timeout=DOWNLOAD_TIMEOUT_SECONDS) as answer:  # noqa: S310 (our own https addresses)
                 content = answer.read()
             unpacked = gzip.decompress(content) if path.suffix == ".gz" else content
             if hashlib.sha256(unpacked).hexdigest() != file.sha256:

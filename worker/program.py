@@ -31,7 +31,6 @@ from worker.techniques.randomness import StepClock
 from worker.techniques.steps import StepRules
 
 Tensor = Any
-Weights = list[NDArray[np.float32]]
 
 _FORWARD_BLOCK = 400  # images measured at once: large enough for full speed, and a divisor of most parts
 _KEPT_PROGRAMS = 8
@@ -154,13 +153,9 @@ class CompiledProgram:
             blocks.append(self._forward(tf.constant(padded)).numpy())
         return np.concatenate(blocks)[:rows]
 
-    def get_weights(self) -> Weights:
+    def get_weights(self) -> list[NDArray[np.float32]]:
         """Every weight, moving statistics included, in the network's order."""
         return [np.array(weight) for weight in self.network.get_weights()]
-
-    def set_weights(self, weights: Weights) -> None:
-        """Restore what `get_weights` returned."""
-        self.network.set_weights(weights)
 
     def get_state(self) -> list[NDArray[Any]]:
         """All that the next epoch depends on: weights, optimizer, average."""

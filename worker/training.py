@@ -79,7 +79,7 @@ def train(
         observer.on_epoch_end(record, throughput.get_progress(epoch), make_checkpoint)
 
     if best_weights:
-        program.set_weights(best_weights)
+        program.network.set_weights(best_weights)
     else:
         program.average.copy_to_network()
     return evaluate_model(

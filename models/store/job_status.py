@@ -67,24 +67,14 @@ def get_histories(session: Session, positions: Mapping[str, StreamCursor]) -> di
     """What each job's history has after the cursor, in two queries."""
     histories = {job_id: History() for job_id in positions}
     seen = make_table({job_id: str(position.event) for job_id, position in positions.items()})
-    events = (
-        select(Event)
-        .join(seen, (seen.c.key == Event.job_id) & (Event.id > cast(seen.c.value, BigInteger)))
-        .order_by(Event.id)
-    )
-    for event in session.scalars(events):
+    is_new = (seen.c.key == Event.job_id) & (Event.id > cast(seen.c.value, BigInteger))
+    for event in session.scalars(select(Event).join(seen, is_new).order_by(Event.id)):
         histories[event.job_id].events.append(event)
     seen = make_table({job_id: str(position.epoch) for job_id, position in positions.items()})
     reached = cast(seen.c.value, BigInteger)
+    is_new = (Epoch.epoch > reached) & (Epoch.epoch <= reached + _MOST_EPOCHS)
+    epochs = select(Epoch).join(seen, (seen.c.key == Epoch.job_id) & is_new).order_by(Epoch.epoch)
     # Read after the events: a client that gets a job's end has got all its epochs.
-    epochs = (
-        select(Epoch)
-        .join(
-            seen,
-            (seen.c.key == Epoch.job_id) & (Epoch.epoch > reached) & (Epoch.epoch <= reached + _MOST_EPOCHS),
-        )
-        .order_by(Epoch.epoch)
-    )
     for epoch in session.scalars(epochs):
         histories[epoch.job_id].epochs.append(epoch)
     for history in histories.values():
