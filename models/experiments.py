@@ -1,14 +1,14 @@
 """An experiment: one base specification, variants of it, and seeds; each variant runs once with each seed."""
 
 import json
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
-from models.metrics import TESTED
+from models.metrics import CONTRASTED, METRICS
 from models.spec import STORED, VISIBLE, WITHOUT_NUL, JobSpec, Seed, bound_length, get_validation_errors
 
 Document = dict[str, Any]
@@ -37,10 +37,13 @@ MOST_VARIANTS = 100
 MOST_SEEDS = 1000
 FEWEST_PAIRS = 6
 """With n pairs the exact sign-flip test's smallest two-sided p is 2 / 2^n: 6 are the first below 5 %."""
+Inference = Literal["fixed", "sequential"]
 if TYPE_CHECKING:
+    PrimaryMetric = str
     StoppingMetric = str
 else:
-    StoppingMetric = Literal[*(metric.name for metric in TESTED)]
+    PrimaryMetric = Literal[*(metric.name for metric in METRICS.values() if metric.compared == "tested")]
+    StoppingMetric = Literal[*(metric.name for metric in CONTRASTED)]
 
 
 class StoppingRule(BaseModel):
@@ -97,26 +100,54 @@ class ExperimentSpec(BaseModel):
     stopping_rule: StoppingRule | None = Field(
         None, description="Add seeds until a difference is known closely enough; null: only those given"
     )
+    inference: Inference = Field(
+        "fixed",
+        description="When differences may be called: `fixed`, once, when every planned run has ended; "
+        "`sequential`, at every look, by wider intervals that allow for it",
+    )
+    primary: Annotated[tuple[PrimaryMetric, ...], Field(strict=False, json_schema_extra={"minItems": 1})] = (
+        Field(
+            ("test_accuracy", "test_loss"), description="What is tested; all other metrics are only described"
+        )
+    )
+    margin_points: float = Field(
+        0.2, gt=0, le=100, description="Accuracies that differ by less, in points, are as good as equal"
+    )
+    margin_loss: float | None = Field(
+        None, gt=0, le=100, description="The same of test losses, in nats; null: losses are not called equal"
+    )
 
     @model_validator(mode="after")
     def check_consistency(self) -> Self:
         # Not Field's min_length, which also complains of too few where one is out of bounds.
-        if not self.variants:
-            raise _build_error("/variants", "give at least one variant")
-        if not self.seeds:
-            raise _build_error("/seeds", "give at least one seed")
+        for field in ("variants", "seeds", "primary"):
+            if not getattr(self, field):
+                raise _build_error(f"/{field}", f"give at least one {field.removesuffix('s')}")
         names = [variant.name for variant in self.variants]
-        if len(set(names)) < len(names):
-            raise _build_error("/variants", "two variants have the same name; give each its own")
-        if len(set(self.seeds)) < len(self.seeds):
-            raise _build_error("/seeds", "a seed is listed twice; equal seeds give equal weights")
-        if self.replicates is not None and "seeds" in self.model_fields_set:
-            raise _build_error("/replicates", "give seeds or replicates, not both")
-        if self.baseline is not None and self.baseline not in names:
-            raise _build_error("/baseline", f"no variant has this name; choose one of {', '.join(names)}")
         others = set(names) - {self.baseline_name}
-        if self.stopping_rule is not None and self.stopping_rule.variant not in others:
-            raise _build_error("/stopping_rule/variant", "name one of the variants that is not the baseline")
+        checks = (
+            (_repeats(names), "/variants", "two variants have the same name; give each its own"),
+            (_repeats(self.seeds), "/seeds", "a seed is listed twice; equal seeds give equal weights"),
+            (_repeats(self.primary), "/primary", "a metric is listed twice"),
+            (
+                self.replicates is not None and "seeds" in self.model_fields_set,
+                "/replicates",
+                "give seeds or replicates, not both",
+            ),
+            (
+                self.baseline_name not in names,
+                "/baseline",
+                f"no variant has this name; choose one of {', '.join(names)}",
+            ),
+            (
+                self.stopping_rule is not None and self.stopping_rule.variant not in others,
+                "/stopping_rule/variant",
+                "name one of the variants that is not the baseline",
+            ),
+        )
+        for wrong, pointer, detail in checks:
+            if wrong:
+                raise _build_error(pointer, detail)
         return self
 
     @property
@@ -304,6 +335,10 @@ def flatten(document: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     for key, value in document.items():
         values |= flatten(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {prefix + key: value}
     return values
+
+
+def _repeats(values: Sequence[object]) -> bool:
+    return len(set(values)) < len(values)
 
 
 def _build_error(pointer: str, detail: str) -> PydanticCustomError:

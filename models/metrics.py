@@ -32,8 +32,9 @@ class Metric:
     """The report's table that has a column of it."""
     heading: str = ""
     """Of that column; by default the title in lower case."""
-    tested: bool = False
-    """Whether variants are compared with the baseline in it, so that it enters the family of tests."""
+    compared: Literal["tested", "described"] | None = None
+    """How reports treat a variant's difference from the baseline: whether it may be among the tests, or only
+    stands in the tables."""
     name: str = ""
     optional: bool = False
     """Whether it is null in some results."""
@@ -66,12 +67,12 @@ class EvaluationMetrics:
 
     test_accuracy: Annotated[
         float,
-        Metric("Test accuracy", PERCENT, "higher", "variants", tested=True),
+        Metric("Test accuracy", PERCENT, "higher", "variants", compared="tested"),
         Field(description="On the test images, which are used once, after training"),
     ]
     test_loss: Annotated[
         float,
-        Metric("Test loss", NATS, "lower", "variants", tested=True),
+        Metric("Test loss", NATS, "lower", "variants", compared="tested"),
         Field(description="Cross-entropy on the test images"),
     ]
     test_brier: Annotated[
@@ -106,12 +107,12 @@ class EvaluationMetrics:
     ]
     generalization_gap_accuracy: Annotated[
         float,
-        Metric("Gap in accuracy", PERCENT, "lower", "variants", "gap (accuracy)", tested=True),
+        Metric("Gap in accuracy", PERCENT, "lower", "variants", "gap (accuracy)", compared="described"),
         Field(description="Training minus test accuracy"),
     ]
     generalization_gap_loss: Annotated[
         float,
-        Metric("Gap in loss", NATS, "lower", "variants", "gap (loss)", tested=True),
+        Metric("Gap in loss", NATS, "lower", "variants", "gap (loss)", compared="described"),
         Field(description="Test minus training loss"),
     ]
     best_epoch: Annotated[
@@ -187,8 +188,8 @@ METRICS = {
     if isinstance(entry, Metric)
 }
 """The catalogue, in the order of a result's fields."""
-TESTED = [metric for metric in METRICS.values() if metric.tested]
-REPORTED = TESTED + [metric for metric in METRICS.values() if metric.table and not metric.tested]
+CONTRASTED = [metric for metric in METRICS.values() if metric.compared]
+REPORTED = CONTRASTED + [metric for metric in METRICS.values() if metric.table and not metric.compared]
 """What a report summarizes, in its order."""
 VARIANT_METRICS = [metric for metric in REPORTED if metric.table == "variants"]
 """The columns of the report's first table, which webhooks and the command line show too."""

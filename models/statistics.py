@@ -6,19 +6,22 @@ batch order. Pairing takes what they share out of the difference.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import bdtr, nctdtrinc, stdtr, stdtrit
+from scipy.special import bdtr, chdtri, nctdtrinc, stdtr, stdtrit
 
 CONFIDENCE = 0.95
 ALPHA = 0.05
 """How often chance alone may make a report call something different."""
 POWER = 0.8
-"""With which probability a difference is summary that is called detectable."""
-# 2^20 sums are 8 MB and 20 ms; beyond, the distribution is sampled.
-EXACT_UP_TO = 20
-_SAMPLES = 20_000
+"""With which probability a detectable difference is found."""
+EXACT_UP_TO = 16
+"""Pairs up to which every sign flip is tried (2^15 of them); beyond, `SIGN_FLIPS` are drawn."""
+SIGN_FLIPS = 20_000
+FEWEST_FOR_INTERVAL = 3
+"""Two equal values would give an interval without width."""
 Array = NDArray[np.float64]
 
 
@@ -43,15 +46,26 @@ class PairedDifference:
     low: float | None
     high: float | None
     t_p: float | None
-    sign_flip_p: float | None
     d: float | None
     superiority: float | None
 
 
 @dataclass(frozen=True)
-class TwoOneSidedTests:
-    """Of an equivalence within a margin: the 90 % interval of the mean difference, and the larger p."""
+class AnytimeDifference:
+    """A mean difference at any number of pairs. `low` and `high` are infinite where there are too few."""
 
+    n: int
+    mean: float | None
+    low: float
+    high: float
+    p: float
+
+
+@dataclass(frozen=True)
+class FamilyDifference:
+    """One of several mean differences that are tested together: p and interval hold for all at once."""
+
+    mean: float
     low: float
     high: float
     p: float
@@ -93,7 +107,7 @@ def estimate(values: Sequence[float]) -> Estimate | None:
 def compute_paired_difference(baseline: Sequence[float], variant: Sequence[float]) -> PairedDifference | None:
     """`variant` minus `baseline`, pair by pair; None without pairs.
 
-    The 95 % interval and `t_p` are the paired t test's (Student 1908); `sign_flip_p` is the exact test below.
+    The 95 % interval and `t_p` are the paired t test's (Student 1908).
     `d` is the mean difference in standard deviations of the differences (Cohen's d_z; Cohen, Statistical
     Power Analysis for the Behavioral Sciences, 1988). `superiority` is the share of pairs in which the
     variant's value is the higher, half of each tie counted (Grissom and Kim, Effect Sizes for Research).
@@ -101,9 +115,7 @@ def compute_paired_difference(baseline: Sequence[float], variant: Sequence[float
     Raises:
         ValueError: the two do not have the same length.
     """
-    if len(baseline) != len(variant):
-        raise ValueError("pairs need as many values on either side")
-    differences = _compute_differences(np.asarray(baseline, np.float64), np.asarray(variant, np.float64))
+    differences = np.asarray(compute_differences(baseline, variant))
     summary = estimate(differences.tolist())
     if summary is None:
         return None
@@ -114,34 +126,105 @@ def compute_paired_difference(baseline: Sequence[float], variant: Sequence[float
         low=summary.low,
         high=summary.high,
         t_p=None if summary.sd is None else _compute_paired_t_p(summary.mean, summary.sd, summary.n),
-        sign_flip_p=None if summary.sd is None else compute_sign_flip_p(differences),
         d=summary.mean / summary.sd if summary.sd else None,
         superiority=None if summary.sd is None else float(np.mean(np.sign(differences) / 2 + 0.5)),
     )
 
 
-def compute_sign_flip_p(differences: Sequence[float] | Array) -> float | None:
-    """Two-sided p of the sign-flip permutation test of the mean difference; None without differences.
+def compute_mean_interval(values: Sequence[float], *, level: float) -> tuple[float | None, float | None]:
+    """The ends of the t interval of the mean of `values` that misses the true one with probability `level`.
 
-    Where nothing distinguishes the two models, each difference could as well have the other sign: p is the
-    share of all 2^n signings whose sum is at least as far from zero. Exact for up to 20 pairs; beyond, from
-    20,000 signings drawn with a fixed seed, counting the observed one (Phipson and Smyth, 2010).
-    Source: Fisher, The Design of Experiments (1935), section 21.
+    Both None below `FEWEST_FOR_INTERVAL` values.
     """
-    array = np.asarray(differences, dtype=np.float64)
-    if not array.size:
-        return None
-    observed = abs(float(array.sum()))
-    # Sums that are equal on paper differ in their last bits by the order of adding.
-    threshold = observed - 1e-9 * float(np.abs(array).sum())
-    if array.size <= EXACT_UP_TO:
-        return float(np.mean(np.abs(_compute_signed_sums(array)) >= threshold))
-    sums = np.full(_SAMPLES, array.sum())
-    generator = np.random.default_rng(0)
-    for value in array:
-        turned = np.unpackbits(np.frombuffer(generator.bytes(_SAMPLES // 8), np.uint8))
-        sums -= 2 * value * turned
-    return float((1 + np.count_nonzero(np.abs(sums) >= threshold)) / (1 + _SAMPLES))
+    array = np.asarray(values, dtype=np.float64)
+    if array.size < FEWEST_FOR_INTERVAL:
+        return None, None
+    mean, half = float(array.mean()), _compute_half_width(_compute_sd(array), array.size, 1 - level)
+    return mean - half, mean + half
+
+
+def compute_differences(baseline: Sequence[float], variant: Sequence[float]) -> list[float]:
+    """`variant` minus `baseline`, pair by pair, rounded to the twelve digits of the larger value.
+
+    What is equal on paper differs in its last bits: 0.92 - 0.90 is not 0.93 - 0.91. Such bits must not pass
+    for a scatter, beside which any difference is large.
+
+    Raises:
+        ValueError: the two do not have the same length.
+    """
+    if len(baseline) != len(variant):
+        raise ValueError("pairs need as many values on either side")
+    first, second = np.asarray(baseline, np.float64), np.asarray(variant, np.float64)
+    largest = max(np.abs(first).max(initial=0), np.abs(second).max(initial=0))
+    digits = 12 - int(np.ceil(np.log10(largest))) if largest else 0
+    differences: list[float] = np.round(second - first, digits).tolist()
+    return differences
+
+
+def anytime_difference(values: Sequence[float], *, alpha: float = ALPHA) -> AnytimeDifference:
+    """An interval and a p of the mean of `values` that hold at every number of pairs, at every look.
+
+    Where the true mean is zero, p falls to `alpha` at any n with probability `alpha` at most, for normal
+    values of any variance; the interval excludes zero exactly where p is below `alpha`.
+    Source: Lai, On Confidence Sequences, Ann. Statistics 4 (1976); Wang and Ramdas, Anytime-Valid t-Tests and
+    Confidence Sequences for Gaussian Means with Unknown Variance (2023), with a prior precision of 1.
+    """
+    array = np.asarray(values, dtype=np.float64)
+    n = array.size
+    if n < 2:
+        return AnytimeDifference(n, float(array.mean()) if n else None, -np.inf, np.inf, 1.0)
+    mean, sd = float(array.mean()), _compute_sd(array)
+    squares = float(np.square(array).sum())
+    if squares == 0:
+        return AnytimeDifference(n, 0.0, 0.0, 0.0, 1.0)
+    # E = sqrt(1 / (n + 1)) ((n + 1) V / ((n + 1) V - S^2))^(n / 2), in logarithms, because it may overflow.
+    # (n + 1) V - S^2 = V + n SS, with SS the sum of squares about the mean, which no rounding makes negative.
+    scatter = (n - 1) * sd**2
+    log_evidence = -0.5 * np.log(n + 1) + n / 2 * np.log((n + 1) * squares / (squares + n * scatter))
+    p = float(min(1.0, np.exp(-log_evidence)))
+    critical = _compute_critical_t(n, alpha, anytime=True)
+    half = critical * sd / float(np.sqrt(n)) if np.isfinite(critical) else np.inf
+    return AnytimeDifference(n, mean, mean - half, mean + half, p)
+
+
+def run_max_t_test(differences: Array, *, level: float) -> list[FamilyDifference]:
+    """Paired differences (tests, seeds), NaN where a test lacks a seed, judged as one family at `level`.
+
+    p is the share of sign flips of whole seeds whose largest |t| of all tests reaches a test's own
+    (single-step maximum): exact where differences are symmetric about zero, whatever their dependence. All
+    flips are tried up to `EXACT_UP_TO` seeds, else `SIGN_FLIPS` drawn ones. Differences less their mean are
+    flipped as well, because large effects hide the tails of the others' errors: the larger p and the wider
+    interval count, and p is at most `level` exactly where the interval excludes zero. Each row needs two
+    values or more.
+    Source: Westfall and Young, Resampling-Based Multiple Testing (1993), chapter 2.
+    """
+    present = ~np.isnan(differences)
+    counts = present.sum(axis=1)
+    values = np.where(present, differences, 0.0)
+    means = values.sum(axis=1) / counts
+    centred = np.where(present, values - means[:, None], 0.0)
+    signs = _draw_signs(differences.shape[1])
+    # The largest |t| of each signing, of the differences as they are and less their mean.
+    largest = np.zeros((2, len(signs)))
+    for maxima, rows in zip(largest, (values, centred), strict=True):
+        for row, n in zip(rows, counts, strict=True):
+            np.maximum(maxima, _compute_t(signs @ row, float(row @ row), n), out=maxima)
+    largest.sort(axis=1)
+    # The largest value that more than `level` of the signings reach; what lies above it is called.
+    critical = float(largest[:, -1 - int(level * len(signs) + 1e-9)].max())
+    results = []
+    for row, centred_row, mean, n in zip(values, centred, means.tolist(), counts, strict=True):
+        t = float(_compute_t(row.sum(), float(row @ row), n))
+        # Values of t that are equal on paper differ in their last bits by the order of adding.
+        reached = len(signs) - min(np.searchsorted(maxima, t * (1 - 1e-9)) for maxima in largest)
+        p = float(reached / len(signs))
+        error = float(np.sqrt(centred_row @ centred_row / (n * (n - 1)))) if t < np.inf else 0.0
+        half = critical * error if error else 0.0
+        # Ties aside, the two agree already.
+        if p > level:
+            half = max(half, abs(mean))
+        results.append(FamilyDifference(mean, mean - half, mean + half, p))
+    return results
 
 
 def apply_holm_correction(p_values: Sequence[float]) -> list[float]:
@@ -157,44 +240,55 @@ def apply_holm_correction(p_values: Sequence[float]) -> list[float]:
     return corrected
 
 
-def compute_detectable_difference(sd: float, pairs: int, *, level: float = ALPHA) -> float:
+def compute_detectable_difference(
+    sd: float, pairs: int, *, level: float = ALPHA, anytime: bool = False
+) -> float:
     """The true mean difference that a two-sided paired t test at `level` finds with 80 % probability.
 
     In the unit of `sd`, the standard deviation of the differences within the `pairs` (two or more). Solved
-    for the noncentrality of Student's t; the far tail, below 1e-6 at this power, is left out.
+    for the noncentrality of Student's t; the far tail, below 1e-6 at this power, is left out. With `anytime`
+    of the interval of `anytime_difference` at this number of pairs, infinite where that is the whole line.
     Source: Cohen, Statistical Power Analysis for the Behavioral Sciences (1988), chapter 2.
     """
-    critical = stdtrit(pairs - 1, 1 - level / 2)
+    critical = _compute_critical_t(pairs, level, anytime=anytime)
+    if not np.isfinite(critical):
+        return np.inf
     return float(nctdtrinc(pairs - 1, 1 - POWER, critical)) * sd / float(np.sqrt(pairs))
 
 
-def compute_required_pairs(difference: float, sd: float, *, level: float = ALPHA) -> int:
+def compute_required_pairs(
+    difference: float, sd: float, *, level: float = ALPHA, anytime: bool = False
+) -> int:
     """The fewest pairs (at least two) whose `compute_detectable_difference` is at most `difference` (> 0)."""
     enough = 2
-    while compute_detectable_difference(sd, enough, level=level) > difference:
+    while compute_detectable_difference(sd, enough, level=level, anytime=anytime) > difference:
         enough *= 2
     too_few = enough // 2
     while enough - too_few > 1:
         middle = (enough + too_few) // 2
-        if compute_detectable_difference(sd, middle, level=level) > difference:
+        if compute_detectable_difference(sd, middle, level=level, anytime=anytime) > difference:
             too_few = middle
         else:
             enough = middle
     return enough
 
 
-def run_two_one_sided_tests(mean: float, sd: float, n: int, *, margin: float) -> TwoOneSidedTests:
-    """Whether `n` differences of that mean and standard deviation stay within `margin` of zero (TOST).
+def compute_sd_interval(sd: float, n: int) -> Interval:
+    """The 95 % interval of a normal law's standard deviation, from that of `n` (two or more) values."""
+    low, high = (float(chdtri(n - 1, tail)) for tail in ((1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2))
+    return Interval(sd * float(np.sqrt((n - 1) / low)), sd * float(np.sqrt((n - 1) / high)))
 
-    p is of the larger of two one-sided paired t tests, that the true difference is below -margin and that it
-    is above +margin; it is below 0.05 exactly where the 90 % interval lies within the margin.
+
+def run_two_one_sided_tests(mean: float, sd: float, n: int, *, margin: float) -> float:
+    """The p of a test whether `n` differences of that mean and standard deviation are within `margin` (TOST).
+
+    The larger of those of two one-sided paired t tests, that the true difference is below -margin and that it
+    is above +margin; below 0.05 exactly where the 90 % interval lies within the margin.
     Source: Schuirmann, A Comparison of the Two One-Sided Tests Procedure and the Power Approach, J.
     Pharmacokinetics and Biopharmaceutics 15 (1987).
     """
-    half = _compute_half_width(sd, n, 1 - 2 * ALPHA)
     beyond = abs(mean) - margin
-    p = float(stdtr(n - 1, beyond / (sd / np.sqrt(n)))) if sd else float(beyond >= 0)
-    return TwoOneSidedTests(mean - half, mean + half, p)
+    return float(stdtr(n - 1, beyond / (sd / np.sqrt(n)))) if sd else float(beyond >= 0)
 
 
 def run_mcnemar_test(baseline: bytes, variant: bytes) -> Discordance:
@@ -249,24 +343,23 @@ def _unpack_bits(answers: Sequence[bytes]) -> NDArray[np.int8]:
     return bits.reshape(len(answers), -1)
 
 
-def _compute_signed_sums(array: Array) -> Array:
-    # The first sign stays: turning all signs gives the same distance from zero.
-    sums = np.empty(2 ** (array.size - 1))
-    sums[0] = array[0]
-    done = 1
-    for value in array[1:]:
-        np.subtract(sums[:done], value, out=sums[done : 2 * done])
-        sums[:done] += value
-        done *= 2
-    return sums
+def _draw_signs(n: int) -> Array:
+    """Signs of n values, shape (signings, n), the first all positive; flipping all of them changes no |t|."""
+    if n <= EXACT_UP_TO:
+        bits = np.arange(2 ** (n - 1))[:, None] >> np.arange(n) & 1
+    else:
+        bits = np.random.default_rng(0).integers(0, 2, (SIGN_FLIPS + 1, n))
+        bits[0] = 0
+    return (1 - 2 * bits).astype(np.float64)
 
 
-def _compute_differences(baseline: Array, variant: Array) -> Array:
-    # What is equal on paper differs in its last bits: 0.92 - 0.90 is not 0.93 - 0.91. Twelve digits are kept,
-    # lest such bits pass for a scatter, beside which any difference is large.
-    largest = max(np.abs(baseline).max(initial=0), np.abs(variant).max(initial=0))
-    digits = 12 - int(np.ceil(np.log10(largest))) if largest else 0
-    return np.round(variant - baseline, digits)
+def _compute_t(sums: Any, squares: float, n: int) -> Any:
+    """|t| of n values from their sum and sum of squares; infinite without scatter, 0 where all are 0."""
+    scatter = n * squares - np.square(sums)
+    # Rounding leaves a scatter of some last bits where there is none.
+    with np.errstate(divide="ignore", invalid="ignore"):
+        t = np.where(scatter > 1e-10 * n * squares, np.abs(sums) / np.sqrt(scatter / (n - 1)), np.inf)
+    return np.where(squares == 0, 0.0, t)
 
 
 def _compute_paired_t_p(mean: float, sd: float, n: int) -> float | None:
@@ -282,4 +375,13 @@ def _compute_sd(array: Array) -> float:
 
 
 def _compute_half_width(sd: float, n: int, confidence: float) -> float:
-    return float(stdtrit(n - 1, 0.5 + confidence / 2)) * sd / float(np.sqrt(n))
+    return _compute_critical_t(n, 1 - confidence) * sd / float(np.sqrt(n))
+
+
+def _compute_critical_t(n: int, level: float, *, anytime: bool = False) -> float:
+    """The |t| of n values beyond which their mean differs from zero at `level`; infinite where none does."""
+    if not anytime:
+        return float(stdtrit(n - 1, 1 - level / 2))
+    ratio = float((np.sqrt(n + 1) / level) ** (2 / n))
+    denominator = ratio * n - (n + 1) * (ratio - 1)
+    return float(np.sqrt((n + 1) * (n - 1) * (ratio - 1) / denominator)) if denominator > 0 else float("inf")

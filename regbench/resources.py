@@ -285,6 +285,7 @@ class Report(_Resource):
     complete: bool
     jobs: int
     finished: int
+    headline: str
     baseline: str
     seeds: list[int]
     variants: list[VariantReport]

@@ -24,7 +24,11 @@ def full(
             "experiment_id": "exp_1",
             "generated_at": "2026-01-02T03:04:05Z",
             "version": "0.1.0",
+            "inference": "fixed",
+            "level": 0.045,
             "complete": True,
+            "headline": f"All variants raise the test accuracy of {names[0]}.",
+            "methods": f"Each variant was compared with {names[0]}.",
             "jobs": seeds * len(names),
             "finished": seeds * len(names),
             "baseline": names[0],
@@ -49,7 +53,10 @@ def empty(names: Sequence[str] = ("none", "dropout"), *, state: str = "queued") 
     return Comparison.model_validate(
         full(names).model_dump()
         | {
+            "inference": "interim",
+            "level": 0.005,
             "complete": False,
+            "headline": "No run has a result yet.",
             "finished": 0,
             "jobs": len(names),
             "seeds": [0],
@@ -74,7 +81,6 @@ def empty(names: Sequence[str] = ("none", "dropout"), *, state: str = "queued") 
                     "baseline": names[0],
                     "seeds": [],
                     "differences": None,
-                    "equivalence": None,
                     "mcnemar": [],
                     "verdict": "No seed has a result in both variants, so nothing can be said.",
                 }
@@ -230,22 +236,23 @@ def contrast(number: int, name: str, baseline: str, seeds: int) -> dict[str, Any
         "baseline": baseline,
         "seeds": list(range(seeds)),
         "differences": dict.fromkeys(Differences.model_fields) | {
-            "test_accuracy_points": difference(0.4 * min(number, 5) - 0.5, 0.3, seeds),
-            "test_loss": difference(-0.02 * min(number, 5), 0.01, seeds),
+            "test_accuracy_points": difference(0.4 * min(number, 5) - 0.5, 0.3, seeds, tested=True) | {
+                "equivalence": {
+                    "margin": 0.2, "p": 0.2, "equivalent": number == 1, "more_seeds": 12,
+                    "more_seeds_low": 8, "more_seeds_high": 30,
+                } if seeds > 1 else None,
+            },
+            "test_loss": difference(-0.02 * min(number, 5), 0.01, seeds, tested=True),
             "generalization_gap_accuracy_points": difference(-0.4 * min(number, 5), 0.2, seeds),
             "generalization_gap_loss": difference(-0.02 * min(number, 5), 0.01, seeds),
         },
-        "equivalence": {
-            "margin_points": 0.2, "low": -0.3, "high": 0.15, "p": 0.2, "equivalent": number == 1,
-            "more_seeds": 12,
-        } if seeds > 1 else None,
         "accuracy_on_new_images": {"low": -1.0, "high": 1.2} if seeds > 1 else None,
         "mcnemar": [{"seed": 0, "only_baseline": 12, "only_variant": 20, "p": 0.21}],
         "verdict": f"Test accuracy is higher by {0.4 * number:.2f} points.",
     }  # fmt: skip
 
 
-def difference(mean: float, sd: float, seeds: int) -> dict[str, Any]:
+def difference(mean: float, sd: float, seeds: int, *, tested: bool = False) -> dict[str, Any]:
     has_interval = seeds > 1
     half = 2.4 * sd / math.sqrt(seeds)
     return {
@@ -255,13 +262,15 @@ def difference(mean: float, sd: float, seeds: int) -> dict[str, Any]:
         "low": mean - half if has_interval else None,
         "high": mean + half if has_interval else None,
         "t_p": 0.01 if has_interval else None,
-        "t_p_holm": 0.03 if has_interval else None,
-        "sign_flip_p": 0.02 if has_interval else None,
+        "tested": tested,
+        "adjusted_p": 0.03 if has_interval and tested else None,
+        "simultaneous_low": mean - 1.4 * half if has_interval and tested else None,
+        "simultaneous_high": mean + 1.4 * half if has_interval and tested else None,
         "d": 1.2 if has_interval else None,
         "superiority": 0.75 if has_interval else None,
         "detectable": 0.25 if has_interval else None,
         "relative": None,
-        "call": ("higher" if mean > 0 else "lower") if has_interval else None,
+        "call": ("higher" if mean > 0 else "lower") if has_interval and tested else None,
     }
 
 

@@ -6,6 +6,7 @@ from typing import Any
 from pydantic import Field
 
 from api.http.schemas import MODEL, ResponseModel
+from models.experiments import Inference
 from models.states import JobState
 
 
@@ -85,6 +86,7 @@ class Experiment(ResponseModel):
         json_schema_extra={MODEL: "ExperimentSpec"},
     )
     baseline: str = Field(description="The variant that the others are compared with")
+    inference: Inference = Field(description="When differences may be called, as planned; see the report's")
     auto_extending: bool = Field(
         description="Whether seeds may still be added, as `stopping_rule` in `spec` asks"
     )

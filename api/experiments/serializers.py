@@ -25,6 +25,7 @@ def serialize_experiment(row: tables.Experiment, progress: ExperimentProgress) -
         preset=row.preset,
         spec=row.document,
         baseline=get_baseline(row.document),
+        inference=row.document.get("inference", "fixed"),
         auto_extending=row.auto_extending,
         created_at=row.created_at,
         progress=schemas.ExperimentProgress(

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from api.reports.contrasts import MARGIN_POINTS
 from api.reports.schemas import (
     Advice,
     Comparison,
@@ -22,6 +21,7 @@ from models.experiments import FEWEST_PAIRS
 from models.formatting import format_techniques
 from models.statistics import PairedDifference, compute_paired_difference
 
+MARGIN_POINTS = 0.2
 _SPARSE_FROM = 0.01
 _WIDTH = ("/model/hidden_units", "/model/filters")
 _DATA = ("/dataset/train_samples",)

@@ -20,9 +20,11 @@ from api.reports.schemas import (
     SeedResult,
     VariantReport,
 )
+from api.reports.verdicts import build_headline, build_methods
 from models.dataset_cards import DATASETS
 from models.experiments import find_confounders
 from models.formatting import format_count
+from models.inference import Plan
 from models.metrics import REPORTED
 from models.spec import DatasetSpec
 from models.states import JobState
@@ -43,8 +45,9 @@ _SAME_RULER = (
 )
 
 _INTERVALS = (
-    "Intervals are 95 % t intervals over seeds, each for itself; differences are taken within pairs that "
-    "share a seed."
+    "Intervals of means, and of differences in tables and charts, are 95 % t intervals over seeds, each for "
+    "itself; differences are taken within pairs that share a seed. A verdict's intervals hold for all tests "
+    "together."
 )
 
 
@@ -58,6 +61,9 @@ class JobGroups:
     variants: Mapping[str, Sequence[Job]]
     expected: int
     """How many jobs there should be; those that were deleted are missed here."""
+    plan: Plan
+    complete: bool
+    """Whether every planned run has ended."""
     repeat: str
     reused: frozenset[tuple[str, int]] = frozenset()
     """(variant, seed) of the jobs that the experiment did not train itself."""
@@ -87,28 +93,42 @@ def compare(subject: JobGroups, summaries: Summaries, *, now: datetime, version:
     chosen = {name: _select_one_per_seed(jobs) for name, jobs in subject.variants.items()}
     everything = [job for jobs in chosen.values() for job in jobs]
     done = [job for job in everything if job.result is not None]
+    variants = [
+        _build_variant(
+            name,
+            jobs,
+            summaries[name],
+            subject.reused,
+            baseline=chosen[subject.baseline],
+            with_diagnostics=index < MAX_DIAGNOSED_VARIANTS,
+        )
+        for index, (name, jobs) in enumerate(chosen.items())
+    ]
+    contrasts = build_contrasts(chosen, subject.baseline, subject.plan)
+    seeds = sorted({job.seed for job in everything})
+    planned = max(subject.expected, len(everything))
     comparison = Comparison(
         title=subject.title,
         experiment_id=subject.experiment_id,
         generated_at=now,
         version=version,
-        complete=len(done) >= subject.expected,
-        jobs=max(subject.expected, len(everything)),
+        inference=subject.plan.regime,
+        level=subject.plan.level,
+        complete=subject.complete,
+        headline=build_headline(
+            contrasts,
+            variants,
+            subject.plan,
+            ended=planned - sum(not JobState(job.state).terminal for job in everything),
+            planned=planned,
+        ),
+        methods=build_methods(contrasts, seeds, subject.baseline, subject.plan, version),
+        jobs=planned,
         finished=len(done),
         baseline=subject.baseline,
-        seeds=sorted({job.seed for job in everything}),
-        variants=[
-            _build_variant(
-                name,
-                jobs,
-                summaries[name],
-                subject.reused,
-                baseline=chosen[subject.baseline],
-                with_diagnostics=index < MAX_DIAGNOSED_VARIANTS,
-            )
-            for index, (name, jobs) in enumerate(chosen.items())
-        ],
-        contrasts=build_contrasts(chosen, subject.baseline),
+        seeds=seeds,
+        variants=variants,
+        contrasts=contrasts,
         missing=[
             Missing(
                 job_id=job.id,

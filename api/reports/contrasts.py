@@ -1,38 +1,51 @@
 """Each variant against the baseline, in pairs that share a seed. Pure: no database, no HTTP."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
+import numpy as np
 from sqlalchemy import inspect
 
-from api.reports.schemas import Contrast, Difference, Differences, Equivalence, Interval, McNemar
-from api.reports.verdicts import build_verdict, choose_call
+from api.reports.schemas import Contrast, Difference, Differences, Equivalence, Failures, Interval, McNemar
+from api.reports.verdicts import build_verdict
+from models import inference
 from models.experiments import FEWEST_PAIRS
-from models.metrics import TESTED, Metric
+from models.inference import Judgement, Plan, Regime
+from models.metrics import CONTRASTED, Metric
+from models.states import JobState
 from models.statistics import (
-    ALPHA,
-    PairedDifference,
-    apply_holm_correction,
+    FEWEST_FOR_INTERVAL,
     compute_detectable_difference,
+    compute_differences,
     compute_paired_difference,
     compute_required_pairs,
+    compute_sd_interval,
     compute_two_way_clustered_interval,
     run_mcnemar_test,
-    run_two_one_sided_tests,
 )
 from models.store.tables import Job, Result
 
-MARGIN_POINTS = 0.2
-"""A difference in accuracy up to which two variants are as good as equal: 20 images of MNIST's 10,000."""
-
 Pairs = Mapping[int, tuple[Result, Result]]
+Key = tuple[str, Metric]
+"""A variant, and the metric in which it is compared."""
 
 
-def build_contrasts(variants: Mapping[str, Sequence[Job]], baseline: str) -> list[Contrast]:
+@dataclass(frozen=True)
+class _Judged:
+    """What may be said of every difference of a report, by the rule of its plan."""
+
+    plan: Plan
+    tests: int
+    """How many differences the plan set out to test, those without results included."""
+    judgements: Mapping[Key, Judgement]
+    equivalences: Mapping[Key, inference.Equivalence]
+
+
+def build_contrasts(variants: Mapping[str, Sequence[Job]], baseline: str, plan: Plan) -> list[Contrast]:
     """A contrast for each of the `variants` but the `baseline`, in their order.
 
-    Of each variant at most one job a seed. All that may be called higher or lower, metrics times variants,
-    is one family of tests, whether or not its jobs have finished: so that if no technique does anything, a
-    report calls anything at all in at most 5 % of cases.
+    Of each variant at most one job a seed. The primary metrics of all variants are one family of tests,
+    whether or not its jobs have finished: see `models.inference`.
     """
     base = _group_by_seed(variants[baseline])
     # By seed, never by position: a missing job must not shift the others' partners.
@@ -41,31 +54,35 @@ def build_contrasts(variants: Mapping[str, Sequence[Job]], baseline: str) -> lis
         if name != baseline:
             by_seed = _group_by_seed(jobs)
             pairs[name] = {seed: (base[seed], by_seed[seed]) for seed in sorted(base.keys() & by_seed.keys())}
-    values = {(name, metric): _get_values(pairs[name], metric) for name in pairs for metric in TESTED}
-    differences = {key: compute_paired_difference(*sides) for key, sides in values.items()}
-    # What cannot be called enters the correction with a p of 1.
-    p_values = [
-        1.0 if paired is None or paired.t_p is None or paired.n < FEWEST_PAIRS else paired.t_p
-        for paired in differences.values()
+    differences = {
+        (name, metric): dict(
+            zip(variant_pairs, compute_differences(*_get_values(variant_pairs, metric)), strict=True)
+        )
+        for name, variant_pairs in pairs.items()
+        for metric in CONTRASTED
+        if metric.name in plan.primary
+    }
+    tests = max(1, len(differences))
+    judgements = inference.judge_family(differences, plan.regime, tests=tests)
+    margins = {key: margin for key in differences if (margin := plan.get_margin(key[1].name))}
+    equivalences = inference.judge_equivalence(differences, margins, judgements, plan.regime)
+    judged = _Judged(plan, tests, judgements, equivalences)
+    return [
+        _build_contrast(
+            name, baseline, variant_pairs, _compare_failures(variants[baseline], variants[name]), judged
+        )
+        for name, variant_pairs in pairs.items()
     ]
-    corrected = dict(zip(differences, apply_holm_correction(p_values), strict=True))
-    contrasts = []
-    for name, variant_pairs in pairs.items():
-        metrics = {
-            metric.contrast: None
-            if (paired := differences[name, metric]) is None
-            else _build_difference(paired, values[name, metric][0], corrected[name, metric], len(differences))
-            for metric in TESTED
-        }
-        contrasts.append(_build_contrast(name, baseline, variant_pairs, metrics, tests=len(differences)))
-    return contrasts
 
 
 def _build_contrast(
-    variant: str, baseline: str, pairs: Pairs, metrics: Mapping[str, Difference | None], *, tests: int
+    variant: str, baseline: str, pairs: Pairs, failures: Failures | None, judged: _Judged
 ) -> Contrast:
-    differences = Differences(**metrics) if pairs else None
-    equivalence = _build_equivalence(differences.test_accuracy_points, tests) if differences else None
+    differences = None
+    if pairs:
+        differences = Differences(
+            **{metric.contrast: _build_difference(variant, metric, pairs, judged) for metric in CONTRASTED}
+        )
     correct: list[tuple[bytes, bytes]] = []
     by_seed = []
     for seed, results in pairs.items():
@@ -83,16 +100,17 @@ def _build_contrast(
     if len(correct) > 1 and len({len(first) for first, _ in correct}) == 1:
         interval = compute_two_way_clustered_interval(*map(list, zip(*correct, strict=True)))
         on_new_images = Interval(low=100 * interval.low, high=100 * interval.high)
-    return Contrast(
+    contrast = Contrast(
         variant=variant,
         baseline=baseline,
         seeds=list(pairs),
+        failures=failures,
         differences=differences,
-        equivalence=equivalence,
         accuracy_on_new_images=on_new_images,
         mcnemar=by_seed,
-        verdict=build_verdict(differences, equivalence, on_new_images, by_seed, tests=tests),
+        verdict="",
     )
+    return contrast.model_copy(update={"verdict": build_verdict(contrast, judged.plan)})
 
 
 def _group_by_seed(jobs: Sequence[Job]) -> dict[int, Result]:
@@ -106,48 +124,86 @@ def _get_values(pairs: Pairs, metric: Metric) -> tuple[list[float], list[float]]
     return [first for first, _ in scaled], [second for _, second in scaled]
 
 
-def _build_difference(
-    paired_difference: PairedDifference, baselines: Sequence[float], corrected: float, tests: int
-) -> Difference:
-    baseline = sum(baselines) / len(baselines)
-    enough = paired_difference.n >= FEWEST_PAIRS
+def _compare_failures(baseline: Sequence[Job], variant: Sequence[Job]) -> Failures | None:
+    """Of the seeds in which both have ended: in which of the two training failed; None if in neither."""
+    outcomes = [
+        {job.seed: job.result is not None for job in jobs if job.result or job.state == JobState.FAILED}
+        for jobs in (baseline, variant)
+    ]
+    seeds = sorted(outcomes[0].keys() & outcomes[1].keys())
+    succeeded = np.array([[of_jobs[seed] for seed in seeds] for of_jobs in outcomes], dtype=bool)
+    if succeeded.all():
+        return None
+    test = run_mcnemar_test(*(np.packbits(row).tobytes() for row in succeeded))
+    baseline_failed, variant_failed = (int(count) for count in (~succeeded).sum(axis=1))
+    return Failures(seeds=len(seeds), baseline=baseline_failed, variant=variant_failed, p=test.p)
+
+
+def _build_difference(variant: str, metric: Metric, pairs: Pairs, judged: _Judged) -> Difference | None:
+    values = _get_values(pairs, metric)
+    paired = compute_paired_difference(*values)
+    if paired is None:
+        return None
+    mean, n, sd = paired.mean, paired.n, paired.sd
+    baseline = sum(values[0]) / n
+    known = n >= FEWEST_FOR_INTERVAL
+    judgement = judged.judgements.get((variant, metric))
     detectable = None
-    if enough and paired_difference.sd:
+    if judgement and n >= FEWEST_PAIRS and sd:
         detectable = compute_detectable_difference(
-            paired_difference.sd, paired_difference.n, level=ALPHA / tests
+            sd, n, level=judged.plan.level / judged.tests, anytime=judged.plan.regime is not Regime.FIXED
         )
-    t_p_holm = corrected if enough and paired_difference.t_p is not None else None
     return Difference(
-        n=paired_difference.n,
-        mean=paired_difference.mean,
-        sd=paired_difference.sd,
-        low=paired_difference.low,
-        high=paired_difference.high,
-        t_p=paired_difference.t_p,
-        t_p_holm=t_p_holm,
-        sign_flip_p=paired_difference.sign_flip_p,
-        d=paired_difference.d,
-        superiority=paired_difference.superiority,
-        detectable=detectable,
-        relative=paired_difference.mean / baseline
-        if baseline > 0 and baseline + paired_difference.mean > 0
-        else None,
-        call=choose_call(paired_difference.mean, t_p_holm, paired_difference.sign_flip_p),
+        n=n,
+        mean=mean,
+        sd=sd,
+        low=paired.low if known else None,
+        high=paired.high if known else None,
+        t_p=paired.t_p,
+        tested=judgement is not None,
+        adjusted_p=judgement and judgement.p,
+        simultaneous_low=judgement and judgement.low,
+        simultaneous_high=judgement and judgement.high,
+        d=paired.d,
+        superiority=paired.superiority,
+        detectable=detectable if detectable and np.isfinite(detectable) else None,
+        relative=mean / baseline if baseline > 0 and baseline + mean > 0 else None,
+        call=("higher" if mean > 0 else "lower") if judgement and judgement.called else None,
+        equivalence=_build_equivalence(variant, metric, n, sd, judged),
     )
 
 
-def _build_equivalence(accuracy: Difference, tests: int) -> Equivalence | None:
-    if accuracy.sd is None:
+def _build_equivalence(
+    variant: str, metric: Metric, n: int, sd: float | None, judged: _Judged
+) -> Equivalence | None:
+    plan = judged.plan
+    margin, judgement = plan.get_margin(metric.name), judged.equivalences.get((variant, metric))
+    if margin is None or judgement is None or sd is None:
         return None
-    result = run_two_one_sided_tests(accuracy.mean, accuracy.sd, accuracy.n, margin=MARGIN_POINTS)
-    needed = max(FEWEST_PAIRS, compute_required_pairs(MARGIN_POINTS, accuracy.sd, level=ALPHA / tests))
+    more_seeds: list[int] | None = None
+    if plan.regime is Regime.FIXED:
+        # Seeds added now would change the plan; a follow-up tests this variant only, on new seeds.
+        level, done = plan.level / len(plan.primary), 0
+    else:
+        level, done = plan.level / judged.tests, n
+    if plan.regime is not Regime.INTERIM and n >= FEWEST_PAIRS and sd:
+        spread = compute_sd_interval(sd, n)
+        more_seeds = [
+            max(
+                0,
+                max(FEWEST_PAIRS, compute_required_pairs(margin, value, level=level, anytime=bool(done)))
+                - done,
+            )
+            for value in (spread.low, sd, spread.high)
+        ]
+    low, count, high = more_seeds or (None, None, None)
     return Equivalence(
-        margin_points=MARGIN_POINTS,
-        low=result.low,
-        high=result.high,
-        p=result.p,
-        equivalent=result.p < ALPHA and accuracy.n >= FEWEST_PAIRS,
-        more_seeds=max(0, needed - accuracy.n),
+        margin=margin,
+        p=judgement.p,
+        equivalent=judgement.equivalent,
+        more_seeds=count,
+        more_seeds_low=low,
+        more_seeds_high=high,
     )
 
 

@@ -1,6 +1,7 @@
 """Numbers as every format writes them."""
 
 import json
+import math
 import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
@@ -9,7 +10,7 @@ from typing import Any
 
 from api.reports.schemas import Comparison, Difference, MetricSummary, Missing, VariantReport
 from models.formatting import format_count
-from models.metrics import METRICS, PERCENT, REPORTED, TESTED, VARIANT_METRICS, Metric
+from models.metrics import CONTRASTED, METRICS, PERCENT, REPORTED, VARIANT_METRICS, Metric
 
 UNKNOWN = "-"
 _NETWORK_METRICS = [metric for metric in REPORTED if metric.table == "networks"]
@@ -17,13 +18,37 @@ _METRIC = re.compile(r"/(variants|contrasts)/(\d+)/(?:metrics|differences)/(\w+)
 
 
 def format_difference(difference: Difference | None, digits: int) -> str:
-    """A signed mean difference with its interval: `+0.12 (-0.05 to +0.29)`."""
+    """A signed mean difference with its interval: `+0.12 (-0.05 to +0.29)`.
+
+    Of a tested metric the simultaneous interval, which agrees with what is called; else the 95 % t interval.
+    """
     if difference is None:
         return UNKNOWN
-    mean = f"{round(difference.mean, digits) + 0.0:+.{digits}f}"
-    if difference.low is None or difference.high is None:
-        return mean
-    return f"{mean} ({difference.low:+.{digits}f} to {difference.high:+.{digits}f})"
+    ends = get_interval(difference)
+    digits = choose_digits([difference.mean, *(end for end in ends if end is not None)], digits)
+    mean, *texts = (
+        None if value is None else format_signed(value, digits) for value in (difference.mean, *ends)
+    )
+    return f"{mean} ({texts[0]} to {texts[1]})" if None not in texts else str(mean)
+
+
+def get_interval(difference: Difference) -> tuple[float | None, float | None]:
+    """The ends of the interval that is shown of a difference."""
+    if difference.tested:
+        return difference.simultaneous_low, difference.simultaneous_high
+    return difference.low, difference.high
+
+
+def choose_digits(values: Sequence[float], fewest: int) -> int:
+    """Digits after the point: `fewest`, or two significant ones of the largest value if that shows none."""
+    largest = max(map(abs, values))
+    first = -math.floor(math.log10(largest)) if largest else 0
+    return fewest if first <= fewest else first + 1
+
+
+def format_signed(value: float, digits: int) -> str:
+    """With its sign, but without that of a rounded zero."""
+    return f"{round(value, digits) + 0.0:+.{digits}f}"
 
 
 def format_p_value(p: float | None) -> str:
@@ -58,7 +83,7 @@ def format_seed_list(numbers: Collection[int]) -> str:
 def describe_progress(comparison: Comparison) -> str:
     """How complete the report is, and what became of the jobs that it lacks."""
     alone = comparison.jobs == 1
-    if comparison.complete:
+    if comparison.finished == comparison.jobs:
         return "The only job has finished." if alone else f"All {comparison.jobs} jobs have finished."
     jobs = f"{comparison.finished} of {format_count(comparison.jobs, 'job')} {'has' if alone else 'have'}"
     states = Counter(item.state for item in comparison.missing)
@@ -206,9 +231,8 @@ def build_metric_rows(comparison: Comparison) -> list[list[str]]:
             if summary is None:
                 continue
             spread = [_format_plain(item) for item in (summary.mean, summary.sd)]
-            rows.append(
-                [f"{variant.name}: {_format_words(name)}", str(summary.n), *spread, _format_interval(summary)]
-            )
+            what, interval = f"{variant.name}: {_format_words(name)}", _format_ends(summary.low, summary.high)
+            rows.append([what, str(summary.n), *spread, interval])
     return rows
 
 
@@ -221,8 +245,8 @@ def build_test_rows(comparison: Comparison) -> list[list[str]]:
         "sd",
         "95 % interval",
         "p (t)",
-        "p (Holm)",
-        "p (sign flips)",
+        "p (adjusted)",
+        "simultaneous interval",
     ]
     rows = [[*head, "d"]]
     for contrast in comparison.contrasts:
@@ -231,11 +255,22 @@ def build_test_rows(comparison: Comparison) -> list[list[str]]:
                 continue
             spread = [_format_plain(item) for item in (difference.mean, difference.sd)]
             tests = [
-                format_p_value(item) for item in (difference.t_p, difference.t_p_holm, difference.sign_flip_p)
+                format_p_value(difference.t_p),
+                format_p_value(difference.adjusted_p),
+                _format_ends(difference.simultaneous_low, difference.simultaneous_high),
             ]
             size = UNKNOWN if difference.d is None else f"{difference.d:.2f}"
             what = f"{contrast.variant}: {_format_words(name)}"
-            rows.append([what, str(difference.n), *spread, _format_interval(difference), *tests, size])
+            rows.append(
+                [
+                    what,
+                    str(difference.n),
+                    *spread,
+                    _format_ends(difference.low, difference.high),
+                    *tests,
+                    size,
+                ]
+            )
     return rows
 
 
@@ -253,10 +288,8 @@ def _format_plain(value: float | None) -> str:
     return UNKNOWN if value is None else f"{value:.4g}"
 
 
-def _format_interval(estimate: MetricSummary | Difference) -> str:
-    if estimate.low is None or estimate.high is None:
-        return UNKNOWN
-    return f"{estimate.low:.4g} to {estimate.high:.4g}"
+def _format_ends(low: float | None, high: float | None) -> str:
+    return UNKNOWN if low is None or high is None else f"{low:.4g} to {high:.4g}"
 
 
 def _format_words(metric: str) -> str:
@@ -266,9 +299,11 @@ def _format_words(metric: str) -> str:
 def build_contrast_rows(comparison: Comparison) -> list[list[str]]:
     """The table of differences from the baseline, its head first; p is of the test accuracy."""
     margins = {
-        contrast.equivalence.margin_points for contrast in comparison.contrasts if contrast.equivalence
+        equivalence.margin
+        for contrast in comparison.contrasts
+        if contrast.differences and (equivalence := contrast.differences.test_accuracy_points.equivalence)
     }
-    accuracy, *others = TESTED
+    accuracy, *others = CONTRASTED
     rows = [
         [
             "variant",
@@ -280,17 +315,17 @@ def build_contrast_rows(comparison: Comparison) -> list[list[str]]:
         ]
     ]
     for contrast in comparison.contrasts:
-        differences, equivalence = contrast.differences, contrast.equivalence
-        cells = [UNKNOWN] * (2 + len(TESTED))
+        differences = contrast.differences
+        cells = [UNKNOWN] * (2 + len(CONTRASTED))
         if differences is not None:
-            equal = UNKNOWN
+            equal, equivalence = UNKNOWN, differences.test_accuracy_points.equivalence
             if equivalence is not None:
                 equal = "yes" if equivalence.equivalent else "not shown"
             first, *rest = (
                 format_difference(getattr(differences, metric.contrast), metric.format.digits)
-                for metric in TESTED
+                for metric in CONTRASTED
             )
-            p_value = format_p_value(differences.test_accuracy_points.t_p_holm)
+            p_value = format_p_value(differences.test_accuracy_points.adjusted_p)
             cells = [first, p_value, equal, *rest]
         rows.append([contrast.variant, str(len(contrast.seeds)), *cells])
     return rows

@@ -4,13 +4,14 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from api.experiments.serializers import get_baseline
 from api.http.curl import format_curl
 from api.reports.comparison import JobGroups
 from models.experiments import MAX_VARIANT_NAME, ExperimentSpec, create_merge_patch, find_confounders, flatten
 from models.formatting import format_count, format_techniques
+from models.inference import Plan, Regime, choose_regime
 from models.settings import Settings
-from models.spec import JobSpec
+from models.spec import STORED, JobSpec
+from models.states import JobState
 from models.store.experiment_runs import ExperimentRun
 from models.store.tables import Experiment, Job
 
@@ -23,20 +24,33 @@ def group_experiment(
 ) -> JobGroups:
     """An experiment's variants, in its own order."""
     document = experiment.document
-    variants: dict[str, list[Job]] = {variant["name"]: [] for variant in document["variants"]}
+    spec = ExperimentSpec.model_validate(document, context=STORED)
+    variants: dict[str, list[Job]] = {variant.name: [] for variant in spec.variants}
     for run in runs:
         variants[run.variant].append(run.job)
+    expected = len(spec.variants) * len(spec.seeds)
+    states = [JobState(run.job.state) for run in runs]
+    complete = all(state.terminal for state in states) and not experiment.auto_extending
+    # To cancel or delete a run, having seen others, is to choose which seeds count.
+    changed = experiment.extended or len(runs) < expected or JobState.CANCELLED in states
     return JobGroups(
         title=experiment.name,
         experiment_id=experiment.id,
-        baseline=get_baseline(document),
+        baseline=spec.baseline_name,
         variants=variants,
-        expected=len(variants) * len(document["seeds"]),
+        expected=expected,
+        plan=Plan(
+            choose_regime(spec.inference, complete=complete, changed=changed),
+            spec.primary,
+            spec.margin_points,
+            spec.margin_loss,
+        ),
+        complete=complete,
         repeat=format_curl(
             settings,
             base_url,
             "/v1/experiments",
-            ExperimentSpec.model_validate(document).model_dump(mode="json", exclude_defaults=True),
+            spec.model_dump(mode="json", exclude_defaults=True),
         ),
         reused=frozenset((run.variant, run.seed) for run in runs if run.reused),
     )
@@ -72,6 +86,9 @@ def group_jobs(jobs: Sequence[Job], *, settings: Settings, base_url: str) -> Job
         baseline=names[first],
         variants=dict(zip(names, groups.values(), strict=True)),
         expected=sum(len({job.seed for job in group}) for group in groups.values()),
+        # Nobody planned these jobs together: whoever chose them may have looked at them before.
+        plan=Plan(Regime.SEQUENTIAL),
+        complete=all(JobState(job.state).terminal for job in jobs),
         repeat=format_curl(settings, base_url, "/v1/experiments", repeat),
     )
 

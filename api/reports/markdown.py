@@ -47,6 +47,7 @@ def render(comparison: Comparison) -> str:
     ]
     sections = [
         f"# {_escape_text(comparison.title)}",
+        _escape_text(comparison.headline),
         formatting.describe_progress(comparison),
         # A hard break at each line's end keeps the lines apart when rendered.
         "  \n".join(_escape_text(variant.line) for variant in comparison.variants if variant.line),
@@ -71,6 +72,7 @@ def render(comparison: Comparison) -> str:
             formatting.describe_reused(comparison) + formatting.describe_restored(comparison),
         ),
         *_render_section("Reading this", comparison.notes),
+        f"## Methods\n\n{_render_item(comparison.methods)}",
         *_render_section("Where it comes from", formatting.describe_provenance(comparison)),
         "## Doing it again",
         # Indented, because a fence could be closed by a name inside.

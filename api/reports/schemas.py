@@ -7,7 +7,8 @@ from pydantic import Field, create_model
 
 from api.http.schemas import ResponseModel
 from api.jobs.schemas import Result
-from models.metrics import REPORTED, TESTED
+from models.inference import Regime
+from models.metrics import CONTRASTED, REPORTED
 from models.records import DiagnosticsRecord
 from models.states import JobState
 
@@ -24,20 +25,48 @@ class MetricSummary(ResponseModel):
     high: float | None
 
 
+class Equivalence(ResponseModel):
+    """Whether two variants are as good as equal in a metric."""
+
+    margin: float = Field(description="What counts as no difference worth having, to either side")
+    p: float | None = Field(
+        description="Of two one-sided tests (TOST), corrected over variants; null where the simultaneous "
+        "interval decides"
+    )
+    equivalent: bool = Field(description="The difference is shown to lie within the margin")
+    more_seeds: int | None = Field(
+        description="How many seeds would find a true difference of the margin with a probability of 80 %, "
+        "if they scatter as these do: those of a follow-up of this variant where the plan is fixed, else "
+        "more seeds here; null below six pairs"
+    )
+    more_seeds_low: int | None = Field(
+        description="The same, at the ends of the 95 % interval of the standard deviation"
+    )
+    more_seeds_high: int | None
+
+
 class Difference(ResponseModel):
     """A variant minus the baseline, over pairs of equal seed; what too few pairs cannot say is null."""
 
     n: int
     mean: float
     sd: float | None
-    low: float | None = Field(description="Of the 95 % paired t interval")
-    high: float | None
-    t_p: float | None = Field(description="p of the paired t test")
-    t_p_holm: float | None = Field(
-        description="The same, corrected (Holm) for all that this report tests: metrics times variants; "
-        "null below six pairs, from which nothing is concluded"
+    low: float | None = Field(
+        description="Of the 95 % paired t interval of this difference by itself: of many such experiments "
+        "95 % have an interval that holds the true mean difference; null below three pairs"
     )
-    sign_flip_p: float | None = Field(description="p of the exact sign-flip permutation test")
+    high: float | None
+    t_p: float | None = Field(description="p of the paired t test, of this difference by itself")
+    tested: bool = Field(description="Whether the metric is one of the `primary` ones; others are described")
+    adjusted_p: float | None = Field(
+        description="p corrected for all that the report tests, on which `call` rests: see `methods`; null "
+        "where there are too few pairs for a test"
+    )
+    simultaneous_low: float | None = Field(
+        description="Of the interval that goes with it: all such intervals of the report hold their true "
+        "differences together, with the probability that `level` leaves; null where there are too few pairs"
+    )
+    simultaneous_high: float | None
     d: float | None = Field(description="Mean difference in standard deviations of the differences")
     superiority: float | None = Field(
         description="Share of pairs in which the variant's value is the higher; half of each tie"
@@ -51,9 +80,10 @@ class Difference(ResponseModel):
         "means are positive"
     )
     call: Call | None = Field(
-        description="What the verdict calls the variant's value, which takes both the corrected t test and "
-        "the sign-flip test; null where no difference could be shown"
+        description="What the verdict calls the variant's value; null where no difference could be shown, "
+        "and for metrics that are described only"
     )
+    equivalence: Equivalence | None = Field(None, description="Null for metrics without a margin")
 
 
 if TYPE_CHECKING:
@@ -76,7 +106,7 @@ else:
         "Differences",
         __base__=ResponseModel,
         __doc__="Variant minus baseline. Accuracies here are in percentage points, losses in nats.",
-        **{metric.contrast: Difference | None if metric.optional else Difference for metric in TESTED},
+        **{metric.contrast: Difference | None if metric.optional else Difference for metric in CONTRASTED},
     )
 
 
@@ -152,23 +182,6 @@ class VariantReport(ResponseModel):
     diagnostics: Diagnostics | None = Field(None, description="Of the first variants only; null if unknown")
 
 
-class Equivalence(ResponseModel):
-    """Whether two accuracies are as good as equal: two one-sided tests (TOST)."""
-
-    margin_points: float = Field(description="What counts as no difference worth having, to either side")
-    low: float = Field(description="Of the 90 % interval of the difference, in points")
-    high: float
-    p: float = Field(
-        description="Of the larger of the two one-sided tests; below 0.05 it is within the margin"
-    )
-    equivalent: bool = Field(description="p is below 0.05, and there are six pairs or more")
-    more_seeds: int | None = Field(
-        description="How many more pairs would find a true difference of the margin with a probability of "
-        "80 %, if they scatter as these do, at the level that the correction leaves a single test; 0 if "
-        "there are enough"
-    )
-
-
 class McNemar(ResponseModel):
     """One seed's two models on the same test images: those that only one of them classifies correctly."""
 
@@ -178,8 +191,17 @@ class McNemar(ResponseModel):
     p: float = Field(description="Exact (binomial), two-sided; for this pair of models alone, uncorrected")
 
 
+class Failures(ResponseModel):
+    """Training that failed, in the seeds in which both variants have ended."""
+
+    seeds: int
+    baseline: int
+    variant: int
+    p: float = Field(description="Of McNemar's exact test of the seeds in which only one of the two failed")
+
+
 class Interval(ResponseModel):
-    """Where a true value lies with a probability of 95 %."""
+    """A 95 % interval: of many such experiments 95 % have one that holds the true value."""
 
     low: float
     high: float
@@ -191,8 +213,8 @@ class Contrast(ResponseModel):
     variant: str
     baseline: str
     seeds: list[int] = Field(description="Seeds that both have finished")
+    failures: Failures | None = Field(None, description="Null where no training failed")
     differences: Differences | None = Field(description="Null without a pair")
-    equivalence: Equivalence | None = Field(description="Of test accuracy; null with fewer than two pairs")
     accuracy_on_new_images: Interval | None = Field(
         None,
         description="Of the difference in test accuracy, in points, for new seeds and new test images alike; "
@@ -245,7 +267,14 @@ class Comparison(ResponseModel):
     experiment_id: str | None
     generated_at: datetime
     version: str
-    complete: bool
+    inference: Regime = Field(
+        description="By which rule differences are called: `interim`, not yet; `fixed`, once, the plan being "
+        "complete; `extended`, at every look, because the plan was changed; `sequential`, at every look"
+    )
+    level: float = Field(description="How often anything is called, at most, if nothing differs")
+    complete: bool = Field(description="Whether every planned run has ended")
+    headline: str = Field(description="The answer, in one or two sentences")
+    methods: str = Field(description="How it was found, to be quoted")
     jobs: int
     finished: int
     baseline: str

@@ -1,202 +1,345 @@
-"""What a contrast's numbers allow to say, in words, and never more."""
+"""What a report's numbers allow to say, in words, and never more."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
-from api.reports.schemas import Call, Difference, Differences, Equivalence, Interval, McNemar
+from api.reports.formatting import choose_digits, format_signed
+from api.reports.schemas import Contrast, Difference, VariantReport
 from models.experiments import FEWEST_PAIRS
 from models.formatting import format_count
-from models.metrics import TESTED
-from models.statistics import ALPHA
+from models.inference import Plan, Regime
+from models.metrics import METRICS, Metric
+from models.statistics import EXACT_UP_TO, SIGN_FLIPS
 
 _ONE_PAIR = "One pair: this shows what happened, not what would happen again."
-_DIGITS = {metric.contrast_unit: metric.format.digits for metric in TESTED}
-# What the judged metrics are sorted under, in this order.
-_LOWER = "Lower"
-_HIGHER = "Higher"
-_OPEN = "No difference could be shown"
-_SAME = "The same in every pair"
-_ALIKE = "Different by the same in every pair, which no t test can judge"
+_DIGITS = {"points": 2, "nats": 4}
+_OVERESTIMATED = "Differences that are only just large enough to be called are overestimated on average."
+_NO_VARIANT = "no variant"
+_MOST_NAMES = 3
+_WHY_ANYTIME = {
+    Regime.INTERIM: "Planned runs have not ended; until then nothing is called.",
+    Regime.EXTENDED: "Runs were added, cancelled or deleted when there were results.",
+    Regime.SEQUENTIAL: "The number of seeds was not fixed in advance.",
+}
+_NO_PAIR = "No seed has a result in both variants, so nothing can be said."
 
 
-def choose_call(mean: float, t_p_holm: float | None, sign_flip_p: float | None) -> Call | None:
-    """What may be said of a difference: both the corrected t test and the sign-flip test must find it."""
-    if not _is_significant(t_p_holm) or not _is_significant(sign_flip_p):
-        return None
-    return "higher" if mean > 0 else "lower"
+def build_verdict(contrast: Contrast, plan: Plan) -> str:
+    """One variant against the baseline in short sentences. The contrast's own `verdict` is not read."""
+    failures = _describe_failures(contrast)
+    if contrast.differences is None:
+        return " ".join([*failures, _NO_PAIR])
+    if plan.regime is Regime.INTERIM:
+        pairs = format_count(len(contrast.seeds), "pair")
+        text = f"Interim, {pairs}: {_describe_observed(contrast, plan)}."
+        return " ".join([*failures, text, "Nothing is called before every planned run has ended."])
+    if len(contrast.seeds) < FEWEST_PAIRS:
+        return " ".join([*failures, *_describe_few_pairs(contrast, plan)])
+    named = _get_differences(contrast, plan)
+    sentences = [_judge_metric(metric, difference, plan) for metric, difference in named]
+    if any(_is_wide(difference) for _, difference in named):
+        sentences.append(_OVERESTIMATED)
+    sentences += _describe_generalization(contrast)
+    return " ".join([*failures, *sentences, f"({len(contrast.seeds)} pairs.)"])
 
 
-def build_verdict(
-    differences: Differences | None,
-    equivalence: Equivalence | None,
-    on_new_images: Interval | None,
-    mcnemar: Sequence[McNemar],
-    *,
-    tests: int,
+def build_headline(
+    contrasts: Sequence[Contrast], variants: Sequence[VariantReport], plan: Plan, *, ended: int, planned: int
 ) -> str:
-    """The contrast in short sentences. `tests` is for how many tests p is corrected."""
-    if differences is None:
-        return "No seed has a result in both variants, so nothing can be said."
-    pairs = differences.test_accuracy_points.n
-    if equivalence is None:
-        return " ".join(
-            [
-                _describe_observed(differences) + ".",
-                *(
-                    f"{test.only_variant} test images are classified correctly by this model only, "
-                    f"{test.only_baseline} by the baseline's only (McNemar's test of these two models: "
-                    f"{_format_p(test.p)})."
-                    for test in mcnemar
-                ),
-                _ONE_PAIR,
-            ]
+    """The answer of a report, in one or two sentences."""
+    baseline = next(variant for variant in variants if variant.is_baseline)
+    if not any(variant.n for variant in variants):
+        return "No run has a result." if ended == planned else "No run has a result yet."
+    if plan.regime is Regime.INTERIM:
+        return f"Interim: {ended} of {format_count(planned, 'run')} ended. Nothing is called before all have."
+    if any(change.field == "/dataset/name" for variant in variants for change in variant.confounders):
+        return "The variants were trained on different datasets, so that they cannot be compared."
+    if not contrasts:
+        return "There is one variant only, and nothing to compare it with."
+    judged = [contrast for contrast in contrasts if len(contrast.seeds) >= FEWEST_PAIRS]
+    if not judged:
+        most = max(len(contrast.seeds) for contrast in contrasts)
+        return f"Nothing is called from fewer than {FEWEST_PAIRS} pairs of seeds; there are {most} at most."
+    names = [contrast.variant for contrast in judged]
+    clauses = [_summarize_metric(metric, judged, baseline.name) for metric in _get_tested(plan)]
+    return " ".join([_join_clauses(clauses, names), *_qualify(contrasts, variants, plan)])
+
+
+def build_methods(
+    contrasts: Sequence[Contrast], seeds: Sequence[int], baseline: str, plan: Plan, version: str
+) -> str:
+    """How a report came to its answer, as a paragraph for a paper."""
+    variants = format_count(len(contrasts), "variant")
+    tested = _get_tested(plan)
+    margins = " and ".join(
+        _format_plain(margin, metric.contrast_unit)
+        for metric in tested
+        if (margin := plan.get_margin(metric.name))
+    )
+    if plan.regime is Regime.FIXED:
+        flips = "all sign flips" if len(seeds) <= EXACT_UP_TO else f"{SIGN_FLIPS:,} drawn sign flips"
+        rule = (
+            "The number of seeds was fixed in advance, and every difference was tested once, after all runs "
+            f"had ended: by the single-step maximum of |t| over {flips} of whole seeds (Westfall and Young "
+            f"1993), at a family-wise level of {plan.level:g}; intervals are simultaneous."
         )
-    if pairs < FEWEST_PAIRS:
-        return f"{_describe_observed(differences)}, on average over {pairs} pairs. {_explain_too_few(pairs)}"
-    basis = f"({pairs} pairs; paired t tests at 5 %, Holm-corrected for {format_count(tests, 'test')}.)"
-    first, *others = _get_named_differences(differences)
-    if not differences.test_accuracy_points.sd:
-        return " ".join([*_judge_metrics([first, *others]), basis])
-    accuracy = _judge_accuracy(differences.test_accuracy_points, equivalence)
-    reach = _describe_generalization(differences.test_accuracy_points, equivalence, on_new_images)
-    return " ".join([accuracy, *reach, *_judge_metrics(others), basis])
+        equivalence = f"two one-sided paired t tests, Holm-corrected, at a level of {plan.level:g}"
+    else:
+        rule = (
+            f"{_WHY_ANYTIME[plan.regime]} Intervals and p hold at every look (Lai 1976; Wang and Ramdas "
+            f"2023), Bonferroni-corrected for the family, at a family-wise level of {plan.level:g}."
+        )
+        equivalence = "whether that interval lies within the margin"
+    family = (
+        f"{variants} {'was' if len(contrasts) == 1 else 'were'} compared with {baseline}, within pairs of "
+        f"models that share a seed ({format_count(len(seeds), 'seed')}), in {_join(map(_name, tested))}: one "
+        f"family of {format_count(len(contrasts) * len(tested), 'test')}."
+    )
+    equal = [f"Equivalence within {margins} was judged by {equivalence}."] if margins else []
+    end = f"All other metrics are described, not tested. Regbench {version}."
+    return " ".join([family, rule, *equal, end])
 
 
-def _get_named_differences(differences: Differences) -> list[tuple[str, Difference, str]]:
+def format_amount(value: float, unit: str, digits: int | None = None) -> str:
+    """A signed difference in its unit: `+0.12 points`, `-0.0281 nats`."""
+    digits = choose_digits([value], _DIGITS[unit]) if digits is None else digits
+    return f"{format_signed(value, digits)} {unit}"
+
+
+def format_p(p: float | None, level: float = 0.05) -> str:
+    """To three digits, or as many as tell it from the level on whose one side it lies."""
+    if p is None:
+        return "p unknown"
+    if p < 0.001:
+        return "p < 0.001"
+    digits = 3
+    while p != level and round(p, digits) == level:
+        digits += 1
+    return f"p = {p:.{digits}f}"
+
+
+def _get_tested(plan: Plan) -> list[Metric]:
+    return [metric for metric in METRICS.values() if metric.name in plan.primary]
+
+
+def _get_differences(contrast: Contrast, plan: Plan) -> list[tuple[Metric, Difference]]:
+    return [(metric, getattr(contrast.differences, metric.contrast)) for metric in _get_tested(plan)]
+
+
+def _name(metric: Metric) -> str:
+    return metric.title.lower()
+
+
+def _describe_failures(contrast: Contrast) -> list[str]:
+    failures = contrast.failures
+    if failures is None:
+        return []
+    text = (
+        f"Training failed in {failures.variant} of {format_count(failures.seeds, 'seed')}, in "
+        f"{failures.baseline} with the baseline (McNemar's exact test: {format_p(failures.p)})"
+    )
     return [
-        (metric.title.lower(), difference, metric.contrast_unit)
-        for metric in TESTED
-        if (difference := getattr(differences, metric.contrast)) is not None
+        f"{text}; what follows is about the seeds in which it failed in neither."
+        if contrast.seeds
+        else f"{text}."
     ]
 
 
-def _describe_observed(differences: Differences) -> str:
-    text = ", ".join(
-        f"{what} {format_amount(difference.mean, unit)}"
-        for what, difference, unit in _get_named_differences(differences)
-    )
-    return text[0].upper() + text[1:]
+def _describe_observed(contrast: Contrast, plan: Plan) -> str:
+    parts = []
+    for metric, difference in _get_differences(contrast, plan):
+        text = f"{_name(metric)} {_format_mean(difference, metric)}"
+        if difference.sd == 0 == difference.mean:
+            parts.append(f"{_name(metric)} the same in every pair")
+            continue
+        if plan.regime is Regime.INTERIM:
+            text += f" ({_format_interval(difference, metric, plan)})"
+        parts.append(text)
+    return ", ".join(parts)
 
 
-def _explain_too_few(pairs: int) -> str:
-    return (
-        f"{pairs} pairs cannot settle it, neither that there is a difference nor that there is none: even if "
-        f"all agreed in sign, the exact sign-flip test would give p = {2 / 2**pairs:.2g} at best. At least "
-        f"{_format_more_seeds(FEWEST_PAIRS - pairs)} would be needed."
-    )
-
-
-def _judge_accuracy(difference: Difference, equivalence: Equivalence) -> str:
-    direction = difference.call
-    mean = format_amount(difference.mean, "points")
-    margin = f"{equivalence.margin_points:g} points"
-    inner = _format_interval(90, equivalence.low, equivalence.high)
-    if direction and equivalence.equivalent:
-        by = f"{direction} by {_format_size(difference, 'points')} ({_format_p(difference.t_p_holm)})"
-        return f"Test accuracy is {by}, though by less than {margin} ({inner})."
-    if equivalence.equivalent:
-        return f"Test accuracy stays within {margin} of the baseline's ({mean}, {inner})."
-    outer = _format_interval(95, difference.low, difference.high)
-    if direction:
-        return (
-            f"Test accuracy is {direction} by {_format_size(difference, 'points')} ({outer}, "
-            f"{_format_p(difference.t_p_holm)})."
+def _describe_few_pairs(contrast: Contrast, plan: Plan) -> list[str]:
+    pairs = len(contrast.seeds)
+    observed = _describe_observed(contrast, plan)
+    observed = observed[0].upper() + observed[1:]
+    if pairs > 1:
+        too_few = (
+            f"From fewer than {FEWEST_PAIRS} pairs nothing is called: even if all {pairs} agreed in sign, "
+            f"the exact sign-flip test would give p = {2 / 2**pairs:.2g} at best."
         )
-    return (
-        f"Test accuracy: no difference could be shown ({mean}, {outer}, {_format_p(difference.t_p_holm)}"
-        f"{_describe_disagreement(difference)}); {_describe_power(equivalence, difference.n)} one "
-        f"of {margin}."
-    )
+        return [f"{observed}, on average over {pairs} pairs.", too_few]
+    tests = [
+        f"{test.only_variant} test images are classified correctly by this model only, {test.only_baseline} "
+        "by the baseline's only (McNemar's test of these two models, not corrected for others: "
+        f"{format_p(test.p)})."
+        for test in contrast.mcnemar
+    ]
+    return [f"{observed}.", *tests, _ONE_PAIR]
 
 
-def _describe_generalization(
-    difference: Difference, equivalence: Equivalence, on_new_images: Interval | None
-) -> list[str]:
+def _judge_metric(metric: Metric, difference: Difference, plan: Plan) -> str:
+    title, unit, equivalence = metric.title, metric.contrast_unit, difference.equivalence
+    if not difference.sd and not difference.mean:
+        return f"{title} is the same in every pair."
+    interval = _format_interval(difference, metric, plan)
+    p = format_p(difference.adjusted_p, plan.level)
+    margin = f"{equivalence.margin:g} {unit}" if equivalence else ""
+    equivalent = equivalence is not None and equivalence.equivalent
+    if difference.call:
+        share = ""
+        if difference.relative and unit == "nats":
+            share = f", {_format_share(abs(difference.relative))}"
+        small = f", though by less than {margin}" if equivalent else ""
+        size = _format_mean(difference, metric).lstrip("+-")
+        return f"{title} is {difference.call} by {size}{share}{small} ({interval}, {p})."
+    mean = _format_mean(difference, metric)
+    if equivalence and equivalence.equivalent:
+        basis = interval
+        if equivalence.p is not None:
+            basis = f"two one-sided tests: {format_p(equivalence.p, plan.level)}"
+        return f"{title} stays within {margin} of the baseline's ({mean}; {basis})."
+    text = f"{title}: no difference could be shown ({mean}, {interval}, {p})"
+    if difference.detectable:
+        text += f"; one of {_format_plain(difference.detectable, unit)} would probably have been shown"
+    return f"{text}.{_describe_more_seeds(difference, margin, plan)}"
+
+
+def _describe_more_seeds(difference: Difference, margin: str, plan: Plan) -> str:
+    """How many seeds would probably show a difference of the margin, where these would not have."""
+    equivalence = difference.equivalence
+    if not equivalence or not equivalence.more_seeds or not difference.detectable:
+        return ""
+    if difference.detectable <= equivalence.margin:
+        return ""
+    low, high = equivalence.more_seeds_low or 0, equivalence.more_seeds_high or 0
+    count = f"about {_round(equivalence.more_seeds)} ({_round(low)} to {_round(high)})"
+    if plan.regime is Regime.FIXED:
+        return f" A follow-up of this variant alone with {count} new seeds would probably show {margin}."
+    return f" {count.capitalize()} more seeds would probably show {margin}."
+
+
+def _is_wide(difference: Difference) -> bool:
+    """Whether the interval of a called difference is wide beside it, so that it is probably overestimated."""
+    low, high = difference.simultaneous_low, difference.simultaneous_high
+    if difference.call is None or low is None or high is None:
+        return False
+    return high - low > abs(difference.mean)
+
+
+def _describe_generalization(contrast: Contrast) -> list[str]:
     """What a claim about these test images does not say about others."""
-    if on_new_images is None:
+    if contrast.differences is None or contrast.accuracy_on_new_images is None:
         return []
-    margin, low, high = equivalence.margin_points, on_new_images.low, on_new_images.high
+    difference = contrast.differences.test_accuracy_points
+    equivalence = difference.equivalence
+    low, high = contrast.accuracy_on_new_images.low, contrast.accuracy_on_new_images.high
     too_far = difference.call is not None and low <= 0 <= high
-    too_wide = equivalence.equivalent and (low < -margin or high > margin)
+    too_wide = equivalence is not None and equivalence.equivalent and max(-low, high) > equivalence.margin
     if not too_far and not too_wide:
         return []
-    return [
-        f"On other test images that need not hold ({_format_interval(95, low, high)} for new images as well)."
-    ]
+    ends = " to ".join(format_signed(end, 2) for end in (low, high))
+    return [f"On other test images that need not hold (95 % interval {ends} for new images as well)."]
 
 
-def _describe_power(equivalence: Equivalence, pairs: int) -> str:
-    if equivalence.more_seeds:
-        return f"about {_format_more_seeds(equivalence.more_seeds)} would probably show"
-    return f"these {pairs} pairs would probably have shown"
+def _summarize_metric(metric: Metric, judged: Sequence[Contrast], baseline: str) -> tuple[str, str]:
+    """Subject and predicate of what the judged contrasts show of one metric."""
+    differences: dict[str, Difference] = {
+        contrast.variant: getattr(contrast.differences, metric.contrast) for contrast in judged
+    }
+    total, target = len(differences), f"the {_name(metric)} of {baseline}"
+    better, worse = ("raise", "lower") if metric.direction == "higher" else ("lower", "raise")
+    gains = {name: one for name, one in differences.items() if one.call == metric.direction}
+    losses = {name: one for name, one in differences.items() if one.call and name not in gains}
+    others = f", and {_list_names(losses, total)} {_conjugate(worse, losses)} it" if losses else ""
+    if gains or (losses and total == 1):
+        called, verb, others = (gains, better, others) if gains else (losses, worse, "")
+        predicate = f"{_conjugate(verb, called)} {target}{_format_most(called, metric)}{others}"
+        return _list_names(called, total), predicate
+    margins = {
+        one.equivalence.margin
+        for one in differences.values()
+        if one.equivalence and one.equivalence.equivalent
+    }
+    equal = [name for name, one in differences.items() if one.equivalence and one.equivalence.equivalent]
+    if len(equal) == total:
+        verb = "stays" if total == 1 else "stay"
+        within = f"{verb} within {max(margins):g} {metric.contrast_unit} of {baseline} in {_name(metric)}"
+        return _list_names(equal, total), within
+    if total == 1:
+        return next(iter(differences)), f"is not shown to change {target}"
+    return _NO_VARIANT, f"is shown to {better} {target}{others}"
 
 
-def _judge_metrics(named: Sequence[tuple[str, Difference, str]]) -> list[str]:
-    """Metrics of which the same can be said share a sentence."""
-    judged: dict[str, list[str]] = {label: [] for label in (_LOWER, _HIGHER, _OPEN, _SAME, _ALIKE)}
-    for what, difference, unit in named:
-        amount, p = format_amount(difference.mean, unit), _format_p(difference.t_p_holm)
-        if not difference.sd:
-            if difference.mean:
-                judged[_ALIKE].append(f"{what} {amount}")
-            else:
-                judged[_SAME].append(what)
-        elif difference.call is None:
-            disagreement = _describe_disagreement(difference)
-            detectable = _describe_detectable(difference, unit)
-            judged[_OPEN].append(f"{what} ({amount}, {p}{disagreement}; {detectable})")
-        else:
-            share = "" if difference.relative is None else f"{_format_share(abs(difference.relative))}, "
-            label = _LOWER if difference.call == "lower" else _HIGHER
-            judged[label].append(f"{what} by {_format_size(difference, unit)} ({share}{p})")
-    return [f"{label}: {', '.join(metrics)}." for label, metrics in judged.items() if metrics]
+def _join_clauses(clauses: Sequence[tuple[str, str]], names: Collection[str]) -> str:
+    subject, text = clauses[0]
+    # A variant's name stays as it was given; only words of ours begin with a capital.
+    text = f"{subject if subject in names else subject[:1].upper() + subject[1:]} {text}"
+    for other, predicate in clauses[1:]:
+        text += f" and {predicate}" if other == subject != _NO_VARIANT else f"; {other} {predicate}"
+    return f"{text}."
 
 
-def _describe_detectable(difference: Difference, unit: str) -> str:
-    assert difference.detectable is not None  # noqa: S101 (pairs that may be judged and scatter have it)
-    return f"one of {_format_plain(difference.detectable, unit)} would probably have shown"
+def _qualify(contrasts: Sequence[Contrast], variants: Sequence[VariantReport], plan: Plan) -> list[str]:
+    """The weightiest reservation about a headline."""
+    total = len(variants)
+    failed = [variant.name for variant in variants if variant.failed_seeds]
+    confounded = [variant.name for variant in variants if variant.confounders]
+    few = [contrast.variant for contrast in contrasts if len(contrast.seeds) < FEWEST_PAIRS]
+    if failed:
+        return [f"Training failed in some seeds of {_list_names(failed, total)}."]
+    if few:
+        return [f"There are too few pairs to say anything of {_list_names(few, total)}."]
+    if plan.regime is Regime.EXTENDED:
+        return ["The plan was changed when there were results, so that only larger differences are called."]
+    if confounded:
+        return [f"Not only regularization differs in {_list_names(confounded, total)}."]
+    return []
 
 
-def _describe_disagreement(difference: Difference) -> str:
-    if not _is_significant(difference.t_p_holm) or difference.sign_flip_p is None:
-        return ""
-    return f"; the exact sign-flip test does not confirm the t test: {_format_p(difference.sign_flip_p)}"
+def _list_names(names: Iterable[str], total: int) -> str:
+    names = list(names)
+    if len(names) == total > 1:
+        return f"all {total} variants"
+    return _join(names) if len(names) <= _MOST_NAMES else f"{len(names)} of {total} variants"
 
 
-def format_amount(value: float, unit: str) -> str:
-    """A signed difference in its unit: `+0.12 points`, `-0.0281 nats`."""
-    digits = _DIGITS[unit]
-    # Adding zero turns a rounded -0.0 into 0.0.
-    return f"{round(value, digits) + 0.0:+.{digits}f} {unit}".rstrip()
+def _join(names: Iterable[str]) -> str:
+    *first, last = names
+    return f"{', '.join(first)} and {last}" if first else last
 
 
-def _format_size(difference: Difference, unit: str) -> str:
-    return _format_plain(abs(difference.mean), unit)
+def _conjugate(verb: str, subjects: Collection[str]) -> str:
+    return f"{verb}s" if len(subjects) == 1 else verb
+
+
+def _format_most(differences: Mapping[str, Difference], metric: Metric) -> str:
+    name, most = max(differences.items(), key=lambda pair: abs(pair[1].mean))
+    size = _format_mean(most, metric).lstrip("+-")
+    return f" by {size}" if len(differences) == 1 else f", {name} by the most ({size})"
+
+
+def _format_mean(difference: Difference, metric: Metric) -> str:
+    unit = metric.contrast_unit
+    ends = [end for end in (difference.simultaneous_low, difference.simultaneous_high) if end is not None]
+    return format_amount(difference.mean, unit, choose_digits([difference.mean, *ends], _DIGITS[unit]))
+
+
+def _format_interval(difference: Difference, metric: Metric, plan: Plan) -> str:
+    low, high = difference.simultaneous_low, difference.simultaneous_high
+    if low is None or high is None:
+        return "no interval yet"
+    digits = choose_digits([difference.mean, low, high], _DIGITS[metric.contrast_unit])
+    confidence = f"{100 * (1 - plan.level):g}"
+    return f"{confidence} % interval {format_signed(low, digits)} to {format_signed(high, digits)}"
 
 
 def _format_plain(value: float, unit: str) -> str:
-    return f"{value:.{_DIGITS[unit]}f} {unit}".rstrip()
+    return f"{value:.{choose_digits([value], _DIGITS[unit])}f} {unit}"
 
 
 def _format_share(value: float) -> str:
     return f"{100 * value:.1f} %" if value < 0.095 else f"{100 * value:.0f} %"
 
 
-def _format_interval(confidence: int, low: float | None, high: float | None) -> str:
-    assert low is not None  # noqa: S101 (two pairs or more have an interval)
-    assert high is not None  # noqa: S101 (the same)
-    return f"{confidence} % interval {round(low, 2) + 0.0:+.2f} to {round(high, 2) + 0.0:+.2f}"
-
-
-def _format_more_seeds(count: int) -> str:
+def _round(count: int) -> str:
     # An estimate of 1,234 is one of about 1,200.
-    return f"{float(f'{count:.2g}'):,.0f} more {'seed' if count == 1 else 'seeds'}"
-
-
-def _format_p(p: float | None) -> str:
-    if p is None:
-        return "p unknown"
-    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
-
-
-def _is_significant(p: float | None) -> bool:
-    return p is not None and p < ALPHA
+    return f"{float(f'{count:.2g}'):,.0f}"

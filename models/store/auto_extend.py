@@ -44,7 +44,7 @@ def auto_extend_experiments(session: Session) -> list[Job]:
         if rule and (seeds := _get_more_seeds(spec, rule, get_runs(session, experiment.id))):
             document = Extension(seeds=seeds).apply_to(experiment.document)
             extended = ExperimentSpec.model_validate(document, context=STORED)
-            jobs += extend_experiment(session, experiment, extended)
+            jobs += extend_experiment(session, experiment, extended, planned=True)
         else:
             experiment.auto_extending = False
     return jobs

@@ -160,6 +160,14 @@ def get_runs(session: Session, experiment_id: str) -> list[ExperimentRun]:
     return [ExperimentRun(run.variant, run.seed, run.reused, job) for run, job in session.execute(query)]
 
 
+def has_results(session: Session, experiment_id: str) -> bool:
+    """Whether a job of the experiment has a result."""
+    query = (
+        select(Run.job_id).join(Result, Result.job_id == Run.job_id).where(Run.experiment_id == experiment_id)
+    )
+    return session.scalar(query.limit(1)) is not None
+
+
 def find_variants(session: Session, job_id: str) -> list[tuple[Experiment, str]]:
     """Which variants a job stands for, of which experiments, the oldest first."""
     query = (

@@ -13,7 +13,7 @@ from models.errors import Conflict, NotFound
 from models.experiments import ExperimentSpec, format_run_name
 from models.identifiers import create_id
 from models.states import JobState
-from models.store.experiment_runs import add_runs, find_missing_runs
+from models.store.experiment_runs import add_runs, find_missing_runs, has_results
 from models.store.job_search import NEWEST_FIRST, Cursor
 from models.store.tables import LOCAL_OWNER, Experiment, Job, Result, Run
 from models.store.transitions import get_database_now
@@ -71,10 +71,13 @@ def create_experiment(
     return experiment, add_runs(session, experiment, spec.build_runs(), reuse=spec.reuse)
 
 
-def extend_experiment(session: Session, experiment: Experiment, after: ExperimentSpec) -> list[Job]:
+def extend_experiment(
+    session: Session, experiment: Experiment, after: ExperimentSpec, *, planned: bool = False
+) -> list[Job]:
     """Store the runs of `after` that have no job, added or deleted ones; returns the new jobs.
 
-    The experiment must be locked.
+    The experiment must be locked. Unless they were `planned`, seeds and variants that are added when there
+    are results change the plan.
 
     Raises:
         Conflict: every run has a job.
@@ -82,7 +85,11 @@ def extend_experiment(session: Session, experiment: Experiment, after: Experimen
     new = find_missing_runs(session, experiment.id, after)
     if not new:
         raise Conflict(f"Experiment {experiment.id} has all these seeds and variants already.")
-    experiment.document = after.resolve_seeds().model_dump(mode="json")
+    before, document = experiment.document, after.resolve_seeds().model_dump(mode="json")
+    grown = any(len(document[field]) > len(before[field]) for field in ("seeds", "variants"))
+    if grown and not planned and has_results(session, experiment.id):
+        experiment.extended = True
+    experiment.document = document
     experiment.auto_extending = after.stopping_rule is not None
     return add_runs(session, experiment, new, reuse=after.reuse)
 

@@ -13,10 +13,20 @@ from models.cost import estimate_cost
 from models.errors import Conflict, NotFound
 from models.identifiers import create_id
 from models.spec import STORED, JobSpec
-from models.states import Action, JobState
+from models.states import UNFINISHED, Action, JobState
 from models.store.database import UNFILTERED
 from models.store.quotas import check_quotas
-from models.store.tables import LOCAL_OWNER, Epoch, Event, Job, JobLabel, JobTechnique, Result, Run
+from models.store.tables import (
+    LOCAL_OWNER,
+    Epoch,
+    Event,
+    Experiment,
+    Job,
+    JobLabel,
+    JobTechnique,
+    Result,
+    Run,
+)
 from models.store.transitions import get_database_now, get_job, record_event, transition
 
 _PACE_JOBS = 100
@@ -291,6 +301,8 @@ def retry_job(session: Session, job_id: str) -> tuple[Job, bool]:
     if retry is None:
         spec = JobSpec.model_validate(job.spec, context=STORED)
         new = NewJob(spec, job.owner, job.experiment_id, job.variant, retry_of=job_id)
+        if job.state == JobState.FAILED:
+            _mark_changed_plans(session, job_id)
         (retry,) = create_jobs(session, [new])
         session.execute(update(Run).where(Run.job_id == job_id).values(job_id=retry.id))
         place = {"experiment_id": job.experiment_id, "variant": job.variant, "seed": job.seed}
@@ -302,6 +314,22 @@ def retry_job(session: Session, job_id: str) -> tuple[Job, bool]:
         advice = "it has the result" if retry.state == JobState.SUCCEEDED else "retry that one"
         raise Conflict(f"Job {job_id} was retried as job {retry.id}, which has {retry.state}; {advice}.")
     return retry, False
+
+
+def _mark_changed_plans(session: Session, job_id: str) -> None:
+    """Mark the experiments whose plan was complete with this failed job, and has been judged without it."""
+    experiment_ids = select(Run.experiment_id).where(Run.job_id == job_id)
+    unfinished = select(Run.experiment_id).join(Job, Job.id == Run.job_id).where(Job.state.in_(UNFINISHED))
+    results = select(Run.experiment_id).join(Result, Result.job_id == Run.job_id)
+    session.execute(
+        update(Experiment)
+        .where(
+            Experiment.id.in_(experiment_ids),
+            Experiment.id.not_in(unfinished),
+            Experiment.id.in_(results.where(Run.experiment_id.in_(experiment_ids))),
+        )
+        .values(extended=True)
+    )
 
 
 def _lock_job(session: Session, job_id: str) -> Job:

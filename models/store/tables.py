@@ -79,6 +79,8 @@ class Experiment(Base):
     """The request with its preset resolved: base, variants, seeds, baseline."""
     auto_extending: Mapped[bool] = mapped_column(server_default=false(), default=False, index=True)
     """Whether seeds may still be added by themselves, as `stopping_rule` in the document asks."""
+    extended: Mapped[bool] = mapped_column(server_default=false(), default=False)
+    """Whether the plan was changed when there were results, which changes how the report may judge them."""
     created_at: Mapped[datetime]
 
     __table_args__ = (Index(None, "created_at", "id"), Index(None, "owner", "created_at", "id"))

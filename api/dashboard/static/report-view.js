@@ -5,12 +5,12 @@ import { saveCsv } from "./export.js";
 
 // The catalogue of models/metrics.py, as far as reports summarize it.
 export const METRICS = JSON.parse(document.getElementById("report-view").dataset.metrics);
-const TESTED = METRICS.filter((metric) => metric.tested).map(({ contrast, contrast_unit: unit, title, format, direction }) =>
+const COMPARED = METRICS.filter((metric) => metric.compared).map(({ contrast, contrast_unit: unit, title, format, direction }) =>
   ({ name: contrast, title, unit, digits: format.digits, better: direction, limit: unit === "points" ? 100 : Infinity }));
 export const formatLabel = ({ title, format }) => (format.unit ? `${title}, ${format.unit}` : title);
 
 export function buildReportView(report, metric, select) {
-  const parts = [];
+  const parts = [h("p", { class: "headline" }, report.headline)];
   if (report.contrasts.length) parts.push(buildDifferences(report, metric, select));
   if (report.recommendation.length) parts.push(buildRecommendation(report));
   if (report.variants.some((variant) => variant.metrics)) parts.push(buildTable(report));
@@ -23,13 +23,13 @@ export function buildReportView(report, metric, select) {
 const formatSigned = (value, digits) => (value > 0 ? "+" : value < 0 ? "\u2212" : "") + Math.abs(value).toFixed(digits);
 
 function buildDifferences(report, selected, select) {
-  const metric = TESTED.find(({ name }) => name === selected) ?? TESTED[0];
-  const differences = report.contrasts.map((contrast) => contrast.differences?.[metric.name] ?? null);
+  const metric = COMPARED.find(({ name }) => name === selected) ?? COMPARED[0];
+  const differences = report.contrasts.map((contrast) => chooseInterval(contrast.differences?.[metric.name]));
   const reach = computeReach(differences.filter(Boolean), metric);
   return h("section", { "aria-labelledby": "differences-title" },
     h("h2", { id: "differences-title" }, "Differences from ", h("q", {}, report.baseline)),
     h("div", { class: "tabs", role: "group", "aria-label": "Metric" },
-      TESTED.map((item) => h("button", {
+      COMPARED.map((item) => h("button", {
         type: "button", id: `metric-${item.name}`, "aria-pressed": String(item === metric),
         onclick: () => select(item.name),
       }, item.title))),
@@ -42,8 +42,10 @@ function buildDifferences(report, selected, select) {
           h("th", { scope: "col", class: "number" }, "Pairs"))),
         h("tbody", {}, report.contrasts.map((contrast, index) => buildRow(contrast, differences[index], reach, metric))))),
     h("p", { class: "help" },
-      `Mean difference over the seeds that both have finished, with its 95 % confidence interval; ${metric.better} is better. `,
-      "Filled: significant after Holm's correction and a sign-flip test. Hollow: not significant. ",
+      `Mean difference over the seeds that both have finished; ${metric.better} is better. `,
+      differences.some((difference) => difference?.tested)
+        ? "Intervals hold for all tests of this report together. Filled: called higher or lower. Hollow: not called. "
+        : "95 % intervals, each for itself; this metric is described, not tested. ",
       "Arrow: the interval extends beyond the chart."),
     buildSaveButton("save-differences", () => saveCsv(`differences-${metric.name}.csv`, formatDifferences(report, metric))),
     h("h3", {}, "In words"),
@@ -51,14 +53,21 @@ function buildDifferences(report, selected, select) {
       [h("dt", {}, contrast.variant), h("dd", {}, contrast.verdict)])));
 }
 
+// Of a tested metric the interval that agrees with what is called.
+function chooseInterval(difference) {
+  if (!difference) return null;
+  const { tested, low, high, simultaneous_low, simultaneous_high } = difference;
+  return { ...difference, low: tested ? simultaneous_low : low, high: tested ? simultaneous_high : high };
+}
+
 const buildSaveButton = (id, save) => h("p", {}, h("button", { type: "button", id, onclick: save }, "Save as CSV"));
 
 function formatDifferences(report, { name, unit, digits }) {
   const lines = [["variant", `difference, ${unit}`, "low", "high", "verdict", "pairs"]];
   for (const { variant, differences } of report.contrasts) {
-    const { mean = null, low = null, high = null, call = null, n = 0 } = differences?.[name] ?? {};
+    const { mean = null, low = null, high = null, call = null, n = 0 } = chooseInterval(differences?.[name]) ?? {};
     const numbers = [mean, low, high].map((value) => (value === null ? "" : value.toFixed(digits)));
-    lines.push([variant, ...numbers, call ?? "not significant", String(n)]);
+    lines.push([variant, ...numbers, call ?? "not called", String(n)]);
   }
   return lines;
 }
@@ -186,5 +195,6 @@ function formatVariants(variants) {
 
 function buildNotes(report) {
   return h("details", {}, h("summary", {}, "How to read these numbers"),
-    h("ul", {}, report.notes.map((note) => h("li", {}, note))));
+    h("ul", {}, report.notes.map((note) => h("li", {}, note))),
+    h("h3", {}, "Methods"), h("p", {}, report.methods));
 }

@@ -41,10 +41,14 @@ def draw_differences(comparison: Comparison) -> Figure:
         left=0.2,
         share=False,
     )
-    margin = max((item.equivalence.margin_points for item in contrasts if item.equivalence), default=None)
-    if margin is not None:
-        left.axvspan(-margin, margin, color="#eeeeee", zorder=0, linewidth=0)
     for axes, metric, digits in ((left, "test_accuracy_points", 2), (right, "test_loss", 4)):
+        margins = [
+            equivalence.margin
+            for contrast in contrasts
+            if (equivalence := getattr(contrast.differences, metric).equivalence)
+        ]
+        if margins:
+            axes.axvspan(-max(margins), max(margins), color="#eeeeee", zorder=0, linewidth=0)
         for row, contrast in enumerate(contrasts):
             difference: Difference = getattr(contrast.differences, metric)
             if difference.low is not None and difference.high is not None:

@@ -1,5 +1,6 @@
 """The migrations create the tables, on both databases, and can be reverted."""
 
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -8,9 +9,11 @@ from sqlalchemy import Connection, Engine, MetaData, Table, event, inspect, sele
 
 from migrations import configuration, head
 from migrations.__main__ import main
+from models.experiments import ExperimentSpec
 from models.settings import Settings, get_settings
 from models.spec import STORED, JobSpec
 from models.store.database import Database
+from models.store.experiments import create_experiment, get_experiment
 from models.store.job_search import JobFilter, find_jobs
 from models.store.tables import Base
 from models.store.transitions import get_job
@@ -75,6 +78,29 @@ def test_jobs_from_before_0006_are_listed_by_technique_and_label(database: Datab
     for filters in (JobFilter(techniques=["dropout"]), JobFilter(labels=[("who.ever", 'say "x"')])):
         with database.read() as session:
             assert [job.id for job in find_jobs(session, filters, after=None, limit=9)] == [job_id]
+
+
+@pytest.mark.parametrize(
+    ("late", "rule", "extended"),
+    [((), None, False), ((1,), None, True), ((0, 1), None, True), ((1,), {"half_width": 1.0}, False)],
+)
+def test_experiments_from_before_0009_know_whether_seeds_were_added_later(
+    database: Database, late: tuple[int, ...], rule: dict[str, object] | None, extended: bool
+) -> None:
+    document: dict[str, object] = {"name": "x", "variants": [{"name": "a"}, {"name": "b"}], "replicates": 2}
+    if rule:
+        document["stopping_rule"] = {"variant": "b", "max_jobs": 9} | rule
+    with database.write() as session:
+        experiment, new = create_experiment(session, ExperimentSpec.model_validate(document), preset=None)
+        for job in new:
+            if job.seed in late or (job.seed, job.variant) == (0, "a"):
+                # The first is a retry, which is later than its experiment by itself.
+                job.created_at += timedelta(minutes=5)
+    command.downgrade(configuration(), "0008")
+    command.upgrade(configuration(), "head")
+    database.close()
+    with database.read() as session:
+        assert get_experiment(session, experiment.id).extended is extended
 
 
 def test_no_migration_is_too_slow_for_postgresql(database: Database) -> None:

@@ -3,7 +3,7 @@
 import pytest
 
 from api.reports.schemas import Differences, Metrics
-from models.metrics import METRICS, REPORTED, TESTED, EvaluationMetrics
+from models.metrics import CONTRASTED, METRICS, REPORTED, EvaluationMetrics
 
 
 def test_every_metric_is_a_field_of_an_evaluation() -> None:
@@ -16,7 +16,7 @@ def test_reports_summarize_what_their_tables_show_and_contrast_what_is_tested() 
     assert {metric.name for metric in REPORTED} == {
         metric.name for metric in METRICS.values() if metric.table
     }
-    assert list(Differences.model_fields) == [metric.contrast for metric in TESTED]
+    assert list(Differences.model_fields) == [metric.contrast for metric in CONTRASTED]
 
 
 @pytest.mark.parametrize(

@@ -268,3 +268,66 @@ def test_a_retry_replaces_the_job_that_it_repeats(database: Database) -> None:
     assert {(job.variant, job.seed) for job in runs} == {
         (variant, seed) for variant in ("none", "dropout") for seed in (0, 1)
     }
+
+
+def is_extended(database: Database, experiment_id: str) -> bool:
+    with database.read() as session:
+        return experiments.get_experiment(session, experiment_id).extended
+
+
+def extend(database: Database, experiment_id: str, *, planned: bool = False, **fields: Any) -> None:
+    with database.write() as session:
+        experiment = experiments.lock_experiment(session, experiment_id)
+        experiments.extend_experiment(session, experiment, experiment_spec(**fields), planned=planned)
+
+
+def fail_job(database: Database, job_id: str) -> None:
+    with database.write() as session:
+        claimed = queue.claim(session, job_id, owner="test", lease_seconds=30)
+        assert claimed is not None
+        queue.fail(
+            session, job_id, claimed.attempt, code="diverged", message="the loss is NaN", retryable=False
+        )
+
+
+def test_seeds_that_are_added_when_there_are_results_change_the_plan(database: Database) -> None:
+    experiment_id, job_ids = create(database)
+    extend(database, experiment_id, replicates=3)
+    assert not is_extended(database, experiment_id), "nobody can have looked at results"
+    finish_job(database, job_ids[0])
+    extend(database, experiment_id, replicates=4, planned=True)
+    assert not is_extended(database, experiment_id), "a stopping rule is part of the plan"
+    extend(database, experiment_id, replicates=5)
+    assert is_extended(database, experiment_id)
+
+
+def test_variants_that_are_added_when_there_are_results_change_the_plan(database: Database) -> None:
+    experiment_id, job_ids = create(database)
+    finish_job(database, job_ids[0])
+    variants = [{"name": name} for name in ("none", "dropout", "none again")]
+    extend(database, experiment_id, variants=variants)
+    assert is_extended(database, experiment_id)
+
+
+def test_retrying_a_failed_job_changes_a_plan_that_was_complete(database: Database) -> None:
+    experiment_id, (first, *others) = create(database)
+    fail_job(database, first)
+    for job_id in others[:-1]:
+        finish_job(database, job_id)
+    with database.write() as session:
+        retry, _ = jobs.retry_job(session, first)
+    assert not is_extended(database, experiment_id), "no report has judged the plan yet"
+    finish_job(database, others[-1])
+    fail_job(database, retry.id)
+    with database.write() as session:
+        jobs.retry_job(session, retry.id)
+    assert is_extended(database, experiment_id)
+
+
+def test_a_plan_without_any_result_may_be_retried(database: Database) -> None:
+    experiment_id, job_ids = create(database)
+    for job_id in job_ids:
+        fail_job(database, job_id)
+    with database.write() as session:
+        jobs.retry_job(session, job_ids[0])
+    assert not is_extended(database, experiment_id)

@@ -19,6 +19,7 @@ from api.reports.comparison import JobGroups, compare
 from api.reports.curves import build_curves, downsample
 from api.reports.schemas import Comparison
 from models.experiments import ExperimentSpec
+from models.inference import Plan, Regime
 from models.settings import Settings
 from models.states import JobState
 from models.store.report_data import EpochSummary, Spread
@@ -61,7 +62,11 @@ def compared(variants: dict[str, list[Job]], *, baseline: str = "a", expected: i
         for name, group in variants.items()
         for done in [[job for job in group if job.result]]
     }
-    subject = JobGroups("title", "exp_1", baseline, variants, expected or len(jobs), "curl again")
+    complete = all(each.state.terminal for each in jobs)
+    plan = Plan(Regime.FIXED if complete else Regime.INTERIM)
+    subject = JobGroups(
+        "title", "exp_1", baseline, variants, expected or len(jobs), plan, complete, repeat="curl again"
+    )
     return compare(subject, epochs, now=NOW, version="0.0")
 
 
@@ -326,7 +331,16 @@ def test_a_comparison_is_json_without_nan() -> None:
 
 
 def overfitting_onset_epoch(*losses: Sequence[float]) -> int | None:
-    subject = JobGroups("title", "exp_1", "a", {"a": [job("a", 0, 0.9), job("a", 1, 0.9)]}, 2, "curl again")
+    subject = JobGroups(
+        "title",
+        "exp_1",
+        "a",
+        {"a": [job("a", 0, 0.9), job("a", 1, 0.9)]},
+        2,
+        Plan(Regime.FIXED),
+        complete=True,
+        repeat="curl again",
+    )
     epochs = [summary(number, loss) for number, loss in enumerate(losses, 1)]
     return compare(subject, {"a": epochs}, now=NOW, version="0.0").variants[0].overfitting_onset_epoch
 

@@ -208,7 +208,7 @@ def test_the_table_of_jobs_says_which_were_reused() -> None:
 
 
 def test_f24_a_report_of_one_job_is_in_the_singular() -> None:
-    complete = comparisons.full(seeds=1).model_copy(update={"jobs": 1, "complete": True})
+    complete = comparisons.full(seeds=1).model_copy(update={"jobs": 1, "finished": 1})
     assert formatting.describe_progress(complete) == "The only job has finished."
     queued = partial(gone(JobState.QUEUED, 0)).model_copy(update={"jobs": 1})
     assert formatting.describe_progress(queued) == (

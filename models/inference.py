@@ -1,0 +1,161 @@
+"""When the differences of an experiment may be called, at which level, and by which test. Pure.
+
+An experiment has a plan, its seeds. Differences are called once, when the plan is complete, or at any look by
+intervals that hold at every look. A reader who stops at the first call is wrong in at most 5 % of the
+experiments in which no variant differs from the baseline.
+"""
+
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TypeVar
+
+import numpy as np
+
+from models.experiments import FEWEST_PAIRS, Inference, PrimaryMetric
+from models.statistics import (
+    anytime_difference,
+    apply_holm_correction,
+    compute_mean_interval,
+    estimate,
+    run_max_t_test,
+    run_two_one_sided_tests,
+)
+
+Key = TypeVar("Key", bound=Hashable)
+
+
+class Regime(StrEnum):
+    """By which rule a report may call differences."""
+
+    INTERIM = "interim"
+    """A fixed plan is not complete: intervals hold at every look, and nothing is called."""
+    FIXED = "fixed"
+    """A fixed plan is complete and was never changed: one test of the whole family."""
+    EXTENDED = "extended"
+    """The plan was changed when there were results: as sequential, at a stricter level."""
+    SEQUENTIAL = "sequential"
+    """Planned to be looked at: intervals that hold at every look."""
+
+
+LEVELS = {Regime.INTERIM: 0.005, Regime.FIXED: 0.045, Regime.EXTENDED: 0.005, Regime.SEQUENTIAL: 0.05}
+"""The family-wise level of each regime. Where a plan was changed, differences may have been called before, at
+the level of a fixed plan: both together are at most 5 % by the union bound, whatever their dependence."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What an experiment set out to test, and by which rule that may be called now."""
+
+    regime: Regime
+    primary: tuple[PrimaryMetric, ...] = ("test_accuracy", "test_loss")
+    margin_points: float = 0.2
+    margin_loss: float | None = None
+
+    @property
+    def level(self) -> float:
+        """How often anything may be called, at most, where nothing differs."""
+        return LEVELS[self.regime]
+
+    def get_margin(self, metric: str) -> float | None:
+        """Up to which difference, in points or nats, the metric counts as equal; None if it is not tested."""
+        margins = {"test_accuracy": self.margin_points, "test_loss": self.margin_loss}
+        return margins.get(metric) if metric in self.primary else None
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What a regime's test says of one mean difference, corrected for the whole family."""
+
+    p: float | None
+    """None where there are too few pairs for a test."""
+    low: float | None
+    """The simultaneous interval; None where there are too few pairs for one."""
+    high: float | None
+    called: bool
+    """Whether the difference may be called higher or lower."""
+
+
+@dataclass(frozen=True)
+class Equivalence:
+    """Whether a difference lies within its margin."""
+
+    p: float | None
+    """Of two one-sided tests, corrected over variants; None where the simultaneous interval decides."""
+    equivalent: bool
+
+
+def choose_regime(inference: Inference, *, complete: bool, changed: bool) -> Regime:
+    """The rule by which an experiment's report speaks.
+
+    `complete`: every planned run has ended. `changed`: runs were added, cancelled or deleted when there were
+    results.
+    """
+    if inference == "sequential":
+        return Regime.SEQUENTIAL
+    if not complete:
+        return Regime.INTERIM
+    return Regime.EXTENDED if changed else Regime.FIXED
+
+
+def judge_family(
+    differences: Mapping[Key, Mapping[int, float]], regime: Regime, *, tests: int
+) -> dict[Key, Judgement]:
+    """A judgement of each mean difference, given as paired differences by seed.
+
+    `tests` is the size of the planned family, members without results included. A member with fewer than six
+    pairs is never called.
+    """
+    level = LEVELS[regime]
+    enough = {key: by_seed for key, by_seed in differences.items() if len(by_seed) >= FEWEST_PAIRS}
+    judgements: dict[Key, Judgement] = {}
+    if regime is Regime.FIXED:
+        for key, by_seed in differences.items():
+            low, high = compute_mean_interval(list(by_seed.values()), level=level / tests)
+            judgements[key] = Judgement(None, low, high, called=False)
+        if enough:
+            seeds = sorted(set().union(*enough.values()))
+            matrix = np.array([[by_seed.get(seed, np.nan) for seed in seeds] for by_seed in enough.values()])
+            for key, result in zip(enough, run_max_t_test(matrix, level=level), strict=True):
+                judgements[key] = Judgement(result.p, result.low, result.high, called=result.p <= level)
+        return judgements
+    for key, by_seed in differences.items():
+        difference = anytime_difference(list(by_seed.values()), alpha=level / tests)
+        p = min(1.0, tests * difference.p)
+        low, high = (end if np.isfinite(end) else None for end in (difference.low, difference.high))
+        called = regime is not Regime.INTERIM and key in enough and p <= level
+        judgements[key] = Judgement(p, low, high, called=called)
+    return judgements
+
+
+def judge_equivalence(
+    differences: Mapping[Key, Mapping[int, float]],
+    margins: Mapping[Key, float],
+    judgements: Mapping[Key, Judgement],
+    regime: Regime,
+) -> dict[Key, Equivalence]:
+    """Whether each mean difference lies within its margin: a family of its own, at the regime's level."""
+    if regime is not Regime.FIXED:
+        return {
+            key: Equivalence(
+                None,
+                regime is not Regime.INTERIM
+                and len(differences[key]) >= FEWEST_PAIRS
+                and _is_within(judgements[key], margin),
+            )
+            for key, margin in margins.items()
+        }
+    p_values = []
+    for key, margin in margins.items():
+        summary = estimate(list(differences[key].values()))
+        if summary is None or summary.sd is None or summary.n < FEWEST_PAIRS:
+            p_values.append(1.0)
+        else:
+            p_values.append(run_two_one_sided_tests(summary.mean, summary.sd, summary.n, margin=margin))
+    corrected = apply_holm_correction(p_values)
+    return {key: Equivalence(p, p <= LEVELS[regime]) for key, p in zip(margins, corrected, strict=True)}
+
+
+def _is_within(judgement: Judgement, margin: float) -> bool:
+    low, high = judgement.low, judgement.high
+    return low is not None and high is not None and -margin < low and high < margin

@@ -1,0 +1,126 @@
+"""Headlines: the answer of a report in one or two sentences, and the paragraph on how it was comparison."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+
+from api.reports.schemas import Comparison
+from models.statistics import EXACT_UP_TO
+from tests.unit.api.reports.test_comparison import compared, job
+
+SCATTER = (0.003, -0.003, 0.006, -0.006, 0.0045, -0.0045, 0.0015, -0.0015)
+
+
+def report(
+    gains: dict[str, float], losses: dict[str, float] | None = None, *, scatter: Sequence[float] = SCATTER
+) -> Comparison:
+    """Variants that gain so much accuracy over `none`, in every seed but for some scatter."""
+    turned = {name: np.roll(scatter, index) for index, name in enumerate(gains)}
+    jobs = {"none": [job("none", seed, 0.9, loss=0.3) for seed in range(len(scatter))]}
+    for name, gain in gains.items():
+        jobs[name] = [
+            job(name, seed, 0.9 + gain + wobble, loss=0.3 + (losses or {}).get(name, 0.0) + wobble)
+            for seed, wobble in enumerate(turned[name].tolist())
+        ]
+    return compared(jobs, baseline="none")
+
+
+ACCURACY, LOSS = "the test accuracy of none", "the test loss of none"
+NOBODY_RAISES = f"No variant is shown to raise {ACCURACY}"
+
+
+@pytest.mark.parametrize(
+    ("gains", "losses", "headline"),
+    [
+        ({"a": 0.03}, {"a": -0.1}, f"a raises {ACCURACY} by 3.00 points and lowers {LOSS} by 0.1000 nats."),
+        ({"a": -0.03}, {"a": 0.05}, f"a lowers {ACCURACY} by 3.00 points and raises {LOSS} by 0.0500 nats."),
+        ({"a": 0.0}, {}, f"a is not shown to change {ACCURACY} and is not shown to change {LOSS}."),
+        (
+            {"a": 0.03, "b": 0.02},
+            {"a": -0.1},
+            f"All 2 variants raise {ACCURACY}, a by the most (3.00 points); a lowers {LOSS} by 0.1000 nats.",
+        ),
+        (
+            {"a": 0.0, "b": 0.0, "c": 0.0},
+            {"a": -0.05, "b": -0.06, "c": -0.07},
+            f"{NOBODY_RAISES}; all 3 variants lower {LOSS}, c by the most (0.0700 nats).",
+        ),
+        (
+            {"a": 0.03, "b": -0.03, "c": 0.0},
+            {},
+            f"a raises {ACCURACY} by 3.00 points, and b lowers it; no variant is shown to lower {LOSS}.",
+        ),
+        (
+            {"a": -0.03, "b": 0.0},
+            {},
+            f"{NOBODY_RAISES}, and a lowers it; no variant is shown to lower {LOSS}.",
+        ),
+    ],
+)
+def test_a_headline_says_who_changes_what(
+    gains: dict[str, float], losses: dict[str, float], headline: str
+) -> None:
+    assert report(gains, losses).headline == headline
+
+
+def test_variants_that_stay_within_the_margin_are_said_to() -> None:
+    small = [wobble / 30 for wobble in SCATTER]
+    assert report({"a": 0.0}, scatter=small).headline.startswith(
+        "a stays within 0.2 points of none in test accuracy"
+    )
+    assert report({"a": 0.0, "b": 0.0}, scatter=small).headline.startswith(
+        "All 2 variants stay within 0.2 points of none in test accuracy"
+    )
+
+
+def test_a_variant_keeps_its_own_spelling() -> None:
+    assert report({"no variant at all": 0.03}).headline.startswith("no variant at all raises")
+
+
+def test_before_the_plan_is_complete_nothing_is_called() -> None:
+    jobs = {
+        name: [job(name, seed, 0.9 + gain) for seed in range(8)] for name, gain in (("a", 0.0), ("b", 0.05))
+    }
+    jobs["b"][7] = job("b", 7, "running")
+    comparison = compared(jobs)
+    assert comparison.headline == "Interim: 15 of 16 runs ended. Nothing is called before all have."
+    assert (comparison.inference, comparison.level, comparison.complete) == ("interim", 0.005, False)
+    assert "until then nothing is called" in comparison.methods
+
+
+def test_reports_without_an_answer_say_why() -> None:
+    assert compared({"a": [job("a", 0, "queued")]}).headline == "No run has a result yet."
+    assert compared({"a": [job("a", 0, "failed")]}).headline == "No run has a result."
+    assert compared({"a": [job("a", 0, 0.9)]}).headline == (
+        "There is one variant only, and nothing to compare it with."
+    )
+    few = compared({name: [job(name, seed, 0.9) for seed in range(3)] for name in "ab"})
+    assert few.headline == "Nothing is called from fewer than 6 pairs of seeds; there are 3 at most."
+    other = [job("b", seed, 0.9, dataset={"name": "fashion_mnist"}) for seed in range(8)]
+    mixed = compared({"a": [job("a", seed, 0.9) for seed in range(8)], "b": other})
+    assert mixed.headline.startswith("The variants were trained on different datasets")
+
+
+def test_the_weightiest_reservation_follows() -> None:
+    jobs = {name: [job(name, seed, 0.9) for seed in range(8)] for name in "ab"}
+    jobs["b"][0] = job("b", 0, "failed")
+    assert compared(jobs).headline.endswith(" Training failed in some seeds of b.")
+    wide = {"a": jobs["a"], "b": [job("b", seed, 0.9, model={"hidden_units": [32]}) for seed in range(8)]}
+    assert compared(wide).headline.endswith(" Not only regularization differs in b.")
+    few = {"a": jobs["a"], "b": jobs["a"], "c": [job("c", 0, 0.9)]}
+    assert compared(few).headline.endswith(" There are too few pairs to say anything of c.")
+
+
+def test_the_methods_name_regime_level_family_and_margin() -> None:
+    comparison = report({"a": 0.03, "b": 0.0}).methods
+    assert comparison.startswith(
+        "2 variants were compared with none, within pairs of models that share a seed (8 seeds), in test "
+        "accuracy and test loss: one family of 4 tests. The number of seeds was fixed in advance"
+    )
+    assert "over all sign flips of whole seeds" in comparison
+    assert "at a family-wise level of 0.045" in comparison
+    assert "Equivalence within 0.20 points was judged by two one-sided paired t tests" in comparison
+    many = report({"a": 0.03}, scatter=[*SCATTER, *SCATTER, 0.001])
+    assert len(many.seeds) > EXACT_UP_TO
+    assert "20,000 drawn sign flips" in many.methods
