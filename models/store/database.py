@@ -43,7 +43,8 @@ class Database:
         """`quotas` (models/store/quotas.py) limit what its sessions store; None: no limit."""
         self.engine = make_engine(settings)
         self._quotas = quotas
-        self._owner: str | None = None
+        self.owner: str | None = None
+        """Whose rows its sessions see; None: all."""
         self._writing = sessionmaker(self.engine, expire_on_commit=False)
         self._read_engine = self.engine.execution_options(read_only=True)
         if self.engine.dialect.name == "postgresql":
@@ -59,12 +60,12 @@ class Database:
 
     @property
     def _info(self) -> dict[str, Any]:
-        return {"owner": self._owner, "quotas": self._quotas}
+        return {"owner": self.owner, "quotas": self._quotas}
 
     def for_owner(self, owner: str | None) -> "Database":
         """The same database, its sessions limited to `owner`'s jobs, experiments and webhooks; None: all."""
         view = copy(self)
-        view._owner = owner
+        view.owner = owner
         return view
 
     @contextmanager
@@ -92,11 +93,6 @@ class Database:
         """
         with _convert_errors(), self._reading(info=self._info) as session, session.begin():
             yield session
-
-    @property
-    def owner(self) -> str | None:
-        """The owner whose rows its sessions see; None: all."""
-        return self._owner
 
     def fetch_rows(self, query: Select[Any], **values: Any) -> Sequence[Row[Any]]:
         """The rows of a small query, cheaper than a session. Not limited to an owner.

@@ -25,6 +25,8 @@ from models.states import Action, JobState
 from models.store.sql_functions import UtcDateTime
 
 ID = String(40)
+# SQLite gives ids by itself only to a plain INTEGER key.
+SERIAL = BigInteger().with_variant(Integer, "sqlite")
 LOCAL_OWNER = "local"
 """Owner of what is made without an API key."""
 
@@ -282,10 +284,7 @@ class Event(Base):
 
     __tablename__ = "events"
 
-    # SQLite gives ids by itself only to a plain INTEGER key.
-    id: Mapped[int] = mapped_column(
-        BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True
-    )
+    id: Mapped[int] = mapped_column(SERIAL, primary_key=True, autoincrement=True)
     job_id: Mapped[str] = mapped_column(ID, ForeignKey("jobs.id", ondelete="CASCADE"))
     at: Mapped[datetime]
     type: Mapped[str] = mapped_column(String(63))
@@ -368,9 +367,7 @@ class AuditEvent(Base):
 
     __tablename__ = "audit_events"
 
-    id: Mapped[int] = mapped_column(
-        BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True
-    )
+    id: Mapped[int] = mapped_column(SERIAL, primary_key=True, autoincrement=True)
     at: Mapped[datetime] = mapped_column(index=True)
     owner: Mapped[str] = mapped_column(ID)
     key_id: Mapped[str | None] = mapped_column(ID)
