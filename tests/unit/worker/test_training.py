@@ -174,6 +174,8 @@ EVERYTHING: dict[str, dict[str, object]] = {
     "augmentation": {"shift": 2.0, "rotation": 10.0, "zoom": 0.1, "elastic": 20.0},
     "early_stopping": {"patience": 2},
 }
+# As many steps as show a difference: 25 an epoch.
+FEW_EXAMPLES = {"train_samples": 1_000}
 # Techniques that do not apply to an MLP or exclude the moving average.
 THE_REST: dict[str, object] = {
     "model": SMALL_CNN,
@@ -187,7 +189,7 @@ THE_REST: dict[str, object] = {
 def test_a_cached_and_a_new_program_give_the_same_weights(
     changes: dict[str, object], mnist_5k: Dataset, programs: ProgramCache
 ) -> None:
-    spec = job_spec(seed=1, training={"epochs": 2}, **changes)
+    spec = job_spec(seed=1, dataset=FEW_EXAMPLES, training={"epochs": 2}, **changes)
     first = run(spec, mnist_5k, programs)
     other = run(spec.model_copy(update={"seed": 2}), mnist_5k, programs)
     assert other.weights_sha256 != first.weights_sha256
@@ -201,8 +203,8 @@ def test_a_cached_and_a_new_program_give_the_same_weights(
 def test_a_job_resumed_from_any_epoch_ends_as_if_never_interrupted(
     changes: dict[str, object], mnist_5k: Dataset, programs: ProgramCache
 ) -> None:
-    spec = job_spec(seed=1, training={"epochs": 4}, **changes)
-    another = job_spec(seed=2, training={"epochs": 1}, **changes)
+    spec = job_spec(seed=1, dataset=FEW_EXAMPLES, training={"epochs": 4}, **changes)
+    another = job_spec(seed=2, dataset=FEW_EXAMPLES, training={"epochs": 1}, **changes)
     assert get_program_shape(another) == get_program_shape(spec)
     undisturbed = Notes()
     expected = run(spec, mnist_5k, programs, undisturbed)
