@@ -1,10 +1,7 @@
 """The store against a model of it, over random sequences of its operations."""
 
-from typing import Any
-
 from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis.stateful import run_state_machine_as_test
-from sqlalchemy import event
 
 from models.store.database import Database
 from tests.chaos.fault_log import FaultLog, Tally
@@ -15,7 +12,6 @@ def test_the_store_behaves_as_a_simple_model(
     database: Database, tally: Tally, fault_log: FaultLog, full: bool
 ) -> None:
     score = Score()
-    _write_lazily(database)
 
     @seed(fault_log.seed)
     def machine() -> StoreMachine:
@@ -39,14 +35,3 @@ def test_the_store_behaves_as_a_simple_model(
     tally.faults, tally.jobs = score.stale + score.expired, score.jobs
     assert score.sequences >= (1000 if full else 25)
     assert min(score.stale, score.expired) > 0, "no fault was injected"
-
-
-def _write_lazily(database: Database) -> None:
-    """Without fsync: no process is killed here, and there are tens of thousands of commits."""
-    sqlite = database.engine.dialect.name == "sqlite"
-
-    @event.listens_for(database.engine, "connect")
-    def _configure(connection: Any, _record: object) -> None:
-        connection.execute("PRAGMA synchronous=OFF" if sqlite else "SET synchronous_commit=off")
-        if not sqlite:
-            connection.commit()

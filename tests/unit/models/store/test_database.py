@@ -1,3 +1,4 @@
+import inspect
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
@@ -6,7 +7,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from models.errors import ServiceUnavailable
 from models.settings import Settings
-from models.store import jobs
+from models.store import engine, jobs
 from models.store.database import Database
 from models.store.engine import is_wal_safe
 from models.store.sql_functions import UtcDateTime
@@ -75,7 +76,11 @@ def test_an_unreachable_database_raises_service_unavailable(settings: Settings, 
     database.close()
 
 
-def test_sqlite_is_configured_for_several_processes(migrated_sqlite: Path, settings: Settings) -> None:
+def test_sqlite_is_configured_for_several_processes(
+    migrated_sqlite: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Tests do without waiting for the disk.
+    monkeypatch.setattr(engine, "_configure_sqlite", inspect.unwrap(engine._configure_sqlite))
     (settings.home / "regbench.db").write_bytes(migrated_sqlite.read_bytes())
     database = Database(settings)
     with database.read() as session:
