@@ -13,6 +13,7 @@ import httpx
 import pytest
 
 from api.http.curl import format_curl
+from models.experiments import merge_patch
 from models.scopes import Scope
 from models.settings import Settings
 from models.store.database import Database
@@ -24,6 +25,7 @@ from tests.integration.api.serving import serving
 
 HOSTILE_NAME = 'it\'s "$HOME" `id` \\ % ! #\n名前 \u202e\x9b\u2028 😀 '.ljust(100, "x")
 PLAIN = {"model": {"hidden_units": [8]}, "training": {"epochs": 1}}
+NAMED = {"name": "it's", "dataset": {"name": "mnist_5k"}}
 EXPERIMENT = {
     "name": "plain",
     "base": {"dataset": {"name": "mnist_5k"}, **PLAIN},
@@ -96,7 +98,16 @@ class Shell:
         return created
 
 
-@pytest.fixture(params=["false", "auto"], ids=["open", "with keys"])
+# Without keys over one kind of database, and with keys over the other.
+open_and_with_keys = pytest.mark.parametrize(
+    ("shell", "database_settings"),
+    [("false", "sqlite"), ("auto", "postgresql")],
+    indirect=True,
+    ids=["open", "with keys"],
+)
+
+
+@pytest.fixture
 def shell(
     request: pytest.FixtureRequest, settings_with_broker: Settings, database: Database
 ) -> Iterator[Shell]:
@@ -110,6 +121,7 @@ def shell(
             yield shell
 
 
+@open_and_with_keys
 @pytest.mark.parametrize("case", CASES)
 def test_f7_the_command_of_an_experiments_report_repeats_it(shell: Shell, case: str) -> None:
     document = CASES[case][0]
@@ -124,6 +136,7 @@ def test_f7_the_command_of_an_experiments_report_repeats_it(shell: Shell, case: 
         assert (again["name"], again["spec"]) == (created["name"], created["spec"])
 
 
+@open_and_with_keys
 @pytest.mark.parametrize("case", CASES)
 def test_f7_the_command_of_a_report_over_jobs_trains_the_same_networks(
     shell: Shell, database: Database, case: str
@@ -136,6 +149,7 @@ def test_f7_the_command_of_a_report_over_jobs_trains_the_same_networks(
     assert all(len(variant["name"]) <= 100 for variant in again["spec"]["variants"])
 
 
+@open_and_with_keys
 @pytest.mark.parametrize("case", CASES)
 def test_f7_the_command_of_a_jobs_page_submits_the_same_job(
     shell: Shell, database: Database, case: str
@@ -146,11 +160,12 @@ def test_f7_the_command_of_a_jobs_page_submits_the_same_job(
         assert (again["name"], again["spec_hash"], again["labels"]) == (job.name, job.spec_hash, job.labels)
 
 
+@open_and_with_keys
 @pytest.mark.parametrize("case", CASES)
 def test_f7_the_commands_of_the_forms_submit(shell: Shell, case: str) -> None:
     experiment, jobs = CASES[case]
     documents = {
-        "/v1/jobs": [{"name": "it's", "dataset": {"name": "mnist_5k"}} | changes for changes in jobs],
+        "/v1/jobs": [merge_patch(NAMED, changes) for changes in jobs],
         "/v1/experiments": [experiment],
     }
     for path, bodies in documents.items():
@@ -160,6 +175,7 @@ def test_f7_the_commands_of_the_forms_submit(shell: Shell, case: str) -> None:
             assert shell.run(line)["name"] == document["name"]
 
 
+@open_and_with_keys
 def test_f7_a_large_experiment_in_chinese_is_not_too_large_to_repeat(shell: Shell) -> None:
     changes = {"regularization": {"l2": {}, "dropout": {}}}
     variants = [{"name": f"{'名' * 97} {index}", "changes": changes} for index in range(100)]
@@ -174,6 +190,7 @@ def test_f7_a_command_contains_no_terminal_control_characters(settings: Settings
     assert "名前" in line
 
 
+@open_and_with_keys
 @pytest.mark.parametrize("page", ["find-jobs", "follow-a-job", "own-experiment", "submit-safely"])
 def test_f7_the_commands_of_the_how_to_pages_succeed(
     shell: Shell, database: Database, page: str, tmp_path: Path
