@@ -39,6 +39,7 @@ with TestClient(application(settings)) as client:
         "base": job_spec(dataset={"train_samples": 320}).model_dump(mode="json"),
         "variants": [{"name": "none"}, {"name": "l2", "changes": {"regularization": {"l2": {}}}}],
         "seeds": [0],
+        "primary": ["test_accuracy", "test_top2_accuracy"],
     }
     experiment = client.post("/v1/experiments", json=document).json()["id"]
     while runner.run_next():
@@ -70,9 +71,8 @@ def test_a_metric_takes_an_entry_a_computation_a_migration_and_a_line(tmp_path: 
         shutil.copytree(ROOT / folder, tree / folder, ignore=ignored)
     shutil.copy(ROOT / "pyproject.toml", tree)
     guide = (ROOT / "docs/how-to/add-a-metric.md").read_text()
-    entry, computation, line, migration, reference, _ = re.findall(
-        r"```(?:python|markdown)\n(.*?)```", guide, re.DOTALL
-    )
+    entry, computation, change, migration, reference, _ = re.findall(r"```\w+\n(.*?)```", guide, re.DOTALL)
+    anchor, added = change.splitlines(keepends=True)
 
     def insert_before(path: str, anchor: str, text: str) -> None:
         source = (tree / path).read_text()
@@ -81,7 +81,7 @@ def test_a_metric_takes_an_entry_a_computation_a_migration_and_a_line(tmp_path: 
 
     insert_before("models/metrics.py", "    train_accuracy: Annotated[", entry)
     insert_before("worker/metrics.py", "def pack_correct(", f"{computation}\n\n")
-    insert_before("worker/evaluation.py", "        test_ece=metrics.compute_calibration_error(", line)
+    insert_before("worker/evaluation.py", anchor[1:], added[1:])
     insert_before("docs/reference/results.md", "| `train_accuracy` |", reference)
     newest = head()
     migration = re.sub('down_revision = ".*"', f'down_revision = "{newest}"', migration)
