@@ -105,6 +105,7 @@ def test_a_sweeps_lines_can_be_focused(page: Page, finished: str) -> None:
     lines = page.locator(".sweep-line")
     expect(lines).to_have_count(4, timeout=TIMEOUT_MS)
     expect(page.locator(".sweep")).to_contain_text("1e-4")
+    expect(page.locator(".sweep")).to_contain_text("test loss, nats")
     lines.nth(1).focus()
     expect(page.locator(".sweep").locator("xpath=../..").get_by_role("status")).to_contain_text("L2 0.0001")
     expect(page.get_by_role("button", name="Test loss")).to_have_attribute("aria-pressed", "true")

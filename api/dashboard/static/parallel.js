@@ -51,7 +51,7 @@ function buildParameterAxes(variants) {
     .map(([name, values]) => buildAxis(name.replaceAll("_", " ").replace(".", ": "), values));
 }
 
-const buildOutcomeAxes = (variants) => METRICS.filter(({ tested, name }) => tested && variants.some(({ metrics }) => metrics[name]))
+const buildOutcomeAxes = (variants) => METRICS.filter(({ compared, name }) => compared && variants.some(({ metrics }) => metrics[name]))
   .map((metric) => buildAxis(formatLabel(metric).toLowerCase(), variants.map(({ metrics }) =>
     metrics[metric.name] && metric.format.scale * metrics[metric.name].mean)));
 
