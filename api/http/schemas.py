@@ -12,7 +12,10 @@ MODEL = "x-model"
 
 
 class ResponseModel(BaseModel):
-    """Of every answer: frozen, and built from rows as well as from values."""
+    """Of every answer: frozen, and built from rows as well as from values.
+
+    Pydantic also takes the fields of a second base, such as a record of models/records.py.
+    """
 
     model_config = ConfigDict(frozen=True, from_attributes=True)
 

@@ -231,16 +231,10 @@ class Epoch(Base):
 if TYPE_CHECKING:
     _MetricColumns = EvaluationMetrics
 else:
-    _MetricColumns = type(
-        "_MetricColumns",
-        (),
-        {
-            "__annotations__": {
-                name: Mapped[hint] for name, hint in get_type_hints(EvaluationMetrics).items()
-            },
-            "stop_reason": mapped_column(String(63)),
-        },
-    )
+    # A column for each field, of the type in its annotation, and nullable where that allows None.
+    _hints = {name: Mapped[hint] for name, hint in get_type_hints(EvaluationMetrics).items()}
+    _columns = {"__annotations__": _hints, "stop_reason": mapped_column(String(63))}
+    _MetricColumns = type("_MetricColumns", (), _columns)
 
 
 class Result(Base, _MetricColumns):
