@@ -19,7 +19,7 @@ from urllib.request import urlopen
 from cachetools import TTLCache
 
 from models.dataset_cards import DATASETS, IDX_FILES, DatasetCard
-from models.errors import DatasetUnavailable
+from models.errors import DatasetUnavailable, FieldError
 from models.files import write_atomically
 from models.settings import Settings
 
@@ -137,10 +137,11 @@ def ensure_available(name: str, settings: Settings) -> None:
             return
     path = find_dataset(name, settings)
     reason = (path and find_damage(path)) or f"{name} is not on this machine"
-    raise DatasetUnavailable(
+    detail = (
         f"{reason} and could not be downloaded; set REGBENCH_DATA_DIR to a folder that holds {name}.npz, or "
         "use mnist_5k, which needs no download"
     )
+    raise DatasetUnavailable([FieldError("/dataset/name", detail)])
 
 
 def get_keras_cache_folder() -> Path:

@@ -66,9 +66,6 @@ class DatasetUnavailable(InvalidSpec):
 
     code = "dataset_unavailable"
 
-    def __init__(self, detail: str) -> None:
-        super().__init__([FieldError("/dataset/name", detail)])
-
 
 class BudgetExceeded(InvalidSpec):
     """The job would cost more than this installation allows."""

