@@ -44,7 +44,7 @@ class NewKey(BaseModel):
     owner: str = Field(
         LOCAL_OWNER,
         pattern=OWNER_PATTERN,
-        description="Whose rows it gives access to; several keys may share an owner",
+        description="The owner whose rows it gives access to; several keys may share an owner",
     )
     scope: Scope = Field(Scope.WRITE, strict=False)
     expires_days: float | None = Field(None, gt=0, le=36_500, allow_inf_nan=False)
@@ -57,7 +57,7 @@ class Key(ResponseModel):
     name: str
     owner: str
     scope: Scope
-    prefix: str = Field(description="How the key begins")
+    prefix: str = Field(description="The first characters of the key")
     created_at: datetime
     expires_at: datetime | None
     last_used_at: datetime | None = Field(description="To the minute")
@@ -68,8 +68,8 @@ class MadeKey(Key):
     """A new key, shown this once."""
 
     key: str | None = Field(
-        description="For the header `Authorization: Bearer ...`; shown only once, and null where the request "
-        "was repeated"
+        description="For the header `Authorization: Bearer ...`; shown only once, "
+        "and null in the response to a repeated request"
     )
 
 
@@ -86,9 +86,11 @@ class AuditEvent(ResponseModel):
     id: int
     at: datetime
     owner: str = Field(description="Of the key that was used")
-    key_id: str | None = Field(description="The key that was used; null on the command line, or without keys")
+    key_id: str | None = Field(
+        description="The API key of the request; null on the command line, or without keys"
+    )
     action: str = Field(description="`key_created`, `key_revoked`, `job_deleted` or `experiment_deleted`")
-    subject: str = Field(description="The id of what it was done to")
+    subject: str = Field(description="The id of the job, experiment or key")
     request_id: str | None
 
 
@@ -167,7 +169,7 @@ def list_audit_events(
     request: Request,
     limit: LimitQuery = 50,
     cursor: Annotated[
-        str | None, Query(pattern=r"^[0-9]{1,18}$", description="`next_cursor` of the page before")
+        str | None, Query(pattern=r"^[0-9]{1,18}$", description="`next_cursor` of the previous page")
     ] = None,
 ) -> Response:
     """Who made and revoked keys, and deleted jobs and experiments, newest first.

@@ -34,7 +34,7 @@ DESCRIPTION = """\
 Trains regularized and unregularized MNIST models and says, with evidence, which regularization helps.
 
 Submit a job or an experiment, follow it, and fetch its report. Bodies are JSON; errors are problem documents
-(RFC 9457), whose `errors` point to each field at fault.
+(RFC 9457), whose `errors` point to each invalid field.
 """
 
 _SMALLEST_COMPRESSED_BYTES = 10_000
@@ -61,7 +61,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         description=DESCRIPTION,
         lifespan=run_lifespan,
         license_info={"name": "MIT", "identifier": "MIT"},
-        servers=[{"url": "/", "description": "The service that this document comes from"}],
+        servers=[{"url": "/", "description": "The service that served this document"}],
         openapi_tags=openapi.TAGS,
         generate_unique_id_function=openapi.build_operation_id,
         redirect_slashes=False,
@@ -127,7 +127,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         methods=["GET"],
         tags=["about"],
         response_model=http_schemas.Index,
-        responses={303: {"description": "A browser asks, and is led to the pages"}},
+        responses={303: {"description": "Redirects browsers to the pages"}},
     )
     return app
 

@@ -57,11 +57,13 @@ class Dataset(ResponseModel):
     name: str
     title: str
     licence: str
-    available: bool = Field(description="On this machine already; otherwise a submit tries to download it")
+    available: bool = Field(
+        description="Whether it is on this machine; otherwise a submission tries to download it"
+    )
     train_examples: int
     test_examples: int
     sha256: dict[str, str] | None = Field(
-        description="Of each uncompressed IDX file; null where a package ships the images"
+        description="Of each uncompressed IDX file; null if the images come with a package"
     )
 
 
@@ -76,7 +78,7 @@ class PresetCard(ResponseModel):
 
     name: str
     title: str
-    expect: str = Field(description="What should come out")
+    expect: str = Field(description="The expected results")
     jobs: int
     document: dict[str, Any]
 
@@ -150,7 +152,7 @@ def build_technique_card(name: str) -> TechniqueCard:
         NotFound: there is none of that name.
     """
     if name not in CATALOGUE:
-        raise NotFound(f"There is no technique of that name; there are {', '.join(CATALOGUE)}.")
+        raise NotFound(f"There is no technique of that name; choose one of {', '.join(CATALOGUE)}.")
     return serialize_technique(name, CATALOGUE[name])
 
 

@@ -61,7 +61,7 @@ class BrokerCheck:
                             _check_broker_and_worker, self._settings, abandon_on_cancel=True
                         )
                 except TimeoutError:
-                    self._checks = _report_broken("the broker does not answer in time")
+                    self._checks = _report_broken("the broker does not respond in time")
                 self._expires_at = time.monotonic() + _CACHE_SECONDS
             return self._checks
 
@@ -116,7 +116,7 @@ def _check_broker_and_worker(settings: Settings) -> dict[str, str]:
         if isinstance(error, ResponseError) or isinstance(error.__cause__, ResponseError):
             return _report_broken(f"the broker refuses commands: {error}")
         return _report_broken("the broker cannot be reached")
-    return {"broker": OK, "worker": OK if replies else "no worker answers; jobs wait until one does"}
+    return {"broker": OK, "worker": OK if replies else "no worker responds; jobs stay queued until one does"}
 
 
 def _report_broken(reason: str) -> dict[str, str]:

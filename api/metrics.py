@@ -50,6 +50,8 @@ class Snapshot:
         for name, meaning in COUNTERS.items():
             # The package adds "_total" to the name.
             yield CounterMetricFamily(f"regbench_{name}", meaning, value=self._counted[name])
-        info = GaugeMetricFamily("regbench_info", "Always 1; the label says what runs", labels=["version"])
+        info = GaugeMetricFamily(
+            "regbench_info", "Always 1; the label is the running version", labels=["version"]
+        )
         info.add_metric([version("regbench")], 1)
         yield info

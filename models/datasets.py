@@ -32,7 +32,7 @@ GZIP_MAGIC = b"\x1f\x8b"
 _FOREIGN = {
     b"<!doctype": "is a web page instead of the file",
     b"<html": "is a web page instead of the file",
-    b"version https://git-lfs": "is only a pointer of Git LFS (git lfs pull fetches the file)",
+    b"version https://git-lfs": "is a Git LFS pointer (git lfs pull fetches the file)",
     b"\x93numpy": "is a single array instead of an archive of four",
     b"\x80": "is a pickle, which is not read because it could run code",
 }
@@ -89,11 +89,11 @@ def find_damage(path: Path) -> str | None:
                 missing = {f"{array}.npy" for array in NPZ_ARRAYS} - set(archive.namelist())
             reason = f"has no {', '.join(sorted(missing))}" if missing else None
         elif reason is None:
-            reason = None if _is_whole_idx_file(path) else "is cut off or no IDX file"
+            reason = None if _is_whole_idx_file(path) else "is truncated or not an IDX file"
     except OSError as error:
         reason = f"cannot be read ({error.strerror or error})"
     except (zipfile.BadZipFile, EOFError, zlib.error):
-        reason = "is damaged, such as cut off"
+        reason = "is damaged or truncated"
     return f"{path} {reason}" if reason else None
 
 
@@ -160,7 +160,7 @@ def _download(card: DatasetCard) -> None:
                 content = answer.read()
             unpacked = gzip.decompress(content) if path.suffix == ".gz" else content
             if hashlib.sha256(unpacked).hexdigest() != file.sha256:
-                raise OSError(f"{file.url} sent something other than the published file")
+                raise OSError(f"{file.url} returned a file that differs from the published one")
             write_atomically(path, content)
     except (OSError, EOFError, zlib.error, HTTPException) as error:
         log.warning("could not download %s: %s", card.name, error)

@@ -16,7 +16,7 @@ Document = dict[str, Any]
 MAX_VARIANT_NAME = 100
 """Letters."""
 
-_CONFOUNDED = "it differs in more than its regularization; set allow_confounders to true if you mean it"
+_CONFOUNDED = "it differs in more than its regularization; set allow_confounders to true if this is intended"
 
 
 class Variant(BaseModel):
@@ -29,7 +29,8 @@ class Variant(BaseModel):
     )
     changes: Document = Field(
         {},
-        description="JSON merge patch (RFC 7396) on the base: null removes, objects merge, the rest replaces",
+        description="JSON merge patch (RFC 7396) on the base: null removes, "
+        "objects merge, other values replace",
     )
 
 
@@ -51,14 +52,14 @@ class StoppingRule(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
-    variant: str = Field(description="Whose difference from the baseline is to become known")
+    variant: str = Field(description="The variant whose difference from the baseline is estimated")
     metric: StoppingMetric = "test_accuracy"
     half_width: float = Field(
         gt=0,
         le=100,
-        description="Of the difference's 95 % interval: points for an accuracy, nats for a loss",
+        description="Target half-width of the 95 % interval: points for an accuracy, nats for a loss",
     )
-    max_jobs: int = Field(ge=1, description="The experiment never has more jobs than that")
+    max_jobs: int = Field(ge=1, description="Maximum number of jobs of the experiment")
 
 
 class ExperimentSpec(BaseModel):
@@ -95,10 +96,10 @@ class ExperimentSpec(BaseModel):
     reuse: bool = Field(
         True,
         description="Whether a job that has succeeded before with the same specification, data and engine is "
-        "linked in place of training it again",
+        "reused instead of trained again",
     )
     stopping_rule: StoppingRule | None = Field(
-        None, description="Add seeds until a difference is known closely enough; null: only those given"
+        None, description="Add seeds until an interval is narrow enough; null: only the listed ones"
     )
     inference: Inference = Field(
         "fixed",
@@ -126,7 +127,7 @@ class ExperimentSpec(BaseModel):
         names = [variant.name for variant in self.variants]
         others = set(names) - {self.baseline_name}
         checks = (
-            (_repeats(names), "/variants", "two variants have the same name; give each its own"),
+            (_repeats(names), "/variants", "two variants have the same name; names must be unique"),
             (_repeats(self.seeds), "/seeds", "a seed is listed twice; equal seeds give equal weights"),
             (_repeats(self.primary), "/primary", "a metric is listed twice"),
             (
@@ -193,7 +194,7 @@ class ExperimentSpec(BaseModel):
         errors: list[tuple[tuple[int | str, ...], str]] = []
         for index, variant in enumerate(self.variants):
             errors += [
-                (("variants", index, "changes", field), "the experiment sets it for each run; leave it out")
+                (("variants", index, "changes", field), "the experiment sets it for each run; omit it")
                 for field in ("name", "seed")
                 if field in variant.changes
             ]
@@ -242,9 +243,9 @@ class Extension(BaseModel):
 
     seeds: Annotated[
         tuple[Seed, ...], Field(strict=False, max_length=MOST_SEEDS), bound_length(MOST_SEEDS)
-    ] = Field((), description="Seeds to add for every variant; those that are there already are passed over")
+    ] = Field((), description="Seeds to add for every variant; existing ones are skipped")
     replicates: int | None = Field(
-        None, ge=1, le=MOST_SEEDS, description="Instead of `seeds`: have the seeds 0 to replicates - 1"
+        None, ge=1, le=MOST_SEEDS, description="Instead of `seeds`: the seeds 0 to replicates - 1"
     )
     variants: Annotated[
         tuple[Variant, ...], Field(strict=False, max_length=MOST_VARIANTS), bound_length(MOST_VARIANTS)

@@ -83,7 +83,7 @@ class EvaluationMetrics:
     test_ece: Annotated[
         float,
         Metric("Calibration error", NUMBER, "lower", "variants", "ECE"),
-        Field(description="Expected calibration error, over bins of equally many images"),
+        Field(description="Expected calibration error, over bins with the same number of images"),
     ]
     train_accuracy: Annotated[
         float,
@@ -98,12 +98,12 @@ class EvaluationMetrics:
     validation_accuracy: Annotated[
         float | None,
         Metric("Validation accuracy", PERCENT, "higher"),
-        Field(description="Null where no images are held out"),
+        Field(description="Null if no images are held out"),
     ]
     validation_loss: Annotated[
         float | None,
         Metric("Validation loss", NATS, "lower"),
-        Field(description="Cross-entropy; null where no images are held out"),
+        Field(description="Cross-entropy; null if no images are held out"),
     ]
     generalization_gap_accuracy: Annotated[
         float,
@@ -120,7 +120,7 @@ class EvaluationMetrics:
         Metric("Best epoch", COUNT, table="networks"),
         Field(
             description="Of the lowest validation loss, or the best by the metric and `min_delta` of early "
-            "stopping; the last where no images are held out"
+            "stopping; the last if no images are held out"
         ),
     ]
     reported_epoch: Annotated[
@@ -131,7 +131,7 @@ class EvaluationMetrics:
     epochs_run: Annotated[
         int,
         Metric("Epochs", COUNT, table="variants"),
-        Field(description="Fewer than specified where training stopped early"),
+        Field(description="Fewer than specified if training stopped early"),
     ]
     stop_reason: Annotated[str, Field(description="`completed` or `early_stopping`")]
     parameters: Annotated[
@@ -165,8 +165,8 @@ class EvaluationMetrics:
     compilations: Annotated[
         int,
         Field(
-            description="Compilations by XLA for this job; 0 where all compiled functions were cached, and "
-            "in results older than this field"
+            description="Compilations by XLA for this job; 0 if all compiled functions were cached, and in "
+            "results older than this field"
         ),
     ]
     training_flops: Annotated[

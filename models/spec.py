@@ -24,13 +24,13 @@ from models.techniques import Regularization
 def refuse_nul(text: str) -> str:
     # PostgreSQL stores no NUL in text, and cannot query JSON that contains one.
     if "\0" in text:
-        raise PydanticCustomError("nul_character", "holds a NUL character; leave it out")
+        raise PydanticCustomError("nul_character", "contains a NUL character; remove it")
     return text
 
 
 def require_visible(text: str, info: ValidationInfo) -> str:
     if info.context is not STORED and not is_visible(text):
-        raise PydanticCustomError("invisible", "holds no visible character; give a name that can be read")
+        raise PydanticCustomError("invisible", "contains no visible character; choose a readable name")
     return text
 
 
@@ -40,7 +40,7 @@ def check_label_name(name: str, info: ValidationInfo) -> str:
         set("=.,") & set(name) or name != name.strip() or not is_visible(name)
     ):
         raise PydanticCustomError(
-            "label_name", "a label's name is not empty, holds none of = . , and no blank at either end"
+            "label_name", "a label's name must not be empty, contain = . or , or begin or end with a blank"
         )
     return name
 
@@ -93,10 +93,10 @@ def _format_message(fault: ErrorDetails) -> str:
         return fault["msg"]
     match fault["loc"]:
         case (*_, "model", str(name)) if name in Cnn.model_fields:
-            return f"an mlp has no {name}; leave it out (null in a variant's changes) or choose family cnn"
+            return f"an mlp has no {name}; omit it (null in a variant's changes) or choose family cnn"
         case (str(name),) if name in JobSpec.model_fields:
             return f"only a job has this field; in an experiment it is base.{name}"
-    return "there is no such field here; check its spelling, or see /docs for the fields there are"
+    return "there is no such field here; check its spelling, or see /docs for all fields"
 
 
 class _Part(BaseModel):
@@ -116,14 +116,14 @@ class DatasetSpec(_Part):
         None, ge=100, le=60_000, description="Examples in a seeded, stratified subset; null: all of them"
     )
     label_noise: float = Field(
-        0.0, ge=0, le=1, description="Share of training labels replaced at random; test labels never are"
+        0.0, ge=0, le=1, description="Share of training labels replaced at random; test labels never change"
     )
     validation_fraction: float = Field(
         0.2, ge=0, le=0.5, description="Share of the training examples held out to validate; 0: none"
     )
     validation_split: Literal["stratified", "last"] = Field(
         "stratified",
-        description="`last`: the last rows as they stand, as Keras's validation_split takes them",
+        description="`last`: the last rows in their order, as Keras's validation_split does",
     )
     split_seed: Seed = Field(0, description="Seed of subset, label noise and stratified split")
 
@@ -152,13 +152,13 @@ Activation = Literal["relu", "tanh", "sigmoid", "gelu"]
 class Mlp(_Part):
     """A fully connected network, before any regularization."""
 
-    family: Literal["mlp"] = Field("mlp", description="`mlp`: fully connected layers alone; the default")
+    family: Literal["mlp"] = Field("mlp", description="`mlp`: fully connected layers only; the default")
     hidden_units: Annotated[
         tuple[HiddenUnits, ...],
         Field(strict=False, max_length=8, json_schema_extra={"minItems": 1}),
         bound_length(8, if_empty="give at least one hidden layer"),
     ] = Field((512, 512), description="Units of each hidden layer, 1 to 4096, in 1 to 8 layers")
-    activation: Activation = Field("relu", description="Of every hidden layer")
+    activation: Activation = Field("relu", description="Activation of every hidden layer")
 
 
 class Cnn(_Part):
@@ -181,7 +181,7 @@ class Cnn(_Part):
             (128,), description="Units of each fully connected layer after them, 1 to 4096, in 0 to 8 layers"
         )
     )
-    activation: Activation = Field("relu", description="Of every convolution and hidden layer")
+    activation: Activation = Field("relu", description="Activation of every convolution and hidden layer")
 
 
 def parse_model(document: object) -> object:
@@ -212,7 +212,7 @@ class OptimizerSpec(_Part):
 
     name: Literal["adam", "adamw", "rmsprop", "sgd"] = Field(
         "adam",
-        description="`sgd` takes `momentum`; `adamw` is `adam` with `weight_decay` under `/regularization`",
+        description="`sgd` accepts `momentum`; `adamw` is `adam` with `weight_decay` under `/regularization`",
     )
     learning_rate: float = Field(0.001, gt=0, le=10, description="Step size")
     momentum: float = Field(0.0, ge=0, lt=1, description="Of SGD")
@@ -229,14 +229,21 @@ class TrainingSpec(_Part):
 class JobSpec(_Part):
     """One training run, whole. Every field has a default: `{}` is the seed experiment's plain network."""
 
-    name: Annotated[Text200, VISIBLE] | None = Field(None, description="For people; changes nothing")
+    name: Annotated[Text200, VISIBLE] | None = Field(
+        None, description="For people; has no effect on training"
+    )
     labels: Annotated[
         dict[Annotated[str, Field(max_length=63), WITHOUT_NUL, AfterValidator(check_label_name)], Text200],
         Field(max_length=32),
         bound_length(32),
-    ] = Field({}, description="For people and filters; change nothing; no `=`, `.` or `,` in their names")
+    ] = Field(
+        {}, description="For people and filters; no effect on training; no `=`, `.` or `,` in their names"
+    )
     priority: int = Field(
-        0, ge=-100, le=100, description="Of the jobs that wait, the highest goes first; none is interrupted"
+        0,
+        ge=-100,
+        le=100,
+        description="The queued job with the highest priority is next; running jobs are not interrupted",
     )
     dataset: DatasetSpec = DatasetSpec()
     # A factory, because generators of clients refuse an object as the default of a union.
@@ -268,25 +275,25 @@ class JobSpec(_Part):
             (
                 training.batch_size == 1 and "mixup" in active,
                 "/training/batch_size",
-                "mixup mixes each example with another of its batch; choose at least 2, or leave mixup out",
+                "mixup mixes each example with another of its batch; choose at least 2, or omit mixup",
             ),
             (
                 unvalidated and stopping,
                 "/regularization/early_stopping",
-                "early stopping watches validation data; set dataset.validation_fraction above 0",
+                "early stopping monitors validation data; set dataset.validation_fraction above 0",
             ),
             (
                 unvalidated and schedule and schedule.kind == "plateau",
                 "/regularization/learning_rate_schedule/kind",
                 (
-                    "plateau watches validation data; set dataset.validation_fraction above 0 or choose "
+                    "plateau monitors validation data; set dataset.validation_fraction above 0 or choose "
                     "another kind"
                 ),
             ),
             (
                 optimizer.name != "sgd" and optimizer.momentum,
                 "/training/optimizer/momentum",
-                "only sgd takes a momentum; leave it out or choose sgd",
+                "only sgd has a momentum; omit it or choose sgd",
             ),
             (
                 # A factor of 0 is not missing: a sweep of factors may begin there.
@@ -319,18 +326,18 @@ class JobSpec(_Part):
             (
                 stopping and stopping.start_epoch > training.epochs,
                 "/regularization/early_stopping/start_epoch",
-                f"training ends with epoch {training.epochs}; begin no later, or leave early stopping out",
+                f"training ends with epoch {training.epochs}; begin no later, or omit early stopping",
             ),
             (
                 averages_weights and "exponential_moving_average" in active,
                 "/regularization/stochastic_weight_averaging",
-                "only one average of the weights can be kept; leave out one of the two averages",
+                "only one average of the weights is possible; omit one of the two",
             ),
             (
                 averages_weights and "batch_normalization" in active,
                 "/regularization/stochastic_weight_averaging",
                 (
-                    "the mean of the weights would need batch statistics of its own; use "
+                    "the mean of the weights would need its own batch statistics; use "
                     "exponential_moving_average"
                 ),
             ),

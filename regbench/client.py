@@ -313,7 +313,7 @@ class Regbench:
             return TypeAdapter(shape).validate_json(response.content, context=self)
         except ValidationError:
             raise Unreachable(
-                f"What answers at {self.base_url} is not Regbench.",
+                f"The program that responds at {self.base_url} is not Regbench.",
                 "Is the address right? See --url.",
                 request_id=response.headers.get("X-Request-Id"),
             ) from None

@@ -15,7 +15,9 @@ from regbench.retries import make_retrying
 
 DEFAULT_URL = "http://127.0.0.1:8000"
 
-_KEY_HINT = "Put a key into REGBENCH_API_KEY; `regbench keys create NAME`, where the service runs, makes one."
+_KEY_HINT = (
+    "Set REGBENCH_API_KEY to a key; `regbench keys create NAME` on the machine of the service creates one."
+)
 # What fails before anything is sent.
 _NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 _TRANSIENT = (httpx.TimeoutException, httpx.NetworkError, httpx.RemoteProtocolError)
@@ -114,15 +116,15 @@ class Connection:
         except httpx.TransportError as error:
             hint, transient = "", isinstance(error, _TRANSIENT)
             if isinstance(error, httpx.TimeoutException):
-                message = f"The service at {self.base_url} did not answer in time."
+                message = f"The service at {self.base_url} did not respond in time."
             elif "[SSL" in str(error):
                 message, transient = f"There is no secure connection to {self.base_url} ({error}).", False
                 hint = "Does the service use TLS? If not, its address begins with http://."
                 if "CERTIFICATE_VERIFY_FAILED" in str(error):
                     hint = "Set SSL_CERT_FILE to the certificate of the authority that signed the service's."
             else:
-                message = f"No service answers at {self.base_url} ({error})."
-                hint = "Start one with `regbench up`, or name its address with --url or REGBENCH_URL."
+                message = f"No service responds at {self.base_url} ({error})."
+                hint = "Start one with `regbench up`, or set its address with --url or REGBENCH_URL."
             sent = not isinstance(error, _NOT_SENT)
             raise Unreachable(message, hint, sent=sent, transient=transient, request_id=request_id) from None
 

@@ -74,7 +74,7 @@ class _Resource(BaseModel):
     def _client(self) -> Client:
         if self._origin is None:
             name = type(self).__name__
-            raise ClientError(f"This {name} did not come from a `Regbench`, so it can send no request.")
+            raise ClientError(f"This {name} was not returned by a `Regbench`, so it cannot send requests.")
         return self._origin
 
 
@@ -317,7 +317,7 @@ class Report(_Resource):
         except ImportError:
             raise ClientError(
                 "A data frame needs pandas, which is not installed.",
-                "Install it with `pip install pandas`, or take report.rows().",
+                "Install it with `pip install pandas`, or use report.rows().",
             ) from None
         return pandas.DataFrame(self.rows())
 

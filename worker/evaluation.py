@@ -120,6 +120,6 @@ def _require_finite(epoch: int, *values: float | None) -> None:
     if not all(value is None or math.isfinite(value) for value in values):
         raise TrainingFailed(
             "diverged",
-            f"The loss stopped being a number in epoch {epoch}; lower training.optimizer.learning_rate.",
+            f"The loss is not a finite number in epoch {epoch}; lower training.optimizer.learning_rate.",
             retryable=False,
         )

@@ -110,7 +110,9 @@ class Lease:
             try:
                 requested = self._write(write)
             except ServiceUnavailable as error:
-                log.warning("job %s trains on, its history is buffered: %s", self.job_id, error.message)
+                log.warning(
+                    "job %s continues to train, its history is buffered: %s", self.job_id, error.message
+                )
             else:
                 self._unwritten.clear()
                 if self._checkpoints and self._unwritten_checkpoint:
@@ -207,7 +209,7 @@ class Lease:
             except ServiceUnavailable as error:
                 if time.monotonic() > deadline:
                     raise
-                log.warning("job %s: its end is not stored yet: %s", self.job_id, error.message)
+                log.warning("job %s: its outcome is not stored yet: %s", self.job_id, error.message)
                 time.sleep(self._backoff.seconds)
 
     def _write(self, write: Callable[[Session], Written]) -> Written:

@@ -63,7 +63,7 @@ class ModelCache:
         network = load_network(JobSpec.model_validate(job.spec, context=STORED), content)
         # Keras leaves weights that it does not find in a file as they are, which is random.
         if compute_weights_sha256(network) != result.weights_sha256:
-            raise ArtifactCorrupted(f"The weights in {result.model_path} are not the ones that were trained.")
+            raise ArtifactCorrupted(f"The weights in {result.model_path} differ from the trained ones.")
         return build_per_image_function(network)
 
 

@@ -71,7 +71,7 @@ class Runner:
         except LeaseLost as lost:
             log.warning("%s Its training stops here.", lost.message)
         except ServiceUnavailable as error:
-            log.warning("job %s is left for another worker: %s", job.id, error.message)
+            log.warning("job %s is left to another worker: %s", job.id, error.message)
         return True
 
     def _train(self, job: Job, lease: Lease, checkpoints: Checkpoints) -> JobState:
@@ -93,8 +93,8 @@ class Runner:
         except InvalidSpec as fault:
             return lease.fail(fault.code, fault.message, retryable=True)
         except OUT_OF_MEMORY:
-            advice = "Ask for a smaller model or a smaller training.batch_size."
-            message = f"The worker's memory did not suffice. {advice}"
+            advice = "Use a smaller model or a smaller training.batch_size."
+            message = f"The worker ran out of memory. {advice}"
             return lease.fail("out_of_memory", message, retryable=False)
         except Exception as error:
             # Whatever it is, the job must not stay in `running`; the traceback is in the log.
@@ -128,7 +128,7 @@ class Runner:
                 self._store, job.id, job.attempt, trained.model, trained.test_probabilities
             )
         except OSError as error:
-            advice = "Free some space where REGBENCH_ARTIFACTS_URL points to, then retry the job."
+            advice = "Free some space at REGBENCH_ARTIFACTS_URL, then retry the job."
             message = f"The model could not be stored: {error.strerror}. {advice}"
             raise TrainingFailed("artifacts_unwritable", message, retryable=True) from error
         result = ResultRecord(

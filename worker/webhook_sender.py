@@ -152,7 +152,7 @@ class WebhookSender(PeriodicThread):
                     return
                 wait(self._sending, timeout=self._settings.sweep_seconds, return_when=FIRST_COMPLETED)
         except ServiceUnavailable as error:
-            log.warning("webhooks wait: %s", error.message)
+            log.warning("could not process webhooks: %s", error.message)
 
     def _start_due(self) -> int:
         """Start sending what is due: for each webhook one message at a time."""

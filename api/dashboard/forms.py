@@ -145,7 +145,7 @@ def build_sections() -> tuple[Section, ...]:
         "Network",
         "choice",
         "mlp",
-        "`mlp`: fully connected layers alone; `cnn`: convolutions, each with 2x2 max pooling, before them",
+        "`mlp`: fully connected layers only; `cnn`: convolutions, each with 2x2 max pooling, before them",
         choices=("mlp", "cnn"),
     )
     optimizer = _build_controls(OptimizerSpec, "/training/optimizer", exclude=("momentum",))

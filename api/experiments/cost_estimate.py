@@ -47,12 +47,12 @@ def _build_detectable(session: Session, spec: ExperimentSpec) -> schemas.Detecta
     basis = "80 % power of a two-sided paired t test at 5 %, not corrected for several variants"
     if variance is None:
         points = None
-        basis += f"; no variant has been trained on {dataset} with two seeds here, so its spread is unknown"
+        basis += f"; no variant has been trained on {dataset} with two seeds here, so its variance is unknown"
     else:
         # Two models of one seed share part of their luck; counted as if they did not, this errs upwards.
         points = compute_detectable_difference(100 * sqrt(2 * variance), pairs)
         basis += (
-            f"; spread from earlier experiments on {dataset} here, two models of one seed counted as if "
+            f"; variance from earlier experiments on {dataset} here, two models of one seed counted as if "
             "they shared no luck, so that rather less may show"
         )
     return schemas.Detectable(

@@ -57,7 +57,7 @@ _PRESET_WITH_OVERRIDES: dict[str, Any] = {
     "type": "object",
     "title": "A preset with overrides",
     "description": "The other fields are an experiment's, as a JSON merge patch (RFC 7396) on the preset: "
-    "objects merge, null removes, lists are replaced whole. Giving `replicates` drops the preset's seeds.",
+    "objects merge, null removes, lists are replaced as a whole. `replicates` replaces the preset's seeds.",
     "required": ["preset"],
     "properties": {"preset": {"type": "string"}},
     "additionalProperties": True,
@@ -175,7 +175,7 @@ def show_experiment(
 
 
 _ASKED: dict[int | str, dict[str, Any]] = {
-    202: {"model": schemas.Experiment, "description": "Requested; the workers do it within a chunk of steps"}
+    202: {"model": schemas.Experiment, "description": "Requested; the workers act within a chunk of steps"}
 }
 
 

@@ -39,9 +39,9 @@ class Detectable(ResponseModel):
     pairs: int = Field(description="Seeds that a variant and the baseline have in common")
     effect_size: float = Field(description="Cohen's d_z: in standard deviations of the paired differences")
     accuracy_points: float | None = Field(
-        description="In points of test accuracy; null while its variance is unknown here"
+        description="In points of test accuracy; null if its variance is unknown"
     )
-    basis: str = Field(description="What this was computed from")
+    basis: str = Field(description="The assumptions of this estimate")
 
 
 class ExperimentCostEstimate(ResponseModel):
@@ -88,7 +88,7 @@ class Experiment(ResponseModel):
     baseline: str = Field(description="The variant that the others are compared with")
     inference: Inference = Field(description="When differences may be called, as planned; see the report's")
     auto_extending: bool = Field(
-        description="Whether seeds may still be added, as `stopping_rule` in `spec` asks"
+        description="Whether seeds may still be added by the `stopping_rule` in `spec`"
     )
     created_at: datetime
     progress: ExperimentProgress

@@ -119,13 +119,14 @@ class AuthMiddleware:
         if not ("*" in self._hosts or is_loopback_only(name) or name in self._hosts):
             raise Problem(
                 problem_types.WRONG_HOST,
-                "Without API keys only loopback names are answered, and those in REGBENCH_ALLOWED_HOSTS.",
+                "Without API keys the service accepts only loopback host names and "
+                "those in REGBENCH_ALLOWED_HOSTS.",
             )
         allowed = headers.get("Origin") in self._origins
         if scope["method"] not in _SAFE_METHODS and is_cross_site(headers) and not allowed:
             raise Problem(
                 problem_types.CROSS_ORIGIN,
-                "Without API keys a browser may change something only from this service's own pages.",
+                "Without API keys only this service's own pages may send write requests from a browser.",
             )
 
 
@@ -196,7 +197,7 @@ def _extract_key(headers: Headers, method: str) -> str:
         if method not in _SAFE_METHODS and is_cross_site(headers):
             raise Problem(
                 problem_types.CROSS_ORIGIN,
-                "With a key that a browser keeps, only this service's own pages may change something.",
+                "With a key in a browser's cookie, only this service's own pages may send write requests.",
             )
         scheme, key = "Bearer", cookie
     if not scheme:
@@ -205,7 +206,8 @@ def _extract_key(headers: Headers, method: str) -> str:
         )
     if scheme.lower() != "bearer" or not _KEY.fullmatch(key.strip()):
         raise _build_unauthorized(
-            problem_types.INVALID_KEY, "This is not an API key: it is to be Authorization: Bearer rb_..."
+            problem_types.INVALID_KEY,
+            "This is not an API key: the header must be Authorization: Bearer rb_...",
         )
     return key.strip()
 
@@ -220,7 +222,7 @@ def build_forbidden(required: scopes.Scope) -> Problem:
     """The problem of a key whose scope is too small."""
     return Problem(
         problem_types.INSUFFICIENT_SCOPE,
-        f"This needs a key of the scope {required}.",
+        f"This requires a key with the scope {required}.",
         headers={"WWW-Authenticate": f'Bearer error="insufficient_scope", scope="{required}"'},
     )
 
@@ -254,7 +256,7 @@ class _RateLimiter:
         if not allowed:
             raise Problem(
                 problem_types.RATE_LIMITED,
-                f"This key may make {limit.amount:,} {name} a minute; try again in {seconds} s.",
+                f"This key may make {limit.amount:,} {name} per minute; try again in {seconds} s.",
                 headers=headers | {"Retry-After": str(seconds)},
             )
         return headers

@@ -19,7 +19,7 @@ from models.spec import get_validation_errors
 
 M = TypeVar("M", bound=BaseModel)
 BATCH = ":batch"
-"""What the path of a request for many jobs at once ends with."""
+"""The end of the path of a request for many jobs."""
 _SMALL_BYTES = 8_192
 
 
@@ -46,7 +46,7 @@ async def read_body_limited(request: Request, limit: int) -> bytes:
         if len(body) > limit:
             raise Problem(
                 problem_types.BODY_TOO_LARGE,
-                f"This installation reads bodies of at most {limit:,} bytes here.",
+                f"This installation accepts bodies of at most {limit:,} bytes here.",
             )
     return bytes(body)
 

@@ -96,13 +96,13 @@ async def get_artifacts(settings: SettingsDep) -> ArtifactStore:
 
 
 @documented(problem_types.NOT_FOUND)
-async def parse_job_id(job_id: Annotated[str, Path(description="As `POST /v1/jobs` gave it")]) -> str:
+async def parse_job_id(job_id: Annotated[str, Path(description="As returned by `POST /v1/jobs`")]) -> str:
     return parse_id("job", job_id)
 
 
 @documented(problem_types.NOT_FOUND)
 async def parse_experiment_id(
-    experiment_id: Annotated[str, Path(description="As `POST /v1/experiments` gave it")],
+    experiment_id: Annotated[str, Path(description="As returned by `POST /v1/experiments`")],
 ) -> str:
     return parse_id("experiment", experiment_id)
 
@@ -115,7 +115,7 @@ def parse_id(kind: str, value: str) -> str:
     """
     # Such a value must not reach the database: PostgreSQL refuses some strings altogether.
     if not re.fullmatch(ID_PATTERN, value):
-        raise NotFound(f"There is no {kind} of that id.")
+        raise NotFound(f"There is no {kind} with that id.")
     return value
 
 

@@ -10,7 +10,7 @@ from fastapi import Header, Response
 ETAG_PATTERN = re.compile(r'(?:W/)?"([^"]*)"')
 _RELEASE = version("regbench")
 IfNoneMatch = Annotated[
-    str | None, Header(description="`ETag` of what you have; 304 without a body if nothing has changed")
+    str | None, Header(description="`ETag` of your version; 304 without a body if nothing has changed")
 ]
 
 

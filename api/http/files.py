@@ -16,7 +16,7 @@ Range = Annotated[
     str | None,
     Header(alias="Range", description="A part of the file: `bytes=FIRST-LAST`"),
 ]
-IfRange = Annotated[str | None, Header(description="`ETag` of the file of which you have the other parts")]
+IfRange = Annotated[str | None, Header(description="`ETag` of the file of which you have other parts")]
 
 
 def build_file_response(

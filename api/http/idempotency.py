@@ -37,8 +37,8 @@ Key = Annotated[
     str | None,
     Header(
         alias="Idempotency-Key",
-        description="1 to 255 visible characters of your choice, such as a UUID. Sent again within 24 hours "
-        "with the same content, the request is answered as the first time, and changes nothing",
+        description="1 to 255 visible characters of your choice, such as a UUID. If it is repeated within 24 "
+        "hours with the same content, the request gets the first response and changes nothing",
     ),
 ]
 

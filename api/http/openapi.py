@@ -31,15 +31,15 @@ EXAMPLES = Path(__file__).parent / "examples"
 _SCHEMA = "#/components/schemas/{model}"
 
 TAGS = [
-    {"name": "jobs", "description": "One training each: submit it, follow it, fetch its result."},
+    {"name": "jobs", "description": "One training each: submit, follow, fetch the result."},
     {"name": "experiments", "description": "Variants of one specification, each trained with each seed."},
     {
         "name": "reports",
         "description": "Comparisons of finished jobs, with their statistics and limits.",
     },
-    {"name": "predictions", "description": "Digits that trained models recognize in images."},
+    {"name": "predictions", "description": "Predictions of trained models for images."},
     {"name": "catalogue", "description": "Available techniques, datasets and presets."},
-    {"name": "keys", "description": "API keys and the audit trail, for keys of the scope admin."},
+    {"name": "keys", "description": "API keys and the audit trail, for keys with the scope admin."},
     {"name": "webhooks", "description": "URLs that receive a message when a job ends."},
     {"name": "health", "description": "Liveness, readiness and metrics."},
     {"name": "about", "description": "Entry points, and what each type of problem means."},
@@ -51,7 +51,7 @@ HEADERS: dict[str, dict[str, Any]] = {
         "schema": {"type": "string", "pattern": "^[A-Za-z0-9._-]{1,64}$"},
     },
     "Location": {
-        "description": "Path of what was created",
+        "description": "Path of the created resource",
         "schema": {"type": "string", "format": "uri-reference"},
     },
     "Link": {
@@ -59,7 +59,7 @@ HEADERS: dict[str, dict[str, Any]] = {
         "schema": {"type": "string"},
     },
     "Retry-After": {
-        "description": "Seconds to wait before the next request; absent where nothing will change",
+        "description": "Seconds to wait before the next request; absent if nothing will change",
         "schema": {"type": "integer", "minimum": 0},
     },
     "ETag": {
@@ -71,7 +71,7 @@ HEADERS: dict[str, dict[str, Any]] = {
         "schema": {"type": "string"},
     },
     "Preference-Applied": {
-        "description": "`wait=N`, where `Prefer: wait=N` was honoured",
+        "description": "`wait=N`, if `Prefer: wait=N` was honoured",
         "schema": {"type": "string"},
     },
 }
@@ -83,7 +83,7 @@ class RequestBody:
 
     model: type[BaseModel]
     alternative: dict[str, Any] | None = None
-    """Schema of another JSON document that is read, too."""
+    """Schema of another JSON document that is accepted, too."""
     formats: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Schemas by further media types."""
 

@@ -32,8 +32,8 @@ def validate_sort(sort: str) -> str:
     return sort
 
 
-LimitQuery = Annotated[int, Field(ge=1, le=200, description="Most items in one page")]
-CursorQuery = Annotated[str | None, Field(max_length=1_000, description="`next_cursor` of the page before")]
+LimitQuery = Annotated[int, Field(ge=1, le=200, description="Maximum number of items in one page")]
+CursorQuery = Annotated[str | None, Field(max_length=1_000, description="`next_cursor` of the previous page")]
 SortQuery = Annotated[
     str,
     AfterValidator(validate_sort),
@@ -93,10 +93,10 @@ def decode_cursor(cursor: str | None, order: SortOrder = NEWEST_FIRST) -> Cursor
         position = Cursor(_parse_value(value, parse_sort(sort).by), row_id, variant)
     except ValueError:
         raise InvalidSpec(
-            [FieldError("?cursor", "not a cursor of this service; leave it out to start from the beginning")]
+            [FieldError("?cursor", "not a cursor of this service; omit it to start from the beginning")]
         ) from None
     if sort != _format_sort(order):
-        detail = f"belongs to a list with sort={sort}, not {_format_sort(order)}; leave it out to start again"
+        detail = f"belongs to a list with sort={sort}, not {_format_sort(order)}; omit it to start again"
         raise InvalidSpec([FieldError("?cursor", detail)])
     return position
 
@@ -160,7 +160,7 @@ def _get_field_type(kind: Any, part: str, name: str) -> Any:
     if part not in available and not arbitrary_keys:
         choices = ", ".join(available)
         detail = f"there is no {name!r}; " + (
-            f"choose from {choices}" if available else "what it is in has no fields"
+            f"choose from {choices}" if available else "its parent has no fields"
         )
         raise InvalidSpec([FieldError("?fields", detail)])
     return available.get(part, Any)

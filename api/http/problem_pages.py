@@ -28,7 +28,7 @@ def show_problem_type(
 ) -> Response:
     """What a kind of problem means, and what to do about it, as Markdown or HTML by `Accept`."""
     if code not in problem_types.TYPES:
-        raise NotFound(f"There is no problem of that name; there are {', '.join(problem_types.TYPES)}.")
+        raise NotFound(f"There is no problem of that name; choose one of {', '.join(problem_types.TYPES)}.")
     kind = problem_types.TYPES[code]
     media_type = negotiate(accept, ["text/markdown", "text/html"])
     if media_type is None:

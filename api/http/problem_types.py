@@ -17,7 +17,7 @@ class ProblemType:
     status: HTTPStatus
     title: str
     meaning: str
-    """What it says of the request."""
+    """What it means."""
     remedy: str
     """What to do about it."""
 
@@ -38,10 +38,10 @@ NOT_FOUND = ProblemType(
     "not_found",
     HTTPStatus.NOT_FOUND,
     "Not found",
-    "This path is not part of the API, or there is no job, experiment, technique or chart of that id or "
-    "name. It may have been deleted, or belong to another owner. A model or a chart is also not found while "
-    "its job has no result.",
-    "Check the id; `GET /v1/jobs` and `GET /v1/experiments` list those that exist, `/docs` every path.",
+    "This path is not part of the API, or there is no job, experiment, technique or chart with "
+    "that id or name. It may have been deleted, or belong to another owner. A model or a chart is "
+    "also not found while its job has no result.",
+    "Check the id; `GET /v1/jobs` and `GET /v1/experiments` list those that exist, `/docs` lists every path.",
 )
 METHOD_NOT_ALLOWED = ProblemType(
     "method_not_allowed",
@@ -60,49 +60,50 @@ NOT_ACCEPTABLE = ProblemType(
 CONFLICT = ProblemType(
     "conflict",
     HTTPStatus.CONFLICT,
-    "Not allowed in the present state",
-    "The job or experiment exists, but its state does not allow the request: an ended job cannot be "
-    "cancelled, a running one not be deleted.",
+    "Not allowed in the current state",
+    "The job or experiment exists, but its state does not allow the request: an ended job cannot "
+    "be cancelled, and a running one cannot be deleted.",
     "Read it again. Its `links` are null for actions that its state does not allow.",
 )
 BODY_TOO_LARGE = ProblemType(
     "body_too_large",
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     "The body is too large",
-    "The body has more bytes than this installation reads. They are counted as they come, whatever "
-    "`Content-Length` says, and the rest is not read.",
-    "Send less; `detail` names the bound, which the settings `REGBENCH_MAX_BODY_BYTES` and "
-    "`REGBENCH_MAX_BATCH_BYTES` move.",
+    "The body has more bytes than this installation reads. They are counted as they arrive, "
+    "regardless of `Content-Length`, and the rest is not read.",
+    "Send less; `detail` names the limit, which the settings `REGBENCH_MAX_BODY_BYTES` and "
+    "`REGBENCH_MAX_BATCH_BYTES` change.",
 )
 UNSUPPORTED_MEDIA_TYPE = ProblemType(
     "unsupported_media_type",
     HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
     "The body's format is not supported",
-    "The header `Content-Type` is missing, or names a format that is not read here; or `Content-Encoding` "
+    "The header `Content-Type` is missing, or names a format that is not "
+    "accepted here; or `Content-Encoding` "
     "names a compression.",
     "Send `Content-Type: application/json`, or a format that `detail` lists, uncompressed.",
 )
 RANGE_NOT_SATISFIABLE = ProblemType(
     "range_not_satisfiable",
     HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE,
-    "No such part of the file",
-    "The header `Range` asks for a part that begins after the end of the file.",
-    "The header `Content-Range` has the size of the file. If you have as many bytes, the file is complete.",
+    "Range not satisfiable",
+    "The header `Range` requests a part that begins after the end of the file.",
+    "The header `Content-Range` has the size of the file. If you have that many bytes, the file is complete.",
 )
 INVALID_PARAMETER = ProblemType(
     "invalid_parameter",
     HTTPStatus.UNPROCESSABLE_ENTITY,
     "A parameter of the request is not valid",
-    "A query parameter or header has a value that it cannot have, is missing, or is not known here.",
-    "`errors` names each parameter, such as `?limit`, and what it may be.",
+    "A query parameter or header has an invalid value, is missing, or is unknown.",
+    "`errors` names each parameter, such as `?limit`, and its valid values.",
 )
 INVALID_SPEC = ProblemType(
     "invalid_spec",
     HTTPStatus.UNPROCESSABLE_ENTITY,
-    "The request cannot be carried out as specified",
-    "A field of the body has a value that it cannot have, is unknown, or does not go with another one. "
-    "Or a query parameter, such as `?cursor`, names what is not there.",
-    "`errors` points to each field (a JSON pointer, RFC 6901), and says what it may be.",
+    "The request is invalid",
+    "A field of the body has an invalid value, is unknown, or contradicts another one. Or a query "
+    "parameter, such as `?cursor`, names something that does not exist.",
+    "`errors` points to each field (a JSON pointer, RFC 6901), and states its valid values.",
 )
 DATASET_UNAVAILABLE = ProblemType(
     "dataset_unavailable",
@@ -114,17 +115,17 @@ DATASET_UNAVAILABLE = ProblemType(
 OVER_BUDGET = ProblemType(
     "over_budget",
     HTTPStatus.UNPROCESSABLE_ENTITY,
-    "Over this installation's budget",
-    "The request can be computed, but costs more than this installation allows: parameters, memory, "
+    "Over the limits of this installation",
+    "The request is valid, but costs more than this installation allows: parameters, memory, "
     "floating-point operations, or jobs in an experiment.",
-    "Ask for less; `errors` says by how much. `?dry_run=true` estimates the cost without storing.",
+    "Reduce it; `errors` states by how much. `?dry_run=true` estimates the cost without storing.",
 )
 IDEMPOTENCY_KEY_IN_PROGRESS = ProblemType(
     "idempotency_key_in_progress",
     HTTPStatus.CONFLICT,
     "The first request with this idempotency key is in progress",
-    "A request with the same `Idempotency-Key` was sent before and has not been answered yet.",
-    "Send it again after as many seconds as the header `Retry-After` says: you get the first one's answer.",
+    "A request with the same `Idempotency-Key` was sent before and is still being processed.",
+    "Send it again after the seconds in the header `Retry-After`: you get the first request's response.",
 )
 IDEMPOTENCY_KEY_REUSED = ProblemType(
     "idempotency_key_reused",
@@ -157,69 +158,69 @@ EXPIRED_KEY = ProblemType(
 INSUFFICIENT_SCOPE = ProblemType(
     "insufficient_scope",
     HTTPStatus.FORBIDDEN,
-    "This API key may not do that",
-    "Reading takes a key of the scope `read`, changing one of `write`, keys and audit one of `admin`.",
-    "Use a key of the scope that `detail` names.",
+    "This API key lacks the required scope",
+    "Reading requires the scope `read`, changing `write`, keys and the audit trail `admin`.",
+    "Use a key with the scope that `detail` names.",
 )
 CROSS_ORIGIN = ProblemType(
     "cross_origin",
     HTTPStatus.FORBIDDEN,
-    "A page of another site may not do this",
-    "Without API keys, a browser may change something only from this service's own pages.",
+    "Cross-site request refused",
+    "Without API keys, only this service's own pages may send write requests from a browser.",
     "Use another client, or an installation with API keys.",
 )
 WRONG_HOST = ProblemType(
     "wrong_host",
     HTTPStatus.MISDIRECTED_REQUEST,
-    "The request names another host",
-    "Without API keys only loopback names are answered, so that no web page can reach the service by a name "
-    "of its own.",
-    "Ask for `127.0.0.1` or `localhost`, or add the name to the setting `REGBENCH_ALLOWED_HOSTS`.",
+    "Host name not accepted",
+    "Without API keys the service accepts only loopback host names, so that no web page can reach "
+    "it by DNS rebinding.",
+    "Use `127.0.0.1` or `localhost`, or add the name to the setting `REGBENCH_ALLOWED_HOSTS`.",
 )
 RATE_LIMITED = ProblemType(
     "rate_limited",
     HTTPStatus.TOO_MANY_REQUESTS,
     "Too many requests",
-    "The key has made as many requests as it may in a minute.",
-    "Wait as many seconds as the header `Retry-After` says; `RateLimit` says on every answer what is left.",
+    "The key has used all of its requests per minute.",
+    "Wait for the seconds in the header `Retry-After`; the header `RateLimit` of "
+    "every response has the remaining number.",
 )
 OVER_QUOTA = ProblemType(
     "over_quota",
     HTTPStatus.TOO_MANY_REQUESTS,
     "Over the owner's quota",
-    "The owner has as many jobs waiting, or has asked for as many operations within a day, as this "
-    "installation allows.",
+    "The owner has reached the limit of queued jobs, or of floating-point operations within a day.",
     "Wait for jobs to end, or cancel some; `detail` says how much is left.",
 )
 TOO_MANY_STREAMS = ProblemType(
     "too_many_streams",
     HTTPStatus.SERVICE_UNAVAILABLE,
     "Too many streams",
-    "This process serves as many streams as it is allowed to.",
-    "Ask again later, or poll with `If-None-Match`.",
+    "This process serves its maximum number of streams.",
+    "Try again later, or poll with `If-None-Match`.",
 )
 PREDICTOR_UNAVAILABLE = ProblemType(
     "predictor_unavailable",
     HTTPStatus.SERVICE_UNAVAILABLE,
-    "No process computes predictions",
-    "Predictions are computed by a process of their own, which does not run, is still starting, or is "
-    "overloaded. Everything else works without it.",
-    "Send the request again after the seconds that `Retry-After` names. `regbench up` and docker-compose.yml "
+    "The predictor is not available",
+    "Predictions are computed by a separate process, which is not running, is still starting, or "
+    "is overloaded. Everything else works without it.",
+    "Send the request again after the seconds in `Retry-After`. `regbench up` and docker-compose.yml "
     "start the process; `detail` has its command.",
 )
 INTERNAL_ERROR = ProblemType(
     "internal_error",
     HTTPStatus.INTERNAL_SERVER_ERROR,
     "Internal error",
-    "Something went wrong inside the service. Its log has the cause under `request_id`.",
-    "Report it with the `request_id`. Before sending a POST again, check whether it was carried out.",
+    "An internal error. The service's log has the cause under `request_id`.",
+    "Report it with the `request_id`. Before sending a POST again, check whether it was executed.",
 )
 SERVICE_UNAVAILABLE = ProblemType(
     "service_unavailable",
     HTTPStatus.SERVICE_UNAVAILABLE,
     "Not available at the moment",
     "The database or a file store cannot be reached at the moment.",
-    "Send the same request again after as many seconds as the header `Retry-After` says.",
+    "Send the same request again after the seconds in the header `Retry-After`.",
 )
 
 TYPES = {kind.code: kind for kind in list(globals().values()) if isinstance(kind, ProblemType)}

@@ -71,14 +71,14 @@ class ProblemError(BaseModel):
 class ProblemDocument(BaseModel):
     """RFC 9457: why a request was refused, and what to do about it."""
 
-    type: str = Field(description="Stable name of the kind of problem, for programs: an address here")
+    type: str = Field(
+        description="Stable name of the kind of problem, for programs: an address of this service"
+    )
     title: str = Field(description="The kind of problem, in words")
     status: int
-    detail: str = Field(description="What is wrong this time")
-    instance: str = Field(description="The path that was asked for")
-    errors: list[ProblemError] = Field(
-        description="Each fault of the request; empty where there is no such list"
-    )
+    detail: str = Field(description="What is wrong with this request")
+    instance: str = Field(description="The requested path")
+    errors: list[ProblemError] = Field(description="Each error of the request; may be empty")
     request_id: str = Field(description="Also in the header X-Request-Id and in the service's log")
 
 
@@ -209,7 +209,7 @@ def _convert_http_exception(request: Request, error: HTTPException) -> Problem:
     status = HTTPStatus(error.status_code)
     path = request.url.path
     if status == HTTPStatus.NOT_FOUND:
-        return Problem(problem_types.NOT_FOUND, f"There is nothing at {path}; /docs lists what there is.")
+        return Problem(problem_types.NOT_FOUND, f"There is nothing at {path}; /docs lists all paths.")
     if status == HTTPStatus.METHOD_NOT_ALLOWED:
         # The router's own list has the methods of the first matching route only.
         methods: set[str] = set()
@@ -292,7 +292,7 @@ class RequestEnvelope:
             log.exception("request %s failed", request_id)
             if started:
                 raise
-            detail = f"Something went wrong inside Regbench; its log has the cause under {request_id}."
+            detail = f"Internal error; the service's log has the cause under {request_id}."
             problem = Problem(problem_types.INTERNAL_ERROR, detail)
             await build_response(Request(scope), problem)(scope, receive, send_with_id)
 

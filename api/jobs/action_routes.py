@@ -25,7 +25,7 @@ router = APIRouter(prefix="/v1/jobs", tags=["jobs"], route_class=StrictQueryRout
 _ACCEPTED: dict[int | str, dict[str, Any]] = {
     202: {
         "model": schemas.JobDetails,
-        "description": "Requested; the worker does it within a chunk of steps",
+        "description": "Requested; the worker acts within a chunk of steps",
     }
 }
 

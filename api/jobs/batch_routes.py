@@ -47,7 +47,7 @@ def create_jobs(
 ) -> Any:
     """Submit jobs, all of them or none: if one is refused, none is stored."""
     if len(batch.jobs) > settings.max_batch_jobs:
-        detail = f"{len(batch.jobs):,} jobs; this installation takes {settings.max_batch_jobs:,} at once"
+        detail = f"{len(batch.jobs):,} jobs; this installation allows {settings.max_batch_jobs:,} in a batch"
         raise BudgetExceeded([FieldError("/jobs", detail)])
     _check_each(batch, lambda spec: check_budget(spec, settings))
     _check_each(batch, lambda spec: ensure_available(spec.dataset.name, settings))
@@ -90,7 +90,9 @@ def _check_each(batch: JobBatch, check: Callable[[JobSpec], object]) -> None:
 class CancelQuery(JobFilterQuery):
     """Which jobs to cancel."""
 
-    limit: Annotated[int, Field(ge=1, le=200, description="Most jobs to cancel in one request")] = 200
+    limit: Annotated[
+        int, Field(ge=1, le=200, description="Maximum number of jobs to cancel in one request")
+    ] = 200
 
 
 @router.post(":cancel")
@@ -103,7 +105,7 @@ def cancel_jobs(
     At least one filter must be given. Repeat the request while `more` is true.
     """
     if not query.model_fields_set - {"limit"}:
-        raise InvalidSpec([FieldError("", "say which jobs: give at least one filter, such as ?label=a=b")])
+        raise InvalidSpec([FieldError("", "select jobs with at least one filter, such as ?label=a=b")])
     states = [state for state in query.state or UNFINISHED if not state.terminal]
     if not states:
         return schemas.Cancellations(items=[], more=False)

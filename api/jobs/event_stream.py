@@ -27,7 +27,7 @@ _ID = re.compile(r"(\d{1,18})\.(\d{1,9})")
 
 LastEventId = Annotated[
     str | None,
-    Header(alias="Last-Event-ID", description="`id` of the last message you have; only later ones are sent"),
+    Header(alias="Last-Event-ID", description="`id` of the last message received; only later ones are sent"),
 ]
 
 
@@ -41,7 +41,7 @@ def parse_last_event_id(last_event_id: str | None) -> StreamCursor:
         return StreamCursor()
     match = _ID.fullmatch(last_event_id)
     if match is None:
-        detail = "not an id of this service's messages; leave it out to have all of them"
+        detail = "not an id of this service's messages; omit it to get all of them"
         raise Problem(
             problem_types.INVALID_PARAMETER,
             f"header Last-Event-ID: {detail}",

@@ -19,7 +19,9 @@ _JOB_TAG = re.compile(r"\d+-(?P<epoch>\d+)-(?P<state>[a-z]+)-")
 Prefer = Annotated[
     str | None,
     Header(
-        description=f"`wait=N`: answer after up to N seconds (at most {MAX_WAIT_SECONDS}), or when it changes"
+        description=(
+            f"`wait=N`: respond after up to N seconds (at most {MAX_WAIT_SECONDS}), or when it changes"
+        )
     ),
 ]
 

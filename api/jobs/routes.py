@@ -251,7 +251,7 @@ def list_epochs(
     response_model=schemas.EventList,
     responses={
         200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}},
-        204: {"description": "The job has ended, and you have all of its messages"},
+        204: {"description": "The job has ended, and you have received all of its messages"},
     },
 )
 @documented(problem_types.NOT_ACCEPTABLE, problem_types.TOO_MANY_STREAMS)

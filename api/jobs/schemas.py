@@ -18,7 +18,7 @@ from models.states import Action, JobState
 class Progress(ResponseModel):
     """A job's progress."""
 
-    epoch: int = Field(description="Epochs that are done; of a waiting job, those in its checkpoint")
+    epoch: int = Field(description="Epochs that are done; for a queued job, those in its checkpoint")
     epochs: int = Field(description="Epochs of the specification")
     fraction: float = Field(description="Share of all steps that are done, 0 to 1")
     eta_seconds: float | None = Field(description="Null while no worker trains it")
@@ -57,12 +57,12 @@ class Result(ResponseModel, EvaluationMetrics):
 class ResultDetails(Result):
     """A result with what is too large for a list. Null in results older than this field."""
 
-    layers: list[Layer] | None = Field(description="One a kernel, first to last")
+    layers: list[Layer] | None = Field(description="One for each kernel, first to last")
     confusion_matrix: list[list[int]] | None = Field(
         description="10 x 10 counts of test images: a row per true class, a column per predicted class"
     )
     per_class_accuracy: list[float | None] | None = Field(
-        description="Share of each true class's test images classified correctly; null where it has none"
+        description="Share of each true class's test images classified correctly; null if it has none"
     )
 
 
@@ -73,7 +73,7 @@ class JobLinks(ResponseModel):
     epochs: str
     events: str
     model: str | None = Field(description="The trained `.keras` file; null until there is one")
-    cancel: str | None = Field(description="POST to it; null where the state forbids it, as for those below")
+    cancel: str | None = Field(description="POST to it; null if the state forbids it, as for those below")
     pause: str | None
     resume: str | None
     retry: str | None
@@ -86,7 +86,7 @@ class Job(ResponseModel):
     name: str | None
     state: JobState
     requested_action: Action | None = Field(
-        description="The action requested of its worker and not done yet; `release`: back into the queue"
+        description="The action requested from its worker and not done yet; `release`: back into the queue"
     )
     spec: dict[str, Any] = Field(
         description="The specification including all defaults",
@@ -136,8 +136,8 @@ class Cancellation(ResponseModel):
     id: str
     state: JobState
     outcome: Literal["cancelled", "requested", "ended"] = Field(
-        description="`cancelled`; `requested` of its worker, which stops within a chunk of steps; "
-        "`ended` by itself meanwhile"
+        description="`cancelled`; `requested` from its worker, which stops within a chunk of steps; `ended` "
+        "in the meantime"
     )
 
 

@@ -135,7 +135,7 @@ class JobUpdates:
         if self.full:
             raise Problem(
                 problem_types.TOO_MANY_STREAMS,
-                f"This process follows jobs for {self._limit} clients at once; try again later, or poll.",
+                f"This process already serves {self._limit} streams; try again later, or poll.",
                 headers={"Retry-After": "5"},
             )
         subscription = Subscription(job_id, position)

@@ -38,9 +38,7 @@ _ENOUGH = 640
 """Pixels of a side to which large pictures are brought first: ample for a digit that is small in them."""
 _LEAST_RANGE = 0.02
 """Between the darkest and the lightest pixel of a picture in which something is drawn."""
-_TOO_LARGE = (
-    f"too large: at most {MOST_SIDE:,} pixels a side, and {MOST_PIXELS:,} in all images of a request together"
-)
+_TOO_LARGE = f"too large: at most {MOST_SIDE:,} pixels a side, and {MOST_PIXELS:,} in all images of a request"
 
 
 @dataclass(frozen=True)
@@ -90,7 +88,7 @@ def read_numbers(images: Sequence[Sequence[Sequence[float]]], scale: Literal["by
     pixels = np.array(images, np.float32)
     if scale == "byte":
         if 0 < pixels.max() <= 1:
-            hint = 'no pixel is above 1; where pixels go from 0 to 1, say "scale": "unit"'
+            hint = 'no pixel is above 1; for pixels from 0 to 1, set "scale": "unit"'
             raise InvalidSpec([FieldError("/images", hint)])
         return pixels / np.float32(255)
     if pixels.max() > 1:
@@ -105,7 +103,7 @@ def _read_picture(content: bytes, most_pixels: int) -> tuple[Grey, int]:
     # No marker stands in the data of a JPEG by chance; to count those in its metadata too does no harm.
     most_parts = _MOST_JPEG_PARTS if content.startswith(_JPEG) else _MOST_PNG_PARTS
     if any(content.count(part) > most for part, most in most_parts.items()):
-        raise _Unreadable("more scans, EXIF segments or colour profiles than any camera or program writes")
+        raise _Unreadable("more scans, EXIF segments or colour profiles than cameras and programs write")
     try:
         with Image.open(io.BytesIO(content), formats=FORMATS) as image:
             width, height = image.size

@@ -164,7 +164,7 @@ async def _read_upload(request: Request, body: bytes) -> list[bytes]:
 
 ImagesDep = Annotated[Images, Depends(parse_images)]
 Include = Annotated[
-    Literal["images"] | None, Query(description="`images`: answer also with the images as the model saw them")
+    Literal["images"] | None, Query(description="`images`: also return the images that the model received")
 ]
 
 
@@ -223,7 +223,9 @@ async def _predict(
 
     limits: Limits = request.app.state.limits
     if limits.waiting.available_tokens < 1:
-        raise PredictorUnavailable(f"{limits.waiting.borrowed_tokens} requests wait for predictions already.")
+        raise PredictorUnavailable(
+            f"{limits.waiting.borrowed_tokens} requests are already waiting for predictions."
+        )
     return await to_thread.run_sync(ask, limiter=limits.waiting)
 
 

@@ -8,12 +8,10 @@ from api.http.schemas import ResponseModel
 class Prediction(ResponseModel):
     """What a model makes of one image."""
 
-    label: int = Field(description="The class that it holds most likely, 0 to 9")
+    label: int = Field(description="The most probable class, 0 to 9")
     confidence: float = Field(description="That class's probability")
     probabilities: list[float] = Field(description="Of each class, 0 to 9; they add up to 1")
-    warnings: list[str] = Field(
-        description="Why the picture or the model's answer is doubtful; empty: no doubt was found"
-    )
+    warnings: list[str] = Field(description="Reasons to doubt the prediction; empty if there are none")
 
 
 class JobPredictions(ResponseModel):
@@ -27,7 +25,7 @@ class Predictions(JobPredictions):
     """What a job's model makes of images, and the images that it saw."""
 
     images: list[list[list[int]]] | None = Field(
-        description="With `?include=images`: 28x28 pixels of each, 0 to 255; else null"
+        description="With `?include=images`: 28x28 pixels of each, 0 to 255; otherwise null"
     )
 
 
@@ -36,5 +34,5 @@ class PredictionsByJob(ResponseModel):
 
     items: list[JobPredictions]
     images: list[list[list[int]]] | None = Field(
-        description="With `?include=images`: 28x28 pixels of each, 0 to 255; else null"
+        description="With `?include=images`: 28x28 pixels of each, 0 to 255; otherwise null"
     )

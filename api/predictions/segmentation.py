@@ -36,7 +36,7 @@ class NothingDrawn(Exception):
     """The picture contains no ink."""
 
     def __str__(self) -> str:
-        return "nothing is drawn, or it is too faint or too small to be told from noise and dust"
+        return "nothing is drawn, or it is too faint or too small to be distinguished from noise and dust"
 
 
 def extract_digit(picture: Array, dark_ink: bool | None) -> tuple[Array, list[str]]:
@@ -184,7 +184,7 @@ def _find_figure(ink: Array, threshold: float) -> tuple[Array, list[str]]:
     if (masses[~belongs] > 0.4 * masses[main]).any():
         warnings.append("several figures are drawn; only the largest was read")
     if level <= threshold:
-        warnings.append("the digit hardly stands out from the paper")
+        warnings.append("the digit has little contrast with the paper")
     return figure, warnings
 
 

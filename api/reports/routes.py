@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 router = APIRouter(prefix="/v1", tags=["reports"], route_class=StrictQueryRoute)
 
 FormatName = Literal["json", "md", "html", "csv"]
-Format = Annotated[FormatName | None, Query(description="Goes before the Accept header")]
+Format = Annotated[FormatName | None, Query(description="Has precedence over the Accept header")]
 Name = TypeVar("Name", bound=str)
 JobIds = Annotated[
     list[Annotated[str, Query(pattern=ID_PATTERN)]],
@@ -95,11 +95,13 @@ def list_experiment_charts(experiment_id: ExperimentId, database: DatabaseDep) -
 @documented(problem_types.NOT_ACCEPTABLE)
 def show_experiment_chart(
     experiment_id: ExperimentId,
-    name: Annotated[str, Path(max_length=40, pattern=r"^[a-z-]+$", description="Of a chart in the list")],
+    name: Annotated[
+        str, Path(max_length=40, pattern=r"^[a-z-]+$", description="Name of a chart in the list")
+    ],
     database: DatabaseDep,
     request: Request,
     format: Annotated[  # noqa: A002 (the parameter's name in the URL)
-        Literal["svg", "png"] | None, Query(description="Goes before the Accept header")
+        Literal["svg", "png"] | None, Query(description="Has precedence over the Accept header")
     ] = None,
     accept: Accept = "*/*",
 ) -> Response:
@@ -144,7 +146,9 @@ def show_experiment_curves(
     experiment_id: ExperimentId,
     database: DatabaseDep,
     request: Request,
-    max_points: Annotated[int, Query(ge=2, le=MAX_POINTS, description="Of each curve, at most")] = MAX_POINTS,
+    max_points: Annotated[
+        int, Query(ge=2, le=MAX_POINTS, description="Maximum number of points of each curve")
+    ] = MAX_POINTS,
 ) -> Curves:
     """Learning curves of each variant over its seeds: mean, and one standard deviation to each side."""
     with database.read() as session:

@@ -11,7 +11,7 @@ COUNTERS = {
     "compile_seconds": "Seconds that XLA compilations took",
     "trainings": "Trainings that ended with a result",
     "epochs": "Epochs of trainings that ended with a result",
-    "training_seconds": "Seconds of the epochs of trainings that ended with a result, measurements included",
+    "training_seconds": "Seconds of the epochs of trainings that ended with a result, including evaluations",
 }
 """What is counted, each with its explanation."""
 

@@ -84,7 +84,7 @@ def extend_experiment(
     """
     new = find_missing_runs(session, experiment.id, after)
     if not new:
-        raise Conflict(f"Experiment {experiment.id} has all these seeds and variants already.")
+        raise Conflict(f"Experiment {experiment.id} already has all these seeds and variants.")
     before, document = experiment.document, after.resolve_seeds().model_dump(mode="json")
     grown = any(len(document[field]) > len(before[field]) for field in ("seeds", "variants"))
     if grown and not planned and has_results(session, experiment.id):

@@ -99,9 +99,7 @@ def claim_key(session: Session, owner: str, key: str, fingerprint: str) -> KeyCl
 
 
 def _build_in_progress(key: str) -> RequestInProgress:
-    return RequestInProgress(
-        f"The first request with the key {key} has not been answered yet; try again shortly."
-    )
+    return RequestInProgress(f"The first request with the key {key} is still in progress; try again shortly.")
 
 
 def store_response(session: Session, key_claim: KeyClaim, response: StoredResponse) -> None:

@@ -61,7 +61,8 @@ def rescue_abandoned(session: Session, dead: Collection[str] = ()) -> Rescued:
             values = {
                 "crashes": job.crashes + 1,
                 "error_code": "worker_crashed",
-                "error_message": f"The worker vanished {job.crashes + 1} times; its log may say why.",
+                "error_message": f"The worker process died {job.crashes + 1} times; its "
+                "log may contain the reason.",
                 "error_retryable": True,
             }
         else:

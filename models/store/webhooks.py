@@ -58,7 +58,7 @@ def create_webhook(
     acquire_advisory_lock(session, f"webhooks {owner}")
     count = session.scalar(select(func.count()).where(Webhook.owner == owner)) or 0
     if limit is not None and count >= limit:
-        detail = f"is one more than the {limit} webhooks that an owner may have; delete one first"
+        detail = f"exceeds the limit of {limit} webhooks per owner; delete one first"
         raise InvalidSpec([FieldError("/url", detail)])
     webhook = Webhook(
         owner=owner,
@@ -123,7 +123,7 @@ def redeliver(session: Session, webhook_id: str, delivery_id: str) -> Delivery:
     get_webhook(session, webhook_id)
     delivery = session.get(Delivery, delivery_id)
     if delivery is None or delivery.webhook_id != webhook_id:
-        raise NotFound(f"There is no delivery {delivery_id} to this webhook.")
+        raise NotFound(f"There is no delivery {delivery_id} of this webhook.")
     delivery.attempts, delivery.delivered_at = 0, None
     delivery.next_attempt_at = get_database_now(session)
     session.flush()

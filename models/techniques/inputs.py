@@ -29,15 +29,15 @@ class Augmentation(Technique):
         title="Augmentation",
         formula="x'(q) = x(R(angle) (q - c) / scale + c - shift + alpha * (G_sigma * u)(q)), c the centre, "
         "each amount uniform within its bounds and drawn for each example and step",
-        in_training="Every image is shifted, rotated, zoomed and bent a little, with bilinear interpolation; "
-        "what comes in from outside is black. The label stays.",
+        in_training="Every image is slightly shifted, rotated, zoomed and distorted, with bilinear "
+        "interpolation; pixels from outside are black. The label does not change.",
         at_inference="Nothing: images are used as they are.",
-        when_to_use="Whenever it is known what leaves the label unchanged. In the literature on MNIST it "
+        when_to_use="If it is known which changes preserve the label. In the literature on MNIST it "
         "lowers the test error more than penalties do.",
-        cost="Four look-ups a pixel and step; elastic distortion adds two random numbers a pixel and their "
-        "smoothing. More epochs to converge.",
-        pitfall="What changes the sign is no augmentation: flips are not offered, because a mirrored digit "
-        "is another sign, and rotations end well before a 6 becomes a 9.",
+        cost="Four look-ups per pixel and step; elastic distortion adds two random numbers per pixel "
+        "and their smoothing. More epochs to converge.",
+        pitfall="Changes that alter the digit are not augmentation: flips are not offered, because a "
+        "mirrored digit is another symbol, and rotations are limited well before a 6 becomes a 9.",
         source="Simard, Steinkraus and Platt, Best Practices for Convolutional Neural Networks Applied to "
         "Visual Document Analysis, ICDAR (2003)",
     )
@@ -50,18 +50,18 @@ class Mixup(Technique):
     group = "The images"
 
     alpha: float = Field(
-        0.2, ge=0, le=2, description="Of the Beta distribution: near 0 hardly any mixing, 1 uniform"
+        0.2, ge=0, le=2, description="Parameter of the Beta distribution: near 0 hardly any mixing, 1 uniform"
     )
 
     about = TechniqueCard(
         title="Mixup",
         formula="x' = s x_i + (1 - s) x_j, t' = s t_i + (1 - s) t_j, s ~ Beta(alpha, alpha) one per step",
         in_training="Each example is mixed with its neighbour in the randomly ordered batch, and so are "
-        "their targets; between two examples the answer is to go over evenly.",
+        "their targets; so the output should change linearly between two examples.",
         at_inference="Nothing: images are used as they are.",
         when_to_use="Few examples, wrong labels, or overconfident answers.",
-        cost="One pass over the batch's images a step. More epochs to converge.",
-        pitfall="Accuracy printed during training is against the larger part's label of mixed images, so it "
-        "stands far below the validation accuracy. Mixed with a strong augmentation it underfits.",
+        cost="One pass over the batch's images per step. More epochs to converge.",
+        pitfall="Accuracy printed during training is against the larger part's label of mixed images, so "
+        "it is far below the validation accuracy. Combined with strong augmentation it underfits.",
         source="Zhang et al., mixup: Beyond Empirical Risk Minimization, ICLR (2018)",
     )

@@ -12,8 +12,8 @@ class Dropout(Technique):
     group = "Noise in the network"
     switches = ("input_rate", "rate")
 
-    rate: float = Field(0.5, ge=0, le=0.9, description="Share of hidden units silenced at each step")
-    input_rate: float = Field(0.0, ge=0, le=0.5, description="Share of input pixels silenced at each step")
+    rate: float = Field(0.5, ge=0, le=0.9, description="Share of hidden units set to zero at each step")
+    input_rate: float = Field(0.0, ge=0, le=0.5, description="Share of input pixels set to zero at each step")
 
     @property
     def is_noop(self) -> bool:
@@ -23,15 +23,15 @@ class Dropout(Technique):
     about = TechniqueCard(
         title="Dropout",
         formula="h' = m * h / (1 - rate), m ~ Bernoulli(1 - rate) drawn for each example, unit and step",
-        in_training="Each hidden unit is silenced with probability `rate`; the others are scaled up by "
+        in_training="Each hidden unit is set to zero with probability `rate`; the others are scaled up by "
         "1/(1 - rate), so that the expected input of the next layer stays the same (inverted dropout).",
         at_inference="Nothing: every unit is used as it is. Srivastava's original form keeps training "
         "unscaled and multiplies weights by (1 - rate) at inference instead; the expectation is the same.",
         when_to_use="Wide fully connected layers that overfit. It lowers the loss and the gap between "
         "training and test more surely than it raises accuracy.",
-        cost="More epochs to converge; next to nothing a step.",
-        pitfall="Accuracy printed during training is taken with units missing, so it stands below the "
-        "validation accuracy; Regbench measures both sides without dropout.",
+        cost="More epochs to converge; almost nothing per step.",
+        pitfall="Accuracy printed during training is measured with units dropped, so it is below the "
+        "validation accuracy; Regbench measures both without dropout.",
         source="Srivastava et al., Dropout: A Simple Way to Prevent Neural Networks from Overfitting, "
         "JMLR 15 (2014)",
     )
@@ -43,21 +43,21 @@ class SpatialDropout(Technique):
     strength_parameter = "rate"
     group = "Noise in the network"
     model_families = ("cnn",)
-    family_advice = "an mlp has no feature maps to silence; choose dropout, or the family cnn"
+    family_advice = "an mlp has no feature maps; choose dropout, or the family cnn"
 
-    rate: float = Field(0.2, ge=0, le=0.9, description="Share of feature maps silenced at each step")
+    rate: float = Field(0.2, ge=0, le=0.9, description="Share of feature maps set to zero at each step")
 
     about = TechniqueCard(
         title="Spatial dropout",
         formula="h'_c = m_c * h_c / (1 - rate), m_c ~ Bernoulli(1 - rate) drawn for each example, map c "
         "and step",
-        in_training="After each convolution's pooling, a feature map is silenced at all of its positions or "
-        "at none; the others are scaled up by 1/(1 - rate).",
+        in_training="After each convolution's pooling, a feature map is set to zero at all of its positions "
+        "or at none; the others are scaled up by 1/(1 - rate).",
         at_inference="Nothing: every map is used as it is.",
-        when_to_use="Convolutional networks. Neighbouring positions of a map say almost the same, so that "
-        "dropout of single positions takes little away; dropout of maps does.",
-        cost="One random number a map and example: less than dropout's.",
-        pitfall="With few filters a rate that suits dropout silences most of a layer: begin near 0.1 to 0.2.",
+        when_to_use="Convolutional networks. Neighbouring positions of a map are highly correlated, so that "
+        "dropout of single positions removes little information; dropout of maps does.",
+        cost="One random number per map and example: less than dropout.",
+        pitfall="With few filters the usual rate of dropout removes most of a layer: begin with 0.1 to 0.2.",
         source="Tompson et al., Efficient Object Localization Using Convolutional Networks, CVPR (2015)",
     )
 
@@ -76,10 +76,10 @@ class GaussianDropout(Technique):
         title="Gaussian dropout",
         formula="h' = h * n, n ~ Normal(1, rate / (1 - rate)) drawn for each example, unit and step",
         in_training="Each hidden unit is multiplied by a random number with mean 1 and the variance that "
-        "dropout of the same rate has; no unit is ever silenced for certain.",
+        "dropout of the same rate has; no unit is removed completely.",
         at_inference="Nothing: the expectation is the same by construction.",
         when_to_use="Where dropout helps; it often does as well and its noise is smoother.",
-        cost="A few random numbers a unit, somewhat more than dropout's.",
+        cost="A few random numbers per unit, somewhat more than dropout.",
         pitfall="A rate of 0.9 is a standard deviation of 3: far more than the signal.",
         source="Srivastava et al., Dropout: A Simple Way to Prevent Neural Networks from Overfitting, "
         "JMLR 15 (2014), section 10",
@@ -99,12 +99,13 @@ class GaussianNoise(Technique):
     about = TechniqueCard(
         title="Gaussian noise on the inputs",
         formula="x' = x + n, n ~ Normal(0, sigma^2) drawn for each example, pixel and step",
-        in_training="Every image is seen with fresh noise, so that no exact pixel value can be memorized.",
+        in_training="Every image gets new noise at each step, so that no exact pixel value can be memorized.",
         at_inference="Nothing: images are used as they are.",
         when_to_use="Small data sets, or when inputs will be noisy in use. For small sigma it acts as a "
         "penalty on the slope of the output with regard to the input.",
-        cost="Random numbers for 784 pixels an example.",
-        pitfall="Its strength depends on the scale of the inputs; sigma means something else on other data.",
+        cost="Random numbers for 784 pixels per example.",
+        pitfall="Its strength depends on the scale of the inputs; the same sigma "
+        "has another effect on other data.",
         source="Bishop, Training with Noise is Equivalent to Tikhonov Regularization, "
         "Neural Computation 7 (1995)",
     )

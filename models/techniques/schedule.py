@@ -14,7 +14,8 @@ class EarlyStopping(Technique):
     between_epochs = True
 
     monitor: Literal["validation_loss", "validation_accuracy"] = Field(
-        "validation_loss", description="What must improve; the loss is cross-entropy without any penalty"
+        "validation_loss",
+        description="The metric that must improve; the loss is cross-entropy without any penalty",
     )
     patience: int = Field(5, ge=1, le=100, description="Epochs without improvement before training stops")
     min_delta: float = Field(
@@ -34,8 +35,9 @@ class EarlyStopping(Technique):
         in_training="After each epoch the validation data are measured; with `patience` epochs in a row and "
         "no improvement, training ends.",
         at_inference="The best epoch's weights are used.",
-        when_to_use="Nearly always: it saves time and caps overfitting, if validation data can be spared.",
-        cost="Less than nothing: it ends training early. Validation data are not trained on.",
+        when_to_use="Nearly always: it saves time and limits overfitting, if enough "
+        "data is available for validation.",
+        cost="Negative: it ends training early. But validation data are not used for training.",
         pitfall="A noisy monitor and a short patience stop too soon.",
         source="Prechelt, Early Stopping - But When?, Neural Networks: Tricks of the Trade (1998)",
     )
@@ -52,10 +54,10 @@ class GradientClipping(Technique):
     about = TechniqueCard(
         title="Gradient clipping by global norm",
         formula="g <- g * min(1, norm / norm(g)) over all trained weights together",
-        in_training="A step's gradient that is too long is shortened; its direction stays.",
+        in_training="A gradient that is too long is shortened; its direction does not change.",
         at_inference="Nothing.",
-        when_to_use="When single batches throw the training off: high learning rates, noisy labels.",
-        cost="One pass over the gradients a step.",
+        when_to_use="When single batches destabilize the training: high learning rates, noisy labels.",
+        cost="One pass over the gradients per step.",
         pitfall="Under Adam, which rescales gradients anyway, a norm that is always reached changes little.",
         source="Pascanu, Mikolov and Bengio, On the Difficulty of Training Recurrent Neural Networks, "
         "ICML (2013)",
@@ -76,16 +78,18 @@ class LearningRateSchedule(Technique):
         0.5,
         ge=0.01,
         le=1,
-        description="Factor of each fall: of `exponential` every epoch, else as `every` says",
+        description="Factor of each reduction: every epoch for `exponential`, otherwise as set by `every`",
     )
     every: int = Field(
         5,
         ge=1,
         le=1000,
-        description="Epochs between two falls of `step`; epochs in a row without a lower validation loss "
-        "before a fall of `plateau`",
+        description="Epochs between two reductions of `step`; consecutive epochs without a lower validation "
+        "loss before a reduction of `plateau`",
     )
-    floor: float = Field(0.0, ge=0, le=1, description="Where `cosine` ends, as a share of the learning rate")
+    floor: float = Field(
+        0.0, ge=0, le=1, description="Final value of `cosine`, as a share of the learning rate"
+    )
 
     about = TechniqueCard(
         title="Learning-rate schedule",
@@ -93,12 +97,12 @@ class LearningRateSchedule(Technique):
         "cosine rate * (floor + (1 - floor) * (1 + cos(pi * (t-1) / T)) / 2); plateau rate * decay^(runs of "
         "`every` epochs without a lower validation loss before t)",
         in_training="The step size is set at the start of each epoch: by `plateau` from the validation data, "
-        "by the others on a course that is known beforehand.",
+        "by the others in a fixed way.",
         at_inference="Nothing.",
-        when_to_use="With a constant rate the weights keep jumping about the minimum; a falling one lets "
-        "them settle, often worth as much as a regularizer.",
+        when_to_use="With a constant rate the weights fluctuate around the minimum; a decaying one lets them "
+        "converge, often with as much benefit as a regularizer.",
         cost="Nothing.",
-        pitfall="A rate that falls too early ends the training before it has got anywhere; what depends on "
-        "the rate (proximal and group L1, weight decay) falls with it.",
+        pitfall="A rate that decays too early effectively ends the training; techniques that depend on "
+        "the rate (proximal and group L1, weight decay) become weaker with it.",
         source="Loshchilov and Hutter, SGDR: Stochastic Gradient Descent with Warm Restarts, ICLR (2017)",
     )

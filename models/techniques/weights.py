@@ -16,11 +16,12 @@ class L1(Technique):
     about = TechniqueCard(
         title="L1 (lasso)",
         formula="penalty = factor * sum(abs(w)) over all kernels, biases excluded",
-        in_training="A constant pull of every weight towards zero, added to the objective.",
+        in_training="Every weight is pulled towards zero by a constant amount, "
+        "through a term of the objective.",
         at_inference="Nothing; the weights are smaller.",
-        when_to_use="When few inputs or units should matter and the rest fade out. Together with L2 it is "
+        when_to_use="When only few inputs or units should have an effect. Together with L2 it is "
         "the elastic net (Zou and Hastie, JRSS B 67, 2005).",
-        cost="One pass over the weights a step.",
+        cost="One pass over the weights per step.",
         pitfall="The subgradient step makes weights tiny but hardly ever exactly zero.",
         source="Tibshirani, Regression Shrinkage and Selection via the Lasso, JRSS B 58 (1996)",
     )
@@ -37,11 +38,12 @@ class L2(Technique):
     about = TechniqueCard(
         title="L2 (ridge)",
         formula="penalty = factor * sum(w^2) over all kernels, biases excluded (no 1/2)",
-        in_training="A pull towards zero in proportion to each weight, added to the objective.",
+        in_training="Every weight is pulled towards zero in proportion to its size, "
+        "through a term of the objective.",
         at_inference="Nothing; the weights are smaller and more even.",
         when_to_use="A first choice for any overfitting network; search the factor on a logarithmic scale. "
         "Together with L1 it is the elastic net (Zou and Hastie, JRSS B 67, 2005).",
-        cost="One pass over the weights a step.",
+        cost="One pass over the weights per step.",
         pitfall="Under Adam it is not the same as weight decay: the penalty's gradient is rescaled with the "
         "rest. A factor of 0.01, Keras's default, destroys a 512-512 network.",
         source="Krogh and Hertz, A Simple Weight Decay Can Improve Generalization, NeurIPS 4 (1991)",
@@ -61,12 +63,13 @@ class ActivityL1(Technique):
     about = TechniqueCard(
         title="L1 activity penalty",
         formula="penalty = factor * sum(abs(h)) / examples over the outputs h of all hidden layers",
-        in_training="A constant pull of every hidden output, taken after the activation, towards zero, added "
-        "to the objective. The sum is divided by the examples in the batch; penalties of weights are not.",
-        at_inference="Nothing; fewer units answer to an image, and more weakly.",
-        when_to_use="When a sparse representation is wanted: with ReLU most units then are silent for most "
+        in_training="Every hidden output, after the activation, is pulled towards zero by a constant amount, "
+        "through a term of the objective. The sum is divided by the examples in the batch; "
+        "penalties of weights are not.",
+        at_inference="Nothing; fewer units are active for an image, and more weakly.",
+        when_to_use="When a sparse representation is wanted: with ReLU most units are then zero for most "
         "images. L1 makes the weights sparse instead.",
-        cost="One pass over the activations a step.",
+        cost="One pass over the activations per step.",
         pitfall="The sum runs over all units, and over all positions of a convolution: a wider layer is "
         "penalized more at the same factor.",
         source="Glorot, Bordes and Bengio, Deep Sparse Rectifier Neural Networks, AISTATS (2011)",
@@ -86,9 +89,9 @@ class ProximalL1(Technique):
         formula="after each step: w <- sign(w) * max(abs(w) - learning_rate * factor, 0) for all kernels",
         in_training="Every step ends by pulling each weight towards zero by learning rate times factor, and "
         "no further than zero: the proximal operator of the L1 penalty (soft thresholding).",
-        at_inference="Nothing; many weights are exactly zero and could be left out.",
+        at_inference="Nothing; many weights are exactly zero and could be omitted.",
         when_to_use="When sparsity itself is wanted: small models, or to see which inputs matter.",
-        cost="One pass over the weights a step.",
+        cost="One pass over the weights per step.",
         pitfall="The pull follows the current learning rate, so a decaying schedule weakens it.",
         source="Parikh and Boyd, Proximal Algorithms, Foundations and Trends in Optimization 1 (2014), 6.5.2",
     )
@@ -100,7 +103,9 @@ class GroupL1(Technique):
     strength_parameter = "factor"
     group = "Weights and activations"
     model_families = ("mlp",)
-    family_advice = "a convolution's weights belong to no single pixel; choose proximal_l1, or the family mlp"
+    family_advice = (
+        "a convolution's weights do not belong to single pixels; choose proximal_l1, or the family mlp"
+    )
 
     factor: float = Field(
         1e-3, ge=0, le=1e-2, description="Lambda of the penalty, per weight of a pixel's row"
@@ -110,14 +115,16 @@ class GroupL1(Technique):
         title="Group L1 (whole pixels)",
         formula="after each step: w_p <- w_p * max(0, 1 - learning_rate * factor * sqrt(units) / norm(w_p)) "
         "over the weights w_p that leave pixel p",
-        in_training="Every step ends by shortening each row of the first kernel, and no further than to "
-        "zero: the proximal operator of the group lasso. The root of the row's length makes the factor mean "
-        "the same in layers of any width.",
-        at_inference="Nothing; pixels whose row is zero are not looked at.",
+        in_training="Every step ends by shortening each row of the first kernel, "
+        "and no further than to zero: "
+        "the proximal operator of the group lasso. The square root of the row's length makes the "
+        "factor comparable between layers of any width.",
+        at_inference="Nothing; pixels whose row is zero have no effect.",
         when_to_use="Feature selection: to see which pixels a fully connected network needs. Proximal L1 "
         "zeroes single weights and seldom all weights of a pixel.",
-        cost="Two passes over the first kernel a step.",
-        pitfall="It is for fully connected networks alone: a convolution's rows are no pixels. The pull "
+        cost="Two passes over the first kernel per step.",
+        pitfall="It is for fully connected networks only: a convolution's rows do "
+        "not correspond to pixels. The pull "
         "follows the current learning rate, so a decaying schedule weakens it.",
         source="Yuan and Lin, Model Selection and Estimation in Regression with Grouped Variables, "
         "JRSS B 68 (2006)",
@@ -130,16 +137,18 @@ class WeightDecay(Technique):
     strength_parameter = "factor"
     group = "Weights and activations"
 
-    factor: float = Field(4e-3, ge=0, le=0.5, description="Share lost each step is learning rate * factor")
+    factor: float = Field(
+        4e-3, ge=0, le=0.5, description="The share removed at each step is learning rate * factor"
+    )
 
     about = TechniqueCard(
         title="Decoupled weight decay",
         formula="at each step: w <- w - learning_rate * factor * w for all kernels, then the optimizer",
-        in_training="Weights shrink in proportion to themselves, whatever the optimizer does with gradients. "
-        "With Adam this is AdamW: `adam` and `adamw` are one and the same optimizer here.",
+        in_training="Weights shrink in proportion to themselves, independently of the gradients. With Adam "
+        "this is AdamW: `adam` and `adamw` are the same optimizer here.",
         at_inference="Nothing; the weights are smaller.",
-        when_to_use="In place of L2 under Adam, where a penalty's gradient is rescaled.",
-        cost="One pass over the weights a step.",
+        when_to_use="Instead of L2 under Adam, where a penalty's gradient is rescaled.",
+        cost="One pass over the weights per step.",
         pitfall="Biases, gamma and beta do not decay here; in Keras's AdamW they do unless excluded.",
         source="Loshchilov and Hutter, Decoupled Weight Decay Regularization, ICLR (2019)",
     )
@@ -158,11 +167,12 @@ class MaxNorm(Technique):
     about = TechniqueCard(
         title="Max-norm constraint",
         formula="after each step: w_j <- w_j * min(1, limit / norm(w_j)) over unit j's incoming weights w_j",
-        in_training="A unit whose incoming weights have grown too long is scaled back to the limit.",
-        at_inference="Nothing; no unit's weights are longer than the limit.",
-        when_to_use="Together with dropout and a high learning rate: it keeps weights from running away.",
-        cost="Two passes over the weights a step.",
-        pitfall="A limit above what the norms reach anyway does nothing.",
+        in_training="The incoming weights of a unit are scaled down if their norm exceeds the limit.",
+        at_inference="Nothing; no unit's weights exceed the limit.",
+        when_to_use="Together with dropout and a high learning rate: it prevents "
+        "weights from growing without bound.",
+        cost="Two passes over the weights per step.",
+        pitfall="A limit above the norms that are reached has no effect.",
         source="Srebro and Shraibman, Rank, Trace-Norm and Max-Norm, COLT (2005); Srivastava et al., "
         "JMLR 15 (2014), section 5.1",
     )

@@ -75,7 +75,7 @@ def run(
 
 @experiment.command("list")
 def list_experiments(
-    limit: Annotated[int, typer.Option(min=1, help="Largest number of experiments to list.")] = 50,
+    limit: Annotated[int, typer.Option(min=1, help="Maximum number of experiments to list.")] = 50,
     url: Url = None,
     as_json: JsonLines = False,
 ) -> None:

@@ -68,7 +68,7 @@ def jobs(
             help="created_at, or a metric such as test_accuracy; a leading - sorts in descending order."
         ),
     ] = "-created_at",
-    limit: Annotated[int, typer.Option(min=1, help="Largest number of jobs to list.")] = 50,
+    limit: Annotated[int, typer.Option(min=1, help="Maximum number of jobs to list.")] = 50,
     url: Url = None,
     as_json: JsonLines = False,
 ) -> None:

@@ -47,7 +47,7 @@ def create_key(
     if owner is not None and not re.match(OWNER_PATTERN, owner):
         raise typer.BadParameter("an owner has 1 to 40 letters, digits, dots, dashes, underscores or @")
     if expires_days == 0:
-        raise typer.BadParameter("--expires-days takes a number above 0")
+        raise typer.BadParameter("--expires-days must be above 0")
     from regbench.local import installation  # noqa: PLC0415 (needs the service's packages)
 
     settings = Settings()

@@ -26,9 +26,7 @@ def predict(
         typer.Argument(metavar="IMAGE...", exists=True, dir_okay=False, help="PNG or JPEG files, up to 256."),
     ],
     url: Url = None,
-    invert: Annotated[
-        Choice, typer.Option(help="Whether the ink is dark; auto decides by the border.")
-    ] = "auto",
+    invert: Annotated[Choice, typer.Option(help="Whether the ink is dark; auto detects it.")] = "auto",
     center: Annotated[
         Choice, typer.Option(help="Whether to crop and center the digit as in MNIST; auto: unless 28x28.")
     ] = "auto",

@@ -40,9 +40,9 @@ def report(
       regbench report job_1 job_2 --output report.csv
     """
     if any(map(is_experiment_id, ids)) and len(ids) > 1:
-        raise typer.BadParameter("name one experiment, or any number of jobs")
+        raise typer.BadParameter("specify one experiment, or any number of jobs")
     if as_json and form not in (None, "json"):
-        raise typer.BadParameter(f"--json contradicts --format {form}; leave one of them out")
+        raise typer.BadParameter(f"--json contradicts --format {form}; omit one of them")
     if form is None:
         suffix = output.suffix.lower() if output else ""
         if suffix and not as_json and suffix not in _FORMATS:

@@ -61,7 +61,7 @@ def apply_settings(document: Document, settings: Sequence[str]) -> Document:
             names[position:] = [".".join(names[position:])] if names[position:] else []
         if not equals or not all(names):
             raise InvalidSpecFile(
-                f"--set takes path.to.field=value, such as training.epochs=5, not {setting}."
+                f"--set expects path.to.field=value, such as training.epochs=5, not {setting}."
             )
         is_text = names[-1] == "name" or names[-2:-1] == ["labels"]
         document = _set_field(document, names, _parse_value(setting, value, is_text=is_text))
@@ -83,7 +83,7 @@ def _parse_value(setting: str, value: str, *, is_text: bool) -> Any:
         else:
             parsed = value or None
         if is_structure and not value.rstrip().endswith(("]", "}")):
-            raise InvalidSpecFile(f"the value of {setting} goes on after its last bracket.") from None
+            raise InvalidSpecFile(f"the value of {setting} continues after its last bracket.") from None
     # A name or a label is text even if it looks like a number.
     return value if is_text and not isinstance(parsed, str | None) else parsed
 
@@ -102,11 +102,11 @@ def parse_seeds(text: str) -> list[int]:
     for part in text.split(","):
         match = _SEEDS.fullmatch(part.strip())
         if match is None:
-            raise InvalidSpecFile(f"--seeds takes seeds such as 0-9 or 0,3,7, not {text}.")
+            raise InvalidSpecFile(f"--seeds expects seeds such as 0-9 or 0,3,7, not {text}.")
         first, last = int(match[1]), int(match[2] or match[1])
         if last < first or last - first >= MOST_SEEDS:
             raise InvalidSpecFile(
-                f"--seeds takes up to {MOST_SEEDS:,} seeds from low to high, not {part.strip()}."
+                f"--seeds accepts up to {MOST_SEEDS:,} seeds from low to high, not {part.strip()}."
             )
         seeds += range(first, last + 1)
     return list(dict.fromkeys(seeds))

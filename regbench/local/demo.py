@@ -88,8 +88,8 @@ def _train(
     experiment = client.create_experiment(document, timeout=DOWNLOAD_SECONDS)
     card = DATASETS[name]
     echo(
-        f"Dataset: {name} ({card.train_examples:,} images to train and validate on, "
-        f"{card.test_examples:,} to test on)."
+        f"Dataset: {name} ({card.train_examples:,} images for training and validation, "
+        f"{card.test_examples:,} for testing)."
     )
     stack.wait_until_ready(echo)
     with make_display(console) as display:

@@ -101,7 +101,7 @@ def _check_home(settings: Settings) -> Iterator[Finding]:
         probe.touch()
         probe.unlink()
     except OSError:
-        fix = f"chmod u+w {folder}, or name another folder with REGBENCH_HOME"
+        fix = f"chmod u+w {folder}, or set another folder with REGBENCH_HOME"
         yield Finding("home folder", Health.FAULT, f"{folder} cannot be written", fix)
         return
     yield Finding("home folder", Health.OK, str(home) if home.is_dir() else f"{home}, not created yet")
@@ -127,7 +127,7 @@ def _check_datasets(settings: Settings) -> Iterator[Finding]:
                 message = f"intact, {path or 'part of a package'}"
                 yield Finding(f"{_DATASET}{name}", Health.OK, message)
             case "absent":
-                fix = f"set REGBENCH_DATA_DIR to a folder that holds {name}.npz, or use mnist_5k"
+                fix = f"set REGBENCH_DATA_DIR to a folder that contains {name}.npz, or use mnist_5k"
                 yield Finding(f"{_DATASET}{name}", Health.WARNING, message, fix)
             case _:
                 # Such a folder may hold the user's other files, even be the whole of REGBENCH_DATA_DIR.
@@ -197,7 +197,7 @@ def _check_service(settings: Settings, url: str) -> Iterator[Finding]:
     try:
         with Regbench(url, timeout=_SERVICE_SECONDS, retries=0) as client:
             readiness = client.readiness()
-            yield Finding("service", Health.OK, f"answers at {client.base_url}")
+            yield Finding("service", Health.OK, f"responds at {client.base_url}")
             for name, outcome in readiness.checks.items():
                 if outcome == "ok":
                     yield Finding(f"service: {name}", Health.OK, "ok")
@@ -235,6 +235,6 @@ def _explain_no_service(settings: Settings, url: str, error: ClientError) -> Fin
             "service",
             Health.FAULT,
             f"Regbench is running in the home folder (process {process}), but not at {url}",
-            "name its address with --url or REGBENCH_URL, as `regbench up` printed it",
+            "set its address with --url or REGBENCH_URL, as `regbench up` printed it",
         )
     return Finding("service", Health.WARNING, f"not running; port {port} is free", "regbench up")

@@ -23,7 +23,7 @@ def lock_home(home: Path) -> Iterator[None]:
         file = (home / _LOCK).open("a+")
     except OSError as error:
         raise StackError(
-            f"Cannot use {home} as home folder: {error.strerror}.", "Name another with REGBENCH_HOME."
+            f"Cannot use {home} as home folder: {error.strerror}.", "Set another one with REGBENCH_HOME."
         ) from None
     with file:
         try:
@@ -32,7 +32,7 @@ def lock_home(home: Path) -> Iterator[None]:
             file.seek(0)
             raise StackError(
                 f"Another Regbench (process {file.read() or 'unknown'}) is running in {home}.",
-                "Stop it, or name another home folder with REGBENCH_HOME.",
+                "Stop it, or set another home folder with REGBENCH_HOME.",
             ) from None
         file.truncate(0)
         file.write(str(os.getpid()))
@@ -50,7 +50,7 @@ def check_installed(settings: Settings) -> None:
     if not has_database(settings):
         raise CommandRefused(
             f"There is no installation in {settings.home}.",
-            "Name its home folder with REGBENCH_HOME, or start one here with `regbench up` first.",
+            "Set its home folder with REGBENCH_HOME, or start one here with `regbench up` first.",
         )
 
 

@@ -69,7 +69,7 @@ class Child:
         try:
             code = self._process.wait(seconds)
         except subprocess.TimeoutExpired:
-            raise StackError(f"{self._name} did not end within {seconds:.0f} s; see {self._log}.") from None
+            raise StackError(f"{self._name} did not stop within {seconds:.0f} s; see {self._log}.") from None
         if code:
             raise self._ended(code)
 

@@ -68,5 +68,5 @@ def wait_for_redis(redis: Child, path: Path) -> None:
                 return
         redis.check()
         if time.monotonic() > deadline:
-            raise StackError(f"Redis does not answer on {path} after {START_SECONDS:.0f} s.")
+            raise StackError(f"Redis does not respond on {path} after {START_SECONDS:.0f} s.")
         time.sleep(0.05)

@@ -101,7 +101,7 @@ class Stack:
             while not client.is_alive():
                 self.check()
                 if time.monotonic() > deadline:
-                    raise StackError(f"The API does not answer at {self.url} after {API_SECONDS:.0f} s.")
+                    raise StackError(f"The API does not respond at {self.url} after {API_SECONDS:.0f} s.")
                 time.sleep(0.1)
 
     def wait_until_ready(self, echo: Echo) -> None:
@@ -176,7 +176,7 @@ def run_stack(
         try:
             yield stack
         finally:
-            echo("Stopping all parts ...")
+            echo("Stopping all processes ...")
 
 
 def are_keys_required(settings: Settings, host: str) -> bool:

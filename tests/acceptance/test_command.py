@@ -78,7 +78,7 @@ def test_a_second_stack_on_the_same_home_names_the_first(up: Up) -> None:
     assert second.returncode == 1
     assert second.stderr.splitlines() == [
         f"regbench: Another Regbench (process {up.process.pid}) is running in {up.home}.",
-        "Stop it, or name another home folder with REGBENCH_HOME.",
+        "Stop it, or set another home folder with REGBENCH_HOME.",
     ]
 
 

@@ -219,7 +219,7 @@ def waiting(client: Regbench) -> Iterator[Job]:
 
 
 def test_a_queued_job_reports_a_missing_worker(unchecked: Page, waiting: Job) -> None:
-    checks = {"worker": "no worker answers; jobs wait until one does"}
+    checks = {"worker": "no worker responds; jobs stay queued until one does"}
     unchecked.route("**/readyz", lambda route: route.fulfill(status=503, json={"checks": checks}))
     unchecked.goto(f"/jobs/{waiting.id}")
     expect(unchecked.locator("#status")).to_have_text(f"Waiting: {checks['worker']}.", timeout=TIMEOUT_MS)

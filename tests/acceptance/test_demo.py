@@ -16,7 +16,7 @@ NOWHERE = "http://127.0.0.1:9"
 def test_the_demo_compares_reports_and_leaves_nothing_running(tmp_path: Path) -> None:
     done = run_demo(tmp_path)
     assert "Full MNIST is not available: mnist is not on this machine" in done.stderr
-    assert "Dataset: mnist_5k (4,000 images to train and validate on, 1,000 to test on)." in done.stderr
+    assert "Dataset: mnist_5k (4,000 images for training and validation, 1,000 for testing)." in done.stderr
     folder = tmp_path / ".regbench" / "demo"
     for variant in ("without Dropout", "with Dropout"):
         line = rf"^Model {variant} - Test Loss: \d\.\d{{4}}, Test Accuracy: 0\.\d{{4}}\s*$"
@@ -33,8 +33,8 @@ def test_f1_the_demo_uses_mnist_5k_when_mnist_is_damaged(tmp_path: Path) -> None
     np.savez(images, **dict.fromkeys(("x_train", "y_train", "x_test", "y_test"), np.zeros(3)))  # type: ignore[arg-type] # arrays by name
     # One process of the worker is enough to find out, and imports TensorFlow once less.
     done = run_demo(tmp_path, REGBENCH_DATA_DIR=str(tmp_path), REGBENCH_WORKER_CONCURRENCY="1")
-    assert f"{images} does not hold mnist as published" in done.stderr
-    assert "Dataset: mnist_5k (4,000 images to train and validate on, 1,000 to test on)." in done.stderr
+    assert f"{images} is not mnist as published" in done.stderr
+    assert "Dataset: mnist_5k (4,000 images for training and validation, 1,000 for testing)." in done.stderr
 
 
 def run_demo(tmp_path: Path, **variables: str) -> subprocess.CompletedProcess[str]:

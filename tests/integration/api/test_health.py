@@ -86,7 +86,7 @@ def test_the_dispatch_message_is_sent_after_the_job_is_stored(client: httpx.Clie
     assert posted.status_code == 202
     checks = client.get("/readyz").json()["checks"]
     assert checks["broker"] == "ok"
-    assert checks["worker"] == "no worker answers; jobs wait until one does"
+    assert checks["worker"] == "no worker responds; jobs stay queued until one does"
     assert len(broker.lrange(QUEUE, 0, -1)) == 1
 
 

@@ -229,10 +229,10 @@ def test_a_failed_download_is_not_retried_immediately_but_an_added_file_is_used(
 
 LFS_POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:731c5ac6\nsize 11490434\n"
 DAMAGED_NPZ = {
-    "cut off in the middle": (CONTENT[: len(CONTENT) // 2], "is damaged, such as cut off"),
-    "last byte missing": (CONTENT[:-1], "is damaged, such as cut off"),
+    "cut off in the middle": (CONTENT[: len(CONTENT) // 2], "is damaged or truncated"),
+    "last byte missing": (CONTENT[:-1], "is damaged or truncated"),
     "empty": (b"", "is empty"),
-    "text": (b"not a zip file", "is damaged, such as cut off"),
+    "text": (b"not a zip file", "is damaged or truncated"),
     "web page": (b"<!DOCTYPE html><title>Log in</title>", "is a web page"),
     "web page without doctype": (b"<html>Please log in</html>", "is a web page"),
     "git lfs": (LFS_POINTER, "git lfs pull"),

@@ -138,7 +138,7 @@ def test_a_refusal_of_the_service_is_printed_with_its_field(service: Service) ->
         (["experiment", "run", "x", "--seeds", "9-0"], "from low to high, not 9-0"),
         (["experiment", "run", "x", "--set", "seeds"], "path.to.field=value"),
         (["report", "exp_1", "job_1"], "one experiment, or any number of jobs"),
-        (["report", "exp_1", "--format", "csv", "--json"], "leave one of them out"),
+        (["report", "exp_1", "--format", "csv", "--json"], "omit one of them"),
         (["submit", "."], ". cannot be read: Is a directory."),
         (["jobs", "--label", "foo"], "a label is NAME=VALUE"),
         (["jobs", "--label", "=foo"], "a label is NAME=VALUE"),
@@ -167,7 +167,7 @@ def test_a_too_deeply_nested_document_is_refused(service: Service) -> None:
 def test_a_service_that_cannot_be_reached_is_a_refusal_with_a_hint() -> None:
     result = CliRunner().invoke(app, ["jobs", "--url", "http://127.0.0.1:9"])
     assert result.exit_code == 4
-    assert "No service answers at http://127.0.0.1:9" in result.stderr
+    assert "No service responds at http://127.0.0.1:9" in result.stderr
     assert "regbench up" in result.stderr
 
 

@@ -159,9 +159,9 @@ def test_a_response_of_another_program_is_an_error(service: Service, body: bytes
 @pytest.mark.parametrize(
     ("failure", "message"),
     [
-        (httpx.ConnectError("refused"), "No service answers at http://regbench.test"),
-        (httpx.ReadTimeout("slow"), "did not answer in time"),
-        (httpx.RemoteProtocolError("torn"), "No service answers"),
+        (httpx.ConnectError("refused"), "No service responds at http://regbench.test"),
+        (httpx.ReadTimeout("slow"), "did not respond in time"),
+        (httpx.RemoteProtocolError("torn"), "No service responds"),
     ],
 )
 def test_every_failure_of_the_network_is_one_error(failure: httpx.TransportError, message: str) -> None:

@@ -88,7 +88,7 @@ def test_a_damaged_dataset_is_reported(settings: Settings, tmp_path: Path) -> No
     np.savez(damaged, x_train=images, y_train=labels, x_test=images, y_test=labels)
     finding = of("the datasets", settings.model_copy(update={"data_dir": damaged.parent}))["dataset mnist"]
     assert finding.health is Health.FAULT
-    assert "does not hold mnist as published" in finding.message
+    assert "is not mnist as published" in finding.message
     assert str(damaged) in finding.fix
 
 

@@ -104,7 +104,7 @@ def test_c10_old_output_is_not_the_reason_of_a_kill(log: Path, name: str) -> Non
 
 @pytest.mark.parametrize("running", [FOREVER], indirect=True)
 def test_a_child_that_times_out_is_reported(running: Child) -> None:
-    with pytest.raises(StackError, match="did not end within 0 s"):
+    with pytest.raises(StackError, match="did not stop within 0 s"):
         running.finish(0.01)
 
 

@@ -44,7 +44,7 @@ def test_a_file_with_other_content_is_refused(tmp_path: Path) -> None:
     np.savez(
         tmp_path / "mnist.npz", x_train=blank, y_train=blank[:, 0, 0], x_test=blank, y_test=blank[:, 0, 0]
     )
-    with pytest.raises(DatasetUnavailable, match="does not hold mnist as published"):
+    with pytest.raises(DatasetUnavailable, match="is not mnist as published"):
         load("mnist", Settings(data_dir=tmp_path))
 
 

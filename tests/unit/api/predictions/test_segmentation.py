@@ -113,4 +113,4 @@ def test_f2_what_is_doubtful_is_told() -> None:
     assert warnings[0] == []
     assert warnings[1] == ["several figures are drawn; only the largest was read"]
     assert warnings[2] == ["the digit touches the edge of the picture; a part of it may be missing"]
-    assert warnings[3] == ["the digit hardly stands out from the paper"]
+    assert warnings[3] == ["the digit has little contrast with the paper"]
