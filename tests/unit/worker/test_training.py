@@ -551,7 +551,7 @@ def test_a_non_finite_validation_loss_fails_too(part: str, mnist_5k: Dataset, pr
                 first.assign(rows)
 
     network = programs.get(spec).network
-    with pytest.raises(TrainingFailed, match="stopped being a number in epoch 2") as failure:
+    with pytest.raises(TrainingFailed, match="is not a finite number in epoch 2") as failure:
         run(spec, mnist_5k, programs, WeightCorruptor())
     assert failure.value.code == "diverged"
 
