@@ -3,7 +3,7 @@
 import json
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Generic, Literal, Self, TypeVar
 from uuid import uuid4
 
@@ -111,21 +111,7 @@ class Regbench:
         Raises:
             WaitTimeout: it has not ended after `timeout` seconds, and continues.
         """
-        deadline, etag = _compute_deadline(timeout), ""
-        while True:
-            sent_at = time.monotonic()
-            wait = max(math.ceil(min(_WAIT_SECONDS, deadline - sent_at)), 1)
-            response = self._http.request(
-                "GET",
-                f"/v1/jobs/{job_id}",
-                headers={"Prefer": f"wait={wait}"} | ({"If-None-Match": etag} if etag else {}),
-                timeout=self._http.timeout + wait,
-            )
-            if response.status_code != httpx.codes.NOT_MODIFIED:
-                job, etag = self._read(response, Job), response.headers.get("ETag", "")
-                if job.state.terminal:
-                    return job
-            _wait_for_next_poll(f"Job {job_id}", deadline, sent_at + _MIN_POLL_SECONDS, response)
+        return self._wait(f"/v1/jobs/{job_id}", Job, lambda job: job.state.terminal, timeout, long_poll=True)
 
     def jobs(
         self,
@@ -188,16 +174,7 @@ class Regbench:
         Raises:
             WaitTimeout: they have not after `timeout` seconds, and continue.
         """
-        deadline, etag = _compute_deadline(timeout), ""
-        while True:
-            headers = {"If-None-Match": etag} if etag else {}
-            response = self._http.request("GET", f"/v1/experiments/{experiment_id}", headers=headers)
-            if response.status_code != httpx.codes.NOT_MODIFIED:
-                experiment, etag = self._read(response, Experiment), response.headers.get("ETag", "")
-                if experiment.finished:
-                    return experiment
-            pause = min(parse_retry_after(response) or _MIN_POLL_SECONDS, _MAX_POLL_SECONDS)
-            _wait_for_next_poll(f"Experiment {experiment_id}", deadline, time.monotonic() + pause, response)
+        return self._wait(f"/v1/experiments/{experiment_id}", Experiment, lambda item: item.finished, timeout)
 
     def extend(self, experiment_id: str, extension: Document) -> Experiment:
         """Add `seeds`, or `variants`; only what is new is trained."""
@@ -284,6 +261,37 @@ class Regbench:
         """Whether the service can train now, and what is missing if not."""
         return self._read(self._http.request_once("GET", "/readyz"), Readiness)
 
+    def _wait(
+        self,
+        path: str,
+        shape: type[Shape],
+        is_done: Callable[[Shape], bool],
+        timeout: float | None,
+        *,
+        long_poll: bool = False,
+    ) -> Shape:
+        """Poll until it is done; a long poll asks the service to respond when it changes."""
+        deadline, etag = math.inf if timeout is None else time.monotonic() + timeout, ""
+        while True:
+            sent_at = time.monotonic()
+            wait = max(math.ceil(min(_WAIT_SECONDS, deadline - sent_at)), 1) if long_poll else 0
+            headers = {"Prefer": f"wait={wait}"} if wait else {}
+            if etag:
+                headers["If-None-Match"] = etag
+            response = self._http.request("GET", path, headers=headers, timeout=self._http.timeout + wait)
+            if response.status_code != httpx.codes.NOT_MODIFIED:
+                resource, etag = self._read(response, shape), response.headers.get("ETag", "")
+                if is_done(resource):
+                    return resource
+            now = time.monotonic()
+            if now >= deadline:
+                name = f"{shape.__name__} {path.rpartition('/')[2]}"
+                request_id = response.headers.get("X-Request-Id")
+                raise WaitTimeout(f"{name} has not ended in time; it continues.", request_id=request_id)
+            pause = min(parse_retry_after(response) or _MIN_POLL_SECONDS, _MAX_POLL_SECONDS)
+            next_poll = sent_at + _MIN_POLL_SECONDS if long_poll else now + pause
+            time.sleep(max(min(next_poll, deadline) - now, 0.0))
+
     def _get(self, path: str, shape: type[Shape], **query: Any) -> Shape:
         return self._read(self._http.request("GET", path, params=query), shape)
 
@@ -352,17 +360,3 @@ def _to_plain(value: Any) -> Any:
     if hasattr(value, "tolist") and not isinstance(value, memoryview):
         return value.tolist()
     raise TypeError(f"{value!r} is of type {type(value).__name__}")
-
-
-def _compute_deadline(timeout: float | None) -> float:
-    return math.inf if timeout is None else time.monotonic() + timeout
-
-
-def _wait_for_next_poll(name: str, deadline: float, next_poll: float, last: httpx.Response) -> None:
-    """Sleep until the next poll; raise, if the deadline has passed."""
-    now = time.monotonic()
-    if now >= deadline:
-        raise WaitTimeout(
-            f"{name} has not ended in time; it continues.", request_id=last.headers.get("X-Request-Id")
-        )
-    time.sleep(max(min(next_poll, deadline) - now, 0.0))

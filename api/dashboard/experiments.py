@@ -128,9 +128,8 @@ def show_experiment_form(
         presets=PRESETS,
         sections=forms.build_sections(),
         families=forms.build_families(),
-        rules=forms.build_experiment_rules(),
-        stopping_rule=forms.build_stopping_rule_controls(),
         submit="Start the experiment",
+        **forms.build_experiment_rules(),
         **_get_dataset_choice(settings),
     )
 

@@ -16,12 +16,7 @@ Scale = Literal["linear", "log"]
 
 _LOG_RATIO = 50
 """A slider is logarithmic if its largest value is at least this many times the default."""
-_KINDS: dict[str, Kind] = {
-    "array": "numbers",
-    "boolean": "boolean",
-    "integer": "integer",
-    "number": "number",
-}
+_KINDS: dict[str, Kind] = {"array": "numbers", "boolean": "boolean", "integer": "integer", "number": "number"}
 _STEPS = 100
 _LOG_DECADES = 3
 """How far below its default a logarithmic slider begins if the minimum is 0."""
@@ -119,14 +114,6 @@ class TechniqueChoice:
     controls: tuple[Control, ...]
 
 
-@dataclass(frozen=True)
-class Family:
-    """Techniques that act on the same part of training."""
-
-    title: str
-    techniques: tuple[TechniqueChoice, ...]
-
-
 def format_value(value: Any) -> str:
     """A value of a specification as a user would type it."""
     if value is None:
@@ -179,30 +166,24 @@ def build_job_section() -> Section:
     return Section("job", "The job", (Group(_build_controls(JobSpec, "", exclude=nested)),))
 
 
-def build_experiment_rules() -> tuple[Control, ...]:
+def build_experiment_rules() -> dict[str, tuple[Control, ...]]:
     """The fields of an experiment other than its name, base, variants and seeds."""
-    rules = {"allow_confounders", "reuse"}
-    return _build_controls(ExperimentSpec, "", exclude=tuple(set(ExperimentSpec.model_fields) - rules))
+    others = set(ExperimentSpec.model_fields) - {"allow_confounders", "reuse"}
+    return {
+        "rules": _build_controls(ExperimentSpec, "", exclude=tuple(others)),
+        "stopping_rule": _build_controls(StoppingRule, "/stopping_rule"),
+    }
 
 
-def build_stopping_rule_controls() -> tuple[Control, ...]:
-    """When an experiment stops adding seeds automatically."""
-    return _build_controls(StoppingRule, "/stopping_rule")
-
-
-def build_families() -> tuple[Family, ...]:
-    """All techniques, by what they act on."""
-    choices: dict[str, list[TechniqueChoice]] = {}
+def build_families() -> dict[str, list[TechniqueChoice]]:
+    """All techniques, by the part of training that they act on."""
+    families: dict[str, list[TechniqueChoice]] = {}
     for name, technique in CATALOGUE.items():
-        schema = technique.model_json_schema()
-        choice = TechniqueChoice(
-            name,
-            schema["description"],
-            technique.about,
-            _build_controls(technique, f"/regularization/{name}"),
-        )
-        choices.setdefault(technique.group, []).append(choice)
-    return tuple(Family(title, tuple(techniques)) for title, techniques in choices.items())
+        summary = technique.model_json_schema()["description"]
+        controls = _build_controls(technique, f"/regularization/{name}")
+        choice = TechniqueChoice(name, summary, technique.about, controls)
+        families.setdefault(technique.group, []).append(choice)
+    return families
 
 
 def _build_controls(

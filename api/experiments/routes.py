@@ -145,16 +145,8 @@ def list_experiments(
     return render_page(request, page_body, next_cursor, selected)
 
 
-@router.get(
-    "/{experiment_id}",
-    response_model=schemas.Experiment,
-)
-@documented(
-    headers=(
-        "Retry-After",
-        "ETag",
-    )
-)
+@router.get("/{experiment_id}", response_model=schemas.Experiment)
+@documented(headers=("Retry-After", "ETag"))
 def show_experiment(
     experiment_id: ExperimentId, database: DatabaseDep, if_none_match: IfNoneMatch = None
 ) -> Response:
@@ -236,11 +228,7 @@ def resume_experiment(
     return body
 
 
-@router.post(
-    "/{experiment_id}/retry-failed",
-    status_code=status.HTTP_202_ACCEPTED,
-    response_model=schemas.Experiment,
-)
+@router.post("/{experiment_id}/retry-failed", status_code=202, response_model=schemas.Experiment)
 @documented(problem_types.CONFLICT, problem_types.OVER_QUOTA)
 def retry_failed_jobs(
     experiment_id: ExperimentId,
@@ -257,11 +245,7 @@ def retry_failed_jobs(
     return stored
 
 
-@router.post(
-    "/{experiment_id}/extend",
-    status_code=status.HTTP_202_ACCEPTED,
-    response_model=schemas.Experiment,
-)
+@router.post("/{experiment_id}/extend", status_code=202, response_model=schemas.Experiment)
 @documented(
     problem_types.CONFLICT,
     problem_types.DATASET_UNAVAILABLE,

@@ -30,50 +30,38 @@ EXAMPLES = Path(__file__).parent / "examples"
 
 _SCHEMA = "#/components/schemas/{model}"
 
-TAGS = [
-    {"name": "jobs", "description": "One training each: submit, follow, fetch the result."},
-    {"name": "experiments", "description": "Variants of one specification, each trained with each seed."},
-    {
-        "name": "reports",
-        "description": "Comparisons of finished jobs, with their statistics and limits.",
-    },
-    {"name": "predictions", "description": "Predictions of trained models for images."},
-    {"name": "catalogue", "description": "Available techniques, datasets and presets."},
-    {"name": "keys", "description": "API keys and the audit trail, for keys with the scope admin."},
-    {"name": "webhooks", "description": "URLs that receive a message when a job ends."},
-    {"name": "health", "description": "Liveness, readiness and metrics."},
-    {"name": "about", "description": "Entry points, and what each type of problem means."},
-]
+_TAG_DESCRIPTIONS = {
+    "jobs": "One training each: submit, follow, fetch the result.",
+    "experiments": "Variants of one specification, each trained with each seed.",
+    "reports": "Comparisons of finished jobs, with their statistics and limits.",
+    "predictions": "Predictions of trained models for images.",
+    "catalogue": "Available techniques, datasets and presets.",
+    "keys": "API keys and the audit trail, for keys with the scope admin.",
+    "webhooks": "URLs that receive a message when a job ends.",
+    "health": "Liveness, readiness and metrics.",
+    "about": "Entry points, and what each type of problem means.",
+}
+TAGS = [{"name": name, "description": description} for name, description in _TAG_DESCRIPTIONS.items()]
 
-HEADERS: dict[str, dict[str, Any]] = {
-    "X-Request-Id": {
-        "description": "Id of this request in the service's log; the client's own, if it sent a valid one",
-        "schema": {"type": "string", "pattern": "^[A-Za-z0-9._-]{1,64}$"},
-    },
-    "Location": {
-        "description": "Path of the created resource",
-        "schema": {"type": "string", "format": "uri-reference"},
-    },
-    "Link": {
-        "description": '`<path>; rel="next"`: the next page; absent on the last one',
-        "schema": {"type": "string"},
-    },
-    "Retry-After": {
-        "description": "Seconds to wait before the next request; absent if nothing will change",
-        "schema": {"type": "integer", "minimum": 0},
-    },
-    "ETag": {
-        "description": "Version of this response; send it back as `If-None-Match`",
-        "schema": {"type": "string"},
-    },
-    "Repr-Digest": {
-        "description": "SHA-256 of the whole file in Base64: `sha-256=:...:` (RFC 9530)",
-        "schema": {"type": "string"},
-    },
-    "Preference-Applied": {
-        "description": "`wait=N`, if `Prefer: wait=N` was honoured",
-        "schema": {"type": "string"},
-    },
+_TEXT = {"type": "string"}
+_HEADER_DESCRIPTIONS: dict[str, tuple[str, dict[str, Any]]] = {
+    "X-Request-Id": (
+        "Id of this request in the service's log; the client's own, if it sent a valid one",
+        _TEXT | {"pattern": "^[A-Za-z0-9._-]{1,64}$"},
+    ),
+    "Location": ("Path of the created resource", _TEXT | {"format": "uri-reference"}),
+    "Link": ('`<path>; rel="next"`: the next page; absent on the last one', _TEXT),
+    "Retry-After": (
+        "Seconds to wait before the next request; absent if nothing will change",
+        {"type": "integer", "minimum": 0},
+    ),
+    "ETag": ("Version of this response; send it back as `If-None-Match`", _TEXT),
+    "Repr-Digest": ("SHA-256 of the whole file in Base64: `sha-256=:...:` (RFC 9530)", _TEXT),
+    "Preference-Applied": ("`wait=N`, if `Prefer: wait=N` was honoured", _TEXT),
+}
+HEADERS = {
+    name: {"description": description, "schema": schema}
+    for name, (description, schema) in _HEADER_DESCRIPTIONS.items()
 }
 
 
@@ -162,11 +150,8 @@ def _refer_to_models(schemas: dict[str, Any]) -> None:
     for schema in schemas.values():
         for name, property_schema in schema.get("properties", {}).items():
             if MODEL in property_schema:
-                reference = _SCHEMA.format(model=property_schema[MODEL])
-                schema["properties"][name] = {
-                    "$ref": reference,
-                    "description": property_schema["description"],
-                }
+                reference = {"$ref": _SCHEMA.format(model=property_schema[MODEL])}
+                schema["properties"][name] = reference | {"description": property_schema["description"]}
 
 
 def _extend_operation(operation: dict[str, Any], route: RouteContext) -> list[type[BaseModel]]:

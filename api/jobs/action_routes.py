@@ -6,13 +6,7 @@ from fastapi import APIRouter, Request, Response, status
 
 from api.api_keys import record_audit_event
 from api.http import problem_types
-from api.http.dependencies import (
-    ArtifactsDep,
-    CallerDep,
-    DatabaseDep,
-    DispatchDep,
-    JobId,
-)
+from api.http.dependencies import ArtifactsDep, CallerDep, DatabaseDep, DispatchDep, JobId
 from api.http.idempotency import IdempotentWithoutBodyDep
 from api.http.openapi import documented
 from api.http.routing import StrictQueryRoute
@@ -23,10 +17,7 @@ from models.store import jobs as store
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"], route_class=StrictQueryRoute)
 
 _ACCEPTED: dict[int | str, dict[str, Any]] = {
-    202: {
-        "model": schemas.JobDetails,
-        "description": "Requested; the worker acts within a chunk of steps",
-    }
+    202: {"model": schemas.JobDetails, "description": "Requested; the worker acts within a chunk of steps"}
 }
 
 
@@ -82,10 +73,7 @@ def resume_job(job_id: JobId, database: DatabaseDep, dispatch: DispatchDep) -> s
 )
 @documented(problem_types.CONFLICT, problem_types.OVER_QUOTA, headers=("Location",))
 def retry_job(
-    job_id: JobId,
-    database: DatabaseDep,
-    idempotent: IdempotentWithoutBodyDep,
-    dispatch: DispatchDep,
+    job_id: JobId, database: DatabaseDep, idempotent: IdempotentWithoutBodyDep, dispatch: DispatchDep
 ) -> Response:
     """Submit a failed or cancelled job again, as a new job; `Location` and body are the new job's.
 

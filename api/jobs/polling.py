@@ -18,11 +18,7 @@ _WAIT = re.compile(r'\s*wait\s*=\s*"?(\d{1,9})"?\s*', re.IGNORECASE)
 _JOB_TAG = re.compile(r"\d+-(?P<epoch>\d+)-(?P<state>[a-z]+)-")
 Prefer = Annotated[
     str | None,
-    Header(
-        description=(
-            f"`wait=N`: respond after up to N seconds (at most {MAX_WAIT_SECONDS}), or when it changes"
-        )
-    ),
+    Header(description=f"`wait=N`: respond after up to N s (at most {MAX_WAIT_SECONDS}), or when it changes"),
 ]
 
 

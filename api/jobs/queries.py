@@ -6,12 +6,7 @@ from typing import Annotated
 
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
-from api.http.pagination import (
-    CursorQuery,
-    FieldNames,
-    LimitQuery,
-    SortQuery,
-)
+from api.http.pagination import CursorQuery, FieldNames, LimitQuery, SortQuery
 from models.dataset_cards import DatasetName
 from models.errors import FieldError, InvalidSpec
 from models.states import JobState

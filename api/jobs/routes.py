@@ -146,14 +146,7 @@ def list_jobs(query: Annotated[JobQuery, Query()], database: DatabaseDep, reques
 
 
 @router.get("/{job_id}", response_model=schemas.JobDetails)
-@documented(
-    problem_types.TOO_MANY_STREAMS,
-    headers=(
-        "Retry-After",
-        "ETag",
-        "Preference-Applied",
-    ),
-)
+@documented(problem_types.TOO_MANY_STREAMS, headers=("Retry-After", "ETag", "Preference-Applied"))
 async def show_job(
     request: Request,
     job_id: JobId,
@@ -209,9 +202,7 @@ def _read(database: Database, job_id: str) -> tuple[str, bytes]:
 @router.get(
     "/{job_id}/epochs",
     response_model=schemas.EpochList,
-    responses={
-        200: {"content": {"text/csv": {"schema": {"type": "string"}}}},
-    },
+    responses={200: {"content": {"text/csv": {"schema": {"type": "string"}}}}},
 )
 @documented(problem_types.NOT_ACCEPTABLE, headers=("ETag",))
 def list_epochs(
@@ -288,18 +279,13 @@ async def list_events(
 
 
 _BY_ACCEPT = {"Vary": "Accept"}
+_BINARY = {"content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}}
 
 
 @router.get(
     "/{job_id}/model",
     response_class=Response,
-    responses={
-        200: {"content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}},
-        206: {
-            "description": "The requested part",
-            "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
-        },
-    },
+    responses={200: _BINARY, 206: {"description": "The requested part", **_BINARY}},
 )
 @documented(problem_types.RANGE_NOT_SATISFIABLE, headers=("ETag", "Repr-Digest"))
 def download_model(

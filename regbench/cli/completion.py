@@ -1,6 +1,6 @@
-"""What a shell may complete an argument to. A service that does not answer at once is not waited for."""
+"""What a shell may complete an argument to. A service that does not respond immediately is ignored."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from itertools import islice
 
 from models.dataset_cards import DATASETS
@@ -24,39 +24,28 @@ def complete_datasets(incomplete: str) -> list[str]:
 
 def complete_presets(incomplete: str) -> list[tuple[str, str]]:
     """Presets whose names begin so, each with its title."""
-    return _query(
-        lambda client: [
-            (preset.name, preset.title) for preset in client.presets() if preset.name.startswith(incomplete)
-        ]
-    )
+    return _query(incomplete, lambda client: ((item.name, item.title) for item in client.presets()))
 
 
 def complete_ids(incomplete: str) -> list[tuple[str, str]]:
     """The newest jobs and experiments whose ids begin so, each with its name."""
-    jobs = _query(
-        lambda client: [
-            (job.id, f"{job.state}, {job.title}")
-            for job in islice(client.jobs(page_size=_MAX_IDS), _MAX_IDS)
-            if job.id.startswith(incomplete)
-        ]
+    return complete_experiments(incomplete) + _query(
+        incomplete,
+        lambda client: ((job.id, f"{job.state}, {job.title}") for job in client.jobs(page_size=_MAX_IDS)),
     )
-    return complete_experiments(incomplete) + jobs
 
 
 def complete_experiments(incomplete: str) -> list[tuple[str, str]]:
     """The newest experiments whose ids begin so, each with its name."""
     return _query(
-        lambda client: [
-            (experiment.id, experiment.name)
-            for experiment in islice(client.experiments(page_size=_MAX_IDS), _MAX_IDS)
-            if experiment.id.startswith(incomplete)
-        ]
+        incomplete, lambda client: ((item.id, item.name) for item in client.experiments(page_size=_MAX_IDS))
     )
 
 
-def _query(fetch: Callable[[Regbench], list[tuple[str, str]]]) -> list[tuple[str, str]]:
+def _query(incomplete: str, fetch: Callable[[Regbench], Iterable[tuple[str, str]]]) -> list[tuple[str, str]]:
     try:
         with Regbench(timeout=_TIMEOUT_SECONDS, retries=0) as client:
-            return fetch(client)
+            newest = islice(fetch(client), _MAX_IDS)
+            return [(name, title) for name, title in newest if name.startswith(incomplete)]
     except ClientError:
         return []

@@ -20,7 +20,7 @@ def iter_controls() -> Iterator[Control]:
 
 
 def list_techniques() -> list[TechniqueChoice]:
-    return [technique for family in forms.build_families() for technique in family.techniques]
+    return [technique for family in forms.build_families().values() for technique in family]
 
 
 def put(document: dict[str, Any], pointer: str, value: Any) -> None:
