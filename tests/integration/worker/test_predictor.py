@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -89,7 +89,7 @@ class Service:
             job_id = jobs.create_jobs(session, [jobs.NewJob(spec)])[0].id
         store = ArtifactStore(self.settings)
         saved = artifacts.save_artifacts(store, job_id, 1, export_model(spec, network), np.zeros((1, 10)))
-        result = asdict(saved) | {"weights_sha256": compute_weights_sha256(network)} | changes
+        result = saved | {"weights_sha256": compute_weights_sha256(network)} | changes
         return finish_job(self.database, job_id, result=result_record(**result)).id
 
     def loads(self, job_id: str) -> int:
