@@ -17,6 +17,7 @@ from models.store.tables import Job
 from models.store.transitions import get_job
 from tests.chaos.fault_log import Tally
 from tests.factories import job_spec
+from worker.program import ProgramCache
 from worker.runner import Runner
 
 
@@ -33,13 +34,20 @@ def tmpfs(folder: Path, kilobytes: int) -> Iterator[Path]:
         subprocess.run([str(umount), str(folder)], check=True)
 
 
-def trained(settings: Settings, database: Database, disk: Path) -> Job:
+@pytest.fixture(scope="module")
+def programs() -> ProgramCache:
+    """Shared: compiling takes longer than training."""
+    return ProgramCache()
+
+
+def trained(settings: Settings, database: Database, disk: Path, programs: ProgramCache) -> Job:
     """A job whose model takes about 200 kB, a checkpoint of it about 600."""
     tight = settings.model_copy(update={"artifacts_url": f"file://{disk}", "checkpoint_seconds": 0.0})
     with database.write() as session:
         spec = job_spec(model={"hidden_units": [64]}, training={"epochs": 4})
         (job,) = jobs.create_jobs(session, [jobs.NewJob(spec)])
     runner = Runner(tight)
+    runner._programs = programs
     assert runner.run_next()
     runner.close()
     with database.read() as session:
@@ -52,9 +60,10 @@ def test_a_disk_without_space_for_a_second_checkpoint(
     tally: Tally,
     tmp_path: Path,
     caplog: pytest.LogCaptureFixture,
+    programs: ProgramCache,
 ) -> None:
     with tmpfs(tmp_path / "disk", kilobytes=1_000) as disk:
-        job = trained(database_settings, database, disk)
+        job = trained(database_settings, database, disk, programs)
         tally.faults += caplog.text.count("No space left on device")
         tally.jobs += 1
         tally.lost += job.state != JobState.SUCCEEDED
@@ -67,10 +76,10 @@ def test_a_disk_without_space_for_a_second_checkpoint(
 
 
 def test_a_disk_without_space_for_the_model(
-    database: Database, database_settings: Settings, tally: Tally, tmp_path: Path
+    database: Database, database_settings: Settings, tally: Tally, tmp_path: Path, programs: ProgramCache
 ) -> None:
     with tmpfs(tmp_path / "disk", kilobytes=60) as disk:
-        job = trained(database_settings, database, disk)
+        job = trained(database_settings, database, disk, programs)
         tally.faults += 1
         tally.jobs += 1
         tally.lost += (job.state, job.error_code) != (JobState.FAILED, "artifacts_unwritable")

@@ -8,6 +8,7 @@ import pytest
 from models.settings import Settings
 from tests import servers
 from worker.engine import start_engine
+from worker.program import ProgramCache
 
 Outage = Callable[[], AbstractContextManager[None]]
 
@@ -15,6 +16,12 @@ Outage = Callable[[], AbstractContextManager[None]]
 @pytest.fixture(scope="session", autouse=True)
 def _engine() -> None:
     start_engine(threads=1)
+
+
+@pytest.fixture(scope="session")
+def programs() -> ProgramCache:
+    """Those of a process that has trained such jobs before: compiling is the slowest part here."""
+    return ProgramCache()
 
 
 @pytest.fixture

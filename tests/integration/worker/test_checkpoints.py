@@ -33,12 +33,6 @@ def settings(database_settings: Settings) -> Settings:
     return database_settings.model_copy(update={"checkpoint_seconds": 0.0})
 
 
-@pytest.fixture(scope="module")
-def programs() -> ProgramCache:
-    """A runner whose process has trained such jobs before: compiling is the slowest part here."""
-    return ProgramCache()
-
-
 @pytest.fixture
 def runner(settings: Settings, programs: ProgramCache) -> Iterator[Runner]:
     runner = Runner(settings)

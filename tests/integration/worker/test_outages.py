@@ -22,6 +22,7 @@ from models.store.tables import Job
 from tests.factories import epoch_record, job_spec, result_record
 from tests.integration.worker.conftest import Outage
 from worker.lease import Interrupted, Lease
+from worker.program import ProgramCache
 from worker.runner import Runner
 from worker.sweeper import Sweeper
 
@@ -186,12 +187,15 @@ class TestTraining:
     """The same, trained for real."""
 
     @pytest.fixture
-    def run_next(self, database_settings: Settings) -> Iterator[Callable[[float], bool]]:
+    def run_next(
+        self, database_settings: Settings, programs: ProgramCache
+    ) -> Iterator[Callable[[float], bool]]:
         with ExitStack() as stack:
 
             def run_next(lease_seconds: float) -> bool:
                 settings = database_settings.model_copy(update={"lease_seconds": lease_seconds})
                 runner = Runner(settings)
+                runner._programs = programs
                 stack.callback(runner.close)
                 return runner.run_next()
 

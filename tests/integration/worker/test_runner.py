@@ -25,12 +25,14 @@ from tests.factories import job_spec
 from tests.integration.api.conftest import TestClient
 from worker.datasets import load, split_dataset
 from worker.lease import Lease
+from worker.program import ProgramCache
 from worker.runner import Runner
 
 
 @pytest.fixture
-def runner(database_settings: Settings) -> Iterator[Runner]:
+def runner(database_settings: Settings, programs: ProgramCache) -> Iterator[Runner]:
     runner = Runner(database_settings)
+    runner._programs = programs
     yield runner
     runner.close()
 
@@ -55,6 +57,7 @@ def job_now(database: Database, job_id: str) -> Job:
 def test_a_second_job_of_the_same_shape_needs_no_compilation_and_is_counted_so(
     database: Database, runner: Runner, database_settings: Settings
 ) -> None:
+    runner._programs = ProgramCache()  # as in a new process
     first = job_spec(regularization={"dropout": {"rate": 0.2}, "l2": {"factor": 1e-3}})
     other = job_spec(
         seed=5,
