@@ -112,7 +112,7 @@ class ExperimentSpec(BaseModel):
         )
     )
     margin_points: float = Field(
-        0.2, gt=0, le=100, description="Accuracies that differ by less, in points, are as good as equal"
+        0.2, gt=0, le=100, description="Accuracies that differ by less, in points, are practically equal"
     )
     margin_loss: float | None = Field(
         None, gt=0, le=100, description="The same of test losses, in nats; null: losses are not called equal"

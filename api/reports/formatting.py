@@ -310,7 +310,7 @@ def build_contrast_rows(comparison: Comparison) -> list[list[str]]:
             "pairs",
             _format_heading(accuracy),
             "p (accuracy)",
-            f"equal within {max(margins):g} points" if margins else "as good as equal",
+            f"equal within {max(margins):g} points" if margins else "practically equal",
             *map(_format_heading, others),
         ]
     ]

@@ -26,7 +26,7 @@ class MetricSummary(ResponseModel):
 
 
 class Equivalence(ResponseModel):
-    """Whether two variants are as good as equal in a metric."""
+    """Whether two variants are practically equal in a metric."""
 
     margin: float = Field(description="What counts as no difference worth having, to either side")
     p: float | None = Field(

@@ -151,8 +151,8 @@ def test_a_page_reports_an_unavailable_service_and_recovers(unchecked: Page, pau
     if path != "/jobs":
         # Going offline does not interrupt an open stream.
         unchecked.get_by_role("button", name="Resume").click()
-        expect(unchecked.locator("#status")).to_have_text("The service does not answer.")
-    expect(unchecked.locator("#banner")).to_contain_text("does not answer", timeout=TIMEOUT_MS)
+        expect(unchecked.locator("#status")).to_have_text("The service does not respond.")
+    expect(unchecked.locator("#banner")).to_contain_text("does not respond", timeout=TIMEOUT_MS)
     check_accessibility(unchecked, path)
     unchecked.context.set_offline(False)
     if path != "/jobs":
@@ -256,7 +256,7 @@ def test_a_form_is_submitted_once_after_a_lost_response(unchecked: Page, client:
 
     unchecked.route("**/v1/jobs", lose)
     button.click()
-    expect(unchecked.locator("#form-errors")).to_contain_text("does not answer")
+    expect(unchecked.locator("#form-errors")).to_contain_text("does not respond")
     unchecked.unroute("**/v1/jobs")
     button.dblclick()
     unchecked.wait_for_url(re.compile(r"/jobs/job_\w+$"))

@@ -15,14 +15,14 @@ export async function request(path, options) {
     response = await fetch(path, options);
   } catch (error) {
     if (error.name === "AbortError") throw error;
-    showUnavailable("The service does not answer.");
-    throw new Error("The service does not answer.", { cause: error });
+    showUnavailable("The service does not respond.");
+    throw new Error("The service does not respond.", { cause: error });
   }
   if (response.status === 401 || (response.redirected && new URL(response.url).pathname === "/login")) {
     showLoggedOut();
     throw new ApiError({ status: 401, detail: "Your login has ended." });
   }
-  if (response.status >= BAD_GATEWAY) showUnavailable("The service cannot answer now.");
+  if (response.status >= BAD_GATEWAY) showUnavailable("The service is not available at the moment.");
   else hideBanner();
   return response;
 }
@@ -32,7 +32,7 @@ export async function requestJson(path, { method = "GET", body, headers = {}, si
   const response = await request(path, { method, signal, headers: { Accept: "application/json", ...(body === undefined ? {} : { "Content-Type": raw ? body.type : "application/json" }), ...headers }, body: raw || body === undefined ? body : JSON.stringify(body) });
   if (response.status === 204) return null;
   // A proxy may respond with something other than JSON.
-  const document = await response.json().catch(() => ({ status: response.status, detail: `The service answered with status ${response.status}.` }));
+  const document = await response.json().catch(() => ({ status: response.status, detail: `The service responded with status ${response.status}.` }));
   if (!response.ok) throw new ApiError(document);
   return document;
 }

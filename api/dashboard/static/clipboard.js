@@ -11,7 +11,7 @@ async function copy(text) {
   const copied = document.execCommand("copy");
   area.remove();
   focused?.focus();
-  if (!copied) throw new Error("This browser cannot copy here.");
+  if (!copied) throw new Error("Copying is not available in this browser.");
 }
 
 // Lets a button copy `getText()` and report the outcome in its label.

@@ -48,7 +48,7 @@ export function refresh() {
 async function fetchPage() {
   const response = await request(location.href, { headers: { Accept: "text/html" } });
   if (response.status === NOT_FOUND) showDeleted();
-  if (!response.ok) throw new ApiError({ status: response.status, detail: `The service answered with status ${response.status}.` });
+  if (!response.ok) throw new ApiError({ status: response.status, detail: `The service responded with status ${response.status}.` });
   const page = new DOMParser().parseFromString(await response.text(), "text/html");
   for (const element of document.querySelectorAll("[data-live]")) {
     const next = page.getElementById(element.id);

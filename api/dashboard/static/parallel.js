@@ -27,7 +27,7 @@ export function buildParallelCoordinates(report) {
     });
   });
   return h("section", { "aria-labelledby": "sweep-title" },
-    h("h2", { id: "sweep-title" }, "The sweep at a glance"),
+    h("h2", { id: "sweep-title" }, "Overview of the sweep"),
     h("p", { class: "help sideways" }, "Scroll sideways to see all axes \u2192"),
     h("div", { class: "scroll", role: "group", "aria-labelledby": "sweep-title", tabindex: 0 },
       s("svg", { class: "sweep", viewBox: `0 0 ${WIDTH} ${HEIGHT}` },

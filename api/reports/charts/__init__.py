@@ -74,7 +74,7 @@ CHARTS: dict[str, Chart] = {
             "differences",
             "Difference from the baseline, with 95 % intervals",
             "A dot for the mean over pairs of equal seed, a line for its 95 % interval: one that crosses "
-            "zero shows no difference. In the shaded zone accuracies are as good as equal.",
+            "zero shows no difference. Shaded: practically equal accuracies.",
             outcomes.find_contrasted,
             outcomes.MAX_ROWS,
             "no variant shares a finished seed with the baseline",
@@ -123,7 +123,7 @@ CHARTS: dict[str, Chart] = {
         Chart(
             "cost",
             "Test accuracy against cost",
-            "Up is more accurate, left is quicker. Upright lines are 95 % intervals over seeds.",
+            "Up is more accurate, left is faster. Vertical lines are 95 % intervals over seeds.",
             outcomes.find_finished,
             outcomes.MAX_ROWS,
             _NO_RESULT,
@@ -132,8 +132,8 @@ CHARTS: dict[str, Chart] = {
         Chart(
             "weights",
             "How large the weights are",
-            "One model of each variant, all to the same scale. Weights of exactly zero are left out, and "
-            "counted above the plot. Upwards each mark is a tenfold.",
+            "One model of each variant, all to the same scale. Weights of exactly zero are "
+            "omitted, and counted above the plot. Log scale.",
             networks.find_diagnosed,
             networks.MAX_PANELS,
             _NO_DIAGNOSTICS,
@@ -154,8 +154,8 @@ CHARTS: dict[str, Chart] = {
         Chart(
             "reliability",
             "How sure, and how often right",
-            "Below the dashed diagonal a model is surer than it is right. As many test images in each dot; "
-            "uprights are standard errors.",
+            "Below the dashed diagonal a model is overconfident. Each dot holds the same number "
+            "of test images; bars are standard errors.",
             networks.find_with_calibration,
             networks.MAX_PANELS,
             _NO_DIAGNOSTICS,

@@ -131,7 +131,7 @@ def test_equivalence_is_stated_where_it_could_be_tested() -> None:
     column = rows[0].index("equal within 0.2 points")
     assert [row[column] for row in rows[1:]] == ["yes", "not shown"]
     alone = formatting.build_contrast_rows(comparisons.full(seeds=1))
-    assert alone[1][alone[0].index("as good as equal")] == "-"
+    assert alone[1][alone[0].index("practically equal")] == "-"
 
 
 @pytest.mark.parametrize(
