@@ -18,6 +18,10 @@ with warnings.catch_warnings():
     from fastapi.testclient import TestClient
 
 
+over_sqlite = pytest.mark.parametrize("database_settings", ["sqlite"], indirect=True)
+"""For responses that no query decides: over PostgreSQL they are the same."""
+
+
 @pytest.fixture
 def broker(redis_socket: Path) -> Iterator[Redis]:
     """A real Redis, empty at first."""

@@ -24,7 +24,7 @@ from models.store.tables import ApiKey, IdempotencyKey, Webhook
 from models.store.transitions import get_database_now
 from tests.applications import application
 from tests.factories import finish_job, job_spec
-from tests.integration.api.conftest import TestClient
+from tests.integration.api.conftest import TestClient, over_sqlite
 from tests.integration.api.http.test_problems import problem
 
 JOB = job_spec().model_dump(mode="json", exclude_unset=True)
@@ -216,6 +216,7 @@ def test_a_key_created_by_an_admin_is_shown_once(guarded: TestClient, database: 
     assert rest["next_cursor"] is None
 
 
+@over_sqlite
 @pytest.mark.parametrize(
     ("document", "pointer"),
     [
@@ -330,17 +331,20 @@ def test_the_floating_point_operations_of_a_day_are_added_up(closed: Settings, d
         assert 86_000 < int(refused.headers["Retry-After"]) <= 86_400
 
 
+@over_sqlite
 @pytest.mark.parametrize("host", ["evil.example", "evil.example:8000", "127.0.0.1.evil.example", "", "["])
 def test_without_keys_another_hosts_name_is_refused(client: httpx.Client, host: str) -> None:
     refused = client.get("/v1/presets", headers={"Host": host})
     assert problem(refused, 421)["type"] == "/problems/wrong_host"
 
 
+@over_sqlite
 @pytest.mark.parametrize("host", ["127.0.0.1:8000", "localhost", "LOCALHOST:1", "[::1]:8000", "testserver"])
 def test_without_keys_loopback_and_allowed_names_are_served(client: httpx.Client, host: str) -> None:
     assert client.get("/v1/presets", headers={"Host": host}).status_code == 200
 
 
+@over_sqlite
 @pytest.mark.parametrize(
     "headers",
     [
@@ -366,6 +370,7 @@ def test_without_keys_the_services_own_pages_and_programs_can_change_jobs(
     assert client.post("/v1/jobs", json=JOB, headers=headers).status_code == 202
 
 
+@over_sqlite
 @pytest.mark.parametrize("path", ["/v1/jobs", "/healthz", "/docs", "/nothing", "/v1/jobs/job_1", "/metrics"])
 def test_every_response_forbids_use_by_other_sites(client: httpx.Client, path: str) -> None:
     headers = client.get(path, headers={"Origin": "https://evil.example"}).headers

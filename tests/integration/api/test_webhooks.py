@@ -12,6 +12,7 @@ from models.store.database import Database
 from models.store.tables import Delivery, Webhook
 from tests.applications import application
 from tests.factories import finished_job
+from tests.integration.api.conftest import over_sqlite
 
 URL = "https://example.org/hook"
 
@@ -33,6 +34,7 @@ def test_a_repeated_request_creates_one_webhook(client: httpx.Client) -> None:
     assert len(client.get("/v1/webhooks").json()["items"]) == 1
 
 
+@over_sqlite
 @pytest.mark.parametrize(
     ("document", "pointer"),
     [

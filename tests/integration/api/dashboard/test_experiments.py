@@ -17,7 +17,7 @@ from models.store import queue
 from models.store.database import Database
 from models.techniques import CATALOGUE
 from tests.factories import finish_job, finished_job, job_spec, result_record
-from tests.integration.api.conftest import TestClient
+from tests.integration.api.conftest import TestClient, over_sqlite
 from tests.integration.api.experiments.test_routes import DOCUMENT, create, jobs_of
 from tests.integration.api.test_api_keys import bearer, make_key
 
@@ -31,6 +31,7 @@ def get_page(client: httpx.Client, path: str) -> str:
     return response.text
 
 
+@over_sqlite
 @pytest.mark.parametrize("path", PAGES)
 def test_pages_run_only_their_own_scripts(client: httpx.Client, path: str) -> None:
     response = client.get(path)
@@ -40,6 +41,7 @@ def test_pages_run_only_their_own_scripts(client: httpx.Client, path: str) -> No
     assert re.findall(r"\son\w+=", response.text) == []
 
 
+@over_sqlite
 @pytest.mark.parametrize("path", PAGES)
 def test_every_style_and_script_of_a_page_exists(client: httpx.Client, path: str) -> None:
     urls = re.findall(r'(?:src|href)="(/static/[^"]+)"', get_page(client, path))
@@ -58,6 +60,7 @@ def test_a_script_without_a_digest_is_revalidated(client: httpx.Client) -> None:
     assert (again.status_code, again.content) == (304, b"")
 
 
+@over_sqlite
 @pytest.mark.parametrize("name", ["nothing.js", "..%2Fpages.py", "plotly-0.0.0.js", ".", "%00"])
 def test_no_other_file_is_served(client: httpx.Client, name: str) -> None:
     assert client.get(f"/static/{name}").status_code == 404
@@ -227,6 +230,7 @@ def test_pages_are_not_in_the_openapi_document(client: httpx.Client) -> None:
     assert JobState.QUEUED in get_page(client, f"/experiments/{create(client, DOCUMENT)['id']}")
 
 
+@over_sqlite
 @pytest.mark.parametrize("path", [*PAGES, "/jobs", "/learn", "/learn/dropout", "/experiments/{}"])
 def test_f17_the_current_page_is_marked_by_a_token_without_quotes(client: httpx.Client, path: str) -> None:
     text = get_page(client, path.format(create(client, DOCUMENT)["id"]))

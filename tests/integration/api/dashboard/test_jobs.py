@@ -22,7 +22,7 @@ from models.store.jobs import NewJob
 from models.store.tables import LOCAL_OWNER
 from models.techniques import CATALOGUE
 from tests.factories import finish_job, finished_job, job_in, job_spec, result_record
-from tests.integration.api.conftest import TestClient
+from tests.integration.api.conftest import TestClient, over_sqlite
 from tests.integration.api.dashboard.test_experiments import get_page
 from tests.integration.api.experiments.test_routes import DOCUMENT, create
 from tests.integration.api.experiments.test_routes import jobs_of as jobs_of_experiment
@@ -101,6 +101,7 @@ def test_every_error_of_a_query_string_is_listed(client: httpx.Client) -> None:
     assert re.findall(r"<li><code>(.*?)</code>", text) == ["?state", "?limit"]
 
 
+@over_sqlite
 @pytest.mark.parametrize("path", ["/nothing", "/jobs/", "/jobs/a%2Fb", "/login/x", "/logout"])
 def test_browsers_get_a_problem_page_for_unknown_paths(client: httpx.Client, path: str) -> None:
     status = 405 if path == "/logout" else 404
@@ -192,6 +193,7 @@ def test_every_technique_is_explained(client: httpx.Client) -> None:
         assert technique.about.title in unescape(get_page(client, f"/learn/{name}"))
 
 
+@over_sqlite
 @pytest.mark.parametrize("name", CATALOGUE)
 def test_every_technique_can_be_run_small(client: httpx.Client, name: str) -> None:
     text = get_page(client, f"/learn/{name}")

@@ -24,7 +24,7 @@ from models.dispatch import QUEUE, build_celery_settings
 from models.settings import Settings
 from models.store.database import Database
 from tests.factories import finished_job, result_record
-from tests.integration.api.conftest import TestClient
+from tests.integration.api.conftest import TestClient, over_sqlite
 from tests.integration.api.http.test_problems import JSON, pointers, problem, stored
 from tests.integration.api.serving import serving
 
@@ -152,6 +152,7 @@ def test_a_link_to_the_next_page_stays_one_header(client: httpx.Client) -> None:
     assert "\n" not in answer.headers["Link"]
 
 
+@over_sqlite
 @pytest.mark.parametrize("levels", [190, 10_000])
 @pytest.mark.parametrize(("opening", "closing"), [("[", "]"), ('{"a":', "}")])
 def test_deeply_nested_json_is_refused(client: httpx.Client, levels: int, opening: str, closing: str) -> None:

@@ -18,6 +18,7 @@ from models.store.jobs import NewJob, create_jobs
 from models.store.tables import IdempotencyKey, Job
 from models.store.transitions import get_database_now
 from tests.factories import job_in, job_spec
+from tests.integration.api.conftest import over_sqlite
 
 SPEC = {"dataset": {"name": "mnist_5k"}, "training": {"epochs": 1}}
 EXPERIMENT = {"name": "e", "base": SPEC, "variants": [{"name": "a"}], "seeds": [0, 1]}
@@ -92,6 +93,7 @@ def test_a_refused_request_may_be_corrected_and_sent_again(client: httpx.Client,
     assert jobs(database) == 1
 
 
+@over_sqlite
 @pytest.mark.parametrize("key", ["", "a" * 256, "with space", "tab\tin it"])
 def test_an_invalid_idempotency_key_is_refused(client: httpx.Client, database: Database, key: str) -> None:
     refused = client.post("/v1/jobs", json=SPEC, headers={"Idempotency-Key": key})

@@ -9,6 +9,7 @@ from models.metrics import METRICS
 from models.states import JobState
 from models.store.database import Database
 from tests.factories import finished_job, job_in, job_spec, result_record
+from tests.integration.api.conftest import over_sqlite
 
 
 @pytest.fixture
@@ -85,6 +86,7 @@ def test_only_the_requested_fields_are_returned(client: httpx.Client, two: tuple
         assert items(client.get(f"/v1/jobs?fields={names}"))[0] == {"result": everything["result"]}
 
 
+@over_sqlite
 @pytest.mark.parametrize(
     ("names", "choice"),
     [

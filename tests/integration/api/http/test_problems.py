@@ -15,7 +15,7 @@ from models import datasets
 from models.dataset_cards import DATASETS
 from models.settings import Settings
 from tests.factories import job_spec
-from tests.integration.api.conftest import TestClient
+from tests.integration.api.conftest import TestClient, over_sqlite
 
 MEMBERS = {"type", "title", "status", "detail", "instance", "errors", "request_id"}
 JSON = {"Content-Type": "application/json"}
@@ -47,6 +47,7 @@ def stored(client: httpx.Client) -> int:
     return len(jobs) + len(experiments)
 
 
+@over_sqlite
 @pytest.mark.parametrize(
     ("body", "expected"),
     [
@@ -81,6 +82,7 @@ def test_a_bad_job_is_refused_at_its_field(client: httpx.Client, body: str, expe
     assert stored(client) == 0
 
 
+@over_sqlite
 @pytest.mark.parametrize("body", ["", "{nope", '{"seed": 1', '{"name": "\\ud800"}', b"\xff", "[" * 5000])
 def test_invalid_json_names_the_position(client: httpx.Client, body: str | bytes) -> None:
     answer = client.post("/v1/jobs", content=body, headers=JSON)
@@ -92,6 +94,7 @@ def test_invalid_json_names_the_position(client: httpx.Client, body: str | bytes
 VARIANTS = [{"name": "a", "changes": {}}, {"name": "b", "changes": {"regularization": {"l2": {}}}}]
 
 
+@over_sqlite
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
@@ -184,6 +187,7 @@ def test_f1_a_damaged_dataset_is_not_available_and_refused_with_its_file(
         assert stored(client) == 0
 
 
+@over_sqlite
 @pytest.mark.parametrize(
     ("path", "expected"),
     [

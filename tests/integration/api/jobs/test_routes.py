@@ -17,6 +17,7 @@ from models.store.database import Database
 from models.store.tables import Result
 from models.store.transitions import get_job
 from tests.factories import finish_job, finished_job, job_in, job_spec, result_record
+from tests.integration.api.conftest import over_sqlite
 
 FIELDS = [
     *["id", "name", "state", "requested_action", "spec", "spec_hash", "experiment_id", "variant"],
@@ -330,6 +331,7 @@ def test_a_failed_job_has_its_error(client: httpx.Client, database: Database) ->
     assert failed["error"] == {"code": "diverged", "message": "NaN", "retryable": False}
 
 
+@over_sqlite
 @pytest.mark.parametrize(
     ("path", "document", "pointers"),
     [
