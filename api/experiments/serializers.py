@@ -15,9 +15,7 @@ def serialize_experiment(row: tables.Experiment, progress: ExperimentProgress) -
     deleted = len(row.document["variants"]) * len(row.document["seeds"]) - progress.total
     if progress.best_job is not None and progress.best_test_accuracy is not None:
         best = schemas.Best(
-            variant=progress.best_variant,
-            job_id=progress.best_job,
-            test_accuracy=progress.best_test_accuracy,
+            variant=progress.best_variant, job_id=progress.best_job, test_accuracy=progress.best_test_accuracy
         )
     return schemas.Experiment(
         id=row.id,

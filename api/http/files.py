@@ -12,10 +12,7 @@ from api.http.problems import Problem
 
 _RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
 
-Range = Annotated[
-    str | None,
-    Header(alias="Range", description="A part of the file: `bytes=FIRST-LAST`"),
-]
+Range = Annotated[str | None, Header(alias="Range", description="A part of the file: `bytes=FIRST-LAST`")]
 IfRange = Annotated[str | None, Header(description="`ETag` of the file of which you have other parts")]
 
 

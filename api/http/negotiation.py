@@ -4,8 +4,23 @@ from typing import Annotated
 
 from fastapi import Header
 
+from api.http import problem_types
+from api.http.problems import Problem
+
 # Left out of the OpenAPI document, where each response lists its formats (OpenAPI 3.1, "Parameter Object").
 Accept = Annotated[str, Header(include_in_schema=False)]
+
+
+def require_format(accept: str, offered: list[str]) -> str:
+    """Which of the `offered` media types suits an Accept header best.
+
+    Raises:
+        Problem: none does.
+    """
+    media_type = negotiate(accept, offered)
+    if media_type is None:
+        raise Problem(problem_types.NOT_ACCEPTABLE, f"Available formats: {', '.join(offered)}.")
+    return media_type
 
 
 def negotiate(accept: str, offered: list[str]) -> str | None:

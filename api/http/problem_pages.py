@@ -7,9 +7,8 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Response
 
 from api.http import problem_types
-from api.http.negotiation import Accept, negotiate
+from api.http.negotiation import Accept, require_format
 from api.http.openapi import build_text_responses, documented
-from api.http.problems import build_not_acceptable
 from api.http.routing import StrictQueryRoute
 from models.errors import NotFound
 
@@ -23,16 +22,13 @@ _HEADERS = {"Vary": "Accept", "Content-Security-Policy": "default-src 'none'; st
 )
 @documented(problem_types.NOT_FOUND, problem_types.NOT_ACCEPTABLE)
 def show_problem_type(
-    code: Annotated[str, Path(description="The last part of `type` in a problem")],
-    accept: Accept = "*/*",
+    code: Annotated[str, Path(description="The last part of `type` in a problem")], accept: Accept = "*/*"
 ) -> Response:
     """What a kind of problem means, and what to do about it, as Markdown or HTML by `Accept`."""
     if code not in problem_types.TYPES:
         raise NotFound(f"There is no problem of that name; choose one of {', '.join(problem_types.TYPES)}.")
     kind = problem_types.TYPES[code]
-    media_type = negotiate(accept, ["text/markdown", "text/html"])
-    if media_type is None:
-        raise build_not_acceptable("text/markdown or text/html")
+    media_type = require_format(accept, ["text/markdown", "text/html"])
     page = (
         problem_types.render_page(kind)
         if media_type == "text/markdown"

@@ -117,11 +117,6 @@ class Problem(Exception):
         self.headers = headers or {}
 
 
-def build_not_acceptable(offers: str) -> Problem:
-    """The problem where no available format suits the Accept header."""
-    return Problem(problem_types.NOT_ACCEPTABLE, f"Available formats: {offers}.")
-
-
 def format_json_pointer(parts: Iterable[int | str]) -> str:
     """The JSON pointer (RFC 6901) that `parts` spell: `("a/b", 0)` gives `/a~1b/0`."""
     return "".join(f"/{str(part).replace('~', '~0').replace('/', '~1')}" for part in parts)

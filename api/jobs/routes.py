@@ -23,7 +23,7 @@ from api.http.dependencies import (
 from api.http.etags import IfNoneMatch, build_not_modified, format_weak_etag, match_etag
 from api.http.files import IfRange, Range, build_file_response
 from api.http.idempotency import IdempotentDep
-from api.http.negotiation import Accept, negotiate
+from api.http.negotiation import Accept, require_format
 from api.http.openapi import documented
 from api.http.pagination import (
     decode_cursor,
@@ -33,7 +33,6 @@ from api.http.pagination import (
     render_page,
     split_page,
 )
-from api.http.problems import build_not_acceptable
 from api.http.routing import StrictQueryRoute
 from api.jobs import schemas, serializers
 from api.jobs.event_stream import JobStream, LastEventId, parse_last_event_id
@@ -213,9 +212,7 @@ def list_epochs(
     if_none_match: IfNoneMatch = None,
 ) -> Response:
     """A job's history, one entry an epoch, as JSON or CSV by `Accept`. `If-None-Match` as of a job."""
-    media_type = negotiate(accept, ["application/json", "text/csv"])
-    if media_type is None:
-        raise build_not_acceptable("application/json or text/csv")
+    media_type = require_format(accept, ["application/json", "text/csv"])
     with database.read() as session:
         if get_status(session, job_id) is None:
             raise NotFound(f"There is no job {job_id}.")
@@ -258,9 +255,7 @@ async def list_events(
     A stream has `change` (as in the list), `epoch` (as in the history) and `progress` messages, and `end`,
     after which it closes. With `Last-Event-ID` it continues after that message.
     """
-    media_type = negotiate(accept, ["application/json", "text/event-stream"])
-    if media_type is None:
-        raise build_not_acceptable("application/json or text/event-stream")
+    media_type = require_format(accept, ["application/json", "text/event-stream"])
     position = parse_last_event_id(last_event_id) if media_type != "application/json" else None
 
     def load() -> tuple[JobState, list[Event]]:

@@ -89,8 +89,7 @@ class Job(ResponseModel):
         description="The action requested from its worker and not done yet; `release`: back into the queue"
     )
     spec: dict[str, Any] = Field(
-        description="The specification including all defaults",
-        json_schema_extra={MODEL: "JobSpec"},
+        description="The specification including all defaults", json_schema_extra={MODEL: "JobSpec"}
     )
     spec_hash: str = Field(description="Equal hashes give equal weights on the same data and engine")
     experiment_id: str | None

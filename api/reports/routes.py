@@ -11,9 +11,8 @@ from sqlalchemy.orm import Session
 from api import reports
 from api.http import problem_types
 from api.http.dependencies import DatabaseDep, ExperimentId
-from api.http.negotiation import Accept, negotiate
+from api.http.negotiation import Accept, require_format
 from api.http.openapi import documented
-from api.http.problems import build_not_acceptable
 from api.http.routing import StrictQueryRoute
 from api.reports.schemas import ChartCard, ChartList, Comparison, Curves
 from models.errors import NotFound
@@ -160,9 +159,7 @@ def show_experiment_curves(
 def _choose_format(requested: Name | None, accept: str, media_types: Mapping[Name, str]) -> Name:
     if requested is not None:
         return requested
-    media_type = negotiate(accept, list(media_types.values()))
-    if media_type is None:
-        raise build_not_acceptable(", ".join(media_types.values()))
+    media_type = require_format(accept, list(media_types.values()))
     return next(name for name, item in media_types.items() if item == media_type)
 
 

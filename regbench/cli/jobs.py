@@ -101,8 +101,7 @@ def jobs(
 
 def show(
     resource_id: Annotated[
-        str,
-        typer.Argument(metavar="ID", help="ID of a job or an experiment.", autocompletion=complete_ids),
+        str, typer.Argument(metavar="ID", help="ID of a job or an experiment.", autocompletion=complete_ids)
     ],
     url: Url = None,
     as_json: AsJson = False,

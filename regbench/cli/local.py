@@ -33,8 +33,7 @@ from regbench.local.stack import are_keys_required, run_stack
 
 def up(
     host: Annotated[
-        str,
-        typer.Option(help="Address to listen on; except on loopback, every request needs an API key."),
+        str, typer.Option(help="Address to listen on; except on loopback, every request needs an API key.")
     ] = "127.0.0.1",
     port: Annotated[
         int, typer.Option(min=0, max=65535, help="Port to listen on; 0 picks a free one.")

@@ -28,8 +28,7 @@ from regbench.errors import ClientError, CommandRefused, ProblemError, Unreachab
 SUCCEEDED, FAILED, CANCELLED, REFUSED, INTERRUPTED = 0, 1, 2, 4, 130
 
 Url = Annotated[
-    str | None,
-    typer.Option(envvar="REGBENCH_URL", help="URL of the service.", show_default=DEFAULT_URL),
+    str | None, typer.Option(envvar="REGBENCH_URL", help="URL of the service.", show_default=DEFAULT_URL)
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print only JSON to stdout.")]
 JsonLines = Annotated[bool, typer.Option("--json", help="Print JSON to stdout, one document per line.")]

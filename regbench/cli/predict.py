@@ -18,8 +18,7 @@ _BAR_WIDTH = 40
 
 def predict(
     job_id: Annotated[
-        str,
-        typer.Argument(metavar="ID", help="ID of a job that has succeeded.", autocompletion=complete_ids),
+        str, typer.Argument(metavar="ID", help="ID of a job that has succeeded.", autocompletion=complete_ids)
     ],
     images: Annotated[
         list[Path],

@@ -23,8 +23,7 @@ _FORMATS: dict[str, ReportFormat] = {
 def report(
     ids: Ids,
     form: Annotated[
-        ReportFormat | None,
-        typer.Option("--format", help="Default: from the suffix of --output, else md."),
+        ReportFormat | None, typer.Option("--format", help="Default: from the suffix of --output, else md.")
     ] = None,
     output: Annotated[Path | None, typer.Option(help="Write to this file instead of stdout.")] = None,
     open_it: Annotated[bool, typer.Option("--open", help="Open the report in a browser.")] = False,

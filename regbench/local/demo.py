@@ -55,10 +55,7 @@ def run_demo(
         port = USUAL_PORT
     except StackError:
         port = find_free_port(HOST)
-    with (
-        run_stack(own, HOST, port, echo=echo, throwaway=True) as stack,
-        Regbench(stack.url) as client,
-    ):
+    with run_stack(own, HOST, port, echo=echo, throwaway=True) as stack, Regbench(stack.url) as client:
         names: list[DatasetName] = [dataset] if dataset else ["mnist", FALLBACK]
         for name in names:
             try:

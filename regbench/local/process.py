@@ -102,11 +102,7 @@ class Child:
 def run_module(settings: Settings, command: Sequence[str]) -> str:
     """Run `("-m", NAME, ...)`; returns its output. A StackError has the last line of a failure."""
     done = subprocess.run(  # noqa: S603 (our own command, no shell)
-        [*PYTHON, *command],
-        env=build_environment(settings),
-        capture_output=True,
-        text=True,
-        check=False,
+        [*PYTHON, *command], env=build_environment(settings), capture_output=True, text=True, check=False
     )
     if done.returncode:
         lines = done.stderr.strip().splitlines() or [f"{command[1]} failed: exit code {done.returncode}."]

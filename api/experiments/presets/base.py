@@ -43,11 +43,7 @@ def build_preset(
     plain: Document = {
         "dataset": {"name": "mnist", "validation_fraction": 0.2},
         "model": {"family": "mlp", "hidden_units": [512, 512], "activation": "relu"},
-        "training": {
-            "optimizer": {"name": "adam", "learning_rate": 0.001},
-            "batch_size": 32,
-            "epochs": 10,
-        },
+        "training": {"optimizer": {"name": "adam", "learning_rate": 0.001}, "batch_size": 32, "epochs": 10},
     }
     document = {
         "name": name,

@@ -12,10 +12,7 @@ NETWORKS = (
         "measured afterwards, because units are dropped.",
         # Keras's validation_split takes the last rows, and so does the experiment this one repeats.
         base={"dataset": {"validation_split": "last"}},
-        variants=[
-            build_variant("without Dropout"),
-            build_variant("with Dropout", dropout={"rate": 0.5}),
-        ],
+        variants=[build_variant("without Dropout"), build_variant("with Dropout", dropout={"rate": 0.5})],
         baseline="without Dropout",
         seeds=[0],
     ),
