@@ -50,14 +50,8 @@ async def log_in(request: Request, render: RenderPageDep) -> Response:
     if not await run_in_threadpool(is_valid):
         return _render_form(render, next_page, error="This key is not valid.", status=401)
     response = RedirectResponse(next_page, status_code=303)
-    response.set_cookie(
-        COOKIE,
-        key,
-        max_age=_COOKIE_SECONDS,
-        httponly=True,
-        samesite="strict",
-        secure=request.url.scheme == "https",
-    )
+    secure = request.url.scheme == "https"
+    response.set_cookie(COOKIE, key, max_age=_COOKIE_SECONDS, httponly=True, samesite="strict", secure=secure)
     return response
 
 

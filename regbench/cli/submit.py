@@ -45,13 +45,10 @@ def submit(
         if dry_run:
             cost = client.estimate_cost(_set_seeds(document, seeds))
             if seeds is not None and not is_experiment(document):
-                # Jobs that differ in nothing but their seed cost the same.
+                # Jobs that differ only in their seed cost the same.
                 jobs, seconds = len(parse_seeds(seeds)), cost.estimated_seconds
-                total = {
-                    "jobs": jobs,
-                    "training_flops": jobs * cost.training_flops,
-                    "estimated_seconds": None if seconds is None else jobs * seconds,
-                }
+                total: dict[str, Any] = {"jobs": jobs, "training_flops": jobs * cost.training_flops}
+                total["estimated_seconds"] = None if seconds is None else jobs * seconds
                 cost = cost.model_copy(update=total)
             show_cost(cost, as_json=as_json)
             return

@@ -107,11 +107,11 @@ def _check_home(settings: Settings) -> Iterator[Finding]:
     yield Finding("home folder", Health.OK, str(home) if home.is_dir() else f"{home}, not created yet")
     free = shutil.disk_usage(folder).free
     message = f"{free / 1e9:.1f} GB free at {folder}"
-    if free < LOW_DISK_BYTES:
+    if free >= LOW_DISK_BYTES:
+        yield Finding("disk space", Health.OK, message)
+    else:
         health = Health.FAULT if free < MIN_DISK_BYTES else Health.WARNING
         yield Finding("disk space", health, message, "regbench prune --days 30")
-    else:
-        yield Finding("disk space", Health.OK, message)
 
 
 def _check_datasets(settings: Settings) -> Iterator[Finding]:
@@ -121,31 +121,27 @@ def _check_datasets(settings: Settings) -> Iterator[Finding]:
         yield Finding("datasets", Health.FAULT, f"cannot be checked: {error}", "make setup")
         return
     for dataset in datasets:
-        name, path, message = dataset["name"], dataset["path"], dataset["message"]
+        name, path, message = f"{_DATASET}{dataset['name']}", dataset["path"], dataset["message"]
         match dataset["health"]:
             case "ok":
-                message = f"intact, {path or 'part of a package'}"
-                yield Finding(f"{_DATASET}{name}", Health.OK, message)
+                yield Finding(name, Health.OK, f"intact, {path or 'part of a package'}")
             case "absent":
-                fix = f"set REGBENCH_DATA_DIR to a folder that contains {name}.npz, or use mnist_5k"
-                yield Finding(f"{_DATASET}{name}", Health.WARNING, message, fix)
+                file = f"{dataset['name']}.npz"
+                fix = f"set REGBENCH_DATA_DIR to a folder that contains {file}, or use mnist_5k"
+                yield Finding(name, Health.WARNING, message, fix)
             case _:
                 # Such a folder may hold the user's other files, even be the whole of REGBENCH_DATA_DIR.
                 files = f"{shlex.quote(path)}{'/*-ubyte*' if Path(path).is_dir() else ''}" if path else ""
                 fix = f"rm {files}  # downloaded again when needed" if path else "make setup"
-                yield Finding(f"{_DATASET}{name}", Health.FAULT, message, fix)
+                yield Finding(name, Health.FAULT, message, fix)
 
 
 def _check_redis(settings: Settings) -> Iterator[Finding]:
-    if settings.broker_url:
-        yield Finding("Redis", Health.OK, "set by REGBENCH_BROKER_URL")
-        return
     try:
-        server = find_redis_server()
+        message = "set by REGBENCH_BROKER_URL" if settings.broker_url else str(find_redis_server())
+        yield Finding("Redis", Health.OK, message)
     except StackError as error:
         yield Finding("Redis", Health.FAULT, error.message, error.hint)
-    else:
-        yield Finding("Redis", Health.OK, str(server))
 
 
 def _check_database(settings: Settings) -> Iterator[Finding]:
@@ -199,10 +195,8 @@ def _check_service(settings: Settings, url: str) -> Iterator[Finding]:
             readiness = client.readiness()
             yield Finding("service", Health.OK, f"responds at {client.base_url}")
             for name, outcome in readiness.checks.items():
-                if outcome == "ok":
-                    yield Finding(f"service: {name}", Health.OK, "ok")
-                else:
-                    yield Finding(f"service: {name}", Health.FAULT, outcome, _FIXES.get(name, ""))
+                health, fix = (Health.OK, "") if outcome == "ok" else (Health.FAULT, _FIXES.get(name, ""))
+                yield Finding(f"service: {name}", health, outcome, fix)
             try:
                 next(client.jobs(page_size=1), None)
                 yield Finding("service: your key", Health.OK, "has access")
@@ -219,8 +213,7 @@ def _check_service(settings: Settings, url: str) -> Iterator[Finding]:
 def _explain_no_service(settings: Settings, url: str, error: ClientError) -> Finding:
     host, port = urlsplit(url).hostname or "", urlsplit(url).port or _DEFAULT_PORT
     if not is_loopback(host):
-        fix = "check that machine, or correct REGBENCH_URL"
-        return Finding("service", Health.FAULT, error.message, fix)
+        return Finding("service", Health.FAULT, error.message, "check that machine, or correct REGBENCH_URL")
     try:
         check_port(host, port)
     except StackError as in_use:
@@ -229,12 +222,8 @@ def _explain_no_service(settings: Settings, url: str, error: ClientError) -> Fin
             return Finding("service", Health.FAULT, error.message, error.hint)
         message = f"{in_use.message} {error.message}"
         return Finding("service", Health.FAULT, message, "stop it, or regbench up --port 9000")
-    process = find_lock_owner(settings.home)
-    if process:
-        return Finding(
-            "service",
-            Health.FAULT,
-            f"Regbench is running in the home folder (process {process}), but not at {url}",
-            "set its address with --url or REGBENCH_URL, as `regbench up` printed it",
-        )
+    if process := find_lock_owner(settings.home):
+        message = f"Regbench is running in the home folder (process {process}), but not at {url}"
+        fix = "set its address with --url or REGBENCH_URL, as `regbench up` printed it"
+        return Finding("service", Health.FAULT, message, fix)
     return Finding("service", Health.WARNING, f"not running; port {port} is free", "regbench up")
