@@ -87,9 +87,9 @@ class Connection:
         headers: dict[str, str] | None = None,
         **request: Any,
     ) -> httpx.Response:
-        """The response, if it is no refusal, after retries.
+        """The response after retries; a refusal raises.
 
-        `idempotent`: whether the request may be carried out twice; None: if it is a GET.
+        `idempotent`: whether the request may be executed twice; None: if it is a GET.
         """
         # One id for all attempts, so that the service's log shows that they belong together.
         headers = {"X-Request-Id": secrets.token_hex(8)} | (headers or {})

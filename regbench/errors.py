@@ -36,7 +36,7 @@ class ClientError(Exception):
 class Unreachable(ClientError):
     """Nothing, or something that is not Regbench, answers at the address.
 
-    `sent`: whether the request may have been carried out all the same. `transient`: whether another try may
+    `sent`: whether the request may have been executed nevertheless. `transient`: whether another try may
     succeed.
     """
 

@@ -1,6 +1,6 @@
 """Which requests are retried, and when. docs/decisions/0021-retries-and-yaml.md.
 
-Retried is what cannot have been carried out, and what is idempotent: reading, and creating with an
+Requests are retried if they cannot have been executed or are idempotent: reading, and creating with an
 `Idempotency-Key`.
 """
 
@@ -14,17 +14,17 @@ FIRST_SECONDS = 0.5
 LONGEST_SECONDS = 30.0
 # Jitter, so that clients that were refused together do not come back together.
 _JITTER_SECONDS = 0.25
-# 409: the same request, sent before, is still being carried out.
+# 409: the same request, sent before, is still in progress.
 _TRANSIENT = frozenset({409, 429, 502, 503, 504})
-_NOT_CARRIED_OUT = frozenset({429, 503})
+_NOT_EXECUTED = frozenset({429, 503})
 _backoff = wait_random_exponential(multiplier=FIRST_SECONDS, max=LONGEST_SECONDS)
 
 
 def make_retrying(retries: int, *, idempotent: bool) -> Retrying:
-    """What calls a function up to `retries` times more while it raises what is transient.
+    """An object that retries a function up to `retries` times while it raises transient errors.
 
-    Waits a random time up to 0.5 s, 1 s, 2 s, ... (30 at most), or as long as `Retry-After` asked for;
-    where that is over 30 s, the error comes at once. `idempotent`: whether it may be carried out twice.
+    Waits a random time up to 0.5 s, 1 s, 2 s, ... (30 at most), or the time in `Retry-After`; if that is
+    over 30 s, the error is raised immediately. `idempotent`: whether it may be executed twice.
     """
 
     def compute_wait(state: RetryCallState) -> float:
@@ -38,7 +38,7 @@ def make_retrying(retries: int, *, idempotent: bool) -> Retrying:
             return error.transient and (idempotent or not error.sent)
         if not isinstance(error, ProblemError) or (error.status == 409 and error.retry_after is None):
             return False
-        statuses = _TRANSIENT if idempotent else _NOT_CARRIED_OUT
+        statuses = _TRANSIENT if idempotent else _NOT_EXECUTED
         return error.status in statuses and (error.retry_after or 0.0) <= LONGEST_SECONDS
 
     return Retrying(

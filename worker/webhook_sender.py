@@ -25,7 +25,7 @@ from worker.fork_safety import fork_safe_database
 
 log = logging.getLogger(__name__)
 
-# A thread that waits for a slow receiver costs little, and a webhook has one message under way at a time.
+# A thread that waits for a slow receiver costs little, and each webhook gets one message at a time.
 _CONCURRENCY = 64
 _SEND_SECONDS = 10.0
 

@@ -35,7 +35,7 @@ from models.store.tables import Job, Result
 Summaries = Mapping[str, Sequence[EpochSummary]]
 
 MAX_DIAGNOSED_VARIANTS = 8
-"""Of so many variants a report has the diagnostics of a model: nobody compares more pictures than that."""
+"""A report has the diagnostics of a model for this many variants: more pictures cannot be compared."""
 _CLEARLY = 2.0
 """Standard errors by which a loss must have risen to be called overfitting."""
 

@@ -86,7 +86,7 @@ def group_jobs(jobs: Sequence[Job], *, settings: Settings, base_url: str) -> Job
         baseline=names[first],
         variants=dict(zip(names, groups.values(), strict=True)),
         expected=sum(len({job.seed for job in group}) for group in groups.values()),
-        # Nobody planned these jobs together: whoever chose them may have looked at them before.
+        # These jobs were not planned together; they may have been selected by their results.
         plan=Plan(Regime.SEQUENTIAL),
         complete=all(JobState(job.state).terminal for job in jobs),
         repeat=format_curl(settings, base_url, "/v1/experiments", repeat),

@@ -23,7 +23,7 @@ UNFILTERED = {"all_owners": True}
 def _prepare_query(query: ORMExecuteState) -> None:
     """Limit every query to the rows of the session's owner, so that no route can forget to."""
     if query.is_update or query.is_delete:
-        # Rows that are loaded already stay as they are: what needs the new values reads them anew.
+        # Loaded rows are not refreshed: code that needs new values reads them again.
         query.update_execution_options(synchronize_session=False)
     owner = query.session.info.get("owner")
     if owner is None or query.execution_options.get("all_owners", False):

@@ -116,7 +116,7 @@ def find_reusable_jobs(session: Session, specs: Collection[JobSpec], *, owner: s
             or_(*same_today),
         )
         .order_by(Job.finished_at, Job.id)
-        # Held until the commit, so that nobody deletes one before its run is stored.
+        # Locked until the commit, so that no job is deleted before its run is stored.
         .with_for_update(read=True, key_share=True, of=Job)
     )
     # The newest comes last, and stays.

@@ -309,7 +309,7 @@ class IdempotencyKey(Base):
     fingerprint: Mapped[str] = mapped_column(String(64))
     """SHA-256 of method, path, query and body."""
     locked_until: Mapped[datetime]
-    """Until then the request counts as under way; later, unanswered, its process is taken for dead."""
+    """Until then the request counts as in progress; later, without a response, its process counts as dead."""
     status: Mapped[int | None]
     """Of the answer; null while there is none."""
     headers: Mapped[dict[str, Any] | None]

@@ -31,7 +31,7 @@ WORKER = (
 )
 PREDICTOR = (
     *("-m", "celery", "-A", "worker.predictor:app", "worker", "--hostname", "predictor@%h"),
-    # A heartbeat that finds no broker would keep it from stopping, and nobody listens to them.
+    # A heartbeat without a broker would prevent it from stopping, and heartbeats have no listener.
     *("--loglevel", "INFO", "--without-gossip", "--without-mingle", "--without-heartbeat"),
 )
 API = (
@@ -50,7 +50,7 @@ REDIS_GRACE_SECONDS = 5.0
 WORKER_GRACE_SECONDS = 20.0
 PREDICTOR_GRACE_SECONDS = 5.0
 API_GRACE_SECONDS = 10.0
-# Where nobody will miss a job that was cut off.
+# For throwaway stacks, whose interrupted jobs are not needed.
 HURRIED_GRACE_SECONDS = 3.0
 
 Echo = Callable[[str], None]
@@ -170,7 +170,7 @@ def run_stack(
         api = (*PYTHON, *API, "--host", host, "--port", str(port))
         stack.start("The API", api, grace=API_GRACE_SECONDS)
         if not throwaway:
-            # Last, since nobody waits for it.
+            # Last, because it is not waited for.
             stack.start("The predictor", (*PYTHON, *PREDICTOR), grace=PREDICTOR_GRACE_SECONDS)
         stack.wait_for_api()
         try:

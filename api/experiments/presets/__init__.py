@@ -29,6 +29,6 @@ def resolve(document: Document) -> tuple[str | None, Document]:
         raise InvalidSpec([FieldError("/preset", f"there is no such preset; choose one of {choices}")])
     underneath = dict(PRESETS[name].document)
     if overrides.get("replicates") is not None:
-        # The two exclude each other; whoever asks for replicates does not mean the preset's seeds too.
+        # The two exclude each other: replicates replace the preset's seeds.
         underneath.pop("seeds", None)
     return name, merge_patch(underneath, overrides)
