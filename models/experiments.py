@@ -5,7 +5,15 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 
 from models.metrics import CONTRASTED, METRICS
@@ -98,6 +106,12 @@ class ExperimentSpec(BaseModel):
         description="Whether a job that has succeeded before with the same specification, data and engine is "
         "reused instead of trained again",
     )
+    split_per_seed: bool | None = Field(
+        None,
+        validate_default=True,
+        description="Whether each seed draws its own split, subset and label noise, the same for all "
+        "variants: `split_seed` is then the base's plus the seed; null: if the base has any of them to draw",
+    )
     stopping_rule: StoppingRule | None = Field(
         None, description="Add seeds until an interval is narrow enough; null: only the listed ones"
     )
@@ -117,6 +131,15 @@ class ExperimentSpec(BaseModel):
     margin_loss: float | None = Field(
         None, gt=0, le=100, description="The same of test losses, in nats; null: losses are not called equal"
     )
+
+    @field_validator("split_per_seed")
+    @classmethod
+    def resolve_split_per_seed(cls, value: bool | None, info: ValidationInfo) -> bool | None:
+        base: JobSpec | None = info.data.get("base")
+        if value is not None or base is None:
+            return value
+        # Experiments from before this field shared one split.
+        return info.context is not STORED and bool(base.dataset.drawn_parts)
 
     @model_validator(mode="after")
     def check_consistency(self) -> Self:
@@ -187,7 +210,11 @@ class ExperimentSpec(BaseModel):
         document = merge_patch(self.base.model_dump(mode="json"), variant.changes)
         document |= {"seed": seed, "name": format_run_name(variant.name, seed)}
         # Through JSON, so that a change is judged exactly as a posted job is.
-        return JobSpec.model_validate_json(json.dumps(document), context=context)
+        spec = JobSpec.model_validate_json(json.dumps(document), context=context)
+        if not self.split_per_seed:
+            return spec
+        split_seed = (self.base.dataset.split_seed + seed) % 2**31
+        return spec.model_copy(update={"dataset": spec.dataset.model_copy(update={"split_seed": split_seed})})
 
     def check_variants(self) -> list[tuple[tuple[int | str, ...], str]]:
         """Pairs of (location, what is wrong) for changes that do not make a valid specification."""
@@ -198,6 +225,11 @@ class ExperimentSpec(BaseModel):
                 for field in ("name", "seed")
                 if field in variant.changes
             ]
+            dataset = variant.changes.get("dataset")
+            if self.split_per_seed and isinstance(dataset, dict) and "split_seed" in dataset:
+                location = ("variants", index, "changes", "dataset", "split_seed")
+                detail = "it follows the seed; leave it out, or set split_per_seed to false"
+                errors.append((location, detail))
             try:
                 self.build_run_spec(variant, self.run_seeds[0], context=None)
             except ValidationError as error:
@@ -260,7 +292,8 @@ class Extension(BaseModel):
     def apply_to(self, document: Document) -> Document:
         """An experiment's document with what this adds to it."""
         added = range(self.replicates) if self.replicates else self.seeds
-        return document | {
+        # An experiment from before `split_per_seed` keeps its one split.
+        return {"split_per_seed": False, **document} | {
             "seeds": list(dict.fromkeys([*document["seeds"], *added])),
             "variants": [
                 *document["variants"],

@@ -140,6 +140,16 @@ class DatasetSpec(_Part):
         return self.rows - int(self.rows * (1 - self.validation_fraction))
 
     @property
+    def drawn_parts(self) -> list[str]:
+        """What depends on `split_seed`, in words; empty where it changes no weights."""
+        drawn = {
+            "split": self.validation_split == "stratified" and self.validation_examples > 0,
+            "subset": self.rows < DATASETS[self.name].train_examples,
+            "label noise": self.label_noise > 0,
+        }
+        return [part for part, is_drawn in drawn.items() if is_drawn]
+
+    @property
     def training_examples(self) -> int:
         """How many examples the network learns from in an epoch."""
         return self.rows - self.validation_examples

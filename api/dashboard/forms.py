@@ -1,7 +1,7 @@
 """The forms for new jobs and experiments, derived from the models that validate what is posted."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import floor, log10
 from typing import Any, Literal
 
@@ -168,9 +168,11 @@ def build_job_section() -> Section:
 
 def build_experiment_rules() -> dict[str, tuple[Control, ...]]:
     """The fields of an experiment other than its name, base, variants and seeds."""
-    others = set(ExperimentSpec.model_fields) - {"allow_confounders", "reuse"}
+    others = set(ExperimentSpec.model_fields) - {"allow_confounders", "reuse", "split_per_seed"}
+    rules = _build_controls(ExperimentSpec, "", exclude=tuple(others))
     return {
-        "rules": _build_controls(ExperimentSpec, "", exclude=tuple(others)),
+        # A switch has no third position for null, which stands for true unless that would change nothing.
+        "rules": tuple(replace(control, default=control.default is not False) for control in rules),
         "stopping_rule": _build_controls(StoppingRule, "/stopping_rule"),
     }
 

@@ -21,7 +21,7 @@ def serialize_experiment(row: tables.Experiment, progress: ExperimentProgress) -
         id=row.id,
         name=row.name,
         preset=row.preset,
-        spec=row.document,
+        spec={"split_per_seed": False} | row.document,
         baseline=get_baseline(row.document),
         inference=row.document.get("inference", "fixed"),
         auto_extending=row.auto_extending,

@@ -20,7 +20,7 @@ from api.reports.schemas import (
     SeedResult,
     VariantReport,
 )
-from api.reports.verdicts import build_headline, build_methods
+from api.reports.verdicts import build_headline, build_methods, describe_sources
 from models.dataset_cards import DATASETS
 from models.experiments import find_confounders
 from models.formatting import format_count
@@ -65,6 +65,8 @@ class JobGroups:
     complete: bool
     """Whether every planned run has ended."""
     repeat: str
+    split_per_seed: bool = False
+    """Whether each seed has a split, subset and label noise of its own."""
     reused: frozenset[tuple[str, int]] = frozenset()
     """(variant, seed) of the jobs that the experiment did not train itself."""
 
@@ -122,7 +124,17 @@ def compare(subject: JobGroups, summaries: Summaries, *, now: datetime, version:
             ended=planned - sum(not JobState(job.state).terminal for job in everything),
             planned=planned,
         ),
-        methods=build_methods(contrasts, seeds, subject.baseline, subject.plan, version),
+        methods=build_methods(
+            contrasts,
+            seeds,
+            subject.baseline,
+            subject.plan,
+            sources=describe_sources(
+                [DatasetSpec.model_validate(job.spec["dataset"]) for job in everything],
+                split_per_seed=subject.split_per_seed,
+            ),
+            version=version,
+        ),
         jobs=planned,
         finished=len(done),
         baseline=subject.baseline,
@@ -232,10 +244,7 @@ def _build_variant(
         unfinished_seeds=[job.seed for job in jobs if job.result is None and job.state != JobState.FAILED],
         metrics=metrics,
         line=line,
-        confounders=[
-            Confounder.model_validate(change)
-            for change in (find_confounders(baseline[0].spec, jobs[0].spec) if baseline and jobs else [])
-        ],
+        confounders=_find_confounders(baseline, jobs) if baseline and jobs else [],
         curve=curve,
         overfitting_onset_epoch=_find_overfitting_onset(epochs),
         # Summed over seeds, if all have one.
@@ -250,6 +259,18 @@ def _build_variant(
         if first and first.result and first.result.diagnostics is not None
         else None,
     )
+
+
+def _find_confounders(baseline: Sequence[Job], jobs: Sequence[Job]) -> list[Confounder]:
+    baseline_by_seed = {job.seed: job for job in baseline}
+    pairs = [(baseline_by_seed[job.seed], job) for job in jobs if job.seed in baseline_by_seed]
+    reference, job = pairs[0] if pairs else (baseline[0], jobs[0])
+    return [
+        Confounder.model_validate(change)
+        for change in find_confounders(reference.spec, job.spec)
+        # It may follow the seed, so that it tells something at equal seeds only.
+        if pairs or change.field != "/dataset/split_seed"
+    ]
 
 
 def _find_overfitting_onset(epochs: Sequence[EpochSummary]) -> int | None:

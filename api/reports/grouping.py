@@ -1,7 +1,8 @@
 """What a report compares: an experiment's variants, or any jobs, grouped by what they were trained with."""
 
 import json
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from api.http.curl import format_curl
@@ -52,19 +53,32 @@ def group_experiment(
             "/v1/experiments",
             spec.model_dump(mode="json", exclude_defaults=True),
         ),
+        split_per_seed=bool(spec.split_per_seed),
         reused=frozenset((run.variant, run.seed) for run in runs if run.reused),
     )
 
 
-def group_jobs(jobs: Sequence[Job], *, settings: Settings, base_url: str) -> JobGroups:
+def group_jobs(
+    jobs: Sequence[Job], split_per_seed: Collection[str] = (), *, settings: Settings, base_url: str
+) -> JobGroups:
     """Any jobs: those whose specifications differ in nothing but the seed are one variant.
 
-    The baseline is the first variant without regularization, else the first.
+    So are those that differ in a `split_seed` that follows the seed; `split_per_seed` has the ids of the jobs
+    in experiments where it does. The baseline is the first variant without regularization, else the first.
     """
+    following = _find_jobs_with_own_split([job for job in jobs if job.id in split_per_seed])
     groups: dict[str, list[Job]] = {}
+    documents_by_key: dict[str, dict[str, Any]] = {}
     for job in jobs:
-        groups.setdefault(json.dumps(_build_variant_document(job), sort_keys=True), []).append(job)
-    documents = [_build_variant_document(group[0]) for group in groups.values()]
+        document = {key: value for key, value in job.spec.items() if key not in _NOT_THE_VARIANT}
+        if follows := job.id in following:
+            document["dataset"] = document["dataset"] | {"split_seed": _compute_base_split_seed(job)}
+        key = json.dumps([follows, document], sort_keys=True)
+        groups.setdefault(key, []).append(job)
+        documents_by_key[key] = document
+    documents = list(documents_by_key.values())
+    all_follow = all(job.id in following for job in jobs)
+    split_seeds = {document["dataset"]["split_seed"] for document in documents}
     names = _build_names(list(groups.values()), documents)
     plain = [index for index, document in enumerate(documents) if not document["regularization"]]
     first = plain[0] if plain else 0
@@ -79,6 +93,7 @@ def group_jobs(jobs: Sequence[Job], *, settings: Settings, base_url: str) -> Job
         "baseline": names[first],
         "seeds": sorted({job.seed for job in jobs}),
         "allow_confounders": any(find_confounders(base, document) for document in documents),
+        "split_per_seed": all_follow and len(split_seeds) == 1,
     }
     return JobGroups(
         title=format_count(len(jobs), "job"),
@@ -90,11 +105,23 @@ def group_jobs(jobs: Sequence[Job], *, settings: Settings, base_url: str) -> Job
         plan=Plan(Regime.SEQUENTIAL),
         complete=all(JobState(job.state).terminal for job in jobs),
         repeat=format_curl(settings, base_url, "/v1/experiments", repeat),
+        split_per_seed=all_follow,
     )
 
 
-def _build_variant_document(job: Job) -> dict[str, Any]:
-    return {key: value for key, value in job.spec.items() if key not in _NOT_THE_VARIANT}
+def _find_jobs_with_own_split(candidates: Sequence[Job]) -> set[str]:
+    """Those jobs whose `split_seed` follows their seed.
+
+    A job may also stand for an experiment in which it does not; another seed of the same base tells.
+    """
+    seeds: dict[int, set[int]] = defaultdict(set)
+    for job in candidates:
+        seeds[_compute_base_split_seed(job)].add(job.seed)
+    return {job.id for job in candidates if len(seeds[_compute_base_split_seed(job)]) > 1}
+
+
+def _compute_base_split_seed(job: Job) -> int:
+    return int(job.spec["dataset"]["split_seed"] - job.seed) % 2**31
 
 
 def _build_names(groups: Sequence[Sequence[Job]], documents: Sequence[dict[str, Any]]) -> list[str]:

@@ -17,7 +17,7 @@ from api.http.routing import StrictQueryRoute
 from api.reports.schemas import ChartCard, ChartList, Comparison, Curves
 from models.errors import NotFound
 from models.identifiers import ID_PATTERN
-from models.store.experiment_runs import get_runs
+from models.store.experiment_runs import find_jobs_with_split_per_seed, get_runs
 from models.store.experiments import get_experiment
 from models.store.jobs import get_jobs
 from models.store.report_data import load_deferred, load_summaries
@@ -134,7 +134,10 @@ def show_jobs_report(
     requested_format = _choose_format(format, accept, MEDIA_TYPES)
     with database.read() as session:
         subject = reports.grouping.group_jobs(
-            get_jobs(session, job), settings=request.app.state.settings, base_url=str(request.base_url)
+            get_jobs(session, job),
+            find_jobs_with_split_per_seed(session, job),
+            settings=request.app.state.settings,
+            base_url=str(request.base_url),
         )
         curves = _load(session, subject)
     return _render_report(_build_comparison(subject, curves), requested_format)

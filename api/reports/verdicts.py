@@ -8,6 +8,7 @@ from models.experiments import FEWEST_PAIRS
 from models.formatting import format_count
 from models.inference import Plan, Regime
 from models.metrics import METRICS, Metric
+from models.spec import DatasetSpec
 from models.statistics import EXACT_UP_TO, SIGN_FLIPS
 
 _ONE_PAIR = "One pair: this shows what happened, not what would happen again."
@@ -65,7 +66,13 @@ def build_headline(
 
 
 def build_methods(
-    contrasts: Sequence[Contrast], seeds: Sequence[int], baseline: str, plan: Plan, version: str
+    contrasts: Sequence[Contrast],
+    seeds: Sequence[int],
+    baseline: str,
+    plan: Plan,
+    *,
+    sources: str,
+    version: str,
 ) -> str:
     """How a report came to its answer, as a paragraph for a paper."""
     variants = format_count(len(contrasts), "variant")
@@ -95,8 +102,22 @@ def build_methods(
         f"family of {format_count(len(contrasts) * len(tested), 'test')}."
     )
     equal = [f"Equivalence within {margins} was judged by {equivalence}."] if margins else []
-    end = f"All other metrics are described, not tested. Regbench {version}."
-    return " ".join([family, rule, *equal, end])
+    described = "All other metrics are described, not tested."
+    return " ".join([family, rule, *equal, described, sources, f"Regbench {version}."])
+
+
+def describe_sources(datasets: Iterable[DatasetSpec], *, split_per_seed: bool) -> str:
+    """Over which sources of chance a report's intervals generalize, and over which they do not."""
+    drawn = list(dict.fromkeys(part for dataset in datasets for part in dataset.drawn_parts))
+    varied, shared = ["initial weights", "order of the examples"], ["test images"]
+    if split_per_seed:
+        varied += drawn
+    else:
+        shared = drawn + shared
+    text = f"Intervals generalize over {_join(varied)}; all seeds share the {_join(shared)}."
+    if split_per_seed and not drawn:
+        text += " `split_per_seed` changes nothing here: neither split, subset nor label noise is drawn."
+    return text
 
 
 def format_amount(value: float, unit: str, digits: int | None = None) -> str:

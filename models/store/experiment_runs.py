@@ -179,6 +179,16 @@ def find_variants(session: Session, job_id: str) -> list[tuple[Experiment, str]]
     return [(experiment, variant) for experiment, variant in session.execute(query)]
 
 
+def find_jobs_with_split_per_seed(session: Session, job_ids: Collection[str]) -> set[str]:
+    """Those jobs that stand for a seed of an experiment whose split follows the seed."""
+    query = (
+        select(Run.job_id)
+        .join(Experiment, Experiment.id == Run.experiment_id)
+        .where(Run.job_id.in_(job_ids), Experiment.document["split_per_seed"].as_boolean().is_(True))
+    )
+    return set(session.scalars(query))
+
+
 def get_run_summaries(session: Session, experiment_id: str) -> list[RunSummary]:
     """The same jobs as `get_runs` has, without their specifications and most of their results."""
     query = (

@@ -15,6 +15,7 @@ NETWORKS = (
         variants=[build_variant("without Dropout"), build_variant("with Dropout", dropout={"rate": 0.5})],
         baseline="without Dropout",
         seeds=[0],
+        split_per_seed=False,
     ),
     build_preset(
         "batch-normalization",

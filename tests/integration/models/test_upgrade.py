@@ -197,6 +197,7 @@ def test_an_auto_extending_experiment_continues_to_extend(client: TestClient) ->
     ended = find(client, "experiments", "Until the interval is narrow")
     assert (ended["auto_extending"], ended["spec"]["seeds"]) == (False, [0, 1, 2, 3])
     assert ended["spec"]["allow_confounders"]
+    assert ended["spec"]["split_per_seed"] is False
     adding = find(client, "experiments", "Still adding seeds")
     assert adding["auto_extending"]
     assert adding["spec"]["stopping_rule"] == {

@@ -3,8 +3,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from models.experiments import ExperimentSpec, Variant, merge_patch
-from models.spec import get_validation_errors
+from models.experiments import ExperimentSpec, Extension, Variant, merge_patch
+from models.spec import STORED, get_validation_errors
 from tests.factories import job_spec
 
 
@@ -72,6 +72,32 @@ def test_paired_runs_differ_only_in_the_variants_change() -> None:
     plain, changed = (spec for _, spec in experiment().build_runs())
     apart = {"name", "regularization"}
     assert plain.model_dump(exclude=apart) == changed.model_dump(exclude=apart)
+
+
+def test_the_split_follows_the_seed_only_where_an_experiment_says_so() -> None:
+    def get_split_seeds(spec: ExperimentSpec) -> list[int]:
+        return [run.dataset.split_seed for _, run in spec.build_runs()]
+
+    document = experiment(seeds=[4, 9]).model_dump(mode="json", exclude={"split_per_seed"})
+    document["base"]["dataset"]["split_seed"] = 2**31 - 5
+    assert get_split_seeds(ExperimentSpec.model_validate(document)) == [2**31 - 1] * 2 + [4] * 2
+    stored = ExperimentSpec.model_validate(document, context=STORED)
+    assert stored.split_per_seed is False
+    assert get_split_seeds(stored) == [2**31 - 5] * 4
+    extended = ExperimentSpec.model_validate(Extension(seeds=(1,)).apply_to(document))
+    assert get_split_seeds(extended) == [2**31 - 5] * 6
+
+
+def test_a_variant_that_resets_the_dataset_still_follows_the_seed() -> None:
+    variants = [{"name": "none"}, {"name": "all images", "changes": {"dataset": None}}]
+    runs = experiment(variants=variants, seeds=[6], allow_confounders=True).build_runs()
+    assert [run.dataset.split_seed for _, run in runs] == [6, 6]
+
+
+def test_an_invalid_base_is_the_only_fault() -> None:
+    with pytest.raises(ValidationError) as refused:
+        experiment(base={"seed": -1})
+    assert [location for location, _ in get_validation_errors(refused.value)] == [("base", "seed")]
 
 
 def test_replicates_are_the_first_seeds() -> None:

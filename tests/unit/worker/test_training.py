@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from models.errors import TrainingFailed
-from models.experiments import merge_patch
+from models.experiments import ExperimentSpec, merge_patch
 from models.records import EpochRecord, Evaluation, Progress
 from models.spec import JobSpec
 from tests.factories import EVERY_TECHNIQUE_TOGETHER, epoch_record, job_spec
@@ -281,6 +281,25 @@ def test_a_strength_of_zero_is_the_unregularized_model_bit_for_bit(
         run(job_spec(regularization=regularization), mnist_5k, programs).weights_sha256
         == plain.weights_sha256
     )
+
+
+def test_a_strength_of_zero_in_an_experiment_is_the_baseline_bit_for_bit(
+    mnist_5k: Dataset, programs: ProgramCache
+) -> None:
+    spec = ExperimentSpec.model_validate(
+        {
+            "name": "zero",
+            "base": job_spec(dataset={"label_noise": 0.2, "train_samples": 500}).model_dump(mode="json"),
+            "variants": [
+                {"name": "none"},
+                {"name": "dropout 0", "changes": {"regularization": {"dropout": {"rate": 0.0}}}},
+            ],
+            "seeds": [0, 1],
+        }
+    )
+    assert spec.split_per_seed
+    weights = [run(job, mnist_5k, programs).weights_sha256 for _, job in spec.build_runs()]
+    assert weights[0] == weights[1] != weights[2] == weights[3]
 
 
 def test_jobs_that_differ_only_in_numbers_share_a_program() -> None:

@@ -64,6 +64,11 @@ def test_every_field_of_a_job_is_on_the_form() -> None:
         assert fields - on_the_form == {"/labels", "/regularization"}
 
 
+def test_the_initial_rules_are_the_defaults_of_an_experiment() -> None:
+    rules = {control.pointer: control.default for control in forms.build_experiment_rules()["rules"]}
+    assert rules == {"/allow_confounders": False, "/reuse": True, "/split_per_seed": True}
+
+
 @pytest.mark.parametrize("control", [control for control in iter_controls() if control.scale])
 def test_a_slider_covers_the_range_and_the_default(control: Control) -> None:
     assert control.minimum is not None
