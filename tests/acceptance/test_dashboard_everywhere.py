@@ -246,8 +246,9 @@ def test_a_form_is_submitted_once_after_a_lost_response(unchecked: Page, client:
     name = f"lost {time.monotonic_ns()}"
     unchecked.goto("/new")
     unchecked.get_by_role("textbox", name="Name", exact=True).fill(name)
+    unchecked.get_by_label("Dataset").first.select_option("mnist_5k")
     unchecked.get_by_role("textbox", name="Epochs", exact=True).fill("1")
-    unchecked.get_by_role("textbox", name="Hidden units").fill("8")
+    unchecked.get_by_role("textbox", name="Hidden units").fill("16")
     button = unchecked.get_by_role("button", name="Start training")
 
     def lose(route: Route) -> None:
@@ -276,7 +277,7 @@ def test_curves_of_many_variants_are_distinct(unchecked: Page, client: Regbench)
         {"name": f"dropout {rate}", "changes": {"regularization": {"dropout": {"rate": rate / 100}}}}
         for rate in range(22)
     ]
-    base = job_spec(model={"hidden_units": [8]}, dataset={"train_samples": 200}).model_dump(mode="json")
+    base = job_spec(dataset={"train_samples": 200}).model_dump(mode="json")
     experiment = client.create_experiment({"name": "many", "base": base, "variants": variants, "seeds": [0]})
     experiment.wait()
     unchecked.goto(f"/experiments/{experiment.id}?curve=nonsense")
@@ -302,7 +303,7 @@ def test_arrow_keys_do_not_submit_a_filter(page: Page) -> None:
 
 
 def test_a_saved_list_contains_no_formulas(page: Page, client: Regbench, tmp_path: Path) -> None:
-    client.submit(job_spec(name="=1+1", model={"hidden_units": [8]})).wait()
+    client.submit(job_spec(name="=1+1")).wait()
     page.goto("/jobs")
     with page.expect_download() as download:
         page.get_by_role("button", name="Save as CSV").click()

@@ -213,7 +213,8 @@ def test_the_address_contains_the_form_and_the_curl_command_submits_it(
 ) -> None:
     page.goto("/new")
     page.get_by_role("textbox", name="Name", exact=True).fill("it's a name")
-    page.get_by_role("textbox", name="Hidden units").fill("8")
+    page.get_by_label("Dataset").first.select_option("mnist_5k")
+    page.get_by_role("textbox", name="Hidden units").fill("16")
     page.get_by_role("textbox", name="Epochs", exact=True).fill("1")
     page.locator("[data-technique=dropout] .switch").check()
     slider = page.get_by_role("slider", name="Rate, slider", exact=True).first
@@ -232,7 +233,7 @@ def test_the_address_contains_the_form_and_the_curl_command_submits_it(
     submitted = re.search(r'"id":"(job_\w+)"', done.stdout)
     assert submitted is not None, done.stdout
     spec = client.job(submitted[1]).spec
-    assert (spec["name"], spec["model"]["hidden_units"]) == ("it's a name", [8])
+    assert (spec["name"], spec["model"]["hidden_units"]) == ("it's a name", [16])
     assert spec["regularization"]["dropout"]["rate"] == 0.25
 
 

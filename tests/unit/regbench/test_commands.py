@@ -338,6 +338,7 @@ def find_values(text: str) -> list[str]:
     return [str(document.get("name") or document["job_id"])]
 
 
+@pytest.mark.parametrize("database_settings", ["sqlite"], indirect=True)
 def test_keys_and_prune_print_json(database_settings: Settings) -> None:
     created = json.loads(CliRunner().invoke(app, ["keys", "create", "laptop", "--json"]).stdout)
     assert created["key"].startswith(created["prefix"])
