@@ -297,9 +297,7 @@ class Report(_Resource):
             {
                 "variant": variant.name,
                 "is_baseline": variant.is_baseline,
-                "seed": seed.seed,
-                "job_id": seed.job_id,
-                "reused": seed.reused,
+                **seed.model_dump(include={"seed", "job_id", "reused"}),
                 **{name: value for name, value in seed.result.items() if name != "engine"},
             }
             for variant in self.variants

@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Event, Lock, Thread
 
-_LOOK_SECONDS = 0.1
+_POLL_SECONDS = 0.1
 # Closing sends RST and not FIN, as from a peer that has lost the connection's state.
 _RESET = struct.pack("ii", 1, 0)
 
@@ -65,9 +65,9 @@ class Proxy:
     def _run(self) -> None:
         while not self._ended.is_set():
             if self._is_cut:
-                self._ended.wait(_LOOK_SECONDS)
+                self._ended.wait(_POLL_SECONDS)
                 continue
-            for key, _ in self._selector.select(_LOOK_SECONDS):
+            for key, _ in self._selector.select(_POLL_SECONDS):
                 with self._lock:
                     self._serve(key.fileobj)
 

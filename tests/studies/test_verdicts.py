@@ -141,9 +141,9 @@ def covers(difference: Difference, truth: float) -> bool:
     return difference.low <= truth <= difference.high
 
 
-Look = tuple[Regime, int]
+Reading = tuple[Regime, int]
 # At how many pairs somebody looks, and by which rule the report speaks then.
-PATHS: dict[str, list[Look]] = {
+PATHS: dict[str, list[Reading]] = {
     "fixed": [(Regime.INTERIM, 6), (Regime.INTERIM, 9), (Regime.FIXED, 10)],
     "6, then 10": [(Regime.FIXED, 6), (Regime.EXTENDED, 10)],
     "10, then 5 more up to 40": [
@@ -155,10 +155,10 @@ PATHS: dict[str, list[Look]] = {
 }
 
 
-def share_with_a_false_call(number: int, draw: Draw, path: Sequence[Look], *, variants: int = 5) -> float:
+def share_with_a_false_call(number: int, draw: Draw, path: Sequence[Reading], *, variants: int = 5) -> float:
     """The share of experiments in which somebody who stops at the first call sees one."""
     simulated = draw_runs(number, draw, variants=variants, seeds=path[-1][1])
-    return float(np.mean([any(calls_anything(values, *look) for look in path) for values in simulated]))
+    return float(np.mean([any(calls_anything(values, *reading) for reading in path) for values in simulated]))
 
 
 @pytest.mark.parametrize("regime", list(Regime))
@@ -242,11 +242,11 @@ def test_simultaneous_intervals_hold_all_true_differences_together(
     draw: Draw, regime: Regime, gain: float, record_property: Callable[[str, object], None]
 ) -> None:
     """At large differences, too: those of the one variant must not make the others' intervals too narrow."""
-    held = []
+    covered = []
     for rows in experiments(500, draw, {"b": gain}, seeds=12):
         contrasts = judge(rows, regime, 12)
         truths = {name: (gain if name == "b" else 0.0, 0.0) for name in contrasts}
-        held.append(
+        covered.append(
             all(
                 difference.simultaneous_low is not None
                 and difference.simultaneous_high is not None
@@ -255,9 +255,9 @@ def test_simultaneous_intervals_hold_all_true_differences_together(
                 for difference, truth in zip(metrics(contrast)[:2], truths[name], strict=True)
             )
         )
-    record_property("coverage", float(np.mean(held)))
+    record_property("coverage", float(np.mean(covered)))
     # Conservative at every look, and where scatter is far from normal.
-    assert np.mean(held) >= 1 - Plan(regime).level - 0.02
+    assert np.mean(covered) >= 1 - Plan(regime).level - 0.02
 
 
 @pytest.mark.slow

@@ -23,11 +23,11 @@ from regbench.local.doctor import CHECKS, Finding, Health, examine
 from tests.unit.regbench.conftest import Service
 from tests.unit.regbench.documents import page, problem
 
-NOBODY = "http://127.0.0.1:9"
+UNUSED_URL = "http://127.0.0.1:9"
 READY = {"status": "ready", "checks": {"database": "ok", "worker": "ok"}}
 
 
-def findings(settings: Settings, url: str = NOBODY) -> dict[str, Finding]:
+def findings(settings: Settings, url: str = UNUSED_URL) -> dict[str, Finding]:
     return {finding.name: finding for finding in examine(settings, url, lambda what: None)}
 
 

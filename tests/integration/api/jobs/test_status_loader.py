@@ -40,19 +40,19 @@ def test_a_load_sees_what_was_committed_before_it_was_requested(
         if statuses[job_id].epochs_done == 0:
             advance(database, job_id, 1)
             loop.call_soon_threadsafe(begin_second)
-            assert second_asked.wait(5)
+            assert second_requested.wait(5)
         return statuses
 
     async def play() -> tuple[int, int]:
         first = await ours.load(job_id, owner=None)
         return first.epochs_done, (await second[0]).epochs_done
 
-    second_asked = threading.Event()
+    second_requested = threading.Event()
     second: list[asyncio.Task[JobStatus]] = []
 
     def begin_second() -> None:
         second.append(loop.create_task(ours.load(job_id, owner=None)))
-        loop.call_soon(second_asked.set)
+        loop.call_soon(second_requested.set)
 
     monkeypatch.setattr(status_loader, "fetch_statuses", slow)
     loop = asyncio.new_event_loop()

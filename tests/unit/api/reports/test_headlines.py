@@ -27,7 +27,7 @@ def report(
 
 
 ACCURACY, LOSS = "the test accuracy of none", "the test loss of none"
-NOBODY_RAISES = f"No variant is shown to raise {ACCURACY}"
+NONE_RAISES = f"No variant is shown to raise {ACCURACY}"
 
 
 @pytest.mark.parametrize(
@@ -44,7 +44,7 @@ NOBODY_RAISES = f"No variant is shown to raise {ACCURACY}"
         (
             {"a": 0.0, "b": 0.0, "c": 0.0},
             {"a": -0.05, "b": -0.06, "c": -0.07},
-            f"{NOBODY_RAISES}; all 3 variants lower {LOSS}, c by the most (0.0700 nats).",
+            f"{NONE_RAISES}; all 3 variants lower {LOSS}, c by the most (0.0700 nats).",
         ),
         (
             {"a": 0.03, "b": -0.03, "c": 0.0},
@@ -54,7 +54,7 @@ NOBODY_RAISES = f"No variant is shown to raise {ACCURACY}"
         (
             {"a": -0.03, "b": 0.0},
             {},
-            f"{NOBODY_RAISES}, and a lowers it; no variant is shown to lower {LOSS}.",
+            f"{NONE_RAISES}, and a lowers it; no variant is shown to lower {LOSS}.",
         ),
     ],
 )
