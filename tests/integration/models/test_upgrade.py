@@ -21,7 +21,10 @@ RENAMED_COLUMNS = {
     "jobs": {"priced_flops": "estimated_flops"},
     "experiments": {"growing": "auto_extending"},
 }
-NEW_COLUMNS: dict[str, dict[str, Any]] = {"webhooks": {"base_url": ""}}
+NEW_COLUMNS: dict[str, dict[str, Any]] = {
+    "webhooks": {"base_url": ""},
+    "experiments": {"extended": False},
+}
 Rows = dict[str, list[dict[str, Any]]]
 
 
