@@ -292,8 +292,9 @@ class Extension(BaseModel):
     def apply_to(self, document: Document) -> Document:
         """An experiment's document with what this adds to it."""
         added = range(self.replicates) if self.replicates else self.seeds
-        # An experiment from before `split_per_seed` keeps its one split.
-        return {"split_per_seed": False, **document} | {
+        return document | {
+            # An experiment from before this field keeps its one split.
+            "split_per_seed": document.get("split_per_seed", False),
             "seeds": list(dict.fromkeys([*document["seeds"], *added])),
             "variants": [
                 *document["variants"],

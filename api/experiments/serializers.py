@@ -21,7 +21,7 @@ def serialize_experiment(row: tables.Experiment, progress: ExperimentProgress) -
         id=row.id,
         name=row.name,
         preset=row.preset,
-        spec={"split_per_seed": False} | row.document,
+        spec=row.document | {"split_per_seed": row.document.get("split_per_seed", False)},
         baseline=get_baseline(row.document),
         inference=row.document.get("inference", "fixed"),
         auto_extending=row.auto_extending,
