@@ -1,6 +1,5 @@
 """Jobs and their histories in, one Comparison out. Pure: no database, no HTTP."""
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -36,8 +35,6 @@ Summaries = Mapping[str, Sequence[EpochSummary]]
 
 MAX_DIAGNOSED_VARIANTS = 8
 """A report has the diagnostics of a model for this many variants: more pictures cannot be compared."""
-_CLEARLY = 2.0
-"""Standard errors by which a loss must have risen to be called overfitting."""
 
 _SAME_RULER = (
     "Losses are cross-entropy in nats without any penalty, accuracies are measured with random layers off, "
@@ -87,8 +84,10 @@ def find_diagnosed_results(subject: JobGroups) -> list[Result]:
     return [result for result in firsts if result is not None]
 
 
-def compare(subject: JobGroups, summaries: Summaries, *, now: datetime, version: str) -> Comparison:
-    """The comparison of `subject`; `summaries` holds the epochs of the finished jobs of each variant.
+def compare(
+    subject: JobGroups, summaries: Summaries, onsets: Mapping[str, int], *, now: datetime, version: str
+) -> Comparison:
+    """The comparison of `subject`, with the epochs and onsets of overfitting of variants' finished jobs.
 
     Reads `test_correct` of every result and `diagnostics` of `find_diagnosed_results`; both must be loaded.
     """
@@ -100,6 +99,7 @@ def compare(subject: JobGroups, summaries: Summaries, *, now: datetime, version:
             name,
             jobs,
             summaries[name],
+            onsets.get(name),
             subject.reused,
             baseline=chosen[subject.baseline],
             with_diagnostics=index < MAX_DIAGNOSED_VARIANTS,
@@ -194,6 +194,7 @@ def _build_variant(
     name: str,
     jobs: Sequence[Job],
     epochs: Sequence[EpochSummary],
+    onset: int | None,
     reused: frozenset[tuple[str, int]],
     *,
     baseline: Sequence[Job],
@@ -246,7 +247,7 @@ def _build_variant(
         line=line,
         confounders=_find_confounders(baseline, jobs) if baseline and jobs else [],
         curve=curve,
-        overfitting_onset_epoch=_find_overfitting_onset(epochs),
+        overfitting_onset_epoch=onset,
         # Summed over seeds, if all have one.
         confusion=[
             [sum(cells) for cells in zip(*rows, strict=True)] for rows in zip(*confusions, strict=True)
@@ -271,29 +272,6 @@ def _find_confounders(baseline: Sequence[Job], jobs: Sequence[Job]) -> list[Conf
         # It may follow the seed, so that it tells something at equal seeds only.
         if pairs or change.field != "/dataset/split_seed"
     ]
-
-
-def _find_overfitting_onset(epochs: Sequence[EpochSummary]) -> int | None:
-    """The epoch of the lowest mean validation loss, if the mean has clearly risen up to the last epoch.
-
-    Only epochs that as many jobs reached count, because jobs that stop early are not like the others.
-    Clearly is by more than two standard errors of the difference of two independent means: those of the
-    same seeds vary less against each other, so this errs towards saying nothing. One seed says nothing.
-    """
-    most = max((epoch.train_loss.n for epoch in epochs), default=0)
-    losses = [
-        (epoch.epoch, epoch.validation_loss)
-        for epoch in epochs
-        if epoch.validation_loss is not None and epoch.train_loss.n == most
-    ]
-    if not losses:
-        return None
-    first, lowest = min(losses, key=lambda loss: loss[1].mean)
-    last = losses[-1][1]
-    if lowest.sd is None or last.sd is None:
-        return None
-    error = math.sqrt((lowest.sd**2 + last.sd**2) / most)
-    return first if last.mean - lowest.mean > _CLEARLY * error else None
 
 
 def _describe_engine(result: Result) -> str:

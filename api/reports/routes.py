@@ -175,22 +175,24 @@ def _read_experiment(session: Session, experiment_id: str, request: Request) -> 
     )
 
 
-def _load(session: Session, subject: "JobGroups") -> "Summaries":
+def _load(session: Session, subject: "JobGroups") -> "tuple[Summaries, dict[str, int]]":
     """All that the comparison reads, so that it holds no connection while it computes."""
     done = reports.comparison.select_finished(subject)
     results = [job.result for jobs in done.values() for job in jobs if job.result]
     load_deferred(session, results, "confusion")
     load_deferred(session, results, "test_correct")
     load_deferred(session, reports.comparison.find_diagnosed_results(subject), "diagnostics")
-    return load_summaries(session, _parse_ids(done))
+    ids = _parse_ids(done)
+    summaries = load_summaries(session, ids)
+    return summaries, reports.onsets.load_overfitting_onsets(session, ids, summaries)
 
 
 def _parse_ids(variants: Mapping[str, Sequence[Job]]) -> dict[str, list[str]]:
     return {name: [job.id for job in jobs] for name, jobs in variants.items()}
 
 
-def _build_comparison(subject: "JobGroups", curves: "Summaries") -> Comparison:
-    return reports.comparison.compare(subject, curves, now=datetime.now(UTC), version=version("regbench"))
+def _build_comparison(subject: "JobGroups", curves: "tuple[Summaries, dict[str, int]]") -> Comparison:
+    return reports.comparison.compare(subject, *curves, now=datetime.now(UTC), version=version("regbench"))
 
 
 def _render_report(comparison: Comparison, output_format: FormatName) -> Response:

@@ -173,8 +173,9 @@ class VariantReport(ResponseModel):
     curve: list[CurvePoint]
     overfitting_onset_epoch: int | None = Field(
         None,
-        description="The epoch of the lowest mean validation loss, where the loss has risen clearly since; "
-        "null where it has not",
+        description="The epoch of the lowest mean validation loss, where since then validation loss and gap "
+        "rise clearly in both halves of the seeds and the training loss does not; null otherwise, and with "
+        "fewer than four seeds",
     )
     confusion: list[list[int]] | None = Field(
         None, description="Test images of all seeds together: a row for each true class; null if unknown"

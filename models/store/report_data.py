@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Integer, cast, func, select
+from sqlalchemy import Integer, case, cast, func, literal_column, select
 from sqlalchemy.orm import Session
 from sqlalchemy.orm.attributes import set_committed_value
 
@@ -42,28 +42,36 @@ class EpochSummary:
     validation_accuracy: Spread | None
     gap_loss: Spread | None
     """Validation minus training loss, of each job."""
+    validation_loss_by_half: tuple[float | None, float | None] = (None, None)
+    """Means over every other job from the first on, and over the rest."""
 
 
 def load_summaries(session: Session, variants: Mapping[str, Sequence[str]]) -> dict[str, list[EpochSummary]]:
     """Each variant's epochs over its jobs, given by their ids: one query, one row an epoch and variant."""
     names = list(variants)
     # One parameter, however many jobs there are: databases limit how many a statement may have.
-    number_of = {job_id: str(index) for index, name in enumerate(names) for job_id in variants[name]}
-    table = make_table(number_of)
-    variant = cast(table.c.value, Integer).label("variant")
+    codes = {
+        job_id: str(2 * index + position % 2)
+        for index, name in enumerate(names)
+        for position, job_id in enumerate(variants[name])
+    }
+    table = make_table(codes)
+    code, two = cast(table.c.value, Integer), literal_column("2", Integer)
+    variant = (code // two).label("variant")
     sums = [
         aggregate
         for column in _METRICS.values()
         for aggregate in (func.count(column), func.sum(column), func.sum(column * column))
     ]
+    halves = [func.avg(case((code % two == half, Epoch.validation_loss))) for half in (0, 1)]
     query = (
-        select(variant, Epoch.epoch, *sums)
+        select(variant, Epoch.epoch, *halves, *sums)
         .join(table, table.c.key == Epoch.job_id)
         .group_by(variant, Epoch.epoch)
         .order_by(variant, Epoch.epoch)
     )
     summaries: dict[str, list[EpochSummary]] = {name: [] for name in names}
-    for variant_index, epoch, *values in session.execute(query):
+    for variant_index, epoch, first_half, second_half, *values in session.execute(query):
         spreads: dict[str, Any] = {}
         for index, metric in enumerate(_METRICS):
             n, total, squares = values[3 * index : 3 * index + 3]
@@ -76,8 +84,19 @@ def load_summaries(session: Session, variants: Mapping[str, Sequence[str]]) -> d
             if deviations < n * sys.float_info.epsilon * squares:
                 deviations = 0.0
             spreads[metric] = Spread(n, total / n, math.sqrt(deviations / (n - 1)) if n > 1 else None)
-        summaries[names[variant_index]].append(EpochSummary(epoch, **spreads))
+        summaries[names[variant_index]].append(
+            EpochSummary(epoch, **spreads, validation_loss_by_half=(first_half, second_half))
+        )
     return summaries
+
+
+def load_losses(session: Session, epochs: Mapping[str, int]) -> dict[str, tuple[float | None, float]]:
+    """Of each job its validation and training loss after one epoch, where it reached that: one query."""
+    table = make_table({job_id: str(epoch) for job_id, epoch in epochs.items()})
+    query = select(Epoch.job_id, Epoch.validation_loss, Epoch.train_loss).join(
+        table, (table.c.key == Epoch.job_id) & (cast(table.c.value, Integer) == Epoch.epoch)
+    )
+    return {job_id: (validation, train) for job_id, validation, train in session.execute(query)}
 
 
 def load_deferred(session: Session, results: Iterable[Result], column: str) -> None:

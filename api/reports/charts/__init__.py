@@ -94,8 +94,9 @@ CHARTS: dict[str, Chart] = {
             "learning-curves",
             "Loss by epoch",
             "Means over seeds; the band is one standard deviation to each side. Over many epochs the thin "
-            "line is the mean itself, the thick one smoothed. A dotted upright marks where overfitting sets"
-            " in.",
+            "line is the mean itself, the thick one smoothed. A dotted upright marks where overfitting "
+            "begins: from there on the validation loss and its distance from the training loss rise, in "
+            "both halves of the seeds.",
             learning.find_with_curves,
             learning.MAX_PANELS,
             _NO_RESULT,
@@ -114,7 +115,8 @@ CHARTS: dict[str, Chart] = {
             "gap",
             "Generalization gap by epoch",
             "Validation minus training loss, means over seeds; it grows with overfitting. A ring marks "
-            "where overfitting sets in: from there on the validation loss itself rises.",
+            "where overfitting begins: from there on the validation loss rises as well, in both halves of "
+            "the seeds.",
             learning.find_with_validation,
             learning.MAX_PANELS,
             "no image was held out to validate on",

@@ -1,5 +1,6 @@
 """What a report reads, on both databases."""
 
+from collections.abc import Mapping, Sequence
 from statistics import stdev
 
 import pytest
@@ -12,29 +13,41 @@ from models.store.tables import Epoch
 from tests.factories import finished_job, job_spec, result_record
 
 
+def store_losses(database: Database, losses: Mapping[str, Sequence[tuple[float | None, float]]]) -> None:
+    """Store the epochs of jobs without any, from their validation and training losses."""
+    rows = [
+        {
+            "job_id": job_id,
+            "epoch": epoch,
+            "attempt": 1,
+            "train_loss": train_loss,
+            "train_accuracy": 0.9,
+            "validation_loss": validation_loss,
+            "validation_accuracy": None if validation_loss is None else 0.8,
+        }
+        | dict.fromkeys(
+            ("objective", "penalty", "batch_accuracy", "weight_norm", "learning_rate", "seconds"), 0.0
+        )
+        for job_id, course in losses.items()
+        for epoch, (validation_loss, train_loss) in enumerate(course, 1)
+    ]
+    with database.write() as session:
+        session.execute(insert(Epoch), rows)
+
+
 def test_epochs_are_summarised_by_variant(database: Database) -> None:
     losses = {"a": [0.1234567, 0.1234568, 0.1234570], "b": [2.0]}
     ids = {
         name: [finished_job(database, job_spec(), epochs=0).id for _ in runs] for name, runs in losses.items()
     }
-    rows = [
+    store_losses(
+        database,
         {
-            "job_id": job_id,
-            "epoch": 1,
-            "attempt": 1,
-            "train_loss": loss,
-            "train_accuracy": 0.9,
-            "validation_loss": loss + 1.0 if name == "a" else None,
-            "validation_accuracy": 0.8 if name == "a" else None,
-        }
-        | dict.fromkeys(
-            ("objective", "penalty", "batch_accuracy", "weight_norm", "learning_rate", "seconds"), 0.0
-        )
-        for name in losses
-        for job_id, loss in zip(ids[name], losses[name], strict=True)
-    ]
-    with database.write() as session:
-        session.execute(insert(Epoch), rows)
+            job_id: [(loss + 1.0 if name == "a" else None, loss)]
+            for name in losses
+            for job_id, loss in zip(ids[name], losses[name], strict=True)
+        },
+    )
     with database.read() as session:
         summaries = load_summaries(session, ids | {"none": []})
     (first,), (second,) = summaries["a"], summaries["b"]

@@ -67,7 +67,7 @@ def compared(variants: dict[str, list[Job]], *, baseline: str = "a", expected: i
     subject = JobGroups(
         "title", "exp_1", baseline, variants, expected or len(jobs), plan, complete, repeat="curl again"
     )
-    return compare(subject, epochs, now=NOW, version="0.0")
+    return compare(subject, epochs, {"a": 1}, now=NOW, version="0.0")
 
 
 def summary(epoch: int, losses: Sequence[float]) -> EpochSummary:
@@ -151,7 +151,7 @@ def test_repeated_jobs_are_not_reported_as_deleted() -> None:
     first, again = job("x", 0, 0.9), job("x", 0, 0.9)
     again.id = "job_again"
     subject = grouping.group_jobs([first, again], settings=Settings(), base_url="")
-    comparison = compare(subject, {name: [] for name in subject.variants}, now=NOW, version="0.0")
+    comparison = compare(subject, {name: [] for name in subject.variants}, {}, now=NOW, version="0.0")
     assert (comparison.complete, comparison.finished, comparison.jobs) == (True, 1, 1)
     assert not [note for note in comparison.notes if "deleted" in note]
 
@@ -330,29 +330,9 @@ def test_a_comparison_is_json_without_nan() -> None:
     assert json.loads(text, parse_constant=pytest.fail)["contrasts"][0]["variant"] == "b"
 
 
-def overfitting_onset_epoch(*losses: Sequence[float]) -> int | None:
-    subject = JobGroups(
-        "title",
-        "exp_1",
-        "a",
-        {"a": [job("a", 0, 0.9), job("a", 1, 0.9)]},
-        2,
-        Plan(Regime.FIXED),
-        complete=True,
-        repeat="curl again",
-    )
-    epochs = [summary(number, loss) for number, loss in enumerate(losses, 1)]
-    return compare(subject, {"a": epochs}, now=NOW, version="0.0").variants[0].overfitting_onset_epoch
-
-
-def test_the_onset_of_overfitting_is_the_lowest_loss_before_a_clear_rise() -> None:
-    assert overfitting_onset_epoch([0.5, 0.52], [0.3, 0.32], [0.6, 0.62]) == 2
-    assert overfitting_onset_epoch([0.5, 0.52], [0.4, 0.42], [0.3, 0.32]) is None
-    # A rise of 0.05, where the means vary by about 0.1.
-    assert overfitting_onset_epoch([0.5, 0.6], [0.3, 0.4], [0.35, 0.45]) is None
-    # The only job that went on is not like both together.
-    assert overfitting_onset_epoch([0.5, 0.52], [0.3, 0.32], [0.9]) is None
-    assert overfitting_onset_epoch([0.3], [0.9]) is None
+def test_a_variant_shows_its_onset_of_overfitting() -> None:
+    first, second = pairs([(0.9, 0.9), (0.9, 0.9)]).variants
+    assert (first.overfitting_onset_epoch, second.overfitting_onset_epoch) == (1, None)
 
 
 def test_a_variant_shows_its_confusion_and_diagnostics() -> None:
