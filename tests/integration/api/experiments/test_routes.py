@@ -367,7 +367,7 @@ class TestDeletedJobs:
     def test_f5_a_job_of_no_experiment_that_one_links_is_not_deleted(
         self, client: httpx.Client, database: Database
     ) -> None:
-        spec = DOCUMENT["base"] | {"seed": 3}
+        spec = DOCUMENT["base"] | {"dataset": {"name": "mnist_5k", "split_seed": 3}, "seed": 3}
         job = client.post("/v1/jobs", json=spec).json()
         finish_job(database, job["id"])
         experiment = create(client, DOCUMENT)
