@@ -3,6 +3,7 @@
 import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import (
@@ -53,6 +54,19 @@ if TYPE_CHECKING:
 else:
     PrimaryMetric = Literal[*(metric.name for metric in METRICS.values() if metric.compared == "tested")]
     StoppingMetric = Literal[*(metric.name for metric in CONTRASTED)]
+
+
+class Regime(StrEnum):
+    """By which rule a report may call differences."""
+
+    INTERIM = "interim"
+    """A fixed plan is not complete: intervals hold at every look, and nothing is called."""
+    FIXED = "fixed"
+    """A fixed plan is complete and was never changed: one test of the whole family."""
+    EXTENDED = "extended"
+    """The plan was changed when there were results: as sequential, at a stricter level."""
+    SEQUENTIAL = "sequential"
+    """Planned to be looked at: intervals that hold at every look."""
 
 
 class StoppingRule(BaseModel):

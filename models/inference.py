@@ -7,12 +7,11 @@ experiments in which no variant differs from the baseline.
 
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import TypeVar
 
 import numpy as np
 
-from models.experiments import FEWEST_PAIRS, Inference, PrimaryMetric
+from models.experiments import FEWEST_PAIRS, Inference, PrimaryMetric, Regime
 from models.statistics import (
     anytime_difference,
     apply_holm_correction,
@@ -23,19 +22,6 @@ from models.statistics import (
 )
 
 Key = TypeVar("Key", bound=Hashable)
-
-
-class Regime(StrEnum):
-    """By which rule a report may call differences."""
-
-    INTERIM = "interim"
-    """A fixed plan is not complete: intervals hold at every look, and nothing is called."""
-    FIXED = "fixed"
-    """A fixed plan is complete and was never changed: one test of the whole family."""
-    EXTENDED = "extended"
-    """The plan was changed when there were results: as sequential, at a stricter level."""
-    SEQUENTIAL = "sequential"
-    """Planned to be looked at: intervals that hold at every look."""
 
 
 LEVELS = {Regime.INTERIM: 0.005, Regime.FIXED: 0.045, Regime.EXTENDED: 0.005, Regime.SEQUENTIAL: 0.05}

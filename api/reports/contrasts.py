@@ -9,8 +9,8 @@ from sqlalchemy import inspect
 from api.reports.schemas import Contrast, Difference, Differences, Equivalence, Failures, Interval, McNemar
 from api.reports.verdicts import build_verdict
 from models import inference
-from models.experiments import FEWEST_PAIRS
-from models.inference import Judgement, Plan, Regime
+from models.experiments import FEWEST_PAIRS, Regime
+from models.inference import Judgement, Plan
 from models.metrics import CONTRASTED, Metric
 from models.states import JobState
 from models.statistics import (

@@ -7,9 +7,16 @@ from typing import Any
 
 from api.http.curl import format_curl
 from api.reports.comparison import JobGroups
-from models.experiments import MAX_VARIANT_NAME, ExperimentSpec, create_merge_patch, find_confounders, flatten
+from models.experiments import (
+    MAX_VARIANT_NAME,
+    ExperimentSpec,
+    Regime,
+    create_merge_patch,
+    find_confounders,
+    flatten,
+)
 from models.formatting import format_count, format_techniques
-from models.inference import Plan, Regime, choose_regime
+from models.inference import Plan, choose_regime
 from models.settings import Settings
 from models.spec import STORED, JobSpec
 from models.states import JobState

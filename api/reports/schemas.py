@@ -7,7 +7,7 @@ from pydantic import Field, create_model
 
 from api.http.schemas import ResponseModel
 from api.jobs.schemas import Result
-from models.inference import Regime
+from models.experiments import Regime
 from models.metrics import CONTRASTED, REPORTED
 from models.records import DiagnosticsRecord
 from models.states import JobState

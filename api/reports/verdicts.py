@@ -4,9 +4,9 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from api.reports.formatting import choose_digits, format_signed
 from api.reports.schemas import Contrast, Difference, VariantReport
-from models.experiments import FEWEST_PAIRS
+from models.experiments import FEWEST_PAIRS, Regime
 from models.formatting import format_count
-from models.inference import Plan, Regime
+from models.inference import Plan
 from models.metrics import METRICS, Metric
 from models.spec import DatasetSpec
 from models.statistics import EXACT_UP_TO, SIGN_FLIPS

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from api.reports.contrasts import build_contrasts
 from api.reports.schemas import Contrast, Difference
-from models.inference import Plan, Regime, judge_family
+from models.experiments import Regime
+from models.inference import Plan, judge_family
 from models.statistics import (
     apply_holm_correction,
     compute_detectable_difference,

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from models.inference import LEVELS, Plan, Regime, choose_regime, judge_equivalence, judge_family
+from models.experiments import Regime
+from models.inference import LEVELS, Plan, choose_regime, judge_equivalence, judge_family
 
 
 @pytest.mark.parametrize(

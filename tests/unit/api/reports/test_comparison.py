@@ -18,8 +18,8 @@ from api.reports.charts import CHARTS
 from api.reports.comparison import JobGroups, compare
 from api.reports.curves import build_curves, downsample
 from api.reports.schemas import Comparison
-from models.experiments import ExperimentSpec
-from models.inference import Plan, Regime
+from models.experiments import ExperimentSpec, Regime
+from models.inference import Plan
 from models.settings import Settings
 from models.states import JobState
 from models.store.report_data import EpochSummary, Spread

@@ -8,7 +8,8 @@ from scipy import stats
 
 from api.reports.contrasts import build_contrasts
 from api.reports.schemas import Contrast, Difference
-from models.inference import Plan, Regime
+from models.experiments import Regime
+from models.inference import Plan
 from models.states import JobState
 from models.statistics import anytime_difference, compute_detectable_difference, run_max_t_test
 from models.store.tables import Job

@@ -8,7 +8,8 @@ import pytest
 
 from api.reports.contrasts import build_contrasts
 from api.reports.verdicts import format_p
-from models.inference import Plan, Regime
+from models.experiments import Regime
+from models.inference import Plan
 from models.states import JobState
 from models.store.tables import Job
 from tests.factories import finished_row
