@@ -14,6 +14,7 @@ from starlette.middleware.gzip import DEFAULT_EXCLUDED_CONTENT_TYPES, GZipMiddle
 
 from api import api_keys, catalogue, dashboard, health, metrics, webhooks
 from api.experiments import routes as experiment_routes
+from api.experiments.serializers import ExperimentSerializer
 from api.http import docs_page, idempotency, openapi, problem_pages, problems
 from api.http import schemas as http_schemas
 from api.http.auth import AuthMiddleware
@@ -27,7 +28,6 @@ from api.predictions import routes as prediction_routes
 from api.reports import routes as reports
 from models.settings import Settings, get_settings
 from models.store.database import Database
-from models.store.experiments import ExperimentProgressCache
 from models.store.quotas import Quotas
 
 DESCRIPTION = """\
@@ -79,7 +79,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.status_loader = JobStatusLoader(app.state.database)
     # By job id: ETag and body of the latest response. Not thread-safe: used by the event loop only.
     app.state.job_bodies = LRUCache(1_000)
-    app.state.experiment_progress = ExperimentProgressCache()
+    app.state.experiment_serializer = ExperimentSerializer(settings)
     app.state.job_updates = JobUpdates(
         app.state.database, seconds=settings.stream_seconds, limit=settings.max_streams
     )

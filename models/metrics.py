@@ -102,7 +102,7 @@ class EvaluationMetrics:
     ]
     validation_loss: Annotated[
         float | None,
-        Metric("Validation loss", NATS, "lower"),
+        Metric("Validation loss", NATS, "lower", "variants"),
         Field(description="Cross-entropy; null if no images are held out"),
     ]
     generalization_gap_accuracy: Annotated[

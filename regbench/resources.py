@@ -165,14 +165,6 @@ class Job(_Resource):
         return self._client.retry(self.id)
 
 
-class Best(_Resource):
-    """The best test accuracy so far."""
-
-    variant: str | None
-    job_id: str
-    test_accuracy: float
-
-
 class ExperimentProgress(_Resource):
     """How far an experiment is, over all its jobs; `finished`: all have ended and none will be added."""
 
@@ -192,7 +184,8 @@ class Experiment(_Resource):
     baseline: str = ""
     spec: dict[str, Any] = {}
     progress: ExperimentProgress | None = None
-    best: Best | None = None
+    headline: str | None = None
+    best: Document | None = None
 
     @property
     def title(self) -> str:

@@ -50,9 +50,7 @@ def list_experiments(
     with database.read() as session:
         experiments = store.find_experiments(session, after=decode_cursor(cursor), limit=_PAGE_SIZE + 1)
         page, next_cursor = split_page(experiments, _PAGE_SIZE, encode_created_at)
-        cache: store.ExperimentProgressCache = request.app.state.experiment_progress
-        progress = cache.get(session, [experiment.id for experiment in page])
-    items = [experiment_serializers.serialize_experiment(row, progress[row.id]) for row in page]
+        items = experiment_serializers.get_serializer(request).serialize(session, page)
     return render(
         "experiments.html.jinja", experiments=items, format_progress=format_progress, next_cursor=next_cursor
     )
@@ -63,15 +61,15 @@ def show_experiment(
     experiment_id: ExperimentId,
     render: RenderPageDep,
     database: DatabaseDep,
+    request: Request,
     curve: ClientState = None,
     difference: ClientState = None,
 ) -> Response:
     """One experiment: its progress, its runs, its curves and its report."""
     with database.read() as session:
         row = store.get_experiment(session, experiment_id)
-        progress = store.get_progress(session, [experiment_id])[experiment_id]
+        (experiment,) = experiment_serializers.get_serializer(request).serialize(session, [row])
         runs = get_run_summaries(session, experiment_id)
-    experiment = experiment_serializers.serialize_experiment(row, progress)
     names = [variant["name"] for variant in experiment.spec["variants"]]
     seeds = experiment.spec["seeds"]
     return render(

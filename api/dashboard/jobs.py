@@ -43,11 +43,9 @@ def list_jobs(
         page, cursor = split_page(jobs, query.limit, lambda job: encode_cursor(get_cursor(job, order), order))
         positions = store.get_queue_positions(session, page)
         rows = [job_serializers.serialize_job(job, positions.get(job.id)) for job in page]
-    finished = [(job.result.test_accuracy, job.id) for job in rows if job.result]
     return render(
         "jobs.html.jinja",
         jobs=rows,
-        best=max(finished)[1] if len(finished) > 1 else None,
         query=query,
         filtered=bool(query.model_fields_set - {"sort", "limit", "cursor"}),
         next_page=request.url.include_query_params(cursor=cursor).query if cursor else None,

@@ -19,7 +19,6 @@ class Cell:
     """Its accuracy, its progress, or the symbol of its state."""
     title: str
     """The same in words."""
-    best: bool
 
 
 @dataclass(frozen=True)
@@ -46,7 +45,6 @@ def build_run_table(runs: Sequence[RunSummary], variants: Sequence[str], *, base
     """The table of these runs, its rows in the order of `variants`."""
     seeds = tuple(sorted({run.seed for run in runs}))
     by_variant_and_seed = {(run.variant, run.seed): run for run in runs}
-    best = max((run.test_accuracy for run in runs if run.test_accuracy is not None), default=None)
     rows = []
     for variant in variants:
         accuracies: list[float] = []
@@ -68,9 +66,7 @@ def build_run_table(runs: Sequence[RunSummary], variants: Sequence[str], *, base
                 text = STATE_SYMBOLS[run.state]
                 details = f"{run.state}: {run.error}" if run.error else str(run.state)
             title = f"{run.variant}, seed {run.seed}: {details}"
-            cells.append(
-                Cell(run.job_id, run.state, text, title, best=best is not None and run.test_accuracy == best)
-            )
+            cells.append(Cell(run.job_id, run.state, text, title))
         rows.append(
             Row(
                 variant=variant,

@@ -4,12 +4,12 @@ from collections.abc import Callable
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request, Response, status
-from sqlalchemy.orm import Session
 
 from api.api_keys import record_audit_event
-from api.experiments import schemas, serializers
+from api.experiments import schemas
 from api.experiments.cost_estimate import estimate_experiment_cost
 from api.experiments.presets import resolve
+from api.experiments.serializers import ExperimentSerializer, get_serializer
 from api.http import problem_types
 from api.http import schemas as http_schemas
 from api.http.bodies import BodyDep, JsonObject, parse_body, validate_document, validate_json
@@ -48,7 +48,8 @@ from models.states import JobState
 from models.store import experiments as store
 from models.store.experiment_runs import apply_to_unfinished, retry_failed
 from models.store.jobs import cancel_job, pause_job, resume_job
-from models.store.tables import Experiment
+
+SerializerDep = Annotated[ExperimentSerializer, Depends(get_serializer)]
 
 router = APIRouter(prefix="/v1/experiments", tags=["experiments"], route_class=StrictQueryRoute)
 
@@ -99,7 +100,7 @@ def create_experiment(
     posted: Annotated[tuple[str | None, ExperimentSpec], Depends(parse_experiment)],
     caller: CallerDep,
     database: DatabaseDep,
-    settings: SettingsDep,
+    serializer: SerializerDep,
     idempotent: IdempotentDep,
     response: Response,
     dispatch: DispatchDep,
@@ -116,7 +117,7 @@ def create_experiment(
             return estimate_experiment_cost(session, spec, owner=caller.owner)
     with idempotent.executed(), database.write() as session:
         experiment, jobs = store.create_experiment(session, spec, preset=preset, owner=caller.owner)
-        body = _serialize(session, experiment)
+        body = serializer.serialize(session, [experiment])[0]
         stored = idempotent.store_response(
             session, body, status.HTTP_202_ACCEPTED, {"Location": body.links.self}
         )
@@ -128,6 +129,7 @@ def create_experiment(
 @documented(problem_types.INVALID_SPEC, headers=("Link",))
 def list_experiments(
     database: DatabaseDep,
+    serializer: SerializerDep,
     request: Request,
     limit: LimitQuery = 50,
     cursor: CursorQuery = None,
@@ -138,9 +140,7 @@ def list_experiments(
     with database.read() as session:
         experiments = store.find_experiments(session, after=decode_cursor(cursor), limit=limit + 1)
         page, next_cursor = split_page(experiments, limit, encode_created_at)
-        experiment_progress_cache: store.ExperimentProgressCache = request.app.state.experiment_progress
-        progress = experiment_progress_cache.get(session, [experiment.id for experiment in page])
-    items = [serializers.serialize_experiment(experiment, progress[experiment.id]) for experiment in page]
+        items = serializer.serialize(session, page)
     page_body = schemas.ExperimentPage(items=items, next_cursor=next_cursor)
     return render_page(request, page_body, next_cursor, selected)
 
@@ -148,7 +148,10 @@ def list_experiments(
 @router.get("/{experiment_id}", response_model=schemas.Experiment)
 @documented(headers=("Retry-After", "ETag"))
 def show_experiment(
-    experiment_id: ExperimentId, database: DatabaseDep, if_none_match: IfNoneMatch = None
+    experiment_id: ExperimentId,
+    database: DatabaseDep,
+    serializer: SerializerDep,
+    if_none_match: IfNoneMatch = None,
 ) -> Response:
     """An experiment: progress over all its jobs, and the best result so far.
 
@@ -156,7 +159,7 @@ def show_experiment(
     while nothing has changed.
     """
     with database.read() as session:
-        body = _serialize(session, store.get_experiment(session, experiment_id))
+        body = serializer.serialize(session, [store.get_experiment(session, experiment_id)])[0]
     progress = body.progress
     later = {} if progress.finished else build_retry_after_remaining(progress.eta_seconds)
     document = body.model_dump_json()
@@ -174,7 +177,11 @@ _ASKED: dict[int | str, dict[str, Any]] = {
 @router.post("/{experiment_id}/cancel", responses=_ASKED)
 @documented(problem_types.CONFLICT)
 def cancel_experiment(
-    experiment_id: ExperimentId, database: DatabaseDep, artifacts: ArtifactsDep, response: Response
+    experiment_id: ExperimentId,
+    database: DatabaseDep,
+    serializer: SerializerDep,
+    artifacts: ArtifactsDep,
+    response: Response,
 ) -> schemas.Experiment:
     """Cancel every job that has not ended: 200 if none runs now, 202 if some do, 409 if all had ended."""
     with database.write() as session:
@@ -187,7 +194,7 @@ def cancel_experiment(
             else apply_to_unfinished(session, experiment_id, cancel_job)
         )
         cancelled = [job.id for job in requested if job.state == JobState.CANCELLED]
-        body = _serialize(session, experiment)
+        body = serializer.serialize(session, [experiment])[0]
     for job_id in cancelled:
         artifacts.delete_checkpoints(job_id)
     if not body.progress.finished:
@@ -198,7 +205,7 @@ def cancel_experiment(
 @router.post("/{experiment_id}/pause", responses=_ASKED)
 @documented(problem_types.CONFLICT)
 def pause_experiment(
-    experiment_id: ExperimentId, database: DatabaseDep, response: Response
+    experiment_id: ExperimentId, database: DatabaseDep, serializer: SerializerDep, response: Response
 ) -> schemas.Experiment:
     """Pause every job that has not ended: 200 if none runs now, 202 if some are still running.
 
@@ -207,7 +214,7 @@ def pause_experiment(
     with database.write() as session:
         experiment = store.get_experiment(session, experiment_id)
         apply_to_unfinished(session, experiment_id, pause_job)
-        body = _serialize(session, experiment)
+        body = serializer.serialize(session, [experiment])[0]
     if body.progress.counts[JobState.RUNNING]:
         response.status_code = status.HTTP_202_ACCEPTED
     return body
@@ -216,14 +223,14 @@ def pause_experiment(
 @router.post("/{experiment_id}/resume")
 @documented(problem_types.CONFLICT)
 def resume_experiment(
-    experiment_id: ExperimentId, database: DatabaseDep, dispatch: DispatchDep
+    experiment_id: ExperimentId, database: DatabaseDep, serializer: SerializerDep, dispatch: DispatchDep
 ) -> schemas.Experiment:
     """Resume every paused job at its old position in the queue; 409 if every job has ended."""
     with database.write() as session:
         experiment = store.get_experiment(session, experiment_id)
         resumed = apply_to_unfinished(session, experiment_id, resume_job)
         queued = [job.id for job in resumed if job.state == JobState.QUEUED]
-        body = _serialize(session, experiment)
+        body = serializer.serialize(session, [experiment])[0]
     dispatch(queued)
     return body
 
@@ -233,6 +240,7 @@ def resume_experiment(
 def retry_failed_jobs(
     experiment_id: ExperimentId,
     database: DatabaseDep,
+    serializer: SerializerDep,
     idempotent: IdempotentWithoutBodyDep,
     dispatch: DispatchDep,
 ) -> Response:
@@ -240,7 +248,9 @@ def retry_failed_jobs(
     with idempotent.executed(), database.write() as session:
         experiment = store.lock_experiment(session, experiment_id)
         retries = [job.id for job in retry_failed(session, experiment)]
-        stored = idempotent.store_response(session, _serialize(session, experiment), status.HTTP_202_ACCEPTED)
+        stored = idempotent.store_response(
+            session, serializer.serialize(session, [experiment])[0], status.HTTP_202_ACCEPTED
+        )
     dispatch(retries)
     return stored
 
@@ -256,6 +266,7 @@ def extend_experiment(
     experiment_id: ExperimentId,
     extension: Annotated[Extension, Depends(parse_body(Extension))],
     database: DatabaseDep,
+    serializer: SerializerDep,
     settings: SettingsDep,
     idempotent: IdempotentDep,
     dispatch: DispatchDep,
@@ -269,7 +280,9 @@ def extend_experiment(
         experiment = store.lock_experiment(session, experiment_id)
         after = _extend(experiment.document, extension, settings)
         jobs = [job.id for job in store.extend_experiment(session, experiment, after)]
-        stored = idempotent.store_response(session, _serialize(session, experiment), status.HTTP_202_ACCEPTED)
+        stored = idempotent.store_response(
+            session, serializer.serialize(session, [experiment])[0], status.HTTP_202_ACCEPTED
+        )
     dispatch(jobs)
     return stored
 
@@ -316,13 +329,6 @@ def _extend(document: Document, extension: Extension, settings: Settings) -> Exp
             errors.append(FieldError(pointer, field.detail))
         raise type(error)(errors) from None
     return after
-
-
-def _serialize(session: Session, experiment: Experiment) -> schemas.Experiment:
-    session.flush()
-    return serializers.serialize_experiment(
-        experiment, store.get_progress(session, [experiment.id])[experiment.id]
-    )
 
 
 def _check_jobs(spec: ExperimentSpec, settings: Settings) -> None:

@@ -6,16 +6,9 @@ from typing import Any
 from pydantic import Field
 
 from api.http.schemas import MODEL, ResponseModel
+from api.reports.schemas import Best
 from models.experiments import Inference
 from models.states import JobState
-
-
-class Best(ResponseModel):
-    """The job with the highest test accuracy so far."""
-
-    variant: str | None
-    job_id: str
-    test_accuracy: float
 
 
 class ExperimentProgress(ResponseModel):
@@ -92,7 +85,11 @@ class Experiment(ResponseModel):
     )
     created_at: datetime
     progress: ExperimentProgress
-    best: Best | None
+    headline: str | None = Field(
+        description="The answer, in one or two sentences, as its report says; null until every job has ended"
+    )
+    best: Best | None = Field(description="Null until every job has ended, and where nothing can be chosen")
+    no_best: str | None = Field(description="Why nothing can be chosen; null where `best` is given")
     links: ExperimentLinks
 
 

@@ -1,28 +1,87 @@
 """Rows of experiments as response bodies."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from threading import Lock
 from typing import Any
 
+from cachetools import LRUCache
+from fastapi import Request
+from sqlalchemy.orm import Session
+
+from api import reports
 from api.experiments import schemas
+from api.reports.schemas import Best
+from models.selection import VariantMeans, choose_variant
+from models.settings import Settings
 from models.states import JobState
-from models.store import tables
-from models.store.experiments import ExperimentProgress
+from models.store.experiment_runs import get_runs
+from models.store.experiments import ExperimentProgress, ExperimentProgressCache
+from models.store.tables import Experiment
 
 
-def serialize_experiment(row: tables.Experiment, progress: ExperimentProgress) -> schemas.Experiment:
-    """An experiment's row, and how far it is, as the API shows them."""
-    here, best = f"/v1/experiments/{row.id}", None
+class ExperimentSerializer:
+    """Experiments as the API shows them. What is computed of finished ones is cached: they rarely change."""
+
+    def __init__(self, settings: Settings, *, most: int = 1_000) -> None:
+        self._settings = settings
+        self._progress = ExperimentProgressCache(most=most)
+        self._headlines: LRUCache[tuple[Any, ...], str] = LRUCache(most)
+        self._lock = Lock()
+
+    def serialize(self, session: Session, experiments: Sequence[Experiment]) -> list[schemas.Experiment]:
+        """The bodies of these rows, in their order."""
+        session.flush()
+        progress = self._progress.get(session, [experiment.id for experiment in experiments])
+        return [
+            _build_body(row, progress[row.id], self._get_headline(session, row, progress[row.id]))
+            for row in experiments
+        ]
+
+    def _get_headline(
+        self, session: Session, experiment: Experiment, progress: ExperimentProgress
+    ) -> str | None:
+        if not progress.finished or experiment.auto_extending:
+            return None
+        counts = tuple(sorted(progress.counts.items()))
+        key = experiment.id, experiment.extended, counts, progress.means, len(experiment.document["seeds"])
+        with self._lock:
+            headline = self._headlines.get(key)
+        if headline is None:
+            runs = get_runs(session, experiment.id)
+            subject = reports.grouping.group_experiment(
+                experiment, runs, settings=self._settings, base_url=""
+            )
+            headline = reports.comparison.build_subject_headline(subject)
+            with self._lock:
+                self._headlines[key] = headline
+        return headline
+
+
+def get_serializer(request: Request) -> ExperimentSerializer:
+    """The application's, as a dependency."""
+    serializer: ExperimentSerializer = request.app.state.experiment_serializer
+    return serializer
+
+
+def get_baseline(document: Mapping[str, Any]) -> str:
+    """The name of the variant that the others are compared with."""
+    return str(document["baseline"] or document["variants"][0]["name"])
+
+
+def _build_body(row: Experiment, progress: ExperimentProgress, headline: str | None) -> schemas.Experiment:
+    here, baseline = f"/v1/experiments/{row.id}", get_baseline(row.document)
+    finished = progress.finished and not row.auto_extending
+    choice: VariantMeans | str = "A job has not ended."
+    if finished:
+        choice = choose_variant(row.document, progress.means, baseline)
     deleted = len(row.document["variants"]) * len(row.document["seeds"]) - progress.total
-    if progress.best_job is not None and progress.best_test_accuracy is not None:
-        best = schemas.Best(
-            variant=progress.best_variant, job_id=progress.best_job, test_accuracy=progress.best_test_accuracy
-        )
     return schemas.Experiment(
         id=row.id,
         name=row.name,
         preset=row.preset,
         spec=row.document | {"split_per_seed": row.document.get("split_per_seed", False)},
-        baseline=get_baseline(row.document),
+        baseline=baseline,
         inference=row.document.get("inference", "fixed"),
         auto_extending=row.auto_extending,
         created_at=row.created_at,
@@ -33,10 +92,12 @@ def serialize_experiment(row: tables.Experiment, progress: ExperimentProgress) -
             deleted=deleted,
             fraction=progress.fraction,
             percent=round(100 * progress.fraction, 1),
-            finished=progress.finished and not row.auto_extending,
+            finished=finished,
             eta_seconds=progress.remaining_seconds,
         ),
-        best=best,
+        headline=headline,
+        best=None if isinstance(choice, str) else Best.model_validate(asdict(choice)),
+        no_best=choice if isinstance(choice, str) else None,
         links=schemas.ExperimentLinks(
             self=here,
             jobs=f"/v1/jobs?experiment={row.id}",
@@ -50,8 +111,3 @@ def serialize_experiment(row: tables.Experiment, progress: ExperimentProgress) -
             extend=f"{here}/extend",
         ),
     )
-
-
-def get_baseline(document: Mapping[str, Any]) -> str:
-    """The name of the variant that the others are compared with."""
-    return str(document["baseline"] or document["variants"][0]["name"])

@@ -1,28 +1,22 @@
 """What an experiment's own evidence says about choosing a technique, under the four things to weigh.
 
-Model complexity, training data size, computational resources and the needs of the task. Each sentence names
-the numbers of the report that it rests on, and each consideration says what the experiment leaves open.
+Model complexity, training data size, computational resources and the needs of the task. Only what a test
+supports is recommended, and only techniques that differ from the baseline in nothing else. Each sentence
+names the numbers of the report that it rests on, and each consideration says what the experiment leaves open.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
-from api.reports.schemas import (
-    Advice,
-    Comparison,
-    Consideration,
-    Contrast,
-    Difference,
-    Metrics,
-    VariantReport,
-)
+from api.reports.evidence import Evidence, Step
+from api.reports.schemas import Advice, Comparison, Consideration
 from models.experiments import FEWEST_PAIRS
-from models.formatting import format_techniques
-from models.statistics import PairedDifference, compute_paired_difference
+from models.statistics import compute_proportion_standard_error
 
-MARGIN_POINTS = 0.2
 _SPARSE_FROM = 0.01
+_NO_LONGER = math.log(1.05)
+"""Of a ratio of times: five per cent are within what a machine's other work does."""
 _WIDTH = ("/model/hidden_units", "/model/filters")
 _DATA = ("/dataset/train_samples",)
 _NOISE = "/dataset/label_noise"
@@ -30,7 +24,7 @@ _NOISE = "/dataset/label_noise"
 
 def recommend(comparison: Comparison) -> list[Consideration]:
     """The four considerations; none while no variant has a result."""
-    evidence = _Evidence(comparison)
+    evidence = Evidence(comparison)
     if not evidence.measured:
         return []
     return [
@@ -41,82 +35,7 @@ def recommend(comparison: Comparison) -> list[Consideration]:
     ]
 
 
-@dataclass(frozen=True)
-class _Measured:
-    """A variant with results, and where it stands in the report."""
-
-    index: int
-    variant: VariantReport
-    metrics: Metrics
-
-    def get_reference(self, metric: str) -> str:
-        return f"/variants/{self.index}/metrics/{metric}"
-
-
-@dataclass(frozen=True)
-class _Step:
-    """One technique at one size of network or training set, against the same without it."""
-
-    size: float
-    plain: _Measured
-    regularized: _Measured
-    gain: PairedDifference
-    """In test loss: what the technique takes off it."""
-
-
-class _Evidence:
-    """The parts of a comparison that advice is drawn from."""
-
-    def __init__(self, comparison: Comparison) -> None:
-        self.measured = [
-            _Measured(index, variant, variant.metrics)
-            for index, variant in enumerate(comparison.variants)
-            if variant.metrics is not None
-        ]
-        self.baseline = next((item for item in self.measured if item.variant.is_baseline), None)
-        self.contrasts: dict[str, tuple[int, Contrast]] = {
-            contrast.variant: (index, contrast) for index, contrast in enumerate(comparison.contrasts)
-        }
-
-    def has_difference(self, measured: _Measured, fields: Sequence[str]) -> bool:
-        """Whether a variant differs from the baseline in one of these fields."""
-        return any(
-            change.field.startswith(field) for change in measured.variant.confounders for field in fields
-        )
-
-    def get_difference(self, measured: _Measured, metric: str) -> tuple[str, Difference] | None:
-        """Where a variant's difference from the baseline stands, and what it is."""
-        index, contrast = self.contrasts.get(measured.variant.name, (0, None))
-        if contrast is None or contrast.differences is None:
-            return None
-        return f"/contrasts/{index}/differences/{metric}", getattr(contrast.differences, metric)
-
-    def find_steps(self, size: Callable[[_Measured], float | None]) -> dict[str, list[_Step]]:
-        """For each technique what it gains at each size where the same was trained without it, by size."""
-        if self.baseline is None:
-            return {}
-        steps_by_technique: dict[str, list[_Step]] = {}
-        ordinary = self.baseline.variant.regularization
-        settings: dict[str, list[_Measured]] = {}
-        for item in self.measured:
-            settings.setdefault(str(item.variant.confounders), []).append(item)
-        for setting in settings.values():
-            plain = next((item for item in setting if item.variant.regularization == ordinary), None)
-            for item in setting:
-                if plain is None or item is plain or (value := size(item)) is None:
-                    continue
-                # What is taken off the test loss, over the seeds that both have finished.
-                first = {seed.seed: seed.result.test_loss for seed in plain.variant.seeds}
-                second = {seed.seed: seed.result.test_loss for seed in item.variant.seeds}
-                seeds = sorted(first.keys() & second.keys())
-                losses = [second[seed] for seed in seeds], [first[seed] for seed in seeds]
-                if (gain := compute_paired_difference(*losses)) is not None:
-                    name = format_techniques(item.variant.regularization)
-                    steps_by_technique.setdefault(name, []).append(_Step(value, plain, item, gain))
-        return {name: sorted(steps, key=lambda step: step.size) for name, steps in steps_by_technique.items()}
-
-
-def _advise_on_complexity(evidence: _Evidence) -> Consideration:
+def _advise_on_complexity(evidence: Evidence) -> Consideration:
     varied = any(evidence.has_difference(item, _WIDTH) for item in evidence.measured)
     advice = list(_describe_overfitting(evidence))
     if varied:
@@ -132,7 +51,7 @@ def _advise_on_complexity(evidence: _Evidence) -> Consideration:
     )
 
 
-def _advise_on_data(evidence: _Evidence) -> Consideration:
+def _advise_on_data(evidence: Evidence) -> Consideration:
     varied = any(evidence.has_difference(item, _DATA) for item in evidence.measured)
     steps = evidence.find_steps(lambda item: item.variant.training_examples) if varied else {}
     advice = _describe_gain_along("training examples", steps, grows_with_size=False)
@@ -148,42 +67,59 @@ def _advise_on_data(evidence: _Evidence) -> Consideration:
     )
 
 
-def _advise_on_resources(evidence: _Evidence) -> Consideration:
-    comparable = [item for item in evidence.measured if not item.variant.confounders]
-    by_cost = sorted(
-        comparable, key=lambda item: (item.metrics.training_seconds.mean, item.metrics.test_loss.mean)
-    )
-    advice = []
-    lowest = float("inf")
-    for item in by_cost:
-        loss, seconds = item.metrics.test_loss.mean, item.metrics.training_seconds.mean
-        if loss < lowest:
-            what = "on average the lowest test loss of all that take no longer"
-            text = f"{item.variant.name}: {seconds:.3g} s a model, and {what} ({loss:.4f})."
-            advice.append(
-                _build_advice(text, item.get_reference("training_seconds"), item.get_reference("test_loss"))
-            )
-            lowest = loss
-    beaten = [
-        item
-        for item in by_cost
-        if not any(item.get_reference("test_loss") in line.evidence for line in advice)
-    ]
-    if beaten:
-        names = ", ".join(item.variant.name for item in beaten)
-        another = "Another variant takes no longer, and its test loss is on average no higher."
-        text = f"Hardly worth the time: {names}. {another}"
-        advice.append(_build_advice(text, *(item.get_reference("training_seconds") for item in beaten)))
+def _advise_on_resources(evidence: Evidence) -> Consideration:
     return Consideration(
         name="resources",
         title="Computational resources",
-        advice=advice,
+        advice=[*_compare_costs(evidence), *_describe_idle_early_stopping(evidence)],
         not_tested="Seconds are of this machine, with whatever else ran on it. The time of a prediction was "
         "not measured; but for normalization, every technique leaves the same network behind.",
     )
 
 
-def _advise_on_task(evidence: _Evidence) -> Consideration:
+def _compare_costs(evidence: Evidence) -> Iterator[Advice]:
+    """Variants that are better and take no longer than the baseline, and variants that are worse and do."""
+    for item in evidence.techniques:
+        loss, accuracy = (
+            evidence.get_difference(item, name) for name in ("test_loss", "test_accuracy_points")
+        )
+        # A job that was trained for another experiment may have had another machine to itself.
+        ratio = evidence.compute_interval(
+            item, lambda seed: None if seed.reused else math.log(max(seed.result.training_seconds, 1e-9))
+        )
+        if loss is None or accuracy is None or ratio is None:
+            continue
+        better = loss[1].call == "lower" or accuracy[1].call == "higher"
+        worse = loss[1].call == "higher" or accuracy[1].call == "lower"
+        calls = ((loss[1].call, "test loss"), (accuracy[1].call, "test accuracy"))
+        what = " and a ".join(f"{call} {name}" for call, name in calls if call)
+        if better and not worse and ratio[1] < _NO_LONGER:
+            text = f"{item.variant.name} has a {what} than {evidence.baseline_name}, and takes no longer"
+        elif worse and not better and -ratio[0] < _NO_LONGER:
+            text = f"{item.variant.name} is hardly worth the time: it has a {what} than "
+            text += f"{evidence.baseline_name}, which takes no longer"
+        else:
+            continue
+        low, high = (100 * math.exp(end) for end in ratio)
+        text += f" (time a model: {low:.0f} to {high:.0f} % of {evidence.baseline_name}'s)."
+        yield _build_advice(text, item.get_reference("training_seconds"), loss[0], accuracy[0])
+
+
+def _describe_idle_early_stopping(evidence: Evidence) -> Iterator[Advice]:
+    for item in evidence.measured:
+        results = [seed.result for seed in item.variant.seeds]
+        acted = any(
+            result.stop_reason != "completed" or result.reported_epoch < result.epochs_run
+            for result in results
+        )
+        if "early_stopping" in item.variant.regularization and not acted:
+            text = (
+                f"Early stopping never acted in {item.variant.name}: each model has its last epoch's weights."
+            )
+            yield _build_advice(text, item.get_reference("epochs_run"))
+
+
+def _advise_on_task(evidence: Evidence) -> Consideration:
     advice = [
         *_recommend_for_accuracy(evidence),
         *_recommend_for_further_needs(evidence),
@@ -212,7 +148,12 @@ def _advise_on_task(evidence: _Evidence) -> Consideration:
     )
 
 
-def _describe_overfitting(evidence: _Evidence) -> Iterator[Advice]:
+def _describe_overfitting(evidence: Evidence) -> Iterator[Advice]:
+    for item in evidence.measured:
+        accuracies = [seed.result.test_accuracy for seed in item.variant.seeds]
+        if all(_is_at_chance(accuracy, evidence.test_examples) for accuracy in accuracies):
+            text = f"No model of {item.variant.name} does better than chance; nothing can be learned from it."
+            yield _build_advice(text, item.get_reference("test_accuracy"))
     baseline = evidence.baseline
     if baseline is None:
         return
@@ -225,21 +166,14 @@ def _describe_overfitting(evidence: _Evidence) -> Iterator[Advice]:
     yield _build_advice(
         text, baseline.get_reference("generalization_gap_loss"), baseline.get_reference("parameters")
     )
-    closing = [
-        (item, result)
-        for item in evidence.measured
-        if (result := evidence.get_difference(item, "generalization_gap_loss")) and result[1].call == "lower"
-    ]
-    if closing:
-        measured, (reference, difference) = min(closing, key=lambda pair: pair[1][1].mean)
-        text = (
-            f"{measured.variant.name} narrows that gap most, by {-difference.mean:.4f} nats"
-            f"{_format_interval(_negate(difference.high), _negate(difference.low))}."
-        )
-        yield _build_advice(text, reference)
 
 
-def _describe_gain_along(unit: str, steps: dict[str, list[_Step]], *, grows_with_size: bool) -> list[Advice]:
+def _is_at_chance(accuracy: float, examples: int) -> bool:
+    """Whether guessing one of ten classes would do as well, give or take three standard errors."""
+    return accuracy <= 0.1 + 3 * compute_proportion_standard_error(0.1, examples)
+
+
+def _describe_gain_along(unit: str, steps: dict[str, list[Step]], *, grows_with_size: bool) -> list[Advice]:
     """What each technique gains from size to size; whether that grows is said only where it is plain."""
     advice = []
     for name, item in steps.items():
@@ -256,7 +190,7 @@ def _describe_gain_along(unit: str, steps: dict[str, list[_Step]], *, grows_with
     return advice
 
 
-def _describe_trend(steps: Sequence[_Step], grows_with_size: bool) -> str:
+def _describe_trend(steps: Sequence[Step], grows_with_size: bool) -> str:
     """Whether gain and gap go the same way at every step, and their ends' intervals lie apart."""
     ordered = steps if grows_with_size else list(reversed(steps))
     direction = "larger" if grows_with_size else "smaller"
@@ -274,70 +208,64 @@ def _describe_trend(steps: Sequence[_Step], grows_with_size: bool) -> str:
     return "No steady growth can be shown, so judge by the size nearest to yours."
 
 
-def _recommend_for_accuracy(evidence: _Evidence) -> Iterator[Advice]:
+def _recommend_for_accuracy(evidence: Evidence) -> Iterator[Advice]:
     compared = [
-        (measured, reference, difference)
-        for measured in evidence.measured
-        if (pair := evidence.get_difference(measured, "test_accuracy_points"))
-        for reference, difference in [pair]
+        (item, *pair)
+        for item in evidence.techniques
+        if (pair := evidence.get_difference(item, "test_accuracy_points")) and pair[1].tested
     ]
     if not compared:
         return
-    judged = [(measured, reference, gain) for measured, reference, gain in compared if gain.n >= FEWEST_PAIRS]
-    if not judged:
-        pairs = max(gain.n for _, _, gain in compared)
-        text = (
-            f"With {pairs} {'pair' if pairs == 1 else 'pairs'} of seeds nothing is settled about accuracy; "
-            f"what follows is what was seen. Ask for at least {FEWEST_PAIRS} seeds."
-        )
-        yield _build_advice(text, *(reference for _, reference, _ in compared))
-        return
-    better = [(measured, reference, gain) for measured, reference, gain in judged if gain.call == "higher"]
-    if not better:
-        text = "For accuracy alone no technique of this experiment is shown to be worth choosing."
-        yield _build_advice(text, *(reference for _, reference, _ in judged))
-        return
-    best, reference, gain = max(better, key=lambda candidate: candidate[2].mean)
-    text = (
-        f"For accuracy: {best.variant.name}, {gain.mean:+.2f} "
-        f"points{_format_interval(gain.low, gain.high, 2)}."
+    references = [reference for _, reference, _ in compared]
+    pairs = max(gain.n for _, _, gain in compared)
+    better = sorted(
+        ((item, gain) for item, _, gain in compared if gain.call == "higher"), key=lambda pair: -pair[1].mean
     )
-    yield _build_advice(text, reference)
-
-
-def _recommend_for_further_needs(evidence: _Evidence) -> Iterator[Advice]:
-    """Calibration and sparsity: of the variants near the best accuracy that differ in regularization only."""
-    fair = [measured for measured in evidence.measured if not measured.variant.confounders]
-    highest = max((measured.metrics.test_accuracy.mean for measured in fair), default=0.0)
-    fair = [
-        measured
-        for measured in fair
-        if 100 * (highest - measured.metrics.test_accuracy.mean) <= MARGIN_POINTS
-    ]
-    if len(fair) > 1:
-        best = min(fair, key=lambda measured: measured.metrics.test_ece.mean)
+    if pairs < FEWEST_PAIRS:
         text = (
-            f"Where probabilities are acted upon: {best.variant.name} has the lowest calibration error "
-            f"({best.metrics.test_ece.mean:.4f}) among those within {MARGIN_POINTS} points of the best "
-            "accuracy."
+            f"With {pairs} {'pair' if pairs == 1 else 'pairs'} of seeds nothing is settled about accuracy. "
+            f"Plan at least {FEWEST_PAIRS} seeds."
         )
-        yield _build_advice(text, best.get_reference("test_ece"), best.get_reference("test_accuracy"))
-    # The first of those with the most zeros.
-    most = max(fair, key=lambda measured: measured.metrics.zero_weight_fraction.mean, default=None)
-    if most and most.metrics.zero_weight_fraction.mean >= _SPARSE_FROM:
-        text = (
-            f"For few weights or features: {most.variant.name} has "
-            f"{100 * most.metrics.zero_weight_fraction.mean:.0f} % exact zeros, and is within "
-            f"{MARGIN_POINTS} points of the best accuracy."
+    elif better:
+        gains = ", ".join(
+            f"{item.variant.name}, {gain.mean:+.2f} points"
+            f"{_format_interval(gain.simultaneous_low, gain.simultaneous_high, 2)}"
+            for item, gain in better
         )
-        yield _build_advice(
-            text, most.get_reference("zero_weight_fraction"), most.get_reference("test_accuracy")
-        )
+        text = f"For accuracy: {gains}."
+        if len(better) > 1:
+            text += " Which of them is better was not tested."
+    else:
+        text = "For accuracy alone no technique of this experiment is shown to be worth choosing."
+    yield _build_advice(text, *references)
 
 
-def _recommend_for_noise(evidence: _Evidence) -> Iterator[Advice]:
+def _recommend_for_further_needs(evidence: Evidence) -> Iterator[Advice]:
+    """Calibration where accuracy is not lower, and sparsity where it is shown to be as good."""
+    for item in evidence.techniques:
+        pair = evidence.get_difference(item, "test_accuracy_points")
+        if pair is None or pair[1].call == "lower" or pair[1].n < FEWEST_PAIRS:
+            continue
+        reference, gain = pair
+        interval = evidence.compute_interval(item, lambda seed: seed.result.test_ece)
+        if interval and interval[1] < 0:
+            text = (
+                f"Where probabilities are acted upon: {item.variant.name} has a lower calibration error than "
+                f"{evidence.baseline_name}, by {-interval[1]:.4f} to {-interval[0]:.4f}."
+            )
+            yield _build_advice(text, item.get_reference("test_ece"))
+        zeros = item.metrics.zero_weight_fraction.mean
+        if zeros >= _SPARSE_FROM and (gain.call or (gain.equivalence and gain.equivalence.equivalent)):
+            text = (
+                f"For few weights or features: {item.variant.name} has {100 * zeros:.0f} % exact zeros, and "
+                f"a test accuracy {'above' if gain.call else 'as good as'} {evidence.baseline_name}'s."
+            )
+            yield _build_advice(text, item.get_reference("zero_weight_fraction"), reference)
+
+
+def _recommend_for_noise(evidence: Evidence) -> Iterator[Advice]:
     noise = {
-        item.index: change.variant
+        change.variant
         for item in evidence.measured
         for change in item.variant.confounders
         if change.field == _NOISE
@@ -347,7 +275,10 @@ def _recommend_for_noise(evidence: _Evidence) -> Iterator[Advice]:
     ordinary = evidence.baseline.variant.regularization
     plain = [item for item in evidence.measured if item.variant.regularization == ordinary]
     seen = "; ".join(f"{item.variant.name} {100 * item.metrics.test_accuracy.mean:.1f} %" for item in plain)
-    text = f"With wrong training labels the test accuracy is, without a further technique: {seen}."
+    drawn = ", ".join(
+        f"{100 * share:.0f} % drawn, {90 * share:.0f} % wrong" for share in sorted(noise) if share
+    )
+    text = f"With noisy labels ({drawn}) the test accuracy with the baseline's regularization is: {seen}."
     yield _build_advice(text, *(item.get_reference("test_accuracy") for item in plain))
 
 
@@ -357,7 +288,3 @@ def _build_advice(text: str, *evidence: str) -> Advice:
 
 def _format_interval(low: float | None, high: float | None, digits: int = 4) -> str:
     return "" if low is None or high is None else f" ({low:.{digits}f} to {high:.{digits}f})"
-
-
-def _negate(value: float | None) -> float | None:
-    return None if value is None else -value

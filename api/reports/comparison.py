@@ -1,7 +1,7 @@
 """Jobs and their histories in, one Comparison out. Pure: no database, no HTTP."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
@@ -9,6 +9,7 @@ from api.jobs.serializers import serialize_result
 from api.reports.advice import recommend
 from api.reports.contrasts import build_contrasts
 from api.reports.schemas import (
+    Best,
     Comparison,
     Confounder,
     CurvePoint,
@@ -19,12 +20,13 @@ from api.reports.schemas import (
     SeedResult,
     VariantReport,
 )
-from api.reports.verdicts import build_headline, build_methods, describe_sources
+from api.reports.verdicts import Outline, build_headline, build_methods, describe_sources
 from models.dataset_cards import DATASETS
 from models.experiments import find_confounders
 from models.formatting import format_count
 from models.inference import Plan
 from models.metrics import REPORTED
+from models.selection import VariantMeans
 from models.spec import DatasetSpec
 from models.states import JobState
 from models.statistics import compute_proportion_standard_error, estimate
@@ -61,6 +63,8 @@ class JobGroups:
     plan: Plan
     complete: bool
     """Whether every planned run has ended."""
+    best: VariantMeans | None
+    """What validation chooses, once every run has ended."""
     repeat: str
     split_per_seed: bool = False
     """Whether each seed has a split, subset and label noise of its own."""
@@ -82,6 +86,31 @@ def find_diagnosed_results(subject: JobGroups) -> list[Result]:
         jobs[0].result for jobs in list(select_finished(subject).values())[:MAX_DIAGNOSED_VARIANTS] if jobs
     ]
     return [result for result in firsts if result is not None]
+
+
+def build_subject_headline(subject: JobGroups) -> str:
+    """The headline of `compare`, of jobs whose histories and deferred columns need not be loaded."""
+    chosen = {name: _select_one_per_seed(jobs) for name, jobs in subject.variants.items()}
+    baseline = chosen[subject.baseline]
+    outlines = [
+        Outline(
+            name=name,
+            is_baseline=name == subject.baseline,
+            n=sum(job.result is not None for job in jobs),
+            failed_seeds=[job.seed for job in jobs if job.state == JobState.FAILED],
+            confounders=_find_confounders(baseline, jobs) if baseline and jobs else [],
+        )
+        for name, jobs in chosen.items()
+    ]
+    jobs = [job for group in chosen.values() for job in group]
+    planned = max(subject.expected, len(jobs))
+    return build_headline(
+        build_contrasts(chosen, subject.baseline, subject.plan),
+        outlines,
+        subject.plan,
+        ended=planned - sum(not JobState(job.state).terminal for job in jobs),
+        planned=planned,
+    )
 
 
 def compare(
@@ -117,13 +146,8 @@ def compare(
         inference=subject.plan.regime,
         level=subject.plan.level,
         complete=subject.complete,
-        headline=build_headline(
-            contrasts,
-            variants,
-            subject.plan,
-            ended=planned - sum(not JobState(job.state).terminal for job in everything),
-            planned=planned,
-        ),
+        best=subject.best and Best.model_validate(asdict(subject.best)),
+        headline=build_subject_headline(subject),
         methods=build_methods(
             contrasts,
             seeds,

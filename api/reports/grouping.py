@@ -3,6 +3,7 @@
 import json
 from collections import defaultdict
 from collections.abc import Collection, Sequence
+from statistics import mean
 from typing import Any
 
 from api.http.curl import format_curl
@@ -17,6 +18,7 @@ from models.experiments import (
 )
 from models.formatting import format_count, format_techniques
 from models.inference import Plan, choose_regime
+from models.selection import VariantMeans, choose_variant
 from models.settings import Settings
 from models.spec import STORED, JobSpec
 from models.states import JobState
@@ -39,6 +41,10 @@ def group_experiment(
     expected = len(spec.variants) * len(spec.seeds)
     states = [JobState(run.job.state) for run in runs]
     complete = all(state.terminal for state in states) and not experiment.auto_extending
+    choice = choose_variant(
+        document, [_compute_means(name, jobs) for name, jobs in variants.items()], spec.baseline_name
+    )
+    best = choice if complete and not isinstance(choice, str) else None
     # To cancel or delete a run, having seen others, is to choose which seeds count.
     changed = experiment.extended or len(runs) < expected or JobState.CANCELLED in states
     return JobGroups(
@@ -54,6 +60,7 @@ def group_experiment(
             spec.margin_loss,
         ),
         complete=complete,
+        best=best,
         repeat=format_curl(
             settings,
             base_url,
@@ -62,6 +69,17 @@ def group_experiment(
         ),
         split_per_seed=bool(spec.split_per_seed),
         reused=frozenset((run.variant, run.seed) for run in runs if run.reused),
+    )
+
+
+def _compute_means(variant: str, jobs: Sequence[Job]) -> VariantMeans:
+    results = [job.result for job in jobs if job.result is not None]
+    losses = [result.validation_loss for result in results if result.validation_loss is not None]
+    return VariantMeans(
+        variant,
+        len(results),
+        mean(losses) if results and len(losses) == len(results) else None,
+        mean(result.test_accuracy for result in results) if results else 0.0,
     )
 
 
@@ -111,6 +129,7 @@ def group_jobs(
         # These jobs were not planned together; they may have been selected by their results.
         plan=Plan(Regime.SEQUENTIAL),
         complete=all(JobState(job.state).terminal for job in jobs),
+        best=None,
         repeat=format_curl(settings, base_url, "/v1/experiments", repeat),
         split_per_seed=all_follow,
     )

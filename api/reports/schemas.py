@@ -15,6 +15,16 @@ from models.states import JobState
 Call = Literal["higher", "lower"]
 
 
+class Best(ResponseModel):
+    """The variant to choose: a choice, and no claim that it is better than the others."""
+
+    variant: str
+    selected_by: Literal["validation_loss"] = "validation_loss"
+    validation_loss: float = Field(description="Its mean over all seeds, the lowest of the experiment")
+    test_accuracy: float = Field(description="The mean of the same models, which did not decide")
+    seeds: int
+
+
 class MetricSummary(ResponseModel):
     """One metric over the seeds of a variant. `sd`, `low` and `high` (95 % t interval) need two seeds."""
 
@@ -274,6 +284,7 @@ class Comparison(ResponseModel):
     )
     level: float = Field(description="How often anything is called, at most, if nothing differs")
     complete: bool = Field(description="Whether every planned run has ended")
+    best: Best | None = Field(None, description="The variant to choose, as the experiment says")
     headline: str = Field(description="The answer, in one or two sentences")
     methods: str = Field(description="How it was found, to be quoted")
     jobs: int

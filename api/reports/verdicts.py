@@ -1,9 +1,10 @@
 """What a report's numbers allow to say, in words, and never more."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 from api.reports.formatting import choose_digits, format_signed
-from api.reports.schemas import Contrast, Difference, VariantReport
+from api.reports.schemas import Confounder, Contrast, Difference
 from models.experiments import FEWEST_PAIRS, Regime
 from models.formatting import format_count
 from models.inference import Plan
@@ -22,6 +23,18 @@ _WHY_ANYTIME = {
     Regime.SEQUENTIAL: "The number of seeds was not fixed in advance.",
 }
 _NO_PAIR = "No seed has a result in both variants, so nothing can be said."
+
+
+@dataclass(frozen=True)
+class Outline:
+    """What a headline needs to know of a variant."""
+
+    name: str
+    is_baseline: bool
+    n: int
+    """Finished seeds."""
+    failed_seeds: Sequence[int]
+    confounders: Sequence[Confounder]
 
 
 def build_verdict(contrast: Contrast, plan: Plan) -> str:
@@ -44,7 +57,7 @@ def build_verdict(contrast: Contrast, plan: Plan) -> str:
 
 
 def build_headline(
-    contrasts: Sequence[Contrast], variants: Sequence[VariantReport], plan: Plan, *, ended: int, planned: int
+    contrasts: Sequence[Contrast], variants: Sequence[Outline], plan: Plan, *, ended: int, planned: int
 ) -> str:
     """The answer of a report, in one or two sentences."""
     baseline = next(variant for variant in variants if variant.is_baseline)
@@ -299,7 +312,7 @@ def _join_clauses(clauses: Sequence[tuple[str, str]], names: Collection[str]) ->
     return f"{text}."
 
 
-def _qualify(contrasts: Sequence[Contrast], variants: Sequence[VariantReport], plan: Plan) -> list[str]:
+def _qualify(contrasts: Sequence[Contrast], variants: Sequence[Outline], plan: Plan) -> list[str]:
     """The weightiest reservation about a headline."""
     total = len(variants)
     failed = [variant.name for variant in variants if variant.failed_seeds]

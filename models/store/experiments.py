@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 from models.errors import Conflict, NotFound
 from models.experiments import ExperimentSpec, format_run_name
 from models.identifiers import create_id
+from models.selection import VariantMeans
 from models.states import JobState
 from models.store.experiment_runs import add_runs, find_missing_runs, has_results
 from models.store.job_search import NEWEST_FIRST, Cursor
@@ -30,9 +31,8 @@ class ExperimentProgress:
     """Of all steps of all jobs; an ended job counts as done."""
     remaining_seconds: float | None
     """Seconds of training that are left, as if one worker did it; None until a job has shown its pace."""
-    best_variant: str | None
-    best_job: str | None
-    best_test_accuracy: float | None
+    means: tuple[VariantMeans, ...]
+    """Of each variant that has a result."""
 
     @property
     def total(self) -> int:
@@ -171,27 +171,36 @@ def get_experiment_names(session: Session, experiment_ids: Sequence[str]) -> dic
 def get_progress(session: Session, experiment_ids: Sequence[str]) -> dict[str, ExperimentProgress]:
     """How far each experiment is, in a number of queries that does not grow with jobs or experiments."""
     ids = {"ids": experiment_ids}
-    best = {experiment_id: columns for experiment_id, *columns in session.execute(_BEST, ids)}
     rows: dict[str, list[Any]] = {experiment_id: [] for experiment_id in experiment_ids}
     for row in session.execute(_COUNTS, ids):
         rows[row.experiment_id].append(row)
+    variants: dict[str, list[Any]] = {experiment_id: [] for experiment_id in experiment_ids}
+    for row in session.execute(_MEANS, ids):
+        variants[row.experiment_id].append(row)
     progress = {}
     for experiment_id, states in rows.items():
         total = sum(row.jobs for row in states)
         unfinished = [row for row in states if not JobState(row.state).terminal]
         done = total - sum(row.jobs - row.fraction for row in unfinished)
-        variant, job_id, accuracy, seconds_a_job = best.get(experiment_id, (None, None, None, None))
         remaining: float | None = sum(row.eta or 0.0 for row in unfinished)
         if without_eta := sum(row.jobs - row.with_eta for row in unfinished):
-            remaining = None if seconds_a_job is None else remaining + without_eta * seconds_a_job
+            trained = sum(row.seeds for row in variants[experiment_id])
+            seconds = sum(row.seconds for row in variants[experiment_id])
+            remaining = remaining + without_eta * seconds / trained if trained else None
         progress[experiment_id] = ExperimentProgress(
             counts={JobState(row.state): row.jobs for row in states},
             reused=sum(row.reused for row in states),
             fraction=done / total if total else 0.0,
             remaining_seconds=remaining,
-            best_variant=variant,
-            best_job=job_id,
-            best_test_accuracy=accuracy,
+            means=tuple(
+                VariantMeans(
+                    row.variant,
+                    row.seeds,
+                    row.validation_loss if row.validated == row.seeds else None,
+                    row.test_accuracy,
+                )
+                for row in variants[experiment_id]
+            ),
         )
     return progress
 
@@ -242,25 +251,18 @@ _COUNTS = (
     .group_by(Run.experiment_id, Job.state)
 )
 _METRICS = Result.__table__.c
-# The best run of each experiment, and how long its jobs take; one query, because the join is slow.
-_RANKED = (
+_MEANS = (
     select(
         Run.experiment_id,
         Run.variant,
-        Run.job_id,
-        _METRICS.test_accuracy,
-        func.avg(_METRICS.training_seconds + _METRICS.compile_seconds)
-        .over(partition_by=Run.experiment_id)
-        .label("seconds"),
-        func.row_number()
-        .over(
-            partition_by=Run.experiment_id,
-            order_by=(_METRICS.test_accuracy.desc(), _METRICS.test_loss, Run.job_id, Run.variant),
-        )
-        .label("rank"),
+        func.count().label("seeds"),
+        func.count(_METRICS.validation_loss).label("validated"),
+        func.avg(_METRICS.validation_loss).label("validation_loss"),
+        func.avg(_METRICS.test_accuracy).label("test_accuracy"),
+        func.sum(_METRICS.training_seconds + _METRICS.compile_seconds).label("seconds"),
     )
     .join(Result, Result.job_id == Run.job_id)
     .where(_REQUESTED)
-    .subquery()
+    .group_by(Run.experiment_id, Run.variant)
+    .order_by(Run.variant)
 )
-_BEST = select(*(column for column in _RANKED.c if column.key != "rank")).where(_RANKED.c.rank == 1)

@@ -20,7 +20,7 @@ from regbench.cli.options import (
 from regbench.cli.spec_files import apply_settings, parse_seeds
 from regbench.cli.submit import DryRun, Seeds, make_set_option, show_cost
 from regbench.cli.watch import watch_until_finished
-from regbench.resources import Document
+from regbench.resources import Document, to_one_line
 
 experiment = typer.Typer(no_args_is_help=True, help="Run, list, show and extend experiments.")
 
@@ -92,8 +92,9 @@ def list_experiments(
                 write_json(item, indent=None)
                 continue
             percent = f"{100 * item.progress.fraction:.0f}%" if item.progress else ""
-            best = f"{item.best.test_accuracy:.4f}" if item.best else "-"
-            typer.echo(f"{item.id}  {percent:>4}  {best:>6}  {item.title}")
+            typer.echo(f"{item.id}  {percent:>4}  {item.title}")
+            if item.headline:
+                typer.echo(f"  {to_one_line(item.headline)}")
 
 
 @experiment.command("show")

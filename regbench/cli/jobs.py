@@ -129,7 +129,9 @@ def show(
                     "preset": resource.preset,
                     "baseline": resource.baseline,
                     "jobs": _format_counts(resource),
-                    "best": best and f"{best.test_accuracy:.4f} ({best.variant or best.job_id})",
+                    "headline": resource.headline,
+                    "best": best
+                    and f"{best['variant']} by validation loss (test accuracy {best['test_accuracy']:.4f})",
                 }
             )
             for job in client.jobs_of(resource.id):

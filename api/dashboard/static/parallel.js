@@ -12,11 +12,9 @@ export function buildParallelCoordinates(report) {
   const parameterAxes = buildParameterAxes(variants);
   if (!parameterAxes.length || variants.length < MIN_VALUES) return null;
   const axes = [...parameterAxes, ...buildOutcomeAxes(variants)];
-  const ranked = [...variants].sort((one, other) =>
-    other.metrics.test_accuracy.mean - one.metrics.test_accuracy.mean);
   const status = h("p", { class: "help", role: "status" }, "Point at a line, or move to it with Tab, to see its variant.");
   const lines = variants.map((variant, index) => {
-    const best = variant === ranked[0];
+    const best = variant.name === report.best?.variant;
     const name = `${variant.name}: ${axes.map((axis) => `${axis.title} ${axis.format(index)}`).join(", ")}`;
     return s("polyline", {
       points: axes.map((axis, position) => `${x(position, axes)},${axis.y(index)}`).join(" "),
@@ -33,7 +31,7 @@ export function buildParallelCoordinates(report) {
       s("svg", { class: "sweep", viewBox: `0 0 ${WIDTH} ${HEIGHT}` },
         axes.map((axis, position) => renderAxis(axis, x(position, axes), position === 0 || position === axes.length - 1)), lines)),
     status,
-    h("p", { class: "help" }, "Each line is a variant. Thick: the highest test accuracy; dashed: the baseline; off: without this technique."));
+    h("p", { class: "help" }, "Each line is a variant. Thick: the lowest validation loss; dashed: the baseline; off: without this technique."));
 }
 
 const x = (position, axes) => SIDE + (position * (WIDTH - 2 * SIDE)) / (axes.length - 1);

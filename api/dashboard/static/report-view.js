@@ -10,7 +10,7 @@ const COMPARED = METRICS.filter((metric) => metric.compared).map(({ contrast, co
 export const formatLabel = ({ title, format }) => (format.unit ? `${title}, ${format.unit}` : title);
 
 export function buildReportView(report, metric, select) {
-  const parts = [h("p", { class: "headline" }, report.headline)];
+  const parts = [];
   if (report.contrasts.length) parts.push(buildDifferences(report, metric, select));
   if (report.recommendation.length) parts.push(buildRecommendation(report));
   if (report.variants.some((variant) => variant.metrics)) parts.push(buildTable(report));

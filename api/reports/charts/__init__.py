@@ -73,8 +73,8 @@ CHARTS: dict[str, Chart] = {
         Chart(
             "differences",
             "Difference from the baseline, with 95 % intervals",
-            "A dot for the mean over pairs of equal seed, a line for its 95 % interval: one that crosses "
-            "zero shows no difference. Shaded: practically equal accuracies.",
+            "A dot for the mean over pairs of equal seed, a line for its interval, which holds for all tests "
+            "of the report together. Shaded: practically equal accuracies.",
             outcomes.find_contrasted,
             outcomes.MAX_ROWS,
             "no variant shares a finished seed with the baseline",

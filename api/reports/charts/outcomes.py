@@ -10,6 +10,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from api.reports.charts import drawing
+from api.reports.formatting import get_interval
 from api.reports.schemas import Comparison, Contrast, Difference, VariantReport
 
 MAX_ROWS = 30
@@ -31,7 +32,7 @@ def find_finished(comparison: Comparison) -> list[VariantReport]:
 
 
 def draw_differences(comparison: Comparison) -> Figure:
-    """A forest plot: each variant's mean difference and 95 % interval, in accuracy and in loss."""
+    """A forest plot: each variant's mean difference and its interval, in accuracy and in loss."""
     contrasts = find_contrasted(comparison)[:MAX_ROWS]
     figure, (left, right) = drawing.create_panels(
         ["test accuracy, points", "test loss, nats"],
@@ -51,11 +52,9 @@ def draw_differences(comparison: Comparison) -> Figure:
             axes.axvspan(-max(margins), max(margins), color="#eeeeee", zorder=0, linewidth=0)
         for row, contrast in enumerate(contrasts):
             difference: Difference = getattr(contrast.differences, metric)
-            if difference.low is not None and difference.high is not None:
-                axes.plot(
-                    [difference.low, difference.high], [row, row], color="black", linewidth=1.4,
-                    solid_capstyle="butt",
-                )  # fmt: skip
+            low, high = get_interval(difference)
+            if low is not None and high is not None:
+                axes.plot([low, high], [row, row], color="black", linewidth=1.4, solid_capstyle="butt")
             axes.plot([difference.mean], [row], marker="o", color="black", markersize=5, linestyle="")
             axes.annotate(
                 f"{round(difference.mean, digits) + 0.0:+.{digits}f}",

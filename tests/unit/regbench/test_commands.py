@@ -29,7 +29,12 @@ EXPERIMENT = {
         "finished": False,
         "eta_seconds": 3.0,
     },
-    "best": {"variant": "with Dropout", "job_id": "job_1", "test_accuracy": 0.9777},
+    "best": {
+        "variant": "with Dropout",
+        "selected_by": "validation_loss",
+        "validation_loss": 0.07,
+        "test_accuracy": 0.9777,
+    },
 }
 FINISHED = EXPERIMENT | {"progress": EXPERIMENT["progress"] | {"finished": True}}  # type: ignore[operator]
 PRESET = {"name": "dropout-vs-none", "title": "With and without", "expect": "", "jobs": 2, "document": {}}
@@ -235,7 +240,7 @@ def test_an_experiment_is_shown_with_its_jobs(full: Service) -> None:
         lines = run(full, *command, "exp_1").stdout.splitlines()
         assert "jobs      2 in total: 1 running, 1 succeeded" in lines
         assert lines[-1] == "job_1  succeeded       2/10  0.9777  dropout 0.5, seed 0"
-    assert run(full, "experiment", "list").stdout.split() == ["exp_1", "50%", "0.9777", "dropout"]
+    assert run(full, "experiment", "list").stdout.split() == ["exp_1", "50%", "dropout"]
 
 
 def test_a_technique_is_explained(full: Service) -> None:

@@ -41,7 +41,7 @@ def test_an_experiment_creates_a_job_for_each_variant_and_seed(client: httpx.Cli
     experiment = create(client, DOCUMENT)
     assert experiment["baseline"] == "none"
     assert experiment["preset"] is None
-    assert experiment["best"] is None
+    assert (experiment["best"], experiment["no_best"]) == (None, "A job has not ended.")
     assert experiment["progress"]["counts"]["queued"] == experiment["progress"]["total"] == 4
     jobs = jobs_of(client, experiment)
     assert [(job["variant"], job["spec"]["seed"]) for job in jobs] == [
@@ -57,19 +57,33 @@ def test_an_experiment_creates_a_job_for_each_variant_and_seed(client: httpx.Cli
     assert client.get(experiment["links"]["self"]).json() == experiment
 
 
-def test_progress_counts_and_names_the_best(client: httpx.Client, database: Database) -> None:
+def test_progress_counts_and_validation_chooses(client: httpx.Client, database: Database) -> None:
     experiment = create(client, DOCUMENT)
     jobs = jobs_of(client, experiment)
-    finish_job(database, jobs[0]["id"], result=result_record(test_accuracy=0.9))
-    finish_job(database, jobs[1]["id"], result=result_record(test_accuracy=0.95))
+    # The test images prefer the one, the validation images the other.
+    records = {
+        "none": result_record(test_accuracy=0.9),
+        "dropout": result_record(test_accuracy=0.8, validation_loss=0.1),
+    }
+    for job in jobs[:2]:
+        finish_job(database, job["id"], result=records[job["variant"]])
     current = client.get(experiment["links"]["self"]).json()
     assert current["progress"]["counts"] == experiment["progress"]["counts"] | {"queued": 2, "succeeded": 2}
     assert (current["progress"]["percent"], current["progress"]["finished"]) == (50.0, False)
     assert current["progress"]["eta_seconds"] == pytest.approx(2 * 5.5)
-    assert current["best"] == {"variant": "dropout", "job_id": jobs[1]["id"], "test_accuracy": 0.95}
+    assert current["best"] is None
     for job in jobs[2:]:
-        finish_job(database, job["id"])
+        finish_job(database, job["id"], result=records[job["variant"]])
     done = client.get(experiment["links"]["self"])
+    assert done.json()["best"] == {
+        "variant": "dropout",
+        "selected_by": "validation_loss",
+        "validation_loss": pytest.approx(0.1),
+        "test_accuracy": pytest.approx(0.8),
+        "seeds": 2,
+    }
+    assert done.json()["no_best"] is None
+    assert client.get(experiment["links"]["report"]).json()["best"] == done.json()["best"]
     assert done.json()["progress"]["finished"] is True
     assert "Retry-After" not in done.headers
 

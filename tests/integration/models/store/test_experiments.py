@@ -10,6 +10,7 @@ from sqlalchemy import event, func, select
 from models.errors import NotFound
 from models.experiments import ExperimentSpec
 from models.records import Progress
+from models.selection import VariantMeans
 from models.states import JobState
 from models.store import experiment_runs, experiments, jobs, queue
 from models.store.database import Database
@@ -96,9 +97,7 @@ class TestProgress:
             reused=0,
             fraction=0.0,
             remaining_seconds=None,
-            best_variant=None,
-            best_job=None,
-            best_test_accuracy=None,
+            means=(),
         )
 
     def test_half_way_through(self, database: Database) -> None:
@@ -114,24 +113,22 @@ class TestProgress:
         assert now.total == 4
         assert now.fraction == pytest.approx((1 + 0.5) / 4)
         assert now.remaining_seconds == pytest.approx(4.0 + 2 * 10.0)
-        assert (now.best_variant, now.best_job, now.best_test_accuracy) == ("none", job_ids[0], 0.9)
+        assert now.means == (VariantMeans("none", 1, 0.11, 0.9),)
         assert not now.finished
 
     def test_all_jobs_succeeded(self, database: Database) -> None:
         experiment_id, job_ids = create(database)
         for number, job_id in enumerate(job_ids):
-            accuracy = (0.91, 0.95, 0.92, 0.93)[number]
-            finish_job(database, job_id, result=result_record(test_accuracy=accuracy), epochs=2)
+            accuracy, loss = ((0.91, 0.2), (0.95, 0.1), (0.92, 0.4), (0.93, None))[number]
+            result = result_record(test_accuracy=accuracy, validation_loss=loss)
+            finish_job(database, job_id, result=result, epochs=2)
         now = progress(database, experiment_id)
         assert now.finished
         assert (now.fraction, now.remaining_seconds) == (1.0, 0.0)
-        assert (now.best_variant, now.best_job, now.best_test_accuracy) == ("dropout", job_ids[1], 0.95)
-
-    def test_the_lower_loss_is_better_where_accuracies_tie(self, database: Database) -> None:
-        experiment_id, job_ids = create(database)
-        for loss, job_id in zip((0.3, 0.2, 0.4, 0.5), job_ids, strict=True):
-            finish_job(database, job_id, result=result_record(test_loss=loss), epochs=2)
-        assert progress(database, experiment_id).best_job == job_ids[1]
+        dropout, none = now.means
+        assert (dropout.seeds, dropout.test_accuracy) == (2, pytest.approx(0.94))
+        assert dropout.validation_loss is None, "one of its models was not validated"
+        assert (none.seeds, none.validation_loss) == (2, pytest.approx(0.3))
 
     def test_all_jobs_ended_without_a_result(self, database: Database) -> None:
         experiment_id, job_ids = create(database)
@@ -143,7 +140,7 @@ class TestProgress:
         now = progress(database, experiment_id)
         assert now.finished
         assert now.counts == {JobState.CANCELLED: 3, JobState.FAILED: 1}
-        assert (now.fraction, now.remaining_seconds, now.best_job) == (1.0, 0.0, None)
+        assert (now.fraction, now.remaining_seconds, now.means) == (1.0, 0.0, ())
 
     def test_a_paused_job_is_unfinished(self, database: Database) -> None:
         experiment_id, job_ids = create(database)
@@ -162,7 +159,7 @@ class TestProgress:
         with database.read() as session:
             both = experiments.get_progress(session, [one, other])
         assert (both[one].fraction, both[other].fraction) == (0.25, 0.0)
-        assert both[other].best_job is None
+        assert both[other].means == ()
 
     def test_the_number_of_queries_does_not_grow(self, database: Database) -> None:
         few = [create(database)[0]]

@@ -1,0 +1,117 @@
+"""What advice is drawn from: a report's variants and their differences, each with where it stands."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from api.reports.schemas import Comparison, Contrast, Difference, Metrics, SeedResult, VariantReport
+from models.experiments import FEWEST_PAIRS
+from models.formatting import format_techniques
+from models.statistics import ALPHA, PairedDifference, compute_mean_interval, compute_paired_difference
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A variant with results, and where it stands in the report."""
+
+    index: int
+    variant: VariantReport
+    metrics: Metrics
+
+    def get_reference(self, metric: str) -> str:
+        return f"/variants/{self.index}/metrics/{metric}"
+
+
+@dataclass(frozen=True)
+class Step:
+    """One technique at one size of network or training set, against the same without it."""
+
+    size: float
+    plain: Measured
+    regularized: Measured
+    gain: PairedDifference
+    """In test loss: what the technique takes off it."""
+
+
+class Evidence:
+    """The parts of a comparison that advice is drawn from."""
+
+    def __init__(self, comparison: Comparison) -> None:
+        self.measured = [
+            Measured(index, variant, variant.metrics)
+            for index, variant in enumerate(comparison.variants)
+            if variant.metrics is not None
+        ]
+        self.baseline = next((item for item in self.measured if item.variant.is_baseline), None)
+        self.test_examples = min(dataset.test_examples for dataset in comparison.datasets)
+        self.techniques = [
+            item
+            for item in self.measured
+            if item.variant.regularization
+            and not (item.variant.is_baseline or item.variant.confounders or item.variant.failed_seeds)
+        ]
+        """What may be recommended: variants that differ from the baseline in regularization only."""
+        self.contrasts: dict[str, tuple[int, Contrast]] = {
+            contrast.variant: (index, contrast) for index, contrast in enumerate(comparison.contrasts)
+        }
+
+    @property
+    def baseline_name(self) -> str:
+        """How the report calls the baseline."""
+        return self.baseline.variant.name if self.baseline else ""
+
+    def compute_interval(
+        self, item: Measured, value: Callable[[SeedResult], float | None]
+    ) -> tuple[float, float] | None:
+        """Of a variant's mean difference from the baseline, Bonferroni-corrected for all techniques."""
+        if self.baseline is None:
+            return None
+        first, second = pair_seeds(self.baseline.variant, item.variant, value)
+        differences = [after - before for before, after in zip(first, second, strict=True)]
+        low, high = compute_mean_interval(differences, level=ALPHA / len(self.techniques))
+        return None if low is None or high is None or len(differences) < FEWEST_PAIRS else (low, high)
+
+    def has_difference(self, measured: Measured, fields: Sequence[str]) -> bool:
+        """Whether a variant differs from the baseline in one of these fields."""
+        return any(
+            change.field.startswith(field) for change in measured.variant.confounders for field in fields
+        )
+
+    def get_difference(self, measured: Measured, metric: str) -> tuple[str, Difference] | None:
+        """Where a variant's difference from the baseline stands, and what it is."""
+        index, contrast = self.contrasts.get(measured.variant.name, (0, None))
+        if contrast is None or contrast.differences is None:
+            return None
+        return f"/contrasts/{index}/differences/{metric}", getattr(contrast.differences, metric)
+
+    def find_steps(self, size: Callable[[Measured], float | None]) -> dict[str, list[Step]]:
+        """For each technique what it gains at each size where the same was trained without it, by size."""
+        if self.baseline is None:
+            return {}
+        steps_by_technique: dict[str, list[Step]] = {}
+        ordinary = self.baseline.variant.regularization
+        settings: dict[str, list[Measured]] = {}
+        for item in self.measured:
+            settings.setdefault(str(item.variant.confounders), []).append(item)
+        for setting in settings.values():
+            plain = next((item for item in setting if item.variant.regularization == ordinary), None)
+            for item in setting:
+                if plain is None or item is plain or (value := size(item)) is None:
+                    continue
+                # What is taken off the test loss.
+                losses = pair_seeds(item.variant, plain.variant, lambda seed: seed.result.test_loss)
+                if (gain := compute_paired_difference(*losses)) is not None:
+                    name = format_techniques(item.variant.regularization)
+                    steps_by_technique.setdefault(name, []).append(Step(value, plain, item, gain))
+        return {name: sorted(steps, key=lambda step: step.size) for name, steps in steps_by_technique.items()}
+
+
+def pair_seeds(
+    first: VariantReport, second: VariantReport, value: Callable[[SeedResult], float | None]
+) -> tuple[list[float], list[float]]:
+    """The values of either variant, of the seeds that have one in both."""
+    one, other = (
+        {seed.seed: number for seed in variant.seeds if (number := value(seed)) is not None}
+        for variant in (first, second)
+    )
+    seeds = sorted(one.keys() & other.keys())
+    return [one[seed] for seed in seeds], [other[seed] for seed in seeds]

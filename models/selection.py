@@ -1,0 +1,54 @@
+"""Choosing a variant: by validation loss, never by what is measured on the test images. Pure."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from models.experiments import merge_patch
+
+FEWEST_SEEDS = 2
+"""One seed shows luck as much as a variant."""
+_CHANCE_LOSS = math.log(10)
+"""Of a model that gives each digit the same probability, in nats."""
+
+
+@dataclass(frozen=True)
+class VariantMeans:
+    """A variant's finished seeds, and means over them."""
+
+    variant: str
+    seeds: int
+    validation_loss: float | None
+    """None unless every one of these seeds was validated."""
+    test_accuracy: float
+
+
+def choose_variant(
+    document: Mapping[str, Any], means: Sequence[VariantMeans], baseline: str
+) -> VariantMeans | str:
+    """The variant of the lowest mean validation loss, of an experiment that has ended; or why there is none.
+
+    `document` is the experiment's. Only variants that are trained on the baseline's data count, with a result
+    for every seed: a loss on other images, or over luckier seeds, is no better for being lower.
+    """
+    datasets = {
+        variant["name"]: merge_patch(document["base"], variant["changes"]).get("dataset")
+        for variant in document["variants"]
+    }
+    seeds = len(document["seeds"])
+    if seeds < FEWEST_SEEDS:
+        return f"Each variant ran with one seed; {FEWEST_SEEDS} are the fewest to choose by."
+    complete = [one for one in means if one.seeds == seeds]
+    comparable = [one for one in complete if datasets[one.variant] == datasets[baseline]]
+    validated = [one for one in comparable if one.validation_loss is not None]
+    if not complete:
+        return "No variant has a result for every seed."
+    if not validated:
+        return "No images were held out for validation, and nothing is chosen by test images."
+    if len(validated) < FEWEST_SEEDS:
+        return "Only one variant can be chosen."
+    best = min(validated, key=lambda one: one.validation_loss or math.inf)
+    if (best.validation_loss or math.inf) >= _CHANCE_LOSS:
+        return "No variant does better on validation images than chance."
+    return best

@@ -1,0 +1,59 @@
+"""What is chosen by validation images, and where nothing can be."""
+
+from typing import Any
+
+import pytest
+
+from models.selection import VariantMeans, choose_variant
+
+
+def document(seeds: int = 3, **changes: Any) -> dict[str, Any]:
+    return {
+        "base": {"dataset": {"name": "mnist_5k", "train_samples": None}},
+        "variants": [{"name": name, "changes": changes.get(name, {})} for name in "abc"],
+        "seeds": list(range(seeds)),
+    }
+
+
+def means(**losses: float | None) -> list[VariantMeans]:
+    """Three finished seeds each; test accuracy prefers the other end."""
+    return [VariantMeans(name, 3, loss, loss or 0.0) for name, loss in losses.items()]
+
+
+def test_the_lowest_validation_loss_is_chosen_whatever_the_test_images_say() -> None:
+    best = choose_variant(document(), means(a=0.3, b=0.1, c=0.2), "a")
+    assert isinstance(best, VariantMeans)
+    assert (best.variant, best.validation_loss) == ("b", 0.1)
+
+
+def test_only_variants_on_the_baselines_data_compete() -> None:
+    other = document(b={"dataset": {"train_samples": 300}})
+    best = choose_variant(other, means(a=0.3, b=0.1, c=0.2), "a")
+    assert isinstance(best, VariantMeans)
+    assert best.variant == "c"
+
+
+def test_a_variant_without_a_result_for_every_seed_does_not_compete() -> None:
+    lucky = VariantMeans("b", 2, 0.1, 0.9)
+    best = choose_variant(document(), [*means(a=0.3, c=0.2), lucky], "a")
+    assert isinstance(best, VariantMeans)
+    assert best.variant == "c"
+
+
+@pytest.mark.parametrize(
+    ("given", "seeds", "reason"),
+    [
+        (means(a=None, b=None), 3, "No images were held out for validation"),
+        (means(a=0.2, b=None), 3, "Only one variant can be chosen"),
+        (means(a=2.4, b=2.31), 3, "better on validation images than chance"),
+        (means(a=0.2, b=0.1), 4, "No variant has a result for every seed"),
+        (means(a=0.2, b=0.1), 1, "ran with one seed"),
+        ([], 3, "No variant has a result"),
+    ],
+)
+def test_where_nothing_can_be_chosen_the_reason_is_given(
+    given: list[VariantMeans], seeds: int, reason: str
+) -> None:
+    answer = choose_variant(document(seeds), given, "a")
+    assert isinstance(answer, str)
+    assert reason in answer
