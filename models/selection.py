@@ -9,7 +9,7 @@ from models.experiments import merge_patch
 
 FEWEST_SEEDS = 2
 """One seed shows luck as much as a variant."""
-_CHANCE_LOSS = math.log(10)
+CHANCE_LOSS = math.log(10)
 """Of a model that gives each digit the same probability, in nats."""
 
 
@@ -49,6 +49,6 @@ def choose_variant(
     if len(validated) < FEWEST_SEEDS:
         return "Only one variant can be chosen."
     best = min(validated, key=lambda one: one.validation_loss or math.inf)
-    if (best.validation_loss or math.inf) >= _CHANCE_LOSS:
+    if (best.validation_loss or math.inf) >= CHANCE_LOSS:
         return "No variant does better on validation images than chance."
     return best

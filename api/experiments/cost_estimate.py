@@ -1,13 +1,15 @@
 """What an experiment will cost, and what it can be expected to show, before anything is stored."""
 
-from math import sqrt
+from collections.abc import Collection
+from math import isfinite, sqrt
 
 from sqlalchemy.orm import Session
 
 from api.experiments import schemas
 from models.cost import estimate_cost
-from models.experiments import ExperimentSpec
-from models.store.experiment_runs import compute_variance_over_seeds, find_reusable_jobs
+from models.experiments import FEWEST_PAIRS, ExperimentSpec, Regime
+from models.formatting import format_count
+from models.store.experiment_runs import find_reusable_jobs, get_variance_over_seeds
 from models.store.jobs import get_seconds_per_operation
 
 
@@ -32,32 +34,45 @@ def estimate_experiment_cost(
         estimated_seconds=None if pace is None else operations * pace,
         memory_bytes=max(estimate.memory_bytes for estimate in estimates.values()),
         parameters={name: item.parameters for name, item in estimates.items()},
-        detectable=_build_detectable(session, spec),
+        detectable=_build_detectable(session, spec, {item.parameters for item in estimates.values()}),
     )
 
 
-def _build_detectable(session: Session, spec: ExperimentSpec) -> schemas.Detectable | None:
-    from models.statistics import compute_detectable_difference  # noqa: PLC0415 (numpy and scipy, only where asked)
+def _build_detectable(
+    session: Session, spec: ExperimentSpec, parameters: Collection[int]
+) -> schemas.Detectable | None:
+    from models import inference, statistics  # noqa: PLC0415 (numpy and scipy, only where asked)
 
-    pairs = len(spec.run_seeds)
-    if pairs < 2 or len(spec.variants) < 2:
+    pairs, tests = len(spec.run_seeds), (len(spec.variants) - 1) * len(spec.primary)
+    if pairs < FEWEST_PAIRS or not tests:
         return None
-    dataset = spec.base.dataset.name
-    variance = compute_variance_over_seeds(session, dataset)
-    basis = "80 % power of a two-sided paired t test at 5 %, not corrected for several variants"
+    anytime = spec.inference == "sequential"
+    level = inference.LEVELS[Regime.SEQUENTIAL if anytime else Regime.FIXED]
+    effect = statistics.compute_detectable_difference(1.0, pairs, level=level / tests, anytime=anytime)
+    if not isfinite(effect):
+        return None
+    basis = f"80 % power at the report's level, {level:g} for {format_count(tests, 'test')} together"
+    dataset, epochs = spec.base.dataset.name, spec.base.training.epochs
+    variance = get_variance_over_seeds(session, dataset, epochs=epochs, parameters=parameters)
     if variance is None:
-        points = None
-        basis += f"; no variant has been trained on {dataset} with two seeds here, so its variance is unknown"
-    else:
-        # Two models of one seed share part of their luck; counted as if they did not, this errs upwards.
-        points = compute_detectable_difference(100 * sqrt(2 * variance), pairs)
-        basis += (
-            f"; variance from earlier experiments on {dataset} here, two models of one seed counted as if "
-            "they shared no luck, so that rather less may show"
+        return schemas.Detectable(
+            pairs=pairs,
+            effect_size=effect,
+            accuracy_points=None,
+            accuracy_points_low=None,
+            accuracy_points_high=None,
+            basis=f"{basis}; no such network has been trained here on {dataset} for "
+            f"{format_count(epochs, 'epoch')} with two seeds, so that its variance is unknown",
         )
+    # Two models of one seed have something in common; counted as if they had not, this errs upwards.
+    sd = 100 * sqrt(2 * variance.value)
+    interval = statistics.compute_sd_interval(sd, variance.degrees_of_freedom + 1)
     return schemas.Detectable(
         pairs=pairs,
-        effect_size=compute_detectable_difference(1.0, pairs),
-        accuracy_points=points,
-        basis=basis,
+        effect_size=effect,
+        accuracy_points=effect * sd,
+        accuracy_points_low=effect * interval.low,
+        accuracy_points_high=effect * interval.high,
+        basis=f"{basis}; variance from earlier experiments with such networks on {dataset}, as if models "
+        "of one seed had nothing in common, so that somewhat less may be detected",
     )

@@ -34,6 +34,10 @@ class Detectable(ResponseModel):
     accuracy_points: float | None = Field(
         description="In points of test accuracy; null if its variance is unknown"
     )
+    accuracy_points_low: float | None = Field(
+        description="The same, at the ends of the variance's 95 % interval: few earlier runs leave it wide"
+    )
+    accuracy_points_high: float | None
     basis: str = Field(description="The assumptions of this estimate")
 
 

@@ -332,7 +332,7 @@ def _qualify(contrasts: Sequence[Contrast], variants: Sequence[Outline], plan: P
 def _list_names(names: Iterable[str], total: int) -> str:
     names = list(names)
     if len(names) == total > 1:
-        return f"all {total} variants"
+        return "both variants" if total == 2 else f"all {total} variants"
     return _join(names) if len(names) <= _MOST_NAMES else f"{len(names)} of {total} variants"
 
 

@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 
 from models.errors import Conflict
 from models.experiments import ExperimentSpec
+from models.selection import CHANCE_LOSS
 from models.spec import STORED, JobSpec
 from models.states import JobState
 from models.store.jobs import NewJob, create_jobs, retry_job
@@ -123,18 +124,36 @@ def find_reusable_jobs(session: Session, specs: Collection[JobSpec], *, owner: s
     return {row.spec_hash: row.id for row in session.execute(query)}
 
 
-def compute_variance_over_seeds(session: Session, dataset: str) -> float | None:
-    """How much test accuracy (a fraction) varies from seed to seed within a variant on this dataset.
+@dataclass(frozen=True)
+class Variance:
+    """A pooled variance, and from how many independent deviations it comes."""
 
-    Pooled over every variant of every experiment that two seeds have finished of; None where there is none.
+    value: float
+    degrees_of_freedom: int
+
+
+def get_variance_over_seeds(
+    session: Session, dataset: str, *, epochs: int, parameters: Collection[int]
+) -> Variance | None:
+    """How much test accuracy (a fraction) varies from seed to seed within a variant.
+
+    Pooled over the variants of all experiments on this dataset with networks of so many `parameters` and
+    epochs of which two seeds have finished; None if there is none. Models at chance level are left out: they
+    vary in another way.
     """
-    accuracy: ColumnElement[float] = Result.__table__.c.test_accuracy
+    metrics = Result.__table__.c
+    accuracy: ColumnElement[float] = metrics.test_accuracy
     query = (
         select(func.count(), func.sum(accuracy), func.sum(accuracy * accuracy))
         .select_from(Run)
         .join(Result, Result.job_id == Run.job_id)
         .join(Job, Job.id == Run.job_id)
-        .where(Job.dataset == dataset)
+        .where(
+            Job.dataset == dataset,
+            Job.epochs == epochs,
+            metrics.parameters.in_(parameters),
+            metrics.test_loss < CHANCE_LOSS,
+        )
         .group_by(Run.experiment_id, Run.variant)
         .having(func.count() > 1)
     )
@@ -143,7 +162,8 @@ def compute_variance_over_seeds(session: Session, dataset: str) -> float | None:
         return None
     # Rounding may leave a group of equal values a hair below zero.
     squares = sum(max(0.0, total_squares - total**2 / count) for count, total, total_squares in groups)
-    return squares / sum(count - 1 for count, _, _ in groups)
+    degrees_of_freedom = sum(count - 1 for count, _, _ in groups)
+    return Variance(squares / degrees_of_freedom, degrees_of_freedom)
 
 
 def get_runs(session: Session, experiment_id: str) -> list[ExperimentRun]:

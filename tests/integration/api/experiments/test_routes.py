@@ -7,6 +7,8 @@ import httpx
 import pytest
 from sqlalchemy import event
 
+from models.experiments import merge_patch
+from models.statistics import compute_detectable_difference
 from models.store import queue
 from models.store.database import Database
 from tests.factories import finish_job, finished_job, job_spec, result_record
@@ -631,22 +633,32 @@ class TestDryRun:
         assert (cost["jobs"], cost["reused"], cost["to_train"]) == (4, 0, 4)
         assert cost["parameters"] == {"none": 784 * 16 + 16 + 170, "dropout": 784 * 16 + 16 + 170}
         assert cost["estimated_seconds"] is None
-        assert cost["detectable"]["pairs"] == 2
-        assert cost["detectable"]["accuracy_points"] is None
+        assert cost["detectable"] is None, "two pairs call nothing"
+        six = self.cost(client, seeds=[*range(6)])["detectable"]
+        assert (six["pairs"], six["accuracy_points"], six["accuracy_points_high"]) == (6, None, None)
         assert client.get("/v1/experiments").json()["items"] == []
-        assert self.cost(client, seeds=[1])["detectable"] is None
+        single = {"seeds": [*range(6)], "variants": DOCUMENT["variants"][:1]}
+        assert self.cost(client, **single)["detectable"] is None
 
     def test_an_estimate_uses_the_results_of_this_installation(
         self, client: httpx.Client, database: Database
     ) -> None:
         jobs = jobs_of(client, create(client, DOCUMENT))
         for accuracy, job in zip((0.90, 0.92, 0.92, 0.94), jobs, strict=True):
-            result = result_record(test_accuracy=accuracy, training_seconds=2.0, training_flops=1e9)
+            result = result_record(
+                test_accuracy=accuracy, training_seconds=2.0, training_flops=1e9, parameters=12_730
+            )
             finish_job(database, job["id"], result=result)
         cost = self.cost(client, seeds=[3, 7, *range(20, 28)])
         assert (cost["reused"], cost["to_train"]) == (4, 16)
         assert cost["estimated_seconds"] == pytest.approx(cost["training_flops"] * 2e-9)
         detectable = cost["detectable"]
-        # Each variant's variance over its two seeds is 0.0002; ten pairs show 1.0 (Cohen 1988).
-        assert detectable["effect_size"] == pytest.approx(1.0, abs=0.01)
-        assert detectable["accuracy_points"] == pytest.approx(2.0 * detectable["effect_size"])
+        # A variant's variance over its two seeds is 0.0002; a report has two tests at 0.045 together.
+        expected = compute_detectable_difference(2.0, 10, level=0.045 / 2)
+        assert detectable["effect_size"] == pytest.approx(expected / 2)
+        assert detectable["accuracy_points"] == pytest.approx(expected)
+        assert detectable["accuracy_points_low"] < expected < detectable["accuracy_points_high"]
+        longer = merge_patch(DOCUMENT["base"], {"training": {"epochs": 7}})
+        assert self.cost(client, seeds=[*range(10)], base=longer)["detectable"]["accuracy_points"] is None
+        sequential = self.cost(client, seeds=[*range(10)], inference="sequential")["detectable"]
+        assert sequential["effect_size"] > detectable["effect_size"]

@@ -39,7 +39,7 @@ NONE_RAISES = f"No variant is shown to raise {ACCURACY}"
         (
             {"a": 0.03, "b": 0.02},
             {"a": -0.1},
-            f"All 2 variants raise {ACCURACY}, a by the most (3.00 points); a lowers {LOSS} by 0.1000 nats.",
+            f"Both variants raise {ACCURACY}, a by the most (3.00 points); a lowers {LOSS} by 0.1000 nats.",
         ),
         (
             {"a": 0.0, "b": 0.0, "c": 0.0},
@@ -70,7 +70,7 @@ def test_variants_that_stay_within_the_margin_are_said_to() -> None:
         "a stays within 0.2 points of none in test accuracy"
     )
     assert report({"a": 0.0, "b": 0.0}, scatter=small).headline.startswith(
-        "All 2 variants stay within 0.2 points of none in test accuracy"
+        "Both variants stay within 0.2 points of none in test accuracy"
     )
 
 
