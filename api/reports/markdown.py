@@ -52,29 +52,29 @@ def render(comparison: Comparison) -> str:
         # A hard break at each line's end keeps the lines apart when rendered.
         "  \n".join(_escape_text(variant.line) for variant in comparison.variants if variant.line),
         *_render_section(
-            "What it says", [f"{contrast.variant}: {contrast.verdict}" for contrast in comparison.contrasts]
+            "Verdicts", [f"{contrast.variant}: {contrast.verdict}" for contrast in comparison.contrasts]
         ),
         *(["## What to choose", *considerations] if considerations else []),
         "## The variants",
         _render_table(formatting.build_variant_rows(comparison)),
         _list(formatting.describe_confounders(comparison)),
         *(
-            [f"## Against {_escape_text(comparison.baseline)}", _render_table(differences)]
+            [f"## Differences from {_escape_text(comparison.baseline)}", _render_table(differences)]
             if differences
             else []
         ),
         "## The networks",
         _render_table(formatting.build_network_rows(comparison)),
-        *(["## Every number", *all_numbers] if all_numbers else []),
+        *(["## All numbers", *all_numbers] if all_numbers else []),
         *_render_section("Missing", formatting.describe_missing(comparison)),
         *_render_section(
             "Reused and restored",
             formatting.describe_reused(comparison) + formatting.describe_restored(comparison),
         ),
-        *_render_section("Reading this", comparison.notes),
+        *_render_section("How to read this report", comparison.notes),
         f"## Methods\n\n{_render_item(comparison.methods)}",
-        *_render_section("Where it comes from", formatting.describe_provenance(comparison)),
-        "## Doing it again",
+        *_render_section("Provenance", formatting.describe_provenance(comparison)),
+        "## Reproduce",
         # Indented, because a fence could be closed by a name inside.
         f"    {comparison.repeat}",
     ]

@@ -72,7 +72,8 @@ def build_headline(
     judged = [contrast for contrast in contrasts if len(contrast.seeds) >= FEWEST_PAIRS]
     if not judged:
         most = max(len(contrast.seeds) for contrast in contrasts)
-        return f"Nothing is called from fewer than {FEWEST_PAIRS} pairs of seeds; there are {most} at most."
+        there = f"there {'is' if most == 1 else 'are'} {most} at most"
+        return f"Nothing is called from fewer than {FEWEST_PAIRS} pairs of seeds; {there}."
     names = [contrast.variant for contrast in judged]
     clauses = [_summarize_metric(metric, judged, baseline.name) for metric in _get_tested(plan)]
     return " ".join([_join_clauses(clauses, names), *_qualify(contrasts, variants, plan)])
@@ -88,6 +89,8 @@ def build_methods(
     version: str,
 ) -> str:
     """How a report came to its answer, as a paragraph for a paper."""
+    if not contrasts:
+        return f"One variant was trained; there was nothing to compare it with. Regbench {version}."
     variants = format_count(len(contrasts), "variant")
     tested = _get_tested(plan)
     margins = " and ".join(
@@ -95,7 +98,9 @@ def build_methods(
         for metric in tested
         if (margin := plan.get_margin(metric.name))
     )
-    if plan.regime is Regime.FIXED:
+    if all(len(contrast.seeds) < FEWEST_PAIRS for contrast in contrasts):
+        rule, equivalence, margins = f"Nothing was tested with fewer than {FEWEST_PAIRS} pairs.", "", ""
+    elif plan.regime is Regime.FIXED:
         flips = "all sign flips" if len(seeds) <= EXACT_UP_TO else f"{SIGN_FLIPS:,} drawn sign flips"
         rule = (
             "The number of seeds was fixed in advance, and every difference was tested once, after all runs "

@@ -121,6 +121,8 @@ def test_the_methods_name_regime_level_family_and_margin() -> None:
     assert "over all sign flips of whole seeds" in comparison
     assert "at a family-wise level of 0.045" in comparison
     assert "Equivalence within 0.20 points was judged by two one-sided paired t tests" in comparison
+    few = report({"a": 0.03}, scatter=SCATTER[:3]).methods
+    assert "one family of 2 tests. Nothing was tested with fewer than 6 pairs. All other" in few
     many = report({"a": 0.03}, scatter=[*SCATTER, *SCATTER, 0.001])
     assert len(many.seeds) > EXACT_UP_TO
     assert "20,000 drawn sign flips" in many.methods

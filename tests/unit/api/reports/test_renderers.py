@@ -244,7 +244,7 @@ def render_markdown_names(name: str) -> tuple[list[str], str]:
     """A name as a heading, a list's item and a table's cell of a rendered report, and the report's HTML."""
     comparison = comparisons.full((name, "other")).model_copy(update={"title": name, "baseline": name})
     page = MARKDOWN.render(markdown.render(comparison))
-    patterns = r"<h1>(.*?)</h1>", r"<h2>Against (.*?)</h2>", r"<td[^>]*>(.*) \(baseline\)</td>"
+    patterns = r"<h1>(.*?)</h1>", r"<h2>Differences from (.*?)</h2>", r"<td[^>]*>(.*) \(baseline\)</td>"
     texts = [text for pattern in patterns for text in re.findall(pattern, page)]
     return [read_text(text).replace("\u200b", "") for text in texts], page
 
