@@ -44,7 +44,11 @@ class _Layer:
 
 @cached(
     LRUCache(1_000),
-    key=lambda spec: (spec.dataset, spec.model, spec.regularization, spec.training),
+    # Which images a split holds changes no cost.
+    key=lambda spec: (
+        spec.dataset.model_copy(update={"split_seed": 0}),
+        *(spec.model, spec.regularization, spec.training),
+    ),
     lock=Lock(),
 )
 def estimate_cost(spec: JobSpec) -> CostEstimate:

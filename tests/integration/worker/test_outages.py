@@ -135,7 +135,7 @@ def test_a_job_outcome_is_buffered_until_it_can_be_stored(
         with outage():
             lease.on_epoch_end(epoch_record(1), Progress(1, 1.0, 0.0))
             ending = worker.submit(ENDS[state], lease)
-            wait_until(lambda: "its end is not stored yet" in caplog.text)
+            wait_until(lambda: "its outcome is not stored yet" in caplog.text)
         ending.result()
     job = the(database, job_id)
     assert (job.state, job.attempt, job.crashes) == (state, 1, 0)
@@ -159,7 +159,7 @@ def test_the_outcome_of_a_job_that_another_worker_has_claimed_is_dropped(
     with ThreadPoolExecutor(1) as worker:
         with outage():
             ending = worker.submit(ENDS[state], lease)
-            wait_until(lambda: "its end is not stored yet" in caplog.text)
+            wait_until(lambda: "its outcome is not stored yet" in caplog.text)
         with pytest.raises(LeaseLost):
             ending.result()
     job = the(database, job_id)
@@ -221,7 +221,7 @@ class TestTraining:
 
         monkeypatch.setattr(Lease, "on_epoch_end", on_epoch_end)
         assert run_next(30.0)
-        assert "trains on, its history is buffered" in caplog.text
+        assert "continues to train, its history is buffered" in caplog.text
         job = the(database, job_id)
         assert (job.state, job.attempt, job.crashes, job.epochs_done) == (JobState.SUCCEEDED, 1, 0, 6)
         assert epochs(database, job_id) == [1, 2, 3, 4, 5, 6]
@@ -238,7 +238,7 @@ class TestTraining:
         ended, away = Lease.on_epoch_end, ExitStack()
 
         def come_back() -> None:
-            wait_until(lambda: "its end is not stored yet" in caplog.text)
+            wait_until(lambda: "its outcome is not stored yet" in caplog.text)
             away.close()
 
         back = Thread(target=come_back)

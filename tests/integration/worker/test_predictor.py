@@ -323,7 +323,7 @@ def test_a_predictor_trains_no_jobs(service: Service) -> None:
     """A predictor must not be reported as a worker."""
     checks = service.client.get("/readyz").json()["checks"]
     assert checks["broker"] == "ok"
-    assert "no worker answers" in checks["worker"]
+    assert "no worker responds" in checks["worker"]
 
 
 def test_the_predictor_survives_a_broker_that_returns_errors(
