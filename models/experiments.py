@@ -198,6 +198,11 @@ class ExperimentSpec(BaseModel):
         """The variant that the others are compared with."""
         return self.baseline or self.variants[0].name
 
+    @property
+    def inference_rule(self) -> Inference:
+        """How differences are judged: who adds seeds by a rule has not fixed their number."""
+        return "sequential" if self.stopping_rule else self.inference
+
     def resolve_seeds(self) -> Self:
         """The same experiment with its seeds spelt out."""
         return self.model_copy(update={"seeds": tuple(self.run_seeds), "replicates": None})

@@ -46,7 +46,7 @@ def _build_detectable(
     pairs, tests = len(spec.run_seeds), (len(spec.variants) - 1) * len(spec.primary)
     if pairs < FEWEST_PAIRS or not tests:
         return None
-    anytime = spec.inference == "sequential"
+    anytime = spec.inference_rule == "sequential"
     level = inference.LEVELS[Regime.SEQUENTIAL if anytime else Regime.FIXED]
     effect = statistics.compute_detectable_difference(1.0, pairs, level=level / tests, anytime=anytime)
     if not isfinite(effect):

@@ -82,7 +82,9 @@ def _build_body(row: Experiment, progress: ExperimentProgress, headline: str | N
         preset=row.preset,
         spec=row.document | {"split_per_seed": row.document.get("split_per_seed", False)},
         baseline=baseline,
-        inference=row.document.get("inference", "fixed"),
+        inference="sequential"
+        if row.document.get("stopping_rule")
+        else row.document.get("inference", "fixed"),
         auto_extending=row.auto_extending,
         created_at=row.created_at,
         progress=schemas.ExperimentProgress(

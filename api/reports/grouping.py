@@ -54,7 +54,7 @@ def group_experiment(
         variants=variants,
         expected=expected,
         plan=Plan(
-            choose_regime(spec.inference, complete=complete, changed=changed),
+            choose_regime(spec.inference_rule, complete=complete, changed=changed),
             spec.primary,
             spec.margin_points,
             spec.margin_loss,

@@ -19,7 +19,7 @@ _NO_VARIANT = "no variant"
 _MOST_NAMES = 3
 _WHY_ANYTIME = {
     Regime.INTERIM: "Planned runs have not ended; until then nothing is called.",
-    Regime.EXTENDED: "Runs were added, cancelled or deleted when there were results.",
+    Regime.EXTENDED: "Runs were added, repeated, cancelled or deleted after the plan was made.",
     Regime.SEQUENTIAL: "The number of seeds was not fixed in advance.",
 }
 _NO_PAIR = "No seed has a result in both variants, so nothing can be said."
@@ -328,7 +328,9 @@ def _qualify(contrasts: Sequence[Contrast], variants: Sequence[Outline], plan: P
     if few:
         return [f"There are too few pairs to say anything of {_list_names(few, total)}."]
     if plan.regime is Regime.EXTENDED:
-        return ["The plan was changed when there were results, so that only larger differences are called."]
+        return [
+            "Runs were added, repeated, cancelled or deleted, so that only larger differences are called."
+        ]
     if confounded:
         return [f"Not only regularization differs in {_list_names(confounded, total)}."]
     return []

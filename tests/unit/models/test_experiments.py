@@ -222,3 +222,10 @@ def test_null_removes_a_technique_of_the_base() -> None:
         "l2",
     ]
     assert [*spec.build_runs()[0][1].regularization.model_dump()] == ["l2"]
+
+
+def test_an_experiment_with_a_stopping_rule_has_not_fixed_its_seeds() -> None:
+    document = {"name": "x", "variants": [{"name": "a"}, {"name": "b"}]}
+    rule = {"variant": "b", "half_width": 0.2, "max_jobs": 100}
+    assert ExperimentSpec.model_validate(document).inference_rule == "fixed"
+    assert ExperimentSpec.model_validate(document | {"stopping_rule": rule}).inference_rule == "sequential"

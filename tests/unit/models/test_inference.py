@@ -21,7 +21,7 @@ from models.inference import LEVELS, Plan, choose_regime, judge_equivalence, jud
 def test_the_plan_decides_by_which_rule_a_report_speaks(
     inference: str, complete: bool, changed: bool, regime: Regime
 ) -> None:
-    assert choose_regime(inference, complete=complete, changed=changed) is regime  # type: ignore[arg-type]
+    assert choose_regime(inference, complete=complete, changed=changed) is regime  # type: ignore[arg-type]  # a parameter's type is str
 
 
 def test_a_plan_and_its_extension_are_wrong_in_five_percent_together() -> None:

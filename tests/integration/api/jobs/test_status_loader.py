@@ -36,7 +36,7 @@ def test_a_load_sees_what_was_committed_before_it_was_requested(
     read = status_loader.fetch_statuses
 
     def slow(*arguments: object) -> dict[str, JobStatus]:
-        statuses = read(*arguments)  # type: ignore[arg-type]
+        statuses = read(*arguments)  # type: ignore[arg-type]  # passed on unchanged
         if statuses[job_id].epochs_done == 0:
             advance(database, job_id, 1)
             loop.call_soon_threadsafe(begin_second)
