@@ -88,17 +88,14 @@ async def show_readiness(request: Request, response: Response, database: Databas
 def _check_database(database: Database) -> dict[str, str]:
     from alembic.migration import MigrationContext  # noqa: PLC0415 (Alembic, only where it is needed)
 
-    from migrations import head  # noqa: PLC0415 (the same)
+    from migrations import explain_revision  # noqa: PLC0415 (the same)
 
     try:
         with database.read() as session:
             revision = MigrationContext.configure(session.connection()).get_current_revision()
     except ServiceUnavailable as error:
         return {"database": error.message, "migrations": error.message}
-    outdated = (
-        f"the database is at {revision or 'no revision'}, the code at {head()}; run: python -m migrations"
-    )
-    return {"database": OK, "migrations": OK if revision == head() else outdated}
+    return {"database": OK, "migrations": explain_revision(revision) or OK}
 
 
 def _check_broker_and_worker(settings: Settings) -> dict[str, str]:

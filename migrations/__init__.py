@@ -19,3 +19,13 @@ def head() -> str:
     revision = ScriptDirectory.from_config(configuration()).get_current_head()
     assert revision is not None, "migrations/versions is empty"  # noqa: S101 (a broken checkout)
     return revision
+
+
+def explain_revision(revision: str | None) -> str:
+    """What is wrong with a database at this revision, and what to do; empty: nothing."""
+    if revision == head():
+        return ""
+    script = ScriptDirectory.from_config(configuration())
+    if revision is not None and revision not in {one.revision for one in script.walk_revisions()}:
+        return f"The database is at {revision}, written by a newer release; install that one."
+    return f"The database is at {revision or 'no revision'}, the code at {head()}; run: python -m migrations"

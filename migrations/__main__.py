@@ -9,9 +9,12 @@ from alembic import command
 from alembic.migration import MigrationContext
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
-from migrations import configuration, head
-from models.settings import get_settings
+from migrations import configuration, explain_revision
+from models.settings import Settings, get_settings
 from models.store.engine import make_engine
+
+_LOCK_NOT_AVAILABLE = "55P03"
+"""PostgreSQL's code where a table was locked for longer than `lock_timeout`."""
 
 
 def main() -> None:
@@ -21,26 +24,28 @@ def main() -> None:
     if not (settings.database_url or checking):
         settings.home.mkdir(parents=True, exist_ok=True)
     try:
-        if checking:
-            check()
-        else:
+        explanation = explain_revision(_read_revision(settings))
+        if explanation and (checking or "newer release" in explanation):
+            sys.exit(explanation)
+        if explanation:
             command.upgrade(configuration(), "head")
     except SQLAlchemyError as error:
         # `regbench up` shows the last line of what this prints.
-        reason = error.orig if isinstance(error, DBAPIError) else error
-        sys.exit(f"The database of REGBENCH_DATABASE_URL cannot be used: {' '.join(str(reason).split())}")
+        reason = " ".join(str(error.orig if isinstance(error, DBAPIError) else error).split())
+        if getattr(getattr(error, "orig", None), "sqlstate", None) == _LOCK_NOT_AVAILABLE:
+            sys.exit(
+                f"The database is in use: {reason}. Nothing was changed; stop the workers and try again."
+            )
+        sys.exit(f"The database of REGBENCH_DATABASE_URL cannot be used: {reason}")
 
 
-def check() -> None:
-    """End with a sentence, if the database is not at the newest revision."""
-    engine = make_engine(get_settings())
+def _read_revision(settings: Settings) -> str | None:
+    engine = make_engine(settings)
     try:
         with engine.connect() as connection:
-            revision = MigrationContext.configure(connection).get_current_revision()
+            return MigrationContext.configure(connection).get_current_revision()
     finally:
         engine.dispose()
-    if revision != head():
-        sys.exit(f"The database is at {revision or 'no revision'}, the code at {head()}")
 
 
 if __name__ == "__main__":

@@ -30,23 +30,25 @@ def _let_tables_be_rebuilt(connection: Connection) -> None:
 def run() -> None:
     """Run the migrations in one transaction."""
     engine = make_engine(get_settings())
-    with engine.connect() as connection:
-        if connection.dialect.name == "sqlite":
-            _let_tables_be_rebuilt(connection)
-        else:
-            # The service's limit of seconds a statement would end the migration of a large table for good.
-            connection.exec_driver_sql("SET statement_timeout = 0")
+    try:
+        with engine.connect() as connection:
+            if connection.dialect.name == "sqlite":
+                _let_tables_be_rebuilt(connection)
+            else:
+                # The service's limit of seconds a statement would end a large migration for good.
+                connection.exec_driver_sql("SET statement_timeout = 0")
+                connection.commit()
+            context.configure(
+                connection=connection,
+                target_metadata=Base.metadata,
+                render_as_batch=True,
+                render_item=_render_item,
+            )
+            with context.begin_transaction():
+                context.run_migrations()
             connection.commit()
-        context.configure(
-            connection=connection,
-            target_metadata=Base.metadata,
-            render_as_batch=True,
-            render_item=_render_item,
-        )
-        with context.begin_transaction():
-            context.run_migrations()
-        connection.commit()
-    engine.dispose()
+    finally:
+        engine.dispose()
 
 
 run()

@@ -152,7 +152,11 @@ def _check_database(settings: Settings) -> Iterator[Finding]:
     try:
         run_module(settings, (*MIGRATION, "--check"))
     except StackError as error:
-        fix = "python -m migrations" if "revision" in error.message else "see REGBENCH_DATABASE_URL"
+        fix = "see REGBENCH_DATABASE_URL"
+        if "newer release" in error.message:
+            fix = "pip install --upgrade regbench"
+        elif "python -m migrations" in error.message:
+            fix = "python -m migrations"
         yield Finding("database", Health.FAULT, error.message, fix)
         return
     yield Finding("database", Health.OK, f"{database}, at the newest migration")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from alembic import command
-from sqlalchemy import Connection, Engine, MetaData, Table, event, inspect, select
+from sqlalchemy import Connection, Engine, MetaData, Table, event, inspect, select, text
 
 from migrations import configuration, head
 from migrations.__main__ import main
@@ -119,6 +119,29 @@ def test_no_migration_is_too_slow_for_postgresql(database: Database) -> None:
         event.remove(Engine, "commit", read_timeout)
     assert timeouts
     assert set(timeouts) == {"0"}
+
+
+def test_a_database_of_a_newer_release_is_left_alone_and_named(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with database.write() as session:
+        session.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    for arguments in ([], ["--check"]):
+        monkeypatch.setattr("sys.argv", ["migrations", *arguments])
+        with pytest.raises(SystemExit, match="at 9999, written by a newer release"):
+            main()
+    with database.write() as session:
+        session.execute(text("UPDATE alembic_version SET version_num = :head"), {"head": head()})
+
+
+def test_a_migration_that_waits_for_a_table_says_that_the_database_is_in_use(database: Database) -> None:
+    if database.engine.dialect.name != "postgresql":
+        pytest.skip("SQLite has one lock for all")
+    command.downgrade(configuration(), "-1")
+    with database.write() as session:
+        session.execute(text("LOCK TABLE experiments, experiment_runs, jobs, deliveries"))
+        with pytest.raises(SystemExit, match="in use: canceling statement due to lock timeout"):
+            main()
 
 
 def test_a_second_migration_changes_nothing(database: Database) -> None:
