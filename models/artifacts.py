@@ -3,15 +3,15 @@
 import hashlib
 import logging
 import posixpath
-from collections.abc import Callable, Iterable
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
-from models.errors import ArtifactCorrupted, NotFound
+from models.errors import ArtifactCorrupted, ArtifactsUnavailable, NotFound
 from models.files import write_atomically
 from models.settings import Settings
 
@@ -37,21 +37,31 @@ def is_checkpoint(name: str) -> bool:
 
 
 class ArtifactStore:
-    """Named byte strings under one address. Names come from the service, never from a user."""
+    """Named byte strings under one address. Names come from the service, never from a user.
+
+    Every method raises an OSError where it cannot reach the files: of an object store ArtifactsUnavailable,
+    whatever its client raises.
+    """
 
     def __init__(self, settings: Settings) -> None:
         self._files: Any
         self._root: str
         self._files, self._root = fsspec.core.url_to_fs(settings.resolved_artifacts_url)
 
+    @property
+    def is_local(self) -> bool:
+        """Whether it is a folder, and no object store."""
+        return isinstance(self._files, LocalFileSystem)
+
     def put(self, name: str, content: bytes) -> str:
         """Store `content` under `name` atomically; returns its SHA-256."""
-        if isinstance(self._files, LocalFileSystem):
+        if self.is_local:
             # Not by fsspec's transactions, which pass through the system's temporary folder.
             write_atomically(Path(self._resolve(name)), content)
         else:
             # An object store shows an object only when all of it has arrived.
-            self._files.pipe_file(self._resolve(name), content)
+            with self._convert_errors():
+                self._files.pipe_file(self._resolve(name), content)
         return hashlib.sha256(content).hexdigest()
 
     def get(self, name: str, *, sha256: str) -> bytes:
@@ -60,9 +70,11 @@ class ArtifactStore:
         Raises:
             NotFound: the file has been removed.
             ArtifactCorrupted: their SHA-256 is not `sha256`.
+            ArtifactsUnavailable: the file cannot be read now.
         """
         try:
-            content: bytes = self._files.cat_file(self._resolve(name))
+            with self._convert_errors():
+                content: bytes = self._files.cat_file(self._resolve(name))
         except FileNotFoundError:
             raise NotFound(f"The file {name} has been removed.") from None
         if hashlib.sha256(content).hexdigest() != sha256:
@@ -75,7 +87,8 @@ class ArtifactStore:
         root = self._resolve(folder)
         # An object store may still list what has just been removed.
         self._files.invalidate_cache()
-        entries = self._files.find(root, detail=True)
+        with self._convert_errors():
+            entries = self._files.find(root, detail=True)
         return {f"{folder}/{posixpath.relpath(path, root)}": entry["size"] for path, entry in entries.items()}
 
     def list_checkpoints(self, job_id: str) -> list[str]:
@@ -104,10 +117,20 @@ class ArtifactStore:
 
     def remove(self, name: str) -> None:
         """Remove the file `name` if it exists."""
-        if self._files.exists(self._resolve(name)):
-            # Another process may have removed it in the meantime.
-            with suppress(FileNotFoundError):
-                self._files.rm_file(self._resolve(name))
+        # Not by asking first whether it exists: fsspec says no, too, where it cannot tell.
+        with suppress(FileNotFoundError), self._convert_errors():
+            self._files.rm_file(self._resolve(name))
+
+    @contextmanager
+    def _convert_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except FileNotFoundError:
+            raise
+        except Exception as error:
+            # The clients of object stores have errors of their own, such as botocore's.
+            detail = f"The artifacts cannot be reached: {type(error).__name__}: {error}"
+            raise ArtifactsUnavailable(detail) from error
 
     def _resolve(self, name: str) -> str:
         return posixpath.join(self._root, name)

@@ -9,6 +9,7 @@ RegbenchError
 │   └── BudgetExceeded       the job would cost more than this installation allows
 ├── QuotaExceeded            the owner's limit of waiting jobs, or of operations a day, is reached
 ├── ServiceUnavailable       the database cannot be reached
+│   ├── ArtifactsUnavailable the store of models and checkpoints cannot be reached; also an OSError
 │   └── PredictorUnavailable no predictor answers, or not in time
 ├── TrainingFailed           training ended without a usable model
 └── LeaseLost                another worker holds the job; this worker's writes are rejected
@@ -88,6 +89,10 @@ class ServiceUnavailable(RegbenchError):
     """The database cannot be reached; the same request may succeed later."""
 
     code = "service_unavailable"
+
+
+class ArtifactsUnavailable(ServiceUnavailable, OSError):
+    """The store of models and checkpoints cannot be reached; the same may succeed later."""
 
 
 class PredictorUnavailable(ServiceUnavailable):

@@ -40,8 +40,13 @@ Probabilities = list[list[float]]
 """(n, 10): of each image, of each class."""
 
 # Errors that the predictor returns in place of probabilities, and the exceptions they become.
-GONE, DAMAGED, FAILED = "gone", "damaged", "failed"
-_FAULTS: dict[str, type[RegbenchError]] = {GONE: NotFound, DAMAGED: Conflict, FAILED: RegbenchError}
+GONE, DAMAGED, AWAY, FAILED = "gone", "damaged", "away", "failed"
+_FAULTS: dict[str, type[RegbenchError]] = {
+    GONE: NotFound,
+    DAMAGED: Conflict,
+    AWAY: PredictorUnavailable,
+    FAILED: RegbenchError,
+}
 
 
 def build_predictor_settings(settings: Settings) -> dict[str, Any]:

@@ -1,8 +1,8 @@
 """What need not be kept any longer, removed by every worker once an hour and by `regbench prune`.
 
-Checkpoints and half-written files of jobs that have ended always go; a worker that dies at the wrong moment
-may leave one behind. Models and predictions of jobs that finished so many days ago go too; results and
-histories stay.
+Checkpoints and half-written files of jobs that have ended always go, and all files of jobs that were
+deleted; a worker that dies at the wrong moment, or an outage of the object store, may leave some behind.
+Models and predictions of jobs that finished so many days ago go too; results and histories stay.
 """
 
 from collections.abc import Collection
@@ -14,8 +14,9 @@ from sqlalchemy import select
 from models.artifacts import ArtifactStore, is_checkpoint, parse_job_id
 from models.files import PART
 from models.states import JobState
+from models.store.audit import JOB_DELETED
 from models.store.database import Database
-from models.store.tables import Job
+from models.store.tables import AuditEvent, Job
 from models.store.transitions import get_database_now
 
 _JOBS_A_QUERY = 500
@@ -46,7 +47,8 @@ def prune(database: Database, store: ArtifactStore, *, days: float = 0.0, dry_ru
 
 
 def find_useless_files(database: Database, files: Collection[str], *, days: float) -> tuple[list[str], int]:
-    """Which of `files` can go: of ended jobs checkpoints, half-written files and, past `days` above 0, all.
+    """Which of `files` can go: of ended jobs checkpoints, half-written files and, past `days` above 0, all;
+    of deleted jobs all.
 
     Also how many belong to jobs that the database does not know.
 
@@ -55,17 +57,27 @@ def find_useless_files(database: Database, files: Collection[str], *, days: floa
     """
     # For each job that is known: when it ended; None if it has not.
     ended: dict[str, datetime | None] = {}
+    deleted: set[str] = set()
     with database.read() as session:
         job_ids = sorted({parse_job_id(name) for name in files})
         for start in range(0, len(job_ids), _JOBS_A_QUERY):
-            query = select(Job.id, Job.state, Job.finished_at)
-            for row in session.execute(query.where(Job.id.in_(job_ids[start : start + _JOBS_A_QUERY]))):
+            some = job_ids[start : start + _JOBS_A_QUERY]
+            query = select(Job.id, Job.state, Job.finished_at).where(Job.id.in_(some))
+            for row in session.execute(query):
                 ended[row.id] = row.finished_at if JobState(row.state).terminal else None
+            unknown = set(some) - ended.keys()
+            deletions = select(AuditEvent.subject).where(AuditEvent.action == JOB_DELETED)
+            deleted |= set(
+                session.scalars(deletions.where(AuditEvent.subject.in_(unknown))) if unknown else ()
+            )
         oldest = get_database_now(session) - timedelta(days=days)
     useless = [
         name
         for name in files
-        if (finished := ended.get(parse_job_id(name)))
-        and (is_checkpoint(name) or name.endswith(PART) or (days and finished < oldest))
+        if parse_job_id(name) in deleted
+        or (
+            (finished := ended.get(parse_job_id(name)))
+            and (is_checkpoint(name) or name.endswith(PART) or (days and finished < oldest))
+        )
     ]
-    return useless, sum(parse_job_id(name) not in ended for name in files)
+    return useless, sum(parse_job_id(name) not in ended.keys() | deleted for name in files)

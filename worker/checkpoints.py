@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.artifacts import CHECKPOINT, ArtifactStore, get_attempt_folder
-from models.errors import NotFound
+from models.errors import ArtifactsUnavailable, NotFound
 from models.records import CheckpointRecord, Engine, EpochRecord
 
 log = logging.getLogger(__name__)
@@ -101,7 +101,9 @@ class Checkpoints:
             # Training continues; only an interruption would lose more epochs than necessary.
             log.warning("no checkpoint of epoch %d: %s", checkpoint.epoch, error)
             return None
-        self._saved_at = time.monotonic()
+        finally:
+            # Of a failed attempt, too: an object store that is away takes seconds to fail.
+            self._saved_at = time.monotonic()
         return CheckpointRecord(epoch=checkpoint.epoch, path=path, sha256=digest)
 
     def mark_stored(self, record: CheckpointRecord) -> None:
@@ -115,7 +117,11 @@ class Checkpoints:
         self._stored = self._stored[-2:]
 
     def load_newest(self, record: CheckpointRecord) -> Checkpoint | None:
-        """The checkpoint that the database refers to; if it cannot be used, the newest sound one before."""
+        """The checkpoint that the database refers to; if it cannot be used, the newest sound one before.
+
+        Raises:
+            ArtifactsUnavailable: the object store cannot be reached, which says nothing about the checkpoint.
+        """
         files = self._store.list_checkpoints(self._job_id)
         older = sorted(
             (path for path in files if _parse_epoch(path) <= record.epoch), key=_parse_epoch, reverse=True
@@ -127,6 +133,8 @@ class Checkpoints:
             try:
                 checkpoint = Checkpoint.from_bytes(self._store.get(path, sha256=digest), self._origin)
             except (NotFound, OSError, ValueError, KeyError, TypeError) as error:
+                if isinstance(error, ArtifactsUnavailable) and not self._store.is_local:
+                    raise
                 log.warning("%s cannot be used: %s", path, error)
                 continue
             if checkpoint is None:

@@ -17,8 +17,17 @@ import numpy as np
 from celery import Celery, signals
 from redis.exceptions import RedisError
 
-from models.errors import ArtifactCorrupted, NotFound
-from models.predictions import DAMAGED, FAILED, GONE, PREDICT, READY, REPLY_SECONDS, build_predictor_settings
+from models.errors import ArtifactCorrupted, NotFound, ServiceUnavailable
+from models.predictions import (
+    AWAY,
+    DAMAGED,
+    FAILED,
+    GONE,
+    PREDICT,
+    READY,
+    REPLY_SECONDS,
+    build_predictor_settings,
+)
 from models.settings import Settings, get_settings
 from models.spec import PIXELS
 from worker.kombu_patch import patch_kombu
@@ -73,6 +82,9 @@ def predict(job_ids: list[str], images: str, reply_key: str) -> None:
         response = {"fault": DAMAGED, "detail": f"{error.message} It was not loaded; train the job again."}
     except NotFound as error:
         response = {"fault": GONE, "detail": error.message}
+    except ServiceUnavailable as error:
+        log.warning("a prediction failed: %s", error.message)
+        response = {"fault": AWAY, "detail": error.message}
     except Exception as error:
         log.exception("a prediction failed")
         cause = type(error).__name__

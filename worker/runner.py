@@ -2,10 +2,19 @@
 
 import logging
 import os
+import time
+from collections.abc import Callable
+from typing import TypeVar
 
 from models.artifacts import ArtifactStore
-from models.errors import InvalidSpec, LeaseLost, ServiceUnavailable, TrainingFailed
-from models.records import CheckpointRecord, ResultRecord
+from models.errors import (
+    ArtifactsUnavailable,
+    InvalidSpec,
+    LeaseLost,
+    ServiceUnavailable,
+    TrainingFailed,
+)
+from models.records import CheckpointRecord, Progress, ResultRecord
 from models.settings import Settings
 from models.spec import STORED, JobSpec
 from models.states import JobState
@@ -21,6 +30,12 @@ from worker.program import ProgramCache
 from worker.training import train
 
 log = logging.getLogger(__name__)
+
+# How long, in leases, an object store that is away is waited for, and how long between two attempts.
+_LEASES_TO_RETRY = 20
+_RETRY_SECONDS = 1.0
+
+T = TypeVar("T")
 
 
 class Runner:
@@ -84,7 +99,8 @@ class Runner:
         try:
             with lease.keep_alive():
                 return self._train_and_save(job, lease, checkpoints)
-        except Interrupted:
+        except (Interrupted, ArtifactsUnavailable):
+            # Of an object store that is away: for a worker that reaches it, at the last checkpoint.
             return lease.stop()
         except (LeaseLost, ServiceUnavailable):
             raise
@@ -109,7 +125,8 @@ class Runner:
             record = CheckpointRecord(
                 job.checkpoint_epoch, job.checkpoint_path or "", job.checkpoint_sha256 or ""
             )
-            checkpoint = checkpoints.load_newest(record)
+            waiting = Progress(job.epochs_done, job.fraction, None)
+            checkpoint = self._wait_for_store(lease, waiting, lambda: checkpoints.load_newest(record))
             epoch = checkpoint.epoch if checkpoint else 0
             if epoch < record.epoch:
                 lease.rewind_to_checkpoint(epoch)
@@ -124,12 +141,16 @@ class Runner:
             resume_from=checkpoint,
         )
         try:
-            saved = save_artifacts(
-                self._store, job.id, job.attempt, trained.model, trained.test_probabilities
+            saved = self._wait_for_store(
+                lease,
+                Progress(trained.evaluation.epochs_run, 1.0, 0.0),
+                lambda: save_artifacts(
+                    self._store, job.id, job.attempt, trained.model, trained.test_probabilities
+                ),
             )
         except OSError as error:
             advice = "Free some space at REGBENCH_ARTIFACTS_URL, then retry the job."
-            message = f"The model could not be stored: {error.strerror}. {advice}"
+            message = f"The model could not be stored: {error.strerror or error}. {advice}"
             raise TrainingFailed("artifacts_unwritable", message, retryable=True) from error
         result = ResultRecord(
             **vars(trained.evaluation) | vars(self._engine) | saved, dataset_sha256=split.dataset_sha256
@@ -139,3 +160,21 @@ class Runner:
             # No result refers to these files, so nothing else would ever remove them.
             self._store.remove_files([result.model_path, result.predictions_path])
         return state
+
+    def _wait_for_store(self, lease: Lease, progress: Progress, operation: Callable[[], T]) -> T:
+        """The result of `operation`, retried while an object store is away and the job need not stop.
+
+        Raises:
+            ArtifactsUnavailable: it was away for too long.
+            Interrupted: the job is to stop.
+        """
+        deadline = time.monotonic() + _LEASES_TO_RETRY * self._settings.lease_seconds
+        while True:
+            try:
+                return operation()
+            except ArtifactsUnavailable as error:
+                if time.monotonic() > deadline:
+                    raise
+                log.warning("job %s waits: %s", lease.job_id, error)
+                lease.on_chunk_end(progress)
+                time.sleep(_RETRY_SECONDS)

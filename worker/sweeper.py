@@ -6,7 +6,7 @@ import time
 
 from models.artifacts import ArtifactStore
 from models.dispatch import notify_workers
-from models.errors import ServiceUnavailable
+from models.errors import ArtifactsUnavailable, ServiceUnavailable
 from models.retention import find_useless_files
 from models.settings import Settings
 from models.store.auto_extend import auto_extend_experiments
@@ -50,6 +50,8 @@ class Sweeper(PeriodicThread):
             store.remove_files(useless)
             if useless:
                 log.info("removed %d file(s) of jobs that have ended", len(useless))
+        except ArtifactsUnavailable as error:
+            log.warning("%s", error.message)  # workers renewed their leases meanwhile
         except ServiceUnavailable as error:
             log.warning("%s", error.message)
             # No worker could renew its lease during the outage; each gets time to do so.

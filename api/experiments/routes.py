@@ -46,6 +46,7 @@ from models.settings import Settings
 from models.spec import JobSpec
 from models.states import JobState
 from models.store import experiments as store
+from models.store.audit import JOB_DELETED
 from models.store.experiment_runs import apply_to_unfinished, retry_failed
 from models.store.jobs import cancel_job, pause_job, resume_job
 
@@ -308,7 +309,7 @@ def delete_experiment(
         deleted = store.delete_experiment(session, experiment, keep_jobs=keep_jobs)
         record_audit_event(session, "experiment_deleted", experiment_id, caller, request)
         for job_id in deleted:
-            record_audit_event(session, "job_deleted", job_id, caller, request)
+            record_audit_event(session, JOB_DELETED, job_id, caller, request)
     # After the commit, as for a single job.
     for job_id in deleted:
         artifacts.delete_job_files(job_id)

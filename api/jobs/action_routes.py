@@ -13,6 +13,7 @@ from api.http.routing import StrictQueryRoute
 from api.jobs import schemas, serializers
 from models.states import JobState
 from models.store import jobs as store
+from models.store.audit import JOB_DELETED
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"], route_class=StrictQueryRoute)
 
@@ -101,7 +102,7 @@ def delete_job(
     """
     with database.write() as session:
         store.delete_job(session, job_id)
-        record_audit_event(session, "job_deleted", job_id, caller, request)
+        record_audit_event(session, JOB_DELETED, job_id, caller, request)
     # After the commit: an orphaned file is harmless, a row without its file is not. All files, not only those
     # that the row names: a worker that died may have left others.
     artifacts.delete_job_files(job_id)

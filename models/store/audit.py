@@ -6,6 +6,8 @@ from sqlalchemy.orm import Session
 from models.store.sql_functions import DatabaseNow
 from models.store.tables import AuditEvent
 
+JOB_DELETED = "job_deleted"
+
 
 def record(
     session: Session,

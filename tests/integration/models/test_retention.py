@@ -7,10 +7,11 @@ import sys
 import pytest
 from sqlalchemy import update
 
-from models.artifacts import ArtifactStore
+from models.artifacts import ArtifactStore, parse_job_id
 from models.retention import prune
 from models.settings import Settings
 from models.store import jobs, queue
+from models.store.audit import record
 from models.store.database import Database
 from models.store.sql_functions import DatabaseNow
 from models.store.tables import Job
@@ -71,6 +72,18 @@ def test_models_are_removed_after_the_configured_days(database: Database, store:
     needed = running(database, store)
     assert prune(database, store, days=30).files == 3
     assert set(store.list_files()) == {young_model, needed}
+
+
+def test_d5_files_of_deleted_jobs_are_removed(database: Database, store: ArtifactStore) -> None:
+    files = finished(database, store, days_ago=1)
+    needed = running(database, store)
+    job_id = parse_job_id(files[0])
+    with database.write() as session:
+        jobs.delete_job(session, job_id)
+        record(session, "job_deleted", job_id, owner="local")
+    pruned = prune(database, store)
+    assert (pruned.files, pruned.unknown) == (2, 0)
+    assert set(store.list_files()) == {needed}
 
 
 def test_a_dry_run_removes_no_file(database: Database, store: ArtifactStore) -> None:

@@ -1,7 +1,10 @@
 """An interrupted job resumes at its checkpoint: same weights, each epoch once, and no file left behind."""
 
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -14,6 +17,7 @@ from models.store import jobs
 from models.store.database import Database
 from models.store.tables import Job
 from tests.factories import job_spec
+from tests.object_store import UnreliableFileSystem, outage
 from worker import checkpoints
 from worker.checkpoints import Checkpoint
 from worker.lease import Lease
@@ -129,6 +133,42 @@ def test_a_released_job_continues_at_its_checkpoint_and_ends_with_the_same_weigh
     assert attempts == [1, 1, 1, *[2] * (job.result.epochs_run - 3)]
     assert store.list_checkpoints(job_id) == []
     assert (job.checkpoint_epoch, job.checkpoint_path) == (None, None)
+
+
+@pytest.mark.parametrize("database_settings", ["sqlite"], indirect=True)
+def test_d5_a_job_outlives_outages_of_the_object_store(
+    database: Database,
+    settings: Settings,
+    programs: ProgramCache,
+    request_after: Callable[[int, Action], None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The store is away when the job resumes, at a later checkpoint, and when its model is to be stored."""
+    runner = Runner(settings.model_copy(update={"artifacts_url": "unreliable://models"}))
+    runner._programs = programs
+    expected = expected_weights(database, runner)
+    job_id = interrupted(database, runner, request_after)
+    stored = Lease.on_epoch_end
+
+    def end_outage(_: float) -> None:
+        waiting.append(job_now(database, job_id).epochs_done)
+        UnreliableFileSystem.away = False
+
+    def begin_outage(lease: Lease, record: EpochRecord, *rest: Any) -> None:
+        UnreliableFileSystem.away = True
+        stored(lease, record, *rest)
+
+    waiting: list[int] = []
+    monkeypatch.setattr("worker.runner.time", SimpleNamespace(sleep=end_outage, monotonic=time.monotonic))
+    monkeypatch.setattr(Lease, "on_epoch_end", begin_outage)
+    with outage():
+        runner.run_next()
+    runner.close()
+    job = job_now(database, job_id)
+    assert (job.state, job.attempt, job.crashes) == (JobState.SUCCEEDED, 2, 0), job.error_message
+    assert job.result is not None
+    assert job.result.weights_sha256 == expected
+    assert waiting == [3, job.result.epochs_run]
 
 
 def test_a_job_that_is_interrupted_again_and_again_keeps_two_checkpoints(

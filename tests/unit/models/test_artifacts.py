@@ -1,15 +1,16 @@
 import hashlib
 import os
 import resource
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from models.artifacts import ArtifactStore
-from models.errors import NotFound
+from models.errors import NotFound, ServiceUnavailable
 from models.settings import Settings
+from tests.object_store import outage
 
 NAME = "jobs/job_1/1/model.keras"
 CONTENT = b"weights"
@@ -44,6 +45,24 @@ def test_a_changed_artifact_is_not_returned(store: ArtifactStore) -> None:
     store.put(NAME, b"other weights")
     with pytest.raises(NotFound, match="damaged"):
         store.get(NAME, sha256=SHA256)
+
+
+def test_d5_an_object_store_that_is_away_raises_oserrors(settings: Settings) -> None:
+    store = ArtifactStore(settings.model_copy(update={"artifacts_url": "unreliable://models"}))
+    store.put(NAME, CONTENT)
+    operations: list[Callable[[], object]] = [
+        lambda: store.put(NAME, CONTENT),
+        lambda: store.get(NAME, sha256=SHA256),
+        store.list_files,
+        lambda: store.remove(NAME),
+    ]
+    for operation in operations:
+        with outage(), pytest.raises(OSError, match="artifacts cannot be reached") as raised:
+            operation()
+        assert isinstance(raised.value, ServiceUnavailable)
+    with outage():
+        store.delete_job_files("job_1")
+    assert store.get(NAME, sha256=SHA256) == CONTENT
 
 
 def test_removing_an_artifact_is_idempotent(store: ArtifactStore) -> None:

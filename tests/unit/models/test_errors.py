@@ -16,7 +16,7 @@ def test_the_tree_atop_the_module_is_the_tree_of_the_classes() -> None:
         depth = (len(line) - len(line.lstrip("│├└─ "))) // 4
         path[depth:] = [name]
         drawn[name] = path[-2] if depth else "Exception"
-    assert drawn == {error.__name__: error.__base__.__name__ for error in ALL}
+    assert drawn == {error.__name__: error.__bases__[0].__name__ for error in ALL}
 
 
 def test_error_codes_are_lower_case_and_unique() -> None:
