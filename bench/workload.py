@@ -3,12 +3,13 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from models.dataset_cards import DATASETS
 from models.errors import DatasetUnavailable
 from models.settings import Settings
-from models.spec import CLASSES, PIXELS, JobSpec
+from models.spec import PIXELS, JobSpec
 from worker.datasets import Bytes, DataSplit, load, split_dataset
 
-LAYERS = (PIXELS, 512, 512, CLASSES)
+LAYERS = (PIXELS, 512, 512, DATASETS["mnist"].classes)
 BATCH_SIZE = 32
 LEARNING_RATE = 0.001
 

@@ -10,7 +10,7 @@ from pydantic import Field
 from models.dataset_cards import DATASETS
 from models.errors import BudgetExceeded, FieldError
 from models.settings import Settings
-from models.spec import CLASSES, PIXELS, SIDE, Cnn, JobSpec, Mlp
+from models.spec import PIXELS, SIDE, Cnn, JobSpec
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class _Layer:
 )
 def estimate_cost(spec: JobSpec) -> CostEstimate:
     """Estimate the cost of `spec` from its layers; computed once for jobs that differ in their seeds only."""
-    layers = _list_layers(spec.model)
+    layers = _list_layers(spec)
     parameters = sum(layer.weights + layer.outputs for layer in layers)
     normalizations = [
         technique
@@ -92,13 +92,14 @@ def compute_flops_per_epoch(spec: JobSpec) -> int:
     Two a weight, position and example forward, two for the weight's gradient, two for the input's gradient;
     the images need none.
     """
-    products = [layer.weights * layer.positions for layer in _list_layers(spec.model)]
+    products = [layer.weights * layer.positions for layer in _list_layers(spec)]
     return (6 * sum(products) - 2 * products[0]) * spec.dataset.training_examples
 
 
-def _list_layers(model: Mlp | Cnn) -> list[_Layer]:
+def _list_layers(spec: JobSpec) -> list[_Layer]:
     """Every layer with a kernel, from the images to the logits."""
     layers, inputs, side, field = [], PIXELS, SIDE, "hidden_units"
+    model, classes = spec.model, spec.dataset.classes
     if isinstance(model, Cnn):
         channels, field = 1, "filters"
         for filters in model.filters:
@@ -110,7 +111,7 @@ def _list_layers(model: Mlp | Cnn) -> list[_Layer]:
         field = "hidden_units"
         layers.append(_Layer(inputs * units, units, 1, 0, field))
         inputs = units
-    return [*layers, _Layer(inputs * CLASSES, CLASSES, 1, 0, field)]
+    return [*layers, _Layer(inputs * classes, classes, 1, 0, field)]
 
 
 def check_budget(spec: JobSpec, settings: Settings) -> CostEstimate:
@@ -124,7 +125,7 @@ def check_budget(spec: JobSpec, settings: Settings) -> CostEstimate:
     if cost.parameters > settings.max_parameters:
         errors.append(
             FieldError(
-                f"/model/{max(_list_layers(spec.model), key=lambda layer: layer.weights).field}",
+                f"/model/{max(_list_layers(spec), key=lambda layer: layer.weights).field}",
                 f"{cost.parameters:,} parameters; this installation allows {settings.max_parameters:,} a job",
             )
         )

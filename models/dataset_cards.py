@@ -38,6 +38,8 @@ class DatasetCard:
     """Examples touched once, at the end."""
     sha256: tuple[str, str, str, str]
     """Of the four uncompressed IDX files that the arrays make up, in the order of IDX_FILES."""
+    classes: int = 10
+    """Labels are 0 to classes - 1."""
     packaged: bool = False
     """Whether a Python package that workers depend on contains it."""
     folders: tuple[str, ...] = ()

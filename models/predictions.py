@@ -37,7 +37,7 @@ _START = "python -m celery -A worker.predictor:app worker"
 Choice = Literal["auto", "true", "false"]
 """Whether an image is transformed before prediction: detected from the image, or as given."""
 Probabilities = list[list[float]]
-"""(n, 10): of each image, of each class."""
+"""(n, classes): of each image, of each class."""
 
 # Errors that the predictor returns in place of probabilities, and the exceptions they become.
 GONE, DAMAGED, AWAY, FAILED = "gone", "damaged", "away", "failed"

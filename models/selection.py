@@ -6,11 +6,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from models.experiments import merge_patch
+from models.spec import DatasetSpec
 
 FEWEST_SEEDS = 2
 """One seed shows luck as much as a variant."""
-CHANCE_LOSS = math.log(10)
-"""Of a model that gives each digit the same probability, in nats."""
+
+
+def compute_chance_loss(classes: int) -> float:
+    """The loss of a model that gives each class the same probability, in nats."""
+    return math.log(classes)
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,7 @@ def choose_variant(
     if len(validated) < FEWEST_SEEDS:
         return "Only one variant can be chosen."
     best = min(validated, key=lambda one: one.validation_loss or math.inf)
-    if (best.validation_loss or math.inf) >= CHANCE_LOSS:
+    dataset = DatasetSpec.model_validate(datasets[baseline] or {})
+    if (best.validation_loss or math.inf) >= compute_chance_loss(dataset.classes):
         return "No variant does better on validation images than chance."
     return best

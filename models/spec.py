@@ -52,7 +52,6 @@ VISIBLE = AfterValidator(require_visible)
 Text200 = Annotated[str, Field(max_length=200), WITHOUT_NUL]
 Seed = Annotated[int, Field(ge=0, le=2**31 - 1)]
 
-CLASSES = 10
 SIDE = 28
 PIXELS = SIDE * SIDE
 
@@ -126,6 +125,11 @@ class DatasetSpec(_Part):
         description="`last`: the last rows in their order, as Keras's validation_split does",
     )
     split_seed: Seed = Field(0, description="Seed of subset, label noise and stratified split")
+
+    @property
+    def classes(self) -> int:
+        """How many classes the images have: labels are 0 to classes - 1."""
+        return DATASETS[self.name].classes
 
     @property
     def rows(self) -> int:

@@ -39,7 +39,7 @@ def full(
             ],
             "recommendation": recommendation(names),
             "missing": [],
-            "datasets": [{"name": "mnist_5k", "sha256": ["b" * 64], "test_examples": 1000}],
+            "datasets": [{"name": "mnist_5k", "sha256": ["b" * 64], "classes": 10, "test_examples": 1000}],
             "engines": ["TensorFlow 2.21.0, Keras 3.15.0 on cpu, threads a job: 1"],
             "notes": ["Losses are cross-entropy in nats without any penalty."],
             "repeat": 'curl -sS http://127.0.0.1:8000/v1/experiments -d \'{"name":"again"}\'',
@@ -91,7 +91,7 @@ def empty(names: Sequence[str] = ("none", "dropout"), *, state: str = "queued") 
                 {"job_id": f"job_{name}", "variant": name, "seed": 0, "state": state, "reason": reason}
                 for name in names
             ],
-            "datasets": [{"name": "mnist_5k", "sha256": [], "test_examples": 1000}],
+            "datasets": [{"name": "mnist_5k", "sha256": [], "classes": 10, "test_examples": 1000}],
             "engines": [],
         }
     )

@@ -14,7 +14,7 @@ from models.artifacts import ArtifactStore, get_attempt_folder
 def save_artifacts(
     store: ArtifactStore, job_id: str, attempt: int, model: keras.Model, probabilities: NDArray[np.float64]
 ) -> dict[str, str]:
-    """Write the model as `.keras` and the probabilities (n, 10) as `.npy` of 16-bit floats.
+    """Write the model as `.keras` and the probabilities (n, classes) as `.npy` of 16-bit floats.
 
     Returns ResultRecord's fields of the two files: their names and digests.
     """

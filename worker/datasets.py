@@ -13,7 +13,7 @@ from models.dataset_cards import DATASETS, IDX_FILES
 from models.datasets import GZIP_MAGIC, NPZ_ARRAYS, find_damage, find_dataset, find_idx_file
 from models.errors import DatasetUnavailable, FieldError
 from models.settings import Settings
-from models.spec import CLASSES, PIXELS, DatasetSpec
+from models.spec import PIXELS, DatasetSpec
 
 Bytes = NDArray[np.uint8]
 Labels = NDArray[np.int32]
@@ -150,7 +150,7 @@ def _read_mnist_5k() -> list[Bytes]:
     rows = np.loadtxt(DATA_PATH, delimiter=",", dtype=np.uint8)
     images, labels = rows[:, :-1].reshape(-1, 28, 28), rows[:, -1]
     order = np.random.default_rng(_MNIST_5K_SEED).permutation(len(labels))
-    by_class = [order[labels[order] == digit] for digit in range(CLASSES)]
+    by_class = [order[labels[order] == digit] for digit in range(DATASETS["mnist_5k"].classes)]
     test = np.isin(order, np.concatenate([rows[:_TEST_IMAGES_A_CLASS] for rows in by_class]))
     return [array[order[rows]] for rows in (~test, test) for array in (images, labels)]
 
@@ -174,10 +174,10 @@ def split_dataset(dataset: Dataset, spec: DatasetSpec) -> DataSplit:
         labels = dataset.train_labels[rows]
         learned, held_out = _stratified(positions, labels, spec.training_examples, _stream(spec, _SPLIT))
     train, validation = dataset.train.take(rows[learned]), dataset.train.take(rows[held_out])
-    # New labels are drawn from all ten classes, so that a tenth of them stays right.
+    # New labels are drawn from all classes, so that one in so many classes stays right.
     count, stream = round(spec.label_noise * len(train)), _stream(spec, _NOISE)
     noisy = train.labels.copy()
-    noisy[stream.permutation(len(noisy))[:count]] = stream.integers(CLASSES, size=count)
+    noisy[stream.permutation(len(noisy))[:count]] = stream.integers(spec.classes, size=count)
     train = replace(train, labels=noisy)
     measured = min(len(train), len(validation) or _MEASURED_ROWS)
     return DataSplit(

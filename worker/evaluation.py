@@ -22,7 +22,7 @@ from worker.techniques.stopping import BestEpoch
 
 @dataclass(frozen=True)
 class TrainedModel:
-    """A model at the reported epoch's weights, its probabilities (n, 10) for the test images, its metrics."""
+    """A model at the reported epoch's weights, its test images' probabilities (n, classes), its metrics."""
 
     model: keras.Model
     test_probabilities: NDArray[np.float64]

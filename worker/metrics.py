@@ -1,4 +1,4 @@
-"""Metrics of a classifier from its logits (n, 10) and labels (n,), in 64 bits."""
+"""Metrics of a classifier from its logits (n, classes) and labels (n,), in 64 bits."""
 
 from dataclasses import dataclass
 
@@ -6,7 +6,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.records import CalibrationBin
-from models.spec import CLASSES
 
 Logits = NDArray[np.float32]
 Array = NDArray[np.float64]
@@ -23,7 +22,7 @@ class Scores:
 
 
 def compute_log_probabilities(logits: Logits) -> Array:
-    """Log-softmax (n, 10), without overflow; not a number where logits are infinite."""
+    """Log-softmax (n, classes), without overflow; not a number where logits are infinite."""
     with np.errstate(invalid="ignore"):
         shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
     normalized: Array = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
@@ -78,6 +77,7 @@ def pack_correct(logits: Logits, labels: NDArray[np.int32]) -> bytes:
 
 
 def compute_confusion_matrix(probabilities: Array, labels: NDArray[np.int32]) -> tuple[tuple[int, ...], ...]:
-    """How often each truth (row) got each answer (column): counts (10, 10)."""
-    cells = np.bincount(labels * CLASSES + probabilities.argmax(axis=1), minlength=CLASSES * CLASSES)
-    return tuple(tuple(row) for row in cells.reshape(CLASSES, CLASSES).tolist())
+    """How often each truth (row) got each answer (column): counts (classes, classes)."""
+    classes = probabilities.shape[1]
+    cells = np.bincount(labels * classes + probabilities.argmax(axis=1), minlength=classes * classes)
+    return tuple(tuple(row) for row in cells.reshape(classes, classes).tolist())

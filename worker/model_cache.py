@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 
 Images = NDArray[np.float32]
 Model = Callable[[Images], Any]
-"""Images (n, 784) in, a tensor of probabilities (n, 10) out."""
+"""Images (n, 784) in, a tensor of probabilities (n, classes) out."""
 
 
 class ModelCache:
@@ -45,7 +45,7 @@ class ModelCache:
         self._database.close()
 
     def predict(self, job_id: str, images: Images) -> NDArray[np.float32]:
-        """What a job's model makes of images (n, 784), 0 to 1: probabilities (n, 10).
+        """What a job's model makes of images (n, 784), 0 to 1: probabilities (n, classes).
 
         Raises:
             NotFound: there is no such job, or it has no model, or no longer.

@@ -2,7 +2,7 @@
 
 import keras
 
-from models.spec import CLASSES, PIXELS, SIDE, Cnn, JobSpec
+from models.spec import PIXELS, SIDE, Cnn, JobSpec
 from worker.seeds import derive_seed
 from worker.techniques.noise import NOISE_LAYERS
 
@@ -27,7 +27,7 @@ _ACTIVATION = "_activation"
 
 
 def build_network(spec: JobSpec, layers: KerasLayers) -> keras.Model:
-    """Images (n, 784) in, logits (n, 10) out; `set_initial_weights` sets the job's initial weights."""
+    """Images (n, 784) in, logits (n, classes) out; `set_initial_weights` sets the job's initial weights."""
     images = x = keras.Input((PIXELS,), name="images")
     regularization = spec.regularization
     if (noise := regularization.gaussian_noise) and noise.sigma:
@@ -45,7 +45,7 @@ def build_network(spec: JobSpec, layers: KerasLayers) -> keras.Model:
             x = layers.make_noise("dropout", dropout.rate, f"dropout_{index}")(x)
         if (gaussian := regularization.gaussian_dropout) and gaussian.rate:
             x = layers.make_noise("gaussian_dropout", gaussian.rate, f"gaussian_dropout_{index}")(x)
-    return keras.Model(images, keras.layers.Dense(CLASSES, name="logits")(x), name="regbench")
+    return keras.Model(images, keras.layers.Dense(spec.dataset.classes, name="logits")(x), name="regbench")
 
 
 def _apply_convolutions(
@@ -107,7 +107,7 @@ def get_kernels(network: keras.Model) -> list[keras.Variable]:
 
 
 def build_inference_model(spec: JobSpec) -> keras.Model:
-    """Images (n, 784) in, probabilities (n, 10) out, from Keras's own layers alone; its weights mean nothing.
+    """Images (n, 784) in, probabilities (n, classes) out, from Keras's layers; its weights mean nothing.
 
     It is built as the file of an exported model has it, so that the weights in such a file fit.
     """

@@ -70,7 +70,7 @@ def _make_models() -> "ModelCache":
 
 @app.task(name=PREDICT)
 def predict(job_ids: list[str], images: str, reply_key: str) -> None:
-    """Send each job's probabilities (n, 10) for images (n, 784), base64 of float32; or an error."""
+    """Send each job's probabilities (n, classes) for images (n, 784), base64 of float32; or an error."""
     response: dict[str, Any]
     try:
         pixels = np.frombuffer(base64.b64decode(images), "<f4").reshape(-1, PIXELS)

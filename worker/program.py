@@ -143,7 +143,7 @@ class CompiledProgram:
         return {name: float(variable.numpy()) / examples for name, variable in self._sums.items()}
 
     def compute_logits(self, images: Bytes) -> NDArray[np.float32]:
-        """The network's answers (n, 10) to images (n, 784), values 0 to 255, in inference mode."""
+        """The network's answers (n, classes) to images (n, 784), values 0 to 255, in inference mode."""
         rows = len(images)
         blocks = []
         for start in range(0, rows, _FORWARD_BLOCK):
@@ -275,4 +275,4 @@ def get_program_shape(spec: JobSpec) -> Hashable:
         if not technique.between_epochs
     )
     optimizer = spec.training.optimizer
-    return (spec.model, techniques, (optimizer.name, optimizer.momentum))
+    return (spec.model, spec.dataset.classes, techniques, (optimizer.name, optimizer.momentum))

@@ -79,7 +79,6 @@ def show_job(
             JobSpec.model_validate(job.spec, context=STORED).model_dump(mode="json", exclude_defaults=True),
         ),
         metrics=_format_metrics(job.result) if job.result else {},
-        digits=range(10),
     )
 
 

@@ -53,7 +53,7 @@ def _build_detectable(
         return None
     basis = f"80 % power at the report's level, {level:g} for {format_count(tests, 'test')} together"
     dataset, epochs = spec.base.dataset.name, spec.base.training.epochs
-    variance = get_variance_over_seeds(session, dataset, epochs=epochs, parameters=parameters)
+    variance = get_variance_over_seeds(session, spec.base.dataset, epochs=epochs, parameters=parameters)
     if variance is None:
         return schemas.Detectable(
             pairs=pairs,

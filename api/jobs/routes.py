@@ -293,7 +293,7 @@ def download_model(
 ) -> Response:
     """The trained model as a `.keras` file, whole or in part.
 
-    It takes images (n, 784) scaled to 0..1 and returns the probabilities of the ten digits.
+    It takes images (n, 784) scaled to 0..1 and returns the probabilities of the classes.
     """
     with database.read() as session:
         result = store.get_result(get_job(session, job_id))

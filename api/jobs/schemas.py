@@ -59,7 +59,7 @@ class ResultDetails(Result):
 
     layers: list[Layer] | None = Field(description="One for each kernel, first to last")
     confusion_matrix: list[list[int]] | None = Field(
-        description="10 x 10 counts of test images: a row per true class, a column per predicted class"
+        description="Counts of test images: a row per true class, a column per predicted class"
     )
     per_class_accuracy: list[float | None] | None = Field(
         description="Share of each true class's test images classified correctly; null if it has none"

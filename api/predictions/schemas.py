@@ -8,9 +8,9 @@ from api.http.schemas import ResponseModel
 class Prediction(ResponseModel):
     """What a model makes of one image."""
 
-    label: int = Field(description="The most probable class, 0 to 9")
+    label: int = Field(description="The most probable class, counted from 0")
     confidence: float = Field(description="That class's probability")
-    probabilities: list[float] = Field(description="Of each class, 0 to 9; they add up to 1")
+    probabilities: list[float] = Field(description="Of each class, in order; they add up to 1")
     warnings: list[str] = Field(description="Reasons to doubt the prediction; empty if there are none")
 
 

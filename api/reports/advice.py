@@ -151,7 +151,7 @@ def _advise_on_task(evidence: Evidence) -> Consideration:
 def _describe_overfitting(evidence: Evidence) -> Iterator[Advice]:
     for item in evidence.measured:
         accuracies = [seed.result.test_accuracy for seed in item.variant.seeds]
-        if all(_is_at_chance(accuracy, evidence.test_examples) for accuracy in accuracies):
+        if all(_is_at_chance(accuracy, evidence) for accuracy in accuracies):
             text = f"No model of {item.variant.name} does better than chance; nothing can be learned from it."
             yield _build_advice(text, item.get_reference("test_accuracy"))
     baseline = evidence.baseline
@@ -168,9 +168,10 @@ def _describe_overfitting(evidence: Evidence) -> Iterator[Advice]:
     )
 
 
-def _is_at_chance(accuracy: float, examples: int) -> bool:
-    """Whether guessing one of ten classes would do as well, give or take three standard errors."""
-    return accuracy <= 0.1 + 3 * compute_proportion_standard_error(0.1, examples)
+def _is_at_chance(accuracy: float, evidence: Evidence) -> bool:
+    """Whether guessing a class would do as well, give or take three standard errors."""
+    chance = 1 / evidence.classes
+    return accuracy <= chance + 3 * compute_proportion_standard_error(chance, evidence.test_examples)
 
 
 def _describe_gain_along(unit: str, steps: dict[str, list[Step]], *, grows_with_size: bool) -> list[Advice]:

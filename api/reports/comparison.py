@@ -183,6 +183,7 @@ def compare(
                 sha256=sorted(
                     {job.result.dataset_sha256 for job in done if job.dataset == name and job.result}
                 ),
+                classes=DATASETS[name].classes,
                 test_examples=DATASETS[name].test_examples,
             )
             for name in dict.fromkeys(job.dataset for job in everything)

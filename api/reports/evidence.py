@@ -43,6 +43,7 @@ class Evidence:
         ]
         self.baseline = next((item for item in self.measured if item.variant.is_baseline), None)
         self.test_examples = min(dataset.test_examples for dataset in comparison.datasets)
+        self.classes = min(dataset.classes for dataset in comparison.datasets)
         self.techniques = [
             item
             for item in self.measured

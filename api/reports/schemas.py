@@ -252,6 +252,7 @@ class DatasetUsed(ResponseModel):
 
     name: str
     sha256: list[str]
+    classes: int
     test_examples: int
 
 

@@ -9,8 +9,8 @@ from sqlalchemy.orm import Session
 
 from models.errors import Conflict
 from models.experiments import ExperimentSpec
-from models.selection import CHANCE_LOSS
-from models.spec import STORED, JobSpec
+from models.selection import compute_chance_loss
+from models.spec import STORED, DatasetSpec, JobSpec
 from models.states import JobState
 from models.store.jobs import NewJob, create_jobs, retry_job
 from models.store.tables import Experiment, Job, Result, Run
@@ -133,7 +133,7 @@ class Variance:
 
 
 def get_variance_over_seeds(
-    session: Session, dataset: str, *, epochs: int, parameters: Collection[int]
+    session: Session, dataset: DatasetSpec, *, epochs: int, parameters: Collection[int]
 ) -> Variance | None:
     """How much test accuracy (a fraction) varies from seed to seed within a variant.
 
@@ -149,10 +149,10 @@ def get_variance_over_seeds(
         .join(Result, Result.job_id == Run.job_id)
         .join(Job, Job.id == Run.job_id)
         .where(
-            Job.dataset == dataset,
+            Job.dataset == dataset.name,
             Job.epochs == epochs,
             metrics.parameters.in_(parameters),
-            metrics.test_loss < CHANCE_LOSS,
+            metrics.test_loss < compute_chance_loss(dataset.classes),
         )
         .group_by(Run.experiment_id, Run.variant)
         .having(func.count() > 1)

@@ -11,14 +11,13 @@ class LabelSmoothing(Technique):
     strength_parameter = "alpha"
     group = "The targets"
 
-    alpha: float = Field(0.1, ge=0, le=0.5, description="Probability that is spread over all ten classes")
+    alpha: float = Field(0.1, ge=0, le=0.5, description="Probability that is spread over all classes")
 
     about = TechniqueCard(
         title="Label smoothing",
-        formula="loss = -sum_k t_k log p_k with t = (1 - alpha) * one_hot + alpha / 10",
-        in_training="The target probability of the true class is 1 - 0.9 alpha, "
-        "so that ever larger logits do "
-        "not lower the loss.",
+        formula="loss = -sum_k t_k log p_k with t = (1 - alpha) * one_hot + alpha / classes",
+        in_training="The target probability of the true class is 1 - alpha + alpha / classes, so that ever "
+        "larger logits do not lower the loss.",
         at_inference="Nothing; probabilities are less extreme.",
         when_to_use="When labels may be wrong, or when overconfidence hurts.",
         cost="Negligible.",

@@ -6,7 +6,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from models.spec import CLASSES, JobSpec
+from models.spec import JobSpec
 from worker.network import get_kernels
 from worker.techniques.base import StrengthVariables
 from worker.techniques.inputs import Targets
@@ -17,10 +17,10 @@ class Objective(StrengthVariables):
 
     def __init__(self, spec: JobSpec, network: keras.Model) -> None:
         super().__init__(spec)
-        self._kernels = get_kernels(network)
+        self._kernels, self._classes = get_kernels(network), spec.dataset.classes
 
     def compute_data_loss(self, logits: Any, targets: Targets) -> Any:
-        """Mean loss of logits (n, 10) against their targets, in nats per example."""
+        """Mean loss of logits (n, classes) against their targets, in nats per example."""
         loss = self._cross_entropy(logits, targets.labels)
         if targets.partners is None:
             return loss
@@ -31,7 +31,7 @@ class Objective(StrengthVariables):
         alpha = self._strengths.get("label_smoothing")
         if alpha is None:
             return tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits))
-        targets = (1.0 - alpha) * tf.one_hot(labels, CLASSES) + alpha / CLASSES
+        targets = (1.0 - alpha) * tf.one_hot(labels, self._classes) + alpha / self._classes
         return tf.reduce_mean(tf.nn.softmax_cross_entropy_with_logits(targets, logits))
 
     def compute_penalty(self, logits: Any, hidden: Sequence[Any]) -> Any:

@@ -162,7 +162,18 @@ function show(side, { label, confidence, probabilities, warnings }) {
   side.querySelector(".digit").textContent = label;
   side.querySelector(".confidence").textContent = `with a confidence of ${percent(confidence)}`;
   showWarnings(side, warnings);
-  side.querySelectorAll(".bars li").forEach((bar, digit) => setBar(bar, probabilities[digit], digit === label));
+  fitBars(side.querySelector(".bars"), probabilities.length);
+  side.querySelectorAll(".bars li").forEach((bar, index) => setBar(bar, probabilities[index], index === label));
+}
+
+// A bar for each class of the model's dataset.
+function fitBars(bars, classes) {
+  while (bars.children.length > classes) bars.lastElementChild.remove();
+  while (bars.children.length < classes) {
+    const bar = bars.firstElementChild.cloneNode(true);
+    bar.querySelector(".label").textContent = bars.children.length;
+    bars.append(bar);
+  }
 }
 
 function showWarnings(side, warnings) {

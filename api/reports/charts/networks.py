@@ -16,6 +16,8 @@ MAX_PANELS = 8
 # Blue below zero, white at zero, red above.
 _DIVERGING = "RdBu_r"
 _IMAGES_PER_ROW = 8
+# More labels at a confusion matrix would overlap.
+_MOST_TICKS = 20
 
 
 def find_diagnosed(comparison: Comparison) -> list[tuple[str, Diagnostics]]:
@@ -140,7 +142,7 @@ def draw_calibration(comparison: Comparison) -> Figure:
 
 
 def draw_confusion(comparison: Comparison) -> Figure:
-    """For each true digit, how many more or fewer of 1,000 images get each answer than with the baseline."""
+    """For each true class, how many more or fewer of 1,000 images get each answer than with the baseline."""
     variants = find_with_confusion(comparison)[:MAX_PANELS]
     baseline = next(variant for variant in comparison.variants if variant.is_baseline)
     expected = _normalize_per_thousand(baseline)
@@ -159,8 +161,9 @@ def draw_confusion(comparison: Comparison) -> Figure:
     for panel, change in zip(axes, changes, strict=True):
         panel.imshow(change, cmap=_DIVERGING, vmin=-darkest, vmax=darkest, interpolation="none")
         panel.set_anchor("NW")
-        panel.set_xticks(range(len(change)))
-        panel.set_yticks(range(len(change)))
+        ticks = range(0, len(change), 1 + len(change) // _MOST_TICKS)
+        panel.set_xticks(ticks)
+        panel.set_yticks(ticks)
         panel.tick_params(length=0, labelsize=7)
         panel.grid(visible=False)
         panel.spines[:].set_visible(False)

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from models.selection import VariantMeans, choose_variant
+from models.selection import VariantMeans, choose_variant, compute_chance_loss
 
 
 def document(seeds: int = 3, **changes: Any) -> dict[str, Any]:
@@ -57,3 +57,8 @@ def test_where_nothing_can_be_chosen_the_reason_is_given(
     answer = choose_variant(document(seeds), given, "a")
     assert isinstance(answer, str)
     assert reason in answer
+
+
+def test_chance_depends_on_the_number_of_classes() -> None:
+    assert compute_chance_loss(10) == pytest.approx(2.302585)
+    assert compute_chance_loss(2) < compute_chance_loss(62)

@@ -90,3 +90,9 @@ def test_correct_images_are_bits_in_the_order_of_the_images() -> None:
     logits = np.eye(10, dtype=np.float32)
     labels = np.array([0, 9, 2, 9, 9, 9, 9, 9, 9, 9], np.int32)
     assert pack_correct(logits, labels) == bytes([0b10100000, 0b01000000])
+
+
+def test_confusion_has_a_row_and_a_column_for_each_class() -> None:
+    probabilities = np.array([[0.2, 0.7, 0.1], [0.1, 0.1, 0.8], [0.5, 0.3, 0.2]])
+    confusion = compute_confusion_matrix(probabilities, np.array([1, 0, 0], np.int32))
+    assert confusion == ((1, 0, 1), (0, 1, 0), (0, 0, 0))

@@ -1,8 +1,11 @@
+from dataclasses import replace
+
 import keras
 import numpy as np
 import pytest
 
 from models.cost import estimate_cost
+from models.dataset_cards import DATASETS
 from models.spec import JobSpec
 from tests.factories import job_spec
 from worker.network import KerasLayers, build_network, export_model, get_kernels, set_initial_weights
@@ -136,3 +139,15 @@ def build_like(spec: JobSpec, network: keras.Model) -> keras.Model:
     stock = build_network(spec, KerasLayers())
     stock.set_weights(network.get_weights())
     return stock
+
+
+@pytest.mark.parametrize("classes", [2, 62])
+def test_the_dataset_says_how_many_classes_a_network_has(
+    classes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(DATASETS, "mnist_5k", replace(DATASETS["mnist_5k"], classes=classes))
+    # A learning rate of its own: costs are cached by specification.
+    spec = job_spec(model={"hidden_units": [8]}, training={"optimizer": {"learning_rate": classes / 100}})
+    network = network_of(spec)
+    assert network.output.shape == (None, classes)
+    assert network.count_params() == estimate_cost(spec).parameters
