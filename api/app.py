@@ -13,13 +13,14 @@ from fastapi.responses import RedirectResponse
 from starlette.middleware.gzip import DEFAULT_EXCLUDED_CONTENT_TYPES, GZipMiddleware
 
 from api import api_keys, catalogue, dashboard, health, metrics, webhooks
+from api.experiments import action_routes as experiment_action_routes
 from api.experiments import routes as experiment_routes
 from api.experiments.serializers import ExperimentSerializer
 from api.http import docs_page, idempotency, openapi, problem_pages, problems
 from api.http import schemas as http_schemas
 from api.http.auth import AuthMiddleware
 from api.http.negotiation import Accept, negotiate
-from api.http.routing import StrictQueryRoute
+from api.http.routing import StrictQueryRoute, VerbAliasMiddleware
 from api.jobs import action_routes, batch_routes
 from api.jobs import routes as job_routes
 from api.jobs.status_loader import JobStatusLoader
@@ -97,10 +98,11 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         app.add_middleware(
             CORSMiddleware,
             allow_origins=list(settings.allowed_origins),
-            allow_methods=["GET", "POST", "DELETE"],
+            allow_methods=["GET", "POST", "PATCH", "DELETE"],
             allow_headers=_CORS_REQUEST_HEADERS,
             expose_headers=[*openapi.HEADERS, "RateLimit", "RateLimit-Policy", "Idempotent-Replayed"],
         )
+    app.add_middleware(VerbAliasMiddleware)
     openapi.install(app)
     app.add_exception_handler(idempotency.Replayed, idempotency.send_stored_response)
     for part in (
@@ -109,6 +111,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         batch_routes,
         prediction_routes,
         experiment_routes,
+        experiment_action_routes,
         reports,
         catalogue,
         dashboard,

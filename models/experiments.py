@@ -22,7 +22,7 @@ from models.spec import STORED, VISIBLE, WITHOUT_NUL, JobSpec, Seed, bound_lengt
 
 Document = dict[str, Any]
 
-MAX_VARIANT_NAME = 100
+MAX_VARIANT_NAME, MAX_EXPERIMENT_NAME = 100, 200
 """Letters."""
 
 _CONFOUNDED = "it differs in more than its regularization; set allow_confounders to true if this is intended"
@@ -89,7 +89,7 @@ class ExperimentSpec(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
-    name: Annotated[str, Field(min_length=1, max_length=200), WITHOUT_NUL, VISIBLE]
+    name: Annotated[str, Field(min_length=1, max_length=MAX_EXPERIMENT_NAME), WITHOUT_NUL, VISIBLE]
     base: JobSpec = JobSpec()
     variants: Annotated[
         tuple[Variant, ...],

@@ -52,6 +52,10 @@ VISIBLE = AfterValidator(require_visible)
 Text200 = Annotated[str, Field(max_length=200), WITHOUT_NUL]
 Seed = Annotated[int, Field(ge=0, le=2**31 - 1)]
 
+MAX_LABELS = 32
+LabelName = Annotated[str, Field(max_length=63), WITHOUT_NUL, AfterValidator(check_label_name)]
+Priority = Annotated[int, Field(ge=-100, le=100)]
+
 SIDE = 28
 PIXELS = SIDE * SIDE
 
@@ -73,6 +77,9 @@ def bound_length(most: int, *, if_empty: str | None = None) -> BeforeValidator:
         return value
 
     return BeforeValidator(check)
+
+
+Labels = Annotated[dict[LabelName, Text200], Field(max_length=MAX_LABELS), bound_length(MAX_LABELS)]
 
 
 def get_validation_errors(error: ValidationError) -> list[tuple[tuple[int | str, ...], str]]:
@@ -246,17 +253,11 @@ class JobSpec(_Part):
     name: Annotated[Text200, VISIBLE] | None = Field(
         None, description="For people; has no effect on training"
     )
-    labels: Annotated[
-        dict[Annotated[str, Field(max_length=63), WITHOUT_NUL, AfterValidator(check_label_name)], Text200],
-        Field(max_length=32),
-        bound_length(32),
-    ] = Field(
+    labels: Labels = Field(
         {}, description="For people and filters; no effect on training; no `=`, `.` or `,` in their names"
     )
-    priority: int = Field(
+    priority: Priority = Field(
         0,
-        ge=-100,
-        le=100,
         description="The queued job with the highest priority is next; running jobs are not interrupted",
     )
     dataset: DatasetSpec = DatasetSpec()

@@ -4,18 +4,19 @@ import json
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Generic, Literal, Self, TypeVar
+from typing import Any, Generic, Literal, Self, TypeVar, Unpack
 from uuid import uuid4
 
 import httpx
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
+from regbench.base import Document, Edit, ReportFormat
 from regbench.connection import Connection, parse_retry_after
 from regbench.errors import ClientError, Unreachable, WaitTimeout
+from regbench.reports import Report
 from regbench.resources import (
     CostEstimate,
     Dataset,
-    Document,
     Epoch,
     Experiment,
     Job,
@@ -23,8 +24,6 @@ from regbench.resources import (
     Predictions,
     Preset,
     Readiness,
-    Report,
-    ReportFormat,
     Technique,
 )
 
@@ -91,7 +90,7 @@ class Regbench:
     def submit_jobs(self, specs: Sequence[BaseModel | Document]) -> list[Job]:
         """Submit up to 1,000 jobs: all are stored, or none is."""
         batch = {"jobs": [_to_document(spec) for spec in specs]}
-        return self._read(self._create("/v1/jobs:batch", batch), _Items[Job]).items
+        return self._read(self._create("/v1/jobs/batch", batch), _Items[Job]).items
 
     def estimate_cost(self, document: BaseModel | Document) -> CostEstimate:
         """What a job or an experiment would cost; nothing is stored."""
@@ -151,6 +150,14 @@ class Regbench:
         """The new job that trains a failed or cancelled one's specification again."""
         return self._read(self._create(f"/v1/jobs/{job_id}/retry"), Job)
 
+    def update_job(self, job_id: str, **changes: Unpack[Edit]) -> Job:
+        """Change name, labels, notes, priority or `archived`; None resets a field or removes a label."""
+        return self._read(self._patch(f"/v1/jobs/{job_id}", changes), Job)
+
+    def delete_job(self, job_id: str) -> None:
+        """Remove an ended job with its history and model."""
+        self._http.request("DELETE", f"/v1/jobs/{job_id}")
+
     def create_experiment(
         self, document: BaseModel | Document, *, timeout: float | None = None
     ) -> Experiment:
@@ -191,6 +198,14 @@ class Regbench:
     def retry_failed(self, experiment_id: str) -> Experiment:
         """Train the experiment's failed and cancelled jobs again, as new jobs in their places."""
         return self._read(self._create(f"/v1/experiments/{experiment_id}/retry-failed"), Experiment)
+
+    def update_experiment(self, experiment_id: str, **changes: Unpack[Edit]) -> Experiment:
+        """The same of an experiment; `priority` and `archived` apply to its own jobs, too."""
+        return self._read(self._patch(f"/v1/experiments/{experiment_id}", changes), Experiment)
+
+    def delete_experiment(self, experiment_id: str, *, keep_jobs: bool = False) -> None:
+        """Remove an experiment with the jobs that no other one uses, or without them."""
+        self._http.request("DELETE", f"/v1/experiments/{experiment_id}", params={"keep_jobs": keep_jobs})
 
     def cancel_experiment(self, experiment_id: str) -> Experiment:
         """Cancel all the experiment's jobs that have not ended."""
@@ -297,6 +312,10 @@ class Regbench:
 
     def _post(self, path: str, shape: type[Shape]) -> Shape:
         return self._read(self._http.request("POST", path), shape)
+
+    def _patch(self, path: str, changes: Edit) -> httpx.Response:
+        # The same change twice is one change.
+        return self._http.request("PATCH", path, idempotent=True, **_to_body({**changes}))
 
     def _create(
         self, path: str, document: BaseModel | Document | None = None, *, timeout: float | None = None

@@ -3,20 +3,15 @@
 What a `Regbench` returned has methods that send requests (`job.wait()`), until it is closed.
 """
 
-import unicodedata
 from collections.abc import Sequence
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import Any, Protocol, Unpack
 
-from pydantic import BaseModel, ConfigDict, PrivateAttr
+from pydantic import Field
 
+from regbench.base import Document, Edit, ReportFormat, Resource, to_one_line
 from regbench.errors import ClientError
-
-if TYPE_CHECKING:
-    import pandas
-
-Document = dict[str, Any]
-ReportFormat = Literal["json", "md", "html", "csv"]  # in the API's order: typing caches equal literals
+from regbench.reports import Report
 
 
 class JobState(StrEnum):
@@ -45,40 +40,35 @@ class Client(Protocol):
     def pause(self, job_id: str) -> "Job": ...
     def resume(self, job_id: str) -> "Job": ...
     def retry(self, job_id: str) -> "Job": ...
+    def update_job(self, job_id: str, **changes: Unpack[Edit]) -> "Job": ...
+    def delete_job(self, job_id: str) -> None: ...
     def experiment(self, experiment_id: str) -> "Experiment": ...
     def wait_for_experiment(self, experiment_id: str, timeout: float | None = None) -> "Experiment": ...
     def jobs_of(self, experiment_id: str) -> "list[Job]": ...
-    def comparison(self, experiment_id: str) -> "Report": ...
+    def comparison(self, experiment_id: str) -> Report: ...
     def report(self, experiment_id: str, form: ReportFormat) -> bytes: ...
     def extend(self, experiment_id: str, extension: Document) -> "Experiment": ...
     def cancel_experiment(self, experiment_id: str) -> "Experiment": ...
     def pause_experiment(self, experiment_id: str) -> "Experiment": ...
     def resume_experiment(self, experiment_id: str) -> "Experiment": ...
     def retry_failed(self, experiment_id: str) -> "Experiment": ...
+    def update_experiment(self, experiment_id: str, **changes: Unpack[Edit]) -> "Experiment": ...
+    def delete_experiment(self, experiment_id: str, *, keep_jobs: bool = False) -> None: ...
 
 
-class _Resource(BaseModel):
-    model_config = ConfigDict(extra="allow", frozen=True)
-
-    _origin: Client | None = PrivateAttr(None)
-
-    def model_post_init(self, context: Any) -> None:
-        """Keep the client through which this came: pydantic's validation context."""
-        self._origin = context
-
-    def to_json(self) -> str:
-        """The whole document, as the service sent it."""
-        return self.model_dump_json(indent=2)
+class _Acting(Resource):
+    """A resource with methods that send requests."""
 
     @property
     def _client(self) -> Client:
         if self._origin is None:
             name = type(self).__name__
             raise ClientError(f"This {name} was not returned by a `Regbench`, so it cannot send requests.")
-        return self._origin
+        client: Client = self._origin
+        return client
 
 
-class Progress(_Resource):
+class Progress(Resource):
     """How far a job is: `epoch` of `epochs` done, `fraction` of all steps, seconds left if known."""
 
     epoch: int
@@ -87,14 +77,14 @@ class Progress(_Resource):
     eta_seconds: float | None
 
 
-class JobFailure(_Resource):
+class JobFailure(Resource):
     """Why a job failed."""
 
     code: str
     message: str
 
 
-class Result(_Resource):
+class Result(Resource):
     """What a job measured, in part: accuracies are fractions, losses nats per example."""
 
     test_accuracy: float
@@ -102,7 +92,7 @@ class Result(_Resource):
     training_seconds: float | None = None
 
 
-class Epoch(_Resource):
+class Epoch(Resource):
     """One row of a job's history."""
 
     epoch: int
@@ -112,7 +102,7 @@ class Epoch(_Resource):
     validation_accuracy: float | None
 
 
-class Job(_Resource):
+class Job(_Acting):
     """A job."""
 
     id: str
@@ -164,8 +154,19 @@ class Job(_Resource):
         """The new job that trains its specification again, if it has failed or been cancelled."""
         return self._client.retry(self.id)
 
+    def update(self, **changes: Unpack[Edit]) -> "Job":
+        """Change its `name`, `labels`, `notes` or `priority`, or archive it (`archived=True`).
 
-class ExperimentProgress(_Resource):
+        What is not named stays; None resets a field or removes a label.
+        """
+        return self._client.update_job(self.id, **changes)
+
+    def delete(self) -> None:
+        """Remove it with its history and model; it must have ended."""
+        self._client.delete_job(self.id)
+
+
+class ExperimentProgress(Resource):
     """How far an experiment is, over all its jobs; `finished`: all have ended and none will be added."""
 
     counts: dict[str, int]
@@ -175,14 +176,14 @@ class ExperimentProgress(_Resource):
     eta_seconds: float | None
 
 
-class Experiment(_Resource):
+class Experiment(_Acting):
     """An experiment."""
 
     id: str
     name: str
     preset: str | None = None
     baseline: str = ""
-    spec: dict[str, Any] = {}
+    spec: dict[str, Any] = Field({})
     progress: ExperimentProgress | None = None
     headline: str | None = None
     best: Document | None = None
@@ -213,7 +214,7 @@ class Experiment(_Resource):
         """Its jobs, oldest first."""
         return self._client.jobs_of(self.id)
 
-    def report(self) -> "Report":
+    def report(self) -> Report:
         """The comparison of its variants as far as they have finished."""
         return self._client.comparison(self.id)
 
@@ -241,79 +242,16 @@ class Experiment(_Resource):
         """Train its failed and cancelled jobs again, as new jobs in their places."""
         return self._client.retry_failed(self.id)
 
+    def update(self, **changes: Unpack[Edit]) -> "Experiment":
+        """The same changes as of a job; `priority` and `archived` apply to its own jobs, too."""
+        return self._client.update_experiment(self.id, **changes)
 
-class SeedResult(_Resource):
-    """One finished job of a variant; `result` has all that was measured."""
-
-    seed: int
-    job_id: str
-    reused: bool = False
-    result: dict[str, Any]
-
-
-class VariantReport(_Resource):
-    """One variant: `n` seeds have finished; `metrics` has means and intervals, null while n is 0."""
-
-    name: str
-    is_baseline: bool
-    n: int
-    seeds: list[SeedResult]
-    metrics: dict[str, Any] | None
+    def delete(self, *, keep_jobs: bool = False) -> None:
+        """Remove it with the jobs that no other experiment uses; all must have ended."""
+        self._client.delete_experiment(self.id, keep_jobs=keep_jobs)
 
 
-class Contrast(_Resource):
-    """One variant against the baseline, and the verdict that the numbers allow."""
-
-    variant: str
-    baseline: str
-    differences: dict[str, Any] | None
-    verdict: str
-
-
-class Report(_Resource):
-    """A comparison; losses in nats, accuracies as fractions, differences of accuracy in points."""
-
-    title: str
-    experiment_id: str | None
-    complete: bool
-    jobs: int
-    finished: int
-    headline: str
-    baseline: str
-    seeds: list[int]
-    variants: list[VariantReport]
-    contrasts: list[Contrast]
-
-    def rows(self) -> list[dict[str, Any]]:
-        """One for each finished job: variant, seed, job_id, and all that was measured."""
-        return [
-            {
-                "variant": variant.name,
-                "is_baseline": variant.is_baseline,
-                **seed.model_dump(include={"seed", "job_id", "reused"}),
-                **{name: value for name, value in seed.result.items() if name != "engine"},
-            }
-            for variant in self.variants
-            for seed in variant.seeds
-        ]
-
-    def to_pandas(self) -> "pandas.DataFrame":
-        """`rows()` as a data frame.
-
-        Raises:
-            ClientError: pandas is not installed.
-        """
-        try:
-            import pandas  # noqa: PLC0415 (many use the client without it)
-        except ImportError:
-            raise ClientError(
-                "A data frame needs pandas, which is not installed.",
-                "Install it with `pip install pandas`, or use report.rows().",
-            ) from None
-        return pandas.DataFrame(self.rows())
-
-
-class Technique(_Resource):
+class Technique(Resource):
     """What a regularization technique is."""
 
     name: str
@@ -328,7 +266,7 @@ class Technique(_Resource):
     parameters: list[dict[str, Any]]
 
 
-class Preset(_Resource):
+class Preset(Resource):
     """A ready experiment, and what should come out of it."""
 
     name: str
@@ -338,7 +276,7 @@ class Preset(_Resource):
     document: Document
 
 
-class CostEstimate(_Resource):
+class CostEstimate(Resource):
     """What a job or an experiment would cost, if it were submitted."""
 
     training_flops: float
@@ -346,7 +284,7 @@ class CostEstimate(_Resource):
     estimated_seconds: float | None
 
 
-class Dataset(_Resource):
+class Dataset(Resource):
     """A dataset, and whether it is on the service's machine."""
 
     name: str
@@ -354,7 +292,7 @@ class Dataset(_Resource):
     available: bool
 
 
-class Readiness(_Resource):
+class Readiness(Resource):
     """Whether the service can train now; each check is `ok` or describes the failure."""
 
     status: str
@@ -371,7 +309,7 @@ class Readiness(_Resource):
         return [name for name, outcome in self.checks.items() if outcome != "ok"]
 
 
-class Prediction(_Resource):
+class Prediction(Resource):
     """A model's prediction for one image: a probability of each class, and why it is doubtful."""
 
     label: int
@@ -380,13 +318,8 @@ class Prediction(_Resource):
     warnings: list[str]
 
 
-class Predictions(_Resource):
+class Predictions(Resource):
     """The predictions of a job's model, in the order of the images."""
 
     job_id: str
     predictions: list[Prediction]
-
-
-def to_one_line(text: str) -> str:
-    """The text without control characters: a name may come from anyone, and a terminal obeys them."""
-    return "".join(" " if unicodedata.category(character) == "Cc" else character for character in text)

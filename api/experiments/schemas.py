@@ -87,6 +87,9 @@ class Experiment(ResponseModel):
     auto_extending: bool = Field(
         description="Whether seeds may still be added by the `stopping_rule` in `spec`"
     )
+    labels: dict[str, str]
+    notes: str | None
+    archived: bool = Field(description="Whether lists leave it out unless they are asked for archived ones")
     created_at: datetime
     progress: ExperimentProgress
     headline: str | None = Field(

@@ -3,10 +3,10 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from threading import Lock
-from typing import Any
+from typing import Annotated, Any
 
 from cachetools import LRUCache
-from fastapi import Request
+from fastapi import Depends, Request
 from sqlalchemy.orm import Session
 
 from api import reports
@@ -64,6 +64,9 @@ def get_serializer(request: Request) -> ExperimentSerializer:
     return serializer
 
 
+SerializerDep = Annotated[ExperimentSerializer, Depends(get_serializer)]
+
+
 def get_baseline(document: Mapping[str, Any]) -> str:
     """The name of the variant that the others are compared with."""
     return str(document["baseline"] or document["variants"][0]["name"])
@@ -86,6 +89,9 @@ def _build_body(row: Experiment, progress: ExperimentProgress, headline: str | N
         if row.document.get("stopping_rule")
         else row.document.get("inference", "fixed"),
         auto_extending=row.auto_extending,
+        labels=row.labels,
+        notes=row.notes,
+        archived=row.archived,
         created_at=row.created_at,
         progress=schemas.ExperimentProgress(
             counts={state: progress.counts.get(state, 0) for state in JobState},

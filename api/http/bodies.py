@@ -18,7 +18,7 @@ from models.settings import Settings
 from models.spec import get_validation_errors
 
 M = TypeVar("M", bound=BaseModel)
-BATCH = ":batch"
+BATCH = "/batch"
 """The end of the path of a request for many jobs."""
 _SMALL_BYTES = 8_192
 

@@ -1,5 +1,6 @@
-"""Routes that refuse unknown query parameters."""
+"""Routes that refuse unknown query parameters, and the second spelling of custom verbs."""
 
+import re
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -8,6 +9,7 @@ from fastapi.dependencies.models import Dependant
 from fastapi.dependencies.utils import get_flat_params
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 
 class StrictQueryRoute(APIRoute):
@@ -35,3 +37,21 @@ class StrictQueryRoute(APIRoute):
 def _get_query_parameters(dependant: Dependant) -> set[str]:
     own = get_flat_params(Dependant(query_params=dependant.query_params))
     return {field.alias for field in own}.union(*map(_get_query_parameters, dependant.dependencies))
+
+
+class VerbAliasMiddleware:
+    """`POST .../{id}:cancel`, as Google's AIP-136 spells it, is an alias of `POST .../{id}/cancel`."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["method"] == "POST":
+            alias = _VERB_ALIAS.fullmatch(scope["path"])
+            if alias:
+                path = "/".join(alias.groups())
+                scope = {**scope, "path": path, "raw_path": path.encode()}
+        await self._app(scope, receive, send)
+
+
+_VERB_ALIAS = re.compile(r"(/v1/[\w/-]+):([a-z][a-z-]*)")

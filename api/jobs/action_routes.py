@@ -1,25 +1,41 @@
-"""Actions on jobs: cancel, pause, resume, retry, delete."""
+"""Actions on jobs: change, cancel, pause, resume, retry, delete."""
 
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Request, Response, status
+from fastapi import APIRouter, Depends, Request, Response, status
 
 from api.api_keys import record_audit_event
 from api.http import problem_types
+from api.http.bodies import parse_body
 from api.http.dependencies import ArtifactsDep, CallerDep, DatabaseDep, DispatchDep, JobId
 from api.http.idempotency import IdempotentWithoutBodyDep
 from api.http.openapi import documented
 from api.http.routing import StrictQueryRoute
 from api.jobs import schemas, serializers
+from models.edits import JobEdit
 from models.states import JobState
 from models.store import jobs as store
 from models.store.audit import JOB_DELETED
+from models.store.edits import edit_job
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"], route_class=StrictQueryRoute)
 
 _ACCEPTED: dict[int | str, dict[str, Any]] = {
     202: {"model": schemas.JobDetails, "description": "Requested; the worker acts within a chunk of steps"}
 }
+
+
+@router.patch("/{job_id}")
+@documented(problem_types.INVALID_SPEC)
+def update_job(
+    job_id: JobId, edit: Annotated[JobEdit, Depends(parse_body(JobEdit))], database: DatabaseDep
+) -> schemas.JobDetails:
+    """Change name, labels, notes, priority, or archive it, in any state: a JSON merge patch (RFC 7396).
+
+    What is left out stays; null resets a field or removes a label.
+    """
+    with database.write() as session:
+        return serializers.serialize_current_job(session, edit_job(session, job_id, edit))
 
 
 @router.post("/{job_id}/cancel", responses=_ACCEPTED)

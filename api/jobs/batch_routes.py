@@ -95,7 +95,7 @@ class CancelQuery(JobFilterQuery):
     ] = 200
 
 
-@router.post(":cancel")
+@router.post("/cancel")
 @documented(problem_types.INVALID_SPEC)
 def cancel_jobs(
     query: Annotated[CancelQuery, Query()], database: DatabaseDep, artifacts: ArtifactsDep

@@ -1,8 +1,9 @@
 """Query parameters of lists of jobs: filters, sort order, fields, page."""
 
 import re
+from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
@@ -33,6 +34,14 @@ Moment = Annotated[
     # JSON Schema has no bounds for dates.
     WithJsonSchema({"type": "string", "format": "date-time"}),
 ]
+
+
+Archived = Literal["false", "true", "all"]
+
+
+def parse_archived(archived: Archived) -> bool | None:
+    """Whether archived rows are listed, or others; None: both."""
+    return None if archived == "all" else archived == "true"
 
 
 class JobFilterQuery(BaseModel):
@@ -77,6 +86,14 @@ class JobFilterQuery(BaseModel):
 class JobQuery(JobFilterQuery):
     """Which jobs, and which page of them."""
 
+    def filter(self) -> JobFilter:
+        """As without pages, and whether they are archived."""
+        archived = self.archived or ("all" if self.experiment else "false")
+        return replace(super().filter(), archived=parse_archived(archived))
+
+    archived: Archived | None = Field(
+        None, description="Default: `false`, or `all` in a list of an experiment's jobs"
+    )
     sort: SortQuery = "-created_at"
     fields: FieldNames = None
     limit: LimitQuery = 50

@@ -96,6 +96,8 @@ class Job(ResponseModel):
     variant: str | None
     retry_of: str | None = Field(description="The job that this one retries")
     labels: dict[str, str]
+    notes: str | None
+    archived: bool = Field(description="Whether lists leave it out unless they are asked for archived ones")
     priority: int
     attempt: int
     crashes: int

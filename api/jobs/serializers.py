@@ -42,6 +42,8 @@ def serialize_job(
         variant=row.variant,
         retry_of=row.retry_of,
         labels=row.labels,
+        notes=row.notes,
+        archived=row.archived,
         priority=row.priority,
         attempt=row.attempt,
         crashes=row.crashes,

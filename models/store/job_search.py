@@ -88,10 +88,17 @@ class JobFilter:
     labels: Sequence[tuple[str, str]] = ()
     created_after: datetime | None = None
     created_before: datetime | None = None
+    archived: bool | None = None
+    """Whether only archived jobs, or only others, match; None: both."""
 
     def build_conditions(self) -> list[ColumnElement[bool]]:
         """The WHERE clauses of a query over Job."""
-        return [*(field.match_job(Job.id) for field in self.get_fields()), *self.match_time(Job.created_at)]
+        return [*(field.match_job(Job.id) for field in self.get_fields()), *self.match_row(Job)]
+
+    def match_row(self, job: Any) -> list[ColumnElement[bool]]:
+        """Conditions on the job's own row, which no other table has."""
+        conditions = self.match_time(job.created_at)
+        return conditions if self.archived is None else [*conditions, job.archived.is_(self.archived)]
 
     def match_time(self, created_at: Any) -> list[ColumnElement[bool]]:
         """Conditions on the time of creation."""
@@ -242,8 +249,8 @@ def _search_by_time(
     moment = Job.created_at if table is Run else table.created_at
     also = [field.match_job(job_id) for field in fields if field is not first]
     also += _limit_to_range(job_filter, order, after, moment, job_id)
-    if table is not Job:
-        also.append(_match_filter(job_id))
+    archived = JobFilter(archived=job_filter.archived)
+    also += archived.match_row(Job) if table is Job else [_match_filter(job_id, archived)]
     parts = []
     for value in first.values:
         part = select(job_id.label("id"), moment.label("moment")).where(first.match(table, value), *also)
@@ -315,7 +322,7 @@ def _get_id_column(table: Any) -> Any:
     return table.job_id if hasattr(table, "job_id") else table.id
 
 
-def _match_filter(job_id: Any, job_filter: JobFilter | None = None) -> ColumnElement[bool]:
-    """That the session may see this job, and that it is neither too old nor too young."""
+def _match_filter(job_id: Any, job_filter: JobFilter) -> ColumnElement[bool]:
+    """That the session may see this job, and that its own row matches."""
     job = _ALIASES[Job]
-    return exists().where(job.id == job_id, *(job_filter.match_time(job.created_at) if job_filter else []))
+    return exists().where(job.id == job_id, *job_filter.match_row(job))

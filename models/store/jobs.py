@@ -88,12 +88,17 @@ def create_jobs(session: Session, new_jobs: Sequence[NewJob]) -> list[Job]:
         for job, new in zip(jobs, new_jobs, strict=True)
         for name in new.spec.regularization.active
     )
+    add_labels(session, jobs)
+    return jobs
+
+
+def add_labels(session: Session, jobs: Sequence[Job]) -> None:
+    """Store the jobs' labels where lists find them."""
     session.add_all(
         JobLabel(job_id=job.id, name=name, value=value, created_at=job.created_at)
         for job in jobs
         for name, value in job.labels.items()
     )
-    return jobs
 
 
 def get_jobs(session: Session, job_ids: Sequence[str]) -> list[Job]:
@@ -240,7 +245,7 @@ def cancel_job(session: Session, job_id: str) -> Job:
         NotFound: there is no such job.
         Conflict: it has ended already.
     """
-    job = _lock_job(session, job_id)
+    job = lock_job(session, job_id)
     match job.state:
         case JobState.QUEUED | JobState.PAUSED:
             return _set_state(session, job, JobState.CANCELLED)
@@ -294,7 +299,7 @@ def retry_job(session: Session, job_id: str) -> tuple[Job, bool]:
         NotFound: there is no such job.
         Conflict: it has succeeded or not ended, or its retry has ended.
     """
-    job = _lock_job(session, job_id)
+    job = lock_job(session, job_id)
     if job.state not in (JobState.FAILED, JobState.CANCELLED):
         raise Conflict(f"Job {job_id} is {job.state}; only a failed or cancelled job can be retried.")
     retry = session.scalar(select(Job).where(Job.retry_of == job_id))
@@ -332,7 +337,7 @@ def _mark_changed_plans(session: Session, job_id: str) -> None:
     )
 
 
-def _lock_job(session: Session, job_id: str) -> Job:
+def lock_job(session: Session, job_id: str) -> Job:
     """The job, locked, so that no worker claims, releases or ends it before the change."""
     session.execute(select(Job.id).where(Job.id == job_id).with_for_update())
     return get_job(session, job_id)
@@ -340,7 +345,7 @@ def _lock_job(session: Session, job_id: str) -> Job:
 
 def _get_unfinished(session: Session, job_id: str, become: str) -> Job:
     """The job, locked, if it has not ended and is not about to."""
-    job = _lock_job(session, job_id)
+    job = lock_job(session, job_id)
     if JobState(job.state).terminal:
         raise Conflict(f"Job {job_id} is already {job.state}; only a job that has not ended can be {become}.")
     if job.requested_action == Action.CANCEL:
@@ -371,7 +376,7 @@ def delete_job(session: Session, job_id: str) -> Job:
         Conflict: it has not ended, or another experiment than its own links it.
     """
     # Locked, so that no experiment links it before the commit.
-    job = _lock_job(session, job_id)
+    job = lock_job(session, job_id)
     if not JobState(job.state).terminal:
         raise Conflict(f"Job {job_id} is {job.state}; cancel it before deleting it.")
     links = select(Run.experiment_id).where(

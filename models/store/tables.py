@@ -83,6 +83,9 @@ class Experiment(Base):
     """Whether seeds may still be added by themselves, as `stopping_rule` in the document asks."""
     extended: Mapped[bool] = mapped_column(server_default=false(), default=False)
     """Whether the plan was changed when there were results, which changes how the report may judge them."""
+    labels: Mapped[dict[str, Any]] = mapped_column(server_default="{}", default=dict)
+    notes: Mapped[str | None] = mapped_column(Text)
+    archived: Mapped[bool] = mapped_column(server_default=false(), default=False)
     created_at: Mapped[datetime]
 
     __table_args__ = (Index(None, "created_at", "id"), Index(None, "owner", "created_at", "id"))
@@ -115,6 +118,9 @@ class Job(Base):
     spec: Mapped[dict[str, Any]]
     spec_hash: Mapped[str] = mapped_column(String(64), index=True)
     labels: Mapped[dict[str, Any]]
+    notes: Mapped[str | None] = mapped_column(Text)
+    archived: Mapped[bool] = mapped_column(server_default=false(), default=False)
+    """Whether lists leave it out; its experiments and reports keep it."""
     dataset: Mapped[str] = mapped_column(String(63))
     experiment_id: Mapped[str | None] = mapped_column(ID, ForeignKey("experiments.id"))
     variant: Mapped[str | None] = mapped_column(String(200))

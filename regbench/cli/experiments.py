@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from regbench.base import Document, to_one_line
 from regbench.cli.completion import complete_experiments, complete_presets
 from regbench.cli.jobs import show
 from regbench.cli.options import (
@@ -20,7 +21,6 @@ from regbench.cli.options import (
 from regbench.cli.spec_files import apply_settings, parse_seeds
 from regbench.cli.submit import DryRun, Seeds, make_set_option, show_cost
 from regbench.cli.watch import watch_until_finished
-from regbench.resources import Document, to_one_line
 
 experiment = typer.Typer(no_args_is_help=True, help="Run, list, show and extend experiments.")
 

@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from regbench.cli.edits import delete, edit
 from regbench.cli.experiments import experiment, presets
 from regbench.cli.jobs import cancel, jobs, pause, resume, retry, show
 from regbench.cli.keys import keys
@@ -63,7 +64,7 @@ def handle_global_options(
 
 for command in (
     *(up, demo, submit, watch, jobs, show),
-    *(cancel, pause, resume, retry),
+    *(cancel, pause, resume, retry, edit, delete),
     *(report, predict, presets, techniques, doctor, prune),
 ):
     app.command()(command)

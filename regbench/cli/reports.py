@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
+from regbench.base import ReportFormat
 from regbench.cli.options import AsJson, Ids, Url, connect, echo_message, is_experiment_id, show_status, write
-from regbench.resources import ReportFormat
 
 _FORMATS: dict[str, ReportFormat] = {
     ".md": "md",

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from models.experiments import MOST_SEEDS
+from regbench.base import Document
 from regbench.errors import ClientError
-from regbench.resources import Document
 
 # What YAML reads as one word or number, and as text in single quotes.
 _PLAIN = re.compile(r"[\w.+~-]+")

@@ -4,11 +4,12 @@ from typing import Annotated, Any
 
 import typer
 
+from regbench.base import Document
 from regbench.cli.options import AsJson, Url, connect, echo_message, show_status, write_json
 from regbench.cli.spec_files import apply_settings, parse_seeds, read_document
 from regbench.cli.watch import watch_until_finished
 from regbench.client import is_experiment
-from regbench.resources import CostEstimate, Document, Experiment, Job
+from regbench.resources import CostEstimate, Experiment, Job
 
 
 def make_set_option(example: str) -> Any:

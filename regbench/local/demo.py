@@ -4,13 +4,14 @@ from rich.console import Console
 
 from models.dataset_cards import DATASETS, DatasetName
 from models.settings import Settings
+from regbench.base import Document, ReportFormat
 from regbench.cli.polling import poll_until_finished
 from regbench.cli.progress import make_display
 from regbench.client import Regbench
 from regbench.errors import ClientError, ProblemError, StackError
 from regbench.local.ports import check_port, find_free_port
 from regbench.local.stack import Echo, Stack, run_stack
-from regbench.resources import Document, Job, JobState, ReportFormat
+from regbench.resources import Job, JobState
 
 PRESET = "dropout-vs-none"
 # Needs no download, so the demo works on a machine without network.

@@ -141,6 +141,7 @@ def _jobs(recorder: Recorder, settings: Settings, database: Database) -> None:
         epochs=2,
     )
     recorder.request("POST", "/v1/jobs?dry_run=true", json=JOB)
+    recorder.request("PATCH", here, json={"labels": {"study": None, "course": "ml1"}, "notes": "Odd curve"})
     for path in ("/v1/jobs", here, f"{here}/epochs", f"{here}/events", f"{here}/model"):
         recorder.request("GET", path)
     recorder.request("GET", f"{here}/epochs", headers={"Accept": "text/csv"})
@@ -188,6 +189,7 @@ def _experiments(recorder: Recorder, database: Database) -> None:
         recorder.request("GET", f"{here}/report?format={form}")
         recorder.request("GET", f"/v1/reports?job={jobs[0]}&job={jobs[-1]}&format={form}")
     recorder.request("GET", f"/v1/reports?job={jobs[0]}&job={jobs[-1]}")
+    recorder.request("PATCH", here, json={"labels": {"course": "ml1"}, "priority": 5})
     recorder.request("POST", f"{here}/extend", json={"seeds": [2]})
     recorder.request("POST", f"{here}/cancel")
     recorder.request("POST", f"{here}/retry-failed")
@@ -207,9 +209,9 @@ def _while_one_runs(recorder: Recorder, database: Database) -> None:
 
 def _batches(recorder: Recorder) -> None:
     jobs = {"jobs": [JOB, JOB | {"seed": 1}]}
-    recorder.request("POST", "/v1/jobs:batch?dry_run=true", json=jobs)
-    recorder.request("POST", "/v1/jobs:batch", json=jobs)
-    recorder.request("POST", "/v1/jobs:cancel?label=study%3Dfirst&limit=2")
+    recorder.request("POST", "/v1/jobs/batch?dry_run=true", json=jobs)
+    recorder.request("POST", "/v1/jobs/batch", json=jobs)
+    recorder.request("POST", "/v1/jobs/cancel?label=study%3Dfirst&limit=2")
 
 
 def _keys(recorder: Recorder) -> None:

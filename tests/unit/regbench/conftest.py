@@ -93,7 +93,7 @@ def serve(tls: ssl.SSLContext | None = None) -> Iterator[Service]:
             self.end_headers()
             self.wfile.write(data)
 
-        do_GET = do_POST = _handle  # noqa: N815 (http.server's names)
+        do_GET = do_POST = do_PATCH = do_DELETE = _handle  # noqa: N815 (http.server's names)
 
         def log_message(self, *_: object) -> None:
             pass

@@ -233,6 +233,24 @@ def test_an_action_is_requested_for_each_job(service: Service, verb: str) -> Non
     assert len(service.requests) == 2
 
 
+def test_edit_sends_what_is_to_change(service: Service) -> None:
+    service.answer("PATCH /v1/jobs/job_1", (200, job()))
+    service.answer("PATCH /v1/experiments/exp_1", (200, {"id": "exp_1", "name": "n"}))
+    words = "edit job_1 exp_1 --label a=b --remove-label c --notes= --priority 3 --unarchive"
+    assert run(service, *words.split()).exit_code == 0
+    expected = {"labels": {"a": "b", "c": None}, "notes": "", "priority": 3, "archived": False}
+    assert [request.body for request in service.requests] == [expected, expected]
+    assert run(service, "edit", "job_1").exit_code == 4
+
+
+def test_delete_removes_each_one(service: Service) -> None:
+    service.answer("DELETE /v1/jobs/job_1", (204, b""))
+    service.answer("DELETE /v1/experiments/exp_1", (204, b""))
+    result = run(service, "delete", "job_1", "exp_1", "--keep-jobs", "--json")
+    assert [json.loads(line)["id"] for line in result.stdout.splitlines()] == ["job_1", "exp_1"]
+    assert service.requests[-1].query == {"keep_jobs": ["true"]}
+
+
 def test_retry_prints_the_new_jobs_id(service: Service) -> None:
     service.answer("POST /v1/jobs/job_1/retry", (202, job(id="job_2", retry_of="job_1")))
     result = run(service, "retry", "job_1")

@@ -88,6 +88,23 @@ def test_each_action_is_a_post_that_returns_the_job(service: Service) -> None:
             assert request("job_1").id == f"job after {verb}"
 
 
+def test_changes_are_sent_as_a_merge_patch(service: Service) -> None:
+    service.answer("PATCH /v1/jobs/job_1", (200, job()))
+    service.answer("PATCH /v1/experiments/exp_1", (200, {"id": "exp_1", "name": "n"}))
+    service.answer("DELETE /v1/jobs/job_1", (204, b""))
+    service.answer("DELETE /v1/experiments/exp_1", (204, b""))
+    with Regbench(service.url) as client:
+        client.update_job("job_1", labels={"a": None}, archived=True).delete()
+        client.update_experiment("exp_1", notes=None).delete(keep_jobs=True)
+    assert [(request.method, request.body) for request in service.requests] == [
+        ("PATCH", {"labels": {"a": None}, "archived": True}),
+        ("DELETE", None),
+        ("PATCH", {"notes": None}),
+        ("DELETE", None),
+    ]
+    assert service.requests[-1].query == {"keep_jobs": ["true"]}
+
+
 def test_epochs_are_requested_after_a_specified_one(service: Service) -> None:
     service.answer("GET /v1/jobs/job_1/epochs", (200, {"items": [epoch(3)]}))
     with Regbench(service.url) as client:
@@ -255,7 +272,7 @@ def test_f14_f21_the_address_and_the_key_are_read_after_a_byte_order_mark(
 
 def test_f19_numbers_and_arrays_of_numpy_are_sent_as_numbers(service: Service) -> None:
     service.answer("POST /v1/jobs", (202, job()))
-    service.answer("POST /v1/jobs:batch", (202, {"items": [job()]}))
+    service.answer("POST /v1/jobs/batch", (202, {"items": [job()]}))
     service.answer("POST /v1/experiments/exp_1/extend", (202, {"id": "exp_1", "name": "dropout"}))
     model = JobSpec.model_validate({"training": {"epochs": 4}}).training
     with Regbench(service.url) as client:

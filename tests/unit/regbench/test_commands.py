@@ -76,7 +76,7 @@ def full(service: Service) -> Service:
     service.answer("GET /v1/jobs/job_1/epochs", (200, {"items": [epoch(1), epoch(2)]}))
     service.answer("GET /v1/jobs", (200, page(done)))
     service.answer("POST /v1/jobs", (202, job()))
-    service.answer("POST /v1/jobs:batch", (202, page(job(), job(id="job_2"))))
+    service.answer("POST /v1/jobs/batch", (202, page(job(), job(id="job_2"))))
     for verb in ("cancel", "pause", "resume", "retry"):
         service.answer(f"POST /v1/jobs/job_1/{verb}", (202, job()))
     service.answer("GET /v1/experiments/exp_1", (200, FINISHED))

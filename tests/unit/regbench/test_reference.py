@@ -15,7 +15,8 @@ from typer.testing import CliRunner
 from regbench.cli.main import app
 from regbench.client import Regbench
 from regbench.errors import ClientError, ProblemError, Unreachable, WaitTimeout
-from regbench.resources import Experiment, Job, Report
+from regbench.reports import Report
+from regbench.resources import Experiment, Job
 
 REFERENCE = Path(__file__).parents[3] / "docs" / "reference"
 COMMANDS = REFERENCE / "commands.md"

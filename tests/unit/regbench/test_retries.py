@@ -61,7 +61,7 @@ def test_a_retry_after_of_an_hour_is_not_honoured(service: Service, slept: list[
     ("path", "create"),
     [
         ("/v1/jobs", lambda client: client.submit_job({"seed": 1})),
-        ("/v1/jobs:batch", lambda client: client.submit_jobs([{"seed": 1}])),
+        ("/v1/jobs/batch", lambda client: client.submit_jobs([{"seed": 1}])),
         ("/v1/experiments", lambda client: client.create_experiment({"preset": "dropout-vs-none"})),
         ("/v1/jobs/job_1/retry", lambda client: client.retry("job_1")),
         ("/v1/experiments/exp_1/extend", lambda client: client.extend("exp_1", {"seeds": [5]})),

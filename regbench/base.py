@@ -1,0 +1,38 @@
+"""What every resource has in common: it keeps what it does not know, and the client that it came through."""
+
+import unicodedata
+from typing import Any, Literal, TypedDict
+
+from pydantic import BaseModel, ConfigDict, PrivateAttr
+
+Document = dict[str, Any]
+ReportFormat = Literal["json", "md", "html", "csv"]  # in the API's order: typing caches equal literals
+
+
+class Edit(TypedDict, total=False):
+    """What may be changed of a job or experiment; None resets a field or removes a label."""
+
+    name: str | None
+    labels: dict[str, str | None] | None
+    notes: str | None
+    priority: int | None
+    archived: bool | None
+
+
+class Resource(BaseModel):
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    _origin: Any = PrivateAttr(None)
+
+    def model_post_init(self, context: Any) -> None:
+        """Keep the client through which this came: pydantic's validation context."""
+        self._origin = context
+
+    def to_json(self) -> str:
+        """The whole document, as the service sent it."""
+        return self.model_dump_json(indent=2)
+
+
+def to_one_line(text: str) -> str:
+    """The text without control characters: a name may come from anyone, and a terminal obeys them."""
+    return "".join(" " if unicodedata.category(character) == "Cc" else character for character in text)
