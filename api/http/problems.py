@@ -9,6 +9,7 @@ import random
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from http import HTTPStatus
+from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -17,6 +18,7 @@ from fastapi.routing import iter_route_contexts
 from pydantic import BaseModel, Field
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.http import problem_types
@@ -244,11 +246,25 @@ def normalize_headers(scope: Scope) -> None:
         ]
 
 
-class RequestEnvelope:
-    """ASGI middleware: every response carries a request id, and an uncaught exception becomes a problem.
+def choose_request_id(scope: Scope) -> str:
+    """The client's own X-Request-Id, so that a request can be followed across services; else a new one."""
+    offered = Headers(scope=scope).get("X-Request-Id", "")
+    return offered if _REQUEST_ID.fullmatch(offered) else f"{random.getrandbits(64):016x}"
 
-    A client's own X-Request-Id is kept, so that a request can be followed across services.
-    """
+
+def add_headers(headers: MutableHeaders, state: Mapping[str, Any]) -> None:
+    """Add what every response has; a route's own headers take precedence."""
+    headers["X-Request-Id"] = state["request_id"]
+    headers.raw.extend(_SECURITY_HEADERS)
+    headers.update(state.get(RESPONSE_HEADERS, {}))
+    if "Content-Encoding" in headers and headers.get("ETag", "").startswith('"'):
+        # A strong tag would promise the same bytes as without compression.
+        headers["ETag"] = f"W/{headers['ETag']}"
+    headers.update({name: text for name, text in _DEFAULT_HEADERS.items() if name not in headers})
+
+
+class RequestEnvelope:
+    """ASGI middleware: every response carries a request id, and an uncaught exception becomes a problem."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -258,8 +274,7 @@ class RequestEnvelope:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        offered = Headers(scope=scope).get("X-Request-Id", "")
-        request_id = offered if _REQUEST_ID.fullmatch(offered) else f"{random.getrandbits(64):016x}"
+        request_id = choose_request_id(scope)
         scope.setdefault("state", {})["request_id"] = request_id
         started = False
 
@@ -267,15 +282,7 @@ class RequestEnvelope:
             nonlocal started
             if message["type"] == "http.response.start":
                 started = True
-                headers = MutableHeaders(scope=message)
-                headers["X-Request-Id"] = request_id
-                # A route's own headers take precedence.
-                headers.raw.extend(_SECURITY_HEADERS)
-                headers.update(scope["state"].get(RESPONSE_HEADERS, {}))
-                if "Content-Encoding" in headers and headers.get("ETag", "").startswith('"'):
-                    # A strong tag would promise the same bytes as without compression.
-                    headers["ETag"] = f"W/{headers['ETag']}"
-                headers.update({name: text for name, text in _DEFAULT_HEADERS.items() if name not in headers})
+                add_headers(MutableHeaders(scope=message), scope["state"])
             await send(message)
 
         try:
@@ -283,6 +290,8 @@ class RequestEnvelope:
             await self.app(scope, receive, send_with_id)
         except Problem as error:
             await build_response(Request(scope), error)(scope, receive, send_with_id)
+        except ClientDisconnect:
+            log.info("request %s: the client has gone", request_id)
         except Exception:
             log.exception("request %s failed", request_id)
             if started:

@@ -18,6 +18,7 @@ from celery import Celery
 from redis import Redis
 
 from api.app import create_app
+from api.dashboard.static_files import build_plotly_url
 from api.http import server_protocol
 from models.artifacts import ArtifactStore
 from models.dispatch import QUEUE, build_celery_settings
@@ -286,6 +287,53 @@ def test_a_connection_without_a_request_times_out(
     with socket.create_connection(("127.0.0.1", port), timeout=WAIT_SECONDS) as connection:
         connection.sendall(begun)
         assert connection.recv(1) == b""
+
+
+def test_d6_a_slow_body_is_not_awaited_for_ever(
+    port: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(server_protocol, "BODY_SECONDS", 0.2)
+    head = b"POST /login HTTP/1.1\r\nHost: localhost\r\nContent-Length: 60000\r\n\r\nkey="
+    with socket.create_connection(("127.0.0.1", port), timeout=WAIT_SECONDS) as connection:
+        connection.sendall(head)
+        assert connection.recv(1) == b""
+    assert "Traceback" not in caplog.text
+    assert alive(port)
+
+
+def test_d6_a_body_that_arrives_steadily_may_take_longer(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server_protocol, "BODY_SECONDS", 0.3)
+    monkeypatch.setattr(server_protocol, "MIN_BYTES_PER_SECOND", 1_000)
+    head = b"POST /login HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: 2000\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", port), timeout=WAIT_SECONDS) as connection:
+        connection.sendall(head)
+        for _ in range(4):
+            connection.sendall(b"a" * 500)
+            time.sleep(0.2)
+        assert connection.recv(100).startswith(b"HTTP/1.1 401 ")
+
+
+def test_d6_a_response_that_nobody_reads_is_given_up(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server_protocol, "UNREAD_SECONDS", 0.3)
+    with socket.socket() as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+        connection.settimeout(WAIT_SECONDS)
+        connection.connect(("127.0.0.1", port))
+        connection.sendall(get(build_plotly_url()) * 3)
+        time.sleep(1.0)
+        received = b""
+        with suppress(ConnectionResetError):
+            while piece := connection.recv(1_000_000):
+                received += piece
+    assert received.startswith(b"HTTP/1.1 200 ")
+    # What the kernel had buffered, of the whole file.
+    assert len(received) < int(received.partition(b"content-length: ")[2].split()[0])
+    assert alive(port)
+
+
+def test_d13_a_long_head_in_one_piece_is_refused(port: int) -> None:
+    many = [f"X-{number}: {'a' * 1000}" for number in range(100)]
+    assert exchange(port, get("/healthz", *many)).startswith(b"HTTP/1.1 400 ")
 
 
 def test_a_connection_is_reused_for_the_next_request(port: int) -> None:
