@@ -76,7 +76,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         settings, quotas=Quotas(settings.max_queued_jobs, settings.max_flops_per_day)
     )
     app.state.limits = prediction_routes.Limits()
-    app.state.broker_check = health.BrokerCheck(settings)
+    app.state.readiness_check = health.ReadinessCheck(settings)
     app.state.status_loader = JobStatusLoader(app.state.database)
     # By job id: ETag and body of the latest response. Not thread-safe: used by the event loop only.
     app.state.job_bodies = LRUCache(1_000)
@@ -148,6 +148,7 @@ async def run_lifespan(app: FastAPI) -> AsyncIterator[None]:
         yield
     database: Database = app.state.database
     database.close()
+    app.state.readiness_check.close()
 
 
 def show_index(response: Response, accept: Accept = "*/*") -> Any:

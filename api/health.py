@@ -2,19 +2,22 @@
 
 import asyncio
 import time
+from collections.abc import Callable
+from typing import TypeVar
 
-from anyio import fail_after, to_thread
+from anyio import CapacityLimiter, fail_after, to_thread
 from fastapi import APIRouter, Request, Response, status
-from fastapi.concurrency import run_in_threadpool
 from pydantic import Field
+from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
 
-from api.http.dependencies import DatabaseDep
 from api.http.routing import StrictQueryRoute
 from api.http.schemas import ResponseModel
 from models.dispatch import get_publisher
-from models.errors import ServiceUnavailable
 from models.settings import Settings
-from models.store.database import Database
+from models.store.engine import make_engine
+
+T = TypeVar("T")
 
 
 class Health(ResponseModel):
@@ -35,35 +38,51 @@ router = APIRouter(tags=["health"], route_class=StrictQueryRoute)
 
 OK = "ok"
 PING_SECONDS = 0.5
-_BROKER_CHECK_SECONDS = 5.0
+_CHECK_SECONDS = 5.0
 _CACHE_SECONDS = 1.0
 
 
-class BrokerCheck:
-    """Checks the broker and the workers at most once a second, once for all concurrent requests.
+class ReadinessCheck:
+    """Checks the database, the broker and the workers at most once a second, for all concurrent requests.
 
-    /readyz needs no API key: if each request made a check, anybody could occupy every thread of the API.
+    /readyz needs no API key: if each request made a check, anybody could occupy every thread of the API. Its
+    threads and its database connection are its own, so that it answers when all others are in use.
     """
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
+        self._engine = make_engine(settings)
+        self._threads = CapacityLimiter(8)
         self._lock = asyncio.Lock()
         self._checks: dict[str, str] = {}
         self._expires_at = 0.0
 
     async def get_checks(self) -> dict[str, str]:
-        """The state of the broker and of the workers, at most a second old."""
+        """The state of each part, at most a second old."""
         async with self._lock:
             if time.monotonic() >= self._expires_at:
-                try:
-                    with fail_after(_BROKER_CHECK_SECONDS):
-                        self._checks = await to_thread.run_sync(
-                            _check_broker_and_worker, self._settings, abandon_on_cancel=True
-                        )
-                except TimeoutError:
-                    self._checks = _report_broken("the broker does not respond in time")
+                database, broker = await asyncio.gather(
+                    self._run(_check_database, self._engine, _report_database),
+                    self._run(_check_broker_and_worker, self._settings, _report_broker),
+                )
+                self._checks = database | broker
                 self._expires_at = time.monotonic() + _CACHE_SECONDS
             return self._checks
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._engine.dispose()
+
+    async def _run(
+        self, check: Callable[[T], dict[str, str]], argument: T, report: Callable[[str], dict[str, str]]
+    ) -> dict[str, str]:
+        try:
+            with fail_after(_CHECK_SECONDS):
+                return await to_thread.run_sync(
+                    check, argument, abandon_on_cancel=True, limiter=self._threads
+                )
+        except TimeoutError:
+            return report("does not respond in time")
 
 
 @router.get("/healthz")
@@ -73,29 +92,30 @@ async def show_health() -> Health:
 
 
 @router.get("/readyz", responses={503: {"model": Readiness, "description": "Not ready"}})
-async def show_readiness(request: Request, response: Response, database: DatabaseDep) -> Readiness:
-    """Readiness: database, migrations, broker, and at least one live worker."""
-    broker_check: BrokerCheck = request.app.state.broker_check
-    checks = {
-        **await run_in_threadpool(_check_database, database),
-        **await broker_check.get_checks(),
-    }
+async def show_readiness(request: Request, response: Response) -> Readiness:
+    """Readiness: a database that stores jobs, migrations, broker, and at least one live worker."""
+    readiness_check: ReadinessCheck = request.app.state.readiness_check
+    checks = await readiness_check.get_checks()
     ready = all(reason == OK for reason in checks.values())
     response.status_code = status.HTTP_200_OK if ready else status.HTTP_503_SERVICE_UNAVAILABLE
     return Readiness(status="ready" if ready else "not ready", checks=checks)
 
 
-def _check_database(database: Database) -> dict[str, str]:
-    from alembic.migration import MigrationContext  # noqa: PLC0415 (Alembic, only where it is needed)
-
-    from migrations import explain_revision  # noqa: PLC0415 (the same)
+def _check_database(engine: Engine) -> dict[str, str]:
+    from migrations import explain_revision  # noqa: PLC0415 (Alembic, only where it is needed)
+    from models.store.readiness import find_write_fault, read_revision  # noqa: PLC0415 (the same)
 
     try:
-        with database.read() as session:
-            revision = MigrationContext.configure(session.connection()).get_current_revision()
-    except ServiceUnavailable as error:
-        return {"database": error.message, "migrations": error.message}
-    return {"database": OK, "migrations": explain_revision(revision) or OK}
+        outdated = explain_revision(read_revision(engine))
+    except SQLAlchemyError:
+        return _report_database("cannot be reached")
+    if not outdated and (fault := find_write_fault(engine)):
+        return {"database": f"the database stores no jobs: {fault}", "migrations": OK}
+    return {"database": OK, "migrations": outdated or OK}
+
+
+def _report_database(fault: str) -> dict[str, str]:
+    return {"database": f"the database {fault}", "migrations": "unknown without the database"}
 
 
 def _check_broker_and_worker(settings: Settings) -> dict[str, str]:
@@ -111,11 +131,11 @@ def _check_broker_and_worker(settings: Settings) -> dict[str, str]:
             replies = app.control.ping(timeout=PING_SECONDS, connection=connection)
     except (OSError, KombuError, RedisError) as error:
         if isinstance(error, ResponseError) or isinstance(error.__cause__, ResponseError):
-            return _report_broken(f"the broker refuses commands: {error}")
-        return _report_broken("the broker cannot be reached")
+            return _report_broker(f"refuses commands: {error}")
+        return _report_broker("cannot be reached")
     return {"broker": OK, "worker": OK if replies else "no worker responds; jobs stay queued until one does"}
 
 
-def _report_broken(reason: str) -> dict[str, str]:
+def _report_broker(fault: str) -> dict[str, str]:
     # Without a broker no worker can be asked.
-    return {"broker": reason, "worker": "unknown without the broker"}
+    return {"broker": f"the broker {fault}", "worker": "unknown without the broker"}

@@ -6,12 +6,12 @@
 import sys
 
 from alembic import command
-from alembic.migration import MigrationContext
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from migrations import configuration, explain_revision
 from models.settings import Settings, get_settings
 from models.store.engine import make_engine
+from models.store.readiness import read_revision
 
 _LOCK_NOT_AVAILABLE = "55P03"
 """PostgreSQL's code where a table was locked for longer than `lock_timeout`."""
@@ -42,8 +42,7 @@ def main() -> None:
 def _read_revision(settings: Settings) -> str | None:
     engine = make_engine(settings)
     try:
-        with engine.connect() as connection:
-            return MigrationContext.configure(connection).get_current_revision()
+        return read_revision(engine)
     finally:
         engine.dispose()
 

@@ -27,6 +27,7 @@ def make_engine(settings: Settings) -> Engine:
         engine = create_engine(url, **_POOL, **_JSON)
         event.listen(engine, "connect", _configure_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
+        event.listen(engine, "handle_error", _detect_moved_file)
         return engine
     engine = create_engine(url, connect_args=_POSTGRESQL, pool_pre_ping=True, **_POOL, **_JSON)
 
@@ -51,6 +52,12 @@ def _configure_sqlite(connection: sqlite3.Connection, _record: object) -> None:
         "synchronous=FULL",
     ):
         connection.execute(f"PRAGMA {pragma}")
+
+
+def _detect_moved_file(context: ExceptionContext) -> None:
+    # The file was deleted or replaced, by a restored backup, say: the connection has the old one.
+    if getattr(context.original_exception, "sqlite_errorname", None) == "SQLITE_READONLY_DBMOVED":
+        context.is_disconnect = True
 
 
 def _begin_sqlite(connection: Any) -> None:

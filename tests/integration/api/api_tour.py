@@ -121,8 +121,9 @@ def walk(settings: Settings, database: Database) -> dict[str, Any]:
 
 
 def _about(recorder: Recorder) -> None:
-    checks = AsyncMock(return_value={"broker": "ok", "worker": "ok"})
-    with patch.object(health.BrokerCheck, "get_checks", checks):
+    parts = ("database", "migrations", "broker", "worker")
+    checks = AsyncMock(return_value=dict.fromkeys(parts, "ok"))
+    with patch.object(health.ReadinessCheck, "get_checks", checks):
         recorder.request("GET", "/readyz")
     for path in ("/", "/healthz", "/readyz", "/metrics", "/problems/conflict", "/v1/techniques/dropout"):
         recorder.request("GET", path)

@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
+import psycopg
 import pytest
 from redis import Redis
 from sqlalchemy import text
@@ -34,12 +35,72 @@ def test_readiness_reports_what_is_missing(client_without_broker: httpx.Client) 
     assert client_without_broker.get("/healthz").json() == {"status": "ok"}
 
 
+def forget_readiness(client: httpx.Client) -> None:
+    """Have the next request check anew, though the last check is less than a second old."""
+    assert isinstance(client, TestClient)
+    client.app.state.readiness_check._expires_at = 0.0  # type: ignore[attr-defined]
+
+
+def refused(client: httpx.Client) -> str:
+    """What /readyz says of the database, where a job is refused, too."""
+    assert client.post("/v1/jobs", json=job_spec().model_dump(mode="json")).status_code == 503
+    forget_readiness(client)
+    began = time.monotonic()
+    response = client.get("/readyz")
+    assert response.status_code == 503
+    assert time.monotonic() - began < 4.0
+    reason: str = response.json()["checks"]["database"]
+    return reason
+
+
+@pytest.mark.parametrize("database_settings", ["postgresql"], indirect=True)
+def test_d10_a_read_only_database_is_not_ready(database_settings: Settings, database: Database) -> None:
+    url = database_settings.database_url
+    with psycopg.connect(servers.plain(url, "postgres"), autocommit=True) as server:
+        server.execute("ALTER DATABASE test SET default_transaction_read_only = on")
+        try:
+            with TestClient(application(database_settings)) as client:
+                assert refused(client) == "the database stores no jobs: it is read-only"
+        finally:
+            server.execute("ALTER DATABASE test RESET default_transaction_read_only")
+
+
+def test_d10_a_database_that_somebody_has_locked_is_not_ready(
+    client: httpx.Client, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in ("engine", "database"):
+        monkeypatch.setattr(f"models.store.{module}.SQLITE_BUSY_MILLISECONDS", 50)
+    assert client.get("/readyz").json()["checks"]["database"] == "ok"
+    with database.write() as session:
+        is_postgresql = database.engine.dialect.name == "postgresql"
+        session.execute(text("LOCK TABLE jobs IN SHARE MODE" if is_postgresql else "SELECT 1"))
+        assert "lock" in refused(client)
+    forget_readiness(client)
+    assert client.get("/readyz").json()["checks"]["database"] == "ok"
+
+
+@pytest.mark.parametrize("database_settings", ["sqlite"], indirect=True)
+def test_d10_a_deleted_database_file_is_not_ready_until_it_is_back(
+    client: httpx.Client, database_settings: Settings
+) -> None:
+    assert client.get("/readyz").json()["checks"]["database"] == "ok"
+    file = database_settings.home / "regbench.db"
+    content = file.read_bytes()
+    file.unlink()
+    assert refused(client).startswith("the database stores no jobs: ")
+    file.write_bytes(content)
+    assert client.post("/v1/jobs", json=job_spec().model_dump(mode="json")).status_code == 202
+    forget_readiness(client)
+    assert client.get("/readyz").json()["checks"]["database"] == "ok"
+
+
 def test_a_database_behind_the_code_is_not_ready(client: httpx.Client, database: Database) -> None:
     with database.write() as session:
-        session.execute(text("UPDATE alembic_version SET version_num = 'older'"))
+        session.execute(text("UPDATE alembic_version SET version_num = '0001'"))
     assert "python -m migrations" in client.get("/readyz").json()["checks"]["migrations"]
     with database.write() as session:
         session.execute(text("DROP TABLE alembic_version"))
+    forget_readiness(client)
     assert "no revision" in client.get("/readyz").json()["checks"]["migrations"]
 
 
@@ -68,16 +129,22 @@ def test_many_concurrent_readiness_checks_do_not_stall_the_api(
         assert "ImportError" not in (tmp_path / "api.log").read_text()
 
 
+@pytest.mark.parametrize(("fault", "message"), [("replica", "read only"), ("full", "maxmemory")])
 @pytest.mark.parametrize("database_settings", ["sqlite"], indirect=True)
-def test_a_broker_that_refuses_writes_is_not_ready(database_settings: Settings, database: Database) -> None:
+def test_a_broker_that_refuses_writes_is_not_ready(
+    database_settings: Settings, database: Database, fault: str, message: str
+) -> None:
     with servers.redis() as socket, Redis(unix_socket_path=str(socket)) as redis:
-        redis.replicaof("127.0.0.1", 1)
+        if fault == "full":
+            redis.config_set("maxmemory", 1)
+        else:
+            redis.replicaof("127.0.0.1", 1)
         settings = database_settings.model_copy(update={"broker_url": f"redis+socket://{socket}"})
         with TestClient(application(settings)) as client:
             response = client.get("/readyz")
     assert response.status_code == 503
     assert response.json()["checks"]["broker"].startswith("the broker refuses commands: ")
-    assert "read only" in response.json()["checks"]["broker"]
+    assert message in response.json()["checks"]["broker"]
     assert response.json()["checks"]["worker"] == "unknown without the broker"
 
 
