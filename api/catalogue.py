@@ -1,12 +1,14 @@
 """What there is to choose from: techniques, datasets and presets."""
 
+from collections.abc import Mapping
 from functools import cache
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 from fastapi import APIRouter, Path
 from pydantic import Field
 
 from api.experiments.presets import PRESETS
+from api.experiments.presets.base import Preset
 from api.http import problem_types
 from api.http.dependencies import SettingsDep
 from api.http.openapi import documented
@@ -16,6 +18,8 @@ from models.dataset_cards import DATASETS, IDX_FILES, DatasetCard
 from models.datasets import is_available
 from models.errors import NotFound
 from models.techniques import CATALOGUE, Technique
+
+Entry = TypeVar("Entry")
 
 
 class TechniqueParameter(ResponseModel):
@@ -151,9 +155,13 @@ def build_technique_card(name: str) -> TechniqueCard:
     Raises:
         NotFound: there is none of that name.
     """
-    if name not in CATALOGUE:
-        raise NotFound(f"There is no technique of that name; choose one of {', '.join(CATALOGUE)}.")
-    return serialize_technique(name, CATALOGUE[name])
+    return serialize_technique(name, _get_entry("technique", name, CATALOGUE))
+
+
+def _get_entry(kind: str, name: str, entries: Mapping[str, Entry]) -> Entry:
+    if name not in entries:
+        raise NotFound(f"There is no {kind} of that name; choose one of {', '.join(entries)}.")
+    return entries[name]
 
 
 @router.get("/datasets")
@@ -166,18 +174,35 @@ def list_datasets(settings: SettingsDep) -> DatasetList:
     )
 
 
+@router.get("/datasets/{name}")
+@documented(problem_types.NOT_FOUND)
+def show_dataset(
+    name: Annotated[str, Path(description="As in a specification: `mnist_5k`")], settings: SettingsDep
+) -> Dataset:
+    """One dataset."""
+    card = _get_entry("dataset", name, DATASETS)
+    return serialize_dataset(card, available=is_available(card.name, settings))
+
+
 @router.get("/presets")
 def list_presets() -> PresetList:
     """Every ready experiment, with what should come out of it."""
-    return PresetList(
-        items=[
-            PresetCard(
-                name=name,
-                title=preset.title,
-                expect=preset.expect,
-                jobs=len(preset.spec.variants) * len(preset.spec.run_seeds),
-                document=preset.document,
-            )
-            for name, preset in PRESETS.items()
-        ]
+    return PresetList(items=[serialize_preset(name, preset) for name, preset in PRESETS.items()])
+
+
+@router.get("/presets/{name}")
+@documented(problem_types.NOT_FOUND)
+def show_preset(name: Annotated[str, Path(description="Such as `dropout-vs-none`")]) -> PresetCard:
+    """One ready experiment."""
+    return serialize_preset(name, _get_entry("preset", name, PRESETS))
+
+
+def serialize_preset(name: str, preset: Preset) -> PresetCard:
+    """A preset as the API shows it."""
+    return PresetCard(
+        name=name,
+        title=preset.title,
+        expect=preset.expect,
+        jobs=len(preset.spec.variants) * len(preset.spec.run_seeds),
+        document=preset.document,
     )

@@ -123,7 +123,8 @@ class Regbench:
         """Jobs, newest first, page after page as they are asked for.
 
         Further filters, and `sort`, have the API's names: `technique=["l2"]`, `dataset=["mnist"]`,
-        `label=["sweep=7"]`, `created_after="2026-01-31T12:00:00Z"`, `sort="-test_accuracy"`.
+        `label=["sweep=7"]`, `metric=["test_accuracy>=0.98"]`, `created_after="2026-01-31T12:00:00Z"`,
+        `sort="-test_accuracy"`.
         """
         query |= {"state": [str(state) for state in states]}
         if experiment is not None:
@@ -171,9 +172,12 @@ class Regbench:
         """The experiment and how far it is."""
         return self._get(f"/v1/experiments/{experiment_id}", Experiment)
 
-    def experiments(self, *, page_size: int = _PAGE_SIZE) -> Iterator[Experiment]:
-        """Experiments, newest first, page after page as they are asked for."""
-        return self._iter_pages("/v1/experiments", Experiment, page_size, {})
+    def experiments(self, *, page_size: int = _PAGE_SIZE, **query: Any) -> Iterator[Experiment]:
+        """Experiments, newest first, page after page as they are asked for.
+
+        Filters, and `sort`, have the API's names: `q="dropout"`, `label=["course=ml1"]`, `finished=True`.
+        """
+        return self._iter_pages("/v1/experiments", Experiment, page_size, query)
 
     def wait_for_experiment(self, experiment_id: str, timeout: float | None = None) -> Experiment:
         """The experiment once all its jobs have ended; polled as often as `Retry-After` says.
@@ -261,9 +265,17 @@ class Regbench:
         """Every ready experiment."""
         return self._get("/v1/presets", _Items[Preset]).items
 
+    def preset(self, name: str) -> Preset:
+        """One ready experiment."""
+        return self._get(f"/v1/presets/{name}", Preset)
+
     def datasets(self) -> list[Dataset]:
         """The datasets that the service knows."""
         return self._get("/v1/datasets", _Items[Dataset]).items
+
+    def dataset(self, name: str) -> Dataset:
+        """One dataset."""
+        return self._get(f"/v1/datasets/{name}", Dataset)
 
     def is_alive(self) -> bool:
         """Whether the service answers at all."""

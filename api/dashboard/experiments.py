@@ -23,6 +23,7 @@ from models.settings import Settings
 from models.states import JobState
 from models.store import experiments as store
 from models.store.experiment_runs import get_run_summaries
+from models.store.experiment_search import ExperimentFilter, find_experiments
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
 
@@ -48,7 +49,12 @@ def list_experiments(
 ) -> Response:
     """Experiments, newest first."""
     with database.read() as session:
-        experiments = store.find_experiments(session, after=decode_cursor(cursor), limit=_PAGE_SIZE + 1)
+        experiments = find_experiments(
+            session,
+            ExperimentFilter(archived=False),
+            after=decode_cursor(cursor),
+            limit=_PAGE_SIZE + 1,
+        )
         page, next_cursor = split_page(experiments, _PAGE_SIZE, encode_created_at)
         items = experiment_serializers.get_serializer(request).serialize(session, page)
     return render(

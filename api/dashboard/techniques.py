@@ -17,7 +17,7 @@ from api.experiments.presets import PRESETS
 from api.http.dependencies import DatabaseDep
 from models.experiments import FEWEST_PAIRS, Document, merge_patch
 from models.store.experiment_runs import RunSummary, get_run_summaries
-from models.store.experiments import find_experiments
+from models.store.experiment_search import find_experiments
 from models.store.tables import Experiment
 from models.techniques import CATALOGUE
 

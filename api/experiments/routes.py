@@ -3,11 +3,12 @@
 from collections.abc import Callable
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Request, Response, status
+from fastapi import APIRouter, Depends, Query, Request, Response, status
 
 from api.experiments import schemas
 from api.experiments.cost_estimate import estimate_experiment_cost
 from api.experiments.presets import resolve
+from api.experiments.queries import ExperimentQuery
 from api.experiments.serializers import SerializerDep
 from api.http import problem_types
 from api.http import schemas as http_schemas
@@ -24,12 +25,10 @@ from api.http.etags import IfNoneMatch, build_not_modified, compute_document_eta
 from api.http.idempotency import IdempotentDep
 from api.http.openapi import RequestBody, documented
 from api.http.pagination import (
-    CursorQuery,
-    FieldNames,
-    LimitQuery,
     decode_cursor,
-    encode_created_at,
+    encode_cursor,
     parse_fields,
+    parse_sort,
     render_page,
     split_page,
 )
@@ -43,6 +42,8 @@ from models.experiments import Document, ExperimentSpec, Extension
 from models.settings import Settings
 from models.spec import JobSpec
 from models.store import experiments as store
+from models.store.experiment_search import find_experiments
+from models.store.job_search import Cursor
 
 router = APIRouter(prefix="/v1/experiments", tags=["experiments"], route_class=StrictQueryRoute)
 
@@ -121,18 +122,30 @@ def create_experiment(
 @router.get("", response_model=schemas.ExperimentPage | http_schemas.PartialPage)
 @documented(problem_types.INVALID_SPEC, headers=("Link",))
 def list_experiments(
+    query: Annotated[ExperimentQuery, Query()],
     database: DatabaseDep,
     serializer: SerializerDep,
     request: Request,
-    limit: LimitQuery = 50,
-    cursor: CursorQuery = None,
-    fields: FieldNames = None,
 ) -> Response:
-    """Experiments, newest first; follow `Link: rel=next` or `next_cursor`."""
-    selected = parse_fields(fields, schemas.Experiment, {"spec": ExperimentSpec})
+    """Experiments, newest first or as `sort` asks; follow `Link: rel=next` or `next_cursor`.
+
+    Values of one filter are alternatives; different filters must all fit.
+    """
+    selected = parse_fields(query.fields, schemas.Experiment, {"spec": ExperimentSpec})
+    order = parse_sort(query.sort)
     with database.read() as session:
-        experiments = store.find_experiments(session, after=decode_cursor(cursor), limit=limit + 1)
-        page, next_cursor = split_page(experiments, limit, encode_created_at)
+        experiments = find_experiments(
+            session,
+            query.filter(),
+            after=decode_cursor(query.cursor, order),
+            limit=query.limit + 1,
+            order=order,
+        )
+        page, next_cursor = split_page(
+            experiments,
+            query.limit,
+            lambda row: encode_cursor(Cursor(getattr(row, order.by), row.id), order),
+        )
         items = serializer.serialize(session, page)
     page_body = schemas.ExperimentPage(items=items, next_cursor=next_cursor)
     return render_page(request, page_body, next_cursor, selected)

@@ -3,10 +3,11 @@
 import base64
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from types import MappingProxyType
 from typing import Annotated, Any, TypeVar, get_args, get_origin
+from urllib.parse import quote, unquote
 
 from fastapi import Request, Response
 from pydantic import AfterValidator, BaseModel, Field
@@ -19,6 +20,7 @@ from models.store.job_search import NEWEST_FIRST, Cursor, SortOrder
 from models.store.tables import ApiKey, Experiment, Result
 
 SORTS = [f"{sign}{name}" for name in ("created_at", *METRICS) for sign in ("-", "")]
+EXPERIMENT_SORTS = ["-created_at", "created_at", "name", "-name"]
 _LARGEST = 2**31
 Row = TypeVar("Row")
 
@@ -26,17 +28,22 @@ Fields = dict[str, Any]
 """Which fields of a document, as pydantic's `include` has them: each with those in it, or True for all."""
 
 
-def validate_sort(sort: str) -> str:
-    if sort not in SORTS:
-        raise PydanticCustomError("sort", "choose from {choices}", {"choices": ", ".join(SORTS)})
-    return sort
+def make_sort_validator(sorts: Sequence[str]) -> Callable[[str], str]:
+    """A validator of a sort parameter."""
+
+    def validate(sort: str) -> str:
+        if sort not in sorts:
+            raise PydanticCustomError("sort", "choose from {choices}", {"choices": ", ".join(sorts)})
+        return sort
+
+    return validate
 
 
 LimitQuery = Annotated[int, Field(ge=1, le=200, description="Maximum number of items in one page")]
 CursorQuery = Annotated[str | None, Field(max_length=1_000, description="`next_cursor` of the previous page")]
 SortQuery = Annotated[
     str,
-    AfterValidator(validate_sort),
+    AfterValidator(make_sort_validator(SORTS)),
     Field(
         json_schema_extra={"enum": list(SORTS)},
         description="`-`: from high to low. By a metric of results only jobs that have it are listed",
@@ -59,7 +66,13 @@ def parse_sort(sort: str) -> SortOrder:
 
 def encode_cursor(cursor: Cursor, order: SortOrder = NEWEST_FIRST) -> str:
     """A position in a list of that order as opaque text for a URL."""
-    value = cursor.value.isoformat() if isinstance(cursor.value, datetime) else repr(cursor.value)
+    match cursor.value:
+        case datetime():
+            value = cursor.value.isoformat()
+        case str():
+            value = quote(cursor.value, safe="")
+        case _:
+            value = repr(cursor.value)
     text = f"{_format_sort(order)} {value} {cursor.id} {cursor.variant}"
     return base64.urlsafe_b64encode(text.encode()).decode()
 
@@ -88,7 +101,8 @@ def decode_cursor(cursor: str | None, order: SortOrder = NEWEST_FIRST) -> Cursor
     try:
         text = base64.b64decode(cursor, altchars="-_", validate=True).decode()
         sort, value, row_id, variant = text.split(" ", 3)
-        if sort not in SORTS or not re.fullmatch(ID_PATTERN, row_id) or "\0" in variant:
+        known = sort in SORTS or sort in EXPERIMENT_SORTS
+        if not known or not re.fullmatch(ID_PATTERN, row_id) or "\0" in variant:
             raise ValueError("not a position in a list")
         position = Cursor(_parse_value(value, parse_sort(sort).by), row_id, variant)
     except ValueError:
@@ -105,7 +119,12 @@ def _format_sort(order: SortOrder) -> str:
     return f"{'-' if order.descending else ''}{order.by}"
 
 
-def _parse_value(value: str, column: str) -> datetime | float:
+def _parse_value(value: str, column: str) -> datetime | float | str:
+    if column == "name":
+        name = unquote(value, errors="strict")
+        if "\0" in name:
+            raise ValueError("no name")
+        return name
     if column == "created_at":
         moment = datetime.fromisoformat(value)
         if moment.utcoffset() != timedelta(0):

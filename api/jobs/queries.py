@@ -1,22 +1,27 @@
 """Query parameters of lists of jobs: filters, sort order, fields, page."""
 
+import math
 import re
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
 from api.http.pagination import CursorQuery, FieldNames, LimitQuery, SortQuery
 from models.dataset_cards import DatasetName
 from models.errors import FieldError, InvalidSpec
+from models.metrics import METRICS
 from models.states import JobState
-from models.store.job_search import JobFilter
+from models.store.job_search import JobFilter, MetricRange
 from models.techniques import CATALOGUE
 
+_RANGE = re.compile(
+    r"(?P<metric>\w+)\s*(?P<operator>[<>]=?)\s*(?P<bound>[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?)", re.I | re.A
+)
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
-_NO_NUL = r"^[^\x00]*$"
-_REPEATED = Field(max_length=50)
+NO_NUL = r"^[^\x00]*$"
+REPEATED = Field(max_length=50)
 
 
 def require_date(value: str) -> str:
@@ -44,25 +49,21 @@ def parse_archived(archived: Archived) -> bool | None:
     return None if archived == "all" else archived == "true"
 
 
-class JobFilterQuery(BaseModel):
-    """Which jobs."""
+class ListQuery(BaseModel):
+    """What jobs and experiments are both filtered by."""
 
     model_config = ConfigDict(extra="forbid")
 
-    state: Annotated[list[JobState], _REPEATED] = Field([], description="Any of these")
-    technique: Annotated[list[str], _REPEATED] = Field([], description="Jobs that use any of these")
-    dataset: Annotated[list[DatasetName], _REPEATED] = Field([], description="Any of these")
-    experiment: Annotated[list[Annotated[str, Field(max_length=40, pattern=_NO_NUL)]], _REPEATED] = Field(
-        [], description="Jobs of any of these"
-    )
+    technique: Annotated[list[str], REPEATED] = Field([], description="Those that use any of these")
+    dataset: Annotated[list[DatasetName], REPEATED] = Field([], description="Any of these")
     label: Annotated[
-        list[Annotated[str, Field(max_length=264, pattern=r"^[^\x00=]+=[^\x00]*$")]], _REPEATED
-    ] = Field([], description="`name=value`; jobs that have any of these")
+        list[Annotated[str, Field(max_length=264, pattern=r"^[^\x00=]+=[^\x00]*$")]], REPEATED
+    ] = Field([], description="`name=value`; those that have any of these")
     created_after: Moment | None = Field(None, description="Later than this, with a time zone (RFC 3339)")
     created_before: Moment | None = Field(None, description="Earlier than this")
 
-    def filter(self) -> JobFilter:
-        """The filter for the store.
+    def parse_common(self) -> dict[str, Any]:
+        """These fields as the store's filters name them.
 
         Raises:
             InvalidSpec: a technique is not in the catalogue.
@@ -72,15 +73,55 @@ class JobFilterQuery(BaseModel):
             choices = ", ".join(CATALOGUE)
             raise InvalidSpec([FieldError("?technique", f"no such technique; choose from {choices}")])
         labels = [label.partition("=") for label in dict.fromkeys(self.label)]
+        return {
+            "techniques": [*dict.fromkeys(self.technique)],
+            "datasets": [*dict.fromkeys(self.dataset)],
+            "labels": [(name, value) for name, _, value in labels],
+            "created_after": self.created_after,
+            "created_before": self.created_before,
+        }
+
+
+class JobFilterQuery(ListQuery):
+    """Which jobs."""
+
+    state: Annotated[list[JobState], REPEATED] = Field([], description="Any of these")
+    experiment: Annotated[list[Annotated[str, Field(max_length=40, pattern=NO_NUL)]], REPEATED] = Field(
+        [], description="Jobs of any of these"
+    )
+    metric: Annotated[list[Annotated[str, Field(max_length=100)]], REPEATED] = Field(
+        [],
+        description="A range of a metric of results, such as `test_accuracy>=0.98` (also `>`, `<=`, `<`); "
+        "all of them must hold",
+    )
+
+    def filter(self) -> JobFilter:
+        """The filter for the store.
+
+        Raises:
+            InvalidSpec: a technique or metric is not in its catalogue, or a range is not one.
+        """
         return JobFilter(
             states=[*dict.fromkeys(self.state)],
-            techniques=[*dict.fromkeys(self.technique)],
-            datasets=[*dict.fromkeys(self.dataset)],
             experiment_ids=[*dict.fromkeys(self.experiment)],
-            labels=[(name, value) for name, _, value in labels],
-            created_after=self.created_after,
-            created_before=self.created_before,
+            ranges=[parse_range(text) for text in dict.fromkeys(self.metric)],
+            **self.parse_common(),
         )
+
+
+def parse_range(text: str) -> MetricRange:
+    """Parse a range such as `test_accuracy>=0.98`.
+
+    Raises:
+        InvalidSpec: it is not one, or there is no such metric.
+    """
+    match = _RANGE.fullmatch(text)
+    if match is None or not math.isfinite(float(match["bound"])):
+        detail = "give a metric, one of >= > <= <, and a number: test_accuracy>=0.98"
+        raise InvalidSpec([FieldError("?metric", detail)])
+    if match["metric"] not in METRICS:
+        raise InvalidSpec([FieldError("?metric", f"no such metric; choose from {', '.join(METRICS)}")])
+    return MetricRange(match["metric"], match["operator"], float(match["bound"]))
 
 
 class JobQuery(JobFilterQuery):

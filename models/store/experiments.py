@@ -15,7 +15,6 @@ from models.identifiers import create_id
 from models.selection import VariantMeans
 from models.states import JobState
 from models.store.experiment_runs import add_runs, find_missing_runs, has_results
-from models.store.job_search import NEWEST_FIRST, Cursor
 from models.store.tables import LOCAL_OWNER, Experiment, Job, Result, Run
 from models.store.transitions import get_database_now
 
@@ -152,14 +151,6 @@ def get_experiment(session: Session, experiment_id: str) -> Experiment:
     if experiment is None:
         raise NotFound(f"There is no experiment {experiment_id}.")
     return experiment
-
-
-def find_experiments(session: Session, *, after: Cursor | None, limit: int) -> list[Experiment]:
-    """Up to `limit` experiments, newest first, from `after` on."""
-    query = NEWEST_FIRST.apply_to(select(Experiment), Experiment.created_at, Experiment.id)
-    if after is not None:
-        query = query.where(NEWEST_FIRST.build_after_cursor(after, Experiment.created_at, Experiment.id))
-    return list(session.scalars(query.limit(limit)))
 
 
 def get_experiment_names(session: Session, experiment_ids: Sequence[str]) -> dict[str, str]:

@@ -5,6 +5,7 @@ the question. Which index: that of the field that fewest jobs fit, as far as a s
 themselves, databases choose by averages, and read the whole table where those mislead.
 """
 
+import operator
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -42,8 +43,11 @@ _FEW = 2_000
 _COUNTED = 6_000
 """How far the fields of a question are counted, to see which of them fewest jobs fit."""
 
-_ALIASES: dict[Any, Any] = {table: aliased(table) for table in (Job, JobLabel, JobTechnique, Run)}
+_ALIASES: dict[Any, Any] = {table: aliased(table) for table in (Job, JobLabel, JobTechnique, Result, Run)}
 """Aliases for conditions on a job's id; created once, because creating one costs more than the query."""
+
+_WITHOUT_TIME = (Run, Result)
+"""Tables whose rows do not repeat when their job was created."""
 
 
 @dataclass(frozen=True)
@@ -71,10 +75,28 @@ NEWEST_FIRST = SortOrder()
 class Cursor:
     """Keyset pagination: a page begins after the row with this id, sort value and variant."""
 
-    value: datetime | float
+    value: datetime | float | str
     id: str
     variant: str = ""
     """Of an experiment's runs, several of which may share a job."""
+
+
+@dataclass(frozen=True)
+class MetricRange:
+    """All values of a metric on one side of a bound: `test_accuracy >= 0.98`."""
+
+    metric: str
+    operator: str
+    """A key of COMPARISONS."""
+    bound: float
+
+
+COMPARISONS: dict[str, Callable[[Any, Any], Any]] = {
+    ">=": operator.ge,
+    ">": operator.gt,
+    "<=": operator.le,
+    "<": operator.lt,
+}
 
 
 @dataclass(frozen=True)
@@ -86,6 +108,8 @@ class JobFilter:
     datasets: Sequence[str] = ()
     experiment_ids: Sequence[str] = ()
     labels: Sequence[tuple[str, str]] = ()
+    ranges: Sequence[MetricRange] = ()
+    """All of which must hold."""
     created_after: datetime | None = None
     created_before: datetime | None = None
     archived: bool | None = None
@@ -96,7 +120,7 @@ class JobFilter:
         return [*(field.match_job(Job.id) for field in self.get_fields()), *self.match_row(Job)]
 
     def match_row(self, job: Any) -> list[ColumnElement[bool]]:
-        """Conditions on the job's own row, which no other table has."""
+        """Conditions on a row of jobs, or of experiments, that no other table has."""
         conditions = self.match_time(job.created_at)
         return conditions if self.archived is None else [*conditions, job.archived.is_(self.archived)]
 
@@ -117,6 +141,10 @@ class JobFilter:
             _Field(JobTechnique, self.techniques, lambda of, value: of.technique == value),
             _Field(Job, self.states, lambda of, value: of.state == value),
             _Field(Job, self.datasets, lambda of, value: of.dataset == value),
+            *(
+                _Field(Result, [item], lambda of, r: COMPARISONS[r.operator](getattr(of, r.metric), r.bound))
+                for item in self.ranges
+            ),
         ]
         return [field for field in fields if field.values]
 
@@ -135,7 +163,7 @@ class _Field:
 
     def select_ids(self, job_filter: JobFilter) -> Select[Any]:
         """The ids of all jobs that match, within the time range as far as the table has it."""
-        within = [] if self.table is Run else job_filter.match_time(self.table.created_at)
+        within = [] if self.table in _WITHOUT_TIME else job_filter.match_time(self.table.created_at)
         return select(_get_id_column(self.table)).where(self._match_any(self.table), *within)
 
     def _match_any(self, table: Any) -> ColumnElement[bool]:
@@ -246,7 +274,7 @@ def _search_by_time(
         choices[0] if len(choices) == 1 else _find_most_selective(session, job_filter, choices, _COUNTED)[0]
     )
     table, job_id = first.table, _get_id_column(first.table)
-    moment = Job.created_at if table is Run else table.created_at
+    moment = Job.created_at if table in _WITHOUT_TIME else table.created_at
     also = [field.match_job(job_id) for field in fields if field is not first]
     also += _limit_to_range(job_filter, order, after, moment, job_id)
     archived = JobFilter(archived=job_filter.archived)
@@ -254,8 +282,8 @@ def _search_by_time(
     parts = []
     for value in first.values:
         part = select(job_id.label("id"), moment.label("moment")).where(first.match(table, value), *also)
-        if table is Run:
-            part = part.join(Job, Job.id == Run.job_id).distinct()
+        if table in _WITHOUT_TIME:
+            part = part.join(Job, Job.id == job_id).distinct()
         parts.append(order.apply_to(part, moment, job_id).limit(limit))
     if len(parts) == 1:
         return parts[0]

@@ -7,7 +7,7 @@ import typer
 
 from regbench.base import Document, to_one_line
 from regbench.cli.completion import complete_experiments, complete_presets
-from regbench.cli.jobs import show
+from regbench.cli.jobs import Archived, Dataset, Label, Technique, show
 from regbench.cli.options import (
     AsJson,
     JsonLines,
@@ -75,6 +75,15 @@ def run(
 
 @experiment.command("list")
 def list_experiments(
+    search: Annotated[str | None, typer.Option(help="Words of the name, notes, preset or a variant.")] = None,
+    label: Label = None,
+    technique: Technique = None,
+    dataset: Dataset = None,
+    finished: Annotated[
+        bool | None, typer.Option("--finished/--unfinished", help="Only those in which all jobs have ended.")
+    ] = None,
+    archived: Archived = False,
+    sort: Annotated[str, typer.Option(help="-created_at, created_at, name or -name.")] = "-created_at",
     limit: Annotated[int, typer.Option(min=1, help="Maximum number of experiments to list.")] = 50,
     url: Url = None,
     as_json: JsonLines = False,
@@ -82,11 +91,22 @@ def list_experiments(
     """List experiments, newest first.
 
     \b
-    Example:
+    Examples:
       regbench experiment list --limit 5
+      regbench experiment list --search dropout --finished --label course=ml1
     """
+    filters = {
+        "q": search,
+        "label": label,
+        "technique": technique,
+        "dataset": dataset,
+        "finished": finished,
+        "archived": archived or None,
+        "sort": None if sort == "-created_at" else sort,
+    }
+    query = {name: value for name, value in filters.items() if value is not None}
     with connect(url) as client:
-        newest = client.experiments(page_size=min(limit, 200))
+        newest = client.experiments(page_size=min(limit, 200), **query)
         for item in islice(newest, limit):
             if as_json:
                 write_json(item, indent=None)

@@ -26,8 +26,6 @@ from regbench.resources import Epoch, Experiment, Job, JobState
 
 _SPARKLINE_WIDTH = 40
 
-Time = Annotated[str | None, typer.Option(metavar="TIME", help="Such as 2026-01-31T12:00:00Z.")]
-
 
 def check_labels(labels: list[str] | None) -> list[str] | None:
     """Refuse what is not a label; a callback of typer."""
@@ -38,28 +36,38 @@ def check_labels(labels: list[str] | None) -> list[str] | None:
     return labels
 
 
+Label = Annotated[
+    list[str] | None,
+    typer.Option(metavar="NAME=VALUE", help="Only those with this label; repeatable.", callback=check_labels),
+]
+Technique = Annotated[
+    list[str] | None,
+    typer.Option(help="Only those that use this technique; repeatable.", autocompletion=complete_techniques),
+]
+Dataset = Annotated[
+    list[str] | None,
+    typer.Option(help="Only those on this dataset; repeatable.", autocompletion=complete_datasets),
+]
+Archived = Annotated[
+    bool, typer.Option("--archived", help="Only archived ones, which are left out otherwise.")
+]
+Time = Annotated[str | None, typer.Option(metavar="TIME", help="Such as 2026-01-31T12:00:00Z.")]
+
+
 def jobs(
     state: Annotated[list[JobState] | None, typer.Option(help="Only jobs in this state; repeatable.")] = None,
-    technique: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="Only jobs that use this technique; repeatable.", autocompletion=complete_techniques
-        ),
-    ] = None,
-    dataset: Annotated[
-        list[str] | None,
-        typer.Option(help="Only jobs on this dataset; repeatable.", autocompletion=complete_datasets),
-    ] = None,
+    technique: Technique = None,
+    dataset: Dataset = None,
     experiment: Annotated[
         list[str] | None,
         typer.Option(help="Only jobs of this experiment; repeatable.", autocompletion=complete_experiments),
     ] = None,
-    label: Annotated[
+    label: Label = None,
+    metric: Annotated[
         list[str] | None,
-        typer.Option(
-            metavar="NAME=VALUE", help="Only jobs with this label; repeatable.", callback=check_labels
-        ),
+        typer.Option(metavar="RANGE", help="Only jobs in it, such as 'test_accuracy>=0.98'; repeatable."),
     ] = None,
+    archived: Archived = False,
     created_after: Time = None,
     created_before: Time = None,
     sort: Annotated[
@@ -78,6 +86,7 @@ def jobs(
     Examples:
       regbench jobs --state running --state queued
       regbench jobs --technique dropout --sort -test_accuracy --limit 5
+      regbench jobs --metric 'test_accuracy>=0.98' --metric 'test_loss<0.1'
       regbench jobs --label sweep=7 --json | jq .result.test_accuracy
     """
     filters: dict[str, Any] = {
@@ -85,6 +94,8 @@ def jobs(
         "dataset": dataset,
         "experiment": experiment,
         "label": label,
+        "metric": metric,
+        "archived": archived,
         "created_after": created_after,
         "created_before": created_before,
         "sort": None if sort == "-created_at" else sort,

@@ -6,7 +6,7 @@ import pytest
 
 from models.store import queue
 from models.store.database import Database
-from tests.factories import finished_job
+from tests.factories import finished_job, result_record
 from tests.integration.api.conftest import TestClient, over_sqlite
 
 SPEC = {"dataset": {"name": "mnist_5k"}, "name": "first", "labels": {"a": "1", "b": "2"}}
@@ -101,3 +101,29 @@ def test_a_verb_after_a_colon_is_an_alias(client: TestClient) -> None:
     assert client.post("/v1/jobs:batch", json={"jobs": [SPEC]}).status_code == 202
     assert client.post("/v1/jobs/batch", json={"jobs": [SPEC]}).status_code == 202
     assert client.post("/v1/jobs/none:cancel").status_code == 404
+
+
+@pytest.mark.parametrize("sort", ["-created_at", "created_at", "test_loss"])
+def test_jobs_are_found_by_ranges_of_metrics(client: TestClient, database: Database, sort: str) -> None:
+    ids = [
+        finished_job(database, result=result_record(test_accuracy=accuracy, test_loss=loss)).id
+        for accuracy, loss in ((0.95, 0.1), (0.98, 0.2), (0.99, 0.3))
+    ]
+    client.post("/v1/jobs", json=SPEC)
+
+    def find(*ranges: str, **query: str) -> list[int]:
+        answer = client.get("/v1/jobs", params={"metric": ranges, "sort": sort, **query})
+        assert answer.status_code == 200, answer.text
+        return sorted(ids.index(job["id"]) for job in answer.json()["items"])
+
+    assert find("test_accuracy>=0.98") == [1, 2]
+    assert find("test_accuracy>0.98") == find("test_accuracy >= 9.9e-1", "test_loss>0.2") == [2]
+    assert find("test_accuracy>=.98", "test_loss<0.3", dataset="mnist_5k") == [1]
+    assert find("test_accuracy<=0.95", state="succeeded") == [0]
+    assert find("epochs_run<1") == find("validation_loss>1") == []
+
+
+@over_sqlite
+@pytest.mark.parametrize("text", ["test_accuracy", "accuracy>=1", "test_loss<nan", "test_loss<1e999", "=1"])
+def test_what_is_no_range_is_refused(client: TestClient, text: str) -> None:
+    assert client.get("/v1/jobs", params={"metric": text}).json()["errors"][0]["pointer"] == "?metric"

@@ -14,6 +14,7 @@ from models.selection import VariantMeans
 from models.states import JobState
 from models.store import experiment_runs, experiments, jobs, queue
 from models.store.database import Database
+from models.store.experiment_search import find_experiments
 from models.store.experiments import ExperimentProgress, ExperimentProgressCache
 from models.store.job_search import Cursor
 from models.store.rescue import find_undispatched_jobs
@@ -80,7 +81,7 @@ def test_pages_contain_each_experiment_once(database: Database) -> None:
     seen: list[str] = []
     after = None
     with database.read() as session:
-        while page := experiments.find_experiments(session, after=after, limit=2):
+        while page := find_experiments(session, after=after, limit=2):
             seen += [experiment.id for experiment in page]
             after = Cursor(page[-1].created_at, page[-1].id)
     assert len(seen) == 5
