@@ -12,7 +12,7 @@ from sqlalchemy import insert, text
 from sqlalchemy.orm import Session
 
 from bench.workload import build_spec
-from models.experiments import merge_patch
+from models.documents import merge_patch
 from models.settings import Settings
 from models.states import JobState
 from models.store.database import Database

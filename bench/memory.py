@@ -7,7 +7,7 @@ from typing import Any
 
 from bench.server import read_memory, run_own_stack
 from bench.workload import build_spec
-from models.experiments import merge_patch
+from models.documents import merge_patch
 
 POLL_SECONDS = 0.2
 # Each network with each of the techniques, on a part of the images, so that it takes minutes and not an hour.

@@ -16,7 +16,7 @@ from bench.child import run_python
 from bench.harness import Row, parse_arguments, print_rows
 from bench.server import run_own_stack
 from bench.workload import build_spec
-from models.experiments import Document, merge_patch
+from models.documents import Document, merge_patch
 from models.states import JobState
 from regbench.errors import StackError
 

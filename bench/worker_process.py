@@ -13,7 +13,7 @@ from sqlalchemy import select
 import worker.app  # noqa: F401 (Celery takes memory in a worker, too)
 from bench.stopwatch import time_steps
 from bench.workload import build_spec
-from models.experiments import merge_patch
+from models.documents import merge_patch
 from models.settings import get_settings
 from models.spec import JobSpec
 from models.states import JobState

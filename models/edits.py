@@ -7,8 +7,9 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
+from models.documents import merge_patch
 from models.errors import FieldError, InvalidSpec
-from models.experiments import MAX_EXPERIMENT_NAME, merge_patch
+from models.experiments import MAX_EXPERIMENT_NAME
 from models.spec import MAX_LABELS, VISIBLE, WITHOUT_NUL, LabelName, Labels, Priority, Text200, bound_length
 
 _LABELS: TypeAdapter[dict[str, str]] = TypeAdapter(Labels)

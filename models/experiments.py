@@ -1,7 +1,7 @@
 """An experiment: one base specification, variants of it, and seeds; each variant runs once with each seed."""
 
 import json
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
@@ -17,10 +17,9 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from models.documents import Document, merge_patch
 from models.metrics import CONTRASTED, METRICS
 from models.spec import STORED, VISIBLE, WITHOUT_NUL, JobSpec, Seed, bound_length, get_validation_errors
-
-Document = dict[str, Any]
 
 MAX_VARIANT_NAME, MAX_EXPERIMENT_NAME = 100, 200
 """Letters."""
@@ -355,40 +354,6 @@ def _find_differences(pointer: str, baseline: Any, variant: Any) -> Iterator[Con
             yield from _find_differences(f"{pointer}/{key}", baseline.get(key), variant.get(key))
     elif baseline != variant:
         yield Confounder(pointer, baseline, variant)
-
-
-def merge_patch(target: Any, patch: Any) -> Any:
-    """RFC 7396: `patch` laid over `target`, neither of them changed."""
-    if not isinstance(patch, dict):
-        return patch
-    merged = dict(target) if isinstance(target, dict) else {}
-    for key, value in patch.items():
-        if value is None:
-            merged.pop(key, None)
-        else:
-            merged[key] = merge_patch(merged.get(key), value)
-    return merged
-
-
-def create_merge_patch(document: Document, target: Document) -> Document:
-    """The patch (RFC 7396) that makes `target` of `document`, where null and missing mean the same."""
-    patch: Document = dict.fromkeys(document.keys() - target.keys())
-    for key, value in target.items():
-        current = document.get(key)
-        if isinstance(value, dict) and isinstance(current, dict):
-            if changes := create_merge_patch(current, value):
-                patch[key] = changes
-        elif value != current or key not in document:
-            patch[key] = value
-    return patch
-
-
-def flatten(document: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """The document's values by their dotted paths: `{"a.b": 1}` of `{"a": {"b": 1}}`."""
-    values: dict[str, Any] = {}
-    for key, value in document.items():
-        values |= flatten(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {prefix + key: value}
-    return values
 
 
 def _repeats(values: Sequence[object]) -> bool:

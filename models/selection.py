@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from models.experiments import merge_patch
+from models.documents import merge_patch
 from models.spec import DatasetSpec
 
 FEWEST_SEEDS = 2

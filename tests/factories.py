@@ -3,7 +3,7 @@
 from dataclasses import asdict
 from typing import Any
 
-from models.experiments import merge_patch
+from models.documents import merge_patch
 from models.metrics import METRICS
 from models.records import (
     CalibrationBin,

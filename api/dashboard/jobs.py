@@ -16,7 +16,7 @@ from api.jobs import schemas as job_schemas
 from api.jobs import serializers as job_serializers
 from api.jobs.queries import JobQuery
 from models.dataset_cards import DATASETS
-from models.experiments import flatten
+from models.documents import flatten
 from models.formatting import format_count, format_duration, format_techniques
 from models.metrics import METRICS
 from models.spec import STORED, JobSpec

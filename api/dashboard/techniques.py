@@ -15,7 +15,8 @@ from api.dashboard.rendering import PageRoute, RenderPageDep
 from api.experiments import serializers as experiment_serializers
 from api.experiments.presets import PRESETS
 from api.http.dependencies import DatabaseDep
-from models.experiments import FEWEST_PAIRS, Document, merge_patch
+from models.documents import Document, merge_patch
+from models.experiments import FEWEST_PAIRS
 from models.store.experiment_runs import RunSummary, get_run_summaries
 from models.store.experiment_search import find_experiments
 from models.store.tables import Experiment

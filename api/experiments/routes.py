@@ -37,8 +37,9 @@ from api.http.routing import StrictQueryRoute
 from api.jobs.polling import build_retry_after_remaining
 from models.cost import check_budget
 from models.datasets import ensure_available
+from models.documents import Document
 from models.errors import BudgetExceeded, DatasetUnavailable, FieldError, InvalidSpec
-from models.experiments import Document, ExperimentSpec, Extension
+from models.experiments import ExperimentSpec, Extension
 from models.settings import Settings
 from models.spec import JobSpec
 from models.store import experiments as store

@@ -8,14 +8,8 @@ from typing import Any
 
 from api.http.curl import format_curl
 from api.reports.comparison import JobGroups
-from models.experiments import (
-    MAX_VARIANT_NAME,
-    ExperimentSpec,
-    Regime,
-    create_merge_patch,
-    find_confounders,
-    flatten,
-)
+from models.documents import create_merge_patch, flatten
+from models.experiments import MAX_VARIANT_NAME, ExperimentSpec, Regime, find_confounders
 from models.formatting import format_count, format_techniques
 from models.inference import Plan, choose_regime
 from models.selection import VariantMeans, choose_variant

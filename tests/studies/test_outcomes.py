@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from api.app import create_app
-from models.experiments import merge_patch
+from models.documents import merge_patch
 from models.settings import Settings
 from tests.integration.api.conftest import TestClient
 from tests.integration.api.experiments.test_routes import create

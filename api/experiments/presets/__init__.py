@@ -8,8 +8,8 @@ from api.experiments.presets.data import DATA
 from api.experiments.presets.networks import NETWORKS
 from api.experiments.presets.training import TRAINING
 from api.experiments.presets.weights import WEIGHTS
+from models.documents import Document, merge_patch
 from models.errors import FieldError, InvalidSpec
-from models.experiments import Document, merge_patch
 
 PRESETS = {preset.document["name"]: preset for preset in NETWORKS + WEIGHTS + DATA + TRAINING}
 

@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from typing import Any
 
-from models.experiments import Document, ExperimentSpec, merge_patch
+from models.documents import Document, merge_patch
+from models.experiments import ExperimentSpec
 
 # Enough pairs for the exact test and for an interval worth reading; `"replicates": 3` makes it quick.
 TEN_SEEDS = list(range(10))

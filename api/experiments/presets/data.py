@@ -3,7 +3,7 @@
 from typing import Any
 
 from api.experiments.presets.base import build_preset, build_variant
-from models.experiments import Document, merge_patch
+from models.documents import Document, merge_patch
 
 # Size: epochs that come to about 4,000 updates of batches of 32, a fifth of the examples being held out.
 _EPOCHS_OF_SIZE = {125: 1000, 250: 572, 500: 308, 1000: 160, 2000: 80, 4000: 40}

@@ -3,7 +3,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from models.experiments import ExperimentSpec, Extension, Variant, merge_patch
+from models.documents import merge_patch
+from models.experiments import ExperimentSpec, Extension, Variant
 from models.spec import STORED, get_validation_errors
 from tests.factories import job_spec
 

@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from models.experiments import create_merge_patch, merge_patch
+from models.documents import create_merge_patch, merge_patch
 from models.formatting import format_count, format_techniques
 from models.spec import JobSpec
 from models.techniques import CATALOGUE

@@ -5,7 +5,7 @@ import pytest
 from pydantic import BaseModel, ValidationError
 
 from models.dataset_cards import DATASETS
-from models.experiments import merge_patch
+from models.documents import merge_patch
 from models.spec import (
     STORED,
     Cnn,

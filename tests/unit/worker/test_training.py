@@ -8,8 +8,9 @@ import keras
 import numpy as np
 import pytest
 
+from models.documents import merge_patch
 from models.errors import TrainingFailed
-from models.experiments import ExperimentSpec, merge_patch
+from models.experiments import ExperimentSpec
 from models.records import EpochRecord, Evaluation, Progress
 from models.spec import JobSpec
 from tests.factories import EVERY_TECHNIQUE_TOGETHER, epoch_record, job_spec

@@ -7,7 +7,7 @@ import httpx
 import pytest
 from sqlalchemy import event
 
-from models.experiments import merge_patch
+from models.documents import merge_patch
 from models.statistics import compute_detectable_difference
 from models.store import queue
 from models.store.database import Database

@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from api.http.curl import format_curl
-from models.experiments import merge_patch
+from models.documents import merge_patch
 from models.scopes import Scope
 from models.settings import Settings
 from models.store.database import Database

@@ -8,8 +8,9 @@ import pytest
 
 from api.experiments.presets import PRESETS, resolve
 from models.cost import check_budget
+from models.documents import Document
 from models.errors import InvalidSpec
-from models.experiments import Document, ExperimentSpec
+from models.experiments import ExperimentSpec
 from models.settings import Settings
 from models.spec import JobSpec
 from models.techniques import CATALOGUE
