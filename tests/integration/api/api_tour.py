@@ -127,13 +127,7 @@ def _about(recorder: Recorder) -> None:
         recorder.request("GET", "/readyz")
     for path in ("/", "/healthz", "/readyz", "/metrics", "/problems/conflict", "/v1/techniques/dropout"):
         recorder.request("GET", path)
-    for path in (
-        "/v1/techniques",
-        "/v1/presets",
-        "/v1/datasets",
-        "/v1/presets/l1-vs-l2",
-        "/v1/datasets/mnist_5k",
-    ):
+    for path in ("techniques", "presets", "datasets", "presets/l1-vs-l2", "datasets/mnist_5k"):
         recorder.request("GET", f"/v1/{path}")
 
 
