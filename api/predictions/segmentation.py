@@ -121,7 +121,8 @@ def _measure_ink(picture: Array, dark_ink: bool | None) -> tuple[Array, float]:
     if dark_ink and abs(direction.sum()) > _GREY:
         # In a shadow black differs less from paper.
         brightness = background.mean(axis=2) - wide
-        ink *= brightness.max() / np.maximum(brightness, brightness.max() / 4)
+        if (brightest := brightness.max()) > 0:
+            ink *= brightest / np.maximum(brightness, brightest / 4)
     return ink, noise
 
 

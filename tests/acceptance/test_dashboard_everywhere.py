@@ -328,4 +328,5 @@ def test_f20_a_browser_that_refuses_address_changes_loses_no_form_change(page: P
     assert "seed" not in page.url
     page.evaluate("window.refuse = false")
     page.wait_for_url(re.compile("seed"))
-    assert '{"seed":7}' in unquote(page.url)
+    # Without full MNIST the form names the dataset too.
+    assert '"seed":7' in unquote(page.url)

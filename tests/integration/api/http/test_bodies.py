@@ -62,7 +62,7 @@ def test_a_posted_experiment_is_parsed_once_and_each_variant_priced_once(
 
 @pytest.mark.parametrize("key", ["preset", "\\u0070reset"])
 def test_a_preset_is_recognized_however_it_is_spelt(client: TestClient, key: str) -> None:
-    body = f'{{"{key}": "dropout-vs-none"}}'
+    body = f'{{"{key}": "dropout-vs-none", "base": {{"dataset": {{"name": "mnist_5k"}}}}}}'
     answer = client.post("/v1/experiments?dry_run=true", content=body, headers=JSON)
     assert (answer.status_code, answer.json()["jobs"] > 1) == (200, True)
 

@@ -10,6 +10,7 @@ from sklearn.neighbors import KNeighborsClassifier
 
 from api.predictions.image_files import Treatment, read_images
 from models.errors import InvalidSpec
+from models.predictions import Choice
 from tests.unit.api.predictions import digit_photos
 from tests.unit.api.predictions.digit_photos import KINDS, Array, place_digit, write
 
@@ -95,6 +96,21 @@ def test_f3_a_page_without_a_digit_is_refused(page: Array) -> None:
     [error] = refused.value.errors
     assert error.pointer == "/image/0"
     assert "nothing is drawn" in error.detail
+
+
+@pytest.mark.parametrize("invert", ["auto", "true", "false"])
+def test_a_picture_of_any_size_and_colours_is_read_or_refused(invert: Choice) -> None:
+    """Warnings are errors here: none of it divides by zero, not even dark ink on black."""
+    random = RNG(3)
+    for height, width in [(1, 1), (1, 40), (3, 1), (2, 5), (28, 28), (9, 120)]:
+        noise = random.random((height, width))
+        pages = [*(np.full((height, width), grey) for grey in (0, 1 / 255, 0.5, 1)), noise, noise.round()]
+        for page in [*pages, np.where(noise < 0.05, 0, 1), np.where(noise < 0.05, 0.01, 0)]:
+            try:
+                [image], _ = read_images([write(page)], [""], Treatment(invert=invert, center="true"))
+            except InvalidSpec:
+                continue
+            assert (image.shape, image.min() >= 0, image.max() <= 1) == ((28, 28), True, True)
 
 
 def stroke() -> Array:
