@@ -11,6 +11,7 @@ import math
 import os
 import zipfile
 import zlib
+from collections.abc import Sequence
 from http.client import HTTPException
 from pathlib import Path
 from threading import Lock
@@ -112,6 +113,11 @@ def _is_whole_idx_file(path: Path) -> bool:
     start = 4 + 4 * header[3]
     dimensions = (int.from_bytes(header[at : at + 4], "big") for at in range(4, start, 4))
     return size == start + math.prod(dimensions)
+
+
+def format_idx_header(shape: Sequence[int]) -> bytes:
+    """How the IDX file of bytes of this shape begins."""
+    return b"".join(size.to_bytes(4, "big") for size in (0x0800 + len(shape), *shape))
 
 
 def is_available(name: str, settings: Settings) -> bool:

@@ -10,7 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.dataset_cards import DATASETS, IDX_FILES
-from models.datasets import GZIP_MAGIC, NPZ_ARRAYS, find_damage, find_dataset, find_idx_file
+from models.datasets import (
+    GZIP_MAGIC,
+    NPZ_ARRAYS,
+    find_damage,
+    find_dataset,
+    find_idx_file,
+    format_idx_header,
+)
 from models.errors import DatasetUnavailable, FieldError
 from models.settings import Settings
 from models.spec import PIXELS, DatasetSpec
@@ -157,8 +164,7 @@ def _read_mnist_5k() -> list[Bytes]:
 
 def compute_idx_sha256(array: Bytes) -> str:
     """SHA-256 of the IDX file that `array`, (n, 28, 28) or (n,), makes up."""
-    header = np.array([0x0800 + array.ndim, *array.shape], dtype=">u4").tobytes()
-    return hashlib.sha256(header + np.ascontiguousarray(array).tobytes()).hexdigest()
+    return hashlib.sha256(format_idx_header(array.shape) + np.ascontiguousarray(array).tobytes()).hexdigest()
 
 
 @lru_cache(maxsize=4)

@@ -51,7 +51,7 @@ class Treatment:
     """auto: unless the image is 28x28, and so looks as if it had been prepared."""
 
 
-class _Unreadable(Exception):
+class UnreadableImage(Exception):
     """One sentence about a file."""
 
 
@@ -69,9 +69,9 @@ def read_images(
     images, warnings = [], []
     for content, pointer in zip(files, pointers, strict=True):
         try:
-            picture, pixels = _read_picture(content, left)
+            picture, pixels = read_picture(content, left)
             image, doubts = _prepare(picture, treatment)
-        except (_Unreadable, NothingDrawn) as fault:
+        except (UnreadableImage, NothingDrawn) as fault:
             raise InvalidSpec([FieldError(pointer, str(fault))]) from None
         left -= pixels
         images.append(image)
@@ -98,28 +98,28 @@ def read_numbers(images: Sequence[Sequence[Sequence[float]]], scale: Literal["by
     return pixels
 
 
-def _read_picture(content: bytes, most_pixels: int) -> tuple[Grey, int]:
+def read_picture(content: bytes, most_pixels: int) -> tuple[Grey, int]:
     """The picture (height, width, 3), 0 to 1, and how many pixels its file holds."""
     # No marker stands in the data of a JPEG by chance; to count those in its metadata too does no harm.
     most_parts = _MOST_JPEG_PARTS if content.startswith(_JPEG) else _MOST_PNG_PARTS
     if any(content.count(part) > most for part, most in most_parts.items()):
-        raise _Unreadable("more scans, EXIF segments or colour profiles than cameras and programs write")
+        raise UnreadableImage("more scans, EXIF segments or colour profiles than cameras and programs write")
     try:
         with Image.open(io.BytesIO(content), formats=FORMATS) as image:
             width, height = image.size
             # Before anything is decoded: so far only the header was read.
             if max(width, height) > MOST_SIDE or width * height > most_pixels:
-                raise _Unreadable(f"{width:,} x {height:,} pixels are {_TOO_LARGE}")
+                raise UnreadableImage(f"{width:,} x {height:,} pixels are {_TOO_LARGE}")
             return _decode(image), width * height
-    except _Unreadable:
+    except UnreadableImage:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        raise _Unreadable(_TOO_LARGE) from None
+        raise UnreadableImage(_TOO_LARGE) from None
     except UnidentifiedImageError:
-        raise _Unreadable("neither a PNG nor a JPEG file") from None
+        raise UnreadableImage("neither a PNG nor a JPEG file") from None
     except Exception as error:
         # Pillow has no one error for what is wrong inside of a file.
-        raise _Unreadable(f"the file is damaged: {str(error) or type(error).__name__}") from None
+        raise UnreadableImage(f"the file is damaged: {str(error) or type(error).__name__}") from None
 
 
 def _decode(image: Image.Image) -> Grey:

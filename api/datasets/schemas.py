@@ -1,0 +1,88 @@
+"""Bodies about datasets."""
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from api.http.schemas import ResponseModel
+from models.spec import Seed
+
+Auto = Literal["auto"]
+
+
+class DatasetOptions(BaseModel):
+    """How uploaded files are to be read, where that shall not be detected."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    scale: Annotated[float, Field(gt=0, le=65_535)] | Auto = Field(
+        "auto",
+        description="The number of a white pixel, such as 255 or 1; auto: detected, or refused where unclear",
+    )
+    invert: bool | Auto = Field(
+        "auto",
+        description="Whether ink is dark; auto: where the images' edges are light. Networks see light ink on "
+        "black",
+    )
+    transpose: bool | Auto = Field(
+        "auto", description="Whether rows and columns are exchanged; auto: in files named emnist"
+    )
+    resize: bool = Field(False, description="Whether images of other sizes are scaled to 28x28")
+    test_fraction: float = Field(
+        0.2,
+        gt=0,
+        lt=1,
+        description="Share of each class that becomes test data, where the files have no test data",
+    )
+    test_seed: Seed = Field(0, description="Seed of that share")
+    allow_duplicates: bool = Field(
+        False, description="Whether more than 1 % of the test images may be among the training images"
+    )
+
+
+class Decision(ResponseModel):
+    """Something that was detected or assumed."""
+
+    name: str = Field(description="`scale`, `invert`, `transpose`, `header`, `labels`, `resize` or `test`")
+    detail: str
+
+
+class ClassCount(ResponseModel):
+    """How many images a class has."""
+
+    name: str
+    train: int
+    test: int
+
+
+class PreviewImage(ResponseModel):
+    """An image as networks will see it."""
+
+    label: int
+    pixels: str = Field(description="Base64 of 28x28 bytes, row by row")
+
+
+class DatasetSummary(ResponseModel):
+    """What was read from uploaded files."""
+
+    name: str
+    digest: str = Field(description="SHA-256 of the images and labels, in whatever form or order they came")
+    classes: int
+    train_examples: int
+    test_examples: int
+    counts: list[ClassCount] = Field(description="Of each class, in the order of its label")
+    decisions: list[Decision]
+    warnings: list[str]
+
+
+class DatasetPreview(DatasetSummary):
+    """What would be stored."""
+
+    images: list[PreviewImage] = Field(description="Up to 64 training images")
+
+
+class StoredDataset(DatasetSummary):
+    """A dataset of one's own."""
+
+    created_at: datetime
