@@ -3,6 +3,7 @@
 import logging
 import os
 import time
+from datetime import datetime
 
 from models.artifacts import ArtifactStore
 from models.dispatch import notify_workers
@@ -13,6 +14,7 @@ from models.store.auto_extend import auto_extend_experiments
 from models.store.database import Database
 from models.store.idempotency import delete_old_keys
 from models.store.rescue import find_undispatched_jobs, get_lease_owners, rescue_abandoned
+from models.store.transitions import get_database_now
 from worker.background import PeriodicThread
 from worker.fork_safety import fork_safe_database
 from worker.lease import get_worker_name
@@ -31,6 +33,7 @@ class Sweeper(PeriodicThread):
         super().__init__("sweeper", settings.sweep_seconds)
         self._settings = settings
         self._rescue_from = self._prune_from = 0.0
+        self._clock_offset: float | None = None
 
     def run_once(self) -> None:
         """Rescue abandoned jobs, send lost messages again, and remove old files once an hour."""
@@ -60,6 +63,8 @@ class Sweeper(PeriodicThread):
     def _sweep_database(self, database: Database) -> list[str]:
         """Returns the jobs that it has ended."""
         ended: list[str] = []
+        with database.read() as session:
+            self._detect_clock_change(get_database_now(session))
         if time.monotonic() >= self._rescue_from:
             with database.write() as session:
                 owners = get_lease_owners(session, get_worker_name(os.getpid()))
@@ -84,6 +89,15 @@ class Sweeper(PeriodicThread):
         if undispatched:
             notify_workers(database, self._settings, undispatched, only_if_queue_is_empty=True)
         return ended
+
+    def _detect_clock_change(self, now: datetime) -> None:
+        """After a change of the database's clock, give each worker time to renew its lease."""
+        offset = now.timestamp() - time.monotonic()
+        change = 0.0 if self._clock_offset is None else offset - self._clock_offset
+        self._clock_offset = offset
+        if abs(change) > self._settings.lease_seconds / 4:
+            log.warning("the database's clock has changed by %.0f s", change)
+            self._rescue_from = time.monotonic() + self._settings.lease_seconds
 
 
 def _is_alive(pid: int) -> bool:

@@ -66,7 +66,6 @@ def create_jobs(session: Session, new_jobs: Sequence[NewJob]) -> list[Job]:
             seed=new.spec.seed,
             state=JobState.QUEUED,
             priority=new.spec.priority,
-            run_after=now,
             epochs=new.spec.training.epochs,
             estimated_flops=estimate_cost(new.spec).training_flops,
             # A microsecond apart, so that jobs of one transaction keep the order in which they were given.

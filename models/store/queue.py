@@ -6,7 +6,7 @@ Every write is fenced by its attempt, so that a worker that was presumed dead an
 from dataclasses import asdict
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, func, select, update
+from sqlalchemy import ColumnElement, Select, func, or_, select, update
 from sqlalchemy.orm import Session, aliased
 
 from models.errors import LeaseLost
@@ -19,6 +19,12 @@ from models.store.tables import Epoch, Job, Result
 from models.store.transitions import delete_epochs_after_checkpoint, transition
 
 
+def is_due() -> ColumnElement[bool]:
+    """Whether a queued job's backoff is over; also where the database's clock was set back since it began."""
+    ahead = Job.heartbeat_at > DatabaseNow()
+    return or_(Job.run_after.is_(None), Job.run_after <= DatabaseNow(), ahead)
+
+
 def select_claimable(*, max_running: int = 0) -> Select[str]:
     """The ids of queued jobs that may start now, next one first.
 
@@ -26,7 +32,7 @@ def select_claimable(*, max_running: int = 0) -> Select[str]:
     """
     query = (
         select(Job.id)
-        .where(Job.state == JobState.QUEUED, Job.run_after <= DatabaseNow())
+        .where(Job.state == JobState.QUEUED, is_due())
         .order_by(Job.priority.desc(), Job.created_at, Job.id)
     )
     if not max_running:
@@ -60,8 +66,9 @@ def claim(session: Session, job_id: str, *, owner: str, lease_seconds: float) ->
         job_id,
         before=JobState.QUEUED,
         after=JobState.RUNNING,
-        only_if=[Job.run_after <= DatabaseNow()],
+        only_if=[is_due()],
         values={
+            "run_after": None,
             "attempt": Job.attempt + 1,
             "lease_owner": owner,
             "lease_expires_at": DatabaseNow(lease_seconds),

@@ -18,6 +18,7 @@ from models.store.transitions import transition
 
 _FIRST_BACKOFF_SECONDS = 2.0
 _DOUBLINGS = 4
+_CLOCK_TOLERANCE_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,12 @@ def rescue_abandoned(session: Session, dead: Collection[str] = ()) -> Rescued:
         select(Job)
         .where(
             Job.state == JobState.RUNNING,
-            or_(Job.lease_expires_at < DatabaseNow(), Job.lease_owner.in_(dead)),
+            or_(
+                Job.lease_expires_at < DatabaseNow(),
+                # The database's clock was set back: the lease would last that much longer.
+                Job.heartbeat_at > DatabaseNow(_CLOCK_TOLERANCE_SECONDS),
+                Job.lease_owner.in_(dead),
+            ),
         )
         .with_for_update(of=Job, skip_locked=True)
     )
@@ -77,5 +83,9 @@ def rescue_abandoned(session: Session, dead: Collection[str] = ()) -> Rescued:
 
 def find_undispatched_jobs(session: Session, *, older_than_seconds: float, limit: int) -> list[str]:
     """Up to `limit` claimable jobs whose last dispatch message is too old, next ones first."""
-    undispatched = or_(Job.dispatched_at.is_(None), Job.dispatched_at < DatabaseNow(-older_than_seconds))
+    undispatched = or_(
+        Job.dispatched_at.is_(None),
+        Job.dispatched_at < DatabaseNow(-older_than_seconds),
+        Job.dispatched_at > DatabaseNow(),  # the database's clock was set back
+    )
     return list(session.scalars(select_claimable().where(undispatched).limit(limit)))

@@ -133,7 +133,8 @@ class Job(Base):
     state: Mapped[str] = mapped_column(String(16))
     requested_action: Mapped[str | None] = mapped_column(String(16))
     priority: Mapped[int] = mapped_column(Integer)
-    run_after: Mapped[datetime]
+    run_after: Mapped[datetime | None]
+    """Set only while a backoff lasts, so that a change of the database's clock delays no other job."""
     dispatched_at: Mapped[datetime | None]
     """When a message was last sent for it."""
 

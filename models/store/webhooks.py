@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import ColumnElement, and_, delete, func, or_, select, update
 from sqlalchemy.orm import Session, aliased
 
 from models.errors import FieldError, InvalidSpec, NotFound
@@ -147,7 +147,7 @@ def claim_due_deliveries(session: Session, *, limit: int, busy: Sequence[str] = 
     One for each webhook, and none for those in `busy`: a slow receiver takes one connection at a time.
     Messages that have not been tried yet come first.
     """
-    is_due = Delivery.next_attempt_at <= DatabaseNow()
+    is_due = _is_due(Delivery)
     webhook_ids = session.scalars(
         select(Delivery.webhook_id)
         .where(is_due, Delivery.webhook_id.not_in(busy))
@@ -158,7 +158,7 @@ def claim_due_deliveries(session: Session, *, limit: int, busy: Sequence[str] = 
     other = aliased(Delivery)
     first = (
         select(other.id)
-        .where(other.webhook_id == Webhook.id, other.next_attempt_at <= DatabaseNow())
+        .where(other.webhook_id == Webhook.id, _is_due(other))
         .order_by(other.next_attempt_at, other.id)
         .limit(1)
         .scalar_subquery()
@@ -176,6 +176,12 @@ def claim_due_deliveries(session: Session, *, limit: int, busy: Sequence[str] = 
         delivery.next_attempt_at = get_database_now(session) + timedelta(seconds=CLAIM_SECONDS)
         claimed.append(DueDelivery(delivery.id, webhook, delivery.event, job, delivery.attempts))
     return claimed
+
+
+def _is_due(delivery: type[Delivery]) -> ColumnElement[bool]:
+    """Whether a message is to be sent now; a new one also where the database's clock was set back since."""
+    is_new = and_(delivery.attempts == 0, delivery.created_at > DatabaseNow())
+    return or_(delivery.next_attempt_at <= DatabaseNow(), is_new)
 
 
 def record_success(session: Session, delivery: DueDelivery, status: int) -> None:

@@ -23,7 +23,8 @@ RENAMED_COLUMNS = {
 }
 NEW_COLUMNS: dict[str, dict[str, Any]] = {
     "webhooks": {"base_url": ""},
-    "experiments": {"extended": False},
+    "experiments": {"extended": False, "notes": None, "archived": False, "labels": {}},
+    "jobs": {"notes": None, "archived": False},
 }
 Rows = dict[str, list[dict[str, Any]]]
 

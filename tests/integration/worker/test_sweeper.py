@@ -3,14 +3,17 @@
 import os
 import subprocess
 import sys
+import time
 
 import pytest
 
 from models.artifacts import ArtifactStore
 from models.settings import Settings
 from models.states import JobState
-from models.store import jobs, queue
+from models.store import jobs, queue, webhooks
 from models.store.database import Database
+from models.store.rescue import find_undispatched_jobs, rescue_abandoned
+from models.store.sql_functions import DatabaseNow
 from models.store.tables import Job
 from tests.factories import finished_job, job_spec
 from worker import fork_safety
@@ -29,6 +32,16 @@ def claim_as(database: Database, owner: str, lease_seconds: float = 3600) -> str
 def the(database: Database, job_id: str) -> Job:
     with database.read() as session:
         return jobs.get_job(session, job_id)
+
+
+def shift_clock(database: Database, monkeypatch: pytest.MonkeyPatch, hours: float) -> None:
+    """Set the database's clock, of which everything here is an offset."""
+    initialize = DatabaseNow.__init__
+    monkeypatch.setattr(
+        DatabaseNow,
+        "__init__",
+        lambda self, offset_seconds=0.0: initialize(self, offset_seconds + hours * 3600),
+    )
 
 
 def test_a_childs_death_is_detected_before_its_lease_expires(
@@ -84,6 +97,43 @@ def test_a_slow_store_does_not_delay_forking(
     Sweeper(database_settings).run_once()
     assert removed == [crashed, forgotten]
     assert store.list_files() == {}
+
+
+@pytest.mark.parametrize("hours", [-2, 2])
+def test_d7_a_change_of_the_databases_clock_spares_every_lease_once(
+    database: Database, database_settings: Settings, monkeypatch: pytest.MonkeyPatch, hours: int
+) -> None:
+    settings = database_settings.model_copy(update={"lease_seconds": 0.5})
+    sweeper, job_id = Sweeper(settings), claim_as(database, "another:1/2", lease_seconds=30)
+    sweeper.run_once()
+    shift_clock(database, monkeypatch, hours)
+    sweeper.run_once()
+    assert (the(database, job_id).state, the(database, job_id).crashes) == (JobState.RUNNING, 0)
+    time.sleep(0.6)
+    sweeper.run_once()
+    # Its worker has not come back.
+    assert (the(database, job_id).state, the(database, job_id).crashes) == (JobState.QUEUED, 1)
+
+
+def test_d7_a_clock_that_is_set_back_delays_no_job_and_no_message(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with database.write() as session:
+        webhooks.create_webhook(
+            session, "local", url="http://127.0.0.1/", states=[JobState.CANCELLED], secret=None
+        )
+        new, cancelled, crashed = jobs.create_jobs(session, [jobs.NewJob(job_spec())] * 3)
+        jobs.cancel_job(session, cancelled.id)
+        queue.claim(session, crashed.id, owner="another:1/2", lease_seconds=-1)
+        rescue_abandoned(session)
+        queue.mark_dispatched(session, [new.id])
+    shift_clock(database, monkeypatch, hours=-2)
+    with database.write() as session:
+        assert len(webhooks.claim_due_deliveries(session, limit=9)) == 1
+        assert webhooks.claim_due_deliveries(session, limit=9) == []
+        assert new.id in find_undispatched_jobs(session, older_than_seconds=30, limit=9)
+        claimed = [queue.claim_next(session, owner="w", lease_seconds=30) for _ in range(3)]
+    assert [job and job.id for job in claimed] == [new.id, crashed.id, None]
 
 
 def test_a_worker_with_the_same_host_name_and_process_number_keeps_its_jobs(
