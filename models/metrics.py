@@ -133,7 +133,7 @@ class EvaluationMetrics:
         Metric("Epochs", COUNT, table="variants"),
         Field(description="Fewer than specified if training stopped early"),
     ]
-    stop_reason: Annotated[str, Field(description="`completed` or `early_stopping`")]
+    stop_reason: Annotated[str, Field(description="`completed`, `early_stopping` or `max_seconds`")]
     parameters: Annotated[
         int,
         Metric("Parameters", COUNT, table="networks"),

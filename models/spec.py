@@ -245,6 +245,13 @@ class TrainingSpec(_Part):
     optimizer: OptimizerSpec = OptimizerSpec()
     batch_size: int = Field(32, ge=1, le=4096, description="Examples in a step")
     epochs: int = Field(10, ge=1, le=1000, description="Passes over the training examples")
+    max_seconds: float | None = Field(
+        None,
+        gt=0,
+        le=604_800,
+        description="Training stops after the epoch in which its time reaches this; the weights then depend "
+        "on the machine's speed; null: no limit",
+    )
 
 
 class JobSpec(_Part):
@@ -369,6 +376,9 @@ class JobSpec(_Part):
         written = self.model_dump_json(exclude={"name", "labels", "priority"})
         # -0.0 equals 0.0: equal specifications must have equal hashes.
         document = json.loads(written, parse_float=lambda digits: float(digits) + 0.0)
+        if self.training.max_seconds is None:
+            # Specifications from before this field keep their hashes.
+            del document["training"]["max_seconds"]
         canonical = json.dumps(document, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()
 

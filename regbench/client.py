@@ -79,7 +79,10 @@ class Regbench:
         self._http.close()
 
     def submit(self, document: BaseModel | Document) -> Job | Experiment:
-        """Submit a job or an experiment: a document with `preset` or `variants` is the latter."""
+        """Submit a job or an experiment: a document with `preset` or `variants` is the latter.
+
+        With `from`, the id of a job or experiment, it is that one's with what the document changes.
+        """
         fields = _to_document(document)
         return self.create_experiment(fields) if is_experiment(fields) else self.submit_job(fields)
 
@@ -368,7 +371,8 @@ class _Page(_Items[Item], Generic[Item]):
 
 def is_experiment(document: Document) -> bool:
     """Whether a document that can be submitted is an experiment, and no job."""
-    return bool({"preset", "variants"} & document.keys())
+    source = document.get("from")
+    return bool({"preset", "variants"} & document.keys()) or str(source).startswith("exp_")
 
 
 def _to_document(spec: BaseModel | Document) -> Document:

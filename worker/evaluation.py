@@ -94,7 +94,11 @@ def evaluate_model(
         best_epoch=best.epoch,
         reported_epoch=best.epoch if best.restores_best else epochs,
         epochs_run=epochs,
-        stop_reason="early_stopping" if best.should_stop else "completed",
+        stop_reason="early_stopping"
+        if best.should_stop
+        else "completed"
+        if epochs == spec.training.epochs
+        else "max_seconds",
         parameters=sum(int(np.prod(weight.shape)) for weight in network.trainable_weights),
         zero_weight_fraction=weights.compute_zero_fraction(network),
         near_zero_weight_fraction=weights.compute_near_zero_fraction(network),

@@ -1,7 +1,7 @@
 """Training one job, from specification and examples to an evaluated model."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from models.records import EpochRecord, Progress
@@ -26,6 +26,12 @@ class Observer(Protocol):
         self, record: EpochRecord, progress: Progress, checkpoint: Callable[[], Checkpoint]
     ) -> None:
         """An epoch is trained and evaluated; `checkpoint` makes what a later `train` can resume from."""
+
+
+def is_time_up(spec: JobSpec, history: Sequence[EpochRecord]) -> bool:
+    """Whether the epochs so far, of all attempts, have taken `training.max_seconds`."""
+    limit = spec.training.max_seconds
+    return limit is not None and sum(record.seconds for record in history) >= limit
 
 
 def train(
@@ -58,7 +64,7 @@ def train(
     def make_checkpoint() -> Checkpoint:
         return Checkpoint([*history], program.get_state(), best_weights)
 
-    while len(history) < spec.training.epochs and not best.should_stop:
+    while len(history) < spec.training.epochs and not best.should_stop and not is_time_up(spec, history):
         started, epoch = time.perf_counter(), len(history) + 1
         learning_rate = compute_learning_rate(spec, history)
         program.start_epoch(learning_rate)

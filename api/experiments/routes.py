@@ -4,15 +4,23 @@ from collections.abc import Callable
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request, Response, status
+from sqlalchemy.orm import Session
 
 from api.experiments import schemas
 from api.experiments.cost_estimate import estimate_experiment_cost
-from api.experiments.presets import resolve
+from api.experiments.presets import override, resolve
 from api.experiments.queries import ExperimentQuery
 from api.experiments.serializers import SerializerDep
 from api.http import problem_types
 from api.http import schemas as http_schemas
-from api.http.bodies import BodyDep, JsonObject, parse_body, validate_document, validate_json
+from api.http.bodies import (
+    BodyDep,
+    JsonObject,
+    may_name,
+    parse_body,
+    validate_document,
+    validate_json,
+)
 from api.http.dependencies import (
     CallerDep,
     DatabaseDep,
@@ -20,6 +28,7 @@ from api.http.dependencies import (
     DryRun,
     ExperimentId,
     SettingsDep,
+    get_database,
 )
 from api.http.etags import IfNoneMatch, build_not_modified, compute_document_etag, match_etag
 from api.http.idempotency import IdempotentDep
@@ -34,6 +43,7 @@ from api.http.pagination import (
 )
 from api.http.problems import format_json_pointer
 from api.http.routing import StrictQueryRoute
+from api.jobs.cloning import load_job_document, load_source
 from api.jobs.polling import build_retry_after_remaining
 from models.cost import check_budget
 from models.datasets import ensure_available
@@ -49,13 +59,14 @@ from models.store.job_search import Cursor
 router = APIRouter(prefix="/v1/experiments", tags=["experiments"], route_class=StrictQueryRoute)
 
 
-_PRESET_WITH_OVERRIDES: dict[str, Any] = {
+_WITH_OVERRIDES: dict[str, Any] = {
     "type": "object",
-    "title": "A preset with overrides",
-    "description": "The other fields are an experiment's, as a JSON merge patch (RFC 7396) on the preset: "
-    "objects merge, null removes, lists are replaced as a whole. `replicates` replaces the preset's seeds.",
-    "required": ["preset"],
-    "properties": {"preset": {"type": "string"}},
+    "title": "A preset, experiment or job with overrides",
+    "description": "`preset`: the name of one; `from`: the id of an experiment, or of a job, whose "
+    "specification becomes `base`. The other fields are an experiment's, as a JSON merge patch (RFC 7396) on "
+    "it: objects merge, null removes, lists are replaced as a whole. `replicates` replaces its seeds.",
+    "anyOf": [{"required": ["preset"]}, {"required": ["from"]}],
+    "properties": {"preset": {"type": "string"}, "from": {"type": "string"}},
     "additionalProperties": True,
 }
 
@@ -63,20 +74,37 @@ _PRESET_WITH_OVERRIDES: dict[str, Any] = {
 @documented(
     problem_types.NOT_JSON,
     problem_types.INVALID_SPEC,
-    body=RequestBody(ExperimentSpec, alternative=_PRESET_WITH_OVERRIDES),
+    body=RequestBody(ExperimentSpec, alternative=_WITH_OVERRIDES),
 )
-def parse_experiment(body: BodyDep, settings: SettingsDep) -> tuple[str | None, ExperimentSpec]:
+def parse_experiment(
+    body: BodyDep, settings: SettingsDep, request: Request
+) -> tuple[str | None, ExperimentSpec]:
     """The preset's name, if any, and an experiment that can be trained."""
     preset = None
-    # The name may be spelt with escapes. A body without it is parsed by its validation alone.
-    if b'"preset"' in body or b"\\u" in body:
+    if may_name(body, "preset", "from"):
         preset, document = resolve(validate_json(JsonObject, body).root)
+        if "from" in document:
+            with get_database(request).read() as session:
+                document = override(*load_source(session, document, load_experiment_document))
         spec = validate_document(ExperimentSpec, document)
     else:
         spec = validate_json(ExperimentSpec, body)
     _check_jobs(spec, settings)
     _check_datasets(spec, settings)
     return preset, spec
+
+
+def load_experiment_document(session: Session, source_id: str) -> Document:
+    """What a clone begins with: an experiment's document, or a job's specification as its base.
+
+    Raises:
+        NotFound: there is neither of that id.
+    """
+    if not source_id.startswith("exp_"):
+        spec = load_job_document(session, source_id)
+        return {"base": {field: value for field, value in spec.items() if field not in ("name", "seed")}}
+    document = store.get_experiment(session, source_id).document
+    return document | {"split_per_seed": document.get("split_per_seed", False)}
 
 
 @router.post(

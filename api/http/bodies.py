@@ -93,6 +93,14 @@ def parse_body(model: type[M]) -> Callable[[bytes], Awaitable[M]]:
     return read
 
 
+def may_name(body: bytes, *fields: str) -> bool:
+    """Whether a body may have one of these fields, which may be spelt with escapes.
+
+    A body without any is parsed by its validation alone.
+    """
+    return b"\\u" in body or any(f'"{field}"'.encode() in body for field in fields)
+
+
 def validate_document(model: type[M], document: Any) -> M:
     """Validate `document` as JSON, so that a posted and a stored document mean the same.
 

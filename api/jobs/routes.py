@@ -10,7 +10,7 @@ from fastapi.concurrency import run_in_threadpool
 
 from api.http import problem_types
 from api.http import schemas as http_schemas
-from api.http.bodies import parse_body
+from api.http.bodies import BodyDep, JsonObject, may_name, parse_body, validate_document, validate_json
 from api.http.dependencies import (
     ArtifactsDep,
     CallerDep,
@@ -19,12 +19,13 @@ from api.http.dependencies import (
     DryRun,
     JobId,
     SettingsDep,
+    get_database,
 )
 from api.http.etags import IfNoneMatch, build_not_modified, format_weak_etag, match_etag
 from api.http.files import IfRange, Range, build_file_response
 from api.http.idempotency import IdempotentDep
 from api.http.negotiation import Accept, require_format
-from api.http.openapi import documented
+from api.http.openapi import RequestBody, documented
 from api.http.pagination import (
     decode_cursor,
     encode_cursor,
@@ -35,6 +36,7 @@ from api.http.pagination import (
 )
 from api.http.routing import StrictQueryRoute
 from api.jobs import schemas, serializers
+from api.jobs.cloning import load_job_document, load_source
 from api.jobs.event_stream import JobStream, LastEventId, parse_last_event_id
 from api.jobs.polling import (
     Prefer,
@@ -50,6 +52,7 @@ from api.jobs.status_loader import JobStatusLoader
 from api.jobs.updates import JobUpdates, JobUpdatesDep
 from models.cost import check_budget
 from models.datasets import ensure_available
+from models.documents import merge_patch
 from models.errors import NotFound
 from models.spec import JobSpec
 from models.states import JobState
@@ -63,7 +66,34 @@ from models.store.transitions import get_job
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"], route_class=StrictQueryRoute)
 
-PostedSpec = Annotated[JobSpec, Depends(parse_body(JobSpec))]
+_CLONE: dict[str, Any] = {
+    "type": "object",
+    "title": "A stored job with overrides",
+    "description": "`from`: the id of a job. The other fields are a specification's, as a JSON merge patch "
+    "(RFC 7396) on that job's: objects merge, null removes, lists are replaced as a whole.",
+    "required": ["from"],
+    "properties": {"from": {"type": "string"}},
+    "additionalProperties": True,
+}
+
+
+@documented(problem_types.NOT_JSON, problem_types.INVALID_SPEC, body=RequestBody(JobSpec, alternative=_CLONE))
+async def parse_job(body: BodyDep, request: Request) -> JobSpec:
+    """The posted specification, or that of a stored job with overrides."""
+    if not may_name(body, "from"):
+        return await parse_body(JobSpec)(body)
+    return await run_in_threadpool(_resolve_clone, body, get_database(request))
+
+
+def _resolve_clone(body: bytes, database: Database) -> JobSpec:
+    document = validate_json(JsonObject, body).root
+    if "from" in document:
+        with database.read() as session:
+            document = merge_patch(*load_source(session, document, load_job_document))
+    return validate_document(JobSpec, document)
+
+
+PostedSpec = Annotated[JobSpec, Depends(parse_job)]
 
 
 @router.post(

@@ -109,7 +109,7 @@ def _describe_idle_early_stopping(evidence: Evidence) -> Iterator[Advice]:
     for item in evidence.measured:
         results = [seed.result for seed in item.variant.seeds]
         acted = any(
-            result.stop_reason != "completed" or result.reported_epoch < result.epochs_run
+            result.stop_reason == "early_stopping" or result.reported_epoch < result.epochs_run
             for result in results
         )
         if "early_stopping" in item.variant.regularization and not acted:

@@ -322,6 +322,11 @@ def _build_notes(jobs: Sequence[Job], *, deleted: int, repeated: int) -> list[st
             f"The test set has {rows:,} images, so that an accuracy of {100 * mean:.1f} % has a standard "
             f"error of {error:.2f} points as an estimate for unseen digits; more seeds do not lower it."
         )
+    if stopped := sum(result.stop_reason == "max_seconds" for result in results):
+        notes.append(
+            f"Stopped by `training.max_seconds`: {format_count(stopped, 'run')}. How many epochs they had "
+            "depends on the machine's speed and load, so that a repetition gives other numbers."
+        )
     if len({_describe_engine(result) for result in results}) > 1:
         notes.append("The jobs ran on different engines; differences between those are in the numbers too.")
     if len({job.dataset for job in jobs}) > 1:

@@ -113,6 +113,8 @@ def find_reusable_jobs(session: Session, specs: Collection[JobSpec], *, owner: s
         .where(
             Job.owner == owner,
             Job.state == JobState.SUCCEEDED,
+            # How far it came depends on how busy the machine was.
+            Result.__table__.c.stop_reason != "max_seconds",
             Job.spec_hash.in_({spec.spec_hash for spec in specs}),
             or_(*same_today),
         )

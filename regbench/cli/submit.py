@@ -5,6 +5,7 @@ from typing import Annotated, Any
 import typer
 
 from regbench.base import Document
+from regbench.cli.completion import complete_ids
 from regbench.cli.options import AsJson, Url, connect, echo_message, show_status, write_json
 from regbench.cli.spec_files import apply_settings, parse_seeds, read_document
 from regbench.cli.watch import watch_until_finished
@@ -23,7 +24,18 @@ DryRun = Annotated[bool, typer.Option("--dry-run", help="Only validate it and es
 
 
 def submit(
-    file: Annotated[str, typer.Argument(help="A job or an experiment in YAML or JSON; `-` reads stdin.")],
+    file: Annotated[
+        str | None, typer.Argument(help="A job or an experiment in YAML or JSON; `-` reads stdin.")
+    ] = None,
+    source: Annotated[
+        str | None,
+        typer.Option(
+            "--from",
+            metavar="ID",
+            help="Start from this job or experiment; FILE and --set say what is different.",
+            autocompletion=complete_ids,
+        ),
+    ] = None,
     settings: Settings = None,
     seeds: Seeds = None,
     watch: Annotated[bool, typer.Option(help="Show its progress until it ends.")] = False,
@@ -39,9 +51,10 @@ def submit(
     Examples:
       regbench submit job.yaml --set regularization.dropout.rate=0.3
       regbench submit job.yaml --seeds 0-9 --watch
+      regbench submit --from job_1 --set training.epochs=20
       echo '{"training": {"epochs": 5}}' | regbench submit - --json
     """
-    document = apply_settings(read_document(file), settings or [])
+    document = _read_submission(file, source, settings or [])
     with connect(url) as client:
         if dry_run:
             cost = client.estimate_cost(_set_seeds(document, seeds))
@@ -74,6 +87,13 @@ def submit(
             echo_message(f"Watch with: regbench watch {' '.join(ids)}")
             return
     raise typer.Exit(watch_until_finished(url, ids))
+
+
+def _read_submission(file: str | None, source: str | None, settings: list[str]) -> Document:
+    if file is None and source is None:
+        raise typer.BadParameter("specify a file, or --from with the id of a job or an experiment")
+    changes = apply_settings({} if file is None else read_document(file), settings)
+    return changes if source is None else {"from": source} | changes
 
 
 def show_cost(cost: CostEstimate, *, as_json: bool) -> None:

@@ -24,11 +24,18 @@ def resolve(document: Document) -> tuple[str | None, Document]:
         return None, document
     overrides = dict(document)
     name = overrides.pop("preset")
+    if "from" in overrides:
+        raise InvalidSpec([FieldError("/from", "give preset or from, not both")])
     if not isinstance(name, str) or name not in PRESETS:
         choices = ", ".join(PRESETS)
         raise InvalidSpec([FieldError("/preset", f"there is no such preset; choose one of {choices}")])
-    underneath = dict(PRESETS[name].document)
+    return name, override(PRESETS[name].document, overrides)
+
+
+def override(document: Document, overrides: Document) -> Document:
+    """An experiment's document with the overrides (RFC 7396) laid over it."""
+    underneath = dict(document)
     if overrides.get("replicates") is not None:
-        # The two exclude each other: replicates replace the preset's seeds.
+        # The two exclude each other: replicates replace the document's seeds.
         underneath.pop("seeds", None)
-    return name, merge_patch(underneath, overrides)
+    return merge_patch(underneath, overrides)  # type: ignore[no-any-return]  # an object over an object

@@ -20,7 +20,7 @@ from worker.evaluation import TrainedModel
 from worker.network import KerasLayers, build_network, get_kernels, set_initial_weights
 from worker.program import ProgramCache, get_program_shape
 from worker.seeds import shuffle_examples
-from worker.training import train
+from worker.training import is_time_up, train
 
 ORIGIN = {"engine": "this one"}
 
@@ -196,6 +196,23 @@ def test_a_cached_and_a_new_program_give_the_same_weights(
     assert other.weights_sha256 != first.weights_sha256
     assert run(spec, mnist_5k, programs).weights_sha256 == first.weights_sha256
     assert run(spec, mnist_5k, ProgramCache()).weights_sha256 == first.weights_sha256
+
+
+def test_training_stops_after_the_epoch_in_which_its_time_is_up(
+    mnist_5k: Dataset, programs: ProgramCache
+) -> None:
+    spec = job_spec(seed=1, dataset=FEW_EXAMPLES, training={"epochs": 3})
+    limited = job_spec(seed=1, dataset=FEW_EXAMPLES, training={"epochs": 3, "max_seconds": 1e-6})
+    stopped = run(limited, mnist_5k, programs)
+    assert (stopped.stop_reason, stopped.epochs_run, stopped.reported_epoch) == ("max_seconds", 1, 1)
+    generous = job_spec(seed=1, dataset=FEW_EXAMPLES, training={"epochs": 3, "max_seconds": 600})
+    whole = run(generous, mnist_5k, programs)
+    assert whole.stop_reason == "completed"
+    assert whole.weights_sha256 == run(spec, mnist_5k, programs).weights_sha256
+    # The time of earlier attempts counts.
+    history = [epoch_record(1, seconds=400.0), epoch_record(2, seconds=200.0)]
+    assert not is_time_up(generous, history[:1])
+    assert is_time_up(generous, history)
 
 
 @pytest.mark.parametrize(
