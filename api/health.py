@@ -132,6 +132,8 @@ def _check_broker_and_worker(settings: Settings) -> dict[str, str]:
     except (OSError, KombuError, RedisError) as error:
         if isinstance(error, ResponseError) or isinstance(error.__cause__, ResponseError):
             return _report_broker(f"refuses commands: {error}")
+        if "CERTIFICATE_VERIFY_FAILED" in str(error):
+            return _report_broker(f"presents a certificate that is not trusted: {error}")
         return _report_broker("cannot be reached")
     return {"broker": OK, "worker": OK if replies else "no worker responds; jobs stay queued until one does"}
 

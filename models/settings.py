@@ -190,6 +190,9 @@ class Settings(BaseSettings):
     def resolved_database_url(self) -> str:
         """The SQLAlchemy address, by default that of the embedded SQLite file."""
         # Quoted: a `?` or `%` in the folder's name would be read as part of an address.
+        if self.database_url.startswith("postgres://"):
+            # As hosting services write it; SQLAlchemy knows the long form only.
+            return self.database_url.replace("postgres://", "postgresql+psycopg://", 1)
         return self.database_url or f"sqlite:///{quote(str(self.home / 'regbench.db'))}"
 
     @property
@@ -199,8 +202,14 @@ class Settings(BaseSettings):
 
     @property
     def resolved_broker_url(self) -> str:
-        """The Celery broker's address, by default the embedded Redis's socket."""
-        return self.broker_url or f"redis+socket://{self.redis_socket}"
+        """The Celery broker's address, by default the embedded Redis's socket.
+
+        TLS without a check of the certificate, kombu's default, would protect from nobody who can answer.
+        """
+        url = self.broker_url or f"redis+socket://{self.redis_socket}"
+        if url.startswith("rediss") and "ssl_cert_reqs=" not in url:
+            url += f"{'&' if '?' in url else '?'}ssl_cert_reqs=required"
+        return url
 
     @property
     def resolved_artifacts_url(self) -> str:

@@ -1,3 +1,4 @@
+import ssl
 from pathlib import Path
 from typing import Any
 
@@ -5,6 +6,8 @@ import pytest
 from pydantic import ValidationError
 from sqlalchemy import make_url
 
+from models.dispatch import get_publisher, make_celery
+from models.predictions import build_predictor_settings
 from models.settings import Settings, get_settings
 
 
@@ -45,6 +48,28 @@ def test_relative_paths_are_resolved_where_they_are_read(
 def test_the_database_is_in_the_home_folder_whatever_its_name(tmp_path: Path, folder: str) -> None:
     settings = Settings(home=tmp_path / folder)
     assert make_url(settings.resolved_database_url).database == f"{tmp_path / folder}/regbench.db"
+
+
+def test_d13_the_short_name_of_postgresql_is_understood() -> None:
+    settings = Settings(database_url="postgres://me:pw@host/regbench")
+    assert settings.resolved_database_url == "postgresql+psycopg://me:pw@host/regbench"
+
+
+@pytest.mark.parametrize(
+    ("url", "required"),
+    [
+        ("rediss://:pw@host:6399/0", True),
+        ("rediss://:pw@host:6399/0?ssl_ca_certs=/ca.pem", True),
+        ("rediss://:pw@host:6399/0?ssl_cert_reqs=none", False),
+    ],
+)
+def test_d9_the_certificate_of_redis_is_checked_unless_that_is_switched_off(url: str, required: bool) -> None:
+    settings = Settings(broker_url=url)
+    expected = ssl.CERT_REQUIRED if required else ssl.CERT_NONE
+    with get_publisher(settings).connection_for_write() as connection:
+        assert connection.ssl["ssl_cert_reqs"] == expected
+    client = make_celery("predictions", build_predictor_settings(settings)).backend.client
+    assert client.connection_pool.connection_kwargs["ssl_cert_reqs"] == expected
 
 
 def test_configured_addresses_are_used_unchanged(tmp_path: Path) -> None:
