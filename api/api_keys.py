@@ -102,7 +102,7 @@ class AuditPage(ResponseModel):
 
 
 def require_admin(caller: CallerDep) -> Caller:
-    if not caller.sees_all:
+    if not caller.is_admin:
         raise build_forbidden(Scope.ADMIN)
     return caller
 

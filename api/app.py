@@ -82,7 +82,10 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.job_bodies = LRUCache(1_000)
     app.state.experiment_serializer = ExperimentSerializer(settings)
     app.state.job_updates = JobUpdates(
-        app.state.database, seconds=settings.stream_seconds, limit=settings.max_streams
+        app.state.database,
+        seconds=settings.stream_seconds,
+        limit=settings.max_streams,
+        limit_per_owner=settings.max_streams_per_owner,
     )
     # The last middleware added is the outermost: AuthMiddleware's own responses get a request id, too.
     app.add_middleware(

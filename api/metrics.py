@@ -10,8 +10,12 @@ from fastapi import APIRouter, Response
 from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4, CollectorRegistry, Metric, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
-from api.http.dependencies import DatabaseDep
+from api.http import problem_types
+from api.http.auth import build_forbidden
+from api.http.dependencies import CallerDep, DatabaseDep
+from api.http.openapi import documented
 from api.http.routing import StrictQueryRoute
+from models.scopes import Scope
 from models.states import JobState
 from models.store import counters, jobs
 from models.store.counters import COUNTERS
@@ -24,8 +28,11 @@ router = APIRouter(tags=["health"], route_class=StrictQueryRoute)
     response_class=Response,
     responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
 )
-def show_metrics(database: DatabaseDep) -> Response:
+@documented(problem_types.INSUFFICIENT_SCOPE)
+def show_metrics(caller: CallerDep, database: DatabaseDep) -> Response:
     """The numbers of the whole installation in Prometheus's text format."""
+    if not caller.sees_all:
+        raise build_forbidden(Scope.OBSERVE)
     with database.read() as session:
         snapshot = Snapshot(jobs.count_by_state(session), counters.read(session))
     # Not the process's own registry: that would speak of this process, and of Python.

@@ -1,4 +1,4 @@
-"""What an API key may access: each scope includes the ones before it."""
+"""What an API key may access."""
 
 from enum import StrEnum
 
@@ -8,12 +8,21 @@ class Scope(StrEnum):
 
     READ = "read"
     """See its owner's rows."""
+    OBSERVE = "observe"
+    """See everybody's rows and the installation's metrics; change nothing."""
     WRITE = "write"
-    """Also make, change and delete them."""
+    """See its owner's rows; make, change and delete them."""
     ADMIN = "admin"
     """Also everybody's rows, the keys and the audit trail."""
 
     def includes(self, required: "Scope") -> bool:
         """Whether a key of this scope may do what needs `required`."""
-        order = list(Scope)
-        return order.index(self) >= order.index(required)
+        return required in _INCLUDED[self]
+
+
+_INCLUDED = {
+    Scope.READ: {Scope.READ},
+    Scope.OBSERVE: {Scope.READ, Scope.OBSERVE},
+    Scope.WRITE: {Scope.READ, Scope.WRITE},
+    Scope.ADMIN: {*Scope},
+}

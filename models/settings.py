@@ -105,6 +105,9 @@ class Settings(BaseSettings):
     max_streams: int = Field(
         500, ge=1, le=100_000, description="Maximum clients that follow jobs concurrently in one API process"
     )
+    max_streams_per_owner: int = Field(
+        100, ge=1, description="Maximum of these clients of one owner, where keys are required"
+    )
     stream_seconds: float = Field(
         0.5, gt=0, le=60, description="Seconds between an API process's polls of the jobs that clients follow"
     )
@@ -146,6 +149,12 @@ class Settings(BaseSettings):
     )
     prediction_seconds: float = Field(
         10.0, gt=0, le=600, description="Seconds that a request waits for predictions"
+    )
+    max_predictions_per_owner: int = Field(
+        16,
+        ge=1,
+        description="Maximum requests of one owner that wait for predictions in one API process (32 in all), "
+        "where keys are required",
     )
     predictor_models: int = Field(
         10,

@@ -49,7 +49,7 @@ _MAX_CACHED_KEYS = 10_000
 _KEY = re.compile(r"rb_[A-Za-z0-9_-]{43}")
 _SAFE_METHODS = {"GET", "HEAD", "OPTIONS"}
 _ANONYMOUS = Caller(owner="", sees_all=False)
-_LOCAL = Caller(owner=LOCAL_OWNER, sees_all=True)
+_LOCAL = Caller(owner=LOCAL_OWNER, sees_all=True, is_admin=True)
 
 
 @dataclass(frozen=True)
@@ -173,7 +173,12 @@ class _KeyCache:
                 raise _build_unauthorized(
                     problem_types.EXPIRED_KEY, "This API key has expired; ask for a new one."
                 )
-            caller = Caller(row.owner, sees_all=row.scope is scopes.Scope.ADMIN, key_id=row.id)
+            caller = Caller(
+                row.owner,
+                sees_all=row.scope in (scopes.Scope.OBSERVE, scopes.Scope.ADMIN),
+                key_id=row.id,
+                is_admin=row.scope is scopes.Scope.ADMIN,
+            )
             cached = _CachedKey(caller, row.scope, min(seconds, KEY_CACHE_SECONDS))
             self._cache[key], should_record = cached, not row.use_is_recorded
         required = scopes.Scope.READ if scope["method"] in _SAFE_METHODS else scopes.Scope.WRITE

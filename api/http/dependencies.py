@@ -32,9 +32,16 @@ class Caller:
     owner: str
     """Owner of the rows that it creates."""
     sees_all: bool
-    """Whether it may access the rows of all owners, as admins may."""
+    """Whether it may access the rows of all owners, as admins and observers may."""
     key_id: str | None = None
     """The API key used; None where no key is required."""
+    is_admin: bool = False
+    """Whether it may manage keys and read the audit trail."""
+
+    @property
+    def limited_owner(self) -> str | None:
+        """The owner whose share of streams and predictions is limited; None without keys."""
+        return self.owner if self.key_id else None
 
 
 _AUTH_PROBLEMS = (

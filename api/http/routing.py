@@ -43,7 +43,7 @@ class VerbAliasMiddleware:
     """`POST .../{id}:cancel`, as Google's AIP-136 spells it, is an alias of `POST .../{id}/cancel`."""
 
     def __init__(self, app: ASGIApp) -> None:
-        self._app = app
+        self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["method"] == "POST":
@@ -51,7 +51,7 @@ class VerbAliasMiddleware:
             if alias:
                 path = "/".join(alias.groups())
                 scope = {**scope, "path": path, "raw_path": path.encode()}
-        await self._app(scope, receive, send)
+        await self.app(scope, receive, send)
 
 
 _VERB_ALIAS = re.compile(r"(/v1/[\w/-]+):([a-z][a-z-]*)")

@@ -53,14 +53,16 @@ def parse_last_event_id(last_event_id: str | None) -> StreamCursor:
 class JobStream(EventSourceResponse):
     """A job's history after a position, then updates until the job has ended."""
 
-    def __init__(self, updates: JobUpdates, job_id: str, position: StreamCursor) -> None:
+    def __init__(
+        self, updates: JobUpdates, job_id: str, position: StreamCursor, *, owner: str | None
+    ) -> None:
         """Subscribe.
 
         Raises:
             Problem: there are too many subscriptions.
         """
         self._updates = updates
-        self._subscription = updates.subscribe(job_id, position)
+        self._subscription = updates.subscribe(job_id, position, owner)
         # A buffering proxy would turn a stream into one late response.
         headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
         super().__init__(_generate_messages(self._subscription, position), headers=headers)

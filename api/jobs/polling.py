@@ -53,9 +53,11 @@ def get_seen_progress(if_none_match: str | None) -> tuple[str, int] | None:
     return None
 
 
-async def wait_for_change(updates: JobUpdates, job_id: str, seen: tuple[str, int], seconds: float) -> None:
+async def wait_for_change(
+    updates: JobUpdates, job_id: str, seen: tuple[str, int], seconds: float, *, owner: str | None
+) -> None:
     """Return when the job's state or epoch differs from `seen`, or after `seconds`."""
-    subscription = updates.subscribe(job_id)
+    subscription = updates.subscribe(job_id, owner=owner)
     try:
         async with asyncio.timeout(seconds):
             while (update := await subscription.next(seconds)) is None or get_progress_key(

@@ -19,6 +19,7 @@ from api.http.dependencies import (
     DryRun,
     JobId,
     SettingsDep,
+    get_caller,
     get_database,
 )
 from api.http.etags import IfNoneMatch, build_not_modified, format_weak_etag, match_etag
@@ -196,8 +197,9 @@ async def show_job(
         updates: JobUpdates = request.app.state.job_updates
         job = await status_loader.load(job_id, owner=database.owner)
         seen = get_seen_progress(if_none_match) or get_progress_key(job)
-        if not updates.full and not job.state.terminal and get_progress_key(job) == seen:
-            await wait_for_change(updates, job_id, seen, wait)
+        owner = get_caller(request).limited_owner
+        if not updates.is_full(owner) and not job.state.terminal and get_progress_key(job) == seen:
+            await wait_for_change(updates, job_id, seen, wait, owner=owner)
     job = await status_loader.load(job_id, owner=database.owner)
 
     def load_queue_position() -> int | None:
@@ -277,6 +279,7 @@ async def list_events(
     job_id: JobId,
     database: DatabaseDep,
     updates: JobUpdatesDep,
+    caller: CallerDep,
     accept: Accept = "*/*",
     last_event_id: LastEventId = None,
 ) -> Response:
@@ -300,7 +303,7 @@ async def list_events(
     if state.terminal and all(row.id <= position.event for row in rows):
         # This tells a browser's EventSource not to reconnect.
         return Response(status_code=status.HTTP_204_NO_CONTENT)
-    return JobStream(updates, job_id, position)
+    return JobStream(updates, job_id, position, owner=caller.limited_owner)
 
 
 _BY_ACCEPT = {"Vary": "Accept"}

@@ -48,6 +48,7 @@ class Subscription:
 
     job_id: str
     position: StreamCursor | None
+    owner: str | None = None
     version: int | None = None
     _pending: deque[JobUpdate] = field(default_factory=deque)
     _ready: asyncio.Event = field(default_factory=asyncio.Event)
@@ -104,10 +105,13 @@ class Subscription:
 class JobUpdates:
     """Publish/subscribe for all jobs followed in this process, by polling. Used from its event loop only."""
 
-    def __init__(self, database: Database, *, seconds: float, limit: int) -> None:
+    def __init__(
+        self, database: Database, *, seconds: float, limit: int, limit_per_owner: int | None = None
+    ) -> None:
         self._database = database
         self._seconds = seconds
         self._limit = limit
+        self._limit_per_owner = limit if limit_per_owner is None else limit_per_owner
         self._subscriptions: set[Subscription] = set()
         self._wake_up = asyncio.Event()
         # A dedicated thread, so that slow requests do not delay polling.
@@ -115,16 +119,21 @@ class JobUpdates:
         self._stopped = False
         self._database_down = False
 
-    @property
-    def full(self) -> bool:
-        """Whether the limit of subscriptions is reached."""
+    def is_full(self, owner: str | None) -> bool:
+        """Whether the limit of all subscriptions is reached, or that of `owner`; None: not limited."""
+        if owner is not None:
+            subscriptions = sum(subscription.owner == owner for subscription in self._subscriptions)
+            if subscriptions >= self._limit_per_owner:
+                return True
         return len(self._subscriptions) >= self._limit
 
     def __len__(self) -> int:
         return len(self._subscriptions)
 
-    def subscribe(self, job_id: str, position: StreamCursor | None = None) -> Subscription:
-        """Subscribe to a job; the caller must `unsubscribe`.
+    def subscribe(
+        self, job_id: str, position: StreamCursor | None = None, owner: str | None = None
+    ) -> Subscription:
+        """Subscribe to a job; the caller must `unsubscribe`. `owner`: whose subscriptions are limited.
 
         Raises:
             Problem: the limit is reached.
@@ -132,13 +141,14 @@ class JobUpdates:
         """
         if self._stopped:
             raise ServiceUnavailable("The service is stopping; try again shortly.")
-        if self.full:
+        if self.is_full(owner):
             raise Problem(
                 problem_types.TOO_MANY_STREAMS,
-                f"This process already serves {self._limit} streams; try again later, or poll.",
+                f"This process serves at most {self._limit} streams, {self._limit_per_owner} of one owner; "
+                "try again later, or poll.",
                 headers={"Retry-After": "5"},
             )
-        subscription = Subscription(job_id, position)
+        subscription = Subscription(job_id, position, owner)
         self._subscriptions.add(subscription)
         self._wake_up.set()
         return subscription

@@ -1,6 +1,7 @@
 """What trained models make of images, over HTTP. Another process computes it: worker/predictor.py."""
 
 import sys
+from collections import Counter
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
@@ -14,7 +15,7 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 
 from api.http import problem_types
 from api.http.bodies import read_body_limited, read_json, validate_json
-from api.http.dependencies import DatabaseDep, JobId, SettingsDep, parse_id
+from api.http.dependencies import DatabaseDep, JobId, SettingsDep, get_caller, parse_id
 from api.http.openapi import RequestBody, documented
 from api.http.problems import Problem, format_json_pointer
 from api.http.routing import StrictQueryRoute
@@ -63,6 +64,7 @@ class Limits:
     """One request's files at a time: decoded, they may take 130 MB."""
     waiting: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(32))
     """Threads of their own, so that who waits for a prediction keeps no other request waiting."""
+    waiting_of_owner: Counter[str | None] = field(default_factory=Counter)
 
 
 _UNSURE = 0.5
@@ -226,7 +228,16 @@ async def _predict(
         raise PredictorUnavailable(
             f"{limits.waiting.borrowed_tokens} requests are already waiting for predictions."
         )
-    return await to_thread.run_sync(ask, limiter=limits.waiting)
+    owner, most = get_caller(request).limited_owner, settings.max_predictions_per_owner
+    if owner is not None and limits.waiting_of_owner[owner] >= most:
+        raise PredictorUnavailable(f"{most} requests of yours are already waiting for predictions.")
+    limits.waiting_of_owner[owner] += 1
+    try:
+        return await to_thread.run_sync(ask, limiter=limits.waiting)
+    finally:
+        limits.waiting_of_owner[owner] -= 1
+        if not limits.waiting_of_owner[owner]:
+            del limits.waiting_of_owner[owner]
 
 
 def _build_predictions(

@@ -23,7 +23,7 @@ from models.store.database import Database
 from models.store.tables import ApiKey, IdempotencyKey, Webhook
 from models.store.transitions import get_database_now
 from tests.applications import application
-from tests.factories import finish_job, job_spec
+from tests.factories import finish_job, finished_job, job_spec
 from tests.integration.api.conftest import TestClient, over_sqlite
 from tests.integration.api.http.test_problems import problem
 
@@ -60,6 +60,23 @@ def test_only_the_hash_of_a_key_is_stored(database: Database) -> None:
     values = [str(getattr(row, column.name)) for column in ApiKey.__table__.columns]
     assert not any(key[8:] in value for value in values)
     assert key.startswith(row.prefix)
+
+
+def test_an_observer_reads_everything_and_writes_nothing(guarded: TestClient, database: Database) -> None:
+    job_id = finished_job(database, owner="theirs").id
+    observer, reader = bearer(make_key(database, Scope.OBSERVE)), bearer(make_key(database, Scope.READ))
+    for path in (f"/v1/jobs/{job_id}", "/metrics"):
+        assert guarded.get(path, headers=observer).status_code == 200
+    assert guarded.get(f"/v1/jobs/{job_id}", headers=reader).status_code == 404
+    assert [job["id"] for job in guarded.get("/v1/jobs", headers=observer).json()["items"]] == [job_id]
+    # D13: the counts are of all owners.
+    assert problem(guarded.get("/metrics", headers=reader), 403)["detail"].endswith("scope observe.")
+    for method, path in (("POST", "/v1/jobs"), ("DELETE", f"/v1/jobs/{job_id}"), ("POST", "/v1/webhooks")):
+        assert problem(guarded.request(method, path, headers=observer), 403)["detail"].endswith(
+            "scope write."
+        )
+    for path in ("/v1/keys", "/v1/audit"):
+        assert problem(guarded.get(path, headers=observer), 403)["detail"].endswith("scope admin.")
 
 
 def test_the_duration_of_a_key_lookup_reveals_nothing_about_existing_keys(
@@ -126,7 +143,9 @@ def test_a_key_in_the_url_is_not_accepted(guarded: TestClient, database: Databas
 
 
 def test_each_scope_allows_its_operations(guarded: TestClient, database: Database) -> None:
-    read, write, admin = (bearer(make_key(database, scope)) for scope in Scope)
+    read, write, admin = (
+        bearer(make_key(database, scope)) for scope in (Scope.READ, Scope.WRITE, Scope.ADMIN)
+    )
     assert guarded.get("/v1/jobs", headers=read).status_code == 200
     refused = guarded.post("/v1/jobs", json=JOB, headers=read)
     assert problem(refused, 403)["type"] == "/problems/insufficient_scope"

@@ -4,7 +4,7 @@ import json
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,9 +13,10 @@ import pytest
 import uvicorn
 
 from models.records import Progress
+from models.scopes import Scope
 from models.settings import Settings
 from models.states import JobState
-from models.store import queue
+from models.store import jobs, keys, queue
 from models.store.database import Database
 from tests.applications import application
 from tests.factories import epoch_record, finished_job, job_in, result_record
@@ -212,6 +213,38 @@ def test_too_many_streams_are_refused_and_polling_goes_on(
         begun = time.monotonic()
         assert client.get(here, headers={"Prefer": "wait=10"}).status_code == 200
         assert time.monotonic() - begun < 5
+
+
+def test_d12_one_owner_cannot_take_all_streams(database_settings: Settings, database: Database) -> None:
+    with database.write() as session:
+        keys_of = {
+            owner: keys.create_key(session, name="test", owner=owner, scope=Scope.READ)[1] for owner in "ab"
+        }
+    paths = {}
+    for owner in "ab":
+        job_id = job_in(database, JobState.RUNNING)
+        with database.write() as session:
+            jobs.get_job(session, job_id).owner = owner
+        paths[owner] = f"/v1/jobs/{job_id}"
+    changes = {"api_keys_required": "true", "max_streams": 4, "max_streams_per_owner": 2}
+    with serve(database_settings.model_copy(update=changes)) as served, ExitStack() as streams:
+        client = streams.enter_context(served.client())
+
+        def get(owner: str, path: str, **headers: str) -> httpx.Response:
+            request = client.build_request(
+                "GET", paths[owner] + path, headers={"Authorization": f"Bearer {keys_of[owner]}", **headers}
+            )
+            response = client.send(request, stream=True)
+            streams.callback(response.close)
+            return response
+
+        statuses = [get("a", "/events", **STREAM).status_code for _ in range(3)]
+        assert statuses == [200, 200, 503]
+        assert get("b", "/events", **STREAM).status_code == 200
+        for owner, waits in (("a", False), ("b", True)):
+            begun = time.monotonic()
+            assert get(owner, "", Prefer="wait=1").status_code == 200
+            assert (time.monotonic() - begun > 0.9) is waits
 
 
 def test_open_streams_end_when_the_service_does(database_settings: Settings, database: Database) -> None:
