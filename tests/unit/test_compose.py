@@ -53,6 +53,12 @@ def test_the_commands_are_those_of_the_embedded_stack(service: str, arguments: t
     assert SERVICES[service]["command"] == ["python", *arguments]
 
 
+@pytest.mark.parametrize("part", [stack.MIGRATION, stack.API, stack.WORKER, stack.PREDICTOR])
+def test_d11_the_page_on_several_machines_has_the_same_commands(part: tuple[str, ...]) -> None:
+    page = (ROOT / "docs" / "how-to" / "several-machines.md").read_text()
+    assert f"python {' '.join(part)}" in re.sub(r" \\\n\s+", " ", page)
+
+
 @pytest.mark.parametrize("service", ["worker", "predictor"])
 def test_workers_share_database_broker_and_files_with_the_api(service: str) -> None:
     assert SERVICES["api"]["environment"] == SERVICES[service]["environment"]
