@@ -9,6 +9,7 @@ from alembic import command
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from migrations import configuration, explain_revision
+from models.files import create_private_folder
 from models.settings import Settings, get_settings
 from models.store.engine import make_engine
 from models.store.readiness import read_revision
@@ -22,7 +23,7 @@ def main() -> None:
     settings = get_settings()
     checking = sys.argv[1:] == ["--check"]
     if not (settings.database_url or checking):
-        settings.home.mkdir(parents=True, exist_ok=True)
+        create_private_folder(settings.home)
     try:
         explanation = explain_revision(_read_revision(settings))
         if explanation and (checking or "newer release" in explanation):

@@ -8,6 +8,15 @@ PART = ".part"
 """What the name of a file ends with that is still being written, or whose writer died."""
 
 
+def create_private_folder(path: Path) -> None:
+    """Create a folder, and from now on in this process and its children files, that only this user can read.
+
+    A database holds the rows of all owners, and the secrets of their webhooks.
+    """
+    os.umask(0o077)
+    path.mkdir(parents=True, exist_ok=True)
+
+
 def write_atomically(path: Path, content: bytes) -> None:
     """Write a file that no reader sees half of, and that outlasts a power cut."""
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,5 +1,6 @@
-"""Patches of kombu's Redis transport, so that a worker outlives every outage of its broker."""
+"""Patches of kombu and Celery, so that a worker outlives every outage and every client of its broker."""
 
+from celery.worker.control import Panel
 from kombu.transport import virtual
 from kombu.transport.redis import Channel, QoS, Transport
 from redis.exceptions import ResponseError
@@ -27,7 +28,10 @@ class PatchedQoS(QoS):
 
 
 def patch_kombu() -> None:
-    """Patch every Redis channel of this process; kombu has no settings for this."""
+    """Patch every Redis channel of this process, and Celery's remote control: there are no settings for it."""
+    # Who reaches the broker could otherwise stop every worker, or change how it logs. /readyz needs the ping.
+    for command in Panel.data.keys() - {"ping"}:
+        del Panel.data[command]
     Channel.QoS = PatchedQoS
     # Redis answers with an error while it is read-only (after a failover) or cannot save (disk full). Kombu
     # counts that as an error of the channel, and Celery's consumer ends; a connection error is retried.

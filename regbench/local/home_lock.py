@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from models.files import create_private_folder
 from models.settings import Settings
 from regbench.errors import CommandRefused, StackError
 
@@ -19,7 +20,9 @@ _PATTERNS = ("regbench.db*", "redis.sock", "artifacts", "logs", "report.*")
 def lock_home(home: Path) -> Iterator[None]:
     """Create `home`, lock it until the block ends (or we die); StackError if another stack has it."""
     try:
-        home.mkdir(parents=True, exist_ok=True)
+        create_private_folder(home)
+        for database in home.glob("regbench.db*"):
+            database.chmod(0o600)  # of a release that let everybody read it
         file = (home / _LOCK).open("a+")
     except OSError as error:
         raise StackError(

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 
 from models import retention
 from models.artifacts import ArtifactStore
+from models.files import create_private_folder
 from models.scopes import Scope
 from models.settings import Settings
 from models.store import audit, keys
@@ -63,6 +64,6 @@ def prune(settings: Settings, *, days: float | None, dry_run: bool) -> retention
 
 
 def _open_migrated(settings: Settings) -> closing[Database]:
-    settings.home.mkdir(parents=True, exist_ok=True)
+    create_private_folder(settings.home)
     run_module(settings, MIGRATION)
     return closing(Database(settings))

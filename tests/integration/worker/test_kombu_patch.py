@@ -3,10 +3,12 @@
 import logging
 
 import pytest
+from celery.worker.control import Panel
 
 from models.settings import Settings
 from tests import servers
 from worker.app import make_app
+from worker.kombu_patch import patch_kombu
 
 
 def test_a_message_that_cannot_be_acknowledged_does_not_block_the_next_one(
@@ -24,3 +26,8 @@ def test_a_message_that_cannot_be_acknowledged_does_not_block_the_next_one(
     assert "Couldn't ack" in caplog.text
     assert queue.channel.qos.can_consume()
     connection.collect()
+
+
+def test_d13_remote_control_can_only_ping() -> None:
+    patch_kombu()
+    assert [*Panel.data] == ["ping"]

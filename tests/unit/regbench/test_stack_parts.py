@@ -23,6 +23,23 @@ from regbench.local.redis_server import (
 from regbench.local.stack import are_keys_required
 
 
+def test_d13_only_the_user_can_read_the_home_folder(tmp_path: Path) -> None:
+    before = os.umask(0o022)
+    try:
+        with lock_home(tmp_path / "home"):
+            (tmp_path / "home" / "regbench.db").touch()
+        old = tmp_path / "old"
+        old.mkdir()
+        os.umask(0o022)
+        (old / "regbench.db").touch()
+        with lock_home(old):
+            pass
+    finally:
+        os.umask(before)
+    paths = [tmp_path / "home", tmp_path / "home" / "regbench.db", old / "regbench.db"]
+    assert [oct(path.stat().st_mode & 0o777) for path in paths] == ["0o700", "0o600", "0o600"]
+
+
 @pytest.mark.parametrize(
     ("host", "url"),
     [
