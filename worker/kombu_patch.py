@@ -28,7 +28,7 @@ class PatchedQoS(QoS):
 
 
 def patch_kombu() -> None:
-    """Patch every Redis channel of this process, and Celery's remote control: there are no settings for it."""
+    """Patch every Redis channel of this process, and Celery's remote control: neither has settings for it."""
     # Who reaches the broker could otherwise stop every worker, or change how it logs. /readyz needs the ping.
     for command in Panel.data.keys() - {"ping"}:
         del Panel.data[command]
