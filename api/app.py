@@ -27,6 +27,7 @@ from api.jobs.status_loader import JobStatusLoader
 from api.jobs.updates import JobUpdates
 from api.predictions import routes as prediction_routes
 from api.reports import routes as reports
+from api.reports.cache import ReportCache
 from models.settings import Settings, get_settings
 from models.store.database import Database
 from models.store.quotas import Quotas
@@ -80,6 +81,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.status_loader = JobStatusLoader(app.state.database)
     # By job id: ETag and body of the latest response. Not thread-safe: used by the event loop only.
     app.state.job_bodies = LRUCache(1_000)
+    app.state.report_cache = ReportCache()
     app.state.experiment_serializer = ExperimentSerializer(settings)
     app.state.job_updates = JobUpdates(
         app.state.database,

@@ -1,30 +1,22 @@
 """Reports over HTTP: fetch the rows, compare, render in the format asked for."""
 
-from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
-from importlib.metadata import version
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, TypeVar
 
 from fastapi import APIRouter, Path, Query, Request, Response
-from sqlalchemy.orm import Session
 
 from api import reports
 from api.http import problem_types
 from api.http.dependencies import DatabaseDep, ExperimentId
+from api.http.etags import IfNoneMatch
 from api.http.negotiation import Accept, require_format
 from api.http.openapi import documented
 from api.http.routing import StrictQueryRoute
+from api.reports.loading import RequestedReport, find_experiment_report, find_jobs_report
 from api.reports.schemas import ChartCard, ChartList, Comparison, Curves
 from models.errors import NotFound
 from models.identifiers import ID_PATTERN
-from models.store.experiment_runs import find_jobs_with_split_per_seed, get_runs
 from models.store.experiments import get_experiment
-from models.store.jobs import get_jobs
-from models.store.report_data import load_deferred, load_summaries
-from models.store.tables import Job
-
-if TYPE_CHECKING:
-    from api.reports.comparison import JobGroups, Summaries
 
 router = APIRouter(prefix="/v1", tags=["reports"], route_class=StrictQueryRoute)
 
@@ -54,20 +46,18 @@ _FORMATS: dict[int | str, dict[str, Any]] = {
 
 
 @router.get("/experiments/{experiment_id}/report", response_model=Comparison, responses=_FORMATS)
-@documented(problem_types.NOT_ACCEPTABLE)
+@documented(problem_types.NOT_ACCEPTABLE, headers=("ETag",))
 def show_experiment_report(
     experiment_id: ExperimentId,
     database: DatabaseDep,
     request: Request,
     format: Format = None,  # noqa: A002 (the parameter's name in the URL)
     accept: Accept = "*/*",
+    if_none_match: IfNoneMatch = None,  # read by the cache
 ) -> Any:
     """An experiment's comparison, as JSON, Markdown, HTML or CSV; a partial one says what is missing."""
     requested_format = _choose_format(format, accept, MEDIA_TYPES)
-    with database.read() as session:
-        subject = _read_experiment(session, experiment_id, request)
-        curves = _load(session, subject)
-    return _render_report(_build_comparison(subject, curves), requested_format)
+    return _render_report(find_experiment_report(experiment_id, database, request), requested_format)
 
 
 @router.get("/experiments/{experiment_id}/charts")
@@ -91,7 +81,7 @@ def list_experiment_charts(experiment_id: ExperimentId, database: DatabaseDep) -
 
 
 @router.get("/experiments/{experiment_id}/charts/{name}", response_class=Response, responses=_PICTURES)
-@documented(problem_types.NOT_ACCEPTABLE)
+@documented(problem_types.NOT_ACCEPTABLE, headers=("ETag",))
 def show_experiment_chart(
     experiment_id: ExperimentId,
     name: Annotated[
@@ -103,47 +93,46 @@ def show_experiment_chart(
         Literal["svg", "png"] | None, Query(description="Has precedence over the Accept header")
     ] = None,
     accept: Accept = "*/*",
+    if_none_match: IfNoneMatch = None,  # read by the cache
 ) -> Response:
     """One chart of an experiment's report, as SVG or PNG; 404 says why there is none."""
     form = _choose_format(format, accept, _PICTURE_TYPES)
     chart = reports.charts.CHARTS.get(name)
     if chart is None:
         raise NotFound(f"There is no chart {name}; choose one of {', '.join(reports.charts.CHARTS)}.")
-    with database.read() as session:
-        subject = _read_experiment(session, experiment_id, request)
-        curves = _load(session, subject)
-    comparison = _build_comparison(subject, curves)
-    picture = reports.charts.render(comparison, name, form)
-    if picture is None:
-        raise NotFound(
-            f"Experiment {experiment_id} has no chart {name}: {chart.explain_absence(comparison)}."
-        )
-    return Response(picture, media_type=_PICTURE_TYPES[form], headers=_VARY | CSP_HEADERS)
+    report = find_experiment_report(experiment_id, database, request)
+
+    def draw() -> bytes:
+        comparison = report.get_comparison()
+        picture = reports.charts.render(comparison, name, form)
+        if picture is None:
+            raise NotFound(
+                f"Experiment {experiment_id} has no chart {name}: {chart.explain_absence(comparison)}."
+            )
+        return picture
+
+    return report.respond(
+        f"{name}.{form}", draw, media_type=_PICTURE_TYPES[form], headers=_VARY | CSP_HEADERS
+    )
 
 
 @router.get("/reports", response_model=Comparison, responses=_FORMATS)
-@documented(problem_types.NOT_FOUND, problem_types.NOT_ACCEPTABLE)
+@documented(problem_types.NOT_FOUND, problem_types.NOT_ACCEPTABLE, headers=("ETag",))
 def show_jobs_report(
     job: JobIds,
     database: DatabaseDep,
     request: Request,
     format: Format = None,  # noqa: A002 (the parameter's name in the URL)
     accept: Accept = "*/*",
+    if_none_match: IfNoneMatch = None,  # read by the cache
 ) -> Any:
     """The same comparison over any jobs; those that differ in nothing but their seed are one variant."""
     requested_format = _choose_format(format, accept, MEDIA_TYPES)
-    with database.read() as session:
-        subject = reports.grouping.group_jobs(
-            get_jobs(session, job),
-            find_jobs_with_split_per_seed(session, job),
-            settings=request.app.state.settings,
-            base_url=str(request.base_url),
-        )
-        curves = _load(session, subject)
-    return _render_report(_build_comparison(subject, curves), requested_format)
+    return _render_report(find_jobs_report(job, database, request), requested_format)
 
 
-@router.get("/experiments/{experiment_id}/curves")
+@router.get("/experiments/{experiment_id}/curves", response_model=Curves)
+@documented(headers=("ETag",))
 def show_experiment_curves(
     experiment_id: ExperimentId,
     database: DatabaseDep,
@@ -151,12 +140,17 @@ def show_experiment_curves(
     max_points: Annotated[
         int, Query(ge=2, le=MAX_POINTS, description="Maximum number of points of each curve")
     ] = MAX_POINTS,
-) -> Curves:
+    if_none_match: IfNoneMatch = None,  # read by the cache
+) -> Response:
     """Learning curves of each variant over its seeds: mean, and one standard deviation to each side."""
-    with database.read() as session:
-        subject = _read_experiment(session, experiment_id, request)
-        result = load_summaries(session, _parse_ids(subject.variants))
-    return reports.curves.build_curves(experiment_id, result, max_points=max_points)
+    report = find_experiment_report(experiment_id, database, request)
+
+    def build() -> bytes:
+        summaries = report.load_summaries()
+        curves = reports.curves.build_curves(experiment_id, summaries, max_points=max_points)
+        return curves.model_dump_json().encode()
+
+    return report.respond(f"curves-{max_points}", build, media_type="application/json", headers={})
 
 
 def _choose_format(requested: Name | None, accept: str, media_types: Mapping[Name, str]) -> Name:
@@ -166,40 +160,15 @@ def _choose_format(requested: Name | None, accept: str, media_types: Mapping[Nam
     return next(name for name, item in media_types.items() if item == media_type)
 
 
-def _read_experiment(session: Session, experiment_id: str, request: Request) -> "JobGroups":
-    return reports.grouping.group_experiment(
-        get_experiment(session, experiment_id),
-        get_runs(session, experiment_id),
-        settings=request.app.state.settings,
-        base_url=str(request.base_url),
-    )
+def _render_report(report: RequestedReport, output_format: FormatName) -> Response:
+    def render() -> bytes:
+        comparison = report.get_comparison()
+        if output_format == "json":
+            # As it is: FastAPI would check every number of a large report once more.
+            return comparison.model_dump_json().encode()
+        renderer = {"md": reports.markdown, "html": reports.html, "csv": reports.csv_table}[output_format]
+        text: str = renderer.render(comparison)
+        return text.encode()
 
-
-def _load(session: Session, subject: "JobGroups") -> "tuple[Summaries, dict[str, int]]":
-    """All that the comparison reads, so that it holds no connection while it computes."""
-    done = reports.comparison.select_finished(subject)
-    results = [job.result for jobs in done.values() for job in jobs if job.result]
-    load_deferred(session, results, "confusion")
-    load_deferred(session, results, "test_correct")
-    load_deferred(session, reports.comparison.find_diagnosed_results(subject), "diagnostics")
-    ids = _parse_ids(done)
-    summaries = load_summaries(session, ids)
-    return summaries, reports.onsets.load_overfitting_onsets(session, ids, summaries)
-
-
-def _parse_ids(variants: Mapping[str, Sequence[Job]]) -> dict[str, list[str]]:
-    return {name: [job.id for job in jobs] for name, jobs in variants.items()}
-
-
-def _build_comparison(subject: "JobGroups", curves: "tuple[Summaries, dict[str, int]]") -> Comparison:
-    return reports.comparison.compare(subject, *curves, now=datetime.now(UTC), version=version("regbench"))
-
-
-def _render_report(comparison: Comparison, output_format: FormatName) -> Response:
-    if output_format == "json":
-        # As it is: FastAPI would check every number of a large report once more.
-        return Response(comparison.model_dump_json(), media_type="application/json", headers=_VARY)
-    renderer = {"md": reports.markdown, "html": reports.html, "csv": reports.csv_table}[output_format]
-    return Response(
-        renderer.render(comparison), media_type=MEDIA_TYPES[output_format], headers=_VARY | CSP_HEADERS
-    )
+    headers = _VARY if output_format == "json" else _VARY | CSP_HEADERS
+    return report.respond(output_format, render, media_type=MEDIA_TYPES[output_format], headers=headers)

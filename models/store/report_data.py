@@ -10,8 +10,9 @@ from sqlalchemy import Integer, case, cast, func, literal_column, select
 from sqlalchemy.orm import Session
 from sqlalchemy.orm.attributes import set_committed_value
 
+from models.states import JobState
 from models.store.sql_functions import make_table
-from models.store.tables import Epoch, Result
+from models.store.tables import Epoch, Job, Result, Run
 
 _METRICS = {
     "train_loss": Epoch.train_loss,
@@ -20,6 +21,29 @@ _METRICS = {
     "validation_accuracy": Epoch.validation_accuracy,
     "gap_loss": Epoch.validation_loss - Epoch.train_loss,
 }
+
+
+@dataclass(frozen=True)
+class RunVersion:
+    """A run as far as it tells whether a report would be the same."""
+
+    row: tuple[str, int, bool, str, int]
+    """Variant, seed, whether it is reused, its job and that job's version."""
+    state: JobState
+
+
+def get_run_versions(session: Session, experiment_id: str) -> list[RunVersion]:
+    """The versions of an experiment's runs, in a fixed order."""
+    query = (
+        select(Run.variant, Run.seed, Run.reused, Job.id, Job.version, Job.state)
+        .join(Job, Job.id == Run.job_id)
+        .where(Run.experiment_id == experiment_id)
+        .order_by(Run.variant, Run.seed)
+    )
+    return [
+        RunVersion((variant, seed, reused, job_id, version), JobState(state))
+        for variant, seed, reused, job_id, version, state in session.execute(query)
+    ]
 
 
 @dataclass(frozen=True)

@@ -252,7 +252,7 @@ def _from_elsewhere(recorder: Recorder) -> None:
     recorder.request("GET", "/v1/jobs", headers={"Host": "evil.example"})
     recorder.request("POST", "/v1/jobs", json=JOB, headers={"Origin": "http://evil.example"})
     waiting = recorder.client.post("/v1/jobs", json=JOB).json()["links"]["events"]
-    with patch.object(JobUpdates, "full", True):
+    with patch.object(JobUpdates, "is_full", return_value=True):
         recorder.request("GET", waiting, headers={"Accept": "text/event-stream"})
 
 

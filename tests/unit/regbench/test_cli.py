@@ -233,6 +233,18 @@ def test_an_action_is_requested_for_each_job(service: Service, verb: str) -> Non
     assert len(service.requests) == 2
 
 
+def test_submit_starts_from_a_stored_job_or_experiment(service: Service) -> None:
+    service.answer("POST /v1/jobs", (202, job()))
+    service.answer("POST /v1/experiments", (202, {"id": "exp_2", "name": "n"}))
+    assert run(service, "submit", "--from", "job_1", "--set", "training.epochs=3").exit_code == 0
+    assert run(service, "submit", "--from", "exp_1", "--seeds", "0-2").stdout == "exp_2\n"
+    assert [request.body for request in service.requests] == [
+        {"from": "job_1", "training": {"epochs": 3}},
+        {"from": "exp_1", "seeds": [0, 1, 2]},
+    ]
+    assert run(service, "submit").exit_code == 4
+
+
 def test_edit_sends_what_is_to_change(service: Service) -> None:
     service.answer("PATCH /v1/jobs/job_1", (200, job()))
     service.answer("PATCH /v1/experiments/exp_1", (200, {"id": "exp_1", "name": "n"}))

@@ -1,0 +1,129 @@
+"""A report that was requested: read from the database, compared and rendered, each only where it must be."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from typing import TYPE_CHECKING
+
+from fastapi import Request, Response
+from sqlalchemy.orm import Session
+
+from api import reports
+from api.reports.cache import ReportCache, ReportSource, build_source
+from api.reports.schemas import Comparison
+from models.states import JobState
+from models.store.database import Database
+from models.store.experiment_runs import find_jobs_with_split_per_seed, get_runs
+from models.store.experiments import get_experiment
+from models.store.jobs import get_jobs
+from models.store.report_data import get_run_versions, load_deferred, load_summaries
+from models.store.tables import Job
+
+if TYPE_CHECKING:
+    from api.reports.comparison import JobGroups, Summaries
+
+
+@dataclass(frozen=True)
+class RequestedReport:
+    """A report, of which so far only the versions of its rows have been read."""
+
+    database: Database
+    request: Request
+    source: ReportSource
+    read_subject: "Callable[[Session], JobGroups]"
+
+    def get_comparison(self) -> Comparison:
+        """What all formats and charts are made from."""
+        return self._cache.get_comparison(self.source, self._compare)
+
+    def respond(
+        self, name: str, build: Callable[[], bytes], *, media_type: str, headers: dict[str, str]
+    ) -> Response:
+        """The document `name` of it, made by `build` unless it is cached or the client has it."""
+        return self._cache.respond(
+            self.request, self.source, name, build, media_type=media_type, headers=headers
+        )
+
+    @property
+    def _cache(self) -> ReportCache:
+        cache: ReportCache = self.request.app.state.report_cache
+        return cache
+
+    def _compare(self) -> Comparison:
+        # All that the comparison reads, so that it holds no connection while it computes.
+        with self.database.read() as session:
+            subject = self.read_subject(session)
+            done = reports.comparison.select_finished(subject)
+            results = [job.result for jobs in done.values() for job in jobs if job.result]
+            load_deferred(session, results, "confusion")
+            load_deferred(session, results, "test_correct")
+            load_deferred(session, reports.comparison.find_diagnosed_results(subject), "diagnostics")
+            ids = _parse_ids(done)
+            summaries = load_summaries(session, ids)
+            onsets = reports.onsets.load_overfitting_onsets(session, ids, summaries)
+        return reports.comparison.compare(
+            subject, summaries, onsets, now=datetime.now(UTC), version=version("regbench")
+        )
+
+    def load_summaries(self) -> "Summaries":
+        """The learning curves of each variant over its jobs."""
+        with self.database.read() as session:
+            return load_summaries(session, _parse_ids(self.read_subject(session).variants))
+
+
+def find_experiment_report(experiment_id: str, database: Database, request: Request) -> RequestedReport:
+    """The report of an experiment.
+
+    Raises:
+        NotFound: there is none of that id.
+    """
+    base_url = str(request.base_url)
+    with database.read() as session:
+        experiment = get_experiment(session, experiment_id)
+        versions = get_run_versions(session, experiment_id)
+        source = build_source(
+            *(experiment.id, experiment.name, experiment.document, experiment.extended, base_url),
+            [version.row for version in versions],
+            finished=not experiment.auto_extending and all(version.state.terminal for version in versions),
+        )
+
+    def read_subject(session: Session) -> "JobGroups":
+        return reports.grouping.group_experiment(
+            get_experiment(session, experiment_id),
+            get_runs(session, experiment_id),
+            settings=request.app.state.settings,
+            base_url=base_url,
+        )
+
+    return RequestedReport(database, request, source, read_subject)
+
+
+def find_jobs_report(job_ids: Sequence[str], database: Database, request: Request) -> RequestedReport:
+    """The report of any jobs.
+
+    Raises:
+        NotFound: one of them is not there.
+    """
+    base_url = str(request.base_url)
+
+    def read_subject(session: Session) -> "JobGroups":
+        return reports.grouping.group_jobs(
+            get_jobs(session, job_ids),
+            find_jobs_with_split_per_seed(session, job_ids),
+            settings=request.app.state.settings,
+            base_url=base_url,
+        )
+
+    with database.read() as session:
+        jobs = get_jobs(session, job_ids)
+        following = sorted(find_jobs_with_split_per_seed(session, job_ids))
+        rows = [(job.id, job.version) for job in jobs]
+        source = build_source(
+            rows, following, base_url, finished=all(JobState(job.state).terminal for job in jobs)
+        )
+    return RequestedReport(database, request, source, read_subject)
+
+
+def _parse_ids(variants: Mapping[str, Sequence[Job]]) -> dict[str, list[str]]:
+    return {name: [job.id for job in jobs] for name, jobs in variants.items()}
