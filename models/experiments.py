@@ -18,6 +18,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from models.documents import Document, merge_patch
+from models.identifiers import ID_PATTERN
 from models.metrics import CONTRASTED, METRICS
 from models.spec import STORED, VISIBLE, WITHOUT_NUL, JobSpec, Seed, bound_length, get_validation_errors
 
@@ -110,6 +111,11 @@ class ExperimentSpec(BaseModel):
     )
     baseline: str | None = Field(
         None, description="The variant that others are compared with; null: the first"
+    )
+    confirms: Annotated[str, Field(pattern=ID_PATTERN)] | None = Field(
+        None,
+        description="The experiment that this one follows up on seeds that it has not used: what is left "
+        "out is as there, and `variants` may name some of its variants; null: none",
     )
     allow_confounders: bool = Field(
         False, description="Whether variants may differ from the baseline in more than regularization"

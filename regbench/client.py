@@ -1,6 +1,5 @@
 """Regbench over HTTP: one small method for each thing that the service does."""
 
-import json
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -12,7 +11,8 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from regbench.base import Document, Edit, ReportFormat
 from regbench.connection import Connection, parse_retry_after
-from regbench.errors import ClientError, Unreachable, WaitTimeout
+from regbench.documents import is_experiment, to_body, to_document
+from regbench.errors import Unreachable, WaitTimeout
 from regbench.reports import Report
 from regbench.resources import (
     CostEstimate,
@@ -79,11 +79,11 @@ class Regbench:
         self._http.close()
 
     def submit(self, document: BaseModel | Document) -> Job | Experiment:
-        """Submit a job or an experiment: a document with `preset` or `variants` is the latter.
+        """Submit a job or an experiment: a document with `preset`, `confirms` or `variants` is the latter.
 
         With `from`, the id of a job or experiment, it is that one's with what the document changes.
         """
-        fields = _to_document(document)
+        fields = to_document(document)
         return self.create_experiment(fields) if is_experiment(fields) else self.submit_job(fields)
 
     def submit_job(self, spec: BaseModel | Document) -> Job:
@@ -92,14 +92,14 @@ class Regbench:
 
     def submit_jobs(self, specs: Sequence[BaseModel | Document]) -> list[Job]:
         """Submit up to 1,000 jobs: all are stored, or none is."""
-        batch = {"jobs": [_to_document(spec) for spec in specs]}
+        batch = {"jobs": [to_document(spec) for spec in specs]}
         return self._read(self._create("/v1/jobs/batch", batch), _Items[Job]).items
 
     def estimate_cost(self, document: BaseModel | Document) -> CostEstimate:
         """What a job or an experiment would cost; nothing is stored."""
-        path = "/v1/experiments" if is_experiment(_to_document(document)) else "/v1/jobs"
+        path = "/v1/experiments" if is_experiment(to_document(document)) else "/v1/jobs"
         response = self._http.request(
-            "POST", path, params={"dry_run": True}, idempotent=True, **_to_body(document)
+            "POST", path, params={"dry_run": True}, idempotent=True, **to_body(document)
         )
         return self._read(response, CostEstimate)
 
@@ -193,6 +193,10 @@ class Regbench:
     def extend(self, experiment_id: str, extension: Document) -> Experiment:
         """Add `seeds`, or `variants`; only what is new is trained."""
         return self._read(self._create(f"/v1/experiments/{experiment_id}/extend", extension), Experiment)
+
+    def confirm(self, experiment_id: str, **changes: Any) -> Experiment:
+        """Submit a follow-up on fresh seeds; `changes`: its `variants`, `seeds` or other fields."""
+        return self.create_experiment({"confirms": experiment_id, **changes})
 
     def pause_experiment(self, experiment_id: str) -> Experiment:
         """Pause all the experiment's jobs that have not ended."""
@@ -330,12 +334,12 @@ class Regbench:
 
     def _patch(self, path: str, changes: Edit) -> httpx.Response:
         # The same change twice is one change.
-        return self._http.request("PATCH", path, idempotent=True, **_to_body({**changes}))
+        return self._http.request("PATCH", path, idempotent=True, **to_body({**changes}))
 
     def _create(
         self, path: str, document: BaseModel | Document | None = None, *, timeout: float | None = None
     ) -> httpx.Response:
-        request = {} if document is None else _to_body(document)
+        request = {} if document is None else to_body(document)
         headers = request.pop("headers", {}) | {"Idempotency-Key": str(uuid4())}
         return self._http.request("POST", path, headers=headers, idempotent=True, timeout=timeout, **request)
 
@@ -367,31 +371,3 @@ class _Items(BaseModel, Generic[Item]):
 
 class _Page(_Items[Item], Generic[Item]):
     next_cursor: str | None
-
-
-def is_experiment(document: Document) -> bool:
-    """Whether a document that can be submitted is an experiment, and no job."""
-    source = document.get("from")
-    return bool({"preset", "variants"} & document.keys()) or str(source).startswith("exp_")
-
-
-def _to_document(spec: BaseModel | Document) -> Document:
-    return spec.model_dump(mode="json", exclude_unset=True) if isinstance(spec, BaseModel) else spec
-
-
-def _to_body(spec: BaseModel | Document) -> dict[str, Any]:
-    try:
-        # Not httpx's own JSON, which cannot write a NaN: the service refuses it, and says at which field.
-        content = json.dumps(_to_document(spec), default=_to_plain)
-    except (TypeError, ValueError, RecursionError) as error:
-        raise ClientError(f"The document cannot be written as JSON: {error}.") from None
-    return {"content": content, "headers": {"Content-Type": "application/json"}}
-
-
-def _to_plain(value: Any) -> Any:
-    """What JSON has for numbers and arrays of numpy, or of what resembles it, and for pydantic's models."""
-    if isinstance(value, BaseModel):
-        return _to_document(value)
-    if hasattr(value, "tolist") and not isinstance(value, memoryview):
-        return value.tolist()
-    raise TypeError(f"{value!r} is of type {type(value).__name__}")

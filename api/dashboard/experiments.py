@@ -17,6 +17,7 @@ from api.http.dependencies import DatabaseDep, ExperimentId, SettingsDep
 from api.http.pagination import CursorQuery, decode_cursor, encode_created_at, split_page
 from models.dataset_cards import DATASETS
 from models.datasets import is_available
+from models.follow_ups import choose_fresh_seeds
 from models.formatting import format_duration
 from models.metrics import REPORTED
 from models.settings import Settings
@@ -76,8 +77,10 @@ def show_experiment(
         row = store.get_experiment(session, experiment_id)
         (experiment,) = experiment_serializers.get_serializer(request).serialize(session, [row])
         runs = get_run_summaries(session, experiment_id)
+        related = store.get_experiment_names(session, [experiment.confirms or "", *experiment.follow_ups])
     names = [variant["name"] for variant in experiment.spec["variants"]]
     seeds = experiment.spec["seeds"]
+    fresh_seeds = choose_fresh_seeds(seeds)
     return render(
         "experiment.html.jinja",
         experiment=experiment,
@@ -89,6 +92,8 @@ def show_experiment(
             for metric in REPORTED
         ],
         next_seeds=f"{max(seeds) + 1}-{max(seeds) + _SUGGESTED_SEEDS}",
+        fresh_seeds=f"{fresh_seeds[0]}-{fresh_seeds[-1]}",
+        related=related,
     )
 
 

@@ -48,11 +48,13 @@ from api.jobs.polling import build_retry_after_remaining
 from models.cost import check_budget
 from models.datasets import ensure_available
 from models.documents import Document
-from models.errors import BudgetExceeded, DatasetUnavailable, FieldError, InvalidSpec
+from models.errors import BudgetExceeded, DatasetUnavailable, FieldError, InvalidSpec, NotFound
 from models.experiments import ExperimentSpec, Extension
+from models.follow_ups import check_follow_up, complete_follow_up
 from models.settings import Settings
 from models.spec import JobSpec
 from models.store import experiments as store
+from models.store.database import Database
 from models.store.experiment_search import find_experiments
 from models.store.job_search import Cursor
 
@@ -80,16 +82,19 @@ def parse_experiment(
     body: BodyDep, settings: SettingsDep, request: Request
 ) -> tuple[str | None, ExperimentSpec]:
     """The preset's name, if any, and an experiment that can be trained."""
-    preset = None
-    if may_name(body, "preset", "from"):
+    preset, database = None, get_database(request)
+    if may_name(body, "preset", "from", "confirms"):
         preset, document = resolve(validate_json(JsonObject, body).root)
         if "from" in document:
-            with get_database(request).read() as session:
+            with database.read() as session:
                 document = override(*load_source(session, document, load_experiment_document))
+        if (pilot := _get_pilot(document.get("confirms"), database)) is not None:
+            document = complete_follow_up(document, pilot)
         spec = validate_document(ExperimentSpec, document)
     else:
         spec = validate_json(ExperimentSpec, body)
     _check_jobs(spec, settings)
+    _check_follow_up(spec, _get_pilot(spec.confirms, database))
     _check_datasets(spec, settings)
     return preset, spec
 
@@ -105,6 +110,23 @@ def load_experiment_document(session: Session, source_id: str) -> Document:
         return {"base": {field: value for field, value in spec.items() if field not in ("name", "seed")}}
     document = store.get_experiment(session, source_id).document
     return document | {"split_per_seed": document.get("split_per_seed", False)}
+
+
+def _get_pilot(confirms: object, database: Database) -> Document | None:
+    """The document of the experiment that is to be confirmed, if any."""
+    if not isinstance(confirms, str):
+        return None
+    with database.read() as session:
+        try:
+            return store.get_experiment(session, confirms).document
+        except NotFound:
+            detail = f"there is no experiment {confirms}; null makes this an experiment of its own"
+            raise InvalidSpec([FieldError("/confirms", detail)]) from None
+
+
+def _check_follow_up(spec: ExperimentSpec, pilot: Document | None) -> None:
+    if pilot is not None and (errors := check_follow_up(spec, pilot)):
+        raise InvalidSpec(errors)
 
 
 @router.post(
@@ -222,12 +244,13 @@ def extend_experiment(
 ) -> Response:
     """Add seeds or variants; only runs that have no job, such as deleted ones, are trained. 409 if all do."""
     with database.read() as session:
-        document = store.get_experiment(session, experiment_id).document
+        row = store.get_experiment(session, experiment_id)
+    pilot = _get_pilot(row.confirms, database)
     # Before the lock: a dataset may have to be downloaded.
-    _check_datasets(_extend(document, extension, settings), settings)
+    _check_datasets(_extend(row.document, extension, settings, pilot), settings)
     with idempotent.executed(), database.write() as session:
         experiment = store.lock_experiment(session, experiment_id)
-        after = _extend(experiment.document, extension, settings)
+        after = _extend(experiment.document, extension, settings, pilot)
         jobs = [job.id for job in store.extend_experiment(session, experiment, after)]
         stored = idempotent.store_response(
             session, serializer.serialize(session, [experiment])[0], status.HTTP_202_ACCEPTED
@@ -236,11 +259,14 @@ def extend_experiment(
     return stored
 
 
-def _extend(document: Document, extension: Extension, settings: Settings) -> ExperimentSpec:
+def _extend(
+    document: Document, extension: Extension, settings: Settings, pilot: Document | None
+) -> ExperimentSpec:
     """The extended experiment, within this installation's limits; errors point into the extension."""
     try:
         after = validate_document(ExperimentSpec, extension.apply_to(document))
         _check_jobs(after, settings)
+        _check_follow_up(after, pilot)
     except InvalidSpec as error:
         errors, existing = [], len(document["variants"])
         for field in error.errors:

@@ -83,6 +83,8 @@ class Experiment(ResponseModel):
         json_schema_extra={MODEL: "ExperimentSpec"},
     )
     baseline: str = Field(description="The variant that the others are compared with")
+    confirms: str | None = Field(description="The experiment that this one follows up on fresh seeds")
+    follow_ups: list[str] = Field(description="The experiments that follow up this one, oldest first")
     inference: Inference = Field(description="When differences may be called, as planned; see the report's")
     auto_extending: bool = Field(
         description="Whether seeds may still be added by the `stopping_rule` in `spec`"

@@ -16,7 +16,7 @@ from models.selection import VariantMeans, choose_variant
 from models.settings import Settings
 from models.states import JobState
 from models.store.experiment_runs import get_runs
-from models.store.experiments import ExperimentProgress, ExperimentProgressCache
+from models.store.experiments import ExperimentProgress, ExperimentProgressCache, find_follow_ups
 from models.store.tables import Experiment
 
 
@@ -33,8 +33,11 @@ class ExperimentSerializer:
         """The bodies of these rows, in their order."""
         session.flush()
         progress = self._progress.get(session, [experiment.id for experiment in experiments])
+        follow_ups = find_follow_ups(session, [experiment.id for experiment in experiments])
         return [
-            _build_body(row, progress[row.id], self._get_headline(session, row, progress[row.id]))
+            _build_body(
+                row, progress[row.id], self._get_headline(session, row, progress[row.id]), follow_ups[row.id]
+            )
             for row in experiments
         ]
 
@@ -72,7 +75,9 @@ def get_baseline(document: Mapping[str, Any]) -> str:
     return str(document["baseline"] or document["variants"][0]["name"])
 
 
-def _build_body(row: Experiment, progress: ExperimentProgress, headline: str | None) -> schemas.Experiment:
+def _build_body(
+    row: Experiment, progress: ExperimentProgress, headline: str | None, follow_ups: list[str]
+) -> schemas.Experiment:
     here, baseline = f"/v1/experiments/{row.id}", get_baseline(row.document)
     finished = progress.finished and not row.auto_extending
     choice: VariantMeans | str = "A job has not ended."
@@ -85,6 +90,8 @@ def _build_body(row: Experiment, progress: ExperimentProgress, headline: str | N
         preset=row.preset,
         spec=row.document | {"split_per_seed": row.document.get("split_per_seed", False)},
         baseline=baseline,
+        confirms=row.confirms,
+        follow_ups=follow_ups,
         inference="sequential"
         if row.document.get("stopping_rule")
         else row.document.get("inference", "fixed"),

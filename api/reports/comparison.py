@@ -66,6 +66,9 @@ class JobGroups:
     best: VariantMeans | None
     """What validation chooses, once every run has ended."""
     repeat: str
+    confirms: str | None = None
+    """The experiment that this one follows up."""
+    follow_ups: Sequence[str] = ()
     split_per_seed: bool = False
     """Whether each seed has a split, subset and label noise of its own."""
     reused: frozenset[tuple[str, int]] = frozenset()
@@ -141,6 +144,8 @@ def compare(
     comparison = Comparison(
         title=subject.title,
         experiment_id=subject.experiment_id,
+        confirms=subject.confirms,
+        follow_ups=list(subject.follow_ups),
         generated_at=now,
         version=version,
         inference=subject.plan.regime,
@@ -153,6 +158,7 @@ def compare(
             seeds,
             subject.baseline,
             subject.plan,
+            confirms=subject.confirms,
             sources=describe_sources(
                 [DatasetSpec.model_validate(job.spec["dataset"]) for job in everything],
                 split_per_seed=subject.split_per_seed,
@@ -193,6 +199,7 @@ def compare(
             everything,
             deleted=subject.expected - len(everything),
             repeated=sum(len(jobs) for jobs in subject.variants.values()) - len(everything),
+            follow_ups=subject.follow_ups,
         ),
         repeat=subject.repeat,
     )
@@ -304,12 +311,17 @@ def _describe_engine(result: Result) -> str:
     return f"{versions} on {result.device}, threads a job: {result.threads}"
 
 
-def _build_notes(jobs: Sequence[Job], *, deleted: int, repeated: int) -> list[str]:
+def _build_notes(jobs: Sequence[Job], *, deleted: int, repeated: int, follow_ups: Sequence[str]) -> list[str]:
     results = [job.result for job in jobs if job.result is not None]
     notes = [
         _SAME_RULER,
         _INTERVALS,
     ]
+    if follow_ups:
+        notes.append(
+            f"Followed up on fresh seeds by {', '.join(follow_ups)}: what was chosen because of this report "
+            "is judged there, in a family of tests of its own."
+        )
     if deleted > 0:
         notes.append(f"Missing because deleted: {format_count(deleted, 'job')} of this experiment.")
     if repeated > 0:

@@ -24,7 +24,12 @@ _NOT_THE_VARIANT = ("name", "labels", "priority", "seed")
 
 
 def group_experiment(
-    experiment: Experiment, runs: Sequence[ExperimentRun], *, settings: Settings, base_url: str
+    experiment: Experiment,
+    runs: Sequence[ExperimentRun],
+    follow_ups: Sequence[str] = (),
+    *,
+    settings: Settings,
+    base_url: str,
 ) -> JobGroups:
     """An experiment's variants, in its own order."""
     document = experiment.document
@@ -61,6 +66,8 @@ def group_experiment(
             "/v1/experiments",
             spec.model_dump(mode="json", exclude_defaults=True),
         ),
+        confirms=spec.confirms,
+        follow_ups=follow_ups,
         split_per_seed=bool(spec.split_per_seed),
         reused=frozenset((run.variant, run.seed) for run in runs if run.reused),
     )

@@ -15,7 +15,7 @@ from api.reports.schemas import Comparison
 from models.states import JobState
 from models.store.database import Database
 from models.store.experiment_runs import find_jobs_with_split_per_seed, get_runs
-from models.store.experiments import get_experiment
+from models.store.experiments import find_follow_ups, get_experiment
 from models.store.jobs import get_jobs
 from models.store.report_data import get_run_versions, load_deferred, load_summaries
 from models.store.tables import Job
@@ -82,8 +82,10 @@ def find_experiment_report(experiment_id: str, database: Database, request: Requ
     with database.read() as session:
         experiment = get_experiment(session, experiment_id)
         versions = get_run_versions(session, experiment_id)
+        follow_ups = find_follow_ups(session, [experiment_id])[experiment_id]
         source = build_source(
             *(experiment.id, experiment.name, experiment.document, experiment.extended, base_url),
+            follow_ups,
             [version.row for version in versions],
             finished=not experiment.auto_extending and all(version.state.terminal for version in versions),
         )
@@ -92,6 +94,7 @@ def find_experiment_report(experiment_id: str, database: Database, request: Requ
         return reports.grouping.group_experiment(
             get_experiment(session, experiment_id),
             get_runs(session, experiment_id),
+            follow_ups,
             settings=request.app.state.settings,
             base_url=base_url,
         )

@@ -277,6 +277,11 @@ class Comparison(ResponseModel):
 
     title: str
     experiment_id: str | None
+    confirms: str | None = Field(
+        None,
+        description="The experiment that this one follows up on fresh seeds, which is not tested here",
+    )
+    follow_ups: list[str] = Field([], description="The experiments that follow up this one")
     generated_at: datetime
     version: str
     inference: Regime = Field(

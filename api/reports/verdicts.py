@@ -85,6 +85,7 @@ def build_methods(
     baseline: str,
     plan: Plan,
     *,
+    confirms: str | None,
     sources: str,
     version: str,
 ) -> str:
@@ -120,6 +121,11 @@ def build_methods(
         f"family of {format_count(len(contrasts) * len(tested), 'test')}."
     )
     equal = [f"Equivalence within {margins} was judged by {equivalence}."] if margins else []
+    if confirms:
+        family += (
+            f" This follows up {confirms} on seeds that it did not use: none of its runs is in these numbers "
+            "and its tests are another family."
+        )
     described = "All other metrics are described, not tested."
     return " ".join([family, rule, *equal, described, sources, f"Regbench {version}."])
 

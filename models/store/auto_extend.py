@@ -5,7 +5,7 @@ where there are none, adding them until the interval is narrow does not (Chow an
 Asymptotic Theory of Fixed-Width Sequential Confidence Intervals, Ann. Math. Statistics 36, 1965).
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from itertools import count, islice
 
 from sqlalchemy import exists, select
@@ -41,7 +41,9 @@ def auto_extend_experiments(session: Session) -> list[Job]:
     for experiment in session.scalars(ready).all():
         spec = ExperimentSpec.model_validate(experiment.document, context=STORED)
         rule = spec.stopping_rule
-        if rule and (seeds := _get_more_seeds(spec, rule, get_runs(session, experiment.id))):
+        pilot = session.get(Experiment, experiment.confirms) if experiment.confirms else None
+        used = {*spec.seeds, *(pilot.document["seeds"] if pilot else ())}
+        if rule and (seeds := _get_more_seeds(spec, rule, get_runs(session, experiment.id), used)):
             document = Extension(seeds=seeds).apply_to(experiment.document)
             extended = ExperimentSpec.model_validate(document, context=STORED)
             jobs += extend_experiment(session, experiment, extended, planned=True)
@@ -51,9 +53,12 @@ def auto_extend_experiments(session: Session) -> list[Job]:
 
 
 def _get_more_seeds(
-    spec: ExperimentSpec, rule: StoppingRule, runs: Sequence[ExperimentRun]
+    spec: ExperimentSpec, rule: StoppingRule, runs: Sequence[ExperimentRun], used: Collection[int]
 ) -> tuple[int, ...]:
-    """The seeds to add; none if the difference is known closely enough, the budget spent, or all hopeless."""
+    """The seeds to add, none of them `used`.
+
+    None if the difference is known closely enough, the budget spent, or all hopeless.
+    """
     from models.statistics import compute_paired_difference  # noqa: PLC0415 (numpy and scipy, only where needed)
 
     scale = METRICS[rule.metric].format.scale
@@ -76,5 +81,5 @@ def _get_more_seeds(
     # If no seed so far has given a pair, further ones would not either.
     if not pairs or missing <= 0 or affordable <= 0:
         return ()
-    unused = (seed for seed in count() if seed not in spec.seeds)
+    unused = (seed for seed in count() if seed not in used)
     return tuple(islice(unused, min(missing, affordable, _MOST_SEEDS_AT_ONCE)))

@@ -6,7 +6,7 @@ from threading import Lock
 from typing import Any
 
 from cachetools import LRUCache
-from sqlalchemy import Integer, bindparam, cast, delete, func, select
+from sqlalchemy import Integer, bindparam, cast, delete, func, select, update
 from sqlalchemy.orm import Session
 
 from models.errors import Conflict, NotFound
@@ -63,6 +63,7 @@ def create_experiment(
         preset=preset,
         document=spec.resolve_seeds().model_dump(mode="json"),
         auto_extending=spec.stopping_rule is not None,
+        confirms=spec.confirms,
         created_at=get_database_now(session),
     )
     session.add(experiment)
@@ -126,6 +127,7 @@ def delete_experiment(session: Session, experiment: Experiment, *, keep_jobs: bo
             job.variant, job.name = link.variant, format_run_name(link.variant, link.seed)
         job.version += 1
     session.flush()
+    session.execute(update(Experiment).where(Experiment.confirms == experiment.id).values(confirms=None))
     for table, ids in ((Job, deleted), (Experiment, [experiment.id])):
         session.execute(delete(table).where(table.id.in_(ids)))
     return deleted
@@ -151,6 +153,13 @@ def get_experiment(session: Session, experiment_id: str) -> Experiment:
     if experiment is None:
         raise NotFound(f"There is no experiment {experiment_id}.")
     return experiment
+
+
+def find_follow_ups(session: Session, experiment_ids: Sequence[str]) -> dict[str, list[str]]:
+    """The ids of the experiments that follow up each of these, the oldest first."""
+    query = select(Experiment).where(Experiment.confirms.in_(experiment_ids))
+    rows = session.scalars(query.order_by(Experiment.created_at, Experiment.id)).all()
+    return {pilot_id: [row.id for row in rows if row.confirms == pilot_id] for pilot_id in experiment_ids}
 
 
 def get_experiment_names(session: Session, experiment_ids: Sequence[str]) -> dict[str, str]:

@@ -83,6 +83,8 @@ class Experiment(Base):
     """Whether seeds may still be added by themselves, as `stopping_rule` in the document asks."""
     extended: Mapped[bool] = mapped_column(server_default=false(), default=False)
     """Whether the plan was changed when there were results, which changes how the report may judge them."""
+    confirms: Mapped[str | None] = mapped_column(ID, index=True)
+    """The experiment that this one follows up; None once that was deleted."""
     labels: Mapped[dict[str, Any]] = mapped_column(server_default="{}", default=dict)
     notes: Mapped[str | None] = mapped_column(Text)
     archived: Mapped[bool] = mapped_column(server_default=false(), default=False)

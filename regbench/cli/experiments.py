@@ -58,6 +58,10 @@ def run(
     document = apply_settings({"preset": preset}, settings or [])
     if seeds is not None:
         document["seeds"] = parse_seeds(seeds)
+    _submit(document, watch=watch, dry_run=dry_run, url=url, as_json=as_json)
+
+
+def _submit(document: Document, *, watch: bool, dry_run: bool, url: str | None, as_json: bool) -> None:
     with connect(url) as client:
         if dry_run:
             show_cost(client.estimate_cost(document), as_json=as_json)
@@ -155,6 +159,35 @@ def extend(
     else:
         typer.echo(extended.id)
     echo_message(f"Watch with: regbench watch {experiment_id}")
+
+
+@experiment.command()
+def confirm(
+    experiment_id: ExperimentId,
+    variants: Annotated[
+        list[str] | None, typer.Option("--variant", help="A variant to test again; repeatable. All, if none.")
+    ] = None,
+    seeds: Seeds = None,
+    watch: Annotated[bool, typer.Option(help="Show its progress until it ends.")] = False,
+    dry_run: DryRun = False,
+    url: Url = None,
+    as_json: AsJson = False,
+) -> None:
+    """Test variants of an experiment again, on seeds that it has not used, and print the follow-up's id.
+
+    The report of the follow-up tests its own runs only; without --seeds there are as many as before.
+
+    \b
+    Examples:
+      regbench experiment confirm exp_1 --variant dropout
+      regbench experiment confirm exp_1 --variant dropout --variant L2 --seeds 10-29
+    """
+    document: Document = {"confirms": experiment_id}
+    if variants:
+        document["variants"] = [{"name": name} for name in variants]
+    if seeds is not None:
+        document["seeds"] = parse_seeds(seeds)
+    _submit(document, watch=watch, dry_run=dry_run, url=url, as_json=as_json)
 
 
 def presets(url: Url = None, as_json: AsJson = False) -> None:

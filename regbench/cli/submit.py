@@ -9,7 +9,7 @@ from regbench.cli.completion import complete_ids
 from regbench.cli.options import AsJson, Url, connect, echo_message, show_status, write_json
 from regbench.cli.spec_files import apply_settings, parse_seeds, read_document
 from regbench.cli.watch import watch_until_finished
-from regbench.client import is_experiment
+from regbench.documents import is_experiment
 from regbench.resources import CostEstimate, Experiment, Job
 
 
@@ -43,7 +43,7 @@ def submit(
     url: Url = None,
     as_json: AsJson = False,
 ) -> None:
-    """Submit a job or an experiment (a document with `preset` or `variants`) and print its id.
+    """Submit a job or an experiment (a document with `preset`, `confirms` or `variants`) and print its id.
 
     With --seeds, a job is submitted once per seed: all are accepted, or none.
 

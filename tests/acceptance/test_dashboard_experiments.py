@@ -263,6 +263,20 @@ def test_a_form_starts_from_an_experiment_and_adds_a_stopping_rule(page: Page, f
     expect(page.get_by_role("button", name="Start the experiment")).to_be_enabled()
 
 
+def test_a_follow_up_starts_from_the_experiments_page(page: Page, client: Regbench, finished: str) -> None:
+    page.goto(f"/experiments/{finished}")
+    page.get_by_text("Confirm on fresh seeds").click()
+    page.get_by_role("checkbox", name="L2 0.0001", exact=True).uncheck()
+    page.get_by_role("button", name="Start the follow-up").click()
+    page.wait_for_url(lambda address: not address.endswith(finished))
+    expect(page.locator("#related")).to_contain_text("Follows up a sweep on fresh seeds")
+    follow_up = client.experiment(page.url.rpartition("/")[2])
+    names = [variant["name"] for variant in follow_up.spec["variants"]]
+    assert (names, follow_up.spec["seeds"]) == (["none", "L2 0.001", "L2 0.01"], [2, 3, 4, 5, 6, 7])
+    check_accessibility(page, f"/experiments/{finished}")
+    follow_up.cancel()
+
+
 def test_two_models_predict_a_drawn_digit(
     page: Page, client: Regbench, finished: str, tmp_path: Path
 ) -> None:

@@ -93,6 +93,18 @@ element("extend").addEventListener("submit", (event) => {
   runUnlessBusy(event.target, () => run(error, () => post(`${address}/extend`, { seeds })));
 });
 
+element("confirm")?.addEventListener("submit", (event) => {
+  event.preventDefault();
+  const error = event.target.querySelector(".field-error");
+  error.hidden = true;
+  const variants = [...event.target.querySelectorAll("[name=variant]:checked")].map(({ value }) => ({ name: value }));
+  const seeds = readSeeds(element("fresh-seeds").value);
+  runUnlessBusy(event.target, () => run(error, async () => {
+    const followUp = await post("/v1/experiments", { confirms: id, variants, seeds });
+    location.assign(`/experiments/${followUp.id}`);
+  }));
+});
+
 async function run(output, action) {
   output.textContent = "";
   try {

@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 from models.settings import Settings
 from regbench.cli.completion import complete_datasets, complete_ids, complete_presets, complete_techniques
 from regbench.cli.main import app
+from regbench.client import Regbench
 from tests.unit.regbench.conftest import Service
 from tests.unit.regbench.documents import epoch, job, page, predictions, problem
 
@@ -108,6 +109,7 @@ def full(service: Service) -> Service:
         "experiment list",
         "experiment show exp_1",
         "experiment extend exp_1 --seeds 5",
+        "experiment confirm exp_1 --variant dropout",
         "report exp_1",
         "presets",
         "techniques",
@@ -119,6 +121,21 @@ def test_with_json_stdout_contains_only_json(full: Service, command: str) -> Non
     assert result.exit_code == 0, result.stderr
     document = json.loads(result.stdout)
     assert document
+
+
+def test_confirm_names_the_variants_and_the_fresh_seeds(service: Service) -> None:
+    service.answer("POST /v1/experiments", *[(202, EXPERIMENT)] * 4)
+    options = ["--variant", "dropout", "--variant", "L2", "--seeds", "5-7"]
+    assert run(service, "experiment", "confirm", "exp_1", *options).exit_code == 0
+    assert run(service, "experiment", "confirm", "exp_1").exit_code == 0
+    with Regbench(service.url) as client:
+        client.confirm("exp_1").confirm(variants=["L2"], seeds=[5])
+    assert [request.body for request in service.requests] == [
+        {"confirms": "exp_1", "variants": [{"name": "dropout"}, {"name": "L2"}], "seeds": [5, 6, 7]},
+        {"confirms": "exp_1"},
+        {"confirms": "exp_1"},
+        {"confirms": "exp_1", "variants": [{"name": "L2"}], "seeds": [5]},
+    ]
 
 
 def test_a_watch_with_json_is_a_line_for_each_change(service: Service) -> None:
