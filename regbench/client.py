@@ -183,12 +183,13 @@ class Regbench:
         return self._iter_pages("/v1/experiments", Experiment, page_size, query)
 
     def wait_for_experiment(self, experiment_id: str, timeout: float | None = None) -> Experiment:
-        """The experiment once all its jobs have ended; polled as often as `Retry-After` says.
+        """The experiment once all its jobs have ended; the service answers as soon as one of them does.
 
         Raises:
             WaitTimeout: they have not after `timeout` seconds, and continue.
         """
-        return self._wait(f"/v1/experiments/{experiment_id}", Experiment, lambda item: item.finished, timeout)
+        path = f"/v1/experiments/{experiment_id}"
+        return self._wait(path, Experiment, lambda item: item.finished, timeout, long_poll=True)
 
     def extend(self, experiment_id: str, extension: Document) -> Experiment:
         """Add `seeds`, or `variants`; only what is new is trained."""

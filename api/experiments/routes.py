@@ -4,10 +4,18 @@ from collections.abc import Callable
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request, Response, status
+from fastapi.concurrency import run_in_threadpool
 from sqlalchemy.orm import Session
 
 from api.experiments import schemas
 from api.experiments.cost_estimate import estimate_experiment_cost
+from api.experiments.following import (
+    get_progress_key,
+    has_seen,
+    load_experiment,
+    stream_experiment,
+    wait_for_change,
+)
 from api.experiments.presets import override, resolve
 from api.experiments.queries import ExperimentQuery
 from api.experiments.serializers import SerializerDep
@@ -32,6 +40,7 @@ from api.http.dependencies import (
 )
 from api.http.etags import IfNoneMatch, build_not_modified, compute_document_etag, match_etag
 from api.http.idempotency import IdempotentDep
+from api.http.negotiation import Accept, require_format
 from api.http.openapi import RequestBody, documented
 from api.http.pagination import (
     decode_cursor,
@@ -44,7 +53,9 @@ from api.http.pagination import (
 from api.http.problems import format_json_pointer
 from api.http.routing import StrictQueryRoute
 from api.jobs.cloning import load_job_document, load_source
-from api.jobs.polling import build_retry_after_remaining
+from api.jobs.event_stream import LastEventId
+from api.jobs.polling import Prefer, build_retry_after_remaining, parse_requested_wait
+from api.jobs.updates import JobUpdatesDep
 from models.cost import check_budget
 from models.datasets import ensure_available
 from models.documents import Document
@@ -203,27 +214,66 @@ def list_experiments(
 
 
 @router.get("/{experiment_id}", response_model=schemas.Experiment)
-@documented(headers=("Retry-After", "ETag"))
-def show_experiment(
+@documented(problem_types.TOO_MANY_STREAMS, headers=("Retry-After", "ETag", "Preference-Applied"))
+async def show_experiment(
     experiment_id: ExperimentId,
+    caller: CallerDep,
     database: DatabaseDep,
     serializer: SerializerDep,
+    updates: JobUpdatesDep,
     if_none_match: IfNoneMatch = None,
+    prefer: Prefer = None,
 ) -> Response:
     """An experiment: progress over all its jobs, and the best result so far.
 
     `Retry-After` is the time until the next poll; with the last `ETag` in `If-None-Match` the response is 304
-    while nothing has changed.
+    while nothing has changed; with `Prefer: wait=N` it comes when a job changes state, or after N seconds.
     """
-    with database.read() as session:
-        body = serializer.serialize(session, [store.get_experiment(session, experiment_id)])[0]
+    body = await run_in_threadpool(load_experiment, database, serializer, experiment_id)
+    wait, key = parse_requested_wait(prefer), get_progress_key(body)
+    may_wait = wait is not None and not body.progress.finished and has_seen(if_none_match, key)
+    if wait is not None and may_wait and not updates.is_full(caller.limited_owner):
+        await wait_for_change(updates, experiment_id, key, wait, owner=caller.limited_owner)
+        body = await run_in_threadpool(load_experiment, database, serializer, experiment_id)
     progress = body.progress
-    later = {} if progress.finished else build_retry_after_remaining(progress.eta_seconds)
+    headers = {} if progress.finished else build_retry_after_remaining(progress.eta_seconds)
+    if wait is not None:
+        headers["Preference-Applied"] = f"wait={wait}"
     document = body.model_dump_json()
-    tag = compute_document_etag(document)
+    tag = compute_document_etag(document, prefix=f"{get_progress_key(body)}.")
     if match_etag(if_none_match, tag):
-        return build_not_modified(tag, later)
-    return Response(document, media_type="application/json", headers=later | {"ETag": tag})
+        return build_not_modified(tag, headers)
+    return Response(document, media_type="application/json", headers=headers | {"ETag": tag})
+
+
+@router.get(
+    "/{experiment_id}/events",
+    response_class=Response,
+    responses={
+        200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}},
+        204: {"description": "The experiment has finished, and you have received its end"},
+    },
+)
+@documented(problem_types.NOT_ACCEPTABLE, problem_types.TOO_MANY_STREAMS)
+async def stream_events(
+    experiment_id: ExperimentId,
+    caller: CallerDep,
+    database: DatabaseDep,
+    serializer: SerializerDep,
+    updates: JobUpdatesDep,
+    accept: Accept = "*/*",
+    last_event_id: LastEventId = None,
+) -> Response:
+    """An experiment's progress as server-sent events: `progress` whenever a job changes, and `end`.
+
+    `end` has the headline and the path of the report; then the stream closes.
+    """
+    require_format(accept, ["text/event-stream"])
+    body = await run_in_threadpool(load_experiment, database, serializer, experiment_id)
+    if body.progress.finished and last_event_id == get_progress_key(body):
+        # This tells a browser's EventSource not to reconnect.
+        return Response(status_code=status.HTTP_204_NO_CONTENT)
+    return stream_experiment(updates, database, serializer, experiment_id, owner=caller.limited_owner)
 
 
 @router.post("/{experiment_id}/extend", status_code=202, response_model=schemas.Experiment)

@@ -63,6 +63,7 @@ class ExperimentLinks(ResponseModel):
     self: str
     jobs: str
     report: str
+    events: str
     charts: str
     curves: str
     cancel: str | None
@@ -100,6 +101,13 @@ class Experiment(ResponseModel):
     best: Best | None = Field(description="Null until every job has ended, and where nothing can be chosen")
     no_best: str | None = Field(description="Why nothing can be chosen; null where `best` is given")
     links: ExperimentLinks
+
+
+class ExperimentEnd(ResponseModel):
+    """The last message of an experiment's stream."""
+
+    headline: str | None
+    report: str = Field(description="Path of the report")
 
 
 class ExperimentPage(ResponseModel):

@@ -117,6 +117,7 @@ def _build_body(
             self=here,
             jobs=f"/v1/jobs?experiment={row.id}",
             report=f"{here}/report",
+            events=f"{here}/events",
             charts=f"{here}/charts",
             curves=f"{here}/curves",
             cancel=None if progress.finished else f"{here}/cancel",

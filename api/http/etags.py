@@ -14,9 +14,9 @@ IfNoneMatch = Annotated[
 ]
 
 
-def compute_document_etag(document: str) -> str:
+def compute_document_etag(document: str, *, prefix: str = "") -> str:
     """The ETag of a document whose rows have no version."""
-    return format_weak_etag(hashlib.sha256(document.encode()).hexdigest()[:32])
+    return format_weak_etag(prefix + hashlib.sha256(document.encode()).hexdigest()[:32])
 
 
 def format_weak_etag(value: str) -> str:

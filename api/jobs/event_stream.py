@@ -5,8 +5,8 @@ then. Within one poll events come first, then epochs, so that an id says exactly
 """
 
 import re
-from collections.abc import AsyncIterator
-from typing import Annotated
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Annotated, Generic
 
 from fastapi import Header
 from fastapi.sse import EventSourceResponse, format_sse_event
@@ -16,10 +16,10 @@ from api.http import problem_types
 from api.http import schemas as http_schemas
 from api.http.problems import Problem
 from api.jobs import schemas
-from api.jobs.updates import JobUpdate, JobUpdates, Subscription, SubscriptionClosed
+from api.jobs.updates import JobUpdate, JobUpdates, Status, Subscription, SubscriptionClosed
 from models.errors import FieldError
 from models.states import JobState
-from models.store.job_status import StreamCursor
+from models.store.job_status import JobStatus, StreamCursor
 
 KEEP_ALIVE_SECONDS = 15.0
 _RECONNECT_MILLISECONDS = 2_000
@@ -50,22 +50,19 @@ def parse_last_event_id(last_event_id: str | None) -> StreamCursor:
     return StreamCursor(int(match[1]), int(match[2]))
 
 
-class JobStream(EventSourceResponse):
-    """A job's history after a position, then updates until the job has ended."""
+class UpdateStream(EventSourceResponse, Generic[Status]):
+    """Updates of a subscription, until `format_update` says that its messages were the last ones."""
 
     def __init__(
-        self, updates: JobUpdates, job_id: str, position: StreamCursor, *, owner: str | None
+        self,
+        updates: JobUpdates,
+        subscription: Subscription[Status],
+        format_update: Callable[[JobUpdate[Status]], Awaitable[tuple[bytes, bool]]],
     ) -> None:
-        """Subscribe.
-
-        Raises:
-            Problem: there are too many subscriptions.
-        """
-        self._updates = updates
-        self._subscription = updates.subscribe(job_id, position, owner)
+        self._updates, self._subscription = updates, subscription
         # A buffering proxy would turn a stream into one late response.
         headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-        super().__init__(_generate_messages(self._subscription, position), headers=headers)
+        super().__init__(_generate_messages(subscription, format_update), headers=headers)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send messages until there are no more or the client disconnects."""
@@ -75,9 +72,13 @@ class JobStream(EventSourceResponse):
             self._updates.unsubscribe(self._subscription)
 
 
-async def _generate_messages(subscription: Subscription, position: StreamCursor) -> AsyncIterator[bytes]:
+async def _generate_messages(
+    subscription: Subscription[Status],
+    format_update: Callable[[JobUpdate[Status]], Awaitable[tuple[bytes, bool]]],
+) -> AsyncIterator[bytes]:
     yield format_sse_event(data_str=None, comment="open", retry=_RECONNECT_MILLISECONDS)
-    while True:
+    is_last = False
+    while not is_last:
         try:
             update = await subscription.next(KEEP_ALIVE_SECONDS)
         except SubscriptionClosed:
@@ -85,13 +86,28 @@ async def _generate_messages(subscription: Subscription, position: StreamCursor)
         if update is None:
             yield format_sse_event(data_str=None, comment="keep-alive")
             continue
-        text, position = _format_update(update, position)
+        text, is_last = await format_update(update)
         yield text
-        if update.job.state.terminal and update.history.complete:
-            return
 
 
-def _format_update(update: JobUpdate, position: StreamCursor) -> tuple[bytes, StreamCursor]:
+def stream_job(
+    updates: JobUpdates, job_id: str, position: StreamCursor, *, owner: str | None
+) -> UpdateStream[JobStatus]:
+    """A job's history after a position, then updates until the job has ended.
+
+    Raises:
+        Problem: there are too many subscriptions.
+    """
+
+    async def format_update(update: JobUpdate[JobStatus]) -> tuple[bytes, bool]:
+        nonlocal position
+        text, position = _format_update(update, position)
+        return text, update.job.state.terminal and update.history.complete
+
+    return UpdateStream(updates, updates.subscribe(job_id, position, owner), format_update)
+
+
+def _format_update(update: JobUpdate[JobStatus], position: StreamCursor) -> tuple[bytes, StreamCursor]:
     """The messages of one update, and the client's position after them."""
     job, history = update.job, update.history
     messages = []

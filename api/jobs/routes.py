@@ -38,7 +38,7 @@ from api.http.pagination import (
 from api.http.routing import StrictQueryRoute
 from api.jobs import schemas, serializers
 from api.jobs.cloning import load_job_document, load_source
-from api.jobs.event_stream import JobStream, LastEventId, parse_last_event_id
+from api.jobs.event_stream import LastEventId, parse_last_event_id, stream_job
 from api.jobs.polling import (
     Prefer,
     build_retry_after,
@@ -303,7 +303,7 @@ async def list_events(
     if state.terminal and all(row.id <= position.event for row in rows):
         # This tells a browser's EventSource not to reconnect.
         return Response(status_code=status.HTTP_204_NO_CONTENT)
-    return JobStream(updates, job_id, position, owner=caller.limited_owner)
+    return stream_job(updates, job_id, position, owner=caller.limited_owner)
 
 
 _BY_ACCEPT = {"Vary": "Accept"}

@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 from copy import copy
 from dataclasses import dataclass, field
 from types import FrameType
-from typing import Annotated
+from typing import Annotated, Any, Generic, TypeVar
 
 from anyio import CapacityLimiter, to_thread
 from fastapi import Depends, Request
@@ -20,9 +20,19 @@ from api.http.problems import Problem
 from models.errors import ServiceUnavailable
 from models.states import JobState
 from models.store.database import Database
-from models.store.job_status import History, JobStatus, StreamCursor, get_histories, get_statuses
+from models.store.job_status import (
+    ExperimentStatus,
+    History,
+    JobStatus,
+    StreamCursor,
+    get_experiment_statuses,
+    get_histories,
+    get_statuses,
+)
 
 log = logging.getLogger(__name__)
+
+Status = TypeVar("Status", bound=JobStatus | ExperimentStatus)
 
 _BACKLOG = 64
 """Updates that a slow subscriber may be behind before it is closed; it may resume where it was."""
@@ -35,26 +45,26 @@ class SubscriptionClosed(Exception):
 
 
 @dataclass(frozen=True)
-class JobUpdate:
-    """A job that has changed, and what is new in its history."""
+class JobUpdate(Generic[Status]):
+    """A job, or an experiment, that has changed, and what is new in a job's history."""
 
-    job: JobStatus
+    job: Status
     history: History
 
 
 @dataclass(eq=False)
-class Subscription:
-    """A client's subscription to a job. `position`: how much history it has; None: it needs none."""
+class Subscription(Generic[Status]):
+    """A client's subscription to a job, or to an experiment. `position`: how much history it has, if any."""
 
     job_id: str
     position: StreamCursor | None
     owner: str | None = None
     version: int | None = None
-    _pending: deque[JobUpdate] = field(default_factory=deque)
+    _pending: deque[JobUpdate[Status]] = field(default_factory=deque)
     _ready: asyncio.Event = field(default_factory=asyncio.Event)
     _closed: bool = False
 
-    async def next(self, seconds: float) -> JobUpdate | None:
+    async def next(self, seconds: float) -> JobUpdate[Status] | None:
         """The next update; None on a timeout.
 
         Raises:
@@ -72,7 +82,7 @@ class Subscription:
             raise SubscriptionClosed
         return None
 
-    def publish(self, job: JobStatus, history: History) -> None:
+    def publish(self, job: Status, history: History) -> None:
         """Queue what of this the subscriber does not have yet."""
         if (position := self.position) is not None:
             # The history was read for the subscriber that has least of it.
@@ -112,7 +122,7 @@ class JobUpdates:
         self._seconds = seconds
         self._limit = limit
         self._limit_per_owner = limit if limit_per_owner is None else limit_per_owner
-        self._subscriptions: set[Subscription] = set()
+        self._subscriptions: set[Subscription[Any]] = set()
         self._wake_up = asyncio.Event()
         # A dedicated thread, so that slow requests do not delay polling.
         self._thread = CapacityLimiter(1)
@@ -132,13 +142,23 @@ class JobUpdates:
 
     def subscribe(
         self, job_id: str, position: StreamCursor | None = None, owner: str | None = None
-    ) -> Subscription:
+    ) -> Subscription[JobStatus]:
         """Subscribe to a job; the caller must `unsubscribe`. `owner`: whose subscriptions are limited.
 
         Raises:
             Problem: the limit is reached.
             ServiceUnavailable: the process is stopping.
         """
+        return self._add(Subscription(job_id, position, owner))
+
+    def subscribe_to_experiment(
+        self, experiment_id: str, owner: str | None = None
+    ) -> Subscription[ExperimentStatus]:
+        """The same of an experiment, which has no history."""
+        return self._add(Subscription(experiment_id, None, owner))
+
+    def _add(self, subscription: Subscription[Status]) -> Subscription[Status]:
+        owner = subscription.owner
         if self._stopped:
             raise ServiceUnavailable("The service is stopping; try again shortly.")
         if self.is_full(owner):
@@ -148,12 +168,11 @@ class JobUpdates:
                 "try again later, or poll.",
                 headers={"Retry-After": "5"},
             )
-        subscription = Subscription(job_id, position, owner)
         self._subscriptions.add(subscription)
         self._wake_up.set()
         return subscription
 
-    def unsubscribe(self, subscription: Subscription) -> None:
+    def unsubscribe(self, subscription: Subscription[Any]) -> None:
         """Remove a subscription."""
         self._subscriptions.discard(subscription)
 
@@ -216,9 +235,15 @@ class JobUpdates:
                 if subscription.version is None:
                     self._wake_up.set()
 
-    def _read(self, subscriptions: Sequence[Subscription]) -> tuple[dict[str, JobStatus], dict[str, History]]:
+    def _read(
+        self, subscriptions: Sequence[Subscription[Any]]
+    ) -> tuple[dict[str, JobStatus | ExperimentStatus], dict[str, History]]:
+        ids = {subscription.job_id for subscription in subscriptions}
+        experiment_ids = {one for one in ids if one.startswith("exp_")}
         with self._database.read() as session:
-            jobs = get_statuses(session, {subscription.job_id for subscription in subscriptions})
+            jobs: dict[str, JobStatus | ExperimentStatus] = {**get_statuses(session, ids - experiment_ids)}
+            if experiment_ids:
+                jobs |= get_experiment_statuses(session, experiment_ids)
             # The position from which each job's history must be read for all its subscribers.
             positions: dict[str, StreamCursor] = {}
             for subscription in subscriptions:

@@ -11,7 +11,7 @@ from sqlalchemy.types import JSON
 from models.states import JobState
 from models.store.database import Database
 from models.store.sql_functions import JsonEntries, make_table
-from models.store.tables import Epoch, Event, Job
+from models.store.tables import Epoch, Event, Experiment, Job, Run
 
 _MOST_EPOCHS = 200
 """Of one job's history, what is read at once."""
@@ -30,6 +30,47 @@ class JobStatus:
     fraction: float
     eta_seconds: float | None
     retry_of: str | None
+
+
+@dataclass(frozen=True)
+class ExperimentStatus:
+    """What tells whether an experiment has changed: any of its jobs, or only the states they are in."""
+
+    id: str
+    version: int
+    progress_key: str
+
+
+def format_progress_key(counts: Mapping[JobState, int], *, auto_extending: bool) -> str:
+    """How many jobs are in each state, and whether seeds may be added: as much as a long poll waits for."""
+    return "-".join(str(counts.get(state, 0)) for state in JobState) + ("-more" if auto_extending else "")
+
+
+def get_experiment_statuses(session: Session, experiment_ids: Collection[str]) -> dict[str, ExperimentStatus]:
+    """The status of each of the experiments that exist, in one query."""
+    query = (
+        select(
+            Experiment.id,
+            Experiment.auto_extending,
+            Job.state,
+            func.count(Job.id).label("jobs"),
+            func.sum(Job.version).label("versions"),
+        )
+        .outerjoin(Run, Run.experiment_id == Experiment.id)
+        .outerjoin(Job, Job.id == Run.job_id)
+        .where(Experiment.id.in_(experiment_ids))
+        .group_by(Experiment.id, Experiment.auto_extending, Job.state)
+    )
+    rows: dict[str, list[Any]] = {}
+    for row in session.execute(query):
+        rows.setdefault(row.id, []).append(row)
+    statuses = {}
+    for experiment_id, states in rows.items():
+        counts = {JobState(row.state): row.jobs for row in states if row.state is not None}
+        key = format_progress_key(counts, auto_extending=states[0].auto_extending)
+        version = hash((key, sum(row.versions or 0 for row in states)))
+        statuses[experiment_id] = ExperimentStatus(experiment_id, version, key)
+    return statuses
 
 
 @dataclass(frozen=True)
