@@ -20,6 +20,7 @@ from api.http import docs_page, idempotency, openapi, problem_pages, problems
 from api.http import schemas as http_schemas
 from api.http.auth import AuthMiddleware
 from api.http.negotiation import Accept, negotiate
+from api.http.root_path import RootPathMiddleware, add_root
 from api.http.routing import StrictQueryRoute, VerbAliasMiddleware
 from api.jobs import action_routes, batch_routes
 from api.jobs import routes as job_routes
@@ -52,6 +53,17 @@ _CORS_REQUEST_HEADERS = [
     "Range",
     "X-Request-Id",
 ]
+
+_LINKS = {
+    "documentation": "/docs",
+    "jobs": "/v1/jobs",
+    "experiments": "/v1/experiments",
+    "presets": "/v1/presets",
+    "techniques": "/v1/techniques",
+    "datasets": "/v1/datasets",
+    "readiness": "/readyz",
+    "metrics": "/metrics",
+}
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
@@ -108,6 +120,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             expose_headers=[*openapi.HEADERS, "RateLimit", "RateLimit-Policy", "Idempotent-Replayed"],
         )
     app.add_middleware(VerbAliasMiddleware)
+    app.add_middleware(RootPathMiddleware, root_path=settings.root_path)
     openapi.install(app)
     app.add_exception_handler(idempotency.Replayed, idempotency.send_stored_response)
     for part in (
@@ -164,14 +177,5 @@ def show_index(response: Response, accept: Accept = "*/*") -> Any:
     return http_schemas.Index(
         name="Regbench",
         version=version("regbench"),
-        links={
-            "documentation": "/docs",
-            "jobs": "/v1/jobs",
-            "experiments": "/v1/experiments",
-            "presets": "/v1/presets",
-            "techniques": "/v1/techniques",
-            "datasets": "/v1/datasets",
-            "readiness": "/readyz",
-            "metrics": "/metrics",
-        },
+        links={name: add_root(path) for name, path in _LINKS.items()},
     )

@@ -1,5 +1,6 @@
 """Every setting of Regbench, read from the environment (prefix `REGBENCH_`) or a `.env` file."""
 
+import re
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Literal
@@ -124,6 +125,10 @@ class Settings(BaseSettings):
         description="If keys are not required: host names, separated by commas, that the service accepts "
         "besides loopback ones; `*`: any",
     )
+    root_path: str = Field(
+        "",
+        description="Path prefix under which a proxy serves the API, such as `/regbench`",
+    )
     cors_origins: str = Field(
         "",
         description="Origins of web pages, separated by commas, whose scripts may call the API, such as "
@@ -180,6 +185,15 @@ class Settings(BaseSettings):
         # fsspec, which stores the artifacts, reads `::` as the end of an address.
         if "::" in str(path):
             raise ValueError(f"{path} contains '::'; choose a folder without it")
+        return path
+
+    @field_validator("root_path")
+    @classmethod
+    def _refuse_ambiguous_prefix(cls, path: str) -> str:
+        # Under /jobs, /jobs/1 might be one path or the other.
+        taken = "v1|jobs|experiments|new|try|learn|compare|static|log(in|out)|problems|docs|metrics"
+        if path and not re.fullmatch(rf"(?!/({taken})(/|$))(/[A-Za-z0-9._~-]+)+", path):
+            raise ValueError(f"{path} is no path prefix such as /regbench, or begins as one of the service")
         return path
 
     @field_validator("artifacts_url")

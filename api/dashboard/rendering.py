@@ -1,5 +1,6 @@
 """Renders pages from templates, under a content security policy that runs only the service's own scripts."""
 
+import re
 from collections.abc import Callable, Coroutine, Mapping
 from importlib.metadata import version
 from pathlib import Path
@@ -7,9 +8,11 @@ from typing import Annotated, Any
 
 from fastapi import Depends, Request, Response
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2.ext import Extension
 
 from api.dashboard import filters, static_files
 from api.http.problems import IS_PAGE, ProblemDocument
+from api.http.root_path import add_root
 from api.http.routing import StrictQueryRoute
 from models.formatting import format_count
 
@@ -26,7 +29,18 @@ NAVIGATION = {
     "/learn": "Learn",
 }
 
+
+class RootPathLinks(Extension):
+    """Has every absolute link in a template begin with the root path."""
+
+    def preprocess(self, source: str, name: str | None, filename: str | None = None) -> str:
+        """The template with `add_root` in its links."""
+        return _ABSOLUTE_LINK.sub(r'\1="{{ add_root("/") }}', source)
+
+
+_ABSOLUTE_LINK = re.compile(r'\b(href|src|action)="/')
 _TEMPLATES = Environment(
+    extensions=[RootPathLinks],
     loader=FileSystemLoader(Path(__file__).parent / "templates"),
     autoescape=True,
     undefined=StrictUndefined,
@@ -40,6 +54,7 @@ _TEMPLATES.filters.update(
     job_details=filters.format_details,
 )
 _TEMPLATES.globals.update(
+    add_root=add_root,
     badge=filters.render_state_badge,
     time_ago=filters.render_time_ago,
     percent=filters.format_percent,

@@ -11,6 +11,7 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import FileResponse
 
 from api.http.etags import match_etag
+from api.http.root_path import add_root
 from api.http.routing import StrictQueryRoute
 from models.errors import NotFound
 
@@ -51,12 +52,12 @@ def show_file(name: str, request: Request, v: Annotated[str | None, Query()] = N
 
 def build_url(name: str) -> str:
     """The URL of a style or script, with its digest."""
-    return f"/static/{name}?v={compute_digest(name)}"
+    return add_root(f"/static/{name}?v={compute_digest(name)}")
 
 
 def build_plotly_url() -> str:
     """The URL of Plotly's script."""
-    return f"/static/plotly-{_PLOTLY_RELEASE}.js"
+    return add_root(f"/static/plotly-{_PLOTLY_RELEASE}.js")
 
 
 @lru_cache

@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 
 from api import reports
 from api.experiments import schemas
+from api.http.root_path import add_root
 from api.reports.schemas import Best
 from models.selection import VariantMeans, choose_variant
 from models.settings import Settings
@@ -78,7 +79,7 @@ def get_baseline(document: Mapping[str, Any]) -> str:
 def _build_body(
     row: Experiment, progress: ExperimentProgress, headline: str | None, follow_ups: list[str]
 ) -> schemas.Experiment:
-    here, baseline = f"/v1/experiments/{row.id}", get_baseline(row.document)
+    here, baseline = add_root(f"/v1/experiments/{row.id}"), get_baseline(row.document)
     finished = progress.finished and not row.auto_extending
     choice: VariantMeans | str = "A job has not ended."
     if finished:
@@ -115,7 +116,7 @@ def _build_body(
         no_best=choice if isinstance(choice, str) else None,
         links=schemas.ExperimentLinks(
             self=here,
-            jobs=f"/v1/jobs?experiment={row.id}",
+            jobs=add_root(f"/v1/jobs?experiment={row.id}"),
             report=f"{here}/report",
             events=f"{here}/events",
             charts=f"{here}/charts",

@@ -13,6 +13,7 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import HTMLResponse
 
 from api.http.etags import IfNoneMatch, build_not_modified, compute_document_etag, match_etag
+from api.http.root_path import add_root
 from api.http.routing import StrictQueryRoute
 
 router = APIRouter(include_in_schema=False, route_class=StrictQueryRoute)
@@ -29,7 +30,9 @@ _STYLE = (
 @router.get("/openapi.json")
 def download_openapi(request: Request, if_none_match: IfNoneMatch = None) -> Response:
     """The OpenAPI document."""
-    document = json.dumps(request.app.openapi(), ensure_ascii=False, separators=(",", ":"))
+    servers = [server | {"url": add_root(server["url"])} for server in request.app.openapi()["servers"]]
+    content = request.app.openapi() | {"servers": servers}
+    document = json.dumps(content, ensure_ascii=False, separators=(",", ":"))
     tag = compute_document_etag(document)
     if match_etag(if_none_match, tag):
         return build_not_modified(tag)
@@ -64,7 +67,7 @@ def show_documentation(request: Request) -> HTMLResponse:
     page = (
         f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title>'
         f"<style>{_STYLE}</style><h1>{title}</h1>{_render_paragraphs(document['info']['description'])}"
-        '<p>For programs: <a href="/openapi.json">the OpenAPI document</a>.</p>'
+        f'<p>For programs: <a href="{add_root("/openapi.json")}">the OpenAPI document</a>.</p>'
     )
     return HTMLResponse(page + "".join(sections.values()), headers={"Content-Security-Policy": _POLICY})
 

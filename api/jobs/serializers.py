@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy import Row
 from sqlalchemy.orm import Session
 
+from api.http.root_path import add_root
 from api.jobs import schemas
 from models import cost
 from models.states import Action, JobState
@@ -28,7 +29,7 @@ def serialize_job(
     source = row.result if isinstance(row, tables.Job) else row
     # A row without a result has all of the result's columns, empty.
     result = source if with_result and source and source.job_id else None
-    here, state = f"/v1/jobs/{row.id}", JobState(row.state)
+    here, state = add_root(f"/v1/jobs/{row.id}"), JobState(row.state)
     ends = state.terminal or row.requested_action == Action.CANCEL
     pausing = state == JobState.PAUSED or row.requested_action == Action.PAUSE
     return schemas.Job(

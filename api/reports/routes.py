@@ -11,6 +11,7 @@ from api.http.dependencies import DatabaseDep, ExperimentId
 from api.http.etags import IfNoneMatch
 from api.http.negotiation import Accept, require_format
 from api.http.openapi import documented
+from api.http.root_path import add_root
 from api.http.routing import StrictQueryRoute
 from api.reports.loading import RequestedReport, find_experiment_report, find_jobs_report
 from api.reports.schemas import ChartCard, ChartList, Comparison, Curves
@@ -65,7 +66,7 @@ def list_experiment_charts(experiment_id: ExperimentId, database: DatabaseDep) -
     """The charts that an experiment's report can have, with their addresses."""
     with database.read() as session:
         get_experiment(session, experiment_id)
-    here = f"/v1/experiments/{experiment_id}/charts"
+    here = add_root(f"/v1/experiments/{experiment_id}/charts")
     return ChartList(
         items=[
             ChartCard(

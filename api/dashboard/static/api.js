@@ -1,5 +1,6 @@
 // Requests to the API.
 
+import { addRoot, removeRoot } from "./root-path.js";
 import { hideBanner, showLoggedOut, showUnavailable } from "./banner.js";
 
 const BAD_GATEWAY = 502;
@@ -12,13 +13,13 @@ export class ApiError extends Error {
 export async function request(path, options) {
   let response;
   try {
-    response = await fetch(path, options);
+    response = await fetch(addRoot(path), options);
   } catch (error) {
     if (error.name === "AbortError") throw error;
     showUnavailable("The service does not respond.");
     throw new Error("The service does not respond.", { cause: error });
   }
-  if (response.status === 401 || (response.redirected && new URL(response.url).pathname === "/login")) {
+  if (response.status === 401 || (response.redirected && removeRoot(new URL(response.url).pathname) === "/login")) {
     showLoggedOut();
     throw new ApiError({ status: 401, detail: "Your login has ended." });
   }
@@ -88,7 +89,7 @@ export function setQueryParameter(name, value) {
 
 // Navigates to another page; the button that led to it stays busy until that page is loaded.
 export function navigate(path) {
-  location.assign(path);
+  location.assign(addRoot(path));
   return new Promise(() => {});
 }
 addEventListener("pageshow", ({ persisted }) => { if (persisted) busy = new WeakSet(); });

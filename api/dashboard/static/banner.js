@@ -1,5 +1,7 @@
 // The banner at the top of every page: the service is unavailable, the user is logged out, the resource is deleted.
 
+import { addRoot, removeRoot } from "./root-path.js";
+
 const banner = document.getElementById("banner");
 let current = null;
 
@@ -10,7 +12,7 @@ function show(message, { link = null, temporary = true } = {}) {
   banner.replaceChildren(message);
   if (link) {
     const anchor = document.createElement("a");
-    anchor.href = link.href;
+    anchor.href = addRoot(link.href);
     anchor.textContent = link.text;
     banner.append(" ", anchor, ".");
   }
@@ -20,7 +22,7 @@ function show(message, { link = null, temporary = true } = {}) {
 
 export const showUnavailable = (reason) => show(`${reason} This page may be out of date; reconnecting ...`);
 export const showLoggedOut = () => show("Your login has ended: this page no longer updates, and its actions fail.", {
-  link: { href: `/login?${new URLSearchParams({ next: location.pathname + location.search })}`, text: "Log in again" },
+  link: { href: `/login?${new URLSearchParams({ next: removeRoot(location.pathname) + location.search })}`, text: "Log in again" },
 });
 export const showDeleted = () => show("This has been deleted.",
   { link: { href: "/jobs", text: "Go to Jobs" }, temporary: false });

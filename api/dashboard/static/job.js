@@ -4,6 +4,7 @@ import { navigate, post, requestJson, runUnlessBusy } from "./api.js";
 import { showTraining } from "./charts.js";
 import { addCopyAction } from "./clipboard.js";
 import { refresh, sleep, watchWorker } from "./live-update.js";
+import { addRoot } from "./root-path.js";
 
 const element = (id) => document.getElementById(id);
 const progress = () => element("progress").dataset;
@@ -65,7 +66,7 @@ let stream = null;
 // The browser reconnects by itself, with the id of the last event, unless the service refuses the stream.
 function subscribe() {
   if (stream || ["succeeded", "failed", "cancelled"].includes(progress().state)) return;
-  stream = new EventSource(`${address}/events`);
+  stream = new EventSource(addRoot(`${address}/events`));
   stream.addEventListener("epoch", ({ data }) => add(JSON.parse(data)));
   for (const type of ["progress", "change"]) stream.addEventListener(type, () => refresh().then(showRewind, () => {}));
   stream.addEventListener("end", () => { unsubscribe(); reload(); });

@@ -4,6 +4,7 @@ import { post, runUnlessBusy } from "./api.js";
 import { formatCount, h } from "./elements.js";
 import { saveCsv } from "./export.js";
 import { poll, refresh } from "./live-update.js";
+import { addRoot } from "./root-path.js";
 
 const element = (id) => document.getElementById(id);
 const MAX_COMPARED = 10;
@@ -42,7 +43,7 @@ if (element("jobs")) {
   element("jobs").addEventListener("change", updateToolbar);
   element("compare").addEventListener("click", () => {
     if (element("compare").getAttribute("aria-disabled")) return;
-    location.assign(`/compare?${new URLSearchParams(ticked().map((id) => ["job", id]))}`);
+    location.assign(addRoot(`/compare?${new URLSearchParams(ticked().map((id) => ["job", id]))}`));
   });
   document.querySelectorAll("[data-verb]").forEach((button) => button.addEventListener("click", () => runUnlessBusy(button, () => act(button))));
   element("export").addEventListener("click", save);
@@ -63,7 +64,7 @@ async function act(button) {
     // A retry is a new job; no action applies to the selected ones any more.
     for (const tick of ticks()) tick.checked = false;
     updateToolbar();
-    element("status").append(" ", h("a", { href: "/jobs" }, "Show the new jobs"));
+    element("status").append(" ", h("a", { href: addRoot("/jobs") }, "Show the new jobs"));
   }
   await update().catch(() => {});
 }

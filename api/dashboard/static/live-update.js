@@ -2,6 +2,7 @@
 
 import { ApiError, request } from "./api.js";
 import { showDeleted } from "./banner.js";
+import { addRoot } from "./root-path.js";
 
 const NOT_FOUND = 404;
 const WORKER_CHECK_MILLISECONDS = 5000;
@@ -81,7 +82,7 @@ export async function watchWorker(element, isWaiting) {
   let message = "";
   while (isWaiting() || message) {
     await sleep(WORKER_CHECK_MILLISECONDS);
-    const { checks } = isWaiting() ? await fetch("/readyz").then((response) => response.json()).catch(() => ({})) : {};
+    const { checks } = isWaiting() ? await fetch(addRoot("/readyz")).then((response) => response.json()).catch(() => ({})) : {};
     const next = checks && checks.worker !== "ok" ? `Waiting: ${checks.worker}.` : "";
     if (next !== message) element.textContent = next;
     message = next;

@@ -2,6 +2,7 @@
 
 import { replaceAddress, requestJson } from "./api.js";
 import { sleep } from "./live-update.js";
+import { addRoot } from "./root-path.js";
 
 const element = (id) => document.getElementById(id);
 const pad = element("pad");
@@ -220,7 +221,7 @@ function showModel(side) {
   const select = side.querySelector(".model");
   const { techniques, accuracy } = select.selectedOptions[0].dataset;
   side.querySelector(".model-about").textContent = `${techniques}; ${accuracy} of the test images classified correctly`;
-  side.querySelector(".model-link").href = `/jobs/${select.value}`;
+  side.querySelector(".model-link").href = addRoot(`/jobs/${select.value}`);
 }
 
 function updateAddress() {
