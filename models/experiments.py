@@ -20,6 +20,7 @@ from pydantic_core import PydanticCustomError
 from models.documents import Document, merge_patch
 from models.identifiers import ID_PATTERN
 from models.metrics import CONTRASTED, METRICS
+from models.run_key import RunKey
 from models.spec import STORED, VISIBLE, WITHOUT_NUL, JobSpec, Seed, bound_length, get_validation_errors
 
 MAX_VARIANT_NAME, MAX_EXPERIMENT_NAME = 100, 200
@@ -212,19 +213,19 @@ class ExperimentSpec(BaseModel):
         """The same experiment with its seeds spelt out."""
         return self.model_copy(update={"seeds": tuple(self.run_seeds), "replicates": None})
 
-    def build_runs(self, existing: Collection[tuple[str, int]] = ()) -> list[tuple[str, JobSpec]]:
-        """Every (variant's name, specification), seed by seed, so that pairs finish together.
+    def build_runs(self, existing: Collection[RunKey] = ()) -> list[tuple[RunKey, JobSpec]]:
+        """Every run's key and specification, seed by seed, so that pairs finish together.
 
-        Those whose (variant's name, seed) is among `existing` are left out.
+        Those whose key is among `existing` are left out.
 
         Raises:
             pydantic.ValidationError: a change does not make a valid specification; see `check_variants`.
         """
         return [
-            (variant.name, self.build_run_spec(variant, seed))
+            (key, self.build_run_spec(variant, seed))
             for seed in self.run_seeds
             for variant in self.variants
-            if (variant.name, seed) not in existing
+            if (key := RunKey(variant.name, seed)) not in existing
         ]
 
     def build_run_spec(
@@ -232,7 +233,7 @@ class ExperimentSpec(BaseModel):
     ) -> JobSpec:
         """The specification of one run; `check_variants` refuses what may not be submitted."""
         document = merge_patch(self.base.model_dump(mode="json"), variant.changes)
-        document |= {"seed": seed, "name": format_run_name(variant.name, seed)}
+        document |= {"seed": seed, "name": RunKey(variant.name, seed).name}
         # Through JSON, so that a change is judged exactly as a posted job is.
         spec = JobSpec.model_validate_json(json.dumps(document), context=context)
         if not self.split_per_seed:
@@ -285,11 +286,6 @@ class ExperimentSpec(BaseModel):
             for index, document in enumerate(documents)
             for change in find_confounders(baseline, document)
         ]
-
-
-def format_run_name(variant: str, seed: int) -> str:
-    """The name of a run, as its experiment shows it."""
-    return f"{variant}, seed {seed}"
 
 
 class Extension(BaseModel):

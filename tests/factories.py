@@ -13,6 +13,7 @@ from models.records import (
     Progress,
     ResultRecord,
 )
+from models.run_key import RunKey
 from models.spec import JobSpec
 from models.states import JobState
 from models.store import jobs, queue
@@ -130,9 +131,9 @@ def finished_job(
     epochs: int = 3,
 ) -> Job:
     """A job that went through its whole life by the store's own functions."""
-    new_job = jobs.NewJob(
-        spec or job_spec(training={"epochs": epochs}), owner, experiment_id=experiment_id, variant=variant
-    )
+    spec = spec or job_spec(training={"epochs": epochs})
+    key = RunKey(variant, spec.seed) if variant else None
+    new_job = jobs.NewJob(spec, owner, experiment_id=experiment_id, key=key)
     with database.write() as session:
         job_id = jobs.create_jobs(session, [new_job])[0].id
     return finish_job(database, job_id, result=result, epochs=epochs)

@@ -23,7 +23,7 @@ def estimate_experiment_cost(
         variant.name: estimate_cost(spec.build_run_spec(variant, spec.run_seeds[0]))
         for variant in spec.variants
     }
-    to_train = [variant for variant, run in runs if run.spec_hash not in reusable]
+    to_train = [key.variant for key, run in runs if run.spec_hash not in reusable]
     operations = sum(estimates[variant].training_flops for variant in to_train)
     pace = get_seconds_per_operation(session)
     return schemas.ExperimentCostEstimate(

@@ -12,6 +12,7 @@ from api.http.schemas import MODEL, ResponseModel
 from models import cost
 from models.metrics import EvaluationMetrics
 from models.records import EpochRecord, LayerRecord
+from models.run_key import Purpose
 from models.states import Action, JobState
 
 
@@ -94,6 +95,14 @@ class Job(ResponseModel):
     spec_hash: str = Field(description="Equal hashes give equal weights on the same data and engine")
     experiment_id: str | None
     variant: str | None
+    point: dict[str, Any] | None = Field(
+        description="The value of each axis of its experiment, by field; null without axes"
+    )
+    part: int | None = Field(
+        description="The index of the part of the training data that it has in its experiment; "
+        "null where that is not divided"
+    )
+    purpose: Purpose = Field(description="`judge`: it is compared; `tune`: it only helps to choose settings")
     retry_of: str | None = Field(description="The job that this one retries")
     labels: dict[str, str]
     notes: str | None

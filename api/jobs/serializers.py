@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 from api.http.root_path import add_root
 from api.jobs import schemas
 from models import cost
+from models.run_key import Purpose, parse_part, parse_point
 from models.states import Action, JobState
 from models.store import jobs as store
 from models.store import tables
@@ -41,6 +42,9 @@ def serialize_job(
         spec_hash=row.spec_hash,
         experiment_id=row.experiment_id,
         variant=row.variant,
+        point=parse_point(row.point),
+        part=parse_part(row.part),
+        purpose=Purpose(row.purpose),
         retry_of=row.retry_of,
         labels=row.labels,
         notes=row.notes,

@@ -2,13 +2,14 @@
 
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from sqlalchemy import ColumnElement, and_, func, or_, select
 from sqlalchemy.orm import Session
 
 from models.errors import Conflict
 from models.experiments import ExperimentSpec
+from models.run_key import RunKey
 from models.selection import compute_chance_loss
 from models.spec import STORED, DatasetSpec, JobSpec
 from models.states import JobState
@@ -30,11 +31,20 @@ _ENGINE = (
 class ExperimentRun:
     """A job, and its place in an experiment."""
 
-    variant: str
-    seed: int
+    key: RunKey
     reused: bool
     """Whether it had succeeded before the experiment asked for it."""
     job: Job
+
+    @property
+    def variant(self) -> str:
+        """The plain name."""
+        return self.key.variant
+
+    @property
+    def seed(self) -> int:
+        """What pairs share."""
+        return self.key.seed
 
 
 @dataclass(frozen=True)
@@ -55,9 +65,9 @@ class RunSummary:
 
 
 def add_runs(
-    session: Session, experiment: Experiment, requested: Sequence[tuple[str, JobSpec]], *, reuse: bool
+    session: Session, experiment: Experiment, requested: Sequence[tuple[RunKey, JobSpec]], *, reuse: bool
 ) -> list[Job]:
-    """Give each (variant's name, specification) its job: if `reuse`, one that has succeeded before.
+    """Give each (key, specification) its job: if `reuse`, one that has succeeded before.
 
     Only jobs of the experiment's owner are reused.
 
@@ -65,24 +75,20 @@ def add_runs(
     """
     specs = [spec for _, spec in requested]
     reusable = find_reusable_jobs(session, specs, owner=experiment.owner) if reuse else {}
-    new = [(variant, spec) for variant, spec in requested if spec.spec_hash not in reusable]
+    new = [(key, spec) for key, spec in requested if spec.spec_hash not in reusable]
     jobs = create_jobs(
         session,
-        [
-            NewJob(spec, owner=experiment.owner, experiment_id=experiment.id, variant=variant)
-            for variant, spec in new
-        ],
+        [NewJob(spec, owner=experiment.owner, experiment_id=experiment.id, key=key) for key, spec in new],
     )
-    created = {(variant, spec.seed): job.id for (variant, spec), job in zip(new, jobs, strict=True)}
+    created = {key: job.id for (key, _), job in zip(new, jobs, strict=True)}
     session.add_all(
         Run(
             experiment_id=experiment.id,
-            variant=variant,
-            seed=spec.seed,
-            job_id=created.get((variant, spec.seed)) or reusable[spec.spec_hash],
-            reused=(variant, spec.seed) not in created,
+            **asdict(key),
+            job_id=created.get(key) or reusable[spec.spec_hash],
+            reused=key not in created,
         )
-        for variant, spec in requested
+        for key, spec in requested
     )
     session.flush()
     return jobs
@@ -156,7 +162,7 @@ def get_variance_over_seeds(
             metrics.parameters.in_(parameters),
             metrics.test_loss < compute_chance_loss(dataset.classes),
         )
-        .group_by(Run.experiment_id, Run.variant)
+        .group_by(Run.experiment_id, Run.variant, Run.point)
         .having(func.count() > 1)
     )
     groups = session.execute(query).all()
@@ -177,9 +183,9 @@ def get_runs(session: Session, experiment_id: str) -> list[ExperimentRun]:
         select(Run, Job)
         .join(Job, Job.id == Run.job_id)
         .where(Run.experiment_id == experiment_id)
-        .order_by(Job.created_at, Job.id, Run.variant)
+        .order_by(Job.created_at, Job.id, Run.variant, Run.point)
     )
-    return [ExperimentRun(run.variant, run.seed, run.reused, job) for run, job in session.execute(query)]
+    return [ExperimentRun(RunKey.from_row(run), run.reused, job) for run, job in session.execute(query)]
 
 
 def has_results(session: Session, experiment_id: str) -> bool:
@@ -260,10 +266,10 @@ def apply_to_unfinished(
 
 def find_missing_runs(
     session: Session, experiment_id: str, spec: ExperimentSpec
-) -> list[tuple[str, JobSpec]]:
-    """The runs of `spec` that have no job in the experiment, each as (variant's name, specification)."""
-    query = select(Run.variant, Run.seed).where(Run.experiment_id == experiment_id)
-    return spec.build_runs({(variant, seed) for variant, seed in session.execute(query)})
+) -> list[tuple[RunKey, JobSpec]]:
+    """The runs of `spec` that have no job in the experiment."""
+    runs = session.scalars(select(Run).where(Run.experiment_id == experiment_id))
+    return spec.build_runs({RunKey.from_row(run) for run in runs})
 
 
 def retry_failed(session: Session, experiment: Experiment) -> list[Job]:

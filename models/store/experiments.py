@@ -10,8 +10,9 @@ from sqlalchemy import Integer, bindparam, cast, delete, func, select, update
 from sqlalchemy.orm import Session
 
 from models.errors import Conflict, NotFound
-from models.experiments import ExperimentSpec, format_run_name
+from models.experiments import ExperimentSpec
 from models.identifiers import create_id
+from models.run_key import RunKey
 from models.selection import VariantMeans
 from models.states import JobState
 from models.store.experiment_runs import add_runs, find_missing_runs, has_results
@@ -124,7 +125,9 @@ def delete_experiment(session: Session, experiment: Experiment, *, keep_jobs: bo
             continue
         job.experiment_id = None if link is None else link.experiment_id
         if link is not None:
-            job.variant, job.name = link.variant, format_run_name(link.variant, link.seed)
+            key = RunKey.from_row(link)
+            job.variant, job.point, job.part, job.purpose = key.variant, key.point, key.part, key.purpose
+            job.name = key.name
         job.version += 1
     session.flush()
     session.execute(update(Experiment).where(Experiment.confirms == experiment.id).values(confirms=None))

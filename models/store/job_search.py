@@ -34,6 +34,7 @@ from sqlalchemy import (
 from sqlalchemy import cast as sql_cast
 from sqlalchemy.orm import Session, aliased
 
+from models.run_key import NO_PART
 from models.states import JobState
 from models.store.database import UNFILTERED
 from models.store.tables import Job, JobLabel, JobTechnique, Result, Run
@@ -203,13 +204,24 @@ def find_jobs(
 def _select_runs(
     job_filter: JobFilter, order: SortOrder, after: Cursor | None, *, specs: bool, results: bool
 ) -> Select[Any]:
-    is_own = and_(Job.experiment_id == Run.experiment_id, Job.variant == Run.variant)
-    names = {
+    is_own = and_(Job.experiment_id == Run.experiment_id, Job.variant == Run.variant, Job.point == Run.point)
+    point: Any = Run.point
+    for character in '{}"':
+        point = func.replace(point, character, "")
+    names: dict[str, ColumnElement[Any]] = {
         "experiment_id": Run.experiment_id.label("experiment_id"),
         "variant": Run.variant.label("variant"),
-        # As models.experiments.format_run_name.
+        "point": Run.point.label("point"),
+        "part": Run.part.label("part"),
+        "purpose": Run.purpose.label("purpose"),
+        # As models.run_key.RunKey.name.
         "name": case(
-            (is_own, Job.name), else_=Run.variant + literal(", seed ") + sql_cast(Run.seed, String)
+            (is_own, Job.name),
+            else_=Run.variant
+            + literal(", seed ")
+            + sql_cast(Run.seed, String)
+            + case((Run.point != "", literal(", ") + point), else_="")
+            + case((Run.part != NO_PART, literal(", part ") + sql_cast(Run.part, String)), else_=""),
         ).label("name"),
     }
     value = Job.created_at if order.by == "created_at" else getattr(Result, order.by)

@@ -1,7 +1,7 @@
 """Jobs as their owners see them: create, find, cancel, pause, resume, retry, delete."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import timedelta
 from functools import cache
 from typing import Any
@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session, aliased, joinedload
 from models.cost import estimate_cost
 from models.errors import Conflict, NotFound
 from models.identifiers import create_id
+from models.run_key import RunKey
 from models.spec import STORED, JobSpec
 from models.states import UNFINISHED, Action, JobState
 from models.store.database import UNFILTERED
@@ -40,7 +41,7 @@ class NewJob:
     spec: JobSpec
     owner: str = LOCAL_OWNER
     experiment_id: str | None = None
-    variant: str | None = None
+    key: RunKey | None = None
     retry_of: str | None = None
 
 
@@ -61,9 +62,8 @@ def create_jobs(session: Session, new_jobs: Sequence[NewJob]) -> list[Job]:
             labels=new.spec.labels,
             dataset=new.spec.dataset.name,
             experiment_id=new.experiment_id,
-            variant=new.variant,
+            **({"variant": None, "seed": new.spec.seed} if new.key is None else asdict(new.key)),
             retry_of=new.retry_of,
-            seed=new.spec.seed,
             state=JobState.QUEUED,
             priority=new.spec.priority,
             epochs=new.spec.training.epochs,
@@ -304,15 +304,17 @@ def retry_job(session: Session, job_id: str) -> tuple[Job, bool]:
     retry = session.scalar(select(Job).where(Job.retry_of == job_id))
     if retry is None:
         spec = JobSpec.model_validate(job.spec, context=STORED)
-        new = NewJob(spec, job.owner, job.experiment_id, job.variant, retry_of=job_id)
+        key = RunKey.from_row(job) if job.variant else None
+        new = NewJob(spec, job.owner, job.experiment_id, key, retry_of=job_id)
         if job.state == JobState.FAILED:
             _mark_changed_plans(session, job_id)
         (retry,) = create_jobs(session, [new])
         session.execute(update(Run).where(Run.job_id == job_id).values(job_id=retry.id))
-        place = {"experiment_id": job.experiment_id, "variant": job.variant, "seed": job.seed}
-        # Its place in its own experiment is empty where an earlier retry was deleted.
-        if job.experiment_id and session.get(Run, place) is None:
-            session.add(Run(**place, job_id=retry.id, reused=False))
+        if job.experiment_id and key:
+            place = {"experiment_id": job.experiment_id} | asdict(key)
+            # Its place in its own experiment is empty where an earlier retry was deleted.
+            if session.get(Run, place) is None:
+                session.add(Run(**place, job_id=retry.id, reused=False))
         return retry, True
     if JobState(retry.state).terminal:
         advice = "it has the result" if retry.state == JobState.SUCCEEDED else "retry that one"

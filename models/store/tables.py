@@ -94,7 +94,7 @@ class Experiment(Base):
 
 
 class Run(Base):
-    """The job that stands for one seed of one variant; one job may serve several experiments."""
+    """The job that stands for one run of an experiment; one job may serve several experiments."""
 
     __tablename__ = "experiment_runs"
 
@@ -103,6 +103,14 @@ class Run(Base):
     )
     variant: Mapped[str] = mapped_column(String(200), primary_key=True)
     seed: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    # As models.run_key.RunKey has them; a primary key has no null.
+    point: Mapped[str] = mapped_column(Text, primary_key=True, server_default="", default="")
+    part: Mapped[int] = mapped_column(
+        Integer, primary_key=True, autoincrement=False, server_default="-1", default=-1
+    )
+    purpose: Mapped[str] = mapped_column(
+        String(16), primary_key=True, server_default="judge", default="judge"
+    )
     job_id: Mapped[str] = mapped_column(ID, ForeignKey("jobs.id", ondelete="CASCADE"), index=True)
     """Of a line of retries the newest."""
     reused: Mapped[bool]
@@ -127,6 +135,10 @@ class Job(Base):
     experiment_id: Mapped[str | None] = mapped_column(ID, ForeignKey("experiments.id"))
     variant: Mapped[str | None] = mapped_column(String(200))
     seed: Mapped[int] = mapped_column(Integer)
+    # With variant and seed its run's key in its own experiment.
+    point: Mapped[str] = mapped_column(Text, server_default="", default="")
+    part: Mapped[int] = mapped_column(Integer, server_default="-1", default=-1)
+    purpose: Mapped[str] = mapped_column(String(16), server_default="judge", default="judge")
     retry_of: Mapped[str | None] = mapped_column(
         ID, ForeignKey("jobs.id", ondelete="SET NULL"), index=True, unique=True
     )

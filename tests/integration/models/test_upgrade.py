@@ -24,7 +24,8 @@ RENAMED_COLUMNS = {
 NEW_COLUMNS: dict[str, dict[str, Any]] = {
     "webhooks": {"base_url": ""},
     "experiments": {"extended": False, "notes": None, "archived": False, "labels": {}},
-    "jobs": {"notes": None, "archived": False},
+    "jobs": {"notes": None, "archived": False, "point": "", "part": -1, "purpose": "judge"},
+    "experiment_runs": {"point": "", "part": -1, "purpose": "judge"},
 }
 Rows = dict[str, list[dict[str, Any]]]
 

@@ -59,7 +59,7 @@ def experiment(**fields: Any) -> ExperimentSpec:
 
 def test_runs_are_ordered_by_seed_so_that_pairs_finish_together() -> None:
     runs = experiment(seeds=[7, 3]).build_runs()
-    assert [(variant, spec.seed) for variant, spec in runs] == [
+    assert [(key.variant, spec.seed) for key, spec in runs] == [
         ("none", 7),
         ("dropout", 7),
         ("none", 3),

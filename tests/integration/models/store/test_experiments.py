@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from typing import Any
 
 import pytest
@@ -10,15 +11,17 @@ from sqlalchemy import event, func, select
 from models.errors import NotFound
 from models.experiments import ExperimentSpec
 from models.records import Progress
+from models.run_key import Purpose, RunKey, format_point
 from models.selection import VariantMeans
+from models.spec import JobSpec
 from models.states import JobState
 from models.store import experiment_runs, experiments, jobs, queue
 from models.store.database import Database
 from models.store.experiment_search import find_experiments
 from models.store.experiments import ExperimentProgress, ExperimentProgressCache
-from models.store.job_search import Cursor
+from models.store.job_search import Cursor, JobFilter, find_jobs
 from models.store.rescue import find_undispatched_jobs
-from models.store.tables import Experiment, Job
+from models.store.tables import Experiment, Job, Run
 from tests.factories import finish_job, job_spec, result_record
 
 
@@ -329,3 +332,34 @@ def test_a_plan_without_any_result_may_be_retried(database: Database) -> None:
     with database.write() as session:
         jobs.retry_job(session, job_ids[0])
     assert not is_extended(database, experiment_id)
+
+
+def test_runs_of_one_variant_and_seed_differ_in_point_part_and_purpose(database: Database) -> None:
+    experiment_id, _ = create(database)
+    point = format_point({"/dataset/train_samples": 500, "/model/activation": "relu"})
+    keys = [
+        RunKey("none", 0, point),
+        RunKey("none", 0, part=1),
+        RunKey("none", 0, point, 1, Purpose.TUNE),
+    ]
+    with database.write() as session:
+        first = experiment_runs.get_runs(session, experiment_id)[0]
+        spec = JobSpec.model_validate(first.job.spec)
+        experiment = experiments.get_experiment(session, experiment_id)
+        new = experiment_runs.add_runs(session, experiment, [(key, spec) for key in keys], reuse=False)
+        names = [job.name for job in new]
+        # They stand for another experiment too, under the names that they have there.
+        other, _ = experiments.create_experiment(session, experiment_spec(name="other"), preset=None)
+        session.add_all(
+            Run(experiment_id=other.id, **asdict(key), job_id=job.id, reused=True)
+            for key, job in zip(keys, new, strict=True)
+        )
+    with database.read() as session:
+        runs = experiment_runs.get_runs(session, experiment_id)
+        rows = find_jobs(session, JobFilter(experiment_ids=(other.id,)), after=None, limit=10)
+    assert [run.key for run in runs][4:] == keys
+    assert names == [spec.name] * 3
+    linked = [row for row in rows if row.id in {job.id for job in new}]
+    assert [RunKey.from_row(row) for row in linked] == keys[::-1]
+    assert [row.name for row in linked] == [key.name for key in keys[::-1]]
+    assert keys[2].name == "none, seed 0, /dataset/train_samples: 500, /model/activation: relu, part 1"

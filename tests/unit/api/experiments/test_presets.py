@@ -63,8 +63,8 @@ def test_the_preset_of_all_techniques_has_each_that_a_fully_connected_network_ca
 
 def test_the_seeds_preset_is_the_seed_documents_experiment() -> None:
     spec = PRESETS["dropout-vs-none"].spec
-    (plain_name, plain), (dropout_name, dropout) = spec.build_runs()
-    assert (plain_name, dropout_name, spec.baseline_name) == (
+    (plain_key, plain), (dropout_key, dropout) = spec.build_runs()
+    assert (plain_key.variant, dropout_key.variant, spec.baseline_name) == (
         "without Dropout",
         "with Dropout",
         "without Dropout",

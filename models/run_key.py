@@ -1,0 +1,61 @@
+"""What tells an experiment's runs apart: (variant, point, part, seed, purpose); pairs share the last four."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Self
+
+NO_PART = -1
+MAX_RUN_NAME = 200
+"""Letters."""
+
+
+class Purpose(StrEnum):
+    """What a run is trained for."""
+
+    JUDGE = "judge"
+    """Its test metrics are compared."""
+    TUNE = "tune"
+    """It only helps to choose settings."""
+
+
+@dataclass(frozen=True)
+class RunKey:
+    """A run's place in its experiment, as the columns of the tables have it."""
+
+    variant: str
+    seed: int
+    point: str = ""
+    """The value of each axis by its field, as JSON; empty without axes."""
+    part: int = NO_PART
+    """The index of the part of the training data; NO_PART where it is not divided."""
+    purpose: Purpose = Purpose.JUDGE
+
+    @classmethod
+    def from_row(cls, row: Any) -> Self:
+        """The key in a row, or selected columns, of experiment runs."""
+        return cls(row.variant, row.seed, row.point, row.part, Purpose(row.purpose))
+
+    @property
+    def name(self) -> str:
+        """For people; models/store/job_search.py has the same in SQL."""
+        point = self.point.translate(dict.fromkeys(map(ord, '{}"')))
+        name = f"{self.variant}, seed {self.seed}" + (f", {point}" if point else "")
+        return (name if self.part == NO_PART else f"{name}, part {self.part}")[:MAX_RUN_NAME]
+
+
+def format_point(values: Mapping[str, Any]) -> str:
+    """A point of the axes, the value of each by its field, as keys have it."""
+    return json.dumps(values) if values else ""
+
+
+def parse_point(point: str) -> dict[str, Any] | None:
+    """The value of each axis by its field; None without axes."""
+    values: dict[str, Any] | None = json.loads(point) if point else None
+    return values
+
+
+def parse_part(part: int) -> int | None:
+    """The index of a part as people see it: None where the training data is not divided."""
+    return None if part == NO_PART else part
