@@ -85,6 +85,15 @@ class EvaluationMetrics:
         Metric("Calibration error", NUMBER, "lower", "variants", "ECE"),
         Field(description="Expected calibration error, over bins with the same number of images"),
     ]
+    test_ece_debiased: Annotated[
+        float | None,
+        Metric("Squared calibration error", Format(digits=6), "lower", "networks", "debiased ECE\u00b2"),
+        Field(
+            description="Squared calibration error over the same bins, less what chance adds to it (Kumar et "
+            "al. 2019), so that it may be negative; null in results older than this field, and with fewer "
+            "than two images in a bin"
+        ),
+    ]
     train_accuracy: Annotated[
         float,
         Metric("Training accuracy", PERCENT, "higher"),

@@ -64,6 +64,7 @@ def result_record(**changes: Any) -> ResultRecord:
         "test_loss": 0.1,
         "test_brier": 0.04,
         "test_ece": 0.01,
+        "test_ece_debiased": 0.0001,
         "train_accuracy": 0.995,
         "train_loss": 0.02,
         "validation_accuracy": 0.974,

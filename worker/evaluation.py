@@ -85,6 +85,7 @@ def evaluate_model(
         test_loss=test.loss,
         test_brier=metrics.compute_brier(probabilities, labels),
         test_ece=metrics.compute_calibration_error(probabilities, labels),
+        test_ece_debiased=metrics.compute_debiased_calibration_error(probabilities, labels),
         train_accuracy=train.accuracy,
         train_loss=train.loss,
         validation_accuracy=validation.accuracy if validation else None,

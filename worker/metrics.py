@@ -54,6 +54,26 @@ def compute_calibration_error(probabilities: Array, labels: NDArray[np.int32], b
     return sum(abs(item.confidence - item.accuracy) * item.n for item in result) / len(labels)
 
 
+def compute_debiased_calibration_error(
+    probabilities: Array, labels: NDArray[np.int32], bins: int = ECE_BINS
+) -> float | None:
+    """The squared gap between confidence and accuracy, without the bias of finite bins; may be below 0.
+
+    A bin of n examples with a right share of y adds y (1 - y) / (n - 1) to its squared gap by chance. None
+    with a bin of fewer than two.
+
+    Source: Kumar, Liang and Ma, Verified Uncertainty Calibration, NeurIPS (2019), definition 5.1.
+    """
+    result = compute_calibration_bins(probabilities, labels, bins)
+    if any(item.n < 2 for item in result):
+        return None
+    debiased = (
+        item.n * ((item.confidence - item.accuracy) ** 2 - item.accuracy * (1 - item.accuracy) / (item.n - 1))
+        for item in result
+    )
+    return sum(debiased) / len(labels)
+
+
 def compute_calibration_bins(
     probabilities: Array, labels: NDArray[np.int32], bins: int = ECE_BINS
 ) -> tuple[CalibrationBin, ...]:

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 from api.reports.evidence import Evidence, Step
+from api.reports.formatting import choose_digits
 from api.reports.schemas import Advice, Comparison, Consideration
 from models.experiments import FEWEST_PAIRS
 from models.statistics import compute_proportion_standard_error
@@ -248,13 +249,15 @@ def _recommend_for_further_needs(evidence: Evidence) -> Iterator[Advice]:
         if pair is None or pair[1].call == "lower" or pair[1].n < FEWEST_PAIRS:
             continue
         reference, gain = pair
-        interval = evidence.compute_interval(item, lambda seed: seed.result.test_ece)
+        interval = evidence.compute_interval(item, lambda seed: seed.result.test_ece_debiased)
         if interval and interval[1] < 0:
+            digits = choose_digits([interval[1]], 4)
             text = (
                 f"Where probabilities are acted upon: {item.variant.name} has a lower calibration error than "
-                f"{evidence.baseline_name}, by {-interval[1]:.4f} to {-interval[0]:.4f}."
+                f"{evidence.baseline_name}, by {-interval[1]:.{digits}f} to {-interval[0]:.{digits}f} "
+                "(squared, without what chance adds to it)."
             )
-            yield _build_advice(text, item.get_reference("test_ece"))
+            yield _build_advice(text, item.get_reference("test_ece_debiased"))
         zeros = item.metrics.zero_weight_fraction.mean
         if zeros >= _SPARSE_FROM and (gain.call or (gain.equivalence and gain.equivalence.equivalent)):
             text = (

@@ -139,7 +139,7 @@ def test_a_migration_that_waits_for_a_table_says_that_the_database_is_in_use(dat
         pytest.skip("SQLite has one lock for all")
     command.downgrade(configuration(), "-1")
     with database.write() as session:
-        session.execute(text("LOCK TABLE experiments, experiment_runs, jobs, deliveries"))
+        session.execute(text("LOCK TABLE experiments, experiment_runs, jobs, results, deliveries"))
         with pytest.raises(SystemExit, match="in use: canceling statement due to lock timeout"):
             main()
 

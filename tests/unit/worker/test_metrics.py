@@ -8,6 +8,7 @@ from worker.metrics import (
     compute_calibration_bins,
     compute_calibration_error,
     compute_confusion_matrix,
+    compute_debiased_calibration_error,
     compute_log_probabilities,
     compute_scores,
     pack_correct,
@@ -56,6 +57,32 @@ def test_calibration_error_of_a_calibrated_forecast_is_small() -> None:
     confidence = stream.uniform(0.5, 1.0, size=50_000)
     labels = (stream.uniform(size=50_000) > confidence).astype(np.int32)
     assert compute_calibration_error(np.stack([confidence, 1 - confidence], axis=1), labels) < 0.01
+
+
+def test_the_debiased_calibration_error_by_hand() -> None:
+    # As above: gaps of 0.1; of the first bin chance adds 0.5 x 0.5 / (2 - 1), of the second nothing.
+    confident = np.array([0.6, 0.6, 0.9, 0.9])
+    probabilities = np.stack([confident, 1 - confident], axis=1)
+    error = compute_debiased_calibration_error(probabilities, np.array([0, 1, 0, 0], np.int32), bins=2)
+    assert error == pytest.approx((2 * (0.01 - 0.25) + 2 * 0.01) / 4)
+
+
+def test_the_debiased_calibration_error_of_a_calibrated_forecast_is_zero_on_average() -> None:
+    stream = np.random.default_rng(3)
+    debiased, raw = [], []
+    for _ in range(400):
+        confidence = 1 - stream.uniform(0, 0.5, size=1000) ** 3
+        labels = (stream.uniform(size=1000) > confidence).astype(np.int32)
+        probabilities = np.stack([confidence, 1 - confidence], axis=1)
+        debiased.append(compute_debiased_calibration_error(probabilities, labels) or 0.0)
+        raw.append(compute_calibration_error(probabilities, labels))
+    # The raw error of a perfect model is far from its own zero: 0.01 in each of the 400.
+    assert np.mean(raw) > 20 * np.std(raw) / np.sqrt(400)
+    assert abs(np.mean(debiased)) < 3 * np.std(debiased) / np.sqrt(400)
+
+
+def test_a_bin_of_one_example_has_no_debiased_calibration_error() -> None:
+    assert compute_debiased_calibration_error(np.array([[0.8, 0.2]]), np.array([0], np.int32)) is None
 
 
 def test_fewer_examples_than_bins() -> None:

@@ -510,6 +510,8 @@ def test_the_confusion_matrix_and_layers_belong_to_the_reported_model(
     )
     gaps = [abs(bin_.confidence - bin_.accuracy) * bin_.n for bin_ in diagnostics.calibration]
     assert sum(gaps) / len(mnist_5k.test) == evaluation.test_ece
+    assert evaluation.test_ece_debiased is not None
+    assert evaluation.test_ece_debiased < evaluation.test_ece
     assert [layer.name for layer in evaluation.layers] == ["hidden_1", "logits"]
     assert np.sqrt(sum(layer.weight_norm**2 for layer in evaluation.layers)) == pytest.approx(
         evaluation.weight_norm

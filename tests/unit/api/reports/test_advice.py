@@ -221,8 +221,8 @@ def test_f23_there_is_no_winner_among_equals_however_their_times_differ() -> Non
             "hardly worth the time: it has a higher test loss than none, which takes no longer",
         ),
         (
-            {"test_ece": 0.001},
-            "other has a lower calibration error than none, by 0.00",
+            {"test_ece_debiased": -0.0002},
+            "other has a lower calibration error than none, by 0.0002 to 0.0004",
         ),
         (
             {"accuracy": 0.97, "zero_weight_fraction": 0.6},
@@ -232,6 +232,12 @@ def test_f23_there_is_no_winner_among_equals_however_their_times_differ() -> Non
 )
 def test_each_kind_of_advice_is_given_where_a_test_supports_it(changes: dict[str, Any], words: str) -> None:
     assert words in advise(compare_with_none(**changes))
+
+
+def test_calibration_is_judged_without_its_bias_or_not_at_all() -> None:
+    assert "calibration" not in advise(compare_with_none(test_ece=0.001))
+    # Results from before the debiased error was measured.
+    assert "calibration" not in advise(compare_with_none(test_ece=0.001, test_ece_debiased=None))
 
 
 def test_time_does_not_decide_against_a_variant_that_gains() -> None:
