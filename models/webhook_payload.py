@@ -1,18 +1,26 @@
-"""The body and signature of webhook messages about ended jobs, as standardwebhooks.com specifies."""
+"""The body and signature of webhook messages, as standardwebhooks.com specifies."""
 
 import json
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib.metadata import version
+from types import MappingProxyType
 from typing import Any
 
 from standardwebhooks import Webhook as Signer
 
 from models.metrics import VARIANT_METRICS
-from models.store.tables import Job, Webhook
+from models.store.tables import Experiment, Job, Webhook
 
 
-def build_body(event: str, webhook: Webhook, job: Job | None) -> str:
-    """The message, as JSON; without a job it is a test."""
+def build_body(
+    event: str,
+    webhook: Webhook,
+    job: Job | None,
+    experiment: Experiment | None = None,
+    counts: Mapping[str, int] = MappingProxyType({}),
+) -> str:
+    """The message, as JSON, about a job, or an experiment with `counts` by state; else it is a test."""
     moment = datetime.now(UTC)
     data: dict[str, Any] = {"links": {"self": f"{webhook.base_url}/v1/webhooks/{webhook.id}"}}
     if job is not None:
@@ -28,6 +36,19 @@ def build_body(event: str, webhook: Webhook, job: Job | None) -> str:
             "error": {"code": job.error_code, "message": job.error_message} if job.error_code else None,
             "result": result and {metric.name: getattr(result, metric.name) for metric in VARIANT_METRICS},
             "links": {"self": f"{webhook.base_url}/v1/jobs/{job.id}"},
+        }
+    elif experiment is not None:
+        here = f"{webhook.base_url}/v1/experiments/{experiment.id}"
+        data = {
+            "id": experiment.id,
+            "name": experiment.name,
+            "labels": experiment.labels,
+            "counts": dict(counts),
+            "links": {
+                "self": here,
+                "report": f"{here}/report",
+                "page": f"{webhook.base_url}/experiments/{experiment.id}",
+            },
         }
     message = {"type": event, "timestamp": _format_time(moment), "data": data}
     return json.dumps(message, separators=(",", ":"))

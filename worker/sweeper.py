@@ -15,6 +15,7 @@ from models.store.database import Database
 from models.store.idempotency import delete_old_keys
 from models.store.rescue import find_undispatched_jobs, get_lease_owners, rescue_abandoned
 from models.store.transitions import get_database_now
+from models.store.webhooks import announce_finished_experiments
 from worker.background import PeriodicThread
 from worker.fork_safety import fork_safe_database
 from worker.lease import get_worker_name
@@ -80,6 +81,8 @@ class Sweeper(PeriodicThread):
             added = auto_extend_experiments(session)
         if added:
             log.info("added %d job(s) to experiments that extend themselves", len(added))
+        with database.write() as session:
+            announce_finished_experiments(session)
         with database.write() as session:
             delete_old_keys(session)
         with database.read() as session:

@@ -164,7 +164,9 @@ class WebhookSender(PeriodicThread):
             busy = [delivery.webhook.id for delivery in self._sending.values()]
             deliveries = webhooks.claim_due_deliveries(session, limit=free, busy=busy)
             bodies = [
-                webhook_payload.build_body(delivery.event, delivery.webhook, delivery.job)
+                webhook_payload.build_body(
+                    delivery.event, delivery.webhook, delivery.job, delivery.experiment, delivery.counts
+                )
                 for delivery in deliveries
             ]
         for delivery, body in zip(deliveries, bodies, strict=True):

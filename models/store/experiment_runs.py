@@ -90,6 +90,8 @@ def add_runs(
         )
         for key, spec in requested
     )
+    if jobs:
+        experiment.announced = False
     session.flush()
     return jobs
 

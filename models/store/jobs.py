@@ -310,6 +310,8 @@ def retry_job(session: Session, job_id: str) -> tuple[Job, bool]:
             _mark_changed_plans(session, job_id)
         (retry,) = create_jobs(session, [new])
         session.execute(update(Run).where(Run.job_id == job_id).values(job_id=retry.id))
+        experiment_ids = select(Run.experiment_id).where(Run.job_id == retry.id)
+        session.execute(update(Experiment).where(Experiment.id.in_(experiment_ids)).values(announced=False))
         if job.experiment_id and key:
             place = {"experiment_id": job.experiment_id} | asdict(key)
             # Its place in its own experiment is empty where an earlier retry was deleted.

@@ -27,23 +27,21 @@ _METRICS = {
 class RunVersion:
     """A run as far as it tells whether a report would be the same."""
 
-    row: tuple[str, int, bool, str, int]
-    """Variant, seed, whether it is reused, its job and that job's version."""
+    row: tuple[Any, ...]
+    """Its place in the experiment, whether it is reused, its job and that job's version."""
     state: JobState
 
 
 def get_run_versions(session: Session, experiment_id: str) -> list[RunVersion]:
     """The versions of an experiment's runs, in a fixed order."""
+    places = Run.variant, Run.seed, Run.point, Run.part, Run.purpose
     query = (
-        select(Run.variant, Run.seed, Run.reused, Job.id, Job.version, Job.state)
+        select(*places, Run.reused, Job.id, Job.version, Job.state)
         .join(Job, Job.id == Run.job_id)
         .where(Run.experiment_id == experiment_id)
-        .order_by(Run.variant, Run.seed)
+        .order_by(*places)
     )
-    return [
-        RunVersion((variant, seed, reused, job_id, version), JobState(state))
-        for variant, seed, reused, job_id, version, state in session.execute(query)
-    ]
+    return [RunVersion((*row,), JobState(state)) for *row, state in session.execute(query)]
 
 
 @dataclass(frozen=True)

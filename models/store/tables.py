@@ -85,6 +85,8 @@ class Experiment(Base):
     """Whether the plan was changed when there were results, which changes how the report may judge them."""
     confirms: Mapped[str | None] = mapped_column(ID, index=True)
     """The experiment that this one follows up; None once that was deleted."""
+    announced: Mapped[bool] = mapped_column(server_default=false(), default=False, index=True)
+    """Whether webhooks were told that it has finished."""
     labels: Mapped[dict[str, Any]] = mapped_column(server_default="{}", default=dict)
     notes: Mapped[str | None] = mapped_column(Text)
     archived: Mapped[bool] = mapped_column(server_default=false(), default=False)
@@ -339,7 +341,7 @@ class IdempotencyKey(Base):
 
 
 class Webhook(Base):
-    """An address that gets a message when a job ends."""
+    """An address that gets a message when a job or an experiment ends."""
 
     __tablename__ = "webhooks"
 
@@ -349,21 +351,26 @@ class Webhook(Base):
     secret: Mapped[str] = mapped_column(String(100))
     """What deliveries are signed with, as standardwebhooks writes it: `whsec_` and base64."""
     states: Mapped[list[Any]]
-    """The terminal states that it gets messages about."""
+    """The terminal states of jobs that it gets messages about."""
+    experiments: Mapped[bool] = mapped_column(server_default=false(), default=False)
+    """Whether it gets a message when an experiment has finished."""
     base_url: Mapped[str] = mapped_column(Text, default="", server_default="")
     """The API's address when the webhook was created, for links in messages; empty in old ones."""
     created_at: Mapped[datetime]
 
 
 class Delivery(Base):
-    """One message to one webhook. Stored in the transaction that ends the job, so that none is forgotten."""
+    """One message to one webhook. Stored in the transaction that notes the end, so that none is forgotten."""
 
     __tablename__ = "deliveries"
 
     id: Mapped[str] = mapped_column(ID, primary_key=True, default=lambda: create_id("msg"))
     webhook_id: Mapped[str] = mapped_column(ID, ForeignKey("webhooks.id", ondelete="CASCADE"))
     job_id: Mapped[str | None] = mapped_column(ID, ForeignKey("jobs.id", ondelete="CASCADE"), index=True)
-    """Null in a test message."""
+    """Null in a message about an experiment, and in a test message."""
+    experiment_id: Mapped[str | None] = mapped_column(
+        ID, ForeignKey("experiments.id", ondelete="CASCADE"), index=True
+    )
     event: Mapped[str] = mapped_column(String(63))
     attempts: Mapped[int] = mapped_column(Integer, default=0)
     next_attempt_at: Mapped[datetime | None] = mapped_column(index=True)

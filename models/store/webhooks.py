@@ -8,25 +8,27 @@ before it recorded the response, has the same id both times.
 import random
 import secrets
 from base64 import b64encode
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, delete, func, or_, select, update
+from sqlalchemy import ColumnElement, and_, delete, exists, func, or_, select, update
 from sqlalchemy.orm import Session, aliased
 
 from models.errors import FieldError, InvalidSpec, NotFound
-from models.states import JobState
+from models.states import UNFINISHED, JobState
 from models.store.quotas import acquire_advisory_lock
 from models.store.sql_functions import DatabaseNow
-from models.store.tables import Delivery, Job, Webhook
+from models.store.tables import Delivery, Experiment, Job, Run, Webhook
 from models.store.transitions import get_database_now
 
 RETRY_AFTER_SECONDS = (5, 30, 120, 600, 3_600, 10_800, 21_600, 43_200)
 """How long after each failure the next attempt follows: about a day in all. Then the delivery has failed."""
 CLAIM_SECONDS = 60.0
 TEST_EVENT = "webhook.test"
+EXPERIMENT_EVENT = "experiment.finished"
+_ANNOUNCED_AT_ONCE = 100
 _JITTER = 0.2
 _LONGEST_WAIT = RETRY_AFTER_SECONDS[-1]
 _GONE = 410
@@ -46,6 +48,7 @@ def create_webhook(
     url: str,
     states: Sequence[JobState],
     secret: str | None,
+    experiments: bool = False,
     base_url: str = "",
     limit: int | None = None,
 ) -> Webhook:
@@ -65,6 +68,7 @@ def create_webhook(
         url=url,
         states=[str(state) for state in states],
         secret=secret or create_secret(),
+        experiments=experiments,
         base_url=base_url,
         created_at=get_database_now(session),
     )
@@ -130,6 +134,37 @@ def redeliver(session: Session, webhook_id: str, delivery_id: str) -> Delivery:
     return delivery
 
 
+def announce_finished_experiments(session: Session) -> int:
+    """Store a message about each experiment that has finished since its last one, to those who ask for it.
+
+    By sweeps, not by the transaction that ends the last job: of two that end their jobs at the same moment,
+    neither would see the other's. Returns how many experiments they are about.
+    """
+    unfinished = exists().where(
+        Run.experiment_id == Experiment.id, Run.job_id == Job.id, Job.state.in_(UNFINISHED)
+    )
+    finished = select(Experiment).where(
+        Experiment.announced.is_(False), Experiment.auto_extending.is_(False), ~unfinished
+    )
+    # One that another worker announces is skipped.
+    experiments = session.scalars(finished.limit(_ANNOUNCED_AT_ONCE).with_for_update(skip_locked=True)).all()
+    now = get_database_now(session)
+    for experiment in experiments:
+        experiment.announced = True
+        asking = select(Webhook.id).where(Webhook.owner == experiment.owner, Webhook.experiments.is_(True))
+        session.add_all(
+            Delivery(
+                webhook_id=webhook_id,
+                experiment_id=experiment.id,
+                event=EXPERIMENT_EVENT,
+                next_attempt_at=now,
+                created_at=now,
+            )
+            for webhook_id in session.scalars(asking)
+        )
+    return len(experiments)
+
+
 @dataclass(frozen=True)
 class DueDelivery:
     """A delivery to be sent now."""
@@ -138,6 +173,9 @@ class DueDelivery:
     webhook: Webhook
     event: str
     job: Job | None
+    experiment: Experiment | None
+    counts: Mapping[str, int]
+    """Of an experiment, its jobs by state."""
     attempt: int
 
 
@@ -164,18 +202,32 @@ def claim_due_deliveries(session: Session, *, limit: int, busy: Sequence[str] = 
         .scalar_subquery()
     )
     due = (
-        select(Delivery, Webhook, Job)
+        select(Delivery, Webhook, Job, Experiment)
         .join(Webhook, Webhook.id == Delivery.webhook_id)
         .outerjoin(Job, Job.id == Delivery.job_id)
+        .outerjoin(Experiment, Experiment.id == Delivery.experiment_id)
         .where(Webhook.id.in_(webhook_ids), Delivery.id == first, is_due)
         .with_for_update(skip_locked=True, of=Delivery)
     )
     claimed = []
-    for delivery, webhook, job in session.execute(due):
+    for delivery, webhook, job, experiment in session.execute(due):
         delivery.attempts += 1
         delivery.next_attempt_at = get_database_now(session) + timedelta(seconds=CLAIM_SECONDS)
-        claimed.append(DueDelivery(delivery.id, webhook, delivery.event, job, delivery.attempts))
+        counts = {} if experiment is None else _count_by_state(session, experiment.id)
+        claimed.append(
+            DueDelivery(delivery.id, webhook, delivery.event, job, experiment, counts, delivery.attempts)
+        )
     return claimed
+
+
+def _count_by_state(session: Session, experiment_id: str) -> dict[str, int]:
+    query = (
+        select(Job.state, func.count())
+        .join(Run, Run.job_id == Job.id)
+        .where(Run.experiment_id == experiment_id)
+        .group_by(Job.state)
+    )
+    return dict(session.execute(query).all())
 
 
 def _is_due(delivery: type[Delivery]) -> ColumnElement[bool]:

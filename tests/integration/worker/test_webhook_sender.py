@@ -14,15 +14,19 @@ import pytest
 from sqlalchemy import select, update
 from standardwebhooks import Webhook as Verifier
 
+from models.experiments import ExperimentSpec, Variant
 from models.settings import Settings
 from models.states import JobState
 from models.store import jobs, webhooks
 from models.store.database import Database
+from models.store.experiment_runs import retry_failed
+from models.store.experiments import create_experiment, delete_experiment, lock_experiment
 from models.store.jobs import NewJob
 from models.store.sql_functions import DatabaseNow
-from models.store.tables import LOCAL_OWNER, Delivery
+from models.store.tables import LOCAL_OWNER, Delivery, Webhook
 from models.store.transitions import get_database_now
-from tests.factories import finished_job, job_spec
+from models.store.webhooks import announce_finished_experiments
+from tests.factories import finish_job, finished_job, job_spec
 from worker import webhook_sender
 from worker.webhook_sender import WebhookSender, is_public
 
@@ -134,6 +138,51 @@ def test_a_webhook_is_sent_once_and_signed(
     assert (sent.attempts, sent.last_status, sent.next_attempt_at) == (1, 204, None)
     assert sent.delivered_at is not None
     assert headers["webhook-id"] == sent.id
+
+
+def test_a_finished_experiment_is_announced_each_time_it_finishes(
+    database: Database, sender: WebhookSender, receiver: Receiver
+) -> None:
+    add_webhook(database, receiver.url, [JobState.FAILED])
+    with database.write() as session:
+        session.execute(update(Webhook).values(experiments=True, base_url="https://regbench.example"))
+    spec = ExperimentSpec(name="mine", base=job_spec(), variants=(Variant(name="none"),), seeds=(0, 1))
+    with database.write() as session:
+        experiment, runs = create_experiment(session, spec, preset=None)
+    finish_job(database, runs[0].id)
+    assert announce(database) == 0
+    with database.write() as session:
+        jobs.cancel_job(session, runs[1].id)
+    # Several workers sweep at the same time.
+    assert [announce(database), announce(database)] == [1, 0]
+    assert send_due(sender) == 1
+    message = json.loads(receiver.got[0][1])
+    assert message["type"] == "experiment.finished"
+    here = f"https://regbench.example/v1/experiments/{experiment.id}"
+    assert message["data"] == {
+        "id": experiment.id,
+        "name": "mine",
+        "labels": {},
+        "counts": {"succeeded": 1, "cancelled": 1},
+        "links": {
+            "self": here,
+            "report": f"{here}/report",
+            "page": f"https://regbench.example/experiments/{experiment.id}",
+        },
+    }
+    with database.write() as session:
+        (retry,) = retry_failed(session, lock_experiment(session, experiment.id))
+    assert announce(database) == 0
+    finish_job(database, retry.id)
+    assert announce(database) == 1
+    with database.write() as session:
+        delete_experiment(session, lock_experiment(session, experiment.id), keep_jobs=False)
+    assert deliveries(database) == []
+
+
+def announce(database: Database) -> int:
+    with database.write() as session:
+        return announce_finished_experiments(session)
 
 
 def test_webhooks_receive_only_their_owners_jobs_in_subscribed_states(
