@@ -4,9 +4,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from api.reports.schemas import Comparison, Contrast, Difference, Metrics, SeedResult, VariantReport
-from models.experiments import FEWEST_PAIRS
+from models.experiments import FEWEST_PAIRS, Regime
 from models.formatting import format_techniques
-from models.statistics import ALPHA, PairedDifference, compute_mean_interval, compute_paired_difference
+from models.inference import LEVELS
+from models.statistics import (
+    PairedDifference,
+    anytime_difference,
+    compute_mean_interval,
+    compute_paired_difference,
+)
 
 
 @dataclass(frozen=True)
@@ -51,6 +57,7 @@ class Evidence:
             and not (item.variant.is_baseline or item.variant.confounders or item.variant.failed_seeds)
         ]
         """What may be recommended: variants that differ from the baseline in regularization only."""
+        self.regime = comparison.inference
         self.contrasts: dict[str, tuple[int, Contrast]] = {
             contrast.variant: (index, contrast) for index, contrast in enumerate(comparison.contrasts)
         }
@@ -61,15 +68,25 @@ class Evidence:
         return self.baseline.variant.name if self.baseline else ""
 
     def compute_interval(
-        self, item: Measured, value: Callable[[SeedResult], float | None]
+        self, item: Measured, value: Callable[[SeedResult], float | None], *, share: float = 1.0
     ) -> tuple[float, float] | None:
-        """Of a variant's mean difference from the baseline, Bonferroni-corrected for all techniques."""
-        if self.baseline is None:
+        """Of a variant's mean difference from the baseline, Bonferroni-corrected for all techniques.
+
+        At this share of the report's level. None where the report calls nothing: while a fixed plan runs, and
+        with fewer than six pairs.
+        """
+        if self.baseline is None or self.regime is Regime.INTERIM:
             return None
         first, second = pair_seeds(self.baseline.variant, item.variant, value)
         differences = [after - before for before, after in zip(first, second, strict=True)]
-        low, high = compute_mean_interval(differences, level=ALPHA / len(self.techniques))
-        return None if low is None or high is None or len(differences) < FEWEST_PAIRS else (low, high)
+        if len(differences) < FEWEST_PAIRS:
+            return None
+        level = share * LEVELS[self.regime] / len(self.techniques)
+        if self.regime is not Regime.FIXED:
+            anytime = anytime_difference(differences, alpha=level)
+            return anytime.low, anytime.high
+        low, high = compute_mean_interval(differences, level=level)
+        return None if low is None or high is None else (low, high)
 
     def has_difference(self, measured: Measured, fields: Sequence[str]) -> bool:
         """Whether a variant differs from the baseline in one of these fields."""
