@@ -288,6 +288,12 @@ class ExperimentSpec(BaseModel):
         ]
 
 
+def find_dataset_names(document: Document) -> set[str]:
+    """The datasets that an experiment's variants are trained on."""
+    documents = (merge_patch(document["base"], variant["changes"]) for variant in document["variants"])
+    return {variant["dataset"]["name"] for variant in documents}
+
+
 class Extension(BaseModel):
     """What `POST /v1/experiments/{id}/extend` takes."""
 

@@ -17,6 +17,7 @@ from api.http.dependencies import DatabaseDep, ExperimentId, SettingsDep
 from api.http.pagination import CursorQuery, decode_cursor, encode_created_at, split_page
 from models.dataset_cards import DATASETS
 from models.datasets import is_available
+from models.experiments import find_dataset_names
 from models.follow_ups import choose_fresh_seeds
 from models.formatting import format_duration
 from models.metrics import REPORTED
@@ -25,6 +26,7 @@ from models.states import JobState
 from models.store import experiments as store
 from models.store.experiment_runs import get_run_summaries
 from models.store.experiment_search import ExperimentFilter, find_experiments
+from models.store.report_data import count_judged_models
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
 
@@ -77,6 +79,7 @@ def show_experiment(
         row = store.get_experiment(session, experiment_id)
         (experiment,) = experiment_serializers.get_serializer(request).serialize(session, [row])
         runs = get_run_summaries(session, experiment_id)
+        judged = count_judged_models(session, find_dataset_names(experiment.spec))
         related = store.get_experiment_names(session, [experiment.confirms or "", *experiment.follow_ups])
     names = [variant["name"] for variant in experiment.spec["variants"]]
     seeds = experiment.spec["seeds"]
@@ -94,6 +97,7 @@ def show_experiment(
         next_seeds=f"{max(seeds) + 1}-{max(seeds) + _SUGGESTED_SEEDS}",
         fresh_seeds=f"{fresh_seeds[0]}-{fresh_seeds[-1]}",
         related=related,
+        judged=judged,
     )
 
 

@@ -1,7 +1,7 @@
 """Jobs and their histories in, one Comparison out. Pure: no database, no HTTP."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -69,6 +69,8 @@ class JobGroups:
     confirms: str | None = None
     """The experiment that this one follows up."""
     follow_ups: Sequence[str] = ()
+    judged: Mapping[str, int] = field(default_factory=dict)
+    """How many models were measured on the test images of each dataset so far, where that is known."""
     split_per_seed: bool = False
     """Whether each seed has a split, subset and label noise of its own."""
     reused: frozenset[tuple[str, int]] = frozenset()
@@ -191,6 +193,7 @@ def compare(
                 ),
                 classes=DATASETS[name].classes,
                 test_examples=DATASETS[name].test_examples,
+                judged_models=subject.judged.get(name),
             )
             for name in dict.fromkeys(job.dataset for job in everything)
         ],
@@ -200,10 +203,19 @@ def compare(
             deleted=subject.expected - len(everything),
             repeated=sum(len(jobs) for jobs in subject.variants.values()) - len(everything),
             follow_ups=subject.follow_ups,
+            judged=subject.judged,
         ),
         repeat=subject.repeat,
     )
     return comparison.model_copy(update={"recommendation": recommend(comparison)})
+
+
+def describe_judged(dataset: str, count: int) -> str:
+    """How often a test set has been looked at."""
+    return (
+        f"Judged on the test images of {dataset} so far: {format_count(count, 'model')}. The more models are "
+        "chosen among by what they do on these images, the less they say about others."
+    )
 
 
 def _describe_absence(job: Job) -> str:
@@ -311,7 +323,14 @@ def _describe_engine(result: Result) -> str:
     return f"{versions} on {result.device}, threads a job: {result.threads}"
 
 
-def _build_notes(jobs: Sequence[Job], *, deleted: int, repeated: int, follow_ups: Sequence[str]) -> list[str]:
+def _build_notes(
+    jobs: Sequence[Job],
+    *,
+    deleted: int,
+    repeated: int,
+    follow_ups: Sequence[str],
+    judged: Mapping[str, int],
+) -> list[str]:
     results = [job.result for job in jobs if job.result is not None]
     notes = [
         _SAME_RULER,
@@ -322,6 +341,7 @@ def _build_notes(jobs: Sequence[Job], *, deleted: int, repeated: int, follow_ups
             f"Followed up on fresh seeds by {', '.join(follow_ups)}: what was chosen because of this report "
             "is judged there, in a family of tests of its own."
         )
+    notes += [describe_judged(name, count) for name, count in judged.items()]
     if deleted > 0:
         notes.append(f"Missing because deleted: {format_count(deleted, 'job')} of this experiment.")
     if repeated > 0:

@@ -1,7 +1,7 @@
 """A report that was requested: read from the database, compared and rendered, each only where it must be."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import TYPE_CHECKING
@@ -12,12 +12,13 @@ from sqlalchemy.orm import Session
 from api import reports
 from api.reports.cache import ReportCache, ReportSource, build_source
 from api.reports.schemas import Comparison
+from models.experiments import find_dataset_names
 from models.states import JobState
 from models.store.database import Database
 from models.store.experiment_runs import find_jobs_with_split_per_seed, get_runs
 from models.store.experiments import find_follow_ups, get_experiment
 from models.store.jobs import get_jobs
-from models.store.report_data import get_run_versions, load_deferred, load_summaries
+from models.store.report_data import count_judged_models, get_run_versions, load_deferred, load_summaries
 from models.store.tables import Job
 
 if TYPE_CHECKING:
@@ -32,6 +33,8 @@ class RequestedReport:
     request: Request
     source: ReportSource
     read_subject: "Callable[[Session], JobGroups]"
+    judged: Mapping[str, int]
+    """How many models were measured on the test images of each of its datasets."""
 
     def get_comparison(self) -> Comparison:
         """What all formats and charts are made from."""
@@ -53,7 +56,7 @@ class RequestedReport:
     def _compare(self) -> Comparison:
         # All that the comparison reads, so that it holds no connection while it computes.
         with self.database.read() as session:
-            subject = self.read_subject(session)
+            subject = replace(self.read_subject(session), judged=self.judged)
             done = reports.comparison.select_finished(subject)
             results = [job.result for jobs in done.values() for job in jobs if job.result]
             load_deferred(session, results, "confusion")
@@ -83,9 +86,10 @@ def find_experiment_report(experiment_id: str, database: Database, request: Requ
         experiment = get_experiment(session, experiment_id)
         versions = get_run_versions(session, experiment_id)
         follow_ups = find_follow_ups(session, [experiment_id])[experiment_id]
+        judged = count_judged_models(session, find_dataset_names(experiment.document))
         source = build_source(
             *(experiment.id, experiment.name, experiment.document, experiment.extended, base_url),
-            follow_ups,
+            *(follow_ups, judged),
             [version.row for version in versions],
             finished=not experiment.auto_extending and all(version.state.terminal for version in versions),
         )
@@ -99,7 +103,7 @@ def find_experiment_report(experiment_id: str, database: Database, request: Requ
             base_url=base_url,
         )
 
-    return RequestedReport(database, request, source, read_subject)
+    return RequestedReport(database, request, source, read_subject, judged)
 
 
 def find_jobs_report(job_ids: Sequence[str], database: Database, request: Request) -> RequestedReport:
@@ -121,11 +125,12 @@ def find_jobs_report(job_ids: Sequence[str], database: Database, request: Reques
     with database.read() as session:
         jobs = get_jobs(session, job_ids)
         following = sorted(find_jobs_with_split_per_seed(session, job_ids))
+        judged = count_judged_models(session, {job.dataset for job in jobs})
         rows = [(job.id, job.version) for job in jobs]
         source = build_source(
-            rows, following, base_url, finished=all(JobState(job.state).terminal for job in jobs)
+            rows, following, base_url, judged, finished=all(JobState(job.state).terminal for job in jobs)
         )
-    return RequestedReport(database, request, source, read_subject)
+    return RequestedReport(database, request, source, read_subject, judged)
 
 
 def _parse_ids(variants: Mapping[str, Sequence[Job]]) -> dict[str, list[str]]:

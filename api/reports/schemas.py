@@ -254,6 +254,11 @@ class DatasetUsed(ResponseModel):
     sha256: list[str]
     classes: int
     test_examples: int
+    judged_models: int | None = Field(
+        None,
+        description="Models measured on its test images so far, in this installation or, with keys of "
+        "several owners, of yours; null if unknown",
+    )
 
 
 class Advice(ResponseModel):

@@ -2,7 +2,7 @@
 
 import math
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -119,6 +119,16 @@ def load_losses(session: Session, epochs: Mapping[str, int]) -> dict[str, tuple[
         table, (table.c.key == Epoch.job_id) & (cast(table.c.value, Integer) == Epoch.epoch)
     )
     return {job_id: (validation, train) for job_id, validation, train in session.execute(query)}
+
+
+def count_judged_models(session: Session, datasets: Collection[str]) -> dict[str, int]:
+    """How many models were measured on the test images of each dataset, of those that the session may see."""
+    query = (
+        select(Job.dataset, func.count())
+        .where(Job.dataset.in_(datasets), Job.state == JobState.SUCCEEDED)
+        .group_by(Job.dataset)
+    )
+    return dict.fromkeys(sorted(datasets), 0) | dict(session.execute(query).all())
 
 
 def load_deferred(session: Session, results: Iterable[Result], column: str) -> None:

@@ -194,6 +194,7 @@ class Job(Base):
         Index(None, "state", "created_at", "id"),
         Index(None, "owner", "state", "created_at", "id"),
         Index(None, "dataset", "created_at", "id"),
+        Index(None, "dataset", "state", "owner"),
         Index(None, "experiment_id", "variant", "seed"),
         # The queue's own order, so that finding the next job reads one row and sorts nothing.
         Index("ix_jobs_next", "state", priority.desc(), "created_at", "id"),

@@ -13,6 +13,7 @@ from models.store.database import Database
 from models.store.job_search import Cursor, JobFilter, SortOrder, find_jobs
 from models.store.jobs import get_queue_position
 from models.store.queue import select_claimable
+from models.store.report_data import count_judged_models
 from models.store.tables import Job
 
 NEWEST = select(Job.id).order_by(Job.created_at.desc(), Job.id.desc()).limit(50)
@@ -121,3 +122,8 @@ def test_a_page_deep_in_a_list_is_read_from_its_index_in_order(
 def test_a_queue_position_is_counted_in_its_index(database: Database) -> None:
     (plan,) = _plans(database, lambda session: get_queue_position(session, "job_1"))
     assert plan.count("ix_jobs_next") >= 2, plan
+
+
+def test_judged_models_are_counted_in_an_index(database: Database) -> None:
+    plans = _plans(database.for_owner("ada"), lambda session: count_judged_models(session, ["mnist_5k"]))
+    assert "ix_jobs_dataset_state_owner" in plans[0]

@@ -1,0 +1,14 @@
+"""The finished jobs on a dataset can be counted without reading them."""
+
+from alembic import op
+
+revision = "0015"
+down_revision = "0014"
+
+
+def upgrade() -> None:
+    op.create_index(op.f("ix_jobs_dataset_state_owner"), "jobs", ["dataset", "state", "owner"])
+
+
+def downgrade() -> None:
+    op.drop_index(op.f("ix_jobs_dataset_state_owner"), "jobs")
