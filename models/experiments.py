@@ -260,7 +260,7 @@ class ExperimentSpec(BaseModel):
             except ValidationError as error:
                 errors += [
                     (("variants", index, "changes", *location), detail)
-                    for location, detail in get_validation_errors(error)
+                    for location, detail in get_validation_errors(error, JobSpec)
                 ]
         return errors
 

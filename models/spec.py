@@ -18,6 +18,7 @@ from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError, P
 
 from models.dataset_cards import DATASETS, DatasetName
 from models.identifiers import is_visible
+from models.suggestions import suggest_field
 from models.techniques import Regularization
 
 
@@ -53,6 +54,8 @@ Text200 = Annotated[str, Field(max_length=200), WITHOUT_NUL]
 Seed = Annotated[int, Field(ge=0, le=2**31 - 1)]
 
 MAX_LABELS = 32
+_MAX_SUGGESTIONS = 20
+"""Of one document: a body of 64 KiB can hold thousands of unknown fields."""
 LabelName = Annotated[str, Field(max_length=63), WITHOUT_NUL, AfterValidator(check_label_name)]
 Priority = Annotated[int, Field(ge=-100, le=100)]
 
@@ -82,26 +85,34 @@ def bound_length(most: int, *, if_empty: str | None = None) -> BeforeValidator:
 Labels = Annotated[dict[LabelName, Text200], Field(max_length=MAX_LABELS), bound_length(MAX_LABELS)]
 
 
-def get_validation_errors(error: ValidationError) -> list[tuple[tuple[int | str, ...], str]]:
-    """The errors of a validation, each as (location in the document, message)."""
+def get_validation_errors(
+    error: ValidationError, model: type[BaseModel] | None = None
+) -> list[tuple[tuple[int | str, ...], str]]:
+    """The errors of a validation by `model`, each as (location in the document, message).
+
+    The message about an unknown field names the one that was probably meant.
+    """
     errors = []
-    for fault in error.errors(include_url=False, include_input=False):
+    for index, fault in enumerate(error.errors(include_url=False, include_input=False)):
         # pydantic appends "[key]" to the location where a key, not its value, is invalid. A model validator
         # has no location of its own; it passes the field's by `pointer`.
         location = [part for part in fault["loc"] if part != "[key]"]
         _, *further = str(fault.get("ctx", {}).get("pointer", "")).split("/")
-        errors.append(((*location, *further), _format_message(fault)))
+        message = _format_message(fault, model if index < _MAX_SUGGESTIONS else None)
+        errors.append(((*location, *further), message))
     return errors
 
 
-def _format_message(fault: ErrorDetails) -> str:
+def _format_message(fault: ErrorDetails, model: type[BaseModel] | None) -> str:
     if fault["type"] != "extra_forbidden":
         return fault["msg"]
     match fault["loc"]:
         case (*_, "model", str(name)) if name in Cnn.model_fields:
             return f"an mlp has no {name}; omit it (null in a variant's changes) or choose family cnn"
-        case (str(name),) if name in JobSpec.model_fields:
+        case (str(name),) if name in JobSpec.model_fields and model is not JobSpec:
             return f"only a job has this field; in an experiment it is base.{name}"
+    if model is not None and (suggestion := suggest_field(model, fault["loc"])):
+        return f"there is no such field here; did you mean `{suggestion}`?"
     return "there is no such field here; check its spelling, or see /docs for all fields"
 
 

@@ -129,6 +129,6 @@ def validate_json(model: type[M], body: bytes) -> M:
         raise InvalidSpec(
             [
                 FieldError(format_json_pointer(location), detail)
-                for location, detail in get_validation_errors(error)
+                for location, detail in get_validation_errors(error, model)
             ]
         ) from None
