@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from importlib.metadata import version
 from typing import Any
 
+from anyio import CapacityLimiter
 from cachetools import LRUCache
 from fastapi import FastAPI, Response
 from fastapi.middleware.cors import CORSMiddleware
@@ -13,6 +14,7 @@ from fastapi.responses import RedirectResponse
 from starlette.middleware.gzip import DEFAULT_EXCLUDED_CONTENT_TYPES, GZipMiddleware
 
 from api import api_keys, catalogue, dashboard, health, metrics, webhooks
+from api.datasets import routes as dataset_routes
 from api.experiments import action_routes as experiment_action_routes
 from api.experiments import routes as experiment_routes
 from api.experiments.serializers import ExperimentSerializer
@@ -89,6 +91,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         settings, quotas=Quotas(settings.max_queued_jobs, settings.max_flops_per_day)
     )
     app.state.limits = prediction_routes.Limits()
+    # One upload is read at a time: it keeps a processor busy.
+    app.state.import_limiter = CapacityLimiter(1)
     app.state.readiness_check = health.ReadinessCheck(settings)
     app.state.status_loader = JobStatusLoader(app.state.database)
     # By job id: ETag and body of the latest response. Not thread-safe: used by the event loop only.
@@ -132,6 +136,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         experiment_action_routes,
         reports,
         catalogue,
+        dataset_routes,
         dashboard,
         api_keys,
         webhooks,

@@ -1,4 +1,4 @@
-"""What there is to choose from: techniques, datasets and presets."""
+"""What there is to choose from: techniques and presets."""
 
 from collections.abc import Mapping
 from functools import cache
@@ -10,12 +10,9 @@ from pydantic import Field
 from api.experiments.presets import PRESETS
 from api.experiments.presets.base import Preset
 from api.http import problem_types
-from api.http.dependencies import SettingsDep
 from api.http.openapi import documented
 from api.http.routing import StrictQueryRoute
 from api.http.schemas import ResponseModel
-from models.dataset_cards import DATASETS, IDX_FILES, DatasetCard
-from models.datasets import is_available
 from models.errors import NotFound
 from models.techniques import CATALOGUE, Technique
 
@@ -53,28 +50,6 @@ class TechniqueList(ResponseModel):
     """The catalogue."""
 
     items: list[TechniqueCard]
-
-
-class Dataset(ResponseModel):
-    """Images to train on."""
-
-    name: str
-    title: str
-    licence: str
-    available: bool = Field(
-        description="Whether it is on this machine; otherwise a submission tries to download it"
-    )
-    train_examples: int
-    test_examples: int
-    sha256: dict[str, str] | None = Field(
-        description="Of each uncompressed IDX file; null if the images come with a package"
-    )
-
-
-class DatasetList(ResponseModel):
-    """All datasets."""
-
-    items: list[Dataset]
 
 
 class PresetCard(ResponseModel):
@@ -116,19 +91,6 @@ def serialize_technique(name: str, technique: type[Technique]) -> TechniqueCard:
     )
 
 
-def serialize_dataset(card: DatasetCard, *, available: bool) -> Dataset:
-    """A dataset's card as the API shows it."""
-    return Dataset(
-        name=card.name,
-        title=card.title,
-        licence=card.licence,
-        available=available,
-        train_examples=card.train_examples,
-        test_examples=card.test_examples,
-        sha256=dict(zip(IDX_FILES, card.sha256, strict=True)) if card.sha256 else None,
-    )
-
-
 router = APIRouter(prefix="/v1", tags=["catalogue"], route_class=StrictQueryRoute)
 
 
@@ -162,26 +124,6 @@ def _get_entry(kind: str, name: str, entries: Mapping[str, Entry]) -> Entry:
     if name not in entries:
         raise NotFound(f"There is no {kind} of that name; choose one of {', '.join(entries)}.")
     return entries[name]
-
-
-@router.get("/datasets")
-def list_datasets(settings: SettingsDep) -> DatasetList:
-    """Every dataset: sizes, digests, licence, and whether it is on this machine."""
-    return DatasetList(
-        items=[
-            serialize_dataset(card, available=is_available(name, settings)) for name, card in DATASETS.items()
-        ]
-    )
-
-
-@router.get("/datasets/{name}")
-@documented(problem_types.NOT_FOUND)
-def show_dataset(
-    name: Annotated[str, Path(description="As in a specification: `mnist_5k`")], settings: SettingsDep
-) -> Dataset:
-    """One dataset."""
-    card = _get_entry("dataset", name, DATASETS)
-    return serialize_dataset(card, available=is_available(card.name, settings))
 
 
 @router.get("/presets")

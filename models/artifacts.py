@@ -12,7 +12,7 @@ import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
 from models.errors import ArtifactCorrupted, ArtifactsUnavailable, NotFound
-from models.files import write_atomically
+from models.files import copy_atomically, write_atomically
 from models.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -24,6 +24,11 @@ CHECKPOINT = "checkpoint-"
 def get_attempt_folder(job_id: str, attempt: int) -> str:
     """The folder of one attempt at a job; two attempts never write the same file."""
     return f"jobs/{job_id}/{attempt}"
+
+
+def get_dataset_file(digest: str) -> str:
+    """The file of an uploaded dataset."""
+    return f"datasets/{digest}.npz"
 
 
 def parse_job_id(name: str) -> str:
@@ -64,8 +69,23 @@ class ArtifactStore:
                 self._files.pipe_file(self._resolve(name), content)
         return hashlib.sha256(content).hexdigest()
 
-    def get(self, name: str, *, sha256: str) -> bytes:
-        """The bytes under `name`.
+    def put_file(self, name: str, path: Path) -> None:
+        """Store the content of a file under `name` atomically, however large it is."""
+        if self.is_local:
+            with path.open("rb") as source:
+                copy_atomically(Path(self._resolve(name)), source)
+        else:
+            with self._convert_errors():
+                self._files.put_file(str(path), self._resolve(name))
+
+    def has(self, name: str) -> bool:
+        """Whether there is a file of that name."""
+        with self._convert_errors():
+            self._files.invalidate_cache()
+            return bool(self._files.exists(self._resolve(name)))
+
+    def get(self, name: str, *, sha256: str | None) -> bytes:
+        """The bytes under `name`; `sha256` is None where the caller checks what they contain.
 
         Raises:
             NotFound: the file has been removed.
@@ -77,7 +97,7 @@ class ArtifactStore:
                 content: bytes = self._files.cat_file(self._resolve(name))
         except FileNotFoundError:
             raise NotFound(f"The file {name} has been removed.") from None
-        if hashlib.sha256(content).hexdigest() != sha256:
+        if sha256 is not None and hashlib.sha256(content).hexdigest() != sha256:
             raise ArtifactCorrupted(f"The file {name} is damaged: its SHA-256 is not the one recorded.")
         return content
 

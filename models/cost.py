@@ -7,7 +7,6 @@ from typing import Annotated
 from cachetools import LRUCache, cached
 from pydantic import Field
 
-from models.dataset_cards import DATASETS
 from models.errors import BudgetExceeded, FieldError
 from models.settings import Settings
 from models.spec import PIXELS, SIDE, Cnn, JobSpec
@@ -63,7 +62,7 @@ def estimate_cost(spec: JobSpec) -> CostEstimate:
     # Each adds gamma and beta to every unit or filter; a beta takes the place of a bias before it.
     added = 2 * len(normalizations) - any(item.position == "before_activation" for item in normalizations)
     parameters += added * sum(layer.outputs for layer in layers[:-1])
-    card = DATASETS[spec.dataset.name]
+    card = spec.dataset.card
     # A byte a pixel, whatever part is trained on; the training images once more on the device.
     images = (2 * card.train_examples + card.test_examples) * PIXELS
     numbers_per_example = int(

@@ -1,7 +1,9 @@
 """The card of each dataset: what it is, its examples, where its files may be, and what to download."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
 
 DatasetName = Literal["mnist", "fashion_mnist", "mnist_5k"]
 
@@ -55,6 +57,27 @@ _FASHION_SHA256 = (
     "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
     "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
 )
+
+NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$"
+"""Of datasets of one's own."""
+MOST_CLASSES = 62
+
+
+class DatasetContent(BaseModel):
+    """What a specification knows of an uploaded dataset; the service fills it in by the dataset's name."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    digest: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] = Field(
+        description="SHA-256 of its images and labels"
+    )
+    classes: int = Field(ge=2, le=MOST_CLASSES, description="Labels are 0 to classes - 1")
+    train_examples: int = Field(ge=1, description="Examples to train and validate on")
+    test_examples: int = Field(ge=1, description="Examples touched once, at the end")
+
+
+UNRESOLVED = DatasetContent(digest="0" * 64, classes=10, train_examples=2**31, test_examples=1)
+"""In place of what is not known yet of an uploaded dataset: nothing in a specification contradicts it."""
 
 _CARDS = (
     DatasetCard(

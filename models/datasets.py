@@ -129,12 +129,12 @@ def is_available(name: str, settings: Settings) -> bool:
 
 
 def ensure_available(name: str, settings: Settings) -> None:
-    """Ensure that the dataset is on this machine, downloading it if necessary.
+    """Ensure that the dataset is on this machine, downloading it if necessary; an uploaded one was found.
 
     Raises:
         DatasetUnavailable: it is missing or damaged and could not be downloaded; the message has advice.
     """
-    if is_available(name, settings):
+    if name not in DATASETS or is_available(name, settings):
         return
     with _download_lock:
         if not is_available(name, settings) and name not in _failed_downloads:

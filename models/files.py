@@ -1,8 +1,11 @@
 """Files that are there whole, or not at all."""
 
+import io
 import os
 import secrets
+import shutil
 from pathlib import Path
+from typing import IO
 
 PART = ".part"
 """What the name of a file ends with that is still being written, or whose writer died."""
@@ -19,12 +22,17 @@ def create_private_folder(path: Path) -> None:
 
 def write_atomically(path: Path, content: bytes) -> None:
     """Write a file that no reader sees half of, and that outlasts a power cut."""
+    copy_atomically(path, io.BytesIO(content))
+
+
+def copy_atomically(path: Path, source: IO[bytes]) -> None:
+    """The same with the content of an open file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     # In the same folder: from another file system moving would be copying.
     part = path.with_name(f".{path.name}.{secrets.token_hex(4)}{PART}")
     try:
         with part.open("xb") as file:
-            file.write(content)
+            shutil.copyfileobj(source, file)
             file.flush()
             os.fsync(file.fileno())
         part.replace(path)

@@ -152,6 +152,13 @@ class Settings(BaseSettings):
     max_upload_bytes: int = Field(
         4_194_304, ge=1024, description="Maximum bytes of a request body with images to predict"
     )
+    max_dataset_bytes: int = Field(
+        1_073_741_824, ge=1024, description="Maximum bytes of a request body with a dataset"
+    )
+    max_datasets: int = Field(50, ge=0, description="Maximum uploaded datasets of one owner")
+    max_datasets_mb: int = Field(
+        4_000, ge=1, description="Maximum megabytes of pixels of one owner's uploaded datasets"
+    )
     prediction_seconds: float = Field(
         10.0, gt=0, le=600, description="Seconds that a request waits for predictions"
     )

@@ -16,7 +16,13 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError, PydanticKnownError
 
-from models.dataset_cards import DATASETS, DatasetName
+from models.dataset_cards import (
+    DATASETS,
+    NAME_PATTERN,
+    UNRESOLVED,
+    DatasetCard,
+    DatasetContent,
+)
 from models.identifiers import is_visible
 from models.suggestions import suggest_field
 from models.techniques import Regularization
@@ -125,12 +131,19 @@ class _Part(BaseModel):
 class DatasetSpec(_Part):
     """Which images, and how the training images are divided."""
 
-    name: DatasetName = Field(
+    name: Annotated[str, Field(pattern=NAME_PATTERN)] = Field(
         "mnist",
-        description="`mnist_5k`: 5,000 real MNIST images that need no download (4,000 train, 1,000 test)",
+        description="`mnist`, `fashion_mnist`, `mnist_5k` (5,000 of MNIST's images, which need no download: "
+        "4,000 train, 1,000 test), or the name of an uploaded dataset",
+    )
+    content: DatasetContent | None = Field(
+        None,
+        exclude_if=lambda content: content is None,
+        description="What an uploaded dataset contained at submission; filled in by the service, so leave it "
+        "out",
     )
     train_samples: int | None = Field(
-        None, ge=100, le=60_000, description="Examples in a seeded, stratified subset; null: all of them"
+        None, ge=100, le=1_000_000, description="Examples in a seeded, stratified subset; null: all of them"
     )
     label_noise: float = Field(
         0.0, ge=0, le=1, description="Share of training labels replaced at random; test labels never change"
@@ -147,12 +160,17 @@ class DatasetSpec(_Part):
     @property
     def classes(self) -> int:
         """How many classes the images have: labels are 0 to classes - 1."""
-        return DATASETS[self.name].classes
+        return self.card.classes
+
+    @property
+    def card(self) -> DatasetCard | DatasetContent:
+        """The dataset's sizes; those of an uploaded one are known once the service has found it."""
+        return self.content or DATASETS.get(self.name) or UNRESOLVED
 
     @property
     def rows(self) -> int:
         """How many examples are trained and validated on together."""
-        available = DATASETS[self.name].train_examples
+        available = self.card.train_examples
         return min(self.train_samples or available, available)
 
     @property
@@ -166,7 +184,7 @@ class DatasetSpec(_Part):
         """What depends on `split_seed`, in words; empty where it changes no weights."""
         drawn = {
             "split": self.validation_split == "stratified" and self.validation_examples > 0,
-            "subset": self.rows < DATASETS[self.name].train_examples,
+            "subset": self.rows < self.card.train_examples,
             "label noise": self.label_noise > 0,
         }
         return [part for part, is_drawn in drawn.items() if is_drawn]
@@ -289,7 +307,7 @@ class JobSpec(_Part):
     def check_consistency(self) -> Self:
         dataset, training, techniques = self.dataset, self.training, self.regularization
         active, optimizer = techniques.active, training.optimizer
-        available = DATASETS[dataset.name].train_examples
+        available = dataset.card.train_examples
         stopping, schedule = techniques.early_stopping, techniques.learning_rate_schedule
         unvalidated = not dataset.validation_examples
         averages_weights = "stochastic_weight_averaging" in active
@@ -299,6 +317,11 @@ class JobSpec(_Part):
                 (dataset.train_samples or 0) > available,
                 "/dataset/train_samples",
                 f"{dataset.name} has {available} training examples; ask for fewer",
+            ),
+            (
+                dataset.content and dataset.name in DATASETS,
+                "/dataset/content",
+                f"{dataset.name} is built in; omit its content",
             ),
             (
                 dataset.training_examples < training.batch_size,
@@ -390,6 +413,9 @@ class JobSpec(_Part):
         if self.training.max_seconds is None:
             # Specifications from before this field keep their hashes.
             del document["training"]["max_seconds"]
+        if content := document["dataset"].pop("content", None):
+            # The same name may stand for other images tomorrow.
+            document["dataset"]["name"] = content["digest"]
         canonical = json.dumps(document, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()
 

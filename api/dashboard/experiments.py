@@ -13,7 +13,7 @@ from api.experiments import serializers as experiment_serializers
 from api.experiments.presets import PRESETS
 from api.http.bodies import JsonObject, parse_body
 from api.http.curl import format_curl
-from api.http.dependencies import DatabaseDep, ExperimentId, SettingsDep
+from api.http.dependencies import CallerDep, DatabaseDep, ExperimentId, SettingsDep
 from api.http.pagination import CursorQuery, decode_cursor, encode_created_at, split_page
 from models.dataset_cards import DATASETS
 from models.datasets import is_available
@@ -24,6 +24,8 @@ from models.metrics import REPORTED
 from models.settings import Settings
 from models.states import JobState
 from models.store import experiments as store
+from models.store.database import Database
+from models.store.datasets import find_uploaded_names
 from models.store.experiment_runs import get_run_summaries
 from models.store.experiment_search import ExperimentFilter, find_experiments
 from models.store.report_data import count_judged_models
@@ -113,16 +115,21 @@ async def format_form_curl(
 
 
 @router.get("/new")
-def show_job_form(render: RenderPageDep, settings: SettingsDep, spec: ClientState = None) -> Response:
+def show_job_form(
+    render: RenderPageDep,
+    settings: SettingsDep,
+    caller: CallerDep,
+    database: DatabaseDep,
+    spec: ClientState = None,
+) -> Response:
     """The form for one job."""
     return render(
         "new_job.html.jinja",
         tab="job",
-        sections=forms.build_sections(),
         families=forms.build_families(),
         job=forms.build_job_section(),
         submit="Start training",
-        **_get_dataset_choice(settings),
+        **_build_dataset_choice(settings, database, caller.owner),
     )
 
 
@@ -130,6 +137,8 @@ def show_job_form(render: RenderPageDep, settings: SettingsDep, spec: ClientStat
 def show_experiment_form(
     render: RenderPageDep,
     settings: SettingsDep,
+    caller: CallerDep,
+    database: DatabaseDep,
     spec: ClientState = None,
     preset: ClientState = None,
     origin: Annotated[str | None, Query(alias="from", description="An experiment's id")] = None,
@@ -139,20 +148,23 @@ def show_experiment_form(
         "new_experiment.html.jinja",
         tab="experiment",
         presets=PRESETS,
-        sections=forms.build_sections(),
         families=forms.build_families(),
         submit="Start the experiment",
         **forms.build_experiment_rules(),
-        **_get_dataset_choice(settings),
+        **_build_dataset_choice(settings, database, caller.owner),
     )
 
 
-def _get_dataset_choice(settings: Settings) -> dict[str, Any]:
-    """The dataset that a form preselects, and a note for each dataset that has to be downloaded."""
+def _build_dataset_choice(settings: Settings, database: Database, owner: str) -> dict[str, Any]:
+    """A form's fields, the dataset that it preselects, and a note for each that has to be downloaded."""
+    with database.read() as session:
+        uploaded = find_uploaded_names(session, owner)
     available = [name for name in DATASETS if is_available(name, settings)]
     return {
+        "sections": forms.build_sections([*DATASETS, *uploaded]),
         "dataset": available[0] if available else None,
-        "notes": {name: "" if name in available else " (to be downloaded)" for name in DATASETS},
+        "notes": {name: "" if name in available else " (to be downloaded)" for name in DATASETS}
+        | dict.fromkeys(uploaded, " (uploaded)"),
     }
 
 

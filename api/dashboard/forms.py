@@ -1,12 +1,13 @@
 """The forms for new jobs and experiments, derived from the models that validate what is posted."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import floor, log10
 from typing import Any, Literal
 
 from pydantic import BaseModel
 
+from models.dataset_cards import DATASETS
 from models.experiments import ExperimentSpec, StoppingRule
 from models.spec import Cnn, DatasetSpec, JobSpec, Mlp, OptimizerSpec, TrainingSpec
 from models.techniques import CATALOGUE, TechniqueCard
@@ -123,8 +124,11 @@ def format_value(value: Any) -> str:
     return f"{value:.10g}" if isinstance(value, float) else str(value)
 
 
-def build_sections() -> tuple[Section, ...]:
-    """The fields of a job except its techniques."""
+def build_sections(datasets: Sequence[str] = tuple(DATASETS)) -> tuple[Section, ...]:
+    """The fields of a job except its techniques; `datasets` may be chosen from."""
+    name = _build_controls(DatasetSpec, "/dataset", exclude=tuple({*DatasetSpec.model_fields} - {"name"}))
+    images = _build_controls(DatasetSpec, "/dataset", exclude=("name", "content"))
+    dataset = replace(name[0], kind="choice", choices=tuple(datasets))
     mlp = _build_controls(Mlp, "/model", exclude=("family",))
     cnn = _build_controls(Cnn, "/model", exclude=("family",))
     family = Control(
@@ -138,7 +142,7 @@ def build_sections() -> tuple[Section, ...]:
     optimizer = _build_controls(OptimizerSpec, "/training/optimizer", exclude=("momentum",))
     momentum = _build_controls(OptimizerSpec, "/training/optimizer", exclude=("name", "learning_rate"))
     return (
-        Section("dataset", "Images", (Group(_build_controls(DatasetSpec, "/dataset")),)),
+        Section("dataset", "Images", (Group((dataset, *images)),)),
         Section(
             "model",
             "Network",

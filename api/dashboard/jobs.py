@@ -10,7 +10,7 @@ from fastapi import APIRouter, Query, Request, Response
 from api.dashboard import filters
 from api.dashboard.rendering import PageRoute, RenderPageDep
 from api.http.curl import format_curl
-from api.http.dependencies import DatabaseDep, JobId, SettingsDep, parse_id
+from api.http.dependencies import CallerDep, DatabaseDep, JobId, SettingsDep, parse_id
 from api.http.pagination import SORTS, decode_cursor, encode_cursor, parse_sort, split_page
 from api.jobs import schemas as job_schemas
 from api.jobs import serializers as job_serializers
@@ -22,6 +22,7 @@ from models.metrics import METRICS
 from models.spec import STORED, JobSpec
 from models.states import JobState
 from models.store import jobs as store
+from models.store.datasets import find_uploaded_names
 from models.store.experiment_runs import find_variants
 from models.store.job_search import find_jobs, get_cursor
 from models.techniques import CATALOGUE
@@ -33,12 +34,17 @@ _MAX_COMPARED = 10
 
 @router.get("/jobs")
 def list_jobs(
-    render: RenderPageDep, query: Annotated[JobQuery, Query()], database: DatabaseDep, request: Request
+    render: RenderPageDep,
+    query: Annotated[JobQuery, Query()],
+    caller: CallerDep,
+    database: DatabaseDep,
+    request: Request,
 ) -> Response:
     """Jobs, filtered and sorted by the query string."""
     order = parse_sort(query.sort)
     with database.read() as session:
         after = decode_cursor(query.cursor, order)
+        datasets = [*DATASETS, *find_uploaded_names(session, caller.owner)]
         jobs = find_jobs(session, query.filter(), after=after, limit=query.limit + 1, order=order)
         page, cursor = split_page(jobs, query.limit, lambda job: encode_cursor(get_cursor(job, order), order))
         positions = store.get_queue_positions(session, page)
@@ -49,7 +55,7 @@ def list_jobs(
         query=query,
         filtered=bool(query.model_fields_set - {"sort", "limit", "cursor"}),
         next_page=request.url.include_query_params(cursor=cursor).query if cursor else None,
-        choices={"state": list(JobState), "technique": list(CATALOGUE), "dataset": list(DATASETS)},
+        choices={"state": list(JobState), "technique": list(CATALOGUE), "dataset": datasets},
         sorts=SORTS,
     )
 

@@ -11,19 +11,8 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from api.datasets.sources import (
-    CHUNK_ROWS,
-    Part,
-    Rows,
-    RowStream,
-    UnreadableData,
-    UploadedFile,
-    check_image_shape,
-    convert_labels,
-    naming,
-    parse_part,
-    read_exactly,
-)
+from api.datasets.files import Part, UnreadableData, UploadedFile, naming, parse_part, read_exactly
+from api.datasets.sources import CHUNK_ROWS, Rows, RowStream, check_image_shape, convert_labels
 
 NPY_MAGIC = b"\x93NUMPY"
 _IDX_TYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}

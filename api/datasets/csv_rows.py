@@ -11,18 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from api.datasets.sources import (
-    CHUNK_ROWS,
-    Label,
-    Rows,
-    RowStream,
-    UnreadableData,
-    UploadedFile,
-    check_image_shape,
-    naming,
-    parse_label,
-    parse_part,
-)
+from api.datasets.files import UnreadableData, UploadedFile, naming, parse_part
+from api.datasets.sources import CHUNK_ROWS, Label, Rows, RowStream, check_image_shape, parse_label
 
 _MOST_LINE = 4_000_000
 """Characters: 512 x 512 pixels of up to 15."""
@@ -68,7 +58,8 @@ def read_layout(file: UploadedFile) -> CsvLayout:
     if layout.side**2 != len(names) - 1 or len(names) == 1:
         detail = f"{len(names):,} columns are not a label and the pixels of a square image (785 for 28x28)"
         raise UnreadableData(f"row {number}: {detail}")
-    check_image_shape(layout.side, layout.side)
+    with naming(f"row {number}"):
+        check_image_shape(layout.side, layout.side)
     return layout
 
 

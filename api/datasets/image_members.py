@@ -10,17 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from api.datasets.sources import (
-    CHUNK_ROWS,
-    Part,
-    Rows,
-    RowStream,
-    UnreadableData,
-    UploadedFile,
-    naming,
-    parse_label,
-    parse_part,
-)
+from api.datasets.files import Part, UnreadableData, UploadedFile, naming, parse_part
+from api.datasets.sources import CHUNK_ROWS, Rows, RowStream, parse_label
 from api.predictions.image_files import MOST_PIXELS, UnreadableImage, read_picture
 from models.spec import SIDE
 

@@ -24,6 +24,7 @@ from api.datasets.arrays import (
     read_npz_sources,
 )
 from api.datasets.csv_rows import read_csv, read_layout
+from api.datasets.files import Part, UnreadableData, UploadedFile, naming, parse_part
 from api.datasets.image_members import PARQUET_MAGIC, list_members, read_folders, read_parquet
 from api.datasets.interpretation import (
     check_duplicates,
@@ -33,7 +34,7 @@ from api.datasets.interpretation import (
     map_labels,
 )
 from api.datasets.schemas import ClassCount, DatasetOptions, Decision, PreviewImage
-from api.datasets.sources import Part, RowStream, UnreadableData, UploadedFile, naming, parse_part
+from api.datasets.sources import RowStream
 from api.datasets.spool import Pixels, Spool
 from models.datasets import NPZ_ARRAYS, format_idx_header
 from models.spec import SIDE

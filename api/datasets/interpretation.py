@@ -7,8 +7,9 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from api.datasets.files import UnreadableData
 from api.datasets.schemas import DatasetOptions, Decision
-from api.datasets.sources import Label, UnreadableData
+from api.datasets.sources import Label
 from api.datasets.spool import Codes, Keys, Pixels, Spool
 
 FEWEST_CLASSES, MOST_CLASSES = 2, 62

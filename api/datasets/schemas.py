@@ -63,26 +63,39 @@ class PreviewImage(ResponseModel):
     pixels: str = Field(description="Base64 of 28x28 bytes, row by row")
 
 
-class DatasetSummary(ResponseModel):
-    """What was read from uploaded files."""
+class Dataset(ResponseModel):
+    """Images to train on: a built-in dataset, or an uploaded one."""
 
     name: str
-    digest: str = Field(description="SHA-256 of the images and labels, in whatever form or order they came")
+    title: str
+    licence: str | None = Field(description="Null for an uploaded dataset")
+    built_in: bool
+    available: bool = Field(
+        description="Whether it is on this machine; otherwise a submission tries to download it"
+    )
+    digest: str = Field(
+        description="SHA-256 of images and labels; of uploaded ones the same in whatever form and order they "
+        "came"
+    )
     classes: int
     train_examples: int
     test_examples: int
-    counts: list[ClassCount] = Field(description="Of each class, in the order of its label")
-    decisions: list[Decision]
-    warnings: list[str]
+    sha256: dict[str, str] | None = Field(
+        description="Of each uncompressed IDX file; null for an uploaded dataset"
+    )
+    counts: list[ClassCount] = Field(description="Of each class, in the order of its label, where uploaded")
+    decisions: list[Decision] = Field(description="What was detected or assumed about uploaded files")
+    warnings: list[str] = Field(description="Reasons to doubt an uploaded dataset")
+    created_at: datetime | None = Field(description="Null for a built-in dataset, and in a dry run")
 
 
-class DatasetPreview(DatasetSummary):
+class DatasetPreview(Dataset):
     """What would be stored."""
 
     images: list[PreviewImage] = Field(description="Up to 64 training images")
 
 
-class StoredDataset(DatasetSummary):
-    """A dataset of one's own."""
+class DatasetList(ResponseModel):
+    """The built-in datasets, then the caller's own."""
 
-    created_at: datetime
+    items: list[Dataset]

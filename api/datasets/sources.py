@@ -1,47 +1,21 @@
-"""What all readers of uploaded files have in common."""
+"""What all readers of uploaded files have in common: rows, and what labels may be."""
 
-import gzip
 import re
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
-from typing import IO, Any, Literal, cast
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-GZIP_MAGIC = b"\x1f\x8b"
+from api.datasets.files import Part, UnreadableData
+
 CHUNK_ROWS = 512
 """Images in memory at once."""
 MOST_SIDE = 512
 """Pixels along a side of images that come as numbers."""
 
-Part = Literal["train", "test"]
 Label = int | str
-
-
-class UnreadableData(Exception):
-    """One sentence about an uploaded file: what is wrong with it, and in which row or member."""
-
-
-@dataclass(frozen=True)
-class UploadedFile:
-    """A file on this machine's disk, under the name that its sender gave it."""
-
-    name: str
-    path: Path
-
-    def read_start(self, size: int = 8) -> bytes:
-        """The first bytes of its content, unpacked if it is gzipped."""
-        with self.open() as file:
-            return read_exactly(file, size, partial=True)
-
-    def open(self) -> IO[bytes]:
-        """Its content, unpacked if it is gzipped."""
-        with self.path.open("rb") as file:
-            is_packed = file.read(len(GZIP_MAGIC)) == GZIP_MAGIC
-        return cast("IO[bytes]", gzip.open(self.path) if is_packed else self.path.open("rb"))
 
 
 @dataclass(frozen=True)
@@ -68,42 +42,6 @@ class Rows:
 
 
 RowStream = Iterator[Rows]
-
-
-@contextmanager
-def naming(name: str) -> Iterator[None]:
-    """Put a file's name before the errors that are raised inside.
-
-    Raises:
-        UnreadableData: so.
-    """
-    try:
-        yield
-    except UnreadableData as fault:
-        raise UnreadableData(f"{name}: {fault}") from None
-
-
-def parse_part(name: str) -> Part:
-    """Whether a file holds training or test images, by its name."""
-    return "test" if re.search(r"t10k|(?<![a-z])test", name.lower()) else "train"
-
-
-def read_exactly(file: IO[bytes], size: int, *, partial: bool = False) -> bytes:
-    """The next `size` bytes, or fewer at the end if `partial`.
-
-    Raises:
-        UnreadableData: the file ends before, or cannot be unpacked.
-    """
-    try:
-        content = bytearray()
-        while len(content) < size and (block := file.read(size - len(content))):
-            content += block
-    except Exception as error:
-        # gzip, zlib and zipfile have many errors for what is damaged.
-        raise UnreadableData(f"is damaged ({str(error) or type(error).__name__})") from None
-    if len(content) < size and not partial:
-        raise UnreadableData("ends too early: it is truncated")
-    return bytes(content)
 
 
 def check_image_shape(height: int, width: int) -> None:

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from api.datasets.files import UnreadableData
 from api.datasets.image_members import resize_image
-from api.datasets.sources import CHUNK_ROWS, Label, Rows, UnreadableData
+from api.datasets.sources import CHUNK_ROWS, Label, Rows
 from models.spec import PIXELS
 
 Keys = NDArray[np.uint64]

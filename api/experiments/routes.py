@@ -7,6 +7,7 @@ from fastapi import APIRouter, Depends, Query, Request, Response, status
 from fastapi.concurrency import run_in_threadpool
 from sqlalchemy.orm import Session
 
+from api.datasets.resolution import ContentFinderDep, FindContent, resolve_experiment
 from api.experiments import schemas
 from api.experiments.cost_estimate import estimate_experiment_cost
 from api.experiments.following import (
@@ -90,7 +91,7 @@ _WITH_OVERRIDES: dict[str, Any] = {
     body=RequestBody(ExperimentSpec, alternative=_WITH_OVERRIDES),
 )
 def parse_experiment(
-    body: BodyDep, settings: SettingsDep, request: Request
+    body: BodyDep, settings: SettingsDep, request: Request, find_content: ContentFinderDep
 ) -> tuple[str | None, ExperimentSpec]:
     """The preset's name, if any, and an experiment that can be trained."""
     preset, database = None, get_database(request)
@@ -104,6 +105,7 @@ def parse_experiment(
         spec = validate_document(ExperimentSpec, document)
     else:
         spec = validate_json(ExperimentSpec, body)
+    spec = resolve_experiment(spec, find_content)
     _check_jobs(spec, settings)
     _check_follow_up(spec, _get_pilot(spec.confirms, database))
     _check_datasets(spec, settings)
@@ -286,6 +288,7 @@ async def stream_events(
 def extend_experiment(
     experiment_id: ExperimentId,
     extension: Annotated[Extension, Depends(parse_body(Extension))],
+    find_content: ContentFinderDep,
     database: DatabaseDep,
     serializer: SerializerDep,
     settings: SettingsDep,
@@ -297,10 +300,10 @@ def extend_experiment(
         row = store.get_experiment(session, experiment_id)
     pilot = _get_pilot(row.confirms, database)
     # Before the lock: a dataset may have to be downloaded.
-    _check_datasets(_extend(row.document, extension, settings, pilot), settings)
+    _check_datasets(_extend(row.document, extension, settings, pilot, find_content), settings)
     with idempotent.executed(), database.write() as session:
         experiment = store.lock_experiment(session, experiment_id)
-        after = _extend(experiment.document, extension, settings, pilot)
+        after = _extend(experiment.document, extension, settings, pilot, find_content)
         jobs = [job.id for job in store.extend_experiment(session, experiment, after)]
         stored = idempotent.store_response(
             session, serializer.serialize(session, [experiment])[0], status.HTTP_202_ACCEPTED
@@ -310,11 +313,16 @@ def extend_experiment(
 
 
 def _extend(
-    document: Document, extension: Extension, settings: Settings, pilot: Document | None
+    document: Document,
+    extension: Extension,
+    settings: Settings,
+    pilot: Document | None,
+    find_content: FindContent,
 ) -> ExperimentSpec:
     """The extended experiment, within this installation's limits; errors point into the extension."""
     try:
         after = validate_document(ExperimentSpec, extension.apply_to(document))
+        after = resolve_experiment(after, find_content)
         _check_jobs(after, settings)
         _check_follow_up(after, pilot)
     except InvalidSpec as error:

@@ -35,7 +35,8 @@ _TAG_DESCRIPTIONS = {
     "experiments": "Variants of one specification, each trained with each seed.",
     "reports": "Comparisons of finished jobs, with their statistics and limits.",
     "predictions": "Predictions of trained models for images.",
-    "catalogue": "Available techniques, datasets and presets.",
+    "datasets": "Built-in and uploaded images to train on.",
+    "catalogue": "Available techniques and presets.",
     "keys": "API keys and the audit trail, for keys with the scope admin.",
     "webhooks": "URLs that receive a message when a job ends.",
     "health": "Liveness, readiness and metrics.",
@@ -74,6 +75,8 @@ class RequestBody:
     """Schema of another JSON document that is accepted, too."""
     formats: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Schemas by further media types."""
+    is_json: bool = True
+    """Whether the body may be the model's JSON document."""
 
 
 def documented(
@@ -166,7 +169,7 @@ def _extend_operation(operation: dict[str, Any], route: RouteContext) -> list[ty
         schema: dict[str, Any] = {"$ref": _SCHEMA.format(model=body.model.__name__)}
         if body.alternative is not None:
             schema = {"anyOf": [schema, body.alternative]}
-        formats = {"application/json": schema, **body.formats}
+        formats = {**({"application/json": schema} if body.is_json else {}), **body.formats}
         content = {media_type: {"schema": schema} for media_type, schema in formats.items()}
         operation["requestBody"] = {"required": True, "content": content}
         if "request" in examples:

@@ -2,11 +2,12 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 from fastapi import APIRouter, Depends, Query, Response, status
 from pydantic import Field
 
+from api.datasets.resolution import ContentFinderDep, resolve_job
 from api.http import problem_types
 from api.http.bodies import BATCH, parse_body
 from api.http.dependencies import ArtifactsDep, CallerDep, DatabaseDep, DispatchDep, DryRun, SettingsDep
@@ -25,7 +26,16 @@ from models.store.job_search import SortOrder, find_jobs
 from models.store.jobs import NewJob
 from models.store.transitions import get_job
 
+T = TypeVar("T")
+
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"], route_class=StrictQueryRoute)
+
+
+def parse_batch(
+    batch: Annotated[JobBatch, Depends(parse_body(JobBatch))], find_content: ContentFinderDep
+) -> JobBatch:
+    """The posted jobs, with the content of their datasets."""
+    return JobBatch(jobs=tuple(_check_each(batch, lambda spec: resolve_job(spec, find_content))))
 
 
 @router.post(
@@ -36,7 +46,7 @@ router = APIRouter(prefix="/v1/jobs", tags=["jobs"], route_class=StrictQueryRout
 )
 @documented(problem_types.DATASET_UNAVAILABLE, problem_types.OVER_BUDGET, problem_types.OVER_QUOTA)
 def create_jobs(
-    batch: Annotated[JobBatch, Depends(parse_body(JobBatch))],
+    batch: Annotated[JobBatch, Depends(parse_batch)],
     caller: CallerDep,
     database: DatabaseDep,
     settings: SettingsDep,
@@ -68,16 +78,17 @@ def create_jobs(
     return stored
 
 
-def _check_each(batch: JobBatch, check: Callable[[JobSpec], object]) -> None:
-    """Run `check` on each job; the errors' pointers lead into the batch.
+def _check_each(batch: JobBatch, check: Callable[[JobSpec], T]) -> list[T]:
+    """What `check` returns of each job; the errors' pointers lead into the batch.
 
     Raises:
         InvalidSpec: of the type of the first error.
     """
+    results: list[T] = []
     errors: list[tuple[type[InvalidSpec], FieldError]] = []
     for index, spec in enumerate(batch.jobs):
         try:
-            check(spec)
+            results.append(check(spec))
         except InvalidSpec as error:
             errors += [
                 (type(error), FieldError(f"/jobs/{index}{fault.pointer}", fault.detail))
@@ -85,6 +96,7 @@ def _check_each(batch: JobBatch, check: Callable[[JobSpec], object]) -> None:
             ]
     if errors:
         raise errors[0][0]([fault for _, fault in errors])
+    return results
 
 
 class CancelQuery(JobFilterQuery):

@@ -20,6 +20,10 @@ def load_source(
     """
     overrides = dict(document)
     source = overrides.pop("from")
+    for part in (overrides, overrides.get("base")):
+        dataset = part.get("dataset") if isinstance(part, dict) else None
+        if isinstance(dataset, dict) and "name" in dataset:
+            dataset.setdefault("content", None)  # not that of the source's dataset
     try:
         return load(session, parse_id("job or experiment", str(source))), overrides
     except NotFound as error:

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
 from api.http.pagination import CursorQuery, FieldNames, LimitQuery, SortQuery
-from models.dataset_cards import DatasetName
+from models.dataset_cards import NAME_PATTERN
 from models.errors import FieldError, InvalidSpec
 from models.metrics import METRICS
 from models.states import JobState
@@ -55,7 +55,9 @@ class ListQuery(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     technique: Annotated[list[str], REPEATED] = Field([], description="Those that use any of these")
-    dataset: Annotated[list[DatasetName], REPEATED] = Field([], description="Any of these")
+    dataset: Annotated[list[Annotated[str, Field(pattern=NAME_PATTERN)]], REPEATED] = Field(
+        [], description="Any of these"
+    )
     label: Annotated[
         list[Annotated[str, Field(max_length=264, pattern=r"^[^\x00=]+=[^\x00]*$")]], REPEATED
     ] = Field([], description="`name=value`; those that have any of these")

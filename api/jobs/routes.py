@@ -8,6 +8,7 @@ from cachetools import LRUCache
 from fastapi import APIRouter, Depends, Query, Request, Response, status
 from fastapi.concurrency import run_in_threadpool
 
+from api.datasets.resolution import ContentFinderDep, resolve_job
 from api.http import problem_types
 from api.http import schemas as http_schemas
 from api.http.bodies import BodyDep, JsonObject, may_name, parse_body, validate_document, validate_json
@@ -52,6 +53,7 @@ from api.jobs.queries import JobQuery
 from api.jobs.status_loader import JobStatusLoader
 from api.jobs.updates import JobUpdates, JobUpdatesDep
 from models.cost import check_budget
+from models.dataset_cards import DATASETS
 from models.datasets import ensure_available
 from models.documents import merge_patch
 from models.errors import NotFound
@@ -79,11 +81,15 @@ _CLONE: dict[str, Any] = {
 
 
 @documented(problem_types.NOT_JSON, problem_types.INVALID_SPEC, body=RequestBody(JobSpec, alternative=_CLONE))
-async def parse_job(body: BodyDep, request: Request) -> JobSpec:
-    """The posted specification, or that of a stored job with overrides."""
-    if not may_name(body, "from"):
-        return await parse_body(JobSpec)(body)
-    return await run_in_threadpool(_resolve_clone, body, get_database(request))
+async def parse_job(body: BodyDep, request: Request, find_content: ContentFinderDep) -> JobSpec:
+    """The posted specification, or that of a stored job with overrides, with the content of its dataset."""
+    if may_name(body, "from"):
+        spec = await run_in_threadpool(_resolve_clone, body, get_database(request))
+    else:
+        spec = await parse_body(JobSpec)(body)
+    if spec.dataset.name in DATASETS:
+        return spec
+    return await run_in_threadpool(resolve_job, spec, find_content)
 
 
 def _resolve_clone(body: bytes, database: Database) -> JobSpec:

@@ -21,7 +21,6 @@ from api.reports.schemas import (
     VariantReport,
 )
 from api.reports.verdicts import Outline, build_headline, build_methods, describe_sources
-from models.dataset_cards import DATASETS
 from models.experiments import find_confounders
 from models.formatting import format_count
 from models.inference import Plan
@@ -191,11 +190,11 @@ def compare(
                 sha256=sorted(
                     {job.result.dataset_sha256 for job in done if job.dataset == name and job.result}
                 ),
-                classes=DATASETS[name].classes,
-                test_examples=DATASETS[name].test_examples,
+                classes=dataset.classes,
+                test_examples=dataset.card.test_examples,
                 judged_models=subject.judged.get(name),
             )
-            for name in dict.fromkeys(job.dataset for job in everything)
+            for name, dataset in _find_datasets(everything).items()
         ],
         engines=sorted({_describe_engine(job.result) for job in done if job.result is not None}),
         notes=_build_notes(
@@ -216,6 +215,11 @@ def describe_judged(dataset: str, count: int) -> str:
         f"Judged on the test images of {dataset} so far: {format_count(count, 'model')}. The more models are "
         "chosen among by what they do on these images, the less they say about others."
     )
+
+
+def _find_datasets(jobs: Sequence[Job]) -> dict[str, DatasetSpec]:
+    """The datasets of jobs by their names."""
+    return {job.dataset: DatasetSpec.model_validate(job.spec["dataset"]) for job in jobs}
 
 
 def _describe_absence(job: Job) -> str:
@@ -347,7 +351,7 @@ def _build_notes(
     if repeated > 0:
         notes.append(f"Left out: {format_count(repeated, 'job')} with the same variant and seed as another.")
     if results:
-        rows = min(DATASETS[job.dataset].test_examples for job in jobs)
+        rows = min(dataset.card.test_examples for dataset in _find_datasets(jobs).values())
         mean = sum(result.test_accuracy for result in results) / len(results)
         error = 100 * compute_proportion_standard_error(mean, rows)
         notes.append(

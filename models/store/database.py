@@ -14,7 +14,7 @@ from sqlalchemy.orm import ORMExecuteState, Session, sessionmaker, with_loader_c
 from models.errors import ServiceUnavailable
 from models.settings import Settings
 from models.store.engine import SQLITE_BUSY_MILLISECONDS, make_engine
-from models.store.tables import Experiment, Job, Webhook
+from models.store.tables import Dataset, Experiment, Job, Webhook
 
 UNFILTERED = {"all_owners": True}
 """Execution options of a query over the rows of all owners in a session that is limited to one."""
@@ -31,7 +31,7 @@ def _prepare_query(query: ORMExecuteState) -> None:
     query.statement = query.statement.options(
         *(
             with_loader_criteria(table, table.owner == owner, include_aliases=True)
-            for table in (Job, Experiment, Webhook)
+            for table in (Job, Experiment, Webhook, Dataset)
         )
     )
 

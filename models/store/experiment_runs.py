@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from sqlalchemy import ColumnElement, and_, func, or_, select
 from sqlalchemy.orm import Session
 
+from models.dataset_cards import DATASETS
 from models.errors import Conflict
 from models.experiments import ExperimentSpec
 from models.run_key import RunKey
@@ -102,17 +103,21 @@ def find_reusable_jobs(session: Session, specs: Collection[JobSpec], *, owner: s
     That is: with the dataset and the engine of the newest result on that dataset, as the workers are now.
     """
     same_today: list[ColumnElement[bool]] = []
-    for dataset in sorted({spec.dataset.name for spec in specs}):
+    datasets = {spec.dataset.content.digest if spec.dataset.content else spec.dataset.name for spec in specs}
+    for dataset in sorted(datasets):
+        # An uploaded dataset is known by its digest: its name may have stood for other images.
+        is_named = dataset in DATASETS
+        of_dataset = Job.dataset == dataset if is_named else Result.dataset_sha256 == dataset
         newest = session.execute(
             select(*_ENGINE)
             .join(Job, Job.id == Result.job_id)
-            .where(Job.dataset == dataset)
+            .where(of_dataset)
             .order_by(Job.finished_at.desc(), Job.id.desc())
             .limit(1)
         ).one_or_none()
         if newest is not None:
             same = [column == value for column, value in zip(_ENGINE, newest, strict=True)]
-            same_today.append(and_(Job.dataset == dataset, *same))
+            same_today.append(and_(of_dataset, *same))
     if not same_today:
         return {}
     query = (
@@ -160,6 +165,7 @@ def get_variance_over_seeds(
         .join(Job, Job.id == Run.job_id)
         .where(
             Job.dataset == dataset.name,
+            *([Result.dataset_sha256 == dataset.content.digest] if dataset.content else []),
             Job.epochs == epochs,
             metrics.parameters.in_(parameters),
             metrics.test_loss < compute_chance_loss(dataset.classes),

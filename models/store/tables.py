@@ -323,6 +323,21 @@ class Counter(Base):
     value: Mapped[float]
 
 
+class Dataset(Base):
+    """An uploaded dataset under its owner's name for it; its images are in the artifact store, by digest."""
+
+    __tablename__ = "datasets"
+
+    owner: Mapped[str] = mapped_column(ID, primary_key=True)
+    name: Mapped[str] = mapped_column(String(63), primary_key=True)
+    digest: Mapped[str] = mapped_column(String(64), index=True)
+    train_examples: Mapped[int]
+    test_examples: Mapped[int]
+    summary: Mapped[dict[str, Any]]
+    """Images of each class, what was decided about the files, and warnings."""
+    created_at: Mapped[datetime]
+
+
 class IdempotencyKey(Base):
     """A request that a client may send again: the same key and body get the first answer."""
 

@@ -25,6 +25,7 @@ from models.store.tables import LOCAL_OWNER
 from models.store.transitions import get_database_now
 from tests.factories import finish_job, finished_job, job_in, result_record
 from tests.integration.api.conftest import TestClient
+from tests.unit.api.datasets.forms import as_keras, draw
 
 JOB = {
     "name": "dropout",
@@ -107,6 +108,7 @@ def walk(settings: Settings, database: Database) -> dict[str, Any]:
         _jobs(recorder, settings, database)
         _experiments(recorder, database)
         _batches(recorder)
+        _datasets(recorder)
         _keys(recorder)
         _webhooks(recorder, database)
         _refusals(recorder)
@@ -170,6 +172,13 @@ def _predictions(recorder: Recorder, job: str) -> None:
     with patch.object(predictions, "predict", lambda _settings, job_ids, _images: [[ONE]] * len(job_ids)):
         recorder.request("POST", f"/v1/jobs/{job}/predict", json=posted)
         recorder.request("POST", f"/v1/predict?job={job}", json=posted)
+
+
+def _datasets(recorder: Recorder) -> None:
+    form = {"data": {"name": "letters"}, "files": [("files", tuple(*as_keras(draw(2, 2, 2)).items()))]}
+    recorder.request("POST", "/v1/datasets?dry_run=true", **form)
+    recorder.request("POST", "/v1/datasets", **form)
+    recorder.request("DELETE", "/v1/datasets/letters")
 
 
 def _experiments(recorder: Recorder, database: Database) -> None:

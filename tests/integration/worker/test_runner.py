@@ -11,7 +11,11 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from api.app import create_app
-from models.artifacts import ArtifactStore
+from api.datasets.files import UploadedFile
+from api.datasets.importing import import_dataset
+from api.datasets.schemas import DatasetOptions
+from models.artifacts import ArtifactStore, get_dataset_file
+from models.dataset_cards import DatasetContent
 from models.errors import LeaseLost, NotFound
 from models.records import Progress, ResultRecord
 from models.settings import Settings
@@ -23,7 +27,8 @@ from models.store.rescue import rescue_abandoned
 from models.store.tables import Job
 from tests.factories import job_spec
 from tests.integration.api.conftest import TestClient
-from worker.datasets import load, split_dataset
+from tests.unit.api.datasets.forms import as_keras, draw
+from worker.datasets import load, load_uploaded, split_dataset
 from worker.lease import Lease
 from worker.program import ProgramCache
 from worker.runner import Runner
@@ -275,3 +280,41 @@ def test_non_finite_weights_with_a_finite_objective_are_divergence(
     job_id = queued(database, spec)
     runner.run_next()
     assert job_now(database, job_id).error_code == "diverged"
+
+
+def upload_letters(database: Database, store: ArtifactStore, folder: Path) -> DatasetContent:
+    """A dataset with three classes, stored as the API does."""
+    files = []
+    for index, (name, content) in enumerate(as_keras(draw(train=160, test=20)).items()):
+        (folder / str(index)).write_bytes(content)
+        files.append(UploadedFile(name, folder / str(index)))
+    imported = import_dataset(files, DatasetOptions(), folder, 10_000_000)
+    imported.write_archive(folder / "archive.npz")
+    store.put_file(get_dataset_file(imported.digest), folder / "archive.npz")
+    return DatasetContent(digest=imported.digest, classes=3, train_examples=160, test_examples=20)
+
+
+def test_a_job_on_an_uploaded_dataset_is_trained_by_digest(
+    database: Database, runner: Runner, database_settings: Settings, tmp_path: Path
+) -> None:
+    store = ArtifactStore(database_settings)
+    content = upload_letters(database, store, tmp_path)
+    dataset = {"name": "letters", "content": content.model_dump(), "train_samples": None}
+    spec = job_spec(dataset=dataset, regularization={"label_smoothing": {"alpha": 0.1}})
+    job_id, gone_id = queued(database, spec), queued(database, spec.model_copy(update={"seed": 1}))
+    assert runner.run_next()
+    result = job_now(database, job_id).result
+    assert result is not None
+    assert result.dataset_sha256 == content.digest
+    with database.read() as session:
+        details = jobs.get_job_details(session, job_id).result
+        assert details is not None
+        confusion = details.confusion
+    assert np.array(confusion).shape == (3, 3)
+    predictions = store.get(result.predictions_path, sha256=result.predictions_sha256)
+    assert np.load(io.BytesIO(predictions)).shape == (20, 3)
+    store.remove(get_dataset_file(content.digest))
+    load_uploaded.cache_clear()
+    assert runner.run_next()
+    job = job_now(database, gone_id)
+    assert (job.state, job.error_code) == (JobState.FAILED, "dataset_unavailable")

@@ -21,6 +21,9 @@ from tests.factories import EVERY_TECHNIQUE_TOGETHER, job_spec
 CNN = {"family": "cnn", "filters": [4], "hidden_units": [8]}
 
 
+CONTENT = {"digest": "a" * 64, "classes": 26, "train_examples": 900, "test_examples": 90}
+
+
 def read(document: dict[str, Any]) -> JobSpec:
     """As the API reads a body: from JSON text."""
     return JobSpec.model_validate_json(json.dumps(document))
@@ -44,7 +47,8 @@ def test_the_empty_document_is_the_seed_experiments_plain_network() -> None:
         ({"model": {"layers": 2}}, ("model", "layers")),
         ({"regularization": {"magic": {}}}, ("regularization", "magic")),
         ({"regularization": {"dropout": {"ratio": 0.5}}}, ("regularization", "dropout", "ratio")),
-        ({"dataset": {"name": "cifar10"}}, ("dataset", "name")),
+        ({"dataset": {"name": "no/such"}}, ("dataset", "name")),
+        ({"dataset": {"content": CONTENT | {"classes": 63}}}, ("dataset", "content", "classes")),
         ({"dataset": {"train_samples": 99}}, ("dataset", "train_samples")),
         ({"dataset": {"label_noise": 1.01}}, ("dataset", "label_noise")),
         ({"dataset": {"validation_fraction": 0.51}}, ("dataset", "validation_fraction")),
@@ -360,8 +364,28 @@ class TestSpecHash:
         assert read(document).spec_hash == expected
 
 
-def test_the_datasets_of_the_catalogue_are_the_ones_a_spec_may_name() -> None:
-    assert set(DATASETS) == set(DatasetSpec.model_json_schema()["properties"]["name"]["enum"])
+def test_a_specification_names_the_datasets_of_the_catalogue() -> None:
+    assert all(f"`{name}`" in (DatasetSpec.model_fields["name"].description or "") for name in DATASETS)
+
+
+def test_the_hash_of_an_uploaded_dataset_holds_its_digest_and_not_its_name() -> None:
+    letters = read({"dataset": {"name": "letters", "content": CONTENT}})
+    renamed = read({"dataset": {"name": "mine", "content": CONTENT}})
+    changed = read({"dataset": {"name": "letters", "content": CONTENT | {"digest": "b" * 64}}})
+    assert letters.spec_hash == renamed.spec_hash != changed.spec_hash
+    assert (letters.dataset.classes, letters.dataset.rows, letters.dataset.training_examples) == (
+        26,
+        900,
+        720,
+    )
+
+
+def test_a_specification_is_checked_against_the_content_once_it_is_known() -> None:
+    assert read({"dataset": {"name": "letters", "train_samples": 1_000}}).dataset.rows == 1_000
+    with pytest.raises(ValidationError, match="letters has 900 training examples"):
+        read({"dataset": {"name": "letters", "train_samples": 1_000, "content": CONTENT}})
+    with pytest.raises(ValidationError, match="mnist is built in"):
+        read({"dataset": {"name": "mnist", "content": CONTENT}})
 
 
 def test_factory_changes_are_a_merge_patch() -> None:

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from api.datasets.files import UnreadableData, UploadedFile
 from api.datasets.importing import ImportedDataset, import_dataset
 from api.datasets.schemas import DatasetOptions
-from api.datasets.sources import UnreadableData, UploadedFile
 from tests.unit.api.datasets.forms import (
     FORMS,
     Files,

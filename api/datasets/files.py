@@ -1,0 +1,72 @@
+"""Uploaded files on the disk, and what is said of those that cannot be read."""
+
+import gzip
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Literal, cast
+
+GZIP_MAGIC = b"\x1f\x8b"
+
+Part = Literal["train", "test"]
+
+
+class UnreadableData(Exception):
+    """One sentence about an uploaded file: what is wrong with it, and in which row or member."""
+
+
+@dataclass(frozen=True)
+class UploadedFile:
+    """A file on this machine's disk, under the name that its sender gave it."""
+
+    name: str
+    path: Path
+
+    def read_start(self, size: int = 8) -> bytes:
+        """The first bytes of its content, unpacked if it is gzipped."""
+        with self.open() as file:
+            return read_exactly(file, size, partial=True)
+
+    def open(self) -> IO[bytes]:
+        """Its content, unpacked if it is gzipped."""
+        with self.path.open("rb") as file:
+            is_packed = file.read(len(GZIP_MAGIC)) == GZIP_MAGIC
+        return cast("IO[bytes]", gzip.open(self.path) if is_packed else self.path.open("rb"))
+
+
+@contextmanager
+def naming(name: str) -> Iterator[None]:
+    """Put a file's name before the errors that are raised inside.
+
+    Raises:
+        UnreadableData: so.
+    """
+    try:
+        yield
+    except UnreadableData as fault:
+        raise UnreadableData(f"{name}: {fault}") from None
+
+
+def parse_part(name: str) -> Part:
+    """Whether a file holds training or test images, by its name."""
+    return "test" if re.search(r"t10k|(?<![a-z])test", name.lower()) else "train"
+
+
+def read_exactly(file: IO[bytes], size: int, *, partial: bool = False) -> bytes:
+    """The next `size` bytes, or fewer at the end if `partial`.
+
+    Raises:
+        UnreadableData: the file ends before, or cannot be unpacked.
+    """
+    try:
+        content = bytearray()
+        while len(content) < size and (block := file.read(size - len(content))):
+            content += block
+    except Exception as error:
+        # gzip, zlib and zipfile have many errors for what is damaged.
+        raise UnreadableData(f"is damaged ({str(error) or type(error).__name__})") from None
+    if len(content) < size and not partial:
+        raise UnreadableData("ends too early: it is truncated")
+    return bytes(content)
