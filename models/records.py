@@ -75,7 +75,8 @@ class DiagnosticsRecord:
     first_layer: Annotated[
         tuple[str, ...],
         Field(
-            description="Incoming weights of the first hidden units of largest norm, each a square image: "
+            description="Incoming weights of the first hidden units of largest norm, or of a linear model's "
+            "classes in their order, each a square image: "
             "base64 of bytes, row by row; 128 is zero, 1 and 255 are minus and plus `first_layer_scale`"
         ),
     ]

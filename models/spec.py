@@ -195,7 +195,11 @@ class DatasetSpec(_Part):
         return self.rows - self.validation_examples
 
 
-HiddenUnits = Annotated[int, Field(ge=1, le=4096)]
+HiddenUnits = Annotated[
+    tuple[Annotated[int, Field(ge=1, le=4096)], ...],
+    Field(strict=False, max_length=8),
+    bound_length(8),
+]
 Activation = Literal["relu", "tanh", "sigmoid", "gelu"]
 
 
@@ -203,11 +207,11 @@ class Mlp(_Part):
     """A fully connected network, before any regularization."""
 
     family: Literal["mlp"] = Field("mlp", description="`mlp`: fully connected layers only; the default")
-    hidden_units: Annotated[
-        tuple[HiddenUnits, ...],
-        Field(strict=False, max_length=8, json_schema_extra={"minItems": 1}),
-        bound_length(8, if_empty="give at least one hidden layer"),
-    ] = Field((512, 512), description="Units of each hidden layer, 1 to 4096, in 1 to 8 layers")
+    hidden_units: HiddenUnits = Field(
+        (512, 512),
+        description="Units of each hidden layer, 1 to 4096, in 0 to 8 layers; `[]`: a linear model "
+        "(multinomial logistic regression)",
+    )
     activation: Activation = Field("relu", description="Activation of every hidden layer")
 
 
@@ -226,10 +230,8 @@ class Cnn(_Part):
     kernel_size: Literal[3, 5] = Field(
         3, description="Height and width of every kernel, in pixels; the padding is `same`"
     )
-    hidden_units: Annotated[tuple[HiddenUnits, ...], Field(strict=False, max_length=8), bound_length(8)] = (
-        Field(
-            (128,), description="Units of each fully connected layer after them, 1 to 4096, in 0 to 8 layers"
-        )
+    hidden_units: HiddenUnits = Field(
+        (128,), description="Units of each fully connected layer after them, 1 to 4096, in 0 to 8 layers"
     )
     activation: Activation = Field("relu", description="Activation of every convolution and hidden layer")
 
@@ -367,17 +369,13 @@ class JobSpec(_Part):
             ),
             *(
                 (
-                    technique and technique.rate and not self.model.hidden_units,
-                    f"/regularization/{name}/rate",
-                    (
-                        "it acts on fully connected hidden layers; give model.hidden_units or choose "
-                        "spatial_dropout"
-                    ),
+                    technique.strength
+                    and not self.model.hidden_units
+                    and self.model.family in technique.families_that_need_hidden_units,
+                    "/".join(filter(None, ("/regularization", name, technique.strength_parameter))),
+                    "it acts on hidden layers, and here are none; give model.hidden_units, or omit it",
                 )
-                for name, technique in (
-                    ("dropout", techniques.dropout),
-                    ("gaussian_dropout", techniques.gaussian_dropout),
-                )
+                for name, technique in active.items()
             ),
             (
                 stopping and stopping.start_epoch > training.epochs,

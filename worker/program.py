@@ -70,9 +70,9 @@ class CompiledProgram:
     def __init__(self, spec: JobSpec) -> None:
         self._clock = StepClock()
         self.network = build_network(spec, CompiledLayers(self._clock))
-        self._trained = keras.Model(
-            self.network.input, [self.network.output, *get_hidden_outputs(self.network)]
-        )
+        # In a list of its own, because a model unpacks a list of one output.
+        outputs = [self.network.output], get_hidden_outputs(self.network)
+        self._trained = keras.Model(self.network.input, outputs)
         self._inputs = Inputs(spec, self._clock)
         self._objective = Objective(spec, self.network)
         self._rules = StepRules(spec, self.network)
@@ -198,7 +198,7 @@ class CompiledProgram:
         trained = self.network.trainable_variables
         seen, targets = self._inputs.prepare(images, labels)
         with tf.GradientTape() as tape:
-            logits, *hidden = self._trained(seen, training=True)
+            [logits], hidden = self._trained(seen, training=True)
             penalty = self._objective.compute_penalty(logits, hidden)
             objective = self._objective.compute_data_loss(logits, targets) + penalty
         gradients = tape.gradient(objective, [variable.value for variable in trained])

@@ -57,9 +57,11 @@ def compute_diagnostics(network: keras.Model, calibration: tuple[CalibrationBin,
     edges = np.concatenate([-half[:0:-1], half])
     counts = sum(np.histogram(value[value != 0], edges)[0] for value in values)
     # The first kernel is (pixels, units) of a dense layer, or (side, side, 1, filters) of a convolution. Its
-    # units of largest norm become images of bytes, 128 for a weight of 0.
+    # units of largest norm become images of bytes, 128 for a weight of 0. A linear model's only kernel has a
+    # unit for each class: all of them, in their order.
     units = values[0].reshape(-1, values[0].shape[-1]).T.astype(np.float64)
-    strongest = units[np.argsort(-np.linalg.norm(units, axis=1), kind="stable")[:_UNITS_SHOWN]]
+    by_norm = np.argsort(-np.linalg.norm(units, axis=1), kind="stable")[:_UNITS_SHOWN]
+    strongest = units[by_norm] if len(values) > 1 else units
     scale = float(abs(strongest).max())
     images = np.rint(128 + 127 * strongest / (scale or 1.0)).astype(np.uint8)
     return DiagnosticsRecord(

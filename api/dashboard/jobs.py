@@ -1,5 +1,7 @@
 """Pages about jobs: the list, one job, and several compared."""
 
+import base64
+import io
 import json
 from collections.abc import Mapping, Sequence
 from itertools import chain
@@ -71,9 +73,12 @@ def show_job(
         events = store.get_events(session, job_id)
         variants = find_variants(session, job_id)
         job = job_serializers.serialize_job_details(row, position)
+        is_linear = job.spec["model"] == job.spec["model"] | {"family": "mlp", "hidden_units": []}
+        diagnostics = row.result.diagnostics if row.result and is_linear else None
     return render(
         "job.html.jinja",
         job=job,
+        class_images=render_class_images(diagnostics) if diagnostics else [],
         progress=format_progress(job),
         events=events,
         variants=variants,
@@ -114,6 +119,24 @@ def compare_jobs(
     )
 
 
+def render_class_images(diagnostics: Mapping[str, Any]) -> list[str]:
+    """A linear model's weights for each class as PNG data URLs: red above zero, blue below, white at zero."""
+    from PIL import Image  # noqa: PLC0415 (needed by few pages)
+
+    fading = [255 - 2 * abs(level - 128) for level in range(256)]
+    shades = [
+        (255, max(fade, 0), max(fade, 0)) if level >= 128 else (max(fade, 0), max(fade, 0), 255)
+        for level, fade in enumerate(fading)
+    ]
+    side, urls = diagnostics["first_layer_side"], []
+    for pixels in diagnostics["first_layer"]:
+        image, file = Image.frombytes("P", (side, side), base64.b64decode(pixels)), io.BytesIO()
+        image.putpalette(bytes(chain(*shades)))
+        image.save(file, "PNG")
+        urls.append(f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}")
+    return urls
+
+
 def format_progress(job: job_schemas.Job) -> str:
     """A job's progress in a few words."""
     epoch = f"epoch {job.progress.epoch} of {job.progress.epochs}"
@@ -134,13 +157,15 @@ def summarize(spec: Mapping[str, Any]) -> list[tuple[str, str]]:
     optimizer = training["optimizer"]
     samples = dataset["train_samples"]
     network = (
-        f"fully connected, {' - '.join(map(str, model['hidden_units']))} hidden units"
-        if model["family"] == "mlp"
-        else "convolutional"
-    )
+        "convolutional"
+        if model["family"] == "cnn"
+        else f"fully connected, {' - '.join(map(str, model['hidden_units']))} hidden units"
+    ) + f", {model['activation']}"
+    if model["family"] == "mlp" and not model["hidden_units"]:
+        network = "linear, without hidden layers"
     summary = [
         ("Dataset", dataset["name"] + (f", {format_count(samples, 'training image')}" if samples else "")),
-        ("Network", f"{network}, {model['activation']}"),
+        ("Network", network),
         ("Regularization", format_techniques(spec["regularization"])),
         ("Optimizer", f"{optimizer['name']}, learning rate {optimizer['learning_rate']:g}"),
         ("Training", f"{format_count(training['epochs'], 'epoch')}, batch size {training['batch_size']}"),

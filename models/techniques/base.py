@@ -33,6 +33,8 @@ class Technique(BaseModel):
     model_families: ClassVar[tuple[str, ...]] = ("mlp", "cnn")
     family_advice: ClassVar[str] = ""
     """Why it is for these families alone, and what to choose instead."""
+    families_that_need_hidden_units: ClassVar[tuple[str, ...]] = ()
+    """Model families in which its main parameter would do nothing in a model without `hidden_units`."""
     static_parameters: ClassVar[tuple[str, ...]] = ()
     """Parameters that are compiled in: each value needs a program of its own. Others are variables."""
     switches: ClassVar[tuple[str, ...]] = ()

@@ -10,6 +10,7 @@ class Dropout(Technique):
 
     strength_parameter = "rate"
     group = "Noise in the network"
+    families_that_need_hidden_units = ("mlp", "cnn")
     switches = ("input_rate", "rate")
 
     rate: float = Field(0.5, ge=0, le=0.9, description="Share of hidden units set to zero at each step")
@@ -67,6 +68,7 @@ class GaussianDropout(Technique):
 
     strength_parameter = "rate"
     group = "Noise in the network"
+    families_that_need_hidden_units = ("mlp", "cnn")
 
     rate: float = Field(
         0.5, ge=0, le=0.9, description="Strength: the numbers' standard deviation is sqrt(rate / (1 - rate))"

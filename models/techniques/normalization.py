@@ -11,6 +11,7 @@ class BatchNormalization(Technique):
     """Normalize each unit over the batch."""
 
     group = "Normalization"
+    families_that_need_hidden_units = ("mlp",)
     static_parameters = ("momentum", "position")
 
     momentum: float = Field(
@@ -41,6 +42,7 @@ class LayerNormalization(Technique):
     """Normalize each example over a layer's units."""
 
     group = "Normalization"
+    families_that_need_hidden_units = ("mlp",)
     static_parameters = ("position",)
 
     position: Literal["before_activation", "after_activation"] = Field(

@@ -11,7 +11,7 @@ class L1(Technique):
     strength_parameter = "factor"
     group = "Weights and activations"
 
-    factor: float = Field(1e-5, ge=0, le=1e-2, description="Lambda of the penalty, per weight")
+    factor: float = Field(1e-5, ge=0, le=10, description="Lambda of the penalty, per weight")
 
     about = TechniqueCard(
         title="L1 (lasso)",
@@ -55,6 +55,7 @@ class ActivityL1(Technique):
 
     strength_parameter = "factor"
     group = "Weights and activations"
+    families_that_need_hidden_units = ("mlp",)
 
     factor: float = Field(
         1e-4, ge=0, le=0.1, description="Lambda of the penalty, per hidden output, mean over the batch"
@@ -82,7 +83,9 @@ class ProximalL1(Technique):
     strength_parameter = "factor"
     group = "Weights and activations"
 
-    factor: float = Field(1e-4, ge=0, le=1e-2, description="Lambda of the penalty, per weight")
+    # Under Adam a step is as long as the learning rate, whatever the gradient: only a factor of 1 or more
+    # outweighs it, and empties the whole kernel.
+    factor: float = Field(1e-4, ge=0, le=10, description="Lambda of the penalty, per weight")
 
     about = TechniqueCard(
         title="Proximal L1 (exact zeros)",
@@ -159,6 +162,7 @@ class MaxNorm(Technique):
 
     strength_parameter = "limit"
     group = "Weights and activations"
+    families_that_need_hidden_units = ("mlp",)
 
     limit: float = Field(
         3.0, ge=0.5, le=10, description="Largest Euclidean norm of a unit's incoming weights"

@@ -19,6 +19,7 @@ from models.spec import (
 from tests.factories import EVERY_TECHNIQUE_TOGETHER, job_spec
 
 CNN = {"family": "cnn", "filters": [4], "hidden_units": [8]}
+LINEAR = {"hidden_units": []}
 
 
 CONTENT = {"digest": "a" * 64, "classes": 26, "train_examples": 900, "test_examples": 90}
@@ -53,7 +54,6 @@ def test_the_empty_document_is_the_seed_experiments_plain_network() -> None:
         ({"dataset": {"label_noise": 1.01}}, ("dataset", "label_noise")),
         ({"dataset": {"validation_fraction": 0.51}}, ("dataset", "validation_fraction")),
         ({"dataset": {"split_seed": -1}}, ("dataset", "split_seed")),
-        ({"model": {"hidden_units": []}}, ("model", "hidden_units")),
         ({"model": {"hidden_units": [1] * 9}}, ("model", "hidden_units")),
         ({"model": {"hidden_units": [0]}}, ("model", "hidden_units", 0)),
         ({"model": {"hidden_units": [16, 10**9]}}, ("model", "hidden_units", 1)),
@@ -149,6 +149,17 @@ def test_a_non_finite_number_is_refused(template: str, number: str) -> None:
             {"model": CNN | {"hidden_units": []}, "regularization": {"gaussian_dropout": {}}},
             "/regularization/gaussian_dropout/rate",
         ),
+        ({"model": LINEAR, "regularization": {"dropout": {}}}, "/regularization/dropout/rate"),
+        ({"model": LINEAR, "regularization": {"max_norm": {}}}, "/regularization/max_norm/limit"),
+        ({"model": LINEAR, "regularization": {"activity_l1": {}}}, "/regularization/activity_l1/factor"),
+        (
+            {"model": LINEAR, "regularization": {"batch_normalization": {}}},
+            "/regularization/batch_normalization",
+        ),
+        (
+            {"model": LINEAR, "regularization": {"layer_normalization": {}}},
+            "/regularization/layer_normalization",
+        ),
         (
             {"regularization": {"early_stopping": {"start_epoch": 11}}},
             "/regularization/early_stopping/start_epoch",
@@ -187,6 +198,11 @@ def test_a_contradiction_names_a_field(document: dict[str, Any], pointer: str) -
         {"model": CNN, "regularization": {"group_l1": {"factor": 0}}},
         {"model": CNN | {"hidden_units": []}, "regularization": {"dropout": {"rate": 0, "input_rate": 0.2}}},
         {"regularization": {"early_stopping": {"start_epoch": 10}}},
+        {"model": LINEAR, "regularization": {"dropout": {"rate": 0, "input_rate": 0.5}}},
+        {
+            "model": CNN | {"hidden_units": []},
+            "regularization": {"batch_normalization": {}, "max_norm": {}, "activity_l1": {}},
+        },
         {
             "regularization": {
                 "exponential_moving_average": {"decay": 0},

@@ -54,6 +54,16 @@ def test_pages_run_only_their_own_scripts_which_exist(client: httpx.Client, path
             assert client.get(url).status_code == 200, url
 
 
+def test_a_linear_model_is_called_so_and_shows_each_classs_weights(
+    client: httpx.Client, database: Database
+) -> None:
+    text = get_page(client, f"/jobs/{finished_job(database, job_spec(model={'hidden_units': []})).id}")
+    assert "linear, without hidden layers" in text
+    assert re.findall(r'<img src="data:image/png;base64,[^"]+" [^>]*alt="([^"]+)"', text) == [
+        "Weights of class 0"
+    ]
+
+
 def test_a_name_is_never_markup(client: httpx.Client, database: Database) -> None:
     job = create_job(database, name=HOSTILE_NAME, labels={"a": HOSTILE_NAME})
     for path in ("/jobs", f"/jobs/{job}", f"/compare?job={job}"):
