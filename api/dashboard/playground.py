@@ -11,7 +11,7 @@ from api.dashboard.rendering import PageRoute, RenderPageDep
 from api.http.dependencies import DatabaseDep
 from models.identifiers import ID_PATTERN
 from models.states import JobState
-from models.store.experiments import get_experiment_names
+from models.store.experiments import find_chosen_variants, get_experiment_names
 from models.store.job_search import JobFilter, find_jobs, load_listed_jobs
 from models.store.jobs import get_jobs
 
@@ -33,6 +33,8 @@ class Model:
     techniques: str
     accuracy: str
     regularized: bool
+    chosen: bool
+    """Whether validation chooses its variant among its experiment's."""
     seed: int
     dataset: str
 
@@ -47,21 +49,23 @@ def show_playground(
         # The address may request models older than those.
         missing = {job_id for job_id in (left, right) if job_id} - {job.id for job in jobs}
         jobs += load_listed_jobs(session, [job.id for job in get_jobs(session, sorted(missing))])
-        names = get_experiment_names(
-            session, sorted({job.experiment_id for job in jobs if job.experiment_id})
-        )
+        experiment_ids = sorted({job.experiment_id for job in jobs if job.experiment_id})
+        names = get_experiment_names(session, experiment_ids)
+        choices = find_chosen_variants(session, experiment_ids)
     models = []
     for job in jobs:
         if job.job_id is None:
             continue
         techniques, accuracy = list(job.spec["regularization"]), format_percent(job.test_accuracy)
+        chosen = job.variant is not None and choices.get(job.experiment_id or "") == job.variant
         model = Model(
             job_id=job.id,
-            label=f"{format_full_title(job)}: {accuracy}",
+            label=f"{format_full_title(job)}: {accuracy}{', chosen by validation' if chosen else ''}",
             group=names.get(job.experiment_id or "", _NO_EXPERIMENT),
             techniques=", ".join(name.replace("_", " ") for name in techniques) or "no regularization",
             accuracy=accuracy,
             regularized=bool(techniques),
+            chosen=chosen,
             seed=job.seed,
             dataset=job.dataset,
         )
@@ -88,7 +92,8 @@ def group_models(models: Sequence[Model]) -> dict[str, list[Model]]:
 def choose_pair(models: Sequence[Model]) -> tuple[Model, Model]:
     """An unregularized and a regularized model of the same dataset, `models` being sorted newest first.
 
-    Preferably of one experiment and seed, else of one experiment, else any; failing that, the two newest.
+    Preferably of one experiment and seed, else of one experiment, else any, and then with what validation
+    chooses; failing that, the two newest.
     """
     pairs = [
         (plain, regularized)
@@ -100,11 +105,12 @@ def choose_pair(models: Sequence[Model]) -> tuple[Model, Model]:
     if not pairs:
         return models[-1 if len(models) == 1 else 1], models[0]
 
-    def count_in_common(pair: tuple[Model, Model]) -> int:
+    def rank_pair(pair: tuple[Model, Model]) -> tuple[int, int]:
         plain, regularized = pair
+        chosen = plain.chosen + regularized.chosen
         if plain.group == _NO_EXPERIMENT or plain.group != regularized.group:
-            return 0
-        return 2 if plain.seed == regularized.seed else 1
+            return 0, chosen
+        return (2 if plain.seed == regularized.seed else 1), chosen
 
     # max() returns the first, and so the newest, of equally good pairs.
-    return max(pairs, key=count_in_common)
+    return max(pairs, key=rank_pair)

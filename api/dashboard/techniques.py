@@ -17,6 +17,7 @@ from api.experiments.presets import PRESETS
 from api.http.dependencies import DatabaseDep
 from models.documents import Document, merge_patch
 from models.experiments import FEWEST_PAIRS
+from models.selection import VariantMeans, choose_variant
 from models.store.experiment_runs import RunSummary, get_run_summaries
 from models.store.experiment_search import find_experiments
 from models.store.tables import Experiment
@@ -50,8 +51,10 @@ class Effect:
     baseline: Outcome
     variants: tuple[Outcome, ...]
     """Those that differ from the baseline in this technique alone."""
-    best_variant: str
-    """The one with the lowest test loss; its curves are drawn for one seed:"""
+    shown_variant: str
+    """The one that validation chooses, else the first; its curves are drawn for one seed:"""
+    not_chosen: str | None
+    """Why validation does not choose among several."""
     seed: int
     job_without: str
     job_with: str
@@ -143,15 +146,13 @@ def _compute_effect(session: Session, experiment: Experiment, variants: Sequence
     seeds = sorted(set.intersection(*(set(finished) for finished in runs.values())))
     if not seeds:
         return None
-    losses = {
-        name: mean(finished[seed].test_loss or 0.0 for seed in seeds) for name, finished in runs.items()
-    }
-    best = min(variants, key=lambda name: losses[name])
+    choice = _choose_among(experiment.document, {name: runs[name] for name in variants}, seeds)
+    shown = variants[0] if isinstance(choice, str) else choice.variant
     outcomes = {
         name: Outcome(
             name,
             filters.format_percent(mean(finished[seed].test_accuracy or 0.0 for seed in seeds)),
-            f"{losses[name]:.4f}",
+            f"{mean(finished[seed].test_loss or 0.0 for seed in seeds):.4f}",
         )
         for name, finished in runs.items()
     }
@@ -161,8 +162,23 @@ def _compute_effect(session: Session, experiment: Experiment, variants: Sequence
         seeds=len(seeds),
         baseline=outcomes[baseline],
         variants=tuple(outcomes[name] for name in variants),
-        best_variant=best,
+        shown_variant=shown,
+        not_chosen=choice if isinstance(choice, str) and len(variants) > 1 else None,
         seed=seeds[0],
         job_without=runs[baseline][seeds[0]].job_id,
-        job_with=runs[best][seeds[0]].job_id,
+        job_with=runs[shown][seeds[0]].job_id,
     )
+
+
+def _choose_among(
+    document: Document, runs: Mapping[str, Mapping[int, RunSummary]], seeds: Sequence[int]
+) -> VariantMeans | str:
+    """What validation chooses among these variants of an experiment, by seeds that all of them have."""
+    means = []
+    for name, finished in runs.items():
+        losses = [loss for seed in seeds if (loss := finished[seed].validation_loss) is not None]
+        accuracy = mean(finished[seed].test_accuracy or 0.0 for seed in seeds)
+        loss = mean(losses) if len(losses) == len(seeds) else None
+        means.append(VariantMeans(name, len(seeds), loss, accuracy))
+    variants = [variant for variant in document["variants"] if variant["name"] in runs]
+    return choose_variant(document | {"variants": variants, "seeds": seeds}, means, variants[0]["name"])

@@ -226,7 +226,7 @@ async def show_experiment(
     if_none_match: IfNoneMatch = None,
     prefer: Prefer = None,
 ) -> Response:
-    """An experiment: progress over all its jobs, and the best result so far.
+    """An experiment: progress over all its jobs, and what validation chooses at the end.
 
     `Retry-After` is the time until the next poll; with the last `ETag` in `If-None-Match` the response is 304
     while nothing has changed; with `Prefer: wait=N` it comes when a job changes state, or after N seconds.

@@ -63,6 +63,7 @@ class RunSummary:
     error: str | None
     test_accuracy: float | None
     test_loss: float | None
+    validation_loss: float | None
 
 
 def add_runs(
@@ -240,6 +241,7 @@ def get_run_summaries(session: Session, experiment_id: str) -> list[RunSummary]:
             Job.error_message,
             Result.__table__.c.test_accuracy,
             Result.__table__.c.test_loss,
+            Result.__table__.c.validation_loss,
         )
         .join(Job, Job.id == Run.job_id)
         .outerjoin(Result, Result.job_id == Job.id)

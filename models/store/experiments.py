@@ -13,7 +13,7 @@ from models.errors import Conflict, NotFound
 from models.experiments import ExperimentSpec
 from models.identifiers import create_id
 from models.run_key import RunKey
-from models.selection import VariantMeans
+from models.selection import VariantMeans, choose_variant
 from models.states import JobState
 from models.store.experiment_runs import add_runs, find_missing_runs, has_results
 from models.store.tables import LOCAL_OWNER, Experiment, Job, Result, Run
@@ -206,6 +206,20 @@ def get_progress(session: Session, experiment_ids: Sequence[str]) -> dict[str, E
             ),
         )
     return progress
+
+
+def find_chosen_variants(session: Session, experiment_ids: Sequence[str]) -> dict[str, str]:
+    """The variant that validation chooses, of each of these experiments that has ended and has one."""
+    progress = get_progress(session, experiment_ids)
+    ended = [experiment_id for experiment_id, one in progress.items() if one.finished]
+    chosen = {}
+    for experiment in session.scalars(select(Experiment).where(Experiment.id.in_(ended))):
+        document = experiment.document
+        baseline = document["baseline"] or document["variants"][0]["name"]
+        choice = choose_variant(document, progress[experiment.id].means, baseline)
+        if not isinstance(choice, str) and not experiment.auto_extending:
+            chosen[experiment.id] = choice.variant
+    return chosen
 
 
 class ExperimentProgressCache:

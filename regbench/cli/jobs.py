@@ -85,7 +85,7 @@ def jobs(
     \b
     Examples:
       regbench jobs --state running --state queued
-      regbench jobs --technique dropout --sort -test_accuracy --limit 5
+      regbench jobs --technique dropout --sort validation_loss --limit 5
       regbench jobs --metric 'test_accuracy>=0.98' --metric 'test_loss<0.1'
       regbench jobs --label sweep=7 --json | jq .result.test_accuracy
     """

@@ -19,6 +19,7 @@ def make_run(variant: str = "none", seed: int = 0, **changes: Any) -> RunSummary
         "error": None,
         "test_accuracy": 0.9,
         "test_loss": 0.3,
+        "validation_loss": 0.3,
     }
     return RunSummary(variant, seed, **(values | changes))
 
@@ -68,9 +69,17 @@ def test_titles_contain_errors_and_mark_reused_jobs() -> None:
 
 
 def make_model(
-    name: str, group: str, *, regularized: bool = False, seed: int = 0, dataset: str = "mnist"
+    name: str,
+    group: str,
+    *,
+    regularized: bool = False,
+    chosen: bool = False,
+    seed: int = 0,
+    dataset: str = "mnist",
 ) -> Model:
-    return Model(name, name, group, "", "", regularized=regularized, seed=seed, dataset=dataset)
+    return Model(
+        name, name, group, "", "", regularized=regularized, chosen=chosen, seed=seed, dataset=dataset
+    )
 
 
 def test_a_pair_shares_experiment_and_seed_if_possible() -> None:
@@ -85,6 +94,14 @@ def test_a_pair_shares_experiment_and_seed_if_possible() -> None:
     unrelated = make_model("unrelated", "two", dataset="fashion_mnist")
     assert choose_pair([unrelated, dropout]) == (dropout, unrelated)
     assert choose_pair([plain]) == (plain, plain)
+
+
+def test_of_pairs_with_as_much_in_common_validation_chooses() -> None:
+    plain, newest = make_model("plain", "one"), make_model("l1", "one", regularized=True)
+    chosen = make_model("l2", "one", regularized=True, chosen=True)
+    assert choose_pair([newest, chosen, plain]) == (plain, chosen)
+    other_seed = make_model("l2", "one", regularized=True, chosen=True, seed=1)
+    assert choose_pair([newest, other_seed, plain]) == (plain, newest)
 
 
 def test_groups_keep_the_order_of_their_newest() -> None:
