@@ -27,7 +27,7 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean with its uncertainty. `sd`, `low` and `high` are None for a single value."""
+    """A mean with its uncertainty; `sd` is None for a single value, `low` and `high` for fewer than three."""
 
     n: int
     mean: float
@@ -100,8 +100,8 @@ def estimate(values: Sequence[float]) -> Estimate | None:
     if array.size == 1:
         return Estimate(1, mean, None, None, None)
     sd = _compute_sd(array)
-    half = _compute_half_width(sd, array.size, CONFIDENCE)
-    return Estimate(array.size, mean, sd, mean - half, mean + half)
+    low, high = compute_mean_interval(values, level=1 - CONFIDENCE)
+    return Estimate(array.size, mean, sd, low, high)
 
 
 def compute_paired_difference(baseline: Sequence[float], variant: Sequence[float]) -> PairedDifference | None:

@@ -9,11 +9,10 @@ import math
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
-from api.reports.evidence import Evidence, Step
+from api.reports.evidence import Evidence, Measured, Step
 from api.reports.formatting import choose_digits
 from api.reports.schemas import Advice, Comparison, Consideration
-from models.experiments import FEWEST_PAIRS
-from models.statistics import compute_proportion_standard_error
+from models.experiments import FEWEST_PAIRS, Regime
 
 _SPARSE_FROM = 0.01
 _NO_LONGER = math.log(1.05)
@@ -59,14 +58,15 @@ def _advise_on_data(evidence: Evidence) -> Consideration:
     steps = evidence.find_steps(lambda item: item.variant.training_examples) if varied else {}
     advice = _describe_gain_along("training examples", steps, grows_with_size=False)
     rows = {rows for item in evidence.measured if (rows := item.variant.training_examples) is not None}
-    only = f" ({min(rows):,} examples)" if len(rows) == 1 else ""
+    alike = f"One size of training set was used ({min(rows, default=0):,} examples)."
+    not_tested = f"{alike} With fewer, a technique may gain more or less."
+    if len(rows) > 1:
+        not_tested = "The training sets differ in more than their size, which therefore was not tested."
     return Consideration(
         name="data",
         title="Training data size",
         advice=advice,
-        not_tested=None
-        if varied
-        else f"One size of training set was used{only}. With fewer, a technique may gain more or less.",
+        not_tested=None if varied else not_tested,
     )
 
 
@@ -132,7 +132,7 @@ def _advise_on_task(evidence: Evidence) -> Consideration:
         question
         for question, answered in (
             (
-                "wrong training labels",
+                "more or fewer wrong training labels",
                 any(evidence.has_difference(item, [_NOISE]) for item in evidence.measured),
             ),
             (
@@ -153,8 +153,7 @@ def _advise_on_task(evidence: Evidence) -> Consideration:
 
 def _describe_overfitting(evidence: Evidence) -> Iterator[Advice]:
     for item in evidence.measured:
-        accuracies = [seed.result.test_accuracy for seed in item.variant.seeds]
-        if all(_is_at_chance(accuracy, evidence) for accuracy in accuracies):
+        if evidence.is_at_chance(item):
             text = f"No model of {item.variant.name} does better than chance; nothing can be learned from it."
             yield _build_advice(text, item.get_reference("test_accuracy"))
     baseline = evidence.baseline
@@ -169,12 +168,6 @@ def _describe_overfitting(evidence: Evidence) -> Iterator[Advice]:
     yield _build_advice(
         text, baseline.get_reference("generalization_gap_loss"), baseline.get_reference("parameters")
     )
-
-
-def _is_at_chance(accuracy: float, evidence: Evidence) -> bool:
-    """Whether guessing a class would do as well, give or take three standard errors."""
-    chance = 1 / evidence.classes
-    return accuracy <= chance + 3 * compute_proportion_standard_error(chance, evidence.test_examples)
 
 
 def _describe_gain_along(unit: str, steps: dict[str, list[Step]], *, grows_with_size: bool) -> list[Advice]:
@@ -223,25 +216,42 @@ def _recommend_for_accuracy(evidence: Evidence) -> Iterator[Advice]:
     references = [reference for _, reference, _ in compared]
     pairs = max(gain.n for _, _, gain in compared)
     better = sorted(
-        ((item, gain) for item, _, gain in compared if gain.call == "higher"), key=lambda pair: -pair[1].mean
+        (
+            (item, gain)
+            for item, _, gain in compared
+            if gain.call == "higher" and not (gain.equivalence and gain.equivalence.equivalent)
+        ),
+        key=lambda pair: -pair[1].mean,
     )
-    if pairs < FEWEST_PAIRS:
+    if evidence.regime is Regime.INTERIM:
+        text = "Nothing is settled about accuracy before every planned run has ended."
+    elif pairs < FEWEST_PAIRS:
         text = (
             f"With {pairs} {'pair' if pairs == 1 else 'pairs'} of seeds nothing is settled about accuracy. "
             f"Plan at least {FEWEST_PAIRS} seeds."
         )
     elif better:
-        gains = ", ".join(
+        gains = "; ".join(
             f"{item.variant.name}, {gain.mean:+.2f} points"
             f"{_format_interval(gain.simultaneous_low, gain.simultaneous_high, 2)}"
+            f"{_describe_price(item, evidence)}"
             for item, gain in better
         )
         text = f"For accuracy: {gains}."
         if len(better) > 1:
             text += " Which of them is better was not tested."
     else:
-        text = "For accuracy alone no technique of this experiment is shown to be worth choosing."
+        text = (
+            "For accuracy no technique that trained in every seed is shown to be worth choosing over "
+            f"{evidence.baseline_name}."
+        )
     yield _build_advice(text, *references)
+
+
+def _describe_price(item: Measured, evidence: Evidence) -> str:
+    """What a gain in accuracy costs in the other measure that is tested."""
+    loss = evidence.get_difference(item, "test_loss")
+    return ", but a higher test loss" if loss and loss[1].call == "higher" else ""
 
 
 def _recommend_for_further_needs(evidence: Evidence) -> Iterator[Advice]:
@@ -295,4 +305,5 @@ def _build_advice(text: str, *evidence: str) -> Advice:
 
 
 def _format_interval(low: float | None, high: float | None, digits: int = 4) -> str:
-    return "" if low is None or high is None else f" ({low:.{digits}f} to {high:.{digits}f})"
+    # Values that agree to the last digit have no interval worth showing.
+    return "" if low is None or high is None or low == high else f" ({low:.{digits}f} to {high:.{digits}f})"

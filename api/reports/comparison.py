@@ -8,6 +8,7 @@ from typing import Any
 from api.jobs.serializers import serialize_result
 from api.reports.advice import recommend
 from api.reports.contrasts import build_contrasts
+from api.reports.methods import build_methods, describe_sources
 from api.reports.schemas import (
     Best,
     Comparison,
@@ -20,7 +21,7 @@ from api.reports.schemas import (
     SeedResult,
     VariantReport,
 )
-from api.reports.verdicts import Outline, build_headline, build_methods, describe_sources
+from api.reports.verdicts import Outline, build_headline
 from models.experiments import find_confounders
 from models.formatting import format_count
 from models.inference import Plan
@@ -162,6 +163,7 @@ def compare(
             confirms=subject.confirms,
             sources=describe_sources(
                 [DatasetSpec.model_validate(job.spec["dataset"]) for job in everything],
+                seeds=len({job.seed for job in done}),
                 split_per_seed=subject.split_per_seed,
             ),
             version=version,
@@ -350,8 +352,9 @@ def _build_notes(
         notes.append(f"Missing because deleted: {format_count(deleted, 'job')} of this experiment.")
     if repeated > 0:
         notes.append(f"Left out: {format_count(repeated, 'job')} with the same variant and seed as another.")
-    if results:
-        rows = min(dataset.card.test_examples for dataset in _find_datasets(jobs).values())
+    if results and len(_find_datasets(jobs)) == 1:
+        (dataset,) = _find_datasets(jobs).values()
+        rows = dataset.card.test_examples
         mean = sum(result.test_accuracy for result in results) / len(results)
         error = 100 * compute_proportion_standard_error(mean, rows)
         notes.append(

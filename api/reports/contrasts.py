@@ -48,11 +48,13 @@ def build_contrasts(variants: Mapping[str, Sequence[Job]], baseline: str, plan: 
     whether or not its jobs have finished: see `models.inference`.
     """
     base = _group_by_seed(variants[baseline])
+    datasets = {job.dataset for job in variants[baseline]}
     # By seed, never by position: a missing job must not shift the others' partners.
     pairs: dict[str, Pairs] = {}
     for name, jobs in variants.items():
         if name != baseline:
-            by_seed = _group_by_seed(jobs)
+            # Of another dataset there is nothing to pair.
+            by_seed = _group_by_seed([job for job in jobs if job.dataset in datasets])
             pairs[name] = {seed: (base[seed], by_seed[seed]) for seed in sorted(base.keys() & by_seed.keys())}
     differences = {
         (name, metric): dict(
@@ -69,14 +71,25 @@ def build_contrasts(variants: Mapping[str, Sequence[Job]], baseline: str, plan: 
     judged = _Judged(plan, tests, judgements, equivalences)
     return [
         _build_contrast(
-            name, baseline, variant_pairs, _compare_failures(variants[baseline], variants[name]), judged
+            name,
+            baseline,
+            variant_pairs,
+            _compare_failures(variants[baseline], variants[name]),
+            judged,
+            on_other_dataset=not all(job.dataset in datasets for job in variants[name]),
         )
         for name, variant_pairs in pairs.items()
     ]
 
 
 def _build_contrast(
-    variant: str, baseline: str, pairs: Pairs, failures: Failures | None, judged: _Judged
+    variant: str,
+    baseline: str,
+    pairs: Pairs,
+    failures: Failures | None,
+    judged: _Judged,
+    *,
+    on_other_dataset: bool,
 ) -> Contrast:
     differences = None
     if pairs:
@@ -110,7 +123,8 @@ def _build_contrast(
         mcnemar=by_seed,
         verdict="",
     )
-    return contrast.model_copy(update={"verdict": build_verdict(contrast, judged.plan)})
+    verdict = build_verdict(contrast, judged.plan, on_other_dataset=on_other_dataset)
+    return contrast.model_copy(update={"verdict": verdict})
 
 
 def _group_by_seed(jobs: Sequence[Job]) -> dict[int, Result]:

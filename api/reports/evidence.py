@@ -12,6 +12,7 @@ from models.statistics import (
     anytime_difference,
     compute_mean_interval,
     compute_paired_difference,
+    compute_proportion_standard_error,
 )
 
 
@@ -48,6 +49,7 @@ class Evidence:
             if variant.metrics is not None
         ]
         self.baseline = next((item for item in self.measured if item.variant.is_baseline), None)
+        self.regime = comparison.inference
         self.test_examples = min(dataset.test_examples for dataset in comparison.datasets)
         self.classes = min(dataset.classes for dataset in comparison.datasets)
         self.techniques = [
@@ -55,9 +57,10 @@ class Evidence:
             for item in self.measured
             if item.variant.regularization
             and not (item.variant.is_baseline or item.variant.confounders or item.variant.failed_seeds)
+            and not self.is_at_chance(item)
         ]
-        """What may be recommended: variants that differ from the baseline in regularization only."""
-        self.regime = comparison.inference
+        """What may be recommended: variants that differ from the baseline in regularization only, trained in
+        every seed and learned something."""
         self.contrasts: dict[str, tuple[int, Contrast]] = {
             contrast.variant: (index, contrast) for index, contrast in enumerate(comparison.contrasts)
         }
@@ -88,6 +91,12 @@ class Evidence:
         low, high = compute_mean_interval(differences, level=level)
         return None if low is None or high is None else (low, high)
 
+    def is_at_chance(self, item: Measured) -> bool:
+        """Whether no model does better than guessing a class, give or take three standard errors."""
+        chance = 1 / self.classes
+        limit = chance + 3 * compute_proportion_standard_error(chance, self.test_examples)
+        return all(seed.result.test_accuracy <= limit for seed in item.variant.seeds)
+
     def has_difference(self, measured: Measured, fields: Sequence[str]) -> bool:
         """Whether a variant differs from the baseline in one of these fields."""
         return any(
@@ -102,8 +111,11 @@ class Evidence:
         return f"/contrasts/{index}/differences/{metric}", getattr(contrast.differences, metric)
 
     def find_steps(self, size: Callable[[Measured], float | None]) -> dict[str, list[Step]]:
-        """For each technique what it gains at each size where the same was trained without it, by size."""
-        if self.baseline is None:
+        """For each technique what it gains at each size where the same was trained without it, by size.
+
+        Nothing before every planned run has ended, and no size with fewer than six pairs.
+        """
+        if self.baseline is None or self.regime is Regime.INTERIM:
             return {}
         steps_by_technique: dict[str, list[Step]] = {}
         ordinary = self.baseline.variant.regularization
@@ -117,7 +129,8 @@ class Evidence:
                     continue
                 # What is taken off the test loss.
                 losses = pair_seeds(item.variant, plain.variant, lambda seed: seed.result.test_loss)
-                if (gain := compute_paired_difference(*losses)) is not None:
+                gain = compute_paired_difference(*losses)
+                if gain is not None and gain.n >= FEWEST_PAIRS:
                     name = format_techniques(item.variant.regularization)
                     steps_by_technique.setdefault(name, []).append(Step(value, plain, item, gain))
         return {name: sorted(steps, key=lambda step: step.size) for name, steps in steps_by_technique.items()}

@@ -9,20 +9,16 @@ from models.experiments import FEWEST_PAIRS, Regime
 from models.formatting import format_count
 from models.inference import Plan
 from models.metrics import METRICS, Metric
-from models.spec import DatasetSpec
-from models.statistics import EXACT_UP_TO, SIGN_FLIPS
 
 _ONE_PAIR = "One pair: this shows what happened, not what would happen again."
 _DIGITS = {"points": 2, "nats": 4}
 _OVERESTIMATED = "Differences that are only just large enough to be called are overestimated on average."
 _NO_VARIANT = "no variant"
 _MOST_NAMES = 3
-_WHY_ANYTIME = {
-    Regime.INTERIM: "Planned runs have not ended; until then nothing is called.",
-    Regime.EXTENDED: "Runs were added, repeated, cancelled or deleted after the plan was made.",
-    Regime.SEQUENTIAL: "The number of seeds was not fixed in advance.",
-}
+_MOST_MORE_SEEDS = 10_000
+"""Advice to train more than that helps nobody."""
 _NO_PAIR = "No seed has a result in both variants, so nothing can be said."
+_OTHER_DATASET = "It was trained on another dataset than the baseline, so that the two cannot be compared."
 
 
 @dataclass(frozen=True)
@@ -37,11 +33,11 @@ class Outline:
     confounders: Sequence[Confounder]
 
 
-def build_verdict(contrast: Contrast, plan: Plan) -> str:
+def build_verdict(contrast: Contrast, plan: Plan, *, on_other_dataset: bool = False) -> str:
     """One variant against the baseline in short sentences. The contrast's own `verdict` is not read."""
     failures = _describe_failures(contrast)
     if contrast.differences is None:
-        return " ".join([*failures, _NO_PAIR])
+        return " ".join([*failures, _OTHER_DATASET if on_other_dataset else _NO_PAIR])
     if plan.regime is Regime.INTERIM:
         pairs = format_count(len(contrast.seeds), "pair")
         text = f"Interim, {pairs}: {_describe_observed(contrast, plan)}."
@@ -65,83 +61,27 @@ def build_headline(
         return "No run has a result." if ended == planned else "No run has a result yet."
     if plan.regime is Regime.INTERIM:
         return f"Interim: {ended} of {format_count(planned, 'run')} ended. Nothing is called before all have."
-    if any(change.field == "/dataset/name" for variant in variants for change in variant.confounders):
-        return "The variants were trained on different datasets, so that they cannot be compared."
     if not contrasts:
         return "There is one variant only, and nothing to compare it with."
+    if len(_find_on_other_datasets(variants)) == len(contrasts):
+        return "The variants were trained on different datasets, so that they cannot be compared."
+    return _build_answer(contrasts, variants, baseline, plan)
+
+
+def _build_answer(
+    contrasts: Sequence[Contrast], variants: Sequence[Outline], baseline: Outline, plan: Plan
+) -> str:
+    """What a report shows of its tested metrics, where its plan and data allow to compare anything."""
     judged = [contrast for contrast in contrasts if len(contrast.seeds) >= FEWEST_PAIRS]
+    if not judged and not baseline.n:
+        return f"The baseline, {baseline.name}, has no result, so that there is nothing to compare with."
     if not judged:
         most = max(len(contrast.seeds) for contrast in contrasts)
         there = f"there {'is' if most == 1 else 'are'} {most} at most"
         return f"Nothing is called from fewer than {FEWEST_PAIRS} pairs of seeds; {there}."
     names = [contrast.variant for contrast in judged]
-    clauses = [_summarize_metric(metric, judged, baseline.name) for metric in _get_tested(plan)]
+    clauses = [_summarize_metric(metric, judged, baseline.name) for metric in get_tested(plan)]
     return " ".join([_join_clauses(clauses, names), *_qualify(contrasts, variants, plan)])
-
-
-def build_methods(
-    contrasts: Sequence[Contrast],
-    seeds: Sequence[int],
-    baseline: str,
-    plan: Plan,
-    *,
-    confirms: str | None,
-    sources: str,
-    version: str,
-) -> str:
-    """How a report came to its answer, as a paragraph for a paper."""
-    if not contrasts:
-        return f"One variant was trained; there was nothing to compare it with. Regbench {version}."
-    variants = format_count(len(contrasts), "variant")
-    tested = _get_tested(plan)
-    margins = " and ".join(
-        _format_plain(margin, metric.contrast_unit)
-        for metric in tested
-        if (margin := plan.get_margin(metric.name))
-    )
-    if all(len(contrast.seeds) < FEWEST_PAIRS for contrast in contrasts):
-        rule, equivalence, margins = f"Nothing was tested with fewer than {FEWEST_PAIRS} pairs.", "", ""
-    elif plan.regime is Regime.FIXED:
-        flips = "all sign flips" if len(seeds) <= EXACT_UP_TO else f"{SIGN_FLIPS:,} drawn sign flips"
-        rule = (
-            "The number of seeds was fixed in advance, and every difference was tested once, after all runs "
-            f"had ended: by the single-step maximum of |t| over {flips} of whole seeds (Westfall and Young "
-            f"1993), at a family-wise level of {plan.level:g}; intervals are simultaneous."
-        )
-        equivalence = f"two one-sided paired t tests, Holm-corrected, at a level of {plan.level:g}"
-    else:
-        rule = (
-            f"{_WHY_ANYTIME[plan.regime]} Intervals and p hold at every look (Lai 1976; Wang and Ramdas "
-            f"2023), Bonferroni-corrected for the family, at a family-wise level of {plan.level:g}."
-        )
-        equivalence = "whether that interval lies within the margin"
-    family = (
-        f"{variants} {'was' if len(contrasts) == 1 else 'were'} compared with {baseline}, within pairs of "
-        f"models that share a seed ({format_count(len(seeds), 'seed')}), in {_join(map(_name, tested))}: one "
-        f"family of {format_count(len(contrasts) * len(tested), 'test')}."
-    )
-    equal = [f"Equivalence within {margins} was judged by {equivalence}."] if margins else []
-    if confirms:
-        family += (
-            f" This follows up {confirms} on seeds that it did not use: none of its runs is in these numbers "
-            "and its tests are another family."
-        )
-    described = "All other metrics are described, not tested."
-    return " ".join([family, rule, *equal, described, sources, f"Regbench {version}."])
-
-
-def describe_sources(datasets: Iterable[DatasetSpec], *, split_per_seed: bool) -> str:
-    """Over which sources of chance a report's intervals generalize, and over which they do not."""
-    drawn = list(dict.fromkeys(part for dataset in datasets for part in dataset.drawn_parts))
-    varied, shared = ["initial weights", "order of the examples"], ["test images"]
-    if split_per_seed:
-        varied += drawn
-    else:
-        shared = drawn + shared
-    text = f"Intervals generalize over {_join(varied)}; all seeds share the {_join(shared)}."
-    if split_per_seed and not drawn:
-        text += " `split_per_seed` changes nothing here: neither split, subset nor label noise is drawn."
-    return text
 
 
 def format_amount(value: float, unit: str, digits: int | None = None) -> str:
@@ -162,12 +102,12 @@ def format_p(p: float | None, level: float = 0.05) -> str:
     return f"p = {p:.{digits}f}"
 
 
-def _get_tested(plan: Plan) -> list[Metric]:
+def get_tested(plan: Plan) -> list[Metric]:
     return [metric for metric in METRICS.values() if metric.name in plan.primary]
 
 
 def _get_differences(contrast: Contrast, plan: Plan) -> list[tuple[Metric, Difference]]:
-    return [(metric, getattr(contrast.differences, metric.contrast)) for metric in _get_tested(plan)]
+    return [(metric, getattr(contrast.differences, metric.contrast)) for metric in get_tested(plan)]
 
 
 def _name(metric: Metric) -> str:
@@ -182,11 +122,9 @@ def _describe_failures(contrast: Contrast) -> list[str]:
         f"Training failed in {failures.variant} of {format_count(failures.seeds, 'seed')}, in "
         f"{failures.baseline} with the baseline (McNemar's exact test: {format_p(failures.p)})"
     )
-    return [
-        f"{text}; what follows is about the seeds in which it failed in neither."
-        if contrast.seeds
-        else f"{text}."
-    ]
+    if contrast.seeds:
+        return [f"{text}; what follows is about the seeds in which it failed in neither."]
+    return [f"{text}."]
 
 
 def _describe_observed(contrast: Contrast, plan: Plan) -> str:
@@ -231,10 +169,13 @@ def _judge_metric(metric: Metric, difference: Difference, plan: Plan) -> str:
     equivalent = equivalence is not None and equivalence.equivalent
     if difference.call:
         share = ""
-        if difference.relative and unit == "nats":
+        # A share that rounds to nothing, and one of ten times or more, says less than the nats.
+        if difference.relative and unit == "nats" and 0.0005 <= abs(difference.relative) < 10:
             share = f", {_format_share(abs(difference.relative))}"
         small = f", though by less than {margin}" if equivalent else ""
         size = _format_mean(difference, metric).lstrip("+-")
+        if difference.sd == 0:
+            interval = "in every pair"
         return f"{title} is {difference.call} by {size}{share}{small} ({interval}, {p})."
     mean = _format_mean(difference, metric)
     if equivalence and equivalence.equivalent:
@@ -244,7 +185,7 @@ def _judge_metric(metric: Metric, difference: Difference, plan: Plan) -> str:
         return f"{title} stays within {margin} of the baseline's ({mean}; {basis})."
     text = f"{title}: no difference could be shown ({mean}, {interval}, {p})"
     if difference.detectable:
-        text += f"; one of {_format_plain(difference.detectable, unit)} would probably have been shown"
+        text += f"; one of {format_plain(difference.detectable, unit)} would probably have been shown"
     return f"{text}.{_describe_more_seeds(difference, margin, plan)}"
 
 
@@ -253,7 +194,7 @@ def _describe_more_seeds(difference: Difference, margin: str, plan: Plan) -> str
     equivalence = difference.equivalence
     if not equivalence or not equivalence.more_seeds or not difference.detectable:
         return ""
-    if difference.detectable <= equivalence.margin:
+    if difference.detectable <= equivalence.margin or equivalence.more_seeds > _MOST_MORE_SEEDS:
         return ""
     low, high = equivalence.more_seeds_low or 0, equivalence.more_seeds_high or 0
     count = f"about {_round(equivalence.more_seeds)} ({_round(low)} to {_round(high)})"
@@ -295,7 +236,7 @@ def _summarize_metric(metric: Metric, judged: Sequence[Contrast], baseline: str)
     gains = {name: one for name, one in differences.items() if one.call == metric.direction}
     losses = {name: one for name, one in differences.items() if one.call and name not in gains}
     others = f", and {_list_names(losses, total)} {_conjugate(worse, losses)} it" if losses else ""
-    if gains or (losses and total == 1):
+    if gains or (losses and len(losses) == total):
         called, verb, others = (gains, better, others) if gains else (losses, worse, "")
         predicate = f"{_conjugate(verb, called)} {target}{_format_most(called, metric)}{others}"
         return _list_names(called, total), predicate
@@ -328,9 +269,20 @@ def _qualify(contrasts: Sequence[Contrast], variants: Sequence[Outline], plan: P
     total = len(variants)
     failed = [variant.name for variant in variants if variant.failed_seeds]
     confounded = [variant.name for variant in variants if variant.confounders]
-    few = [contrast.variant for contrast in contrasts if len(contrast.seeds) < FEWEST_PAIRS]
+    elsewhere = _find_on_other_datasets(variants)
+    few = [
+        contrast.variant
+        for contrast in contrasts
+        if len(contrast.seeds) < FEWEST_PAIRS and contrast.variant not in elsewhere
+    ]
+    entirely = [variant.name for variant in variants if variant.failed_seeds and not variant.n]
+    if partly := [name for name in failed if name not in entirely]:
+        partly = [f"in some seeds of {_list_names(partly, total)}"]
     if failed:
-        return [f"Training failed in some seeds of {_list_names(failed, total)}."]
+        all_of = [f"in every seed of {_list_names(entirely, total)}"] if entirely else []
+        return [f"Training failed {join([*all_of, *partly])}."]
+    if elsewhere:
+        return [f"Another dataset was used for {_list_names(elsewhere, total)}, so that nothing is compared."]
     if few:
         return [f"There are too few pairs to say anything of {_list_names(few, total)}."]
     if plan.regime is Regime.EXTENDED:
@@ -342,14 +294,22 @@ def _qualify(contrasts: Sequence[Contrast], variants: Sequence[Outline], plan: P
     return []
 
 
+def _find_on_other_datasets(variants: Sequence[Outline]) -> list[str]:
+    return [
+        variant.name
+        for variant in variants
+        if any(change.field == "/dataset/name" for change in variant.confounders)
+    ]
+
+
 def _list_names(names: Iterable[str], total: int) -> str:
     names = list(names)
     if len(names) == total > 1:
         return "both variants" if total == 2 else f"all {total} variants"
-    return _join(names) if len(names) <= _MOST_NAMES else f"{len(names)} of {total} variants"
+    return join(names) if len(names) <= _MOST_NAMES else f"{len(names)} of {total} variants"
 
 
-def _join(names: Iterable[str]) -> str:
+def join(names: Iterable[str]) -> str:
     *first, last = names
     return f"{', '.join(first)} and {last}" if first else last
 
@@ -361,7 +321,7 @@ def _conjugate(verb: str, subjects: Collection[str]) -> str:
 def _format_most(differences: Mapping[str, Difference], metric: Metric) -> str:
     name, most = max(differences.items(), key=lambda pair: abs(pair[1].mean))
     size = _format_mean(most, metric).lstrip("+-")
-    return f" by {size}" if len(differences) == 1 else f", {name} by the most ({size})"
+    return f" by {size}" if len(differences) == 1 else f" ({name} by the most, {size})"
 
 
 def _format_mean(difference: Difference, metric: Metric) -> str:
@@ -373,13 +333,13 @@ def _format_mean(difference: Difference, metric: Metric) -> str:
 def _format_interval(difference: Difference, metric: Metric, plan: Plan) -> str:
     low, high = difference.simultaneous_low, difference.simultaneous_high
     if low is None or high is None:
-        return "no interval yet"
+        return "no interval yet" if plan.regime is Regime.INTERIM else "no bounded interval from so few pairs"
     digits = choose_digits([difference.mean, low, high], _DIGITS[metric.contrast_unit])
     confidence = f"{100 * (1 - plan.level):g}"
     return f"{confidence} % interval {format_signed(low, digits)} to {format_signed(high, digits)}"
 
 
-def _format_plain(value: float, unit: str) -> str:
+def format_plain(value: float, unit: str) -> str:
     return f"{value:.{choose_digits([value], _DIGITS[unit])}f} {unit}"
 
 

@@ -61,7 +61,14 @@ def test_darwins_maize() -> None:
     assert result.superiority == 13 / 15
 
 
-@pytest.mark.parametrize("n", [2, 3, 10, 30])
+def test_two_values_have_a_scatter_and_no_interval() -> None:
+    summary = estimate([0.25, 0.5])
+    assert summary is not None
+    assert summary.sd == pytest.approx(0.25 / 2**0.5)
+    assert (summary.low, summary.high) == (None, None)
+
+
+@pytest.mark.parametrize("n", [3, 10, 30])
 def test_the_t_test_is_scipys(n: int) -> None:
     generator = np.random.default_rng(n)
     baseline, variant = generator.normal(size=(2, n))

@@ -7,6 +7,7 @@ import pytest
 
 from api.reports.advice import recommend
 from api.reports.schemas import Advice, Comparison, Confounder, Consideration, Metrics
+from models.experiments import Regime
 from models.store.tables import Job
 from tests.unit.api.reports.test_comparison import compared, job
 
@@ -268,6 +269,40 @@ def test_only_techniques_are_recommended() -> None:
     wide = compare_with_none(accuracy=0.97)
     change = Confounder(field="/model/hidden_units", baseline=[16], variant=[64])
     assert "For accuracy:" not in advise(in_setting(wide, "other", change))
+
+
+def test_nothing_is_recommended_before_every_planned_run_has_ended() -> None:
+    better = {"accuracy": 0.97, "loss": 0.1, "seconds": 3.0, "test_ece_debiased": -0.0002}
+    interim = compare_with_none(**better).model_copy(update={"inference": Regime.INTERIM})
+    assert "Nothing is settled about accuracy before every planned run has ended." in advise(interim)
+    assert not [words for words in RECOMMENDED if words in advise(interim)]
+
+
+def test_at_every_look_advice_rests_on_intervals_that_hold_at_every_look() -> None:
+    once = compare_with_none(test_ece_debiased=-0.0001)
+    looked = once.model_copy(update={"inference": Regime.EXTENDED})
+    assert "acted upon" in advise(once)
+    assert "acted upon" not in advise(looked)
+
+
+def test_a_gain_that_is_practically_nothing_or_paid_for_is_not_praised() -> None:
+    assert "For accuracy: " not in advise(compare_with_none(accuracy=0.9512))
+    assert "points (1.81 to 2.19), but a higher test loss." in advise(
+        compare_with_none(accuracy=0.97, loss=0.3)
+    )
+
+
+def test_models_at_chance_are_never_recommended() -> None:
+    jobs = {
+        name: [
+            job(name, seed, mean + wobble / 10, regularization={} if name == "none" else {"l2": {}})
+            for seed, wobble in enumerate(WOBBLE)
+        ]
+        for name, mean in (("none", 0.1), ("other", 0.105))
+    }
+    text = advise(compared(jobs, baseline="none"))
+    assert "No model of other does better than chance" in text
+    assert "For accuracy:" not in text
 
 
 def test_a_variant_that_fails_in_some_seeds_is_not_recommended() -> None:

@@ -39,12 +39,12 @@ NONE_RAISES = f"No variant is shown to raise {ACCURACY}"
         (
             {"a": 0.03, "b": 0.02},
             {"a": -0.1},
-            f"Both variants raise {ACCURACY}, a by the most (3.00 points); a lowers {LOSS} by 0.1000 nats.",
+            f"Both variants raise {ACCURACY} (a by the most, 3.00 points); a lowers {LOSS} by 0.1000 nats.",
         ),
         (
             {"a": 0.0, "b": 0.0, "c": 0.0},
             {"a": -0.05, "b": -0.06, "c": -0.07},
-            f"{NONE_RAISES}; all 3 variants lower {LOSS}, c by the most (0.0700 nats).",
+            f"{NONE_RAISES}; all 3 variants lower {LOSS} (c by the most, 0.0700 nats).",
         ),
         (
             {"a": 0.03, "b": -0.03, "c": 0.0},
@@ -100,12 +100,38 @@ def test_reports_without_an_answer_say_why() -> None:
     other = [job("b", seed, 0.9, dataset={"name": "fashion_mnist"}) for seed in range(8)]
     mixed = compared({"a": [job("a", seed, 0.9) for seed in range(8)], "b": other})
     assert mixed.headline.startswith("The variants were trained on different datasets")
+    gone = {"a": [job("a", 0, "failed")], "b": [job("b", 0, 0.9)]}
+    assert compared(gone).headline.startswith("The baseline, a, has no result")
+
+
+def test_a_variant_on_another_dataset_is_not_compared() -> None:
+    jobs = {name: [job(name, seed, 0.9) for seed in range(8)] for name in "ab"}
+    jobs["c"] = [job("c", seed, 0.95, dataset={"name": "fashion_mnist"}) for seed in range(8)]
+    comparison = compared(jobs)
+    assert comparison.headline.endswith(" Another dataset was used for c, so that nothing is compared.")
+    _, other = comparison.contrasts
+    assert other.differences is None
+    assert other.verdict.startswith("It was trained on another dataset than the baseline")
+    assert not any("standard error" in note for note in comparison.notes)
+    sizes = next(item for item in comparison.recommendation if item.name == "data")
+    assert sizes.not_tested is not None
+    assert sizes.not_tested.startswith("The training sets differ in more than their size")
+
+
+def test_when_every_variant_is_worse_the_headline_says_so_first() -> None:
+    headline = report({"a": -0.03, "b": -0.02}, {"a": 0.1, "b": 0.2}).headline
+    assert headline == (
+        f"Both variants lower {ACCURACY} (a by the most, 3.00 points) and raise {LOSS} "
+        "(b by the most, 0.2000 nats)."
+    )
 
 
 def test_the_weightiest_reservation_follows() -> None:
     jobs = {name: [job(name, seed, 0.9) for seed in range(8)] for name in "ab"}
     jobs["b"][0] = job("b", 0, "failed")
     assert compared(jobs).headline.endswith(" Training failed in some seeds of b.")
+    both = compared(jobs | {"c": [job("c", seed, "failed") for seed in range(8)]})
+    assert both.headline.endswith(" Training failed in every seed of c and in some seeds of b.")
     wide = {"a": jobs["a"], "b": [job("b", seed, 0.9, model={"hidden_units": [32]}) for seed in range(8)]}
     assert compared(wide).headline.endswith(" Not only regularization differs in b.")
     few = {"a": jobs["a"], "b": jobs["a"], "c": [job("c", 0, 0.9)]}
@@ -122,7 +148,13 @@ def test_the_methods_name_regime_level_family_and_margin() -> None:
     assert "at a family-wise level of 0.045" in comparison
     assert "Equivalence within 0.20 points was judged by two one-sided paired t tests" in comparison
     few = report({"a": 0.03}, scatter=SCATTER[:3]).methods
-    assert "one family of 2 tests. Nothing was tested with fewer than 6 pairs. All other" in few
+    assert "one family of 2 tests. Nothing was tested with fewer than 6 pairs. All metrics are" in few
+    two = report({"a": 0.03}, scatter=SCATTER[:2]).methods
+    assert "No interval is given from fewer than 3 seeds." in two
+    assert "generalize" not in two
+    jobs = {name: [job(name, seed, 0.9) for seed in range(8)] for name in "ab"}
+    jobs["b"][0] = job("b", 0, "failed")
+    assert "(8 seeds planned, 7 with results on both sides)" in compared(jobs).methods
     many = report({"a": 0.03}, scatter=[*SCATTER, *SCATTER, 0.001])
     assert len(many.seeds) > EXACT_UP_TO
     assert "20,000 drawn sign flips" in many.methods

@@ -144,7 +144,7 @@ def test_the_last_bits_are_no_scatter() -> None:
     built = contrast([value + 0.02 for value in base], base)
     # All seven agree: 2 of 2^7 signings reach them, whatever their scatter.
     assert (accuracy(built).sd, accuracy(built).t_p, accuracy(built).adjusted_p) == (0.0, None, 2 / 2**7)
-    assert built.verdict.startswith("Test accuracy is higher by 2.00 points (95.5 % interval +2.00 to +2.00")
+    assert built.verdict.startswith("Test accuracy is higher by 2.00 points (in every pair, p = 0.016).")
 
 
 def test_the_example_of_the_seed_document_can_be_reported() -> None:
@@ -220,3 +220,11 @@ def test_a_claim_about_these_images_is_not_one_about_others() -> None:
     exchanged = text([5, 6, 5], lost=5)
     assert exchanged.startswith("Test accuracy stays within 0.2 points of the baseline's (+0.04 points")
     assert "On other test images that need not hold" in exchanged
+
+
+def test_numbers_that_help_nobody_are_left_out() -> None:
+    base = [0.95 + wobble for wobble in (0.001, -0.001, 0.002, -0.002, 0.0005, -0.0005)]
+    other = [0.951, 0.9495, 0.9505, 0.9515, 0.9485, 0.9495]
+    narrow = contrast(other, base, Plan(Regime.FIXED, margin_points=1e-6))
+    assert "no difference could be shown" in narrow.verdict
+    assert "new seeds would probably show" not in narrow.verdict

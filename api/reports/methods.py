@@ -1,0 +1,91 @@
+"""How a report came to its answer, in words for a paper."""
+
+from collections.abc import Iterable, Sequence
+
+from api.reports.formatting import format_ranges
+from api.reports.schemas import Contrast
+from api.reports.verdicts import format_plain, get_tested, join
+from models.experiments import FEWEST_PAIRS, Regime
+from models.formatting import format_count
+from models.inference import Plan
+from models.spec import DatasetSpec
+from models.statistics import EXACT_UP_TO, FEWEST_FOR_INTERVAL, SIGN_FLIPS
+
+_WHY_ANYTIME = {
+    Regime.INTERIM: "Planned runs have not ended; until then nothing is called.",
+    Regime.EXTENDED: "Runs were added, repeated, cancelled or deleted after the plan was made.",
+    Regime.SEQUENTIAL: "The number of seeds was not fixed in advance.",
+}
+
+
+def build_methods(
+    contrasts: Sequence[Contrast],
+    seeds: Sequence[int],
+    baseline: str,
+    plan: Plan,
+    *,
+    confirms: str | None,
+    sources: str,
+    version: str,
+) -> str:
+    """How a report came to its answer, as a paragraph for a paper."""
+    if not contrasts:
+        return f"One variant was trained; there was nothing to compare it with. Regbench {version}."
+    variants = format_count(len(contrasts), "variant")
+    tested = get_tested(plan)
+    margins = " and ".join(
+        format_plain(margin, metric.contrast_unit)
+        for metric in tested
+        if (margin := plan.get_margin(metric.name))
+    )
+    pairs = {len(contrast.seeds) for contrast in contrasts}
+    described = "All other metrics are described, not tested."
+    if max(pairs) < FEWEST_PAIRS:
+        rule, equivalence, margins = f"Nothing was tested with fewer than {FEWEST_PAIRS} pairs.", "", ""
+        described = "All metrics are described."
+    elif plan.regime is Regime.FIXED:
+        signed = {seed for contrast in contrasts for seed in contrast.seeds}
+        flips = "all sign flips" if len(signed) <= EXACT_UP_TO else f"{SIGN_FLIPS:,} drawn sign flips"
+        rule = (
+            "The number of seeds was fixed in advance, and every difference was tested once, after all runs "
+            f"had ended: by the single-step maximum of |t| over {flips} of whole seeds (Westfall and Young "
+            f"1993), at a family-wise level of {plan.level:g}; intervals are simultaneous."
+        )
+        equivalence = f"two one-sided paired t tests, Holm-corrected, at a level of {plan.level:g}"
+    else:
+        rule = (
+            f"{_WHY_ANYTIME[plan.regime]} Intervals and p hold at every look (Lai 1976; Wang and Ramdas "
+            f"2023), Bonferroni-corrected for the family, at a family-wise level of {plan.level:g}."
+        )
+        equivalence = "whether that interval lies within the margin"
+    planned = format_count(len(seeds), "seed")
+    if pairs != {len(seeds)}:
+        planned += f" planned, {format_ranges(pairs)} with results on both sides"
+    family = (
+        f"{variants} {'was' if len(contrasts) == 1 else 'were'} compared with {baseline}, within pairs of "
+        f"models that share a seed ({planned}), in {join(metric.title.lower() for metric in tested)}: one "
+        f"family of {format_count(len(contrasts) * len(tested), 'test')}."
+    )
+    equal = [f"Equivalence within {margins} was judged by {equivalence}."] if margins else []
+    if confirms:
+        family += (
+            f" This follows up {confirms} on seeds that it did not use: none of its runs is in these numbers "
+            "and its tests are another family."
+        )
+    return " ".join([family, rule, *equal, described, sources, f"Regbench {version}."])
+
+
+def describe_sources(datasets: Iterable[DatasetSpec], *, seeds: int, split_per_seed: bool) -> str:
+    """Over which sources of chance a report's intervals generalize, and over which they do not."""
+    if seeds < FEWEST_FOR_INTERVAL:
+        return f"No interval is given from fewer than {FEWEST_FOR_INTERVAL} seeds."
+    drawn = list(dict.fromkeys(part for dataset in datasets for part in dataset.drawn_parts))
+    varied, shared = ["initial weights", "order of the examples"], ["test images"]
+    if split_per_seed:
+        varied += drawn
+    else:
+        shared = drawn + shared
+    text = f"Intervals generalize over {join(varied)}; all seeds share the {join(shared)}."
+    if split_per_seed and not drawn:
+        text += " `split_per_seed` changes nothing here: neither split, subset nor label noise is drawn."
+    return text
