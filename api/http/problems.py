@@ -208,11 +208,17 @@ def _convert_http_exception(request: Request, error: HTTPException) -> Problem:
     if status == HTTPStatus.NOT_FOUND:
         return Problem(problem_types.NOT_FOUND, f"There is nothing at {path}; /docs lists all paths.")
     if status == HTTPStatus.METHOD_NOT_ALLOWED:
-        # The router's own list has the methods of the first matching route only.
-        methods: set[str] = set()
-        for route in iter_route_contexts(request.app.routes):
-            if route.path_regex.match(path):
-                methods |= route.methods or set()
+        # The router's own list has the methods of the first matching route only; and /v1/jobs/batch matches
+        # /v1/jobs/{job_id} too, but is no job.
+        routes = iter_route_contexts(request.app.routes)
+        matching = [route for route in routes if route.path_regex.match(path)]
+        parameters = min(route.path_regex.groups for route in matching)
+        methods = {
+            method
+            for route in matching
+            if route.path_regex.groups == parameters
+            for method in route.methods or ()
+        }
         if "GET" in methods:
             methods.add("HEAD")
         headers = {"Allow": ", ".join(sorted(methods))}

@@ -236,6 +236,8 @@ def test_an_unsupported_method_lists_the_allowed_ones(client: httpx.Client) -> N
     answer = client.put("/v1/jobs")
     problem(answer, 405)
     assert answer.headers["Allow"] == "GET, HEAD, POST"
+    # No job has this id, so none can be read, changed or deleted here.
+    assert client.options("/v1/jobs/batch").headers["Allow"] == "POST"
 
 
 def test_head_answers_as_get_does_but_for_the_body(client: httpx.Client) -> None:
