@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any, Generic, Literal, Self, TypeVar, Unpack
 from uuid import uuid4
 
@@ -26,6 +27,7 @@ from regbench.resources import (
     Readiness,
     Technique,
 )
+from regbench.uploads import send_dataset
 
 RETRIES = 5
 Choice = Literal["auto", "true", "false"]
@@ -284,6 +286,18 @@ class Regbench:
     def dataset(self, name: str) -> Dataset:
         """One dataset."""
         return self._get(f"/v1/datasets/{name}", Dataset)
+
+    def add_dataset(self, name: str, files: Sequence[Path | str], **options: Any) -> Dataset:
+        """Upload files as a dataset of your own; `options` have the API's names, such as `resize=True`."""
+        return self._read(send_dataset(self._http, name, files, options, dry_run=False), Dataset)
+
+    def preview_dataset(self, files: Sequence[Path | str], **options: Any) -> Dataset:
+        """What would be stored, with `images` in its `model_extra`; stores nothing."""
+        return self._read(send_dataset(self._http, "preview", files, options, dry_run=True), Dataset)
+
+    def delete_dataset(self, name: str) -> None:
+        """Remove a dataset of your own."""
+        self._http.request("DELETE", f"/v1/datasets/{name}", idempotent=True)
 
     def is_alive(self) -> bool:
         """Whether the service answers at all."""

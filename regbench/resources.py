@@ -296,6 +296,13 @@ class Dataset(Resource):
     name: str
     title: str
     available: bool
+    digest: str
+    classes: int
+    train_examples: int
+    test_examples: int
+    counts: tuple[dict[str, Any], ...] = ()
+    decisions: tuple[dict[str, str], ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
 class Readiness(Resource):

@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from regbench.cli.datasets import datasets
 from regbench.cli.edits import delete, edit
 from regbench.cli.experiments import experiment, presets
 from regbench.cli.jobs import cancel, jobs, pause, resume, retry, show
@@ -69,6 +70,7 @@ for command in (
 ):
     app.command()(command)
 app.add_typer(experiment, name="experiment")
+app.add_typer(datasets, name="datasets")
 app.add_typer(keys, name="keys")
 
 

@@ -26,6 +26,8 @@ from tests.unit.regbench.documents import page, problem
 UNUSED_URL = "http://127.0.0.1:9"
 READY = {"status": "ready", "checks": {"database": "ok", "worker": "ok"}}
 
+SIZES = {"digest": "a" * 64, "classes": 10, "train_examples": 60_000, "test_examples": 10_000}
+
 
 def findings(settings: Settings, url: str = UNUSED_URL) -> dict[str, Finding]:
     return {finding.name: finding for finding in examine(settings, url, lambda what: None)}
@@ -113,8 +115,8 @@ def test_a_dataset_that_the_service_has_is_not_reported_as_missing(
     service.answer("GET /readyz", (200, READY))
     service.answer("GET /v1/jobs", (200, page()))
     datasets = [
-        {"name": "mnist", "title": "MNIST", "available": True},
-        {"name": "fashion_mnist", "title": "Fashion-MNIST", "available": False},
+        {"name": "mnist", "title": "MNIST", "available": True} | SIZES,
+        {"name": "fashion_mnist", "title": "Fashion-MNIST", "available": False} | SIZES,
     ]
     service.answer("GET /v1/datasets", (200, {"items": datasets}))
     report = findings(settings, service.url)

@@ -37,7 +37,7 @@ def names(command: object, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ..
         yield from names(inner, (*path, name))
 
 
-GROUPS = {(), ("experiment",), ("keys",)}
+GROUPS = {(), ("datasets",), ("experiment",), ("keys",)}
 DESCRIBED = [Regbench, Job, Experiment, Report, ClientError, ProblemError, Unreachable, WaitTimeout]
 ALL = list(names(typer.main.get_command(app)))
 
