@@ -31,6 +31,7 @@ from api.jobs.updates import JobUpdates
 from api.predictions import routes as prediction_routes
 from api.reports import routes as reports
 from api.reports.cache import ReportCache
+from models.logs import configure_logging
 from models.settings import Settings, get_settings
 from models.store.database import Database
 from models.store.quotas import Quotas
@@ -70,7 +71,10 @@ _LINKS = {
 
 def create_app(settings: Settings | None = None) -> FastAPI:
     """The REST service over the database and the broker that `settings` name."""
-    settings = settings or get_settings()
+    if settings is None:
+        # Started by a server, not as part of another program.
+        settings = get_settings()
+        configure_logging(settings.log_format)
     app = FastAPI(
         title="Regbench",
         version=version("regbench"),

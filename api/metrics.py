@@ -1,24 +1,33 @@
 """GET /metrics: what the installation holds and has done, for Prometheus.
 
-Read from the database at each request, so that every API process answers the same, and none of them counts.
+Read from the database at each request, so that every API process answers the same; what a process measures of
+its own requests follows (api/http/request_metrics.py).
 """
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from importlib.metadata import version
+from typing import Any
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
+from fastapi.concurrency import run_in_threadpool
 from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4, CollectorRegistry, Metric, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from sqlalchemy.pool import QueuePool
 
+from api.health import OK, ReadinessCheck
 from api.http import problem_types
 from api.http.auth import build_forbidden
 from api.http.dependencies import CallerDep, DatabaseDep
 from api.http.openapi import documented
+from api.http.request_metrics import DATABASE_CONNECTIONS, STREAMS, get_registry
 from api.http.routing import StrictQueryRoute
 from models.scopes import Scope
 from models.states import JobState
-from models.store import counters, jobs
-from models.store.counters import COUNTERS
+from models.store import counters, jobs, queue
+from models.store.counters import COUNTERS, LABELS
+from models.store.webhooks import count_backlog
+from models.store.workers import LiveWorkers, count_live_workers
 
 router = APIRouter(tags=["health"], route_class=StrictQueryRoute)
 
@@ -29,36 +38,84 @@ router = APIRouter(tags=["health"], route_class=StrictQueryRoute)
     responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
 )
 @documented(problem_types.INSUFFICIENT_SCOPE)
-def show_metrics(caller: CallerDep, database: DatabaseDep) -> Response:
-    """The numbers of the whole installation in Prometheus's text format."""
+async def show_metrics(request: Request, caller: CallerDep, database: DatabaseDep) -> Response:
+    """The numbers of the whole installation, and of this process, in Prometheus's text format."""
     if not caller.sees_all:
         raise build_forbidden(Scope.OBSERVE)
-    with database.read() as session:
-        snapshot = Snapshot(jobs.count_by_state(session), counters.read(session))
-    # Not the process's own registry: that would speak of this process, and of Python.
+
+    def read() -> Snapshot:
+        with database.read() as session:
+            return Snapshot(
+                jobs.count_by_state(session),
+                counters.read(session),
+                queue.get_oldest_queued_seconds(session),
+                count_live_workers(session),
+                count_backlog(session),
+            )
+
+    snapshot = await run_in_threadpool(read)
+    readiness_check: ReadinessCheck = request.app.state.readiness_check
+    snapshot.checks = await readiness_check.get_checks()
+    STREAMS.set(len(request.app.state.job_updates))
+    pool = database.engine.pool
+    DATABASE_CONNECTIONS.set(pool.checkedout() if isinstance(pool, QueuePool) else 0)
+    # Read at each request, so not in the registry of what the process has counted.
     registry = CollectorRegistry()
     registry.register(snapshot)
-    return Response(generate_latest(registry), media_type=CONTENT_TYPE_PLAIN_0_0_4)
+    text = generate_latest(registry) + generate_latest(get_registry())
+    return Response(text, media_type=CONTENT_TYPE_PLAIN_0_0_4)
 
 
+@dataclass(eq=False)
 class Snapshot:
     """Prometheus's collector of numbers that were read already."""
 
-    def __init__(self, states: Mapping[JobState, int], counted: Mapping[str, float]) -> None:
-        self._states = states
-        self._counted = counted
+    states: Mapping[JobState, int]
+    counted: Mapping[str, float]
+    oldest_queued_seconds: float = 0.0
+    live: LiveWorkers = field(default_factory=lambda: LiveWorkers(0, 0))
+    webhook_backlog: int = 0
+    checks: Mapping[str, str] = field(
+        default_factory=lambda: dict.fromkeys(("database", "migrations", "broker", "worker"), OK)
+    )
 
     def collect(self) -> Iterable[Metric]:
         """Every metric, those that are 0 included."""
-        gauge = GaugeMetricFamily("regbench_jobs", "Jobs in each state", labels=["state"])
-        for state in JobState:
-            gauge.add_metric([state], self._states[state])
-        yield gauge
+        yield _build_gauge("jobs", "Jobs in each state", self.states, label="state")
+        ready = {check: float(outcome == OK) for check, outcome in self.checks.items()}
+        yield _build_gauge("ready", "1 where /readyz finds nothing wrong with a part", ready, label="check")
+        for name, meaning, value in (
+            (
+                "oldest_queued_seconds",
+                "Age of the job that has been queued longest",
+                self.oldest_queued_seconds,
+            ),
+            ("workers", "Workers that were seen within a minute", self.live.workers),
+            ("worker_processes", "Their training processes", self.live.processes),
+            ("webhook_backlog", "Webhook messages that have not arrived yet", self.webhook_backlog),
+        ):
+            yield GaugeMetricFamily(f"regbench_{name}", meaning, value=value)
         for name, meaning in COUNTERS.items():
-            # The package adds "_total" to the name.
-            yield CounterMetricFamily(f"regbench_{name}", meaning, value=self._counted[name])
-        info = GaugeMetricFamily(
-            "regbench_info", "Always 1; the label is the running version", labels=["version"]
+            yield self._build_counter(name, meaning)
+        yield _build_gauge(
+            "info", "Always 1; the label is the running version", {version("regbench"): 1}, label="version"
         )
-        info.add_metric([version("regbench")], 1)
-        yield info
+
+    def _build_counter(self, name: str, meaning: str) -> Metric:
+        # The package adds "_total" to the name.
+        if name not in LABELS:
+            return CounterMetricFamily(f"regbench_{name}", meaning, value=self.counted[name])
+        label, always = LABELS[name]
+        counter = CounterMetricFamily(f"regbench_{name}", meaning, labels=[label])
+        values = {f"{name}:{always}": 0.0} | dict(self.counted)
+        for key, value in values.items():
+            if key.startswith(f"{name}:"):
+                counter.add_metric([key.removeprefix(f"{name}:")], value)
+        return counter
+
+
+def _build_gauge(name: str, meaning: str, values: Mapping[Any, float], *, label: str) -> Metric:
+    gauge = GaugeMetricFamily(f"regbench_{name}", meaning, labels=[label])
+    for text, value in values.items():
+        gauge.add_metric([str(text)], value)
+    return gauge

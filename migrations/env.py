@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 from models.settings import get_settings
 from models.store.engine import make_engine
 from models.store.sql_functions import UtcDateTime
-from models.store.tables import Base
+from models.store.tables import Job
 
 
 def _render_item(kind: str, item: object, _context: object) -> str | Literal[False]:
@@ -40,7 +40,7 @@ def run() -> None:
                 connection.commit()
             context.configure(
                 connection=connection,
-                target_metadata=Base.metadata,
+                target_metadata=Job.metadata,
                 render_as_batch=True,
                 render_item=_render_item,
             )

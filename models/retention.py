@@ -16,7 +16,8 @@ from models.files import PART
 from models.states import JobState
 from models.store.audit import JOB_DELETED
 from models.store.database import Database
-from models.store.tables import AuditEvent, Job
+from models.store.service_tables import AuditEvent
+from models.store.tables import Job
 from models.store.transitions import get_database_now
 
 _JOBS_A_QUERY = 500

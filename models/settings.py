@@ -175,6 +175,10 @@ class Settings(BaseSettings):
         description="Models that the predictor keeps loaded (least recently used are evicted)",
     )
 
+    log_format: Literal["text", "json"] = Field(
+        "text", description="Form of the lines that API, workers and predictor log"
+    )
+
     @field_validator("database_url")
     @classmethod
     def _resolve_sqlite_path(cls, url: str) -> str:

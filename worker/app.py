@@ -10,8 +10,10 @@ from celery import Celery, signals
 
 from models.dispatch import build_celery_settings
 from models.errors import ServiceUnavailable
+from models.logs import configure_logging
 from models.settings import Settings, get_settings
 from models.store import queue
+from models.store.workers import forget_worker
 from worker import tasks
 from worker.fork_safety import fork_safe_database
 from worker.kombu_patch import patch_kombu
@@ -43,6 +45,12 @@ sweeper = Sweeper(get_settings())
 webhook_sender = WebhookSender(get_settings())
 
 
+@signals.setup_logging.connect
+def set_up_logging(**_: Any) -> None:
+    """Log in the form of the settings; Celery then leaves logging alone."""
+    configure_logging(get_settings().log_format)
+
+
 @signals.worker_process_init.connect
 def warm_up(**_: Any) -> None:
     """Begin TensorFlow's import beside Celery's start: a child that takes over 4 s to start is killed."""
@@ -62,6 +70,7 @@ def release_jobs(**_: Any) -> None:
             try:
                 with fork_safe_database(get_settings()) as database, database.write() as session:
                     count = queue.release_all(session, get_worker_name(os.getpid()))
+                    forget_worker(session, get_worker_name(os.getpid()))
             except ServiceUnavailable as error:
                 log.warning("could not release this worker's jobs yet: %s", error.message)
             else:

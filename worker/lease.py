@@ -11,6 +11,7 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import copy_context
 from threading import Event, Thread
 from typing import TypeVar
 
@@ -85,7 +86,9 @@ class Lease:
                 except ServiceUnavailable as error:
                     log.warning("job %s: %s", self.job_id, error.message)
 
-        thread = Thread(target=send_heartbeats, name="heartbeat", daemon=True)
+        # With the fields that this thread's log lines have.
+        target = copy_context().run
+        thread = Thread(target=target, args=(send_heartbeats,), name="heartbeat", daemon=True)
         thread.start()
         try:
             yield

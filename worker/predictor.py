@@ -18,6 +18,7 @@ from celery import Celery, signals
 from redis.exceptions import RedisError
 
 from models.errors import ArtifactCorrupted, NotFound, ServiceUnavailable
+from models.logs import configure_logging
 from models.predictions import (
     AWAY,
     DAMAGED,
@@ -91,6 +92,12 @@ def predict(job_ids: list[str], images: str, reply_key: str) -> None:
         response = {"fault": FAILED, "detail": f"The predictor failed with {cause}; its log has the cause."}
     with app.backend.client.pipeline() as pipeline:
         pipeline.rpush(reply_key, json.dumps(response)).expire(reply_key, REPLY_SECONDS).execute()
+
+
+@signals.setup_logging.connect
+def set_up_logging(**_: Any) -> None:
+    """Log in the form of the settings; Celery then leaves logging alone."""
+    configure_logging(get_settings().log_format)
 
 
 @signals.worker_init.connect

@@ -14,6 +14,7 @@ from models.errors import (
     ServiceUnavailable,
     TrainingFailed,
 )
+from models.logs import log_context
 from models.records import CheckpointRecord, Progress, ResultRecord
 from models.settings import Settings
 from models.spec import STORED, JobSpec
@@ -55,13 +56,12 @@ class Runner:
 
     def run_next(self) -> bool:
         """Claim the next job, train it and end it; returns False if there is none to claim."""
-        lease_seconds = self._settings.lease_seconds
         try:
             with self._database.write() as session:
                 job = queue.claim_next(
                     session,
                     owner=self._name,
-                    lease_seconds=lease_seconds,
+                    lease_seconds=self._settings.lease_seconds,
                     max_running=self._settings.max_running_jobs,
                 )
         except ServiceUnavailable as error:
@@ -70,6 +70,17 @@ class Runner:
         if job is None:
             log.info("no job to claim: another worker has it, or it has ended")
             return False
+        with log_context(
+            job_id=job.id,
+            attempt=job.attempt,
+            experiment_id=job.experiment_id,
+            owner=job.owner,
+            request_id=job.request_id,
+        ):
+            self._run(job)
+        return True
+
+    def _run(self, job: Job) -> None:
         log.info("job %s, attempt %d: %s", job.id, job.attempt, job.name or "unnamed")
         checkpoints = Checkpoints(
             self._store,
@@ -87,7 +98,6 @@ class Runner:
             log.warning("%s Its training stops here.", lost.message)
         except ServiceUnavailable as error:
             log.warning("job %s is left to another worker: %s", job.id, error.message)
-        return True
 
     def _train(self, job: Job, lease: Lease, checkpoints: Checkpoints) -> JobState:
         """Train a job and record how it ended; returns its state.

@@ -16,6 +16,7 @@ from models.store.idempotency import delete_old_keys
 from models.store.rescue import find_undispatched_jobs, get_lease_owners, rescue_abandoned
 from models.store.transitions import get_database_now
 from models.store.webhooks import announce_finished_experiments
+from models.store.workers import announce_worker
 from worker.background import PeriodicThread
 from worker.fork_safety import fork_safe_database
 from worker.lease import get_worker_name
@@ -35,6 +36,7 @@ class Sweeper(PeriodicThread):
         self._settings = settings
         self._rescue_from = self._prune_from = 0.0
         self._clock_offset: float | None = None
+        self._processes = settings.worker_concurrency or os.cpu_count() or 1
 
     def run_once(self) -> None:
         """Rescue abandoned jobs, send lost messages again, and remove old files once an hour."""
@@ -77,6 +79,8 @@ class Sweeper(PeriodicThread):
             for job_id in rescued.ended:
                 log.warning("job %s was abandoned by its worker and has ended", job_id)
             ended = rescued.ended
+        with database.write() as session:
+            announce_worker(session, get_worker_name(os.getpid()), processes=self._processes)
         with database.write() as session:
             added = auto_extend_experiments(session)
         if added:

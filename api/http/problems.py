@@ -7,6 +7,7 @@
 import logging
 import random
 import re
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
@@ -23,6 +24,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.http import problem_types
 from api.http.problem_types import ProblemType
+from api.http.request_metrics import REQUEST_SECONDS, ROUTE, UNMATCHED
 from models.errors import (
     BudgetExceeded,
     Conflict,
@@ -35,6 +37,7 @@ from models.errors import (
     RegbenchError,
     ServiceUnavailable,
 )
+from models.logs import log_context
 
 log = logging.getLogger(__name__)
 
@@ -60,6 +63,7 @@ _DEFAULT_HEADERS = {
 }
 _LIST_HEADERS = (b"accept", b"accept-encoding", b"if-match", b"if-none-match", b"prefer")
 """Headers whose lines are one list, in their order (RFC 9110, section 5.3)."""
+_METHODS = {"GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"}
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
@@ -281,30 +285,45 @@ class RequestEnvelope:
             await self.app(scope, receive, send)
             return
         request_id = choose_request_id(scope)
-        scope.setdefault("state", {})["request_id"] = request_id
+        state = scope.setdefault("state", {})
+        state["request_id"] = request_id
+        began = time.perf_counter()
         started = False
 
         async def send_with_id(message: Message) -> None:
             nonlocal started
             if message["type"] == "http.response.start":
                 started = True
-                add_headers(MutableHeaders(scope=message), scope["state"])
+                add_headers(MutableHeaders(scope=message), state)
+                observe_response(scope, message["status"], time.perf_counter() - began)
             await send(message)
 
-        try:
-            normalize_headers(scope)
-            await self.app(scope, receive, send_with_id)
-        except Problem as error:
-            await build_response(Request(scope), error)(scope, receive, send_with_id)
-        except ClientDisconnect:
-            log.info("request %s: the client has gone", request_id)
-        except Exception:
-            log.exception("request %s failed", request_id)
-            if started:
-                raise
-            detail = f"Internal error; the service's log has the cause under {request_id}."
-            problem = Problem(problem_types.INTERNAL_ERROR, detail)
-            await build_response(Request(scope), problem)(scope, receive, send_with_id)
+        with log_context(request_id=request_id):
+            try:
+                normalize_headers(scope)
+                await self.app(scope, receive, send_with_id)
+            except Problem as error:
+                await build_response(Request(scope), error)(scope, receive, send_with_id)
+            except ClientDisconnect:
+                log.info("request %s: the client has gone", request_id)
+            except Exception:
+                log.exception("request %s failed", request_id)
+                if started:
+                    raise
+                detail = f"Internal error; the service's log has the cause under {request_id}."
+                problem = Problem(problem_types.INTERNAL_ERROR, detail)
+                await build_response(Request(scope), problem)(scope, receive, send_with_id)
+
+
+def observe_response(scope: Scope, status: int, seconds: float) -> None:
+    """Count a response, and log one that refuses its request."""
+    method = scope["method"] if scope["method"] in _METHODS else "other"
+    route = scope["state"].get(ROUTE, UNMATCHED)
+    REQUEST_SECONDS.labels(method, route, status).observe(seconds)
+    if status >= HTTPStatus.BAD_REQUEST:
+        request_id = scope["state"]["request_id"]
+        # %r: a path may contain line breaks.
+        log.info("request %s: %s %r was answered with %d", request_id, method, scope["path"], status)
 
 
 class HeadAsGet:

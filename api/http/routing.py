@@ -11,6 +11,8 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from api.http.request_metrics import ROUTE
+
 
 class StrictQueryRoute(APIRoute):
     """A route that refuses query parameters that it does not have: misspelt, they would change nothing."""
@@ -20,6 +22,7 @@ class StrictQueryRoute(APIRoute):
         usual = super().get_route_handler()
 
         async def handle(request: Request) -> Response:
+            request.scope["state"][ROUTE] = request.scope["route"].path
             # Not a dependency: FastAPI would resolve it for every request, though few have a query.
             if request.scope["query_string"]:
                 allowed = _get_query_parameters(request.scope["route"].dependant)

@@ -3,8 +3,8 @@
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from models.store.service_tables import AuditEvent
 from models.store.sql_functions import DatabaseNow
-from models.store.tables import AuditEvent
 
 JOB_DELETED = "job_deleted"
 

@@ -14,7 +14,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from models.errors import Conflict
-from models.store.tables import IdempotencyKey
+from models.store.service_tables import IdempotencyKey
 from models.store.transitions import get_database_now
 
 RETENTION = timedelta(hours=24)

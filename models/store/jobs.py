@@ -12,9 +12,11 @@ from sqlalchemy.orm import Session, aliased, joinedload
 from models.cost import estimate_cost
 from models.errors import Conflict, NotFound
 from models.identifiers import create_id
+from models.logs import get_request_id
 from models.run_key import RunKey
 from models.spec import STORED, JobSpec
 from models.states import UNFINISHED, Action, JobState
+from models.store import counters
 from models.store.database import UNFILTERED
 from models.store.quotas import check_quotas
 from models.store.tables import (
@@ -70,6 +72,7 @@ def create_jobs(session: Session, new_jobs: Sequence[NewJob]) -> list[Job]:
             estimated_flops=estimate_cost(new.spec).training_flops,
             # A microsecond apart, so that jobs of one transaction keep the order in which they were given.
             created_at=now + timedelta(microseconds=index),
+            request_id=get_request_id(),
             result=None,
         )
         for index, new in enumerate(new_jobs)
@@ -317,6 +320,8 @@ def retry_job(session: Session, job_id: str) -> tuple[Job, bool]:
             # Its place in its own experiment is empty where an earlier retry was deleted.
             if session.get(Run, place) is None:
                 session.add(Run(**place, job_id=retry.id, reused=False))
+        session.flush()
+        counters.add(session, retries=1)
         return retry, True
     if JobState(retry.state).terminal:
         advice = "it has the result" if retry.state == JobState.SUCCEEDED else "retry that one"

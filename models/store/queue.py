@@ -13,6 +13,7 @@ from models.errors import LeaseLost
 from models.records import CheckpointRecord, EpochRecord, Progress, ResultRecord
 from models.states import STATE_AFTER, Action, JobState
 from models.store import counters
+from models.store.database import UNFILTERED
 from models.store.quotas import acquire_advisory_lock
 from models.store.sql_functions import DatabaseNow
 from models.store.tables import Epoch, Job, Result
@@ -45,6 +46,13 @@ def select_claimable(*, max_running: int = 0) -> Select[str]:
         .having(func.count() >= max_running)
     )
     return query.where(Job.owner.not_in(busy))
+
+
+def get_oldest_queued_seconds(session: Session) -> float:
+    """The age of the job of any owner that has been queued longest; 0 without any."""
+    query = select(func.min(Job.created_at), DatabaseNow()).where(Job.state == JobState.QUEUED)
+    oldest, now = session.execute(query.execution_options(**UNFILTERED)).one()
+    return (now - oldest).total_seconds() if oldest else 0.0
 
 
 def claim_next(session: Session, *, owner: str, lease_seconds: float, max_running: int = 0) -> Job | None:
@@ -170,7 +178,10 @@ def fail(
         LeaseLost: the job is no longer this attempt's.
     """
     error = {"error_code": code, "error_message": message, "error_retryable": retryable}
-    return _end(session, job_id, attempt, JobState.FAILED, error, {"code": code, "message": message})
+    state = _end(session, job_id, attempt, JobState.FAILED, error, {"code": code, "message": message})
+    if state is JobState.FAILED:
+        counters.add(session, **{f"failures:{code}": 1})
+    return state
 
 
 def stop(session: Session, job_id: str, attempt: int) -> JobState:

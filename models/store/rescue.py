@@ -3,6 +3,7 @@
 Any number of workers may do this concurrently: every change is conditional.
 """
 
+from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +12,7 @@ from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
 
 from models.states import STATE_AFTER, Action, JobState
+from models.store import counters
 from models.store.queue import select_claimable
 from models.store.sql_functions import DatabaseNow
 from models.store.tables import Job
@@ -56,7 +58,7 @@ def rescue_abandoned(session: Session, dead: Collection[str] = ()) -> Rescued:
         )
         .with_for_update(of=Job, skip_locked=True)
     )
-    rescued = Rescued([], [])
+    rescued, counts = Rescued([], []), Counter[str]()
     for job in session.scalars(abandoned).all():
         after, values = JobState.QUEUED, dict[str, Any]()
         if job.requested_action:
@@ -64,6 +66,7 @@ def rescue_abandoned(session: Session, dead: Collection[str] = ()) -> Rescued:
             after = STATE_AFTER[Action(job.requested_action)]
         elif job.crashes + 1 >= job.max_crashes:
             after = JobState.FAILED
+            counts["failures:worker_crashed"] += 1
             values = {
                 "crashes": job.crashes + 1,
                 "error_code": "worker_crashed",
@@ -77,7 +80,10 @@ def rescue_abandoned(session: Session, dead: Collection[str] = ()) -> Rescued:
         reason = "process_died" if job.lease_owner in dead else "lease_expired"
         detail = {"reason": reason, "worker": job.lease_owner}
         transition(session, job.id, before=JobState.RUNNING, after=after, values=values, detail=detail)
+        counts["process_deaths" if reason == "process_died" else "lease_expiries"] += 1
         (rescued.ended if after.terminal else rescued.queued).append(job.id)
+    if counts:
+        counters.add(session, **counts)  # last, because all workers update these rows
     return rescued
 
 

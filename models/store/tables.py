@@ -4,50 +4,30 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, get_type_hints
 
 from sqlalchemy import (
-    BigInteger,
     CheckConstraint,
     Float,
     ForeignKey,
     Index,
     Integer,
     LargeBinary,
-    MetaData,
     String,
     Text,
     false,
 )
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
-from sqlalchemy.types import JSON
+from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from models.identifiers import create_id
 from models.metrics import METRICS, EvaluationMetrics
 from models.states import Action, JobState
-from models.store.sql_functions import UtcDateTime
+from models.store import service_tables  # noqa: F401 (whoever imports the tables gets all of them)
+from models.store.base import ID, SERIAL, Base
 
-ID = String(40)
-# SQLite gives ids by itself only to a plain INTEGER key.
-SERIAL = BigInteger().with_variant(Integer, "sqlite")
 LOCAL_OWNER = "local"
 """Owner of what is made without an API key."""
 
 
 def _build_check(column: str, values: list[str]) -> str:
     return f"{column} IN ({', '.join(repr(str(value)) for value in values)})"
-
-
-class Base(DeclarativeBase):
-    """All tables; constraint names are fixed so that migrations can name them."""
-
-    metadata = MetaData(
-        naming_convention={
-            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
-            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-            "ck": "ck_%(table_name)s_%(constraint_name)s",
-            "fk": "fk_%(table_name)s_%(column_0_name)s",
-            "pk": "pk_%(table_name)s",
-        }
-    )
-    type_annotation_map = {datetime: UtcDateTime, dict[str, Any]: JSON, list[Any]: JSON}  # noqa: RUF012 (SQLAlchemy's own form)
 
 
 class ApiKey(Base):
@@ -181,6 +161,8 @@ class Job(Base):
     error_code: Mapped[str | None] = mapped_column(String(63))
     error_message: Mapped[str | None] = mapped_column(Text)
     error_retryable: Mapped[bool | None]
+    request_id: Mapped[str | None] = mapped_column(String(64))
+    """Of the request that submitted it, for the logs of its worker."""
 
     result: Mapped["Result | None"] = relationship(
         back_populates="job", cascade="all, delete-orphan", passive_deletes=True, lazy="joined"
@@ -314,15 +296,6 @@ class Event(Base):
     __table_args__ = (Index(None, "job_id", "id"),)
 
 
-class Counter(Base):
-    """Something that only ever grows, such as the compilations of all workers."""
-
-    __tablename__ = "counters"
-
-    name: Mapped[str] = mapped_column(Text, primary_key=True)
-    value: Mapped[float]
-
-
 class Dataset(Base):
     """An uploaded dataset under its owner's name for it; its images are in the artifact store, by digest."""
 
@@ -336,24 +309,6 @@ class Dataset(Base):
     summary: Mapped[dict[str, Any]]
     """Images of each class, what was decided about the files, and warnings."""
     created_at: Mapped[datetime]
-
-
-class IdempotencyKey(Base):
-    """A request that a client may send again: the same key and body get the first answer."""
-
-    __tablename__ = "idempotency_keys"
-
-    owner: Mapped[str] = mapped_column(ID, primary_key=True)
-    key: Mapped[str] = mapped_column(String(255), primary_key=True)
-    fingerprint: Mapped[str] = mapped_column(String(64))
-    """SHA-256 of method, path, query and body."""
-    locked_until: Mapped[datetime]
-    """Until then the request counts as in progress; later, without a response, its process counts as dead."""
-    status: Mapped[int | None]
-    """Of the answer; null while there is none."""
-    headers: Mapped[dict[str, Any] | None]
-    body: Mapped[bytes | None] = mapped_column(LargeBinary)
-    created_at: Mapped[datetime] = mapped_column(index=True)
 
 
 class Webhook(Base):
@@ -398,19 +353,3 @@ class Delivery(Base):
     created_at: Mapped[datetime]
 
     __table_args__ = (Index(None, "webhook_id", "created_at", "id"),)
-
-
-class AuditEvent(Base):
-    """Who did something that cannot be undone, or that opens doors. Refers to nothing, so it outlives all."""
-
-    __tablename__ = "audit_events"
-
-    id: Mapped[int] = mapped_column(SERIAL, primary_key=True, autoincrement=True)
-    at: Mapped[datetime] = mapped_column(index=True)
-    owner: Mapped[str] = mapped_column(ID)
-    key_id: Mapped[str | None] = mapped_column(ID)
-    """The API key that was used; null on the command line, or without keys."""
-    action: Mapped[str] = mapped_column(String(63))
-    subject: Mapped[str] = mapped_column(String(200))
-    """What it was done to: an id."""
-    request_id: Mapped[str | None] = mapped_column(String(64))

@@ -18,6 +18,7 @@ from sqlalchemy.orm import Session, aliased
 
 from models.errors import FieldError, InvalidSpec, NotFound
 from models.states import UNFINISHED, JobState
+from models.store import counters
 from models.store.quotas import acquire_advisory_lock
 from models.store.sql_functions import DatabaseNow
 from models.store.tables import Delivery, Experiment, Job, Run, Webhook
@@ -242,6 +243,7 @@ def record_success(session: Session, delivery: DueDelivery, status: int) -> None
     _record_outcome(
         session, delivery, next_attempt_at=None, delivered_at=now, last_status=status, last_error=None
     )
+    counters.add(session, webhook_deliveries=1)
 
 
 def record_failure(
@@ -274,9 +276,16 @@ def record_failure(
         asked_for = DatabaseNow(min(retry_after, _LONGEST_WAIT))
         others = Delivery.webhook_id == delivery.webhook.id, Delivery.next_attempt_at < asked_for
         session.execute(update(Delivery).where(*others).values(next_attempt_at=asked_for))
+    counters.add(session, webhook_failures=1)
 
 
 def _record_outcome(session: Session, delivery: DueDelivery, **values: Any) -> None:
     # Fenced by its attempt: another worker may have claimed a delivery that took too long.
     fence = Delivery.attempts == delivery.attempt, Delivery.delivered_at.is_(None)
     session.execute(update(Delivery).where(Delivery.id == delivery.id, *fence).values(values))
+
+
+def count_backlog(session: Session) -> int:
+    """How many messages of all owners have neither arrived nor been given up."""
+    query = select(func.count()).select_from(Delivery).where(Delivery.next_attempt_at.is_not(None))
+    return session.scalar(query) or 0

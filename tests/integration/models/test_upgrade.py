@@ -22,9 +22,25 @@ RENAMED_COLUMNS = {
     "experiments": {"growing": "auto_extending"},
 }
 NEW_COLUMNS: dict[str, dict[str, Any]] = {
-    "webhooks": {"base_url": ""},
-    "experiments": {"extended": False, "notes": None, "archived": False, "labels": {}},
-    "jobs": {"notes": None, "archived": False, "point": "", "part": -1, "purpose": "judge"},
+    "webhooks": {"base_url": "", "experiments": False},
+    "deliveries": {"experiment_id": None},
+    "results": {"test_ece_debiased": None},
+    "experiments": {
+        "extended": False,
+        "notes": None,
+        "archived": False,
+        "labels": {},
+        "confirms": None,
+        "announced": True,
+    },
+    "jobs": {
+        "notes": None,
+        "archived": False,
+        "point": "",
+        "part": -1,
+        "purpose": "judge",
+        "request_id": None,
+    },
     "experiment_runs": {"point": "", "part": -1, "purpose": "judge"},
 }
 Rows = dict[str, list[dict[str, Any]]]

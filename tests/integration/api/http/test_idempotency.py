@@ -15,7 +15,8 @@ from models.states import JobState
 from models.store import idempotency
 from models.store.database import Database
 from models.store.jobs import NewJob, create_jobs
-from models.store.tables import IdempotencyKey, Job
+from models.store.service_tables import IdempotencyKey
+from models.store.tables import Job
 from models.store.transitions import get_database_now
 from tests.factories import job_in, job_spec
 from tests.integration.api.conftest import over_sqlite

@@ -1,0 +1,63 @@
+"""Tables of the service itself, which refer to no job: workers, counters, idempotency keys, audit trail."""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import LargeBinary, String, Text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from models.store.base import ID, SERIAL, Base
+
+
+class Worker(Base):
+    """A worker that announces itself."""
+
+    __tablename__ = "workers"
+
+    name: Mapped[str] = mapped_column(String(200), primary_key=True)
+    processes: Mapped[int]
+    started_at: Mapped[datetime]
+    seen_at: Mapped[datetime]
+
+
+class Counter(Base):
+    """Something that only ever grows, such as the compilations of all workers."""
+
+    __tablename__ = "counters"
+
+    name: Mapped[str] = mapped_column(Text, primary_key=True)
+    value: Mapped[float]
+
+
+class IdempotencyKey(Base):
+    """A request that a client may send again: the same key and body get the first answer."""
+
+    __tablename__ = "idempotency_keys"
+
+    owner: Mapped[str] = mapped_column(ID, primary_key=True)
+    key: Mapped[str] = mapped_column(String(255), primary_key=True)
+    fingerprint: Mapped[str] = mapped_column(String(64))
+    """SHA-256 of method, path, query and body."""
+    locked_until: Mapped[datetime]
+    """Until then the request counts as in progress; later, without a response, its process counts as dead."""
+    status: Mapped[int | None]
+    """Of the answer; null while there is none."""
+    headers: Mapped[dict[str, Any] | None]
+    body: Mapped[bytes | None] = mapped_column(LargeBinary)
+    created_at: Mapped[datetime] = mapped_column(index=True)
+
+
+class AuditEvent(Base):
+    """Who did something that cannot be undone, or that opens doors. Refers to nothing, so it outlives all."""
+
+    __tablename__ = "audit_events"
+
+    id: Mapped[int] = mapped_column(SERIAL, primary_key=True, autoincrement=True)
+    at: Mapped[datetime] = mapped_column(index=True)
+    owner: Mapped[str] = mapped_column(ID)
+    key_id: Mapped[str | None] = mapped_column(ID)
+    """The API key that was used; null on the command line, or without keys."""
+    action: Mapped[str] = mapped_column(String(63))
+    subject: Mapped[str] = mapped_column(String(200))
+    """What it was done to: an id."""
+    request_id: Mapped[str | None] = mapped_column(String(64))
