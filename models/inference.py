@@ -5,6 +5,7 @@ intervals that hold at every look. A reader who stops at the first call is wrong
 experiments in which no variant differs from the baseline.
 """
 
+import math
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
@@ -28,6 +29,12 @@ LEVELS = {Regime.INTERIM: 0.005, Regime.FIXED: 0.045, Regime.EXTENDED: 0.005, Re
 """The family-wise level of each regime. Where a plan was changed, differences may have been called before, at
 the level of a fixed plan: both together are at most 5 % by the union bound, whatever their dependence."""
 
+_WHY_ANYTIME = {
+    Regime.INTERIM: "Planned runs have not ended; until then nothing is called.",
+    Regime.EXTENDED: "Runs were added, repeated, cancelled or deleted after the plan was made.",
+    Regime.SEQUENTIAL: "The number of seeds was not fixed in advance.",
+}
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -37,6 +44,25 @@ class Plan:
     primary: tuple[PrimaryMetric, ...] = ("test_accuracy", "test_loss")
     margin_points: float = 0.2
     margin_loss: float | None = None
+    planned_baseline: str | None = None
+    """Where the variants are compared with another baseline than planned, the planned one."""
+
+    def count_tests(self, variants: int) -> int:
+        """The size of the family of tests of so many variants, the baseline among them.
+
+        Who may choose the baseline when there are results may test any pair of variants.
+        """
+        pairs = math.comb(variants, 2) if self.planned_baseline else variants - 1
+        return max(1, pairs * len(self.primary))
+
+    def explain_regime(self) -> str:
+        """Why intervals must hold at every look."""
+        if self.planned_baseline and self.regime is not Regime.INTERIM:
+            return (
+                f"The baseline was chosen after the plan, whose baseline is {self.planned_baseline}; so "
+                "every pair of variants counts as tested, at a level of its own beside the plan's."
+            )
+        return _WHY_ANYTIME[self.regime]
 
     @property
     def level(self) -> float:
@@ -71,12 +97,16 @@ class Equivalence:
     equivalent: bool
 
 
-def choose_regime(inference: Inference, *, complete: bool, changed: bool) -> Regime:
+def choose_regime(
+    inference: Inference, *, complete: bool, changed: bool, other_baseline: bool = False
+) -> Regime:
     """The rule by which an experiment's report speaks.
 
     `complete`: every planned run has ended. `changed`: runs were added, cancelled or deleted when there were
-    results.
+    results. `other_baseline`: it is not the planned one, which is judged by its own report.
     """
+    if other_baseline:
+        return Regime.EXTENDED if complete else Regime.INTERIM
     if inference == "sequential":
         return Regime.SEQUENTIAL
     if not complete:

@@ -6,7 +6,8 @@ from typing import Any, Literal, TypedDict
 from pydantic import BaseModel, ConfigDict, PrivateAttr
 
 Document = dict[str, Any]
-ReportFormat = Literal["json", "md", "html", "csv"]  # in the API's order: typing caches equal literals
+ChartFormat = Literal["svg", "png", "pdf"]
+ReportFormat = Literal["json", "md", "html", "csv", "tex"]  # in the API's order: typing caches equal literals
 
 
 class Edit(TypedDict, total=False):

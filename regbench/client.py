@@ -10,7 +10,7 @@ from uuid import uuid4
 import httpx
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from regbench.base import Document, Edit, ReportFormat
+from regbench.base import ChartFormat, Document, Edit, ReportFormat
 from regbench.connection import Connection, parse_retry_after
 from regbench.documents import is_experiment, to_body, to_document
 from regbench.errors import Unreachable, WaitTimeout
@@ -229,10 +229,20 @@ class Regbench:
         """The experiment's jobs, oldest first."""
         return list(self.jobs(experiment=experiment_id))[::-1]
 
-    def report(self, experiment_id: str, form: ReportFormat) -> bytes:
-        """The experiment's report; a partial one says what is missing. UTF-8 in every format."""
+    def report(self, experiment_id: str, form: ReportFormat, *, baseline: str | None = None) -> bytes:
+        """The experiment's report; a partial one says what is missing. UTF-8 in every format.
+
+        `baseline`: another variant than planned to compare the others with.
+        """
         path = f"/v1/experiments/{experiment_id}/report"
-        return self._http.request("GET", path, params={"format": form}).content
+        query = {"format": form} | ({} if baseline is None else {"baseline": baseline})
+        return self._http.request("GET", path, params=query).content
+
+    def chart(self, experiment_id: str, name: str, form: ChartFormat, *, width: float | None = None) -> bytes:
+        """One chart of the report, `width` inches wide (3 to 7)."""
+        path = f"/v1/experiments/{experiment_id}/charts/{name}"
+        query = {"format": form} | ({} if width is None else {"width": str(width)})
+        return self._http.request("GET", path, params=query).content
 
     def report_of_jobs(self, job_ids: Sequence[str], form: ReportFormat) -> bytes:
         """The same comparison over any finished jobs."""
@@ -255,9 +265,10 @@ class Regbench:
         )
         return self._read(response, Predictions)
 
-    def comparison(self, experiment_id: str) -> Report:
+    def comparison(self, experiment_id: str, *, baseline: str | None = None) -> Report:
         """The experiment's report, parsed."""
-        return self._get(f"/v1/experiments/{experiment_id}/report", Report, format="json")
+        query = {} if baseline is None else {"baseline": baseline}
+        return self._get(f"/v1/experiments/{experiment_id}/report", Report, format="json", **query)
 
     def comparison_of_jobs(self, job_ids: Sequence[str]) -> Report:
         """The report of any finished jobs, parsed."""

@@ -4,8 +4,15 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
-from api.http.pagination import EXPERIMENT_SORTS, CursorQuery, FieldNames, LimitQuery, make_sort_validator
-from api.jobs.queries import NO_NUL, REPEATED, Archived, ListQuery, parse_archived
+from api.http.pagination import (
+    EXPERIMENT_SORTS,
+    NO_NUL,
+    CursorQuery,
+    FieldNames,
+    LimitQuery,
+    make_sort_validator,
+)
+from api.jobs.queries import REPEATED, Archived, ListQuery, parse_archived
 from models.store.experiment_search import ExperimentFilter
 
 

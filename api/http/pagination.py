@@ -21,6 +21,7 @@ from models.store.tables import ApiKey, Experiment, Result
 
 SORTS = [f"{sign}{name}" for name in ("created_at", *METRICS) for sign in ("-", "")]
 EXPERIMENT_SORTS = ["-created_at", "created_at", "name", "-name"]
+NO_NUL = r"^[^\x00]*$"
 _LARGEST = 2**31
 Row = TypeVar("Row")
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
-from api.http.pagination import CursorQuery, FieldNames, LimitQuery, SortQuery
+from api.http.pagination import NO_NUL, CursorQuery, FieldNames, LimitQuery, SortQuery
 from models.dataset_cards import NAME_PATTERN
 from models.errors import FieldError, InvalidSpec
 from models.metrics import METRICS
@@ -20,7 +20,6 @@ _RANGE = re.compile(
     r"(?P<metric>\w+)\s*(?P<operator>[<>]=?)\s*(?P<bound>[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?)", re.I | re.A
 )
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
-NO_NUL = r"^[^\x00]*$"
 REPEATED = Field(max_length=50)
 
 

@@ -11,12 +11,15 @@ if TYPE_CHECKING:
     from api.reports import curves as curves
     from api.reports import grouping as grouping
     from api.reports import html as html
+    from api.reports import latex as latex
     from api.reports import markdown as markdown
     from api.reports import onsets as onsets
+
+_MODULES = {"charts", "comparison", "csv_table", "curves", "grouping", "html", "latex", "markdown", "onsets"}
 
 
 def __getattr__(name: str) -> ModuleType:
     """Import a module when it is first used: NumPy, SciPy and Matplotlib would double the API's start."""
-    if name in {"charts", "comparison", "csv_table", "curves", "grouping", "html", "markdown", "onsets"}:
+    if name in _MODULES:
         return import_module(f"{__name__}.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

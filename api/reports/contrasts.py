@@ -64,7 +64,7 @@ def build_contrasts(variants: Mapping[str, Sequence[Job]], baseline: str, plan: 
         for metric in CONTRASTED
         if metric.name in plan.primary
     }
-    tests = max(1, len(differences))
+    tests = plan.count_tests(len(variants))
     judgements = inference.judge_family(differences, plan.regime, tests=tests)
     margins = {key: margin for key in differences if (margin := plan.get_margin(key[1].name))}
     equivalences = inference.judge_equivalence(differences, margins, judgements, plan.regime)

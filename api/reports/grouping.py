@@ -30,8 +30,9 @@ def group_experiment(
     *,
     settings: Settings,
     base_url: str,
+    baseline: str | None = None,
 ) -> JobGroups:
-    """An experiment's variants, in its own order."""
+    """An experiment's variants, in its own order; `baseline`: another one than planned."""
     document = experiment.document
     spec = ExperimentSpec.model_validate(document, context=STORED)
     variants: dict[str, list[Job]] = {variant.name: [] for variant in spec.variants}
@@ -46,17 +47,21 @@ def group_experiment(
     best = choice if complete and not isinstance(choice, str) else None
     # To cancel or delete a run, having seen others, is to choose which seeds count.
     changed = experiment.extended or len(runs) < expected or JobState.CANCELLED in states
+    other_baseline = baseline is not None and baseline != spec.baseline_name
     return JobGroups(
         title=experiment.name,
         experiment_id=experiment.id,
-        baseline=spec.baseline_name,
+        baseline=baseline or spec.baseline_name,
         variants=variants,
         expected=expected,
         plan=Plan(
-            choose_regime(spec.inference_rule, complete=complete, changed=changed),
+            choose_regime(
+                spec.inference_rule, complete=complete, changed=changed, other_baseline=other_baseline
+            ),
             spec.primary,
             spec.margin_points,
             spec.margin_loss,
+            planned_baseline=spec.baseline_name if other_baseline else None,
         ),
         complete=complete,
         best=best,

@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 from api import reports
 from api.reports.cache import ReportCache, ReportSource, build_source
 from api.reports.schemas import Comparison
+from models.errors import FieldError, InvalidSpec
 from models.experiments import find_dataset_names
 from models.states import JobState
 from models.store.database import Database
@@ -75,21 +76,27 @@ class RequestedReport:
             return load_summaries(session, _parse_ids(self.read_subject(session).variants))
 
 
-def find_experiment_report(experiment_id: str, database: Database, request: Request) -> RequestedReport:
-    """The report of an experiment.
+def find_experiment_report(
+    experiment_id: str, database: Database, request: Request, baseline: str | None = None
+) -> RequestedReport:
+    """The report of an experiment, whose variants are compared with `baseline`; None: with the planned one.
 
     Raises:
         NotFound: there is none of that id.
+        InvalidSpec: it has no such variant.
     """
     base_url = str(request.base_url)
     with database.read() as session:
         experiment = get_experiment(session, experiment_id)
         versions = get_run_versions(session, experiment_id)
+        names = [variant["name"] for variant in experiment.document["variants"]]
+        if baseline is not None and baseline not in names:
+            raise InvalidSpec([FieldError("?baseline", f"no such variant; choose one of {', '.join(names)}")])
         follow_ups = find_follow_ups(session, [experiment_id])[experiment_id]
         judged = count_judged_models(session, find_dataset_names(experiment.document))
         source = build_source(
             *(experiment.id, experiment.name, experiment.document, experiment.extended, base_url),
-            *(follow_ups, judged),
+            *(follow_ups, judged, baseline),
             [version.row for version in versions],
             finished=not experiment.auto_extending and all(version.state.terminal for version in versions),
         )
@@ -99,6 +106,7 @@ def find_experiment_report(experiment_id: str, database: Database, request: Requ
             get_experiment(session, experiment_id),
             get_runs(session, experiment_id),
             follow_ups,
+            baseline=baseline,
             settings=request.app.state.settings,
             base_url=base_url,
         )

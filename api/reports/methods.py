@@ -11,12 +11,6 @@ from models.inference import Plan
 from models.spec import DatasetSpec
 from models.statistics import EXACT_UP_TO, FEWEST_FOR_INTERVAL, SIGN_FLIPS
 
-_WHY_ANYTIME = {
-    Regime.INTERIM: "Planned runs have not ended; until then nothing is called.",
-    Regime.EXTENDED: "Runs were added, repeated, cancelled or deleted after the plan was made.",
-    Regime.SEQUENTIAL: "The number of seeds was not fixed in advance.",
-}
-
 
 def build_methods(
     contrasts: Sequence[Contrast],
@@ -54,7 +48,7 @@ def build_methods(
         equivalence = f"two one-sided paired t tests, Holm-corrected, at a level of {plan.level:g}"
     else:
         rule = (
-            f"{_WHY_ANYTIME[plan.regime]} Intervals and p hold at every look (Lai 1976; Wang and Ramdas "
+            f"{plan.explain_regime()} Intervals and p hold at every look (Lai 1976; Wang and Ramdas "
             f"2023), Bonferroni-corrected for the family, at a family-wise level of {plan.level:g}."
         )
         equivalence = "whether that interval lies within the margin"
@@ -64,7 +58,7 @@ def build_methods(
     family = (
         f"{variants} {'was' if len(contrasts) == 1 else 'were'} compared with {baseline}, within pairs of "
         f"models that share a seed ({planned}), in {join(metric.title.lower() for metric in tested)}: one "
-        f"family of {format_count(len(contrasts) * len(tested), 'test')}."
+        f"family of {format_count(plan.count_tests(len(contrasts) + 1), 'test')}."
     )
     equal = [f"Equivalence within {margins} was judged by {equivalence}."] if margins else []
     if confirms:

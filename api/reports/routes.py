@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Literal, TypeVar
 
 from fastapi import APIRouter, Path, Query, Request, Response
+from pydantic import BaseModel, ConfigDict, Field
 
 from api import reports
 from api.http import problem_types
@@ -11,18 +12,28 @@ from api.http.dependencies import DatabaseDep, ExperimentId
 from api.http.etags import IfNoneMatch
 from api.http.negotiation import Accept, require_format
 from api.http.openapi import documented
+from api.http.pagination import NO_NUL
 from api.http.root_path import add_root
 from api.http.routing import StrictQueryRoute
 from api.reports.loading import RequestedReport, find_experiment_report, find_jobs_report
 from api.reports.schemas import ChartCard, ChartList, Comparison, Curves
 from models.errors import NotFound
+from models.experiments import MAX_VARIANT_NAME
 from models.identifiers import ID_PATTERN
 from models.store.experiments import get_experiment
 
 router = APIRouter(prefix="/v1", tags=["reports"], route_class=StrictQueryRoute)
 
-FormatName = Literal["json", "md", "html", "csv"]
+FormatName = Literal["json", "md", "html", "csv", "tex"]
 Format = Annotated[FormatName | None, Query(description="Has precedence over the Accept header")]
+Baseline = Annotated[
+    str | None,
+    Query(
+        max_length=MAX_VARIANT_NAME,
+        pattern=NO_NUL,
+        description="The variant to compare the others with, instead of the planned one",
+    ),
+]
 Name = TypeVar("Name", bound=str)
 JobIds = Annotated[
     list[Annotated[str, Query(pattern=ID_PATTERN)]],
@@ -33,9 +44,32 @@ MEDIA_TYPES: dict[FormatName, str] = {
     "md": "text/markdown",
     "html": "text/html",
     "csv": "text/csv",
+    "tex": "application/x-tex",
 }
-_PICTURE_TYPES: dict[Literal["svg", "png"], str] = {"svg": "image/svg+xml", "png": "image/png"}
+PictureName = Literal["svg", "png", "pdf"]
+_PICTURE_TYPES: dict[PictureName, str] = {
+    "svg": "image/svg+xml",
+    "png": "image/png",
+    "pdf": "application/pdf",
+}
 MAX_POINTS = 200
+
+
+class ChartQuery(BaseModel):
+    """How a chart is drawn."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    format: PictureName | None = Field(None, description="Has precedence over the Accept header")
+    width: float | None = Field(
+        None,
+        ge=3,
+        le=7,
+        description="Inches: 3.3 is one of two columns of a paper, 6.9 both; default: 4.6",
+    )
+    baseline: Baseline = None
+
+
 _VARY = {"Vary": "Accept"}
 # What is made from people's words may load and run nothing; images lie in the charts themselves.
 CSP_HEADERS = {"Content-Security-Policy": "default-src 'none'; img-src data:; style-src 'unsafe-inline'"}
@@ -53,12 +87,17 @@ def show_experiment_report(
     database: DatabaseDep,
     request: Request,
     format: Format = None,  # noqa: A002 (the parameter's name in the URL)
+    baseline: Baseline = None,
     accept: Accept = "*/*",
     if_none_match: IfNoneMatch = None,  # read by the cache
 ) -> Any:
-    """An experiment's comparison, as JSON, Markdown, HTML or CSV; a partial one says what is missing."""
+    """An experiment's comparison: JSON, Markdown, HTML, CSV or LaTeX; a partial one says what is missing.
+
+    With another `baseline` than planned, all pairs of variants count as tested.
+    """
     requested_format = _choose_format(format, accept, MEDIA_TYPES)
-    return _render_report(find_experiment_report(experiment_id, database, request), requested_format)
+    report = find_experiment_report(experiment_id, database, request, baseline)
+    return _render_report(report, requested_format)
 
 
 @router.get("/experiments/{experiment_id}/charts")
@@ -75,6 +114,7 @@ def list_experiment_charts(experiment_id: ExperimentId, database: DatabaseDep) -
                 caption=chart.caption,
                 svg=f"{here}/{name}?format=svg",
                 png=f"{here}/{name}?format=png",
+                pdf=f"{here}/{name}?format=pdf&width=3.3",
             )
             for name, chart in reports.charts.CHARTS.items()
         ]
@@ -90,22 +130,20 @@ def show_experiment_chart(
     ],
     database: DatabaseDep,
     request: Request,
-    format: Annotated[  # noqa: A002 (the parameter's name in the URL)
-        Literal["svg", "png"] | None, Query(description="Has precedence over the Accept header")
-    ] = None,
+    query: Annotated[ChartQuery, Query()],
     accept: Accept = "*/*",
     if_none_match: IfNoneMatch = None,  # read by the cache
 ) -> Response:
-    """One chart of an experiment's report, as SVG or PNG; 404 says why there is none."""
-    form = _choose_format(format, accept, _PICTURE_TYPES)
+    """One chart of an experiment's report, as SVG, PNG or PDF; 404 says why there is none."""
+    form = _choose_format(query.format, accept, _PICTURE_TYPES)
     chart = reports.charts.CHARTS.get(name)
     if chart is None:
         raise NotFound(f"There is no chart {name}; choose one of {', '.join(reports.charts.CHARTS)}.")
-    report = find_experiment_report(experiment_id, database, request)
+    report = find_experiment_report(experiment_id, database, request, query.baseline)
 
     def draw() -> bytes:
         comparison = report.get_comparison()
-        picture = reports.charts.render(comparison, name, form)
+        picture = reports.charts.render(comparison, name, form, query.width or reports.charts.drawing.WIDTH)
         if picture is None:
             raise NotFound(
                 f"Experiment {experiment_id} has no chart {name}: {chart.explain_absence(comparison)}."
@@ -113,7 +151,7 @@ def show_experiment_chart(
         return picture
 
     return report.respond(
-        f"{name}.{form}", draw, media_type=_PICTURE_TYPES[form], headers=_VARY | CSP_HEADERS
+        f"{name}-{query.width}.{form}", draw, media_type=_PICTURE_TYPES[form], headers=_VARY | CSP_HEADERS
     )
 
 
@@ -167,7 +205,12 @@ def _render_report(report: RequestedReport, output_format: FormatName) -> Respon
         if output_format == "json":
             # As it is: FastAPI would check every number of a large report once more.
             return comparison.model_dump_json().encode()
-        renderer = {"md": reports.markdown, "html": reports.html, "csv": reports.csv_table}[output_format]
+        renderer = {
+            "md": reports.markdown,
+            "html": reports.html,
+            "csv": reports.csv_table,
+            "tex": reports.latex,
+        }[output_format]
         text: str = renderer.render(comparison)
         return text.encode()
 

@@ -348,6 +348,7 @@ class ChartCard(ResponseModel):
     caption: str = Field(description="How to read it")
     svg: str
     png: str
+    pdf: str = Field(description="In the width of a paper's column; `width` asks for another")
 
 
 class ChartList(ResponseModel):

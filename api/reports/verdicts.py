@@ -81,7 +81,12 @@ def _build_answer(
         return f"Nothing is called from fewer than {FEWEST_PAIRS} pairs of seeds; {there}."
     names = [contrast.variant for contrast in judged]
     clauses = [_summarize_metric(metric, judged, baseline.name) for metric in get_tested(plan)]
-    return " ".join([_join_clauses(clauses, names), *_qualify(contrasts, variants, plan)])
+    reservations = _qualify(contrasts, variants, plan)
+    if plan.planned_baseline:
+        reservations = [
+            f"{baseline.name} is not the planned baseline, {plan.planned_baseline}: see the methods."
+        ]
+    return " ".join([_join_clauses(clauses, names), *reservations])
 
 
 def format_amount(value: float, unit: str, digits: int | None = None) -> str:

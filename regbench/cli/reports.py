@@ -17,6 +17,7 @@ _FORMATS: dict[str, ReportFormat] = {
     ".htm": "html",
     ".json": "json",
     ".csv": "csv",
+    ".tex": "tex",
 }
 
 
@@ -24,6 +25,9 @@ def report(
     ids: Ids,
     form: Annotated[
         ReportFormat | None, typer.Option("--format", help="Default: from the suffix of --output, else md.")
+    ] = None,
+    baseline: Annotated[
+        str | None, typer.Option(help="Variant to compare the others with, instead of the planned one.")
     ] = None,
     output: Annotated[Path | None, typer.Option(help="Write to this file instead of stdout.")] = None,
     open_it: Annotated[bool, typer.Option("--open", help="Open the report in a browser.")] = False,
@@ -36,22 +40,19 @@ def report(
     Examples:
       regbench report exp_1
       regbench report exp_1 --open
+      regbench report exp_1 --baseline 'L2 1e-3' --output table.tex
       regbench report job_1 job_2 --output report.csv
     """
     if any(map(is_experiment_id, ids)) and len(ids) > 1:
         raise typer.BadParameter("specify one experiment, or any number of jobs")
-    if as_json and form not in (None, "json"):
-        raise typer.BadParameter(f"--json contradicts --format {form}; omit one of them")
-    if form is None:
-        suffix = output.suffix.lower() if output else ""
-        if suffix and not as_json and suffix not in _FORMATS:
-            raise typer.BadParameter(
-                f"no report format has the suffix {suffix}; use {', '.join(_FORMATS)}, or add --format"
-            )
-        form = "json" if as_json else _FORMATS.get(suffix, "html" if open_it else "md")
+    if baseline is not None and not is_experiment_id(ids[0]):
+        raise typer.BadParameter("--baseline names a variant of an experiment; jobs have none")
+    form = _choose_format(form, output, open_it=open_it, as_json=as_json)
     with connect(url) as client, show_status("Preparing the report"):
         content = (
-            client.report(ids[0], form) if is_experiment_id(ids[0]) else client.report_of_jobs(ids, form)
+            client.report(ids[0], form, baseline=baseline)
+            if is_experiment_id(ids[0])
+            else client.report_of_jobs(ids, form)
         )
     if output is None and not open_it:
         write(content)
@@ -65,3 +66,18 @@ def report(
     # Not typer.launch, which starts xdg-open and does not notice that it found no browser.
     if open_it and not webbrowser.open(output.absolute().as_uri()):
         echo_message("Could not start a browser; open the file yourself.")
+
+
+def _choose_format(
+    form: ReportFormat | None, output: Path | None, *, open_it: bool, as_json: bool
+) -> ReportFormat:
+    if as_json and form not in (None, "json"):
+        raise typer.BadParameter(f"--json contradicts --format {form}; omit one of them")
+    if form is not None:
+        return form
+    suffix = output.suffix.lower() if output else ""
+    if suffix and not as_json and suffix not in _FORMATS:
+        raise typer.BadParameter(
+            f"no report format has the suffix {suffix}; use {', '.join(_FORMATS)}, or add --format"
+        )
+    return "json" if as_json else _FORMATS.get(suffix, "html" if open_it else "md")

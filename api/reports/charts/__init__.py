@@ -1,4 +1,4 @@
-"""The charts of a report, each drawn once by Matplotlib and written as SVG or PNG.
+"""The charts of a report, each drawn once by Matplotlib and written as SVG, PNG or PDF.
 
 Importing this imports Matplotlib, so do it only where a chart is requested.
 """
@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from api.reports.charts import drawing, learning, networks, outcomes
 from api.reports.schemas import Comparison
 
-ImageFormat = Literal["svg", "png"]
+ImageFormat = Literal["svg", "png", "pdf"]
 
 
 @dataclass(frozen=True)
@@ -42,21 +42,29 @@ class Chart:
         expected = (self.find_expected or self.find)(comparison)
         return len(expected) - min(len(self.find(comparison)), self.limit)
 
-    def render_svg(self, comparison: Comparison) -> str:
+    def render_svg(self, comparison: Comparison, width: float = drawing.WIDTH) -> str:
         """One `<svg>` element; the same comparison gives the same bytes."""
-        return drawing.to_svg(lambda: self.draw(comparison), name=self.name, title=self.title)
+        return drawing.to_svg(lambda: self.draw(comparison), name=self.name, title=self.title, width=width)
 
-    def render_png(self, comparison: Comparison) -> bytes:
+    def render_png(self, comparison: Comparison, width: float = drawing.WIDTH) -> bytes:
         """The same image, at 200 pixels per inch."""
-        return drawing.to_png(lambda: self.draw(comparison))
+        return drawing.to_png(lambda: self.draw(comparison), width=width)
+
+    def render_pdf(self, comparison: Comparison, width: float = drawing.WIDTH) -> bytes:
+        """The same as a PDF page of its size."""
+        return drawing.to_pdf(lambda: self.draw(comparison), width=width)
 
 
-def render(comparison: Comparison, name: str, image_format: ImageFormat) -> bytes | None:
+def render(
+    comparison: Comparison, name: str, image_format: ImageFormat, width: float = drawing.WIDTH
+) -> bytes | None:
     """The chart of that name (a key of `CHARTS`) as a file; None if there is no data for it."""
     chart = CHARTS[name]
     if not chart.find(comparison):
         return None
-    return chart.render_svg(comparison).encode() if image_format == "svg" else chart.render_png(comparison)
+    if image_format == "svg":
+        return chart.render_svg(comparison, width).encode()
+    return (chart.render_png if image_format == "png" else chart.render_pdf)(comparison, width)
 
 
 def get_available(comparison: Comparison) -> list[Chart]:

@@ -7,6 +7,7 @@ import textwrap
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from html import escape
 from threading import Lock
 from typing import Any
@@ -37,6 +38,8 @@ GREY = "#666666"
 
 WIDTH = 4.6
 """Inches. Narrow, so that the text is still read where a page of 360 pixels shrinks it."""
+_WIDTH: ContextVar[float] = ContextVar("width", default=WIDTH)
+"""Of the figure that is being drawn."""
 _PNG_DPI = 200
 _RIGHT = 0.16
 _BELOW = 0.48
@@ -69,6 +72,8 @@ _STYLE: dict[Any, Any] = {
     # Names come from users: a dollar begins no formula.
     "text.parse_math": False,
     "svg.fonttype": "none",
+    # TrueType, so that text in a PDF can be searched and edited; publishers refuse Type 3.
+    "pdf.fonttype": 42,
 }
 
 # Letters in a line, and lines, of a heading above one of so many columns.
@@ -78,15 +83,16 @@ _HEADINGS = {1: (58, 2), 2: (27, 3), 3: (17, 3)}
 _LOCK = Lock()
 
 
-def to_svg(draw: Callable[[], Figure], *, name: str, title: str) -> str:
+def to_svg(draw: Callable[[], Figure], *, name: str, title: str, width: float = WIDTH) -> str:
     """The drawing as one `<svg>` element, for a page or a file; the same drawing gives the same bytes.
 
     Args:
         draw: makes the figure; called with the charts' style in force.
         name: the chart's, which keeps its ids apart from those of other charts on the page.
         title: what a screen reader says.
+        width: in inches.
     """
-    with _apply_style(name):
+    with _apply_style(name, width):
         figure = draw()
         text = io.StringIO()
         figure.savefig(text, format="svg", metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")))
@@ -107,20 +113,32 @@ def to_svg(draw: Callable[[], Figure], *, name: str, title: str) -> str:
     return root + body[body.index(">") + 1 :]
 
 
-def to_png(draw: Callable[[], Figure]) -> bytes:
+def to_pdf(draw: Callable[[], Figure], *, width: float = WIDTH) -> bytes:
+    """The drawing as a PDF for a paper, of that width in inches; its text stays text."""
+    with _apply_style("", width):
+        document = io.BytesIO()
+        draw().savefig(document, format="pdf", metadata={"CreationDate": None, "Producer": None})
+        return document.getvalue()
+
+
+def to_png(draw: Callable[[], Figure], *, width: float = WIDTH) -> bytes:
     """The drawing as a PNG, for slides and documents."""
-    with _apply_style(""):
+    with _apply_style("", width):
         image = io.BytesIO()
         draw().savefig(image, format="png", dpi=_PNG_DPI, metadata={"Software": None})
         return image.getvalue()
 
 
 @contextmanager
-def _apply_style(salt: str) -> Iterator[None]:
+def _apply_style(salt: str, width: float) -> Iterator[None]:
     with _LOCK, rc_context(_STYLE | {"svg.hashsalt": f"regbench {salt}"}), warnings.catch_warnings():
-        # The browser has fonts for what DejaVu lacks; a PNG shows a box there.
+        # The browser has fonts for what DejaVu lacks; a PNG or PDF shows a box there.
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
-        yield
+        token = _WIDTH.set(width)
+        try:
+            yield
+        finally:
+            _WIDTH.reset(token)
 
 
 def create_figure(
@@ -131,8 +149,9 @@ def create_figure(
     Places are reckoned and not asked of Matplotlib, whose layout engine takes longer than all the drawing.
     """
     below = _BELOW + _KEY_ROW * keys
-    figure = Figure(figsize=(WIDTH, above + height + below))
-    return figure, _place_panel(figure, left, below, WIDTH - left - right, height)
+    total = _WIDTH.get()
+    figure = Figure(figsize=(total, above + height + below))
+    return figure, _place_panel(figure, left, below, total - left - right, height)
 
 
 def create_panels(
@@ -157,8 +176,8 @@ def create_panels(
     across = 0.12 if share else 0.3
     below = (_BELOW if labels[0] else 0.05) + _KEY_ROW * keys
     total = rows * (heading + height) + (rows - 1) * ticks + below
-    width = (WIDTH - left - _RIGHT - across * (columns - 1)) / columns
-    figure = Figure(figsize=(WIDTH, total))
+    width = (_WIDTH.get() - left - _RIGHT - across * (columns - 1)) / columns
+    figure = Figure(figsize=(_WIDTH.get(), total))
     axes_list: list[Axes] = []
     for index, text in enumerate(headings):
         row, column = divmod(index, columns)
@@ -172,7 +191,7 @@ def create_panels(
         if share:
             axes.tick_params(labelleft=column == 0, labelbottom=index + columns >= len(headings))
         axes_list.append(axes)
-    _draw_label(figure, (left + WIDTH) / 2, _KEY_ROW * keys + 0.1, labels[0], rotation=0)
+    _draw_label(figure, (left + _WIDTH.get()) / 2, _KEY_ROW * keys + 0.1, labels[0], rotation=0)
     _draw_label(figure, 0.1, (total + below) / 2, labels[1], rotation=90)
     return figure, axes_list
 
@@ -193,6 +212,7 @@ def _draw_label(figure: Figure, x: float, y: float, text: str, *, rotation: floa
 def format_heading(name: str, *, columns: int = 2, note: str = "") -> str:
     """A variant's name to stand above its plot, on as few lines as it needs, with a note below it."""
     width, lines = _HEADINGS[columns]
+    width = int(width * _WIDTH.get() / WIDTH)
     # Breaking at words leaves some of each line empty.
     line = truncate_label(name, (width - 2) * lines)
     text = textwrap.wrap(line, int(width * _measure_narrowness(line)), max_lines=lines, placeholder="…")
@@ -219,7 +239,7 @@ def draw_legend(figure: Figure, entries: Sequence[tuple[Line2D, str]], *, column
         labelspacing=(72 * _KEY_ROW - 8) / 8,
     )
     for text, (_, name) in zip(legend.get_texts(), entries, strict=True):
-        text.set_text(truncate_label(name))
+        text.set_text(truncate_label(name, int(48 * _WIDTH.get() / WIDTH)))
 
 
 def truncate_label(name: str, most: int = 48) -> str:

@@ -15,7 +15,13 @@ from tests.factories import finish_job, finished_job, job_spec, result_record
 from tests.integration.api.conftest import TestClient
 from tests.integration.api.experiments.test_routes import DOCUMENT, create, jobs_of
 
-MEDIA_TYPES = {"json": "application/json", "md": "text/markdown", "html": "text/html", "csv": "text/csv"}
+MEDIA_TYPES = {
+    "json": "application/json",
+    "md": "text/markdown",
+    "html": "text/html",
+    "csv": "text/csv",
+    "tex": "application/x-tex",
+}
 
 
 @pytest.fixture
@@ -42,7 +48,7 @@ def test_a_partial_report_in_every_format(
     for answer in (by_parameter, by_header):
         assert answer.status_code == 200
         assert answer.headers["Content-Type"].partition(";")[0] == MEDIA_TYPES[form]
-        assert "diverged" in answer.text or form == "csv"
+        assert "diverged" in answer.text or form in ("csv", "tex")
     if form in ("md", "html"):
         assert "Partial: 2 of 4 jobs have finished." in by_header.text
         assert "Model none - Test Loss: 0.3000, Test Accuracy: 0.9000" in by_header.text
@@ -188,3 +194,26 @@ def test_f8_jobs_that_differ_in_a_text_setting_have_different_names(
     page = client.get("/compare", params={"job": jobs}, headers={"Accept": "text/html"}).text
     titles = set(re.findall(r'data-job="[^"]*">([^<]*)<', page))
     assert titles == {f"{name}, seed 0" for name in names}
+
+
+def test_another_baseline_is_judged_as_one_chosen_afterwards(
+    client: httpx.Client, database: Database
+) -> None:
+    created = create(client, DOCUMENT | {"seeds": list(range(6))})
+    for job in jobs_of(client, created):
+        finish_job(database, job["id"], result=result_record(test_accuracy=0.9 + job["spec"]["seed"] / 1000))
+    address = created["links"]["report"]
+    planned, other = client.get(address), client.get(address, params={"baseline": "dropout"})
+    assert planned.headers["ETag"] != other.headers["ETag"]
+    assert (planned.json()["inference"], planned.json()["level"]) == ("fixed", 0.045)
+    report = other.json()
+    assert (report["baseline"], report["inference"], report["level"]) == ("dropout", "extended", 0.005)
+    assert [contrast["variant"] for contrast in report["contrasts"]] == ["none"]
+    assert "The baseline was chosen after the plan, whose baseline is none" in report["methods"]
+    assert "dropout is not the planned baseline, none" in report["headline"]
+    assert client.get(address, params={"baseline": "none"}).json()["inference"] == "fixed"
+    refused = client.get(address, params={"baseline": "magic"})
+    assert refused.json()["errors"][0]["pointer"] == "?baseline"
+    chart = client.get(f"{created['links']['charts']}/differences?format=pdf&width=3.3&baseline=dropout")
+    assert chart.content.startswith(b"%PDF")
+    assert client.get(f"{created['links']['charts']}/differences?width=9").status_code == 422

@@ -62,6 +62,20 @@ def test_charts_can_be_drawn_concurrently() -> None:
     assert alone == together
 
 
+@pytest.mark.parametrize("width", [3.3, 6.9])
+@pytest.mark.parametrize("name", ["differences", "learning-curves", "reliability"])
+def test_a_pdf_has_the_width_of_a_column_and_its_text_as_text(name: str, width: float) -> None:
+    comparison = comparisons.full(("none", "dropout", "a name that is long enough to be cut"))
+    pdf = CHARTS[name].render_pdf(comparison, width)
+    assert pdf == CHARTS[name].render_pdf(comparison, width)
+    (box,) = re.findall(rb"/MediaBox \[ 0 0 ([\d.]+) [\d.]+ \]", pdf)
+    assert float(box) == pytest.approx(72 * width, abs=0.1)
+    assert b"/FontType 42" in pdf or b"/CIDFontType2" in pdf
+    assert b"/Type3" not in pdf
+    # The default width is in force again.
+    assert CHARTS[name].render_svg(comparison) == CHARTS[name].render_svg(comparison, drawing.WIDTH)
+
+
 def test_a_png_is_200_pixels_an_inch() -> None:
     png = CHARTS["accuracy-by-seed"].render_png(comparisons.full())
     assert png.startswith(b"\x89PNG\r\n")

@@ -301,3 +301,23 @@ def test_new_images_widen_the_interval_of_the_accuracy() -> None:
     assert (wider.low + wider.high) / 2 == pytest.approx(numbers.mean)
     variants["b"][1:] = []
     assert build_contrasts(variants, "a", FIXED)[0].accuracy_on_new_images is None
+
+
+def test_another_baseline_than_planned_counts_every_pair_of_variants() -> None:
+    variants = {
+        "a": [finished_row("a", seed, test_accuracy=0.9) for seed in range(12)],
+        "b": [finished_row("b", seed, test_accuracy=0.9 + 0.001 * (seed % 3)) for seed in range(12)],
+        "c": [finished_row("c", seed, test_accuracy=0.95 + 0.001 * (seed % 5)) for seed in range(12)],
+    }
+    planned = Plan(Regime.EXTENDED)
+    other = Plan(Regime.EXTENDED, planned_baseline="a")
+    assert (planned.count_tests(3), other.count_tests(3)) == (4, 6)
+    for before, after in zip(
+        build_contrasts(variants, "b", planned), build_contrasts(variants, "b", other), strict=True
+    ):
+        narrow, wide = accuracy(before), accuracy(after)
+        assert narrow.mean == wide.mean
+        assert narrow.simultaneous_low is not None
+        assert wide.simultaneous_low is not None
+        assert wide.simultaneous_low < narrow.simultaneous_low
+    assert "whose baseline is a" in other.explain_regime()
