@@ -17,11 +17,12 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from models.dataset_spec import Seed
 from models.documents import Document, merge_patch
 from models.identifiers import ID_PATTERN
 from models.metrics import CONTRASTED, METRICS
 from models.run_key import RunKey
-from models.spec import STORED, VISIBLE, WITHOUT_NUL, JobSpec, Seed, bound_length, get_validation_errors
+from models.spec import STORED, VISIBLE, WITHOUT_NUL, JobSpec, bound_length, get_validation_errors
 
 MAX_VARIANT_NAME, MAX_EXPERIMENT_NAME = 100, 200
 """Letters."""

@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from models.dataset_spec import DatasetSpec
 from models.documents import merge_patch
-from models.spec import DatasetSpec
 
 FEWEST_SEEDS = 2
 """One seed shows luck as much as a variant."""

@@ -8,7 +8,6 @@ from pydantic import (
     AfterValidator,
     BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     ValidationError,
     ValidationInfo,
@@ -16,13 +15,8 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError, PydanticKnownError
 
-from models.dataset_cards import (
-    DATASETS,
-    NAME_PATTERN,
-    UNRESOLVED,
-    DatasetCard,
-    DatasetContent,
-)
+from models.dataset_cards import DATASETS
+from models.dataset_spec import DatasetSpec, Seed, SpecPart
 from models.identifiers import is_visible
 from models.suggestions import suggest_field
 from models.techniques import Regularization
@@ -57,7 +51,6 @@ STORED = {"stored": True}
 WITHOUT_NUL = AfterValidator(refuse_nul)
 VISIBLE = AfterValidator(require_visible)
 Text200 = Annotated[str, Field(max_length=200), WITHOUT_NUL]
-Seed = Annotated[int, Field(ge=0, le=2**31 - 1)]
 
 MAX_LABELS = 32
 _MAX_SUGGESTIONS = 20
@@ -122,79 +115,6 @@ def _format_message(fault: ErrorDetails, model: type[BaseModel] | None) -> str:
     return "there is no such field here; check its spelling, or see /docs for all fields"
 
 
-class _Part(BaseModel):
-    """A part of the specification: closed, frozen, and without NaN, infinity or silent conversions."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
-
-
-class DatasetSpec(_Part):
-    """Which images, and how the training images are divided."""
-
-    name: Annotated[str, Field(pattern=NAME_PATTERN)] = Field(
-        "mnist",
-        description="`mnist`, `fashion_mnist`, `mnist_5k` (5,000 of MNIST's images, which need no download: "
-        "4,000 train, 1,000 test), or the name of an uploaded dataset",
-    )
-    content: DatasetContent | None = Field(
-        None,
-        exclude_if=lambda content: content is None,
-        description="What an uploaded dataset contained at submission; filled in by the service, so leave it "
-        "out",
-    )
-    train_samples: int | None = Field(
-        None, ge=100, le=1_000_000, description="Examples in a seeded, stratified subset; null: all of them"
-    )
-    label_noise: float = Field(
-        0.0, ge=0, le=1, description="Share of training labels replaced at random; test labels never change"
-    )
-    validation_fraction: float = Field(
-        0.2, ge=0, le=0.5, description="Share of the training examples held out to validate; 0: none"
-    )
-    validation_split: Literal["stratified", "last"] = Field(
-        "stratified",
-        description="`last`: the last rows in their order, as Keras's validation_split does",
-    )
-    split_seed: Seed = Field(0, description="Seed of subset, label noise and stratified split")
-
-    @property
-    def classes(self) -> int:
-        """How many classes the images have: labels are 0 to classes - 1."""
-        return self.card.classes
-
-    @property
-    def card(self) -> DatasetCard | DatasetContent:
-        """The dataset's sizes; those of an uploaded one are known once the service has found it."""
-        return self.content or DATASETS.get(self.name) or UNRESOLVED
-
-    @property
-    def rows(self) -> int:
-        """How many examples are trained and validated on together."""
-        available = self.card.train_examples
-        return min(self.train_samples or available, available)
-
-    @property
-    def validation_examples(self) -> int:
-        """How many examples are held out to validate."""
-        # Keras splits at int(n * (1 - fraction)); the same rounding keeps the seed's experiment the same.
-        return self.rows - int(self.rows * (1 - self.validation_fraction))
-
-    @property
-    def drawn_parts(self) -> list[str]:
-        """What depends on `split_seed`, in words; empty where it changes no weights."""
-        drawn = {
-            "split": self.validation_split == "stratified" and self.validation_examples > 0,
-            "subset": self.rows < self.card.train_examples,
-            "label noise": self.label_noise > 0,
-        }
-        return [part for part, is_drawn in drawn.items() if is_drawn]
-
-    @property
-    def training_examples(self) -> int:
-        """How many examples the network learns from in an epoch."""
-        return self.rows - self.validation_examples
-
-
 HiddenUnits = Annotated[
     tuple[Annotated[int, Field(ge=1, le=4096)], ...],
     Field(strict=False, max_length=8),
@@ -203,7 +123,7 @@ HiddenUnits = Annotated[
 Activation = Literal["relu", "tanh", "sigmoid", "gelu"]
 
 
-class Mlp(_Part):
+class Mlp(SpecPart):
     """A fully connected network, before any regularization."""
 
     family: Literal["mlp"] = Field("mlp", description="`mlp`: fully connected layers only; the default")
@@ -215,7 +135,7 @@ class Mlp(_Part):
     activation: Activation = Field("relu", description="Activation of every hidden layer")
 
 
-class Cnn(_Part):
+class Cnn(SpecPart):
     """A convolutional network, before any regularization."""
 
     # Without a default: a document that names no family means an mlp.
@@ -259,7 +179,7 @@ def parse_model(document: object) -> object:
 ModelSpec = Annotated[Mlp | Cnn, BeforeValidator(parse_model)]
 
 
-class OptimizerSpec(_Part):
+class OptimizerSpec(SpecPart):
     """How weights follow gradients. Everything else is as Keras sets it."""
 
     name: Literal["adam", "adamw", "rmsprop", "sgd"] = Field(
@@ -270,7 +190,7 @@ class OptimizerSpec(_Part):
     momentum: float = Field(0.0, ge=0, lt=1, description="Of SGD")
 
 
-class TrainingSpec(_Part):
+class TrainingSpec(SpecPart):
     """How long and with what the network is trained."""
 
     optimizer: OptimizerSpec = OptimizerSpec()
@@ -285,7 +205,7 @@ class TrainingSpec(_Part):
     )
 
 
-class JobSpec(_Part):
+class JobSpec(SpecPart):
     """One training run, whole. Every field has a default: `{}` is the seed experiment's plain network."""
 
     name: Annotated[Text200, VISIBLE] | None = Field(
@@ -418,7 +338,7 @@ class JobSpec(_Part):
         return hashlib.sha256(canonical.encode()).hexdigest()
 
 
-class JobBatch(_Part):
+class JobBatch(SpecPart):
     """Jobs to submit together."""
 
     jobs: Annotated[tuple[JobSpec, ...], Field(strict=False, min_length=1)]

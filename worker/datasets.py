@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from models.artifacts import ArtifactStore, get_dataset_file
 from models.dataset_cards import DATASETS, IDX_FILES, DatasetContent
+from models.dataset_spec import DatasetSpec
 from models.datasets import (
     GZIP_MAGIC,
     NPZ_ARRAYS,
@@ -24,7 +25,7 @@ from models.datasets import (
 )
 from models.errors import ArtifactsUnavailable, DatasetUnavailable, FieldError, NotFound
 from models.settings import Settings
-from models.spec import PIXELS, DatasetSpec
+from models.spec import PIXELS
 
 Bytes = NDArray[np.uint8]
 Labels = NDArray[np.int32]

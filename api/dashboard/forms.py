@@ -8,8 +8,9 @@ from typing import Any, Literal
 from pydantic import BaseModel
 
 from models.dataset_cards import DATASETS
+from models.dataset_spec import DatasetSpec
 from models.experiments import ExperimentSpec, StoppingRule
-from models.spec import Cnn, DatasetSpec, JobSpec, Mlp, OptimizerSpec, TrainingSpec
+from models.spec import Cnn, JobSpec, Mlp, OptimizerSpec, TrainingSpec
 from models.techniques import CATALOGUE, TechniqueCard
 
 Kind = Literal["number", "integer", "boolean", "choice", "numbers", "text"]

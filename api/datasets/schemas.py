@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from api.http.schemas import ResponseModel
-from models.spec import Seed
+from models.dataset_spec import Seed
 
 Auto = Literal["auto"]
 

@@ -22,12 +22,12 @@ from api.reports.schemas import (
     VariantReport,
 )
 from api.reports.verdicts import Outline, build_headline
+from models.dataset_spec import DatasetSpec
 from models.experiments import find_confounders
 from models.formatting import format_count
 from models.inference import Plan
 from models.metrics import REPORTED
 from models.selection import VariantMeans
-from models.spec import DatasetSpec
 from models.states import JobState
 from models.statistics import compute_proportion_standard_error, estimate
 from models.store.report_data import EpochSummary, Spread

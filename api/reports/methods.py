@@ -5,10 +5,10 @@ from collections.abc import Iterable, Sequence
 from api.reports.formatting import format_ranges
 from api.reports.schemas import Contrast
 from api.reports.verdicts import format_plain, get_tested, join
+from models.dataset_spec import DatasetSpec
 from models.experiments import FEWEST_PAIRS, Regime
 from models.formatting import format_count
 from models.inference import Plan
-from models.spec import DatasetSpec
 from models.statistics import EXACT_UP_TO, FEWEST_FOR_INTERVAL, SIGN_FLIPS
 
 

@@ -8,11 +8,12 @@ from sqlalchemy import ColumnElement, and_, func, or_, select
 from sqlalchemy.orm import Session
 
 from models.dataset_cards import DATASETS
+from models.dataset_spec import DatasetSpec
 from models.errors import Conflict
 from models.experiments import ExperimentSpec
 from models.run_key import RunKey
 from models.selection import compute_chance_loss
-from models.spec import STORED, DatasetSpec, JobSpec
+from models.spec import STORED, JobSpec
 from models.states import JobState
 from models.store.jobs import NewJob, create_jobs, retry_job
 from models.store.tables import Experiment, Job, Result, Run

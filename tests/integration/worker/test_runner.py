@@ -16,10 +16,11 @@ from api.datasets.importing import import_dataset
 from api.datasets.schemas import DatasetOptions
 from models.artifacts import ArtifactStore, get_dataset_file
 from models.dataset_cards import DatasetContent
+from models.dataset_spec import DatasetSpec
 from models.errors import LeaseLost, NotFound
 from models.records import Progress, ResultRecord
 from models.settings import Settings
-from models.spec import DatasetSpec, JobSpec
+from models.spec import JobSpec
 from models.states import JobState
 from models.store import jobs, queue
 from models.store.database import Database

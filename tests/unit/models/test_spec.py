@@ -5,17 +5,9 @@ import pytest
 from pydantic import BaseModel, ValidationError
 
 from models.dataset_cards import DATASETS
+from models.dataset_spec import DatasetSpec
 from models.documents import merge_patch
-from models.spec import (
-    STORED,
-    Cnn,
-    DatasetSpec,
-    JobSpec,
-    Mlp,
-    OptimizerSpec,
-    TrainingSpec,
-    get_validation_errors,
-)
+from models.spec import STORED, Cnn, JobSpec, Mlp, OptimizerSpec, TrainingSpec, get_validation_errors
 from tests.factories import EVERY_TECHNIQUE_TOGETHER, job_spec
 
 CNN = {"family": "cnn", "filters": [4], "hidden_units": [8]}

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from models.dataset_cards import IDX_FILES
+from models.dataset_spec import DatasetSpec
 from models.errors import DatasetUnavailable
 from models.settings import Settings
-from models.spec import DatasetSpec
 from worker import datasets
 from worker.datasets import Dataset, compute_idx_sha256, load, split_dataset
 from worker.seeds import shuffle_examples
