@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import bdtr, chdtri, nctdtrinc, stdtr, stdtrit
+from scipy.special import betaincinv, chdtri, nctdtrinc, ndtri, stdtr, stdtrit
 
 CONFIDENCE = 0.95
 ALPHA = 0.05
@@ -48,6 +48,8 @@ class PairedDifference:
     t_p: float | None
     d: float | None
     superiority: float | None
+    superiority_low: float | None
+    superiority_high: float | None
 
 
 @dataclass(frozen=True)
@@ -79,15 +81,6 @@ class Interval:
     high: float
 
 
-@dataclass(frozen=True)
-class Discordance:
-    """Cases that only one of two models gets right, and McNemar's exact p."""
-
-    only_baseline: int
-    only_variant: int
-    p: float
-
-
 def estimate(values: Sequence[float]) -> Estimate | None:
     """Mean, standard deviation (n - 1) and 95 % t interval of `values`; None without values.
 
@@ -110,7 +103,8 @@ def compute_paired_difference(baseline: Sequence[float], variant: Sequence[float
     The 95 % interval and `t_p` are the paired t test's (Student 1908).
     `d` is the mean difference in standard deviations of the differences (Cohen's d_z; Cohen, Statistical
     Power Analysis for the Behavioral Sciences, 1988). `superiority` is the share of pairs in which the
-    variant's value is the higher, half of each tie counted (Grissom and Kim, Effect Sizes for Research).
+    variant's value is the higher, half of each tie counted (Grissom and Kim, Effect Sizes for Research),
+    with the interval of `compute_share_interval`.
 
     Raises:
         ValueError: the two do not have the same length.
@@ -119,6 +113,8 @@ def compute_paired_difference(baseline: Sequence[float], variant: Sequence[float
     summary = estimate(differences.tolist())
     if summary is None:
         return None
+    higher = float(np.sum(np.sign(differences) / 2 + 0.5))
+    share = compute_share_interval(higher, summary.n) if summary.n > 1 else None
     return PairedDifference(
         n=summary.n,
         mean=summary.mean,
@@ -127,7 +123,9 @@ def compute_paired_difference(baseline: Sequence[float], variant: Sequence[float
         high=summary.high,
         t_p=None if summary.sd is None else _compute_paired_t_p(summary.mean, summary.sd, summary.n),
         d=summary.mean / summary.sd if summary.sd else None,
-        superiority=None if summary.sd is None else float(np.mean(np.sign(differences) / 2 + 0.5)),
+        superiority=higher / summary.n if share else None,
+        superiority_low=share.low if share else None,
+        superiority_high=share.high if share else None,
     )
 
 
@@ -273,6 +271,28 @@ def compute_required_pairs(
     return enough
 
 
+def compute_noether_pairs(superiority: float, *, level: float = ALPHA, power: float = POWER) -> int:
+    """How many pairs show with probability `power` that one value is more often the higher than the other.
+
+    By a two-sided sign test at `level`, where it is the higher in a share `superiority` of all pairs.
+    Source: Noether, Sample Size Determination for Some Common Nonparametric Tests, J. American Statistical
+    Association 82 (1987), section 2.
+    """
+    quantiles = ndtri(1 - level / 2) + ndtri(power)
+    return int(np.ceil((quantiles / (2 * (superiority - 0.5))) ** 2))
+
+
+def compute_share_interval(count: float, n: int) -> Interval:
+    """The 95 % interval of a probability from `count` of `n` independent cases, ties counting a half.
+
+    Exact: it covers the true one in at least 95 % of samples.
+    Source: Clopper and Pearson, The Use of Confidence or Fiducial Limits, Biometrika 26 (1934).
+    """
+    tail = (1 - CONFIDENCE) / 2
+    low = betaincinv(count, n - count + 1, tail) if count > 0 else 0.0
+    return Interval(float(low), float(betaincinv(count + 1, n - count, 1 - tail)) if count < n else 1.0)
+
+
 def compute_sd_interval(sd: float, n: int) -> Interval:
     """The 95 % interval of a normal law's standard deviation, from that of `n` (two or more) values."""
     low, high = (float(chdtri(n - 1, tail)) for tail in ((1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2))
@@ -291,26 +311,6 @@ def run_two_one_sided_tests(mean: float, sd: float, n: int, *, margin: float) ->
     return float(stdtr(n - 1, beyond / (sd / np.sqrt(n)))) if sd else float(beyond >= 0)
 
 
-def run_mcnemar_test(baseline: bytes, variant: bytes) -> Discordance:
-    """McNemar's test of two models on the same cases: one bit a case, set where the model is right.
-
-    Where both models were as good, a case that only one gets right would fall to either as a coin does; p is
-    the exact two-sided binomial one. It speaks of these two trained models, not of how they were trained.
-    Source: McNemar, Note on the Sampling Error of the Difference between Correlated Proportions,
-    Psychometrika 12 (1947).
-
-    Raises:
-        ValueError: the two do not have the same length.
-    """
-    if len(baseline) != len(variant):
-        raise ValueError("both models must have answered the same cases")
-    first, second = np.frombuffer(baseline, np.uint8), np.frombuffer(variant, np.uint8)
-    only_baseline = int(np.bitwise_count(first & ~second).sum())
-    only_variant = int(np.bitwise_count(second & ~first).sum())
-    fewer, cases = min(only_baseline, only_variant), only_baseline + only_variant
-    return Discordance(only_baseline, only_variant, min(1.0, 2 * float(bdtr(fewer, cases, 0.5))))
-
-
 def compute_proportion_standard_error(share: float, n: int) -> float:
     """The standard error of a share seen in `n` independent cases: of a test accuracy, say."""
     return float(np.sqrt(share * (1 - share) / n))
@@ -319,7 +319,7 @@ def compute_proportion_standard_error(share: float, n: int) -> float:
 def compute_two_way_clustered_interval(baseline: Sequence[bytes], variant: Sequence[bytes]) -> Interval:
     """The 95 % interval of the mean difference in accuracy for new pairs and new cases alike, as fractions.
 
-    Two or more pairs of models on the same cases: packed bits as in `run_mcnemar_test`, a multiple of
+    Two or more pairs of models on the same cases: packed bits as in `models.mcnemar`, a multiple of
     eight of them.
     Pairs and cases are crossed: the variances of the mean over pairs and over cases add up, less what both
     contain. It is never narrower than the paired t interval, which stands for these cases only.

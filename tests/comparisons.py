@@ -269,6 +269,8 @@ def difference(mean: float, sd: float, seeds: int, *, tested: bool = False) -> d
         "simultaneous_high": mean + 1.4 * half if has_interval and tested else None,
         "d": 1.2 if has_interval else None,
         "superiority": 0.75 if has_interval else None,
+        "superiority_low": 0.4 if has_interval else None,
+        "superiority_high": 0.95 if has_interval else None,
         "detectable": 0.25 if has_interval else None,
         "relative": None,
         "call": ("higher" if mean > 0 else "lower") if has_interval and tested else None,

@@ -12,6 +12,9 @@ from models.formatting import format_count
 from models.store.experiment_runs import find_reusable_jobs, get_variance_over_seeds
 from models.store.jobs import get_seconds_per_operation
 
+_SUPERIORITY = 0.75
+"""P(A > B) from which on a difference is worth having (Bouthillier et al., MLSys 2021)."""
+
 
 def estimate_experiment_cost(
     session: Session, spec: ExperimentSpec, *, owner: str
@@ -51,6 +54,7 @@ def _build_detectable(
     effect = statistics.compute_detectable_difference(1.0, pairs, level=level / tests, anytime=anytime)
     if not isfinite(effect):
         return None
+    superiority_pairs = statistics.compute_noether_pairs(_SUPERIORITY)
     basis = f"80 % power at the report's level, {level:g} for {format_count(tests, 'test')} together"
     dataset, epochs = spec.base.dataset.name, spec.base.training.epochs
     variance = get_variance_over_seeds(session, spec.base.dataset, epochs=epochs, parameters=parameters)
@@ -61,6 +65,7 @@ def _build_detectable(
             accuracy_points=None,
             accuracy_points_low=None,
             accuracy_points_high=None,
+            superiority_pairs=superiority_pairs,
             basis=f"{basis}; no such network has been trained here on {dataset} for "
             f"{format_count(epochs, 'epoch')} with two seeds, so that its variance is unknown",
         )
@@ -73,6 +78,7 @@ def _build_detectable(
         accuracy_points=effect * sd,
         accuracy_points_low=effect * interval.low,
         accuracy_points_high=effect * interval.high,
+        superiority_pairs=superiority_pairs,
         basis=f"{basis}; variance from earlier experiments with such networks on {dataset}, as if models "
         "of one seed had nothing in common, so that somewhat less may be detected",
     )

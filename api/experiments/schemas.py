@@ -38,6 +38,10 @@ class Detectable(ResponseModel):
         description="The same, at the ends of the variance's 95 % interval: few earlier runs leave it wide"
     )
     accuracy_points_high: float | None
+    superiority_pairs: int = Field(
+        description="Pairs that show with a power of 80 %, by a sign test at 5 %, that a variant's value is "
+        "the higher one where that is so in 75 % of all pairs (Noether 1987)"
+    )
     basis: str = Field(description="The assumptions of this estimate")
 
 

@@ -11,6 +11,7 @@ from api.reports.verdicts import build_verdict
 from models import inference
 from models.experiments import FEWEST_PAIRS, Regime
 from models.inference import Judgement, Plan
+from models.mcnemar import run_mcnemar_test
 from models.metrics import CONTRASTED, Metric
 from models.states import JobState
 from models.statistics import (
@@ -21,7 +22,6 @@ from models.statistics import (
     compute_required_pairs,
     compute_sd_interval,
     compute_two_way_clustered_interval,
-    run_mcnemar_test,
 )
 from models.store.tables import Job, Result
 
@@ -180,6 +180,8 @@ def _build_difference(variant: str, metric: Metric, pairs: Pairs, judged: _Judge
         simultaneous_high=judgement and judgement.high,
         d=paired.d,
         superiority=paired.superiority,
+        superiority_low=paired.superiority_low,
+        superiority_high=paired.superiority_high,
         detectable=detectable if detectable and np.isfinite(detectable) else None,
         relative=mean / baseline if baseline > 0 and baseline + mean > 0 else None,
         call=("higher" if mean > 0 else "lower") if judgement and judgement.called else None,

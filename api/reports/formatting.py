@@ -248,7 +248,7 @@ def build_test_rows(comparison: Comparison) -> list[list[str]]:
         "p (adjusted)",
         "simultaneous interval",
     ]
-    rows = [[*head, "d"]]
+    rows = [[*head, "d", "P(higher)"]]
     for contrast in comparison.contrasts:
         for name, difference in contrast.differences or ():
             if difference is None:
@@ -260,6 +260,10 @@ def build_test_rows(comparison: Comparison) -> list[list[str]]:
                 _format_ends(difference.simultaneous_low, difference.simultaneous_high),
             ]
             size = UNKNOWN if difference.d is None else f"{difference.d:.2f}"
+            share, low, high = difference.superiority, difference.superiority_low, difference.superiority_high
+            higher = UNKNOWN if share is None else f"{share:.2f}"
+            if low is not None and high is not None:
+                higher += f" ({low:.2f} to {high:.2f})"
             what = f"{contrast.variant}: {_format_words(name)}"
             rows.append(
                 [
@@ -269,6 +273,7 @@ def build_test_rows(comparison: Comparison) -> list[list[str]]:
                     _format_ends(difference.low, difference.high),
                     *tests,
                     size,
+                    higher,
                 ]
             )
     return rows

@@ -79,8 +79,12 @@ class Difference(ResponseModel):
     simultaneous_high: float | None
     d: float | None = Field(description="Mean difference in standard deviations of the differences")
     superiority: float | None = Field(
-        description="Share of pairs in which the variant's value is the higher; half of each tie"
+        description="P(A > B): share of pairs in which the variant's value is the higher; half of each tie"
     )
+    superiority_low: float | None = Field(
+        None, description="Of the exact 95 % interval of that probability, for this difference by itself"
+    )
+    superiority_high: float | None = None
     detectable: float | None = Field(
         description="True difference that so many pairs find with a probability of 80 %, at the level that "
         "the correction leaves a single test; null below six pairs"

@@ -14,19 +14,21 @@ from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.power import TTestPower
 from statsmodels.stats.weightstats import ttost_paired
 
+from models.mcnemar import run_mcnemar_test
 from models.statistics import (
     SIGN_FLIPS,
     anytime_difference,
     apply_holm_correction,
     compute_detectable_difference,
+    compute_noether_pairs,
     compute_paired_difference,
     compute_proportion_standard_error,
     compute_required_pairs,
     compute_sd_interval,
+    compute_share_interval,
     compute_two_way_clustered_interval,
     estimate,
     run_max_t_test,
-    run_mcnemar_test,
     run_two_one_sided_tests,
 )
 
@@ -330,6 +332,34 @@ def test_equivalence_is_statsmodels_and_that_of_the_interval(mean: float, sd: fl
 def test_without_scatter_equivalence_is_a_matter_of_size() -> None:
     assert run_two_one_sided_tests(0.1, 0.0, 6, margin=0.2) == 0
     assert run_two_one_sided_tests(-0.2, 0.0, 6, margin=0.2) == 1
+
+
+@pytest.mark.parametrize(("count", "n"), [(0, 6), (1, 6), (5, 10), (29, 30), (30, 30)])
+def test_the_interval_of_a_share_is_scipys(count: int, n: int) -> None:
+    interval = compute_share_interval(count, n)
+    expected = stats.binomtest(count, n).proportion_ci(method="exact")
+    assert (interval.low, interval.high) == pytest.approx((expected.low, expected.high), rel=1e-9)
+
+
+def test_a_tie_counts_a_half_in_the_interval_of_superiority() -> None:
+    result = compute_paired_difference(SLEEP_A, SLEEP_B)
+    assert result is not None
+    assert result.superiority_low is not None
+    assert result.superiority_high is not None
+    nine, ten = compute_share_interval(9, 10), compute_share_interval(10, 10)
+    assert nine.low < result.superiority_low < ten.low
+    assert nine.high < result.superiority_high < ten.high
+
+
+def test_noethers_pairs_find_a_superiority_with_the_stated_power() -> None:
+    # (1.960 + 0.842)^2 / (4 x 0.25^2)
+    assert compute_noether_pairs(0.75) == 32
+    # Bouthillier et al. have 29 for independent samples, one-sided, whose formula has 6 in place of 4.
+    assert compute_noether_pairs(0.75, level=0.1, power=0.95) == np.ceil(28.86 * 6 / 4)
+    n = compute_noether_pairs(0.7)
+    p_values = np.array([stats.binomtest(count, n).pvalue for count in range(n + 1)])
+    power = stats.binom(n, 0.7).pmf(np.arange(n + 1))[p_values <= 0.05].sum()
+    assert power == pytest.approx(0.8, abs=0.05)
 
 
 def test_mcnemars_worked_example() -> None:
