@@ -24,7 +24,7 @@ from api.http.auth import AuthMiddleware
 from api.http.negotiation import Accept, negotiate
 from api.http.root_path import RootPathMiddleware, add_root
 from api.http.routing import StrictQueryRoute, VerbAliasMiddleware
-from api.jobs import action_routes, batch_routes
+from api.jobs import action_routes, batch_routes, downloads
 from api.jobs import routes as job_routes
 from api.jobs.status_loader import JobStatusLoader
 from api.jobs.updates import JobUpdates
@@ -135,6 +135,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         job_routes,
         action_routes,
         batch_routes,
+        downloads,
         prediction_routes,
         experiment_routes,
         experiment_action_routes,

@@ -20,6 +20,9 @@ class Edit(TypedDict, total=False):
     archived: bool | None
 
 
+PredictionFormat = Literal["npz", "csv"]
+
+
 class Resource(BaseModel):
     model_config = ConfigDict(extra="allow", frozen=True)
 

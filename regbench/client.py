@@ -10,7 +10,7 @@ from uuid import uuid4
 import httpx
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from regbench.base import ChartFormat, Document, Edit, ReportFormat
+from regbench.base import ChartFormat, Document, Edit, PredictionFormat, ReportFormat
 from regbench.connection import Connection, parse_retry_after
 from regbench.documents import is_experiment, to_body, to_document
 from regbench.errors import Unreachable, WaitTimeout
@@ -247,6 +247,14 @@ class Regbench:
     def report_of_jobs(self, job_ids: Sequence[str], form: ReportFormat) -> bytes:
         """The same comparison over any finished jobs."""
         return self._http.request("GET", "/v1/reports", params={"job": list(job_ids), "format": form}).content
+
+    def test_predictions(self, job_id: str, form: PredictionFormat = "npz") -> bytes:
+        """What a succeeded job's model says of each test image: a NumPy archive, or CSV.
+
+        `log_probabilities` (n, classes), natural logarithms as 32-bit floats, and `labels` (n,).
+        """
+        path = f"/v1/jobs/{job_id}/test-predictions"
+        return self._http.request("GET", path, params={"format": form}).content
 
     def predict(
         self, job_id: str, images: Sequence[bytes], *, invert: Choice = "auto", center: Choice = "auto"

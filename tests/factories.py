@@ -92,7 +92,7 @@ def result_record(**changes: Any) -> ResultRecord:
         "regbench": "0.1.0",
         "model_path": "jobs/x/1/model.keras",
         "model_sha256": "c" * 64,
-        "predictions_path": "jobs/x/1/test_probabilities.npy",
+        "predictions_path": "jobs/x/1/test_predictions.npz",
         "predictions_sha256": "d" * 64,
         "layers": (
             LayerRecord("dense", (784, 16), 12.0, 0.0, 0.02, 0.0),

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 import keras
 import numpy as np
-from numpy.typing import NDArray
 
 from models.cost import compute_flops_per_epoch
 from models.errors import TrainingFailed
 from models.records import EpochRecord, Evaluation
 from models.spec import JobSpec
+from models.test_predictions import TestPredictions
 from worker import metrics, weights
 from worker.datasets import DataSplit, Examples
 from worker.network import export_model
@@ -22,10 +22,10 @@ from worker.techniques.stopping import BestEpoch
 
 @dataclass(frozen=True)
 class TrainedModel:
-    """A model at the reported epoch's weights, its test images' probabilities (n, classes), its metrics."""
+    """A model at the reported epoch's weights, what it predicts for the test images, its metrics."""
 
     model: keras.Model
-    test_probabilities: NDArray[np.float64]
+    test_predictions: TestPredictions
     evaluation: Evaluation
 
 
@@ -75,7 +75,8 @@ def evaluate_model(
     """
     network, labels, epochs = program.network, split.test.labels, len(history)
     logits = program.compute_logits(split.test.images)
-    probabilities = np.exp(metrics.compute_log_probabilities(logits))
+    log_probabilities = metrics.compute_log_probabilities(logits)
+    probabilities = np.exp(log_probabilities)
     train, test = _score(program, split.train), metrics.compute_scores(logits, labels)
     validation = _score(program, split.validation) if split.validation else None
     _require_finite(epochs, train.loss, test.loss)
@@ -114,7 +115,8 @@ def evaluate_model(
         test_correct=metrics.pack_correct(logits, labels),
         diagnostics=weights.compute_diagnostics(network, calibration),
     )
-    return TrainedModel(export_model(spec, network), probabilities, evaluation)
+    predictions = TestPredictions(log_probabilities.astype(np.float32), labels)
+    return TrainedModel(export_model(spec, network), predictions, evaluation)
 
 
 def _score(program: CompiledProgram, examples: Examples) -> metrics.Scores:

@@ -159,7 +159,7 @@ class Runner:
                 lease,
                 Progress(trained.evaluation.epochs_run, 1.0, 0.0),
                 lambda: save_artifacts(
-                    self._store, job.id, job.attempt, trained.model, trained.test_probabilities
+                    self._store, job.id, job.attempt, trained.model, trained.test_predictions
                 ),
             )
         except OSError as error:

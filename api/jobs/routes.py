@@ -1,4 +1,4 @@
-"""Jobs over HTTP: submit, list, follow, download."""
+"""Jobs over HTTP: submit, list, follow."""
 
 import csv
 import io
@@ -13,7 +13,6 @@ from api.http import problem_types
 from api.http import schemas as http_schemas
 from api.http.bodies import BodyDep, JsonObject, may_name, parse_body, validate_document, validate_json
 from api.http.dependencies import (
-    ArtifactsDep,
     CallerDep,
     DatabaseDep,
     DispatchDep,
@@ -24,7 +23,6 @@ from api.http.dependencies import (
     get_database,
 )
 from api.http.etags import IfNoneMatch, build_not_modified, format_weak_etag, match_etag
-from api.http.files import IfRange, Range, build_file_response
 from api.http.idempotency import IdempotentDep
 from api.http.negotiation import Accept, require_format
 from api.http.openapi import RequestBody, documented
@@ -313,35 +311,3 @@ async def list_events(
 
 
 _BY_ACCEPT = {"Vary": "Accept"}
-_BINARY = {"content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}}
-
-
-@router.get(
-    "/{job_id}/model",
-    response_class=Response,
-    responses={200: _BINARY, 206: {"description": "The requested part", **_BINARY}},
-)
-@documented(problem_types.RANGE_NOT_SATISFIABLE, headers=("ETag", "Repr-Digest"))
-def download_model(
-    job_id: JobId,
-    database: DatabaseDep,
-    artifacts: ArtifactsDep,
-    if_none_match: IfNoneMatch = None,
-    byte_range: Range = None,
-    if_range: IfRange = None,
-) -> Response:
-    """The trained model as a `.keras` file, whole or in part.
-
-    It takes images (n, 784) scaled to 0..1 and returns the probabilities of the classes.
-    """
-    with database.read() as session:
-        result = store.get_result(get_job(session, job_id))
-    content = artifacts.get(result.model_path, sha256=result.model_sha256)
-    return build_file_response(
-        content,
-        sha256=result.model_sha256,
-        filename=f"{job_id}.keras",
-        if_none_match=if_none_match,
-        byte_range=byte_range,
-        if_range=if_range,
-    )

@@ -19,7 +19,7 @@ from regbench.cli.jobs import cancel, jobs, pause, resume, retry, show
 from regbench.cli.keys import keys
 from regbench.cli.local import demo, doctor, prune, up
 from regbench.cli.options import report_errors
-from regbench.cli.predict import predict
+from regbench.cli.predict import download_test_predictions, predict
 from regbench.cli.reports import report
 from regbench.cli.submit import submit
 from regbench.cli.techniques import techniques
@@ -69,6 +69,7 @@ for command in (
     *(report, predict, presets, techniques, doctor, prune),
 ):
     app.command()(command)
+app.command("test-predictions")(download_test_predictions)
 app.add_typer(experiment, name="experiment")
 app.add_typer(datasets, name="datasets")
 app.add_typer(keys, name="keys")

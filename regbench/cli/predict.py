@@ -1,4 +1,4 @@
-"""`regbench predict`."""
+"""`regbench predict` and `regbench test-predictions`."""
 
 from pathlib import Path
 from typing import Annotated
@@ -10,16 +10,40 @@ from rich.table import Table
 from rich.text import Text
 
 from regbench.cli.completion import complete_ids
-from regbench.cli.options import AsJson, Url, connect, show_status, write_json
+from regbench.cli.options import AsJson, Url, connect, echo_message, show_status, write_json
 from regbench.client import Choice
 
 _BAR_WIDTH = 40
 
 
+JobId = Annotated[
+    str, typer.Argument(metavar="ID", help="ID of a job that has succeeded.", autocompletion=complete_ids)
+]
+
+
+def download_test_predictions(
+    job_id: JobId,
+    output: Annotated[Path, typer.Option(help="File to write: .npz (NumPy), or .csv.")],
+    url: Url = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write what a trained model says of each test image: log-probabilities of the classes, and labels.
+
+    \b
+    Example:
+      regbench test-predictions job_1 --output predictions.npz
+    """
+    with connect(url) as client, show_status("Downloading"):
+        content = client.test_predictions(job_id, "csv" if output.suffix.lower() == ".csv" else "npz")
+    output.write_bytes(content)
+    if as_json:
+        write_json({"file": str(output), "bytes": len(content)})
+    else:
+        echo_message(f"Wrote {output}")
+
+
 def predict(
-    job_id: Annotated[
-        str, typer.Argument(metavar="ID", help="ID of a job that has succeeded.", autocompletion=complete_ids)
-    ],
+    job_id: JobId,
     images: Annotated[
         list[Path],
         typer.Argument(metavar="IMAGE...", exists=True, dir_okay=False, help="PNG or JPEG files, up to 256."),

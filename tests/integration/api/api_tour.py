@@ -6,6 +6,7 @@ from typing import Any
 from unittest.mock import AsyncMock, Mock, patch
 
 import httpx
+import numpy as np
 from fastapi import FastAPI
 
 from api import health
@@ -23,6 +24,7 @@ from models.store.experiment_runs import get_runs
 from models.store.keys import create_key
 from models.store.tables import LOCAL_OWNER
 from models.store.transitions import get_database_now
+from models.test_predictions import TestPredictions
 from tests.factories import finish_job, finished_job, job_in, result_record
 from tests.integration.api.conftest import TestClient
 from tests.unit.api.datasets.forms import as_keras, draw
@@ -137,17 +139,26 @@ def _jobs(recorder: Recorder, settings: Settings, database: Database) -> None:
     job = recorder.request("POST", "/v1/jobs", json=JOB).json()["id"]
     here = f"/v1/jobs/{job}"
     model = ArtifactStore(settings).put(f"jobs/{job}/1/model.keras", b"a model")
+    predicted = TestPredictions(np.log(np.float32([[0.75, 0.25], [0.5, 0.5]])), np.array([0, 1], np.int32))
+    predictions = ArtifactStore(settings).put(f"jobs/{job}/1/test_predictions.npz", predicted.to_bytes())
     finish_job(
         database,
         job,
-        result=result_record(epochs_run=2, model_path=f"jobs/{job}/1/model.keras", model_sha256=model),
+        result=result_record(
+            epochs_run=2,
+            model_path=f"jobs/{job}/1/model.keras",
+            model_sha256=model,
+            predictions_path=f"jobs/{job}/1/test_predictions.npz",
+            predictions_sha256=predictions,
+        ),
         epochs=2,
     )
     recorder.request("POST", "/v1/jobs?dry_run=true", json=JOB)
     recorder.request("PATCH", here, json={"labels": {"study": None, "course": "ml1"}, "notes": "Odd curve"})
     for path in ("/v1/jobs", here, f"{here}/epochs", f"{here}/events", f"{here}/model"):
         recorder.request("GET", path)
-    recorder.request("GET", f"{here}/epochs", headers={"Accept": "text/csv"})
+    for path in ("epochs", "test-predictions"):
+        recorder.request("GET", f"{here}/{path}", headers={"Accept": "text/csv"})
     recorder.request("GET", f"{here}/model", headers={"Range": "bytes=7-"})
     recorder.request("POST", f"{here}/cancel")
     waiting, running, failed = (

@@ -26,6 +26,7 @@ from models.store import jobs, queue
 from models.store.database import Database
 from models.store.rescue import rescue_abandoned
 from models.store.tables import Job
+from models.test_predictions import TestPredictions
 from tests.factories import job_spec
 from tests.integration.api.conftest import TestClient
 from tests.unit.api.datasets.forms import as_keras, draw
@@ -104,9 +105,13 @@ def test_a_job_stores_its_history_result_and_files(
     assert result.validation_loss == history[-1].validation_loss
     assert result.generalization_gap_loss == pytest.approx(result.test_loss - result.train_loss)
     store = ArtifactStore(database_settings)
-    predictions = np.load(io.BytesIO(store.get(result.predictions_path, sha256=result.predictions_sha256)))
-    assert predictions.shape == (1000, 10)
-    assert predictions.dtype == np.float16
+    content = store.get(result.predictions_path, sha256=result.predictions_sha256)
+    predictions = TestPredictions.from_bytes(content)
+    assert predictions.to_bytes() == content
+    assert predictions.log_probabilities.shape == (1000, 10)
+    assert predictions.log_probabilities.dtype == np.float32
+    of_truth = predictions.log_probabilities[np.arange(1000), predictions.labels]
+    assert -of_truth.mean() == pytest.approx(result.test_loss, rel=1e-6)
     assert store.get(result.model_path, sha256=result.model_sha256)[:2] == b"PK"  # a zip file, as .keras is
 
 

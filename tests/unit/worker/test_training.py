@@ -389,7 +389,7 @@ def test_metrics_belong_to_the_stored_model(mnist_5k: Dataset, programs: Program
     test, test_accuracy = mnist_5k.test, trained.evaluation.test_accuracy
     answers = trained.model.predict(test.images / np.float32(255), verbose=0)
     assert (answers.argmax(1) == test.labels).mean() == test_accuracy
-    assert np.allclose(answers, trained.test_probabilities, atol=1e-5)
+    assert np.allclose(answers, np.exp(trained.test_predictions.log_probabilities), atol=1e-5)
     assert test_accuracy > 0.7  # one epoch of a small network learns more than chance
 
 
@@ -460,7 +460,9 @@ def test_the_confidence_penalty_makes_predictions_less_confident(
         train_model(job_spec(regularization=regularization, training={"epochs": 4}), mnist_5k, programs)
         for regularization in ({"confidence_penalty": {"beta": 1.0}}, {})
     )
-    confidence = [trained.test_probabilities.max(axis=1).mean() for trained in (unsure, plain)]
+    confidence = [
+        np.exp(trained.test_predictions.log_probabilities).max(axis=1).mean() for trained in (unsure, plain)
+    ]
     assert confidence[0] < confidence[1] - 0.05
 
 
@@ -492,7 +494,7 @@ def test_averaged_weights_are_measured_and_stored_and_do_not_affect_training(
     assert trained.evaluation.validation_loss is not None
     assert trained.evaluation.validation_loss == averaged.epochs[-1].validation_loss
     answers = trained.model.predict(mnist_5k.test.images / np.float32(255), verbose=0)
-    assert np.allclose(answers, trained.test_probabilities, atol=1e-5)
+    assert np.allclose(answers, np.exp(trained.test_predictions.log_probabilities), atol=1e-5)
 
 
 def test_the_confusion_matrix_and_layers_belong_to_the_reported_model(

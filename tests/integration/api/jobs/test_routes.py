@@ -6,6 +6,7 @@ import io
 from typing import Any
 
 import httpx
+import numpy as np
 import pytest
 from sqlalchemy import null, update
 
@@ -16,6 +17,7 @@ from models.store import queue
 from models.store.database import Database
 from models.store.tables import Result
 from models.store.transitions import get_job
+from models.test_predictions import TestPredictions
 from tests.factories import finish_job, finished_job, job_in, job_spec, result_record
 from tests.integration.api.conftest import over_sqlite
 
@@ -293,6 +295,39 @@ def test_the_model_can_be_downloaded_and_is_deleted_with_its_job(
     assert client.get(f"/v1/jobs/{job_id}").status_code == 404
     assert client.delete(f"/v1/jobs/{job_id}").status_code == 404
     assert [*artifacts.list_files()] == ["jobs/job_other/1/model.keras"]
+
+
+def test_test_predictions_are_served_as_npz_and_csv_or_404_says_why_not(
+    client: httpx.Client, database: Database, database_settings: Settings
+) -> None:
+    job_id = job_in(database, JobState.QUEUED)
+    name = f"jobs/{job_id}/1/test_predictions.npz"
+    predicted = TestPredictions(np.log(np.float32([[0.75, 0.25], [0.1, 0.9]])), np.array([0, 1], np.int32))
+    digest = ArtifactStore(database_settings).put(name, predicted.to_bytes())
+    finish_job(database, job_id, result=result_record(predictions_path=name, predictions_sha256=digest))
+    url = f"/v1/jobs/{job_id}/test-predictions"
+    answer = client.get(url)
+    assert (answer.headers["Content-Type"], answer.headers["ETag"]) == (
+        "application/octet-stream",
+        f'"{digest}"',
+    )
+    with np.load(io.BytesIO(answer.content)) as arrays:
+        assert arrays["log_probabilities"].dtype == np.float32
+        np.testing.assert_array_equal(arrays["log_probabilities"], predicted.log_probabilities)
+        assert arrays["labels"].tolist() == [0, 1]
+    header, *rows = client.get(url, headers={"Accept": "text/csv"}).text.splitlines()
+    assert header == "image,label,log_probability_0,log_probability_1"
+    numbers = np.float32([row.split(",")[2:] for row in rows])
+    np.testing.assert_array_equal(numbers, predicted.log_probabilities)
+    assert client.get(url, params={"format": "csv"}).text.splitlines() == [header, *rows]
+    assert client.get(url, headers={"Accept": "image/png"}).status_code == 406
+    old = finished_job(database, result=result_record(predictions_path="jobs/x/1/test_probabilities.npy")).id
+    for path, reason in (
+        (old, "before log-probabilities"),
+        (submit(client)["id"], "no model"),
+    ):
+        missing = client.get(f"/v1/jobs/{path}/test-predictions")
+        assert (missing.status_code, reason in missing.json()["detail"]) == (404, True)
 
 
 def test_a_store_that_cannot_be_written_does_not_undo_a_cancel(

@@ -1,0 +1,61 @@
+"""What a trained model says of the test images, kept as a file: natural logarithms of its probabilities."""
+
+import io
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.artifacts import ArtifactStore
+from models.errors import NotFound
+
+SUFFIX = ".npz"
+
+
+@dataclass(frozen=True)
+class TestPredictions:
+    """Log-probabilities (n, classes) and labels (n,), in the order of the dataset's test images."""
+
+    __test__ = False  # for pytest, which would collect it
+
+    log_probabilities: NDArray[np.float32]
+    labels: NDArray[np.int32]
+
+    def to_bytes(self) -> bytes:
+        """As an `.npz` file; equal predictions are equal bytes."""
+        file = io.BytesIO()
+        # NumPy writes the same date into every archive.
+        np.savez(file, log_probabilities=self.log_probabilities, labels=self.labels)
+        return file.getvalue()
+
+    @classmethod
+    def from_bytes(cls, content: bytes) -> "TestPredictions":
+        """What `to_bytes` has written."""
+        with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
+            return cls(arrays["log_probabilities"], arrays["labels"])
+
+    def to_csv(self) -> str:
+        """A row for each image: its index, its label, and digits enough for the same 32-bit numbers."""
+        digits = math.ceil(1 + 24 * math.log10(2))
+        columns = [f"log_probability_{index}" for index in range(self.log_probabilities.shape[1])]
+        rows = zip(self.labels.tolist(), self.log_probabilities.tolist(), strict=True)
+        lines = [
+            ",".join([f"{index},{label}", *(f"{value:.{digits}g}" for value in values)])
+            for index, (label, values) in enumerate(rows)
+        ]
+        return "\r\n".join([",".join(["image", "label", *columns]), *lines, ""])
+
+
+def read_test_predictions(store: ArtifactStore, job_id: str, path: str, sha256: str) -> bytes:
+    """The `.npz` file of a job's test predictions.
+
+    Raises:
+        NotFound: the file has been removed, or the job is from before such files were kept.
+        ArtifactCorrupted: it is not the file that was stored.
+    """
+    if not path.endswith(SUFFIX):
+        raise NotFound(
+            f"Job {job_id} is from before log-probabilities were kept; train it again for test predictions."
+        )
+    return store.get(path, sha256=sha256)
