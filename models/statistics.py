@@ -129,13 +129,15 @@ def compute_paired_difference(baseline: Sequence[float], variant: Sequence[float
     )
 
 
-def compute_mean_interval(values: Sequence[float], *, level: float) -> tuple[float | None, float | None]:
+def compute_mean_interval(
+    values: Sequence[float], *, level: float, fewest: int = FEWEST_FOR_INTERVAL
+) -> tuple[float | None, float | None]:
     """The ends of the t interval of the mean of `values` that misses the true one with probability `level`.
 
-    Both None below `FEWEST_FOR_INTERVAL` values.
+    Both None below `fewest` values.
     """
     array = np.asarray(values, dtype=np.float64)
-    if array.size < FEWEST_FOR_INTERVAL:
+    if array.size < fewest:
         return None, None
     mean, half = float(array.mean()), _compute_half_width(_compute_sd(array), array.size, 1 - level)
     return mean - half, mean + half

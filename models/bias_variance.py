@@ -1,0 +1,153 @@
+"""Bias and variance over training sets, of models of one variant that were trained on disjoint parts.
+
+Cross-entropy: Heskes, Bias/Variance Decompositions for Likelihood-Based Estimators, Neural Computation 10
+(1998); Yang et al., Rethinking Bias-Variance Trade-off, ICML (2020). Brier score: Geman, Bienenstock and
+Doursat, Neural Computation 4 (1992). 0-1 loss: Domingos, A Unified Bias-Variance Decomposition, ICML (2000).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+from scipy.special import logsumexp
+
+from models.statistics import compute_mean_interval
+
+LEVEL = 0.05
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A mean over the test images with its 95 % interval."""
+
+    value: float
+    low: float | None
+    high: float | None
+
+
+@dataclass(frozen=True)
+class CrossEntropyParts:
+    """In nats: `bias` and `variance` add up to `mean_loss`."""
+
+    mean_loss: Measured
+    bias: Annotated[Measured, Field(description="Loss of the normalized geometric mean of the probabilities")]
+    variance: Annotated[Measured, Field(description="Mean divergence of the models from that mean (KL)")]
+
+
+@dataclass(frozen=True)
+class BrierParts:
+    """`bias_squared` and `variance` add up to `mean_loss`."""
+
+    mean_loss: Measured
+    bias_squared: Annotated[Measured, Field(description="Brier score of the mean of the probabilities")]
+    variance: Annotated[Measured, Field(description="Mean squared distance of the models from that mean")]
+    variance_unbiased: Annotated[
+        Measured, Field(description="k/(k-1) times `variance`: what infinitely many training sets would have")
+    ]
+
+
+@dataclass(frozen=True)
+class ZeroOneParts:
+    """Of answers, right or wrong: where the most frequent one is wrong, variance lowers the loss."""
+
+    mean_loss: Measured
+    bias: Annotated[Measured, Field(description="Share of images whose most frequent answer is wrong")]
+    variance: Annotated[
+        Measured, Field(description="Share of answers that differ from the most frequent one")
+    ]
+
+
+@dataclass(frozen=True)
+class VarianceSources:
+    """Where the Brier score's variance comes from (Neal et al. 2018); unbiased, so one may be negative."""
+
+    data: Annotated[Measured, Field(description="The training set: variance of the mean over seeds")]
+    initialization: Annotated[
+        Measured,
+        Field(description="The seed (initial weights, batches, masks): mean variance on one training set"),
+    ]
+
+
+@dataclass(frozen=True)
+class BiasVariance:
+    """The decompositions of one variant."""
+
+    cross_entropy: CrossEntropyParts
+    brier: BrierParts
+    zero_one: ZeroOneParts
+    due_to: VarianceSources | None
+
+
+def decompose(seeds: Sequence[Array], labels: NDArray[np.integer], *, crossed: bool) -> BiasVariance:
+    """Decompose the losses on test images with `labels` (n,).
+
+    Each of `seeds` holds log-probabilities (parts, n, classes), of two parts or more. `crossed`: all seeds
+    have the same parts; only then variance can be told apart by its sources, from two seeds on. Intervals
+    are t over seeds; of one seed over test images alone, for these parts. Resampling parts would not do: it
+    shrinks a variance by (k-1)/k.
+    """
+    cross_entropy = _average([_decompose_cross_entropy(logs, labels) for logs in seeds])
+    brier = _average([_decompose_brier(logs, labels) for logs in seeds])
+    zero_one = _average([_decompose_zero_one(logs, labels) for logs in seeds])
+    sources = None
+    if crossed and len(seeds) > 1:
+        data, initialization = _separate_sources(np.exp(np.stack(seeds)))
+        sources = VarianceSources(_measure([data]), _measure([initialization]))
+    return BiasVariance(
+        CrossEntropyParts(*cross_entropy), BrierParts(*brier), ZeroOneParts(*zero_one), sources
+    )
+
+
+def _decompose_cross_entropy(logs: Array, labels: NDArray[np.integer]) -> list[Array]:
+    """Loss, bias and variance of each image."""
+    images, mean = np.arange(len(labels)), logs.mean(axis=0)
+    # The divergence of each model from the normalized mean is, on average, the normalization's logarithm.
+    normalization = logsumexp(mean, axis=1)
+    return [-mean[images, labels], normalization - mean[images, labels], -normalization]
+
+
+def _decompose_brier(logs: Array, labels: NDArray[np.integer]) -> list[Array]:
+    """Loss, squared bias, variance and unbiased variance of each image."""
+    probabilities, parts = np.exp(logs), len(logs)
+    truth, mean = np.eye(logs.shape[2])[labels], probabilities.mean(axis=0)
+    loss = ((probabilities - truth) ** 2).sum(axis=2).mean(axis=0)
+    variance = ((probabilities - mean) ** 2).sum(axis=2).mean(axis=0)
+    return [loss, ((mean - truth) ** 2).sum(axis=1), variance, variance * parts / (parts - 1)]
+
+
+def _decompose_zero_one(logs: Array, labels: NDArray[np.integer]) -> list[Array]:
+    """Loss, bias and variance of each image; of equally frequent answers the smallest is taken."""
+    answers = logs.argmax(axis=2)
+    mode = (answers[..., None] == np.arange(logs.shape[2])).sum(axis=0).argmax(axis=1)
+    values = [(answers != labels).mean(axis=0), mode != labels, (answers != mode).mean(axis=0)]
+    return [np.asarray(value, np.float64) for value in values]
+
+
+def _separate_sources(probabilities: Array) -> tuple[Array, Array]:
+    """The variance of each image due to data and to initialization, of (seeds, parts, n, classes).
+
+    A two-way random-effects analysis without replication: what seeds and parts do only together would
+    otherwise count for the data, divided by the number of seeds.
+    """
+    seeds = len(probabilities)
+    by_part, by_seed = probabilities.mean(axis=0), probabilities.mean(axis=1)
+    together = probabilities - by_part - by_seed[:, None] + by_part.mean(axis=0)
+    parts = len(by_part)
+    interaction = (together**2).sum(axis=(0, 1, 3)) / ((seeds - 1) * (parts - 1))
+    data = by_part.var(axis=0, ddof=1).sum(axis=1) - interaction / seeds
+    return data, probabilities.var(axis=0, ddof=1).mean(axis=0).sum(axis=1)
+
+
+def _average(seeds: Sequence[Sequence[Array]]) -> list[Measured]:
+    return [_measure(values) for values in zip(*seeds, strict=True)]
+
+
+def _measure(seeds: Sequence[Array]) -> Measured:
+    """The mean over seeds and images of values (n,) of each seed."""
+    replicates = [float(values.mean()) for values in seeds] if len(seeds) > 1 else seeds[0].tolist()
+    low, high = compute_mean_interval(replicates, level=LEVEL, fewest=2)
+    return Measured(float(np.mean(replicates)), low, high)
