@@ -11,6 +11,7 @@ from models.dataset_cards import (
     DatasetCard,
     DatasetContent,
 )
+from models.parts import OptionalPart
 
 Seed = Annotated[int, Field(ge=0, le=2**31 - 1)]
 
@@ -48,7 +49,8 @@ class DatasetSpec(SpecPart):
         "stratified",
         description="`last`: the last rows in their order, as Keras's validation_split does",
     )
-    split_seed: Seed = Field(0, description="Seed of subset, label noise and stratified split")
+    part: OptionalPart = None
+    split_seed: Seed = Field(0, description="Seed of subset, parts, label noise and stratified split")
 
     @property
     def classes(self) -> int:
@@ -61,10 +63,15 @@ class DatasetSpec(SpecPart):
         return self.content or DATASETS.get(self.name) or UNRESOLVED
 
     @property
-    def rows(self) -> int:
-        """How many examples are trained and validated on together."""
+    def subset_rows(self) -> int:
+        """How many examples there are before they are divided into parts."""
         available = self.card.train_examples
         return min(self.train_samples or available, available)
+
+    @property
+    def rows(self) -> int:
+        """How many examples are trained and validated on together."""
+        return self.part.count_rows(self.subset_rows) if self.part else self.subset_rows
 
     @property
     def validation_examples(self) -> int:
@@ -77,10 +84,11 @@ class DatasetSpec(SpecPart):
         """What depends on `split_seed`, in words; empty where it changes no weights."""
         drawn = {
             "split": self.validation_split == "stratified" and self.validation_examples > 0,
-            "subset": self.rows < self.card.train_examples,
+            "subset": self.subset_rows < self.card.train_examples,
+            "parts": self.part is not None,
             "label noise": self.label_noise > 0,
         }
-        return [part for part, is_drawn in drawn.items() if is_drawn]
+        return [source for source, is_drawn in drawn.items() if is_drawn]
 
     @property
     def training_examples(self) -> int:

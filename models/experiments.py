@@ -1,10 +1,9 @@
 """An experiment: one base specification, variants of it, and seeds; each variant runs once with each seed."""
 
 import json
-from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -17,11 +16,13 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from models.confounders import find_confounders
 from models.dataset_spec import Seed
 from models.documents import Document, merge_patch
 from models.identifiers import ID_PATTERN
 from models.metrics import CONTRASTED, METRICS
-from models.run_key import RunKey
+from models.parts import PartCount, has_too_small_parts
+from models.run_key import NO_PART, RunKey
 from models.spec import STORED, VISIBLE, WITHOUT_NUL, JobSpec, bound_length, get_validation_errors
 
 MAX_VARIANT_NAME, MAX_EXPERIMENT_NAME = 100, 200
@@ -111,6 +112,7 @@ class ExperimentSpec(BaseModel):
     replicates: int | None = Field(
         None, ge=1, le=MOST_SEEDS, description="Instead of `seeds`: the seeds 0 to replicates - 1"
     )
+    parts: PartCount = None
     baseline: str | None = Field(
         None, description="The variant that others are compared with; null: the first"
     )
@@ -160,7 +162,7 @@ class ExperimentSpec(BaseModel):
         if value is not None or base is None:
             return value
         # Experiments from before this field shared one split.
-        return info.context is not STORED and bool(base.dataset.drawn_parts)
+        return info.context is not STORED and bool(base.dataset.drawn_parts or info.data.get("parts"))
 
     @model_validator(mode="after")
     def check_consistency(self) -> Self:
@@ -169,7 +171,7 @@ class ExperimentSpec(BaseModel):
             if not getattr(self, field):
                 raise _build_error(f"/{field}", f"give at least one {field.removesuffix('s')}")
         names = [variant.name for variant in self.variants]
-        others = set(names) - {self.baseline_name}
+        others, dataset = set(names) - {self.baseline_name}, self.base.dataset
         checks = (
             (_repeats(names), "/variants", "two variants have the same name; names must be unique"),
             (_repeats(self.seeds), "/seeds", "a seed is listed twice; equal seeds give equal weights"),
@@ -178,6 +180,16 @@ class ExperimentSpec(BaseModel):
                 self.replicates is not None and "seeds" in self.model_fields_set,
                 "/replicates",
                 "give seeds or replicates, not both",
+            ),
+            (
+                self.parts and dataset.part,
+                "/base/dataset/part",
+                "the experiment sets it for each run; omit it",
+            ),
+            (
+                self.parts and has_too_small_parts(dataset.rows, self.parts, dataset.classes),
+                "/parts",
+                f"{dataset.rows:,} examples are too few; each part needs two of each class",
             ),
             (
                 self.baseline_name not in names,
@@ -189,6 +201,7 @@ class ExperimentSpec(BaseModel):
                 "/stopping_rule/variant",
                 "name one of the variants that is not the baseline",
             ),
+            (self.stopping_rule and self.parts, "/stopping_rule", "leave it out where there are parts"),
         )
         for wrong, pointer, detail in checks:
             if wrong:
@@ -199,6 +212,11 @@ class ExperimentSpec(BaseModel):
     def run_seeds(self) -> list[int]:
         """The seeds that every variant runs with."""
         return list(range(self.replicates)) if self.replicates else list(self.seeds)
+
+    @property
+    def runs_per_seed(self) -> int:
+        """How many runs share a seed."""
+        return len(self.variants) * (self.parts or 1)
 
     @property
     def baseline_name(self) -> str:
@@ -223,24 +241,31 @@ class ExperimentSpec(BaseModel):
             pydantic.ValidationError: a change does not make a valid specification; see `check_variants`.
         """
         return [
-            (key, self.build_run_spec(variant, seed))
+            (key, self.build_run_spec(variant, seed, part))
             for seed in self.run_seeds
+            for part in range(self.parts or 1)
             for variant in self.variants
-            if (key := RunKey(variant.name, seed)) not in existing
+            if (key := self._build_key(variant, seed, part)) not in existing
         ]
 
     def build_run_spec(
-        self, variant: Variant, seed: int, *, context: dict[str, bool] | None = STORED
+        self, variant: Variant, seed: int, part: int = 0, *, context: dict[str, bool] | None = STORED
     ) -> JobSpec:
         """The specification of one run; `check_variants` refuses what may not be submitted."""
         document = merge_patch(self.base.model_dump(mode="json"), variant.changes)
-        document |= {"seed": seed, "name": RunKey(variant.name, seed).name}
+        document |= {"seed": seed, "name": self._build_key(variant, seed, part).name}
+        # A variant may have replaced all of it.
+        dataset = document.setdefault("dataset", {})
+        if isinstance(dataset, dict):
+            if self.parts:
+                dataset["part"] = {"of": self.parts, "index": part}
+            if self.split_per_seed:
+                dataset["split_seed"] = (self.base.dataset.split_seed + seed) % 2**31
         # Through JSON, so that a change is judged exactly as a posted job is.
-        spec = JobSpec.model_validate_json(json.dumps(document), context=context)
-        if not self.split_per_seed:
-            return spec
-        split_seed = (self.base.dataset.split_seed + seed) % 2**31
-        return spec.model_copy(update={"dataset": spec.dataset.model_copy(update={"split_seed": split_seed})})
+        return JobSpec.model_validate_json(json.dumps(document), context=context)
+
+    def _build_key(self, variant: Variant, seed: int, part: int) -> RunKey:
+        return RunKey(variant.name, seed, part=part if self.parts else NO_PART)
 
     def check_variants(self) -> list[tuple[tuple[int | str, ...], str]]:
         """Pairs of (location, what is wrong) for changes that do not make a valid specification."""
@@ -252,10 +277,16 @@ class ExperimentSpec(BaseModel):
                 if field in variant.changes
             ]
             dataset = variant.changes.get("dataset")
-            if self.split_per_seed and isinstance(dataset, dict) and "split_seed" in dataset:
-                location = ("variants", index, "changes", "dataset", "split_seed")
-                detail = "it follows the seed; leave it out, or set split_per_seed to false"
-                errors.append((location, detail))
+            for field, is_set, detail in (
+                (
+                    "split_seed",
+                    self.split_per_seed,
+                    "it follows the seed; leave it out, or set split_per_seed to false",
+                ),
+                ("part", self.parts, "the experiment sets it for each run; omit it"),
+            ):
+                if is_set and isinstance(dataset, dict) and field in dataset:
+                    errors.append((("variants", index, "changes", "dataset", field), detail))
             try:
                 self.build_run_spec(variant, self.run_seeds[0], context=None)
             except ValidationError as error:
@@ -328,41 +359,6 @@ class Extension(BaseModel):
                 *(variant.model_dump(mode="json") for variant in self.variants),
             ],
         }
-
-
-@dataclass(frozen=True)
-class Confounder:
-    """Something besides its regularization in which a variant's specification differs from the baseline's."""
-
-    field: str
-    """JSON pointer into the specification."""
-    baseline: Any
-    variant: Any
-
-
-# Metadata, and what a pair has in common.
-_NOT_COMPARED = ("regularization", "name", "labels", "priority", "seed")
-
-
-def find_confounders(baseline: Document, variant: Document) -> list[Confounder]:
-    """In what two specifications, written as JSON, differ besides their regularization.
-
-    A field that one of them lacks is None there. An optimizer that a technique asks for is named too: it
-    acts by itself.
-    """
-    compared = (
-        {field: value for field, value in document.items() if field not in _NOT_COMPARED}
-        for document in (baseline, variant)
-    )
-    return [*_find_differences("", *compared)]
-
-
-def _find_differences(pointer: str, baseline: Any, variant: Any) -> Iterator[Confounder]:
-    if isinstance(baseline, dict) and isinstance(variant, dict):
-        for key in dict.fromkeys([*baseline, *variant]):
-            yield from _find_differences(f"{pointer}/{key}", baseline.get(key), variant.get(key))
-    elif baseline != variant:
-        yield Confounder(pointer, baseline, variant)
 
 
 def _repeats(values: Sequence[object]) -> bool:

@@ -40,14 +40,24 @@ class RunKey:
     @property
     def name(self) -> str:
         """For people; models/store/job_search.py has the same in SQL."""
-        point = self.point.translate(dict.fromkeys(map(ord, '{}"')))
-        name = f"{self.variant}, seed {self.seed}" + (f", {point}" if point else "")
-        return (name if self.part == NO_PART else f"{name}, part {self.part}")[:MAX_RUN_NAME]
+        place = format_place(self.point, self.part)
+        return ", ".join([self.variant, f"seed {self.seed}", *place])[:MAX_RUN_NAME]
 
 
 def format_point(values: Mapping[str, Any]) -> str:
     """A point of the axes, the value of each by its field, as keys have it."""
     return json.dumps(values) if values else ""
+
+
+def format_place(point: str, part: int) -> list[str]:
+    """A point and a part in words, as far as there are any."""
+    values = point.translate(dict.fromkeys(map(ord, '{}"')))
+    return [text for text in (values, "" if part == NO_PART else f"part {part}") if text]
+
+
+def count_runs(document: Mapping[str, Any]) -> int:
+    """How many runs an experiment's document, its seeds spelt out, asks for."""
+    return len(document["variants"]) * len(document["seeds"]) * (document.get("parts") or 1)
 
 
 def parse_point(point: str) -> dict[str, Any] | None:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from models.dataset_spec import DatasetSpec
@@ -19,10 +19,11 @@ def compute_chance_loss(classes: int) -> float:
 
 @dataclass(frozen=True)
 class VariantMeans:
-    """A variant's finished seeds, and means over them."""
+    """A variant's finished runs, and means over them."""
 
     variant: str
     seeds: int
+    """How many runs: with parts several a seed, until it is chosen."""
     validation_loss: float | None
     """None unless every one of these seeds was validated."""
     test_accuracy: float
@@ -40,10 +41,10 @@ def choose_variant(
         variant["name"]: merge_patch(document["base"], variant["changes"]).get("dataset")
         for variant in document["variants"]
     }
-    seeds = len(document["seeds"])
+    seeds, parts = len(document["seeds"]), document.get("parts") or 1
     if seeds < FEWEST_SEEDS:
         return f"Each variant ran with one seed; {FEWEST_SEEDS} are the fewest to choose by."
-    complete = [one for one in means if one.seeds == seeds]
+    complete = [replace(one, seeds=seeds) for one in means if one.seeds == seeds * parts]
     comparable = [one for one in complete if datasets[one.variant] == datasets[baseline]]
     validated = [one for one in comparable if one.validation_loss is not None]
     if not complete:

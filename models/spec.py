@@ -18,6 +18,7 @@ from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError, P
 from models.dataset_cards import DATASETS
 from models.dataset_spec import DatasetSpec, Seed, SpecPart
 from models.identifiers import is_visible
+from models.parts import has_too_small_parts
 from models.suggestions import suggest_field
 from models.techniques import Regularization
 
@@ -244,6 +245,11 @@ class JobSpec(SpecPart):
                 dataset.content and dataset.name in DATASETS,
                 "/dataset/content",
                 f"{dataset.name} is built in; omit its content",
+            ),
+            (
+                dataset.part and has_too_small_parts(dataset.subset_rows, dataset.part.of, dataset.classes),
+                "/dataset/part/of",
+                f"parts of {dataset.rows} examples do not have two of each class; ask for fewer parts",
             ),
             (
                 dataset.training_examples < training.batch_size,

@@ -184,4 +184,5 @@ def finished_row(variant: str, seed: int, **changes: Any) -> Job:
     """
     job_id = f"job_{variant}_{seed}".replace(" ", "-")
     result = Result(job_id=job_id, **asdict(result_record(**({"test_correct": None} | changes))))
-    return Job(id=job_id, variant=variant, seed=seed, state=JobState.SUCCEEDED, result=result)
+    spec = {"dataset": {"name": "mnist_5k"}}
+    return Job(id=job_id, variant=variant, seed=seed, spec=spec, state=JobState.SUCCEEDED, result=result)

@@ -32,9 +32,9 @@ Labels = NDArray[np.int32]
 Rows = NDArray[np.intp]
 
 # Streams of random numbers that are drawn from one split seed, each for its own purpose, so that asking for
-# a subset does not change the noise. The two that permute rows lie beyond any epoch's number: epochs draw
+# a subset does not change the noise. The three that permute rows lie beyond any epoch's number: epochs draw
 # their orders from [job seed, epoch], and the third one would visit all noisy labels first.
-_SUBSET, _SPLIT, _NOISE, _MEASURED = 1, 2, 1_003, 1_004
+_SUBSET, _SPLIT, _NOISE, _MEASURED, _PARTS = 1, 2, 1_003, 1_004, 1_005
 _MNIST_5K_SEED = 5_000
 _TEST_IMAGES_A_CLASS = 100
 # Without validation data, this many training examples are measured after each epoch.
@@ -199,10 +199,15 @@ def compute_idx_sha256(array: Bytes) -> str:
 
 @lru_cache(maxsize=4)
 def split_dataset(dataset: Dataset, spec: DatasetSpec) -> DataSplit:
-    """Subset, split and label noise, each from its own seed: equal for jobs with equal specifications."""
+    """Subset, part, split and label noise, each from its own seed: equal for equal specifications."""
     rows = np.arange(len(dataset.train_labels))
-    if spec.rows < len(rows):
-        rows, _ = _stratified(rows, dataset.train_labels, spec.rows, _stream(spec, _SUBSET))
+    if spec.subset_rows < len(rows):
+        rows, _ = _stratified(rows, dataset.train_labels, spec.subset_rows, _stream(spec, _SUBSET))
+    if spec.part is not None:
+        # Shuffled within each class, then dealt out class by class.
+        shuffled = _stream(spec, _PARTS).permutation(rows)
+        dealt = shuffled[np.argsort(dataset.train_labels[shuffled], kind="stable")]
+        rows = np.sort(dealt[spec.part.index :: spec.part.of])
     positions = np.arange(len(rows))
     if spec.validation_split == "last" or not spec.validation_examples:
         learned, held_out = positions[: spec.training_examples], positions[spec.training_examples :]

@@ -128,7 +128,7 @@ def format_value(value: Any) -> str:
 def build_sections(datasets: Sequence[str] = tuple(DATASETS)) -> tuple[Section, ...]:
     """The fields of a job except its techniques; `datasets` may be chosen from."""
     name = _build_controls(DatasetSpec, "/dataset", exclude=tuple({*DatasetSpec.model_fields} - {"name"}))
-    images = _build_controls(DatasetSpec, "/dataset", exclude=("name", "content"))
+    images = _build_controls(DatasetSpec, "/dataset", exclude=("name", "content", "part"))
     dataset = replace(name[0], kind="choice", choices=tuple(datasets))
     mlp = _build_controls(Mlp, "/model", exclude=("family",))
     cnn = _build_controls(Cnn, "/model", exclude=("family",))
@@ -173,11 +173,14 @@ def build_job_section() -> Section:
 
 def build_experiment_rules() -> dict[str, tuple[Control, ...]]:
     """The fields of an experiment other than its name, base, variants and seeds."""
-    others = set(ExperimentSpec.model_fields) - {"allow_confounders", "reuse", "split_per_seed"}
+    others = set(ExperimentSpec.model_fields) - {"allow_confounders", "reuse", "split_per_seed", "parts"}
     rules = _build_controls(ExperimentSpec, "", exclude=tuple(others))
     return {
         # A switch has no third position for null, which stands for true unless that would change nothing.
-        "rules": tuple(replace(control, default=control.default is not False) for control in rules),
+        "rules": tuple(
+            replace(control, default=control.default is not False) if control.kind == "boolean" else control
+            for control in rules
+        ),
         "stopping_rule": _build_controls(StoppingRule, "/stopping_rule"),
     }
 

@@ -1,10 +1,12 @@
-"""An experiment's jobs as a table: a row for each variant, a column for each seed."""
+"""An experiment's jobs as a table: a row for each variant, point and part, a column for each seed."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 from statistics import fmean
 
 from api.dashboard.filters import STATE_SYMBOLS
+from models.run_key import NO_PART, format_place
 from models.states import JobState
 from models.store.experiment_runs import RunSummary
 
@@ -23,12 +25,14 @@ class Cell:
 
 @dataclass(frozen=True)
 class Row:
-    """One variant."""
+    """One variant, at a point of the axes and on a part of the data, where there are any."""
 
     variant: str
+    name: str
+    """With its point and part."""
     is_baseline: bool
     cells: tuple[Cell | None, ...]
-    """One for each seed; None if the variant has no job with that seed."""
+    """One for each seed; None if there is no job with that seed."""
     mean: str | None
     """Of the test accuracies so far."""
 
@@ -44,13 +48,14 @@ class RunTable:
 def build_run_table(runs: Sequence[RunSummary], variants: Sequence[str], *, baseline: str) -> RunTable:
     """The table of these runs, its rows in the order of `variants`."""
     seeds = tuple(sorted({run.seed for run in runs}))
-    by_variant_and_seed = {(run.variant, run.seed): run for run in runs}
+    places = sorted({(run.point, run.part) for run in runs}) or [("", NO_PART)]
+    by_key = {(run.variant, run.point, run.part, run.seed): run for run in runs}
     rows = []
-    for variant in variants:
+    for variant, (point, part) in product(variants, places):
         accuracies: list[float] = []
         cells: list[Cell | None] = []
         for seed in seeds:
-            run = by_variant_and_seed.get((variant, seed))
+            run = by_key.get((variant, point, part, seed))
             if run is None:
                 cells.append(None)
                 continue
@@ -70,6 +75,7 @@ def build_run_table(runs: Sequence[RunSummary], variants: Sequence[str], *, base
         rows.append(
             Row(
                 variant=variant,
+                name=", ".join([variant, *format_place(point, part)]),
                 is_baseline=variant == baseline,
                 cells=tuple(cells),
                 mean=f"{100 * fmean(accuracies):.2f}" if accuracies else None,

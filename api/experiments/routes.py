@@ -344,10 +344,11 @@ def _check_jobs(spec: ExperimentSpec, settings: Settings) -> None:
         InvalidSpec: a variant's changes do not make a valid specification, or it has confounders.
         BudgetExceeded: too many jobs, or a job that is too large.
     """
-    jobs = len(spec.variants) * len(spec.run_seeds)
+    jobs = spec.runs_per_seed * len(spec.run_seeds)
     if jobs > settings.max_experiment_jobs:
         detail = (
-            f"{len(spec.variants)} variants with {len(spec.run_seeds)} seeds make {jobs:,} jobs; "
+            f"{len(spec.variants)} variants with {len(spec.run_seeds)} seeds"
+            f"{f' on {spec.parts} parts' if spec.parts else ''} make {jobs:,} jobs; "
             f"this installation allows {settings.max_experiment_jobs:,} an experiment"
         )
         raise BudgetExceeded([FieldError("/replicates" if spec.replicates else "/seeds", detail)])

@@ -13,6 +13,7 @@ from api import reports
 from api.experiments import schemas
 from api.http.root_path import add_root
 from api.reports.schemas import Best
+from models.run_key import count_runs
 from models.selection import VariantMeans, choose_variant
 from models.settings import Settings
 from models.states import JobState
@@ -84,7 +85,7 @@ def _build_body(
     choice: VariantMeans | str = "A job has not ended."
     if finished:
         choice = choose_variant(row.document, progress.means, baseline)
-    deleted = len(row.document["variants"]) * len(row.document["seeds"]) - progress.total
+    deleted = count_runs(row.document) - progress.total
     return schemas.Experiment(
         id=row.id,
         name=row.name,

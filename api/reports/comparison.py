@@ -7,7 +7,7 @@ from typing import Any
 
 from api.jobs.serializers import serialize_result
 from api.reports.advice import recommend
-from api.reports.contrasts import build_contrasts
+from api.reports.contrasts import RunId, build_contrasts, compute_seed_means, get_run_id
 from api.reports.methods import build_methods, describe_sources
 from api.reports.schemas import (
     Best,
@@ -22,11 +22,12 @@ from api.reports.schemas import (
     VariantReport,
 )
 from api.reports.verdicts import Outline, build_headline
+from models.confounders import find_confounders
 from models.dataset_spec import DatasetSpec
-from models.experiments import find_confounders
 from models.formatting import format_count
 from models.inference import Plan
 from models.metrics import REPORTED
+from models.run_key import parse_part
 from models.selection import VariantMeans
 from models.states import JobState
 from models.statistics import compute_proportion_standard_error, estimate
@@ -73,14 +74,14 @@ class JobGroups:
     """How many models were measured on the test images of each dataset so far, where that is known."""
     split_per_seed: bool = False
     """Whether each seed has a split, subset and label noise of its own."""
-    reused: frozenset[tuple[str, int]] = frozenset()
-    """(variant, seed) of the jobs that the experiment did not train itself."""
+    reused: frozenset[tuple[str, int, int]] = frozenset()
+    """(variant, seed, part) of the jobs that the experiment did not train itself."""
 
 
 def select_finished(subject: JobGroups) -> dict[str, list[Job]]:
     """Of each variant the jobs with results that its numbers come from, by seed."""
     return {
-        name: [job for job in _select_one_per_seed(jobs) if job.result is not None]
+        name: [job for job in _select_one_per_run(jobs) if job.result is not None]
         for name, jobs in subject.variants.items()
     }
 
@@ -95,14 +96,14 @@ def find_diagnosed_results(subject: JobGroups) -> list[Result]:
 
 def build_subject_headline(subject: JobGroups) -> str:
     """The headline of `compare`, of jobs whose histories and deferred columns need not be loaded."""
-    chosen = {name: _select_one_per_seed(jobs) for name, jobs in subject.variants.items()}
+    chosen = {name: _select_one_per_run(jobs) for name, jobs in subject.variants.items()}
     baseline = chosen[subject.baseline]
     outlines = [
         Outline(
             name=name,
             is_baseline=name == subject.baseline,
-            n=sum(job.result is not None for job in jobs),
-            failed_seeds=[job.seed for job in jobs if job.state == JobState.FAILED],
+            n=len({job.seed for job in jobs if job.result is not None}),
+            failed_seeds=_list_seeds(jobs, JobState.FAILED),
             confounders=_find_confounders(baseline, jobs) if baseline and jobs else [],
         )
         for name, jobs in chosen.items()
@@ -125,7 +126,7 @@ def compare(
 
     Reads `test_correct` of every result and `diagnostics` of `find_diagnosed_results`; both must be loaded.
     """
-    chosen = {name: _select_one_per_seed(jobs) for name, jobs in subject.variants.items()}
+    chosen = {name: _select_one_per_run(jobs) for name, jobs in subject.variants.items()}
     everything = [job for jobs in chosen.values() for job in jobs]
     done = [job for job in everything if job.result is not None]
     variants = [
@@ -232,12 +233,16 @@ def _describe_absence(job: Job) -> str:
     return f"{job.epochs_done} of {format_count(job.epochs, 'epoch')} done"
 
 
-def _select_one_per_seed(jobs: Sequence[Job]) -> list[Job]:
-    """For each seed the job that counts: one with a result before one without, then the newest."""
-    best: dict[int, Job] = {}
+def _select_one_per_run(jobs: Sequence[Job]) -> list[Job]:
+    """For each seed and part the job that counts: one with a result before one without, then the newest."""
+    best: dict[RunId, Job] = {}
     for job in sorted(jobs, key=lambda job: (job.result is not None, job.created_at), reverse=True):
-        best.setdefault(job.seed, job)
-    return [best[seed] for seed in sorted(best)]
+        best.setdefault(get_run_id(job), job)
+    return [best[run] for run in sorted(best)]
+
+
+def _list_seeds(jobs: Sequence[Job], *states: JobState) -> list[int]:
+    return sorted({job.seed for job in jobs if job.state in states})
 
 
 def _build_variant(
@@ -245,7 +250,7 @@ def _build_variant(
     jobs: Sequence[Job],
     epochs: Sequence[EpochSummary],
     onset: int | None,
-    reused: frozenset[tuple[str, int]],
+    reused: frozenset[tuple[str, int, int]],
     *,
     baseline: Sequence[Job],
     with_diagnostics: bool,
@@ -255,12 +260,7 @@ def _build_variant(
     metrics = line = None
     if results:
         metrics = Metrics.model_validate(
-            {
-                metric.name: estimate(
-                    [value for result in results if (value := getattr(result, metric.name)) is not None]
-                )
-                for metric in REPORTED
-            }
+            {metric.name: estimate(compute_seed_means(done, metric.name)) for metric in REPORTED}
         )
         loss, accuracy = metrics.test_loss.mean, metrics.test_accuracy.mean
         line = f"Model {name} - Test Loss: {loss:.4f}, Test Accuracy: {accuracy:.4f}"
@@ -280,19 +280,22 @@ def _build_variant(
         training_examples=DatasetSpec.model_validate(jobs[0].spec["dataset"]).training_examples
         if jobs
         else None,
-        n=len(done),
+        n=len({job.seed for job in done}),
         seeds=[
             SeedResult(
                 seed=job.seed,
+                part=parse_part(get_run_id(job)[1]),
                 job_id=job.id,
-                reused=(name, job.seed) in reused,
+                reused=(name, *get_run_id(job)) in reused,
                 result=serialize_result(job.result),
             )
             for job in done
             if job.result is not None
         ],
-        failed_seeds=[job.seed for job in jobs if job.state == JobState.FAILED],
-        unfinished_seeds=[job.seed for job in jobs if job.result is None and job.state != JobState.FAILED],
+        failed_seeds=_list_seeds(jobs, JobState.FAILED),
+        unfinished_seeds=sorted(
+            {job.seed for job in jobs if job.result is None and job.state != JobState.FAILED}
+        ),
         metrics=metrics,
         line=line,
         confounders=_find_confounders(baseline, jobs) if baseline and jobs else [],
@@ -313,8 +316,8 @@ def _build_variant(
 
 
 def _find_confounders(baseline: Sequence[Job], jobs: Sequence[Job]) -> list[Confounder]:
-    baseline_by_seed = {job.seed: job for job in baseline}
-    pairs = [(baseline_by_seed[job.seed], job) for job in jobs if job.seed in baseline_by_seed]
+    partners = {get_run_id(job): job for job in baseline}
+    pairs = [(partners[run], job) for job in jobs if (run := get_run_id(job)) in partners]
     reference, job = pairs[0] if pairs else (baseline[0], jobs[0])
     return [
         Confounder.model_validate(change)

@@ -1,7 +1,8 @@
-"""Each variant against the baseline, in pairs that share a seed. Pure: no database, no HTTP."""
+"""Each variant against the baseline, in pairs that share a seed, and a part. Pure: no database, no HTTP."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 
 import numpy as np
 from sqlalchemy import inspect
@@ -13,6 +14,7 @@ from models.experiments import FEWEST_PAIRS, Regime
 from models.inference import Judgement, Plan
 from models.mcnemar import run_mcnemar_test
 from models.metrics import CONTRASTED, Metric
+from models.run_key import NO_PART, parse_part
 from models.states import JobState
 from models.statistics import (
     FEWEST_FOR_INTERVAL,
@@ -25,7 +27,9 @@ from models.statistics import (
 )
 from models.store.tables import Job, Result
 
-Pairs = Mapping[int, tuple[Result, Result]]
+RunId = tuple[int, int]
+"""Seed and part; NO_PART where the training data is not divided."""
+Pairs = Mapping[RunId, tuple[Result, Result]]
 Key = tuple[str, Metric]
 """A variant, and the metric in which it is compared."""
 
@@ -44,21 +48,25 @@ class _Judged:
 def build_contrasts(variants: Mapping[str, Sequence[Job]], baseline: str, plan: Plan) -> list[Contrast]:
     """A contrast for each of the `variants` but the `baseline`, in their order.
 
-    Of each variant at most one job a seed. The primary metrics of all variants are one family of tests,
-    whether or not its jobs have finished: see `models.inference`.
+    Of each variant at most one job a seed and part. The primary metrics of all variants are one family of
+    tests, whether or not its jobs have finished: see `models.inference`.
     """
-    base = _group_by_seed(variants[baseline])
+    base = _group_by_run(variants[baseline])
     datasets = {job.dataset for job in variants[baseline]}
-    # By seed, never by position: a missing job must not shift the others' partners.
+    # By seed and part, never by position: a missing job must not shift the others' partners.
     pairs: dict[str, Pairs] = {}
     for name, jobs in variants.items():
         if name != baseline:
             # Of another dataset there is nothing to pair.
-            by_seed = _group_by_seed([job for job in jobs if job.dataset in datasets])
-            pairs[name] = {seed: (base[seed], by_seed[seed]) for seed in sorted(base.keys() & by_seed.keys())}
+            by_run = _group_by_run([job for job in jobs if job.dataset in datasets])
+            pairs[name] = {run: (base[run], by_run[run]) for run in sorted(base.keys() & by_run.keys())}
     differences = {
         (name, metric): dict(
-            zip(variant_pairs, compute_differences(*_get_values(variant_pairs, metric)), strict=True)
+            zip(
+                dict.fromkeys(seed for seed, _ in variant_pairs),
+                compute_differences(*_get_values(variant_pairs, metric)),
+                strict=True,
+            )
         )
         for name, variant_pairs in pairs.items()
         for metric in CONTRASTED
@@ -91,14 +99,14 @@ def _build_contrast(
     *,
     on_other_dataset: bool,
 ) -> Contrast:
-    differences = None
+    differences, seeds = None, list(dict.fromkeys(seed for seed, _ in pairs))
     if pairs:
         differences = Differences(
             **{metric.contrast: _build_difference(variant, metric, pairs, judged) for metric in CONTRASTED}
         )
     correct: list[tuple[bytes, bytes]] = []
     by_seed = []
-    for seed, results in pairs.items():
+    for (seed, part), results in pairs.items():
         first, second = map(_get_correct, results)
         # As many images of another dataset are no pairs.
         same = results[0].dataset_sha256 == results[1].dataset_sha256
@@ -107,16 +115,23 @@ def _build_contrast(
         correct.append((first, second))
         test = run_mcnemar_test(first, second)
         by_seed.append(
-            McNemar(seed=seed, only_baseline=test.only_baseline, only_variant=test.only_variant, p=test.p)
+            McNemar(
+                seed=seed,
+                part=parse_part(part),
+                only_baseline=test.only_baseline,
+                only_variant=test.only_variant,
+                p=test.p,
+            )
         )
     on_new_images = None
-    if len(correct) > 1 and len({len(first) for first, _ in correct}) == 1:
+    # Models of one seed, each of a part, are not independent, as the interval takes models to be.
+    if len(correct) == len(seeds) > 1 and len({len(first) for first, _ in correct}) == 1:
         interval = compute_two_way_clustered_interval(*map(list, zip(*correct, strict=True)))
         on_new_images = Interval(low=100 * interval.low, high=100 * interval.high)
     contrast = Contrast(
         variant=variant,
         baseline=baseline,
-        seeds=list(pairs),
+        seeds=seeds,
         failures=failures,
         differences=differences,
         accuracy_on_new_images=on_new_images,
@@ -127,23 +142,46 @@ def _build_contrast(
     return contrast.model_copy(update={"verdict": verdict})
 
 
-def _group_by_seed(jobs: Sequence[Job]) -> dict[int, Result]:
-    return {job.seed: job.result for job in jobs if job.result is not None}
+def get_run_id(job: Job) -> RunId:
+    """By what a job is paired with one of another variant."""
+    part = job.spec["dataset"].get("part")
+    return job.seed, part["index"] if part else NO_PART
+
+
+def compute_seed_means(jobs: Sequence[Job], metric: str) -> list[float]:
+    """The metric's mean over the parts of each seed that has it: the seed is what is replicated."""
+    by_seed: dict[int, list[float]] = {}
+    for job in jobs:
+        if (value := getattr(job.result, metric, None)) is not None:
+            by_seed.setdefault(job.seed, []).append(value)
+    return [fmean(values) for values in by_seed.values()]
+
+
+def _group_by_run(jobs: Sequence[Job]) -> dict[RunId, Result]:
+    return {get_run_id(job): job.result for job in jobs if job.result is not None}
 
 
 def _get_values(pairs: Pairs, metric: Metric) -> tuple[list[float], list[float]]:
-    """The metric's values of either side of those pairs in which both have it, in the contrast's unit."""
-    values = [[getattr(result, metric.name) for result in pair] for pair in pairs.values()]
-    scaled = [[metric.format.scale * value for value in pair] for pair in values if None not in pair]
-    return [first for first, _ in scaled], [second for _, second in scaled]
+    """The metric's values of either side of those pairs in which both have it, in the contrast's unit.
+
+    One a seed: the mean over its parts.
+    """
+    by_seed: dict[int, list[list[float]]] = {}
+    for (seed, _), results in pairs.items():
+        pair = [getattr(result, metric.name) for result in results]
+        if None not in pair:
+            by_seed.setdefault(seed, []).append([metric.format.scale * value for value in pair])
+    means = [[fmean(side) for side in zip(*values, strict=True)] for values in by_seed.values()]
+    return [first for first, _ in means], [second for _, second in means]
 
 
 def _compare_failures(baseline: Sequence[Job], variant: Sequence[Job]) -> Failures | None:
     """Of the seeds in which both have ended: in which of the two training failed; None if in neither."""
-    outcomes = [
-        {job.seed: job.result is not None for job in jobs if job.result or job.state == JobState.FAILED}
-        for jobs in (baseline, variant)
-    ]
+    outcomes: list[dict[int, bool]] = [{}, {}]
+    for by_seed, jobs in zip(outcomes, (baseline, variant), strict=True):
+        for job in jobs:
+            if job.result or job.state == JobState.FAILED:
+                by_seed[job.seed] = by_seed.get(job.seed, True) and job.result is not None
     seeds = sorted(outcomes[0].keys() & outcomes[1].keys())
     succeeded = np.array([[of_jobs[seed] for seed in seeds] for of_jobs in outcomes], dtype=bool)
     if succeeded.all():

@@ -8,8 +8,9 @@ from typing import Any
 
 from api.http.curl import format_curl
 from api.reports.comparison import JobGroups
+from models.confounders import find_confounders
 from models.documents import create_merge_patch, flatten
-from models.experiments import MAX_VARIANT_NAME, ExperimentSpec, Regime, find_confounders
+from models.experiments import MAX_VARIANT_NAME, ExperimentSpec, Regime
 from models.formatting import format_count, format_techniques
 from models.inference import Plan, choose_regime
 from models.selection import VariantMeans, choose_variant
@@ -38,7 +39,7 @@ def group_experiment(
     variants: dict[str, list[Job]] = {variant.name: [] for variant in spec.variants}
     for run in runs:
         variants[run.variant].append(run.job)
-    expected = len(spec.variants) * len(spec.seeds)
+    expected = spec.runs_per_seed * len(spec.seeds)
     states = [JobState(run.job.state) for run in runs]
     complete = all(state.terminal for state in states) and not experiment.auto_extending
     choice = choose_variant(
@@ -74,7 +75,7 @@ def group_experiment(
         confirms=spec.confirms,
         follow_ups=follow_ups,
         split_per_seed=bool(spec.split_per_seed),
-        reused=frozenset((run.variant, run.seed) for run in runs if run.reused),
+        reused=frozenset((run.variant, run.seed, run.key.part) for run in runs if run.reused),
     )
 
 

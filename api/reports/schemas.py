@@ -148,6 +148,7 @@ class SeedResult(ResponseModel):
     """One finished job."""
 
     seed: int
+    part: int | None = Field(None, description="Which part of the training data; null where not divided")
     job_id: str
     reused: bool = Field(False, description="Whether it had been trained before the experiment asked for it")
     result: Result
@@ -201,6 +202,7 @@ class McNemar(ResponseModel):
     """One seed's two models on the same test images: those that only one of them classifies correctly."""
 
     seed: int
+    part: int | None = Field(None, description="Which part of the training data; null where not divided")
     only_baseline: int
     only_variant: int
     p: float = Field(description="Exact (binomial), two-sided; for this pair of models alone, uncorrected")

@@ -77,7 +77,7 @@ def _get_more_seeds(
         ratio = (difference.high - difference.low) / 2 / rule.half_width
         # An interval half as wide takes four times as many pairs; at least one more, because of rounding.
         missing = max(1, round(pairs * ratio**2) - pairs) if ratio > 1 else 0
-    affordable = min(MOST_SEEDS, rule.max_jobs // len(spec.variants)) - len(spec.seeds)
+    affordable = min(MOST_SEEDS, rule.max_jobs // spec.runs_per_seed) - len(spec.seeds)
     # If no seed so far has given a pair, further ones would not either.
     if not pairs or missing <= 0 or affordable <= 0:
         return ()

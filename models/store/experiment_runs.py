@@ -11,7 +11,7 @@ from models.dataset_cards import DATASETS
 from models.dataset_spec import DatasetSpec
 from models.errors import Conflict
 from models.experiments import ExperimentSpec
-from models.run_key import RunKey
+from models.run_key import NO_PART, RunKey
 from models.selection import compute_chance_loss
 from models.spec import STORED, JobSpec
 from models.states import JobState
@@ -65,6 +65,8 @@ class RunSummary:
     test_accuracy: float | None
     test_loss: float | None
     validation_loss: float | None
+    point: str = ""
+    part: int = NO_PART
 
 
 def add_runs(
@@ -172,7 +174,7 @@ def get_variance_over_seeds(
             metrics.parameters.in_(parameters),
             metrics.test_loss < compute_chance_loss(dataset.classes),
         )
-        .group_by(Run.experiment_id, Run.variant, Run.point)
+        .group_by(Run.experiment_id, Run.variant, Run.point, Run.part)
         .having(func.count() > 1)
     )
     groups = session.execute(query).all()
@@ -196,6 +198,15 @@ def get_runs(session: Session, experiment_id: str) -> list[ExperimentRun]:
         .order_by(Job.created_at, Job.id, Run.variant, Run.point)
     )
     return [ExperimentRun(RunKey.from_row(run), run.reused, job) for run, job in session.execute(query)]
+
+
+def group_parts(runs: Sequence[ExperimentRun], variant: str) -> dict[tuple[str, int], list[ExperimentRun]]:
+    """A variant's runs by (point, seed), each group in the order of its parts, or of one run."""
+    groups: dict[tuple[str, int], list[ExperimentRun]] = {}
+    for run in sorted(runs, key=lambda run: run.key.part):
+        if run.variant == variant:
+            groups.setdefault((run.key.point, run.seed), []).append(run)
+    return groups
 
 
 def has_results(session: Session, experiment_id: str) -> bool:
@@ -243,6 +254,8 @@ def get_run_summaries(session: Session, experiment_id: str) -> list[RunSummary]:
             Result.__table__.c.test_accuracy,
             Result.__table__.c.test_loss,
             Result.__table__.c.validation_loss,
+            Run.point,
+            Run.part,
         )
         .join(Job, Job.id == Run.job_id)
         .outerjoin(Result, Result.job_id == Job.id)

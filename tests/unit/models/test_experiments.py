@@ -5,6 +5,8 @@ from pydantic import ValidationError
 
 from models.documents import merge_patch
 from models.experiments import ExperimentSpec, Extension, Variant
+from models.parts import PartSpec
+from models.run_key import count_runs
 from models.spec import STORED, get_validation_errors
 from tests.factories import job_spec
 
@@ -93,6 +95,58 @@ def test_a_variant_that_resets_the_dataset_still_follows_the_seed() -> None:
     variants = [{"name": "none"}, {"name": "all images", "changes": {"dataset": None}}]
     runs = experiment(variants=variants, seeds=[6], allow_confounders=True).build_runs()
     assert [run.dataset.split_seed for _, run in runs] == [6, 6]
+
+
+def test_every_variant_runs_on_every_part_of_each_seeds_partition() -> None:
+    spec = experiment(base={"dataset": {"name": "mnist_5k"}}, seeds=[7, 3], parts=2)
+    runs = spec.build_runs()
+    assert [(key.variant, key.seed, key.part) for key, _ in runs][:5] == [
+        ("none", 7, 0),
+        ("dropout", 7, 0),
+        ("none", 7, 1),
+        ("dropout", 7, 1),
+        ("none", 3, 0),
+    ]
+    assert spec.split_per_seed
+    assert [(run.dataset.part, run.dataset.split_seed) for _, run in runs][2:4] == [
+        (PartSpec(of=2, index=1), 7)
+    ] * 2
+    assert runs[2][1].name == "none, seed 7, part 1"
+    assert len(runs) == spec.runs_per_seed * 2 == count_runs(spec.model_dump(mode="json"))
+
+
+@pytest.mark.parametrize(
+    ("fields", "pointer"),
+    [
+        ({"parts": 1}, "/parts"),
+        ({"parts": 201, "base": {"dataset": {"name": "mnist_5k"}}}, "/parts"),
+        ({"parts": 2, "base": {"dataset": {"part": {"of": 2, "index": 0}}}}, "/base/dataset/part"),
+        ({"base": {"dataset": {"part": {"of": 2, "index": 2}}}}, "/base/dataset/part/index"),
+        (
+            {"base": {"dataset": {"name": "mnist_5k", "part": {"of": 201, "index": 0}}}},
+            "/base/dataset/part/of",
+        ),
+    ],
+)
+def test_parts_that_cannot_be_are_refused(fields: dict[str, Any], pointer: str) -> None:
+    with pytest.raises(ValidationError) as refused:
+        experiment(**fields)
+    locations = ["/".join(["", *map(str, place)]) for place, _ in get_validation_errors(refused.value)]
+    assert locations == [pointer]
+
+
+def test_a_variant_may_not_choose_its_part() -> None:
+    changes = {"dataset": {"part": {"of": 2, "index": 0}}}
+    spec = experiment(parts=2, variants=[{"name": "none"}, {"name": "other", "changes": changes}])
+    assert [location for location, _ in spec.check_variants()] == [
+        ("variants", 1, "changes", "dataset", "part")
+    ]
+
+
+def test_without_parts_specifications_are_written_as_before() -> None:
+    spec = experiment()
+    assert "parts" not in spec.model_dump()
+    assert "part" not in spec.base.model_dump()["dataset"]
 
 
 def test_an_invalid_base_is_the_only_fault() -> None:

@@ -10,6 +10,7 @@ import pytest
 from models.dataset_cards import IDX_FILES
 from models.dataset_spec import DatasetSpec
 from models.errors import DatasetUnavailable
+from models.parts import PartSpec
 from models.settings import Settings
 from worker import datasets
 from worker.datasets import Dataset, compute_idx_sha256, load, split_dataset
@@ -196,3 +197,48 @@ def test_f1_a_flipped_bit_in_an_idx_file_is_refused(mnist_5k: Dataset, tmp_path:
         (folder / f"{name}.gz").write_bytes(content)
     with pytest.raises(DatasetUnavailable, match="fashion_mnist"):
         load("fashion_mnist", Settings(data_dir=tmp_path))
+
+
+@pytest.mark.parametrize(("rows", "of"), [(4000, 5), (997, 7), (1001, 3), (100, 4)])
+def test_parts_are_disjoint_stratified_and_cover_all_rows(mnist_5k: Dataset, rows: int, of: int) -> None:
+    parts = [
+        split_dataset(
+            mnist_5k,
+            DatasetSpec(
+                name="mnist_5k",
+                train_samples=rows,
+                split_seed=3,
+                label_noise=0.5,
+                part=PartSpec(of=of, index=index),
+            ),
+        )
+        for index in range(of)
+    ]
+    subset = split_dataset(
+        mnist_5k,
+        DatasetSpec(name="mnist_5k", train_samples=rows, split_seed=3, validation_fraction=0.0),
+    )
+    drawn, counts = [], []
+    for index, split in enumerate(parts):
+        assert split.validation is not None
+        drawn.append(np.concatenate([split.train.rows, split.validation.rows]))
+        spec = DatasetSpec(name="mnist_5k", train_samples=rows, part=PartSpec(of=of, index=index))
+        assert (len(split.train), len(split.validation)) == (
+            spec.training_examples,
+            spec.validation_examples,
+        )
+        counts.append(np.bincount(mnist_5k.train_labels[drawn[-1]], minlength=10))
+    assert np.array_equal(np.sort(np.concatenate(drawn)), np.sort(subset.train.rows))
+    assert np.ptp([len(part) for part in drawn]) <= 1
+    assert np.ptp(counts, axis=0).max() <= 1
+
+
+def test_the_partition_is_drawn_from_the_split_seed(mnist_5k: Dataset) -> None:
+    first, again, other = (
+        split_dataset(
+            mnist_5k, DatasetSpec(name="mnist_5k", split_seed=seed, part=PartSpec(of=5, index=2))
+        ).train.rows
+        for seed in (1, 1, 2)
+    )
+    assert np.array_equal(first, again)
+    assert np.isin(first, other).mean() == pytest.approx(0.2, abs=0.07)

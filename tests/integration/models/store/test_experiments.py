@@ -356,8 +356,14 @@ def test_runs_of_one_variant_and_seed_differ_in_point_part_and_purpose(database:
         )
     with database.read() as session:
         runs = experiment_runs.get_runs(session, experiment_id)
+        groups = experiment_runs.group_parts(runs, "none")
         rows = find_jobs(session, JobFilter(experiment_ids=(other.id,)), after=None, limit=10)
     assert [run.key for run in runs][4:] == keys
+    assert {place: [run.key.part for run in group] for place, group in groups.items()} == {
+        ("", 0): [-1, 1],
+        ("", 1): [-1],
+        (point, 0): [-1, 1],
+    }
     assert names == [spec.name] * 3
     linked = [row for row in rows if row.id in {job.id for job in new}]
     assert [RunKey.from_row(row) for row in linked] == keys[::-1]

@@ -66,7 +66,7 @@ def test_every_field_of_a_job_is_on_the_form() -> None:
 
 def test_the_initial_rules_are_the_defaults_of_an_experiment() -> None:
     rules = {control.pointer: control.default for control in forms.build_experiment_rules()["rules"]}
-    assert rules == {"/allow_confounders": False, "/reuse": True, "/split_per_seed": True}
+    assert rules == {"/parts": None, "/allow_confounders": False, "/reuse": True, "/split_per_seed": True}
 
 
 @pytest.mark.parametrize("control", [control for control in iter_controls() if control.scale])

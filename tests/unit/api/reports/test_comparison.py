@@ -85,6 +85,27 @@ def pairs(accuracies: Sequence[tuple[float, float]]) -> Comparison:
     )
 
 
+def test_the_unit_of_replication_is_the_seed_whose_parts_are_averaged() -> None:
+    def run(variant: str, seed: int, part: int, accuracy: float) -> Job:
+        dataset = {"name": "mnist_5k", "part": {"of": 2, "index": part}}
+        return job(variant, seed, accuracy, dataset=dataset)
+
+    comparison = compared(
+        {
+            "a": [run("a", seed, part, 0.8 + 0.01 * part) for seed in range(3) for part in range(2)],
+            "b": [run("b", seed, part, 0.9 + 0.02 * seed) for seed in range(3) for part in range(2)],
+        }
+    )
+    variant, contrast = comparison.variants[1], comparison.contrasts[0]
+    assert (variant.n, [(run.seed, run.part) for run in variant.seeds][:3]) == (3, [(0, 0), (0, 1), (1, 0)])
+    assert variant.metrics is not None
+    assert (variant.metrics.test_accuracy.n, variant.metrics.test_accuracy.sd) == (3, pytest.approx(0.02))
+    assert contrast.differences is not None
+    difference = contrast.differences.test_accuracy_points
+    assert (difference.n, difference.mean, difference.sd) == (3, pytest.approx(11.5), pytest.approx(2.0))
+    assert (contrast.seeds, contrast.accuracy_on_new_images) == ([0, 1, 2], None)
+
+
 def test_runs_are_paired_by_seed_and_not_by_position() -> None:
     comparison = compared(
         {
