@@ -29,8 +29,8 @@ export async function request(path, options) {
 }
 
 export async function requestJson(path, { method = "GET", body, headers = {}, signal } = {}) {
-  const raw = body instanceof Blob;
-  const response = await request(path, { method, signal, headers: { Accept: "application/json", ...(body === undefined ? {} : { "Content-Type": raw ? body.type : "application/json" }), ...headers }, body: raw || body === undefined ? body : JSON.stringify(body) });
+  const raw = body instanceof Blob || body instanceof FormData;
+  const response = await request(path, { method, signal, headers: { Accept: "application/json", ...(body === undefined || body instanceof FormData ? {} : { "Content-Type": raw ? body.type : "application/json" }), ...headers }, body: raw || body === undefined ? body : JSON.stringify(body) });
   if (response.status === 204) return null;
   // A proxy may respond with something other than JSON.
   const document = await response.json().catch(() => ({ status: response.status, detail: `The service responded with status ${response.status}.` }));

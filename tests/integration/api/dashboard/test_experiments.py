@@ -22,7 +22,7 @@ from tests.integration.api.experiments.test_routes import DOCUMENT, create, jobs
 from tests.integration.api.test_api_keys import bearer, make_key
 
 HOSTILE_NAME = "<script>alert(1)</script>"
-PAGES = ("/experiments", "/new", "/new/experiment", "/try")
+PAGES = ("/experiments", "/new", "/new/experiment", "/new/dataset", "/try")
 
 
 def get_page(client: httpx.Client, path: str) -> str:
