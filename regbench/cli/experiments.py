@@ -73,7 +73,13 @@ def _submit(document: Document, *, watch: bool, dry_run: bool, url: str | None, 
     else:
         typer.echo(created.id)
     code = watch_until_finished(url, [created.id]) if watch else 0
+    if watch:
+        with connect(url) as client:
+            headline = client.experiment(created.id).headline
+        if headline:
+            echo_message(to_one_line(headline))
     echo_message(f"Report: regbench report {created.id}")
+    echo_message(f"Page:   {client.base_url}/experiments/{created.id}")
     raise typer.Exit(code)
 
 

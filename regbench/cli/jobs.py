@@ -6,21 +6,26 @@ from itertools import islice
 from typing import Annotated, Any
 
 import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
 
 from models.formatting import format_duration, format_techniques
 from models.metrics import VARIANT_METRICS
 from regbench.cli.completion import complete_datasets, complete_experiments, complete_ids, complete_techniques
 from regbench.cli.options import (
+    SHORT_ID,
     AsJson,
     Ids,
     JsonLines,
     Url,
     connect,
     echo_message,
+    expand_ids,
     is_experiment_id,
     write_json,
 )
-from regbench.cli.progress import render_sparkline
+from regbench.cli.progress import STYLES, render_sparkline
 from regbench.client import Regbench
 from regbench.resources import Epoch, Experiment, Job, JobState
 
@@ -102,12 +107,31 @@ def jobs(
     }
     query = {name: value for name, value in filters.items() if value}
     with connect(url) as client:
-        matches = client.jobs(states=state or (), page_size=min(limit, 200), **query)
-        for job in islice(matches, limit):
+        matches = islice(client.jobs(states=state or (), page_size=min(limit, 200), **query), limit)
+        if not as_json and sys.stdout.isatty():
+            print_jobs(list(matches), Console())
+            return
+        for job in matches:
             if as_json:
                 write_json(job, indent=None)
             else:
                 typer.echo(_format_row(job))
+
+
+def print_jobs(listed: Sequence[Job], console: Console) -> None:
+    """A table to the terminal's width; commands accept the short ids."""
+    table = Table(box=None, pad_edge=False, header_style="bold", expand=True)
+    for heading in ("id", "state"):
+        table.add_column(heading, no_wrap=True)
+    for heading in ("epoch", "accuracy"):
+        table.add_column(heading, no_wrap=True, justify="right")
+    table.add_column("job", no_wrap=True, overflow="ellipsis", ratio=1)
+    for job in listed:
+        accuracy = f"{100 * job.result.test_accuracy:.2f} %" if job.result else "-"
+        epoch = f"{job.progress.epoch}/{job.progress.epochs}"
+        state = Text(str(job.state), style=STYLES.get(job.state, ""))
+        table.add_row(Text(job.id[:SHORT_ID]), state, epoch, accuracy, Text(job.title))
+    console.print(table)
 
 
 def show(
@@ -125,6 +149,7 @@ def show(
       regbench show job_1 --json | jq .spec
     """
     with connect(url) as client:
+        (resource_id,) = expand_ids(client, [resource_id])
         if is_experiment_id(resource_id):
             resource: Job | Experiment = client.experiment(resource_id)
         else:
@@ -203,7 +228,7 @@ def _apply(
     echo_ids: bool = False,
 ) -> None:
     with connect(url) as client:
-        for name in ids:
+        for name in expand_ids(client, ids):
             resource: Job | Experiment
             if is_experiment_id(name):
                 resource = apply_to_experiment(client, name)

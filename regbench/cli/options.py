@@ -5,10 +5,12 @@ Progress and remarks go to stderr, data to stdout.
 
 import json
 import os
+import re
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import islice
 from typing import Annotated, Any
 
 import typer
@@ -26,6 +28,11 @@ from regbench.connection import DEFAULT_URL
 from regbench.errors import ClientError, CommandRefused, ProblemError, Unreachable
 
 SUCCEEDED, FAILED, CANCELLED, REFUSED, INTERRUPTED = 0, 1, 2, 4, 130
+
+SHORT_ID = 12
+"""Characters of an id that a terminal shows."""
+_SHORT = re.compile(r"(job|exp)_[0-9a-f]{8,23}")
+_NEWEST = 200
 
 Url = Annotated[
     str | None, typer.Option(envvar="REGBENCH_URL", help="URL of the service.", show_default=DEFAULT_URL)
@@ -76,6 +83,23 @@ def write_json(document: Any, *, indent: int | None = 2) -> None:
 def is_experiment_id(value: str) -> bool:
     """Whether this id names an experiment."""
     return value.startswith("exp_")
+
+
+def expand_ids(client: Regbench, ids: Sequence[str]) -> list[str]:
+    """The whole ids of short ones, as `regbench jobs` prints them; each must be one of the newest."""
+    return [_expand_id(client, value) if _SHORT.fullmatch(value) else value for value in ids]
+
+
+def _expand_id(client: Regbench, value: str) -> str:
+    if is_experiment_id(value):
+        newest = [item.id for item in islice(client.experiments(page_size=_NEWEST), _NEWEST)]
+    else:
+        newest = [item.id for item in islice(client.jobs(page_size=_NEWEST), _NEWEST)]
+    matches = [item for item in newest if item.startswith(value)]
+    if len(matches) != 1:
+        reason = "several of the newest have" if matches else "none of the newest has"
+        raise typer.BadParameter(f"{reason} an id that begins with {value}; give the whole id")
+    return matches[0]
 
 
 def check_experiment_id(value: str) -> str:

@@ -5,7 +5,7 @@ Every display gets one job after the other at each poll (`regbench/cli/polling.p
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Self
 
 from rich.console import Console, ConsoleOptions, RenderResult
@@ -15,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from models.formatting import format_duration
+from regbench.base import to_one_line
 from regbench.resources import Epoch, Job, JobState
 
 # Without a terminal: at most one line for each job in so many seconds, except for changes of state.
@@ -30,7 +31,10 @@ _REFRESHES_PER_SECOND = 4.0
 _BLOCKS = "▁▂▃▄▅▆▇█"
 _ASCII_BLOCKS = "_.-~=+*#"
 _SIGNS = {JobState.SUCCEEDED: "✓", JobState.FAILED: "✗", JobState.CANCELLED: "-", JobState.PAUSED: "‖"}
-_STYLES = {JobState.SUCCEEDED: "green", JobState.FAILED: "red", JobState.RUNNING: "cyan"}
+_GRID_SIGNS = _SIGNS | {JobState.QUEUED: "·", JobState.RUNNING: "▸"}
+# More jobs of one experiment than these are shown as a grid of variants and seeds.
+_MOST_ROWS = 12
+STYLES = {JobState.SUCCEEDED: "green", JobState.FAILED: "red", JobState.RUNNING: "cyan"}
 # Which states come first where there is no room for all jobs.
 _ORDER = ("running", "failed", "queued", "paused", "cancelled", "succeeded")
 
@@ -99,7 +103,11 @@ class Bars(Display):
             if len(rows) > max_rows
             else rows
         )
-        yield self._render_table(visible, options)
+        jobs_by_variant = group_by_variant([job for job, _ in rows])
+        if len(rows) > _MOST_ROWS and jobs_by_variant:
+            yield self._render_grid(jobs_by_variant)
+        else:
+            yield self._render_table(visible, options)
         if len(rows) > 1:
             jobs = [job for job, _ in rows]
             states = [job.state for job in jobs]
@@ -113,6 +121,22 @@ class Bars(Display):
             full, short = (f"{len(jobs)} jobs: {', '.join(parts)}" for parts in (counts + facts, facts))
             line = full if len(full) <= options.max_width else short
             yield Text(line, style="bold", no_wrap=True, overflow="ellipsis")
+
+    def _render_grid(self, jobs_by_variant: Mapping[str, Sequence[Job]]) -> Table:
+        """A row for each variant, a sign for each of its seeds, and how far it is."""
+        has_unicode = self._console.encoding.startswith("utf")
+        table = Table.grid(padding=(0, 1), expand=True)
+        table.add_column(no_wrap=True, overflow="ellipsis", ratio=2, min_width=_MIN_TITLE_WIDTH)
+        table.add_column(ratio=3)
+        table.add_column(no_wrap=True, justify="right")
+        for variant, jobs in jobs_by_variant.items():
+            seeds = Text()
+            for job in sorted(jobs, key=lambda job: int(job.spec.get("seed") or 0)):
+                sign = _GRID_SIGNS[job.state] if has_unicode else str(job.state)[0]
+                seeds.append(sign, style=STYLES.get(job.state, ""))
+            done = sum(1.0 if job.state.terminal else job.progress.fraction for job in jobs)
+            table.add_row(Text(variant), seeds, Text(f"{100 * done / len(jobs):.0f}%"))
+        return table
 
     def _render_table(self, rows: Sequence[tuple[Job, Sequence[Epoch]]], options: ConsoleOptions) -> Table:
         has_unicode = self._console.encoding.startswith("utf")
@@ -129,7 +153,7 @@ class Bars(Display):
             table.add_column(no_wrap=True, width=_SPARKLINE_WIDTH)
         for job, history in rows:
             state = _SIGNS.get(job.state, "") if has_unicode else str(job.state)[0]
-            cells: list[Text | ProgressBar] = [Text(state, style=_STYLES.get(job.state, "")), Text(job.title)]
+            cells: list[Text | ProgressBar] = [Text(state, style=STYLES.get(job.state, "")), Text(job.title)]
             if with_bars:
                 # What has ended needs no bar any more.
                 ended = job.state.terminal
@@ -196,6 +220,16 @@ class Records(Display):
         # Escapes keep it JSON where the terminal's encoding lacks a character.
         has_unicode = self._stdout.encoding.startswith("utf")
         self._stdout.out(json.dumps(record, ensure_ascii=not has_unicode), highlight=False)
+
+
+def group_by_variant(jobs: Sequence[Job]) -> dict[str, list[Job]]:
+    """The jobs of each variant; nothing if they are not several seeds of the variants of one experiment."""
+    if not all(job.variant for job in jobs) or len({job.experiment_id for job in jobs}) != 1:
+        return {}
+    groups: dict[str, list[Job]] = {}
+    for job in jobs:
+        groups.setdefault(to_one_line(job.variant or ""), []).append(job)
+    return groups if len(groups) < len(jobs) else {}
 
 
 def render_sparkline(values: Sequence[float], width: int, *, encoding: str) -> str:

@@ -1,14 +1,27 @@
 """`regbench report`."""
 
+import sys
 import tempfile
 import webbrowser
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.console import Console
 
 from regbench.base import ReportFormat
-from regbench.cli.options import AsJson, Ids, Url, connect, echo_message, is_experiment_id, show_status, write
+from regbench.cli.options import (
+    AsJson,
+    Ids,
+    Url,
+    connect,
+    echo_message,
+    expand_ids,
+    is_experiment_id,
+    show_status,
+    write,
+)
+from regbench.cli.report_view import print_report
 
 _FORMATS: dict[str, ReportFormat] = {
     ".md": "md",
@@ -36,6 +49,8 @@ def report(
 ) -> None:
     """Print a report that compares an experiment's variants, or any jobs that have succeeded.
 
+    A terminal shows it in short; a pipe or file gets all of it, as Markdown by default.
+
     \b
     Examples:
       regbench report exp_1
@@ -47,6 +62,9 @@ def report(
         raise typer.BadParameter("specify one experiment, or any number of jobs")
     if baseline is not None and not is_experiment_id(ids[0]):
         raise typer.BadParameter("--baseline names a variant of an experiment; jobs have none")
+    if form is None and output is None and not (open_it or as_json) and sys.stdout.isatty():
+        _show_on_terminal(url, ids, baseline)
+        return
     form = _choose_format(form, output, open_it=open_it, as_json=as_json)
     with connect(url) as client, show_status("Preparing the report"):
         content = (
@@ -66,6 +84,17 @@ def report(
     # Not typer.launch, which starts xdg-open and does not notice that it found no browser.
     if open_it and not webbrowser.open(output.absolute().as_uri()):
         echo_message("Could not start a browser; open the file yourself.")
+
+
+def _show_on_terminal(url: str | None, ids: list[str], baseline: str | None) -> None:
+    with connect(url) as client, show_status("Preparing the report"):
+        ids = expand_ids(client, ids)
+        if is_experiment_id(ids[0]):
+            compared = client.comparison(ids[0], baseline=baseline)
+            address = f"{client.base_url}/experiments/{ids[0]}"
+        else:
+            compared, address = client.comparison_of_jobs(ids), f"{client.base_url}/jobs"
+    print_report(compared, Console(), address)
 
 
 def _choose_format(

@@ -15,6 +15,7 @@ from regbench.cli.options import (
     JsonLines,
     Url,
     echo_message,
+    expand_ids,
     is_experiment_id,
     make_stderr_console,
 )
@@ -48,6 +49,7 @@ def watch_until_finished(url: str | None, ids: Sequence[str], *, as_json: bool =
             Regbench(url, retries=0) as client,
             Records(Console(soft_wrap=True), stderr) if as_json else make_display(stderr) as display,
         ):
+            ids = expand_ids(client, ids)
             experiment_ids = [name for name in ids if is_experiment_id(name)]
             while True:
                 members: dict[str, Job] = {}

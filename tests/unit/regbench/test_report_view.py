@@ -1,0 +1,94 @@
+"""What a terminal shows of reports and jobs, at 80 columns and fewer."""
+
+import io
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from regbench.cli.jobs import print_jobs
+from regbench.cli.options import expand_ids
+from regbench.cli.progress import Bars
+from regbench.cli.report_view import draw_interval, print_report
+from regbench.client import Regbench
+from regbench.reports import Report
+from regbench.resources import Job
+from tests import comparisons
+from tests.unit.regbench.conftest import Service
+from tests.unit.regbench.documents import job, page
+
+NAMES = ("none", "dropout", "a name that is much too long for any line of a terminal")
+
+
+def make_console(width: int) -> Console:
+    return Console(file=io.StringIO(), width=width, force_terminal=True, color_system=None, highlight=False)
+
+
+def get_lines(console: Console) -> list[str]:
+    assert isinstance(console.file, io.StringIO)
+    return [line.rstrip() for line in console.file.getvalue().splitlines()]
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 120])
+def test_a_report_fits_the_terminal(width: int) -> None:
+    report = Report.model_validate_json(comparisons.full(NAMES).model_dump_json())
+    console = make_console(width)
+    print_report(report, console, "http://x/1")
+    lines = get_lines(console)
+    assert max(map(len, lines)) <= width
+    text = "\n".join(lines)
+    assert lines[0] == report.title
+    assert " ".join(report.headline.split()) in " ".join(text.split())
+    assert text.count("●") + text.count("○") == 2 * (len(NAMES) - 1)
+
+
+def test_without_unicode_an_interval_is_drawn_in_ascii() -> None:
+    report = Report.model_validate_json(comparisons.full(("none", "dropout")).model_dump_json())
+    differences = report.contrasts[0].differences
+    assert differences is not None
+    line = draw_interval(differences["test_loss"], -0.1, 0.1, 40, encoding="ascii")
+    assert len(line) == 40
+    assert line.isascii()
+    assert "|" in line
+    assert "*" in line or "o" in line
+
+
+def test_many_seeds_are_watched_as_a_grid() -> None:
+    console = make_console(80)
+    bars = Bars(console)
+    states = ["succeeded", "running", "failed", "queued"]
+    for variant in ("none", "dropout"):
+        for seed in range(12):
+            place: dict[str, Any] = {
+                "id": f"job_{variant}_{seed}",
+                "variant": variant,
+                "spec": {"seed": seed},
+            }
+            place |= {"experiment_id": "exp_1", "name": f"{variant}, seed {seed}"}
+            bars.show(Job.model_validate(job(states[seed % 4], **place)), [])
+    console.print(bars)
+    lines = get_lines(console)
+    assert len(lines) == 3
+    assert lines[0].startswith("none")
+    assert "✓▸✗·✓▸✗·✓▸✗·" in lines[0]
+    assert "24 jobs" in lines[2]
+
+
+def test_jobs_are_a_table_with_a_head_and_short_ids() -> None:
+    console = make_console(80)
+    document = job("succeeded", id="job_0123456789abcdef01234567", name=NAMES[2])
+    print_jobs([Job.model_validate(document)], console)
+    head, row, *_ = get_lines(console)
+    assert head.split() == ["id", "state", "epoch", "accuracy", "job"]
+    assert row.startswith("job_01234567 ")
+    assert len(row) <= 80
+
+
+def test_short_ids_are_expanded_among_the_newest(service: Service) -> None:
+    ids = ["job_0123456789abcdef01234567", "job_01234567ffffffff01234567", "job_aaaaaaaaffffffff01234567"]
+    service.answer("GET /v1/jobs", (200, page(*(job(id=name) for name in ids))))
+    with Regbench(service.url) as client:
+        assert expand_ids(client, ["job_aaaaaaaa", "job_1", ids[0]]) == [ids[2], "job_1", ids[0]]
+        for wrong in ("job_01234567", "job_bbbbbbbb"):
+            with pytest.raises(Exception, match="newest"):
+                expand_ids(client, [wrong])
