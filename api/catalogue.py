@@ -145,6 +145,6 @@ def serialize_preset(name: str, preset: Preset) -> PresetCard:
         name=name,
         title=preset.title,
         expect=preset.expect,
-        jobs=preset.spec.runs_per_seed * len(preset.spec.run_seeds),
+        jobs=preset.spec.planned_jobs,
         document=preset.document,
     )

@@ -1,7 +1,7 @@
 """An experiment: one base specification, variants of it, and seeds; each variant runs once with each seed."""
 
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Literal, Self
 
@@ -20,10 +20,11 @@ from models.confounders import find_confounders
 from models.dataset_spec import Seed
 from models.documents import Document, merge_patch
 from models.identifiers import ID_PATTERN
-from models.metrics import CONTRASTED, METRICS
+from models.metrics import METRICS
 from models.parts import PartCount, has_too_small_parts
 from models.run_key import NO_PART, RunKey
 from models.spec import STORED, VISIBLE, WITHOUT_NUL, JobSpec, bound_length, get_validation_errors
+from models.stopping_rules import DecideRule, StoppingRule, WidthRule, get_closed
 
 MAX_VARIANT_NAME, MAX_EXPERIMENT_NAME = 100, 200
 """Letters."""
@@ -53,10 +54,8 @@ FEWEST_PAIRS = 6
 Inference = Literal["fixed", "sequential"]
 if TYPE_CHECKING:
     PrimaryMetric = str
-    StoppingMetric = str
 else:
     PrimaryMetric = Literal[*(metric.name for metric in METRICS.values() if metric.compared == "tested")]
-    StoppingMetric = Literal[*(metric.name for metric in CONTRASTED)]
 
 
 class Regime(StrEnum):
@@ -70,21 +69,6 @@ class Regime(StrEnum):
     """The plan was changed when there were results: as sequential, at a stricter level."""
     SEQUENTIAL = "sequential"
     """Planned to be looked at: intervals that hold at every look."""
-
-
-class StoppingRule(BaseModel):
-    """When to stop adding seeds: when a difference is known closely enough, or a budget is spent."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-    variant: str = Field(description="The variant whose difference from the baseline is estimated")
-    metric: StoppingMetric = "test_accuracy"
-    half_width: float = Field(
-        gt=0,
-        le=100,
-        description="Target half-width of the 95 % interval: points for an accuracy, nats for a loss",
-    )
-    max_jobs: int = Field(ge=1, description="Maximum number of jobs of the experiment")
 
 
 class ExperimentSpec(BaseModel):
@@ -136,7 +120,9 @@ class ExperimentSpec(BaseModel):
         "variants: `split_seed` is then the base's plus the seed; null: if the base has any of them to draw",
     )
     stopping_rule: StoppingRule | None = Field(
-        None, description="Add seeds until an interval is narrow enough; null: only the listed ones"
+        None,
+        description="Add seeds until every variant is decided (`decide`) or an interval is narrow enough "
+        "(`width`, also without `kind`); null: only the listed ones",
     )
     inference: Inference = Field(
         "fixed",
@@ -197,11 +183,21 @@ class ExperimentSpec(BaseModel):
                 f"no variant has this name; choose one of {', '.join(names)}",
             ),
             (
-                self.stopping_rule is not None and self.stopping_rule.variant not in others,
+                isinstance(self.stopping_rule, WidthRule) and self.stopping_rule.variant not in others,
                 "/stopping_rule/variant",
                 "name one of the variants that is not the baseline",
             ),
             (self.stopping_rule and self.parts, "/stopping_rule", "leave it out where there are parts"),
+            (
+                isinstance(self.stopping_rule, DecideRule) and not others,
+                "/stopping_rule/kind",
+                "there is one variant only, and nothing to decide",
+            ),
+            (
+                not self.closed.keys() <= others,
+                "/stopping_rule/closed",
+                "name variants that are not the baseline, or leave it out",
+            ),
         )
         for wrong, pointer, detail in checks:
             if wrong:
@@ -214,9 +210,17 @@ class ExperimentSpec(BaseModel):
         return list(range(self.replicates)) if self.replicates else list(self.seeds)
 
     @property
-    def runs_per_seed(self) -> int:
-        """How many runs share a seed."""
-        return len(self.variants) * (self.parts or 1)
+    def closed(self) -> Mapping[str, int]:
+        """The variants that get no more seeds, with how many of the first ones each runs with."""
+        return self.stopping_rule.closed if isinstance(self.stopping_rule, DecideRule) else {}
+
+    @property
+    def planned_jobs(self) -> int:
+        """How many runs there are."""
+        seeds = len(self.run_seeds)
+        return sum(min(seeds, self.closed.get(variant.name, seeds)) for variant in self.variants) * (
+            self.parts or 1
+        )
 
     @property
     def baseline_name(self) -> str:
@@ -242,10 +246,11 @@ class ExperimentSpec(BaseModel):
         """
         return [
             (key, self.build_run_spec(variant, seed, part))
-            for seed in self.run_seeds
+            for index, seed in enumerate(self.run_seeds)
             for part in range(self.parts or 1)
             for variant in self.variants
-            if (key := self._build_key(variant, seed, part)) not in existing
+            if index < self.closed.get(variant.name, MOST_SEEDS)
+            and (key := self._build_key(variant, seed, part)) not in existing
         ]
 
     def build_run_spec(
@@ -350,15 +355,22 @@ class Extension(BaseModel):
     def apply_to(self, document: Document) -> Document:
         """An experiment's document with what this adds to it."""
         added = range(self.replicates) if self.replicates else self.seeds
-        return document | {
-            # An experiment from before this field keeps its one split.
-            "split_per_seed": document.get("split_per_seed", False),
-            "seeds": list(dict.fromkeys([*document["seeds"], *added])),
-            "variants": [
-                *document["variants"],
-                *(variant.model_dump(mode="json") for variant in self.variants),
-            ],
-        }
+        seeds = list(dict.fromkeys([*document["seeds"], *added]))
+        # Who adds seeds adds them to every variant.
+        reopened = get_closed(document) and len(seeds) > len(document["seeds"])
+        return (
+            document
+            | {
+                # An experiment from before this field keeps its one split.
+                "split_per_seed": document.get("split_per_seed", False),
+                "seeds": seeds,
+                "variants": [
+                    *document["variants"],
+                    *(variant.model_dump(mode="json") for variant in self.variants),
+                ],
+            }
+            | ({"stopping_rule": document["stopping_rule"] | {"closed": {}}} if reopened else {})
+        )
 
 
 def _repeats(values: Sequence[object]) -> bool:

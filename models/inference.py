@@ -13,6 +13,7 @@ from typing import TypeVar
 import numpy as np
 
 from models.experiments import FEWEST_PAIRS, Inference, PrimaryMetric, Regime
+from models.metrics import Metric
 from models.statistics import (
     anytime_difference,
     apply_holm_correction,
@@ -97,6 +98,26 @@ class Equivalence:
     equivalent: bool
 
 
+@dataclass(frozen=True)
+class JudgedFamily:
+    """What may be said of every tested difference of an experiment, by the rule of its plan."""
+
+    plan: Plan
+    tests: int
+    """How many differences the plan set out to test, those without results included."""
+    judgements: Mapping[tuple[str, Metric], Judgement]
+    equivalences: Mapping[tuple[str, Metric], Equivalence]
+
+    def find_decided(self) -> set[str]:
+        """The variants of which each difference is called, or lies within its margin."""
+        open_variants = {
+            key[0]
+            for key, judgement in self.judgements.items()
+            if not judgement.called and not (key in self.equivalences and self.equivalences[key].equivalent)
+        }
+        return {variant for variant, _ in self.judgements} - open_variants
+
+
 def choose_regime(
     inference: Inference, *, complete: bool, changed: bool, other_baseline: bool = False
 ) -> Regime:
@@ -112,6 +133,20 @@ def choose_regime(
     if not complete:
         return Regime.INTERIM
     return Regime.EXTENDED if changed else Regime.FIXED
+
+
+def judge_differences(
+    differences: Mapping[tuple[str, Metric], Mapping[int, float]], plan: Plan, *, variants: int
+) -> JudgedFamily:
+    """A judgement of each variant's paired differences by seed in each primary metric: one family of tests.
+
+    Members without any pair count, too; `variants` is how many there are, the baseline among them.
+    """
+    tests = plan.count_tests(variants)
+    judgements = judge_family(differences, plan.regime, tests=tests)
+    margins = {key: margin for key in differences if (margin := plan.get_margin(key[1].name))}
+    equivalences = judge_equivalence(differences, margins, judgements, plan.regime)
+    return JudgedFamily(plan, tests, judgements, equivalences)
 
 
 def judge_family(

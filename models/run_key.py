@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Self
 
+from models.stopping_rules import get_closed
+
 NO_PART = -1
 MAX_RUN_NAME = 200
 """Letters."""
@@ -57,7 +59,9 @@ def format_place(point: str, part: int) -> list[str]:
 
 def count_runs(document: Mapping[str, Any]) -> int:
     """How many runs an experiment's document, its seeds spelt out, asks for."""
-    return len(document["variants"]) * len(document["seeds"]) * (document.get("parts") or 1)
+    closed, seeds = get_closed(document), len(document["seeds"])
+    runs = sum(min(seeds, closed.get(variant["name"], seeds)) for variant in document["variants"])
+    return runs * (document.get("parts") or 1)
 
 
 def parse_point(point: str) -> dict[str, Any] | None:

@@ -7,6 +7,7 @@ from typing import Any
 
 from models.dataset_spec import DatasetSpec
 from models.documents import merge_patch
+from models.stopping_rules import get_common_seeds
 
 FEWEST_SEEDS = 2
 """One seed shows luck as much as a variant."""
@@ -34,14 +35,15 @@ def choose_variant(
 ) -> VariantMeans | str:
     """The variant of the lowest mean validation loss, of an experiment that has ended; or why there is none.
 
-    `document` is the experiment's. Only variants that are trained on the baseline's data count, with a result
-    for every seed: a loss on other images, or over luckier seeds, is no better for being lower.
+    `document` is the experiment's; `means` are over the seeds that all its variants run with. Only variants
+    that are trained on the baseline's data count, with a result for every one of them: a loss on other
+    images, or over luckier seeds, is no better for being lower.
     """
     datasets = {
         variant["name"]: merge_patch(document["base"], variant["changes"]).get("dataset")
         for variant in document["variants"]
     }
-    seeds, parts = len(document["seeds"]), document.get("parts") or 1
+    seeds, parts = len(get_common_seeds(document)), document.get("parts") or 1
     if seeds < FEWEST_SEEDS:
         return f"Each variant ran with one seed; {FEWEST_SEEDS} are the fewest to choose by."
     complete = [replace(one, seeds=seeds) for one in means if one.seeds == seeds * parts]

@@ -13,6 +13,7 @@ from models.settings import Settings
 from models.store.auto_extend import auto_extend_experiments
 from models.store.database import Database
 from models.store.idempotency import delete_old_keys
+from models.store.quotas import Quotas
 from models.store.rescue import find_undispatched_jobs, get_lease_owners, rescue_abandoned
 from models.store.transitions import get_database_now
 from models.store.webhooks import announce_finished_experiments
@@ -82,6 +83,8 @@ class Sweeper(PeriodicThread):
         with database.write() as session:
             announce_worker(session, get_worker_name(os.getpid()), processes=self._processes)
         with database.write() as session:
+            # Seeds that are added automatically count towards their owner's quotas, as posted ones do.
+            session.info["quotas"] = Quotas(self._settings.max_queued_jobs, self._settings.max_flops_per_day)
             added = auto_extend_experiments(session)
         if added:
             log.info("added %d job(s) to experiments that extend themselves", len(added))

@@ -23,6 +23,7 @@ from models.formatting import format_duration
 from models.metrics import REPORTED
 from models.settings import Settings
 from models.states import JobState
+from models.stopping_rules import get_closed
 from models.store import experiments as store
 from models.store.database import Database
 from models.store.datasets import find_uploaded_names
@@ -90,6 +91,7 @@ def show_experiment(
         "experiment.html.jinja",
         experiment=experiment,
         progress=format_progress(experiment.progress),
+        closed=get_closed(experiment.spec),
         run_table=build_run_table(runs, names, baseline=experiment.baseline),
         actions=build_actions(experiment),
         metrics=[
@@ -150,7 +152,8 @@ def show_experiment_form(
         presets=PRESETS,
         families=forms.build_families(),
         submit="Start the experiment",
-        **forms.build_experiment_rules(),
+        rules=forms.build_experiment_rules(),
+        stopping_rule=forms.build_stopping_rule(),
         **_build_dataset_choice(settings, database, caller.owner),
     )
 

@@ -9,8 +9,9 @@ from pydantic import BaseModel
 
 from models.dataset_cards import DATASETS
 from models.dataset_spec import DatasetSpec
-from models.experiments import ExperimentSpec, StoppingRule
+from models.experiments import ExperimentSpec
 from models.spec import Cnn, JobSpec, Mlp, OptimizerSpec, TrainingSpec
+from models.stopping_rules import STOPPING_RULES, WidthRule
 from models.techniques import CATALOGUE, TechniqueCard
 
 Kind = Literal["number", "integer", "boolean", "choice", "numbers", "text"]
@@ -171,18 +172,24 @@ def build_job_section() -> Section:
     return Section("job", "The job", (Group(_build_controls(JobSpec, "", exclude=nested)),))
 
 
-def build_experiment_rules() -> dict[str, tuple[Control, ...]]:
-    """The fields of an experiment other than its name, base, variants and seeds."""
+def build_experiment_rules() -> tuple[Control, ...]:
+    """The fields of an experiment other than its name, base, variants, seeds and stopping rule."""
     others = set(ExperimentSpec.model_fields) - {"allow_confounders", "reuse", "split_per_seed", "parts"}
     rules = _build_controls(ExperimentSpec, "", exclude=tuple(others))
-    return {
-        # A switch has no third position for null, which stands for true unless that would change nothing.
-        "rules": tuple(
-            replace(control, default=control.default is not False) if control.kind == "boolean" else control
-            for control in rules
-        ),
-        "stopping_rule": _build_controls(StoppingRule, "/stopping_rule"),
-    }
+    # A switch has no third position for null, which stands for true unless that would change nothing.
+    return tuple(
+        replace(control, default=control.default is not False) if control.kind == "boolean" else control
+        for control in rules
+    )
+
+
+def build_stopping_rule() -> Section:
+    """The kind of an experiment's stopping rule, and its fields."""
+    controls = {control.pointer: control for control in _build_controls(WidthRule, "/stopping_rule")}
+    kind = replace(controls.pop("/stopping_rule/kind"), kind="choice", choices=tuple(STOPPING_RULES))
+    shared = controls.pop("/stopping_rule/max_jobs")
+    of_width = Group(tuple(controls.values()), (kind.pointer, "width"))
+    return Section("stopping_rule", "Add seeds automatically", (Group((kind,)), of_width, Group((shared,))))
 
 
 def build_families() -> dict[str, list[TechniqueChoice]]:

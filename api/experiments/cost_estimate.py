@@ -28,13 +28,17 @@ def estimate_experiment_cost(
     }
     to_train = [key.variant for key, run in runs if run.spec_hash not in reusable]
     operations = sum(estimates[variant].training_flops for variant in to_train)
-    pace = get_seconds_per_operation(session)
+    rule, pace = spec.stopping_rule, get_seconds_per_operation(session)
+    added = max(0, rule.max_jobs - len(runs)) if rule else 0
+    most = operations + added * max(estimate.training_flops for estimate in estimates.values())
     return schemas.ExperimentCostEstimate(
         jobs=len(runs),
         reused=len(runs) - len(to_train),
         to_train=len(to_train),
         training_flops=operations,
         estimated_seconds=None if pace is None else operations * pace,
+        max_jobs=len(runs) + added,
+        max_seconds=None if pace is None else most * pace,
         memory_bytes=max(estimate.memory_bytes for estimate in estimates.values()),
         parameters={name: item.parameters for name, item in estimates.items()},
         detectable=_build_detectable(session, spec, {item.parameters for item in estimates.values()}),

@@ -344,7 +344,7 @@ def _check_jobs(spec: ExperimentSpec, settings: Settings) -> None:
         InvalidSpec: a variant's changes do not make a valid specification, or it has confounders.
         BudgetExceeded: too many jobs, or a job that is too large.
     """
-    jobs = spec.runs_per_seed * len(spec.run_seeds)
+    jobs = spec.planned_jobs
     if jobs > settings.max_experiment_jobs:
         detail = (
             f"{len(spec.variants)} variants with {len(spec.run_seeds)} seeds"

@@ -56,6 +56,10 @@ class ExperimentCostEstimate(ResponseModel):
         description="For a single worker, at the speed of the jobs finished here so far; null while there "
         "are none"
     )
+    max_jobs: int = Field(description="`jobs`, and as many as a stopping rule may add to them")
+    max_seconds: float | None = Field(
+        description="`estimated_seconds` if it adds all of them and each takes as long as the longest"
+    )
     memory_bytes: int = Field(description="Of the largest job")
     parameters: dict[str, int] = Field(description="Of each variant's network")
     detectable: Detectable | None = Field(description="Null with one seed or one variant")

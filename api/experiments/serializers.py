@@ -18,7 +18,12 @@ from models.selection import VariantMeans, choose_variant
 from models.settings import Settings
 from models.states import JobState
 from models.store.experiment_runs import get_runs
-from models.store.experiments import ExperimentProgress, ExperimentProgressCache, find_follow_ups
+from models.store.experiments import (
+    ExperimentProgress,
+    ExperimentProgressCache,
+    find_follow_ups,
+    get_common_means,
+)
 from models.store.tables import Experiment
 
 
@@ -36,12 +41,12 @@ class ExperimentSerializer:
         session.flush()
         progress = self._progress.get(session, [experiment.id for experiment in experiments])
         follow_ups = find_follow_ups(session, [experiment.id for experiment in experiments])
-        return [
-            _build_body(
-                row, progress[row.id], self._get_headline(session, row, progress[row.id]), follow_ups[row.id]
-            )
-            for row in experiments
-        ]
+        bodies = []
+        for row in experiments:
+            headline = self._get_headline(session, row, progress[row.id])
+            means = get_common_means(session, row, progress[row.id])
+            bodies.append(_build_body(row, progress[row.id], headline, means, follow_ups[row.id]))
+        return bodies
 
     def _get_headline(
         self, session: Session, experiment: Experiment, progress: ExperimentProgress
@@ -78,13 +83,17 @@ def get_baseline(document: Mapping[str, Any]) -> str:
 
 
 def _build_body(
-    row: Experiment, progress: ExperimentProgress, headline: str | None, follow_ups: list[str]
+    row: Experiment,
+    progress: ExperimentProgress,
+    headline: str | None,
+    means: Sequence[VariantMeans],
+    follow_ups: list[str],
 ) -> schemas.Experiment:
     here, baseline = add_root(f"/v1/experiments/{row.id}"), get_baseline(row.document)
     finished = progress.finished and not row.auto_extending
     choice: VariantMeans | str = "A job has not ended."
     if finished:
-        choice = choose_variant(row.document, progress.means, baseline)
+        choice = choose_variant(row.document, means, baseline)
     deleted = count_runs(row.document) - progress.total
     return schemas.Experiment(
         id=row.id,

@@ -72,6 +72,8 @@ class JobGroups:
     follow_ups: Sequence[str] = ()
     judged: Mapping[str, int] = field(default_factory=dict)
     """How many models were measured on the test images of each dataset so far, where that is known."""
+    stopping_rule: str | None = None
+    """What a reader should know of a rule by which variants may have different numbers of seeds."""
     split_per_seed: bool = False
     """Whether each seed has a split, subset and label noise of its own."""
     reused: frozenset[tuple[str, int, int]] = frozenset()
@@ -202,6 +204,7 @@ def compare(
         engines=sorted({_describe_engine(job.result) for job in done if job.result is not None}),
         notes=_build_notes(
             everything,
+            subject.stopping_rule,
             deleted=subject.expected - len(everything),
             repeated=sum(len(jobs) for jobs in subject.variants.values()) - len(everything),
             follow_ups=subject.follow_ups,
@@ -334,6 +337,7 @@ def _describe_engine(result: Result) -> str:
 
 def _build_notes(
     jobs: Sequence[Job],
+    stopping_rule: str | None,
     *,
     deleted: int,
     repeated: int,
@@ -341,10 +345,7 @@ def _build_notes(
     judged: Mapping[str, int],
 ) -> list[str]:
     results = [job.result for job in jobs if job.result is not None]
-    notes = [
-        _SAME_RULER,
-        _INTERVALS,
-    ]
+    notes = [_SAME_RULER, _INTERVALS, *([stopping_rule] if stopping_rule else [])]
     if follow_ups:
         notes.append(
             f"Followed up on fresh seeds by {', '.join(follow_ups)}: what was chosen because of this report "

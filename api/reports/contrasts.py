@@ -1,7 +1,6 @@
 """Each variant against the baseline, in pairs that share a seed, and a part. Pure: no database, no HTTP."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from statistics import fmean
 
 import numpy as np
@@ -9,9 +8,8 @@ from sqlalchemy import inspect
 
 from api.reports.schemas import Contrast, Difference, Differences, Equivalence, Failures, Interval, McNemar
 from api.reports.verdicts import build_verdict
-from models import inference
 from models.experiments import FEWEST_PAIRS, Regime
-from models.inference import Judgement, Plan
+from models.inference import JudgedFamily, Plan, judge_differences
 from models.mcnemar import run_mcnemar_test
 from models.metrics import CONTRASTED, Metric
 from models.run_key import NO_PART, parse_part
@@ -30,19 +28,6 @@ from models.store.tables import Job, Result
 RunId = tuple[int, int]
 """Seed and part; NO_PART where the training data is not divided."""
 Pairs = Mapping[RunId, tuple[Result, Result]]
-Key = tuple[str, Metric]
-"""A variant, and the metric in which it is compared."""
-
-
-@dataclass(frozen=True)
-class _Judged:
-    """What may be said of every difference of a report, by the rule of its plan."""
-
-    plan: Plan
-    tests: int
-    """How many differences the plan set out to test, those without results included."""
-    judgements: Mapping[Key, Judgement]
-    equivalences: Mapping[Key, inference.Equivalence]
 
 
 def build_contrasts(variants: Mapping[str, Sequence[Job]], baseline: str, plan: Plan) -> list[Contrast]:
@@ -72,11 +57,7 @@ def build_contrasts(variants: Mapping[str, Sequence[Job]], baseline: str, plan: 
         for metric in CONTRASTED
         if metric.name in plan.primary
     }
-    tests = plan.count_tests(len(variants))
-    judgements = inference.judge_family(differences, plan.regime, tests=tests)
-    margins = {key: margin for key in differences if (margin := plan.get_margin(key[1].name))}
-    equivalences = inference.judge_equivalence(differences, margins, judgements, plan.regime)
-    judged = _Judged(plan, tests, judgements, equivalences)
+    judged = judge_differences(differences, plan, variants=len(variants))
     return [
         _build_contrast(
             name,
@@ -95,7 +76,7 @@ def _build_contrast(
     baseline: str,
     pairs: Pairs,
     failures: Failures | None,
-    judged: _Judged,
+    judged: JudgedFamily,
     *,
     on_other_dataset: bool,
 ) -> Contrast:
@@ -191,7 +172,7 @@ def _compare_failures(baseline: Sequence[Job], variant: Sequence[Job]) -> Failur
     return Failures(seeds=len(seeds), baseline=baseline_failed, variant=variant_failed, p=test.p)
 
 
-def _build_difference(variant: str, metric: Metric, pairs: Pairs, judged: _Judged) -> Difference | None:
+def _build_difference(variant: str, metric: Metric, pairs: Pairs, judged: JudgedFamily) -> Difference | None:
     values = _get_values(pairs, metric)
     paired = compute_paired_difference(*values)
     if paired is None:
@@ -228,7 +209,7 @@ def _build_difference(variant: str, metric: Metric, pairs: Pairs, judged: _Judge
 
 
 def _build_equivalence(
-    variant: str, metric: Metric, n: int, sd: float | None, judged: _Judged
+    variant: str, metric: Metric, n: int, sd: float | None, judged: JudgedFamily
 ) -> Equivalence | None:
     plan = judged.plan
     margin, judgement = plan.get_margin(metric.name), judged.equivalences.get((variant, metric))

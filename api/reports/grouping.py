@@ -17,6 +17,7 @@ from models.selection import VariantMeans, choose_variant
 from models.settings import Settings
 from models.spec import STORED, JobSpec
 from models.states import JobState
+from models.stopping_rules import DecideRule, get_common_seeds
 from models.store.experiment_runs import ExperimentRun
 from models.store.tables import Experiment, Job
 
@@ -39,11 +40,16 @@ def group_experiment(
     variants: dict[str, list[Job]] = {variant.name: [] for variant in spec.variants}
     for run in runs:
         variants[run.variant].append(run.job)
-    expected = spec.runs_per_seed * len(spec.seeds)
+    expected, common = spec.planned_jobs, set(get_common_seeds(document))
     states = [JobState(run.job.state) for run in runs]
     complete = all(state.terminal for state in states) and not experiment.auto_extending
     choice = choose_variant(
-        document, [_compute_means(name, jobs) for name, jobs in variants.items()], spec.baseline_name
+        document,
+        [
+            _compute_means(name, [job for job in jobs if job.seed in common])
+            for name, jobs in variants.items()
+        ],
+        spec.baseline_name,
     )
     best = choice if complete and not isinstance(choice, str) else None
     # To cancel or delete a run, having seen others, is to choose which seeds count.
@@ -74,8 +80,19 @@ def group_experiment(
         ),
         confirms=spec.confirms,
         follow_ups=follow_ups,
+        stopping_rule=_describe_decide_rule(spec.stopping_rule.max_jobs)
+        if isinstance(spec.stopping_rule, DecideRule)
+        else None,
         split_per_seed=bool(spec.split_per_seed),
         reused=frozenset((run.variant, run.seed, run.key.part) for run in runs if run.reused),
+    )
+
+
+def _describe_decide_rule(max_jobs: int) -> str:
+    return (
+        "A variant gets no more seeds once each of its tested differences is called or lies within its "
+        f"margin, and none is added beyond {format_count(max_jobs, 'job')} in all. So means may be over "
+        "different numbers of seeds; differences are always within pairs."
     )
 
 

@@ -20,7 +20,9 @@ class Best(ResponseModel):
 
     variant: str
     selected_by: Literal["validation_loss"] = "validation_loss"
-    validation_loss: float = Field(description="Its mean over all seeds, the lowest of the experiment")
+    validation_loss: float = Field(
+        description="Its mean over the seeds that all variants ran with, the lowest of the experiment"
+    )
     test_accuracy: float = Field(description="The mean of the same models, which did not decide")
     seeds: int
 

@@ -1,35 +1,27 @@
-"""Experiments that add seeds by themselves, until a difference is known closely enough or a budget is spent.
+"""Experiments that add seeds by themselves, as their stopping rule asks."""
 
-The width of an interval decides, not what it says: adding seeds until p is small finds differences
-where there are none, adding them until the interval is narrow does not (Chow and Robbins, On the
-Asymptotic Theory of Fixed-Width Sequential Confidence Intervals, Ann. Math. Statistics 36, 1965).
-"""
-
-from collections.abc import Collection, Sequence
+from collections import defaultdict
+from collections.abc import Sequence
 from itertools import count, islice
+from typing import Any
 
 from sqlalchemy import exists, select
 from sqlalchemy.orm import Session
 
-from models.experiments import (
-    FEWEST_PAIRS,
-    MOST_SEEDS,
-    ExperimentSpec,
-    Extension,
-    StoppingRule,
-)
-from models.metrics import METRICS
+from models.errors import QuotaExceeded
+from models.experiments import ExperimentSpec
 from models.spec import STORED
-from models.states import UNFINISHED
+from models.states import UNFINISHED, JobState
 from models.store.experiment_runs import ExperimentRun, get_runs
 from models.store.experiments import extend_experiment
 from models.store.tables import Experiment, Job, Run
 
-_MOST_SEEDS_AT_ONCE = 10
-
 
 def auto_extend_experiments(session: Session) -> list[Job]:
-    """Add seeds to each experiment whose stopping rule asks for them; return the new jobs."""
+    """Add seeds to each experiment whose stopping rule asks for them; return the new jobs.
+
+    One whose owner has no quota left for them is left as it is, for a later attempt.
+    """
     unfinished = (
         exists()
         .where(Run.experiment_id == Experiment.id, Run.job_id == Job.id, Job.state.in_(UNFINISHED))
@@ -39,47 +31,44 @@ def auto_extend_experiments(session: Session) -> list[Job]:
     ready = select(Experiment).where(Experiment.auto_extending, ~unfinished).with_for_update(skip_locked=True)
     jobs: list[Job] = []
     for experiment in session.scalars(ready).all():
-        spec = ExperimentSpec.model_validate(experiment.document, context=STORED)
-        rule = spec.stopping_rule
-        pilot = session.get(Experiment, experiment.confirms) if experiment.confirms else None
-        used = {*spec.seeds, *(pilot.document["seeds"] if pilot else ())}
-        if rule and (seeds := _get_more_seeds(spec, rule, get_runs(session, experiment.id), used)):
-            document = Extension(seeds=seeds).apply_to(experiment.document)
-            extended = ExperimentSpec.model_validate(document, context=STORED)
-            jobs += extend_experiment(session, experiment, extended, planned=True)
-        else:
-            experiment.auto_extending = False
+        runs = get_runs(session, experiment.id)
+        # Another worker may have extended it after this query had looked at its jobs, and before the lock.
+        if not all(JobState(run.job.state).terminal for run in runs):
+            continue
+        jobs += _continue_experiment(session, experiment, runs)
     return jobs
 
 
-def _get_more_seeds(
-    spec: ExperimentSpec, rule: StoppingRule, runs: Sequence[ExperimentRun], used: Collection[int]
-) -> tuple[int, ...]:
-    """The seeds to add, none of them `used`.
+def _continue_experiment(
+    session: Session, experiment: Experiment, runs: Sequence[ExperimentRun]
+) -> list[Job]:
+    """Add the seeds that the rule of a locked experiment asks for, or note that it asks for none."""
+    from models.sequential import plan_continuation  # noqa: PLC0415 (numpy and scipy, only where needed)
 
-    None if the difference is known closely enough, the budget spent, or all hopeless.
-    """
-    from models.statistics import compute_paired_difference  # noqa: PLC0415 (numpy and scipy, only where needed)
-
-    scale = METRICS[rule.metric].format.scale
-    values: dict[str, dict[int, float]] = {spec.baseline_name: {}, rule.variant: {}}
+    document = before = experiment.document
+    spec = ExperimentSpec.model_validate(document, context=STORED)
+    # As in reports: of another dataset there is nothing to pair.
+    datasets = {run.job.dataset for run in runs if run.variant == spec.baseline_name}
+    results: defaultdict[str, dict[int, Any]] = defaultdict(dict)
     for run in runs:
-        value = getattr(run.job.result, rule.metric, None)
-        if run.variant in values and value is not None:
-            values[run.variant][run.seed] = scale * value
-    baseline, variant = values[spec.baseline_name], values[rule.variant]
-    seeds = sorted(baseline.keys() & variant.keys())
-    pairs, missing = len(seeds), FEWEST_PAIRS - len(seeds)
-    difference = compute_paired_difference(
-        [baseline[seed] for seed in seeds], [variant[seed] for seed in seeds]
-    )
-    if missing <= 0 and difference and difference.low is not None and difference.high is not None:
-        ratio = (difference.high - difference.low) / 2 / rule.half_width
-        # An interval half as wide takes four times as many pairs; at least one more, because of rounding.
-        missing = max(1, round(pairs * ratio**2) - pairs) if ratio > 1 else 0
-    affordable = min(MOST_SEEDS, rule.max_jobs // spec.runs_per_seed) - len(spec.seeds)
-    # If no seed so far has given a pair, further ones would not either.
-    if not pairs or missing <= 0 or affordable <= 0:
-        return ()
-    unused = (seed for seed in count() if seed not in used)
-    return tuple(islice(unused, min(missing, affordable, _MOST_SEEDS_AT_ONCE)))
+        if run.job.result is not None and run.job.dataset in datasets:
+            results[run.variant][run.seed] = run.job.result
+    step = plan_continuation(spec, results)
+    if step.closed:
+        document = document | {"stopping_rule": document["stopping_rule"] | {"closed": dict(step.closed)}}
+    pilot = session.get(Experiment, experiment.confirms) if experiment.confirms else None
+    used = {*spec.seeds, *(pilot.document["seeds"] if pilot else ())}
+    # A quota may have room for one seed where it has none for several; the others follow at the next look.
+    for seeds in sorted({step.seeds, min(step.seeds, 1)}, reverse=True):
+        if not seeds:
+            experiment.document, experiment.auto_extending = document, False
+            continue
+        unused = islice((seed for seed in count() if seed not in used), seeds)
+        extended = document | {"seeds": [*spec.seeds, *unused]}
+        try:
+            return extend_experiment(
+                session, experiment, ExperimentSpec.model_validate(extended, context=STORED), planned=True
+            )
+        except QuotaExceeded:
+            experiment.document = before
+    return []

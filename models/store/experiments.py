@@ -15,6 +15,7 @@ from models.identifiers import create_id
 from models.run_key import RunKey
 from models.selection import VariantMeans, choose_variant
 from models.states import JobState
+from models.stopping_rules import get_closed, get_common_seeds
 from models.store.experiment_runs import add_runs, find_missing_runs, has_results
 from models.store.tables import LOCAL_OWNER, Experiment, Job, Result, Run
 from models.store.transitions import get_database_now
@@ -195,15 +196,7 @@ def get_progress(session: Session, experiment_ids: Sequence[str]) -> dict[str, E
             reused=sum(row.reused for row in states),
             fraction=done / total if total else 0.0,
             remaining_seconds=remaining,
-            means=tuple(
-                VariantMeans(
-                    row.variant,
-                    row.seeds,
-                    row.validation_loss if row.validated == row.seeds else None,
-                    row.test_accuracy,
-                )
-                for row in variants[experiment_id]
-            ),
+            means=_build_means(variants[experiment_id]),
         )
     return progress
 
@@ -216,10 +209,34 @@ def find_chosen_variants(session: Session, experiment_ids: Sequence[str]) -> dic
     for experiment in session.scalars(select(Experiment).where(Experiment.id.in_(ended))):
         document = experiment.document
         baseline = document["baseline"] or document["variants"][0]["name"]
-        choice = choose_variant(document, progress[experiment.id].means, baseline)
+        choice = choose_variant(
+            document, get_common_means(session, experiment, progress[experiment.id]), baseline
+        )
         if not isinstance(choice, str) and not experiment.auto_extending:
             chosen[experiment.id] = choice.variant
     return chosen
+
+
+def get_common_means(
+    session: Session, experiment: Experiment, progress: ExperimentProgress
+) -> tuple[VariantMeans, ...]:
+    """The means of an experiment's variants over the seeds that all of them run with."""
+    if not get_closed(experiment.document):
+        return progress.means
+    query = _MEANS.where(Run.seed.in_(get_common_seeds(experiment.document)))
+    return _build_means(session.execute(query, {"ids": [experiment.id]}).all())
+
+
+def _build_means(rows: Sequence[Any]) -> tuple[VariantMeans, ...]:
+    return tuple(
+        VariantMeans(
+            row.variant,
+            row.seeds,
+            row.validation_loss if row.validated == row.seeds else None,
+            row.test_accuracy,
+        )
+        for row in rows
+    )
 
 
 class ExperimentProgressCache:

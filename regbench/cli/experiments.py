@@ -54,6 +54,7 @@ def run(
       regbench experiment run dropout-vs-none --seeds 0-4
       regbench experiment run lambda-path --set base.dataset.name=mnist_5k --set base.training.epochs=5
       regbench experiment run dropout-vs-none --dry-run
+      regbench experiment run l1-vs-l2 --set stopping_rule.kind=decide --set stopping_rule.max_jobs=200
     """
     document = apply_settings({"preset": preset}, settings or [])
     if seeds is not None:

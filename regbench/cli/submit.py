@@ -101,9 +101,10 @@ def show_cost(cost: CostEstimate, *, as_json: bool) -> None:
     if as_json:
         write_json(cost)
         return
-    jobs = (cost.model_extra or {}).get("jobs")
-    if jobs is not None:
-        typer.echo(f"jobs                   {jobs}")
+    extra = cost.model_extra or {}
+    if (jobs := extra.get("jobs")) is not None:
+        most = extra.get("max_jobs", jobs)
+        typer.echo(f"jobs                   {jobs}{f' at first, {most} at most' if most > jobs else ''}")
     typer.echo(f"floating-point ops     {cost.training_flops:.3g}")
     typer.echo(f"memory per job         {cost.memory_bytes / 1e6:.0f} MB")
     seconds = cost.estimated_seconds

@@ -179,6 +179,7 @@ const submission = new Submission({
   describe: (cost) => [
     ["Jobs", cost.reused ? `${count(cost.jobs)}, of which ${count(cost.reused)} have been trained before` : count(cost.jobs)],
     ["Time on one worker", cost.to_train ? seconds(cost.estimated_seconds) : "none: all jobs have been trained before"],
+    ...(cost.max_jobs > cost.jobs ? [["At most", `${count(cost.max_jobs)} jobs${cost.max_seconds === null ? "" : `, ${seconds(cost.max_seconds)} on one worker`}`]] : []),
     ["Memory of the largest job", bytes(cost.memory_bytes)],
     ["Weights to train", formatWeights(Object.values(cost.parameters))],
     ...(cost.detectable ? [["Detectable difference", formatDetectable(cost.detectable)]] : []),

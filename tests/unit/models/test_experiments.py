@@ -8,6 +8,7 @@ from models.experiments import ExperimentSpec, Extension, Variant
 from models.parts import PartSpec
 from models.run_key import count_runs
 from models.spec import STORED, get_validation_errors
+from models.stopping_rules import get_common_seeds
 from tests.factories import job_spec
 
 
@@ -112,7 +113,7 @@ def test_every_variant_runs_on_every_part_of_each_seeds_partition() -> None:
         (PartSpec(of=2, index=1), 7)
     ] * 2
     assert runs[2][1].name == "none, seed 7, part 1"
-    assert len(runs) == spec.runs_per_seed * 2 == count_runs(spec.model_dump(mode="json"))
+    assert len(runs) == spec.planned_jobs == count_runs(spec.model_dump(mode="json"))
 
 
 @pytest.mark.parametrize(
@@ -284,3 +285,44 @@ def test_an_experiment_with_a_stopping_rule_has_not_fixed_its_seeds() -> None:
     rule = {"variant": "b", "half_width": 0.2, "max_jobs": 100}
     assert ExperimentSpec.model_validate(document).inference_rule == "fixed"
     assert ExperimentSpec.model_validate(document | {"stopping_rule": rule}).inference_rule == "sequential"
+    rule = {"kind": "decide", "max_jobs": 100}
+    assert ExperimentSpec.model_validate(document | {"stopping_rule": rule}).inference_rule == "sequential"
+
+
+def test_a_stopping_rule_without_a_kind_is_about_a_width() -> None:
+    document = {"name": "x", "variants": [{"name": "a"}, {"name": "b"}]}
+    rule = {"variant": "b", "half_width": 0.2, "max_jobs": 100}
+    spec = ExperimentSpec.model_validate(document | {"stopping_rule": rule})
+    assert spec.model_dump()["stopping_rule"] == {"kind": "width", "metric": "test_accuracy"} | rule
+
+
+def test_closed_variants_run_with_the_first_seeds_only() -> None:
+    rule = {"kind": "decide", "max_jobs": 100, "closed": {"b": 2, "c": 9}}
+    names = [{"name": name} for name in "abc"]
+    spec = ExperimentSpec.model_validate(
+        {"name": "x", "variants": names, "seeds": [7, 5, 6], "stopping_rule": rule}
+    )
+    runs = [(key.variant, key.seed) for key, _ in spec.build_runs()]
+    assert runs == [("a", 7), ("b", 7), ("c", 7), ("a", 5), ("b", 5), ("c", 5), ("a", 6), ("c", 6)]
+    document = spec.model_dump(mode="json")
+    assert spec.planned_jobs == count_runs(document) == 8
+    assert get_common_seeds(document) == [7, 5]
+    assert get_common_seeds(document | {"stopping_rule": None}) == [7, 5, 6]
+
+
+@pytest.mark.parametrize(
+    ("rule", "pointer"),
+    [
+        ({"kind": "other"}, ("stopping_rule", "kind")),
+        ({"kind": "decide"}, ("stopping_rule", "max_jobs")),
+        ({"kind": "decide", "max_jobs": 9, "half_width": 1.0}, ("stopping_rule", "half_width")),
+        ({"kind": "decide", "max_jobs": 9, "closed": {"a": 2}}, ("stopping_rule", "closed")),
+        ({"kind": "width", "max_jobs": 9, "variant": "a", "half_width": 1.0}, ("stopping_rule", "variant")),
+    ],
+)
+def test_a_bad_stopping_rule_is_pointed_to(rule: dict[str, Any], pointer: tuple[str, str]) -> None:
+    with pytest.raises(ValidationError) as caught:
+        ExperimentSpec.model_validate(
+            {"name": "x", "variants": [{"name": "a"}, {"name": "b"}], "stopping_rule": rule}
+        )
+    assert [location for location, _ in get_validation_errors(caught.value)] == [pointer]

@@ -632,7 +632,7 @@ class TestDryRun:
         cost = self.cost(client)
         assert (cost["jobs"], cost["reused"], cost["to_train"]) == (4, 0, 4)
         assert cost["parameters"] == {"none": 784 * 16 + 16 + 170, "dropout": 784 * 16 + 16 + 170}
-        assert cost["estimated_seconds"] is None
+        assert (cost["estimated_seconds"], cost["max_jobs"], cost["max_seconds"]) == (None, 4, None)
         assert cost["detectable"] is None, "two pairs call nothing"
         six = self.cost(client, seeds=[*range(6)])["detectable"]
         assert (six["pairs"], six["accuracy_points"], six["accuracy_points_high"]) == (6, None, None)
@@ -652,6 +652,11 @@ class TestDryRun:
         cost = self.cost(client, seeds=[3, 7, *range(20, 28)])
         assert (cost["reused"], cost["to_train"]) == (4, 16)
         assert cost["estimated_seconds"] == pytest.approx(cost["training_flops"] * 2e-9)
+        rule = {"kind": "decide", "max_jobs": 60}
+        most = self.cost(client, seeds=[3, 7, *range(20, 28)], stopping_rule=rule)
+        assert most["max_jobs"] == 60
+        # 40 jobs more, each at most as long as the 16 that are to be trained now.
+        assert most["max_seconds"] == pytest.approx(cost["estimated_seconds"] * (1 + 40 / 16), rel=0.01)
         detectable = cost["detectable"]
         # A variant's variance over its two seeds is 0.0002; a report has two tests at 0.045 together.
         expected = compute_detectable_difference(2.0, 10, level=0.045 / 2)

@@ -65,7 +65,7 @@ def test_every_field_of_a_job_is_on_the_form() -> None:
 
 
 def test_the_initial_rules_are_the_defaults_of_an_experiment() -> None:
-    rules = {control.pointer: control.default for control in forms.build_experiment_rules()["rules"]}
+    rules = {control.pointer: control.default for control in forms.build_experiment_rules()}
     assert rules == {"/parts": None, "/allow_confounders": False, "/reuse": True, "/split_per_seed": True}
 
 
