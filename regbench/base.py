@@ -1,6 +1,8 @@
 """What every resource has in common: it keeps what it does not know, and the client that it came through."""
 
 import unicodedata
+from collections.abc import Sequence
+from html import escape
 from typing import Any, Literal, TypedDict
 
 from pydantic import BaseModel, ConfigDict, PrivateAttr
@@ -35,6 +37,16 @@ class Resource(BaseModel):
     def to_json(self) -> str:
         """The whole document, as the service sent it."""
         return self.model_dump_json(indent=2)
+
+
+def render_html_table(head: Sequence[object], rows: Sequence[Sequence[object]]) -> str:
+    """An HTML table for a notebook; everything is escaped."""
+
+    def render_row(cells: Sequence[object], tag: str) -> str:
+        return f"<tr>{''.join(f'<{tag}>{escape(str(cell))}</{tag}>' for cell in cells)}</tr>"
+
+    body = "".join(render_row(row, "td") for row in rows)
+    return f"<table><thead>{render_row(head, 'th')}</thead><tbody>{body}</tbody></table>"
 
 
 def to_one_line(text: str) -> str:

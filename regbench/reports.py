@@ -1,12 +1,28 @@
 """Reports as the service returns them."""
 
+from html import escape
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from regbench.base import Resource
+from regbench.base import Resource, render_html_table
 from regbench.errors import ClientError
 
 if TYPE_CHECKING:
     import pandas
+
+
+class Chart:
+    """One of the service's charts as SVG, which a notebook shows."""
+
+    def __init__(self, svg: str) -> None:
+        self.svg = svg
+
+    def _repr_svg_(self) -> str:
+        return self.svg
+
+    def save(self, path: str | Path) -> None:
+        """Write it to a file."""
+        Path(path).write_text(self.svg, encoding="utf-8")
 
 
 class SeedResult(Resource):
@@ -64,17 +80,71 @@ class Report(Resource):
             for seed in variant.seeds
         ]
 
+    def plot(self, name: str = "differences") -> Chart:
+        """A chart of the service, such as `learning-curves`, `cost` or `reliability`, for a notebook.
+
+        Raises:
+            ClientError: this is a report of jobs, which has no charts, or was not returned by a `Regbench`.
+        """
+        if self.experiment_id is None or self._origin is None:
+            raise ClientError("Only the report of an experiment, as a `Regbench` returned it, has charts.")
+        return Chart(self._origin.chart(self.experiment_id, name, "svg").decode())
+
+    def table(self) -> "pandas.DataFrame":
+        """A row for each variant: its finished seeds, and of each metric mean, low and high (95 %).
+
+        Raises:
+            ClientError: pandas is not installed.
+        """
+        rows = []
+        for variant in self.variants:
+            row: dict[str, Any] = {"variant": variant.name, "seeds": variant.n}
+            for name, summary in (variant.metrics or {}).items():
+                if summary is not None:
+                    row[name] = summary["mean"]
+                    row |= {f"{name}_{end}": summary[end] for end in ("low", "high")}
+            rows.append(row)
+        return _import_pandas().DataFrame(rows).set_index("variant")
+
+    def _repr_html_(self) -> str:
+        rows = [
+            [variant.name, variant.n, *(_format_mean(variant.metrics, name) for name in _SHOWN)]
+            for variant in self.variants
+        ]
+        verdicts = "".join(
+            f"<li><b>{escape(item.variant)}</b>: {escape(item.verdict)}</li>" for item in self.contrasts
+        )
+        return (
+            f"<h4>{escape(self.title)}</h4><p>{escape(self.headline)}</p>"
+            f"{render_html_table(['variant', 'seeds', *_SHOWN.values()], rows)}<ul>{verdicts}</ul>"
+        )
+
     def to_pandas(self) -> "pandas.DataFrame":
         """`rows()` as a data frame.
 
         Raises:
             ClientError: pandas is not installed.
         """
-        try:
-            import pandas  # noqa: PLC0415 (many use the client without it)
-        except ImportError:
-            raise ClientError(
-                "A data frame needs pandas, which is not installed.",
-                "Install it with `pip install pandas`, or use report.rows().",
-            ) from None
-        return pandas.DataFrame(self.rows())
+        return _import_pandas().DataFrame(self.rows())
+
+
+_SHOWN = {"test_accuracy": "test accuracy", "test_loss": "test loss"}
+
+
+def _format_mean(metrics: dict[str, Any] | None, name: str) -> str:
+    summary = (metrics or {}).get(name)
+    if summary is None:
+        return "-"
+    low, high = summary.get("low"), summary.get("high")
+    return f"{summary['mean']:.4f}" + ("" if low is None or high is None else f" ({low:.4f} to {high:.4f})")
+
+
+def _import_pandas() -> Any:
+    try:
+        import pandas  # noqa: PLC0415 (many use the client without it)
+    except ImportError:
+        raise ClientError(
+            "A data frame needs pandas, which is not installed.",
+            "Install it with `pip install pandas`, or use report.rows().",
+        ) from None
+    return pandas

@@ -9,7 +9,14 @@ from typing import Any, Protocol, Unpack
 
 from pydantic import Field
 
-from regbench.base import Document, Edit, ReportFormat, Resource, to_one_line
+from regbench.base import (
+    Document,
+    Edit,
+    ReportFormat,
+    Resource,
+    render_html_table,
+    to_one_line,
+)
 from regbench.errors import ClientError
 from regbench.reports import Report
 
@@ -123,6 +130,16 @@ class Job(_Acting):
         # The names that experiments give end with it already.
         return name if name.endswith(seed) else f"{name}, {seed}"
 
+    def _repr_html_(self) -> str:
+        facts: dict[str, object] = {"job": self.title, "id": self.id, "state": self.state}
+        facts["epoch"] = f"{self.progress.epoch} of {self.progress.epochs}"
+        if self.result:
+            facts["test accuracy"] = f"{self.result.test_accuracy:.4f}"
+            facts["test loss"] = f"{self.result.test_loss:.4f}"
+        if self.error:
+            facts["error"] = self.error.message
+        return render_html_table(list(facts), [list(facts.values())])
+
     def refresh(self) -> "Job":
         """The job in its present state."""
         return self._client.job(self.id)
@@ -198,6 +215,13 @@ class Experiment(_Acting):
     def finished(self) -> bool:
         """Whether all its jobs have ended and none will be added."""
         return self.progress is not None and self.progress.finished
+
+    def _repr_html_(self) -> str:
+        facts: dict[str, object] = {"experiment": self.title, "id": self.id}
+        if self.progress:
+            facts |= {state: count for state, count in self.progress.counts.items() if count}
+        facts["headline"] = self.headline or "not finished"
+        return render_html_table(list(facts), [list(facts.values())])
 
     def refresh(self) -> "Experiment":
         """The experiment in its present state."""

@@ -13,7 +13,9 @@ from models.spec import JobSpec
 from regbench.client import Regbench
 from regbench.connection import DEFAULT_URL, find_address_and_key
 from regbench.errors import ClientError, FieldError, ProblemError, Unreachable
+from regbench.reports import Report
 from regbench.resources import JobState
+from tests import comparisons
 from tests.unit.regbench.conftest import Service
 from tests.unit.regbench.documents import epoch, job, page, predictions, problem
 
@@ -327,3 +329,25 @@ def test_images_are_sent_as_a_form(service: Service) -> None:
     assert form.count(b'name="image"; filename=') == 2
     assert b"one file" in form
     assert b"another" in form
+
+
+def test_a_notebook_shows_reports_experiments_and_jobs_with_names_escaped(service: Service) -> None:
+    text = comparisons.full(("none", "<script>")).model_dump_json()
+    service.answer("GET /v1/experiments/exp_1/report", (200, text.encode()))
+    service.answer("GET /v1/experiments/exp_1/charts/cost", (200, b"<svg/>"))
+    service.answer("GET /v1/jobs/job_1", (200, job(name="<b>")))
+    service.answer("GET /v1/experiments/exp_1", (200, {"id": "exp_1", "name": "<i>", "headline": "a < b"}))
+    with Regbench(service.url) as client:
+        report = client.comparison("exp_1")
+        page = report._repr_html_()
+        assert "<script>" not in page
+        assert "&lt;script&gt;" in page
+        assert report.headline in page
+        table = report.table()
+        assert list(table.index) == ["none", "<script>"]
+        assert table.loc["none", "test_accuracy_low"] < table.loc["none", "test_accuracy"]
+        assert report.plot("cost")._repr_svg_() == "<svg/>"
+        assert "&lt;b&gt;" in client.job("job_1")._repr_html_()
+        assert "a &lt; b" in client.experiment("exp_1")._repr_html_()
+    with pytest.raises(ClientError):
+        Report.model_validate_json(text).plot()
