@@ -40,7 +40,11 @@ class DatasetSpec(SpecPart):
         None, ge=100, le=1_000_000, description="Examples in a seeded, stratified subset; null: all of them"
     )
     label_noise: float = Field(
-        0.0, ge=0, le=1, description="Share of training labels replaced at random; test labels never change"
+        0.0,
+        ge=0,
+        le=1,
+        description="Share of training labels drawn anew from all classes, so that some stay right: with ten "
+        "classes 0.4 makes 36 % wrong; test labels never change",
     )
     validation_fraction: float = Field(
         0.2, ge=0, le=0.5, description="Share of the training examples held out to validate; 0: none"
@@ -94,3 +98,8 @@ class DatasetSpec(SpecPart):
     def training_examples(self) -> int:
         """How many examples the network learns from in an epoch."""
         return self.rows - self.validation_examples
+
+
+def compute_wrong_share(label_noise: float, classes: int) -> float:
+    """The share of training labels that are wrong: of those drawn anew one in `classes` stays right."""
+    return label_noise * (classes - 1) / classes

@@ -1,5 +1,7 @@
 """The catalogue of metrics: what is measured of a trained model, and how each number is shown. Pure."""
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from types import UnionType
 from typing import Annotated, Literal, get_type_hints
@@ -16,7 +18,15 @@ class Format:
     scale: float = 1.0
 
 
+def choose_digits(values: Sequence[float], fewest: int) -> int:
+    """Digits after the point: `fewest`, or two significant ones of the largest value if that shows none."""
+    largest = max(map(abs, values))
+    first = -math.floor(math.log10(largest)) if largest else 0
+    return fewest if first <= fewest else first + 1
+
+
 PERCENT, NATS, NUMBER = Format("%", 2, 100.0), Format("nats"), Format()
+_MOST_FURTHER_DIGITS = 4
 COUNT, SECONDS, GIGAFLOP = Format(digits=0), Format("s", 1), Format("GFLOP", 1, 1e-9)
 
 
@@ -52,8 +62,12 @@ class Metric:
     def format_value(self, value: float, half_width: float = 0.0) -> str:
         """A value without its unit, perhaps with the half of its interval: `0.0712`, `97.98 ±0.11`."""
         digits, scale = self.format.digits, self.format.scale
-        if self.format is COUNT and not float(value).is_integer():
-            digits = 1
+        if self.format is COUNT:
+            digits = 0 if float(value).is_integer() else 1
+        else:
+            # What is not zero must not look like it; but beyond some digits it is only the numbers' rounding.
+            enough = (choose_digits([scale * number], digits) for number in (value, half_width))
+            digits = max(places if places <= digits + _MOST_FURTHER_DIGITS else digits for places in enough)
         interval = f" ±{scale * half_width:.{digits}f}" if half_width else ""
         return f"{scale * value:,.{digits}f}{interval}"
 

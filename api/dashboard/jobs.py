@@ -18,6 +18,7 @@ from api.jobs import schemas as job_schemas
 from api.jobs import serializers as job_serializers
 from api.jobs.queries import JobQuery
 from models.dataset_cards import DATASETS
+from models.dataset_spec import DatasetSpec, compute_wrong_share
 from models.documents import flatten
 from models.formatting import format_count, format_duration, format_techniques
 from models.metrics import METRICS
@@ -172,7 +173,10 @@ def summarize(spec: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("Seed", str(spec["seed"])),
     ]
     if dataset["label_noise"]:
-        summary.insert(1, ("Wrong labels", filters.format_percent(dataset["label_noise"])))
+        share = dataset["label_noise"]
+        wrong = compute_wrong_share(share, DatasetSpec.model_validate(dataset).classes)
+        text = f"{filters.format_percent(share)} drawn at random, {filters.format_percent(wrong)} wrong"
+        summary.insert(1, ("Training labels", text))
     return summary
 
 

@@ -10,9 +10,10 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 from api.reports.evidence import Evidence, Measured, Step
-from api.reports.formatting import choose_digits
 from api.reports.schemas import Advice, Comparison, Consideration
+from models.dataset_spec import compute_wrong_share
 from models.experiments import FEWEST_PAIRS, Regime
+from models.metrics import choose_digits
 
 _SPARSE_FROM = 0.01
 _NO_LONGER = math.log(1.05)
@@ -294,7 +295,9 @@ def _recommend_for_noise(evidence: Evidence) -> Iterator[Advice]:
     plain = [item for item in evidence.measured if item.variant.regularization == ordinary]
     seen = "; ".join(f"{item.variant.name} {100 * item.metrics.test_accuracy.mean:.1f} %" for item in plain)
     drawn = ", ".join(
-        f"{100 * share:.0f} % drawn, {90 * share:.0f} % wrong" for share in sorted(noise) if share
+        f"{100 * share:.0f} % drawn, {100 * compute_wrong_share(share, evidence.classes):.0f} % wrong"
+        for share in sorted(noise)
+        if share
     )
     text = f"With noisy labels ({drawn}) the test accuracy with the baseline's regularization is: {seen}."
     yield _build_advice(text, *(item.get_reference("test_accuracy") for item in plain))

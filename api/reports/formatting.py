@@ -1,7 +1,6 @@
 """Numbers as every format writes them."""
 
 import json
-import math
 import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
@@ -10,7 +9,7 @@ from typing import Any
 
 from api.reports.schemas import Comparison, Difference, MetricSummary, Missing, VariantReport
 from models.formatting import format_count
-from models.metrics import CONTRASTED, METRICS, PERCENT, REPORTED, VARIANT_METRICS, Metric
+from models.metrics import CONTRASTED, METRICS, PERCENT, REPORTED, VARIANT_METRICS, Metric, choose_digits
 
 UNKNOWN = "-"
 _NETWORK_METRICS = [metric for metric in REPORTED if metric.table == "networks"]
@@ -39,23 +38,21 @@ def get_interval(difference: Difference) -> tuple[float | None, float | None]:
     return difference.low, difference.high
 
 
-def choose_digits(values: Sequence[float], fewest: int) -> int:
-    """Digits after the point: `fewest`, or two significant ones of the largest value if that shows none."""
-    largest = max(map(abs, values))
-    first = -math.floor(math.log10(largest)) if largest else 0
-    return fewest if first <= fewest else first + 1
-
-
 def format_signed(value: float, digits: int) -> str:
     """With its sign, but without that of a rounded zero."""
     return f"{round(value, digits) + 0.0:+.{digits}f}"
 
 
-def format_p_value(p: float | None) -> str:
-    """A p, to three digits."""
+def format_p_value(p: float | None, level: float = 0.05) -> str:
+    """To three digits, or as many as tell it from the level on whose one side it lies."""
     if p is None:
         return UNKNOWN
-    return "<0.001" if p < 0.001 else f"{p:.3f}"
+    if p < 0.001:
+        return "<0.001"
+    digits = 3
+    while p != level and round(p, digits) == level:
+        digits += 1
+    return f"{p:.{digits}f}"
 
 
 def format_seed_count(variant: VariantReport) -> str:
@@ -256,10 +253,10 @@ def build_test_rows(comparison: Comparison) -> list[list[str]]:
             spread = [_format_plain(item) for item in (difference.mean, difference.sd)]
             tests = [
                 format_p_value(difference.t_p),
-                format_p_value(difference.adjusted_p),
+                format_p_value(difference.adjusted_p, comparison.level),
                 _format_ends(difference.simultaneous_low, difference.simultaneous_high),
             ]
-            size = UNKNOWN if difference.d is None else f"{difference.d:.2f}"
+            size = UNKNOWN if difference.d is None else f"{difference.d:.{choose_digits([difference.d], 2)}f}"
             share, low, high = difference.superiority, difference.superiority_low, difference.superiority_high
             higher = UNKNOWN if share is None else f"{share:.2f}"
             if low is not None and high is not None:
@@ -281,7 +278,14 @@ def build_test_rows(comparison: Comparison) -> list[list[str]]:
 
 def build_seed_rows(comparison: Comparison) -> list[list[str]]:
     """The table of McNemar's tests, one for each seed of each contrast, its head first."""
-    rows = [["variant and seed", "only this one recognizes", "only the baseline", "p (McNemar)"]]
+    rows = [
+        [
+            "variant and seed",
+            "only this one recognizes",
+            "only the baseline",
+            "p (McNemar, of these two models, uncorrected)",
+        ]
+    ]
     for contrast in comparison.contrasts:
         for item in contrast.mcnemar:
             counts = [f"{item.only_variant:,}", f"{item.only_baseline:,}"]
@@ -330,7 +334,7 @@ def build_contrast_rows(comparison: Comparison) -> list[list[str]]:
                 format_difference(getattr(differences, metric.contrast), metric.format.digits)
                 for metric in CONTRASTED
             )
-            p_value = format_p_value(differences.test_accuracy_points.adjusted_p)
+            p_value = format_p_value(differences.test_accuracy_points.adjusted_p, comparison.level)
             cells = [first, p_value, equal, *rest]
         rows.append([contrast.variant, str(len(contrast.seeds)), *cells])
     return rows

@@ -28,7 +28,11 @@ class Best(ResponseModel):
 
 
 class MetricSummary(ResponseModel):
-    """One metric over the seeds of a variant. `sd`, `low` and `high` (95 % t interval) need two seeds."""
+    """One metric over the seeds of a variant. `sd`, `low` and `high` need two seeds.
+
+    `low` and `high` are of the 95 % t interval of the mean: of many such experiments 95 % have one that holds
+    the true mean.
+    """
 
     n: int
     mean: float
@@ -216,7 +220,10 @@ class Failures(ResponseModel):
     seeds: int
     baseline: int
     variant: int
-    p: float = Field(description="Of McNemar's exact test of the seeds in which only one of the two failed")
+    p: float = Field(
+        description="Of McNemar's exact test of the seeds in which only one of the two failed; not corrected "
+        "for other variants"
+    )
 
 
 class Interval(ResponseModel):

@@ -3,12 +3,12 @@
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from api.reports.formatting import choose_digits, format_signed
+from api.reports.formatting import format_p_value, format_signed
 from api.reports.schemas import Confounder, Contrast, Difference
 from models.experiments import FEWEST_PAIRS, Regime
 from models.formatting import format_count
 from models.inference import Plan
-from models.metrics import METRICS, Metric
+from models.metrics import METRICS, Metric, choose_digits
 
 _ONE_PAIR = "One pair: this shows what happened, not what would happen again."
 _DIGITS = {"points": 2, "nats": 4}
@@ -97,14 +97,8 @@ def format_amount(value: float, unit: str, digits: int | None = None) -> str:
 
 def format_p(p: float | None, level: float = 0.05) -> str:
     """To three digits, or as many as tell it from the level on whose one side it lies."""
-    if p is None:
-        return "p unknown"
-    if p < 0.001:
-        return "p < 0.001"
-    digits = 3
-    while p != level and round(p, digits) == level:
-        digits += 1
-    return f"p = {p:.{digits}f}"
+    text = format_p_value(p, level)
+    return "p unknown" if p is None else f"p < {text[1:]}" if text.startswith("<") else f"p = {text}"
 
 
 def get_tested(plan: Plan) -> list[Metric]:
@@ -125,7 +119,8 @@ def _describe_failures(contrast: Contrast) -> list[str]:
         return []
     text = (
         f"Training failed in {failures.variant} of {format_count(failures.seeds, 'seed')}, in "
-        f"{failures.baseline} with the baseline (McNemar's exact test: {format_p(failures.p)})"
+        f"{failures.baseline} with the baseline (McNemar's exact test, not corrected for others: "
+        f"{format_p(failures.p)})"
     )
     if contrast.seeds:
         return [f"{text}; what follows is about the seeds in which it failed in neither."]
@@ -349,7 +344,7 @@ def format_plain(value: float, unit: str) -> str:
 
 
 def _format_share(value: float) -> str:
-    return f"{100 * value:.1f} %" if value < 0.095 else f"{100 * value:.0f} %"
+    return f"{100 * value:.{choose_digits([100 * value], 1) if value < 0.095 else 0}f} %"
 
 
 def _round(count: int) -> str:

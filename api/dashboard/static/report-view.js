@@ -22,6 +22,13 @@ export function buildReportView(report, metric, select) {
 
 const formatSigned = (value, digits) => (value > 0 ? "+" : value < 0 ? "\u2212" : "") + Math.abs(value).toFixed(digits);
 
+// `fewest` digits after the point, or two significant ones of the largest value if those would show none.
+function chooseDigits(values, fewest) {
+  const largest = Math.max(0, ...values.map((value) => Math.abs(value ?? 0)));
+  const first = largest ? -Math.floor(Math.log10(largest)) : 0;
+  return first <= fewest ? fewest : first + 1;
+}
+
 function buildDifferences(report, selected, select) {
   const metric = COMPARED.find(({ name }) => name === selected) ?? COMPARED[0];
   const differences = report.contrasts.map((contrast) => chooseInterval(contrast.differences?.[metric.name]));
@@ -66,7 +73,8 @@ function formatDifferences(report, { name, unit, digits }) {
   const lines = [["variant", `difference, ${unit}`, "low", "high", "verdict", "pairs"]];
   for (const { variant, differences } of report.contrasts) {
     const { mean = null, low = null, high = null, call = null, n = 0 } = chooseInterval(differences?.[name]) ?? {};
-    const numbers = [mean, low, high].map((value) => (value === null ? "" : value.toFixed(digits)));
+    const places = chooseDigits([mean, low, high], digits);
+    const numbers = [mean, low, high].map((value) => (value === null ? "" : value.toFixed(places)));
     lines.push([variant, ...numbers, call ?? "not called", String(n)]);
   }
   return lines;
@@ -101,12 +109,13 @@ function buildAxis(reach, metric) {
 }
 
 function buildRow(contrast, difference, reach, metric) {
+  const digits = difference && chooseDigits([difference.mean, difference.low, difference.high], metric.digits);
   return h("tr", {},
     h("th", { scope: "row" }, contrast.variant),
     h("td", { class: "number" }, difference ? [
-      h("b", {}, formatSigned(difference.mean, metric.digits)),
+      h("b", {}, formatSigned(difference.mean, digits)),
       difference.low === null ? null
-        : h("small", {}, `${formatSigned(difference.low, metric.digits)} to ${formatSigned(difference.high, metric.digits)}`),
+        : h("small", {}, `${formatSigned(difference.low, digits)} to ${formatSigned(difference.high, digits)}`),
     ] : "no pair"),
     h("td", {}, difference ? [buildInterval(difference, reach, metric), buildCutNote(difference, reach)] : null),
     h("td", { class: "number", "data-label": "Pairs" }, difference ? String(difference.n) : "0"));

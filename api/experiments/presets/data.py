@@ -43,7 +43,8 @@ DATA = (
     ),
     build_preset(
         "label-noise",
-        title="0 to 60 % wrong training labels without regularization, and which techniques help at 40 %",
+        title="0 to 60 % of the training labels drawn at random (0 to 54 % wrong) without regularization, "
+        "and which techniques help at 40 % (36 % wrong)",
         expect="The unregularized network memorizes the wrong labels, and its test accuracy falls with their "
         "share. At 40 %, dropout, early stopping, label smoothing and strong L2 each preserve more of "
         "it.",

@@ -34,3 +34,13 @@ def test_a_value_has_the_digits_and_scale_of_its_metric(
     name: str, value: float, half_width: float, text: str
 ) -> None:
     assert METRICS[name].format_value(value, half_width) == text
+
+
+def test_no_number_rounds_to_nothing() -> None:
+    loss, accuracy, epochs = METRICS["test_loss"], METRICS["test_accuracy"], METRICS["best_epoch"]
+    assert loss.format_value(0.00002) == "0.000020"
+    assert loss.format_value(0.0) == "0.0000"
+    assert accuracy.format_value(0.97, 0.00001) == "97.0000 ±0.0010"
+    # The rounding of the numbers themselves is no interval.
+    assert accuracy.format_value(0.97, 1e-15) == "97.00 ±0.00"
+    assert (epochs.format_value(3.0), epochs.format_value(3.25)) == ("3", "3.2")

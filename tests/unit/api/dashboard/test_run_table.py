@@ -2,10 +2,12 @@
 
 from typing import Any
 
+from api.dashboard.jobs import summarize
 from api.dashboard.playground import Model, choose_pair, group_models
 from api.dashboard.run_table import build_run_table
 from models.states import JobState
 from models.store.experiment_runs import RunSummary
+from tests.factories import job_spec
 
 
 def make_run(variant: str = "none", seed: int = 0, **changes: Any) -> RunSummary:
@@ -110,3 +112,8 @@ def test_groups_keep_the_order_of_their_newest() -> None:
     assert list(groups) == ["new", "old"]
     assert [model.job_id for model in groups["new"]] == ["a", "c"]
     assert [model.job_id for model in groups["old"]] == ["b"]
+
+
+def test_a_jobs_summary_counts_labels_that_stay_right_by_chance() -> None:
+    spec = job_spec(dataset={"label_noise": 0.4}).model_dump(mode="json")
+    assert ("Training labels", "40.00 % drawn at random, 36.00 % wrong") in summarize(spec)

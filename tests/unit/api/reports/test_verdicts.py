@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from api.reports.contrasts import build_contrasts
+from api.reports.formatting import format_p_value
 from api.reports.verdicts import format_p
 from models.experiments import Regime
 from models.inference import Plan
@@ -175,6 +176,8 @@ def test_p_is_never_printed_as_the_level_itself() -> None:
     assert format_p(0.04496, 0.045) == "p = 0.04496"
     assert format_p(0.045, 0.045) == "p = 0.045"
     assert format_p(0.0004, 0.045) == "p < 0.001"
+    assert format_p_value(0.0451, 0.045) == "0.0451"
+    assert [format_p_value(p) for p in (0.0496, 0.0504, 0.06)] == ["0.0496", "0.0504", "0.060"]
 
 
 def test_failed_seeds_are_named_before_anything_else() -> None:
@@ -185,12 +188,14 @@ def test_failed_seeds_are_named_before_anything_else() -> None:
     ]
     text = build_contrasts({"a": first, "b": second}, "a", FIXED)[0].verdict
     assert text.startswith(
-        "Training failed in 4 of 10 seeds, in 0 with the baseline (McNemar's exact test: p = 0.125); what "
-        "follows is about the seeds in which it failed in neither. Test accuracy is higher"
+        "Training failed in 4 of 10 seeds, in 0 with the baseline (McNemar's exact test, not corrected for "
+        "others: p = 0.125); what follows is about the seeds in which it failed in neither. Test accuracy "
+        "is higher"
     )
     nothing = build_contrasts({"a": first, "b": [Job(seed=0, state=JobState.FAILED)]}, "a", FIXED)[0].verdict
     assert nothing == (
-        "Training failed in 1 of 1 seed, in 0 with the baseline (McNemar's exact test: p = 1.000). "
+        "Training failed in 1 of 1 seed, in 0 with the baseline (McNemar's exact test, not corrected for "
+        "others: p = 1.000). "
         "No seed has a result in both variants, so nothing can be said."
     )
 
