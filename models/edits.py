@@ -32,7 +32,7 @@ class Edit(BaseModel):
         None, description="Text for people; null removes it"
     )
     priority: Priority | None = Field(
-        None, description="The queued job with the highest priority is next; null: 0"
+        None, description="Of an owner's queued jobs the one with the highest priority is next; null: 0"
     )
     archived: bool | None = Field(
         None, description="Whether lists leave it out unless they are asked for archived ones; null: false"

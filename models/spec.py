@@ -217,7 +217,7 @@ class JobSpec(SpecPart):
     )
     priority: Priority = Field(
         0,
-        description="The queued job with the highest priority is next; running jobs are not interrupted",
+        description="Of an owner's queued jobs the one with the highest priority is next; running jobs go on",
     )
     dataset: DatasetSpec = DatasetSpec()
     # A factory, because generators of clients refuse an object as the default of a union.

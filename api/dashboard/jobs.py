@@ -28,6 +28,7 @@ from models.store import jobs as store
 from models.store.datasets import find_uploaded_names
 from models.store.experiment_runs import find_variants
 from models.store.job_search import find_jobs, get_cursor
+from models.store.queue_positions import get_queue_positions
 from models.techniques import CATALOGUE
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
@@ -50,7 +51,7 @@ def list_jobs(
         datasets = [*DATASETS, *find_uploaded_names(session, caller.owner)]
         jobs = find_jobs(session, query.filter(), after=after, limit=query.limit + 1, order=order)
         page, cursor = split_page(jobs, query.limit, lambda job: encode_cursor(get_cursor(job, order), order))
-        positions = store.get_queue_positions(session, page)
+        positions = get_queue_positions(session, page)
         rows = [job_serializers.serialize_job(job, positions.get(job.id)) for job in page]
     return render(
         "jobs.html.jinja",
@@ -70,7 +71,7 @@ def show_job(
     """One job: its progress, curves, specification, result and events."""
     with database.read() as session:
         row = store.get_job_details(session, job_id)
-        position = store.get_queue_positions(session, [row]).get(job_id)
+        position = get_queue_positions(session, [row]).get(job_id)
         events = store.get_events(session, job_id)
         variants = find_variants(session, job_id)
         job = job_serializers.serialize_job_details(row, position)

@@ -24,6 +24,7 @@ from models.states import UNFINISHED, JobState
 from models.store import jobs as store
 from models.store.job_search import SortOrder, find_jobs
 from models.store.jobs import NewJob
+from models.store.queue_positions import get_queue_positions
 from models.store.transitions import get_job
 
 T = TypeVar("T")
@@ -71,7 +72,7 @@ def create_jobs(
         )
     with idempotent.executed(), database.write() as session:
         jobs = store.create_jobs(session, [NewJob(spec, caller.owner) for spec in batch.jobs])
-        positions = store.get_queue_positions(session, jobs)
+        positions = get_queue_positions(session, jobs)
         body = schemas.JobList(items=[serializers.serialize_job(job, positions.get(job.id)) for job in jobs])
         stored = idempotent.store_response(session, body, status.HTTP_202_ACCEPTED)
     dispatch([job.id for job in jobs])

@@ -62,6 +62,7 @@ from models.store.database import Database
 from models.store.job_search import find_jobs, get_cursor
 from models.store.job_status import get_epochs_version, get_status
 from models.store.jobs import NewJob
+from models.store.queue_positions import get_queue_position, get_queue_positions
 from models.store.tables import Event
 from models.store.transitions import get_job
 
@@ -167,9 +168,7 @@ def list_jobs(query: Annotated[JobQuery, Query()], database: DatabaseDep, reques
             **read,
         )
         page, cursor = split_page(jobs, query.limit, lambda job: encode_cursor(get_cursor(job, order), order))
-        positions = (
-            store.get_queue_positions(session, page) if fields is None or "queue_position" in fields else {}
-        )
+        positions = get_queue_positions(session, page) if fields is None or "queue_position" in fields else {}
         items = [
             serializers.serialize_job(
                 job, positions.get(job.id), with_spec=read["specs"], with_result=read["results"]
@@ -208,7 +207,7 @@ async def show_job(
 
     def load_queue_position() -> int | None:
         with database.read() as session:
-            return store.get_queue_position(session, job_id)
+            return get_queue_position(session, job_id)
 
     position = await run_in_threadpool(load_queue_position) if job.state == JobState.QUEUED else None
     tag = format_job_etag(job, position)
@@ -228,7 +227,7 @@ async def show_job(
 def _read(database: Database, job_id: str) -> tuple[str, bytes]:
     with database.read() as session:
         job = store.get_job_details(session, job_id)
-        position = store.get_queue_position(session, job_id) if job.state == JobState.QUEUED else None
+        position = get_queue_position(session, job_id) if job.state == JobState.QUEUED else None
     return format_job_etag(job, position), serializers.serialize_job_details(
         job, position
     ).model_dump_json().encode()

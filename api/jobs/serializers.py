@@ -12,8 +12,8 @@ from api.jobs import schemas
 from models import cost
 from models.run_key import Purpose, parse_part, parse_point
 from models.states import Action, JobState
-from models.store import jobs as store
 from models.store import tables
+from models.store.queue_positions import get_queue_positions
 
 _METRICS = [name for name in schemas.Result.model_fields if name != "engine"]
 _get_metrics = attrgetter(*_METRICS)
@@ -87,7 +87,7 @@ def serialize_job_details(row: tables.Job, queue_position: int | None) -> schema
 
 def serialize_current_job(session: Session, job: tables.Job) -> schemas.JobDetails:
     """A job's row with its place in the queue, which is read now."""
-    return serialize_job_details(job, store.get_queue_positions(session, [job]).get(job.id))
+    return serialize_job_details(job, get_queue_positions(session, [job]).get(job.id))
 
 
 def serialize_result(row: tables.Result | Row[Any]) -> schemas.Result:

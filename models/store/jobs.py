@@ -3,11 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import timedelta
-from functools import cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, Select, bindparam, case, delete, func, select, tuple_, update
-from sqlalchemy.orm import Session, aliased, joinedload
+from sqlalchemy import delete, func, select, update
+from sqlalchemy.orm import Session, joinedload
 
 from models.cost import estimate_cost
 from models.errors import Conflict, NotFound
@@ -159,74 +158,6 @@ def count_by_state(session: Session) -> dict[JobState, int]:
     query = select(Job.state, func.count()).group_by(Job.state).execution_options(**UNFILTERED)
     counts = {JobState(state): count for state, count in session.execute(query)}
     return dict.fromkeys(JobState, 0) | counts
-
-
-def get_queue_positions(session: Session, jobs: Sequence[Job | Row[Any]]) -> dict[str, int]:
-    """The positions in the queue of those of the jobs that are queued; 1 is next."""
-    queued = [job.id for job in jobs if job.state == JobState.QUEUED]
-    return _load_positions(session, queued) if queued else {}
-
-
-def get_queue_position(session: Session, job_id: str) -> int | None:
-    """The position of one job in the queue; None if it is not in it."""
-    return _load_positions(session, [job_id]).get(job_id)
-
-
-def _load_positions(session: Session, job_ids: Sequence[str]) -> dict[str, int]:
-    """Counted in the queue's index from each job to the next, so that no range is counted twice."""
-    positions: dict[str, int] = {}
-    position = 0
-    for row in session.execute(_select_ranges(), {"ids": job_ids}):
-        position += row.length
-        positions[row.id] = position
-    return positions
-
-
-@cache
-def _select_ranges() -> Select[Any]:
-    """For some queued jobs, first to last: how many there are after the one before, up to and with each."""
-    mine = (
-        select(
-            Job.id,
-            Job.priority,
-            Job.created_at,
-            *(
-                func.lag(column).over(order_by=_QUEUE_ORDER).label(f"{column.key}_before")
-                for column in (Job.priority, Job.created_at, Job.id)
-            ),
-        )
-        .where(Job.state == JobState.QUEUED, Job.id.in_(bindparam("ids", expanding=True)))
-        .cte("mine")
-    )
-    earlier = aliased(Job)
-    position = tuple_(earlier.created_at, earlier.id)
-    upto = position <= tuple_(mine.c.created_at, mine.c.id)
-    beyond = position > tuple_(mine.c.created_at_before, mine.c.id_before)
-    higher = func.coalesce(mine.c.priority_before, _ABOVE_ALL)
-
-    def waiting(*where: ColumnElement[bool]) -> ColumnElement[int]:
-        count = select(func.count()).where(earlier.state == JobState.QUEUED, *where)
-        return count.scalar_subquery()
-
-    # Each part is one range of ix_jobs_next; together they are read once.
-    length = case(
-        (
-            mine.c.priority_before == mine.c.priority,
-            waiting(earlier.priority == mine.c.priority, upto, beyond),
-        ),
-        else_=waiting(earlier.priority == mine.c.priority_before, beyond)
-        + waiting(earlier.priority > mine.c.priority, earlier.priority < higher)
-        + waiting(earlier.priority == mine.c.priority, upto),
-    )
-    return (
-        select(mine.c.id, length.label("length"))
-        .order_by(mine.c.priority.desc(), mine.c.created_at, mine.c.id)
-        .execution_options(**UNFILTERED)
-    )
-
-
-_QUEUE_ORDER = (Job.priority.desc(), Job.created_at, Job.id)
-_ABOVE_ALL = 2**31 - 1
 
 
 def get_epochs(session: Session, job_id: str, *, after: int = 0) -> list[Epoch]:

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from sqlalchemy import ColumnElement, Select, func, or_, select, update
-from sqlalchemy.orm import Session, aliased
+from sqlalchemy.orm import Session
 
 from models.errors import LeaseLost
 from models.records import CheckpointRecord, EpochRecord, Progress, ResultRecord
@@ -16,8 +16,9 @@ from models.store import counters
 from models.store.database import UNFILTERED
 from models.store.quotas import acquire_advisory_lock
 from models.store.sql_functions import DatabaseNow
-from models.store.tables import Epoch, Job, Result
+from models.store.tables import Epoch, Job, Result, is_queued
 from models.store.transitions import delete_epochs_after_checkpoint, transition
+from models.store.turns import find_owners_in_turn, record_turn
 
 
 def is_due() -> ColumnElement[bool]:
@@ -26,26 +27,13 @@ def is_due() -> ColumnElement[bool]:
     return or_(Job.run_after.is_(None), Job.run_after <= DatabaseNow(), ahead)
 
 
-def select_claimable(*, max_running: int = 0) -> Select[str]:
-    """The ids of queued jobs that may start now, next one first.
-
-    Owners with `max_running` running jobs are skipped; 0: no limit.
-    """
-    query = (
+def select_claimable() -> Select[str]:
+    """The ids of queued jobs that may start now, by priority and age."""
+    return (
         select(Job.id)
-        .where(Job.state == JobState.QUEUED, is_due())
+        .where(is_queued(Job.state), is_due())
         .order_by(Job.priority.desc(), Job.created_at, Job.id)
     )
-    if not max_running:
-        return query
-    running = aliased(Job)
-    busy = (
-        select(running.owner)
-        .where(running.state == JobState.RUNNING)
-        .group_by(running.owner)
-        .having(func.count() >= max_running)
-    )
-    return query.where(Job.owner.not_in(busy))
 
 
 def get_oldest_queued_seconds(session: Session) -> float:
@@ -56,15 +44,21 @@ def get_oldest_queued_seconds(session: Session) -> float:
 
 
 def claim_next(session: Session, *, owner: str, lease_seconds: float, max_running: int = 0) -> Job | None:
-    """Claim the next job for the worker `owner`; None if none may start."""
+    """Claim the next job for the worker `owner`; None if none may start.
+
+    Owners of jobs take turns; those with `max_running` running jobs are skipped (0: no limit).
+    """
     if max_running:
         # Otherwise two workers could each claim an owner's last free slot.
         acquire_advisory_lock(session, "claim")
-    # Skip a job that another worker is claiming.
-    job_id = session.scalar(
-        select_claimable(max_running=max_running).limit(1).with_for_update(skip_locked=True)
-    )
-    return claim(session, job_id, owner=owner, lease_seconds=lease_seconds) if job_id else None
+    for job_owner in find_owners_in_turn(session, max_running=max_running):
+        # Skip a job that another worker is claiming.
+        query = select_claimable().where(Job.owner == job_owner).limit(1).with_for_update(skip_locked=True)
+        job_id = session.scalar(query)
+        if job_id and (job := claim(session, job_id, owner=owner, lease_seconds=lease_seconds)):
+            record_turn(session, job_owner)
+            return job
+    return None
 
 
 def claim(session: Session, job_id: str, *, owner: str, lease_seconds: float) -> Job | None:

@@ -72,3 +72,10 @@ def acquire_advisory_lock(session: Session, what: str) -> None:
     # SQLite has one writer anyway.
     if session.get_bind().dialect.name == "postgresql":
         session.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(what, 0))))
+
+
+def try_advisory_lock(session: Session, what: str) -> bool:
+    """Take that lock, unless somebody has it; returns whether it was taken."""
+    if session.get_bind().dialect.name != "postgresql":
+        return True
+    return bool(session.scalar(select(func.pg_try_advisory_xact_lock(func.hashtextextended(what, 0)))))

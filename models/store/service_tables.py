@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import LargeBinary, String, Text
+from sqlalchemy import BigInteger, LargeBinary, String, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from models.store.base import ID, SERIAL, Base
@@ -18,6 +18,15 @@ class Worker(Base):
     processes: Mapped[int]
     started_at: Mapped[datetime]
     seen_at: Mapped[datetime]
+
+
+class Turn(Base):
+    """When an owner was served by the queue last: a number that grows with each claim."""
+
+    __tablename__ = "turns"
+
+    owner: Mapped[str] = mapped_column(ID, primary_key=True)
+    served: Mapped[int] = mapped_column(BigInteger)
 
 
 class Counter(Base):

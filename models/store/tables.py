@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any, get_type_hints
 
 from sqlalchemy import (
     CheckConstraint,
+    ColumnElement,
     Float,
     ForeignKey,
     Index,
@@ -13,6 +14,7 @@ from sqlalchemy import (
     String,
     Text,
     false,
+    literal_column,
 )
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
@@ -28,6 +30,12 @@ LOCAL_OWNER = "local"
 
 def _build_check(column: str, values: list[str]) -> str:
     return f"{column} IN ({', '.join(repr(str(value)) for value in values)})"
+
+
+def is_queued(state: Any) -> ColumnElement[bool]:
+    """Whether a job's state is `queued`: as a literal, because no index of queued jobs serves a parameter."""
+    condition: ColumnElement[bool] = state == literal_column("'queued'")
+    return condition
 
 
 class ApiKey(Base):
@@ -180,6 +188,12 @@ class Job(Base):
         Index(None, "experiment_id", "variant", "seed"),
         # The queue's own order, so that finding the next job reads one row and sorts nothing.
         Index("ix_jobs_next", "state", priority.desc(), "created_at", "id"),
+        Index(
+            "ix_jobs_next_of_owner",
+            *("state", "owner", priority.desc(), "created_at", "id"),
+            sqlite_where=is_queued(state),
+            postgresql_where=is_queued(state),
+        ),
     )
 
 

@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 from models.errors import Conflict, LeaseLost
 from models.records import CheckpointRecord, Progress
 from models.states import STATE_AFTER, Action, JobState, can_follow
-from models.store import jobs, queue
+from models.store import jobs, queue, queue_positions
 from models.store.database import Database
 from models.store.rescue import rescue_abandoned
 from models.store.sql_functions import DatabaseNow
@@ -308,7 +308,7 @@ class StoreMachine(RuleBasedStateMachine):
             rows = {job.id: job for job in session.scalars(select(Job))}
             epochs = session.execute(select(Epoch.job_id, Epoch.epoch).order_by(Epoch.epoch)).all()
             events = session.scalars(select(Event).order_by(Event.id)).all()
-            positions = jobs.get_queue_positions(session, [*rows.values()])
+            positions = queue_positions.get_queue_positions(session, [*rows.values()])
         assert rows.keys() == {job.id for job in self._model.jobs}
         assert positions == {job.id: position for position, job in enumerate(self._model.queue(), start=1)}
         for job in self._model.jobs:

@@ -12,7 +12,7 @@ from models.errors import Conflict, NotFound
 from models.records import Progress
 from models.spec import JobSpec
 from models.states import JobState
-from models.store import job_search, jobs, queue
+from models.store import job_search, jobs, queue, queue_positions
 from models.store.database import Database
 from models.store.job_search import Cursor, JobFilter
 from models.store.jobs import NewJob
@@ -250,13 +250,13 @@ def test_queue_positions_count_all_jobs_ahead(database: Database) -> None:
     running = job_in(database, JobState.RUNNING)
     with database.read() as session:
         requested = [jobs.get_job(session, job_id) for job_id in (new[0].id, new[2].id, new[3].id, running)]
-        positions = jobs.get_queue_positions(session, requested)
+        positions = queue_positions.get_queue_positions(session, requested)
     assert positions == {new[0].id: 2, new[2].id: 3, new[3].id: 4}
 
 
 def test_without_queued_jobs_there_are_no_positions(database: Database) -> None:
     with database.read() as session:
-        assert jobs.get_queue_positions(session, []) == {}
+        assert queue_positions.get_queue_positions(session, []) == {}
 
 
 def test_the_history_after_an_epoch(database: Database) -> None:
@@ -297,6 +297,6 @@ def test_queue_positions_of_a_page_are_those_of_the_whole_queue(database: Databa
     expected = {job.id: position for position, job in enumerate(line, 1)}
     with database.read() as session:
         for page in (new, new[::2], new[5:7], new[:1], line[-1:], line[3:9:2]):
-            places = jobs.get_queue_positions(session, page)
+            places = queue_positions.get_queue_positions(session, page)
             assert places == {job.id: expected[job.id] for job in page}
-        assert [jobs.get_queue_position(session, job.id) for job in line] == [*range(1, 13)]
+        assert [queue_positions.get_queue_position(session, job.id) for job in line] == [*range(1, 13)]

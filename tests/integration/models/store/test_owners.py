@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session, aliased
 
 from models.errors import NotFound
 from models.experiments import ExperimentSpec
-from models.store import experiments, jobs
+from models.store import experiments, jobs, queue_positions
 from models.store.database import Database
 from models.store.experiment_runs import find_reusable_jobs
 from models.store.job_search import JobFilter, find_jobs
@@ -84,7 +84,7 @@ def test_the_queue_position_counts_the_jobs_of_all_owners(database: Database) ->
     with database.write() as session:
         _, job = jobs.create_jobs(session, [NewJob(job_spec(), "theirs"), NewJob(job_spec(), "ours")])
     with database.for_owner("ours").read() as session:
-        assert jobs.get_queue_positions(session, [get_job(session, job.id)]) == {job.id: 2}
+        assert queue_positions.get_queue_positions(session, [get_job(session, job.id)]) == {job.id: 2}
 
 
 def test_jobs_added_to_an_experiment_belong_to_its_owner(database: Database) -> None:

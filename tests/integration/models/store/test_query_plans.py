@@ -11,10 +11,11 @@ from sqlalchemy.orm import Session
 from models.states import JobState
 from models.store.database import Database
 from models.store.job_search import Cursor, JobFilter, SortOrder, find_jobs
-from models.store.jobs import get_queue_position
 from models.store.queue import select_claimable
+from models.store.queue_positions import get_queue_position
 from models.store.report_data import count_judged_models
 from models.store.tables import Job
+from models.store.turns import find_owners_in_turn
 
 NEWEST = select(Job.id).order_by(Job.created_at.desc(), Job.id.desc()).limit(50)
 
@@ -41,6 +42,17 @@ def test_the_next_job_is_read_from_its_index_in_order(database: Database) -> Non
         plan = _plan(session, select_claimable().limit(1))
     assert "ix_jobs_next" in plan
     assert not _sorts(plan), plan
+
+
+def test_the_owners_next_job_and_the_owners_in_turn_are_read_from_an_index(database: Database) -> None:
+    with database.write() as session:
+        plan = _plan(session, select_claimable().where(Job.owner == "ann").limit(1))
+    assert "ix_jobs_next_of_owner" in plan
+    assert not _sorts(plan), plan
+    (plan,) = _plans(database, find_owners_in_turn)
+    assert plan.count("ix_jobs_next_of_owner") >= 2, plan
+    assert "SCAN jobs" not in plan
+    assert "Seq Scan on jobs" not in plan
 
 
 def test_the_newest_jobs_are_read_from_their_index_in_order(database: Database) -> None:

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from models.errors import LeaseLost
 from models.records import Progress
 from models.states import Action, JobState
-from models.store import jobs, queue
+from models.store import jobs, queue, queue_positions
 from models.store.database import Database
 from models.store.tables import Epoch, Event, Job, Result
 from tests.factories import epoch_record, finished_job, job_spec, result_record
@@ -136,6 +136,28 @@ def test_jobs_of_an_owner_over_the_running_quota_do_not_block_others(database: D
             return job.id if job else None
 
     assert [claim(1), claim(1), claim(1), claim(2), claim(2)] == [first, bobs, None, second, None]
+
+
+def test_owners_take_turns_and_priorities_hold_within_an_owner(database: Database) -> None:
+    """With two owners, one with 1,000 queued jobs, the other's single job starts within two claims."""
+    with database.write() as session:
+        crowd = jobs.create_jobs(
+            session,
+            [jobs.NewJob(job_spec(seed=seed, priority=9 * (seed > 997)), "ann") for seed in range(1_000)],
+        )
+    assert [claim_next(database) for _ in range(2)] == [crowd[998].id, crowd[999].id]
+    with database.write() as session:
+        (single,) = jobs.create_jobs(session, [jobs.NewJob(job_spec(priority=-9), "bob")])
+        eves = jobs.create_jobs(session, [jobs.NewJob(job_spec(seed=seed), "eve") for seed in (1, 2)])
+    order = [single, eves[0], crowd[0], eves[1], crowd[1], crowd[2]]
+    with database.read() as session:
+        positions = queue_positions.get_queue_positions(session, [*crowd[:3], single, *eves, crowd[997]])
+    assert positions == {job.id: place for place, job in enumerate(order, 1)} | {crowd[997].id: 1_001}
+    assert [claim_next(database) for _ in range(6)] == [job.id for job in order]
+    # Who comes back after a while is served next, but makes up for nothing.
+    with database.write() as session:
+        bobs = jobs.create_jobs(session, [jobs.NewJob(job_spec(seed=seed), "bob") for seed in (1, 2)])
+    assert [claim_next(database) for _ in range(4)] == [bobs[0].id, crowd[3].id, bobs[1].id, crowd[4].id]
 
 
 def test_two_concurrent_workers_do_not_exceed_an_owners_running_quota(database: Database) -> None:

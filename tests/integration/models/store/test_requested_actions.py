@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from models.errors import Conflict, NotFound
 from models.experiments import ExperimentSpec
 from models.states import Action, JobState
-from models.store import experiments, jobs, queue
+from models.store import experiments, jobs, queue, queue_positions
 from models.store.database import Database
 from models.store.jobs import NewJob
 from models.store.tables import Job
@@ -86,7 +86,7 @@ def test_a_resumed_job_has_its_old_position_and_needs_a_new_message(database: Da
     resumed = request(database, jobs.resume_job, old)
     assert (resumed.state, resumed.dispatched_at) == (JobState.QUEUED, None)
     with database.read() as session:
-        positions = jobs.get_queue_positions(
+        positions = queue_positions.get_queue_positions(
             session, [jobs.get_job(session, job_id) for job_id in (old, new)]
         )
     assert positions == {old: 1, new: 2}
