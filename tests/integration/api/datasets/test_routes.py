@@ -215,3 +215,24 @@ def test_every_form_can_be_uploaded(form: str, client_without_broker: TestClient
         upload(client_without_broker, FORMS[form](DATA)).json()["digest"]
         == upload(client_without_broker, name="keras").json()["digest"]
     )
+
+
+@over_sqlite
+def test_a_clone_may_name_another_dataset(client_without_broker: TestClient) -> None:
+    client = client_without_broker
+    upload(client)
+    job = submit(client).json()["id"]
+    same = client.post("/v1/jobs", json={"from": job, "seed": 1})
+    assert (same.status_code, same.json()["spec"]["dataset"]["content"]["classes"]) == (202, 3)
+    other = client.post("/v1/jobs", json={"from": job, "dataset": {"name": "mnist_5k"}})
+    assert (other.status_code, "content" in other.json()["spec"]["dataset"]) == (202, False)
+
+
+@over_sqlite
+def test_nobody_trains_on_a_digest_that_is_not_theirs(client_without_broker: TestClient) -> None:
+    content = {"digest": "f" * 64, "classes": 3, "train_examples": 400, "test_examples": 40}
+    stolen = submit(client_without_broker, content=content)
+    assert (stolen.status_code, stolen.json()["errors"][0]["pointer"]) == (422, "/dataset/name")
+    upload(client_without_broker)
+    stolen = submit(client_without_broker, content=content)
+    assert (stolen.status_code, stolen.json()["errors"][0]["pointer"]) == (422, "/dataset/content")

@@ -3,6 +3,7 @@
 import hashlib
 import io
 import struct
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -288,3 +289,19 @@ STARTS = [b"", b"PK\3\4", b"\0\0\x08\3", b"\x93NUMPY\1\0", b"PAR1", b"\x1f\x8b\x
 def test_arbitrary_bytes_are_refused(start: bytes, rest: bytes, tmp_path: Path) -> None:
     with pytest.raises(UnreadableData):
         read({"train": start + rest}, tmp_path)
+
+
+@pytest.mark.slow
+def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
+    stream, peaks = np.random.default_rng(0), []
+    for rows in (2_000, 20_000):
+        images = stream.integers(0, 256, (rows, 28, 28)) * (stream.random((rows, 28, 28)) < 0.5)
+        path = tmp_path / f"{rows}.csv"
+        path.write_bytes(csv_bytes(images, np.arange(rows) % 10))
+        del images
+        tracemalloc.start()
+        import_dataset([UploadedFile("train.csv", path)], DatasetOptions(), tmp_path, 10**9)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    # 14 MB of pixels more; what grows are numbers for each image.
+    assert peaks[1] - peaks[0] < 3_000_000
