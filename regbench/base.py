@@ -3,7 +3,7 @@
 import unicodedata
 from collections.abc import Sequence
 from html import escape
-from typing import Any, Literal, TypedDict
+from typing import Any, Generic, Literal, TypedDict, TypeVar
 
 from pydantic import BaseModel, ConfigDict, PrivateAttr
 
@@ -47,6 +47,21 @@ def render_html_table(head: Sequence[object], rows: Sequence[Sequence[object]]) 
 
     body = "".join(render_row(row, "td") for row in rows)
     return f"<table><thead>{render_row(head, 'th')}</thead><tbody>{body}</tbody></table>"
+
+
+Item = TypeVar("Item")
+
+
+class Items(BaseModel, Generic[Item]):
+    """A list as the service sends it."""
+
+    items: list[Item]
+
+
+class Page(Items[Item], Generic[Item]):
+    """A part of a list, and where the next one begins."""
+
+    next_cursor: str | None
 
 
 def to_one_line(text: str) -> str:

@@ -4,13 +4,13 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Generic, Literal, Self, TypeVar, Unpack
+from typing import Any, Literal, Self, TypeVar, Unpack
 from uuid import uuid4
 
 import httpx
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from regbench.base import ChartFormat, Document, Edit, PredictionFormat, ReportFormat
+from regbench.base import ChartFormat, Document, Edit, Items, Page, PredictionFormat, ReportFormat
 from regbench.connection import Connection, parse_retry_after
 from regbench.documents import is_experiment, to_body, to_document
 from regbench.errors import Unreachable, WaitTimeout
@@ -39,7 +39,6 @@ _MIN_POLL_SECONDS, _MAX_POLL_SECONDS = 0.5, 5.0
 _PAGE_SIZE = 100
 
 Shape = TypeVar("Shape")
-Item = TypeVar("Item")
 
 
 class Regbench:
@@ -95,7 +94,7 @@ class Regbench:
     def submit_jobs(self, specs: Sequence[BaseModel | Document]) -> list[Job]:
         """Submit up to 1,000 jobs: all are stored, or none is."""
         batch = {"jobs": [to_document(spec) for spec in specs]}
-        return self._read(self._create("/v1/jobs/batch", batch), _Items[Job]).items
+        return self._read(self._create("/v1/jobs/batch", batch), Items[Job]).items
 
     def estimate_cost(self, document: BaseModel | Document) -> CostEstimate:
         """What a job or an experiment would cost; nothing is stored."""
@@ -138,7 +137,7 @@ class Regbench:
 
     def epochs(self, job_id: str, *, after: int = 0) -> list[Epoch]:
         """The job's history from the epoch that follows `after` on."""
-        return self._get(f"/v1/jobs/{job_id}/epochs", _Items[Epoch], after=after).items
+        return self._get(f"/v1/jobs/{job_id}/epochs", Items[Epoch], after=after).items
 
     def cancel(self, job_id: str) -> Job:
         """Cancel a job; a running job stops within about a second."""
@@ -284,7 +283,7 @@ class Regbench:
 
     def techniques(self) -> list[Technique]:
         """Every technique that the service knows."""
-        return self._get("/v1/techniques", _Items[Technique]).items
+        return self._get("/v1/techniques", Items[Technique]).items
 
     def technique(self, name: str) -> Technique:
         """One technique."""
@@ -292,7 +291,7 @@ class Regbench:
 
     def presets(self) -> list[Preset]:
         """Every ready experiment."""
-        return self._get("/v1/presets", _Items[Preset]).items
+        return self._get("/v1/presets", Items[Preset]).items
 
     def preset(self, name: str) -> Preset:
         """One ready experiment."""
@@ -300,7 +299,7 @@ class Regbench:
 
     def datasets(self) -> list[Dataset]:
         """The datasets that the service knows."""
-        return self._get("/v1/datasets", _Items[Dataset]).items
+        return self._get("/v1/datasets", Items[Dataset]).items
 
     def dataset(self, name: str) -> Dataset:
         """One dataset."""
@@ -382,7 +381,7 @@ class Regbench:
     ) -> Iterator[Shape]:
         query = query | {"limit": page_size}
         while True:
-            page = self._get(path, _Page[shape], **query)  # type: ignore[valid-type]  # built from a variable
+            page = self._get(path, Page[shape], **query)  # type: ignore[valid-type]  # built from a variable
             yield from page.items
             if page.next_cursor is None:
                 return
@@ -397,11 +396,3 @@ class Regbench:
                 "Is the address right? See --url.",
                 request_id=response.headers.get("X-Request-Id"),
             ) from None
-
-
-class _Items(BaseModel, Generic[Item]):
-    items: list[Item]
-
-
-class _Page(_Items[Item], Generic[Item]):
-    next_cursor: str | None
