@@ -105,6 +105,11 @@ def _check_home(settings: Settings) -> Iterator[Finding]:
         yield Finding("home folder", Health.FAULT, f"{folder} cannot be written", fix)
         return
     yield Finding("home folder", Health.OK, str(home) if home.is_dir() else f"{home}, not created yet")
+    open_to_others = [path for path in home.glob("regbench.db*") if path.stat().st_mode & 0o077]
+    if open_to_others:
+        message = "other users of this machine can read the database, with all owners' rows"
+        fix = f"chmod 600 {' '.join(shlex.quote(str(path)) for path in open_to_others)}"
+        yield Finding("database file", Health.WARNING, message, fix)
     free = shutil.disk_usage(folder).free
     message = f"{free / 1e9:.1f} GB free at {folder}"
     if free >= LOW_DISK_BYTES:
@@ -185,12 +190,27 @@ CHECKS: dict[str, Callable[[Settings], Iterator[Finding]]] = {
 }
 
 
-_FIXES = {
-    "migrations": "python -m migrations",
-    "worker": "regbench up (or start a worker), and read its log",
-    "broker": "start Redis, or correct REGBENCH_BROKER_URL",
-    "database": "start the database, or correct REGBENCH_DATABASE_URL",
-}
+# By the check of /readyz and what its outcome contains; the last of a check holds for all others.
+_FIXES = (
+    ("migrations", "newer release", "pip install --upgrade regbench"),
+    ("migrations", "without the database", ""),
+    ("migrations", "", "python -m migrations"),
+    ("worker", "without the broker", ""),
+    ("worker", "", "regbench up (or start a worker), and read its log"),
+    ("broker", "read only", "a failover has made it a replica: correct REGBENCH_BROKER_URL"),
+    ("broker", "MISCONF", "free space on the broker's disk, or start Redis with --save ''"),
+    ("broker", "maxmemory", "give Redis more memory, or remove its maxmemory"),
+    ("broker", "certificate", "add ssl_ca_certs=FILE to REGBENCH_BROKER_URL"),
+    ("broker", "", "start Redis, or correct REGBENCH_BROKER_URL"),
+    ("database", "read-only", "a failover has made it a standby: correct REGBENCH_DATABASE_URL"),
+    ("database", "readonly", "restore the database file, or make it writable, and restart the service"),
+    ("database", "lock", "end the transaction that holds the lock (pg_stat_activity, or another program)"),
+    ("database", "", "start the database, or correct REGBENCH_DATABASE_URL"),
+)
+
+
+def _find_fix(check: str, outcome: str) -> str:
+    return next((fix for name, part, fix in _FIXES if name == check and part in outcome), "")
 
 
 def _check_service(settings: Settings, url: str) -> Iterator[Finding]:
@@ -199,7 +219,7 @@ def _check_service(settings: Settings, url: str) -> Iterator[Finding]:
             readiness = client.readiness()
             yield Finding("service", Health.OK, f"responds at {client.base_url}")
             for name, outcome in readiness.checks.items():
-                health, fix = (Health.OK, "") if outcome == "ok" else (Health.FAULT, _FIXES.get(name, ""))
+                health, fix = (Health.OK, "") if outcome == "ok" else (Health.FAULT, _find_fix(name, outcome))
                 yield Finding(f"service: {name}", health, outcome, fix)
             try:
                 next(client.jobs(page_size=1), None)

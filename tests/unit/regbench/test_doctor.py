@@ -191,6 +191,54 @@ def test_components_the_service_lacks_are_reported(settings: Settings, service: 
     assert "REGBENCH_API_KEY" in report["service: your key"].fix
 
 
+@pytest.mark.parametrize(
+    ("check", "outcome", "fix"),
+    [
+        ("database", "the database cannot be reached", "start the database"),
+        ("database", "the database does not respond in time", "start the database"),
+        ("database", "the database stores no jobs: it is read-only", "failover"),
+        ("database", "the database stores no jobs: attempt to write a readonly database", "restore"),
+        (
+            "database",
+            "the database stores no jobs: canceling statement due to lock timeout",
+            "pg_stat_activity",
+        ),
+        (
+            "migrations",
+            "The database is at 0001, the code at 0019; run: python -m migrations",
+            "-m migrations",
+        ),
+        ("migrations", "The database is at 9999, written by a newer release; ...", "--upgrade"),
+        ("broker", "the broker cannot be reached", "start Redis"),
+        ("broker", "the broker refuses commands: You can't write against a read only replica.", "failover"),
+        ("broker", "the broker refuses commands: MISCONF Redis is configured to save ...", "disk"),
+        ("broker", "the broker refuses commands: ... when used memory > 'maxmemory'.", "memory"),
+        ("broker", "the broker presents a certificate that is not trusted: ...", "ssl_ca_certs"),
+        ("worker", "no worker responds; jobs stay queued until one does", "start a worker"),
+    ],
+)
+@pytest.mark.usefixtures("only_service")
+def test_each_fault_of_the_service_has_its_own_fix(
+    settings: Settings, service: Service, check: str, outcome: str, fix: str
+) -> None:
+    """The outcomes are those of /readyz under the real faults (tests/integration/api/test_health.py)."""
+    service.answer("GET /readyz", (503, {"status": "not ready", "checks": {check: outcome}}))
+    service.answer("GET /v1/jobs", (200, page()))
+    finding = findings(settings, service.url)[f"service: {check}"]
+    assert (finding.health, finding.message) == (Health.FAULT, outcome)
+    assert fix in finding.fix
+
+
+def test_a_database_that_others_can_read_is_reported(settings: Settings) -> None:
+    file = settings.home / "regbench.db"
+    file.touch()
+    file.chmod(0o644)
+    finding = of("the home folder", settings)["database file"]
+    assert finding.health is Health.WARNING
+    subprocess.run(["/bin/sh", "-c", finding.fix], check=True)
+    assert "database file" not in of("the home folder", settings)
+
+
 @pytest.mark.usefixtures("only_service")
 def test_a_port_of_another_program_is_reported(settings: Settings) -> None:
     with socket.socket() as other:
