@@ -18,6 +18,12 @@ def compute_chance_loss(classes: int) -> float:
     return math.log(classes)
 
 
+def is_at_chance(accuracy: float, classes: int, test_examples: int) -> bool:
+    """Whether guessing a class would give that test accuracy, give or take three standard errors."""
+    chance = 1 / classes
+    return accuracy <= chance + 3 * math.sqrt(chance * (1 - chance) / test_examples)
+
+
 @dataclass(frozen=True)
 class VariantMeans:
     """A variant's finished runs, and means over them."""

@@ -1,11 +1,13 @@
 """Pages about experiments: the list, one experiment, and the forms for new jobs and experiments."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 
 from api.dashboard import forms
+from api.dashboard.filters import is_accuracy_at_chance
 from api.dashboard.rendering import PageRoute, RenderPageDep
 from api.dashboard.run_table import build_run_table
 from api.experiments import schemas as experiment_schemas
@@ -17,6 +19,7 @@ from api.http.dependencies import CallerDep, DatabaseDep, ExperimentId, Settings
 from api.http.pagination import CursorQuery, decode_cursor, encode_created_at, split_page
 from models.dataset_cards import DATASETS
 from models.datasets import is_available
+from models.documents import merge_patch
 from models.experiments import find_dataset_names
 from models.follow_ups import choose_fresh_seeds
 from models.formatting import format_duration
@@ -27,7 +30,7 @@ from models.stopping_rules import get_closed
 from models.store import experiments as store
 from models.store.database import Database
 from models.store.datasets import find_uploaded_names
-from models.store.experiment_runs import get_run_summaries
+from models.store.experiment_runs import RunSummary, get_run_summaries
 from models.store.experiment_search import ExperimentFilter, find_experiments
 from models.store.report_data import count_judged_models
 
@@ -92,7 +95,9 @@ def show_experiment(
         experiment=experiment,
         progress=format_progress(experiment.progress),
         closed=get_closed(experiment.spec),
-        run_table=build_run_table(runs, names, baseline=experiment.baseline),
+        run_table=build_run_table(
+            runs, names, baseline=experiment.baseline, chance=_find_jobs_at_chance(runs, experiment.spec)
+        ),
         actions=build_actions(experiment),
         metrics=[
             asdict(metric) | {"contrast": metric.contrast, "contrast_unit": metric.contrast_unit}
@@ -103,6 +108,18 @@ def show_experiment(
         related=related,
         judged=judged,
     )
+
+
+def _find_jobs_at_chance(runs: Sequence[RunSummary], spec: Mapping[str, Any]) -> set[str]:
+    datasets = {
+        variant["name"]: merge_patch(spec["base"], variant["changes"]).get("dataset", {})
+        for variant in spec["variants"]
+    }
+    return {
+        run.job_id
+        for run in runs
+        if run.test_accuracy is not None and is_accuracy_at_chance(run.test_accuracy, datasets[run.variant])
+    }
 
 
 @router.post("/new/curl")

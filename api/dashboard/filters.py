@@ -1,6 +1,7 @@
 """Formats values for the templates."""
 
 import re
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -8,7 +9,10 @@ from markupsafe import Markup, escape
 from sqlalchemy import Row
 
 from api.jobs import schemas as job_schemas
+from models.dataset_cards import UNRESOLVED
+from models.dataset_spec import DatasetSpec
 from models.formatting import format_count, format_techniques
+from models.selection import is_at_chance
 from models.states import JobState
 
 STATE_SYMBOLS = {
@@ -20,6 +24,20 @@ STATE_SYMBOLS = {
     JobState.CANCELLED: "⊘",
 }
 """A symbol for each state, so that states can be told apart without colour."""
+
+
+AT_CHANCE = "no better than chance"
+
+
+def is_job_at_chance(job: job_schemas.Job) -> bool:
+    """Whether a finished job's model does no better on the test images than guessing a class."""
+    return job.result is not None and is_accuracy_at_chance(job.result.test_accuracy, job.spec["dataset"])
+
+
+def is_accuracy_at_chance(accuracy: float, dataset: Mapping[str, Any]) -> bool:
+    """Whether guessing gives as much on a specification's dataset; False where its sizes are unknown."""
+    card = DatasetSpec.model_validate(dataset).card
+    return card is not UNRESOLVED and is_at_chance(accuracy, card.classes, card.test_examples)
 
 
 def render_inline_code(text: str) -> Markup:

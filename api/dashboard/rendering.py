@@ -59,6 +59,8 @@ _TEMPLATES.globals.update(
     time_ago=filters.render_time_ago,
     percent=filters.format_percent,
     count=format_count,
+    at_chance=filters.AT_CHANCE,
+    is_at_chance=filters.is_job_at_chance,
     navigation=NAVIGATION,
     static=static_files.build_url,
     plotly=static_files.build_plotly_url,

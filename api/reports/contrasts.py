@@ -1,6 +1,6 @@
 """Each variant against the baseline, in pairs that share a seed, and a part. Pure: no database, no HTTP."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from statistics import fmean
 
 import numpy as np
@@ -65,7 +65,7 @@ def build_contrasts(variants: Mapping[str, Sequence[Job]], baseline: str, plan: 
             variant_pairs,
             _compare_failures(variants[baseline], variants[name]),
             judged,
-            on_other_dataset=not all(job.dataset in datasets for job in variants[name]),
+            explanation=_explain_absence(variants[name], datasets),
         )
         for name, variant_pairs in pairs.items()
     ]
@@ -78,7 +78,7 @@ def _build_contrast(
     failures: Failures | None,
     judged: JudgedFamily,
     *,
-    on_other_dataset: bool,
+    explanation: str | None,
 ) -> Contrast:
     differences, seeds = None, list(dict.fromkeys(seed for seed, _ in pairs))
     if pairs:
@@ -119,8 +119,19 @@ def _build_contrast(
         mcnemar=by_seed,
         verdict="",
     )
-    verdict = build_verdict(contrast, judged.plan, on_other_dataset=on_other_dataset)
+    verdict = build_verdict(contrast, judged.plan, explanation=explanation)
     return contrast.model_copy(update={"verdict": verdict})
+
+
+def _explain_absence(jobs: Sequence[Job], datasets: Collection[str]) -> str | None:
+    """Why a variant has no pair with a baseline that was trained on these datasets, if its jobs tell."""
+    if any(job.dataset not in datasets for job in jobs):
+        return "It was trained on another dataset than the baseline, so that the two cannot be compared."
+    if jobs and all(job.state == JobState.FAILED and job.error_code for job in jobs):
+        reasons = dict.fromkeys(f"{job.error_code}: {job.error_message}" for job in jobs)
+        failed = "Its job failed" if len(jobs) == 1 else f"All {len(jobs)} jobs failed"
+        return f"{failed} ({next(iter(reasons)).removesuffix('.')}{' and others' * (len(reasons) > 1)})."
+    return None
 
 
 def get_run_id(job: Job) -> RunId:

@@ -7,12 +7,12 @@ from api.reports.schemas import Comparison, Contrast, Difference, Metrics, SeedR
 from models.experiments import FEWEST_PAIRS, Regime
 from models.formatting import format_techniques
 from models.inference import LEVELS
+from models.selection import is_at_chance
 from models.statistics import (
     PairedDifference,
     anytime_difference,
     compute_mean_interval,
     compute_paired_difference,
-    compute_proportion_standard_error,
 )
 
 
@@ -92,10 +92,11 @@ class Evidence:
         return None if low is None or high is None else (low, high)
 
     def is_at_chance(self, item: Measured) -> bool:
-        """Whether no model does better than guessing a class, give or take three standard errors."""
-        chance = 1 / self.classes
-        limit = chance + 3 * compute_proportion_standard_error(chance, self.test_examples)
-        return all(seed.result.test_accuracy <= limit for seed in item.variant.seeds)
+        """Whether no model of a variant does better than guessing a class."""
+        return all(
+            is_at_chance(seed.result.test_accuracy, self.classes, self.test_examples)
+            for seed in item.variant.seeds
+        )
 
     def has_difference(self, measured: Measured, fields: Sequence[str]) -> bool:
         """Whether a variant differs from the baseline in one of these fields."""

@@ -18,7 +18,6 @@ _MOST_NAMES = 3
 _MOST_MORE_SEEDS = 10_000
 """Advice to train more than that helps nobody."""
 _NO_PAIR = "No seed has a result in both variants, so nothing can be said."
-_OTHER_DATASET = "It was trained on another dataset than the baseline, so that the two cannot be compared."
 
 
 @dataclass(frozen=True)
@@ -33,11 +32,14 @@ class Outline:
     confounders: Sequence[Confounder]
 
 
-def build_verdict(contrast: Contrast, plan: Plan, *, on_other_dataset: bool = False) -> str:
-    """One variant against the baseline in short sentences. The contrast's own `verdict` is not read."""
+def build_verdict(contrast: Contrast, plan: Plan, *, explanation: str | None = None) -> str:
+    """One variant against the baseline in short sentences. The contrast's own `verdict` is not read.
+
+    `explanation` is why there are no pairs, where more is known than that.
+    """
     failures = _describe_failures(contrast)
     if contrast.differences is None:
-        return " ".join([*failures, _OTHER_DATASET if on_other_dataset else _NO_PAIR])
+        return " ".join([*failures, explanation or _NO_PAIR])
     if plan.regime is Regime.INTERIM:
         pairs = format_count(len(contrast.seeds), "pair")
         text = f"Interim, {pairs}: {_describe_observed(contrast, plan)}."

@@ -17,6 +17,7 @@ from models.statistics import (
     compute_detectable_difference,
     compute_differences,
     compute_paired_difference,
+    compute_sd_interval,
     compute_two_way_clustered_interval,
 )
 from models.store.tables import Job, Result
@@ -26,7 +27,6 @@ MANY = 2000
 Array = NDArray[np.float64]
 Draw = Callable[[np.random.Generator, tuple[int, ...]], Array]
 Rows = dict[str, list[Job]]
-LOPSIDED = 0.14
 # Of about the size that seeds differ by on MNIST: test accuracy, test loss, training accuracy and loss.
 LEVELS = (0.980, 0.08, 0.998, 0.008)
 SCATTER = (0.0006, 0.003, 0.0004, 0.001)
@@ -45,9 +45,14 @@ def skewed(generator: np.random.Generator, shape: tuple[int, ...]) -> Array:
     return generator.lognormal(size=shape)
 
 
-def lopsided(generator: np.random.Generator, shape: tuple[int, ...]) -> Array:
+def exponential(generator: np.random.Generator, shape: tuple[int, ...]) -> Array:
     """Skewed about a mean of zero."""
     return generator.exponential(size=shape) - 1
+
+
+def centred_log_normal(generator: np.random.Generator, shape: tuple[int, ...]) -> Array:
+    """Still more skewed about a mean of zero."""
+    return generator.lognormal(size=shape) - np.exp(0.5)
 
 
 def now_and_then_far_off(generator: np.random.Generator, shape: tuple[int, ...]) -> Array:
@@ -92,6 +97,7 @@ def experiments(
             name: [
                 Job(
                     seed=seed,
+                    spec={"dataset": {}},
                     result=Result(
                         test_accuracy=accuracy,
                         test_loss=loss,
@@ -220,25 +226,32 @@ def test_whoever_stops_at_the_first_call_is_wrong_in_five_percent(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("variants", [1, 5, 21])
 @pytest.mark.parametrize("draw", [normal, heavy_tailed, skewed, now_and_then_far_off])
-def test_a_follow_up_of_the_best_of_a_pilot_is_wrong_in_five_percent(draw: Draw) -> None:
+def test_a_follow_up_of_the_best_of_a_pilot_is_wrong_in_five_percent(
+    draw: Draw, variants: int, record_property: Callable[[str, object], None]
+) -> None:
     """Five pairs call nothing; the variant that looks best runs again with fresh seeds, tested alone."""
     wrong = []
-    for rows in experiments(MANY, draw, seeds=15):
-        pilot = judge(rows, Regime.FIXED, 5)
-        assert not any(map(calls, pilot.values()))
-        best = max(pilot, key=lambda name: metrics(pilot[name])[0].mean)
-        again = {name: rows[name][5:] for name in ("a", best)}
-        wrong.append(calls(judge(again)[best]))
+    for values in draw_runs(2 * MANY, draw, variants=variants, seeds=15):
+        differences = find_differences(values)
+        assert not calls_anything(differences, Regime.FIXED, 5)
+        best = int(differences[::2, :5].mean(axis=1).argmax())
+        wrong.append(calls_anything(differences[2 * best : 2 * best + 2, 5:], Regime.FIXED, SEEDS))
+    record_property("share", float(np.mean(wrong)))
     assert np.mean(wrong) <= 0.055
 
 
 @pytest.mark.slow
-def test_skewed_differences_are_significant_too_often() -> None:
+@pytest.mark.parametrize(("draw", "documented"), [(exponential, 0.15), (centred_log_normal, 0.34)])
+def test_skewed_differences_are_significant_too_often(
+    draw: Draw, documented: float, record_property: Callable[[str, object], None]
+) -> None:
     """The limitation that the documentation names: here no variant's mean differs from the baseline's."""
-    simulated = experiments(MANY, lopsided, steady_baseline=True)
-    share = np.mean([any(map(calls, judge(rows).values())) for rows in simulated])
-    assert share == pytest.approx(LOPSIDED, abs=0.02)
+    simulated = draw_runs(2 * MANY, draw, steady_baseline=True)
+    share = np.mean([calls_anything(find_differences(values), Regime.FIXED, SEEDS) for values in simulated])
+    record_property("share", float(share))
+    assert share == pytest.approx(documented, abs=0.025)
 
 
 @pytest.mark.slow
@@ -248,18 +261,42 @@ def test_true_differences_do_not_raise_the_error_rate_of_others() -> None:
     assert np.mean(false) <= 0.05
 
 
-@pytest.mark.parametrize("number", [200, pytest.param(MANY, marks=pytest.mark.slow)])
-def test_intervals_have_their_nominal_coverage(number: int) -> None:
-    drawn = [judge(rows)["b"] for rows in experiments(number, normal, {"b": 0.3})]
+def compute_coverage(number: int, draw: Draw) -> Array:
+    """Of the 95 % intervals of the four differences, each for itself."""
     truths = (0.3, 0.0, 0.0, 0.0)
-    covered = np.mean(
-        [
-            [covers(difference, truth) for difference, truth in zip(metrics(contrast), truths, strict=True)]
-            for contrast in drawn
-        ],
-        0,
-    )
-    assert covered == pytest.approx(0.95, abs=3 * np.sqrt(0.95 * 0.05 / number))
+    covered = [
+        [covers(difference, truth) for difference, truth in zip(metrics(contrast), truths, strict=True)]
+        for contrast in (judge(rows)["b"] for rows in experiments(number, draw, {"b": 0.3}, variants=1))
+    ]
+    return np.asarray(np.mean(covered, axis=0))
+
+
+def test_intervals_have_about_their_nominal_coverage() -> None:
+    assert compute_coverage(200, normal) == pytest.approx(0.95, abs=3 * np.sqrt(0.95 * 0.05 / 200))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("draw", [normal, heavy_tailed, skewed, now_and_then_far_off])
+def test_intervals_have_their_nominal_coverage(
+    draw: Draw, record_property: Callable[[str, object], None]
+) -> None:
+    coverage = compute_coverage(MANY, draw)
+    record_property("coverage", coverage.round(3).tolist())
+    # Outliers widen an interval more than they move its middle.
+    assert coverage.min() >= 0.94
+    assert draw is not normal or coverage.max() <= 0.96
+
+
+@pytest.mark.slow
+def test_an_interval_of_a_scatter_has_its_nominal_coverage() -> None:
+    """From which the range of "about N more seeds" is computed; where scatter is normal, and there only."""
+    generator = np.random.default_rng(0)
+    for n in (6, 10):
+        intervals = [
+            compute_sd_interval(float(generator.normal(size=n).std(ddof=1)), n) for _ in range(5 * MANY)
+        ]
+        covered = np.mean([interval.low <= 1 <= interval.high for interval in intervals])
+        assert 0.94 <= covered <= 0.96
 
 
 @pytest.mark.slow
@@ -289,13 +326,18 @@ def test_simultaneous_intervals_hold_all_true_differences_together(
 
 
 @pytest.mark.slow
-def test_a_reported_detectable_difference_has_80_percent_power() -> None:
+def test_a_reported_detectable_difference_has_about_80_percent_power(
+    record_property: Callable[[str, object], None],
+) -> None:
     # A difference's standard deviation: the noise of two runs; the seed's part cancels.
     sd = 100 * SCATTER[0] * np.sqrt(4)
     gain = compute_detectable_difference(sd, SEEDS, level=Plan(Regime.FIXED).level / 10)
     verdicts = [metrics(judge(rows)["b"])[0].call for rows in experiments(MANY, normal, {"b": gain})]
-    # One test of the largest t finds a little more than the level that is computed with.
-    assert 0.78 <= np.mean([verdict == "higher" for verdict in verdicts]) <= 0.87
+    power = np.mean([verdict == "higher" for verdict in verdicts])
+    record_property("power", float(power))
+    # Computed at the level of a Bonferroni-corrected t test, which one test of the largest t is not: it gains
+    # where metrics are correlated, and loses by what it does against the effects of others.
+    assert 0.75 <= power <= 0.87
     assert "lower" not in verdicts
 
 

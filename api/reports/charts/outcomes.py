@@ -16,9 +16,13 @@ from api.reports.schemas import Comparison, Contrast, Difference, VariantReport
 MAX_ROWS = 30
 _BETTER, _WORSE = drawing.COLOURS[0], drawing.COLOURS[1]
 _ROW_HEIGHT = 0.46
+_STACK_HEIGHT = 0.2
+"""Of a row: over how much dots of equal values are stacked."""
 _LABEL_LENGTH = 58
 _LABEL_SPACING = 0.13
-"""Inches between the numbers that label points at the right edge."""
+"""Inches between the numbers that label points one above the other."""
+_COLUMN_WIDTH = 0.06
+"""Points nearer than this share of the horizontal axis would have overlapping numbers."""
 
 
 def find_contrasted(comparison: Comparison) -> list[Contrast]:
@@ -87,7 +91,7 @@ def draw_seeds(comparison: Comparison) -> Figure:
     axes.grid(axis="x")
     axes.spines["left"].set_visible(False)
     axes.margins(x=0.05)
-    axes.xaxis.set_major_locator(MaxNLocator(6))
+    axes.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
     axes.set_xlabel("test accuracy, %")
     entries = [(Line2D([], [], marker="o", linestyle="", color="black"), "a seed")]
     if len(variants) > 1 and before:
@@ -106,19 +110,33 @@ def _draw_seed_row(axes: Axes, row: int, variant: VariantReport, before: Mapping
     """The variant's seeds, and above them the baseline's seeds that they are paired with."""
     upper, lower = row - 0.14, row + 0.2
     after = _get_accuracies(variant)
-    pairs = [(before[seed], after[seed]) for seed in sorted(before.keys() & after.keys())]
+    old = _stack_ties({seed: before[seed] for seed in after if seed in before}, upper, -_STACK_HEIGHT)
+    new = _stack_ties(after, lower, _STACK_HEIGHT)
     for better, colour, dash in ((True, _BETTER, "-"), (False, _WORSE, (0, (2, 1.5)))):
-        lines = [[(old, upper), (new, lower)] for old, new in pairs if (new > old) == better]
+        lines = [[old[seed], new[seed]] for seed in sorted(old) if (after[seed] > before[seed]) == better]
         # One collection: drawing a hundred lines one by one would take longer than the rest of the chart.
         axes.add_collection(LineCollection(lines, linewidths=1, colors=colour, linestyles=[dash]))
-    paired = [before[seed] for seed in after if seed in before]
     axes.plot(
-        paired, [upper] * len(paired), "o", color="black", markerfacecolor="white", markersize=4,
-        markeredgewidth=0.9,
+        [x for x, _ in old.values()], [y for _, y in old.values()], "o", color="black",
+        markerfacecolor="white", markersize=4, markeredgewidth=0.9,
     )  # fmt: skip
-    axes.plot(list(after.values()), [lower] * len(after), "o", color="black", markersize=4)
+    axes.plot([x for x, _ in new.values()], [y for _, y in new.values()], "o", color="black", markersize=4)
     mean = sum(after.values()) / len(after)
     axes.plot([mean], [lower], marker="|", markersize=11, markeredgewidth=2, color="black", linestyle="")
+
+
+def _stack_ties(values: Mapping[int, float], y: float, height: float) -> dict[int, tuple[float, float]]:
+    """Where each seed's dot lies: equal values one beside the other, from `y` on over `height`."""
+    seeds_by_value: dict[float, list[int]] = {}
+    for seed, value in values.items():
+        seeds_by_value.setdefault(value, []).append(seed)
+    most = max(map(len, seeds_by_value.values()), default=1)
+    step = height / max(3, most)
+    return {
+        seed: (value, y + step * index)
+        for value, seeds in seeds_by_value.items()
+        for index, seed in enumerate(seeds)
+    }
 
 
 def _get_accuracies(variant: VariantReport) -> dict[int, float]:
@@ -126,24 +144,26 @@ def _get_accuracies(variant: VariantReport) -> dict[int, float]:
 
 
 def draw_cost(comparison: Comparison) -> Figure:
-    """Mean test accuracy against mean seconds of training; numbers at the right edge refer to the legend."""
+    """Mean test accuracy against mean seconds of training, each with its interval; the legend has numbers."""
     variants = find_finished(comparison)[:MAX_ROWS]
-    # High enough for the numbers at the edge.
+    # High enough for the numbers, should all points lie one above the other.
     height = max(2.2, _LABEL_SPACING * len(variants))
     figure, axes = drawing.create_figure(height, right=0.4, keys=len(variants))
     points = []
     entries = []
     for index, variant in enumerate(variants):
         assert variant.metrics is not None  # noqa: S101 (it has finished)
-        seconds, accuracy = variant.metrics.training_seconds.mean, variant.metrics.test_accuracy
+        seconds, accuracy = variant.metrics.training_seconds, variant.metrics.test_accuracy
         # A different shift for each eight variants, so that no two have both colour and marker in common.
         marker = drawing.MARKERS[(index + index // drawing.MAX_LINES) % len(drawing.MARKERS)]
         style: dict[str, Any] = {"color": drawing.COLOURS[index % drawing.MAX_LINES], "marker": marker}
-        axes.plot([seconds], [100 * accuracy.mean], markersize=6, linestyle="", **style)
+        x, y = seconds.mean, 100 * accuracy.mean
+        axes.plot([x], [y], markersize=6, linestyle="", **style)
         if accuracy.low is not None and accuracy.high is not None:
-            interval = [100 * accuracy.low, 100 * accuracy.high]
-            axes.plot([seconds, seconds], interval, color=style["color"], linewidth=0.9)
-        points.append((seconds, 100 * accuracy.mean))
+            axes.plot([x, x], [100 * accuracy.low, 100 * accuracy.high], color=style["color"], linewidth=0.9)
+        if seconds.low is not None and seconds.high is not None:
+            axes.plot([max(0.0, seconds.low), seconds.high], [y, y], color=style["color"], linewidth=0.9)
+        points.append((x, y))
         entries.append((Line2D([], [], linestyle="", **style), f"{index + 1} {variant.name}"))
     axes.margins(x=0.08, y=0.12)
     axes.set_xlabel("training, seconds a model")
@@ -155,19 +175,22 @@ def draw_cost(comparison: Comparison) -> Figure:
 
 
 def _draw_numbers(axes: Axes, points: Sequence[tuple[float, float]], height: float) -> None:
-    """Number the points beyond the right edge, without overlaps, each with a thin line to its point."""
-    low, high = axes.get_ylim()
-    right = axes.get_xlim()[1]
+    """Number the points at their right, without overlaps among points that lie one above the other."""
+    (left, right), (low, high) = axes.get_xlim(), axes.get_ylim()
     spacing = (high - low) * _LABEL_SPACING / height
-    heights = drawing.resolve_overlaps([y for _, y in points], low, high, spacing)
-    for position, ((x, y), label_y) in enumerate(zip(points, heights, strict=True), start=1):
-        axes.plot([x, right], [y, label_y], color="#aaaaaa", linewidth=0.5, zorder=1, clip_on=False)
-        axes.annotate(
-            str(position), (right, label_y), xytext=(3, 0), textcoords="offset points", va="center",
-            fontsize=7.5, annotation_clip=False,
-        )  # fmt: skip
-    axes.set_xlim(right=right)
-    axes.set_ylim(low, high)
+    column: list[int] = []
+    order = sorted(range(len(points)), key=lambda index: points[index][0])
+    for index, following in zip(order, [*order[1:], None], strict=True):
+        column.append(index)
+        if following is not None and points[following][0] - points[index][0] < _COLUMN_WIDTH * (right - left):
+            continue
+        heights = drawing.resolve_overlaps([points[each][1] for each in column], low, high, spacing)
+        for each, label_y in zip(column, heights, strict=True):
+            axes.annotate(
+                str(each + 1), (points[each][0], label_y), xytext=(5, 4), textcoords="offset points",
+                va="center", fontsize=7.5, annotation_clip=False,
+            )  # fmt: skip
+        column = []
 
 
 def _draw_row_label(axes: Axes, y: float, name: str) -> None:

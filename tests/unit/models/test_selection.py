@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from models.selection import VariantMeans, choose_variant, compute_chance_loss
+from models.selection import VariantMeans, choose_variant, compute_chance_loss, is_at_chance
 
 
 def document(seeds: int = 3, **changes: Any) -> dict[str, Any]:
@@ -62,3 +62,10 @@ def test_where_nothing_can_be_chosen_the_reason_is_given(
 def test_chance_depends_on_the_number_of_classes() -> None:
     assert compute_chance_loss(10) == pytest.approx(2.302585)
     assert compute_chance_loss(2) < compute_chance_loss(62)
+
+
+def test_guessing_a_class_is_chance_and_more_than_its_scatter_is_not() -> None:
+    assert is_at_chance(0.1, 10, 1000)
+    assert is_at_chance(0.128, 10, 1000)
+    assert not is_at_chance(0.13, 10, 1000)
+    assert not is_at_chance(0.128, 10, 10_000)

@@ -36,8 +36,8 @@ def test_rows_are_variants_in_their_order_and_columns_are_seeds() -> None:
     )
     assert table.seeds == (7, 10)
     assert [(row.variant, row.is_baseline, row.mean) for row in table.rows] == [
-        ("b", False, "92.50"),
-        ("a", True, "90.00"),
+        ("b", False, "95.00 (1)"),
+        ("a", True, "90.00 (1)"),
     ]
     assert [cell and cell.text for row in table.rows for cell in row.cells] == [
         "90.00",
@@ -45,6 +45,27 @@ def test_rows_are_variants_in_their_order_and_columns_are_seeds() -> None:
         None,
         "90.00",
     ]
+
+
+def test_means_are_over_the_seeds_that_all_variants_with_results_have() -> None:
+    runs = [
+        *(make_run("a", seed, test_accuracy=0.9 + 0.02 * seed) for seed in range(3)),
+        *(make_run("b", seed, test_accuracy=0.8 + 0.02 * seed) for seed in range(2)),
+        make_unfinished_run("b", 2, JobState.RUNNING),
+        *(make_unfinished_run("c", seed, JobState.FAILED) for seed in range(3)),
+    ]
+    table = build_run_table(runs, ["a", "b", "c"], baseline="a")
+    assert [row.mean for row in table.rows] == ["91.00 (2)", "81.00 (2)", None]
+    finished = build_run_table([run for run in runs if run.variant == "a"], ["a"], baseline="a")
+    assert finished.rows[0].mean == "92.00"
+
+
+def test_a_model_at_chance_level_is_flagged_in_words() -> None:
+    run = make_run("a", test_accuracy=0.1)
+    ((cell,),) = (row.cells for row in build_run_table([run], ["a"], baseline="a", chance=[run.job_id]).rows)
+    assert cell is not None
+    assert cell.flag == "chance"
+    assert cell.title.endswith("no better than chance")
 
 
 def test_states_differ_without_colour() -> None:

@@ -263,6 +263,37 @@ def test_cost_is_on_the_horizontal_axis_and_accuracy_on_the_vertical_one() -> No
         assert [(pytest.approx(seconds), pytest.approx(accuracy))] in drawn
 
 
+def test_cost_has_an_interval_in_either_direction() -> None:
+    comparison = comparisons.full()
+    drawn = lines(CHARTS["cost"].draw(comparison))
+    for variant in comparison.variants:
+        assert variant.metrics is not None
+        seconds, accuracy = variant.metrics.training_seconds, variant.metrics.test_accuracy
+        x, y = pytest.approx(seconds.mean), pytest.approx(100 * accuracy.mean)
+        assert [(pytest.approx(seconds.low), y), (pytest.approx(seconds.high), y)] in drawn
+        ends = [(x, pytest.approx(100 * (end or 0))) for end in (accuracy.low, accuracy.high)]
+        assert ends in drawn
+
+
+def test_equal_accuracies_do_not_hide_each_other() -> None:
+    comparison = comparisons.full(seeds=6)
+    variants = [
+        variant.model_copy(
+            update={
+                "seeds": [
+                    seed.model_copy(update={"result": seed.result.model_copy(update={"test_accuracy": 0.9})})
+                    for seed in variant.seeds
+                ]
+            }
+        )
+        for variant in comparison.variants
+    ]
+    drawn = lines(CHARTS["accuracy-by-seed"].draw(comparison.model_copy(update={"variants": variants})))
+    dots = [line for line in drawn if len(line) == 6]
+    assert dots
+    assert all(len(set(line)) == 6 for line in dots)
+
+
 def test_every_gap_is_drawn_beside_the_baselines() -> None:
     names = [f"v{number}" for number in range(30)]
     comparison = comparisons.full(names)

@@ -158,3 +158,13 @@ def test_the_methods_name_regime_level_family_and_margin() -> None:
     many = report({"a": 0.03}, scatter=[*SCATTER, *SCATTER, 0.001])
     assert len(many.seeds) > EXACT_UP_TO
     assert "20,000 drawn sign flips" in many.methods
+
+
+def test_a_variant_whose_every_job_failed_says_why() -> None:
+    jobs = {
+        name: [job(name, seed, outcome) for seed in range(3)]
+        for name, outcome in (("a", 0.9), ("b", "failed"))
+    }
+    (built,) = compared(jobs).contrasts
+    assert built.verdict.endswith("All 3 jobs failed (diverged: the loss is NaN).")
+    assert "yet" not in built.verdict
