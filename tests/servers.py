@@ -19,7 +19,7 @@ from redis import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 from sqlalchemy import make_url
 
-from models.store.tables import Base
+from models.store.base import Base
 
 START_SECONDS = 20
 
