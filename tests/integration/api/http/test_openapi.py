@@ -48,13 +48,6 @@ def problem_codes(document: Document, responses: Document, status: str) -> set[s
     return set(examples)
 
 
-def test_an_interval_is_described_as_what_it_is(document: Document) -> None:
-    schemas = document["components"]["schemas"]
-    texts = [schemas[name]["description"] for name in ("Interval", "MetricSummary")]
-    texts.append(schemas["Difference"]["properties"]["low"]["description"])
-    assert all("of many such experiments 95 %" in " ".join(text.split()) for text in texts)
-
-
 def contents(document: Document) -> Iterator[tuple[str, str, Document]]:
     """Every format of every request and response: operation id, location, and description."""
     for operation in operations(document):
@@ -259,3 +252,10 @@ KEYWORDS = {
     "type",
     "uniqueItems",
 }
+
+
+def test_an_interval_is_described_as_what_it_is(document: Document) -> None:
+    schemas = document["components"]["schemas"]
+    texts = [schemas[name]["description"] for name in ("Interval", "MetricSummary")]
+    texts.append(schemas["Difference"]["properties"]["low"]["description"])
+    assert all("of many such experiments 95 %" in " ".join(text.split()) for text in texts)
