@@ -70,27 +70,28 @@ def auto_extending(database: Database, experiment_id: str) -> bool:
         return get_experiment(session, experiment_id).auto_extending
 
 
-def test_seeds_are_added_until_the_interval_is_narrow_enough(database: Database) -> None:
+def test_twelve_seeds_are_added_after_the_interval_is_narrow_enough(database: Database) -> None:
     experiment_id = create(database)
-    # Half the interval's width is t(5) sd / sqrt(6) = 0.2 at first, twice the target.
-    finish(database, experiment_id, scatter=0.2 / 1.15)
-    new = extend(database)
-    assert {job.experiment_id for job in new} == {experiment_id}
-    assert len(new) == 2 * 10, "as many as one step may add, of both variants"
-    assert seeds(database, experiment_id) == set(range(ENOUGH + 10))
-    assert extend(database) == [], "not while jobs are under way"
-    assert auto_extending(database, experiment_id)
-    finish(database, experiment_id, scatter=0.2 / 1.15)
+    scatter = 0.2 / 1.15
+    # Ten at least. Half the width is then t(9) sd / sqrt(10) = 0.131, which takes 17 pairs to be 0.1; with 15
+    # it is 2.14 x 0.18 / 3.87 for the first time, so that 27 are enough.
+    for total in (10, 17, 27):
+        finish(database, experiment_id, scatter=scatter)
+        new = extend(database)
+        assert {job.experiment_id for job in new} == {experiment_id}
+        assert seeds(database, experiment_id) == set(range(total))
+        assert len(get_document(database, experiment_id)["seeds"]) == total
+        assert extend(database) == [], "not while jobs are under way"
+        assert auto_extending(database, experiment_id)
+    finish(database, experiment_id, scatter=scatter)
     assert extend(database) == []
-    assert not auto_extending(database, experiment_id), "16 pairs are enough: 2.13 x 0.18 / 4 < 0.1"
-    with database.read() as session:
-        assert len(get_experiment(session, experiment_id).document["seeds"]) == ENOUGH + 10
+    assert not auto_extending(database, experiment_id)
 
 
-def test_never_judged_by_fewer_than_six_pairs(database: Database) -> None:
+def test_a_width_is_never_judged_by_fewer_than_ten_pairs(database: Database) -> None:
     experiment_id = create(database, replicates=2)
     finish(database, experiment_id, scatter=0.0)
-    assert len(extend(database)) == 2 * (ENOUGH - 2)
+    assert len(extend(database)) == 2 * (10 - 2)
 
 
 def test_the_job_budget_is_respected(database: Database) -> None:
