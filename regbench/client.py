@@ -14,7 +14,7 @@ from regbench.base import ChartFormat, Document, Edit, Items, Page, PredictionFo
 from regbench.connection import Connection, parse_retry_after
 from regbench.documents import is_experiment, to_body, to_document
 from regbench.errors import Unreachable, WaitTimeout
-from regbench.reports import Report
+from regbench.reports import BiasVariance, Report
 from regbench.resources import (
     CostEstimate,
     Dataset,
@@ -242,6 +242,10 @@ class Regbench:
         path = f"/v1/experiments/{experiment_id}/charts/{name}"
         query = {"format": form} | ({} if width is None else {"width": str(width)})
         return self._http.request("GET", path, params=query).content
+
+    def bias_variance(self, experiment_id: str) -> BiasVariance:
+        """Bias and variance over the parts of an experiment's training data."""
+        return self._get(f"/v1/experiments/{experiment_id}/bias-variance", BiasVariance)
 
     def report_of_jobs(self, job_ids: Sequence[str], form: ReportFormat) -> bytes:
         """The same comparison over any finished jobs."""

@@ -148,3 +148,12 @@ def _import_pandas() -> Any:
             "Install it with `pip install pandas`, or use report.rows().",
         ) from None
     return pandas
+
+
+class BiasVariance(Resource):
+    """Bias and variance of each variant over training sets; `reason` where `items` is None."""
+
+    items: list[dict[str, Any]] | None
+    reason: str | None
+    intervals: str | None
+    headline: str | None

@@ -5,6 +5,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from api.reports import bias_variance as bias_variance
     from api.reports import charts as charts
     from api.reports import comparison as comparison
     from api.reports import csv_table as csv_table
@@ -15,7 +16,18 @@ if TYPE_CHECKING:
     from api.reports import markdown as markdown
     from api.reports import onsets as onsets
 
-_MODULES = {"charts", "comparison", "csv_table", "curves", "grouping", "html", "latex", "markdown", "onsets"}
+_MODULES = {
+    "bias_variance",
+    "charts",
+    "comparison",
+    "csv_table",
+    "curves",
+    "grouping",
+    "html",
+    "latex",
+    "markdown",
+    "onsets",
+}
 
 
 def __getattr__(name: str) -> ModuleType:

@@ -7,6 +7,7 @@ from pydantic import Field, create_model
 
 from api.http.schemas import ResponseModel
 from api.jobs.schemas import Result
+from models.decompositions import BrierParts, CrossEntropyParts, VarianceSources, ZeroOneParts
 from models.experiments import Regime
 from models.metrics import CONTRASTED, REPORTED
 from models.records import DiagnosticsRecord
@@ -370,3 +371,26 @@ class ChartList(ResponseModel):
     """All charts of a report; those without data answer 404."""
 
     items: list[ChartCard]
+
+
+class BiasVarianceItem(ResponseModel):
+    """Bias and variance of one variant at one point of the axes."""
+
+    variant: str
+    point: dict[str, Any] | None
+    parts: int
+    seeds: int = Field(description="With a result on every part")
+    cross_entropy: CrossEntropyParts | None = None
+    brier: BrierParts | None = None
+    zero_one: ZeroOneParts | None = None
+    due_to: VarianceSources | None = None
+    reason: str | None = Field(None, description="Why a field is null")
+
+
+class BiasVarianceReport(ResponseModel):
+    """Bias and variance over training sets; `items` is null where there are fewer than two parts."""
+
+    items: list[BiasVarianceItem] | None
+    reason: str | None = Field(description="Why `items` is null")
+    intervals: str | None = Field(description="What the intervals are over")
+    headline: str | None = Field(description="The answer in a sentence, about the cross-entropy")

@@ -4,6 +4,9 @@ from itertools import islice
 from typing import Annotated
 
 import typer
+from rich.console import Console
+from rich.table import Column, Table
+from rich.text import Text
 
 from regbench.base import Document, to_one_line
 from regbench.cli.completion import complete_experiments, complete_presets
@@ -76,8 +79,8 @@ def _submit(document: Document, *, watch: bool, dry_run: bool, url: str | None, 
     code = watch_until_finished(url, [created.id]) if watch else 0
     if watch:
         with connect(url) as client:
-            headline = client.experiment(created.id).headline
-        if headline:
+            headlines = client.experiment(created.id).headline, client.bias_variance(created.id).headline
+        for headline in filter(None, headlines):
             echo_message(to_one_line(headline))
     echo_message(f"Report: regbench report {created.id}")
     echo_message(f"Page:   {client.base_url}/experiments/{created.id}")
@@ -195,6 +198,35 @@ def confirm(
     if seeds is not None:
         document["seeds"] = parse_seeds(seeds)
     _submit(document, watch=watch, dry_run=dry_run, url=url, as_json=as_json)
+
+
+@experiment.command("bias-variance")
+def show_bias_variance(experiment_id: ExperimentId, url: Url = None, as_json: AsJson = False) -> None:
+    """Show bias and variance of each variant over the parts of the training data, in nats of cross-entropy.
+
+    \b
+    Example:
+      regbench experiment bias-variance exp_1
+    """
+    with connect(url) as client:
+        answer = client.bias_variance(experiment_id)
+    if as_json:
+        write_json(answer)
+        return
+    if answer.items is None:
+        echo_message(f"No bias and variance: {answer.reason}")
+        raise typer.Exit(1)
+    parts = ("mean_loss", "bias", "variance")
+    table = Table("variant", *(Column(part.replace("_", " "), justify="right") for part in parts))
+    for item in answer.items:
+        point = [f"{field} {value}" for field, value in (item["point"] or {}).items()]
+        loss = item["cross_entropy"]
+        cells = [f"{loss[part]['value']:.4f}" if loss else "-" for part in parts]
+        # Text: a variant's name is no markup.
+        table.add_row(Text(to_one_line(", ".join([item["variant"], *point]))), *cells)
+    Console().print(table)
+    for sentence in filter(None, (answer.headline, answer.intervals)):
+        typer.echo(sentence)
 
 
 def presets(url: Url = None, as_json: AsJson = False) -> None:

@@ -204,7 +204,15 @@ def _experiments(recorder: Recorder, database: Database) -> None:
         finish_job(
             database, job, result=result_record(epochs_run=2, test_accuracy=0.96 + number / 500), epochs=2
         )
-    for path in ("", "/events", "/report", "/curves", "/charts", "/charts/accuracy-by-seed"):
+    for path in (
+        "",
+        "/events",
+        "/report",
+        "/curves",
+        "/charts",
+        "/charts/accuracy-by-seed",
+        "/bias-variance",
+    ):
         recorder.request("GET", here + path)
     for form in ("md", "csv", "html"):
         recorder.request("GET", f"{here}/report?format={form}")

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from scipy.special import log_softmax
 
-from models.bias_variance import Measured, decompose
+from models.bias_variance import decompose
+from models.decompositions import Measured
 from models.statistics import compute_mean_interval
 
 LABELS = np.array([0, 1, 1])

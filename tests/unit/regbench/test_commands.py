@@ -69,6 +69,18 @@ def run(service: Service, *arguments: str, stdin: str = "") -> Any:
     return CliRunner().invoke(app, list(arguments), input=stdin, env={"REGBENCH_URL": service.url})
 
 
+_LOSS = {part: {"value": 0.5, "low": None, "high": None} for part in ("mean_loss", "bias", "variance")}
+BIAS_VARIANCE = {
+    "items": [
+        {"variant": "[red]", "point": {"/model/hidden_units": [2]}, "cross_entropy": _LOSS},
+        {"variant": "unfinished", "point": None, "cross_entropy": None},
+    ],
+    "reason": None,
+    "intervals": "over images",
+    "headline": "The loss is lowest with [red].",
+}
+
+
 @pytest.fixture
 def full(service: Service) -> Service:
     """A service with one finished job in one experiment."""
@@ -85,6 +97,7 @@ def full(service: Service) -> Service:
     service.answer("POST /v1/experiments", (202, EXPERIMENT))
     service.answer("POST /v1/experiments/exp_1/extend", (202, EXPERIMENT))
     service.answer("GET /v1/experiments/exp_1/report", (200, b'{"title": "dropout"}'))
+    service.answer("GET /v1/experiments/exp_1/bias-variance", (200, BIAS_VARIANCE))
     service.answer("GET /v1/techniques", (200, {"items": [CARD]}))
     service.answer("GET /v1/techniques/l2", (200, CARD))
     service.answer("GET /v1/presets", (200, {"items": [PRESET]}))
@@ -110,6 +123,7 @@ def full(service: Service) -> Service:
         "experiment show exp_1",
         "experiment extend exp_1 --seeds 5",
         "experiment confirm exp_1 --variant dropout",
+        "experiment bias-variance exp_1",
         "report exp_1",
         "presets",
         "techniques",
@@ -387,3 +401,14 @@ def test_names_and_ids_are_completed(full: Service, monkeypatch: pytest.MonkeyPa
 def test_without_a_service_there_are_no_completions(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("REGBENCH_URL", "http://127.0.0.1:9")
     assert complete_ids("") == []
+
+
+def test_bias_and_variance_are_a_table_and_a_sentence(full: Service) -> None:
+    result = run(full, "experiment", "bias-variance", "exp_1")
+    assert "[red], /model/hidden_units [2]" in result.stdout
+    assert "0.5000" in result.stdout
+    assert "The loss is lowest with [red]." in result.stdout
+    nothing = {"items": None, "reason": "no parts", "intervals": None, "headline": None}
+    full.answer("GET /v1/experiments/exp_1/bias-variance", (200, nothing))
+    result = run(full, "experiment", "bias-variance", "exp_1")
+    assert (result.exit_code, "no parts" in result.stderr) == (1, True)

@@ -35,8 +35,9 @@ def test_presets_are_valid(name: str, overrides: Document, settings: Settings) -
     assert spec.name == name
     assert spec.check_variants() == []
     runs = spec.build_runs()
-    assert len(runs) == len(spec.variants) * len(spec.run_seeds) <= settings.max_experiment_jobs
-    assert {job.dataset.name for _, job in runs} == {"mnist_5k" if overrides else "mnist"}
+    assert len(runs) == len(spec.variants) * len(spec.run_seeds) * (spec.parts or 1)
+    assert len(runs) <= settings.max_experiment_jobs
+    assert {job.dataset.name for _, job in runs} == {"mnist_5k" if overrides or spec.parts else "mnist"}
     # Equal hashes are equal weights: a variant that repeats another would be trained in vain.
     assert len({job.spec_hash for _, job in runs}) == len(runs)
     for _, job in runs:
