@@ -91,6 +91,12 @@ class Settings(BaseSettings):
         le=36_500,
         description="Days after which a finished job's model and predictions are removed; 0: never",
     )
+    keep_datasets_days: float = Field(
+        0.0,
+        ge=0,
+        le=36_500,
+        description="Days without a job after which `regbench prune` removes an uploaded dataset; 0: never",
+    )
     max_parameters: int = Field(20_000_000, ge=1, description="Maximum parameters of a job's network")
     max_training_flops: float = Field(1e16, gt=0, description="Maximum floating-point operations of a job")
     max_memory_mb: int = Field(

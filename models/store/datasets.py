@@ -6,9 +6,10 @@ or removes a name holds the digest's lock while it is decided whether the file s
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session
 
 from models.artifacts import ArtifactStore, get_dataset_file
@@ -143,7 +144,7 @@ def delete_dataset(session: Session, store: ArtifactStore, owner: str, name: str
     """
     dataset = get_dataset(session, owner, name)
     lock_content(session, owner, dataset.digest)
-    query = select(Job.id).where(Job.owner == owner, Job.dataset == name, Job.state.in_(UNFINISHED))
+    query = _select_jobs(dataset).where(Job.state.in_(UNFINISHED))
     if job_id := session.scalar(query.limit(1)):
         raise Conflict(f"Job {job_id} has not ended and needs the dataset {name}; cancel it, or wait for it.")
     session.delete(dataset)
@@ -152,3 +153,20 @@ def delete_dataset(session: Session, store: ArtifactStore, owner: str, name: str
     if session.scalar(others, execution_options=UNFILTERED) is None:
         # Before the commit: where the store cannot be reached, the dataset stays.
         store.remove(get_dataset_file(dataset.digest))
+
+
+def find_unused_datasets(session: Session, *, days: float) -> list[Dataset]:
+    """Datasets older than so many days, on which no job waits, trains or was submitted since."""
+    oldest = get_database_now(session) - timedelta(days=days)
+    return [
+        dataset
+        for dataset in session.scalars(select(Dataset).where(Dataset.created_at < oldest))
+        if session.scalar(
+            _select_jobs(dataset).where((Job.created_at >= oldest) | Job.state.in_(UNFINISHED)).limit(1)
+        )
+        is None
+    ]
+
+
+def _select_jobs(dataset: Dataset) -> Select[str]:
+    return select(Job.id).where(Job.owner == dataset.owner, Job.dataset == dataset.name)

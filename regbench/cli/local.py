@@ -113,7 +113,7 @@ def prune(
     dry_run: Annotated[bool, typer.Option(help="Only show what would be removed.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Remove files that are no longer needed: checkpoints of ended jobs, and old models.
+    """Remove what is no longer needed: checkpoints of ended jobs, old models, unused datasets.
 
     \b
     Example:
@@ -122,11 +122,15 @@ def prune(
     from regbench.local import installation  # noqa: PLC0415 (needs the service's packages)
 
     with show_status("Checking the files"):
-        pruned = installation.prune(Settings(), days=days, dry_run=dry_run)
+        settings = Settings()
+        pruned = installation.prune(settings, days=days, dry_run=dry_run)
+        datasets = installation.prune_datasets(settings, dry_run=dry_run)
     if as_json:
-        write_json(asdict(pruned) | {"dry_run": dry_run})
+        write_json(asdict(pruned) | {"datasets": datasets, "dry_run": dry_run})
         return
     outcome = "would be removed" if dry_run else "removed"
+    if datasets:
+        typer.echo(f"Datasets {outcome}: {', '.join(datasets)}.")
     typer.echo(f"{pruned.files} file(s), {pruned.bytes / 1e6:.1f} MB {outcome}.")
     if pruned.unknown:
         typer.echo(

@@ -11,7 +11,7 @@ from models.artifacts import ArtifactStore
 from models.files import create_private_folder
 from models.scopes import Scope
 from models.settings import Settings
-from models.store import audit, keys
+from models.store import audit, datasets, keys
 from models.store.database import Database
 from models.store.tables import LOCAL_OWNER, ApiKey
 from regbench.local.home_lock import check_installed
@@ -61,6 +61,19 @@ def prune(settings: Settings, *, days: float | None, dry_run: bool) -> retention
     days = settings.keep_artifacts_days if days is None else days
     with closing(Database(settings)) as database:
         return retention.prune(database, ArtifactStore(settings), days=days, dry_run=dry_run)
+
+
+def prune_datasets(settings: Settings, *, dry_run: bool) -> list[str]:
+    """Remove uploaded datasets that were not used for REGBENCH_KEEP_DATASETS_DAYS; returns their names."""
+    if not settings.keep_datasets_days:
+        return []
+    names = []
+    with closing(Database(settings)) as database, database.write() as session:
+        for dataset in datasets.find_unused_datasets(session, days=settings.keep_datasets_days):
+            names.append(dataset.name)
+            if not dry_run:
+                datasets.delete_dataset(session, ArtifactStore(settings), dataset.owner, dataset.name)
+    return names
 
 
 def _open_migrated(settings: Settings) -> closing[Database]:

@@ -384,7 +384,13 @@ def test_keys_and_prune_print_json(database_settings: Settings) -> None:
     revoked = CliRunner().invoke(app, ["keys", "revoke", created["id"], "--json"])
     assert json.loads(revoked.stdout) == {"id": created["id"], "revoked": True}
     pruned = CliRunner().invoke(app, ["prune", "--dry-run", "--json"])
-    assert json.loads(pruned.stdout) == {"files": 0, "bytes": 0, "unknown": 0, "dry_run": True}
+    assert json.loads(pruned.stdout) == {
+        "files": 0,
+        "bytes": 0,
+        "unknown": 0,
+        "datasets": [],
+        "dry_run": True,
+    }
 
 
 def test_names_and_ids_are_completed(full: Service, monkeypatch: pytest.MonkeyPatch) -> None:
