@@ -38,7 +38,7 @@ from models.store.tables import LOCAL_OWNER
 log = logging.getLogger(__name__)
 
 LOGIN = "/login"
-PUBLIC_PATHS = {"/", LOGIN, "/logout", "/healthz", "/readyz", "/docs", "/openapi.json"}
+PUBLIC_PATHS = {"/", LOGIN, "/logout", "/healthz", "/readyz", "/docs", "/openapi.json", "/llms.txt"}
 """Paths that need no key: they show the release, and no user data."""
 _PUBLIC_PREFIXES = ("/problems/", "/static/")
 """Prefixes that need no key: pages about problems, styles and scripts."""

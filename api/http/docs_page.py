@@ -10,7 +10,7 @@ from html import escape
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
-from fastapi.responses import HTMLResponse
+from fastapi.responses import HTMLResponse, PlainTextResponse
 
 from api.http.etags import IfNoneMatch, build_not_modified, compute_document_etag, match_etag
 from api.http.root_path import add_root
@@ -25,6 +25,14 @@ _STYLE = (
     "details{border-bottom:1px solid #ddd}table{border-collapse:collapse}td{padding:.1rem 1rem .1rem 0;"
     "vertical-align:top}"
 )
+
+_FOR_MODELS = """\
+A job trains one network (`POST /v1/jobs`, `{}` is valid); an experiment trains variants with several
+seeds and compares them with a baseline (`POST /v1/experiments`, `{"preset": "dropout-vs-none",
+"replicates": 6}`). Ask for the cost first: `?dry_run=true`. Follow with `Prefer: wait=20` and `If-None-
+Match`, then read `/report?format=md`: quote its `headline` and `call`s, and claim no difference that
+they do not. Errors are RFC 9457 documents whose `errors` point to each field. `regbench mcp` serves the
+same as tools."""
 
 
 @router.get("/openapi.json")
@@ -70,6 +78,30 @@ def show_documentation(request: Request) -> HTMLResponse:
         f'<p>For programs: <a href="{add_root("/openapi.json")}">the OpenAPI document</a>.</p>'
     )
     return HTMLResponse(page + "".join(sections.values()), headers={"Content-Security-Policy": _POLICY})
+
+
+@router.get("/llms.txt")
+def show_llms_txt(request: Request) -> PlainTextResponse:
+    """What a language model needs to use the service, as Markdown (llmstxt.org)."""
+    document: dict[str, Any] = request.app.openapi()
+    lines = [
+        f"# {document['info']['title']}",
+        f"> {' '.join(document['info']['description'].split())}",
+        _FOR_MODELS,
+        "## Documents",
+        f"- [OpenAPI document]({add_root('/openapi.json')}): every operation with its schema and examples",
+        f"- [Reference]({add_root('/docs')}): the same as a page",
+        f"- [Techniques]({add_root('/v1/techniques')}): each with its parameters and pitfalls",
+        f"- [Presets]({add_root('/v1/presets')}): experiments that are ready to run",
+    ]
+    tag = ""
+    for path, operations in document["paths"].items():
+        for method, operation in operations.items():
+            if operation["tags"][0] != tag:
+                tag = operation["tags"][0]
+                lines.append(f"## {tag.capitalize()}")
+            lines.append(f"- `{method.upper()} {path}`: {operation['summary']}")
+    return PlainTextResponse("\n".join(lines) + "\n", media_type="text/markdown")
 
 
 def _render_table(rows: Sequence[tuple[str, ...]]) -> str:

@@ -18,6 +18,7 @@ from regbench.cli.experiments import experiment, presets
 from regbench.cli.jobs import cancel, jobs, pause, resume, retry, show
 from regbench.cli.keys import keys
 from regbench.cli.local import demo, doctor, prune, up
+from regbench.cli.mcp_server import mcp
 from regbench.cli.options import report_errors
 from regbench.cli.predict import download_test_predictions, predict
 from regbench.cli.reports import report
@@ -66,7 +67,7 @@ def handle_global_options(
 for command in (
     *(up, demo, submit, watch, jobs, show),
     *(cancel, pause, resume, retry, edit, delete),
-    *(report, predict, presets, techniques, doctor, prune),
+    *(report, predict, presets, techniques, doctor, prune, mcp),
 ):
     app.command()(command)
 app.command("test-predictions")(download_test_predictions)

@@ -133,7 +133,7 @@ def test_some_pages_need_no_key(guarded: TestClient) -> None:
     assert guarded.get("/healthz").status_code == 200
     missing = guarded.get("/v1/jobs").json()["type"]
     assert "regbench keys create" in guarded.get(missing).text
-    for path in ("/", "/docs", "/openapi.json"):
+    for path in ("/", "/docs", "/openapi.json", "/llms.txt"):
         assert guarded.get(path).status_code == 200
     assert guarded.get("/readyz").status_code in (200, 503)
 
@@ -280,7 +280,8 @@ def test_no_route_reveals_another_owners_rows(guarded: TestClient, database: Dat
             continue
         path = route.path.format_map(_Any(ids | {"chart": "differences", "name": "x"}))
         for method in sorted(route.methods or ()):
-            answer = guarded.request(method, path, headers=ours, json=BODIES.get(route.path))
+            body = BODIES.get(route.path, {} if method == "PATCH" else None)
+            answer = guarded.request(method, path, headers=ours, json=body)
             assert answer.status_code == 404, (method, route.path, answer.text)
             tried += 1
     assert tried >= 15
