@@ -62,11 +62,13 @@ def configure_logging(log_format: LogFormat) -> None:
     handler.setFormatter(JsonFormatter() if log_format == "json" else TextFormatter())
     root = logging.getLogger()
     root.handlers, root.level = [handler], logging.INFO
-    for name in ("uvicorn", "uvicorn.error", "uvicorn.access"):
+    # Not uvicorn.access, which `--no-access-log` has silenced.
+    for name in ("uvicorn", "uvicorn.error"):
         logger = logging.getLogger(name)
         logger.handlers, logger.propagate = [], True
-    # A line for each request that a client sends to others says nothing about this service.
-    logging.getLogger("httpx").setLevel(logging.WARNING)
+    # Lines for each request to a webhook and each check of the database's revision say nothing new.
+    for name in ("httpx", "alembic"):
+        logging.getLogger(name).setLevel(logging.WARNING)
 
 
 def _format_moment(record: logging.LogRecord) -> str:

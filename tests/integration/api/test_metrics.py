@@ -129,7 +129,10 @@ def test_c6_every_line_has_the_fields_of_its_context(
     root = logging.getLogger()
     monkeypatch.setattr(root, "handlers", [])
     monkeypatch.setattr(root, "level", logging.WARNING)
+    access = logging.getLogger("uvicorn.access")
+    monkeypatch.setattr(access, "propagate", False)
     configure_logging(log_format)
+    assert not access.propagate, "--no-access-log holds"
     with log_context(request_id="r1", job_id="job_1", owner=None):
         logging.getLogger("worker.runner").warning("it\nfailed: %d", 7)
     line = capsys.readouterr().err
