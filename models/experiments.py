@@ -16,15 +16,16 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from models.axes import Axes, apply_point, find_axis_errors, list_points
 from models.confounders import find_confounders
 from models.dataset_spec import Seed
 from models.documents import Document, merge_patch
 from models.identifiers import ID_PATTERN
 from models.metrics import METRICS
 from models.parts import PartCount, has_too_small_parts
-from models.run_key import NO_PART, RunKey
+from models.run_key import NO_PART, RunKey, format_point
 from models.spec import STORED, VISIBLE, WITHOUT_NUL, JobSpec, bound_length, get_validation_errors
-from models.stopping_rules import DecideRule, StoppingRule, WidthRule, get_closed
+from models.stopping_rules import DecideRule, StoppingRule, WidthRule
 
 MAX_VARIANT_NAME, MAX_EXPERIMENT_NAME = 100, 200
 """Letters."""
@@ -97,6 +98,7 @@ class ExperimentSpec(BaseModel):
         None, ge=1, le=MOST_SEEDS, description="Instead of `seeds`: the seeds 0 to replicates - 1"
     )
     parts: PartCount = None
+    axes: Axes = ()
     baseline: str | None = Field(
         None, description="The variant that others are compared with; null: the first"
     )
@@ -148,7 +150,11 @@ class ExperimentSpec(BaseModel):
         if value is not None or base is None:
             return value
         # Experiments from before this field shared one split.
-        return info.context is not STORED and bool(base.dataset.drawn_parts or info.data.get("parts"))
+        return info.context is not STORED and bool(
+            base.dataset.drawn_parts
+            or info.data.get("parts")
+            or any(axis.field.startswith("/dataset/") for axis in info.data.get("axes", ()))
+        )
 
     @model_validator(mode="after")
     def check_consistency(self) -> Self:
@@ -187,7 +193,11 @@ class ExperimentSpec(BaseModel):
                 "/stopping_rule/variant",
                 "name one of the variants that is not the baseline",
             ),
-            (self.stopping_rule and self.parts, "/stopping_rule", "leave it out where there are parts"),
+            (
+                self.stopping_rule and (self.parts or self.axes),
+                "/stopping_rule",
+                "leave it out where there are parts or axes",
+            ),
             (
                 isinstance(self.stopping_rule, DecideRule) and not others,
                 "/stopping_rule/kind",
@@ -215,12 +225,16 @@ class ExperimentSpec(BaseModel):
         return self.stopping_rule.closed if isinstance(self.stopping_rule, DecideRule) else {}
 
     @property
+    def points(self) -> list[Document]:
+        """The combinations of the axes' values, each value by its field; without axes an empty one."""
+        return list_points([{"field": axis.field, "values": axis.values} for axis in self.axes])
+
+    @property
     def planned_jobs(self) -> int:
         """How many runs there are."""
         seeds = len(self.run_seeds)
-        return sum(min(seeds, self.closed.get(variant.name, seeds)) for variant in self.variants) * (
-            self.parts or 1
-        )
+        runs = sum(min(seeds, self.closed.get(variant.name, seeds)) for variant in self.variants)
+        return runs * (self.parts or 1) * len(self.points)
 
     @property
     def baseline_name(self) -> str:
@@ -245,20 +259,32 @@ class ExperimentSpec(BaseModel):
             pydantic.ValidationError: a change does not make a valid specification; see `check_variants`.
         """
         return [
-            (key, self.build_run_spec(variant, seed, part))
+            (key, self.build_run_spec(variant, seed, part, point))
             for index, seed in enumerate(self.run_seeds)
             for part in range(self.parts or 1)
+            for point in self.points
             for variant in self.variants
             if index < self.closed.get(variant.name, MOST_SEEDS)
-            and (key := self._build_key(variant, seed, part)) not in existing
+            and (key := self._build_key(variant, seed, part, point)) not in existing
         ]
 
     def build_run_spec(
-        self, variant: Variant, seed: int, part: int = 0, *, context: dict[str, bool] | None = STORED
+        self,
+        variant: Variant,
+        seed: int,
+        part: int = 0,
+        point: Document | None = None,
+        *,
+        context: dict[str, bool] | None = STORED,
     ) -> JobSpec:
-        """The specification of one run; `check_variants` refuses what may not be submitted."""
+        """The specification of one run, of the first point unless one is given.
+
+        `check_variants` refuses what may not be submitted.
+        """
         document = merge_patch(self.base.model_dump(mode="json"), variant.changes)
-        document |= {"seed": seed, "name": self._build_key(variant, seed, part).name}
+        point = self.points[0] if point is None else point
+        apply_point(document, point)
+        document |= {"seed": seed, "name": self._build_key(variant, seed, part, point).name}
         # A variant may have replaced all of it.
         dataset = document.setdefault("dataset", {})
         if isinstance(dataset, dict):
@@ -269,8 +295,31 @@ class ExperimentSpec(BaseModel):
         # Through JSON, so that a change is judged exactly as a posted job is.
         return JobSpec.model_validate_json(json.dumps(document), context=context)
 
-    def _build_key(self, variant: Variant, seed: int, part: int) -> RunKey:
-        return RunKey(variant.name, seed, part=part if self.parts else NO_PART)
+    def _build_key(self, variant: Variant, seed: int, part: int, point: Document) -> RunKey:
+        return RunKey(variant.name, seed, format_point(point), part if self.parts else NO_PART)
+
+    def check_axes(self) -> list[tuple[str, str]]:
+        """Pairs of (JSON pointer, what is wrong) for axes that cannot be, or values that no job may have."""
+        if not self.axes:
+            return []
+        without = self.model_copy(update={"axes": ()})
+        specs = [without.build_run_spec(variant, 0).model_dump(mode="json") for variant in self.variants]
+        drawn = ["/dataset/part"] + ["/dataset/split_seed"] * bool(self.split_per_seed)
+        changes = [variant.changes for variant in self.variants]
+        if errors := find_axis_errors(self.axes, changes, specs, drawn):
+            return errors
+        invalid: dict[tuple[str, str], None] = {}
+        for point in self.points:
+            for variant in self.variants:
+                try:
+                    self.build_run_spec(variant, self.run_seeds[0], point=point, context=None)
+                except ValidationError as error:
+                    for location, detail in get_validation_errors(error, JobSpec):
+                        at = "/".join(["", *map(str, location)])
+                        axis = next((i for i, axis in enumerate(self.axes) if at.startswith(axis.field)), 0)
+                        position = self.axes[axis].values.index(point[self.axes[axis].field])
+                        invalid[f"/axes/{axis}/values/{position}", f"{at} of {variant.name}: {detail}"] = None
+        return list(invalid)
 
     def check_variants(self) -> list[tuple[tuple[int | str, ...], str]]:
         """Pairs of (location, what is wrong) for changes that do not make a valid specification."""
@@ -293,7 +342,7 @@ class ExperimentSpec(BaseModel):
                 if is_set and isinstance(dataset, dict) and field in dataset:
                     errors.append((("variants", index, "changes", "dataset", field), detail))
             try:
-                self.build_run_spec(variant, self.run_seeds[0], context=None)
+                self.build_run_spec(variant, self.run_seeds[0], point={}, context=None)
             except ValidationError as error:
                 errors += [
                     (("variants", index, "changes", *location), detail)
@@ -329,48 +378,6 @@ def find_dataset_names(document: Document) -> set[str]:
     """The datasets that an experiment's variants are trained on."""
     documents = (merge_patch(document["base"], variant["changes"]) for variant in document["variants"])
     return {variant["dataset"]["name"] for variant in documents}
-
-
-class Extension(BaseModel):
-    """What `POST /v1/experiments/{id}/extend` takes."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-    seeds: Annotated[
-        tuple[Seed, ...], Field(strict=False, max_length=MOST_SEEDS), bound_length(MOST_SEEDS)
-    ] = Field((), description="Seeds to add for every variant; existing ones are skipped")
-    replicates: int | None = Field(
-        None, ge=1, le=MOST_SEEDS, description="Instead of `seeds`: the seeds 0 to replicates - 1"
-    )
-    variants: Annotated[
-        tuple[Variant, ...], Field(strict=False, max_length=MOST_VARIANTS), bound_length(MOST_VARIANTS)
-    ] = Field((), description="Variants to add, each with every seed")
-
-    @model_validator(mode="after")
-    def check_consistency(self) -> Self:
-        if self.replicates is not None and self.seeds:
-            raise _build_error("/replicates", "give seeds or replicates, not both")
-        return self
-
-    def apply_to(self, document: Document) -> Document:
-        """An experiment's document with what this adds to it."""
-        added = range(self.replicates) if self.replicates else self.seeds
-        seeds = list(dict.fromkeys([*document["seeds"], *added]))
-        # Who adds seeds adds them to every variant.
-        reopened = get_closed(document) and len(seeds) > len(document["seeds"])
-        return (
-            document
-            | {
-                # An experiment from before this field keeps its one split.
-                "split_per_seed": document.get("split_per_seed", False),
-                "seeds": seeds,
-                "variants": [
-                    *document["variants"],
-                    *(variant.model_dump(mode="json") for variant in self.variants),
-                ],
-            }
-            | ({"stopping_rule": document["stopping_rule"] | {"closed": {}}} if reopened else {})
-        )
 
 
 def _repeats(values: Sequence[object]) -> bool:

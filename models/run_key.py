@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from math import prod
 from typing import Any, Self
 
 from models.stopping_rules import get_closed
@@ -61,7 +62,8 @@ def count_runs(document: Mapping[str, Any]) -> int:
     """How many runs an experiment's document, its seeds spelt out, asks for."""
     closed, seeds = get_closed(document), len(document["seeds"])
     runs = sum(min(seeds, closed.get(variant["name"], seeds)) for variant in document["variants"])
-    return runs * (document.get("parts") or 1)
+    points = prod(len(axis["values"]) for axis in document.get("axes", []))
+    return runs * (document.get("parts") or 1) * points
 
 
 def parse_point(point: str) -> dict[str, Any] | None:

@@ -9,6 +9,7 @@ from models.dataset_spec import DatasetSpec
 from models.documents import merge_patch
 from models.stopping_rules import get_common_seeds
 
+ACROSS_POINTS = "Variants are compared at each point of the axes; nothing is chosen across points."
 FEWEST_SEEDS = 2
 """One seed shows luck as much as a variant."""
 

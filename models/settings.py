@@ -105,7 +105,7 @@ class Settings(BaseSettings):
         description="Maximum megabytes of a job's images, weights and batches; each training process "
         "takes about 1,100 more",
     )
-    max_experiment_jobs: int = Field(1_000, ge=1, description="Maximum jobs of one experiment")
+    max_experiment_jobs: int = Field(2_000, ge=1, description="Maximum jobs of one experiment")
     max_body_bytes: int = Field(65_536, ge=1024, description="Maximum bytes of a request body")
     max_batch_jobs: int = Field(1_000, ge=1, description="Maximum jobs of one batch")
     max_batch_bytes: int = Field(4_194_304, ge=1024, description="Maximum bytes of a batch's request body")

@@ -128,7 +128,7 @@ def find_isolating_variants(document: Mapping[str, Any], technique: str) -> list
         variant["name"]: merge_patch(document["base"], variant["changes"]) for variant in document["variants"]
     }
     baseline = specs[experiment_serializers.get_baseline(document)]
-    if baseline["regularization"] or document.get("parts"):
+    if baseline["regularization"] or document.get("parts") or document.get("axes"):
         return []
     return [
         name

@@ -1,12 +1,13 @@
 """What an experiment will cost, and what it can be expected to show, before anything is stored."""
 
 from collections.abc import Collection
+from itertools import product
 from math import isfinite, sqrt
 
 from sqlalchemy.orm import Session
 
 from api.experiments import schemas
-from models.cost import estimate_cost
+from models.cost import CostEstimate, estimate_cost
 from models.experiments import FEWEST_PAIRS, ExperimentSpec, Regime
 from models.formatting import format_count
 from models.store.experiment_runs import find_reusable_jobs, get_variance_over_seeds
@@ -22,12 +23,15 @@ def estimate_experiment_cost(
     """The cost of all jobs that `spec` would create for `owner`."""
     runs = spec.build_runs()
     reusable = find_reusable_jobs(session, [run for _, run in runs], owner=owner) if spec.reuse else {}
-    estimates = {
-        variant.name: estimate_cost(spec.build_run_spec(variant, spec.run_seeds[0]))
-        for variant in spec.variants
-    }
-    to_train = [key.variant for key, run in runs if run.spec_hash not in reusable]
-    operations = sum(estimates[variant].training_flops for variant in to_train)
+    # Of a variant the largest of all points.
+    estimates: dict[str, CostEstimate] = {}
+    for variant, point in product(spec.variants, spec.points):
+        estimate = estimate_cost(spec.build_run_spec(variant, spec.run_seeds[0], point=point))
+        estimates[variant.name] = max(
+            estimate, estimates.get(variant.name, estimate), key=lambda cost: cost.memory_bytes
+        )
+    to_train = [run for _, run in runs if run.spec_hash not in reusable]
+    operations = sum(estimate_cost(run).training_flops for run in to_train)
     rule, pace = spec.stopping_rule, get_seconds_per_operation(session)
     added = max(0, rule.max_jobs - len(runs)) if rule else 0
     most = operations + added * max(estimate.training_flops for estimate in estimates.values())
@@ -50,7 +54,7 @@ def _build_detectable(
 ) -> schemas.Detectable | None:
     from models import inference, statistics  # noqa: PLC0415 (numpy and scipy, only where asked)
 
-    pairs, tests = len(spec.run_seeds), (len(spec.variants) - 1) * len(spec.primary)
+    pairs, tests = len(spec.run_seeds), (len(spec.variants) - 1) * len(spec.points) * len(spec.primary)
     if pairs < FEWEST_PAIRS or not tests:
         return None
     anytime = spec.inference_rule == "sequential"

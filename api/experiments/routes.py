@@ -1,6 +1,7 @@
 """Experiments over HTTP: create one with all its jobs, list, show, extend."""
 
 from collections.abc import Callable
+from itertools import product
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request, Response, status
@@ -61,7 +62,8 @@ from models.cost import check_budget
 from models.datasets import ensure_available
 from models.documents import Document
 from models.errors import BudgetExceeded, DatasetUnavailable, FieldError, InvalidSpec, NotFound
-from models.experiments import ExperimentSpec, Extension
+from models.experiments import ExperimentSpec
+from models.extensions import Extension
 from models.follow_ups import check_follow_up, complete_follow_up
 from models.settings import Settings
 from models.spec import JobSpec
@@ -348,7 +350,8 @@ def _check_jobs(spec: ExperimentSpec, settings: Settings) -> None:
     if jobs > settings.max_experiment_jobs:
         detail = (
             f"{len(spec.variants)} variants with {len(spec.run_seeds)} seeds"
-            f"{f' on {spec.parts} parts' if spec.parts else ''} make {jobs:,} jobs; "
+            f"{f' on {spec.parts} parts' if spec.parts else ''}"
+            f"{f' at {len(spec.points)} points' if spec.axes else ''} make {jobs:,} jobs; "
             f"this installation allows {settings.max_experiment_jobs:,} an experiment"
         )
         raise BudgetExceeded([FieldError("/replicates" if spec.replicates else "/seeds", detail)])
@@ -357,6 +360,8 @@ def _check_jobs(spec: ExperimentSpec, settings: Settings) -> None:
         raise BudgetExceeded([FieldError("/stopping_rule/max_jobs", detail)])
     if invalid := spec.check_variants():
         raise InvalidSpec([FieldError(format_json_pointer(location), detail) for location, detail in invalid])
+    if axis_errors := spec.check_axes():
+        raise InvalidSpec([FieldError(pointer, detail) for pointer, detail in axis_errors])
     if confounded := spec.find_confounded_variants():
         raise InvalidSpec([FieldError(pointer, detail) for pointer, detail in confounded])
     _check_each(spec, BudgetExceeded, lambda job: check_budget(job, settings))
@@ -378,8 +383,8 @@ def _check_each(spec: ExperimentSpec, kind: type[InvalidSpec], check: Callable[[
 
     of_base = find_errors(spec.base)
     errors: dict[FieldError, None] = {}
-    for index, variant in enumerate(spec.variants):
-        for error in find_errors(spec.build_run_spec(variant, spec.run_seeds[0])):
+    for (index, variant), point in product(enumerate(spec.variants), spec.points):
+        for error in find_errors(spec.build_run_spec(variant, spec.run_seeds[0], point=point)):
             pointer = "/base" if error in of_base else f"/variants/{index}/changes"
             errors[FieldError(pointer + error.pointer, error.detail)] = None
     if errors:

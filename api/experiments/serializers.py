@@ -14,7 +14,7 @@ from api.experiments import schemas
 from api.http.root_path import add_root
 from api.reports.schemas import Best
 from models.run_key import count_runs
-from models.selection import VariantMeans, choose_variant
+from models.selection import ACROSS_POINTS, VariantMeans, choose_variant
 from models.settings import Settings
 from models.states import JobState
 from models.store.experiment_runs import get_runs
@@ -92,7 +92,9 @@ def _build_body(
     here, baseline = add_root(f"/v1/experiments/{row.id}"), get_baseline(row.document)
     finished = progress.finished and not row.auto_extending
     choice: VariantMeans | str = "A job has not ended."
-    if finished:
+    if finished and row.document.get("axes"):
+        choice = ACROSS_POINTS
+    elif finished:
         choice = choose_variant(row.document, means, baseline)
     deleted = count_runs(row.document) - progress.total
     return schemas.Experiment(

@@ -27,7 +27,7 @@ from models.dataset_spec import DatasetSpec
 from models.formatting import format_count
 from models.inference import Plan
 from models.metrics import REPORTED
-from models.run_key import parse_part
+from models.run_key import NO_PART, format_place, format_point, parse_part
 from models.selection import VariantMeans
 from models.states import JobState
 from models.statistics import compute_proportion_standard_error, estimate
@@ -74,10 +74,41 @@ class JobGroups:
     """How many models were measured on the test images of each dataset so far, where that is known."""
     stopping_rule: str | None = None
     """What a reader should know of a rule by which variants may have different numbers of seeds."""
+    baselines: Mapping[str, str] = field(default_factory=dict)
+    """With axes the baseline of each variant at a point: the planned one there."""
+    points: Mapping[str, dict[str, Any]] = field(default_factory=dict)
+    """With axes the point of each."""
     split_per_seed: bool = False
     """Whether each seed has a split, subset and label noise of its own."""
     reused: frozenset[tuple[str, int, int]] = frozenset()
     """(variant, seed, part) of the jobs that the experiment did not train itself."""
+
+    def get_baseline(self, name: str) -> str:
+        """What a variant is compared with."""
+        return self.baselines.get(name, self.baseline)
+
+
+def remove_points_from_names(comparison: Comparison) -> Comparison:
+    """The same with variants' plain names, for programs, which tell them apart by `point`."""
+
+    def simplify(name: str, point: dict[str, Any] | None) -> str:
+        place = format_place(format_point(point), NO_PART) if point else []
+        return name.removesuffix("".join(f", {text}" for text in place))
+
+    variants = [
+        item.model_copy(update={"name": simplify(item.name, item.point)}) for item in comparison.variants
+    ]
+    contrasts = [
+        item.model_copy(
+            update={
+                "variant": simplify(item.variant, item.point),
+                "baseline": simplify(item.baseline, item.point),
+            }
+        )
+        for item in comparison.contrasts
+    ]
+    baseline = simplify(comparison.baseline, comparison.variants[0].point)
+    return comparison.model_copy(update={"variants": variants, "contrasts": contrasts, "baseline": baseline})
 
 
 def select_finished(subject: JobGroups) -> dict[str, list[Job]]:
@@ -99,21 +130,22 @@ def find_diagnosed_results(subject: JobGroups) -> list[Result]:
 def build_subject_headline(subject: JobGroups) -> str:
     """The headline of `compare`, of jobs whose histories and deferred columns need not be loaded."""
     chosen = {name: _select_one_per_run(jobs) for name, jobs in subject.variants.items()}
-    baseline = chosen[subject.baseline]
     outlines = [
         Outline(
             name=name,
-            is_baseline=name == subject.baseline,
+            is_baseline=name == subject.get_baseline(name),
             n=len({job.seed for job in jobs if job.result is not None}),
             failed_seeds=_list_seeds(jobs, JobState.FAILED),
-            confounders=_find_confounders(baseline, jobs) if baseline and jobs else [],
+            confounders=_find_confounders(baseline, jobs)
+            if (baseline := chosen[subject.get_baseline(name)]) and jobs
+            else [],
         )
         for name, jobs in chosen.items()
     ]
     jobs = [job for group in chosen.values() for job in group]
     planned = max(subject.expected, len(jobs))
     return build_headline(
-        build_contrasts(chosen, subject.baseline, subject.plan),
+        build_contrasts(chosen, subject.baseline, subject.plan, subject.baselines),
         outlines,
         subject.plan,
         ended=planned - sum(not JobState(job.state).terminal for job in jobs),
@@ -138,12 +170,15 @@ def compare(
             summaries[name],
             onsets.get(name),
             subject.reused,
-            baseline=chosen[subject.baseline],
+            baseline=chosen[subject.get_baseline(name)],
             with_diagnostics=index < MAX_DIAGNOSED_VARIANTS,
         )
         for index, (name, jobs) in enumerate(chosen.items())
     ]
-    contrasts = build_contrasts(chosen, subject.baseline, subject.plan)
+    contrasts = build_contrasts(chosen, subject.baseline, subject.plan, subject.baselines)
+    if subject.points:
+        variants = [item.model_copy(update={"point": subject.points[item.name]}) for item in variants]
+        contrasts = [item.model_copy(update={"point": subject.points[item.variant]}) for item in contrasts]
     seeds = sorted({job.seed for job in everything})
     planned = max(subject.expected, len(everything))
     comparison = Comparison(
@@ -212,7 +247,7 @@ def compare(
         ),
         repeat=subject.repeat,
     )
-    return comparison.model_copy(update={"recommendation": recommend(comparison)})
+    return comparison.model_copy(update={"recommendation": [] if subject.points else recommend(comparison)})
 
 
 def describe_judged(dataset: str, count: int) -> str:

@@ -30,21 +30,29 @@ RunId = tuple[int, int]
 Pairs = Mapping[RunId, tuple[Result, Result]]
 
 
-def build_contrasts(variants: Mapping[str, Sequence[Job]], baseline: str, plan: Plan) -> list[Contrast]:
+def build_contrasts(
+    variants: Mapping[str, Sequence[Job]],
+    baseline: str,
+    plan: Plan,
+    baselines: Mapping[str, str] | None = None,
+) -> list[Contrast]:
     """A contrast for each of the `variants` but the `baseline`, in their order.
+
+    `baselines` names a baseline for each variant; those that are their own have no contrast.
 
     Of each variant at most one job a seed and part. The primary metrics of all variants are one family of
     tests, whether or not its jobs have finished: see `models.inference`.
     """
-    base = _group_by_run(variants[baseline])
-    datasets = {job.dataset for job in variants[baseline]}
+    baselines = baselines or dict.fromkeys(variants, baseline)
+    partners = {name: variants[partner] for name, partner in baselines.items() if partner != name}
     # By seed and part, never by position: a missing job must not shift the others' partners.
     pairs: dict[str, Pairs] = {}
-    for name, jobs in variants.items():
-        if name != baseline:
-            # Of another dataset there is nothing to pair.
-            by_run = _group_by_run([job for job in jobs if job.dataset in datasets])
-            pairs[name] = {run: (base[run], by_run[run]) for run in sorted(base.keys() & by_run.keys())}
+    for name, partner in partners.items():
+        # Of another dataset there is nothing to pair.
+        datasets = {job.dataset for job in partner}
+        base = _group_by_run(partner)
+        by_run = _group_by_run([job for job in variants[name] if job.dataset in datasets])
+        pairs[name] = {run: (base[run], by_run[run]) for run in sorted(base.keys() & by_run.keys())}
     differences = {
         (name, metric): dict(
             zip(
@@ -57,15 +65,15 @@ def build_contrasts(variants: Mapping[str, Sequence[Job]], baseline: str, plan: 
         for metric in CONTRASTED
         if metric.name in plan.primary
     }
-    judged = judge_differences(differences, plan, variants=len(variants))
+    judged = judge_differences(differences, plan, variants=len(partners) + 1)
     return [
         _build_contrast(
             name,
-            baseline,
+            baselines[name],
             variant_pairs,
-            _compare_failures(variants[baseline], variants[name]),
+            _compare_failures(partners[name], variants[name]),
             judged,
-            explanation=_explain_absence(variants[name], datasets),
+            explanation=_explain_absence(variants[name], {job.dataset for job in partners[name]}),
         )
         for name, variant_pairs in pairs.items()
     ]

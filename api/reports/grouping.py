@@ -13,6 +13,7 @@ from models.documents import create_merge_patch, flatten
 from models.experiments import MAX_VARIANT_NAME, ExperimentSpec, Regime
 from models.formatting import format_count, format_techniques
 from models.inference import Plan, choose_regime
+from models.run_key import NO_PART, format_place, format_point, parse_point
 from models.selection import VariantMeans, choose_variant
 from models.settings import Settings
 from models.spec import STORED, JobSpec
@@ -37,29 +38,40 @@ def group_experiment(
     """An experiment's variants, in its own order; `baseline`: another one than planned."""
     document = experiment.document
     spec = ExperimentSpec.model_validate(document, context=STORED)
-    variants: dict[str, list[Job]] = {variant.name: [] for variant in spec.variants}
+    other_baseline = baseline is not None and baseline != spec.baseline_name
+    compared_with = baseline or spec.baseline_name
+    # At each point of the axes a variant is a group of its own.
+    places = {
+        _name_group(variant.name, point): (variant.name, point)
+        for point in map(format_point, spec.points)
+        for variant in spec.variants
+    }
+    variants: dict[str, list[Job]] = {name: [] for name in places}
     for run in runs:
-        variants[run.variant].append(run.job)
+        variants[_name_group(run.variant, run.key.point)].append(run.job)
     expected, common = spec.planned_jobs, set(get_common_seeds(document))
     states = [JobState(run.job.state) for run in runs]
     complete = all(state.terminal for state in states) and not experiment.auto_extending
-    choice = choose_variant(
-        document,
-        [
-            _compute_means(name, [job for job in jobs if job.seed in common])
-            for name, jobs in variants.items()
-        ],
-        spec.baseline_name,
-    )
-    best = choice if complete and not isinstance(choice, str) else None
+    best = None
+    if complete and not spec.axes:
+        choice = choose_variant(
+            document,
+            [
+                _compute_means(name, [job for job in jobs if job.seed in common])
+                for name, jobs in variants.items()
+            ],
+            spec.baseline_name,
+        )
+        best = None if isinstance(choice, str) else choice
     # To cancel or delete a run, having seen others, is to choose which seeds count.
     changed = experiment.extended or len(runs) < expected or JobState.CANCELLED in states
-    other_baseline = baseline is not None and baseline != spec.baseline_name
     return JobGroups(
         title=experiment.name,
         experiment_id=experiment.id,
-        baseline=baseline or spec.baseline_name,
+        baseline=_name_group(compared_with, format_point(spec.points[0])),
         variants=variants,
+        baselines={name: _name_group(compared_with, point) for name, (_, point) in places.items()},
+        points={name: values for name, (_, point) in places.items() if (values := parse_point(point))},
         expected=expected,
         plan=Plan(
             choose_regime(
@@ -84,7 +96,9 @@ def group_experiment(
         if isinstance(spec.stopping_rule, DecideRule)
         else None,
         split_per_seed=bool(spec.split_per_seed),
-        reused=frozenset((run.variant, run.seed, run.key.part) for run in runs if run.reused),
+        reused=frozenset(
+            (_name_group(run.variant, run.key.point), run.seed, run.key.part) for run in runs if run.reused
+        ),
     )
 
 
@@ -94,6 +108,10 @@ def _describe_decide_rule(max_jobs: int) -> str:
         f"margin, and none is added beyond {format_count(max_jobs, 'job')} in all. So means may be over "
         "different numbers of seeds; differences are always within pairs."
     )
+
+
+def _name_group(variant: str, point: str) -> str:
+    return ", ".join([variant, *format_place(point, NO_PART)])
 
 
 def _compute_means(variant: str, jobs: Sequence[Job]) -> VariantMeans:

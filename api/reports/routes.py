@@ -226,7 +226,7 @@ def _render_report(report: RequestedReport, output_format: FormatName) -> Respon
         comparison = report.get_comparison()
         if output_format == "json":
             # As it is: FastAPI would check every number of a large report once more.
-            return comparison.model_dump_json().encode()
+            return reports.comparison.remove_points_from_names(comparison).model_dump_json().encode()
         renderer = {
             "md": reports.markdown,
             "html": reports.html,

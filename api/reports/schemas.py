@@ -180,6 +180,9 @@ class VariantReport(ResponseModel):
     """One variant."""
 
     name: str
+    point: dict[str, Any] | None = Field(
+        None, description="With axes the value of each, by field; a variant is listed at every point"
+    )
     is_baseline: bool
     regularization: dict[str, Any]
     training_examples: int | None = Field(
@@ -238,6 +241,9 @@ class Contrast(ResponseModel):
     """One variant against the baseline."""
 
     variant: str
+    point: dict[str, Any] | None = Field(
+        None, description="With axes the value of each, by field: both were trained there"
+    )
     baseline: str
     seeds: list[int] = Field(description="Seeds that both have finished")
     failures: Failures | None = Field(None, description="Null where no training failed")

@@ -4,7 +4,8 @@ import pytest
 from pydantic import ValidationError
 
 from models.documents import merge_patch
-from models.experiments import ExperimentSpec, Extension, Variant
+from models.experiments import ExperimentSpec, Variant
+from models.extensions import Extension
 from models.parts import PartSpec
 from models.run_key import count_runs
 from models.spec import STORED, get_validation_errors

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from models.errors import Conflict
-from models.experiments import ExperimentSpec, Extension
+from models.experiments import ExperimentSpec
+from models.extensions import Extension
 from models.run_key import count_runs as count_document_runs
 from models.stopping_rules import get_common_seeds
 from models.store import jobs, queue
