@@ -49,6 +49,8 @@ def render_html_table(head: Sequence[object], rows: Sequence[Sequence[object]]) 
     return f"<table><thead>{render_row(head, 'th')}</thead><tbody>{body}</tbody></table>"
 
 
+Choice = Literal["auto", "true", "false"]
+Shape = TypeVar("Shape")
 Item = TypeVar("Item")
 
 

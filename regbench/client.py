@@ -3,21 +3,29 @@
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
-from typing import Any, Literal, Self, TypeVar, Unpack
+from typing import Any, Self, Unpack
 from uuid import uuid4
 
 import httpx
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from regbench.base import ChartFormat, Document, Edit, Items, Page, PredictionFormat, ReportFormat
+from regbench.base import (
+    ChartFormat,
+    Choice,
+    Document,
+    Edit,
+    Items,
+    Page,
+    PredictionFormat,
+    ReportFormat,
+    Shape,
+)
 from regbench.connection import Connection, parse_retry_after
 from regbench.documents import is_experiment, to_body, to_document
 from regbench.errors import Unreachable, WaitTimeout
 from regbench.reports import BiasVariance, Report
 from regbench.resources import (
     CostEstimate,
-    Dataset,
     Epoch,
     Experiment,
     Job,
@@ -27,10 +35,9 @@ from regbench.resources import (
     Readiness,
     Technique,
 )
-from regbench.uploads import send_dataset
+from regbench.uploads import DatasetMethods
 
 RETRIES = 5
-Choice = Literal["auto", "true", "false"]
 
 # The longest that the service is asked to keep a request until a job changes; it allows 30 s.
 _WAIT_SECONDS = 20
@@ -38,10 +45,8 @@ _WAIT_SECONDS = 20
 _MIN_POLL_SECONDS, _MAX_POLL_SECONDS = 0.5, 5.0
 _PAGE_SIZE = 100
 
-Shape = TypeVar("Shape")
 
-
-class Regbench:
+class Regbench(DatasetMethods):
     """A connection to one Regbench service, closed when its `with` block ends.
 
     Every method raises ProblemError where the service refuses, and Unreachable where none answers, both with
@@ -300,26 +305,6 @@ class Regbench:
     def preset(self, name: str) -> Preset:
         """One ready experiment."""
         return self._get(f"/v1/presets/{name}", Preset)
-
-    def datasets(self) -> list[Dataset]:
-        """The datasets that the service knows."""
-        return self._get("/v1/datasets", Items[Dataset]).items
-
-    def dataset(self, name: str) -> Dataset:
-        """One dataset."""
-        return self._get(f"/v1/datasets/{name}", Dataset)
-
-    def add_dataset(self, name: str, files: Sequence[Path | str], **options: Any) -> Dataset:
-        """Upload files as a dataset of your own; `options` have the API's names, such as `resize=True`."""
-        return self._read(send_dataset(self._http, name, files, options, dry_run=False), Dataset)
-
-    def preview_dataset(self, files: Sequence[Path | str], **options: Any) -> Dataset:
-        """What would be stored, with `images` in its `model_extra`; stores nothing."""
-        return self._read(send_dataset(self._http, "preview", files, options, dry_run=True), Dataset)
-
-    def delete_dataset(self, name: str) -> None:
-        """Remove a dataset of your own."""
-        self._http.request("DELETE", f"/v1/datasets/{name}", idempotent=True)
 
     def is_alive(self) -> bool:
         """Whether the service answers at all."""

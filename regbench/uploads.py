@@ -8,8 +8,10 @@ from typing import Any
 
 import httpx
 
+from regbench.base import Items, Shape
 from regbench.connection import Connection
 from regbench.errors import ClientError
+from regbench.resources import Dataset
 
 _SECONDS = 900.0
 """A large dataset is read for minutes before the service responds."""
@@ -42,3 +44,35 @@ def send_dataset(
             data={"name": name, "options": json.dumps(options)},
             files=[("files", file) for file in opened],
         )
+
+
+class DatasetMethods:
+    """The client's methods for datasets."""
+
+    _http: Connection
+
+    def _get(self, path: str, shape: type[Shape], **query: Any) -> Shape:
+        raise NotImplementedError
+
+    def _read(self, response: httpx.Response, shape: type[Shape]) -> Shape:
+        raise NotImplementedError
+
+    def datasets(self) -> list[Dataset]:
+        """The datasets that the service knows."""
+        return self._get("/v1/datasets", Items[Dataset]).items
+
+    def dataset(self, name: str) -> Dataset:
+        """One dataset."""
+        return self._get(f"/v1/datasets/{name}", Dataset)
+
+    def add_dataset(self, name: str, files: Sequence[Path | str], **options: Any) -> Dataset:
+        """Upload files as a dataset of your own; `options` have the API's names, such as `resize=True`."""
+        return self._read(send_dataset(self._http, name, files, options, dry_run=False), Dataset)
+
+    def preview_dataset(self, files: Sequence[Path | str], **options: Any) -> Dataset:
+        """What would be stored, with `images` in its `model_extra`; stores nothing."""
+        return self._read(send_dataset(self._http, "preview", files, options, dry_run=True), Dataset)
+
+    def delete_dataset(self, name: str) -> None:
+        """Remove a dataset of your own."""
+        self._http.request("DELETE", f"/v1/datasets/{name}", idempotent=True)

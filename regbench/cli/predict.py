@@ -9,9 +9,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from regbench.base import Choice
 from regbench.cli.completion import complete_ids
 from regbench.cli.options import AsJson, Url, connect, echo_message, show_status, write_json
-from regbench.client import Choice
 
 _BAR_WIDTH = 40
 

@@ -37,7 +37,7 @@ class Objective(StrengthVariables):
     def compute_penalty(self, logits: Any, hidden: Sequence[Any]) -> Any:
         """What is added to the data's loss, in nats per example.
 
-        `hidden` are the outputs of the hidden layers for the batch that gave `logits` (n, 10).
+        `hidden` are the outputs of the hidden layers for the batch that gave `logits` (n, classes).
         """
         total = tf.constant(0.0)
         for kernel in self._kernels:

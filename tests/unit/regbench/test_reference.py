@@ -74,5 +74,5 @@ def test_every_method_of_the_client_is_documented(kind: type) -> None:
     for name in named:
         assert hasattr(kind, name) or name in getattr(kind, "model_fields", {}), name
     if kind is Regbench:
-        public = {name for name in vars(Regbench) if not name.startswith("_")}
+        public = {name for name in dir(Regbench) if not name.startswith("_")}
         assert public - named == {"close"}
