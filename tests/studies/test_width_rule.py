@@ -27,7 +27,7 @@ def is_covered(values: list[float], half_width: float) -> tuple[bool, int]:
     return summary.low <= 0 <= summary.high, n
 
 
-@pytest.mark.parametrize("half_width", [1.0, 0.7, 0.6, 0.5, 0.4])
+@pytest.mark.parametrize("half_width", [1.0, 0.7, 0.6, 0.5, 0.4, 0.3])
 def test_the_interval_covers_the_true_difference(half_width: float) -> None:
     random = np.random.default_rng(4)
     outcomes = np.array(
