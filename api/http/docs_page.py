@@ -5,7 +5,8 @@ reach and would have to trust; this one loads and runs nothing.
 """
 
 import json
-from collections.abc import Sequence
+import shlex
+from collections.abc import Iterator, Sequence
 from html import escape
 from typing import Any
 
@@ -23,7 +24,7 @@ _STYLE = (
     "body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#222}"
     "code{background:#f2f2f2;padding:.1em .3em}summary{cursor:pointer;padding:.2rem 0}"
     "details{border-bottom:1px solid #ddd}table{border-collapse:collapse}td{padding:.1rem 1rem .1rem 0;"
-    "vertical-align:top}"
+    "vertical-align:top}pre{background:#f2f2f2;padding:.6rem;overflow-x:auto}h3{font-size:1em}"
 )
 
 _FOR_MODELS = """\
@@ -70,6 +71,7 @@ def show_documentation(request: Request) -> HTMLResponse:
                 f"{escape(operation['summary'])}</summary>"
                 f"{_render_paragraphs(operation.get('description', ''))}"
                 f"{_render_paragraphs(f'Request body: {body}.') if body else ''}"
+                f"{_render_body(document, method, path, operation)}"
                 f"{_render_table(parameters)}{_render_table(responses)}</details>"
             )
     page = (
@@ -78,6 +80,68 @@ def show_documentation(request: Request) -> HTMLResponse:
         f'<p>For programs: <a href="{add_root("/openapi.json")}">the OpenAPI document</a>.</p>'
     )
     return HTMLResponse(page + "".join(sections.values()), headers={"Content-Security-Policy": _POLICY})
+
+
+def _render_body(document: dict[str, Any], method: str, path: str, operation: dict[str, Any]) -> str:
+    """The fields of a JSON body with their bounds, an example, and curl to copy."""
+    content = operation.get("requestBody", {}).get("content", {}).get("application/json")
+    if content is None:
+        return ""
+    schema = content["schema"]
+    rows = [*_iter_fields(document["components"]["schemas"], schema.get("anyOf", [schema])[0], "")]
+    fields = f"<h3>Fields</h3>{_render_table(rows)}" if rows else ""
+    if "example" not in content:
+        return fields
+    example = json.dumps(content["example"], ensure_ascii=False, indent=1)
+    command = (
+        f"curl -sS -X {method.upper()} http://127.0.0.1:8000{path} "
+        f"-H 'Content-Type: application/json' -d {shlex.quote(example)}"
+    )
+    return f"{fields}<h3>Example</h3><pre>{escape(command)}</pre>"
+
+
+def _iter_fields(
+    schemas: dict[str, Any], schema: dict[str, Any], prefix: str
+) -> Iterator[tuple[str, str, str]]:
+    """Each field of an object, and of the objects in it: path with dots, values and default, description."""
+    schema = _resolve(schemas, schema)
+    for name, inner in schema.get("properties", {}).items():
+        options = [_resolve(schemas, option) for option in inner.get("anyOf", inner.get("oneOf", [inner]))]
+        values = " or ".join(dict.fromkeys(filter(None, map(_describe_values, options))))
+        default = f"; default {json.dumps(inner['default'])}" if _is_scalar(inner.get("default", {})) else ""
+        yield f"{prefix}{name}", values + default, inner.get("description", "")
+        for option in options:
+            nested = _resolve(schemas, option["items"]) if "items" in option else option
+            marker = "[]." if "items" in option else "."
+            yield from _iter_fields(schemas, nested, f"{prefix}{name}{marker}")
+
+
+def _resolve(schemas: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
+    reference = schema.get("$ref")
+    resolved: dict[str, Any] = schemas[reference.rpartition("/")[2]] if reference else schema
+    return resolved
+
+
+def _is_scalar(value: object) -> bool:
+    return not isinstance(value, dict | list)
+
+
+def _describe_values(schema: dict[str, Any]) -> str:
+    if "enum" in schema or "const" in schema:
+        return ", ".join(map(str, schema.get("enum", [schema.get("const")])))
+    bounds = [f"{words} {schema[key]}" for key, words in _BOUNDS.items() if key in schema]
+    return ", ".join([str(schema.get("type", "any")), *bounds])
+
+
+_BOUNDS = {
+    "minimum": "at least",
+    "exclusiveMinimum": "above",
+    "maximum": "at most",
+    "exclusiveMaximum": "below",
+    "maxLength": "characters at most",
+    "minItems": "items at least",
+    "maxItems": "items at most",
+}
 
 
 @router.get("/llms.txt")
