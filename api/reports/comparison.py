@@ -27,7 +27,7 @@ from models.dataset_spec import DatasetSpec
 from models.formatting import format_count
 from models.inference import Plan
 from models.metrics import REPORTED
-from models.run_key import NO_PART, format_place, format_point, parse_part
+from models.run_key import parse_part
 from models.selection import VariantMeans
 from models.states import JobState
 from models.statistics import compute_proportion_standard_error, estimate
@@ -86,29 +86,6 @@ class JobGroups:
     def get_baseline(self, name: str) -> str:
         """What a variant is compared with."""
         return self.baselines.get(name, self.baseline)
-
-
-def remove_points_from_names(comparison: Comparison) -> Comparison:
-    """The same with variants' plain names, for programs, which tell them apart by `point`."""
-
-    def simplify(name: str, point: dict[str, Any] | None) -> str:
-        place = format_place(format_point(point), NO_PART) if point else []
-        return name.removesuffix("".join(f", {text}" for text in place))
-
-    variants = [
-        item.model_copy(update={"name": simplify(item.name, item.point)}) for item in comparison.variants
-    ]
-    contrasts = [
-        item.model_copy(
-            update={
-                "variant": simplify(item.variant, item.point),
-                "baseline": simplify(item.baseline, item.point),
-            }
-        )
-        for item in comparison.contrasts
-    ]
-    baseline = simplify(comparison.baseline, comparison.variants[0].point)
-    return comparison.model_copy(update={"variants": variants, "contrasts": contrasts, "baseline": baseline})
 
 
 def select_finished(subject: JobGroups) -> dict[str, list[Job]]:

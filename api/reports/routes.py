@@ -16,6 +16,7 @@ from api.http.pagination import NO_NUL
 from api.http.root_path import add_root
 from api.http.routing import StrictQueryRoute
 from api.reports.loading import RequestedReport, find_experiment_report, find_jobs_report
+from api.reports.points import remove_points_from_names
 from api.reports.schemas import BiasVarianceReport, ChartCard, ChartList, Comparison, Curves
 from models.errors import NotFound
 from models.experiments import MAX_VARIANT_NAME
@@ -226,7 +227,7 @@ def _render_report(report: RequestedReport, output_format: FormatName) -> Respon
         comparison = report.get_comparison()
         if output_format == "json":
             # As it is: FastAPI would check every number of a large report once more.
-            return reports.comparison.remove_points_from_names(comparison).model_dump_json().encode()
+            return remove_points_from_names(comparison).model_dump_json().encode()
         renderer = {
             "md": reports.markdown,
             "html": reports.html,

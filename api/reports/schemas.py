@@ -180,9 +180,7 @@ class VariantReport(ResponseModel):
     """One variant."""
 
     name: str
-    point: dict[str, Any] | None = Field(
-        None, description="With axes the value of each, by field; a variant is listed at every point"
-    )
+    point: dict[str, Any] | None = Field(None, description="With axes the value of each, by field")
     is_baseline: bool
     regularization: dict[str, Any]
     training_examples: int | None = Field(
@@ -241,9 +239,7 @@ class Contrast(ResponseModel):
     """One variant against the baseline."""
 
     variant: str
-    point: dict[str, Any] | None = Field(
-        None, description="With axes the value of each, by field: both were trained there"
-    )
+    point: dict[str, Any] | None = Field(None, description="With axes the value of each, by field")
     baseline: str
     seeds: list[int] = Field(description="Seeds that both have finished")
     failures: Failures | None = Field(None, description="Null where no training failed")
