@@ -23,9 +23,10 @@ DATA = (
         "bias-variance",
         title="Bias and variance of one hidden layer of 2 to 1,000 units without and with L2 or dropout, "
         "over five parts of the training examples",
-        expect="Bias falls with the width. Variance is largest in narrow networks and falls in wide ones: "
-        "more parameters than examples need not mean more variance (Neal et al. 2018). L2 and dropout lower "
-        "the variance of wide networks; dropout of narrow ones raises the bias.",
+        expect="Bias falls with the width. Variance rises as long as the network is too small to fit the "
+        "training examples, and levels off in wider ones: more parameters than examples need not mean more "
+        "variance (Neal et al. 2018). L2 and dropout lower the variance of wide networks; dropout of narrow "
+        "ones raises the bias.",
         allow_confounders=True,
         base=_ON_PARTS,
         variants=[
