@@ -94,7 +94,7 @@ def test_every_domain_error_is_mapped_to_a_problem() -> None:
         return [kind, *(descendant for child in kind.__subclasses__() for descendant in tree(child))]
 
     # Errors that stay inside a worker, or are mapped as their parent, have no entry of their own.
-    inside = {"TrainingFailed", "LeaseLost", "ArtifactCorrupted"}
+    inside = {"TrainingFailed", "LeaseLost", "ArtifactCorrupted", "ArtifactsUnavailable"}
     models = [kind for kind in tree(RegbenchError) if kind.__module__ == "models.errors"]
     assert {kind for kind in models if kind.__name__ not in inside} == set(KINDS)
 
@@ -117,7 +117,9 @@ def test_openapi_describes_problems_and_request_bodies(settings: Settings) -> No
         for operation in path.values():
             assert "application/problem+json" in operation["responses"]["500"]["content"]
     body = document["paths"]["/v1/jobs"]["post"]["requestBody"]["content"]["application/json"]["schema"]
-    assert body == {"$ref": "#/components/schemas/JobSpec"}
+    specification, clone = body["anyOf"]
+    assert specification == {"$ref": "#/components/schemas/JobSpec"}
+    assert clone["required"] == ["from"]
 
     def references(value: object) -> set[str]:
         if isinstance(value, dict):

@@ -24,8 +24,13 @@ from tests.integration.api.conftest import over_sqlite
 FIELDS = [
     *["id", "name", "state", "requested_action", "spec", "spec_hash", "experiment_id", "variant"],
     *[
+        "point",
+        "part",
+        "purpose",
         "retry_of",
         "labels",
+        "notes",
+        "archived",
         "priority",
         "attempt",
         "crashes",
