@@ -20,6 +20,7 @@ from models.decompositions import (
     ZeroOneParts,
 )
 from models.statistics import compute_mean_interval
+from models.variance_components import separate_variances
 
 LEVEL = 0.05
 Array = NDArray[np.float64]
@@ -73,16 +74,10 @@ def _decompose_zero_one(logs: Array, labels: NDArray[np.integer]) -> list[Array]
 def _separate_sources(probabilities: Array) -> tuple[Array, Array]:
     """The variance of each image due to data and to initialization, of (seeds, parts, n, classes).
 
-    A two-way random-effects analysis without replication: what seeds and parts do only together would
-    otherwise count for the data, divided by the number of seeds.
+    What seeds and parts do only together would otherwise count for the data, divided by the number of seeds.
     """
-    seeds = len(probabilities)
-    by_part, by_seed = probabilities.mean(axis=0), probabilities.mean(axis=1)
-    together = probabilities - by_part - by_seed[:, None] + by_part.mean(axis=0)
-    parts = len(by_part)
-    interaction = (together**2).sum(axis=(0, 1, 3)) / ((seeds - 1) * (parts - 1))
-    data = by_part.var(axis=0, ddof=1).sum(axis=1) - interaction / seeds
-    return data, probabilities.var(axis=0, ddof=1).mean(axis=0).sum(axis=1)
+    seed, data, rest = separate_variances(probabilities)
+    return data.sum(axis=1), (seed + rest).sum(axis=1)
 
 
 def _average(seeds: Sequence[Sequence[Array]]) -> list[Measured]:

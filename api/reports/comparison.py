@@ -21,6 +21,7 @@ from api.reports.schemas import (
     SeedResult,
     VariantReport,
 )
+from api.reports.variance_components import build_variance_components, describe_variance_components
 from api.reports.verdicts import Outline, build_headline
 from models.confounders import find_confounders
 from models.dataset_spec import DatasetSpec
@@ -156,6 +157,7 @@ def compare(
     if subject.points:
         variants = [item.model_copy(update={"point": subject.points[item.name]}) for item in variants]
         contrasts = [item.model_copy(update={"point": subject.points[item.variant]}) for item in contrasts]
+    components = build_variance_components(chosen, subject.points)
     seeds = sorted({job.seed for job in everything})
     planned = max(subject.expected, len(everything))
     comparison = Comparison(
@@ -214,14 +216,18 @@ def compare(
             for name, dataset in _find_datasets(everything).items()
         ],
         engines=sorted({_describe_engine(job.result) for job in done if job.result is not None}),
-        notes=_build_notes(
-            everything,
-            subject.stopping_rule,
-            deleted=subject.expected - len(everything),
-            repeated=sum(len(jobs) for jobs in subject.variants.values()) - len(everything),
-            follow_ups=subject.follow_ups,
-            judged=subject.judged,
-        ),
+        variance_components=components,
+        notes=[
+            *_build_notes(
+                everything,
+                subject.stopping_rule,
+                deleted=subject.expected - len(everything),
+                repeated=sum(len(jobs) for jobs in subject.variants.values()) - len(everything),
+                follow_ups=subject.follow_ups,
+                judged=subject.judged,
+            ),
+            *describe_variance_components(components),
+        ],
         repeat=subject.repeat,
     )
     return comparison.model_copy(update={"recommendation": [] if subject.points else recommend(comparison)})

@@ -2,9 +2,37 @@
 
 from collections.abc import Sequence
 
+from api.http.schemas import ResponseModel
 from api.reports.comparison import Summaries
-from api.reports.schemas import BandPoint, Curves, VariantCurves
 from models.store.report_data import EpochSummary, Spread
+
+
+class BandPoint(ResponseModel):
+    """One epoch of a curve: mean over seeds, and one standard deviation to each side (null with one seed)."""
+
+    epoch: int
+    n: int
+    mean: float
+    low: float | None
+    high: float | None
+
+
+class VariantCurves(ResponseModel):
+    """The learning curves of one variant."""
+
+    variant: str
+    train_loss: list[BandPoint]
+    validation_loss: list[BandPoint]
+    train_accuracy: list[BandPoint]
+    validation_accuracy: list[BandPoint]
+
+
+class Curves(ResponseModel):
+    """Learning curves of an experiment, at most `max_points` a curve, the first and last epoch among them."""
+
+    experiment_id: str
+    max_points: int
+    items: list[VariantCurves]
 
 
 def build_curves(experiment_id: str, summaries: Summaries, *, max_points: int) -> Curves:

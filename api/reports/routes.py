@@ -15,9 +15,10 @@ from api.http.openapi import documented
 from api.http.pagination import NO_NUL
 from api.http.root_path import add_root
 from api.http.routing import StrictQueryRoute
+from api.reports.curves import Curves
 from api.reports.loading import RequestedReport, find_experiment_report, find_jobs_report
 from api.reports.points import remove_points_from_names
-from api.reports.schemas import BiasVarianceReport, ChartCard, ChartList, Comparison, Curves
+from api.reports.schemas import BiasVarianceReport, ChartCard, ChartList, Comparison
 from models.errors import NotFound
 from models.experiments import MAX_VARIANT_NAME
 from models.identifiers import ID_PATTERN

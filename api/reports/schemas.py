@@ -7,6 +7,7 @@ from pydantic import Field, create_model
 
 from api.http.schemas import ResponseModel
 from api.jobs.schemas import Result
+from api.reports.variance_components import VarianceComponents
 from models.decompositions import BrierParts, CrossEntropyParts, VarianceSources, ZeroOneParts
 from models.experiments import Regime
 from models.metrics import CONTRASTED, REPORTED
@@ -326,36 +327,11 @@ class Comparison(ResponseModel):
     missing: list[Missing]
     datasets: list[DatasetUsed]
     engines: list[str]
+    variance_components: list[VarianceComponents] = Field(
+        [], description="With `/dataset/split_seed` as the only axis: variances due to splits and to seeds"
+    )
     notes: list[str] = Field(description="How to read the numbers, and what they cannot say")
     repeat: str = Field(description="One command that does it again")
-
-
-class BandPoint(ResponseModel):
-    """One epoch of a curve: mean over seeds, and one standard deviation to each side (null with one seed)."""
-
-    epoch: int
-    n: int
-    mean: float
-    low: float | None
-    high: float | None
-
-
-class VariantCurves(ResponseModel):
-    """The learning curves of one variant."""
-
-    variant: str
-    train_loss: list[BandPoint]
-    validation_loss: list[BandPoint]
-    train_accuracy: list[BandPoint]
-    validation_accuracy: list[BandPoint]
-
-
-class Curves(ResponseModel):
-    """Learning curves of an experiment, at most `max_points` a curve, the first and last epoch among them."""
-
-    experiment_id: str
-    max_points: int
-    items: list[VariantCurves]
 
 
 class ChartCard(ResponseModel):

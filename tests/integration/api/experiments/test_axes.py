@@ -98,3 +98,29 @@ def test_axes_that_cannot_be_are_refused(client: TestClient, axes: list[Any], po
     assert pointer in [error["pointer"] for error in answer.json()["errors"]]
     if pointer == "/replicates":
         assert "2,100 jobs" in answer.text
+
+
+def test_a_crossed_design_tells_the_variance_of_splits_from_that_of_seeds(
+    client: TestClient, database: Database
+) -> None:
+    axes = [{"field": "/dataset/split_seed", "values": [10, 11, 12]}]
+    document = DOCUMENT | {"axes": axes, "split_per_seed": False, "replicates": 2}
+    experiment = client.post("/v1/experiments", json=document).json()
+    with database.read() as session:
+        runs = get_runs(session, experiment["id"])
+    for run in runs:
+        split = run.job.spec["dataset"]["split_seed"] - 10
+        accuracy = 0.9 + 0.01 * split + 0.002 * run.seed
+        finish_job(database, run.job.id, result=result_record(test_accuracy=accuracy))
+    address = f"/v1/experiments/{experiment['id']}/report?format="
+    components = client.get(f"{address}json").json()["variance_components"]
+    assert [(item["variant"], item["metric"]) for item in components] == [
+        (variant, metric) for variant in ("l2", "none") for metric in ("test_accuracy", "test_loss")
+    ]
+    first = components[0]
+    assert (first["splits"], first["seeds"]) == (3, 2)
+    assert (first["split"], first["seed"]) == pytest.approx((0.01**2, 0.002**2 / 2))
+    assert first["residual"] == pytest.approx(0.0, abs=1e-12)
+    assert "standard deviation 0.01 due to the split, 0.0014 due to the seed" in client.get(
+        f"{address}md"
+    ).text.replace("\\", "")

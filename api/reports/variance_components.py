@@ -1,0 +1,84 @@
+"""How much of a metric's variance the split causes, and how much the seed: of crossed designs."""
+
+from collections.abc import Mapping, Sequence
+from itertools import groupby
+from math import sqrt
+from typing import Any, Literal, get_args
+
+import numpy as np
+from pydantic import Field
+
+from api.http.schemas import ResponseModel
+from models.metrics import METRICS
+from models.store.tables import Job
+from models.variance_components import separate_variances
+
+_FIELD = "/dataset/split_seed"
+_Metric = Literal["test_accuracy", "test_loss"]
+
+
+class VarianceComponents(ResponseModel):
+    """Variances of one metric of one variant over splits and seeds, in the metric's unit squared.
+
+    Unbiased, so that one near zero may be negative (Bouthillier et al. 2021).
+    """
+
+    variant: str
+    metric: _Metric
+    splits: int
+    seeds: int
+    split: float = Field(description="Due to the split, subset and label noise that `split_seed` draws")
+    seed: float = Field(description="Due to the seed: initial weights, order, masks")
+    residual: float = Field(description="What split and seed do only together")
+
+
+def build_variance_components(
+    variants: Mapping[str, Sequence[Job]], points: Mapping[str, Mapping[str, Any]]
+) -> list[VarianceComponents]:
+    """Of each variant that was trained with two seeds or more on each of two splits or more; else nothing.
+
+    `variants` are the jobs with results of each variant at each point, `points` the points.
+    """
+    if not points or any([*point] != [_FIELD] for point in points.values()):
+        return []
+    jobs = [job for name in points for job in variants[name] if job.result is not None]
+    components = []
+    for variant, of_variant in groupby(sorted(jobs, key=_get_variant), key=_get_variant):
+        results = {(job.spec["dataset"]["split_seed"], job.seed): job.result for job in of_variant}
+        splits, seeds = (sorted(set(values)) for values in zip(*results, strict=True))
+        # A two-way analysis needs every cell.
+        if min(len(splits), len(seeds)) < 2 or len(results) < len(splits) * len(seeds):
+            continue
+        for metric in get_args(_Metric):
+            cells = [[getattr(results[split, seed], metric) for seed in seeds] for split in splits]
+            split, seed, rest = map(float, separate_variances(np.array(cells)))
+            components.append(
+                VarianceComponents(
+                    variant=variant,
+                    metric=metric,
+                    splits=len(splits),
+                    seeds=len(seeds),
+                    split=split,
+                    seed=seed,
+                    residual=rest,
+                )
+            )
+    return components
+
+
+def describe_variance_components(components: Sequence[VarianceComponents]) -> list[str]:
+    """A sentence for each, with standard deviations; a negative estimate counts as zero."""
+    return [
+        f"{METRICS[item.metric].title} of {item.variant} over {item.splits} splits and {item.seeds} seeds, "
+        f"crossed: standard deviation {_format(item.split)} due to the split, {_format(item.seed)} due to "
+        f"the seed, {_format(item.residual)} due to both together or to chance."
+        for item in components
+    ]
+
+
+def _get_variant(job: Job) -> str:
+    return job.variant or ""
+
+
+def _format(variance: float) -> str:
+    return f"{sqrt(max(variance, 0.0)):.2g}"
