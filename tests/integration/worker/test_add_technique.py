@@ -28,7 +28,7 @@ from worker.program import ProgramCache
 from worker.training import train
 
 settings = Settings(home=Path(sys.argv[1]), api_keys_required="false")
-migrate(settings.database_url)
+migrate(settings.resolved_database_url)
 with TestClient(application(settings)) as client:
     techniques = [technique["name"] for technique in client.get("/v1/techniques").json()["items"]]
     form = client.get("/new").text

@@ -26,6 +26,7 @@ from models.settings import Settings
 from models.spec import JobSpec
 from models.store import jobs
 from models.store.database import Database
+from models.test_predictions import TestPredictions
 from regbench.local.stack import PREDICTOR
 from tests.factories import finish_job, job_spec, result_record
 from tests.integration.api.conftest import TestClient
@@ -88,7 +89,8 @@ class Service:
         with self.database.write() as session:
             job_id = jobs.create_jobs(session, [jobs.NewJob(spec)])[0].id
         store = ArtifactStore(self.settings)
-        saved = artifacts.save_artifacts(store, job_id, 1, export_model(spec, network), np.zeros((1, 10)))
+        predictions = TestPredictions(np.zeros((1, 10), np.float32), np.zeros(1, np.int32))
+        saved = artifacts.save_artifacts(store, job_id, 1, export_model(spec, network), predictions)
         result = saved | {"weights_sha256": compute_weights_sha256(network)} | changes
         return finish_job(self.database, job_id, result=result_record(**result)).id
 
