@@ -21,6 +21,8 @@ _STACK_HEIGHT = 0.2
 _LABEL_LENGTH = 58
 _LABEL_SPACING = 0.13
 """Inches between the numbers that label points one above the other."""
+_LABEL_LIFT = 4
+"""Points by which numbers stand above the lines of their intervals."""
 _COLUMN_WIDTH = 0.06
 """Points nearer than this share of the horizontal axis would have overlapping numbers."""
 
@@ -178,6 +180,8 @@ def _draw_numbers(axes: Axes, points: Sequence[tuple[float, float]], height: flo
     """Number the points at their right, without overlaps among points that lie one above the other."""
     (left, right), (low, high) = axes.get_xlim(), axes.get_ylim()
     spacing = (high - low) * _LABEL_SPACING / height
+    # The topmost one has to stay inside the figure; an inch has 72 points.
+    high -= (high - low) * _LABEL_LIFT / 72 / height
     column: list[int] = []
     order = sorted(range(len(points)), key=lambda index: points[index][0])
     for index, following in zip(order, [*order[1:], None], strict=True):
@@ -187,8 +191,8 @@ def _draw_numbers(axes: Axes, points: Sequence[tuple[float, float]], height: flo
         heights = drawing.resolve_overlaps([points[each][1] for each in column], low, high, spacing)
         for each, label_y in zip(column, heights, strict=True):
             axes.annotate(
-                str(each + 1), (points[each][0], label_y), xytext=(5, 4), textcoords="offset points",
-                va="center", fontsize=7.5, annotation_clip=False,
+                str(each + 1), (points[each][0], label_y), xytext=(5, _LABEL_LIFT),
+                textcoords="offset points", va="center", fontsize=7.5, annotation_clip=False,
             )  # fmt: skip
         column = []
 
