@@ -254,7 +254,7 @@ async def show_experiment(
     "/{experiment_id}/events",
     response_class=Response,
     responses={
-        200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}},
+        200: {"content": {"text/event-stream": {"schema": {}}}},
         204: {"description": "The experiment has finished, and you have received its end"},
     },
 )

@@ -273,7 +273,7 @@ def list_epochs(
     "/{job_id}/events",
     response_model=schemas.EventList,
     responses={
-        200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}},
+        200: {"content": {"text/event-stream": {"schema": {}}}},
         204: {"description": "The job has ended, and you have received all of its messages"},
     },
 )

@@ -1,10 +1,14 @@
 """Learning curves over seeds: mean and band, at a bounded number of points."""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from api.http.schemas import ResponseModel
-from api.reports.comparison import Summaries
 from models.store.report_data import EpochSummary, Spread
+
+if TYPE_CHECKING:
+    # It imports NumPy, and these schemas are needed when the API starts.
+    from api.reports.comparison import Summaries
 
 
 class BandPoint(ResponseModel):
@@ -35,7 +39,7 @@ class Curves(ResponseModel):
     items: list[VariantCurves]
 
 
-def build_curves(experiment_id: str, summaries: Summaries, *, max_points: int) -> Curves:
+def build_curves(experiment_id: str, summaries: "Summaries", *, max_points: int) -> Curves:
     """The curves of each variant over the jobs that `summaries` are of."""
     return Curves(
         experiment_id=experiment_id,

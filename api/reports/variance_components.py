@@ -3,33 +3,17 @@
 from collections.abc import Mapping, Sequence
 from itertools import groupby
 from math import sqrt
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import numpy as np
-from pydantic import Field
 
-from api.http.schemas import ResponseModel
+from api.reports.schemas import VarianceComponents
 from models.metrics import METRICS
 from models.store.tables import Job
 from models.variance_components import separate_variances
 
 _FIELD = "/dataset/split_seed"
-_Metric = Literal["test_accuracy", "test_loss"]
-
-
-class VarianceComponents(ResponseModel):
-    """Variances of one metric of one variant over splits and seeds, in the metric's unit squared.
-
-    Unbiased, so that one near zero may be negative (Bouthillier et al. 2021).
-    """
-
-    variant: str
-    metric: _Metric
-    splits: int
-    seeds: int
-    split: float = Field(description="Due to the split, subset and label noise that `split_seed` draws")
-    seed: float = Field(description="Due to the seed: initial weights, order, masks")
-    residual: float = Field(description="What split and seed do only together")
+_METRICS: tuple[Literal["test_accuracy"], Literal["test_loss"]] = ("test_accuracy", "test_loss")
 
 
 def build_variance_components(
@@ -49,7 +33,7 @@ def build_variance_components(
         # A two-way analysis needs every cell.
         if min(len(splits), len(seeds)) < 2 or len(results) < len(splits) * len(seeds):
             continue
-        for metric in get_args(_Metric):
+        for metric in _METRICS:
             cells = [[getattr(results[split, seed], metric) for seed in seeds] for split in splits]
             split, seed, rest = map(float, separate_variances(np.array(cells)))
             components.append(

@@ -63,7 +63,8 @@ def get_dataset(session: Session, owner: str, name: str) -> Dataset:
     """
     dataset = session.get(Dataset, (owner, name))
     if dataset is None:
-        raise NotFound(f"You have no dataset of the name {name}.")
+        names = ", ".join([*DATASETS, *find_uploaded_names(session, owner)])
+        raise NotFound(f"You have no dataset of the name {name}; there are {names}.")
     return dataset
 
 

@@ -19,6 +19,7 @@ from celery import signals
 
 from models.records import Evaluation, Progress
 from models.spec import JobSpec
+from models.test_predictions import TestPredictions
 from tests.factories import epoch_record, result_record
 from worker.app import app
 
@@ -104,7 +105,8 @@ def _trained_model(epochs: int, weights_sha256: str) -> "TrainedModel":
         compilations=0,
     )
     evaluation = Evaluation(**{field.name: getattr(result, field.name) for field in fields(Evaluation)})
-    return TrainedModel(_model(), np.full((500, 10), 0.1), evaluation)
+    predictions = TestPredictions(np.full((500, 10), np.log(0.1), np.float32), np.zeros(500, np.int32))
+    return TrainedModel(_model(), predictions, evaluation)
 
 
 @lru_cache(maxsize=1)

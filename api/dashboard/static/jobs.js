@@ -71,7 +71,8 @@ async function act(button) {
 
 // Saves the table as it is on the screen.
 function save() {
-  const getText = (cell) => cell.innerText.replaceAll(/\s+/g, " ").trim();
+  // What stands beside a value, such as a warning, is for readers.
+  const getText = (cell) => (cell.querySelector(".value") ?? cell).innerText.replaceAll(/\s+/g, " ").trim();
   const [head, ...rows] = [...element("jobs").rows];
   const lines = [["id", ...[...head.cells].slice(1).map((cell) => cell.textContent)]];
   for (const row of rows) lines.push([row.dataset.job, ...[...row.cells].slice(1).map(getText)]);

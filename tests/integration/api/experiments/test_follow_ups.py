@@ -89,7 +89,9 @@ def test_a_stopping_rule_adds_no_seed_of_the_pilot(client: httpx.Client, databas
         finish_job(database, job["id"])
     with database.write() as session:
         auto_extend_experiments(session)
-        assert session.get_one(Experiment, follow_up["id"]).document["seeds"] == [0, 1, 2, 4, 5, 6]
+        assert session.get_one(Experiment, follow_up["id"]).document["seeds"] == [
+            *(0, 1, 2, 4, 5, 6, 8, 9, 10, 11)
+        ]
 
 
 def test_only_the_follow_ups_runs_are_in_its_report(client: httpx.Client, database: Database) -> None:

@@ -595,7 +595,7 @@ class TestExtend:
             ),
             ({"seeds": [1], "replicates": 2}, "/replicates"),
             ({"seeds": [-1]}, "/seeds/0"),
-            ({"seeds": list(range(10, 900))}, "/seeds"),
+            ({"seeds": list(range(10, 1100))}, "/seeds"),
             ({"stopping_rule": 3}, "/stopping_rule"),
         ],
     )

@@ -71,7 +71,13 @@ def test_the_report_as_json(client: httpx.Client, experiment: dict[str, Any]) ->
     assert contrast["differences"]["test_loss"]["mean"] == pytest.approx(-0.05)
     assert contrast["differences"]["test_loss"]["t_p"] is None
     assert report["datasets"] == [
-        {"name": "mnist_5k", "sha256": ["b" * 64], "classes": 10, "test_examples": 1000}
+        {
+            "name": "mnist_5k",
+            "sha256": ["b" * 64],
+            "classes": 10,
+            "test_examples": 1000,
+            "judged_models": 2,
+        }
     ]
     assert "/v1/experiments" in report["repeat"]
 
