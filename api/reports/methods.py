@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Sequence
 
-from api.reports.formatting import format_ranges
 from api.reports.schemas import Contrast
 from api.reports.verdicts import format_plain, get_tested, join
 from models.dataset_spec import DatasetSpec
@@ -54,7 +53,8 @@ def build_methods(
         equivalence = "whether that interval lies within the margin"
     planned = format_count(len(seeds), "seed")
     if pairs != {len(seeds)}:
-        planned += f" planned, {format_ranges(pairs)} with results on both sides"
+        ends = " to ".join(map(str, sorted({min(pairs), max(pairs)})))
+        planned += f" planned, {ends} with results on both sides"
     family = (
         f"{variants} {'was' if len(contrasts) == 1 else 'were'} compared with {baseline}, within pairs of "
         f"models that share a seed ({planned}), in {join(metric.title.lower() for metric in tested)}: one "
