@@ -30,7 +30,7 @@ def decompose(seeds: Sequence[Array], labels: NDArray[np.integer], *, crossed: b
     """Decompose the losses on test images with `labels` (n,).
 
     Each of `seeds` holds log-probabilities (parts, n, classes), of two parts or more. `crossed`: all seeds
-    have the same parts; only then variance can be told apart by its sources, from two seeds on. Intervals
+    have the same parts; only then variance can be separated by its sources, from two seeds on. Intervals
     are t over seeds; of one seed over test images alone, for these parts. Resampling parts would not do: it
     shrinks a variance by (k-1)/k.
     """

@@ -43,7 +43,7 @@ class DatasetSpec(SpecPart):
         0.0,
         ge=0,
         le=1,
-        description="Share of training labels drawn anew from all classes, so that some stay right: with ten "
+        description="Share of training labels redrawn from all classes, so that some stay right: with ten "
         "classes 0.4 makes 36 % wrong; test labels never change",
     )
     validation_fraction: float = Field(
@@ -101,5 +101,5 @@ class DatasetSpec(SpecPart):
 
 
 def compute_wrong_share(label_noise: float, classes: int) -> float:
-    """The share of training labels that are wrong: of those drawn anew one in `classes` stays right."""
+    """The share of training labels that are wrong: of those redrawn one in `classes` stays right."""
     return label_noise * (classes - 1) / classes

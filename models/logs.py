@@ -2,21 +2,22 @@
 
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Literal
 
 LogFormat = Literal["text", "json"]
-_context: ContextVar[dict[str, object]] = ContextVar("log_context", default={})  # noqa: B039 (never changed)
+_context: ContextVar[Mapping[str, object]] = ContextVar("log_context", default=MappingProxyType({}))
 
 
 @contextmanager
 def log_context(**fields: object) -> Iterator[None]:
     """Add fields to every record that is logged in the block; those that are None are left out."""
     added = {name: value for name, value in fields.items() if value is not None}
-    token = _context.set(_context.get() | added)
+    token = _context.set({**_context.get(), **added})
     try:
         yield
     finally:

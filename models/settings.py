@@ -244,7 +244,7 @@ class Settings(BaseSettings):
     def resolved_broker_url(self) -> str:
         """The Celery broker's address, by default the embedded Redis's socket.
 
-        TLS without a check of the certificate, kombu's default, would protect from nobody who can answer.
+        TLS without a check of the certificate, kombu's default, would not protect against an impostor.
         """
         url = self.broker_url or f"redis+socket://{self.redis_socket}"
         if url.startswith("rediss") and "ssl_cert_reqs=" not in url:

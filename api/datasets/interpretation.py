@@ -61,7 +61,7 @@ def convert_pixels(
     """The pixels of each part as bytes, light ink on black.
 
     Raises:
-        UnreadableData: the scale cannot be told, or pixels or sizes do not fit it.
+        UnreadableData: the scale cannot be determined, or pixels or sizes do not fit it.
     """
     white, reason = _choose_white(spools, options)
     decisions.append(Decision(name="scale", detail=f"0 to {white:g}: {reason}"))

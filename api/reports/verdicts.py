@@ -16,7 +16,7 @@ _OVERESTIMATED = "Differences that are only just large enough to be called are o
 _NO_VARIANT = "no variant"
 _MOST_NAMES = 3
 _MOST_MORE_SEEDS = 10_000
-"""Advice to train more than that helps nobody."""
+"""Advice to train more than that is of no practical use."""
 _NO_PAIR = "No seed has a result in both variants, so nothing can be said."
 
 

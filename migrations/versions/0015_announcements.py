@@ -8,7 +8,7 @@ down_revision = "0014"
 
 
 def upgrade() -> None:
-    # Experiments from before are announced when they finish anew, and stored webhooks go on as they were.
+    # Experiments from before are announced when they finish again, and stored webhooks go on as they were.
     op.add_column(
         "experiments", sa.Column("announced", sa.Boolean(), server_default=sa.false(), nullable=False)
     )

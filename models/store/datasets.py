@@ -1,4 +1,4 @@
-"""Uploaded datasets: their names, which belong to owners, and their files, which belong to nobody.
+"""Uploaded datasets: their names, which belong to owners, and their files, which are shared.
 
 A file is named for its content, so that one may serve several names. It goes with the last of them; who adds
 or removes a name holds the digest's lock while it is decided whether the file stays.

@@ -75,7 +75,7 @@ def acquire_advisory_lock(session: Session, what: str) -> None:
 
 
 def try_advisory_lock(session: Session, what: str) -> bool:
-    """Take that lock, unless somebody has it; returns whether it was taken."""
+    """Take that lock, unless another session has it; returns whether it was taken."""
     if session.get_bind().dialect.name != "postgresql":
         return True
     return bool(session.scalar(select(func.pg_try_advisory_xact_lock(func.hashtextextended(what, 0)))))

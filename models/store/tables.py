@@ -21,7 +21,7 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship
 from models.identifiers import create_id
 from models.metrics import METRICS, EvaluationMetrics
 from models.states import Action, JobState
-from models.store import service_tables  # noqa: F401 (whoever imports the tables gets all of them)
+from models.store import service_tables  # noqa: F401 (importing the tables registers all of them)
 from models.store.base import ID, SERIAL, Base
 
 LOCAL_OWNER = "local"
@@ -74,7 +74,7 @@ class Experiment(Base):
     confirms: Mapped[str | None] = mapped_column(ID, index=True)
     """The experiment that this one follows up; None once that was deleted."""
     announced: Mapped[bool] = mapped_column(server_default=false(), default=False, index=True)
-    """Whether webhooks were told that it has finished."""
+    """Whether its end was announced to webhooks."""
     labels: Mapped[dict[str, Any]] = mapped_column(server_default="{}", default=dict)
     notes: Mapped[str | None] = mapped_column(Text)
     archived: Mapped[bool] = mapped_column(server_default=false(), default=False)

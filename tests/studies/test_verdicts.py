@@ -166,7 +166,7 @@ def covers(difference: Difference, truth: float) -> bool:
     return difference.low <= truth <= difference.high
 
 
-# When somebody looks: at how many pairs of a complete plan, and at how many of a changed or sequential one.
+# When a reader looks: at how many pairs of a complete plan, and at how many of a changed or sequential one.
 PATHS: dict[str, tuple[int | None, Regime, Sequence[int]]] = {
     "fixed": (10, Regime.FIXED, ()),
     "6, then 10": (6, Regime.EXTENDED, (10,)),
@@ -177,7 +177,7 @@ PATHS: dict[str, tuple[int | None, Regime, Sequence[int]]] = {
 
 
 def compute_shares_with_a_false_call(number: int, draw: Draw, *, variants: int = 5) -> dict[str, float]:
-    """By path the share of experiments in which somebody who stops at the first call sees one."""
+    """By path the share of experiments in which a reader who stops at the first call sees one."""
     wrong: dict[str, list[bool]] = {path: [] for path in PATHS}
     for values in draw_runs(number, draw, variants=variants, seeds=40):
         differences = find_differences(values)

@@ -1,4 +1,4 @@
-"""Datasets in the forms that people bring, and in those that nobody should."""
+"""Datasets in the forms that people bring, and in those that are refused."""
 
 import hashlib
 import io
