@@ -84,8 +84,14 @@ def serve() -> Iterator[Receiver]:
 
 
 @pytest.fixture
-def sender(database_settings: Settings) -> WebhookSender:
-    return WebhookSender(database_settings.model_copy(update={"webhook_private_addresses": True}))
+def sender(database_settings: Settings) -> Iterator[WebhookSender]:
+    settings = {"webhook_private_addresses": True, "sweep_seconds": 0.1}
+    sender = WebhookSender(database_settings.model_copy(update=settings))
+    yield sender
+    sender.stop()
+    if sender._thread.is_alive():
+        sender._thread.join()
+    sender._threads.shutdown()  # or they would write into the next test's database
 
 
 def add_webhook(
@@ -365,37 +371,27 @@ def test_c7_slow_receivers_delay_no_message_to_another(
         if slow_owner != LOCAL_OWNER:
             finished_job(database)
     sender.start()
-    try:
-        deadline = time.monotonic() + 8  # a slow receiver is given up after 10 seconds
-        while len(receiver.got) < jobs_count or len(slow_receiver.got) < 12:
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
-        assert len(slow_receiver.got) == 12, "one at a time for each webhook"
-    finally:
-        sender.stop()
-        slow_receiver.released.set()
+    deadline = time.monotonic() + 8  # a slow receiver is given up after 10 seconds
+    while len(receiver.got) < jobs_count or len(slow_receiver.got) < 12:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    assert len(slow_receiver.got) == 12, "one at a time for each webhook"
 
 
 def test_c7_a_message_that_becomes_due_meanwhile_is_not_delayed(
-    database: Database, database_settings: Settings, receiver: Receiver, slow_receiver: Receiver
+    database: Database, sender: WebhookSender, receiver: Receiver, slow_receiver: Receiver
 ) -> None:
-    settings = {"webhook_private_addresses": True, "sweep_seconds": 0.1}
-    sender = WebhookSender(database_settings.model_copy(update=settings))
     add_webhook(database, slow_receiver.url, owner="somebody-else")
     finished_job(database, owner="somebody-else")
     sender.start()
-    try:
-        deadline = time.monotonic() + 8
-        while not slow_receiver.got and time.monotonic() < deadline:
-            time.sleep(0.02)
-        add_webhook(database, receiver.url)
-        finished_job(database)
-        while not receiver.got and time.monotonic() < deadline:
-            time.sleep(0.02)
-        assert len(receiver.got) == 1
-    finally:
-        sender.stop()
-        slow_receiver.released.set()
+    deadline = time.monotonic() + 8
+    while not slow_receiver.got and time.monotonic() < deadline:
+        time.sleep(0.02)
+    add_webhook(database, receiver.url)
+    finished_job(database)
+    while not receiver.got and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert len(receiver.got) == 1
 
 
 @pytest.mark.parametrize(
