@@ -50,7 +50,7 @@ def test_each_tool_answers_in_short(full: Service) -> None:
 
 
 def test_the_protocols_own_client_uses_them_over_stdio(full: Service) -> None:
-    mcp = pytest.importorskip("mcp", reason="the extra mcp is not installed")
+    mcp = import_module("mcp")
     server = import_module("mcp.client.stdio").StdioServerParameters(
         command=sys.executable,
         args=["-m", "regbench.cli.main", "mcp"],

@@ -1,7 +1,6 @@
 """Datasets in the forms that people bring, and in those that are refused."""
 
 import hashlib
-import io
 import struct
 import tracemalloc
 from pathlib import Path
@@ -60,18 +59,6 @@ def test_the_same_images_have_one_digest_in_every_form(form: str, reference: str
     assert imported.class_names == ["0", "1", "2"]
     assert [(count.train, count.test) for count in imported.counts] == [(14, 4), (13, 3), (13, 3)]
     assert imported.warnings == []
-
-
-def test_parquet_with_png_bytes_has_the_same_digest(reference: str, tmp_path: Path) -> None:
-    pyarrow = pytest.importorskip("pyarrow")
-    parquet = pytest.importorskip("pyarrow.parquet")
-    files = {}
-    for name, images, labels in (("train", TRAIN, TRAIN_LABELS), ("test", TEST, TEST_LABELS)):
-        rows = [{"bytes": png_bytes(image), "path": None} for image in images]
-        file = io.BytesIO()
-        parquet.write_table(pyarrow.table({"image": rows, "label": labels.tolist()}), file)
-        files[f"{name}-00000-of-00001.parquet"] = file.getvalue()
-    assert read(files, tmp_path).digest == reference
 
 
 def test_the_archive_holds_the_images_as_keras_does_and_the_digest_is_that_of_its_idx_files(
@@ -260,7 +247,7 @@ def test_more_pixels_than_allowed_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "form", ["idx", "idx.gz with dots", "keras", "kmnist", "csv with a header", "folders"]
+    "form", ["idx", "idx.gz with dots", "keras", "kmnist", "csv with a header", "folders", "parquet"]
 )
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
