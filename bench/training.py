@@ -18,8 +18,9 @@ from bench.child import start_trainer
 from bench.harness import compare_rounds, parse_arguments, print_rows
 from bench.stopwatch import EpochTimer, time_steps
 from bench.workload import BATCH_SIZE, LAYERS, build_spec, load_split, scale_pixels
+from models.dataset_arrays import Examples
 from models.spec import JobSpec
-from worker.datasets import DataSplit, Examples
+from worker.datasets import DataSplit
 from worker.engine import start_engine
 from worker.network import KerasLayers, build_network
 from worker.program import ProgramCache

@@ -3,11 +3,12 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from models.dataset_arrays import Bytes, load
 from models.dataset_cards import DATASETS
 from models.errors import DatasetUnavailable
 from models.settings import Settings
 from models.spec import PIXELS, JobSpec
-from worker.datasets import Bytes, DataSplit, load, split_dataset
+from worker.datasets import DataSplit, split_dataset
 
 LAYERS = (PIXELS, 512, 512, DATASETS["mnist"].classes)
 BATCH_SIZE = 32

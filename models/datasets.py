@@ -1,7 +1,7 @@
 """The file or folder that holds a dataset on this machine; models/dataset_cards.py says what each is.
 
 Searched in REGBENCH_DATA_DIR, then in Keras's own cache, then downloaded into that cache as Keras does.
-Their content is checked by SHA-256 when a worker reads them (worker/datasets.py).
+Their content is checked by SHA-256 when a worker reads them (models/dataset_arrays.py).
 """
 
 import gzip

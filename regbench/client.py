@@ -1,7 +1,9 @@
 """Regbench over HTTP: one small method for each thing that the service does."""
 
+import hashlib
 import math
 import time
+from base64 import b64encode
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Self, Unpack
 from uuid import uuid4
@@ -22,7 +24,7 @@ from regbench.base import (
 )
 from regbench.connection import Connection, parse_retry_after
 from regbench.documents import is_experiment, to_body, to_document
-from regbench.errors import Unreachable, WaitTimeout
+from regbench.errors import ClientError, Unreachable, WaitTimeout
 from regbench.reports import BiasVariance, Report
 from regbench.resources import (
     CostEstimate,
@@ -34,6 +36,7 @@ from regbench.resources import (
     Preset,
     Readiness,
     Technique,
+    TestImage,
 )
 from regbench.uploads import DatasetMethods
 
@@ -263,6 +266,22 @@ class Regbench(DatasetMethods):
         """
         path = f"/v1/jobs/{job_id}/test-predictions"
         return self._http.request("GET", path, params={"format": form}).content
+
+    def model(self, job_id: str) -> bytes:
+        """A succeeded job's model as a `.keras` file: images (n, 784) from 0 to 1 in, probabilities out.
+
+        Raises:
+            ClientError: the file was damaged on its way.
+        """
+        response = self._http.request("GET", f"/v1/jobs/{job_id}/model")
+        digest = b64encode(hashlib.sha256(response.content).digest()).decode()
+        if response.headers.get("Repr-Digest") != f"sha-256=:{digest}:":
+            raise ClientError(f"The model of {job_id} was damaged on its way: its SHA-256 is another.")
+        return response.content
+
+    def test_images(self, job_id: str, indices: Sequence[int]) -> list[TestImage]:
+        """Some of the test images of a job's dataset, at these places among them, up to 100."""
+        return self._get(f"/v1/jobs/{job_id}/test-images", Items[TestImage], index=list(indices)).items
 
     def predict(
         self, job_id: str, images: Sequence[bytes], *, invert: Choice = "auto", center: Choice = "auto"

@@ -360,3 +360,13 @@ class Predictions(Resource):
 
     job_id: str
     predictions: list[Prediction]
+
+
+class TestImage(Resource):
+    """A test image: 784 pixels from 0 (background) to 255 (ink), row by row."""
+
+    __test__ = False  # for pytest, which would collect it
+
+    index: int
+    label: int
+    pixels: list[int]

@@ -7,11 +7,11 @@ Prints JSON for `regbench doctor`: a list of objects with `name`, `path` (null: 
 import json
 import sys
 
+from models.dataset_arrays import load
 from models.dataset_cards import DATASETS
 from models.datasets import find_dataset
 from models.errors import DatasetUnavailable
 from models.settings import Settings, get_settings
-from worker.datasets import load
 
 
 def check_datasets(settings: Settings) -> list[dict[str, str | None]]:

@@ -9,12 +9,13 @@ import keras
 import numpy as np
 
 from models.cost import compute_flops_per_epoch
+from models.dataset_arrays import Examples
 from models.errors import TrainingFailed
 from models.records import EpochRecord, Evaluation
 from models.spec import JobSpec
 from models.test_predictions import TestPredictions
 from worker import metrics, weights
-from worker.datasets import DataSplit, Examples
+from worker.datasets import DataSplit
 from worker.network import export_model
 from worker.program import CompiledProgram
 from worker.techniques.stopping import BestEpoch

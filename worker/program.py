@@ -17,9 +17,9 @@ import tensorflow as tf
 from cachetools import LRUCache
 from numpy.typing import NDArray
 
+from models.dataset_arrays import Bytes, Examples
 from models.spec import JobSpec
 from worker.convolution import BlockMaxPooling, PatchConvolution
-from worker.datasets import Bytes, Examples
 from worker.network import KerasLayers, build_network, get_hidden_outputs, set_initial_weights
 from worker.step_plan import Chunk
 from worker.techniques.averaging import WeightAverage

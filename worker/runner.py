@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from models.artifacts import ArtifactStore
+from models.dataset_arrays import load_specified
 from models.errors import (
     ArtifactsUnavailable,
     InvalidSpec,
@@ -24,7 +25,7 @@ from models.store.database import Database
 from models.store.tables import Job
 from worker.artifacts import save_artifacts
 from worker.checkpoints import Checkpoints
-from worker.datasets import load, load_uploaded, split_dataset
+from worker.datasets import split_dataset
 from worker.engine import OUT_OF_MEMORY, start_engine
 from worker.lease import Interrupted, Lease, get_worker_name
 from worker.program import ProgramCache
@@ -141,10 +142,9 @@ class Runner:
             if epoch < record.epoch:
                 lease.rewind_to_checkpoint(epoch)
             log.info("job %s resumes after epoch %d", job.id, epoch)
-        if content := spec.dataset.content:
-            dataset = self._wait_for_store(lease, waiting, lambda: load_uploaded(content, self._store))
-        else:
-            dataset = load(spec.dataset.name, self._settings)
+        dataset = self._wait_for_store(
+            lease, waiting, lambda: load_specified(spec.dataset, self._settings, self._store)
+        )
         split = split_dataset(dataset, spec.dataset)
         trained = train(
             spec,

@@ -9,8 +9,8 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from models.dataset_arrays import Examples
 from models.records import Progress
-from worker.datasets import Examples
 
 # A step of a large network may take seconds, so the first chunk is one step, and a chunk has at most this
 # many times the steps of the one before it: the last batch of an epoch may be much smaller than the others.

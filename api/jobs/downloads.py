@@ -3,14 +3,17 @@
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Response
+from pydantic import BaseModel, Field
 
 from api.http import problem_types
-from api.http.dependencies import ArtifactsDep, DatabaseDep, JobId
+from api.http.dependencies import ArtifactsDep, DatabaseDep, JobId, SettingsDep
 from api.http.etags import IfNoneMatch, build_not_modified, match_etag
 from api.http.files import IfRange, Range, build_file_response
 from api.http.negotiation import Accept, require_format
 from api.http.openapi import documented
 from api.http.routing import StrictQueryRoute
+from models.errors import FieldError, InvalidSpec
+from models.spec import STORED, JobSpec
 from models.store import jobs as store
 from models.store.transitions import get_job
 
@@ -27,6 +30,24 @@ _PREDICTIONS: dict[int | str, dict[str, Any]] = {
     }
 }
 _BINARY = {"content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}}
+
+
+class TestImage(BaseModel):
+    """One of the test images that a job's model is measured on."""
+
+    __test__ = False  # for pytest, which would collect it
+
+    index: int = Field(description="Its place among the dataset's test images, from 0")
+    label: int = Field(description="Its class, from 0")
+    pixels: list[int] = Field(description="28x28 rows one after another; 0 is background, 255 ink")
+
+
+class TestImageList(BaseModel):
+    """Test images in the order in which they were requested."""
+
+    __test__ = False
+
+    items: list[TestImage]
 
 
 @router.get("/{job_id}/test-predictions", response_class=Response, responses=_PREDICTIONS)
@@ -72,6 +93,41 @@ def download_test_predictions(
     return response
 
 
+@router.get("/{job_id}/test-images")
+@documented(problem_types.DATASET_UNAVAILABLE)
+def list_test_images(
+    job_id: JobId,
+    database: DatabaseDep,
+    artifacts: ArtifactsDep,
+    settings: SettingsDep,
+    index: Annotated[
+        list[Annotated[int, Field(ge=0)]],
+        Query(
+            description="Of an image among the test images, from 0; repeatable", min_length=1, max_length=100
+        ),
+    ],
+) -> TestImageList:
+    """Some of the test images of the job's dataset, in the order of `test-predictions`."""
+    from models.dataset_arrays import load_specified  # noqa: PLC0415 (NumPy, which few requests need)
+
+    with database.read() as session:
+        spec = JobSpec.model_validate(get_job(session, job_id).spec, context=STORED)
+    count = spec.dataset.card.test_examples
+    if max(index) >= count:
+        raise InvalidSpec([FieldError("?index", f"the dataset has {count:,} test images, numbered from 0")])
+    dataset = load_specified(spec.dataset, settings, artifacts)
+    return TestImageList(
+        items=[
+            TestImage(
+                index=position,
+                label=int(dataset.test_labels[position]),
+                pixels=dataset.test_images[position].ravel().tolist(),
+            )
+            for position in index
+        ]
+    )
+
+
 @router.get(
     "/{job_id}/model",
     response_class=Response,
@@ -88,7 +144,8 @@ def download_model(
 ) -> Response:
     """The trained model as a `.keras` file, whole or in part.
 
-    It takes images (n, 784) scaled to 0..1 and returns the probabilities of the classes.
+    It takes images (n, 784) scaled to 0..1 and returns the probabilities of the classes. It is not compiled:
+    `predict` works at once, `evaluate` after `compile`.
     """
     with database.read() as session:
         result = store.get_result(get_job(session, job_id))

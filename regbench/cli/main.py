@@ -20,7 +20,7 @@ from regbench.cli.keys import keys
 from regbench.cli.local import demo, doctor, prune, up
 from regbench.cli.mcp_server import mcp
 from regbench.cli.options import report_errors
-from regbench.cli.predict import download_test_predictions, predict
+from regbench.cli.predict import download_model, download_test_predictions, predict
 from regbench.cli.reports import report
 from regbench.cli.submit import submit
 from regbench.cli.techniques import techniques
@@ -70,6 +70,7 @@ for command in (
     *(report, predict, presets, techniques, doctor, prune, mcp),
 ):
     app.command()(command)
+app.command("model")(download_model)
 app.command("test-predictions")(download_test_predictions)
 app.add_typer(experiment, name="experiment")
 app.add_typer(datasets, name="datasets")

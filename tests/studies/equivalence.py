@@ -8,10 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from models.dataset_arrays import Dataset, load
 from models.records import EpochRecord, Progress
 from models.settings import Settings
 from models.spec import JobSpec
-from worker.datasets import Dataset, load, split_dataset
+from worker.datasets import split_dataset
 from worker.program import ProgramCache
 from worker.training import train
 

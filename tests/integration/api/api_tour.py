@@ -160,6 +160,8 @@ def _jobs(recorder: Recorder, settings: Settings, database: Database) -> None:
     for path in ("epochs", "test-predictions"):
         recorder.request("GET", f"{here}/{path}", headers={"Accept": "text/csv"})
     recorder.request("GET", f"{here}/model", headers={"Range": "bytes=7-"})
+    for index in (3, 1_000):
+        recorder.request("GET", f"{here}/test-images?index={index}")
     recorder.request("POST", f"{here}/cancel")
     waiting, running, failed = (
         f"/v1/jobs/{job_in(database, state)}"

@@ -23,7 +23,8 @@ from models.spec import JobSpec
 from tests.applications import application
 from tests.servers import migrate
 from bench.stopwatch import EpochTimer
-from worker.datasets import load, split_dataset
+from models.dataset_arrays import load
+from worker.datasets import split_dataset
 from worker.program import ProgramCache
 from worker.training import train
 

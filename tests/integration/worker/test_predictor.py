@@ -1,6 +1,7 @@
 """A real predictor, used through the API: one process for all tests, started by an installation's command."""
 
 import io
+import json
 import os
 import signal
 import subprocess
@@ -12,27 +13,31 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import httpx
 import keras
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
 from redis import Redis
+from typer.testing import CliRunner
 
 from api.app import create_app
 from models import predictions
 from models.artifacts import ArtifactStore
+from models.dataset_arrays import Dataset, load
 from models.settings import Settings
 from models.spec import JobSpec
 from models.store import jobs
 from models.store.database import Database
 from models.test_predictions import TestPredictions
+from regbench import Regbench
+from regbench.cli.main import app
 from regbench.local.stack import PREDICTOR
 from tests.factories import finish_job, job_spec, result_record
 from tests.integration.api.conftest import TestClient
 from tests.integration.api.http.test_problems import problem
 from worker import artifacts
-from worker.datasets import Dataset, load
 from worker.network import KerasLayers, build_network, export_model
 from worker.runner import Runner
 from worker.weights import compute_weights_sha256
@@ -176,6 +181,40 @@ def test_predictions_equal_those_of_the_downloaded_model(
     assert np.abs(service.predict(job_id, images) - expected).max() < 1e-5
     # Predictions differ between images, so the comparison above can fail.
     assert np.ptp(expected, axis=0).max() > 1e-3
+
+
+def test_the_command_shows_that_stock_keras_predicts_what_was_stored(
+    service: Service, trained: str, mnist_5k: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Transport(httpx.BaseTransport):
+        def handle_request(self, request: httpx.Request) -> httpx.Response:
+            answer = service.client.request(request.method, str(request.url), headers=dict(request.headers))
+            kept = {name: answer.headers[name] for name in ("Repr-Digest",) if name in answer.headers}
+            return httpx.Response(answer.status_code, headers=kept, content=answer.content)
+
+    connect = lambda url: Regbench("http://testserver", transport=Transport())  # noqa: E731
+    monkeypatch.setattr("regbench.cli.predict.connect", connect)
+    file = tmp_path / "model.keras"
+    command = ["model", trained, "--output", str(file), "--check", "--json"]
+    checked = json.loads(CliRunner().invoke(app, command, catch_exceptions=False).stdout)
+    assert file.stat().st_size == checked["bytes"]
+    assert [image["label"] for image in checked["images"]] == list(range(10))
+    assert checked["largest_difference"] < 1e-6
+    right = [image["label"] == image["predicted"] for image in checked["images"]]
+    assert checked["accuracy"] == pytest.approx(sum(right) / 10)
+    # The images are those that the predictions were made from.
+    index = checked["images"][3]["index"]
+    with connect(None) as client:
+        assert client.test_images(trained, [index])[0].pixels == mnist_5k.test_images[index].ravel().tolist()
+    refused = service.client.get(f"/v1/jobs/{trained}/test-images?index=1000")
+    assert (refused.status_code, refused.json()["errors"][0]["pointer"]) == (422, "?index")
+    # Another model's predictions are not taken for this one's.
+    other = service.job_of(next(iter(SPECS.values())))
+    real = Regbench.test_predictions
+    monkeypatch.setattr(Regbench, "test_predictions", lambda self, job, form="npz": real(self, other, form))
+    refusal = CliRunner().invoke(app, command)
+    assert refusal.exit_code == 1
+    assert "predicts otherwise than was stored" in refusal.stderr
 
 
 def test_a_prediction_does_not_depend_on_other_images(

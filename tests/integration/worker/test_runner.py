@@ -14,6 +14,7 @@ from api.datasets.files import UploadedFile
 from api.datasets.importing import import_dataset
 from api.datasets.schemas import DatasetOptions
 from models.artifacts import ArtifactStore, get_dataset_file
+from models.dataset_arrays import load, load_uploaded
 from models.dataset_cards import DatasetContent
 from models.dataset_spec import DatasetSpec
 from models.errors import LeaseLost, NotFound
@@ -29,7 +30,7 @@ from models.test_predictions import TestPredictions
 from tests.factories import job_spec
 from tests.integration.api.conftest import TestClient
 from tests.unit.api.datasets.forms import as_keras, draw
-from worker.datasets import load, load_uploaded, split_dataset
+from worker.datasets import split_dataset
 from worker.lease import Lease
 from worker.program import ProgramCache
 from worker.runner import Runner

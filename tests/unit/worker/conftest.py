@@ -2,8 +2,8 @@
 
 import pytest
 
+from models.dataset_arrays import Dataset, load
 from models.settings import Settings
-from worker.datasets import Dataset, load
 from worker.engine import Engine, start_engine
 
 

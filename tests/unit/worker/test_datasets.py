@@ -7,13 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from models import dataset_arrays as datasets
+from models.dataset_arrays import Dataset, compute_idx_sha256, load
 from models.dataset_cards import IDX_FILES
 from models.dataset_spec import DatasetSpec
 from models.errors import DatasetUnavailable
 from models.parts import PartSpec
 from models.settings import Settings
-from worker import datasets
-from worker.datasets import Dataset, compute_idx_sha256, load, split_dataset
+from worker.datasets import split_dataset
 from worker.seeds import shuffle_examples
 
 

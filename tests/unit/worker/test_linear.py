@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
 
+from models.dataset_arrays import Dataset
 from tests.factories import job_spec
-from worker.datasets import Dataset, split_dataset
+from worker.datasets import split_dataset
 from worker.program import ProgramCache
 from worker.training import train
 

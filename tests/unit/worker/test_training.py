@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import pytest
 
+from models.dataset_arrays import Dataset
 from models.documents import merge_patch
 from models.errors import TrainingFailed
 from models.experiments import ExperimentSpec
@@ -15,7 +16,7 @@ from models.records import EpochRecord, Evaluation, Progress
 from models.spec import JobSpec
 from tests.factories import EVERY_TECHNIQUE_TOGETHER, epoch_record, job_spec
 from worker.checkpoints import Checkpoint
-from worker.datasets import Dataset, split_dataset
+from worker.datasets import split_dataset
 from worker.evaluation import TrainedModel
 from worker.network import KerasLayers, build_network, get_kernels, set_initial_weights
 from worker.program import ProgramCache, get_program_shape

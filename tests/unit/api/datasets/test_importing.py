@@ -64,7 +64,7 @@ def test_the_same_images_have_one_digest_in_every_form(form: str, reference: str
 def test_the_archive_holds_the_images_as_keras_does_and_the_digest_is_that_of_its_idx_files(
     tmp_path: Path,
 ) -> None:
-    from worker.datasets import compute_idx_sha256  # noqa: PLC0415 (TensorFlow is not needed elsewhere here)
+    from models.dataset_arrays import compute_idx_sha256  # noqa: PLC0415 (TensorFlow is not needed elsewhere here)
 
     imported = read(as_keras(DATA), tmp_path)
     imported.write_archive(tmp_path / "stored.npz")

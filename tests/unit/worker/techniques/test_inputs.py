@@ -5,9 +5,9 @@ import pytest
 import tensorflow as tf
 from scipy import ndimage, stats
 
+from models.dataset_arrays import Dataset
 from models.spec import JobSpec
 from tests.factories import job_spec
-from worker.datasets import Dataset
 from worker.techniques.inputs import Inputs, Mixup, Warp, sample_bilinear
 from worker.techniques.randomness import StepClock
 
