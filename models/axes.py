@@ -59,6 +59,23 @@ def apply_point(document: Document, point: Mapping[str, Any]) -> None:
             target[name] = value
 
 
+def parse_numbers(values: Sequence[JsonValue], *, default: float | None = None) -> list[float] | None:
+    """An axis's values as numbers: layers of one width by that width, null as the `default`.
+
+    None where they have no order.
+    """
+    depths = {len(value) if isinstance(value, list) else None for value in values}
+    numbers: list[float] = []
+    for value in values:
+        widths = value if isinstance(value, list) else [default if value is None else value]
+        if len(depths) > 1 or not widths or any(width != widths[0] for width in widths):
+            return None
+        if isinstance(widths[0], bool) or not isinstance(widths[0], int | float):
+            return None
+        numbers.append(widths[0])
+    return numbers
+
+
 def find_axis_errors(
     axes: Sequence[Axis], changes: Sequence[Document], specs: Sequence[Document], drawn: Sequence[str]
 ) -> list[tuple[str, str]]:

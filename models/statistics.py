@@ -182,7 +182,7 @@ def anytime_difference(values: Sequence[float], *, alpha: float = ALPHA) -> Anyt
     scatter = (n - 1) * sd**2
     log_evidence = -0.5 * np.log(n + 1) + n / 2 * np.log((n + 1) * squares / (squares + n * scatter))
     p = float(min(1.0, np.exp(-log_evidence)))
-    critical = _compute_critical_t(n, alpha, anytime=True)
+    critical = compute_critical_t(n, alpha, anytime=True)
     half = critical * sd / float(np.sqrt(n)) if np.isfinite(critical) else np.inf
     return AnytimeDifference(n, mean, mean - half, mean + half, p)
 
@@ -250,7 +250,7 @@ def compute_detectable_difference(
     of the interval of `anytime_difference` at this number of pairs, infinite where that is the whole line.
     Source: Cohen, Statistical Power Analysis for the Behavioral Sciences (1988), chapter 2.
     """
-    critical = _compute_critical_t(pairs, level, anytime=anytime)
+    critical = compute_critical_t(pairs, level, anytime=anytime)
     if not np.isfinite(critical):
         return np.inf
     return float(nctdtrinc(pairs - 1, 1 - POWER, critical)) * sd / float(np.sqrt(pairs))
@@ -340,6 +340,15 @@ def compute_two_way_clustered_interval(baseline: Sequence[bytes], variant: Seque
     return Interval(mean - half, mean + half)
 
 
+def compute_critical_t(n: int, level: float, *, anytime: bool = False) -> float:
+    """The |t| of n values beyond which their mean differs from zero at `level`; infinite where none does."""
+    if not anytime:
+        return float(stdtrit(n - 1, 1 - level / 2))
+    ratio = float((np.sqrt(n + 1) / level) ** (2 / n))
+    denominator = ratio * n - (n + 1) * (ratio - 1)
+    return float(np.sqrt((n + 1) * (n - 1) * (ratio - 1) / denominator)) if denominator > 0 else float("inf")
+
+
 def _unpack_bits(answers: Sequence[bytes]) -> NDArray[np.int8]:
     bits = np.unpackbits(np.frombuffer(b"".join(answers), np.uint8)).view(np.int8)
     return bits.reshape(len(answers), -1)
@@ -377,13 +386,4 @@ def _compute_sd(array: Array) -> float:
 
 
 def _compute_half_width(sd: float, n: int, confidence: float) -> float:
-    return _compute_critical_t(n, 1 - confidence) * sd / float(np.sqrt(n))
-
-
-def _compute_critical_t(n: int, level: float, *, anytime: bool = False) -> float:
-    """The |t| of n values beyond which their mean differs from zero at `level`; infinite where none does."""
-    if not anytime:
-        return float(stdtrit(n - 1, 1 - level / 2))
-    ratio = float((np.sqrt(n + 1) / level) ** (2 / n))
-    denominator = ratio * n - (n + 1) * (ratio - 1)
-    return float(np.sqrt((n + 1) * (n - 1) * (ratio - 1) / denominator)) if denominator > 0 else float("inf")
+    return compute_critical_t(n, 1 - confidence) * sd / float(np.sqrt(n))

@@ -6,7 +6,7 @@ from typing import Any
 from pydantic import Field
 
 from api.http.schemas import MODEL, ResponseModel
-from api.reports.schemas import Best
+from api.reports.axis_schemas import Best
 from models.experiments import Inference
 from models.states import JobState
 

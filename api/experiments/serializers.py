@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from api import reports
 from api.experiments import schemas
 from api.http.root_path import add_root
-from api.reports.schemas import Best
+from api.reports.axis_schemas import Best
 from models.run_key import count_runs
 from models.selection import ACROSS_POINTS, VariantMeans, choose_variant
 from models.settings import Settings

@@ -1,18 +1,22 @@
 """Jobs and their histories in, one Comparison out. Pure: no database, no HTTP."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 from api.jobs.serializers import serialize_result
 from api.reports.advice import recommend
+from api.reports.axis_advice import advise_along_axes
+from api.reports.axis_schemas import AxisUsed
 from api.reports.contrasts import RunId, build_contrasts, compute_seed_means, get_run_id
+from api.reports.gains import build_best, build_gains, build_points
 from api.reports.methods import build_methods, describe_sources
+from api.reports.notes import build_notes, describe_engine, find_datasets
 from api.reports.schemas import (
-    Best,
     Comparison,
     Confounder,
+    Contrast,
     CurvePoint,
     DatasetUsed,
     Diagnostics,
@@ -31,7 +35,7 @@ from models.metrics import REPORTED
 from models.run_key import parse_part
 from models.selection import VariantMeans
 from models.states import JobState
-from models.statistics import compute_proportion_standard_error, estimate
+from models.statistics import estimate
 from models.store.report_data import EpochSummary, Spread
 from models.store.tables import Job, Result
 
@@ -39,17 +43,6 @@ Summaries = Mapping[str, Sequence[EpochSummary]]
 
 MAX_DIAGNOSED_VARIANTS = 8
 """A report has the diagnostics of a model for this many variants: more pictures cannot be compared."""
-
-_SAME_RULER = (
-    "Losses are cross-entropy in nats without any penalty, accuracies are measured with random layers off, "
-    "so that every variant is measured with the same ruler."
-)
-
-_INTERVALS = (
-    "Intervals of means, and of differences in tables and charts, are 95 % t intervals over seeds, each for "
-    "itself; differences are taken within pairs that share a seed. A verdict's intervals hold for all tests "
-    "together."
-)
 
 
 @dataclass(frozen=True)
@@ -65,9 +58,10 @@ class JobGroups:
     plan: Plan
     complete: bool
     """Whether every planned run has ended."""
-    best: VariantMeans | None
-    """What validation chooses, once every run has ended."""
     repeat: str
+    choices: Mapping[str, VariantMeans | str] = field(default_factory=dict)
+    """Once every run has ended: what validation chooses at each point of the axes, or why nothing."""
+    axes: Sequence[AxisUsed] = ()
     confirms: str | None = None
     """The experiment that this one follows up."""
     follow_ups: Sequence[str] = ()
@@ -123,11 +117,12 @@ def build_subject_headline(subject: JobGroups) -> str:
     jobs = [job for group in chosen.values() for job in group]
     planned = max(subject.expected, len(jobs))
     return build_headline(
-        build_contrasts(chosen, subject.baseline, subject.plan, subject.baselines),
+        _build_contrasts(subject, chosen),
         outlines,
         subject.plan,
         ended=planned - sum(not JobState(job.state).terminal for job in jobs),
         planned=planned,
+        axes=subject.axes,
     )
 
 
@@ -153,10 +148,9 @@ def compare(
         )
         for index, (name, jobs) in enumerate(chosen.items())
     ]
-    contrasts = build_contrasts(chosen, subject.baseline, subject.plan, subject.baselines)
+    contrasts = _build_contrasts(subject, chosen)
     if subject.points:
         variants = [item.model_copy(update={"point": subject.points[item.name]}) for item in variants]
-        contrasts = [item.model_copy(update={"point": subject.points[item.variant]}) for item in contrasts]
     components = build_variance_components(chosen, subject.points)
     seeds = sorted({job.seed for job in everything})
     planned = max(subject.expected, len(everything))
@@ -170,7 +164,7 @@ def compare(
         inference=subject.plan.regime,
         level=subject.plan.level,
         complete=subject.complete,
-        best=subject.best and Best.model_validate(asdict(subject.best)),
+        best=build_best(subject.choices.get("")),
         headline=build_subject_headline(subject),
         methods=build_methods(
             contrasts,
@@ -213,12 +207,12 @@ def compare(
                 test_examples=dataset.card.test_examples,
                 judged_models=subject.judged.get(name),
             )
-            for name, dataset in _find_datasets(everything).items()
+            for name, dataset in find_datasets(everything).items()
         ],
-        engines=sorted({_describe_engine(job.result) for job in done if job.result is not None}),
+        engines=sorted({describe_engine(job.result) for job in done if job.result is not None}),
         variance_components=components,
         notes=[
-            *_build_notes(
+            *build_notes(
                 everything,
                 subject.stopping_rule,
                 deleted=subject.expected - len(everything),
@@ -229,21 +223,17 @@ def compare(
             *describe_variance_components(components),
         ],
         repeat=subject.repeat,
+        axes=list(subject.axes),
+        points=build_points(subject.choices) if subject.axes else [],
     )
-    return comparison.model_copy(update={"recommendation": [] if subject.points else recommend(comparison)})
+    comparison = comparison.model_copy(update={"gains": build_gains(comparison)})
+    advise = advise_along_axes if subject.axes else recommend
+    return comparison.model_copy(update={"recommendation": advise(comparison) if done else []})
 
 
-def describe_judged(dataset: str, count: int) -> str:
-    """How often a test set has been looked at."""
-    return (
-        f"Judged on the test images of {dataset} so far: {format_count(count, 'model')}. The more models are "
-        "chosen among by what they do on these images, the less they say about others."
-    )
-
-
-def _find_datasets(jobs: Sequence[Job]) -> dict[str, DatasetSpec]:
-    """The datasets of jobs by their names."""
-    return {job.dataset: DatasetSpec.model_validate(job.spec["dataset"]) for job in jobs}
+def _build_contrasts(subject: JobGroups, variants: Mapping[str, Sequence[Job]]) -> list[Contrast]:
+    contrasts = build_contrasts(variants, subject.baseline, subject.plan, subject.baselines)
+    return [item.model_copy(update={"point": subject.points.get(item.variant)}) for item in contrasts]
 
 
 def _describe_absence(job: Job) -> str:
@@ -346,52 +336,3 @@ def _find_confounders(baseline: Sequence[Job], jobs: Sequence[Job]) -> list[Conf
         # It may follow the seed, so that it tells something at equal seeds only.
         if pairs or change.field != "/dataset/split_seed"
     ]
-
-
-def _describe_engine(result: Result) -> str:
-    versions = f"TensorFlow {result.tensorflow}, Keras {result.keras}"
-    return f"{versions} on {result.device}, threads a job: {result.threads}"
-
-
-def _build_notes(
-    jobs: Sequence[Job],
-    stopping_rule: str | None,
-    *,
-    deleted: int,
-    repeated: int,
-    follow_ups: Sequence[str],
-    judged: Mapping[str, int],
-) -> list[str]:
-    results = [job.result for job in jobs if job.result is not None]
-    notes = [_SAME_RULER, _INTERVALS, *([stopping_rule] if stopping_rule else [])]
-    if follow_ups:
-        notes.append(
-            f"Followed up on fresh seeds by {', '.join(follow_ups)}: what was chosen because of this report "
-            "is judged there, in a family of tests of its own."
-        )
-    notes += [describe_judged(name, count) for name, count in judged.items()]
-    if deleted > 0:
-        notes.append(f"Missing because deleted: {format_count(deleted, 'job')} of this experiment.")
-    if repeated > 0:
-        notes.append(f"Left out: {format_count(repeated, 'job')} with the same variant and seed as another.")
-    if results and len(_find_datasets(jobs)) == 1:
-        (dataset,) = _find_datasets(jobs).values()
-        rows = dataset.card.test_examples
-        mean = sum(result.test_accuracy for result in results) / len(results)
-        error = 100 * compute_proportion_standard_error(mean, rows)
-        notes.append(
-            f"The test set has {rows:,} images, so that an accuracy of {100 * mean:.1f} % has a standard "
-            f"error of {error:.2f} points as an estimate for unseen digits; more seeds do not lower it."
-        )
-    if stopped := sum(result.stop_reason == "max_seconds" for result in results):
-        notes.append(
-            f"Stopped by `training.max_seconds`: {format_count(stopped, 'run')}. How many epochs they had "
-            "depends on the machine's speed and load, so that a repetition gives other numbers."
-        )
-    if len({_describe_engine(result) for result in results}) > 1:
-        notes.append("The jobs ran on different engines; differences between those are in the numbers too.")
-    if len({job.dataset for job in jobs}) > 1:
-        notes.append(
-            "The variants use different datasets; their accuracies cannot be set against each other."
-        )
-    return notes

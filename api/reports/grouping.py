@@ -8,6 +8,7 @@ from typing import Any
 
 from api.http.curl import format_curl
 from api.reports.comparison import JobGroups
+from api.reports.gains import build_axes
 from models.confounders import find_confounders
 from models.documents import create_merge_patch, flatten
 from models.experiments import MAX_VARIANT_NAME, ExperimentSpec, Regime
@@ -52,17 +53,16 @@ def group_experiment(
     expected, common = spec.planned_jobs, set(get_common_seeds(document))
     states = [JobState(run.job.state) for run in runs]
     complete = all(state.terminal for state in states) and not experiment.auto_extending
-    best = None
-    if complete and not spec.axes:
-        choice = choose_variant(
-            document,
-            [
-                _compute_means(name, [job for job in jobs if job.seed in common])
-                for name, jobs in variants.items()
-            ],
-            spec.baseline_name,
-        )
-        best = None if isinstance(choice, str) else choice
+    choices = {}
+    for point in map(format_point, spec.points) if complete else ():
+        means = [
+            _compute_means(
+                variant.name,
+                [job for job in variants[_name_group(variant.name, point)] if job.seed in common],
+            )
+            for variant in spec.variants
+        ]
+        choices[point] = choose_variant(document, means, spec.baseline_name)
     # To cancel or delete a run, having seen others, is to choose which seeds count.
     changed = experiment.extended or len(runs) < expected or JobState.CANCELLED in states
     return JobGroups(
@@ -83,7 +83,8 @@ def group_experiment(
             planned_baseline=spec.baseline_name if other_baseline else None,
         ),
         complete=complete,
-        best=best,
+        choices=choices,
+        axes=build_axes(spec),
         repeat=format_curl(
             settings,
             base_url,
@@ -171,7 +172,6 @@ def group_jobs(
         # These jobs were not planned together; they may have been selected by their results.
         plan=Plan(Regime.SEQUENTIAL),
         complete=all(JobState(job.state).terminal for job in jobs),
-        best=None,
         repeat=format_curl(settings, base_url, "/v1/experiments", repeat),
         split_per_seed=all_follow,
     )

@@ -6,24 +6,25 @@ from api.reports.schemas import Comparison
 from models.run_key import NO_PART, format_place, format_point
 
 
+def remove_point(name: str, point: dict[str, Any] | None) -> str:
+    """A variant's plain name, of its name at a point."""
+    place = format_place(format_point(point), NO_PART) if point else []
+    return name.removesuffix("".join(f", {text}" for text in place))
+
+
 def remove_points_from_names(comparison: Comparison) -> Comparison:
     """The same with variants' plain names, for programs, which tell them apart by `point`."""
-
-    def simplify(name: str, point: dict[str, Any] | None) -> str:
-        place = format_place(format_point(point), NO_PART) if point else []
-        return name.removesuffix("".join(f", {text}" for text in place))
-
     variants = [
-        item.model_copy(update={"name": simplify(item.name, item.point)}) for item in comparison.variants
+        item.model_copy(update={"name": remove_point(item.name, item.point)}) for item in comparison.variants
     ]
     contrasts = [
         item.model_copy(
             update={
-                "variant": simplify(item.variant, item.point),
-                "baseline": simplify(item.baseline, item.point),
+                "variant": remove_point(item.variant, item.point),
+                "baseline": remove_point(item.baseline, item.point),
             }
         )
         for item in comparison.contrasts
     ]
-    baseline = simplify(comparison.baseline, comparison.variants[0].point)
+    baseline = remove_point(comparison.baseline, comparison.variants[0].point)
     return comparison.model_copy(update={"variants": variants, "contrasts": contrasts, "baseline": baseline})

@@ -7,6 +7,7 @@ from pydantic import Field, create_model
 
 from api.http.schemas import ResponseModel
 from api.jobs.schemas import Result
+from api.reports.axis_schemas import AxisUsed, Best, Gain, PointReport
 from models.decompositions import BrierParts, CrossEntropyParts, VarianceSources, ZeroOneParts
 from models.experiments import Regime
 from models.metrics import CONTRASTED, REPORTED
@@ -14,18 +15,6 @@ from models.records import DiagnosticsRecord
 from models.states import JobState
 
 Call = Literal["higher", "lower"]
-
-
-class Best(ResponseModel):
-    """The variant to choose: a choice, and no claim that it is better than the others."""
-
-    variant: str
-    selected_by: Literal["validation_loss"] = "validation_loss"
-    validation_loss: float = Field(
-        description="Its mean over the seeds that all variants ran with, the lowest of the experiment"
-    )
-    test_accuracy: float = Field(description="The mean of the same models, which did not decide")
-    seeds: int
 
 
 class MetricSummary(ResponseModel):
@@ -338,6 +327,9 @@ class Comparison(ResponseModel):
     variants: list[VariantReport]
     contrasts: list[Contrast]
     recommendation: list[Consideration] = Field([], description="Four, once there is something to say")
+    axes: list[AxisUsed] = Field([], description="What varied together with every variant")
+    points: list[PointReport] = Field([], description="What is chosen at each point of the axes")
+    gains: list[Gain] = Field([], description="With axes each variant's gain in each tested metric")
     missing: list[Missing]
     datasets: list[DatasetUsed]
     engines: list[str]

@@ -3,7 +3,10 @@
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from api.reports.axis_schemas import AxisUsed
 from api.reports.formatting import format_p_value, format_signed
+from api.reports.gains import summarize_calls
+from api.reports.points import remove_point
 from api.reports.schemas import Confounder, Contrast, Difference
 from models.experiments import FEWEST_PAIRS, Regime
 from models.formatting import format_count
@@ -55,7 +58,13 @@ def build_verdict(contrast: Contrast, plan: Plan, *, explanation: str | None = N
 
 
 def build_headline(
-    contrasts: Sequence[Contrast], variants: Sequence[Outline], plan: Plan, *, ended: int, planned: int
+    contrasts: Sequence[Contrast],
+    variants: Sequence[Outline],
+    plan: Plan,
+    *,
+    ended: int,
+    planned: int,
+    axes: Sequence[AxisUsed] = (),
 ) -> str:
     """The answer of a report, in one or two sentences."""
     baseline = next(variant for variant in variants if variant.is_baseline)
@@ -67,11 +76,15 @@ def build_headline(
         return "There is one variant only, and nothing to compare it with."
     if len(_find_on_other_datasets(variants)) == len(contrasts):
         return "The variants were trained on different datasets, so that they cannot be compared."
-    return _build_answer(contrasts, variants, baseline, plan)
+    return _build_answer(contrasts, variants, baseline, plan, axes)
 
 
 def _build_answer(
-    contrasts: Sequence[Contrast], variants: Sequence[Outline], baseline: Outline, plan: Plan
+    contrasts: Sequence[Contrast],
+    variants: Sequence[Outline],
+    baseline: Outline,
+    plan: Plan,
+    axes: Sequence[AxisUsed],
 ) -> str:
     """What a report shows of its tested metrics, where its plan and data allow to compare anything."""
     judged = [contrast for contrast in contrasts if len(contrast.seeds) >= FEWEST_PAIRS]
@@ -82,12 +95,16 @@ def _build_answer(
         there = f"there {'is' if most == 1 else 'are'} {most} at most"
         return f"Nothing is called from fewer than {FEWEST_PAIRS} pairs of seeds; {there}."
     names = [contrast.variant for contrast in judged]
-    clauses = [_summarize_metric(metric, judged, baseline.name) for metric in get_tested(plan)]
     reservations = _qualify(contrasts, variants, plan)
     if plan.planned_baseline:
         reservations = [
             f"{baseline.name} is not the planned baseline, {plan.planned_baseline}: see the methods."
         ]
+    if axes:
+        plain = remove_point(baseline.name, contrasts[0].point)
+        answers = [summarize_calls(metric, contrasts, axes, plain) for metric in get_tested(plan)]
+        return " ".join([*answers, *reservations])
+    clauses = [_summarize_metric(metric, judged, baseline.name) for metric in get_tested(plan)]
     return " ".join([_join_clauses(clauses, names), *reservations])
 
 

@@ -61,7 +61,7 @@ def draw_experiments(
 def advise(rows: Mapping[str, list[Job]], regime: Regime, pairs: int) -> str:
     first = {name: jobs[:pairs] for name, jobs in rows.items()}
     total = sum(map(len, first.values()))
-    subject = JobGroups("title", "exp_1", "none", first, total, Plan(regime), True, None, repeat="again")
+    subject = JobGroups("title", "exp_1", "none", first, total, Plan(regime), True, repeat="again")
     considerations = recommend(compare(subject, {name: [] for name in rows}, {}, now=NOW, version="0.0"))
     return "\n".join(advice.text for each in considerations for advice in each.advice)
 

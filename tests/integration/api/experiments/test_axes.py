@@ -61,6 +61,16 @@ def test_variants_are_judged_at_each_point(client: TestClient, database: Databas
     first, second = (item["differences"]["test_accuracy_points"] for item in contrasts)
     assert (first["n"], first["call"], second["call"]) == (6, "higher", None)
     assert report["baseline"] == "none"
+    assert report["axes"][0]["numbers"] == SIZES
+    assert [(item["best"]["variant"], item["no_best"]) for item in report["points"]] == [("none", None)] * 2
+    gain = report["gains"][0]
+    assert (gain["variant"], gain["metric"], gain["unit"]) == ("l2", "test_accuracy", "points")
+    assert gain["pays"] == {"where": "up_to", "value": SIZES[0]}
+    band = gain["points"][0]
+    assert (band["n"], band["call"], band["low"]) == (6, "gain", first["simultaneous_low"])
+    assert "Test accuracy, compared with none, is higher with l2 at train samples 200" in report["headline"]
+    data = next(item for item in report["recommendation"] if item["name"] == "data")
+    assert data["advice"][0]["text"].startswith("l2 in test accuracy: pays at train samples 200")
     markdown = client.get(address, params={"format": "md"}).text
     assert "l2, /dataset/train_samples: 200" in markdown
 

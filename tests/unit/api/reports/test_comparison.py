@@ -65,7 +65,7 @@ def compared(variants: dict[str, list[Job]], *, baseline: str = "a", expected: i
     complete = all(each.state.terminal for each in jobs)
     plan = Plan(Regime.FIXED if complete else Regime.INTERIM)
     subject = JobGroups(
-        "title", "exp_1", baseline, variants, expected or len(jobs), plan, complete, None, repeat="curl again"
+        "title", "exp_1", baseline, variants, expected or len(jobs), plan, complete, repeat="curl again"
     )
     return compare(subject, epochs, {"a": 1}, now=NOW, version="0.0")
 

@@ -1,0 +1,123 @@
+"""What an experiment with axes says about choosing a technique: where along an axis each gains."""
+
+from collections.abc import Sequence
+
+from api.reports.axis_schemas import AxisUsed, Gain
+from api.reports.gains import describe_extent, format_value, join_some
+from api.reports.schemas import Advice, Comparison, Consideration
+from models.experiments import FEWEST_PAIRS, Regime
+from models.metrics import METRICS
+
+_TOPICS = {
+    "/model/": "complexity",
+    "/dataset/train_samples": "data",
+    "": "task",
+}
+_CONSIDERATIONS = {
+    "complexity": (
+        "Model complexity",
+        "The network was no axis. Whether a larger one needs more regularization is open.",
+    ),
+    "data": (
+        "Training data size",
+        "The size of the training set was no axis. With fewer examples a technique may gain more or less.",
+    ),
+    "resources": ("Computational resources", "Costs are not compared along axes."),
+    "task": (
+        "What the task needs",
+        "Not tested: images unlike the test images, such as damaged or shifted ones.",
+    ),
+}
+
+
+def advise_along_axes(comparison: Comparison) -> list[Consideration]:
+    """The four considerations; complexity and data size speak where they are axes."""
+    topics = [
+        next(topic for beginning, topic in _TOPICS.items() if axis.field.startswith(beginning))
+        for axis in comparison.axes
+    ]
+    considerations = []
+    for name, (title, not_tested) in _CONSIDERATIONS.items():
+        advice = _describe_gains(comparison) if name in topics else []
+        if name == "task":
+            advice = advice + _describe_choices(comparison)
+        considerations.append(
+            Consideration(
+                name=name,
+                title=title,
+                advice=advice,
+                not_tested=None if name in topics and name != "task" else not_tested,
+            )
+        )
+    return considerations
+
+
+def _describe_gains(comparison: Comparison) -> list[Advice]:
+    """Of each variant and tested metric where it is called better or worse, and the crossing."""
+    axes = comparison.axes
+    pointers = [f"/gains/{index}" for index in range(len(comparison.gains))]
+    if comparison.inference is Regime.INTERIM:
+        return [Advice(text="Nothing is settled before every planned run has ended.", evidence=pointers)]
+    if all(point.n < FEWEST_PAIRS for gain in comparison.gains for point in gain.points):
+        text = f"Nothing is called from fewer than {FEWEST_PAIRS} pairs of seeds."
+        return [Advice(text=text, evidence=pointers)]
+    advice = []
+    for gain, pointer in zip(comparison.gains, pointers, strict=True):
+        metric = METRICS[gain.metric]
+        points = [item.point for item in gain.points]
+        clauses = []
+        for call, words in (("gain", "pays"), ("loss", "costs")):
+            flags = [item.call == call for item in gain.points]
+            if any(flags):
+                clauses.append(f"{words} {describe_extent(flags, points, axes)}")
+        text = f"{gain.variant} in {metric.title.lower()}: "
+        text += f"{' and '.join(clauses) or 'neither gain nor loss is called at any point'}."
+        if clauses:
+            text += _describe_crossing(gain, axes[0])
+        advice.append(Advice(text=text, evidence=[pointer]))
+    return advice
+
+
+def _describe_crossing(gain: Gain, axis: AxisUsed) -> str:
+    crossing = gain.crossing
+    if crossing is None:
+        return ""
+    low, high = (None if end is None else f"{end:,.3g}" for end in (crossing.low, crossing.high))
+    if low and high:
+        interval = f"95 % interval {low} to {high}"
+    elif low or high:
+        interval = f"95 % interval from {low} on" if low else f"95 % interval up to {high}"
+    else:
+        interval = "its 95 % interval holds the whole axis"
+    return f" The mean gain changes its sign at {axis.title} {crossing.value:,.3g} ({interval})."
+
+
+def _describe_choices(comparison: Comparison) -> list[Advice]:
+    """Which variant validation chooses at which points: a choice, and no claim."""
+    chosen: dict[str, list[int]] = {}
+    for index, item in enumerate(comparison.points):
+        if item.best:
+            chosen.setdefault(item.best.variant, []).append(index)
+    texts = [f"{variant} at {_list_points(comparison, indexes)}" for variant, indexes in chosen.items()]
+    if not texts:
+        return []
+    return [
+        Advice(
+            text=f"Chosen by the lowest validation loss: {'; '.join(texts)}.",
+            evidence=[f"/points/{index}/best" for indexes in chosen.values() for index in indexes],
+        )
+    ]
+
+
+def _list_points(comparison: Comparison, indexes: Sequence[int]) -> str:
+    if len(indexes) == len(comparison.points) > 1:
+        return "every point"
+    return join_some(
+        [
+            " and ".join(
+                format_value(axis, comparison.points[index].point[axis.field]) for axis in comparison.axes
+            )
+            for index in indexes
+        ],
+        "point",
+    )

@@ -1,0 +1,85 @@
+"""What a report says of its axes, as frozen values: the choice at each point, and gains along an axis."""
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from api.http.schemas import ResponseModel
+
+
+class Best(ResponseModel):
+    """The variant to choose: a choice, and no claim that it is better than the others."""
+
+    variant: str
+    selected_by: Literal["validation_loss"] = "validation_loss"
+    validation_loss: float = Field(
+        description="Its mean over the seeds that all variants ran with, the lowest of the experiment, or of "
+        "its point"
+    )
+    test_accuracy: float = Field(description="The mean of the same models, which did not decide")
+    seeds: int
+
+
+class AxisUsed(ResponseModel):
+    """A field, and the values at which every variant was trained."""
+
+    field: str = Field(description="JSON pointer into the specification")
+    title: str = Field(description="The field in words")
+    values: list[Any] = Field(description="From low to high, else as they were given")
+    numbers: list[float] | None = Field(
+        description="The values as numbers: layers of one width by that width; null where they have no order"
+    )
+    scale: Literal["linear", "log", "categories"] = Field(description="How charts and crossings measure it")
+
+
+class PointReport(ResponseModel):
+    """What is chosen at one point of the axes; nothing is chosen across points."""
+
+    point: dict[str, Any]
+    best: Best | None
+    no_best: str | None = Field(description="Why `best` is null")
+
+
+class GainAtPoint(ResponseModel):
+    """A difference from the baseline at one point, counted so that more is better."""
+
+    point: dict[str, Any]
+    n: int = Field(description="Pairs of equal seed")
+    mean: float
+    low: float | None = Field(
+        description="Of the simultaneous interval, so that all of a report together are a band; null where "
+        "there are too few pairs"
+    )
+    high: float | None
+    call: Literal["gain", "loss"] | None = Field(description="What the verdict calls it")
+
+
+class Pays(ResponseModel):
+    """Where every difference along a numeric axis is called a gain, from one end of the axis on."""
+
+    where: Literal["everywhere", "from", "up_to"]
+    value: Any = Field(description="The axis's value from which, or up to which; null if everywhere")
+
+
+class CrossingPoint(ResponseModel):
+    """Where the mean gain, on straight lines between the points, crosses zero."""
+
+    value: float
+    low: float | None = Field(
+        description="Of the 95 % interval; null where that reaches beyond what was trained"
+    )
+    high: float | None
+
+
+class Gain(ResponseModel):
+    """What a variant gains over the baseline along the axes, in one tested metric."""
+
+    variant: str
+    metric: str
+    unit: str = Field(description="`points` or `nats`")
+    points: list[GainAtPoint]
+    pays: Pays | None = Field(
+        description="Null where no end of a single numeric axis has only gains that are called"
+    )
+    crossing: CrossingPoint | None
+    no_crossing: str | None = Field(description="Why `crossing` is null")

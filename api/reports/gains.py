@@ -1,0 +1,267 @@
+"""Experiments with axes: what is chosen at each point, and what each variant gains along them. Pure."""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from statistics import fmean
+from typing import Any
+
+import numpy as np
+
+from api.reports.axis_schemas import (
+    AxisUsed,
+    Best,
+    CrossingPoint,
+    Gain,
+    GainAtPoint,
+    Pays,
+    PointReport,
+)
+from api.reports.points import remove_point
+from api.reports.schemas import Comparison, Contrast, Difference, VariantReport
+from models.axes import parse_numbers
+from models.axis_curves import find_crossing
+from models.experiments import ExperimentSpec, Regime
+from models.formatting import format_count
+from models.metrics import CONTRASTED, Metric
+from models.run_key import parse_point
+from models.selection import VariantMeans
+
+_MOST_NAMES = 3
+_LOG_FROM = 10
+"""Of the largest to the smallest value of an axis: from here on its scale is logarithmic."""
+
+
+def build_axes(spec: ExperimentSpec) -> list[AxisUsed]:
+    """An experiment's axes, their values in ascending order where they have one."""
+    axes = []
+    for axis in spec.axes:
+        # A training set of no given size is the whole dataset.
+        whole = spec.base.dataset.card.train_examples if axis.field == "/dataset/train_samples" else None
+        values, numbers = list(axis.values), parse_numbers(axis.values, default=whole)
+        scale = "categories"
+        if numbers is not None:
+            order = sorted(range(len(numbers)), key=numbers.__getitem__)
+            values, numbers = [values[index] for index in order], [numbers[index] for index in order]
+            spans = numbers[0] > 0 and numbers[-1] >= _LOG_FROM * numbers[0]
+            scale = "log" if spans else "linear"
+        title = axis.field.rpartition("/")[2].replace("_", " ")
+        axes.append(
+            AxisUsed.model_validate(
+                {"field": axis.field, "title": title, "values": values, "numbers": numbers, "scale": scale}
+            )
+        )
+    return axes
+
+
+def build_best(choice: VariantMeans | str | None) -> Best | None:
+    """What was chosen, as the API shows it."""
+    return Best.model_validate(asdict(choice)) if isinstance(choice, VariantMeans) else None
+
+
+def build_points(choices: Mapping[str, VariantMeans | str]) -> list[PointReport]:
+    """What is chosen at each point, given by the points' keys."""
+    return [
+        PointReport(
+            point=parse_point(point) or {},
+            best=build_best(choice),
+            no_best=choice if isinstance(choice, str) else None,
+        )
+        for point, choice in choices.items()
+    ]
+
+
+def build_gains(comparison: Comparison) -> list[Gain]:
+    """Each variant's gain along the axes in each tested metric; none without axes."""
+    if not comparison.axes:
+        return []
+    by_variant: dict[str, list[Contrast]] = {}
+    for contrast in sort_by_point(comparison.contrasts, comparison.axes):
+        by_variant.setdefault(remove_point(contrast.variant, contrast.point), []).append(contrast)
+    reports = {variant.name: variant for variant in comparison.variants}
+    gains = []
+    for variant, contrasts in by_variant.items():
+        for metric in CONTRASTED:
+            pairs = [(item, getattr(item.differences, metric.contrast, None)) for item in contrasts]
+            differences = [(item, difference) for item, difference in pairs if difference is not None]
+            if not any(difference.tested for _, difference in differences):
+                continue
+            crossing = _find_crossing(comparison, metric, contrasts, reports)
+            gains.append(
+                Gain(
+                    variant=variant,
+                    metric=metric.name,
+                    unit=metric.contrast_unit,
+                    points=[
+                        _build_gain(item.point or {}, difference, metric) for item, difference in differences
+                    ],
+                    pays=_find_paying(comparison.axes, contrasts, metric),
+                    crossing=None if isinstance(crossing, str) else crossing,
+                    no_crossing=crossing if isinstance(crossing, str) else None,
+                )
+            )
+    return gains
+
+
+def _build_gain(point: dict[str, Any], difference: Difference, metric: Metric) -> GainAtPoint:
+    sign = 1 if metric.direction == "higher" else -1
+    ends = [
+        None if end is None else sign * end
+        for end in (difference.simultaneous_low, difference.simultaneous_high)
+    ]
+    low, high = ends[::sign]
+    return GainAtPoint(
+        point=point,
+        n=difference.n,
+        mean=sign * difference.mean,
+        low=low,
+        high=high,
+        call=get_call(difference, metric),
+    )
+
+
+def get_call(difference: Difference | None, metric: Metric) -> Any:
+    """`gain` or `loss`, where a difference is called; else None."""
+    if difference is None or difference.call is None:
+        return None
+    return "gain" if difference.call == metric.direction else "loss"
+
+
+def _find_paying(axes: Sequence[AxisUsed], contrasts: Sequence[Contrast], metric: Metric) -> Pays | None:
+    if len(axes) != 1 or axes[0].numbers is None or len(contrasts) < len(axes[0].values):
+        return None
+    calls = [get_call(getattr(item.differences, metric.contrast, None), metric) for item in contrasts]
+    flags = [call == "gain" for call in calls]
+    where, index = find_extent(flags)
+    if where is None:
+        return None
+    return Pays.model_validate({"where": where, "value": None if index is None else axes[0].values[index]})
+
+
+def find_extent(flags: Sequence[bool]) -> tuple[str | None, int | None]:
+    """Where flags along an axis are set without a gap from one of its ends on, and the last or first set."""
+    if all(flags):
+        return "everywhere", None
+    count = sum(flags)
+    if count and all(flags[-count:]):
+        return "from", len(flags) - count
+    if count and all(flags[:count]):
+        return "up_to", count - 1
+    return None, None
+
+
+def _find_crossing(
+    comparison: Comparison,
+    metric: Metric,
+    contrasts: Sequence[Contrast],
+    reports: Mapping[str, VariantReport],
+) -> CrossingPoint | str:
+    axis = comparison.axes[0]
+    if len(comparison.axes) > 1 or axis.numbers is None or len(axis.numbers) < 2:
+        return "A crossing takes one axis of two numbers or more."
+    if comparison.inference is Regime.INTERIM:
+        return "Nothing is located before every planned run has ended."
+    if len(contrasts) < len(axis.numbers):
+        return "No variant or no baseline is left at some point."
+    curves = [
+        compute_differences_by_seed(reports[item.baseline], reports[item.variant], metric)
+        for item in contrasts
+    ]
+    seeds = sorted(set.intersection(*(set(by_seed) for by_seed in curves)))
+    is_log = axis.scale == "log"
+    sign = 1 if metric.direction == "higher" else -1
+    crossing = find_crossing(
+        np.log(axis.numbers) if is_log else np.array(axis.numbers),
+        sign * np.array([[by_seed[seed] for by_seed in curves] for seed in seeds]),
+        anytime=comparison.inference is not Regime.FIXED,
+    )
+    if isinstance(crossing, str):
+        return crossing
+    value, low, high = (
+        math.exp(end) if is_log and end is not None else end
+        for end in (crossing.position, crossing.low, crossing.high)
+    )
+    return CrossingPoint.model_validate({"value": value, "low": low, "high": high})
+
+
+def compute_differences_by_seed(
+    baseline: VariantReport, variant: VariantReport, metric: Metric
+) -> dict[int, float]:
+    """`variant` minus `baseline` in the contrast's unit: of each seed the mean over the parts of both."""
+    before, after = (
+        {(seed.seed, seed.part): getattr(seed.result, metric.name) for seed in report.seeds}
+        for report in (baseline, variant)
+    )
+    by_seed: dict[int, list[float]] = {}
+    for run in before.keys() & after.keys():
+        by_seed.setdefault(run[0], []).append(metric.format.scale * (after[run] - before[run]))
+    return {seed: fmean(values) for seed, values in by_seed.items()}
+
+
+def sort_by_point(contrasts: Sequence[Contrast], axes: Sequence[AxisUsed]) -> list[Contrast]:
+    """Along the axes, the first of them outermost."""
+    orders = {axis.field: [json.dumps(value) for value in axis.values] for axis in axes}
+
+    def find_position(contrast: Contrast) -> list[int]:
+        return [orders[field].index(json.dumps(value)) for field, value in (contrast.point or {}).items()]
+
+    return sorted(contrasts, key=find_position)
+
+
+def format_value(axis: AxisUsed, value: Any) -> str:
+    """A value of an axis in a sentence: `train samples 1,000`."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return f"{axis.title} {value:,g}" if abs(value) < 1e6 else f"{axis.title} {value:,}"
+    return f"{axis.title} {json.dumps(value)}"
+
+
+def describe_extent(flags: Sequence[bool], points: Sequence[Any], axes: Sequence[AxisUsed]) -> str:
+    """Where flags are set, of points in the axes' order: `from train samples 400 on`, `at 2 of 5 points`."""
+    count, total = sum(flags), len(flags)
+    if count == total:
+        return "at every point" if total > 1 else "at the only point"
+    where, index = find_extent(flags) if len(axes) == 1 and axes[0].numbers is not None else (None, None)
+    if count == 1:
+        point = points[flags.index(True)]
+        values = ", ".join(format_value(axis, point[axis.field]) for axis in axes)
+        return f"at {values} (1 of {total} points)"
+    if where is None or index is None:
+        return f"at {count} of {total} points"
+    value = format_value(axes[0], points[index][axes[0].field])
+    return f"from {value} on" if where == "from" else f"up to {value}"
+
+
+def summarize_calls(
+    metric: Metric, contrasts: Sequence[Contrast], axes: Sequence[AxisUsed], baseline: str
+) -> str:
+    """In a sentence where along the axes which variants are called better or worse than the baseline."""
+    by_variant: dict[str, list[Contrast]] = {}
+    for contrast in sort_by_point(contrasts, axes):
+        by_variant.setdefault(remove_point(contrast.variant, contrast.point), []).append(contrast)
+    clauses = []
+    for call in ("gain", "loss"):
+        extents = []
+        for variant, group in by_variant.items():
+            differences = [getattr(item.differences, metric.contrast, None) for item in group]
+            flags = [get_call(difference, metric) == call for difference in differences]
+            if any(flags):
+                extents.append(f"{variant} {describe_extent(flags, [item.point for item in group], axes)}")
+        if extents:
+            worse = {"higher": "lower", "lower": "higher"}
+            direction = metric.direction if call == "gain" else worse[metric.direction or "higher"]
+            clauses.append(f"{direction} with {join_some(extents, 'variant')}")
+    title = metric.title
+    if not clauses:
+        points = math.prod(len(axis.values) for axis in axes)
+        return f"{title}: no difference from {baseline} is called at any of {format_count(points, 'point')}."
+    return f"{title}, compared with {baseline}, is {'; it is '.join(clauses)}."
+
+
+def join_some(texts: Sequence[str], noun: str) -> str:
+    """The first of `texts` in a list, and how many more nouns there are."""
+    if len(texts) > _MOST_NAMES:
+        others = format_count(len(texts) - _MOST_NAMES, f"other {noun}")
+        return f"{', '.join(texts[:_MOST_NAMES])} and {others}"
+    *first, last = texts
+    return f"{', '.join(first)} and {last}" if first else last
