@@ -58,6 +58,24 @@ def format_place(point: str, part: int) -> list[str]:
     return [text for text in (values, "" if part == NO_PART else f"part {part}") if text]
 
 
+def describe_point(point: Mapping[str, Any] | None) -> str:
+    """A point in words, as `train samples 250, hidden units 64`; empty without axes."""
+    values = (point or {}).items()
+    return ", ".join(f"{name_axis(field)} {format_axis_value(value)}" for field, value in values)
+
+
+def name_axis(field: str) -> str:
+    """The field of an axis in words: its own name, without what it lies in."""
+    return field.rpartition("/")[2].replace("_", " ")
+
+
+def format_axis_value(value: Any) -> str:
+    """A value of an axis as people write it: text bare, layers as `512-512`."""
+    if isinstance(value, list):
+        return "-".join(map(format_axis_value, value)) or "none"
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
 def count_runs(document: Mapping[str, Any]) -> int:
     """How many runs an experiment's document, its seeds spelt out, asks for."""
     closed, seeds = get_closed(document), len(document["seeds"])

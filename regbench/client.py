@@ -23,7 +23,7 @@ from regbench.base import (
     Shape,
 )
 from regbench.connection import Connection, parse_retry_after
-from regbench.documents import is_experiment, to_body, to_document
+from regbench.documents import Axes, add_axes, is_experiment, to_body, to_document
 from regbench.errors import ClientError, Unreachable, WaitTimeout
 from regbench.reports import BiasVariance, Report
 from regbench.resources import (
@@ -87,12 +87,13 @@ class Regbench(DatasetMethods):
         """Close the connection."""
         self._http.close()
 
-    def submit(self, document: BaseModel | Document) -> Job | Experiment:
+    def submit(self, document: BaseModel | Document, *, axes: Axes | None = None) -> Job | Experiment:
         """Submit a job or an experiment: a document with `preset`, `confirms` or `variants` is the latter.
 
         With `from`, the id of a job or experiment, it is that one's with what the document changes.
+        `axes` are values by field, `{"dataset.train_samples": [250, 1000]}`, at which to train every variant.
         """
-        fields = to_document(document)
+        fields = add_axes(document, axes)
         return self.create_experiment(fields) if is_experiment(fields) else self.submit_job(fields)
 
     def submit_job(self, spec: BaseModel | Document) -> Job:
@@ -104,9 +105,10 @@ class Regbench(DatasetMethods):
         batch = {"jobs": [to_document(spec) for spec in specs]}
         return self._read(self._create("/v1/jobs/batch", batch), Items[Job]).items
 
-    def estimate_cost(self, document: BaseModel | Document) -> CostEstimate:
+    def estimate_cost(self, document: BaseModel | Document, *, axes: Axes | None = None) -> CostEstimate:
         """What a job or an experiment would cost; nothing is stored."""
-        path = "/v1/experiments" if is_experiment(to_document(document)) else "/v1/jobs"
+        document = add_axes(document, axes)
+        path = "/v1/experiments" if is_experiment(document) else "/v1/jobs"
         response = self._http.request(
             "POST", path, params={"dry_run": True}, idempotent=True, **to_body(document)
         )
@@ -172,13 +174,15 @@ class Regbench(DatasetMethods):
         self._http.request("DELETE", f"/v1/jobs/{job_id}")
 
     def create_experiment(
-        self, document: BaseModel | Document, *, timeout: float | None = None
+        self, document: BaseModel | Document, *, axes: Axes | None = None, timeout: float | None = None
     ) -> Experiment:
         """Submit an experiment, or `{"preset": NAME, ...overrides}`; its jobs are stored when this returns.
 
+        `axes` are values by field, `{"dataset.train_samples": [250, 1000]}`, at which to train every variant.
         `timeout` in seconds: a service that has to download a dataset first takes its time.
         """
-        return self._read(self._create("/v1/experiments", document, timeout=timeout), Experiment)
+        body = add_axes(document, axes)
+        return self._read(self._create("/v1/experiments", body, timeout=timeout), Experiment)
 
     def experiment(self, experiment_id: str) -> Experiment:
         """The experiment and how far it is."""

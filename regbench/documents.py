@@ -1,12 +1,32 @@
 """Documents that are sent: of models, of arrays, of plain values."""
 
 import json
+import re
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pydantic import BaseModel
 
 from regbench.base import Document
 from regbench.errors import ClientError
+
+Axes = Mapping[str, Sequence[Any]]
+"""Values by field, a JSON pointer or with dots: `{"dataset.train_samples": [250, 1000]}`."""
+
+
+def add_axes(spec: BaseModel | Document, axes: Axes | None) -> Document:
+    """An experiment that trains every variant at every combination of these values; as it is without any."""
+    document = to_document(spec)
+    if axes is None:
+        return document
+    return document | {
+        "axes": [{"field": to_pointer(field), "values": list(values)} for field, values in axes.items()]
+    }
+
+
+def to_pointer(field: str) -> str:
+    """The JSON pointer of a field of the job specification that is written with dots, or is a pointer."""
+    return "/" + "/".join(re.split(r"[./]", field.strip().removeprefix("/").removeprefix("base.")))
 
 
 def is_experiment(document: Document) -> bool:

@@ -1,5 +1,6 @@
 """Reports as the service returns them."""
 
+import json
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,9 +36,11 @@ class SeedResult(Resource):
 
 
 class VariantReport(Resource):
-    """One variant: `n` seeds have finished; `metrics` has means and intervals, null while n is 0."""
+    """One variant, with axes at one point: `n` seeds have finished; `metrics` has means and intervals, null
+    while n is 0."""
 
     name: str
+    point: dict[str, Any] | None = None
     is_baseline: bool
     n: int
     seeds: list[SeedResult]
@@ -45,10 +48,11 @@ class VariantReport(Resource):
 
 
 class Contrast(Resource):
-    """One variant against the baseline, and the verdict that the numbers allow."""
+    """One variant against the baseline, with axes at one point, and the verdict that the numbers allow."""
 
     variant: str
     baseline: str
+    point: dict[str, Any] | None = None
     differences: dict[str, Any] | None
     verdict: str
 
@@ -68,10 +72,11 @@ class Report(Resource):
     contrasts: list[Contrast]
 
     def rows(self) -> list[dict[str, Any]]:
-        """One for each finished job: variant, seed, job_id, and all that was measured."""
+        """One for each finished job: variant, the value of each axis, seed, job_id, and all measurements."""
         return [
             {
                 "variant": variant.name,
+                **_get_coordinates(variant.point),
                 "is_baseline": variant.is_baseline,
                 **seed.model_dump(include={"seed", "job_id", "reused"}),
                 **{name: value for name, value in seed.result.items() if name != "engine"},
@@ -93,30 +98,41 @@ class Report(Resource):
     def table(self) -> "pandas.DataFrame":
         """A row for each variant: its finished seeds, and of each metric mean, low and high (95 %).
 
+        With axes a row for each variant and point; the index has a level for each axis, named by its field.
+
         Raises:
             ClientError: pandas is not installed.
         """
         rows = []
         for variant in self.variants:
-            row: dict[str, Any] = {"variant": variant.name, "seeds": variant.n}
+            row: dict[str, Any] = {"variant": variant.name, **_get_coordinates(variant.point)}
+            row["seeds"] = variant.n
             for name, summary in (variant.metrics or {}).items():
                 if summary is not None:
                     row[name] = summary["mean"]
                     row |= {f"{name}_{end}": summary[end] for end in ("low", "high")}
             rows.append(row)
-        return _import_pandas().DataFrame(rows).set_index("variant")
+        fields = [*(self.variants[0].point or ())] if self.variants else []
+        return _import_pandas().DataFrame(rows).set_index(["variant", *fields] if fields else "variant")
 
     def _repr_html_(self) -> str:
         rows = [
-            [variant.name, variant.n, *(_format_mean(variant.metrics, name) for name in _SHOWN)]
+            [
+                variant.name,
+                *_get_coordinates(variant.point).values(),
+                variant.n,
+                *(_format_mean(variant.metrics, name) for name in _SHOWN),
+            ]
             for variant in self.variants
         ]
+        fields = [*(self.variants[0].point or ())] if self.variants else []
         verdicts = "".join(
-            f"<li><b>{escape(item.variant)}</b>: {escape(item.verdict)}</li>" for item in self.contrasts
+            f"<li><b>{escape(item.variant)}</b>{escape(_describe(item.point))}: {escape(item.verdict)}</li>"
+            for item in self.contrasts
         )
         return (
             f"<h4>{escape(self.title)}</h4><p>{escape(self.headline)}</p>"
-            f"{render_html_table(['variant', 'seeds', *_SHOWN.values()], rows)}<ul>{verdicts}</ul>"
+            f"{render_html_table(['variant', *fields, 'seeds', *_SHOWN.values()], rows)}<ul>{verdicts}</ul>"
         )
 
     def to_pandas(self) -> "pandas.DataFrame":
@@ -126,6 +142,18 @@ class Report(Resource):
             ClientError: pandas is not installed.
         """
         return _import_pandas().DataFrame(self.rows())
+
+
+def _get_coordinates(point: dict[str, Any] | None) -> dict[str, Any]:
+    """The value of each axis by its field; lists, such as layers, as text: an index cannot have them."""
+    return {
+        field: json.dumps(value) if isinstance(value, list | dict) else value
+        for field, value in (point or {}).items()
+    }
+
+
+def _describe(point: dict[str, Any] | None) -> str:
+    return "".join(f", {field} {value}" for field, value in _get_coordinates(point).items())
 
 
 _SHOWN = {"test_accuracy": "test accuracy", "test_loss": "test loss"}

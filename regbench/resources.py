@@ -117,6 +117,7 @@ class Job(_Acting):
     name: str | None
     state: JobState
     variant: str | None
+    point: dict[str, Any] | None = None
     experiment_id: str | None
     spec: dict[str, Any]
     progress: Progress
@@ -127,8 +128,8 @@ class Job(_Acting):
     def title(self) -> str:
         """What people call it, on one line: its name, else its variant, else its id, and its seed."""
         name, seed = to_one_line(self.name or self.variant or self.id), f"seed {self.spec.get('seed')}"
-        # The names that experiments give end with it already.
-        return name if name.endswith(seed) else f"{name}, {seed}"
+        # The names that experiments give have it already.
+        return name if seed in name.split(", ") else f"{name}, {seed}"
 
     def _repr_html_(self) -> str:
         facts: dict[str, object] = {"job": self.title, "id": self.id, "state": self.state}

@@ -47,6 +47,15 @@ def full(
     )
 
 
+def along_axis(values: Sequence[int] = (250, 1000), names: Sequence[str] = ("none", "dropout")) -> Comparison:
+    """A comparison of these variants at each number of training examples."""
+    whole = full(names)
+    points = [{"point": {"/dataset/train_samples": value}} for value in values]
+    variants = [item.model_copy(update=point) for point in points for item in whole.variants]
+    contrasts = [item.model_copy(update=point) for point in points for item in whole.contrasts]
+    return whole.model_copy(update={"variants": variants, "contrasts": contrasts})
+
+
 def empty(names: Sequence[str] = ("none", "dropout"), *, state: str = "queued") -> Comparison:
     """A comparison of jobs of which none has finished: every field that may be empty is."""
     reason = "cancelled" if state == "cancelled" else "0 of 12 epochs done"

@@ -61,7 +61,7 @@ def format_title(job: job_schemas.Job | Row[Any]) -> str:
 def format_full_title(job: job_schemas.Job | Row[Any]) -> str:
     """The title with the seed, which jobs of experiments have in their names."""
     title, seed = format_title(job), f"seed {job.spec['seed']}"
-    return title if title.endswith(seed) else f"{title}, {seed}"
+    return title if seed in title.split(", ") else f"{title}, {seed}"
 
 
 def format_details(job: job_schemas.Job) -> str:

@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
+from models.run_key import describe_point
 from regbench.base import Document, to_one_line
 from regbench.cli.completion import complete_experiments, complete_presets
 from regbench.cli.jobs import Archived, Dataset, Label, Technique, show
@@ -21,8 +22,8 @@ from regbench.cli.options import (
     show_status,
     write_json,
 )
-from regbench.cli.spec_files import apply_settings, parse_seeds
-from regbench.cli.submit import DryRun, Seeds, make_set_option, show_cost
+from regbench.cli.spec_files import apply_settings, parse_axes, parse_seeds
+from regbench.cli.submit import AxisOptions, DryRun, Seeds, make_set_option, show_cost
 from regbench.cli.watch import watch_until_finished
 
 experiment = typer.Typer(no_args_is_help=True, help="Run, list, show and extend experiments.")
@@ -45,6 +46,7 @@ def run(
     ],
     settings: Annotated[list[str] | None, make_set_option("base.training.epochs=5")] = None,
     seeds: Seeds = None,
+    axes: AxisOptions = None,
     watch: Annotated[bool, typer.Option(help="Show its progress until it ends.")] = True,
     dry_run: DryRun = False,
     url: Url = None,
@@ -57,11 +59,14 @@ def run(
       regbench experiment run dropout-vs-none --seeds 0-4
       regbench experiment run lambda-path --set base.dataset.name=mnist_5k --set base.training.epochs=5
       regbench experiment run dropout-vs-none --dry-run
+      regbench experiment run dropout-vs-none --seeds 0-5 --axis dataset.train_samples=250,1000,4000
       regbench experiment run l1-vs-l2 --set stopping_rule.kind=decide --set stopping_rule.max_jobs=200
     """
     document = apply_settings({"preset": preset}, settings or [])
     if seeds is not None:
         document["seeds"] = parse_seeds(seeds)
+    if axes:
+        document["axes"] = parse_axes(axes)
     _submit(document, watch=watch, dry_run=dry_run, url=url, as_json=as_json)
 
 
@@ -219,11 +224,13 @@ def show_bias_variance(experiment_id: ExperimentId, url: Url = None, as_json: As
     parts = ("mean_loss", "bias", "variance")
     table = Table("variant", *(Column(part.replace("_", " "), justify="right") for part in parts))
     for item in answer.items:
-        point = [f"{field} {value}" for field, value in (item["point"] or {}).items()]
         loss = item["cross_entropy"]
         cells = [f"{loss[part]['value']:.4f}" if loss else "-" for part in parts]
         # Text: a variant's name is no markup.
-        table.add_row(Text(to_one_line(", ".join([item["variant"], *point]))), *cells)
+        table.add_row(
+            Text(to_one_line(", ".join(filter(None, [item["variant"], describe_point(item["point"])])))),
+            *cells,
+        )
     Console().print(table)
     for sentence in filter(None, (answer.headline, answer.intervals)):
         typer.echo(sentence)

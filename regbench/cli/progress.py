@@ -15,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from models.formatting import format_duration
+from models.run_key import describe_point
 from regbench.base import to_one_line
 from regbench.resources import Epoch, Job, JobState
 
@@ -223,12 +224,13 @@ class Records(Display):
 
 
 def group_by_variant(jobs: Sequence[Job]) -> dict[str, list[Job]]:
-    """The jobs of each variant; nothing if they are not several seeds of the variants of one experiment."""
+    """The jobs of each variant at each point; nothing if they are not several seeds of one experiment's."""
     if not all(job.variant for job in jobs) or len({job.experiment_id for job in jobs}) != 1:
         return {}
     groups: dict[str, list[Job]] = {}
     for job in jobs:
-        groups.setdefault(to_one_line(job.variant or ""), []).append(job)
+        names = filter(None, [job.variant, describe_point(job.point)])
+        groups.setdefault(to_one_line(", ".join(names)), []).append(job)
     return groups if len(groups) < len(jobs) else {}
 
 

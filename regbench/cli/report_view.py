@@ -8,6 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from models.metrics import METRICS, VARIANT_METRICS, Metric
+from models.run_key import format_axis_value, name_axis
 from regbench.base import to_one_line
 from regbench.reports import Contrast, Report
 
@@ -34,11 +35,15 @@ def print_report(report: Report, console: Console, address: str) -> None:
 
 
 def _print_forest(contrasts: Sequence[Contrast], metric: Metric, baseline: str, console: Console) -> None:
-    rows: list[tuple[str, Mapping[str, Any]]] = []
+    groups: dict[str, list[tuple[str, Mapping[str, Any]]]] = {}
     for contrast in contrasts:
         difference = (contrast.differences or {}).get(metric.contrast)
         if difference is not None:
-            rows.append((to_one_line(contrast.variant), difference))
+            variant = to_one_line(contrast.variant)
+            heading = f"{variant}, by {_name_axes(contrast.point)}" if contrast.point else ""
+            name = f"  {_format_values(contrast.point)}" if contrast.point else variant
+            groups.setdefault(heading, []).append((name, difference))
+    rows = [row for group in groups.values() for row in group]
     if not rows:
         return
     ends = [end for _, difference in rows for end in (*_get_interval(difference), difference["mean"], 0.0)]
@@ -49,17 +54,28 @@ def _print_forest(contrasts: Sequence[Contrast], metric: Metric, baseline: str, 
     free = console.width - name_width - max(map(len, texts)) - 3
     width = max(_MIN_LINE, min(free, _MAX_LINE))
     console.print()
-    heading = f"{metric.title}, difference from {to_one_line(baseline)} ({metric.contrast_unit})"
-    console.print(Text(heading, style="bold", no_wrap=True, overflow="ellipsis"))
-    for (name, difference), text in zip(rows, texts, strict=True):
-        line = draw_interval(difference, low, high, width, encoding=console.encoding)
-        style = ""
-        if difference.get("call"):
-            style = "green" if difference["call"] == metric.direction else "red"
-        row = Text(f"{_fit(name, name_width)} ")
-        row.append(line, style=style)
-        row.append(f" {text}")
-        console.print(row, no_wrap=True, overflow="ellipsis", crop=True)
+    title = f"{metric.title}, difference from {to_one_line(baseline)} ({metric.contrast_unit})"
+    console.print(Text(title, style="bold", no_wrap=True, overflow="ellipsis"))
+    for heading, group in groups.items():
+        if heading:
+            console.print(Text(heading, no_wrap=True, overflow="ellipsis"))
+        for name, difference in group:
+            line = draw_interval(difference, low, high, width, encoding=console.encoding)
+            style = ""
+            if difference.get("call"):
+                style = "green" if difference["call"] == metric.direction else "red"
+            row = Text(f"{_fit(name, name_width)} ")
+            row.append(line, style=style)
+            row.append(f" {_format_numbers(difference, metric, with_interval=wide)}")
+            console.print(row, no_wrap=True, overflow="ellipsis", crop=True)
+
+
+def _name_axes(point: Mapping[str, Any]) -> str:
+    return to_one_line(" and ".join(map(name_axis, point)))
+
+
+def _format_values(point: Mapping[str, Any]) -> str:
+    return to_one_line(", ".join(map(format_axis_value, point.values())))
 
 
 def draw_interval(
@@ -95,15 +111,20 @@ def _format_numbers(difference: Mapping[str, Any], metric: Metric, *, with_inter
 
 def _build_table(report: Report) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
+    points = [variant.point for variant in report.variants if variant.point]
+    if points:
+        width = min(_MIN_LINE, max(map(len, map(_format_values, points))))
+        table.add_column(_name_axes(points[0]), justify="right", min_width=width, max_width=_MAX_NAME)
     table.add_column("variant", no_wrap=True, overflow="ellipsis", min_width=8)
     table.add_column("seeds", justify="right", no_wrap=True)
-    metrics = VARIANT_METRICS[:4]
+    metrics = VARIANT_METRICS[: 3 if points else 4]
     for metric in metrics:
         table.add_column(metric.heading, justify="right")
     for variant in report.variants:
         name = to_one_line(variant.name) + (" *" if variant.is_baseline else "")
         means = [_format_mean(variant.metrics, metric) for metric in metrics]
-        table.add_row(Text(name), str(variant.n), *means)
+        point = [Text(_format_values(variant.point))] if variant.point else []
+        table.add_row(*point, Text(name), str(variant.n), *means)
     table.caption = "* baseline; ± half of the 95 % interval over seeds"
     table.caption_justify = "left"
     return table

@@ -12,6 +12,7 @@ from typing import Any
 
 from models.experiments import MOST_SEEDS
 from regbench.base import Document
+from regbench.documents import to_pointer
 from regbench.errors import ClientError
 
 # What YAML reads as one word or number, and as text in single quotes.
@@ -110,6 +111,25 @@ def parse_seeds(text: str) -> list[int]:
             )
         seeds += range(first, last + 1)
     return list(dict.fromkeys(seeds))
+
+
+def parse_axes(options: Sequence[str]) -> list[Document]:
+    """The axes that options such as `dataset.train_samples=250,1000` stand for, or InvalidSpecFile.
+
+    The field is written with dots or as a JSON pointer, each value as in YAML.
+    """
+    axes = []
+    for option in options:
+        field, equals, values = option.partition("=")
+        pointer = to_pointer(field)
+        if not equals or not values.strip() or not all(pointer.split("/")[1:]):
+            raise InvalidSpecFile(
+                "--axis expects a field and its values, such as dataset.train_samples=250,1000, "
+                f"not {option}."
+            )
+        axis_values = _parse_yaml(f"the list of values of --axis {option}", f"[{values}]")
+        axes.append({"field": pointer, "values": axis_values})
+    return axes
 
 
 def _parse_yaml(name: str, text: str) -> Any:

@@ -7,7 +7,7 @@ import typer
 from regbench.base import Document
 from regbench.cli.completion import complete_ids
 from regbench.cli.options import AsJson, Url, connect, echo_message, show_status, write_json
-from regbench.cli.spec_files import apply_settings, parse_seeds, read_document
+from regbench.cli.spec_files import apply_settings, parse_axes, parse_seeds, read_document
 from regbench.cli.watch import watch_until_finished
 from regbench.documents import is_experiment
 from regbench.resources import CostEstimate, Experiment, Job
@@ -20,6 +20,14 @@ def make_set_option(example: str) -> Any:
 
 Settings = Annotated[list[str] | None, make_set_option("training.epochs=5")]
 Seeds = Annotated[str | None, typer.Option(metavar="SEEDS", help="Seeds, such as 0-9 or 0,3,7.")]
+AxisOptions = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--axis",
+        metavar="FIELD=VALUES",
+        help="Train variants at each value, such as dataset.train_samples=250,1000; repeatable.",
+    ),
+]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only validate it and estimate its cost.")]
 
 
@@ -38,6 +46,7 @@ def submit(
     ] = None,
     settings: Settings = None,
     seeds: Seeds = None,
+    axes: AxisOptions = None,
     watch: Annotated[bool, typer.Option(help="Show its progress until it ends.")] = False,
     dry_run: DryRun = False,
     url: Url = None,
@@ -54,7 +63,7 @@ def submit(
       regbench submit --from job_1 --set training.epochs=20
       echo '{"training": {"epochs": 5}}' | regbench submit - --json
     """
-    document = _read_submission(file, source, settings or [])
+    document = _read_submission(file, source, settings or [], axes or [])
     with connect(url) as client:
         if dry_run:
             cost = client.estimate_cost(_set_seeds(document, seeds))
@@ -89,11 +98,14 @@ def submit(
     raise typer.Exit(watch_until_finished(url, ids))
 
 
-def _read_submission(file: str | None, source: str | None, settings: list[str]) -> Document:
+def _read_submission(file: str | None, source: str | None, settings: list[str], axes: list[str]) -> Document:
     if file is None and source is None:
         raise typer.BadParameter("specify a file, or --from with the id of a job or an experiment")
     changes = apply_settings({} if file is None else read_document(file), settings)
-    return changes if source is None else {"from": source} | changes
+    document = changes if source is None else {"from": source} | changes
+    if axes and not is_experiment(document):
+        raise typer.BadParameter("--axis is for experiments; a job has one value of each field")
+    return document | {"axes": parse_axes(axes)} if axes else document
 
 
 def show_cost(cost: CostEstimate, *, as_json: bool) -> None:
@@ -103,8 +115,9 @@ def show_cost(cost: CostEstimate, *, as_json: bool) -> None:
         return
     extra = cost.model_extra or {}
     if (jobs := extra.get("jobs")) is not None:
-        most = extra.get("max_jobs", jobs)
-        typer.echo(f"jobs                   {jobs}{f' at first, {most} at most' if most > jobs else ''}")
+        most, reused = extra.get("max_jobs", jobs), extra.get("reused", 0)
+        facts = [f"{most:,} at most"] * (most > jobs) + [f"{reused:,} of them trained before"] * (reused > 0)
+        typer.echo(f"jobs                   {', '.join([f'{jobs:,}', *facts])}")
     typer.echo(f"floating-point ops     {cost.training_flops:.3g}")
     typer.echo(f"memory per job         {cost.memory_bytes / 1e6:.0f} MB")
     seconds = cost.estimated_seconds

@@ -137,6 +137,7 @@ def test_a_refusal_of_the_service_is_printed_with_its_field(service: Service) ->
         (["experiment", "extend", "exp_1"], "specify what to add"),
         (["experiment", "run", "x", "--seeds", "9-0"], "from low to high, not 9-0"),
         (["experiment", "run", "x", "--set", "seeds"], "path.to.field=value"),
+        (["experiment", "run", "x", "--axis", "training.epochs"], "a field and its values"),
         (["report", "exp_1", "job_1"], "one experiment, or any number of jobs"),
         (["report", "exp_1", "--format", "csv", "--json"], "omit one of them"),
         (["submit", "."], ". cannot be read: Is a directory."),

@@ -351,3 +351,10 @@ def test_a_notebook_shows_reports_experiments_and_jobs_with_names_escaped(servic
         assert "a &lt; b" in client.experiment("exp_1")._repr_html_()
     with pytest.raises(ClientError):
         Report.model_validate_json(text).plot()
+    along = Report.model_validate_json(comparisons.along_axis((250, 1000)).model_dump_json())
+    table = along.table()
+    assert list(table.index.names) == ["variant", "/dataset/train_samples"]
+    assert list(table.loc["dropout"].index) == [250, 1000]
+    assert {row["/dataset/train_samples"] for row in along.rows()} == {250, 1000}
+    assert "<td>1000</td>" in along._repr_html_()
+    assert "<b>dropout</b>, /dataset/train_samples 250: " in along._repr_html_()

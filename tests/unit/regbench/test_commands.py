@@ -200,6 +200,19 @@ def test_seeds_replace_those_of_an_experiment(full: Service) -> None:
     assert full.requests[0].body == {"preset": "dropout-vs-none", "seeds": [0, 1, 2]}
 
 
+def test_axes_replace_those_of_an_experiment(full: Service) -> None:
+    axes = ["--axis", "/training/epochs=1,2", "--axis", "model.hidden_units=[16],[64]"]
+    run(full, "submit", "-", *axes, stdin='{"preset": "dropout-vs-none", "axes": []}')
+    assert full.requests[0].body["axes"] == [
+        {"field": "/training/epochs", "values": [1, 2]},
+        {"field": "/model/hidden_units", "values": [[16], [64]]},
+    ]
+    run(full, "experiment", "run", "dropout-vs-none", "--no-watch", *axes)
+    assert full.requests[1].body["axes"] == full.requests[0].body["axes"]
+    refused = run(full, "submit", "-", *axes, stdin="{}")
+    assert (refused.exit_code, "--axis is for experiments" in refused.stderr) == (4, True)
+
+
 def test_a_cost_estimate_stores_no_job(full: Service) -> None:
     full.answer("POST /v1/experiments", (200, COST))
     result = run(full, "experiment", "run", "dropout-vs-none", "--dry-run")
@@ -208,9 +221,12 @@ def test_a_cost_estimate_stores_no_job(full: Service) -> None:
         *("jobs", "floating-point", "memory", "training")
     ]
     assert "about 2 s" in result.stdout
+    full.answer("POST /v1/experiments", (200, COST | {"reused": 3}))
+    again = run(full, "experiment", "run", "dropout-vs-none", "--dry-run").stdout
+    assert ", 3 of them trained before" in again.splitlines()[0]
     full.answer("POST /v1/jobs", (200, COST | {"estimated_seconds": None}))
     assert "unknown" in run(full, "submit", "-", "--dry-run", stdin="{}").stdout
-    assert len(full.requests) == 2
+    assert len(full.requests) == 3
 
 
 def test_the_cost_of_a_job_with_several_seeds_is_their_total(full: Service) -> None:
@@ -411,7 +427,7 @@ def test_without_a_service_there_are_no_completions(monkeypatch: pytest.MonkeyPa
 
 def test_bias_and_variance_are_a_table_and_a_sentence(full: Service) -> None:
     result = run(full, "experiment", "bias-variance", "exp_1")
-    assert "[red], /model/hidden_units [2]" in result.stdout
+    assert "[red], hidden units 2" in result.stdout
     assert "0.5000" in result.stdout
     assert "The loss is lowest with [red]." in result.stdout
     nothing = {"items": None, "reason": "no parts", "intervals": None, "headline": None}

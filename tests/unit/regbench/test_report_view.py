@@ -42,6 +42,25 @@ def test_a_report_fits_the_terminal(width: int) -> None:
     assert text.count("●") + text.count("○") == 2 * (len(NAMES) - 1)
 
 
+@pytest.mark.parametrize("width", [40, 80])
+def test_a_report_with_axes_has_a_row_for_each_variant_and_point(width: int) -> None:
+    comparison = comparisons.along_axis((250, 100000), ("none", "dropout", "L2"))
+    console = make_console(width)
+    print_report(Report.model_validate_json(comparison.model_dump_json()), console, "http://x/1")
+    lines = get_lines(console)
+    assert max(map(len, lines)) <= width
+    assert [line for line in lines if ", by train samples" in line] == 2 * [
+        f"{name}, by train samples" for name in ("dropout", "L2")
+    ]
+    rows = [line.split()[:1] + line.split()[-1:] for line in lines if line.startswith("  100000 ")]
+    assert len(rows) == 4
+    cells = [line.split()[:2] for line in lines if "│" not in line]
+    table = [row for row in cells if row[:1] in (["250"], ["100000"])]
+    assert [value for value, _ in table] == ["250"] * 3 + ["100000"] * 3
+    if width == 80:
+        assert [name for _, name in table] == 2 * ["none", "dropout", "L2"]
+
+
 def test_without_unicode_an_interval_is_drawn_in_ascii() -> None:
     report = Report.model_validate_json(comparisons.full(("none", "dropout")).model_dump_json())
     differences = report.contrasts[0].differences
@@ -64,12 +83,13 @@ def test_many_seeds_are_watched_as_a_grid() -> None:
                 "variant": variant,
                 "spec": {"seed": seed},
             }
-            place |= {"experiment_id": "exp_1", "name": f"{variant}, seed {seed}"}
+            place |= {"experiment_id": "exp_1", "name": f"{variant}, seed {seed}, /training/epochs: 3"}
+            place |= {"point": {"/training/epochs": 3}}
             bars.show(Job.model_validate(job(states[seed % 4], **place)), [])
     console.print(bars)
     lines = get_lines(console)
     assert len(lines) == 3
-    assert lines[0].startswith("none")
+    assert lines[0].startswith("none, epochs 3 ")
     assert "✓▸✗·✓▸✗·✓▸✗·" in lines[0]
     assert "24 jobs" in lines[2]
 

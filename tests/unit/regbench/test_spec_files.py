@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from regbench.cli.spec_files import InvalidSpecFile, apply_settings, parse_seeds, read_document
+from regbench.cli.spec_files import InvalidSpecFile, apply_settings, parse_axes, parse_seeds, read_document
 
 WRITTEN = """
 name: dropout and L2   # a remark
@@ -168,6 +168,26 @@ def test_seeds_are_written_as_ranges(text: str, seeds: list[int]) -> None:
 def test_invalid_seeds_are_refused(text: str) -> None:
     with pytest.raises(InvalidSpecFile, match="--seeds"):
         parse_seeds(text)
+
+
+@pytest.mark.parametrize(
+    ("option", "field", "values"),
+    [
+        ("/dataset/train_samples=250,1000,4000", "/dataset/train_samples", [250, 1000, 4000]),
+        ("base.dataset.train_samples=250, null", "/dataset/train_samples", [250, None]),
+        ("model.hidden_units=[16],[64, 64],[]", "/model/hidden_units", [[16], [64, 64], []]),
+        ("training.optimizer.learning_rate=1e-4,0.01", "/training/optimizer/learning_rate", [1e-4, 0.01]),
+        ("training.optimizer.name=sgd,adam", "/training/optimizer/name", ["sgd", "adam"]),
+    ],
+)
+def test_an_axis_is_a_field_and_its_values(option: str, field: str, values: list[Any]) -> None:
+    assert parse_axes([option]) == [{"field": field, "values": values}]
+
+
+@pytest.mark.parametrize("option", ["", "a", "a=", "a= ", "=1", "/=1", "a..b=1", "a=[1", "a=1],[2"])
+def test_invalid_axes_are_refused(option: str) -> None:
+    with pytest.raises(InvalidSpecFile, match="--axis"):
+        parse_axes([option])
 
 
 @pytest.mark.parametrize("suffix", ["json", "yaml", "yml"])
