@@ -33,12 +33,10 @@ from regbench.resources import (
     Job,
     JobState,
     Predictions,
-    Preset,
     Readiness,
-    Technique,
     TestImage,
 )
-from regbench.uploads import DatasetMethods
+from regbench.uploads import CatalogueMethods
 
 RETRIES = 5
 
@@ -49,7 +47,7 @@ _MIN_POLL_SECONDS, _MAX_POLL_SECONDS = 0.5, 5.0
 _PAGE_SIZE = 100
 
 
-class Regbench(DatasetMethods):
+class Regbench(CatalogueMethods):
     """A connection to one Regbench service, closed when its `with` block ends.
 
     Every method raises ProblemError where the service refuses, and Unreachable where none answers, both with
@@ -312,22 +310,6 @@ class Regbench(DatasetMethods):
     def comparison_of_jobs(self, job_ids: Sequence[str]) -> Report:
         """The report of any finished jobs, parsed."""
         return self._get("/v1/reports", Report, job=list(job_ids), format="json")
-
-    def techniques(self) -> list[Technique]:
-        """Every technique that the service knows."""
-        return self._get("/v1/techniques", Items[Technique]).items
-
-    def technique(self, name: str) -> Technique:
-        """One technique."""
-        return self._get(f"/v1/techniques/{name}", Technique)
-
-    def presets(self) -> list[Preset]:
-        """Every ready experiment."""
-        return self._get("/v1/presets", Items[Preset]).items
-
-    def preset(self, name: str) -> Preset:
-        """One ready experiment."""
-        return self._get(f"/v1/presets/{name}", Preset)
 
     def is_alive(self) -> bool:
         """Whether the service answers at all."""

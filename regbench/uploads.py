@@ -11,7 +11,7 @@ import httpx
 from regbench.base import Items, Shape
 from regbench.connection import Connection
 from regbench.errors import ClientError
-from regbench.resources import Dataset
+from regbench.resources import Dataset, Preset, Technique
 
 _SECONDS = 900.0
 """A large dataset is read for minutes before the service responds."""
@@ -46,8 +46,8 @@ def send_dataset(
         )
 
 
-class DatasetMethods:
-    """The client's methods for datasets."""
+class CatalogueMethods:
+    """The client's methods for what one may choose from: datasets, techniques, presets."""
 
     _http: Connection
 
@@ -76,3 +76,19 @@ class DatasetMethods:
     def delete_dataset(self, name: str) -> None:
         """Remove a dataset of your own."""
         self._http.request("DELETE", f"/v1/datasets/{name}", idempotent=True)
+
+    def techniques(self) -> list[Technique]:
+        """Every technique that the service knows."""
+        return self._get("/v1/techniques", Items[Technique]).items
+
+    def technique(self, name: str) -> Technique:
+        """One technique."""
+        return self._get(f"/v1/techniques/{name}", Technique)
+
+    def presets(self) -> list[Preset]:
+        """Every ready experiment."""
+        return self._get("/v1/presets", Items[Preset]).items
+
+    def preset(self, name: str) -> Preset:
+        """One ready experiment."""
+        return self._get(f"/v1/presets/{name}", Preset)
