@@ -25,7 +25,7 @@ from regbench.base import (
 from regbench.connection import Connection, parse_retry_after
 from regbench.documents import Axes, add_axes, is_experiment, to_body, to_document
 from regbench.errors import ClientError, Unreachable, WaitTimeout
-from regbench.reports import BiasVariance, Report
+from regbench.reports import BiasVariance, FrozenReport, Report
 from regbench.resources import (
     CostEstimate,
     Epoch,
@@ -256,6 +256,18 @@ class Regbench(CatalogueMethods):
     def bias_variance(self, experiment_id: str) -> BiasVariance:
         """Bias and variance over the parts of an experiment's training data."""
         return self._get(f"/v1/experiments/{experiment_id}/bias-variance", BiasVariance)
+
+    def freeze_report(self, experiment_id: str) -> FrozenReport:
+        """Keep the experiment's report as it is now, under an address that never changes."""
+        return self._read(self._create(f"/v1/experiments/{experiment_id}/reports"), FrozenReport)
+
+    def frozen_reports(self, experiment_id: str) -> list[FrozenReport]:
+        """The reports of an experiment that were kept, newest first."""
+        return self._get(f"/v1/experiments/{experiment_id}/reports", Items[FrozenReport]).items
+
+    def frozen_report(self, digest: str, form: ReportFormat) -> bytes:
+        """A report as it was when it was frozen, to the byte."""
+        return self._http.request("GET", f"/v1/reports/{digest}", params={"format": form}).content
 
     def report_of_jobs(self, job_ids: Sequence[str], form: ReportFormat) -> bytes:
         """The same comparison over any finished jobs."""

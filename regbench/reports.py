@@ -185,3 +185,16 @@ class BiasVariance(Resource):
     reason: str | None
     intervals: str | None
     headline: str | None
+
+
+class FrozenReport(Resource):
+    """A report as it was at one moment; `digest` names it."""
+
+    digest: str
+    experiment_id: str
+    title: str
+    headline: str
+    complete: bool
+    created_at: str
+    citation: str
+    links: dict[str, str]

@@ -17,6 +17,7 @@ from api.http.bodies import JsonObject, parse_body
 from api.http.curl import format_curl
 from api.http.dependencies import CallerDep, DatabaseDep, ExperimentId, SettingsDep
 from api.http.pagination import CursorQuery, decode_cursor, encode_created_at, split_page
+from api.reports.frozen_routes import serialize_frozen_report
 from models.dataset_cards import DATASETS
 from models.datasets import is_available
 from models.documents import merge_patch
@@ -32,6 +33,7 @@ from models.store.database import Database
 from models.store.datasets import find_uploaded_names
 from models.store.experiment_runs import RunSummary, get_run_summaries
 from models.store.experiment_search import ExperimentFilter, find_experiments
+from models.store.frozen_reports import find_reports
 from models.store.report_data import count_judged_models
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
@@ -86,6 +88,7 @@ def show_experiment(
         (experiment,) = experiment_serializers.get_serializer(request).serialize(session, [row])
         runs = get_run_summaries(session, experiment_id)
         judged = count_judged_models(session, find_dataset_names(experiment.spec))
+        frozen = find_reports(session, experiment_id)
         related = store.get_experiment_names(session, [experiment.confirms or "", *experiment.follow_ups])
     names = [variant["name"] for variant in experiment.spec["variants"]]
     seeds = experiment.spec["seeds"]
@@ -107,6 +110,7 @@ def show_experiment(
         fresh_seeds=f"{fresh_seeds[0]}-{fresh_seeds[-1]}",
         related=related,
         judged=judged,
+        frozen=[serialize_frozen_report(report, str(request.base_url)) for report in frozen],
     )
 
 

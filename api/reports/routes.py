@@ -17,7 +17,7 @@ from api.http.root_path import add_root
 from api.http.routing import StrictQueryRoute
 from api.reports.curves import Curves
 from api.reports.loading import RequestedReport, find_experiment_report, find_jobs_report
-from api.reports.points import remove_points_from_names
+from api.reports.rendering import CSP_HEADERS, MEDIA_TYPES, FormatName, render_document
 from api.reports.schemas import BiasVarianceReport, ChartCard, ChartList, Comparison
 from models.errors import NotFound
 from models.experiments import MAX_VARIANT_NAME
@@ -27,7 +27,6 @@ from models.store.experiments import get_experiment
 
 router = APIRouter(prefix="/v1", tags=["reports"], route_class=StrictQueryRoute)
 
-FormatName = Literal["json", "md", "html", "csv", "tex"]
 Format = Annotated[FormatName | None, Query(description="Has precedence over the Accept header")]
 Baseline = Annotated[
     str | None,
@@ -42,13 +41,6 @@ JobIds = Annotated[
     list[Annotated[str, Query(pattern=ID_PATTERN)]],
     Query(alias="job", min_length=1, max_length=200, description="Ids of the jobs to compare"),
 ]
-MEDIA_TYPES: dict[FormatName, str] = {
-    "json": "application/json",
-    "md": "text/markdown",
-    "html": "text/html",
-    "csv": "text/csv",
-    "tex": "application/x-tex",
-}
 PictureName = Literal["svg", "png", "pdf"]
 _PICTURE_TYPES: dict[PictureName, str] = {
     "svg": "image/svg+xml",
@@ -74,8 +66,6 @@ class ChartQuery(BaseModel):
 
 
 _VARY = {"Vary": "Accept"}
-# What is made from people's words may load and run nothing; images lie in the charts themselves.
-CSP_HEADERS = {"Content-Security-Policy": "default-src 'none'; img-src data:; style-src 'unsafe-inline'"}
 _TEXT = {"schema": {"type": "string"}}
 _PICTURES: dict[int | str, dict[str, Any]] = {200: {"content": dict.fromkeys(_PICTURE_TYPES.values(), _TEXT)}}
 _FORMATS: dict[int | str, dict[str, Any]] = {
@@ -225,18 +215,7 @@ def _choose_format(requested: Name | None, accept: str, media_types: Mapping[Nam
 
 def _render_report(report: RequestedReport, output_format: FormatName) -> Response:
     def render() -> bytes:
-        comparison = report.get_comparison()
-        if output_format == "json":
-            # As it is: FastAPI would check every number of a large report once more.
-            return remove_points_from_names(comparison).model_dump_json().encode()
-        renderer = {
-            "md": reports.markdown,
-            "html": reports.html,
-            "csv": reports.csv_table,
-            "tex": reports.latex,
-        }[output_format]
-        text: str = renderer.render(comparison)
-        return text.encode()
+        return render_document(report.get_comparison(), output_format)
 
     headers = _VARY if output_format == "json" else _VARY | CSP_HEADERS
     return report.respond(output_format, render, media_type=MEDIA_TYPES[output_format], headers=headers)

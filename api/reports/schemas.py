@@ -378,3 +378,23 @@ class BiasVarianceReport(ResponseModel):
     reason: str | None = Field(description="Why `items` is null")
     intervals: str | None = Field(description="What the intervals are over")
     headline: str | None = Field(description="The answer in a sentence, about the cross-entropy")
+
+
+class FrozenReport(ResponseModel):
+    """A report that was kept as it was at one moment."""
+
+    digest: str = Field(description="SHA-256 of its JSON, which its address ends with")
+    experiment_id: str
+    title: str
+    headline: str
+    complete: bool = Field(description="Whether every planned run had ended")
+    created_at: datetime
+    sha256: dict[str, str] = Field(description="Of its document in each format")
+    citation: str = Field(description="How to cite it")
+    links: dict[str, str] = Field(description="Its address in each format")
+
+
+class FrozenReportList(ResponseModel):
+    """An experiment's frozen reports, newest first."""
+
+    items: list[FrozenReport]

@@ -14,6 +14,7 @@ from sqlalchemy.orm import ORMExecuteState, Session, sessionmaker, with_loader_c
 from models.errors import ServiceUnavailable
 from models.settings import Settings
 from models.store.engine import SQLITE_BUSY_MILLISECONDS, make_engine
+from models.store.service_tables import FrozenReport
 from models.store.tables import Dataset, Experiment, Job, Webhook
 
 UNFILTERED = {"all_owners": True}
@@ -31,7 +32,7 @@ def _prepare_query(query: ORMExecuteState) -> None:
     query.statement = query.statement.options(
         *(
             with_loader_criteria(table, table.owner == owner, include_aliases=True)
-            for table in (Job, Experiment, Webhook, Dataset)
+            for table in (Job, Experiment, Webhook, Dataset, FrozenReport)
         )
     )
 

@@ -70,3 +70,22 @@ class AuditEvent(Base):
     subject: Mapped[str] = mapped_column(String(200))
     """What it was done to: an id."""
     request_id: Mapped[str | None] = mapped_column(String(64))
+
+
+class FrozenReport(Base):
+    """A report as it was at one moment. Refers to nothing, so that what was cited outlives its experiment."""
+
+    __tablename__ = "frozen_reports"
+
+    digest: Mapped[str] = mapped_column(String(64), primary_key=True)
+    """SHA-256 of the report as JSON, which has the experiment's id."""
+    experiment_id: Mapped[str] = mapped_column(ID, index=True)
+    owner: Mapped[str] = mapped_column(ID)
+    title: Mapped[str] = mapped_column(Text)
+    headline: Mapped[str] = mapped_column(Text)
+    complete: Mapped[bool]
+    sha256: Mapped[dict[str, Any]]
+    """Of the document in each format."""
+    content: Mapped[bytes] = mapped_column(LargeBinary, deferred=True)
+    """A ZIP archive of the documents, named after their formats."""
+    created_at: Mapped[datetime]

@@ -236,6 +236,31 @@ def show_bias_variance(experiment_id: ExperimentId, url: Url = None, as_json: As
         typer.echo(sentence)
 
 
+@experiment.command()
+def freeze(
+    experiment_id: ExperimentId,
+    only_list: Annotated[bool, typer.Option("--list", help="List those that were kept before.")] = False,
+    url: Url = None,
+    as_json: JsonLines = False,
+) -> None:
+    """Keep an experiment's report as it is now, and print how to cite it.
+
+    Its address names its SHA-256: the same bytes for ever, also after the experiment was extended.
+
+    \b
+    Examples:
+      regbench experiment freeze exp_1
+      regbench experiment freeze exp_1 --list
+    """
+    with connect(url) as client, show_status("Preparing the report"):
+        reports = client.frozen_reports(experiment_id) if only_list else [client.freeze_report(experiment_id)]
+    for report in reports:
+        if as_json:
+            write_json(report, indent=None)
+        else:
+            typer.echo(to_one_line(report.citation))
+
+
 def presets(url: Url = None, as_json: AsJson = False) -> None:
     """List the preset experiments.
 

@@ -278,6 +278,17 @@ def test_a_follow_up_starts_from_the_experiments_page(page: Page, client: Regben
     follow_up.cancel()
 
 
+def test_a_report_is_frozen_on_the_experiments_page(page: Page, client: Regbench, finished: str) -> None:
+    page.goto(f"/experiments/{finished}")
+    page.get_by_role("button", name="Freeze the report").click()
+    kept = page.locator("#frozen-reports li")
+    expect(kept).to_have_count(1)
+    expect(kept).to_contain_text("SHA-256")
+    (report,) = client.frozen_reports(finished)
+    expect(kept.get_by_role("link")).to_have_attribute("href", f"/v1/reports/{report.digest}?format=html")
+    assert b"<html" in client.frozen_report(report.digest, "html")
+
+
 def test_two_models_predict_a_drawn_digit(
     page: Page, client: Regbench, finished: str, tmp_path: Path
 ) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from api.reports import html
-from api.reports.routes import CSP_HEADERS
+from api.reports.rendering import CSP_HEADERS
 from tests import comparisons
 from tests.acceptance.browsing import NEEDS_CHROMIUM
 

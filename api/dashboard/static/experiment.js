@@ -85,6 +85,10 @@ element("progress").addEventListener("click", ({ target }) => {
   runUnlessBusy(target, () => run(element("status"), () => post(path)));
 });
 
+element("freeze").addEventListener("click", ({ target }) => {
+  if (target.dataset.post) runUnlessBusy(target, () => run(element("freeze-status"), () => post(target.dataset.post)));
+});
+
 element("extend").addEventListener("submit", (event) => {
   event.preventDefault();
   const error = event.target.querySelector(".field-error");

@@ -220,6 +220,9 @@ def _experiments(recorder: Recorder, database: Database) -> None:
         recorder.request("GET", f"{here}/report?format={form}")
         recorder.request("GET", f"/v1/reports?job={jobs[0]}&job={jobs[-1]}&format={form}")
     recorder.request("GET", f"/v1/reports?job={jobs[0]}&job={jobs[-1]}")
+    frozen = recorder.request("POST", f"{here}/reports").headers["Location"]
+    for path in (f"{here}/reports", frozen, *(f"{frozen}?format={form}" for form in ("md", "csv", "html"))):
+        recorder.request("GET", path)
     recorder.request("PATCH", here, json={"labels": {"course": "ml1"}, "priority": 5})
     recorder.request("POST", f"{here}/extend", json={"seeds": [2]})
     recorder.request("POST", f"{here}/cancel")

@@ -1,6 +1,7 @@
 """Reports over HTTP, on each database."""
 
 import csv
+import hashlib
 import io
 import re
 from typing import Any
@@ -9,8 +10,10 @@ import httpx
 import pytest
 from sqlalchemy import event
 
+from models.errors import NotFound
 from models.store import queue
 from models.store.database import Database
+from models.store.frozen_reports import get_report
 from tests.factories import finish_job, finished_job, job_spec, result_record
 from tests.integration.api.conftest import TestClient
 from tests.integration.api.experiments.test_routes import DOCUMENT, create, jobs_of
@@ -223,3 +226,45 @@ def test_another_baseline_is_judged_as_one_chosen_afterwards(
     chart = client.get(f"{created['links']['charts']}/differences?format=pdf&width=3.3&baseline=dropout")
     assert chart.content.startswith(b"%PDF")
     assert client.get(f"{created['links']['charts']}/differences?width=9").status_code == 422
+
+
+def test_a_frozen_report_stays_the_same_when_its_experiment_is_extended_and_deleted(
+    client: httpx.Client, experiment: dict[str, Any], database: Database
+) -> None:
+    here = experiment["links"]["self"]
+    assert client.get(f"{here}/reports").json() == {"items": []}
+    created = client.post(f"{here}/reports")
+    assert created.status_code == 201
+    frozen, address = created.json(), created.headers["Location"]
+    assert address == f"/v1/reports/{frozen['digest']}"
+    assert frozen["digest"] in frozen["citation"]
+    assert not frozen["complete"]
+    before = {form: client.get(address, params={"format": form}) for form in MEDIA_TYPES}
+    for form, answer in before.items():
+        assert hashlib.sha256(answer.content).hexdigest() == frozen["sha256"][form]
+        assert answer.headers["Content-Type"].partition(";")[0] == MEDIA_TYPES[form]
+    assert hashlib.sha256(before["json"].content).hexdigest() == frozen["digest"]
+    assert before["json"].json()["finished"] == 2
+    finish_job(database, jobs_of(client, experiment)[3]["id"], result=result_record())
+    client.post(f"{here}/extend", json={"seeds": [8]})
+    client.post(f"{here}/cancel")
+    assert client.get(f"{here}/report", params={"format": "json"}).json()["finished"] == 3
+    again = client.post(f"{here}/reports").json()
+    listed = client.get(f"{here}/reports").json()["items"]
+    assert {report["digest"] for report in listed} == {frozen["digest"], again["digest"]}
+    assert client.delete(here).status_code == 204
+    after = {form: client.get(address, params={"format": form}) for form in MEDIA_TYPES}
+    assert {form: answer.content for form, answer in after.items()} == {
+        form: answer.content for form, answer in before.items()
+    }
+    tag = after["csv"].headers["ETag"]
+    assert client.get(address, params={"format": "csv"}, headers={"If-None-Match": tag}).status_code == 304
+    assert client.get(f"/v1/reports/{'0' * 64}").status_code == 404
+
+
+def test_a_frozen_report_of_another_owner_does_not_exist(
+    client: httpx.Client, experiment: dict[str, Any], database: Database
+) -> None:
+    digest = client.post(f"{experiment['links']['self']}/reports").json()["digest"]
+    with database.for_owner("ada").read() as session, pytest.raises(NotFound):
+        get_report(session, digest)
