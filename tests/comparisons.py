@@ -7,8 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from api.reports.gains import build_axes, build_gains
 from api.reports.schemas import Comparison, Differences, Metrics
+from models.experiments import ExperimentSpec
 from models.metrics import METRICS
+from models.run_key import NO_PART, format_place, format_point
 
 SIDE = 28
 
@@ -104,6 +107,35 @@ def empty(names: Sequence[str] = ("none", "dropout"), *, state: str = "queued") 
             "engines": [],
         }
     )
+
+
+def along_axes(axes: int = 1, names: Sequence[str] = ("none", "dropout", "L1 <sparse>")) -> Comparison:
+    """One with an axis of sizes, or with a second one of widths."""
+    fields = {"/dataset/train_samples": [100, 400, 2000], "/model/hidden_units": [[16], [64]]}
+    spec = ExperimentSpec.model_validate(
+        {
+            "name": "axes",
+            "variants": [{"name": name} for name in names],
+            "axes": [{"field": field, "values": values} for field, values in list(fields.items())[:axes]],
+        }
+    )
+    dump = full(names).model_dump()
+    variants, contrasts = [], []
+    for index, point in enumerate(spec.points):
+
+        def at_point(name: str, point: dict[str, Any] = point) -> str:
+            return ", ".join([name, *format_place(format_point(point), NO_PART)])
+
+        variants += [item | {"name": at_point(item["name"]), "point": point} for item in dump["variants"]]
+        for item in dump["contrasts"]:
+            differences = dict(item["differences"])
+            differences["test_loss"] = difference(0.01 * index - 0.015, 0.01, 8, tested=True)
+            changes = {"variant": at_point(item["variant"]), "baseline": at_point(item["baseline"])}
+            contrasts.append(item | changes | {"point": point, "differences": differences})
+    comparison = Comparison.model_validate(
+        dump | {"variants": variants, "contrasts": contrasts, "axes": build_axes(spec), "recommendation": []}
+    )
+    return comparison.model_copy(update={"gains": build_gains(comparison)})
 
 
 def variant(number: int, name: str, *, seeds: int, epochs: int) -> dict[str, Any]:

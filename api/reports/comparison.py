@@ -13,6 +13,7 @@ from api.reports.contrasts import RunId, build_contrasts, compute_seed_means, ge
 from api.reports.gains import build_best, build_gains, build_points
 from api.reports.methods import build_methods, describe_sources
 from api.reports.notes import build_notes, describe_engine, find_datasets
+from api.reports.points import remove_point
 from api.reports.schemas import (
     Comparison,
     Confounder,
@@ -149,6 +150,7 @@ def compare(
         for index, (name, jobs) in enumerate(chosen.items())
     ]
     contrasts = _build_contrasts(subject, chosen)
+    baseline = remove_point(subject.baseline, subject.points.get(subject.baseline))
     if subject.points:
         variants = [item.model_copy(update={"point": subject.points[item.name]}) for item in variants]
     components = build_variance_components(chosen, subject.points)
@@ -169,7 +171,7 @@ def compare(
         methods=build_methods(
             contrasts,
             seeds,
-            subject.baseline,
+            baseline,
             subject.plan,
             confirms=subject.confirms,
             sources=describe_sources(
@@ -181,7 +183,7 @@ def compare(
         ),
         jobs=planned,
         finished=len(done),
-        baseline=subject.baseline,
+        baseline=baseline,
         seeds=seeds,
         variants=variants,
         contrasts=contrasts,

@@ -5,6 +5,7 @@ import io
 import re
 
 from api.jobs.schemas import Engine, Result
+from api.reports.points import remove_point
 from api.reports.schemas import Comparison
 
 _RESULT = [name for name in Result.model_fields if name != "engine"]
@@ -14,9 +15,11 @@ _ENGINE = list(Engine.model_fields)
 def render(comparison: Comparison) -> str:
     """All jobs, finished or not; what is unknown is empty."""
     text = io.StringIO()
-    writer = csv.DictWriter(
-        text, ["variant", "is_baseline", "seed", "job_id", "reused", "state", *_RESULT, *_ENGINE], restval=""
-    )
+    # With axes the variant's plain name, and a column for each axis.
+    axes = [axis.field for axis in comparison.axes]
+    fields = ["variant", *axes, "is_baseline", "seed", "job_id", "reused", "state", *_RESULT, *_ENGINE]
+    writer = csv.DictWriter(text, fields, restval="")
+    points = {variant.name: variant.point or {} for variant in comparison.variants}
     writer.writeheader()
     for variant in comparison.variants:
         for seed in variant.seeds:
@@ -24,7 +27,8 @@ def render(comparison: Comparison) -> str:
             engine = result.pop("engine")
             writer.writerow(
                 {
-                    "variant": _escape_formula(variant.name),
+                    "variant": _escape_formula(remove_point(variant.name, variant.point)),
+                    **points[variant.name],
                     "is_baseline": variant.is_baseline,
                     "seed": seed.seed,
                     "job_id": seed.job_id,
@@ -35,10 +39,13 @@ def render(comparison: Comparison) -> str:
                 }
             )
     for missing in comparison.missing:
+        point = points.get(missing.variant, {})
+        name = remove_point(missing.variant, point)
         writer.writerow(
             {
-                "variant": _escape_formula(missing.variant),
-                "is_baseline": missing.variant == comparison.baseline,
+                "variant": _escape_formula(name),
+                **point,
+                "is_baseline": name == comparison.baseline,
                 "seed": missing.seed,
                 "job_id": missing.job_id,
                 "state": missing.state,

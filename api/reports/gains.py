@@ -18,13 +18,14 @@ from api.reports.axis_schemas import (
     Pays,
     PointReport,
 )
+from api.reports.formatting import UNKNOWN
 from api.reports.points import remove_point
 from api.reports.schemas import Comparison, Contrast, Difference, VariantReport
 from models.axes import parse_numbers
 from models.axis_curves import find_crossing
 from models.experiments import ExperimentSpec, Regime
 from models.formatting import format_count
-from models.metrics import CONTRASTED, Metric
+from models.metrics import CONTRASTED, METRICS, Metric
 from models.run_key import parse_point
 from models.selection import VariantMeans
 
@@ -265,3 +266,31 @@ def join_some(texts: Sequence[str], noun: str) -> str:
         return f"{', '.join(texts[:_MOST_NAMES])} and {others}"
     *first, last = texts
     return f"{', '.join(first)} and {last}" if first else last
+
+
+def build_gain_rows(comparison: Comparison) -> list[list[str]]:
+    """The table of gains along the axes, its head first."""
+    rows = [["variant", "metric", "gain called", "loss called", "gain crosses zero at (95 % interval)"]]
+    for gain in comparison.gains:
+        points = [item.point for item in gain.points]
+        extents = []
+        for call in ("gain", "loss"):
+            flags = [item.call == call for item in gain.points]
+            extents.append(describe_extent(flags, points, comparison.axes) if any(flags) else UNKNOWN)
+        title = METRICS[gain.metric].title.lower()
+        rows.append([gain.variant, title, *extents, format_crossing(gain.crossing)])
+    return rows
+
+
+def format_crossing(crossing: CrossingPoint | None) -> str:
+    """A crossing with its interval: `830 (410 to 1,600)`, an end `?` that lies beyond what was trained."""
+    if crossing is None:
+        return UNKNOWN
+    low, high = ("?" if end is None else f"{end:,.3g}" for end in (crossing.low, crossing.high))
+    return f"{crossing.value:,.3g} ({low} to {high})"
+
+
+def list_charts(comparison: Comparison) -> list[str]:
+    """Where the charts of the axes are."""
+    names = ["along-axis", "gain"] if len(comparison.axes) == 1 else ["gain-map"]
+    return [f"Chart: /v1/experiments/{comparison.experiment_id}/charts/{name}?format=svg" for name in names]

@@ -6,7 +6,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup, escape
 
-from api.reports import charts, formatting
+from api.reports import charts, formatting, gains
 from api.reports.schemas import Comparison
 
 
@@ -15,6 +15,7 @@ def render(comparison: Comparison) -> str:
     return _get_template().render(
         comparison=comparison,
         formatting=formatting,
+        gains=gains,
         # Matplotlib escapes each text that it draws, so its SVG is safe as it is.
         svg={
             chart.name: Markup(chart.render_svg(comparison))  # noqa: S704 (as above)

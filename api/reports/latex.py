@@ -3,6 +3,7 @@
 import re
 
 from api.reports import formatting
+from api.reports.gains import build_gain_rows
 from api.reports.schemas import Comparison
 
 _ESCAPES = {
@@ -48,6 +49,10 @@ def render(comparison: Comparison) -> str:
             [row[:_MOST_COLUMNS] for row in formatting.build_contrast_rows(comparison)],
             f"Differences from {comparison.baseline}, with intervals, within pairs that share a seed.",
             f"tab:{name}-differences",
+        )
+    if comparison.gains:
+        lines += _build_table(
+            build_gain_rows(comparison), "Gains over the baseline along the axes.", f"tab:{name}-axes"
         )
     lines += ["", r"\paragraph{Methods}", escape(comparison.methods)]
     return "\n".join(lines) + "\n"

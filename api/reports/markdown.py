@@ -5,6 +5,7 @@ import re
 from rich.cells import cell_len
 
 from api.reports import formatting
+from api.reports.gains import build_gain_rows, list_charts
 from api.reports.schemas import Comparison
 
 # Markdown's syntax within a line; an underscore between letters is none.
@@ -61,6 +62,11 @@ def render(comparison: Comparison) -> str:
         *(
             [f"## Differences from {_escape_text(comparison.baseline)}", _render_table(differences)]
             if differences
+            else []
+        ),
+        *(
+            ["## Along the axes", _render_table(build_gain_rows(comparison)), _list(list_charts(comparison))]
+            if comparison.gains
             else []
         ),
         "## The networks",

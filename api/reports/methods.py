@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
+from api.reports.points import remove_point
 from api.reports.schemas import Contrast
 from api.reports.verdicts import format_plain, get_tested, join
 from models.dataset_spec import DatasetSpec
@@ -24,7 +25,10 @@ def build_methods(
     """How a report came to its answer, as a paragraph for a paper."""
     if not contrasts:
         return f"One variant was trained; there was nothing to compare it with. Regbench {version}."
-    variants = format_count(len(contrasts), "variant")
+    count = len({remove_point(contrast.variant, contrast.point) for contrast in contrasts})
+    variants = format_count(count, "variant")
+    if any(contrast.point for contrast in contrasts):
+        variants += f" at {format_count(len(contrasts) // count, 'point')} of the axes"
     tested = get_tested(plan)
     margins = " and ".join(
         format_plain(margin, metric.contrast_unit)
@@ -56,7 +60,7 @@ def build_methods(
         ends = " to ".join(map(str, sorted({min(pairs), max(pairs)})))
         planned += f" planned, {ends} with results on both sides"
     family = (
-        f"{variants} {'was' if len(contrasts) == 1 else 'were'} compared with {baseline}, within pairs of "
+        f"{variants} {'was' if count == 1 else 'were'} compared with {baseline}, within pairs of "
         f"models that share a seed ({planned}), in {join(metric.title.lower() for metric in tested)}: one "
         f"family of {format_count(plan.count_tests(len(contrasts) + 1), 'test')}."
     )

@@ -26,5 +26,4 @@ def remove_points_from_names(comparison: Comparison) -> Comparison:
         )
         for item in comparison.contrasts
     ]
-    baseline = remove_point(comparison.baseline, comparison.variants[0].point)
-    return comparison.model_copy(update={"variants": variants, "contrasts": contrasts, "baseline": baseline})
+    return comparison.model_copy(update={"variants": variants, "contrasts": contrasts})

@@ -97,7 +97,7 @@ def show_experiment_report(
 def list_experiment_charts(experiment_id: ExperimentId, database: DatabaseDep) -> ChartList:
     """The charts that an experiment's report can have, with their addresses."""
     with database.read() as session:
-        get_experiment(session, experiment_id)
+        axes = len(get_experiment(session, experiment_id).document.get("axes", []))
     here = add_root(f"/v1/experiments/{experiment_id}/charts")
     return ChartList(
         items=[
@@ -110,6 +110,7 @@ def list_experiment_charts(experiment_id: ExperimentId, database: DatabaseDep) -
                 pdf=f"{here}/{name}?format=pdf&width=3.3",
             )
             for name, chart in reports.charts.CHARTS.items()
+            if chart.axes in (0, axes)
         ]
     )
 

@@ -9,7 +9,7 @@ from typing import Literal
 
 from matplotlib.figure import Figure
 
-from api.reports.charts import drawing, learning, networks, outcomes
+from api.reports.charts import along_axes, drawing, learning, networks, outcomes
 from api.reports.schemas import Comparison
 
 ImageFormat = Literal["svg", "png", "pdf"]
@@ -32,6 +32,9 @@ class Chart:
     draw: Callable[[Comparison], Figure]
     find_expected: Callable[[Comparison], Sequence[object]] | None = None
     """What it would show if nothing were missing; by default all that `find` returns."""
+
+    axes: int = 0
+    """How many axes an experiment with this chart has; 0: any number."""
 
     def explain_absence(self, comparison: Comparison) -> str:
         """Why this comparison has no such chart."""
@@ -73,6 +76,7 @@ def get_available(comparison: Comparison) -> list[Chart]:
 
 
 _NO_RESULT = "no job of it has finished"
+_NO_AXIS = "it takes one axis, and a baseline and another variant on it"
 _NO_DIAGNOSTICS = "of none of its models the weights' picture was kept"
 
 CHARTS: dict[str, Chart] = {
@@ -87,6 +91,38 @@ CHARTS: dict[str, Chart] = {
             outcomes.MAX_ROWS,
             "no variant shares a finished seed with the baseline",
             outcomes.draw_differences,
+        ),
+        Chart(
+            "along-axis",
+            "Test accuracy and loss along the axis",
+            "Means over seeds; bands are their 95 % intervals.",
+            along_axes.find_lines,
+            drawing.MAX_LINES,
+            _NO_AXIS,
+            along_axes.draw_metrics,
+            axes=1,
+        ),
+        Chart(
+            "gain",
+            "Gain over the baseline along the axis",
+            "Above zero the variant is better. The band holds for all tests of the report together; "
+            "a filled marker is a difference that is called. A thick line on zero is the 95 % interval of "
+            "where the mean gain crosses it.",
+            along_axes.find_gains,
+            drawing.MAX_LINES,
+            _NO_AXIS,
+            along_axes.draw_gains,
+            axes=1,
+        ),
+        Chart(
+            "gain-map",
+            "Gain over the baseline at each combination of the axes",
+            "Blue: the variant is better; red: worse. A frame marks what is called a gain or a loss.",
+            along_axes.find_maps,
+            along_axes.MAX_PANELS,
+            "it takes two axes",
+            along_axes.draw_maps,
+            axes=2,
         ),
         Chart(
             "accuracy-by-seed",

@@ -73,6 +73,12 @@ def test_variants_are_judged_at_each_point(client: TestClient, database: Databas
     assert data["advice"][0]["text"].startswith("l2 in test accuracy: pays at train samples 200")
     markdown = client.get(address, params={"format": "md"}).text
     assert "l2, /dataset/train_samples: 200" in markdown
+    charts = client.get(f"/v1/experiments/{experiment['id']}/charts").json()["items"]
+    assert {"along-axis", "gain"} <= {chart["name"] for chart in charts}
+    page = client.get(address, params={"format": "html"}).text
+    assert all(f'<figure id="{name}">' in page for name in ("along-axis", "gain"))
+    table = client.get(address, params={"format": "csv"}).text.splitlines()
+    assert table[1].startswith("none,200,True,0,")
 
 
 def test_a_point_that_was_trained_in_another_experiment_is_linked(

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from api.reports import html
 from api.reports.charts import CHARTS, drawing, get_available, networks, outcomes
 from api.reports.charts.learning import MAX_PANELS, smooth
+from api.reports.points import remove_point
 from api.reports.schemas import Comparison
 from tests import comparisons
 
@@ -30,18 +31,29 @@ HARD_NAMES = (
 )
 
 
+def compare_for(name: str, seeds: int = 8) -> Comparison:
+    """A comparison that has the chart."""
+    if name in ("along-axis", "gain", "gain-map"):
+        return comparisons.along_axes(2 if name == "gain-map" else 1)
+    return comparisons.full(seeds=seeds)
+
+
 def texts(svg: str) -> list[str]:
     return ["".join(element.itertext()).strip() for element in ET.fromstring(svg).iter(f"{SVG}text")]  # noqa: S314 (our own)
 
 
 @pytest.mark.parametrize("name", CHARTS)
 def test_a_chart_has_a_name_and_accessible_text(name: str) -> None:
-    comparison = comparisons.full()
+    comparison = compare_for(name)
     svg = CHARTS[name].render_svg(comparison)
     root = ET.fromstring(svg)  # noqa: S314 (our own)
     assert (root.tag, root.get("role"), root.get("aria-label")) == (f"{SVG}svg", "img", CHARTS[name].title)
     assert root.findtext(f"{SVG}title") == CHARTS[name].title
-    names = [variant.name for variant in comparison.variants if not variant.is_baseline]
+    names = [
+        remove_point(variant.name, variant.point)
+        for variant in comparison.variants
+        if not variant.is_baseline
+    ]
     assert all(any(variant in text for text in texts(svg)) for variant in names)
     assert "nan" not in re.sub(r'"data:[^"]*"', "", svg).lower()
 
@@ -49,16 +61,17 @@ def test_a_chart_has_a_name_and_accessible_text(name: str) -> None:
 @pytest.mark.parametrize("name", CHARTS)
 def test_the_same_comparison_gives_the_same_bytes(name: str) -> None:
     chart = CHARTS[name]
-    comparison = comparisons.full(seeds=2)
+    comparison = compare_for(name, seeds=2)
     assert chart.render_svg(comparison) == chart.render_svg(comparison)
     assert chart.render_png(comparison) == chart.render_png(comparison)
 
 
 def test_charts_can_be_drawn_concurrently() -> None:
     comparison = comparisons.full()
-    alone = [chart.render_svg(comparison) for chart in CHARTS.values()]
-    with ThreadPoolExecutor(len(CHARTS)) as threads:
-        together = list(threads.map(lambda chart: chart.render_svg(comparison), CHARTS.values()))
+    charts = get_available(comparison)
+    alone = [chart.render_svg(comparison) for chart in charts]
+    with ThreadPoolExecutor(len(charts)) as threads:
+        together = list(threads.map(lambda chart: chart.render_svg(comparison), charts))
     assert alone == together
 
 
@@ -131,7 +144,8 @@ def test_fields_missing_from_old_results_omit_only_their_charts() -> None:
     for variant in document["variants"]:
         variant |= {"diagnostics": None, "confusion": None}
     names = {chart.name for chart in get_available(Comparison.model_validate(document))}
-    assert set(CHARTS) - names == {"weights", "first-layer", "reliability", "confusion-difference"}
+    available = {chart.name for chart in get_available(comparisons.full())}
+    assert available - names == {"weights", "first-layer", "reliability", "confusion-difference"}
 
 
 def test_many_variants_are_small_and_omissions_are_stated() -> None:
@@ -302,3 +316,21 @@ def test_every_gap_is_drawn_beside_the_baselines() -> None:
     ]
     figure = CHARTS["gap"].draw(comparison.model_copy(update={"variants": last, "baseline": "v29"}))
     assert all(len(lines(figure, plot)) >= 3 for plot in range(MAX_PANELS)), "its own, the baseline's, zero"
+
+
+def test_a_gain_has_its_band_and_what_is_not_called_is_hollow() -> None:
+    comparison = comparisons.along_axes()
+    gain = next(gain for gain in comparison.gains if gain.metric == "test_loss")
+    figure = CHARTS["gain"].draw(comparison)
+    drawn = lines(figure, 1)
+    assert [(100, gain.points[0].mean), (400, gain.points[1].mean), (2000, gain.points[2].mean)] in drawn
+    band = figure.axes[1].collections[0].get_paths()[0].vertices
+    ends = {round(end, 9) for point in gain.points for end in (point.low, point.high) if end is not None}
+    assert ends <= {round(float(y), 9) for _, y in band}
+    assert figure.axes[1].get_xscale() == "log"
+
+
+def test_a_map_frames_what_is_called() -> None:
+    comparison = comparisons.along_axes(2)
+    called = sum(point.call is not None for point in comparison.gains[0].points)
+    assert len(CHARTS["gain-map"].draw(comparison).axes[0].patches) == called > 0

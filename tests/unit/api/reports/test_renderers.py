@@ -24,6 +24,7 @@ CASES = {
     "full": lambda: comparisons.full(("none", "dropout", "L1 *sparse*|<b>")),
     "one-seed": lambda: comparisons.full(("without Dropout", "with Dropout"), seeds=1),
     "empty": comparisons.empty,
+    "axes": lambda: comparisons.along_axes(names=("none", "dropout")),
 }
 FORMATS = {"md": markdown.render, "csv": csv_table.render, "html": html.render}
 
