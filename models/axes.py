@@ -10,6 +10,7 @@ from models.documents import Document
 from models.spec import bound_length
 
 MOST_AXES, MOST_VALUES = 2, 50
+TRAIN_SAMPLES = "/dataset/train_samples"
 _OF_RUNS = ("name", "seed", "labels", "priority")
 
 

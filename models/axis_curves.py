@@ -1,5 +1,6 @@
-"""Curves along an axis, over seeds that each have the whole curve: where a gain begins. Pure."""
+"""Curves along an axis, over seeds that each have all of it: where a gain begins, how errors fall. Pure."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -10,6 +11,13 @@ from models.statistics import ALPHA, FEWEST_FOR_INTERVAL, Array, compute_critica
 _STEPS = 200
 """Between two points of an axis, at each of which the interval of a crossing is looked up."""
 _ROUNDING = 1e-12
+_NEGLIGIBLE = 1e-6
+"""Of the largest error: less is no misfit and no scatter."""
+_FEWEST_SIZES = 4
+"""Three always lie on a curve of three numbers."""
+_EXPONENTS = np.linspace(0.02, 3, 150)
+_MISFIT = 0.01
+"""How often means that do lie on the curve are said not to."""
 
 
 @dataclass(frozen=True)
@@ -61,3 +69,144 @@ def find_crossing(positions: Array, curves: Array, *, anytime: bool) -> Crossing
         float(grid[start - 1]) if start else None,
         float(grid[end + 1]) if end + 1 < len(grid) else None,
     )
+
+
+@dataclass(frozen=True)
+class CurveEstimate:
+    """A number with its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class ErrorCurve:
+    """`a + b n^-c`, fitted to errors by the size n of the training set."""
+
+    a: CurveEstimate | None
+    """None, as the other two, where the three cannot be told apart, though the curve itself is known."""
+    b: CurveEstimate | None
+    c: CurveEstimate | None
+    values: Array
+    """Of the curve, at the sizes that were asked for."""
+    low: Array
+    """The 95 % interval of each."""
+    high: Array
+
+
+def fit_error_curve(sizes: Array, errors: Array, at: Array, *, anytime: bool) -> ErrorCurve | str:
+    """`a + b n^-c` through the mean `errors` (seeds, sizes), with its values `at` sizes, or why it has none.
+
+    Weighted least squares, by variances that are smooth in the size. Near the fit all that is estimated is
+    linear in the errors, so that each seed has an estimate of its own: intervals are t intervals over these,
+    which allows for errors of one seed that move together, or with `anytime` as in `anytime_difference`.
+    An `a` that would be negative is fixed at zero; the intervals allow for others all the same.
+    Source: Cortes et al., Learning Curves: Asymptotic Values and Rate of Convergence, NeurIPS 6 (1993); Seber
+    and Wild, Nonlinear Regression (1989), chapter 2.
+    """
+    seeds, count = errors.shape
+    critical = compute_critical_t(seeds, ALPHA, anytime=anytime) if seeds >= FEWEST_FOR_INTERVAL else np.inf
+    if count < _FEWEST_SIZES:
+        return f"A curve of three numbers takes {_FEWEST_SIZES} sizes or more."
+    if not np.isfinite(critical):
+        return "Too few seeds have a result at every size."
+    middle = float(np.exp(np.log(sizes).mean()))
+    ratio, weights = sizes / middle, 1 / _smooth_deviations(sizes, errors) ** 2
+    free = _fit_power(ratio, errors, weights, with_level=True)
+    fit = free
+    if free is None or free.level.mean() < 0:
+        fit = _fit_power(ratio, errors, weights, with_level=False)
+    if fit is None:
+        return "The errors do not fall as such a curve does."
+    fitted = fit.predict(ratio)
+    deviations = (errors - fitted).std(axis=0, ddof=1) / np.sqrt(seeds)
+    strict = compute_critical_t(seeds, _MISFIT / count, anytime=anytime)
+    allowed = strict * deviations + _NEGLIGIBLE * np.abs(errors).max()
+    if np.any(np.abs((errors - fitted).mean(axis=0)) > allowed):
+        return "The mean errors do not lie on such a curve."
+    curves = fit.predict(at / middle)
+    half = critical * curves.std(axis=0, ddof=1) / np.sqrt(seeds)
+    values = curves.mean(axis=0)
+    a = b = c = None
+    if free is not None:
+        # Of b its logarithm, for sizes in units of one.
+        logs = [_compute_log_slope(one, middle) for one in (free, fit)]
+        low, high = _join_ends([free.exponent, fit.exponent], critical)
+        # A curve that may be flat has no exponent.
+        if low > 0 and _join_ends([free.slope], critical)[0] > 0:
+            level_low, level_high = _join_ends([free.level], critical)
+            a = CurveEstimate(float(fit.level.mean()), max(0.0, level_low), max(0.0, level_high))
+            b = CurveEstimate(*np.exp([logs[1].mean(), *_join_ends(logs, critical)]).tolist())
+            c = CurveEstimate(float(fit.exponent.mean()), low, high)
+    return ErrorCurve(a, b, c, values, values - half, values + half)
+
+
+@dataclass(frozen=True)
+class _PowerFit:
+    """Estimates of each seed, linearized about the fit to the means."""
+
+    level: Array
+    slope: Array
+    exponent: Array
+
+    def predict(self, ratio: Array) -> Array:
+        """Each seed's curve (seeds, sizes) at sizes in units of the middle one."""
+        slope, exponent = self.slope.mean(), self.exponent.mean()
+        power = ratio**-exponent
+        bends = (self.exponent - exponent)[:, None] * slope * power * np.log(ratio)
+        return np.asarray(self.level[:, None] + self.slope[:, None] * power - bends)
+
+
+def _fit_power(ratio: Array, errors: Array, weights: Array, *, with_level: bool) -> _PowerFit | None:
+    """The least squares fit; None where its exponent lies at an end of what is tried."""
+    mean, root = errors.mean(axis=0), np.sqrt(weights)
+
+    def solve(exponent: float) -> tuple[float, Array]:
+        power = ratio**-exponent
+        design = np.stack([np.ones_like(ratio), power] if with_level else [power], axis=1) * root[:, None]
+        solution = np.linalg.lstsq(design, mean * root, rcond=None)[0]
+        return float(np.square(design @ solution - mean * root).sum()), solution
+
+    best = int(np.argmin([solve(exponent)[0] for exponent in _EXPONENTS]))
+    if best in (0, len(_EXPONENTS) - 1):
+        return None
+    low, high = _EXPONENTS[best - 1], _EXPONENTS[best + 1]
+    for _ in range(40):
+        first, second = low + (high - low) / 3, high - (high - low) / 3
+        low, high = (low, second) if solve(first)[0] < solve(second)[0] else (first, high)
+    exponent = (low + high) / 2
+    solution = solve(exponent)[1]
+    slope = float(solution[-1])
+    if slope <= _ROUNDING * np.abs(mean).max():
+        return None
+    power = ratio**-exponent
+    jacobian = np.stack([np.ones_like(ratio), power, -slope * power * np.log(ratio)], axis=1)
+    jacobian = jacobian if with_level else jacobian[:, 1:]
+    influence = np.linalg.pinv(jacobian * root[:, None]) * root
+    centre = np.array([*solution, exponent])
+    estimates = centre + (errors - mean) @ influence.T
+    level = estimates[:, 0] if with_level else np.zeros(len(errors))
+    return _PowerFit(level, estimates[:, -2], estimates[:, -1])
+
+
+def _compute_log_slope(fit: _PowerFit, middle: float) -> Array:
+    slope = float(fit.slope.mean())
+    return np.asarray(np.log(slope) + fit.slope / slope - 1 + fit.exponent * np.log(middle))
+
+
+def _join_ends(estimates: Sequence[Array], critical: float) -> tuple[float, float]:
+    """The least interval that contains the t intervals of the means of all these values."""
+    halves = [critical * values.std(ddof=1) / np.sqrt(len(values)) for values in estimates]
+    means = [values.mean() for values in estimates]
+    return (
+        float(min(mean - half for mean, half in zip(means, halves, strict=True))),
+        float(max(mean + half for mean, half in zip(means, halves, strict=True))),
+    )
+
+
+def _smooth_deviations(sizes: Array, errors: Array) -> Array:
+    """Standard deviations on a straight line in logarithms: of few seeds each alone is too uncertain."""
+    deviations = np.maximum(errors.std(axis=0, ddof=1), _NEGLIGIBLE * np.abs(errors).max() + _ROUNDING)
+    line = np.polyfit(np.log(sizes), np.log(deviations), 1)
+    return np.asarray(np.exp(np.polyval(line, np.log(sizes))))

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from api.reports.error_curves import build_error_curves
 from api.reports.gains import build_axes, build_gains
 from api.reports.schemas import Comparison, Differences, Metrics
 from models.experiments import ExperimentSpec
@@ -111,7 +112,7 @@ def empty(names: Sequence[str] = ("none", "dropout"), *, state: str = "queued") 
 
 def along_axes(axes: int = 1, names: Sequence[str] = ("none", "dropout", "L1 <sparse>")) -> Comparison:
     """One with an axis of sizes, or with a second one of widths."""
-    fields = {"/dataset/train_samples": [100, 400, 2000], "/model/hidden_units": [[16], [64]]}
+    fields = {"/dataset/train_samples": [100, 400, 1000, 4000], "/model/hidden_units": [[16], [64]]}
     spec = ExperimentSpec.model_validate(
         {
             "name": "axes",
@@ -121,12 +122,22 @@ def along_axes(axes: int = 1, names: Sequence[str] = ("none", "dropout", "L1 <sp
     )
     dump = full(names).model_dump()
     variants, contrasts = [], []
+
+    def learn_more(seed: dict[str, Any], size: int) -> dict[str, Any]:
+        error = 0.02 + (1 - seed["result"]["test_accuracy"]) * math.sqrt(100 / size)
+        return seed | {"result": seed["result"] | {"test_accuracy": round(1 - error, 4)}}
+
     for index, point in enumerate(spec.points):
 
         def at_point(name: str, point: dict[str, Any] = point) -> str:
             return ", ".join([name, *format_place(format_point(point), NO_PART)])
 
-        variants += [item | {"name": at_point(item["name"]), "point": point} for item in dump["variants"]]
+        for item in dump["variants"]:
+            seeds = [learn_more(seed, point["/dataset/train_samples"]) for seed in item["seeds"]]
+            accuracy = estimate([seed["result"]["test_accuracy"] for seed in seeds])
+            metrics = item["metrics"] | {"test_accuracy": accuracy}
+            at = {"name": at_point(item["name"]), "point": point}
+            variants.append(item | at | {"seeds": seeds, "metrics": metrics})
         for item in dump["contrasts"]:
             differences = dict(item["differences"])
             differences["test_loss"] = difference(0.01 * index - 0.015, 0.01, 8, tested=True)
@@ -135,7 +146,8 @@ def along_axes(axes: int = 1, names: Sequence[str] = ("none", "dropout", "L1 <sp
     comparison = Comparison.model_validate(
         dump | {"variants": variants, "contrasts": contrasts, "axes": build_axes(spec), "recommendation": []}
     )
-    return comparison.model_copy(update={"gains": build_gains(comparison)})
+    along = {"gains": build_gains(comparison), "error_curves": build_error_curves(comparison)}
+    return comparison.model_copy(update=along)
 
 
 def variant(number: int, name: str, *, seeds: int, epochs: int) -> dict[str, Any]:

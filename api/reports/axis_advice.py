@@ -3,14 +3,16 @@
 from collections.abc import Sequence
 
 from api.reports.axis_schemas import AxisUsed, Gain
+from api.reports.error_curves import describe_error_curves
 from api.reports.gains import describe_extent, format_value, join_some
 from api.reports.schemas import Advice, Comparison, Consideration
+from models.axes import TRAIN_SAMPLES
 from models.experiments import FEWEST_PAIRS, Regime
 from models.metrics import METRICS
 
 _TOPICS = {
     "/model/": "complexity",
-    "/dataset/train_samples": "data",
+    TRAIN_SAMPLES: "data",
     "": "task",
 }
 _CONSIDERATIONS = {
@@ -39,6 +41,8 @@ def advise_along_axes(comparison: Comparison) -> list[Consideration]:
     considerations = []
     for name, (title, not_tested) in _CONSIDERATIONS.items():
         advice = _describe_gains(comparison) if name in topics else []
+        if name == "data":
+            advice = advice + describe_error_curves(comparison)
         if name == "task":
             advice = advice + _describe_choices(comparison)
         considerations.append(

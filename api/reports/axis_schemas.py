@@ -83,3 +83,28 @@ class Gain(ResponseModel):
     )
     crossing: CrossingPoint | None
     no_crossing: str | None = Field(description="Why `crossing` is null")
+
+
+class FittedNumber(ResponseModel):
+    """A number with its 95 % interval over seeds."""
+
+    value: float
+    low: float
+    high: float
+
+
+class FittedError(FittedNumber):
+    """The fitted test error, in per cent, at one size of the training set, with the mean's 95 % interval."""
+
+    n: float = Field(description="Examples, those held out for validation among them")
+
+
+class ErrorCurve(ResponseModel):
+    """A variant's test error in per cent as `a + b n^-c` of the size n of its training set."""
+
+    variant: str
+    a: FittedNumber | None = Field(description="The error that no number of examples takes away")
+    b: FittedNumber | None
+    c: FittedNumber | None
+    points: list[FittedError] = Field(description="The curve between the sizes that were trained")
+    reason: str | None = Field(description="Why there is no curve, or why a, b and c are null")

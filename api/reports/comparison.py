@@ -10,6 +10,7 @@ from api.reports.advice import recommend
 from api.reports.axis_advice import advise_along_axes
 from api.reports.axis_schemas import AxisUsed
 from api.reports.contrasts import RunId, build_contrasts, compute_seed_means, get_run_id
+from api.reports.error_curves import build_error_curves
 from api.reports.gains import build_best, build_gains, build_points
 from api.reports.methods import build_methods, describe_sources
 from api.reports.notes import build_notes, describe_engine, find_datasets
@@ -228,7 +229,8 @@ def compare(
         axes=list(subject.axes),
         points=build_points(subject.choices) if subject.axes else [],
     )
-    comparison = comparison.model_copy(update={"gains": build_gains(comparison)})
+    along_axes = {"gains": build_gains(comparison), "error_curves": build_error_curves(comparison)}
+    comparison = comparison.model_copy(update=along_axes)
     advise = advise_along_axes if subject.axes else recommend
     return comparison.model_copy(update={"recommendation": advise(comparison) if done else []})
 

@@ -21,7 +21,7 @@ from api.reports.axis_schemas import (
 from api.reports.formatting import UNKNOWN
 from api.reports.points import remove_point
 from api.reports.schemas import Comparison, Contrast, Difference, VariantReport
-from models.axes import parse_numbers
+from models.axes import TRAIN_SAMPLES, parse_numbers
 from models.axis_curves import find_crossing
 from models.experiments import ExperimentSpec, Regime
 from models.formatting import format_count
@@ -39,7 +39,7 @@ def build_axes(spec: ExperimentSpec) -> list[AxisUsed]:
     axes = []
     for axis in spec.axes:
         # A training set of no given size is the whole dataset.
-        whole = spec.base.dataset.card.train_examples if axis.field == "/dataset/train_samples" else None
+        whole = spec.base.dataset.card.train_examples if axis.field == TRAIN_SAMPLES else None
         values, numbers = list(axis.values), parse_numbers(axis.values, default=whole)
         scale = "categories"
         if numbers is not None:
@@ -293,4 +293,22 @@ def format_crossing(crossing: CrossingPoint | None) -> str:
 def list_charts(comparison: Comparison) -> list[str]:
     """Where the charts of the axes are."""
     names = ["along-axis", "gain"] if len(comparison.axes) == 1 else ["gain-map"]
+    names += ["error-curve"] if any(curve.points for curve in comparison.error_curves) else []
     return [f"Chart: /v1/experiments/{comparison.experiment_id}/charts/{name}?format=svg" for name in names]
+
+
+def build_error_rows(comparison: Comparison) -> list[list[str]]:
+    """The table of the fitted curves, its head first."""
+    rows = [["test error = a + b n^-c", "a (%)", "b", "c"]]
+    for curve in comparison.error_curves:
+        numbers = [
+            UNKNOWN if number is None else f"{number.value:.3g} ({number.low:.3g} to {number.high:.3g})"
+            for number in (curve.a, curve.b, curve.c)
+        ]
+        rows.append([curve.variant, *numbers])
+    return rows
+
+
+def explain_error_curves(comparison: Comparison) -> list[str]:
+    """Why curves, or their numbers, are missing."""
+    return [f"{curve.variant}: {curve.reason}" for curve in comparison.error_curves if curve.reason]

@@ -5,7 +5,7 @@ import re
 from rich.cells import cell_len
 
 from api.reports import formatting
-from api.reports.gains import build_gain_rows, list_charts
+from api.reports.gains import build_error_rows, build_gain_rows, explain_error_curves, list_charts
 from api.reports.schemas import Comparison
 
 # Markdown's syntax within a line; an underscore between letters is none.
@@ -65,7 +65,12 @@ def render(comparison: Comparison) -> str:
             else []
         ),
         *(
-            ["## Along the axes", _render_table(build_gain_rows(comparison)), _list(list_charts(comparison))]
+            [
+                "## Along the axes",
+                _render_table(build_gain_rows(comparison)),
+                *([_render_table(build_error_rows(comparison))] if comparison.error_curves else []),
+                _list(explain_error_curves(comparison) + list_charts(comparison)),
+            ]
             if comparison.gains
             else []
         ),

@@ -7,7 +7,7 @@ from pydantic import Field, create_model
 
 from api.http.schemas import ResponseModel
 from api.jobs.schemas import Result
-from api.reports.axis_schemas import AxisUsed, Best, Gain, PointReport
+from api.reports.axis_schemas import AxisUsed, Best, ErrorCurve, Gain, PointReport
 from models.decompositions import BrierParts, CrossEntropyParts, VarianceSources, ZeroOneParts
 from models.experiments import Regime
 from models.metrics import CONTRASTED, REPORTED
@@ -330,6 +330,9 @@ class Comparison(ResponseModel):
     axes: list[AxisUsed] = Field([], description="What varied together with every variant")
     points: list[PointReport] = Field([], description="What is chosen at each point of the axes")
     gains: list[Gain] = Field([], description="With axes each variant's gain in each tested metric")
+    error_curves: list[ErrorCurve] = Field(
+        [], description="With `/dataset/train_samples` as the only axis: each variant's test error by size"
+    )
     missing: list[Missing]
     datasets: list[DatasetUsed]
     engines: list[str]

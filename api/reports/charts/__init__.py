@@ -115,6 +115,17 @@ CHARTS: dict[str, Chart] = {
             axes=1,
         ),
         Chart(
+            "error-curve",
+            "Test error by the size of the training set",
+            "Markers are means over seeds, lines the fitted a + b n^-c, bands its 95 % intervals.",
+            along_axes.find_error_curves,
+            drawing.MAX_LINES,
+            "it takes the size of the training set as the only axis, four sizes or more, and errors that lie "
+            "on such a curve",
+            along_axes.draw_error_curves,
+            axes=1,
+        ),
+        Chart(
             "gain-map",
             "Gain over the baseline at each combination of the axes",
             "Blue: the variant is better; red: worse. A frame marks what is called a gain or a loss.",

@@ -10,7 +10,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator, NullFormatter
 
-from api.reports.axis_schemas import AxisUsed, Gain
+from api.reports.axis_schemas import AxisUsed, ErrorCurve, Gain
 from api.reports.charts import drawing
 from api.reports.points import remove_point
 from api.reports.schemas import Comparison, VariantReport
@@ -96,6 +96,41 @@ def draw_gains(comparison: Comparison) -> Figure:
     entries = list(zip(map(_build_handle, range(len(names))), names, strict=True))
     filled = Line2D([], [], color=drawing.GREY, marker="o", linestyle="")
     drawing.draw_legend(figure, [*entries, (filled, "filled: called a gain or a loss")])
+    return figure
+
+
+def find_error_curves(comparison: Comparison) -> list[ErrorCurve]:
+    """The variants to whose errors a curve was fitted."""
+    return [curve for curve in comparison.error_curves if curve.points]
+
+
+def draw_error_curves(comparison: Comparison) -> Figure:
+    """The fitted curves with the intervals of their means, and the mean errors that they were fitted to."""
+    curves = find_error_curves(comparison)[: drawing.MAX_LINES]
+    figure, axes = drawing.create_figure(2.2, keys=len(curves))
+    lines = {remove_point(line[0].name, line[0].point): line for line in find_lines(comparison)}
+    (axis,) = comparison.axes
+    for index, curve in enumerate(curves):
+        colour, sizes = drawing.COLOURS[index], [point.n for point in curve.points]
+        axes.plot(
+            sizes, [point.value for point in curve.points], color=colour, linestyle=drawing.DASHES[index]
+        )
+        low, high = ([getattr(point, end) for point in curve.points] for end in ("low", "high"))
+        axes.fill_between(sizes, low, high, color=colour, alpha=0.18, linewidth=0)
+        measured = {
+            _get_position(axis, (variant.point or {})[axis.field]): 100
+            * (1 - variant.metrics.test_accuracy.mean)
+            for variant in lines[curve.variant]
+            if variant.metrics
+        }
+        axes.plot(
+            *zip(*measured.items(), strict=True), color=colour, marker=drawing.MARKERS[index], linestyle=""
+        )
+    _set_axis(axes, axis)
+    axes.set_xlabel(axis.title)
+    axes.set_ylabel("test error, %")
+    names = [curve.variant for curve in curves]
+    drawing.draw_legend(figure, list(zip(map(_build_handle, range(len(names))), names, strict=True)))
     return figure
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from models.axis_curves import Crossing, find_crossing
+from models.axis_curves import Crossing, ErrorCurve, find_crossing, fit_error_curve
 
 POSITIONS = np.array([0.0, 1.0, 2.0])
 
@@ -40,3 +40,38 @@ def test_a_mean_of_zero_at_a_point_is_the_crossing_itself() -> None:
     crossing = find_crossing(POSITIONS, np.array([2.0, 0.0, -2.0]) + noise, anytime=False)
     assert isinstance(crossing, Crossing)
     assert crossing.position == pytest.approx(1.0)
+
+
+SIZES = np.array([200.0, 400.0, 1000.0, 4000.0])
+
+
+def test_an_error_curve_is_that_of_the_mean_errors() -> None:
+    truth = 2 + 300 * SIZES**-0.6
+    errors = truth * (1 + np.array([[-0.02], [0.0], [0.02]]))
+    at = np.array([300.0, 2000.0])
+    curve = fit_error_curve(SIZES, errors, at, anytime=False)
+    assert isinstance(curve, ErrorCurve)
+    assert curve.values == pytest.approx(2 + 300 * at**-0.6)
+    assert curve.a is not None
+    assert curve.b is not None
+    assert curve.c is not None
+    assert (curve.a.value, curve.b.value, curve.c.value) == pytest.approx((2, 300, 0.6), rel=1e-4)
+    # All sizes of a seed are as much above or below: the interval is that of one mean, t = 4.303.
+    assert curve.high / curve.values - 1 == pytest.approx(4.303 * 0.02 / np.sqrt(3), rel=1e-3)
+    looked = fit_error_curve(SIZES, np.repeat(errors, 4, axis=0), at, anytime=True)
+    fixed = fit_error_curve(SIZES, np.repeat(errors, 4, axis=0), at, anytime=False)
+    assert isinstance(looked, ErrorCurve)
+    assert isinstance(fixed, ErrorCurve)
+    assert np.all(looked.high > fixed.high)
+
+
+def test_where_no_curve_can_be_told_the_reason_is_given() -> None:
+    noise = np.array([[-0.1, 0.1, 0.0, 0.05], [0.1, -0.1, 0.05, 0.0], [0.0, 0.05, -0.1, 0.1]])
+    wave = np.array([10.0, 20.0, 5.0, 15.0]) + noise
+    assert "do not" in str(fit_error_curve(SIZES, wave, SIZES, anytime=False))
+    assert "4 sizes" in str(fit_error_curve(SIZES[:3], wave[:, :3], SIZES, anytime=False))
+    assert "Too few seeds" in str(fit_error_curve(SIZES, wave[:2], SIZES, anytime=False))
+    # Where errors scatter as much as they fall, the curve is drawn, and its three numbers are not told apart.
+    scatter = 10 + 40 / np.sqrt(SIZES) + 5 * noise
+    curve = fit_error_curve(SIZES, scatter, SIZES, anytime=False)
+    assert isinstance(curve, str) or curve.c is None

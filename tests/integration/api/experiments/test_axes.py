@@ -69,6 +69,10 @@ def test_variants_are_judged_at_each_point(client: TestClient, database: Databas
     band = gain["points"][0]
     assert (band["n"], band["call"], band["low"]) == (6, "gain", first["simultaneous_low"])
     assert "Test accuracy, compared with none, is higher with l2 at train samples 200" in report["headline"]
+    assert {curve["variant"]: "4 sizes" in curve["reason"] for curve in report["error_curves"]} == {
+        "none": True,
+        "l2": True,
+    }
     data = next(item for item in report["recommendation"] if item["name"] == "data")
     assert data["advice"][0]["text"].startswith("l2 in test accuracy: pays at train samples 200")
     markdown = client.get(address, params={"format": "md"}).text

@@ -33,8 +33,8 @@ HARD_NAMES = (
 
 def compare_for(name: str, seeds: int = 8) -> Comparison:
     """A comparison that has the chart."""
-    if name in ("along-axis", "gain", "gain-map"):
-        return comparisons.along_axes(2 if name == "gain-map" else 1)
+    if CHARTS[name].axes:
+        return comparisons.along_axes(CHARTS[name].axes)
     return comparisons.full(seeds=seeds)
 
 
@@ -323,7 +323,8 @@ def test_a_gain_has_its_band_and_what_is_not_called_is_hollow() -> None:
     gain = next(gain for gain in comparison.gains if gain.metric == "test_loss")
     figure = CHARTS["gain"].draw(comparison)
     drawn = lines(figure, 1)
-    assert [(100, gain.points[0].mean), (400, gain.points[1].mean), (2000, gain.points[2].mean)] in drawn
+    sizes = [100, 400, 1000, 4000]
+    assert [(size, point.mean) for size, point in zip(sizes, gain.points, strict=True)] in drawn
     band = figure.axes[1].collections[0].get_paths()[0].vertices
     ends = {round(end, 9) for point in gain.points for end in (point.low, point.high) if end is not None}
     assert ends <= {round(float(y), 9) for _, y in band}
