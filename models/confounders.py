@@ -17,8 +17,8 @@ class Confounder:
     variant: Any
 
 
-# Metadata, and what a pair has in common.
-_NOT_COMPARED = ("regularization", "name", "labels", "priority", "seed")
+# Metadata, what a pair has in common, and what is measured when training has ended.
+_NOT_COMPARED = ("regularization", "name", "labels", "priority", "seed", "evaluation")
 
 
 def find_confounders(baseline: Document, variant: Document) -> list[Confounder]:

@@ -8,6 +8,7 @@ from cachetools import LRUCache, cached
 from pydantic import Field
 
 from models.errors import BudgetExceeded, FieldError
+from models.records import CORRUPTIONS, SEVERITIES
 from models.settings import Settings
 from models.spec import PIXELS, SIDE, Cnn, JobSpec
 
@@ -20,10 +21,19 @@ class CostEstimate:
     training_flops: Annotated[
         float, Field(description="Floating-point operations of all matrix products of all steps")
     ]
+    robustness_flops: Annotated[
+        float,
+        Field(description="The same of measuring damaged test images, where `evaluation.robustness` asks"),
+    ]
     memory_bytes: Annotated[
         int,
         Field(description="Images, weights, gradients, optimizer state, and the activations of a batch"),
     ]
+
+    @property
+    def total_flops(self) -> float:
+        """What its time is estimated from."""
+        return self.training_flops + self.robustness_flops
 
 
 @dataclass(frozen=True)
@@ -46,7 +56,7 @@ class _Layer:
     # Which images a split holds changes no cost.
     key=lambda spec: (
         spec.dataset.model_copy(update={"split_seed": 0}),
-        *(spec.model, spec.regularization, spec.training),
+        *(spec.model, spec.regularization, spec.training, spec.evaluation),
     ),
     lock=Lock(),
 )
@@ -73,6 +83,7 @@ def estimate_cost(spec: JobSpec) -> CostEstimate:
     return CostEstimate(
         parameters=parameters,
         training_flops=float(compute_flops_per_epoch(spec) * spec.training.epochs),
+        robustness_flops=_compute_robustness_flops(spec) if spec.evaluation.robustness else 0.0,
         memory_bytes=images + 4 * numbers,
     )
 
@@ -83,6 +94,8 @@ _COPIES_OF_WEIGHTS = 4
 # Measured copies that a step holds at once, rounded up; docs/decisions/0012-convolution-as-patches.md.
 _COPIES_OF_OUTPUTS = 3
 _COPIES_OF_PATCHES = 1.5
+# What training does in the 27 microseconds, on average, that damaging an image takes.
+_DAMAGE_FLOPS = 1_000_000
 
 
 def compute_flops_per_epoch(spec: JobSpec) -> int:
@@ -93,6 +106,14 @@ def compute_flops_per_epoch(spec: JobSpec) -> int:
     """
     products = [layer.weights * layer.positions for layer in _list_layers(spec)]
     return (6 * sum(products) - 2 * products[0]) * spec.dataset.training_examples
+
+
+def _compute_robustness_flops(spec: JobSpec) -> float:
+    """Operations forward of all damaged images, and those that damaging them takes as long as."""
+    products = sum(layer.weights * layer.positions for layer in _list_layers(spec))
+    return float(len(CORRUPTIONS) * SEVERITIES * spec.dataset.card.test_examples) * (
+        2 * products + _DAMAGE_FLOPS
+    )
 
 
 def _list_layers(spec: JobSpec) -> list[_Layer]:
@@ -128,11 +149,11 @@ def check_budget(spec: JobSpec, settings: Settings) -> CostEstimate:
                 f"{cost.parameters:,} parameters; this installation allows {settings.max_parameters:,} a job",
             )
         )
-    if cost.training_flops > settings.max_training_flops:
+    if cost.total_flops > settings.max_training_flops:
         errors.append(
             FieldError(
                 "/training/epochs",
-                f"{cost.training_flops:.2g} floating-point operations; this installation allows "
+                f"{cost.total_flops:.2g} floating-point operations; this installation allows "
                 f"{settings.max_training_flops:.2g} a job",
             )
         )

@@ -85,6 +85,37 @@ class DiagnosticsRecord:
     first_layer_scale: float
 
 
+SEVERITIES = 5
+CORRUPTIONS = {
+    "shift": "shifted",
+    "rotate": "rotated",
+    "scale": "made smaller",
+    "shear": "sheared",
+    "shot_noise": "shot noise",
+    "impulse_noise": "impulse noise",
+    "blur": "blurred",
+    "motion_blur": "motion blur",
+    "brightness": "brighter",
+    "stripe": "inverted stripe",
+    "occlusion": "partly hidden",
+    "elastic": "elastic deformation",
+}
+"""The kinds of damaged test images (worker/corruptions.py), each as it is called in reports."""
+
+
+@dataclass(frozen=True)
+class RobustnessRecord:
+    """Accuracies of a finished model on damaged test images."""
+
+    accuracy: Annotated[
+        dict[str, tuple[float, ...]],
+        Field(
+            description="By kind of damage: fractions at severity 0, which is the test accuracy itself, to 5"
+        ),
+    ]
+    mean_accuracy: Annotated[float, Field(description="Mean over all kinds and the severities 1 to 5")]
+
+
 @dataclass(frozen=True)
 class Evaluation(EvaluationMetrics):
     """What a worker measures of a trained model, at the reported epoch's weights.
@@ -101,6 +132,8 @@ class Evaluation(EvaluationMetrics):
     test_correct: bytes
     """One bit a test image, in the data's order: whether it is correct (numpy.packbits, big-endian)."""
     diagnostics: DiagnosticsRecord
+    robustness: RobustnessRecord | None
+    """Where the specification asks for it."""
 
 
 @dataclass(frozen=True)

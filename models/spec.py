@@ -206,6 +206,16 @@ class TrainingSpec(SpecPart):
     )
 
 
+class EvaluationSpec(SpecPart):
+    """What is measured of the finished model besides its test images."""
+
+    robustness: bool = Field(
+        False,
+        description="Whether the finished model is also measured on damaged test images: twelve kinds in "
+        "five severities. Nothing is chosen by it",
+    )
+
+
 class JobSpec(SpecPart):
     """One training run, whole. Every field has a default: `{}` is the seed experiment's plain network."""
 
@@ -224,6 +234,11 @@ class JobSpec(SpecPart):
     model: ModelSpec = Field(default_factory=Mlp)
     regularization: Regularization = Regularization()
     training: TrainingSpec = TrainingSpec()
+    evaluation: EvaluationSpec = Field(
+        EvaluationSpec(),
+        # Specifications that ask for nothing keep their documents and hashes.
+        exclude_if=lambda evaluation: evaluation == EvaluationSpec(),
+    )
     seed: Seed = Field(0, description="Seed of initial weights, batch order and random layers")
 
     @model_validator(mode="after")

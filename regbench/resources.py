@@ -311,6 +311,7 @@ class CostEstimate(Resource):
     """What a job or an experiment would cost, if it were submitted."""
 
     training_flops: float
+    robustness_flops: float = 0.0
     memory_bytes: int
     estimated_seconds: float | None
 

@@ -12,6 +12,7 @@ from api.reports.gains import build_axes, build_gains
 from api.reports.schemas import Comparison, Differences, Metrics
 from models.experiments import ExperimentSpec
 from models.metrics import METRICS
+from models.records import CORRUPTIONS
 from models.run_key import NO_PART, format_place, format_point
 
 SIDE = 28
@@ -42,6 +43,7 @@ def full(
                 contrast(number, name, names[0], seeds) for number, name in enumerate(names) if number
             ],
             "recommendation": recommendation(names),
+            "robustness": [robustness(number, name, names[0], seeds) for number, name in enumerate(names)],
             "missing": [],
             "datasets": [{"name": "mnist_5k", "sha256": ["b" * 64], "classes": 10, "test_examples": 1000}],
             "engines": ["TensorFlow 2.21.0, Keras 3.15.0 on cpu, threads a job: 1"],
@@ -100,6 +102,7 @@ def empty(names: Sequence[str] = ("none", "dropout"), *, state: str = "queued") 
                 for name in names[1:]
             ],
             "recommendation": [],
+            "robustness": [],
             "missing": [
                 {"job_id": f"job_{name}", "variant": name, "seed": 0, "state": state, "reason": reason}
                 for name in names
@@ -148,6 +151,30 @@ def along_axes(axes: int = 1, names: Sequence[str] = ("none", "dropout", "L1 <sp
     )
     along = {"gains": build_gains(comparison), "error_curves": build_error_curves(comparison)}
     return comparison.model_copy(update=along)
+
+
+def robustness(number: int, name: str, baseline: str, seeds: int) -> dict[str, Any]:
+    """One variant on damaged images; a higher number is a little more accurate."""
+
+    def of(mean: float, half: float) -> dict[str, Any]:
+        wide = seeds > 1
+        return {
+            "n": seeds,
+            "mean": mean,
+            "low": mean - half if wide else None,
+            "high": mean + half if wide else None,
+        }
+
+    kinds = {kind: 0.5 + index / 40 + number / 100 for index, kind in enumerate(CORRUPTIONS)}
+    differences = {kind: of(float(number), 0.5 + index / 10) for index, kind in enumerate(CORRUPTIONS)}
+    return {
+        "variant": name,
+        "baseline": baseline if number else None,
+        "accuracy": of(0.64 + number / 100, 0.01),
+        "kinds": {kind: of(mean, 0.02) for kind, mean in kinds.items()},
+        "difference": of(float(number), 0.4) if number else None,
+        "kind_differences": differences if number else {},
+    }
 
 
 def variant(number: int, name: str, *, seeds: int, epochs: int) -> dict[str, Any]:

@@ -108,6 +108,7 @@ def result_record(**changes: Any) -> ResultRecord:
         ),
         # Likewise: the first 97 of 100.
         "test_correct": b"\xff" * 12 + b"\x80",
+        "robustness": None,
         "diagnostics": DiagnosticsRecord(
             weight_edges=(-0.5, 0.0, 0.5),
             weight_counts=(6000, 6704),

@@ -11,10 +11,11 @@ import numpy as np
 from models.cost import compute_flops_per_epoch
 from models.dataset_arrays import Examples
 from models.errors import TrainingFailed
-from models.records import EpochRecord, Evaluation
+from models.records import CORRUPTIONS, SEVERITIES, EpochRecord, Evaluation, RobustnessRecord
 from models.spec import JobSpec
 from models.test_predictions import TestPredictions
 from worker import metrics, weights
+from worker.corruptions import corrupt
 from worker.datasets import DataSplit
 from worker.network import export_model
 from worker.program import CompiledProgram
@@ -115,9 +116,28 @@ def evaluate_model(
         confusion=metrics.compute_confusion_matrix(probabilities, labels),
         test_correct=metrics.pack_correct(logits, labels),
         diagnostics=weights.compute_diagnostics(network, calibration),
+        robustness=_evaluate_robustness(program, split.test, test.accuracy)
+        if spec.evaluation.robustness
+        else None,
     )
     predictions = TestPredictions(log_probabilities.astype(np.float32), labels)
     return TrainedModel(export_model(spec, network), predictions, evaluation)
+
+
+def _evaluate_robustness(program: CompiledProgram, test: Examples, test_accuracy: float) -> RobustnessRecord:
+    accuracy = {
+        kind: (
+            test_accuracy,
+            *(
+                float((program.compute_logits(images).argmax(axis=1) == test.labels).mean())
+                for severity in range(1, SEVERITIES + 1)
+                for images in [corrupt(test.images, kind, severity)]
+            ),
+        )
+        for kind in CORRUPTIONS
+    }
+    damaged = [value for values in accuracy.values() for value in values[1:]]
+    return RobustnessRecord(accuracy, sum(damaged) / len(damaged))
 
 
 def _score(program: CompiledProgram, examples: Examples) -> metrics.Scores:

@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from models.dataset_cards import DATASETS
 from models.dataset_spec import DatasetSpec
 from models.experiments import ExperimentSpec
-from models.spec import Cnn, JobSpec, Mlp, OptimizerSpec, TrainingSpec
+from models.spec import Cnn, EvaluationSpec, JobSpec, Mlp, OptimizerSpec, TrainingSpec
 from models.stopping_rules import STOPPING_RULES, WidthRule
 from models.techniques import CATALOGUE, TechniqueCard
 
@@ -161,6 +161,7 @@ def build_sections(datasets: Sequence[str] = tuple(DATASETS)) -> tuple[Section, 
                 Group(_build_controls(TrainingSpec, "/training", exclude=("optimizer",))),
                 Group(optimizer),
                 Group(momentum, ("/training/optimizer/name", "sgd"), initially_visible=False),
+                Group(_build_controls(EvaluationSpec, "/evaluation")),
             ),
         ),
     )
@@ -168,7 +169,7 @@ def build_sections(datasets: Sequence[str] = tuple(DATASETS)) -> tuple[Section, 
 
 def build_job_section() -> Section:
     """The other fields of a job: its name, its seed, its priority."""
-    nested = ("labels", "dataset", "model", "regularization", "training")
+    nested = ("labels", "dataset", "model", "regularization", "training", "evaluation")
     return Section("job", "The job", (Group(_build_controls(JobSpec, "", exclude=nested)),))
 
 

@@ -31,15 +31,17 @@ def estimate_experiment_cost(
             estimate, estimates.get(variant.name, estimate), key=lambda cost: cost.memory_bytes
         )
     to_train = [run for _, run in runs if run.spec_hash not in reusable]
-    operations = sum(estimate_cost(run).training_flops for run in to_train)
+    costs = [estimate_cost(run) for run in to_train]
+    operations = sum(cost.total_flops for cost in costs)
     rule, pace = spec.stopping_rule, get_seconds_per_operation(session)
     added = max(0, rule.max_jobs - len(runs)) if rule else 0
-    most = operations + added * max(estimate.training_flops for estimate in estimates.values())
+    most = operations + added * max(estimate.total_flops for estimate in estimates.values())
     return schemas.ExperimentCostEstimate(
         jobs=len(runs),
         reused=len(runs) - len(to_train),
         to_train=len(to_train),
-        training_flops=operations,
+        training_flops=sum(cost.training_flops for cost in costs),
+        robustness_flops=sum(cost.robustness_flops for cost in costs),
         estimated_seconds=None if pace is None else operations * pace,
         max_jobs=len(runs) + added,
         max_seconds=None if pace is None else most * pace,

@@ -52,6 +52,7 @@ class ExperimentCostEstimate(ResponseModel):
     reused: int = Field(description="Finished jobs that would be reused")
     to_train: int
     training_flops: float = Field(description="Of all jobs to train, at their full number of epochs")
+    robustness_flops: float = Field(description="Of measuring their damaged test images, where asked for")
     estimated_seconds: float | None = Field(
         description="For a single worker, at the speed of the jobs finished here so far; null while there "
         "are none"

@@ -11,7 +11,7 @@ from pydantic import Field
 from api.http.schemas import MODEL, ResponseModel
 from models import cost
 from models.metrics import EvaluationMetrics
-from models.records import EpochRecord, LayerRecord
+from models.records import EpochRecord, LayerRecord, RobustnessRecord
 from models.run_key import Purpose
 from models.states import Action, JobState
 
@@ -47,6 +47,10 @@ class Layer(ResponseModel, LayerRecord):
     """One layer's kernel, measured at the reported epoch."""
 
 
+class Robustness(ResponseModel, RobustnessRecord):
+    """Accuracies on damaged test images, after MNIST-C (Mu and Gilmer 2019)."""
+
+
 class Result(ResponseModel, EvaluationMetrics):
     """Metrics of a finished job, measured without penalty and in inference mode."""
 
@@ -64,6 +68,9 @@ class ResultDetails(Result):
     )
     per_class_accuracy: list[float | None] | None = Field(
         description="Share of each true class's test images classified correctly; null if it has none"
+    )
+    robustness: Robustness | None = Field(
+        description="Accuracies on damaged test images; null unless `evaluation.robustness` asked for them"
     )
 
 

@@ -102,6 +102,7 @@ def serialize_result_details(row: tables.Result) -> schemas.ResultDetails:
         **dict(serialize_result(row)),
         layers=row.layers,
         confusion_matrix=row.confusion,
+        robustness=row.robustness,
         per_class_accuracy=None if row.confusion is None else compute_per_class_accuracy(row.confusion),
     )
 
@@ -118,5 +119,5 @@ def compute_per_class_accuracy(confusion: Sequence[Sequence[int]]) -> list[float
 
 def serialize_cost(estimate: cost.CostEstimate, seconds_per_operation: float | None) -> schemas.CostEstimate:
     """An estimate as the API shows it, with the time it takes at this installation's pace where known."""
-    seconds = None if seconds_per_operation is None else estimate.training_flops * seconds_per_operation
+    seconds = None if seconds_per_operation is None else estimate.total_flops * seconds_per_operation
     return schemas.CostEstimate(**vars(estimate), estimated_seconds=seconds)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from api.reports import latex as latex
     from api.reports import markdown as markdown
     from api.reports import onsets as onsets
+    from api.reports import robustness as robustness
 
 _MODULES = {
     "bias_variance",
@@ -27,6 +28,7 @@ _MODULES = {
     "latex",
     "markdown",
     "onsets",
+    "robustness",
 }
 
 

@@ -14,12 +14,14 @@ from api.reports.schemas import Advice, Comparison, Consideration
 from models.dataset_spec import compute_wrong_share
 from models.experiments import FEWEST_PAIRS, Regime
 from models.metrics import choose_digits
+from models.records import CORRUPTIONS
 
 _SPARSE_FROM = 0.01
 _NO_LONGER = math.log(1.05)
 """Of a ratio of times: five per cent are within what a machine's other work does."""
-_CALIBRATION_SHARE = 0.1
-"""Of the report's level: added to its own, it leaves at most 5 % false sentences where nothing differs."""
+_FURTHER_SHARE = 0.1
+"""Of the report's level, for what is not among its tests (calibration, damaged images) together: added to its
+own, it leaves at most 5 % false sentences where nothing differs."""
 _WIDTH = ("/model/hidden_units", "/model/filters")
 _DATA = ("/dataset/train_samples",)
 _NOISE = "/dataset/label_noise"
@@ -127,6 +129,7 @@ def _advise_on_task(evidence: Evidence) -> Consideration:
     advice = [
         *_recommend_for_accuracy(evidence),
         *_recommend_for_further_needs(evidence),
+        *_recommend_for_damaged_images(evidence),
         *_recommend_for_noise(evidence),
     ]
     open_questions = [
@@ -140,7 +143,7 @@ def _advise_on_task(evidence: Evidence) -> Consideration:
                 "choosing features (proximal_l1 or group_l1 make exact zeros)",
                 any(item.metrics.zero_weight_fraction.mean >= _SPARSE_FROM for item in evidence.measured),
             ),
-            ("images unlike the test images, such as damaged or shifted ones", False),
+            ("images unlike the test images, such as damaged or shifted ones", evidence.has_damaged_images),
         )
         if not answered
     ]
@@ -263,7 +266,9 @@ def _recommend_for_further_needs(evidence: Evidence) -> Iterator[Advice]:
             continue
         reference, gain = pair
         interval = evidence.compute_interval(
-            item, lambda seed: seed.result.test_ece_debiased, share=_CALIBRATION_SHARE
+            item,
+            lambda seed: seed.result.test_ece_debiased,
+            share=_FURTHER_SHARE / (2 if evidence.has_damaged_images else 1),
         )
         if interval and interval[1] < 0:
             digits = choose_digits([interval[1]], 4)
@@ -280,6 +285,36 @@ def _recommend_for_further_needs(evidence: Evidence) -> Iterator[Advice]:
                 f"a test accuracy {'above' if gain.call else 'as good as'} {evidence.baseline_name}'s."
             )
             yield _build_advice(text, item.get_reference("zero_weight_fraction"), reference)
+
+
+def _recommend_for_damaged_images(evidence: Evidence) -> Iterator[Advice]:
+    """Techniques that are right more often on damaged test images, and not less often on whole ones."""
+    gains = [
+        (item, interval)
+        for item in evidence.techniques
+        if (
+            interval := evidence.compute_interval(
+                item, lambda seed: seed.robust_accuracy, share=_FURTHER_SHARE / 2
+            )
+        )
+    ]
+    kinds = f"damaged test images ({len(CORRUPTIONS)} kinds in five severities)"
+    better = False
+    for item, (low, high) in gains:
+        pair = evidence.get_difference(item, "test_accuracy_points")
+        if low <= 0 or pair is None or pair[1].call == "lower":
+            continue
+        better = True
+        text = (
+            f"For images unlike the test images: {item.variant.name} is right about {100 * low:.1f} to "
+            f"{100 * high:.1f} points more of the {kinds} than {evidence.baseline_name}."
+        )
+        yield _build_advice(text, f"/robustness/{evidence.robustness[item.variant.name]}/difference")
+    if gains and not better:
+        text = f"On {kinds} no technique is shown to be worth choosing over {evidence.baseline_name}."
+        yield _build_advice(
+            text, *(f"/robustness/{evidence.robustness[item.variant.name]}/difference" for item, _ in gains)
+        )
 
 
 def _recommend_for_noise(evidence: Evidence) -> Iterator[Advice]:

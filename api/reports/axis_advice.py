@@ -50,7 +50,9 @@ def advise_along_axes(comparison: Comparison) -> list[Consideration]:
                 name=name,
                 title=title,
                 advice=advice,
-                not_tested=None if name in topics and name != "task" else not_tested,
+                not_tested=None
+                if (comparison.robustness if name == "task" else name in topics)
+                else not_tested,
             )
         )
     return considerations

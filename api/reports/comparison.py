@@ -15,6 +15,7 @@ from api.reports.gains import build_best, build_gains, build_points
 from api.reports.methods import build_methods, describe_sources
 from api.reports.notes import build_notes, describe_engine, find_datasets
 from api.reports.points import remove_point
+from api.reports.robustness import build_robustness, get_mean_accuracy
 from api.reports.schemas import (
     Comparison,
     Confounder,
@@ -213,6 +214,7 @@ def compare(
             for name, dataset in find_datasets(everything).items()
         ],
         engines=sorted({describe_engine(job.result) for job in done if job.result is not None}),
+        robustness=build_robustness(chosen, {name: subject.get_baseline(name) for name in chosen}),
         variance_components=components,
         notes=[
             *build_notes(
@@ -302,6 +304,7 @@ def _build_variant(
                 part=parse_part(get_run_id(job)[1]),
                 job_id=job.id,
                 reused=(name, *get_run_id(job)) in reused,
+                robust_accuracy=get_mean_accuracy(job),
                 result=serialize_result(job.result),
             )
             for job in done

@@ -51,6 +51,8 @@ class Evidence:
         self.baseline = next((item for item in self.measured if item.variant.is_baseline), None)
         self.regime = comparison.inference
         self.test_examples = min(dataset.test_examples for dataset in comparison.datasets)
+        self.robustness = {report.variant: index for index, report in enumerate(comparison.robustness)}
+        """Where each variant stands among those that were measured on damaged test images."""
         self.classes = min(dataset.classes for dataset in comparison.datasets)
         self.techniques = [
             item
@@ -64,6 +66,11 @@ class Evidence:
         self.contrasts: dict[str, tuple[int, Contrast]] = {
             contrast.variant: (index, contrast) for index, contrast in enumerate(comparison.contrasts)
         }
+
+    @property
+    def has_damaged_images(self) -> bool:
+        """Whether a technique and the baseline were measured on damaged test images."""
+        return len(self.robustness) > 1
 
     @property
     def baseline_name(self) -> str:

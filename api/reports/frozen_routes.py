@@ -3,9 +3,11 @@
 import hashlib
 import io
 import zipfile
+from datetime import datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query, Request, Response, status
+from pydantic import Field
 
 from api.http import problem_types
 from api.http.dependencies import CallerDep, DatabaseDep, ExperimentId
@@ -15,9 +17,10 @@ from api.http.negotiation import Accept, require_format
 from api.http.openapi import documented
 from api.http.root_path import add_root
 from api.http.routing import StrictQueryRoute
+from api.http.schemas import ResponseModel
 from api.reports.loading import find_experiment_report
 from api.reports.rendering import CSP_HEADERS, MEDIA_TYPES, FormatName, render_document
-from api.reports.schemas import Comparison, FrozenReport, FrozenReportList
+from api.reports.schemas import Comparison
 from models.store import frozen_reports as store
 from models.store import service_tables
 from models.store.experiments import get_experiment
@@ -28,6 +31,26 @@ _TEXT = {"schema": {"type": "string"}}
 _FORMATS: dict[int | str, dict[str, Any]] = {
     200: {"content": {media_type: _TEXT for name, media_type in MEDIA_TYPES.items() if name != "json"}}
 }
+
+
+class FrozenReport(ResponseModel):
+    """A report that was kept as it was at one moment."""
+
+    digest: str = Field(description="SHA-256 of its JSON, which its address ends with")
+    experiment_id: str
+    title: str
+    headline: str
+    complete: bool = Field(description="Whether every planned run had ended")
+    created_at: datetime
+    sha256: dict[str, str] = Field(description="Of its document in each format")
+    citation: str = Field(description="How to cite it")
+    links: dict[str, str] = Field(description="Its address in each format")
+
+
+class FrozenReportList(ResponseModel):
+    """An experiment's frozen reports, newest first."""
+
+    items: list[FrozenReport]
 
 
 @router.post(

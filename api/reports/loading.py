@@ -62,6 +62,13 @@ class RequestedReport:
             results = [job.result for jobs in done.values() for job in jobs if job.result]
             load_deferred(session, results, "confusion")
             load_deferred(session, results, "test_correct")
+            measured = [
+                job.result
+                for jobs in done.values()
+                for job in jobs
+                if job.result and reports.robustness.asks_for_robustness(job)
+            ]
+            load_deferred(session, measured, "robustness")
             load_deferred(session, reports.comparison.find_diagnosed_results(subject), "diagnostics")
             ids = _parse_ids(done)
             summaries = load_summaries(session, ids)

@@ -74,6 +74,15 @@ def render(comparison: Comparison) -> str:
             if comparison.gains
             else []
         ),
+        *(
+            [
+                "## Damaged test images",
+                formatting.DAMAGED_IMAGES,
+                _render_table(formatting.build_robustness_rows(comparison)),
+            ]
+            if comparison.robustness
+            else []
+        ),
         "## The networks",
         _render_table(formatting.build_network_rows(comparison)),
         *(["## All numbers", *all_numbers] if all_numbers else []),

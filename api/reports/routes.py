@@ -97,7 +97,9 @@ def show_experiment_report(
 def list_experiment_charts(experiment_id: ExperimentId, database: DatabaseDep) -> ChartList:
     """The charts that an experiment's report can have, with their addresses."""
     with database.read() as session:
-        axes = len(get_experiment(session, experiment_id).document.get("axes", []))
+        document = get_experiment(session, experiment_id).document
+    axes = len(document.get("axes", []))
+    is_robust = document["base"].get("evaluation", {}).get("robustness", False)
     here = add_root(f"/v1/experiments/{experiment_id}/charts")
     return ChartList(
         items=[
@@ -110,7 +112,7 @@ def list_experiment_charts(experiment_id: ExperimentId, database: DatabaseDep) -
                 pdf=f"{here}/{name}?format=pdf&width=3.3",
             )
             for name, chart in reports.charts.CHARTS.items()
-            if chart.axes in (0, axes)
+            if chart.axes in (0, axes) and (name != "robustness" or is_robust)
         ]
     )
 

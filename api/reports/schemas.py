@@ -8,6 +8,7 @@ from pydantic import Field, create_model
 from api.http.schemas import ResponseModel
 from api.jobs.schemas import Result
 from api.reports.axis_schemas import AxisUsed, Best, ErrorCurve, Gain, PointReport
+from api.reports.robustness_schemas import RobustnessReport
 from models.decompositions import BrierParts, CrossEntropyParts, VarianceSources, ZeroOneParts
 from models.experiments import Regime
 from models.metrics import CONTRASTED, REPORTED
@@ -147,6 +148,9 @@ class SeedResult(ResponseModel):
     part: int | None = Field(None, description="Which part of the training data; null where not divided")
     job_id: str
     reused: bool = Field(False, description="Whether it had been trained before the experiment asked for it")
+    robust_accuracy: float | None = Field(
+        None, description="Mean over all kinds of damaged test images, where they were measured"
+    )
     result: Result
 
 
@@ -336,6 +340,9 @@ class Comparison(ResponseModel):
     missing: list[Missing]
     datasets: list[DatasetUsed]
     engines: list[str]
+    robustness: list[RobustnessReport] = Field(
+        [], description="On damaged test images, where `evaluation.robustness` asks for it"
+    )
     variance_components: list[VarianceComponents] = Field(
         [], description="With `/dataset/split_seed` as the only axis: variances due to splits and to seeds"
     )
@@ -381,23 +388,3 @@ class BiasVarianceReport(ResponseModel):
     reason: str | None = Field(description="Why `items` is null")
     intervals: str | None = Field(description="What the intervals are over")
     headline: str | None = Field(description="The answer in a sentence, about the cross-entropy")
-
-
-class FrozenReport(ResponseModel):
-    """A report that was kept as it was at one moment."""
-
-    digest: str = Field(description="SHA-256 of its JSON, which its address ends with")
-    experiment_id: str
-    title: str
-    headline: str
-    complete: bool = Field(description="Whether every planned run had ended")
-    created_at: datetime
-    sha256: dict[str, str] = Field(description="Of its document in each format")
-    citation: str = Field(description="How to cite it")
-    links: dict[str, str] = Field(description="Its address in each format")
-
-
-class FrozenReportList(ResponseModel):
-    """An experiment's frozen reports, newest first."""
-
-    items: list[FrozenReport]

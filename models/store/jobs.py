@@ -68,7 +68,7 @@ def create_jobs(session: Session, new_jobs: Sequence[NewJob]) -> list[Job]:
             state=JobState.QUEUED,
             priority=new.spec.priority,
             epochs=new.spec.training.epochs,
-            estimated_flops=estimate_cost(new.spec).training_flops,
+            estimated_flops=estimate_cost(new.spec).total_flops,
             # A microsecond apart, so that jobs of one transaction keep the order in which they were given.
             created_at=now + timedelta(microseconds=index),
             request_id=get_request_id(),

@@ -286,6 +286,8 @@ class Result(Base, _MetricColumns):
     """One bit a test image, in the data's order: whether it is correct (numpy.packbits, big-endian)."""
     diagnostics: Mapped[dict[str, Any] | None] = mapped_column(deferred=True)
     """records.DiagnosticsRecord: large, and read for a few models only."""
+    robustness: Mapped[dict[str, Any] | None] = mapped_column(deferred=True, deferred_group="details")
+    """records.RobustnessRecord, of jobs that asked for it."""
 
     job: Mapped[Job] = relationship(back_populates="result")
 

@@ -71,6 +71,7 @@ def submit(
                 # Jobs that differ only in their seed cost the same.
                 jobs, seconds = len(parse_seeds(seeds)), cost.estimated_seconds
                 total: dict[str, Any] = {"jobs": jobs, "training_flops": jobs * cost.training_flops}
+                total["robustness_flops"] = jobs * cost.robustness_flops
                 total["estimated_seconds"] = None if seconds is None else jobs * seconds
                 cost = cost.model_copy(update=total)
             show_cost(cost, as_json=as_json)
@@ -119,6 +120,8 @@ def show_cost(cost: CostEstimate, *, as_json: bool) -> None:
         facts = [f"{most:,} at most"] * (most > jobs) + [f"{reused:,} of them trained before"] * (reused > 0)
         typer.echo(f"jobs                   {', '.join([f'{jobs:,}', *facts])}")
     typer.echo(f"floating-point ops     {cost.training_flops:.3g}")
+    if cost.robustness_flops:
+        typer.echo(f"for damaged images     {cost.robustness_flops:.3g}")
     typer.echo(f"memory per job         {cost.memory_bytes / 1e6:.0f} MB")
     seconds = cost.estimated_seconds
     typer.echo(f"training time          {'unknown' if seconds is None else f'about {seconds:.0f} s'}")

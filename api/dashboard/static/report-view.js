@@ -14,6 +14,7 @@ export function buildReportView(report, metric, select) {
   if (report.contrasts.length) parts.push(buildDifferences(report, metric, select));
   if (report.recommendation.length) parts.push(buildRecommendation(report));
   if (report.variants.some((variant) => variant.metrics)) parts.push(buildTable(report));
+  if (report.robustness.length) parts.push(buildRobustness(report.robustness));
   if (report.notes.length) parts.push(buildNotes(report));
   return parts;
 }
@@ -200,6 +201,29 @@ function formatVariants(variants) {
     lines.push([name, String(n), ...COLUMNS.flatMap((column) => formatMean(metrics[column.name], column.format))]);
   }
   return lines;
+}
+
+// ---- damaged test images: accuracies of baselines, differences of the others
+
+function buildRobustness(reports) {
+  const kinds = ["", ...Object.keys(reports[0].kinds)];
+  return h("section", { "aria-labelledby": "robustness-title" },
+    h("h2", { id: "robustness-title" }, "Damaged test images"),
+    h("div", { class: "scroll", role: "group", "aria-labelledby": "robustness-title", tabindex: 0 },
+      h("table", { id: "robustness" },
+        h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "Damage"),
+          reports.map(({ variant }) => h("th", { scope: "col", class: "number" }, variant)))),
+        h("tbody", {}, kinds.map((kind) => h("tr", {},
+          h("th", { scope: "row" }, kind.replaceAll("_", " ") || "all kinds"),
+          reports.map((report) => h("td", { class: "number" }, buildRobustnessCell(report, kind)))))))),
+    h("p", { class: "help" }, "Means over five severities: the baseline's accuracy, and the others' difference from it in points with its 95 % interval by itself. Described, not tested; nothing is chosen by it."));
+}
+
+function buildRobustnessCell({ accuracy, kinds, difference, kind_differences: differences }, kind) {
+  const compared = kind ? differences[kind] : difference;
+  if (!compared) return `${(100 * (kind ? kinds[kind] : accuracy).mean).toFixed(1)} %`;
+  const { mean, low, high } = compared;
+  return [formatSigned(mean, 1), low === null ? null : h("small", {}, `${formatSigned(low, 1)} to ${formatSigned(high, 1)}`)];
 }
 
 function buildNotes(report) {

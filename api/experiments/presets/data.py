@@ -103,6 +103,25 @@ DATA = (
         baseline="40% noise",
     ),
     build_preset(
+        "robustness",
+        title="Shifted, rotated, noisy, blurred and partly hidden test images: which techniques help",
+        expect="Augmentation gains most, above all on shifted and rotated images; noise on the input on "
+        "noisy ones. Weight penalties and dropout change little, so that a gain on the test images "
+        "themselves says little about damaged ones.",
+        base={
+            "evaluation": {"robustness": True},
+            "training": {"epochs": 30},
+        },
+        variants=[
+            build_variant("none"),
+            build_variant("L2", l2={"factor": 1e-4}),
+            build_variant("dropout", dropout={"rate": 0.5}),
+            build_variant("input noise", gaussian_noise={"sigma": 0.3}),
+            build_variant("label smoothing", label_smoothing={}),
+            build_variant("augmentation", augmentation={}),
+        ],
+    ),
+    build_preset(
         "augmentation",
         title="Shifted, rotated, zoomed, distorted and mixed training images compared with unchanged ones",
         expect="The best test accuracy that any technique gives a fully connected network, with elastic "

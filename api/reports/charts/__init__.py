@@ -9,7 +9,7 @@ from typing import Literal
 
 from matplotlib.figure import Figure
 
-from api.reports.charts import along_axes, drawing, learning, networks, outcomes
+from api.reports.charts import along_axes, drawing, learning, networks, outcomes, robustness
 from api.reports.schemas import Comparison
 
 ImageFormat = Literal["svg", "png", "pdf"]
@@ -176,6 +176,16 @@ CHARTS: dict[str, Chart] = {
             learning.MAX_PANELS,
             "no image was held out to validate on",
             learning.draw_gap,
+        ),
+        Chart(
+            "robustness",
+            "Accuracy on damaged test images, relative to the baseline",
+            "Dots are mean differences over severities 1 to 5, in percentage points; lines are 95 % "
+            "intervals over pairs of equal seed, each for itself. Right of zero is better than the baseline.",
+            robustness.find_compared,
+            robustness.MAX_PANELS,
+            "no pair of models was measured on damaged test images (`evaluation.robustness`)",
+            robustness.draw_robustness,
         ),
         Chart(
             "cost",

@@ -6,7 +6,7 @@ import pytest
 from models.cost import check_budget, compute_flops_per_epoch, estimate_cost
 from models.errors import BudgetExceeded
 from models.settings import Settings
-from models.spec import JobSpec
+from models.spec import EvaluationSpec, JobSpec
 from tests.factories import job_spec
 
 SEED_NETWORK = JobSpec()
@@ -86,6 +86,14 @@ def test_operations_of_the_seed_network() -> None:
     per_example = 2 * weights + 2 * weights + 2 * (512 * 512 + 512 * 10)
     assert compute_flops_per_epoch(SEED_NETWORK) == per_example * 48_000
     assert estimate_cost(SEED_NETWORK).training_flops == per_example * 48_000 * 10
+
+
+def test_damaged_images_are_priced_where_they_are_measured() -> None:
+    assert estimate_cost(SEED_NETWORK).robustness_flops == 0
+    robust = estimate_cost(SEED_NETWORK.model_copy(update={"evaluation": EvaluationSpec(robustness=True)}))
+    forward = 2 * (784 * 512 + 512 * 512 + 512 * 10)
+    assert robust.robustness_flops == 12 * 5 * 10_000 * (forward + 1_000_000)
+    assert robust.total_flops == robust.training_flops + robust.robustness_flops
 
 
 def test_memory_of_the_seed_network() -> None:

@@ -292,7 +292,10 @@ def test_a_spec_survives_storage(model: dict[str, Any]) -> None:
 class TestSpecHash:
     """What changes it, and what must not."""
 
-    @pytest.mark.parametrize("changes", [{"name": "x"}, {"labels": {"a": "b"}}, {"priority": 7}])
+    @pytest.mark.parametrize(
+        "changes",
+        [{"name": "x"}, {"labels": {"a": "b"}}, {"priority": 7}, {"evaluation": {"robustness": False}}],
+    )
     def test_fields_that_cannot_change_the_weights_do_not_change_the_hash(
         self, changes: dict[str, Any]
     ) -> None:
@@ -317,6 +320,8 @@ class TestSpecHash:
             {"regularization": {"dropout": {}}},
             {"regularization": {"l1": {}}},
             {"regularization": {"l2": {}}},
+            # Not the weights, but the result has more.
+            {"evaluation": {"robustness": True}},
         ],
     )
     def test_fields_that_change_the_weights_change_the_hash(self, changes: dict[str, Any]) -> None:

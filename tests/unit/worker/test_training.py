@@ -13,7 +13,7 @@ from models.documents import merge_patch
 from models.errors import TrainingFailed
 from models.experiments import ExperimentSpec
 from models.records import EpochRecord, Evaluation, Progress
-from models.spec import JobSpec
+from models.spec import EvaluationSpec, JobSpec
 from tests.factories import EVERY_TECHNIQUE_TOGETHER, epoch_record, job_spec
 from worker.checkpoints import Checkpoint
 from worker.datasets import split_dataset
@@ -183,6 +183,22 @@ THE_REST: dict[str, object] = {
     "model": SMALL_CNN,
     "regularization": {"spatial_dropout": {}, "stochastic_weight_averaging": {"start": 0.0}},
 }
+
+
+def test_damaged_images_are_measured_after_training_and_change_nothing(
+    mnist_5k: Dataset, programs: ProgramCache
+) -> None:
+    spec = job_spec(seed=1, dataset=FEW_EXAMPLES, training={"epochs": 3})
+    plain = run(spec, mnist_5k, programs)
+    robust = run(spec.model_copy(update={"evaluation": EvaluationSpec(robustness=True)}), mnist_5k, programs)
+    assert plain.robustness is None
+    assert robust.weights_sha256 == plain.weights_sha256
+    assert robust.robustness is not None
+    accuracy = robust.robustness.accuracy
+    assert {values[0] for values in accuracy.values()} == {robust.test_accuracy}
+    assert all(len(values) == 6 and values[5] < values[0] for values in accuracy.values())
+    damaged = [value for values in accuracy.values() for value in values[1:]]
+    assert robust.robustness.mean_accuracy == pytest.approx(np.mean(damaged))
 
 
 @pytest.mark.parametrize(

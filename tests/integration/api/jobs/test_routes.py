@@ -163,7 +163,7 @@ def test_a_job_shows_its_layers_and_classes_and_a_list_does_not(
     assert result["confusion_matrix"][3] == [0, 0, 0, 7, 0, 3, 0, 0, 0, 0]
     assert result["per_class_accuracy"] == [1, 1, 1, 0.7, 1, 1, 1, 1, 1, 1]
     [listed] = client.get("/v1/jobs").json()["items"]
-    details = {"layers", "confusion_matrix", "per_class_accuracy"}
+    details = {"layers", "confusion_matrix", "per_class_accuracy", "robustness"}
     assert listed["result"] == {name: value for name, value in result.items() if name not in details}
 
 

@@ -5,9 +5,11 @@ from typing import Any
 
 import pytest
 
+from api.reports import formatting, html, markdown
 from api.reports.advice import recommend
 from api.reports.schemas import Advice, Comparison, Confounder, Consideration, Metrics
 from models.experiments import Regime
+from models.records import CORRUPTIONS
 from models.store.tables import Job
 from tests.unit.api.reports.test_comparison import compared, job
 
@@ -363,3 +365,51 @@ def test_few_seeds_give_no_recommendation() -> None:
     text = texts(of("task", recommend(comparison)).advice)
     assert "With 3 pairs of seeds nothing is settled" in text
     assert "For accuracy:" not in text
+
+
+def damaged(gain: float, *, accuracy: float = 0.95) -> Comparison:
+    """Ten pairs of which the variant is right about so much more of the damaged images, and `kinds` alike."""
+    variants: dict[str, list[Job]] = {}
+    for name, mean, technique in (("none", 0.6, {}), ("noise", 0.6 + gain, {"gaussian_noise": {}})):
+        variants[name] = []
+        for seed in range(10):
+            value = accuracy if name == "noise" else 0.95
+            of_seed = job(name, seed, value, regularization=technique, evaluation={"robustness": True})
+            robust = mean + 0.001 * ((seed % 3) - 1) * (1 if technique else -1)
+            assert of_seed.result is not None
+            of_seed.result.robustness = {
+                "accuracy": {kind: [0.95, *[robust] * 5] for kind in CORRUPTIONS},
+                "mean_accuracy": robust,
+            }
+            variants[name].append(of_seed)
+    return compared(variants, baseline="none")
+
+
+def test_damaged_images_are_spoken_of_only_where_they_were_measured() -> None:
+    better = damaged(0.05)
+    plain, noise = better.robustness
+    assert (plain.variant, plain.baseline, plain.difference) == ("none", None, None)
+    assert noise.difference is not None
+    assert noise.difference.mean == pytest.approx(5, abs=0.03)
+    assert noise.difference.n == 10
+    assert noise.difference.low is not None
+    assert 4.8 < noise.difference.low < 5
+    assert noise.kind_differences["shift"].mean == pytest.approx(5, abs=0.03)
+    assert plain.accuracy.mean == pytest.approx(0.6, abs=0.001)
+    task = of("task", better.recommendation)
+    (sentence,) = [item for item in task.advice if "damaged" in item.text]
+    assert sentence.text.startswith("For images unlike the test images: noise is right about 4.")
+    assert sentence.evidence == ["/robustness/1/difference"]
+    assert "unlike the test images" not in (task.not_tested or "")
+    assert "no technique is shown" in texts(of("task", damaged(0.0).recommendation).advice)
+    # What costs accuracy on whole images is not recommended.
+    assert "For images unlike" not in texts(of("task", damaged(0.05, accuracy=0.9).recommendation).advice)
+    untouched = experiment({"none": 0.2, "dropout": 0.1}, {"dropout": "dropout"})
+    assert untouched.robustness == []
+    assert "unlike the test images" in (of("task", untouched.recommendation).not_tested or "")
+    rows = formatting.build_robustness_rows(better)
+    assert [len(row) for row in rows] == [3] * 14
+    assert rows[1][:2] == ["all kinds", "60.0 %"]
+    assert rows[1][2].startswith("+5.0 (+4.")
+    assert "## Damaged test images" in markdown.render(better)
+    assert 'id="robustness"' in html.render(better)

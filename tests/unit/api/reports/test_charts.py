@@ -11,7 +11,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from api.reports import html
-from api.reports.charts import CHARTS, drawing, get_available, networks, outcomes
+from api.reports.charts import CHARTS, drawing, get_available, networks, outcomes, robustness
 from api.reports.charts.learning import MAX_PANELS, smooth
 from api.reports.points import remove_point
 from api.reports.schemas import Comparison
@@ -163,6 +163,7 @@ def test_many_variants_are_small_and_omissions_are_stated() -> None:
         "first-layer": 40 - networks.MAX_PANELS,
         "reliability": 40 - networks.MAX_PANELS,
         "confusion-difference": 39 - networks.MAX_PANELS,
+        "robustness": 39 - robustness.MAX_PANELS,
     }
     assert names[MAX_PANELS - 1] in " ".join(texts(CHARTS["gap"].render_svg(comparison)))
     assert "this leaves out 16 of the variants" in " ".join(html.render(comparison).split())
