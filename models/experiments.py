@@ -308,7 +308,7 @@ class ExperimentSpec(BaseModel):
         changes = [variant.changes for variant in self.variants]
         if errors := find_axis_errors(self.axes, changes, specs, drawn):
             return errors
-        invalid: dict[tuple[str, str], None] = {}
+        invalid: dict[tuple[str, str, str], list[str]] = {}
         for point in self.points:
             for variant in self.variants:
                 try:
@@ -318,8 +318,13 @@ class ExperimentSpec(BaseModel):
                         at = "/".join(["", *map(str, location)])
                         axis = next((i for i, axis in enumerate(self.axes) if at.startswith(axis.field)), 0)
                         position = self.axes[axis].values.index(point[self.axes[axis].field])
-                        invalid[f"/axes/{axis}/values/{position}", f"{at} of {variant.name}: {detail}"] = None
-        return list(invalid)
+                        key = (f"/axes/{axis}/values/{position}", at, detail)
+                        invalid.setdefault(key, []).append(variant.name)
+        # What is wrong with every variant is said once.
+        return [
+            (pointer, f"{at}: {detail}" if len({*names}) == len(specs) else f"{at} of {names[0]}: {detail}")
+            for (pointer, at, detail), names in invalid.items()
+        ]
 
     def check_variants(self) -> list[tuple[tuple[int | str, ...], str]]:
         """Pairs of (location, what is wrong) for changes that do not make a valid specification."""

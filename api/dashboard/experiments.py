@@ -175,6 +175,7 @@ def show_experiment_form(
         submit="Start the experiment",
         rules=forms.build_experiment_rules(),
         stopping_rule=forms.build_stopping_rule(),
+        axis_choices=forms.build_axis_choices(),
         **_build_dataset_choice(settings, database, caller.owner),
     )
 

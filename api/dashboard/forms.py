@@ -23,6 +23,12 @@ _KINDS: dict[str, Kind] = {"array": "numbers", "boolean": "boolean", "integer": 
 _STEPS = 100
 _LOG_DECADES = 3
 """How far below its default a logarithmic slider begins if the minimum is 0."""
+_SUGGESTED_VALUES = {
+    "/dataset/train_samples": "250, 1000, 4000",
+    "/model/hidden_units": "16, 64, 256",
+    "/model/filters": "8-16, 16-32, 32-64",
+    "/dataset/label_noise": "0, 0.2, 0.4",
+}
 _ADVANCED = {"/dataset/validation_split", "/dataset/split_seed", "/priority"}
 _LABELS = {
     "/dataset/name": "Dataset",
@@ -80,6 +86,17 @@ class Control:
     def default_text(self) -> str:
         """The default as a user would type it."""
         return format_value(self.default)
+
+    @property
+    def suggested_values(self) -> str:
+        """Values of an axis to begin with: a sixteenfold range about the default, within the bounds."""
+        if self.pointer in _SUGGESTED_VALUES:
+            return _SUGGESTED_VALUES[self.pointer]
+        if not isinstance(self.default, int | float) or not self.default:
+            return self.default_text
+        low, high = self.minimum or 0, self.maximum or float("inf")
+        values = [type(self.default)(self.default * factor) for factor in (1 / 4, 1, 4)]
+        return ", ".join(format_value(value) for value in values if low <= value <= high)
 
     @property
     def bounds(self) -> str | None:
@@ -202,6 +219,21 @@ def build_families() -> dict[str, list[TechniqueChoice]]:
         choice = TechniqueChoice(name, summary, technique.about, controls)
         families.setdefault(technique.group, []).append(choice)
     return families
+
+
+def build_axis_choices() -> dict[str, list[Control]]:
+    """The numeric fields that an axis may vary, by what they belong to."""
+    controls = {
+        section.title: [control for group in section.groups for control in group.controls]
+        for section in build_sections()
+    } | {choice.card.title: [*choice.controls] for family in build_families().values() for choice in family}
+    choices = {}
+    for title, candidates in controls.items():
+        # Both kinds of network have hidden units.
+        numeric = {item.pointer: item for item in candidates if item.kind in ("number", "integer", "numbers")}
+        if numeric:
+            choices[title] = [*numeric.values()]
+    return choices
 
 
 def _build_controls(

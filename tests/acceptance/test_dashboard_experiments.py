@@ -264,6 +264,39 @@ def test_a_form_starts_from_an_experiment_and_adds_a_stopping_rule(page: Page, f
     expect(page.get_by_role("button", name="Start the experiment")).to_be_enabled()
 
 
+def test_axes_are_chosen_in_the_form(page: Page) -> None:
+    page.goto("/new/experiment")
+    expect(page.locator("#cost dd").first).to_have_text("6")
+    page.get_by_role("button", name="Add an axis").click()
+    expect(page.get_by_label("Field of the axis")).to_be_focused()
+    page.get_by_label("Field of the axis").select_option("/model/hidden_units")
+    values = page.get_by_label("Values of the axis")
+    expect(values).to_have_value("16, 64, 256")
+    values.fill("16, 32-32, 64")
+    expect(page.locator("#axes-total")).to_have_text("Each variant is trained at 3 points with each seed.")
+    expect(page.locator("#cost dd").first).to_have_text("18")
+    expect(page.locator("#curl")).to_contain_text(
+        '"axes":[{"field":"/model/hidden_units","values":[[16],[32,32],[64]]}]'
+    )
+    page.get_by_role("button", name="Add an axis").click()
+    second = page.locator(".axis").nth(1)
+    second.get_by_label("Values of the axis").fill("250, 1000, 100000, all")
+    expect(page.get_by_role("button", name="Add an axis")).to_be_disabled()
+    expect(second.locator("[data-pointer='/values'] .field-error")).to_contain_text(
+        "mnist_5k has 4000 training examples"
+    )
+    second.get_by_label("Values of the axis").fill("250, 1000, all")
+    expect(page.locator("#cost dd").first).to_have_text("54")
+    page.goto(page.url)
+    expect(page.locator(".axis").nth(0).get_by_label("Values of the axis")).to_have_value("16, 32-32, 64")
+    expect(page.locator(".axis").nth(1).get_by_label("Values of the axis")).to_have_value("250, 1000, all")
+    page.locator(".axis").nth(1).get_by_label("Field of the axis").select_option("/regularization/l2/factor")
+    expect(page.locator("#form-errors")).to_contain_text("Field of the axis: every variant needs this field")
+    page.locator(".axis").nth(1).get_by_role("button", name="Remove this axis").click()
+    expect(page.locator("#cost dd").first).to_have_text("18")
+    check_accessibility(page, "/new/experiment")
+
+
 def test_a_follow_up_starts_from_the_experiments_page(page: Page, client: Regbench, finished: str) -> None:
     page.goto(f"/experiments/{finished}")
     page.get_by_text("Confirm on fresh seeds").click()

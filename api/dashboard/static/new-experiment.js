@@ -1,6 +1,7 @@
 // The form for an experiment: variants, each a set of techniques, over a base and seeds.
 
 import { requestJson } from "./api.js";
+import { fillAxes, listenToAxes, readAxes, updateAxes } from "./axes.js";
 import { createMergePatch, equal, fillFields, findTarget, getAt, getDefault, getValue, isObject, onChange, readFields,
   setAt, setValue, updateVisibility } from "./controls.js";
 import { formatCount } from "./elements.js";
@@ -101,11 +102,12 @@ let preserved = {};
 let preset = null;
 
 function openDocument(experiment) {
-  const { name, base: baseSpec = {}, variants: items = [], seeds = [0], replicates, baseline, ...rest } = experiment;
+  const { name, base: baseSpec = {}, variants: items = [], seeds = [0], replicates, baseline, axes = [], ...rest } = experiment;
   preserved = Object.keys(baseSpec.labels ?? {}).length ? { labels: baseSpec.labels } : {};
   setValue(nameField, name ?? "");
   element("seeds").value = writeSeeds(replicates ? Array.from({ length: replicates }, (_, index) => index) : seeds);
   fillFields(base, baseSpec);
+  fillAxes(axes);
   fillFields(rules, rest);
   fillFields(stoppingRule, rest);
   variants.replaceChildren();
@@ -125,6 +127,8 @@ function readDocument() {
     ...readFields(rules),
     ...readFields(stoppingRule),
   };
+  const axes = readAxes();
+  if (axes.length) document.axes = axes;
   if (preserved.labels) document.base.labels = preserved.labels;
   const baseline = cards.findIndex((card) => card.querySelector(".baseline").checked);
   if (baseline > 0) document.baseline = document.variants[baseline].name;
@@ -187,6 +191,8 @@ const submission = new Submission({
   resolve(pointer) {
     const [, part, index, ...rest] = pointer.split("/");
     if (part === "base") return [base, pointer.slice("/base".length)];
+    const axis = part === "axes" ? element("axes").children[Number(index)] : undefined;
+    if (axis) return [axis, `/${rest.join("/")}`];
     const card = part === "variants" ? variants.children[Number(index)] : undefined;
     if (!card) return [form, pointer];
     const inner = `/${rest.slice(rest[0] === "changes" ? 1 : 0).join("/")}`;
@@ -230,6 +236,7 @@ function update() {
   for (const card of variants.children) updateVariant(card);
   element("variant-names").replaceChildren(...[...variants.children].map((card) =>
     new Option(card.querySelector(".variant-name").value)));
+  updateAxes();
   submission.update();
 }
 
@@ -251,6 +258,7 @@ element("add-sweep").addEventListener("click", () => {
 element("sweep-parameter").addEventListener("change", (event) => {
   element("sweep-values").value = event.target.selectedOptions[0].dataset.defaultText;
 });
+listenToAxes(update);
 variants.addEventListener("change", (event) => {
   if (!event.target.matches(".add-technique") || !event.target.value) return;
   const chosen = addTechnique(event.target.closest(".variant"), event.target.value);

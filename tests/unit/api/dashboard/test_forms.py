@@ -84,3 +84,14 @@ def test_a_slider_covers_the_range_and_the_default(control: Control) -> None:
 def test_values_are_formatted_as_a_user_types_them() -> None:
     texts = [forms.format_value(value) for value in (None, 0.5, 1e-05, 0.0, 3, True, (512, 512), "relu")]
     assert texts == ["", "0.5", "1e-05", "0", "3", "True", "512, 512", "relu"]
+
+
+def test_axes_may_vary_numeric_fields_and_begin_with_valid_values() -> None:
+    choices = [choice for group in forms.build_axis_choices().values() for choice in group]
+    pointers = [choice.pointer for choice in choices]
+    assert len(pointers) == len(set(pointers))
+    assert {"/dataset/train_samples", "/model/hidden_units", "/regularization/l2/factor"} <= {*pointers}
+    assert {choice.kind for choice in choices} == {"number", "integer", "numbers"}
+    suggested = {choice.pointer: choice.suggested_values for choice in choices}
+    assert suggested["/training/epochs"] == "2, 10, 40"
+    assert suggested["/regularization/dropout/rate"] == "0.125, 0.5"
