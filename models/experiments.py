@@ -194,9 +194,9 @@ class ExperimentSpec(BaseModel):
                 "name one of the variants that is not the baseline",
             ),
             (
-                self.stopping_rule and (self.parts or self.axes),
-                "/stopping_rule",
-                "leave it out where there are parts or axes",
+                isinstance(self.stopping_rule, WidthRule) and self.axes,
+                "/stopping_rule/kind",
+                "with axes there are several intervals; choose decide, or leave it out",
             ),
             (
                 isinstance(self.stopping_rule, DecideRule) and not others,

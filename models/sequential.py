@@ -1,7 +1,8 @@
 """How an experiment with a stopping rule goes on, once all its jobs have ended. Pure."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -10,14 +11,18 @@ from scipy.special import stdtrit
 from models.experiments import FEWEST_PAIRS, MOST_SEEDS, ExperimentSpec, Regime
 from models.inference import Plan, judge_differences
 from models.metrics import METRICS, Metric
+from models.run_key import RunKey, format_point
 from models.statistics import CONFIDENCE, compute_differences
 from models.stopping_rules import DecideRule, WidthRule
 
 _MOST_SEEDS_AT_ONCE = 10
+_SEPARATOR = "\0"
+"""Between a variant's name and a point: no name contains it."""
 _FEWEST_PAIRS_FOR_WIDTH, _PAIRS_AFTER_NARROW = 10, 12
 
-Pairs = Mapping[str, Mapping[int, tuple[Any, Any]]]
-"""Of each variant but the baseline, by seed: the baseline's result and its own."""
+Pairs = Mapping[tuple[str, str], Mapping[int, Sequence[tuple[Any, Any]]]]
+"""Of each variant but the baseline and each point of the axes, by seed: the baseline's result and its own, on
+each part."""
 
 
 @dataclass(frozen=True)
@@ -30,18 +35,19 @@ class Continuation:
     """The variants that do not get them, each with how many seeds it runs with."""
 
 
-def plan_continuation(spec: ExperimentSpec, results: Mapping[str, Mapping[int, Any]]) -> Continuation:
-    """What the stopping rule of `spec` asks for, given each variant's results by seed."""
-    baseline = results.get(spec.baseline_name, {})
-    pairs = {
-        variant.name: {
-            seed: (baseline[seed], result)
-            for seed, result in results.get(variant.name, {}).items()
-            if seed in baseline
-        }
+def plan_continuation(spec: ExperimentSpec, results: Mapping[RunKey, Any]) -> Continuation:
+    """What the stopping rule of `spec` asks for, given the results of its runs."""
+    pairs: dict[tuple[str, str], dict[int, list[tuple[Any, Any]]]] = {
+        (variant.name, format_point(point)): {}
         for variant in spec.variants
         if variant.name != spec.baseline_name
+        for point in spec.points
     }
+    for key, result in results.items():
+        partner = replace(key, variant=spec.baseline_name)
+        if key != partner and partner in results:
+            by_seed = pairs[key.variant, key.point]
+            by_seed.setdefault(key.seed, []).append((results[partner], result))
     match spec.stopping_rule:
         case DecideRule() as rule:
             return _continue_until_decided(spec, rule, pairs)
@@ -54,37 +60,46 @@ def _continue_until_decided(spec: ExperimentSpec, rule: DecideRule, pairs: Pairs
     seeds = len(spec.seeds)
     plan = Plan(Regime.SEQUENTIAL, spec.primary, spec.margin_points, spec.margin_loss)
     # Closed variants are members of the family for good: their intervals need its planned size.
+    names = {key: _SEPARATOR.join(key) for key in pairs}
     differences = {
-        (variant, METRICS[name]): _compute_differences(spec, by_seed, METRICS[name])
-        for variant, by_seed in pairs.items()
+        (names[key], METRICS[name]): _compute_differences(spec, by_seed, METRICS[name])
+        for key, by_seed in pairs.items()
         for name in spec.primary
     }
-    decided = judge_differences(differences, plan, variants=len(spec.variants)).find_decided()
-    if seeds >= FEWEST_PAIRS:
-        # If no seed so far has given a pair, further ones would not either.
-        decided |= {variant for variant, by_seed in pairs.items() if not by_seed}
+    decided = judge_differences(differences, plan, variants=len(pairs) + 1).find_decided()
+    # If no seed so far has given a pair, further ones would not either.
+    hopeless = {key for key, by_seed in pairs.items() if not by_seed and seeds >= FEWEST_PAIRS}
+    # A variant goes on until it is decided at every point.
+    undecided = {key[0] for key in pairs if names[key] not in decided and key not in hopeless}
+    others = dict.fromkeys(variant for variant, _ in pairs)
     closed = {
-        variant: spec.closed.get(variant, seeds) for variant in pairs if variant in {*decided, *spec.closed}
+        variant: spec.closed.get(variant, seeds)
+        for variant in others
+        if variant not in undecided or variant in spec.closed
     }
-    if len(closed) == len(pairs):
+    if len(closed) == len(others):
         return Continuation(0, closed)
-    # The baseline and every open variant.
-    jobs_a_seed = len(spec.variants) - len(closed)
+    # The baseline and every open variant, on every part and at every point.
+    jobs_a_seed = (len(spec.variants) - len(closed)) * (spec.parts or 1) * len(spec.points)
     affordable = min(MOST_SEEDS - seeds, (rule.max_jobs - spec.planned_jobs) // jobs_a_seed)
     # A look costs nothing, but few jobs at a time leave workers idle: a tenth more overshoots by a tenth.
     return Continuation(max(0, min(affordable, max(FEWEST_PAIRS - seeds, seeds // 10, 1))), closed)
 
 
 def _compute_differences(
-    spec: ExperimentSpec, pairs: Mapping[int, tuple[Any, Any]], metric: Metric
+    spec: ExperimentSpec, pairs: Mapping[int, Sequence[tuple[Any, Any]]], metric: Metric
 ) -> dict[int, float]:
-    """By seed, in their order: a metric's difference in each pair that has it, in the contrast's unit."""
-    values = {
-        seed: [getattr(result, metric.name) for result in pairs[seed]] for seed in spec.seeds if seed in pairs
-    }
-    complete = {seed: pair for seed, pair in values.items() if None not in pair}
-    sides = ([metric.format.scale * pair[side] for pair in complete.values()] for side in (0, 1))
-    return dict(zip(complete, compute_differences(*sides), strict=True))
+    """By seed, in their order: a metric's difference in each pair that has it, in the contrast's unit.
+
+    With parts the mean over those of which both have a result, as in reports.
+    """
+    means: dict[int, list[float]] = {}
+    for seed in spec.seeds:
+        values = [[getattr(result, metric.name) for result in pair] for pair in pairs.get(seed, ())]
+        if complete := [pair for pair in values if None not in pair]:
+            means[seed] = [metric.format.scale * fmean(side) for side in zip(*complete, strict=True)]
+    sides = ([pair[side] for pair in means.values()] for side in (0, 1))
+    return dict(zip(means, compute_differences(*sides), strict=True))
 
 
 def count_missing_pairs(values: Sequence[float], half_width: float) -> int:
@@ -113,10 +128,10 @@ def count_missing_pairs(values: Sequence[float], half_width: float) -> int:
 
 
 def _count_seeds_until_narrow(spec: ExperimentSpec, rule: WidthRule, pairs: Pairs) -> int:
-    differences = _compute_differences(spec, pairs[rule.variant], METRICS[rule.metric])
+    differences = _compute_differences(spec, pairs[rule.variant, ""], METRICS[rule.metric])
     # If no seed so far has given a pair, further ones would not either.
     if not differences:
         return 0
     missing = count_missing_pairs(list(differences.values()), rule.half_width)
-    affordable = min(MOST_SEEDS, rule.max_jobs // len(spec.variants)) - len(spec.seeds)
+    affordable = min(MOST_SEEDS, rule.max_jobs // (len(spec.variants) * (spec.parts or 1))) - len(spec.seeds)
     return max(0, min(missing, affordable, _MOST_SEEDS_AT_ONCE))

@@ -1,6 +1,5 @@
 """Experiments that add seeds by themselves, as their stopping rule asks."""
 
-from collections import defaultdict
 from collections.abc import Sequence
 from itertools import count, islice
 from typing import Any
@@ -10,6 +9,7 @@ from sqlalchemy.orm import Session
 
 from models.errors import QuotaExceeded
 from models.experiments import ExperimentSpec
+from models.run_key import RunKey
 from models.spec import STORED
 from models.states import UNFINISHED, JobState
 from models.store.experiment_runs import ExperimentRun, get_runs
@@ -49,10 +49,9 @@ def _continue_experiment(
     spec = ExperimentSpec.model_validate(document, context=STORED)
     # As in reports: of another dataset there is nothing to pair.
     datasets = {run.job.dataset for run in runs if run.variant == spec.baseline_name}
-    results: defaultdict[str, dict[int, Any]] = defaultdict(dict)
-    for run in runs:
-        if run.job.result is not None and run.job.dataset in datasets:
-            results[run.variant][run.seed] = run.job.result
+    results: dict[RunKey, Any] = {
+        run.key: run.job.result for run in runs if run.job.result is not None and run.job.dataset in datasets
+    }
     step = plan_continuation(spec, results)
     if step.closed:
         document = document | {"stopping_rule": document["stopping_rule"] | {"closed": dict(step.closed)}}

@@ -133,6 +133,7 @@ def test_an_experiment_without_a_stopping_rule_is_not_extended(database: Databas
 
 
 DECIDED, OPEN, FAILING = "decided", "open", "failing"
+HALF = "decided at the first of two points"
 
 
 def create_deciding(database: Database, *variants: str, max_jobs: int = 1_000, **fields: Any) -> str:
@@ -167,7 +168,10 @@ def finish_deciding(database: Database, experiment_id: str) -> None:
                 queue.fail(session, run.job.id, 1, code="oops", message="Oops.", retryable=False)
             continue
         sign = (-1) ** run.seed
-        gain = {DECIDED: 0.05 + 0.0001 * sign, OPEN: 0.01 * sign}.get(run.variant, 0.0)
+        variant = run.variant
+        if variant == HALF:
+            variant = DECIDED if '": 16' in run.key.point else OPEN
+        gain = {DECIDED: 0.05 + 0.0001 * sign, OPEN: 0.01 * sign}.get(variant, 0.0)
         result = result_record(test_accuracy=0.9 + gain, test_loss=0.5 - gain)
         finish_job(database, run.job.id, result=result, epochs=1)
 
@@ -199,6 +203,20 @@ def test_a_decided_variant_gets_no_more_seeds(database: Database) -> None:
     assert get_common_seeds(document) == list(range(ENOUGH))
     with database.write() as session, pytest.raises(Conflict):
         retry_failed(session, lock_experiment(session, experiment_id))
+
+
+def test_with_axes_and_parts_a_variant_goes_on_until_it_is_decided_at_every_point(database: Database) -> None:
+    axes, seeds = [{"field": "/training/batch_size", "values": [16, 32]}], 10
+    experiment_id = create_deciding(
+        database, DECIDED, HALF, axes=axes, parts=2, replicates=seeds, max_jobs=4 * 3 * seeds + 15
+    )
+    finish_deciding(database, experiment_id)
+    new = extend(database)
+    assert {(job.variant, job.seed) for job in new} == {("none", seeds), (HALF, seeds)}
+    assert len(new) == 2 * 2 * 2
+    finish_deciding(database, experiment_id)
+    assert extend(database) == [], "seven jobs are within the budget, and a seed takes eight"
+    assert get_document(database, experiment_id)["stopping_rule"]["closed"] == {DECIDED: seeds}
 
 
 def test_an_experiment_ends_when_all_variants_are_decided(database: Database) -> None:
