@@ -1,5 +1,6 @@
 """The cost of a job, estimated from its specification before anything is stored."""
 
+import math
 from dataclasses import dataclass
 from threading import Lock
 from typing import Annotated
@@ -82,7 +83,7 @@ def estimate_cost(spec: JobSpec) -> CostEstimate:
     numbers = _COPIES_OF_WEIGHTS * parameters + spec.training.batch_size * numbers_per_example
     return CostEstimate(
         parameters=parameters,
-        training_flops=float(compute_flops_per_epoch(spec) * spec.training.epochs),
+        training_flops=compute_training_flops(spec, spec.training.planned_epochs),
         robustness_flops=_compute_robustness_flops(spec) if spec.evaluation.robustness else 0.0,
         memory_bytes=images + 4 * numbers,
     )
@@ -106,6 +107,17 @@ def compute_flops_per_epoch(spec: JobSpec) -> int:
     """
     products = [layer.weights * layer.positions for layer in _list_layers(spec)]
     return (6 * sum(products) - 2 * products[0]) * spec.dataset.training_examples
+
+
+def compute_training_flops(spec: JobSpec, epochs: int) -> float:
+    """Operations of the matrix products of the first `epochs`."""
+    examples, trained = spec.dataset.training_examples, epochs * spec.dataset.training_examples
+    if spec.training.steps and spec.training.steps_per_epoch:
+        batch = spec.training.batch_size
+        steps = min(spec.training.steps, epochs * spec.training.steps_per_epoch)
+        passes, further = divmod(steps, math.ceil(examples / batch))
+        trained = passes * examples + further * batch
+    return compute_flops_per_epoch(spec) * trained / examples
 
 
 def _compute_robustness_flops(spec: JobSpec) -> float:
@@ -152,7 +164,7 @@ def check_budget(spec: JobSpec, settings: Settings) -> CostEstimate:
     if cost.total_flops > settings.max_training_flops:
         errors.append(
             FieldError(
-                "/training/epochs",
+                f"/training/{'steps' if spec.training.steps else 'epochs'}",
                 f"{cost.total_flops:.2g} floating-point operations; this installation allows "
                 f"{settings.max_training_flops:.2g} a job",
             )

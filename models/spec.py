@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 from typing import Annotated, Literal, Self
 
 from pydantic import (
@@ -197,6 +198,15 @@ class TrainingSpec(SpecPart):
     optimizer: OptimizerSpec = OptimizerSpec()
     batch_size: int = Field(32, ge=1, le=4096, description="Examples in a step")
     epochs: int = Field(10, ge=1, le=1000, description="Passes over the training examples")
+    steps: int | None = Field(
+        None,
+        ge=1,
+        le=10_000_000,
+        # Specifications from before this field keep their hashes.
+        exclude_if=lambda steps: steps is None,
+        description="Optimizer steps in all, however many examples there are; the model is measured after "
+        "every ceil(steps / epochs) of them, which count as an epoch; null: `epochs` passes",
+    )
     max_seconds: float | None = Field(
         None,
         gt=0,
@@ -204,6 +214,16 @@ class TrainingSpec(SpecPart):
         description="Training stops after the epoch in which its time reaches this; the weights then depend "
         "on the machine's speed; null: no limit",
     )
+
+    @property
+    def steps_per_epoch(self) -> int | None:
+        """With `steps`, after how many the model is measured; None: after each pass over the examples."""
+        return None if self.steps is None else math.ceil(self.steps / self.epochs)
+
+    @property
+    def planned_epochs(self) -> int:
+        """How often the model is measured: with few `steps` less than `epochs` times."""
+        return math.ceil(self.steps / math.ceil(self.steps / self.epochs)) if self.steps else self.epochs
 
 
 class EvaluationSpec(SpecPart):
@@ -319,9 +339,9 @@ class JobSpec(SpecPart):
                 for name, technique in active.items()
             ),
             (
-                stopping and stopping.start_epoch > training.epochs,
+                stopping and stopping.start_epoch > training.planned_epochs,
                 "/regularization/early_stopping/start_epoch",
-                f"training ends with epoch {training.epochs}; begin no later, or omit early stopping",
+                f"training ends with epoch {training.planned_epochs}; begin no later, or omit early stopping",
             ),
             (
                 averages_weights and "exponential_moving_average" in active,

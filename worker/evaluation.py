@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import keras
 import numpy as np
 
-from models.cost import compute_flops_per_epoch
+from models.cost import compute_training_flops
 from models.dataset_arrays import Examples
 from models.errors import TrainingFailed
 from models.records import CORRUPTIONS, SEVERITIES, EpochRecord, Evaluation, RobustnessRecord
@@ -32,14 +32,22 @@ class TrainedModel:
 
 
 def evaluate_epoch(
-    program: CompiledProgram, split: DataSplit, *, epoch: int, learning_rate: float, started: float
+    program: CompiledProgram,
+    split: DataSplit,
+    *,
+    epoch: int,
+    trained: int,
+    learning_rate: float,
+    started: float,
 ) -> EpochRecord:
-    """Measure the present weights without penalty and noise; `started` is the epoch's start.
+    """Measure the present weights without penalty and noise, after an epoch of `trained` examples.
+
+    `started` is the epoch's start.
 
     Raises:
         TrainingFailed: a loss or a weight is not a finite number.
     """
-    means = program.compute_epoch_means(len(split.train))
+    means = program.compute_epoch_means(trained)
     train = _score(program, split.train_eval)
     validation = _score(program, split.validation) if split.validation else None
     validation_loss = validation.loss if validation else None
@@ -101,7 +109,7 @@ def evaluate_model(
         stop_reason="early_stopping"
         if best.should_stop
         else "completed"
-        if epochs == spec.training.epochs
+        if epochs == spec.training.planned_epochs
         else "max_seconds",
         parameters=sum(int(np.prod(weight.shape)) for weight in network.trainable_weights),
         zero_weight_fraction=weights.compute_zero_fraction(network),
@@ -110,7 +118,7 @@ def evaluate_model(
         training_seconds=sum(record.seconds for record in history),
         compile_seconds=compile_seconds,
         compilations=compilations,
-        training_flops=float(compute_flops_per_epoch(spec) * epochs),
+        training_flops=compute_training_flops(spec, epochs),
         weights_sha256=weights.compute_weights_sha256(network),
         layers=weights.describe_layers(network),
         confusion=metrics.compute_confusion_matrix(probabilities, labels),

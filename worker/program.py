@@ -130,9 +130,9 @@ class CompiledProgram:
             variable.assign(0)
 
     def run_steps(self, examples: DeviceExamples, order: Tensor, chunk: Chunk, *, done_before: int) -> None:
-        """Train on a chunk of an epoch's `order`; returns when it is done.
+        """Train on a chunk of a pass's `order`; returns when it is done.
 
-        `order` (m,) names rows of the images. `done_before` counts the job's steps before the epoch: random
+        `order` (m,) names rows of the images. `done_before` counts the job's steps before the pass: random
         parts draw by the step's number.
         """
         numbers = (chunk.origin, chunk.first, chunk.last, done_before + chunk.steps_before)

@@ -1,4 +1,4 @@
-"""How an epoch's examples are split into batches, and how many steps run between two progress reports."""
+"""How the examples are split into batches, and how many steps run between two progress reports."""
 
 import time
 from collections.abc import Iterator
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from models.dataset_arrays import Examples
 from models.records import Progress
+from worker.seeds import shuffle_examples
 
 # A step of a large network may take seconds, so the first chunk is one step, and a chunk has at most this
 # many times the steps of the one before it: the last batch of an epoch may be much smaller than the others.
@@ -42,18 +43,18 @@ class Throughput:
 
 @dataclass(frozen=True)
 class Chunk:
-    """Batches `first` to `last` (excluded) of one size, counted from `origin` in the epoch's order."""
+    """Batches `first` to `last` (excluded) of one size, counted from `origin` in the order of a pass."""
 
     batch_size: int
     origin: int
     first: int
     last: int
     steps_before: int
-    """Steps of the epoch before batch 0."""
+    """Steps of the pass before batch 0."""
 
 
 class StepPlan:
-    """An epoch's batches: full ones, then one of the remaining examples, as in `model.fit`."""
+    """The batches of a pass over the examples: full ones, then one of the rest, as in `model.fit`."""
 
     def __init__(self, examples: Examples, batch_size: int) -> None:
         self._examples, self._batch_size = examples, batch_size
@@ -61,18 +62,31 @@ class StepPlan:
         self.steps = self._full + bool(self._remainder)
         self.batch_sizes = {batch_size, self._remainder} - {0}
 
-    def iter_chunks(self, throughput: Throughput) -> Iterator[Chunk]:
-        """An epoch's steps; each chunk has the length that `throughput` asks for at its start."""
-        first = 0
-        while first < self._full:
-            last = min(self._full, first + throughput.chunk_steps)
+    def iter_chunks(
+        self, seed: int, begin: int, end: int, throughput: Throughput
+    ) -> Iterator[tuple[Any, int, Chunk]]:
+        """Steps `begin` to `end` (excluded) of a training in chunks, as long as `throughput` asks for.
+
+        With each the order of its pass over the examples, and how many steps of the training came before it.
+        """
+        while begin < end:
+            passes, first = divmod(begin, self.steps)
+            last = min(self.steps, first + end - begin)
+            order = self._map_to_pool(shuffle_examples(seed, passes + 1, len(self._examples)))
+            for chunk in self._iter_pass(first, last, throughput):
+                yield order, passes * self.steps, chunk
+            begin += last - first
+
+    def _iter_pass(self, first: int, end: int, throughput: Throughput) -> Iterator[Chunk]:
+        while first < min(self._full, end):
+            last = min(self._full, end, first + throughput.chunk_steps)
             yield Chunk(self._batch_size, 0, first, last, 0)
             first = last
-        if self._remainder:
+        if end > self._full:
             yield Chunk(self._remainder, self._full * self._batch_size, 0, 1, self._full)
 
-    def map_to_pool(self, order: NDArray[np.int32]) -> Any:
-        """An epoch's order (n,) as rows of the dataset's images, padded to the number of images (m,)."""
+    def _map_to_pool(self, order: NDArray[np.int32]) -> Any:
+        """A pass's order (n,) as rows of the dataset's images, padded to the number of images (m,)."""
         padded = np.zeros(len(self._examples.pool), np.int32)
         padded[: len(order)] = self._examples.rows[order]
         return tf.constant(padded)

@@ -10,7 +10,6 @@ from worker.checkpoints import Checkpoint
 from worker.datasets import DataSplit
 from worker.evaluation import TrainedModel, evaluate_epoch, evaluate_model
 from worker.program import ProgramCache
-from worker.seeds import shuffle_examples
 from worker.step_plan import StepPlan, Throughput
 from worker.techniques.steps import compute_learning_rate
 from worker.techniques.stopping import BestEpoch
@@ -58,27 +57,31 @@ def train(
     if resume_from:
         program.restore(start.program)
         program.average.set_epoch(start.epoch)
-    total_steps, steps_done = plan.steps * spec.training.epochs, plan.steps * len(history)
-    throughput = Throughput(total_steps, chunk_seconds, steps_done=steps_done)
+    epochs, epoch_steps = spec.training.planned_epochs, spec.training.steps_per_epoch or plan.steps
+    total_steps = spec.training.steps or plan.steps * epochs
+    throughput = Throughput(total_steps, chunk_seconds, steps_done=epoch_steps * len(history))
 
     def make_checkpoint() -> Checkpoint:
         return Checkpoint([*history], program.get_state(), best_weights)
 
-    while len(history) < spec.training.epochs and not best.should_stop and not is_time_up(spec, history):
+    while len(history) < epochs and not best.should_stop and not is_time_up(spec, history):
         started, epoch = time.perf_counter(), len(history) + 1
         learning_rate = compute_learning_rate(spec, history)
         program.start_epoch(learning_rate)
-        order = plan.map_to_pool(shuffle_examples(spec.seed, epoch, len(split.train)))
-        for chunk in plan.iter_chunks(throughput):
+        begin, end, trained = len(history) * epoch_steps, min(epoch * epoch_steps, total_steps), 0
+        for order, done_before, chunk in plan.iter_chunks(spec.seed, begin, end, throughput):
             chunk_started = time.perf_counter()
-            program.run_steps(examples, order, chunk, done_before=len(history) * plan.steps)
+            program.run_steps(examples, order, chunk, done_before=done_before)
             throughput.record(chunk.last - chunk.first, time.perf_counter() - chunk_started)
+            trained += (chunk.last - chunk.first) * chunk.batch_size
             # on_epoch_end follows the epoch's last chunk at once.
-            if chunk.steps_before + chunk.last < plan.steps:
+            if done_before + chunk.steps_before + chunk.last < end:
                 observer.on_chunk_end(throughput.get_progress(len(history)))
         program.average.update_after_epoch(epoch)
         with program.average.swapped_in():
-            record = evaluate_epoch(program, split, epoch=epoch, learning_rate=learning_rate, started=started)
+            record = evaluate_epoch(
+                program, split, epoch=epoch, trained=trained, learning_rate=learning_rate, started=started
+            )
             if best.update(record) and best.restores_best:
                 best_weights = program.get_weights()
         history.append(record)

@@ -66,7 +66,7 @@ def _build_detectable(
         return None
     superiority_pairs = statistics.compute_noether_pairs(_SUPERIORITY)
     basis = f"80 % power at the report's level, {level:g} for {format_count(tests, 'test')} together"
-    dataset, epochs = spec.base.dataset.name, spec.base.training.epochs
+    dataset, epochs = spec.base.dataset.name, spec.base.training.planned_epochs
     variance = get_variance_over_seeds(session, spec.base.dataset, epochs=epochs, parameters=parameters)
     if variance is None:
         return schemas.Detectable(

@@ -108,3 +108,18 @@ class ErrorCurve(ResponseModel):
     c: FittedNumber | None
     points: list[FittedError] = Field(description="The curve between the sizes that were trained")
     reason: str | None = Field(description="Why there is no curve, or why a, b and c are null")
+
+
+class VarianceComponents(ResponseModel):
+    """Variances of one metric of one variant over splits and seeds, in the metric's unit squared.
+
+    Unbiased, so that one near zero may be negative (Bouthillier et al. 2021).
+    """
+
+    variant: str
+    metric: Literal["test_accuracy", "test_loss"]
+    splits: int
+    seeds: int
+    split: float = Field(description="Due to the split, subset and label noise that `split_seed` draws")
+    seed: float = Field(description="Due to the seed: initial weights, order, masks")
+    residual: float = Field(description="What split and seed do only together")

@@ -7,7 +7,14 @@ from pydantic import Field, create_model
 
 from api.http.schemas import ResponseModel
 from api.jobs.schemas import Result
-from api.reports.axis_schemas import AxisUsed, Best, ErrorCurve, Gain, PointReport
+from api.reports.axis_schemas import (
+    AxisUsed,
+    Best,
+    ErrorCurve,
+    Gain,
+    PointReport,
+    VarianceComponents,
+)
 from api.reports.robustness_schemas import RobustnessReport
 from models.decompositions import BrierParts, CrossEntropyParts, VarianceSources, ZeroOneParts
 from models.experiments import Regime
@@ -286,21 +293,6 @@ class Consideration(ResponseModel):
     title: str
     advice: list[Advice]
     not_tested: str | None = Field(description="What this experiment leaves open; null if nothing")
-
-
-class VarianceComponents(ResponseModel):
-    """Variances of one metric of one variant over splits and seeds, in the metric's unit squared.
-
-    Unbiased, so that one near zero may be negative (Bouthillier et al. 2021).
-    """
-
-    variant: str
-    metric: Literal["test_accuracy", "test_loss"]
-    splits: int
-    seeds: int
-    split: float = Field(description="Due to the split, subset and label noise that `split_seed` draws")
-    seed: float = Field(description="Due to the seed: initial weights, order, masks")
-    residual: float = Field(description="What split and seed do only together")
 
 
 class Comparison(ResponseModel):

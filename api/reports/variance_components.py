@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from api.reports.schemas import VarianceComponents
+from api.reports.axis_schemas import VarianceComponents
 from models.metrics import METRICS
 from models.store.tables import Job
 from models.variance_components import separate_variances

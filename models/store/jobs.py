@@ -67,7 +67,7 @@ def create_jobs(session: Session, new_jobs: Sequence[NewJob]) -> list[Job]:
             retry_of=new.retry_of,
             state=JobState.QUEUED,
             priority=new.spec.priority,
-            epochs=new.spec.training.epochs,
+            epochs=new.spec.training.planned_epochs,
             estimated_flops=estimate_cost(new.spec).total_flops,
             # A microsecond apart, so that jobs of one transaction keep the order in which they were given.
             created_at=now + timedelta(microseconds=index),

@@ -38,7 +38,7 @@ class WeightAverage:
         if self._by_epoch and regularization.stochastic_weight_averaging:
             # 0.29 of 100 epochs are 29, though the product of floats is 28.999999999999996.
             start = regularization.stochastic_weight_averaging.start
-            self._waits = math.floor(start * spec.training.epochs + 1e-9)
+            self._waits = math.floor(start * spec.training.planned_epochs + 1e-9)
 
     def update_after_step(self, step: Any) -> None:
         """Take in the weights that step `step`, counted from 0, has left; runs inside the compiled loop."""

@@ -73,7 +73,7 @@ def compute_learning_rate(spec: JobSpec, history: Sequence[EpochRecord]) -> floa
         case "step":
             share = float(schedule.decay ** (done // schedule.every))
         case "cosine":
-            cosine = math.cos(math.pi * done / spec.training.epochs)
+            cosine = math.cos(math.pi * done / spec.training.planned_epochs)
             share = schedule.floor + (1 - schedule.floor) * (1 + cosine) / 2
         case "plateau":
             share = float(schedule.decay ** _count_plateaus(history, schedule.every))

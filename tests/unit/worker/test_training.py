@@ -626,3 +626,22 @@ def test_progress_rises_to_one_and_an_observer_can_stop_the_training(
     assert notes.progress[-1].eta_seconds == 0.0
     with pytest.raises(RuntimeError, match="enough"):
         run(job_spec(), mnist_5k, programs, Notes(fail_at_chunk=1, then=RuntimeError("enough")))
+
+
+def test_a_fixed_number_of_steps_is_that_of_passes_wherever_it_is_measured(
+    mnist_5k: Dataset, programs: ProgramCache
+) -> None:
+    # Of 200 examples half are held out: batches of 32, 32, 32 and 4.
+    examples = {"name": "mnist_5k", "train_samples": 200, "validation_fraction": 0.5}
+    passes = job_spec(dataset=examples, training={"epochs": 3})
+    notes = Notes()
+    steps = job_spec(dataset=examples, training={"epochs": 5, "steps": 12})
+    whole, measured = run(passes, mnist_5k, programs), run(steps, mnist_5k, programs, notes)
+    assert measured.weights_sha256 == whole.weights_sha256
+    # Every ceil(12 / 5) = 3 steps.
+    assert (measured.epochs_run, measured.stop_reason) == (4, "completed")
+    assert measured.training_flops == whole.training_flops
+    resumed = run(steps, mnist_5k, programs, resume_from=notes.checkpoints[1])
+    assert resumed.weights_sha256 == whole.weights_sha256
+    few = job_spec(dataset=examples, training={"epochs": 1, "steps": 5})
+    assert run(few, mnist_5k, programs).training_flops == pytest.approx(whole.training_flops * 132 / 300)
