@@ -2,11 +2,12 @@
 
 import gzip
 import re
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Literal, cast
+from typing import IO, Any, Literal, cast
 
 GZIP_MAGIC = b"\x1f\x8b"
 
@@ -23,6 +24,8 @@ class UploadedFile:
 
     name: str
     path: Path
+    member: str | None = None
+    """Which one of the zip archive at `path` it is, if so."""
 
     def read_start(self, size: int = 8) -> bytes:
         """The first bytes of its content, unpacked if it is gzipped."""
@@ -30,10 +33,30 @@ class UploadedFile:
             return read_exactly(file, size, partial=True)
 
     def open(self) -> IO[bytes]:
-        """Its content, unpacked if it is gzipped."""
-        with self.path.open("rb") as file:
-            is_packed = file.read(len(GZIP_MAGIC)) == GZIP_MAGIC
-        return cast("IO[bytes]", gzip.open(self.path) if is_packed else self.path.open("rb"))
+        """Its content, unpacked if it is gzipped.
+
+        Raises:
+            UnreadableData: its archive is damaged.
+        """
+        with self._open_packed() as start:
+            is_packed = start.read(len(GZIP_MAGIC)) == GZIP_MAGIC
+        packed = self._open_packed()
+        if not is_packed:
+            return packed
+        file = gzip.GzipFile(fileobj=packed)
+        # Closed with it, as a file is that GzipFile has opened itself.
+        file.myfileobj = cast("Any", packed)
+        return cast("IO[bytes]", file)
+
+    def _open_packed(self) -> IO[bytes]:
+        if self.member is None:
+            return self.path.open("rb")
+        try:
+            # The archive stays open as long as its member is.
+            return zipfile.ZipFile(self.path).open(self.member)
+        except Exception as error:
+            # zipfile has many errors for what is damaged.
+            raise UnreadableData(f"is damaged ({str(error) or type(error).__name__})") from None
 
 
 @contextmanager

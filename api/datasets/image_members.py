@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from api.datasets.archives import open_archive
 from api.datasets.files import Part, UnreadableData, UploadedFile, naming, parse_part
 from api.datasets.sources import CHUNK_ROWS, Rows, RowStream, parse_label
 from api.predictions.image_files import MOST_PIXELS, UnreadableImage, read_picture
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     import pyarrow
 
 PARQUET_MAGIC = b"PAR1"
-_MOST_MEMBERS = 2_000_000
 _MOST_MEMBER_BYTES = 20_000_000
 _MOST_RATIO = 200
 """PNG and JPEG are compressed already; what a zip shrinks more is made to fill a disk or memory."""
@@ -31,32 +31,6 @@ _PARTS: Mapping[str, Part] = {
     **dict.fromkeys(("test", "testing", "t10k"), "test"),
 }
 _LUMINANCE = np.array([0.299, 0.587, 0.114], np.float32)
-
-
-def open_archive(file: UploadedFile) -> zipfile.ZipFile:
-    """A zip archive.
-
-    Raises:
-        UnreadableData: it is damaged, or has too many members.
-    """
-    try:
-        archive = zipfile.ZipFile(file.path)
-    except Exception as error:
-        # zipfile has many errors for what is damaged.
-        raise UnreadableData(f"is no zip that can be read ({str(error) or type(error).__name__})") from None
-    if len(archive.infolist()) > _MOST_MEMBERS:
-        raise UnreadableData(f"has more than {_MOST_MEMBERS:,} members")
-    return archive
-
-
-def list_members(file: UploadedFile) -> list[str]:
-    """The names in a zip archive.
-
-    Raises:
-        UnreadableData: it is damaged.
-    """
-    with open_archive(file) as archive:
-        return archive.namelist()
 
 
 def read_folders(file: UploadedFile, *, resize: bool) -> RowStream:

@@ -15,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from api.datasets.archives import list_members, read_class_names, select_split
 from api.datasets.arrays import (
     NPY_MAGIC,
     ArraySource,
@@ -25,13 +26,14 @@ from api.datasets.arrays import (
 )
 from api.datasets.csv_rows import read_csv, read_layout
 from api.datasets.files import Part, UnreadableData, UploadedFile, naming, parse_part
-from api.datasets.image_members import PARQUET_MAGIC, list_members, read_folders, read_parquet
+from api.datasets.image_members import PARQUET_MAGIC, read_folders, read_parquet
 from api.datasets.interpretation import (
     check_duplicates,
     choose_test_rows,
     convert_pixels,
     hash_images,
     map_labels,
+    name_classes,
 )
 from api.datasets.schemas import ClassCount, DatasetOptions, Decision, PreviewImage
 from api.datasets.sources import RowStream
@@ -109,13 +111,15 @@ def import_dataset(
     """
     spools = {part: Spool(folder / f"{part}.raw", most_bytes) for part in _PARTS}
     decisions: list[Decision] = []
+    files, names = read_class_names(select_split(files, options.split))
     for stream in _open_streams(files, options, decisions):
         for rows in stream:
             spools[rows.part].append(rows)
     train, test = spools["train"], spools["test"]
     if not train.labels:
         raise UnreadableData("there are no training images")
-    codes, class_names = map_labels(train, test, decisions)
+    codes, labels = map_labels(train, test, decisions)
+    class_names = name_classes(labels, names, options, decisions)
     pixels = convert_pixels([train, test], options, [file.name for file in files], decisions)
     keys = [hash_images(part) for part in pixels]
     rows_of_parts = [np.arange(len(part)) for part in codes]

@@ -1,7 +1,7 @@
 """What uploaded labels and numbers mean: classes, scale, ink; and which images test the others."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -21,8 +21,8 @@ _LEAST_OF_BYTES = 128
 _ODD = np.uint64(0x9E3779B97F4A7C15)
 
 
-def map_labels(train: Spool, test: Spool, decisions: list[Decision]) -> tuple[list[Codes], list[str]]:
-    """Labels counted from 0 in place of those in the files, for each part, and the classes' names in order.
+def map_labels(train: Spool, test: Spool, decisions: list[Decision]) -> tuple[list[Codes], list[Label]]:
+    """Labels counted from 0 in place of those in the files, for each part, and those in their order.
 
     Raises:
         UnreadableData: there are too few or too many classes, numbers and text are mixed, a number is out of
@@ -52,7 +52,27 @@ def map_labels(train: Spool, test: Spool, decisions: list[Decision]) -> tuple[li
     detail = f"0 to {len(classes) - 1} as they are" if is_same else mapped
     decisions.append(Decision(name="labels", detail=detail))
     arrays = [np.array([codes[label] for label in spool.labels], np.int32) for spool in (train, test)]
-    return arrays, [str(label) for label in classes]
+    return arrays, classes
+
+
+def name_classes(
+    labels: Sequence[Label], names: Mapping[Label, str], options: DatasetOptions, decisions: list[Decision]
+) -> list[str]:
+    """The classes' names: as given at upload, else as a file among the uploaded says, else the labels.
+
+    Raises:
+        UnreadableData: more or fewer names are given than there are classes.
+    """
+    if options.class_names is not None and len(options.class_names) != len(labels):
+        raise UnreadableData(
+            f"there are {len(labels)} classes, and options.class_names has {len(options.class_names)}"
+        )
+    if options.class_names is not None and len(set(options.class_names)) < len(labels):
+        raise UnreadableData("options.class_names has a name twice")
+    class_names = options.class_names or [names.get(label, str(label)) for label in labels]
+    if class_names != [str(label) for label in labels]:
+        decisions.append(Decision(name="names", detail=", ".join(class_names)))
+    return class_names
 
 
 def convert_pixels(

@@ -6,9 +6,12 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from api.http.schemas import ResponseModel
+from models.dataset_cards import MOST_CLASSES
 from models.dataset_spec import Seed
+from models.spec import VISIBLE
 
 Auto = Literal["auto"]
+ClassName = Annotated[str, Field(min_length=1, max_length=40), VISIBLE]
 
 
 class DatasetOptions(BaseModel):
@@ -36,6 +39,18 @@ class DatasetOptions(BaseModel):
         description="Share of each class that becomes test data, where the files have no test data",
     )
     test_seed: Seed = Field(0, description="Seed of that share")
+    split: str | None = Field(
+        None,
+        max_length=63,
+        description="Which of several, such as `letters` in EMNIST's gzip.zip; a refusal lists them",
+    )
+    class_names: list[ClassName] | None = Field(
+        None,
+        min_length=2,
+        max_length=MOST_CLASSES,
+        description="Of the labels in their order; null: from folders, EMNIST's mapping.txt or KMNIST's "
+        "classmap.csv, else the labels",
+    )
     allow_duplicates: bool = Field(
         False, description="Whether more than 1 % of the test images may be among the training images"
     )
@@ -44,7 +59,9 @@ class DatasetOptions(BaseModel):
 class Decision(ResponseModel):
     """Something that was detected or assumed."""
 
-    name: str = Field(description="`scale`, `invert`, `transpose`, `header`, `labels`, `resize` or `test`")
+    name: str = Field(
+        description="`scale`, `invert`, `transpose`, `header`, `labels`, `names`, `resize` or `test`"
+    )
     detail: str
 
 

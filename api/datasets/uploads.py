@@ -32,8 +32,9 @@ _FORM: dict[str, Any] = {
             "type": "array",
             "items": {"type": "string", "format": "binary"},
             "maxItems": MOST_FILES,
-            "description": "IDX, npz, npy or CSV files, gzipped or not; a zip of folders of PNGs or JPEGs; "
-            "Parquet with their bytes. `train` and `test` (or `t10k`) in their names tell the parts",
+            "description": "IDX, npz, npy or CSV files, gzipped or not; a zip of IDX files or of folders of "
+            "PNGs or JPEGs; Parquet with their bytes. `train` and `test` (or `t10k`) in their names tell "
+            "the parts",
         },
         "options": {"$ref": "#/components/schemas/DatasetOptions"},
     },

@@ -18,13 +18,16 @@ Files = Annotated[
     list[Path],
     typer.Argument(
         metavar="FILE...",
-        help="IDX, npz, npy or CSV files, gzipped or not; a zip of folders of PNGs or JPEGs; Parquet.",
+        help="IDX, npz, npy or CSV files, gzipped or not; a zip of IDX files or of folders of PNGs or "
+        "JPEGs; Parquet.",
     ),
 ]
 Options = Annotated[
     list[str] | None,
     typer.Option(
-        "--set", metavar="OPTION=VALUE", help="How to read the files: resize=true, scale=16, invert=false."
+        "--set",
+        metavar="OPTION=VALUE",
+        help="How to read the files: resize=true, scale=16, split=letters, class_names=cat,dog.",
     ),
 ]
 
@@ -37,7 +40,7 @@ def add_dataset(
 
     \b
     Examples:
-      regbench datasets add letters emnist-letters-*.gz
+      regbench datasets add letters gzip.zip --set split=letters
       regbench datasets add mine photos.zip --set resize=true
     """
     parsed = _parse_options(options)
@@ -115,7 +118,7 @@ def _parse_options(options: list[str] | None) -> dict[str, Any]:
         try:
             parsed[name] = json.loads(value)
         except ValueError:
-            parsed[name] = value
+            parsed[name] = value.split(",") if name == "class_names" else value
     return parsed
 
 

@@ -13,6 +13,9 @@ function readOptions() {
     if (form[name].value.trim()) options[name] = Number(form[name].value);
   for (const name of ["invert", "transpose"])
     if (form[name].value) options[name] = form[name].value === "true";
+  if (form.split.value.trim()) options.split = form.split.value.trim();
+  if (form.class_names.value.trim())
+    options.class_names = form.class_names.value.split(",").map((name) => name.trim());
   for (const name of ["resize", "allow_duplicates"])
     if (form[name].checked) options[name] = true;
   return options;

@@ -114,6 +114,20 @@ def as_parquet(data: Arrays) -> Files:
     return files
 
 
+def as_emnist(data: Arrays, *splits: str) -> Files:
+    """EMNIST's `gzip.zip`: each split transposed and gzipped, with a map of its labels to characters."""
+    train, train_labels, test, test_labels = data
+    transposed = (train.transpose(0, 2, 1), train_labels, test.transpose(0, 2, 1), test_labels)
+    members = {"__MACOSX/gzip/._emnist-digits-train-labels-idx1-ubyte.gz": b"resource fork"}
+    for split in splits:
+        arrays = as_idx(transposed, names=f"emnist-{split}-{{}}-{{}}-idx{{}}-ubyte", packed=True)
+        renamed = {name.replace("t10k", "test"): content for name, content in arrays.items()}
+        members |= {f"gzip/{name}": content for name, content in renamed.items()}
+        codes = "".join(f"{label} {label + 48}\n" for label in range(3))
+        members[f"gzip/emnist-{split}-mapping.txt"] = codes.encode()
+    return {"gzip.zip": zip_bytes(members)}
+
+
 FORMS: dict[str, Callable[[Arrays], Files]] = {
     "idx": as_idx,
     "idx.gz with dots": lambda data: as_idx(data, names="{}-{}.idx{}-ubyte", packed=True),
@@ -122,6 +136,7 @@ FORMS: dict[str, Callable[[Arrays], Files]] = {
         names="emnist-letters-{}-{}-idx{}-ubyte",
         packed=True,
     ),
+    "emnist's archive": lambda data: as_emnist(data, "digits"),
     "keras": as_keras,
     "keras, floats": lambda data: as_keras(data, "f4", 255),
     "keras, doubles of bytes": lambda data: as_keras(data, "f8"),
@@ -130,6 +145,7 @@ FORMS: dict[str, Callable[[Arrays], Files]] = {
         (data[0].reshape(-1, 784), data[1], data[2].reshape(-1, 784), data[3])
     ),
     "kmnist": as_kmnist,
+    "kmnist, idx": lambda data: as_idx(data, packed=True),
     "csv": lambda data: as_csv(data, header=False),
     "csv with a header": lambda data: as_csv(data, header=True),
     "folders": as_folders,

@@ -18,9 +18,11 @@ from tests.unit.api.datasets.forms import (
     FORMS,
     Files,
     as_csv,
+    as_emnist,
     as_folders,
     as_idx,
     as_keras,
+    as_kmnist,
     csv_bytes,
     draw,
     idx_bytes,
@@ -88,6 +90,42 @@ def test_what_was_decided_is_reported(tmp_path: Path) -> None:
     assert "is inverted" in decision(dark, "invert")
     header = read(as_csv(DATA, header=True), tmp_path / "header")
     assert "the first row names the columns; the label is column 1" in decision(header, "header")
+
+
+def test_a_split_of_emnists_archive_is_chosen_and_its_classes_are_named(
+    tmp_path: Path, reference: str
+) -> None:
+    archive = as_emnist(DATA, "balanced", "letters")
+    with pytest.raises(UnreadableData, match=r"have balanced, letters: choose one, as options\.split"):
+        read(archive, tmp_path)
+    with pytest.raises(UnreadableData, match=r"have balanced, letters: there is no digits"):
+        read(archive, tmp_path, split="digits")
+    assert read(archive, tmp_path, split="letters").digest == reference
+    letters = (TRAIN, TRAIN_LABELS + 1, TEST, TEST_LABELS + 1)
+    files = as_idx(letters, names="emnist-letters-{}-{}-idx{}-ubyte")
+    mapping = b"1 65 97\n2 66 98\n3 67 99\n"
+    named = read(files | {"emnist-letters-mapping.txt": mapping}, tmp_path)
+    assert named.class_names == ["A/a", "B/b", "C/c"]
+    assert decision(named, "names") == "A/a, B/b, C/c"
+    with pytest.raises(UnreadableData, match=r"mapping.txt: row 2: 'A' does not name a label"):
+        read(files | {"emnist-letters-mapping.txt": b"1 65\nA\n"}, tmp_path)
+
+
+def test_kmnists_class_map_names_its_classes(tmp_path: Path) -> None:
+    classes = "index,codepoint,char\n0,U+304A,お\n1,U+304D,き\n2,U+3059,す\n".encode()
+    assert read(as_kmnist(DATA) | {"kmnist_classmap.csv": classes}, tmp_path).class_names == [
+        "お",
+        "き",
+        "す",
+    ]
+
+
+def test_names_of_classes_may_be_given(tmp_path: Path) -> None:
+    assert read(as_keras(DATA), tmp_path, class_names=["cat", "dog", "eel"]).class_names[1] == "dog"
+    with pytest.raises(UnreadableData, match=r"3 classes, and options.class_names has 2"):
+        read(as_keras(DATA), tmp_path, class_names=["cat", "dog"])
+    with pytest.raises(UnreadableData, match="a name twice"):
+        read(as_keras(DATA), tmp_path, class_names=["cat", "dog", "cat"])
 
 
 def test_folders_named_with_digits_and_letters_are_classes_in_the_order_of_text(tmp_path: Path) -> None:
@@ -247,7 +285,17 @@ def test_more_pixels_than_allowed_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "form", ["idx", "idx.gz with dots", "keras", "kmnist", "csv with a header", "folders", "parquet"]
+    "form",
+    [
+        "idx",
+        "idx.gz with dots",
+        "keras",
+        "kmnist",
+        "csv with a header",
+        "folders",
+        "parquet",
+        "emnist's archive",
+    ],
 )
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
