@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from api.reports.axis_schemas import AxisUsed, Gain
 from api.reports.error_curves import describe_error_curves
-from api.reports.gains import describe_extent, format_value, join_some
+from api.reports.gains import describe_extent, list_values
 from api.reports.schemas import Advice, Comparison, Consideration
 from models.axes import TRAIN_SAMPLES
 from models.experiments import FEWEST_PAIRS, Regime
@@ -118,12 +118,4 @@ def _describe_choices(comparison: Comparison) -> list[Advice]:
 def _list_points(comparison: Comparison, indexes: Sequence[int]) -> str:
     if len(indexes) == len(comparison.points) > 1:
         return "every point"
-    return join_some(
-        [
-            " and ".join(
-                format_value(axis, comparison.points[index].point[axis.field]) for axis in comparison.axes
-            )
-            for index in indexes
-        ],
-        "point",
-    )
+    return list_values([comparison.points[index].point for index in indexes], comparison.axes)

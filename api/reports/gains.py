@@ -212,9 +212,25 @@ def sort_by_point(contrasts: Sequence[Contrast], axes: Sequence[AxisUsed]) -> li
 
 def format_value(axis: AxisUsed, value: Any) -> str:
     """A value of an axis in a sentence: `train samples 1,000`."""
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        return f"{axis.title} {value:,g}" if abs(value) < 1e6 else f"{axis.title} {value:,}"
-    return f"{axis.title} {json.dumps(value)}"
+    return f"{axis.title} {_format_bare(axis, value)}"
+
+
+def _format_bare(axis: AxisUsed, value: Any) -> str:
+    if axis.numbers is None:
+        return json.dumps(value)
+    number = axis.numbers[axis.values.index(value)]
+    return f"{int(number):,}" if number == int(number) else f"{number:g}"
+
+
+def list_values(points: Sequence[dict[str, Any]], axes: Sequence[AxisUsed]) -> str:
+    """Points in a sentence: `train samples 250 and 1,000`."""
+    if len(axes) == 1:
+        (axis,) = axes
+        values = join_some([_format_bare(axis, point[axis.field]) for point in points], "value")
+        return f"{axis.title} {values}"
+    return join_some(
+        [", ".join(format_value(axis, point[axis.field]) for axis in axes) for point in points], "point"
+    )
 
 
 def describe_extent(flags: Sequence[bool], points: Sequence[Any], axes: Sequence[AxisUsed]) -> str:
@@ -224,9 +240,7 @@ def describe_extent(flags: Sequence[bool], points: Sequence[Any], axes: Sequence
         return "at every point" if total > 1 else "at the only point"
     where, index = find_extent(flags) if len(axes) == 1 and axes[0].numbers is not None else (None, None)
     if count == 1:
-        point = points[flags.index(True)]
-        values = ", ".join(format_value(axis, point[axis.field]) for axis in axes)
-        return f"at {values} (1 of {total} points)"
+        return f"at {list_values([points[flags.index(True)]], axes)} (1 of {total} points)"
     if where is None or index is None:
         return f"at {count} of {total} points"
     value = format_value(axes[0], points[index][axes[0].field])

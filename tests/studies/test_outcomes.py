@@ -38,6 +38,16 @@ class Study:
     """A finished experiment: each variant's runs in the order of seeds, so that equal positions are pairs."""
 
     runs: dict[str, list[Run]]
+    report: dict[str, Any]
+
+    def gains(self, variant: str, metric: str) -> list[float]:
+        """The variant's mean gain at each point of the axis."""
+        (points,) = (
+            gain["points"]
+            for gain in self.report["gains"]
+            if (gain["variant"], gain["metric"]) == (variant, metric)
+        )
+        return [point["mean"] for point in points]
 
     def of(self, variant: str, metric: str) -> NDArray[np.float64]:
         """The metric of each seed's result."""
@@ -76,9 +86,13 @@ class Service:
         assert report["complete"], report["missing"]
         return Study(
             {
-                variant["name"]: [self._run(seed["job_id"]) for seed in variant["seeds"]]
+                # With an axis by its value too.
+                " at ".join([variant["name"], *map(str, (variant["point"] or {}).values())]): [
+                    self._run(seed["job_id"]) for seed in variant["seeds"]
+                ]
                 for variant in report["variants"]
-            }
+            },
+            report,
         )
 
     def _run(self, job_id: str) -> Run:
@@ -177,17 +191,14 @@ def test_augmentation_gives_the_best_accuracy(service: Service) -> None:
 
 
 def test_label_noise_lowers_accuracy_and_regularization_reduces_memorization(service: Service) -> None:
-    study = service.carry_out("label-noise", base={"training": {"epochs": 20}}, replicates=3)
-    accuracies = np.array([study.of(f"{share}% noise", "test_accuracy") for share in (0, 20, 40, 60)])
-    assert (np.diff(accuracies, axis=0) < -0.05).all()
+    axes = [{"field": "/dataset/label_noise", "values": [0.0, 0.4]}]
+    study = service.carry_out("label-noise", axes=axes, replicates=3)
+    assert (study.of("none at 0.4", "test_accuracy") < study.of("none at 0.0", "test_accuracy") - 0.1).all()
     # Measured against labels of which four in ten are random: memorized.
-    assert study.of("40% noise", "train_accuracy").min() > 0.9
-    for technique in ("dropout", "early stopping", "label smoothing", "L2"):
-        helped = f"40% noise + {technique}"
-        assert study.mean(helped, "test_accuracy") > study.mean("40% noise", "test_accuracy") + 0.01
-        assert (study.of(helped, "test_loss") < study.of("40% noise", "test_loss")).all()
-    for technique in ("dropout", "early stopping"):
-        assert study.mean(f"40% noise + {technique}", "train_accuracy") < 0.95
+    assert study.of("none at 0.4", "train_accuracy").min() > 0.9
+    for technique in ("dropout", "early stopping", "L2"):
+        without, gain = study.gains(technique, "test_accuracy")
+        assert gain > max(1.0, without)
 
 
 def test_early_stopping_keeps_the_lowest_validation_loss_and_saves_epochs(service: Service) -> None:
@@ -211,14 +222,36 @@ def test_early_stopping_keeps_the_lowest_validation_loss_and_saves_epochs(servic
 
 
 def test_more_examples_are_better_and_dropout_is_no_help_with_few(service: Service) -> None:
-    # One seed: four thousand updates take long, and the differences are many times those between seeds.
-    study = service.carry_out(
-        "small-data", only=("250", "250 + dropout", "1,000", "4,000"), baseline="4,000", replicates=1
-    )
-    accuracies = [study.mean(size, "test_accuracy") for size in ("250", "1,000", "4,000")]
+    # Two seeds: the differences are many times those between seeds.
+    axes = [{"field": "/dataset/train_samples", "values": [250, 1000, 4000]}]
+    study = service.carry_out("small-data", axes=axes, replicates=2)
+    accuracies = [study.mean(f"none at {size}", "test_accuracy") for size in (250, 1000, 4000)]
     assert np.diff(accuracies).min() > 0.01
-    assert study.mean("250 + dropout", "test_accuracy") < study.mean("250", "test_accuracy") + 0.02
-    assert study.mean("250 + dropout", "test_loss") > 1.3 * study.mean("250", "test_loss")
+    assert study.gains("dropout", "test_accuracy")[0] < 2
+    assert study.mean("dropout at 250", "test_loss") > 1.1 * study.mean("none at 250", "test_loss")
+
+
+def test_dropout_costs_a_narrow_network_and_pays_in_a_wide_one(service: Service) -> None:
+    axes = [{"field": "/model/hidden_units", "values": [[4], [256]]}]
+    study = service.carry_out("width-path", axes=axes, replicates=3)
+    narrow, wide = study.gains("dropout", "test_loss")
+    assert narrow < 0 < wide
+    assert study.gains("dropout", "test_accuracy")[0] < -1
+
+
+def test_the_error_falls_with_size_and_regularization_gains_most_with_few_examples(service: Service) -> None:
+    axes = [{"field": "/dataset/train_samples", "values": [250, 1000, 2000, 4000]}]
+    study = service.carry_out("size-path", axes=axes, replicates=3)
+    errors = [1 - study.mean(f"none at {size}", "test_accuracy") for size in (250, 1000, 2000, 4000)]
+    assert (np.diff(errors) < 0).all()
+    assert study.report["error_curves"][0]["variant"] == "none"
+
+
+def test_the_chosen_factor_of_l2_is_no_larger_with_more_examples(service: Service) -> None:
+    axes = [{"field": "/dataset/train_samples", "values": [250, 4000]}]
+    study = service.carry_out("lambda-by-size", axes=axes, replicates=3)
+    few, many = (item["best"]["variant"] for item in study.report["points"])
+    assert float(few.removeprefix("L2 ")) >= float(many.removeprefix("L2 "))
 
 
 def test_batch_normalization_is_faster_at_first_and_dropout_after_it_lowers_loss_and_gap(

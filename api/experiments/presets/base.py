@@ -8,6 +8,8 @@ from models.experiments import ExperimentSpec
 
 # Enough pairs for the exact test and for an interval worth reading; `"replicates": 3` makes it quick.
 TEN_SEEDS = list(range(10))
+# Along an axis, whose points share one family of tests: more than the fewest pairs that can be called.
+EIGHT_SEEDS = list(range(8))
 # Where one job trains for many minutes. Three pairs show a direction; no exact test can confirm it.
 THREE_SEEDS = [0, 1, 2]
 

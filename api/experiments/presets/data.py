@@ -2,14 +2,12 @@
 
 from typing import Any
 
-from api.experiments.presets.base import build_preset, build_variant
+from api.experiments.presets.base import EIGHT_SEEDS, build_preset, build_variant
+from models.axes import TRAIN_SAMPLES
 from models.documents import Document, merge_patch
 
-# Size: epochs that come to about 4,000 updates of batches of 32, a fifth of the examples being held out.
-_EPOCHS_OF_SIZE = {125: 1000, 250: 572, 500: 308, 1000: 160, 2000: 80, 4000: 40}
 # Trained on a fifth of mnist_5k each, until the wide networks fit their 640 examples.
 _ON_PARTS: Document = {"dataset": {"name": "mnist_5k"}, "training": {"epochs": 30}}
-_WITHOUT_AND_WITH: tuple[tuple[str, Document], ...] = (("", {}), (" + dropout", {"dropout": {"rate": 0.5}}))
 
 
 def _extend(of: Document, **changes: Any) -> Document:
@@ -58,49 +56,64 @@ DATA = (
         parts=5,
     ),
     build_preset(
+        "size-path",
+        title="L2, dropout and label smoothing compared with none at 250 to 4,000 training examples",
+        expect="The test error falls with the number of examples, along a + b n^-c. Each technique lowers "
+        "the test loss most where examples are few; what it gains becomes less with more of them.",
+        base={"model": {"hidden_units": [256]}, "training": {"epochs": 20}},
+        variants=[
+            build_variant("none"),
+            build_variant("L2", l2={"factor": 1e-3}),
+            build_variant("dropout", dropout={"rate": 0.5}),
+            build_variant("label smoothing", label_smoothing={"alpha": 0.1}),
+        ],
+        seeds=EIGHT_SEEDS,
+        axes=[{"field": TRAIN_SAMPLES, "values": [250, 500, 1000, 2000, 4000]}],
+    ),
+    build_preset(
+        "lambda-by-size",
+        title="L2's factor, 1e-5 to 1e-1, at 250, 1,000 and 4,000 training examples",
+        expect="The more examples there are, the smaller is the factor that the validation loss chooses, and "
+        "the less the best factor gains.",
+        base={"model": {"hidden_units": [256]}, "training": {"epochs": 20}},
+        variants=[
+            build_variant("none"),
+            *(
+                build_variant(f"L2 {factor}", l2={"factor": float(factor)})
+                for factor in ("1e-5", "1e-4", "1e-3", "1e-2", "1e-1")
+            ),
+        ],
+        seeds=EIGHT_SEEDS,
+        axes=[{"field": TRAIN_SAMPLES, "values": [250, 1000, 4000]}],
+    ),
+    build_preset(
         "small-data",
-        title="125 to 4,000 examples and all, without and with dropout, with about the same number of "
-        "updates",
+        title="125 to 4,000 training examples, without and with dropout, with 2,000 updates each",
         expect="Test accuracy rises with the number of examples. With a few hundred of them dropout does not "
         "raise accuracy, and the test loss is higher with it, because the weights continue to grow on "
         "examples that are already fitted. Srivastava et al. (JMLR 2014) gained most with an "
-        "intermediate number. On mnist_5k compare with the baseline 4,000: there the full size makes "
-        "a tenth of the others' updates.",
-        allow_confounders=True,
-        base={"training": {"epochs": 3}},
-        # Each size without and with dropout, then the full size; pairs stand together.
-        variants=[
-            _extend(
-                build_variant(f"{size:,}{suffix}", **techniques),
-                dataset={"train_samples": size},
-                training={"epochs": epochs},
-            )
-            for size, epochs in _EPOCHS_OF_SIZE.items()
-            for suffix, techniques in _WITHOUT_AND_WITH
-        ]
-        + [build_variant(f"full size{suffix}", **techniques) for suffix, techniques in _WITHOUT_AND_WITH],
-        baseline="full size",
+        "intermediate number.",
+        base={"training": {"epochs": 20, "steps": 2000}},
+        variants=[build_variant("none"), build_variant("dropout", dropout={"rate": 0.5})],
+        seeds=EIGHT_SEEDS,
+        axes=[{"field": TRAIN_SAMPLES, "values": [125, 250, 500, 1000, 2000, 4000]}],
     ),
     build_preset(
         "label-noise",
-        title="0 to 60 % of the training labels drawn at random (0 to 54 % wrong) without regularization, "
-        "and which techniques help at 40 % (36 % wrong)",
+        title="Which techniques help where 0 to 60 % of 2,000 training labels are drawn at random (0 to 54 % "
+        "wrong)",
         expect="The unregularized network memorizes the wrong labels, and its test accuracy falls with their "
-        "share. At 40 %, dropout, early stopping, label smoothing and strong L2 each preserve more of "
-        "it.",
-        allow_confounders=True,
-        base={"dataset": {"label_noise": 0.4}, "training": {"epochs": 30}},
+        "share. With wrong labels, dropout, early stopping and strong L2 each preserve more of it.",
+        base={"dataset": {"train_samples": 2000}, "training": {"epochs": 20}},
         variants=[
-            *(
-                _extend(build_variant(f"{share:.0%} noise"), dataset={"label_noise": share})
-                for share in (0.0, 0.2, 0.4, 0.6)
-            ),
-            build_variant("40% noise + dropout", dropout={"rate": 0.5}),
-            build_variant("40% noise + early stopping", early_stopping={"patience": 5}),
-            build_variant("40% noise + label smoothing", label_smoothing={"alpha": 0.1}),
-            build_variant("40% noise + L2", l2={"factor": 1e-2}),
+            build_variant("none"),
+            build_variant("dropout", dropout={"rate": 0.5}),
+            build_variant("early stopping", early_stopping={"patience": 5}),
+            build_variant("label smoothing", label_smoothing={"alpha": 0.1}),
+            build_variant("L2", l2={"factor": 1e-2}),
         ],
-        baseline="40% noise",
+        seeds=EIGHT_SEEDS,
+        axes=[{"field": "/dataset/label_noise", "values": [0.0, 0.2, 0.4, 0.6]}],
     ),
     build_preset(
         "robustness",
