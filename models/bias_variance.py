@@ -34,20 +34,23 @@ def decompose(seeds: Sequence[Array], labels: NDArray[np.integer], *, crossed: b
     are t over seeds; of one seed over test images alone, for these parts. Resampling parts would not do: it
     shrinks a variance by (k-1)/k.
     """
-    cross_entropy = _average([_decompose_cross_entropy(logs, labels) for logs in seeds])
+    cross_entropy = average_cross_entropy([decompose_cross_entropy(logs, labels) for logs in seeds])
     brier = _average([_decompose_brier(logs, labels) for logs in seeds])
     zero_one = _average([_decompose_zero_one(logs, labels) for logs in seeds])
     sources = None
     if crossed and len(seeds) > 1:
         data, initialization = _separate_sources(np.exp(np.stack(seeds)))
         sources = VarianceSources(_measure([data]), _measure([initialization]))
-    return BiasVariance(
-        CrossEntropyParts(*cross_entropy), BrierParts(*brier), ZeroOneParts(*zero_one), sources
-    )
+    return BiasVariance(cross_entropy, BrierParts(*brier), ZeroOneParts(*zero_one), sources)
 
 
-def _decompose_cross_entropy(logs: Array, labels: NDArray[np.integer]) -> list[Array]:
-    """Loss, bias and variance of each image."""
+def average_cross_entropy(seeds: Sequence[Sequence[Array]]) -> CrossEntropyParts:
+    """Means over seeds and images of what `decompose_cross_entropy` returns, or of differences of such."""
+    return CrossEntropyParts(*_average(seeds))
+
+
+def decompose_cross_entropy(logs: Array, labels: NDArray[np.integer]) -> list[Array]:
+    """Loss, bias and variance of each image, of log-probabilities (parts, n, classes) of one seed."""
     images, mean = np.arange(len(labels)), logs.mean(axis=0)
     # The divergence of each model from the normalized mean is, on average, the normalization's logarithm.
     normalization = logsumexp(mean, axis=1)

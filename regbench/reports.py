@@ -182,6 +182,8 @@ class BiasVariance(Resource):
     """Bias and variance of each variant over training sets; `reason` where `items` is None."""
 
     items: list[dict[str, Any]] | None
+    differences: list[dict[str, Any]]
+    trends: list[dict[str, Any]]
     reason: str | None
     intervals: str | None
     headline: str | None

@@ -6,10 +6,14 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from scipy.special import log_softmax
 
+from api.reports.bias_variance_schemas import BiasVarianceItem, BiasVarianceReport
 from api.reports.error_curves import build_error_curves
 from api.reports.gains import build_axes, build_gains
+from api.reports.points import remove_point
 from api.reports.schemas import Comparison, Differences, Metrics
+from models.bias_variance import decompose
 from models.experiments import ExperimentSpec
 from models.metrics import METRICS
 from models.records import CORRUPTIONS
@@ -175,6 +179,22 @@ def robustness(number: int, name: str, baseline: str, seeds: int) -> dict[str, A
         "difference": of(float(number), 0.4) if number else None,
         "kind_differences": differences if number else {},
     }
+
+
+def on_parts(axes: int = 0, names: Sequence[str] = ("none", "dropout", "L1 <sparse>")) -> Comparison:
+    """One whose variants were trained on three parts of the training data, with two seeds."""
+    comparison = along_axes(axes, names) if axes else full(names)
+    labels = np.arange(40) % 4
+    items = []
+    for index, item in enumerate(comparison.variants):
+        logs = log_softmax(np.random.default_rng(index).normal(size=(2, 3, 40, 4)), axis=-1)
+        values = vars(decompose([*logs], labels, crossed=True))
+        name = remove_point(item.name, item.point)
+        items.append(BiasVarianceItem(variant=name, point=item.point, parts=3, seeds=2, **values))
+    report = BiasVarianceReport(
+        items=items, reason=None, intervals="Over 2 seeds.", answers=["It varies."], headline="It varies."
+    )
+    return comparison.model_copy(update={"bias_variance": report})
 
 
 def variant(number: int, name: str, *, seeds: int, epochs: int) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from api.reports import bias_variance as bias_variance
+    from api.reports import bias_variance_text as bias_variance_text
     from api.reports import charts as charts
     from api.reports import comparison as comparison
     from api.reports import csv_table as csv_table
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 _MODULES = {
     "bias_variance",
+    "bias_variance_text",
     "charts",
     "comparison",
     "csv_table",

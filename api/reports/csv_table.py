@@ -17,7 +17,9 @@ def render(comparison: Comparison) -> str:
     text = io.StringIO()
     # With axes the variant's plain name, and a column for each axis.
     axes = [axis.field for axis in comparison.axes]
-    fields = ["variant", *axes, "is_baseline", "seed", "job_id", "reused", "state", *_RESULT, *_ENGINE]
+    parts = ["part"] if comparison.bias_variance else []
+    run = ["variant", *axes, "is_baseline", "seed", *parts, "job_id", "reused", "state"]
+    fields = [*run, *_RESULT, *_ENGINE]
     writer = csv.DictWriter(text, fields, restval="")
     points = {variant.name: variant.point or {} for variant in comparison.variants}
     writer.writeheader()
@@ -27,10 +29,11 @@ def render(comparison: Comparison) -> str:
             engine = result.pop("engine")
             writer.writerow(
                 {
-                    "variant": _escape_formula(remove_point(variant.name, variant.point)),
+                    "variant": escape_formula(remove_point(variant.name, variant.point)),
                     **points[variant.name],
                     "is_baseline": variant.is_baseline,
                     "seed": seed.seed,
+                    **dict.fromkeys(parts, seed.part),
                     "job_id": seed.job_id,
                     "reused": seed.reused,
                     "state": "succeeded",
@@ -43,7 +46,7 @@ def render(comparison: Comparison) -> str:
         name = remove_point(missing.variant, point)
         writer.writerow(
             {
-                "variant": _escape_formula(name),
+                "variant": escape_formula(name),
                 **point,
                 "is_baseline": name == comparison.baseline,
                 "seed": missing.seed,
@@ -54,7 +57,7 @@ def render(comparison: Comparison) -> str:
     return text.getvalue()
 
 
-def _escape_formula(name: str) -> str:
+def escape_formula(name: str) -> str:
     # A spreadsheet would run what begins like a formula (OWASP, CSV Injection), also after white space or in
     # full-width characters; names come from users.
     dangerous = re.match(r"[\t\r\n]|\s*[=+\-@\uff1d\uff0b\uff0d\uff20]", name)

@@ -202,12 +202,13 @@ def compute_differences_by_seed(
 
 def sort_by_point(contrasts: Sequence[Contrast], axes: Sequence[AxisUsed]) -> list[Contrast]:
     """Along the axes, the first of them outermost."""
+    return sorted(contrasts, key=lambda contrast: find_position(contrast.point, axes))
+
+
+def find_position(point: Mapping[str, Any] | None, axes: Sequence[AxisUsed]) -> list[int]:
+    """Where a point lies along each of the axes."""
     orders = {axis.field: [json.dumps(value) for value in axis.values] for axis in axes}
-
-    def find_position(contrast: Contrast) -> list[int]:
-        return [orders[field].index(json.dumps(value)) for field, value in (contrast.point or {}).items()]
-
-    return sorted(contrasts, key=find_position)
+    return [orders[field].index(json.dumps(value)) for field, value in (point or {}).items()]
 
 
 def format_value(axis: AxisUsed, value: Any) -> str:

@@ -2,7 +2,7 @@
 
 import re
 
-from api.reports import formatting
+from api.reports import bias_variance_text, formatting
 from api.reports.gains import build_gain_rows
 from api.reports.schemas import Comparison
 
@@ -53,6 +53,13 @@ def render(comparison: Comparison) -> str:
     if comparison.gains:
         lines += _build_table(
             build_gain_rows(comparison), "Gains over the baseline along the axes.", f"tab:{name}-axes"
+        )
+    if comparison.bias_variance:
+        lines += _build_table(
+            [row[:_MOST_COLUMNS] for row in bias_variance_text.build_rows(comparison.bias_variance)],
+            f"Bias and variance over training sets, in nats. {comparison.bias_variance.headline or ''} "
+            f"{comparison.bias_variance.intervals}",
+            f"tab:{name}-bias-variance",
         )
     lines += ["", r"\paragraph{Methods}", escape(comparison.methods)]
     return "\n".join(lines) + "\n"

@@ -10,10 +10,13 @@ from fastapi import Request, Response
 from sqlalchemy.orm import Session
 
 from api import reports
+from api.reports.bias_variance_schemas import BiasVarianceReport
 from api.reports.cache import ReportCache, ReportSource, build_source
 from api.reports.schemas import Comparison
+from models.artifacts import ArtifactStore
 from models.errors import FieldError, InvalidSpec
-from models.experiments import find_dataset_names
+from models.experiments import ExperimentSpec, find_dataset_names
+from models.spec import STORED
 from models.states import JobState
 from models.store.database import Database
 from models.store.experiment_runs import find_jobs_with_split_per_seed, get_runs
@@ -36,6 +39,8 @@ class RequestedReport:
     read_subject: "Callable[[Session], JobGroups]"
     judged: Mapping[str, int]
     """How many models were measured on the test images of each of its datasets."""
+    build_bias_variance: Callable[[], BiasVarianceReport | None] = lambda: None
+    """Of an experiment the decompositions, from the files of its runs."""
 
     def get_comparison(self) -> Comparison:
         """What all formats and charts are made from."""
@@ -73,8 +78,12 @@ class RequestedReport:
             ids = _parse_ids(done)
             summaries = load_summaries(session, ids)
             onsets = reports.onsets.load_overfitting_onsets(session, ids, summaries)
-        return reports.comparison.compare(
+        comparison = reports.comparison.compare(
             subject, summaries, onsets, now=datetime.now(UTC), version=version("regbench")
+        )
+        decomposed = self.build_bias_variance() if done else None
+        return comparison.model_copy(
+            update={"bias_variance": decomposed if decomposed and decomposed.items else None}
         )
 
     def load_summaries(self) -> "Summaries":
@@ -118,7 +127,15 @@ def find_experiment_report(
             base_url=base_url,
         )
 
-    return RequestedReport(database, request, source, read_subject, judged)
+    def build_bias_variance() -> BiasVarianceReport:
+        with database.read() as session:
+            document = get_experiment(session, experiment_id).document
+            spec = ExperimentSpec.model_validate(document, context=STORED)
+            runs = get_runs(session, experiment_id) if spec.parts else []
+        store = ArtifactStore(request.app.state.settings)
+        return reports.bias_variance.build_report(spec, runs, store, baseline)
+
+    return RequestedReport(database, request, source, read_subject, judged, build_bias_variance)
 
 
 def find_jobs_report(job_ids: Sequence[str], database: Database, request: Request) -> RequestedReport:

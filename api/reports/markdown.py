@@ -4,7 +4,7 @@ import re
 
 from rich.cells import cell_len
 
-from api.reports import formatting
+from api.reports import bias_variance_text, formatting
 from api.reports.gains import build_error_rows, build_gain_rows, explain_error_curves, list_charts
 from api.reports.schemas import Comparison
 
@@ -81,6 +81,16 @@ def render(comparison: Comparison) -> str:
                 _render_table(formatting.build_robustness_rows(comparison)),
             ]
             if comparison.robustness
+            else []
+        ),
+        *(
+            [
+                "## Bias and variance",
+                _list(decomposed.answers),
+                _render_table(bias_variance_text.build_rows(decomposed)),
+                _list(bias_variance_text.list_notes(decomposed)),
+            ]
+            if (decomposed := comparison.bias_variance)
             else []
         ),
         "## The networks",

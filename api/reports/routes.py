@@ -8,21 +8,21 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from api import reports
 from api.http import problem_types
-from api.http.dependencies import ArtifactsDep, DatabaseDep, ExperimentId
+from api.http.dependencies import DatabaseDep, ExperimentId
 from api.http.etags import IfNoneMatch
 from api.http.negotiation import Accept, require_format
 from api.http.openapi import documented
 from api.http.pagination import NO_NUL
 from api.http.root_path import add_root
 from api.http.routing import StrictQueryRoute
+from api.reports.bias_variance_schemas import BiasVarianceReport
 from api.reports.curves import Curves
 from api.reports.loading import RequestedReport, find_experiment_report, find_jobs_report
 from api.reports.rendering import CSP_HEADERS, MEDIA_TYPES, FormatName, render_document
-from api.reports.schemas import BiasVarianceReport, ChartCard, ChartList, Comparison
+from api.reports.schemas import ChartCard, ChartList, Comparison
 from models.errors import NotFound
 from models.experiments import MAX_VARIANT_NAME
 from models.identifiers import ID_PATTERN
-from models.store.experiment_runs import get_runs
 from models.store.experiments import get_experiment
 
 router = APIRouter(prefix="/v1", tags=["reports"], route_class=StrictQueryRoute)
@@ -188,25 +188,34 @@ def show_experiment_curves(
     return report.respond(f"curves-{max_points}", build, media_type="application/json", headers={})
 
 
-@router.get("/experiments/{experiment_id}/bias-variance", response_model=BiasVarianceReport)
-@documented(headers=("ETag",))
+@router.get(
+    "/experiments/{experiment_id}/bias-variance",
+    response_model=BiasVarianceReport,
+    responses={200: {"content": {"text/csv": _TEXT}}},
+)
+@documented(problem_types.NOT_ACCEPTABLE, headers=("ETag",))
 def show_bias_variance(
     experiment_id: ExperimentId,
     database: DatabaseDep,
-    artifacts: ArtifactsDep,
     request: Request,
+    format: Annotated[  # noqa: A002 (the parameter's name in the URL)
+        Literal["json", "csv"] | None, Query(description="Has precedence over the Accept header")
+    ] = None,
+    accept: Accept = "*/*",
     if_none_match: IfNoneMatch = None,  # read by the cache
 ) -> Response:
     """Bias and variance over disjoint parts of the training data, of an experiment with `parts`."""
+    media_types = {"json": "application/json", "csv": "text/csv"}
+    form = _choose_format(format, accept, media_types)
     report = find_experiment_report(experiment_id, database, request)
 
     def build() -> bytes:
-        with database.read() as session:
-            document = get_experiment(session, experiment_id).document
-            runs = get_runs(session, experiment_id)
-        return reports.bias_variance.build_report(document, runs, artifacts).model_dump_json().encode()
+        decomposed = report.build_bias_variance()
+        if form == "csv" and decomposed:
+            return reports.bias_variance_text.render_csv(decomposed).encode()
+        return decomposed.model_dump_json().encode() if decomposed else b""
 
-    return report.respond("bias-variance", build, media_type="application/json", headers={})
+    return report.respond(f"bias-variance.{form}", build, media_type=media_types[form], headers=_VARY)
 
 
 def _choose_format(requested: Name | None, accept: str, media_types: Mapping[Name, str]) -> Name:

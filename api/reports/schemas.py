@@ -15,8 +15,8 @@ from api.reports.axis_schemas import (
     PointReport,
     VarianceComponents,
 )
+from api.reports.bias_variance_schemas import BiasVarianceReport
 from api.reports.robustness_schemas import RobustnessReport
-from models.decompositions import BrierParts, CrossEntropyParts, VarianceSources, ZeroOneParts
 from models.experiments import Regime
 from models.metrics import CONTRASTED, REPORTED
 from models.records import DiagnosticsRecord
@@ -329,6 +329,9 @@ class Comparison(ResponseModel):
     error_curves: list[ErrorCurve] = Field(
         [], description="With `/dataset/train_samples` as the only axis: each variant's test error by size"
     )
+    bias_variance: BiasVarianceReport | None = Field(
+        None, description="With `parts`: bias and variance over training sets"
+    )
     missing: list[Missing]
     datasets: list[DatasetUsed]
     engines: list[str]
@@ -357,26 +360,3 @@ class ChartList(ResponseModel):
     """All charts of a report; those without data answer 404."""
 
     items: list[ChartCard]
-
-
-class BiasVarianceItem(ResponseModel):
-    """Bias and variance of one variant at one point of the axes."""
-
-    variant: str
-    point: dict[str, Any] | None
-    parts: int
-    seeds: int = Field(description="With a result on every part")
-    cross_entropy: CrossEntropyParts | None = None
-    brier: BrierParts | None = None
-    zero_one: ZeroOneParts | None = None
-    due_to: VarianceSources | None = None
-    reason: str | None = Field(None, description="Why a field is null")
-
-
-class BiasVarianceReport(ResponseModel):
-    """Bias and variance over training sets; `items` is null where there are fewer than two parts."""
-
-    items: list[BiasVarianceItem] | None
-    reason: str | None = Field(description="Why `items` is null")
-    intervals: str | None = Field(description="What the intervals are over")
-    headline: str | None = Field(description="The answer in a sentence, about the cross-entropy")

@@ -12,6 +12,7 @@ export const formatLabel = ({ title, format }) => (format.unit ? `${title}, ${fo
 export function buildReportView(report, metric, select) {
   const parts = [];
   if (report.contrasts.length) parts.push(buildDifferences(report, metric, select));
+  if (report.bias_variance) parts.push(buildBiasVariance(report));
   if (report.recommendation.length) parts.push(buildRecommendation(report));
   if (report.variants.some((variant) => variant.metrics)) parts.push(buildTable(report));
   if (report.robustness.length) parts.push(buildRobustness(report.robustness));
@@ -161,6 +162,47 @@ function buildRecommendation(report) {
       h("h3", {}, item.title),
       item.advice.length ? h("ul", {}, item.advice.map((advice) => h("li", {}, advice.text))) : null,
       item.not_tested ? h("p", { class: "help" }, item.not_tested) : null))));
+}
+
+// ---- bias and variance
+
+const MAX_OPEN_ROWS = 8;
+const PARTS = { bias: "Bias", variance: "Variance", mean_loss: "Their sum" };
+
+function buildBiasVariance({ bias_variance: { items, differences, answers, intervals }, ...report }) {
+  const key = ({ variant, point }) => JSON.stringify([variant, point]);
+  const changes = new Map(differences.map((one) => [key(one), one.cross_entropy]));
+  const rows = items.filter((item) => item.cross_entropy);
+  if (!rows.length) return null;
+  // The fragment makes it another image once more jobs have finished.
+  const address = `${location.pathname.replace("/experiments/", "/v1/experiments/")}/charts/bias-variance?format=svg#${report.finished}`;
+  const table = h("div", { class: "scroll", role: "group", "aria-labelledby": "bias-variance-title", tabindex: 0 }, h("table", {},
+    h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "Variant"),
+      [...Object.values(PARTS), "Bias minus baseline", "Variance minus baseline", "Seeds"].map((text) =>
+        h("th", { scope: "col", class: "number" }, text)))),
+    h("tbody", {}, rows.map((item) => h("tr", {},
+      h("th", { scope: "row" }, [item.variant, ...formatPoint(item.point)].join(", ")),
+      Object.keys(PARTS).map((part) => buildMeasured(item.cross_entropy[part], (value, digits) => value.toFixed(digits))),
+      ["bias", "variance"].map((part) => buildMeasured(changes.get(key(item))?.[part], formatSigned)),
+      h("td", { class: "number" }, String(item.seeds)))))));
+  return h("section", { "aria-labelledby": "bias-variance-title" },
+    h("h2", { id: "bias-variance-title" }, "Bias and variance"),
+    answers.length > 0 && h("ul", {}, answers.map((answer) => h("li", {}, answer))),
+    h("img", { class: "report-chart", src: address, alt: "Bias, variance and their sum; the table below has the numbers" }),
+    rows.length > MAX_OPEN_ROWS ? h("details", {}, h("summary", {}, "Bias and variance in numbers"), table) : table,
+    h("p", { class: "help" }, "Each variant was trained on disjoint parts of the training examples. Bias is the test loss of the average of its "
+      + "models\u2019 predictions: what averaging over training sets does not remove. Variance is how far the models lie from that average: "
+      + "what another training set of this size would change. The two add up to the mean test loss, in nats. ", intervals));
+}
+
+const formatPoint = (point) => Object.entries(point ?? {}).map(([field, value]) =>
+  `${field.split("/").at(-1).replaceAll("_", " ")} ${Array.isArray(value) ? value.join("-") || "none" : value}`);
+
+function buildMeasured(measured, format) {
+  if (!measured) return h("td", { class: "number" });
+  const digits = chooseDigits([measured.value], 3);
+  const ends = [measured.low, measured.high].map((value) => value !== null && format(value, digits));
+  return h("td", { class: "number" }, format(measured.value, digits), measured.low !== null && h("small", {}, ends.join(" to ")));
 }
 
 // The mean and half of its interval, which is empty for a single seed; means of counts may have a fraction.

@@ -25,18 +25,18 @@ DATA = (
         "training examples, and levels off in wider ones: more parameters than examples need not mean more "
         "variance (Neal et al. 2018). L2 and dropout lower the variance of wide networks; dropout of narrow "
         "ones raises the bias.",
-        allow_confounders=True,
         base=_ON_PARTS,
-        variants=[
-            _extend(build_variant(f"width {width:,}{suffix}", **techniques), model={"hidden_units": [width]})
-            for suffix, techniques in (
-                ("", {}),
-                (" + L2", {"l2": {"factor": 1e-3}}),
-                (" + dropout", {"dropout": {"rate": 0.5}}),
-            )
-            for width in (2, 5, 10, 20, 50, 100, 300, 1000)
+        axes=[
+            {
+                "field": "/model/hidden_units",
+                "values": [[width] for width in (2, 5, 10, 20, 50, 100, 300, 1000)],
+            }
         ],
-        baseline="width 100",
+        variants=[
+            build_variant("none"),
+            build_variant("L2", l2={"factor": 1e-3}),
+            build_variant("dropout", dropout={"rate": 0.5}),
+        ],
         seeds=[0, 1],
         parts=5,
     ),

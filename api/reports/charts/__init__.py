@@ -9,7 +9,7 @@ from typing import Literal
 
 from matplotlib.figure import Figure
 
-from api.reports.charts import along_axes, drawing, learning, networks, outcomes, robustness
+from api.reports.charts import along_axes, decomposition, drawing, learning, networks, outcomes, robustness
 from api.reports.schemas import Comparison
 
 ImageFormat = Literal["svg", "png", "pdf"]
@@ -134,6 +134,16 @@ CHARTS: dict[str, Chart] = {
             "it takes two axes",
             along_axes.draw_maps,
             axes=2,
+        ),
+        Chart(
+            "bias-variance",
+            "Bias and variance over training sets",
+            "Means over seeds with their 95 % intervals, which may reach beyond the plot: bias is what the "
+            "average of the models still gets wrong, variance how far the models lie from that average.",
+            decomposition.find_rows,
+            decomposition.MAX_ROWS,
+            "it takes `parts`, two or more, and a seed that has finished on all of them",
+            decomposition.draw,
         ),
         Chart(
             "accuracy-by-seed",

@@ -64,12 +64,12 @@ def draw_metrics(comparison: Comparison) -> Figure:
         scale = METRICS[name].format.scale
         for index, line in enumerate(lines):
             summaries = [getattr(variant.metrics, name) for variant in line]
-            positions = [_get_position(axis, (variant.point or {})[axis.field]) for variant in line]
+            positions = [get_position(axis, (variant.point or {})[axis.field]) for variant in line]
             numbers = [[one.mean, one.low, one.high] for one in summaries]
-            _draw_line(axes, axis, positions, scale * np.array(numbers, dtype=float), index)
-        _set_axis(axes, axis)
+            draw_line(axes, axis, positions, scale * np.array(numbers, dtype=float), index)
+        set_axis(axes, axis)
     names = [remove_point(line[0].name, line[0].point) for line in lines]
-    drawing.draw_legend(figure, list(zip(map(_build_handle, range(len(names))), names, strict=True)))
+    drawing.draw_legend(figure, list(zip(map(build_handle, range(len(names))), names, strict=True)))
     return figure
 
 
@@ -92,8 +92,8 @@ def draw_gains(comparison: Comparison) -> Figure:
         for gain in comparison.gains:
             if gain.metric == metric and gain.variant in names:
                 _draw_gain(axes, axis, gain, names.index(gain.variant))
-        _set_axis(axes, axis)
-    entries = list(zip(map(_build_handle, range(len(names))), names, strict=True))
+        set_axis(axes, axis)
+    entries = list(zip(map(build_handle, range(len(names))), names, strict=True))
     filled = Line2D([], [], color=drawing.GREY, marker="o", linestyle="")
     drawing.draw_legend(figure, [*entries, (filled, "filled: called a gain or a loss")])
     return figure
@@ -118,7 +118,7 @@ def draw_error_curves(comparison: Comparison) -> Figure:
         low, high = ([getattr(point, end) for point in curve.points] for end in ("low", "high"))
         axes.fill_between(sizes, low, high, color=colour, alpha=0.18, linewidth=0)
         measured = {
-            _get_position(axis, (variant.point or {})[axis.field]): 100
+            get_position(axis, (variant.point or {})[axis.field]): 100
             * (1 - variant.metrics.test_accuracy.mean)
             for variant in lines[curve.variant]
             if variant.metrics
@@ -126,11 +126,11 @@ def draw_error_curves(comparison: Comparison) -> Figure:
         axes.plot(
             *zip(*measured.items(), strict=True), color=colour, marker=drawing.MARKERS[index], linestyle=""
         )
-    _set_axis(axes, axis)
+    set_axis(axes, axis)
     axes.set_xlabel(axis.title)
     axes.set_ylabel("test error, %")
     names = [curve.variant for curve in curves]
-    drawing.draw_legend(figure, list(zip(map(_build_handle, range(len(names))), names, strict=True)))
+    drawing.draw_legend(figure, list(zip(map(build_handle, range(len(names))), names, strict=True)))
     return figure
 
 
@@ -167,9 +167,9 @@ def draw_maps(comparison: Comparison) -> Figure:
 
 
 def _draw_gain(axes: Axes, axis: AxisUsed, gain: Gain, index: int) -> None:
-    positions = [_get_position(axis, point.point[axis.field]) for point in gain.points]
+    positions = [get_position(axis, point.point[axis.field]) for point in gain.points]
     numbers = np.array([[point.mean, point.low, point.high] for point in gain.points], dtype=float)
-    _draw_line(axes, axis, positions, numbers, index)
+    draw_line(axes, axis, positions, numbers, index)
     hollow = [number for number, point in enumerate(gain.points) if point.call is None]
     colour = drawing.COLOURS[index]
     axes.plot(
@@ -180,7 +180,7 @@ def _draw_gain(axes: Axes, axis: AxisUsed, gain: Gain, index: int) -> None:
         axes.plot([gain.crossing.low, gain.crossing.high], [0, 0], color=colour, linewidth=4, alpha=0.5)
 
 
-def _draw_line(
+def draw_line(
     axes: Axes, axis: AxisUsed, positions: Sequence[float], numbers: np.ndarray[Any, Any], index: int
 ) -> None:
     """Means in the first column of `numbers`, and the ends of their intervals, NaN where there is none."""
@@ -196,18 +196,18 @@ def _draw_line(
         axes.vlines(positions, numbers[:, 1], numbers[:, 2], color=colour, linewidth=1)
 
 
-def _build_handle(index: int) -> Line2D:
+def build_handle(index: int) -> Line2D:
     return Line2D(
         [], [], color=drawing.COLOURS[index], linestyle=drawing.DASHES[index], marker=drawing.MARKERS[index]
     )
 
 
-def _get_position(axis: AxisUsed, value: Any) -> float:
+def get_position(axis: AxisUsed, value: Any) -> float:
     index = axis.values.index(value)
     return axis.numbers[index] if axis.numbers is not None else float(index)
 
 
-def _set_axis(axes: Axes, axis: AxisUsed) -> None:
+def set_axis(axes: Axes, axis: AxisUsed) -> None:
     axes.yaxis.set_major_locator(MaxNLocator(5))
     if axis.scale == "log":
         axes.set_xscale("log")

@@ -14,9 +14,9 @@ from typing import Any
 from unicodedata import east_asian_width
 
 from matplotlib import rc_context
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 from matplotlib.transforms import Bbox, TransformedBbox
 
@@ -225,7 +225,7 @@ def set_epoch_axis(axes: Axes, last: int) -> None:
     axes.xaxis.set_major_locator(MaxNLocator(5, integer=True, min_n_ticks=1))
 
 
-def draw_legend(figure: Figure, entries: Sequence[tuple[Line2D, str]], *, columns: int = 1) -> None:
+def draw_legend(figure: Figure, entries: Sequence[tuple[Artist, str]], *, columns: int = 1) -> None:
     """What each line or marker means, in the room below the plots, where it can cover nothing."""
     # Matplotlib leaves out names that begin with an underscore, so the texts are set afterwards.
     legend = figure.legend(

@@ -75,6 +75,8 @@ BIAS_VARIANCE = {
         {"variant": "[red]", "point": {"/model/hidden_units": [2]}, "cross_entropy": _LOSS},
         {"variant": "unfinished", "point": None, "cross_entropy": None},
     ],
+    "differences": [],
+    "trends": [],
     "reason": None,
     "intervals": "over images",
     "headline": "The loss is lowest with [red].",
@@ -430,7 +432,8 @@ def test_bias_and_variance_are_a_table_and_a_sentence(full: Service) -> None:
     assert "[red], hidden units 2" in result.stdout
     assert "0.5000" in result.stdout
     assert "The loss is lowest with [red]." in result.stdout
-    nothing = {"items": None, "reason": "no parts", "intervals": None, "headline": None}
+    empty = {"items": None, "differences": [], "trends": [], "intervals": None, "headline": None}
+    nothing = empty | {"reason": "no parts"}
     full.answer("GET /v1/experiments/exp_1/bias-variance", (200, nothing))
     result = run(full, "experiment", "bias-variance", "exp_1")
     assert (result.exit_code, "no parts" in result.stderr) == (1, True)

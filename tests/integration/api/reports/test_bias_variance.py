@@ -1,5 +1,8 @@
 """Bias and variance of an experiment on parts of the data, over HTTP."""
 
+import csv
+import io
+
 import httpx
 import numpy as np
 import pytest
@@ -8,6 +11,7 @@ from scipy.special import log_softmax
 from models.artifacts import ArtifactStore
 from models.bias_variance import decompose
 from models.settings import Settings
+from models.statistics import compute_mean_interval
 from models.store.database import Database
 from models.test_predictions import TestPredictions
 from tests.factories import finish_job, result_record
@@ -32,6 +36,12 @@ def finish_with_predictions(
     return predictions
 
 
+def predictions_of(
+    predictions: dict[tuple[str, int, int], np.ndarray], variant: str, seed: int
+) -> np.ndarray:
+    return np.stack([predictions[variant, seed, part] for part in range(3)]).astype(float)
+
+
 @pytest.mark.parametrize("split_per_seed", [True, False])
 def test_each_variant_is_decomposed_over_its_parts_and_seeds(
     client: httpx.Client, database: Database, database_settings: Settings, split_per_seed: bool
@@ -54,7 +64,25 @@ def test_each_variant_is_decomposed_over_its_parts_and_seeds(
         assert item["zero_one"]["mean_loss"]["value"] == pytest.approx(expected.zero_one.mean_loss.value)
         assert (item["due_to"] is None) == split_per_seed
         assert (item["reason"] is None) == (not split_per_seed)
+    name = report["items"][1]["variant"]
+    change = report["differences"][0]["cross_entropy"]["variance"]
+    expected_change = [
+        decompose(
+            [predictions_of(predictions, other, seed)], LABELS, crossed=False
+        ).cross_entropy.variance.value
+        for seed in (1, 2)
+        for other in (name, "none")
+    ]
+    replicates = [expected_change[0] - expected_change[1], expected_change[2] - expected_change[3]]
+    low, high = compute_mean_interval(replicates, level=0.05, fewest=2)
+    assert change == pytest.approx({"value": sum(replicates) / 2, "low": low, "high": high})
+    assert f"{name} compared with none: " in report["headline"]
     assert "The loss is lowest with" in report["headline"]
+    page = client.get(f"/v1/experiments/{experiment}/report", params={"format": "html"}).text
+    assert ("<h2>Bias and variance</h2>" in page, 'id="bias-variance"' in page) == (True, True)
+    table = client.get(f"/v1/experiments/{experiment}/bias-variance", params={"format": "csv"}).text
+    rows = [row for row in csv.DictReader(io.StringIO(table)) if row["loss"] == "cross_entropy"]
+    assert float(rows[1]["value"]) == report["items"][0]["cross_entropy"]["bias"]["value"]
     assert "t intervals over 2 seeds" in report["intervals"]
 
 

@@ -33,6 +33,8 @@ HARD_NAMES = (
 
 def compare_for(name: str, seeds: int = 8) -> Comparison:
     """A comparison that has the chart."""
+    if name == "bias-variance":
+        return comparisons.on_parts()
     if CHARTS[name].axes:
         return comparisons.along_axes(CHARTS[name].axes)
     return comparisons.full(seeds=seeds)
@@ -56,6 +58,25 @@ def test_a_chart_has_a_name_and_accessible_text(name: str) -> None:
     ]
     assert all(any(variant in text for text in texts(svg)) for variant in names)
     assert "nan" not in re.sub(r'"data:[^"]*"', "", svg).lower()
+
+
+def test_bias_and_variance_add_up_in_bars_or_follow_an_axis() -> None:
+    bars = comparisons.on_parts(names=("none", "dropout"))
+    assert bars.bias_variance
+    assert bars.bias_variance.items
+    losses = [item.cross_entropy for item in bars.bias_variance.items if item.cross_entropy]
+    drawn = " ".join(texts(CHARTS["bias-variance"].render_svg(bars)))
+    for loss in losses:
+        total = f"{loss.bias.value:.3f} + {loss.variance.value:.3f} = {loss.mean_loss.value:.3f}"
+        assert total in drawn
+        assert loss.bias.value + loss.variance.value == pytest.approx(loss.mean_loss.value, abs=1e-12)
+    lines = comparisons.on_parts(axes=1)
+    panels = CHARTS["bias-variance"].draw(lines).axes
+    assert [len(panel.lines) for panel in panels] == [3, 3, 3]
+    # An interval of two seeds is wide, and must not flatten the lines.
+    means = [value for line in panels[1].lines for value in line.get_ydata()]
+    assert panels[1].get_ylim()[1] < 2 * max(means)
+    assert CHARTS["bias-variance"].find(comparisons.full()) == []
 
 
 @pytest.mark.parametrize("name", CHARTS)
