@@ -11,7 +11,12 @@ from api.reports.schemas import Contrast, Difference
 from models.experiments import Regime
 from models.inference import Plan
 from models.states import JobState
-from models.statistics import anytime_difference, compute_detectable_difference, run_max_t_test
+from models.statistics import (
+    FEW_SIGN_FLIPS,
+    anytime_difference,
+    compute_detectable_difference,
+    run_max_t_test,
+)
 from models.store.tables import Job
 from tests.factories import finished_row
 
@@ -184,7 +189,7 @@ def test_a_detectable_difference_has_80_percent_power_after_the_correction() -> 
     assert result.sd is not None
     assert result.detectable is not None
     level = 0.045 / 2
-    noncentrality = result.detectable / result.sd * np.sqrt(6)
+    noncentrality = result.detectable / FEW_SIGN_FLIPS[6] / result.sd * np.sqrt(6)
     assert stats.nct.sf(stats.t.isf(level / 2, 5), 5, noncentrality) == pytest.approx(0.8, abs=1e-6)
 
 
