@@ -1,5 +1,6 @@
 """What finished jobs have stored, over HTTP: models, and what they predict for the test images."""
 
+import hashlib
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Response
@@ -51,11 +52,17 @@ class TestImageList(BaseModel):
 
 
 @router.get("/{job_id}/test-predictions", response_class=Response, responses=_PREDICTIONS)
-@documented(problem_types.NOT_ACCEPTABLE, headers=("ETag",))
+@documented(
+    problem_types.NOT_ACCEPTABLE,
+    problem_types.DATASET_UNAVAILABLE,
+    problem_types.PREDICTOR_UNAVAILABLE,
+    headers=("ETag",),
+)
 def download_test_predictions(
     job_id: JobId,
     database: DatabaseDep,
     artifacts: ArtifactsDep,
+    settings: SettingsDep,
     format: Annotated[  # noqa: A002 (the parameter's name in the URL)
         Literal["npz", "csv"] | None, Query(description="Overrides `Accept`")
     ] = None,
@@ -65,16 +72,23 @@ def download_test_predictions(
     """What the trained model says of each test image, in the dataset's order.
 
     A NumPy archive with `log_probabilities` (n, classes), natural logarithms as 32-bit floats, and `labels`
-    (n,); or the same as CSV. Removed with the model after `REGBENCH_KEEP_ARTIFACTS_DAYS`.
+    (n,); or the same as CSV. Of jobs from before they were stored they are made from the model at the first
+    request. Removed with the model after `REGBENCH_KEEP_ARTIFACTS_DAYS`.
     """
-    from models.test_predictions import TestPredictions, read_test_predictions  # noqa: PLC0415 (NumPy, which few requests need)
+    from api.jobs.past_predictions import make_test_predictions  # noqa: PLC0415 (NumPy, which few requests need)
+    from models.test_predictions import SUFFIX, TestPredictions, read_test_predictions  # noqa: PLC0415 (the same)
 
     media_type = require_format(accept, [*_PREDICTION_TYPES.values()])
     media_type = _PREDICTION_TYPES[format] if format else media_type
     with database.read() as session:
-        result = store.get_result(get_job(session, job_id))
+        job = get_job(session, job_id)
+        result = store.get_result(job)
     path, sha256 = result.predictions_path, result.predictions_sha256
-    content = read_test_predictions(artifacts, job_id, path, sha256)
+    if path.endswith(SUFFIX):
+        content = read_test_predictions(artifacts, job_id, path, sha256)
+    else:
+        content = make_test_predictions(job, artifacts, settings)
+        sha256 = hashlib.sha256(content).hexdigest()
     if media_type == _PREDICTION_TYPES["csv"]:
         tag, text = f'"{sha256}-csv"', TestPredictions.from_bytes(content).to_csv()
         headers = _BY_ACCEPT | {"ETag": tag}

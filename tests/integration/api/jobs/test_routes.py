@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from sqlalchemy import null, update
 
+from models import predictions
 from models.artifacts import ArtifactStore
 from models.settings import Settings
 from models.states import JobState
@@ -328,11 +329,40 @@ def test_test_predictions_are_served_as_npz_and_csv_or_404_says_why_not(
     assert client.get(url, headers={"Accept": "image/png"}).status_code == 406
     old = finished_job(database, result=result_record(predictions_path="jobs/x/1/test_probabilities.npy")).id
     for path, reason in (
-        (old, "before log-probabilities"),
+        (old, "has been removed; train the job again"),
         (submit(client)["id"], "no model"),
     ):
         missing = client.get(f"/v1/jobs/{path}/test-predictions")
         assert (missing.status_code, reason in missing.json()["detail"]) == (404, True)
+
+
+def test_test_predictions_of_older_jobs_are_made_from_the_model_once(
+    client: httpx.Client, database: Database, database_settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = "jobs/x/1/model.keras"
+    ArtifactStore(database_settings).put(name, b"a model")
+    record = result_record(model_path=name, predictions_path="jobs/x/1/test_probabilities.npy")
+    job = finished_job(database, job_spec(dataset={"name": "mnist_5k"}), result=record)
+    requests: list[int] = []
+
+    def predict(_: Settings, job_ids: list[str], images: bytes) -> list[list[list[float]]]:
+        assert job_ids == [job.id]
+        pixels = np.frombuffer(images, "<f4").reshape(-1, 784)
+        assert 0 <= pixels.min() < pixels.max() == 1
+        requests.append(len(pixels))
+        return [[[1.0, *[0.0] * 9]] * len(pixels)]
+
+    monkeypatch.setattr(predictions, "predict", predict)
+    url = f"/v1/jobs/{job.id}/test-predictions"
+    answers = [client.get(url), client.get(url)]
+    assert answers[0].content == answers[1].content
+    assert requests == [256, 256, 256, 232]
+    with np.load(io.BytesIO(answers[0].content)) as arrays:
+        assert arrays["log_probabilities"].shape == (1000, 10)
+        assert np.isfinite(arrays["log_probabilities"]).all()
+        assert arrays["labels"].shape == (1000,)
+    again = client.get(url, headers={"If-None-Match": answers[0].headers["ETag"]})
+    assert again.status_code == 304
 
 
 def test_a_store_that_cannot_be_written_does_not_undo_a_cancel(
