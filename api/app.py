@@ -29,7 +29,7 @@ from api.jobs import routes as job_routes
 from api.jobs.status_loader import JobStatusLoader
 from api.jobs.updates import JobUpdates
 from api.predictions import routes as prediction_routes
-from api.reports import frozen_routes
+from api.reports import bundle_routes, frozen_routes
 from api.reports import routes as reports
 from api.reports.cache import ReportCache
 from models.logs import configure_logging
@@ -142,6 +142,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         experiment_action_routes,
         reports,
         frozen_routes,
+        bundle_routes,
         catalogue,
         dataset_routes,
         dashboard,

@@ -1,9 +1,7 @@
 """Regbench over HTTP: one small method for each thing that the service does."""
 
-import hashlib
 import math
 import time
-from base64 import b64encode
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Self, Unpack
 from uuid import uuid4
@@ -24,8 +22,8 @@ from regbench.base import (
 )
 from regbench.connection import Connection, parse_retry_after
 from regbench.documents import Axes, add_axes, is_experiment, to_body, to_document
-from regbench.errors import ClientError, Unreachable, WaitTimeout
-from regbench.reports import BiasVariance, FrozenReport, Report
+from regbench.errors import Unreachable, WaitTimeout
+from regbench.reports import BiasVariance, Report
 from regbench.resources import (
     CostEstimate,
     Epoch,
@@ -34,8 +32,8 @@ from regbench.resources import (
     JobState,
     Predictions,
     Readiness,
-    TestImage,
 )
+from regbench.sharing import SharingMethods
 from regbench.uploads import CatalogueMethods
 
 RETRIES = 5
@@ -47,7 +45,7 @@ _MIN_POLL_SECONDS, _MAX_POLL_SECONDS = 0.5, 5.0
 _PAGE_SIZE = 100
 
 
-class Regbench(CatalogueMethods):
+class Regbench(CatalogueMethods, SharingMethods):
     """A connection to one Regbench service, closed when its `with` block ends.
 
     Every method raises ProblemError where the service refuses, and Unreachable where none answers, both with
@@ -257,18 +255,6 @@ class Regbench(CatalogueMethods):
         """Bias and variance over the parts of an experiment's training data."""
         return self._get(f"/v1/experiments/{experiment_id}/bias-variance", BiasVariance)
 
-    def freeze_report(self, experiment_id: str) -> FrozenReport:
-        """Keep the experiment's report as it is now, under an address that never changes."""
-        return self._read(self._create(f"/v1/experiments/{experiment_id}/reports"), FrozenReport)
-
-    def frozen_reports(self, experiment_id: str) -> list[FrozenReport]:
-        """The reports of an experiment that were kept, newest first."""
-        return self._get(f"/v1/experiments/{experiment_id}/reports", Items[FrozenReport]).items
-
-    def frozen_report(self, digest: str, form: ReportFormat) -> bytes:
-        """A report as it was when it was frozen, to the byte."""
-        return self._http.request("GET", f"/v1/reports/{digest}", params={"format": form}).content
-
     def report_of_jobs(self, job_ids: Sequence[str], form: ReportFormat) -> bytes:
         """The same comparison over any finished jobs."""
         return self._http.request("GET", "/v1/reports", params={"job": list(job_ids), "format": form}).content
@@ -280,22 +266,6 @@ class Regbench(CatalogueMethods):
         """
         path = f"/v1/jobs/{job_id}/test-predictions"
         return self._http.request("GET", path, params={"format": form}).content
-
-    def model(self, job_id: str) -> bytes:
-        """A succeeded job's model as a `.keras` file: images (n, 784) from 0 to 1 in, probabilities out.
-
-        Raises:
-            ClientError: the file was damaged on its way.
-        """
-        response = self._http.request("GET", f"/v1/jobs/{job_id}/model")
-        digest = b64encode(hashlib.sha256(response.content).digest()).decode()
-        if response.headers.get("Repr-Digest") != f"sha-256=:{digest}:":
-            raise ClientError(f"The model of {job_id} was damaged on its way: its SHA-256 is another.")
-        return response.content
-
-    def test_images(self, job_id: str, indices: Sequence[int]) -> list[TestImage]:
-        """Some of the test images of a job's dataset, at these places among them, up to 100."""
-        return self._get(f"/v1/jobs/{job_id}/test-images", Items[TestImage], index=list(indices)).items
 
     def predict(
         self, job_id: str, images: Sequence[bytes], *, invert: Choice = "auto", center: Choice = "auto"

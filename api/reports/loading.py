@@ -16,17 +16,27 @@ from api.reports.schemas import Comparison
 from models.artifacts import ArtifactStore
 from models.errors import FieldError, InvalidSpec
 from models.experiments import ExperimentSpec, find_dataset_names
+from models.settings import Settings
 from models.spec import STORED
 from models.states import JobState
 from models.store.database import Database
 from models.store.experiment_runs import find_jobs_with_split_per_seed, get_runs
 from models.store.experiments import find_follow_ups, get_experiment
 from models.store.jobs import get_jobs
-from models.store.report_data import count_judged_models, get_run_versions, load_deferred, load_summaries
+from models.store.report_data import (
+    count_judged_models,
+    get_run_versions,
+    load_deferred,
+    load_exact_summaries,
+    load_summaries,
+)
 from models.store.tables import Job
 
 if TYPE_CHECKING:
     from api.reports.comparison import JobGroups, Summaries
+
+
+_PORTABLE_URL = "$REGBENCH_URL"
 
 
 @dataclass(frozen=True)
@@ -63,25 +73,9 @@ class RequestedReport:
         # All that the comparison reads, so that it holds no connection while it computes.
         with self.database.read() as session:
             subject = replace(self.read_subject(session), judged=self.judged)
-            done = reports.comparison.select_finished(subject)
-            results = [job.result for jobs in done.values() for job in jobs if job.result]
-            load_deferred(session, results, "confusion")
-            load_deferred(session, results, "test_correct")
-            measured = [
-                job.result
-                for jobs in done.values()
-                for job in jobs
-                if job.result and reports.robustness.asks_for_robustness(job)
-            ]
-            load_deferred(session, measured, "robustness")
-            load_deferred(session, reports.comparison.find_diagnosed_results(subject), "diagnostics")
-            ids = _parse_ids(done)
-            summaries = load_summaries(session, ids)
-            onsets = reports.onsets.load_overfitting_onsets(session, ids, summaries)
-        comparison = reports.comparison.compare(
-            subject, summaries, onsets, now=datetime.now(UTC), version=version("regbench")
-        )
-        decomposed = self.build_bias_variance() if done else None
+            compute = load_comparison(session, subject, load_summaries)
+        comparison = compute(datetime.now(UTC))
+        decomposed = self.build_bias_variance() if comparison.finished else None
         return comparison.model_copy(
             update={"bias_variance": decomposed if decomposed and decomposed.items else None}
         )
@@ -90,6 +84,47 @@ class RequestedReport:
         """The learning curves of each variant over its jobs."""
         with self.database.read() as session:
             return load_summaries(session, _parse_ids(self.read_subject(session).variants))
+
+
+def load_comparison(
+    session: Session, subject: "JobGroups", load: Callable[..., "Summaries"]
+) -> Callable[[datetime], Comparison]:
+    """Load what a comparison reads; returns the function that computes it, as of a moment."""
+    done = reports.comparison.select_finished(subject)
+    jobs = [job for group in done.values() for job in group]
+    results = [job.result for job in jobs if job.result]
+    load_deferred(session, results, "confusion")
+    load_deferred(session, results, "test_correct")
+    robust = [job.result for job in jobs if job.result and reports.robustness.asks_for_robustness(job)]
+    load_deferred(session, robust, "robustness")
+    load_deferred(session, reports.comparison.find_diagnosed_results(subject), "diagnostics")
+    ids = _parse_ids(done)
+    summaries = load(session, ids)
+    onsets = reports.onsets.load_overfitting_onsets(session, ids, summaries)
+    return lambda now: reports.comparison.compare(
+        subject, summaries, onsets, now=now, version=version("regbench")
+    )
+
+
+def load_portable_comparison(session: Session, experiment_id: str, settings: Settings) -> Comparison:
+    """An experiment's report as any installation with the same rows makes it.
+
+    As of its last result, with `$REGBENCH_URL` for addresses, without bias and variance, which need files,
+    and without what else was trained here.
+    """
+    runs = get_runs(session, experiment_id)
+    subject = reports.grouping.group_experiment(
+        get_experiment(session, experiment_id),
+        runs,
+        settings=settings.model_copy(update={"api_keys_required": "true"}),
+        base_url=_PORTABLE_URL,
+    )
+    # Between double quotes a shell puts the address in.
+    path = f"{_PORTABLE_URL}/v1/experiments"
+    subject = replace(subject, repeat=subject.repeat.replace(f"'{path}'", f'"{path}"', 1))
+    ended = [run.job.finished_at for run in runs if run.job.result is not None and run.job.finished_at]
+    moment = max(ended, default=datetime.fromtimestamp(0, UTC))
+    return load_comparison(session, subject, load_exact_summaries)(moment)
 
 
 def find_experiment_report(

@@ -112,6 +112,49 @@ def load_summaries(session: Session, variants: Mapping[str, Sequence[str]]) -> d
     return summaries
 
 
+def load_exact_summaries(
+    session: Session, variants: Mapping[str, Sequence[str]]
+) -> dict[str, list[EpochSummary]]:
+    """The same as `load_summaries`, to the last bit whatever the database and the order of its rows."""
+    ids = [job_id for job_ids in variants.values() for job_id in job_ids]
+    table = make_table(dict.fromkeys(ids, ""))
+    rows: dict[tuple[str, int], Epoch] = {
+        (epoch.job_id, epoch.epoch): epoch
+        for epoch in session.scalars(select(Epoch).join(table, table.c.key == Epoch.job_id))
+    }
+    summaries: dict[str, list[EpochSummary]] = {}
+    for name, job_ids in variants.items():
+        numbers = sorted({number for job_id, number in rows if job_id in set(job_ids)})
+        summaries[name] = []
+        for number in numbers:
+            halves: tuple[list[Epoch], list[Epoch]] = ([], [])
+            for position, job_id in enumerate(job_ids):
+                if (job_id, number) in rows:
+                    halves[position % 2].append(rows[job_id, number])
+            epochs = halves[0] + halves[1]
+            spreads = {metric: _compute_spread(epochs, metric) for metric in _METRICS}
+            losses = (_compute_spread(half, "validation_loss") for half in halves)
+            first, second = (spread and spread.mean for spread in losses)
+            summaries[name].append(
+                EpochSummary(number, **spreads, validation_loss_by_half=(first, second))  # type: ignore[arg-type]  # training metrics are never null
+            )
+    return summaries
+
+
+def _compute_spread(epochs: Sequence[Epoch], metric: str) -> Spread | None:
+    if metric == "gap_loss":
+        values = [
+            epoch.validation_loss - epoch.train_loss for epoch in epochs if epoch.validation_loss is not None
+        ]
+    else:
+        values = [value for epoch in epochs if (value := getattr(epoch, metric)) is not None]
+    if not values:
+        return None
+    mean = math.fsum(values) / len(values)
+    squares = math.fsum((value - mean) ** 2 for value in values)
+    return Spread(len(values), mean, math.sqrt(squares / (len(values) - 1)) if len(values) > 1 else None)
+
+
 def load_losses(session: Session, epochs: Mapping[str, int]) -> dict[str, tuple[float | None, float]]:
     """Of each job its validation and training loss after one epoch, where it reached that: one query."""
     table = make_table({job_id: str(epoch) for job_id, epoch in epochs.items()})

@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from regbench.cli.bundles import import_bundle, verify
 from regbench.cli.datasets import datasets
 from regbench.cli.edits import delete, edit
 from regbench.cli.experiments import experiment, presets
@@ -70,6 +71,8 @@ for command in (
     *(report, predict, presets, techniques, doctor, prune, mcp),
 ):
     app.command()(command)
+app.command("import")(import_bundle)
+app.command("verify")(verify)
 app.command("model")(download_model)
 app.command("test-predictions")(download_test_predictions)
 app.add_typer(experiment, name="experiment")

@@ -13,6 +13,7 @@ from models.documents import merge_patch
 from models.errors import TrainingFailed
 from models.experiments import ExperimentSpec
 from models.records import EpochRecord, Evaluation, Progress
+from models.settings import Settings
 from models.spec import EvaluationSpec, JobSpec
 from tests.factories import EVERY_TECHNIQUE_TOGETHER, epoch_record, job_spec
 from worker.checkpoints import Checkpoint
@@ -20,6 +21,7 @@ from worker.datasets import split_dataset
 from worker.evaluation import TrainedModel
 from worker.network import KerasLayers, build_network, get_kernels, set_initial_weights
 from worker.program import ProgramCache, get_program_shape
+from worker.repeat import repeat_trainings
 from worker.seeds import shuffle_examples
 from worker.training import is_time_up, train
 
@@ -183,6 +185,17 @@ THE_REST: dict[str, object] = {
     "model": SMALL_CNN,
     "regularization": {"spatial_dropout": {}, "stochastic_weight_averaging": {"start": 0.0}},
 }
+
+
+def test_a_training_is_repeated_bit_for_bit_without_a_service(
+    mnist_5k: Dataset, programs: ProgramCache, settings: Settings
+) -> None:
+    spec = job_spec(seed=1, dataset=FEW_EXAMPLES, training={"epochs": 3})
+    (outcome,) = repeat_trainings([spec], settings)
+    trained = run(spec, mnist_5k, programs)
+    assert outcome["weights_sha256"] == trained.weights_sha256
+    assert outcome["test_accuracy"] == trained.test_accuracy
+    assert outcome["dataset_sha256"] == mnist_5k.sha256
 
 
 def test_damaged_images_are_measured_after_training_and_change_nothing(
