@@ -38,6 +38,11 @@ class PointReport(ResponseModel):
     point: dict[str, Any]
     best: Best | None
     no_best: str | None = Field(description="Why `best` is null")
+    may_be_best: list[str] = Field(
+        [],
+        description="The variants that may have the lowest mean validation loss: the one that truly "
+        "has it is among them in 95 % of experiments",
+    )
 
 
 class GainAtPoint(ResponseModel):

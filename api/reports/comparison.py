@@ -32,6 +32,7 @@ from api.reports.variance_components import build_variance_components, describe_
 from api.reports.verdicts import Outline, build_headline
 from models.confounders import find_confounders
 from models.dataset_spec import DatasetSpec
+from models.experiments import Regime
 from models.formatting import format_count
 from models.inference import Plan
 from models.metrics import REPORTED
@@ -229,7 +230,9 @@ def compare(
         ],
         repeat=subject.repeat,
         axes=list(subject.axes),
-        points=build_points(subject.choices) if subject.axes else [],
+        points=build_points(subject.choices, variants, anytime=subject.plan.regime is not Regime.FIXED)
+        if subject.axes
+        else [],
     )
     along_axes = {"gains": build_gains(comparison), "error_curves": build_error_curves(comparison)}
     comparison = comparison.model_copy(update=along_axes)

@@ -22,7 +22,7 @@ from api.reports.formatting import UNKNOWN
 from api.reports.points import remove_point
 from api.reports.schemas import Comparison, Contrast, Difference, VariantReport
 from models.axes import TRAIN_SAMPLES, parse_numbers
-from models.axis_curves import find_crossing
+from models.axis_curves import find_crossing, find_possible_best
 from models.experiments import ExperimentSpec, Regime
 from models.formatting import format_count
 from models.metrics import CONTRASTED, METRICS, Metric
@@ -61,16 +61,40 @@ def build_best(choice: VariantMeans | str | None) -> Best | None:
     return Best.model_validate(asdict(choice)) if isinstance(choice, VariantMeans) else None
 
 
-def build_points(choices: Mapping[str, VariantMeans | str]) -> list[PointReport]:
-    """What is chosen at each point, given by the points' keys."""
-    return [
-        PointReport(
-            point=parse_point(point) or {},
-            best=build_best(choice),
-            no_best=choice if isinstance(choice, str) else None,
+def build_points(
+    choices: Mapping[str, VariantMeans | str], variants: Sequence[VariantReport], *, anytime: bool
+) -> list[PointReport]:
+    """What is chosen at each point, given by the points' keys, and what else may be best there."""
+    points = []
+    for key, choice in choices.items():
+        point, best = parse_point(key) or {}, build_best(choice)
+        reports = [variant for variant in variants if variant.point == point]
+        points.append(
+            PointReport(
+                point=point,
+                best=best,
+                no_best=choice if isinstance(choice, str) else None,
+                may_be_best=_find_possible_best(reports, best, anytime=anytime) if best else [],
+            )
         )
-        for point, choice in choices.items()
-    ]
+    return points
+
+
+def _find_possible_best(reports: Sequence[VariantReport], best: Best, *, anytime: bool) -> list[str]:
+    """Of the variants with a validation loss in every seed of the chosen one."""
+    losses: dict[str, dict[int, float]] = {}
+    for report in reports:
+        by_seed: dict[int, list[float]] = {}
+        for seed in report.seeds:
+            if seed.result.validation_loss is not None:
+                by_seed.setdefault(seed.seed, []).append(seed.result.validation_loss)
+        name = remove_point(report.name, report.point)
+        losses[name] = {seed: fmean(values) for seed, values in by_seed.items()}
+    seeds = sorted(losses[best.variant])
+    complete = [name for name, by_seed in losses.items() if by_seed.keys() >= set(seeds)]
+    matrix = np.array([[losses[name][seed] for seed in seeds] for name in complete])
+    flags = find_possible_best(matrix, anytime=anytime)
+    return [name for name, flag in zip(complete, flags, strict=True) if flag]
 
 
 def build_gains(comparison: Comparison) -> list[Gain]:
@@ -294,6 +318,16 @@ def build_gain_rows(comparison: Comparison) -> list[list[str]]:
             extents.append(describe_extent(flags, points, comparison.axes) if any(flags) else UNKNOWN)
         title = METRICS[gain.metric].title.lower()
         rows.append([gain.variant, title, *extents, format_crossing(gain.crossing)])
+    return rows
+
+
+def build_choice_rows(comparison: Comparison) -> list[list[str]]:
+    """The table of what validation chooses at each point, its head first."""
+    rows = [["point", "chosen by validation loss", "may have the lowest (95 %)"]]
+    for item in comparison.points:
+        point = list_values([item.point], comparison.axes)
+        chosen = item.best.variant if item.best else item.no_best or UNKNOWN
+        rows.append([point, chosen, ", ".join(item.may_be_best) or UNKNOWN])
     return rows
 
 

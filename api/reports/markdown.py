@@ -5,7 +5,13 @@ import re
 from rich.cells import cell_len
 
 from api.reports import bias_variance_text, formatting
-from api.reports.gains import build_error_rows, build_gain_rows, explain_error_curves, list_charts
+from api.reports.gains import (
+    build_choice_rows,
+    build_error_rows,
+    build_gain_rows,
+    explain_error_curves,
+    list_charts,
+)
 from api.reports.schemas import Comparison
 
 # Markdown's syntax within a line; an underscore between letters is none.
@@ -68,6 +74,7 @@ def render(comparison: Comparison) -> str:
             [
                 "## Along the axes",
                 _render_table(build_gain_rows(comparison)),
+                *([_render_table(build_choice_rows(comparison))] if comparison.points else []),
                 *([_render_table(build_error_rows(comparison))] if comparison.error_curves else []),
                 _list(explain_error_curves(comparison) + list_charts(comparison)),
             ]

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from models.axis_curves import Crossing, ErrorCurve, find_crossing, fit_error_curve
+from models.axis_curves import Crossing, ErrorCurve, find_crossing, find_possible_best, fit_error_curve
 
 POSITIONS = np.array([0.0, 1.0, 2.0])
 
@@ -40,6 +40,18 @@ def test_a_mean_of_zero_at_a_point_is_the_crossing_itself() -> None:
     crossing = find_crossing(POSITIONS, np.array([2.0, 0.0, -2.0]) + noise, anytime=False)
     assert isinstance(crossing, Crossing)
     assert crossing.position == pytest.approx(1.0)
+
+
+def test_what_another_beats_clearly_is_not_among_the_possibly_best() -> None:
+    noise = np.array([-0.02, 0.01, 0.0, 0.02, -0.01, 0.0])
+    losses = np.array([0.50 + noise, 0.49 - noise, 0.60 + 2 * noise])
+    assert find_possible_best(losses, anytime=False) == [True, True, False]
+    assert find_possible_best(losses[:, :2], anytime=False) == [True, True, True]
+    assert find_possible_best(np.array([[0.5] * 3, [0.4] * 3, [0.4] * 3]), anytime=True) == [
+        False,
+        True,
+        True,
+    ]
 
 
 SIZES = np.array([200.0, 400.0, 1000.0, 4000.0])

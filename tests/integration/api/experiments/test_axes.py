@@ -63,6 +63,7 @@ def test_variants_are_judged_at_each_point(client: TestClient, database: Databas
     assert report["baseline"] == "none"
     assert report["axes"][0]["numbers"] == SIZES
     assert [(item["best"]["variant"], item["no_best"]) for item in report["points"]] == [("none", None)] * 2
+    assert [item["may_be_best"] for item in report["points"]] == [["none", "l2"]] * 2
     gain = report["gains"][0]
     assert (gain["variant"], gain["metric"], gain["unit"]) == ("l2", "test_accuracy", "points")
     assert gain["pays"] == {"where": "up_to", "value": SIZES[0]}
@@ -77,6 +78,7 @@ def test_variants_are_judged_at_each_point(client: TestClient, database: Databas
     assert data["advice"][0]["text"].startswith("l2 in test accuracy: pays at train samples 200")
     markdown = client.get(address, params={"format": "md"}).text
     assert "l2, /dataset/train_samples: 200" in markdown
+    assert "| train samples 200 |" in markdown
     charts = client.get(f"/v1/experiments/{experiment['id']}/charts").json()["items"]
     assert {"along-axis", "gain"} <= {chart["name"] for chart in charts}
     page = client.get(address, params={"format": "html"}).text
