@@ -74,7 +74,7 @@ def fill(url: str, *, jobs: int, epochs: int) -> LargeDatabase:
     database = Database(Settings().model_copy(update={"database_url": url}))
     dialect = database.engine.dialect.name
     generator = np.random.default_rng(0)
-    rows = [_build_job(index) for index in range(jobs)]
+    rows = [build_job(index) for index in range(jobs)]
     with database.write() as session:
         experiments = math.ceil(jobs / (_SEEDS * _VARIANTS))
         _insert(session, Experiment, (_build_experiment(index) for index in range(experiments)))
@@ -106,7 +106,8 @@ def fill(url: str, *, jobs: int, epochs: int) -> LargeDatabase:
     return LargeDatabase(finished, f"exp_{0:024x}", f"case={_RARE}")
 
 
-def _build_job(index: int) -> dict[str, Any]:
+def build_job(index: int) -> dict[str, Any]:
+    """A row of the table of jobs; `index` says which states and parts it has."""
     experiment, position = divmod(index, _SEEDS * _VARIANTS)
     rare = index % _RARE == 0
     regularization = _RARE_TECHNIQUE if rare else _TECHNIQUES[index % len(_TECHNIQUES)]

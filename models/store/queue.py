@@ -16,7 +16,7 @@ from models.store import counters
 from models.store.database import UNFILTERED
 from models.store.quotas import acquire_advisory_lock
 from models.store.sql_functions import DatabaseNow
-from models.store.tables import Epoch, Job, Result, is_queued
+from models.store.tables import Epoch, Job, Result, is_queued, select_queued_owner
 from models.store.transitions import delete_epochs_after_checkpoint, transition
 from models.store.turns import find_owners_in_turn, record_turn
 
@@ -27,13 +27,10 @@ def is_due() -> ColumnElement[bool]:
     return or_(Job.run_after.is_(None), Job.run_after <= DatabaseNow(), ahead)
 
 
-def select_claimable() -> Select[str]:
-    """The ids of queued jobs that may start now, by priority and age."""
-    return (
-        select(Job.id)
-        .where(is_queued(Job.state), is_due())
-        .order_by(Job.priority.desc(), Job.created_at, Job.id)
-    )
+def select_claimable(owner: str | None = None) -> Select[str]:
+    """The ids of queued jobs that may start now, by priority and age; None: of all owners."""
+    queued = is_queued(Job.state) if owner is None else select_queued_owner(Job.state, Job.owner) == owner
+    return select(Job.id).where(queued, is_due()).order_by(Job.priority.desc(), Job.created_at, Job.id)
 
 
 def get_oldest_queued_seconds(session: Session) -> float:
@@ -53,7 +50,7 @@ def claim_next(session: Session, *, owner: str, lease_seconds: float, max_runnin
         acquire_advisory_lock(session, "claim")
     for job_owner in find_owners_in_turn(session, max_running=max_running):
         # Skip a job that another worker is claiming.
-        query = select_claimable().where(Job.owner == job_owner).limit(1).with_for_update(skip_locked=True)
+        query = select_claimable(job_owner).limit(1).with_for_update(skip_locked=True)
         job_id = session.scalar(query)
         if job_id and (job := claim(session, job_id, owner=owner, lease_seconds=lease_seconds)):
             record_turn(session, job_owner)

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session, aliased
 
 from models.states import JobState
 from models.store.database import UNFILTERED
-from models.store.tables import Job, is_queued
+from models.store.tables import Job, is_queued, select_queued_owner
 from models.store.turns import find_owners_in_turn
 
 
@@ -87,7 +87,8 @@ def _select_ranges() -> Select[Any]:
     higher = func.coalesce(mine.c.priority_before, _ABOVE_ALL)
 
     def waiting(*where: ColumnElement[bool]) -> ColumnElement[int]:
-        count = select(func.count()).where(is_queued(earlier.state), earlier.owner == mine.c.owner, *where)
+        queued_owner = select_queued_owner(earlier.state, earlier.owner)
+        count = select(func.count()).where(queued_owner == mine.c.owner, *where)
         return count.scalar_subquery()
 
     # Each part is one range of ix_jobs_next_of_owner; together they are read once.

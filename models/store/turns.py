@@ -14,7 +14,7 @@ from models.states import JobState
 from models.store.database import UNFILTERED
 from models.store.quotas import try_advisory_lock
 from models.store.service_tables import Turn
-from models.store.tables import Job, is_queued
+from models.store.tables import Job, select_queued_owner
 
 
 def find_owners_in_turn(session: Session, *, max_running: int = 0) -> list[str]:
@@ -27,17 +27,19 @@ def find_owners_in_turn(session: Session, *, max_running: int = 0) -> list[str]:
 def _select_owners_in_turn(*, limited: bool) -> Select[str]:
     """Kept, because building it takes longer than all else that a queued job's GET does."""
     # From one owner to the next in the index: distinct owners would be found by reading every queued job.
-    waiting = select(func.min(Job.owner).label("owner")).where(is_queued(Job.state))
+    queued_owner = select_queued_owner(Job.state, Job.owner)
+    waiting = select(func.min(queued_owner).label("owner")).where(queued_owner.is_not(None))
     owners = waiting.cte("owners", recursive=True)
     later = aliased(Job)
-    following = select(func.min(later.owner)).where(is_queued(later.state), later.owner > owners.c.owner)
+    later_owner = select_queued_owner(later.state, later.owner)
+    following = select(func.min(later_owner)).where(later_owner > owners.c.owner)
     owners = owners.union_all(
         select(following.scalar_subquery()).where(owners.c.owner.is_not(None)).select_from(owners)
     )
     candidate = aliased(Job)
     next_created_at = (
         select(candidate.created_at)
-        .where(is_queued(candidate.state), candidate.owner == owners.c.owner)
+        .where(select_queued_owner(candidate.state, candidate.owner) == owners.c.owner)
         .order_by(candidate.priority.desc(), candidate.created_at, candidate.id)
         .limit(1)
         .scalar_subquery()

@@ -35,6 +35,8 @@ def test_a_migrated_database_has_every_table_at_the_newest_revision(database: Da
     assert revision == head()
 
 
+# Left out of the comparison (migrations/env.py).
+@pytest.mark.filterwarnings("ignore:.*expression-based index")
 def test_tables_and_migrations_agree(database_settings: Settings) -> None:
     # Raises where autogenerate would find something to migrate.
     command.check(configuration())
