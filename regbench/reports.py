@@ -200,3 +200,14 @@ class FrozenReport(Resource):
     created_at: str
     citation: str
     links: dict[str, str]
+
+
+class VariantMistakes(Resource):
+    """What a variant gets right and the baseline not; an image has `index`, `label`, `answer`, `picture`."""
+
+    variant: str
+    baseline: str
+    seeds: int
+    only_variant: int
+    only_baseline: int
+    images: list[dict[str, Any]]

@@ -11,7 +11,7 @@ import httpx
 from regbench.base import Items, ReportFormat, Shape
 from regbench.connection import Connection
 from regbench.errors import ClientError
-from regbench.reports import FrozenReport
+from regbench.reports import FrozenReport, VariantMistakes
 from regbench.resources import Experiment, TestImage
 
 _IMPORT_SECONDS = 300.0
@@ -43,6 +43,11 @@ class SharingMethods:
     def test_images(self, job_id: str, indices: Sequence[int]) -> list[TestImage]:
         """Some of the test images of a job's dataset, at these places among them, up to 100."""
         return self._get(f"/v1/jobs/{job_id}/test-images", Items[TestImage], index=list(indices)).items
+
+    def mistakes(self, experiment_id: str, *, limit: int = 20) -> list[VariantMistakes]:
+        """Test images that a variant gets right and the baseline not; the nearest mistakes first."""
+        path = f"/v1/experiments/{experiment_id}/mistakes"
+        return self._get(path, Items[VariantMistakes], limit=limit).items
 
     def freeze_report(self, experiment_id: str) -> FrozenReport:
         """Keep the experiment's report as it is now, under an address that never changes."""

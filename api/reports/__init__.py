@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from api.reports import html as html
     from api.reports import latex as latex
     from api.reports import markdown as markdown
+    from api.reports import mistakes as mistakes
     from api.reports import onsets as onsets
     from api.reports import robustness as robustness
 
@@ -29,6 +30,7 @@ _MODULES = {
     "html",
     "latex",
     "markdown",
+    "mistakes",
     "onsets",
     "robustness",
 }

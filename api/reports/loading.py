@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 from api import reports
 from api.reports.bias_variance_schemas import BiasVarianceReport
 from api.reports.cache import ReportCache, ReportSource, build_source
+from api.reports.mistake_schemas import VariantMistakes
 from api.reports.schemas import Comparison
 from models.artifacts import ArtifactStore
 from models.errors import FieldError, InvalidSpec
@@ -51,6 +52,8 @@ class RequestedReport:
     """How many models were measured on the test images of each of its datasets."""
     build_bias_variance: Callable[[], BiasVarianceReport | None] = lambda: None
     """Of an experiment the decompositions, from the files of its runs."""
+    load_mistakes: Callable[[int], list[VariantMistakes]] = lambda limit: []
+    """Of an experiment up to so many images a variant, from the files of its runs."""
 
     def get_comparison(self) -> Comparison:
         """What all formats and charts are made from."""
@@ -77,7 +80,10 @@ class RequestedReport:
         comparison = compute(datetime.now(UTC))
         decomposed = self.build_bias_variance() if comparison.finished else None
         return comparison.model_copy(
-            update={"bias_variance": decomposed if decomposed and decomposed.items else None}
+            update={
+                "bias_variance": decomposed if decomposed and decomposed.items else None,
+                "mistakes": self.load_mistakes(reports.mistakes.IN_REPORT) if comparison.complete else [],
+            }
         )
 
     def load_summaries(self) -> "Summaries":
@@ -170,7 +176,21 @@ def find_experiment_report(
         store = ArtifactStore(request.app.state.settings)
         return reports.bias_variance.build_report(spec, runs, store, baseline)
 
-    return RequestedReport(database, request, source, read_subject, judged, build_bias_variance)
+    def load_mistakes(limit: int) -> list[VariantMistakes]:
+        with database.read() as session:
+            subject = read_subject(session)
+            done = reports.comparison.select_finished(subject)
+            if subject.axes or get_experiment(session, experiment_id).document.get("parts"):
+                return []
+        settings = request.app.state.settings
+        baselines = {name: subject.get_baseline(name) for name in done}
+        return reports.mistakes.build_mistakes(
+            done, baselines, ArtifactStore(settings), settings, limit=limit
+        )
+
+    return RequestedReport(
+        database, request, source, read_subject, judged, build_bias_variance, load_mistakes
+    )
 
 
 def find_jobs_report(job_ids: Sequence[str], database: Database, request: Request) -> RequestedReport:

@@ -18,6 +18,7 @@ from api.http.routing import StrictQueryRoute
 from api.reports.bias_variance_schemas import BiasVarianceReport
 from api.reports.curves import Curves
 from api.reports.loading import RequestedReport, find_experiment_report, find_jobs_report
+from api.reports.mistake_schemas import MistakeReport
 from api.reports.rendering import CSP_HEADERS, MEDIA_TYPES, FormatName, render_document
 from api.reports.schemas import ChartCard, ChartList, Comparison
 from models.errors import NotFound
@@ -216,6 +217,27 @@ def show_bias_variance(
         return decomposed.model_dump_json().encode() if decomposed else b""
 
     return report.respond(f"bias-variance.{form}", build, media_type=media_types[form], headers=_VARY)
+
+
+@router.get("/experiments/{experiment_id}/mistakes", response_model=MistakeReport)
+@documented(headers=("ETag",))
+def list_mistakes(
+    experiment_id: ExperimentId,
+    database: DatabaseDep,
+    request: Request,
+    limit: Annotated[int, Query(ge=1, le=100, description="Maximum number of images of each variant")] = 20,
+    if_none_match: IfNoneMatch = None,  # read by the cache
+) -> Response:
+    """Test images that a variant gets right and the baseline not, drawn; the nearest mistakes first.
+
+    From the test predictions of the seeds that both have; empty with axes or parts.
+    """
+    report = find_experiment_report(experiment_id, database, request)
+
+    def build() -> bytes:
+        return MistakeReport(items=report.load_mistakes(limit)).model_dump_json().encode()
+
+    return report.respond(f"mistakes-{limit}", build, media_type="application/json", headers={})
 
 
 def _choose_format(requested: Name | None, accept: str, media_types: Mapping[Name, str]) -> Name:

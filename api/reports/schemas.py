@@ -16,6 +16,7 @@ from api.reports.axis_schemas import (
     VarianceComponents,
 )
 from api.reports.bias_variance_schemas import BiasVarianceReport
+from api.reports.mistake_schemas import VariantMistakes
 from api.reports.robustness_schemas import RobustnessReport
 from models.experiments import Regime
 from models.metrics import CONTRASTED, REPORTED
@@ -335,6 +336,11 @@ class Comparison(ResponseModel):
     missing: list[Missing]
     datasets: list[DatasetUsed]
     engines: list[str]
+    mistakes: list[VariantMistakes] = Field(
+        [],
+        description="Test images that a variant gets right and the baseline not, once every run has ended; "
+        "empty with axes or parts",
+    )
     robustness: list[RobustnessReport] = Field(
         [], description="On damaged test images, where `evaluation.robustness` asks for it"
     )

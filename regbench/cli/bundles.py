@@ -13,6 +13,7 @@ import typer
 
 from models.bundles import parse_document, unpack
 from models.errors import InvalidSpec
+from regbench.base import to_one_line
 from regbench.cli.experiments import ExperimentId, experiment
 from regbench.cli.options import AsJson, Url, connect, echo_message, show_status, write_json
 from regbench.errors import ClientError
@@ -47,6 +48,31 @@ def download_bundle(
     if as_json:
         write_json({"file": str(output), "bytes": len(content)})
     echo_message(f"Wrote {output}")
+
+
+@experiment.command("mistakes")
+def list_mistakes(
+    experiment_id: ExperimentId,
+    limit: Annotated[int, typer.Option(min=1, max=100, help="Images of each variant.")] = 20,
+    url: Url = None,
+    as_json: AsJson = False,
+) -> None:
+    """List test images that a variant gets right and the baseline not, the nearest mistakes first.
+
+    \b
+    Example:
+      regbench experiment mistakes exp_1 --limit 5
+    """
+    with connect(url) as client:
+        items = client.mistakes(experiment_id, limit=limit)
+    if as_json:
+        write_json(items)
+        return
+    for item in items:
+        counts = f"{item.only_variant} images only it gets right, {item.only_baseline} only {item.baseline}"
+        typer.echo(to_one_line(f"{item.variant}: {counts}"))
+        for image in item.images:
+            typer.echo(f"  image {image['index']:>5}: {image['label']}, not {image['answer']}")
 
 
 def import_bundle(bundle: Bundle, url: Url = None, as_json: AsJson = False) -> None:

@@ -15,6 +15,7 @@ export function buildReportView(report, metric, select) {
   if (report.bias_variance) parts.push(buildBiasVariance(report));
   if (report.recommendation.length) parts.push(buildRecommendation(report));
   if (report.variants.some((variant) => variant.metrics)) parts.push(buildTable(report));
+  if (report.mistakes.length) parts.push(buildMistakes(report.mistakes));
   if (report.robustness.length) parts.push(buildRobustness(report.robustness));
   if (report.notes.length) parts.push(buildNotes(report));
   return parts;
@@ -243,6 +244,20 @@ function formatVariants(variants) {
     lines.push([name, String(n), ...COLUMNS.flatMap((column) => formatMean(metrics[column.name], column.format))]);
   }
   return lines;
+}
+
+// ---- test images that a variant gets right and the baseline not
+
+function buildMistakes(items) {
+  return h("section", { "aria-labelledby": "mistakes-title", id: "mistakes" },
+    h("h2", { id: "mistakes-title" }, "Mistakes that a variant does not make"),
+    h("p", { class: "help" }, "Test images that a variant gets right and the baseline not, by mean log-probabilities over their seeds; the nearest mistakes first."),
+    items.map(({ variant, baseline, only_variant: gained, only_baseline: lost, images }) => h("div", {},
+      h("h3", {}, variant),
+      h("p", {}, `Only ${variant} gets ${gained} images right, only ${baseline} ${lost}.`),
+      h("div", { class: "mistakes" }, images.map(({ index, label, answer, picture }) => h("figure", {},
+        picture ? h("img", { src: picture, width: 56, height: 56, alt: `Test image ${index}` }) : null,
+        h("figcaption", {}, `${label}, not ${answer}`)))))));
 }
 
 // ---- damaged test images: accuracies of baselines, differences of the others

@@ -214,6 +214,7 @@ def _experiments(recorder: Recorder, database: Database) -> None:
         "/charts",
         "/charts/accuracy-by-seed",
         "/bias-variance",
+        "/mistakes",
         "/bias-variance?format=csv",
     ):
         recorder.request("GET", here + path)
