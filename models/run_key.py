@@ -61,7 +61,7 @@ def format_place(point: str, part: int) -> list[str]:
 def describe_point(point: Mapping[str, Any] | None) -> str:
     """A point in words, as `train samples 250, hidden units 64`; empty without axes."""
     values = (point or {}).items()
-    return ", ".join(f"{name_axis(field)} {format_axis_value(value)}" for field, value in values)
+    return ", ".join(f"{name_axis(field)} {format_axis_value(field, value)}" for field, value in values)
 
 
 def name_axis(field: str) -> str:
@@ -69,10 +69,12 @@ def name_axis(field: str) -> str:
     return field.rpartition("/")[2].replace("_", " ")
 
 
-def format_axis_value(value: Any) -> str:
-    """A value of an axis as people write it: text bare, layers as `512-512`."""
+def format_axis_value(field: str, value: Any) -> str:
+    """A value of an axis as people write it: text bare, layers as `512-512`, null as what it stands for."""
     if isinstance(value, list):
-        return "-".join(map(format_axis_value, value)) or "none"
+        return "-".join(format_axis_value(field, item) for item in value) or "none"
+    if value is None:
+        return "all" if field.endswith("_samples") else "none"
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 

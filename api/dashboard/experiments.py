@@ -18,6 +18,7 @@ from api.http.curl import format_curl
 from api.http.dependencies import CallerDep, DatabaseDep, ExperimentId, SettingsDep
 from api.http.pagination import CursorQuery, decode_cursor, encode_created_at, split_page
 from api.reports.frozen_routes import serialize_frozen_report
+from models.axes import list_points
 from models.dataset_cards import DATASETS
 from models.datasets import is_available
 from models.documents import merge_patch
@@ -25,6 +26,7 @@ from models.experiments import find_dataset_names
 from models.follow_ups import choose_fresh_seeds
 from models.formatting import format_duration
 from models.metrics import REPORTED
+from models.run_key import NO_PART, describe_point, format_place, format_point, name_axis
 from models.settings import Settings
 from models.states import JobState
 from models.stopping_rules import get_closed
@@ -81,6 +83,7 @@ def show_experiment(
     request: Request,
     curve: ClientState = None,
     difference: ClientState = None,
+    point: Annotated[str | None, Query(description="Of the axes, in words: only its runs")] = None,
 ) -> Response:
     """One experiment: its progress, its runs, its curves and its report."""
     with database.read() as session:
@@ -93,14 +96,27 @@ def show_experiment(
     names = [variant["name"] for variant in experiment.spec["variants"]]
     seeds = experiment.spec["seeds"]
     fresh_seeds = choose_fresh_seeds(seeds)
+    points = {
+        describe_point(values): format_point(values)
+        for values in list_points(experiment.spec.get("axes", []))
+    }
+    selected = point if point in points else ""
     return render(
         "experiment.html.jinja",
         experiment=experiment,
         progress=format_progress(experiment.progress),
         closed=get_closed(experiment.spec),
         run_table=build_run_table(
-            runs, names, baseline=experiment.baseline, chance=_find_jobs_at_chance(runs, experiment.spec)
+            runs,
+            names,
+            baseline=experiment.baseline,
+            chance=_find_jobs_at_chance(runs, experiment.spec),
+            points=[points[selected]] if selected else [*points.values()],
         ),
+        axes=[name_axis(axis["field"]) for axis in experiment.spec.get("axes", [])],
+        # Charts name a variant at a point as reports do.
+        points={words: format_place(key, NO_PART)[0] for words, key in points.items() if key},
+        point=selected,
         actions=build_actions(experiment),
         metrics=[
             asdict(metric) | {"contrast": metric.contrast, "contrast_unit": metric.contrast_unit}

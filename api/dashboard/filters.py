@@ -12,6 +12,7 @@ from api.jobs import schemas as job_schemas
 from models.dataset_cards import UNRESOLVED
 from models.dataset_spec import DatasetSpec
 from models.formatting import format_count, format_techniques
+from models.run_key import NO_PART, describe_point, format_place, format_point, parse_point
 from models.selection import is_at_chance
 from models.states import JobState
 
@@ -55,7 +56,13 @@ def render_state_badge(state: JobState) -> Markup:
 
 def format_title(job: job_schemas.Job | Row[Any]) -> str:
     """A job's name, else the name of its variant, else its techniques."""
-    return str(job.name or job.variant or format_techniques(job.spec["regularization"]))
+    title = str(job.name or job.variant or format_techniques(job.spec["regularization"]))
+    if not job.point:
+        return title
+    point = parse_point(job.point) if isinstance(job.point, str) else job.point
+    # The names that experiments give have the point as reports have it.
+    (place,) = format_place(format_point(point or {}), NO_PART)
+    return title.replace(place, describe_point(point))
 
 
 def format_full_title(job: job_schemas.Job | Row[Any]) -> str:

@@ -15,6 +15,7 @@ from api.http.problems import IS_PAGE, ProblemDocument
 from api.http.root_path import add_root
 from api.http.routing import StrictQueryRoute
 from models.formatting import format_count
+from models.run_key import describe_point
 
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; "
@@ -50,6 +51,7 @@ _TEMPLATES = Environment(
 _TEMPLATES.filters.update(
     inline_code=filters.render_inline_code,
     job_title=filters.format_title,
+    point=describe_point,
     full_job_title=filters.format_full_title,
     job_details=filters.format_details,
 )

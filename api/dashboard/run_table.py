@@ -1,4 +1,4 @@
-"""An experiment's jobs as a table: a row for each variant, point and part, a column for each seed."""
+"""An experiment's jobs as a table: a row for each variant and part, a column for each seed, at each point."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from itertools import product
 from statistics import fmean
 
 from api.dashboard.filters import AT_CHANCE, STATE_SYMBOLS
-from models.run_key import NO_PART, format_place
+from models.run_key import NO_PART, describe_point, format_place, parse_point
 from models.states import JobState
 from models.store.experiment_runs import RunSummary
 
@@ -23,15 +23,17 @@ class Cell:
     """The same in words."""
     flag: str = ""
     """A word of warning about the result."""
+    reused: bool = False
+    """Whether another experiment trained it."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """One variant, at a point of the axes and on a part of the data, where there are any."""
+    """One variant, on a part of the data where there are any."""
 
     variant: str
     name: str
-    """With its point and part."""
+    """With its part."""
     is_baseline: bool
     cells: tuple[Cell | None, ...]
     """One for each seed; None if there is no job with that seed."""
@@ -40,63 +42,82 @@ class Row:
 
 
 @dataclass(frozen=True)
-class RunTable:
-    """All jobs of an experiment."""
+class Group:
+    """The rows of one point of the axes, or all."""
 
-    seeds: tuple[int, ...]
+    title: str
+    """The point in words; empty without axes."""
     rows: tuple[Row, ...]
 
 
+@dataclass(frozen=True)
+class RunTable:
+    """The jobs of an experiment."""
+
+    seeds: tuple[int, ...]
+    groups: tuple[Group, ...]
+
+    @property
+    def rows(self) -> tuple[Row, ...]:
+        """Those of all groups."""
+        return tuple(row for group in self.groups for row in group.rows)
+
+
 def build_run_table(
-    runs: Sequence[RunSummary], variants: Sequence[str], *, baseline: str, chance: Collection[str] = ()
+    runs: Sequence[RunSummary],
+    variants: Sequence[str],
+    *,
+    baseline: str,
+    chance: Collection[str] = (),
+    points: Sequence[str] = ("",),
 ) -> RunTable:
-    """The table of these runs, its rows in the order of `variants`.
+    """The table of the runs at these points, its rows in the order of `points` and `variants`.
 
     `chance` are the ids of the jobs whose models are no better than guessing.
     """
     seeds = tuple(sorted({run.seed for run in runs}))
-    places = sorted({(run.point, run.part) for run in runs}) or [("", NO_PART)]
+    parts = sorted({run.part for run in runs}) or [NO_PART]
+    places = list(product(points, parts))
     by_key = {(run.variant, run.point, run.part, run.seed): run for run in runs}
     measured: dict[tuple[str, int], dict[str, set[int]]] = {place: {} for place in places}
     for finished in runs:
-        if finished.test_accuracy is not None:
+        if finished.test_accuracy is not None and finished.point in points:
             measured[finished.point, finished.part].setdefault(finished.variant, set()).add(finished.seed)
     # Means over different seeds would differ by which seeds have finished.
     common = {place: set.intersection(*seeds.values()) for place, seeds in measured.items() if seeds}
-    rows = []
-    for variant, (point, part) in product(variants, places):
-        cells: list[Cell | None] = []
-        for seed in seeds:
-            run = by_key.get((variant, point, part, seed))
-            if run is None:
-                cells.append(None)
-                continue
-            if run.test_accuracy is not None and run.test_loss is not None:
-                reused = ", trained before" if run.reused else ""
-                reused += f", {AT_CHANCE}" if run.job_id in chance else ""
-                text = f"{100 * run.test_accuracy:.2f}"
-                details = f"test accuracy {text} %, test loss {run.test_loss:.4f}{reused}"
-            elif run.state == JobState.RUNNING:
-                text = f"{int(100 * run.fraction)} %"
-                details = f"running, epoch {run.epochs_done} of {run.epochs}"
-            else:
-                text = STATE_SYMBOLS[run.state]
-                details = f"{run.state}: {run.error}" if run.error else str(run.state)
-            title = f"{run.variant}, seed {run.seed}: {details}"
-            cells.append(Cell(run.job_id, run.state, text, title, "chance" if run.job_id in chance else ""))
-        rows.append(
+    rows: dict[str, list[Row]] = {point: [] for point in points}
+    for point, variant, part in product(points, variants, parts):
+        by_seed = [by_key.get((variant, point, part, seed)) for seed in seeds]
+        judged = [by_key.get((variant, point, part, seed)) for seed in common.get((point, part), ())]
+        rows[point].append(
             Row(
                 variant=variant,
-                name=", ".join([variant, *format_place(point, part)]),
+                name=", ".join([variant, *format_place("", part)]),
                 is_baseline=variant == baseline,
-                cells=tuple(cells),
-                mean=_format_mean(
-                    [by_key.get((variant, point, part, seed)) for seed in common.get((point, part), ())],
-                    len(seeds),
+                cells=tuple(
+                    None if run is None else _build_cell(run, at_chance=run.job_id in chance)
+                    for run in by_seed
                 ),
+                mean=_format_mean(judged, len(seeds)),
             )
         )
-    return RunTable(seeds, tuple(rows))
+    groups = (Group(describe_point(parse_point(point)), tuple(items)) for point, items in rows.items())
+    return RunTable(seeds, tuple(groups))
+
+
+def _build_cell(run: RunSummary, *, at_chance: bool) -> Cell:
+    if run.test_accuracy is not None and run.test_loss is not None:
+        facts = [", trained before"] * run.reused + [f", {AT_CHANCE}"] * at_chance
+        text = f"{100 * run.test_accuracy:.2f}"
+        details = f"test accuracy {text} %, test loss {run.test_loss:.4f}{''.join(facts)}"
+    elif run.state == JobState.RUNNING:
+        text = f"{int(100 * run.fraction)} %"
+        details = f"running, epoch {run.epochs_done} of {run.epochs}"
+    else:
+        text = STATE_SYMBOLS[run.state]
+        details = f"{run.state}: {run.error}" if run.error else str(run.state)
+    place = ", ".join(filter(None, [run.variant, describe_point(parse_point(run.point)), f"seed {run.seed}"]))
+    return Cell(run.job_id, run.state, text, f"{place}: {details}", "chance" if at_chance else "", run.reused)
 
 
 def _format_mean(runs: Sequence[RunSummary | None], seeds: int) -> str | None:

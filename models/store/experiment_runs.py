@@ -11,7 +11,7 @@ from models.dataset_cards import DATASETS
 from models.dataset_spec import DatasetSpec
 from models.errors import Conflict
 from models.experiments import ExperimentSpec
-from models.run_key import NO_PART, RunKey
+from models.run_key import NO_PART, RunKey, describe_point, parse_point
 from models.selection import compute_chance_loss
 from models.spec import STORED, JobSpec
 from models.states import JobState
@@ -218,14 +218,17 @@ def has_results(session: Session, experiment_id: str) -> bool:
 
 
 def find_variants(session: Session, job_id: str) -> list[tuple[Experiment, str]]:
-    """Which variants a job stands for, of which experiments, the oldest first."""
+    """Which variants a job stands for, with their point in words, of which experiments, the oldest first."""
     query = (
-        select(Experiment, Run.variant)
+        select(Experiment, Run.variant, Run.point)
         .join(Run, Run.experiment_id == Experiment.id)
         .where(Run.job_id == job_id)
         .order_by(Experiment.created_at, Experiment.id, Run.variant)
     )
-    return [(experiment, variant) for experiment, variant in session.execute(query)]
+    return [
+        (experiment, ", ".join(filter(None, [variant, describe_point(parse_point(point))])))
+        for experiment, variant, point in session.execute(query)
+    ]
 
 
 def find_jobs_with_split_per_seed(session: Session, job_ids: Collection[str]) -> set[str]:

@@ -1,6 +1,7 @@
 """A report on a terminal: the headline, each difference as a line, and the table of means to the width."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import starmap
 from typing import Any
 
 from rich.console import Console
@@ -75,7 +76,7 @@ def _name_axes(point: Mapping[str, Any]) -> str:
 
 
 def _format_values(point: Mapping[str, Any]) -> str:
-    return to_one_line(", ".join(map(format_axis_value, point.values())))
+    return to_one_line(", ".join(starmap(format_axis_value, point.items())))
 
 
 def draw_interval(

@@ -297,6 +297,43 @@ def test_axes_are_chosen_in_the_form(page: Page) -> None:
     check_accessibility(page, "/new/experiment")
 
 
+def test_variants_are_compared_along_an_axis(page: Page, client: Regbench, tmp_path: Path) -> None:
+    document = {
+        "name": "widths",
+        "base": job_spec(training={"epochs": 1}).model_dump(mode="json"),
+        "variants": [{"name": "none"}, {"name": "dropout", "changes": {"regularization": {"dropout": {}}}}],
+        "seeds": [5, 6],
+    }
+    experiment = client.create_experiment(document, axes={"model.hidden_units": [[8], [32, 32]]})
+    page.goto(f"/experiments/{experiment.id}")
+    expect(page.locator(".run-table .cell.succeeded")).to_have_count(8, timeout=TIMEOUT_MS)
+    expect(page.locator(".run-table .point")).to_have_text(["hidden units 8", "hidden units 32-32"])
+    expect(page.locator("#gain .legendtext")).to_have_text(["dropout"], timeout=30_000)
+    expect(page.locator("#along-axis .legendtext")).to_have_text(["none", "dropout"])
+    expect(page.locator(".forest tbody tr td:nth-child(2)")).to_have_text(["8", "32-32"])
+    expect(page.locator(".verdicts dt")).to_have_text(
+        ["dropout, hidden units 8", "dropout, hidden units 32-32"]
+    )
+    with page.expect_download() as download:
+        page.locator("#save-variants").click()
+    download.value.save_as(tmp_path / "variants.csv")
+    with (tmp_path / "variants.csv").open(encoding="utf-8-sig", newline="") as file:
+        rows = [row[:3] for row in csv.reader(file)]
+    assert rows[0] == ["variant", "hidden units", "seeds"]
+    assert [row[1] for row in rows[1:]] == ["8", "8", "32-32", "32-32"]
+    page.get_by_label("Runs and curves at").select_option("hidden units 32-32")
+    expect(page.locator(".run-table .cell")).to_have_count(4)
+    expect(page.locator("#curves .legendtext")).to_have_text(
+        ["none, hidden units 32-32", "dropout, hidden units 32-32"]
+    )
+    page.goto(page.url)
+    expect(page.locator(".run-table .point")).to_have_text(["hidden units 32-32"])
+    check_accessibility(page, "/experiments/ along an axis")
+    page.locator(".run-table .cell a").first.click()
+    expect(page.locator("h1")).to_have_text("none, seed 5, hidden units 32-32")
+    expect(page.locator(".crumbs")).to_contain_text("variant none, hidden units 32-32")
+
+
 def test_a_follow_up_starts_from_the_experiments_page(page: Page, client: Regbench, finished: str) -> None:
     page.goto(f"/experiments/{finished}")
     page.get_by_text("Confirm on fresh seeds").click()

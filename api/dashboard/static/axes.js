@@ -1,6 +1,6 @@
 // Axes of an experiment as a form: for each a field of the specification and the values at which to train.
 
-import { isObject } from "./controls.js";
+import { formatAxisValue } from "./points.js";
 
 const MAX_AXES = 2;
 const element = (id) => document.getElementById(id);
@@ -8,13 +8,6 @@ const [list, addButton, total] = ["axes", "add-axis", "axes-total"].map(element)
 
 const getSelect = (row) => row.querySelector(".axis-field");
 const getInput = (row) => row.querySelector(".axis-values");
-
-// Layers are written as 512-512, the absence of a value as the form's own word for it.
-function formatValue(value, empty) {
-  if (value === null) return empty;
-  if (Array.isArray(value)) return value.length ? value.join("-") : "none";
-  return isObject(value) ? JSON.stringify(value) : String(value);
-}
 
 // Invalid values are sent as text: the service explains what is wrong with them.
 function parseValue(text, { kind, empty }) {
@@ -51,8 +44,7 @@ function addAxis({ field, values } = {}) {
   if (field && ![...select.options].some((option) => option.value === field)) select.add(new Option(field, field));
   const used = readAxes().map((axis) => axis.field);
   select.value = field ?? [...select.options].find((option) => !used.includes(option.value)).value;
-  const { suggestion, empty } = select.selectedOptions[0].dataset;
-  getInput(row).value = values ? values.map((value) => formatValue(value, empty)).join(", ") : suggestion;
+  getInput(row).value = values?.map((value) => formatAxisValue(field, value)).join(", ") ?? select.selectedOptions[0].dataset.suggestion;
   list.append(row);
   return row;
 }

@@ -99,6 +99,37 @@ export function showCurves(container, curves, metric) {
     () => buildLayout(TITLES[metric], metric, countEpochs(curves.items.map((item) => item[metric]))));
 }
 
+// A line with its band for each variant along an axis (api/reports/axis_schemas.py): `lines` have points with x, mean,
+// low, high and whether the marker is filled; `names` fixes the colours; `zero` draws the line of no difference.
+export function showAlongAxis(container, lines, names, { axis, title, digits, zero = false }) {
+  const type = axis.scale === "categories" ? "category" : axis.scale;
+  const data = () => lines.flatMap(({ name, points }) => {
+    const index = names.indexOf(name);
+    const colours = isDark() ? DARK : LIGHT;
+    const colour = colours[index % colours.length];
+    const whole = points.filter((point) => point.low !== null);
+    const edge = (end) => ({ x: whole.map(({ x }) => x), y: whole.map((point) => point[end]), mode: "lines", line: { width: 0 },
+      hoverinfo: "skip", showlegend: false, legendgroup: name });
+    const band = whole.length ? [edge("low"), { ...edge("high"), fill: "tonexty", fillcolor: shade(colour, names.length) }] : [];
+    return [...band, {
+      x: points.map(({ x }) => x), y: points.map(({ mean }) => mean), name: escapeHtml(name), legendgroup: name, mode: "lines+markers",
+      line: { color: colour, width: 2, dash: getDash(index) },
+      marker: { size: 8, color: points.map(({ filled }) => (filled ? colour : getColour("--paper"))), line: { color: colour, width: 2 } },
+      customdata: points.map(({ low, high }) => (low === null ? "" : `<br>${low.toFixed(digits)} to ${high.toFixed(digits)}`)),
+      hovertemplate: `%{fullData.name}<br>${escapeHtml(axis.title)} %{x}: %{y:.${digits}f}%{customdata}<extra></extra>`,
+    }];
+  });
+  const getLayout = () => {
+    const layout = buildLayout(escapeHtml(title), title, Infinity);
+    const values = axis.numbers ? { tickmode: "array", tickvals: axis.numbers, ticktext: axis.values.map((value, index) => String(value ?? axis.numbers[index])) } : {};
+    layout.showlegend = true;
+    layout.xaxis = { ...layout.xaxis, type, tickformat: "", ...values, title: { text: escapeHtml(axis.title), standoff: 6 } };
+    if (zero) layout.shapes = [{ type: "line", xref: "paper", x0: 0, x1: 1, y0: 0, y1: 0, line: { color: getColour("--quiet"), dash: "dot", width: 1.5 } }];
+    return layout;
+  };
+  return draw(container, data, getLayout);
+}
+
 const countEpochs = (lists) => Math.max(0, ...lists.map((list) => list.at(-1)?.epoch ?? 0));
 
 // Every chart is redrawn when the theme changes.

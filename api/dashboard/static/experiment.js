@@ -5,7 +5,7 @@ import { getSelectedMetric, showCurves } from "./charts.js";
 import { poll, refresh, watchWorker } from "./live-update.js";
 import { h } from "./elements.js";
 import { buildParallelCoordinates } from "./parallel.js";
-import { buildReportView } from "./report-view.js";
+import { buildAxesView, buildReportView } from "./report-view.js";
 import { readSeeds } from "./seeds.js";
 
 const element = (id) => document.getElementById(id);
@@ -25,7 +25,7 @@ let metric = getSelectedMetric(element("curve-choice"));
 function drawCurves() {
   for (const button of element("curve-choice").children)
     button.setAttribute("aria-pressed", String(button.dataset.metric === metric));
-  if (curves) showCurves(element("curves"), curves, metric);
+  if (curves) showCurves(element("curves"), { items: selectCurves(curves.items) }, metric);
 }
 
 element("curve-choice").addEventListener("click", ({ target }) => {
@@ -33,6 +33,21 @@ element("curve-choice").addEventListener("click", ({ target }) => {
   metric = target.dataset.metric;
   setQueryParameter("curve", metric);
   drawCurves();
+});
+
+// The curves at the selected point, or all; names of variants end with their point, as reports have it.
+function selectCurves(items) {
+  const select = element("point");
+  if (!select) return items;
+  return [...select.options].filter(({ dataset, value }) => dataset.place && ["", value].includes(select.value)).flatMap((option) =>
+    items.filter(({ variant }) => variant.endsWith(`, ${option.dataset.place}`)).map((item) =>
+      ({ ...item, variant: item.variant.slice(0, -option.dataset.place.length) + option.value })));
+}
+
+element("point")?.addEventListener("change", async ({ target }) => {
+  setQueryParameter("point", target.value);
+  drawCurves();
+  await refresh();
 });
 
 // ---- report
@@ -51,7 +66,9 @@ function showReport() {
     showReport();
     element(`metric-${name}`).focus();
   });
-  replaceReport([first, buildParallelCoordinates(report), ...others].filter(Boolean));
+  const axes = buildAxesView(report, difference);
+  replaceReport([axes?.section, first, buildParallelCoordinates(report), ...others].filter(Boolean));
+  axes?.draw();
 }
 
 // Preserves scroll positions, open details and focus.

@@ -8,7 +8,8 @@ const MIN_VALUES = 3;
 
 // Null unless a numeric parameter has three values or more.
 export function buildParallelCoordinates(report) {
-  const variants = report.variants.filter((variant) => variant.metrics);
+  // With axes a variant is a line along them, not one value of a parameter.
+  const variants = report.axes.length ? [] : report.variants.filter((variant) => variant.metrics);
   const parameterAxes = buildParameterAxes(variants);
   if (!parameterAxes.length || variants.length < MIN_VALUES) return null;
   const axes = [...parameterAxes, ...buildOutcomeAxes(variants)];

@@ -2,12 +2,20 @@
 
 import { h, s } from "./elements.js";
 import { saveCsv } from "./export.js";
+import { buildAlongAxes } from "./along-axes.js";
+import { describePoint, formatAxisValue, getPointCells, getPointHeads, nameAxis } from "./points.js";
 
 // The catalogue of models/metrics.py, as far as reports summarize it.
 export const METRICS = JSON.parse(document.getElementById("report-view").dataset.metrics);
-const COMPARED = METRICS.filter((metric) => metric.compared).map(({ contrast, contrast_unit: unit, title, format, direction }) =>
-  ({ name: contrast, title, unit, digits: format.digits, better: direction, limit: unit === "points" ? 100 : Infinity }));
+const COMPARED = METRICS.filter((metric) => metric.compared).map(({ name, contrast, contrast_unit: unit, title, format, direction }) =>
+  ({ field: name, scale: format.scale, name: contrast, title, unit, digits: format.digits, better: direction, limit: unit === "points" ? 100 : Infinity }));
 export const formatLabel = ({ title, format }) => (format.unit ? `${title}, ${format.unit}` : title);
+
+const getMetric = (name) => COMPARED.find((metric) => metric.name === name) ?? COMPARED[0];
+
+// The section along the report's axes, and what draws its charts; null without axes.
+export const buildAxesView = (report, selected) => (report.contrasts.length
+  ? buildAlongAxes(report, getMetric(selected), { chooseInterval, formatSigned, getOutcome }) : null);
 
 export function buildReportView(report, metric, select) {
   const parts = [];
@@ -33,7 +41,7 @@ function chooseDigits(values, fewest) {
 }
 
 function buildDifferences(report, selected, select) {
-  const metric = COMPARED.find(({ name }) => name === selected) ?? COMPARED[0];
+  const metric = getMetric(selected);
   const differences = report.contrasts.map((contrast) => chooseInterval(contrast.differences?.[metric.name]));
   const reach = computeReach(differences.filter(Boolean), metric);
   return h("section", { "aria-labelledby": "differences-title" },
@@ -47,6 +55,7 @@ function buildDifferences(report, selected, select) {
       h("table", { class: "forest" },
         h("thead", {}, h("tr", {},
           h("th", { scope: "col" }, "Variant"),
+          getPointHeads(report).map((title) => h("th", { scope: "col", class: "number" }, title)),
           h("th", { scope: "col", class: "number" }, `Difference, ${metric.unit}`),
           h("th", { scope: "col", class: "forest-head" }, buildAxis(reach, metric)),
           h("th", { scope: "col", class: "number" }, "Pairs"))),
@@ -60,7 +69,7 @@ function buildDifferences(report, selected, select) {
     buildSaveButton("save-differences", () => saveCsv(`differences-${metric.name}.csv`, formatDifferences(report, metric))),
     h("h3", {}, "In words"),
     h("dl", { class: "verdicts" }, report.contrasts.flatMap((contrast) =>
-      [h("dt", {}, contrast.variant), h("dd", {}, contrast.verdict)])));
+      [h("dt", {}, [contrast.variant, describePoint(contrast.point)].filter(Boolean).join(", ")), h("dd", {}, contrast.verdict)])));
 }
 
 // Of a tested metric the interval that agrees with what is called.
@@ -73,12 +82,12 @@ function chooseInterval(difference) {
 const buildSaveButton = (id, save) => h("p", {}, h("button", { type: "button", id, onclick: save }, "Save as CSV"));
 
 function formatDifferences(report, { name, unit, digits }) {
-  const lines = [["variant", `difference, ${unit}`, "low", "high", "verdict", "pairs"]];
-  for (const { variant, differences } of report.contrasts) {
+  const lines = [["variant", ...getPointHeads(report), `difference, ${unit}`, "low", "high", "verdict", "pairs"]];
+  for (const { variant, point, differences } of report.contrasts) {
     const { mean = null, low = null, high = null, call = null, n = 0 } = chooseInterval(differences?.[name]) ?? {};
     const places = chooseDigits([mean, low, high], digits);
     const numbers = [mean, low, high].map((value) => (value === null ? "" : value.toFixed(places)));
-    lines.push([variant, ...numbers, call ?? "not called", String(n)]);
+    lines.push([variant, ...getPointCells(point), ...numbers, call ?? "not called", String(n)]);
   }
   return lines;
 }
@@ -115,6 +124,8 @@ function buildRow(contrast, difference, reach, metric) {
   const digits = difference && chooseDigits([difference.mean, difference.low, difference.high], metric.digits);
   return h("tr", {},
     h("th", { scope: "row" }, contrast.variant),
+    Object.entries(contrast.point ?? {}).map(([field, value]) =>
+      h("td", { class: "number", "data-label": nameAxis(field) }, formatAxisValue(field, value))),
     h("td", { class: "number" }, difference ? [
       h("b", {}, formatSigned(difference.mean, digits)),
       difference.low === null ? null
@@ -227,21 +238,23 @@ function buildTable(report) {
     h("p", { class: "help sideways" }, "Scroll sideways to see all columns \u2192"),
     h("div", { class: "scroll", role: "group", "aria-labelledby": "variants-title", tabindex: 0 },
       h("table", {},
-        h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "Variant"), h("th", { scope: "col", class: "number" }, "Seeds"),
+        h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "Variant"),
+          getPointHeads(report).map((title) => h("th", { scope: "col", class: "number" }, title)), h("th", { scope: "col", class: "number" }, "Seeds"),
           COLUMNS.map((metric) => h("th", { scope: "col", class: "number" }, formatLabel(metric))))),
         h("tbody", {}, variants.map((variant) => h("tr", {},
           h("th", { scope: "row" }, variant.name, variant.is_baseline ? h("span", { class: "tag" }, "baseline") : null),
+          getPointCells(variant.point).map((text) => h("td", { class: "number" }, text)),
           h("td", { class: "number" }, String(variant.n)),
           COLUMNS.map(({ name, format }) =>
             h("td", { class: "number" }, buildMeanCell(formatMean(variant.metrics[name], format))))))))),
     h("p", { class: "help" }, "Mean \u00b1 half-width of the 95 % confidence interval over seeds (two or more)."),
-    buildSaveButton("save-variants", () => saveCsv("variants.csv", formatVariants(variants))));
+    buildSaveButton("save-variants", () => saveCsv("variants.csv", formatVariants(variants, getPointHeads(report)))));
 }
 
-function formatVariants(variants) {
-  const lines = [["variant", "seeds", ...COLUMNS.map(formatLabel).flatMap((label) => [label, `${label}, \u00b1`])]];
-  for (const { name, n, metrics } of variants) {
-    lines.push([name, String(n), ...COLUMNS.flatMap((column) => formatMean(metrics[column.name], column.format))]);
+function formatVariants(variants, heads) {
+  const lines = [["variant", ...heads, "seeds", ...COLUMNS.map(formatLabel).flatMap((label) => [label, `${label}, \u00b1`])]];
+  for (const { name, point, n, metrics } of variants) {
+    lines.push([name, ...getPointCells(point), String(n), ...COLUMNS.flatMap((column) => formatMean(metrics[column.name], column.format))]);
   }
   return lines;
 }

@@ -138,3 +138,23 @@ def test_groups_keep_the_order_of_their_newest() -> None:
 def test_a_jobs_summary_counts_labels_that_stay_right_by_chance() -> None:
     spec = job_spec(dataset={"label_noise": 0.4}).model_dump(mode="json")
     assert ("Training labels", "40.00 % drawn at random, 36.00 % wrong") in summarize(spec)
+
+
+def test_rows_are_grouped_by_the_points_of_axes_in_their_order() -> None:
+    points = ['{"/dataset/train_samples": 250}', '{"/dataset/train_samples": 1000}']
+    runs = [
+        make_run(variant, point=point, reused=point == points[0])
+        for variant in ("none", "l2")
+        for point in points
+    ]
+    table = build_run_table(runs, ["none", "l2"], baseline="none", points=points)
+    assert [(group.title, [row.name for row in group.rows]) for group in table.groups] == [
+        ("train samples 250", ["none", "l2"]),
+        ("train samples 1000", ["none", "l2"]),
+    ]
+    cell = table.rows[0].cells[0]
+    assert cell is not None
+    assert cell.title.startswith("none, train samples 250, seed 0: test accuracy 90.00 %")
+    assert cell.reused
+    (group,) = build_run_table(runs, ["none", "l2"], baseline="none", points=points[1:]).groups
+    assert group.title == "train samples 1000"
