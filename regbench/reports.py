@@ -184,6 +184,7 @@ class BiasVariance(Resource):
     items: list[dict[str, Any]] | None
     differences: list[dict[str, Any]]
     trends: list[dict[str, Any]]
+    answers: list[str]
     reason: str | None
     intervals: str | None
     headline: str | None

@@ -21,7 +21,8 @@ from models.test_predictions import TestPredictions, read_test_predictions
 
 _OVER_SEEDS = (
     "95 % t intervals over {seeds} seeds, each with {sources}, for these test images, each interval for "
-    "itself; seeds with a run that is missing are left out."
+    "itself: unlike verdicts they are not corrected for their number. Seeds with a run "
+    "that is missing are left out."
 )
 _OVER_IMAGES = (
     "95 % intervals over the test images alone, for these parts: one seed does not show how parts vary."
@@ -80,7 +81,10 @@ def build_report(
         intervals=_describe_intervals({one.item.seeds for one in decomposed.values()}, crossed=crossed),
         headline=None,
     )
-    answers = build_answers(report, axes, compared_with)
+    # What was measured on other test images cannot have a lower loss than the baseline.
+    labels = next((one.labels for one in decomposed.values() if one.item.variant == compared_with), None)
+    comparable = [one.item for one in decomposed.values() if _has_labels(one, labels)]
+    answers = build_answers(report, comparable, axes, compared_with)
     return report.model_copy(update={"answers": answers, "headline": " ".join(answers) or None})
 
 
@@ -144,12 +148,14 @@ def _decompose(
     )
 
 
+def _has_labels(one: _Decomposed, labels: NDArray[np.int32] | None) -> bool:
+    return one.labels is not None and labels is not None and np.array_equal(one.labels, labels)
+
+
 def _subtract(one: _Decomposed, other: _Decomposed) -> BiasVarianceDifference | None:
     """`one` minus `other`, image by image; None without a seed in common, or on other test images."""
     seeds = sorted(one.losses.keys() & other.losses.keys())
-    if not seeds or one.labels is None or other.labels is None:
-        return None
-    if not np.array_equal(one.labels, other.labels):
+    if not seeds or not _has_labels(one, other.labels):
         return None
     pairs = [zip(one.losses[seed], other.losses[seed], strict=True) for seed in seeds]
     return BiasVarianceDifference(

@@ -24,9 +24,17 @@ _MAX_SENTENCES = 3
 """Of more variants the headline names two."""
 
 
-def build_answers(report: BiasVarianceReport, axes: Sequence[AxisUsed], baseline: str) -> list[str]:
-    """In a sentence each what variants change, what the axis changes, and where the loss is lowest."""
-    measured = [item for item in report.items or () if item.cross_entropy]
+def build_answers(
+    report: BiasVarianceReport,
+    comparable: Sequence[BiasVarianceItem],
+    axes: Sequence[AxisUsed],
+    baseline: str,
+) -> list[str]:
+    """In a sentence each what variants change, what the axis changes, and where the loss is lowest.
+
+    `comparable` are the items that were measured on the same test images.
+    """
+    measured = [item for item in comparable if item.cross_entropy]
     if len(measured) < 2:
         return []
     sentences = [_describe_difference(one) for one in _select_differences(report, axes)]
@@ -114,6 +122,19 @@ def list_notes(report: BiasVarianceReport) -> list[str]:
         for reason in reasons
         if reason
     ]
+    names = {_format_name(one.variant, one.point) for one in report.differences}
+    baseline = {one.baseline for one in report.differences}
+    apart = [
+        name
+        for item in report.items or ()
+        if item.cross_entropy and item.variant not in baseline
+        if (name := _format_name(item.variant, item.point)) not in names
+    ]
+    if baseline and apart:
+        missing.append(
+            f"Without a difference from the baseline, with which it shares no complete seed or not the test "
+            f"images: {', '.join(apart)}."
+        )
     return [EXPLANATION, *([report.intervals] if report.intervals else []), *missing]
 
 

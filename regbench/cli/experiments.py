@@ -84,9 +84,9 @@ def _submit(document: Document, *, watch: bool, dry_run: bool, url: str | None, 
     code = watch_until_finished(url, [created.id]) if watch else 0
     if watch:
         with connect(url) as client:
-            headlines = client.experiment(created.id).headline, client.bias_variance(created.id).headline
-        for headline in filter(None, headlines):
-            echo_message(to_one_line(headline))
+            sentences = [client.experiment(created.id).headline, *client.bias_variance(created.id).answers]
+        for sentence in filter(None, sentences):
+            echo_message(to_one_line(sentence))
     echo_message(f"Report: regbench report {created.id}")
     echo_message(f"Page:   {client.base_url}/experiments/{created.id}")
     raise typer.Exit(code)
@@ -232,8 +232,8 @@ def show_bias_variance(experiment_id: ExperimentId, url: Url = None, as_json: As
             *cells,
         )
     Console().print(table)
-    for sentence in filter(None, (answer.headline, answer.intervals)):
-        typer.echo(sentence)
+    for sentence in filter(None, (*answer.answers, answer.intervals)):
+        typer.echo(to_one_line(sentence))
 
 
 @experiment.command()

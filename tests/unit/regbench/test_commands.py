@@ -77,6 +77,7 @@ BIAS_VARIANCE = {
     ],
     "differences": [],
     "trends": [],
+    "answers": ["The loss is lowest with [red]."],
     "reason": None,
     "intervals": "over images",
     "headline": "The loss is lowest with [red].",
@@ -432,7 +433,14 @@ def test_bias_and_variance_are_a_table_and_a_sentence(full: Service) -> None:
     assert "[red], hidden units 2" in result.stdout
     assert "0.5000" in result.stdout
     assert "The loss is lowest with [red]." in result.stdout
-    empty = {"items": None, "differences": [], "trends": [], "intervals": None, "headline": None}
+    empty = {
+        "items": None,
+        "differences": [],
+        "trends": [],
+        "answers": [],
+        "intervals": None,
+        "headline": None,
+    }
     nothing = empty | {"reason": "no parts"}
     full.answer("GET /v1/experiments/exp_1/bias-variance", (200, nothing))
     result = run(full, "experiment", "bias-variance", "exp_1")

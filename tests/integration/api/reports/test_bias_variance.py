@@ -7,12 +7,14 @@ import httpx
 import numpy as np
 import pytest
 from scipy.special import log_softmax
+from sqlalchemy import update
 
 from models.artifacts import ArtifactStore
 from models.bias_variance import decompose
 from models.settings import Settings
 from models.statistics import compute_mean_interval
 from models.store.database import Database
+from models.store.tables import Result
 from models.test_predictions import TestPredictions
 from tests.factories import finish_job, result_record
 from tests.integration.api.experiments.test_routes import DOCUMENT, create
@@ -99,3 +101,28 @@ def test_what_is_missing_is_null_with_the_reason(
     unfinished = next(item for item in report["items"] if not item["seeds"])
     assert (unfinished["cross_entropy"], "no seed has finished" in unfinished["reason"]) == (None, True)
     assert "for these parts" in report["intervals"]
+    # One variant alone cannot be compared with anything.
+    assert (report["answers"], report["headline"], report["differences"]) == ([], None, [])
+
+
+def test_other_test_images_are_not_compared(
+    client: httpx.Client, database: Database, database_settings: Settings
+) -> None:
+    experiment = create(client, DOCUMENT | {"seeds": [1], "parts": 2})["id"]
+    finish_with_predictions(client, database, database_settings, experiment)
+    names = [variant["name"] for variant in DOCUMENT["variants"]]
+    items = client.get("/v1/jobs", params={"experiment": experiment, "limit": 100}).json()["items"]
+    store = ArtifactStore(database_settings)
+    for job in items:
+        if job["variant"] == names[1]:
+            logs = np.log(np.float32([[0.98, 0.01, 0.01]] * 5))
+            path = f"jobs/{job['id']}/1/test_predictions.npz"
+            digest = store.put(path, TestPredictions(logs, np.zeros(5, np.int32)).to_bytes())
+            with database.write() as session:
+                session.execute(
+                    update(Result).where(Result.job_id == job["id"]).values(predictions_sha256=digest)
+                )
+    report = client.get(f"/v1/experiments/{experiment}/bias-variance").json()
+    assert report["items"][1]["cross_entropy"]["mean_loss"]["value"] < 0.1
+    assert names[1] not in [one["variant"] for one in report["differences"]]
+    assert f"lowest with {names[1]}" not in (report["headline"] or "")
