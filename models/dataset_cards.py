@@ -42,6 +42,8 @@ class DatasetCard:
     """Of the four uncompressed IDX files that the arrays make up, in the order of IDX_FILES."""
     classes: int = 10
     """Labels are 0 to classes - 1."""
+    class_names: tuple[str, ...] = ()
+    """Of each label; empty where they are called as they are numbered."""
     packaged: bool = False
     """Whether a Python package that workers depend on contains it."""
     folders: tuple[str, ...] = ()
@@ -109,6 +111,10 @@ _CARDS = (
         train_examples=60_000,
         test_examples=10_000,
         sha256=_FASHION_SHA256,
+        class_names=(
+            *("T-shirt", "Trouser", "Pullover", "Dress", "Coat"),
+            *("Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
+        ),
         folders=("fashion_mnist", "fashion-mnist", "FashionMNIST/raw"),
         # Keras's, and that of Debian's package dataset-fashion-mnist.
         shared_folders=("fashion-mnist", "/usr/share/datasets/fashion-mnist"),

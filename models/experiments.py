@@ -18,7 +18,7 @@ from pydantic_core import PydanticCustomError
 
 from models.axes import Axes, apply_point, find_axis_errors, list_points
 from models.confounders import find_confounders
-from models.dataset_spec import Seed
+from models.dataset_spec import DatasetSpec, Seed
 from models.documents import Document, merge_patch
 from models.identifiers import ID_PATTERN
 from models.metrics import METRICS
@@ -379,10 +379,10 @@ class ExperimentSpec(BaseModel):
         ]
 
 
-def find_dataset_names(document: Document) -> set[str]:
+def find_datasets(document: Document) -> list[DatasetSpec]:
     """The datasets that an experiment's variants are trained on."""
-    documents = (merge_patch(document["base"], variant["changes"]) for variant in document["variants"])
-    return {variant["dataset"]["name"] for variant in documents}
+    documents = [merge_patch(document["base"], variant["changes"]) for variant in document["variants"]]
+    return [DatasetSpec.model_validate(variant["dataset"]) for variant in documents]
 
 
 def _repeats(values: Sequence[object]) -> bool:

@@ -362,6 +362,12 @@ class Predictions(Resource):
 
     job_id: str
     predictions: list[Prediction]
+    class_names: list[str] | None = None
+    """Of each label; None where classes are called by their numbers."""
+
+    def get_class_name(self, label: int) -> str:
+        """What the class with this label is called."""
+        return self.class_names[label] if self.class_names else str(label)
 
 
 class TestImage(Resource):

@@ -22,7 +22,7 @@ from models.axes import list_points
 from models.dataset_cards import DATASETS
 from models.datasets import is_available
 from models.documents import merge_patch
-from models.experiments import find_dataset_names
+from models.experiments import find_datasets
 from models.follow_ups import choose_fresh_seeds
 from models.formatting import format_duration
 from models.metrics import REPORTED
@@ -36,7 +36,7 @@ from models.store.datasets import find_uploaded_names
 from models.store.experiment_runs import RunSummary, get_run_summaries
 from models.store.experiment_search import ExperimentFilter, find_experiments
 from models.store.frozen_reports import find_reports
-from models.store.report_data import count_judged_models
+from models.store.report_data import load_dataset_uses
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
 
@@ -90,7 +90,7 @@ def show_experiment(
         row = store.get_experiment(session, experiment_id)
         (experiment,) = experiment_serializers.get_serializer(request).serialize(session, [row])
         runs = get_run_summaries(session, experiment_id)
-        judged = count_judged_models(session, find_dataset_names(experiment.spec))
+        judged = load_dataset_uses(session, row.owner, find_datasets(row.document))
         frozen = find_reports(session, experiment_id)
         related = store.get_experiment_names(session, [experiment.confirms or "", *experiment.follow_ups])
     names = [variant["name"] for variant in experiment.spec["variants"]]

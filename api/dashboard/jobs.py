@@ -25,7 +25,7 @@ from models.metrics import METRICS
 from models.spec import STORED, JobSpec
 from models.states import JobState
 from models.store import jobs as store
-from models.store.datasets import find_uploaded_names
+from models.store.datasets import find_class_names, find_uploaded_names
 from models.store.experiment_runs import find_variants
 from models.store.job_search import find_jobs, get_cursor
 from models.store.queue_positions import get_queue_positions
@@ -75,11 +75,13 @@ def show_job(
         events = store.get_events(session, job_id)
         variants = find_variants(session, job_id)
         job = job_serializers.serialize_job_details(row, position)
+        class_names = find_class_names(session, row.owner, DatasetSpec.model_validate(row.spec["dataset"]))
         is_linear = job.spec["model"] == job.spec["model"] | {"family": "mlp", "hidden_units": []}
         diagnostics = row.result.diagnostics if row.result and is_linear else None
     return render(
         "job.html.jinja",
         job=job,
+        class_names=class_names,
         class_images=render_class_images(diagnostics) if diagnostics else [],
         progress=format_progress(job),
         events=events,

@@ -21,11 +21,13 @@ from api.http.problems import Problem, format_json_pointer
 from api.http.routing import StrictQueryRoute
 from api.predictions import schemas
 from models import predictions
+from models.dataset_spec import DatasetSpec
 from models.errors import FieldError, InvalidSpec, PredictorUnavailable
 from models.predictions import MOST_IMAGES, MOST_JOBS, Choice, Probabilities
 from models.settings import Settings
 from models.spec import SIDE
 from models.store.database import Database
+from models.store.datasets import find_class_names
 from models.store.jobs import get_jobs, get_result
 
 if TYPE_CHECKING:
@@ -181,10 +183,9 @@ async def predict_images(
     include: Include = None,
 ) -> schemas.Predictions:
     """What a succeeded job's model makes of images: JSON, one PNG or JPEG file, or a form of such files."""
-    [probabilities] = await _predict(request, database, settings, [job_id], images.pixels)
+    [prediction] = await _predict(request, database, settings, [job_id], images)
     return schemas.Predictions(
-        job_id=job_id,
-        predictions=_build_predictions(probabilities, images.warnings),
+        **vars(prediction),
         images=_encode_images(images.pixels, include),
     )
 
@@ -201,27 +202,30 @@ async def predict_with_models(
 ) -> schemas.PredictionsByJob:
     """What several jobs' models make of the same images, in the order of the jobs."""
     job_ids = [parse_id("job", item) for item in dict.fromkeys(job)]
-    by_job = await _predict(request, database, settings, job_ids, images.pixels)
-    return schemas.PredictionsByJob(
-        items=[
-            schemas.JobPredictions(
-                job_id=job_id, predictions=_build_predictions(probabilities, images.warnings)
-            )
-            for job_id, probabilities in zip(job_ids, by_job, strict=True)
-        ],
-        images=_encode_images(images.pixels, include),
-    )
+    items = await _predict(request, database, settings, job_ids, images)
+    return schemas.PredictionsByJob(items=items, images=_encode_images(images.pixels, include))
 
 
 async def _predict(
-    request: Request, database: Database, settings: Settings, job_ids: Sequence[str], images: "Grey"
-) -> list[Probabilities]:
-    def ask() -> list[Probabilities]:
+    request: Request, database: Database, settings: Settings, job_ids: Sequence[str], images: Images
+) -> list[schemas.JobPredictions]:
+    def ask() -> list[schemas.JobPredictions]:
+        class_names = []
         with database.read() as session:
             for job in get_jobs(session, job_ids):
                 get_result(job)
+                dataset = DatasetSpec.model_validate(job.spec["dataset"])
+                class_names.append(find_class_names(session, job.owner, dataset))
         # As worker/predictor.py reads them.
-        return predictions.predict(settings, job_ids, images.astype("<f4").tobytes())
+        by_job = predictions.predict(settings, job_ids, images.pixels.astype("<f4").tobytes())
+        return [
+            schemas.JobPredictions(
+                job_id=job_id,
+                predictions=_build_predictions(probabilities, images.warnings),
+                class_names=names,
+            )
+            for job_id, probabilities, names in zip(job_ids, by_job, class_names, strict=True)
+        ]
 
     limits: Limits = request.app.state.limits
     if limits.waiting.available_tokens < 1:

@@ -19,6 +19,9 @@ class JobPredictions(ResponseModel):
 
     job_id: str
     predictions: list[Prediction]
+    class_names: list[str] | None = Field(
+        None, description="Of each label; null where classes are called by their numbers"
+    )
 
 
 class Predictions(JobPredictions):

@@ -40,7 +40,7 @@ from models.run_key import parse_part
 from models.selection import VariantMeans
 from models.states import JobState
 from models.statistics import estimate
-from models.store.report_data import EpochSummary, Spread
+from models.store.report_data import DatasetUse, EpochSummary, Spread
 from models.store.tables import Job, Result
 
 Summaries = Mapping[str, Sequence[EpochSummary]]
@@ -69,8 +69,8 @@ class JobGroups:
     confirms: str | None = None
     """The experiment that this one follows up."""
     follow_ups: Sequence[str] = ()
-    judged: Mapping[str, int] = field(default_factory=dict)
-    """How many models were measured on the test images of each dataset so far, where that is known."""
+    datasets: Mapping[str, DatasetUse] = field(default_factory=dict)
+    """What is known of the datasets besides their sizes, by name."""
     stopping_rule: str | None = None
     """What a reader should know of a rule by which variants may have different numbers of seeds."""
     baselines: Mapping[str, str] = field(default_factory=dict)
@@ -210,7 +210,8 @@ def compare(
                 ),
                 classes=dataset.classes,
                 test_examples=dataset.card.test_examples,
-                judged_models=subject.judged.get(name),
+                judged_models=subject.datasets[name].judged_models if name in subject.datasets else None,
+                class_names=subject.datasets[name].class_names if name in subject.datasets else None,
             )
             for name, dataset in find_datasets(everything).items()
         ],
@@ -224,7 +225,7 @@ def compare(
                 deleted=subject.expected - len(everything),
                 repeated=sum(len(jobs) for jobs in subject.variants.values()) - len(everything),
                 follow_ups=subject.follow_ups,
-                judged=subject.judged,
+                judged={name: use.judged_models for name, use in subject.datasets.items()},
             ),
             *describe_variance_components(components),
         ],

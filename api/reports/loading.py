@@ -1,10 +1,10 @@
 """A report that was requested: read from the database, compared and rendered, each only where it must be."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fastapi import Request, Response
 from sqlalchemy.orm import Session
@@ -15,8 +15,9 @@ from api.reports.cache import ReportCache, ReportSource, build_source
 from api.reports.mistake_schemas import VariantMistakes
 from api.reports.schemas import Comparison
 from models.artifacts import ArtifactStore
+from models.dataset_spec import DatasetSpec
 from models.errors import FieldError, InvalidSpec
-from models.experiments import ExperimentSpec, find_dataset_names
+from models.experiments import ExperimentSpec, find_datasets
 from models.settings import Settings
 from models.spec import STORED
 from models.states import JobState
@@ -25,8 +26,9 @@ from models.store.experiment_runs import find_jobs_with_split_per_seed, get_runs
 from models.store.experiments import find_follow_ups, get_experiment
 from models.store.jobs import get_jobs
 from models.store.report_data import (
-    count_judged_models,
+    DatasetUse,
     get_run_versions,
+    load_dataset_uses,
     load_deferred,
     load_exact_summaries,
     load_summaries,
@@ -48,8 +50,7 @@ class RequestedReport:
     request: Request
     source: ReportSource
     read_subject: "Callable[[Session], JobGroups]"
-    judged: Mapping[str, int]
-    """How many models were measured on the test images of each of its datasets."""
+    datasets: Mapping[str, DatasetUse]
     build_bias_variance: Callable[[], BiasVarianceReport | None] = lambda: None
     """Of an experiment the decompositions, from the files of its runs."""
     load_mistakes: Callable[[int], list[VariantMistakes]] = lambda limit: []
@@ -75,7 +76,7 @@ class RequestedReport:
     def _compare(self) -> Comparison:
         # All that the comparison reads, so that it holds no connection while it computes.
         with self.database.read() as session:
-            subject = replace(self.read_subject(session), judged=self.judged)
+            subject = replace(self.read_subject(session), datasets=self.datasets)
             compute = load_comparison(session, subject, load_summaries)
         comparison = compute(datetime.now(UTC))
         decomposed = self.build_bias_variance() if comparison.finished else None
@@ -150,10 +151,10 @@ def find_experiment_report(
         if baseline is not None and baseline not in names:
             raise InvalidSpec([FieldError("?baseline", f"no such variant; choose one of {', '.join(names)}")])
         follow_ups = find_follow_ups(session, [experiment_id])[experiment_id]
-        judged = count_judged_models(session, find_dataset_names(experiment.document))
+        datasets = load_dataset_uses(session, experiment.owner, find_datasets(experiment.document))
         source = build_source(
             *(experiment.id, experiment.name, experiment.document, experiment.extended, base_url),
-            *(follow_ups, judged, baseline),
+            *(follow_ups, _list_uses(datasets), baseline),
             [version.row for version in versions],
             finished=not experiment.auto_extending and all(version.state.terminal for version in versions),
         )
@@ -189,7 +190,7 @@ def find_experiment_report(
         )
 
     return RequestedReport(
-        database, request, source, read_subject, judged, build_bias_variance, load_mistakes
+        database, request, source, read_subject, datasets, build_bias_variance, load_mistakes
     )
 
 
@@ -212,12 +213,18 @@ def find_jobs_report(job_ids: Sequence[str], database: Database, request: Reques
     with database.read() as session:
         jobs = get_jobs(session, job_ids)
         following = sorted(find_jobs_with_split_per_seed(session, job_ids))
-        judged = count_judged_models(session, {job.dataset for job in jobs})
+        used = [DatasetSpec.model_validate(job.spec["dataset"]) for job in jobs]
+        datasets = load_dataset_uses(session, jobs[0].owner, used)
         rows = [(job.id, job.version) for job in jobs]
         source = build_source(
-            rows, following, base_url, judged, finished=all(JobState(job.state).terminal for job in jobs)
+            *(rows, following, base_url, _list_uses(datasets)),
+            finished=all(JobState(job.state).terminal for job in jobs),
         )
-    return RequestedReport(database, request, source, read_subject, judged)
+    return RequestedReport(database, request, source, read_subject, datasets)
+
+
+def _list_uses(datasets: Mapping[str, DatasetUse]) -> dict[str, Any]:
+    return {name: asdict(use) for name, use in datasets.items()}
 
 
 def _parse_ids(variants: Mapping[str, Sequence[Job]]) -> dict[str, list[str]]:

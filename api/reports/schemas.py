@@ -278,6 +278,7 @@ class DatasetUsed(ResponseModel):
         description="Models measured on its test images so far, in this installation or, with keys of "
         "several owners, of yours; null if unknown",
     )
+    class_names: list[str] | None = Field(None, description="Null where classes are called by their numbers")
 
 
 class Advice(ResponseModel):

@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 
 from models.artifacts import ArtifactStore, get_dataset_file
 from models.dataset_cards import DATASETS, DatasetContent
+from models.dataset_spec import DatasetSpec
 from models.errors import Conflict, DatasetUnavailable, FieldError, InvalidSpec, NotFound
 from models.spec import PIXELS
 from models.states import UNFINISHED
@@ -80,6 +81,18 @@ def find_content(session: Session, owner: str, name: str) -> DatasetContent:
         detail = f"there is no dataset {name}; choose one of {choices}, or upload it"
         raise DatasetUnavailable([FieldError("/dataset/name", detail)])
     return get_content(dataset)
+
+
+def find_class_names(session: Session, owner: str, dataset: DatasetSpec) -> list[str] | None:
+    """The names of a dataset's classes; None where they are called by their numbers, or it was removed."""
+    if dataset.content is None:
+        card = DATASETS.get(dataset.name)
+        return list(card.class_names) or None if card else None
+    uploaded = select(Dataset).where(Dataset.owner == owner, Dataset.digest == dataset.content.digest)
+    # The same images may have several names, and other names of their classes under each.
+    rows = sorted(session.scalars(uploaded), key=lambda row: (row.name != dataset.name, row.name))
+    names = [count["name"] for row in rows[:1] for count in row.summary["counts"]]
+    return None if names == [str(label) for label in range(len(names))] else names
 
 
 def check_name(

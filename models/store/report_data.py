@@ -2,7 +2,7 @@
 
 import math
 import sys
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,9 @@ from sqlalchemy import Integer, case, cast, func, literal_column, select
 from sqlalchemy.orm import Session
 from sqlalchemy.orm.attributes import set_committed_value
 
+from models.dataset_spec import DatasetSpec
 from models.states import JobState
+from models.store.datasets import find_class_names
 from models.store.sql_functions import make_table
 from models.store.tables import Epoch, Job, Result, Run
 
@@ -164,14 +166,28 @@ def load_losses(session: Session, epochs: Mapping[str, int]) -> dict[str, tuple[
     return {job_id: (validation, train) for job_id, validation, train in session.execute(query)}
 
 
-def count_judged_models(session: Session, datasets: Collection[str]) -> dict[str, int]:
-    """How many models were measured on the test images of each dataset, of those that the session may see."""
-    query = (
-        select(Job.dataset, func.count())
-        .where(Job.dataset.in_(datasets), Job.state == JobState.SUCCEEDED)
-        .group_by(Job.dataset)
-    )
-    return dict.fromkeys(sorted(datasets), 0) | dict(session.execute(query).all())
+@dataclass(frozen=True)
+class DatasetUse:
+    """What a report says of a dataset besides its sizes."""
+
+    judged_models: int
+    """How many models were measured on its test images, of those that the session may see."""
+    class_names: list[str] | None
+    """Null where classes are called as they are numbered."""
+
+
+def load_dataset_uses(session: Session, owner: str, datasets: Iterable[DatasetSpec]) -> dict[str, DatasetUse]:
+    """Of each dataset, by name, its test images being told by their digest; uploaded ones are the owner's."""
+    uses: dict[str, DatasetUse] = {}
+    for dataset in sorted(set(datasets), key=lambda dataset: dataset.name):
+        query = select(func.count()).select_from(Job)
+        if dataset.content is None:
+            # Nothing else can have a built-in dataset's name.
+            query = query.where(Job.dataset == dataset.name, Job.state == JobState.SUCCEEDED)
+        else:
+            query = query.join(Result).where(Result.dataset_sha256 == dataset.content.digest)
+        uses[dataset.name] = DatasetUse(session.scalar(query) or 0, find_class_names(session, owner, dataset))
+    return uses
 
 
 def load_deferred(session: Session, results: Iterable[Result], column: str) -> None:

@@ -311,7 +311,10 @@ class Result(Base, _MetricColumns):
     job: Mapped[Job] = relationship(back_populates="result")
 
     # One for each metric that lists can be sorted by.
-    __table_args__ = tuple(Index(None, metric, "job_id") for metric in METRICS)
+    __table_args__ = (
+        *(Index(None, metric, "job_id") for metric in METRICS),
+        Index(None, "dataset_sha256", "job_id"),
+    )
 
 
 class Event(Base):

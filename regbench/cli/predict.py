@@ -162,7 +162,10 @@ def predict(
         for path, prediction in zip(images, response.predictions, strict=True):
             # Text: a file's name is no markup.
             console.print(
-                Text(f"{path.name}: {prediction.label} ({prediction.confidence:.1%})"), soft_wrap=True
+                Text(
+                    f"{path.name}: {response.get_class_name(prediction.label)} ({prediction.confidence:.1%})"
+                ),
+                soft_wrap=True,
             )
             for warning in prediction.warnings:
                 console.print(Text(f"warning: {warning}", "yellow"), soft_wrap=True)
@@ -174,5 +177,7 @@ def predict(
                     if console.encoding.startswith("utf")
                     else Text("#" * round(_BAR_WIDTH * probability))
                 )
-                table.add_row(Text(str(label), style), bar, Text(f"{probability:6.1%}", style))
+                table.add_row(
+                    Text(response.get_class_name(label), style), bar, Text(f"{probability:6.1%}", style)
+                )
             console.print(table)

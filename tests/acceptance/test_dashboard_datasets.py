@@ -23,6 +23,8 @@ def test_a_dataset_is_shown_before_it_is_stored_and_trained_on(
     page.get_by_label("Name", exact=True).fill("letters")
     page.get_by_label("Files", exact=True).set_input_files(sorted(tmp_path.glob("*.npz")))
     expect(page.get_by_role("button", name="Store the dataset")).to_be_disabled()
+    page.get_by_text("More", exact=True).click()
+    page.get_by_label("Class names", exact=True).fill("cat, dog, eel")
     page.get_by_role("button", name="Show what is read").click()
     expect(page.locator("#images li")).to_have_count(64, timeout=TIMEOUT_MS)
     expect(page.locator("#sizes")).to_have_text("3 classes, 200 training images, 40 test images")
@@ -37,7 +39,16 @@ def test_a_dataset_is_shown_before_it_is_stored_and_trained_on(
     job = client.submit(spec).wait(timeout=DEADLINE_SECONDS)
     assert str(job.state) == "succeeded"
     page.goto(f"/jobs/{job.id}")
-    expect(page.locator(".confusion tbody tr")).to_have_count(3)
+    expect(page.locator(".confusion tbody th")).to_have_text(["cat", "dog", "eel"])
+    prediction = {"label": 1, "confidence": 0.8, "probabilities": [0.1, 0.8, 0.1], "warnings": []}
+    item = {"job_id": job.id, "predictions": [prediction], "class_names": ["cat", "dog", "eel"]}
+    images = [[[0] * 28] * 28]
+    # In place of the predictor, which may still be importing TensorFlow.
+    page.route("**/v1/predict?*", lambda route: route.fulfill(json={"items": [item], "images": images}))
+    page.goto(f"/try?left={job.id}&right={job.id}")
+    page.locator("#pad").press("1")
+    expect(page.locator(".bars").first.locator(".label")).to_have_text(["cat", "dog", "eel"])
+    expect(page.locator("#agreement")).to_have_text("Both predict dog with equal confidence.")
     page.goto("/new/dataset")
     page.on("dialog", lambda dialog: dialog.accept())
     page.get_by_role("button", name="Remove letters").click()

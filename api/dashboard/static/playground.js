@@ -137,7 +137,10 @@ async function predict() {
     const response = await requestJson(`/v1/predict?${query}`, { method: "POST", body });
     showError("");
     if (blank) return;
-    const predictions = models.map((id) => response.items.find((item) => item.job_id === id).predictions[0]);
+    const predictions = models.map((id) => {
+      const { predictions: [prediction], class_names: names } = response.items.find((item) => item.job_id === id);
+      return { ...prediction, names: prediction.probabilities.map((_, label) => names?.[label] ?? String(label)) };
+    });
     sides.forEach((side, index) => show(side, predictions[index]));
     compare(predictions);
     showPreprocessed(response.images[0]);
@@ -159,22 +162,19 @@ function clearPredictions() {
 
 const percent = (fraction) => (fraction > 0.9999 ? "over 99.99 %" : `${(100 * fraction).toFixed(fraction > 0.99 ? 2 : 1)} %`);
 
-function show(side, { label, confidence, probabilities, warnings }) {
-  side.querySelector(".digit").textContent = label;
+function show(side, { label, confidence, probabilities, warnings, names }) {
+  side.querySelector(".digit").textContent = names[label];
   side.querySelector(".confidence").textContent = `with a confidence of ${percent(confidence)}`;
   showWarnings(side, warnings);
-  fitBars(side.querySelector(".bars"), probabilities.length);
+  fitBars(side.querySelector(".bars"), names);
   side.querySelectorAll(".bars li").forEach((bar, index) => setBar(bar, probabilities[index], index === label));
 }
 
 // A bar for each class of the model's dataset.
-function fitBars(bars, classes) {
-  while (bars.children.length > classes) bars.lastElementChild.remove();
-  while (bars.children.length < classes) {
-    const bar = bars.firstElementChild.cloneNode(true);
-    bar.querySelector(".label").textContent = bars.children.length;
-    bars.append(bar);
-  }
+function fitBars(bars, names) {
+  while (bars.children.length > names.length) bars.lastElementChild.remove();
+  while (bars.children.length < names.length) bars.append(bars.firstElementChild.cloneNode(true));
+  names.forEach((name, label) => { bars.children[label].querySelector(".label").textContent = name; });
 }
 
 function showWarnings(side, warnings) {
@@ -192,13 +192,14 @@ function setBar(bar, fraction, isPredicted) {
 function compare([one, other]) {
   element("agreement").hidden = false;
   const [first, second] = sides.map((side) => side.querySelector("h2").textContent);
-  if (one.label !== other.label)
-    element("agreement").textContent = `They disagree: ${first} predicts ${one.label}, ${second} predicts ${other.label}.`;
+  const [firstName, secondName] = [one, other].map(({ names, label }) => names[label]);
+  if (firstName !== secondName)
+    element("agreement").textContent = `They disagree: ${first} predicts ${firstName}, ${second} predicts ${secondName}.`;
   else {
     const points = 100 * Math.abs(one.confidence - other.confidence);
     const moreConfident = one.confidence > other.confidence ? first : second;
-    element("agreement").textContent = points < 0.05 ? `Both predict ${one.label} with equal confidence.`
-      : `Both predict ${one.label}; ${moreConfident} is more confident by ${points.toFixed(1)} points.`;
+    element("agreement").textContent = points < 0.05 ? `Both predict ${firstName} with equal confidence.`
+      : `Both predict ${firstName}; ${moreConfident} is more confident by ${points.toFixed(1)} points.`;
   }
 }
 

@@ -16,6 +16,7 @@ MAX_PANELS = 8
 # Blue below zero, white at zero, red above.
 _DIVERGING = "RdBu_r"
 _IMAGES_PER_ROW = 8
+_MOST_CHARACTERS = 8
 # More labels at a confusion matrix would overlap.
 _MOST_TICKS = 20
 
@@ -150,6 +151,8 @@ def draw_confusion(comparison: Comparison) -> Figure:
     # Twice the largest change, so that all cells are pale enough for black text.
     darkest = 2 * max(1.0, *(abs(change).max() for change in changes))
     columns = min(2, len(variants))
+    datasets = comparison.datasets
+    class_names = datasets[0].class_names if len(datasets) == 1 else None
     figure, axes = drawing.create_panels(
         [drawing.format_heading(variant.name, columns=columns) for variant in variants],
         3.75 / columns,
@@ -162,8 +165,9 @@ def draw_confusion(comparison: Comparison) -> Figure:
         panel.imshow(change, cmap=_DIVERGING, vmin=-darkest, vmax=darkest, interpolation="none")
         panel.set_anchor("NW")
         ticks = range(0, len(change), 1 + len(change) // _MOST_TICKS)
-        panel.set_xticks(ticks)
-        panel.set_yticks(ticks)
+        labels = [_shorten(class_names[tick]) if class_names else str(tick) for tick in ticks]
+        panel.set_xticks(ticks, labels, rotation=90 if class_names else 0)
+        panel.set_yticks(ticks, labels)
         panel.tick_params(length=0, labelsize=7)
         panel.grid(visible=False)
         panel.spines[:].set_visible(False)
@@ -172,6 +176,11 @@ def draw_confusion(comparison: Comparison) -> Figure:
             value = int(change[row, column].round())
             panel.text(column, row, f"{value:+d}", ha="center", va="center", fontsize=9.0 / columns + 1.5)
     return figure
+
+
+def _shorten(name: str) -> str:
+    """A class's name as a tick's label."""
+    return name if len(name) <= _MOST_CHARACTERS else f"{name[: _MOST_CHARACTERS - 1]}…"
 
 
 def _normalize_per_thousand(variant: VariantReport) -> np.ndarray:

@@ -9,8 +9,12 @@ import pytest
 from fastapi.testclient import TestClient
 
 from models.artifacts import ArtifactStore, get_dataset_file
+from models.dataset_cards import DATASETS
+from models.dataset_spec import DatasetSpec
 from models.settings import Settings
 from models.store.database import Database
+from models.store.datasets import find_class_names
+from models.store.tables import LOCAL_OWNER
 from tests.applications import application
 from tests.integration.api.conftest import over_sqlite
 from tests.unit.api.datasets.forms import FORMS, Files, as_keras, as_kmnist, draw
@@ -59,6 +63,20 @@ def test_an_upload_is_stored_listed_and_shown(client_without_broker: TestClient)
     assert (again.status_code, again.json()) == (201, body)
     other_name = upload(client, as_kmnist(DATA), name="other")
     assert (other_name.status_code, other_name.json()["digest"]) == (201, body["digest"])
+
+
+@over_sqlite
+def test_classes_are_called_by_their_names(client_without_broker: TestClient, database: Database) -> None:
+    content = upload(client_without_broker, options={"class_names": ["cat", "dog", "eel"]}).json()
+    assert [count["name"] for count in content["counts"]] == ["cat", "dog", "eel"]
+    spec = submit(client_without_broker).json()["spec"]["dataset"]
+    with database.read() as session:
+        for dataset, names in (
+            (DatasetSpec.model_validate(spec), ["cat", "dog", "eel"]),
+            (DatasetSpec(name="mnist"), None),
+            (DatasetSpec(name="fashion_mnist"), list(DATASETS["fashion_mnist"].class_names)),
+        ):
+            assert find_class_names(session, LOCAL_OWNER, dataset) == names
 
 
 @over_sqlite

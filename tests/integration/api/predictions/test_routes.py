@@ -85,6 +85,7 @@ def test_images_as_numbers(client: TestClient, path: str, answers: Answers) -> N
             {"label": 9, "confidence": 0.55, "probabilities": [0.05] * 9 + [0.55], "warnings": []}
         ]
         * 2,
+        "class_names": None,
         "images": None,
     }
     assert seen(answers) == images

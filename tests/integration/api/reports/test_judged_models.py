@@ -2,9 +2,12 @@
 
 import httpx
 
+from models.dataset_cards import DatasetContent
+from models.dataset_spec import DatasetSpec
 from models.states import JobState
 from models.store.database import Database
-from models.store.report_data import count_judged_models
+from models.store.jobs import get_job
+from models.store.report_data import DatasetUse, load_dataset_uses
 from tests.factories import finish_job, finished_job, job_in, job_spec
 from tests.integration.api.experiments.test_routes import DOCUMENT, create, jobs_of
 
@@ -33,4 +36,20 @@ def test_models_of_other_owners_are_not_counted(database: Database) -> None:
     job_in(database, JobState.FAILED)
     for owner, models in (("ada", 2), ("bob", 1), ("eve", 0), (None, 3)):
         with database.for_owner(owner).read() as session:
-            assert count_judged_models(session, ["mnist_5k"]) == {"mnist_5k": models}
+            uses = load_dataset_uses(session, owner or "local", [DatasetSpec(name="mnist_5k")])
+            assert uses == {"mnist_5k": DatasetUse(models, class_names=None)}
+
+
+def test_uploaded_test_images_are_told_by_their_digest_whatever_their_name(database: Database) -> None:
+    contents = {
+        digest: DatasetContent(digest=digest * 64, classes=3, train_examples=200, test_examples=40)
+        for digest in "ab"
+    }
+    specs = [DatasetSpec(name=name, content=contents[digest]) for name, digest in ("xa", "ya", "xb")]
+    for spec in specs:
+        job = finished_job(database, job_spec(dataset=spec.model_dump()))
+        with database.write() as session:
+            get_job(session, job.id).result.dataset_sha256 = spec.content.digest
+    with database.read() as session:
+        for spec, models in zip(specs, (2, 2, 1), strict=True):
+            assert load_dataset_uses(session, "local", [spec])[spec.name].judged_models == models

@@ -8,13 +8,15 @@ import pytest
 from sqlalchemy import Select, event, select, text
 from sqlalchemy.orm import Session
 
+from models.dataset_cards import DatasetContent
+from models.dataset_spec import DatasetSpec
 from models.states import JobState
 from models.store import jobs
 from models.store.database import Database
 from models.store.job_search import Cursor, JobFilter, SortOrder, find_jobs
 from models.store.queue import select_claimable
 from models.store.queue_positions import get_queue_position
-from models.store.report_data import count_judged_models
+from models.store.report_data import load_dataset_uses
 from models.store.tables import Job
 from models.store.turns import find_owners_in_turn
 from tests.factories import finished_job, job_spec
@@ -155,5 +157,13 @@ def test_a_queue_position_is_counted_in_its_index(database: Database) -> None:
 
 
 def test_judged_models_are_counted_in_an_index(database: Database) -> None:
-    plans = _plans(database.for_owner("ada"), lambda session: count_judged_models(session, ["mnist_5k"]))
-    assert "ix_jobs_dataset_state_owner" in plans[0]
+    content = DatasetContent(digest="a" * 64, classes=3, train_examples=200, test_examples=40)
+    for dataset, index in (
+        (DatasetSpec(name="mnist_5k"), "ix_jobs_dataset_state_owner"),
+        (DatasetSpec(name="mine", content=content), "ix_results_dataset_sha256_job_id"),
+    ):
+        plans = _plans(
+            database.for_owner("ada"),
+            lambda session, dataset=dataset: load_dataset_uses(session, "ada", [dataset]),
+        )
+        assert index in plans[0]

@@ -357,3 +357,13 @@ def test_a_map_frames_what_is_called() -> None:
     comparison = comparisons.along_axes(2)
     called = sum(point.call is not None for point in comparison.gains[0].points)
     assert len(CHARTS["gain-map"].draw(comparison).axes[0].patches) == called > 0
+
+
+def test_a_confusion_matrix_names_the_classes() -> None:
+    names = ["T-shirt", *map(str, range(1, 9)), "Ankle boot"]
+    comparison = comparisons.full()
+    dataset = comparison.datasets[0].model_copy(update={"class_names": names})
+    figure = networks.draw_confusion(comparison.model_copy(update={"datasets": [dataset]}))
+    for axis in (figure.axes[0].xaxis, figure.axes[0].yaxis):
+        labels = [label.get_text() for label in axis.get_ticklabels()]
+        assert (labels[0], labels[-1]) == ("T-shirt", "Ankle b…")
