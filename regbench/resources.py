@@ -193,6 +193,7 @@ class ExperimentProgress(Resource):
     fraction: float
     finished: bool
     eta_seconds: float | None
+    reused: int = 0
 
 
 class Experiment(_Acting):

@@ -23,7 +23,7 @@ from regbench.cli.options import (
     write_json,
 )
 from regbench.cli.spec_files import apply_settings, parse_axes, parse_seeds
-from regbench.cli.submit import AxisOptions, DryRun, Seeds, make_set_option, show_cost
+from regbench.cli.submit import AxisOptions, DryRun, Seeds, make_set_option, report_reused, show_cost
 from regbench.cli.watch import watch_until_finished
 
 experiment = typer.Typer(no_args_is_help=True, help="Run, list, show and extend experiments.")
@@ -81,6 +81,7 @@ def _submit(document: Document, *, watch: bool, dry_run: bool, url: str | None, 
         write_json(created)
     else:
         typer.echo(created.id)
+    report_reused([created])
     code = watch_until_finished(url, [created.id]) if watch else 0
     if watch:
         with connect(url) as client:

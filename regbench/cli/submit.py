@@ -1,5 +1,6 @@
 """`regbench submit`."""
 
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import typer
@@ -87,6 +88,7 @@ def submit(
                 specs = [document | {"seed": seed} for seed in parse_seeds(seeds)]
                 created = client.submit_jobs(specs)
         ids = [item.id for item in created]
+        report_reused(created)
         if as_json:
             # A list wherever there may be many, even where there is one.
             is_batch = seeds is not None and not is_experiment(document)
@@ -125,6 +127,14 @@ def show_cost(cost: CostEstimate, *, as_json: bool) -> None:
     typer.echo(f"memory per job         {cost.memory_bytes / 1e6:.0f} MB")
     seconds = cost.estimated_seconds
     typer.echo(f"training time          {'unknown' if seconds is None else f'about {seconds:.0f} s'}")
+
+
+def report_reused(created: Sequence[Job] | Sequence[Experiment]) -> None:
+    """Say how many of an experiment's jobs another one has trained."""
+    for item in created:
+        if isinstance(item, Experiment) and item.progress and item.progress.reused:
+            reused, total = item.progress.reused, item.progress.total
+            echo_message(f"{reused:,} of {total:,} jobs were trained before and are linked.")
 
 
 def _set_seeds(document: Document, seeds: str | None) -> Document:

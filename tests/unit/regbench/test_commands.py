@@ -212,6 +212,11 @@ def test_axes_replace_those_of_an_experiment(full: Service) -> None:
     ]
     run(full, "experiment", "run", "dropout-vs-none", "--no-watch", *axes)
     assert full.requests[1].body["axes"] == full.requests[0].body["axes"]
+    full.answer(
+        "POST /v1/experiments", (202, EXPERIMENT | {"progress": EXPERIMENT["progress"] | {"reused": 1}})
+    )
+    again = run(full, "experiment", "run", "dropout-vs-none", "--no-watch", *axes)
+    assert "1 of 2 jobs were trained before and are linked." in again.stderr
     refused = run(full, "submit", "-", *axes, stdin="{}")
     assert (refused.exit_code, "--axis is for experiments" in refused.stderr) == (4, True)
 
