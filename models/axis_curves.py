@@ -133,9 +133,9 @@ def fit_error_curve(sizes: Array, errors: Array, at: Array, *, anytime: bool) ->
         # Of b its logarithm, for sizes in units of one.
         logs = [_compute_log_slope(one, middle) for one in (free, fit)]
         low, high = _join_ends([free.exponent, fit.exponent], critical)
-        # A curve that may be flat has no exponent.
-        if low > 0 and _join_ends([free.slope], critical)[0] > 0:
-            level_low, level_high = _join_ends([free.level], critical)
+        level_low, level_high = _join_ends([free.level], critical)
+        # A curve that may be flat has no exponent, and one that heads below zero is none of errors.
+        if low > 0 and _join_ends([free.slope], critical)[0] > 0 and level_high > 0:
             a = CurveEstimate(float(fit.level.mean()), max(0.0, level_low), max(0.0, level_high))
             b = CurveEstimate(*np.exp([logs[1].mean(), *_join_ends(logs, critical)]).tolist())
             c = CurveEstimate(float(fit.exponent.mean()), low, high)

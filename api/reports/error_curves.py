@@ -60,7 +60,7 @@ def _build_curve(name: str, reports: Sequence[VariantReport], comparison: Compar
                 *(values.tolist() for values in (at, curve.values, curve.low, curve.high)), strict=True
             )
         ],
-        reason=None if c else "These sizes and seeds do not tell a, b and c apart.",
+        reason=None if c else "These sizes and seeds do not identify a, b and c.",
     )
 
 

@@ -239,11 +239,18 @@ def test_dropout_costs_a_narrow_network_and_pays_in_a_wide_one(service: Service)
     assert study.gains("dropout", "test_accuracy")[0] < -1
 
 
-def test_the_error_falls_with_size_and_regularization_gains_most_with_few_examples(service: Service) -> None:
+def test_the_error_falls_with_size_and_dropout_gains_with_more_updates(service: Service) -> None:
     axes = [{"field": "/dataset/train_samples", "values": [250, 1000, 2000, 4000]}]
     study = service.carry_out("size-path", axes=axes, replicates=3)
     errors = [1 - study.mean(f"none at {size}", "test_accuracy") for size in (250, 1000, 2000, 4000)]
     assert (np.diff(errors) < 0).all()
+    gains = study.gains("dropout", "test_loss")
+    assert gains[-1] > max(0.01, gains[0])
+    assert (
+        max(study.gains("label smoothing", "test_loss"))
+        < 0
+        < study.gains("label smoothing", "test_accuracy")[-1]
+    )
     assert study.report["error_curves"][0]["variant"] == "none"
 
 
