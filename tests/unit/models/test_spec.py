@@ -142,6 +142,11 @@ def test_a_non_finite_number_is_refused(template: str, number: str) -> None:
             "/regularization/gaussian_dropout/rate",
         ),
         ({"model": LINEAR, "regularization": {"dropout": {}}}, "/regularization/dropout/rate"),
+        # Six examples a part have no two of each of ten classes.
+        (
+            {"dataset": {"name": "mnist_5k", "train_samples": 300, "part": {"of": 50, "index": 0}}},
+            "/dataset/part/of",
+        ),
         ({"model": LINEAR, "regularization": {"max_norm": {}}}, "/regularization/max_norm/limit"),
         ({"model": LINEAR, "regularization": {"activity_l1": {}}}, "/regularization/activity_l1/factor"),
         (
