@@ -100,7 +100,11 @@ def list_experiment_charts(experiment_id: ExperimentId, database: DatabaseDep) -
     with database.read() as session:
         document = get_experiment(session, experiment_id).document
     axes = len(document.get("axes", []))
-    is_robust = document["base"].get("evaluation", {}).get("robustness", False)
+    # What these charts show only some experiments ask for.
+    requested = {
+        "robustness": document["base"].get("evaluation", {}).get("robustness", False),
+        "bias-variance": bool(document.get("parts")),
+    }
     here = add_root(f"/v1/experiments/{experiment_id}/charts")
     return ChartList(
         items=[
@@ -113,7 +117,7 @@ def list_experiment_charts(experiment_id: ExperimentId, database: DatabaseDep) -
                 pdf=f"{here}/{name}?format=pdf&width=3.3",
             )
             for name, chart in reports.charts.CHARTS.items()
-            if chart.axes in (0, axes) and (name != "robustness" or is_robust)
+            if chart.axes in (0, axes) and requested.get(name, True)
         ]
     )
 
