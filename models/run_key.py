@@ -65,8 +65,9 @@ def describe_point(point: Mapping[str, Any] | None) -> str:
 
 
 def name_axis(field: str) -> str:
-    """The field of an axis in words: its own name, without what it lies in."""
-    return field.rpartition("/")[2].replace("_", " ")
+    """The field of an axis in words: `train samples`, `optimizer`, and with its technique `l2 factor`."""
+    names = field.removesuffix("/name").split("/")
+    return " ".join(names[-2:] if "regularization" in names else names[-1:]).replace("_", " ")
 
 
 def format_axis_value(field: str, value: Any) -> str:

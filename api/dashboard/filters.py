@@ -62,7 +62,8 @@ def format_title(job: job_schemas.Job | Row[Any]) -> str:
     point = parse_point(job.point) if isinstance(job.point, str) else job.point
     # The names that experiments give have the point as reports have it.
     (place,) = format_place(format_point(point or {}), NO_PART)
-    return title.replace(place, describe_point(point))
+    before, _, after = title.rpartition(place)
+    return f"{before}{describe_point(point)}{after}" if before else title
 
 
 def format_full_title(job: job_schemas.Job | Row[Any]) -> str:

@@ -26,7 +26,7 @@ from models.axis_curves import find_crossing, find_possible_best
 from models.experiments import ExperimentSpec, Regime
 from models.formatting import format_count
 from models.metrics import CONTRASTED, METRICS, Metric
-from models.run_key import parse_point
+from models.run_key import name_axis, parse_point
 from models.selection import VariantMeans
 
 _MOST_NAMES = 3
@@ -47,7 +47,7 @@ def build_axes(spec: ExperimentSpec) -> list[AxisUsed]:
             values, numbers = [values[index] for index in order], [numbers[index] for index in order]
             spans = numbers[0] > 0 and numbers[-1] >= _LOG_FROM * numbers[0]
             scale = "log" if spans else "linear"
-        title = axis.field.rpartition("/")[2].replace("_", " ")
+        title = name_axis(axis.field)
         axes.append(
             AxisUsed.model_validate(
                 {"field": axis.field, "title": title, "values": values, "numbers": numbers, "scale": scale}

@@ -1,6 +1,9 @@
 // Points of an experiment's axes in words, as models/run_key.py has them.
 
-export const nameAxis = (field) => field.split("/").at(-1).replaceAll("_", " ");
+export function nameAxis(field) {
+  const names = field.replace(/\/name$/, "").split("/");
+  return names.slice(names.includes("regularization") ? -2 : -1).join(" ").replaceAll("_", " ");
+}
 
 // Layers are written as 512-512, null as what it stands for.
 export function formatAxisValue(field, value) {

@@ -5,6 +5,7 @@ from typing import Any
 from api.dashboard.jobs import summarize
 from api.dashboard.playground import Model, choose_pair, group_models
 from api.dashboard.run_table import build_run_table
+from models.run_key import describe_point
 from models.states import JobState
 from models.store.experiment_runs import RunSummary
 from tests.factories import job_spec
@@ -158,3 +159,14 @@ def test_rows_are_grouped_by_the_points_of_axes_in_their_order() -> None:
     assert cell.reused
     (group,) = build_run_table(runs, ["none", "l2"], baseline="none", points=points[1:]).groups
     assert group.title == "train samples 1000"
+
+
+def test_a_point_is_named_in_words() -> None:
+    point = {
+        "/dataset/train_samples": None,
+        "/model/hidden_units": [512, 64],
+        "/training/optimizer/name": "sgd",
+        "/regularization/l2/factor": 0.0001,
+    }
+    assert describe_point(point) == "train samples all, hidden units 512-64, optimizer sgd, l2 factor 0.0001"
+    assert describe_point(None) == ""
