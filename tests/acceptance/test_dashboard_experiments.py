@@ -352,11 +352,15 @@ def test_a_report_is_frozen_on_the_experiments_page(page: Page, client: Regbench
     page.goto(f"/experiments/{finished}")
     page.get_by_role("button", name="Freeze the report").click()
     kept = page.locator("#frozen-reports li")
-    expect(kept).to_have_count(1)
+    # Every format is rendered, with all charts.
+    expect(kept).to_have_count(1, timeout=60_000)
     expect(kept).to_contain_text("SHA-256")
     (report,) = client.frozen_reports(finished)
     expect(kept.get_by_role("link")).to_have_attribute("href", f"/v1/reports/{report.digest}?format=html")
     assert b"<html" in client.frozen_report(report.digest, "html")
+    drawn = sum(len(item.images) for item in client.mistakes(finished, limit=8))
+    expect(page.locator("#mistakes figure img")).to_have_count(drawn, timeout=30_000)
+    expect(page.locator("#bundle")).to_have_attribute("href", f"/v1/experiments/{finished}/bundle")
 
 
 def test_two_models_predict_a_drawn_digit(
