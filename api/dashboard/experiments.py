@@ -219,7 +219,7 @@ def format_progress(progress: experiment_schemas.ExperimentProgress) -> str:
         return "finished" if succeeded == progress.total + progress.deleted else f"ended, {text}"
     if progress.eta_seconds is None:
         return text
-    return f"{text}, about {format_duration(progress.eta_seconds)} of training left"
+    return f"{text}, about {format_duration(progress.eta_seconds)} left"
 
 
 def build_actions(experiment: experiment_schemas.Experiment) -> list[Action]:

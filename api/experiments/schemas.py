@@ -22,7 +22,8 @@ class ExperimentProgress(ResponseModel):
     percent: float
     finished: bool = Field(description="Whether every job has ended and no seed will be added")
     eta_seconds: float | None = Field(
-        description="Seconds of training left for a single worker; null until a speed is known"
+        description="Seconds until its last job ends, with the live workers and the other owners' turns; "
+        "null until one of its jobs has finished"
     )
 
 

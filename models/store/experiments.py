@@ -17,6 +17,7 @@ from models.selection import VariantMeans, choose_variant
 from models.states import JobState
 from models.stopping_rules import get_closed, get_common_seeds
 from models.store.experiment_runs import add_runs, find_missing_runs, has_results
+from models.store.remaining_time import Waiting, estimate_remaining
 from models.store.tables import LOCAL_OWNER, Experiment, Job, Result, Run
 from models.store.transitions import get_database_now
 
@@ -31,7 +32,7 @@ class ExperimentProgress:
     fraction: float
     """Of all steps of all jobs; an ended job counts as done."""
     remaining_seconds: float | None
-    """Seconds of training that are left, as if one worker did it; None until a job has shown its pace."""
+    """Seconds until its last job ends (models/store/remaining_time.py); None until that can be estimated."""
     means: tuple[VariantMeans, ...]
     """Of each variant that has a result."""
 
@@ -181,21 +182,30 @@ def get_progress(session: Session, experiment_ids: Sequence[str]) -> dict[str, E
     variants: dict[str, list[Any]] = {experiment_id: [] for experiment_id in experiment_ids}
     for row in session.execute(_MEANS, ids):
         variants[row.experiment_id].append(row)
+    unfinished = {
+        experiment_id: [row for row in states if not JobState(row.state).terminal]
+        for experiment_id, states in rows.items()
+    }
+    waiting = {
+        experiment_id: Waiting(
+            running_seconds=max((row.eta or 0.0 for row in states), default=0.0),
+            queued=sum(row.jobs for row in states if row.state == JobState.QUEUED),
+            others=sum(row.jobs - row.with_eta for row in states if row.state != JobState.QUEUED),
+            new_variants=max(row.variants for row in rows[experiment_id]) - len(variants[experiment_id]),
+        )
+        for experiment_id, states in unfinished.items()
+        if states
+    }
+    remaining = estimate_remaining(session, waiting)
     progress = {}
     for experiment_id, states in rows.items():
         total = sum(row.jobs for row in states)
-        unfinished = [row for row in states if not JobState(row.state).terminal]
-        done = total - sum(row.jobs - row.fraction for row in unfinished)
-        remaining: float | None = sum(row.eta or 0.0 for row in unfinished)
-        if without_eta := sum(row.jobs - row.with_eta for row in unfinished):
-            trained = sum(row.seeds for row in variants[experiment_id])
-            seconds = sum(row.seconds for row in variants[experiment_id])
-            remaining = remaining + without_eta * seconds / trained if trained else None
+        done = total - sum(row.jobs - row.fraction for row in unfinished[experiment_id])
         progress[experiment_id] = ExperimentProgress(
             counts={JobState(row.state): row.jobs for row in states},
             reused=sum(row.reused for row in states),
             fraction=done / total if total else 0.0,
-            remaining_seconds=remaining,
+            remaining_seconds=remaining.get(experiment_id, 0.0),
             means=_build_means(variants[experiment_id]),
         )
     return progress
@@ -277,8 +287,9 @@ _COUNTS = (
         func.count().label("jobs"),
         func.sum(cast(Run.reused, Integer)).label("reused"),
         func.sum(Job.fraction).label("fraction"),
-        func.sum(Job.eta_seconds).label("eta"),
+        func.max(Job.eta_seconds).label("eta"),
         func.count(Job.eta_seconds).label("with_eta"),
+        func.count(Run.variant.distinct()).label("variants"),
     )
     .join(Job, Job.id == Run.job_id)
     .where(_REQUESTED)
@@ -293,7 +304,6 @@ _MEANS = (
         func.count(_METRICS.validation_loss).label("validated"),
         func.avg(_METRICS.validation_loss).label("validation_loss"),
         func.avg(_METRICS.test_accuracy).label("test_accuracy"),
-        func.sum(_METRICS.training_seconds + _METRICS.compile_seconds).label("seconds"),
     )
     .join(Result, Result.job_id == Run.job_id)
     .where(_REQUESTED)

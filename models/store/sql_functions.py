@@ -67,6 +67,26 @@ def _now_sqlite(element: DatabaseNow, compiler: SQLCompiler, **kw: Any) -> str:
     return f"strftime('%Y-%m-%d %H:%M:%f000', 'now', {offset})"
 
 
+class SecondsBetween(FunctionElement[float]):
+    """Seconds from the first moment to the second."""
+
+    name = "seconds_between"
+    inherit_cache = True
+    type = Float()
+
+
+@compiles(SecondsBetween, "postgresql")
+def _seconds_postgresql(element: SecondsBetween, compiler: SQLCompiler, **kw: Any) -> str:
+    first, second = (compiler.process(clause, **kw) for clause in element.clauses)
+    return f"CAST(extract(epoch FROM {second} - {first}) AS DOUBLE PRECISION)"
+
+
+@compiles(SecondsBetween, "sqlite")
+def _seconds_sqlite(element: SecondsBetween, compiler: SQLCompiler, **kw: Any) -> str:
+    first, second = (compiler.process(clause, **kw) for clause in element.clauses)
+    return f"((julianday({second}) - julianday({first})) * 86400.0)"
+
+
 class JsonEntries(FunctionElement[Any]):
     """The pairs (key, value) of a JSON object of texts, as rows.
 

@@ -72,7 +72,7 @@ def test_progress_counts_and_validation_chooses(client: httpx.Client, database: 
     current = client.get(experiment["links"]["self"]).json()
     assert current["progress"]["counts"] == experiment["progress"]["counts"] | {"queued": 2, "succeeded": 2}
     assert (current["progress"]["percent"], current["progress"]["finished"]) == (50.0, False)
-    assert current["progress"]["eta_seconds"] == pytest.approx(2 * 5.5)
+    assert current["progress"]["eta_seconds"] == pytest.approx(2 * 4.5)
     assert current["best"] is None
     for job in jobs[2:]:
         finish_job(database, job["id"], result=records[job["variant"]])
