@@ -70,46 +70,46 @@ def _draw_signs(images: Floats, random: Random) -> Floats:
     return random.choice(np.array([-1, 1], np.float32), len(images))
 
 
-def _shift(images: Floats, strength: float, random: Random) -> Floats:
+def shift(images: Floats, strength: float, random: Random) -> Floats:
     """By up to 5 pixels in any direction."""
     angles = random.uniform(0, 2 * np.pi, len(images))
     offsets = 5 * strength * np.stack([np.sin(angles), np.cos(angles)], axis=-1)
     return _transform(images, np.tile(np.eye(2, dtype=np.float32), (len(images), 1, 1)), offsets)
 
 
-def _rotate(images: Floats, strength: float, random: Random) -> Floats:
+def rotate(images: Floats, strength: float, random: Random) -> Floats:
     """By up to 50 degrees to either side."""
     angles = np.deg2rad(50 * strength) * _draw_signs(images, random)
     cosines, sines = np.cos(angles), np.sin(angles)
     return _transform(images, np.moveaxis(np.array([[cosines, -sines], [sines, cosines]]), -1, 0))
 
 
-def _scale(images: Floats, strength: float, random: Random) -> Floats:
+def scale(images: Floats, strength: float, random: Random) -> Floats:
     """Down to half of its size."""
     return _transform(images, np.tile(np.eye(2) / (1 - strength / 2), (len(images), 1, 1)))
 
 
-def _shear(images: Floats, strength: float, random: Random) -> Floats:
+def shear(images: Floats, strength: float, random: Random) -> Floats:
     """By up to 0.8 of a pixel a row, to either side."""
     matrices = np.tile(np.eye(2), (len(images), 1, 1))
     matrices[:, 1, 0] = 0.8 * strength * _draw_signs(images, random)
     return _transform(images, matrices)
 
 
-def _add_shot_noise(images: Floats, strength: float, random: Random) -> Floats:
+def add_shot_noise(images: Floats, strength: float, random: Random) -> Floats:
     """Light counted in fewer and fewer photons, of which some fall on the background."""
     brightness = 60 / (1 + 24 * strength)
     counts: Floats = random.poisson((0.9 * images + 0.1 * strength) * brightness) / np.float32(brightness)
     return counts
 
 
-def _add_impulse_noise(images: Floats, strength: float, random: Random) -> Floats:
+def add_impulse_noise(images: Floats, strength: float, random: Random) -> Floats:
     """Up to 30 % of the pixels black or white."""
     draws, white = random.random(images.shape), random.random(images.shape) < 0.5
     return np.where(draws < 0.3 * strength, white, images).astype(np.float32)
 
 
-def _blur(images: Floats, strength: float, random: Random) -> Floats:
+def blur(images: Floats, strength: float, random: Random) -> Floats:
     """By a Gaussian with a standard deviation of up to 2 pixels."""
     taps = np.arange(-6, 7)
     kernel = np.exp(-0.5 * (taps / (2 * strength)) ** 2)
@@ -121,7 +121,7 @@ def _blur(images: Floats, strength: float, random: Random) -> Floats:
     return images
 
 
-def _blur_by_motion(images: Floats, strength: float, random: Random) -> Floats:
+def blur_by_motion(images: Floats, strength: float, random: Random) -> Floats:
     """Along a line of 3 to 11 pixels in one of four directions."""
     reach = round(SEVERITIES * strength)
     padded = np.pad(images, [(0, 0), (reach, reach), (reach, reach)])
@@ -137,19 +137,19 @@ def _blur_by_motion(images: Floats, strength: float, random: Random) -> Floats:
     return blurred
 
 
-def _brighten(images: Floats, strength: float, random: Random) -> Floats:
+def brighten(images: Floats, strength: float, random: Random) -> Floats:
     """The background up to 0.6 brighter."""
     return images + np.float32(0.6 * strength)
 
 
-def _invert_stripe(images: Floats, strength: float, random: Random) -> Floats:
+def invert_stripe(images: Floats, strength: float, random: Random) -> Floats:
     """Up to ten columns in the middle in negative."""
     left = random.integers(6, 13, len(images))[:, None, None]
     columns = np.arange(SIDE)[None, None, :]
     return np.where((columns >= left) & (columns < left + 10 * strength), 1 - images, images)
 
 
-def _occlude(images: Floats, strength: float, random: Random) -> Floats:
+def occlude(images: Floats, strength: float, random: Random) -> Floats:
     """A black square of up to 14 pixels at a place near the middle."""
     half = 7 * strength
     centres = random.uniform(9, 19, (2, len(images), 1, 1))
@@ -158,7 +158,7 @@ def _occlude(images: Floats, strength: float, random: Random) -> Floats:
     return np.where(hidden, np.float32(0), images)
 
 
-def _deform(images: Floats, strength: float, random: Random) -> Floats:
+def deform(images: Floats, strength: float, random: Random) -> Floats:
     """Elastically, after Simard, Steinkraus and Platt (2003): each pixel by up to some 4 pixels."""
     # A smooth field: four by four random displacements, interpolated by raised cosines.
     knots = random.uniform(-4, 4, (2, len(images), 4, 4)).astype(np.float32) * strength
@@ -171,16 +171,16 @@ def _deform(images: Floats, strength: float, random: Random) -> Floats:
 
 
 _DAMAGES: dict[str, Callable[[Floats, float, Random], Floats]] = {
-    "shift": _shift,
-    "rotate": _rotate,
-    "scale": _scale,
-    "shear": _shear,
-    "shot_noise": _add_shot_noise,
-    "impulse_noise": _add_impulse_noise,
-    "blur": _blur,
-    "motion_blur": _blur_by_motion,
-    "brightness": _brighten,
-    "stripe": _invert_stripe,
-    "occlusion": _occlude,
-    "elastic": _deform,
+    "shift": shift,
+    "rotate": rotate,
+    "scale": scale,
+    "shear": shear,
+    "shot_noise": add_shot_noise,
+    "impulse_noise": add_impulse_noise,
+    "blur": blur,
+    "motion_blur": blur_by_motion,
+    "brightness": brighten,
+    "stripe": invert_stripe,
+    "occlusion": occlude,
+    "elastic": deform,
 }
