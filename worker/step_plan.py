@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
-from numpy.typing import NDArray
 
 from models.dataset_arrays import Examples
 from models.records import Progress
@@ -72,7 +71,11 @@ class StepPlan:
         while begin < end:
             passes, first = divmod(begin, self.steps)
             last = min(self.steps, first + end - begin)
-            order = self._map_to_pool(shuffle_examples(seed, passes + 1, len(self._examples)))
+            shuffled = shuffle_examples(seed, passes + 1, len(self._examples))
+            # As rows of the dataset's images, padded to their number: one shape whatever is learned from.
+            padded = np.zeros(len(self._examples.pool), np.int32)
+            padded[: len(shuffled)] = self._examples.rows[shuffled]
+            order = tf.constant(padded)
             for chunk in self._iter_pass(first, last, throughput):
                 yield order, passes * self.steps, chunk
             begin += last - first
@@ -84,9 +87,3 @@ class StepPlan:
             first = last
         if end > self._full:
             yield Chunk(self._remainder, self._full * self._batch_size, 0, 1, self._full)
-
-    def _map_to_pool(self, order: NDArray[np.int32]) -> Any:
-        """A pass's order (n,) as rows of the dataset's images, padded to the number of images (m,)."""
-        padded = np.zeros(len(self._examples.pool), np.int32)
-        padded[: len(order)] = self._examples.rows[order]
-        return tf.constant(padded)

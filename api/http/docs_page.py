@@ -108,7 +108,8 @@ def _iter_fields(
     for name, inner in schema.get("properties", {}).items():
         options = [_resolve(schemas, option) for option in inner.get("anyOf", inner.get("oneOf", [inner]))]
         values = " or ".join(dict.fromkeys(filter(None, map(_describe_values, options))))
-        default = f"; default {json.dumps(inner['default'])}" if _is_scalar(inner.get("default", {})) else ""
+        is_scalar = not isinstance(inner.get("default", {}), dict | list)
+        default = f"; default {json.dumps(inner['default'])}" if is_scalar else ""
         yield f"{prefix}{name}", values + default, inner.get("description", "")
         for option in options:
             nested = _resolve(schemas, option["items"]) if "items" in option else option
@@ -120,10 +121,6 @@ def _resolve(schemas: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
     reference = schema.get("$ref")
     resolved: dict[str, Any] = schemas[reference.rpartition("/")[2]] if reference else schema
     return resolved
-
-
-def _is_scalar(value: object) -> bool:
-    return not isinstance(value, dict | list)
 
 
 def _describe_values(schema: dict[str, Any]) -> str:

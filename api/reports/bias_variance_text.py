@@ -37,7 +37,12 @@ def build_answers(
     measured = [item for item in comparable if item.cross_entropy]
     if len(measured) < 2:
         return []
-    sentences = [_describe_difference(one) for one in _select_differences(report, axes)]
+    sentences = []
+    for one in _select_differences(report, axes):
+        point = describe_point(one.point)
+        where = f", at {point}" if point else ""
+        change = _describe_change(one.cross_entropy)
+        sentences.append(f"{one.variant} compared with {one.baseline}{where}: {change}.")
     sentences += [_describe_trend(trend, measured) for trend in report.trends if trend.variant == baseline]
     lowest = min(measured, key=lambda item: _get_value(item, "mean_loss"))
     name = _format_name(lowest.variant, lowest.point)
@@ -64,12 +69,6 @@ def _select_differences(report: BiasVarianceReport, axes: Sequence[AxisUsed]) ->
         min(items, key=lambda item: _get_value(item, part)).variant for part in ("mean_loss", "variance")
     ]
     return [one for one in differences if one.variant in names]
-
-
-def _describe_difference(one: BiasVarianceDifference) -> str:
-    point = describe_point(one.point)
-    where = f", at {point}" if point else ""
-    return f"{one.variant} compared with {one.baseline}{where}: {_describe_change(one.cross_entropy)}."
 
 
 def _describe_trend(trend: BiasVarianceDifference, measured: Sequence[BiasVarianceItem]) -> str:

@@ -190,7 +190,8 @@ def _judge_metric(metric: Metric, difference: Difference, plan: Plan) -> str:
         share = ""
         # A share that rounds to nothing, and one of ten times or more, says less than the nats.
         if difference.relative and unit == "nats" and 0.0005 <= abs(difference.relative) < 10:
-            share = f", {_format_share(abs(difference.relative))}"
+            percent = 100 * abs(difference.relative)
+            share = f", {percent:.{choose_digits([percent], 1) if percent < 9.5 else 0}f} %"
         small = f", though by less than {margin}" if equivalent else ""
         size = _format_mean(difference, metric).lstrip("+-")
         if difference.sd == 0:
@@ -360,10 +361,6 @@ def _format_interval(difference: Difference, metric: Metric, plan: Plan) -> str:
 
 def format_plain(value: float, unit: str) -> str:
     return f"{value:.{choose_digits([value], _DIGITS[unit])}f} {unit}"
-
-
-def _format_share(value: float) -> str:
-    return f"{100 * value:.{choose_digits([100 * value], 1) if value < 0.095 else 0}f} %"
 
 
 def _round(count: int) -> str:

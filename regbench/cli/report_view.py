@@ -65,7 +65,8 @@ def _print_forest(contrasts: Sequence[Contrast], metric: Metric, baseline: str, 
             style = ""
             if difference.get("call"):
                 style = "green" if difference["call"] == metric.direction else "red"
-            row = Text(f"{_fit(name, name_width)} ")
+            fitted = name if len(name) <= name_width else f"{name[: name_width - 1]}…"
+            row = Text(f"{fitted:<{name_width}} ")
             row.append(line, style=style)
             row.append(f" {_format_numbers(difference, metric, with_interval=wide)}")
             console.print(row, no_wrap=True, overflow="ellipsis", crop=True)
@@ -137,7 +138,3 @@ def _format_mean(metrics: Mapping[str, Any] | None, metric: Metric) -> str:
         return "-"
     low, high = summary.get("low"), summary.get("high")
     return metric.format_value(summary["mean"], 0.0 if low is None or high is None else (high - low) / 2)
-
-
-def _fit(name: str, width: int) -> str:
-    return name.ljust(width) if len(name) <= width else f"{name[: width - 1]}…"

@@ -209,18 +209,15 @@ _FIXES = (
 )
 
 
-def _find_fix(check: str, outcome: str) -> str:
-    return next((fix for name, part, fix in _FIXES if name == check and part in outcome), "")
-
-
 def _check_service(settings: Settings, url: str) -> Iterator[Finding]:
     try:
         with Regbench(url, timeout=_SERVICE_SECONDS, retries=0) as client:
             readiness = client.readiness()
             yield Finding("service", Health.OK, f"responds at {client.base_url}")
             for name, outcome in readiness.checks.items():
-                health, fix = (Health.OK, "") if outcome == "ok" else (Health.FAULT, _find_fix(name, outcome))
-                yield Finding(f"service: {name}", health, outcome, fix)
+                fix = next((fix for check, part, fix in _FIXES if check == name and part in outcome), "")
+                health = Health.OK if outcome == "ok" else Health.FAULT
+                yield Finding(f"service: {name}", health, outcome, fix if health is Health.FAULT else "")
             try:
                 next(client.jobs(page_size=1), None)
                 yield Finding("service: your key", Health.OK, "has access")

@@ -165,7 +165,11 @@ def draw_confusion(comparison: Comparison) -> Figure:
         panel.imshow(change, cmap=_DIVERGING, vmin=-darkest, vmax=darkest, interpolation="none")
         panel.set_anchor("NW")
         ticks = range(0, len(change), 1 + len(change) // _MOST_TICKS)
-        labels = [_shorten(class_names[tick]) if class_names else str(tick) for tick in ticks]
+        names = class_names or [str(tick) for tick in range(len(change))]
+        labels = [
+            name if len(name) <= _MOST_CHARACTERS else f"{name[: _MOST_CHARACTERS - 1]}…"
+            for name in (names[tick] for tick in ticks)
+        ]
         panel.set_xticks(ticks, labels, rotation=90 if class_names else 0)
         panel.set_yticks(ticks, labels)
         panel.tick_params(length=0, labelsize=7)
@@ -176,11 +180,6 @@ def draw_confusion(comparison: Comparison) -> Figure:
             value = int(change[row, column].round())
             panel.text(column, row, f"{value:+d}", ha="center", va="center", fontsize=9.0 / columns + 1.5)
     return figure
-
-
-def _shorten(name: str) -> str:
-    """A class's name as a tick's label."""
-    return name if len(name) <= _MOST_CHARACTERS else f"{name[: _MOST_CHARACTERS - 1]}…"
 
 
 def _normalize_per_thousand(variant: VariantReport) -> np.ndarray:
