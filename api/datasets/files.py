@@ -39,7 +39,7 @@ class UploadedFile:
             UnreadableData: its archive is damaged.
         """
         with self._open_packed() as start:
-            is_packed = start.read(len(GZIP_MAGIC)) == GZIP_MAGIC
+            is_packed = read_exactly(start, len(GZIP_MAGIC), partial=True) == GZIP_MAGIC
         packed = self._open_packed()
         if not is_packed:
             return packed

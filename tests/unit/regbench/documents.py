@@ -13,6 +13,7 @@ def job(state: str = "queued", **changes: Any) -> dict[str, Any]:
         "spec_hash": "0" * 64,
         "experiment_id": None,
         "variant": None,
+        "point": None,
         "progress": {"epoch": 2, "epochs": 10, "fraction": 0.25, "eta_seconds": 7.5},
         "error": None,
         "result": None,
@@ -52,6 +53,7 @@ def predictions(*labels: int) -> dict[str, Any]:
     """A job's predictions for images of these digits, each with a probability of 0.9."""
     return {
         "job_id": "job_1",
+        "class_names": None,
         "predictions": [
             {
                 "label": label,

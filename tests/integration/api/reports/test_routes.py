@@ -80,6 +80,7 @@ def test_the_report_as_json(client: httpx.Client, experiment: dict[str, Any]) ->
             "classes": 10,
             "test_examples": 1000,
             "judged_models": 2,
+            "class_names": None,
         }
     ]
     assert "/v1/experiments" in report["repeat"]
