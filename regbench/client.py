@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Self, Unpack
+from typing import Any, ClassVar, Self, Unpack
 from uuid import uuid4
 
 import httpx
@@ -56,6 +56,8 @@ class Regbench(CatalogueMethods, SharingMethods):
             job = regbench.submit({"regularization": {"dropout": {"rate": 0.5}}}).wait(timeout=600)
     """
 
+    _connect: ClassVar[type[Connection]] = Connection
+
     def __init__(
         self,
         base_url: str | None = None,
@@ -70,7 +72,7 @@ class Regbench(CatalogueMethods, SharingMethods):
         `timeout` in seconds, for each attempt of a request; `retries`: attempts after the first one;
         `transport` replaces the network, for tests.
         """
-        self._http = Connection(base_url, api_key, timeout=timeout, retries=retries, transport=transport)
+        self._http = self._connect(base_url, api_key, timeout=timeout, retries=retries, transport=transport)
         self.base_url = self._http.base_url
 
     def __enter__(self) -> Self:

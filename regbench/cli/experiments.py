@@ -72,6 +72,8 @@ def run(
 
 def _submit(document: Document, *, watch: bool, dry_run: bool, url: str | None, as_json: bool) -> None:
     with connect(url) as client:
+        if "confirms" in document:
+            [document["confirms"]] = client.expand_ids([document["confirms"]])
         if dry_run:
             show_cost(client.estimate_cost(document), as_json=as_json)
             return

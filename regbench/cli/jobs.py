@@ -21,7 +21,6 @@ from regbench.cli.options import (
     Url,
     connect,
     echo_message,
-    expand_ids,
     is_experiment_id,
     write_json,
 )
@@ -149,7 +148,6 @@ def show(
       regbench show job_1 --json | jq .spec
     """
     with connect(url) as client:
-        (resource_id,) = expand_ids(client, [resource_id])
         if is_experiment_id(resource_id):
             resource: Job | Experiment = client.experiment(resource_id)
         else:
@@ -228,7 +226,7 @@ def _apply(
     echo_ids: bool = False,
 ) -> None:
     with connect(url) as client:
-        for name in expand_ids(client, ids):
+        for name in ids:
             resource: Job | Experiment
             if is_experiment_id(name):
                 resource = apply_to_experiment(client, name)

@@ -10,9 +10,9 @@ import signal
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from itertools import islice
 from typing import Annotated, Any
 
+import httpx
 import typer
 from pydantic import ValidationError
 from pydantic_core import to_jsonable_python
@@ -24,14 +24,14 @@ from models.settings import Settings
 from regbench.cli.completion import complete_ids
 from regbench.cli.spec_files import InvalidSpecFile
 from regbench.client import Regbench
-from regbench.connection import DEFAULT_URL
+from regbench.connection import DEFAULT_URL, Connection
 from regbench.errors import ClientError, CommandRefused, ProblemError, Unreachable
 
 SUCCEEDED, FAILED, CANCELLED, REFUSED, INTERRUPTED = 0, 1, 2, 4, 130
 
 SHORT_ID = 12
 """Characters of an id that a terminal shows."""
-_SHORT = re.compile(r"(job|exp)_[0-9a-f]{8,23}")
+_SHORT = re.compile(r"\b(job|exp)_[0-9a-f]{8,23}\b")
 _NEWEST = 200
 
 Url = Annotated[
@@ -56,9 +56,43 @@ def make_stderr_console() -> Console:
     return Console(stderr=True)
 
 
-def connect(url: str | None) -> Regbench:
+class _ShortIdConnection(Connection):
+    """Puts whole ids in place of short ones, as `regbench jobs` prints them, among the newest."""
+
+    def request(self, method: str, path: str, **request: Any) -> httpx.Response:
+        params = request.get("params") or {}
+        if "job" in params:
+            request["params"] = params | {"job": list(map(self.expand_ids, params["job"]))}
+        return super().request(method, self.expand_ids(path), **request)
+
+    def expand_ids(self, text: str) -> str:
+        """The text with whole ids."""
+        return _SHORT.sub(lambda match: self._find(match[0]), text)
+
+    def _find(self, value: str) -> str:
+        path = "/v1/experiments" if is_experiment_id(value) else "/v1/jobs"
+        newest = super().request("GET", path, params={"limit": _NEWEST, "fields": "id"}).json()["items"]
+        matches = [item["id"] for item in newest if item["id"].startswith(value)]
+        if len(matches) != 1:
+            reason = "several of the newest have" if matches else "none of the newest has"
+            raise typer.BadParameter(f"{reason} an id that begins with {value}; give the whole id")
+        return str(matches[0])
+
+
+class CommandClient(Regbench):
+    """A client to which short ids may be given."""
+
+    _connect = _ShortIdConnection
+    _http: _ShortIdConnection
+
+    def expand_ids(self, ids: Sequence[str]) -> list[str]:
+        """The whole ids of short ones, where they are not just sent in a request's address."""
+        return list(map(self._http.expand_ids, ids))
+
+
+def connect(url: str | None) -> CommandClient:
     """A client that retries little: a person waits."""
-    return Regbench(url, retries=2)
+    return CommandClient(url, retries=2)
 
 
 def show_status(activity: str) -> Status:
@@ -83,23 +117,6 @@ def write_json(document: Any, *, indent: int | None = 2) -> None:
 def is_experiment_id(value: str) -> bool:
     """Whether this id names an experiment."""
     return value.startswith("exp_")
-
-
-def expand_ids(client: Regbench, ids: Sequence[str]) -> list[str]:
-    """The whole ids of short ones, as `regbench jobs` prints them; each must be one of the newest."""
-    return [_expand_id(client, value) if _SHORT.fullmatch(value) else value for value in ids]
-
-
-def _expand_id(client: Regbench, value: str) -> str:
-    if is_experiment_id(value):
-        newest = [item.id for item in islice(client.experiments(page_size=_NEWEST), _NEWEST)]
-    else:
-        newest = [item.id for item in islice(client.jobs(page_size=_NEWEST), _NEWEST)]
-    matches = [item for item in newest if item.startswith(value)]
-    if len(matches) != 1:
-        reason = "several of the newest have" if matches else "none of the newest has"
-        raise typer.BadParameter(f"{reason} an id that begins with {value}; give the whole id")
-    return matches[0]
 
 
 def check_experiment_id(value: str) -> str:

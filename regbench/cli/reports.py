@@ -16,7 +16,6 @@ from regbench.cli.options import (
     Url,
     connect,
     echo_message,
-    expand_ids,
     is_experiment_id,
     show_status,
     write,
@@ -88,7 +87,7 @@ def report(
 
 def _show_on_terminal(url: str | None, ids: list[str], baseline: str | None) -> None:
     with connect(url) as client, show_status("Preparing the report"):
-        ids = expand_ids(client, ids)
+        ids = client.expand_ids(ids)
         if is_experiment_id(ids[0]):
             compared = client.comparison(ids[0], baseline=baseline)
             address = f"{client.base_url}/experiments/{ids[0]}"

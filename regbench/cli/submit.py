@@ -66,6 +66,8 @@ def submit(
     """
     document = _read_submission(file, source, settings or [], axes or [])
     with connect(url) as client:
+        if source is not None:
+            [document["from"]] = client.expand_ids([source])
         if dry_run:
             cost = client.estimate_cost(_set_seeds(document, seeds))
             if seeds is not None and not is_experiment(document):

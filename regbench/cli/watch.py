@@ -11,17 +11,16 @@ from regbench.cli.options import (
     FAILED,
     INTERRUPTED,
     SUCCEEDED,
+    CommandClient,
     Ids,
     JsonLines,
     Url,
     echo_message,
-    expand_ids,
     is_experiment_id,
     make_stderr_console,
 )
 from regbench.cli.polling import POLL_SECONDS, poll_until_finished
 from regbench.cli.progress import Records, make_display
-from regbench.client import Regbench
 from regbench.resources import Job, JobState
 
 
@@ -46,10 +45,10 @@ def watch_until_finished(url: str | None, ids: Sequence[str], *, as_json: bool =
     try:
         # No retries: the loop itself waits for an absent service, and says so.
         with (
-            Regbench(url, retries=0) as client,
+            CommandClient(url, retries=0) as client,
             Records(Console(soft_wrap=True), stderr) if as_json else make_display(stderr) as display,
         ):
-            ids = expand_ids(client, ids)
+            ids = client.expand_ids(ids)
             experiment_ids = [name for name in ids if is_experiment_id(name)]
             while True:
                 members: dict[str, Job] = {}

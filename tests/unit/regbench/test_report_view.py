@@ -7,10 +7,9 @@ import pytest
 from rich.console import Console
 
 from regbench.cli.jobs import print_jobs
-from regbench.cli.options import expand_ids
+from regbench.cli.options import connect
 from regbench.cli.progress import Bars
 from regbench.cli.report_view import draw_interval, print_report
-from regbench.client import Regbench
 from regbench.reports import Report
 from regbench.resources import Job
 from tests import comparisons
@@ -107,8 +106,8 @@ def test_jobs_are_a_table_with_a_head_and_short_ids() -> None:
 def test_short_ids_are_expanded_among_the_newest(service: Service) -> None:
     ids = ["job_0123456789abcdef01234567", "job_01234567ffffffff01234567", "job_aaaaaaaaffffffff01234567"]
     service.answer("GET /v1/jobs", (200, page(*(job(id=name) for name in ids))))
-    with Regbench(service.url) as client:
-        assert expand_ids(client, ["job_aaaaaaaa", "job_1", ids[0]]) == [ids[2], "job_1", ids[0]]
+    with connect(service.url) as client:
+        assert client.expand_ids(["job_aaaaaaaa", "job_1", ids[0]]) == [ids[2], "job_1", ids[0]]
         for wrong in ("job_01234567", "job_bbbbbbbb"):
             with pytest.raises(Exception, match="newest"):
-                expand_ids(client, [wrong])
+                client.expand_ids([wrong])
