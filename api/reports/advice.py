@@ -306,8 +306,8 @@ def _recommend_for_damaged_images(evidence: Evidence) -> Iterator[Advice]:
             continue
         better = True
         text = (
-            f"For images unlike the test images: {item.variant.name} is right about {100 * low:.1f} to "
-            f"{100 * high:.1f} points more of the {kinds} than {evidence.baseline_name}."
+            f"For images unlike the test images: {item.variant.name} classifies {100 * low:.1f} to "
+            f"{100 * high:.1f} percentage points more of the {kinds} correctly than {evidence.baseline_name}."
         )
         yield _build_advice(text, f"/robustness/{evidence.robustness[item.variant.name]}/difference")
     if gains and not better:
@@ -319,10 +319,11 @@ def _recommend_for_damaged_images(evidence: Evidence) -> Iterator[Advice]:
 
 def _recommend_for_noise(evidence: Evidence) -> Iterator[Advice]:
     noise = {
-        change.variant
+        share
         for item in evidence.measured
         for change in item.variant.confounders
         if change.field == _NOISE
+        for share in (change.baseline, change.variant)
     }
     if not noise or evidence.baseline is None:
         return

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from api.reports.axis_schemas import AxisUsed, Gain
 from api.reports.error_curves import describe_error_curves
-from api.reports.gains import describe_extent, list_values
+from api.reports.gains import describe_calls, format_rounded, list_values
 from api.reports.schemas import Advice, Comparison, Consideration
 from models.axes import TRAIN_SAMPLES
 from models.experiments import FEWEST_PAIRS, Regime
@@ -60,6 +60,8 @@ def advise_along_axes(comparison: Comparison) -> list[Consideration]:
 
 def _describe_gains(comparison: Comparison) -> list[Advice]:
     """Of each variant and tested metric where it is called better or worse, and the crossing."""
+    if not comparison.gains:
+        return []
     axes = comparison.axes
     pointers = [f"/gains/{index}" for index in range(len(comparison.gains))]
     if comparison.inference is Regime.INTERIM:
@@ -70,12 +72,11 @@ def _describe_gains(comparison: Comparison) -> list[Advice]:
     advice = []
     for gain, pointer in zip(comparison.gains, pointers, strict=True):
         metric = METRICS[gain.metric]
-        points = [item.point for item in gain.points]
-        clauses = []
-        for call, words in (("gain", "pays"), ("loss", "costs")):
-            flags = [item.call == call for item in gain.points]
-            if any(flags):
-                clauses.append(f"{words} {describe_extent(flags, points, axes)}")
+        clauses = [
+            f"{verb} {where}"
+            for call, verb in (("gain", "pays"), ("loss", "costs"))
+            if (where := describe_calls(gain, call, axes))
+        ]
         text = f"{gain.variant} in {metric.title.lower()}: "
         text += f"{' and '.join(clauses) or 'neither gain nor loss is called at any point'}."
         if clauses:
@@ -88,14 +89,14 @@ def _describe_crossing(gain: Gain, axis: AxisUsed) -> str:
     crossing = gain.crossing
     if crossing is None:
         return ""
-    low, high = (None if end is None else f"{end:,.3g}" for end in (crossing.low, crossing.high))
+    low, high = (None if end is None else format_rounded(end) for end in (crossing.low, crossing.high))
     if low and high:
         interval = f"95 % interval {low} to {high}"
     elif low or high:
         interval = f"95 % interval from {low} on" if low else f"95 % interval up to {high}"
     else:
         interval = "its 95 % interval holds the whole axis"
-    return f" The mean gain changes its sign at {axis.title} {crossing.value:,.3g} ({interval})."
+    return f" The mean gain changes its sign at {axis.title} {format_rounded(crossing.value)} ({interval})."
 
 
 def _describe_choices(comparison: Comparison) -> list[Advice]:

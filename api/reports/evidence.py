@@ -54,10 +54,11 @@ class Evidence:
         self.robustness = {report.variant: index for index, report in enumerate(comparison.robustness)}
         """Where each variant stands among those that were measured on damaged test images."""
         self.classes = min(dataset.classes for dataset in comparison.datasets)
+        ordinary = self.baseline.variant.regularization if self.baseline else {}
         self.techniques = [
             item
             for item in self.measured
-            if item.variant.regularization
+            if item.variant.regularization != ordinary
             and not (item.variant.is_baseline or item.variant.confounders or item.variant.failed_seeds)
             and not self.is_at_chance(item)
         ]

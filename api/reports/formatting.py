@@ -74,7 +74,8 @@ def format_ranges(numbers: Iterable[int]) -> str:
 
 
 def format_seed_list(numbers: Collection[int]) -> str:
-    """`seed 3`, or `seeds 0-9`."""
+    """`seed 3`, or `seeds 0-9`; one is listed once, however many parts it has."""
+    numbers = set(numbers)
     return f"{'seed' if len(numbers) == 1 else 'seeds'} {format_ranges(numbers)}"
 
 
@@ -320,7 +321,9 @@ def build_seed_rows(comparison: Comparison) -> list[list[str]]:
     for contrast in comparison.contrasts:
         for item in contrast.mcnemar:
             counts = [f"{item.only_variant:,}", f"{item.only_baseline:,}"]
-            rows.append([f"{contrast.variant}, seed {item.seed}", *counts, format_p_value(item.p)])
+            run = f"{contrast.variant}, seed {item.seed}"
+            run += "" if item.part is None else f", part {item.part}"
+            rows.append([run, *counts, format_p_value(item.p)])
     return rows
 
 

@@ -21,12 +21,12 @@ from api.reports.axis_schemas import (
 from api.reports.formatting import UNKNOWN
 from api.reports.points import remove_point
 from api.reports.schemas import Comparison, Contrast, Difference, VariantReport
-from models.axes import TRAIN_SAMPLES, parse_numbers
+from models.axes import TRAIN_SAMPLES, list_points, parse_numbers
 from models.axis_curves import find_crossing, find_possible_best
 from models.experiments import ExperimentSpec, Regime
 from models.formatting import format_count
 from models.metrics import CONTRASTED, METRICS, Metric
-from models.run_key import name_axis, parse_point
+from models.run_key import format_point, name_axis, parse_point
 from models.selection import VariantMeans
 
 _MOST_NAMES = 3
@@ -272,6 +272,15 @@ def describe_extent(flags: Sequence[bool], points: Sequence[Any], axes: Sequence
     return f"from {value} on" if where == "from" else f"up to {value}"
 
 
+def describe_calls(gain: Gain, call: str, axes: Sequence[AxisUsed]) -> str:
+    """Where along the axes a `gain` or `loss` is called; empty where it is at no point."""
+    calls = {format_point(item.point): item.call for item in gain.points}
+    # All points, those without results among them, at which nothing is called.
+    points = list_points([{"field": axis.field, "values": axis.values} for axis in axes])
+    flags = [calls.get(format_point(point)) == call for point in points]
+    return describe_extent(flags, points, axes) if any(flags) else ""
+
+
 def summarize_calls(
     metric: Metric, contrasts: Sequence[Contrast], axes: Sequence[AxisUsed], baseline: str
 ) -> str:
@@ -294,7 +303,8 @@ def summarize_calls(
     title = metric.title
     if not clauses:
         points = math.prod(len(axis.values) for axis in axes)
-        return f"{title}: no difference from {baseline} is called at any of {format_count(points, 'point')}."
+        where = f"any of {points} points" if points > 1 else "the only point"
+        return f"{title}: no difference from {baseline} is called at {where}."
     return f"{title}, compared with {baseline}, is {'; it is '.join(clauses)}."
 
 
@@ -311,11 +321,7 @@ def build_gain_rows(comparison: Comparison) -> list[list[str]]:
     """The table of gains along the axes, its head first."""
     rows = [["variant", "metric", "gain called", "loss called", "gain crosses zero at (95 % interval)"]]
     for gain in comparison.gains:
-        points = [item.point for item in gain.points]
-        extents = []
-        for call in ("gain", "loss"):
-            flags = [item.call == call for item in gain.points]
-            extents.append(describe_extent(flags, points, comparison.axes) if any(flags) else UNKNOWN)
+        extents = [describe_calls(gain, call, comparison.axes) or UNKNOWN for call in ("gain", "loss")]
         title = METRICS[gain.metric].title.lower()
         rows.append([gain.variant, title, *extents, format_crossing(gain.crossing)])
     return rows
@@ -335,8 +341,14 @@ def format_crossing(crossing: CrossingPoint | None) -> str:
     """A crossing with its interval: `830 (410 to 1,600)`, an end `?` that lies beyond what was trained."""
     if crossing is None:
         return UNKNOWN
-    low, high = ("?" if end is None else f"{end:,.3g}" for end in (crossing.low, crossing.high))
-    return f"{crossing.value:,.3g} ({low} to {high})"
+    low, high = ("?" if end is None else format_rounded(end) for end in (crossing.low, crossing.high))
+    return f"{format_rounded(crossing.value)} ({low} to {high})"
+
+
+def format_rounded(value: float) -> str:
+    """To three significant digits: `0.0123`, `12.3`, `1,230`."""
+    rounded = float(f"{value:.3g}")
+    return f"{rounded:,.0f}" if abs(rounded) >= 100 else f"{rounded:g}"
 
 
 def list_charts(comparison: Comparison) -> list[str]:
@@ -351,7 +363,9 @@ def build_error_rows(comparison: Comparison) -> list[list[str]]:
     rows = [["test error = a + b n^-c", "a (%)", "b", "c"]]
     for curve in comparison.error_curves:
         numbers = [
-            UNKNOWN if number is None else f"{number.value:.3g} ({number.low:.3g} to {number.high:.3g})"
+            "{} ({} to {})".format(*map(format_rounded, (number.value, number.low, number.high)))
+            if number
+            else UNKNOWN
             for number in (curve.a, curve.b, curve.c)
         ]
         rows.append([curve.variant, *numbers])

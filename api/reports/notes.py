@@ -63,9 +63,7 @@ def build_notes(
     if len({describe_engine(result) for result in results}) > 1:
         notes.append("The jobs ran on different engines; differences between those are in the numbers too.")
     if len({job.dataset for job in jobs}) > 1:
-        notes.append(
-            "The variants use different datasets; their accuracies cannot be set against each other."
-        )
+        notes.append("Accuracies on the test images of different datasets cannot be compared.")
     return notes
 
 

@@ -88,20 +88,21 @@ def _build_answer(
 ) -> str:
     """What a report shows of its tested metrics, where its plan and data allow to compare anything."""
     judged = [contrast for contrast in contrasts if len(contrast.seeds) >= FEWEST_PAIRS]
-    if not judged and not baseline.n:
-        return f"The baseline, {baseline.name}, has no result, so that there is nothing to compare with."
+    plain = remove_point(baseline.name, contrasts[0].point)
+    noun = "combinations of variant and point" if axes else "variants"
+    failures = _describe_failed_training(variants, noun)
     if not judged:
         most = max(len(contrast.seeds) for contrast in contrasts)
-        there = f"there {'is' if most == 1 else 'are'} {most} at most"
-        return f"Nothing is called from fewer than {FEWEST_PAIRS} pairs of seeds; {there}."
+        there = f"there {'is' if most == 1 else 'are'} {f'{most} at most' if most else 'none'}"
+        text = f"Nothing is called from fewer than {FEWEST_PAIRS} pairs of seeds; {there}."
+        if not any(variant.n for variant in variants if variant.is_baseline):
+            text = f"The baseline, {plain}, has no result, so that there is nothing to compare with."
+        return " ".join([text, *failures])
     names = [contrast.variant for contrast in judged]
-    reservations = _qualify(contrasts, variants, plan)
+    reservations = failures or _qualify(contrasts, variants, plan, noun)
     if plan.planned_baseline:
-        reservations = [
-            f"{baseline.name} is not the planned baseline, {plan.planned_baseline}: see the methods."
-        ]
+        reservations = [f"{plain} is not the planned baseline, {plan.planned_baseline}: see the methods."]
     if axes:
-        plain = remove_point(baseline.name, contrasts[0].point)
         answers = [summarize_calls(metric, contrasts, axes, plain) for metric in get_tested(plan)]
         return " ".join([*answers, *reservations])
     clauses = [_summarize_metric(metric, judged, baseline.name) for metric in get_tested(plan)]
@@ -142,7 +143,7 @@ def _describe_failures(contrast: Contrast) -> list[str]:
         f"{format_p(failures.p)})"
     )
     if contrast.seeds:
-        return [f"{text}; what follows is about the seeds in which it failed in neither."]
+        return [f"{text}; what follows is about the pairs of runs in which it failed in neither."]
     return [f"{text}."]
 
 
@@ -169,12 +170,17 @@ def _describe_few_pairs(contrast: Contrast, plan: Plan) -> list[str]:
             f"the exact sign-flip test would give p = {2 / 2**pairs:.2g} at best."
         )
         return [f"{observed}, on average over {pairs} pairs.", too_few]
-    tests = [
-        f"{test.only_variant} test images are classified correctly by this model only, {test.only_baseline} "
-        "by the baseline's only (McNemar's test of these two models, not corrected for others: "
-        f"{format_p(test.p)})."
-        for test in contrast.mcnemar
-    ]
+    tests = []
+    for test in contrast.mcnemar:
+        part = "" if test.part is None else f"Part {test.part}: "
+        images = (
+            f"{format_count(test.only_variant, 'test image')} {'is' if test.only_variant == 1 else 'are'}"
+        )
+        tests.append(
+            f"{part}{images} classified correctly by this model only, {test.only_baseline} by the baseline's "
+            "only (McNemar's test of these two models, not corrected for others: "
+            f"{format_p(test.p)})."
+        )
     return [f"{observed}.", *tests, _ONE_PAIR]
 
 
@@ -284,10 +290,21 @@ def _join_clauses(clauses: Sequence[tuple[str, str]], names: Collection[str]) ->
     return f"{text}."
 
 
-def _qualify(contrasts: Sequence[Contrast], variants: Sequence[Outline], plan: Plan) -> list[str]:
-    """The weightiest reservation about a headline."""
-    total = len(variants)
+def _describe_failed_training(variants: Sequence[Outline], noun: str) -> list[str]:
     failed = [variant.name for variant in variants if variant.failed_seeds]
+    entirely = [variant.name for variant in variants if variant.failed_seeds and not variant.n]
+    partly = [name for name in failed if name not in entirely]
+    clauses = [
+        f"in {extent} of {_list_names(names, len(variants), noun)}"
+        for extent, names in (("every seed", entirely), ("some seeds", partly))
+        if names
+    ]
+    return [f"Training failed {join(clauses)}."] if clauses else []
+
+
+def _qualify(contrasts: Sequence[Contrast], variants: Sequence[Outline], plan: Plan, noun: str) -> list[str]:
+    """The weightiest reservation about a headline, where no training failed."""
+    total = len(variants)
     confounded = [variant.name for variant in variants if variant.confounders]
     elsewhere = _find_on_other_datasets(variants)
     few = [
@@ -295,22 +312,17 @@ def _qualify(contrasts: Sequence[Contrast], variants: Sequence[Outline], plan: P
         for contrast in contrasts
         if len(contrast.seeds) < FEWEST_PAIRS and contrast.variant not in elsewhere
     ]
-    entirely = [variant.name for variant in variants if variant.failed_seeds and not variant.n]
-    if partly := [name for name in failed if name not in entirely]:
-        partly = [f"in some seeds of {_list_names(partly, total)}"]
-    if failed:
-        all_of = [f"in every seed of {_list_names(entirely, total)}"] if entirely else []
-        return [f"Training failed {join([*all_of, *partly])}."]
     if elsewhere:
-        return [f"Another dataset was used for {_list_names(elsewhere, total)}, so that nothing is compared."]
+        compared = "it is not compared" if len(elsewhere) == 1 else "they are not compared"
+        return [f"Another dataset was used for {_list_names(elsewhere, total, noun)}, so that {compared}."]
     if few:
-        return [f"There are too few pairs to say anything of {_list_names(few, total)}."]
+        return [f"There are too few pairs to say anything of {_list_names(few, total, noun)}."]
     if plan.regime is Regime.EXTENDED:
         return [
             "Runs were added, repeated, cancelled or deleted, so that only larger differences are called."
         ]
     if confounded:
-        return [f"Not only regularization differs in {_list_names(confounded, total)}."]
+        return [f"Not only regularization differs in {_list_names(confounded, total, noun)}."]
     return []
 
 
@@ -322,11 +334,11 @@ def _find_on_other_datasets(variants: Sequence[Outline]) -> list[str]:
     ]
 
 
-def _list_names(names: Iterable[str], total: int) -> str:
+def _list_names(names: Iterable[str], total: int, noun: str = "variants") -> str:
     names = list(names)
     if len(names) == total > 1:
-        return "both variants" if total == 2 else f"all {total} variants"
-    return join(names) if len(names) <= _MOST_NAMES else f"{len(names)} of {total} variants"
+        return f"both {noun}" if total == 2 else f"all {total} {noun}"
+    return join(names) if len(names) <= _MOST_NAMES else f"{len(names)} of {total} {noun}"
 
 
 def join(names: Iterable[str]) -> str:

@@ -7,10 +7,14 @@ import pytest
 
 from api.reports import formatting, html, markdown
 from api.reports.advice import recommend
+from api.reports.axis_advice import advise_along_axes
+from api.reports.axis_schemas import CrossingPoint
+from api.reports.gains import build_gain_rows
 from api.reports.schemas import Advice, Comparison, Confounder, Consideration, Metrics
 from models.experiments import Regime
 from models.records import CORRUPTIONS
 from models.store.tables import Job
+from tests.comparisons import along_axes
 from tests.unit.api.reports.test_comparison import compared, job
 
 SEEDS = range(8)
@@ -352,6 +356,38 @@ def test_labels_that_are_right_by_chance_are_counted() -> None:
     change = Confounder(field="/dataset/label_noise", baseline=0.0, variant=0.4)
     text = texts(of("task", recommend(in_setting(comparison, "other", change))).advice)
     assert "With noisy labels (40 % drawn, 36 % wrong)" in text
+    change = Confounder(field="/dataset/label_noise", baseline=0.4, variant=0.0)
+    text = texts(of("task", recommend(in_setting(comparison, "other", change))).advice)
+    assert "With noisy labels (40 % drawn, 36 % wrong)" in text
+
+
+def test_where_the_baseline_is_a_technique_leaving_it_out_is_an_alternative() -> None:
+    variants = {
+        name: [job(name, seed, accuracy + scatter(0, seed), regularization=technique) for seed in SEEDS]
+        for name, accuracy, technique in (("dropout", 0.9, {"dropout": {}}), ("none", 0.95, {}))
+    }
+    text = texts(of("task", compared(variants, baseline="dropout").recommendation).advice)
+    assert "For accuracy: none, +5.00 points" in text
+
+
+def test_a_gain_at_every_point_with_a_result_is_not_one_at_every_point() -> None:
+    comparison = along_axes(names=("none", "dropout"))
+    (gain, *_) = comparison.gains
+    points = [item.model_copy(update={"call": "gain"}) for item in gain.points]
+    crossing = CrossingPoint(value=1944.7, low=987.6, high=0.0123)
+    for rest, where in (
+        (points, "at every point"),
+        (points[1:], "from train samples 400 on"),
+        (points[:1] + points[2:], "at 3 of 4 points"),
+    ):
+        update = {"points": rest, "crossing": crossing, "no_crossing": None}
+        changed = comparison.model_copy(update={"gains": [gain.model_copy(update=update)]})
+        text = texts(of("data", advise_along_axes(changed)).advice)
+        assert f"pays {where}." in text
+        assert "at train samples 1,940 (95 % interval 988 to 0.0123)." in text
+        assert build_gain_rows(changed)[1][2:] == [where, "-", "1,940 (988 to 0.0123)"]
+    alone = comparison.model_copy(update={"gains": [], "contrasts": []})
+    assert "Nothing is called" not in texts(of("data", advise_along_axes(alone)).advice)
 
 
 def test_few_seeds_give_no_recommendation() -> None:
@@ -398,7 +434,8 @@ def test_damaged_images_are_spoken_of_only_where_they_were_measured() -> None:
     assert plain.accuracy.mean == pytest.approx(0.6, abs=0.001)
     task = of("task", better.recommendation)
     (sentence,) = [item for item in task.advice if "damaged" in item.text]
-    assert sentence.text.startswith("For images unlike the test images: noise is right about 4.")
+    assert sentence.text.startswith("For images unlike the test images: noise classifies 4.")
+    assert "percentage points more of the damaged test images (12 kinds in" in sentence.text
     assert sentence.evidence == ["/robustness/1/difference"]
     assert "unlike the test images" not in (task.not_tested or "")
     assert "no technique is shown" in texts(of("task", damaged(0.0).recommendation).advice)

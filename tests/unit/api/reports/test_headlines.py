@@ -1,11 +1,16 @@
 """Headlines: the answer of a report in one or two sentences, and the paragraph on how it was comparison."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from api.reports.schemas import Comparison
+from api.reports.axis_schemas import AxisUsed
+from api.reports.schemas import Comparison, Contrast
+from api.reports.verdicts import Outline, build_headline
+from models.experiments import Regime
+from models.inference import Plan
 from models.statistics import EXACT_UP_TO
 from tests.unit.api.reports.test_comparison import compared, job
 
@@ -101,14 +106,24 @@ def test_reports_without_an_answer_say_why() -> None:
     mixed = compared({"a": [job("a", seed, 0.9) for seed in range(8)], "b": other})
     assert mixed.headline.startswith("The variants were trained on different datasets")
     gone = {"a": [job("a", 0, "failed")], "b": [job("b", 0, 0.9)]}
-    assert compared(gone).headline.startswith("The baseline, a, has no result")
+    assert compared(gone).headline == (
+        "The baseline, a, has no result, so that there is nothing to compare with. "
+        "Training failed in every seed of a."
+    )
+    lost = {
+        name: [job(name, seed, state) for seed in range(8)] for name, state in (("a", 0.9), ("b", "failed"))
+    }
+    assert compared(lost).headline == (
+        "Nothing is called from fewer than 6 pairs of seeds; there are none. "
+        "Training failed in every seed of b."
+    )
 
 
 def test_a_variant_on_another_dataset_is_not_compared() -> None:
     jobs = {name: [job(name, seed, 0.9) for seed in range(8)] for name in "ab"}
     jobs["c"] = [job("c", seed, 0.95, dataset={"name": "fashion_mnist"}) for seed in range(8)]
     comparison = compared(jobs)
-    assert comparison.headline.endswith(" Another dataset was used for c, so that nothing is compared.")
+    assert comparison.headline.endswith(" Another dataset was used for c, so that it is not compared.")
     _, other = comparison.contrasts
     assert other.differences is None
     assert other.verdict.startswith("It was trained on another dataset than the baseline")
@@ -136,6 +151,34 @@ def test_the_weightiest_reservation_follows() -> None:
     assert compared(wide).headline.endswith(" Not only regularization differs in b.")
     few = {"a": jobs["a"], "b": jobs["a"], "c": [job("c", 0, 0.9)]}
     assert compared(few).headline.endswith(" There are too few pairs to say anything of c.")
+
+
+def test_with_axes_a_headline_names_variants_plainly_and_counts_combinations() -> None:
+    fields = (AxisUsed(field="/training/epochs", title="epochs", values=[1], numbers=[1], scale="linear"),)
+    point = {"/training/epochs": 1}
+    (one,) = report({"b": 0.0}).contrasts
+    contrast = one.model_copy(update={"variant": "b, /training/epochs: 1", "point": point})
+    outlines = [
+        Outline(f"{name}, /training/epochs: 1", name == "none", 8, [0] if name == "b" else [], [])
+        for name in ("none", "b")
+    ]
+
+    def headline(plan: Plan, contrast: Contrast = contrast) -> str:
+        return build_headline([contrast], outlines, plan, ended=16, planned=16, axes=fields)
+
+    assert headline(Plan(Regime.FIXED, ("test_accuracy",))) == (
+        "Test accuracy: no difference from none is called at the only point. "
+        "Training failed in some seeds of b, /training/epochs: 1."
+    )
+    other = Plan(Regime.EXTENDED, ("test_accuracy",), planned_baseline="b")
+    assert headline(other).endswith(" none is not the planned baseline, b: see the methods.")
+    outlines = [replace(outline, failed_seeds=[0]) for outline in outlines]
+    assert headline(Plan(Regime.FIXED)).endswith(" in some seeds of both combinations of variant and point.")
+    # At one point the baseline has no result, at another it has.
+    outlines = [replace(outline, n=n, failed_seeds=[]) for outline, n in zip(outlines, (0, 8), strict=True)]
+    outlines.append(replace(outlines[0], name="none, /training/epochs: 2", n=3))
+    few = headline(Plan(Regime.FIXED), contrast.model_copy(update={"seeds": []}))
+    assert few == "Nothing is called from fewer than 6 pairs of seeds; there are none."
 
 
 def test_the_methods_name_regime_level_family_and_margin() -> None:

@@ -56,6 +56,10 @@ def test_one_pair_counts_the_images_only_one_model_classifies_correctly() -> Non
     text = build_contrasts({"a": first, "b": second}, "a", FIXED)[0].verdict
     assert "7 test images are classified correctly by this model only, 1 by the baseline's only" in text
     assert "McNemar's test of these two models, not corrected for others: p = 0.070" in text
+    for pair in (first, second):
+        pair[0].spec["dataset"]["part"] = {"of": 2, "index": 1}
+    of_part = build_contrasts({"b": second, "a": first}, "b", FIXED)[0].verdict
+    assert " Part 1: 1 test image is classified correctly by this model only, 7 by the baseline's" in of_part
 
 
 @pytest.mark.parametrize(("pairs", "best"), [(2, "0.5"), (3, "0.25"), (5, "0.062")])
@@ -189,8 +193,8 @@ def test_failed_seeds_are_named_before_anything_else() -> None:
     text = build_contrasts({"a": first, "b": second}, "a", FIXED)[0].verdict
     assert text.startswith(
         "Training failed in 4 of 10 seeds, in 0 with the baseline (McNemar's exact test, not corrected for "
-        "others: p = 0.125); what follows is about the seeds in which it failed in neither. Test accuracy "
-        "is higher"
+        "others: p = 0.125); what follows is about the pairs of runs in which it failed in neither. "
+        "Test accuracy is higher"
     )
     nothing = build_contrasts({"a": first, "b": [Job(seed=0, state=JobState.FAILED)]}, "a", FIXED)[0].verdict
     assert nothing == (
