@@ -82,7 +82,8 @@ def build_report(
         headline=None,
     )
     # What was measured on other test images cannot have a lower loss than the baseline.
-    labels = next((one.labels for one in decomposed.values() if one.item.variant == compared_with), None)
+    of_baseline = [one.labels for one in decomposed.values() if one.item.variant == compared_with]
+    labels = next((labels for labels in of_baseline if labels is not None), None)
     comparable = [one.item for one in decomposed.values() if _has_labels(one, labels)]
     answers = build_answers(report, comparable, axes, compared_with)
     return report.model_copy(update={"answers": answers, "headline": " ".join(answers) or None})

@@ -60,7 +60,8 @@ def _select_differences(report: BiasVarianceReport, axes: Sequence[AxisUsed]) ->
     if axes:
         if len(axes) > 1 or axes[0].numbers is None:
             return []
-        ends = [{axes[0].field: axes[0].values[index]} for index in (-1, 0)]
+        values = axes[0].values
+        ends = [{axes[0].field: value} for value in (values[-1], values[0])[: len(values)]]
         differences = [one for end in ends for one in differences if one.point == end]
     if len({one.variant for one in differences}) <= _MAX_SENTENCES:
         return differences
@@ -123,10 +124,15 @@ def list_notes(report: BiasVarianceReport) -> list[str]:
     ]
     names = {_format_name(one.variant, one.point) for one in report.differences}
     baseline = {one.baseline for one in report.differences}
+    measured = [item for item in report.items or () if item.cross_entropy]
+    if not baseline and len({item.variant for item in measured}) > 1:
+        missing.append(
+            "Without differences: no variant shares a complete seed and the test images with the baseline."
+        )
     apart = [
         name
-        for item in report.items or ()
-        if item.cross_entropy and item.variant not in baseline
+        for item in measured
+        if item.variant not in baseline
         if (name := _format_name(item.variant, item.point)) not in names
     ]
     if baseline and apart:
@@ -178,9 +184,15 @@ def _format_measured(measured: Measured | None, sign: str = "") -> str:
 
 
 def _format_number(number: float | None, measured: Measured, sign: str = "") -> str:
-    """Three digits after the point, or two of the value that matter if it is smaller; never `-0.000`."""
+    """Three digits after the point, or two of the value that matter if it is smaller; never `-0.000`.
+
+    As many more as it takes to see that an interval does not hold zero.
+    """
     if number is None:
         return ""
     size = abs(measured.value)
     digits = 3 if size >= 0.01 or not size else min(1 - math.floor(math.log10(size)), 6)
+    nearer = min(map(abs, (measured.low or 0.0, measured.high or 0.0)))
+    if (measured.low or 0.0) * (measured.high or 0.0) > 0:
+        digits = next((more for more in range(digits, 6) if round(nearer, more)), 6)
     return f"{round(number, digits) + 0.0:{sign}.{digits}f}"

@@ -183,6 +183,7 @@ def compare(
                 split_per_seed=subject.split_per_seed,
             ),
             version=version,
+            in_parts=any(parse_part(get_run_id(job)[1]) is not None for job in everything),
         ),
         jobs=planned,
         finished=len(done),

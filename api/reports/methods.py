@@ -21,6 +21,7 @@ def build_methods(
     confirms: str | None,
     sources: str,
     version: str,
+    in_parts: bool = False,
 ) -> str:
     """How a report came to its answer, as a paragraph for a paper."""
     if not contrasts:
@@ -42,11 +43,13 @@ def build_methods(
         described = "All metrics are described."
     elif plan.regime is Regime.FIXED:
         signed = {seed for contrast in contrasts for seed in contrast.seeds}
+        tested_pairs = f"of {FEWEST_PAIRS} pairs or more " if min(pairs) < FEWEST_PAIRS else ""
         flips = "all sign flips" if len(signed) <= EXACT_UP_TO else f"{SIGN_FLIPS:,} drawn sign flips"
         rule = (
-            "The number of seeds was fixed in advance, and every difference was tested once, after all runs "
-            f"had ended: by the single-step maximum of |t| over {flips} of whole seeds (Westfall and Young "
-            f"1993), at a family-wise level of {plan.level:g}; intervals are simultaneous."
+            f"The number of seeds was fixed in advance, and every difference {tested_pairs}was tested once, "
+            f"after all runs had ended: by the single-step maximum of |t| over {flips} of whole seeds "
+            f"(Westfall and Young 1993), at a family-wise level of {plan.level:g}; intervals are "
+            "simultaneous."
         )
         equivalence = f"two one-sided paired t tests, Holm-corrected, at a level of {plan.level:g}"
     else:
@@ -59,10 +62,12 @@ def build_methods(
     if pairs != {len(seeds)}:
         ends = " to ".join(map(str, sorted({min(pairs), max(pairs)})))
         planned += f" planned, {ends} with results on both sides"
+    of_parts = " and a part of the training data, averaged over the parts of a seed" if in_parts else ""
     family = (
         f"{variants} {'was' if count == 1 else 'were'} compared with {baseline}, within pairs of "
-        f"models that share a seed ({planned}), in {join(metric.title.lower() for metric in tested)}: one "
-        f"family of {format_count(plan.count_tests(len(contrasts) + 1), 'test')}."
+        f"models that share a seed{of_parts} ({planned}), in "
+        f"{join(metric.title.lower() for metric in tested)}: one family of "
+        f"{format_count(plan.count_tests(len(contrasts) + 1), 'test')}."
     )
     equal = [f"Equivalence within {margins} was judged by {equivalence}."] if margins else []
     if confirms:

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 
 from api.reports.axis_schemas import VarianceComponents
-from models.metrics import METRICS
+from models.metrics import METRICS, Metric
 from models.store.tables import Job
 from models.variance_components import separate_variances
 
@@ -53,10 +53,12 @@ def build_variance_components(
 def describe_variance_components(components: Sequence[VarianceComponents]) -> list[str]:
     """A sentence for each, with standard deviations; a negative estimate counts as zero."""
     return [
-        f"{METRICS[item.metric].title} of {item.variant} over {item.splits} splits and {item.seeds} seeds, "
-        f"crossed: standard deviation {_format(item.split)} due to the split, {_format(item.seed)} due to "
-        f"the seed, {_format(item.residual)} due to both together or to chance."
+        f"{metric.title} of {item.variant} over {item.splits} splits and {item.seeds} seeds, crossed: "
+        f"standard deviation in {metric.contrast_unit} {_format(item.split, metric)} due to the split, "
+        f"{_format(item.seed, metric)} due to the seed, {_format(item.residual, metric)} due to both "
+        "together or to chance."
         for item in components
+        for metric in [METRICS[item.metric]]
     ]
 
 
@@ -64,5 +66,5 @@ def _get_variant(job: Job) -> str:
     return job.variant or ""
 
 
-def _format(variance: float) -> str:
-    return f"{sqrt(max(variance, 0.0)):.2g}"
+def _format(variance: float, metric: Metric) -> str:
+    return f"{metric.format.scale * sqrt(max(variance, 0.0)):.2g}"

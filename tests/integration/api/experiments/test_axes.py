@@ -143,6 +143,6 @@ def test_a_crossed_design_tells_the_variance_of_splits_from_that_of_seeds(
     assert (first["splits"], first["seeds"]) == (3, 2)
     assert (first["split"], first["seed"]) == pytest.approx((0.01**2, 0.002**2 / 2))
     assert first["residual"] == pytest.approx(0.0, abs=1e-12)
-    assert "standard deviation 0.01 due to the split, 0.0014 due to the seed" in client.get(
+    assert "standard deviation in points 1 due to the split, 0.14 due to the seed" in client.get(
         f"{address}md"
     ).text.replace("\\", "")

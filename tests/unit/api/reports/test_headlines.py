@@ -198,8 +198,16 @@ def test_the_methods_name_regime_level_family_and_margin() -> None:
     jobs = {name: [job(name, seed, 0.9) for seed in range(8)] for name in "ab"}
     jobs["b"][0] = job("b", 0, "failed")
     assert "(8 seeds planned, 7 with results on both sides)" in compared(jobs).methods
+    assert "every difference was tested once" in compared(jobs).methods
     jobs |= {"c": [job("c", seed, 0.9 if seed > 2 else "failed") for seed in range(8)]}
     assert "(8 seeds planned, 5 to 7 with results on both sides)" in compared(jobs).methods
+    assert "every difference of 6 pairs or more was tested once" in compared(jobs).methods
+    for group in jobs.values():
+        for one in group:
+            one.spec["dataset"]["part"] = {"of": 2, "index": 1}
+    assert (
+        "share a seed and a part of the training data, averaged over the parts of" in compared(jobs).methods
+    )
     many = report({"a": 0.03}, scatter=[*SCATTER, *SCATTER, 0.001])
     assert len(many.seeds) > EXACT_UP_TO
     assert "20,000 drawn sign flips" in many.methods
