@@ -25,11 +25,19 @@ def format_difference(difference: Difference | None, digits: int) -> str:
     if difference is None:
         return UNKNOWN
     ends = get_interval(difference)
-    digits = choose_digits([difference.mean, *(end for end in ends if end is not None)], digits)
+    digits = choose_interval_digits(difference.mean, ends, digits)
     mean, *texts = (
         None if value is None else format_signed(value, digits) for value in (difference.mean, *ends)
     )
     return f"{mean} ({texts[0]} to {texts[1]})" if None not in texts else str(mean)
+
+
+def choose_interval_digits(mean: float, ends: Sequence[float | None], fewest: int) -> int:
+    """`choose_digits`, and a few more if that shows on which side of zero the nearer end lies."""
+    known = [end for end in ends if end is not None]
+    digits = choose_digits([mean, *known], fewest)
+    nearer = min(map(abs, filter(None, known)), default=1.0)
+    return next((more for more in range(digits, digits + 4) if round(nearer, more)), digits)
 
 
 def get_interval(difference: Difference) -> tuple[float | None, float | None]:
@@ -91,6 +99,8 @@ def describe_progress(comparison: Comparison) -> str:
     others = ", ".join([*counts, f"{deleted} deleted"] if deleted else counts)
     if all(state.terminal for state in states):
         return f"{jobs} a result; {'it' if alone else 'the others'} will not have one ({others})."
+    if alone:
+        return f"The only job is {next(iter(states))}."
     return f"Partial: {jobs} finished. Of the others: {others}."
 
 
@@ -139,16 +149,18 @@ def describe_restored(comparison: Comparison) -> list[str]:
 def describe_confounders(comparison: Comparison) -> list[str]:
     """In what variants differ besides their regularization, so that a difference may come from that."""
     return [
-        f"{variant.name} differs from the baseline in {confounder.field} too: "
-        f"{_format_value(confounder.variant)} instead of "
-        f"{_format_value(confounder.baseline)}."
+        f"{variant.name} differs from the baseline in {confounder.field}: "
+        f"{_format_value(confounder.field, confounder.variant)} instead of "
+        f"{_format_value(confounder.field, confounder.baseline)}."
         for variant in comparison.variants
         for confounder in variant.confounders
     ]
 
 
-def _format_value(value: Any) -> str:
-    return "nothing" if value is None else json.dumps(value, ensure_ascii=False)
+def _format_value(field: str, value: Any) -> str:
+    if value is None:
+        return "all" if field.endswith("_samples") else "nothing"
+    return json.dumps(value, ensure_ascii=False)
 
 
 def describe_provenance(comparison: Comparison) -> list[str]:

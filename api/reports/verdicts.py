@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from api.reports.axis_schemas import AxisUsed
-from api.reports.formatting import format_p_value, format_signed
+from api.reports.formatting import choose_interval_digits, format_p_value, format_signed, get_interval
 from api.reports.gains import summarize_calls
 from api.reports.points import remove_point
 from api.reports.schemas import Confounder, Contrast, Difference
@@ -322,7 +322,7 @@ def _qualify(contrasts: Sequence[Contrast], variants: Sequence[Outline], plan: P
             "Runs were added, repeated, cancelled or deleted, so that only larger differences are called."
         ]
     if confounded:
-        return [f"Not only regularization differs in {_list_names(confounded, total, noun)}."]
+        return [f"Something besides regularization differs in {_list_names(confounded, total, noun)}."]
     return []
 
 
@@ -358,15 +358,15 @@ def _format_most(differences: Mapping[str, Difference], metric: Metric) -> str:
 
 def _format_mean(difference: Difference, metric: Metric) -> str:
     unit = metric.contrast_unit
-    ends = [end for end in (difference.simultaneous_low, difference.simultaneous_high) if end is not None]
-    return format_amount(difference.mean, unit, choose_digits([difference.mean, *ends], _DIGITS[unit]))
+    digits = choose_interval_digits(difference.mean, get_interval(difference), _DIGITS[unit])
+    return format_amount(difference.mean, unit, digits)
 
 
 def _format_interval(difference: Difference, metric: Metric, plan: Plan) -> str:
     low, high = difference.simultaneous_low, difference.simultaneous_high
     if low is None or high is None:
         return "no interval yet" if plan.regime is Regime.INTERIM else "no bounded interval from so few pairs"
-    digits = choose_digits([difference.mean, low, high], _DIGITS[metric.contrast_unit])
+    digits = choose_interval_digits(difference.mean, (low, high), _DIGITS[metric.contrast_unit])
     confidence = f"{100 * (1 - plan.level):g}"
     return f"{confidence} % interval {format_signed(low, digits)} to {format_signed(high, digits)}"
 

@@ -281,7 +281,7 @@ def test_confounders_and_reused_jobs_are_reported() -> None:
         for variant in comparison.variants
     ]
     text = markdown.render(comparison.model_copy(update={"variants": variants}))
-    assert "b differs from the baseline in /training/epochs too: 7 instead of 1." in text
+    assert "b differs from the baseline in /training/epochs: 7 instead of 1." in text
     assert "a, seed 0: trained before, and reused" in text
 
 

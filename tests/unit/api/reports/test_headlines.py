@@ -148,7 +148,7 @@ def test_the_weightiest_reservation_follows() -> None:
     both = compared(jobs | {"c": [job("c", seed, "failed") for seed in range(8)]})
     assert both.headline.endswith(" Training failed in every seed of c and in some seeds of b.")
     wide = {"a": jobs["a"], "b": [job("b", seed, 0.9, model={"hidden_units": [32]}) for seed in range(8)]}
-    assert compared(wide).headline.endswith(" Not only regularization differs in b.")
+    assert compared(wide).headline.endswith(" Something besides regularization differs in b.")
     few = {"a": jobs["a"], "b": jobs["a"], "c": [job("c", 0, 0.9)]}
     assert compared(few).headline.endswith(" There are too few pairs to say anything of c.")
 

@@ -99,15 +99,17 @@ def test_confounders_are_listed() -> None:
     changes = [
         Confounder(field="/training/epochs", baseline=5, variant=10),
         Confounder(field="/training/schedule", baseline=None, variant={"name": "cosine"}),
+        Confounder(field="/dataset/train_samples", baseline=None, variant=500),
     ]
     other = comparison.variants[1].model_copy(update={"confounders": changes})
     changed = comparison.model_copy(update={"variants": [comparison.variants[0], other]})
     assert formatting.describe_confounders(changed) == [
-        "dropout differs from the baseline in /training/epochs too: 10 instead of 5.",
-        'dropout differs from the baseline in /training/schedule too: {"name": "cosine"} instead of nothing.',
+        "dropout differs from the baseline in /training/epochs: 10 instead of 5.",
+        'dropout differs from the baseline in /training/schedule: {"name": "cosine"} instead of nothing.',
+        "dropout differs from the baseline in /dataset/train_samples: 500 instead of all.",
     ]
-    assert "dropout differs from the baseline in /training/epochs too" in markdown.render(changed)
-    assert "dropout differs from the baseline in /training/epochs too" in html.render(changed)
+    assert "dropout differs from the baseline in /training/epochs" in markdown.render(changed)
+    assert "dropout differs from the baseline in /training/epochs" in html.render(changed)
 
 
 def test_pointers_link_to_the_row_with_their_numbers() -> None:
@@ -216,9 +218,7 @@ def test_f24_a_report_of_one_job_is_in_the_singular() -> None:
     complete = comparisons.full(seeds=1).model_copy(update={"jobs": 1, "finished": 1})
     assert formatting.describe_progress(complete) == "The only job has finished."
     queued = partial(gone(JobState.QUEUED, 0)).model_copy(update={"jobs": 1})
-    assert formatting.describe_progress(queued) == (
-        "Partial: 0 of 1 job has finished. Of the others: 1 queued."
-    )
+    assert formatting.describe_progress(queued) == "The only job is queued."
     failed = partial(gone(JobState.FAILED, 0)).model_copy(update={"jobs": 1})
     assert formatting.describe_progress(failed) == (
         "0 of 1 job has a result; it will not have one (1 failed)."

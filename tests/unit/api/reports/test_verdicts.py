@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from api.reports.contrasts import build_contrasts
-from api.reports.formatting import format_p_value
+from api.reports.formatting import format_difference, format_p_value
 from api.reports.verdicts import format_p
 from models.experiments import Regime
 from models.inference import Plan
@@ -76,6 +76,18 @@ def test_a_clear_difference_is_called_with_its_direction_and_interval() -> None:
     assert verdict(CLEAR).startswith("Test accuracy is higher by 2.00 points (95.5 % interval +1.8")
     assert "p = 0.031). Test loss is the same in every pair. (6 pairs.)" in verdict(CLEAR)
     assert "is lower by 2.00 points (95.5 % interval -2.1" in verdict([-gain for gain in CLEAR])
+
+
+def test_an_interval_that_ends_near_zero_shows_on_which_side() -> None:
+    half = accuracy(contrast([0.9 + gain for gain in scattered(0.0, 0.3, 10)])).simultaneous_high
+    assert half is not None
+    for distance in (0.002, -0.002):
+        built = contrast([0.9 + gain for gain in scattered(half + distance, 0.3, 10)])
+        low = accuracy(built).simultaneous_low
+        assert low is not None
+        assert 0.0005 < low * np.sign(distance) < 0.005
+        assert f"95.5 % interval {low:+.3f} to +" in built.verdict
+        assert f"({low:+.3f} to +" in format_difference(accuracy(built), 2)
 
 
 def test_an_interim_verdict_calls_nothing() -> None:
