@@ -66,7 +66,8 @@ def format_p_value(p: float | None, level: float = 0.05) -> str:
 
 def format_seed_count(variant: VariantReport) -> str:
     """How many seeds stand behind a variant's means: `5`, or `3 of 5`."""
-    total = variant.n + len(variant.failed_seeds) + len(variant.unfinished_seeds)
+    # A seed may have finished on one part of the training data and failed on another.
+    total = len({seed.seed for seed in variant.seeds}.union(variant.failed_seeds, variant.unfinished_seeds))
     return str(variant.n) if variant.n == total else f"{variant.n} of {total}"
 
 
@@ -140,8 +141,7 @@ def describe_restored(comparison: Comparison) -> list[str]:
             run = format_ranges({item.result.epochs_run for item in earlier})
             lines.append(
                 f"{variant.name}, {format_seed_list([item.seed for item in earlier])}: the weights "
-                "are those of "
-                f"epoch {ranges}, of {run} that were trained"
+                f"are those of epoch{'' if ranges.isdigit() else 's'} {ranges}, of {run} that were trained"
             )
     return lines
 
@@ -217,9 +217,9 @@ def build_variant_rows(comparison: Comparison) -> list[list[str]]:
 
 
 DAMAGED_IMAGES = (
-    "After MNIST-C (Mu and Gilmer 2019). Means over severities 1 to 5: of a baseline the accuracy, of the "
-    "others the difference from it in percentage points within pairs of equal seed, with its 95 % interval "
-    "by itself. They are described and not tested, and nothing is chosen by them."
+    "After MNIST-C (Mu and Gilmer 2019). Means over severities 1 to 5: of a variant that shares seeds with "
+    "its baseline the difference from it in percentage points, within pairs of equal seed and with its 95 % "
+    "interval by itself; else the accuracy. They are described and not tested, and nothing is chosen by them."
 )
 
 

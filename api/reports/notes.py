@@ -13,9 +13,9 @@ _SAME_RULER = (
 )
 
 _INTERVALS = (
-    "Intervals of means, and of differences in tables and charts, are 95 % t intervals over seeds, each for "
-    "itself; differences are taken within pairs that share a seed. A verdict's intervals hold for all tests "
-    "together."
+    "Intervals of means, and of differences that are not tested, are 95 % t intervals over seeds, each for "
+    "itself; differences are taken within pairs that share a seed. Intervals of tested differences in "
+    "verdicts, charts and the table of differences hold for all tests together."
 )
 
 

@@ -190,6 +190,8 @@ def test_the_methods_name_regime_level_family_and_margin() -> None:
     assert "over all sign flips of whole seeds" in comparison
     assert "at a family-wise level of 0.045" in comparison
     assert "Equivalence within 0.20 points was judged by two one-sided paired t tests" in comparison
+    # As the table of differences has it: of what is tested the simultaneous interval.
+    assert "of differences that are not tested, are 95 % t intervals" in report({"a": 0.03}).notes[1]
     few = report({"a": 0.03}, scatter=SCATTER[:3]).methods
     assert "one family of 2 tests. Nothing was tested with fewer than 6 pairs. All metrics are" in few
     two = report({"a": 0.03}, scatter=SCATTER[:2]).methods

@@ -55,6 +55,11 @@ def test_many_seeds_are_written_as_ranges(numbers: list[int], text: str) -> None
     assert formatting.format_ranges(numbers) == text
 
 
+def test_a_seed_that_failed_on_one_of_its_parts_is_one_seed() -> None:
+    variant = comparisons.full(seeds=3).variants[0].model_copy(update={"failed_seeds": [0, 3]})
+    assert formatting.format_seed_count(variant) == "3 of 4"
+
+
 def gone(state: JobState, seed: int, *, variant: str = "a", reason: str = "why") -> Missing:
     return Missing(job_id=f"job_{seed}", variant=variant, seed=seed, state=state, reason=reason)
 
