@@ -58,7 +58,7 @@ def render(comparison: Comparison) -> str:
         lines += _build_table(
             [row[:_MOST_COLUMNS] for row in bias_variance_text.build_rows(comparison.bias_variance)],
             f"Bias and variance over training sets, in nats. {comparison.bias_variance.headline or ''} "
-            f"{comparison.bias_variance.intervals}",
+            f"{comparison.bias_variance.intervals or ''}",
             f"tab:{name}-bias-variance",
         )
     lines += ["", r"\paragraph{Methods}", escape(comparison.methods)]

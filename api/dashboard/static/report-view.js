@@ -267,7 +267,7 @@ function buildMistakes(items) {
     h("p", { class: "help" }, "Test images that a variant gets right and the baseline not, by mean log-probabilities over their seeds; the nearest mistakes first."),
     items.map(({ variant, baseline, only_variant: gained, only_baseline: lost, images }) => h("div", {},
       h("h3", {}, variant),
-      h("p", {}, `Only ${variant} gets ${gained} images right, only ${baseline} ${lost}.`),
+      h("p", {}, `Images that only ${variant} gets right: ${gained}; that only ${baseline} gets right: ${lost}.`),
       h("div", { class: "mistakes" }, images.map(({ index, label, answer, picture }) => h("figure", {},
         picture ? h("img", { src: picture, width: 56, height: 56, alt: `Test image ${index}` }) : null,
         h("figcaption", {}, `${label}, not ${answer}`)))))));

@@ -43,6 +43,14 @@ def test_each_row_has_as_many_cells_as_its_head() -> None:
     assert not re.search(r"(?<!\\)[#_~^]|(?<!\\)%", body.replace("tab:exp_1", ""))
 
 
+def test_a_caption_without_intervals_says_nothing_of_them() -> None:
+    comparison = comparisons.on_parts()
+    assert comparison.bias_variance is not None
+    without = comparison.bias_variance.model_copy(update={"intervals": None, "headline": None})
+    text = latex.render(comparison.model_copy(update={"bias_variance": without}))
+    assert "None" not in text
+
+
 @pytest.mark.parametrize("comparison", [comparisons.full(ODD), comparisons.empty()], ids=["full", "empty"])
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="there is no TeX engine")
 def test_a_tex_engine_accepts_it(comparison: Comparison, tmp_path: Path) -> None:

@@ -47,8 +47,11 @@ def test_the_nearest_mistakes_come_first_and_are_drawn(settings: Settings) -> No
     assert picture is not None
     assert picture.startswith("data:image/png;base64,")
     assert load("mnist_5k", settings).test_images[2].any()
-    page = html.render(comparisons.full().model_copy(update={"mistakes": [item]}))
-    assert page.count(picture) == 1
+    alone = item.model_copy(update={"seeds": 1})
+    page = html.render(comparisons.full().model_copy(update={"mistakes": [item, alone]}))
+    assert "Images that only dropout gets right: 2; that only none gets right: 1 (2 seeds)." in page
+    assert "gets right: 1 (1 seed)." in page
+    assert page.count(picture) == 2
     assert "1, not 0" in page
     (first,) = build_mistakes(variants, baselines, store, settings, limit=1)
     assert [image.index for image in first.images] == [2]
