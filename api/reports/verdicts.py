@@ -76,7 +76,7 @@ def build_headline(
         return "There is one variant only, and nothing to compare it with."
     if len(_find_on_other_datasets(variants)) == len(contrasts):
         return "The variants were trained on different datasets, so that they cannot be compared."
-    return _build_answer(contrasts, variants, baseline, plan, axes)
+    return _build_answer(contrasts, variants, baseline, plan, axes, complete=ended == planned)
 
 
 def _build_answer(
@@ -85,6 +85,8 @@ def _build_answer(
     baseline: Outline,
     plan: Plan,
     axes: Sequence[AxisUsed],
+    *,
+    complete: bool,
 ) -> str:
     """What a report shows of its tested metrics, where its plan and data allow to compare anything."""
     judged = [contrast for contrast in contrasts if len(contrast.seeds) >= FEWEST_PAIRS]
@@ -96,7 +98,8 @@ def _build_answer(
         there = f"there {'is' if most == 1 else 'are'} {f'{most} at most' if most else 'none'}"
         text = f"Nothing is called from fewer than {FEWEST_PAIRS} pairs of seeds; {there}."
         if not any(variant.n for variant in variants if variant.is_baseline):
-            text = f"The baseline, {plain}, has no result, so that there is nothing to compare with."
+            result = "no result" if complete else "no result yet"
+            text = f"The baseline, {plain}, has {result}, so that there is nothing to compare with."
         return " ".join([text, *failures])
     names = [contrast.variant for contrast in judged]
     reservations = failures or _qualify(contrasts, variants, plan, noun)

@@ -6,11 +6,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from api.reports import grouping
 from api.reports.axis_schemas import AxisUsed
+from api.reports.comparison import build_subject_headline
 from api.reports.schemas import Comparison, Contrast
 from api.reports.verdicts import Outline, build_headline
 from models.experiments import Regime
 from models.inference import Plan
+from models.settings import Settings
 from models.statistics import EXACT_UP_TO
 from tests.unit.api.reports.test_comparison import compared, job
 
@@ -109,6 +112,11 @@ def test_reports_without_an_answer_say_why() -> None:
     assert compared(gone).headline == (
         "The baseline, a, has no result, so that there is nothing to compare with. "
         "Training failed in every seed of a."
+    )
+    jobs = [job("a", 0, "running"), job("b", 0, 0.9, regularization={"l2": {}})]
+    running = grouping.group_jobs(jobs, settings=Settings(), base_url="")
+    assert build_subject_headline(running) == (
+        "The baseline, a, has no result yet, so that there is nothing to compare with."
     )
     lost = {
         name: [job(name, seed, state) for seed in range(8)] for name, state in (("a", 0.9), ("b", "failed"))
