@@ -297,11 +297,12 @@ def _describe_failed_training(variants: Sequence[Outline], noun: str) -> list[st
     failed = [variant.name for variant in variants if variant.failed_seeds]
     entirely = [variant.name for variant in variants if variant.failed_seeds and not variant.n]
     partly = [name for name in failed if name not in entirely]
-    clauses = [
-        f"in {extent} of {_list_names(names, len(variants), noun)}"
-        for extent, names in (("every seed", entirely), ("some seeds", partly))
-        if names
-    ]
+    total = len(variants)
+    # Of parts a seed may lack one only; and what has no result may have cancelled runs, too.
+    clauses = [f"in some runs of {_list_names(partly, total, noun)}"] if partly else []
+    if entirely:
+        has = "has" if len(entirely) == 1 else "have"
+        clauses.append(f"in {_list_names(entirely, total, noun)}, which {has} no result")
     return [f"Training failed {join(clauses)}."] if clauses else []
 
 

@@ -111,7 +111,7 @@ def test_reports_without_an_answer_say_why() -> None:
     gone = {"a": [job("a", 0, "failed")], "b": [job("b", 0, 0.9)]}
     assert compared(gone).headline == (
         "The baseline, a, has no result, so that there is nothing to compare with. "
-        "Training failed in every seed of a."
+        "Training failed in a, which has no result."
     )
     jobs = [job("a", 0, "running"), job("b", 0, 0.9, regularization={"l2": {}})]
     running = grouping.group_jobs(jobs, settings=Settings(), base_url="")
@@ -123,7 +123,7 @@ def test_reports_without_an_answer_say_why() -> None:
     }
     assert compared(lost).headline == (
         "Nothing is called from fewer than 6 pairs of seeds; there are none. "
-        "Training failed in every seed of b."
+        "Training failed in b, which has no result."
     )
 
 
@@ -152,9 +152,9 @@ def test_when_every_variant_is_worse_the_headline_says_so_first() -> None:
 def test_the_weightiest_reservation_follows() -> None:
     jobs = {name: [job(name, seed, 0.9) for seed in range(8)] for name in "ab"}
     jobs["b"][0] = job("b", 0, "failed")
-    assert compared(jobs).headline.endswith(" Training failed in some seeds of b.")
+    assert compared(jobs).headline.endswith(" Training failed in some runs of b.")
     both = compared(jobs | {"c": [job("c", seed, "failed") for seed in range(8)]})
-    assert both.headline.endswith(" Training failed in every seed of c and in some seeds of b.")
+    assert both.headline.endswith(" Training failed in some runs of b and in c, which has no result.")
     wide = {"a": jobs["a"], "b": [job("b", seed, 0.9, model={"hidden_units": [32]}) for seed in range(8)]}
     assert compared(wide).headline.endswith(" Something besides regularization differs in b.")
     few = {"a": jobs["a"], "b": jobs["a"], "c": [job("c", 0, 0.9)]}
@@ -176,12 +176,12 @@ def test_with_axes_a_headline_names_variants_plainly_and_counts_combinations() -
 
     assert headline(Plan(Regime.FIXED, ("test_accuracy",))) == (
         "Test accuracy: no difference from none is called at the only point. "
-        "Training failed in some seeds of b, /training/epochs: 1."
+        "Training failed in some runs of b, /training/epochs: 1."
     )
     other = Plan(Regime.EXTENDED, ("test_accuracy",), planned_baseline="b")
     assert headline(other).endswith(" none is not the planned baseline, b: see the methods.")
     outlines = [replace(outline, failed_seeds=[0]) for outline in outlines]
-    assert headline(Plan(Regime.FIXED)).endswith(" in some seeds of both combinations of variant and point.")
+    assert headline(Plan(Regime.FIXED)).endswith(" in some runs of both combinations of variant and point.")
     # At one point the baseline has no result, at another it has.
     outlines = [replace(outline, n=n, failed_seeds=[]) for outline, n in zip(outlines, (0, 8), strict=True)]
     outlines.append(replace(outlines[0], name="none, /training/epochs: 2", n=3))
