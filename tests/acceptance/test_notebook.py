@@ -1,7 +1,9 @@
-"""docs/notebook.ipynb runs from top to bottom against a real service."""
+"""docs/notebook.ipynb has its outputs, and runs from top to bottom against a real service."""
 
 import json
+import re
 from pathlib import Path
+from typing import Any
 
 import nbformat
 import pytest
@@ -12,10 +14,24 @@ from tests.acceptance.conftest import DEADLINE_SECONDS
 NOTEBOOK = Path(__file__).parents[2] / "docs" / "notebook.ipynb"
 
 
-def test_the_notebook_is_stored_without_outputs() -> None:
+def test_the_notebook_is_stored_with_its_outputs() -> None:
     cells = [cell for cell in json.loads(NOTEBOOK.read_text())["cells"] if cell["cell_type"] == "code"]
-    assert cells
-    assert [(cell["outputs"], cell["execution_count"]) for cell in cells] == [([], None)] * len(cells)
+    assert [cell["execution_count"] for cell in cells] == [*range(1, len(cells) + 1)]
+    for cell in cells:
+        kinds = {output["output_type"] for output in cell["outputs"]}
+        assert kinds, cell["id"]
+        assert kinds <= {"execute_result", "display_data", "stream"}, cell["id"]
+        assert not [output for output in cell["outputs"] if output.get("name") == "stderr"], cell["id"]
+        # Neither a folder nor an address of the machine that ran it.
+        assert not re.search(r"/(work|tmp|home|root|Users)/|https?://", _get_text(cell["outputs"])), cell[
+            "id"
+        ]
+
+
+def _get_text(outputs: list[dict[str, Any]]) -> str:
+    """What is readable in a cell's outputs: an image's bytes may look like a path."""
+    data = [{**output, "data": {**output.get("data", {}), "image/png": ""}} for output in outputs]
+    return json.dumps(data)
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
