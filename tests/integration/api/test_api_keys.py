@@ -279,6 +279,7 @@ def test_no_route_reveals_another_owners_rows(guarded: TestClient, database: Dat
         if not any(f"{{{name}}}" in route.path for name in ids):
             continue
         path = route.path.format_map(_Any(ids | {"chart": "differences", "name": "x"}))
+        path += "?index=0" if path.endswith("/test-images") else ""
         for method in sorted(route.methods or ()):
             body = BODIES.get(route.path, {} if method == "PATCH" else None)
             answer = guarded.request(method, path, headers=ours, json=body)

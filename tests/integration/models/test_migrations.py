@@ -35,7 +35,7 @@ def test_a_migrated_database_has_every_table_at_the_newest_revision(database: Da
     assert revision == head()
 
 
-# Left out of the comparison (migrations/env.py).
+# Left out of the comparison (migrations/env.py); Alembic warns of it in words of its own.
 @pytest.mark.filterwarnings("ignore:.*expression-based index")
 def test_tables_and_migrations_agree(database_settings: Settings) -> None:
     # Raises where autogenerate would find something to migrate.

@@ -24,7 +24,7 @@ RENAMED_COLUMNS = {
 NEW_COLUMNS: dict[str, dict[str, Any]] = {
     "webhooks": {"base_url": "", "experiments": False},
     "deliveries": {"experiment_id": None},
-    "results": {"test_ece_debiased": None},
+    "results": {"test_ece_debiased": None, "robustness": None},
     "experiments": {
         "extended": False,
         "notes": None,
