@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from api.reports.robustness_schemas import RobustnessReport
 from api.reports.schemas import Comparison, Difference, MetricSummary, Missing, VariantReport
 from models.formatting import format_count
 from models.metrics import CONTRASTED, METRICS, PERCENT, REPORTED, VARIANT_METRICS, Metric, choose_digits
@@ -14,6 +15,7 @@ from models.records import CORRUPTIONS
 
 UNKNOWN = "-"
 _NETWORK_METRICS = [metric for metric in REPORTED if metric.table == "networks"]
+_MOST_COLUMNS = 5
 _METRIC = re.compile(r"/(variants|contrasts)/(\d+)/(?:metrics|differences)/(\w+)")
 
 
@@ -223,22 +225,25 @@ DAMAGED_IMAGES = (
 )
 
 
-def build_robustness_rows(comparison: Comparison) -> list[list[str]]:
-    """The table of damaged test images, its head first: accuracies of baselines, else differences."""
-    head = ["test images", *(report.variant for report in comparison.robustness)]
-    rows = [head]
-    for kind, title in {"": "all kinds", **CORRUPTIONS}.items():
-        cells = []
-        for report in comparison.robustness:
-            difference = report.kind_differences.get(kind) if kind else report.difference
-            if difference is None:
-                cells.append(f"{100 * (report.kinds[kind] if kind else report.accuracy).mean:.1f} %")
-                continue
-            low, high = difference.low, difference.high
-            interval = "" if low is None or high is None else f" ({low:+.1f} to {high:+.1f})"
-            cells.append(f"{difference.mean:+.1f}{interval}")
-        rows.append([title, *cells])
-    return rows
+def build_robustness_tables(comparison: Comparison) -> list[list[list[str]]]:
+    """Tables of damaged test images, each as wide as a page: accuracies of baselines, else differences."""
+    tables = []
+    for start in range(0, len(comparison.robustness), _MOST_COLUMNS):
+        reports = comparison.robustness[start : start + _MOST_COLUMNS]
+        rows = [["test images", *(report.variant for report in reports)]]
+        for kind, title in {"": "all kinds", **CORRUPTIONS}.items():
+            rows.append([title, *(_format_robustness(report, kind) for report in reports)])
+        tables.append(rows)
+    return tables
+
+
+def _format_robustness(report: RobustnessReport, kind: str) -> str:
+    difference = report.kind_differences.get(kind) if kind else report.difference
+    if difference is None:
+        return f"{100 * (report.kinds[kind] if kind else report.accuracy).mean:.1f} %"
+    low, high = difference.low, difference.high
+    interval = "" if low is None or high is None else f" ({low:+.1f} to {high:+.1f})"
+    return f"{difference.mean:+.1f}{interval}"
 
 
 def build_network_rows(comparison: Comparison) -> list[list[str]]:

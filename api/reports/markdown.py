@@ -85,7 +85,7 @@ def render(comparison: Comparison) -> str:
             [
                 "## Damaged test images",
                 formatting.DAMAGED_IMAGES,
-                _render_table(formatting.build_robustness_rows(comparison)),
+                *map(_render_table, formatting.build_robustness_tables(comparison)),
             ]
             if comparison.robustness
             else []

@@ -444,7 +444,7 @@ def test_damaged_images_are_spoken_of_only_where_they_were_measured() -> None:
     untouched = experiment({"none": 0.2, "dropout": 0.1}, {"dropout": "dropout"})
     assert untouched.robustness == []
     assert "unlike the test images" in (of("task", untouched.recommendation).not_tested or "")
-    rows = formatting.build_robustness_rows(better)
+    (rows,) = formatting.build_robustness_tables(better)
     assert [len(row) for row in rows] == [3] * 14
     assert rows[1][:2] == ["all kinds", "60.0 %"]
     assert rows[1][2].startswith("+5.0 (+4.")
