@@ -2,6 +2,7 @@
 
 Checkpoints and half-written files of jobs that have ended always go, and all files of jobs that were
 deleted; a worker that dies at the wrong moment, or an outage of the object store, may leave some behind.
+A checkpoint that a retry resumes from, or could within a week of the failure, stays.
 Models and predictions of jobs that finished so many days ago go too; results and histories stay.
 """
 
@@ -9,7 +10,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import select
+from sqlalchemy import or_, select
 
 from models.artifacts import ArtifactStore, is_checkpoint, parse_job_id
 from models.files import PART
@@ -21,6 +22,8 @@ from models.store.tables import Job
 from models.store.transitions import get_database_now
 
 _JOBS_A_QUERY = 500
+_RETRY_DAYS = 7.0
+"""How long after a failure a retry still finds the checkpoint."""
 
 
 @dataclass(frozen=True)
@@ -71,13 +74,19 @@ def find_useless_files(database: Database, files: Collection[str], *, days: floa
             deleted |= set(
                 session.scalars(deletions.where(AuditEvent.subject.in_(unknown))) if unknown else ()
             )
-        oldest = get_database_now(session) - timedelta(days=days)
+        now = get_database_now(session)
+        oldest = now - timedelta(days=days)
+        retryable = or_(Job.finished_at.is_(None), Job.finished_at > now - timedelta(days=_RETRY_DAYS))
+        resumable = set(
+            session.scalars(select(Job.checkpoint_path).where(Job.checkpoint_path.is_not(None), retryable))
+        )
     useless = [
         name
         for name in files
         if parse_job_id(name) in deleted
         or (
-            (finished := ended.get(parse_job_id(name)))
+            name not in resumable
+            and (finished := ended.get(parse_job_id(name)))
             and (is_checkpoint(name) or name.endswith(PART) or (days and finished < oldest))
         )
     ]

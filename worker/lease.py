@@ -71,6 +71,8 @@ class Lease:
         self._checkpoints = checkpoints
         self._unwritten_checkpoint: CheckpointRecord | None = None
         self.job_id, self.attempt = job_id, attempt
+        self.failed_retryably = False
+        """Whether the job has failed, and a retry may resume from its checkpoint."""
 
     @contextmanager
     def keep_alive(self) -> Iterator[None]:
@@ -165,6 +167,7 @@ class Lease:
                 session, self.job_id, self.attempt, code=code, message=message, retryable=retryable
             )
         )
+        self.failed_retryably = retryable and state is JobState.FAILED
         log.warning("job %s %s (%s): %s", self.job_id, state, code, message)
         return state
 

@@ -93,7 +93,7 @@ class Runner:
         )
         lease = Lease(self._database, self._settings, job.id, job.attempt, checkpoints)
         try:
-            if self._train(job, lease, checkpoints).terminal:
+            if self._train(job, lease, checkpoints).terminal and not lease.failed_retryably:
                 self._store.delete_checkpoints(job.id)
         except LeaseLost as lost:
             log.warning("%s Its training stops here.", lost.message)

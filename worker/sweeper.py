@@ -65,7 +65,7 @@ class Sweeper(PeriodicThread):
             self._rescue_from = time.monotonic() + self._settings.lease_seconds
 
     def _sweep_database(self, database: Database) -> list[str]:
-        """Returns the jobs that it has ended."""
+        """Returns the jobs that it has ended and whose checkpoints can go."""
         ended: list[str] = []
         with database.read() as session:
             self._detect_clock_change(get_database_now(session))
@@ -77,7 +77,7 @@ class Sweeper(PeriodicThread):
                 rescued = rescue_abandoned(session, dead)
             for job_id in rescued.queued:
                 log.warning("job %s was abandoned by its worker and goes back into the queue", job_id)
-            for job_id in rescued.ended:
+            for job_id in rescued.ended + rescued.resumable:
                 log.warning("job %s was abandoned by its worker and has ended", job_id)
             ended = rescued.ended
         with database.write() as session:

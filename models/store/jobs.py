@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import delete, func, insert, literal, select, update
 from sqlalchemy.orm import Session, joinedload
 
 from models.cost import estimate_cost
@@ -243,6 +243,8 @@ def retry_job(session: Session, job_id: str) -> tuple[Job, bool]:
         if job.state == JobState.FAILED:
             _mark_changed_plans(session, job_id)
         (retry,) = create_jobs(session, [new])
+        if job.checkpoint_path:
+            _hand_on_checkpoint(session, job, retry)
         session.execute(update(Run).where(Run.job_id == job_id).values(job_id=retry.id))
         experiment_ids = select(Run.experiment_id).where(Run.job_id == retry.id)
         session.execute(update(Experiment).where(Experiment.id.in_(experiment_ids)).values(announced=False))
@@ -258,6 +260,20 @@ def retry_job(session: Session, job_id: str) -> tuple[Job, bool]:
         advice = "it has the result" if retry.state == JobState.SUCCEEDED else "retry that one"
         raise Conflict(f"Job {job_id} was retried as job {retry.id}, which has {retry.state}; {advice}.")
     return retry, False
+
+
+def _hand_on_checkpoint(session: Session, job: Job, retry: Job) -> None:
+    """Let `retry` resume where `job` failed. A worker that cannot use the checkpoint starts at epoch 0."""
+    for name in ("checkpoint_epoch", "checkpoint_path", "checkpoint_sha256"):
+        setattr(retry, name, getattr(job, name))
+        setattr(job, name, None)
+    retry.epochs_done = retry.checkpoint_epoch or 0
+    retry.fraction = retry.epochs_done / retry.epochs
+    columns = [column.name for column in Epoch.__table__.columns if column.name not in ("job_id", "attempt")]
+    history = select(literal(retry.id), literal(0), *(Epoch.__table__.c[name] for name in columns)).where(
+        Epoch.job_id == job.id, Epoch.epoch <= retry.epochs_done
+    )
+    session.execute(insert(Epoch).from_select(["job_id", "attempt", *columns], history))
 
 
 def _mark_changed_plans(session: Session, job_id: str) -> None:

@@ -5,7 +5,7 @@ Any number of workers may do this concurrently: every change is conditional.
 
 from collections import Counter
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import or_, select
@@ -30,6 +30,8 @@ class Rescued:
     queued: list[str]
     """Waiting for another worker; or paused, where their owner had asked for that."""
     ended: list[str]
+    resumable: list[str] = field(default_factory=list)
+    """Failed, with a checkpoint that a retry resumes from."""
 
 
 def get_lease_owners(session: Session, worker: str) -> list[str]:
@@ -79,9 +81,16 @@ def rescue_abandoned(session: Session, dead: Collection[str] = ()) -> Rescued:
             values = {"crashes": job.crashes + 1, "run_after": DatabaseNow(backoff)}
         reason = "process_died" if job.lease_owner in dead else "lease_expired"
         detail = {"reason": reason, "worker": job.lease_owner}
-        transition(session, job.id, before=JobState.RUNNING, after=after, values=values, detail=detail)
+        ended = transition(
+            session, job.id, before=JobState.RUNNING, after=after, values=values, detail=detail
+        )
         counts["process_deaths" if reason == "process_died" else "lease_expiries"] += 1
-        (rescued.ended if after.terminal else rescued.queued).append(job.id)
+        if not after.terminal:
+            rescued.queued.append(job.id)
+        elif ended and ended.checkpoint_path:
+            rescued.resumable.append(job.id)
+        else:
+            rescued.ended.append(job.id)
     if counts:
         counters.add(session, **counts)  # last, because all workers update these rows
     return rescued

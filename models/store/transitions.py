@@ -55,14 +55,17 @@ def transition(
     """Change a job from one state to another, if it is still in the first and `only_if` holds.
 
     A job that its worker gives up before the end goes back to its last checkpoint or to the start: so do its
-    progress and its history, which the next attempt will train again.
+    progress and its history, which the next attempt will train again. One that failed retryably keeps its
+    checkpoint for the retry.
 
     Returns the changed job, or None where the condition no longer holds: another process was first.
     """
     assert can_follow(before, after), f"{before} -> {after} is not in models/states.py"  # noqa: S101 (a bug)
     changes: dict[str, Any] = {"requested_action": None, **(values or {})}
     if after.terminal:
-        changes |= {"finished_at": DatabaseNow(), "eta_seconds": None, **_NO_CHECKPOINT}
+        changes |= {"finished_at": DatabaseNow(), "eta_seconds": None}
+        if not changes.get("error_retryable"):
+            changes |= _NO_CHECKPOINT
     if before is JobState.RUNNING:
         changes |= {"lease_owner": None, "lease_expires_at": None}
     put_back = before is JobState.RUNNING and not after.terminal

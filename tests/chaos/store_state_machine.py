@@ -62,7 +62,7 @@ _WRITES: dict[str, Callable[[Session, str, int], object]] = {
     "go_back": lambda session, job, attempt: queue.rewind_to_checkpoint(session, job, attempt, 0),
     "succeed": lambda session, job, attempt: queue.succeed(session, job, attempt, _RESULT),
     "fail": lambda session, job, attempt: queue.fail(
-        session, job, attempt, code="x", message="x", retryable=False
+        session, job, attempt, code="x", message="x", retryable=True
     ),
     "stop": queue.stop,
 }
@@ -143,7 +143,7 @@ class StoreMachine(RuleBasedStateMachine):
             assert is_new == (earlier is None)
             assert earlier is None or new.id == earlier.id
             if is_new:
-                self._model.jobs.append(ModelJob(new.id, job.priority, retry_of=job.id))
+                self._model.jobs.append(job.retry(new.id))
                 self._score.jobs += 1
 
     @precondition(lambda self: self._model.jobs)
@@ -287,7 +287,7 @@ class StoreMachine(RuleBasedStateMachine):
             job.rescue()
         self._score.expired += len(abandoned)
         ended = {job.id for job in abandoned if job.state.terminal}
-        assert sorted(rescued.ended) == sorted(ended)
+        assert sorted(rescued.ended + rescued.resumable) == sorted(ended)
         assert sorted(rescued.queued) == sorted(job.id for job in abandoned if job.id not in ended)
 
     @precondition(lambda self: any(job.delayed for job in self._model.jobs))

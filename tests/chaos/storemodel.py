@@ -37,7 +37,8 @@ class ModelJob:
         """Change the state."""
         self.events.append((after, self.state, after, self.attempt))
         if after.terminal:
-            self.checkpoint = None
+            if after is not JobState.FAILED:
+                self.checkpoint = None
         elif self.state is JobState.RUNNING:
             self.epochs_done = self.checkpoint or 0
             self.epochs = [epoch for epoch in self.epochs if epoch <= self.epochs_done]
@@ -48,6 +49,14 @@ class ModelJob:
         self.attempt += 1
         self.move(JobState.RUNNING)
         self.abandoned = abandoned
+
+    def retry(self, job_id: str) -> "ModelJob":
+        """Repeat the job, whose failures are all retryable, from its checkpoint."""
+        retry = ModelJob(job_id, self.priority, retry_of=self.id, checkpoint=self.checkpoint)
+        retry.epochs_done = self.checkpoint or 0
+        retry.epochs = [epoch for epoch in self.epochs if epoch <= retry.epochs_done]
+        self.checkpoint = None
+        return retry
 
     def request(self, action: Action) -> None:
         """Ask a running job for something."""

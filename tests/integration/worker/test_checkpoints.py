@@ -10,6 +10,7 @@ import pytest
 
 from models.artifacts import ArtifactStore
 from models.records import EpochRecord, Progress
+from models.retention import prune
 from models.settings import Settings
 from models.spec import JobSpec
 from models.states import Action, JobState
@@ -272,6 +273,50 @@ def test_a_full_disk_loses_the_checkpoint_and_not_the_job(
     runner.run_next()
     assert job_now(database, job_id).state == JobState.SUCCEEDED
     assert "no checkpoint of epoch 1: [Errno 28] No space left on device" in caplog.text
+
+
+def test_d13_the_retry_of_a_job_whose_model_found_no_space_resumes_from_its_checkpoint(
+    database: Database,
+    settings: Settings,
+    runner: Runner,
+    store: ArtifactStore,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    expected = expected_weights(database, runner)
+
+    class Full(ArtifactStore):
+        def put(self, name: str, content: bytes) -> str:
+            if "checkpoint-" not in name:
+                with open("/dev/full", "wb") as device:
+                    device.write(content)
+            return super().put(name, content)
+
+    runner._store = Full(settings)
+    failed = queued(database, SPEC)
+    runner.run_next()
+    assert job_now(database, failed).error_code == "artifacts_unwritable"
+    checkpoint = str(job_now(database, failed).checkpoint_path)
+    prune(database, store, days=1e-9)
+    assert store.list_checkpoints(failed) == [checkpoint]
+    with database.write() as session:
+        retry = jobs.retry_job(session, failed)[0].id
+    waiting = job_now(database, retry)
+    epochs = waiting.checkpoint_epoch
+    assert (epochs, waiting.epochs_done, job_now(database, failed).checkpoint_path) == (6, 6, None)
+    assert history(database, retry) == [1, 2, 3, 4, 5, 6]
+    prune(database, store, days=1e-9)
+    assert store.has(checkpoint)
+    monkeypatch.setattr(runner, "_store", store)
+    caplog.set_level("INFO")
+    runner.run_next()
+    job = job_now(database, retry)
+    assert f"job {retry} resumes after epoch 6" in caplog.text
+    assert job.result is not None, job.error_message
+    assert job.result.weights_sha256 == expected
+    prune(database, store)
+    assert store.list_files(failed) == {}
+    assert store.list_checkpoints(retry) == []
 
 
 @pytest.mark.parametrize("action", [Action.PAUSE, Action.CANCEL])
