@@ -53,5 +53,6 @@ def test_every_response_conforms_to_the_document(
         Run(database, statistics["operations"]["tested"], cases["generated"], cases["unique_failures"])
     )
     assert run.returncode == 0, run.stdout
-    assert statistics["operations"]["tested"] == statistics["operations"]["total"] > 30
+    # All but the upload of an archive, which schemathesis cannot make.
+    assert statistics["operations"]["tested"] == statistics["operations"]["total"] - 1 > 30
     assert cases["generated"] > statistics["operations"]["tested"]
