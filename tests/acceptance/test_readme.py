@@ -5,6 +5,7 @@ from pathlib import Path
 
 from regbench.client import Regbench
 from regbench.resources import JobState
+from tests.acceptance.conftest import run
 from tests.acceptance.pages import run_blocks, shell_blocks
 
 
@@ -23,3 +24,16 @@ def test_the_curl_commands_of_the_readme_do_what_it_says(url: str, client: Regbe
     for variant in ("without Dropout", "with Dropout"):
         line = rf"^Model {variant} - Test Loss: 0\.\d{{4}}, Test Accuracy: 0\.\d{{4}}\s*$"
         assert re.search(line, output, re.MULTILINE), output
+
+    # By the command, its runs are reused, and it ends with the answer and the page's address.
+    changes = ("--set", "base.dataset.name=mnist_5k", "--set", "base.training.epochs=5", "--seeds", "0-2")
+    ended = run("experiment", "run", "dropout-vs-none", *changes, REGBENCH_URL=url)
+    assert ended.returncode == 0, ended.stderr
+    created_id = ended.stdout.split()[0]
+    headline = client.experiment(created_id).headline
+    assert headline
+    assert ended.stderr.splitlines()[-3:] == [
+        headline,
+        f"Report: regbench report {created_id}",
+        f"Page:   {url}/experiments/{created_id}",
+    ]
