@@ -2,7 +2,7 @@
 
 One pure ASGI middleware before every route, so that a new route cannot forget it. Without keys, only
 requests from this machine are accepted. A key is cached for a few seconds: a request then costs no query,
-and a revoked key still works for as long.
+and a revoked key still works for as long. A browser's session is not cached, so that a logout holds at once.
 """
 
 import logging
@@ -42,11 +42,12 @@ PUBLIC_PATHS = {"/", LOGIN, "/logout", "/healthz", "/readyz", "/docs", "/openapi
 """Paths that need no key: they show the release, and no user data."""
 _PUBLIC_PREFIXES = ("/problems/", "/static/")
 """Prefixes that need no key: pages about problems, styles and scripts."""
-COOKIE = "regbench_key"
-"""Cookie with a browser's key: pages and event streams cannot set an Authorization header."""
+COOKIE = "regbench_session"
+"""Cookie with a browser session's token: pages and event streams cannot set an Authorization header."""
 KEY_CACHE_SECONDS = 5.0
 _MAX_CACHED_KEYS = 10_000
 _KEY = re.compile(r"rb_[A-Za-z0-9_-]{43}")
+_TOKEN = re.compile(rf"{keys.SESSION_PREFIX}[A-Za-z0-9_-]{{43}}")
 _SAFE_METHODS = {"GET", "HEAD", "OPTIONS"}
 _ANONYMOUS = Caller(owner="", sees_all=False)
 _LOCAL = Caller(owner=LOCAL_OWNER, sees_all=True, is_admin=True)
@@ -155,13 +156,14 @@ class _KeyCache:
             Problem: there is no key, it is unknown or expired, or its scope is too small.
             ServiceUnavailable: the database cannot be reached.
         """
-        key = _extract_key(Headers(scope=scope), scope["method"])
+        key, is_session = _extract_key(Headers(scope=scope), scope["method"])
         should_record = False
         if (cached := self._cache.get(key)) is None:
 
             def load() -> keys.KeyStatus | None:
                 with self._database.read() as session:
-                    return keys.find_key(session, key)
+                    find = keys.find_key_of_session if is_session else keys.find_key
+                    return find(session, key)
 
             row = await run_in_threadpool(load)
             if row is None or row.revoked:
@@ -180,7 +182,9 @@ class _KeyCache:
                 is_admin=row.scope is scopes.Scope.ADMIN,
             )
             cached = _CachedKey(caller, row.scope, min(seconds, KEY_CACHE_SECONDS))
-            self._cache[key], should_record = cached, not row.use_is_recorded
+            should_record = not row.use_is_recorded
+            if not is_session:
+                self._cache[key] = cached
         required = scopes.Scope.READ if scope["method"] in _SAFE_METHODS else scopes.Scope.WRITE
         if not cached.scope.includes(required):
             raise build_forbidden(required)
@@ -195,16 +199,19 @@ class _KeyCache:
             log.warning("could not record the use of key %s: %s", caller.key_id, error)
 
 
-def _extract_key(headers: Headers, method: str) -> str:
+def _extract_key(headers: Headers, method: str) -> tuple[str, bool]:
+    """The request's key, or its session's token and True."""
     scheme, _, key = headers.get("Authorization", "").partition(" ")
     cookie = cookie_parser(headers.get("Cookie", "")).get(COOKIE)
     if not scheme and cookie:
         if method not in _SAFE_METHODS and is_cross_site(headers):
             raise Problem(
                 problem_types.CROSS_ORIGIN,
-                "With a key in a browser's cookie, only this service's own pages may send write requests.",
+                "With a browser's cookie, only this service's own pages may send write requests.",
             )
-        scheme, key = "Bearer", cookie
+        if not _TOKEN.fullmatch(cookie):
+            raise _build_unauthorized(problem_types.INVALID_KEY, "This session has ended; log in again.")
+        return cookie, True
     if not scheme:
         raise _build_unauthorized(
             problem_types.MISSING_KEY, "Send an API key: the header Authorization: Bearer rb_...", code=None
@@ -214,7 +221,7 @@ def _extract_key(headers: Headers, method: str) -> str:
             problem_types.INVALID_KEY,
             "This is not an API key: the header must be Authorization: Bearer rb_...",
         )
-    return key.strip()
+    return key.strip(), False
 
 
 def _build_unauthorized(kind: ProblemType, detail: str, *, code: str | None = "invalid_token") -> Problem:

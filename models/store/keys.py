@@ -1,20 +1,23 @@
-"""API keys: created, looked up by their hash, revoked. A key itself is never stored."""
+"""API keys and browsers' sessions: created, looked up by hash, revoked. No key or token itself is stored."""
 
 import hashlib
 import secrets
 from dataclasses import dataclass
 from datetime import timedelta
 
-from sqlalchemy import or_, select, tuple_, update
+from sqlalchemy import ColumnElement, delete, or_, select, tuple_, update
 from sqlalchemy.orm import Session
 
 from models.errors import NotFound
 from models.scopes import Scope
 from models.store.job_search import Cursor
+from models.store.service_tables import LoginSession
 from models.store.sql_functions import DatabaseNow
 from models.store.tables import ApiKey
 from models.store.transitions import get_database_now
 
+SESSION_PREFIX = "rbs_"
+"""What the token of a browser's session begins with."""
 _BITS = 256
 _PREFIX_LENGTH = 8
 _SECONDS_BETWEEN_USES = 60.0
@@ -65,7 +68,19 @@ def find_key(session: Session, key: str) -> KeyStatus | None:
     Looked up by the hash of the whole key: the time that takes reveals nothing about other keys, because no
     one can choose a hash with the same beginning.
     """
-    query = select(ApiKey, DatabaseNow().label("now")).where(ApiKey.key_sha256 == _compute_hash(key))
+    return _find_status(session, ApiKey.key_sha256 == _compute_hash(key))
+
+
+def find_key_of_session(session: Session, token: str) -> KeyStatus | None:
+    """The state of the key with which a browser has logged in; None if its session has ended."""
+    key_id = select(LoginSession.key_id).where(
+        LoginSession.token_sha256 == _compute_hash(token), LoginSession.expires_at > DatabaseNow()
+    )
+    return _find_status(session, ApiKey.id == key_id.scalar_subquery())
+
+
+def _find_status(session: Session, condition: ColumnElement[bool]) -> KeyStatus | None:
+    query = select(ApiKey, DatabaseNow().label("now")).where(condition)
     row_and_time = session.execute(query).one_or_none()
     if row_and_time is None:
         return None
@@ -79,6 +94,20 @@ def find_key(session: Session, key: str) -> KeyStatus | None:
         seconds_left=None if row.expires_at is None else (row.expires_at - now).total_seconds(),
         use_is_recorded=used is not None and (now - used).total_seconds() < _SECONDS_BETWEEN_USES,
     )
+
+
+def start_session(session: Session, key_id: str, *, seconds: float) -> str:
+    """Log a browser in; returns its token, which cannot be read again. Removes sessions that have expired."""
+    session.execute(delete(LoginSession).where(LoginSession.expires_at <= DatabaseNow()))
+    token = f"{SESSION_PREFIX}{secrets.token_urlsafe(_BITS // 8)}"
+    expires_at = get_database_now(session) + timedelta(seconds=seconds)
+    session.add(LoginSession(token_sha256=_compute_hash(token), key_id=key_id, expires_at=expires_at))
+    return token
+
+
+def end_session(session: Session, token: str) -> None:
+    """Log a browser out: its token, and every copy of it, has no access any more."""
+    session.execute(delete(LoginSession).where(LoginSession.token_sha256 == _compute_hash(token)))
 
 
 def record_use(session: Session, key_id: str) -> None:

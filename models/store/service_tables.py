@@ -1,9 +1,9 @@
-"""Tables of the service itself, which refer to no job: workers, counters, idempotency keys, audit trail."""
+"""Tables of the service itself, which refer to no job: workers, counters, logins, idempotency keys, audit."""
 
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, LargeBinary, String, Text
+from sqlalchemy import BigInteger, ForeignKey, LargeBinary, String, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from models.store.base import ID, SERIAL, Base
@@ -18,6 +18,16 @@ class Worker(Base):
     processes: Mapped[int]
     started_at: Mapped[datetime]
     seen_at: Mapped[datetime]
+
+
+class LoginSession(Base):
+    """A browser that has logged in with a key. Only the hash of its cookie's token is stored."""
+
+    __tablename__ = "login_sessions"
+
+    token_sha256: Mapped[str] = mapped_column(String(64), primary_key=True)
+    key_id: Mapped[str] = mapped_column(ID, ForeignKey("api_keys.id", ondelete="CASCADE"))
+    expires_at: Mapped[datetime]
 
 
 class Turn(Base):

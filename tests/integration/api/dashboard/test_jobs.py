@@ -344,6 +344,24 @@ class TestLogin:
         secured.post("/logout")
         assert secured.get("/v1/jobs").status_code == 401
 
+    def test_d13_a_copied_cookie_has_no_access_after_logout(
+        self, secured: TestClient, database: Database
+    ) -> None:
+        key = make_key(database)
+        copies = []
+        for _ in range(2):
+            secured.cookies.clear()
+            response = secured.post("/login", data={"key": key}, follow_redirects=False)
+            assert key not in response.headers["Set-Cookie"]
+            copies.append({"Cookie": response.headers["Set-Cookie"].partition(";")[0]})
+            assert secured.get("/v1/jobs").status_code == 200
+        secured.post("/logout")
+        secured.cookies.clear()
+        assert [secured.get("/v1/jobs", headers=copy).status_code for copy in copies] == [200, 401]
+        token = copies[0]["Cookie"].partition("=")[2]
+        assert secured.get("/v1/jobs", headers=bearer(token)).status_code == 401
+        assert secured.get("/v1/jobs", headers=bearer(key)).status_code == 200
+
     def test_an_invalid_key_sets_no_cookie(self, secured: TestClient) -> None:
         for key in ("", "rb_" + "x" * 43, "\x00"):
             response = secured.post("/login", data={"key": key})
