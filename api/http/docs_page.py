@@ -1,13 +1,15 @@
 """GET /docs: every operation on one page, made from the OpenAPI document.
 
 FastAPI's own page loads its scripts from a content delivery network, which a closed installation may not
-reach and would have to trust; this one loads and runs nothing.
+reach and would have to trust; this one loads only its own search.
 """
 
 import json
+import re
 import shlex
 from collections.abc import Iterator, Sequence
 from html import escape
+from itertools import chain
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
@@ -19,12 +21,22 @@ from api.http.routing import StrictQueryRoute
 
 router = APIRouter(include_in_schema=False, route_class=StrictQueryRoute)
 
-_POLICY = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"
+_POLICY = "default-src 'none'; script-src 'self'; style-src 'unsafe-inline'; frame-ancestors 'none'"
 _STYLE = (
     "body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#222}"
-    "code{background:#f2f2f2;padding:.1em .3em}summary{cursor:pointer;padding:.2rem 0}"
+    "code{background:#f2f2f2;padding:.1em .3em}summary{cursor:pointer;padding:.2rem 0;overflow-wrap:anywhere}"
+    ".search{position:sticky;top:0;background:#fff;padding:.6rem 0}[hidden]{display:none!important}"
+    "pre{overflow-wrap:anywhere}"
+    "input{font:inherit;width:min(100%,26rem);padding:.3rem .5rem;display:block;border:1px solid #767676}"
+    "@media(max-width:40rem){tr,td{display:block;overflow-wrap:anywhere}tr{padding:.4rem 0}}"
     "details{border-bottom:1px solid #ddd}table{border-collapse:collapse}td{padding:.1rem 1rem .1rem 0;"
-    "vertical-align:top}pre{background:#f2f2f2;padding:.6rem;overflow-x:auto}h3{font-size:1em}"
+    "vertical-align:top}pre{background:#f2f2f2;padding:.6rem;white-space:pre-wrap}h3{font-size:1em}"
+)
+# Hidden until the script that it needs has been loaded.
+_SEARCH = (
+    '<div class="search" role="search" hidden><label>Search operations and fields (press /)'
+    '<input id="search" type="search" autocomplete="off" spellcheck="false"></label>'
+    '<span id="search-status" role="status"></span></div>'
 )
 
 _FOR_MODELS = """\
@@ -66,7 +78,7 @@ def show_documentation(request: Request) -> HTMLResponse:
             ]
             body = ", ".join(operation.get("requestBody", {}).get("content", ()))
             tag = operation["tags"][0]
-            sections[tag] = sections.get(tag, f"<h2>{escape(tag.capitalize())}</h2>") + (
+            sections[tag] = sections.get(tag, f"<section><h2>{escape(tag.capitalize())}</h2>") + (
                 f"<details><summary><code>{method.upper()} {escape(path)}</code> "
                 f"{escape(operation['summary'])}</summary>"
                 f"{_render_paragraphs(operation.get('description', ''))}"
@@ -74,12 +86,16 @@ def show_documentation(request: Request) -> HTMLResponse:
                 f"{_render_body(document, method, path, operation)}"
                 f"{_render_table(parameters)}{_render_table(responses)}</details>"
             )
+    sections = {tag: f"{section}</section>" for tag, section in sections.items()}
     page = (
         f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title>'
-        f"<style>{_STYLE}</style><h1>{title}</h1>{_render_paragraphs(document['info']['description'])}"
-        f'<p>For programs: <a href="{add_root("/openapi.json")}">the OpenAPI document</a>.</p>'
+        '<meta name="viewport" content="width=device-width">'
+        f"<style>{_STYLE}</style><main><h1>{title}</h1>{_render_paragraphs(document['info']['description'])}"
+        f'<p>For programs: <a href="{add_root("/openapi.json")}">the OpenAPI document</a>. '
+        f'<a href="{add_root("/")}">Dashboard</a>.</p>{_SEARCH}{"".join(sections.values())}</main>'
+        f'<script type="module" src="{add_root("/static/docs-search.js")}"></script>'
     )
-    return HTMLResponse(page + "".join(sections.values()), headers={"Content-Security-Policy": _POLICY})
+    return HTMLResponse(page, headers={"Content-Security-Policy": _POLICY})
 
 
 def _render_body(document: dict[str, Any], method: str, path: str, operation: dict[str, Any]) -> str:
@@ -88,8 +104,14 @@ def _render_body(document: dict[str, Any], method: str, path: str, operation: di
     if content is None:
         return ""
     schema = content["schema"]
-    rows = [*_iter_fields(document["components"]["schemas"], schema.get("anyOf", [schema])[0], "")]
-    fields = f"<h3>Fields</h3>{_render_table(rows)}" if rows else ""
+    fields_of_options = [
+        _iter_fields(document["components"]["schemas"], option, "")
+        for option in schema.get("anyOf", [schema])
+    ]
+    # The other forms of a body: `from` or `preset`, and what they mean.
+    notes = [option["description"] for option in schema.get("anyOf", []) if "description" in option]
+    rows = [*dict.fromkeys(chain.from_iterable(fields_of_options))]
+    fields = f"<h3>Fields</h3>{''.join(map(_render_paragraphs, notes))}{_render_table(rows)}" if rows else ""
     if "example" not in content:
         return fields
     example = json.dumps(content["example"], ensure_ascii=False, indent=1)
@@ -166,9 +188,13 @@ def show_llms_txt(request: Request) -> PlainTextResponse:
 
 
 def _render_table(rows: Sequence[tuple[str, ...]]) -> str:
-    lines = "".join(f"<tr>{''.join(f'<td>{escape(cell)}' for cell in row)}" for row in rows)
+    lines = "".join(f"<tr>{''.join(f'<td>{_render_code(cell)}' for cell in row)}" for row in rows)
     return f"<table>{lines}</table>" if rows else ""
 
 
 def _render_paragraphs(text: str) -> str:
-    return "".join(f"<p>{escape(part)}</p>" for part in text.strip().split("\n\n") if part)
+    return "".join(f"<p>{_render_code(part)}</p>" for part in text.strip().split("\n\n") if part)
+
+
+def _render_code(text: str) -> str:
+    return re.sub(r"`(.+?)`", r"<code>\1</code>", escape(text))

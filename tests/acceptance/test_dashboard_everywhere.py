@@ -123,6 +123,25 @@ def test_the_header_fits(browser: Any, url: str, width: int) -> None:
         expect(page.get_by_label("Theme")).to_be_visible()
 
 
+@pytest.mark.parametrize("width", [DESK, PHONE])
+def test_the_documentation_is_searched_by_keyboard(browser: Any, url: str, width: int) -> None:
+    with open_page(browser, url, "/docs", "light", width) as page:
+        check_accessibility(page, "/docs")
+        page.keyboard.press("/")
+        page.keyboard.type("post optimizer.learning_rate")
+        operations = page.locator("details:visible")
+        create = operations.filter(has_text="POST /v1/jobs Create Job")
+        expect(create).to_have_attribute("open", "")
+        expect(create.locator("tr:visible")).to_contain_text(["training.optimizer.learning_rate"])
+        expect(page.get_by_role("status")).to_contain_text("matching fields")
+        check_accessibility(page, "/docs")
+        page.keyboard.press("Escape")
+        expect(page.locator("details[open]")).to_have_count(0)
+        page.keyboard.type("no such operation")
+        expect(operations).to_have_count(0)
+        expect(page.get_by_role("status")).to_contain_text("0 of ")
+
+
 @pytest.fixture
 def paused(client: Regbench) -> Iterator[Job]:
     """A job that has not ended and does not change."""

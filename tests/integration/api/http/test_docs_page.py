@@ -34,6 +34,8 @@ def test_every_field_of_a_job_is_described_with_its_bounds(client: TestClient) -
         name = ".".join(path)
         assert f"<td>{name}<" in page, name
     assert "<td>training.optimizer.learning_rate<td>number, above 0, at most 10; default 0.001" in page
+    assert "<td>from<td>string" in page, "a stored job with overrides"
+    assert "as a JSON merge patch" in page
 
 
 def test_an_example_is_curl_to_copy(client: TestClient) -> None:
