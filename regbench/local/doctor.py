@@ -5,6 +5,7 @@ import json
 import shlex
 import shutil
 import sys
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
@@ -29,6 +30,8 @@ LOW_DISK_BYTES, MIN_DISK_BYTES = 2_000_000_000, 200_000_000
 _SERVICE_PACKAGES = ("uvicorn", "fastapi", "celery", "sqlalchemy", "tensorflow", "keras", "mlxtend")
 _SERVICE_SECONDS = 5.0
 _DEFAULT_PORT = 8000
+# Times of jobs are the database's, ages and remaining times are counted by this machine's clock.
+_CLOCK_SECONDS = 10.0
 _DATASET = "dataset "
 
 
@@ -165,10 +168,11 @@ def _check_database(settings: Settings) -> Iterator[Finding]:
         yield Finding("database", Health.FAULT, error.message, fix)
         return
     yield Finding("database", Health.OK, f"{database}, at the newest migration")
-    from regbench.local.installation import count_keys  # noqa: PLC0415 (needs the service's packages)
+    from regbench.local import installation  # noqa: PLC0415 (needs the service's packages)
 
     try:
-        usable, total = count_keys(settings)
+        usable, total = installation.count_keys(settings)
+        ahead = time.time() - installation.read_database_clock(settings)
     except RegbenchError as error:
         yield Finding("keys", Health.FAULT, f"cannot be read: {error}", "python -m migrations")
         return
@@ -179,6 +183,12 @@ def _check_database(settings: Settings) -> Iterator[Finding]:
     else:
         needed = "one" if are_keys_required(settings, "127.0.0.1") else "none"
         yield Finding("keys", Health.OK, f"{message}; requests from this machine need {needed}")
+    if abs(ahead) < _CLOCK_SECONDS:
+        yield Finding("clock", Health.OK, "agrees with the database's")
+    else:
+        message = f"{abs(ahead):,.0f} s {'ahead of' if ahead > 0 else 'behind'} the database's"
+        fix = "synchronize the clocks of this machine and the database's, for example with chrony"
+        yield Finding("clock", Health.FAULT, message, fix)
 
 
 # Of this machine, by area.

@@ -14,6 +14,7 @@ from models.settings import Settings
 from models.store import audit, datasets, keys
 from models.store.database import Database
 from models.store.tables import LOCAL_OWNER, ApiKey
+from models.store.transitions import get_database_now
 from regbench.local.home_lock import check_installed
 from regbench.local.process import MIGRATION, run_module
 
@@ -53,6 +54,12 @@ def count_keys(settings: Settings) -> tuple[int, int]:
     now = datetime.now(UTC)
     usable = [row for row in rows if not row.revoked_at and (row.expires_at is None or row.expires_at > now)]
     return len(usable), len(rows)
+
+
+def read_database_clock(settings: Settings) -> float:
+    """The database's time in seconds since 1970; the database is migrated."""
+    with closing(Database(settings)) as database, database.read() as session:
+        return get_database_now(session).timestamp()
 
 
 def prune(settings: Settings, *, days: float | None, dry_run: bool) -> retention.Pruned:
