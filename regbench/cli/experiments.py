@@ -1,6 +1,7 @@
 """`regbench experiment` and `regbench presets`."""
 
 from itertools import islice
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -62,6 +63,8 @@ def run(
       regbench experiment run dropout-vs-none --seeds 0-5 --axis dataset.train_samples=250,1000,4000
       regbench experiment run l1-vs-l2 --set stopping_rule.kind=decide --set stopping_rule.max_jobs=200
     """
+    if Path(preset).is_file():
+        raise typer.BadParameter(f"{preset} is a file; submit it with: regbench submit {preset} --watch")
     document = apply_settings({"preset": preset}, settings or [])
     if seeds is not None:
         document["seeds"] = parse_seeds(seeds)

@@ -154,6 +154,13 @@ def test_an_invalid_command_line_is_refused(service: Service, arguments: list[st
     assert service.requests == []
 
 
+def test_a_file_in_place_of_a_preset_is_refused_with_the_command_for_files(tmp_path: Path) -> None:
+    (tmp_path / "own.json").write_text("{}")
+    result = CliRunner().invoke(app, ["experiment", "run", str(tmp_path / "own.json")])
+    assert result.exit_code == 2
+    assert "regbench submit" in result.output
+
+
 def test_the_version_is_printed() -> None:
     result = CliRunner().invoke(app, ["--version"])
     assert (result.exit_code, result.stdout) == (0, f"regbench {version('regbench')}\n")
