@@ -157,7 +157,7 @@ def test_an_invalid_command_line_is_refused(service: Service, arguments: list[st
 def test_a_file_in_place_of_a_preset_is_refused_with_the_command_for_files(tmp_path: Path) -> None:
     (tmp_path / "own.json").write_text("{}")
     result = CliRunner().invoke(app, ["experiment", "run", str(tmp_path / "own.json")])
-    assert result.exit_code == 2
+    assert result.exit_code == 4
     assert "regbench submit" in result.output
 
 
