@@ -5,7 +5,6 @@ tests is its own, and has the full level of a fixed plan.
 """
 
 from collections.abc import Collection
-from typing import Any
 
 from models.documents import Document, merge_patch
 from models.errors import FieldError
@@ -39,17 +38,16 @@ def complete_follow_up(posted: Document, pilot: Document) -> Document:
         del completed["seeds"]
     completed |= merge_patch(completed, {key: value for key, value in posted.items() if value is not None})
     if isinstance(posted.get("variants"), list) and posted["variants"]:
-        requested = [_complete_variant(variant, variants) for variant in posted["variants"]]
+        requested = [
+            variants.get(variant["name"], variant)
+            if isinstance(variant, dict) and variant.keys() == {"name"} and isinstance(variant["name"], str)
+            else variant
+            for variant in posted["variants"]
+        ]
         names = [variant.get("name") for variant in requested if isinstance(variant, dict)]
         missing = [variants[original.baseline_name]] if original.baseline_name not in names else []
         completed["variants"] = missing + requested
     return completed
-
-
-def _complete_variant(posted: Any, variants: dict[str, Document]) -> Any:
-    if isinstance(posted, dict) and posted.keys() == {"name"} and isinstance(posted["name"], str):
-        return variants.get(posted["name"], posted)
-    return posted
 
 
 def check_follow_up(spec: ExperimentSpec, pilot: Document) -> list[FieldError]:

@@ -37,7 +37,8 @@ class TextFormatter(logging.Formatter):
         """The record as text; an exception follows on lines of its own."""
         fields = " ".join(f"{name}={value}" for name, value in _context.get().items())
         context = f" [{fields}]" if fields else ""
-        return f"{_format_moment(record)} {record.levelname} {record.name}{context} {super().format(record)}"
+        moment = _format_moment(record)
+        return f"{moment} {record.levelname} {record.name}{context} {super().format(record)}"
 
 
 class JsonFormatter(logging.Formatter):

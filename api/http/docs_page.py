@@ -5,7 +5,6 @@ reach and would have to trust; this one loads only its own search.
 """
 
 import json
-import re
 import shlex
 from collections.abc import Iterator, Sequence
 from html import escape
@@ -16,6 +15,7 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import HTMLResponse, PlainTextResponse
 
 from api.http.etags import IfNoneMatch, build_not_modified, compute_document_etag, match_etag
+from api.http.problem_pages import render_code
 from api.http.root_path import add_root
 from api.http.routing import StrictQueryRoute
 
@@ -188,13 +188,9 @@ def show_llms_txt(request: Request) -> PlainTextResponse:
 
 
 def _render_table(rows: Sequence[tuple[str, ...]]) -> str:
-    lines = "".join(f"<tr>{''.join(f'<td>{_render_code(cell)}' for cell in row)}" for row in rows)
+    lines = "".join(f"<tr>{''.join(f'<td>{render_code(cell)}' for cell in row)}" for row in rows)
     return f"<table>{lines}</table>" if rows else ""
 
 
 def _render_paragraphs(text: str) -> str:
-    return "".join(f"<p>{_render_code(part)}</p>" for part in text.strip().split("\n\n") if part)
-
-
-def _render_code(text: str) -> str:
-    return re.sub(r"`(.+?)`", r"<code>\1</code>", escape(text))
+    return "".join(f"<p>{render_code(part)}</p>" for part in text.strip().split("\n\n") if part)

@@ -74,7 +74,7 @@ def encode_cursor(cursor: Cursor, order: SortOrder = NEWEST_FIRST) -> str:
             value = quote(cursor.value, safe="")
         case _:
             value = repr(cursor.value)
-    text = f"{_format_sort(order)} {value} {cursor.id} {cursor.variant}"
+    text = " ".join([_format_sort(order), value, str(cursor.id), str(cursor.variant)])
     return base64.urlsafe_b64encode(text.encode()).decode()
 
 
@@ -110,8 +110,9 @@ def decode_cursor(cursor: str | None, order: SortOrder = NEWEST_FIRST) -> Cursor
         raise InvalidSpec(
             [FieldError("?cursor", "not a cursor of this service; omit it to start from the beginning")]
         ) from None
-    if sort != _format_sort(order):
-        detail = f"belongs to a list with sort={sort}, not {_format_sort(order)}; omit it to start again"
+    expected = _format_sort(order)
+    if sort != expected:
+        detail = f"belongs to a list with sort={sort}, not {expected}; omit it to start again"
         raise InvalidSpec([FieldError("?cursor", detail)])
     return position
 

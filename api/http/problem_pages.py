@@ -35,16 +35,17 @@ def show_problem_type(
         else (
             '<!doctype html>\n<html lang="en"><meta charset="utf-8">'
             '<meta name="viewport" content="width=device-width">\n'
-            f"<title>{_render_code(kind.title)}</title>\n"
+            f"<title>{render_code(kind.title)}</title>\n"
             "<style>body {font: 1rem/1.5 sans-serif; max-width: 40rem; margin: 2rem auto}</style>\n"
-            f"<h1>{_render_code(kind.title)}</h1>\n"
+            f"<h1>{render_code(kind.title)}</h1>\n"
             f"<p><code>{kind.code}</code>, {kind.status.value} {kind.status.phrase}</p>\n"
-            f"<p>{_render_code(kind.meaning)}</p>\n"
-            f"<p>What to do: {_render_code(kind.remedy)}</p>\n"
+            f"<p>{render_code(kind.meaning)}</p>\n"
+            f"<p>What to do: {render_code(kind.remedy)}</p>\n"
         )
     )
     return Response(page, media_type=media_type, headers=_HEADERS)
 
 
-def _render_code(text: str) -> str:
+def render_code(text: str) -> str:
+    """Text as HTML, what stands between backticks as code."""
     return re.sub(r"`(.+?)`", r"<code>\1</code>", html.escape(text, quote=False))

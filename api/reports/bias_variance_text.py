@@ -77,8 +77,9 @@ def _describe_trend(trend: BiasVarianceDifference, measured: Sequence[BiasVarian
     line = [item for item in measured if item.variant == trend.variant]
     highest = max(line, key=lambda item: _get_value(item, "variance"))
     first, last = (describe_point(point) for point in (trend.baseline_point, trend.point))
+    change = _describe_change(trend.cross_entropy)
     return (
-        f"{trend.variant}, {last} compared with {first}: {_describe_change(trend.cross_entropy)}. Its "
+        f"{trend.variant}, {last} compared with {first}: {change}. Its "
         f"variance is highest at {describe_point(highest.point)}: {_get_value(highest, 'variance'):.3f} nats."
     )
 

@@ -237,7 +237,7 @@ def find_position(point: Mapping[str, Any] | None, axes: Sequence[AxisUsed]) -> 
 
 def format_value(axis: AxisUsed, value: Any) -> str:
     """A value of an axis in a sentence: `train samples 1,000`."""
-    return f"{axis.title} {_format_bare(axis, value)}"
+    return " ".join([axis.title, _format_bare(axis, value)])
 
 
 def _format_bare(axis: AxisUsed, value: Any) -> str:

@@ -26,6 +26,12 @@ from models.store.tables import Experiment, Job
 # What cannot make two jobs of one variant differ in kind.
 _NOT_THE_VARIANT = ("name", "labels", "priority", "seed")
 
+_DECIDE_RULE = (
+    "A variant gets no more seeds once each of its tested differences is called or lies within its margin, "
+    "and none is added beyond {jobs} in all. So means may be over different numbers of seeds; differences "
+    "are always within pairs."
+)
+
 
 def group_experiment(
     experiment: Experiment,
@@ -93,21 +99,13 @@ def group_experiment(
         ),
         confirms=spec.confirms,
         follow_ups=follow_ups,
-        stopping_rule=_describe_decide_rule(spec.stopping_rule.max_jobs)
+        stopping_rule=_DECIDE_RULE.format(jobs=format_count(spec.stopping_rule.max_jobs, "job"))
         if isinstance(spec.stopping_rule, DecideRule)
         else None,
         split_per_seed=bool(spec.split_per_seed),
         reused=frozenset(
             (_name_group(run.variant, run.key.point), run.seed, run.key.part) for run in runs if run.reused
         ),
-    )
-
-
-def _describe_decide_rule(max_jobs: int) -> str:
-    return (
-        "A variant gets no more seeds once each of its tested differences is called or lies within its "
-        f"margin, and none is added beyond {format_count(max_jobs, 'job')} in all. So means may be over "
-        "different numbers of seeds; differences are always within pairs."
     )
 
 

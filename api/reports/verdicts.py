@@ -45,8 +45,14 @@ def build_verdict(contrast: Contrast, plan: Plan, *, explanation: str | None = N
         return " ".join([*failures, explanation or _NO_PAIR])
     if plan.regime is Regime.INTERIM:
         pairs = format_count(len(contrast.seeds), "pair")
-        text = f"Interim, {pairs}: {_describe_observed(contrast, plan)}."
-        return " ".join([*failures, text, "Nothing is called before every planned run has ended."])
+        observed = _describe_observed(contrast, plan)
+        return " ".join(
+            [
+                *failures,
+                f"Interim, {pairs}: {observed}.",
+                "Nothing is called before every planned run has ended.",
+            ]
+        )
     if len(contrast.seeds) < FEWEST_PAIRS:
         return " ".join([*failures, *_describe_few_pairs(contrast, plan)])
     named = _get_differences(contrast, plan)

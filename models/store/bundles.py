@@ -157,13 +157,13 @@ def _dump_job(job: Job) -> Document:
 
 
 def _dump(row: Any, columns: tuple[str, ...]) -> Document:
-    return {name: _to_json(getattr(row, name)) for name in columns}
-
-
-def _to_json(value: Any) -> Any:
-    if isinstance(value, datetime):
-        return value.isoformat()
-    return b64encode(value).decode() if isinstance(value, bytes) else value
+    document = {}
+    for name in columns:
+        value = getattr(row, name)
+        if isinstance(value, datetime):
+            value = value.isoformat()
+        document[name] = b64encode(value).decode() if isinstance(value, bytes) else value
+    return document
 
 
 def _load(model: type[Any], document: Document, columns: tuple[str, ...]) -> dict[str, Any]:

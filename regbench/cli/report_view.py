@@ -41,7 +41,7 @@ def _print_forest(contrasts: Sequence[Contrast], metric: Metric, baseline: str, 
         difference = (contrast.differences or {}).get(metric.contrast)
         if difference is not None:
             variant = to_one_line(contrast.variant)
-            heading = f"{variant}, by {_name_axes(contrast.point)}" if contrast.point else ""
+            heading = ", by ".join([variant, _name_axes(contrast.point)]) if contrast.point else ""
             name = f"  {_format_values(contrast.point)}" if contrast.point else variant
             groups.setdefault(heading, []).append((name, difference))
     rows = [row for group in groups.values() for row in group]
@@ -68,7 +68,7 @@ def _print_forest(contrasts: Sequence[Contrast], metric: Metric, baseline: str, 
             fitted = name if len(name) <= name_width else f"{name[: name_width - 1]}…"
             row = Text(f"{fitted:<{name_width}} ")
             row.append(line, style=style)
-            row.append(f" {_format_numbers(difference, metric, with_interval=wide)}")
+            row.append(" " + _format_numbers(difference, metric, with_interval=wide))
             console.print(row, no_wrap=True, overflow="ellipsis", crop=True)
 
 
