@@ -33,7 +33,7 @@ def find_crossing(positions: Array, curves: Array, *, anytime: bool) -> Crossing
     """Where the mean of `curves` (seeds, positions) crosses zero, or why there is no such place.
 
     Between ascending positions every curve is a straight line. The 95 % interval holds the places at which
-    the mean is not told from zero by a t test over the seeds' curves there, or with `anytime` by
+    the mean is not distinguishable from zero by a t test over the seeds' curves there, or with `anytime` by
     `anytime_difference`: of normal curves it covers the true crossing as often as that test says, at any
     number of seeds, where a bootstrap of a few seeds is too narrow.
     Source: Fieller, Some Problems in Interval Estimation, J. Royal Statistical Society B 16 (1954).
@@ -85,7 +85,7 @@ class ErrorCurve:
     """`a + b n^-c`, fitted to errors by the size n of the training set."""
 
     a: CurveEstimate | None
-    """None, as the other two, where the three cannot be told apart, though the curve itself is known."""
+    """None, as the other two, where the three cannot be distinguished, though the curve itself is known."""
     b: CurveEstimate | None
     c: CurveEstimate | None
     values: Array

@@ -7,6 +7,7 @@ import hashlib
 import io
 import json
 import zipfile
+import zlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -22,6 +23,8 @@ _MEDIA_TYPES = {
     "html": "text/html",
     "svg": "image/svg+xml",
 }
+# What a damaged, encrypted or unusually compressed member raises.
+_DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, ValueError, NotImplementedError, RuntimeError)
 
 
 def pack(files: Mapping[str, bytes], root: Mapping[str, Any]) -> bytes:
@@ -68,7 +71,7 @@ def unpack(content: bytes, *, most_bytes: int) -> dict[str, bytes]:
             for name in archive.namelist():
                 try:
                     files[name] = archive.read(name)
-                except (zipfile.BadZipFile, EOFError, ValueError, NotImplementedError, RuntimeError) as error:
+                except _DAMAGE as error:
                     raise _build_error(name, f"the file is damaged: {error}") from None
         graph = json.loads(files.pop(METADATA))["@graph"]
         digests = {item["@id"]: item["sha256"] for item in graph if item["@type"] == "File"}

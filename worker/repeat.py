@@ -22,7 +22,7 @@ from worker.training import train
 
 
 class _Silence:
-    """An observer of a training that nobody watches."""
+    """An observer that ignores what it is notified of."""
 
     def on_chunk_end(self, progress: Progress) -> None: ...
 

@@ -177,7 +177,7 @@ class DatasetUse:
 
 
 def load_dataset_uses(session: Session, owner: str, datasets: Iterable[DatasetSpec]) -> dict[str, DatasetUse]:
-    """Of each dataset, by name, its test images being told by their digest; uploaded ones are the owner's."""
+    """Of each dataset, by name, its test images by their digest; uploaded ones are the owner's."""
     uses: dict[str, DatasetUse] = {}
     for dataset in sorted(set(datasets), key=lambda dataset: dataset.name):
         query = select(func.count()).select_from(Job)

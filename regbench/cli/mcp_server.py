@@ -98,7 +98,7 @@ def _summarize(resource: Job | Experiment) -> Document:
 def build_server(client: Regbench) -> Any:
     """A server with the tools, which its `run` starts."""
     from mcp.server.mcpserver import MCPServer  # noqa: PLC0415 (an extra)
-    from mcp.server.mcpserver.exceptions import ToolError  # noqa: PLC0415
+    from mcp.server.mcpserver.exceptions import ToolError  # noqa: PLC0415 (an extra, which may be absent)
 
     def report_errors(function: Callable[..., Any]) -> Callable[..., Any]:
         @wraps(function)

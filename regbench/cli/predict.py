@@ -76,7 +76,7 @@ def _check_model(client: Regbench, job_id: str, content: bytes) -> dict[str, Any
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     import keras  # noqa: PLC0415 (which the command needs for nothing else, and takes seconds)
-    import numpy as np  # noqa: PLC0415
+    import numpy as np  # noqa: PLC0415 (the same)
 
     with np.load(io.BytesIO(client.test_predictions(job_id)), allow_pickle=False) as arrays:
         labels, stored = arrays["labels"], np.exp(arrays["log_probabilities"])

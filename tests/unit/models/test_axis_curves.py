@@ -86,7 +86,7 @@ def test_where_no_curve_can_be_told_the_reason_is_given() -> None:
     # One that heads below zero is drawn as far as it was measured, and has no numbers.
     falling = fit_error_curve(SIZES, -5 + 100 * SIZES**-0.3 + 0.2 * noise, SIZES, anytime=False)
     assert isinstance(falling, str) or falling.a is None
-    # Where errors scatter as much as they fall, the curve is drawn, and its three numbers are not told apart.
+    # Where errors scatter as much as they fall, the curve is drawn without its three numbers.
     scatter = 10 + 40 / np.sqrt(SIZES) + 5 * noise
     curve = fit_error_curve(SIZES, scatter, SIZES, anytime=False)
     assert isinstance(curve, str) or curve.c is None
