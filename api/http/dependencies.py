@@ -44,7 +44,7 @@ class Caller:
         return self.owner if self.key_id else None
 
 
-_AUTH_PROBLEMS = (
+AUTH_PROBLEMS = (
     problem_types.MISSING_KEY,
     problem_types.INVALID_KEY,
     problem_types.EXPIRED_KEY,
@@ -70,7 +70,7 @@ def get_database(request: Request) -> Database:
 
 # Dependencies read from the request instead of depending on each other: each nested dependency costs as much
 # as loading a job.
-@documented(*_AUTH_PROBLEMS)
+@documented(*AUTH_PROBLEMS)
 async def require_caller(request: Request) -> Caller:
     return get_caller(request)
 
@@ -78,7 +78,7 @@ async def require_caller(request: Request) -> Caller:
 CallerDep = Annotated[Caller, Depends(require_caller)]
 
 
-@documented(problem_types.SERVICE_UNAVAILABLE, *_AUTH_PROBLEMS)
+@documented(problem_types.SERVICE_UNAVAILABLE, *AUTH_PROBLEMS)
 async def require_database(request: Request) -> Database:
     return get_database(request)
 
@@ -102,8 +102,11 @@ async def get_artifacts(settings: SettingsDep) -> ArtifactStore:
     return ArtifactStore(settings)
 
 
+JobIdPath = Annotated[str, Path(description="As returned by `POST /v1/jobs`")]
+
+
 @documented(problem_types.NOT_FOUND)
-async def parse_job_id(job_id: Annotated[str, Path(description="As returned by `POST /v1/jobs`")]) -> str:
+async def parse_job_id(job_id: JobIdPath) -> str:
     return parse_id("job", job_id)
 
 

@@ -13,14 +13,17 @@ from api.http import problem_types
 from api.http import schemas as http_schemas
 from api.http.bodies import BodyDep, JsonObject, may_name, parse_body, validate_document, validate_json
 from api.http.dependencies import (
+    AUTH_PROBLEMS,
     CallerDep,
     DatabaseDep,
     DispatchDep,
     DryRun,
     JobId,
+    JobIdPath,
     SettingsDep,
     get_caller,
     get_database,
+    parse_id,
 )
 from api.http.etags import IfNoneMatch, build_not_modified, format_weak_etag, match_etag
 from api.http.idempotency import IdempotentDep
@@ -179,11 +182,16 @@ def list_jobs(query: Annotated[JobQuery, Query()], database: DatabaseDep, reques
 
 
 @router.get("/{job_id}", response_model=schemas.JobDetails)
-@documented(problem_types.TOO_MANY_STREAMS, headers=("Retry-After", "ETag", "Preference-Applied"))
+@documented(
+    problem_types.NOT_FOUND,
+    problem_types.SERVICE_UNAVAILABLE,
+    problem_types.TOO_MANY_STREAMS,
+    *AUTH_PROBLEMS,
+    headers=("Retry-After", "ETag", "Preference-Applied"),
+)
 async def show_job(
     request: Request,
-    job_id: JobId,
-    database: DatabaseDep,
+    job_id: JobIdPath,
     if_none_match: IfNoneMatch = None,
     prefer: Prefer = None,
 ) -> Response:
@@ -193,6 +201,8 @@ async def show_job(
     304 while nothing has changed; with `Prefer: wait=N` when state or epoch changes, or after N seconds.
     """
     # The most frequent request: as dependencies, these would double its cost.
+    database = get_database(request)
+    parse_id("job", job_id)
     status_loader: JobStatusLoader = request.app.state.status_loader
     bodies: LRUCache[str, tuple[str, bytes]] = request.app.state.job_bodies
     wait = parse_requested_wait(prefer)
