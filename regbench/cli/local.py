@@ -1,9 +1,10 @@
-"""What concerns this machine's installation: `regbench up`, `demo`, `prune` and `doctor`."""
+"""What concerns this machine's installation: `regbench up`, `demo`, `prune`, `backup`, `doctor` ..."""
 
 import json
 import os
 import time
 from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -25,6 +26,7 @@ from regbench.cli.options import (
     write_json,
 )
 from regbench.connection import find_address_and_key, is_loopback
+from regbench.local.backup import restore_backup, write_backup
 from regbench.local.demo import run_demo
 from regbench.local.doctor import Finding, Health, examine
 from regbench.local.ports import find_free_port
@@ -137,6 +139,60 @@ def prune(
             f"{pruned.unknown} file(s) belong to jobs that are not in this database, and were kept. "
             "Is it the right database?"
         )
+
+
+def backup(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="File to write; it must not exist.")],
+    as_json: AsJson = False,
+) -> None:
+    """Write this machine's installation (database, models, datasets) into one file, while it runs or not.
+
+    \b
+    Example:
+      regbench backup regbench-backup.zip
+    """
+    settings = Settings()
+    with show_status("Backing up") as status:
+        written = write_backup(settings, file, lambda step: status.update(f"{step} ..."))
+    if as_json:
+        write_json(asdict(written) | {"file": str(file)})
+    echo_message(f"Wrote {file}: {written.files:,} files, {written.bytes / 1e6:,.1f} MB before compression.")
+    echo_message("Whoever reads it can read all jobs and the secrets of webhooks.")
+    if written.damaged:
+        echo_message(
+            f"{len(written.damaged)} file(s) were damaged before the backup: their content is not what the "
+            f"database recorded. The first: {written.damaged[0]}"
+        )
+        raise typer.Exit(FAILED)
+
+
+def restore(
+    file: Annotated[
+        Path,
+        typer.Argument(metavar="FILE", exists=True, dir_okay=False, help="What `regbench backup` wrote."),
+    ],
+    as_json: AsJson = False,
+) -> None:
+    """Restore a backup into the home folder, which must not have an installation. Checks every file's digest.
+
+    \b
+    Example:
+      regbench restore regbench-backup.zip
+    """
+    from migrations import explain_revision  # noqa: PLC0415 (needs the service's packages)
+
+    settings = Settings()
+    with show_status("Restoring") as status:
+        restored = restore_backup(settings, file, lambda step: status.update(f"{step} ..."), explain_revision)
+    if as_json:
+        write_json(asdict(restored) | {"home": str(settings.home)})
+    echo_message(f"Restored {restored.files:,} files of {restored.created_at} into {settings.home}.")
+    missing = {
+        name: value for name, value in restored.settings.items() if getattr(settings, name, value) != value
+    }
+    if missing:
+        pairs = " ".join(f"REGBENCH_{name.upper()}={value}" for name, value in missing.items())
+        echo_message(f"Set as when the backup was made, and not now: {pairs}")
 
 
 def doctor(url: Url = None, as_json: AsJson = False) -> None:

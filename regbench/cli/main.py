@@ -18,7 +18,7 @@ from regbench.cli.edits import delete, edit
 from regbench.cli.experiments import experiment, presets
 from regbench.cli.jobs import cancel, jobs, pause, resume, retry, show
 from regbench.cli.keys import keys
-from regbench.cli.local import demo, doctor, prune, up
+from regbench.cli.local import backup, demo, doctor, prune, restore, up
 from regbench.cli.mcp_server import mcp
 from regbench.cli.options import report_errors
 from regbench.cli.predict import download_model, download_test_predictions, predict
@@ -68,7 +68,7 @@ def handle_global_options(
 for command in (
     *(up, demo, submit, watch, jobs, show),
     *(cancel, pause, resume, retry, edit, delete),
-    *(report, predict, presets, techniques, doctor, prune, mcp),
+    *(report, predict, presets, techniques, doctor, prune, backup, restore, mcp),
 ):
     app.command()(command)
 app.command("import")(import_bundle)
