@@ -14,7 +14,7 @@ from models.store.auto_extend import auto_extend_experiments
 from models.store.database import Database
 from models.store.idempotency import delete_old_keys
 from models.store.quotas import Quotas
-from models.store.rescue import find_undispatched_jobs, get_lease_owners, rescue_abandoned
+from models.store.rescue import Rescued, find_undispatched_jobs, get_lease_owners, rescue_abandoned
 from models.store.transitions import get_database_now
 from models.store.webhooks import announce_finished_experiments
 from models.store.workers import announce_worker
@@ -66,20 +66,19 @@ class Sweeper(PeriodicThread):
 
     def _sweep_database(self, database: Database) -> list[str]:
         """Returns the jobs that it has ended and whose checkpoints can go."""
-        ended: list[str] = []
-        with database.read() as session:
+        rescued = Rescued([], [])
+        with database.write() as session:
+            # In the transaction that rescues: the clock may be set between two.
             self._detect_clock_change(get_database_now(session))
-        if time.monotonic() >= self._rescue_from:
-            with database.write() as session:
+            if time.monotonic() >= self._rescue_from:
                 owners = get_lease_owners(session, get_worker_name(os.getpid()))
                 # Leases of this process's own dead children need not expire first.
                 dead = {owner for owner in owners if not _is_alive(int(owner.rpartition("/")[2]))}
                 rescued = rescue_abandoned(session, dead)
-            for job_id in rescued.queued:
-                log.warning("job %s was abandoned by its worker and goes back into the queue", job_id)
-            for job_id in rescued.ended + rescued.resumable:
-                log.warning("job %s was abandoned by its worker and has ended", job_id)
-            ended = rescued.ended
+        for job_id in rescued.queued:
+            log.warning("job %s was abandoned by its worker and goes back into the queue", job_id)
+        for job_id in rescued.ended + rescued.resumable:
+            log.warning("job %s was abandoned by its worker and has ended", job_id)
         with database.write() as session:
             announce_worker(session, get_worker_name(os.getpid()), processes=self._processes)
         with database.write() as session:
@@ -98,7 +97,7 @@ class Sweeper(PeriodicThread):
             )
         if undispatched:
             notify_workers(database, self._settings, undispatched, only_if_queue_is_empty=True)
-        return ended
+        return rescued.ended
 
     def _detect_clock_change(self, now: datetime) -> None:
         """After a change of the database's clock, give each worker time to renew its lease."""

@@ -1,6 +1,7 @@
 """API and worker as processes of their own, started by the commands that an installation uses."""
 
 import os
+import signal
 import socket
 import sys
 import tempfile
@@ -29,6 +30,18 @@ def quick_worker(settings: Settings, log: Path) -> Iterator[Child]:
 
 
 @contextmanager
+def contained_worker(settings: Settings, log: Path) -> Iterator[Child]:
+    """A quick worker whose process number is 1, as in a container; its host name is this machine's."""
+    container = ("unshare", "--fork", "--pid", "--mount-proc", sys.executable)
+    with _running("worker", QUICK_WORKER, settings, log, container) as process:
+        try:
+            yield process
+        finally:
+            # `unshare` itself does not forward it.
+            os.killpg(process.pid, signal.SIGTERM)
+
+
+@contextmanager
 def real_worker(settings: Settings, log: Path) -> Iterator[Child]:
     """A worker, not yet ready, as an installation runs it."""
     with _running("worker", WORKER, settings, log) as process:
@@ -36,11 +49,11 @@ def real_worker(settings: Settings, log: Path) -> Iterator[Child]:
 
 
 @contextmanager
-def api(settings: Settings, log: Path) -> Iterator[tuple[Child, httpx.Client]]:
-    """An API that answers, and a client of it."""
+def api(settings: Settings, log: Path, path: str | None = None) -> Iterator[tuple[Child, httpx.Client]]:
+    """An API that answers on the unix socket `path`, and a client of it."""
     # Not pytest's own folder: a unix socket's path may have 107 bytes at most.
     with tempfile.TemporaryDirectory() as folder:
-        path = str(Path(folder) / "api.sock")
+        path = path or str(Path(folder) / "api.sock")
         # The API may close a kept-alive connection just as it is reused.
         transport = httpx.HTTPTransport(uds=path, limits=httpx.Limits(max_keepalive_connections=0))
         with (
@@ -69,10 +82,16 @@ def _listens(process: Child, path: str) -> bool:
 
 
 @contextmanager
-def _running(name: str, arguments: tuple[str, ...], settings: Settings, log: Path) -> Iterator[Child]:
+def _running(
+    name: str,
+    arguments: tuple[str, ...],
+    settings: Settings,
+    log: Path,
+    python: tuple[str, ...] = (sys.executable,),
+) -> Iterator[Child]:
     values = {key: value for key, value in settings.model_dump().items() if value is not None}
     environment = os.environ | {f"REGBENCH_{key.upper()}": str(value) for key, value in values.items()}
-    process = Child(name, [sys.executable, *arguments], log=log, environment=environment)
+    process = Child(name, [*python, *arguments], log=log, environment=environment)
     try:
         yield process
     finally:

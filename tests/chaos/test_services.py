@@ -1,10 +1,13 @@
 """API, broker and worker as an installation runs them, one of which fails at a time."""
 
 import os
+import shutil
 import signal
 import socket
+import subprocess
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,17 +22,20 @@ from sqlalchemy import make_url
 from models.dispatch import QUEUE
 from models.settings import Settings
 from models.states import JobState
+from models.store import jobs
 from models.store.database import Database
 from models.store.tables import Job
 from models.store.transitions import get_job
 from regbench.local.process import Child
 from tests import servers
 from tests.chaos.fault_log import FAULT_LOG, Tally
+from tests.chaos.faults import REDIS_FAULTS, adjustable_clock, locked_postgresql, read_only_postgresql
 from tests.chaos.outcomes import all_ended, count, wait_until
 from tests.chaos.proxy import Proxy
-from tests.chaos.services import api, quick_worker, submit
+from tests.chaos.services import api, contained_worker, quick_worker, submit
 
 LEASE_SECONDS = 3.0
+API_SOCKET = "api.sock"
 
 
 @dataclass(frozen=True)
@@ -39,10 +45,13 @@ class Fleet:
     settings: Settings
     database: Database
     client: httpx.Client
+    api: Child
     worker: Child
     proxy: Proxy
     redis: Redis
     """To the broker itself, past the proxy."""
+    folder: Path
+    """Of the broker, with the sockets of both."""
 
     def job(self, job_id: str) -> Job:
         """The job as stored."""
@@ -66,14 +75,25 @@ class Fleet:
         finally:
             count(self.database, tally, dict.fromkeys(job_ids, state))
 
-    @contextmanager
-    def deaf_worker(self) -> Iterator[None]:
-        """The worker with all its processes is frozen while the block runs."""
-        os.killpg(self.worker.pid, signal.SIGSTOP)
-        try:
-            yield
-        finally:
-            os.killpg(self.worker.pid, signal.SIGCONT)
+    @property
+    def is_sqlite(self) -> bool:
+        """Which of the two databases it is."""
+        return self.settings.database_url.startswith("sqlite")
+
+    def get_failing_checks(self) -> set[str]:
+        """The parts with which /readyz finds something wrong."""
+        checks: dict[str, str] = self.client.get("/readyz").json()["checks"]
+        return {part for part, outcome in checks.items() if outcome != "ok"}
+
+
+@contextmanager
+def frozen(process: Child) -> Iterator[None]:
+    """A process with all its children is frozen while the block runs."""
+    os.killpg(process.pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.killpg(process.pid, signal.SIGCONT)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -103,9 +123,11 @@ def fleet(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         database = Database(settings)
         stack.callback(database.close)
         worker = stack.enter_context(quick_worker(settings, home / "worker.log"))
-        _, client = stack.enter_context(api(settings, home / "api.log"))
+        process, client = stack.enter_context(
+            api(settings, home / "api.log", str(redis_socket.parent / API_SOCKET))
+        )
         redis = stack.enter_context(Redis(unix_socket_path=str(redis_socket)))
-        yield Fleet(settings, database, client, worker, proxy, redis)
+        yield Fleet(settings, database, client, process, worker, proxy, redis, redis_socket.parent)
 
 
 def _database_url(request: pytest.FixtureRequest, home: Path) -> str:
@@ -129,7 +151,7 @@ def test_an_api_that_dies_between_commit_and_notification(
         with socket.create_server(("127.0.0.1", 0)) as mute:
             url = f"redis://127.0.0.1:{mute.getsockname()[1]}/0"
             settings = fleet.settings.model_copy(update={"broker_url": url})
-            with fleet.deaf_worker(), api(settings, tmp_path / f"{number}.log") as (process, client):
+            with frozen(fleet.worker), api(settings, tmp_path / f"{number}.log") as (process, client):
                 job_ids.append(submit(client, seed=number))
                 mute.settimeout(30.0)
                 mute.accept()[0].close()
@@ -151,7 +173,7 @@ def test_a_broker_that_is_down_at_submit(fleet: Fleet, tally: Tally, full: bool)
 
 
 def test_a_flushed_broker(fleet: Fleet, tally: Tally, full: bool) -> None:
-    with fleet.deaf_worker():
+    with frozen(fleet.worker):
         job_ids = fleet.submit(100 if full else 20)
         wait_until(lambda: all(fleet.job(job_id).dispatched_at for job_id in job_ids))
         tally.faults = fleet.redis.llen(QUEUE)
@@ -162,7 +184,7 @@ def test_a_flushed_broker(fleet: Fleet, tally: Tally, full: bool) -> None:
 
 
 def test_every_message_delivered_three_times(fleet: Fleet, tally: Tally, full: bool) -> None:
-    with fleet.deaf_worker():
+    with frozen(fleet.worker):
         job_ids = fleet.submit(100 if full else 20)
         wait_until(lambda: all(fleet.job(job_id).dispatched_at for job_id in job_ids))
         messages = fleet.redis.lrange(QUEUE, 0, -1)
@@ -207,3 +229,149 @@ def test_a_job_whose_worker_is_killed_after_a_cancel_request(fleet: Fleet, tally
     # The next job is trained, and by then the cancelled one would have been, too.
     fleet.finish(tally, fleet.submit(1))
     assert {(job.state, job.attempt) for job in map(fleet.job, job_ids)} == {(JobState.CANCELLED, 1)}
+
+
+def test_a_broker_that_answers_with_errors(fleet: Fleet, tally: Tally, full: bool, random: Random) -> None:
+    job_ids = []
+    # After READONLY a worker takes seconds to connect again; short of time, test_worker_process.py has it.
+    for error in REDIS_FAULTS if full else random.sample(["MISCONF", "OOM"], k=1):
+        with REDIS_FAULTS[error](fleet.redis, fleet.folder):
+            wait_until(lambda: "broker" in fleet.get_failing_checks())
+            before = _count_errors(fleet.redis, error)
+            began = time.monotonic()
+            posted = fleet.submit(100 if full else 3)
+            assert time.monotonic() - began < 1.5 * len(posted)
+            wait_until(lambda e=error, least=before + 2: _count_errors(fleet.redis, e) >= least)
+            tally.faults += _count_errors(fleet.redis, error) - before
+        job_ids += posted
+    fleet.finish(tally, job_ids)
+    wait_until(lambda: not fleet.get_failing_checks())
+
+
+def _count_errors(redis: Redis, error: str) -> int:
+    """How many commands the broker has answered with this error."""
+    errors: dict[str, dict[str, int]] = redis.info("errorstats")
+    return errors.get(f"errorstat_{error}", {}).get("count", 0)
+
+
+def test_a_database_that_refuses_writes(fleet: Fleet, tally: Tally, full: bool) -> None:
+    url = fleet.settings.database_url
+    faults = [servers.locked_sqlite] if fleet.is_sqlite else [read_only_postgresql, locked_postgresql]
+    job_ids = []
+    for fault in faults if full else faults[:1]:
+        # Those that are trained meanwhile outlive it.
+        job_ids += fleet.submit(2, seconds=1.0)
+        fleet.owner(job_ids[-1])
+        with fault(url), ThreadPoolExecutor(8) as threads:
+            wait_until(lambda: "database" in fleet.get_failing_checks())
+            spec = {"dataset": {"name": "mnist_5k"}}
+            posts = [
+                threads.submit(fleet.client.post, "/v1/jobs", json=spec) for _ in range(24 if full else 2)
+            ]
+            for response in [post.result() for post in posts]:
+                assert (response.status_code, "Retry-After" in response.headers) == (503, True)
+                tally.faults += 1
+        job_ids += fleet.submit(1)
+    fleet.finish(tally, job_ids)
+    # None of those that were refused exists.
+    with fleet.database.read() as session:
+        assert jobs.count_by_state(session)[JobState.QUEUED] == 0
+    wait_until(lambda: not fleet.get_failing_checks())
+
+
+def test_a_database_whose_clock_is_set(fleet: Fleet, tally: Tally, full: bool, random: Random) -> None:
+    if fleet.is_sqlite:
+        pytest.skip("SQLite's clock is the machine's")
+    with adjustable_clock(fleet.settings.database_url) as set_clock:
+        job_ids = fleet.submit(20 if full else 2, seconds=1.0)
+        fleet.owner(job_ids[0])
+        for _ in range(10 if full else 1):
+            set_clock(random.choice([-1, 1]) * random.uniform(60, 7200))
+            tally.faults += 1
+            job_ids += fleet.submit(1)
+            time.sleep(random.uniform(0, LEASE_SECONDS))
+        # Also those that were queued when the clock was ahead.
+        fleet.finish(tally, job_ids)
+        assert {fleet.job(job_id).crashes for job_id in job_ids} == {0}, "the job of a live worker was taken"
+
+
+def test_two_workers_with_one_host_name_and_process_number(
+    fleet: Fleet, tally: Tally, full: bool, tmp_path: Path
+) -> None:
+    unshare = shutil.which("unshare")
+    if (
+        not full
+        or not unshare
+        or subprocess.run([unshare, "--fork", "--pid", "true"], check=False).returncode
+    ):
+        pytest.skip("only at length, where a test may create process namespaces")
+    with ExitStack() as stack, frozen(fleet.worker):
+        twins = [
+            stack.enter_context(contained_worker(fleet.settings, tmp_path / f"{number}.log"))
+            for number in (1, 2)
+        ]
+        job_ids = fleet.submit(4, seconds=4.0)
+        wait_until(lambda: all(fleet.job(job_id).lease_owner for job_id in job_ids))
+        owners = [fleet.owner(job_id).rpartition("/")[0] for job_id in job_ids]
+        assert len({*owners}) == 2, "one worker has claimed all jobs"
+        assert {owner.rpartition(":")[0] for owner in owners} == {f"{socket.gethostname()}:1"}
+        os.killpg(twins[0].pid, signal.SIGKILL)
+        tally.faults += 1
+        fleet.finish(tally, job_ids)
+        crashes = dict.fromkeys(owners, 0)
+        for job_id, owner in zip(job_ids, owners, strict=True):
+            crashes[owner] += fleet.job(job_id).crashes
+        # The jobs of the killed one only, once each.
+        assert sorted(crashes.values()) == [0, 2]
+
+
+def test_an_api_that_is_frozen_while_jobs_are_submitted(fleet: Fleet, tally: Tally, full: bool) -> None:
+    with fleet.database.read() as session:
+        before = sum(jobs.count_by_state(session).values())
+
+    def post(key: str, seconds: float) -> httpx.Response | None:
+        spec = {"dataset": {"name": "mnist_5k"}, "training": {"epochs": 2}}
+        try:
+            return fleet.client.post("/v1/jobs", json=spec, headers={"Idempotency-Key": key}, timeout=seconds)
+        except httpx.TimeoutException:
+            return None
+
+    job_ids: set[str] = set()
+    for attempt in range(5 if full else 1):
+        keys = [f"{tally.name}-{attempt}-{number}" for number in range(8)]
+        with ThreadPoolExecutor(len(keys)) as threads:
+            with frozen(fleet.api):
+                assert [*threads.map(post, keys, [0.5] * len(keys))] == [None] * len(keys)
+            tally.faults += 1
+            # The client repeats requests that were not answered; the first ones are answered now, too.
+            for response in threads.map(post, keys, [30.0] * len(keys)):
+                assert response is not None
+                assert response.status_code in (202, 409), response.text
+            answers = [post(key, 30.0) for key in keys]
+        job_ids |= {answer.json()["id"] for answer in answers if answer}
+    fleet.finish(tally, [*job_ids])
+    with fleet.database.read() as session:
+        assert sum(jobs.count_by_state(session).values()) - before == len(job_ids) == tally.jobs
+
+
+def test_requests_that_would_occupy_the_api(fleet: Fleet, tally: Tally, full: bool) -> None:
+    """Bodies that never end, and a hundred concurrent /readyz."""
+    head = b"POST /login HTTP/1.1\r\nHost: localhost\r\nContent-Length: 60000\r\n\r\nkey="
+    job_ids = []
+    with ExitStack() as stack, ThreadPoolExecutor(100) as threads:
+        slow = [stack.enter_context(socket.socket(socket.AF_UNIX)) for _ in range(1000 if full else 50)]
+        for connection in slow:
+            connection.settimeout(60.0)
+            connection.connect(str(fleet.folder / API_SOCKET))
+            connection.sendall(head)
+        for _ in range(10 if full else 1):
+            checks = [threads.submit(fleet.client.get, "/readyz") for _ in range(100)]
+            began = time.monotonic()
+            job_ids += fleet.submit(3)
+            assert time.monotonic() - began < 10.0
+            assert {check.result().status_code for check in checks} == {200}
+            tally.faults += 1
+        if full:
+            assert {connection.recv(1) for connection in slow} == {b""}, "the API still waits for a body"
+        tally.faults += len(slow)
+    fleet.finish(tally, job_ids)

@@ -5,7 +5,6 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
-import psycopg
 import pytest
 from redis import Redis
 from sqlalchemy import text
@@ -15,6 +14,7 @@ from models.settings import Settings
 from models.store.database import Database
 from tests import servers
 from tests.applications import application
+from tests.chaos.faults import REDIS_FAULTS, read_only_postgresql
 from tests.chaos.services import api
 from tests.factories import job_spec
 from tests.integration.api.conftest import TestClient
@@ -55,14 +55,11 @@ def refused(client: httpx.Client) -> str:
 
 @pytest.mark.parametrize("database_settings", ["postgresql"], indirect=True)
 def test_d10_a_read_only_database_is_not_ready(database_settings: Settings, database: Database) -> None:
-    url = database_settings.database_url
-    with psycopg.connect(servers.plain(url, "postgres"), autocommit=True) as server:
-        server.execute("ALTER DATABASE test SET default_transaction_read_only = on")
-        try:
-            with TestClient(application(database_settings)) as client:
-                assert refused(client) == "the database stores no jobs: it is read-only"
-        finally:
-            server.execute("ALTER DATABASE test RESET default_transaction_read_only")
+    with (
+        read_only_postgresql(database_settings.database_url),
+        TestClient(application(database_settings)) as client,
+    ):
+        assert refused(client) == "the database stores no jobs: it is read-only"
 
 
 def test_d10_a_database_that_somebody_has_locked_is_not_ready(
@@ -129,18 +126,17 @@ def test_many_concurrent_readiness_checks_do_not_stall_the_api(
         assert "ImportError" not in (tmp_path / "api.log").read_text()
 
 
-@pytest.mark.parametrize(("fault", "message"), [("replica", "read only"), ("full", "maxmemory")])
+@pytest.mark.parametrize(("fault", "message"), [("READONLY", "read only"), ("OOM", "maxmemory")])
 @pytest.mark.parametrize("database_settings", ["sqlite"], indirect=True)
 def test_a_broker_that_refuses_writes_is_not_ready(
     database_settings: Settings, database: Database, fault: str, message: str
 ) -> None:
     with servers.redis() as socket, Redis(unix_socket_path=str(socket)) as redis:
-        if fault == "full":
-            redis.config_set("maxmemory", 1)
-        else:
-            redis.replicaof("127.0.0.1", 1)
         settings = database_settings.model_copy(update={"broker_url": f"redis+socket://{socket}"})
-        with TestClient(application(settings)) as client:
+        with (
+            REDIS_FAULTS[fault](redis, socket.parent),
+            TestClient(application(settings)) as client,
+        ):
             response = client.get("/readyz")
     assert response.status_code == 503
     assert response.json()["checks"]["broker"].startswith("the broker refuses commands: ")

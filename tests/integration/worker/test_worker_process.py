@@ -21,6 +21,7 @@ from models.store.database import Database
 from models.store.tables import Job
 from regbench.local.stack import WORKER
 from tests import servers
+from tests.chaos.faults import read_only_redis, unsaved_redis
 from tests.factories import job_spec
 from tests.servers import stopped_postgresql
 
@@ -80,29 +81,7 @@ def settings_with_broker(database_settings: Settings, redis_socket: Path) -> Set
     return database_settings.model_copy(update={"broker_url": f"redis+socket://{redis_socket}"})
 
 
-@contextmanager
-def read_only(redis: Redis, _folder: Path) -> Iterator[None]:
-    """What a failover does to the old primary."""
-    redis.replicaof("127.0.0.1", 1)
-    try:
-        yield
-    finally:
-        redis.replicaof("NO", "ONE")
-
-
-@contextmanager
-def unable_to_save(redis: Redis, folder: Path) -> Iterator[None]:
-    """As with a full disk: Redis cannot write its snapshot, and then refuses writes."""
-    redis.config_set("save", "3600 1000000")
-    (folder / "dump.rdb").mkdir()
-    redis.bgsave()
-    try:
-        yield
-    finally:
-        redis.config_set("save", "")  # else Redis refuses to end
-
-
-FAULTS = ((read_only, "UNBLOCKED|read only replica"), (unable_to_save, "MISCONF"))
+FAULTS = ((read_only_redis, "UNBLOCKED|read only replica"), (unsaved_redis, "MISCONF"))
 
 
 @pytest.mark.parametrize("database_settings", ["postgresql"], indirect=True)
