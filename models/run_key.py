@@ -12,6 +12,8 @@ from models.stopping_rules import get_closed
 NO_PART = -1
 MAX_RUN_NAME = 200
 """Letters."""
+# What the values of these fields count, said after them; other fields are named before their values.
+_UNITS = {"/dataset/train_samples": "training examples", "/training/epochs": "epochs"}
 
 
 class Purpose(StrEnum):
@@ -59,23 +61,39 @@ def format_place(point: str, part: int) -> list[str]:
 
 
 def describe_point(point: Mapping[str, Any] | None) -> str:
-    """A point in words, as `train samples 250, hidden units 64`; empty without axes."""
+    """A point in words, as `250 training examples, hidden units 64`; empty without axes."""
     values = (point or {}).items()
-    return ", ".join(f"{name_axis(field)} {format_axis_value(field, value)}" for field, value in values)
+    return ", ".join(name_axis_value(field, format_axis_value(field, value)) for field, value in values)
+
+
+def name_axis_value(field: str, value: str) -> str:
+    """A value, or several, with what it is of: `250 and 500 training examples`, `l2 factor 0.001`."""
+    if field not in _UNITS:
+        return f"{name_axis(field)} {value}"
+    return f"{value} {_UNITS[field].removesuffix('s') if value == '1' else _UNITS[field]}"
+
+
+def name_variant(variant: str, point: Mapping[str, Any] | None) -> str:
+    """A variant at a point, in words; the variant alone without axes."""
+    return ", ".join(filter(None, [variant, describe_point(point)]))
 
 
 def name_axis(field: str) -> str:
-    """The field of an axis in words: `train samples`, `optimizer`, and with its technique `l2 factor`."""
+    """The field of an axis in words: `training examples`, `optimizer`, and with its technique `l2 factor`."""
+    if field in _UNITS:
+        return _UNITS[field]
     names = field.removesuffix("/name").split("/")
     return " ".join(names[-2:] if "regularization" in names else names[-1:]).replace("_", " ")
 
 
 def format_axis_value(field: str, value: Any) -> str:
-    """A value of an axis as people write it: text bare, layers as `512-512`, null as what it stands for."""
+    """A value of an axis as people write it: `1,000`, text bare, layers `512-64`, null as what it means."""
     if isinstance(value, list):
-        return "-".join(format_axis_value(field, item) for item in value) or "none"
+        return "-".join(map(str, value)) or "none"
     if value is None:
         return "all" if field.endswith("_samples") else "none"
+    if isinstance(value, int | float) and not isinstance(value, bool) and float(value).is_integer():
+        return f"{int(value):,}"
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 

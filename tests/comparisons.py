@@ -17,7 +17,7 @@ from models.bias_variance import decompose
 from models.experiments import ExperimentSpec
 from models.metrics import METRICS
 from models.records import CORRUPTIONS
-from models.run_key import NO_PART, format_place, format_point
+from models.run_key import name_variant
 
 SIDE = 28
 
@@ -137,7 +137,7 @@ def along_axes(axes: int = 1, names: Sequence[str] = ("none", "dropout", "L1 <sp
     for index, point in enumerate(spec.points):
 
         def at_point(name: str, point: dict[str, Any] = point) -> str:
-            return ", ".join([name, *format_place(format_point(point), NO_PART)])
+            return name_variant(name, point)
 
         for item in dump["variants"]:
             seeds = [learn_more(seed, point["/dataset/train_samples"]) for seed in item["seeds"]]

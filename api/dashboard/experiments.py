@@ -26,7 +26,7 @@ from models.experiments import find_datasets
 from models.follow_ups import choose_fresh_seeds
 from models.formatting import format_duration
 from models.metrics import REPORTED
-from models.run_key import NO_PART, describe_point, format_place, format_point, name_axis
+from models.run_key import describe_point, format_point, name_axis
 from models.settings import Settings
 from models.states import JobState
 from models.stopping_rules import get_closed
@@ -114,8 +114,7 @@ def show_experiment(
             points=[points[selected]] if selected else [*points.values()],
         ),
         axes=[name_axis(axis["field"]) for axis in experiment.spec.get("axes", [])],
-        # Charts name a variant at a point as reports do.
-        points={words: format_place(key, NO_PART)[0] for words, key in points.items() if key},
+        points=[words for words in points if words],
         point=selected,
         actions=build_actions(experiment),
         metrics=[

@@ -6,7 +6,7 @@ from itertools import product
 from statistics import fmean
 
 from api.dashboard.filters import AT_CHANCE, STATE_SYMBOLS
-from models.run_key import NO_PART, describe_point, format_place, parse_point
+from models.run_key import NO_PART, describe_point, format_place, name_variant, parse_point
 from models.states import JobState
 from models.store.experiment_runs import RunSummary
 
@@ -116,8 +116,15 @@ def _build_cell(run: RunSummary, *, at_chance: bool) -> Cell:
     else:
         text = STATE_SYMBOLS[run.state]
         details = f"{run.state}: {run.error}" if run.error else str(run.state)
-    place = ", ".join(filter(None, [run.variant, describe_point(parse_point(run.point)), f"seed {run.seed}"]))
-    return Cell(run.job_id, run.state, text, f"{place}: {details}", "chance" if at_chance else "", run.reused)
+    name = name_variant(run.variant, parse_point(run.point))
+    return Cell(
+        run.job_id,
+        run.state,
+        text,
+        f"{name}, seed {run.seed}: {details}",
+        "chance" if at_chance else "",
+        run.reused,
+    )
 
 
 def _format_mean(runs: Sequence[RunSummary | None], seeds: int) -> str | None:

@@ -9,6 +9,7 @@ from api.reports.schemas import Advice, Comparison, Consideration
 from models.axes import TRAIN_SAMPLES
 from models.experiments import FEWEST_PAIRS, Regime
 from models.metrics import METRICS
+from models.run_key import name_axis_value
 
 _TOPICS = {
     "/model/": "complexity",
@@ -96,7 +97,8 @@ def _describe_crossing(gain: Gain, axis: AxisUsed) -> str:
         interval = f"95 % interval from {low} on" if low else f"95 % interval up to {high}"
     else:
         interval = "its 95 % interval holds the whole axis"
-    return f" The mean gain changes its sign at {axis.title} {format_rounded(crossing.value)} ({interval})."
+    value = name_axis_value(axis.field, format_rounded(crossing.value))
+    return f" The mean gain changes its sign at {value} ({interval})."
 
 
 def _describe_choices(comparison: Comparison) -> list[Advice]:

@@ -11,7 +11,7 @@ from api.reports.csv_table import escape_formula
 from api.reports.formatting import UNKNOWN
 from models.decompositions import CrossEntropyParts, Measured
 from models.formatting import format_count
-from models.run_key import describe_point
+from models.run_key import describe_point, name_variant
 
 EXPLANATION = (
     "Each variant was trained on disjoint parts of the training examples. Its bias is the test loss of the "
@@ -45,7 +45,7 @@ def build_answers(
         sentences.append(f"{one.variant} compared with {one.baseline}{where}: {change}.")
     sentences += [_describe_trend(trend, measured) for trend in report.trends if trend.variant == baseline]
     lowest = min(measured, key=lambda item: _get_value(item, "mean_loss"))
-    name = _format_name(lowest.variant, lowest.point)
+    name = name_variant(lowest.variant, lowest.point)
     bias, variance = (f"{_get_value(lowest, part):.3f}" for part in ("bias", "variance"))
     sentences.append(
         f"The loss is lowest with {name}: {_get_value(lowest, 'mean_loss'):.3f} nats, of which the bias is "
@@ -103,11 +103,11 @@ def _describe_part(part: str, change: Measured) -> str:
 
 def build_rows(report: BiasVarianceReport) -> list[list[str]]:
     """The table of the cross-entropy's parts and their differences from the baseline, its head first."""
-    differences = {_format_name(one.variant, one.point): one.cross_entropy for one in report.differences}
+    differences = {name_variant(one.variant, one.point): one.cross_entropy for one in report.differences}
     head = ["variant", "bias", "variance", "their sum", "bias minus baseline", "variance minus baseline"]
     rows = [[*head, "seeds"]]
     for item in report.items or ():
-        name, loss = _format_name(item.variant, item.point), item.cross_entropy
+        name, loss = name_variant(item.variant, item.point), item.cross_entropy
         cells = [_format_measured(getattr(loss, part, None)) for part in ("bias", "variance", "mean_loss")]
         cells += [_format_measured(getattr(differences.get(name), part, None), "+") for part in _PARTS]
         rows.append([name, *cells, str(item.seeds)])
@@ -123,7 +123,7 @@ def list_notes(report: BiasVarianceReport) -> list[str]:
         for reason in reasons
         if reason
     ]
-    names = {_format_name(one.variant, one.point) for one in report.differences}
+    names = {name_variant(one.variant, one.point) for one in report.differences}
     baseline = {one.baseline for one in report.differences}
     measured = [item for item in report.items or () if item.cross_entropy]
     if not baseline and len({item.variant for item in measured}) > 1:
@@ -134,7 +134,7 @@ def list_notes(report: BiasVarianceReport) -> list[str]:
         name
         for item in measured
         if item.variant not in baseline
-        if (name := _format_name(item.variant, item.point)) not in names
+        if (name := name_variant(item.variant, item.point)) not in names
     ]
     if baseline and apart:
         missing.append(
@@ -168,11 +168,6 @@ def render_csv(report: BiasVarianceReport) -> str:
 def _get_value(item: BiasVarianceItem, part: str) -> float:
     value: float = getattr(item.cross_entropy, part).value
     return value
-
-
-def _format_name(variant: str, point: dict[str, object] | None) -> str:
-    values = describe_point(point)
-    return f"{variant}, {values}" if values else variant
 
 
 def _format_measured(measured: Measured | None, sign: str = "") -> str:

@@ -26,7 +26,14 @@ from models.axis_curves import find_crossing, find_possible_best
 from models.experiments import ExperimentSpec, Regime
 from models.formatting import format_count
 from models.metrics import CONTRASTED, METRICS, Metric
-from models.run_key import format_point, name_axis, parse_point
+from models.run_key import (
+    describe_point,
+    format_axis_value,
+    format_point,
+    name_axis,
+    name_axis_value,
+    parse_point,
+)
 from models.selection import VariantMeans
 
 _MOST_NAMES = 3
@@ -235,31 +242,17 @@ def find_position(point: Mapping[str, Any] | None, axes: Sequence[AxisUsed]) -> 
     return [orders[field].index(json.dumps(value)) for field, value in (point or {}).items()]
 
 
-def format_value(axis: AxisUsed, value: Any) -> str:
-    """A value of an axis in a sentence: `train samples 1,000`."""
-    return " ".join([axis.title, _format_bare(axis, value)])
-
-
-def _format_bare(axis: AxisUsed, value: Any) -> str:
-    if axis.numbers is None:
-        return json.dumps(value)
-    number = axis.numbers[axis.values.index(value)]
-    return f"{int(number):,}" if number == int(number) else f"{number:g}"
-
-
 def list_values(points: Sequence[dict[str, Any]], axes: Sequence[AxisUsed]) -> str:
-    """Points in a sentence: `train samples 250 and 1,000`."""
+    """Points in a sentence: `250 and 1,000 training examples`."""
     if len(axes) == 1:
-        (axis,) = axes
-        values = join_some([_format_bare(axis, point[axis.field]) for point in points], "value")
-        return f"{axis.title} {values}"
-    return join_some(
-        [", ".join(format_value(axis, point[axis.field]) for axis in axes) for point in points], "point"
-    )
+        field = axes[0].field
+        values = join_some([format_axis_value(field, point[field]) for point in points], "value")
+        return name_axis_value(field, values)
+    return join_some([describe_point(point) for point in points], "point")
 
 
 def describe_extent(flags: Sequence[bool], points: Sequence[Any], axes: Sequence[AxisUsed]) -> str:
-    """Where flags are set, of points in the axes' order: `from train samples 400 on`, `at 2 of 5 points`."""
+    """Where flags are set, of points in the axes' order: `from 400 training examples on`."""
     count, total = sum(flags), len(flags)
     if count == total:
         return "at every point" if total > 1 else "at the only point"
@@ -268,7 +261,7 @@ def describe_extent(flags: Sequence[bool], points: Sequence[Any], axes: Sequence
         return f"at {list_values([points[flags.index(True)]], axes)} (1 of {total} points)"
     if where is None or index is None:
         return f"at {count} of {total} points"
-    value = format_value(axes[0], points[index][axes[0].field])
+    value = describe_point(points[index])
     return f"from {value} on" if where == "from" else f"up to {value}"
 
 

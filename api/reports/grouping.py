@@ -14,7 +14,7 @@ from models.documents import create_merge_patch, flatten
 from models.experiments import MAX_VARIANT_NAME, ExperimentSpec, Regime
 from models.formatting import format_count, format_techniques
 from models.inference import Plan, choose_regime
-from models.run_key import NO_PART, format_place, format_point, parse_point
+from models.run_key import format_point, name_variant, parse_point
 from models.selection import VariantMeans, choose_variant
 from models.settings import Settings
 from models.spec import STORED, JobSpec
@@ -48,14 +48,14 @@ def group_experiment(
     other_baseline = baseline is not None and baseline != spec.baseline_name
     compared_with = baseline or spec.baseline_name
     # At each point of the axes a variant is a group of its own.
-    places = {
-        _name_group(variant.name, point): (variant.name, point)
-        for point in map(format_point, spec.points)
+    names = {
+        (variant.name, format_point(point)): name_variant(variant.name, point)
+        for point in spec.points
         for variant in spec.variants
     }
-    variants: dict[str, list[Job]] = {name: [] for name in places}
+    variants: dict[str, list[Job]] = {name: [] for name in names.values()}
     for run in runs:
-        variants[_name_group(run.variant, run.key.point)].append(run.job)
+        variants[names[run.variant, run.key.point]].append(run.job)
     expected, common = spec.planned_jobs, set(get_common_seeds(document))
     states = [JobState(run.job.state) for run in runs]
     complete = all(state.terminal for state in states) and not experiment.auto_extending
@@ -64,7 +64,7 @@ def group_experiment(
         means = [
             _compute_means(
                 variant.name,
-                [job for job in variants[_name_group(variant.name, point)] if job.seed in common],
+                [job for job in variants[names[variant.name, point]] if job.seed in common],
             )
             for variant in spec.variants
         ]
@@ -74,10 +74,10 @@ def group_experiment(
     return JobGroups(
         title=experiment.name,
         experiment_id=experiment.id,
-        baseline=_name_group(compared_with, format_point(spec.points[0])),
+        baseline=names[compared_with, format_point(spec.points[0])],
         variants=variants,
-        baselines={name: _name_group(compared_with, point) for name, (_, point) in places.items()},
-        points={name: values for name, (_, point) in places.items() if (values := parse_point(point))},
+        baselines={name: names[compared_with, point] for (_, point), name in names.items()},
+        points={name: values for (_, point), name in names.items() if (values := parse_point(point))},
         expected=expected,
         plan=Plan(
             choose_regime(
@@ -104,13 +104,9 @@ def group_experiment(
         else None,
         split_per_seed=bool(spec.split_per_seed),
         reused=frozenset(
-            (_name_group(run.variant, run.key.point), run.seed, run.key.part) for run in runs if run.reused
+            (names[run.variant, run.key.point], run.seed, run.key.part) for run in runs if run.reused
         ),
     )
-
-
-def _name_group(variant: str, point: str) -> str:
-    return ", ".join([variant, *format_place(point, NO_PART)])
 
 
 def _compute_means(variant: str, jobs: Sequence[Job]) -> VariantMeans:

@@ -3,13 +3,12 @@
 from typing import Any
 
 from api.reports.schemas import Comparison
-from models.run_key import NO_PART, format_place, format_point
+from models.run_key import describe_point
 
 
 def remove_point(name: str, point: dict[str, Any] | None) -> str:
     """A variant's plain name, of its name at a point."""
-    place = format_place(format_point(point), NO_PART) if point else []
-    return name.removesuffix("".join(f", {text}" for text in place))
+    return name.removesuffix(f", {describe_point(point)}") if point else name
 
 
 def remove_points_from_names(comparison: Comparison) -> Comparison:

@@ -11,7 +11,7 @@ from models.dataset_cards import DATASETS
 from models.dataset_spec import DatasetSpec
 from models.errors import Conflict
 from models.experiments import ExperimentSpec
-from models.run_key import NO_PART, RunKey, describe_point, parse_point
+from models.run_key import NO_PART, RunKey, name_variant, parse_point
 from models.selection import compute_chance_loss
 from models.spec import STORED, JobSpec
 from models.states import JobState
@@ -226,7 +226,7 @@ def find_variants(session: Session, job_id: str) -> list[tuple[Experiment, str]]
         .order_by(Experiment.created_at, Experiment.id, Run.variant)
     )
     return [
-        (experiment, ", ".join(filter(None, [variant, describe_point(parse_point(point))])))
+        (experiment, name_variant(variant, parse_point(point)))
         for experiment, variant, point in session.execute(query)
     ]
 

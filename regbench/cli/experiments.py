@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
-from models.run_key import describe_point
+from models.run_key import name_variant
 from regbench.base import Document, to_one_line
 from regbench.cli.completion import complete_experiments, complete_presets
 from regbench.cli.jobs import Archived, Dataset, Label, Technique, show
@@ -234,7 +234,7 @@ def show_bias_variance(experiment_id: ExperimentId, url: Url = None, as_json: As
         cells = [f"{loss[part]['value']:.4f}" if loss else "-" for part in parts]
         # Text: a variant's name is no markup.
         table.add_row(
-            Text(to_one_line(", ".join(filter(None, [item["variant"], describe_point(item["point"])])))),
+            Text(to_one_line(name_variant(item["variant"], item["point"]))),
             *cells,
         )
     Console().print(table)

@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from models.formatting import format_duration
-from models.run_key import describe_point
+from models.run_key import name_variant
 from regbench.base import to_one_line
 from regbench.resources import Epoch, Job, JobState
 
@@ -229,8 +229,7 @@ def group_by_variant(jobs: Sequence[Job]) -> dict[str, list[Job]]:
         return {}
     groups: dict[str, list[Job]] = {}
     for job in jobs:
-        names = filter(None, [job.variant, describe_point(job.point)])
-        groups.setdefault(to_one_line(", ".join(names)), []).append(job)
+        groups.setdefault(to_one_line(name_variant(job.variant or "", job.point)), []).append(job)
     return groups if len(groups) < len(jobs) else {}
 
 

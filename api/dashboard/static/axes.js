@@ -44,7 +44,7 @@ function addAxis({ field, values } = {}) {
   if (field && ![...select.options].some((option) => option.value === field)) select.add(new Option(field, field));
   const used = readAxes().map((axis) => axis.field);
   select.value = field ?? [...select.options].find((option) => !used.includes(option.value)).value;
-  getInput(row).value = values?.map((value) => formatAxisValue(field, value)).join(", ") ?? select.selectedOptions[0].dataset.suggestion;
+  getInput(row).value = values?.map((value) => (Number.isInteger(value) ? value : formatAxisValue(field, value))).join(", ") ?? select.selectedOptions[0].dataset.suggestion;
   list.append(row);
   return row;
 }

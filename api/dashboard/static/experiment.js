@@ -38,10 +38,7 @@ element("curve-choice").addEventListener("click", ({ target }) => {
 // The curves at the selected point, or all; names of variants end with their point, as reports have it.
 function selectCurves(items) {
   const select = element("point");
-  if (!select) return items;
-  return [...select.options].filter(({ dataset, value }) => dataset.place && ["", value].includes(select.value)).flatMap((option) =>
-    items.filter(({ variant }) => variant.endsWith(`, ${option.dataset.place}`)).map((item) =>
-      ({ ...item, variant: item.variant.slice(0, -option.dataset.place.length) + option.value })));
+  return select?.value ? items.filter(({ variant }) => variant.endsWith(`, ${select.value}`)) : items;
 }
 
 element("point")?.addEventListener("change", async ({ target }) => {

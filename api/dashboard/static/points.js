@@ -1,14 +1,19 @@
 // Points of an experiment's axes in words, as models/run_key.py has them.
 
+// What the values of these fields count, said after them.
+const UNITS = { "/dataset/train_samples": "training examples", "/training/epochs": "epochs" };
+
 export function nameAxis(field) {
+  if (UNITS[field]) return UNITS[field];
   const names = field.replace(/\/name$/, "").split("/");
   return names.slice(names.includes("regularization") ? -2 : -1).join(" ").replaceAll("_", " ");
 }
 
 // Layers are written as 512-512, null as what it stands for.
 export function formatAxisValue(field, value) {
+  if (Number.isInteger(value)) return value.toLocaleString("en-US");
   if (value === null) return field.endsWith("_samples") ? "all" : "none";
-  if (Array.isArray(value)) return value.map((item) => formatAxisValue(field, item)).join("-") || "none";
+  if (Array.isArray(value)) return value.join("-") || "none";
   return typeof value === "object" ? JSON.stringify(value) : String(value);
 }
 
@@ -16,5 +21,8 @@ export function formatAxisValue(field, value) {
 export const getPointHeads = (report) => report.axes.map(({ title }) => title);
 export const getPointCells = (point) => Object.entries(point ?? {}).map(([field, value]) => formatAxisValue(field, value));
 
-export const describePoint = (point) => Object.entries(point ?? {})
-  .map(([field, value]) => `${nameAxis(field)} ${formatAxisValue(field, value)}`).join(", ");
+export const describePoint = (point) => Object.entries(point ?? {}).map(([field, raw]) => {
+  const value = formatAxisValue(field, raw);
+  if (!UNITS[field]) return `${nameAxis(field)} ${value}`;
+  return `${value} ${value === "1" ? UNITS[field].slice(0, -1) : UNITS[field]}`;
+}).join(", ");

@@ -9,7 +9,7 @@ from api.reports.bias_variance_schemas import BiasVarianceItem
 from api.reports.charts import drawing
 from api.reports.charts.along_axes import build_handle, draw_line, get_position, set_axis
 from api.reports.schemas import Comparison
-from models.run_key import describe_point
+from models.run_key import name_variant
 
 MAX_ROWS = 30
 _PARTS = {"bias": "bias, nats", "variance": "variance, nats", "mean_loss": "their sum: test loss, nats"}
@@ -94,7 +94,7 @@ def _draw_bar(axes: Axes, row: int, item: BiasVarianceItem) -> None:
     total = f"{start:.3f} + {loss.variance.value:.3f} = {loss.mean_loss.value:.3f}"
     where = axes.get_yaxis_transform()
     axes.text(1, row - 0.32, total, ha="right", va="center", fontsize=7, color="#333333", transform=where)
-    name = ", ".join(filter(None, [item.variant, describe_point(item.point)]))
+    name = name_variant(item.variant, item.point)
     axes.text(
         0.005,
         row - 0.32,

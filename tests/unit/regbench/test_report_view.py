@@ -48,14 +48,14 @@ def test_a_report_with_axes_has_a_row_for_each_variant_and_point(width: int) -> 
     print_report(Report.model_validate_json(comparison.model_dump_json()), console, "http://x/1")
     lines = get_lines(console)
     assert max(map(len, lines)) <= width
-    assert [line for line in lines if ", by train samples" in line] == 2 * [
-        f"{name}, by train samples" for name in ("dropout", "L2")
+    assert [line for line in lines if ", by training examples" in line] == 2 * [
+        f"{name}, by training examples" for name in ("dropout", "L2")
     ]
-    rows = [line.split()[:1] + line.split()[-1:] for line in lines if line.startswith("  100000 ")]
+    rows = [line.split()[:1] + line.split()[-1:] for line in lines if line.startswith("  100,000 ")]
     assert len(rows) == 4
     cells = [line.split()[:2] for line in lines if "│" not in line]
-    table = [row for row in cells if row[:1] in (["250"], ["100000"])]
-    assert [value for value, _ in table] == ["250"] * 3 + ["100000"] * 3
+    table = [row for row in cells if row[:1] in (["250"], ["100,000"])]
+    assert [value for value, _ in table] == ["250"] * 3 + ["100,000"] * 3
     if width == 80:
         assert [name for _, name in table] == 2 * ["none", "dropout", "L2"]
 
@@ -88,7 +88,7 @@ def test_many_seeds_are_watched_as_a_grid() -> None:
     console.print(bars)
     lines = get_lines(console)
     assert len(lines) == 3
-    assert lines[0].startswith("none, epochs 3 ")
+    assert lines[0].startswith("none, 3 epochs ")
     assert "✓▸✗·✓▸✗·✓▸✗·" in lines[0]
     assert "24 jobs" in lines[2]
 

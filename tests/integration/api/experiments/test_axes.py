@@ -69,16 +69,16 @@ def test_variants_are_judged_at_each_point(client: TestClient, database: Databas
     assert gain["pays"] == {"where": "up_to", "value": SIZES[0]}
     band = gain["points"][0]
     assert (band["n"], band["call"], band["low"]) == (6, "gain", first["simultaneous_low"])
-    assert "Test accuracy, compared with none, is higher with l2 at train samples 200" in report["headline"]
+    assert "Test accuracy, compared with none, is higher with l2 at 200 training" in report["headline"]
     assert {curve["variant"]: "4 sizes" in curve["reason"] for curve in report["error_curves"]} == {
         "none": True,
         "l2": True,
     }
     data = next(item for item in report["recommendation"] if item["name"] == "data")
-    assert data["advice"][0]["text"].startswith("l2 in test accuracy: pays at train samples 200")
+    assert data["advice"][0]["text"].startswith("l2 in test accuracy: pays at 200 training examples")
     markdown = client.get(address, params={"format": "md"}).text
-    assert "l2, /dataset/train_samples: 200" in markdown
-    assert "| train samples 200 |" in markdown
+    assert "l2, 200 training examples" in markdown
+    assert "| 200 training examples |" in markdown
     charts = client.get(f"/v1/experiments/{experiment['id']}/charts").json()["items"]
     assert {"along-axis", "gain"} <= {chart["name"] for chart in charts}
     page = client.get(address, params={"format": "html"}).text

@@ -150,15 +150,15 @@ def test_rows_are_grouped_by_the_points_of_axes_in_their_order() -> None:
     ]
     table = build_run_table(runs, ["none", "l2"], baseline="none", points=points)
     assert [(group.title, [row.name for row in group.rows]) for group in table.groups] == [
-        ("train samples 250", ["none", "l2"]),
-        ("train samples 1000", ["none", "l2"]),
+        ("250 training examples", ["none", "l2"]),
+        ("1,000 training examples", ["none", "l2"]),
     ]
     cell = table.rows[0].cells[0]
     assert cell is not None
-    assert cell.title.startswith("none, train samples 250, seed 0: test accuracy 90.00 %")
+    assert cell.title.startswith("none, 250 training examples, seed 0: test accuracy 90.00 %")
     assert cell.reused
     (group,) = build_run_table(runs, ["none", "l2"], baseline="none", points=points[1:]).groups
-    assert group.title == "train samples 1000"
+    assert group.title == "1,000 training examples"
 
 
 def test_a_point_is_named_in_words() -> None:
@@ -168,5 +168,7 @@ def test_a_point_is_named_in_words() -> None:
         "/training/optimizer/name": "sgd",
         "/regularization/l2/factor": 0.0001,
     }
-    assert describe_point(point) == "train samples all, hidden units 512-64, optimizer sgd, l2 factor 0.0001"
+    assert (
+        describe_point(point) == "all training examples, hidden units 512-64, optimizer sgd, l2 factor 0.0001"
+    )
     assert describe_point(None) == ""

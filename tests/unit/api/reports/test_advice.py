@@ -377,14 +377,14 @@ def test_a_gain_at_every_point_with_a_result_is_not_one_at_every_point() -> None
     crossing = CrossingPoint(value=1944.7, low=987.6, high=0.0123)
     for rest, where in (
         (points, "at every point"),
-        (points[1:], "from train samples 400 on"),
+        (points[1:], "from 400 training examples on"),
         (points[:1] + points[2:], "at 3 of 4 points"),
     ):
         update = {"points": rest, "crossing": crossing, "no_crossing": None}
         changed = comparison.model_copy(update={"gains": [gain.model_copy(update=update)]})
         text = texts(of("data", advise_along_axes(changed)).advice)
         assert f"pays {where}." in text
-        assert "at train samples 1,940 (95 % interval 988 to 0.0123)." in text
+        assert "at 1,940 training examples (95 % interval 988 to 0.0123)." in text
         assert build_gain_rows(changed)[1][2:] == [where, "-", "1,940 (988 to 0.0123)"]
     alone = comparison.model_copy(update={"gains": [], "contrasts": []})
     assert "Nothing is called" not in texts(of("data", advise_along_axes(alone)).advice)

@@ -53,7 +53,7 @@ def test_the_ends_of_an_axis_of_one_point_are_told_once(monkeypatch: pytest.Monk
 
 def test_a_baseline_that_is_lost_at_one_point_is_compared_at_others(monkeypatch: pytest.MonkeyPatch) -> None:
     report = build(monkeypatch, [500, 1000], [("none", 500, 0), ("none", 500, 1)])
-    assert report.answers[0].startswith("dropout compared with none, at train samples 1000: ")
+    assert report.answers[0].startswith("dropout compared with none, at 1,000 training examples: ")
 
 
 def test_a_table_without_differences_says_why(monkeypatch: pytest.MonkeyPatch) -> None:

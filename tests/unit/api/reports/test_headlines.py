@@ -165,9 +165,9 @@ def test_with_axes_a_headline_names_variants_plainly_and_counts_combinations() -
     fields = (AxisUsed(field="/training/epochs", title="epochs", values=[1], numbers=[1], scale="linear"),)
     point = {"/training/epochs": 1}
     (one,) = report({"b": 0.0}).contrasts
-    contrast = one.model_copy(update={"variant": "b, /training/epochs: 1", "point": point})
+    contrast = one.model_copy(update={"variant": "b, 1 epoch", "point": point})
     outlines = [
-        Outline(f"{name}, /training/epochs: 1", name == "none", 8, [0] if name == "b" else [], [])
+        Outline(f"{name}, 1 epoch", name == "none", 8, [0] if name == "b" else [], [])
         for name in ("none", "b")
     ]
 
@@ -176,7 +176,7 @@ def test_with_axes_a_headline_names_variants_plainly_and_counts_combinations() -
 
     assert headline(Plan(Regime.FIXED, ("test_accuracy",))) == (
         "Test accuracy: no difference from none is called at the only point. "
-        "Training failed in some runs of b, /training/epochs: 1."
+        "Training failed in some runs of b, 1 epoch."
     )
     other = Plan(Regime.EXTENDED, ("test_accuracy",), planned_baseline="b")
     assert headline(other).endswith(" none is not the planned baseline, b: see the methods.")
