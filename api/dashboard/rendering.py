@@ -18,10 +18,9 @@ from models.formatting import format_count
 from models.run_key import describe_point
 
 POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; "
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; "
     "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
-"""Inline styles are allowed because Plotly writes them into the elements it creates."""
 NAVIGATION = {
     "/jobs": "Jobs",
     "/experiments": "Experiments",
@@ -65,7 +64,6 @@ _TEMPLATES.globals.update(
     is_at_chance=filters.is_job_at_chance,
     navigation=NAVIGATION,
     static=static_files.build_url,
-    plotly=static_files.build_plotly_url,
     version=version("regbench"),
 )
 

@@ -1,9 +1,7 @@
-"""Serves styles and scripts: the dashboard's own, and Plotly's from its installed package."""
+"""Serves the dashboard's styles and scripts."""
 
 import hashlib
-import importlib.util
 from functools import lru_cache
-from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
 
@@ -20,21 +18,7 @@ router = APIRouter(include_in_schema=False, route_class=StrictQueryRoute)
 FOLDER = Path(__file__).parent / "static"
 _TYPES = {".css": "text/css", ".js": "text/javascript"}
 _NAMES = frozenset(path.name for path in FOLDER.iterdir() if path.suffix in _TYPES)
-_PLOTLY_RELEASE = version("plotly")
 _CACHED_FOR_A_YEAR = {"Cache-Control": "public, max-age=31536000, immutable"}
-
-
-@router.get("/static/plotly-{release}.js")
-def show_plotly(release: str) -> Response:
-    """Plotly's script, in the installed release."""
-    if release != _PLOTLY_RELEASE:
-        raise NotFound(f"There is no Plotly {release} here.")
-    # Located without an import, which would take a second and many megabytes.
-    spec = importlib.util.find_spec("plotly")
-    if spec is None or spec.origin is None:
-        raise NotFound("Plotly is not installed.")
-    script = Path(spec.origin).parent / "package_data" / "plotly.min.js"
-    return FileResponse(script, media_type="text/javascript", headers=_CACHED_FOR_A_YEAR)
 
 
 @router.get("/static/{name}")
@@ -53,11 +37,6 @@ def show_file(name: str, request: Request, v: Annotated[str | None, Query()] = N
 def build_url(name: str) -> str:
     """The URL of a style or script, with its digest."""
     return add_root(f"/static/{name}?v={compute_digest(name)}")
-
-
-def build_plotly_url() -> str:
-    """The URL of Plotly's script."""
-    return add_root(f"/static/plotly-{_PLOTLY_RELEASE}.js")
 
 
 @lru_cache

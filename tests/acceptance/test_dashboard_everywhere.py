@@ -22,7 +22,6 @@ from tests.acceptance.browsing import (
     PHONE,
     check_accessibility,
     open_page,
-    wait_until,
 )
 from tests.acceptance.conftest import DEADLINE_SECONDS
 from tests.factories import job_spec
@@ -301,9 +300,10 @@ def test_curves_of_many_variants_are_distinct(unchecked: Page, client: Regbench)
     experiment = client.create_experiment({"name": "many", "base": base, "variants": variants, "seeds": [0]})
     experiment.wait()
     unchecked.goto(f"/experiments/{experiment.id}?curve=nonsense")
-    wait_until(unchecked, "document.querySelector('#curves').data?.length === 22")
-    lines = unchecked.evaluate(
-        "document.querySelector('#curves').data.map(({line}) => line.color + line.dash)"
+    swatches = unchecked.locator("#curves .swatch")
+    expect(swatches).to_have_count(22)
+    lines = swatches.evaluate_all(
+        "all => all.map(one => one.getAttribute('class') + one.firstChild.getAttribute('stroke-dasharray'))"
     )
     assert len(set(lines)) == 22
     expect(unchecked.get_by_role("button", name="Validation loss")).to_have_attribute("aria-pressed", "true")

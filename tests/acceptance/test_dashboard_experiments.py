@@ -79,7 +79,7 @@ def test_an_experiment_is_submitted_and_its_page_is_live(page: Page, url: str) -
     assert page.locator("h1[data-mark=here]").inner_text() == "through the form"
     expect(page.locator(".verdicts dt")).to_have_text(["dropout rate 0.2", "l2"])
     expect(page.get_by_role("heading", name="What to choose")).to_be_visible()
-    wait_until(page, "document.querySelector('#curves').data.length === 3 * 3")
+    expect(page.locator("#curves polyline.line")).to_have_count(3)
 
     # Two more seeds, and the same page goes on.
     page.get_by_text("Add seeds").click()
@@ -91,13 +91,74 @@ def test_an_experiment_is_submitted_and_its_page_is_live(page: Page, url: str) -
 
 def test_new_data_preserve_a_charts_zoom(page: Page, finished: str) -> None:
     page.goto(f"/experiments/{finished}")
-    expect(page.locator("#curves .legend")).to_be_visible(timeout=TIMEOUT_MS)
-    page.evaluate("Plotly.relayout('curves', {'xaxis.range': [1.2, 1.8]})")
-    page.evaluate("document.querySelector('#curves').draw()")
-    assert page.evaluate("document.querySelector('#curves').layout.xaxis.range") == [1.2, 1.8]
+    chart = page.locator("#curves")
+    expect(chart.get_by_role("button", name="none", exact=True)).to_be_visible(timeout=TIMEOUT_MS)
+    chart.locator(".plot").hover()
+    box = chart.locator(".plot").bounding_box()
+    assert box is not None
+    page.mouse.move(box["x"] + 0.4 * box["width"], box["y"] + 80)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 0.6 * box["width"], box["y"] + 80, steps=3)
+    page.mouse.up()
+    expect(chart.get_by_role("button", name="Reset zoom")).to_be_visible()
+    ticks = chart.locator(".axes text[text-anchor=middle]:not(.title)")
+    assert "4" not in ticks.all_inner_texts()
+    chart.get_by_role("button", name="Each seed").click()
+    expect(chart.locator(".thin")).to_have_count(8, timeout=TIMEOUT_MS)
+    assert "4" not in ticks.all_inner_texts()
     page.get_by_role("button", name="Training accuracy").click()
     assert page.url.endswith("?curve=train_accuracy")
-    assert "accuracy" in page.evaluate("document.querySelector('#curves').layout.yaxis.title.text")
+    expect(chart.locator(".title").last).to_have_text("Training accuracy, %")
+    expect(chart.get_by_role("button", name="Reset zoom")).to_be_hidden()
+
+
+def test_charts_have_their_numbers_and_images_and_contact_no_other_site(
+    page: Page, finished: str, url: str, tmp_path: Path
+) -> None:
+    requests: list[str] = []
+    page.on("request", lambda request: requests.append(request.url))
+    page.goto(f"/experiments/{finished}")
+    chart = page.locator("#curves")
+    expect(chart.get_by_role("button", name="none", exact=True)).to_be_visible(timeout=TIMEOUT_MS)
+    tools = chart.locator(".plot-tools button")
+    assert tools.all_inner_texts() == ["Log scale", "All values", "Each seed", "Reset zoom", "SVG", "PNG"]
+    chart.locator(".plot").focus()
+    page.keyboard.press("End")
+    expect(chart.locator(".plot-tooltip")).to_contain_text("Epoch 4")
+    expect(chart.locator(".plot-tooltip li")).to_have_count(4)
+    chart.get_by_role("button", name="L2 0.01").focus()
+    expect(chart.locator(".dimmed")).to_have_count(3)
+    page.keyboard.press("Enter")
+    expect(chart.locator("polyline.line")).to_have_count(3)
+    chart.get_by_text("Numbers").click()
+    expect(chart.locator("tbody tr")).to_have_count(4)
+    chart.get_by_role("button", name="Log scale").click()
+    for form in ("SVG", "PNG"):
+        with page.expect_download() as download:
+            chart.get_by_role("button", name=form).click()
+        download.value.save_as(tmp_path / form)
+    saved = (tmp_path / "SVG").read_text()
+    assert "L2 0.001<" in saved
+    assert "L2 0.01<" not in saved
+    with Image.open(tmp_path / "PNG") as image:
+        assert image.width > DESK
+    assert {request.split("?")[0] for request in requests if not request.startswith((url, "blob:"))} == set()
+
+
+def test_an_extreme_value_does_not_flatten_a_chart(page: Page, finished: str) -> None:
+    def diverge(route: Route) -> None:
+        answer = route.fetch()
+        curves = answer.json()
+        curves["items"][0]["validation_loss"][-1] |= {"mean": 5e27, "low": -1e27, "high": 1e28}
+        route.fulfill(response=answer, json=curves)
+
+    page.route("**/curves", diverge)
+    page.goto(f"/experiments/{finished}")
+    chart = page.locator("#curves")
+    expect(chart).to_contain_text("extreme values lie outside of the chart", timeout=TIMEOUT_MS)
+    expect(chart.locator(".axes")).not_to_contain_text("e27")
+    chart.get_by_role("button", name="All values").click()
+    expect(chart.locator(".axes")).to_contain_text("e27")
 
 
 def test_a_sweeps_lines_can_be_focused(page: Page, finished: str) -> None:
@@ -173,9 +234,11 @@ def test_a_techniques_page_shows_a_pair_of_models(page: Page, finished: str) -> 
     assert len(names) >= 2
     assert names[0].endswith(" (without it)")
     charts = "[...document.querySelectorAll('#pair .chart')]"
-    wait_until(page, f"{charts}.every(chart => chart.data?.length === 2)")
-    ranges = page.evaluate(f"{charts}.map(chart => chart.layout.yaxis.range)")
-    assert ranges[0] == ranges[1]
+    wait_until(page, f"{charts}.every(chart => chart.querySelectorAll('polyline.line').length === 2)")
+    ticks = "text[text-anchor=end]:not(.mark)"
+    texts = f"[...chart.querySelectorAll('{ticks}')].map(tick => tick.textContent)"
+    axes = page.evaluate(f"{charts}.map(chart => {texts})")
+    assert axes[0] == axes[1] != []
     check_accessibility(page, "/learn/l2")
 
 

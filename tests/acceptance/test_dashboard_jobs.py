@@ -46,7 +46,7 @@ def test_a_job_is_submitted_and_its_curves_are_live(page: Page) -> None:
     page.get_by_role("button", name="Start training").click()
     page.wait_for_url(re.compile(r"/jobs/job_\w+$"))
     page.evaluate("document.querySelector('h1').dataset.mark = 'here'")
-    points = "document.querySelector('#loss').data?.[0]?.x.length ?? 0"
+    points = "document.querySelector('#loss polyline.line')?.points.length ?? 0"
     wait_until(page, f"({points}) >= 2")
     before = page.evaluate(points)
     wait_until(page, f"({points}) > {before}")
@@ -56,9 +56,11 @@ def test_a_job_is_submitted_and_its_curves_are_live(page: Page) -> None:
     assert page.locator("h1[data-mark=here]").inner_text() == "watched"
     wait_until(page, f"({points}) === 60")
     # The line at the reported epoch is drawn once the result is loaded.
-    wait_until(page, "document.querySelector('#loss').layout.shapes?.length")
-    shapes = page.evaluate("document.querySelector('#loss').layout.shapes.map(shape => shape.x0)")
-    assert shapes == [int(page.locator("#progress").get_attribute("data-reported") or 0)]
+    reported = page.locator("#progress").get_attribute("data-reported") or ""
+    expect(page.locator("#loss .mark")).to_have_attribute("data-x", reported)
+    page.locator("#loss .plot").hover()
+    for chart in ("#loss", "#accuracy"):
+        expect(page.locator(f"{chart} .plot-tooltip")).to_contain_text(re.compile(r"^Epoch [23]\d"))
     expect(page.get_by_role("heading", name="Confusion matrix")).to_be_visible()
     expect(page.locator("#events tbody tr").last).to_contain_text("succeeded")
 
@@ -93,7 +95,7 @@ def test_selected_jobs_are_compared_and_reported(page: Page, trained: list[str],
     compare.click()
     page.wait_for_url(re.compile(r"/compare\?"))
     expect(page.locator("#jobs-compared tbody th")).to_have_text(["seed"])
-    wait_until(page, "document.querySelector('#curves').data?.length === 2")
+    expect(page.locator("#curves .filled")).to_have_count(2)
     page.go_back()
     expect(page.locator("#ticked")).to_have_text("2 selected")
     expect(compare).not_to_have_attribute("aria-disabled", "true")

@@ -16,6 +16,7 @@ const finished = () => element("progress").dataset.finished === "true";
 const RELOAD_MILLISECONDS = 3000;
 const MIN_IDLE_RATIO = 5;
 const NOT_MODIFIED = 304;
+const MAX_SEED_LINES = 100;
 
 // ---- curves
 
@@ -25,7 +26,20 @@ let metric = getSelectedMetric(element("curve-choice"));
 function drawCurves() {
   for (const button of element("curve-choice").children)
     button.setAttribute("aria-pressed", String(button.dataset.metric === metric));
-  if (curves) showCurves(element("curves"), { items: selectCurves(curves.items) }, metric);
+  if (!curves) return;
+  showCurves(element("curves"), selectCurves(curves.items), metric, {
+    baseline: report?.baseline, seeds: seeds ?? [],
+    switches: [{ text: "Each seed", on: seeds !== null, toggle: toggleSeeds }],
+  });
+}
+
+// The epochs of every finished or running job that the page shows, loaded when they are first requested.
+let seeds = null;
+
+async function toggleSeeds() {
+  seeds = seeds ? null : await Promise.all([...document.querySelectorAll("#run-table [data-variant]")].slice(0, MAX_SEED_LINES).map(async ({ dataset }) =>
+    ({ variant: dataset.variant, epochs: (await requestJson(`/v1/jobs/${dataset.job}/epochs`)).items })));
+  drawCurves();
 }
 
 element("curve-choice").addEventListener("click", ({ target }) => {
@@ -83,10 +97,9 @@ function replaceReport(parts) {
 
 async function reload() {
   const [newCurves, newReport] = await Promise.all([requestJson(`${address}/curves`), requestJson(`${address}/report?format=json`)]);
-  curves = newCurves;
-  drawCurves();
   const changed = report === null || newReport.finished !== report.finished || newReport.complete !== report.complete;
-  report = newReport;
+  [curves, report] = [newCurves, newReport];
+  drawCurves();
   if (changed) showReport();
 }
 
