@@ -48,6 +48,7 @@ def full(
             ],
             "recommendation": recommendation(names),
             "robustness": [robustness(number, name, names[0], seeds) for number, name in enumerate(names)],
+            "ensembles": ensembles(names, seeds) if seeds > 1 else [],
             "missing": [],
             "datasets": [{"name": "mnist_5k", "sha256": ["b" * 64], "classes": 10, "test_examples": 1000}],
             "engines": ["TensorFlow 2.21.0, Keras 3.15.0 on cpu, threads a job: 1"],
@@ -107,6 +108,7 @@ def empty(names: Sequence[str] = ("none", "dropout"), *, state: str = "queued") 
             ],
             "recommendation": [],
             "robustness": [],
+            "ensembles": [],
             "missing": [
                 {"job_id": f"job_{name}", "variant": name, "seed": 0, "state": state, "reason": reason}
                 for name in names
@@ -151,7 +153,9 @@ def along_axes(axes: int = 1, names: Sequence[str] = ("none", "dropout", "L1 <sp
             changes = {"variant": at_point(item["variant"]), "baseline": at_point(item["baseline"])}
             contrasts.append(item | changes | {"point": point, "differences": differences})
     comparison = Comparison.model_validate(
-        dump | {"variants": variants, "contrasts": contrasts, "axes": build_axes(spec), "recommendation": []}
+        dump
+        | {"variants": variants, "contrasts": contrasts, "axes": build_axes(spec)}
+        | {"recommendation": [], "ensembles": []}
     )
     along = {"gains": build_gains(comparison), "error_curves": build_error_curves(comparison)}
     return comparison.model_copy(update=along)
@@ -181,6 +185,29 @@ def robustness(number: int, name: str, baseline: str, seeds: int) -> dict[str, A
     }
 
 
+def ensembles(names: Sequence[str], seeds: int) -> list[dict[str, Any]]:
+    """Those of each variant; a higher number is a little better."""
+    return [
+        {
+            "variant": name,
+            "seeds": list(range(seeds)),
+            "sizes": [
+                {
+                    "members": members,
+                    "accuracy": 0.93 + 0.004 * number + 0.01 * (1 - 1 / members),
+                    "loss": 0.25 - 0.02 * number - 0.06 * (1 - 1 / members),
+                    "brier": 0.1 - 0.02 * (1 - 1 / members),
+                }
+                for members in range(1, seeds + 1)
+            ],
+            "accuracy_points": {"value": 1.0, "low": 0.4, "high": 1.6},
+            "loss": {"value": -0.06, "low": -0.08, "high": -0.04},
+            "brier": {"value": -0.02, "low": -0.03, "high": -0.01},
+        }
+        for number, name in enumerate(names)
+    ]
+
+
 def on_parts(axes: int = 0, names: Sequence[str] = ("none", "dropout", "L1 <sparse>")) -> Comparison:
     """One whose variants were trained on three parts of the training data, with two seeds."""
     comparison = along_axes(axes, names) if axes else full(names)
@@ -194,7 +221,7 @@ def on_parts(axes: int = 0, names: Sequence[str] = ("none", "dropout", "L1 <spar
     report = BiasVarianceReport(
         items=items, reason=None, intervals="Over 2 seeds.", answers=["It varies."], headline="It varies."
     )
-    return comparison.model_copy(update={"bias_variance": report})
+    return comparison.model_copy(update={"bias_variance": report, "ensembles": []})
 
 
 def variant(number: int, name: str, *, seeds: int, epochs: int) -> dict[str, Any]:

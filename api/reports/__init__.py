@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from api.reports import comparison as comparison
     from api.reports import csv_table as csv_table
     from api.reports import curves as curves
+    from api.reports import ensembles as ensembles
     from api.reports import grouping as grouping
     from api.reports import html as html
     from api.reports import latex as latex
@@ -26,6 +27,7 @@ _MODULES = {
     "comparison",
     "csv_table",
     "curves",
+    "ensembles",
     "grouping",
     "html",
     "latex",

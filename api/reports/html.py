@@ -6,7 +6,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup, escape
 
-from api.reports import bias_variance_text, charts, formatting, gains
+from api.reports import charts, formatting, gains, sections
 from api.reports.schemas import Comparison
 
 
@@ -14,9 +14,9 @@ def render(comparison: Comparison) -> str:
     """The page. Everything that came from a user is escaped."""
     return _get_template().render(
         comparison=comparison,
-        bias_variance=bias_variance_text,
         formatting=formatting,
         gains=gains,
+        sections=sections.build_sections(comparison),
         # Matplotlib escapes each text that it draws, so its SVG is safe as it is.
         svg={
             chart.name: Markup(chart.render_svg(comparison))  # noqa: S704 (as above)

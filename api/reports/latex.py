@@ -2,9 +2,10 @@
 
 import re
 
-from api.reports import bias_variance_text, formatting
+from api.reports import formatting
 from api.reports.gains import build_gain_rows
 from api.reports.schemas import Comparison
+from api.reports.sections import build_sections
 
 _ESCAPES = {
     "\\": r"\textbackslash{}",
@@ -54,12 +55,11 @@ def render(comparison: Comparison) -> str:
         lines += _build_table(
             build_gain_rows(comparison), "Gains over the baseline along the axes.", f"tab:{name}-axes"
         )
-    if comparison.bias_variance:
+    for section in build_sections(comparison):
         lines += _build_table(
-            [row[:_MOST_COLUMNS] for row in bias_variance_text.build_rows(comparison.bias_variance)],
-            f"Bias and variance over training sets, in nats. {comparison.bias_variance.headline or ''} "
-            f"{comparison.bias_variance.intervals or ''}",
-            f"tab:{name}-bias-variance",
+            [row[:_MOST_COLUMNS] for row in section.rows],
+            section.caption or f"{section.title}.",
+            f"tab:{name}-{section.name}",
         )
     lines += ["", r"\paragraph{Methods}", escape(comparison.methods)]
     return "\n".join(lines) + "\n"

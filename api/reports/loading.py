@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 from api import reports
 from api.reports.bias_variance_schemas import BiasVarianceReport
 from api.reports.cache import ReportCache, ReportSource, build_source
+from api.reports.ensemble_schemas import EnsembleItem
 from api.reports.mistake_schemas import VariantMistakes
 from api.reports.schemas import Comparison
 from models.artifacts import ArtifactStore
@@ -55,6 +56,8 @@ class RequestedReport:
     """Of an experiment the decompositions, from the files of its runs."""
     load_mistakes: Callable[[int], list[VariantMistakes]] = lambda limit: []
     """Of an experiment up to so many images a variant, from the files of its runs."""
+    load_ensembles: Callable[[], list[EnsembleItem]] = list
+    """Of an experiment the ensembles of each variant, from the files of its runs."""
 
     def get_comparison(self) -> Comparison:
         """What all formats and charts are made from."""
@@ -84,6 +87,7 @@ class RequestedReport:
             update={
                 "bias_variance": decomposed if decomposed and decomposed.items else None,
                 "mistakes": self.load_mistakes(reports.mistakes.IN_REPORT) if comparison.complete else [],
+                "ensembles": self.load_ensembles() if comparison.complete else [],
             }
         )
 
@@ -177,20 +181,27 @@ def find_experiment_report(
         store = ArtifactStore(request.app.state.settings)
         return reports.bias_variance.build_report(spec, runs, store, baseline)
 
-    def load_mistakes(limit: int) -> list[VariantMistakes]:
+    def read_one_model_per_seed() -> tuple["JobGroups", dict[str, list[Job]]]:
+        """Of each variant the finished jobs; nothing with axes or parts."""
         with database.read() as session:
             subject = read_subject(session)
-            done = reports.comparison.select_finished(subject)
-            if subject.axes or get_experiment(session, experiment_id).document.get("parts"):
-                return []
-        settings = request.app.state.settings
+            several = subject.axes or get_experiment(session, experiment_id).document.get("parts")
+            return subject, {} if several else reports.comparison.select_finished(subject)
+
+    def load_mistakes(limit: int) -> list[VariantMistakes]:
+        (subject, done), settings = read_one_model_per_seed(), request.app.state.settings
         baselines = {name: subject.get_baseline(name) for name in done}
         return reports.mistakes.build_mistakes(
             done, baselines, ArtifactStore(settings), settings, limit=limit
         )
 
+    def load_ensembles() -> list[EnsembleItem]:
+        store = ArtifactStore(request.app.state.settings)
+        return reports.ensembles.build_ensembles(read_one_model_per_seed()[1], store)
+
     return RequestedReport(
-        database, request, source, read_subject, datasets, build_bias_variance, load_mistakes
+        *(database, request, source, read_subject, datasets, build_bias_variance),
+        *(load_mistakes, load_ensembles),
     )
 
 

@@ -4,7 +4,7 @@ import re
 
 from rich.cells import cell_len
 
-from api.reports import bias_variance_text, formatting
+from api.reports import formatting
 from api.reports.gains import (
     build_choice_rows,
     build_error_rows,
@@ -13,6 +13,7 @@ from api.reports.gains import (
     list_charts,
 )
 from api.reports.schemas import Comparison
+from api.reports.sections import build_sections
 
 # Markdown's syntax within a line; an underscore between letters is none.
 _SYNTAX = re.compile(
@@ -91,14 +92,14 @@ def render(comparison: Comparison) -> str:
             else []
         ),
         *(
-            [
-                "## Bias and variance",
-                _list(decomposed.answers),
-                _render_table(bias_variance_text.build_rows(decomposed)),
-                _list(bias_variance_text.list_notes(decomposed)),
-            ]
-            if (decomposed := comparison.bias_variance)
-            else []
+            text
+            for section in build_sections(comparison)
+            for text in (
+                f"## {section.title}",
+                _list(section.answers),
+                _render_table(section.rows),
+                _list(section.notes),
+            )
         ),
         "## The networks",
         _render_table(formatting.build_network_rows(comparison)),

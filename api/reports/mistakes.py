@@ -43,8 +43,8 @@ def build_mistakes(
     for name in compared:
         baseline = baselines[name]
         if baseline not in loaded:
-            loaded[baseline] = _load_predictions(variants[baseline], store)
-        before, after = loaded[baseline], _load_predictions(variants[name], store)
+            loaded[baseline] = load_predictions(variants[baseline], store)
+        before, after = loaded[baseline], load_predictions(variants[name], store)
         seeds = sorted(before.keys() & after.keys())
         same = seeds and all(
             np.array_equal(before[seeds[0]].labels, of[seed].labels)
@@ -98,7 +98,7 @@ def _compare(
     )
 
 
-def _load_predictions(jobs: Sequence[Job], store: ArtifactStore) -> dict[int, TestPredictions]:
+def load_predictions(jobs: Sequence[Job], store: ArtifactStore) -> dict[int, TestPredictions]:
     """By seed what each model predicts, where its file is there."""
     predictions = {}
     for job in jobs:

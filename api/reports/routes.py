@@ -17,6 +17,7 @@ from api.http.root_path import add_root
 from api.http.routing import StrictQueryRoute
 from api.reports.bias_variance_schemas import BiasVarianceReport
 from api.reports.curves import Curves
+from api.reports.ensemble_schemas import EnsembleReport
 from api.reports.loading import RequestedReport, find_experiment_report, find_jobs_report
 from api.reports.mistake_schemas import MistakeReport
 from api.reports.rendering import CSP_HEADERS, MEDIA_TYPES, FormatName, render_document
@@ -104,6 +105,7 @@ def list_experiment_charts(experiment_id: ExperimentId, database: DatabaseDep) -
     requested = {
         "robustness": document["base"].get("evaluation", {}).get("robustness", False),
         "bias-variance": bool(document.get("parts")),
+        "ensembles": not document.get("parts") and not axes,
     }
     here = add_root(f"/v1/experiments/{experiment_id}/charts")
     return ChartList(
@@ -242,6 +244,26 @@ def list_mistakes(
         return MistakeReport(items=report.load_mistakes(limit)).model_dump_json().encode()
 
     return report.respond(f"mistakes-{limit}", build, media_type="application/json", headers={})
+
+
+@router.get("/experiments/{experiment_id}/ensembles", response_model=EnsembleReport)
+@documented(headers=("ETag",))
+def list_ensembles(
+    experiment_id: ExperimentId,
+    database: DatabaseDep,
+    request: Request,
+    if_none_match: IfNoneMatch = None,  # read by the cache
+) -> Response:
+    """Ensembles of 1 to M of a variant's seeds: accuracy, loss and Brier score of their mean probabilities.
+
+    From the test predictions of at most 32 seeds; empty with axes or parts.
+    """
+    report = find_experiment_report(experiment_id, database, request)
+
+    def build() -> bytes:
+        return EnsembleReport(items=report.load_ensembles()).model_dump_json().encode()
+
+    return report.respond("ensembles", build, media_type="application/json", headers={})
 
 
 def _choose_format(requested: Name | None, accept: str, media_types: Mapping[Name, str]) -> Name:

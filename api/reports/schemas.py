@@ -16,6 +16,7 @@ from api.reports.axis_schemas import (
     VarianceComponents,
 )
 from api.reports.bias_variance_schemas import BiasVarianceReport
+from api.reports.ensemble_schemas import EnsembleItem
 from api.reports.mistake_schemas import VariantMistakes
 from api.reports.robustness_schemas import RobustnessReport
 from models.experiments import Regime
@@ -341,6 +342,10 @@ class Comparison(ResponseModel):
         [],
         description="Test images that a variant gets right and the baseline not, once every run has ended; "
         "empty with axes or parts",
+    )
+    ensembles: list[EnsembleItem] = Field(
+        [],
+        description="Of each variant's seeds, once every run has ended; empty with axes or parts",
     )
     robustness: list[RobustnessReport] = Field(
         [], description="On damaged test images, where `evaluation.robustness` asks for it"

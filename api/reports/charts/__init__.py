@@ -9,7 +9,16 @@ from typing import Literal
 
 from matplotlib.figure import Figure
 
-from api.reports.charts import along_axes, decomposition, drawing, learning, networks, outcomes, robustness
+from api.reports.charts import (
+    along_axes,
+    decomposition,
+    drawing,
+    ensembles,
+    learning,
+    networks,
+    outcomes,
+    robustness,
+)
 from api.reports.schemas import Comparison
 
 ImageFormat = Literal["svg", "png", "pdf"]
@@ -144,6 +153,16 @@ CHARTS: dict[str, Chart] = {
             decomposition.MAX_ROWS,
             "it takes `parts`, two or more, and a seed that has finished on all of them",
             decomposition.draw,
+        ),
+        Chart(
+            "ensembles",
+            "Ensembles of a variant's seeds",
+            "Means over ensembles of so many seeds, whose models' probabilities are averaged; one member: "
+            "the mean of the single models.",
+            ensembles.find_items,
+            drawing.MAX_LINES,
+            "it takes stored test predictions of two seeds of a variant, and neither axes nor parts",
+            ensembles.draw,
         ),
         Chart(
             "accuracy-by-seed",

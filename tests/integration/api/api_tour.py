@@ -215,6 +215,7 @@ def _experiments(recorder: Recorder, database: Database) -> None:
         "/charts/accuracy-by-seed",
         "/bias-variance",
         "/mistakes",
+        "/ensembles",
         "/bias-variance?format=csv",
     ):
         recorder.request("GET", here + path)

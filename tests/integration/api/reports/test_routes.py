@@ -7,13 +7,18 @@ import re
 from typing import Any
 
 import httpx
+import numpy as np
 import pytest
-from sqlalchemy import event
+from sqlalchemy import event, update
 
+from models.artifacts import ArtifactStore
 from models.errors import NotFound
+from models.settings import Settings
 from models.store import queue
 from models.store.database import Database
 from models.store.frozen_reports import get_report
+from models.store.tables import Result
+from models.test_predictions import TestPredictions
 from tests.factories import finish_job, finished_job, job_spec, result_record
 from tests.integration.api.conftest import TestClient
 from tests.integration.api.experiments.test_routes import DOCUMENT, create, jobs_of
@@ -159,7 +164,19 @@ def test_queries_do_not_grow_with_jobs(client: TestClient, database: Database) -
     assert queries(1) == queries(6)
 
 
-def test_each_chart_is_listed_and_drawn(client: httpx.Client, experiment: dict[str, Any]) -> None:
+def test_each_chart_is_listed_and_drawn(
+    client: httpx.Client, database: Database, database_settings: Settings, experiment: dict[str, Any]
+) -> None:
+    finish_job(database, jobs_of(client, experiment)[3]["id"])
+    logs = np.log(np.full((2, 2), 0.5, np.float32))
+    predictions = TestPredictions(logs, np.array([0, 1], np.int32)).to_bytes()
+    digest = ArtifactStore(database_settings).put("predictions.npz", predictions)
+    stored = {"predictions_path": "predictions.npz", "predictions_sha256": digest}
+    with database.write() as session:
+        session.execute(update(Result).values(stored))
+    ensembles = client.get(f"/v1/experiments/{experiment['id']}/ensembles").json()["items"]
+    assert ensembles == client.get(experiment["links"]["report"]).json()["ensembles"]
+    assert [[size["members"] for size in item["sizes"]] for item in ensembles] == [[1, 2]]
     cards = client.get(experiment["links"]["charts"]).json()["items"]
     assert {"learning-curves", "first-layer", "reliability"} <= {card["name"] for card in cards}
     for card in cards:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from api.reports import html
+from api.reports.ensembles import build_ensembles
 from api.reports.mistakes import build_mistakes
 from models.artifacts import ArtifactStore
 from models.dataset_arrays import load
@@ -26,6 +27,20 @@ def predicted(store: ArtifactStore, name: str, seed: int, of_truth: list[float])
     made.result.predictions_path = f"jobs/{made.id}/1/test_predictions.npz"
     made.result.predictions_sha256 = store.put(made.result.predictions_path, predictions.to_bytes())
     return made
+
+
+def test_ensembles_are_of_the_seeds_with_stored_predictions(settings: Settings) -> None:
+    store = ArtifactStore(settings)
+    variants = {
+        "none": [predicted(store, "none", seed, [0.9, 0.1, 0.4, 0.6 + 0.1 * seed]) for seed in (2, 0)],
+        "alone": [predicted(store, "alone", 0, [0.9, 0.9, 0.9, 0.9]), job("alone", 1, 0.9)],
+        "lost": [job("lost", 0, 0.9)],
+    }
+    (item,) = build_ensembles(variants, store)
+    assert (item.variant, item.seeds, [size.members for size in item.sizes]) == ("none", [0, 2], [1, 2])
+    assert item.sizes[1].accuracy == 0.5
+    expected = -np.log([0.9, 0.1, 0.4, 0.7]).mean()
+    assert item.sizes[1].loss == pytest.approx(expected, rel=1e-6)
 
 
 def test_the_nearest_mistakes_come_first_and_are_drawn(settings: Settings) -> None:

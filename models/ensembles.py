@@ -1,0 +1,70 @@
+"""Ensembles of models that differ in their seeds: the mean of their probabilities for each test image.
+
+Lakshminarayanan, Pritzel and Blundell, Simple and Scalable Predictive Uncertainty Estimation Using Deep
+Ensembles, NeurIPS (2017).
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.decompositions import Measured
+from models.statistics import compute_mean_interval
+
+Array = NDArray[np.float64]
+
+
+class EnsembleScores(NamedTuple):
+    """Of so many members: accuracy as a fraction, loss in nats, Brier score from 0 to 2."""
+
+    members: int
+    accuracy: float
+    loss: float
+    brier: float
+
+
+@dataclass(frozen=True)
+class EnsembleGain:
+    """The ensemble of all members minus their mean, with 95 % intervals over the test images alone."""
+
+    accuracy_points: Measured
+    loss: Measured
+    brier: Measured
+
+
+def measure_ensembles(logs: Array, labels: NDArray[np.integer]) -> tuple[list[EnsembleScores], EnsembleGain]:
+    """Scores of ensembles of 1 to M members, and the gain of the largest, of two members or more.
+
+    `logs` are log-probabilities (M, n, classes) for images with `labels` (n,). The scores of a size are means
+    over the M ensembles of so many neighbours in the circle of members, so that each member counts equally.
+    """
+    probabilities, count = np.exp(logs), len(logs)
+    scores, sums = [], np.zeros_like(probabilities)
+    for members in range(1, count + 1):
+        sums += np.roll(probabilities, 1 - members, axis=0)
+        # All members make one ensemble, whichever the first is.
+        circle = sums[: 1 if members == count else count] / members
+        by_image = np.array([_score_images(one, labels) for one in circle])
+        if members == 1:
+            single = by_image.mean(axis=0)
+        scores.append(EnsembleScores(members, *by_image.mean(axis=(0, 2)).tolist()))
+    points, loss, brier = (by_image[0] - single) * np.array([[100.0], [1.0], [1.0]])
+    gain = EnsembleGain(_measure(points), _measure(loss), _measure(brier))
+    return scores, gain
+
+
+def _score_images(probabilities: Array, labels: NDArray[np.integer]) -> Array:
+    """Accuracy, loss and Brier score (3, n) of each image."""
+    images = np.arange(len(labels))
+    of_truth = probabilities[images, labels]
+    # Of logarithms in single precision the exponential may be zero.
+    loss = -np.log(np.maximum(of_truth, np.finfo(np.float64).tiny))
+    brier = (probabilities**2).sum(axis=1) - 2 * of_truth + 1
+    return np.stack([probabilities.argmax(axis=1) == labels, loss, brier])
+
+
+def _measure(values: Array) -> Measured:
+    low, high = compute_mean_interval(values.tolist(), level=0.05, fewest=2)
+    return Measured(float(values.mean()), low, high)
