@@ -8,17 +8,19 @@ from typing import Any
 
 from anyio import CapacityLimiter
 from cachetools import LRUCache
-from fastapi import FastAPI, Response
+from fastapi import FastAPI, Request, Response
 from fastapi.middleware.cors import CORSMiddleware
-from fastapi.responses import RedirectResponse
 from starlette.middleware.gzip import DEFAULT_EXCLUDED_CONTENT_TYPES, GZipMiddleware
 
 from api import api_keys, catalogue, dashboard, health, metrics, webhooks
+from api.dashboard import docs_page, problem_pages
+from api.dashboard.overview import render_overview
+from api.dashboard.rendering import RenderPageDep
 from api.datasets import routes as dataset_routes
 from api.experiments import action_routes as experiment_action_routes
 from api.experiments import routes as experiment_routes
 from api.experiments.serializers import ExperimentSerializer
-from api.http import docs_page, idempotency, openapi, problem_pages, problems
+from api.http import idempotency, openapi, problems
 from api.http import schemas as http_schemas
 from api.http.auth import AuthMiddleware
 from api.http.negotiation import Accept, negotiate
@@ -161,7 +163,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         methods=["GET"],
         tags=["about"],
         response_model=http_schemas.Index,
-        responses={303: {"description": "Redirects browsers to the pages"}},
+        responses=openapi.build_text_responses("text/html"),
     )
     return app
 
@@ -182,10 +184,10 @@ async def run_lifespan(app: FastAPI) -> AsyncIterator[None]:
     app.state.readiness_check.close()
 
 
-def show_index(response: Response, accept: Accept = "*/*") -> Any:
-    """Where to go from here; a browser is led to the pages."""
+def show_index(request: Request, response: Response, render: RenderPageDep, accept: Accept = "*/*") -> Any:
+    """Where to go from here; for a browser the overview."""
     if negotiate(accept, ["application/json", "text/html"]) == "text/html":
-        return RedirectResponse("/jobs", status_code=303, headers={"Vary": "Accept"})
+        return render_overview(request, render)
     response.headers["Vary"] = "Accept"
     return http_schemas.Index(
         name="Regbench",

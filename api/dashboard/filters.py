@@ -54,6 +54,29 @@ def render_state_badge(state: JobState) -> Markup:
     )
 
 
+def format_tab_title(state: JobState, fraction: float | None = None) -> str:
+    """What a page's title begins with: the state's symbol, until the end with the share that is done."""
+    share = "" if fraction is None or JobState(state).terminal else f" {100 * fraction:.0f} %"
+    return f"{STATE_SYMBOLS[state]}{share} \N{EN DASH} "
+
+
+def render_tab_icon(state: JobState | None = None) -> Markup:
+    """The page's icon as a data URL: three bars in the colour of the state."""
+    colour = _ICON_COLOURS.get(state, "%230060a8")
+    bars = "M2 9h3v5H2zM6.5 5h3v9h-3zM11 2h3v12h-3z"
+    return Markup(
+        "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 16 16'%3E"
+        "%3Cpath fill='{}' d='{}'/%3E%3C/svg%3E"
+    ).format(colour, bars)
+
+
+_ICON_COLOURS: dict[JobState | None, str] = {
+    JobState.RUNNING: "%23e69f00",
+    JobState.SUCCEEDED: "%2300916a",
+    JobState.FAILED: "%23d55e00",
+}
+
+
 def format_title(job: job_schemas.Job | Row[Any]) -> str:
     """A job's name, else the name of its variant, else its techniques."""
     title = str(job.name or job.variant or format_techniques(job.spec["regularization"]))

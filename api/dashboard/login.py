@@ -18,7 +18,7 @@ from models.store.keys import end_session, find_key, start_session
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
 
-_DEFAULT_PAGE = "/jobs"
+_DEFAULT_PAGE = "/"
 _SESSION_SECONDS = 30 * 86_400
 _MAX_FORM_BYTES = 65_536
 """The requested page's address may contain a whole specification."""

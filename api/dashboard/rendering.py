@@ -11,22 +11,24 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from jinja2.ext import Extension
 
 from api.dashboard import filters, static_files
+from api.http.dependencies import Caller
 from api.http.problems import IS_PAGE, ProblemDocument
 from api.http.root_path import add_root
 from api.http.routing import StrictQueryRoute
-from models.formatting import format_count
+from models.formatting import format_count, format_duration
 from models.run_key import describe_point
+from models.settings import Settings
 
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; "
     "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
 NAVIGATION = {
-    "/jobs": "Jobs",
+    "/": "Overview",
     "/experiments": "Experiments",
-    "/new": "New",
-    "/try": "Try it",
+    "/jobs": "Jobs",
     "/learn": "Learn",
+    "/try": "Try it",
 }
 
 
@@ -53,10 +55,13 @@ _TEMPLATES.filters.update(
     point=describe_point,
     full_job_title=filters.format_full_title,
     job_details=filters.format_details,
+    duration=format_duration,
 )
 _TEMPLATES.globals.update(
     add_root=add_root,
     badge=filters.render_state_badge,
+    tab_title=filters.format_tab_title,
+    tab_icon=filters.render_tab_icon,
     time_ago=filters.render_time_ago,
     percent=filters.format_percent,
     count=format_count,
@@ -110,6 +115,14 @@ def render_problem_page(request: Request, problem: ProblemDocument, headers: Map
 
 
 def _render(request: Request, template: str, status: int, variables: Mapping[str, Any]) -> Response:
-    text = _TEMPLATES.get_template(template).render(path=request.url.path, **variables)
+    settings: Settings | None = getattr(request.app.state, "settings", None)
+    # Set by AuthMiddleware, whose own problems are pages, too.
+    caller: Caller | None = getattr(request.state, "caller", None)
+    text = _TEMPLATES.get_template(template).render(
+        path=request.url.path,
+        user=caller if caller and caller.owner else None,
+        needs_login=settings is not None and settings.api_keys_required != "false",
+        **variables,
+    )
     headers = {"Content-Security-Policy": POLICY}
     return Response(text, status_code=status, media_type="text/html", headers=headers)

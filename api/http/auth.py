@@ -38,7 +38,7 @@ from models.store.tables import LOCAL_OWNER
 log = logging.getLogger(__name__)
 
 LOGIN = "/login"
-PUBLIC_PATHS = {"/", LOGIN, "/logout", "/healthz", "/readyz", "/docs", "/openapi.json", "/llms.txt"}
+PUBLIC_PATHS = {LOGIN, "/logout", "/healthz", "/readyz", "/docs", "/openapi.json", "/llms.txt"}
 """Paths that need no key: they show the release, and no user data."""
 _PUBLIC_PREFIXES = ("/problems/", "/static/")
 """Prefixes that need no key: pages about problems, styles and scripts."""
@@ -79,7 +79,9 @@ class AuthMiddleware:
             await self.app(scope, receive, send)
             return
         state = scope.setdefault("state", {})
-        if scope["path"] in PUBLIC_PATHS or scope["path"].startswith(_PUBLIC_PREFIXES):
+        # Programs get links at the root; browsers get the overview, which shows the caller's rows.
+        is_index = scope["path"] == "/" and not problems.is_page_request(scope)
+        if is_index or scope["path"] in PUBLIC_PATHS or scope["path"].startswith(_PUBLIC_PREFIXES):
             state["caller"] = _ANONYMOUS
             await self.app(scope, receive, send)
             return
@@ -180,6 +182,7 @@ class _KeyCache:
                 sees_all=row.scope in (scopes.Scope.OBSERVE, scopes.Scope.ADMIN),
                 key_id=row.id,
                 is_admin=row.scope is scopes.Scope.ADMIN,
+                scope=row.scope,
             )
             cached = _CachedKey(caller, row.scope, min(seconds, KEY_CACHE_SECONDS))
             should_record = not row.use_is_recorded

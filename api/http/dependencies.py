@@ -13,6 +13,7 @@ from models import dispatch
 from models.artifacts import ArtifactStore
 from models.errors import NotFound
 from models.identifiers import ID_PATTERN
+from models.scopes import Scope
 from models.settings import Settings
 from models.store.database import Database
 
@@ -37,6 +38,8 @@ class Caller:
     """The API key used; None where no key is required."""
     is_admin: bool = False
     """Whether it may manage keys and read the audit trail."""
+    scope: Scope | None = None
+    """Of the key; None where no key is required."""
 
     @property
     def limited_owner(self) -> str | None:

@@ -1,6 +1,6 @@
 """Every kind of problem in the API's responses: the one table, with their texts.
 
-`type` is a URL (RFC 9457, section 3.1.1) that this service serves itself, see api/http/problem_pages.py;
+`type` is a URL (RFC 9457, section 3.1.1) that this service serves itself, see api/dashboard/problem_pages.py;
 docs/reference/problems.md shows the same texts.
 """
 

@@ -131,8 +131,12 @@ class JobQuery(JobFilterQuery):
     def filter(self) -> JobFilter:
         """As without pages, and whether they are archived."""
         archived = self.archived or ("all" if self.experiment else "false")
-        return replace(super().filter(), archived=parse_archived(archived))
+        return replace(super().filter(), archived=parse_archived(archived), text=self.q)
 
+    q: Annotated[str, Field(max_length=200, pattern=NO_NUL)] = Field(
+        "",
+        description="Words that must all occur in the job's name or its variant's, in upper or lower case",
+    )
     archived: Archived | None = Field(
         None, description="Default: `false`, or `all` in a list of an experiment's jobs"
     )

@@ -115,6 +115,8 @@ class JobFilter:
     created_before: datetime | None = None
     archived: bool | None = None
     """Whether only archived jobs, or only others, match; None: both."""
+    text: str = ""
+    """Each of its words must occur in the job's name or its variant's, in any case."""
 
     def build_conditions(self) -> list[ColumnElement[bool]]:
         """The WHERE clauses of a query over Job."""
@@ -123,11 +125,14 @@ class JobFilter:
     def match_row(self, job: Any) -> list[ColumnElement[bool]]:
         """Conditions on a row of jobs, or of experiments, that no other table has."""
         conditions = self.match_time(job.created_at)
+        for word in self.text.split():
+            names = (job.name, job.variant)
+            conditions.append(or_(*(name.icontains(word, autoescape=True) for name in names)))
         return conditions if self.archived is None else [*conditions, job.archived.is_(self.archived)]
 
     def match_time(self, created_at: Any) -> list[ColumnElement[bool]]:
         """Conditions on the time of creation."""
-        conditions = []
+        conditions: list[ColumnElement[bool]] = []
         if self.created_after is not None:
             conditions.append(created_at > self.created_after)
         if self.created_before is not None:
@@ -289,8 +294,8 @@ def _search_by_time(
     moment = Job.created_at if table in _WITHOUT_TIME else table.created_at
     also = [field.match_job(job_id) for field in fields if field is not first]
     also += _limit_to_range(job_filter, order, after, moment, job_id)
-    archived = JobFilter(archived=job_filter.archived)
-    also += archived.match_row(Job) if table is Job else [_match_filter(job_id, archived)]
+    own = JobFilter(archived=job_filter.archived, text=job_filter.text)
+    also += own.match_row(Job) if table is Job else [_match_filter(job_id, own)]
     parts = []
     for value in first.values:
         part = select(job_id.label("id"), moment.label("moment")).where(first.match(table, value), *also)

@@ -192,6 +192,7 @@ class Job(Base):
         CheckConstraint(_build_check("state", [*JobState]), name="state"),
         CheckConstraint(_build_check("requested_action", [*Action]), name="requested_action"),
         Index(None, "created_at", "id"),
+        Index(None, "finished_at"),
         Index(None, "owner", "created_at", "id"),
         Index(None, "state", "created_at", "id"),
         Index(None, "owner", "state", "created_at", "id"),

@@ -2,7 +2,7 @@
 
 const field = document.getElementById("search");
 const status = document.getElementById("search-status");
-const operations = [...document.querySelectorAll("details")].map((details) => ({
+const operations = [...document.querySelectorAll("#operations details")].map((details) => ({
   details,
   title: details.querySelector("summary").textContent.toLowerCase(),
   text: [...details.querySelectorAll("p")].map((paragraph) => paragraph.textContent.toLowerCase()).join(" "),
@@ -23,7 +23,7 @@ const search = () => {
     operationCount += !details.hidden;
     fieldCount += isWhole ? 0 : matches.length;
   }
-  for (const section of document.querySelectorAll("section")) section.hidden = !section.querySelector("details:not([hidden])");
+  for (const section of document.querySelectorAll("#operations section")) section.hidden = !section.querySelector("details:not([hidden])");
   const fields = fieldCount ? `, ${fieldCount} matching fields or answers` : "";
   status.textContent = words.length ? `${operationCount} of ${operations.length} operations${fields}` : "";
 };

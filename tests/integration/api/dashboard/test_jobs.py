@@ -20,6 +20,7 @@ from models.store import jobs
 from models.store.database import Database
 from models.store.jobs import NewJob
 from models.store.tables import LOCAL_OWNER
+from models.store.workers import announce_worker
 from models.techniques import CATALOGUE
 from tests.factories import finish_job, finished_job, job_in, job_spec, result_record
 from tests.integration.api.conftest import TestClient, over_sqlite
@@ -40,14 +41,24 @@ def create_job(database: Database, **spec: object) -> str:
 @pytest.fixture
 def paths(database: Database) -> list[str]:
     job = finished_job(database).id
-    return ["/jobs", f"/jobs/{job}", f"/compare?job={job}", "/learn", "/learn/dropout", "/login"]
+    return [
+        "/docs",
+        "/problems/conflict",
+        "/jobs",
+        f"/jobs/{job}",
+        f"/compare?job={job}",
+        "/learn",
+        "/learn/dropout",
+        "/login",
+    ]
 
 
 def test_pages_run_only_their_own_scripts_which_exist(client: httpx.Client, paths: list[str]) -> None:
     for path in paths:
-        response = client.get(path)
+        response = client.get(path, headers=HTML)
         assert response.status_code == 200, path
         assert response.headers["Content-Security-Policy"] == POLICY
+        assert 'aria-label="Pages"' in response.text
         assert re.findall(r"<script(?![^>]* src=)[^>]*>", response.text) == []
         assert re.findall(r"\son\w+=", response.text) == []
         for url in re.findall(r'(?:src|href)="(/static/[^"]+)"', response.text):
@@ -207,7 +218,7 @@ def test_every_technique_is_explained(client: httpx.Client) -> None:
 @pytest.mark.parametrize("name", CATALOGUE)
 def test_every_technique_can_be_run_small(client: httpx.Client, name: str) -> None:
     text = get_page(client, f"/learn/{name}")
-    (form,) = re.findall(r'<form id="quick-experiment" data-document="(.*?)">', text)
+    (form,) = re.findall(r'<form class="quick-experiment" data-document="(.*?)">', text)
     response = client.post("/v1/experiments?dry_run=true", json=json.loads(unescape(form)))
     assert (response.status_code, response.json()["jobs"]) == (200, 2 * FEWEST_PAIRS), response.text
     experiment = ExperimentSpec.model_validate_json(unescape(form))
@@ -285,14 +296,51 @@ def test_the_experiment_with_the_most_seeds_shows_a_technique(
     assert "means over 3 seeds" in get_page(client, "/learn/dropout")
 
 
-def test_the_root_redirects_browsers_to_the_dashboard(client: httpx.Client) -> None:
-    redirect = client.get("/", headers=HTML, follow_redirects=False)
-    assert (redirect.status_code, redirect.headers["Location"], redirect.headers["Vary"]) == (
-        303,
-        "/jobs",
-        "Accept",
-    )
-    assert client.get("/").json()["links"]["jobs"] == "/v1/jobs"
+def test_the_overview_of_an_empty_installation_offers_questions(client: httpx.Client) -> None:
+    text = get_page(client, "/")
+    forms = re.findall(r'<form class="quick-experiment" data-document="(.*?)"', text)
+    assert len(forms) == 4
+    for document in map(unescape, forms):
+        cost = client.post("/v1/experiments?dry_run=true", json=json.loads(document))
+        assert cost.status_code == 200, cost.text
+        assert f"{cost.json()['jobs']} jobs, about " in text
+    assert "nothing has been trained here yet" in text
+    assert "Latest answers" not in text
+    assert client.get("/").json()["links"]["jobs"] == "/v1/jobs", "for programs"
+    assert "Accept" in client.get("/", headers=HTML).headers["Vary"]
+
+
+def test_the_overview_shows_what_runs_waits_failed_and_was_answered(
+    client: httpx.Client, database: Database
+) -> None:
+    finish(client, database, create(client, DOCUMENT | {"name": "answered"}))
+    create(client, DOCUMENT | {"name": "still running", "reuse": False})
+    job_in(database, JobState.FAILED)
+    with database.write() as session:
+        announce_worker(session, "one", processes=2)
+    text = get_page(client, "/")
+    answered, running = text.index("answered</a>"), text.index("still running</a>")
+    assert text.index("Latest answers") < answered < text.index("Running now") < running
+    assert "1 worker for up to 2 jobs at once; 0 running" in text
+    assert re.search(rf'<th scope="row">{LOCAL_OWNER}</th><td class="number">0</td>.*?>4</a>', text)
+    assert "4 jobs succeeded in the last hour" in text
+    assert "local: 1 job " in text
+    assert client.get("/status").json() == {"processes": 2, "running": 0, "queued": 4, "is_all": True}
+
+
+def test_jobs_are_searched_by_their_name_or_their_variants(client: httpx.Client, database: Database) -> None:
+    job = create_job(database, name="Fast 100% one")
+    create_job(database, name="slow")
+    created = create(client, DOCUMENT)
+
+    def search(text: str, **more: str) -> list[str]:
+        items = client.get("/v1/jobs", params={"q": text, **more}).json()["items"]
+        return [item["id"] for item in items]
+
+    assert search("one FAST") == search("100%") == search("fast", sort="created_at") == [job]
+    assert search("fast", state="queued") == [job]
+    assert search("fast", sort="-test_accuracy") == search("100_") == []
+    assert len(search("dropout", experiment=created["id"])) == len(DOCUMENT["seeds"])
 
 
 class TestLogin:
@@ -373,7 +421,7 @@ class TestLogin:
         self, secured: TestClient, database: Database, url: str
     ) -> None:
         sent = {"key": make_key(database), "next": url}
-        assert secured.post("/login", data=sent, follow_redirects=False).headers["Location"] == "/jobs"
+        assert secured.post("/login", data=sent, follow_redirects=False).headers["Location"] == "/"
 
     def test_another_site_cannot_use_the_cookie(self, secured: TestClient, database: Database) -> None:
         secured.post("/login", data={"key": make_key(database)})
@@ -407,6 +455,18 @@ class TestLogin:
         assert header in unescape(line)
         for path in ("/v1/jobs", "/v1/experiments"):
             assert header in secured.post(f"/new/curl?path={path}", json={}, headers=ours).json()
+
+    def test_the_overview_shows_an_owners_own_jobs_and_who_is_logged_in(
+        self, secured: TestClient, database: Database
+    ) -> None:
+        assert secured.get("/", headers=HTML, follow_redirects=False).status_code == 303
+        job_in(database, JobState.FAILED)
+        theirs, admin = bearer(make_key(database, owner="theirs")), bearer(make_key(database, Scope.ADMIN))
+        text = secured.get("/", headers=HTML | theirs).text
+        assert "You are <b>theirs</b>, with a key of the scope <b>write</b>" in text
+        assert "Failures in the last" not in text
+        assert not secured.get("/status", headers=theirs).json()["is_all"]
+        assert "local: 1 job " in secured.get("/", headers=HTML | admin).text
 
     def test_other_owners_jobs_are_not_shown(self, secured: TestClient, database: Database) -> None:
         job = finished_job(database).id

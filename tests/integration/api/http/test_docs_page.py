@@ -7,7 +7,8 @@ from html import unescape
 import pytest
 from fastapi import FastAPI
 
-from api.http import docs_page, openapi
+from api.dashboard import docs_page
+from api.http import openapi
 from api.jobs import routes
 from models.spec import JobSpec
 from models.suggestions import list_field_paths

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from dataclasses import replace
+from html import unescape
 from pathlib import Path
 from typing import Any
 
@@ -269,7 +270,7 @@ def test_the_type_of_every_problem_links_to_its_explanation(client: httpx.Client
         assert (plain.status_code, plain.text) == (200, problem_types.render_page(kind))
         page = client.get(kind.uri, headers={"Accept": "text/html,*/*;q=0.1"})
         assert page.headers["Content-Type"].startswith("text/html")
-        assert f"<h1>{kind.title}</h1>" in page.text
+        assert f"<h1>{kind.title}</h1>" in unescape(page.text)
     problem(client.get("/problems/nonsense"), 404)
     problem(client.get("/problems/conflict", headers={"Accept": "image/png"}), 406)
 

@@ -1,7 +1,7 @@
 """GET /docs: every operation on one page, made from the OpenAPI document.
 
 FastAPI's own page loads its scripts from a content delivery network, which a closed installation may not
-reach and would have to trust; this one loads only its own search.
+reach and would have to trust; this one loads the dashboard's own.
 """
 
 import json
@@ -12,32 +12,16 @@ from itertools import chain
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
-from fastapi.responses import HTMLResponse, PlainTextResponse
+from fastapi.responses import PlainTextResponse
+from markupsafe import Markup
 
+from api.dashboard.filters import render_inline_code
+from api.dashboard.rendering import RenderPageDep
 from api.http.etags import IfNoneMatch, build_not_modified, compute_document_etag, match_etag
-from api.http.problem_pages import render_code
 from api.http.root_path import add_root
 from api.http.routing import StrictQueryRoute
 
 router = APIRouter(include_in_schema=False, route_class=StrictQueryRoute)
-
-_POLICY = "default-src 'none'; script-src 'self'; style-src 'unsafe-inline'; frame-ancestors 'none'"
-_STYLE = (
-    "body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#222}"
-    "code{background:#f2f2f2;padding:.1em .3em}summary{cursor:pointer;padding:.2rem 0;overflow-wrap:anywhere}"
-    ".search{position:sticky;top:0;background:#fff;padding:.6rem 0}[hidden]{display:none!important}"
-    "pre{overflow-wrap:anywhere}"
-    "input{font:inherit;width:min(100%,26rem);padding:.3rem .5rem;display:block;border:1px solid #767676}"
-    "@media(max-width:40rem){tr,td{display:block;overflow-wrap:anywhere}tr{padding:.4rem 0}}"
-    "details{border-bottom:1px solid #ddd}table{border-collapse:collapse}td{padding:.1rem 1rem .1rem 0;"
-    "vertical-align:top}pre{background:#f2f2f2;padding:.6rem;white-space:pre-wrap}h3{font-size:1em}"
-)
-# Hidden until the script that it needs has been loaded.
-_SEARCH = (
-    '<div class="search" role="search" hidden><label>Search operations and fields (press /)'
-    '<input id="search" type="search" autocomplete="off" spellcheck="false"></label>'
-    '<span id="search-status" role="status"></span></div>'
-)
 
 _FOR_MODELS = """\
 A job trains one network (`POST /v1/jobs`, `{}` is valid); an experiment trains variants with several
@@ -61,10 +45,9 @@ def download_openapi(request: Request, if_none_match: IfNoneMatch = None) -> Res
 
 
 @router.get("/docs")
-def show_documentation(request: Request) -> HTMLResponse:
+def show_documentation(request: Request, render: RenderPageDep) -> Response:
     """Every operation by tag, as HTML."""
     document: dict[str, Any] = request.app.openapi()
-    title = escape(f"{document['info']['title']} {document['info']['version']}")
     sections: dict[str, str] = {}
     for path, operations in document["paths"].items():
         for method, operation in operations.items():
@@ -87,15 +70,12 @@ def show_documentation(request: Request) -> HTMLResponse:
                 f"{_render_table(parameters)}{_render_table(responses)}</details>"
             )
     sections = {tag: f"{section}</section>" for tag, section in sections.items()}
-    page = (
-        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title>'
-        '<meta name="viewport" content="width=device-width">'
-        f"<style>{_STYLE}</style><main><h1>{title}</h1>{_render_paragraphs(document['info']['description'])}"
-        f'<p>For programs: <a href="{add_root("/openapi.json")}">the OpenAPI document</a>. '
-        f'<a href="{add_root("/")}">Dashboard</a>.</p>{_SEARCH}{"".join(sections.values())}</main>'
-        f'<script type="module" src="{add_root("/static/docs-search.js")}"></script>'
+    return render(
+        "docs.html.jinja",
+        heading=f"{document['info']['title']} {document['info']['version']}",
+        about=Markup(_render_paragraphs(document["info"]["description"])),  # noqa: S704 (escaped there)
+        sections=[Markup(section) for section in sections.values()],  # noqa: S704 (escaped above)
     )
-    return HTMLResponse(page, headers={"Content-Security-Policy": _POLICY})
 
 
 def _render_body(document: dict[str, Any], method: str, path: str, operation: dict[str, Any]) -> str:
@@ -188,9 +168,9 @@ def show_llms_txt(request: Request) -> PlainTextResponse:
 
 
 def _render_table(rows: Sequence[tuple[str, ...]]) -> str:
-    lines = "".join(f"<tr>{''.join(f'<td>{render_code(cell)}' for cell in row)}" for row in rows)
+    lines = "".join(f"<tr>{''.join(f'<td>{render_inline_code(cell)}' for cell in row)}" for row in rows)
     return f"<table>{lines}</table>" if rows else ""
 
 
 def _render_paragraphs(text: str) -> str:
-    return "".join(f"<p>{render_code(part)}</p>" for part in text.strip().split("\n\n") if part)
+    return "".join(f"<p>{render_inline_code(part)}</p>" for part in text.strip().split("\n\n") if part)
