@@ -104,9 +104,11 @@ class Regbench(CatalogueMethods, SharingMethods):
         return self._read(self._create("/v1/jobs/batch", batch), Items[Job]).items
 
     def estimate_cost(self, document: BaseModel | Document, *, axes: Axes | None = None) -> CostEstimate:
-        """What a job or an experiment would cost; nothing is stored."""
+        """What a job, an experiment or `{"jobs": [...]}` would cost; nothing is stored."""
         document = add_axes(document, axes)
         path = "/v1/experiments" if is_experiment(document) else "/v1/jobs"
+        if isinstance(document, dict) and "jobs" in document:
+            path = "/v1/jobs/batch"
         response = self._http.request(
             "POST", path, params={"dry_run": True}, idempotent=True, **to_body(document)
         )

@@ -19,14 +19,14 @@ from models.states import JobState
 from models.store import activity
 from models.store.experiment_search import ExperimentFilter, find_experiments
 from models.store.job_search import JobFilter, find_jobs
-from models.store.jobs import get_seconds_per_operation
+from models.store.remaining_time import Pace, get_pace
 from models.store.workers import count_live_workers
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
 
 _VERDICTS = 5
 _MAX_LISTED = 10
-_USUAL_SECONDS_PER_OPERATION = 2e-10
+_USUAL_PACE = Pace(seconds_per_operation=2e-10, seconds_per_job=0.0, seconds_per_program=0.0, processes=1)
 """Of such small jobs on two cores of an AMD EPYC: the estimate where nothing has been trained yet."""
 
 
@@ -91,8 +91,7 @@ def render_overview(request: Request, render: RenderPage) -> Response:
         ends = [] if is_empty else activity.count_ends_by_hour(session)
         failures = [] if is_empty else activity.count_failures(session)
         failed = activity.find_failures(session, limit=_MAX_LISTED) if failures else []
-        pace = get_seconds_per_operation(session)
-        share = 1 / max(1, workers.processes)
+        pace = get_pace(session)
         page = render(
             "overview.html.jinja",
             is_empty=is_empty,
@@ -109,7 +108,12 @@ def render_overview(request: Request, render: RenderPage) -> Response:
             job_progress=jobs.format_progress,
             is_measured=pace is not None,
             questions=[
-                (question, question.operations * (pace * share if pace else _USUAL_SECONDS_PER_OPERATION))
+                (
+                    question,
+                    (pace or _USUAL_PACE).estimate_seconds(
+                        question.operations, jobs=question.jobs, programs=len(question.document["variants"])
+                    ),
+                )
                 for question in build_questions()
             ],
             curl=format_curl(

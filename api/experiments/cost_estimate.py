@@ -11,7 +11,7 @@ from models.cost import CostEstimate, estimate_cost
 from models.experiments import FEWEST_PAIRS, ExperimentSpec, Regime
 from models.formatting import format_count
 from models.store.experiment_runs import find_reusable_jobs, get_variance_over_seeds
-from models.store.jobs import get_seconds_per_operation
+from models.store.remaining_time import get_pace
 
 _SUPERIORITY = 0.75
 """P(A > B) from which on a difference is worth having (Bouthillier et al., MLSys 2021)."""
@@ -33,7 +33,8 @@ def estimate_experiment_cost(
     to_train = [run for _, run in runs if run.spec_hash not in reusable]
     costs = [estimate_cost(run) for run in to_train]
     operations = sum(cost.total_flops for cost in costs)
-    rule, pace = spec.stopping_rule, get_seconds_per_operation(session)
+    rule, pace = spec.stopping_rule, get_pace(session)
+    programs = min(len(to_train), len(spec.variants) * len(spec.points))
     added = max(0, rule.max_jobs - len(runs)) if rule else 0
     most = operations + added * max(estimate.total_flops for estimate in estimates.values())
     return schemas.ExperimentCostEstimate(
@@ -42,9 +43,9 @@ def estimate_experiment_cost(
         to_train=len(to_train),
         training_flops=sum(cost.training_flops for cost in costs),
         robustness_flops=sum(cost.robustness_flops for cost in costs),
-        estimated_seconds=None if pace is None else operations * pace,
+        estimated_seconds=pace and pace.estimate_seconds(operations, jobs=len(to_train), programs=programs),
         max_jobs=len(runs) + added,
-        max_seconds=None if pace is None else most * pace,
+        max_seconds=pace and pace.estimate_seconds(most, jobs=len(to_train) + added, programs=programs),
         memory_bytes=max(estimate.memory_bytes for estimate in estimates.values()),
         parameters={name: item.parameters for name, item in estimates.items()},
         detectable=_build_detectable(session, spec, {item.parameters for item in estimates.values()}),

@@ -55,8 +55,8 @@ class ExperimentCostEstimate(ResponseModel):
     training_flops: float = Field(description="Of all jobs to train, at their full number of epochs")
     robustness_flops: float = Field(description="Of measuring their damaged test images, where asked for")
     estimated_seconds: float | None = Field(
-        description="For a single worker, at the speed of the jobs finished here so far; null while there "
-        "are none"
+        description="With the workers that live and no other jobs, at the speed of the jobs that finished "
+        "here last, compilation included; null before any has"
     )
     max_jobs: int = Field(description="`jobs`, and as many as a stopping rule may add to them")
     max_seconds: float | None = Field(

@@ -25,6 +25,7 @@ from models.store import jobs as store
 from models.store.job_search import SortOrder, find_jobs
 from models.store.jobs import NewJob
 from models.store.queue_positions import get_queue_positions
+from models.store.remaining_time import get_pace
 from models.store.transitions import get_job
 
 T = TypeVar("T")
@@ -65,10 +66,18 @@ def create_jobs(
     if dry_run:
         response.status_code = status.HTTP_200_OK
         with database.read() as session:
-            pace = store.get_seconds_per_operation(session)
+            pace = get_pace(session)
         estimates = [check_budget(spec, settings) for spec in batch.jobs]
+        # Estimates are cached by what programs depend on.
+        programs, operations = len({*map(id, estimates)}), sum(item.total_flops for item in estimates)
         return schemas.BatchCostEstimate(
-            items=[serializers.serialize_cost(estimate, pace) for estimate in estimates]
+            items=[serializers.serialize_cost(estimate, pace) for estimate in estimates],
+            jobs=len(estimates),
+            training_flops=sum(item.training_flops for item in estimates),
+            robustness_flops=sum(item.robustness_flops for item in estimates),
+            memory_bytes=max(item.memory_bytes for item in estimates),
+            estimated_seconds=pace
+            and pace.estimate_seconds(operations, jobs=len(estimates), programs=programs),
         )
     with idempotent.executed(), database.write() as session:
         jobs = store.create_jobs(session, [NewJob(spec, caller.owner) for spec in batch.jobs])

@@ -66,6 +66,7 @@ from models.store.job_search import find_jobs, get_cursor
 from models.store.job_status import get_epochs_version, get_status
 from models.store.jobs import NewJob
 from models.store.queue_positions import get_queue_position, get_queue_positions
+from models.store.remaining_time import get_pace
 from models.store.tables import Event
 from models.store.transitions import get_job
 
@@ -136,7 +137,7 @@ def create_job(
     if dry_run:
         response.status_code = status.HTTP_200_OK
         with database.read() as session:
-            return serializers.serialize_cost(estimate, store.get_seconds_per_operation(session))
+            return serializers.serialize_cost(estimate, get_pace(session))
     with idempotent.executed(), database.write() as session:
         (job,) = store.create_jobs(session, [NewJob(spec, caller.owner)])
         body = serializers.serialize_current_job(session, job)

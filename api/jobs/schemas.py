@@ -169,14 +169,22 @@ class CostEstimate(ResponseModel, cost.CostEstimate):
     """The estimated cost of a job; nothing was stored."""
 
     estimated_seconds: float | None = Field(
-        description="At the speed of the jobs finished here so far; null while there are none"
+        description="From its start, compilation included, at the speed of the jobs that finished here last; "
+        "null before any has"
     )
 
 
 class BatchCostEstimate(ResponseModel):
-    """The estimated costs of a batch's jobs, in the posted order; nothing was stored."""
+    """The estimated costs of a batch's jobs, in the posted order, and of all together; nothing was stored."""
 
     items: list[CostEstimate]
+    jobs: int
+    training_flops: float
+    robustness_flops: float
+    memory_bytes: int = Field(description="Of the largest job")
+    estimated_seconds: float | None = Field(
+        description="Of all, with the workers that live and no other jobs; null before any has finished here"
+    )
 
 
 class Epoch(ResponseModel, EpochRecord):

@@ -14,6 +14,7 @@ from models.run_key import Purpose, parse_part, parse_point
 from models.states import Action, JobState
 from models.store import tables
 from models.store.queue_positions import get_queue_positions
+from models.store.remaining_time import Pace
 
 _METRICS = [name for name in schemas.Result.model_fields if name != "engine"]
 _get_metrics = attrgetter(*_METRICS)
@@ -117,7 +118,7 @@ def compute_per_class_accuracy(confusion: Sequence[Sequence[int]]) -> list[float
     ]
 
 
-def serialize_cost(estimate: cost.CostEstimate, seconds_per_operation: float | None) -> schemas.CostEstimate:
+def serialize_cost(estimate: cost.CostEstimate, pace: Pace | None) -> schemas.CostEstimate:
     """An estimate as the API shows it, with the time it takes at this installation's pace where known."""
-    seconds = None if seconds_per_operation is None else estimate.total_flops * seconds_per_operation
+    seconds = pace and pace.estimate_seconds(estimate.total_flops)
     return schemas.CostEstimate(**vars(estimate), estimated_seconds=seconds)

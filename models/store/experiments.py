@@ -191,7 +191,7 @@ def get_progress(session: Session, experiment_ids: Sequence[str]) -> dict[str, E
             running_seconds=max((row.eta or 0.0 for row in states), default=0.0),
             queued=sum(row.jobs for row in states if row.state == JobState.QUEUED),
             others=sum(row.jobs - row.with_eta for row in states if row.state != JobState.QUEUED),
-            new_variants=max(row.variants for row in rows[experiment_id]) - len(variants[experiment_id]),
+            variants=max(row.variants for row in rows[experiment_id]),
         )
         for experiment_id, states in unfinished.items()
         if states

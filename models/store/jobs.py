@@ -31,9 +31,6 @@ from models.store.tables import (
 )
 from models.store.transitions import get_database_now, get_job, record_event, transition
 
-_PACE_JOBS = 100
-"""Jobs that tell the pace of training: enough to be steady, few enough to read at every estimate."""
-
 
 @dataclass(frozen=True)
 class NewJob:
@@ -133,24 +130,6 @@ def get_result(job: Job) -> Result:
     if job.result is None:
         raise NotFound(f"Job {job.id} is {job.state} and has no model; only a succeeded job has one.")
     return job.result
-
-
-def get_seconds_per_operation(session: Session) -> float | None:
-    """The pace of what was trained here last, in seconds a floating-point operation; None before any was."""
-    newest = (
-        select(Job.id)
-        .where(Job.state == JobState.SUCCEEDED)
-        .order_by(Job.created_at.desc(), Job.id.desc())
-        .limit(_PACE_JOBS)
-    )
-    metrics = Result.__table__.c
-    totals = (
-        select(func.sum(metrics.training_seconds), func.sum(metrics.training_flops))
-        .where(Result.job_id.in_(newest))
-        .execution_options(**UNFILTERED)
-    )
-    seconds, operations = session.execute(totals).one()
-    return seconds / operations if operations else None
 
 
 def count_by_state(session: Session) -> dict[JobState, int]:

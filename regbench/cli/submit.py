@@ -69,14 +69,11 @@ def submit(
         if source is not None:
             [document["from"]] = client.expand_ids([source])
         if dry_run:
-            cost = client.estimate_cost(_set_seeds(document, seeds))
-            if seeds is not None and not is_experiment(document):
-                # Jobs that differ only in their seed cost the same.
-                jobs, seconds = len(parse_seeds(seeds)), cost.estimated_seconds
-                total: dict[str, Any] = {"jobs": jobs, "training_flops": jobs * cost.training_flops}
-                total["robustness_flops"] = jobs * cost.robustness_flops
-                total["estimated_seconds"] = None if seconds is None else jobs * seconds
-                cost = cost.model_copy(update=total)
+            if seeds is None or is_experiment(document):
+                cost = client.estimate_cost(_set_seeds(document, seeds))
+            else:
+                specs = [document | {"seed": seed} for seed in parse_seeds(seeds)]
+                cost = client.estimate_cost({"jobs": specs})
             show_cost(cost, as_json=as_json)
             return
         # The service may have to download a dataset first.
@@ -140,9 +137,5 @@ def report_reused(created: Sequence[Job] | Sequence[Experiment]) -> None:
 
 
 def _set_seeds(document: Document, seeds: str | None) -> Document:
-    """An experiment with these seeds; a job with the first of them."""
-    if seeds is None:
-        return document
-    if is_experiment(document):
-        return document | {"seeds": parse_seeds(seeds)}
-    return document | {"seed": parse_seeds(seeds)[0]}
+    """An experiment with these seeds."""
+    return document if seeds is None else document | {"seeds": parse_seeds(seeds)}

@@ -63,6 +63,10 @@ class Fleet:
         wait_until(lambda: self.job(job_id).lease_owner is not None)
         return self.job(job_id).lease_owner or ""
 
+    def wait_for_start(self, job_ids: list[str]) -> None:
+        """Wait until one of these jobs has left the queue."""
+        wait_until(lambda: any(self.job(job_id).state != JobState.QUEUED for job_id in job_ids))
+
     def submit(self, number: int, *, seconds: float = 0.0) -> list[str]:
         """So many jobs over HTTP, of two epochs of so many seconds each."""
         changes = {"training": {"epochs": 2}, "labels": {"seconds": str(seconds)}}
@@ -260,8 +264,8 @@ def test_a_database_that_refuses_writes(fleet: Fleet, tally: Tally, full: bool) 
     job_ids = []
     for fault in faults if full else faults[:1]:
         # Those that are trained meanwhile outlive it.
-        job_ids += fleet.submit(2, seconds=1.0)
-        fleet.owner(job_ids[-1])
+        outliving = fleet.submit(2, seconds=1.0)
+        fleet.wait_for_start(outliving)
         with fault(url), ThreadPoolExecutor(8) as threads:
             wait_until(lambda: "database" in fleet.get_failing_checks())
             spec = {"dataset": {"name": "mnist_5k"}}
@@ -271,7 +275,7 @@ def test_a_database_that_refuses_writes(fleet: Fleet, tally: Tally, full: bool) 
             for response in [post.result() for post in posts]:
                 assert (response.status_code, "Retry-After" in response.headers) == (503, True)
                 tally.faults += 1
-        job_ids += fleet.submit(1)
+        job_ids += [*outliving, *fleet.submit(1)]
     fleet.finish(tally, job_ids)
     # None of those that were refused exists.
     with fleet.database.read() as session:
@@ -284,7 +288,7 @@ def test_a_database_whose_clock_is_set(fleet: Fleet, tally: Tally, full: bool, r
         pytest.skip("SQLite's clock is the machine's")
     with adjustable_clock(fleet.settings.database_url) as set_clock:
         job_ids = fleet.submit(20 if full else 2, seconds=1.0)
-        fleet.owner(job_ids[0])
+        fleet.wait_for_start(job_ids)
         for _ in range(10 if full else 1):
             set_clock(random.choice([-1, 1]) * random.uniform(60, 7200))
             tally.faults += 1

@@ -20,7 +20,7 @@ def test_the_store_behaves_as_a_simple_model(
     run_state_machine_as_test(
         machine,  # type: ignore[arg-type]  # whatever makes a machine will do
         settings=settings(
-            max_examples=1200 if full else 25,
+            max_examples=1000 if full else 25,
             stateful_step_count=30,
             # A smaller example takes minutes to find: for people, not for continuous integration.
             phases=[Phase.generate, Phase.shrink] if full else [Phase.generate],
@@ -33,5 +33,5 @@ def test_the_store_behaves_as_a_simple_model(
     )
     # Every step was compared: what differs has failed the test.
     tally.faults, tally.jobs = score.stale + score.expired, score.jobs
-    assert score.sequences >= (1200 if full else 25)
+    assert score.sequences >= (1000 if full else 25)
     assert min(score.stale, score.expired) > 0, "no fault was injected"

@@ -237,15 +237,16 @@ def test_a_cost_estimate_stores_no_job(full: Service) -> None:
     assert len(full.requests) == 3
 
 
-def test_the_cost_of_a_job_with_several_seeds_is_their_total(full: Service) -> None:
-    full.answer("POST /v1/jobs", (200, {name: value for name, value in COST.items() if name != "jobs"}))
+def test_the_cost_of_a_job_with_several_seeds_is_that_of_a_batch(full: Service) -> None:
+    full.answer("POST /v1/jobs/batch", (200, COST | {"jobs": 10, "items": []}))
     command = ["submit", "-", "--seeds", "0-9", "--dry-run"]
     lines = [line.split(maxsplit=1) for line in run(full, *command, stdin="{}").stdout.splitlines()]
     assert lines[0] == ["jobs", "10"]
-    assert lines[1][1].endswith("3e+11")
-    assert lines[3][1].endswith("about 24 s")
+    assert lines[3][1].endswith("about 2 s")
+    assert full.requests[0].query == {"dry_run": ["true"]}
+    assert [job["seed"] for job in full.requests[0].body["jobs"]] == [*range(10)]
     cost = json.loads(run(full, *command, "--json", stdin="{}").stdout)
-    assert (cost["jobs"], cost["training_flops"], cost["memory_bytes"]) == (10, 3e11, 18e6)
+    assert (cost["jobs"], cost["training_flops"], cost["memory_bytes"]) == (10, 3e10, 18e6)
 
 
 def test_all_filters_are_sent(full: Service) -> None:

@@ -651,12 +651,13 @@ class TestDryRun:
             finish_job(database, job["id"], result=result)
         cost = self.cost(client, seeds=[3, 7, *range(20, 28)])
         assert (cost["reused"], cost["to_train"]) == (4, 16)
-        assert cost["estimated_seconds"] == pytest.approx(cost["training_flops"] * 2e-9)
+        training, compiling = cost["training_flops"] * 2e-9, 2 * 1.0
+        assert cost["estimated_seconds"] == pytest.approx(training + compiling)
         rule = {"kind": "decide", "max_jobs": 60}
         most = self.cost(client, seeds=[3, 7, *range(20, 28)], stopping_rule=rule)
         assert most["max_jobs"] == 60
         # 40 jobs more, each at most as long as the 16 that are to be trained now.
-        assert most["max_seconds"] == pytest.approx(cost["estimated_seconds"] * (1 + 40 / 16), rel=0.01)
+        assert most["max_seconds"] == pytest.approx(training * (1 + 40 / 16) + compiling, rel=0.01)
         detectable = cost["detectable"]
         # A variant's variance over its two seeds is 0.0002; a report has two tests at 0.045 together.
         expected = compute_detectable_difference(2.0, 10, level=0.045 / 2)

@@ -3,6 +3,7 @@
 import csv
 import hashlib
 import io
+from datetime import timedelta
 from typing import Any
 
 import httpx
@@ -18,6 +19,7 @@ from models.store import queue
 from models.store.database import Database
 from models.store.tables import Result
 from models.store.transitions import get_job
+from models.store.workers import announce_worker
 from models.test_predictions import TestPredictions
 from tests.factories import finish_job, finished_job, job_in, job_spec, result_record
 from tests.integration.api.conftest import over_sqlite
@@ -84,9 +86,24 @@ def test_a_dry_run_estimates_the_cost_and_stores_no_job(client: httpx.Client, da
     cost = before.json()
     assert cost["parameters"] == 785 * 16 + 17 * 10
     assert cost["estimated_seconds"] is None
-    finished_job(database, result=result_record(training_flops=1e9, training_seconds=4.0))
+    result = result_record(training_flops=1e9, training_seconds=4.0, compile_seconds=2.0)
+    job_id = finished_job(database, result=result).id
     after_trainings = client.post("/v1/jobs?dry_run=true", json=spec).json()
-    assert after_trainings["estimated_seconds"] == pytest.approx(4.0 * cost["training_flops"] / 1e9)
+    training = 4.0 * cost["training_flops"] / 1e9
+    assert after_trainings["estimated_seconds"] == pytest.approx(training + 2.0)
+    with database.write() as session:
+        job = get_job(session, job_id)
+        assert job.started_at
+        # 3 s more than training and compilation, which every job takes again.
+        job.finished_at = job.started_at + timedelta(seconds=9)
+        announce_worker(session, "host:1", processes=4)
+    after_trainings = client.post("/v1/jobs?dry_run=true", json=spec).json()
+    assert after_trainings["estimated_seconds"] == pytest.approx(training + 2.0 + 3.0, abs=0.001)
+    # Four processes compile two programs each, but not more than there are jobs.
+    specs = [spec | {"seed": seed} for seed in range(5)] + [spec | {"regularization": {"l2": {}}}]
+    batch = client.post("/v1/jobs:batch?dry_run=true", json={"jobs": specs}).json()
+    assert batch["estimated_seconds"] == pytest.approx(6 * (training + 2.0 + 3.0) / 4, abs=0.001)
+    assert (batch["jobs"], batch["training_flops"]) == (6, pytest.approx(6 * cost["training_flops"]))
     assert len(ids(client.get("/v1/jobs"))) == 1
 
 
