@@ -34,6 +34,7 @@ from api.predictions import routes as prediction_routes
 from api.reports import bundle_routes, frozen_routes
 from api.reports import routes as reports
 from api.reports.cache import ReportCache
+from migrations import exit_if_refused
 from models.logs import configure_logging
 from models.settings import Settings, get_settings
 from models.store.database import Database
@@ -77,6 +78,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     if settings is None:
         # Started by a server, not as part of another program.
         settings = get_settings()
+        exit_if_refused(settings)
         configure_logging(settings.log_format)
     app = FastAPI(
         title="Regbench",

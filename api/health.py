@@ -13,9 +13,11 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from api.http.routing import StrictQueryRoute
 from api.http.schemas import ResponseModel
+from migrations import explain_revision
 from models.dispatch import get_publisher
 from models.settings import Settings
 from models.store.engine import make_engine
+from models.store.readiness import find_write_fault, read_schema
 
 T = TypeVar("T")
 
@@ -102,11 +104,9 @@ async def show_readiness(request: Request, response: Response) -> Readiness:
 
 
 def _check_database(engine: Engine) -> dict[str, str]:
-    from migrations import explain_revision  # noqa: PLC0415 (Alembic, only where it is needed)
-    from models.store.readiness import find_write_fault, read_revision  # noqa: PLC0415 (the same)
-
     try:
-        outdated = explain_revision(read_revision(engine))
+        with engine.connect().execution_options(read_only=True) as connection:
+            outdated = explain_revision(read_schema(connection), upgrading=True)
     except SQLAlchemyError:
         return _report_database("cannot be reached")
     if not outdated and (fault := find_write_fault(engine)):

@@ -12,7 +12,7 @@ from migrations import configuration, explain_revision
 from models.files import create_private_folder
 from models.settings import Settings, get_settings
 from models.store.engine import make_engine
-from models.store.readiness import read_revision
+from models.store.readiness import Schema, read_schema
 
 _LOCK_NOT_AVAILABLE = "55P03"
 """PostgreSQL's code where a table was locked for longer than `lock_timeout`."""
@@ -25,7 +25,7 @@ def main() -> None:
     if not (settings.database_url or checking):
         create_private_folder(settings.home)
     try:
-        explanation = explain_revision(_read_revision(settings))
+        explanation = explain_revision(_read_schema(settings))
         if explanation and (checking or "newer release" in explanation):
             sys.exit(explanation)
         if explanation:
@@ -35,15 +35,17 @@ def main() -> None:
         reason = " ".join(str(error.orig if isinstance(error, DBAPIError) else error).split())
         if getattr(getattr(error, "orig", None), "sqlstate", None) == _LOCK_NOT_AVAILABLE:
             sys.exit(
-                f"The database is in use: {reason}. Nothing was changed; stop the workers and try again."
+                f"The database is in use: {reason}. This migration changed nothing; try again, if need be "
+                "without the workers."
             )
         sys.exit(f"The database of REGBENCH_DATABASE_URL cannot be used: {reason}")
 
 
-def _read_revision(settings: Settings) -> str | None:
+def _read_schema(settings: Settings) -> Schema:
     engine = make_engine(settings)
     try:
-        return read_revision(engine)
+        with engine.connect().execution_options(read_only=True) as connection:
+            return read_schema(connection)
     finally:
         engine.dispose()
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from celery import Celery, signals
 
+from migrations import exit_if_refused
 from models.dispatch import build_celery_settings
 from models.errors import ServiceUnavailable
 from models.logs import configure_logging
@@ -49,6 +50,12 @@ webhook_sender = WebhookSender(get_settings())
 def set_up_logging(**_: Any) -> None:
     """Log in the form of the settings; Celery then leaves logging alone."""
     configure_logging(get_settings().log_format)
+
+
+@signals.worker_init.connect
+def check_database(**_: Any) -> None:
+    """Train nothing over a database of a newer release."""
+    exit_if_refused(get_settings())
 
 
 @signals.worker_process_init.connect

@@ -2,9 +2,11 @@
 
 import logging
 import os
+import signal
 import time
 from datetime import datetime
 
+from migrations import explain_revision, is_refused
 from models.artifacts import ArtifactStore
 from models.dispatch import notify_workers
 from models.errors import ArtifactsUnavailable, ServiceUnavailable
@@ -14,6 +16,7 @@ from models.store.auto_extend import auto_extend_experiments
 from models.store.database import Database
 from models.store.idempotency import delete_old_keys
 from models.store.quotas import Quotas
+from models.store.readiness import read_schema
 from models.store.rescue import Rescued, find_undispatched_jobs, get_lease_owners, rescue_abandoned
 from models.store.transitions import get_database_now
 from models.store.webhooks import announce_finished_experiments
@@ -68,6 +71,10 @@ class Sweeper(PeriodicThread):
         """Returns the jobs that it has ended and whose checkpoints can go."""
         rescued = Rescued([], [])
         with database.write() as session:
+            if is_refused(schema := read_schema(session.connection())):
+                log.critical("this worker stops: %s", explain_revision(schema))
+                os.kill(os.getpid(), signal.SIGTERM)
+                return []
             # In the transaction that rescues: the clock may be set between two.
             self._detect_clock_change(get_database_now(session))
             if time.monotonic() >= self._rescue_from:

@@ -3,6 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 
+from migrations.online import create_index
+
 revision = "0019"
 down_revision = "0018"
 
@@ -14,7 +16,7 @@ def upgrade() -> None:
         sa.Column("served", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("owner", name=op.f("pk_turns")),
     )
-    op.create_index(
+    create_index(
         "ix_jobs_next_of_owner",
         "jobs",
         ["state", "owner", sa.text("priority DESC"), "created_at", "id"],

@@ -3,6 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 
+from migrations.online import create_index
+
 revision = "0022"
 down_revision = "0021"
 
@@ -24,6 +26,6 @@ def downgrade() -> None:
 
 def _create(*columns: str | sa.TextClause, where: str) -> None:
     condition = sa.text(where)
-    op.create_index(
+    create_index(
         "ix_jobs_next_of_owner", "jobs", [*columns], sqlite_where=condition, postgresql_where=condition
     )

@@ -1,21 +1,33 @@
-"""Whether the database can be used now: reached, at the newest revision, and able to store a job."""
+"""Whether the database can be used now: reached, of a known schema, and able to store a job."""
 
-from alembic.migration import MigrationContext
-from sqlalchemy import Connection, Engine
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, Engine, inspect
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 _WAIT_MILLISECONDS = 1_000
 """How long the check waits for a lock: longer than any transaction of the service takes."""
 
 
-def read_revision(engine: Engine) -> str | None:
-    """The revision of the database's tables; None: it has none.
+@dataclass(frozen=True)
+class Schema:
+    """Which migration the tables are at."""
 
-    Raises:
-        SQLAlchemyError: the database cannot be reached.
-    """
-    with engine.connect().execution_options(read_only=True) as connection:
-        return MigrationContext.configure(connection).get_current_revision()
+    revision: str | None
+    """None: there are no tables yet."""
+    oldest_code: str = "9999"
+    """The newest migration that the oldest release knows which still works with these tables."""
+
+
+def read_schema(connection: Connection) -> Schema:
+    """The migration that the database is at."""
+    row = None
+    if inspect(connection).has_table("alembic_version"):
+        # All columns, because before migration 0026 there was one.
+        row = connection.exec_driver_sql("SELECT * FROM alembic_version").mappings().first()
+    if row is None:
+        return Schema(None)
+    return Schema(row["version_num"], row.get("oldest_code", Schema.oldest_code))
 
 
 def find_write_fault(engine: Engine) -> str | None:

@@ -26,7 +26,7 @@ from regbench.cli.options import (
     write_json,
 )
 from regbench.connection import find_address_and_key, is_loopback
-from regbench.local.backup import restore_backup, write_backup
+from regbench.local.backup import write_backup
 from regbench.local.demo import run_demo
 from regbench.local.doctor import Finding, Health, examine
 from regbench.local.ports import find_free_port
@@ -179,11 +179,11 @@ def restore(
     Example:
       regbench restore regbench-backup.zip
     """
-    from migrations import explain_revision  # noqa: PLC0415 (needs the service's packages)
+    from regbench.local import installation  # noqa: PLC0415 (needs the service's packages)
 
     settings = Settings()
     with show_status("Restoring") as status:
-        restored = restore_backup(settings, file, lambda step: status.update(f"{step} ..."), explain_revision)
+        restored = installation.restore(settings, file, lambda step: status.update(f"{step} ..."))
     if as_json:
         write_json(asdict(restored) | {"home": str(settings.home)})
     echo_message(f"Restored {restored.files:,} files of {restored.created_at} into {settings.home}.")

@@ -5,7 +5,9 @@ Needs the packages of the service, so the commands import it only when they use 
 
 from contextlib import closing
 from datetime import UTC, datetime
+from pathlib import Path
 
+from migrations import explain_revision
 from models import retention
 from models.artifacts import ArtifactStore
 from models.files import create_private_folder
@@ -13,8 +15,10 @@ from models.scopes import Scope
 from models.settings import Settings
 from models.store import audit, datasets, keys
 from models.store.database import Database
+from models.store.readiness import Schema
 from models.store.tables import LOCAL_OWNER, ApiKey
 from models.store.transitions import get_database_now
+from regbench.local.backup import Announce, Backup, restore_backup
 from regbench.local.home_lock import check_installed
 from regbench.local.process import MIGRATION, run_module
 
@@ -81,6 +85,11 @@ def prune_datasets(settings: Settings, *, dry_run: bool) -> list[str]:
             if not dry_run:
                 datasets.delete_dataset(session, ArtifactStore(settings), dataset.owner, dataset.name)
     return names
+
+
+def restore(settings: Settings, path: Path, announce: Announce) -> Backup:
+    """Restore a backup; CommandRefused if it is damaged, of a newer release, or not into an empty folder."""
+    return restore_backup(settings, path, announce, lambda revision: explain_revision(Schema(revision)))
 
 
 def _open_migrated(settings: Settings) -> closing[Database]:

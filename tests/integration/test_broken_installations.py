@@ -51,7 +51,7 @@ def test_doctor_finds_twelve_faults_and_says_their_fixes(
     newer, damaged = tmp_path / "newer.db", tmp_path / "data" / "mnist.npz"
     newer.write_bytes((tmp_path / "regbench.db").read_bytes())
     with closing(sqlite3.connect(newer)) as connection, connection:
-        connection.execute("UPDATE alembic_version SET version_num = '9999'")
+        connection.execute("UPDATE alembic_version SET version_num = '9999', oldest_code = '9999'")
     damaged.parent.mkdir()
     damaged.write_bytes(b"damaged")
     unmigrated, nowhere = f"sqlite:///{tmp_path / 'empty.db'}", "sqlite:////no/such/folder/regbench.db"

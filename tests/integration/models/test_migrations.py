@@ -1,5 +1,7 @@
 """The migrations create the tables, on both databases, and can be reverted."""
 
+import signal
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
@@ -7,7 +9,8 @@ import pytest
 from alembic import command
 from sqlalchemy import Connection, Engine, MetaData, Table, event, inspect, select, text
 
-from migrations import configuration, head
+from api.app import create_app
+from migrations import configuration, exit_if_refused, head
 from migrations.__main__ import main
 from models.experiments import ExperimentSpec
 from models.settings import Settings, get_settings
@@ -17,7 +20,11 @@ from models.store.experiments import create_experiment, get_experiment
 from models.store.job_search import JobFilter, find_jobs
 from models.store.tables import Base
 from models.store.transitions import get_job
-from tests.factories import finished_job, job_spec
+from tests.applications import application
+from tests.factories import finish_job, finished_job, job_spec
+from tests.integration.api.conftest import TestClient
+from worker.app import check_database
+from worker.sweeper import Sweeper
 
 TABLES = set(Base.metadata.tables) | {"alembic_version"}
 
@@ -127,13 +134,67 @@ def test_a_database_of_a_newer_release_is_left_alone_and_named(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with database.write() as session:
-        session.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+        session.execute(text("UPDATE alembic_version SET version_num = '9999', oldest_code = '9999'"))
     for arguments in ([], ["--check"]):
         monkeypatch.setattr("sys.argv", ["migrations", *arguments])
         with pytest.raises(SystemExit, match="at 9999, written by a newer release"):
             main()
     with database.write() as session:
-        session.execute(text("UPDATE alembic_version SET version_num = :head"), {"head": head()})
+        session.execute(
+            text("UPDATE alembic_version SET version_num = :head, oldest_code = '0026'"), {"head": head()}
+        )
+
+
+@pytest.fixture
+def newer_database(database: Database) -> Iterator[Database]:
+    """As a newer release leaves it during a rolling upgrade: what is new need not be written."""
+    changes = (
+        "ALTER TABLE jobs ADD COLUMN newer TEXT",
+        "ALTER TABLE experiments ADD COLUMN newer_flag BOOLEAN DEFAULT false NOT NULL",
+        "CREATE TABLE newer (id INTEGER PRIMARY KEY)",
+        "UPDATE alembic_version SET version_num = '9998'",
+    )
+    with database.write() as session:
+        for statement in changes:
+            session.execute(text(statement))
+    yield database
+    with database.write() as session:
+        for statement in (
+            "ALTER TABLE jobs DROP COLUMN newer",
+            "ALTER TABLE experiments DROP COLUMN newer_flag",
+            "DROP TABLE newer",
+            f"UPDATE alembic_version SET version_num = '{head()}', oldest_code = '0026'",  # noqa: S608
+        ):
+            session.execute(text(statement))
+
+
+def test_this_release_serves_and_trains_beside_a_newer_database(
+    newer_database: Database, database_settings: Settings
+) -> None:
+    exit_if_refused(database_settings)
+    with TestClient(application(database_settings)) as client:
+        assert client.get("/readyz").json()["checks"]["migrations"] == "ok"
+        job = client.post("/v1/jobs", json=job_spec().model_dump(mode="json")).json()
+        finish_job(newer_database, job["id"])
+        assert client.get(f"/v1/jobs/{job['id']}").json()["state"] == "succeeded"
+
+
+def test_a_newer_database_that_this_release_does_not_work_with_is_refused(
+    newer_database: Database, database_settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with newer_database.write() as session:
+        session.execute(text("UPDATE alembic_version SET oldest_code = '9998'"))
+    message = "at 9998, written by a newer release"
+    with pytest.raises(SystemExit, match=message):
+        create_app()
+    with pytest.raises(SystemExit, match=message):
+        check_database()
+    signals: list[int] = []
+    monkeypatch.setattr("os.kill", lambda pid, number: signals.append(number))
+    Sweeper(database_settings).run_once()
+    assert signals == [signal.SIGTERM]
+    with TestClient(application(database_settings)) as client:
+        assert message in client.get("/readyz").json()["checks"]["migrations"]
 
 
 def test_a_migration_that_waits_for_a_table_says_that_the_database_is_in_use(database: Database) -> None:
