@@ -49,6 +49,7 @@ def full(
             "recommendation": recommendation(names),
             "robustness": [robustness(number, name, names[0], seeds) for number, name in enumerate(names)],
             "ensembles": ensembles(names, seeds) if seeds > 1 else [],
+            "time_to_target": time_to_target(names, seeds) if seeds > 1 else None,
             "missing": [],
             "datasets": [{"name": "mnist_5k", "sha256": ["b" * 64], "classes": 10, "test_examples": 1000}],
             "engines": ["TensorFlow 2.21.0, Keras 3.15.0 on cpu, threads a job: 1"],
@@ -109,6 +110,7 @@ def empty(names: Sequence[str] = ("none", "dropout"), *, state: str = "queued") 
             "recommendation": [],
             "robustness": [],
             "ensembles": [],
+            "time_to_target": None,
             "missing": [
                 {"job_id": f"job_{name}", "variant": name, "seed": 0, "state": state, "reason": reason}
                 for name in names
@@ -155,7 +157,7 @@ def along_axes(axes: int = 1, names: Sequence[str] = ("none", "dropout", "L1 <sp
     comparison = Comparison.model_validate(
         dump
         | {"variants": variants, "contrasts": contrasts, "axes": build_axes(spec)}
-        | {"recommendation": [], "ensembles": []}
+        | {"recommendation": [], "ensembles": [], "time_to_target": None}
     )
     along = {"gains": build_gains(comparison), "error_curves": build_error_curves(comparison)}
     return comparison.model_copy(update=along)
@@ -208,6 +210,26 @@ def ensembles(names: Sequence[str], seeds: int) -> list[dict[str, Any]]:
     ]
 
 
+def time_to_target(names: Sequence[str], seeds: int) -> dict[str, Any]:
+    """That of each variant; the last one never reaches the target in most of its seeds."""
+
+    def of(value: float, reached: bool) -> dict[str, Any]:
+        return {"value": value if reached else None, "low": 0.75 * value, "high": None}
+
+    items = [
+        {
+            "variant": name,
+            "seeds": seeds,
+            "reached": seeds if number < len(names) - 1 else 1,
+            "epochs": of(4.0 + number, number < len(names) - 1),
+            "seconds": of(1.5 + number, number < len(names) - 1),
+            "flops": of(4e11, number < len(names) - 1),
+        }
+        for number, name in enumerate(names)
+    ]
+    return {"metric": "validation_loss", "target": 0.2345, "items": items}
+
+
 def on_parts(axes: int = 0, names: Sequence[str] = ("none", "dropout", "L1 <sparse>")) -> Comparison:
     """One whose variants were trained on three parts of the training data, with two seeds."""
     comparison = along_axes(axes, names) if axes else full(names)
@@ -221,7 +243,7 @@ def on_parts(axes: int = 0, names: Sequence[str] = ("none", "dropout", "L1 <spar
     report = BiasVarianceReport(
         items=items, reason=None, intervals="Over 2 seeds.", answers=["It varies."], headline="It varies."
     )
-    return comparison.model_copy(update={"bias_variance": report, "ensembles": []})
+    return comparison.model_copy(update={"bias_variance": report, "ensembles": [], "time_to_target": None})
 
 
 def variant(number: int, name: str, *, seeds: int, epochs: int) -> dict[str, Any]:

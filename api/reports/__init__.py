@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from api.reports import mistakes as mistakes
     from api.reports import onsets as onsets
     from api.reports import robustness as robustness
+    from api.reports import targets as targets
 
 _MODULES = {
     "bias_variance",
@@ -35,6 +36,7 @@ _MODULES = {
     "mistakes",
     "onsets",
     "robustness",
+    "targets",
 }
 
 

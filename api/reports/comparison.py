@@ -90,7 +90,7 @@ class JobGroups:
 def select_finished(subject: JobGroups) -> dict[str, list[Job]]:
     """Of each variant the jobs with results that its numbers come from, by seed."""
     return {
-        name: [job for job in _select_one_per_run(jobs) if job.result is not None]
+        name: [job for job in select_one_per_run(jobs) if job.result is not None]
         for name, jobs in subject.variants.items()
     }
 
@@ -105,7 +105,7 @@ def find_diagnosed_results(subject: JobGroups) -> list[Result]:
 
 def build_subject_headline(subject: JobGroups) -> str:
     """The headline of `compare`, of jobs whose histories and deferred columns need not be loaded."""
-    chosen = {name: _select_one_per_run(jobs) for name, jobs in subject.variants.items()}
+    chosen = {name: select_one_per_run(jobs) for name, jobs in subject.variants.items()}
     outlines = [
         Outline(
             name=name,
@@ -137,7 +137,7 @@ def compare(
 
     Reads `test_correct` of every result and `diagnostics` of `find_diagnosed_results`; both must be loaded.
     """
-    chosen = {name: _select_one_per_run(jobs) for name, jobs in subject.variants.items()}
+    chosen = {name: select_one_per_run(jobs) for name, jobs in subject.variants.items()}
     everything = [job for jobs in chosen.values() for job in jobs]
     done = [job for job in everything if job.result is not None]
     variants = [
@@ -255,7 +255,7 @@ def _describe_absence(job: Job) -> str:
     return f"{job.epochs_done} of {format_count(job.epochs, 'epoch')} done"
 
 
-def _select_one_per_run(jobs: Sequence[Job]) -> list[Job]:
+def select_one_per_run(jobs: Sequence[Job]) -> list[Job]:
     """For each seed and part the job that counts: one with a result before one without, then the newest."""
     best: dict[RunId, Job] = {}
     for job in sorted(jobs, key=lambda job: (job.result is not None, job.created_at), reverse=True):

@@ -15,6 +15,7 @@ from api.reports.cache import ReportCache, ReportSource, build_source
 from api.reports.ensemble_schemas import EnsembleItem
 from api.reports.mistake_schemas import VariantMistakes
 from api.reports.schemas import Comparison
+from api.reports.target_schemas import TargetMetric, TargetReport
 from models.artifacts import ArtifactStore
 from models.dataset_spec import DatasetSpec
 from models.errors import FieldError, InvalidSpec
@@ -52,12 +53,6 @@ class RequestedReport:
     source: ReportSource
     read_subject: "Callable[[Session], JobGroups]"
     datasets: Mapping[str, DatasetUse]
-    build_bias_variance: Callable[[], BiasVarianceReport | None] = lambda: None
-    """Of an experiment the decompositions, from the files of its runs."""
-    load_mistakes: Callable[[int], list[VariantMistakes]] = lambda limit: []
-    """Of an experiment up to so many images a variant, from the files of its runs."""
-    load_ensembles: Callable[[], list[EnsembleItem]] = list
-    """Of an experiment the ensembles of each variant, from the files of its runs."""
 
     def get_comparison(self) -> Comparison:
         """What all formats and charts are made from."""
@@ -82,19 +77,73 @@ class RequestedReport:
             subject = replace(self.read_subject(session), datasets=self.datasets)
             compute = load_comparison(session, subject, load_summaries)
         comparison = compute(datetime.now(UTC))
-        decomposed = self.build_bias_variance() if comparison.finished else None
-        return comparison.model_copy(
-            update={
-                "bias_variance": decomposed if decomposed and decomposed.items else None,
-                "mistakes": self.load_mistakes(reports.mistakes.IN_REPORT) if comparison.complete else [],
-                "ensembles": self.load_ensembles() if comparison.complete else [],
-            }
-        )
+        return self._add_details(comparison)
+
+    def _add_details(self, comparison: Comparison) -> Comparison:
+        return comparison
 
     def load_summaries(self) -> "Summaries":
         """The learning curves of each variant over its jobs."""
         with self.database.read() as session:
             return load_summaries(session, _parse_ids(self.read_subject(session).variants))
+
+
+@dataclass(frozen=True)
+class ExperimentReport(RequestedReport):
+    """That of an experiment, with what is read of its runs' files and epochs only where it is asked for."""
+
+    experiment_id: str
+    baseline: str | None
+    """Another one than planned."""
+
+    def build_bias_variance(self) -> BiasVarianceReport:
+        """The decompositions; without `parts` the reason why there are none."""
+        with self.database.read() as session:
+            document = get_experiment(session, self.experiment_id).document
+            spec = ExperimentSpec.model_validate(document, context=STORED)
+            runs = get_runs(session, self.experiment_id) if spec.parts else []
+        store = ArtifactStore(self.request.app.state.settings)
+        return reports.bias_variance.build_report(spec, runs, store, self.baseline)
+
+    def load_mistakes(self, limit: int) -> list[VariantMistakes]:
+        """Up to so many images a variant; none with axes or parts."""
+        with self.database.read() as session:
+            subject = self.read_subject(session)
+            done = self._select_models(session, subject)
+        settings = self.request.app.state.settings
+        baselines = {name: subject.get_baseline(name) for name in done}
+        return reports.mistakes.build_mistakes(
+            done, baselines, ArtifactStore(settings), settings, limit=limit
+        )
+
+    def load_ensembles(self) -> list[EnsembleItem]:
+        """Those of each variant's seeds; none with axes or parts."""
+        with self.database.read() as session:
+            done = self._select_models(session, self.read_subject(session))
+        return reports.ensembles.build_ensembles(done, ArtifactStore(self.request.app.state.settings))
+
+    def load_targets(self, metric: TargetMetric, target: float | None) -> TargetReport | None:
+        """What each variant takes to reach a target, or the default one; None with axes or parts."""
+        with self.database.read() as session:
+            subject = self.read_subject(session)
+            if not self._select_models(session, subject):
+                return None
+            jobs = {name: reports.comparison.select_one_per_run(of) for name, of in subject.variants.items()}
+            return reports.targets.build_targets(session, jobs, subject.baseline, metric, target)
+
+    def _select_models(self, session: Session, subject: "JobGroups") -> dict[str, list[Job]]:
+        """Of each variant the finished jobs, one a seed; nothing with axes or parts."""
+        several = subject.axes or get_experiment(session, self.experiment_id).document.get("parts")
+        return {} if several else reports.comparison.select_finished(subject)
+
+    def _add_details(self, comparison: Comparison) -> Comparison:
+        decomposed = self.build_bias_variance() if comparison.finished else None
+        details: dict[str, Any] = {"bias_variance": decomposed if decomposed and decomposed.items else None}
+        if comparison.complete:
+            details["mistakes"] = self.load_mistakes(reports.mistakes.IN_REPORT)
+            details["ensembles"] = self.load_ensembles()
+            details["time_to_target"] = self.load_targets("validation_loss", None)
+        return comparison.model_copy(update=details)
 
 
 def load_comparison(
@@ -140,7 +189,7 @@ def load_portable_comparison(session: Session, experiment_id: str, settings: Set
 
 def find_experiment_report(
     experiment_id: str, database: Database, request: Request, baseline: str | None = None
-) -> RequestedReport:
+) -> ExperimentReport:
     """The report of an experiment, whose variants are compared with `baseline`; None: with the planned one.
 
     Raises:
@@ -173,36 +222,7 @@ def find_experiment_report(
             base_url=base_url,
         )
 
-    def build_bias_variance() -> BiasVarianceReport:
-        with database.read() as session:
-            document = get_experiment(session, experiment_id).document
-            spec = ExperimentSpec.model_validate(document, context=STORED)
-            runs = get_runs(session, experiment_id) if spec.parts else []
-        store = ArtifactStore(request.app.state.settings)
-        return reports.bias_variance.build_report(spec, runs, store, baseline)
-
-    def read_one_model_per_seed() -> tuple["JobGroups", dict[str, list[Job]]]:
-        """Of each variant the finished jobs; nothing with axes or parts."""
-        with database.read() as session:
-            subject = read_subject(session)
-            several = subject.axes or get_experiment(session, experiment_id).document.get("parts")
-            return subject, {} if several else reports.comparison.select_finished(subject)
-
-    def load_mistakes(limit: int) -> list[VariantMistakes]:
-        (subject, done), settings = read_one_model_per_seed(), request.app.state.settings
-        baselines = {name: subject.get_baseline(name) for name in done}
-        return reports.mistakes.build_mistakes(
-            done, baselines, ArtifactStore(settings), settings, limit=limit
-        )
-
-    def load_ensembles() -> list[EnsembleItem]:
-        store = ArtifactStore(request.app.state.settings)
-        return reports.ensembles.build_ensembles(read_one_model_per_seed()[1], store)
-
-    return RequestedReport(
-        *(database, request, source, read_subject, datasets, build_bias_variance),
-        *(load_mistakes, load_ensembles),
-    )
+    return ExperimentReport(database, request, source, read_subject, datasets, experiment_id, baseline)
 
 
 def find_jobs_report(job_ids: Sequence[str], database: Database, request: Request) -> RequestedReport:

@@ -22,6 +22,7 @@ from api.reports.loading import RequestedReport, find_experiment_report, find_jo
 from api.reports.mistake_schemas import MistakeReport
 from api.reports.rendering import CSP_HEADERS, MEDIA_TYPES, FormatName, render_document
 from api.reports.schemas import ChartCard, ChartList, Comparison
+from api.reports.target_schemas import TargetMetric, TargetReport
 from models.errors import NotFound
 from models.experiments import MAX_VARIANT_NAME
 from models.identifiers import ID_PATTERN
@@ -218,9 +219,9 @@ def show_bias_variance(
 
     def build() -> bytes:
         decomposed = report.build_bias_variance()
-        if form == "csv" and decomposed:
+        if form == "csv":
             return reports.bias_variance_text.render_csv(decomposed).encode()
-        return decomposed.model_dump_json().encode() if decomposed else b""
+        return decomposed.model_dump_json().encode()
 
     return report.respond(f"bias-variance.{form}", build, media_type=media_types[form], headers=_VARY)
 
@@ -264,6 +265,44 @@ def list_ensembles(
         return EnsembleReport(items=report.load_ensembles()).model_dump_json().encode()
 
     return report.respond("ensembles", build, media_type="application/json", headers={})
+
+
+class TargetQuery(BaseModel):
+    """What is to be reached."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    metric: TargetMetric = Field("validation_loss", description="In what the target is")
+    target: float | None = Field(
+        None, ge=0, le=1000, description="Default: the best value that every seed of the baseline reached"
+    )
+    baseline: Baseline = None
+
+
+@router.get("/experiments/{experiment_id}/time-to-target", response_model=TargetReport)
+@documented(headers=("ETag",))
+def show_time_to_target(
+    experiment_id: ExperimentId,
+    database: DatabaseDep,
+    request: Request,
+    query: Annotated[TargetQuery, Query()],
+    if_none_match: IfNoneMatch = None,  # read by the cache
+) -> Response:
+    """Epochs, seconds and operations until each variant reaches a validation target, over its seeds.
+
+    404 with axes or parts.
+    """
+    report = find_experiment_report(experiment_id, database, request, query.baseline)
+
+    def build() -> bytes:
+        targets = report.load_targets(query.metric, query.target)
+        if targets is None:
+            raise NotFound(f"Experiment {experiment_id} has axes or parts, so it has no time to a target.")
+        return targets.model_dump_json().encode()
+
+    return report.respond(
+        f"target-{query.metric}-{query.target}", build, media_type="application/json", headers={}
+    )
 
 
 def _choose_format(requested: Name | None, accept: str, media_types: Mapping[Name, str]) -> Name:

@@ -19,6 +19,7 @@ from api.reports.bias_variance_schemas import BiasVarianceReport
 from api.reports.ensemble_schemas import EnsembleItem
 from api.reports.mistake_schemas import VariantMistakes
 from api.reports.robustness_schemas import RobustnessReport
+from api.reports.target_schemas import TargetReport
 from models.experiments import Regime
 from models.metrics import CONTRASTED, REPORTED
 from models.records import DiagnosticsRecord
@@ -346,6 +347,11 @@ class Comparison(ResponseModel):
     ensembles: list[EnsembleItem] = Field(
         [],
         description="Of each variant's seeds, once every run has ended; empty with axes or parts",
+    )
+    time_to_target: TargetReport | None = Field(
+        None,
+        description="To the lowest validation loss that every seed of the baseline reached, once every run "
+        "has ended; null with axes or parts",
     )
     robustness: list[RobustnessReport] = Field(
         [], description="On damaged test images, where `evaluation.robustness` asks for it"

@@ -5,7 +5,9 @@ from dataclasses import dataclass, field
 from api.reports import bias_variance_text
 from api.reports.formatting import choose_interval_digits, format_signed
 from api.reports.schemas import Comparison
+from api.reports.target_schemas import Median
 from models.decompositions import Measured
+from models.metrics import COUNT, GIGAFLOP, SECONDS, Format
 
 _ENSEMBLES = (
     "The probabilities of a variant's models are averaged (Lakshminarayanan et al. 2017). A change is from "
@@ -13,6 +15,15 @@ _ENSEMBLES = (
     "alone: for these models, each interval for itself. It is described and not tested. The Brier score of "
     "an ensemble is the mean of its members' less their variance, so it is never above that mean. An "
     "ensemble costs as much as all its members, also at prediction."
+)
+
+_TARGET = (
+    "Medians over seeds, with 95 % intervals of order statistics where there are six seeds or more, each for "
+    "itself: described, not tested. The target is the lowest validation loss that every finished seed of the "
+    "baseline reached in some epoch, so the baseline reaches it by its definition. A seed that never reaches "
+    "it, because it stopped, failed or ended before, counts as longer than any other. Epochs end with their "
+    "first evaluation at or below the target; seconds are those of the machine that trained, evaluations "
+    "included; GFLOP counts matrix products."
 )
 
 
@@ -69,7 +80,28 @@ def build_sections(comparison: Comparison) -> list[Section]:
         sections.append(
             Section("ensembles", "Ensembles of the seeds", rows, charts=["ensembles"], notes=[_ENSEMBLES])
         )
+    if comparison.time_to_target and comparison.time_to_target.items:
+        targets = comparison.time_to_target
+        rows = [["variant", "seeds", "epochs", "seconds", "GFLOP"]]
+        for target in targets.items:
+            medians = [
+                _format_median(target.epochs, COUNT),
+                _format_median(target.seconds, SECONDS),
+                _format_median(target.flops, GIGAFLOP),
+            ]
+            rows.append([target.variant, f"{target.reached} of {target.seeds}", *medians])
+        title = f"Time to a validation loss of {targets.target:.4f}"
+        sections.append(Section("time-to-target", title, rows, notes=[_TARGET]))
     return sections
+
+
+def _format_median(median: Median, form: Format) -> str:
+    """A median in a unit, with its interval where there is one: `12 (9 to never)`."""
+    value, low, high = (
+        "never" if one is None else f"{form.scale * one:,.{form.digits}f}"
+        for one in (median.value, median.low, median.high)
+    )
+    return value if median.low is None else f"{value} ({low} to {high})"
 
 
 def format_measured(measured: Measured, digits: int) -> str:

@@ -166,6 +166,36 @@ def load_losses(session: Session, epochs: Mapping[str, int]) -> dict[str, tuple[
     return {job_id: (validation, train) for job_id, validation, train in session.execute(query)}
 
 
+def load_best_epochs(
+    session: Session, job_ids: Iterable[str], metric: str, *, lower: bool
+) -> dict[str, float]:
+    """Of each job the best value of a validation metric over its epochs, where it has one: one query."""
+    table, column = make_table(dict.fromkeys(job_ids, "")), getattr(Epoch, metric)
+    best = func.min(column) if lower else func.max(column)
+    query = select(Epoch.job_id, best).join(table, table.c.key == Epoch.job_id).group_by(Epoch.job_id)
+    return {job_id: value for job_id, value in session.execute(query) if value is not None}
+
+
+def load_first_epochs(
+    session: Session, job_ids: Iterable[str], metric: str, target: float, *, lower: bool
+) -> dict[str, tuple[int, float]]:
+    """Of each job that reaches a target the first epoch that does, and the seconds until its end."""
+    table, column = make_table(dict.fromkeys(job_ids, "")), getattr(Epoch, metric)
+    first = (
+        select(Epoch.job_id, func.min(Epoch.epoch).label("epoch"))
+        .join(table, table.c.key == Epoch.job_id)
+        .where(column <= target if lower else column >= target)
+        .group_by(Epoch.job_id)
+        .subquery()
+    )
+    query = (
+        select(first.c.job_id, first.c.epoch, func.sum(Epoch.seconds))
+        .join(Epoch, (Epoch.job_id == first.c.job_id) & (Epoch.epoch <= first.c.epoch))
+        .group_by(first.c.job_id, first.c.epoch)
+    )
+    return {job_id: (epoch, seconds) for job_id, epoch, seconds in session.execute(query)}
+
+
 @dataclass(frozen=True)
 class DatasetUse:
     """What a report says of a dataset besides its sizes."""

@@ -216,6 +216,8 @@ def _experiments(recorder: Recorder, database: Database) -> None:
         "/bias-variance",
         "/mistakes",
         "/ensembles",
+        "/time-to-target",
+        "/time-to-target?metric=validation_accuracy&target=0.9",
         "/bias-variance?format=csv",
     ):
         recorder.request("GET", here + path)

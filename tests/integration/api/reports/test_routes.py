@@ -187,6 +187,31 @@ def test_each_chart_is_listed_and_drawn(
     assert png.content.startswith(b"\x89PNG")
 
 
+def test_time_to_a_target_is_over_seeds_and_counts_failures_as_never(
+    client: httpx.Client, experiment: dict[str, Any]
+) -> None:
+    address = f"/v1/experiments/{experiment['id']}/time-to-target"
+    none, dropout = client.get(address, params={"target": 0.3}).json()["items"]
+    jobs = {job["id"]: job for job in jobs_of(client, experiment)}
+    failed = next(job["variant"] for job in jobs.values() if job["state"] == "failed")
+    # 0.45, 0.225 and 0.15 after epochs of 1.5 seconds; one of the four jobs has not ended.
+    for item in (none, dropout):
+        ended = 1 + (item["variant"] == failed)
+        assert (item["seeds"], item["reached"]) == (ended, 1)
+        median = (2, 3.0) if ended == 1 else (None, None)
+        assert (item["epochs"]["value"], item["seconds"]["value"]) == median
+        assert item["flops"]["low"] is None
+    default = client.get(address).json()
+    assert default["target"] == pytest.approx(0.15)
+    assert default["items"][0]["epochs"]["value"] == (None if failed == "none" else 3)
+    accurate = client.get(address, params={"metric": "validation_accuracy", "target": 0.91}).json()
+    assert {item["reached"] for item in accurate["items"]} == {1}
+    refused = client.get(address, params={"metric": "test_loss"})
+    assert refused.status_code == 422
+    never = client.get(address, params={"target": 0}).json()["items"]
+    assert [item["reached"] for item in never] == [0, 0]
+
+
 def test_an_unavailable_chart_has_a_reason(client: httpx.Client) -> None:
     created = create(client, DOCUMENT)
     unknown = client.get(f"{created['links']['charts']}/nothing")
