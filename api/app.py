@@ -31,7 +31,7 @@ from api.jobs import routes as job_routes
 from api.jobs.status_loader import JobStatusLoader
 from api.jobs.updates import JobUpdates
 from api.predictions import routes as prediction_routes
-from api.reports import bundle_routes, frozen_routes
+from api.reports import bundle_routes, frozen_routes, recommendation_routes
 from api.reports import routes as reports
 from api.reports.cache import ReportCache
 from migrations import exit_if_refused
@@ -147,6 +147,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         reports,
         frozen_routes,
         bundle_routes,
+        recommendation_routes,
         catalogue,
         dataset_routes,
         dashboard,

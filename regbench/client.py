@@ -23,7 +23,7 @@ from regbench.base import (
 from regbench.connection import Connection, parse_retry_after
 from regbench.documents import Axes, add_axes, is_experiment, to_body, to_document
 from regbench.errors import Unreachable, WaitTimeout
-from regbench.reports import BiasVariance, Report
+from regbench.reports import BiasVariance, Recommendation, Report
 from regbench.resources import (
     CostEstimate,
     Epoch,
@@ -258,6 +258,23 @@ class Regbench(CatalogueMethods, SharingMethods):
     def bias_variance(self, experiment_id: str) -> BiasVariance:
         """Bias and variance over the parts of an experiment's training data."""
         return self._get(f"/v1/experiments/{experiment_id}/bias-variance", BiasVariance)
+
+    def recommend(
+        self,
+        *,
+        train_examples: int | None = None,
+        parameters: int | None = None,
+        seconds: float | None = None,
+        needs: Sequence[str] = ("accuracy",),
+    ) -> Recommendation:
+        """What the service's own experiments say about choosing a technique for a task.
+
+        `train_examples`: those held out for validation among them; `seconds`: how long one model may train.
+        """
+        task = {"train_examples": train_examples, "parameters": parameters, "seconds": seconds}
+        body = to_body(task | {"needs": list(needs)})
+        response = self._http.request("POST", "/v1/recommendations", idempotent=True, **body)
+        return self._read(response, Recommendation)
 
     def report_of_jobs(self, job_ids: Sequence[str], form: ReportFormat) -> bytes:
         """The same comparison over any finished jobs."""

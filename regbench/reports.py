@@ -190,6 +190,15 @@ class BiasVariance(Resource):
     headline: str | None
 
 
+class Recommendation(Resource):
+    """What a service's own experiments say for a task; where they abstain, one that would answer."""
+
+    answers: list[dict[str, Any]]
+    nearest: dict[str, Any] | None
+    abstains: bool
+    experiment: dict[str, Any] | None
+
+
 class FrozenReport(Resource):
     """A report as it was at one moment; `digest` names it."""
 

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 
 from api.dashboard import forms
 from api.dashboard.filters import is_accuracy_at_chance
-from api.dashboard.rendering import PageRoute, RenderPageDep
+from api.dashboard.rendering import ClientState, PageRoute, RenderPageDep
 from api.dashboard.run_table import build_run_table
 from api.experiments import schemas as experiment_schemas
 from api.experiments import serializers as experiment_serializers
@@ -42,7 +42,6 @@ router = APIRouter(include_in_schema=False, route_class=PageRoute)
 
 _PAGE_SIZE = 50
 _SUGGESTED_SEEDS = 5
-ClientState = Annotated[str | None, Query(description="Read by the page's script only")]
 
 
 @dataclass(frozen=True)

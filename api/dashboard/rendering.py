@@ -6,7 +6,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any
 
-from fastapi import Depends, Request, Response
+from fastapi import Depends, Query, Request, Response
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from jinja2.ext import Extension
 
@@ -72,6 +72,7 @@ _TEMPLATES.globals.update(
     version=version("regbench"),
 )
 
+ClientState = Annotated[str | None, Query(description="Read by the page's script only")]
 RenderPage = Callable[..., Response]
 """Takes a template's name, and its variables by keyword."""
 

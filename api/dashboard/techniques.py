@@ -11,10 +11,11 @@ from sqlalchemy.orm import Session
 from api import catalogue
 from api.catalogue import build_technique_card
 from api.dashboard import filters
-from api.dashboard.rendering import PageRoute, RenderPageDep
+from api.dashboard.rendering import ClientState, PageRoute, RenderPageDep
 from api.experiments import serializers as experiment_serializers
 from api.experiments.presets import PRESETS
 from api.http.dependencies import DatabaseDep
+from api.reports.recommendation_schemas import NEEDS
 from models.documents import Document, merge_patch
 from models.experiments import FEWEST_PAIRS
 from models.selection import VariantMeans, choose_variant
@@ -65,6 +66,12 @@ def list_techniques(render: RenderPageDep) -> Response:
     """Every technique in a sentence or two."""
     cards = [catalogue.serialize_technique(name, technique) for name, technique in CATALOGUE.items()]
     return render("techniques.html.jinja", cards=cards)
+
+
+@router.get("/learn/what-to-use")
+def show_recommendation_form(render: RenderPageDep, task: ClientState = None) -> Response:
+    """What should I use? A form for a task, whose answers come from this installation's experiments."""
+    return render("recommend.html.jinja", needs=NEEDS)
 
 
 @router.get("/learn/{name}")

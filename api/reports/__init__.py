@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from api.reports import markdown as markdown
     from api.reports import mistakes as mistakes
     from api.reports import onsets as onsets
+    from api.reports import recommendations as recommendations
     from api.reports import robustness as robustness
     from api.reports import targets as targets
 
@@ -35,6 +36,7 @@ _MODULES = {
     "markdown",
     "mistakes",
     "onsets",
+    "recommendations",
     "robustness",
     "targets",
 }

@@ -16,7 +16,7 @@ from models.experiments import FEWEST_PAIRS, Regime
 from models.metrics import choose_digits
 from models.records import CORRUPTIONS
 
-_SPARSE_FROM = 0.01
+SPARSE_FROM = 0.01
 _NO_LONGER = math.log(1.05)
 """Of a ratio of times: five per cent are within what a machine's other work does."""
 _FURTHER_SHARE = 0.1
@@ -108,7 +108,7 @@ def _compare_costs(evidence: Evidence) -> Iterator[Advice]:
             continue
         low, high = (100 * math.exp(end) for end in ratio)
         text += f" (time a model: {low:.0f} to {high:.0f} % of {evidence.baseline_name}'s)."
-        yield _build_advice(text, item.get_reference("training_seconds"), loss[0], accuracy[0])
+        yield build_advice(text, item.get_reference("training_seconds"), loss[0], accuracy[0])
 
 
 def _describe_idle_early_stopping(evidence: Evidence) -> Iterator[Advice]:
@@ -122,14 +122,15 @@ def _describe_idle_early_stopping(evidence: Evidence) -> Iterator[Advice]:
             text = (
                 f"Early stopping never acted in {item.variant.name}: each model has its last epoch's weights."
             )
-            yield _build_advice(text, item.get_reference("epochs_run"))
+            yield build_advice(text, item.get_reference("epochs_run"))
 
 
 def _advise_on_task(evidence: Evidence) -> Consideration:
     advice = [
-        *_recommend_for_accuracy(evidence),
-        *_recommend_for_further_needs(evidence),
-        *_recommend_for_damaged_images(evidence),
+        *recommend_for_accuracy(evidence),
+        *recommend_for_calibration(evidence),
+        *recommend_for_sparsity(evidence),
+        *recommend_for_damaged_images(evidence),
         *_recommend_for_noise(evidence),
     ]
     open_questions = [
@@ -141,7 +142,7 @@ def _advise_on_task(evidence: Evidence) -> Consideration:
             ),
             (
                 "choosing features (proximal_l1 or group_l1 make exact zeros)",
-                any(item.metrics.zero_weight_fraction.mean >= _SPARSE_FROM for item in evidence.measured),
+                any(item.metrics.zero_weight_fraction.mean >= SPARSE_FROM for item in evidence.measured),
             ),
             ("images unlike the test images, such as damaged or shifted ones", evidence.has_damaged_images),
         )
@@ -159,7 +160,7 @@ def _describe_overfitting(evidence: Evidence) -> Iterator[Advice]:
     for item in evidence.measured:
         if evidence.is_at_chance(item):
             text = f"No model of {item.variant.name} does better than chance; nothing can be learned from it."
-            yield _build_advice(text, item.get_reference("test_accuracy"))
+            yield build_advice(text, item.get_reference("test_accuracy"))
     baseline = evidence.baseline
     if baseline is None:
         return
@@ -169,7 +170,7 @@ def _describe_overfitting(evidence: Evidence) -> Iterator[Advice]:
         f"{abs(gap.mean):.4f} nats {'above' if gap.mean > 0 else 'below'} its training loss"
         f"{_format_interval(gap.low, gap.high)}."
     )
-    yield _build_advice(
+    yield build_advice(
         text, baseline.get_reference("generalization_gap_loss"), baseline.get_reference("parameters")
     )
 
@@ -187,7 +188,7 @@ def _describe_gain_along(unit: str, steps: dict[str, list[Step]], *, grows_with_
             for step in item
             for item in (step.plain.get_reference("test_loss"), step.regularized.get_reference("test_loss"))
         ]
-        advice.append(_build_advice(text, *references))
+        advice.append(build_advice(text, *references))
     return advice
 
 
@@ -209,7 +210,8 @@ def _describe_trend(steps: Sequence[Step], grows_with_size: bool) -> str:
     return "No steady growth can be shown, so judge by the size nearest to yours."
 
 
-def _recommend_for_accuracy(evidence: Evidence) -> Iterator[Advice]:
+def recommend_for_accuracy(evidence: Evidence) -> Iterator[Advice]:
+    """Techniques whose test accuracy the report calls higher, or that there is none."""
     compared = [
         (item, *pair)
         for item in evidence.techniques
@@ -249,7 +251,7 @@ def _recommend_for_accuracy(evidence: Evidence) -> Iterator[Advice]:
             "For accuracy no technique that trained in every seed is shown to be worth choosing over "
             f"{evidence.baseline_name}."
         )
-    yield _build_advice(text, *references)
+    yield build_advice(text, *references)
 
 
 def _describe_price(item: Measured, evidence: Evidence) -> str:
@@ -258,13 +260,12 @@ def _describe_price(item: Measured, evidence: Evidence) -> str:
     return ", but a higher test loss" if loss and loss[1].call == "higher" else ""
 
 
-def _recommend_for_further_needs(evidence: Evidence) -> Iterator[Advice]:
-    """Calibration where accuracy is not lower, and sparsity where it is shown to be as good."""
+def recommend_for_calibration(evidence: Evidence) -> Iterator[Advice]:
+    """Techniques with a lower calibration error, where accuracy is not lower."""
     for item in evidence.techniques:
         pair = evidence.get_difference(item, "test_accuracy_points")
         if pair is None or pair[1].call == "lower" or pair[1].n < FEWEST_PAIRS:
             continue
-        reference, gain = pair
         interval = evidence.compute_interval(
             item,
             lambda seed: seed.result.test_ece_debiased,
@@ -277,17 +278,26 @@ def _recommend_for_further_needs(evidence: Evidence) -> Iterator[Advice]:
                 f"{evidence.baseline_name}, by {-interval[1]:.{digits}f} to {-interval[0]:.{digits}f} "
                 "(squared, without what chance adds to it)."
             )
-            yield _build_advice(text, item.get_reference("test_ece_debiased"))
+            yield build_advice(text, item.get_reference("test_ece_debiased"))
+
+
+def recommend_for_sparsity(evidence: Evidence) -> Iterator[Advice]:
+    """Techniques with exact zeros, where accuracy is shown to be as good."""
+    for item in evidence.techniques:
+        pair = evidence.get_difference(item, "test_accuracy_points")
+        if pair is None or pair[1].call == "lower" or pair[1].n < FEWEST_PAIRS:
+            continue
+        reference, gain = pair
         zeros = item.metrics.zero_weight_fraction.mean
-        if zeros >= _SPARSE_FROM and (gain.call or (gain.equivalence and gain.equivalence.equivalent)):
+        if zeros >= SPARSE_FROM and (gain.call or (gain.equivalence and gain.equivalence.equivalent)):
             text = (
                 f"For few weights or features: {item.variant.name} has {100 * zeros:.0f} % exact zeros, and "
                 f"a test accuracy {'above' if gain.call else 'as good as'} {evidence.baseline_name}'s."
             )
-            yield _build_advice(text, item.get_reference("zero_weight_fraction"), reference)
+            yield build_advice(text, item.get_reference("zero_weight_fraction"), reference)
 
 
-def _recommend_for_damaged_images(evidence: Evidence) -> Iterator[Advice]:
+def recommend_for_damaged_images(evidence: Evidence) -> Iterator[Advice]:
     """Techniques that are right more often on damaged test images, and not less often on whole ones."""
     gains = [
         (item, interval)
@@ -309,10 +319,10 @@ def _recommend_for_damaged_images(evidence: Evidence) -> Iterator[Advice]:
             f"For images unlike the test images: {item.variant.name} classifies {100 * low:.1f} to "
             f"{100 * high:.1f} percentage points more of the {kinds} correctly than {evidence.baseline_name}."
         )
-        yield _build_advice(text, f"/robustness/{evidence.robustness[item.variant.name]}/difference")
+        yield build_advice(text, f"/robustness/{evidence.robustness[item.variant.name]}/difference")
     if gains and not better:
         text = f"On {kinds} no technique is shown to be worth choosing over {evidence.baseline_name}."
-        yield _build_advice(
+        yield build_advice(
             text, *(f"/robustness/{evidence.robustness[item.variant.name]}/difference" for item, _ in gains)
         )
 
@@ -336,10 +346,11 @@ def _recommend_for_noise(evidence: Evidence) -> Iterator[Advice]:
         if share
     )
     text = f"With noisy labels ({drawn}) the test accuracy with the baseline's regularization is: {seen}."
-    yield _build_advice(text, *(item.get_reference("test_accuracy") for item in plain))
+    yield build_advice(text, *(item.get_reference("test_accuracy") for item in plain))
 
 
-def _build_advice(text: str, *evidence: str) -> Advice:
+def build_advice(text: str, *evidence: str) -> Advice:
+    """A sentence with the pointers of its numbers."""
     return Advice(text=text, evidence=list(evidence))
 
 

@@ -2,7 +2,9 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
+from api.reports.points import remove_point
 from api.reports.schemas import Comparison, Contrast, Difference, Metrics, SeedResult, VariantReport
 from models.experiments import FEWEST_PAIRS, Regime
 from models.formatting import format_techniques
@@ -40,18 +42,24 @@ class Step:
 
 
 class Evidence:
-    """The parts of a comparison that advice is drawn from."""
+    """The parts of a comparison that advice is drawn from; with axes those at one of their points."""
 
-    def __init__(self, comparison: Comparison) -> None:
+    def __init__(self, comparison: Comparison, point: dict[str, Any] | None = None) -> None:
         self.measured = [
-            Measured(index, variant, variant.metrics)
+            Measured(
+                index,
+                variant.model_copy(update={"name": remove_point(variant.name, point)}),
+                variant.metrics,
+            )
             for index, variant in enumerate(comparison.variants)
-            if variant.metrics is not None
+            if variant.metrics is not None and (point is None or variant.point == point)
         ]
         self.baseline = next((item for item in self.measured if item.variant.is_baseline), None)
         self.regime = comparison.inference
         self.test_examples = min(dataset.test_examples for dataset in comparison.datasets)
-        self.robustness = {report.variant: index for index, report in enumerate(comparison.robustness)}
+        self.robustness = {
+            remove_point(report.variant, point): index for index, report in enumerate(comparison.robustness)
+        }
         """Where each variant stands among those that were measured on damaged test images."""
         self.classes = min(dataset.classes for dataset in comparison.datasets)
         ordinary = self.baseline.variant.regularization if self.baseline else {}
@@ -64,8 +72,11 @@ class Evidence:
         ]
         """What may be recommended: variants that differ from the baseline in regularization only, trained in
         every seed and learned something."""
+        self.tests = len(self.techniques) * max(1, len(comparison.points))
+        """How many intervals of one kind the report may have: of each technique at each point."""
         self.contrasts: dict[str, tuple[int, Contrast]] = {
-            contrast.variant: (index, contrast) for index, contrast in enumerate(comparison.contrasts)
+            remove_point(contrast.variant, point): (index, contrast)
+            for index, contrast in enumerate(comparison.contrasts)
         }
 
     @property
@@ -92,7 +103,7 @@ class Evidence:
         differences = [after - before for before, after in zip(first, second, strict=True)]
         if len(differences) < FEWEST_PAIRS:
             return None
-        level = share * LEVELS[self.regime] / len(self.techniques)
+        level = share * LEVELS[self.regime] / self.tests
         if self.regime is not Regime.FIXED:
             anytime = anytime_difference(differences, alpha=level)
             return anytime.low, anytime.high

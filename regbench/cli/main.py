@@ -22,7 +22,7 @@ from regbench.cli.local import backup, demo, doctor, prune, restore, up
 from regbench.cli.mcp_server import mcp
 from regbench.cli.options import report_errors
 from regbench.cli.predict import download_model, download_test_predictions, predict
-from regbench.cli.reports import report
+from regbench.cli.reports import recommend, report
 from regbench.cli.submit import submit
 from regbench.cli.techniques import techniques
 from regbench.cli.watch import watch
@@ -68,7 +68,7 @@ def handle_global_options(
 for command in (
     *(up, demo, submit, watch, jobs, show),
     *(cancel, pause, resume, retry, edit, delete),
-    *(report, predict, presets, techniques, doctor, prune, backup, restore, mcp),
+    *(report, recommend, predict, presets, techniques, doctor, prune, backup, restore, mcp),
 ):
     app.command()(command)
 app.command("import")(import_bundle)

@@ -64,6 +64,14 @@ class Tools:
         """The report of an experiment as Markdown: headline, verdicts, tables, methods."""
         return self._client.report(id, "md", baseline=baseline).decode()
 
+    def recommend(self, task: Document) -> Document:
+        """What the service's own experiments say about choosing a technique for a task.
+
+        {"train_examples": 1000, "parameters": 200000, "seconds": null, "needs": ["accuracy", "calibration",
+        "sparsity", "robustness"]}. Where it abstains, `experiment` is one that would answer.
+        """
+        return self._client.recommend(**task).model_dump(mode="json")
+
     def predict(self, job_id: str, images: list[str]) -> list[Document]:
         """What digit a succeeded job's model sees in PNG or JPEG images, each given in Base64."""
         try:
@@ -112,7 +120,7 @@ def build_server(client: Regbench) -> Any:
 
     server = MCPServer("regbench", instructions=_INSTRUCTIONS, version=version("regbench"))
     tools = Tools(client)
-    for name in ("submit", "experiment", "show", "wait", "report", "predict", "techniques"):
+    for name in ("submit", "experiment", "show", "wait", "report", "recommend", "predict", "techniques"):
         server.add_tool(report_errors(getattr(tools, name)), name=name)
     return server
 

@@ -1,4 +1,4 @@
-"""`regbench report`."""
+"""`regbench report` and `regbench recommend`."""
 
 import sys
 import tempfile
@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from models.formatting import format_count, format_duration
 from regbench.base import ReportFormat
 from regbench.cli.options import (
     AsJson,
@@ -19,8 +20,10 @@ from regbench.cli.options import (
     is_experiment_id,
     show_status,
     write,
+    write_json,
 )
 from regbench.cli.report_view import print_report
+from regbench.errors import CommandRefused
 
 _FORMATS: dict[str, ReportFormat] = {
     ".md": "md",
@@ -83,6 +86,67 @@ def report(
     # Not typer.launch, which starts xdg-open and does not notice that it found no browser.
     if open_it and not webbrowser.open(output.absolute().as_uri()):
         echo_message("Could not start a browser; open the file yourself.")
+
+
+def recommend(
+    examples: Annotated[
+        int | None, typer.Option(min=1, help="Labelled examples, those held out for validation among them.")
+    ] = None,
+    parameters: Annotated[
+        int | None, typer.Option(min=1, help="Trainable parameters of the network.")
+    ] = None,
+    seconds: Annotated[
+        float | None, typer.Option(help="How long one model may train, on the service's machine.")
+    ] = None,
+    need: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="What counts: accuracy (the default), calibration, sparsity or robustness; repeatable."
+        ),
+    ] = None,
+    run: Annotated[
+        bool, typer.Option("--run", help="Start the experiment that would answer; prints its id.")
+    ] = False,
+    url: Url = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say what the service's own experiments show for a task: what to use, from the nearest measured point.
+
+    Where nothing like it was measured, it abstains and offers the experiment that would answer.
+
+    \b
+    Examples:
+      regbench recommend --examples 1000 --parameters 200000
+      regbench recommend --examples 4000 --need calibration --need accuracy
+      regbench recommend --examples 500 --parameters 20000 --run
+    """
+    with connect(url) as client, show_status("Reading reports"):
+        recommendation = client.recommend(
+            train_examples=examples, parameters=parameters, seconds=seconds, needs=need or ["accuracy"]
+        )
+        offered, nearest = recommendation.experiment, recommendation.nearest
+        if run:
+            if not offered:
+                raise CommandRefused("There is no experiment to start: this is answered, or out of reach.")
+            started = client.create_experiment(offered["spec"])
+            write_json(started) if as_json else typer.echo(started.id)
+            return
+    if as_json:
+        write_json(recommendation)
+        return
+    for answer in recommendation.answers:
+        typer.echo(f"- {answer['text']}")
+    if recommendation.abstains:
+        text = "No finished experiment with six seeds or more answers this for a task of this size."
+        if nearest:
+            size = f"{nearest['train_examples']:,} examples and {nearest['parameters']:,} parameters"
+            text += f" The nearest was measured with {size}: {nearest['name']}."
+        echo_message(text)
+    if offered:
+        jobs, duration = offered["cost"]["jobs"], offered["cost"]["estimated_seconds"]
+        text = f"--run starts an experiment that would answer it: {format_count(jobs, 'job')}"
+        text += f", {format_duration(duration)} of training." if duration else "."
+        echo_message(text)
 
 
 def _show_on_terminal(url: str | None, ids: list[str], baseline: str | None) -> None:

@@ -225,6 +225,7 @@ def _experiments(recorder: Recorder, database: Database) -> None:
         recorder.request("GET", f"{here}/report?format={form}")
         recorder.request("GET", f"/v1/reports?job={jobs[0]}&job={jobs[-1]}&format={form}")
     recorder.request("GET", f"/v1/reports?job={jobs[0]}&job={jobs[-1]}")
+    recorder.request("POST", "/v1/recommendations", json={"train_examples": 1000, "parameters": 100_000})
     bundle = recorder.request("GET", f"{here}/bundle").content
     recorder.request("POST", "/v1/bundles", content=bundle, headers={"Content-Type": "application/zip"})
     frozen = recorder.request("POST", f"{here}/reports").headers["Location"]

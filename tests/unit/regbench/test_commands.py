@@ -84,6 +84,14 @@ BIAS_VARIANCE = {
 }
 
 
+RECOMMENDATION = {
+    "answers": [],
+    "nearest": {"name": "width-path", "train_examples": 1000, "parameters": 203_530},
+    "abstains": True,
+    "experiment": {"spec": {"name": "n", "variants": []}, "cost": {"jobs": 24, "estimated_seconds": 60.0}},
+}
+
+
 @pytest.fixture
 def full(service: Service) -> Service:
     """A service with one finished job in one experiment."""
@@ -101,6 +109,7 @@ def full(service: Service) -> Service:
     service.answer("POST /v1/experiments/exp_1/extend", (202, EXPERIMENT))
     service.answer("GET /v1/experiments/exp_1/report", (200, b'{"title": "dropout"}'))
     service.answer("GET /v1/experiments/exp_1/bias-variance", (200, BIAS_VARIANCE))
+    service.answer("POST /v1/recommendations", (200, RECOMMENDATION))
     service.answer("GET /v1/techniques", (200, {"items": [CARD]}))
     service.answer("GET /v1/techniques/l2", (200, CARD))
     service.answer("GET /v1/presets", (200, {"items": [PRESET]}))
@@ -128,6 +137,7 @@ def full(service: Service) -> Service:
         "experiment confirm exp_1 --variant dropout",
         "experiment bias-variance exp_1",
         "report exp_1",
+        "recommend --examples 1000 --need sparsity",
         "presets",
         "techniques",
         "techniques l2",
@@ -451,3 +461,25 @@ def test_bias_and_variance_are_a_table_and_a_sentence(full: Service) -> None:
     full.answer("GET /v1/experiments/exp_1/bias-variance", (200, nothing))
     result = run(full, "experiment", "bias-variance", "exp_1")
     assert (result.exit_code, "no parts" in result.stderr) == (1, True)
+
+
+def test_a_recommendation_quotes_the_experiments_or_offers_one(full: Service) -> None:
+    task = ("recommend", "--examples", "50", "--need", "accuracy", "--need", "sparsity")
+    abstaining = run(full, *task)
+    assert (abstaining.exit_code, abstaining.stdout) == (0, "")
+    assert "1,000 examples and 203,530 parameters: width-path" in abstaining.stderr
+    assert (
+        "--run starts an experiment that would answer it: 24 jobs, 1 min 0 s of training" in abstaining.stderr
+    )
+    assert full.requests[-1].body == {
+        "train_examples": 50,
+        "parameters": None,
+        "seconds": None,
+        "needs": ["accuracy", "sparsity"],
+    }
+    assert run(full, *task, "--run").stdout == "exp_1\n"
+    answer = {"text": "For accuracy: dropout, +3.00 points.", "evidence": []}
+    answered = RECOMMENDATION | {"answers": [answer], "abstains": False, "experiment": None}
+    full.answer("POST /v1/recommendations", (200, answered))
+    assert run(full, *task).stdout == "- For accuracy: dropout, +3.00 points.\n"
+    assert run(full, *task, "--run").exit_code == 4

@@ -17,7 +17,8 @@ from tests.unit.regbench.documents import job, predictions, problem
 
 PROGRESS = {"counts": {"queued": 1}, "total": 1, "fraction": 0.0, "finished": False, "eta_seconds": None}
 EXPERIMENT = {"id": "exp_1", "name": "n", "progress": PROGRESS, "spec": {"large": 1}}
-NAMES = {"submit", "experiment", "show", "wait", "report", "predict", "techniques"}
+RECOMMENDATION = {"answers": [], "nearest": None, "abstains": True, "experiment": None}
+NAMES = {"submit", "experiment", "show", "wait", "report", "recommend", "predict", "techniques"}
 
 
 @pytest.fixture
@@ -28,6 +29,7 @@ def full(service: Service) -> Service:
     service.answer("GET /v1/experiments/exp_1", (200, EXPERIMENT))
     service.answer("GET /v1/experiments/exp_1/report", (200, b"# Report"))
     service.answer("POST /v1/jobs/job_1/predict", (200, predictions(3)))
+    service.answer("POST /v1/recommendations", (200, RECOMMENDATION))
     service.answer("GET /v1/techniques/none", (404, problem(404, title="Not found")))
     return service
 
@@ -41,6 +43,7 @@ def test_each_tool_answers_in_short(full: Service) -> None:
         assert tools.show("job_1")["finished"]
         assert not tools.wait("exp_1", seconds=0)["finished"]
         assert tools.report("exp_1", baseline="b") == "# Report"
+        assert tools.recommend({"train_examples": 5, "needs": ["sparsity"]})["abstains"]
         image = base64.b64encode(b"png").decode()
         assert tools.predict("job_1", [image])[0]["label"] == 3
         with pytest.raises(ClientError):
