@@ -16,6 +16,7 @@ from api.http.idempotency import IdempotentDep
 from api.http.openapi import documented
 from api.http.routing import StrictQueryRoute
 from api.http.schemas import ResponseModel
+from models.encryption import encrypt_secret
 from models.errors import FieldError, InvalidSpec
 from models.settings import Settings
 from models.states import TERMINAL, JobState
@@ -63,7 +64,9 @@ class Webhook(ResponseModel):
 class CreatedWebhook(Webhook):
     """A new webhook; only here its secret is shown."""
 
-    secret: str
+    secret: str | None = Field(
+        description="Null in the response to a repeated request, where the service encrypts secrets"
+    )
 
 
 class WebhookList(ResponseModel):
@@ -121,21 +124,22 @@ def create_webhook(
     """
     _check_url(new.url, settings)
     check_secret(new.secret)
+    secret, keys = new.secret or store.create_secret(), settings.encryption_keys
     with idempotent.executed(), database.write() as session:
         row = store.create_webhook(
             session,
             caller.owner,
             url=new.url,
             states=new.states,
-            secret=new.secret,
+            secret=encrypt_secret(secret, keys),
             experiments=new.experiments,
             base_url=str(request.base_url).rstrip("/"),
             limit=settings.max_webhooks,
         )
-        webhook = CreatedWebhook.model_validate(row)
-        return idempotent.store_response(
-            session, webhook, status.HTTP_201_CREATED, {"Location": f"/v1/webhooks/{row.id}"}
-        )
+        webhook = CreatedWebhook.model_validate(row).model_copy(update={"secret": secret})
+        again = webhook.model_copy(update={"secret": None}) if keys else None
+        headers = {"Location": f"/v1/webhooks/{row.id}"}
+        return idempotent.store_response(session, webhook, status.HTTP_201_CREATED, headers, again=again)
 
 
 def _check_url(url: str, settings: Settings) -> None:

@@ -9,10 +9,13 @@ from alembic import command
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from migrations import configuration, explain_revision
+from models.errors import RegbenchError
 from models.files import create_private_folder
 from models.settings import Settings, get_settings
+from models.store.database import Database
 from models.store.engine import make_engine
 from models.store.readiness import Schema, read_schema
+from models.store.webhooks import encrypt_secrets
 
 _LOCK_NOT_AVAILABLE = "55P03"
 """PostgreSQL's code where a table was locked for longer than `lock_timeout`."""
@@ -30,6 +33,8 @@ def main() -> None:
             sys.exit(explanation)
         if explanation:
             command.upgrade(configuration(), "head")
+        if settings.encryption_keys and not checking:
+            _encrypt_secrets(settings)
     except SQLAlchemyError as error:
         # `regbench up` shows the last line of what this prints.
         reason = " ".join(str(error.orig if isinstance(error, DBAPIError) else error).split())
@@ -39,6 +44,19 @@ def main() -> None:
                 "without the workers."
             )
         sys.exit(f"The database of REGBENCH_DATABASE_URL cannot be used: {reason}")
+
+
+def _encrypt_secrets(settings: Settings) -> None:
+    """Encrypt what was stored before there was a key, or with an older one."""
+    database = Database(settings)
+    try:
+        with database.write() as session:
+            if changed := encrypt_secrets(session, settings.encryption_keys):
+                sys.stderr.write(f"Encrypted the secrets of {changed} webhook(s)\n")
+    except RegbenchError as error:
+        sys.exit(f"The secrets of webhooks cannot be encrypted: {error.message}")
+    finally:
+        database.close()
 
 
 def _read_schema(settings: Settings) -> Schema:

@@ -12,6 +12,8 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 # `regbench up` runs its parts in another folder, so relative paths are resolved where they are read.
 AbsolutePath = Annotated[Path, AfterValidator(lambda path: expand_path(str(path)))]
 
+_MIN_KEY_CHARACTERS = 32
+
 
 def expand_path(path: str) -> Path:
     """The absolute path, with `~` for the user's home folder."""
@@ -122,6 +124,12 @@ class Settings(BaseSettings):
     webhook_private_addresses: bool = Field(
         False, description="Whether webhooks may use private and loopback addresses, and http"
     )
+    encryption_keys: str = Field(
+        "",
+        repr=False,
+        description="Keys of 32 characters or more, separated by commas: the first encrypts webhooks' "
+        "secrets in the database, all decrypt them; empty: they are stored as they are",
+    )
     api_keys_required: Literal["auto", "true", "false"] = Field(
         "auto",
         description="Whether requests need an API key; auto: yes, unless `regbench up` serves loopback only",
@@ -212,6 +220,13 @@ class Settings(BaseSettings):
         if path and not re.fullmatch(rf"(?!/({taken})(/|$))(/[A-Za-z0-9._~-]+)+", path):
             raise ValueError(f"{path} is no path prefix such as /regbench, or begins as one of the service")
         return path
+
+    @field_validator("encryption_keys")
+    @classmethod
+    def _refuse_short_keys(cls, keys: str) -> str:
+        if any(len(key.strip()) < _MIN_KEY_CHARACTERS for key in keys.split(",") if keys):
+            raise ValueError(f"a key has fewer than {_MIN_KEY_CHARACTERS} characters: openssl rand -hex 32")
+        return keys
 
     @field_validator("artifacts_url")
     @classmethod

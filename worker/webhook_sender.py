@@ -16,6 +16,7 @@ import httpcore
 import httpx
 
 from models import webhook_payload
+from models.encryption import decrypt_secret
 from models.errors import ServiceUnavailable
 from models.settings import Settings
 from models.store import webhooks
@@ -182,7 +183,8 @@ class WebhookSender(PeriodicThread):
         )
         status = error = retry_after = None
         try:
-            now, secret = datetime.now(UTC), delivery.webhook.secret
+            now = datetime.now(UTC)
+            secret = decrypt_secret(delivery.webhook.secret, self._settings.encryption_keys)
             headers = webhook_payload.sign_headers(delivery.id, secret, body, now=now)
             # Without a database connection: a slow receiver must not keep the worker from forking. Only the
             # status matters; the rest of the response, which may be endless, is not read.

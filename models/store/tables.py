@@ -358,8 +358,8 @@ class Webhook(Base):
     id: Mapped[str] = mapped_column(ID, primary_key=True, default=lambda: create_id("hook"))
     owner: Mapped[str] = mapped_column(ID, index=True)
     url: Mapped[str] = mapped_column(Text)
-    secret: Mapped[str] = mapped_column(String(100))
-    """What deliveries are signed with, as standardwebhooks writes it: `whsec_` and base64."""
+    secret: Mapped[str] = mapped_column(Text)
+    """What deliveries are signed with: `whsec_` and base64, or that encrypted (models/encryption.py)."""
     states: Mapped[list[Any]]
     """The terminal states of jobs that it gets messages about."""
     experiments: Mapped[bool] = mapped_column(server_default=false(), default=False)

@@ -16,6 +16,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, and_, delete, exists, func, or_, select, update
 from sqlalchemy.orm import Session, aliased
 
+from models.encryption import encrypt_again
 from models.errors import FieldError, InvalidSpec, NotFound
 from models.states import UNFINISHED, JobState
 from models.store import counters
@@ -76,6 +77,20 @@ def create_webhook(
     session.add(webhook)
     session.flush()
     return webhook
+
+
+def encrypt_secrets(session: Session, keys: str) -> int:
+    """Encrypt the secrets of all webhooks with the first of the keys; returns how many were not so yet.
+
+    Raises:
+        UnknownKey: one is encrypted with none of the keys.
+    """
+    changed = 0
+    for webhook in session.scalars(select(Webhook)):
+        encrypted = encrypt_again(webhook.secret, keys)
+        changed += encrypted != webhook.secret
+        webhook.secret = encrypted
+    return changed
 
 
 def get_webhook(session: Session, webhook_id: str) -> Webhook:

@@ -5,9 +5,13 @@ from typing import Any
 import httpx
 import pytest
 from fastapi.testclient import TestClient
-from sqlalchemy import select, update
+from sqlalchemy import select, text, update
 
-from models.settings import Settings
+from migrations.__main__ import main as migrate
+from models.encryption import decrypt_secret
+from models.settings import Settings, get_settings
+from models.states import JobState
+from models.store import webhooks as store
 from models.store.database import Database
 from models.store.tables import Delivery, Webhook
 from tests.applications import application
@@ -32,6 +36,42 @@ def test_a_repeated_request_creates_one_webhook(client: httpx.Client) -> None:
     first, again = (client.post("/v1/webhooks", json={"url": URL}, headers=key) for _ in range(2))
     assert first.content == again.content
     assert len(client.get("/v1/webhooks").json()["items"]) == 1
+
+
+def test_d13_secrets_are_stored_encrypted_with_the_first_key(
+    settings_with_broker: Settings, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old, new, unencrypted = "a" * 32, "b" * 32, store.create_secret()
+    with database.write() as session:
+        store.create_webhook(session, "local", url=URL, states=[JobState.FAILED], secret=unencrypted)
+    settings = settings_with_broker.model_copy(update={"encryption_keys": old})
+    with TestClient(application(settings)) as client:
+        key = {"Idempotency-Key": "one"}
+        created, again = (client.post("/v1/webhooks", json={"url": URL}, headers=key) for _ in range(2))
+    assert (again.json()["id"], again.json()["secret"]) == (created.json()["id"], None)
+
+    def read() -> list[str]:
+        with database.read() as session:
+            return [row.secret for row in store.get_all_webhooks(session)]
+
+    secrets = [unencrypted, created.json()["secret"]]
+    with database.read() as session:
+        content = session.execute(text("SELECT * FROM idempotency_keys")).all()
+    assert secrets[1] not in f"{read()} {content}"
+    assert [decrypt_secret(stored, old) for stored in read()] == secrets
+    for keys in (old, f"{new},{old}", new):
+        monkeypatch.setenv("REGBENCH_ENCRYPTION_KEYS", keys)
+        get_settings.cache_clear()
+        migrate()
+        assert [stored.startswith("fernet:") for stored in read()] == [True, True]
+        assert [decrypt_secret(stored, keys) for stored in read()] == secrets
+    stored = read()
+    migrate()
+    assert read() == stored
+    monkeypatch.setenv("REGBENCH_ENCRYPTION_KEYS", old)
+    get_settings.cache_clear()
+    with pytest.raises(SystemExit, match="a key that REGBENCH_ENCRYPTION_KEYS does not contain"):
+        migrate()
 
 
 @over_sqlite

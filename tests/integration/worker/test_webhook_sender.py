@@ -14,6 +14,7 @@ import pytest
 from sqlalchemy import select, update
 from standardwebhooks import Webhook as Verifier
 
+from models.encryption import encrypt_secret
 from models.experiments import ExperimentSpec, Variant
 from models.settings import Settings
 from models.states import JobState
@@ -29,6 +30,9 @@ from models.store.webhooks import announce_finished_experiments
 from tests.factories import finish_job, finished_job, job_spec
 from worker import webhook_sender
 from worker.webhook_sender import WebhookSender, is_public
+
+KEYS = "c" * 32
+"""With which secrets may be encrypted; most are stored as they are."""
 
 
 class Receiver:
@@ -85,7 +89,7 @@ def serve() -> Iterator[Receiver]:
 
 @pytest.fixture
 def sender(database_settings: Settings) -> Iterator[WebhookSender]:
-    settings = {"webhook_private_addresses": True, "sweep_seconds": 0.1}
+    settings = {"webhook_private_addresses": True, "sweep_seconds": 0.1, "encryption_keys": KEYS}
     sender = WebhookSender(database_settings.model_copy(update=settings))
     yield sender
     sender.stop()
@@ -465,9 +469,15 @@ def test_c7_a_test_message_is_sent_and_signed_without_a_job(
     with database.write() as session:
         [webhook] = webhooks.get_all_webhooks(session)
         webhooks.create_test_delivery(session, webhook.id)
+        assert webhooks.encrypt_secrets(session, KEYS) == 1
     assert send_due(sender) == 1
     [(headers, text)] = receiver.got
     assert Verifier(secret).verify(text, headers)["type"] == "webhook.test"
+    with database.write() as session:
+        webhooks.create_test_delivery(session, webhook.id)
+        webhooks.get_webhook(session, webhook.id).secret = encrypt_secret(secret, "d" * 32)
+    assert send_due(sender) == 1
+    assert "REGBENCH_ENCRYPTION_KEYS" in str([row.last_error for row in deliveries(database)])
 
 
 def test_c7_a_message_is_sent_again_with_the_same_id(

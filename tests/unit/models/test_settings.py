@@ -101,6 +101,7 @@ def test_settings_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> 
         ("max_experiment_jobs", 0),
         ("max_body_bytes", 1023),
         ("lease_seconds", "soon"),
+        ("encryption_keys", f"{'a' * 32},short"),
     ],
 )
 def test_a_setting_out_of_bounds_is_refused_by_name(name: str, value: Any) -> None:
