@@ -24,5 +24,5 @@ ENV PATH=/opt/regbench/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     REGBENCH_HOME=/data \
     KERAS_HOME=/data/keras
-USER regbench
+USER 10001
 WORKDIR /home/regbench

@@ -103,6 +103,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     # One upload is read at a time: it keeps a processor busy.
     app.state.import_limiter = CapacityLimiter(1)
     app.state.readiness_check = health.ReadinessCheck(settings)
+    app.state.state_counts = metrics.StateCounts()
     app.state.status_loader = JobStatusLoader(app.state.database)
     # By job id: ETag and body of the latest response. Not thread-safe: used by the event loop only.
     app.state.job_bodies = LRUCache(1_000)

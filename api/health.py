@@ -128,7 +128,8 @@ def _check_broker_and_worker(settings: Settings) -> dict[str, str]:
             connection.ensure_connection(max_retries=1, interval_start=0, timeout=1)
             # On this connection: from Celery's pool, a ping takes two connections one after the other, and
             # as many pings at once as the pool has connections would wait for each other without end.
-            replies = app.control.ping(timeout=PING_SECONDS, connection=connection)
+            # One reply is enough; without a limit it waits for more until the time is over.
+            replies = app.control.ping(timeout=PING_SECONDS, limit=1, connection=connection)
     except (OSError, KombuError, RedisError) as error:
         if isinstance(error, ResponseError) or isinstance(error.__cause__, ResponseError):
             return _report_broker(f"refuses commands: {error}")

@@ -32,6 +32,7 @@ def upgrade() -> None:
     )
     connection = op.get_bind()
     created = {row.id: row for row in connection.execute(sa.select(experiments))}
+    extended = set()
     for column in (runs.c.seed, runs.c.variant):
         # What has no early job was added later; a single late job may be a retry.
         query = (
@@ -43,9 +44,10 @@ def upgrade() -> None:
             row = created[experiment_id]
             # A rule that looks at widths only does not change the plan: it is the plan.
             if first > row.created_at + LATER and not row.document.get("stopping_rule"):
-                connection.execute(
-                    sa.update(experiments).where(experiments.c.id == experiment_id).values(extended=True)
-                )
+                extended.add(experiment_id)
+    if extended:
+        one = sa.update(experiments).where(experiments.c.id == sa.bindparam("extended_id"))
+        connection.execute(one.values(extended=True), [{"extended_id": key} for key in sorted(extended)])
 
 
 def downgrade() -> None:

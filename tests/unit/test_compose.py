@@ -99,7 +99,7 @@ def test_our_images_are_built_from_extras_that_exist(service: str) -> None:
 def test_the_image_runs_as_a_plain_user_from_a_pinned_base() -> None:
     lines = (ROOT / "Dockerfile").read_text().splitlines()
     final_stage = lines[max(number for number, line in enumerate(lines) if line.startswith("FROM ")) :]
-    assert [line for line in final_stage if line.startswith("USER ")] == ["USER regbench"]
+    assert [line for line in final_stage if line.startswith("USER ")] == ["USER 10001"]
     bases = {line.split()[1] for line in lines if line.startswith("FROM ")}
     assert len(bases) == 1
     assert re.fullmatch(r"python:3\.11\.\d+-slim-\w+", bases.pop())

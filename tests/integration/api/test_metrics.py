@@ -2,6 +2,7 @@
 
 import json
 import logging
+import time
 from datetime import timedelta
 from importlib.metadata import version
 
@@ -173,3 +174,18 @@ def test_an_unavailable_database_is_a_problem(settings: Settings) -> None:
     assert answer.status_code == 503
     assert answer.headers["Content-Type"] == "application/problem+json"
     assert answer.json()["type"] == "/problems/service_unavailable"
+
+
+def test_many_jobs_are_counted_beside_the_requests(
+    client: httpx.Client, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("api.metrics._MANY_JOBS", 1)
+    succeeded = ("regbench_jobs", ("succeeded",))
+    finished_job(database)
+    assert scraped(client)[succeeded] == 1
+    finished_job(database)
+    deadline = time.monotonic() + 60
+    while scraped(client)[succeeded] == 1:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert scraped(client)[succeeded] == 2
