@@ -28,7 +28,8 @@ from models.scopes import Scope
 from models.spec import VISIBLE
 from models.store import audit
 from models.store import keys as store
-from models.store.tables import LOCAL_OWNER, ApiKey
+from models.store.service_tables import ApiKey
+from models.store.tables import LOCAL_OWNER
 
 router = APIRouter(prefix="/v1", tags=["keys"], route_class=StrictQueryRoute)
 

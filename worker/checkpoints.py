@@ -90,6 +90,19 @@ class Checkpoints:
         if time.monotonic() - self._saved_at < self._every_seconds:
             return None
         checkpoint = make()
+        try:
+            return self.save(checkpoint)
+        except OSError as error:
+            # Training continues; only an interruption would lose more epochs than necessary.
+            log.warning("no checkpoint of epoch %d: %s", checkpoint.epoch, error)
+            return None
+
+    def save(self, checkpoint: Checkpoint) -> CheckpointRecord:
+        """Write a checkpoint.
+
+        Raises:
+            OSError: the store cannot be written to; ArtifactsUnavailable where it cannot be reached.
+        """
         content = checkpoint.to_bytes(self._origin)
         digest = hashlib.sha256(content).hexdigest()
         # The digest is part of the name, so that an older file can be checked without the database.
@@ -97,10 +110,6 @@ class Checkpoints:
         path = f"{get_attempt_folder(self._job_id, self._attempt)}/{name}"
         try:
             self._store.put(path, content)
-        except OSError as error:
-            # Training continues; only an interruption would lose more epochs than necessary.
-            log.warning("no checkpoint of epoch %d: %s", checkpoint.epoch, error)
-            return None
         finally:
             # Of a failed attempt, too: an object store that is away takes seconds to fail.
             self._saved_at = time.monotonic()

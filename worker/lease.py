@@ -10,7 +10,7 @@ import secrets
 import socket
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import copy_context
 from threading import Event, Thread
 from typing import TypeVar
@@ -51,6 +51,8 @@ class Interrupted(RegbenchError):
     """The job is to stop: its owner or its worker's shutdown requests it, or its lease has expired."""
 
     code = "interrupted"
+    requested: Action | None = None
+    """By the job's owner or its worker's shutdown; None where nothing was requested."""
 
 
 class Lease:
@@ -63,14 +65,17 @@ class Lease:
         job_id: str,
         attempt: int,
         checkpoints: Checkpoints | None = None,
+        *,
+        pause_after: int | None = None,
     ) -> None:
+        """`pause_after` is the epoch after which the job pauses by itself; None: it trains to its end."""
         self._database, self._seconds = database, settings.lease_seconds
         self._backoff = _Backoff(self._seconds / _HEARTBEATS_A_LEASE)
         self._renewed_at = time.monotonic()
         self._unwritten: list[EpochRecord] = []
         self._checkpoints = checkpoints
         self._unwritten_checkpoint: CheckpointRecord | None = None
-        self.job_id, self.attempt = job_id, attempt
+        self.job_id, self.attempt, self._pause_after = job_id, attempt, pause_after
         self.failed_retryably = False
         """Whether the job has failed, and a retry may resume from its checkpoint."""
 
@@ -124,25 +129,40 @@ class Lease:
                     self._checkpoints.mark_stored(self._unwritten_checkpoint)
                 self._unwritten_checkpoint = None
                 if requested is not None:
-                    raise Interrupted(f"Asked to {requested}.")
+                    interruption = Interrupted(f"Asked to {requested}.")
+                    interruption.requested = requested
+                    raise interruption
         if time.monotonic() - self._renewed_at > self._seconds:
             raise Interrupted("The lease has expired while the database could not be reached.")
 
     def on_epoch_end(
         self, record: EpochRecord, progress: Progress, checkpoint: Callable[[], Checkpoint] | None = None
     ) -> None:
-        """Store an epoch's record, and a checkpoint if one is due.
+        """Store an epoch's record, and a checkpoint if one is due or the job pauses after this epoch.
 
         During an outage they are buffered until the first chunk after it.
 
         Raises:
             Interrupted: the job is to stop.
             LeaseLost: the job is no longer this worker's.
+            OSError: the job pauses by itself, and its checkpoint cannot be written.
         """
         self._unwritten.append(record)
-        if self._checkpoints and checkpoint and (saved := self._checkpoints.save_if_due(checkpoint)):
-            self._unwritten_checkpoint = saved
-        self.on_chunk_end(progress)
+        pauses, saved = record.epoch == self._pause_after, None
+        if self._checkpoints and checkpoint:
+            save_if_due = self._checkpoints.save_if_due
+            saved = self._checkpoints.save(checkpoint()) if pauses else save_if_due(checkpoint)
+            self._unwritten_checkpoint = saved or self._unwritten_checkpoint
+        try:
+            self.on_chunk_end(progress)
+        except Interrupted as interruption:
+            # So that no epoch since the last checkpoint is trained twice. `stop` records it.
+            if interruption.requested is Action.PAUSE and self._checkpoints and checkpoint and not saved:
+                with suppress(OSError):
+                    self._unwritten_checkpoint = self._checkpoints.save(checkpoint())
+            raise
+        if pauses:
+            raise Interrupted(f"It pauses after epoch {record.epoch}.")
 
     def succeed(self, result: ResultRecord) -> JobState:
         """End the job with its result, or cancelled if its owner has requested that; returns its state.

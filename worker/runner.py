@@ -91,7 +91,9 @@ class Runner:
             engine=self._engine,
             every_seconds=self._settings.checkpoint_seconds,
         )
-        lease = Lease(self._database, self._settings, job.id, job.attempt, checkpoints)
+        lease = Lease(
+            self._database, self._settings, job.id, job.attempt, checkpoints, pause_after=job.pause_after
+        )
         try:
             if self._train(job, lease, checkpoints).terminal and not lease.failed_retryably:
                 self._store.delete_checkpoints(job.id)
@@ -142,6 +144,8 @@ class Runner:
             if epoch < record.epoch:
                 lease.rewind_to_checkpoint(epoch)
             log.info("job %s resumes after epoch %d", job.id, epoch)
+            if epoch == job.pause_after:
+                return lease.stop()  # its last worker had only this left to do
         dataset = self._wait_for_store(
             lease, waiting, lambda: load_specified(spec.dataset, self._settings, self._store)
         )

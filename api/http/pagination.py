@@ -17,7 +17,8 @@ from models.errors import FieldError, InvalidSpec
 from models.identifiers import ID_PATTERN
 from models.metrics import METRICS
 from models.store.job_search import NEWEST_FIRST, Cursor, SortOrder
-from models.store.tables import ApiKey, Experiment, Result
+from models.store.service_tables import ApiKey
+from models.store.tables import Experiment, Result
 
 SORTS = [f"{sign}{name}" for name in ("created_at", *METRICS) for sign in ("-", "")]
 EXPERIMENT_SORTS = ["-created_at", "created_at", "name", "-name"]

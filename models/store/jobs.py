@@ -179,20 +179,23 @@ def pause_job(session: Session, job_id: str) -> Job:
             return _set_state(session, job, JobState.PAUSED)
         case JobState.RUNNING:
             return _request_action(session, job, Action.PAUSE)
+        case JobState.PAUSED if job.waits_for_others:
+            return _request_action(session, job, Action.PAUSE)
     return job
 
 
 def resume_job(session: Session, job_id: str) -> Job:
     """Resume a paused job at its old position in the queue; one that is not paused is left as it is.
 
-    A requested pause that its worker has not executed yet is withdrawn.
+    A requested pause that its worker has not executed yet is withdrawn. One that waits for the other trials
+    of successive halving goes on waiting for them only.
 
     Raises:
         NotFound: there is no such job.
         Conflict: it has ended, or is asked to.
     """
     job = _get_unfinished(session, job_id, "resumed")
-    if job.state == JobState.PAUSED:
+    if job.state == JobState.PAUSED and not job.waits_for_others:
         # Its message may have been consumed while it was paused.
         return _set_state(session, job, JobState.QUEUED, {"dispatched_at": None})
     if job.requested_action == Action.PAUSE:

@@ -11,9 +11,8 @@ from sqlalchemy.orm import Session
 from models.errors import NotFound
 from models.scopes import Scope
 from models.store.job_search import Cursor
-from models.store.service_tables import LoginSession
+from models.store.service_tables import ApiKey, LoginSession
 from models.store.sql_functions import DatabaseNow
-from models.store.tables import ApiKey
 from models.store.transitions import get_database_now
 
 SESSION_PREFIX = "rbs_"

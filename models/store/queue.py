@@ -6,7 +6,7 @@ Every write is fenced by its attempt, so that a worker that was presumed dead an
 from dataclasses import asdict
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, func, or_, select, update
+from sqlalchemy import ColumnElement, Select, false, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from models.errors import LeaseLost
@@ -25,6 +25,11 @@ def is_due() -> ColumnElement[bool]:
     """Whether a queued job's backoff is over; also where the database's clock was set back since it began."""
     ahead = Job.heartbeat_at > DatabaseNow()
     return or_(Job.run_after.is_(None), Job.run_after <= DatabaseNow(), ahead)
+
+
+def is_at_rung() -> ColumnElement[bool]:
+    """Whether a job has a checkpoint at the very epoch after which it pauses."""
+    return func.coalesce(Job.pause_after == Job.checkpoint_epoch, false())
 
 
 def select_claimable(owner: str | None = None) -> Select[str]:
@@ -224,9 +229,14 @@ def _end(
     """End the attempt in the state `after`; where a cancel is requested or `after` is None, as requested."""
     # Read here and not passed by the worker: since the worker's last heartbeat the owner may have requested
     # another action. The row stays locked, so that none follows before the commit.
-    requested = session.scalar(select(Job.requested_action).where(*_fence(job_id, attempt)).with_for_update())
+    query = select(Job.requested_action, is_at_rung()).where(*_fence(job_id, attempt)).with_for_update()
+    requested, at_rung = session.execute(query).one_or_none() or (None, False)
     if after is None or requested == Action.CANCEL:
         after, values, detail = STATE_AFTER[Action(requested or Action.RELEASE)], {}, {}
+        if at_rung and requested != Action.CANCEL:
+            # Its experiment resumes it when the others have come as far, unless its owner has paused it, too.
+            values = {"requested_action": requested if requested == Action.PAUSE else None}
+            after, detail = JobState.PAUSED, {"reason": "waits_for_other_trials"}
     ended = transition(
         session,
         job_id,

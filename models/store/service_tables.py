@@ -1,4 +1,4 @@
-"""Tables of the service itself, which refer to no job: workers, counters, logins, idempotency keys, audit."""
+"""Tables of the service itself, which refer to no job: workers, counters, keys, logins, repeats, audit."""
 
 from datetime import datetime
 from typing import Any
@@ -6,6 +6,7 @@ from typing import Any
 from sqlalchemy import BigInteger, ForeignKey, LargeBinary, String, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
+from models.identifiers import create_id
 from models.store.base import ID, SERIAL, Base
 
 
@@ -18,6 +19,24 @@ class Worker(Base):
     processes: Mapped[int]
     started_at: Mapped[datetime]
     seen_at: Mapped[datetime]
+
+
+class ApiKey(Base):
+    """A key that opens the API. Only its hash is stored."""
+
+    __tablename__ = "api_keys"
+
+    id: Mapped[str] = mapped_column(ID, primary_key=True, default=lambda: create_id("key"))
+    owner: Mapped[str] = mapped_column(ID, index=True)
+    """Whose rows it opens; several keys may open the same ones, so that a key can be replaced."""
+    name: Mapped[str] = mapped_column(String(200))
+    prefix: Mapped[str] = mapped_column(String(16))
+    key_sha256: Mapped[str] = mapped_column(String(64), unique=True)
+    scopes: Mapped[list[Any]]
+    created_at: Mapped[datetime]
+    expires_at: Mapped[datetime | None]
+    last_used_at: Mapped[datetime | None]
+    revoked_at: Mapped[datetime | None]
 
 
 class LoginSession(Base):

@@ -50,24 +50,6 @@ def select_queued_owner(state: Any, owner: Any) -> ColumnElement[str]:
     return case((is_queued(state), owner), else_=null())
 
 
-class ApiKey(Base):
-    """A key that opens the API. Only its hash is stored."""
-
-    __tablename__ = "api_keys"
-
-    id: Mapped[str] = mapped_column(ID, primary_key=True, default=lambda: create_id("key"))
-    owner: Mapped[str] = mapped_column(ID, index=True)
-    """Whose rows it opens; several keys may open the same ones, so that a key can be replaced."""
-    name: Mapped[str] = mapped_column(String(200))
-    prefix: Mapped[str] = mapped_column(String(16))
-    key_sha256: Mapped[str] = mapped_column(String(64), unique=True)
-    scopes: Mapped[list[Any]]
-    created_at: Mapped[datetime]
-    expires_at: Mapped[datetime | None]
-    last_used_at: Mapped[datetime | None]
-    revoked_at: Mapped[datetime | None]
-
-
 class Experiment(Base):
     """Variants times seeds, compared with a baseline."""
 
@@ -161,6 +143,8 @@ class Job(Base):
     heartbeat_at: Mapped[datetime | None]
     crashes: Mapped[int] = mapped_column(Integer, default=0)
     max_crashes: Mapped[int] = mapped_column(Integer, default=3)
+    pause_after: Mapped[int | None]
+    """The epoch after which its worker pauses it, to wait for the other trials of successive halving."""
     checkpoint_epoch: Mapped[int | None]
     checkpoint_path: Mapped[str | None] = mapped_column(Text)
     checkpoint_sha256: Mapped[str | None] = mapped_column(String(64))
@@ -187,6 +171,11 @@ class Job(Base):
     result: Mapped["Result | None"] = relationship(
         back_populates="job", cascade="all, delete-orphan", passive_deletes=True, lazy="joined"
     )
+
+    @property
+    def waits_for_others(self) -> bool:
+        """Whether it is paused where successive halving goes on with the best trials only."""
+        return self.state == JobState.PAUSED and None is not self.pause_after == self.checkpoint_epoch
 
     __table_args__ = (
         CheckConstraint(_build_check("state", [*JobState]), name="state"),

@@ -11,7 +11,7 @@ from models.settings import Settings
 from regbench.cli.options import AsJson, echo_message, show_status, write_json
 
 if TYPE_CHECKING:
-    from models.store.tables import ApiKey
+    from models.store.service_tables import ApiKey
 
 _MAX_NAME_LENGTH = 200
 _STATUS = "Migrating the database"

@@ -16,7 +16,8 @@ from models.settings import Settings
 from models.store import audit, datasets, keys
 from models.store.database import Database
 from models.store.readiness import Schema
-from models.store.tables import LOCAL_OWNER, ApiKey
+from models.store.service_tables import ApiKey
+from models.store.tables import LOCAL_OWNER
 from models.store.transitions import get_database_now
 from regbench.local.backup import Announce, Backup, restore_backup
 from regbench.local.home_lock import check_installed

@@ -20,8 +20,8 @@ from models.scopes import Scope
 from models.settings import Settings
 from models.store import experiments, jobs, keys
 from models.store.database import Database
-from models.store.service_tables import IdempotencyKey
-from models.store.tables import ApiKey, Webhook
+from models.store.service_tables import ApiKey, IdempotencyKey
+from models.store.tables import Webhook
 from models.store.transitions import get_database_now
 from tests.applications import application
 from tests.factories import finish_job, finished_job, job_spec

@@ -136,6 +136,54 @@ def test_a_released_job_continues_at_its_checkpoint_and_ends_with_the_same_weigh
     assert (job.checkpoint_epoch, job.checkpoint_path) == (None, None)
 
 
+@pytest.mark.parametrize("checkpoint_seconds", [0.0, 1e6])
+def test_a_pause_writes_a_checkpoint_of_its_own(
+    database: Database, settings: Settings, programs: ProgramCache, checkpoint_seconds: float
+) -> None:
+    runner = Runner(settings.model_copy(update={"checkpoint_seconds": checkpoint_seconds}))
+    runner._programs = programs
+    expected = expected_weights(database, runner)
+    with database.write() as session:
+        (job,) = jobs.create_jobs(session, [jobs.NewJob(SPEC)])
+        job_id, job.pause_after = job.id, 2
+    runner.run_next()
+    waiting = job_now(database, job_id)
+    assert (waiting.state, waiting.checkpoint_epoch, waiting.epochs_done) == (JobState.PAUSED, 2, 2)
+    assert waiting.waits_for_others
+    # Its owner's pause and resume do not start it before the other trials have come as far.
+    with database.write() as session:
+        assert jobs.pause_job(session, job_id).requested_action == Action.PAUSE
+        resumed = jobs.resume_job(session, job_id)
+        assert (resumed.state, resumed.requested_action) == (JobState.PAUSED, None)
+    # A worker that died between the checkpoint and the pause leaves only the pause to do.
+    with database.write() as session:
+        jobs.get_job(session, job_id).state = JobState.QUEUED
+    runner.run_next()
+    waiting = job_now(database, job_id)
+    assert (waiting.state, waiting.epochs_done, waiting.attempt) == (JobState.PAUSED, 2, 2)
+    with database.write() as session:
+        jobs.get_job(session, job_id).pause_after = None
+        assert jobs.resume_job(session, job_id).state == JobState.QUEUED
+    runner.run_next()
+    job = job_now(database, job_id)
+    assert job.result is not None
+    assert (job.state, job.result.weights_sha256) == (JobState.SUCCEEDED, expected)
+    with database.read() as session:
+        attempts = [epoch.attempt for epoch in jobs.get_epochs(session, job_id)]
+    assert attempts == [1, 1, *[3] * (job.result.epochs_run - 2)]
+    runner.close()
+
+
+def test_a_requested_pause_at_an_epochs_end_loses_no_epoch(
+    database: Database, settings: Settings, programs: ProgramCache, request_after: Any
+) -> None:
+    runner = Runner(settings.model_copy(update={"checkpoint_seconds": 1e6}))
+    runner._programs = programs
+    job = job_now(database, interrupted(database, runner, request_after, Action.PAUSE))
+    assert (job.epochs_done, job.checkpoint_epoch) == (3, 3)
+    runner.close()
+
+
 @pytest.mark.parametrize("database_settings", ["sqlite"], indirect=True)
 def test_d5_a_job_outlives_outages_of_the_object_store(
     database: Database,
