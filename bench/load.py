@@ -46,7 +46,7 @@ def _run_wrk(
     if program is None:
         raise SystemExit("wrk is not installed; your system's packages have it: apt-get install wrk")
     command = [program, "--latency", "--threads", "1", "--connections", str(connections)]
-    command += ["--duration", f"{seconds}s"]
+    command += ["--duration", f"{seconds}s", "--timeout", "60s"]
     command += [part for name, value in headers.items() for part in ("--header", f"{name}: {value}")]
     command += ["--script", str(script)] if script else []
     output = subprocess.run([*command, url], check=True, capture_output=True, text=True).stdout

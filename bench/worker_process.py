@@ -8,11 +8,11 @@ from collections.abc import Callable
 from threading import Event, Thread
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import Engine, event, select
 
 import worker.app  # noqa: F401 (Celery takes memory in a worker, too)
 from bench.stopwatch import time_steps
-from bench.workload import build_spec
+from bench.workload import build_spec, load_split
 from models.documents import merge_patch
 from models.settings import get_settings
 from models.spec import JobSpec
@@ -32,7 +32,7 @@ class Worker:
     """A runner, as a worker's process has it, and the queue that it takes its jobs from."""
 
     def __init__(self, dataset: str) -> None:
-        self.database, self._runner = Database(get_settings()), Runner(get_settings())
+        self.database, self.runner = Database(get_settings()), Runner(get_settings())
         self._base = build_spec(dataset).model_dump(mode="json")
 
     def train(self, **changes: Any) -> tuple[float, int]:
@@ -47,7 +47,7 @@ class Worker:
         with self.database.write() as session:
             job_id = jobs.create_jobs(session, [jobs.NewJob(spec)])[0].id
         started = time.perf_counter()
-        self._runner.run_next()
+        self.runner.run_next()
         with self.database.read() as session:
             job = get_job(session, job_id)
         if job.result is None:
@@ -103,10 +103,37 @@ def measure_eta_error(worker: Worker) -> float:
     return abs(eta - (ended - at)) / (ended - at)
 
 
+def count_statements(worker: Worker) -> float:
+    """SQL statements of one job, from its claim to its end, where training takes no time."""
+    from tests.chaos.quick_worker import replace_trainer  # noqa: PLC0415 (it is not to measure the others)
+
+    replace_trainer()
+    worker.train()
+    with worker.database.write() as session:
+        jobs.create_jobs(session, [jobs.NewJob(build_spec("mnist_5k"))] * SECOND_JOBS)
+    statements: list[str] = []
+    event.listen(Engine, "before_cursor_execute", lambda *arguments: statements.append(arguments[2]))
+    for _ in range(SECOND_JOBS):
+        worker.runner.run_next()
+    return len(statements) / SECOND_JOBS
+
+
+def measure_throughput(worker: Worker) -> float:
+    """Examples trained a second, over jobs of a known shape, with all that is done beside training them."""
+    worker.train(training={"epochs": EPOCHS})
+    examples = len(load_split(build_spec("mnist_5k")).train.labels)
+    started = time.perf_counter()
+    for seed in range(1, 4):
+        worker.train(seed=seed, training={"epochs": EPOCHS})
+    return 3 * EPOCHS * examples / (time.perf_counter() - started)
+
+
 MEASUREMENTS: dict[str, Callable[[Worker], float]] = {
     "first-step": measure_first_step,
     "one-job": measure_memory_of_one_job,
     "eta": measure_eta_error,
+    "statements": count_statements,
+    "throughput": measure_throughput,
 }
 
 
