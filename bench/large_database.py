@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 
 from bench.workload import build_spec
 from models.documents import merge_patch
+from models.experiments import ExperimentSpec
 from models.settings import Settings
 from models.states import JobState
 from models.store.database import Database
@@ -57,6 +58,20 @@ _MAINTENANCE = {
     "postgresql": ["SET statement_timeout = 0", "VACUUM (ANALYZE)", "CHECKPOINT"],
 }
 _BASE = build_spec("mnist").model_dump(mode="json")
+_DOCUMENT = ExperimentSpec.model_validate(
+    {
+        "name": "large",
+        "base": _BASE,
+        "variants": [
+            # Pairs that differ, as an experiment's must; its jobs have changes of their own.
+            {"name": f"variant {variant}", "changes": {"training": {"epochs": EPOCHS + variant}}}
+            for variant in range(_VARIANTS)
+        ],
+        "seeds": list(range(_SEEDS)),
+        "baseline": "variant 0",
+        "allow_confounders": True,
+    }
+).model_dump(mode="json")
 
 
 @dataclass(frozen=True)
@@ -176,13 +191,7 @@ def _build_experiment(index: int) -> dict[str, Any]:
     return {
         "id": f"exp_{index:024x}",
         "name": f"experiment {index}",
-        "document": {
-            "name": "large",
-            "base": _BASE,
-            "variants": [{"name": f"variant {variant}", "changes": {}} for variant in range(_VARIANTS)],
-            "seeds": list(range(_SEEDS)),
-            "baseline": "variant 0",
-        },
+        "document": _DOCUMENT,
         "created_at": _FIRST + timedelta(seconds=_SECONDS_APART * _SEEDS * _VARIANTS * index),
     }
 

@@ -50,11 +50,16 @@ def run_own_stack(home: Path) -> Iterator[tuple[Stack, Regbench]]:
 
 @contextmanager
 def run_server(
-    command: Sequence[str], folder: str, environment: dict[str, str], path: str
+    command: Sequence[str],
+    folder: str,
+    environment: dict[str, str],
+    path: str,
+    *,
+    python: str = sys.executable,
 ) -> Iterator[tuple[int, str]]:
-    """`python COMMAND --host --port`, once `path` answers: its process id and its address."""
+    """`PYTHON COMMAND --host --port`, once `path` answers: its process id and its address."""
     port = find_free_port(HOST)
-    whole = [sys.executable, *command, "--host", HOST, "--port", str(port)]
+    whole = [python, *command, "--host", HOST, "--port", str(port)]
     log = Path(folder) / f"{port}.log"
     process = Child("The server", whole, log=log, environment=os.environ | environment)
     address = f"http://{HOST}:{port}"

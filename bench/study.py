@@ -45,7 +45,7 @@ def main() -> int:
         ],
         "seeds": list(range(arguments.seeds)),
     }
-    ours = _time_experiment(document)
+    ours = time_experiment(document)
     print_rows([Row("Regbench, submit to report", ours, "s")])
     scripts = []
     for technique in arguments.techniques[: arguments.scripts]:
@@ -62,7 +62,7 @@ def main() -> int:
     )
 
 
-def _time_experiment(document: Document) -> float:
+def time_experiment(document: Document) -> float:
     """Seconds from the submission of an experiment to its report.
 
     Raises:

@@ -90,4 +90,5 @@ def find_useless_files(database: Database, files: Collection[str], *, days: floa
             and (is_checkpoint(name) or name.endswith(PART) or (days and finished < oldest))
         )
     ]
-    return useless, sum(parse_job_id(name) not in ended.keys() | deleted for name in files)
+    known = ended.keys() | deleted
+    return useless, sum(parse_job_id(name) not in known for name in files)
