@@ -1,0 +1,89 @@
+"""The overview and the header of every page in a real browser."""
+
+import re
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from regbench.client import Regbench
+from tests.acceptance.browsing import (
+    DESK,
+    NEEDS_CHROMIUM,
+    PHONE,
+    check_accessibility,
+    check_colours,
+    open_page,
+)
+from tests.acceptance.conftest import DEADLINE_SECONDS
+from tests.factories import job_spec
+
+pytestmark = NEEDS_CHROMIUM
+
+TIMEOUT_MS = 1000 * DEADLINE_SECONDS
+EXPERIMENT = re.compile(r"/experiments/(exp_\w+)$")
+
+
+def ask(page: Page, question: str) -> str:
+    """Click a question of the overview; returns the id of the experiment whose page opens."""
+    page.goto("/")
+    page.get_by_role("button", name=question).click()
+    page.wait_for_url(EXPERIMENT)
+    return EXPERIMENT.search(page.url)[1]  # type: ignore[index]
+
+
+def test_one_click_answers_whether_dropout_helps(page: Page, client: Regbench) -> None:
+    experiment = client.experiment(ask(page, "Does dropout help?"))
+    expect(page).to_have_title(re.compile(r"^✓ .*dropout.* - Regbench$"), timeout=TIMEOUT_MS)
+    headline = experiment.wait().headline
+    assert headline is not None
+    assert headline.startswith("dropout ")
+    page.goto("/")
+    expect(page.locator("#verdicts li").first).to_contain_text(headline)
+
+
+def test_one_click_asks_for_the_bias_and_variance_of_a_network(page: Page, client: Regbench) -> None:
+    experiment = client.experiment(ask(page, "Bias and variance of my network"))
+    client.cancel_experiment(experiment.id)
+    assert experiment.spec["parts"] == 5
+
+
+def test_the_search_opens_a_job_by_its_name(page: Page, client: Regbench) -> None:
+    job = client.submit(job_spec(name="needle in the haystack", model={"hidden_units": [16]}))
+    page.goto("/learn")
+    page.keyboard.press("/")
+    page.keyboard.type("haystack needle")
+    matches = page.locator("#matches a")
+    expect(matches).to_have_text(["needle in the haystack"])
+    check_accessibility(page, "matches of the search")
+    page.keyboard.press("ArrowDown")
+    expect(matches).to_be_focused()
+    page.keyboard.press("Escape")
+    expect(page.locator("#matches")).to_be_hidden()
+    page.keyboard.press("Enter")
+    page.wait_for_url(f"**/jobs/{job.id}")
+    page.keyboard.press("/")
+    page.keyboard.type("no such name")
+    page.keyboard.press("Enter")
+    expect(page.locator("#matches")).to_have_text("No job or experiment has this name.")
+    job.wait()
+
+
+def test_the_header_shows_the_workers_and_the_user(page: Page) -> None:
+    page.goto("/jobs")
+    expect(page.locator("#connection")).to_have_text(re.compile(r"^\d+/\d+ busy(, \d+ queued)?$"))
+    page.locator("details.user summary").click()
+    expect(page.locator(".user-menu")).to_contain_text("No sign-in is needed here.")
+    check_accessibility(page, "the user's menu")
+    page.keyboard.press("Escape")
+    expect(page.locator(".user-menu")).to_be_hidden()
+
+
+@pytest.mark.parametrize("width", [DESK, PHONE])
+def test_the_overview_is_accessible(browser: Any, url: str, client: Regbench, width: int) -> None:
+    failing = {"name": "sgd", "learning_rate": 10.0}
+    client.submit(job_spec(name="diverges", training={"optimizer": failing})).wait()
+    with open_page(browser, url, "/", "light", width) as page:
+        expect(page.locator("#failures")).to_contain_text("diverges")
+        check_accessibility(page, "/")
+        check_colours(page, "dark")
