@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Query, Request, Response
+from pydantic import Field
 
 from api.dashboard import forms
 from api.dashboard.filters import is_accuracy_at_chance
@@ -13,10 +14,12 @@ from api.dashboard.run_table import build_run_table
 from api.experiments import schemas as experiment_schemas
 from api.experiments import serializers as experiment_serializers
 from api.experiments.presets import PRESETS
+from api.experiments.queries import ExperimentQuery
+from api.experiments.serializers import AccuracyDifference
 from api.http.bodies import JsonObject, parse_body
 from api.http.curl import format_curl
 from api.http.dependencies import CallerDep, DatabaseDep, ExperimentId, SettingsDep
-from api.http.pagination import CursorQuery, decode_cursor, encode_created_at, split_page
+from api.http.pagination import decode_cursor, encode_cursor, parse_sort, split_page
 from api.reports.frozen_routes import serialize_frozen_report
 from models.axes import list_points
 from models.dataset_cards import DATASETS
@@ -25,6 +28,7 @@ from models.documents import merge_patch
 from models.experiments import find_datasets
 from models.follow_ups import choose_fresh_seeds
 from models.formatting import format_duration
+from models.identifiers import OWNER_PATTERN
 from models.metrics import REPORTED
 from models.run_key import describe_point, format_point, name_axis
 from models.settings import Settings
@@ -34,13 +38,13 @@ from models.store import experiments as store
 from models.store.database import Database
 from models.store.datasets import find_uploaded_names
 from models.store.experiment_runs import RunSummary, get_run_summaries
-from models.store.experiment_search import ExperimentFilter, find_experiments
+from models.store.experiment_search import find_experiments
 from models.store.frozen_reports import find_reports
+from models.store.job_search import Cursor
 from models.store.report_data import load_dataset_uses
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
 
-_PAGE_SIZE = 50
 _SUGGESTED_SEEDS = 5
 
 
@@ -55,23 +59,62 @@ class Action:
     """What the user has to confirm first."""
 
 
+class ListPageQuery(ExperimentQuery):
+    """Which experiments, and of which owner."""
+
+    owner: str | None = Field(None, pattern=OWNER_PATTERN)
+
+
 @router.get("/experiments")
 def list_experiments(
-    render: RenderPageDep, database: DatabaseDep, request: Request, cursor: CursorQuery = None
+    render: RenderPageDep,
+    query: Annotated[ListPageQuery, Query()],
+    caller: CallerDep,
+    database: DatabaseDep,
+    request: Request,
 ) -> Response:
-    """Experiments, newest first."""
+    """Experiments, filtered and sorted by the query string."""
+    order = parse_sort(query.sort)
+    serializer = experiment_serializers.get_serializer(request)
+    if caller.sees_all:
+        database = database.for_owner(query.owner)
     with database.read() as session:
-        experiments = find_experiments(
-            session,
-            ExperimentFilter(archived=False),
-            after=decode_cursor(cursor),
-            limit=_PAGE_SIZE + 1,
+        after = decode_cursor(query.cursor, order)
+        rows = find_experiments(session, query.filter(), after=after, limit=query.limit + 1, order=order)
+        rows, cursor = split_page(
+            rows, query.limit, lambda row: encode_cursor(Cursor(getattr(row, order.by), row.id), order)
         )
-        page, next_cursor = split_page(experiments, _PAGE_SIZE, encode_created_at)
-        items = experiment_serializers.get_serializer(request).serialize(session, page)
+        items = serializer.serialize(session, rows)
+        forests = serializer.find_answers(session, rows)
     return render(
-        "experiments.html.jinja", experiments=items, format_progress=format_progress, next_cursor=next_cursor
+        "experiments.html.jinja",
+        experiments=list(zip(items, [row.owner for row in rows], strict=True)),
+        forests={name: draw_forest(differences) for name, differences in forests.items() if differences},
+        format_progress=format_progress,
+        query=query,
+        filtered=bool(query.model_fields_set - {"sort", "limit", "cursor"}),
+        next_page=request.url.include_query_params(cursor=cursor).query if cursor else None,
+        sees_all=caller.sees_all,
     )
+
+
+def draw_forest(differences: Sequence[AccuracyDifference]) -> list[dict[str, Any]]:
+    """Where each variant's interval lies, in percent of a width whose middle is no difference."""
+    widest = max(max(abs(item.low), abs(item.high)) for item in differences) or 1.0
+
+    def place(value: float) -> float:
+        return round(50 + 48 * value / widest, 1)
+
+    return [
+        {
+            "text": f"{item.variant}: {item.mean:+.2f} points ({item.low:+.2f} to {item.high:+.2f})",
+            "call": item.call,
+            "low": place(item.low),
+            "mean": place(item.mean),
+            "high": place(item.high),
+        }
+        for item in differences
+    ]
 
 
 @router.get("/experiments/{experiment_id}")

@@ -1,7 +1,7 @@
 """Rows of experiments as response bodies."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from threading import Lock
 from typing import Annotated, Any
 
@@ -27,13 +27,32 @@ from models.store.experiments import (
 from models.store.tables import Experiment
 
 
+@dataclass(frozen=True)
+class AccuracyDifference:
+    """A variant's mean test accuracy minus the baseline's, in points, with its 95 % interval."""
+
+    variant: str
+    mean: float
+    low: float
+    high: float
+    call: str | None
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a finished experiment says, and the differences in test accuracy on a line each."""
+
+    headline: str
+    differences: tuple[AccuracyDifference, ...] = ()
+
+
 class ExperimentSerializer:
     """Experiments as the API shows them. What is computed of finished ones is cached: they rarely change."""
 
     def __init__(self, settings: Settings, *, most: int = 1_000) -> None:
         self._settings = settings
         self._progress = ExperimentProgressCache(most=most)
-        self._headlines: LRUCache[tuple[Any, ...], str] = LRUCache(most)
+        self._answers: LRUCache[tuple[Any, ...], Answer] = LRUCache(most)
         self._lock = Lock()
 
     def serialize(self, session: Session, experiments: Sequence[Experiment]) -> list[schemas.Experiment]:
@@ -43,29 +62,47 @@ class ExperimentSerializer:
         follow_ups = find_follow_ups(session, [experiment.id for experiment in experiments])
         bodies = []
         for row in experiments:
-            headline = self._get_headline(session, row, progress[row.id])
+            answer = self._find_answer(session, row, progress[row.id])
+            headline = answer.headline if answer else None
             means = get_common_means(session, row, progress[row.id])
             bodies.append(_build_body(row, progress[row.id], headline, means, follow_ups[row.id]))
         return bodies
 
-    def _get_headline(
+    def find_answers(
+        self, session: Session, experiments: Sequence[Experiment]
+    ) -> dict[str, tuple[AccuracyDifference, ...]]:
+        """By id the differences of those that have finished."""
+        progress = self._progress.get(session, [experiment.id for experiment in experiments])
+        answers = {row.id: self._find_answer(session, row, progress[row.id]) for row in experiments}
+        return {name: answer.differences for name, answer in answers.items() if answer}
+
+    def _find_answer(
         self, session: Session, experiment: Experiment, progress: ExperimentProgress
-    ) -> str | None:
+    ) -> Answer | None:
         if not progress.finished or experiment.auto_extending:
             return None
         counts = tuple(sorted(progress.counts.items()))
         key = experiment.id, experiment.extended, counts, progress.means, len(experiment.document["seeds"])
         with self._lock:
-            headline = self._headlines.get(key)
-        if headline is None:
+            answer = self._answers.get(key)
+        if answer is None:
             runs = get_runs(session, experiment.id)
             subject = reports.grouping.group_experiment(
                 experiment, runs, settings=self._settings, base_url=""
             )
-            headline = reports.comparison.build_subject_headline(subject)
+            headline, contrasts = reports.comparison.build_subject_headline(subject)
+            differences = [
+                AccuracyDifference(item.variant, accuracy.mean, accuracy.low, accuracy.high, accuracy.call)
+                for item in contrasts
+                if item.differences
+                and (accuracy := item.differences.test_accuracy_points)
+                and accuracy.low is not None
+                and accuracy.high is not None
+            ]
+            answer = Answer(headline, tuple(differences))
             with self._lock:
-                self._headlines[key] = headline
-        return headline
+                self._answers[key] = answer
+        return answer
 
 
 def get_serializer(request: Request) -> ExperimentSerializer:

@@ -103,9 +103,10 @@ def find_diagnosed_results(subject: JobGroups) -> list[Result]:
     return [result for result in firsts if result is not None]
 
 
-def build_subject_headline(subject: JobGroups) -> str:
-    """The headline of `compare`, of jobs whose histories and deferred columns need not be loaded."""
+def build_subject_headline(subject: JobGroups) -> tuple[str, list[Contrast]]:
+    """The headline of `compare` and what it rests on; the jobs' histories need not be loaded."""
     chosen = {name: select_one_per_run(jobs) for name, jobs in subject.variants.items()}
+    contrasts = _build_contrasts(subject, chosen)
     outlines = [
         Outline(
             name=name,
@@ -120,14 +121,15 @@ def build_subject_headline(subject: JobGroups) -> str:
     ]
     jobs = [job for group in chosen.values() for job in group]
     planned = max(subject.expected, len(jobs))
-    return build_headline(
-        _build_contrasts(subject, chosen),
+    headline = build_headline(
+        contrasts,
         outlines,
         subject.plan,
         ended=planned - sum(not JobState(job.state).terminal for job in jobs),
         planned=planned,
         axes=subject.axes,
     )
+    return headline, contrasts
 
 
 def compare(
@@ -170,7 +172,7 @@ def compare(
         level=subject.plan.level,
         complete=subject.complete,
         best=build_best(subject.choices.get("")),
-        headline=build_subject_headline(subject),
+        headline=build_subject_headline(subject)[0],
         methods=build_methods(
             contrasts,
             seeds,

@@ -81,9 +81,7 @@ def test_the_header_shows_the_workers_and_the_user(page: Page) -> None:
 
 @pytest.mark.parametrize("width", [DESK, PHONE])
 def test_the_overview_is_accessible(browser: Any, url: str, client: Regbench, width: int) -> None:
-    failing = {"name": "sgd", "learning_rate": 10.0}
-    client.submit(job_spec(name="diverges", training={"optimizer": failing})).wait()
+    client.submit(job_spec(model={"hidden_units": [16]})).wait()
     with open_page(browser, url, "/", "light", width) as page:
-        expect(page.locator("#failures")).to_contain_text("diverges")
         check_accessibility(page, "/")
         check_colours(page, "dark")

@@ -115,7 +115,7 @@ def test_reports_without_an_answer_say_why() -> None:
     )
     jobs = [job("a", 0, "running"), job("b", 0, 0.9, regularization={"l2": {}})]
     running = grouping.group_jobs(jobs, settings=Settings(), base_url="")
-    assert build_subject_headline(running) == (
+    assert build_subject_headline(running)[0] == (
         "The baseline, a, has no result yet, so that there is nothing to compare with."
     )
     lost = {
