@@ -95,11 +95,21 @@ def format_full_title(job: job_schemas.Job | Row[Any]) -> str:
     return title if seed in title.split(", ") else f"{title}, {seed}"
 
 
-def format_details(job: job_schemas.Job) -> str:
-    """The techniques, dataset and seed of a job, unless they are its title."""
-    spec = job.spec
-    details = (format_techniques(spec["regularization"]), spec["dataset"]["name"], f"seed {spec['seed']}")
-    return ", ".join(part for part in details if part != format_title(job))
+def list_techniques(regularization: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """What a job is regularized with, a few letters each: `l2 0.001`."""
+    texts = format_techniques(regularization).replace("_", " ").split(" + ")
+    return [_ONLY_PARAMETER.sub(r"\1 \2", text) for text in texts if text != "none"]
+
+
+_ONLY_PARAMETER = re.compile(r"^([^=]+) [\w ]+=([^=]+)$")
+
+
+def render_state_symbol(state: JobState) -> Markup:
+    """A state as its symbol; hovering shows its name, which screen readers read."""
+    return Markup(
+        '<span class="symbol {0}" title="{0}"><span aria-hidden="true">{1}</span>'
+        '<span class="visually-hidden">{0}</span></span>'
+    ).format(state, STATE_SYMBOLS[state])
 
 
 def format_percent(fraction: float) -> str:

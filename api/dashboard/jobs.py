@@ -8,6 +8,7 @@ from itertools import chain
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
+from pydantic import Field
 
 from api.dashboard import filters
 from api.dashboard.rendering import PageRoute, RenderPageDep
@@ -21,31 +22,43 @@ from models.dataset_cards import DATASETS
 from models.dataset_spec import DatasetSpec, compute_wrong_share
 from models.documents import flatten
 from models.formatting import format_count, format_duration, format_techniques
+from models.identifiers import OWNER_PATTERN
 from models.metrics import METRICS
 from models.spec import STORED, JobSpec
 from models.states import JobState
 from models.store import jobs as store
 from models.store.datasets import find_class_names, find_uploaded_names
 from models.store.experiment_runs import find_variants
-from models.store.job_search import find_jobs, get_cursor
+from models.store.experiments import get_experiment_names
+from models.store.job_search import count_jobs, find_jobs, get_cursor
 from models.store.queue_positions import get_queue_positions
 from models.techniques import CATALOGUE
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
 
 _MAX_COMPARED = 10
+_MAX_COUNTED = 10_000
+
+
+class ListPageQuery(JobQuery):
+    """Which jobs, and of which owner."""
+
+    owner: str | None = Field(None, pattern=OWNER_PATTERN)
+    start: int = Field(1, ge=1, le=10**9, description="Of the page's first job, counted from the first page")
 
 
 @router.get("/jobs")
 def list_jobs(
     render: RenderPageDep,
-    query: Annotated[JobQuery, Query()],
+    query: Annotated[ListPageQuery, Query()],
     caller: CallerDep,
     database: DatabaseDep,
     request: Request,
 ) -> Response:
     """Jobs, filtered and sorted by the query string."""
-    order = parse_sort(query.sort)
+    order, url = parse_sort(query.sort), request.url.remove_query_params(["cursor", "start"])
+    if caller.sees_all:
+        database = database.for_owner(query.owner)
     with database.read() as session:
         after = decode_cursor(query.cursor, order)
         datasets = [*DATASETS, *find_uploaded_names(session, caller.owner)]
@@ -53,15 +66,45 @@ def list_jobs(
         page, cursor = split_page(jobs, query.limit, lambda job: encode_cursor(get_cursor(job, order), order))
         positions = get_queue_positions(session, page)
         rows = [job_serializers.serialize_job(job, positions.get(job.id)) for job in page]
+        experiments = get_experiment_names(session, [job.experiment_id or "" for job in page])
+        total = count_jobs(session, query.filter(), most=_MAX_COUNTED, order=order)
     return render(
         "jobs.html.jinja",
-        jobs=rows,
+        jobs=list(zip(rows, [job.owner for job in page], strict=True)),
+        experiments=experiments,
         query=query,
-        filtered=bool(query.model_fields_set - {"sort", "limit", "cursor"}),
-        next_page=request.url.include_query_params(cursor=cursor).query if cursor else None,
+        filtered=bool(query.model_fields_set - {"sort", "limit", "cursor", "start"}),
+        position=_format_position(query.start, len(rows), total),
+        first_page=url.query if query.start > 1 else None,
+        next_page=url.include_query_params(cursor=cursor, start=query.start + len(rows)).query
+        if cursor
+        else None,
         choices={"state": list(JobState), "technique": list(CATALOGUE), "dataset": datasets},
         sorts=SORTS,
+        # The other direction of the column that the list is sorted by; of others the usual one first.
+        sort_links={
+            name: url.include_query_params(sort=name if query.sort == f"-{name}" else f"-{name}").query
+            for name in _SORTED_COLUMNS
+        },
+        sees_all=caller.sees_all,
     )
+
+
+_SORTED_COLUMNS = (
+    "test_accuracy",
+    "test_loss",
+    "generalization_gap_accuracy",
+    "training_seconds",
+    "created_at",
+)
+
+
+def _format_position(start: int, rows: int, total: int | None) -> str:
+    """Which rows of how many: `1-50 of 143`."""
+    span = f"{start:,}-{start + rows - 1:,}" if rows > 1 else f"{start:,}"
+    if total is None:
+        return span
+    return f"{span} of {total:,}" if total < _MAX_COUNTED else f"{span} of {total:,} or more"
 
 
 @router.get("/jobs/{job_id}")

@@ -54,12 +54,13 @@ _TEMPLATES.filters.update(
     job_title=filters.format_title,
     point=describe_point,
     full_job_title=filters.format_full_title,
-    job_details=filters.format_details,
+    techniques=filters.list_techniques,
     duration=format_duration,
 )
 _TEMPLATES.globals.update(
     add_root=add_root,
     badge=filters.render_state_badge,
+    symbol=filters.render_state_symbol,
     tab_title=filters.format_tab_title,
     tab_icon=filters.render_tab_icon,
     time_ago=filters.render_time_ago,

@@ -206,6 +206,26 @@ def find_jobs(
             return result
 
 
+def count_jobs(
+    session: Session, job_filter: JobFilter, *, most: int, order: SortOrder = NEWEST_FIRST
+) -> int | None:
+    """How many rows `find_jobs` gives in all, counted up to `most`.
+
+    None where counting could mean to read every job: where `most` jobs fit each field by itself.
+    """
+    value = getattr(Job if order.by == "created_at" else Result, order.by)
+    if len(job_filter.experiment_ids) == 1:
+        query = _select_runs(job_filter, order, None, specs=False, results=False).with_only_columns(Job.id)
+    else:
+        fields = job_filter.get_fields()
+        first, count = _find_most_selective(session, job_filter, [*fields, _EVERY_JOB], most)
+        if count >= most:
+            return None if fields or job_filter.text or order != NEWEST_FIRST else most
+        query = select(Job.id).where(Job.id.in_(first.select_ids(job_filter)), value.is_not(None))
+        query = query.outerjoin(Job.result).where(*job_filter.build_conditions())
+    return session.scalar(select(func.count()).select_from(query.order_by(None).limit(most).subquery()))
+
+
 def _select_runs(
     job_filter: JobFilter, order: SortOrder, after: Cursor | None, *, specs: bool, results: bool
 ) -> Select[Any]:

@@ -81,6 +81,8 @@ def test_selected_jobs_are_compared_and_reported(page: Page, trained: list[str],
     page.wait_for_url(re.compile(r"state=succeeded"))
     compare = page.get_by_role("button", name="Compare")
     expect(compare).to_have_attribute("aria-disabled", "true")
+    expect(page.get_by_text("Select 2 to 10 jobs to compare")).to_be_visible()
+    expect(page.get_by_role("button", name="Cancel")).to_be_hidden()
     for job_id in trained:
         page.locator(f"[data-job={job_id}] .tick").check()
     expect(page.locator("#ticked")).to_have_text("2 selected")

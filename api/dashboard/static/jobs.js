@@ -3,36 +3,28 @@
 import { post, runUnlessBusy } from "./api.js";
 import { formatCount, h } from "./elements.js";
 import { saveCsv } from "./export.js";
+import { submitFilters } from "./filters.js";
 import { poll, refresh } from "./live-update.js";
 import { addRoot } from "./root-path.js";
 
 const element = (id) => document.getElementById(id);
 const MAX_COMPARED = 10;
 
-// Leaves empty and default values out of the address.
-element("filters").addEventListener("formdata", ({ formData }) => {
-  for (const [name, value] of [...formData]) if (!value) formData.delete(name);
-  if (formData.get("sort") === "-created_at") formData.delete("sort");
-});
-// A choice by pointer is applied at once; the arrow keys pass through other choices first.
-let byKeys = false;
-element("filters").addEventListener("keydown", () => { byKeys = true; });
-element("filters").addEventListener("pointerdown", () => { byKeys = false; });
-element("filters").addEventListener("change", ({ target }) => { if (target.tagName === "SELECT" && !byKeys) target.form.requestSubmit(); });
+submitFilters(element("filters"), { sort: "-created_at" });
 
 const ticks = () => [...document.querySelectorAll(".tick")];
 const ticked = () => ticks().filter((tick) => tick.checked).map((tick) => tick.value);
 
-function setEnabled(button, enabled, title) {
-  if (enabled) { button.removeAttribute("aria-disabled"); button.removeAttribute("title"); }
-  else { button.setAttribute("aria-disabled", "true"); button.title = title; }
-}
-
 function updateToolbar() {
   const count = ticked().length;
   element("ticked").textContent = `${count} selected`;
-  setEnabled(element("compare"), count >= 2 && count <= MAX_COMPARED, `Select 2 to ${MAX_COMPARED} jobs to compare`);
-  document.querySelectorAll("[data-verb]").forEach((button) => setEnabled(button, count > 0, "Select jobs first"));
+  const reason = count > MAX_COMPARED ? `At most ${MAX_COMPARED} jobs can be compared` : `Select 2 to ${MAX_COMPARED} jobs to compare`;
+  const comparable = count >= 2 && count <= MAX_COMPARED;
+  if (comparable) element("compare").removeAttribute("aria-disabled");
+  else element("compare").setAttribute("aria-disabled", "true");
+  element("compare-reason").textContent = comparable ? "" : reason;
+  document.querySelectorAll("[data-verb]").forEach((button) => { button.hidden = count === 0; });
+  element("compare").parentElement.classList.toggle("active", count > 0);
 }
 
 if (element("jobs")) {

@@ -99,6 +99,25 @@ def test_the_query_string_filters_sorts_and_pages_the_list(client: httpx.Client,
     assert "highest test accuracy" not in get_page(client, "/jobs"), "jobs of a page need not be comparable"
 
 
+def test_the_list_counts_its_jobs_and_its_headers_sort(client: httpx.Client, database: Database) -> None:
+    for accuracy in (0.91, 0.92, 0.93):
+        finished_job(database, result=result_record(test_accuracy=accuracy))
+    failed = job_in(database, JobState.FAILED)
+    first = get_page(client, "/jobs?limit=3")
+    assert ">1-3 of 4<" in first
+    second = get_page(client, unescape(re.findall(r'href="(/jobs\?[^"]*cursor[^"]*)"', first)[0]))
+    assert ">4 of 4<" in second
+    assert 'href="/jobs?limit=3">First page</a>' in second
+    assert "-test_accuracy" in re.findall(r'<a href="/jobs\?(.*?)">Test accuracy</a>', first)[0]
+    by_accuracy = get_page(client, "/jobs?sort=-test_accuracy&state=succeeded")
+    assert ">1-3 of 3<" in by_accuracy
+    assert 'aria-sort="descending"><a href="/jobs?sort=test_accuracy&amp;state=succeeded">' in by_accuracy
+    error = client.get(f"/v1/jobs/{failed}").json()["error"]["message"]
+    assert f'class="reason">{error}</span>' in unescape(get_page(client, "/jobs?state=failed"))
+    assert ">1 of 1<" in get_page(client, "/jobs?owner=local&state=failed")
+    assert "No jobs match" in get_page(client, "/jobs?owner=nobody")
+
+
 def test_an_invalid_query_string_is_a_problem_page(client: httpx.Client) -> None:
     response = client.get("/jobs?state=sleeping")
     assert response.status_code == 422
