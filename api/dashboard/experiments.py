@@ -102,16 +102,16 @@ def draw_forest(differences: Sequence[AccuracyDifference]) -> list[dict[str, Any
     """Where each variant's interval lies, in percent of a width whose middle is no difference."""
     widest = max(max(abs(item.low), abs(item.high)) for item in differences) or 1.0
 
-    def place(value: float) -> float:
+    def scale(value: float) -> float:
         return round(50 + 48 * value / widest, 1)
 
     return [
         {
             "text": f"{item.variant}: {item.mean:+.2f} points ({item.low:+.2f} to {item.high:+.2f})",
             "call": item.call,
-            "low": place(item.low),
-            "mean": place(item.mean),
-            "high": place(item.high),
+            "low": scale(item.low),
+            "mean": scale(item.mean),
+            "high": scale(item.high),
         }
         for item in differences
     ]

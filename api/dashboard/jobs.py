@@ -3,21 +3,27 @@
 import base64
 import io
 import json
+import re
 from collections.abc import Mapping, Sequence
 from itertools import chain
 from typing import Annotated, Any
+from urllib.parse import urlencode
 
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import Field
+from sqlalchemy import Row
+from sqlalchemy.orm import Session
 
+from api import reports
 from api.dashboard import filters
 from api.dashboard.rendering import PageRoute, RenderPageDep
 from api.http.curl import format_curl
-from api.http.dependencies import CallerDep, DatabaseDep, JobId, SettingsDep, parse_id
+from api.http.dependencies import ArtifactsDep, CallerDep, DatabaseDep, JobId, SettingsDep, parse_id
 from api.http.pagination import SORTS, decode_cursor, encode_cursor, parse_sort, split_page
 from api.jobs import schemas as job_schemas
 from api.jobs import serializers as job_serializers
 from api.jobs.queries import JobQuery
+from api.reports.mistake_schemas import JobMistake
 from models.dataset_cards import DATASETS
 from models.dataset_spec import DatasetSpec, compute_wrong_share
 from models.documents import flatten
@@ -30,14 +36,16 @@ from models.store import jobs as store
 from models.store.datasets import find_class_names, find_uploaded_names
 from models.store.experiment_runs import find_variants
 from models.store.experiments import get_experiment_names
-from models.store.job_search import count_jobs, find_jobs, get_cursor
+from models.store.job_search import JobFilter, count_jobs, find_jobs, get_cursor
 from models.store.queue_positions import get_queue_positions
+from models.suggestions import list_field_paths
 from models.techniques import CATALOGUE
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
 
 _MAX_COMPARED = 10
 _MAX_COUNTED = 10_000
+_MAX_SIBLINGS = 500
 
 
 class ListPageQuery(JobQuery):
@@ -117,10 +125,15 @@ def show_job(
         position = get_queue_positions(session, [row]).get(job_id)
         events = store.get_events(session, job_id)
         variants = find_variants(session, job_id)
+        siblings = _find_siblings(session, job_id, variants[0][0].id) if variants else []
         job = job_serializers.serialize_job_details(row, position)
         class_names = find_class_names(session, row.owner, DatasetSpec.model_validate(row.spec["dataset"]))
         is_linear = job.spec["model"] == job.spec["model"] | {"family": "mlp", "hidden_units": []}
         diagnostics = row.result.diagnostics if row.result and is_linear else None
+    document = JobSpec.model_validate(job.spec, context=STORED).model_dump(mode="json", exclude_defaults=True)
+    field = find_field(job.error.message) if job.error else None
+    edit = {"spec": json.dumps(document, ensure_ascii=False)} | ({"field": field[0]} if field else {})
+    own_index = next((index for index, sibling in enumerate(siblings) if sibling.id == job_id), 0)
     return render(
         "job.html.jinja",
         job=job,
@@ -129,15 +142,72 @@ def show_job(
         progress=format_progress(job),
         events=events,
         variants=variants,
+        previous=siblings[own_index - 1] if own_index > 0 else None,
+        following=siblings[own_index + 1] if own_index + 1 < len(siblings) else None,
         summary=summarize(job.spec),
-        curl=format_curl(
-            settings,
-            str(request.base_url),
-            "/v1/jobs",
-            JobSpec.model_validate(job.spec, context=STORED).model_dump(mode="json", exclude_defaults=True),
-        ),
+        edit=f"/new?{urlencode(edit)}",
+        field=field,
+        curl=format_curl(settings, str(request.base_url), "/v1/jobs", document),
         metrics=_format_metrics(job.result) if job.result else {},
+        results=_format_results(job.result, siblings) if job.result else [],
     )
+
+
+@router.get("/jobs/{job_id}/mistakes", response_model=list[JobMistake])
+def list_mistakes(
+    job_id: JobId, database: DatabaseDep, artifacts: ArtifactsDep, settings: SettingsDep
+) -> list[JobMistake]:
+    """The test images that a job's model gets wrong, the surest of its answers first; some of them, drawn."""
+    with database.read() as session:
+        job = store.get_job_details(session, job_id)
+        if job.result is None:
+            return []
+        return reports.mistakes.build_job_mistakes(job, artifacts, settings)
+
+
+def find_field(message: str) -> tuple[str, str] | None:
+    """The field of a specification that a message names: its JSON pointer, and its name with dots."""
+    fields = {".".join(path) for path in list_field_paths(JobSpec)}
+    name = next((word for word in re.findall(r"\w+(?:\.\w+)+", message) if word in fields), None)
+    return None if name is None else (f"/{name.replace('.', '/')}", name)
+
+
+def _find_siblings(session: Session, job_id: str, experiment_id: str) -> list[Row[Any]]:
+    """The jobs of the same variant, point and part, by seed; none in an experiment too large for a page."""
+    runs = find_jobs(
+        session, JobFilter(experiment_ids=(experiment_id,)), after=None, limit=_MAX_SIBLINGS + 1, specs=False
+    )
+    own = next((run for run in runs if run.id == job_id), None)
+    if own is None or len(runs) > _MAX_SIBLINGS:
+        return []
+    key = (own.variant, own.point, own.part, own.purpose)
+    siblings = [run for run in runs if (run.variant, run.point, run.part, run.purpose) == key]
+    return sorted(siblings, key=lambda run: run.seed)
+
+
+def _format_results(result: job_schemas.Result, siblings: Sequence[Row[Any]]) -> list[tuple[str, str, str]]:
+    """The five results that matter most: title, value, and the range of the variant's other seeds."""
+    rows = []
+    for name, title in _BIG_METRICS.items():
+        metric, value = METRICS[name], getattr(result, name)
+        if value is None:
+            continue
+        values = [other for run in siblings if (other := getattr(run, name)) is not None]
+        # The difference of two shares is in points.
+        unit = metric.contrast_unit if name.startswith("generalization_gap") else metric.format.unit
+        low, high = (metric.format_value(bound) for bound in (min(values, default=0), max(values, default=0)))
+        spread = f"{low} to {high} {unit} over {format_count(len(values), 'seed')}" if len(values) > 1 else ""
+        rows.append((title, f"{metric.format_value(value)} {unit}", spread))
+    return rows
+
+
+_BIG_METRICS = {
+    "test_accuracy": "Test accuracy",
+    "test_loss": "Test loss",
+    "generalization_gap_accuracy": "Gap in accuracy",
+    "test_ece": "Calibration error",
+    "training_seconds": "Training",
+}
 
 
 @router.get("/compare")

@@ -19,6 +19,16 @@ class Mistake(ResponseModel):
     picture: str | None = Field(description="The image as a `data:` URI of a PNG; null if it is not here")
 
 
+class JobMistake(ResponseModel):
+    """A test image that one model gets wrong."""
+
+    index: int
+    label: int
+    answer: int
+    probability: float = Field(description="That the model gives its answer")
+    picture: str | None = Field(description="The image as a `data:` URI of a PNG; null if it is not here")
+
+
 class VariantMistakes(ResponseModel):
     """What a variant gets right and the baseline not, and how often it is the other way round.
 

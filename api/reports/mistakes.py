@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from api.reports.mistake_schemas import Mistake, VariantMistakes
+from api.reports.mistake_schemas import JobMistake, Mistake, VariantMistakes
 from models.artifacts import ArtifactStore
 from models.dataset_arrays import load_specified
 from models.errors import ArtifactCorrupted, ArtifactsUnavailable, DatasetUnavailable, NotFound
@@ -21,6 +21,7 @@ from models.test_predictions import TestPredictions, read_test_predictions
 IN_REPORT = 8
 """Images of each variant that a report shows."""
 _MAX_VARIANTS = 12
+_OF_JOB = 12
 Predictions = Mapping[int, TestPredictions]
 
 
@@ -56,6 +57,27 @@ def build_mistakes(
             pairs = [(before[seed], after[seed]) for seed in seeds]
             reports.append(_compare(name, baseline, pairs, draw, limit))
     return reports
+
+
+def build_job_mistakes(job: Job, store: ArtifactStore, settings: Settings) -> list[JobMistake]:
+    """Images that a model gets wrong, those first of which it is surest; none without its predictions."""
+    predictions = load_predictions([job], store).get(job.seed)
+    if predictions is None:
+        return []
+    answers = predictions.log_probabilities.argmax(axis=1)
+    sureness = predictions.log_probabilities.max(axis=1)
+    wrong = np.flatnonzero(answers != predictions.labels)
+    draw = _make_painter(job, store, settings)
+    return [
+        JobMistake(
+            index=index,
+            label=int(predictions.labels[index]),
+            answer=int(answers[index]),
+            probability=float(np.exp(sureness[index])),
+            picture=draw(index),
+        )
+        for index in map(int, wrong[np.argsort(-sureness[wrong], kind="stable")][:_OF_JOB])
+    ]
 
 
 def _compare(

@@ -133,6 +133,27 @@ def test_the_list_announces_new_jobs_and_keeps_what_is_selected(page: Page, clie
     assert page.url.endswith("/jobs?label=list%3Dannounced")
 
 
+def test_a_job_is_duplicated_without_losing_a_field(page: Page, client: Regbench) -> None:
+    spec = job_spec(
+        name="original",
+        labels={"team": "blue"},
+        regularization={"dropout": {"rate": 0.3}, "batch_normalization": {}},
+        model={"hidden_units": [16]},
+        dataset={"part": {"index": 0, "of": 2}},
+    )
+    original = client.submit(spec).wait()
+    page.goto(f"/jobs/{original.id}")
+    expect(page.locator("#mistakes img").first).to_be_visible()
+    page.get_by_role("link", name="Duplicate and edit").click()
+    page.get_by_role("textbox", name="Epochs", exact=True).fill("3")
+    page.get_by_role("button", name="Start training").click()
+    page.wait_for_url(re.compile(r"/jobs/job_\w+$"))
+    copied = client.job(page.url.rpartition("/")[2])
+    assert copied.spec["training"].pop("epochs") == 3
+    original.spec["training"].pop("epochs")
+    assert copied.spec == original.spec
+
+
 @pytest.mark.parametrize("width", [DESK, PHONE])
 def test_pages_are_accessible(browser: Any, url: str, trained: list[str], width: int) -> None:
     several = "&".join(f"job={job_id}" for job_id in trained)

@@ -144,6 +144,28 @@ export function fillFields(scope, document) {
   updateVisibility(scope);
 }
 
+// The parts of a document that the form has no control for, which are submitted unchanged.
+export function pickUncontrolled(scope, document, under = "") {
+  const rest = {};
+  for (const [name, value] of Object.entries(document)) {
+    const pointer = `${under}/${name.replaceAll("~", "~0").replaceAll("/", "~1")}`;
+    const find = (operator, end) => scope.querySelector(`[data-pointer${operator}"${CSS.escape(pointer)}${end}"]`);
+    if (find("=", "") && !isObject(value)) continue;
+    const isPartly = isObject(value) && (find("=", "") || find("^=", "/"));
+    const nested = isPartly ? pickUncontrolled(scope, value, pointer) : value;
+    if (!isPartly || Object.keys(nested).length) rest[name] = nested;
+  }
+  return rest;
+}
+
+// What the form has, over what it has no control for.
+export function overlay(preserved, document) {
+  const result = { ...preserved };
+  for (const [name, value] of Object.entries(document))
+    result[name] = isObject(value) && isObject(result[name]) ? overlay(result[name], value) : value;
+  return result;
+}
+
 // Sets sliders and visibility to match the initial values.
 export function initialize(scope) {
   getFields(scope).forEach(updateSlider);

@@ -3,6 +3,7 @@
 import { navigate, post, requestJson, runUnlessBusy } from "./api.js";
 import { showTraining } from "./charts.js";
 import { addCopyAction } from "./clipboard.js";
+import { h } from "./elements.js";
 import { refresh, sleep, watchWorker } from "./live-update.js";
 import { addRoot } from "./root-path.js";
 
@@ -34,6 +35,21 @@ function showRewind() {
 async function load() {
   epochs = (await requestJson(`${address}/epochs`)).items;
   draw();
+  await loadMistakes();
+}
+
+// Loaded once there is a result: the images are drawn from the model's stored predictions.
+async function loadMistakes() {
+  const section = element("mistakes");
+  if (!section || section.dataset.loaded) return;
+  section.dataset.loaded = "true";
+  const names = JSON.parse(section.dataset.names);
+  const getName = (label) => names[label] ?? label;
+  const mistakes = (await requestJson(`/jobs/${progress().job}/mistakes`)).filter(({ picture }) => picture);
+  section.querySelector("div").replaceChildren(...mistakes.map(({ index, label, answer, probability, picture }) =>
+    h("figure", {}, h("img", { src: picture, width: 84, height: 84, alt: `Test image ${index}` }),
+      h("figcaption", {}, `${getName(label)}, not ${getName(answer)}`, h("br"), h("span", { class: "help" }, `${(100 * probability).toFixed(1)} % sure`)))));
+  section.hidden = !mistakes.length;
 }
 
 // After a lost worker epochs are trained again, and replace those of the first attempt.

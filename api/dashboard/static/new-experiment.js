@@ -3,7 +3,7 @@
 import { requestJson } from "./api.js";
 import { fillAxes, listenToAxes, readAxes, updateAxes } from "./axes.js";
 import { createMergePatch, equal, fillFields, findTarget, getAt, getDefault, getValue, isObject, onChange, readFields,
-  setAt, setValue, updateVisibility } from "./controls.js";
+  overlay, pickUncontrolled, setAt, setValue, updateVisibility } from "./controls.js";
 import { formatCount } from "./elements.js";
 import { readSeeds, writeSeeds } from "./seeds.js";
 import { bytes, compact, count, seconds, Submission } from "./submission.js";
@@ -103,7 +103,9 @@ let preset = null;
 
 function openDocument(experiment) {
   const { name, base: baseSpec = {}, variants: items = [], seeds = [0], replicates, baseline, axes = [], ...rest } = experiment;
-  preserved = Object.keys(baseSpec.labels ?? {}).length ? { labels: baseSpec.labels } : {};
+  // A copy confirms nothing by itself.
+  const { confirms, ...others } = rest;
+  preserved = { base: pickUncontrolled(base, baseSpec), ...pickUncontrolled(form, others) };
   setValue(nameField, name ?? "");
   element("seeds").value = writeSeeds(replicates ? Array.from({ length: replicates }, (_, index) => index) : seeds);
   fillFields(base, baseSpec);
@@ -129,10 +131,9 @@ function readDocument() {
   };
   const axes = readAxes();
   if (axes.length) document.axes = axes;
-  if (preserved.labels) document.base.labels = preserved.labels;
   const baseline = cards.findIndex((card) => card.querySelector(".baseline").checked);
   if (baseline > 0) document.baseline = document.variants[baseline].name;
-  return document;
+  return overlay(preserved, document);
 }
 
 // What is posted: a preset and a merge patch on it, or the whole document.
