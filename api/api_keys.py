@@ -90,8 +90,10 @@ class AuditEvent(ResponseModel):
     key_id: str | None = Field(
         description="The API key of the request; null on the command line, or without keys"
     )
-    action: str = Field(description="`key_created`, `key_revoked`, `job_deleted` or `experiment_deleted`")
-    subject: str = Field(description="The id of the job, experiment or key")
+    action: str = Field(
+        description="`key_created`, `key_revoked`, `job_deleted`, `experiment_deleted` or `report_deleted`"
+    )
+    subject: str = Field(description="The id of the job, experiment or key; the digest of the report")
     request_id: str | None
 
 

@@ -58,6 +58,10 @@ class SharingMethods:
         """The reports of an experiment that were kept, newest first."""
         return self._get(f"/v1/experiments/{experiment_id}/reports", Items[FrozenReport]).items
 
+    def delete_frozen_report(self, digest: str) -> None:
+        """Remove a frozen report for ever: its address then leads to nothing."""
+        self._http.request("DELETE", f"/v1/reports/{digest}")
+
     def frozen_report(self, digest: str, form: ReportFormat) -> bytes:
         """A report as it was when it was frozen, to the byte."""
         return self._http.request("GET", f"/v1/reports/{digest}", params={"format": form}).content

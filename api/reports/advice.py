@@ -20,8 +20,9 @@ SPARSE_FROM = 0.01
 _NO_LONGER = math.log(1.05)
 """Of a ratio of times: five per cent are within what a machine's other work does."""
 _FURTHER_SHARE = 0.1
-"""Of the report's level, for what is not among its tests (calibration, damaged images) together: added to its
-own, it leaves at most 5 % false sentences where nothing differs."""
+"""Of the report's level, for the two-sided intervals of either thing that is not among its tests: calibration
+and damaged images. Only one end of each leads to advice, which is half of its errors, so that both, added to
+the report's own level, they leave at most 5 % false sentences where nothing differs."""
 _WIDTH = ("/model/hidden_units", "/model/filters")
 _DATA = ("/dataset/train_samples",)
 _NOISE = "/dataset/label_noise"
@@ -267,9 +268,7 @@ def recommend_for_calibration(evidence: Evidence) -> Iterator[Advice]:
         if pair is None or pair[1].call == "lower" or pair[1].n < FEWEST_PAIRS:
             continue
         interval = evidence.compute_interval(
-            item,
-            lambda seed: seed.result.test_ece_debiased,
-            share=_FURTHER_SHARE / (2 if evidence.has_damaged_images else 1),
+            item, lambda seed: seed.result.test_ece_debiased, share=_FURTHER_SHARE
         )
         if interval and interval[1] < 0:
             digits = choose_digits([interval[1]], 4)
@@ -304,7 +303,7 @@ def recommend_for_damaged_images(evidence: Evidence) -> Iterator[Advice]:
         for item in evidence.techniques
         if (
             interval := evidence.compute_interval(
-                item, lambda seed: seed.robust_accuracy, share=_FURTHER_SHARE / 2
+                item, lambda seed: seed.robust_accuracy, share=_FURTHER_SHARE
             )
         )
     ]

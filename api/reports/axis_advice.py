@@ -31,6 +31,8 @@ _CONSIDERATIONS = {
         "Not tested: images unlike the test images, such as damaged or shifted ones.",
     ),
 }
+_NOT_COMPARED = "Calibration and exact zeros are not compared along axes."
+_DAMAGED = "Accuracies on damaged test images are in their table; nothing is recommended by them along axes."
 
 
 def advise_along_axes(comparison: Comparison) -> list[Consideration]:
@@ -46,16 +48,10 @@ def advise_along_axes(comparison: Comparison) -> list[Consideration]:
             advice = advice + describe_error_curves(comparison)
         if name == "task":
             advice = advice + _describe_choices(comparison)
-        considerations.append(
-            Consideration(
-                name=name,
-                title=title,
-                advice=advice,
-                not_tested=None
-                if (comparison.robustness if name == "task" else name in topics)
-                else not_tested,
-            )
-        )
+        untested = None if name in topics else not_tested
+        if name == "task":
+            untested = f"{_DAMAGED if comparison.robustness else not_tested} {_NOT_COMPARED}"
+        considerations.append(Consideration(name=name, title=title, advice=advice, not_tested=untested))
     return considerations
 
 

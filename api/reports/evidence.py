@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 from typing import Any
 
 from api.reports.points import remove_point
@@ -159,10 +160,13 @@ class Evidence:
 def pair_seeds(
     first: VariantReport, second: VariantReport, value: Callable[[SeedResult], float | None]
 ) -> tuple[list[float], list[float]]:
-    """The values of either variant, of the seeds that have one in both."""
+    """The values of either variant, of the seeds that have one in both: means over the parts of both."""
     one, other = (
-        {seed.seed: number for seed in variant.seeds if (number := value(seed)) is not None}
+        {(seed.seed, seed.part): number for seed in variant.seeds if (number := value(seed)) is not None}
         for variant in (first, second)
     )
-    seeds = sorted(one.keys() & other.keys())
-    return [one[seed] for seed in seeds], [other[seed] for seed in seeds]
+    pairs: dict[int, list[tuple[float, float]]] = {}
+    for run in one.keys() & other.keys():
+        pairs.setdefault(run[0], []).append((one[run], other[run]))
+    means = [[fmean(side) for side in zip(*pairs[seed], strict=True)] for seed in sorted(pairs)]
+    return [before for before, _ in means], [after for _, after in means]

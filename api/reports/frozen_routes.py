@@ -9,6 +9,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path, Query, Request, Response, status
 from pydantic import Field
 
+from api.api_keys import record_audit_event
 from api.http import problem_types
 from api.http.dependencies import CallerDep, DatabaseDep, ExperimentId
 from api.http.etags import IfNoneMatch, build_not_modified, match_etag
@@ -26,6 +27,8 @@ from models.store import service_tables
 from models.store.experiments import get_experiment
 
 router = APIRouter(prefix="/v1", tags=["reports"], route_class=StrictQueryRoute)
+
+Digest = Annotated[str, Path(pattern="^[0-9a-f]{64}$", description="SHA-256 of the report as JSON")]
 
 _TEXT = {"schema": {"type": "string"}}
 _FORMATS: dict[int | str, dict[str, Any]] = {
@@ -66,7 +69,7 @@ def freeze_report(
 ) -> Response:
     """Keep the experiment's report as it is now, in every format, under an address with its digest.
 
-    It stays the same when the experiment is extended, and when it is deleted.
+    It stays the same when the experiment is extended, and stays when it is deleted; only `DELETE` removes it.
     """
     with idempotent.executed():
         comparison = find_experiment_report(experiment_id, database, request).get_comparison()
@@ -111,7 +114,7 @@ def list_frozen_reports(
 @router.get("/reports/{digest}", response_model=Comparison, responses=_FORMATS)
 @documented(problem_types.NOT_FOUND, problem_types.NOT_ACCEPTABLE, headers=("ETag",))
 def show_frozen_report(
-    digest: Annotated[str, Path(pattern="^[0-9a-f]{64}$", description="SHA-256 of the report as JSON")],
+    digest: Digest,
     database: DatabaseDep,
     format: Annotated[  # noqa: A002 (the parameter's name in the URL)
         FormatName | None, Query(description="Has precedence over the Accept header")
@@ -136,6 +139,16 @@ def show_frozen_report(
         return build_not_modified(tag, headers)
     with zipfile.ZipFile(io.BytesIO(row.content)) as archive:
         return Response(archive.read(form), media_type=media_type, headers=headers)
+
+
+@router.delete("/reports/{digest}", status_code=status.HTTP_204_NO_CONTENT)
+@documented(problem_types.NOT_FOUND)
+def delete_frozen_report(digest: Digest, caller: CallerDep, database: DatabaseDep, request: Request) -> None:
+    """Delete a frozen report for ever: what cites its address then leads to nothing. Its experiment stays."""
+    with database.write() as session:
+        report = store.get_report(session, digest)
+        session.delete(report)
+        record_audit_event(session, "report_deleted", digest, caller, request)
 
 
 def serialize_frozen_report(row: service_tables.FrozenReport, base_url: str) -> FrozenReport:

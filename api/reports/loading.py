@@ -13,7 +13,7 @@ from api import reports
 from api.reports.bias_variance_schemas import BiasVarianceReport
 from api.reports.cache import ReportCache, ReportSource, build_source
 from api.reports.ensemble_schemas import EnsembleItem
-from api.reports.mistake_schemas import VariantMistakes
+from api.reports.mistake_schemas import MistakeReport
 from api.reports.schemas import Comparison
 from api.reports.target_schemas import TargetMetric, TargetReport
 from models.artifacts import ArtifactStore
@@ -105,16 +105,23 @@ class ExperimentReport(RequestedReport):
         store = ArtifactStore(self.request.app.state.settings)
         return reports.bias_variance.build_report(spec, runs, store, self.baseline)
 
-    def load_mistakes(self, limit: int) -> list[VariantMistakes]:
+    def load_mistakes(self, limit: int) -> MistakeReport:
         """Up to so many images a variant; none with axes or parts."""
         with self.database.read() as session:
             subject = self.read_subject(session)
             done = self._select_models(session, subject)
+            parts = get_experiment(session, self.experiment_id).document.get("parts")
         settings = self.request.app.state.settings
         baselines = {name: subject.get_baseline(name) for name in done}
-        return reports.mistakes.build_mistakes(
+        items = reports.mistakes.build_mistakes(
             done, baselines, ArtifactStore(settings), settings, limit=limit
         )
+        reason = "No variant has stored test predictions of the same seeds and test images as its baseline."
+        if subject.axes:
+            reason = "Mistakes are not compared with axes, where each point has a baseline of its own."
+        elif parts:
+            reason = "Mistakes are not compared with parts, where each part has models of its own."
+        return MistakeReport(items=items, reason=None if items else reason)
 
     def load_ensembles(self) -> list[EnsembleItem]:
         """Those of each variant's seeds; none with axes or parts."""
@@ -140,7 +147,7 @@ class ExperimentReport(RequestedReport):
         decomposed = self.build_bias_variance() if comparison.finished else None
         details: dict[str, Any] = {"bias_variance": decomposed if decomposed and decomposed.items else None}
         if comparison.complete:
-            details["mistakes"] = self.load_mistakes(reports.mistakes.IN_REPORT)
+            details["mistakes"] = self.load_mistakes(reports.mistakes.IN_REPORT).items
             details["ensembles"] = self.load_ensembles()
             details["time_to_target"] = self.load_targets("validation_loss", None)
         return comparison.model_copy(update=details)

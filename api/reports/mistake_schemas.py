@@ -47,3 +47,4 @@ class MistakeReport(ResponseModel):
     """Every variant's, in the order of the experiment; those without test predictions are left out."""
 
     items: list[VariantMistakes]
+    reason: str | None = Field(None, description="Why there are none")

@@ -237,12 +237,12 @@ def list_mistakes(
 ) -> Response:
     """Test images that a variant gets right and the baseline not, drawn; the nearest mistakes first.
 
-    From the test predictions of the seeds that both have; empty with axes or parts.
+    From the test predictions of the seeds that both have. None with axes or parts; `reason` says so.
     """
     report = find_experiment_report(experiment_id, database, request)
 
     def build() -> bytes:
-        return MistakeReport(items=report.load_mistakes(limit)).model_dump_json().encode()
+        return report.load_mistakes(limit).model_dump_json().encode()
 
     return report.respond(f"mistakes-{limit}", build, media_type="application/json", headers={})
 

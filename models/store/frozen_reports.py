@@ -35,5 +35,5 @@ def get_report(session: Session, digest: str) -> FrozenReport:
     query = select(FrozenReport).where(FrozenReport.digest == digest).options(undefer(FrozenReport.content))
     report = session.scalar(query)
     if report is None:
-        raise NotFound("There is no frozen report with that digest.")
+        raise NotFound("There is no frozen report with that digest, or its owner has deleted it.")
     return report

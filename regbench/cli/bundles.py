@@ -68,6 +68,11 @@ def list_mistakes(
     if as_json:
         write_json(items)
         return
+    if not items:
+        echo_message(
+            "No mistakes to list: an experiment with axes or parts has none, nor has one without stored test "
+            "predictions of a variant and the baseline."
+        )
     for item in items:
         counts = f"{item.only_variant} images only it gets right, {item.only_baseline} only {item.baseline}"
         typer.echo(to_one_line(f"{item.variant}: {counts}"))

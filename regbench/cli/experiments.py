@@ -246,6 +246,9 @@ def show_bias_variance(experiment_id: ExperimentId, url: Url = None, as_json: As
 def freeze(
     experiment_id: ExperimentId,
     only_list: Annotated[bool, typer.Option("--list", help="List those that were kept before.")] = False,
+    delete: Annotated[
+        str | None, typer.Option(metavar="DIGEST", help="Remove the report with this SHA-256 for ever.")
+    ] = None,
     url: Url = None,
     as_json: JsonLines = False,
 ) -> None:
@@ -258,6 +261,10 @@ def freeze(
       regbench experiment freeze exp_1
       regbench experiment freeze exp_1 --list
     """
+    if delete is not None:
+        with connect(url) as client:
+            client.delete_frozen_report(delete)
+        return
     with connect(url) as client, show_status("Preparing the report"):
         reports = client.frozen_reports(experiment_id) if only_list else [client.freeze_report(experiment_id)]
     for report in reports:

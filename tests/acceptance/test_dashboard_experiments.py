@@ -421,6 +421,10 @@ def test_a_report_is_frozen_on_the_experiments_page(page: Page, client: Regbench
     (report,) = client.frozen_reports(finished)
     expect(kept.get_by_role("link")).to_have_attribute("href", f"/v1/reports/{report.digest}?format=html")
     assert b"<html" in client.frozen_report(report.digest, "html")
+    page.once("dialog", lambda dialog: dialog.accept())
+    kept.get_by_role("button", name="Delete").click()
+    expect(kept).to_have_count(0)
+    assert client.frozen_reports(finished) == []
     drawn = sum(len(item.images) for item in client.mistakes(finished, limit=8))
     expect(page.locator("#mistakes figure img")).to_have_count(drawn, timeout=30_000)
     expect(page.locator("#bundle")).to_have_attribute("href", f"/v1/experiments/{finished}/bundle")

@@ -9,6 +9,7 @@ from api.reports.advice import recommend
 from api.reports.comparison import JobGroups, compare
 from models.experiments import Regime
 from models.inference import Plan
+from models.records import CORRUPTIONS, SEVERITIES
 from models.store.tables import Job
 from tests.studies.test_verdicts import Draw, heavy_tailed, normal, now_and_then_far_off, skewed
 from tests.unit.api.reports.test_comparison import NOW, job
@@ -21,7 +22,16 @@ LEVELS = {
     "test_ece_debiased": (0.001, 0.0002),
     "training_seconds": (4.0, 0.05),
 }
-RECOMMENDED = ("For accuracy: ", "takes no longer", "hardly worth", "acted upon", "few weights")
+# The accuracy on damaged test images, where it is measured.
+DAMAGED = {"robust_accuracy": (0.65, 0.005)}
+RECOMMENDED = (
+    "For images unlike the test images: ",
+    "For accuracy: ",
+    "takes no longer",
+    "hardly worth",
+    "acted upon",
+    "few weights",
+)
 # Each kind of advice, by what is true of variant b: differences in standard deviations of a pair's.
 KINDS: dict[str, tuple[dict[str, float], float]] = {
     "For accuracy: b": ({"test_accuracy": 2}, 0.0),
@@ -29,25 +39,35 @@ KINDS: dict[str, tuple[dict[str, float], float]] = {
     "b is hardly worth the time": ({"test_loss": 2, "training_seconds": 2}, 0.0),
     "b has a lower calibration error": ({"test_ece_debiased": -2}, 0.0),
     "For few weights or features: b": ({"test_accuracy": 2}, 0.5),
+    "For images unlike the test images: b": ({"robust_accuracy": 2}, 0.0),
+    # Beside damaged images, with which it shares its level.
+    "b has a lower calibration error than none": ({"test_ece_debiased": -2, "robust_accuracy": 0}, 0.0),
 }
 
 
 def draw_experiments(
     number: int, draw: Draw, effects: Mapping[str, float], *, seeds: int, zeros: float = 0.0
 ) -> Iterator[dict[str, list[Job]]]:
-    """Runs of five techniques and none; `effects` are what b differs by, in sd of paired differences."""
+    """Runs of five techniques and none; `effects` are what b differs by, in sd of paired differences.
+
+    Damaged test images are measured where an effect, perhaps 0, on them is given.
+    """
     generator = np.random.default_rng(0)
+    levels = LEVELS | (DAMAGED if DAMAGED.keys() & effects.keys() else {})
+    changes = {"evaluation": {"robustness": True}} if levels != LEVELS else {}
     rows: dict[str, list[Job]] = {}
     for index, variant in enumerate(NAMES):
         regularization = {"l2": {"factor": 0.001 * index}} if index else {}
-        rows[variant] = [job(variant, seed, 0.95, regularization=regularization) for seed in range(seeds)]
+        rows[variant] = [
+            job(variant, seed, 0.95, regularization=regularization, **changes) for seed in range(seeds)
+        ]
     for _ in range(number):
         values = {
             name: mean + sd * (draw(generator, (1, seeds)) + draw(generator, (len(NAMES), seeds)))
-            for name, (mean, sd) in LEVELS.items()
+            for name, (mean, sd) in levels.items()
         }
         for name, effect in effects.items():
-            values[name][1] += effect * LEVELS[name][1] * np.sqrt(2)
+            values[name][1] += effect * levels[name][1] * np.sqrt(2)
         # The same rows with other results: to build them takes longer than to report on them.
         for index, variant in enumerate(NAMES):
             for seed, run in enumerate(rows[variant]):
@@ -55,6 +75,10 @@ def draw_experiments(
                 run.result.zero_weight_fraction = zeros if variant == "b" else 0.0
                 for name in LEVELS:
                     setattr(run.result, name, float(values[name][index, seed]))
+                if "robust_accuracy" in levels:
+                    mean = float(values["robust_accuracy"][index, seed])
+                    accuracy = {damage: [0.95, *[mean] * SEVERITIES] for damage in CORRUPTIONS}
+                    run.result.robustness = {"accuracy": accuracy, "mean_accuracy": mean}
         yield rows
 
 
@@ -85,6 +109,7 @@ def test_advice_is_given_where_b_differs_by_two_standard_deviations(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("effects", [{}, {"robust_accuracy": 0}], ids=["", "damaged images"])
 @pytest.mark.parametrize("draw", [normal, heavy_tailed, skewed, now_and_then_far_off])
 @pytest.mark.parametrize(
     "looks",
@@ -92,9 +117,12 @@ def test_advice_is_given_where_b_differs_by_two_standard_deviations(
     ids=["a fixed plan", "four looks"],
 )
 def test_where_nothing_differs_95_percent_of_the_reports_recommend_nothing(
-    draw: Draw, looks: list[tuple[Regime, int]], record_property: Callable[[str, object], None]
+    draw: Draw,
+    looks: list[tuple[Regime, int]],
+    effects: dict[str, float],
+    record_property: Callable[[str, object], None],
 ) -> None:
-    simulated = draw_experiments(1000, draw, {}, seeds=looks[-1][1])
+    simulated = draw_experiments(1000, draw, effects, seeds=looks[-1][1])
     recommended = [any(recommends(advise(rows, *look)) for look in looks) for rows in simulated]
     record_property("share", float(np.mean(recommended)))
     # Half a point for the noise of the simulation.

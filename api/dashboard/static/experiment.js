@@ -116,6 +116,12 @@ element("freeze").addEventListener("click", ({ target }) => {
   if (target.dataset.post) runUnlessBusy(target, () => run(element("freeze-status"), () => post(target.dataset.post)));
 });
 
+element("frozen-reports").addEventListener("click", ({ target }) => {
+  const path = target.dataset.delete;
+  if (!path || !window.confirm("Delete this report for ever? Its address, which may have been cited, then leads to nothing.")) return;
+  runUnlessBusy(target, () => run(element("freeze-status"), () => requestJson(path, { method: "DELETE" })));
+});
+
 element("extend").addEventListener("submit", (event) => {
   event.preventDefault();
   const error = event.target.querySelector(".field-error");

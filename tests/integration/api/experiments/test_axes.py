@@ -79,6 +79,8 @@ def test_variants_are_judged_at_each_point(client: TestClient, database: Databas
     markdown = client.get(address, params={"format": "md"}).text
     assert "l2, 200 training examples" in markdown
     assert "| 200 training examples |" in markdown
+    mistakes = client.get(f"/v1/experiments/{experiment['id']}/mistakes").json()
+    assert (mistakes["items"], "each point has a baseline of its own" in mistakes["reason"]) == ([], True)
     charts = client.get(f"/v1/experiments/{experiment['id']}/charts").json()["items"]
     assert {"along-axis", "gain"} <= {chart["name"] for chart in charts}
     page = client.get(address, params={"format": "html"}).text

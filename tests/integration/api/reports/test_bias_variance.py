@@ -95,6 +95,8 @@ def test_what_is_missing_is_null_with_the_reason(
     report = client.get(f"/v1/experiments/{whole}/bias-variance").json()
     assert (report["items"], "two parts" in report["reason"]) == (None, True)
     experiment = create(client, DOCUMENT | {"seeds": [1], "parts": 2})["id"]
+    mistakes = client.get(f"/v1/experiments/{experiment}/mistakes").json()
+    assert (mistakes["items"], "each part has models of its own" in mistakes["reason"]) == ([], True)
     finish_with_predictions(client, database, database_settings, experiment, skip=1)
     report = client.get(f"/v1/experiments/{experiment}/bias-variance").json()
     assert sorted(item["seeds"] for item in report["items"]) == [0, 1]
@@ -109,6 +111,8 @@ def test_other_test_images_are_not_compared(
     client: httpx.Client, database: Database, database_settings: Settings
 ) -> None:
     experiment = create(client, DOCUMENT | {"seeds": [1], "parts": 2})["id"]
+    mistakes = client.get(f"/v1/experiments/{experiment}/mistakes").json()
+    assert (mistakes["items"], "each part has models of its own" in mistakes["reason"]) == ([], True)
     finish_with_predictions(client, database, database_settings, experiment)
     names = [variant["name"] for variant in DOCUMENT["variants"]]
     items = client.get("/v1/jobs", params={"experiment": experiment, "limit": 100}).json()["items"]

@@ -302,7 +302,12 @@ def test_a_frozen_report_stays_the_same_when_its_experiment_is_extended_and_dele
     }
     tag = after["csv"].headers["ETag"]
     assert client.get(address, params={"format": "csv"}, headers={"If-None-Match": tag}).status_code == 304
-    assert client.get(f"/v1/reports/{'0' * 64}").status_code == 404
+    assert len(client.get(f"{here}/reports").json()["items"]) == 2
+    assert client.delete(address).status_code == 204
+    gone = client.get(address, params={"format": "csv"}, headers={"If-None-Match": tag})
+    assert (gone.status_code, "its owner has deleted it" in gone.json()["detail"]) == (404, True)
+    assert client.delete(address).status_code == 404
+    assert [report["digest"] for report in client.get(f"{here}/reports").json()["items"]] == [again["digest"]]
 
 
 def test_a_frozen_report_of_another_owner_does_not_exist(

@@ -1,6 +1,7 @@
 """The recommendation states what this experiment shows, with pointers, and what it leaves open."""
 
 from collections.abc import Sequence
+from itertools import product
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from api.reports import formatting, html, markdown
 from api.reports.advice import recommend
 from api.reports.axis_advice import advise_along_axes
 from api.reports.axis_schemas import CrossingPoint
+from api.reports.evidence import pair_seeds
 from api.reports.gains import build_gain_rows
 from api.reports.schemas import Advice, Comparison, Confounder, Consideration, Metrics
 from models.experiments import Regime
@@ -450,3 +452,28 @@ def test_damaged_images_are_spoken_of_only_where_they_were_measured() -> None:
     assert rows[1][2].startswith("+5.0 (+4.")
     assert "## Damaged test images" in markdown.render(better)
     assert 'id="robustness"' in html.render(better)
+
+
+def test_advice_of_an_experiment_with_parts_is_of_means_over_them() -> None:
+    """The last part alone would say that both are equal."""
+    variants: dict[str, list[Job]] = {}
+    for name, losses in (("none", (0.3, 0.2)), ("l2", (0.1, 0.2))):
+        variants[name] = []
+        for seed, (part, loss) in product(range(8), enumerate(losses)):
+            dataset = {"name": "mnist_5k", "part": {"of": 2, "index": part}}
+            one = job(name, seed, 0.95, loss=loss, dataset=dataset)
+            one.part = part
+            variants[name].append(one)
+    first, second = compared(variants, baseline="none").variants
+    before, after = pair_seeds(first, second, lambda seed: seed.result.test_loss)
+    assert (before, after) == ([0.25] * 8, pytest.approx([0.15] * 8))
+
+
+def test_along_axes_nothing_is_recommended_by_damaged_images_or_calibration_and_it_is_said() -> None:
+    comparison = along_axes(names=("none", "dropout"))
+    task = of("task", advise_along_axes(comparison.model_copy(update={"robustness": []})))
+    assert "damaged or shifted ones. Calibration and exact zeros" in (task.not_tested or "")
+    measured = comparison.model_copy(update={"robustness": damaged(0.05).robustness})
+    task = of("task", advise_along_axes(measured))
+    assert "nothing is recommended by them along axes" in (task.not_tested or "")
+    assert "For images unlike" not in texts(task.advice)
