@@ -54,7 +54,6 @@ class Action:
 
     label: str
     path: str
-    disabled_reason: str | None = None
     confirmation: str | None = None
     """What the user has to confirm first."""
 
@@ -125,6 +124,7 @@ def show_experiment(
     request: Request,
     curve: ClientState = None,
     difference: ClientState = None,
+    baseline: ClientState = None,
     point: Annotated[str | None, Query(description="Of the axes, in words: only its runs")] = None,
 ) -> Response:
     """One experiment: its progress, its runs, its curves and its report."""
@@ -147,6 +147,7 @@ def show_experiment(
         "experiment.html.jinja",
         experiment=experiment,
         progress=format_progress(experiment.progress),
+        state=describe_state(experiment.progress),
         closed=get_closed(experiment.spec),
         run_table=build_run_table(
             runs,
@@ -163,6 +164,8 @@ def show_experiment(
             asdict(metric) | {"contrast": metric.contrast, "contrast_unit": metric.contrast_unit}
             for metric in REPORTED
         ],
+        variants=names,
+        first_new_seed=max(seeds) + 1,
         next_seeds=f"{max(seeds) + 1}-{max(seeds) + _SUGGESTED_SEEDS}",
         fresh_seeds=f"{fresh_seeds[0]}-{fresh_seeds[-1]}",
         related=related,
@@ -263,23 +266,25 @@ def format_progress(progress: experiment_schemas.ExperimentProgress) -> str:
     return f"{text}, about {format_duration(progress.eta_seconds)} left"
 
 
+def describe_state(progress: experiment_schemas.ExperimentProgress) -> tuple[JobState, str]:
+    """An experiment's state, for the colour of its badge, and in a word."""
+    counts = progress.counts
+    if progress.finished:
+        failed = counts[JobState.FAILED] > 0
+        return (JobState.FAILED, "ended with failures") if failed else (JobState.SUCCEEDED, "finished")
+    if counts[JobState.RUNNING]:
+        return JobState.RUNNING, "running"
+    return (JobState.QUEUED, "queued") if counts[JobState.QUEUED] else (JobState.PAUSED, "paused")
+
+
 def build_actions(experiment: experiment_schemas.Experiment) -> list[Action]:
-    """The buttons of an experiment's page, and why some are disabled."""
+    """The buttons of an experiment's page that apply to it now."""
     links, path = experiment.links, experiment.links.self
-    ended = "All jobs have ended."
-    none_paused = None if experiment.progress.counts[JobState.PAUSED] else "No job is paused."
-    return [
-        Action("Pause", f"{path}/pause", None if links.pause else ended),
-        Action("Resume", f"{path}/resume", none_paused if links.resume else ended),
-        Action(
-            "Cancel",
-            f"{path}/cancel",
-            None if links.cancel else ended,
-            confirmation="Cancel all unfinished jobs? Finished jobs are kept.",
-        ),
-        Action(
-            "Retry failed jobs",
-            f"{path}/retry-failed",
-            None if links.retry_failed else "No job has failed, been cancelled or been deleted.",
-        ),
-    ]
+    cancel = "Cancel all unfinished jobs? Finished jobs are kept."
+    actions = {
+        Action("Pause", f"{path}/pause"): links.pause,
+        Action("Resume", f"{path}/resume"): links.resume and experiment.progress.counts[JobState.PAUSED],
+        Action("Cancel", f"{path}/cancel", confirmation=cancel): links.cancel,
+        Action("Retry failed jobs", f"{path}/retry-failed"): links.retry_failed,
+    }
+    return [action for action, applies in actions.items() if applies]

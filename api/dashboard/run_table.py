@@ -10,6 +10,8 @@ from models.run_key import NO_PART, describe_point, format_place, name_variant, 
 from models.states import JobState
 from models.store.experiment_runs import RunSummary
 
+SHADES = 6
+
 
 @dataclass(frozen=True)
 class Cell:
@@ -25,6 +27,8 @@ class Cell:
     """A word of warning about the result."""
     reused: bool = False
     """Whether another experiment trained it."""
+    shade: int | None = None
+    """From 0 for the lowest accuracy of the table to `SHADES` for the highest; None without a result."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +60,8 @@ class RunTable:
 
     seeds: tuple[int, ...]
     groups: tuple[Group, ...]
+    common_seeds: int
+    """How many seeds have finished in every variant, at every point."""
 
     @property
     def rows(self) -> tuple[Row, ...]:
@@ -85,6 +91,7 @@ def build_run_table(
             measured[finished.point, finished.part].setdefault(finished.variant, set()).add(finished.seed)
     # Means over different seeds would differ by which seeds have finished.
     common = {place: set.intersection(*seeds.values()) for place, seeds in measured.items() if seeds}
+    accuracies = [run.test_accuracy for run in runs if run.test_accuracy is not None and run.point in points]
     rows: dict[str, list[Row]] = {point: [] for point in points}
     for point, variant, part in product(points, variants, parts):
         by_seed = [by_key.get((variant, point, part, seed)) for seed in seeds]
@@ -95,20 +102,26 @@ def build_run_table(
                 name=", ".join([variant, *format_place("", part)]),
                 is_baseline=variant == baseline,
                 cells=tuple(
-                    None if run is None else _build_cell(run, at_chance=run.job_id in chance)
+                    None if run is None else _build_cell(run, accuracies, at_chance=run.job_id in chance)
                     for run in by_seed
                 ),
                 mean=_format_mean(judged, len(seeds)),
             )
         )
     groups = (Group(describe_point(parse_point(point)), tuple(items)) for point, items in rows.items())
-    return RunTable(seeds, tuple(groups))
+    complete = [
+        set.intersection(*(place.get(variant, set()) for variant in variants)) for place in measured.values()
+    ]
+    return RunTable(seeds, tuple(groups), len(set.intersection(*complete)))
 
 
-def _build_cell(run: RunSummary, *, at_chance: bool) -> Cell:
+def _build_cell(run: RunSummary, accuracies: Sequence[float], *, at_chance: bool) -> Cell:
+    shade = None
     if run.test_accuracy is not None and run.test_loss is not None:
         facts = [", trained before"] * run.reused + [f", {AT_CHANCE}"] * at_chance
         text = f"{100 * run.test_accuracy:.2f}"
+        low, high = min(accuracies), max(accuracies)
+        shade = round(SHADES * (run.test_accuracy - low) / (high - low)) if high > low else 0
         details = f"test accuracy {text} %, test loss {run.test_loss:.4f}{''.join(facts)}"
     elif run.state == JobState.RUNNING:
         text = f"{int(100 * run.fraction)} %"
@@ -117,14 +130,9 @@ def _build_cell(run: RunSummary, *, at_chance: bool) -> Cell:
         text = STATE_SYMBOLS[run.state]
         details = f"{run.state}: {run.error}" if run.error else str(run.state)
     name = name_variant(run.variant, parse_point(run.point))
-    return Cell(
-        run.job_id,
-        run.state,
-        text,
-        f"{name}, seed {run.seed}: {details}",
-        "chance" if at_chance else "",
-        run.reused,
-    )
+    flag = "chance" if at_chance else ""
+    title = f"{name}, seed {run.seed}: {details}"
+    return Cell(run.job_id, run.state, text, title, flag, run.reused, shade)
 
 
 def _format_mean(runs: Sequence[RunSummary | None], seeds: int) -> str | None:

@@ -7,6 +7,7 @@ from typing import Any
 
 from api.jobs.serializers import serialize_result
 from api.reports.advice import recommend
+from api.reports.answers import build_answers, find_next_step
 from api.reports.axis_advice import advise_along_axes
 from api.reports.axis_schemas import AxisUsed
 from api.reports.contrasts import RunId, build_contrasts, compute_seed_means, get_run_id
@@ -173,6 +174,8 @@ def compare(
         complete=subject.complete,
         best=build_best(subject.choices.get("")),
         headline=build_subject_headline(subject)[0],
+        answers=build_answers(contrasts, subject.plan, axes=subject.axes, variants=len(variants)),
+        next_step=find_next_step(contrasts, variants, subject.plan),
         methods=build_methods(
             contrasts,
             seeds,

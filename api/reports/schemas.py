@@ -7,6 +7,7 @@ from pydantic import Field, create_model
 
 from api.http.schemas import ResponseModel
 from api.jobs.schemas import Result
+from api.reports.answer_schemas import Answer, NextStep
 from api.reports.axis_schemas import (
     AxisUsed,
     Best,
@@ -319,6 +320,8 @@ class Comparison(ResponseModel):
     complete: bool = Field(description="Whether every planned run has ended")
     best: Best | None = Field(None, description="The variant to choose, as the experiment says")
     headline: str = Field(description="The answer, in one or two sentences")
+    answers: list[Answer] = Field([], description="For each tested metric; empty while nothing may be called")
+    next_step: NextStep | None = Field(None, description="Null where nothing is open, and with axes")
     methods: str = Field(description="How it was found, to be quoted")
     jobs: int
     finished: int

@@ -114,8 +114,8 @@ def _build_answer(
     if axes:
         answers = [summarize_calls(metric, contrasts, axes, plain) for metric in get_tested(plan)]
         return " ".join([*answers, *reservations])
-    clauses = [_summarize_metric(metric, judged, baseline.name) for metric in get_tested(plan)]
-    return " ".join([_join_clauses(clauses, names), *reservations])
+    clauses = [summarize_metric(metric, judged, baseline.name) for metric in get_tested(plan)]
+    return " ".join([join_clauses(clauses, names), *reservations])
 
 
 def format_amount(value: float, unit: str, digits: int | None = None) -> str:
@@ -261,7 +261,7 @@ def _describe_generalization(contrast: Contrast) -> list[str]:
     return [f"On other test images that need not hold (95 % interval {ends} for new images as well)."]
 
 
-def _summarize_metric(metric: Metric, judged: Sequence[Contrast], baseline: str) -> tuple[str, str]:
+def summarize_metric(metric: Metric, judged: Sequence[Contrast], baseline: str) -> tuple[str, str]:
     """Subject and predicate of what the judged contrasts show of one metric."""
     differences: dict[str, Difference] = {
         contrast.variant: getattr(contrast.differences, metric.contrast) for contrast in judged
@@ -290,7 +290,8 @@ def _summarize_metric(metric: Metric, judged: Sequence[Contrast], baseline: str)
     return _NO_VARIANT, f"is shown to {better} {target}{others}"
 
 
-def _join_clauses(clauses: Sequence[tuple[str, str]], names: Collection[str]) -> str:
+def join_clauses(clauses: Sequence[tuple[str, str]], names: Collection[str]) -> str:
+    """Subjects and predicates as one sentence about the variants of these names."""
     subject, text = clauses[0]
     # A variant's name stays as it was given; only words of ours begin with a capital.
     text = f"{subject if subject in names else subject[:1].upper() + subject[1:]} {text}"

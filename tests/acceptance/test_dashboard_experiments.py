@@ -74,15 +74,18 @@ def test_an_experiment_is_submitted_and_its_page_is_live(page: Page, url: str) -
     # The page updates in place: a reload would remove this mark.
     page.evaluate("document.querySelector('h1').dataset.mark = 'here'")
     expect(page.locator(".run-table .cell.succeeded")).to_have_count(6, timeout=TIMEOUT_MS)
-    expect(page.locator(".forest tbody tr")).to_have_count(2, timeout=TIMEOUT_MS)
+    expect(page.locator(".forest .contrast")).to_have_count(2, timeout=TIMEOUT_MS)
     expect(page.locator("#progress")).to_contain_text("finished", timeout=TIMEOUT_MS)
     assert page.locator("h1[data-mark=here]").inner_text() == "through the form"
-    expect(page.locator(".verdicts dt")).to_have_text(["dropout rate 0.2", "l2"])
+    expect(page.locator(".forest .contrast th")).to_have_text(["dropout rate 0.2", "l2"])
+    page.get_by_role("button", name="l2: verdict").click()
+    expect(page.locator(".forest .verdict:visible")).to_contain_text(
+        "From fewer than 6 pairs nothing is called"
+    )
     expect(page.get_by_role("heading", name="What to choose")).to_be_visible()
     expect(page.locator("#curves polyline.line")).to_have_count(3)
 
     # Two more seeds, and the same page goes on.
-    page.get_by_text("Add seeds").click()
     page.get_by_label("Seeds to add").fill("7")
     page.get_by_role("button", name="Add", exact=True).click()
     expect(page.locator(".run-table .cell")).to_have_count(9, timeout=TIMEOUT_MS)
@@ -165,15 +168,54 @@ def test_a_sweeps_lines_can_be_focused(page: Page, finished: str) -> None:
     page.goto(f"/experiments/{finished}?difference=test_loss")
     lines = page.locator(".sweep-line")
     expect(lines).to_have_count(4, timeout=TIMEOUT_MS)
+    page.get_by_role("tab", name="Curves").press("ArrowRight")
+    assert page.url.endswith("?difference=test_loss#parameter-tab")
+    expect(page.locator("#along-parameter .plot-legend span")).to_have_text(["l2: factor", "none"])
     expect(page.locator(".sweep")).to_contain_text("1e-4")
     expect(page.locator(".sweep")).to_contain_text("test loss, nats")
     lines.nth(1).focus()
     expect(page.locator(".sweep").locator("xpath=../..").get_by_role("status")).to_contain_text("L2 0.0001")
     expect(page.get_by_role("button", name="Test loss")).to_have_attribute("aria-pressed", "true")
-    for row in page.locator(".forest tbody tr").all():
+    for row in page.locator(".forest .contrast").all():
         assert re.search(r"[+\u2212]\d\.\d{4}", row.inner_text())
     # Two pairs are inconclusive, whatever their interval.
-    expect(page.locator(".forest-row.open")).to_have_count(3)
+    expect(page.locator(".forest-row.open")).to_have_count(4 * 3)
+
+
+def test_a_researcher_has_figure_and_table_in_two_clicks_and_another_baseline_in_one(
+    page: Page, finished: str
+) -> None:
+    page.goto(f"/experiments/{finished}")
+    expect(page.locator("#answer")).to_contain_text("Differences are called from 6 pairs", timeout=TIMEOUT_MS)
+    expect(page.locator("#next-step")).to_contain_text("Test again on 6 fresh seeds, about")
+    page.get_by_label("Compare with").select_option("L2 0.01")
+    expect(page.locator("#differences-title")).to_contain_text("L2 0.01", timeout=TIMEOUT_MS)
+    expect(page.locator("#next-step")).to_have_count(0)
+    files = {"PDF": b"%PDF", "LaTeX": b"% a sweep"}
+    for form, start in files.items():
+        page.goto(page.url)
+        clicks = [
+            page.get_by_text("Export", exact=True),
+            page.get_by_role("link", name=form, exact=True).first,
+        ]
+        expect(page.locator("#differences-title")).to_contain_text("L2 0.01", timeout=TIMEOUT_MS)
+        with page.expect_download() as download:
+            for target in clicks:
+                target.click()
+        assert len(clicks) == 2
+        assert Path(download.value.path()).read_bytes().startswith(start)
+        assert "baseline=L2%200.01" in download.value.url
+
+
+def test_without_scripts_an_experiments_tabs_are_sections(browser: Any, url: str, finished: str) -> None:
+    context = browser.new_context(java_script_enabled=False, base_url=url)
+    page = context.new_page()
+    page.goto(f"/experiments/{finished}")
+    expect(page.locator("#answer")).to_contain_text("Nothing is called from fewer than 6 pairs")
+    expect(page.get_by_role("link", name="Seeds", exact=True)).to_have_attribute("href", "#seeds-tab")
+    expect(page.locator("#run-table")).to_be_visible()
+    expect(page.locator("#bundle")).to_be_visible()
+    context.close()
 
 
 def test_one_wide_interval_does_not_flatten_the_others(page: Page, finished: str) -> None:
@@ -188,25 +230,28 @@ def test_one_wide_interval_does_not_flatten_the_others(page: Page, finished: str
 
     page.route("**/report?format=json", widened)
     page.goto(f"/experiments/{finished}")
-    row = page.locator(".forest tbody tr").first
+    row = page.locator(".forest .contrast").first
     expect(row.locator(".cut")).to_have_count(2, timeout=TIMEOUT_MS)
     expect(row).to_contain_text("\u2212164.00 to +75.00")
     expect(row).to_contain_text("beyond the chart to the left and the right")
-    reach = re.search(r"to \+(\d+\.\d\d);", page.locator(".forest-axis").get_attribute("aria-label") or "")
+    reach = re.search(
+        r"to \+(\d+\.\d\d);", page.locator(".forest-axis").first.get_attribute("aria-label") or ""
+    )
     assert reach is not None
     assert float(reach[1]) < 75
 
 
 def test_saved_tables_equal_the_displayed_ones(page: Page, finished: str, tmp_path: Path) -> None:
     page.goto(f"/experiments/{finished}")
-    page.locator("#metric-test_loss").click()
+    page.get_by_role("tab", name="Report and data").click()
     differences, variants = (_save(page, button, tmp_path) for button in ("differences", "variants"))
-    rows = page.locator(".forest tbody tr").all()
-    assert [(row["variant"], row["difference, nats"]) for row in differences] == [
-        (row.locator("th").inner_text(), _parse_number(row.locator("td").first)) for row in rows
+    rows = page.locator(".forest .contrast").all()
+    assert [(row["variant"], row["Test loss, nats"]) for row in differences] == [
+        (row.locator("th").inner_text(), _parse_number(row.locator("td").nth(1).locator("b"))) for row in rows
     ]
     # Two pairs have no interval, and neither have the means of two seeds.
-    assert all((row["low"], row["high"], row["verdict"]) == ("", "", "not called") for row in differences)
+    columns = [f"Test loss, {name}" for name in ("low", "high", "verdict")]
+    assert all([row[name] for name in columns] == ["", "", "not called"] for row in differences)
     assert all(row["Test loss, nats, ±"] == "" for row in variants)
     table = page.get_by_role("region", name="Means of the variants").locator("tbody tr").all()
     assert [(row["seeds"], row["Test loss, nats"]) for row in variants] == [
@@ -316,7 +361,7 @@ def test_a_changed_preset_is_sent_as_a_merge_patch(page: Page) -> None:
 
 def test_a_form_starts_from_an_experiment_and_adds_a_stopping_rule(page: Page, finished: str) -> None:
     page.goto(f"/experiments/{finished}")
-    page.get_by_role("link", name="Duplicate and edit this experiment").click()
+    page.get_by_role("link", name="Duplicate and edit").click()
     expect(page.locator(".variant")).to_have_count(4)
     expect(page.get_by_role("textbox", name="Hidden units")).to_have_value("32")
     expect(page.locator("#cost")).to_contain_text("8, of which 8 have been trained before")
@@ -371,12 +416,11 @@ def test_variants_are_compared_along_an_axis(page: Page, client: Regbench, tmp_p
     page.goto(f"/experiments/{experiment.id}")
     expect(page.locator(".run-table .cell.succeeded")).to_have_count(8, timeout=TIMEOUT_MS)
     expect(page.locator(".run-table .point")).to_have_text(["hidden units 8", "hidden units 32-32"])
-    expect(page.locator("#gain .legendtext")).to_have_text(["dropout"], timeout=30_000)
-    expect(page.locator("#along-axis .legendtext")).to_have_text(["none", "dropout"])
-    expect(page.locator(".forest tbody tr td:nth-child(2)")).to_have_text(["8", "32-32"])
-    expect(page.locator(".verdicts dt")).to_have_text(
-        ["dropout, hidden units 8", "dropout, hidden units 32-32"]
-    )
+    expect(page.locator("#gain .plot-legend span")).to_have_text(["dropout"], timeout=30_000)
+    expect(page.locator("#along-axis .plot-legend span")).to_have_text(["none", "dropout"])
+    expect(page.locator(".forest .contrast td:nth-child(2)")).to_have_text(["8", "32-32"])
+    expect(page.get_by_role("button", name="dropout, hidden units 32-32: verdict")).to_be_visible()
+    page.get_by_role("tab", name="Report and data").click()
     with page.expect_download() as download:
         page.locator("#save-variants").click()
     download.value.save_as(tmp_path / "variants.csv")
@@ -384,9 +428,10 @@ def test_variants_are_compared_along_an_axis(page: Page, client: Regbench, tmp_p
         rows = [row[:3] for row in csv.reader(file)]
     assert rows[0] == ["variant", "hidden units", "seeds"]
     assert [row[1] for row in rows[1:]] == ["8", "8", "32-32", "32-32"]
+    page.get_by_role("tab", name="Seeds").click()
     page.get_by_label("Runs and curves at").select_option("hidden units 32-32")
     expect(page.locator(".run-table .cell")).to_have_count(4)
-    expect(page.locator("#curves .legendtext")).to_have_text(
+    expect(page.locator("#curves .plot-legend span")).to_have_text(
         ["none, hidden units 32-32", "dropout, hidden units 32-32"]
     )
     page.goto(page.url)
@@ -399,7 +444,8 @@ def test_variants_are_compared_along_an_axis(page: Page, client: Regbench, tmp_p
 
 def test_a_follow_up_starts_from_the_experiments_page(page: Page, client: Regbench, finished: str) -> None:
     page.goto(f"/experiments/{finished}")
-    page.get_by_text("Confirm on fresh seeds").click()
+    page.get_by_label("More actions").click()
+    page.get_by_role("link", name="Confirm on fresh seeds").click()
     page.get_by_role("checkbox", name="L2 0.0001", exact=True).uncheck()
     page.get_by_role("button", name="Start the follow-up").click()
     page.wait_for_url(lambda address: not address.endswith(finished))
@@ -413,6 +459,7 @@ def test_a_follow_up_starts_from_the_experiments_page(page: Page, client: Regben
 
 def test_a_report_is_frozen_on_the_experiments_page(page: Page, client: Regbench, finished: str) -> None:
     page.goto(f"/experiments/{finished}")
+    page.get_by_role("tab", name="Report and data").click()
     page.get_by_role("button", name="Freeze the report").click()
     kept = page.locator("#frozen-reports li")
     # Every format is rendered, with all charts.
@@ -502,6 +549,9 @@ def test_pages_are_accessible(browser: Any, url: str, finished: str, width: int)
     for path in ("/experiments", f"/experiments/{finished}", "/new", "/new/experiment", "/try"):
         with open_page(browser, url, path, "light", width) as page:
             page.evaluate("document.querySelectorAll('details').forEach(details => { details.open = true; })")
+            page.evaluate(
+                "document.querySelectorAll('.tab-panel').forEach(panel => { panel.hidden = false; })"
+            )
             for switch in page.locator(".switch").all():
                 switch.check()
             check_accessibility(page, path)

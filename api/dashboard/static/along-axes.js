@@ -2,23 +2,24 @@
 
 import { showAlongAxis } from "./charts.js";
 import { h } from "./elements.js";
+import { chooseInterval, formatSigned, getOutcome } from "./measures.js";
+import { findParameters } from "./parallel.js";
 import { formatAxisValue } from "./points.js";
 
 const equal = (one, other) => JSON.stringify(one) === JSON.stringify(other);
 
-// `metric`: one of report-view.js's; `chooseInterval` and `formatSigned` likewise. Returns the section and what
-// draws its charts once it is in the page; null without axes.
-export function buildAlongAxes(report, metric, { chooseInterval, formatSigned, getOutcome }) {
+// `metric`: one of measures.js. Returns the section and what draws its charts once it is in the page; null without axes.
+export function buildAlongAxes(report, metric) {
   const [axis, second] = report.axes;
   if (!axis) return null;
-  if (second) return { section: buildSection(axis.title, second.title, buildGrids(report, metric, { chooseInterval, formatSigned, getOutcome })), draw: () => {} };
+  if (second) return { section: buildSection(axis.title, second.title, buildGrids(report, metric)), draw: () => {} };
   const means = h("div", { class: "chart", id: "along-axis", role: "group", "aria-label": `${metric.title} along ${axis.title}, with 95 % intervals` });
   const differences = h("div", { class: "chart", id: "gain", role: "group", "aria-label": `Difference from ${report.baseline} in ${metric.title} along ${axis.title}, with its band` });
   return {
     section: buildSection(axis.title, null, [
       h("div", { class: "pair" }, means, differences),
       h("p", { class: "help" }, `Left: means over seeds with their 95 % intervals. Right: differences from the baseline; ${metric.better} is better. `,
-        "A filled marker is called higher or lower, a hollow one is not. The numbers are in the tables below."),
+        "A filled marker is called higher or lower, a hollow one is not. Numbers has them as a table."),
     ]),
     draw() {
       const { scale } = metric;
@@ -56,7 +57,7 @@ function collectLines(items, axis, measure) {
 }
 
 // Of each variant a table of its differences: rows are the first axis's values, columns the second's.
-function buildGrids(report, metric, { chooseInterval, formatSigned, getOutcome }) {
+function buildGrids(report, metric) {
   const [rows, columns] = report.axes;
   const variants = [...new Set(report.contrasts.map(({ variant }) => variant))];
   const cell = (variant, row, column) => {
@@ -76,4 +77,37 @@ function buildGrids(report, metric, { chooseInterval, formatSigned, getOutcome }
           columns.values.map((column) => cell(variant, row, column)))))))),
     h("p", { class: "help" }, `${metric.better} is better. \u25cf: the difference is called higher or lower.`),
   ];
+}
+
+const LOG_RATIO = 50;
+
+// A measure against the only numeric parameter that the variants vary, with the baseline as a level; null where they
+// vary none or several.
+export function buildAlongParameter(report, metric) {
+  const variants = report.axes.length ? [] : report.variants.filter((variant) => variant.metrics);
+  const [parameter, another] = findParameters(variants);
+  if (!parameter || another) return null;
+  const chart = h("div", { class: "chart", id: "along-parameter", role: "group", "aria-label": `${metric.title} against ${parameter.title}, with 95 % intervals` });
+  const measure = ({ metrics }) => {
+    const summary = metrics[metric.field];
+    const [mean, low, high] = [summary.mean, summary.low, summary.high].map((value) => (value === null ? null : metric.scale * value));
+    return { mean, low, high };
+  };
+  return {
+    section: buildSection(parameter.title, null, [chart, h("p", { class: "help" }, "Means over seeds with their 95 % intervals."
+      + (variants.some((variant, index) => parameter.values[index] === null && !variant.is_baseline) ? " Variants without this parameter are not drawn." : ""))]),
+    draw() {
+      const points = variants.map((variant, index) => ({ x: parameter.values[index], ...measure(variant), filled: true }))
+        .filter(({ x, mean }) => x !== null && mean !== undefined).sort((one, other) => one.x - other.x);
+      const [first, last] = [points[0].x, points.at(-1).x];
+      const lines = [{ name: parameter.title, points }];
+      const baseline = variants.findIndex(({ is_baseline: isBaseline }) => isBaseline);
+      if (baseline >= 0 && parameter.values[baseline] === null)
+        lines.push({ name: variants[baseline].name, points: [first, last].map((x) => ({ x, ...measure(variants[baseline]), filled: true })) });
+      const numbers = points.map(({ x }) => x);
+      const unit = metric.unit === "points" ? "%" : metric.unit;
+      showAlongAxis(chart, lines, [parameter.title], { digits: metric.digits, title: `${metric.title}, ${unit}`,
+        axis: { title: parameter.title, scale: first > 0 && last / first >= LOG_RATIO ? "log" : "linear", numbers, values: numbers } });
+    },
+  };
 }

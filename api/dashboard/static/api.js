@@ -84,7 +84,7 @@ export function replaceAddress(path) {
 export function setQueryParameter(name, value) {
   const query = new URLSearchParams(location.search);
   query.set(name, value);
-  replaceAddress(`?${query}`);
+  replaceAddress(`?${query}${location.hash}`);
 }
 
 // Navigates to another page; the button that led to it stays busy until that page is loaded.

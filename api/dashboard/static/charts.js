@@ -27,7 +27,7 @@ export function showCurves(container, items, metric, { baseline = null, seeds = 
   const others = items.map(({ variant }) => variant).filter((variant) => variant !== baseline);
   const getSeries = (variant) => (variant === baseline ? null : others.indexOf(variant));
   drawPlot(container, {
-    key: metric, label: `${TITLES[metric]} of each variant by epoch, mean over its seeds`, x: EPOCHS, y: { title: TITLES[metric], digits: getDigits(metric) }, switches,
+    key: metric, label: `${TITLES[metric]} of each variant by epoch, mean over its seeds`, x: EPOCHS, robust: true, y: { title: TITLES[metric], digits: getDigits(metric) }, switches,
     empty: "No epoch has been measured.",
     lines: [...items.map((item) => ({
       name: item.variant, series: getSeries(item.variant),
@@ -39,14 +39,14 @@ export function showCurves(container, items, metric, { baseline = null, seeds = 
 }
 
 // A line with its intervals for each variant along an axis (api/reports/axis_schemas.py): `lines` have points with x,
-// mean, low, high and whether the marker is filled; `names` fixes the colours; `zero` draws the line of no difference.
+// mean, low, high and whether the marker is filled; `names` fixes the colours, others are baselines; `zero` draws the line of no difference.
 export function showAlongAxis(container, lines, names, { axis, title, digits, zero = false }) {
   const type = axis.scale === "categories" ? "category" : axis.scale;
   const ticks = axis.numbers?.map((number, index) => [number, String(axis.values[index] ?? number)]);
   drawPlot(container, {
     key: title, label: `${title} along ${axis.title}`, zero, x: { title: axis.title, type, ticks: type === "category" ? undefined : ticks },
     y: { title, digits, log: !zero },
-    lines: lines.map(({ name, points }) => ({ name, series: names.indexOf(name), markers: true,
+    lines: lines.map(({ name, points }) => ({ name, series: names.includes(name) ? names.indexOf(name) : null, markers: true,
       points: points.map(({ x, mean, low, high, filled }) => ({ x, y: mean, low, high, hollow: !filled })) })),
   });
 }
@@ -59,7 +59,7 @@ export function showTraining(container, epochs, metric, reported, range = null) 
   const build = (name, key, series) => ({ name, series, points: epochs.map((epoch) => ({ x: epoch.epoch, y: multiply(scale, epoch[key]) })) });
   const hasValidation = epochs.some((epoch) => epoch[`validation_${metric}`] !== null);
   drawPlot(container, {
-    key: metric, label: `${title} by epoch`, x: EPOCHS, y: { title, digits: getDigits(metric), range }, between: hasValidation,
+    key: metric, label: `${title} by epoch`, x: EPOCHS, robust: true, y: { title, digits: getDigits(metric), range }, between: hasValidation,
     empty: "No epoch has been measured.", mark: reported && epochs.length ? { x: reported, text: "kept" } : null,
     lines: epochs.length ? [build("Training", `train_${metric}`, 0), ...(hasValidation ? [build("Validation", `validation_${metric}`, 1)] : [])] : [],
   });
@@ -68,9 +68,20 @@ export function showTraining(container, epochs, metric, reported, range = null) 
 // The same metric of several jobs.
 export function showComparison(container, jobs, metric) {
   drawPlot(container, {
-    key: metric, label: `${TITLES[metric]} of each job by epoch`, x: EPOCHS, y: { title: TITLES[metric], digits: getDigits(metric) },
+    key: metric, label: `${TITLES[metric]} of each job by epoch`, x: EPOCHS, robust: true, y: { title: TITLES[metric], digits: getDigits(metric) },
     empty: "No epoch has been measured.",
     lines: jobs.map(({ title, epochs }, index) => ({ name: title, series: index,
       points: epochs.map((epoch) => ({ x: epoch.epoch, y: multiply(getScale(metric), epoch[metric]) })) })),
+  });
+}
+
+// The measure of each seed in each variant, joined over the variants: pairs of models with the same seed.
+export function showPairs(container, variants, { title, unit, digits, scale, field }) {
+  const seeds = [...new Set(variants.flatMap((variant) => variant.seeds.map(({ seed }) => seed)))];
+  drawPlot(container, {
+    key: field, label: `${title} of each seed in each variant`, x: { title: "Variant", type: "category" },
+    y: { title: `${title}, ${unit === "points" ? "%" : unit}`, digits, log: false },
+    lines: seeds.map((seed, index) => ({ name: `seed ${seed}`, series: index, markers: true, points: variants.flatMap((variant) =>
+      variant.seeds.filter((item) => item.seed === seed).slice(0, 1).map(({ result }) => ({ x: variant.name, y: scale * result[field] }))) })),
   });
 }

@@ -1,12 +1,16 @@
 // One experiment: its progress and runs as they change, its curves, and its report.
 
-import { post, request, requestJson, runUnlessBusy, setQueryParameter } from "./api.js";
-import { getSelectedMetric, showCurves } from "./charts.js";
+import { buildAlongAxes, buildAlongParameter } from "./along-axes.js";
+import { navigate, post, request, requestJson, runUnlessBusy, setQueryParameter } from "./api.js";
+import { getSelectedMetric, showCurves, showPairs } from "./charts.js";
+import { buildForest } from "./forest.js";
 import { poll, refresh, watchWorker } from "./live-update.js";
 import { h } from "./elements.js";
+import { COMPARED, getMeasure } from "./measures.js";
 import { buildParallelCoordinates } from "./parallel.js";
-import { buildAxesView, buildReportView } from "./report-view.js";
+import { buildAnswer, buildBiasVariance, buildFigure, buildMistakes, buildNotes, buildRecommendation, buildRobustness, buildTable } from "./report-view.js";
 import { readSeeds } from "./seeds.js";
+import { buildTabs } from "./tabs.js";
 
 const element = (id) => document.getElementById(id);
 const id = element("progress").dataset.experiment;
@@ -17,6 +21,10 @@ const RELOAD_MILLISECONDS = 3000;
 const MIN_IDLE_RATIO = 5;
 const NOT_MODIFIED = 304;
 const MAX_SEED_LINES = 100;
+const FIGURES = {
+  weights: "How large the weights are", "first-layer": "What the first layer looks at", reliability: "How sure, and how often right",
+  "confusion-difference": "What is confused more or less than by the baseline", cost: "Test accuracy against cost",
+};
 
 // ---- curves
 
@@ -64,57 +72,106 @@ element("point")?.addEventListener("change", async ({ target }) => {
 // ---- report
 
 let report = null;
-let difference = new URLSearchParams(location.search).get("difference");
+const query = new URLSearchParams(location.search);
+let difference = query.get("difference");
+let baseline = query.get("baseline");
+const tabs = buildTabs(element("result-tabs"), finished() ? "curves-tab" : "seeds-tab");
+// Another baseline than planned.
+const getBaselineQuery = () => (baseline ? `&baseline=${encodeURIComponent(baseline)}` : "");
 
 function showReport() {
-  if (!report.finished) {
-    element("report-view").replaceChildren(h("p", { class: "help" }, "The comparison appears once a job has finished."));
-    return;
-  }
-  const [first, ...others] = buildReportView(report, difference, (name) => {
-    difference = name;
-    setQueryParameter("difference", name);
-    showReport();
-    element(`metric-${name}`).focus();
-  });
-  const axes = buildAxesView(report, difference);
-  replaceReport([axes?.section, first, buildParallelCoordinates(report), ...others].filter(Boolean));
-  axes?.draw();
+  const { finished: count, variants } = report;
+  const models = variants.map(({ diagnostics }) => diagnostics).filter(Boolean);
+  const measured = variants.filter(({ metrics }) => metrics);
+  const buildCharts = (charts) => Object.entries(charts).filter(([, available]) => available).map(([name]) =>
+    buildFigure(address, getBaselineQuery(), { name, title: FIGURES[name], version: count }));
+  if (report.answers.length || finished()) replaceParts(element("answer"), buildAnswer(report, takeStep));
+  replaceParts(element("report-view"), count ? [
+    report.contrasts.length > 0 && buildForest(report, COMPARED, chooseBaseline),
+    report.bias_variance && buildBiasVariance(report),
+    report.recommendation.length > 0 && buildRecommendation(report),
+  ] : [h("p", { class: "help" }, "The comparison appears once a job has finished.")]);
+  const along = buildAlongAxes(report, getMeasure(difference)) ?? buildAlongParameter(report, getMeasure(difference));
+  const sweep = buildParallelCoordinates(report);
+  replaceParts(element("parameter-view"), [(along || sweep) && buildMeasureChoice(), along?.section, sweep]);
+  along?.draw();
+  showSeedPairs(measured);
+  const confusions = measured.filter(({ confusion }) => confusion);
+  const mistakes = [report.mistakes.length > 0 && buildMistakes(report.mistakes), report.robustness.length > 0 && buildRobustness(report.robustness)];
+  const parts = {
+    network: buildCharts({ weights: models.length, "first-layer": models.some(({ first_layer: images }) => images?.length) }),
+    errors: [...buildCharts({ reliability: models.some(({ calibration }) => calibration?.length),
+      "confusion-difference": confusions.length > 1 && confusions.some(({ is_baseline: isBaseline }) => isBaseline) }), ...mistakes],
+    cost: buildCharts({ cost: measured.length }),
+    data: [measured.length > 0 && buildTable(report), report.notes.length > 0 && buildNotes(report)],
+  };
+  for (const [name, children] of Object.entries(parts)) replaceParts(element(`${name}-view`), children);
+  for (const name of ["network", "errors", "cost"]) tabs.setAvailable(`${name}-tab`, parts[name].some(Boolean));
+  tabs.setAvailable("parameter-tab", Boolean(along || sweep));
+  for (const link of document.querySelectorAll("[data-export]")) link.href = link.href.replace(/&baseline=.*|$/, getBaselineQuery());
 }
 
+function showSeedPairs(variants) {
+  if (report.axes.length || variants.length < 2) return;
+  if (!element("seed-pairs")) element("pairs-view").append(h("h3", {}, "Pairs of models with the same seed"), h("div", { class: "chart", id: "seed-pairs", role: "group", "aria-label": "Test accuracy of each seed in each variant" }));
+  showPairs(element("seed-pairs"), variants, COMPARED[0]);
+}
+
+const buildMeasureChoice = () => h("div", { class: "tabs", role: "group", "aria-label": "Metric" }, COMPARED.map((measure) => h("button", {
+  type: "button", id: `metric-${measure.name}`, "aria-pressed": String(measure === getMeasure(difference)),
+  onclick: () => {
+    difference = measure.name;
+    setQueryParameter("difference", difference);
+    showReport();
+  },
+}, measure.title)));
+
 // Preserves scroll positions, open details and focus.
-function replaceReport(parts) {
-  const view = element("report-view");
+function replaceParts(view, parts) {
   const focused = view.contains(document.activeElement) ? document.activeElement.id : "";
   const all = (selector) => [...view.querySelectorAll(selector)];
   const scrolled = new Map(all(".scroll").map((box) => [box.getAttribute("aria-labelledby"), box.scrollLeft]));
   const open = all("details[open]").length > 0;
-  view.replaceChildren(...parts);
+  view.replaceChildren(...parts.flat().filter(Boolean));
   for (const box of all(".scroll")) box.scrollLeft = scrolled.get(box.getAttribute("aria-labelledby")) ?? 0;
   for (const details of all("details")) details.open = open;
   if (focused) element(focused)?.focus();
 }
 
 async function reload() {
-  const [newCurves, newReport] = await Promise.all([requestJson(`${address}/curves`), requestJson(`${address}/report?format=json`)]);
-  const changed = report === null || newReport.finished !== report.finished || newReport.complete !== report.complete;
+  const [newCurves, newReport] = await Promise.all([requestJson(`${address}/curves`), requestJson(`${address}/report?format=json${getBaselineQuery()}`)]);
+  const changed = report === null || newReport.finished !== report.finished || newReport.complete !== report.complete || newReport.baseline !== report.baseline;
   [curves, report] = [newCurves, newReport];
   drawCurves();
   if (changed) showReport();
 }
 
+async function chooseBaseline(name) {
+  baseline = name;
+  setQueryParameter("baseline", name);
+  await run(element("status"), reload);
+}
+
 // ---- actions
 
-element("progress").addEventListener("click", ({ target }) => {
+document.addEventListener("click", ({ target }) => {
   const { post: path, confirm } = target.dataset;
-  if (!path || target.getAttribute("aria-disabled") === "true") return;
-  if (confirm && !window.confirm(confirm)) return;
-  runUnlessBusy(target, () => run(element("status"), () => post(path)));
+  if (!path || (confirm && !window.confirm(confirm))) return;
+  runUnlessBusy(target, () => run(element(path.endsWith("/reports") ? "freeze-status" : "status"), () => post(path)));
 });
 
-element("freeze").addEventListener("click", ({ target }) => {
-  if (target.dataset.post) runUnlessBusy(target, () => run(element("freeze-status"), () => post(target.dataset.post)));
-});
+// Does what the report says would probably settle something.
+function takeStep({ follow_up: isFollowUp, variants, seeds: count }, button) {
+  const first = Number(element("progress").dataset[isFollowUp ? "firstFreshSeed" : "firstNewSeed"]);
+  const seeds = Array.from({ length: count }, (_, index) => first + index);
+  runUnlessBusy(button, () => run(element("status"), () => (isFollowUp
+    ? startFollowUp(variants.map((name) => ({ name })), seeds) : post(`${address}/extend`, { seeds }))));
+}
+
+async function startFollowUp(variants, seeds) {
+  const followUp = await post("/v1/experiments", { confirms: id, variants, seeds });
+  await navigate(`/experiments/${followUp.id}`);
+}
 
 element("frozen-reports").addEventListener("click", ({ target }) => {
   const path = target.dataset.delete;
@@ -136,10 +193,7 @@ element("confirm")?.addEventListener("submit", (event) => {
   error.hidden = true;
   const variants = [...event.target.querySelectorAll("[name=variant]:checked")].map(({ value }) => ({ name: value }));
   const seeds = readSeeds(element("fresh-seeds").value);
-  runUnlessBusy(event.target, () => run(error, async () => {
-    const followUp = await post("/v1/experiments", { confirms: id, variants, seeds });
-    location.assign(`/experiments/${followUp.id}`);
-  }));
+  runUnlessBusy(event.target, () => run(error, () => startFollowUp(variants, seeds)));
 });
 
 async function run(output, action) {
@@ -161,6 +215,7 @@ element("charts").addEventListener("toggle", async () => {
   if (list.childElementCount) return;
   const { items } = await requestJson(`${address}/charts`).catch(() => ({ items: [] }));
   list.append(...items.map((chart) => h("li", {}, `${chart.title}: `,
+    h("a", { href: chart.pdf, download: `${id}-${chart.name}.pdf` }, "PDF"), ", ",
     h("a", { href: chart.svg, download: `${id}-${chart.name}.svg` }, "SVG"), ", ",
     h("a", { href: chart.png, download: `${id}-${chart.name}.png` }, "PNG"))));
 });

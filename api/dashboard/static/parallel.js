@@ -1,7 +1,7 @@
 // Parallel coordinates of a sweep: an axis for each parameter that is varied and for each outcome.
 
 import { h, s } from "./elements.js";
-import { METRICS, formatLabel } from "./report-view.js";
+import { METRICS, formatLabel } from "./measures.js";
 
 const [WIDTH, HEIGHT, TOP, BOTTOM, SIDE] = [760, 300, 40, 34, 60];
 const MIN_VALUES = 3;
@@ -10,7 +10,7 @@ const MIN_VALUES = 3;
 export function buildParallelCoordinates(report) {
   // With axes a variant is a line along them, not one value of a parameter.
   const variants = report.axes.length ? [] : report.variants.filter((variant) => variant.metrics);
-  const parameterAxes = buildParameterAxes(variants);
+  const parameterAxes = findParameters(variants).map(({ title, values }) => buildAxis(title, values));
   if (!parameterAxes.length || variants.length < MIN_VALUES) return null;
   const axes = [...parameterAxes, ...buildOutcomeAxes(variants)];
   const status = h("p", { class: "help", role: "status" }, "Point at a line, or move to it with Tab, to see its variant.");
@@ -37,7 +37,8 @@ export function buildParallelCoordinates(report) {
 
 const x = (position, axes) => SIDE + (position * (WIDTH - 2 * SIDE)) / (axes.length - 1);
 
-function buildParameterAxes(variants) {
+// The numeric parameters of which variants have three values or more, with each variant's value or null.
+export function findParameters(variants) {
   const names = new Set(variants.flatMap((variant) =>
     Object.entries(variant.regularization).flatMap(([technique, parameters]) =>
       Object.entries(parameters).filter(([, value]) => typeof value === "number").map(([name]) => `${technique}.${name}`))));
@@ -47,7 +48,7 @@ function buildParameterAxes(variants) {
       return variant.regularization[technique]?.[parameter] ?? null;
     })])
     .filter(([, values]) => new Set(values.filter((value) => value !== null)).size >= MIN_VALUES)
-    .map(([name, values]) => buildAxis(name.replaceAll("_", " ").replace(".", ": "), values));
+    .map(([name, values]) => ({ title: name.replaceAll("_", " ").replace(".", ": "), values }));
 }
 
 const buildOutcomeAxes = (variants) => METRICS.filter(({ compared, name }) => compared && variants.some(({ metrics }) => metrics[name]))

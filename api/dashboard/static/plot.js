@@ -21,7 +21,7 @@ let plots = 0;
 //   y: { title, digits, range, log: whether it may be logarithmic }; empty: the text if there is no point;
 //   lines: [{ name, series: index of the colour or null for a baseline, thin, hidden from the legend,
 //   points: [{ x, y, low, high, hollow, note }] }]; between: shades between the first two lines; mark: { x, text };
-//   zero: draws the line of no difference; switches: [{ text, on, toggle }].
+//   robust: leaves extreme values out of the range; zero: draws the line of no difference; switches: [{ text, on, toggle }].
 export function drawPlot(container, plot) {
   container.plot ??= buildParts(container);
   const state = container.plot;
@@ -66,12 +66,12 @@ function render(state) {
   const points = getLines(state).flatMap((line) => line.points);
   const isShown = ({ y }) => y !== null && (!state.log || y > 0);
   const log = state.log && plot.y.log !== false;
-  const whole = state.zoom ?? computeRange(points.filter(isShown).map(({ x }) => getX(state, x)), { log: plot.x.type === "log" }).range;
+  const whole = state.zoom ?? computeRange(points.filter(isShown).map(({ x }) => getX(state, x)), { log: plot.x.type === "log", margin: plot.lines.some(({ markers }) => markers) ? 0.03 : 0 }).range;
   const xRange = categories ? [-0.5, categories.length - 0.5] : whole;
   const inView = points.filter((point) => isShown(point) && getX(state, point.x) >= xRange[0] && getX(state, point.x) <= xRange[1]);
   // Between two points a zoomed chart still has their line.
   const values = (inView.length ? inView : points.filter(isShown)).flatMap(({ y, low, high }) => [y, low ?? y, high ?? y]);
-  const measured = computeRange([...values, ...(plot.zero ? [0] : [])], { log, all: state.all, margin: 0.05 });
+  const measured = computeRange([...values, ...(plot.zero ? [0] : [])], { log, all: state.all || !plot.robust, margin: 0.05 });
   const yRange = plot.y.range && !log && !state.zoom ? plot.y.range : measured.range;
   Object.assign(state, {
     x: makeScale(xRange, [LEFT, width - RIGHT], plot.x.type === "log"), y: makeScale(yRange, [height - BOTTOM, TOP], log),

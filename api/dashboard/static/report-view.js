@@ -1,187 +1,58 @@
-// A report (GET /v1/experiments/{id}/report) as elements: differences, verdicts, recommendations.
+// Parts of a report (GET /v1/experiments/{id}/report) as elements.
 
-import { h, s } from "./elements.js";
+import { h } from "./elements.js";
 import { saveCsv } from "./export.js";
-import { buildAlongAxes } from "./along-axes.js";
-import { describePoint, formatAxisValue, getPointCells, getPointHeads, nameAxis } from "./points.js";
+import { METRICS, buildSaveButton, chooseDigits, formatLabel, formatSigned } from "./measures.js";
+import { getPointCells, getPointHeads } from "./points.js";
 
-// The catalogue of models/metrics.py, as far as reports summarize it.
-export const METRICS = JSON.parse(document.getElementById("report-view").dataset.metrics);
-const COMPARED = METRICS.filter((metric) => metric.compared).map(({ name, contrast, contrast_unit: unit, title, format, direction }) =>
-  ({ field: name, scale: format.scale, name: contrast, title, unit, digits: format.digits, better: direction, limit: unit === "points" ? 100 : Infinity }));
-export const formatLabel = ({ title, format }) => (format.unit ? `${title}, ${format.unit}` : title);
+// ---- the answer
 
-const getMetric = (name) => COMPARED.find((metric) => metric.name === name) ?? COMPARED[0];
-
-// The section along the report's axes, and what draws its charts; null without axes.
-export const buildAxesView = (report, selected) => (report.contrasts.length
-  ? buildAlongAxes(report, getMetric(selected), { chooseInterval, formatSigned, getOutcome }) : null);
-
-export function buildReportView(report, metric, select) {
-  const parts = [];
-  if (report.contrasts.length) parts.push(buildDifferences(report, metric, select));
-  if (report.bias_variance) parts.push(buildBiasVariance(report));
-  if (report.recommendation.length) parts.push(buildRecommendation(report));
-  if (report.variants.some((variant) => variant.metrics)) parts.push(buildTable(report));
-  if (report.mistakes.length) parts.push(buildMistakes(report.mistakes));
-  if (report.robustness.length) parts.push(buildRobustness(report.robustness));
-  if (report.notes.length) parts.push(buildNotes(report));
-  return parts;
-}
-
-// ---- differences from the baseline: a forest plot whose rows are rows of a table
-
-const formatSigned = (value, digits) => (value > 0 ? "+" : value < 0 ? "\u2212" : "") + Math.abs(value).toFixed(digits);
-
-// `fewest` digits after the point, or two significant ones of the largest value if those would show none.
-function chooseDigits(values, fewest) {
-  const largest = Math.max(0, ...values.map((value) => Math.abs(value ?? 0)));
-  const first = largest ? -Math.floor(Math.log10(largest)) : 0;
-  return first <= fewest ? fewest : first + 1;
-}
-
-function buildDifferences(report, selected, select) {
-  const metric = getMetric(selected);
-  const differences = report.contrasts.map((contrast) => chooseInterval(contrast.differences?.[metric.name]));
-  const reach = computeReach(differences.filter(Boolean), metric);
-  return h("section", { "aria-labelledby": "differences-title" },
-    h("h2", { id: "differences-title" }, "Differences from ", h("q", {}, report.baseline)),
-    h("div", { class: "tabs", role: "group", "aria-label": "Metric" },
-      COMPARED.map((item) => h("button", {
-        type: "button", id: `metric-${item.name}`, "aria-pressed": String(item === metric),
-        onclick: () => select(item.name),
-      }, item.title))),
-    h("div", { class: "scroll", role: "group", "aria-labelledby": "differences-title", tabindex: 0 },
-      h("table", { class: "forest" },
-        h("thead", {}, h("tr", {},
-          h("th", { scope: "col" }, "Variant"),
-          getPointHeads(report).map((title) => h("th", { scope: "col", class: "number" }, title)),
-          h("th", { scope: "col", class: "number" }, `Difference, ${metric.unit}`),
-          h("th", { scope: "col", class: "forest-head" }, buildAxis(reach, metric)),
-          h("th", { scope: "col", class: "number" }, "Pairs"))),
-        h("tbody", {}, report.contrasts.map((contrast, index) => buildRow(contrast, differences[index], reach, metric))))),
-    h("p", { class: "help" },
-      `Mean difference over the seeds that both have finished; ${metric.better} is better. `,
-      differences.some((difference) => difference?.tested)
-        ? "Intervals hold for all tests of this report together. Filled: called higher or lower. Hollow: not called. "
-        : "95 % intervals, each for itself; this metric is described, not tested. ",
-      "Arrow: the interval extends beyond the chart."),
-    buildSaveButton("save-differences", () => saveCsv(`differences-${metric.name}.csv`, formatDifferences(report, metric))),
-    h("h3", {}, "In words"),
-    h("dl", { class: "verdicts" }, report.contrasts.flatMap((contrast) =>
-      [h("dt", {}, [contrast.variant, describePoint(contrast.point)].filter(Boolean).join(", ")), h("dd", {}, contrast.verdict)])));
-}
-
-// Of a tested metric the interval that agrees with what is called.
-function chooseInterval(difference) {
-  if (!difference) return null;
-  const { tested, low, high, simultaneous_low, simultaneous_high } = difference;
-  return { ...difference, low: tested ? simultaneous_low : low, high: tested ? simultaneous_high : high };
-}
-
-const buildSaveButton = (id, save) => h("p", {}, h("button", { type: "button", id, onclick: save }, "Save as CSV"));
-
-function formatDifferences(report, { name, unit, digits }) {
-  const lines = [["variant", ...getPointHeads(report), `difference, ${unit}`, "low", "high", "verdict", "pairs"]];
-  for (const { variant, point, differences } of report.contrasts) {
-    const { mean = null, low = null, high = null, call = null, n = 0 } = chooseInterval(differences?.[name]) ?? {};
-    const places = chooseDigits([mean, low, high], digits);
-    const numbers = [mean, low, high].map((value) => (value === null ? "" : value.toFixed(places)));
-    lines.push([variant, ...getPointCells(point), ...numbers, call ?? "not called", String(n)]);
-  }
-  return lines;
-}
-
-const REACH_IN_MEANS = 2;
-
-// The end of the axis on each side of 0: it contains every mean and half of the intervals completely, but a very wide
-// interval of two seeds does not flatten the others.
-function computeReach(differences, { limit }) {
-  if (!differences.length) return 1;
-  const ends = differences.map(({ mean, low, high }) => Math.max(Math.abs(low ?? mean), Math.abs(high ?? mean)))
-    .sort((one, other) => one - other);
-  const median = ends[Math.floor((ends.length - 1) / 2)];
-  const means = differences.map(({ mean }) => REACH_IN_MEANS * Math.abs(mean));
-  return Math.min(1.1 * Math.min(ends.at(-1), Math.max(median, ...means)) || 1, limit);
-}
-
-const WIDTH = 280;
-const toX = (value, reach) => WIDTH / 2 + (value / reach) * (WIDTH / 2 - 6);
-
-function buildAxis(reach, metric) {
-  const left = metric.better === "lower" ? "better" : "worse";
-  const right = metric.better === "lower" ? "worse" : "better";
-  return s("svg", { class: "forest-axis", viewBox: `0 0 ${WIDTH} 30`, role: "img",
-    "aria-label": `From ${formatSigned(-reach, metric.digits)} to ${formatSigned(reach, metric.digits)}; ${left} to the left` },
-    s("text", { x: 0, y: 12 }, `\u2190 ${left}`),
-    s("text", { x: WIDTH, y: 12, "text-anchor": "end" }, `${right} \u2192`),
-    s("text", { x: 0, y: 27, class: "tick" }, formatSigned(-reach, metric.digits)),
-    s("text", { x: WIDTH / 2, y: 27, class: "tick", "text-anchor": "middle" }, "0"),
-    s("text", { x: WIDTH, y: 27, class: "tick", "text-anchor": "end" }, formatSigned(reach, metric.digits)));
-}
-
-function buildRow(contrast, difference, reach, metric) {
-  const digits = difference && chooseDigits([difference.mean, difference.low, difference.high], metric.digits);
-  return h("tr", {},
-    h("th", { scope: "row" }, contrast.variant),
-    Object.entries(contrast.point ?? {}).map(([field, value]) =>
-      h("td", { class: "number", "data-label": nameAxis(field) }, formatAxisValue(field, value))),
-    h("td", { class: "number" }, difference ? [
-      h("b", {}, formatSigned(difference.mean, digits)),
-      difference.low === null ? null
-        : h("small", {}, `${formatSigned(difference.low, digits)} to ${formatSigned(difference.high, digits)}`),
-    ] : "no pair"),
-    h("td", {}, difference ? [buildInterval(difference, reach, metric), buildCutNote(difference, reach)] : null),
-    h("td", { class: "number", "data-label": "Pairs" }, difference ? String(difference.n) : "0"));
-}
-
-// The verdict's call: that an interval excludes 0 is not enough.
-function getOutcome({ call }, metric) {
-  if (call === null) return "open";
-  return call === metric.better ? "better" : "worse";
-}
-
-function buildInterval(difference, reach, metric) {
-  const x = toX(difference.mean, reach);
-  const [low, high] = [difference.low, difference.high].map((value) => toX(clamp(value, reach), reach));
-  const whiskers = difference.low === null ? [] : [
-    s("line", { x1: low, x2: high, y1: 14, y2: 14 }),
-    buildEnd(low, difference.low < -reach ? 6 : 0),
-    buildEnd(high, difference.high > reach ? -6 : 0),
+// `act(step)` is called when its button is pressed.
+export function buildAnswer({ answers, headline, next_step: step }, act) {
+  return [
+    answers.length ? h("dl", { class: "answers" }, answers.map(({ title, text }) => [h("dt", {}, title), h("dd", {}, text)]))
+      : h("p", { class: "headline" }, headline),
+    answers.length > 0 && h("p", { class: "help" }, answers[0].confidence),
+    step && h("p", { class: "next-step" }, step.text, " ", h("button", { type: "button", id: "next-step", onclick: ({ target }) => act(step, target) },
+      `${step.follow_up ? `Test ${step.variants.length === 1 ? step.variants[0] : "again"} on ${formatSeeds(step, "fresh seed")}` : `Add ${formatSeeds(step, "seed")}`}${formatPrice(step)}`)),
   ];
-  return s("svg", { class: `forest-row ${getOutcome(difference, metric)}`, viewBox: `0 0 ${WIDTH} 28`, "aria-hidden": "true" },
-    s("line", { class: "zero", x1: WIDTH / 2, x2: WIDTH / 2, y1: 0, y2: 28 }),
-    whiskers,
-    s("rect", { x: x - 4.5, y: 9.5, width: 9, height: 9 }));
 }
 
-const clamp = (value, reach) => Math.min(Math.max(value, -reach), reach);
+const formatSeeds = ({ seeds }, noun) => `${seeds} ${noun}${seeds === 1 ? "" : "s"}`;
+const MINUTE = 60;
 
-// The end of an interval, drawn as an arrow of length `barb` if the interval extends beyond the chart.
-const buildEnd = (x, barb) => s("polyline", { points: `${x + barb},9 ${x},14 ${x + barb},19`, class: barb ? "cut" : "end" });
-
-function buildCutNote({ low, high }, reach) {
-  const sides = [low < -reach && "left", high > reach && "right"].filter(Boolean);
-  return sides.length > 0 && h("span", { class: "visually-hidden" }, `The interval extends beyond the chart to the ${sides.join(" and the ")}.`);
+function formatPrice({ seconds }) {
+  if (seconds === null) return "";
+  const time = seconds < 2 * MINUTE ? `${Math.ceil(seconds)} s` : `${Math.ceil(seconds / MINUTE)} min`;
+  return `, about ${time} of training`;
 }
 
-// ---- the other parts
+// ---- what to choose
 
-function buildRecommendation(report) {
+export function buildRecommendation(report) {
+  const open = report.recommendation.filter(({ advice }) => !advice.length);
   return h("section", { "aria-labelledby": "advice-title" },
     h("h2", { id: "advice-title" }, "What to choose"),
-    h("div", { class: "advice" }, report.recommendation.map((item) => h("article", { class: "card" },
-      h("h3", {}, item.title),
-      item.advice.length ? h("ul", {}, item.advice.map((advice) => h("li", {}, advice.text))) : null,
-      item.not_tested ? h("p", { class: "help" }, item.not_tested) : null))));
+    h("dl", { class: "terms" }, report.recommendation.filter(({ advice }) => advice.length).map((item) =>
+      [h("dt", {}, item.title), h("dd", {}, item.advice.map(({ text }) => h("p", {}, text)))])),
+    open.length > 0 && h("p", { class: "help" }, `Nothing was shown about: ${open.map(({ title }) => title.toLowerCase()).join("; ")}.`));
 }
+
+// ---- charts of the report
+
+// A chart that the service draws, with links to its files; `query` names another baseline.
+export const buildFigure = (address, query, { name, title, version }) => h("figure", { class: "report-figure" },
+  // The fragment makes it another image once more jobs have finished.
+  h("img", { class: "report-chart", loading: "lazy", alt: title, src: `${address}/charts/${name}?format=svg${query}#${version}` }),
+  h("figcaption", {}, `${title}: `, ["PDF", "SVG", "PNG"].map((form, index) => [index ? ", " : "",
+    h("a", { href: `${address}/charts/${name}?format=${form.toLowerCase()}${query}`, download: `${name}.${form.toLowerCase()}` }, form)])));
 
 // ---- bias and variance
 
 const MAX_OPEN_ROWS = 8;
 const PARTS = { bias: "Bias", variance: "Variance", mean_loss: "Their sum" };
 
-function buildBiasVariance({ bias_variance: { items, differences, answers, intervals }, ...report }) {
+export function buildBiasVariance({ bias_variance: { items, differences, answers, intervals }, ...report }) {
   const key = ({ variant, point }) => JSON.stringify([variant, point]);
   const changes = new Map(differences.map((one) => [key(one), one.cross_entropy]));
   const rows = items.filter((item) => item.cross_entropy);
@@ -231,7 +102,7 @@ const buildMeanCell = ([mean, half]) => (half ? [mean, h("small", {}, `\u00b1${h
 
 const COLUMNS = METRICS.filter((metric) => metric.table === "variants");
 
-function buildTable(report) {
+export function buildTable(report) {
   const variants = report.variants.filter((variant) => variant.metrics);
   return h("section", { "aria-labelledby": "variants-title" },
     h("h2", { id: "variants-title" }, "Means of the variants"),
@@ -261,7 +132,7 @@ function formatVariants(variants, heads) {
 
 // ---- test images that a variant gets right and the baseline not
 
-function buildMistakes(items) {
+export function buildMistakes(items) {
   return h("section", { "aria-labelledby": "mistakes-title", id: "mistakes" },
     h("h2", { id: "mistakes-title" }, "Mistakes that a variant does not make"),
     h("p", { class: "help" }, "Test images that a variant gets right and the baseline not, by mean log-probabilities over their seeds; the nearest mistakes first."),
@@ -275,7 +146,7 @@ function buildMistakes(items) {
 
 // ---- damaged test images: accuracies of baselines, differences of the others
 
-function buildRobustness(reports) {
+export function buildRobustness(reports) {
   const kinds = ["", ...Object.keys(reports[0].kinds)];
   return h("section", { "aria-labelledby": "robustness-title" },
     h("h2", { id: "robustness-title" }, "Damaged test images"),
@@ -296,7 +167,7 @@ function buildRobustnessCell({ accuracy, kinds, difference, kind_differences: di
   return [formatSigned(mean, 1), low === null ? null : h("small", {}, `${formatSigned(low, 1)} to ${formatSigned(high, 1)}`)];
 }
 
-function buildNotes(report) {
+export function buildNotes(report) {
   return h("details", {}, h("summary", {}, "How to read these numbers"),
     h("ul", {}, report.notes.map((note) => h("li", {}, note))),
     h("h3", {}, "Methods"), h("p", {}, report.methods));

@@ -90,18 +90,27 @@ def test_an_experiments_run_table_shows_each_job(client: httpx.Client, database:
     assert "none, seed 7: failed: It broke." in text
     assert "dropout, seed 7: queued" in text
     assert "2 of 4 succeeded" in text
+    assert "1 of 2 seeds finished in all variants: too early to say." in text
+    assert "shade-0" in text
+    assert "shade-6" in text
     assert "To choose one" not in text, "a job has not ended"
 
 
-def test_disabled_buttons_give_their_reasons(client: httpx.Client, database: Database) -> None:
+def test_a_menu_has_the_actions_that_apply(client: httpx.Client, database: Database) -> None:
+    def list_actions() -> list[str]:
+        text = get_page(client, f"/experiments/{experiment['id']}")
+        return re.findall(r'data-post="[^"]+"[^>]*>([^<]+)</button></li>', text)
+
     experiment = create(client, DOCUMENT)
-    text = get_page(client, f"/experiments/{experiment['id']}")
-    assert 'title="No job is paused."' in text
-    assert 'title="No job has failed, been cancelled or been deleted."' in text
-    assert 'title="All jobs have ended."' not in text
-    for job in jobs_of(client, experiment):
+    assert list_actions() == ["Pause", "Cancel"]
+    first, *others = jobs_of(client, experiment)
+    with database.write() as session:
+        queue.claim(session, first["id"], owner="worker", lease_seconds=30)
+        queue.fail(session, first["id"], 1, code="oops", message="It broke.", retryable=False)
+    assert list_actions() == ["Pause", "Cancel", "Retry failed jobs"]
+    for job in others:
         finish_job(database, job["id"])
-    assert get_page(client, f"/experiments/{experiment['id']}").count('title="All jobs have ended."') == 3
+    assert list_actions() == ["Retry failed jobs"]
 
 
 def test_names_are_never_markup(client: httpx.Client, database: Database) -> None:

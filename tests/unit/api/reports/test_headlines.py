@@ -38,6 +38,27 @@ ACCURACY, LOSS = "the test accuracy of none", "the test loss of none"
 NONE_RAISES = f"No variant is shown to raise {ACCURACY}"
 
 
+def test_each_tested_metric_has_an_answer_and_what_is_open_a_next_step() -> None:
+    scatter = [4 * wobble for wobble in SCATTER]
+    answered = report({"a": 0.03, "b": 0.001}, scatter=[*scatter, *scatter])
+    accuracy, loss = answered.answers
+    assert accuracy.text == f"a raises {ACCURACY} by 3.00 points."
+    assert loss.text == f"No variant is shown to lower {LOSS}."
+    assert accuracy.confidence == "95.5 % confidence, for all 4 tests of this report together."
+    few = report({"a": 0.03}, scatter=SCATTER[:2])
+    assert few.answers == []
+    assert few.next_step is not None
+    assert (few.next_step.follow_up, few.next_step.variants, few.next_step.seeds) == (True, ["a"], 6)
+    assert few.next_step.text == "Differences are called from 6 pairs of seeds on; here are 2."
+    unclear = report({"b": 0.001})
+    (contrast,) = unclear.contrasts
+    assert unclear.next_step is not None
+    assert contrast.differences is not None
+    assert contrast.differences.test_accuracy_points.equivalence is not None
+    assert unclear.next_step.seeds == contrast.differences.test_accuracy_points.equivalence.more_seeds
+    assert unclear.next_step.seconds is not None
+
+
 @pytest.mark.parametrize(
     ("gains", "losses", "headline"),
     [
