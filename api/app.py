@@ -19,6 +19,7 @@ from api.dashboard.rendering import RenderPageDep
 from api.datasets import routes as dataset_routes
 from api.experiments import action_routes as experiment_action_routes
 from api.experiments import routes as experiment_routes
+from api.experiments import trials
 from api.experiments.serializers import ExperimentSerializer
 from api.http import idempotency, openapi, problems
 from api.http import schemas as http_schemas
@@ -145,6 +146,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         prediction_routes,
         experiment_routes,
         experiment_action_routes,
+        trials,
         reports,
         frozen_routes,
         bundle_routes,

@@ -11,7 +11,7 @@ from models.spec import bound_length
 
 MOST_AXES, MOST_VALUES = 2, 50
 TRAIN_SAMPLES = "/dataset/train_samples"
-_OF_RUNS = ("name", "seed", "labels", "priority")
+OF_RUNS = ("name", "seed", "labels", "priority")
 
 
 class Axis(BaseModel):
@@ -89,9 +89,9 @@ def find_axis_errors(
     for index, axis in enumerate(axes):
         pointer = f"/axes/{index}/field"
         parts = axis.field.split("/")[1:]
-        if parts[0] in _OF_RUNS or axis.field in drawn:
+        if parts[0] in OF_RUNS or axis.field in drawn:
             errors.append((pointer, "the experiment sets it for each run, or it changes no weights"))
-        elif not all(_has_field(spec, parts) for spec in specs):
+        elif not all(has_field(spec, parts) for spec in specs):
             errors.append((pointer, "every variant needs this field; name one of the job specification"))
         elif axis.field in [other.field for other in axes[:index]]:
             errors.append((pointer, "another axis has this field"))
@@ -103,12 +103,13 @@ def find_axis_errors(
         errors += [
             (f"/variants/{number}/changes{axis.field}", "it is an axis; leave it out")
             for number, patch in enumerate(changes)
-            if _has_field(patch, parts)
+            if has_field(patch, parts)
         ]
     return errors
 
 
-def _has_field(document: Any, parts: Sequence[str]) -> bool:
+def has_field(document: Any, parts: Sequence[str]) -> bool:
+    """Whether a document has the field at that path."""
     for part in parts:
         if not isinstance(document, dict) or part not in document:
             return False

@@ -9,28 +9,24 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
-    ValidationError,
     ValidationInfo,
     field_validator,
     model_validator,
 )
-from pydantic_core import PydanticCustomError
 
-from models.axes import Axes, apply_point, find_axis_errors, list_points
-from models.confounders import find_confounders
+from models.axes import Axes, apply_point, list_points
 from models.dataset_spec import DatasetSpec, Seed
 from models.documents import Document, merge_patch
 from models.identifiers import ID_PATTERN
 from models.metrics import METRICS
 from models.parts import PartCount, has_too_small_parts
-from models.run_key import NO_PART, RunKey, format_point
-from models.spec import STORED, VISIBLE, WITHOUT_NUL, JobSpec, bound_length, get_validation_errors
+from models.run_key import NO_PART, Purpose, RunKey, format_point
+from models.spec import STORED, VISIBLE, WITHOUT_NUL, JobSpec, bound_length
 from models.stopping_rules import DecideRule, StoppingRule, WidthRule
+from models.tuning import Parameters, Setting, Tuning, VariantTuning, build_error, build_point
 
 MAX_VARIANT_NAME, MAX_EXPERIMENT_NAME = 100, 200
 """Letters."""
-
-_CONFOUNDED = "it differs in more than its regularization; set allow_confounders to true if this is intended"
 
 
 class Variant(BaseModel):
@@ -45,6 +41,12 @@ class Variant(BaseModel):
         {},
         description="JSON merge patch (RFC 7396) on the base: null removes, "
         "objects merge, other values replace",
+    )
+    tune: VariantTuning | None = Field(
+        None,
+        # Variants that tune nothing are written as before there was tuning.
+        exclude_if=lambda tune: tune is None,
+        description="What this variant tunes besides `tune` of the experiment; null: nothing",
     )
 
 
@@ -99,6 +101,12 @@ class ExperimentSpec(BaseModel):
     )
     parts: PartCount = None
     axes: Axes = ()
+    tune: Tuning | None = Field(
+        None,
+        exclude_if=lambda tune: tune is None,
+        description="Choose each variant's settings by validation first, at the same price, and judge the "
+        "chosen ones only; null: every variant is judged as it is",
+    )
     baseline: str | None = Field(
         None, description="The variant that others are compared with; null: the first"
     )
@@ -161,7 +169,7 @@ class ExperimentSpec(BaseModel):
         # Not Field's min_length, which also complains of too few where one is out of bounds.
         for field in ("variants", "seeds", "primary"):
             if not getattr(self, field):
-                raise _build_error(f"/{field}", f"give at least one {field.removesuffix('s')}")
+                raise build_error(f"/{field}", f"give at least one {field.removesuffix('s')}")
         names = [variant.name for variant in self.variants]
         others, dataset = set(names) - {self.baseline_name}, self.base.dataset
         checks = (
@@ -211,7 +219,7 @@ class ExperimentSpec(BaseModel):
         )
         for wrong, pointer, detail in checks:
             if wrong:
-                raise _build_error(pointer, detail)
+                raise build_error(pointer, detail)
         return self
 
     @property
@@ -231,7 +239,13 @@ class ExperimentSpec(BaseModel):
 
     @property
     def planned_jobs(self) -> int:
-        """How many runs there are."""
+        """How many runs there will be, those of tuning included."""
+        tuning = self.tune.trials * self.tune.seeds_per_trial * len(self.variants) if self.tune else 0
+        return self.judged_jobs + tuning
+
+    @property
+    def judged_jobs(self) -> int:
+        """How many runs are compared."""
         seeds = len(self.run_seeds)
         runs = sum(min(seeds, self.closed.get(variant.name, seeds)) for variant in self.variants)
         return runs * (self.parts or 1) * len(self.points)
@@ -246,6 +260,26 @@ class ExperimentSpec(BaseModel):
         """How differences are judged: who adds seeds by a rule has not fixed their number."""
         return "sequential" if self.stopping_rule else self.inference
 
+    @property
+    def is_tuned(self) -> bool:
+        """Whether the setting of every variant is chosen, or none is tuned."""
+        return not self.tune or all(variant.name in self.tune.chosen for variant in self.variants)
+
+    @property
+    def grows(self) -> bool:
+        """Whether it adds runs by itself when those that it has have ended."""
+        return self.stopping_rule is not None or not self.is_tuned
+
+    def get_parameters(self, variant: Variant) -> Parameters:
+        """What a variant tunes, by field: what all do, and its own."""
+        return (self.tune.parameters if self.tune else {}) | (variant.tune.parameters if variant.tune else {})
+
+    def forget_tuning(self) -> Self:
+        """The same experiment as it was submitted: what its tuning has filled in is left out."""
+        return self.model_copy(
+            update={"tune": self.tune and self.tune.model_copy(update={"settings": {}, "chosen": {}})}
+        )
+
     def resolve_seeds(self) -> Self:
         """The same experiment with its seeds spelt out."""
         return self.model_copy(update={"seeds": tuple(self.run_seeds), "replicates": None})
@@ -253,12 +287,26 @@ class ExperimentSpec(BaseModel):
     def build_runs(self, existing: Collection[RunKey] = ()) -> list[tuple[RunKey, JobSpec]]:
         """Every run's key and specification, seed by seed, so that pairs finish together.
 
-        Those whose key is among `existing` are left out.
+        With tuning only the trials' until every variant's setting is chosen. Those whose key is among
+        `existing` are left out.
 
         Raises:
-            pydantic.ValidationError: a change does not make a valid specification; see `check_variants`.
+            pydantic.ValidationError: a change does not make a valid specification; see
+                models/experiment_checks.py.
         """
-        return [
+        variants = {variant.name: variant for variant in self.variants}
+        tuning = [
+            (key, self.build_trial_spec(variants[name], seed, number, setting))
+            for name, settings in (self.tune.settings if self.tune else {}).items()
+            for number, setting in enumerate(settings)
+            for seed in (self.tune.seeds if self.tune else ())
+            if name in variants
+            and (key := RunKey(name, seed, build_point(number, setting), purpose=Purpose.TUNE))
+            not in existing
+        ]
+        if not self.is_tuned:
+            return tuning
+        return tuning + [
             (key, self.build_run_spec(variant, seed, part, point))
             for index, seed in enumerate(self.run_seeds)
             for part in range(self.parts or 1)
@@ -279,9 +327,11 @@ class ExperimentSpec(BaseModel):
     ) -> JobSpec:
         """The specification of one run, of the first point unless one is given.
 
-        `check_variants` refuses what may not be submitted.
+        models/experiment_checks.py refuses what may not be submitted.
         """
         document = merge_patch(self.base.model_dump(mode="json"), variant.changes)
+        if self.tune:
+            apply_point(document, self.tune.get_chosen(variant.name))
         point = self.points[0] if point is None else point
         apply_point(document, point)
         document |= {"seed": seed, "name": self._build_key(variant, seed, part, point).name}
@@ -295,88 +345,24 @@ class ExperimentSpec(BaseModel):
         # Through JSON, so that a change is judged exactly as a posted job is.
         return JobSpec.model_validate_json(json.dumps(document), context=context)
 
+    def build_trial_spec(
+        self,
+        variant: Variant,
+        seed: int,
+        number: int,
+        setting: Setting,
+        *,
+        context: dict[str, bool] | None = STORED,
+    ) -> JobSpec:
+        """The specification of a tuning run, which never sees the test images."""
+        document = self.build_run_spec(variant, seed).model_dump(mode="json")
+        apply_point(document, setting)
+        key = RunKey(variant.name, seed, build_point(number, setting), purpose=Purpose.TUNE)
+        document |= {"name": key.name, "evaluation": {"test": False}}
+        return JobSpec.model_validate_json(json.dumps(document), context=context)
+
     def _build_key(self, variant: Variant, seed: int, part: int, point: Document) -> RunKey:
         return RunKey(variant.name, seed, format_point(point), part if self.parts else NO_PART)
-
-    def check_axes(self) -> list[tuple[str, str]]:
-        """Pairs of (JSON pointer, what is wrong) for axes that cannot be, or values that no job may have."""
-        if not self.axes:
-            return []
-        without = self.model_copy(update={"axes": ()})
-        specs = [without.build_run_spec(variant, 0).model_dump(mode="json") for variant in self.variants]
-        drawn = ["/dataset/part"] + ["/dataset/split_seed"] * bool(self.split_per_seed)
-        changes = [variant.changes for variant in self.variants]
-        if errors := find_axis_errors(self.axes, changes, specs, drawn):
-            return errors
-        invalid: dict[tuple[str, str, str], list[str]] = {}
-        for point in self.points:
-            for variant in self.variants:
-                try:
-                    self.build_run_spec(variant, self.run_seeds[0], point=point, context=None)
-                except ValidationError as error:
-                    for location, detail in get_validation_errors(error, JobSpec):
-                        at = "/".join(["", *map(str, location)])
-                        axis = next((i for i, axis in enumerate(self.axes) if at.startswith(axis.field)), 0)
-                        position = self.axes[axis].values.index(point[self.axes[axis].field])
-                        key = (f"/axes/{axis}/values/{position}", at, detail)
-                        invalid.setdefault(key, []).append(variant.name)
-        # What is wrong with every variant is said once.
-        return [
-            (pointer, f"{at}: {detail}" if len({*names}) == len(specs) else f"{at} of {names[0]}: {detail}")
-            for (pointer, at, detail), names in invalid.items()
-        ]
-
-    def check_variants(self) -> list[tuple[tuple[int | str, ...], str]]:
-        """Pairs of (location, what is wrong) for changes that do not make a valid specification."""
-        errors: list[tuple[tuple[int | str, ...], str]] = []
-        for index, variant in enumerate(self.variants):
-            errors += [
-                (("variants", index, "changes", field), "the experiment sets it for each run; omit it")
-                for field in ("name", "seed")
-                if field in variant.changes
-            ]
-            dataset = variant.changes.get("dataset")
-            for field, is_set, detail in (
-                (
-                    "split_seed",
-                    self.split_per_seed,
-                    "it follows the seed; leave it out, or set split_per_seed to false",
-                ),
-                ("part", self.parts, "the experiment sets it for each run; omit it"),
-            ):
-                if is_set and isinstance(dataset, dict) and field in dataset:
-                    errors.append((("variants", index, "changes", "dataset", field), detail))
-            try:
-                self.build_run_spec(variant, self.run_seeds[0], point={}, context=None)
-            except ValidationError as error:
-                errors += [
-                    (("variants", index, "changes", *location), detail)
-                    for location, detail in get_validation_errors(error, JobSpec)
-                ]
-        return errors
-
-    def find_confounded_variants(self) -> list[tuple[str, str]]:
-        """Pairs of (JSON pointer, what is wrong) for variants that differ in more than their regularization.
-
-        None where `allow_confounders` says that they may. `check_variants` must have found nothing.
-        """
-        if self.allow_confounders:
-            return []
-        documents = [
-            self.build_run_spec(variant, self.run_seeds[0]).model_dump(mode="json")
-            for variant in self.variants
-        ]
-        names = [variant.name for variant in self.variants]
-        baseline = documents[names.index(self.baseline_name)]
-        return [
-            (
-                f"/variants/{index}/changes{change.field}",
-                f"{json.dumps(change.variant)}, but {json.dumps(change.baseline)} in the baseline: "
-                + _CONFOUNDED,
-            )
-            for index, document in enumerate(documents)
-            for change in find_confounders(baseline, document)
-        ]
 
 
 def find_datasets(document: Document) -> list[DatasetSpec]:
@@ -387,7 +373,3 @@ def find_datasets(document: Document) -> list[DatasetSpec]:
 
 def _repeats(values: Sequence[object]) -> bool:
     return len(set(values)) < len(values)
-
-
-def _build_error(pointer: str, detail: str) -> PydanticCustomError:
-    return PydanticCustomError("contradiction", "{detail}", {"pointer": pointer, "detail": detail})

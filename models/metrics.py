@@ -45,9 +45,11 @@ class Metric:
     compared: Literal["tested", "described"] | None = None
     """How reports treat a variant's difference from the baseline: whether it may be among the tests, or only
     stands in the tables."""
+    judged: bool = False
+    """Whether it needs the test images: null in results of tuning, which no report contains."""
     name: str = ""
     optional: bool = False
-    """Whether it is null in some results."""
+    """Whether it is null in some results that reports contain."""
 
     @property
     def contrast(self) -> str:
@@ -80,23 +82,23 @@ class EvaluationMetrics:
     """
 
     test_accuracy: Annotated[
-        float,
-        Metric("Test accuracy", PERCENT, "higher", "variants", compared="tested"),
+        float | None,
+        Metric("Test accuracy", PERCENT, "higher", "variants", compared="tested", judged=True),
         Field(description="On the test images, which are used once, after training"),
     ]
     test_loss: Annotated[
-        float,
-        Metric("Test loss", NATS, "lower", "variants", compared="tested"),
+        float | None,
+        Metric("Test loss", NATS, "lower", "variants", compared="tested", judged=True),
         Field(description="Cross-entropy on the test images"),
     ]
     test_brier: Annotated[
-        float,
-        Metric("Brier score", NUMBER, "lower", "networks", "Brier"),
+        float | None,
+        Metric("Brier score", NUMBER, "lower", "networks", "Brier", judged=True),
         Field(description="Brier score, 0 (best) to 2"),
     ]
     test_ece: Annotated[
-        float,
-        Metric("Calibration error", NUMBER, "lower", "variants", "ECE"),
+        float | None,
+        Metric("Calibration error", NUMBER, "lower", "variants", "ECE", judged=True),
         Field(description="Expected calibration error, over bins with the same number of images"),
     ]
     test_ece_debiased: Annotated[
@@ -129,13 +131,21 @@ class EvaluationMetrics:
         Field(description="Cross-entropy; null if no images are held out"),
     ]
     generalization_gap_accuracy: Annotated[
-        float,
-        Metric("Gap in accuracy", PERCENT, "lower", "variants", "gap (accuracy)", compared="described"),
+        float | None,
+        Metric(
+            "Gap in accuracy",
+            PERCENT,
+            "lower",
+            "variants",
+            "gap (accuracy)",
+            compared="described",
+            judged=True,
+        ),
         Field(description="Training minus test accuracy"),
     ]
     generalization_gap_loss: Annotated[
-        float,
-        Metric("Gap in loss", NATS, "lower", "variants", "gap (loss)", compared="described"),
+        float | None,
+        Metric("Gap in loss", NATS, "lower", "variants", "gap (loss)", compared="described", judged=True),
         Field(description="Test minus training loss"),
     ]
     best_epoch: Annotated[
@@ -204,7 +214,7 @@ METRICS = {
         entry,
         name=name,
         heading=entry.heading or entry.title.lower(),
-        optional=isinstance(hint.__origin__, UnionType),
+        optional=isinstance(hint.__origin__, UnionType) and not entry.judged,
     )
     for name, hint in get_type_hints(EvaluationMetrics, include_extras=True).items()
     for entry in hint.__metadata__

@@ -127,9 +127,9 @@ class Evaluation(EvaluationMetrics):
     weights_sha256: str
     layers: tuple[LayerRecord, ...]
     """One a kernel, first to last."""
-    confusion: tuple[tuple[int, ...], ...]
+    confusion: tuple[tuple[int, ...], ...] | None
     """Shape (classes, classes): test images by their true class, then by the network's answer."""
-    test_correct: bytes
+    test_correct: bytes | None
     """One bit a test image, in the data's order: whether it is correct (numpy.packbits, big-endian)."""
     diagnostics: DiagnosticsRecord
     robustness: RobustnessRecord | None
@@ -155,8 +155,8 @@ class ResultRecord(Evaluation, Engine):
     dataset_sha256: str
     model_path: str
     model_sha256: str
-    predictions_path: str
-    predictions_sha256: str
+    predictions_path: str | None
+    predictions_sha256: str | None
 
 
 @dataclass(frozen=True)

@@ -98,7 +98,20 @@ def format_axis_value(field: str, value: Any) -> str:
 
 
 def count_runs(document: Mapping[str, Any]) -> int:
-    """How many runs an experiment's document, its seeds spelt out, asks for."""
+    """How many runs an experiment's document, its seeds spelt out, asks for so far."""
+    tune = document.get("tune")
+    tried: int = tune["seeds_per_trial"] * sum(map(len, tune["settings"].values())) if tune else 0
+    return tried + count_judged_runs(document) * is_tuned(document)
+
+
+def is_tuned(document: Mapping[str, Any]) -> bool:
+    """Whether every variant of an experiment's document has its setting, or none is tuned."""
+    tune = document.get("tune")
+    return not tune or all(variant["name"] in tune["chosen"] for variant in document["variants"])
+
+
+def count_judged_runs(document: Mapping[str, Any]) -> int:
+    """How many runs of an experiment's document, its seeds spelt out, are compared."""
     closed, seeds = get_closed(document), len(document["seeds"])
     runs = sum(min(seeds, closed.get(variant["name"], seeds)) for variant in document["variants"])
     points = prod(len(axis["values"]) for axis in document.get("axes", []))

@@ -19,10 +19,13 @@ def compute_chance_loss(classes: int) -> float:
     return math.log(classes)
 
 
-def is_at_chance(accuracy: float, classes: int, test_examples: int) -> bool:
-    """Whether guessing a class would give that test accuracy, give or take three standard errors."""
+def is_at_chance(accuracy: float | None, classes: int, test_examples: int) -> bool:
+    """Whether guessing a class would give that test accuracy, give or take three standard errors.
+
+    False of a model that was not measured on the test images.
+    """
     chance = 1 / classes
-    return accuracy <= chance + 3 * math.sqrt(chance * (1 - chance) / test_examples)
+    return accuracy is not None and accuracy <= chance + 3 * math.sqrt(chance * (1 - chance) / test_examples)
 
 
 @dataclass(frozen=True)

@@ -234,6 +234,13 @@ class EvaluationSpec(SpecPart):
         description="Whether the finished model is also measured on damaged test images: twelve kinds in "
         "five severities. Nothing is chosen by it",
     )
+    test: bool = Field(
+        True,
+        # Specifications from before this field keep their hashes.
+        exclude_if=lambda test: test,
+        description="Whether the finished model is measured on the test images at all; `false` where it only "
+        "helps to choose settings",
+    )
 
 
 class JobSpec(SpecPart):
@@ -275,6 +282,11 @@ class JobSpec(SpecPart):
                 (dataset.train_samples or 0) > available,
                 "/dataset/train_samples",
                 f"{dataset.name} has {available} training examples; ask for fewer",
+            ),
+            (
+                self.evaluation.robustness and not self.evaluation.test,
+                "/evaluation/robustness",
+                "it needs the test images; omit it, or leave evaluation.test out",
             ),
             (
                 dataset.content and dataset.name in DATASETS,

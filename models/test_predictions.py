@@ -47,13 +47,16 @@ class TestPredictions:
         return "\r\n".join([",".join(["image", "label", *columns]), *lines, ""])
 
 
-def read_test_predictions(store: ArtifactStore, job_id: str, path: str, sha256: str) -> bytes:
+def read_test_predictions(store: ArtifactStore, job_id: str, path: str | None, sha256: str | None) -> bytes:
     """The `.npz` file of a job's test predictions.
 
     Raises:
-        NotFound: the file has been removed, or the job is from before such files were kept.
+        NotFound: the file has been removed, the job is from before such files were kept, or it used no test
+            images.
         ArtifactCorrupted: it is not the file that was stored.
     """
+    if path is None:
+        raise NotFound(f"Job {job_id} was trained without the test images (`evaluation.test`: false).")
     if not path.endswith(SUFFIX):
         raise NotFound(
             f"Job {job_id} is from before log-probabilities were kept; train it again for test predictions."

@@ -10,9 +10,9 @@ from models.test_predictions import SUFFIX, TestPredictions
 
 
 def save_artifacts(
-    store: ArtifactStore, job_id: str, attempt: int, model: keras.Model, predictions: TestPredictions
-) -> dict[str, str]:
-    """Write the model as `.keras` and what it predicts for the test images as `.npz`.
+    store: ArtifactStore, job_id: str, attempt: int, model: keras.Model, predictions: TestPredictions | None
+) -> dict[str, str | None]:
+    """Write the model as `.keras` and what it predicts for the test images, if it may, as `.npz`.
 
     Returns ResultRecord's fields of the two files: their names and digests.
     """
@@ -25,6 +25,6 @@ def save_artifacts(
     return {
         "model_path": model_path,
         "model_sha256": model_sha256,
-        "predictions_path": predictions_path,
-        "predictions_sha256": store.put(predictions_path, predictions.to_bytes()),
+        "predictions_path": predictions_path if predictions else None,
+        "predictions_sha256": store.put(predictions_path, predictions.to_bytes()) if predictions else None,
     }

@@ -4,6 +4,7 @@ import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import keras
 import numpy as np
@@ -11,7 +12,8 @@ import numpy as np
 from models.cost import compute_training_flops
 from models.dataset_arrays import Examples
 from models.errors import TrainingFailed
-from models.records import CORRUPTIONS, SEVERITIES, EpochRecord, Evaluation, RobustnessRecord
+from models.metrics import METRICS
+from models.records import CORRUPTIONS, SEVERITIES, CalibrationBin, EpochRecord, Evaluation, RobustnessRecord
 from models.spec import JobSpec
 from models.test_predictions import TestPredictions
 from worker import metrics, weights
@@ -21,13 +23,22 @@ from worker.network import export_model
 from worker.program import CompiledProgram
 from worker.techniques.stopping import BestEpoch
 
+_ON_TEST = (
+    *(metric.name for metric in METRICS.values() if metric.judged or metric.name.startswith("test_")),
+    "confusion",
+    "test_correct",
+    "robustness",
+)
+"""What the test images are needed for: None where the specification asks for none."""
+
 
 @dataclass(frozen=True)
 class TrainedModel:
     """A model at the reported epoch's weights, what it predicts for the test images, its metrics."""
 
     model: keras.Model
-    test_predictions: TestPredictions
+    test_predictions: TestPredictions | None
+    """None where the specification asks for no test images."""
     evaluation: Evaluation
 
 
@@ -78,31 +89,46 @@ def evaluate_model(
     compile_seconds: float,
     compilations: int,
 ) -> TrainedModel:
-    """Measure the weights to report; the test images are used here and nowhere else.
+    """Measure the weights to report; the test images are used here and nowhere else, if at all.
 
     Raises:
         TrainingFailed: a loss is not a finite number.
     """
-    network, labels, epochs = program.network, split.test.labels, len(history)
-    logits = program.compute_logits(split.test.images)
-    log_probabilities = metrics.compute_log_probabilities(logits)
-    probabilities = np.exp(log_probabilities)
-    train, test = _score(program, split.train), metrics.compute_scores(logits, labels)
+    network, epochs = program.network, len(history)
+    train = _score(program, split.train)
     validation = _score(program, split.validation) if split.validation else None
-    _require_finite(epochs, train.loss, test.loss)
-    calibration = metrics.compute_calibration_bins(probabilities, labels)
+    _require_finite(epochs, train.loss)
+    on_test: dict[str, Any] = dict.fromkeys(_ON_TEST)
+    calibration: tuple[CalibrationBin, ...] = ()
+    predictions = None
+    if spec.evaluation.test:
+        labels = split.test.labels
+        logits = program.compute_logits(split.test.images)
+        log_probabilities = metrics.compute_log_probabilities(logits)
+        probabilities = np.exp(log_probabilities)
+        test = metrics.compute_scores(logits, labels)
+        _require_finite(epochs, test.loss)
+        calibration = metrics.compute_calibration_bins(probabilities, labels)
+        predictions = TestPredictions(log_probabilities.astype(np.float32), labels)
+        on_test |= {
+            "test_accuracy": test.accuracy,
+            "test_loss": test.loss,
+            "test_brier": metrics.compute_brier(probabilities, labels),
+            "test_ece": metrics.compute_calibration_error(probabilities, labels),
+            "test_ece_debiased": metrics.compute_debiased_calibration_error(probabilities, labels),
+            "generalization_gap_accuracy": train.accuracy - test.accuracy,
+            "generalization_gap_loss": test.loss - train.loss,
+            "confusion": metrics.compute_confusion_matrix(probabilities, labels),
+            "test_correct": metrics.pack_correct(logits, labels),
+        }
+        if spec.evaluation.robustness:
+            on_test["robustness"] = _evaluate_robustness(program, split.test, test.accuracy)
     evaluation = Evaluation(
-        test_accuracy=test.accuracy,
-        test_loss=test.loss,
-        test_brier=metrics.compute_brier(probabilities, labels),
-        test_ece=metrics.compute_calibration_error(probabilities, labels),
-        test_ece_debiased=metrics.compute_debiased_calibration_error(probabilities, labels),
+        **on_test,
         train_accuracy=train.accuracy,
         train_loss=train.loss,
         validation_accuracy=validation.accuracy if validation else None,
         validation_loss=validation.loss if validation else None,
-        generalization_gap_accuracy=train.accuracy - test.accuracy,
-        generalization_gap_loss=test.loss - train.loss,
         best_epoch=best.epoch,
         reported_epoch=best.epoch if best.restores_best else epochs,
         epochs_run=epochs,
@@ -121,14 +147,8 @@ def evaluate_model(
         training_flops=compute_training_flops(spec, epochs),
         weights_sha256=weights.compute_weights_sha256(network),
         layers=weights.describe_layers(network),
-        confusion=metrics.compute_confusion_matrix(probabilities, labels),
-        test_correct=metrics.pack_correct(logits, labels),
         diagnostics=weights.compute_diagnostics(network, calibration),
-        robustness=_evaluate_robustness(program, split.test, test.accuracy)
-        if spec.evaluation.robustness
-        else None,
     )
-    predictions = TestPredictions(log_probabilities.astype(np.float32), labels)
     return TrainedModel(export_model(spec, network), predictions, evaluation)
 
 

@@ -176,7 +176,7 @@ class Runner:
         state = lease.succeed(result)
         if state is JobState.CANCELLED:
             # No result refers to these files, so nothing else would ever remove them.
-            self._store.remove_files([result.model_path, result.predictions_path])
+            self._store.remove_files([path for path in (result.model_path, result.predictions_path) if path])
         return state
 
     def _wait_for_store(self, lease: Lease, progress: Progress, operation: Callable[[], T]) -> T:

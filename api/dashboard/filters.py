@@ -35,7 +35,7 @@ def is_job_at_chance(job: job_schemas.Job) -> bool:
     return job.result is not None and is_accuracy_at_chance(job.result.test_accuracy, job.spec["dataset"])
 
 
-def is_accuracy_at_chance(accuracy: float, dataset: Mapping[str, Any]) -> bool:
+def is_accuracy_at_chance(accuracy: float | None, dataset: Mapping[str, Any]) -> bool:
     """Whether guessing gives as much on a specification's dataset; False where its sizes are unknown."""
     card = DatasetSpec.model_validate(dataset).card
     return card is not UNRESOLVED and is_at_chance(accuracy, card.classes, card.test_examples)

@@ -20,7 +20,14 @@ _SUPERIORITY = 0.75
 def estimate_experiment_cost(
     session: Session, spec: ExperimentSpec, *, owner: str
 ) -> schemas.ExperimentCostEstimate:
-    """The cost of all jobs that `spec` would create for `owner`."""
+    """The cost of all jobs that `spec` would create for `owner`.
+
+    With tuning the jobs that judge are priced at the first of the settings that may be chosen.
+    """
+    if not spec.is_tuned:
+        from models.tuning_methods import choose_first_settings, start_tuning  # noqa: PLC0415 (numpy and scipy, only where needed)
+
+        spec = choose_first_settings(start_tuning(spec))
     runs = spec.build_runs()
     reusable = find_reusable_jobs(session, [run for _, run in runs], owner=owner) if spec.reuse else {}
     # Of a variant the largest of all points.

@@ -62,6 +62,12 @@ from models.cost import check_budget
 from models.datasets import ensure_available
 from models.documents import Document
 from models.errors import BudgetExceeded, DatasetUnavailable, FieldError, InvalidSpec, NotFound
+from models.experiment_checks import (
+    find_axis_value_errors,
+    find_confounded_variants,
+    find_tuning_errors,
+    find_variant_errors,
+)
 from models.experiments import ExperimentSpec
 from models.extensions import Extension
 from models.follow_ups import check_follow_up, complete_follow_up
@@ -107,7 +113,7 @@ def parse_experiment(
         spec = validate_document(ExperimentSpec, document)
     else:
         spec = validate_json(ExperimentSpec, body)
-    spec = resolve_experiment(spec, find_content)
+    spec = resolve_experiment(spec, find_content).forget_tuning()
     _check_jobs(spec, settings)
     _check_follow_up(spec, _get_pilot(spec.confirms, database))
     _check_datasets(spec, settings)
@@ -351,19 +357,19 @@ def _check_jobs(spec: ExperimentSpec, settings: Settings) -> None:
         detail = (
             f"{len(spec.variants)} variants with {len(spec.run_seeds)} seeds"
             f"{f' on {spec.parts} parts' if spec.parts else ''}"
-            f"{f' at {len(spec.points)} points' if spec.axes else ''} make {jobs:,} jobs; "
+            f"{f' at {len(spec.points)} points' if spec.axes else ''}"
+            f"{f' after {spec.tune.trials} trials each' if spec.tune else ''} make {jobs:,} jobs; "
             f"this installation allows {settings.max_experiment_jobs:,} an experiment"
         )
         raise BudgetExceeded([FieldError("/replicates" if spec.replicates else "/seeds", detail)])
     if spec.stopping_rule is not None and spec.stopping_rule.max_jobs > settings.max_experiment_jobs:
         detail = f"this installation allows {settings.max_experiment_jobs:,} jobs an experiment"
         raise BudgetExceeded([FieldError("/stopping_rule/max_jobs", detail)])
-    if invalid := spec.check_variants():
+    if invalid := find_variant_errors(spec):
         raise InvalidSpec([FieldError(format_json_pointer(location), detail) for location, detail in invalid])
-    if axis_errors := spec.check_axes():
-        raise InvalidSpec([FieldError(pointer, detail) for pointer, detail in axis_errors])
-    if confounded := spec.find_confounded_variants():
-        raise InvalidSpec([FieldError(pointer, detail) for pointer, detail in confounded])
+    for find_errors in (find_axis_value_errors, find_tuning_errors, find_confounded_variants):
+        if errors := find_errors(spec):
+            raise InvalidSpec([FieldError(pointer, detail) for pointer, detail in errors])
     _check_each(spec, BudgetExceeded, lambda job: check_budget(job, settings))
 
 

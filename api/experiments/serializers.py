@@ -13,7 +13,7 @@ from api import reports
 from api.experiments import schemas
 from api.http.root_path import add_root
 from api.reports.axis_schemas import Best
-from models.run_key import count_runs
+from models.run_key import Purpose, count_runs
 from models.selection import ACROSS_POINTS, VariantMeans, choose_variant
 from models.settings import Settings
 from models.states import JobState
@@ -86,7 +86,7 @@ class ExperimentSerializer:
         with self._lock:
             answer = self._answers.get(key)
         if answer is None:
-            runs = get_runs(session, experiment.id)
+            runs = get_runs(session, experiment.id, Purpose.JUDGE)
             subject = reports.grouping.group_experiment(
                 experiment, runs, settings=self._settings, base_url=""
             )

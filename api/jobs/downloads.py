@@ -83,12 +83,12 @@ def download_test_predictions(
     with database.read() as session:
         job = get_job(session, job_id)
         result = store.get_result(job)
-    path, sha256 = result.predictions_path, result.predictions_sha256
-    if path.endswith(SUFFIX):
-        content = read_test_predictions(artifacts, job_id, path, sha256)
+    path = result.predictions_path
+    if path is None or path.endswith(SUFFIX):
+        content = read_test_predictions(artifacts, job_id, path, result.predictions_sha256)
     else:
         content = make_test_predictions(job, artifacts, settings)
-        sha256 = hashlib.sha256(content).hexdigest()
+    sha256 = hashlib.sha256(content).hexdigest()
     if media_type == _PREDICTION_TYPES["csv"]:
         tag, text = f'"{sha256}-csv"', TestPredictions.from_bytes(content).to_csv()
         headers = _BY_ACCEPT | {"ETag": tag}

@@ -1,6 +1,6 @@
 """Jobs and their histories in, one Comparison out. Pure: no database, no HTTP."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -80,6 +80,8 @@ class JobGroups:
     """With axes the point of each."""
     split_per_seed: bool = False
     """Whether each seed has a split, subset and label noise of its own."""
+    tuned: frozenset[str] = frozenset()
+    """Fields that tuning chose for each variant, at the same price: they confound nothing."""
     reused: frozenset[tuple[str, int, int]] = frozenset()
     """(variant, seed, part) of the jobs that the experiment did not train itself."""
 
@@ -114,7 +116,7 @@ def build_subject_headline(subject: JobGroups) -> tuple[str, list[Contrast]]:
             is_baseline=name == subject.get_baseline(name),
             n=len({job.seed for job in jobs if job.result is not None}),
             failed_seeds=_list_seeds(jobs, JobState.FAILED),
-            confounders=_find_confounders(baseline, jobs)
+            confounders=_find_confounders(baseline, jobs, subject.tuned)
             if (baseline := chosen[subject.get_baseline(name)]) and jobs
             else [],
         )
@@ -151,6 +153,7 @@ def compare(
             onsets.get(name),
             subject.reused,
             baseline=chosen[subject.get_baseline(name)],
+            tuned=subject.tuned,
             with_diagnostics=index < MAX_DIAGNOSED_VARIANTS,
         )
         for index, (name, jobs) in enumerate(chosen.items())
@@ -280,6 +283,7 @@ def _build_variant(
     reused: frozenset[tuple[str, int, int]],
     *,
     baseline: Sequence[Job],
+    tuned: Collection[str],
     with_diagnostics: bool,
 ) -> VariantReport:
     done = [job for job in jobs if job.result is not None]
@@ -326,7 +330,7 @@ def _build_variant(
         ),
         metrics=metrics,
         line=line,
-        confounders=_find_confounders(baseline, jobs) if baseline and jobs else [],
+        confounders=_find_confounders(baseline, jobs, tuned) if baseline and jobs else [],
         curve=curve,
         overfitting_onset_epoch=onset,
         # Summed over seeds, if all have one.
@@ -343,7 +347,9 @@ def _build_variant(
     )
 
 
-def _find_confounders(baseline: Sequence[Job], jobs: Sequence[Job]) -> list[Confounder]:
+def _find_confounders(
+    baseline: Sequence[Job], jobs: Sequence[Job], tuned: Collection[str]
+) -> list[Confounder]:
     partners = {get_run_id(job): job for job in baseline}
     pairs = [(partners[run], job) for job in jobs if (run := get_run_id(job)) in partners]
     reference, job = pairs[0] if pairs else (baseline[0], jobs[0])
@@ -351,5 +357,5 @@ def _find_confounders(baseline: Sequence[Job], jobs: Sequence[Job]) -> list[Conf
         Confounder.model_validate(change)
         for change in find_confounders(reference.spec, job.spec)
         # It may follow the seed, so that it tells something at equal seeds only.
-        if pairs or change.field != "/dataset/split_seed"
+        if (pairs or change.field != "/dataset/split_seed") and change.field not in tuned
     ]

@@ -34,7 +34,8 @@ def _build_curve(name: str, reports: Sequence[VariantReport], comparison: Compar
     for report in reports:
         by_seed: dict[int, list[float]] = {}
         for seed in report.seeds:
-            by_seed.setdefault(seed.seed, []).append(100 * (1 - seed.result.test_accuracy))
+            if (accuracy := seed.result.test_accuracy) is not None:
+                by_seed.setdefault(seed.seed, []).append(100 * (1 - accuracy))
         index = axis.values.index((report.point or {})[axis.field])
         errors[index] = {seed: fmean(values) for seed, values in by_seed.items()}
     seeds = sorted(set.intersection(*map(set, errors)))

@@ -56,7 +56,8 @@ def group_experiment(
     variants: dict[str, list[Job]] = {name: [] for name in names.values()}
     for run in runs:
         variants[names[run.variant, run.key.point]].append(run.job)
-    expected, common = spec.planned_jobs, set(get_common_seeds(document))
+    expected = spec.judged_jobs if spec.is_tuned else 0
+    common = set(get_common_seeds(document))
     states = [JobState(run.job.state) for run in runs]
     complete = all(state.terminal for state in states) and not experiment.auto_extending
     choices = {}
@@ -95,7 +96,7 @@ def group_experiment(
             settings,
             base_url,
             "/v1/experiments",
-            spec.model_dump(mode="json", exclude_defaults=True),
+            spec.forget_tuning().model_dump(mode="json", exclude_defaults=True),
         ),
         confirms=spec.confirms,
         follow_ups=follow_ups,
@@ -103,6 +104,7 @@ def group_experiment(
         if isinstance(spec.stopping_rule, DecideRule)
         else None,
         split_per_seed=bool(spec.split_per_seed),
+        tuned=frozenset(field for variant in spec.variants for field in spec.get_parameters(variant)),
         reused=frozenset(
             (names[run.variant, run.key.point], run.seed, run.key.part) for run in runs if run.reused
         ),
@@ -112,11 +114,12 @@ def group_experiment(
 def _compute_means(variant: str, jobs: Sequence[Job]) -> VariantMeans:
     results = [job.result for job in jobs if job.result is not None]
     losses = [result.validation_loss for result in results if result.validation_loss is not None]
+    accuracies = [result.test_accuracy for result in results if result.test_accuracy is not None]
     return VariantMeans(
         variant,
         len(results),
         mean(losses) if results and len(losses) == len(results) else None,
-        mean(result.test_accuracy for result in results) if results else 0.0,
+        mean(accuracies) if accuracies else 0.0,
     )
 
 

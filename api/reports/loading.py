@@ -20,6 +20,7 @@ from models.artifacts import ArtifactStore
 from models.dataset_spec import DatasetSpec
 from models.errors import FieldError, InvalidSpec
 from models.experiments import ExperimentSpec, find_datasets
+from models.run_key import Purpose
 from models.settings import Settings
 from models.spec import STORED
 from models.states import JobState
@@ -101,7 +102,7 @@ class ExperimentReport(RequestedReport):
         with self.database.read() as session:
             document = get_experiment(session, self.experiment_id).document
             spec = ExperimentSpec.model_validate(document, context=STORED)
-            runs = get_runs(session, self.experiment_id) if spec.parts else []
+            runs = get_runs(session, self.experiment_id, Purpose.JUDGE) if spec.parts else []
         store = ArtifactStore(self.request.app.state.settings)
         return reports.bias_variance.build_report(spec, runs, store, self.baseline)
 
@@ -179,7 +180,7 @@ def load_portable_comparison(session: Session, experiment_id: str, settings: Set
     As of its last result, with `$REGBENCH_URL` for addresses, without bias and variance, which need files,
     and without what else was trained here.
     """
-    runs = get_runs(session, experiment_id)
+    runs = get_runs(session, experiment_id, Purpose.JUDGE)
     subject = reports.grouping.group_experiment(
         get_experiment(session, experiment_id),
         runs,
@@ -222,7 +223,7 @@ def find_experiment_report(
     def read_subject(session: Session) -> "JobGroups":
         return reports.grouping.group_experiment(
             get_experiment(session, experiment_id),
-            get_runs(session, experiment_id),
+            get_runs(session, experiment_id, Purpose.JUDGE),
             follow_ups,
             baseline=baseline,
             settings=request.app.state.settings,

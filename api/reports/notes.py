@@ -1,6 +1,7 @@
 """How to read a report's numbers, and what they cannot say. Pure."""
 
 from collections.abc import Mapping, Sequence
+from statistics import fmean
 
 from models.dataset_spec import DatasetSpec
 from models.formatting import format_count
@@ -49,7 +50,7 @@ def build_notes(
     if results and len(find_datasets(jobs)) == 1:
         (dataset,) = find_datasets(jobs).values()
         rows = dataset.card.test_examples
-        mean = sum(result.test_accuracy for result in results) / len(results)
+        mean = fmean(value for result in results if (value := result.test_accuracy) is not None)
         error = 100 * compute_proportion_standard_error(mean, rows)
         notes.append(
             f"The test set has {rows:,} images, so that an accuracy of {100 * mean:.1f} % has a standard "

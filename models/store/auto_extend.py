@@ -1,4 +1,4 @@
-"""Experiments that add seeds by themselves, as their stopping rule asks."""
+"""Experiments that add runs by themselves: as their stopping rule asks, or what tuning has chosen."""
 
 from collections.abc import Sequence
 from itertools import count, islice
@@ -9,12 +9,13 @@ from sqlalchemy.orm import Session
 
 from models.errors import QuotaExceeded
 from models.experiments import ExperimentSpec
-from models.run_key import RunKey
+from models.run_key import Purpose, RunKey
 from models.spec import STORED
 from models.states import UNFINISHED, JobState
 from models.store.experiment_runs import ExperimentRun, get_runs
 from models.store.experiments import extend_experiment
 from models.store.tables import Experiment, Job, Run
+from models.tuning import Trial, build_point
 
 
 def auto_extend_experiments(session: Session) -> list[Job]:
@@ -39,18 +40,53 @@ def auto_extend_experiments(session: Session) -> list[Job]:
     return jobs
 
 
+def build_trials(spec: ExperimentSpec, runs: Sequence[ExperimentRun]) -> list[Trial]:
+    """The trials of an experiment's tuning so far, with the validation losses of jobs that succeeded."""
+    results = {
+        run.key: run.job.result.validation_loss
+        for run in runs
+        if run.key.purpose == Purpose.TUNE and run.job.result is not None
+    }
+    tune = spec.tune
+    return [
+        Trial(
+            variant,
+            number,
+            setting,
+            tuple(
+                results.get(RunKey(variant, seed, build_point(number, setting), purpose=Purpose.TUNE))
+                for seed in tune.seeds
+            ),
+        )
+        for variant, settings in (tune.settings if tune else {}).items()
+        for number, setting in enumerate(settings)
+        if tune
+    ]
+
+
 def _continue_experiment(
     session: Session, experiment: Experiment, runs: Sequence[ExperimentRun]
 ) -> list[Job]:
-    """Add the seeds that the rule of a locked experiment asks for, or note that it asks for none."""
+    """Add the runs that a locked experiment's tuning or rule asks for, or note that it asks for none."""
     from models.sequential import plan_continuation  # noqa: PLC0415 (numpy and scipy, only where needed)
+    from models.tuning_methods import continue_tuning  # noqa: PLC0415 (the same)
 
     document = before = experiment.document
     spec = ExperimentSpec.model_validate(document, context=STORED)
+    if not spec.is_tuned:
+        try:
+            return extend_experiment(
+                session, experiment, continue_tuning(spec, build_trials(spec, runs)), planned=True
+            )
+        except QuotaExceeded:
+            experiment.document, experiment.auto_extending = before, True
+            return []
     # As in reports: of another dataset there is nothing to pair.
     datasets = {run.job.dataset for run in runs if run.variant == spec.baseline_name}
     results: dict[RunKey, Any] = {
-        run.key: run.job.result for run in runs if run.job.result is not None and run.job.dataset in datasets
+        run.key: run.job.result
+        for run in runs
+        if run.key.purpose == Purpose.JUDGE and run.job.result is not None and run.job.dataset in datasets
     }
     step = plan_continuation(spec, results)
     if step.closed:

@@ -11,7 +11,7 @@ from models.dataset_cards import DATASETS
 from models.dataset_spec import DatasetSpec
 from models.errors import Conflict
 from models.experiments import ExperimentSpec
-from models.run_key import NO_PART, RunKey, name_variant, parse_point
+from models.run_key import NO_PART, Purpose, RunKey, name_variant, parse_point
 from models.selection import compute_chance_loss
 from models.spec import STORED, JobSpec
 from models.states import JobState
@@ -186,15 +186,15 @@ def get_variance_over_seeds(
     return Variance(squares / degrees_of_freedom, degrees_of_freedom)
 
 
-def get_runs(session: Session, experiment_id: str) -> list[ExperimentRun]:
+def get_runs(session: Session, experiment_id: str, *purposes: Purpose) -> list[ExperimentRun]:
     """An experiment's jobs with their results, in one query, in the order of their creation.
 
-    One that was retried is left out: its retry stands in its place.
+    Those of these purposes; by default all. One that was retried is left out: its retry stands in its place.
     """
     query = (
         select(Run, Job)
         .join(Job, Job.id == Run.job_id)
-        .where(Run.experiment_id == experiment_id)
+        .where(Run.experiment_id == experiment_id, Run.purpose.in_(purposes or [*Purpose]))
         .order_by(Job.created_at, Job.id, Run.variant, Run.point)
     )
     return [ExperimentRun(RunKey.from_row(run), run.reused, job) for run, job in session.execute(query)]
@@ -210,9 +210,11 @@ def group_parts(runs: Sequence[ExperimentRun], variant: str) -> dict[tuple[str, 
 
 
 def has_results(session: Session, experiment_id: str) -> bool:
-    """Whether a job of the experiment has a result."""
+    """Whether a job of the experiment whose test metrics are compared has a result."""
     query = (
-        select(Run.job_id).join(Result, Result.job_id == Run.job_id).where(Run.experiment_id == experiment_id)
+        select(Run.job_id)
+        .join(Result, Result.job_id == Run.job_id)
+        .where(Run.experiment_id == experiment_id, Run.purpose == Purpose.JUDGE)
     )
     return session.scalar(query.limit(1)) is not None
 
@@ -242,7 +244,7 @@ def find_jobs_with_split_per_seed(session: Session, job_ids: Collection[str]) ->
 
 
 def get_run_summaries(session: Session, experiment_id: str) -> list[RunSummary]:
-    """The same jobs as `get_runs` has, without their specifications and most of their results."""
+    """The jobs that are compared, without their specifications and most of their results."""
     query = (
         select(
             Run.variant,
@@ -262,7 +264,7 @@ def get_run_summaries(session: Session, experiment_id: str) -> list[RunSummary]:
         )
         .join(Job, Job.id == Run.job_id)
         .outerjoin(Result, Result.job_id == Job.id)
-        .where(Run.experiment_id == experiment_id)
+        .where(Run.experiment_id == experiment_id, Run.purpose == Purpose.JUDGE)
     )
     return [
         RunSummary(variant, seed, reused, job_id, JobState(state), *rest)
@@ -305,12 +307,17 @@ def retry_failed(session: Session, experiment: Experiment) -> list[Job]:
     Raises:
         Conflict: no job has failed, was cancelled or was deleted.
     """
+    spec = ExperimentSpec.model_validate(experiment.document, context=STORED)
+    is_tuned = spec.is_tuned
     ended = [
         run.job.id
         for run in get_runs(session, experiment.id)
         if run.job.state in (JobState.FAILED, JobState.CANCELLED)
+        # Trials of settings that are chosen from already could change nothing.
+        and (run.key.purpose == Purpose.JUDGE or not is_tuned)
     ]
-    spec = ExperimentSpec.model_validate(experiment.document, context=STORED)
+    # Of an experiment that was cancelled before its settings were chosen.
+    experiment.auto_extending = experiment.auto_extending or not is_tuned
     deleted = find_missing_runs(session, experiment.id, spec)
     if not (ended or deleted):
         raise Conflict(f"No job of experiment {experiment.id} has failed, was cancelled or was deleted.")

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from models.errors import Conflict, NotFound
 from models.experiments import ExperimentSpec
 from models.identifiers import create_id
-from models.run_key import RunKey
+from models.run_key import Purpose, RunKey, count_judged_runs, is_tuned
 from models.selection import VariantMeans, choose_variant
 from models.states import JobState
 from models.stopping_rules import get_closed, get_common_seeds
@@ -59,13 +59,14 @@ def create_experiment(
 
     Returns it and the new jobs; a run that has succeeded before is linked, unless `spec.reuse` is off.
     """
+    spec = _plan_trials(spec)
     experiment = Experiment(
         id=create_id("exp"),
         owner=owner,
         name=spec.name,
         preset=preset,
         document=spec.resolve_seeds().model_dump(mode="json"),
-        auto_extending=spec.stopping_rule is not None,
+        auto_extending=spec.grows,
         confirms=spec.confirms,
         created_at=get_database_now(session),
     )
@@ -85,6 +86,7 @@ def extend_experiment(
     Raises:
         Conflict: every run has a job.
     """
+    after = _plan_trials(after)
     new = find_missing_runs(session, experiment.id, after)
     if not new:
         raise Conflict(f"Experiment {experiment.id} already has all these seeds and variants.")
@@ -93,8 +95,17 @@ def extend_experiment(
     if grown and not planned and has_results(session, experiment.id):
         experiment.extended = True
     experiment.document = document
-    experiment.auto_extending = after.stopping_rule is not None
+    experiment.auto_extending = after.grows
     return add_runs(session, experiment, new, reuse=after.reuse)
+
+
+def _plan_trials(spec: ExperimentSpec) -> ExperimentSpec:
+    """The experiment with the settings that each variant tries first."""
+    if spec.is_tuned:
+        return spec
+    from models.tuning_methods import start_tuning  # noqa: PLC0415 (numpy and scipy, only where needed)
+
+    return start_tuning(spec)
 
 
 def delete_experiment(session: Session, experiment: Experiment, *, keep_jobs: bool) -> list[str]:
@@ -186,10 +197,18 @@ def get_progress(session: Session, experiment_ids: Sequence[str]) -> dict[str, E
         experiment_id: [row for row in states if not JobState(row.state).terminal]
         for experiment_id, states in rows.items()
     }
+    tuning = select(Experiment).where(Experiment.id.in_(experiment_ids), Experiment.auto_extending)
+    # What is judged when the settings are chosen is not stored yet.
+    later = {
+        experiment.id: count_judged_runs(experiment.document)
+        for experiment in session.scalars(tuning)
+        if not is_tuned(experiment.document)
+    }
     waiting = {
         experiment_id: Waiting(
             running_seconds=max((row.eta or 0.0 for row in states), default=0.0),
-            queued=sum(row.jobs for row in states if row.state == JobState.QUEUED),
+            queued=sum(row.jobs for row in states if row.state == JobState.QUEUED)
+            + later.get(experiment_id, 0),
             others=sum(row.jobs - row.with_eta for row in states if row.state != JobState.QUEUED),
             variants=max(row.variants for row in rows[experiment_id]),
         )
@@ -199,8 +218,9 @@ def get_progress(session: Session, experiment_ids: Sequence[str]) -> dict[str, E
     remaining = estimate_remaining(session, waiting)
     progress = {}
     for experiment_id, states in rows.items():
-        total = sum(row.jobs for row in states)
-        done = total - sum(row.jobs - row.fraction for row in unfinished[experiment_id])
+        jobs = sum(row.jobs for row in states)
+        total = jobs + later.get(experiment_id, 0)
+        done = jobs - sum(row.jobs - row.fraction for row in unfinished[experiment_id])
         progress[experiment_id] = ExperimentProgress(
             counts={JobState(row.state): row.jobs for row in states},
             reused=sum(row.reused for row in states),
@@ -306,7 +326,7 @@ _MEANS = (
         func.avg(_METRICS.test_accuracy).label("test_accuracy"),
     )
     .join(Result, Result.job_id == Run.job_id)
-    .where(_REQUESTED)
+    .where(_REQUESTED, Run.purpose == Purpose.JUDGE)
     .group_by(Run.experiment_id, Run.variant)
     .order_by(Run.variant)
 )

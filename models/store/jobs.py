@@ -12,7 +12,7 @@ from models.cost import estimate_cost
 from models.errors import Conflict, NotFound
 from models.identifiers import create_id
 from models.logs import get_request_id
-from models.run_key import RunKey
+from models.run_key import Purpose, RunKey
 from models.spec import STORED, JobSpec
 from models.states import UNFINISHED, Action, JobState
 from models.store import counters
@@ -60,7 +60,8 @@ def create_jobs(session: Session, new_jobs: Sequence[NewJob]) -> list[Job]:
             labels=new.spec.labels,
             dataset=new.spec.dataset.name,
             experiment_id=new.experiment_id,
-            **({"variant": None, "seed": new.spec.seed} if new.key is None else asdict(new.key)),
+            **({"variant": None, "seed": new.spec.seed} if new.key is None else asdict(new.key))
+            | {"purpose": Purpose.JUDGE if new.spec.evaluation.test else Purpose.TUNE},
             retry_of=new.retry_of,
             state=JobState.QUEUED,
             priority=new.spec.priority,

@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 from sqlalchemy.orm.attributes import set_committed_value
 
 from models.dataset_spec import DatasetSpec
+from models.run_key import Purpose
 from models.states import JobState
 from models.store.datasets import find_class_names
 from models.store.sql_functions import make_table
@@ -216,7 +217,10 @@ def load_dataset_uses(session: Session, owner: str, datasets: Iterable[DatasetSp
             query = query.where(Job.dataset == dataset.name, Job.state == JobState.SUCCEEDED)
         else:
             query = query.join(Result).where(Result.dataset_sha256 == dataset.content.digest)
-        uses[dataset.name] = DatasetUse(session.scalar(query) or 0, find_class_names(session, owner, dataset))
+        # Each of the two counts reads an index only.
+        tuning = session.scalar(query.where(Job.purpose == Purpose.TUNE)) or 0
+        judged = (session.scalar(query) or 0) - tuning
+        uses[dataset.name] = DatasetUse(judged, find_class_names(session, owner, dataset))
     return uses
 
 

@@ -23,6 +23,7 @@ from sqlalchemy.sql.elements import Grouping
 
 from models.identifiers import create_id
 from models.metrics import METRICS, EvaluationMetrics
+from models.run_key import Purpose
 from models.states import Action, JobState
 from models.store import service_tables  # noqa: F401 (importing the tables registers all of them)
 from models.store.base import ID, SERIAL, Base
@@ -188,6 +189,13 @@ class Job(Base):
         Index(None, "dataset", "created_at", "id"),
         Index(None, "dataset", "state", "owner"),
         Index(None, "experiment_id", "variant", "seed"),
+        Index(
+            "ix_jobs_tuning",
+            "dataset",
+            "state",
+            sqlite_where=purpose == Purpose.TUNE,
+            postgresql_where=purpose == Purpose.TUNE,
+        ),
         # The queue's own order, so that finding the next job reads one row and sorts nothing.
         Index("ix_jobs_next", "state", priority.desc(), "created_at", "id"),
         Index(
@@ -285,8 +293,8 @@ class Result(Base, _MetricColumns):
     """The release whose trainer it was; null in results from before it was recorded."""
     model_path: Mapped[str] = mapped_column(Text)
     model_sha256: Mapped[str] = mapped_column(String(64))
-    predictions_path: Mapped[str] = mapped_column(Text)
-    predictions_sha256: Mapped[str] = mapped_column(String(64))
+    predictions_path: Mapped[str | None] = mapped_column(Text)
+    predictions_sha256: Mapped[str | None] = mapped_column(String(64))
     layers: Mapped[list[Any] | None] = mapped_column(deferred=True, deferred_group="details")
     """records.LayerRecord of each kernel."""
     confusion: Mapped[list[Any] | None] = mapped_column(deferred=True, deferred_group="details")

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from api.experiments.presets import PRESETS
+from models.experiment_checks import find_variant_errors
 from models.experiments import ExperimentSpec
 
 ROOT = Path(__file__).parents[2]
@@ -63,5 +64,5 @@ def test_the_example_of_an_experiment_works() -> None:
     text = (DOCS / "how-to" / "own-experiment.md").read_text()
     [example] = re.findall(r"-d '(\{.*?\})'", text, flags=re.DOTALL)
     experiment = ExperimentSpec.model_validate_json(example)
-    assert not experiment.check_variants()
+    assert not find_variant_errors(experiment)
     assert len(experiment.build_runs()) == 30

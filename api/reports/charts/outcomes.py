@@ -142,7 +142,8 @@ def _stack_ties(values: Mapping[int, float], y: float, height: float) -> dict[in
 
 
 def _get_accuracies(variant: VariantReport) -> dict[int, float]:
-    return {seed.seed: 100 * seed.result.test_accuracy for seed in variant.seeds}
+    accuracies = {seed.seed: seed.result.test_accuracy for seed in variant.seeds}
+    return {seed: 100 * accuracy for seed, accuracy in accuracies.items() if accuracy is not None}
 
 
 def draw_cost(comparison: Comparison) -> Figure:

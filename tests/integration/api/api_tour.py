@@ -234,6 +234,15 @@ def _experiments(recorder: Recorder, database: Database) -> None:
     recorder.request("PATCH", here, json={"labels": {"course": "ml1"}, "priority": 5})
     recorder.request("POST", f"{here}/extend", json={"seeds": [2]})
     recorder.request("POST", f"{here}/cancel")
+    rate = {"low": 1e-4, "high": 1e-2, "scale": "log"}
+    tuned = EXPERIMENT | {
+        "tune": {"parameters": {"/training/optimizer/learning_rate": rate}, "trials": 2, "seed": 1}
+    }
+    experiment = recorder.client.post("/v1/experiments", json=tuned).json()["id"]
+    for job in recorder.client.get(f"/v1/jobs?experiment={experiment}").json()["items"][-4:]:
+        finish_job(database, job["id"], epochs=2)
+    for form in ("json", "csv"):
+        recorder.request("GET", f"/v1/experiments/{experiment}/trials?format={form}")
     recorder.request("POST", f"{here}/retry-failed")
     recorder.request("GET", "/v1/experiments")
     # All of its runs are jobs of the first one, which stay.

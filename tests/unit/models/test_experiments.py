@@ -4,6 +4,7 @@ import pytest
 from pydantic import ValidationError
 
 from models.documents import merge_patch
+from models.experiment_checks import find_variant_errors
 from models.experiments import ExperimentSpec, Variant
 from models.extensions import Extension
 from models.parts import PartSpec
@@ -140,7 +141,7 @@ def test_parts_that_cannot_be_are_refused(fields: dict[str, Any], pointer: str) 
 def test_a_variant_may_not_choose_its_part() -> None:
     changes = {"dataset": {"part": {"of": 2, "index": 0}}}
     spec = experiment(parts=2, variants=[{"name": "none"}, {"name": "other", "changes": changes}])
-    assert [location for location, _ in spec.check_variants()] == [
+    assert [location for location, _ in find_variant_errors(spec)] == [
         ("variants", 1, "changes", "dataset", "part")
     ]
 
@@ -222,13 +223,13 @@ def test_a_change_that_makes_no_valid_job_is_located_within_its_variant() -> Non
             {"name": "long key", "changes": {"labels": {"k" * 64: "x"}}},
         ]
     )
-    assert [location for location, _ in spec.check_variants()] == [
+    assert [location for location, _ in find_variant_errors(spec)] == [
         ("variants", 1, "changes", "training", "epochs"),
         ("variants", 2, "changes", "regularization", "magic"),
         ("variants", 3, "changes", "training", "optimizer", "momentum"),
         ("variants", 4, "changes", "labels", "k" * 64),
     ]
-    assert "check its spelling" in spec.check_variants()[1][1]
+    assert "check its spelling" in find_variant_errors(spec)[1][1]
 
 
 def test_a_variant_may_be_of_another_family() -> None:
@@ -239,7 +240,7 @@ def test_a_variant_may_be_of_another_family() -> None:
             base=job_spec(model=base).model_dump(mode="json"),
             variants=[{"name": "as it is"}, {"name": "other", "changes": {"model": change}}],
         )
-        assert spec.check_variants() == []
+        assert find_variant_errors(spec) == []
         assert spec.build_runs()[1][1].model.family == family
         again = ExperimentSpec.model_validate(spec.resolve_seeds().model_dump(mode="json"))
         assert again.build_runs() == spec.build_runs()
@@ -250,20 +251,20 @@ def test_a_change_of_family_that_keeps_filters_explains_how_to_remove_them() -> 
         base=job_spec(model={"family": "cnn"}).model_dump(mode="json"),
         variants=[{"name": "mlp", "changes": {"model": {"family": "mlp", "kernel_size": None}}}],
     )
-    [(location, detail)] = spec.check_variants()
+    [(location, detail)] = find_variant_errors(spec)
     assert location == ("variants", 0, "changes", "model", "filters")
     assert "null in a variant's changes" in detail
 
 
 def test_valid_changes_have_no_errors() -> None:
-    assert experiment().check_variants() == []
+    assert find_variant_errors(experiment()) == []
 
 
 @pytest.mark.parametrize("field", ["seed", "name"])
 def test_a_variant_cannot_change_what_the_experiment_sets_itself(field: str) -> None:
     changes = {"seed": 5} if field == "seed" else {"name": "mine"}
     spec = experiment(variants=[{"name": "a", "changes": changes}])
-    [(location, detail)] = spec.check_variants()
+    [(location, detail)] = find_variant_errors(spec)
     assert location == ("variants", 0, "changes", field)
     assert "experiment" in detail
 

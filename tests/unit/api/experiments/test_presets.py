@@ -9,6 +9,7 @@ from api.experiments.presets import PRESETS, resolve
 from models.cost import check_budget
 from models.documents import Document
 from models.errors import InvalidSpec
+from models.experiment_checks import find_axis_value_errors, find_variant_errors
 from models.experiments import ExperimentSpec
 from models.settings import Settings
 from models.spec import JobSpec
@@ -32,9 +33,9 @@ def one_of_each_variant(spec: ExperimentSpec) -> list[JobSpec]:
 def test_presets_are_valid(name: str, overrides: Document, settings: Settings) -> None:
     spec = resolved(name, **overrides)
     assert spec.name == name
-    assert spec.check_variants() == []
+    assert find_variant_errors(spec) == []
     runs = spec.build_runs()
-    assert spec.check_axes() == []
+    assert find_axis_value_errors(spec) == []
     assert len(runs) == len(spec.variants) * len(spec.run_seeds) * (spec.parts or 1) * len(spec.points)
     assert len(runs) <= settings.max_experiment_jobs
     assert {job.dataset.name for _, job in runs} == {"mnist_5k" if overrides or spec.parts else "mnist"}
@@ -131,5 +132,5 @@ def test_the_example_of_a_preset_with_changes_works() -> None:
     [example] = re.findall(r"```json\n(.*?)```", page, flags=re.DOTALL)
     _, document = resolve(json.loads(example))
     spec = ExperimentSpec.model_validate(document)
-    assert not spec.check_variants()
+    assert not find_variant_errors(spec)
     assert (spec.base.dataset.name, spec.run_seeds) == ("mnist_5k", [0, 1, 2])
