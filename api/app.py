@@ -40,6 +40,7 @@ from models.logs import configure_logging
 from models.settings import Settings, get_settings
 from models.store.database import Database
 from models.store.quotas import Quotas
+from models.tracing import start_tracing
 
 DESCRIPTION = """\
 Trains regularized and unregularized MNIST models and says, with evidence, which regularization helps.
@@ -76,6 +77,7 @@ _LINKS = {
 
 def create_app(settings: Settings | None = None) -> FastAPI:
     """The REST service over the database and the broker that `settings` name."""
+    is_served = settings is None
     if settings is None:
         # Started by a server, not as part of another program.
         settings = get_settings()
@@ -96,10 +98,11 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         redoc_url=None,
     )
     app.router.route_class = StrictQueryRoute
+    database = Database(settings, quotas=Quotas(settings.max_queued_jobs, settings.max_flops_per_day))
+    if is_served and start_tracing("api", settings):
+        trace_requests(app, database)
     app.state.settings = settings
-    app.state.database = Database(
-        settings, quotas=Quotas(settings.max_queued_jobs, settings.max_flops_per_day)
-    )
+    app.state.database = database
     app.state.limits = prediction_routes.Limits()
     # One upload is read at a time: it keeps a processor busy.
     app.state.import_limiter = CapacityLimiter(1)
@@ -172,6 +175,18 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         responses=openapi.build_text_responses("text/html"),
     )
     return app
+
+
+def trace_requests(app: FastAPI, database: Database) -> None:
+    """A span for each request, in the trace of its header `traceparent`, and one for each of its queries."""
+    from opentelemetry.instrumentation.fastapi import FastAPIInstrumentor  # noqa: PLC0415 (where switched on)
+    from opentelemetry.instrumentation.sqlalchemy import SQLAlchemyInstrumentor  # noqa: PLC0415 (the same)
+
+    FastAPIInstrumentor.instrument_app(
+        app, excluded_urls="/healthz,/readyz,/metrics,/static/", exclude_spans=["receive", "send"]
+    )
+    # It says that it knows SQLAlchemy up to 2.0; it uses events only, which 2.1 has, too.
+    SQLAlchemyInstrumentor().instrument(engine=database.engine, skip_dep_check=True)
 
 
 @asynccontextmanager

@@ -2,6 +2,7 @@
 
 import re
 from functools import lru_cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import quote
@@ -192,6 +193,11 @@ class Settings(BaseSettings):
     log_format: Literal["text", "json"] = Field(
         "text", description="Form of the lines that API, workers and predictor log"
     )
+    tracing: Literal["off", "otlp", "log"] = Field(
+        "off",
+        description="Where API and workers send OpenTelemetry's spans: to OTEL_EXPORTER_OTLP_ENDPOINT, or "
+        "into the log",
+    )
 
     @field_validator("database_url")
     @classmethod
@@ -227,6 +233,13 @@ class Settings(BaseSettings):
         if any(len(key.strip()) < _MIN_KEY_CHARACTERS for key in keys.split(",") if keys):
             raise ValueError(f"a key has fewer than {_MIN_KEY_CHARACTERS} characters: openssl rand -hex 32")
         return keys
+
+    @field_validator("tracing")
+    @classmethod
+    def _require_packages(cls, tracing: str) -> str:
+        if tracing != "off" and not find_spec("opentelemetry"):
+            raise ValueError("needs OpenTelemetry: pip install 'regbench[opentelemetry]'")
+        return tracing
 
     @field_validator("artifacts_url")
     @classmethod

@@ -15,6 +15,7 @@ from models.logs import configure_logging
 from models.settings import Settings, get_settings
 from models.store import queue
 from models.store.workers import forget_worker
+from models.tracing import start_tracing
 from worker import tasks
 from worker.fork_safety import fork_safe_database
 from worker.kombu_patch import patch_kombu
@@ -56,6 +57,12 @@ def set_up_logging(**_: Any) -> None:
 def check_database(**_: Any) -> None:
     """Train nothing over a database of a newer release."""
     exit_if_refused(get_settings())
+
+
+@signals.worker_init.connect
+def set_up_tracing(**_: Any) -> None:
+    """Before the forks, which inherit it: the first message may come before one has imported TensorFlow."""
+    start_tracing("worker", get_settings())
 
 
 @signals.worker_process_init.connect

@@ -23,6 +23,7 @@ from models.settings import Settings
 from models.states import Action, JobState
 from models.store import queue
 from models.store.database import Database
+from models.tracing import add_trace_event
 from worker.checkpoints import Checkpoint, Checkpoints
 
 log = logging.getLogger(__name__)
@@ -147,6 +148,8 @@ class Lease:
             LeaseLost: the job is no longer this worker's.
             OSError: the job pauses by itself, and its checkpoint cannot be written.
         """
+        metrics = {"train_loss": record.train_loss, "validation_accuracy": record.validation_accuracy}
+        add_trace_event("epoch", {"epoch": record.epoch, **metrics})
         self._unwritten.append(record)
         pauses, saved = record.epoch == self._pause_after, None
         if self._checkpoints and checkpoint:
@@ -231,12 +234,15 @@ class Lease:
         deadline = time.monotonic() + _LEASES_TO_RETRY * self._seconds
         while True:
             try:
-                return self._write(write)
+                state = self._write(write)
             except ServiceUnavailable as error:
                 if time.monotonic() > deadline:
                     raise
                 log.warning("job %s: its outcome is not stored yet: %s", self.job_id, error.message)
                 time.sleep(self._backoff.seconds)
+            else:
+                add_trace_event(state, {}, failed=state is JobState.FAILED)
+                return state
 
     def _write(self, write: Callable[[Session], Written]) -> Written:
         started = time.monotonic()

@@ -23,6 +23,7 @@ from models.states import JobState
 from models.store import queue
 from models.store.database import Database
 from models.store.tables import Job
+from models.tracing import trace_job
 from worker.artifacts import save_artifacts
 from worker.checkpoints import Checkpoints
 from worker.datasets import split_dataset
@@ -71,13 +72,14 @@ class Runner:
         if job is None:
             log.info("no job to claim: another worker has it, or it has ended")
             return False
-        with log_context(
-            job_id=job.id,
-            attempt=job.attempt,
-            experiment_id=job.experiment_id,
-            owner=job.owner,
-            request_id=job.request_id,
-        ):
+        fields = {
+            "job_id": job.id,
+            "attempt": job.attempt,
+            "experiment_id": job.experiment_id,
+            "owner": job.owner,
+            "request_id": job.request_id,
+        }
+        with log_context(**fields), trace_job(job.traceparent, fields):
             self._run(job)
         return True
 

@@ -30,6 +30,7 @@ from models.store.tables import (
     Run,
 )
 from models.store.transitions import get_database_now, get_job, record_event, transition
+from models.tracing import get_traceparent
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ def create_jobs(session: Session, new_jobs: Sequence[NewJob]) -> list[Job]:
     Raises:
         QuotaExceeded: they are more than their owner may have; see models/store/quotas.py.
     """
-    now = get_database_now(session)
+    now, traceparent = get_database_now(session), get_traceparent()
     jobs = [
         Job(
             id=create_id("job"),
@@ -70,6 +71,7 @@ def create_jobs(session: Session, new_jobs: Sequence[NewJob]) -> list[Job]:
             # A microsecond apart, so that jobs of one transaction keep the order in which they were given.
             created_at=now + timedelta(microseconds=index),
             request_id=get_request_id(),
+            traceparent=traceparent,
             result=None,
         )
         for index, new in enumerate(new_jobs)

@@ -168,6 +168,8 @@ class Job(Base):
     error_retryable: Mapped[bool | None]
     request_id: Mapped[str | None] = mapped_column(String(64))
     """Of the request that submitted it, for the logs of its worker."""
+    traceparent: Mapped[str | None] = mapped_column(String(55))
+    """The same for traces; models/tracing.py."""
 
     result: Mapped["Result | None"] = relationship(
         back_populates="job", cascade="all, delete-orphan", passive_deletes=True, lazy="joined"

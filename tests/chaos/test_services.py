@@ -1,5 +1,6 @@
 """API, broker and worker as an installation runs them, one of which fails at a time."""
 
+import json
 import os
 import shutil
 import signal
@@ -12,6 +13,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import httpx
 import psycopg
@@ -123,7 +125,10 @@ def fleet(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
             lease_seconds=LEASE_SECONDS,
             sweep_seconds=0.5,
             redispatch_seconds=2.0,
+            tracing="log",
         )
+        environment = stack.enter_context(pytest.MonkeyPatch.context())
+        environment.setenv("OTEL_BSP_SCHEDULE_DELAY", "100")
         database = Database(settings)
         stack.callback(database.close)
         worker = stack.enter_context(quick_worker(settings, home / "worker.log"))
@@ -144,6 +149,32 @@ def _database_url(request: pytest.FixtureRequest, home: Path) -> str:
         connection.execute("DROP DATABASE IF EXISTS fleet WITH (FORCE)")
         connection.execute("CREATE DATABASE fleet TEMPLATE migrated")
     return make_url(migrated).set(database="fleet").render_as_string(hide_password=False)
+
+
+def test_one_trace_leads_from_the_request_to_the_result(fleet: Fleet, random: Random) -> None:
+    """The caller's trace, through two processes that export what they did."""
+    trace_id, caller = f"{random.getrandbits(128):032x}", "00000000000000ab"
+    spec = {"dataset": {"name": "mnist_5k"}, "training": {"epochs": 2}}
+    headers = {"traceparent": f"00-{trace_id}-{caller}-01"}
+    job_id = fleet.client.post("/v1/jobs", json=spec, headers=headers).json()["id"]
+
+    def read_spans() -> dict[str, Any]:
+        logs = [(fleet.settings.home / name).read_text() for name in ("api.log", "worker.log")]
+        lines = [line for log in logs for line in log.splitlines() if trace_id in line]
+        return {span["name"]: span for span in map(json.loads, lines)}
+
+    wait_until(lambda: {"POST /v1/jobs", "train"} <= read_spans().keys())
+    spans = read_spans()
+    request, training = spans["POST /v1/jobs"], spans["train"]
+    assert request["parent_id"] == f"0x{caller}"
+    assert training["parent_id"] == request["context"]["span_id"]
+    assert training["attributes"]["regbench.job_id"] == job_id
+    assert [event["name"] for event in training["events"]] == ["epoch", "epoch", "succeeded"]
+    assert [event["attributes"].get("epoch") for event in training["events"]] == [1, 2, None]
+    services = [span["resource"]["attributes"]["service.name"] for span in (request, training)]
+    assert services == ["regbench-api", "regbench-worker"]
+    wait_until(lambda: "apply_async/regbench.train_job" in read_spans())
+    assert any(name.startswith("INSERT") for name in spans)
 
 
 def test_an_api_that_dies_between_commit_and_notification(

@@ -21,7 +21,19 @@ from models.settings import Settings
 from models.store.job_search import Cursor, SortOrder
 from models.techniques import CATALOGUE
 
-HEAVY = ["tensorflow", "keras", "pandas", "matplotlib", "sklearn", "numpy", "scipy", "celery", "alembic"]
+HEAVY = [
+    "tensorflow",
+    "keras",
+    "pandas",
+    "matplotlib",
+    "sklearn",
+    "numpy",
+    "scipy",
+    "celery",
+    "alembic",
+    "opentelemetry.sdk",
+    "opentelemetry.instrumentation",
+]
 
 
 def test_the_api_loads_no_heavy_package() -> None:
