@@ -10,7 +10,7 @@ import pytest
 from api.reports import html
 from api.reports.rendering import CSP_HEADERS
 from tests import comparisons
-from tests.acceptance.browsing import NEEDS_CHROMIUM
+from tests.acceptance.browsing import NEEDS_CHROMIUM, check_accessibility, check_colours
 
 pytestmark = NEEDS_CHROMIUM
 
@@ -148,6 +148,27 @@ def test_in_print_every_chart_fits_a_page_and_no_table_is_cut(page: Any, name: s
     )
     assert max(tables) <= width + 1
     assert page.pdf(format="A4").startswith(b"%PDF")
+
+
+def test_the_answer_comes_first_and_the_methods_can_be_pasted(page: Any) -> None:
+    show(page, "three variants")
+    assert page.locator("h1 + p").get_attribute("class") == "headline"
+    headings = page.locator("h2").all_inner_texts()
+    assert headings[:4] == ["Differences from none", "The variants", "Methods", "Verdicts"]
+    assert "compared with none" in page.locator("h2:text('Methods') + p").inner_text()
+
+
+def test_the_report_is_readable_in_dark(page: Any) -> None:
+    show(page, "three variants")
+    check_accessibility(page, "report")
+    check_colours(page, "dark")
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(20, 23, 26)"
+    page.emulate_media(media="print", color_scheme="dark")
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    hidden = page.locator("details table").evaluate_all(
+        "all => all.filter(one => !one.checkVisibility()).length"
+    )
+    assert hidden == 0
 
 
 def test_a_screen_reader_can_read_the_report(page: Any) -> None:
