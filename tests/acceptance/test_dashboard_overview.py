@@ -85,3 +85,29 @@ def test_the_overview_is_accessible(browser: Any, url: str, client: Regbench, wi
     with open_page(browser, url, "/", "light", width) as page:
         check_accessibility(page, "/")
         check_colours(page, "dark")
+
+
+def test_a_key_is_created_shown_once_and_revoked(page: Page) -> None:
+    page.goto("/keys")
+    page.get_by_label("Name, for people").fill("for a script")
+    page.get_by_label("Owner of the jobs").fill("script")
+    page.get_by_role("button", name="Create").click()
+    expect(page.locator("#secret code")).to_have_text(re.compile(r"^rb_\S{43}$"))
+    check_accessibility(page, "/keys")
+    page.once("dialog", lambda dialog: dialog.accept())
+    page.get_by_role("button", name="Revoke for a script").click()
+    expect(page.locator("#keys tbody tr").first).to_contain_text("just now")
+    expect(page.get_by_role("button", name="Revoke for a script")).to_have_count(0)
+
+
+def test_a_webhook_gets_a_test_message(page: Page) -> None:
+    page.goto("/webhooks")
+    page.get_by_label("Address").fill("https://regbench.invalid/hook")
+    page.get_by_role("button", name="Create").click()
+    expect(page.locator("#secret code")).to_have_text(re.compile("^whsec_"))
+    page.get_by_role("button", name="Send a test message").click()
+    expect(page.locator("#webhooks tbody tr")).to_contain_text("webhook.test")
+    check_accessibility(page, "/webhooks")
+    page.once("dialog", lambda dialog: dialog.accept())
+    page.get_by_role("button", name="Delete").click()
+    expect(page.locator("#webhooks")).to_contain_text("No webhooks yet.")

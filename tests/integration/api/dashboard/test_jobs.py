@@ -528,6 +528,31 @@ class TestLogin:
         assert not secured.get("/status", headers=theirs).json()["is_all"]
         assert "local: 1 job " in secured.get("/", headers=HTML | admin).text
 
+    def test_keys_are_shown_to_admins_and_webhooks_to_their_owner(
+        self, secured: TestClient, database: Database
+    ) -> None:
+        ours, theirs = bearer(make_key(database)), bearer(make_key(database, owner="theirs"))
+        admin, read = (bearer(make_key(database, scope)) for scope in (Scope.ADMIN, Scope.READ))
+        assert secured.get("/keys", headers=ours).status_code == 403
+        made = secured.post("/v1/keys", json={"name": "for <b>CI</b>", "scope": "read"}, headers=admin).json()
+        text = secured.get("/keys", headers=admin).text
+        assert f'data-post="/v1/keys/{made["id"]}/revoke"' in text
+        assert "for &lt;b&gt;CI&lt;/b&gt;" in text
+        assert made["key"] not in text
+        secured.post(f"/v1/keys/{made['id']}/revoke", headers=admin)
+        assert f"/v1/keys/{made['id']}/revoke" not in secured.get("/keys", headers=admin).text
+
+        hook = secured.post("/v1/webhooks", json={"url": "https://example.org/x"}, headers=ours).json()
+        secured.post(f"/v1/webhooks/{hook['id']}/test", headers=ours)
+        text = secured.get("/webhooks", headers=ours).text
+        assert f'data-post="/v1/webhooks/{hook["id"]}/test"' in text
+        assert re.search(r"webhook\.test</th>.*?waiting.*?/redeliver", text, re.DOTALL)
+        assert hook["secret"] not in text
+        assert hook["url"] not in secured.get("/webhooks", headers=theirs).text
+        text = secured.get("/webhooks", headers=read).text
+        assert hook["url"] in text
+        assert "data-post" not in text
+
     def test_other_owners_jobs_are_not_shown(self, secured: TestClient, database: Database) -> None:
         job = finished_job(database).id
         theirs = bearer(make_key(database, owner="theirs"))
