@@ -47,6 +47,11 @@ def render_inline_code(text: str) -> Markup:
     return Markup(re.sub(r"`(.+?)`", r"<code>\1</code>", str(escape(text))))  # noqa: S704 (escaped first)
 
 
+def render_breakable(name: str) -> Markup:
+    """A name with dots, which may be broken behind each of them."""
+    return Markup(".<wbr>").join(name.split("."))
+
+
 def render_state_badge(state: JobState) -> Markup:
     """A state with its symbol, in its colour."""
     return Markup('<span class="badge {0}"><span aria-hidden="true">{1}</span> {0}</span>').format(

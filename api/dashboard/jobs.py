@@ -224,16 +224,41 @@ def compare_jobs(
     with database.read() as session:
         jobs = [job_serializers.serialize_job(row, None) for row in store.get_jobs(session, job_ids)]
     finished = [row.id for row in jobs if row.result]
-    results = [_format_metrics(row.result) if row.result else {} for row in jobs]
+    same_dataset = len({json.dumps(row.spec["dataset"], sort_keys=True) for row in jobs}) == 1
+    same_images = same_dataset and len({row.result.dataset_sha256 for row in jobs if row.result}) <= 1
     return render(
         "compare.html.jinja",
         jobs=list(zip(jobs, _name_jobs(jobs), strict=True)),
         differences=find_differences([row.spec for row in jobs]),
-        results=[
-            (title, [result.get(title, "") for result in results]) for title in dict.fromkeys(chain(*results))
-        ],
+        results=compare_results([row.result for row in jobs], comparable=same_images),
+        same_dataset=same_dataset,
+        same_images=same_images,
+        seeds=len({row.spec["seed"] for row in jobs}),
         report="&".join(f"job={job_id}" for job_id in finished) if len(finished) > 1 else None,
     )
+
+
+def compare_results(
+    results: Sequence[job_schemas.Result | None], *, comparable: bool
+) -> list[tuple[str, list[tuple[str, bool]]]]:
+    """The metrics in which results differ, by title: each value as text, and whether it is the best."""
+    rows = []
+    for metric in METRICS.values():
+        values = [getattr(result, metric.name) if result else None for result in results]
+        known = [value for value in values if value is not None]
+        if not known or (len(set(values)) == 1 and len(values) > 1):
+            continue
+        best = (max if metric.direction == "higher" else min)(known) if metric.direction else None
+        marks_best = comparable and len(set(known)) > 1
+        cells = [
+            (
+                "" if value is None else f"{metric.format_value(value)} {metric.format.unit}",
+                marks_best and value is not None and value == best,
+            )
+            for value in values
+        ]
+        rows.append((metric.title, cells))
+    return rows
 
 
 def render_class_images(diagnostics: Mapping[str, Any]) -> list[str]:

@@ -55,6 +55,7 @@ _TEMPLATES.filters.update(
     point=describe_point,
     full_job_title=filters.format_full_title,
     techniques=filters.list_techniques,
+    breakable=filters.render_breakable,
     duration=format_duration,
 )
 _TEMPLATES.globals.update(

@@ -72,7 +72,8 @@ def test_a_job_is_paused_resumed_and_cancelled(page: Page, client: Regbench) -> 
         page.once("dialog", lambda dialog: dialog.accept())
         page.get_by_role("button", name=button).click()
         expect(page.locator("#progress .badge")).to_contain_text(state, timeout=TIMEOUT_MS)
-    expect(page.get_by_role("button", name="Cancel")).to_have_attribute("title", "The job has ended.")
+    expect(page.get_by_role("button", name="Cancel")).to_have_count(0)
+    expect(page.get_by_role("button", name="Retry")).to_be_visible()
 
 
 def test_selected_jobs_are_compared_and_reported(page: Page, trained: list[str], tmp_path: Path) -> None:

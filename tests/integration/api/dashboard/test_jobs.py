@@ -16,6 +16,7 @@ from api.dashboard.rendering import POLICY
 from models.experiments import FEWEST_PAIRS, ExperimentSpec
 from models.scopes import Scope
 from models.settings import Settings
+from models.spec import JobSpec
 from models.states import JobState
 from models.store import jobs
 from models.store.database import Database
@@ -229,6 +230,28 @@ def test_a_comparison_shows_the_differences(client: httpx.Client, database: Data
     named = finished_job(database, job_spec(name="dropout, seed 5", seed=5)).id
     assert find_compared_names(get_page(client, f"/compare?job={named}")) == ["dropout, seed 5"]
     assert client.get("/compare?" + "&".join(f"job=job_{n}" for n in range(11))).status_code == 422
+
+
+def test_a_comparison_marks_the_best_and_warns_where_it_cannot(
+    client: httpx.Client, database: Database
+) -> None:
+    def compare(*specs: JobSpec) -> str:
+        accuracies = (0.91, 0.93)
+        ids = [
+            finished_job(database, spec, result=result_record(test_accuracy=accuracy)).id
+            for spec, accuracy in zip(specs, accuracies, strict=True)
+        ]
+        return get_page(client, f"/compare?job={ids[0]}&job={ids[1]}")
+
+    alike = compare(job_spec(), job_spec(regularization={"dropout": {}}))
+    assert "<b>93.00 %</b>" in alike
+    assert "notice" not in alike[alike.index("<h1>") :]
+    assert "Test loss" not in alike, "it is the same"
+    assert "regularization.<wbr>dropout.<wbr>rate" in alike
+    assert "2 different seeds" in compare(job_spec(seed=1), job_spec(seed=2))
+    others = compare(job_spec(), job_spec(dataset={"train_samples": 500}))
+    assert "different datasets or other settings of their images" in others
+    assert "<b>93.00 %</b>" not in others
 
 
 def find_compared_names(page: str) -> list[str]:
