@@ -110,6 +110,25 @@ class EvaluationMetrics:
             "than two images in a bin"
         ),
     ]
+    temperature: Annotated[
+        float | None,
+        Metric("Temperature", Format(digits=2), table="networks"),
+        Field(
+            description="What logits are divided by for the lowest validation loss (Guo et al. 2017), 0.05 "
+            "to 20: above 1 the model is too sure; null if no images are held out, and in results older than "
+            "this field"
+        ),
+    ]
+    test_loss_scaled: Annotated[
+        float | None,
+        Metric("Test loss at the temperature", NATS, "lower", "networks", "loss, scaled"),
+        Field(description="Cross-entropy on the test images with logits divided by `temperature`, or null"),
+    ]
+    test_ece_scaled: Annotated[
+        float | None,
+        Metric("Calibration error at the temperature", NUMBER, "lower", "networks", "ECE, scaled"),
+        Field(description="`test_ece` with logits divided by `temperature`, or null"),
+    ]
     train_accuracy: Annotated[
         float,
         Metric("Training accuracy", PERCENT, "higher"),

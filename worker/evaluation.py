@@ -96,8 +96,8 @@ def evaluate_model(
     """
     network, epochs = program.network, len(history)
     train = _score(program, split.train)
-    validation = _score(program, split.validation) if split.validation else None
     _require_finite(epochs, train.loss)
+    validation, temperature = _evaluate_validation(program, split.validation)
     on_test: dict[str, Any] = dict.fromkeys(_ON_TEST)
     calibration: tuple[CalibrationBin, ...] = ()
     predictions = None
@@ -121,6 +121,11 @@ def evaluate_model(
             "confusion": metrics.compute_confusion_matrix(probabilities, labels),
             "test_correct": metrics.pack_correct(logits, labels),
         }
+        if temperature:
+            scaled = logits / temperature
+            certainties = np.exp(metrics.compute_log_probabilities(scaled))
+            on_test["test_loss_scaled"] = metrics.compute_scores(scaled, labels).loss
+            on_test["test_ece_scaled"] = metrics.compute_calibration_error(certainties, labels)
         if spec.evaluation.robustness:
             on_test["robustness"] = _evaluate_robustness(program, split.test, test.accuracy)
     evaluation = Evaluation(
@@ -129,6 +134,7 @@ def evaluate_model(
         train_loss=train.loss,
         validation_accuracy=validation.accuracy if validation else None,
         validation_loss=validation.loss if validation else None,
+        temperature=temperature,
         best_epoch=best.epoch,
         reported_epoch=best.epoch if best.restores_best else epochs,
         epochs_run=epochs,
@@ -150,6 +156,18 @@ def evaluate_model(
         diagnostics=weights.compute_diagnostics(network, calibration),
     )
     return TrainedModel(export_model(spec, network), predictions, evaluation)
+
+
+def _evaluate_validation(
+    program: CompiledProgram, examples: Examples | None
+) -> tuple[metrics.Scores | None, float | None]:
+    """Scores on validation images, and the temperature with the lowest loss on them; None without any."""
+    if examples is None:
+        return None, None
+    logits = program.compute_logits(examples.images)
+    scores = metrics.compute_scores(logits, examples.labels)
+    temperature = metrics.fit_temperature(logits, examples.labels) if math.isfinite(scores.loss) else None
+    return scores, temperature
 
 
 def _evaluate_robustness(program: CompiledProgram, test: Examples, test_accuracy: float) -> RobustnessRecord:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.optimize import brentq
 
 from models.records import CalibrationBin
 
@@ -11,6 +12,7 @@ Logits = NDArray[np.float32]
 Array = NDArray[np.float64]
 
 ECE_BINS = 15
+MAX_TEMPERATURE = 20.0
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,31 @@ def compute_debiased_calibration_error(
         for item in result
     )
     return sum(debiased) / len(labels)
+
+
+def fit_temperature(logits: Logits, labels: NDArray[np.int32]) -> float:
+    """What to divide logits by for the lowest loss, 0.05 to 20; at it the loss is never above that at 1.
+
+    The loss is convex in the temperature's inverse. It has no minimum between the ends where all answers are
+    right or all wrong.
+
+    Source: Guo et al., On Calibration of Modern Neural Networks, ICML (2017).
+    """
+    # An infinite logit would make the slope undefined.
+    shifted = np.maximum(logits.astype(np.float64) - logits.max(axis=1, keepdims=True), -1e9)
+    of_truth = shifted[np.arange(len(labels)), labels].mean()
+
+    def compute_slope(inverse: float) -> float:
+        weights = np.exp(inverse * shifted)
+        expected = (weights * shifted).sum(axis=1) / weights.sum(axis=1)
+        return float(expected.mean() - of_truth)
+
+    low, high = 1 / MAX_TEMPERATURE, MAX_TEMPERATURE
+    if compute_slope(low) >= 0:
+        return MAX_TEMPERATURE
+    if compute_slope(high) <= 0:
+        return 1 / MAX_TEMPERATURE
+    return float(1 / brentq(compute_slope, low, high, xtol=1e-6))
 
 
 def compute_calibration_bins(

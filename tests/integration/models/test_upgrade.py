@@ -24,7 +24,13 @@ RENAMED_COLUMNS = {
 NEW_COLUMNS: dict[str, dict[str, Any]] = {
     "webhooks": {"base_url": "", "experiments": False},
     "deliveries": {"experiment_id": None},
-    "results": {"test_ece_debiased": None, "robustness": None},
+    "results": {
+        "test_ece_debiased": None,
+        "temperature": None,
+        "test_loss_scaled": None,
+        "test_ece_scaled": None,
+        "robustness": None,
+    },
     "experiments": {
         "extended": False,
         "notes": None,

@@ -11,6 +11,7 @@ from worker.metrics import (
     compute_debiased_calibration_error,
     compute_log_probabilities,
     compute_scores,
+    fit_temperature,
     pack_correct,
 )
 
@@ -79,6 +80,28 @@ def test_the_debiased_calibration_error_of_a_calibrated_forecast_is_zero_on_aver
     # The raw error of a perfect model is far from its own zero: 0.01 in each of the 400.
     assert np.mean(raw) > 20 * np.std(raw) / np.sqrt(400)
     assert abs(np.mean(debiased)) < 3 * np.std(debiased) / np.sqrt(400)
+
+
+@pytest.mark.parametrize("spread", [0.1, 1.0, 8.0])
+def test_the_temperature_lowers_the_loss_and_leaves_every_answer(spread: float) -> None:
+    random = np.random.default_rng(0)
+    labels = random.integers(0, 5, 500).astype(np.int32)
+    logits = (spread * (random.normal(size=(500, 5)) + 1.5 * np.eye(5)[labels])).astype(np.float32)
+    temperature = fit_temperature(logits, labels)
+    before, after = compute_scores(logits, labels), compute_scores(logits / temperature, labels)
+    assert after.loss <= before.loss
+    assert after.accuracy == before.accuracy
+    for other in (0.99 * temperature, 1.01 * temperature):
+        assert compute_scores(logits / other, labels).loss >= after.loss
+    # Logits that are larger by a factor take a temperature that is larger by the same.
+    assert fit_temperature(2 * logits, labels) == pytest.approx(2 * temperature, rel=1e-4)
+
+
+def test_answers_that_are_all_right_or_all_wrong_take_a_temperature_at_an_end() -> None:
+    logits = np.array([[2.0, 0.0], [0.0, 1.0]], np.float32)
+    assert fit_temperature(logits, np.array([0, 1], np.int32)) == 0.05
+    assert fit_temperature(logits, np.array([1, 0], np.int32)) == 20
+    assert compute_scores(logits / 0.05, np.array([0, 1], np.int32)).loss < 1e-5
 
 
 def test_a_bin_of_one_example_has_no_debiased_calibration_error() -> None:

@@ -19,6 +19,7 @@ from tests.factories import EVERY_TECHNIQUE_TOGETHER, epoch_record, job_spec
 from worker.checkpoints import Checkpoint
 from worker.datasets import split_dataset
 from worker.evaluation import TrainedModel
+from worker.metrics import compute_scores
 from worker.network import KerasLayers, build_network, get_kernels, set_initial_weights
 from worker.program import ProgramCache, get_program_shape
 from worker.repeat import repeat_trainings
@@ -419,7 +420,13 @@ def test_metrics_belong_to_the_stored_model(mnist_5k: Dataset, programs: Program
     test, test_accuracy = mnist_5k.test, trained.evaluation.test_accuracy
     answers = trained.model.predict(test.images / np.float32(255), verbose=0)
     assert (answers.argmax(1) == test.labels).mean() == test_accuracy
-    assert np.allclose(answers, np.exp(trained.test_predictions.log_probabilities), atol=1e-5)
+    predictions, labels = trained.test_predictions.log_probabilities, trained.test_predictions.labels
+    assert np.allclose(answers, np.exp(predictions), atol=1e-5)
+    # The temperature that was fitted on validation images applies to what is stored of test images.
+    assert trained.evaluation.temperature is not None
+    scaled = compute_scores(predictions / trained.evaluation.temperature, labels)
+    assert scaled.loss == pytest.approx(trained.evaluation.test_loss_scaled, rel=1e-4)
+    assert scaled.accuracy == trained.evaluation.test_accuracy
     assert test_accuracy > 0.7  # one epoch of a small network learns more than chance
 
 
