@@ -8,6 +8,7 @@ from typing import Any
 from markupsafe import Markup, escape
 from sqlalchemy import Row
 
+from api.http.root_path import add_root
 from api.jobs import schemas as job_schemas
 from models.dataset_cards import UNRESOLVED
 from models.dataset_spec import DatasetSpec
@@ -138,3 +139,9 @@ def format_age(age: timedelta) -> str:
         if count := seconds // size:
             return f"{format_count(count, unit)} ago"
     return "just now"
+
+
+def link_term(term: str, text: str | None = None) -> Markup:
+    """A link to a term of the glossary (templates/glossary.html.jinja), for its first use on a page."""
+    address = add_root(f"/learn/glossary#{term}")
+    return Markup('<a class="term" href="{}">{}</a>').format(address, text or term)

@@ -11,6 +11,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from jinja2.ext import Extension
 
 from api.dashboard import filters, static_files
+from api.dashboard.mathml import render_formula
+from api.dashboard.pictures import draw_technique
 from api.http.dependencies import Caller
 from api.http.problems import IS_PAGE, ProblemDocument
 from api.http.root_path import add_root
@@ -70,6 +72,9 @@ _TEMPLATES.globals.update(
     at_chance=filters.AT_CHANCE,
     is_at_chance=filters.is_job_at_chance,
     navigation=NAVIGATION,
+    term=filters.link_term,
+    draw=draw_technique,
+    formula=render_formula,
     static=static_files.build_url,
     version=version("regbench"),
 )

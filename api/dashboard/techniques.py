@@ -1,7 +1,7 @@
 """Pages that explain the techniques and show their effects in this installation's experiments."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import mean
 from typing import Annotated, Any
 
@@ -11,16 +11,19 @@ from sqlalchemy.orm import Session
 from api import catalogue
 from api.catalogue import build_technique_card
 from api.dashboard import filters
+from api.dashboard.questions import QUESTIONS, STUDIES, Question
 from api.dashboard.rendering import ClientState, PageRoute, RenderPageDep
 from api.experiments import serializers as experiment_serializers
 from api.experiments.presets import PRESETS
 from api.http.dependencies import DatabaseDep
 from api.reports.recommendation_schemas import NEEDS
 from models.documents import Document, merge_patch
+from models.errors import NotFound
 from models.experiments import FEWEST_PAIRS
+from models.metrics import METRICS
 from models.selection import VariantMeans, choose_variant
 from models.store.experiment_runs import RunSummary, get_run_summaries
-from models.store.experiment_search import find_experiments
+from models.store.experiment_search import ExperimentFilter, find_experiments
 from models.store.tables import Experiment
 from models.techniques import CATALOGUE
 
@@ -62,10 +65,88 @@ class Effect:
 
 
 @router.get("/learn")
-def list_techniques(render: RenderPageDep) -> Response:
-    """Every technique in a sentence or two."""
-    cards = [catalogue.serialize_technique(name, technique) for name, technique in CATALOGUE.items()]
-    return render("techniques.html.jinja", cards=cards)
+def list_techniques(render: RenderPageDep, database: DatabaseDep) -> Response:
+    """Overfitting as it was measured here, the questions, and every technique with its picture."""
+    groups: dict[str, list[catalogue.TechniqueCard]] = {}
+    for name, technique in CATALOGUE.items():
+        groups.setdefault(technique.group, []).append(catalogue.serialize_technique(name, technique))
+    parts: dict[str, dict[str, Question]] = {}
+    for slug, question in QUESTIONS.items():
+        parts.setdefault(question.part, {})[slug] = question
+    with database.read() as session:
+        finished = find_experiments(session, ExperimentFilter(finished=True), after=None, limit=_MAX_SEARCHED)
+        matches = [next((one for one in finished if study.matches(one.document)), None) for study in STUDIES]
+        studies = [
+            replace(study, id=experiment.id, name=experiment.name)
+            for study, experiment in zip(STUDIES, matches, strict=True)
+            if experiment
+        ]
+    missing = [study for study, experiment in zip(STUDIES, matches, strict=True) if experiment is None]
+    return render("techniques.html.jinja", groups=groups, parts=parts, studies=studies, missing=missing)
+
+
+@router.get("/learn/glossary")
+def show_glossary(render: RenderPageDep) -> Response:
+    """What the terms of pages and reports mean."""
+    return render("glossary.html.jinja")
+
+
+@router.get("/learn/questions/{slug}")
+def show_question(
+    render: RenderPageDep,
+    slug: Annotated[str, Path(description="As in the list of questions")],
+    database: DatabaseDep,
+) -> Response:
+    """One question about regularization, and what was measured here about it."""
+    if slug not in QUESTIONS:
+        raise NotFound(f"There is no question {slug}; see /learn.")
+    question, slugs = QUESTIONS[slug], list(QUESTIONS)
+    position = slugs.index(slug)
+    metrics = [METRICS[name] for name in question.metrics]
+    with database.read() as session:
+        measured = find_measured(session, list(question.techniques))
+    return render(
+        "question.html.jinja",
+        slug=slug,
+        question=question,
+        techniques=CATALOGUE,
+        measured=measured,
+        metrics=[
+            {
+                "name": metric.name,
+                "title": metric.title,
+                "unit": metric.format.unit,
+                "scale": metric.format.scale,
+                "digits": metric.format.digits,
+            }
+            for metric in metrics
+        ],
+        previous=slugs[position - 1] if position else None,
+        next=slugs[position + 1] if position + 1 < len(slugs) else None,
+    )
+
+
+@dataclass(frozen=True)
+class MeasuredVariants:
+    """A finished experiment, its baseline, and the variants that differ from that in one technique alone."""
+
+    id: str
+    name: str
+    variants: list[str]
+
+
+def find_measured(session: Session, techniques: Sequence[str]) -> MeasuredVariants | None:
+    """Of the newest finished experiments the one that has most of these techniques alone."""
+    best: tuple[int, MeasuredVariants | None] = 0, None
+    finished = ExperimentFilter(finished=True)
+    for experiment in find_experiments(session, finished, after=None, limit=_MAX_SEARCHED):
+        isolating = [find_isolating_variants(experiment.document, technique) for technique in techniques]
+        count = sum(map(bool, isolating))
+        if count > best[0]:
+            baseline = experiment_serializers.get_baseline(experiment.document)
+            names = [baseline, *(name for group in isolating for name in group)]
+            best = count, MeasuredVariants(experiment.id, experiment.name, names)
+    return best[1]
 
 
 @router.get("/learn/what-to-use")

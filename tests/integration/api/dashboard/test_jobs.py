@@ -12,6 +12,7 @@ import pytest
 
 from api.app import create_app
 from api.dashboard.jobs import find_differences
+from api.dashboard.questions import QUESTIONS, STUDIES
 from api.dashboard.rendering import POLICY
 from models.experiments import FEWEST_PAIRS, ExperimentSpec
 from models.scopes import Scope
@@ -51,6 +52,9 @@ def paths(database: Database) -> list[str]:
         f"/compare?job={job}",
         "/learn",
         "/learn/dropout",
+        "/learn/glossary",
+        "/learn/what-to-use",
+        "/learn/questions/l1-and-l2",
         "/login",
     ]
 
@@ -295,6 +299,48 @@ def test_every_technique_is_explained(client: httpx.Client) -> None:
     for name, technique in CATALOGUE.items():
         assert f'href="/learn/{name}"' in text
         assert technique.about.title in unescape(get_page(client, f"/learn/{name}"))
+
+
+@over_sqlite
+def test_every_question_has_a_page_whose_experiment_can_be_run_and_whose_terms_are_explained(
+    client: httpx.Client,
+) -> None:
+    learn, glossary = get_page(client, "/learn"), get_page(client, "/learn/glossary")
+    pages = {f"/learn/questions/{slug}": question for slug, question in QUESTIONS.items()}
+    assert len(pages) == 9
+    assert "Nothing of this is measured here yet" in learn
+    for path, question in pages.items():
+        text = get_page(client, path)
+        assert f'href="{path}"' in learn
+        assert question.title in unescape(text)
+        (form,) = re.findall(r'<form class="quick-experiment" data-document="(.*?)">', text)
+        spec = ExperimentSpec.model_validate_json(unescape(form))
+        assert [list(variant.changes.get("regularization", {})) for variant in spec.variants[1:]] == [
+            [name] for name in question.techniques
+        ]
+        for term in re.findall(r'href="/learn/glossary#(.*?)"', text + learn):
+            assert f'<div id="{term}">' in glossary
+    for form in re.findall(r'<form class="quick-experiment" data-document="(.*?)">', learn):
+        response = client.post("/v1/experiments?dry_run=true", json=json.loads(unescape(form)))
+        assert response.status_code == 200, response.text
+    assert client.get("/learn/questions/none").status_code == 404
+
+
+@over_sqlite
+def test_what_was_measured_here_is_on_the_pages_that_ask_for_it(
+    client: httpx.Client, database: Database
+) -> None:
+    study = STUDIES[1].document | {"seeds": [0]}
+    question = QUESTIONS["l1-and-l2"].quick_experiment | {"seeds": [0]}
+    for document in (study, question):
+        created = client.post("/v1/experiments", json=document).json()
+        for job in client.get("/v1/jobs", params={"experiment": created["id"]}).json()["items"]:
+            finish_job(database, job["id"])
+    text = get_page(client, "/learn")
+    assert "Overfitting by width, small" in text
+    assert "Not measured here yet" in text
+    text = get_page(client, "/learn/questions/l1-and-l2")
+    assert 'data-variants="[&#34;none&#34;, &#34;l1&#34;, &#34;l2&#34;, &#34;proximal l1&#34;]"' in text
 
 
 @over_sqlite
