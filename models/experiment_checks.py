@@ -15,6 +15,7 @@ _CONFOUNDED = "it differs in more than its regularization; set allow_confounders
 
 
 _NOT_TUNED = (*OF_RUNS, "dataset", "evaluation")
+_BUDGET = ("/training/epochs", "/training/steps", "/training/max_seconds")
 
 
 def find_axis_value_errors(spec: ExperimentSpec) -> list[tuple[str, str]]:
@@ -113,6 +114,11 @@ def find_tuning_errors(spec: ExperimentSpec) -> list[tuple[str, str]]:
     checks: list[tuple[object, str, str]] = [
         (spec.axes, "/tune", "an experiment has axes or tuning, not both"),
         (spec.parts, "/tune", "an experiment has parts or tuning, not both"),
+        (
+            tune.method == "halving" and tune.min_epochs >= spec.base.training.planned_epochs,
+            "/tune/min_epochs",
+            f"trials end after {spec.base.training.planned_epochs} epochs; compare them earlier",
+        ),
         (spec.confirms, "/tune", "a follow-up tests what its pilot has chosen; omit it"),
         (
             not spec.base.dataset.validation_examples,
@@ -157,6 +163,8 @@ def _find_parameter_errors(
     parts = field.split("/")[1:]
     if parts[0] in _NOT_TUNED:
         return ["validation losses with other values of it cannot be compared; name a field of the training"]
+    if field in _BUDGET:
+        return ["every trial has the same budget; set it in the base"]
     if not has_field(spec.build_run_spec(variant, 0).model_dump(mode="json"), parts):
         return [f"{variant.name} has no such field; name one of its job specification"]
     if spec.tune and spec.tune.method == "grid" and parameter.values is None and parameter.points is None:

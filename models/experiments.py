@@ -23,7 +23,7 @@ from models.parts import PartCount, has_too_small_parts
 from models.run_key import NO_PART, Purpose, RunKey, format_point
 from models.spec import STORED, VISIBLE, WITHOUT_NUL, JobSpec, bound_length
 from models.stopping_rules import DecideRule, StoppingRule, WidthRule
-from models.tuning import Parameters, Setting, Tuning, VariantTuning, build_error, build_point
+from models.tuning import Parameters, Setting, Tuning, VariantTuning, build_error, build_point, parse_trial
 
 MAX_VARIANT_NAME, MAX_EXPERIMENT_NAME = 100, 200
 """Letters."""
@@ -270,6 +270,15 @@ class ExperimentSpec(BaseModel):
         """Whether it adds runs by itself when those that it has have ended."""
         return self.stopping_rule is not None or not self.is_tuned
 
+    def find_pause(self, key: RunKey, epochs: int) -> int | None:
+        """The epoch after which a run of so many waits for the other trials of successive halving."""
+        if self.tune is None or key.purpose != Purpose.TUNE or self.tune.method != "halving":
+            return None
+        trial, _ = parse_trial(key)
+        rung = self.tune.get_rung(key.variant, trial)
+        end = self.tune.list_rungs(epochs)[rung]
+        return end if end < epochs and self.tune.is_running(key.variant, trial) else None
+
     def get_parameters(self, variant: Variant) -> Parameters:
         """What a variant tunes, by field: what all do, and its own."""
         return (self.tune.parameters if self.tune else {}) | (variant.tune.parameters if variant.tune else {})
@@ -277,7 +286,10 @@ class ExperimentSpec(BaseModel):
     def forget_tuning(self) -> Self:
         """The same experiment as it was submitted: what its tuning has filled in is left out."""
         return self.model_copy(
-            update={"tune": self.tune and self.tune.model_copy(update={"settings": {}, "chosen": {}})}
+            update={
+                "tune": self.tune
+                and self.tune.model_copy(update={"settings": {}, "promoted": {}, "chosen": {}})
+            }
         )
 
     def resolve_seeds(self) -> Self:

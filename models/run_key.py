@@ -110,6 +110,16 @@ def is_tuned(document: Mapping[str, Any]) -> bool:
     return not tune or all(variant["name"] in tune["chosen"] for variant in document["variants"])
 
 
+def count_later_runs(document: Mapping[str, Any]) -> int:
+    """How many runs an experiment's document will ask for as its tuning goes on."""
+    if is_tuned(document):
+        return 0
+    tune, names = document["tune"], [variant["name"] for variant in document["variants"]]
+    trials: int = sum(max(0, tune["trials"] - len(tune["settings"].get(name, ()))) for name in names)
+    seeds: int = tune["seeds_per_trial"]
+    return trials * seeds + count_judged_runs(document)
+
+
 def count_judged_runs(document: Mapping[str, Any]) -> int:
     """How many runs of an experiment's document, its seeds spelt out, are compared."""
     closed, seeds = get_closed(document), len(document["seeds"])

@@ -6,9 +6,10 @@ and only those runs are compared.
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from math import inf, prod
+from itertools import count, pairwise, takewhile
+from math import inf, isfinite, prod
 from statistics import fmean
 from typing import Annotated, Any, Literal, Self
 
@@ -47,7 +48,7 @@ class Parameter(BaseModel):
             (values is None and low is None, "/low", "give low and high, or values"),
             (values is None and high is None, "/high", "give low and high, or values"),
             (
-                values is not None and self.model_fields_set - {"values"},
+                values is not None and self != Parameter.model_construct(values=values),
                 "/values",
                 "give a range (low and high) or values, not both",
             ),
@@ -78,9 +79,23 @@ class Parameter(BaseModel):
         if self.values is not None:
             return self.values[min(int(share * len(self.values)), len(self.values) - 1)]
         low, high = self.low or 0.0, self.high or 0.0
-        value = low * (high / low) ** share if self.scale == "log" else low + (high - low) * share
+        return self.get_value(
+            low * (high / low) ** share if self.scale == "log" else low + (high - low) * share
+        )
+
+    def get_value(self, position: float) -> JsonValue:
+        """The value at a position: one in the range, or the index of one of the values."""
+        if self.values is not None:
+            return self.values[int(position)]
         # Six digits say as much as anybody sets by hand, and make equal settings look equal.
-        return round(value) if self.integer else float(f"{value:.6g}")
+        return round(position) if self.integer else float(f"{position:.6g}")
+
+    def find_position(self, value: JsonValue) -> float:
+        """The position of a value that was tried; rounding may have moved it out of the range."""
+        if self.values is not None:
+            return self.values.index(value)
+        assert isinstance(value, int | float)  # noqa: S101 (of a range)
+        return min(max(value, self.low or 0.0), self.high or 0.0)
 
     def list_grid(self) -> list[JsonValue]:
         """The values of this parameter in a grid."""
@@ -113,16 +128,28 @@ class Tuning(BaseModel):
     )
     trials: int = Field(8, ge=1, le=MOST_TRIALS, description="Settings that each variant tries")
     seeds_per_trial: int = Field(2, ge=1, le=20, description="Jobs of each setting; their mean loss chooses")
-    method: Literal["random", "quasi_random", "grid"] = Field(
+    method: Literal["random", "quasi_random", "grid", "halving", "tpe"] = Field(
         "random",
         description="`random`: independent settings; `quasi_random`: spread evenly (a scrambled Halton "
-        "sequence); `grid`: combinations of `values` and `points`, in random order",
+        "sequence); `grid`: combinations of `values` and `points`, in random order; `halving`: random "
+        "settings, of which the best go on after a few epochs (successive halving); `tpe`: in rounds, each "
+        "from what the earlier ones have shown (a tree-structured Parzen estimator)",
+    )
+    parallel: int = Field(4, ge=1, le=100, description="`tpe`: how many settings a round has")
+    eta: int = Field(3, ge=2, le=10, description="`halving`: of how many trials one goes on")
+    min_epochs: int = Field(
+        1, ge=1, description="`halving`: after how many epochs the first trials end; times `eta` the next"
     )
     metric: Literal["validation_loss"] = Field("validation_loss", description="What chooses; lower is better")
     seed: Seed = Field(0, description="Of the settings drawn, and of the tuning jobs' own seeds")
     settings: dict[str, list[Setting]] = Field(
         {},
         description="The settings so far, by variant; filled in as it goes on, ignored in a request",
+    )
+    promoted: dict[str, list[list[int]]] = Field(
+        {},
+        description="The trials that `halving` has let go on, by variant, once for each rung; filled in like "
+        "`settings`",
     )
     chosen: dict[str, int] = Field(
         {},
@@ -138,6 +165,36 @@ class Tuning(BaseModel):
         candidates = dict.fromkeys(int.from_bytes(digest[:4]) % 2**31 for digest in digests)
         return list(candidates)[: self.seeds_per_trial]
 
+    def list_rungs(self, epochs: int) -> list[int]:
+        """The epochs after which successive halving compares trials; the last is their end."""
+        ends: Iterator[int] = (self.min_epochs * self.eta**rung for rung in count())
+        return [*takewhile(lambda end: self.method == "halving" and end < epochs, ends), epochs]
+
+    def count_promoted(self, rung: int) -> int:
+        """How many trials of a variant come to a rung, at most."""
+        survivors: int = self.trials // self.eta**rung
+        return max(1, survivors)
+
+    def count_epochs(self, epochs: int) -> int:
+        """The budget of each variant: the epochs of all its trials with all seeds, where none stops early."""
+        rungs = enumerate(pairwise([0, *self.list_rungs(epochs)]))
+        one_seed = sum(self.count_promoted(rung) * (end - begin) for rung, (begin, end) in rungs)
+        return one_seed * self.seeds_per_trial
+
+    def compute_share(self, epochs: int) -> float:
+        """The budget as a share of what it would be if every trial were trained to its end."""
+        return self.count_epochs(epochs) / (epochs * self.trials * self.seeds_per_trial)
+
+    def get_rung(self, variant: str, trial: int) -> int:
+        """The rung that a trial is on, or has ended on; 0 is the first."""
+        return sum(trial in promoted for promoted in self.promoted.get(variant, ()))
+
+    def is_running(self, variant: str, trial: int) -> bool:
+        """Whether a trial may still be chosen."""
+        return variant not in self.chosen and self.get_rung(variant, trial) == len(
+            self.promoted.get(variant, ())
+        )
+
     def get_chosen(self, variant: str) -> Setting:
         """The setting that a variant is judged with; empty before it is chosen."""
         number = self.chosen.get(variant)
@@ -152,7 +209,8 @@ class Trial:
     number: int
     setting: Setting
     losses: tuple[float | None, ...]
-    """Of each seed the validation loss; None where the job did not succeed."""
+    """Of each seed the validation loss, of a job that waits for other trials after its last epoch; None where
+    the job came to no such point."""
 
     @property
     def score(self) -> float:
@@ -180,6 +238,13 @@ def count_grid_points(parameters: Mapping[str, Parameter]) -> int:
 def choose_trial(trials: Sequence[Trial]) -> int:
     """The number of the trial with the lowest mean validation loss; of equal ones the first."""
     return min(trials, key=lambda trial: (trial.score, trial.number)).number
+
+
+def promote_trials(trials: Sequence[Trial], count: int) -> list[int]:
+    """The numbers of the `count` best trials, lower mean losses first; none that failed."""
+    finished = [trial for trial in trials if isfinite(trial.score)]
+    best = sorted(finished, key=lambda trial: (trial.score, trial.number))
+    return [trial.number for trial in best[:count]]
 
 
 def build_error(pointer: str, detail: str) -> PydanticCustomError:

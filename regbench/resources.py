@@ -93,10 +93,13 @@ class JobFailure(Resource):
 
 
 class Result(Resource):
-    """What a job measured, in part: accuracies are fractions, losses nats per example."""
+    """What a job measured, in part: accuracies are fractions, losses nats per example.
 
-    test_accuracy: float
-    test_loss: float
+    Those on the test images are None where the specification asks for none (`evaluation.test`).
+    """
+
+    test_accuracy: float | None
+    test_loss: float | None
     training_seconds: float | None = None
 
 
@@ -134,7 +137,7 @@ class Job(_Acting):
     def _repr_html_(self) -> str:
         facts: dict[str, object] = {"job": self.title, "id": self.id, "state": self.state}
         facts["epoch"] = f"{self.progress.epoch} of {self.progress.epochs}"
-        if self.result:
+        if self.result and self.result.test_accuracy is not None and self.result.test_loss is not None:
             facts["test accuracy"] = f"{self.result.test_accuracy:.4f}"
             facts["test loss"] = f"{self.result.test_loss:.4f}"
         if self.error:

@@ -175,7 +175,7 @@ class Lease:
             ServiceUnavailable: the database cannot be reached.
         """
         state = self._write_end(lambda session: queue.succeed(session, self.job_id, self.attempt, result))
-        log.info("job %s %s: test accuracy %.4f", self.job_id, state, result.test_accuracy)
+        log.info("job %s %s: test accuracy %s", self.job_id, state, result.test_accuracy)
         return state
 
     def fail(self, code: str, message: str, *, retryable: bool) -> JobState:

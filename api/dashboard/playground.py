@@ -10,6 +10,7 @@ from api.dashboard.filters import format_full_title, format_percent
 from api.dashboard.rendering import PageRoute, RenderPageDep
 from api.http.dependencies import DatabaseDep
 from models.identifiers import ID_PATTERN
+from models.run_key import Purpose
 from models.states import JobState
 from models.store.experiments import find_chosen_variants, get_experiment_names
 from models.store.job_search import JobFilter, find_jobs, load_listed_jobs
@@ -54,7 +55,8 @@ def show_playground(
         choices = find_chosen_variants(session, experiment_ids)
     models = []
     for job in jobs:
-        if job.job_id is None:
+        # A job that only chose settings has nothing to say of test images.
+        if job.job_id is None or job.purpose == Purpose.TUNE:
             continue
         techniques, accuracy = list(job.spec["regularization"]), format_percent(job.test_accuracy)
         chosen = job.variant is not None and choices.get(job.experiment_id or "") == job.variant

@@ -10,6 +10,7 @@ from api.experiments import schemas
 from models.cost import CostEstimate, estimate_cost
 from models.experiments import FEWEST_PAIRS, ExperimentSpec, Regime
 from models.formatting import format_count
+from models.run_key import Purpose
 from models.store.experiment_runs import find_reusable_jobs, get_variance_over_seeds
 from models.store.remaining_time import get_pace
 
@@ -25,11 +26,13 @@ def estimate_experiment_cost(
     With tuning the jobs that judge are priced at the first of the settings that may be chosen.
     """
     if not spec.is_tuned:
-        from models.tuning_methods import choose_first_settings, start_tuning  # noqa: PLC0415 (numpy and scipy, only where needed)
+        from models.tuning_methods import plan_all  # noqa: PLC0415 (numpy and scipy, only where needed)
 
-        spec = choose_first_settings(start_tuning(spec))
+        spec = plan_all(spec)
     runs = spec.build_runs()
-    reusable = find_reusable_jobs(session, [run for _, run in runs], owner=owner) if spec.reuse else {}
+    halving = spec.tune is not None and spec.tune.method == "halving"
+    candidates = [run for key, run in runs if not (halving and key.purpose == Purpose.TUNE)]
+    reusable = find_reusable_jobs(session, candidates, owner=owner) if spec.reuse else {}
     # Of a variant the largest of all points.
     estimates: dict[str, CostEstimate] = {}
     for variant, point in product(spec.variants, spec.points):
@@ -37,9 +40,18 @@ def estimate_experiment_cost(
         estimates[variant.name] = max(
             estimate, estimates.get(variant.name, estimate), key=lambda cost: cost.memory_bytes
         )
-    to_train = [run for _, run in runs if run.spec_hash not in reusable]
-    costs = [estimate_cost(run) for run in to_train]
-    operations = sum(cost.total_flops for cost in costs)
+    to_train = [(key, run) for key, run in runs if run.spec_hash not in reusable]
+    # Not all trials of successive halving are trained to their end.
+    costs = [
+        (
+            estimate_cost(run),
+            spec.tune.compute_share(run.training.planned_epochs)
+            if spec.tune and key.purpose == Purpose.TUNE
+            else 1.0,
+        )
+        for key, run in to_train
+    ]
+    operations = sum(cost.total_flops * share for cost, share in costs)
     rule, pace = spec.stopping_rule, get_pace(session)
     programs = min(len(to_train), len(spec.variants) * len(spec.points))
     added = max(0, rule.max_jobs - len(runs)) if rule else 0
@@ -48,8 +60,8 @@ def estimate_experiment_cost(
         jobs=len(runs),
         reused=len(runs) - len(to_train),
         to_train=len(to_train),
-        training_flops=sum(cost.training_flops for cost in costs),
-        robustness_flops=sum(cost.robustness_flops for cost in costs),
+        training_flops=sum(cost.training_flops * share for cost, share in costs),
+        robustness_flops=sum(cost.robustness_flops for cost, _ in costs),
         estimated_seconds=pace and pace.estimate_seconds(operations, jobs=len(to_train), programs=programs),
         max_jobs=len(runs) + added,
         max_seconds=pace and pace.estimate_seconds(most, jobs=len(to_train) + added, programs=programs),

@@ -3,7 +3,7 @@
 import csv
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from statistics import fmean, stdev
 from typing import Annotated, Any, Literal
 
@@ -22,7 +22,7 @@ from models.experiments import ExperimentSpec
 from models.run_key import Purpose, RunKey
 from models.spec import STORED
 from models.states import JobState
-from models.store.experiment_runs import get_runs
+from models.store.experiment_runs import get_runs, get_validation_losses
 from models.store.experiments import get_experiment
 from models.store.tables import Job
 from models.tuning import build_point
@@ -42,7 +42,7 @@ _ORDER = (
 
 
 class ValidationLoss(ResponseModel):
-    """Of a trial's jobs that have succeeded; cross-entropy in nats."""
+    """Of a trial's jobs, in nats: at their end, or at the last rung of halving that they came to."""
 
     mean: float | None = Field(description="Null until every seed has a value")
     sd: float | None = Field(description="Over seeds; null for a single one")
@@ -56,7 +56,9 @@ class Trial(ResponseModel):
     trial: int = Field(description="From 0, within its variant")
     parameters: dict[str, Any] = Field(description="The value of each tuned field, by its JSON pointer")
     seeds: list[int] = Field(description="The same for all trials and variants")
-    rung: int | None = Field(description="How far successive halving has kept it; null by other methods")
+    rung: int | None = Field(
+        description="`halving`: the rung that it is on or has ended on, from 0; null by other methods"
+    )
     epochs: int = Field(description="That its jobs have been trained for, in all")
     validation_loss: ValidationLoss
     state: JobState | Literal["deleted"] = Field(description="Of the job that is furthest from success")
@@ -90,7 +92,8 @@ def list_trials(
         experiment = get_experiment(session, experiment_id)
         spec = ExperimentSpec.model_validate(experiment.document, context=STORED)
         runs = get_runs(session, experiment_id, Purpose.TUNE)
-    trials = _build_trials(spec, {run.key: run.job for run in runs})
+        losses = get_validation_losses(session, runs)
+    trials = _build_trials(spec, {run.key: run.job for run in runs}, losses)
     document = trials.model_dump_json() if media_type == _MEDIA_TYPES["json"] else _render_csv(trials.items)
     headers = {"ETag": compute_document_etag(document), "Vary": "Accept"}
     if match_etag(if_none_match, headers["ETag"]):
@@ -98,7 +101,9 @@ def list_trials(
     return Response(document, media_type=media_type, headers=headers)
 
 
-def _build_trials(spec: ExperimentSpec, jobs: dict[RunKey, Job]) -> TrialList:
+def _build_trials(
+    spec: ExperimentSpec, jobs: dict[RunKey, Job], losses_of_jobs: Mapping[str, float | None]
+) -> TrialList:
     items: list[Trial] = []
     if spec.tune is None:
         return TrialList(items=items)
@@ -110,7 +115,7 @@ def _build_trials(spec: ExperimentSpec, jobs: dict[RunKey, Job]) -> TrialList:
             of_seeds = [jobs.get(key) for key in keys]
             existing = [job for job in of_seeds if job is not None]
             states = {JobState(job.state) for job in existing}
-            losses = [job.result.validation_loss if job and job.result else None for job in of_seeds]
+            losses = [losses_of_jobs.get(job.id) if job else None for job in of_seeds]
             known = [loss for loss in losses if loss is not None]
             complete = len(known) == len(seeds)
             items.append(
@@ -119,7 +124,7 @@ def _build_trials(spec: ExperimentSpec, jobs: dict[RunKey, Job]) -> TrialList:
                     trial=number,
                     parameters=setting,
                     seeds=seeds,
-                    rung=None,
+                    rung=spec.tune.get_rung(variant, number) if spec.tune.method == "halving" else None,
                     epochs=sum(job.epochs_done for job in existing),
                     validation_loss=ValidationLoss(
                         mean=fmean(known) if complete else None,

@@ -1,10 +1,10 @@
 """Experiments that add runs by themselves: as their stopping rule asks, or what tuning has chosen."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import count, islice
 from typing import Any
 
-from sqlalchemy import exists, select
+from sqlalchemy import exists, or_, select
 from sqlalchemy.orm import Session
 
 from models.errors import QuotaExceeded
@@ -12,10 +12,12 @@ from models.experiments import ExperimentSpec
 from models.run_key import Purpose, RunKey
 from models.spec import STORED
 from models.states import UNFINISHED, JobState
-from models.store.experiment_runs import ExperimentRun, get_runs
+from models.store.experiment_runs import ExperimentRun, find_missing_runs, get_runs, get_validation_losses
 from models.store.experiments import extend_experiment
+from models.store.jobs import cancel_job, resume_job
+from models.store.queue import is_at_rung
 from models.store.tables import Experiment, Job, Run
-from models.tuning import Trial, build_point
+from models.tuning import Trial, build_point, parse_trial
 
 
 def auto_extend_experiments(session: Session) -> list[Job]:
@@ -25,7 +27,13 @@ def auto_extend_experiments(session: Session) -> list[Job]:
     """
     unfinished = (
         exists()
-        .where(Run.experiment_id == Experiment.id, Run.job_id == Job.id, Job.state.in_(UNFINISHED))
+        .where(
+            Run.experiment_id == Experiment.id,
+            Run.job_id == Job.id,
+            Job.state.in_(UNFINISHED),
+            # Of successive halving: it waits for what is decided here, unless its owner has paused it, too.
+            or_(Job.state != JobState.PAUSED, ~is_at_rung(), Job.requested_action.is_not(None)),
+        )
         .correlate(Experiment)
     )
     # One that another worker is extending is skipped.
@@ -34,18 +42,23 @@ def auto_extend_experiments(session: Session) -> list[Job]:
     for experiment in session.scalars(ready).all():
         runs = get_runs(session, experiment.id)
         # Another worker may have extended it after this query had looked at its jobs, and before the lock.
-        if not all(JobState(run.job.state).terminal for run in runs):
+        if not all(JobState(run.job.state).terminal or run.job.waits_for_others for run in runs):
             continue
         jobs += _continue_experiment(session, experiment, runs)
     return jobs
 
 
-def build_trials(spec: ExperimentSpec, runs: Sequence[ExperimentRun]) -> list[Trial]:
-    """The trials of an experiment's tuning so far, with the validation losses of jobs that succeeded."""
+def build_trials(
+    spec: ExperimentSpec, runs: Sequence[ExperimentRun], losses: Mapping[str, float | None]
+) -> list[Trial]:
+    """The trials of an experiment's tuning so far, with the validation losses of their jobs.
+
+    `losses` are those of `get_validation_losses`; of jobs that were cancelled they do not count.
+    """
     results = {
-        run.key: run.job.result.validation_loss
+        run.key: losses.get(run.job.id)
         for run in runs
-        if run.key.purpose == Purpose.TUNE and run.job.result is not None
+        if run.key.purpose == Purpose.TUNE and run.job.state in (JobState.SUCCEEDED, JobState.PAUSED)
     }
     tune = spec.tune
     return [
@@ -64,6 +77,18 @@ def build_trials(spec: ExperimentSpec, runs: Sequence[ExperimentRun]) -> list[Tr
     ]
 
 
+def _end_rung(session: Session, spec: ExperimentSpec, runs: Sequence[ExperimentRun]) -> None:
+    """Let the jobs that wait for other trials go on to the next rung, or end where they were not promoted."""
+    for run in runs:
+        if spec.tune is None or not run.job.waits_for_others:
+            continue
+        if spec.tune.is_running(run.variant, parse_trial(run.key)[0]):
+            run.job.pause_after = spec.find_pause(run.key, run.job.epochs)
+            resume_job(session, run.job.id)
+        else:
+            cancel_job(session, run.job.id)
+
+
 def _continue_experiment(
     session: Session, experiment: Experiment, runs: Sequence[ExperimentRun]
 ) -> list[Job]:
@@ -74,10 +99,13 @@ def _continue_experiment(
     document = before = experiment.document
     spec = ExperimentSpec.model_validate(document, context=STORED)
     if not spec.is_tuned:
+        after = continue_tuning(spec, build_trials(spec, runs, get_validation_losses(session, runs)))
+        _end_rung(session, after, runs)
+        if not find_missing_runs(session, experiment.id, after):
+            experiment.document = after.model_dump(mode="json")
+            return []
         try:
-            return extend_experiment(
-                session, experiment, continue_tuning(spec, build_trials(spec, runs)), planned=True
-            )
+            return extend_experiment(session, experiment, after, planned=True)
         except QuotaExceeded:
             experiment.document, experiment.auto_extending = before, True
             return []

@@ -16,7 +16,8 @@ from models.selection import compute_chance_loss
 from models.spec import STORED, JobSpec
 from models.states import JobState
 from models.store.jobs import NewJob, create_jobs, retry_job
-from models.store.tables import Experiment, Job, Result, Run
+from models.store.tables import Epoch, Experiment, Job, Result, Run
+from models.tuning import parse_trial
 
 # What must be equal for equal specifications to give equal weights.
 _ENGINE = (
@@ -78,7 +79,9 @@ def add_runs(
 
     Returns the jobs that are new.
     """
-    specs = [spec for _, spec in requested]
+    # Trials of successive halving are compared after as many epochs, which an ended one has behind it.
+    halving = (experiment.document.get("tune") or {}).get("method") == "halving"
+    specs = [spec for key, spec in requested if not (halving and key.purpose == Purpose.TUNE)]
     reusable = find_reusable_jobs(session, specs, owner=experiment.owner) if reuse else {}
     new = [(key, spec) for key, spec in requested if spec.spec_hash not in reusable]
     jobs = create_jobs(
@@ -200,6 +203,23 @@ def get_runs(session: Session, experiment_id: str, *purposes: Purpose) -> list[E
     return [ExperimentRun(RunKey.from_row(run), run.reused, job) for run, job in session.execute(query)]
 
 
+def get_validation_losses(session: Session, runs: Sequence[ExperimentRun]) -> dict[str, float | None]:
+    """By job the validation loss of its result, or of the epoch after which it paused by itself."""
+    jobs = [run.job for run in runs]
+    query = (
+        select(Epoch.job_id, Epoch.validation_loss)
+        .join(Job, Job.id == Epoch.job_id)
+        .where(
+            Job.id.in_([job.id for job in jobs if job.pause_after]),
+            Epoch.epoch == Job.epochs_done,
+            Epoch.epoch == Job.pause_after,
+        )
+    )
+    return dict(session.execute(query).all()) | {
+        job.id: job.result.validation_loss for job in jobs if job.result is not None
+    }
+
+
 def group_parts(runs: Sequence[ExperimentRun], variant: str) -> dict[tuple[str, int], list[ExperimentRun]]:
     """A variant's runs by (point, seed), each group in the order of its parts, or of one run."""
     groups: dict[tuple[str, int], list[ExperimentRun]] = {}
@@ -313,8 +333,11 @@ def retry_failed(session: Session, experiment: Experiment) -> list[Job]:
         run.job.id
         for run in get_runs(session, experiment.id)
         if run.job.state in (JobState.FAILED, JobState.CANCELLED)
-        # Trials of settings that are chosen from already could change nothing.
-        and (run.key.purpose == Purpose.JUDGE or not is_tuned)
+        # A trial that can no longer be chosen would change nothing.
+        and (
+            run.key.purpose == Purpose.JUDGE
+            or (spec.tune and spec.tune.is_running(run.variant, parse_trial(run.key)[0]))
+        )
     ]
     # Of an experiment that was cancelled before its settings were chosen.
     experiment.auto_extending = experiment.auto_extending or not is_tuned

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from models.errors import Conflict, NotFound
 from models.experiments import ExperimentSpec
 from models.identifiers import create_id
-from models.run_key import Purpose, RunKey, count_judged_runs, is_tuned
+from models.run_key import Purpose, RunKey, count_later_runs
 from models.selection import VariantMeans, choose_variant
 from models.states import JobState
 from models.stopping_rules import get_closed, get_common_seeds
@@ -199,11 +199,7 @@ def get_progress(session: Session, experiment_ids: Sequence[str]) -> dict[str, E
     }
     tuning = select(Experiment).where(Experiment.id.in_(experiment_ids), Experiment.auto_extending)
     # What is judged when the settings are chosen is not stored yet.
-    later = {
-        experiment.id: count_judged_runs(experiment.document)
-        for experiment in session.scalars(tuning)
-        if not is_tuned(experiment.document)
-    }
+    later = {experiment.id: count_later_runs(experiment.document) for experiment in session.scalars(tuning)}
     waiting = {
         experiment_id: Waiting(
             running_seconds=max((row.eta or 0.0 for row in states), default=0.0),

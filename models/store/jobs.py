@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session, joinedload
 
 from models.cost import estimate_cost
 from models.errors import Conflict, NotFound
+from models.experiments import ExperimentSpec
 from models.identifiers import create_id
 from models.logs import get_request_id
 from models.run_key import Purpose, RunKey
@@ -51,6 +52,7 @@ def create_jobs(session: Session, new_jobs: Sequence[NewJob]) -> list[Job]:
         QuotaExceeded: they are more than their owner may have; see models/store/quotas.py.
     """
     now, traceparent = get_database_now(session), get_traceparent()
+    pauses = _find_pauses(session, new_jobs)
     jobs = [
         Job(
             id=create_id("job"),
@@ -64,6 +66,7 @@ def create_jobs(session: Session, new_jobs: Sequence[NewJob]) -> list[Job]:
             **({"variant": None, "seed": new.spec.seed} if new.key is None else asdict(new.key))
             | {"purpose": Purpose.JUDGE if new.spec.evaluation.test else Purpose.TUNE},
             retry_of=new.retry_of,
+            pause_after=pauses.get(index),
             state=JobState.QUEUED,
             priority=new.spec.priority,
             epochs=new.spec.training.planned_epochs,
@@ -91,6 +94,25 @@ def create_jobs(session: Session, new_jobs: Sequence[NewJob]) -> list[Job]:
     )
     add_labels(session, jobs)
     return jobs
+
+
+def _find_pauses(session: Session, new_jobs: Sequence[NewJob]) -> dict[int, int | None]:
+    """By their index the epoch after which new jobs of successive halving wait for the other trials."""
+    tuning = {
+        index: (new.experiment_id, new.key, new.spec.training.planned_epochs)
+        for index, new in enumerate(new_jobs)
+        if new.experiment_id and new.key and new.key.purpose == Purpose.TUNE
+    }
+    specs = {
+        experiment_id: ExperimentSpec.model_validate(
+            session.get_one(Experiment, experiment_id).document, context=STORED
+        )
+        for experiment_id, *_ in tuning.values()
+    }
+    return {
+        index: specs[experiment_id].find_pause(key, epochs)
+        for index, (experiment_id, key, epochs) in tuning.items()
+    }
 
 
 def add_labels(session: Session, jobs: Sequence[Job]) -> None:

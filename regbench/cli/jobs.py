@@ -126,7 +126,9 @@ def print_jobs(listed: Sequence[Job], console: Console) -> None:
         table.add_column(heading, no_wrap=True, justify="right")
     table.add_column("job", no_wrap=True, overflow="ellipsis", ratio=1)
     for job in listed:
-        accuracy = f"{100 * job.result.test_accuracy:.2f} %" if job.result else "-"
+        accuracy = "-"
+        if job.result and job.result.test_accuracy is not None:
+            accuracy = f"{100 * job.result.test_accuracy:.2f} %"
         epoch = f"{job.progress.epoch}/{job.progress.epochs}"
         state = Text(str(job.state), style=STYLES.get(job.state, ""))
         table.add_row(Text(job.id[:SHORT_ID]), state, epoch, accuracy, Text(job.title))
@@ -248,7 +250,8 @@ def _format_state(job: Job) -> str:
 
 
 def _format_row(job: Job) -> str:
-    accuracy = f"{job.result.test_accuracy:.4f}" if job.result else "-"
+    measured = job.result and job.result.test_accuracy
+    accuracy = "-" if measured is None else f"{measured:.4f}"
     epoch = f"{job.progress.epoch}/{job.progress.epochs}"
     return f"{job.id}  {job.state:<9}  {epoch:>9}  {accuracy:>6}  {job.title}"
 

@@ -8,9 +8,9 @@ from pydantic import ValidationError
 
 from models.experiment_checks import find_confounded_variants, find_tuning_errors
 from models.experiments import ExperimentSpec
-from models.spec import get_validation_errors
-from models.tuning import Trial, choose_trial
-from models.tuning_methods import start_tuning
+from models.spec import STORED, get_validation_errors
+from models.tuning import Trial, Tuning, choose_trial
+from models.tuning_methods import continue_tuning, start_tuning
 from tests.factories import job_spec
 
 RATE = "/training/optimizer/learning_rate"
@@ -66,6 +66,12 @@ def escape(field: str) -> str:
             "none has 5 settings",
         ),
         ({"tune": {"parameters": {RATE: {"values": [0.1, 0.2]}}}}, "/tune/trials", "none has 2 settings"),
+        (
+            {"tune": {"parameters": {"/training/epochs": {"values": [1, 2]}}}},
+            "/tune/parameters/~1training~1epochs",
+            "same budget",
+        ),
+        ({"tune": {"method": "halving", "min_epochs": 9}}, "/tune/min_epochs", "compare them earlier"),
         ({"tune": {"seed": 0}, "seeds": [580365501, 1]}, "/seeds", "use 580365501"),
         ({"parts": 2}, "/tune", "parts or tuning"),
         ({"axes": [{"field": "/model/hidden_units", "values": [[8]]}]}, "/tune", "axes or tuning"),
@@ -117,8 +123,8 @@ def test_tuned_fields_confound_nothing() -> None:
 
 @pytest.mark.parametrize("method", ["random", "quasi_random"])
 def test_settings_lie_in_their_ranges_and_are_the_same_at_every_call(method: str) -> None:
-    own = {FACTOR: {"low": 1e-6, "high": 1e-2, "scale": "log"}, "/training/epochs": {"low": 1, "high": 4}}
-    own["/training/epochs"] |= {"integer": True}
+    own = {FACTOR: {"low": 1e-6, "high": 1e-2, "scale": "log"}, "/training/batch_size": {"low": 1, "high": 4}}
+    own["/training/batch_size"] |= {"integer": True}
     spec = build(own=own, tune={"method": method, "trials": 200})
     assert find_tuning_errors(spec) == []
     tune = start_tuning(spec).tune
@@ -132,7 +138,7 @@ def test_settings_lie_in_their_ranges_and_are_the_same_at_every_call(method: str
     assert 0.95 < max(shares) <= 1
     # A uniform share has this mean, give or take five standard errors.
     assert sum(shares) / 200 == pytest.approx(0.5, abs=5 * 0.289 / 200**0.5)
-    assert {setting["/training/epochs"] for setting in penalty} == {1, 2, 3, 4}
+    assert {setting["/training/batch_size"] for setting in penalty} == {1, 2, 3, 4}
     other = start_tuning(build(own=own, tune={"method": method, "trials": 200, "seed": 1})).tune
     assert other is not None
     assert other.settings["none"] != none
@@ -147,6 +153,50 @@ def test_a_grid_is_tried_once_each() -> None:
     assert tune is not None
     assert sorted(float(str(setting[RATE])) for setting in tune.settings["none"]) == [1e-4, 1e-3, 1e-2]
     assert len({str(setting) for setting in tune.settings["L2"]}) == 3
+
+
+@pytest.mark.parametrize(
+    ("trials", "epochs", "changes", "rungs", "budget"),
+    [
+        (9, 9, {}, [1, 3, 9], 9 * 1 + 3 * 2 + 1 * 6),
+        (8, 10, {"min_epochs": 2, "eta": 2}, [2, 4, 8, 10], 8 * 2 + 4 * 2 + 2 * 4 + 1 * 2),
+        (2, 4, {}, [1, 3, 4], 2 * 1 + 1 * 2 + 1 * 1),
+        (8, 10, {"method": "random"}, [10], 80),
+    ],
+)
+def test_the_budget_of_halving_is_stated(
+    trials: int, epochs: int, changes: dict[str, Any], rungs: list[int], budget: int
+) -> None:
+    tune = Tuning.model_validate({"method": "halving", "trials": trials, "seeds_per_trial": 3} | changes)
+    assert tune.list_rungs(epochs) == rungs
+    assert tune.count_epochs(epochs) == 3 * budget
+    assert tune.compute_share(epochs) == budget / (trials * epochs)
+
+
+def test_tpe_asks_the_same_of_the_same_trials_and_comes_closer_to_the_best() -> None:
+    own = {FACTOR: {"values": [0.0, 0.1, 0.01]}}
+    settings_by_run: list[dict[str, Any]] = []
+    for seed in (0, 0, 1):
+        tune = {"method": "tpe", "trials": 24, "seed": seed}
+        spec, rounds = start_tuning(build(own=own, tune=tune)), 0
+        while not spec.is_tuned:
+            assert spec.tune is not None
+            trials = [
+                # One trial has diverged.
+                Trial(name, number, setting, (None if number == 1 else abs(log(setting[RATE] / 2e-3)),))  # type: ignore[operator]
+                for name, settings in spec.tune.settings.items()
+                for number, setting in enumerate(settings)
+            ]
+            # Whoever asks next has read what is stored.
+            spec = ExperimentSpec.model_validate(spec.model_dump(mode="json"), context=STORED)
+            spec, rounds = continue_tuning(spec, trials[::-1]), rounds + 1
+        assert rounds == 6
+        assert spec.tune is not None
+        settings_by_run.append(spec.tune.settings)
+    assert settings_by_run[0] == settings_by_run[1] != settings_by_run[2]
+    errors = [abs(log(setting[RATE] / 2e-3)) for setting in settings_by_run[0]["L2"]]
+    assert min(errors) < 0.1
+    assert sum(errors[12:]) < sum(errors[:12])
 
 
 def test_the_lowest_mean_loss_of_complete_trials_is_chosen() -> None:

@@ -1,11 +1,15 @@
 """Experiments that choose each variant's settings first, by validation, and then judge the chosen ones."""
 
+from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from models.errors import Conflict
 from models.experiments import ExperimentSpec
 from models.extensions import Extension
+from models.records import CheckpointRecord
 from models.run_key import Purpose, RunKey, count_runs
 from models.spec import STORED
 from models.states import JobState
@@ -20,17 +24,17 @@ from models.store.experiments import (
     get_progress,
     lock_experiment,
 )
-from models.store.jobs import cancel_job
+from models.store.jobs import cancel_job, pause_job, resume_job
 from models.tuning import parse_trial
-from tests.factories import finish_job, job_spec, result_record
+from tests.factories import epoch_record, finish_job, job_spec, result_record
 
 RATE = "/training/optimizer/learning_rate"
+LOGARITHMIC = {"low": 1e-4, "high": 1e-2, "scale": "log"}
 TRIALS, SEEDS_PER_TRIAL = 4, 2
 
 
 def build_spec(**changes: Any) -> ExperimentSpec:
     """Two variants, of which one tunes its strength, too; three seeds judge."""
-    logarithmic = {"low": 1e-4, "high": 1e-2, "scale": "log"}
     document = {
         "name": "tuned",
         "base": job_spec().model_dump(mode="json"),
@@ -39,12 +43,12 @@ def build_spec(**changes: Any) -> ExperimentSpec:
             {
                 "name": "L2",
                 "changes": {"regularization": {"l2": {"factor": 0.001}}},
-                "tune": {"parameters": {"/regularization/l2/factor": logarithmic}},
+                "tune": {"parameters": {"/regularization/l2/factor": LOGARITHMIC}},
             },
         ],
         "seeds": [0, 1, 2],
         "tune": {
-            "parameters": {RATE: logarithmic},
+            "parameters": {RATE: LOGARITHMIC},
             "trials": TRIALS,
             "seeds_per_trial": SEEDS_PER_TRIAL,
         },
@@ -89,6 +93,85 @@ def finish_tuning(database: Database, experiment_id: str, *, best: int = 2) -> N
             number, _ = parse_trial(run.key)
             record = result_record(validation_loss=0.3 + abs(number - best) / 10, **untested)
             finish_job(database, run.job.id, result=record, epochs=1)
+
+
+def train(database: Database, experiment_id: str, *, best: int, epochs: int = 9) -> int:
+    """Train every queued tuning job to its end or its pause, as a worker does; returns the epochs trained."""
+    trained = 0
+    for run in get_all(database, experiment_id, Purpose.TUNE):
+        if run.job.state != JobState.QUEUED:
+            continue
+        loss = 0.3 + abs(parse_trial(run.key)[0] - best) / 10
+        end = run.job.pause_after or epochs
+        trained += end - run.job.epochs_done
+        with database.write() as session:
+            job = queue.claim(session, run.job.id, owner="test", lease_seconds=30)
+            assert job is not None
+            for epoch in range(job.epochs_done + 1, end + 1):
+                queue.record_epoch(
+                    session, job.id, job.attempt, replace(epoch_record(epoch), validation_loss=loss)
+                )
+            if run.job.pause_after is None:
+                record = result_record(validation_loss=loss, epochs_run=epochs)
+                queue.succeed(session, job.id, job.attempt, record)
+            else:
+                queue.record_checkpoint(session, job.id, job.attempt, CheckpointRecord(end, "path", "0" * 64))
+                queue.stop(session, job.id, job.attempt)
+    return trained
+
+
+def test_halving_spends_the_epochs_that_were_stated_and_lets_the_best_go_on(database: Database) -> None:
+    base = job_spec(training={"epochs": 9}).model_dump(mode="json")
+    tune = {"parameters": {RATE: LOGARITHMIC}, "trials": 9, "seeds_per_trial": 2, "method": "halving"}
+    spec = build_spec(base=base, tune=tune)
+    with database.write() as session:
+        experiment_id = create_experiment(session, spec, preset=None)[0].id
+    assert spec.tune is not None
+    assert spec.tune.list_rungs(9) == [1, 3, 9]
+    rungs, spent = [], 0
+    while trained := train(database, experiment_id, best=2):
+        spent += trained
+        if not rungs:
+            # A pause of its owner outlasts the end of the rung.
+            (first, *_) = get_all(database, experiment_id)
+            with database.write() as session:
+                pause_job(session, first.job.id)
+            extend(database)
+            assert not train(database, experiment_id, best=2)
+            with database.write() as session:
+                resume_job(session, first.job.id)
+        extend(database)
+        with database.read() as session:
+            rungs.append(get_experiment(session, experiment_id).document["tune"]["promoted"].get("L2"))
+    assert rungs == [[[2, 1, 3]], [[2, 1, 3], [2]], [[2, 1, 3], [2]]]
+    assert spent == 2 * spec.tune.count_epochs(9) == 2 * 2 * (9 * 1 + 3 * 2 + 1 * 6)
+    states = Counter(run.job.state for run in get_all(database, experiment_id, Purpose.TUNE))
+    assert states == {JobState.SUCCEEDED: 4, JobState.CANCELLED: 32}
+    with database.read() as session:
+        assert get_experiment(session, experiment_id).document["tune"]["chosen"] == {"none": 2, "L2": 2}
+    assert len(get_all(database, experiment_id, Purpose.JUDGE)) == 6
+    with database.write() as session, pytest.raises(Conflict):
+        retry_failed(session, lock_experiment(session, experiment_id))  # what was not promoted has not failed
+
+
+def test_rounds_of_tpe_follow_from_the_trials_alone(database: Database) -> None:
+    tune = {"parameters": {RATE: LOGARITHMIC}, "trials": 10, "seeds_per_trial": 1, "method": "tpe"}
+    settings = []
+    for _ in range(2):
+        with database.write() as session:
+            experiment_id = create_experiment(session, build_spec(tune=tune, reuse=False), preset=None)[0].id
+        jobs = []
+        while train(database, experiment_id, best=2):
+            with database.read() as session:
+                progress = get_progress(session, [experiment_id])[experiment_id]
+            assert progress.fraction == pytest.approx(progress.total / 26)
+            jobs.append(extend(database))
+        assert jobs == [8, 4, 6]
+        with database.read() as session:
+            settings.append(get_experiment(session, experiment_id).document["tune"]["settings"])
+    assert settings[0] == settings[1]
+    assert len({trial[RATE] for trial in settings[0]["none"]}) == 10
+    assert all(1e-4 <= trial[RATE] <= 1e-2 for trial in settings[0]["L2"])
 
 
 def test_each_variant_is_judged_with_the_setting_that_validation_chooses(database: Database) -> None:
