@@ -18,6 +18,9 @@ from tests.chaos.faults import REDIS_FAULTS, read_only_postgresql
 from tests.chaos.services import api
 from tests.factories import job_spec
 from tests.integration.api.conftest import TestClient
+from tests.unit.regbench.conftest import Service, certificate, tls_service
+
+__all__ = ["certificate", "tls_service"]
 
 
 def test_readiness_reports_what_is_missing(client_without_broker: httpx.Client) -> None:
@@ -60,6 +63,25 @@ def test_d10_a_read_only_database_is_not_ready(database_settings: Settings, data
         TestClient(application(database_settings)) as client,
     ):
         assert refused(client) == "the database stores no jobs: it is read-only"
+
+
+def test_a_database_that_cannot_be_reached_is_not_ready(settings: Settings) -> None:
+    nowhere = "postgresql://ann@127.0.0.1:1/none"
+    with TestClient(application(settings.model_copy(update={"database_url": nowhere}))) as client:
+        posted = client.post("/v1/jobs", json=job_spec().model_dump(mode="json"))
+        assert (posted.status_code, "Retry-After" in posted.headers) == (503, True)
+        checks = client.get("/readyz").json()["checks"]
+    assert checks["database"] == "the database cannot be reached"
+    assert checks["migrations"] == "unknown without the database"
+
+
+def test_d9_a_broker_whose_certificate_is_not_trusted_is_named(
+    settings: Settings, tls_service: Service
+) -> None:
+    url = tls_service.url.replace("https://", "rediss://")
+    with TestClient(application(settings.model_copy(update={"broker_url": f"{url}/0"}))) as client:
+        broker: str = client.get("/readyz").json()["checks"]["broker"]
+    assert broker.startswith("the broker presents a certificate that is not trusted: ")
 
 
 def test_d10_a_database_that_somebody_has_locked_is_not_ready(

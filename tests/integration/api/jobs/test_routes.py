@@ -21,8 +21,10 @@ from models.store.tables import Result
 from models.store.transitions import get_job
 from models.store.workers import announce_worker
 from models.test_predictions import TestPredictions
+from tests.applications import application
 from tests.factories import finish_job, finished_job, job_in, job_spec, result_record
-from tests.integration.api.conftest import over_sqlite
+from tests.integration.api.conftest import TestClient, over_sqlite
+from tests.object_store import outage
 
 FIELDS = [
     *["id", "name", "state", "requested_action", "spec", "spec_hash", "experiment_id", "variant"],
@@ -351,6 +353,25 @@ def test_test_predictions_are_served_as_npz_and_csv_or_404_says_why_not(
     ):
         missing = client.get(f"/v1/jobs/{path}/test-predictions")
         assert (missing.status_code, reason in missing.json()["detail"]) == (404, True)
+
+
+@over_sqlite
+def test_d5_an_object_store_that_is_away_is_a_503_and_prevents_no_deletion(
+    database_settings: Settings, database: Database
+) -> None:
+    settings = database_settings.model_copy(update={"artifacts_url": "unreliable://models"})
+    name = "jobs/x/1/model.keras"
+    digest = ArtifactStore(settings).put(name, b"a model")
+    job = finished_job(database, result=result_record(model_path=name, model_sha256=digest))
+    with TestClient(application(settings)) as client:
+        with outage():
+            away = client.get(f"/v1/jobs/{job.id}/model")
+            assert (away.status_code, "Retry-After" in away.headers) == (503, True)
+            assert "artifacts cannot be reached" in away.json()["detail"]
+        assert client.get(f"/v1/jobs/{job.id}/model").content == b"a model"
+        with outage():
+            # Its files are removed by the next sweep that finds the store (worker/sweeper.py).
+            assert client.delete(f"/v1/jobs/{job.id}").status_code == 204
 
 
 def test_test_predictions_of_older_jobs_are_made_from_the_model_once(

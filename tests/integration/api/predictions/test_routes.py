@@ -18,8 +18,10 @@ from redis import Redis
 from api.app import create_app
 from models import predictions
 from models.dispatch import QUEUE as TRAINING_QUEUE
+from models.scopes import Scope
 from models.settings import Settings
 from models.states import JobState
+from models.store import keys
 from models.store.database import Database
 from tests.factories import finished_job, job_in
 from tests.integration.api.conftest import TestClient
@@ -368,6 +370,34 @@ def test_an_answer_may_take_longer_than_the_timeout_of_a_socket(
         broker.rpush(reply_key, json.dumps({"probabilities": [[[0.05] * 9 + [0.55]]]}))
         assert answer.result(timeout=30).json()["predictions"][0]["label"] == 9
         assert not broker.exists(reply_key)
+
+
+def test_one_owner_cannot_take_all_predictions(
+    settings_with_broker: Settings, database: Database, path: str, broker: Redis
+) -> None:
+    broker.set(predictions.READY, "1")
+    changes = {"prediction_seconds": 60, "max_predictions_per_owner": 1, "api_keys_required": "true"}
+    foreign = f"/v1/jobs/{finished_job(database, owner='eve').id}/predict"
+    with database.write() as session:
+        created = [
+            keys.create_key(session, name="", owner=owner, scope=Scope.WRITE) for owner in ("local", "eve")
+        ]
+    ours, eves = ({"Authorization": f"Bearer {key}"} for _, key in created)
+    body = {"images": [BLANK]}
+    with (
+        TestClient(create_app(settings_with_broker.model_copy(update=changes))) as client,
+        ThreadPoolExecutor(2) as pool,
+    ):
+        waiting = [pool.submit(client.post, path, json=body, headers=ours)]
+        messages = [broker.brpop(predictions.QUEUE, timeout=30)[1]]
+        refused = client.post(path, json=body, headers=ours)
+        assert "of yours are already waiting" in problem(refused, 503)["detail"]
+        waiting.append(pool.submit(client.post, foreign, json=body, headers=eves))
+        messages.append(broker.brpop(predictions.QUEUE, timeout=30)[1])
+        for message in messages:
+            reply_key = json.loads(base64.b64decode(json.loads(message)["body"]))[1]["reply_key"]
+            broker.rpush(reply_key, json.dumps({"probabilities": [[[0.05] * 9 + [0.55]]]}))
+        assert [answer.result(timeout=30).status_code for answer in waiting] == [200, 200]
 
 
 def test_no_subscription_outlives_a_request_that_timed_out(
