@@ -63,7 +63,7 @@ fuzz: setup ## fuzz the API with 1,000 cases an operation (half an hour): make f
 	$(BIN)/python -m pytest tests/integration/api/test_fuzz.py --fuzz=full $(if $(SEED),--fuzz-seed=$(SEED))
 
 bench: setup ## print the benchmarks as ratios beside their targets
-	@missed=0; for each in training techniques worker eta study claims report api datasets endurance pages; do \
+	@missed=0; for each in training techniques worker eta study claims report api datasets endurance pages student; do \
 		$(BIN)/python -m bench $$each || missed=1; done; exit $$missed
 
 lock: ## regenerate requirements.lock from pyproject.toml

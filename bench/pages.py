@@ -50,7 +50,7 @@ def _measure(url: str, folder: str, arguments: argparse.Namespace) -> Iterator[R
         raise SystemExit("there is no Chromium; your system's packages have one: apt-get install chromium")
     content = fill(url, jobs=arguments.jobs, epochs=_JOBS_WITH_HISTORY * EPOCHS)
     job, experiment = f"/jobs/{content.finished_job}", f"/experiments/{content.experiment}"
-    lists = ["/jobs", "/jobs?state=failed&sort=created_at", "/experiments"]
+    lists = ["/", "/jobs", "/jobs?state=failed&sort=created_at", "/experiments"]
     pages = [*lists, job, experiment, "/new", "/new/experiment", "/try", "/learn", "/learn/dropout"]
     with (
         run_api(url, folder) as (_, address),
