@@ -23,7 +23,7 @@ from regbench.base import (
 from regbench.connection import Connection, parse_retry_after
 from regbench.documents import Axes, add_axes, is_experiment, to_body, to_document
 from regbench.errors import Unreachable, WaitTimeout
-from regbench.reports import BiasVariance, Recommendation, Report
+from regbench.reports import BiasVariance, Recommendation, Report, Trial
 from regbench.resources import (
     CostEstimate,
     Epoch,
@@ -254,6 +254,10 @@ class Regbench(CatalogueMethods, SharingMethods):
         path = f"/v1/experiments/{experiment_id}/charts/{name}"
         query = {"format": form} | ({} if width is None else {"width": str(width)})
         return self._http.request("GET", path, params=query).content
+
+    def trials(self, experiment_id: str) -> list[Trial]:
+        """The settings that an experiment's tuning has tried, by variant and in their order."""
+        return self._get(f"/v1/experiments/{experiment_id}/trials", Items[Trial]).items
 
     def bias_variance(self, experiment_id: str) -> BiasVariance:
         """Bias and variance over the parts of an experiment's training data."""

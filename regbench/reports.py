@@ -178,6 +178,20 @@ def _import_pandas() -> Any:
     return pandas
 
 
+class Trial(Resource):
+    """A setting that tuning has tried; `validation_loss` (nats) has `mean`, `sd` and `values`."""
+
+    variant: str
+    trial: int
+    parameters: dict[str, Any]
+    seeds: list[int]
+    rung: int | None
+    epochs: int
+    validation_loss: dict[str, Any]
+    state: str
+    chosen: bool
+
+
 class BiasVariance(Resource):
     """Bias and variance of each variant over training sets; `reason` where `items` is None."""
 

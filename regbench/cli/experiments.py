@@ -242,6 +242,41 @@ def show_bias_variance(experiment_id: ExperimentId, url: Url = None, as_json: As
         typer.echo(to_one_line(sentence))
 
 
+@experiment.command("trials")
+def list_trials(experiment_id: ExperimentId, url: Url = None, as_json: AsJson = False) -> None:
+    """List the settings that an experiment's tuning has tried, with their mean validation loss in nats.
+
+    \b
+    Example:
+      regbench experiment trials exp_1
+    """
+    with connect(url) as client:
+        trials = client.trials(experiment_id)
+    if as_json:
+        write_json(trials)
+        return
+    if not trials:
+        echo_message("The experiment tunes nothing.")
+        return
+    fields = list(dict.fromkeys(field for trial in trials for field in trial.parameters))
+    numbers = ("epochs", "validation loss", "sd")
+    table = Table(
+        "variant",
+        "trial",
+        *(field.lstrip("/") for field in fields),
+        *(Column(name, justify="right") for name in numbers),
+        "state",
+    )
+    for trial in trials:
+        loss = trial.validation_loss
+        measured = ["-" if loss[name] is None else f"{loss[name]:.4f}" for name in ("mean", "sd")]
+        settings = [str(trial.parameters.get(field, "-")) for field in fields]
+        # Text: a variant's name is no markup.
+        cells = [to_one_line(trial.variant), str(trial.trial), *settings, str(trial.epochs), *measured]
+        table.add_row(*map(Text, cells), Text("chosen" if trial.chosen else trial.state))
+    Console().print(table)
+
+
 @experiment.command()
 def freeze(
     experiment_id: ExperimentId,

@@ -92,6 +92,22 @@ RECOMMENDATION = {
 }
 
 
+TRIALS = [
+    {
+        "variant": "[red]",
+        "trial": number,
+        "parameters": {"/learning_rate": 0.001},
+        "seeds": [1, 2],
+        "rung": None,
+        "epochs": 0 if loss is None else 6,
+        "validation_loss": {"mean": loss, "sd": loss and 0.01, "values": [loss, loss]},
+        "state": "queued" if loss is None else "succeeded",
+        "chosen": loss is not None,
+    }
+    for number, loss in enumerate([0.12345, None])
+]
+
+
 @pytest.fixture
 def full(service: Service) -> Service:
     """A service with one finished job in one experiment."""
@@ -109,6 +125,7 @@ def full(service: Service) -> Service:
     service.answer("POST /v1/experiments/exp_1/extend", (202, EXPERIMENT))
     service.answer("GET /v1/experiments/exp_1/report", (200, b'{"title": "dropout"}'))
     service.answer("GET /v1/experiments/exp_1/bias-variance", (200, BIAS_VARIANCE))
+    service.answer("GET /v1/experiments/exp_1/trials", (200, {"items": TRIALS}))
     service.answer("POST /v1/recommendations", (200, RECOMMENDATION))
     service.answer("GET /v1/techniques", (200, {"items": [CARD]}))
     service.answer("GET /v1/techniques/l2", (200, CARD))
@@ -136,6 +153,7 @@ def full(service: Service) -> Service:
         "experiment extend exp_1 --seeds 5",
         "experiment confirm exp_1 --variant dropout",
         "experiment bias-variance exp_1",
+        "experiment trials exp_1",
         "report exp_1",
         "recommend --examples 1000 --need sparsity",
         "presets",
@@ -461,6 +479,15 @@ def test_bias_and_variance_are_a_table_and_a_sentence(full: Service) -> None:
     full.answer("GET /v1/experiments/exp_1/bias-variance", (200, nothing))
     result = run(full, "experiment", "bias-variance", "exp_1")
     assert (result.exit_code, "no parts" in result.stderr) == (1, True)
+
+
+def test_trials_are_a_table_in_which_the_chosen_one_is_marked(full: Service) -> None:
+    table = run(full, "experiment", "trials", "exp_1").stdout
+    assert [heading in table for heading in ("[red]", "learning_rate", "0.1235", "chosen", "queued")] == [
+        True
+    ] * 5
+    full.answer("GET /v1/experiments/exp_1/trials", (200, {"items": []}))
+    assert "tunes nothing" in run(full, "experiment", "trials", "exp_1").stderr
 
 
 def test_a_recommendation_quotes_the_experiments_or_offers_one(full: Service) -> None:
