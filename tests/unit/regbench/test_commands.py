@@ -467,6 +467,11 @@ def test_bias_and_variance_are_a_table_and_a_sentence(full: Service) -> None:
     assert "[red], hidden units 2" in result.stdout
     assert "0.5000" in result.stdout
     assert "The loss is lowest with [red]." in result.stdout
+    watched = ("experiment", "run", "bias-variance")
+    full.answer("GET /v1/experiments/exp_1", (200, FINISHED | {"headline": "Test accuracy: none."}))
+    ending = run(full, *watched).stderr.splitlines()[-4:-2]
+    assert ending == ["Test accuracy: none.", *BIAS_VARIANCE["answers"]]
+    assert "lowest" not in run(full, *watched, "--no-watch").stderr
     empty = {
         "items": None,
         "differences": [],
@@ -479,6 +484,7 @@ def test_bias_and_variance_are_a_table_and_a_sentence(full: Service) -> None:
     full.answer("GET /v1/experiments/exp_1/bias-variance", (200, nothing))
     result = run(full, "experiment", "bias-variance", "exp_1")
     assert (result.exit_code, "no parts" in result.stderr) == (1, True)
+    assert run(full, *watched).stderr.splitlines()[-3] == "Test accuracy: none."
 
 
 def test_trials_are_a_table_in_which_the_chosen_one_is_marked(full: Service) -> None:
