@@ -1,7 +1,7 @@
 """Bundles over HTTP: an experiment as one file that others can check, and such a file brought in."""
 
 import hashlib
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request, Response, status
 from fastapi.concurrency import run_in_threadpool
@@ -149,11 +149,16 @@ def _check_report(session: Session, experiment_id: str, files: dict[str, bytes],
 
     Another release may word it differently: then only the results count.
     """
-    comparison = load_portable_comparison(session, experiment_id, settings)
-    stated: Any = bundles.parse_document(files, "report.json")
-    if not isinstance(stated, dict) or stated.get("version") != comparison.version:
+    try:
+        comparison = load_portable_comparison(session, experiment_id, settings)
+        documents = {form: render_document(comparison, form) for form in _COMPARED}
+        stated = bundles.parse_document(files, "report.json")["version"]
+    except (LookupError, TypeError, ValueError, ArithmeticError, AttributeError) as error:
+        detail = f"no report can be made of the bundle's documents: {type(error).__name__}: {error}"
+        raise InvalidSpec([FieldError("/experiment.json", detail[:300])]) from None
+    if stated != comparison.version:
         return
-    for form in _COMPARED:
-        if files.get(f"report.{form}") != render_document(comparison, form):
+    for form, document in documents.items():
+        if files.get(f"report.{form}") != document:
             detail = "the report is not the one that the bundle's results give"
             raise InvalidSpec([FieldError(f"/report.{form}", detail)])

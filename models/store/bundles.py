@@ -3,10 +3,12 @@
 import json
 import re
 from base64 import b64decode, b64encode
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
+from pydantic import TypeAdapter
 from sqlalchemy import JSON, Column, LargeBinary, Table, select
+from sqlalchemy.exc import DataError, IntegrityError
 from sqlalchemy.orm import Session
 
 from models.artifacts import get_attempt_folder
@@ -15,6 +17,8 @@ from models.documents import Document
 from models.errors import Conflict, FieldError, InvalidSpec
 from models.experiments import ExperimentSpec
 from models.identifiers import ID_PATTERN
+from models.records import DiagnosticsRecord, LayerRecord, RobustnessRecord
+from models.run_key import NO_PART
 from models.spec import STORED, JobSpec
 from models.states import JobState
 from models.store.experiment_runs import get_runs
@@ -39,6 +43,15 @@ _RESULT_COLUMNS = tuple(
 _EPOCH_COLUMNS = tuple(Epoch.__table__.columns.keys())
 _FILES = {"model_path": "model.keras", "predictions_path": "test_predictions.npz"}
 _MOST_CHARACTERS = 100_000
+_LARGEST = {int: 2**53, float: 1e30}
+"""Of numbers: JSON has no larger integers that every reader takes, and squares of larger ones have no sum."""
+_SHAPES: dict[str, TypeAdapter[Any]] = {
+    "layers": TypeAdapter(list[LayerRecord]),
+    "confusion": TypeAdapter(list[list[int]]),
+    "diagnostics": TypeAdapter(DiagnosticsRecord),
+    "robustness": TypeAdapter(RobustnessRecord),
+}
+"""Of the JSON columns of results."""
 
 
 def export_experiment(session: Session, experiment_id: str) -> dict[str, bytes]:
@@ -102,12 +115,21 @@ def import_experiment(session: Session, files: dict[str, bytes], *, owner: str) 
             for epoch in parse_document(files, EPOCHS)
             if epoch["job_id"] in new
         )
-        session.add_all(
-            Run(experiment_id=experiment_id, **_load(Run, run, _RUN_COLUMNS)) for run in experiment["runs"]
-        )
+        specs = {
+            document["id"]: JobSpec.model_validate(document["spec"], context=STORED) for document in jobs
+        }
+        for document in experiment["runs"]:
+            run = Run(experiment_id=experiment_id, **_load(Run, document, _RUN_COLUMNS))
+            spec = specs[run.job_id]
+            part = NO_PART if spec.dataset.part is None else spec.dataset.part.index
+            if run.seed != spec.seed or run.part not in (NO_PART, part):
+                raise ValueError(f"a run has another seed or part than its job {run.job_id}")
+            session.add(run)
         session.flush()
-    except (KeyError, TypeError, ValueError) as error:
-        detail = f"the bundle's documents do not fit together: {type(error).__name__}: {error}"
+    except (KeyError, TypeError, ValueError, ArithmeticError, IntegrityError, DataError) as error:
+        # Without the statement that a database's error quotes.
+        reason = getattr(error, "orig", error)
+        detail = f"the bundle's documents do not fit together: {type(error).__name__}: {reason}"
         raise InvalidSpec([FieldError(f"/{EXPERIMENT}", detail[:300])]) from None
     session.expire_all()
     return experiment_id
@@ -183,13 +205,27 @@ def _from_json(column: Column[Any], value: Any) -> Any:
     if isinstance(column.type, LargeBinary):
         return b64decode(value, validate=True)
     if isinstance(column.type, UtcDateTime):
-        return datetime.fromisoformat(value)
+        moment = datetime.fromisoformat(value)
+        if moment.tzinfo is None:
+            raise ValueError(f"{column.name} has no time zone")
+        return moment.astimezone(UTC)
     if kind is float and type(value) is int:
-        return float(value)
+        value = float(value)
+    _check_value(column, value)
+    return value
+
+
+def _check_value(column: Column[Any], value: Any) -> None:
+    """Raise ValueError where a value is of another type, too long or too large, or no id."""
+    kind = column.type.python_type
     kinds = (dict, list) if isinstance(column.type, JSON) else (kind,)
-    most = getattr(column.type, "length", None) or _MOST_CHARACTERS
-    if type(value) not in kinds or (isinstance(value, str) and len(value) > most):
-        raise ValueError(f"{column.name} is no {kind.__name__}, or too long")
+    if type(value) not in kinds:
+        raise ValueError(f"{column.name} is no {kind.__name__}")
+    if isinstance(value, str) and len(value) > (getattr(column.type, "length", None) or _MOST_CHARACTERS):
+        raise ValueError(f"{column.name} is too long")
+    if kind in _LARGEST and not abs(value) <= _LARGEST[kind]:
+        raise ValueError(f"{column.name} is too large, or no number")
     if column.name in ("id", "job_id") and not re.fullmatch(ID_PATTERN, value):
         raise ValueError(f"{column.name} is no id")
-    return value
+    if column.name in _SHAPES:
+        _SHAPES[column.name].validate_json(json.dumps(value), strict=True)

@@ -131,6 +131,19 @@ def _set_type(files: Files) -> None:
     files["jobs.json"] = json.dumps(jobs).encode()
 
 
+def _set(name: str, value: Any, *path: Any) -> Callable[[Files], Any]:
+    """A change of one value in a document of the bundle; a callable gets the value that is there."""
+
+    def change(files: Files) -> None:
+        document = place = json.loads(files[name])
+        for key in path[:-1]:
+            place = place[key]
+        place[path[-1]] = value(place[path[-1]]) if callable(value) else value
+        files[name] = json.dumps(document).encode()
+
+    return change
+
+
 TAMPERED: list[tuple[Callable[[Files], Any], bool, str]] = [
     (_set_accuracy, True, "/jobs.json"),
     (lambda files: files.pop("epochs.json"), True, "/epochs.json"),
@@ -140,6 +153,38 @@ TAMPERED: list[tuple[Callable[[Files], Any], bool, str]] = [
     (_set_accuracy, False, "/report.json"),
     (_set_type, False, "/experiment.json"),
     (lambda files: files.update({"report.tex": b"better"}), False, "/report.tex"),
+    (lambda files: files.update({"report.json": b"[1]"}), False, "/experiment.json"),
+    # Documents that fit no table, or no report.
+    *(
+        (_set("experiment.json", value, *path), False, "/experiment.json")
+        for value, *path in (
+            ("another", "runs", 0, "variant"),
+            ('{"/a": 1}', "runs", 0, "point"),
+            ("no JSON", "runs", 0, "point"),
+            (3, "runs", 0, "part"),
+            ("bad", "runs", 0, "purpose"),
+            (99, "runs", 0, "seed"),
+            ("job_" + 24 * "a", "runs", 0, "job_id"),
+            (lambda runs: [*runs, runs[0]], "runs"),
+            (None, "document", "seeds"),
+            ("0001-01-01T00:00:00", "created_at"),
+            ("9999-12-31T23:59:59-12:00", "created_at"),
+        )
+    ),
+    *(
+        (_set("jobs.json", value, 0, *path), False, "/experiment.json")
+        for value, *path in (
+            (float("nan"), "result", "test_accuracy"),
+            (1e308, "result", "test_accuracy"),
+            (10**30, "result", "parameters"),
+            ([[1, "a"]], "result", "confusion"),
+            ({"a": 1}, "result", "robustness"),
+            ({"a": 1}, "result", "diagnostics"),
+            ([{"a": 1}], "result", "layers"),
+            ("2020-01-01T00:00:00", "finished_at"),
+        )
+    ),
+    (_set("epochs.json", lambda epoch: 1 if epoch == 2 else 2, 0, "epoch"), False, "/experiment.json"),
 ]
 
 
