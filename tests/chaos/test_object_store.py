@@ -32,7 +32,7 @@ def test_an_object_store_that_fails_at_random(
     settings = database_settings.model_copy(
         update={"artifacts_url": "unreliable://models", "checkpoint_seconds": 0.0}
     )
-    specs = [job_spec(seed=seed, training={"epochs": 4}) for seed in range(200 if full else 3)]
+    specs = [job_spec(seed=seed, training={"epochs": 4}) for seed in range(100 if full else 3)]
     with database.write() as session:
         job_ids = [job.id for job in jobs.create_jobs(session, [jobs.NewJob(spec) for spec in specs])]
 

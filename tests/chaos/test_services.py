@@ -155,7 +155,7 @@ def test_one_trace_leads_from_the_request_to_the_result(fleet: Fleet, random: Ra
     """The caller's trace, through two processes that export what they did."""
     trace_id, caller = f"{random.getrandbits(128):032x}", "00000000000000ab"
     spec = {"dataset": {"name": "mnist_5k"}, "training": {"epochs": 2}}
-    headers = {"traceparent": f"00-{trace_id}-{caller}-01"}
+    headers = {"traceparent": f"00-{trace_id}-{caller}-01", "X-Request-Id": "find-me-please"}
     job_id = fleet.client.post("/v1/jobs", json=spec, headers=headers).json()["id"]
 
     def read_spans() -> dict[str, Any]:
@@ -175,6 +175,9 @@ def test_one_trace_leads_from_the_request_to_the_result(fleet: Fleet, random: Ra
     assert services == ["regbench-api", "regbench-worker"]
     wait_until(lambda: "apply_async/regbench.train_job" in read_spans())
     assert any(name.startswith("INSERT") for name in spans)
+    # In the worker's log, too.
+    lines = (fleet.settings.home / "worker.log").read_text().splitlines()
+    assert any(f"job_id={job_id}" in line and "request_id=find-me-please" in line for line in lines)
 
 
 def test_an_api_that_dies_between_commit_and_notification(
@@ -211,6 +214,7 @@ def test_a_flushed_broker(fleet: Fleet, tally: Tally, full: bool) -> None:
     with frozen(fleet.worker):
         job_ids = fleet.submit(100 if full else 20)
         wait_until(lambda: all(fleet.job(job_id).dispatched_at for job_id in job_ids))
+        assert fleet.get_failing_checks() == {"worker"}, "a frozen worker trains nothing"
         tally.faults = fleet.redis.llen(QUEUE)
         fleet.redis.flushall()
     # A message may have been on its way to the worker.
