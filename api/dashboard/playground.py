@@ -9,10 +9,12 @@ from fastapi import APIRouter, Query, Response
 from api.dashboard.filters import format_full_title, format_percent
 from api.dashboard.rendering import PageRoute, RenderPageDep
 from api.http.dependencies import DatabaseDep
+from models.dataset_cards import UNRESOLVED
+from models.dataset_spec import DatasetSpec
 from models.identifiers import ID_PATTERN
 from models.run_key import Purpose
 from models.states import JobState
-from models.store.experiments import find_chosen_variants, get_experiment_names
+from models.store.experiments import find_chosen_variants, get_baselines, get_experiment_names
 from models.store.job_search import JobFilter, find_jobs, load_listed_jobs
 from models.store.jobs import get_jobs
 
@@ -38,6 +40,10 @@ class Model:
     """Whether validation chooses its variant among its experiment's."""
     seed: int
     dataset: str
+    is_baseline: bool = False
+    """Whether its variant is its experiment's baseline."""
+    test_images: int = 0
+    """Of its dataset; 0 if unknown."""
 
 
 @router.get("/try")
@@ -53,21 +59,27 @@ def show_playground(
         experiment_ids = sorted({job.experiment_id for job in jobs if job.experiment_id})
         names = get_experiment_names(session, experiment_ids)
         choices = find_chosen_variants(session, experiment_ids)
+        baselines = get_baselines(session, experiment_ids)
     models = []
     for job in jobs:
         # A job that only chose settings has nothing to say of test images.
         if job.job_id is None or job.purpose == Purpose.TUNE:
             continue
         techniques, accuracy = list(job.spec["regularization"]), format_percent(job.test_accuracy)
-        chosen = job.variant is not None and choices.get(job.experiment_id or "") == job.variant
+        experiment = job.experiment_id or ""
+        chosen = job.variant is not None and choices.get(experiment) == job.variant
+        title = ", ".join(filter(None, [format_full_title(job), names.get(experiment)]))
+        card = DatasetSpec.model_validate(job.spec["dataset"]).card
         model = Model(
             job_id=job.id,
-            label=f"{format_full_title(job)}: {accuracy}{', chosen by validation' if chosen else ''}",
-            group=names.get(job.experiment_id or "", _NO_EXPERIMENT),
+            label=f"{title}: {accuracy}{', chosen by validation' if chosen else ''}",
+            group=names.get(experiment, _NO_EXPERIMENT),
             techniques=", ".join(name.replace("_", " ") for name in techniques) or "no regularization",
             accuracy=accuracy,
             regularized=bool(techniques),
             chosen=chosen,
+            is_baseline=job.variant is not None and baselines.get(experiment) == job.variant,
+            test_images=0 if card is UNRESOLVED else card.test_examples,
             seed=job.seed,
             dataset=job.dataset,
         )
@@ -92,27 +104,31 @@ def group_models(models: Sequence[Model]) -> dict[str, list[Model]]:
 
 
 def choose_pair(models: Sequence[Model]) -> tuple[Model, Model]:
-    """An unregularized and a regularized model of the same dataset, `models` being sorted newest first.
+    """Two models of the same dataset, `models` being sorted newest first.
 
-    Preferably of one experiment and seed, else of one experiment, else any, and then with what validation
-    chooses; failing that, the two newest.
+    A baseline and what validation chooses in its experiment, or an unregularized and a regularized model.
+    Preferably of one experiment and seed, else of one experiment, else any; failing that, the two newest.
     """
+
+    def is_baseline_and_choice(one: Model, other: Model) -> bool:
+        return one.group == other.group and one.is_baseline and other.chosen and not other.is_baseline
+
     pairs = [
-        (plain, regularized)
-        for regularized in models
-        if regularized.regularized
-        for plain in models
-        if not plain.regularized and plain.dataset == regularized.dataset
+        (one, other)
+        for other in models
+        for one in models
+        if one.dataset == other.dataset
+        and ((other.regularized and not one.regularized) or is_baseline_and_choice(one, other))
     ]
     if not pairs:
         return models[-1 if len(models) == 1 else 1], models[0]
 
-    def rank_pair(pair: tuple[Model, Model]) -> tuple[int, int]:
-        plain, regularized = pair
-        chosen = plain.chosen + regularized.chosen
-        if plain.group == _NO_EXPERIMENT or plain.group != regularized.group:
-            return 0, chosen
-        return (2 if plain.seed == regularized.seed else 1), chosen
+    def rank_pair(pair: tuple[Model, Model]) -> tuple[int, bool, int]:
+        one, other = pair
+        chosen = one.chosen + other.chosen
+        if one.group == _NO_EXPERIMENT or one.group != other.group:
+            return 0, False, chosen
+        return (2 if one.seed == other.seed else 1), is_baseline_and_choice(one, other), chosen
 
     # max() returns the first, and so the newest, of equally good pairs.
     return max(pairs, key=rank_pair)

@@ -184,6 +184,15 @@ def get_experiment_names(session: Session, experiment_ids: Sequence[str]) -> dic
     return dict(session.execute(query).all())
 
 
+def get_baselines(session: Session, experiment_ids: Sequence[str]) -> dict[str, str]:
+    """The baselines of those experiments that there are, by id."""
+    query = select(Experiment.id, Experiment.document).where(Experiment.id.in_(experiment_ids))
+    return {
+        row.id: row.document["baseline"] or row.document["variants"][0]["name"]
+        for row in session.execute(query)
+    }
+
+
 def get_progress(session: Session, experiment_ids: Sequence[str]) -> dict[str, ExperimentProgress]:
     """How far each experiment is, in a number of queries that does not grow with jobs or experiments."""
     ids = {"ids": experiment_ids}

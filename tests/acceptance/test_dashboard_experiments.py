@@ -492,6 +492,9 @@ def test_two_models_predict_a_drawn_digit(
 
     page.goto("/try")
     page.wait_for_url(re.compile(r"/try\?left=job_\w+&right=job_\w+$"))
+    expect(page.locator("#pad-about")).to_contain_text("Test image")
+    expect(page.locator(".digit").first).to_have_text(re.compile(r"\d"))
+    expect(page.locator("#pad-hint")).to_be_visible()
     box = page.locator("#pad").bounding_box()
     assert box is not None
     middle, top, bottom = box["x"] + 0.5 * box["width"], box["y"] + 40, box["y"] + box["height"] - 40
@@ -500,6 +503,8 @@ def test_two_models_predict_a_drawn_digit(
     page.mouse.move(middle, bottom, steps=8)
     page.mouse.up()
     expect(page.locator(".digit")).to_have_text(["1", "1"])
+    expect(page.locator("#pad-hint")).to_be_hidden()
+    expect(page.locator("#left option:checked")).to_contain_text("a sweep")
     for side in page.locator("[data-side]").all():
         shares = [float(text.removesuffix(" %")) for text in side.locator(".bars .value").all_inner_texts()]
         assert (len(shares), shares.index(max(shares))) == (10, 1)

@@ -29,6 +29,8 @@ const SAMPLES = [
 let file = null;
 let blank = true;
 let lastPosition = null;
+// A test image lies on the pad, which a stroke replaces.
+let placed = false;
 
 function erase() {
   context.fillStyle = "#000";
@@ -37,7 +39,10 @@ function erase() {
   context.lineWidth = PEN_WIDTH;
   context.lineCap = context.lineJoin = "round";
   file = null;
+  placed = false;
   blank = true;
+  element("pad-hint").hidden = false;
+  element("pad-about").textContent = "";
 }
 
 const getPosition = (event) => {
@@ -46,7 +51,8 @@ const getPosition = (event) => {
 };
 
 function stroke(to) {
-  if (file) erase();
+  if (file || placed) erase();
+  element("pad-hint").hidden = true;
   context.beginPath();
   context.moveTo(...(lastPosition ?? to));
   context.lineTo(...to);
@@ -83,6 +89,30 @@ function clear() {
   erase();
   update();
 }
+
+// A random test image of the first model's dataset; a sample digit where the service has none.
+async function drawTestImage({ replaces = true } = {}) {
+  const { value: job, dataset } = sides[0].querySelector(".model").selectedOptions[0];
+  const index = Math.floor(Math.random() * Number(dataset.testImages));
+  try {
+    if (!Number(dataset.testImages)) throw new Error("The number of test images is unknown.");
+    const { items: [{ pixels, label }] } = await requestJson(`/v1/jobs/${job}/test-images?index=${index}`);
+    const side = Math.sqrt(pixels.length);
+    const image = new ImageData(new Uint8ClampedArray(pixels.flatMap((value) => [value, value, value, 255])), side, side);
+    const bitmap = await createImageBitmap(image);
+    if (!blank && !replaces) return;
+    erase();
+    context.drawImage(bitmap, 0, 0, pad.width, pad.height);
+    element("pad-about").textContent = `Test image ${index}, of class ${label}.`;
+    placed = true;
+    blank = false;
+    update();
+  } catch {
+    if (blank || replaces) drawSample(Math.floor(Math.random() * SAMPLES.length));
+  }
+}
+
+element("random").addEventListener("click", () => drawTestImage());
 
 pad.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey) return;
@@ -153,7 +183,7 @@ async function predict() {
 function clearPredictions() {
   for (const side of sides) {
     side.querySelector(".digit").textContent = "\u2013";
-    side.querySelector(".confidence").textContent = "Nothing is drawn yet.";
+    side.querySelector(".confidence").textContent = "No prediction yet.";
     showWarnings(side, []);
     for (const bar of side.querySelectorAll(".bars li")) setBar(bar, null, false);
   }
@@ -241,3 +271,5 @@ for (const side of sides) {
 // Also the pair that the service has preselected, because it may preselect another one later.
 updateAddress();
 erase();
+// Unless the user begins to draw before it is there.
+drawTestImage({ replaces: false });

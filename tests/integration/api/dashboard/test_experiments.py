@@ -196,7 +196,10 @@ def test_the_playground_preselects_two_models_of_one_experiment_and_seed(
     finished_job(database, job_spec(name="on its own", seed=7))
     finished_job(database, job_spec())
     text = get_page(client, "/try")
-    assert {"on its own, seed 7", "none, seed 0"} < set(re.findall(r">([^>]*): \d+\.\d+ %</option>", text))
+    named = f"none, seed 3, {experiment['name']}"
+    assert {"on its own, seed 7", "none, seed 0", named} < set(
+        re.findall(r">([^>]*): \d+\.\d+ %</option>", text)
+    )
     preselected = re.findall(r'<option value="(\w+)" selected', text)
     assert preselected == [jobs[0]["id"], jobs[1]["id"]]
     requested = get_page(client, f"/try?left={jobs[2]['id']}&right={jobs[0]['id']}")

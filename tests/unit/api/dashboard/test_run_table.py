@@ -1,5 +1,6 @@
 """An experiment's jobs as a table, and the models that the playground selects."""
 
+from dataclasses import replace
 from typing import Any
 
 from api.dashboard.jobs import summarize
@@ -124,6 +125,8 @@ def test_of_pairs_with_as_much_in_common_validation_chooses() -> None:
     plain, newest = make_model("plain", "one"), make_model("l1", "one", regularized=True)
     chosen = make_model("l2", "one", regularized=True, chosen=True)
     assert choose_pair([newest, chosen, plain]) == (plain, chosen)
+    baseline = replace(make_model("l2", "one", regularized=True), is_baseline=True)
+    assert choose_pair([newest, baseline, chosen, plain]) == (baseline, chosen)
     other_seed = make_model("l2", "one", regularized=True, chosen=True, seed=1)
     assert choose_pair([newest, other_seed, plain]) == (plain, newest)
 
