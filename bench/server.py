@@ -18,7 +18,8 @@ from regbench.local.stack import API, Stack, run_stack
 from tests.servers import redis
 
 HOST = "127.0.0.1"
-_START_SECONDS = 60.0
+_START_SECONDS = 300.0
+"""Of MLflow on a busy machine; our own takes two seconds."""
 
 
 @contextmanager

@@ -187,9 +187,8 @@ def restore(
     if as_json:
         write_json(asdict(restored) | {"home": str(settings.home)})
     echo_message(f"Restored {restored.files:,} files of {restored.created_at} into {settings.home}.")
-    missing = {
-        name: value for name, value in restored.settings.items() if getattr(settings, name, value) != value
-    }
+    current = settings.model_dump(mode="json")
+    missing = {name: value for name, value in restored.settings.items() if current.get(name, value) != value}
     if missing:
         pairs = " ".join(f"REGBENCH_{name.upper()}={value}" for name, value in missing.items())
         echo_message(f"Set as when the backup was made, and not now: {pairs}")

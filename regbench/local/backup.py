@@ -27,8 +27,8 @@ from regbench.local.home_lock import check_installed, lock_home
 _DATABASE, _ARTIFACTS, _MANIFEST = "regbench.db", "artifacts", "manifest.json"
 _FORMAT = 1
 _CHUNK_BYTES = 1_048_576
-# Addresses may contain passwords, and belong to a machine.
-_NO_SETTINGS = {"home", "database_url", "broker_url", "artifacts_url"}
+# Secrets, and addresses, which may contain passwords and belong to a machine.
+_NO_SETTINGS = {"home", "database_url", "broker_url", "artifacts_url", "encryption_keys"}
 # What a damaged ZIP file, or a manifest of another program, raises.
 _DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, ValueError, KeyError, TypeError, NotImplementedError)
 _STORED_DIGESTS = """

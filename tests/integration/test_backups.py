@@ -79,9 +79,12 @@ def test_a_restored_backup_gives_the_same_reports_to_the_byte(home: Path, tmp_pa
     experiment_id = fill(Settings(home=home))
     reports = read_reports(Settings(home=home), experiment_id)
     file = tmp_path / "backup.zip"
-    written = run(home, "backup", file, "--json", REGBENCH_KEEP_ARTIFACTS_DAYS="30")
+    variables = {"REGBENCH_KEEP_ARTIFACTS_DAYS": "30", "REGBENCH_ENCRYPTION_KEYS": "secret" * 6}
+    written = run(home, "backup", file, "--json", **variables)
     assert written.exit_code == 0, written.output
     document = json.loads(written.stdout)
+    assert document["settings"]["keep_artifacts_days"] == 30
+    assert "secretsecret" not in written.stdout
     assert (document["files"], document["damaged"]) == (6, [])
     assert file.stat().st_mode & 0o077 == 0
     elsewhere = tmp_path / "elsewhere"
