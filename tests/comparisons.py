@@ -13,11 +13,14 @@ from api.reports.error_curves import build_error_curves
 from api.reports.gains import build_axes, build_gains
 from api.reports.points import remove_point
 from api.reports.schemas import Comparison, Differences, Metrics
+from api.reports.tuning import build_tuning
 from models.bias_variance import decompose
 from models.experiments import ExperimentSpec
 from models.metrics import METRICS
 from models.records import CORRUPTIONS
 from models.run_key import name_variant
+from models.spec import STORED
+from models.tuning import Trial
 
 SIDE = 28
 
@@ -228,6 +231,43 @@ def time_to_target(names: Sequence[str], seeds: int) -> dict[str, Any]:
         for number, name in enumerate(names)
     ]
     return {"metric": "validation_loss", "target": 0.2345, "items": items}
+
+
+def tuned(names: Sequence[str] = ("none", "dropout", "L1 <sparse>")) -> Comparison:
+    """One whose variants' learning rate and optimizer were tuned, and of all but the first a strength."""
+    rate, factor, optimizer = (
+        "/training/optimizer/learning_rate", "/regularization/l2/factor", "/training/optimizer/name",
+    )  # fmt: skip
+    logarithmic = {"low": 1e-4, "high": 1e-2, "scale": "log"}
+    variants = [
+        {"name": name, "tune": {"parameters": {factor: logarithmic}}} if number else {"name": name}
+        for number, name in enumerate(names)
+    ]
+    settings, trials = {}, []
+    for number, name in enumerate(names):
+        settings[name] = [
+            {rate: round(1e-4 * 1.5**index, 6), optimizer: ["adam", "sgd"][index % 2]}
+            | ({factor: round(1e-2 / 1.5**index, 6)} if number else {})
+            for index in range(10)
+        ]
+        for index, setting in enumerate(settings[name]):
+            loss = 0.3 - 0.01 * number + 0.02 * abs(index - 4)
+            losses = (None, loss) if index == 9 else (loss, loss + 0.01)
+            trials.append(Trial(name, index, setting, losses))
+    spec = ExperimentSpec.model_validate(
+        {
+            "name": "tuned",
+            "variants": variants,
+            "tune": {
+                "parameters": {rate: logarithmic, optimizer: {"values": ["adam", "sgd"]}},
+                "trials": 10,
+                "settings": settings,
+                "chosen": dict.fromkeys(names, 4),
+            },
+        },
+        context=STORED,
+    )
+    return full(names).model_copy(update={"tuning": build_tuning(spec, trials)})
 
 
 def on_parts(axes: int = 0, names: Sequence[str] = ("none", "dropout", "L1 <sparse>")) -> Comparison:

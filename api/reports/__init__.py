@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from api.reports import recommendations as recommendations
     from api.reports import robustness as robustness
     from api.reports import targets as targets
+    from api.reports import tuning as tuning
 
 _MODULES = {
     "bias_variance",
@@ -39,6 +40,7 @@ _MODULES = {
     "recommendations",
     "robustness",
     "targets",
+    "tuning",
 }
 
 

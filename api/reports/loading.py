@@ -16,6 +16,7 @@ from api.reports.ensemble_schemas import EnsembleItem
 from api.reports.mistake_schemas import MistakeReport
 from api.reports.schemas import Comparison
 from api.reports.target_schemas import TargetMetric, TargetReport
+from api.reports.tuning_schemas import TuningReport
 from models.artifacts import ArtifactStore
 from models.dataset_spec import DatasetSpec
 from models.errors import FieldError, InvalidSpec
@@ -24,8 +25,9 @@ from models.run_key import Purpose
 from models.settings import Settings
 from models.spec import STORED
 from models.states import JobState
+from models.store.auto_extend import build_trials
 from models.store.database import Database
-from models.store.experiment_runs import find_jobs_with_split_per_seed, get_runs
+from models.store.experiment_runs import find_jobs_with_split_per_seed, get_runs, get_validation_losses
 from models.store.experiments import find_follow_ups, get_experiment
 from models.store.jobs import get_jobs
 from models.store.report_data import (
@@ -139,6 +141,17 @@ class ExperimentReport(RequestedReport):
             jobs = {name: reports.comparison.select_one_per_run(of) for name, of in subject.variants.items()}
             return reports.targets.build_targets(session, jobs, subject.baseline, metric, target)
 
+    def load_tuning(self) -> TuningReport | None:
+        """What tuning has tried and chosen; None without `tune`."""
+        with self.database.read() as session:
+            document = get_experiment(session, self.experiment_id).document
+            if not document.get("tune"):
+                return None
+            spec = ExperimentSpec.model_validate(document, context=STORED)
+            runs = get_runs(session, self.experiment_id, Purpose.TUNE)
+            trials = build_trials(spec, runs, get_validation_losses(session, runs))
+        return reports.tuning.build_tuning(spec, trials)
+
     def _select_models(self, session: Session, subject: "JobGroups") -> dict[str, list[Job]]:
         """Of each variant the finished jobs, one a seed; nothing with axes or parts."""
         several = subject.axes or get_experiment(session, self.experiment_id).document.get("parts")
@@ -146,7 +159,10 @@ class ExperimentReport(RequestedReport):
 
     def _add_details(self, comparison: Comparison) -> Comparison:
         decomposed = self.build_bias_variance() if comparison.finished else None
-        details: dict[str, Any] = {"bias_variance": decomposed if decomposed and decomposed.items else None}
+        details: dict[str, Any] = {
+            "bias_variance": decomposed if decomposed and decomposed.items else None,
+            "tuning": self.load_tuning(),
+        }
         if comparison.complete:
             details["mistakes"] = self.load_mistakes(reports.mistakes.IN_REPORT).items
             details["ensembles"] = self.load_ensembles()

@@ -107,6 +107,8 @@ def list_experiment_charts(experiment_id: ExperimentId, database: DatabaseDep) -
         "robustness": document["base"].get("evaluation", {}).get("robustness", False),
         "bias-variance": bool(document.get("parts")),
         "ensembles": not document.get("parts") and not axes,
+        "expected-best": bool(document.get("tune")),
+        "tuned-parameters": bool(document.get("tune")),
     }
     here = add_root(f"/v1/experiments/{experiment_id}/charts")
     return ChartList(

@@ -21,6 +21,7 @@ from api.reports.ensemble_schemas import EnsembleItem
 from api.reports.mistake_schemas import VariantMistakes
 from api.reports.robustness_schemas import RobustnessReport
 from api.reports.target_schemas import TargetReport
+from api.reports.tuning_schemas import TuningReport
 from models.experiments import Regime
 from models.metrics import CONTRASTED, REPORTED
 from models.records import DiagnosticsRecord
@@ -350,6 +351,9 @@ class Comparison(ResponseModel):
     ensembles: list[EnsembleItem] = Field(
         [],
         description="Of each variant's seeds, once every run has ended; empty with axes or parts",
+    )
+    tuning: TuningReport | None = Field(
+        None, description="With `tune`: what was tried and chosen, by validation alone"
     )
     time_to_target: TargetReport | None = Field(
         None,

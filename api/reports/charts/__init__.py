@@ -18,6 +18,7 @@ from api.reports.charts import (
     networks,
     outcomes,
     robustness,
+    tuning,
 )
 from api.reports.schemas import Comparison
 
@@ -100,6 +101,26 @@ CHARTS: dict[str, Chart] = {
             outcomes.MAX_ROWS,
             "no variant shares a finished seed with the baseline",
             outcomes.draw_differences,
+        ),
+        Chart(
+            "expected-best",
+            "Validation loss that so many trials find",
+            "Lines: the mean of the lowest validation loss among so many trials; bands hold it in 80 % of "
+            "their choices. Of methods whose trials depend on each other: the lowest so far.",
+            tuning.find_budgets,
+            drawing.MAX_LINES,
+            "it takes `tune`, and trials that have succeeded",
+            tuning.draw_budgets,
+        ),
+        Chart(
+            "tuned-parameters",
+            "Validation loss of each trial by its settings",
+            "A marker a trial: the mean over its seeds, with a standard deviation to each side; those chosen "
+            "are filled.",
+            tuning.find_fields,
+            tuning.MAX_PANELS,
+            "it takes `tune`, and trials that have succeeded",
+            tuning.draw_parameters,
         ),
         Chart(
             "along-axis",

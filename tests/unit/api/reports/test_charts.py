@@ -35,6 +35,8 @@ def compare_for(name: str, seeds: int = 8) -> Comparison:
     """A comparison that has the chart."""
     if name == "bias-variance":
         return comparisons.on_parts()
+    if name in ("expected-best", "tuned-parameters"):
+        return comparisons.tuned()
     if CHARTS[name].axes:
         return comparisons.along_axes(CHARTS[name].axes)
     return comparisons.full(seeds=seeds)
@@ -58,6 +60,20 @@ def test_a_chart_has_a_name_and_accessible_text(name: str) -> None:
     ]
     assert all(any(variant in text for text in texts(svg)) for variant in names)
     assert "nan" not in re.sub(r'"data:[^"]*"', "", svg).lower()
+
+
+def test_trials_are_drawn_by_each_tuned_field_and_budgets_as_lines() -> None:
+    tuned = comparisons.tuned()
+    lines = CHARTS["expected-best"].draw(tuned).axes[0].lines
+    # A trial that failed in one seed leaves the smallest budgets without an expectation.
+    assert [min(line.get_xdata()) for line in lines] == [2, 2, 2]
+    rate, optimizer, factor = CHARTS["tuned-parameters"].draw(tuned).axes
+    assert (rate.get_xscale(), factor.get_xscale(), optimizer.get_xscale()) == ("log", "log", "linear")
+    assert [label.get_text() for label in optimizer.get_xticklabels()] == ["adam", "sgd"]
+    assert CHARTS["expected-best"].find(comparisons.full()) == []
+    page = html.render(tuned)
+    assert "9 of 10" in page
+    assert "lowest validation loss" in page
 
 
 def test_bias_and_variance_add_up_in_bars_or_follow_an_axis() -> None:
@@ -185,6 +201,7 @@ def test_many_variants_are_small_and_omissions_are_stated() -> None:
         "reliability": 40 - networks.MAX_PANELS,
         "confusion-difference": 39 - networks.MAX_PANELS,
         "robustness": 39 - robustness.MAX_PANELS,
+        "ensembles": 40 - drawing.MAX_LINES,
     }
     assert names[MAX_PANELS - 1] in " ".join(texts(CHARTS["gap"].render_svg(comparison)))
     assert "this leaves out 16 of the variants" in " ".join(html.render(comparison).split())

@@ -25,6 +25,7 @@ CASES = {
     "one-seed": lambda: comparisons.full(("without Dropout", "with Dropout"), seeds=1),
     "empty": comparisons.empty,
     "axes": lambda: comparisons.along_axes(names=("none", "dropout")),
+    "tuned": lambda: comparisons.tuned(("none", "L2")),
     "parts": lambda: comparisons.on_parts(names=("none", "dropout")),
 }
 FORMATS = {"md": markdown.render, "csv": csv_table.render, "html": html.render}
