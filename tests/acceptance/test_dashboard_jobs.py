@@ -50,9 +50,7 @@ def test_a_job_is_submitted_and_its_curves_are_live(page: Page) -> None:
     wait_until(page, f"({points}) >= 2")
     before = page.evaluate(points)
     wait_until(page, f"({points}) > {before}")
-    expect(page.locator("#progress")).to_contain_text(
-        "of the test images are classified correctly", timeout=TIMEOUT_MS
-    )
+    expect(page.locator("#progress")).to_contain_text("Test accuracy", timeout=TIMEOUT_MS)
     assert page.locator("h1[data-mark=here]").inner_text() == "watched"
     wait_until(page, f"({points}) === 60")
     # The line at the reported epoch is drawn once the result is loaded.

@@ -87,7 +87,7 @@ def test_c4_the_api_works_behind_nginx(proxied: TestClient, database: Database) 
 
 def test_c4_pages_and_login_work_behind_nginx(proxied: TestClient, database: Database) -> None:
     proxied.base_url = "https://host"
-    assert proxied.get(f"{ROOT}/", headers=PAGE).headers["Location"] == f"{ROOT}/jobs"
+    assert proxied.get(f"{ROOT}/", headers=PAGE).headers["Location"] == f"{ROOT}/login?next=%2F"
     login = proxied.get(f"{ROOT}/jobs?limit=3", headers=PAGE).headers["Location"]
     assert login.startswith(f"{ROOT}/login?")
     form = proxied.get(login, headers=PAGE)
@@ -96,7 +96,8 @@ def test_c4_pages_and_login_work_behind_nginx(proxied: TestClient, database: Dat
     logged_in = proxied.post(f"{ROOT}/login", data={"key": make_key(database), "next": next_page})
     assert logged_in.headers["Location"] == f"{ROOT}/jobs?limit=3"
     assert "Path=/regbench;" in logged_in.headers["Set-Cookie"]
-    for path in ("/jobs", "/experiments", "/new", "/new/experiment", "/try", "/learn", "/learn/dropout"):
+    learn = ("/learn", "/learn/dropout", "/docs")
+    for path in ("/", "/jobs", "/experiments", "/new", "/new/experiment", "/try", "/webhooks", *learn):
         page = proxied.get(ROOT + path, headers=PAGE)
         assert page.status_code == 200
         links = set(re.findall(r'(?:href|src|action)="(/[^"]*)"', page.text))
