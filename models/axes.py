@@ -89,7 +89,7 @@ def find_axis_errors(
     for index, axis in enumerate(axes):
         pointer = f"/axes/{index}/field"
         parts = axis.field.split("/")[1:]
-        if parts[0] in OF_RUNS or axis.field in drawn:
+        if parts[0] in (*OF_RUNS, "evaluation") or axis.field in drawn:
             errors.append((pointer, "the experiment sets it for each run, or it changes no weights"))
         elif not all(has_field(spec, parts) for spec in specs):
             errors.append((pointer, "every variant needs this field; name one of the job specification"))

@@ -5,7 +5,7 @@ import re
 
 from pydantic import ValidationError
 
-from models.axes import OF_RUNS, find_axis_errors, has_field
+from models.axes import OF_RUNS, TRAIN_SAMPLES, find_axis_errors, has_field
 from models.confounders import find_confounders
 from models.experiments import ExperimentSpec, Variant
 from models.spec import JobSpec, get_validation_errors
@@ -24,9 +24,18 @@ def find_axis_value_errors(spec: ExperimentSpec) -> list[tuple[str, str]]:
         return []
     without = spec.model_copy(update={"axes": ()})
     specs = [without.build_run_spec(variant, 0).model_dump(mode="json") for variant in spec.variants]
+    for document in specs:
+        # Left out where it is null, and a field like others.
+        document["training"].setdefault("steps", None)
     drawn = ["/dataset/part"] + ["/dataset/split_seed"] * bool(spec.split_per_seed)
     changes = [variant.changes for variant in spec.variants]
-    if errors := find_axis_errors(spec.axes, changes, specs, drawn):
+    whole = spec.base.dataset.card.train_examples
+    errors = find_axis_errors(spec.axes, changes, specs, drawn) + [
+        (f"/axes/{index}/values/{axis.values.index(None)}", f"null is all {whole:,} examples, listed as well")
+        for index, axis in enumerate(spec.axes)
+        if axis.field == TRAIN_SAMPLES and None in axis.values and whole in axis.values
+    ]
+    if errors:
         return errors
     invalid: dict[tuple[str, str, str], list[str]] = {}
     for point in spec.points:

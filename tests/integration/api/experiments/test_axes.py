@@ -106,6 +106,9 @@ def test_a_point_that_was_trained_in_another_experiment_is_linked(
         ([{"field": "/name", "values": ["a"]}], "/axes/0/field"),
         ([{"field": "/dataset/split_seed", "values": [1]}], "/axes/0/field"),
         ([{"field": "/dataset/rows", "values": [1]}], "/axes/0/field"),
+        ([{"field": "/evaluation/robustness", "values": [True]}], "/axes/0/field"),
+        # All of mnist_5k's examples, twice.
+        ([{"field": "/dataset/train_samples", "values": [4000, None]}], "/axes/0/values/1"),
         ([{"field": "/regularization/l2/factor", "values": [0.1]}], "/axes/0/field"),
         ([{"field": "/training/epochs", "values": [1]}] * 2, "/axes/1/field"),
         ([{"field": "/training/epochs", "values": [1, 2, 1]}], "/axes/0/values/2"),
@@ -122,6 +125,12 @@ def test_axes_that_cannot_be_are_refused(client: TestClient, axes: list[Any], po
     assert pointer in [error["pointer"] for error in answer.json()["errors"]]
     if pointer == "/replicates":
         assert "2,100 jobs" in answer.text
+
+
+def test_steps_may_be_an_axis_though_the_base_has_none(client: TestClient) -> None:
+    axes = [{"field": "/training/steps", "values": [20, None]}]
+    answer = client.post("/v1/experiments", json=DOCUMENT | {"axes": axes}, params={"dry_run": True})
+    assert (answer.status_code, answer.json()["jobs"]) == (200, 24)
 
 
 def test_a_crossed_design_tells_the_variance_of_splits_from_that_of_seeds(
