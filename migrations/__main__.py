@@ -34,7 +34,7 @@ def main() -> None:
         if explanation:
             command.upgrade(configuration(), "head")
         if settings.encryption_keys and not checking:
-            _encrypt_secrets(settings)
+            encrypt_stored_secrets(settings)
     except SQLAlchemyError as error:
         # `regbench up` shows the last line of what this prints.
         reason = " ".join(str(error.orig if isinstance(error, DBAPIError) else error).split())
@@ -46,7 +46,7 @@ def main() -> None:
         sys.exit(f"The database of REGBENCH_DATABASE_URL cannot be used: {reason}")
 
 
-def _encrypt_secrets(settings: Settings) -> None:
+def encrypt_stored_secrets(settings: Settings) -> None:
     """Encrypt what was stored before there was a key, or with an older one."""
     database = Database(settings)
     try:

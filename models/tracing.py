@@ -47,7 +47,7 @@ def start_tracing(service: str, settings: Settings) -> bool:
         ),
         span_limits=SpanLimits(max_events=_MAX_EVENTS),
     )
-    provider.sampler = _build_sampler(provider.sampler)
+    provider.sampler = build_sampler(provider.sampler)
     provider.add_span_processor(BatchSpanProcessor(exporter))
     trace.set_tracer_provider(provider)
     CeleryInstrumentor().instrument()  # type: ignore[no-untyped-call]
@@ -55,7 +55,16 @@ def start_tracing(service: str, settings: Settings) -> bool:
     return True
 
 
-def _build_sampler(configured: Any) -> Any:
+def flush_traces() -> None:
+    """Export what this process has not exported yet, within two seconds: it is about to end."""
+    if _tracers:
+        from opentelemetry import trace  # noqa: PLC0415
+
+        provider: Any = trace.get_tracer_provider()
+        provider.force_flush(2_000)
+
+
+def build_sampler(configured: Any) -> Any:
     """The configured sampler, except that polls of the database and sweeps begin no traces."""
     from opentelemetry import trace  # noqa: PLC0415
     from opentelemetry.sdk.trace.sampling import Decision, Sampler, SamplingResult  # noqa: PLC0415

@@ -15,7 +15,7 @@ from models.logs import configure_logging
 from models.settings import Settings, get_settings
 from models.store import queue
 from models.store.workers import forget_worker
-from models.tracing import start_tracing
+from models.tracing import flush_traces, start_tracing
 from worker import tasks
 from worker.fork_safety import fork_safe_database
 from worker.kombu_patch import patch_kombu
@@ -63,6 +63,12 @@ def check_database(**_: Any) -> None:
 def set_up_tracing(**_: Any) -> None:
     """Before the forks, which inherit it: the first message may come before one has imported TensorFlow."""
     start_tracing("worker", get_settings())
+
+
+@signals.worker_process_shutdown.connect
+def export_last_spans(**_: Any) -> None:
+    """A process of the pool ends without Python's own functions at exit."""
+    flush_traces()
 
 
 @signals.worker_process_init.connect
